@@ -1,0 +1,24 @@
+package wadi
+
+import "errors"
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrNotFound: there is no such service, revision or job.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: somebody else changed it in the meantime; read again.
+	ErrConflict = errors.New("conflict")
+	// ErrForbidden: the token may not do that.
+	ErrForbidden = errors.New("permission denied")
+	// ErrUnavailable: Nomad or Consul can't be reached, or has no leader.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrTooLarge: more than the store or the agent takes.
+	ErrTooLarge = errors.New("too large")
+	// ErrQueueFull: as many requests wait as may wait.
+	ErrQueueFull = errors.New("queue is full")
+	// ErrQueueTimeout: a request waited for as long as it may.
+	ErrQueueTimeout = errors.New("no instance became ready in time")
+	// ErrUnplaceable: Nomad says that the revision can't run. The error that
+	// wraps it gives Nomad's reason.
+	ErrUnplaceable = errors.New("instance can't run")
+)

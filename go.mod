@@ -1,0 +1,3 @@
+module github.com/wadi-run/wadi
+
+go 1.26

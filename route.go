@@ -1,0 +1,62 @@
+package wadi
+
+// Route is what every agent needs to know to serve a service: abstract, and
+// realised by network layers (the mesh's config entries, the gateway's table).
+type Route struct {
+	Service    string     `json:"service"`
+	Namespace  string     `json:"namespace"`
+	Protocol   Protocol   `json:"protocol"`
+	Visibility Visibility `json:"visibility"`
+	Domains    []string   `json:"domains,omitempty"`
+	Mesh       MeshMode   `json:"mesh"`
+
+	// Targets take the traffic; their weights sum to 10000. Empty while the
+	// service is being deleted.
+	Targets []RouteTarget `json:"targets"`
+
+	// Revisions holds the settings of every revision that may get a request:
+	// the targets', and those that still drain.
+	Revisions map[string]RouteRevision `json:"revisions"`
+}
+
+// RouteTarget is one leg of a route.
+type RouteTarget struct {
+	Revision string `json:"revision"`
+	Weight   int    `json:"weight"` // In hundredths of a percent.
+	Tag      string `json:"tag,omitempty"`
+}
+
+// RouteRevision is what an activator needs to hold, wake and forward.
+type RouteRevision struct {
+	Timeout          Timeouts `json:"timeout"`
+	Queue            Queue    `json:"queue"`
+	ConcurrencyLimit int      `json:"concurrency_limit"`
+	Activation       int      `json:"activation"`
+	Max              int      `json:"max"` // The bound that a wake must keep; 0 is none.
+	Mesh             MeshMode `json:"mesh"`
+
+	// Failed says why the revision can't serve; empty while it may.
+	Failed string `json:"failed,omitempty"`
+}
+
+// WeightAll is the sum of a route's weights: 100 %.
+const WeightAll = 10000
+
+// Endpoint is one placed instance of a revision, as Nomad's event stream tells.
+// It is known before its processes run.
+type Endpoint struct {
+	Revision  string `json:"revision"`
+	Service   string `json:"service"`
+	Instance  string `json:"instance"` // Allocation ID.
+	Namespace string `json:"namespace"`
+	Node      string `json:"node"`
+
+	Addr    string `json:"addr"`    // host:port of the traffic path: Envoy's in mesh mode, else the queue-proxy's.
+	Metrics string `json:"metrics"` // host:port of the queue-proxy's metrics listener.
+
+	Created  int64  `json:"created"`  // Unix nanoseconds, by Nomad's servers.
+	Stopping bool   `json:"stopping"` // Nomad was told to stop it, or it has ended: no new requests.
+	Ended    bool   `json:"ended"`    // Its processes are gone.
+	Restarts int    `json:"restarts"` // Of all tasks, as the client reported.
+	Problem  string `json:"problem"`  // What Nomad last said went wrong with a task; empty if nothing did.
+}

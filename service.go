@@ -1,0 +1,129 @@
+package wadi
+
+import "encoding/json"
+
+// Protocol is what an app speaks.
+type Protocol string
+
+// The protocols an app may speak.
+const (
+	HTTP1 Protocol = "http1"
+	H2C   Protocol = "h2c"
+	GRPC  Protocol = "grpc"
+)
+
+// Visibility says who may call a service.
+type Visibility string
+
+// The visibilities of a service.
+const (
+	Public   Visibility = "public" // Gateway and mesh.
+	MeshOnly Visibility = "mesh"   // No gateway route.
+)
+
+// NetworkMode is the Nomad network mode of an instance.
+type NetworkMode string
+
+// The network modes of an instance.
+const (
+	Bridge NetworkMode = "bridge"
+	Host   NetworkMode = "host"
+)
+
+// MeshMode says how an instance takes part in the Consul mesh.
+type MeshMode string
+
+// The mesh modes of a service.
+const (
+	MeshEnvoy MeshMode = "envoy" // An Envoy sidecar terminates mTLS.
+	MeshOff   MeshMode = "off"   // Plain HTTP on a mapped port.
+)
+
+// Latest in a traffic target stands for the newest revision that became ready.
+const Latest = "latest"
+
+// Service is what a user submits, defaulted and validated.
+type Service struct {
+	Name        string      `json:"name"`
+	Namespace   string      `json:"namespace"` // Nomad's; can't change later.
+	Datacenters []string    `json:"datacenters"`
+	NodePool    string      `json:"node_pool"`
+	Priority    int         `json:"priority"`
+	Port        int         `json:"port"`     // Where the app listens, as $PORT says. Dynamic in host networks.
+	Protocol    Protocol    `json:"protocol"` // Can't change later.
+	Domains     []string    `json:"domains,omitempty"`
+	Visibility  Visibility  `json:"visibility"`
+	ServingTask string      `json:"serving_task"` // The task that listens on $PORT.
+	Network     NetworkMode `json:"network"`
+	Mesh        MeshMode    `json:"mesh"`
+	Upstreams   []Upstream  `json:"upstreams,omitempty"`
+
+	// Instance is the instance block as Nomad's parser returned it: a Nomad task
+	// group in JSON. Opaque outside package jobspecs.
+	Instance json.RawMessage `json:"instance"`
+
+	Probe            Probe             `json:"probe"`
+	ConcurrencyLimit int               `json:"concurrency_limit"` // Requests at once in one instance; 0 is none.
+	Timeout          Timeouts          `json:"timeout"`
+	Queue            Queue             `json:"queue"`
+	Scale            Scaling           `json:"scale"`
+	Traffic          []TrafficTarget   `json:"traffic"`
+	Retention        Retention         `json:"retention"`
+	Meta             map[string]string `json:"meta,omitempty"`
+}
+
+// Upstream is another service that the app calls through its Envoy.
+type Upstream struct {
+	Service   string `json:"service"`
+	LocalPort int    `json:"local_port"` // On 127.0.0.1 of the instance.
+}
+
+// Probe says how the queue-proxy asks the app whether it is ready. At most one
+// of HTTP, TCP and GRPC is set; none of them is a TCP connect.
+type Probe struct {
+	HTTP    string   `json:"http,omitempty"` // Path; 200–399 is ready.
+	TCP     bool     `json:"tcp,omitempty"`
+	GRPC    *string  `json:"grpc,omitempty"` // Service name for grpc.health.v1.Health; may be empty.
+	Timeout Duration `json:"timeout"`        // Of one attempt.
+}
+
+// Timeouts of a request and of a revision's start. 0 switches ResponseStart and Idle off.
+type Timeouts struct {
+	Request       Duration `json:"request"` // Whole request, waiting included.
+	ResponseStart Duration `json:"response_start"`
+	Idle          Duration `json:"idle"`     // Between bytes of the response.
+	Progress      Duration `json:"progress"` // Within which a revision becomes ready, or has failed.
+}
+
+// Queue bounds what waits for an instance at an activator.
+type Queue struct {
+	Depth   int      `json:"depth"` // Per revision and agent.
+	Timeout Duration `json:"timeout"`
+	Quiet   []string `json:"quiet,omitempty"` // Paths that never wake and are not activity.
+}
+
+// TrafficTarget sends a share of a service's requests to a revision.
+type TrafficTarget struct {
+	Revision string  `json:"revision"` // Latest, or a revision's ID.
+	Percent  float64 `json:"percent"`  // In steps of 0.01.
+	Tag      string  `json:"tag,omitempty"`
+}
+
+// Retention bounds how many revisions are kept.
+type Retention struct {
+	Keep int `json:"keep"` // Besides the routed ones.
+}
+
+// Revision is one immutable version of how a service's instance runs.
+type Revision struct {
+	ID       string  `json:"id"` // RevisionID(Service, Number); also the Nomad job's ID.
+	Service  string  `json:"service"`
+	Number   int     `json:"number"`
+	Created  int64   `json:"created"`   // Unix seconds.
+	SpecHash string  `json:"spec_hash"` // Of what makes a revision; see jobspecs.Hash.
+	Spec     Service `json:"spec"`      // As submitted with this revision.
+
+	// Job is the Nomad job, rendered once when the revision was submitted and
+	// never again: it is what is put back when somebody changed it in Nomad.
+	Job json.RawMessage `json:"job"`
+}

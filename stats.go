@@ -1,0 +1,44 @@
+package wadi
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Stats is what a source of statistics answers to GET /v1/stats: a queue-proxy
+// one of them, an activator one for each revision, as NDJSON.
+type Stats struct {
+	Source   string   `json:"source"` // Allocation ID, or agent name.
+	Boot     string   `json:"boot"`   // Changes when the source restarts.
+	Now      int64    `json:"now"`    // The source's current second; its samples are of earlier ones.
+	Revision string   `json:"revision"`
+	Samples  []Sample `json:"samples"`
+}
+
+// Sample is what a source saw in one whole second of its own monotonic clock,
+// counted from its start. It is written as a JSON array in the order of the fields.
+type Sample struct {
+	N                  int64   // Which second.
+	Concurrency        float64 // Time-weighted average of requests in flight or waiting.
+	ConcurrencyProxied float64 // The part of it that came through an activator.
+	Begun              float64 // Requests begun.
+	BegunProxied       float64 // The part of it that came through an activator.
+}
+
+// MarshalJSON writes s as an array of five numbers.
+func (s Sample) MarshalJSON() ([]byte, error) {
+	return json.Marshal([5]float64{float64(s.N), s.Concurrency, s.ConcurrencyProxied, s.Begun, s.BegunProxied})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (s *Sample) UnmarshalJSON(b []byte) error {
+	var a []float64
+	if err := json.Unmarshal(b, &a); err != nil {
+		return fmt.Errorf("sample: %w", err)
+	}
+	if len(a) != 5 {
+		return fmt.Errorf("sample: want 5 numbers, got %d", len(a))
+	}
+	*s = Sample{N: int64(a[0]), Concurrency: a[1], ConcurrencyProxied: a[2], Begun: a[3], BegunProxied: a[4]}
+	return nil
+}

@@ -1,0 +1,81 @@
+package wadi
+
+import "time"
+
+// Phase is where a revision stands in its life.
+type Phase string
+
+// The phases of a revision.
+const (
+	Pending Phase = "pending" // Not yet been ready.
+	Ready   Phase = "ready"   // Was ready once; may be at zero.
+	Failed  Phase = "failed"  // Did not become ready in time; gets no traffic.
+	Retired Phase = "retired" // Not routed; its job is purged.
+)
+
+// State is what the leader remembers of a service. It is written on change only.
+type State struct {
+	Revisions map[string]RevisionState `json:"revisions"`
+	Deleting  bool                     `json:"deleting,omitempty"`
+}
+
+// RevisionState is what the leader remembers of a revision.
+type RevisionState struct {
+	Phase    Phase     `json:"phase"`
+	Since    time.Time `json:"since"` // When it entered Phase.
+	Reason   string    `json:"reason,omitempty"`
+	JobIndex uint64    `json:"job_index,omitempty"` // Nomad's JobModifyIndex that was last known to be ours.
+	Decider  Decider   `json:"decider"`
+}
+
+// Decider is the memory of the scaling decision of one revision.
+type Decider struct {
+	Started        bool          `json:"started,omitempty"`
+	PanicSince     time.Time     `json:"panic_since,omitzero"` // Zero: not panicking.
+	HighestInPanic int           `json:"highest_in_panic,omitempty"`
+	Delay          []DelayBucket `json:"delay,omitempty"` // Oldest first.
+}
+
+// DelayBucket is the highest count wanted within two seconds.
+type DelayBucket struct {
+	Index int64 `json:"index"` // floor(unix seconds / 2).
+	Max   int   `json:"max"`
+}
+
+// Condition is one statement about a service, as status shows it.
+type Condition struct {
+	Type    string    `json:"type"` // For instance Ready, or RoutesReady.
+	OK      bool      `json:"ok"`
+	Reason  string    `json:"reason,omitempty"` // One word.
+	Message string    `json:"message,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+// Status is what the leader last saw of a service.
+type Status struct {
+	Service    string           `json:"service"`
+	Generation uint64           `json:"generation"` // Of the spec that this status is about.
+	URL        string           `json:"url,omitempty"`
+	Phase      string           `json:"phase"` // pending, ready, failed or deleting.
+	Conditions []Condition      `json:"conditions"`
+	Revisions  []RevisionStatus `json:"revisions"`
+	Events     []Event          `json:"events,omitempty"` // The latest, oldest first.
+}
+
+// RevisionStatus is what the leader last saw of a revision.
+type RevisionStatus struct {
+	ID      string  `json:"id"`
+	Phase   Phase   `json:"phase"`
+	Reason  string  `json:"reason,omitempty"`
+	Percent float64 `json:"percent"` // Of the service's traffic.
+	Created int64   `json:"created"` // Unix seconds.
+}
+
+// Event is something that Wadi did or saw, for people.
+type Event struct {
+	Time     time.Time `json:"time"`
+	Service  string    `json:"service"`
+	Revision string    `json:"revision,omitempty"`
+	Type     string    `json:"type"` // One word, for instance Scaled or DriftCorrected.
+	Message  string    `json:"message"`
+}

@@ -1,0 +1,90 @@
+// Package wadi holds Wadi's vocabulary: what a service, a revision, a route, a
+// sample and a decision are, and the sentinel errors that its parts share.
+//
+// It promises to depend on the standard library alone and to do no I/O. A Nomad
+// job is opaque JSON here; what it means is known by package jobspecs only.
+//
+// The words:
+//
+//   - A [Service] is what a user submits: how one instance runs, how it scales,
+//     and where its traffic goes.
+//   - A [Revision] is one immutable version of how an instance runs. It is one
+//     Nomad job.
+//   - An instance is one running copy of a revision: one Nomad allocation.
+//   - A [Route] says which revisions answer for a service, for whom, and how a
+//     request to them is queued.
+package wadi
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Header names that Wadi's parts use among themselves. They are stripped from
+// what callers send, wherever a request enters Wadi.
+const (
+	// HeaderService names the service that a request is for.
+	HeaderService = "Wadi-Service"
+	// HeaderRevision names the revision that a request is for.
+	HeaderRevision = "Wadi-Revision"
+	// HeaderInstance names the allocation that a request is for. A queue-proxy
+	// of another one answers 421.
+	HeaderInstance = "Wadi-Instance"
+	// HeaderProxied marks a request that came through an activator, which counts it.
+	HeaderProxied = "Wadi-Proxied"
+	// HeaderProbe carries the revision that a probe on the traffic path asks for.
+	// The queue-proxy answers it itself, and names revision and allocation in
+	// HeaderRevision and HeaderInstance of its answer.
+	HeaderProbe = "Wadi-Probe"
+	// HeaderTag selects a tagged traffic target. It is the caller's to set.
+	HeaderTag = "Wadi-Tag"
+)
+
+// InternalHeaders lists the headers that only Wadi may set.
+func InternalHeaders() []string {
+	return []string{HeaderService, HeaderRevision, HeaderInstance, HeaderProxied, HeaderProbe}
+}
+
+// RevisionID names the n-th revision of a service, for instance hello-00001.
+// It is also the ID of the revision's Nomad job.
+func RevisionID(service string, n int) string {
+	return fmt.Sprintf("%s-%05d", service, n)
+}
+
+// SplitRevisionID reverses RevisionID. ok is false when id is not of that form.
+func SplitRevisionID(id string) (service string, n int, ok bool) {
+	i := strings.LastIndexByte(id, '-')
+	if i <= 0 || len(id)-i-1 < 5 {
+		return "", 0, false
+	}
+	for _, c := range id[i+1:] {
+		if c < '0' || c > '9' || n > 1<<40 {
+			return "", 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return id[:i], n, true
+}
+
+// Duration is a time.Duration that reads and writes as "1m30s" in JSON.
+type Duration time.Duration
+
+// D is d as the standard library's type.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// String formats d as the standard library does.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes d as, for instance, "1m30s".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("duration: %w", err)
+	}
+	*d = Duration(v)
+	return nil
+}
