@@ -1,0 +1,32 @@
+package wadi
+
+// Labels of an instance's ports in its Nomad job.
+const (
+	// PortTraffic is the queue-proxy's traffic port, mapped where the mesh is off.
+	PortTraffic = "wadi_traffic"
+	// PortMetrics is the queue-proxy's metrics port; always mapped.
+	PortMetrics = "wadi_metrics"
+	// PortAdmin is the queue-proxy's admin port, in host networks only.
+	PortAdmin = "wadi_admin"
+	// PortApp is the app's port, in host networks only.
+	PortApp = "wadi_app"
+)
+
+// Ports inside an instance's own network namespace (bridge mode).
+const (
+	BridgeTrafficPort = 8012
+	BridgeAdminPort   = 8022
+	BridgeMetricsPort = 9090
+)
+
+// TaskQueueProxy names the sidecar's task in a revision's job.
+const TaskQueueProxy = "queue-proxy"
+
+// GroupInstance names the one group of a revision's job.
+const GroupInstance = "instance"
+
+// ServiceActivator names the activators in the mesh, and ServiceAgent the agents in Consul.
+const (
+	ServiceActivator = "wadi-activator"
+	ServiceAgent     = "wadi"
+)
