@@ -1,0 +1,268 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Desired is what was submitted of one service, and what the leader remembers of it.
+type Desired struct {
+	Service   wadi.Service
+	Latest    string // The newest revision.
+	Deleting  bool
+	Revisions []wadi.Revision // Every one that is stored.
+	State     wadi.State
+}
+
+// Observed is what Nomad, Consul and the instances say of one service.
+type Observed struct {
+	Now       time.Time
+	Jobs      map[string]JobState  // By revision; a missing one has no job.
+	Adopted   map[string]uint64    // The jobs' modify indexes that are known to be ours.
+	Instances map[string]Instances // By revision.
+	Wanted    map[string]int       // What the autoscaler last wanted, by revision.
+
+	Route      wadi.Route // As stored; zero: none.
+	Programmed bool       // The network layers carry the stored route.
+	Leftovers  bool       // Network layers still hold something of the service.
+}
+
+// Instances counts a revision's allocations.
+type Instances struct {
+	Alive   int    // Placed and not told to stop.
+	Ending  int    // Told to stop and not yet gone.
+	Ready   int    // Answering as ready.
+	Trouble string // What Nomad says hinders it; empty: nothing.
+}
+
+// ActionKind says what an action does.
+type ActionKind string
+
+// The actions of the controller.
+const (
+	SetPhase       ActionKind = "set-phase"       // Remember that the revision is in Phase, for Reason.
+	PutRoute       ActionKind = "put-route"       // Store Route for every agent.
+	Program        ActionKind = "program"         // Make the network layers carry the stored route.
+	PutBack        ActionKind = "put-back"        // Register the stored job with Count, guarded by Index.
+	CheckDrift     ActionKind = "check-drift"     // Ask Nomad's plan whether the job is still ours; put it back if not.
+	PurgeJob       ActionKind = "purge-job"       // Stop the job and forget it in Nomad.
+	ForgetRevision ActionKind = "forget-revision" // Remove a revision from the store.
+	Unprogram      ActionKind = "unprogram"       // Remove the service from the network layers.
+	ForgetService  ActionKind = "forget-service"  // Remove the service from the store.
+)
+
+// Action is one step towards what is desired. Steps are carried out in order;
+// one that fails ends the pass, and the next pass plans anew.
+type Action struct {
+	Kind     ActionKind
+	Revision string
+	Phase    wadi.Phase
+	Count    int
+	Index    uint64
+	Reason   string
+	Route    wadi.Route
+}
+
+// Plan returns the steps that bring one service closer to what is desired. It is
+// level-triggered: it knows nothing of earlier steps, so whoever leads goes on
+// where the last one stopped.
+func Plan(d Desired, o Observed) []Action {
+	d.Revisions = slices.SortedFunc(slices.Values(d.Revisions), func(a, b wadi.Revision) int {
+		return cmp.Compare(a.Number, b.Number)
+	})
+	if d.Deleting {
+		return planDelete(d, o)
+	}
+	acts, state := planPhases(d, o)
+	route := RouteOf(d.Service, d.Latest, d.Revisions, state)
+	if !reflect.DeepEqual(route, o.Route) {
+		acts = append(acts, Action{Kind: PutRoute, Route: route})
+	} else if !o.Programmed {
+		acts = append(acts, Action{Kind: Program, Route: route})
+	}
+	for _, r := range d.Revisions {
+		acts = append(acts, planJob(d, o, r, state, route)...)
+	}
+	return append(acts, planRetention(d, o, state, route)...)
+}
+
+// planDelete drains and removes: first no new requests, then the jobs, then,
+// when every instance has ended, the entries in Consul and what is stored.
+func planDelete(d Desired, o Observed) []Action {
+	var acts []Action
+	if len(o.Route.Targets) > 0 {
+		r := o.Route
+		r.Targets = nil
+		acts = append(acts, Action{Kind: PutRoute, Route: r})
+	}
+	left := false
+	for _, r := range d.Revisions {
+		if o.Jobs[r.ID].Exists {
+			acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Index: o.Jobs[r.ID].Index, Reason: "the service is deleted"})
+			left = true
+		}
+		in := o.Instances[r.ID]
+		left = left || in.Alive+in.Ending > 0
+	}
+	switch {
+	case left:
+	case o.Leftovers:
+		acts = append(acts, Action{Kind: Unprogram})
+	default:
+		acts = append(acts, Action{Kind: ForgetService})
+	}
+	return acts
+}
+
+// planPhases moves revisions from pending to ready or failed. It returns the
+// state as it will be, so that the rest of the plan need not wait for a pass.
+func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState) {
+	var acts []Action
+	state := map[string]wadi.RevisionState{}
+	set := func(id string, p wadi.Phase, reason string) {
+		acts = append(acts, Action{Kind: SetPhase, Revision: id, Phase: p, Reason: reason})
+		s := state[id]
+		s.Phase, s.Reason, s.Since = p, reason, o.Now
+		state[id] = s
+	}
+	for _, r := range d.Revisions {
+		s, known := d.State.Revisions[r.ID]
+		state[r.ID] = s
+		if !known || s.Phase == "" {
+			set(r.ID, wadi.Pending, "")
+			s = state[r.ID]
+		}
+		if s.Phase != wadi.Pending {
+			continue
+		}
+		in, need := o.Instances[r.ID], d.Service.Scale.Initial
+		switch {
+		case in.Ready >= need:
+			set(r.ID, wadi.Ready, "")
+		case r.ID == d.Latest && o.Now.Sub(s.Since) >= r.Spec.Timeout.Progress.D():
+			set(r.ID, wadi.Failed, progressReason(r, in, need))
+		}
+	}
+	return acts, state
+}
+
+func progressReason(r wadi.Revision, in Instances, need int) string {
+	s := fmt.Sprintf("%d of %d instances were ready within %v (timeout.progress)", in.Ready, need, r.Spec.Timeout.Progress)
+	if in.Trouble != "" {
+		s += ": " + in.Trouble
+	}
+	return s
+}
+
+// RouteOf decides who answers for a service. The target latest is the newest
+// revision that became ready. While none has, it is the newest one that may yet,
+// so that callers wait for it instead of being turned away.
+func RouteOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
+	route := wadi.Route{
+		Service: svc.Name, Namespace: svc.Namespace, Protocol: svc.Protocol,
+		Visibility: svc.Visibility, Domains: svc.Domains, Mesh: svc.Mesh,
+		Revisions: map[string]wadi.RouteRevision{},
+	}
+	for _, t := range svc.Traffic {
+		id := t.Revision
+		if id == wadi.Latest {
+			id = latestReady(latest, revs, state)
+		}
+		route.Targets = append(route.Targets, wadi.RouteTarget{
+			Revision: id, Weight: int(t.Percent*100 + 0.5), Tag: t.Tag,
+		})
+	}
+	for _, r := range revs {
+		targeted := Targeted(route, r.ID)
+		if targeted {
+			route.Mesh = r.Spec.Mesh
+		}
+		if p := state[r.ID].Phase; targeted || p == wadi.Ready || p == wadi.Pending {
+			route.Revisions[r.ID] = RouteRevisionOf(r, svc, state[r.ID])
+		}
+	}
+	return route
+}
+
+func latestReady(latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) string {
+	hopeful := latest
+	for _, r := range slices.Backward(revs) {
+		switch state[r.ID].Phase {
+		case wadi.Ready:
+			return r.ID
+		case wadi.Pending:
+			if state[hopeful].Phase != wadi.Pending {
+				hopeful = r.ID
+			}
+		}
+	}
+	return hopeful
+}
+
+// Targeted reports whether a target of the route names the revision.
+func Targeted(route wadi.Route, revision string) bool {
+	return slices.ContainsFunc(route.Targets, func(t wadi.RouteTarget) bool { return t.Revision == revision })
+}
+
+// Routed reports whether the revision is to have instances by the service's
+// settings: a target names it, or it is the newest and may still become ready.
+func Routed(route wadi.Route, revision, latest string, phase wadi.Phase) bool {
+	return phase != wadi.Failed && (Targeted(route, revision) || revision == latest && phase == wadi.Pending)
+}
+
+// planJob keeps a routed revision's job in Nomad, as it was stored, and takes
+// the job of one that is not routed away once its last instance has ended.
+func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route) []Action {
+	job, in := o.Jobs[r.ID], o.Instances[r.ID]
+	phase := state[r.ID].Phase
+	if !Routed(route, r.ID, d.Latest, phase) {
+		return planRetire(job, in, r, phase)
+	}
+	var acts []Action
+	if phase == wadi.Retired {
+		acts = append(acts, Action{Kind: SetPhase, Revision: r.ID, Phase: wadi.Ready, Reason: "routed again"})
+	}
+	count := max(o.Wanted[r.ID], d.Service.Scale.Min)
+	switch {
+	case !job.Exists:
+		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Reason: "its job was gone from Nomad"})
+	case job.Stopped:
+		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Index: job.Index, Reason: "its job was stopped in Nomad"})
+	case job.Index != o.Adopted[r.ID]:
+		acts = append(acts, Action{Kind: CheckDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
+	}
+	return acts
+}
+
+func planRetire(job JobState, in Instances, r wadi.Revision, phase wadi.Phase) []Action {
+	var acts []Action
+	busy := in.Alive > 0 || in.Ending > 0 || job.Running() && job.Count > 0
+	if job.Exists && !busy {
+		acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Index: job.Index, Reason: "no traffic goes to it"})
+	}
+	if !busy && (phase == wadi.Ready || phase == wadi.Pending) {
+		acts = append(acts, Action{Kind: SetPhase, Revision: r.ID, Phase: wadi.Retired, Reason: "no traffic goes to it"})
+	}
+	return acts
+}
+
+// planRetention forgets the oldest revisions beyond those that are to be kept.
+func planRetention(d Desired, o Observed, state map[string]wadi.RevisionState, route wadi.Route) []Action {
+	var idle []wadi.Revision
+	for _, r := range d.Revisions {
+		gone := state[r.ID].Phase == wadi.Retired || state[r.ID].Phase == wadi.Failed
+		if gone && r.ID != d.Latest && !Targeted(route, r.ID) && !o.Jobs[r.ID].Exists {
+			idle = append(idle, r)
+		}
+	}
+	var acts []Action
+	for i := range max(0, len(idle)-d.Service.Retention.Keep) {
+		acts = append(acts, Action{Kind: ForgetRevision, Revision: idle[i].ID, Reason: "older than the revisions that are kept"})
+	}
+	return acts
+}

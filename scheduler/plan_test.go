@@ -1,0 +1,307 @@
+package scheduler_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// world is a service with its cluster, in which every action succeeds.
+type world struct {
+	d         scheduler.Desired
+	o         scheduler.Observed
+	programed wadi.Route
+	forgotten bool
+	submitted int
+	log       []string
+}
+
+func newWorld(revisions int) *world {
+	w := &world{}
+	w.o.Now = time.Unix(1000, 0)
+	w.o.Jobs = map[string]scheduler.JobState{}
+	w.o.Adopted = map[string]uint64{}
+	w.o.Instances = map[string]scheduler.Instances{}
+	w.o.Wanted = map[string]int{}
+	w.d.State.Revisions = map[string]wadi.RevisionState{}
+	w.d.Service = wadi.Service{
+		Name: "hello", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
+		Scale: wadi.Scaling{Initial: 1}, Retention: wadi.Retention{Keep: 1},
+	}
+	for range revisions {
+		w.submit()
+	}
+	return w
+}
+
+func (w *world) submit() {
+	w.submitted++
+	n := w.submitted
+	id := wadi.RevisionID("hello", n)
+	r := wadi.Revision{ID: id, Service: "hello", Number: n, Spec: w.d.Service}
+	r.Spec.Timeout.Progress = wadi.Duration(time.Minute)
+	w.d.Revisions = append(w.d.Revisions, r)
+	w.d.Latest = id
+	w.o.Jobs[id] = scheduler.JobState{Exists: true, Index: 1}
+	w.o.Adopted[id] = 1
+}
+
+// settle plans and carries out until nothing is left to do.
+func (w *world) settle(t *testing.T) *world {
+	t.Helper()
+	for range 50 {
+		w.o.Programmed = fmt.Sprint(w.programed) == fmt.Sprint(w.o.Route)
+		w.o.Leftovers = w.programed.Service != ""
+		acts := scheduler.Plan(w.d, w.o)
+		if len(acts) == 0 || w.forgotten {
+			return w
+		}
+		for _, a := range acts {
+			w.apply(t, a)
+		}
+	}
+	t.Fatalf("no rest after 50 passes: %s", strings.Join(w.log[len(w.log)-10:], " | "))
+	return nil
+}
+
+func (w *world) apply(t *testing.T, a scheduler.Action) {
+	w.log = append(w.log, fmt.Sprintf("%s %s", a.Kind, a.Revision))
+	switch a.Kind {
+	case scheduler.SetPhase:
+		s := w.d.State.Revisions[a.Revision]
+		s.Phase, s.Reason, s.Since = a.Phase, a.Reason, w.o.Now
+		w.d.State.Revisions[a.Revision] = s
+	case scheduler.PutRoute:
+		w.o.Route = a.Route
+	case scheduler.Program:
+		w.programed = a.Route
+	case scheduler.Unprogram:
+		w.programed = wadi.Route{}
+	case scheduler.PutBack, scheduler.CheckDrift:
+		if got := w.o.Jobs[a.Revision]; got.Index != a.Index {
+			t.Fatalf("%s with index %d, job has %d", a.Kind, a.Index, got.Index)
+		}
+		j := scheduler.JobState{Exists: true, Count: a.Count, Index: a.Index + 1}
+		w.o.Jobs[a.Revision], w.o.Adopted[a.Revision] = j, j.Index
+	case scheduler.PurgeJob:
+		delete(w.o.Jobs, a.Revision)
+		delete(w.o.Instances, a.Revision)
+	case scheduler.ForgetRevision:
+		w.d.Revisions = slices.DeleteFunc(w.d.Revisions, func(r wadi.Revision) bool { return r.ID == a.Revision })
+	case scheduler.ForgetService:
+		w.forgotten = true
+	default:
+		t.Fatalf("unknown action %s", a.Kind)
+	}
+}
+
+func (w *world) ready(revision string, n int) {
+	w.o.Instances[revision] = scheduler.Instances{Alive: n, Ready: n}
+	j := w.o.Jobs[revision]
+	j.Count = n
+	w.o.Jobs[revision] = j
+}
+
+func (w *world) target() string {
+	if len(w.o.Route.Targets) == 0 {
+		return ""
+	}
+	return w.o.Route.Targets[0].Revision
+}
+
+const r1, r2, r3 = "hello-00001", "hello-00002", "hello-00003"
+
+func TestPlan_FirstRevisionIsRoutedBeforeItIsReady(t *testing.T) {
+	w := newWorld(1).settle(t)
+	if got := w.target(); got != r1 {
+		t.Fatalf("target %q, want %q: callers are to wait for it", got, r1)
+	}
+	if got := w.d.State.Revisions[r1].Phase; got != wadi.Pending {
+		t.Fatalf("phase %q, want pending", got)
+	}
+	w.ready(r1, 1)
+	if got := w.settle(t).d.State.Revisions[r1].Phase; got != wadi.Ready {
+		t.Fatalf("phase %q, want ready", got)
+	}
+}
+
+func TestPlan_SecondRevisionTakesOverWhenReady(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	w.submit()
+	if got := w.settle(t).target(); got != r1 {
+		t.Fatalf("target %q before %s is ready, want %q", got, r2, r1)
+	}
+	w.ready(r2, 1)
+	if got := w.settle(t).target(); got != r2 {
+		t.Fatalf("target %q, want %q", got, r2)
+	}
+	if !w.o.Jobs[r1].Exists {
+		t.Fatal("the old revision's job was purged while its instance serves")
+	}
+	w.ready(r1, 0)
+	w.settle(t)
+	if w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Retired {
+		t.Fatalf("old revision at zero: job %+v, phase %q", w.o.Jobs[r1], w.d.State.Revisions[r1].Phase)
+	}
+}
+
+func TestPlan_RevisionThatNeverBecomesReadyChangesNothing(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	w.submit()
+	w.settle(t)
+	w.o.Instances[r2] = scheduler.Instances{Alive: 1, Trouble: "image missing"}
+	w.o.Now = w.o.Now.Add(59 * time.Second)
+	if got := w.settle(t).d.State.Revisions[r2].Phase; got != wadi.Pending {
+		t.Fatalf("phase %q before the deadline, want pending", got)
+	}
+	w.o.Now = w.o.Now.Add(time.Second)
+	w.settle(t)
+	got := w.d.State.Revisions[r2]
+	if got.Phase != wadi.Failed || !strings.Contains(got.Reason, "image missing") {
+		t.Fatalf("state %+v, want failed with Nomad's reason", got)
+	}
+	if w.target() != r1 {
+		t.Fatalf("target %q, want %q", w.target(), r1)
+	}
+	w.o.Instances[r2] = scheduler.Instances{}
+	w.settle(t)
+	if w.o.Jobs[r2].Exists || !w.o.Jobs[r1].Exists {
+		t.Fatalf("jobs %v, want that of %s alone", w.o.Jobs, r1)
+	}
+}
+
+func TestPlan_PutsBackWhatSomebodyChanged(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*world)
+		want   scheduler.ActionKind
+	}{
+		{"deleted", func(w *world) { delete(w.o.Jobs, r1) }, scheduler.PutBack},
+		{"stopped", func(w *world) { w.o.Jobs[r1] = scheduler.JobState{Exists: true, Stopped: true, Index: 5} }, scheduler.PutBack},
+		{"edited", func(w *world) { w.o.Jobs[r1] = scheduler.JobState{Exists: true, Count: 1, Index: 5} }, scheduler.CheckDrift},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(1)
+			w.ready(r1, 1)
+			w.settle(t)
+			tt.change(w)
+			got := scheduler.Plan(w.d, w.o)
+			if len(got) != 1 || got[0].Kind != tt.want {
+				t.Fatalf("plan %+v, want one %s", got, tt.want)
+			}
+			if tt.want == scheduler.PutBack && got[0].Reason == "" {
+				t.Fatal("no reason for people")
+			}
+			w.settle(t)
+		})
+	}
+}
+
+func TestPlan_PinAndRollback(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	w.submit()
+	w.ready(r2, 1)
+	w.settle(t)
+	w.ready(r1, 0)
+	w.settle(t)
+	w.d.Service.Traffic[0].Revision = r1
+	w.settle(t)
+	if w.target() != r1 || !w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Ready {
+		t.Fatalf("after rollback: target %q, job %+v, state %+v", w.target(), w.o.Jobs[r1], w.d.State.Revisions[r1])
+	}
+}
+
+func TestPlan_DeleteDrainsFirst(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	w.d.Deleting = true
+	acts := scheduler.Plan(w.d, w.o)
+	if len(acts) != 2 || acts[0].Kind != scheduler.PutRoute || acts[1].Kind != scheduler.PurgeJob {
+		t.Fatalf("plan %+v, want the route emptied, then the job purged", acts)
+	}
+	for _, a := range acts {
+		w.apply(t, a)
+	}
+	w.o.Instances[r1] = scheduler.Instances{Ending: 1}
+	if acts := scheduler.Plan(w.d, w.o); len(acts) != 0 {
+		t.Fatalf("plan %+v while an instance drains, want none", acts)
+	}
+	w.o.Instances[r1] = scheduler.Instances{}
+	if !w.settle(t).forgotten {
+		t.Fatalf("not forgotten: %v", w.log)
+	}
+	if w.programed.Service != "" {
+		t.Fatal("forgotten before the network layers let go of it")
+	}
+}
+
+func TestPlan_RetentionKeepsTheRouted(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	for i := range 4 {
+		w.submit()
+		w.ready(w.d.Latest, 1)
+		w.settle(t)
+		w.ready(wadi.RevisionID("hello", i+1), 0)
+		w.settle(t)
+	}
+	var got []string
+	for _, r := range w.d.Revisions {
+		got = append(got, r.ID)
+	}
+	if want := []string{"hello-00004", "hello-00005"}; !slices.Equal(got, want) {
+		t.Fatalf("kept %v, want %v (keep = 1 besides the routed)", got, want)
+	}
+}
+
+// Whatever state a service is found in, planning comes to rest, routed revisions
+// have jobs, and there is always a target.
+func TestPlan_AlwaysComesToRest(t *testing.T) {
+	phases := []wadi.Phase{"", wadi.Pending, wadi.Ready, wadi.Failed, wadi.Retired}
+	for seed := range uint64(3000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := newWorld(1 + r.IntN(4))
+		for _, rev := range w.d.Revisions {
+			if p := phases[r.IntN(len(phases))]; p != "" {
+				w.d.State.Revisions[rev.ID] = wadi.RevisionState{Phase: p, Since: w.o.Now.Add(-time.Duration(r.IntN(120)) * time.Second)}
+			}
+			switch r.IntN(4) {
+			case 0:
+				delete(w.o.Jobs, rev.ID)
+			case 1:
+				w.o.Jobs[rev.ID] = scheduler.JobState{Exists: true, Stopped: true, Index: 9}
+			case 2:
+				w.ready(rev.ID, r.IntN(3))
+			}
+		}
+		w.d.Deleting = r.IntN(8) == 0
+		if w.d.Deleting {
+			w.o.Instances = map[string]scheduler.Instances{}
+		}
+		before := maps.Clone(w.o.Jobs)
+		w.settle(t)
+		if w.forgotten {
+			continue
+		}
+		id := w.target()
+		phase := w.d.State.Revisions[id].Phase
+		if id == "" || phase != wadi.Failed && !w.o.Jobs[id].Running() {
+			t.Fatalf("seed %d: target %q in phase %q has job %+v (before: %v)", seed, id, phase, w.o.Jobs[id], before)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package scheduler
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// JobState is what Nomad says of a revision's job.
+type JobState struct {
+	Exists  bool
+	Stopped bool   // By somebody's `nomad job stop`; its count is meaningless then.
+	Count   int    // Of the group instance.
+	Index   uint64 // JobModifyIndex, the guard of every change.
+}
+
+// Running reports whether Nomad keeps instances of the job up, if its count asks for any.
+func (j JobState) Running() bool { return j.Exists && !j.Stopped }
+
+// WakeState is what a wake is decided from.
+type WakeState struct {
+	Job        JobState
+	Alive      int           // Allocations placed and not told to stop.
+	Blocked    bool          // Nomad knows that it can't place what is asked for, and tries by itself.
+	Waited     time.Duration // Since the count was first seen above zero with nothing alive.
+	Activation int           // Instances when leaving zero.
+	Max        int           // 0: no bound.
+}
+
+// WakeKind says what a wake has to do.
+type WakeKind int
+
+// The kinds of wakes.
+const (
+	WakeNone     WakeKind = iota // Instances are there or coming: wait for them.
+	WakeScale                    // Scale the job to Count, guarded by its index.
+	WakeRegister                 // Register the stored job with Count, guarded by its index.
+	WakeEvaluate                 // Make Nomad look again, reschedule delays notwithstanding.
+)
+
+// WakeAction is what Wake decided.
+type WakeAction struct {
+	Kind   WakeKind
+	Count  int
+	Index  uint64
+	Reason string // For Nomad's scaling history.
+}
+
+// evaluateAfter is how long a count above zero may stay without an allocation
+// before Nomad is asked to look again: placing takes 15 ms on an idle server and
+// some seconds on a busy one.
+const evaluateAfter = 3 * time.Second
+
+// Wake decides how a revision leaves zero because a request waits for it. It is
+// the same for every agent and needs no leader: two that wake at once meet at the
+// job's modify index, and the loser finds a count above zero when it reads again.
+func Wake(s WakeState) WakeAction {
+	count := max(1, s.Activation)
+	if s.Max > 0 {
+		count = min(count, s.Max)
+	}
+	switch {
+	case !s.Job.Running():
+		what := "the job was gone"
+		if s.Job.Exists {
+			what = "the job was stopped"
+		}
+		return WakeAction{
+			Kind: WakeRegister, Count: count, Index: s.Job.Index,
+			Reason: fmt.Sprintf("a request waits and %s: put back with %d", what, count),
+		}
+	case s.Job.Count == 0:
+		return WakeAction{
+			Kind: WakeScale, Count: count, Index: s.Job.Index,
+			Reason: fmt.Sprintf("woken by a request: 0 to %d", count),
+		}
+	case s.Alive == 0 && !s.Blocked && s.Waited >= evaluateAfter:
+		return WakeAction{Kind: WakeEvaluate, Reason: "a request waits and no instance is placed"}
+	}
+	return WakeAction{Kind: WakeNone}
+}
+
+// RouteRevisionOf is what activators need to know of a revision under the
+// service's present settings: what makes the revision comes from the revision,
+// what is changed in place from the service.
+func RouteRevisionOf(rev wadi.Revision, svc wadi.Service, st wadi.RevisionState) wadi.RouteRevision {
+	r := wadi.RouteRevision{
+		Timeout:          rev.Spec.Timeout,
+		Queue:            wadi.Queue{Depth: svc.Queue.Depth, Timeout: svc.Queue.Timeout, Quiet: rev.Spec.Queue.Quiet},
+		ConcurrencyLimit: rev.Spec.ConcurrencyLimit,
+		Activation:       svc.Scale.Activation,
+		Max:              svc.Scale.Max,
+		Mesh:             rev.Spec.Mesh,
+	}
+	if st.Phase == wadi.Failed {
+		r.Failed = st.Reason
+	}
+	return r
+}
