@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// MaxStatsWait bounds how long a poll of the statistics may wait.
+const MaxStatsWait = 5 * time.Minute
+
+// StatsHandler answers GET ?since=N&wait=30s with the statistics of r as one
+// JSON object; see [wadi.Stats]. It answers at once if a second from N on had a
+// request. Else it waits: while a request is in flight until the second is over,
+// while idle until one comes, and at most for wait (0: not at all). So an idle
+// source costs nothing and a busy one answers once a second. Seconds below now
+// that an answer leaves out are zero. A since beyond now is of an earlier boot:
+// it is answered at once, so that the reader sees the other boot.
+//
+// The functions in annotate may set headers of an answer, just before it is sent.
+func StatsHandler(r *Recorder, annotate ...func(http.Header)) http.Handler {
+	h := &statsHandler{clock: r.clock, annotate: annotate, mediaType: "application/json"}
+	h.recorders = func() []*Recorder { return []*Recorder{r} }
+	return h
+}
+
+// StatsHandlerMany answers as StatsHandler does for all recorders of a process,
+// which share clock: one JSON object for each, in lines.
+func StatsHandlerMany(clock *Clock, recorders func() []*Recorder) http.Handler {
+	return &statsHandler{clock: clock, recorders: recorders, mediaType: "application/x-ndjson"}
+}
+
+type statsHandler struct {
+	clock     *Clock
+	recorders func() []*Recorder
+	annotate  []func(http.Header)
+	mediaType string
+}
+
+func (h *statsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	since, wait, err := statsQuery(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if wait > 0 && since <= h.clock.Now() { // A later one was told by another boot of this source.
+		h.wait(r.Context(), since, wait)
+	}
+	if r.Context().Err() != nil {
+		return
+	}
+	w.Header().Set("Content-Type", h.mediaType)
+	for _, annotate := range h.annotate {
+		annotate(w.Header())
+	}
+	lines := json.NewEncoder(w)
+	for _, rec := range h.recorders() {
+		if lines.Encode(rec.Snapshot(since)) != nil {
+			return // The reader has gone.
+		}
+	}
+}
+
+func statsQuery(r *http.Request) (since int64, wait time.Duration, err error) {
+	q := r.URL.Query()
+	if v := q.Get("since"); v != "" {
+		if since, err = strconv.ParseInt(v, 10, 64); err != nil || since < 0 {
+			return 0, 0, fmt.Errorf("since must be a whole number of seconds, not %q", v)
+		}
+	}
+	if v := q.Get("wait"); v != "" {
+		if wait, err = time.ParseDuration(v); err != nil || wait < 0 {
+			return 0, 0, fmt.Errorf("wait must be a duration such as 30s, not %q", v)
+		}
+	}
+	return since, min(wait, MaxStatsWait), nil
+}
+
+// wait returns when there is something to tell from since on, when the clock is
+// woken, or after limit.
+func (h *statsHandler) wait(ctx context.Context, since int64, limit time.Duration) {
+	expired := time.NewTimer(limit)
+	defer expired.Stop()
+	woken := h.clock.lastWake()
+	for {
+		active := h.clock.listen() // Before looking, so that nothing is missed.
+		have, coming := h.pending(since)
+		wake := h.clock.lastWake()
+		if have || wake != woken || wake >= since && wake < h.clock.Now() {
+			return
+		}
+		if coming || wake >= since {
+			active = nil
+			if !h.nextSecond(ctx, expired) {
+				return
+			}
+			continue
+		}
+		select {
+		case <-active:
+		case <-expired.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// nextSecond waits until the clock's current second is over; false means that
+// the poll is over before.
+func (h *statsHandler) nextSecond(ctx context.Context, expired *time.Timer) bool {
+	left := time.Second - time.Since(h.clock.start)%time.Second
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-expired.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (h *statsHandler) pending(since int64) (have, coming bool) {
+	for _, r := range h.recorders() {
+		has, will := r.pending(since)
+		have, coming = have || has, coming || will
+	}
+	return have, coming
+}

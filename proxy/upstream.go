@@ -1,0 +1,277 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Bounds of the connections to a peer.
+const (
+	// DialTimeout bounds the default dial.
+	DialTimeout = time.Second
+	// MaxIdleConns is how many idle HTTP/1.1 connections to one peer are kept.
+	MaxIdleConns = 256
+	// UpstreamIdleTimeout is how long they are kept, unless configured.
+	UpstreamIdleTimeout = 90 * time.Second
+	// MaxHeaderBytes bounds the headers of a request and of an answer.
+	MaxHeaderBytes = 64 << 10
+	// StreamBuffer bounds what is received ahead on one HTTP/2 stream.
+	StreamBuffer = 64 << 10
+	// ConnBuffer bounds what is received ahead on one HTTP/2 connection.
+	ConnBuffer = 1 << 20
+
+	copyBuffer = 16 << 10
+)
+
+// UpstreamConfig describes a peer.
+type UpstreamConfig struct {
+	Addr     string        // host:port.
+	Protocol wadi.Protocol // HTTP1: HTTP/1.1; H2C and GRPC: HTTP/2 with prior knowledge.
+
+	// Dial opens a connection; nil dials Addr over TCP.
+	Dial func(context.Context) (net.Conn, error)
+
+	// Greet, if set, is called once on every new connection before the first
+	// request goes over it. An error closes the connection.
+	Greet func(context.Context, net.Conn) error
+
+	// Header is set on every request, in place of what the request brings.
+	Header http.Header
+
+	// IdleTimeout is how long an unused connection is kept; 0 is UpstreamIdleTimeout.
+	IdleTimeout time.Duration
+}
+
+// Upstream is one peer that requests are forwarded to, with its connections.
+type Upstream struct {
+	cfg       UpstreamConfig
+	transport *http.Transport
+	buffers   bufferPool
+}
+
+// NewUpstream returns an upstream without a connection; the first request opens one.
+func NewUpstream(cfg UpstreamConfig) *Upstream {
+	u := &Upstream{cfg: cfg}
+	if u.cfg.Dial == nil {
+		dialer := net.Dialer{Timeout: DialTimeout}
+		u.cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", cfg.Addr)
+		}
+	}
+	if u.cfg.IdleTimeout == 0 {
+		u.cfg.IdleTimeout = UpstreamIdleTimeout
+	}
+	u.transport = newTransport(u.dial, cfg.Protocol)
+	u.transport.IdleConnTimeout = u.cfg.IdleTimeout
+	return u
+}
+
+// newTransport speaks protocol to one peer, and changes nothing of what it carries.
+func newTransport(dial func(context.Context, string, string) (net.Conn, error), p wadi.Protocol) *http.Transport {
+	var protocols http.Protocols
+	if p == wadi.H2C || p == wadi.GRPC {
+		protocols.SetUnencryptedHTTP2(true)
+	} else {
+		protocols.SetHTTP1(true)
+	}
+	return &http.Transport{
+		DialContext:            dial,
+		Protocols:              &protocols,
+		DisableCompression:     true, // What the app sends is passed on as it is.
+		MaxIdleConns:           MaxIdleConns,
+		MaxIdleConnsPerHost:    MaxIdleConns,
+		MaxResponseHeaderBytes: MaxHeaderBytes,
+		ExpectContinueTimeout:  time.Second,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream:     StreamBuffer,
+			MaxReceiveBufferPerConnection: ConnBuffer,
+		},
+	}
+}
+
+// dial opens a connection and greets the peer.
+func (u *Upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn, err := u.cfg.Dial(ctx)
+	if err != nil {
+		return nil, &refusedError{fmt.Errorf("dial %s: %w", u.cfg.Addr, err)}
+	}
+	if u.cfg.Greet == nil {
+		return conn, nil
+	}
+	if err := u.cfg.Greet(ctx, conn); err != nil {
+		_ = conn.Close() // The greeting's error says it all.
+		return nil, &refusedError{fmt.Errorf("greet %s: %w", u.cfg.Addr, err)}
+	}
+	return conn, nil
+}
+
+// Close closes the connections that are not in use; the others close when their
+// request is over.
+func (u *Upstream) Close() {
+	u.transport.DisableKeepAlives = true
+	u.transport.CloseIdleConnections()
+}
+
+// Forward sends r to the peer and its answer to w, both as they come: every part
+// is flushed at once; trailers, informational answers and upgrades are passed on.
+// Path, query and Host stay byte for byte what the caller sent.
+//
+// It returns nil when an answer was passed on, else a [*ForwardError], and w is
+// untouched unless that says Answered. When the answer breaks off in mid-stream
+// it panics with [http.ErrAbortHandler], so that the caller's stream breaks too.
+func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
+	f := &forward{upstream: u}
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		f.body.ReadCloser = r.Body
+		in := *r
+		in.Body = &f.body
+		r = &in
+		if r.ProtoMajor == 1 {
+			// Else the server would read the rest of the body before the answer goes out.
+			_ = http.NewResponseController(w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
+		}
+	}
+	proxy := httputil.ReverseProxy{
+		Rewrite:        f.rewrite,
+		Transport:      u.transport,
+		FlushInterval:  -1,
+		BufferPool:     &u.buffers,
+		ModifyResponse: f.response,
+		ErrorHandler:   f.failed,
+	}
+	proxy.ServeHTTP(w, r)
+	if f.err == nil {
+		return nil
+	}
+	return f.err
+}
+
+// forward is one request on its way. Only the body is touched by several goroutines.
+type forward struct {
+	upstream *Upstream
+	body     countedBody
+	answered bool
+	err      *ForwardError
+}
+
+// errMisdirected: the peer says that the request is not for it.
+var errMisdirected = errors.New("the peer is not that instance")
+
+func (f *forward) rewrite(p *httputil.ProxyRequest) {
+	u := p.Out.URL
+	u.Scheme, u.Host = "http", f.upstream.cfg.Addr
+	// The proxy drops what it can't parse and what others forwarded before; it
+	// is not ours to drop.
+	u.RawQuery = p.In.URL.RawQuery
+	keepPath(u, p.In)
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if v, ok := p.In.Header[name]; ok {
+			p.Out.Header[name] = v
+		}
+	}
+	for name, v := range f.upstream.cfg.Header {
+		p.Out.Header[name] = v
+	}
+}
+
+func (f *forward) response(res *http.Response) error {
+	if res.StatusCode == http.StatusMisdirectedRequest {
+		// An app may answer 421 too; its queue-proxy then names this instance.
+		want := f.upstream.cfg.Header.Get(wadi.HeaderInstance)
+		if want != "" && res.Header.Get(wadi.HeaderInstance) != want {
+			return errMisdirected
+		}
+	}
+	StripInternal(res.Header)
+	f.answered = true
+	return nil
+}
+
+func (f *forward) failed(_ http.ResponseWriter, _ *http.Request, err error) {
+	var refused *refusedError
+	f.err = &ForwardError{
+		Refused:     errors.As(err, &refused),
+		Misdirected: errors.Is(err, errMisdirected),
+		BodyRead:    f.body.read.Load(),
+		Answered:    f.answered,
+		Err:         err,
+	}
+}
+
+// refusedError: no connection to the peer came about.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// ForwardError says how a request could not be forwarded.
+type ForwardError struct {
+	Refused     bool // Dial or greeting failed: the peer saw nothing of the request.
+	Misdirected bool // The peer answered 421: its app saw nothing of the request.
+	BodyRead    bool // Some of the request's body was read.
+	Answered    bool // Some of an answer was sent; only breaking it off is left.
+	Err         error
+}
+
+func (e *ForwardError) Error() string { return "forward: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ForwardError) Unwrap() error { return e.Err }
+
+// Retryable says whether r may be sent once more, to another instance: if the
+// app can't have seen it and its body is still whole, or if it is idempotent,
+// has no body, and nothing of an answer came. A request that was given up by its
+// caller or ran out of time is not.
+func (e *ForwardError) Retryable(r *http.Request) bool {
+	if e.Answered || e.BodyRead || r.Context().Err() != nil {
+		return false
+	}
+	if e.Refused || e.Misdirected {
+		return true
+	}
+	return idempotent(r.Method) && (r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0)
+}
+
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// countedBody notes whether any of a body was read.
+type countedBody struct {
+	io.ReadCloser
+	read atomic.Bool
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.read.Store(true)
+	}
+	return n, err
+}
+
+// bufferPool lends the buffers through which answers are copied.
+type bufferPool struct{ pool sync.Pool }
+
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[copyBuffer]byte); ok {
+		return b[:]
+	}
+	return make([]byte, copyBuffer)
+}
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[copyBuffer]byte)(b)) }
