@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -57,11 +58,12 @@ type Upstream struct {
 	cfg       UpstreamConfig
 	transport *http.Transport
 	buffers   bufferPool
+	silent    *log.Logger // Errors are returned or break the stream; the caller reports them.
 }
 
 // NewUpstream returns an upstream without a connection; the first request opens one.
 func NewUpstream(cfg UpstreamConfig) *Upstream {
-	u := &Upstream{cfg: cfg}
+	u := &Upstream{cfg: cfg, silent: log.New(io.Discard, "", 0)}
 	if u.cfg.Dial == nil {
 		dialer := net.Dialer{Timeout: DialTimeout}
 		u.cfg.Dial = func(ctx context.Context) (net.Conn, error) {
@@ -117,10 +119,7 @@ func (u *Upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // Close closes the connections that are not in use; the others close when their
 // request is over.
-func (u *Upstream) Close() {
-	u.transport.DisableKeepAlives = true
-	u.transport.CloseIdleConnections()
-}
+func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 
 // Forward sends r to the peer and its answer to w, both as they come: every part
 // is flushed at once; trailers, informational answers and upgrades are passed on.
@@ -148,6 +147,7 @@ func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 		BufferPool:     &u.buffers,
 		ModifyResponse: f.response,
 		ErrorHandler:   f.failed,
+		ErrorLog:       u.silent,
 	}
 	proxy.ServeHTTP(w, r)
 	if f.err == nil {
