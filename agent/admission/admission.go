@@ -1,0 +1,265 @@
+// Package admission decides whether what a user submits may be stored, and
+// stores it.
+//
+// It promises all or nothing: every mistake of every file is reported at once;
+// a revision's job is accepted by Nomad under the caller's own token before
+// anything is stored; and if storing fails, the jobs that this submission
+// registered are removed again. It refuses to scale, to start or to stop
+// anything: jobs are registered at count 0, and what happens next is the
+// controller's.
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+// Metas of a revision's job by which admission knows it for Wadi's.
+const (
+	metaService  = "wadi_service"
+	metaSpecHash = "wadi_spec_hash"
+)
+
+// Spec is a service as it is stored. Its fields are those of the store's own type.
+type Spec struct {
+	Service    wadi.Service
+	File       string
+	Source     string
+	Variables  map[string]string
+	Generation uint64 // Grows by one with every change.
+	Latest     string // ID of the newest revision.
+	Deleting   bool
+	Submitted  int64 // Unix seconds.
+}
+
+// Submission is one service to be stored.
+type Submission struct {
+	Spec        Spec
+	Index       uint64         // What the spec's index must be; 0: it must not exist.
+	NewRevision *wadi.Revision // Stored beside it; nil for none.
+}
+
+// Store is what admission needs of the store. Errors are the root package's:
+// ErrNotFound, ErrConflict, ErrTooLarge, ErrUnavailable.
+type Store interface {
+	// Spec returns a service and the index to check and set it by.
+	Spec(ctx context.Context, name string) (Spec, uint64, error)
+	// Revisions returns all stored revisions of a service, in any order.
+	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
+	// Domains returns the service that claims each domain.
+	Domains(ctx context.Context) (map[string]string, error)
+	// Submit stores all or none, and returns the new index of each service.
+	Submit(ctx context.Context, all []Submission) (map[string]uint64, error)
+}
+
+// Parser is Nomad's parser. An error that wraps none of the root package's
+// sentinels is the parser's own text about the job.
+type Parser interface {
+	ParseJob(ctx context.Context, token, jobHCL, variables string) ([]byte, error)
+}
+
+// Jobs is what admission does with jobs, always with the caller's token.
+type Jobs interface {
+	// PlanJob has Nomad judge the job without registering it. An error that
+	// wraps none of the sentinels is Nomad's refusal.
+	PlanJob(ctx context.Context, token string, job json.RawMessage) (warnings string, err error)
+	// RegisterAt registers the job if the one of its ID is still at index; 0: if
+	// there is none. Else the error wraps ErrConflict. It returns the job's new index.
+	RegisterAt(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error)
+	// Job returns a job, or ErrNotFound.
+	Job(ctx context.Context, token, namespace, id string) (Job, error)
+	// Purge removes a job.
+	Purge(ctx context.Context, token, namespace, id string) error
+}
+
+// Rights asks Nomad what a token may do.
+type Rights interface {
+	// MaySubmit returns nil, or an error that wraps ErrForbidden or ErrUnavailable.
+	MaySubmit(ctx context.Context, token, namespace string) error
+}
+
+// Nomad is all that admission needs of Nomad.
+type Nomad interface {
+	Parser
+	Jobs
+	Rights
+}
+
+// Job is what admission wants to know of a job at Nomad.
+type Job struct {
+	Meta        map[string]string
+	Count       int    // Of all its groups; 0 for a job that was stopped.
+	ModifyIndex uint64 // JobModifyIndex.
+}
+
+// Catalog is Consul's catalog.
+type Catalog interface {
+	// ForeignService reports whether Consul has a service of that name, or a
+	// config entry about it, that isn't Wadi's.
+	ForeignService(ctx context.Context, name string) (bool, error)
+}
+
+// Config is what New needs. All fields but Now, Log and GatewayDomain are required.
+type Config struct {
+	Store   Store
+	Nomad   Nomad
+	Catalog Catalog
+
+	Defaults jobspecs.Defaults
+	Limits   jobspecs.Limits
+	Agent    jobspecs.Agent // What of the agent goes into a rendered job.
+
+	MaxBytes      int    // Of all files of a submission together; 0 is 1 MiB.
+	GatewayDomain string // Names right below it belong to the services of these names.
+
+	Now func() time.Time
+	Log hclog.Logger
+}
+
+// Admission admits services. It keeps no state, and may be used concurrently.
+type Admission struct{ Config }
+
+// New returns an Admission, or an error when c lacks something.
+func New(c Config) (*Admission, error) {
+	if c.Store == nil || c.Nomad == nil || c.Catalog == nil {
+		return nil, fmt.Errorf("admission: store, Nomad and catalog are required")
+	}
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 1 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = hclog.NewNullLogger()
+	}
+	return &Admission{Config: c}, nil
+}
+
+// File is one file of a submission. Name is only used in messages.
+type File struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+}
+
+// Request is a submission.
+type Request struct {
+	Files     []File
+	Variables map[string]string
+
+	// CheckIndex holds, for the services it names, the index that must be
+	// stored; 0: the service must not exist.
+	CheckIndex map[string]uint64
+
+	NomadToken  string // The caller's. Every job is registered with it.
+	ConsulToken string // The caller's, for what needs a right of theirs in Consul.
+}
+
+// Response says what a submission did, or with Validate would do.
+type Response struct {
+	Services []Result `json:"services"`
+	Warnings []Detail `json:"warnings,omitempty"`
+}
+
+// Result is the outcome for one service.
+type Result struct {
+	Name        string   `json:"name"`
+	Index       uint64   `json:"index"` // For a later check; of Validate the present one, 0 for a new service.
+	Generation  uint64   `json:"generation"`
+	Revision    string   `json:"revision"`     // The newest.
+	NewRevision bool     `json:"new_revision"` // Made by this submission.
+	Changed     bool     `json:"changed"`      // False: all is as it was stored before.
+	Warnings    []string `json:"warnings,omitempty"`
+}
+
+// Submit admits and stores all services of the request, or none. What it
+// refuses is an *Error; other errors wrap the root package's sentinels.
+func (a *Admission) Submit(ctx context.Context, r Request) (Response, error) {
+	adm, err := a.examine(ctx, r)
+	if err != nil {
+		return Response{}, err
+	}
+	// From here on a caller that goes away changes nothing: half a submission
+	// would have to be undone anyway.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if err := a.commit(ctx, r.NomadToken, adm.candidates); err != nil {
+		return Response{}, err
+	}
+	return adm.response(), nil
+}
+
+// Validate does all that Submit does short of registering and storing.
+func (a *Admission) Validate(ctx context.Context, r Request) (Response, error) {
+	adm, err := a.examine(ctx, r)
+	if err != nil {
+		return Response{}, err
+	}
+	return adm.response(), nil
+}
+
+// admitted is a request that was found good.
+type admitted struct {
+	candidates []*candidate
+	warnings   []Detail
+}
+
+// candidate is one service on its way through admission.
+type candidate struct {
+	file     File
+	draft    *jobspecs.Draft
+	service  wadi.Service
+	warnings []string
+
+	exists bool
+	stored Spec
+	index  uint64
+
+	spec    Spec           // What will be stored.
+	changed bool           // spec differs from stored.
+	rev     *wadi.Revision // The new revision, if it makes one.
+
+	takeOver uint64 // JobModifyIndex of a job left over that is Wadi's; 0: none.
+	jobIndex uint64 // JobModifyIndex after it was registered; 0: not yet.
+}
+
+// examine does everything that changes nothing.
+func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
+	adm, err := a.parse(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.check(ctx, r, adm.candidates); err != nil {
+		return nil, err
+	}
+	if err := a.reviseAll(ctx, r, adm.candidates); err != nil {
+		return nil, err
+	}
+	if err := a.plan(ctx, r.NomadToken, adm.candidates); err != nil {
+		return nil, err
+	}
+	return adm, nil
+}
+
+func (adm *admitted) response() Response {
+	out := Response{Services: make([]Result, 0, len(adm.candidates)), Warnings: adm.warnings}
+	for _, c := range adm.candidates {
+		out.Services = append(out.Services, Result{
+			Name:        c.service.Name,
+			Index:       c.index,
+			Generation:  c.spec.Generation,
+			Revision:    c.spec.Latest,
+			NewRevision: c.rev != nil,
+			Changed:     c.changed,
+			Warnings:    c.warnings,
+		})
+	}
+	return out
+}

@@ -1,0 +1,213 @@
+package admission
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+// check holds each service against what is stored. Rights come first: who may
+// not submit there learns nothing else.
+func (a *Admission) check(ctx context.Context, r Request, all []*candidate) error {
+	asked := map[string]bool{}
+	for _, c := range all {
+		if ns := c.service.Namespace; !asked[ns] {
+			asked[ns] = true
+			if err := a.Nomad.MaySubmit(ctx, r.NomadToken, ns); err != nil {
+				return fmt.Errorf("submit to namespace %q: %w", ns, err)
+			}
+		}
+	}
+	var refused refusals
+	for _, c := range all {
+		if err := a.checkOne(ctx, r, c, &refused); err != nil {
+			return err
+		}
+	}
+	if err := a.checkDomains(ctx, all, &refused); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.CheckIndex)) {
+		if !slices.ContainsFunc(all, func(c *candidate) bool { return c.service.Name == name }) {
+			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("check_index names %q, which is not in what was submitted", name)}
+		}
+	}
+	return refused.err()
+}
+
+func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refused *refusals) error {
+	name := c.service.Name
+	stored, index, err := a.Store.Spec(ctx, name)
+	switch {
+	case errors.Is(err, wadi.ErrNotFound):
+	case err != nil:
+		return fmt.Errorf("read service %s: %w", name, err)
+	default:
+		c.exists, c.stored, c.index = true, stored, index
+	}
+	if want, ok := r.CheckIndex[name]; ok && want != c.index {
+		refused.clash(c, "", "check_index is %d, but the stored index is %d (0: not stored); read it again", want, c.index)
+	}
+	if !c.exists {
+		foreign, err := a.Catalog.ForeignService(ctx, name)
+		if err != nil {
+			return fmt.Errorf("look for %s in Consul: %w", name, err)
+		}
+		if foreign {
+			refused.invalid(c, "", "Consul has a service %q that isn't Wadi's; choose another name", name)
+		}
+		return nil
+	}
+	if stored.Deleting {
+		refused.clash(c, "", "the service is being deleted; wait until it is gone")
+	}
+	if stored.Service.Namespace != c.service.Namespace {
+		// The namespace that has it is not named: the caller may not know it.
+		refused.invalid(c, "namespace", "a service of that name is in another Nomad namespace, and the namespace can't change")
+	}
+	if was := stored.Service.Protocol; was != c.service.Protocol {
+		refused.invalid(c, "protocol", "the protocol can't change: it is %q; delete the service first, or choose another name", was)
+	}
+	return nil
+}
+
+// checkDomains refuses domains that another service has. Two submissions at the
+// same moment may both pass; the gateway then decides.
+func (a *Admission) checkDomains(ctx context.Context, all []*candidate, refused *refusals) error {
+	if !slices.ContainsFunc(all, func(c *candidate) bool { return len(c.service.Domains) > 0 }) {
+		return nil
+	}
+	owners, err := a.Store.Domains(ctx)
+	if err != nil {
+		return fmt.Errorf("read domains: %w", err)
+	}
+	owners = maps.Clone(owners)
+	for _, c := range all {
+		// What this submission gives up is free for the others in it.
+		maps.DeleteFunc(owners, func(_, owner string) bool { return owner == c.service.Name })
+	}
+	if owners == nil {
+		owners = map[string]string{}
+	}
+	for _, c := range all {
+		for _, domain := range c.service.Domains {
+			d := strings.ToLower(domain)
+			if owner, ok := owners[d]; ok && owner != c.service.Name {
+				refused.invalid(c, "domains", "the domain %q belongs to the service %q", domain, owner)
+				continue
+			}
+			owners[d] = c.service.Name
+			label, ok := strings.CutSuffix(d, "."+strings.ToLower(a.GatewayDomain))
+			if ok && a.GatewayDomain != "" && label != c.service.Name && !strings.Contains(label, ".") {
+				refused.invalid(c, "domains", "the domain %q is kept for a service named %q", domain, label)
+			}
+		}
+	}
+	return nil
+}
+
+// reviseAll decides for every service.
+func (a *Admission) reviseAll(ctx context.Context, r Request, all []*candidate) error {
+	var refused refusals
+	for _, c := range all {
+		if err := a.revise(ctx, r, c, &refused); err != nil {
+			return err
+		}
+	}
+	return refused.err()
+}
+
+// revise decides what will be stored, and whether that makes a new revision.
+func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused *refusals) error {
+	var revisions []wadi.Revision
+	if c.exists {
+		var err error
+		if revisions, err = a.Store.Revisions(ctx, c.service.Name); err != nil {
+			return fmt.Errorf("read revisions of %s: %w", c.service.Name, err)
+		}
+	}
+	if len(c.service.Traffic) == 0 {
+		c.service.Traffic = c.stored.Service.Traffic
+		if len(c.service.Traffic) == 0 {
+			c.service.Traffic = []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}}
+		}
+	}
+	now := a.Now().Unix()
+	c.spec = Spec{
+		Service: c.service, File: c.file.Name, Source: c.file.Source, Variables: r.Variables,
+		Generation: c.stored.Generation + 1, Submitted: now,
+	}
+	top := newest(revisions)
+	if hash := jobspecs.Hash(c.service); top != nil && top.SpecHash == hash {
+		c.spec.Latest = top.ID
+	} else {
+		n := nextNumber(top, c.stored.Latest)
+		rev := wadi.Revision{
+			ID: wadi.RevisionID(c.service.Name, n), Service: c.service.Name, Number: n,
+			Created: now, SpecHash: hash, Spec: c.service,
+		}
+		job, err := jobspecs.Render(rev, a.Agent)
+		if err != nil {
+			return fmt.Errorf("render %s: %w", rev.ID, err)
+		}
+		rev.Job = job
+		c.rev, c.spec.Latest = &rev, rev.ID
+	}
+	checkTraffic(c, revisions, refused)
+	c.changed = !c.exists || c.rev != nil || !same(c.stored, c.spec)
+	if !c.changed {
+		c.spec = c.stored
+	}
+	return nil
+}
+
+// checkTraffic refuses targets that name a revision that is not there.
+func checkTraffic(c *candidate, revisions []wadi.Revision, refused *refusals) {
+	for _, t := range c.service.Traffic {
+		known := t.Revision == wadi.Latest || t.Revision == c.spec.Latest ||
+			slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == t.Revision })
+		if !known {
+			refused.invalid(c, "traffic", "there is no revision %q", t.Revision)
+		}
+	}
+}
+
+func newest(all []wadi.Revision) *wadi.Revision {
+	var top *wadi.Revision
+	for i := range all {
+		if top == nil || all[i].Number > top.Number {
+			top = &all[i]
+		}
+	}
+	return top
+}
+
+// nextNumber never gives a number twice, even when revisions have been forgotten.
+func nextNumber(newest *wadi.Revision, latest string) int {
+	var n int
+	if newest != nil {
+		n = newest.Number
+	}
+	if _, m, ok := wadi.SplitRevisionID(latest); ok {
+		n = max(n, m)
+	}
+	return n + 1
+}
+
+// same reports whether storing b over a would change nothing that matters. The
+// file's name does not: the same file is often applied from elsewhere.
+func same(a, b Spec) bool {
+	x, errA := json.Marshal(a.Service)
+	y, errB := json.Marshal(b.Service)
+	return errA == nil && errB == nil && bytes.Equal(x, y) &&
+		a.Source == b.Source && maps.Equal(a.Variables, b.Variables)
+}

@@ -1,0 +1,155 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+const (
+	commitTimeout  = 30 * time.Second // Of registering and storing.
+	cleanupTimeout = 15 * time.Second // Of taking registered jobs back.
+)
+
+// plan has Nomad judge every new revision's job with the caller's token, and
+// looks for jobs that are in their way.
+func (a *Admission) plan(ctx context.Context, token string, all []*candidate) error {
+	var refused refusals
+	for _, c := range all {
+		if c.rev == nil {
+			continue
+		}
+		warnings, err := a.Nomad.PlanJob(ctx, token, c.rev.Job)
+		switch {
+		case err != nil && isSentinel(err):
+			return fmt.Errorf("plan job %s: %w", c.rev.ID, err)
+		case err != nil:
+			refused.invalid(c, "instance", "Nomad refuses the job: %v", err)
+			continue
+		}
+		if w := strings.TrimSpace(warnings); w != "" {
+			c.warnings = append(c.warnings, "Nomad warns: "+w)
+		}
+		if err := a.lookInTheWay(ctx, token, c, &refused); err != nil {
+			return err
+		}
+	}
+	return refused.err()
+}
+
+// lookInTheWay finds a job that already has the new revision's ID. One that an
+// earlier submission left behind, never ran and isn't stored is taken over.
+func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate, refused *refusals) error {
+	job, err := a.Nomad.Job(ctx, token, c.service.Namespace, c.rev.ID)
+	switch {
+	case errors.Is(err, wadi.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for job %s: %w", c.rev.ID, err)
+	}
+	ours := job.Meta[metaService] == c.service.Name && job.Meta[metaSpecHash] != ""
+	switch {
+	case !ours:
+		refused.clash(c, "", "Nomad has a job %q that isn't Wadi's; rename or purge it", c.rev.ID)
+	case job.Count > 0:
+		refused.clash(c, "",
+			"Nomad has a running job %q of an earlier service of that name; purge it (nomad job stop -purge %s)", c.rev.ID, c.rev.ID)
+	default:
+		c.takeOver = job.ModifyIndex
+	}
+	return nil
+}
+
+// commit registers the new jobs and then stores all services, or undoes.
+func (a *Admission) commit(ctx context.Context, token string, all []*candidate) error {
+	changed := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return !c.changed })
+	if len(changed) == 0 {
+		return nil
+	}
+	submissions := make([]Submission, 0, len(changed))
+	for _, c := range changed {
+		if err := a.register(ctx, token, c); err != nil {
+			return a.undo(ctx, token, changed, err)
+		}
+		submissions = append(submissions, Submission{Spec: c.spec, Index: c.index, NewRevision: c.rev})
+	}
+	indexes, err := a.Store.Submit(ctx, submissions)
+	if err != nil {
+		err = fmt.Errorf("store: %w", err)
+		if errors.Is(err, wadi.ErrConflict) {
+			err = fmt.Errorf("somebody else changed it in the meantime; nothing was stored, try again: %w", wadi.ErrConflict)
+		}
+		return a.undo(ctx, token, changed, err)
+	}
+	for _, c := range changed {
+		c.index = indexes[c.service.Name]
+		a.Log.Info("submitted", "service", c.service.Name, "generation", c.spec.Generation,
+			"revision", c.spec.Latest, "new_revision", c.rev != nil)
+	}
+	return nil
+}
+
+func (a *Admission) register(ctx context.Context, token string, c *candidate) error {
+	if c.rev == nil {
+		return nil
+	}
+	index, err := a.Nomad.RegisterAt(ctx, token, c.rev.Job, c.takeOver)
+	switch {
+	case errors.Is(err, wadi.ErrConflict):
+		return &Error{Status: http.StatusConflict, Message: fmt.Sprintf(
+			"somebody else registered the job %q in the meantime; nothing was stored, try again", c.rev.ID)}
+	case err != nil && isSentinel(err):
+		return fmt.Errorf("register job %s: %w", c.rev.ID, err)
+	case err != nil:
+		var refused refusals
+		refused.invalid(c, "instance", "Nomad refuses the job: %v", err)
+		return refused.err()
+	}
+	c.jobIndex = index
+	return nil
+}
+
+// undo purges the jobs that this submission made, and returns cause, with what
+// could not be purged. A job that was taken over, has changed since, or belongs to
+// a stored revision by now is another submission's, and left alone. What can't be
+// removed stays at count 0, for the next submission to take over.
+func (a *Admission) undo(ctx context.Context, token string, all []*candidate, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	for _, c := range all {
+		if c.jobIndex == 0 || c.takeOver != 0 {
+			continue
+		}
+		if err := a.purgeOwn(ctx, token, c); err != nil {
+			// As text only: what went wrong with the submission decides the status.
+			cause = fmt.Errorf("%w (the job %s stays at Nomad with count 0: %v)", cause, c.rev.ID, err)
+		}
+	}
+	return cause
+}
+
+func (a *Admission) purgeOwn(ctx context.Context, token string, c *candidate) error {
+	job, err := a.Nomad.Job(ctx, token, c.service.Namespace, c.rev.ID)
+	switch {
+	case errors.Is(err, wadi.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case job.ModifyIndex != c.jobIndex:
+		return nil
+	}
+	// When the store can't be asked, the job goes: if it was stored all the same,
+	// the controller registers the stored job again.
+	if revisions, err := a.Store.Revisions(ctx, c.service.Name); err == nil {
+		if slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == c.rev.ID }) {
+			return nil
+		}
+	}
+	return a.Nomad.Purge(ctx, token, c.service.Namespace, c.rev.ID)
+}

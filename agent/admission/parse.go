@@ -1,0 +1,129 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+// parse turns files into services, or reports every mistake of every file.
+func (a *Admission) parse(ctx context.Context, r Request) (*admitted, error) {
+	if err := a.bounds(r); err != nil {
+		return nil, err
+	}
+	var (
+		adm      admitted
+		problems []Detail
+		away     error
+	)
+	files := make([]jobspecs.File, 0, len(r.Files))
+	sources := map[string]File{}
+	for _, f := range r.Files {
+		files = append(files, jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
+		sources[f.Name] = f
+	}
+	drafts, found := jobspecs.ParseFiles(files, jobspecs.Options{Variables: r.Variables, Defaults: a.Defaults, Limits: a.Limits})
+	if len(drafts) > jobspecs.MaxServices {
+		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
+			"%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)}
+	}
+	for _, p := range found {
+		if p.Warning {
+			adm.warnings = append(adm.warnings, detailOf(p))
+		} else {
+			problems = append(problems, detailOf(p))
+		}
+	}
+	for _, d := range drafts {
+		c, found, err := a.finish(ctx, r.NomadToken, d)
+		if err != nil && away == nil {
+			away = err
+		}
+		problems = append(problems, found...)
+		if c != nil {
+			c.file = sources[d.File()]
+			adm.candidates = append(adm.candidates, c)
+		}
+	}
+	switch {
+	case len(problems) > 0:
+		// Known mistakes come first, even when Nomad could not be asked about the rest.
+		return nil, &Error{Status: http.StatusBadRequest, Message: "bad input", Details: problems}
+	case away != nil:
+		return nil, away
+	case len(adm.candidates) == 0:
+		return nil, &Error{Status: http.StatusBadRequest, Message: "no service in what was submitted"}
+	}
+	return &adm, nil
+}
+
+// finish has Nomad parse the instance of one draft and makes it a service.
+func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft) (*candidate, []Detail, error) {
+	job, variables := d.NomadSource()
+	parsed, err := a.Nomad.ParseJob(ctx, token, job, variables)
+	if err != nil {
+		if isSentinel(err) || ctx.Err() != nil {
+			return nil, nil, fmt.Errorf("parse instance: %w", err)
+		}
+		var details []Detail
+		for _, p := range d.ParseErrors(err.Error()) {
+			details = append(details, detailOf(p))
+		}
+		if len(details) == 0 {
+			details = []Detail{detailOf(d.At("instance", "%v", err))}
+		}
+		return nil, details, nil
+	}
+	service, found := d.Finish(parsed)
+	c := &candidate{draft: d, service: service}
+	var details []Detail
+	for _, p := range found {
+		if p.Warning {
+			c.warnings = append(c.warnings, detailOf(p).String())
+		} else {
+			details = append(details, detailOf(p))
+		}
+	}
+	if len(details) > 0 {
+		return nil, details, nil
+	}
+	return c, nil, nil
+}
+
+func (a *Admission) bounds(r Request) error {
+	if len(r.Files) == 0 {
+		return &Error{Status: http.StatusBadRequest, Message: "no file in what was submitted"}
+	}
+	var total int
+	seen := map[string]bool{}
+	for _, f := range r.Files {
+		total += len(f.Source)
+		switch {
+		case f.Name == "":
+			return &Error{Status: http.StatusBadRequest, Message: "a file has no name"}
+		case seen[f.Name]:
+			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("two files are named %q", f.Name)}
+		}
+		seen[f.Name] = true
+	}
+	if total > a.MaxBytes {
+		return &Error{
+			Status:  http.StatusRequestEntityTooLarge,
+			Message: fmt.Sprintf("the files have %d bytes together; limits.max_spec_bytes is %d", total, a.MaxBytes),
+		}
+	}
+	return nil
+}
+
+// isSentinel reports whether err says something else than Nomad's opinion of a job.
+func isSentinel(err error) bool {
+	return slices.ContainsFunc([]error{
+		wadi.ErrUnavailable, wadi.ErrForbidden, wadi.ErrNotFound, wadi.ErrConflict, wadi.ErrTooLarge,
+		context.Canceled, context.DeadlineExceeded,
+	}, func(s error) bool { return errors.Is(err, s) })
+}

@@ -1,0 +1,74 @@
+package server
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/wadi-run/wadi"
+)
+
+type revisionSummary struct {
+	ID       string     `json:"id"`
+	Number   int        `json:"number"`
+	Created  int64      `json:"created"`
+	SpecHash string     `json:"spec_hash"`
+	Phase    wadi.Phase `json:"phase"`
+	Reason   string     `json:"reason,omitempty"`
+	Percent  float64    `json:"percent"`
+}
+
+// revisions answers with the stored revisions of a service, newest first.
+func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	if _, _, err := s.spec(r, name); err != nil {
+		return err
+	}
+	all, err := s.Store.Revisions(r.Context(), name)
+	if err != nil {
+		return fmt.Errorf("revisions of %s: %w", name, err)
+	}
+	st, err := s.status(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	seen := map[string]wadi.RevisionStatus{}
+	for _, rs := range st.Revisions {
+		seen[rs.ID] = rs
+	}
+	out := []revisionSummary{}
+	for _, rev := range all {
+		rs, ok := seen[rev.ID]
+		if !ok {
+			rs.Phase = wadi.Pending
+		}
+		out = append(out, revisionSummary{
+			ID: rev.ID, Number: rev.Number, Created: rev.Created, SpecHash: rev.SpecHash,
+			Phase: rs.Phase, Reason: rs.Reason, Percent: rs.Percent,
+		})
+	}
+	slices.SortFunc(out, func(a, b revisionSummary) int { return cmp.Compare(b.Number, a.Number) })
+	return s.reply(w, http.StatusOK, out)
+}
+
+// revision answers with one stored revision, its frozen job included.
+func (s *Server) revision(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	service, _, ok := wadi.SplitRevisionID(id)
+	if !ok {
+		return fmt.Errorf("revision %q: %w", id, wadi.ErrNotFound)
+	}
+	if _, _, err := s.spec(r, service); err != nil {
+		return err
+	}
+	all, err := s.Store.Revisions(r.Context(), service)
+	if err != nil {
+		return fmt.Errorf("revisions of %s: %w", service, err)
+	}
+	i := slices.IndexFunc(all, func(rev wadi.Revision) bool { return rev.ID == id })
+	if i < 0 {
+		return fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
+	}
+	return s.reply(w, http.StatusOK, all[i])
+}

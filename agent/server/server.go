@@ -1,0 +1,262 @@
+// Package server is the agent's HTTP API.
+//
+// It promises that every answer is JSON with the right status, that no body or
+// header is read without a bound, that a browser's page can change nothing, and
+// that a token is neither logged nor kept. It refuses to decide: admission judges
+// what is submitted, the leader's loops do the rest, and it shows what they stored.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
+)
+
+// The ways in which a caller's rights are judged.
+const (
+	AuthNomad = "nomad" // What the caller's Nomad token may.
+	AuthNone  = "none"  // Everybody who can connect may; loopback listeners only.
+)
+
+// Admission judges and stores what is submitted.
+type Admission interface {
+	Submit(ctx context.Context, r admission.Request) (admission.Response, error)
+	Validate(ctx context.Context, r admission.Request) (admission.Response, error)
+}
+
+// Store is what the API reads and marks. What is not there is wadi.ErrNotFound.
+type Store interface {
+	// Services returns the names of all services, sorted.
+	Services(ctx context.Context) ([]string, error)
+	Spec(ctx context.Context, name string) (admission.Spec, uint64, error)
+	Status(ctx context.Context, name string) (wadi.Status, error)
+	Route(ctx context.Context, name string) (wadi.Route, error)
+	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
+	// MarkDeleting marks a service if its spec is still at index.
+	MarkDeleting(ctx context.Context, name string, index uint64) error
+}
+
+// Rights asks Nomad what a token may do in a namespace. nil is yes; no wraps
+// wadi.ErrForbidden.
+type Rights interface {
+	MaySubmit(ctx context.Context, token, namespace string) error
+	MayRead(ctx context.Context, token, namespace string) error
+}
+
+// Decisions are the leader's last scaling decisions, oldest first.
+type Decisions interface {
+	Decisions(ctx context.Context, service string) ([]wadi.Decision, error)
+}
+
+// Events are what the leader did and saw.
+type Events interface {
+	// Subscribe returns the latest events, oldest first, and a channel of the
+	// following ones. It is closed when ctx ends or the reader is too slow.
+	Subscribe(ctx context.Context) ([]wadi.Event, <-chan wadi.Event)
+}
+
+// Leadership knows who leads.
+type Leadership interface {
+	// Leader returns the leading agent's name and the base URL of its API; an
+	// empty name when nobody leads.
+	Leader() (name, url string)
+}
+
+// Self is what an agent says about itself.
+type Self struct {
+	Name          string `json:"name"`
+	Version       string `json:"version"`
+	API           string `json:"api,omitempty"`     // host:port
+	Gateway       string `json:"gateway,omitempty"` // host:port
+	GatewayDomain string `json:"gateway_domain,omitempty"`
+	Metrics       string `json:"metrics,omitempty"` // host:port
+}
+
+// Config is what New needs. Admission, Store, Rights and Self.Name are required.
+type Config struct {
+	Self      Self
+	Auth      string // AuthNomad (default) or AuthNone.
+	Admission Admission
+	Store     Store
+	Rights    Rights
+
+	Decisions  Decisions  // nil: the paths about decisions answer 503.
+	Events     Events     // nil: the path about events answers 503.
+	Leadership Leadership // nil: this agent leads, always.
+
+	// Problems returns what is wrong with this agent now; nil: never anything.
+	Problems func() []string
+	// Admin serves /v1/admin/ and /debug/pprof/ to loopback callers, and to those
+	// that MayAdmin lets in. nil: 404.
+	Admin    http.Handler
+	MayAdmin func(ctx context.Context, token string) error
+
+	MaxSpecBytes int      // Of all files of a submission together; 0 is 1 MiB.
+	AllowedHosts []string // Further names by which a loopback listener may be called.
+
+	Transport  http.RoundTripper // For reads forwarded to the leader; nil: a plain one.
+	Log        hclog.Logger
+	Registerer prometheus.Registerer // nil: no metrics.
+}
+
+// Server is the HTTP API.
+type Server struct {
+	Config
+	mux         *http.ServeMux
+	handler     http.Handler
+	submissions chan struct{} // One place for each submission that is worked on.
+	requests    *prometheus.CounterVec
+}
+
+// Bounds of the server.
+const (
+	maxHeaderBytes = 64 << 10
+	maxSubmissions = 8 // Worked on at a time; others wait, as long as their caller does.
+	headerTimeout  = 10 * time.Second
+	bodyTimeout    = 30 * time.Second
+	writeTimeout   = 30 * time.Second // Of one line of a stream.
+	idleTimeout    = 2 * time.Minute
+	drainTimeout   = 10 * time.Second
+)
+
+// New returns a server, or an error when c lacks something.
+func New(c Config) (*Server, error) {
+	if c.Admission == nil || c.Store == nil || c.Rights == nil || c.Self.Name == "" {
+		return nil, errors.New("server: admission, store, rights and a name are required")
+	}
+	if c.Auth == "" {
+		c.Auth = AuthNomad
+	}
+	if c.Auth != AuthNomad && c.Auth != AuthNone {
+		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
+	}
+	if c.MaxSpecBytes <= 0 {
+		c.MaxSpecBytes = 1 << 20
+	}
+	if c.Log == nil {
+		c.Log = hclog.NewNullLogger()
+	}
+	if c.Transport == nil {
+		c.Transport = &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			ResponseHeaderTimeout: 10 * time.Second,
+			MaxIdleConnsPerHost:   4,
+		}
+	}
+	s := &Server{Config: c, mux: http.NewServeMux(), submissions: make(chan struct{}, maxSubmissions)}
+	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_api_requests_total",
+		Help: "Requests answered by the HTTP API.",
+	}, []string{"route", "code"})
+	if c.Registerer != nil {
+		if err := c.Registerer.Register(s.requests); err != nil {
+			return nil, fmt.Errorf("server: register metrics: %w", err)
+		}
+	}
+	s.routes()
+	s.handler = s.guard(http.HandlerFunc(s.dispatch))
+	return s, nil
+}
+
+func (s *Server) routes() {
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"PUT /v1/services":                 s.submit,
+		"POST /v1/services/validate":       s.validate,
+		"GET /v1/services":                 s.list,
+		"GET /v1/service/{name}":           s.read,
+		"DELETE /v1/service/{name}":        s.remove,
+		"GET /v1/service/{name}/revisions": s.revisions,
+		"GET /v1/service/{name}/decisions": s.decisions,
+		"GET /v1/revision/{id}":            s.revision,
+		"GET /v1/events":                   s.events,
+		"GET /v1/agent/health":             s.health,
+		"GET /v1/agent/self":               s.self,
+		"GET /v1/status/leader":            s.leader,
+		"/v1/admin/":                       s.admin,
+		"/debug/pprof/":                    s.admin,
+	} {
+		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := h(w, r); err != nil {
+				s.fail(w, r, err)
+			}
+		})
+	}
+}
+
+// Handler is the whole API, guards included.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Serve answers on l until ctx ends, then lets requests finish for a while. It
+// closes l. Without authentication it refuses listeners that are not loopback.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if s.Auth == AuthNone && !isLoopback(l.Addr()) {
+		_ = l.Close()
+		return fmt.Errorf("serve API on %s: auth = \"none\" is for loopback addresses only", l.Addr())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hs := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		// Streams end when ctx does; other requests go on until they are done.
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.WithoutCancel(ctx), stopKey{}, ctx.Done())
+		},
+		ErrorLog: s.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		err := hs.Shutdown(drain)
+		if err != nil {
+			err = errors.Join(err, hs.Close())
+		}
+		done <- err
+	}()
+	err := hs.Serve(l)
+	cancel()
+	if shutdown := <-done; errors.Is(err, http.ErrServerClosed) {
+		err = nil
+		if shutdown != nil {
+			s.Log.Warn("requests cut off at shutdown", "error", shutdown)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("serve API on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// stopKey finds, in a request's context, the channel that closes at shutdown.
+type stopKey struct{}
+
+func stopped(ctx context.Context) <-chan struct{} {
+	ch, _ := ctx.Value(stopKey{}).(<-chan struct{})
+	return ch
+}
+
+func (s *Server) reply(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The caller is gone if this fails.
+	_, _ = w.Write(append(body, '\n'))
+	return nil
+}

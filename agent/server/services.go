@@ -1,0 +1,291 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
+)
+
+// A name from a path becomes part of a key in the store: nothing but names of
+// services gets there.
+var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+const (
+	maxDeleteWait  = 10 * time.Minute
+	deletePollTime = 250 * time.Millisecond
+)
+
+type submitBody struct {
+	Files      []admission.File  `json:"files"`
+	Variables  map[string]string `json:"variables"`
+	CheckIndex map[string]uint64 `json:"check_index"`
+}
+
+func (s *Server) submit(w http.ResponseWriter, r *http.Request) error {
+	return s.admit(w, r, s.Admission.Submit)
+}
+
+func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
+	return s.admit(w, r, s.Admission.Validate)
+}
+
+func (s *Server) admit(w http.ResponseWriter, r *http.Request,
+	do func(context.Context, admission.Request) (admission.Response, error)) error {
+	select {
+	case s.submissions <- struct{}{}:
+		defer func() { <-s.submissions }()
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+	var body submitBody
+	// Sources grow by at most a factor of two when they are escaped.
+	if err := decode(w, r, int64(2*s.MaxSpecBytes+64<<10), &body); err != nil {
+		return err
+	}
+	out, err := do(r.Context(), admission.Request{
+		Files: body.Files, Variables: body.Variables, CheckIndex: body.CheckIndex,
+		NomadToken: nomadToken(r), ConsulToken: r.Header.Get("X-Consul-Token"),
+	})
+	if err != nil {
+		return err
+	}
+	return s.reply(w, http.StatusOK, out)
+}
+
+// mayRead and maySubmit ask for the caller's rights in a namespace.
+func (s *Server) mayRead(r *http.Request, namespace string) error {
+	if s.Auth == AuthNone {
+		return nil
+	}
+	if err := s.Rights.MayRead(r.Context(), nomadToken(r), namespace); err != nil {
+		return fmt.Errorf("read in namespace %q: %w", namespace, err)
+	}
+	return nil
+}
+
+func (s *Server) maySubmit(r *http.Request, namespace string) error {
+	if s.Auth == AuthNone {
+		return nil
+	}
+	if err := s.Rights.MaySubmit(r.Context(), nomadToken(r), namespace); err != nil {
+		return fmt.Errorf("change in namespace %q: %w", namespace, err)
+	}
+	return nil
+}
+
+// spec returns a service that the caller may read.
+func (s *Server) spec(r *http.Request, name string) (admission.Spec, uint64, error) {
+	if !namePattern.MatchString(name) {
+		return admission.Spec{}, 0, fmt.Errorf("service %q: %w", name, wadi.ErrNotFound)
+	}
+	spec, index, err := s.Store.Spec(r.Context(), name)
+	if err != nil {
+		return spec, 0, fmt.Errorf("service %s: %w", name, err)
+	}
+	return spec, index, s.mayRead(r, spec.Service.Namespace)
+}
+
+// status returns a service's status; none yet is an empty one, which says pending.
+func (s *Server) status(ctx context.Context, name string) (wadi.Status, error) {
+	st, err := s.Store.Status(ctx, name)
+	if errors.Is(err, wadi.ErrNotFound) {
+		return wadi.Status{Service: name, Phase: string(wadi.Pending)}, nil
+	}
+	if err != nil {
+		return st, fmt.Errorf("status of %s: %w", name, err)
+	}
+	return st, nil
+}
+
+type serviceSummary struct {
+	Name       string `json:"name"`
+	Namespace  string `json:"namespace"`
+	Phase      string `json:"phase"`
+	URL        string `json:"url,omitempty"`
+	Latest     string `json:"latest"`
+	Generation uint64 `json:"generation"`
+	Index      uint64 `json:"index"`
+	Submitted  int64  `json:"submitted"`
+}
+
+// list answers with the services that the caller may read.
+func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
+	names, err := s.Store.Services(r.Context())
+	if err != nil {
+		return fmt.Errorf("list services: %w", err)
+	}
+	out := []serviceSummary{}
+	allowed := map[string]error{}
+	for _, name := range names {
+		spec, index, err := s.Store.Spec(r.Context(), name)
+		if errors.Is(err, wadi.ErrNotFound) {
+			continue // Gone since.
+		} else if err != nil {
+			return fmt.Errorf("service %s: %w", name, err)
+		}
+		ns := spec.Service.Namespace
+		if _, ok := allowed[ns]; !ok {
+			allowed[ns] = s.mayRead(r, ns)
+		}
+		switch err := allowed[ns]; {
+		case errors.Is(err, wadi.ErrForbidden):
+			continue
+		case err != nil:
+			return err
+		}
+		st, err := s.status(r.Context(), name)
+		if err != nil {
+			return err
+		}
+		out = append(out, serviceSummary{
+			Name: name, Namespace: ns, Phase: phase(spec, st), URL: st.URL, Latest: spec.Latest,
+			Generation: spec.Generation, Index: index, Submitted: spec.Submitted,
+		})
+	}
+	return s.reply(w, http.StatusOK, out)
+}
+
+// phase does not show the last generation's phase for a spec that no leader has
+// looked at yet.
+func phase(spec admission.Spec, st wadi.Status) string {
+	switch {
+	case spec.Deleting:
+		return "deleting"
+	case st.Generation < spec.Generation:
+		return string(wadi.Pending)
+	}
+	return st.Phase
+}
+
+type serviceView struct {
+	Service    wadi.Service      `json:"service"`
+	Index      uint64            `json:"index"`
+	Generation uint64            `json:"generation"`
+	Phase      string            `json:"phase"`
+	Latest     string            `json:"latest"`
+	Deleting   bool              `json:"deleting,omitempty"`
+	Submitted  int64             `json:"submitted"`
+	File       string            `json:"file"`
+	Source     string            `json:"source"`
+	Variables  map[string]string `json:"variables,omitempty"`
+	Status     wadi.Status       `json:"status"`
+	Route      *wadi.Route       `json:"route,omitempty"`
+}
+
+func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	spec, index, err := s.spec(r, name)
+	if err != nil {
+		return err
+	}
+	st, err := s.status(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	view := serviceView{
+		Service: spec.Service, Index: index, Generation: spec.Generation, Phase: phase(spec, st),
+		Latest: spec.Latest, Deleting: spec.Deleting, Submitted: spec.Submitted,
+		File: spec.File, Source: spec.Source, Variables: spec.Variables, Status: st,
+	}
+	route, err := s.Store.Route(r.Context(), name)
+	switch {
+	case err == nil:
+		view.Route = &route
+	case !errors.Is(err, wadi.ErrNotFound):
+		return fmt.Errorf("route of %s: %w", name, err)
+	}
+	return s.reply(w, http.StatusOK, view)
+}
+
+type deletion struct {
+	Name     string `json:"name"`
+	Deleting bool   `json:"deleting"` // Marked, and not gone yet.
+	Gone     bool   `json:"gone"`
+}
+
+// remove marks a service; the leader drains, removes and forgets it. With wait it
+// answers when that is done.
+func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	wait, err := duration(r, "wait", maxDeleteWait)
+	if err != nil {
+		return err
+	}
+	spec, index, err := s.spec(r, name)
+	if err != nil {
+		return err
+	}
+	if err := s.maySubmit(r, spec.Service.Namespace); err != nil {
+		return err
+	}
+	if q := r.URL.Query().Get("index"); q != "" {
+		want, err := strconv.ParseUint(q, 10, 64)
+		if err != nil {
+			return badInput("index %q is not a number", q)
+		}
+		if want != index {
+			return fmt.Errorf("index is %d, but the stored index is %d; read it again: %w", want, index, wadi.ErrConflict)
+		}
+	}
+	if !spec.Deleting {
+		if err := s.Store.MarkDeleting(r.Context(), name, index); err != nil {
+			return fmt.Errorf("delete %s: %w", name, err)
+		}
+		s.Log.Info("service marked for deletion", "service", name)
+	}
+	gone, err := s.waitGone(r.Context(), name, wait)
+	if err != nil {
+		return err
+	}
+	if gone {
+		return s.reply(w, http.StatusOK, deletion{Name: name, Gone: true})
+	}
+	return s.reply(w, http.StatusAccepted, deletion{Name: name, Deleting: true})
+}
+
+func (s *Server) waitGone(ctx context.Context, name string, wait time.Duration) (bool, error) {
+	if wait <= 0 {
+		return false, nil
+	}
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	tick := time.NewTicker(deletePollTime)
+	defer tick.Stop()
+	for {
+		_, _, err := s.Store.Spec(ctx, name)
+		switch {
+		case errors.Is(err, wadi.ErrNotFound):
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("service %s: %w", name, err)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return false, nil
+		case <-stopped(ctx):
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+func duration(r *http.Request, key string, most time.Duration) (time.Duration, error) {
+	q := r.URL.Query().Get(key)
+	if q == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(q)
+	if err != nil || d < 0 {
+		return 0, badInput("%s %q is not a duration such as 30s", key, q)
+	}
+	return min(d, most), nil
+}
