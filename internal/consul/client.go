@@ -1,0 +1,109 @@
+// Package consul is Wadi's way to Consul: key-value pairs, config entries,
+// registrations, look-ups, blocking queries and the leader's lock.
+//
+// It promises that every call ends with its context, and that its errors are
+// told apart with the sentinels of package wadi. It refuses to decide anything:
+// what is stored, and what an answer means, is its callers' business.
+package consul
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// Config says how Consul's agent is reached.
+type Config struct {
+	Address    string // http://, https:// or unix://.
+	Token      string
+	CAFile     string
+	CertFile   string
+	KeyFile    string
+	SkipVerify bool // Accepts any certificate of Consul's.
+}
+
+// Client talks to one Consul agent. It is safe for concurrent use.
+type Client struct {
+	api *api.Client
+}
+
+// New returns a client. It does no I/O except reading the certificate files.
+func New(cfg Config) (*Client, error) {
+	transport := api.DefaultConfig().Transport
+	transport.MaxIdleConnsPerHost = 16
+	conf := &api.Config{
+		Address:   cfg.Address,
+		Scheme:    "http",
+		Token:     cfg.Token,
+		Transport: transport,
+		TLSConfig: api.TLSConfig{
+			CAFile:             cfg.CAFile,
+			CertFile:           cfg.CertFile,
+			KeyFile:            cfg.KeyFile,
+			InsecureSkipVerify: cfg.SkipVerify,
+		},
+	}
+	if strings.HasPrefix(cfg.Address, "https://") {
+		conf.Scheme = "https"
+	}
+	c, err := api.NewClient(conf)
+	if err != nil {
+		return nil, fmt.Errorf("consul %s: %w", cfg.Address, err)
+	}
+	return &Client{api: c}, nil
+}
+
+// API is the client underneath, for what this package has no word for: leaf
+// certificates and roots. Errors can be translated with [Wrap].
+func (c *Client) API() *api.Client { return c.api }
+
+// Agent is what Consul's agent says about itself.
+type Agent struct {
+	Node       string
+	Datacenter string
+	Address    string // What it advertises to the others.
+	Version    string
+}
+
+// Self asks the agent who it is. It needs agent read.
+func (c *Client) Self(ctx context.Context) (Agent, error) {
+	var out struct {
+		Config struct{ NodeName, Datacenter, Version string }
+		Member struct{ Addr string }
+	}
+	_, err := c.api.Raw().Query("/v1/agent/self", &out, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return Agent{}, Wrap("read consul's agent", err)
+	}
+	return Agent{
+		Node:       out.Config.NodeName,
+		Datacenter: out.Config.Datacenter,
+		Address:    out.Member.Addr,
+		Version:    out.Config.Version,
+	}, nil
+}
+
+// Leader returns the address of Consul's own leader; [wadi.ErrUnavailable] when
+// there is none. It needs no right.
+func (c *Client) Leader(ctx context.Context) (string, error) {
+	addr, err := c.api.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return "", Wrap("ask for consul's leader", err)
+	}
+	if addr == "" {
+		return "", Wrap("ask for consul's leader", api.StatusError{Code: http.StatusInternalServerError, Body: noLeader})
+	}
+	return addr, nil
+}
+
+// blocking are the options of one blocking query. The context's deadline lies
+// beyond Consul's own, so that an agent that went away silently is noticed.
+func blocking(ctx context.Context, index uint64, wait time.Duration) (*api.QueryOptions, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, wait+wait/8+10*time.Second)
+	q := &api.QueryOptions{WaitIndex: index, WaitTime: wait}
+	return q.WithContext(ctx), cancel
+}

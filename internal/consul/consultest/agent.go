@@ -1,0 +1,147 @@
+package consultest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Agent is a real Consul in dev mode, on ports of its own.
+type Agent struct {
+	URL string
+
+	tb    testing.TB
+	args  []string
+	log   string
+	child *exec.Cmd
+}
+
+// StartAgent starts Consul and waits until it has a leader. It is stopped with
+// the test. With memory it keeps its data over a Restart. A Consul that can't be
+// found fails the test: a skipped one would look like a passed one.
+func StartAgent(tb testing.TB, memory bool) *Agent {
+	tb.Helper()
+	bin, err := binary()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := tb.TempDir()
+	ports := freePorts(tb, 6)
+	a := &Agent{
+		URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
+		tb:  tb,
+		log: filepath.Join(dir, "consul.log"),
+		args: []string{bin, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
+			fmt.Sprintf("-http-port=%d", ports[0]), fmt.Sprintf("-server-port=%d", ports[1]),
+			fmt.Sprintf("-serf-lan-port=%d", ports[2]), fmt.Sprintf("-serf-wan-port=%d", ports[3]),
+			fmt.Sprintf("-grpc-port=%d", ports[4]), fmt.Sprintf("-grpc-tls-port=%d", ports[5]), "-dns-port=-1"},
+	}
+	if memory {
+		a.args = slices.DeleteFunc(a.args, func(s string) bool { return s == "-dev" })
+		a.args = append(a.args, "-server", "-bootstrap-expect=1", "-data-dir="+filepath.Join(dir, "data"))
+	}
+	tb.Cleanup(a.Kill)
+	a.Restart()
+	return a
+}
+
+// Restart kills Consul, if it runs, and starts it again.
+func (a *Agent) Restart() {
+	a.tb.Helper()
+	a.Kill()
+	out, err := os.OpenFile(a.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		a.tb.Fatal(err)
+	}
+	defer func() { _ = out.Close() }()
+	cmd := exec.Command(a.args[0], a.args[1:]...)
+	cmd.Env = []string{"HOME=" + filepath.Dir(a.log), "PATH=" + os.Getenv("PATH")}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		a.tb.Fatal(err)
+	}
+	a.child = cmd
+	a.waitLeader()
+}
+
+// Kill ends Consul at once.
+func (a *Agent) Kill() {
+	if a.child == nil {
+		return
+	}
+	_ = a.child.Process.Kill()
+	_ = a.child.Wait()
+	a.child = nil
+}
+
+// waitLeader returns when Consul takes writes.
+func (a *Agent) waitLeader() {
+	a.tb.Helper()
+	ctx, cancel := context.WithTimeout(a.tb.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !a.takesWrites(ctx) {
+		select {
+		case <-ctx.Done():
+			text, _ := os.ReadFile(a.log)
+			a.tb.Fatalf("consul has no leader after a minute:\n%s", text)
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *Agent) takesWrites(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, a.URL+"/v1/kv/consultest", strings.NewReader("x"))
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// binary finds Consul on PATH, or in the cache where Wadi builds its tools.
+func binary() (string, error) {
+	if p, err := exec.LookPath("consul"); err == nil {
+		return p, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find consul: %w", err)
+	}
+	found, _ := filepath.Glob(filepath.Join(cache, "wadi", "tools", "consul-*", "consul"))
+	if len(found) == 0 {
+		return "", fmt.Errorf("find consul: neither on PATH nor under %s/wadi/tools; `make tools` builds it", cache)
+	}
+	slices.Sort(found)
+	return found[len(found)-1], nil
+}
+
+// freePorts returns ports that nobody listened on just now.
+func freePorts(tb testing.TB, n int) []int {
+	tb.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}

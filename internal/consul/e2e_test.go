@@ -1,0 +1,371 @@
+//go:build e2e
+
+package consul_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/consul/consultest"
+)
+
+// holderEnv makes this test binary a process that leads until it is killed.
+const holderEnv = "WADI_TEST_LOCK_HOLDER"
+
+func TestMain(m *testing.M) {
+	if url := os.Getenv(holderEnv); url != "" {
+		hold(url)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func hold(url string) {
+	c, err := consul.New(consul.Config{Address: url})
+	if err != nil {
+		panic(err)
+	}
+	p := presence(c, "holder")
+	go func() { _ = p.Run(context.Background()) }()
+	_ = p.Elect(context.Background(), lockKey, "holder", func(ctx context.Context) error {
+		fmt.Println("leading")
+		<-ctx.Done()
+		return nil
+	})
+}
+
+const lockKey = "wadi/leader"
+
+func presence(c *consul.Client, name string) *consul.Presence {
+	return &consul.Presence{
+		Client:  c,
+		Service: consul.AgentRegistration(name, "127.0.0.1", 4747, map[string]string{consul.MetaHTTP: "127.0.0.1:4747"}),
+		Log:     hclog.New(&hclog.LoggerOptions{Name: name, Level: hclog.Info, Output: os.Stderr}),
+	}
+}
+
+// run starts a presence that ends with the test.
+func run(t *testing.T, p *consul.Presence) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = p.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// candidate contends for the lock, and tells when it leads and when no more.
+type candidate struct {
+	started, ended chan time.Time
+	running        atomic.Int32
+	stop           context.CancelFunc
+	done           chan struct{}
+}
+
+func elect(t *testing.T, p *consul.Presence) *candidate {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &candidate{started: make(chan time.Time, 10), ended: make(chan time.Time, 10), done: make(chan struct{})}
+	c.stop = func() { cancel(); <-c.done }
+	go func() {
+		defer close(c.done)
+		err := p.Elect(ctx, lockKey, p.Service.ID, func(ctx context.Context) error {
+			c.running.Add(1)
+			defer c.running.Add(-1)
+			c.started <- time.Now()
+			<-ctx.Done()
+			c.ended <- time.Now()
+			return nil
+		})
+		if err != nil {
+			t.Errorf("elect: %v, want nil", err)
+		}
+	}()
+	t.Cleanup(c.stop)
+	return c
+}
+
+func within(t *testing.T, what string, ch <-chan time.Time, d time.Duration) time.Time {
+	t.Helper()
+	select {
+	case at := <-ch:
+		return at
+	case <-time.After(d):
+		t.Fatalf("%s: not within %s", what, d)
+		return time.Time{}
+	}
+}
+
+func eventually(t *testing.T, what string, d time.Duration, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(d)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("%s: not within %s", what, d)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestElect_AnotherLeadsAfterAKill(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	c := newClient(t, a.URL)
+
+	holder := exec.Command(os.Args[0])
+	holder.Env = append(os.Environ(), holderEnv+"="+a.URL)
+	holder.Stderr = os.Stderr
+	holder.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Process.Kill() }()
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "leading\n" {
+		t.Fatalf("holder says %q, %v", line, err)
+	}
+
+	p := presence(c, "heir")
+	run(t, p)
+	heir := elect(t, p)
+	eventually(t, "heir is registered", 5*time.Second, func() bool { return !p.AliveUntil().IsZero() })
+	select {
+	case <-heir.started:
+		t.Fatal("two lead at once")
+	case <-time.After(6 * time.Second): // Longer than the TTL: the holder keeps it.
+	}
+
+	killed := time.Now()
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = holder.Wait()
+	at := within(t, "heir leads", heir.started, 10*time.Second)
+	t.Logf("another led %s after SIGKILL", at.Sub(killed).Round(time.Millisecond))
+	if gap := at.Sub(killed); gap > 6*time.Second {
+		t.Errorf("another led after %s, want within 6 s", gap)
+	}
+}
+
+func TestElect_HandsOverAtOnceWhenItStops(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	c := newClient(t, a.URL)
+	first, second := presence(c, "first"), presence(c, "second")
+	run(t, first)
+	run(t, second)
+	one := elect(t, first)
+	within(t, "first leads", one.started, 5*time.Second)
+	two := elect(t, second)
+
+	var leader atomic.Value
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = c.WatchLeader(ctx, lockKey, func(v string) { leader.Store(v) }, nil) }()
+	eventually(t, "the leader is known", 5*time.Second, func() bool { return leader.Load() == "wadi-first" })
+
+	one.stop()
+	stopped := time.Now()
+	at := within(t, "second leads", two.started, 5*time.Second)
+	t.Logf("handed over in %s", at.Sub(stopped).Round(time.Millisecond))
+	if gap := at.Sub(stopped); gap > time.Second {
+		t.Errorf("handed over in %s, want no lock delay", gap)
+	}
+	eventually(t, "the new leader is known", 5*time.Second, func() bool { return leader.Load() == "wadi-second" })
+}
+
+func TestElect_StopsLeadingWithoutConsul(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	p := presence(newClient(t, a.URL), "lonely")
+	run(t, p)
+	c := elect(t, p)
+	within(t, "leads", c.started, 5*time.Second)
+	a.Kill()
+	killed := time.Now()
+	at := within(t, "stops leading", c.ended, 8*time.Second)
+	if gap := at.Sub(killed); gap > consul.DefaultTTL+500*time.Millisecond {
+		t.Errorf("went on leading for %s, want at most the TTL", gap)
+	}
+	a.Restart() // In dev mode: registration, session and lock are forgotten.
+	within(t, "leads again", c.started, 15*time.Second)
+}
+
+func TestElect_StopsWhenTheLockIsTakenAway(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	p := presence(newClient(t, a.URL), "robbed")
+	run(t, p)
+	c := elect(t, p)
+	within(t, "leads", c.started, 5*time.Second)
+	if _, err := p.Client.API().KV().Delete(lockKey, nil); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "stops leading", c.ended, time.Second)
+	within(t, "leads again", c.started, 5*time.Second)
+}
+
+func TestElect_LeadEndsByItself(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	p := presence(newClient(t, a.URL), "weary")
+	run(t, p)
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	err := p.Elect(ctx, lockKey, "weary", func(context.Context) error {
+		if calls++; calls == 2 {
+			cancel()
+		}
+		return errors.New("boom")
+	})
+	if err != nil || calls != 2 {
+		t.Errorf("got %v after %d calls, want nil after 2", err, calls)
+	}
+	if got, err := p.Client.Get(t.Context(), lockKey); err != nil || got.Session != "" {
+		t.Errorf("lock is held by %q, %v; want it released", got.Session, err)
+	}
+}
+
+func TestPresence_SurvivesARestartOfConsul(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	c := newClient(t, a.URL)
+	p := presence(c, "one")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = p.Run(ctx) }()
+	there := func(n int) func() bool {
+		return func() bool {
+			is, err := c.Services(t.Context(), wadi.ServiceAgent)
+			return err == nil && len(is) == n
+		}
+	}
+	eventually(t, "registered", 5*time.Second, there(1))
+	is, err := c.Services(t.Context(), wadi.ServiceAgent)
+	if err != nil || is[0].HostPort() != "127.0.0.1:4747" || is[0].Meta[consul.MetaHTTP] != "127.0.0.1:4747" {
+		t.Errorf("got %+v, %v", is, err)
+	}
+	a.Restart()
+	eventually(t, "registered again", 10*time.Second, there(1))
+	cancel()
+	<-done
+	eventually(t, "deregistered", 5*time.Second, there(0))
+}
+
+func TestPresence_ActivatorIsConnectNative(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	c := newClient(t, a.URL)
+	p := presence(c, "one")
+	p.Service = consul.ActivatorRegistration("one", "127.0.0.1", 4749)
+	run(t, p)
+	eventually(t, "in the mesh", 5*time.Second, func() bool {
+		es, _, err := c.API().Health().Connect(wadi.ServiceActivator, "", true, nil)
+		return err == nil && len(es) == 1 && es[0].Service.Port == 4749
+	})
+}
+
+func TestEntries_CheckAndSet(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	c := newClient(t, a.URL)
+	ctx := t.Context()
+	if _, err := c.Entry(ctx, api.ServiceDefaults, "hello"); !errors.Is(err, wadi.ErrNotFound) {
+		t.Fatalf("got %v, want ErrNotFound", err)
+	}
+	e := &api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: "hello", Protocol: "http"}
+	if err := c.SetEntry(ctx, e, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetEntry(ctx, e, 0); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	other := &api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: "hello", Protocol: "grpc"}
+	if err := c.SetEntry(ctx, other, 0); !errors.Is(err, wadi.ErrConflict) {
+		t.Errorf("created over another: got %v, want ErrConflict", err)
+	}
+	got, err := c.Entry(ctx, api.ServiceDefaults, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Protocol = "http2"
+	if err := c.SetEntry(ctx, e, got.GetModifyIndex()); err != nil {
+		t.Errorf("at its index: %v", err)
+	}
+	if err := c.DeleteEntry(ctx, api.ServiceDefaults, "hello", got.GetModifyIndex()); !errors.Is(err, wadi.ErrConflict) {
+		t.Errorf("delete at a stale index: got %v, want ErrConflict", err)
+	}
+	if got, err = c.Entry(ctx, api.ServiceDefaults, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // The second time there is nothing left to delete.
+		if err := c.DeleteEntry(ctx, api.ServiceDefaults, "hello", got.GetModifyIndex()); err != nil {
+			t.Errorf("delete: %v", err)
+		}
+	}
+	if es, err := c.Entries(ctx, api.ServiceDefaults); err != nil || len(es) != 0 {
+		t.Errorf("got %v, %v; want none", es, err)
+	}
+}
+
+func TestTxn_RealBounds(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	c := newClient(t, a.URL)
+	full := make([]consul.Op, consul.MaxTxnOps)
+	for i := range full {
+		full[i] = consul.Op{Verb: consul.Set, Key: fmt.Sprintf("many/%d", i), Value: []byte("x")}
+	}
+	large := bytes.Repeat([]byte{0xff}, (consul.MaxTxnBytes-200)/4*3)
+	for name, ops := range map[string][]consul.Op{
+		"operations": full,
+		"bytes":      {{Verb: consul.Set, Key: "a", Value: large}},
+	} {
+		if _, err := c.Txn(t.Context(), ops); err != nil {
+			t.Errorf("%s, as many as may be: %v", name, err)
+		}
+	}
+	got, err := c.Get(t.Context(), "a")
+	if err != nil || !bytes.Equal(got.Value, large) {
+		t.Errorf("read %d bytes, %v; want %d", len(got.Value), err, len(large))
+	}
+}
+
+func TestTxn_RealErrors(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	c := newClient(t, a.URL)
+	if _, err := c.Txn(t.Context(), []consul.Op{
+		{Verb: consul.Set, Key: "there"}, {Verb: consul.DeleteCAS, Key: "not there", Index: 7},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for name, op := range map[string]consul.Op{
+		"stale set":    {Verb: consul.CAS, Key: "a", Index: 7},
+		"exists":       {Verb: consul.CAS, Key: "there"},
+		"stale delete": {Verb: consul.DeleteCAS, Key: "there", Index: 7},
+		"missing":      {Verb: consul.MustExist, Key: "a"},
+	} {
+		_, err := c.Txn(t.Context(), []consul.Op{{Verb: consul.Set, Key: "other"}, op})
+		var te *consul.TxnError
+		if !errors.As(err, &te) || !errors.Is(err, wadi.ErrConflict) || te.Ops[0] != 1 {
+			t.Errorf("%s: got %v, want a conflict of operation 1", name, err)
+		}
+	}
+	if ps, err := c.List(t.Context(), "other"); err != nil || len(ps) != 0 {
+		t.Errorf("got %v, %v; want nothing written", ps, err)
+	}
+	if self, err := c.Self(t.Context()); err != nil || self.Address != "127.0.0.1" || !strings.HasPrefix(self.Version, "1.") {
+		t.Errorf("self: got %+v, %v", self, err)
+	}
+}

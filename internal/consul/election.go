@@ -1,0 +1,203 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+const (
+	// lockDelay keeps others from the lock after it was lost by its holder's
+	// death, so that the holder's last calls have ended.
+	lockDelay = time.Second
+	// lockRetry is between two attempts at a lock that nobody holds: Consul
+	// tells nobody when the delay is over.
+	lockRetry = 100 * time.Millisecond
+	// lockPoll is how often a leader has its lock confirmed.
+	lockPoll = time.Second
+	// farewell bounds giving back the lock when everything stops.
+	farewell = 2 * time.Second
+)
+
+var errLost = errors.New("leadership lost")
+
+// Elect contends for the lock at key until ctx ends, and calls lead whenever it
+// holds it, one call at a time. It returns nil when ctx has ended and the lock
+// is released.
+//
+// The context of lead ends as soon as the lock is lost or can't be confirmed:
+// somebody else has it, p's check could not be passed for its TTL, or Consul's
+// servers did not answer for as long. Elect waits for lead to return, releases
+// the lock and contends again. value tells the others who leads.
+//
+// p must run longer than Elect: its check is what the lock hangs on.
+func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx context.Context) error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = watchPauseMin, watchPauseMax
+	for ctx.Err() == nil {
+		led, err := p.term(ctx, key, value, lead)
+		if led {
+			pause.Reset()
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			p.Log.Warn("contending for leadership again", "key", key, "error", err)
+		}
+		sleep(ctx, pause.NextBackOff())
+	}
+	return nil
+}
+
+// term is one session: from contending to the loss of the lock. led says
+// whether the lock was had.
+func (p *Presence) term(ctx context.Context, key, value string, lead func(context.Context) error) (led bool, err error) {
+	for time.Now().After(p.AliveUntil()) { // A session needs a passing check.
+		if sleep(ctx, lockRetry); ctx.Err() != nil {
+			return false, nil
+		}
+	}
+	id, err := p.session(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer p.end(ctx, key, id)
+	if err := p.acquire(ctx, key, value, id); err != nil {
+		return false, err
+	}
+	p.Log.Info("leading", "key", key)
+	defer p.Log.Info("no longer leading", "key", key)
+
+	leading, cancel := context.WithCancelCause(ctx)
+	held := make(chan struct{})
+	go func() {
+		defer close(held)
+		cancel(p.hold(leading, key, id))
+	}()
+	err = lead(leading)
+	lost := context.Cause(leading)
+	cancel(nil)
+	<-held
+	if errors.Is(lost, errLost) {
+		return true, lost
+	}
+	return true, err
+}
+
+// session makes a session that lasts as long as p's check and its node do.
+func (p *Presence) session(ctx context.Context) (string, error) {
+	id, _, err := p.Client.api.Session().Create(&api.SessionEntry{
+		Name:          p.Service.ID,
+		NodeChecks:    []string{"serfHealth"},
+		ServiceChecks: []api.ServiceCheck{{ID: p.CheckID()}},
+		LockDelay:     lockDelay,
+		Behavior:      api.SessionBehaviorRelease,
+	}, (&api.WriteOptions{}).WithContext(ctx))
+	return id, Wrap("create session", err)
+}
+
+// end releases the lock, if it is held, before it destroys the session: a lock
+// that falls with its session is delayed.
+func (p *Presence) end(ctx context.Context, key, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	w := (&api.WriteOptions{}).WithContext(ctx)
+	_, _, err := p.Client.api.KV().Release(&api.KVPair{Key: key, Session: id}, w)
+	if err == nil {
+		_, err = p.Client.api.Session().Destroy(id, w)
+	}
+	if err != nil {
+		p.Log.Warn("session not ended, it ends with its check", "error", Wrap("release "+key, err))
+	}
+}
+
+// acquire returns when the lock is held.
+func (p *Presence) acquire(ctx context.Context, key, value, id string) error {
+	var index uint64
+	for {
+		cur, next, err := p.Client.WaitGet(ctx, key, index, watchWait, false)
+		if err != nil && !isNotFound(err) {
+			return err
+		}
+		if cur.Session != "" && cur.Session != id {
+			if next < index { // The server was restored; start over.
+				next = 0
+			}
+			index = next
+			continue
+		}
+		w := (&api.WriteOptions{}).WithContext(ctx)
+		ok, _, err := p.Client.api.KV().Acquire(&api.KVPair{Key: key, Value: []byte(value), Session: id}, w)
+		if err != nil {
+			return Wrap("acquire "+key, err)
+		}
+		if ok {
+			return nil
+		}
+		index = 0
+		if sleep(ctx, lockRetry); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// hold returns errLost as soon as it is not certain any more that the lock is
+// ours, and nil when ctx ends.
+func (p *Presence) hold(ctx context.Context, key, id string) error {
+	var index uint64
+	confirmed := time.Now()
+	for {
+		until := confirmed.Add(p.ttl())
+		if alive := p.AliveUntil(); alive.Before(until) {
+			until = alive
+		}
+		if !time.Now().Before(until) {
+			return fmt.Errorf("%w: not confirmed for %s", errLost, p.ttl())
+		}
+		sent := time.Now()
+		cur, next, err := p.confirm(ctx, until, key, index)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case isNotFound(err):
+			return fmt.Errorf("%w: somebody deleted the lock", errLost)
+		case err != nil:
+			index = 0
+			sleep(ctx, lockRetry)
+		case cur.Session != id:
+			return fmt.Errorf("%w: the lock is not ours any more", errLost)
+		default:
+			confirmed, index = sent, next
+		}
+	}
+}
+
+func (p *Presence) confirm(ctx context.Context, until time.Time, key string, index uint64) (Pair, uint64, error) {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	return p.Client.WaitGet(ctx, key, index, lockPoll, true)
+}
+
+// WatchLeader emits the value of the lock's holder, now and after every change,
+// until ctx ends; empty while nobody leads. report is told what failed.
+func (c *Client) WatchLeader(ctx context.Context, key string, emit func(value string), report func(error)) error {
+	w := Watch[string]{Report: report}
+	w.Fetch = func(ctx context.Context, index uint64) (string, uint64, error) {
+		cur, next, err := c.WaitGet(ctx, key, index, watchWait, false)
+		if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+			return "", 0, err
+		}
+		if cur.Session == "" {
+			return "", next, nil
+		}
+		return string(cur.Value), next, nil
+	}
+	return w.Run(ctx, emit)
+}

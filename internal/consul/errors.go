@@ -1,0 +1,87 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+const noLeader = "No cluster leader"
+
+// Wrap says what could not be done, and puts the sentinel error that fits err
+// into the chain. It returns nil for nil.
+func Wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if s := sentinel(err); s != nil && !errors.Is(err, s) {
+		return fmt.Errorf("%s: %w: %w", what, s, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// sentinel returns the root error that err stands for; nil when there is none.
+func sentinel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	var status api.StatusError
+	if errors.As(err, &status) {
+		return statusSentinel(status)
+	}
+	var netErr net.Error
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) || errors.As(err, &netErr) {
+		return wadi.ErrUnavailable
+	}
+	// A transaction that Consul refuses whole comes as text only.
+	return textSentinel(err.Error())
+}
+
+func statusSentinel(e api.StatusError) error {
+	switch e.Code {
+	case http.StatusForbidden, http.StatusUnauthorized:
+		return wadi.ErrForbidden
+	case http.StatusNotFound:
+		return wadi.ErrNotFound
+	case http.StatusConflict:
+		return wadi.ErrConflict
+	case http.StatusRequestEntityTooLarge:
+		return wadi.ErrTooLarge
+	case http.StatusTooManyRequests, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return wadi.ErrUnavailable
+	}
+	return textSentinel(e.Body)
+}
+
+// textSentinel reads what Consul says where its status code says too little: a
+// 500 may be a refusal, a leader election, or a server that is just going away.
+func textSentinel(text string) error {
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("Permission denied", "ACL not found", "ACL support disabled"):
+		return wadi.ErrForbidden
+	case has(noLeader, "No known Consul servers", "rpc error", "raft is already shutdown",
+		"leadership lost", "node is not the leader", "EOF", "connection re", "shutting down"):
+		return wadi.ErrUnavailable
+	case has("request body too large", "too many operations", "value too large"):
+		return wadi.ErrTooLarge
+	}
+	return nil
+}

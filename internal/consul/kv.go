@@ -1,0 +1,180 @@
+package consul
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Consul's bounds of a transaction. The bytes are those of the request as it is
+// sent, with values in base64: about 384 KiB of values.
+const (
+	MaxTxnOps   = 128
+	MaxTxnBytes = 512 << 10
+)
+
+// opOverhead is what one operation of a transaction takes besides key and value.
+const opOverhead = 128
+
+// Pair is a key with its value.
+type Pair struct {
+	Key     string
+	Value   []byte
+	Index   uint64 // ModifyIndex: what a check-and-set compares.
+	Session string // Who holds it as a lock; empty if nobody does.
+}
+
+// Get reads a key; [wadi.ErrNotFound] if there is none.
+func (c *Client) Get(ctx context.Context, key string) (Pair, error) {
+	p, _, err := c.get(key, (&api.QueryOptions{}).WithContext(ctx))
+	return p, err
+}
+
+// WaitGet is Get when the key has changed since index, or after wait. With
+// consistent, Consul's leader first makes sure that it is still the leader.
+func (c *Client) WaitGet(ctx context.Context, key string, index uint64, wait time.Duration, consistent bool) (Pair, uint64, error) {
+	q, cancel := blocking(ctx, index, wait)
+	defer cancel()
+	q.RequireConsistent = consistent
+	return c.get(key, q)
+}
+
+func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
+	p, meta, err := c.api.KV().Get(key, q)
+	if err != nil {
+		return Pair{}, 0, Wrap("read "+key, err)
+	}
+	if p == nil {
+		return Pair{}, meta.LastIndex, fmt.Errorf("read %s: %w", key, wadi.ErrNotFound)
+	}
+	return pair(p), meta.LastIndex, nil
+}
+
+// List reads every key under prefix, sorted by key. A prefix that may not be
+// read is answered as if it were empty.
+func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
+	ps, _, err := c.list(prefix, (&api.QueryOptions{}).WithContext(ctx))
+	return ps, err
+}
+
+// WaitList is List when something under prefix has changed since index, or
+// after a minute. The index is for the next call.
+func (c *Client) WaitList(ctx context.Context, prefix string, index uint64) ([]Pair, uint64, error) {
+	q, cancel := blocking(ctx, index, time.Minute)
+	defer cancel()
+	return c.list(prefix, q)
+}
+
+func (c *Client) list(prefix string, q *api.QueryOptions) ([]Pair, uint64, error) {
+	ps, meta, err := c.api.KV().List(prefix, q)
+	if err != nil {
+		return nil, 0, Wrap("list "+prefix, err)
+	}
+	out := make([]Pair, len(ps))
+	for i, p := range ps {
+		out[i] = pair(p)
+	}
+	return out, meta.LastIndex, nil
+}
+
+func pair(p *api.KVPair) Pair {
+	return Pair{Key: p.Key, Value: p.Value, Index: p.ModifyIndex, Session: p.Session}
+}
+
+// Verb says what an operation of a transaction does.
+type Verb string
+
+// The verbs of a transaction.
+const (
+	Set        Verb = "set"
+	CAS        Verb = "cas"         // Set if Index is the key's; 0: if there is no such key.
+	Delete     Verb = "delete"      // No such key is no error.
+	DeleteCAS  Verb = "delete-cas"  // Delete if Index is the key's. No such key is no error.
+	DeleteTree Verb = "delete-tree" // Delete every key under the prefix Key.
+	MustExist  Verb = "get"         // Fail if there is no such key; gives its pair.
+	ReadTree   Verb = "get-tree"    // Gives every pair under the prefix Key that may be read.
+)
+
+// Op is one operation of a transaction.
+type Op struct {
+	Verb  Verb
+	Key   string
+	Value []byte
+	Index uint64
+}
+
+// TxnError says which operations made a transaction fail. Nothing of it was done.
+type TxnError struct {
+	Ops   []int // Places in the transaction.
+	Cause string
+	kind  error
+}
+
+// Error gives Consul's reasons.
+func (e *TxnError) Error() string { return e.Cause }
+
+// Unwrap gives the sentinel error that fits.
+func (e *TxnError) Unwrap() error { return e.kind }
+
+// Txn does all of ops or nothing. It returns the pairs that Consul answers with
+// (writes without value, deletes not at all). An operation that could not be
+// done gives a [*TxnError] that is [wadi.ErrConflict] or [wadi.ErrForbidden];
+// [wadi.ErrTooLarge] is told before anything is sent.
+func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
+	if err := measure(ops); err != nil {
+		return nil, fmt.Errorf("write transaction: %w", err)
+	}
+	req := make(api.TxnOps, len(ops))
+	for i, op := range ops {
+		req[i] = &api.TxnOp{KV: &api.KVTxnOp{
+			Verb: api.KVOp(op.Verb), Key: op.Key, Value: op.Value, Index: op.Index,
+		}}
+	}
+	ok, resp, _, err := c.api.Txn().Txn(req, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return nil, Wrap("write transaction", err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("write transaction: %w", txnError(resp.Errors))
+	}
+	var out []Pair
+	for _, r := range resp.Results {
+		if r.KV != nil {
+			out = append(out, pair(r.KV))
+		}
+	}
+	return out, nil
+}
+
+func txnError(errs api.TxnErrors) *TxnError {
+	e := &TxnError{kind: wadi.ErrConflict, Cause: "refused without a reason"}
+	for i, te := range errs {
+		e.Ops = append(e.Ops, te.OpIndex)
+		if i == 0 {
+			e.Cause = te.What
+		}
+		if kind := textSentinel(te.What); kind != nil {
+			e.kind, e.Cause = kind, te.What
+		}
+	}
+	return e
+}
+
+// measure refuses what Consul would refuse.
+func measure(ops []Op) error {
+	if len(ops) > MaxTxnOps {
+		return fmt.Errorf("%d operations, at most %d in one transaction: %w", len(ops), MaxTxnOps, wadi.ErrTooLarge)
+	}
+	size := 0
+	for _, op := range ops {
+		size += (len(op.Value)+2)/3*4 + len(op.Key) + opOverhead
+	}
+	if size > MaxTxnBytes {
+		return fmt.Errorf("%d KiB as sent, at most %d KiB in one transaction: %w", size>>10, MaxTxnBytes>>10, wadi.ErrTooLarge)
+	}
+	return nil
+}

@@ -1,0 +1,186 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+)
+
+// How a registration shows that it is alive, unless a [Presence] says otherwise.
+const (
+	DefaultTTL   = 4 * time.Second
+	DefaultEvery = time.Second
+)
+
+// forgetAfter is when Consul drops a registration whose agent is gone for good.
+const forgetAfter = "10m"
+
+// Registration is a service instance as it is registered with the local agent.
+type Registration struct {
+	ID            string
+	Name          string
+	Address       string // Empty: the node's.
+	Port          int
+	Meta          map[string]string
+	ConnectNative bool // It terminates the mesh's mTLS itself.
+}
+
+// Names of the meta of an agent's registration.
+const (
+	MetaHTTP    = "http"    // host:port of the API.
+	MetaMetrics = "metrics" // host:port of the metrics listener.
+	MetaGateway = "gateway" // host:port of the gateway.
+	MetaVersion = "version"
+)
+
+// AgentRegistration registers a Wadi agent, so that agents find each other.
+func AgentRegistration(name, address string, port int, meta map[string]string) Registration {
+	return Registration{ID: wadi.ServiceAgent + "-" + name, Name: wadi.ServiceAgent, Address: address, Port: port, Meta: meta}
+}
+
+// ActivatorRegistration registers the mesh listener of an agent.
+func ActivatorRegistration(name, address string, port int) Registration {
+	return Registration{
+		ID: wadi.ServiceActivator + "-" + name, Name: wadi.ServiceActivator,
+		Address: address, Port: port, ConnectNative: true,
+	}
+}
+
+// Presence keeps a service instance registered and its TTL check passing, also
+// after Consul's agent has restarted and forgotten it.
+type Presence struct {
+	Client  *Client
+	Service Registration
+	TTL     time.Duration // 0: DefaultTTL.
+	Every   time.Duration // Between two passes; 0: DefaultEvery.
+	Log     hclog.Logger
+
+	alive atomic.Pointer[time.Time] // See AliveUntil. Written by Run.
+}
+
+// Run registers, passes the check until ctx ends, and deregisters then. A pass
+// that failed is repeated; it returns nil always.
+func (p *Presence) Run(ctx context.Context) error {
+	defer p.leave(ctx)
+	tick := time.NewTicker(p.every())
+	defer tick.Stop()
+	registered, well := false, true
+	for {
+		err := p.pass(ctx, &registered)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && well:
+			p.Log.Warn("not registered in consul, trying on", "service", p.Service.ID, "error", err)
+		case err == nil && !well:
+			p.Log.Info("registered in consul again", "service", p.Service.ID)
+		}
+		well = err == nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// AliveUntil is when Consul may take the instance for dead at the earliest. It
+// is the zero time before the first pass.
+func (p *Presence) AliveUntil() time.Time {
+	if t := p.alive.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
+// CheckID names the TTL check of the registration.
+func (p *Presence) CheckID() string { return "service:" + p.Service.ID }
+
+func (p *Presence) pass(ctx context.Context, registered *bool) error {
+	ctx, cancel := context.WithTimeout(ctx, p.ttl()/2)
+	defer cancel()
+	if *registered {
+		sent := time.Now()
+		err := p.update(ctx)
+		if err == nil {
+			p.stamp(sent)
+			return nil
+		}
+		if !errors.Is(err, wadi.ErrNotFound) {
+			return err
+		}
+		*registered = false // Consul's agent restarted without its memory.
+	}
+	sent := time.Now()
+	if err := p.register(ctx); err != nil {
+		return err
+	}
+	*registered = true
+	p.stamp(sent)
+	return nil
+}
+
+// stamp notes a pass by when it was sent: Consul counts from its receipt, so
+// this side gives up first.
+func (p *Presence) stamp(sent time.Time) {
+	until := sent.Add(p.ttl())
+	p.alive.Store(&until)
+}
+
+func (p *Presence) update(ctx context.Context) error {
+	q := (&api.QueryOptions{}).WithContext(ctx)
+	err := p.Client.api.Agent().UpdateTTLOpts(p.CheckID(), "", api.HealthPassing, q)
+	return Wrap("pass check "+p.CheckID(), err)
+}
+
+func (p *Presence) register(ctx context.Context) error {
+	s := p.Service
+	reg := &api.AgentServiceRegistration{
+		ID: s.ID, Name: s.Name, Address: s.Address, Port: s.Port, Meta: s.Meta,
+		Check: &api.AgentServiceCheck{
+			CheckID:                        p.CheckID(),
+			Name:                           fmt.Sprintf("%s is alive", s.ID),
+			TTL:                            p.ttl().String(),
+			Status:                         api.HealthPassing,
+			DeregisterCriticalServiceAfter: forgetAfter,
+		},
+	}
+	if s.ConnectNative {
+		reg.Connect = &api.AgentServiceConnect{Native: true}
+	}
+	opts := api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)
+	return Wrap("register "+s.ID, p.Client.api.Agent().ServiceRegisterOpts(reg, opts))
+}
+
+// leave deregisters, although ctx has ended. What can't be done now, Consul does
+// after forgetAfter.
+func (p *Presence) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.ttl()/2)
+	defer cancel()
+	p.alive.Store(nil)
+	err := p.Client.api.Agent().ServiceDeregisterOpts(p.Service.ID, (&api.QueryOptions{}).WithContext(ctx))
+	if err = Wrap("deregister", err); err != nil && !isNotFound(err) {
+		p.Log.Warn("not deregistered from consul", "service", p.Service.ID, "error", err)
+	}
+}
+
+func (p *Presence) ttl() time.Duration {
+	if p.TTL > 0 {
+		return p.TTL
+	}
+	return DefaultTTL
+}
+
+func (p *Presence) every() time.Duration {
+	if p.Every > 0 {
+		return p.Every
+	}
+	return DefaultEvery
+}

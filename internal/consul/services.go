@@ -1,0 +1,75 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// watchWait is how long Consul may hold a blocking query.
+const watchWait = time.Minute
+
+// Instance is a registered service instance whose checks pass.
+type Instance struct {
+	ID      string
+	Service string
+	Node    string
+	Address string // The node's where the service names none.
+	Port    int
+	Meta    map[string]string
+}
+
+// HostPort is where the instance listens.
+func (i Instance) HostPort() string { return net.JoinHostPort(i.Address, strconv.Itoa(i.Port)) }
+
+// Services returns the passing instances of a service. Consul answers with none
+// as well when the token may not read them.
+func (c *Client) Services(ctx context.Context, name string) ([]Instance, error) {
+	is, _, err := c.services(name, (&api.QueryOptions{}).WithContext(ctx))
+	return is, err
+}
+
+// WatchServices emits the passing instances of a service, now and after every
+// change, until ctx ends. report is told what failed.
+func (c *Client) WatchServices(ctx context.Context, name string, emit func([]Instance), report func(error)) error {
+	w := Watch[[]Instance]{Report: report}
+	w.Fetch = func(ctx context.Context, index uint64) ([]Instance, uint64, error) {
+		q, cancel := blocking(ctx, index, watchWait)
+		defer cancel()
+		return c.services(name, q)
+	}
+	return w.Run(ctx, emit)
+}
+
+func (c *Client) services(name string, q *api.QueryOptions) ([]Instance, uint64, error) {
+	es, meta, err := c.api.Health().Service(name, "", true, q)
+	if err != nil {
+		return nil, 0, Wrap("look up service "+name, err)
+	}
+	out := make([]Instance, len(es))
+	for i, e := range es {
+		out[i] = Instance{
+			ID: e.Service.ID, Service: e.Service.Service, Node: e.Node.Node,
+			Address: e.Service.Address, Port: e.Service.Port, Meta: e.Service.Meta,
+		}
+		if out[i].Address == "" {
+			out[i].Address = e.Node.Address
+		}
+	}
+	return out, meta.LastIndex, nil
+}
+
+// Catalog returns the names of all registered services that may be read, with
+// the tags in use.
+func (c *Client) Catalog(ctx context.Context) (map[string][]string, error) {
+	m, _, err := c.api.Catalog().Services((&api.QueryOptions{}).WithContext(ctx))
+	return m, Wrap("list services", err)
+}
+
+func isNotFound(err error) bool { return errors.Is(err, wadi.ErrNotFound) }

@@ -1,0 +1,140 @@
+package consul_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// source answers blocking queries; an empty value with index 0 is an error.
+type source struct {
+	mu      sync.Mutex
+	value   string
+	index   uint64
+	changed chan struct{}
+	asked   []uint64
+}
+
+func (s *source) set(value string, index uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.value, s.index = value, index
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *source) fetch(ctx context.Context, index uint64) (string, uint64, error) {
+	s.mu.Lock()
+	s.asked = append(s.asked, index)
+	v, i, ch := s.value, s.index, s.changed
+	s.mu.Unlock()
+	if index != 0 && i == index {
+		select {
+		case <-ctx.Done():
+			return "", 0, ctx.Err()
+		case <-ch:
+		case <-time.After(time.Minute):
+		}
+		s.mu.Lock()
+		v, i = s.value, s.index
+		s.mu.Unlock()
+	}
+	if i == 0 {
+		return "", 0, errors.New("away")
+	}
+	return v, i, nil
+}
+
+// watched runs a watch in a bubble, and returns a look at what it has emitted.
+func watched(t *testing.T, s *source) func() []string {
+	var mu sync.Mutex
+	var got []string
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	w := consul.Watch[string]{Fetch: s.fetch, Report: func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, err.Error())
+	}}
+	go func() {
+		done <- w.Run(ctx, func(v string) {
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, v)
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v, want nil", err)
+		}
+	})
+	return func() []string {
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]string(nil), got...)
+	}
+}
+
+func want(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("emitted (-want +got):\n%s", diff)
+	}
+}
+
+func TestWatch_EmitsChangesOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{value: "a", index: 5, changed: make(chan struct{})}
+		got := watched(t, s)
+		want(t, got(), "a")
+		time.Sleep(3 * time.Minute) // Queries that time out.
+		want(t, got(), "a")
+		s.set("b", 6)
+		want(t, got(), "a", "b")
+	})
+}
+
+func TestWatch_StartsOverWhenTheIndexGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{value: "a", index: 500, changed: make(chan struct{})}
+		got := watched(t, s)
+		want(t, got(), "a")
+		s.set("restored", 2)
+		want(t, got(), "a", "restored")
+		s.set("b", 3)
+		want(t, got(), "a", "restored", "b")
+	})
+}
+
+func TestWatch_BacksOffAndAsksForThePresentState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{value: "a", index: 5, changed: make(chan struct{})}
+		got := watched(t, s)
+		want(t, got(), "a")
+		s.set("", 0)
+		time.Sleep(time.Minute)
+		failed := got()[1:]
+		if n := len(failed); n < 8 || n > 40 {
+			t.Errorf("%d attempts in a minute, want few", n)
+		}
+		s.set("a", 5)
+		time.Sleep(8 * time.Second)
+		if all := got(); all[len(all)-1] != "a" {
+			t.Errorf("got %v, want the present state at the end", all)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if at := s.asked[3]; at != 0 {
+			t.Errorf("asked after index %d behind an error, want 0", at)
+		}
+	})
+}
