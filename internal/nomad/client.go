@@ -1,0 +1,152 @@
+// Package nomad is Wadi's adapter to Nomad: it asks, translates and returns.
+//
+// It promises that every call ends with its context, that errors can be told
+// apart by the root package's sentinels, and that a job passes through as the
+// JSON it is: what this Nomad knows and Wadi doesn't is neither lost nor changed.
+// It refuses to decide anything, and to use the agent's own token where a
+// caller's is expected: an empty token is an anonymous caller.
+package nomad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+// Config says how Nomad is reached.
+type Config struct {
+	Address string // For instance http://127.0.0.1:4646 or unix:///run/nomad.sock.
+	Token   string // The agent's own.
+	Region  string // Empty is the region of the Nomad agent that answers.
+
+	CAFile, CertFile, KeyFile string
+	TLSServerName             string
+}
+
+// maxConns bounds the connections of one Client. Nomad permits 100 per source
+// address by default and counts idle ones too.
+const maxConns = 16
+
+// Client calls Nomad's HTTP API. It is safe for concurrent use.
+type Client struct {
+	api   *api.Client // Without a token: each call says whose it carries.
+	own   string
+	close func()
+}
+
+// New returns a Client. It doesn't call Nomad.
+func New(c Config) (*Client, error) {
+	u, err := url.Parse(c.Address)
+	if err != nil {
+		return nil, fmt.Errorf("nomad address %q: %w", c.Address, err)
+	}
+	hc, err := httpClient(u, c)
+	if err != nil {
+		return nil, fmt.Errorf("nomad tls: %w", err)
+	}
+	a, err := api.NewClient(&api.Config{Address: c.Address, Region: c.Region, HttpClient: hc})
+	if err != nil {
+		return nil, fmt.Errorf("nomad client: %w", err)
+	}
+	return &Client{api: a, own: c.Token, close: hc.CloseIdleConnections}, nil
+}
+
+// Token returns the agent's own token, for calls that take one.
+func (c *Client) Token() string { return c.own }
+
+// Close gives up idle connections.
+func (c *Client) Close() { c.close() }
+
+func httpClient(u *url.URL, c Config) (*http.Client, error) {
+	d := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+	dial := d.DialContext
+	if u.Scheme == "unix" {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", u.Path)
+		}
+	}
+	tlsConfig, err := tlsClientConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: &retry{next: &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dial,
+		TLSClientConfig:       tlsConfig,
+		TLSHandshakeTimeout:   10 * time.Second,
+		MaxConnsPerHost:       maxConns,
+		MaxIdleConnsPerHost:   maxConns / 2,
+		IdleConnTimeout:       30 * time.Second,
+		ResponseHeaderTimeout: 60 * time.Second,
+	}}}, nil
+}
+
+func (c *Client) query(ctx context.Context, token, namespace string) *api.QueryOptions {
+	return (&api.QueryOptions{AuthToken: token, Namespace: namespace}).WithContext(ctx)
+}
+
+func (c *Client) write(ctx context.Context, token, namespace string) *api.WriteOptions {
+	return (&api.WriteOptions{AuthToken: token, Namespace: namespace}).WithContext(ctx)
+}
+
+// retry sends a request again that Nomad refused to look at: 429 is its answer
+// to too many connections or calls, and nothing was done.
+type retry struct{ next http.RoundTripper }
+
+// maxTries of one request.
+const maxTries = 5
+
+// RoundTrip implements http.RoundTripper.
+func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
+	wait := 50 * time.Millisecond
+	for try := 1; ; try++ {
+		resp, err := r.next.RoundTrip(req)
+		if err != nil || resp.StatusCode != http.StatusTooManyRequests || try == maxTries {
+			return resp, err
+		}
+		if req.Body != nil && req.GetBody == nil {
+			return resp, nil
+		}
+		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			return nil, err
+		}
+		if err := sleep(req.Context(), wait); err != nil {
+			return nil, err
+		}
+		wait *= 2
+		if req, err = again(req); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// again is req with its body from the start.
+func again(req *http.Request) (*http.Request, error) {
+	req = req.Clone(req.Context())
+	if req.GetBody == nil {
+		return req, nil
+	}
+	body, err := req.GetBody()
+	req.Body = body
+	return req, err
+}
+
+// sleep waits for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,79 @@
+package nomad
+
+import (
+	"net"
+	"strconv"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/wadi-run/wadi"
+)
+
+// endpoint makes an Endpoint of an allocation of a revision.
+func endpoint(a allocation) wadi.Endpoint {
+	service, _, _ := wadi.SplitRevisionID(a.JobID)
+	e := wadi.Endpoint{
+		Revision:  a.JobID,
+		Service:   service,
+		Instance:  a.ID,
+		Namespace: a.Namespace,
+		Node:      a.NodeID,
+		Created:   a.CreateTime,
+		Ended:     ended(a),
+		Problem:   taskProblem(a.TaskStates),
+	}
+	e.Stopping = e.Ended || a.DesiredStatus != "run" || leaving(a.DesiredTransition)
+	for _, s := range a.TaskStates {
+		if s != nil {
+			e.Restarts += int(s.Restarts)
+		}
+	}
+	e.Addr, e.Metrics = addresses(a, service)
+	return e
+}
+
+// addresses are those of the traffic path and of the metrics listener; empty
+// if the allocation has no such port.
+func addresses(a allocation, service string) (traffic, metrics string) {
+	if a.AllocatedResources == nil {
+		return "", ""
+	}
+	var plain, envoy string
+	for _, p := range a.AllocatedResources.Shared.Ports {
+		addr := net.JoinHostPort(p.HostIP, strconv.Itoa(p.Value))
+		switch p.Label {
+		case wadi.PortTraffic:
+			plain = addr
+		case "connect-proxy-" + service:
+			envoy = addr
+		case wadi.PortMetrics:
+			metrics = addr
+		}
+	}
+	if envoy != "" { // The queue-proxy listens on loopback then.
+		return envoy, metrics
+	}
+	return plain, metrics
+}
+
+func ended(a allocation) bool {
+	return a.ClientStatus == "complete" || a.ClientStatus == "failed" || a.ClientStatus == "lost"
+}
+
+// leaving: Nomad has decided to move it, though it has not told it to stop yet.
+func leaving(t api.DesiredTransition) bool {
+	set := func(b *bool) bool { return b != nil && *b }
+	return set(t.Migrate) || set(t.Reschedule) || set(t.ForceReschedule)
+}
+
+// healthy: all tasks that should run do.
+func healthy(a allocation) bool {
+	if a.ClientStatus != "running" || len(a.TaskStates) == 0 {
+		return false
+	}
+	for _, s := range a.TaskStates {
+		if s == nil || s.Failed || s.State == "pending" {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,91 @@
+package nomad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/wadi-run/wadi"
+)
+
+// ParseError is Nomad's complaint about a job's HCL. Its lines read
+// "input.hcl:30,9-13: …".
+type ParseError struct {
+	Text string // As Nomad wrote it.
+}
+
+// Error implements error.
+func (e *ParseError) Error() string { return e.Text }
+
+// InvalidError is Nomad's complaint about a job that it could read.
+type InvalidError struct {
+	Text string // As Nomad wrote it.
+}
+
+// Error implements error.
+func (e *InvalidError) Error() string { return e.Text }
+
+// translate wraps err in the sentinel that fits, keeping Nomad's words.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if code, body, ok := response(err); ok {
+		if s := sentinel(code, body); s != nil {
+			return fmt.Errorf("%w: %s", s, body)
+		}
+		return fmt.Errorf("nomad answered %d: %s", code, body)
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return fmt.Errorf("%w: %w", wadi.ErrUnavailable, ue.Err)
+	}
+	return err
+}
+
+// sentinel is the error of the root package that an answer means, or nil.
+func sentinel(code int, body string) error {
+	switch {
+	case code == http.StatusForbidden, code == http.StatusUnauthorized, hasAny(body, "Permission denied", "ACL token not found"):
+		return wadi.ErrForbidden
+	case code == http.StatusNotFound:
+		return wadi.ErrNotFound
+	case code == http.StatusRequestEntityTooLarge:
+		return wadi.ErrTooLarge
+	case hasAny(body, "Enforcing job modify index"):
+		return wadi.ErrConflict
+	case code == http.StatusTooManyRequests, code == http.StatusBadGateway,
+		code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
+		return wadi.ErrUnavailable
+	case code == http.StatusInternalServerError && hasAny(body, "No cluster leader", "No path to region",
+		"Not ready to serve consistent reads", "not the leader", "leadership lost", "connection refused",
+		"rpc error: EOF", "connection reset", "i/o timeout", "raft is already shutdown", "No servers"):
+		return wadi.ErrUnavailable
+	}
+	return nil
+}
+
+// response takes Nomad's answer out of err.
+func response(err error) (code int, body string, ok bool) {
+	var re api.UnexpectedResponseError
+	if !errors.As(err, &re) || !re.HasStatusCode() {
+		return 0, "", false
+	}
+	return re.StatusCode(), re.Body(), true
+}
+
+func hasAny(s string, subs ...string) bool {
+	for _, sub := range subs {
+		if strings.Contains(s, sub) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,74 @@
+package nomad
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// publish gives readers what changed since the last time.
+func (w *Watcher) publish(s *state) {
+	if s.jobsDirty {
+		old := w.jobs.Swap(&jobsView{jobs: maps.Clone(s.jobs), changed: make(chan struct{})})
+		close(old.changed)
+		s.jobsDirty = false
+	}
+	appeared := false
+	for id := range s.dirty {
+		appeared = w.publishRevision(s, id) || appeared
+	}
+	clear(s.dirty)
+	if appeared {
+		fresh := make(chan struct{})
+		close(*w.absent.Swap(&fresh))
+	}
+}
+
+// publishRevision tells whether the revision was not known to readers before.
+func (w *Watcher) publishRevision(s *state, id string) (appeared bool) {
+	var old *view
+	if v, ok := w.views.Load(id); ok {
+		old = v.(*view)
+	}
+	r, endpoints := s.revisions[id], []wadi.Endpoint(nil)
+	if r != nil {
+		endpoints = r.endpoints()
+	}
+	if _, exists := s.jobs[id]; r == nil || !exists && !slices.ContainsFunc(endpoints, alive) {
+		delete(s.revisions, id)
+		if old != nil {
+			w.views.Delete(id)
+			close(old.changed)
+		}
+		return false
+	}
+	r.setTrouble(s.jobs[id], time.Now())
+	fresh := &view{endpoints: endpoints, reason: r.trouble.reason, since: r.trouble.since, changed: make(chan struct{})}
+	if old != nil && old.reason == fresh.reason && old.since.Equal(fresh.since) && slices.Equal(old.endpoints, endpoints) {
+		return false
+	}
+	w.views.Store(id, fresh)
+	if old == nil {
+		return true
+	}
+	close(old.changed)
+	return false
+}
+
+func alive(e wadi.Endpoint) bool { return !e.Ended }
+
+// setTrouble notes what is wrong now. It goes on from when it began, even if
+// Nomad words it differently.
+func (r *revision) setTrouble(j JobState, now time.Time) {
+	kind, reason := r.problem(j)
+	switch {
+	case kind == "":
+		r.trouble = trouble{}
+	case kind != r.trouble.kind:
+		r.trouble = trouble{kind, reason, now}
+	default:
+		r.trouble.reason = reason
+	}
+}

@@ -1,0 +1,59 @@
+package nomad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// probeJob is a job that doesn't exist: asking for it tells rights, and changes nothing.
+const probeJob = "wadi.rights.probe"
+
+// MaySubmit is nil if the token may submit jobs in namespace, ErrForbidden if
+// not. A namespace that doesn't exist looks as if it were permitted.
+func (c *Client) MaySubmit(ctx context.Context, token, namespace string) error {
+	req := map[string]any{"JobID": probeJob, "JobVersion": 0, "Stable": true}
+	var out struct{ JobModifyIndex uint64 }
+	_, err := c.api.Raw().Write("/v1/job/"+probeJob+"/stable", req, &out, c.write(ctx, token, namespace))
+	// Rights are checked first, so "not found" is a yes.
+	code, body, ok := response(err)
+	if ok && code == http.StatusInternalServerError && strings.HasPrefix(body, "job ") && strings.HasSuffix(body, "not found") {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ask for submit-job in %s: %w", namespace, translate(err))
+	}
+	return nil
+}
+
+// MayRead is nil if the token may read jobs in namespace, ErrForbidden if not.
+func (c *Client) MayRead(ctx context.Context, token, namespace string) error {
+	_, err := c.Job(ctx, token, namespace, probeJob)
+	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+		return fmt.Errorf("ask for read-job in %s: %w", namespace, err)
+	}
+	return nil
+}
+
+// Leader returns the address of Nomad's leader; ErrUnavailable if there is none.
+func (c *Client) Leader(ctx context.Context) (string, error) {
+	var leader string
+	_, err := c.api.Raw().Query("/v1/status/leader", &leader, c.query(ctx, c.own, ""))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("ask for nomad's leader: %w", translate(err))
+	case leader == "":
+		return "", fmt.Errorf("%w: nomad has no leader", wadi.ErrUnavailable)
+	}
+	return leader, nil
+}
+
+// Health is nil while Nomad answers and has a leader.
+func (c *Client) Health(ctx context.Context) error {
+	_, err := c.Leader(ctx)
+	return err
+}

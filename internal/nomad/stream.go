@@ -1,0 +1,129 @@
+package nomad
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/wadi-run/wadi"
+)
+
+// maxLine bounds one line of the event stream. Client updates come in batches:
+// lines of half a megabyte are ordinary.
+const maxLine = 64 << 20
+
+// event is one of the event stream. Its payload is decoded only if it is about
+// one of our jobs.
+type event struct {
+	Topic     string
+	Type      string
+	Key       string
+	Namespace string
+	Index     uint64
+	Payload   json.RawMessage
+}
+
+// allocation mirrors the part of Nomad's allocation that an endpoint is made
+// of, in events and in the list alike.
+type allocation struct {
+	ID                 string
+	Namespace          string
+	JobID              string
+	NodeID             string
+	DesiredStatus      string
+	ClientStatus       string
+	DesiredTransition  api.DesiredTransition
+	AllocatedResources *struct {
+		Shared struct{ Ports []api.PortMapping }
+	}
+	TaskStates  map[string]*api.TaskState
+	CreateTime  int64
+	CreateIndex uint64
+	ModifyIndex uint64
+}
+
+// evaluation mirrors the part of Nomad's evaluation that tells of failed placements.
+type evaluation struct {
+	ID             string
+	Namespace      string
+	JobID          string
+	Status         string
+	BlockedEval    string
+	FailedTGAllocs map[string]*api.AllocationMetric
+	CreateIndex    uint64
+	ModifyIndex    uint64
+}
+
+// errNoHeartbeat is what a token without the rights looks like: Nomad answers
+// 200 and then nothing.
+var errNoHeartbeat = errors.New("event stream gave no heartbeat: the token may lack read-job in a namespace")
+
+// stream reads Nomad's event stream until ctx or the stream ends, and hands
+// every line's events to emit, heartbeats as an empty list. The first line must
+// come within first.
+func (c *Client) stream(ctx context.Context, namespace string, first time.Duration, emit func([]event) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(first, func() { cancel(errNoHeartbeat) })
+	defer late.Stop()
+
+	q := url.Values{"topic": {"Allocation", "Evaluation", "Job"}, "index": {"0"}}
+	body, err := c.api.Raw().Response("/v1/event/stream?"+q.Encode(), c.query(ctx, c.own, namespace))
+	if err != nil {
+		return streamError(ctx, translate(err))
+	}
+	defer body.Close()
+
+	r := bufio.NewReaderSize(body, 64<<10)
+	for {
+		line, err := readLine(r)
+		if err != nil {
+			if errors.Is(err, io.EOF) && late.Stop() {
+				err = errNoHeartbeat
+			}
+			return streamError(ctx, err)
+		}
+		late.Stop()
+		var batch struct{ Events []event }
+		if err := json.Unmarshal(line, &batch); err != nil {
+			return fmt.Errorf("event stream: %w", err)
+		}
+		if err := emit(batch.Events); err != nil {
+			return err
+		}
+	}
+}
+
+// streamError prefers why the stream was given up to how that showed.
+func streamError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errNoHeartbeat) {
+		err = cause
+	}
+	if errors.Is(err, errNoHeartbeat) {
+		return fmt.Errorf("%w: %w", wadi.ErrForbidden, err)
+	}
+	return fmt.Errorf("event stream: %w", err)
+}
+
+// readLine reads a line of any length up to maxLine. It is valid until the next call.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if err == nil || !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
+	}
+	long := append([]byte(nil), line...)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		line, err = r.ReadSlice('\n')
+		if len(long)+len(line) > maxLine {
+			return nil, fmt.Errorf("%w: line of more than %d bytes", wadi.ErrTooLarge, maxLine)
+		}
+		long = append(long, line...)
+	}
+	return long, err
+}
