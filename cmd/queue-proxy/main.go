@@ -1,0 +1,101 @@
+// Command queue-proxy is the sidecar in front of an app. It is configured by its
+// environment only; see package queue.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi/proxy/queue"
+)
+
+// version is set when a release is linked.
+var version = "dev"
+
+const usage = `Usage: queue-proxy [-version]
+
+The sidecar of a Wadi instance. It is configured by its environment:
+
+  WADI_SERVICE, WADI_REVISION   whose instance this is (required)
+  WADI_INSTANCE                 allocation ID
+  WADI_LISTEN                   traffic listener, host:port (required)
+  WADI_ADMIN, WADI_METRICS      admin (loopback) and metrics listeners (required)
+  WADI_TARGET                   the app, host:port (required)
+  WADI_PROTOCOL                 http1 (default), h2c or grpc
+  WADI_CONCURRENCY_LIMIT        requests in the app at once; 0, the default, is no limit
+  WADI_QUEUE_DEPTH              requests that may wait; 0, the default, is 10 x limit
+  WADI_MAX_IN_FLIGHT            bound where there is no limit, 1000
+  WADI_TIMEOUT_REQUEST          whole request, 300s
+  WADI_TIMEOUT_RESPONSE_START   until the answer begins; 0s is none
+  WADI_TIMEOUT_IDLE             between bytes of the answer; 0s is none
+  WADI_PROBE                    JSON: {"http": "/healthz", "timeout": "1s"}; default TCP
+  WADI_DRAIN_TIMEOUT            longest drain, default WADI_TIMEOUT_REQUEST
+  WADI_QUIET                    JSON list of paths that are not counted as activity
+  WADI_HISTORY                  how long statistics are kept, 3600s
+  WADI_LOG_LEVEL                trace, debug, info (default), warn, error or off
+  WADI_ACCESS_LOG               true: one JSON line for each request on standard output
+
+SIGTERM and SIGINT drain and end it; a second one ends it at once.
+`
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("queue-proxy", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	showVersion := flags.Bool("version", false, "print the version")
+	if err := flags.Parse(args); err == flag.ErrHelp {
+		return exitDone
+	} else if err != nil {
+		return exitUsage
+	}
+	if *showVersion {
+		fmt.Fprintf(stdout, "queue-proxy %s\n", version)
+		return exitDone
+	}
+	if flags.NArg() > 0 {
+		flags.Usage()
+		return exitUsage
+	}
+	cfg, errs := queue.ParseEnv(environ)
+	for _, err := range errs {
+		fmt.Fprintf(stderr, "queue-proxy: %v\n", err)
+	}
+	if len(errs) > 0 {
+		return exitUsage
+	}
+	return serve(cfg, stdout, stderr)
+}
+
+func serve(cfg queue.Config, stdout, stderr io.Writer) int {
+	log := hclog.New(&hclog.LoggerOptions{Name: "queue-proxy", Level: cfg.LogLevel, Output: stderr})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(ctx, stop) // The second signal ends the process at once.
+	p, err := queue.New(cfg, log, stdout)
+	if err == nil {
+		err = p.Run(ctx)
+	}
+	if err != nil {
+		log.Error("queue-proxy ends", "error", err)
+		return exitFailed
+	}
+	return exitDone
+}

@@ -1,0 +1,57 @@
+// Package queue is the queue-proxy: the only way into an instance. It limits
+// and queues requests, counts them, knows whether the app is ready, and drains.
+//
+// It has three planes, each on a listener of its own: traffic, admin (loopback)
+// and metrics. It promises that the app sees no request beyond the limit, none
+// that is meant for another instance, and none of Wadi's internal headers. It
+// refuses to read anything but its environment, and never asks Nomad or Consul.
+package queue
+
+import (
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Config is what the environment says; see [ParseEnv].
+type Config struct {
+	Service  string
+	Revision string
+	Instance string // Allocation ID; may be empty outside Nomad.
+
+	Listen  string // host:port of the traffic plane.
+	Admin   string // host:port of the admin plane.
+	Metrics string // host:port of the metrics plane.
+	Target  string // host:port of the app.
+
+	Protocol    wadi.Protocol
+	Limit       int           // Requests in the app at once; 0 is none.
+	Depth       int           // Requests that may wait for the limit; never 0 with a limit.
+	MaxInFlight int           // Bound where there is no limit.
+	Timeout     wadi.Timeouts // Without Progress, which is not for the queue-proxy.
+	Probe       wadi.Probe
+	Drain       time.Duration // Longest drain.
+	Quiet       []string      // Paths that are not counted as activity.
+	History     time.Duration // How long statistics are kept.
+	LogLevel    hclog.Level
+	AccessLog   bool
+}
+
+// Defaults of what the environment leaves out.
+const (
+	DefaultRequestTimeout = 300 * time.Second
+	DefaultProbeTimeout   = time.Second
+	DefaultMaxInFlight    = 1000
+	DefaultHistory        = time.Hour
+
+	// depthPerLimit is how many requests may wait for each that is admitted.
+	depthPerLimit = 10
+)
+
+// Bounds of what the environment may say.
+const (
+	maxLimit   = 1_000_000
+	maxHistory = 24 * time.Hour
+)

@@ -1,0 +1,103 @@
+package queue
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// metrics are the proxy's Prometheus metrics, on a registry of their own.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	seconds  prometheus.Histogram
+	wait     prometheus.Histogram
+	refused  *prometheus.CounterVec
+}
+
+func newMetrics(p *Proxy) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wadi_queue_requests_total",
+			Help: "Requests that ended, by the class of their status; none if the caller left first.",
+		}, []string{"code_class"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "wadi_queue_request_seconds",
+			Help:    "How long requests took, waiting included.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+		}),
+		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "wadi_queue_wait_seconds",
+			Help:    "How long forwarded requests waited for the limit and for the app to be ready.",
+			Buckets: []float64{.0001, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wadi_queue_refused_total",
+			Help: "Requests that the queue-proxy answered itself, by reason.",
+		}, []string{"reason"}),
+	}
+	m.registry.MustRegister(m.requests, m.seconds, m.wait, m.refused,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "wadi_queue_concurrency_seconds_total",
+			Help: "Integral over time of the requests in flight or waiting.",
+		}, func() float64 { busy, _ := p.recorder.Totals(); return busy }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_queue_in_flight", Help: "Requests that are admitted.",
+		}, func() float64 { return float64(p.limiter.InFlight()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_queue_waiting", Help: "Requests that wait for the limit.",
+		}, func() float64 { return float64(p.limiter.Waiting()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_queue_ready", Help: "1 if requests may be sent here.",
+		}, func() float64 {
+			if p.isReady() {
+				return 1
+			}
+			return 0
+		}),
+	)
+	return m
+}
+
+func (m *metrics) observe(res *response, took time.Duration) {
+	class := "none"
+	if res.status >= 100 && res.status < 600 {
+		class = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}[res.status/100-1]
+	}
+	m.requests.WithLabelValues(class).Inc()
+	m.seconds.Observe(took.Seconds())
+}
+
+// headerReady tells on every answer of statistics whether requests may be sent here.
+const headerReady = "Wadi-Ready"
+
+// metricsHandler is the metrics plane: it only reads.
+func (p *Proxy) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /v1/stats", proxy.StatsHandler(p.recorder, func(h http.Header) {
+		ready := "false"
+		if p.isReady() {
+			ready = "true"
+		}
+		h.Set(headerReady, ready)
+	}))
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		switch {
+		case p.drain.hasBegun():
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+		case !p.ready.isReady():
+			http.Error(w, "the app is not ready", http.StatusServiceUnavailable)
+		default:
+			_, _ = w.Write([]byte("ready\n"))
+		}
+	})
+	return mux
+}

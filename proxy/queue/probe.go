@@ -1,0 +1,136 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// newProbe returns a function that asks the app at target once whether it is
+// ready; nil means yes.
+func newProbe(p wadi.Probe, protocol wadi.Protocol, target string) func(context.Context) error {
+	switch {
+	case p.HTTP != "":
+		return httpProbe(protocol, target, p.HTTP)
+	case p.GRPC != nil:
+		return grpcProbe(target, *p.GRPC)
+	}
+	return func(ctx context.Context) error {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", target)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}
+
+func httpProbe(protocol wadi.Protocol, target, path string) func(context.Context) error {
+	transport := probeTransport(protocol != wadi.HTTP1)
+	return func(ctx context.Context) error {
+		defer transport.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+target+path, nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("User-Agent", "wadi-probe")
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode < 200 || res.StatusCode > 399 {
+			return fmt.Errorf("GET %s answered %d", path, res.StatusCode)
+		}
+		return nil
+	}
+}
+
+// maxHealthAnswer bounds what is read of an answer; it has a few bytes.
+const maxHealthAnswer = 1 << 10
+
+// grpcProbe calls grpc.health.v1.Health/Check. Its two messages have one field
+// each, so they are written and read by hand.
+func grpcProbe(target, service string) func(context.Context) error {
+	transport := probeTransport(true)
+	message := healthRequest(service)
+	return func(ctx context.Context) error {
+		defer transport.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost,
+			"http://"+target+"/grpc.health.v1.Health/Check", bytes.NewReader(message))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/grpc")
+		req.Header.Set("TE", "trailers")
+		req.Header.Set("User-Agent", "wadi-probe")
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(res.Body, maxHealthAnswer))
+		if err != nil {
+			return err
+		}
+		status := res.Trailer.Get("Grpc-Status")
+		if status == "" {
+			status = res.Header.Get("Grpc-Status") // An answer of trailers only.
+		}
+		if res.StatusCode != http.StatusOK || status != "0" {
+			return fmt.Errorf("health check answered HTTP %d, gRPC status %q", res.StatusCode, status)
+		}
+		if !serving(body) {
+			return fmt.Errorf("health check of %q: not serving", service)
+		}
+		return nil
+	}
+}
+
+// frameHeader is a gRPC frame's flag and length before each message.
+const frameHeader = 5
+
+// healthRequest is a framed HealthCheckRequest{service: 1}.
+func healthRequest(service string) []byte {
+	var m []byte
+	if service != "" {
+		m = append(m, 1<<3|2) // Field 1, length-delimited.
+		m = binary.AppendUvarint(m, uint64(len(service)))
+		m = append(m, service...)
+	}
+	frame := make([]byte, frameHeader, frameHeader+len(m))
+	binary.BigEndian.PutUint32(frame[1:], uint32(len(m)))
+	return append(frame, m...)
+}
+
+// serving says whether b is an uncompressed, framed HealthCheckResponse{status: 1}
+// of SERVING, which is 1.
+func serving(b []byte) bool {
+	if len(b) < frameHeader || b[0] != 0 {
+		return false
+	}
+	m := b[frameHeader:]
+	return len(m) >= 2 && m[0] == 1<<3|0 && m[1] == 1
+}
+
+// probeTransport opens a connection for each probe: a probe shows whether the
+// app accepts one.
+func probeTransport(http2 bool) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	return &http.Transport{
+		Protocols:              &protocols,
+		DisableCompression:     true,
+		DisableKeepAlives:      !http2,
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        time.Second,
+	}
+}

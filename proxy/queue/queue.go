@@ -1,0 +1,202 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// Bounds of the listeners.
+const (
+	readHeaderTimeout = 10 * time.Second
+	// idleTimeout closes connections that nobody uses. It is longer than the
+	// pools of Wadi's own parts keep them, so that none is closed under a request.
+	idleTimeout   = 10 * time.Minute
+	maxConns      = 4096 // Open connections of the traffic plane; others wait to be accepted.
+	maxPlaneConns = 256  // The same of each of the other planes.
+	maxStreams    = 1024 // HTTP/2 streams of one connection.
+
+	// appIdleTimeout is shorter than any common server keeps a connection, so
+	// that the app seldom closes one under a request. A new one costs little.
+	appIdleTimeout = 1500 * time.Millisecond
+)
+
+// Proxy is a queue-proxy with its listeners open. New makes one, Run runs it.
+type Proxy struct {
+	cfg    Config
+	log    hclog.Logger
+	access *accessLog // Nil unless asked for.
+
+	limiter  *proxy.Limiter
+	clock    *proxy.Clock
+	recorder *proxy.Recorder
+	app      *proxy.Upstream
+	ready    *readiness
+	drain    *drain
+	live     *live
+	metrics  *metrics
+
+	listeners struct{ traffic, admin, metrics net.Listener }
+}
+
+// New opens the listeners and returns what serves on them. Access log lines go to
+// access, if the configuration asks for them.
+func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
+	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: newLive(), drain: newDrain()}
+	if cfg.AccessLog {
+		p.access = &accessLog{w: access, cfg: cfg}
+	}
+	if cfg.Limit > 0 {
+		p.limiter = proxy.NewLimiter(cfg.Limit, cfg.Depth)
+	} else {
+		p.limiter = proxy.NewLimiter(cfg.MaxInFlight, 0)
+	}
+	p.recorder = p.clock.NewRecorder(cfg.Instance, rand.Text(), cfg.Revision, cfg.History)
+	p.app = proxy.NewUpstream(proxy.UpstreamConfig{
+		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout,
+	})
+	p.ready = newReadiness(newProbe(cfg.Probe, cfg.Protocol, cfg.Target), cfg.Probe.Timeout.D(),
+		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)
+	p.ready.log, p.ready.changed = log, p.clock.Wake
+	p.metrics = newMetrics(p)
+	if err := p.listen(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Proxy) listen() error {
+	for _, l := range []struct {
+		to   *net.Listener
+		addr string
+		max  int
+	}{
+		{&p.listeners.traffic, p.cfg.Listen, maxConns},
+		{&p.listeners.admin, p.cfg.Admin, maxPlaneConns},
+		{&p.listeners.metrics, p.cfg.Metrics, maxPlaneConns},
+	} {
+		opened, err := net.Listen("tcp", l.addr)
+		if err != nil {
+			p.Close()
+			return err // It says "listen tcp" and the address.
+		}
+		*l.to = netutil.LimitListener(opened, l.max)
+	}
+	return nil
+}
+
+// Close closes the listeners of a proxy that is not run.
+func (p *Proxy) Close() {
+	for _, l := range []net.Listener{p.listeners.traffic, p.listeners.admin, p.listeners.metrics} {
+		if l != nil {
+			_ = l.Close() // Nothing was written.
+		}
+	}
+}
+
+// Addr is the address of the traffic plane.
+func (p *Proxy) Addr() string { return p.listeners.traffic.Addr().String() }
+
+// AdminAddr is the address of the admin plane.
+func (p *Proxy) AdminAddr() string { return p.listeners.admin.Addr().String() }
+
+// MetricsAddr is the address of the metrics plane.
+func (p *Proxy) MetricsAddr() string { return p.listeners.metrics.Addr().String() }
+
+// Run serves until ctx ends, and then drains: see [Config.Drain]. It returns nil
+// unless a listener breaks.
+func (p *Proxy) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer p.app.Close()
+	traffic := p.trafficServer(work)
+	admin := p.planeServer(work, p.adminHandler())
+	metrics := p.planeServer(work, p.metricsHandler())
+
+	g, failed := errgroup.WithContext(work)
+	serve := func(name string, s *http.Server, l net.Listener) {
+		g.Go(func() error {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	serve("traffic", traffic, p.listeners.traffic)
+	serve("admin", admin, p.listeners.admin)
+	serve("metrics", metrics, p.listeners.metrics)
+	g.Go(func() error { p.ready.run(work); return nil })
+	g.Go(func() error { p.drain.run(work, p.cfg.Drain); return nil })
+	p.log.Info("queue-proxy started", "service", p.cfg.Service, "revision", p.cfg.Revision,
+		"instance", p.cfg.Instance, "listen", p.Addr(), "target", p.cfg.Target)
+
+	select {
+	case <-ctx.Done():
+		p.shutdown(work, traffic)
+	case <-failed.Done():
+	}
+	stop()
+	for _, s := range []*http.Server{traffic, admin, metrics} {
+		_ = s.Close() // Whatever is still open ends with the process.
+	}
+	return g.Wait()
+}
+
+// trafficServer speaks HTTP/1.1 and HTTP/2 without TLS.
+func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := p.planeServer(ctx, p.trafficHandler())
+	s.Protocols = &protocols
+	s.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams:          maxStreams,
+		MaxReceiveBufferPerStream:     proxy.StreamBuffer,
+		MaxReceiveBufferPerConnection: proxy.ConnBuffer,
+	}
+	return s
+}
+
+func (p *Proxy) planeServer(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    proxy.MaxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          p.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+}
+
+// isReady says whether requests may be sent here.
+func (p *Proxy) isReady() bool { return p.ready.isReady() && !p.drain.hasBegun() }
+
+// quiet says whether a request to path is not activity.
+func (p *Proxy) quiet(path string) bool {
+	for _, q := range p.cfg.Quiet {
+		if path == q {
+			return true
+		}
+	}
+	return false
+}
+
+// setIdentity names this instance in an answer.
+func (p *Proxy) setIdentity(h http.Header) {
+	h.Set(wadi.HeaderRevision, p.cfg.Revision)
+	if p.cfg.Instance != "" {
+		h.Set(wadi.HeaderInstance, p.cfg.Instance)
+	}
+}

@@ -1,0 +1,90 @@
+package queue
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// response notes what is answered.
+type response struct {
+	http.ResponseWriter
+	instance string
+	status   int // 0 before an answer.
+	bytes    int64
+}
+
+func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *response) WriteHeader(status int) {
+	if r.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		r.status = status
+		if status == http.StatusMisdirectedRequest && r.instance != "" {
+			// It is the app's own answer; the activator can tell by the name.
+			r.Header().Set(wadi.HeaderInstance, r.instance)
+		}
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *response) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Hijack is called for an upgrade, whose answer does not go through WriteHeader.
+func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil {
+		r.status = http.StatusSwitchingProtocols
+	}
+	return conn, rw, err
+}
+
+// accessLog writes one JSON line for each request that was served. Queries are
+// left out: they may hold secrets.
+type accessLog struct {
+	cfg Config
+
+	mu sync.Mutex
+	w  io.Writer
+}
+
+type accessLine struct {
+	Time            time.Time `json:"time"`
+	Method          string    `json:"method"`
+	Host            string    `json:"host"`
+	Path            string    `json:"path"`
+	Protocol        string    `json:"protocol"`
+	Status          int       `json:"status"` // 0: the caller left before an answer.
+	Bytes           int64     `json:"bytes"`
+	DurationSeconds float64   `json:"duration_seconds"`
+	WaitSeconds     float64   `json:"wait_seconds"`
+	Revision        string    `json:"revision"`
+	Instance        string    `json:"instance,omitempty"`
+}
+
+func (a *accessLog) write(res *response, r *http.Request, req *request) {
+	line, err := json.Marshal(accessLine{
+		Time: req.begun.UTC(), Method: r.Method, Host: r.Host, Path: req.path, Protocol: r.Proto,
+		Status: res.status, Bytes: res.bytes,
+		DurationSeconds: time.Since(req.begun).Seconds(), WaitSeconds: req.waited.Seconds(),
+		Revision: a.cfg.Revision, Instance: a.cfg.Instance,
+	})
+	if err != nil {
+		return // Strings and numbers always encode.
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, _ = a.w.Write(append(line, '\n')) // A full disk must not fail requests.
+}

@@ -1,0 +1,164 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// Why a request is refused, as the metrics say.
+const (
+	reasonMisdirected = "misdirected"
+	reasonQueueFull   = "queue_full"
+	reasonDraining    = "draining"
+	reasonAppRefused  = "app_refused"
+	reasonAppFailed   = "app_failed"
+)
+
+// trafficHandler answers probes and what is not meant for this instance, and
+// passes everything else on to the app.
+func (p *Proxy) trafficHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		draining := p.drain.hasBegun()
+		if draining && r.Header.Get("Upgrade") == "" {
+			w.Header().Set("Connection", "close") // The next one goes elsewhere.
+		}
+		switch probed := r.Header.Get(wadi.HeaderProbe); {
+		case probed != "":
+			p.answerProbe(w, r, probed)
+		case !p.isMeant(r.Header):
+			p.refuse(w, http.StatusMisdirectedRequest, reasonMisdirected,
+				fmt.Sprintf("this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision))
+		default:
+			if draining {
+				p.drain.saw()
+			}
+			p.serve(w, r)
+		}
+	})
+}
+
+// isMeant says whether a request is for this instance, as far as it says. A
+// splitter names service and revision only, an activator the instance too.
+func (p *Proxy) isMeant(h http.Header) bool {
+	for _, is := range []struct{ name, own string }{
+		{wadi.HeaderService, p.cfg.Service},
+		{wadi.HeaderRevision, p.cfg.Revision},
+		{wadi.HeaderInstance, p.cfg.Instance},
+	} {
+		if named := h.Get(is.name); named != "" && named != is.own {
+			return false
+		}
+	}
+	return true
+}
+
+// answerProbe tells whether requests may be sent here. The app sees nothing of it.
+func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision string) {
+	p.setIdentity(w.Header())
+	switch {
+	case revision != p.cfg.Revision || !p.isMeant(r.Header):
+		w.WriteHeader(http.StatusMisdirectedRequest)
+	case !p.isReady():
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	default:
+		w.WriteHeader(http.StatusOK)
+	}
+}
+
+// serve counts a request, bounds its time and passes it on.
+func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
+	if !p.quiet(r.URL.Path) {
+		defer p.recorder.Begin(r.Header.Get(wadi.HeaderProxied) != "")()
+	}
+	req := p.live.add(r)
+	res := &response{ResponseWriter: w, instance: p.cfg.Instance}
+	defer func() {
+		p.live.remove(req)
+		p.metrics.observe(res, time.Since(req.begun))
+		if p.access != nil {
+			p.access.write(res, r, req)
+		}
+	}()
+	proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.admit(w, r, req)
+	}), p.cfg.Timeout).ServeHTTP(res, r)
+}
+
+// admit waits for the limit and for the app, and forwards. When the context ends
+// it just returns: the caller has gone, or the timeout answers.
+func (p *Proxy) admit(w http.ResponseWriter, r *http.Request, req *request) {
+	ctx := r.Context()
+	if err := p.limiter.Acquire(ctx); errors.Is(err, wadi.ErrQueueFull) {
+		w.Header().Set("Retry-After", "1")
+		p.refuse(w, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
+		return
+	} else if err != nil {
+		return
+	}
+	defer p.limiter.Release()
+	req.state.Store(stateHeld)
+	if !p.hold(ctx) {
+		if ctx.Err() == nil {
+			w.Header().Set("Retry-After", "1")
+			p.refuse(w, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
+		}
+		return
+	}
+	req.waited = time.Since(req.begun)
+	p.metrics.wait.Observe(req.waited.Seconds())
+	req.state.Store(stateForward)
+	proxy.StripInternal(r.Header)
+	if err := p.app.Forward(w, r); err != nil {
+		p.forwardFailed(ctx, w, err)
+	}
+}
+
+// hold waits until the app is ready. False means that the request is over, or
+// that the instance ends without its app.
+func (p *Proxy) hold(ctx context.Context) bool {
+	ready := p.ready.wait()
+	select {
+	case <-ready:
+		return true
+	default:
+	}
+	select {
+	case <-ready:
+		return true
+	case <-p.drain.settled:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// forwardFailed answers in place of an app that did not.
+func (p *Proxy) forwardFailed(ctx context.Context, w http.ResponseWriter, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	var failed *proxy.ForwardError
+	if errors.As(err, &failed) && failed.Answered {
+		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		p.ready.refused(err)
+		p.refuse(w, http.StatusBadGateway, reasonAppRefused, "the app refuses connections")
+		return
+	}
+	p.log.Debug("request failed", "error", err)
+	p.refuse(w, http.StatusBadGateway, reasonAppFailed, "the app broke the connection before it answered")
+}
+
+// refuse answers with a short text that says who answers.
+func (p *Proxy) refuse(w http.ResponseWriter, status int, reason, text string) {
+	p.metrics.refused.WithLabelValues(reason).Inc()
+	http.Error(w, "queue-proxy: "+text, status)
+}
