@@ -1,0 +1,238 @@
+// Package api is the Go client of an agent's HTTP API.
+//
+// It promises to say what the agent said: errors are an [*Error] with the status
+// and every detail, and wrap the root package's sentinels. It refuses to retry:
+// callers know whether they may.
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// DefaultAddress is where an agent's API is unless it is configured otherwise.
+const DefaultAddress = "http://127.0.0.1:4747"
+
+const maxAnswer = 64 << 20 // Bytes of one answer that is no stream.
+
+// Config is what New needs. The zero value calls the agent on this machine
+// without a token.
+type Config struct {
+	Address     string // URL, or host:port for plain HTTP; empty is DefaultAddress.
+	Token       string // Nomad token.
+	ConsulToken string
+
+	HTTPClient *http.Client // nil: one without a time limit, as streams need it.
+}
+
+// Client calls one agent. It may be used concurrently.
+type Client struct {
+	base        *url.URL
+	token       string
+	consulToken string
+	http        *http.Client
+}
+
+// New returns a client. It does not connect.
+func New(c Config) (*Client, error) {
+	address := c.Address
+	if address == "" {
+		address = DefaultAddress
+	}
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	base, err := url.Parse(address)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, fmt.Errorf("address %q is not a URL such as %s", c.Address, DefaultAddress)
+	}
+	if base.User != nil {
+		return nil, errors.New("an address with a user name in it is not supported; use a token")
+	}
+	base.Path = strings.TrimRight(base.Path, "/")
+	client := &Client{base: base, token: c.Token, consulToken: c.ConsulToken, http: c.HTTPClient}
+	if client.http == nil {
+		client.http = &http.Client{
+			Transport: &http.Transport{
+				Proxy:               http.ProxyFromEnvironment,
+				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+				TLSHandshakeTimeout: 5 * time.Second,
+				MaxIdleConnsPerHost: 2,
+				IdleConnTimeout:     30 * time.Second,
+			},
+			// A redirect could carry the token to another host.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	return client, nil
+}
+
+// Address is the base URL that c calls.
+func (c *Client) Address() string { return c.base.String() }
+
+// Detail is one mistake, where it stands in the user's files if that is known.
+type Detail struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Message string `json:"message"`
+}
+
+// String is, for instance, "hello.hcl:12,3: scale.max: must be a number".
+func (d Detail) String() string {
+	var b strings.Builder
+	if d.File != "" {
+		b.WriteString(d.File)
+		if d.Line > 0 {
+			fmt.Fprintf(&b, ":%d", d.Line)
+			if d.Column > 0 {
+				fmt.Fprintf(&b, ",%d", d.Column)
+			}
+		}
+		b.WriteString(": ")
+	}
+	if d.Path != "" {
+		b.WriteString(d.Path + ": ")
+	}
+	b.WriteString(d.Message)
+	return b.String()
+}
+
+// Error is an answer that is no success.
+type Error struct {
+	Status  int
+	Message string
+	Details []Detail
+}
+
+// Error is the message, and every detail on a line of its own.
+func (e *Error) Error() string {
+	lines := []string{e.Message}
+	for _, d := range e.Details {
+		lines = append(lines, d.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the sentinel that the status stands for, or nil.
+func (e *Error) Unwrap() error {
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return wadi.ErrForbidden
+	case http.StatusNotFound:
+		return wadi.ErrNotFound
+	case http.StatusConflict:
+		return wadi.ErrConflict
+	case http.StatusRequestEntityTooLarge:
+		return wadi.ErrTooLarge
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return wadi.ErrUnavailable
+	}
+	return nil
+}
+
+// call sends a request and decodes the answer.
+func call[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (T, error) {
+	var out T
+	resp, err := c.send(ctx, method, path, query, in)
+	if err != nil {
+		return out, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return out, fmt.Errorf("read answer of %s: %w: %w", c.base, wadi.ErrUnavailable, err)
+	case len(body) > maxAnswer:
+		return out, fmt.Errorf("answer of %s has more than %d bytes", c.base, maxAnswer)
+	}
+	if err := json.Unmarshal(body, &out); err != nil {
+		return out, fmt.Errorf("%s did not answer as a Wadi agent does: %w", c.base, err)
+	}
+	return out, nil
+}
+
+// send returns a successful response, whose body the caller closes.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
+	u, err := c.base.Parse(c.base.EscapedPath() + path)
+	if err != nil {
+		return nil, fmt.Errorf("path %s: %w", path, err)
+	}
+	u.RawQuery = query.Encode()
+	var body io.Reader
+	if in != nil {
+		var buf bytes.Buffer
+		e := json.NewEncoder(&buf)
+		e.SetEscapeHTML(false) // Sources are bounded by their size as sent.
+		if err := e.Encode(in); err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+		body = &buf
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("X-Nomad-Token", c.token)
+	}
+	if c.consulToken != "" {
+		req.Header.Set("X-Consul-Token", c.consulToken)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("reach the agent at %s: %w: %w", c.base, wadi.ErrUnavailable, cause(err))
+	}
+	if resp.StatusCode >= 300 {
+		defer func() { _ = resp.Body.Close() }()
+		return nil, readError(resp)
+	}
+	return resp, nil
+}
+
+// cause strips what net/http says about a URL that is named already.
+func cause(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}
+
+func readError(resp *http.Response) error {
+	e := &Error{Status: resp.StatusCode, Message: resp.Status}
+	var body struct {
+		Error    string   `json:"error"`
+		Details  []Detail `json:"details"`
+		Problems []string `json:"problems"` // Of the agent's health.
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil || json.Unmarshal(raw, &body) != nil {
+		return e
+	}
+	switch {
+	case body.Error != "":
+		e.Message, e.Details = body.Error, body.Details
+	case len(body.Problems) > 0:
+		e.Message = strings.Join(body.Problems, "; ")
+	}
+	return e
+}
