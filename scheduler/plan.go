@@ -233,7 +233,7 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Reason: "its job was gone from Nomad"})
 	case job.Stopped:
 		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Index: job.Index, Reason: "its job was stopped in Nomad"})
-	case job.Index != o.Adopted[r.ID]:
+	case job.Index > o.Adopted[r.ID]: // A lower one is our own change that the event stream has not told yet.
 		acts = append(acts, Action{Kind: CheckDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
 	}
 	return acts

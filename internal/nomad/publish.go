@@ -10,6 +10,12 @@ import (
 
 // publish gives readers what changed since the last time.
 func (w *Watcher) publish(s *state) {
+	if s.jobsDirty || len(s.dirty) > 0 {
+		defer func() {
+			fresh := make(chan struct{})
+			close(*w.changed.Swap(&fresh))
+		}()
+	}
 	if s.jobsDirty {
 		old := w.jobs.Swap(&jobsView{jobs: maps.Clone(s.jobs), changed: make(chan struct{})})
 		close(old.changed)

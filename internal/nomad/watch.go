@@ -41,6 +41,7 @@ type Watcher struct {
 
 	views   sync.Map                      // Revision → *view; written by Run's goroutine only.
 	absent  atomic.Pointer[chan struct{}] // Closed when a revision appears.
+	changed atomic.Pointer[chan struct{}] // Closed when anything changes.
 	jobs    atomic.Pointer[jobsView]
 	contact atomic.Int64 // Unix nanoseconds of the last line.
 	up      atomic.Bool
@@ -74,6 +75,8 @@ func (w *Watcher) init() {
 		w.synced = make(chan struct{})
 		absent := make(chan struct{})
 		w.absent.Store(&absent)
+		changed := make(chan struct{})
+		w.changed.Store(&changed)
 		w.jobs.Store(&jobsView{changed: make(chan struct{})})
 		if w.Log == nil {
 			w.Log = hclog.NewNullLogger()
@@ -101,6 +104,13 @@ func (w *Watcher) Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{}) 
 		return v.endpoints, v.changed
 	}
 	return nil, absent
+}
+
+// Changed returns a channel that is closed at the next change of any job,
+// instance or trouble.
+func (w *Watcher) Changed() <-chan struct{} {
+	w.init()
+	return *w.changed.Load()
 }
 
 // Trouble says why Nomad can't run instances of a revision, and since when this

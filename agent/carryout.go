@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// carryOut does one planned step, and changes what is known of the service
+// accordingly once it is done.
+func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Action) error {
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	name, ns := s.Service.Name, s.Service.Namespace
+	switch a.Kind {
+	case scheduler.SetPhase:
+		return c.setPhase(ctx, s, a)
+	case scheduler.PutRoute:
+		if err := c.Store.PutRoute(ctx, a.Route); err != nil {
+			return err
+		}
+		c.noteTargets(s, a.Route)
+		s.Route, s.programmed = a.Route, false
+		s.checked, s.applied = time.Time{}, time.Time{}
+	case scheduler.Program:
+		if err := c.Network.Apply(ctx, s.Route); err != nil {
+			return err
+		}
+		s.checked, s.applied = time.Time{}, time.Now()
+	case scheduler.PutBack:
+		return c.putBack(ctx, s, a)
+	case scheduler.CheckDrift:
+		return c.checkDrift(ctx, s, a)
+	case scheduler.PurgeJob:
+		if err := c.Nomad.Purge(ctx, ns, a.Revision); err != nil {
+			return err
+		}
+		c.Log.Info("job purged", "revision", a.Revision, "reason", a.Reason)
+		c.Events.Add(name, a.Revision, "Purged", a.Reason)
+	case scheduler.ForgetRevision:
+		if err := c.Store.DeleteRevision(ctx, name, a.Revision); err != nil {
+			return err
+		}
+		s.Revisions = slices.DeleteFunc(slices.Clone(s.Revisions), func(r wadi.Revision) bool { return r.ID == a.Revision })
+		delete(s.State.Revisions, a.Revision)
+		c.forget(a.Revision)
+	case scheduler.Unprogram:
+		if err := c.Network.Remove(ctx, name); err != nil {
+			return err
+		}
+		s.leftovers = false
+	case scheduler.ForgetService:
+		if err := c.Store.Forget(ctx, name); err != nil {
+			return err
+		}
+		for _, r := range s.Revisions {
+			c.forget(r.ID)
+		}
+		delete(c.services, name)
+		c.Log.Info("service deleted", "service", name)
+		c.Events.Add(name, "", "Deleted", "the service and all that it made are gone")
+	}
+	return nil
+}
+
+func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {
+	rs := s.State.Revisions[a.Revision]
+	rs.Phase, rs.Reason, rs.Since = a.Phase, a.Reason, time.Now().UTC()
+	st := s.State
+	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
+	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
+		return err
+	}
+	s.State = st
+	switch a.Phase {
+	case wadi.Ready:
+		c.Events.Add(s.Service.Name, a.Revision, "Ready", "enough instances were ready")
+	case wadi.Failed:
+		c.Events.Add(s.Service.Name, a.Revision, "Failed", a.Reason)
+	case wadi.Retired:
+		c.Events.Add(s.Service.Name, a.Revision, "Retired", a.Reason)
+	}
+	c.Log.Info("revision changed phase", "revision", a.Revision, "phase", a.Phase, "reason", a.Reason)
+	return nil
+}
+
+func copyWith(m map[string]wadi.RevisionState, id string, rs wadi.RevisionState) map[string]wadi.RevisionState {
+	n := make(map[string]wadi.RevisionState, len(m)+1)
+	for k, v := range m {
+		n[k] = v
+	}
+	n[id] = rs
+	return n
+}
+
+func (c *Controller) noteTargets(s *service, r wadi.Route) {
+	if len(r.Targets) == 0 || reflect.DeepEqual(r.Targets, s.Route.Targets) {
+		return
+	}
+	for _, t := range r.Targets {
+		c.Events.Add(s.Service.Name, t.Revision, "Routed", fmt.Sprintf("%g%% of the traffic goes to it", float64(t.Weight)/100))
+	}
+}
+
+// putBack registers the stored job again. A job that only the event stream does
+// not know is not touched: Nomad itself is asked first.
+func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action) error {
+	job, err := c.Nomad.Job(ctx, s.Service.Namespace, a.Revision)
+	if err != nil {
+		return err
+	}
+	if job.Running() {
+		return nil
+	}
+	i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == a.Revision })
+	if i < 0 {
+		return fmt.Errorf("stored job: %w", wadi.ErrNotFound)
+	}
+	index, err := c.Nomad.Register(ctx, s.Revisions[i].Job, a.Count, job.Index)
+	if errors.Is(err, wadi.ErrConflict) {
+		return nil // Somebody woke it; the next pass sees.
+	} else if err != nil {
+		return err
+	}
+	c.Owned.Add(a.Revision, index)
+	msg := fmt.Sprintf("%s: put back with %d instances", a.Reason, a.Count)
+	c.Log.Warn("job put back", "revision", a.Revision, "reason", a.Reason, "count", a.Count)
+	c.Events.Add(s.Service.Name, a.Revision, "PutBack", msg)
+	return nil
+}
+
+// checkDrift asks Nomad whether the job is still as it was stored.
+func (c *Controller) checkDrift(ctx context.Context, s *service, a scheduler.Action) error {
+	i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == a.Revision })
+	if i < 0 {
+		return fmt.Errorf("stored job: %w", wadi.ErrNotFound)
+	}
+	stored := s.Revisions[i].Job
+	drifted, err := c.Nomad.Drifted(ctx, stored, a.Count)
+	if err != nil {
+		return err
+	}
+	if !drifted {
+		c.Owned.Add(a.Revision, a.Index)
+		return nil
+	}
+	index, err := c.Nomad.Register(ctx, stored, a.Count, a.Index)
+	if errors.Is(err, wadi.ErrConflict) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	c.Owned.Add(a.Revision, index)
+	c.Log.Warn("job put back", "revision", a.Revision, "reason", "it was edited in Nomad")
+	c.Events.Add(s.Service.Name, a.Revision, "DriftCorrected",
+		"its job was edited in Nomad and is as it was submitted again; submit a new revision to change it")
+	return nil
+}
+
+// storeDeciders keeps what the autoscaler has to remember, if it changed.
+func (c *Controller) storeDeciders(ctx context.Context, s *service) error {
+	st, changed := s.State, false
+	c.mu.Lock()
+	for _, r := range s.Revisions {
+		d, ok := c.deciders[r.ID]
+		rs := st.Revisions[r.ID]
+		if ok && rs.Phase != "" && !reflect.DeepEqual(d, rs.Decider) {
+			rs.Decider = d
+			st.Revisions = copyWith(st.Revisions, r.ID, rs)
+			changed = true
+		}
+	}
+	c.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
+		return fmt.Errorf("store decider state: %w", err)
+	}
+	s.State = st
+	return nil
+}
+
+func (c *Controller) forget(revision string) {
+	c.Owned.Forget(revision)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.deciders, revision)
+	delete(c.wanted, revision)
+}

@@ -1,0 +1,348 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// Controller makes Nomad and Consul match what was submitted. Only the leader
+// runs one, and a new one for each term, so that nothing of an old term is left.
+type Controller struct {
+	Nomad   Nomad
+	Cluster Cluster
+	Store   Store
+	Network Network
+	Measure Measure
+	Agents  func() []Source // The activators' statistics.
+	Events  *Events
+	Owned   *Owned
+	URL     func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
+	Log     hclog.Logger
+	Metrics *Metrics
+
+	// services is owned by the goroutine of Run.
+	services map[string]*service
+	// dirty holds services that somebody submitted or deleted, guarded by mu.
+	mu    sync.Mutex
+	dirty map[string]bool
+	poke  chan struct{}
+	// deciders and wanted are what the autoscaler tells, guarded by mu.
+	deciders map[string]wadi.Decider
+	wanted   map[string]int
+
+	snapshot atomic.Pointer[map[string]Stored]
+}
+
+// service is what the controller knows of one service.
+type service struct {
+	Stored
+	routed     bool // Stored.Route is in the store.
+	programmed bool
+	leftovers  bool
+	whyNot     string    // Why the route is not programmed.
+	checked    time.Time // When the network layers were last read back.
+	applied    time.Time // When the stored route was last written to them.
+	retry      time.Time // Not before then, after an error.
+	backoff    time.Duration
+	problem    string       // The last pass's error.
+	history    []wadi.Event // What was stored before this term.
+	since      time.Time    // Of the term's first event.
+}
+
+const (
+	passInterval   = 2 * time.Second       // Without any news.
+	settleTime     = 20 * time.Millisecond // Between passes, however much news there is.
+	networkRecheck = 30 * time.Second      // How soon drift in Consul is found.
+	actionTimeout  = 10 * time.Second      // Of one call to Nomad or Consul.
+	roundsPerPass  = 8
+)
+
+// Run makes passes until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	c.services, c.dirty, c.poke = map[string]*service{}, map[string]bool{}, make(chan struct{}, 1)
+	c.mu.Lock()
+	c.deciders, c.wanted = map[string]wadi.Decider{}, map[string]int{}
+	c.mu.Unlock()
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watchErr := make(chan error, 1)
+	wg.Go(func() { watchErr <- c.Store.Watch(ctx, c.markDirty) })
+
+	tick := time.NewTicker(passInterval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		cluster, measure := c.Cluster.Changed(), c.Measure.Changed()
+		if c.Cluster.Synced() {
+			c.pass(ctx)
+		}
+		select {
+		case <-ctx.Done():
+		case err := <-watchErr:
+			return err
+		case <-cluster:
+			pause(ctx, settleTime)
+		case <-measure:
+		case <-c.poke:
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func (c *Controller) markDirty(names []string) {
+	c.mu.Lock()
+	for _, n := range names {
+		c.dirty[n] = true
+	}
+	c.mu.Unlock()
+	c.Poke()
+}
+
+// Poke asks for a pass now.
+func (c *Controller) Poke() {
+	select {
+	case c.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Services returns an immutable view of all services, for the autoscaler.
+func (c *Controller) Services() map[string]Stored {
+	if p := c.snapshot.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Remember stores what the autoscaler's decision of a revision has to keep, with
+// the next pass.
+func (c *Controller) Remember(revision string, d wadi.Decider, wanted int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deciders[revision], c.wanted[revision] = d, wanted
+}
+
+func (c *Controller) pass(ctx context.Context) {
+	c.mu.Lock()
+	dirty := c.dirty
+	c.dirty = map[string]bool{}
+	c.mu.Unlock()
+	for name := range dirty {
+		if err := c.load(ctx, name); err != nil {
+			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
+			c.markDirty([]string{name})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.services)) {
+		s := c.services[name]
+		if ctx.Err() != nil || time.Now().Before(s.retry) {
+			continue
+		}
+		err := c.reconcile(ctx, s)
+		c.settle(ctx, s, err)
+	}
+	c.publish()
+}
+
+// load reads a service anew because somebody changed it.
+func (c *Controller) load(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	st, err := c.Store.Load(ctx, name)
+	if errors.Is(err, wadi.ErrNotFound) {
+		delete(c.services, name)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if st.State.Revisions == nil {
+		st.State.Revisions = map[string]wadi.RevisionState{}
+	}
+	s := c.services[name]
+	if s == nil {
+		s = &service{since: time.Now(), history: st.Status.Events}
+		c.services[name] = s
+	}
+	if s.Generation != st.Generation || s.Deleting != st.Deleting {
+		s.retry, s.backoff = time.Time{}, 0
+	}
+	s.Stored, s.checked = st, time.Time{}
+	return nil
+}
+
+// reconcile plans and carries out until there is nothing left to do now.
+func (c *Controller) reconcile(ctx context.Context, s *service) error {
+	for range roundsPerPass {
+		if err := c.readBack(ctx, s); err != nil {
+			return err
+		}
+		acts := scheduler.Plan(scheduler.Desired{
+			Service: s.Service, Latest: s.Latest, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
+		}, c.observe(s))
+		if len(acts) == 0 {
+			break
+		}
+		for _, a := range acts {
+			if err := c.carryOut(ctx, s, a); err != nil {
+				return fmt.Errorf("%s %s: %w", a.Kind, cmpOr(a.Revision, s.Service.Name), err)
+			}
+			if a.Kind == scheduler.ForgetService {
+				return nil
+			}
+		}
+	}
+	return c.storeDeciders(ctx, s)
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// readBack asks the network layers, now and then, whether they still carry the route.
+func (c *Controller) readBack(ctx context.Context, s *service) error {
+	if time.Since(s.checked) < networkRecheck || s.Route.Service == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	ok, why, err := c.Network.Programmed(ctx, s.Route)
+	if err != nil {
+		return err
+	}
+	s.programmed, s.whyNot, s.checked = ok, why, time.Now()
+	s.leftovers = true // Remove is idempotent: done once before a service is forgotten.
+	return nil
+}
+
+func (c *Controller) observe(s *service) scheduler.Observed {
+	o := scheduler.Observed{
+		Now:  time.Now(),
+		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
+		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
+		Route: s.Route, Leftovers: s.leftovers,
+		// Entries that somebody else owns stay as they are: once in a while is enough to try.
+		Programmed: s.programmed || time.Since(s.applied) < networkRecheck,
+	}
+	c.mu.Lock()
+	for _, r := range s.Revisions {
+		o.Wanted[r.ID] = c.wanted[r.ID]
+	}
+	c.mu.Unlock()
+	for _, r := range s.Revisions {
+		o.Jobs[r.ID] = c.Cluster.Job(r.ID)
+		o.Adopted[r.ID] = c.Owned.Index(r.ID)
+		in := scheduler.Instances{Ready: c.Measure.ReadyCount(r.ID)}
+		eps, _ := c.Cluster.Endpoints(r.ID)
+		for _, ep := range eps {
+			switch {
+			case !ep.Stopping:
+				in.Alive++
+			case !ep.Ended:
+				in.Ending++
+			}
+		}
+		in.Trouble, _ = c.Cluster.Trouble(r.ID)
+		o.Instances[r.ID] = in
+	}
+	return o
+}
+
+// settle notes how the pass of one service went, reports a failure once, and
+// stores the status if it changed.
+func (c *Controller) settle(ctx context.Context, s *service, err error) {
+	name := s.Service.Name
+	if c.services[name] != s {
+		return // Forgotten in this pass.
+	}
+	if err != nil {
+		s.backoff = min(max(2*s.backoff, 500*time.Millisecond), 15*time.Second)
+		s.retry = time.Now().Add(s.backoff)
+		if errors.Is(err, wadi.ErrConflict) {
+			c.markDirty([]string{name})
+		}
+		if s.problem != err.Error() {
+			c.report(ctx, name, err)
+		}
+		s.problem = err.Error()
+	} else {
+		s.backoff, s.problem = 0, ""
+	}
+	st := statusOf(s, c.observe(s), c.URL(s.Service), s.events(c.Events))
+	if equalStatus(st, s.Status) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	if err := c.Store.PutStatus(ctx, st); err != nil {
+		c.report(ctx, name, err)
+		return
+	}
+	s.Status = st
+}
+
+func (c *Controller) report(ctx context.Context, name string, err error) {
+	if ctx.Err() == nil {
+		c.Metrics.passErrors.Inc()
+		c.Log.Error("reconciling failed", "service", name, "error", err)
+	}
+}
+
+func (c *Controller) publish() {
+	m := make(map[string]Stored, len(c.services))
+	for n, s := range c.services {
+		st := s.Stored
+		st.State.Revisions = maps.Clone(s.State.Revisions)
+		m[n] = st
+	}
+	c.snapshot.Store(&m)
+	c.Measure.SetSources(c.sources())
+}
+
+// sources lists everything that serves statistics now.
+func (c *Controller) sources() []Source {
+	srcs := c.Agents()
+	for _, s := range c.services {
+		for _, r := range s.Revisions {
+			eps, _ := c.Cluster.Endpoints(r.ID)
+			for _, ep := range eps {
+				if !ep.Ended && ep.Metrics != "" {
+					srcs = append(srcs, Source{
+						ID: ep.Instance, Revision: r.ID, Addr: ep.Metrics, Since: time.Unix(r.Created, 0),
+					})
+				}
+			}
+		}
+	}
+	return srcs
+}
+
+// events are the latest of the service, of earlier terms too.
+func (s *service) events(log *Events) []wadi.Event {
+	evs := append(slices.Clone(s.history), log.Of(s.Service.Name, s.since)...)
+	return evs[max(0, len(evs)-eventsStored):]
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,110 @@
+// Package agent carries decisions out: the leader's controller and autoscaler,
+// and the waking that every agent does.
+//
+// It promises that each loop is level-triggered and can be stopped at any point:
+// whoever goes on finds the same work to do. It decides nothing itself (package
+// scheduler does) and talks to Nomad, Consul and the instances only through the
+// small interfaces of this file.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// Nomad is what the loops ask of Nomad's servers, with the agent's own token.
+// Guarded calls return wadi.ErrConflict when index is not the job's modify index
+// any more; an index of 0 means that the job must not exist.
+type Nomad interface {
+	// Job reads a job's state; one that does not exist is no error.
+	Job(ctx context.Context, namespace, id string) (scheduler.JobState, error)
+	// Scale sets the count and returns the new modify index.
+	Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error)
+	// Register registers a stored job with count and returns the new modify index.
+	Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error)
+	// Drifted asks Nomad's plan whether registering job with count would change it.
+	Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error)
+	// Evaluate makes Nomad try again to place what is missing.
+	Evaluate(ctx context.Context, namespace, id string) error
+	// Purge stops a job and forgets it. A job that does not exist is no error.
+	Purge(ctx context.Context, namespace, id string) error
+}
+
+// Cluster is what Nomad's event stream says, kept up to date by somebody else.
+type Cluster interface {
+	// Synced reports whether everything was read since the stream was opened.
+	Synced() bool
+	Job(revision string) scheduler.JobState
+	Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{})
+	// Trouble is what Nomad says hinders the revision; empty: nothing.
+	Trouble(revision string) (reason string, since time.Time)
+	// Changed returns a channel that is closed at the next change of anything.
+	Changed() <-chan struct{}
+}
+
+// Stored is everything that is stored of one service.
+type Stored struct {
+	Service    wadi.Service
+	Latest     string
+	Generation uint64
+	Deleting   bool
+	Revisions  []wadi.Revision
+	State      wadi.State
+	Status     wadi.Status
+	Route      wadi.Route // Zero: none.
+}
+
+// Store is the leader's part of the store. Its writes are check-and-set against
+// what was read or written last.
+type Store interface {
+	// Watch calls changed with the names of services that somebody submitted or
+	// deleted, all of them at first, until ctx ends.
+	Watch(ctx context.Context, changed func(services []string)) error
+	// Load reads a service; wadi.ErrNotFound when it is gone.
+	Load(ctx context.Context, service string) (Stored, error)
+	Revision(ctx context.Context, service, id string) (wadi.Revision, error)
+	PutRoute(ctx context.Context, r wadi.Route) error
+	PutState(ctx context.Context, service string, s wadi.State) error
+	PutStatus(ctx context.Context, s wadi.Status) error
+	DeleteRevision(ctx context.Context, service, id string) error
+	Forget(ctx context.Context, service string) error
+}
+
+// Network is a network layer: it realises a route.
+type Network interface {
+	// Apply makes the layer carry the route. It is idempotent, and writes nothing
+	// when nothing changed.
+	Apply(ctx context.Context, r wadi.Route) error
+	// Remove takes a service out of the layer.
+	Remove(ctx context.Context, service string) error
+	// Programmed reads back whether the layer carries the route, and says why not.
+	Programmed(ctx context.Context, r wadi.Route) (ok bool, why string, err error)
+}
+
+// Measure is what the instances and activators report of themselves.
+type Measure interface {
+	SetSources(src []Source)
+	// ReadyCount is the number of the revision's instances that answer as ready.
+	ReadyCount(revision string) int
+	// Averages of the revision's load over windows that end about now.
+	Averages(revision string, m wadi.Metric, stable, panicking time.Duration) scheduler.Averages
+	// Confirm reads every source of the revision once more, so that what a pending
+	// poll has not told yet is known before a count is lowered.
+	Confirm(ctx context.Context, revision string)
+	// Changed returns a channel that is closed when the readiness of an instance
+	// changes.
+	Changed() <-chan struct{}
+}
+
+// Source is something that serves statistics.
+type Source struct {
+	ID        string // Allocation ID, or agent name.
+	Revision  string // Of an instance; empty for an activator.
+	Addr      string // host:port of its metrics listener.
+	Activator bool
+	Since     time.Time // Of its revision's creation, for an instance.
+}

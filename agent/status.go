@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// The phases of a service as a whole, in its status.
+const (
+	phasePending  = "pending"
+	phaseReady    = "ready"
+	phaseFailed   = "failed"
+	phaseDeleting = "deleting"
+)
+
+// statusOf says for people what the leader sees of a service. It is a function
+// of its arguments: equal ones give an equal status, so that nothing is written
+// while nothing changes.
+func statusOf(s *service, o scheduler.Observed, url string, events []wadi.Event) wadi.Status {
+	st := wadi.Status{Service: s.Service.Name, Generation: s.Generation, URL: url, Events: events}
+	for _, r := range s.Revisions {
+		st.Revisions = append(st.Revisions, revisionStatus(s, r, o))
+	}
+	newest := s.State.Revisions[s.Latest]
+	switch {
+	case s.Deleting:
+		st.Phase = phaseDeleting
+	case newest.Phase == wadi.Failed:
+		st.Phase = phaseFailed
+	case newest.Phase == wadi.Pending || newest.Phase == "":
+		st.Phase = phasePending
+	default:
+		st.Phase = phaseReady
+	}
+	st.Conditions = []wadi.Condition{
+		newestCondition(s, newest, o.Instances[s.Latest]),
+		routeCondition(s),
+		meshCondition(s, o),
+	}
+	if s.problem != "" {
+		st.Conditions = append(st.Conditions, wadi.Condition{Type: "Reconciled", Reason: "Error", Message: s.problem})
+	}
+	keepSince(st.Conditions, s.Status.Conditions, o.Now.UTC())
+	return st
+}
+
+func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.RevisionStatus {
+	rs := s.State.Revisions[r.ID]
+	in := o.Instances[r.ID]
+	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created}
+	for _, t := range s.Route.Targets {
+		if t.Revision == r.ID {
+			out.Percent += float64(t.Weight) / 100
+		}
+	}
+	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
+		out.Reason = in.Trouble
+	}
+	return out
+}
+
+func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) wadi.Condition {
+	c := wadi.Condition{Type: "LatestReady"}
+	switch rs.Phase {
+	case wadi.Ready, wadi.Retired:
+		c.OK = true
+	case wadi.Failed:
+		c.Reason, c.Message = "Failed", fmt.Sprintf("%s: %s", s.Latest, rs.Reason)
+	default:
+		c.Reason, c.Message = "Starting", fmt.Sprintf("%s waits for its instances", s.Latest)
+		switch {
+		case in.Trouble != "":
+			c.Reason, c.Message = "Hindered", fmt.Sprintf("%s: %s", s.Latest, in.Trouble)
+		case in.Alive > 0:
+			c.Message = fmt.Sprintf("%s is placed and starts", s.Latest)
+		}
+	}
+	return c
+}
+
+func routeCondition(s *service) wadi.Condition {
+	c := wadi.Condition{Type: "Routed", OK: len(s.Route.Targets) > 0}
+	for _, t := range s.Route.Targets {
+		if why := s.Route.Revisions[t.Revision].Failed; why != "" {
+			c.OK, c.Reason, c.Message = false, "Failed", fmt.Sprintf("callers get 503: %s: %s", t.Revision, why)
+		}
+	}
+	return c
+}
+
+func meshCondition(s *service, o scheduler.Observed) wadi.Condition {
+	c := wadi.Condition{Type: "NetworkProgrammed", OK: s.programmed}
+	if !s.programmed {
+		c.Reason, c.Message = "NotProgrammed", s.whyNot
+	}
+	return c
+}
+
+// keepSince carries over since when a condition holds.
+func keepSince(now, before []wadi.Condition, at time.Time) {
+	for i := range now {
+		now[i].Since = at
+		for _, b := range before {
+			if b.Type == now[i].Type && b.OK == now[i].OK && b.Reason == now[i].Reason {
+				now[i].Since = b.Since
+			}
+		}
+	}
+}
+
+// equalStatus compares what people can see.
+func equalStatus(a, b wadi.Status) bool {
+	if len(a.Events) != len(b.Events) || len(a.Events) > 0 && !a.Events[len(a.Events)-1].Time.Equal(b.Events[len(b.Events)-1].Time) {
+		return false
+	}
+	if len(a.Conditions) != len(b.Conditions) {
+		return false
+	}
+	for i := range a.Conditions {
+		x, y := a.Conditions[i], b.Conditions[i]
+		x.Since, y.Since = time.Time{}, time.Time{}
+		if x != y {
+			return false
+		}
+	}
+	return a.Service == b.Service && a.Generation == b.Generation && a.URL == b.URL && a.Phase == b.Phase &&
+		reflect.DeepEqual(a.Revisions, b.Revisions)
+}

@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// Waker wakes revisions because a request waits for them. Every agent has one:
+// waking needs no leader.
+type Waker struct {
+	Nomad   Nomad
+	Cluster Cluster
+	Store   interface {
+		Revision(ctx context.Context, service, id string) (wadi.Revision, error)
+	}
+	// Route finds the present route of a service.
+	Route  func(service string) (wadi.Route, bool)
+	Events *Events
+	Owned  *Owned
+	Log    hclog.Logger
+
+	mu    sync.Mutex
+	empty map[string]time.Time // Since when a revision has a count but no instance.
+}
+
+// wakeTries bounds how often a wake that met another change is decided again.
+const wakeTries = 5
+
+// Wake makes sure that at least one instance of the revision is there or coming.
+func (w *Waker) Wake(ctx context.Context, revision string) error {
+	service, _, _ := wadi.SplitRevisionID(revision)
+	route, ok := w.Route(service)
+	rr, known := route.Revisions[revision]
+	if !ok || !known {
+		return fmt.Errorf("wake %s: %w", revision, wadi.ErrNotFound)
+	}
+	if !w.Cluster.Synced() {
+		return fmt.Errorf("wake %s: nomad: %w", revision, wadi.ErrUnavailable)
+	}
+	job := w.Cluster.Job(revision)
+	for try := range wakeTries {
+		// The stream's view is enough to scale a job that is there, as the index
+		// guards it. That a job is missing is only believed of Nomad itself.
+		if try > 0 || !job.Running() {
+			var err error
+			if job, err = w.Nomad.Job(ctx, route.Namespace, revision); err != nil {
+				return fmt.Errorf("wake %s: %w", revision, err)
+			}
+		}
+		act := scheduler.Wake(w.state(revision, rr, job))
+		err := w.carryOut(ctx, route, revision, act)
+		if !errors.Is(err, wadi.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("wake %s: %w", revision, wadi.ErrConflict)
+}
+
+func (w *Waker) state(revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
+	eps, _ := w.Cluster.Endpoints(revision)
+	alive := 0
+	for _, ep := range eps {
+		if !ep.Stopping {
+			alive++
+		}
+	}
+	reason, _ := w.Cluster.Trouble(revision)
+	return scheduler.WakeState{
+		Job: job, Alive: alive, Blocked: reason != "",
+		Waited:     w.waited(revision, job.Running() && job.Count > 0 && alive == 0),
+		Activation: rr.Activation, Max: rr.Max,
+	}
+}
+
+// waited notes how long a revision has been without instances though Nomad
+// should run some.
+func (w *Waker) waited(revision string, empty bool) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !empty {
+		delete(w.empty, revision)
+		return 0
+	}
+	if w.empty == nil {
+		w.empty = map[string]time.Time{}
+	}
+	since, ok := w.empty[revision]
+	if !ok {
+		since = time.Now()
+		w.empty[revision] = since
+	}
+	return time.Since(since)
+}
+
+func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) error {
+	var index uint64
+	var err error
+	switch act.Kind {
+	case scheduler.WakeNone:
+		return nil
+	case scheduler.WakeScale:
+		index, err = w.Nomad.Scale(ctx, route.Namespace, revision, act.Count, act.Index, act.Reason)
+	case scheduler.WakeRegister:
+		var rev wadi.Revision
+		if rev, err = w.Store.Revision(ctx, route.Service, revision); err == nil {
+			index, err = w.Nomad.Register(ctx, rev.Job, act.Count, act.Index)
+		}
+	case scheduler.WakeEvaluate:
+		w.waited(revision, false) // So that the next look is not before its time.
+		err = w.Nomad.Evaluate(ctx, route.Namespace, revision)
+	}
+	if err != nil {
+		return fmt.Errorf("wake %s: %w", revision, err)
+	}
+	if index > 0 {
+		w.Owned.Add(revision, index)
+	}
+	w.Log.Info("woken", "revision", revision, "count", act.Count, "reason", act.Reason)
+	w.Events.Add(route.Service, revision, "Woken", act.Reason)
+	return nil
+}
+
+// Owned remembers which modify indexes of jobs this agent made itself, so that
+// its own changes are not taken for somebody else's.
+type Owned struct {
+	mu  sync.Mutex
+	idx map[string]uint64
+}
+
+// Add notes that index is the revision's job's since a change of ours.
+func (o *Owned) Add(revision string, index uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.idx == nil {
+		o.idx = map[string]uint64{}
+	}
+	o.idx[revision] = max(o.idx[revision], index)
+}
+
+// Index is the latest index of the revision's job that is known to be ours.
+func (o *Owned) Index(revision string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.idx[revision]
+}
+
+// Forget drops what is known of a revision.
+func (o *Owned) Forget(revision string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.idx, revision)
+}

@@ -1,0 +1,250 @@
+package nomad_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/nomad"
+)
+
+// client returns one that talks to h.
+func client(t *testing.T, h http.Handler) *nomad.Client {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	c, err := nomad.New(nomad.Config{Address: s.URL, Token: "own"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// answer gives every request the same answer.
+func answer(code int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(code)
+		fmt.Fprint(w, body)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		code int
+		body string
+		want error
+	}{
+		{"forbidden", 403, "Permission denied", wadi.ErrForbidden},
+		{"forbidden by a forwarding agent", 500, "rpc error: Permission denied", wadi.ErrForbidden},
+		{"no such job", 404, "job not found", wadi.ErrNotFound},
+		{"stale index", 500, "Enforcing job modify index 1: job exists with conflicting job modify index: 25", wadi.ErrConflict},
+		{"no leader", 500, "No cluster leader", wadi.ErrUnavailable},
+		{"too many connections", 429, "Your IP is issuing too many concurrent connections", wadi.ErrUnavailable},
+		{"too large", 413, "body too large", wadi.ErrTooLarge},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := client(t, answer(tt.code, tt.body))
+			_, _, err := c.Scale(t.Context(), "default", "hello-00001", 1, 7, "wake", nil)
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("got %v, want %v", err, tt.want)
+			}
+			if !strings.Contains(err.Error(), tt.body) {
+				t.Fatalf("error %q lacks nomad's words", err)
+			}
+		})
+	}
+	t.Run("nobody listens", func(t *testing.T) {
+		c, err := nomad.New(nomad.Config{Address: "http://127.0.0.1:1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Health(t.Context()); !errors.Is(err, wadi.ErrUnavailable) {
+			t.Fatalf("got %v, want %v", err, wadi.ErrUnavailable)
+		}
+	})
+	t.Run("context ended", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := client(t, answer(200, "{}")).Health(ctx)
+		if !errors.Is(err, context.Canceled) || errors.Is(err, wadi.ErrUnavailable) {
+			t.Fatalf("got %v, want %v", err, context.Canceled)
+		}
+	})
+}
+
+func TestTooManyRequestsIsRetried(t *testing.T) {
+	var calls atomic.Int32
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if calls.Add(1) < 3 {
+			answer(429, "slow down")(w, r)
+			return
+		}
+		if !strings.Contains(string(body), `"Count":2`) {
+			t.Errorf("the last try had body %q", body)
+		}
+		answer(200, `{"JobModifyIndex":9,"EvalID":"e"}`)(w, r)
+	}))
+	index, eval, err := c.Scale(t.Context(), "default", "hello-00001", 2, 0, "", nil)
+	if err != nil || index != 9 || eval != "e" {
+		t.Fatalf("got %d %q %v, want 9 e", index, eval, err)
+	}
+	if calls.Load() != 3 {
+		t.Fatalf("calls=%d, want 3", calls.Load())
+	}
+}
+
+func TestParseJob(t *testing.T) {
+	t.Run("as nomad wrote it", func(t *testing.T) {
+		want := `{"ID":"x","Unknown":{"of":["a later nomad",18446744073709551615]}}`
+		got, err := client(t, answer(200, want)).ParseJob(t.Context(), "", "job {}", "")
+		if err != nil || string(got) != want {
+			t.Fatalf("got %s %v", got, err)
+		}
+	})
+	t.Run("nomad's words", func(t *testing.T) {
+		want := "input.hcl:5,7-11: Unsupported argument; An argument named \"cpuu\" is not expected here."
+		_, err := client(t, answer(400, want)).ParseJob(t.Context(), "", "job {}", "")
+		var pe *nomad.ParseError
+		if !errors.As(err, &pe) || pe.Text != want {
+			t.Fatalf("got %#v, want a ParseError", err)
+		}
+	})
+}
+
+func TestRegisterPassesTheJobThrough(t *testing.T) {
+	var got struct {
+		Job            map[string]any
+		EnforceIndex   bool
+		JobModifyIndex uint64
+	}
+	var token, namespace string
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, namespace = r.Header.Get("X-Nomad-Token"), r.URL.Query().Get("namespace")
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		answer(200, `{"JobModifyIndex":12}`)(w, r)
+	}))
+	job := json.RawMessage(`{"ID":"hello-00001","Namespace":"prod","New":{"a":1},"TaskGroups":[{"Name":"instance","Count":0,"Odd":[1]}]}`)
+	index, err := c.Register(t.Context(), "callers", job, 3, 11)
+	if err != nil || index != 12 {
+		t.Fatalf("got %d %v", index, err)
+	}
+	want := map[string]any{
+		"ID": "hello-00001", "Namespace": "prod", "New": map[string]any{"a": 1.0},
+		"TaskGroups": []any{map[string]any{"Name": "instance", "Count": 3.0, "Odd": []any{1.0}}},
+	}
+	if d := cmp.Diff(want, got.Job); d != "" {
+		t.Fatal(d)
+	}
+	if !got.EnforceIndex || got.JobModifyIndex != 11 || token != "callers" || namespace != "prod" {
+		t.Fatalf("guard=%v index=%d token=%q namespace=%q", got.EnforceIndex, got.JobModifyIndex, token, namespace)
+	}
+}
+
+func TestRegisterNewIsGuarded(t *testing.T) {
+	var body string
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		body = string(b)
+		if r.Header.Get("X-Nomad-Token") != "" {
+			t.Error("an anonymous caller got a token")
+		}
+		answer(500, "Enforcing job modify index 0: job already exists")(w, r)
+	}))
+	_, err := c.RegisterNew(t.Context(), "", json.RawMessage(`{"ID":"hello-00001"}`))
+	if !errors.Is(err, wadi.ErrConflict) {
+		t.Fatalf("got %v, want %v", err, wadi.ErrConflict)
+	}
+	if want := `"EnforceIndex":true,"JobModifyIndex":0`; !strings.Contains(body, want) {
+		t.Fatalf("body %s lacks %s", body, want)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	job := json.RawMessage(`{"ID":"hello-00001"}`)
+	for _, tt := range []struct {
+		name, answer string
+		want         nomad.Plan
+	}{
+		{
+			"an edited object without an edited field is no change",
+			`{"JobModifyIndex":4,"Diff":{"Type":"Edited","TaskGroups":[{"Name":"instance","Type":"Edited","Objects":[{"Name":"Scaling","Type":"Edited"}],"Tasks":[{"Name":"web","Type":"None"}]}]}}`,
+			nomad.Plan{JobModifyIndex: 4},
+		},
+		{
+			"an edited field of a task is",
+			`{"Diff":{"Type":"Edited","TaskGroups":[{"Name":"instance","Type":"Edited","Tasks":[{"Name":"web","Type":"Edited","Objects":[{"Name":"Resources","Type":"Edited","Fields":[{"Name":"CPU","Type":"Edited","Old":"1","New":"2"}]}]}]}]}}`,
+			nomad.Plan{Changed: true},
+		},
+		{"a new job is", `{"Diff":{"Type":"Added"}}`, nomad.Plan{Changed: true}},
+		{
+			"no node fits",
+			`{"Warnings":" w ","FailedTGAllocs":{"instance":{"NodesEvaluated":3,"NodesAvailable":{"dc1":3},"DimensionExhausted":{"memory":1},"ConstraintFiltered":{"${attr.kernel.name} = windows":2}}}}`,
+			nomad.Plan{Warnings: "w", FailedPlacements: `no node fits: constraint "${attr.kernel.name} = windows" excludes 2 nodes; memory exhausted on 1 node`},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := client(t, answer(200, tt.answer)).PlanJob(t.Context(), "t", job, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.Diff = nil
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Fatal(d)
+			}
+		})
+	}
+	t.Run("invalid", func(t *testing.T) {
+		_, err := client(t, answer(500, "1 error occurred:\n\t* Missing job task groups")).PlanJob(t.Context(), "t", job, true)
+		var ie *nomad.InvalidError
+		if !errors.As(err, &ie) {
+			t.Fatalf("got %v, want an InvalidError", err)
+		}
+	})
+}
+
+func TestRights(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		code int
+		body string
+		want error
+	}{
+		{"yes", 500, `job "wadi.rights.probe" in namespace "tokens" at version 0 not found`, nil},
+		{"no", 403, "Permission denied", wadi.ErrForbidden},
+		{"unknown token", 500, "ACL token not found", wadi.ErrForbidden},
+		{"nobody to ask", 500, "No cluster leader", wadi.ErrUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := client(t, answer(tt.code, tt.body)).MaySubmit(t.Context(), "x", "default")
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Fatalf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+	if err := client(t, answer(404, "job not found")).MayRead(t.Context(), "x", "default"); err != nil {
+		t.Fatal(err)
+	}
+	if err := client(t, answer(403, "no")).MayRead(t.Context(), "x", "default"); !errors.Is(err, wadi.ErrForbidden) {
+		t.Fatal(err)
+	}
+}
+
+func TestPurgeOfAnAbsentJobIsDone(t *testing.T) {
+	if err := client(t, answer(404, "job not found")).Purge(t.Context(), "x", "default", "hello-00001"); err != nil {
+		t.Fatal(err)
+	}
+}

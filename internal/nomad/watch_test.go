@@ -1,0 +1,371 @@
+package nomad_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/nomad"
+)
+
+// cluster plays a Nomad: what tests put in it, it answers.
+type cluster struct {
+	mu                  sync.Mutex
+	jobs, allocs, evals string // Lists in JSON.
+	index               int
+	counts              map[string]int // By job ID, for reads of one job.
+
+	lines  chan string   // What the stream says next; "" ends it.
+	silent chan struct{} // Not nil: the stream opens and says nothing until closed.
+	opened int
+}
+
+func newCluster() *cluster {
+	return &cluster{jobs: "[]", allocs: "[]", evals: "[]", index: 1, counts: map[string]int{}, lines: make(chan string)}
+}
+
+func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/v1/event/stream" {
+		c.stream(w, r)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.Header().Set("X-Nomad-Index", fmt.Sprint(c.index))
+	switch id := strings.TrimPrefix(r.URL.Path, "/v1/job/"); {
+	case r.URL.Path == "/v1/jobs":
+		fmt.Fprint(w, c.jobs)
+	case r.URL.Path == "/v1/allocations":
+		fmt.Fprint(w, c.allocs)
+	case r.URL.Path == "/v1/evaluations":
+		fmt.Fprint(w, c.evals)
+	case id != r.URL.Path:
+		service, _, _ := wadi.SplitRevisionID(id)
+		fmt.Fprintf(w, `{"ID":%q,"Namespace":"default","JobModifyIndex":1,"Meta":{"wadi_service":%q},"TaskGroups":[{"Name":"instance","Count":%d}]}`, id, service, c.counts[id])
+	}
+}
+
+func (c *cluster) stream(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	c.opened++
+	silent := c.silent
+	c.mu.Unlock()
+	w.WriteHeader(200)
+	w.(http.Flusher).Flush()
+	if silent != nil {
+		select {
+		case <-silent:
+		case <-r.Context().Done():
+		}
+		return
+	}
+	fmt.Fprintln(w, "{}")
+	w.(http.Flusher).Flush()
+	for {
+		select {
+		case line := <-c.lines:
+			if line == "" {
+				return
+			}
+			fmt.Fprintln(w, line)
+			w.(http.Flusher).Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// say puts lines on the stream.
+func (c *cluster) say(t *testing.T, lines ...string) {
+	t.Helper()
+	for _, l := range lines {
+		select {
+		case c.lines <- l:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody reads the stream")
+		}
+	}
+}
+
+// watch starts a watcher of c and waits until it has read everything, if sync.
+func watch(t *testing.T, c *cluster, sync bool) *nomad.Watcher {
+	t.Helper()
+	w := &nomad.Watcher{Client: client(t, c), FirstLine: 500 * time.Millisecond}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	if sync {
+		select {
+		case <-w.Synced():
+		case <-time.After(10 * time.Second):
+			t.Fatal("not synced")
+		}
+	}
+	return w
+}
+
+// settle waits until w has taken in all that was said: a job comes and goes.
+func (c *cluster) settle(t *testing.T, w *nomad.Watcher) {
+	t.Helper()
+	mark := `{"Index":900,"Events":[{"Topic":"Job","Index":900,"Payload":{"Job":{"ID":"mark-00001","Namespace":"default","JobModifyIndex":900,"Meta":{"wadi_service":"mark"}},"Deleted":%t}}]}`
+	for _, gone := range []bool{false, true} {
+		c.say(t, fmt.Sprintf(mark, gone))
+		deadline := time.After(10 * time.Second)
+		for {
+			jobs, changed := w.Jobs()
+			if _, ok := jobs["mark-00001"]; ok != gone {
+				break
+			}
+			select {
+			case <-changed:
+			case <-deadline:
+				t.Fatal("an event was not taken in")
+			}
+		}
+	}
+}
+
+// until waits for the endpoints of a revision to satisfy ok.
+func until(t *testing.T, w *nomad.Watcher, revision string, ok func([]wadi.Endpoint) bool) []wadi.Endpoint {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		got, changed := w.Endpoints(revision)
+		if ok(got) {
+			return got
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("endpoints of %s are %+v", revision, got)
+		}
+	}
+}
+
+// recorded are the lines that a real Nomad said.
+func recorded(t *testing.T) []string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/events.ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	s := bufio.NewScanner(bytes.NewReader(b))
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		out = append(out, s.Text())
+	}
+	return out
+}
+
+// upTo is the part of lines with indexes not above index.
+func upTo(t *testing.T, lines []string, from, to uint64) []string {
+	t.Helper()
+	var out []string
+	for _, l := range lines {
+		var b struct{ Index uint64 }
+		if err := json.Unmarshal([]byte(l), &b); err != nil {
+			t.Fatal(err)
+		}
+		if b.Index > from && b.Index <= to {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func TestWatch_LifeOfAnInstance(t *testing.T) {
+	c, lines := newCluster(), recorded(t)
+	w := watch(t, c, true)
+
+	got, appears := w.Endpoints("hello-00001")
+	if len(got) != 0 {
+		t.Fatalf("got %v before anything happened", got)
+	}
+	c.say(t, upTo(t, lines, 0, 16)...) // Registered, scaled to 1, placed.
+	select {
+	case <-appears:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the appearance of a revision was not told")
+	}
+	placed := until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 })[0]
+	want := wadi.Endpoint{
+		Revision: "hello-00001", Service: "hello", Instance: "0e03e9b0-ed67-d2be-96cf-cc9489e50460",
+		Namespace: "default", Node: "57139c05-1d6d-3ba9-00e8-18c46f807040",
+		Addr: "127.0.0.1:22032", Metrics: "127.0.0.1:26042", Created: 1795356767146262473,
+	}
+	if d := cmp.Diff(want, placed); d != "" {
+		t.Fatal(d)
+	}
+	jobs, changed := w.Jobs()
+	if j := jobs["hello-00001"]; j.Count != 1 || j.JobModifyIndex != 13 || j.Stopped || j.Namespace != "default" {
+		t.Fatalf("job is %+v", j)
+	}
+
+	c.say(t, upTo(t, lines, 16, 51)...) // Scaled to 0: told to stop.
+	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Stopping && !es[0].Ended })
+	<-changed
+	jobs, _ = w.Jobs()
+	if j := jobs["hello-00001"]; j.Count != 0 || j.JobModifyIndex != 48 {
+		t.Fatalf("job is %+v", j)
+	}
+
+	c.say(t, upTo(t, lines, 51, 53)...)
+	gone := until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Ended })[0]
+	if gone.Problem != "" {
+		t.Fatalf("an instance that was stopped has a problem: %s", gone.Problem)
+	}
+	c.say(t, upTo(t, lines, 53, 55)...)
+	c.settle(t, w)
+	if jobs, _ = w.Jobs(); !jobs["hello-00001"].Stopped {
+		t.Fatal("job is not stopped")
+	}
+	c.say(t, upTo(t, lines, 55, 99)...) // Purged.
+	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 0 })
+	c.settle(t, w)
+	if jobs, _ = w.Jobs(); len(jobs) != 3 {
+		t.Fatalf("jobs are %v", jobs)
+	}
+}
+
+func TestWatch_Trouble(t *testing.T) {
+	c, lines := newCluster(), recorded(t)
+	w := watch(t, c, true)
+	c.say(t, upTo(t, lines, 0, 24)...)
+	c.settle(t, w)
+	if got, _ := w.Trouble("big-00001"); got != "no node fits: memory exhausted on 1 node" {
+		t.Fatalf("got %q", got)
+	}
+	c.say(t, upTo(t, lines, 24, 47)...)
+	c.settle(t, w)
+	for revision, want := range map[string]string{
+		"hello-00001": "",
+		"crash-00001": `task web: Exit Code: 3; not restarted: Exceeded allowed attempts 3 in interval 1m0s and mode is "fail"`,
+		"nodrv-00001": `task web: failed to launch command with executor: rpc error: code = Unknown desc = binary "/no/such/thing" could not be found; not restarted: Error was unrecoverable`,
+		"art-00001": `task web: failed to download artifact "http://127.0.0.1:1/x.zip": getter subprocess failed: exit status 1: failed to download artifact: ` +
+			`Get "http://127.0.0.1:1/x.zip": dial tcp 127.0.0.1:1: connect: connection refused; not restarted: Exceeded allowed attempts 3 in interval 1m0s and mode is "fail"`,
+	} {
+		got, since := w.Trouble(revision)
+		if got != want {
+			t.Errorf("%s: got %q, want %q", revision, got, want)
+		}
+		if since.IsZero() != (want == "") {
+			t.Errorf("%s: since %v", revision, since)
+		}
+	}
+	es, _ := w.Endpoints("crash-00001")
+	if len(es) != 1 || es[0].Restarts != 3 || !es[0].Ended || !es[0].Stopping {
+		t.Errorf("crashed instance is %+v", es)
+	}
+}
+
+func TestWatch_ReadsEverythingAgain(t *testing.T) {
+	c := newCluster()
+	w := watch(t, c, true)
+
+	// The stream breaks; meanwhile everything happens that was recorded.
+	c.mu.Lock()
+	for name, p := range map[string]*string{"jobs": &c.jobs, "allocs": &c.allocs, "evals": &c.evals} {
+		b, err := os.ReadFile("testdata/" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		*p = string(b)
+	}
+	c.index = 47
+	c.counts = map[string]int{"hello-00001": 1, "big-00001": 2, "crash-00001": 1, "art-00001": 1, "nodrv-00001": 1}
+	c.mu.Unlock()
+	c.say(t, "")
+
+	es := until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 })
+	if es[0].Addr != "127.0.0.1:22032" || es[0].Stopping {
+		t.Fatalf("endpoint is %+v", es[0])
+	}
+	if got, _ := w.Trouble("big-00001"); got != "no node fits: memory exhausted on 1 node" {
+		t.Fatalf("trouble is %q", got)
+	}
+	if got, _ := w.Trouble("crash-00001"); !strings.HasPrefix(got, "task web: Exit Code: 3") {
+		t.Fatalf("trouble is %q", got)
+	}
+	jobs, _ := w.Jobs()
+	if len(jobs) != 5 || jobs["big-00001"].Count != 2 {
+		t.Fatalf("jobs are %v", jobs)
+	}
+
+	// Old events come late and change nothing; new ones go on from there.
+	lines := recorded(t)
+	c.say(t, upTo(t, lines, 0, 20)...)
+	c.settle(t, w)
+	if es, _ := w.Endpoints("crash-00001"); len(es) != 1 || !es[0].Ended {
+		t.Fatalf("an old event was believed: %+v", es)
+	}
+	c.say(t, upTo(t, lines, 47, 51)...)
+	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Stopping })
+}
+
+func TestWatch_SilenceIsNotNothing(t *testing.T) {
+	c := newCluster()
+	c.silent = make(chan struct{})
+	w := watch(t, c, false)
+	select {
+	case <-w.Synced():
+		t.Fatal("synced with a stream that said nothing")
+	case <-time.After(1500 * time.Millisecond):
+	}
+	c.mu.Lock()
+	opened := c.opened
+	close(c.silent)
+	c.silent = nil
+	c.mu.Unlock()
+	if opened < 2 {
+		t.Fatalf("opened %d streams, want another after the first gave no heartbeat", opened)
+	}
+	select {
+	case <-w.Synced():
+	case <-time.After(10 * time.Second):
+		t.Fatal("not synced though the stream speaks")
+	}
+}
+
+func TestWatch_ForeignJobs(t *testing.T) {
+	job := func(namespace, id, service string) string {
+		return fmt.Sprintf(`{"Index":5,"Events":[{"Topic":"Job","Type":"JobRegistered","Key":%q,"Index":5,"Payload":{"Job":{"ID":%q,"Namespace":%q,"JobModifyIndex":5,"Meta":{"wadi_service":%q},"TaskGroups":[{"Name":"instance","Count":1}]}}}]}`,
+			id, id, namespace, service)
+	}
+	c := newCluster()
+	w := watch(t, c, true)
+	c.say(t, job("default", "hello-00001", "hello"), job("other", "hello-00001", "hello"),
+		job("default", "copied-00001", "hello"), job("default", "plain", ""))
+	c.settle(t, w)
+	jobs, _ := w.Jobs()
+	if len(jobs) != 1 || jobs["hello-00001"].Namespace != "default" {
+		t.Fatalf("jobs are %v", jobs)
+	}
+}
+
+func TestWatch_LongLine(t *testing.T) {
+	c := newCluster()
+	w := watch(t, c, true)
+	c.say(t, fmt.Sprintf(`{"Index":5,"Events":[{"Topic":"Job","Key":"hello-00001","Index":5,"Payload":{"Job":{"ID":"hello-00001","Namespace":"default","JobModifyIndex":5,"Meta":{"wadi_service":"hello","x":%q}}}}]}`,
+		strings.Repeat("x", 3<<20)))
+	c.settle(t, w)
+	if jobs, _ := w.Jobs(); len(jobs) != 1 {
+		t.Fatal("a line of 3 MiB was lost")
+	}
+}
