@@ -5,6 +5,15 @@ import (
 	"fmt"
 )
 
+// SourceKind says what a source of statistics is.
+type SourceKind string
+
+// The kinds of sources.
+const (
+	SourceInstance  SourceKind = "instance"  // A queue-proxy: what reached its app, or waits for it there.
+	SourceActivator SourceKind = "activator" // What an activator holds and forwards.
+)
+
 // Stats is what a source of statistics answers to GET /v1/stats: a queue-proxy
 // one of them, an activator one for each revision, as NDJSON.
 type Stats struct {

@@ -1,0 +1,269 @@
+package scheduler
+
+import (
+	"math"
+	"sort"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// live is the end of a source that has not ended.
+const live = math.MaxInt64
+
+// slack is how many seconds more than the longest window are kept: a window ends
+// a little before now.
+const slack = 5
+
+// shortGap is how many seconds at the end of a source may be missing: nobody will
+// ever report them, and its end is learnt a little late.
+const shortGap = 5
+
+// maxHistory is how far back sources can tell, in seconds.
+const maxHistory = 3600
+
+// span64 is the seconds from From up to, and without, To.
+type span64 struct{ from, to int64 }
+
+func (s span64) len() int64 { return max(0, s.to-s.from) }
+
+func (s span64) and(o span64) span64 { return span64{max(s.from, o.from), min(s.to, o.to)} }
+
+// load is what counts of one second of a source. Seconds without load are not kept.
+type load struct {
+	second      int64
+	concurrency float64
+	begun       float64
+}
+
+// source is what one queue-proxy or activator reported of one revision.
+type source struct {
+	kind  wadi.SourceKind
+	start int64 // The first second in which it may have had load.
+	end   int64 // It counts zero from this second on.
+
+	boot   string // The process that reported last; empty before the first report.
+	offset offset // From its seconds to ours.
+	next   int64  // Its seconds before next are reported.
+	loads  []load // Of this process, by its own seconds.
+
+	past []load   // Of earlier processes, by our seconds.
+	gaps []span64 // Our seconds that nobody has reported nor will report, in order.
+
+	dropped int64 // Our seconds before it are no longer kept.
+	zeros   int64 // Our seconds before it that are not reported are zero.
+	polling bool  // It will answer as soon as something happens.
+	busy    int64 // The last of our seconds with a request.
+}
+
+// report takes in an answer about the seconds from since on.
+func (s *source) report(since int64, st wadi.Stats, at time.Time) {
+	// Rounding, so that a source's seconds end at most half a second after ours.
+	estimate := at.Add(time.Second/2).Unix() - st.Now
+	if st.Boot != s.boot {
+		s.restart(since, st, estimate, at.Unix())
+	} else {
+		s.offset.observe(estimate, at.Unix())
+		s.readBack(since, st.Now)
+	}
+	s.splice(since, st)
+	s.next = max(s.next, st.Now)
+	if s.end != live {
+		s.end = max(s.end, s.reported())
+	}
+}
+
+// restart begins with a process that has not reported before. What the last one
+// has not told before it ended is lost.
+func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
+	told, first := s.reported(), s.boot == ""
+	for _, l := range s.loads {
+		l.second += s.offset.value()
+		s.past = append(s.past, l)
+	}
+	s.boot, s.offset, s.loads = st.Boot, newOffset(estimate, at), nil
+	s.next = max(min(since, st.Now), st.Now-maxHistory)
+	began := estimate
+	if first {
+		s.start, told = began, began
+	}
+	known := began
+	if s.next > 0 {
+		known += s.next
+	} else {
+		s.next = 0
+	}
+	s.gap(told, known)
+}
+
+// readBack fills what was not known with the source's seconds from since up to now.
+func (s *source) readBack(since, now int64) {
+	off := s.offset.value()
+	if since > s.next {
+		s.gap(s.next+off, since+off)
+		return
+	}
+	from, to := since+off, now+off
+	s.dropped = min(s.dropped, from)
+	var left []span64
+	for _, g := range s.gaps {
+		if before := g.and(span64{never, from}); before.len() > 0 {
+			left = append(left, before)
+		}
+		if after := g.and(span64{to, live}); after.len() > 0 {
+			left = append(left, after)
+		}
+	}
+	s.gaps = left
+}
+
+func (s *source) gap(from, to int64) {
+	if from = max(from, s.zeros); from < to {
+		s.gaps = append(s.gaps, span64{from, to})
+	}
+}
+
+// splice replaces the loads from since up to the report's now.
+func (s *source) splice(since int64, st wadi.Stats) {
+	i := s.index(since)
+	tail := append([]load(nil), s.loads[s.index(max(since, st.Now)):]...)
+	s.loads = s.loads[:i]
+	for _, sample := range st.Samples {
+		if sample.N < since || sample.N >= st.Now {
+			continue
+		}
+		l := load{second: sample.N, concurrency: sample.Concurrency, begun: sample.Begun}
+		if l.concurrency > 0 || l.begun > 0 {
+			s.busy = max(s.busy, sample.N+s.offset.value())
+		}
+		if s.kind == wadi.SourceInstance { // What came through an activator is counted there.
+			l.concurrency = max(0, l.concurrency-sample.ConcurrencyProxied)
+			l.begun = max(0, l.begun-sample.BegunProxied)
+		}
+		if l.concurrency > 0 || l.begun > 0 {
+			s.loads = append(s.loads, l)
+		}
+	}
+	s.loads = append(s.loads, tail...)
+}
+
+// index is where in loads the first one at or after a second of the source stands.
+func (s *source) index(n int64) int {
+	return sort.Search(len(s.loads), func(i int) bool { return s.loads[i].second >= n })
+}
+
+// finish ends the source at a second.
+func (s *source) finish(at int64) {
+	told := s.reported()
+	if s.polling {
+		told = max(told, at)
+	}
+	s.polling = false
+	s.end = max(told, at)
+	if at-told <= shortGap {
+		s.end = told
+		return
+	}
+	s.gap(told, at)
+	s.zeros = max(s.zeros, at)
+}
+
+// reported is the second of ours from which on nothing is reported.
+func (s *source) reported() int64 {
+	told := max(s.start, s.zeros)
+	if s.boot != "" {
+		told = max(told, s.next+s.offset.value())
+	}
+	return told
+}
+
+// through is reported at now, an open poll being as good as a report of zero.
+func (s *source) through(now time.Time) int64 {
+	if s.polling {
+		return max(s.reported(), pollCertain(now))
+	}
+	return s.reported()
+}
+
+// pollCertain is the second of ours from which on a source may have load that it
+// would not have told at a time: it tells of a second when that is over, and its
+// seconds begin up to one later than ours.
+func pollCertain(at time.Time) int64 { return at.Unix() - 1 }
+
+// life is the part of a window in which the source existed.
+func (s *source) life(win span64) span64 { return win.and(span64{s.start, s.end}) }
+
+// unknown counts the seconds of a window that the source should have reported and
+// has not.
+func (s *source) unknown(win span64, now time.Time) int64 {
+	in := s.life(win)
+	n := in.and(span64{s.through(now), s.end}).len()
+	if s.dropped > in.from {
+		n += in.and(span64{in.from, s.dropped}).len()
+		in.from = s.dropped
+	}
+	for _, g := range s.gaps {
+		n += in.and(g).len()
+	}
+	return n
+}
+
+// lastUnknown is the last second before end that the source has not reported.
+func (s *source) lastUnknown(end int64, now time.Time) int64 {
+	if min(end, s.end) > s.through(now) {
+		return end - 1
+	}
+	return s.lastGap()
+}
+
+func (s *source) lastGap() int64 {
+	last := int64(never)
+	for _, g := range s.gaps {
+		last = max(last, g.to-1)
+	}
+	return last
+}
+
+// sum adds up the source's load in a window.
+func (s *source) sum(win span64, m wadi.Metric) float64 {
+	off := s.offset.value()
+	return sumLoads(s.past, win, m) + sumLoads(s.loads, span64{win.from - off, win.to - off}, m)
+}
+
+func sumLoads(loads []load, win span64, m wadi.Metric) float64 {
+	var total float64
+	from := sort.Search(len(loads), func(i int) bool { return loads[i].second >= win.from })
+	for _, l := range loads[from:] {
+		if l.second >= win.to {
+			break
+		}
+		if m == wadi.RPS {
+			total += l.begun
+		} else {
+			total += l.concurrency
+		}
+	}
+	return total
+}
+
+// prune drops what lies before a second of ours. The last gap stays: it bounds
+// for how long the source is known to be idle.
+func (s *source) prune(before int64) {
+	past, loads := dropLoads(s.past, before), dropLoads(s.loads, before-s.offset.value())
+	if len(past) < len(s.past) || len(loads) < len(s.loads) {
+		s.dropped = max(s.dropped, before)
+	}
+	s.past, s.loads = past, loads
+	for len(s.gaps) > 1 && s.gaps[0].to <= before {
+		s.gaps = s.gaps[1:]
+	}
+}
+
+// dropLoads drops the loads before a second.
+func dropLoads(loads []load, before int64) []load {
+	i := sort.Search(len(loads), func(i int) bool { return loads[i].second >= before })
+	if i == len(loads) {
+		return nil
+	}
+	return loads[i:]
+}
