@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
+)
+
+func applyCommand() command {
+	var (
+		detach     bool
+		variables  variableFlags
+		checkIndex = optionalIndex{}
+	)
+	return command{
+		usage:    "wadi apply [options] FILE|DIR|- ...",
+		synopsis: "Submit services and wait until they are ready",
+		help: `All services of the files are submitted together: all or none. A directory stands
+for the .hcl files right in it, - for standard input. HCL variables come from
+WADI_VAR_name in the environment, -var-file and -var; the latter beat the former.
+
+The command waits until each new revision is ready, or has failed, and says why.
+Ctrl-C ends the waiting; what was submitted stands.`,
+		remote: true, min: 1, max: -1,
+		flags: func(fs *flag.FlagSet) {
+			fs.BoolVar(&detach, "detach", false, "don't wait")
+			variables.register(fs)
+			fs.Var(&checkIndex, "check-index", "submit only if the service is stored with this `index`; 0: not at all")
+		},
+		run: func(ctx context.Context, c *call) error {
+			parts, err := submissions(c, &variables)
+			if err != nil {
+				return err
+			}
+			if err := checkIndex.addTo(parts); err != nil {
+				return err
+			}
+			client, err := c.client()
+			if err != nil {
+				return err
+			}
+			began := time.Now()
+			submitted, err := submitAll(ctx, c, client, parts)
+			if err != nil {
+				return err
+			}
+			if detach {
+				return showSubmitted(c, submitted)
+			}
+			return follow(ctx, c, client, submitted, began)
+		},
+	}
+}
+
+func validateCommand() command {
+	var variables variableFlags
+	return command{
+		usage:    "wadi validate [options] FILE|DIR|- ...",
+		synopsis: "Check files as apply would, and change nothing",
+		help: `The agent judges the files with Nomad's own parser and plan. Exit code 0 means
+that the same call of apply would be accepted now.`,
+		remote: true, min: 1, max: -1,
+		flags: func(fs *flag.FlagSet) { variables.register(fs) },
+		run: func(ctx context.Context, c *call) error {
+			parts, err := submissions(c, &variables)
+			if err != nil {
+				return err
+			}
+			client, err := c.client()
+			if err != nil {
+				return err
+			}
+			var all api.Submitted
+			for _, part := range parts {
+				out, err := client.Validate(ctx, part)
+				if err != nil {
+					return err
+				}
+				all.Services = append(all.Services, out.Services...)
+				all.Warnings = append(all.Warnings, out.Warnings...)
+			}
+			if c.json {
+				return c.printJSON(all)
+			}
+			showWarnings(c, all)
+			for _, s := range all.Services {
+				c.printf("%s: good, %s\n", s.Name, outcome(s, "would make revision"))
+			}
+			return nil
+		},
+	}
+}
+
+// optionalIndex is a flag that may be absent, as 0 has a meaning.
+type optionalIndex struct {
+	set   bool
+	index uint64
+}
+
+func (o *optionalIndex) String() string { return "" }
+
+func (o *optionalIndex) Set(v string) error {
+	if _, err := fmt.Sscanf(v+"\n", "%d\n", &o.index); err != nil {
+		return fmt.Errorf("%q is not an index", v)
+	}
+	o.set = true
+	return nil
+}
+
+// addTo checks the index of the only service in parts.
+func (o *optionalIndex) addTo(parts []api.Submission) error {
+	if !o.set {
+		return nil
+	}
+	var names []string
+	for _, p := range parts {
+		for _, f := range p.Files {
+			names = append(names, outlineOf(f).names...)
+		}
+	}
+	if len(names) != 1 {
+		return usagef("-check-index is for files with one service; there are %d", len(names))
+	}
+	parts[0].CheckIndex = map[string]uint64{names[0]: o.index}
+	return nil
+}
+
+// submissions reads the files that the arguments name, in parts that an agent takes.
+func submissions(c *call, variables *variableFlags) ([]api.Submission, error) {
+	files, err := readSources(c.stdin, c.args)
+	if err != nil {
+		return nil, err
+	}
+	values, err := variables.values(c, files)
+	if err != nil {
+		return nil, err
+	}
+	split := batches(files)
+	if len(split) > 1 {
+		fmt.Fprintf(c.stderr, "More services than one submission may hold: submitting in %d parts, each all or nothing.\n", len(split))
+	}
+	var out []api.Submission
+	for _, part := range split {
+		out = append(out, api.Submission{Files: part, Variables: variablesOf(part, files, values)})
+	}
+	return out, nil
+}
+
+// variablesOf leaves out what only other parts declare. What nobody declares
+// stays, for the agent to complain about.
+func variablesOf(part, all []api.File, values map[string]string) map[string]string {
+	here, anywhere := declared(part), declared(all)
+	out := map[string]string{}
+	for name, value := range values {
+		if slices.Contains(here, name) || !slices.Contains(anywhere, name) {
+			out[name] = value
+		}
+	}
+	return out
+}
+
+func declared(files []api.File) []string {
+	var out []string
+	for _, f := range files {
+		out = append(out, outlineOf(f).variables...)
+	}
+	return out
+}
+
+func submitAll(ctx context.Context, c *call, client *api.Client, parts []api.Submission) (api.Submitted, error) {
+	var all api.Submitted
+	for i, part := range parts {
+		out, err := client.Apply(ctx, part)
+		if err != nil {
+			if i > 0 {
+				fmt.Fprintf(c.stderr, "Part %d of %d was refused; the parts before it stand.\n", i+1, len(parts))
+			}
+			if errors.Is(err, context.Canceled) {
+				err = errors.New("interrupted while submitting: \"wadi service list\" shows whether it was stored")
+			}
+			return all, err
+		}
+		all.Services = append(all.Services, out.Services...)
+		all.Warnings = append(all.Warnings, out.Warnings...)
+	}
+	return all, nil
+}
+
+func showSubmitted(c *call, submitted api.Submitted) error {
+	if c.json {
+		return c.printJSON(submitted)
+	}
+	showWarnings(c, submitted)
+	for _, s := range submitted.Services {
+		c.printf("%s: %s\n", s.Name, outcome(s, "submitted, new revision"))
+	}
+	return nil
+}
+
+// showWarnings prints them to where they disturb nobody.
+func showWarnings(c *call, submitted api.Submitted) {
+	for _, w := range submitted.Warnings {
+		fmt.Fprintf(c.stderr, "Warning: %s\n", w)
+	}
+	for _, s := range submitted.Services {
+		for _, w := range s.Warnings {
+			fmt.Fprintf(c.stderr, "Warning: %s: %s\n", s.Name, w)
+		}
+	}
+}
+
+func outcome(s api.SubmittedService, made string) string {
+	switch {
+	case s.NewRevision:
+		return made + " " + s.Revision
+	case s.Changed:
+		return "changed in place, revision " + s.Revision + " stays"
+	}
+	return "unchanged, revision " + s.Revision
+}
+
+// verdict is how far a submitted service is.
+type verdict struct {
+	done   bool
+	failed bool
+	phase  string
+	text   string // What it waits for, or why it failed.
+}
+
+// judge says whether a service has become what was submitted as s.
+func judge(s api.SubmittedService, v api.Service) verdict {
+	switch {
+	case v.Deleting:
+		return verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
+	case v.Generation > s.Generation:
+		return verdict{done: true, failed: true, phase: "pending", text: fmt.Sprintf(
+			"it was submitted again by somebody else (generation %d); see wadi service status %s", v.Generation, s.Name)}
+	case v.Status.Generation < s.Generation:
+		return verdict{phase: "pending", text: "waiting for the leading agent to take it up"}
+	}
+	i := slices.IndexFunc(v.Status.Revisions, func(r wadi.RevisionStatus) bool { return r.ID == s.Revision })
+	var rev wadi.RevisionStatus
+	if i >= 0 {
+		rev = v.Status.Revisions[i]
+	}
+	switch {
+	case rev.Phase == wadi.Failed:
+		return verdict{done: true, failed: true, phase: "failed", text: s.Revision + ": " + orDash(rev.Reason)}
+	case v.Status.Phase == string(wadi.Failed):
+		return verdict{done: true, failed: true, phase: "failed", text: waitsFor(s, v, rev)}
+	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && i >= 0 || !s.NewRevision):
+		return verdict{done: true, phase: "ready", text: v.Status.URL}
+	}
+	return verdict{phase: "pending", text: waitsFor(s, v, rev)}
+}
+
+// waitsFor is the best explanation there is of why a service isn't ready.
+func waitsFor(s api.SubmittedService, v api.Service, rev wadi.RevisionStatus) string {
+	if rev.Reason != "" {
+		return s.Revision + ": " + rev.Reason
+	}
+	for _, c := range v.Status.Conditions {
+		if !c.OK && c.Message != "" {
+			return c.Message
+		}
+	}
+	for _, e := range slices.Backward(v.Status.Events) {
+		if e.Revision == s.Revision && e.Message != "" {
+			return e.Message
+		}
+	}
+	return strings.TrimSpace("waiting for " + s.Revision)
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
+)
+
+// command is one command of the command line. It is built anew for every call, so
+// that flags may be variables of the function that builds it.
+type command struct {
+	usage    string // For instance "wadi apply [options] FILE".
+	synopsis string // One line, without a full stop.
+	help     string // What the usage and the flags don't say.
+	remote   bool   // It calls an agent.
+	flags    func(fs *flag.FlagSet)
+	min, max int // How many arguments it takes; max < 0: any number.
+	run      func(ctx context.Context, c *call) error
+}
+
+// world is what a command may touch outside.
+type world struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            map[string]string
+}
+
+// call is one call of a command.
+type call struct {
+	world
+	args []string
+	json bool
+
+	address, token, consulToken string
+}
+
+// usageError is a call that can't be carried out as it was typed.
+type usageError struct{ error }
+
+// errReported is a failure that the user has been told about already.
+var errReported = errors.New("reported")
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func (cmd command) flagSet(c *call) *flag.FlagSet {
+	fs := flag.NewFlagSet("wadi", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	if cmd.remote {
+		fs.StringVar(&c.address, "address", c.setting("WADI_ADDR", api.DefaultAddress), "`URL` of the agent (WADI_ADDR)")
+		// Tokens from the environment are no defaults, as help shows those.
+		fs.StringVar(&c.token, "token", "", "Nomad `token` (NOMAD_TOKEN)")
+		fs.StringVar(&c.consulToken, "consul-token", "", "Consul `token` (CONSUL_HTTP_TOKEN)")
+		fs.BoolVar(&c.json, "json", false, "print JSON")
+	}
+	if cmd.flags != nil {
+		cmd.flags(fs)
+	}
+	return fs
+}
+
+func (cmd command) helpText() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage: %s\n\n  %s.\n", cmd.usage, cmd.synopsis)
+	if cmd.help != "" {
+		fmt.Fprintf(&b, "\n  %s\n", strings.ReplaceAll(strings.TrimSpace(cmd.help), "\n", "\n  "))
+	}
+	fs := cmd.flagSet(&call{})
+	var list strings.Builder
+	fs.SetOutput(&list)
+	fs.PrintDefaults()
+	if list.Len() > 0 {
+		b.WriteString("\nOptions:\n\n" + strings.TrimRight(list.String(), "\n"))
+	}
+	return b.String()
+}
+
+func (cmd command) invoke(ctx context.Context, w world, args []string) int {
+	c := &call{world: w}
+	fs := cmd.flagSet(c)
+	err := fs.Parse(args)
+	if err == nil {
+		c.args = fs.Args()
+		err = cmd.checkArgs(c.args)
+	} else {
+		err = usageError{err}
+	}
+	if c.token == "" {
+		c.token = c.env["NOMAD_TOKEN"]
+	}
+	if c.consulToken == "" {
+		c.consulToken = c.env["CONSUL_HTTP_TOKEN"]
+	}
+	if err == nil {
+		err = cmd.run(ctx, c)
+	}
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		w.errorf("%v\nUsage: %s (-h for more)", err, cmd.usage)
+		return exitUsage
+	case !errors.Is(err, errReported):
+		c.fail(err)
+	}
+	return exitFailed
+}
+
+func (cmd command) checkArgs(args []string) error {
+	for _, a := range args {
+		if len(a) > 1 && a[0] == '-' {
+			return usagef("the flag %s comes after an argument; flags come first", a)
+		}
+	}
+	switch n := len(args); {
+	case n < cmd.min:
+		return usagef("an argument is missing")
+	case cmd.max >= 0 && n > cmd.max:
+		return usagef("too many arguments: %s", strings.Join(args[cmd.max:], " "))
+	}
+	return nil
+}
+
+// client is the agent that the flags name.
+func (c *call) client() (*api.Client, error) {
+	client, err := api.New(api.Config{Address: c.address, Token: c.token, ConsulToken: c.consulToken})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return client, nil
+}
+
+func (w world) setting(key, def string) string {
+	if v := w.env[key]; v != "" {
+		return v
+	}
+	return def
+}
+
+func (w world) errorf(format string, args ...any) {
+	fmt.Fprintf(w.stderr, "Error: "+format+"\n", args...)
+}
+
+func (w world) printf(format string, args ...any) { fmt.Fprintf(w.stdout, format, args...) }
+
+// fail tells the user what went wrong, every mistake on a line of its own.
+func (c *call) fail(err error) {
+	var refusal *api.Error
+	isRefusal := errors.As(err, &refusal)
+	if c.json {
+		out := map[string]any{"error": err.Error()}
+		if isRefusal {
+			out["error"], out["status"] = refusal.Message, refusal.Status
+			if len(refusal.Details) > 0 {
+				out["details"] = refusal.Details
+			}
+		}
+		_ = c.printJSON(out)
+		return
+	}
+	c.errorf("%v", err)
+	switch {
+	case isRefusal && refusal.Status == 401:
+		fmt.Fprintln(c.stderr, "Set a Nomad token with -token or NOMAD_TOKEN.")
+	case !isRefusal && errors.Is(err, wadi.ErrUnavailable):
+		fmt.Fprintln(c.stderr, "Does an agent run there? Start one with \"wadi agent\", or name another address with -address or WADI_ADDR.")
+	}
+}
+
+func (w world) printJSON(v any) error {
+	e := json.NewEncoder(w.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printLine prints one line of JSON.
+func (w world) printLine(v any) error {
+	e := json.NewEncoder(w.stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// terminal reports whether out is one, and how wide.
+func terminal(out io.Writer) (width int, ok bool) {
+	f, isFile := out.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 20 {
+		width = 80
+	}
+	return width, true
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
+)
+
+const (
+	pollTime = 200 * time.Millisecond
+	// awayTime is how long an agent may be away before a command gives up on it.
+	awayTime = 30 * time.Second
+)
+
+// followed is one service that apply waits for.
+type followed struct {
+	api.SubmittedService
+	verdict
+	URL string
+}
+
+// follow waits until every submitted service is ready or has failed.
+func follow(ctx context.Context, c *call, client *api.Client, submitted api.Submitted, began time.Time) error {
+	if !c.json {
+		showWarnings(c, submitted)
+	}
+	var all []*followed
+	for _, s := range submitted.Services {
+		all = append(all, &followed{SubmittedService: s, verdict: verdict{phase: "pending", text: outcome(s, "new revision")}})
+	}
+	show := newProgress(c)
+	defer show.end()
+	away := awayClock{}
+	for {
+		open := 0
+		for _, f := range all {
+			if f.done {
+				continue
+			}
+			v, err := client.Service(ctx, f.Name)
+			switch {
+			case ctx.Err() != nil:
+				return interrupted(c, show, all)
+			case errors.Is(err, wadi.ErrNotFound):
+				f.verdict = verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
+			case away.tolerates(err, time.Now()):
+				f.text = "the agent doesn't answer; trying again"
+			case err != nil:
+				show.end()
+				fmt.Fprintln(c.stderr, "What was submitted stands.")
+				return err
+			default:
+				f.verdict, f.URL = judge(f.SubmittedService, v), v.Status.URL
+			}
+			show.update(f, time.Since(began))
+			if !f.done {
+				open++
+			}
+		}
+		show.line(all, time.Since(began))
+		if open == 0 {
+			show.end()
+			return finishFollow(c, all, submitted)
+		}
+		select {
+		case <-ctx.Done():
+			return interrupted(c, show, all)
+		case <-time.After(pollTime):
+		}
+	}
+}
+
+func interrupted(c *call, show *progress, all []*followed) error {
+	show.end()
+	names := make([]string, 0, len(all))
+	for _, f := range all {
+		if !f.done {
+			names = append(names, f.Name)
+		}
+	}
+	fmt.Fprintf(c.stderr, "Interrupted. What was submitted stands, and goes on without this command; see wadi service status %s\n",
+		strings.Join(names, ", "))
+	return errReported
+}
+
+// finishFollow prints the JSON, if that is wanted, and turns failures into an exit code.
+func finishFollow(c *call, all []*followed, submitted api.Submitted) error {
+	type result struct {
+		api.SubmittedService
+		Phase  string `json:"phase"`
+		URL    string `json:"url,omitempty"`
+		Reason string `json:"reason,omitempty"`
+	}
+	out := struct {
+		Services []result     `json:"services"`
+		Warnings []api.Detail `json:"warnings,omitempty"`
+	}{Warnings: submitted.Warnings}
+	failed := false
+	for _, f := range all {
+		r := result{SubmittedService: f.SubmittedService, Phase: f.phase, URL: f.URL}
+		if f.failed {
+			r.Reason, failed = f.text, true
+		}
+		out.Services = append(out.Services, r)
+	}
+	if c.json {
+		if err := c.printJSON(out); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return errReported
+	}
+	return nil
+}
+
+// awayClock measures how long an agent hasn't answered.
+type awayClock struct{ since time.Time }
+
+// tolerates reports whether err may be waited out.
+func (a *awayClock) tolerates(err error, now time.Time) bool {
+	if err == nil || !errors.Is(err, wadi.ErrUnavailable) {
+		a.since = time.Time{}
+		return false
+	}
+	if a.since.IsZero() {
+		a.since = now
+	}
+	return now.Sub(a.since) < awayTime
+}
+
+// progress shows how far services are: on a terminal one line that changes, and
+// else a line for each change.
+type progress struct {
+	c     *call
+	out   io.Writer
+	width int // 0: no terminal.
+	last  map[string]string
+	drawn bool
+}
+
+func newProgress(c *call) *progress {
+	p := &progress{c: c, out: c.stdout, last: map[string]string{}}
+	if c.json {
+		p.out = io.Discard
+	} else if width, ok := terminal(c.stdout); ok && c.env["TERM"] != "dumb" {
+		p.width = width
+	}
+	return p
+}
+
+// update notes the state of one service. What is final gets a line of its own.
+func (p *progress) update(f *followed, took time.Duration) {
+	text := clean(f.text)
+	key := f.phase + " " + text
+	if p.last[f.Name] == key || (p.width > 0 && !f.done) {
+		return
+	}
+	p.last[f.Name] = key
+	p.erase()
+	if f.done && !f.failed {
+		text = strings.TrimSuffix(strings.Join([]string{f.Revision, text}, ", "), ", ") + fmt.Sprintf(" (%.1fs)", took.Seconds())
+	}
+	out := p.out
+	if f.failed && !p.c.json {
+		out = p.c.stderr
+	}
+	fmt.Fprintf(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
+}
+
+// line redraws the line of a terminal with what is not done yet.
+func (p *progress) line(all []*followed, took time.Duration) {
+	if p.width == 0 {
+		return
+	}
+	var open []string
+	for _, f := range all {
+		if !f.done {
+			open = append(open, f.Name+": "+clean(f.text))
+		}
+	}
+	p.erase()
+	if len(open) == 0 {
+		return
+	}
+	text := []rune(fmt.Sprintf("%4.1fs  %s", took.Seconds(), strings.Join(open, "   ")))
+	fmt.Fprint(p.out, string(text[:min(len(text), p.width-1)]))
+	p.drawn = true
+}
+
+func (p *progress) erase() {
+	if p.drawn {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// end leaves the terminal as a next command expects it. It may be called twice.
+func (p *progress) end() { p.erase() }

@@ -1,0 +1,108 @@
+// Command wadi is the agent and the command line of Wadi.
+//
+// It promises exit code 0 when it did what was asked, 1 when that failed, and 2
+// when it was called wrongly; that with -json standard output holds nothing but
+// JSON; and that colours and updating lines go to terminals only.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/hashicorp/cli"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ())
+	stop()
+	os.Exit(code)
+}
+
+// commands is the table of all commands.
+func commands() map[string]command {
+	return map[string]command{
+		"apply":           applyCommand(),
+		"events":          eventsCommand(),
+		"fmt":             fmtCommand(),
+		"revision list":   revisionListCommand(),
+		"service delete":  serviceDeleteCommand(),
+		"service inspect": serviceInspectCommand(),
+		"service list":    serviceListCommand(),
+		"service status":  serviceStatusCommand(),
+		"validate":        validateCommand(),
+		"version":         versionCommand(),
+	}
+}
+
+// run is main without the process: it ends early when ctx does, and returns the
+// exit code. env holds KEY=value pairs.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
+	w := world{stdin: stdin, stdout: stdout, stderr: stderr, env: environment(env)}
+	reached := false // A command of ours ran, so the code is its own.
+	factories := map[string]cli.CommandFactory{}
+	for name, c := range commands() {
+		factories[name] = func() (cli.Command, error) {
+			return &adapter{command: c, invoke: func(args []string) int {
+				reached = true
+				return c.invoke(ctx, w, args)
+			}}, nil
+		}
+	}
+	for name, synopsis := range map[string]string{
+		"service":  "Look at services and delete them",
+		"revision": "Look at the revisions of a service",
+	} {
+		factories[name] = func() (cli.Command, error) { return group(synopsis), nil }
+	}
+	app := &cli.CLI{
+		Name: "wadi", Version: versionText(), Args: args, Commands: factories,
+		HelpFunc: cli.BasicHelpFunc("wadi"), HelpWriter: stdout, ErrorWriter: stderr,
+	}
+	code, err := app.Run()
+	if err != nil {
+		w.errorf("%v", err)
+		return exitFailed
+	}
+	if code != exitDone && !reached {
+		return exitUsage // An unknown command, or flags in front of it.
+	}
+	return code
+}
+
+func environment(pairs []string) map[string]string {
+	out := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		k, v, _ := strings.Cut(p, "=")
+		out[k] = v
+	}
+	return out
+}
+
+// adapter shows a command to the cli library.
+type adapter struct {
+	command
+	invoke func(args []string) int
+}
+
+func (a *adapter) Help() string          { return a.command.helpText() }
+func (a *adapter) Synopsis() string      { return a.command.synopsis }
+func (a *adapter) Run(args []string) int { return a.invoke(args) }
+
+// group is a command that only has commands below it.
+type group string
+
+func (g group) Help() string     { return string(g) + "." }
+func (g group) Synopsis() string { return string(g) }
+func (g group) Run([]string) int { return cli.RunResultHelp }

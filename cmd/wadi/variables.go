@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/wadi-run/wadi/api"
+)
+
+const variablePrefix = "WADI_VAR_"
+
+// list is a flag that may be given several times.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, ", ") }
+func (l *list) Set(v string) error { *l = append(*l, v); return nil }
+
+// variableFlags are the ways to set HCL variables on the command line.
+type variableFlags struct{ vars, files list }
+
+func (v *variableFlags) register(fs *flag.FlagSet) {
+	fs.Var(&v.vars, "var", "set an HCL variable: `name=value`; may be repeated")
+	fs.Var(&v.files, "var-file", "`file` of HCL variables, name = value; may be repeated")
+}
+
+// values returns the variables for files: -var beats -var-file beats WADI_VAR_x.
+// Of the environment only what the files declare counts.
+func (v *variableFlags) values(c *call, files []api.File) (map[string]string, error) {
+	out := map[string]string{}
+	for _, f := range files {
+		for _, name := range outlineOf(f).variables {
+			if value, ok := c.env[variablePrefix+name]; ok {
+				out[name] = value
+			}
+		}
+	}
+	for _, path := range v.files {
+		f, err := readSource(c.stdin, path)
+		if err != nil {
+			return nil, err
+		}
+		values, err := parseVariables(f)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(out, values)
+	}
+	for _, pair := range v.vars {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, usagef("-var %q is not of the form name=value", pair)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// parseVariables reads a file of name = value. A string is taken as it reads,
+// anything else as the HCL that stands there.
+func parseVariables(f api.File) (map[string]string, error) {
+	parsed, diags := hclsyntax.ParseConfig([]byte(f.Source), f.Name, hcl.InitialPos)
+	if diags.HasErrors() {
+		return nil, diagnosticErrors(diags)
+	}
+	attributes, diags := parsed.Body.JustAttributes()
+	if diags.HasErrors() {
+		return nil, diagnosticErrors(diags)
+	}
+	out := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		expr := attributes[name].Expr
+		value, diags := expr.Value(nil)
+		if diags.HasErrors() {
+			return nil, diagnosticErrors(diags)
+		}
+		if value.Type() == cty.String && !value.IsNull() && value.IsKnown() {
+			out[name] = value.AsString()
+			continue
+		}
+		out[name] = string(expr.Range().SliceBytes([]byte(f.Source)))
+	}
+	return out, nil
+}
+
+func diagnosticErrors(diags hcl.Diagnostics) error {
+	var all []error
+	for _, d := range diags {
+		if d.Subject == nil {
+			all = append(all, errors.New(d.Summary))
+			continue
+		}
+		all = append(all, fmt.Errorf("%s:%d,%d: %s: %s", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column, d.Summary, d.Detail))
+	}
+	return errors.Join(all...)
+}
