@@ -1,0 +1,147 @@
+package jobspecs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/wadi-run/wadi"
+)
+
+// check finds settings that are good by themselves and impossible together.
+// head is where a complaint stands if all settings in it are defaults.
+func (r *reader) check(s *wadi.Service, head hcl.Range) {
+	say := func(path, format string, args ...any) { r.addf(r.at(path, head), path, format, args...) }
+	r.checkScale(s.Scale, say)
+	r.checkTimes(s, say)
+
+	if s.Mesh == wadi.MeshEnvoy && s.Network == wadi.Host {
+		path, other := "network", "mesh"
+		if _, ok := r.ranges["network"]; !ok {
+			path, other = "mesh", "network"
+		}
+		say(path, "Envoy can't be in the host's network: mesh \"envoy\" needs network \"bridge\"; set network = \"bridge\" or mesh = \"off\" (%s is set %s)", other, r.origin(other))
+	}
+	if s.Mesh == wadi.MeshEnvoy && s.Protocol != wadi.HTTP1 {
+		say("protocol", "protocol %q with mesh \"envoy\" is not supported by this version of Wadi; set mesh = \"off\" (mesh is set %s)", s.Protocol, r.origin("mesh"))
+	}
+	if s.Probe.GRPC != nil && s.Protocol == wadi.HTTP1 {
+		say("probe.grpc", "an app that speaks http1 can't answer a gRPC probe; set protocol = \"grpc\", or probe by http or tcp")
+	}
+	if s.Visibility == wadi.MeshOnly {
+		if s.Mesh == wadi.MeshOff {
+			say("visibility", "with mesh \"off\" nobody can call a service of visibility \"mesh\"; set visibility = \"public\" or mesh = \"envoy\" (mesh is set %s)", r.origin("mesh"))
+		}
+		if len(s.Domains) > 0 {
+			say("domains", "the gateway has no route to a service of visibility \"mesh\", so its domains do nothing; remove them or set visibility = \"public\"")
+		}
+	}
+	r.checkUpstreams(s, say)
+}
+
+func (r *reader) checkUpstreams(s *wadi.Service, say func(path, format string, args ...any)) {
+	ports := map[int]string{}
+	for _, u := range s.Upstreams {
+		path := "upstream." + u.Service
+		port := path + ".local_port"
+		if s.Mesh == wadi.MeshOff {
+			say(path, "an upstream is reached through Envoy, and mesh is \"off\"; set mesh = \"envoy\" or remove it (mesh is set %s)", r.origin("mesh"))
+		}
+		switch use := reservedPort(u.LocalPort); {
+		case u.LocalPort == 0: // Reported where it was read.
+		case use != "":
+			say(port, "%d is reserved for %s; use another port", u.LocalPort, use)
+		case u.LocalPort == s.Port:
+			say(port, "%d is the port where the app itself listens; use another one", u.LocalPort)
+		case ports[u.LocalPort] != "":
+			say(port, "%d is the local port of upstream %q already; use another one", u.LocalPort, ports[u.LocalPort])
+		}
+		ports[u.LocalPort] = u.Service
+	}
+}
+
+func (r *reader) checkScale(s wadi.Scaling, say func(path, format string, args ...any)) {
+	most := r.limits.MaxInstances
+	if s.Max > 0 {
+		most = s.Max
+	}
+	for _, c := range []struct {
+		path string
+		n    int
+	}{{"scale.min", s.Min}, {"scale.initial", s.Initial}, {"scale.activation", s.Activation}} {
+		if c.n <= most {
+			continue
+		}
+		if s.Max > 0 {
+			say(c.path, "%d is above scale.max (%d, set %s)", c.n, s.Max, r.origin("scale.max"))
+			continue
+		}
+		say(c.path, "%d is above the agent's limits.max_instances (%d)", c.n, most)
+	}
+	if s.Max > r.limits.MaxInstances {
+		say("scale.max", "%d is above the agent's limits.max_instances (%d)", s.Max, r.limits.MaxInstances)
+	}
+}
+
+func (r *reader) checkTimes(s *wadi.Service, say func(path, format string, args ...any)) {
+	t := s.Timeout
+	if t.Request.D() > r.limits.MaxRequestTimeout {
+		say("timeout.request", "%s is above the agent's limits.max_request_timeout (%s)", span(t.Request.D()), span(r.limits.MaxRequestTimeout))
+	}
+	for _, c := range []struct {
+		path string
+		d    wadi.Duration
+	}{{"timeout.response_start", t.ResponseStart}, {"timeout.idle", t.Idle}} {
+		if c.d > t.Request {
+			say(c.path, "%s is above timeout.request (%s, set %s), which ends the request before", span(c.d.D()), span(t.Request.D()), r.origin("timeout.request"))
+		}
+	}
+	// A default that is too long for a short timeout.request does no harm.
+	if rng, ok := r.ranges["queue.timeout"]; ok && s.Queue.Timeout > t.Request {
+		p := problemAt(rng, "queue.timeout", "%s is above timeout.request (%s, set %s), which ends the wait before", span(s.Queue.Timeout.D()), span(t.Request.D()), r.origin("timeout.request"))
+		p.Warning = true
+		r.problems = append(r.problems, p)
+	}
+}
+
+// wholeSeconds refuses what read took if it has a fraction of a second.
+func wholeSeconds(read func(cty.Value) error, d *wadi.Duration) func(cty.Value) error {
+	return func(v cty.Value) error {
+		before := *d
+		if err := read(v); err != nil {
+			return err
+		}
+		if got := d.D(); got%time.Second != 0 {
+			*d = before
+			return fmt.Errorf("whole seconds are required, got %s", span(got))
+		}
+		return nil
+	}
+}
+
+// onlyZero takes nothing but what switches a feature off that does not exist yet.
+func onlyZero(what string) func(cty.Value) error {
+	return func(v cty.Value) error {
+		zero := false
+		switch v.Type() {
+		case cty.Number:
+			zero = v.AsBigFloat().Sign() == 0
+		case cty.String:
+			d, err := time.ParseDuration(v.AsString())
+			if err != nil {
+				return fmt.Errorf("%q is not a duration or number", v.AsString())
+			}
+			zero = d == 0
+		default:
+			return errors.New("a number or duration is required, got " + v.Type().FriendlyName())
+		}
+		if !zero {
+			return fmt.Errorf("%s is not supported by this version of Wadi; only 0 is possible", strings.TrimSpace(what))
+		}
+		return nil
+	}
+}

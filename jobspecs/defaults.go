@@ -1,0 +1,79 @@
+package jobspecs
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/wadi-run/wadi"
+)
+
+// builtin holds every default of a service: the one place where they stand.
+func builtin() wadi.Service {
+	return wadi.Service{
+		Namespace:   "default",
+		Datacenters: []string{"*"},
+		NodePool:    "default",
+		Priority:    50,
+		Port:        8080,
+		Protocol:    wadi.HTTP1,
+		Visibility:  wadi.Public,
+		Network:     wadi.Bridge,
+		Mesh:        wadi.MeshEnvoy,
+		Probe:       wadi.Probe{Timeout: wadi.Duration(time.Second)}, // TCP connect.
+		Timeout: wadi.Timeouts{
+			Request:  wadi.Duration(300 * time.Second),
+			Progress: wadi.Duration(600 * time.Second),
+		},
+		Queue: wadi.Queue{
+			Depth:   1000,
+			Timeout: wadi.Duration(60 * time.Second),
+		},
+		Scale: wadi.Scaling{
+			Initial:               1,
+			Activation:            1,
+			Window:                wadi.Duration(60 * time.Second),
+			PanicWindowPercent:    10,
+			PanicThresholdPercent: 200,
+			MaxUpRate:             1000,
+			MaxDownRate:           2,
+			ManualHold:            wadi.Duration(60 * time.Second),
+			Metric:                wadi.Concurrency,
+			Utilization:           0.7,
+		},
+		Retention: wadi.Retention{Keep: 5},
+	}
+}
+
+// Defaults are the settings that a service has unless its spec says otherwise.
+// The zero value is the built-in ones.
+type Defaults struct {
+	service *wadi.Service
+}
+
+// Service is a service with nothing but defaults. The caller owns it.
+func (d Defaults) Service() wadi.Service {
+	if d.service == nil {
+		return builtin()
+	}
+	s := *d.service
+	s.Datacenters = slices.Clone(s.Datacenters)
+	s.Queue.Quiet = slices.Clone(s.Queue.Quiet)
+	s.Meta = maps.Clone(s.Meta)
+	return s
+}
+
+// ParseDefaults reads the agent configuration's defaults block: any setting of a
+// service but what is a single service's own (instance, serving_task, domains,
+// upstream, traffic). What it does not set is the built-in default.
+func ParseDefaults(body hcl.Body) (Defaults, []Problem) {
+	// The agent's limits are checked with each service: they may come to be lower.
+	r := &reader{limits: Limits{MaxInstances: 10_000, MaxRequestTimeout: 24 * time.Hour}.orDefault(), ranges: map[string]hcl.Range{}}
+	s := builtin()
+	r.body(body, "", r.general(&s), r.tunable(&s))
+	r.check(&s, body.MissingItemRange())
+	sortProblems(r.problems)
+	return Defaults{service: &s}, r.problems
+}

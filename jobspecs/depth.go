@@ -1,0 +1,83 @@
+package jobspecs
+
+import (
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// maxDepth is how deeply an expression may be nested. HCL's parser recurses once
+// for each bracket, operator, index and template directive, and a stack that
+// overflows can't be recovered from: it would end the agent, and Nomad's server
+// after it.
+const maxDepth = 500
+
+// tooDeep finds the first place where f is nested too deeply to be parsed.
+func tooDeep(f File) (Problem, bool) {
+	tokens, _ := hclsyntax.LexConfig(f.Source, f.Name, hcl.Pos{Line: 1, Column: 1})
+	var d depth
+	for _, t := range tokens {
+		d.add(t.Type)
+		if d.total+len(d.open) > maxDepth {
+			return problemAt(t.Range, "", "expressions or blocks are nested more than %d deep", maxDepth), true
+		}
+	}
+	return Problem{}, false
+}
+
+// depth follows the tokens of a file. It is an upper bound of the nesting.
+type depth struct {
+	open  []level
+	base  level // Outside of all brackets.
+	total int   // The sum of all chains.
+}
+
+// level is one open bracket with what is chained in it so far.
+type level struct {
+	opener hclsyntax.TokenType
+	chain  int
+}
+
+func (d *depth) top() *level {
+	if len(d.open) == 0 {
+		return &d.base
+	}
+	return &d.open[len(d.open)-1]
+}
+
+func (d *depth) add(t hclsyntax.TokenType) {
+	switch t {
+	case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp:
+		d.open = append(d.open, level{opener: t})
+	case hclsyntax.TokenTemplateControl: // An "if" without its end encloses what follows.
+		d.chain(1)
+		d.open = append(d.open, level{opener: t})
+	case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
+		d.close(t)
+	case hclsyntax.TokenComma:
+		d.chain(-d.top().chain)
+	case hclsyntax.TokenNewline:
+		if o := d.top().opener; o == hclsyntax.TokenOBrace || len(d.open) == 0 {
+			d.chain(-d.top().chain)
+		}
+	case hclsyntax.TokenIdent, hclsyntax.TokenNumberLit, hclsyntax.TokenStringLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenColon, hclsyntax.TokenEOF:
+	default: // Operators, dots, stars.
+		d.chain(1)
+	}
+}
+
+// close ends the innermost bracket. A chain of indices or calls counts in the level around it.
+func (d *depth) close(t hclsyntax.TokenType) {
+	if len(d.open) == 0 {
+		return
+	}
+	d.chain(-d.top().chain)
+	d.open = d.open[:len(d.open)-1]
+	if t == hclsyntax.TokenCBrack || t == hclsyntax.TokenCParen {
+		d.chain(1)
+	}
+}
+
+func (d *depth) chain(n int) {
+	d.top().chain += n
+	d.total += n
+}

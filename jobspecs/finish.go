@@ -1,0 +1,180 @@
+package jobspecs
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Finish takes what Nomad's parser made of NomadSource (a job in JSON) and
+// returns the whole service. It refuses what may not stand in an instance and
+// Parse could not see.
+func (d *Draft) Finish(jobJSON []byte) (wadi.Service, []Problem) {
+	s := d.Service
+	raw, group, err := groupOf(jobJSON)
+	if err != nil {
+		return s, []Problem{d.inInstance("instance", "read the parsed job: %s", err)}
+	}
+	f := &finisher{draft: d}
+	f.group(group)
+	for _, t := range group.Tasks {
+		f.task(t)
+	}
+	s.ServingTask = f.servingTask(group.Tasks)
+
+	raw["Name"] = wadi.GroupInstance
+	if s.Instance, err = json.Marshal(raw); err != nil {
+		f.add("instance", "write the parsed group: "+err.Error())
+	}
+	sortProblems(f.problems)
+	return s, f.problems
+}
+
+// groupOf reads the one group of a job twice: as it is, so that nothing is lost
+// that a newer Nomad knows and our types don't, and as far as our types know it.
+func groupOf(jobJSON []byte) (object, *api.TaskGroup, error) {
+	var job struct{ TaskGroups []json.RawMessage }
+	if err := json.Unmarshal(jobJSON, &job); err != nil {
+		return nil, nil, err
+	}
+	if len(job.TaskGroups) != 1 {
+		return nil, nil, fmt.Errorf("it has %d groups, not one", len(job.TaskGroups))
+	}
+	raw, err := toObject(job.TaskGroups[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	var group api.TaskGroup
+	if err := json.Unmarshal(job.TaskGroups[0], &group); err != nil {
+		return nil, nil, err
+	}
+	for _, t := range group.Tasks {
+		if t == nil {
+			return nil, nil, fmt.Errorf("a task is null")
+		}
+	}
+	return raw, &group, nil
+}
+
+type finisher struct {
+	draft    *Draft
+	problems []Problem
+}
+
+// add complains about path, unless Parse has done so already.
+func (f *finisher) add(path, message string) {
+	if !f.draft.reported[path] {
+		f.problems = append(f.problems, f.draft.inInstance(path, "%s", message))
+	}
+}
+
+func (f *finisher) group(g *api.TaskGroup) {
+	for _, c := range []struct {
+		set           bool
+		name, message string
+	}{
+		{g.Count != nil, "count", notCount},
+		{g.Scaling != nil, "scaling", notScaling},
+		{g.Update != nil, "update", notUpdate},
+		{len(g.Networks) > 0, "network", notNetwork},
+		{g.ShutdownDelay != nil, "shutdown_delay", notShutdownDelay},
+	} {
+		if c.set {
+			f.add("instance."+c.name, c.message)
+		}
+	}
+	f.services(g.Services, "instance")
+}
+
+func (f *finisher) services(services []*api.Service, path string) {
+	for _, s := range services {
+		if s == nil {
+			continue
+		}
+		if s.Name == f.draft.Service.Name {
+			f.add(join(path, "service."+s.Name), notService(s.Name))
+		}
+		if s.Connect != nil {
+			f.add(join(path, "service.connect"), notConnect)
+		}
+	}
+}
+
+func (f *finisher) task(t *api.Task) {
+	path := "instance.task." + t.Name
+	if reservedTask(t.Name) {
+		f.add(path, notTask(t.Name))
+	}
+	if t.Leader {
+		f.add(path+".leader", notLeader)
+	}
+	if t.Kind != "" {
+		f.add(path+".kind", notKind)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
+		if reservedEnv(name) {
+			f.add(path+".env."+name, notEnv(name))
+		}
+	}
+	if t.Resources != nil && len(t.Resources.Networks) > 0 {
+		f.add(path+".resources.network", notNetwork)
+	}
+	f.services(t.Services, path)
+}
+
+// servingTask chooses the task that listens on $PORT: the one that is named, else
+// the only one that is not a lifecycle task.
+func (f *finisher) servingTask(tasks []*api.Task) string {
+	var main, other []string
+	for _, t := range tasks {
+		if t.Lifecycle == nil {
+			main = append(main, t.Name)
+		} else {
+			other = append(other, t.Name)
+		}
+	}
+	named := f.draft.Service.ServingTask
+	switch {
+	case len(tasks) == 0:
+		f.add("instance", "no task; add at least the one that serves requests")
+	case len(main) == 0:
+		f.add("instance", "only lifecycle tasks; add the task that serves requests, without a lifecycle block")
+	case named != "" && slices.Contains(other, named):
+		f.problems = append(f.problems, f.draft.At("serving_task", "%q is a lifecycle task, which can't serve; use one of: %s", named, strings.Join(main, ", ")))
+	case named != "" && !slices.Contains(main, named):
+		f.problems = append(f.problems, f.draft.At("serving_task", "there is no task %q in the instance; use one of: %s", named, strings.Join(main, ", ")))
+	case named != "":
+		return named
+	case len(main) > 1:
+		f.problems = append(f.problems, f.draft.At("serving_task", "several tasks; say which one listens on $PORT: serving_task = %q (or one of: %s)", main[0], strings.Join(main[1:], ", ")))
+	default:
+		return main[0]
+	}
+	return ""
+}
+
+// inInstance makes a problem about something in the instance block, at the task
+// that it is in if there is one.
+func (d *Draft) inInstance(path, format string, args ...any) Problem {
+	rng := d.instance.DefRange()
+	for _, b := range d.instance.Body.Blocks {
+		if b.Type == "task" && len(b.Labels) == 1 && isIn(path, "instance.task."+b.Labels[0]) {
+			rng = b.DefRange()
+		}
+	}
+	if rng == (hcl.Range{}) {
+		rng = d.service.DefRange()
+	}
+	return problemAt(rng, path, format, args...)
+}
+
+func isIn(path, prefix string) bool {
+	return path == prefix || strings.HasPrefix(path, prefix+".")
+}

@@ -1,0 +1,20 @@
+package jobspecs
+
+import (
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+)
+
+// Format lays src out as HCL is usually laid out. A file that can't be parsed is
+// returned as it is, with what is wrong; the problems name no file.
+func Format(src []byte) ([]byte, []Problem) {
+	if p, deep := tooDeep(File{Source: src}); deep {
+		return src, []Problem{p}
+	}
+	start := hcl.Pos{Line: 1, Column: 1}
+	if _, diags := hclsyntax.ParseConfig(src, "", start); diags.HasErrors() {
+		return src, bounded(fromDiagnostics(diags, "", hcl.Range{Start: start}))
+	}
+	return hclwrite.Format(src), nil
+}

@@ -1,0 +1,80 @@
+package jobspecs
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Hash is of what makes a revision: the parsed instance, and every setting that
+// is not changed in place. Two specs with the same hash are the same revision.
+// Layout, comments, the order of maps and settings that are as if not set don't count.
+func Hash(s wadi.Service) string {
+	// In place: these belong to the service, not to a revision.
+	s.Scale, s.Traffic, s.Retention, s.Meta = wadi.Scaling{}, nil, wadi.Retention{}, nil
+	s.Domains, s.Visibility = nil, ""
+	s.Queue = wadi.Queue{Quiet: slices.Sorted(slices.Values(s.Queue.Quiet))}
+	s.Datacenters = slices.Sorted(slices.Values(s.Datacenters))
+	s.Upstreams = slices.Clone(s.Upstreams)
+	slices.SortFunc(s.Upstreams, func(a, b wadi.Upstream) int { return strings.Compare(a.Service, b.Service) })
+
+	instance := s.Instance
+	s.Instance = nil
+	o, err := asObject(s)
+	if err != nil {
+		return "" // A Service without its instance always marshals.
+	}
+	dropZeros(o)
+	// A grpc probe of the whole app has an empty name, which is not the same as none.
+	if s.Probe.GRPC != nil {
+		inner(o, "probe")["grpc"] = *s.Probe.GRPC
+	}
+	if len(instance) > 0 {
+		if group, err := toObject(instance); err == nil {
+			o["instance"] = group
+		} else {
+			o["instance"] = string(instance)
+		}
+	}
+	data, err := json.Marshal(o)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}
+
+// dropZeros leaves out what is as if not set, so that a setting that a later
+// Wadi adds changes no hash while nobody uses it.
+func dropZeros(o object) {
+	for k, v := range o {
+		if m, ok := v.(object); ok {
+			if dropZeros(m); len(m) == 0 {
+				delete(o, k)
+			}
+			continue
+		}
+		switch v := v.(type) {
+		case bool:
+			if !v {
+				delete(o, k)
+			}
+		case []any:
+			if len(v) == 0 {
+				delete(o, k)
+			}
+		case string:
+			if v == "" || v == "0s" {
+				delete(o, k)
+			}
+		case json.Number:
+			if v == "0" {
+				delete(o, k)
+			}
+		}
+	}
+}

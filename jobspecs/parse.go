@@ -1,0 +1,161 @@
+package jobspecs
+
+import (
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/wadi-run/wadi"
+)
+
+// parse reads the file. ok is false if its syntax is broken.
+func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
+	root, ok := r.syntax()
+	if !ok {
+		return nil, false
+	}
+	content, diags := root.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+		{Type: "service", LabelNames: []string{"name"}},
+		{Type: "variable", LabelNames: []string{"name"}},
+		{Type: "locals"},
+	}})
+	for _, d := range diags {
+		r.addDiagnostics(hcl.Diagnostics{d}, r.pathOf("", d), root.MissingItemRange())
+	}
+	r.ranges = map[string]hcl.Range{}
+	variables := r.variables(content.Blocks.OfType("variable"), o.Variables)
+	r.locals(content.Blocks.OfType("locals"))
+
+	services := 0
+	for _, b := range root.Blocks {
+		if b.Type != "service" {
+			continue
+		}
+		services++
+		if len(b.Labels) != 1 {
+			continue // Reported above.
+		}
+		if d := r.draft(b, o.Defaults); d != nil {
+			d.root, d.variables = root, variables
+			drafts = append(drafts, d)
+		}
+	}
+	if services == 0 {
+		r.addf(root.MissingItemRange(), "", "no service in this file; add: service \"name\" { instance { … } }")
+	}
+	return drafts, true
+}
+
+func (r *reader) syntax() (*hclsyntax.Body, bool) {
+	start := hcl.Pos{Line: 1, Column: 1}
+	whole := hcl.Range{Filename: r.file.Name, Start: start, End: start}
+	if n := len(r.file.Source); n > r.limits.MaxSpecBytes {
+		r.addf(whole, "", "the file has %d bytes, more than the %d that are allowed (limits.max_spec_bytes of the agent)", n, r.limits.MaxSpecBytes)
+		return nil, false
+	}
+	if p, deep := tooDeep(r.file); deep {
+		r.problems = append(r.problems, p)
+		return nil, false
+	}
+	f, diags := hclsyntax.ParseConfig(r.file.Source, r.file.Name, start)
+	r.addDiagnostics(diags, "", whole)
+	if diags.HasErrors() {
+		return nil, false
+	}
+	return f.Body.(*hclsyntax.Body), true
+}
+
+// draft reads one service block; nil if it has no instance.
+func (r *reader) draft(b *hclsyntax.Block, defaults Defaults) *Draft {
+	r.ranges = map[string]hcl.Range{"name": b.LabelRanges[0]}
+	d := &Draft{Service: defaults.Service(), file: r.file, service: b, ranges: r.ranges, reported: map[string]bool{}}
+	s := &d.Service
+	s.Name = b.Labels[0]
+	if err := checkName(s.Name); err != nil {
+		r.addf(b.LabelRanges[0], "name", "%s", err)
+	}
+	r.service(b.Body, s)
+	r.check(s, b.DefRange())
+
+	for _, inner := range b.Body.Blocks {
+		if inner.Type == "instance" && len(inner.Labels) == 0 {
+			d.instance = inner
+			break
+		}
+	}
+	if d.instance == nil {
+		r.addf(b.DefRange(), "instance", "an instance block is required; add: instance { task \"web\" { … } }")
+		return nil
+	}
+	for _, p := range checkInstance(d.instance.Body, s.Name) {
+		d.reported[p.Path] = true
+		r.problems = append(r.problems, p)
+	}
+	return d
+}
+
+// service reads all that may stand in a service block.
+func (r *reader) service(body hcl.Body, s *wadi.Service) {
+	settings := append(r.general(s),
+		setting{"domains", texts(&s.Domains, 100, checkDomain)},
+		setting{"serving_task", text(&s.ServingTask, notEmpty)},
+	)
+	blocks := append(r.tunable(s),
+		nested{name: "instance", read: func(*hcl.Block, string) {}}, // Nomad's.
+		nested{name: "upstream", label: "service", many: true, read: func(b *hcl.Block, path string) {
+			u := wadi.Upstream{Service: b.Labels[0]}
+			if err := checkUpstream(u.Service); err != nil {
+				r.addf(b.LabelRanges[0], path, "%s", err)
+			}
+			r.body(b.Body, path, []setting{{"local_port", integer(&u.LocalPort, 1, 65535)}}, nil)
+			r.require(b, path, "local_port", "where the app reaches the upstream on 127.0.0.1")
+			s.Upstreams = append(s.Upstreams, u)
+		}},
+		nested{name: "traffic", many: true, read: func(b *hcl.Block, path string) { r.traffic(b, path, s) }},
+		nested{name: "rollout", read: r.rollout},
+		nested{name: "intentions", read: func(b *hcl.Block, path string) { r.unsupported(b.DefRange, path) }},
+	)
+	r.body(body, "", settings, blocks)
+}
+
+// general lists the plain settings that the agent may have defaults for too.
+func (r *reader) general(s *wadi.Service) []setting {
+	return []setting{
+		{"namespace", text(&s.Namespace, checkNomadName)},
+		{"datacenters", r.datacenters(s)},
+		{"node_pool", text(&s.NodePool, checkNomadName)},
+		{"priority", integer(&s.Priority, 1, 100)},
+		{"port", r.port(s)},
+		{"protocol", oneOf(&s.Protocol, wadi.HTTP1, wadi.H2C, wadi.GRPC)},
+		{"visibility", oneOf(&s.Visibility, wadi.Public, wadi.MeshOnly)},
+		{"network", oneOf(&s.Network, wadi.Bridge, wadi.Host)},
+		{"mesh", oneOf(&s.Mesh, wadi.MeshEnvoy, wadi.MeshOff)},
+		{"meta", r.meta(s)},
+	}
+}
+
+// tunable lists the blocks that the agent may have defaults for too.
+func (r *reader) tunable(s *wadi.Service) []nested {
+	return []nested{
+		{name: "probe", read: func(b *hcl.Block, path string) { r.probe(b, path, &s.Probe) }},
+		{name: "concurrency", read: func(b *hcl.Block, path string) {
+			r.body(b.Body, path, []setting{{"limit", integer(&s.ConcurrencyLimit, 0, 1_000_000)}}, nil)
+		}},
+		{name: "timeout", read: func(b *hcl.Block, path string) { r.timeout(b, path, &s.Timeout) }},
+		{name: "queue", read: func(b *hcl.Block, path string) { r.queue(b, path, &s.Queue) }},
+		{name: "scale", read: func(b *hcl.Block, path string) { r.scale(b, path, &s.Scale) }},
+		{name: "retention", read: func(b *hcl.Block, path string) {
+			r.body(b.Body, path, []setting{{"keep", integer(&s.Retention.Keep, 0, 1000)}}, nil)
+		}},
+	}
+}
+
+func (r *reader) require(b *hcl.Block, path, name, why string) {
+	p := join(path, name)
+	if _, ok := r.ranges[p]; !ok {
+		r.addf(b.DefRange, p, "required: %s", why)
+	}
+}
+
+func (r *reader) unsupported(rng hcl.Range, path string) {
+	r.addf(rng, path, "not supported by this version of Wadi; remove it")
+}

@@ -1,0 +1,151 @@
+package jobspecs
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// reader collects what one file says, and all that is wrong with it.
+type reader struct {
+	file     File
+	limits   Limits
+	scope    scope
+	problems []Problem
+
+	ranges   map[string]hcl.Range // Where the settings of the service at hand stand, by path.
+	declared map[string]bool      // Names of variables.
+}
+
+// setting is one attribute: read puts its value in place, or says what is wrong with it.
+type setting struct {
+	name string
+	read func(v cty.Value) error
+}
+
+// nested is one kind of block inside another.
+type nested struct {
+	name  string
+	label string // What its label is, if it has one.
+	many  bool
+	read  func(b *hcl.Block, path string)
+}
+
+func (r *reader) addf(rng hcl.Range, path, format string, args ...any) {
+	r.problems = append(r.problems, problemAt(rng, path, format, args...))
+}
+
+func (r *reader) addDiagnostics(diags hcl.Diagnostics, path string, fallback hcl.Range) {
+	for _, p := range fromDiagnostics(diags, path, fallback) {
+		r.problems = append(r.problems, p)
+	}
+}
+
+// body reads what may stand in a block, and refuses everything else.
+func (r *reader) body(b hcl.Body, path string, settings []setting, blocks []nested) {
+	schema := &hcl.BodySchema{}
+	for _, s := range settings {
+		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: s.name})
+	}
+	for _, n := range blocks {
+		h := hcl.BlockHeaderSchema{Type: n.name}
+		if n.label != "" {
+			h.LabelNames = []string{n.label}
+		}
+		schema.Blocks = append(schema.Blocks, h)
+	}
+	content, diags := b.Content(schema)
+	for _, d := range diags {
+		r.addDiagnostics(hcl.Diagnostics{d}, r.pathOf(path, d), b.MissingItemRange())
+	}
+	for _, s := range settings {
+		if attr := content.Attributes[s.name]; attr != nil {
+			r.attribute(attr, join(path, s.name), s.read)
+		}
+	}
+	byType := content.Blocks.ByType()
+	for _, n := range blocks {
+		r.blocks(byType[n.name], n, path)
+	}
+}
+
+// pathOf names the setting that d is about, if d points at its name.
+func (r *reader) pathOf(path string, d *hcl.Diagnostic) string {
+	if d.Subject == nil || !d.Subject.CanSliceBytes(r.file.Source) {
+		return path
+	}
+	if name := string(d.Subject.SliceBytes(r.file.Source)); hclsyntax.ValidIdentifier(name) {
+		return join(path, name)
+	}
+	return path
+}
+
+func (r *reader) attribute(attr *hcl.Attribute, path string, read func(cty.Value) error) {
+	rng := attr.Expr.Range()
+	r.ranges[path] = rng
+	v, diags := r.scope.value(attr.Expr)
+	r.addDiagnostics(diags, path, rng)
+	if diags.HasErrors() || v.IsNull() || !v.IsWhollyKnown() {
+		return // Null is as if it weren't there; unknown has been reported where it comes from.
+	}
+	if err := read(v); err != nil {
+		r.addf(rng, path, "%s", err)
+	}
+}
+
+func (r *reader) blocks(found hcl.Blocks, n nested, path string) {
+	for i, b := range found {
+		p := join(path, n.name)
+		if n.label != "" {
+			p = join(p, b.Labels[0])
+		}
+		if i > 0 && !n.many {
+			r.addf(b.DefRange, p, "only one %s block may stand here; the first is at line %d", n.name, found[0].DefRange.Start.Line)
+			continue
+		}
+		if _, twice := r.ranges[p]; twice && n.label != "" {
+			r.addf(b.DefRange, p, "there is a block %s %q already, at line %d", n.name, b.Labels[0], r.ranges[p].Start.Line)
+			continue
+		}
+		r.ranges[p] = b.DefRange
+		n.read(b, p)
+	}
+}
+
+// at is where the setting stands; if it has its value by default, the nearest
+// block around it that the user wrote.
+func (r *reader) at(path string, service hcl.Range) hcl.Range {
+	for p := path; p != ""; p = parent(p) {
+		if rng, ok := r.ranges[p]; ok {
+			return rng
+		}
+	}
+	return service
+}
+
+// origin says where the value of a setting comes from, for complaints about two
+// of them together.
+func (r *reader) origin(path string) string {
+	if rng, ok := r.ranges[path]; ok {
+		return fmt.Sprintf("at line %d", rng.Start.Line)
+	}
+	return "by default"
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func parent(path string) string {
+	for i := len(path) - 1; i >= 0; i-- {
+		if path[i] == '.' {
+			return path[:i]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,107 @@
+package jobspecs
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/tryfunc"
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+)
+
+// scope evaluates expressions outside of the instance block.
+type scope struct {
+	variables map[string]cty.Value
+	locals    map[string]*local
+}
+
+type local struct {
+	expr    hcl.Expression
+	value   cty.Value // NilVal until it is needed.
+	running bool
+}
+
+// value evaluates an expression. What went wrong in a local is reported once;
+// after that the local is an unknown value.
+func (s *scope) value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
+	var diags hcl.Diagnostics
+	locals := map[string]cty.Value{}
+	for _, t := range e.Variables() {
+		if t.RootName() != "local" {
+			continue
+		}
+		for _, name := range s.names(t) {
+			v, more := s.local(name, e.Range())
+			diags = append(diags, more...)
+			locals[name] = v
+		}
+	}
+	v, more := e.Value(&hcl.EvalContext{
+		Functions: functions(),
+		Variables: map[string]cty.Value{"var": cty.ObjectVal(s.variables), "local": cty.ObjectVal(locals)},
+	})
+	return v, append(diags, more...)
+}
+
+// names lists the locals that t refers to.
+func (s *scope) names(t hcl.Traversal) []string {
+	var names []string
+	if len(t) > 1 {
+		if a, ok := t[1].(hcl.TraverseAttr); ok {
+			if s.locals[a.Name] != nil {
+				names = append(names, a.Name)
+			}
+			return names
+		}
+	}
+	for name := range s.locals {
+		names = append(names, name)
+	}
+	return names
+}
+
+func (s *scope) local(name string, from hcl.Range) (cty.Value, hcl.Diagnostics) {
+	l := s.locals[name]
+	if l.value != cty.NilVal {
+		return l.value, nil
+	}
+	if l.running {
+		return cty.DynamicVal, hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Circular reference",
+			Detail: fmt.Sprintf("local.%s refers to itself.", name), Subject: &from,
+		}}
+	}
+	l.running = true
+	v, diags := s.value(l.expr)
+	if diags.HasErrors() {
+		v = cty.DynamicVal
+	}
+	l.value = v
+	return v, diags
+}
+
+// functions are those of Nomad's that need neither files nor randomness, by the same names.
+func functions() map[string]function.Function {
+	return map[string]function.Function{
+		"abs": stdlib.AbsoluteFunc, "ceil": stdlib.CeilFunc, "floor": stdlib.FloorFunc, "log": stdlib.LogFunc,
+		"max": stdlib.MaxFunc, "min": stdlib.MinFunc, "parseint": stdlib.ParseIntFunc, "pow": stdlib.PowFunc, "signum": stdlib.SignumFunc,
+
+		"chomp": stdlib.ChompFunc, "format": stdlib.FormatFunc, "formatlist": stdlib.FormatListFunc, "indent": stdlib.IndentFunc,
+		"join": stdlib.JoinFunc, "lower": stdlib.LowerFunc, "regex_replace": stdlib.RegexReplaceFunc, "replace": stdlib.ReplaceFunc,
+		"split": stdlib.SplitFunc, "strlen": stdlib.StrlenFunc, "substr": stdlib.SubstrFunc, "title": stdlib.TitleFunc, "trim": stdlib.TrimFunc,
+		"trimprefix": stdlib.TrimPrefixFunc, "trimspace": stdlib.TrimSpaceFunc, "trimsuffix": stdlib.TrimSuffixFunc, "upper": stdlib.UpperFunc,
+
+		"chunklist": stdlib.ChunklistFunc, "coalesce": stdlib.CoalesceFunc, "coalescelist": stdlib.CoalesceListFunc, "compact": stdlib.CompactFunc,
+		"concat": stdlib.ConcatFunc, "contains": stdlib.ContainsFunc, "distinct": stdlib.DistinctFunc, "element": stdlib.ElementFunc,
+		"flatten": stdlib.FlattenFunc, "index": stdlib.IndexFunc, "keys": stdlib.KeysFunc, "length": stdlib.LengthFunc, "lookup": stdlib.LookupFunc,
+		"merge": stdlib.MergeFunc, "range": stdlib.RangeFunc, "setintersection": stdlib.SetIntersectionFunc, "setproduct": stdlib.SetProductFunc,
+		"setunion": stdlib.SetUnionFunc, "slice": stdlib.SliceFunc, "sort": stdlib.SortFunc, "values": stdlib.ValuesFunc, "zipmap": stdlib.ZipmapFunc,
+
+		"csvdecode": stdlib.CSVDecodeFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc,
+		"formatdate": stdlib.FormatDateFunc, "timeadd": stdlib.TimeAddFunc,
+
+		"can": tryfunc.CanFunc, "convert": typeexpr.ConvertFunc, "try": tryfunc.TryFunc,
+	}
+}

@@ -1,0 +1,198 @@
+package jobspecs
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/wadi-run/wadi"
+)
+
+// The blocks of a service, one function each. Bounds stand here; what two
+// settings must keep together stands in check.go.
+
+func (r *reader) datacenters(s *wadi.Service) func(cty.Value) error {
+	read := texts(&s.Datacenters, 100, notEmpty)
+	return func(v cty.Value) error {
+		if err := read(v); err != nil {
+			return err
+		}
+		if len(s.Datacenters) == 0 {
+			return errors.New("at least one is required; [\"*\"] is all")
+		}
+		return nil
+	}
+}
+
+func (r *reader) port(s *wadi.Service) func(cty.Value) error {
+	var port int
+	read := integer(&port, 1, 65535)
+	return func(v cty.Value) error {
+		if err := read(v); err != nil {
+			return err
+		}
+		if use := reservedPort(port); use != "" {
+			return fmt.Errorf("%d is reserved for %s; let the app listen on another port", port, use)
+		}
+		s.Port = port
+		return nil
+	}
+}
+
+// meta adds to the defaults' entries.
+func (r *reader) meta(s *wadi.Service) func(cty.Value) error {
+	var given map[string]string
+	read := words(&given, 64, 1024)
+	return func(v cty.Value) error {
+		if err := read(v); err != nil {
+			return err
+		}
+		if s.Meta == nil {
+			s.Meta = map[string]string{}
+		}
+		maps.Copy(s.Meta, given)
+		return nil
+	}
+}
+
+func (r *reader) probe(b *hcl.Block, path string, dst *wadi.Probe) {
+	p := wadi.Probe{Timeout: dst.Timeout}
+	var grpc string
+	r.body(b.Body, path, []setting{
+		{"http", text(&p.HTTP, checkPath)},
+		{"tcp", flag(&p.TCP)},
+		{"grpc", func(v cty.Value) error {
+			err := text(&grpc, checkPlain)(v)
+			if err == nil {
+				p.GRPC = &grpc
+			}
+			return err
+		}},
+		{"timeout", duration(&p.Timeout, 10*time.Millisecond, time.Minute)},
+	}, nil)
+	kinds := 0
+	for _, set := range []bool{p.HTTP != "", p.TCP, p.GRPC != nil} {
+		if set {
+			kinds++
+		}
+	}
+	switch kinds {
+	case 0: // The defaults' kind of probe stays.
+		dst.Timeout = p.Timeout
+	case 1:
+		*dst = p
+	default:
+		r.addf(b.DefRange, path, "only one of http, tcp and grpc may be set")
+	}
+}
+
+func (r *reader) timeout(b *hcl.Block, path string, t *wadi.Timeouts) {
+	most := r.limits.MaxRequestTimeout
+	r.body(b.Body, path, []setting{
+		{"request", r.limited(duration(&t.Request, 10*time.Millisecond, most), "limits.max_request_timeout")},
+		{"response_start", duration(&t.ResponseStart, 0, most)},
+		{"idle", duration(&t.Idle, 0, most)},
+		{"progress", duration(&t.Progress, time.Second, 24*time.Hour)},
+	}, nil)
+}
+
+func (r *reader) queue(b *hcl.Block, path string, q *wadi.Queue) {
+	r.body(b.Body, path, []setting{
+		{"depth", integer(&q.Depth, 1, 100_000)},
+		{"timeout", duration(&q.Timeout, 10*time.Millisecond, time.Hour)},
+		{"quiet", texts(&q.Quiet, 64, checkPath)},
+	}, nil)
+}
+
+func (r *reader) scale(b *hcl.Block, path string, s *wadi.Scaling) {
+	most := r.limits.MaxInstances
+	limit := "limits.max_instances"
+	r.body(b.Body, path, []setting{
+		{"min", r.limited(integer(&s.Min, 0, most), limit)},
+		{"max", r.limited(integer(&s.Max, 0, most), limit)},
+		{"initial", r.limited(integer(&s.Initial, 0, most), limit)},
+		{"activation", r.limited(integer(&s.Activation, 1, most), limit)},
+		{"window", wholeSeconds(duration(&s.Window, 6*time.Second, time.Hour), &s.Window)},
+		{"panic_window_percent", number(&s.PanicWindowPercent, 1, 100)},
+		{"panic_threshold_percent", number(&s.PanicThresholdPercent, 110, 1000)},
+		{"max_up_rate", above(&s.MaxUpRate, 1, 1e6)},
+		{"max_down_rate", above(&s.MaxDownRate, 1, 1e6)},
+		{"down_delay", duration(&s.DownDelay, 0, time.Hour)},
+		{"zero_grace", duration(&s.ZeroGrace, 0, time.Hour)},
+		{"burst_capacity", onlyZero("always routing through the activator")},
+		{"dry_run", flag(&s.DryRun)},
+		{"manual_hold", duration(&s.ManualHold, 0, 24*time.Hour)},
+	}, []nested{
+		{name: "metric", label: "metric", many: true, read: func(b *hcl.Block, path string) { r.metric(b, path, s) }},
+		{name: "schedule", label: "name", many: true, read: func(b *hcl.Block, path string) { r.unsupported(b.DefRange, path) }},
+	})
+}
+
+// metric reads a metric block. The defaults' target holds for the defaults' metric only.
+func (r *reader) metric(b *hcl.Block, path string, s *wadi.Scaling) {
+	if at, ok := r.ranges["scale.metric"]; ok {
+		r.addf(b.DefRange, path, "several metrics are not supported by this version of Wadi; the first is at line %d", at.Start.Line)
+		return
+	}
+	r.ranges["scale.metric"] = b.DefRange
+	switch m := wadi.Metric(b.Labels[0]); m {
+	case wadi.Concurrency, wadi.RPS:
+		if m != s.Metric {
+			s.Metric, s.Target, s.Utilization = m, 0, builtin().Scale.Utilization
+		}
+	case "cpu", "memory":
+		r.addf(b.LabelRanges[0], path, "metric %q is not supported by this version of Wadi; use \"concurrency\" or \"rps\"", string(m))
+		return
+	default:
+		r.addf(b.LabelRanges[0], path, "there is no metric %q; use \"concurrency\" or \"rps\"", string(m))
+		return
+	}
+	r.body(b.Body, path, []setting{
+		{"target", number(&s.Target, 0.01, 1e9)},
+		{"utilization", number(&s.Utilization, 0.01, 1)},
+	}, nil)
+}
+
+func (r *reader) traffic(b *hcl.Block, path string, s *wadi.Service) {
+	if len(s.Traffic) > 0 {
+		r.addf(b.DefRange, path, "more than one traffic target is not supported by this version of Wadi; keep one, at 100 percent")
+		return
+	}
+	t := wadi.TrafficTarget{Percent: 100}
+	r.body(b.Body, path, []setting{
+		{"revision", text(&t.Revision, func(id string) error { return checkTarget(id, s.Name) })},
+		{"percent", number(&t.Percent, 0, 100)},
+		{"tag", func(cty.Value) error {
+			return errors.New("tags are not supported by this version of Wadi; remove it")
+		}},
+	}, nil)
+	r.require(b, path, "revision", "\"latest\", or the ID of a revision such as "+wadi.RevisionID("hello", 1))
+	if t.Percent != 100 {
+		r.addf(r.at(path+".percent", b.DefRange), path+".percent", "splitting traffic is not supported by this version of Wadi; the one target must have 100 percent, not %s", figure(t.Percent))
+	}
+	s.Traffic = append(s.Traffic, t)
+}
+
+func (r *reader) rollout(b *hcl.Block, path string) {
+	none := "rolling out in steps"
+	r.body(b.Body, path, []setting{
+		{"duration", onlyZero(none)},
+		{"max_error_percent", onlyZero(none)},
+		{"max_p99", onlyZero(none)},
+	}, nil)
+}
+
+// limited adds to an error of range which of the agent's limits is the upper bound.
+func (r *reader) limited(read func(cty.Value) error, limit string) func(cty.Value) error {
+	return func(v cty.Value) error {
+		err := read(v)
+		if _, ok := errors.AsType[rangeError](err); ok {
+			return fmt.Errorf("%w (the upper bound is the agent's %s)", err, limit)
+		}
+		return err
+	}
+}

@@ -1,0 +1,105 @@
+package jobspecs
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// NomadSource is what Nomad's parser is to be asked about: a job with the
+// draft's instance as its one group, and the values of variables as a variable
+// file (JobHCL and Variables of POST /v1/jobs/parse; leave Canonicalize off).
+//
+// Everything in it stands on the line and in the column where the user wrote
+// it, so what Nomad says about it is true of the user's file.
+func (d *Draft) NomadSource() (jobHCL, variables string) {
+	l := &layout{src: d.file.Source, line: 1, column: 1}
+	for _, b := range d.root.Blocks {
+		switch {
+		case b.Type == "variable" || b.Type == "locals":
+			l.keep(b.Range())
+		case b == d.service:
+			// Words of the same length, so that the rest of the line stays in place.
+			l.put(b.TypeRange, "job    ")
+			l.keep(b.LabelRanges[0])
+			l.keep(b.OpenBraceRange)
+			l.put(d.instance.TypeRange, "group  "+groupLabel)
+			l.keep(hcl.RangeBetween(d.instance.OpenBraceRange, d.instance.CloseBraceRange))
+			l.keep(b.CloseBraceRange)
+		}
+	}
+	l.out.WriteByte('\n')
+	return l.out.String(), d.variables
+}
+
+// groupLabel stands for the group's name in what Nomad's parser gets: short
+// enough for "instance" to become "group  i". Finish puts the real name in.
+const groupLabel = "i"
+
+// layout writes pieces of a source to the places where they are in it.
+type layout struct {
+	src          []byte
+	out          strings.Builder
+	line, column int // Of the end of out.
+}
+
+func (l *layout) keep(rng hcl.Range) { l.put(rng, string(rng.SliceBytes(l.src))) }
+
+// put writes text where rng begins; text must end where rng does.
+func (l *layout) put(rng hcl.Range, text string) {
+	for ; l.line < rng.Start.Line; l.line++ {
+		l.out.WriteByte('\n')
+		l.column = 1
+	}
+	for ; l.column < rng.Start.Column; l.column++ {
+		l.out.WriteByte(' ')
+	}
+	l.out.WriteString(text)
+	l.line, l.column = rng.End.Line, rng.End.Column
+}
+
+var nomadPlace = regexp.MustCompile(`(?m)(^|^[^\n]*?[ *])input\.hcl:(\d+),(\d+)-(?:\d+,)?\d+: `)
+
+// ParseErrors reads what Nomad's parser said about NomadSource. What has no
+// place in the user's file is given whole, at the instance block.
+func (d *Draft) ParseErrors(text string) []Problem {
+	text = strings.TrimSpace(text)
+	places := nomadPlace.FindAllStringSubmatchIndex(text, -1)
+	if len(places) == 0 {
+		return []Problem{d.nomadSays(d.instance.DefRange(), text)}
+	}
+	var problems []Problem
+	for i, at := range places {
+		end := len(text)
+		if i+1 < len(places) {
+			end = places[i+1][0]
+		}
+		line, err1 := strconv.Atoi(text[at[4]:at[5]])
+		column, err2 := strconv.Atoi(text[at[6]:at[7]])
+		if err1 != nil || err2 != nil || line < 1 || line > d.root.EndRange.End.Line {
+			return []Problem{d.nomadSays(d.instance.DefRange(), text)}
+		}
+		rng := hcl.Range{Filename: d.file.Name, Start: hcl.Pos{Line: line, Column: column}}
+		problems = append(problems, d.nomadSays(rng, text[at[1]:end]))
+	}
+	sortProblems(problems)
+	return problems
+}
+
+func (d *Draft) nomadSays(rng hcl.Range, text string) Problem {
+	text = strings.TrimRight(strings.TrimSpace(text), "\n* ")
+	text = strings.ReplaceAll(text, "input.hcl", d.file.Name)
+	if summary, detail, ok := strings.Cut(text, "; "); ok {
+		text = summary + ": " + detail
+	}
+	if text == "" {
+		text = "refused without a reason"
+	}
+	path := ""
+	if i := d.instance.Range(); rng.Start.Line >= i.Start.Line && rng.Start.Line <= i.End.Line {
+		path = "instance"
+	}
+	return problemAt(rng, path, "Nomad: %s", text)
+}

@@ -1,0 +1,131 @@
+package jobspecs
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+)
+
+// variables reads the file's variable blocks into the scope and returns those
+// that got a value from outside as a variable file for Nomad.
+func (r *reader) variables(blocks hcl.Blocks, given map[string]string) string {
+	r.declared = map[string]bool{}
+	r.scope = scope{variables: map[string]cty.Value{}, locals: map[string]*local{}}
+	out := hclwrite.NewEmptyFile()
+	for _, b := range blocks {
+		name := b.Labels[0]
+		path := "var." + name
+		if !hclsyntax.ValidIdentifier(name) {
+			r.addf(b.LabelRanges[0], path, "%q can't be the name of a variable; begin with a letter and use letters, digits, _ and -", name)
+			continue
+		}
+		if r.declared[name] {
+			r.addf(b.DefRange, path, "variable %q is declared already", name)
+			continue
+		}
+		r.declared[name] = true
+		v, fromOutside := r.variable(b, path, given)
+		r.scope.variables[name] = v
+		if fromOutside && v.IsWhollyKnown() {
+			out.Body().SetAttributeValue(name, v)
+		}
+	}
+	return string(out.Bytes())
+}
+
+// variable evaluates one variable; unknown if it has no good value.
+func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v cty.Value, fromOutside bool) {
+	content, diags := b.Body.Content(&hcl.BodySchema{
+		Attributes: []hcl.AttributeSchema{{Name: "type"}, {Name: "default"}, {Name: "description"}},
+		Blocks:     []hcl.BlockHeaderSchema{{Type: "validation"}}, // Nomad's parser checks them.
+	})
+	r.addDiagnostics(diags, path, b.DefRange)
+	typ := cty.NilType
+	if a := content.Attributes["type"]; a != nil {
+		t, diags := typeexpr.Type(a.Expr)
+		r.addDiagnostics(diags, path+".type", a.Range)
+		if diags.HasErrors() {
+			return cty.DynamicVal, false
+		}
+		typ = t
+	}
+	v = cty.NilVal
+	if a := content.Attributes["default"]; a != nil {
+		value, diags := a.Expr.Value(nil)
+		r.addDiagnostics(diags, path+".default", a.Range)
+		if diags.HasErrors() {
+			return cty.DynamicVal, false
+		}
+		if v = value; typ == cty.NilType {
+			typ = value.Type()
+		}
+		converted, err := convert.Convert(v, typ)
+		if err != nil {
+			r.addf(a.Expr.Range(), path+".default", "the default does not have the variable's type: %s", err)
+			return cty.DynamicVal, false
+		}
+		v = converted
+	}
+	raw, fromOutside := given[b.Labels[0]]
+	if fromOutside {
+		value, err := parseValue(raw, typ)
+		if err != nil {
+			r.addf(b.DefRange, path, "the given value %.40q does not fit: %s", raw, err)
+			return cty.DynamicVal, false
+		}
+		return value, true
+	}
+	if v == cty.NilVal {
+		r.addf(b.DefRange, path, "variable %q has no value; give one with -var %s=…, or a default", b.Labels[0], b.Labels[0])
+		return cty.DynamicVal, false
+	}
+	return v, false
+}
+
+// parseValue reads a value from the command line as Nomad does: for a string or
+// a number the text itself, else an expression.
+func parseValue(raw string, typ cty.Type) (cty.Value, error) {
+	switch typ {
+	case cty.NilType:
+		return cty.StringVal(raw), nil
+	case cty.String, cty.Number, cty.Bool:
+		return convert.Convert(cty.StringVal(raw), typ)
+	}
+	if _, deep := tooDeep(File{Source: []byte(raw)}); deep {
+		return cty.NilVal, fmt.Errorf("it is nested too deeply")
+	}
+	expr, diags := hclsyntax.ParseExpression([]byte(raw), "value", hcl.Pos{Line: 1, Column: 1})
+	if diags.HasErrors() {
+		return cty.NilVal, fmt.Errorf("write it as in HCL: %s", diags[0].Detail)
+	}
+	v, diags := expr.Value(nil)
+	if diags.HasErrors() {
+		return cty.NilVal, fmt.Errorf("write it as in HCL: %s", diags[0].Detail)
+	}
+	return convert.Convert(v, typ)
+}
+
+// locals puts the file's locals into the scope. They are evaluated when
+// something outside of the instance block refers to them: those that only the
+// instance needs may use all that Nomad knows and Wadi doesn't.
+func (r *reader) locals(blocks hcl.Blocks) {
+	for _, b := range blocks {
+		attrs, diags := b.Body.JustAttributes()
+		r.addDiagnostics(diags, "locals", b.DefRange)
+		for _, name := range slices.Sorted(maps.Keys(attrs)) {
+			a := attrs[name]
+			if first := r.scope.locals[name]; first != nil {
+				r.addf(a.NameRange, "local."+name, "local %q is defined already, at line %d", name, first.expr.Range().Start.Line)
+				continue
+			}
+			r.scope.locals[name] = &local{expr: a.Expr}
+		}
+	}
+}
