@@ -117,7 +117,7 @@ func present(all []Job) []Job {
 // ParseJob lets Nomad parse a job's HCL, with the values of its variables as
 // the content of a variables file. It returns the job's JSON as Nomad wrote it,
 // not canonicalised; a *ParseError if Nomad refuses it.
-func (c *Client) ParseJob(ctx context.Context, token, hcl, variables string) (json.RawMessage, error) {
+func (c *Client) ParseJob(ctx context.Context, token, hcl, variables string) ([]byte, error) {
 	req := struct {
 		JobHCL, Variables string
 		Canonicalize      bool
@@ -136,7 +136,7 @@ func (c *Client) ParseJob(ctx context.Context, token, hcl, variables string) (js
 // RegisterNew registers a job that must not exist yet; ErrConflict if it does.
 // It returns the new job modify index.
 func (c *Client) RegisterNew(ctx context.Context, token string, job json.RawMessage) (uint64, error) {
-	return c.register(ctx, token, job, 0)
+	return c.RegisterAt(ctx, token, job, 0)
 }
 
 // Register puts a job back with the given count, if the one in Nomad still has
@@ -146,10 +146,13 @@ func (c *Client) Register(ctx context.Context, token string, job json.RawMessage
 	if err != nil {
 		return 0, fmt.Errorf("register: %w", err)
 	}
-	return c.register(ctx, token, job, index)
+	return c.RegisterAt(ctx, token, job, index)
 }
 
-func (c *Client) register(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error) {
+// RegisterAt registers a job as it stands, its count included, if the one in
+// Nomad still has the given job modify index (0: doesn't exist); else ErrConflict.
+// It returns the new index.
+func (c *Client) RegisterAt(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error) {
 	id, namespace, err := identity(job)
 	if err != nil {
 		return 0, fmt.Errorf("register: %w", err)

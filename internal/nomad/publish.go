@@ -16,6 +16,7 @@ func (w *Watcher) publish(s *state) {
 			close(*w.changed.Swap(&fresh))
 		}()
 	}
+	any := s.jobsDirty
 	if s.jobsDirty {
 		old := w.jobs.Swap(&jobsView{jobs: maps.Clone(s.jobs), changed: make(chan struct{})})
 		close(old.changed)
@@ -23,17 +24,23 @@ func (w *Watcher) publish(s *state) {
 	}
 	appeared := false
 	for id := range s.dirty {
-		appeared = w.publishRevision(s, id) || appeared
+		now, changed := w.publishRevision(s, id)
+		appeared, any = appeared || now, any || changed
 	}
 	clear(s.dirty)
 	if appeared {
 		fresh := make(chan struct{})
 		close(*w.absent.Swap(&fresh))
 	}
+	if any {
+		fresh := make(chan struct{})
+		close(*w.any.Swap(&fresh))
+	}
 }
 
-// publishRevision tells whether the revision was not known to readers before.
-func (w *Watcher) publishRevision(s *state, id string) (appeared bool) {
+// publishRevision tells whether the revision was not known to readers before,
+// and whether what they get changed.
+func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) {
 	var old *view
 	if v, ok := w.views.Load(id); ok {
 		old = v.(*view)
@@ -48,19 +55,19 @@ func (w *Watcher) publishRevision(s *state, id string) (appeared bool) {
 			w.views.Delete(id)
 			close(old.changed)
 		}
-		return false
+		return false, old != nil
 	}
 	r.setTrouble(s.jobs[id], time.Now())
 	fresh := &view{endpoints: endpoints, reason: r.trouble.reason, since: r.trouble.since, changed: make(chan struct{})}
 	if old != nil && old.reason == fresh.reason && old.since.Equal(fresh.since) && slices.Equal(old.endpoints, endpoints) {
-		return false
+		return false, false
 	}
 	w.views.Store(id, fresh)
 	if old == nil {
-		return true
+		return true, true
 	}
 	close(old.changed)
-	return false
+	return false, true
 }
 
 func alive(e wadi.Endpoint) bool { return !e.Ended }

@@ -43,6 +43,7 @@ type Watcher struct {
 	absent  atomic.Pointer[chan struct{}] // Closed when a revision appears.
 	changed atomic.Pointer[chan struct{}] // Closed when anything changes.
 	jobs    atomic.Pointer[jobsView]
+	any     atomic.Pointer[chan struct{}] // Closed at any change.
 	contact atomic.Int64 // Unix nanoseconds of the last line.
 	up      atomic.Bool
 }
@@ -75,6 +76,8 @@ func (w *Watcher) init() {
 		w.synced = make(chan struct{})
 		absent := make(chan struct{})
 		w.absent.Store(&absent)
+		changed := make(chan struct{})
+		w.any.Store(&changed)
 		changed := make(chan struct{})
 		w.changed.Store(&changed)
 		w.jobs.Store(&jobsView{changed: make(chan struct{})})
@@ -129,6 +132,13 @@ func (w *Watcher) Jobs() (map[string]JobState, <-chan struct{}) {
 	w.init()
 	v := w.jobs.Load()
 	return v.jobs, v.changed
+}
+
+// Changed returns a channel that is closed at the next change of anything. Take
+// it before reading what may change.
+func (w *Watcher) Changed() <-chan struct{} {
+	w.init()
+	return *w.any.Load()
 }
 
 // Synced is closed once everything has been read for the first time.
