@@ -10,13 +10,7 @@ import (
 
 // publish gives readers what changed since the last time.
 func (w *Watcher) publish(s *state) {
-	if s.jobsDirty || len(s.dirty) > 0 {
-		defer func() {
-			fresh := make(chan struct{})
-			close(*w.changed.Swap(&fresh))
-		}()
-	}
-	any := s.jobsDirty
+	news := s.jobsDirty
 	if s.jobsDirty {
 		old := w.jobs.Swap(&jobsView{jobs: maps.Clone(s.jobs), changed: make(chan struct{})})
 		close(old.changed)
@@ -25,16 +19,16 @@ func (w *Watcher) publish(s *state) {
 	appeared := false
 	for id := range s.dirty {
 		now, changed := w.publishRevision(s, id)
-		appeared, any = appeared || now, any || changed
+		appeared, news = appeared || now, news || changed
 	}
 	clear(s.dirty)
 	if appeared {
 		fresh := make(chan struct{})
 		close(*w.absent.Swap(&fresh))
 	}
-	if any {
+	if news {
 		fresh := make(chan struct{})
-		close(*w.any.Swap(&fresh))
+		close(*w.changed.Swap(&fresh))
 	}
 }
 

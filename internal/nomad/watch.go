@@ -43,7 +43,6 @@ type Watcher struct {
 	absent  atomic.Pointer[chan struct{}] // Closed when a revision appears.
 	changed atomic.Pointer[chan struct{}] // Closed when anything changes.
 	jobs    atomic.Pointer[jobsView]
-	any     atomic.Pointer[chan struct{}] // Closed at any change.
 	contact atomic.Int64 // Unix nanoseconds of the last line.
 	up      atomic.Bool
 }
@@ -77,8 +76,6 @@ func (w *Watcher) init() {
 		absent := make(chan struct{})
 		w.absent.Store(&absent)
 		changed := make(chan struct{})
-		w.any.Store(&changed)
-		changed := make(chan struct{})
 		w.changed.Store(&changed)
 		w.jobs.Store(&jobsView{changed: make(chan struct{})})
 		if w.Log == nil {
@@ -110,7 +107,7 @@ func (w *Watcher) Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{}) 
 }
 
 // Changed returns a channel that is closed at the next change of any job,
-// instance or trouble.
+// instance or trouble. Take it before reading what may change.
 func (w *Watcher) Changed() <-chan struct{} {
 	w.init()
 	return *w.changed.Load()
@@ -132,13 +129,6 @@ func (w *Watcher) Jobs() (map[string]JobState, <-chan struct{}) {
 	w.init()
 	v := w.jobs.Load()
 	return v.jobs, v.changed
-}
-
-// Changed returns a channel that is closed at the next change of anything. Take
-// it before reading what may change.
-func (w *Watcher) Changed() <-chan struct{} {
-	w.init()
-	return *w.any.Load()
 }
 
 // Synced is closed once everything has been read for the first time.

@@ -218,9 +218,11 @@ func TestWatch_LifeOfAnInstance(t *testing.T) {
 		t.Fatalf("job is %+v", j)
 	}
 
+	anything := w.Changed()
 	c.say(t, upTo(t, lines, 16, 51)...) // Scaled to 0: told to stop.
 	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Stopping && !es[0].Ended })
 	<-changed
+	<-anything
 	jobs, _ = w.Jobs()
 	if j := jobs["hello-00001"]; j.Count != 0 || j.JobModifyIndex != 48 {
 		t.Fatalf("job is %+v", j)
