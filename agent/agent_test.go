@@ -1,0 +1,316 @@
+package agent_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+func (c *cluster) count(id string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j := c.jobs[id]; j != nil {
+		return j.Count
+	}
+	return -1
+}
+
+func (c *cluster) scaled() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.scales)
+}
+
+func (c *cluster) setLoad(id string, l float64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.load[id] = l
+}
+
+func (c *cluster) service(name string) agent.Stored {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stored[name]
+}
+
+func wantCount(t *testing.T, c *cluster, id string, want int) {
+	t.Helper()
+	synctest.Wait()
+	if got := c.count(id); got != want {
+		t.Fatalf("count of %s is %d, want %d (-1 is no job); scalings: %v", id, got, want, c.scaled())
+	}
+}
+
+func TestLeader_FromSubmissionToZeroAndBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		wantCount(t, c, id, 1)
+		if got := c.service("hello"); got.Status.Phase != "ready" || got.Route.Targets[0].Revision != id {
+			t.Fatalf("status %+v, route %+v", got.Status, got.Route)
+		}
+		c.setLoad(id, 35)
+		time.Sleep(3 * time.Second)
+		wantCount(t, c, id, 4)
+		c.setLoad(id, 0)
+		time.Sleep(30 * time.Second)
+		wantCount(t, c, id, 0)
+		if !c.count0JobKept(id) {
+			t.Fatal("the job of a routed revision at zero is gone")
+		}
+		n := len(c.scaled())
+		time.Sleep(10 * time.Minute)
+		if len(c.scaled()) != n {
+			t.Fatalf("an idle service at zero was scaled: %v", c.scaled()[n:])
+		}
+	})
+}
+
+func (c *cluster) count0JobKept(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.jobs[id] != nil
+}
+
+func TestLeader_SecondRevision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		defer stop()
+		one := c.submit("hello")
+		c.setLoad(one, 5)
+		time.Sleep(3 * time.Second)
+		two := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		if got := c.service("hello").Route.Targets[0].Revision; got != two {
+			t.Fatalf("traffic goes to %s, want %s", got, two)
+		}
+		c.setLoad(one, 0)
+		c.setLoad(two, 5)
+		time.Sleep(20 * time.Second)
+		wantCount(t, c, two, 1)
+		wantCount(t, c, one, -1) // Retired: its job is purged, its revision kept.
+		if got := len(c.service("hello").Revisions); got != 2 {
+			t.Fatalf("%d revisions stored, want 2", got)
+		}
+	})
+}
+
+func TestLeader_BadRevisionChangesNothingForCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		defer stop()
+		one := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		c.setLoad(one, 5)
+		c.mu.Lock()
+		c.cantRun["hello-00002"] = "image missing"
+		c.mu.Unlock()
+		two := c.submit("hello")
+		for range 90 {
+			time.Sleep(time.Second)
+			if got := c.service("hello").Route.Targets[0].Revision; got != one {
+				t.Fatalf("traffic went to %s", got)
+			}
+		}
+		st := c.service("hello").Status
+		if st.Phase != "failed" || !strings.Contains(st.Revisions[1].Reason, "image missing") {
+			t.Fatalf("status %+v", st)
+		}
+		wantCount(t, c, two, -1)
+		wantCount(t, c, one, 1)
+	})
+}
+
+func TestLeader_PutsBackJobs(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		harm   func(*cluster, string)
+		event  string
+		unless int
+	}{
+		{"deleted", func(c *cluster, id string) { delete(c.jobs, id) }, "PutBack", 0},
+		{"stopped", func(c *cluster, id string) {
+			c.index++
+			c.jobs[id].JobState = scheduler.JobState{Exists: true, Stopped: true, Index: c.index}
+			c.jobs[id].allocs = nil
+		}, "PutBack", 0},
+		{"edited", func(c *cluster, id string) { c.set(id, "edited", 1) }, "DriftCorrected", 0},
+		{"scaled by hand", func(c *cluster, id string) { c.set(id, c.jobs[id].body, 1) }, "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				l, stop := lead(t, c)
+				defer stop()
+				id := c.submit("hello")
+				c.setLoad(id, 5)
+				time.Sleep(3 * time.Second)
+				c.mu.Lock()
+				body := c.jobs[id].body
+				tt.harm(c, id)
+				c.change()
+				c.mu.Unlock()
+				time.Sleep(3 * time.Second)
+				c.mu.Lock()
+				got := c.jobs[id]
+				c.mu.Unlock()
+				if got == nil || got.body != body || got.Count != 1 || got.Stopped {
+					t.Fatalf("job %+v, want as it was with 1", got)
+				}
+				evs, _, _ := l.events.Since(0)
+				has := slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == tt.event })
+				if tt.event != "" && !has {
+					t.Fatalf("no event %s in %+v", tt.event, evs)
+				}
+				if tt.event == "" && slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == "DriftCorrected" }) {
+					t.Fatalf("a count was taken for drift: %+v", evs)
+				}
+			})
+		})
+	}
+}
+
+func TestLeader_NextTermGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		id := c.submit("hello")
+		c.setLoad(id, 35)
+		time.Sleep(5 * time.Second)
+		wantCount(t, c, id, 4)
+		stop()
+		n := len(c.scaled())
+		_, stop = lead(t, c)
+		defer stop()
+		time.Sleep(9 * time.Second)
+		if len(c.scaled()) != n {
+			t.Fatalf("a new leader scaled: %v", c.scaled()[n:])
+		}
+	})
+}
+
+func TestLeader_Delete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		if err := c.edit("hello", func(s *agent.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.watch([]string{"hello"})
+		time.Sleep(5 * time.Second)
+		wantCount(t, c, id, -1)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.stored) != 0 || len(c.layers) != 0 {
+			t.Fatalf("left behind: store %v, network %v", c.stored, c.layers)
+		}
+	})
+}
+
+func TestLeader_ForeignEntriesAreReportedNotFought(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.foreign = "service-splitter hello is somebody else's"
+		_, stop := lead(t, c)
+		defer stop()
+		c.submit("hello")
+		time.Sleep(20 * time.Second)
+		c.mu.Lock()
+		applied := c.applied
+		c.mu.Unlock()
+		if applied > 2 {
+			t.Fatalf("applied %d times within 20 s", applied)
+		}
+		found := false
+		for _, cond := range c.service("hello").Status.Conditions {
+			found = found || !cond.OK && strings.Contains(cond.Message, "somebody else's")
+		}
+		if !found {
+			t.Fatalf("no condition says why: %+v", c.service("hello").Status.Conditions)
+		}
+	})
+}
+
+func TestLeader_QuietClusterWritesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		defer stop()
+		c.submit("hello")
+		time.Sleep(time.Minute)
+		c.mu.Lock()
+		n := c.statuses
+		c.mu.Unlock()
+		time.Sleep(time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.statuses != n {
+			t.Fatalf("%d statuses written while nothing happened", c.statuses-n)
+		}
+	})
+}
+
+func waker(c *cluster) *agent.Waker {
+	return &agent.Waker{
+		Nomad: c, Cluster: view{c}, Store: c, Events: &agent.Events{}, Owned: &agent.Owned{}, Log: hclog.NewNullLogger(),
+		Route: func(string) (wadi.Route, bool) {
+			return wadi.Route{Service: "hello", Revisions: map[string]wadi.RouteRevision{"hello-00001": {Activation: 2}}}, true
+		},
+	}
+}
+
+func TestWaker(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		harm  func(*cluster)
+		count int
+		err   error
+	}{
+		{"at zero", func(*cluster) {}, 2, nil},
+		{"met another change", func(c *cluster) { c.stale = true }, 2, nil},
+		{"job missing", func(c *cluster) { delete(c.jobs, "hello-00001") }, 2, nil},
+		{"up already", func(c *cluster) { b, _ := json.Marshal("hello-00001"); c.set("hello-00001", string(b), 1) }, 1, nil},
+		{"nomad away", func(c *cluster) { c.away = true }, 0, wadi.ErrUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				id := c.submit("hello")
+				c.mu.Lock()
+				tt.harm(c)
+				c.mu.Unlock()
+				err := waker(c).Wake(context.Background(), id)
+				if !errors.Is(err, tt.err) {
+					t.Fatalf("error %v, want %v", err, tt.err)
+				}
+				if got := c.count(id); got != tt.count {
+					t.Fatalf("count %d, want %d", got, tt.count)
+				}
+			})
+		})
+	}
+}
+
+func TestWaker_UnknownRevision(t *testing.T) {
+	if err := waker(newCluster()).Wake(context.Background(), "hello-00009"); !errors.Is(err, wadi.ErrNotFound) {
+		t.Fatalf("error %v, want not found", err)
+	}
+}

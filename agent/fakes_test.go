@@ -1,0 +1,394 @@
+package agent_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// startTime is how long the fake's instances take to become ready.
+const startTime = 200 * time.Millisecond
+
+// cluster is a small Nomad with its instances, a store and the network layers,
+// in memory. Instances that may start become ready after startTime.
+type cluster struct {
+	mu       sync.Mutex
+	jobs     map[string]*job
+	nextID   int
+	index    uint64
+	cantRun  map[string]string // Revisions whose instances never become ready, and why.
+	load     map[string]float64
+	away     bool // Nomad does not answer.
+	stale    bool // The next guarded call meets another change.
+	scales   []string
+	changed  chan struct{}
+	stored   map[string]agent.Stored
+	watch    func([]string)
+	layers   map[string]wadi.Route
+	foreign  string // Why the network layers can't be programmed; empty: they can.
+	applied  int
+	statuses int
+}
+
+type job struct {
+	scheduler.JobState
+	body   string
+	allocs []alloc
+}
+
+type alloc struct {
+	id     string
+	placed time.Time
+}
+
+func newCluster() *cluster {
+	return &cluster{
+		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{},
+		stored: map[string]agent.Stored{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
+	}
+}
+
+// change notifies; with mu held.
+func (c *cluster) change() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// set makes the job what a registration or a scaling says; with mu held.
+func (c *cluster) set(id, body string, count int) uint64 {
+	j := c.jobs[id]
+	if j == nil {
+		j = &job{}
+		c.jobs[id] = j
+	}
+	c.index++
+	j.JobState = scheduler.JobState{Exists: true, Count: count, Index: c.index}
+	j.body = body
+	for len(j.allocs) < count {
+		c.nextID++
+		j.allocs = append(j.allocs, alloc{fmt.Sprintf("alloc-%d", c.nextID), time.Now()})
+		time.AfterFunc(startTime, func() { c.mu.Lock(); c.change(); c.mu.Unlock() })
+	}
+	j.allocs = j.allocs[:count]
+	c.change()
+	return c.index
+}
+
+func (c *cluster) guard(id string, index uint64) error {
+	if c.away {
+		return wadi.ErrUnavailable
+	}
+	var have uint64
+	if j := c.jobs[id]; j != nil {
+		have = j.Index
+	}
+	if have != index || c.stale {
+		c.stale = false
+		return wadi.ErrConflict
+	}
+	return nil
+}
+
+// As agent.Nomad.
+
+func (c *cluster) Job(_ context.Context, _, id string) (scheduler.JobState, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.away {
+		return scheduler.JobState{}, wadi.ErrUnavailable
+	}
+	if j := c.jobs[id]; j != nil {
+		return j.JobState, nil
+	}
+	return scheduler.JobState{}, nil
+}
+
+func (c *cluster) Scale(_ context.Context, _, id string, count int, index uint64, msg string) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.guard(id, index); err != nil {
+		return 0, err
+	}
+	if msg == "" {
+		return 0, fmt.Errorf("scale without a reason")
+	}
+	c.scales = append(c.scales, fmt.Sprintf("%s=%d", id, count))
+	return c.set(id, c.jobs[id].body, count), nil
+}
+
+func (c *cluster) Register(_ context.Context, body json.RawMessage, count int, index uint64) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var id string
+	if err := json.Unmarshal(body, &id); err != nil {
+		return 0, err
+	}
+	if err := c.guard(id, index); err != nil {
+		return 0, err
+	}
+	return c.set(id, string(body), count), nil
+}
+
+func (c *cluster) Drifted(_ context.Context, body json.RawMessage, count int) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var id string
+	if err := json.Unmarshal(body, &id); err != nil {
+		return false, err
+	}
+	return c.jobs[id].body != string(body) || c.jobs[id].Count != count, nil
+}
+
+func (c *cluster) Evaluate(context.Context, string, string) error { return nil }
+
+func (c *cluster) Purge(_ context.Context, _, id string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.jobs, id)
+	c.change()
+	return nil
+}
+
+// view is the same cluster as agent.Cluster and agent.Measure, whose methods
+// have other arguments.
+type view struct{ *cluster }
+
+func (v view) Synced() bool { return true }
+
+func (v view) Job(id string) scheduler.JobState {
+	j, _ := v.cluster.Job(context.Background(), "", id)
+	return j
+}
+
+func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var eps []wadi.Endpoint
+	if j := v.jobs[id]; j != nil {
+		for _, a := range j.allocs {
+			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Metrics: "127.0.0.1:1"})
+		}
+	}
+	return eps, v.changed
+}
+
+func (v view) Trouble(id string) (string, time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.cantRun[id], time.Time{}
+}
+
+func (v view) Changed() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changed
+}
+
+func (v view) SetSources([]agent.Source) {}
+
+func (v view) ReadyCount(id string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := 0
+	if j := v.jobs[id]; j != nil && v.cantRun[id] == "" {
+		for _, a := range j.allocs {
+			if time.Since(a.placed) >= startTime {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (v view) Averages(id string, _ wadi.Metric, stable, _ time.Duration) scheduler.Averages {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	l := v.load[id]
+	a := scheduler.Averages{Stable: l, Panic: l, Coverage: 1, End: time.Now()}
+	if l == 0 {
+		a.Idle = stable + time.Second
+	}
+	return a
+}
+
+func (v view) Confirm(context.Context, string) {}
+
+// As agent.Store.
+
+func (c *cluster) Watch(ctx context.Context, changed func([]string)) error {
+	c.mu.Lock()
+	c.watch = changed
+	names := slices.Collect(maps.Keys(c.stored))
+	c.mu.Unlock()
+	changed(names)
+	<-ctx.Done()
+	return nil
+}
+
+func (c *cluster) Load(_ context.Context, name string) (agent.Stored, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.stored[name]
+	if !ok {
+		return s, wadi.ErrNotFound
+	}
+	s.State.Revisions = maps.Clone(s.State.Revisions)
+	return s, nil
+}
+
+func (c *cluster) Revision(_ context.Context, service, id string) (wadi.Revision, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.stored[service].Revisions {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return wadi.Revision{}, wadi.ErrNotFound
+}
+
+func (c *cluster) edit(name string, f func(*agent.Stored)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.stored[name]
+	if !ok {
+		return wadi.ErrNotFound
+	}
+	f(&s)
+	c.stored[name] = s
+	return nil
+}
+
+func (c *cluster) PutRoute(_ context.Context, r wadi.Route) error {
+	return c.edit(r.Service, func(s *agent.Stored) { s.Route = r })
+}
+
+func (c *cluster) PutState(_ context.Context, name string, st wadi.State) error {
+	return c.edit(name, func(s *agent.Stored) { s.State = st })
+}
+
+func (c *cluster) PutStatus(_ context.Context, st wadi.Status) error {
+	return c.edit(st.Service, func(s *agent.Stored) { s.Status = st; c.statuses++ })
+}
+
+func (c *cluster) DeleteRevision(_ context.Context, name, id string) error {
+	return c.edit(name, func(s *agent.Stored) {
+		s.Revisions = slices.DeleteFunc(slices.Clone(s.Revisions), func(r wadi.Revision) bool { return r.ID == id })
+	})
+}
+
+func (c *cluster) Forget(_ context.Context, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.stored, name)
+	return nil
+}
+
+// layer is the cluster as agent.Network.
+type layer struct{ *cluster }
+
+func (l layer) Apply(_ context.Context, r wadi.Route) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.applied++
+	if l.foreign == "" {
+		l.layers[r.Service] = r
+	}
+	return nil
+}
+
+func (l layer) Remove(_ context.Context, name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.layers, name)
+	return nil
+}
+
+func (l layer) Programmed(_ context.Context, r wadi.Route) (bool, string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprint(l.layers[r.Service]) == fmt.Sprint(r), l.foreign, nil
+}
+
+var (
+	_ agent.Nomad   = (*cluster)(nil)
+	_ agent.Store   = (*cluster)(nil)
+	_ agent.Cluster = view{}
+	_ agent.Measure = view{}
+	_ agent.Network = layer{}
+)
+
+// leader is one term of controller and autoscaler.
+type leader struct {
+	*agent.Controller
+	scaler *agent.Autoscaler
+	events *agent.Events
+}
+
+// lead starts a term; the returned function ends it and waits.
+func lead(t *testing.T, c *cluster) (*leader, func()) {
+	t.Helper()
+	events, owned := &agent.Events{}, &agent.Owned{}
+	metrics := agent.NewMetrics(prometheus.NewRegistry())
+	ctl := &agent.Controller{
+		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Measure: view{c},
+		Agents: func() []agent.Source { return nil }, Events: events, Owned: owned,
+		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
+	}
+	a := agent.NewAutoscaler()
+	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
+	a.WayBack = func(context.Context, agent.Stored) (bool, string) { return true, "" }
+	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &agent.Decisions{}, events, owned, hclog.NewNullLogger(), metrics
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := ctl.Run(ctx); err != nil {
+			t.Errorf("controller: %v", err)
+		}
+	})
+	wg.Go(func() {
+		if err := a.Run(ctx); err != nil {
+			t.Errorf("autoscaler: %v", err)
+		}
+	})
+	return &leader{ctl, a, events}, func() { cancel(); wg.Wait() }
+}
+
+// submit stores a service with one more revision, as admission does.
+func (c *cluster) submit(name string) string {
+	c.mu.Lock()
+	s := c.stored[name]
+	n := len(s.Revisions) + 1
+	id := wadi.RevisionID(name, n)
+	s.Service = wadi.Service{
+		Name: name, Namespace: "default", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
+		Timeout:   wadi.Timeouts{Progress: wadi.Duration(time.Minute)},
+		Retention: wadi.Retention{Keep: 5},
+		Scale: wadi.Scaling{
+			Initial: 1, Activation: 1, Window: wadi.Duration(10 * time.Second), PanicWindowPercent: 10, PanicThresholdPercent: 200,
+			MaxUpRate: 1000, MaxDownRate: 2, Metric: wadi.Concurrency, Target: 10, Utilization: 1,
+		},
+	}
+	body, _ := json.Marshal(id)
+	s.Revisions = append(slices.Clone(s.Revisions), wadi.Revision{ID: id, Service: name, Number: n, Spec: s.Service, Job: body})
+	s.Latest, s.Generation = id, s.Generation+1
+	c.stored[name] = s
+	c.set(id, string(body), 0)
+	watch := c.watch
+	c.mu.Unlock()
+	if watch != nil {
+		watch([]string{name})
+	}
+	return id
+}
