@@ -1,0 +1,293 @@
+// Package activator holds requests while no instance can take them, wakes the
+// revision, picks an instance and forwards.
+//
+// It promises one wake per revision however many requests wait, first come
+// first served, that a place in the queue is free as soon as its client has
+// gone, and that nothing waits without a bound in number, in bytes and in time.
+// A revision without requests and without instances costs nothing.
+//
+// It refuses to decide anything about instances: how many there are is said by
+// the Waker and by whoever scales. It knows neither Nomad nor Consul nor
+// certificates, and it never reads a body while its request waits.
+package activator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// Endpoints tells where a revision's instances are.
+type Endpoints interface {
+	// Endpoints returns the instances placed now, and a channel that is closed
+	// at the next change of them. An instance that is missing counts as ended.
+	Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{})
+}
+
+// Waker brings a revision from zero.
+type Waker interface {
+	// Wake returns nil when it is done or not needed, because an instance is
+	// placed or coming. wadi.ErrUnplaceable, wrapped with a reason, ends the
+	// waiting; after other errors it is called again.
+	Wake(ctx context.Context, revision string) error
+}
+
+// Troubles tells what hinders a revision's instances from starting.
+type Troubles interface {
+	// Trouble returns the reason and since when it holds, or an empty reason.
+	Trouble(revision string) (reason string, since time.Time)
+}
+
+// Dialer connects to an instance's traffic path, by TCP or mTLS.
+type Dialer interface {
+	Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error)
+}
+
+// Config is what an Activator needs. The first six fields, Log and Registerer
+// are required.
+type Config struct {
+	Name string // The agent's name, the source of the statistics.
+	Boot string // Changes when the agent restarts.
+
+	Endpoints Endpoints
+	Waker     Waker
+	Troubles  Troubles
+	Dialer    Dialer
+
+	MaxWaiting      int           // Requests of the whole agent; default 10000.
+	MaxWaitingBytes int64         // What they hold in memory, estimated; default 256 MiB.
+	MaxWakes        float64       // Begun per second; default 20.
+	History         time.Duration // Of the statistics; default one hour.
+
+	Log        hclog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Activator is the core that gateway and mesh listener hand their requests to.
+// Requests that have to wait are only served while Run runs.
+type Activator struct {
+	cfg     Config
+	metrics *metrics
+	clock   *proxy.Clock
+	wakes   *wakes
+	room    room
+	probing atomic.Int64 // Probes under way, of all revisions.
+
+	revisions atomic.Pointer[map[string]*revision] // By ID; replaced whole.
+
+	active   atomic.Int64 // Requests inside.
+	draining atomic.Bool
+	idle     chan struct{} // Signals, while draining, that active became 0.
+
+	toStart chan struct{} // Signals that starts has something.
+	growth  chan struct{} // Signals that grown has something.
+
+	mu      sync.Mutex
+	stopped bool
+	starts  []*revision // Whose loops Run has to start.
+	grown   map[string]struct{}
+}
+
+// New checks cfg. It starts nothing; Run does.
+func New(cfg Config) (*Activator, error) {
+	switch {
+	case cfg.Name == "" || cfg.Boot == "":
+		return nil, errors.New("activator: name and boot are required")
+	case cfg.Endpoints == nil || cfg.Waker == nil || cfg.Troubles == nil || cfg.Dialer == nil:
+		return nil, errors.New("activator: endpoints, waker, troubles and dialer are required")
+	case cfg.Log == nil || cfg.Registerer == nil:
+		return nil, errors.New("activator: log and registerer are required")
+	}
+	cfg.MaxWaiting = cmp.Or(cfg.MaxWaiting, 10000)
+	cfg.MaxWaitingBytes = cmp.Or(cfg.MaxWaitingBytes, 256<<20)
+	cfg.MaxWakes = cmp.Or(cfg.MaxWakes, 20)
+	cfg.History = cmp.Or(cfg.History, time.Hour)
+	a := &Activator{
+		cfg:     cfg,
+		metrics: newMetrics(cfg.Registerer),
+		clock:   proxy.NewClock(),
+		wakes:   newWakes(cfg.MaxWakes),
+		room:    room{maxCount: int64(cfg.MaxWaiting), maxBytes: cfg.MaxWaitingBytes},
+		idle:    make(chan struct{}, 1),
+		toStart: make(chan struct{}, 1),
+		growth:  make(chan struct{}, 1),
+		grown:   make(map[string]struct{}),
+	}
+	a.revisions.Store(&map[string]*revision{})
+	return a, nil
+}
+
+// SetRoutes replaces what is served, keyed by service. Requests that wait for a
+// revision that is no longer in any route are refused; requests in flight finish.
+func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
+	a.mu.Lock()
+	old := *a.revisions.Load()
+	next := make(map[string]*revision)
+	for _, route := range routes {
+		for id, settings := range route.Revisions {
+			r := old[id]
+			if r == nil || r.service != route.Service || r.protocol != route.Protocol {
+				r = newRevision(a, id, route.Service, route.Protocol)
+			}
+			r.settings.Store(&settings)
+			next[id] = r
+		}
+	}
+	a.revisions.Store(&next)
+	a.mu.Unlock()
+
+	for id, r := range old {
+		if next[id] == r {
+			r.look() // Its bounds may have changed.
+			continue
+		}
+		r.retire()
+		if _, ok := routes[r.service]; !ok {
+			a.metrics.forget(r.service)
+		}
+	}
+}
+
+// Run serves those that wait until ctx ends, and returns when all that it
+// started has ended. Requests that still wait then are refused.
+func (a *Activator) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { a.wakes.run(ctx, a.wake) })
+	for {
+		select {
+		case <-a.toStart:
+			for _, r := range a.takeStarts(false) {
+				running.Go(func() { r.run(ctx) })
+			}
+		case <-ctx.Done():
+			for _, r := range a.takeStarts(true) {
+				r.stop()
+			}
+			return nil
+		}
+	}
+}
+
+// Drain takes no new requests and waits until those inside are answered or ctx
+// ends. Run has to go on meanwhile.
+func (a *Activator) Drain(ctx context.Context) error {
+	a.draining.Store(true)
+	for a.active.Load() > 0 {
+		select {
+		case <-a.idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Recorders returns the statistics of every revision that had a request here.
+func (a *Activator) Recorders() []*proxy.Recorder {
+	var all []*proxy.Recorder
+	for _, r := range *a.revisions.Load() {
+		if rec := r.recorder.Load(); rec != nil {
+			all = append(all, rec)
+		}
+	}
+	return all
+}
+
+// StatsHandler serves the statistics of all revisions, as lines of JSON.
+func (a *Activator) StatsHandler() http.Handler {
+	return proxy.StatsHandlerMany(a.clock, a.Recorders)
+}
+
+// Growth is signalled when a queue has grown; Grown says whose.
+func (a *Activator) Growth() <-chan struct{} { return a.growth }
+
+// Grown takes the revisions whose queues grew since the last call, sorted.
+func (a *Activator) Grown() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ids := make([]string, 0, len(a.grown))
+	for id := range a.grown {
+		ids = append(ids, id)
+	}
+	clear(a.grown)
+	slices.Sort(ids)
+	return ids
+}
+
+// grew marks r for Grown.
+func (a *Activator) grew(r *revision) {
+	a.mu.Lock()
+	a.grown[r.id] = struct{}{}
+	a.mu.Unlock()
+	signal(a.growth)
+}
+
+// start asks Run for r's loop. It reports false when Run has ended.
+func (a *Activator) start(r *revision) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return false
+	}
+	a.starts = append(a.starts, r)
+	signal(a.toStart)
+	return true
+}
+
+func (a *Activator) takeStarts(stop bool) []*revision {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rs := a.starts
+	a.starts = nil
+	a.stopped = a.stopped || stop
+	return rs
+}
+
+// enter counts a request in. It reports false while draining.
+func (a *Activator) enter() bool {
+	a.active.Add(1)
+	if a.draining.Load() {
+		a.leave()
+		return false
+	}
+	return true
+}
+
+func (a *Activator) leave() {
+	if a.active.Add(-1) == 0 && a.draining.Load() {
+		signal(a.idle)
+	}
+}
+
+// signal sends on c, which has room for one, unless a signal is pending.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// recorderOf returns r's statistics, made at its first request: they are large.
+func (a *Activator) recorderOf(r *revision) *proxy.Recorder {
+	if rec := r.recorder.Load(); rec != nil {
+		return rec
+	}
+	rec := a.clock.NewRecorder(a.cfg.Name, a.cfg.Boot, r.id, a.cfg.History)
+	if r.recorder.CompareAndSwap(nil, rec) {
+		return rec
+	}
+	return r.recorder.Load()
+}

@@ -1,0 +1,93 @@
+package activator
+
+import (
+	"io"
+	"net/http"
+	"sync"
+)
+
+// body lends a request's body to one attempt after another. A transport closes
+// the body of an attempt that failed, and may still be reading it; neither may
+// lose a byte for the next attempt.
+type body struct {
+	in io.Reader
+
+	reading sync.Mutex // Held while reading in.
+
+	mu       sync.Mutex
+	attempt  int  // The one that may read.
+	consumed bool // Some of it has gone to an attempt.
+	stash    []byte
+	err      error // Comes after stash.
+}
+
+// lend returns req with a body that can be closed without harm. It has none of
+// it to itself until the next call of lend.
+func (b *body) lend(req *http.Request) *http.Request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attempt++
+	out := *req
+	out.Body = &loan{b: b, attempt: b.attempt}
+	return &out
+}
+
+// whole reports whether no byte has gone to an attempt. It must not be running.
+func (b *body) whole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.consumed
+}
+
+// loan is the body as one attempt sees it.
+type loan struct {
+	b       *body
+	attempt int
+}
+
+func (l *loan) Read(p []byte) (int, error) {
+	b := l.b
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if n, err, ok := l.early(p); ok {
+		return n, err
+	}
+	n, err := b.in.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.attempt != l.attempt { // Closed meanwhile: keep it for the next one.
+		b.stash, b.err = append(b.stash, p[:n]...), err
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.consumed = b.consumed || n > 0
+	return n, err
+}
+
+// early answers from the stash, or to an attempt that is over.
+func (l *loan) early(p []byte) (n int, err error, ok bool) {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.attempt != l.attempt:
+		return 0, http.ErrBodyReadAfterClose, true
+	case len(b.stash) > 0:
+		n = copy(p, b.stash)
+		b.stash = b.stash[n:]
+		b.consumed = true
+		return n, nil, true
+	case b.err != nil:
+		return 0, b.err, true
+	}
+	return 0, nil, false
+}
+
+// Close ends the attempt's reading.
+func (l *loan) Close() error {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	if l.b.attempt == l.attempt {
+		l.b.attempt++
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package activator
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// How long is between two probes of one instance.
+const (
+	probeFast       = 5 * time.Millisecond
+	probeSlow       = 20 * time.Millisecond  // After a second.
+	probeSlower     = 250 * time.Millisecond // After five seconds.
+	probeSlowest    = time.Second            // After a minute.
+	probeMisdirect  = 2 * time.Second        // When somebody else answered.
+	probesAtOnce    = 8                      // Of the agent, before they are spaced out.
+	probeCrowded    = 100 * time.Millisecond
+	probeAttemptMin = 100 * time.Millisecond // Of dial and answer. Grows with the time probed,
+	probeAttemptMax = 2 * time.Second        // because a lost SYN must not cost a second.
+	spareFresh      = time.Second            // How old a kept connection may get.
+)
+
+// instance is one placed instance of a revision.
+type instance struct {
+	r        *revision
+	ep       wadi.Endpoint // As first seen; its address never changes.
+	placed   time.Time     // When it was first seen.
+	upstream *proxy.Upstream
+
+	// Guarded by the revision's mutex.
+	ready       bool
+	probing     bool
+	stopping    bool
+	gone        bool
+	turn        int // Counts how often it left rotation.
+	readyAt     time.Time
+	inFlight    int
+	cancelProbe context.CancelFunc
+
+	mu      sync.Mutex
+	spare   net.Conn // The verified connection of the probe, for the first request.
+	spareAt time.Time
+	known   net.Conn // The same, once it was taken: needs no greeting.
+}
+
+func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
+	i := &instance{r: r, ep: ep, placed: now}
+	h := http.Header{}
+	h.Set(wadi.HeaderService, r.service)
+	h.Set(wadi.HeaderRevision, r.id)
+	h.Set(wadi.HeaderInstance, ep.Instance)
+	h.Set(wadi.HeaderProxied, "1")
+	i.upstream = proxy.NewUpstream(proxy.UpstreamConfig{
+		Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: h,
+	})
+	return i
+}
+
+// dial hands out the probe's connection, or opens one.
+func (i *instance) dial(ctx context.Context) (net.Conn, error) {
+	if c := i.takeSpare(); c != nil {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
+	defer cancel()
+	return i.r.a.cfg.Dialer.Dial(ctx, i.ep)
+}
+
+// takeSpare returns the probe's connection, if there is one that is fresh.
+func (i *instance) takeSpare() net.Conn {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c := i.spare
+	i.spare = nil
+	if c == nil || time.Since(i.spareAt) > spareFresh {
+		closeConn(c)
+		return nil
+	}
+	i.known = c
+	return c
+}
+
+// closeConn closes c, which holds nothing that could be lost.
+func closeConn(c net.Conn) {
+	if c != nil {
+		_ = c.Close() // Says nothing that anybody needs.
+	}
+}
+
+// greet checks that the peer of a new connection is this instance. Where HTTP/2
+// is spoken a connection can't be asked in HTTP/1.1 first: one of its own is.
+func (i *instance) greet(ctx context.Context, c net.Conn) error {
+	i.mu.Lock()
+	known := i.known == c
+	if known {
+		i.known = nil
+	}
+	i.mu.Unlock()
+	if known {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
+	defer cancel()
+	var p *probeConn
+	if i.r.protocol == wadi.HTTP1 || i.r.protocol == "" {
+		p = newProbeConn(c)
+	} else {
+		c, err := i.r.a.cfg.Dialer.Dial(ctx, i.ep)
+		if err != nil {
+			return err
+		}
+		defer closeConn(c)
+		p = newProbeConn(c)
+	}
+	v, err := p.ask(ctx, i.r.service, i.ep)
+	if v != isReady && err == nil {
+		err = errors.New("the instance is not ready")
+	}
+	return err
+}
+
+// close closes the connections that are not in use. Nothing is in flight.
+func (i *instance) close() {
+	i.mu.Lock()
+	c := i.spare
+	i.spare = nil
+	i.mu.Unlock()
+	closeConn(c)
+	i.upstream.Close()
+}
+
+// stopProbe says how to end the probe that is about to start.
+func (i *instance) stopProbe(cancel context.CancelFunc) {
+	i.r.mu.Lock()
+	defer i.r.mu.Unlock()
+	i.cancelProbe = cancel
+	if i.stopping || i.gone {
+		cancel()
+	}
+}
+
+// probe asks the instance on the traffic path until it is ready, gone, or
+// nobody is interested.
+func (i *instance) probe(ctx context.Context) {
+	i.r.a.probing.Add(1)
+	defer i.r.a.probing.Add(-1)
+	var p *probeConn // Kept while the peer keeps it open.
+	defer func() {
+		if p != nil {
+			closeConn(p.conn)
+		}
+	}()
+	started := time.Now()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for misdirected := false; ; {
+		var v verdict
+		var err error
+		p, v, err = i.attempt(ctx, p, time.Since(started))
+		if v == isReady {
+			if i.r.admit(i, p) {
+				p = nil
+			}
+			return
+		}
+		if v == isOther && !misdirected {
+			misdirected = true
+			i.r.a.cfg.Log.Warn("somebody else answers at an instance's address", "revision", i.r.id, "instance", i.ep.Instance, "address", i.ep.Addr, "error", err)
+		}
+		if !i.r.probeOn(i, time.Now()) {
+			return
+		}
+		timer.Reset(i.pause(v, time.Since(started)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			i.r.probeOff(i)
+			return
+		}
+	}
+}
+
+// attempt asks once, over p if it still is open. It returns the connection if it
+// can be used again.
+func (i *instance) attempt(ctx context.Context, p *probeConn, elapsed time.Duration) (*probeConn, verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(max(elapsed, probeAttemptMin), probeAttemptMax))
+	defer cancel()
+	if p == nil {
+		c, err := i.r.a.cfg.Dialer.Dial(ctx, i.ep)
+		if err != nil {
+			return nil, isAway, err
+		}
+		p = newProbeConn(c)
+	}
+	v, err := p.ask(ctx, i.r.service, i.ep)
+	if !p.open {
+		closeConn(p.conn)
+		if v == isReady {
+			return nil, v, nil // Ready, but it wants new connections.
+		}
+		p = nil
+	}
+	return p, v, err
+}
+
+// pause is how long to wait before the next attempt.
+func (i *instance) pause(v verdict, elapsed time.Duration) time.Duration {
+	switch {
+	case v == isOther:
+		return probeMisdirect
+	case elapsed > time.Minute:
+		return probeSlowest
+	case elapsed > 5*time.Second:
+		return probeSlower
+	}
+	d := probeFast
+	if elapsed > time.Second {
+		d = probeSlow
+	}
+	crowd := time.Duration(i.r.a.probing.Load())
+	return max(d, min(probeFast*crowd/probesAtOnce, probeCrowded))
+}
+
+// admit takes i into rotation, and keeps p for the first request if it can. It
+// reports whether p is taken over.
+func (r *revision) admit(i *instance, p *probeConn) bool {
+	now := time.Now()
+	r.mu.Lock()
+	i.probing = false
+	i.cancelProbe = nil
+	if i.gone || i.stopping {
+		r.mu.Unlock()
+		return false
+	}
+	i.ready, i.readyAt = true, now
+	r.ready = append(r.ready, i)
+	if w := r.waiting.head; w != nil && len(r.ready) == 1 {
+		r.a.metrics.coldStart.Observe(now.Sub(w.arrived).Seconds())
+	}
+	r.cold.since = time.Time{}
+	r.cold.failures = 0
+	// Without a request at hand the connection would only grow old.
+	keep := p != nil && r.waiting.n > 0 && (r.protocol == wadi.HTTP1 || r.protocol == "")
+	if keep {
+		i.mu.Lock()
+		i.spare, i.spareAt = p.conn, now
+		i.mu.Unlock()
+	}
+	r.serveWaiting(now)
+	r.mu.Unlock()
+	r.look()
+	return keep
+}
+
+// probeOn reports whether i is to be probed further, and notes it if not.
+func (r *revision) probeOn(i *instance, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !i.gone && !i.stopping && r.closed == nil && r.wantsProbes(now) {
+		return true
+	}
+	i.probing = false
+	i.cancelProbe = nil
+	r.paused = true
+	return false
+}
+
+// probeOff notes that i is not probed any more.
+func (r *revision) probeOff(i *instance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i.probing = false
+	i.cancelProbe = nil
+}

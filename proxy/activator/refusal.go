@@ -1,0 +1,109 @@
+package activator
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// HeaderError names, in an answer that Wadi gives itself, why. An app's own
+// answers never carry it.
+const HeaderError = "Wadi-Error"
+
+// Codes of refusals, the values of HeaderError.
+const (
+	CodeNoHost         = "unknown_host"
+	CodeNoTarget       = "no_target"
+	CodeNoRevision     = "unknown_revision"
+	CodeFailed         = "revision_failed"
+	CodeQueueFull      = "queue_full"
+	CodeQueueTimeout   = "queue_timeout"
+	CodeRequestTimeout = "request_timeout"
+	CodeUnplaceable    = "unplaceable"
+	CodeQuiet          = "at_zero"
+	CodeUpstream       = "instance_failed"
+	CodeClientGone     = "client_gone"
+	CodeShutdown       = "shutting_down"
+)
+
+// slowBody is how long what remains of a body may take after its answer.
+const slowBody = 5 * time.Second
+
+// statusClientGone is logged and counted for a client that went away. Nobody reads it.
+const statusClientGone = 499
+
+// Refusal is an answer that Wadi gives itself.
+type Refusal struct {
+	Status     int
+	Code       string        // For programs; one of the codes above.
+	Message    string        // For people; one line.
+	RetryAfter time.Duration // Rounded up to seconds; 0 leaves the header out.
+}
+
+// Error makes a Refusal an error.
+func (f Refusal) Error() string { return f.Message }
+
+// Refuse answers with f: as text, or as JSON to those who prefer it.
+func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
+	h := w.Header()
+	body := []byte(f.Message + "\n")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	if prefersJSON(r.Header.Values("Accept")) {
+		h.Set("Content-Type", "application/json")
+		body, _ = json.Marshal(map[string]string{"error": f.Message}) // A map of strings always marshals.
+		body = append(body, '\n')
+	}
+	h.Set(HeaderError, f.Code)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+	}
+	LetGo(w, r)
+	w.WriteHeader(f.Status)
+	_, _ = w.Write(body) // The client may have gone; there is nobody to tell.
+}
+
+// LetGo makes sure that a body that nobody reads, and that may be slow to come,
+// neither holds up the answer nor the connection: net/http would read it first.
+func LetGo(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
+		return
+	}
+	c := http.NewResponseController(w)
+	_ = c.EnableFullDuplex()                        // A recorder in a test can't; nothing is lost.
+	_ = c.SetReadDeadline(time.Now().Add(slowBody)) // net/http lifts it before the next request.
+}
+
+// prefersJSON reports whether accept ranks application/json above plain text.
+// A wildcard counts as a liking for text.
+func prefersJSON(accept []string) bool {
+	js, text := -1.0, 0.0
+	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		kind, params, _ := strings.Cut(part, ";")
+		q := quality(params)
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case "application/json":
+			js = max(js, q)
+		case "text/plain", "text/*", "text/html":
+			text = max(text, q)
+		}
+	}
+	return js > 0 && js > text
+}
+
+// quality reads the q parameter of one part of an Accept header; 1 if there is none.
+func quality(params string) float64 {
+	for p := range strings.SplitSeq(params, ";") {
+		k, v, ok := strings.Cut(strings.TrimSpace(p), "=")
+		if !ok || !strings.EqualFold(k, "q") {
+			continue
+		}
+		if q, err := strconv.ParseFloat(v, 64); err == nil {
+			return q
+		}
+	}
+	return 1
+}

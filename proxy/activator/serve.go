@@ -1,0 +1,236 @@
+package activator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// slowAnswer is how long the answer to a request that ran out of time may take
+// to reach its client.
+const slowAnswer = 5 * time.Second
+
+// MeshHandler serves requests of mesh callers. Their own Envoys name service and
+// revision in headers, set by the leg of the splitter that they took. Whether the
+// caller may call the service is for the handler around it to decide.
+func (a *Activator) MeshHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		service, revision := r.Header.Get(wadi.HeaderService), r.Header.Get(wadi.HeaderRevision)
+		if service == "" || revision == "" {
+			a.refuse(w, r, Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
+				Message: "the request names no service and revision: call a service by its own name, not the activator"})
+			return
+		}
+		a.ServeRevision(w, r, service, revision)
+	})
+}
+
+// ServeRevision answers r by an instance of revision, which it waits for and
+// wakes if there is none. It strips Wadi's internal headers from r.
+func (a *Activator) ServeRevision(w http.ResponseWriter, r *http.Request, service, revision string) {
+	proxy.StripInternal(r.Header)
+	rev := (*a.revisions.Load())[revision]
+	if rev == nil || rev.service != service {
+		a.refuse(w, r, Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
+			Message: fmt.Sprintf("no revision %q of service %q is served here", revision, service)})
+		return
+	}
+	if !a.enter() {
+		a.refuse(w, r, shuttingDown())
+		return
+	}
+	defer a.leave()
+	out := &response{ResponseWriter: w}
+	defer func() { a.metrics.requests.WithLabelValues(service, out.class()).Inc() }()
+	q := request{a: a, rev: rev, set: rev.settings.Load(), arrived: time.Now()}
+	q.quiet = slices.Contains(q.set.Queue.Quiet, r.URL.Path)
+	if q.set.Failed != "" {
+		a.refuse(out, r, Refusal{Status: http.StatusServiceUnavailable, Code: CodeFailed,
+			Message: fmt.Sprintf("revision %s has failed: %s", rev.id, q.set.Failed)})
+		return
+	}
+	if !q.quiet {
+		defer a.recorderOf(rev).Begin(false)()
+	}
+	q.serve(out, r)
+	LetGo(w, r)
+}
+
+// refuse answers with f and counts it.
+func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
+	a.metrics.refusals.WithLabelValues(f.Code).Inc()
+	Refuse(w, r, f)
+}
+
+// request is one request on its way through.
+type request struct {
+	a       *Activator
+	rev     *revision
+	set     *wadi.RouteRevision
+	arrived time.Time
+	quiet   bool
+}
+
+// serve forwards r, and once more to another instance where that does no harm.
+func (q *request) serve(w *response, r *http.Request) {
+	b := &body{in: r.Body}
+	for again := false; ; again = true {
+		g, err := q.acquire(r, again)
+		if err != nil {
+			q.a.refuse(w, r, q.refusal(r, err))
+			return
+		}
+		err = q.forward(w, r, b, g)
+		if err == nil {
+			return
+		}
+		var failed *proxy.ForwardError
+		errors.As(err, &failed)
+		if failed == nil || again || !failed.Retryable(r) || !b.whole() {
+			f := q.refusal(r, err)
+			if f.Code == CodeRequestTimeout && r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close") // Its deadlines are used up.
+			}
+			q.a.refuse(w, r, f)
+			return
+		}
+		q.a.metrics.retries.Inc()
+	}
+}
+
+// acquire returns an instance for r, at once or after waiting for one.
+func (q *request) acquire(r *http.Request, again bool) (grant, error) {
+	if g, ok := q.rev.take(q.arrived, q.quiet); ok {
+		return g, nil
+	}
+	size := footprint(r)
+	if !q.a.room.take(size) {
+		return grant{}, full("as many requests wait as may in this agent")
+	}
+	defer q.a.room.give(size)
+	q.a.metrics.waiting.Inc()
+	defer q.a.metrics.waiting.Dec()
+	return q.rev.wait(r.Context(), q.waiter(r), again)
+}
+
+// waiter is q's place in the queue.
+func (q *request) waiter(r *http.Request) *waiter {
+	w := &waiter{quiet: q.quiet, arrived: q.arrived, conn: watched(r), done: make(chan struct{})}
+	timeout := q.set.Queue.Timeout.D()
+	w.deadline = time.Now().Add(timeout)
+	w.late = Refusal{Status: http.StatusGatewayTimeout, Code: CodeQueueTimeout,
+		Message: fmt.Sprintf("%v: waited %s for %s", wadi.ErrQueueTimeout, timeout, q.rev.id)}
+	if end := q.deadline(); !end.IsZero() && end.Before(w.deadline) {
+		w.deadline, w.late = end, q.tooLong()
+	}
+	return w
+}
+
+// deadline is when the whole request must be over; zero is never.
+func (q *request) deadline() time.Time {
+	if t := q.set.Timeout.Request.D(); t > 0 {
+		return q.arrived.Add(t)
+	}
+	return time.Time{}
+}
+
+func (q *request) tooLong() Refusal {
+	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeRequestTimeout,
+		Message: fmt.Sprintf("the request took longer than %s", q.set.Timeout.Request)}
+}
+
+// forward sends r to the granted instance, which it gives back.
+func (q *request) forward(w *response, r *http.Request, b *body, g grant) error {
+	q.a.metrics.inFlight.Inc()
+	defer q.a.metrics.inFlight.Dec()
+	defer q.rev.release(g.instance)
+	ctx := r.Context()
+	if end := q.deadline(); !end.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+		defer unblock(ctx, w)()
+	}
+	w.cold(g.timing)
+	out := r.WithContext(ctx)
+	if r.Body != nil && r.Body != http.NoBody {
+		out = b.lend(out)
+	}
+	err := g.instance.upstream.Forward(w, out)
+	if err == nil {
+		return nil
+	}
+	var failed *proxy.ForwardError
+	switch {
+	case errors.As(err, &failed) && failed.Answered:
+		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
+	case r.Context().Err() != nil:
+		return r.Context().Err()
+	case ctx.Err() != nil:
+		return q.tooLong()
+	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:
+		// With a part of the body sent it may as well have been the client's fault.
+		q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", g.instance.ep.Instance, "error", err)
+		q.rev.fail(g)
+	}
+	return err
+}
+
+// unblock makes reads and writes of the client's connection fail soon after ctx
+// ran out of time; a slow client would hold the request else. The function it
+// returns ends that.
+func unblock(ctx context.Context, w http.ResponseWriter) (end func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return
+		}
+		c := http.NewResponseController(w)
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // Not every connection can; then only the client ends it.
+		_ = c.SetWriteDeadline(time.Now().Add(slowAnswer))
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
+}
+
+// refusal is the answer for err.
+func (q *request) refusal(r *http.Request, err error) Refusal {
+	var f Refusal
+	var failed *proxy.ForwardError
+	switch {
+	case errors.As(err, &f):
+		return f
+	case r.Context().Err() != nil:
+		return clientGone()
+	case errors.As(err, &failed) && (failed.Refused || failed.Misdirected):
+		return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "no instance took the request: " + failed.Err.Error()}
+	}
+	return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "the instance failed while it had the request"}
+}
+
+func full(format string, args ...any) Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeQueueFull, RetryAfter: time.Second,
+		Message: wadi.ErrQueueFull.Error() + ": " + fmt.Sprintf(format, args...)}
+}
+
+func shuttingDown() Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeShutdown, RetryAfter: time.Second, Message: "this agent is stopping"}
+}
+
+func clientGone() Refusal {
+	return Refusal{Status: statusClientGone, Code: CodeClientGone, Message: "the client has gone"}
+}
+
+func atZero() Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeQuiet, Message: "no instance runs, and this path does not wake one"}
+}

@@ -1,0 +1,140 @@
+// Package gateway is where HTTP from outside the mesh comes in: by its Host a
+// request finds its service, by weight a revision, and the activator does the rest.
+//
+// It promises that what an untrusted peer claims about itself, in forwarding
+// headers or in Wadi's own, never reaches an app. It answers for no path of its
+// own: all paths belong to the services.
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/activator"
+)
+
+// Activator answers a request by a revision's instance.
+type Activator interface {
+	ServeRevision(w http.ResponseWriter, r *http.Request, service, revision string)
+}
+
+var _ Activator = (*activator.Activator)(nil)
+
+// Config is what a Gateway needs.
+type Config struct {
+	Domain     string // Services are <name>.<Domain>.
+	Activator  Activator
+	Registerer prometheus.Registerer
+
+	// TrustedProxies may say on whose behalf they ask; their X-Forwarded headers
+	// are kept and added to.
+	TrustedProxies []netip.Prefix
+}
+
+// Gateway is an http.Handler. Until SetTable is called it knows no host.
+type Gateway struct {
+	cfg      Config
+	table    atomic.Pointer[Table]
+	requests *prometheus.CounterVec // By result: routed, or the code of the refusal.
+}
+
+// New checks cfg.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.Domain == "" || cfg.Activator == nil || cfg.Registerer == nil {
+		return nil, errors.New("gateway: domain, activator and registerer are required")
+	}
+	g := &Gateway{cfg: cfg, requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_gateway_requests_total", Help: "Requests from outside the mesh: routed, or why not.",
+	}, []string{"result"})}
+	if err := cfg.Registerer.Register(g.requests); err != nil {
+		return nil, fmt.Errorf("gateway: register metrics: %w", err)
+	}
+	g.table.Store(&Table{})
+	return g, nil
+}
+
+// SetTable replaces what is served.
+func (g *Gateway) SetTable(t *Table) { g.table.Store(t) }
+
+// SetRoutes builds the table for routes, keyed by service, and serves by it.
+func (g *Gateway) SetRoutes(routes map[string]wadi.Route) []Conflict {
+	t, conflicts := BuildTable(routes, g.cfg.Domain)
+	g.SetTable(t)
+	return conflicts
+}
+
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	row := g.table.Load().lookup(r.Host)
+	if row == nil {
+		g.refuse(w, r, activator.Refusal{Status: http.StatusNotFound, Code: activator.CodeNoHost,
+			Message: "no service answers for host " + shown(r.Host)})
+		return
+	}
+	revision, ok := row.pick()
+	if !ok {
+		g.refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: activator.CodeNoTarget,
+			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet, or it is being deleted", row.service)})
+		return
+	}
+	proxy.StripInternal(r.Header)
+	g.forwarded(r)
+	g.requests.WithLabelValues("routed").Inc()
+	g.cfg.Activator.ServeRevision(w, r, row.service, revision)
+}
+
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, f activator.Refusal) {
+	g.requests.WithLabelValues(f.Code).Inc()
+	activator.Refuse(w, r, f)
+}
+
+// forwarded tells the app on whose behalf the request comes. Only a trusted peer
+// is believed what it says about that.
+func (g *Gateway) forwarded(r *http.Request) {
+	peer, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		peer = r.RemoteAddr
+	}
+	h := r.Header
+	if !g.trusts(peer) {
+		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-Ip"} {
+			h.Del(name)
+		}
+	}
+	h.Set("X-Forwarded-For", strings.Join(append(h.Values("X-Forwarded-For"), peer), ", "))
+	if h.Get("X-Forwarded-Proto") == "" {
+		scheme := "http"
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		h.Set("X-Forwarded-Proto", scheme)
+	}
+	if h.Get("X-Forwarded-Host") == "" {
+		h.Set("X-Forwarded-Host", r.Host)
+	}
+}
+
+func (g *Gateway) trusts(peer string) bool {
+	if len(g.cfg.TrustedProxies) == 0 {
+		return false
+	}
+	ip, err := netip.ParseAddr(peer)
+	if err != nil {
+		return false
+	}
+	ip = ip.Unmap().WithZone("")
+	for _, p := range g.cfg.TrustedProxies {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}

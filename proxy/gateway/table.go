@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Table says which service answers for a host. It never changes.
+type Table struct {
+	rows map[string]*row // By host, in lower case.
+}
+
+// row is one service as the gateway serves it.
+type row struct {
+	service string
+	targets []wadi.RouteTarget
+	total   int // Sum of the targets' weights.
+}
+
+// Conflict is a host that two services claim. The one that has it keeps it.
+type Conflict struct {
+	Host    string
+	Service string // Goes without it.
+	Holder  string
+}
+
+func (c Conflict) String() string {
+	return fmt.Sprintf("host %s of service %s belongs to service %s", c.Host, c.Service, c.Holder)
+}
+
+// BuildTable makes the table of the public services in routes, keyed by service.
+// A service's own name below domain comes before other services' custom domains;
+// among those the service whose name sorts first wins.
+func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict) {
+	t := &Table{rows: make(map[string]*row, len(routes))}
+	var conflicts []Conflict
+	claim := func(host string, r *row) {
+		host = normalize(host)
+		if holder := t.rows[host]; holder == nil {
+			t.rows[host] = r
+		} else if holder != r {
+			conflicts = append(conflicts, Conflict{Host: host, Service: r.service, Holder: holder.service})
+		}
+	}
+	public := make(map[string]*row)
+	names := slices.Sorted(maps.Keys(routes))
+	for _, name := range names {
+		if route := routes[name]; route.Visibility != wadi.MeshOnly {
+			public[name] = newRow(route)
+			claim(route.Service+"."+domain, public[name])
+		}
+	}
+	for _, name := range names {
+		if r := public[name]; r != nil {
+			for _, d := range routes[name].Domains {
+				claim(d, r)
+			}
+		}
+	}
+	return t, conflicts
+}
+
+func newRow(route wadi.Route) *row {
+	r := &row{service: route.Service}
+	for _, t := range route.Targets {
+		if t.Weight > 0 { // One without weight is for its tag alone.
+			r.targets = append(r.targets, t)
+			r.total += t.Weight
+		}
+	}
+	return r
+}
+
+// Services counts the hosts of t.
+func (t *Table) Services() int { return len(t.rows) }
+
+// lookup finds the service for a request's Host.
+func (t *Table) lookup(host string) *row { return t.rows[normalize(host)] }
+
+// pick chooses a revision by weight; none if there is no target.
+func (r *row) pick() (revision string, ok bool) {
+	if r.total == 0 {
+		return "", false
+	}
+	n := 0
+	if len(r.targets) > 1 {
+		n = rand.IntN(r.total)
+	}
+	for _, t := range r.targets {
+		if n -= t.Weight; n < 0 {
+			return t.Revision, true
+		}
+	}
+	return "", false
+}
+
+// normalize brings a Host to the form of the table's keys: without port, without
+// the dot of the root, in lower case.
+func normalize(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// shown is host as an answer may repeat it.
+func shown(host string) string {
+	const longest = 253 // Of a DNS name.
+	host = cmp.Or(host, "(none)")
+	return fmt.Sprintf("%q", host[:min(len(host), longest)])
+}
