@@ -1,0 +1,225 @@
+// Package mesh is Wadi's way into the Consul service mesh: leaf certificates,
+// roots, and the TLS that is made of them.
+//
+// It promises that a connection is only made with, or taken from, a peer whose
+// certificate the mesh's present roots vouch for, resumed sessions included, and
+// that rotation drops no connection. It refuses to decide who may call whom: that
+// is for intentions, which others evaluate with what PeerID says.
+package mesh
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Source keeps the leaf certificates of our own services and the mesh's roots.
+// Set its fields before Run; its methods may be called by anybody at any time.
+type Source struct {
+	API *api.Client
+	Log hclog.Logger
+
+	// Services are those whose leaves we hold. The first is who we are when we
+	// dial. Empty is the activator alone.
+	Services []string
+
+	once     sync.Once
+	ready    chan struct{}
+	sessions tls.ClientSessionCache
+	now      atomic.Pointer[material]
+
+	mu sync.Mutex // Held while the next material is made.
+}
+
+// material is what handshakes are made of. It never changes.
+type material struct {
+	bundle *x509bundle.Bundle
+	leaves map[string]*leaf // By service.
+}
+
+// leaf is a service's certificate.
+type leaf struct {
+	id   spiffeid.ID
+	dc   string
+	cert *tls.Certificate
+}
+
+// sessionsKept bounds the memory of TLS sessions for resumption: one for each
+// instance that was dialled lately.
+const sessionsKept = 2048
+
+func (s *Source) init() {
+	s.once.Do(func() {
+		s.ready = make(chan struct{})
+		s.sessions = tls.NewLRUClientSessionCache(sessionsKept)
+		s.now.Store(&material{})
+		if s.Log == nil {
+			s.Log = hclog.NewNullLogger()
+		}
+		if len(s.Services) == 0 {
+			s.Services = []string{wadi.ServiceActivator}
+		}
+	})
+}
+
+// Ready is closed once there are roots and all leaves.
+func (s *Source) Ready() <-chan struct{} {
+	s.init()
+	return s.ready
+}
+
+// Run keeps roots and leaves up to date until ctx ends. While Consul is away the
+// last ones stay in use.
+func (s *Source) Run(ctx context.Context) error {
+	s.init()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.watch(ctx, "roots", s.fetchRoots) })
+	for _, name := range s.Services {
+		g.Go(func() error {
+			return s.watch(ctx, "leaf of "+name, func(q *api.QueryOptions) (uint64, error) { return s.fetchLeaf(name, q) })
+		})
+	}
+	return g.Wait()
+}
+
+// watch runs one blocking query for ever. After a restart of Consul's agent the
+// index may be lower, or the same with another answer, so every answer is taken
+// as new.
+func (s *Source) watch(ctx context.Context, what string, fetch func(*api.QueryOptions) (uint64, error)) error {
+	// An agent that answers at once every time must not keep us busy.
+	pace := rate.NewLimiter(rate.Every(time.Second), 5)
+	var index uint64
+	away := false
+	for pace.Wait(ctx) == nil {
+		q := (&api.QueryOptions{WaitIndex: index, WaitTime: 5 * time.Minute}).WithContext(ctx)
+		next, err := fetch(q)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			if !away {
+				s.Log.Warn("mesh certificates are not to be had", "what", what, "error", err)
+			}
+			away, index = true, 0
+			continue
+		case next < index:
+			index = 0
+		default:
+			index = max(next, 1) // Index 0 would not block.
+		}
+		if away {
+			s.Log.Info("mesh certificates are to be had again", "what", what)
+			away = false
+		}
+	}
+	return nil
+}
+
+func (s *Source) fetchRoots(q *api.QueryOptions) (uint64, error) {
+	list, meta, err := s.API.Connect().CARoots(q)
+	if err != nil {
+		return 0, fmt.Errorf("read mesh roots: %w", err)
+	}
+	b, err := parseRoots(list)
+	if err != nil {
+		return 0, err
+	}
+	s.update(func(m *material) { m.bundle = b })
+	return meta.LastIndex, nil
+}
+
+func (s *Source) fetchLeaf(service string, q *api.QueryOptions) (uint64, error) {
+	got, meta, err := s.API.Agent().ConnectCALeaf(service, q)
+	if err != nil {
+		return 0, fmt.Errorf("read leaf of %s: %w", service, err)
+	}
+	l, err := parseLeaf(service, got)
+	if err != nil {
+		return 0, err
+	}
+	s.update(func(m *material) {
+		if old := m.leaves[service]; old != nil && !slices.Equal(old.cert.Certificate[0], l.cert.Certificate[0]) {
+			s.Log.Info("mesh certificate rotated", "service", service, "until", l.cert.Leaf.NotAfter)
+		}
+		m.leaves[service] = l
+	})
+	return meta.LastIndex, nil
+}
+
+// update swaps in a changed copy of the material.
+func (s *Source) update(change func(*material)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.now.Load()
+	m := &material{bundle: old.bundle, leaves: make(map[string]*leaf, len(s.Services))}
+	for k, v := range old.leaves {
+		m.leaves[k] = v
+	}
+	change(m)
+	s.now.Store(m)
+	if m.bundle == nil || len(m.leaves) < len(s.Services) {
+		return
+	}
+	select {
+	case <-s.ready:
+	default:
+		close(s.ready)
+	}
+}
+
+// parseRoots makes a bundle of all roots, the retired ones included: leaves
+// that they vouch for are in use until they are renewed.
+func parseRoots(list *api.CARootList) (*x509bundle.Bundle, error) {
+	td, err := spiffeid.TrustDomainFromString(list.TrustDomain)
+	if err != nil {
+		return nil, fmt.Errorf("parse mesh roots: %w", err)
+	}
+	b := x509bundle.New(td)
+	for _, r := range list.Roots {
+		one, err := x509bundle.Parse(td, []byte(r.RootCertPEM))
+		if err != nil {
+			return nil, fmt.Errorf("parse mesh root %s: %w", r.ID, err)
+		}
+		for _, c := range one.X509Authorities() {
+			b.AddX509Authority(c)
+		}
+	}
+	if b.Empty() {
+		return nil, errors.New("parse mesh roots: there is none")
+	}
+	return b, nil
+}
+
+func parseLeaf(service string, got *api.LeafCert) (*leaf, error) {
+	svid, err := x509svid.Parse([]byte(got.CertPEM), []byte(got.PrivateKeyPEM))
+	if err != nil {
+		return nil, fmt.Errorf("parse leaf of %s: %w", service, err)
+	}
+	dc, name, err := splitID(svid.ID)
+	if err != nil {
+		return nil, fmt.Errorf("parse leaf of %s: %w", service, err)
+	}
+	if name != service {
+		return nil, fmt.Errorf("parse leaf of %s: it is of %s", service, svid.ID)
+	}
+	cert := &tls.Certificate{PrivateKey: svid.PrivateKey, Leaf: svid.Certificates[0]}
+	for _, c := range svid.Certificates {
+		cert.Certificate = append(cert.Certificate, c.Raw)
+	}
+	return &leaf{id: svid.ID, dc: dc, cert: cert}, nil
+}

@@ -1,0 +1,154 @@
+package mesh
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/wadi-run/wadi"
+)
+
+// errNotReady: no roots or no leaf yet.
+var errNotReady = fmt.Errorf("%w: no mesh certificates yet", wadi.ErrUnavailable)
+
+// ServerConfig is TLS for our mesh listener. A client must present a certificate
+// of the mesh; what it may do is the caller's to judge by PeerID. The leaf that is
+// presented is the one of the service that the first label of the client's SNI
+// names, else the first of Services.
+func (s *Source) ServerConfig() *tls.Config {
+	s.init()
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		// The chain is verified in VerifyConnection: unlike VerifyPeerCertificate
+		// it is called for resumed sessions as well, whose roots may be gone.
+		ClientAuth: tls.RequireAnyClientCert,
+		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			label, _, _ := strings.Cut(h.ServerName, ".")
+			m := s.now.Load()
+			l := m.leaves[label]
+			if l == nil {
+				l = m.leaves[s.Services[0]]
+			}
+			if l == nil {
+				return nil, errNotReady
+			}
+			return l.cert, nil
+		},
+		VerifyConnection: s.verify(tlsconfig.AuthorizeAny()),
+	}
+}
+
+// ClientConfig is TLS toward an instance of a service: its SNI in the mesh, our
+// first leaf, and a peer that must be that service in our datacenter. protos are
+// offered in the handshake; none is http/1.1, what an Envoy in front of an HTTP/1
+// app speaks.
+func (s *Source) ClientConfig(service string, protos ...string) (*tls.Config, error) {
+	s.init()
+	me := s.now.Load().leaves[s.Services[0]]
+	if me == nil {
+		return nil, errNotReady
+	}
+	td := me.id.TrustDomain()
+	want, err := spiffeid.FromSegments(td, "ns", "default", "dc", me.dc, "svc", service)
+	if err != nil {
+		return nil, fmt.Errorf("mesh identity of %s: %w", service, err)
+	}
+	if len(protos) == 0 {
+		protos = []string{"http/1.1"}
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: fmt.Sprintf("%s.default.%s.internal.%s", service, me.dc, td.Name()),
+		NextProtos: protos,
+		// The mesh's certificates name services, not hosts: VerifyConnection
+		// checks the chain and the name in Go's place.
+		InsecureSkipVerify: true,
+		VerifyConnection:   s.verify(tlsconfig.AuthorizeID(want)),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			l := s.now.Load().leaves[s.Services[0]]
+			if l == nil {
+				return nil, errNotReady
+			}
+			return l.cert, nil
+		},
+		ClientSessionCache: s.sessions,
+	}, nil
+}
+
+// Dial connects to an instance of a service by mTLS.
+func (s *Source) Dial(ctx context.Context, addr, service string) (net.Conn, error) {
+	cfg, err := s.ClientConfig(service)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s at %s: %w", service, addr, err)
+	}
+	// Each instance has its own session keys, though all share one SNI.
+	cfg.ClientSessionCache = byAddress{addr, s.sessions}
+	d := tls.Dialer{Config: cfg}
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s at %s: %w", service, addr, err)
+	}
+	return c, nil
+}
+
+// byAddress keeps the sessions of different instances apart.
+type byAddress struct {
+	addr string
+	tls.ClientSessionCache
+}
+
+// Get implements tls.ClientSessionCache.
+func (c byAddress) Get(key string) (*tls.ClientSessionState, bool) {
+	return c.ClientSessionCache.Get(c.addr + "/" + key)
+}
+
+// Put implements tls.ClientSessionCache.
+func (c byAddress) Put(key string, s *tls.ClientSessionState) {
+	c.ClientSessionCache.Put(c.addr+"/"+key, s)
+}
+
+// verify checks a peer against the roots of the moment.
+func (s *Source) verify(authorize tlsconfig.Authorizer) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		b := s.now.Load().bundle
+		if b == nil {
+			return errNotReady
+		}
+		id, chains, err := x509svid.Verify(state.PeerCertificates, b)
+		if err != nil {
+			return err
+		}
+		return authorize(id, chains)
+	}
+}
+
+// PeerID names the service that a peer is, by its certificate. The connection
+// must have been made with a Source's configuration, which verified it.
+func PeerID(state tls.ConnectionState) (service string, err error) {
+	if len(state.PeerCertificates) == 0 {
+		return "", errors.New("peer has no certificate")
+	}
+	id, err := x509svid.IDFromCert(state.PeerCertificates[0])
+	if err != nil {
+		return "", fmt.Errorf("peer identity: %w", err)
+	}
+	_, service, err = splitID(id)
+	return service, err
+}
+
+// splitID takes /ns/default/dc/<dc>/svc/<service> apart.
+func splitID(id spiffeid.ID) (dc, service string, err error) {
+	p := strings.Split(strings.TrimPrefix(id.Path(), "/"), "/")
+	if len(p) != 6 || p[0] != "ns" || p[2] != "dc" || p[4] != "svc" {
+		return "", "", fmt.Errorf("peer identity %s is not a service's", id)
+	}
+	return p[3], p[5], nil
+}
