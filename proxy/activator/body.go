@@ -17,6 +17,7 @@ type body struct {
 	mu       sync.Mutex
 	attempt  int  // The one that may read.
 	consumed bool // Some of it has gone to an attempt.
+	over     bool // It has come to its end.
 	stash    []byte
 	err      error // Comes after stash.
 }
@@ -30,6 +31,13 @@ func (b *body) lend(req *http.Request) *http.Request {
 	out := *req
 	out.Body = &loan{b: b, attempt: b.attempt}
 	return &out
+}
+
+// ended reports whether all of it was read.
+func (b *body) ended() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.over
 }
 
 // whole reports whether no byte has gone to an attempt. It must not be running.
@@ -55,6 +63,7 @@ func (l *loan) Read(p []byte) (int, error) {
 	n, err := b.in.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.over = b.over || err != nil
 	if b.attempt != l.attempt { // Closed meanwhile: keep it for the next one.
 		b.stash, b.err = append(b.stash, p[:n]...), err
 		return 0, http.ErrBodyReadAfterClose

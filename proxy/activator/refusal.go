@@ -2,6 +2,7 @@ package activator
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,8 +29,11 @@ const (
 	CodeShutdown       = "shutting_down"
 )
 
-// slowBody is how long what remains of a body may take after its answer.
-const slowBody = 5 * time.Second
+// What of a body is still read after its answer, at most.
+const (
+	discardTime  = 5 * time.Second
+	discardBytes = 256 << 10
+)
 
 // statusClientGone is logged and counted for a client that went away. Nobody reads it.
 const statusClientGone = 499
@@ -61,20 +65,32 @@ func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 	}
-	LetGo(w, r)
+	if slowBody(r) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // Else the body would be read first.
+	}
 	w.WriteHeader(f.Status)
 	_, _ = w.Write(body) // The client may have gone; there is nobody to tell.
+	discard(w, r)
 }
 
-// LetGo makes sure that a body that nobody reads, and that may be slow to come,
-// neither holds up the answer nor the connection: net/http would read it first.
-func LetGo(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
+// slowBody reports whether r has a body that net/http would read, however slow
+// it comes, before it sends an answer.
+func slowBody(r *http.Request) bool {
+	return r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody
+}
+
+// discard sends what is answered so far, and reads the rest of a body that nobody
+// wants, so that the connection can be used again. It gives up where the rest is
+// long or slow, and the connection closes. net/http would wait without a bound,
+// and trips over the body's end when it finds that after a full-duplex answer.
+func discard(w http.ResponseWriter, r *http.Request) {
+	if !slowBody(r) {
 		return
 	}
 	c := http.NewResponseController(w)
-	_ = c.EnableFullDuplex()                        // A recorder in a test can't; nothing is lost.
-	_ = c.SetReadDeadline(time.Now().Add(slowBody)) // net/http lifts it before the next request.
+	_ = c.Flush()                                      // What fails here fails again below.
+	_ = c.SetReadDeadline(time.Now().Add(discardTime)) // net/http lifts it before the next request.
+	_, _ = io.CopyN(io.Discard, r.Body, discardBytes)
 }
 
 // prefersJSON reports whether accept ranks application/json above plain text.

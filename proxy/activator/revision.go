@@ -138,12 +138,18 @@ func (r *revision) serveWaiting(now time.Time) {
 
 // leave takes w out of the queue with what it waited for. The caller holds the mutex.
 func (r *revision) leave(w *waiter, g grant, err error) {
-	r.waiting.remove(w)
+	r.unqueue(w)
 	if !w.quiet {
 		r.used = time.Now()
 	}
 	w.grant, w.err = g, err
 	close(w.done)
+}
+
+// unqueue frees w's place. The caller holds the mutex.
+func (r *revision) unqueue(w *waiter) {
+	r.waiting.remove(w)
+	r.a.metrics.waiting.Dec()
 }
 
 // failWaiting refuses those that wait. The caller holds the mutex.
@@ -167,7 +173,7 @@ func (r *revision) wait(ctx context.Context, w *waiter, again bool) (grant, erro
 	}
 	r.mu.Lock()
 	if w.queued {
-		r.waiting.remove(w)
+		r.unqueue(w)
 		r.mu.Unlock()
 		return grant{}, ctx.Err()
 	}
@@ -202,6 +208,7 @@ func (r *revision) enqueue(w *waiter, again bool) error {
 	} else {
 		r.waiting.pushBack(w)
 	}
+	r.a.metrics.waiting.Inc()
 	if !w.quiet {
 		if r.waiting.n == 1 && now.Sub(r.used) > r.patience() {
 			r.cold.since = time.Time{} // What hindered long ago may be over.

@@ -59,7 +59,6 @@ func (a *Activator) ServeRevision(w http.ResponseWriter, r *http.Request, servic
 		defer a.recorderOf(rev).Begin(false)()
 	}
 	q.serve(out, r)
-	LetGo(w, r)
 }
 
 // refuse answers with f and counts it.
@@ -88,6 +87,9 @@ func (q *request) serve(w *response, r *http.Request) {
 		}
 		err = q.forward(w, r, b, g)
 		if err == nil {
+			if !b.ended() {
+				discard(w, r)
+			}
 			return
 		}
 		var failed *proxy.ForwardError
@@ -114,8 +116,6 @@ func (q *request) acquire(r *http.Request, again bool) (grant, error) {
 		return grant{}, full("as many requests wait as may in this agent")
 	}
 	defer q.a.room.give(size)
-	q.a.metrics.waiting.Inc()
-	defer q.a.metrics.waiting.Dec()
 	return q.rev.wait(r.Context(), q.waiter(r), again)
 }
 
@@ -170,10 +170,10 @@ func (q *request) forward(w *response, r *http.Request, b *body, g grant) error 
 	switch {
 	case errors.As(err, &failed) && failed.Answered:
 		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
+	case errors.Is(ctx.Err(), context.DeadlineExceeded): // First: it makes net/http end the client's context too.
+		return q.tooLong()
 	case r.Context().Err() != nil:
 		return r.Context().Err()
-	case ctx.Err() != nil:
-		return q.tooLong()
 	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:
 		// With a part of the body sent it may as well have been the client's fault.
 		q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", g.instance.ep.Instance, "error", err)

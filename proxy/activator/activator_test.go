@@ -1,0 +1,632 @@
+package activator_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/activator"
+)
+
+func TestColdRequest(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	b.set(func(b *backend) { b.unready = true })
+	g.set(func(c *cluster) {
+		c.onWake = func(string) {
+			c.place(b.ep)
+			until(t, "a probe", func() bool { _, probes, _ := b.counts(); return probes > 2 })
+			b.set(func(b *backend) { b.unready = false })
+		}
+	})
+	got := g.get(t)
+	if got.status != 200 || got.body != "alloc-1" {
+		t.Fatalf("got %v", got)
+	}
+	for _, part := range []string{"queue;dur=", "wake;dur=", "place;dur=", "start;dur=", "forward;dur="} {
+		if !strings.Contains(got.header.Get("Server-Timing"), part) {
+			t.Errorf("Server-Timing is %q, want %s", got.header.Get("Server-Timing"), part)
+		}
+	}
+	want := map[string]string{wadi.HeaderService: service, wadi.HeaderRevision: revision, wadi.HeaderInstance: "alloc-1", wadi.HeaderProxied: "1"}
+	h := b.last().Header
+	for k, v := range want {
+		if h.Get(k) != v {
+			t.Errorf("%s: got %q, want %q", k, h.Get(k), v)
+		}
+	}
+	if n := g.woken(revision); n != 1 {
+		t.Errorf("%d wakes, want 1", n)
+	}
+	if got := g.get(t); got.header.Get("Server-Timing") != "" {
+		t.Errorf("a warm request has Server-Timing %q", got.header.Get("Server-Timing"))
+	}
+	if n := g.gauge(t, "wadi_activator_cold_start_seconds"); n != 1 {
+		t.Errorf("%v cold starts observed, want 1", n)
+	}
+}
+
+func TestThousandWaitersOneWake(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	done := make(chan []answer)
+	go func() { done <- g.many(t, 1000) }()
+	g.waiting(t, 1000)
+	g.place(b.ep)
+	for _, got := range <-done {
+		if got.status != 200 || got.body != "alloc-1" {
+			t.Fatalf("got %v", got)
+		}
+	}
+	if n := g.woken(revision); n != 1 {
+		t.Errorf("%d wakes, want 1", n)
+	}
+	if requests, _, _ := b.counts(); requests != 1000 {
+		t.Errorf("%d requests arrived, want 1000", requests)
+	}
+	g.waiting(t, 0)
+}
+
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		set    func(*wadi.RouteRevision)
+		do     func(*cluster)
+		path   string
+		status int
+		code   string
+		text   string
+		wakes  int
+	}{
+		{"no room", func(s *wadi.RouteRevision) { s.Queue.Depth = 0 }, nil, "/", 503, "queue_full", "queue is full", 0},
+		{"waits too long", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(50 * time.Millisecond) }, nil, "/", 504, "queue_timeout", "waited 50ms", 1},
+		{"takes too long", func(s *wadi.RouteRevision) { s.Timeout.Request = wadi.Duration(50 * time.Millisecond) }, nil, "/", 504, "request_timeout", "longer than 50ms", 1},
+		{"failed", func(s *wadi.RouteRevision) { s.Failed = "image not found" }, nil, "/", 503, "revision_failed", "image not found", 0},
+		{"unplaceable", nil, func(c *cluster) { c.wakeErr = fmt.Errorf("%w: no node fits", wadi.ErrUnplaceable) }, "/", 503, "unplaceable", "no node fits", 1},
+		{"trouble", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(4 * time.Second) }, func(c *cluster) { c.trouble = "driver failure: no such image" }, "/", 503, "unplaceable", "no such image", 1},
+		{"quiet at zero", func(s *wadi.RouteRevision) { s.Queue.Quiet = []string{"/healthz"} }, nil, "/healthz", 503, "at_zero", "does not wake", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			set := settings()
+			if tt.set != nil {
+				tt.set(&set)
+			}
+			g := newRig(t, set)
+			if tt.do != nil {
+				g.set(tt.do)
+			}
+			got := g.do(g.request(t, http.MethodGet, tt.path, nil))
+			wantRefusal(t, got, tt.status, tt.code, tt.text)
+			if (tt.code == "queue_full") != (got.header.Get("Retry-After") == "1") {
+				t.Errorf("Retry-After is %q", got.header.Get("Retry-After"))
+			}
+			if n := g.woken(revision); n != tt.wakes {
+				t.Errorf("%d wakes, want %d", n, tt.wakes)
+			}
+			g.waiting(t, 0)
+		})
+	}
+}
+
+func TestRefusalToThoseWhoPreferJSON(t *testing.T) {
+	set := settings()
+	set.Failed = `no "image"`
+	g := newRig(t, set)
+	for accept, want := range map[string]bool{"application/json": true, "text/html, application/json;q=0.9": false, "*/*": false, "": false, "text/plain;q=0.1, application/json": true, "application/json;q=0": false} {
+		r := g.request(t, http.MethodGet, "/", nil)
+		r.Header.Set("Accept", accept)
+		got := g.do(r)
+		var v struct{ Error string }
+		err := json.Unmarshal([]byte(got.body), &v)
+		if (err == nil) != want || want && !strings.Contains(v.Error, set.Failed) {
+			t.Errorf("Accept %q: got %v", accept, got)
+		}
+	}
+}
+
+func TestQueueFullKeepsThoseWaiting(t *testing.T) {
+	set := settings()
+	set.Queue.Depth = 3
+	g := newRig(t, set)
+	b := newBackend(t, "alloc-1")
+	done := make(chan []answer)
+	go func() { done <- g.many(t, 3) }()
+	g.waiting(t, 3)
+	wantRefusal(t, g.get(t), 503, "queue_full", "wait for hello-00001")
+	g.place(b.ep)
+	for _, got := range <-done {
+		if got.status != 200 {
+			t.Errorf("got %v", got)
+		}
+	}
+}
+
+func TestAgentIsFull(t *testing.T) {
+	for name, edit := range map[string]func(*activator.Config){
+		"count": func(c *activator.Config) { c.MaxWaiting = 1 },
+		"bytes": func(c *activator.Config) { c.MaxWaitingBytes = 30 << 10 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, settings(), edit)
+			go g.get(t)
+			g.waiting(t, 1)
+			wantRefusal(t, g.get(t), 503, "queue_full", "in this agent")
+		})
+	}
+}
+
+func TestClientGoneFreesItsPlace(t *testing.T) {
+	set := settings()
+	set.Queue.Depth = 1
+	g := newRig(t, set)
+	for name, head := range map[string]string{
+		"without body":     "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"with unread body": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+		"with half a body": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := net.Dial("tcp", g.srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(c, head); err != nil {
+				t.Fatal(err)
+			}
+			g.waiting(t, 1)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			g.waiting(t, 0)
+		})
+	}
+}
+
+func TestSlowBodyDoesNotHoldUpTheRefusal(t *testing.T) {
+	set := settings()
+	set.Queue.Timeout = wadi.Duration(50 * time.Millisecond)
+	g := newRig(t, set)
+	c, err := net.Dial("tcp", g.srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nhe"); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != 504 {
+		t.Fatalf("got %v, %v", res, err)
+	}
+}
+
+func TestUnknownRevision(t *testing.T) {
+	g := newRig(t, settings())
+	g.act.SetRoutes(nil)
+	wantRefusal(t, g.get(t), 404, "unknown_revision", `no revision "hello-00001" of service "hello"`)
+}
+
+func TestRetiredWhileWaiting(t *testing.T) {
+	g := newRig(t, settings())
+	done := make(chan answer)
+	go func() { done <- g.get(t) }()
+	g.waiting(t, 1)
+	g.act.SetRoutes(nil)
+	wantRefusal(t, <-done, 404, "unknown_revision", "not served any more")
+}
+
+func TestInstanceDies_RetriedOnAnother(t *testing.T) {
+	g := newRig(t, settings())
+	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
+	g.place(one.ep)
+	if got := g.get(t); got.body != "alloc-1" {
+		t.Fatalf("got %v", got)
+	}
+	g.place(one.ep, two.ep)
+	until(t, "the second is probed", func() bool { _, probes, _ := two.counts(); return probes > 0 })
+	one.stop()
+	for range 20 {
+		if got := g.get(t); got.status != 200 || got.body != "alloc-2" && got.body != "alloc-1" {
+			t.Fatalf("got %v", got)
+		}
+	}
+	if n := g.woken(revision); n != 0 {
+		t.Errorf("%d wakes, want none", n)
+	}
+}
+
+func TestInstanceDies_WaitsForTheNext(t *testing.T) {
+	g := newRig(t, settings())
+	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
+	g.place(one.ep)
+	g.get(t)
+	one.stop()
+	done := make(chan answer)
+	go func() { done <- g.do(g.request(t, http.MethodPost, "/", strings.NewReader("body"))) }()
+	g.waiting(t, 1) // The dial was refused: even a POST may go again.
+	g.place(two.ep)
+	if got := <-done; got.body != "alloc-2" {
+		t.Fatalf("got %v", got)
+	}
+}
+
+func TestInstanceFailsInMidRequest(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	g.place(b.ep)
+	abort := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	b.set(func(b *backend) { b.app = abort })
+	got := g.do(g.request(t, http.MethodPost, "/", strings.NewReader("x")))
+	wantRefusal(t, got, 502, "instance_failed", "")
+	if n, _, _ := b.counts(); n != 1 {
+		t.Errorf("a POST was sent %d times, want once", n)
+	}
+	wantRefusal(t, g.get(t), 502, "instance_failed", "")
+	if n, _, _ := b.counts(); n > 4 { // Each attempt may be repeated once by net/http on a kept connection.
+		t.Errorf("a GET was sent %d times, want twice", n-1)
+	}
+	b.set(func(b *backend) { b.app = nil })
+	if got := g.get(t); got.status != 200 {
+		t.Errorf("got %v, want it probed back in", got)
+	}
+}
+
+func TestSomebodyElseAnswers(t *testing.T) {
+	set := settings()
+	set.Queue.Timeout = wadi.Duration(300 * time.Millisecond)
+	g := newRig(t, set)
+	b := newBackend(t, "alloc-other")
+	ep := b.ep
+	ep.Instance = "alloc-1"
+	g.place(ep)
+	wantRefusal(t, g.get(t), 504, "queue_timeout", "")
+	if requests, probes, _ := b.counts(); requests != 0 || probes > 3 {
+		t.Errorf("%d requests and %d probes, want none and few", requests, probes)
+	}
+}
+
+func TestAddressChangesHands(t *testing.T) {
+	g := newRig(t, settings())
+	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
+	g.place(one.ep)
+	g.get(t)
+	one.set(func(b *backend) { b.name = "alloc-x" }) // Its port is somebody else's now, connections go on.
+	g.place(one.ep, two.ep)
+	until(t, "the second is probed", func() bool { _, probes, _ := two.counts(); return probes > 0 })
+	for range 10 {
+		if got := g.get(t); got.status != 200 || got.body != "alloc-2" {
+			t.Fatalf("got %v", got)
+		}
+	}
+}
+
+// held is an app that answers when it is told.
+func held() (app http.HandlerFunc, release func()) {
+	c := make(chan struct{})
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-c:
+			_, _ = io.WriteString(w, "done")
+		case <-r.Context().Done():
+		}
+	}, sync.OnceFunc(func() { close(c) })
+}
+
+func TestLeastBusy(t *testing.T) {
+	g := newRig(t, settings())
+	app, release := held()
+	defer release()
+	all := []*backend{newBackend(t, "a"), newBackend(t, "b"), newBackend(t, "c")}
+	for _, b := range all {
+		b.app = app
+	}
+	g.place(all[0].ep, all[1].ep, all[2].ep)
+	go g.get(t) // Brings them into rotation.
+	until(t, "all are probed", func() bool {
+		for _, b := range all {
+			if _, probes, _ := b.counts(); probes == 0 {
+				return false
+			}
+		}
+		return g.gauge(t, "wadi_activator_in_flight_requests") == 1
+	})
+	done := make(chan []answer)
+	go func() { done <- g.many(t, 8) }()
+	until(t, "nine in flight", func() bool { return g.gauge(t, "wadi_activator_in_flight_requests") == 9 })
+	until(t, "three at each", func() bool {
+		for _, b := range all {
+			if _, _, top := b.counts(); top != 3 {
+				return false
+			}
+		}
+		return true
+	})
+	release()
+	<-done
+}
+
+func TestConcurrencyLimit(t *testing.T) {
+	set := settings()
+	set.ConcurrencyLimit = 2
+	g := newRig(t, set)
+	app, release := held()
+	defer release()
+	b := newBackend(t, "alloc-1")
+	b.app = app
+	g.place(b.ep)
+	done := make(chan []answer)
+	go func() { done <- g.many(t, 10) }()
+	g.waiting(t, 8)
+	until(t, "two in flight", func() bool { n, _, _ := b.counts(); return n == 2 })
+	release()
+	for _, got := range <-done {
+		if got.status != 200 {
+			t.Errorf("got %v", got)
+		}
+	}
+	if _, _, top := b.counts(); top != 2 {
+		t.Errorf("%d at once, want 2", top)
+	}
+}
+
+func TestStoppingInstance(t *testing.T) {
+	g := newRig(t, settings())
+	app, release := held()
+	defer release()
+	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
+	one.app = app
+	g.place(one.ep)
+	old := make(chan answer)
+	go func() { old <- g.get(t) }()
+	until(t, "it is in flight", func() bool { n, _, _ := one.counts(); return n == 1 })
+
+	stopping := one.ep
+	stopping.Stopping = true
+	g.place(stopping)
+	next := make(chan answer)
+	go func() { next <- g.get(t) }()
+	g.waiting(t, 1)
+	until(t, "a wake", func() bool { return g.woken(revision) == 1 })
+	g.place(stopping, two.ep)
+	if got := <-next; got.body != "alloc-2" {
+		t.Errorf("got %v", got)
+	}
+	g.place(two.ep) // It has ended, as far as Nomad tells.
+	release()
+	if got := <-old; got.body != "done" {
+		t.Errorf("the request in flight got %v", got)
+	}
+}
+
+func TestStripsInternalHeaders(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	g.place(b.ep)
+	r := g.request(t, http.MethodGet, "/", nil)
+	for _, h := range wadi.InternalHeaders() {
+		r.Header.Set(h, "forged")
+	}
+	r.Header.Set(wadi.HeaderTag, "canary")
+	if got := g.do(r); got.body != "alloc-1" {
+		t.Fatalf("got %v", got)
+	}
+	h := b.last().Header
+	for _, name := range wadi.InternalHeaders() {
+		if strings.Contains(strings.Join(h.Values(name), ","), "forged") {
+			t.Errorf("%s reached the instance", name)
+		}
+	}
+	if h.Get(wadi.HeaderTag) != "canary" {
+		t.Error("the caller's tag is gone")
+	}
+}
+
+func TestMeshHandler(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	g.place(b.ep)
+	g.srv.Config.Handler = g.act.MeshHandler()
+	for _, tt := range []struct {
+		service, revision string
+		status            int
+	}{
+		{service, revision, 200}, {"", "", 404}, {service, "", 404}, {"other", revision, 404}, {service, "hello-00009", 404},
+	} {
+		r := g.request(t, http.MethodGet, "/", nil)
+		r.Header.Set(wadi.HeaderService, tt.service)
+		r.Header.Set(wadi.HeaderRevision, tt.revision)
+		if got := g.do(r); got.status != tt.status {
+			t.Errorf("%q %q: got %v, want %d", tt.service, tt.revision, got, tt.status)
+		}
+	}
+}
+
+func TestH2C(t *testing.T) {
+	g := newRig(t, settings())
+	g.act.SetRoutes(routes(settings(), wadi.H2C))
+	b := newBackend(t, "alloc-1")
+	g.set(func(c *cluster) { c.onWake = func(string) { c.place(b.ep) } })
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	defer tr.CloseIdleConnections()
+	for range 2 {
+		res, err := (&http.Client{Transport: tr}).Do(g.request(t, http.MethodPost, "/", strings.NewReader("x")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.ProtoMajor != 2 || string(got) != "alloc-1" {
+			t.Errorf("got %s over %s", got, res.Proto)
+		}
+	}
+	if b.last().ProtoMajor != 2 {
+		t.Errorf("the instance was asked over %s", b.last().Proto)
+	}
+}
+
+func TestStreams(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	b.app = func(w http.ResponseWriter, r *http.Request) { // Echoes each line as it comes.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		lines := bufio.NewReader(r.Body)
+		for {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(w, line)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+	g.set(func(c *cluster) { c.onWake = func(string) { c.place(b.ep) } })
+	in, out := io.Pipe()
+	r := g.request(t, http.MethodPost, "/", in)
+	go func() { _, _ = io.WriteString(out, "one\n") }()
+	res, err := g.srv.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewReader(res.Body)
+	for _, want := range []string{"one\n", "two\n", "three\n"} {
+		if got, err := lines.ReadString('\n'); got != want {
+			t.Fatalf("got %q, %v; want %q", got, err, want)
+		}
+		if want != "three\n" {
+			next := map[string]string{"one\n": "two\n", "two\n": "three\n"}[want]
+			if _, err := io.WriteString(out, next); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = out.Close()
+}
+
+func TestSlowAppAndEndlessBody(t *testing.T) {
+	set := settings()
+	set.Timeout.Request = wadi.Duration(200 * time.Millisecond)
+	g := newRig(t, set)
+	app, release := held()
+	defer release()
+	b := newBackend(t, "alloc-1")
+	b.app = app
+	g.place(b.ep)
+	wantRefusal(t, g.get(t), 504, "request_timeout", "longer than 200ms")
+
+	b.set(func(b *backend) {
+		b.app = func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+	})
+	in, out := io.Pipe()
+	defer out.Close()
+	go func() {
+		for {
+			if _, err := out.Write(make([]byte, 1024)); err != nil {
+				return
+			}
+		}
+	}()
+	if got := g.do(g.request(t, http.MethodPost, "/", in)); got.status != 504 && got.err == nil {
+		t.Errorf("an endless body got %v", got)
+	}
+	until(t, "nothing in flight", func() bool { return g.gauge(t, "wadi_activator_in_flight_requests") == 0 })
+}
+
+func TestAnswerBreaksOff(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	b.app = func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	g.place(b.ep)
+	if got := g.get(t); got.err == nil {
+		t.Errorf("got %v, want a broken answer", got)
+	}
+	until(t, "nothing in flight", func() bool { return g.gauge(t, "wadi_activator_in_flight_requests") == 0 })
+}
+
+func TestStatistics(t *testing.T) {
+	set := settings()
+	set.Queue.Quiet = []string{"/healthz"}
+	g := newRig(t, set)
+	if n := len(g.act.Recorders()); n != 0 {
+		t.Fatalf("%d recorders without a request", n)
+	}
+	b := newBackend(t, "alloc-1")
+	g.place(b.ep)
+	g.get(t)
+	if got := g.do(g.request(t, http.MethodGet, "/healthz", nil)); got.status != 200 {
+		t.Fatalf("a quiet path got %v from a running instance", got)
+	}
+	rs := g.act.Recorders()
+	if len(rs) != 1 || rs[0].Revision() != revision {
+		t.Fatalf("got %v", rs)
+	}
+	if _, begun := rs[0].Totals(); begun != 1 {
+		t.Errorf("%d begun, want 1: the quiet one doesn't count", begun)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	g := newRig(t, settings())
+	go g.get(t)
+	<-g.act.Growth()
+	if got, want := g.act.Grown(), []string{revision}; !cmp.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := g.act.Grown(); len(got) != 0 {
+		t.Errorf("got %v, want none left", got)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	g := newRig(t, settings())
+	app, release := held()
+	defer release()
+	b := newBackend(t, "alloc-1")
+	b.app = app
+	g.place(b.ep)
+	old := make(chan answer)
+	go func() { old <- g.get(t) }()
+	until(t, "it is in flight", func() bool { n, _, _ := b.counts(); return n == 1 })
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := g.act.Drain(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v while one is in flight", err)
+	}
+	wantRefusal(t, g.get(t), 503, "shutting_down", "")
+	release()
+	if got := <-old; got.body != "done" {
+		t.Errorf("got %v", got)
+	}
+	if err := g.act.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRunEnds_WaitingRefused(t *testing.T) {
+	g := newRig(t, settings())
+	done := make(chan answer)
+	go func() { done <- g.get(t) }()
+	g.waiting(t, 1)
+	go g.stop()
+	if got := <-done; got.err == nil && got.header.Get(activator.HeaderError) != "shutting_down" {
+		t.Errorf("got %v", got)
+	}
+}
