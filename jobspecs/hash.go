@@ -58,23 +58,22 @@ func dropZeros(o object) {
 			}
 			continue
 		}
-		switch v := v.(type) {
-		case bool:
-			if !v {
-				delete(o, k)
-			}
-		case []any:
-			if len(v) == 0 {
-				delete(o, k)
-			}
-		case string:
-			if v == "" || v == "0s" {
-				delete(o, k)
-			}
-		case json.Number:
-			if v == "0" {
-				delete(o, k)
-			}
+		if isZero(v) {
+			delete(o, k)
 		}
 	}
+}
+
+func isZero(v any) bool {
+	switch v := v.(type) {
+	case bool:
+		return !v
+	case []any:
+		return len(v) == 0
+	case string:
+		return v == "" || v == "0s"
+	case json.Number:
+		return v == "0"
+	}
+	return false
 }

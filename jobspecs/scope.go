@@ -15,6 +15,8 @@ import (
 type scope struct {
 	variables map[string]cty.Value
 	locals    map[string]*local
+
+	runtime bool // Keep references that only Nomad can resolve, as text.
 }
 
 type local struct {
@@ -38,11 +40,53 @@ func (s *scope) value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 			locals[name] = v
 		}
 	}
-	v, more := e.Value(&hcl.EvalContext{
-		Functions: functions(),
-		Variables: map[string]cty.Value{"var": cty.ObjectVal(s.variables), "local": cty.ObjectVal(locals)},
-	})
+	known := map[string]cty.Value{"var": cty.ObjectVal(s.variables), "local": cty.ObjectVal(locals)}
+	if s.runtime {
+		known = references(e.Variables())
+	}
+	v, more := e.Value(&hcl.EvalContext{Functions: functions(), Variables: known})
 	return v, append(diags, more...)
+}
+
+// references gives every reference its own text as its value.
+func references(all []hcl.Traversal) map[string]cty.Value {
+	type node map[string]any
+	root := node{}
+	for _, t := range all {
+		at, text := root, t.RootName()
+		name := text
+		for _, step := range t[1:] {
+			a, ok := step.(hcl.TraverseAttr)
+			if !ok {
+				break
+			}
+			next, ok := at[name].(node)
+			if !ok {
+				next = node{}
+				at[name] = next
+			}
+			at, name, text = next, a.Name, text+"."+a.Name
+		}
+		if _, deeper := at[name]; !deeper {
+			at[name] = "${" + text + "}"
+		}
+	}
+	var value func(v any) cty.Value
+	value = func(v any) cty.Value {
+		if s, ok := v.(string); ok {
+			return cty.StringVal(s)
+		}
+		m := map[string]cty.Value{}
+		for k, e := range v.(node) {
+			m[k] = value(e)
+		}
+		return cty.ObjectVal(m)
+	}
+	known := map[string]cty.Value{}
+	for k, v := range root {
+		known[k] = value(v)
+	}
+	return known
 }
 
 // names lists the locals that t refers to.

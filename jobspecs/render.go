@@ -1,0 +1,161 @@
+package jobspecs
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Agent holds the settings of the agent that are frozen into a revision's job.
+type Agent struct {
+	// QueueProxyTask is the Nomad task that runs the sidecar, in JSON, as
+	// [ParseTask] returns it. Its name, leader, kill signal, kill timeout and
+	// environment of WADI_ names are Render's.
+	QueueProxyTask json.RawMessage
+	// SidecarTask is the body of the Nomad task that runs Envoy; nil is Nomad's own.
+	SidecarTask json.RawMessage
+	// GatewayURL is where the gateway's domain is met from outside, for instance
+	// http://wadi.localhost:8080. The link in Nomad's UI puts the service's name
+	// before the host. Empty: no link.
+	GatewayURL string
+	// LogLevel and AccessLog are the queue-proxy's. Empty is its default.
+	LogLevel  string
+	AccessLog bool
+}
+
+// Constants of every revision's job.
+const (
+	// The scaling block's bounds are outside any bound of Wadi's, so that Nomad's
+	// own never refuse it.
+	scalingMax    = 10_000
+	shutdownDelay = 2 * time.Second // Callers' Envoys learn of the departure within it.
+	killMargin    = 10 * time.Second
+	envoyMargin   = 5 * time.Second // Envoy cuts after the queue-proxy, which says why.
+
+	// Unless the user sets them. A disk must be larger than any task's logs.
+	diskMB      = 10
+	logFiles    = 2
+	logFileMB   = 4
+	diskSpareMB = 2
+)
+
+// Render makes the Nomad job of a revision, in JSON (api.Job), with count 0. It is
+// called once per revision, and gives the same bytes every time.
+func Render(rev wadi.Revision, a Agent) (json.RawMessage, error) {
+	r := &renderer{rev: rev, spec: rev.Spec, agent: a}
+	group, err := r.group()
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", rev.ID, err)
+	}
+	job, err := asObject(r.job())
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", rev.ID, err)
+	}
+	job["TaskGroups"] = []any{group}
+	data, err := json.Marshal(job)
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", rev.ID, err)
+	}
+	return data, nil
+}
+
+type renderer struct {
+	rev   wadi.Revision
+	spec  wadi.Service
+	agent Agent
+}
+
+func (r *renderer) job() *api.Job {
+	return &api.Job{
+		ID:          new(r.rev.ID),
+		Name:        new(r.rev.ID),
+		Type:        new("service"),
+		Namespace:   new(r.spec.Namespace),
+		Datacenters: r.spec.Datacenters,
+		NodePool:    new(r.spec.NodePool),
+		Priority:    new(r.spec.Priority),
+		// No deployments: while one runs, Nomad refuses to scale.
+		Update: &api.UpdateStrategy{MaxParallel: new(0)},
+		// Fixed for the revision: a change of meta would replace every instance.
+		Meta: map[string]string{
+			"wadi_service":   r.rev.Service,
+			"wadi_revision":  r.rev.ID,
+			"wadi_spec_hash": r.rev.SpecHash,
+		},
+		UI: r.ui(),
+	}
+}
+
+func (r *renderer) ui() *api.JobUIConfig {
+	ui := &api.JobUIConfig{Description: fmt.Sprintf(
+		"Revision %d of Wadi service **%s**. Wadi sets its count by the requests that come in, down to zero when none do. To change it, submit the service to Wadi: what is changed here is put back.",
+		r.rev.Number, r.rev.Service)}
+	if u, err := url.Parse(r.agent.GatewayURL); err == nil && u.Host != "" && r.spec.Visibility == wadi.Public {
+		u.Host = r.rev.Service + "." + u.Host
+		ui.Links = []*api.JobUILink{{Label: "Call " + r.rev.Service, URL: u.String()}}
+	}
+	return ui
+}
+
+// group is the user's group with Wadi's parts added.
+func (r *renderer) group() (object, error) {
+	g, err := toObject(r.spec.Instance)
+	if err != nil {
+		return nil, fmt.Errorf("read instance: %w", err)
+	}
+	tasks, err := r.tasks(g)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := asObject(&api.TaskGroup{
+		Name:          new(wadi.GroupInstance),
+		Count:         new(0),
+		ShutdownDelay: new(shutdownDelay),
+		Scaling: &api.ScalingPolicy{
+			Enabled: new(true), Min: new(int64(0)), Max: new(int64(scalingMax)), Policy: map[string]any{},
+		},
+		Networks:         []*api.NetworkResource{r.network()},
+		RestartPolicy:    &api.RestartPolicy{Attempts: new(3), Interval: new(time.Minute), Delay: new(time.Second), Mode: new("fail")},
+		ReschedulePolicy: &api.ReschedulePolicy{Delay: new(5 * time.Second), DelayFunction: new("exponential"), MaxDelay: new(time.Minute), Unlimited: new(true)},
+		EphemeralDisk:    &api.EphemeralDisk{SizeMB: new(diskFor(tasks))},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range []string{"RestartPolicy", "ReschedulePolicy", "EphemeralDisk"} {
+		if _, users := g[key]; users {
+			delete(parts, key)
+		}
+	}
+	for key, v := range parts {
+		g[key] = v
+	}
+	g["Tasks"] = tasks
+
+	service, err := r.service()
+	if err != nil {
+		return nil, err
+	}
+	services, _ := g["Services"].([]any)
+	g["Services"] = append([]any{service}, services...)
+	return g, nil
+}
+
+func (r *renderer) network() *api.NetworkResource {
+	port := func(label string, to int) api.Port { return api.Port{Label: label, To: to} }
+	if r.spec.Network == wadi.Host {
+		return &api.NetworkResource{Mode: "host", DynamicPorts: []api.Port{
+			port(wadi.PortTraffic, 0), port(wadi.PortMetrics, 0), port(wadi.PortAdmin, 0), port(wadi.PortApp, 0),
+		}}
+	}
+	n := &api.NetworkResource{Mode: "bridge", DynamicPorts: []api.Port{port(wadi.PortMetrics, wadi.BridgeMetricsPort)}}
+	if r.spec.Mesh == wadi.MeshOff {
+		n.DynamicPorts = append(n.DynamicPorts, port(wadi.PortTraffic, wadi.BridgeTrafficPort))
+	}
+	return n
+}

@@ -1,0 +1,175 @@
+package jobspecs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/wadi-run/wadi"
+)
+
+// tasks are the user's, and the queue-proxy after them.
+func (r *renderer) tasks(group object) ([]any, error) {
+	_, ownDisk := group["EphemeralDisk"]
+	users, _ := group["Tasks"].([]any)
+	tasks := make([]any, 0, len(users)+1)
+	found := false
+	for _, t := range users {
+		task, ok := t.(object)
+		if !ok {
+			return nil, errors.New("read instance: a task is no object")
+		}
+		serving := task["Name"] == r.spec.ServingTask
+		found = found || serving
+		env := inner(task, "Env")
+		env["WADI_SERVICE"], env["WADI_REVISION"] = r.rev.Service, r.rev.ID
+		// As in images made for Knative or Cloud Run.
+		env["K_SERVICE"], env["K_REVISION"], env["K_CONFIGURATION"] = r.rev.Service, r.rev.ID, r.rev.Service
+		if serving {
+			env["PORT"] = r.appPort()
+		}
+		r.hostNetwork(task)
+		if !ownDisk {
+			boundLogs(task)
+		}
+		tasks = append(tasks, task)
+	}
+	if !found {
+		return nil, fmt.Errorf("the instance has no task %q to serve", r.spec.ServingTask)
+	}
+	proxy, err := r.queueProxy()
+	if err != nil {
+		return nil, err
+	}
+	return append(tasks, proxy), nil
+}
+
+// queueProxy is the agent's task with what makes it this revision's.
+func (r *renderer) queueProxy() (object, error) {
+	if len(r.agent.QueueProxyTask) == 0 {
+		return nil, errors.New("the agent has no queue_proxy task")
+	}
+	task, err := toObject(r.agent.QueueProxyTask)
+	if err != nil {
+		return nil, fmt.Errorf("read the agent's queue_proxy task: %w", err)
+	}
+	task["Name"] = wadi.TaskQueueProxy
+	task["Leader"] = true // It is stopped first, and drains while the app still runs.
+	task["KillSignal"] = "SIGTERM"
+	task["KillTimeout"] = int64(r.spec.Timeout.Request.D() + killMargin)
+	env := inner(task, "Env")
+	for k, v := range r.queueProxyEnv() {
+		env[k] = v
+	}
+	r.hostNetwork(task)
+	boundLogs(task)
+	return task, nil
+}
+
+// queueProxyEnv is the queue-proxy's whole configuration. What is the
+// queue-proxy's own default is left out.
+func (r *renderer) queueProxyEnv() map[string]string {
+	s := r.spec
+	env := map[string]string{
+		"WADI_SERVICE":           r.rev.Service,
+		"WADI_REVISION":          r.rev.ID,
+		"WADI_INSTANCE":          "${NOMAD_ALLOC_ID}",
+		"WADI_TARGET":            "127.0.0.1:" + r.appPort(),
+		"WADI_PROTOCOL":          string(s.Protocol),
+		"WADI_CONCURRENCY_LIMIT": strconv.Itoa(s.ConcurrencyLimit),
+
+		"WADI_TIMEOUT_REQUEST":        s.Timeout.Request.String(),
+		"WADI_TIMEOUT_RESPONSE_START": s.Timeout.ResponseStart.String(),
+		"WADI_TIMEOUT_IDLE":           s.Timeout.Idle.String(),
+	}
+	switch {
+	case s.Network == wadi.Host:
+		env["WADI_LISTEN"] = ":" + portVariable(wadi.PortTraffic)
+		env["WADI_ADMIN"] = "127.0.0.1:" + portVariable(wadi.PortAdmin)
+		env["WADI_METRICS"] = ":" + portVariable(wadi.PortMetrics)
+	default:
+		host := "127.0.0.1" // Envoy's, in the same network namespace.
+		if s.Mesh == wadi.MeshOff {
+			host = "0.0.0.0"
+		}
+		env["WADI_LISTEN"] = fmt.Sprintf("%s:%d", host, wadi.BridgeTrafficPort)
+		env["WADI_ADMIN"] = fmt.Sprintf("127.0.0.1:%d", wadi.BridgeAdminPort)
+		env["WADI_METRICS"] = fmt.Sprintf("0.0.0.0:%d", wadi.BridgeMetricsPort)
+	}
+	if probe, err := json.Marshal(s.Probe); err == nil {
+		env["WADI_PROBE"] = string(probe)
+	}
+	if len(s.Queue.Quiet) > 0 {
+		if quiet, err := json.Marshal(s.Queue.Quiet); err == nil {
+			env["WADI_QUIET"] = string(quiet)
+		}
+	}
+	if r.agent.LogLevel != "" {
+		env["WADI_LOG_LEVEL"] = r.agent.LogLevel
+	}
+	if r.agent.AccessLog {
+		env["WADI_ACCESS_LOG"] = "true"
+	}
+	return env
+}
+
+// appPort is where the app listens: fixed in a namespace of its own, else Nomad's choice.
+func (r *renderer) appPort() string {
+	if r.spec.Network == wadi.Host {
+		return portVariable(wadi.PortApp)
+	}
+	return strconv.Itoa(r.spec.Port)
+}
+
+func portVariable(label string) string { return "${NOMAD_PORT_" + label + "}" }
+
+// hostNetwork takes a Docker task into the host's network: in that mode Docker
+// would put it into a network of its own, where nobody finds it.
+func (r *renderer) hostNetwork(task object) {
+	if r.spec.Network != wadi.Host || task["Driver"] != "docker" {
+		return
+	}
+	if config := inner(task, "Config"); config["network_mode"] == nil {
+		config["network_mode"] = "host"
+	}
+}
+
+// boundLogs keeps a task's logs small unless it says otherwise: Nomad's default
+// is 100 MB for each task, and a disk must be larger than that.
+func boundLogs(task object) {
+	logs := inner(task, "LogConfig")
+	if logs["MaxFiles"] == nil {
+		logs["MaxFiles"] = json.Number(strconv.Itoa(logFiles))
+	}
+	if logs["MaxFileSizeMB"] == nil {
+		logs["MaxFileSizeMB"] = json.Number(strconv.Itoa(logFileMB))
+	}
+}
+
+// diskFor is the smallest disk that Nomad takes for these tasks' logs. Nomad's
+// default of 300 MB would fill a node long before its memory is full.
+func diskFor(tasks []any) int {
+	size := diskMB
+	for _, t := range tasks {
+		task, ok := t.(object)
+		if !ok {
+			continue
+		}
+		logs, _ := task["LogConfig"].(object)
+		size = max(size, count(logs["MaxFiles"])*count(logs["MaxFileSizeMB"])+diskSpareMB)
+	}
+	return size
+}
+
+func count(v any) int {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0
+	}
+	i, err := n.Int64()
+	if err != nil {
+		return 0
+	}
+	return int(i)
+}
