@@ -91,12 +91,14 @@ type Verb string
 // The verbs of a transaction.
 const (
 	Set        Verb = "set"
-	CAS        Verb = "cas"         // Set if Index is the key's; 0: if there is no such key.
-	Delete     Verb = "delete"      // No such key is no error.
-	DeleteCAS  Verb = "delete-cas"  // Delete if Index is the key's. No such key is no error.
-	DeleteTree Verb = "delete-tree" // Delete every key under the prefix Key.
-	MustExist  Verb = "get"         // Fail if there is no such key; gives its pair.
-	ReadTree   Verb = "get-tree"    // Gives every pair under the prefix Key that may be read.
+	CAS        Verb = "cas"              // Set if Index is the key's; 0: if there is no such key.
+	Delete     Verb = "delete"           // No such key is no error.
+	DeleteCAS  Verb = "delete-cas"       // Delete if Index is the key's. No such key is no error.
+	DeleteTree Verb = "delete-tree"      // Delete every key under the prefix Key.
+	MustExist  Verb = "get"              // Fail if there is no such key; gives its pair.
+	MustNotBe  Verb = "check-not-exists" // Fail if there is such a key.
+	Read       Verb = "get-or-empty"     // Gives the pair; one with Index 0 if there is no such key.
+	ReadTree   Verb = "get-tree"         // Gives every pair under the prefix Key that may be read.
 )
 
 // Op is one operation of a transaction.

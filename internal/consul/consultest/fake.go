@@ -231,6 +231,14 @@ func (f *Fake) apply(m map[string]pair, o op) ([]pair, error) {
 			return nil, fmt.Errorf("key %q doesn't exist", o.Key)
 		}
 		return []pair{old}, nil
+	case "get-or-empty":
+		old.Key = o.Key
+		return []pair{old}, nil
+	case "check-not-exists":
+		if exists {
+			return nil, fmt.Errorf("key %q exists", o.Key)
+		}
+		return nil, nil
 	}
 	switch o.Verb {
 	case "set", "cas":

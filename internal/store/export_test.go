@@ -1,0 +1,20 @@
+package store
+
+import "encoding/json"
+
+// Codec is the codec, for tests.
+type Codec struct{ c codec }
+
+// NewCodec returns a codec that lifts specs by the given migrations.
+func NewCodec(specs ...func(json.RawMessage) (json.RawMessage, error)) Codec {
+	c := codec{migrations: map[kind][]migration{}}
+	for _, m := range specs {
+		c.migrations[kindSpec] = append(c.migrations[kindSpec], m)
+	}
+	return Codec{c}
+}
+
+// Encode and Decode are those of a spec.
+func (c Codec) Encode(v any) ([]byte, error)      { return c.c.encode(kindSpec, v) }
+func (c Codec) Decode(b []byte, v any) error      { return c.c.decode(kindSpec, b, v) }
+func (c Codec) DecodeRoute(b []byte, v any) error { return c.c.decode(kindRoute, b, v) }

@@ -1,0 +1,235 @@
+// Package store keeps what was submitted, and what the leader remembers of it,
+// in Consul's key-value store.
+//
+// It promises that every write is check-and-set, that what belongs together is
+// written in one transaction, and that a value of a newer Wadi is refused and
+// never misread. It refuses to decide anything: which revision is the latest or
+// may be deleted is its callers' business.
+//
+// Keys under the prefix:
+//
+//	index/<service>                generation and a hash of spec, revisions and route; watched
+//	route/<service>                abstract route; watched by every agent
+//	spec/<service>                 spec and source text
+//	revision/<service>/<revision>  immutable: spec and frozen job
+//	state/<service>                what the leader remembers
+//	status/<service>               what the leader saw
+//
+// State and status have no hash in the index: the leader alone writes them, and
+// would wake itself by every write.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// KV is the part of Consul that the store needs.
+type KV interface {
+	Get(ctx context.Context, key string) (consul.Pair, error)
+	List(ctx context.Context, prefix string) ([]consul.Pair, error)
+	WaitList(ctx context.Context, prefix string, index uint64) ([]consul.Pair, uint64, error)
+	Txn(ctx context.Context, ops []consul.Op) ([]consul.Pair, error)
+}
+
+var _ KV = (*consul.Client)(nil)
+
+// Spec is a service as it is stored.
+type Spec struct {
+	Service    wadi.Service      `json:"service"`
+	File       string            `json:"file"`
+	Source     string            `json:"source"`
+	Variables  map[string]string `json:"variables,omitempty"`
+	Generation uint64            `json:"generation"` // Grows by one with every change.
+	Latest     string            `json:"latest"`     // ID of the newest revision.
+	Deleting   bool              `json:"deleting,omitempty"`
+	Submitted  int64             `json:"submitted"` // Unix seconds.
+}
+
+// Submission is one service to be stored.
+type Submission struct {
+	Spec        Spec
+	Index       uint64         // What the spec's index must be; 0: it must not exist.
+	NewRevision *wadi.Revision // Stored beside it; nil for none.
+}
+
+// Index is what tells a watcher that something of a service has changed.
+type Index struct {
+	Generation uint64            `json:"generation"`
+	Spec       string            `json:"spec"` // Hash.
+	Revisions  map[string]string `json:"revisions,omitempty"`
+	Route      string            `json:"route,omitempty"` // Hash; empty: there is none.
+	Domains    []string          `json:"domains,omitempty"`
+}
+
+// Store reads and writes under one prefix. It is safe for concurrent use.
+type Store struct {
+	kv     KV
+	prefix string
+	agent  string
+	codec  codec
+	log    hclog.Logger
+}
+
+// New returns the store of one Wadi installation: those with the same prefix are
+// one. agent names who writes.
+func New(kv KV, prefix, agent string, log hclog.Logger) *Store {
+	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
+		prefix += "/"
+	}
+	return &Store{kv: kv, prefix: prefix, agent: agent, log: log}
+}
+
+// LeaderKey is the key of the leader's lock.
+func (s *Store) LeaderKey() string { return s.prefix + "leader" }
+
+func (s *Store) key(k kind, parts ...string) string {
+	return s.prefix + string(k) + "/" + strings.Join(parts, "/")
+}
+
+// Check proves that the store may be written and read. Without rights Consul
+// answers a listing as if there were nothing, so that emptiness means something
+// only after this.
+func (s *Store) Check(ctx context.Context) error {
+	key := s.key(kindCheck, s.agent)
+	pairs, err := s.kv.Txn(ctx, []consul.Op{
+		{Verb: consul.Set, Key: key, Value: []byte(s.agent)},
+		{Verb: consul.ReadTree, Key: key},
+		{Verb: consul.Delete, Key: key},
+	})
+	if err != nil {
+		return fmt.Errorf("check rights to %s: %w", s.prefix, err)
+	}
+	if !slices.ContainsFunc(pairs, func(p consul.Pair) bool { return p.Key == key && len(p.Value) > 0 }) {
+		return fmt.Errorf("check rights to %s: what was written can't be read: %w", s.prefix, wadi.ErrForbidden)
+	}
+	return nil
+}
+
+// Spec returns a service, and the index to check and set it by.
+func (s *Store) Spec(ctx context.Context, name string) (Spec, uint64, error) {
+	return read[Spec](ctx, s, kindSpec, name)
+}
+
+// Specs returns all services. It reads all that is stored of them: large.
+func (s *Store) Specs(ctx context.Context) (map[string]Spec, error) {
+	out := map[string]Spec{}
+	err := readAll(ctx, s, s.key(kindSpec), kindSpec, func(name string, v Spec) { out[name] = v })
+	return out, err
+}
+
+// Route returns the route of a service.
+func (s *Store) Route(ctx context.Context, name string) (wadi.Route, error) {
+	v, _, err := read[wadi.Route](ctx, s, kindRoute, name)
+	return v, err
+}
+
+// Routes returns all routes.
+func (s *Store) Routes(ctx context.Context) (map[string]wadi.Route, error) {
+	out := map[string]wadi.Route{}
+	err := readAll(ctx, s, s.key(kindRoute), kindRoute, func(name string, v wadi.Route) { out[name] = v })
+	return out, err
+}
+
+// State returns what the leader remembers of a service.
+func (s *Store) State(ctx context.Context, name string) (wadi.State, error) {
+	v, _, err := read[wadi.State](ctx, s, kindState, name)
+	return v, err
+}
+
+// Status returns what the leader last saw of a service.
+func (s *Store) Status(ctx context.Context, name string) (wadi.Status, error) {
+	v, _, err := read[wadi.Status](ctx, s, kindStatus, name)
+	return v, err
+}
+
+// Revision returns a revision.
+func (s *Store) Revision(ctx context.Context, service, id string) (wadi.Revision, error) {
+	v, _, err := read[wadi.Revision](ctx, s, kindRevision, service, id)
+	return v, err
+}
+
+// Revisions returns all stored revisions of a service, oldest first.
+func (s *Store) Revisions(ctx context.Context, service string) ([]wadi.Revision, error) {
+	var out []wadi.Revision
+	err := readAll(ctx, s, s.key(kindRevision, service, ""), kindRevision, func(_ string, v wadi.Revision) { out = append(out, v) })
+	sortRevisions(out)
+	return out, err
+}
+
+// Indexes returns the index of every service.
+func (s *Store) Indexes(ctx context.Context) (map[string]Index, error) {
+	out := map[string]Index{}
+	err := readAll(ctx, s, s.key(kindIndex), kindIndex, func(name string, v Index) { out[name] = v })
+	return out, err
+}
+
+// Services returns the names of all services, sorted.
+func (s *Store) Services(ctx context.Context) ([]string, error) {
+	all, err := s.Indexes(ctx)
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+// Domains returns the service that claims each domain.
+func (s *Store) Domains(ctx context.Context) (map[string]string, error) {
+	all, err := s.Indexes(ctx)
+	out := map[string]string{}
+	for name, index := range all {
+		for _, d := range index.Domains {
+			out[d] = name
+		}
+	}
+	return out, err
+}
+
+// read gets and decodes one value.
+func read[T any](ctx context.Context, s *Store, k kind, parts ...string) (v T, index uint64, err error) {
+	p, err := s.kv.Get(ctx, s.key(k, parts...))
+	if errors.Is(err, wadi.ErrNotFound) {
+		return v, 0, fmt.Errorf("%s %s: %w", k, parts[len(parts)-1], wadi.ErrNotFound)
+	}
+	if err != nil {
+		return v, 0, err
+	}
+	return v, p.Index, s.decode(p, k, &v)
+}
+
+// readAll lists and decodes, and calls fn with what a key has behind prefix.
+func readAll[T any](ctx context.Context, s *Store, prefix string, k kind, fn func(name string, v T)) error {
+	pairs, err := s.kv.List(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		var v T
+		if err := s.decode(p, k, &v); err != nil {
+			return err
+		}
+		fn(strings.TrimPrefix(p.Key, prefix), v)
+	}
+	return nil
+}
+
+func (s *Store) decode(p consul.Pair, k kind, v any) error {
+	if err := s.codec.decode(k, p.Value, v); err != nil {
+		return fmt.Errorf("read %s: %w", p.Key, err)
+	}
+	return nil
+}
+
+func sortRevisions(rs []wadi.Revision) {
+	slices.SortFunc(rs, func(a, b wadi.Revision) int { return a.Number - b.Number })
+}

@@ -1,0 +1,110 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul/consultest"
+)
+
+func TestCheck_WithoutRights(t *testing.T) {
+	f := consultest.Start(t)
+	f.Deny("wadi/")
+	if err := open(t, f.URL).Check(t.Context()); !errors.Is(err, wadi.ErrForbidden) {
+		t.Errorf("got %v, want ErrForbidden", err)
+	}
+	f.Deny("")
+	if err := open(t, f.URL).Check(t.Context()); err != nil {
+		t.Errorf("with rights: %v", err)
+	}
+	if keys := f.Keys(); len(keys) != 0 {
+		t.Errorf("left behind: %v", keys)
+	}
+}
+
+// Consul answers a list that may not be read as if it were empty: then nothing
+// is told, neither at first nor later.
+func TestWatch_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
+	f := consultest.Start(t)
+	s := open(t, f.URL)
+	submit(t, s, "hello", 1, 0)
+	if err := s.Writer().PutRoute(t.Context(), route("hello", 1)); err != nil {
+		t.Fatal(err)
+	}
+	f.Deny("wadi/")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := make(chan map[string]wadi.Route, 100)
+	go func() { _ = s.WatchRoutes(ctx, func(m map[string]wadi.Route) { got <- m }) }()
+	quiet := func() {
+		t.Helper()
+		select {
+		case m := <-got:
+			t.Fatalf("told %d routes", len(m))
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+	quiet()
+	f.Deny("")
+	if m := <-got; len(m) != 1 {
+		t.Fatalf("told %d routes, want 1", len(m))
+	}
+	f.Deny("wadi/")
+	f.Put("elsewhere", nil) // Wakes the query.
+	quiet()
+	f.Deny("")
+	f.Fail(http.StatusInternalServerError)
+	quiet()
+}
+
+func TestWatchRoutes_KeepsWhatItUnderstoodLast(t *testing.T) {
+	f := consultest.Start(t)
+	s := open(t, f.URL)
+	for _, name := range []string{"hello", "other"} {
+		submit(t, s, name, 1, 0)
+		if err := s.Writer().PutRoute(t.Context(), route(name, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := make(chan map[string]wadi.Route, 100)
+	go func() { _ = s.WatchRoutes(ctx, func(m map[string]wadi.Route) { got <- m }) }()
+	<-got
+	f.Put("wadi/route/hello", []byte(`{"schema":9,"kind":"route","data":{}}`))
+	f.Put("wadi/route/third", []byte(`rubbish`))
+	for m := range got {
+		if len(m) != 2 || m["hello"].Targets == nil {
+			t.Fatalf("told %v, want both as they were", m)
+		}
+		if len(got) == 0 {
+			return
+		}
+	}
+}
+
+func TestStore_ConsulAway(t *testing.T) {
+	f := consultest.Start(t)
+	s := open(t, f.URL)
+	submit(t, s, "hello", 1, 0)
+	f.Fail(http.StatusInternalServerError)
+	_, _, err := s.Spec(t.Context(), "hello")
+	if !errors.Is(err, wadi.ErrUnavailable) || errors.Is(err, wadi.ErrNotFound) {
+		t.Errorf("spec: got %v, want ErrUnavailable", err)
+	}
+	w := s.Writer()
+	if _, err := w.Load(t.Context(), "hello"); !errors.Is(err, wadi.ErrUnavailable) {
+		t.Errorf("load: got %v, want ErrUnavailable", err)
+	}
+	if err := w.PutState(t.Context(), "hello", wadi.State{}); !errors.Is(err, wadi.ErrUnavailable) {
+		t.Errorf("put: got %v, want ErrUnavailable", err)
+	}
+	f.Fail(0)
+	if err := w.PutState(t.Context(), "hello", wadi.State{}); err != nil {
+		t.Errorf("when it is back: %v", err)
+	}
+}

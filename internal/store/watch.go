@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// WatchIndex calls fn with the index of every service, now and after every
+// change, from this goroutine, until ctx ends. The map is the callee's.
+func (s *Store) WatchIndex(ctx context.Context, fn func(map[string]Index)) error {
+	return watch(ctx, s, kindIndex, fn)
+}
+
+// WatchRoutes calls fn with the route of every service, now and after every
+// change, from this goroutine, until ctx ends. The map is the callee's. A route
+// that can't be read stays what it was.
+func (s *Store) WatchRoutes(ctx context.Context, fn func(map[string]wadi.Route)) error {
+	return watch(ctx, s, kindRoute, fn)
+}
+
+// Watch calls changed with the names of services that somebody submitted, marked
+// or removed, all of them at first, until ctx ends. The leader's own writes of
+// routes, state and status are not told.
+func (s *Store) Watch(ctx context.Context, changed func(services []string)) error {
+	var before map[string]Index
+	return s.WatchIndex(ctx, func(now map[string]Index) {
+		var names []string
+		for name, i := range now {
+			if old, ok := before[name]; !ok || old.Generation != i.Generation || old.Spec != i.Spec {
+				names = append(names, name)
+			}
+		}
+		for name := range before {
+			if _, ok := now[name]; !ok {
+				names = append(names, name)
+			}
+		}
+		first := before == nil
+		before = now
+		if len(names) > 0 || first {
+			slices.Sort(names)
+			changed(names)
+		}
+	})
+}
+
+// decoded is a value, and the index of what it was decoded from.
+type decoded[T any] struct {
+	index uint64
+	value T
+	good  bool // False: it could never be decoded.
+}
+
+// watch decodes only what has changed, and keeps the last good value of what
+// can't be decoded. Nothing where there was something, or at first, is believed
+// only when the right to read is proved.
+func watch[T any](ctx context.Context, s *Store, k kind, fn func(map[string]T)) error {
+	prefix := s.key(k)
+	last := map[string]decoded[T]{}
+	trusted := false // An empty answer is.
+	w := consul.Watch[[]consul.Pair]{
+		Fetch: func(ctx context.Context, index uint64) ([]consul.Pair, uint64, error) {
+			pairs, next, err := s.kv.WaitList(ctx, prefix, index)
+			if err == nil && len(pairs) == 0 && !trusted {
+				err = s.Check(ctx)
+			}
+			return pairs, next, err
+		},
+		Report: func(err error) { s.log.Warn("store not readable, trying on", "what", string(k), "error", err) },
+	}
+	return w.Run(ctx, func(pairs []consul.Pair) {
+		trusted = len(pairs) == 0
+		next := make(map[string]decoded[T], len(pairs))
+		out := make(map[string]T, len(pairs))
+		for _, p := range pairs {
+			name := strings.TrimPrefix(p.Key, prefix)
+			d := refresh(s, k, p, last[name])
+			next[name] = d
+			if d.good {
+				out[name] = d.value
+			}
+		}
+		last = next
+		fn(out)
+	})
+}
+
+// refresh decodes p unless old is of the same index.
+func refresh[T any](s *Store, k kind, p consul.Pair, old decoded[T]) decoded[T] {
+	if old.index == p.Index {
+		return old
+	}
+	var v T
+	if err := s.decode(p, k, &v); err != nil {
+		s.log.Error("stored value not understood, going on with the last one", "error", err)
+		return decoded[T]{index: p.Index, value: old.value, good: old.good}
+	}
+	return decoded[T]{index: p.Index, value: v, good: true}
+}

@@ -1,0 +1,216 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// Stored is everything that is stored of one service, read at one moment.
+type Stored struct {
+	Service    wadi.Service
+	Latest     string
+	Generation uint64
+	Deleting   bool
+	Revisions  []wadi.Revision // Oldest first.
+	State      wadi.State
+	Status     wadi.Status
+	Route      wadi.Route // Zero: none.
+}
+
+// Writer is the leader's hand on the store. It remembers what it read and wrote
+// last: writes are check-and-set against that, and what would change nothing is
+// not written. A new leader takes a new one. It is safe for concurrent use.
+//
+// After [wadi.ErrConflict] the service is to be loaded again.
+type Writer struct {
+	*Store
+
+	mu   sync.Mutex
+	seen map[string]stamp // By key.
+}
+
+// stamp is what a key held when it was last seen.
+type stamp struct {
+	index uint64 // 0: there was none.
+	sum   string
+}
+
+// Writer returns a writer that has seen nothing yet.
+func (s *Store) Writer() *Writer { return &Writer{Store: s, seen: map[string]stamp{}} }
+
+// Load reads a service at one moment; [wadi.ErrNotFound] when it is gone.
+func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
+	pairs, err := w.kv.Txn(ctx, []consul.Op{
+		{Verb: consul.Read, Key: w.key(kindSpec, service)},
+		{Verb: consul.Read, Key: w.key(kindState, service)},
+		{Verb: consul.Read, Key: w.key(kindStatus, service)},
+		{Verb: consul.Read, Key: w.key(kindRoute, service)},
+		{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")},
+	})
+	if err != nil {
+		return Stored{}, fmt.Errorf("load %s: %w", service, err)
+	}
+	if len(pairs) < 4 {
+		return Stored{}, fmt.Errorf("load %s: consul answered with %d pairs", service, len(pairs))
+	}
+	if pairs[0].Index == 0 {
+		return Stored{}, fmt.Errorf("load %s: %w", service, wadi.ErrNotFound)
+	}
+	return w.stored(pairs)
+}
+
+// stored decodes what Load has read.
+func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
+	var spec Spec
+	var out Stored
+	for i, part := range []struct {
+		kind kind
+		into any
+	}{{kindSpec, &spec}, {kindState, &out.State}, {kindStatus, &out.Status}, {kindRoute, &out.Route}} {
+		p := pairs[i]
+		w.remember(p.Key, p.Index, p.Value)
+		if p.Index == 0 {
+			continue
+		}
+		if err := w.decode(p, part.kind, part.into); err != nil {
+			return Stored{}, err
+		}
+	}
+	for _, p := range pairs[4:] {
+		var r wadi.Revision
+		if err := w.decode(p, kindRevision, &r); err != nil {
+			return Stored{}, err
+		}
+		out.Revisions = append(out.Revisions, r)
+	}
+	sortRevisions(out.Revisions)
+	out.Service, out.Latest = spec.Service, spec.Latest
+	out.Generation, out.Deleting = spec.Generation, spec.Deleting
+	return out, nil
+}
+
+// PutRoute stores a route, and its hash in the index.
+func (w *Writer) PutRoute(ctx context.Context, r wadi.Route) error {
+	return w.put(ctx, kindRoute, r.Service, r, func(hash string) edit {
+		return edit{service: r.Service, exists: true, fn: func(i *Index) { i.Route = hash }}
+	})
+}
+
+// PutState stores what the leader remembers of a service.
+func (w *Writer) PutState(ctx context.Context, service string, s wadi.State) error {
+	return w.put(ctx, kindState, service, s, nil)
+}
+
+// PutStatus stores what the leader saw of a service.
+func (w *Writer) PutStatus(ctx context.Context, s wadi.Status) error {
+	return w.put(ctx, kindStatus, s.Service, s, nil)
+}
+
+// put writes one value of a service that still exists, if it says anything new.
+func (w *Writer) put(ctx context.Context, k kind, service string, v any, indexed func(hash string) edit) error {
+	what := fmt.Sprintf("write %s of %s", k, service)
+	b, err := w.codec.encode(k, v)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	key := w.key(k, service)
+	last, err := w.last(ctx, key)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if last.index != 0 && last.sum == sum(b) {
+		return nil
+	}
+	ops := []consul.Op{{Verb: consul.CAS, Key: key, Value: b, Index: last.index}}
+	var edits []edit
+	if indexed != nil {
+		edits = append(edits, indexed(sum(b)))
+	} else {
+		// A service that was forgotten does not come back by half.
+		ops = append(ops, consul.Op{Verb: consul.MustExist, Key: w.key(kindIndex, service)})
+	}
+	pairs, err := w.write(ctx, ops, edits)
+	if err != nil {
+		// Whether it was written is not known after an error: look again.
+		w.forget(key)
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	w.remember(key, indexOf(pairs, key), b)
+	return nil
+}
+
+// last is what the writer saw of a key, or what is there now.
+func (w *Writer) last(ctx context.Context, key string) (stamp, error) {
+	w.mu.Lock()
+	st, ok := w.seen[key]
+	w.mu.Unlock()
+	if ok {
+		return st, nil
+	}
+	p, err := w.kv.Get(ctx, key)
+	if errors.Is(err, wadi.ErrNotFound) {
+		return stamp{}, nil
+	}
+	if err != nil {
+		return stamp{}, err
+	}
+	return stamp{index: p.Index, sum: sum(p.Value)}, nil
+}
+
+func (w *Writer) remember(key string, index uint64, value []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen[key] = stamp{index: index, sum: sum(value)}
+}
+
+func (w *Writer) forget(keys ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range keys {
+		delete(w.seen, k)
+	}
+}
+
+// DeleteRevision forgets a revision. One that does not exist is no error.
+func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
+	ops := []consul.Op{{Verb: consul.Delete, Key: w.key(kindRevision, service, id)}}
+	edits := []edit{{service: service, exists: true, fn: func(i *Index) { delete(i.Revisions, id) }}}
+	if _, err := w.write(ctx, ops, edits); err != nil {
+		return fmt.Errorf("delete revision %s: %w", id, err)
+	}
+	return nil
+}
+
+// Forget removes everything of a service at once, the index entry with it. It
+// refuses one that is not marked with MarkDeleting. What is left of a service
+// without spec is removed too.
+func (w *Writer) Forget(ctx context.Context, service string) error {
+	spec, index, err := w.Spec(ctx, service)
+	guard := consul.Op{Verb: consul.DeleteCAS, Key: w.key(kindSpec, service), Index: index}
+	switch {
+	case errors.Is(err, wadi.ErrNotFound):
+		guard = consul.Op{Verb: consul.MustNotBe, Key: w.key(kindSpec, service)}
+	case err != nil:
+		return fmt.Errorf("forget %s: %w", service, err)
+	case !spec.Deleting:
+		return fmt.Errorf("forget %s: it is not being deleted: %w", service, wadi.ErrConflict)
+	}
+	ops := []consul.Op{guard, {Verb: consul.DeleteTree, Key: w.key(kindRevision, service, "")}}
+	var keys []string
+	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindIndex} {
+		keys = append(keys, w.key(k, service))
+		if k != kindSpec {
+			ops = append(ops, consul.Op{Verb: consul.Delete, Key: w.key(k, service)})
+		}
+	}
+	if _, err := w.kv.Txn(ctx, ops); err != nil {
+		return fmt.Errorf("forget %s: %w", service, err)
+	}
+	w.forget(keys...)
+	return nil
+}
