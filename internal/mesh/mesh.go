@@ -8,10 +8,12 @@
 package mesh
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,10 +40,9 @@ type Source struct {
 	// dial. Empty is the activator alone.
 	Services []string
 
-	once     sync.Once
-	ready    chan struct{}
-	sessions tls.ClientSessionCache
-	now      atomic.Pointer[material]
+	once  sync.Once
+	ready chan struct{}
+	now   atomic.Pointer[material]
 
 	mu sync.Mutex // Held while the next material is made.
 }
@@ -50,6 +51,12 @@ type Source struct {
 type material struct {
 	bundle *x509bundle.Bundle
 	leaves map[string]*leaf // By service.
+
+	// roots counts the changes of bundle. A session that was begun under other
+	// roots is not resumed: its certificates might be refused now, and a refusal
+	// ends the connection where a full handshake would succeed.
+	roots    uint64
+	sessions tls.ClientSessionCache
 }
 
 // leaf is a service's certificate.
@@ -66,7 +73,6 @@ const sessionsKept = 2048
 func (s *Source) init() {
 	s.once.Do(func() {
 		s.ready = make(chan struct{})
-		s.sessions = tls.NewLRUClientSessionCache(sessionsKept)
 		s.now.Store(&material{})
 		if s.Log == nil {
 			s.Log = hclog.NewNullLogger()
@@ -139,7 +145,14 @@ func (s *Source) fetchRoots(q *api.QueryOptions) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.update(func(m *material) { m.bundle = b })
+	s.update(func(m *material) bool {
+		if m.bundle != nil && m.bundle.Equal(b) {
+			return false
+		}
+		m.bundle = b
+		m.roots++
+		return true
+	})
 	return meta.LastIndex, nil
 }
 
@@ -152,25 +165,35 @@ func (s *Source) fetchLeaf(service string, q *api.QueryOptions) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
-	s.update(func(m *material) {
-		if old := m.leaves[service]; old != nil && !slices.Equal(old.cert.Certificate[0], l.cert.Certificate[0]) {
+	s.update(func(m *material) bool {
+		old := m.leaves[service]
+		if old != nil && slices.EqualFunc(old.cert.Certificate, l.cert.Certificate, bytes.Equal) {
+			return false
+		}
+		if old != nil {
 			s.Log.Info("mesh certificate rotated", "service", service, "until", l.cert.Leaf.NotAfter)
 		}
 		m.leaves[service] = l
+		return true
 	})
 	return meta.LastIndex, nil
 }
 
-// update swaps in a changed copy of the material.
-func (s *Source) update(change func(*material)) {
+// update swaps in a copy of the material, if change says that it changed it.
+func (s *Source) update(change func(*material) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.now.Load()
-	m := &material{bundle: old.bundle, leaves: make(map[string]*leaf, len(s.Services))}
-	for k, v := range old.leaves {
-		m.leaves[k] = v
+	m := &material{
+		bundle: old.bundle, leaves: maps.Clone(old.leaves), roots: old.roots,
+		sessions: tls.NewLRUClientSessionCache(sessionsKept),
 	}
-	change(m)
+	if m.leaves == nil {
+		m.leaves = make(map[string]*leaf, len(s.Services))
+	}
+	if !change(m) {
+		return
+	}
 	s.now.Store(m)
 	if m.bundle == nil || len(m.leaves) < len(s.Services) {
 		return

@@ -1,11 +1,14 @@
 package mesh
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -24,7 +27,7 @@ var errNotReady = fmt.Errorf("%w: no mesh certificates yet", wadi.ErrUnavailable
 // names, else the first of Services.
 func (s *Source) ServerConfig() *tls.Config {
 	s.init()
-	return &tls.Config{
+	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
 		// The chain is verified in VerifyConnection: unlike VerifyPeerCertificate
@@ -44,15 +47,33 @@ func (s *Source) ServerConfig() *tls.Config {
 		},
 		VerifyConnection: s.verify(tlsconfig.AuthorizeAny()),
 	}
+	// A ticket says under which roots it was given out.
+	cfg.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		ss.Extra = append(ss.Extra, binary.BigEndian.AppendUint64(nil, s.now.Load().roots))
+		return cfg.EncryptTicket(cs, ss)
+	}
+	cfg.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		ss, err := cfg.DecryptTicket(ticket, cs)
+		if err != nil || ss == nil {
+			return nil, err
+		}
+		now := binary.BigEndian.AppendUint64(nil, s.now.Load().roots)
+		if !slices.ContainsFunc(ss.Extra, func(b []byte) bool { return bytes.Equal(b, now) }) {
+			return nil, nil // A full handshake instead.
+		}
+		return ss, nil
+	}
+	return cfg
 }
 
 // ClientConfig is TLS toward an instance of a service: its SNI in the mesh, our
 // first leaf, and a peer that must be that service in our datacenter. protos are
 // offered in the handshake; none is http/1.1, what an Envoy in front of an HTTP/1
-// app speaks.
+// app speaks. It is for one dial: the next one may have other sessions to resume.
 func (s *Source) ClientConfig(service string, protos ...string) (*tls.Config, error) {
 	s.init()
-	me := s.now.Load().leaves[s.Services[0]]
+	m := s.now.Load()
+	me := m.leaves[s.Services[0]]
 	if me == nil {
 		return nil, errNotReady
 	}
@@ -79,7 +100,7 @@ func (s *Source) ClientConfig(service string, protos ...string) (*tls.Config, er
 			}
 			return l.cert, nil
 		},
-		ClientSessionCache: s.sessions,
+		ClientSessionCache: m.sessions,
 	}, nil
 }
 
@@ -90,7 +111,7 @@ func (s *Source) Dial(ctx context.Context, addr, service string) (net.Conn, erro
 		return nil, fmt.Errorf("dial %s at %s: %w", service, addr, err)
 	}
 	// Each instance has its own session keys, though all share one SNI.
-	cfg.ClientSessionCache = byAddress{addr, s.sessions}
+	cfg.ClientSessionCache = byAddress{addr, cfg.ClientSessionCache}
 	d := tls.Dialer{Config: cfg}
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
