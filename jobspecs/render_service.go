@@ -48,6 +48,7 @@ func (r *renderer) service() (object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the agent's sidecar task: %w", err)
 		}
+		boundLogs(raw)
 		inner(o, "Connect")["SidecarTask"] = raw
 	}
 	return o, nil

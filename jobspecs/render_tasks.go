@@ -136,7 +136,8 @@ func (r *renderer) hostNetwork(task object) {
 }
 
 // boundLogs keeps a task's logs small unless it says otherwise: Nomad's default
-// is 100 MB for each task, and a disk must be larger than that.
+// is 100 MB for each task (Envoy's too, once it has a body of its own), and a disk
+// must be larger than that.
 func boundLogs(task object) {
 	logs := inner(task, "LogConfig")
 	if logs["MaxFiles"] == nil {

@@ -1,0 +1,145 @@
+# Every setting of a service, with what it means. Values are the defaults unless a
+# comment says otherwise; the agent's configuration may have others in its
+# `defaults` block. A file may hold several services, applied all or nothing.
+
+# Variables and locals work in the whole file. Inside `instance` Nomad's parser
+# evaluates them, with its own functions.
+variable "image" {
+  type        = string
+  default     = "nginx:1.27"
+  description = "Give another one with -var image=…"
+}
+
+locals {
+  team = "payments"
+}
+
+# A DNS label of at most 40 characters. It is the name in the mesh, the first part
+# of the host name at the gateway, and the prefix of the revisions' Nomad jobs.
+service "annotated" {
+  # Where Nomad runs it. The namespace can't change later.
+  namespace   = "default"
+  datacenters = ["*"]
+  node_pool   = "default"
+  priority    = 50
+
+  # The app listens on $PORT. In a bridge network that is this port; in the host's
+  # network Nomad chooses one. Not allowed: 8012, 8022, 9090, 19000 to 19100.
+  port     = 8080
+  protocol = "http1" # http1 | h2c | grpc. Can't change later.
+
+  domains    = ["annotated.example.com"] # Besides <name>.<gateway domain>. Default: none.
+  visibility = "public"                  # public | mesh: the gateway has no route to it.
+
+  # How one instance runs: the inside of a Nomad group, as Nomad's parser takes it.
+  # Wadi adds the network, the Consul service, the queue-proxy and Envoy; count,
+  # scaling, update, network, shutdown_delay and leader can't be set.
+  instance {
+    # Unless set: restart { attempts = 3, interval = "1m", delay = "1s", mode = "fail" },
+    # reschedule { delay = "5s", delay_function = "exponential", max_delay = "1m", unlimited = true },
+    # an ephemeral_disk of 10 MB, and logs of 2 files of 4 MB for each task.
+    task "web" {
+      driver = "docker"
+
+      config {
+        image = var.image
+      }
+
+      # Wadi adds PORT, WADI_SERVICE, WADI_REVISION, K_SERVICE, K_REVISION and K_CONFIGURATION.
+      env {
+        GREETING = "hello"
+      }
+
+      resources {
+        cpu    = 100
+        memory = 128
+      }
+
+      kill_timeout = "10s" # After the queue-proxy has drained.
+    }
+
+    task "cache" {
+      driver = "docker"
+
+      config {
+        image = "redis:7"
+      }
+    }
+  }
+
+  serving_task = "web" # Which task listens on $PORT. Only needed with several tasks.
+
+  network = "bridge" # bridge | host
+  mesh    = "envoy"  # envoy: through Consul's mesh, needs a bridge network | off: plain HTTP
+
+  # Whom the app calls through its Envoy, here at 127.0.0.1:9191. Default: nobody.
+  upstream "billing" {
+    local_port = 9191
+  }
+
+  # When the app is ready, as the queue-proxy asks it: http = a path, grpc = a
+  # service's name, or tcp = true: a connection, which is the default.
+  probe {
+    http    = "/healthz"
+    timeout = "1s"
+  }
+
+  concurrency {
+    limit = 0 # Requests at once in one instance; more wait. 0: no limit.
+  }
+
+  timeout {
+    request        = "300s" # The whole request, waiting included, then 504.
+    response_start = "0s"   # Until the answer begins. 0: off.
+    idle           = "0s"   # Between bytes of the answer. 0: off.
+    progress       = "600s" # A new revision must become ready within, or has failed.
+  }
+
+  # Requests that wait at an activator for an instance.
+  queue {
+    depth   = 1000         # More of them: 503 with Retry-After.
+    timeout = "60s"        # Longer: 504.
+    quiet   = ["/metrics"] # Paths that never wake and are not activity. Default: none.
+  }
+
+  scale {
+    min        = 0 # 0: scale to zero.
+    max        = 0 # 0: the agent's limits.max_instances.
+    initial    = 1 # Ready instances before a new revision counts as ready.
+    activation = 1 # Instances when leaving zero.
+
+    window     = "60s" # 6s to 1h: what is averaged over, and the idle time before zero.
+    zero_grace = "0s"  # Further idle time before zero.
+    down_delay = "0s"  # How long a lower count must be wanted.
+
+    max_up_rate   = 1000 # The largest factor of one step up,
+    max_down_rate = 2    # and down.
+
+    panic_window_percent    = 10  # Of window: the short window that sees a burst.
+    panic_threshold_percent = 200 # Of what is ready: above it nothing is scaled down.
+
+    dry_run     = false # Decide and show, but don't scale.
+    manual_hold = "60s" # How long a count set by hand in Nomad stands.
+
+    # concurrency: requests at once | rps: requests begun per second.
+    metric "concurrency" {
+      target      = 100 # Per instance. Default: concurrency.limit, else 100; for rps 200.
+      utilization = 0.7 # The share of it that an instance should carry.
+    }
+  }
+
+  # Where requests go. None: what was set before; for a new service, the latest
+  # revision that became ready. A revision's ID pins it.
+  traffic {
+    revision = "latest"
+    percent  = 100
+  }
+
+  retention {
+    keep = 5 # Revisions kept besides those that get traffic.
+  }
+
+  meta = {
+    team = local.team # Free text of yours. Default: none.
+  }
+}
