@@ -95,18 +95,13 @@ func (a *Admission) checkDomains(ctx context.Context, all []*candidate, refused 
 		// What this submission gives up is free for the others in it.
 		maps.DeleteFunc(owners, func(_, owner string) bool { return owner == c.service.Name })
 	}
-	if owners == nil {
-		owners = map[string]string{}
-	}
 	for _, c := range all {
 		for _, domain := range c.service.Domains {
-			d := strings.ToLower(domain)
-			if owner, ok := owners[d]; ok && owner != c.service.Name {
+			if owner, ok := owners[domain]; ok && owner != c.service.Name {
 				refused.invalid(c, "domains", "the domain %q belongs to the service %q", domain, owner)
 				continue
 			}
-			owners[d] = c.service.Name
-			label, ok := strings.CutSuffix(d, "."+strings.ToLower(a.GatewayDomain))
+			label, ok := strings.CutSuffix(domain, "."+a.GatewayDomain)
 			if ok && a.GatewayDomain != "" && label != c.service.Name && !strings.Contains(label, ".") {
 				refused.invalid(c, "domains", "the domain %q is kept for a service named %q", domain, label)
 			}
@@ -157,7 +152,7 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		}
 		job, err := jobspecs.Render(rev, a.Agent)
 		if err != nil {
-			return fmt.Errorf("render %s: %w", rev.ID, err)
+			return err // It names the revision.
 		}
 		rev.Job = job
 		c.rev, c.spec.Latest = &rev, rev.ID

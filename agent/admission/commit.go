@@ -48,8 +48,8 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate, refused *refusals) error {
 	job, err := a.Nomad.Job(ctx, token, c.service.Namespace, c.rev.ID)
 	switch {
-	case errors.Is(err, wadi.ErrNotFound):
-		return nil
+	case errors.Is(err, wadi.ErrNotFound), errors.Is(err, wadi.ErrForbidden):
+		return nil // Who may submit but not read is stopped by the guarded registration.
 	case err != nil:
 		return fmt.Errorf("look for job %s: %w", c.rev.ID, err)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -28,13 +30,15 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
 	if s.Decisions == nil {
 		return unavailable("this agent keeps no decisions")
 	}
-	out, err := s.Decisions.Decisions(r.Context(), name)
+	revisions, err := s.Store.Revisions(r.Context(), name)
 	if err != nil {
-		return err
+		return fmt.Errorf("revisions of %s: %w", name, err)
 	}
-	if out == nil {
-		out = []wadi.Decision{}
+	out := []wadi.Decision{}
+	for _, rev := range revisions {
+		out = append(out, s.Decisions.Of(rev.ID)...)
 	}
+	slices.SortStableFunc(out, func(a, b wadi.Decision) int { return a.Time.Compare(b.Time) })
 	return s.reply(w, http.StatusOK, out)
 }
 
@@ -56,39 +60,35 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := untilStopped(r.Context())
 	defer cancel()
-	recent, next := s.Events.Subscribe(ctx)
 	out := &stream{w: w, rc: http.NewResponseController(w)}
 	reader := &reader{server: s, request: r, only: only, known: map[string]readable{}}
+	follow := r.URL.Query().Get("follow") != "false"
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	if err := out.line(struct{}{}); err != nil {
-		return nil // The caller is gone, here and below.
-	}
-	for _, e := range recent {
-		if reader.may(ctx, e) && out.line(e) != nil {
-			return nil
-		}
-	}
-	if r.URL.Query().Get("follow") == "false" {
+	// What fails from here on fails because the caller is gone.
+	if out.line(struct{}{}) != nil {
 		return nil
 	}
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
+	var seq uint64
 	for {
-		var err error
-		select {
-		case e, ok := <-next:
-			if !ok {
+		events, next, changed := s.Events.Since(seq)
+		for _, e := range events {
+			if reader.may(ctx, e) && out.line(e) != nil {
 				return nil
 			}
-			if reader.may(ctx, e) {
-				err = out.line(e)
-			}
-		case <-tick.C:
-			err = out.line(struct{}{})
-		case <-ctx.Done():
+		}
+		seq = next
+		if !follow {
 			return nil
 		}
-		if err != nil {
+		select {
+		case <-changed:
+		case <-tick.C:
+			if out.line(struct{}{}) != nil {
+				return nil
+			}
+		case <-ctx.Done():
 			return nil
 		}
 	}

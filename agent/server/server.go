@@ -53,16 +53,17 @@ type Rights interface {
 	MayRead(ctx context.Context, token, namespace string) error
 }
 
-// Decisions are the leader's last scaling decisions, oldest first.
+// Decisions are the leader's last scaling decisions.
 type Decisions interface {
-	Decisions(ctx context.Context, service string) ([]wadi.Decision, error)
+	// Of returns those about a revision, oldest first.
+	Of(revision string) []wadi.Decision
 }
 
 // Events are what the leader did and saw.
 type Events interface {
-	// Subscribe returns the latest events, oldest first, and a channel of the
-	// following ones. It is closed when ctx ends or the reader is too slow.
-	Subscribe(ctx context.Context) ([]wadi.Event, <-chan wadi.Event)
+	// Since returns the events from number seq on that are still known, the number
+	// to ask for next, and a channel that is closed when there are more.
+	Since(seq uint64) (events []wadi.Event, next uint64, changed <-chan struct{})
 }
 
 // Leadership knows who leads.

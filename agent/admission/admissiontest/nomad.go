@@ -1,0 +1,237 @@
+// Package admissiontest has stand-ins for Nomad, Consul's catalog and the store, for
+// tests of admission and of what is in front of it. They keep state and know the
+// rules that matter: indexes, rights, all or nothing. They run nothing.
+package admissiontest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
+)
+
+// Grant is what a token may do, by namespace.
+type Grant struct{ Submit, Read []string }
+
+// Nomad is a stand-in for Nomad. The zero value has no jobs and no ACL.
+type Nomad struct {
+	mu     sync.Mutex
+	index  uint64
+	jobs   map[string]job
+	calls  []string
+	tokens map[string]Grant
+	down   error
+
+	// OnRegister, if set, runs before a job is registered; its error is the answer.
+	OnRegister func(id string) error
+	// OnPlan, if set, answers a plan.
+	OnPlan func(id string) (warnings string, err error)
+}
+
+type job struct {
+	admission.Job
+	token string
+}
+
+var _ admission.Nomad = (*Nomad)(nil)
+
+// Allow switches the ACL on and gives token a grant.
+func (n *Nomad) Allow(token string, g Grant) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.tokens == nil {
+		n.tokens = map[string]Grant{}
+	}
+	n.tokens[token] = g
+}
+
+// Fail makes every call fail with err until it is nil again.
+func (n *Nomad) Fail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = err
+}
+
+// Put places a job as if somebody else had registered it, and returns its index.
+func (n *Nomad) Put(namespace, id string, meta map[string]string, count int) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.put(namespace, id, job{Job: admission.Job{Meta: meta, Count: count}})
+}
+
+// Jobs lists the jobs as namespace/id, sorted.
+func (n *Nomad) Jobs() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.jobs))
+}
+
+// Calls lists what was registered and purged, with which token, and empties the list.
+func (n *Nomad) Calls() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := n.calls
+	n.calls = nil
+	return out
+}
+
+func (n *Nomad) put(namespace, id string, j job) uint64 {
+	if n.jobs == nil {
+		n.jobs = map[string]job{}
+	}
+	n.index++
+	j.ModifyIndex = n.index
+	n.jobs[namespace+"/"+id] = j
+	return n.index
+}
+
+// may is called with mu held.
+func (n *Nomad) may(token, namespace string, pick func(Grant) []string) error {
+	if n.down != nil {
+		return n.down
+	}
+	if n.tokens != nil && !slices.Contains(pick(n.tokens[token]), namespace) {
+		return wadi.ErrForbidden
+	}
+	return nil
+}
+
+func submit(g Grant) []string { return g.Submit }
+func read(g Grant) []string   { return append(slices.Clone(g.Submit), g.Read...) }
+
+// MaySubmit implements admission.Rights.
+func (n *Nomad) MaySubmit(_ context.Context, token, namespace string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.may(token, namespace, submit)
+}
+
+// MayRead is what the server asks.
+func (n *Nomad) MayRead(_ context.Context, token, namespace string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.may(token, namespace, read)
+}
+
+var (
+	command = regexp.MustCompile(`command\s*=\s*"([^"]*)"`)
+	mistake = regexp.MustCompile(`\bcpuu\b`)
+)
+
+// ParseJob knows one task whose config may have a command. It complains about
+// cpuu as Nomad does.
+func (n *Nomad) ParseJob(_ context.Context, _, jobHCL, _ string) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return nil, n.down
+	}
+	if at := mistake.FindStringIndex(jobHCL); at != nil {
+		line := 1 + strings.Count(jobHCL[:at[0]], "\n")
+		column := at[0] - strings.LastIndex(jobHCL[:at[0]], "\n")
+		return nil, fmt.Errorf(`input.hcl:%d,%d-%d: Unsupported argument; An argument named "cpuu" is not expected here. Did you mean "cpu"?`,
+			line, column, column+4)
+	}
+	config := map[string]any{}
+	if m := command.FindStringSubmatch(jobHCL); m != nil {
+		config["command"] = m[1]
+	}
+	return json.Marshal(map[string]any{"TaskGroups": []any{map[string]any{
+		"Name":  "i",
+		"Tasks": []any{map[string]any{"Name": "web", "Driver": "raw_exec", "Config": config}},
+	}}})
+}
+
+// PlanJob implements admission.Jobs.
+func (n *Nomad) PlanJob(_ context.Context, token string, raw json.RawMessage) (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	head, _, err := parse(raw)
+	if err != nil {
+		return "", err
+	}
+	if err := n.may(token, head.Namespace, submit); err != nil {
+		return "", err
+	}
+	if n.OnPlan != nil {
+		return n.OnPlan(head.ID)
+	}
+	return "", nil
+}
+
+// RegisterAt implements admission.Jobs.
+func (n *Nomad) RegisterAt(_ context.Context, token string, raw json.RawMessage, index uint64) (uint64, error) {
+	head, count, err := parse(raw)
+	if err != nil {
+		return 0, err
+	}
+	if n.OnRegister != nil {
+		if err := n.OnRegister(head.ID); err != nil {
+			return 0, err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.may(token, head.Namespace, submit); err != nil {
+		return 0, err
+	}
+	if n.jobs[head.Namespace+"/"+head.ID].ModifyIndex != index {
+		return 0, fmt.Errorf("Enforcing job modify index %d: %w", index, wadi.ErrConflict) //nolint:staticcheck // Nomad's words.
+	}
+	n.calls = append(n.calls, "register "+head.ID+" "+token)
+	return n.put(head.Namespace, head.ID, job{Job: admission.Job{Meta: head.Meta, Count: count}, token: token}), nil
+}
+
+// Job implements admission.Jobs.
+func (n *Nomad) Job(_ context.Context, token, namespace, id string) (admission.Job, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.may(token, namespace, read); err != nil {
+		return admission.Job{}, err
+	}
+	j, ok := n.jobs[namespace+"/"+id]
+	if !ok {
+		return admission.Job{}, wadi.ErrNotFound
+	}
+	return j.Job, nil
+}
+
+// Purge implements admission.Jobs.
+func (n *Nomad) Purge(_ context.Context, token, namespace, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.may(token, namespace, submit); err != nil {
+		return err
+	}
+	n.calls = append(n.calls, "purge "+id+" "+token)
+	delete(n.jobs, namespace+"/"+id)
+	return nil
+}
+
+type header struct {
+	ID        string
+	Namespace string
+	Meta      map[string]string
+}
+
+func parse(raw json.RawMessage) (header, int, error) {
+	var j struct {
+		header
+		TaskGroups []struct{ Count int }
+	}
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return header{}, 0, err
+	}
+	if j.ID == "" || j.Namespace == "" || len(j.TaskGroups) != 1 {
+		return header{}, 0, errors.New("1 error occurred:\n\t* missing job ID, namespace or group")
+	}
+	return j.header, j.TaskGroups[0].Count, nil
+}

@@ -1,0 +1,189 @@
+package admissiontest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
+)
+
+// Store is a stand-in for the store. The zero value is empty.
+type Store struct {
+	mu        sync.Mutex
+	index     uint64
+	specs     map[string]stored
+	revisions map[string][]wadi.Revision
+	statuses  map[string]wadi.Status
+	down      error
+
+	// OnSubmit, if set, runs before anything is stored; its error is the answer.
+	OnSubmit func() error
+}
+
+type stored struct {
+	admission.Spec
+	index uint64
+}
+
+var _ admission.Store = (*Store)(nil)
+
+// Fail makes every call fail with err until it is nil again.
+func (s *Store) Fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = err
+}
+
+// Spec implements admission.Store.
+func (s *Store) Spec(_ context.Context, name string) (admission.Spec, uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return admission.Spec{}, 0, s.down
+	}
+	got, ok := s.specs[name]
+	if !ok {
+		return admission.Spec{}, 0, wadi.ErrNotFound
+	}
+	return got.Spec, got.index, nil
+}
+
+// Revisions implements admission.Store.
+func (s *Store) Revisions(_ context.Context, service string) ([]wadi.Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.revisions[service]), s.down
+}
+
+// Domains implements admission.Store.
+func (s *Store) Domains(context.Context) (map[string]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]string{}
+	for name, spec := range s.specs {
+		for _, d := range spec.Service.Domains {
+			out[d] = name
+		}
+	}
+	return out, s.down
+}
+
+// Submit implements admission.Store.
+func (s *Store) Submit(_ context.Context, all []admission.Submission) (map[string]uint64, error) {
+	if s.OnSubmit != nil {
+		if err := s.OnSubmit(); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return nil, s.down
+	}
+	for _, sub := range all {
+		if s.specs[sub.Spec.Service.Name].index != sub.Index {
+			return nil, wadi.ErrConflict
+		}
+	}
+	out := map[string]uint64{}
+	for _, sub := range all {
+		out[sub.Spec.Service.Name] = s.put(sub)
+	}
+	return out, nil
+}
+
+func (s *Store) put(sub admission.Submission) uint64 {
+	if s.specs == nil {
+		s.specs, s.revisions, s.statuses = map[string]stored{}, map[string][]wadi.Revision{}, map[string]wadi.Status{}
+	}
+	name := sub.Spec.Service.Name
+	s.index++
+	s.specs[name] = stored{sub.Spec, s.index}
+	if sub.NewRevision != nil {
+		s.revisions[name] = append(s.revisions[name], *sub.NewRevision)
+	}
+	return s.index
+}
+
+// Services lists the names, sorted.
+func (s *Store) Services(context.Context) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.specs)), s.down
+}
+
+// Status returns what SetStatus set.
+func (s *Store) Status(_ context.Context, name string) (wadi.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, ok := s.statuses[name]
+	if !ok && s.down == nil {
+		return st, wadi.ErrNotFound
+	}
+	return st, s.down
+}
+
+// SetStatus stores a status as the leader would.
+func (s *Store) SetStatus(st wadi.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.statuses[st.Service] = st
+}
+
+// Route has none.
+func (s *Store) Route(context.Context, string) (wadi.Route, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return wadi.Route{}, s.down
+	}
+	return wadi.Route{}, wadi.ErrNotFound
+}
+
+// MarkDeleting marks a service if it is still at index.
+func (s *Store) MarkDeleting(_ context.Context, name string, index uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	got, ok := s.specs[name]
+	switch {
+	case s.down != nil:
+		return s.down
+	case !ok:
+		return wadi.ErrNotFound
+	case got.index != index:
+		return wadi.ErrConflict
+	}
+	got.Deleting = true
+	got.Generation++
+	s.put(admission.Submission{Spec: got.Spec})
+	return nil
+}
+
+// Forget removes a service and its revisions, as the leader does in the end.
+func (s *Store) Forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.specs, name)
+	delete(s.revisions, name)
+	delete(s.statuses, name)
+}
+
+// ForgetRevisions removes a service's revisions alone.
+func (s *Store) ForgetRevisions(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.revisions, name)
+}
+
+// Catalog is a stand-in for Consul's catalog: the names of foreign services.
+type Catalog []string
+
+var _ admission.Catalog = Catalog(nil)
+
+// ForeignService implements admission.Catalog.
+func (c Catalog) ForeignService(_ context.Context, name string) (bool, error) {
+	return slices.Contains(c, name), nil
+}

@@ -1,0 +1,119 @@
+package admission_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Another submission of the same service wins while this one registers: it keeps
+// its job, and only this one's job goes.
+func TestSubmit_LoserPurgesOnlyItsOwnJob(t *testing.T) {
+	b := newBench(t)
+	b.submit(t, request(spec("hello", "/a"), spec("world", "/a")))
+	b.nomad.Calls()
+	other := newBench(t)
+	other.Store, other.Nomad = b.store, b.nomad
+
+	raced := false
+	b.nomad.OnRegister = func(id string) error {
+		if id == "world-00002" && !raced {
+			raced = true
+			other.submit(t, request(spec("world", "/other")))
+		}
+		return nil
+	}
+	_, err := b.Submit(t.Context(), request(spec("hello", "/b"), spec("world", "/b")))
+	if err == nil {
+		t.Fatal("both won")
+	}
+	want := []string{"default/hello-00001", "default/world-00001", "default/world-00002"}
+	if diff := cmp.Diff(want, b.nomad.Jobs()); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+	if got := b.submit(t, request(spec("world", "/other"))).Services[0]; got.Changed {
+		t.Errorf("the winner's submission was not kept: %+v", got)
+	}
+}
+
+// The store says conflict after both have registered: the stored revision's job stays.
+func TestSubmit_ConflictAfterTakeOver(t *testing.T) {
+	b := newBench(t)
+	other := newBench(t)
+	other.Store, other.Nomad = b.store, b.nomad
+	raced := false
+	b.store.OnSubmit = func() error {
+		if !raced {
+			raced = true
+			// It finds the job of the first at count 0, takes it over, and stores.
+			other.submit(t, request(spec("hello", "/other")))
+		}
+		return nil
+	}
+	if _, err := b.Submit(t.Context(), request(spec("hello", "/a"))); !errors.Is(err, wadi.ErrConflict) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	if diff := cmp.Diff([]string{"default/hello-00001"}, b.nomad.Jobs()); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+}
+
+func TestSubmit_JobInTheWay(t *testing.T) {
+	ours := map[string]string{"wadi_service": "hello", "wadi_spec_hash": "0123"}
+	for _, tt := range []struct {
+		name  string
+		meta  map[string]string
+		count int
+		text  string // Of the refusal; empty: it is taken over.
+	}{
+		{"somebody else's", nil, 0, "isn't Wadi's"},
+		{"of another service", map[string]string{"wadi_service": "world", "wadi_spec_hash": "0123"}, 0, "isn't Wadi's"},
+		{"ours and running", ours, 2, "running job"},
+		{"ours, left over", ours, 0, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.nomad.Put("default", "hello-00001", tt.meta, tt.count)
+			if tt.text != "" {
+				b.refused(t, request(spec("hello", "/a")), 409, tt.text, "hello-00001")
+				b.untouched(t, "default/hello-00001")
+				return
+			}
+			b.submit(t, request(spec("hello", "/a")))
+			if diff := cmp.Diff([]string{"register hello-00001 alice"}, b.nomad.Calls()); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A job that was taken over is not this submission's to remove.
+func TestSubmit_FailureLeavesTakenOverJob(t *testing.T) {
+	b := newBench(t)
+	b.nomad.Put("default", "hello-00001", map[string]string{"wadi_service": "hello", "wadi_spec_hash": "0123"}, 0)
+	b.store.OnSubmit = func() error { return wadi.ErrUnavailable }
+	if _, err := b.Submit(t.Context(), request(spec("hello", "/a"))); !errors.Is(err, wadi.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	b.untouched(t, "default/hello-00001")
+}
+
+func TestValidate_ChangesNothing(t *testing.T) {
+	b := newBench(t)
+	b.nomad.OnPlan = func(string) (string, error) { return "deprecated", nil }
+	got, err := b.Validate(t.Context(), request(spec("hello", "/a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := got.Services[0]; !s.NewRevision || s.Revision != "hello-00001" || s.Index != 0 ||
+		!cmp.Equal(s.Warnings, []string{"Nomad warns: deprecated"}) {
+		t.Errorf("got %+v", s)
+	}
+	b.untouched(t)
+	if calls := b.nomad.Calls(); len(calls) > 0 {
+		t.Errorf("calls %v", calls)
+	}
+}
