@@ -1,0 +1,102 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/agent/server"
+)
+
+// stream opens the events as token and returns a function that reads the next one.
+func (b bench) stream(t *testing.T, query, token string) func() string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, "GET", b.URL+"/v1/events"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Nomad-Token", token)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	lines := bufio.NewScanner(resp.Body)
+	return func() string {
+		for lines.Scan() {
+			if lines.Text() != "{}" {
+				return lines.Text()
+			}
+		}
+		return "end"
+	}
+}
+
+func TestEvents(t *testing.T) {
+	b := newBench(t, nil)
+	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+	b.nomad.Allow("stranger", admissiontest.Grant{})
+	b.ask(t, "PUT", "/v1/services", submission(hello, strings.Replace(hello, "hello", "world", 1)), "X-Nomad-Token", "alice").want(t, 200)
+	b.events.add(event("world", "one"))
+	b.events.add(event("hello", "two"))
+
+	all, only := b.stream(t, "", "alice"), b.stream(t, "?service=hello", "alice")
+	none, past := b.stream(t, "?follow=false", "stranger"), b.stream(t, "?follow=false", "alice")
+	for _, tt := range []struct {
+		next func() string
+		want []string
+	}{
+		{past, []string{"one", "two", "end"}},
+		{none, []string{"end"}},
+		{all, []string{"one", "two"}},
+		{only, []string{"two"}},
+	} {
+		for _, want := range tt.want {
+			if got := tt.next(); !strings.Contains(got, want) {
+				t.Errorf("got %s, want %q", got, want)
+			}
+		}
+	}
+	b.store.Forget("hello")
+	b.events.add(event("hello", "gone"))
+	for _, next := range []func() string{all, only} {
+		if got := next(); !strings.Contains(got, "gone") {
+			t.Errorf("got %s, want the deleted service's last event", got)
+		}
+	}
+}
+
+type leadership struct{ name, url string }
+
+func (l *leadership) Leader() (string, string) { return l.name, l.url }
+
+func TestFollowerAsksTheLeader(t *testing.T) {
+	leader := newBench(t, func(c *server.Config) { c.Self.Name = "two"; c.Leadership = &leadership{"two", ""} })
+	lead := &leadership{"two", leader.URL}
+	follower := newBench(t, func(c *server.Config) { c.Leadership = lead; c.Events, c.Decisions = nil, nil })
+	for _, b := range []bench{leader, follower} { // They share a store in reality.
+		b.want(t, 200, "PUT", "/v1/services", submission(hello))
+	}
+	leader.events.add(event("hello", "from the leader"))
+
+	follower.want(t, 200, "GET", "/v1/service/hello/decisions", "", "because")
+	if got := follower.stream(t, "?service=hello", "")(); !strings.Contains(got, "from the leader") {
+		t.Errorf("got %s", got)
+	}
+	follower.want(t, 200, "GET", "/v1/status/leader", "", `"name":"two"`, leader.URL)
+	follower.want(t, 200, "GET", "/v1/agent/self", "", `"leader":false`)
+
+	lead.url = follower.URL // The leader has moved, and nobody knows yet.
+	follower.want(t, 503, "GET", "/v1/service/hello/decisions", "", "leader moved")
+	lead.url = "http://127.0.0.1:1"
+	follower.want(t, 503, "GET", "/v1/service/hello/decisions", "", "two")
+	*lead = leadership{}
+	follower.want(t, 503, "GET", "/v1/service/hello/decisions", "", "no agent leads")
+	follower.want(t, 503, "GET", "/v1/status/leader", "", "no agent leads")
+}
