@@ -1,0 +1,53 @@
+package devcluster
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// AgentConfig is the configuration of a Wadi agent that works on this cluster:
+// the queue-proxy of the folder bin and the Envoy of the tools run by raw_exec, as
+// a machine without Docker can. Services get Envoy where bridge networks work.
+func (c *Cluster) AgentConfig(bin string) string {
+	mesh, network := "off", "host"
+	if c.Bridge {
+		mesh, network = "envoy", "bridge"
+	}
+	return fmt.Sprintf(`nomad {
+  address = %q
+}
+consul {
+  address = %q
+}
+queue_proxy {
+  driver = "raw_exec"
+  config {
+    command = %q
+  }
+  resources {
+    cpu    = 20
+    memory = 32
+  }
+}
+mesh {
+  sidecar_task {
+    driver = "raw_exec"
+    config {
+      command = "/bin/sh"
+      # Nomad's bootstrap names its sockets below alloc/, which raw_exec, having no
+      # chroot, does not see from the task's directory.
+      args = ["-c", "ln -sfn ../alloc alloc; exec envoy -c $NOMAD_SECRETS_DIR/envoy_bootstrap.json -l warning --concurrency 1 --disable-hot-restart"]
+    }
+    resources {
+      cpu    = 20
+      memory = 64
+    }
+    shutdown_delay = "1s"
+  }
+}
+defaults {
+  mesh    = %q
+  network = %q
+}
+`, c.NomadAddr, c.ConsulAddr, filepath.Join(bin, "queue-proxy"), mesh, network)
+}

@@ -1,0 +1,239 @@
+package devcluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/wadi-run/wadi/internal/toolchain"
+)
+
+// ports of one cluster; they stay the same when its processes are restarted.
+type ports struct {
+	consulHTTP, consulGRPC, consulRPC, consulSerf int
+	nomadHTTP, nomadRPC, nomadSerf                int
+}
+
+// DefaultPorts returns Consul's and Nomad's usual ports where they are free,
+// and 0 where they are not.
+func DefaultPorts() Ports {
+	free := func(port int) int {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			return 0
+		}
+		l.Close()
+		return port
+	}
+	return Ports{ConsulHTTP: free(8500), ConsulGRPC: free(8502), NomadHTTP: free(4646)}
+}
+
+// choosePorts fills in free ports. They are held until all are chosen, so that
+// none is chosen twice.
+func choosePorts(want Ports) (ports, error) {
+	p := ports{consulHTTP: want.ConsulHTTP, consulGRPC: want.ConsulGRPC, nomadHTTP: want.NomadHTTP}
+	for _, port := range []*int{&p.consulHTTP, &p.consulGRPC, &p.consulRPC, &p.consulSerf, &p.nomadHTTP, &p.nomadRPC, &p.nomadSerf} {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
+		if err != nil {
+			return ports{}, fmt.Errorf("choose ports: %w", err)
+		}
+		defer l.Close() // At the end, on purpose.
+		*port = l.Addr().(*net.TCPAddr).Port
+	}
+	return p, nil
+}
+
+// findNetwork decides which interface mapped ports are on, and whether bridge
+// networks can reach it.
+func (c *Cluster) findNetwork(tools toolchain.Paths) {
+	c.Interface, c.HostIP = "lo", "127.0.0.1"
+	name, ip, err := defaultInterface()
+	switch {
+	case err != nil:
+		c.WhyNot = err.Error()
+	case !tools.Bridge:
+		c.Interface, c.HostIP = name, ip
+		c.WhyNot = "bridge networks need Linux, root, iptables and CNI plugins"
+	default:
+		c.Interface, c.HostIP, c.Bridge = name, ip, true
+	}
+}
+
+// defaultInterface returns the interface of the default route and its first
+// IPv4 address.
+func defaultInterface() (name, ip string, err error) {
+	routes, err := os.ReadFile("/proc/net/route")
+	if err != nil {
+		return "", "", fmt.Errorf("find default route: %w", err)
+	}
+	for line := range strings.Lines(string(routes)) {
+		f := strings.Fields(line) // Interface, destination, gateway, …
+		if len(f) < 8 || f[1] != "00000000" || f[7] != "00000000" {
+			continue
+		}
+		iface, err := net.InterfaceByName(f[0])
+		if err != nil {
+			continue
+		}
+		addrs, err := iface.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
+				return f[0], n.IP.String(), nil
+			}
+		}
+	}
+	return "", "", errors.New("no interface has an IPv4 default route: ports are on loopback, where bridge networks can't reach them")
+}
+
+// environment is what the children, and through them raw_exec tasks, inherit:
+// the parent's without what would point them at another cluster.
+func environment(dir string, path []string) ([]string, error) {
+	tmp := filepath.Join(dir, "t")
+	if err := os.MkdirAll(tmp, 0o777); err != nil {
+		return nil, fmt.Errorf("make temporary directory: %w", err)
+	}
+	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
+		return nil, fmt.Errorf("make temporary directory: %w", err)
+	}
+	var env []string
+	for _, kv := range os.Environ() {
+		key, _, _ := strings.Cut(kv, "=")
+		if key == "PATH" || key == "TMPDIR" || strings.HasPrefix(key, "NOMAD_") ||
+			strings.HasPrefix(key, "CONSUL_") || strings.HasPrefix(key, "WADI_") {
+			continue
+		}
+		env = append(env, kv)
+	}
+	dirs := append(append([]string{}, path...), filepath.SplitList(os.Getenv("PATH"))...)
+	dirs = append(dirs, "/usr/sbin", "/sbin") // Of iptables.
+	return append(env,
+		"PATH="+strings.Join(dirs, string(os.PathListSeparator)),
+		"TMPDIR="+tmp, // Sockets of Nomad's plugins.
+		marker+"="+dir,
+	), nil
+}
+
+func consulHCL(dir string, p ports) string {
+	return fmt.Sprintf(`node_name            = "wadi-dev"
+server               = true
+bootstrap_expect     = 1
+data_dir             = %q
+bind_addr            = "127.0.0.1"
+client_addr          = "127.0.0.1"
+disable_update_check = true
+log_level            = "info"
+ports {
+  http     = %d
+  grpc     = %d
+  server   = %d
+  serf_lan = %d
+  serf_wan = -1
+  grpc_tls = -1
+  https    = -1
+  dns      = -1
+}
+connect     { enabled = true }
+ui_config   { enabled = true }
+performance { raft_multiplier = 1 }
+`, filepath.Join(dir, "c"), p.consulHTTP, p.consulGRPC, p.consulRPC, p.consulSerf)
+}
+
+func nomadServerHCL(c *Cluster, p ports) string {
+	return fmt.Sprintf(`name                 = "wadi-dev"
+data_dir             = %q
+bind_addr            = "127.0.0.1"
+disable_update_check = true
+log_level            = "info"
+ports {
+  http = %d
+  rpc  = %d
+  serf = %d
+}
+advertise {
+  http = "127.0.0.1:%[2]d"
+  rpc  = "127.0.0.1:%[3]d"
+  serf = "127.0.0.1:%[4]d"
+}
+server {
+  enabled          = true
+  bootstrap_expect = 1
+  raft_multiplier  = 1
+}
+ui {
+  enabled = true
+  label {
+    text             = "wadi dev"
+    background_color = "#2f6f9f"
+    text_color       = "#ffffff"
+  }
+}
+`, filepath.Join(c.Dir, "n"), p.nomadHTTP, p.nomadRPC, p.nomadSerf)
+}
+
+// nomadClientHCL is what the second and every later start adds.
+func nomadClientHCL(c *Cluster, cfg Config) string {
+	drivers := "docker,java,qemu"
+	docker := ""
+	if cfg.Docker {
+		drivers = "java,qemu"
+		image := ""
+		if cfg.InfraImage != "" {
+			image = fmt.Sprintf("infra_image = %q", cfg.InfraImage)
+		}
+		// Other Nomads may use the same engine: no reaping of strangers' containers.
+		docker = fmt.Sprintf(`plugin "docker" {
+  config {
+    %s
+    gc {
+      image = false
+      dangling_containers { enabled = false }
+    }
+  }
+}
+`, image)
+	}
+	cni := ""
+	if c.Bridge {
+		cni = fmt.Sprintf("  cni_path              = %q\n  bridge_network_name   = %q\n  bridge_network_subnet = %q\n",
+			cfg.Tools.CNI, c.slot.bridge(), c.slot.subnet())
+	}
+	low, high := c.slot.dynamicPorts()
+	return fmt.Sprintf(`leave_on_terminate = true # Only the death of the parent sends SIGTERM.
+client {
+  enabled                  = true
+  network_interface        = %q
+  preferred_address_family = "ipv4"
+  cpu_disable_dmidecode    = true
+  min_dynamic_port         = %d
+  max_dynamic_port         = %d
+  max_kill_timeout         = "3600s"
+  gc_max_allocs            = 500
+%s  drain_on_shutdown {
+    deadline           = "15s"
+    force              = true
+    ignore_system_jobs = false
+  }
+  options = {
+    # They ask metadata services that are not there, and wait.
+    "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,vault"
+    "driver.denylist"      = %q
+  }
+}
+limits {
+  http_max_conns_per_client = 400 # Agent, tests and people are one address.
+}
+plugin "raw_exec" {
+  config { enabled = true }
+}
+consul {
+  address      = %q
+  grpc_address = %q
+}
+%s`, c.Interface, low, high, cni, drivers, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, docker)
+}

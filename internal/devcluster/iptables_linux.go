@@ -1,0 +1,122 @@
+package devcluster
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi/internal/toolchain"
+)
+
+// natAndFilter are the tables that Nomad and the CNI plugins write to.
+var natAndFilter = []string{"filter", "nat"}
+
+// cniShared are the chains that all networks share.
+var cniShared = []string{"CNI-FORWARD", "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK", "NOMAD-ADMIN"}
+
+// cleanIPTables removes the rules and chains that are ours, and with all set
+// the shared chains that nobody uses and that are not in keep ("table chain").
+// The CNI plugins make them again whenever they need them.
+func cleanIPTables(ctx context.Context, ours func(line string) bool, keep []string, all bool) error {
+	iptables := toolchain.IPTables()
+	if iptables == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for _, table := range natAndFilter {
+		saved, err := exec.CommandContext(ctx, iptables+"-save", "-t", table).Output()
+		if err != nil {
+			return fmt.Errorf("read iptables table %s: %w", table, err)
+		}
+		mayGo := func(chain string) bool { return all && !slices.Contains(keep, table+" "+chain) }
+		script := purge(string(saved), ours, mayGo)
+		if script == "" {
+			continue
+		}
+		cmd := exec.CommandContext(ctx, iptables+"-restore", "--wait=5", "--noflush")
+		cmd.Stdin = strings.NewReader("*" + table + "\n" + script + "COMMIT\n")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("clean iptables table %s: %w: %s", table, err, out)
+		}
+	}
+	return nil
+}
+
+// rule is a line of iptables-save without its "-A ".
+type rule string
+
+func (r rule) chain() string { return strings.Fields(string(r))[0] }
+
+// target is the chain or action that the rule goes to, or "".
+func (r rule) target() string {
+	f := strings.Fields(string(r))
+	if i := max(slices.Index(f, "-j"), slices.Index(f, "-g")); i > 0 && i+1 < len(f) {
+		return f[i+1]
+	}
+	return ""
+}
+
+// purge turns what iptables-save printed of a table into what iptables-restore
+// is to do: delete our rules, then empty and delete our chains and, where
+// nobody else has a rule in them, the shared ones that may go.
+func purge(saved string, ours func(line string) bool, mayGo func(chain string) bool) string {
+	chains, rules := parseSave(saved)
+	var doomed []string
+	for _, c := range chains {
+		if strings.HasPrefix(c, "CNI-") && !slices.Contains(cniShared, c) &&
+			slices.ContainsFunc(rules, func(r rule) bool { return (r.chain() == c || r.target() == c) && ours(string(r)) }) {
+			doomed = append(doomed, c)
+		}
+	}
+	if !slices.ContainsFunc(rules, func(r rule) bool { return foreign(r, doomed) && !ours(string(r)) }) {
+		for _, c := range chains {
+			if slices.Contains(cniShared, c) && mayGo(c) {
+				doomed = append(doomed, c)
+			}
+		}
+	}
+
+	var script strings.Builder
+	for _, r := range rules {
+		if !slices.Contains(doomed, r.chain()) && (slices.Contains(doomed, r.target()) || ours(string(r))) {
+			script.WriteString("-D " + string(r) + "\n")
+		}
+	}
+	for _, c := range doomed {
+		script.WriteString("-F " + c + "\n")
+	}
+	for _, c := range doomed {
+		script.WriteString("-X " + c + "\n")
+	}
+	return script.String()
+}
+
+// foreign reports whether a rule shows that somebody else uses the shared
+// chains: one that the plugins add for an instance, not one of the fixed ones.
+func foreign(r rule, doomed []string) bool {
+	switch r.chain() {
+	case "NOMAD-ADMIN":
+		return true
+	case "CNI-FORWARD":
+		return r.target() != "NOMAD-ADMIN"
+	case "CNI-HOSTPORT-DNAT":
+		return !slices.Contains(doomed, r.target())
+	}
+	return false
+}
+
+func parseSave(saved string) (chains []string, rules []rule) {
+	for line := range strings.Lines(saved) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, ":"); ok {
+			chains = append(chains, strings.Fields(name)[0])
+		} else if r, ok := strings.CutPrefix(line, "-A "); ok {
+			rules = append(rules, rule(r))
+		}
+	}
+	return chains, rules
+}

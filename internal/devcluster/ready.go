@@ -1,0 +1,198 @@
+package devcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	nomad "github.com/hashicorp/nomad/api"
+)
+
+// runMeta is a key of the node's metadata; "unique." keeps it out of the node's class.
+const runMeta = "unique.wadi-dev-run"
+
+func (c *Cluster) consulReady(ctx context.Context) error {
+	client, err := c.ConsulClient()
+	if err != nil {
+		return err
+	}
+	leader, err := client.Status().Leader()
+	if err != nil {
+		return err
+	}
+	if leader == "" {
+		return errors.New("no leader yet")
+	}
+	return ctx.Err()
+}
+
+// keyringReady: only with a keyring does the server take a node's registration.
+func (c *Cluster) keyringReady(ctx context.Context) error {
+	client, err := c.NomadClient()
+	if err != nil {
+		return err
+	}
+	keys, _, err := client.Keyring().List((&nomad.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.State == "active" {
+			return nil
+		}
+	}
+	return errors.New("no active key yet")
+}
+
+// snapshot has the server write one to its disk. A server that restarts has
+// the keys of a snapshot before it is elected; those of its log only a moment
+// after, in which it denies its own node's registration, and the node tries
+// again only 15 to 30 s later.
+func (c *Cluster) snapshot(ctx context.Context) error {
+	client, err := c.NomadClient()
+	if err != nil {
+		return err
+	}
+	body, err := client.Operator().Snapshot((&nomad.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("take snapshot: %w", err)
+	}
+	_, err = io.Copy(io.Discard, body)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return fmt.Errorf("take snapshot: %w", err)
+	}
+	return nil
+}
+
+// nomadReady: a leader, and a node that runs raw_exec jobs, knows Consul, and
+// has bridge networks where they are wanted.
+func (c *Cluster) nomadReady(ctx context.Context) error {
+	client, err := c.NomadClient()
+	if err != nil {
+		return err
+	}
+	q := (&nomad.QueryOptions{}).WithContext(ctx)
+	if leader, err := client.Status().Leader(); err != nil || leader == "" {
+		return fmt.Errorf("no leader yet: %w", err)
+	}
+	nodes, _, err := client.Nodes().List(q)
+	if err != nil {
+		return err
+	}
+	if len(nodes) != 1 {
+		return fmt.Errorf("%d nodes", len(nodes))
+	}
+	node, _, err := client.Nodes().Info(nodes[0].ID, q)
+	if err != nil {
+		return err
+	}
+	driver := node.Drivers["raw_exec"]
+	switch {
+	case node.Status != nomad.NodeStatusReady || node.SchedulingEligibility != nomad.NodeSchedulingEligible:
+		return fmt.Errorf("node is %s and %s", node.Status, node.SchedulingEligibility)
+	case node.Meta[runMeta] != strconv.Itoa(c.Nomad.run()):
+		return errors.New("node has not registered")
+	case driver == nil || !driver.Healthy:
+		return errors.New("driver raw_exec is not healthy")
+	case node.Attributes["consul.version"] == "":
+		return errors.New("node has not found consul")
+	case c.Bridge && !hasBridge(node):
+		return errors.New("node has no bridge network")
+	}
+	return nil
+}
+
+func hasBridge(node *nomad.Node) bool {
+	if node.Attributes["plugins.cni.version.bridge"] == "" {
+		return false
+	}
+	for _, n := range node.NodeResources.Networks {
+		if n.Mode == "bridge" {
+			return true
+		}
+	}
+	return false
+}
+
+// stopJobs purges every job and waits until no allocation runs any more, and
+// Nomad has removed their directories and networks.
+func (c *Cluster) stopJobs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.grace)
+	defer cancel()
+	if err := c.Nomad.Resume(); err != nil {
+		return err
+	}
+	client, err := c.NomadClient()
+	if err != nil {
+		return err
+	}
+	q := (&nomad.QueryOptions{Namespace: nomad.AllNamespacesNamespace}).WithContext(ctx)
+	jobs, _, err := client.Jobs().List(q)
+	if err != nil {
+		return fmt.Errorf("list jobs: %w", err)
+	}
+	for _, j := range jobs {
+		w := (&nomad.WriteOptions{Namespace: j.Namespace}).WithContext(ctx)
+		if _, _, err := client.Jobs().Deregister(j.ID, true, w); err != nil {
+			return fmt.Errorf("purge job %s: %w", j.ID, err)
+		}
+	}
+	err = poll(ctx, func() error {
+		allocs, _, err := client.Allocations().List(q)
+		if err != nil {
+			return fmt.Errorf("list allocations: %w", err)
+		}
+		c.slot.allocs = nil
+		live := 0
+		for _, a := range allocs {
+			c.slot.allocs = append(c.slot.allocs, a.ID)
+			switch a.ClientStatus {
+			case nomad.AllocClientStatusComplete, nomad.AllocClientStatusFailed, nomad.AllocClientStatusLost:
+			default:
+				live++
+			}
+		}
+		if live > 0 {
+			return fmt.Errorf("%d allocations have not ended", live)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// Collecting them is what makes the client take down networks and mounts.
+	if err := client.System().GarbageCollect(); err != nil {
+		return fmt.Errorf("collect garbage: %w", err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return poll(ctx, func() error {
+		dirs, err := os.ReadDir(filepath.Join(c.Dir, "n", "alloc"))
+		if err == nil && len(dirs) > 0 {
+			err = fmt.Errorf("%d allocations are not collected", len(dirs))
+		}
+		return err
+	})
+}
+
+// poll asks until the answer is nil or ctx ends.
+func poll(ctx context.Context, ask func() error) error {
+	t := time.NewTicker(25 * time.Millisecond)
+	defer t.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-t.C:
+		}
+	}
+}

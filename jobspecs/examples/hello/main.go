@@ -1,0 +1,239 @@
+// Command hello is the example app: a small HTTP server that says which
+// revision and instance answered, and misbehaves on request.
+//
+// Environment: PORT (8080), ADDR (host to listen on, default all), WADI_REVISION
+// or K_REVISION, START_DELAY (duration before it listens), FAIL_START (exit 1
+// at once). Query of any request, in this order: sleep=200ms, cpu=10ms (burns
+// CPU), crash=1 (exits with code 3), status=500, bytes=N (a body of N bytes),
+// stream=N with every=50ms (N lines, each flushed). A POST or PUT echoes its
+// body. /healthz answers ok. With UPSTREAM (a base URL), /call/… is passed on to
+// it: a caller for trying out the mesh. SIGTERM ends it when the running requests are
+// done.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Getenv, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "hello:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends, and then finishes what it has begun.
+func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	if getenv("FAIL_START") != "" && getenv("FAIL_START") != "0" {
+		return errors.New("FAIL_START is set")
+	}
+	if d := getenv("START_DELAY"); d != "" {
+		delay, err := time.ParseDuration(d)
+		if err != nil {
+			return fmt.Errorf("read START_DELAY: %w", err)
+		}
+		pause(ctx, delay)
+	}
+	addr := net.JoinHostPort(getenv("ADDR"), or(getenv("PORT"), "8080"))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	upstream, err := parseUpstream(getenv("UPSTREAM"))
+	if err != nil {
+		return err
+	}
+	app := app{
+		upstream: upstream,
+		revision: or(getenv("WADI_REVISION"), or(getenv("K_REVISION"), "no revision")),
+		instance: or(getenv("NOMAD_ALLOC_ID"), strconv.Itoa(os.Getpid())),
+	}
+	server := &http.Server{Handler: app.handler(), ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	fmt.Fprintf(out, "%s listens on %s\n", app.revision, listener.Addr())
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	// Nomad's kill_timeout is the bound; the app does not add one of its own.
+	if err := server.Shutdown(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("finish requests: %w", err)
+	}
+	<-failed
+	fmt.Fprintln(out, "done")
+	return nil
+}
+
+type app struct {
+	revision, instance string
+	upstream           *url.URL // Nil: there is none.
+}
+
+func parseUpstream(s string) (*url.URL, error) {
+	if s == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("read UPSTREAM: %w", err)
+	}
+	return u, nil
+}
+
+func (a app) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/", a.answer)
+	if a.upstream != nil {
+		mux.Handle("/call/", http.StripPrefix("/call", &httputil.ReverseProxy{
+			Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(a.upstream) },
+		}))
+	}
+	return mux
+}
+
+func (a app) answer(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	k, err := parse(q)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	pause(r.Context(), k.sleep)
+	burn(k.cpu)
+	if q.Get("crash") == "1" {
+		os.Exit(3)
+	}
+	w.Header().Set("Hello-Revision", a.revision)
+	switch {
+	case k.stream > 0:
+		a.stream(w, r, k)
+	case r.Method == http.MethodPost || r.Method == http.MethodPut:
+		if t := r.Header.Get("Content-Type"); t != "" {
+			w.Header().Set("Content-Type", t)
+		}
+		echo(w, r, k.status)
+	case k.bytes >= 0:
+		w.Header().Set("Content-Length", strconv.FormatInt(k.bytes, 10))
+		w.WriteHeader(k.status)
+		_, _ = io.CopyN(w, xs{}, k.bytes) // Fails only when the caller has gone.
+	default:
+		w.WriteHeader(k.status)
+		fmt.Fprintf(w, "hello from %s (instance %.8s)\n", a.revision, a.instance)
+	}
+}
+
+// echo answers with the body, while it still comes in.
+func echo(w http.ResponseWriter, r *http.Request, status int) {
+	c := http.NewResponseController(w)
+	_ = c.EnableFullDuplex() // HTTP/2 has it anyway.
+	w.WriteHeader(status)
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Body.Read(buf)
+		if _, werr := w.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+		if c.Flush() != nil {
+			return
+		}
+	}
+}
+
+func (a app) stream(w http.ResponseWriter, r *http.Request, k knobs) {
+	c := http.NewResponseController(w)
+	w.WriteHeader(k.status)
+	for i := range k.stream {
+		if i > 0 {
+			pause(r.Context(), k.every)
+		}
+		if _, err := fmt.Fprintf(w, "%d %s\n", i, a.revision); err != nil || c.Flush() != nil {
+			return
+		}
+	}
+}
+
+// knobs are the parts of a query that need parsing.
+type knobs struct {
+	sleep, cpu, every time.Duration
+	bytes             int64 // -1 is not asked for.
+	stream, status    int
+}
+
+func parse(q url.Values) (knobs, error) {
+	k := knobs{bytes: -1, status: http.StatusOK, every: 50 * time.Millisecond}
+	var errs []error
+	for key, to := range map[string]*time.Duration{"sleep": &k.sleep, "cpu": &k.cpu, "every": &k.every} {
+		if s := q.Get(key); s != "" {
+			d, err := time.ParseDuration(s)
+			*to, errs = d, append(errs, err)
+		}
+	}
+	if s := q.Get("bytes"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		k.bytes, errs = max(n, 0), append(errs, err)
+	}
+	for key, to := range map[string]*int{"stream": &k.stream, "status": &k.status} {
+		if s := q.Get(key); s != "" {
+			n, err := strconv.Atoi(s)
+			*to, errs = n, append(errs, err)
+		}
+	}
+	if k.status < 200 || k.status > 599 {
+		errs = append(errs, fmt.Errorf("status %d is not between 200 and 599", k.status))
+	}
+	return k, errors.Join(errs...)
+}
+
+// pause waits, or less when nobody waits for it any more.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// burn keeps one core busy.
+func burn(d time.Duration) {
+	for end := time.Now().Add(d); d > 0 && time.Now().Before(end); {
+	}
+}
+
+// xs is an endless body.
+type xs struct{}
+
+func (xs) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
