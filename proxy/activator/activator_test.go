@@ -251,6 +251,7 @@ func TestInstanceDies_RetriedOnAnother(t *testing.T) {
 func TestInstanceDies_WaitsForTheNext(t *testing.T) {
 	g := newRig(t, settings())
 	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
+	one.app = func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }
 	g.place(one.ep)
 	g.get(t)
 	one.stop()

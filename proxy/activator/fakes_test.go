@@ -120,7 +120,7 @@ type backend struct {
 }
 
 // newBackend starts an instance that answers with its allocation's name.
-func newBackend(t *testing.T, alloc string) *backend {
+func newBackend(t testing.TB, alloc string) *backend {
 	t.Helper()
 	b := &backend{name: alloc}
 	b.srv = httptest.NewUnstartedServer(b)

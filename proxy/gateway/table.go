@@ -78,9 +78,6 @@ func newRow(route wadi.Route) *row {
 	return r
 }
 
-// Services counts the hosts of t.
-func (t *Table) Services() int { return len(t.rows) }
-
 // lookup finds the service for a request's Host.
 func (t *Table) lookup(host string) *row { return t.rows[normalize(host)] }
 

@@ -1,0 +1,263 @@
+package activator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/activator"
+)
+
+// clocked is an activator in a bubble of fake time, where every dial is refused.
+type clocked struct {
+	*cluster
+	act   *activator.Activator
+	start time.Time
+	stop  context.CancelFunc
+	ran   chan error
+
+	mu    sync.Mutex
+	woken []time.Duration // When each wake came.
+	dials int
+}
+
+func newClocked(t *testing.T, routes map[string]wadi.Route, maxWakes float64) *clocked {
+	t.Helper()
+	c := &clocked{cluster: newCluster(), start: time.Now(), ran: make(chan error, 1)}
+	a, err := activator.New(activator.Config{
+		Name: "agent", Boot: "1", Endpoints: c, Waker: c, Troubles: c, Dialer: c, MaxWakes: maxWakes,
+		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.SetRoutes(routes)
+	c.act = a
+	ctx, cancel := context.WithCancel(t.Context())
+	c.stop = cancel
+	go func() { c.ran <- a.Run(ctx) }()
+	return c
+}
+
+func (c *clocked) end(t *testing.T) {
+	t.Helper()
+	c.stop()
+	if err := <-c.ran; err != nil {
+		t.Error(err)
+	}
+}
+
+func (c *clocked) Wake(ctx context.Context, rev string) error {
+	c.mu.Lock()
+	c.woken = append(c.woken, time.Since(c.start))
+	c.mu.Unlock()
+	return c.cluster.Wake(ctx, rev)
+}
+
+func (c *clocked) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dials++
+	return nil, errors.New("connection refused")
+}
+
+func (c *clocked) wakeTimes() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.woken)
+}
+
+func (c *clocked) dialled() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dials
+}
+
+// ask serves one request, and returns its status, its body and how long it took.
+func (c *clocked) ask(t *testing.T, service, revision string) (status int, body string, took time.Duration) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	began := time.Now()
+	c.act.ServeRevision(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), service, revision)
+	return w.Code, w.Body.String(), time.Since(began)
+}
+
+func minute() wadi.RouteRevision {
+	s := settings()
+	s.Queue.Timeout = wadi.Duration(time.Minute)
+	s.Timeout.Request = wadi.Duration(5 * time.Minute)
+	return s
+}
+
+func TestWakes_BoundedPerSecondOldestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := map[string]wadi.Route{}
+		for i := range 50 {
+			name := fmt.Sprintf("s%02d", i)
+			id := wadi.RevisionID(name, 1)
+			all[name] = wadi.Route{Service: name, Revisions: map[string]wadi.RouteRevision{id: minute()}}
+		}
+		c := newClocked(t, all, 20)
+		defer c.end(t)
+		var want []string
+		for i := range 50 {
+			name := fmt.Sprintf("s%02d", i)
+			id := wadi.RevisionID(name, 1)
+			want = append(want, id)
+			go c.ask(t, name, id)
+			time.Sleep(time.Millisecond)
+		}
+		for _, n := range []int{20, 40, 50} {
+			if got := len(c.wakeTimes()); got != n {
+				t.Errorf("%d wakes after %v, want %d", got, time.Since(c.start), n)
+			}
+			time.Sleep(time.Second)
+		}
+		c.set(func(c *cluster) {
+			if diff := cmp.Diff(want, c.order); diff != "" {
+				t.Error(diff)
+			}
+		})
+	})
+}
+
+func TestWake_BacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
+		defer c.end(t)
+		c.set(func(c *cluster) { c.wakeErr = wadi.ErrUnavailable })
+		go c.ask(t, service, revision)
+		time.Sleep(6 * time.Second)
+		var want []time.Duration
+		for _, ms := range []int{0, 50, 150, 350, 750, 1550, 3150, 5150} {
+			want = append(want, time.Duration(ms)*time.Millisecond)
+		}
+		if diff := cmp.Diff(want, c.wakeTimes()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestWake_RepeatedWhileNothingComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
+		defer c.end(t)
+		status, _, took := c.ask(t, service, revision)
+		if status != 504 || took != time.Minute {
+			t.Errorf("got %d after %v, want 504 after a minute", status, took)
+		}
+		if n := len(c.wakeTimes()); n != 12 {
+			t.Errorf("%d wakes, want one every five seconds", n)
+		}
+		before := c.readings
+		time.Sleep(24 * time.Hour)
+		if c.readings != before || len(c.wakeTimes()) != 12 {
+			t.Error("something went on without a request")
+		}
+	})
+}
+
+func TestWake_AgainWhenTheInstanceIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
+		defer c.end(t)
+		go c.ask(t, service, revision)
+		synctest.Wait()
+		c.place(wadi.Endpoint{Revision: revision, Instance: "a", Addr: "127.0.0.1:1"})
+		time.Sleep(30 * time.Second)
+		if got := c.wakeTimes(); len(got) != 1 {
+			t.Fatalf("woken at %v, though an instance is placed", got)
+		}
+		c.place(wadi.Endpoint{Revision: revision, Instance: "a", Addr: "127.0.0.1:1", Ended: true})
+		synctest.Wait()
+		if got := c.wakeTimes(); len(got) != 2 || got[1] != 30*time.Second {
+			t.Errorf("woken at %v, want at once after the loss", got)
+		}
+	})
+}
+
+func TestTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
+		defer c.end(t)
+		c.set(func(c *cluster) { c.trouble, c.since = "memory exhausted on 3 nodes", time.Now().Add(-time.Hour) })
+		status, body, took := c.ask(t, service, revision)
+		if status != 503 || !strings.Contains(body, "memory exhausted") || took < 15*time.Second || took > 16*time.Second {
+			t.Errorf("got %d %q after %v, want 503 after 15 s", status, body, took)
+		}
+		if _, _, took := c.ask(t, service, revision); took > time.Second {
+			t.Errorf("the next one waited %v, though the trouble goes on", took)
+		}
+		time.Sleep(time.Hour)
+		c.set(func(c *cluster) { c.trouble = "" })
+		if status, _, took = c.ask(t, service, revision); status != 504 || took != time.Minute {
+			t.Errorf("got %d after %v, want 504 after a minute: the trouble is over", status, took)
+		}
+	})
+}
+
+func TestProbing_EndsWithoutRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		set := minute()
+		set.Queue.Timeout = wadi.Duration(time.Second)
+		c := newClocked(t, routes(set, wadi.HTTP1), 20)
+		defer c.end(t)
+		c.place(wadi.Endpoint{Revision: revision, Instance: "a", Addr: "127.0.0.1:1"})
+		time.Sleep(time.Hour)
+		if n := c.dialled(); n != 0 {
+			t.Fatalf("%d dials before the first request", n)
+		}
+		c.ask(t, service, revision)
+		if n := c.dialled(); n < 150 {
+			t.Errorf("%d dials in a second, want one every 5 ms", n)
+		}
+		time.Sleep(time.Minute)
+		before := c.dialled()
+		time.Sleep(time.Hour)
+		if n := c.dialled(); n != before {
+			t.Errorf("%d dials without a request", n-before)
+		}
+		go c.ask(t, service, revision)
+		time.Sleep(500 * time.Millisecond)
+		if n := c.dialled(); n < before+50 {
+			t.Errorf("%d dials for the next request", n-before)
+		}
+	})
+}
+
+func TestDeadlines_EachItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
+		defer c.end(t)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if status, _, took := c.ask(t, service, revision); status != 504 || took != time.Minute {
+					t.Errorf("got %d after %v", status, took)
+				}
+			})
+			time.Sleep(3 * time.Second)
+		}
+		short := minute()
+		short.Queue.Timeout = wadi.Duration(time.Second) // Overtakes those that came before.
+		c.act.SetRoutes(routes(short, wadi.HTTP1))
+		if status, _, took := c.ask(t, service, revision); status != 504 || took != time.Second {
+			t.Errorf("got %d after %v, want 504 after a second", status, took)
+		}
+		wg.Wait()
+	})
+}
