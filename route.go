@@ -55,6 +55,7 @@ type Endpoint struct {
 	Metrics string `json:"metrics"` // host:port of the queue-proxy's metrics listener.
 
 	Created  int64  `json:"created"`  // Unix nanoseconds, by Nomad's servers.
+	Running  bool   `json:"running"`  // Nomad's client says that its tasks run; it may answer long before.
 	Stopping bool   `json:"stopping"` // Nomad was told to stop it, or it has ended: no new requests.
 	Ended    bool   `json:"ended"`    // Its processes are gone.
 	Restarts int    `json:"restarts"` // Of all tasks, as the client reported.

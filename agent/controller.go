@@ -311,25 +311,32 @@ func (c *Controller) publish() {
 		m[n] = st
 	}
 	c.snapshot.Store(&m)
-	c.Measure.SetSources(c.sources())
+	c.Measure.Set(c.measured())
 }
 
-// sources lists everything that serves statistics now.
-func (c *Controller) sources() []Source {
+// measured lists the revisions that may have load, and everything that serves
+// statistics of them now.
+func (c *Controller) measured() ([]Measured, []Source) {
+	var revs []Measured
 	srcs := c.Agents()
 	for _, s := range c.services {
 		for _, r := range s.Revisions {
+			if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(r.ID).Exists {
+				continue
+			}
+			revs = append(revs, Measured{ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D()})
 			eps, _ := c.Cluster.Endpoints(r.ID)
 			for _, ep := range eps {
 				if !ep.Ended && ep.Metrics != "" {
 					srcs = append(srcs, Source{
-						ID: ep.Instance, Revision: r.ID, Addr: ep.Metrics, Since: time.Unix(r.Created, 0),
+						ID: ep.Instance, Kind: wadi.SourceInstance, Revision: r.ID, Addr: ep.Metrics,
+						Placed: time.Unix(0, ep.Created), Starting: !ep.Running, Stopping: ep.Stopping,
 					})
 				}
 			}
 		}
 	}
-	return srcs
+	return revs, srcs
 }
 
 // events are the latest of the service, of earlier terms too.

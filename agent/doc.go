@@ -87,7 +87,8 @@ type Network interface {
 
 // Measure is what the instances and activators report of themselves.
 type Measure interface {
-	SetSources(src []Source)
+	// Set replaces what is measured, and what tells.
+	Set(revisions []Measured, sources []Source)
 	// ReadyCount is the number of the revision's instances that answer as ready.
 	ReadyCount(revision string) int
 	// Averages of the revision's load over windows that end about now.
@@ -100,11 +101,23 @@ type Measure interface {
 	Changed() <-chan struct{}
 }
 
+// Measured is a revision whose load is measured.
+type Measured struct {
+	ID      string
+	Created time.Time
+	Window  time.Duration // The longest that its load is averaged over.
+}
+
 // Source is something that serves statistics.
 type Source struct {
-	ID        string // Allocation ID, or agent name.
-	Revision  string // Of an instance; empty for an activator.
-	Addr      string // host:port of its metrics listener.
-	Activator bool
-	Since     time.Time // Of its revision's creation, for an instance.
+	ID   string // Allocation ID, or agent name.
+	Kind wadi.SourceKind
+	Addr string // host:port of its metrics listener.
+
+	// Of an instance alone:
+
+	Revision string
+	Placed   time.Time
+	Starting bool // Not known to have run: it has no load before it answers.
+	Stopping bool
 }

@@ -195,7 +195,7 @@ func (v view) Changed() <-chan struct{} {
 	return v.changed
 }
 
-func (v view) SetSources([]agent.Source) {}
+func (v view) Set([]agent.Measured, []agent.Source) {}
 
 func (v view) ReadyCount(id string) int {
 	v.mu.Lock()

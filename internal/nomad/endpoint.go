@@ -18,6 +18,7 @@ func endpoint(a allocation) wadi.Endpoint {
 		Namespace: a.Namespace,
 		Node:      a.NodeID,
 		Created:   a.CreateTime,
+		Running:   a.ClientStatus == "running",
 		Ended:     ended(a),
 		Problem:   taskProblem(a.TaskStates),
 	}

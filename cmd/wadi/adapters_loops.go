@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/internal/mesh"
+	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/scrape"
+	"github.com/wadi-run/wadi/internal/store"
+	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// loopNomad is Nomad as the agent's loops see it, with the agent's own token.
+type loopNomad struct{ *nomad.Client }
+
+var _ agent.Nomad = loopNomad{}
+
+func (n loopNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
+	job, err := n.Client.Job(ctx, n.Token(), namespace, id)
+	if errors.Is(err, wadi.ErrNotFound) {
+		return scheduler.JobState{}, nil
+	}
+	return scheduler.JobState{Exists: true, Stopped: job.Stopped, Count: job.Count, Index: job.JobModifyIndex}, err
+}
+
+func (n loopNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
+	index, _, err := n.Client.Scale(ctx, namespace, id, count, index, message, map[string]any{"by": "wadi"})
+	return index, err
+}
+
+func (n loopNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
+	return n.Client.Register(ctx, n.Token(), job, count, index)
+}
+
+func (n loopNomad) Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error) {
+	job, err := nomad.WithCount(job, count)
+	if err != nil {
+		return false, err
+	}
+	plan, err := n.PlanJob(ctx, n.Token(), job, true)
+	return plan.Changed, err
+}
+
+func (n loopNomad) Evaluate(ctx context.Context, namespace, id string) error {
+	return n.Client.Evaluate(ctx, namespace, id, true)
+}
+
+func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
+	return n.Client.Purge(ctx, n.Token(), namespace, id)
+}
+
+// loopCluster is Nomad's event stream as the agent's loops see it.
+type loopCluster struct{ *nomad.Watcher }
+
+var (
+	_ agent.Cluster       = loopCluster{}
+	_ activator.Endpoints = loopCluster{}
+	_ activator.Troubles  = loopCluster{}
+)
+
+func (c loopCluster) Synced() bool { return c.Connected() }
+
+func (c loopCluster) Job(revision string) scheduler.JobState {
+	jobs, _ := c.Jobs()
+	j, ok := jobs[revision]
+	if !ok {
+		return scheduler.JobState{}
+	}
+	return scheduler.JobState{Exists: true, Stopped: j.Stopped, Count: j.Count, Index: j.JobModifyIndex}
+}
+
+// loopStore is the leader's hand on the store.
+type loopStore struct{ *store.Writer }
+
+var _ agent.Store = loopStore{}
+
+func (s loopStore) Load(ctx context.Context, service string) (agent.Stored, error) {
+	st, err := s.Writer.Load(ctx, service)
+	return agent.Stored(st), err
+}
+
+// loopMeasure is the scraper as the leader's loops see it.
+type loopMeasure struct {
+	*scrape.Scraper[*scheduler.Windows]
+}
+
+var _ agent.Measure = loopMeasure{}
+
+func (m loopMeasure) Set(revisions []agent.Measured, sources []agent.Source) {
+	revs := make([]scrape.Revision, 0, len(revisions))
+	for _, r := range revisions {
+		revs = append(revs, scrape.Revision(r))
+	}
+	srcs := make([]scrape.Source, 0, len(sources))
+	for _, s := range sources {
+		srcs = append(srcs, scrape.Source{
+			ID: s.ID, Kind: s.Kind, Addr: s.Addr, Revision: s.Revision,
+			Placed: s.Placed, Starting: s.Starting, Stopping: s.Stopping,
+		})
+	}
+	m.Scraper.Set(revs, srcs)
+}
+
+func (m loopMeasure) Averages(revision string, metric wadi.Metric, stable, panicking time.Duration) scheduler.Averages {
+	var a scheduler.Averages
+	m.Read(revision, func(w *scheduler.Windows, now time.Time) { a = w.Averages(now, stable, panicking, metric) })
+	return a
+}
+
+// instances dials instances: by mTLS where Envoy is in front of them, else plainly.
+type instances struct {
+	mesh *mesh.Source
+	// mode is a revision's mesh mode.
+	mode func(service, revision string) wadi.MeshMode
+	tcp  net.Dialer
+}
+
+var _ activator.Dialer = (*instances)(nil)
+
+func (d *instances) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
+	if d.mode(ep.Service, ep.Revision) == wadi.MeshEnvoy {
+		return d.mesh.Dial(ctx, ep.Addr, ep.Service)
+	}
+	return d.tcp.DialContext(ctx, "tcp", ep.Addr)
+}

@@ -1,0 +1,365 @@
+// Package harness runs the whole of Wadi, as its own processes, on a real Nomad,
+// Consul and Envoy: for the end-to-end tests, the demo and the benchmarks.
+//
+// It promises that everything has its own ports and directories, and that Stop
+// leaves nothing behind. It refuses to stand in for any part.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	consul "github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+	nomad "github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/internal/toolchain"
+)
+
+// Domain is the gateway's in every stack.
+const Domain = "wadi.localhost"
+
+// Stack is a running Wadi.
+type Stack struct {
+	Dir     string // Of configurations and logs; gone after Stop.
+	Bin     string // Where wadi, queue-proxy and hello are.
+	Cluster *devcluster.Cluster
+	Nomad   *nomad.Client
+	Consul  *consul.Client
+	Agent   *Agent // The first one.
+
+	agents []*Agent
+}
+
+// Options of a stack.
+type Options struct {
+	Bin   string // The folder of the binaries; empty is bin/ of the checkout.
+	Extra string // HCL merged into each agent's configuration.
+
+	Docker     bool
+	InfraImage string
+
+	Log hclog.Logger // Nil: quiet.
+}
+
+// Root is the checkout's root folder.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the checkout: %w", err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if b, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil &&
+			strings.HasPrefix(string(b), "module github.com/wadi-run/wadi\n") {
+			return dir, nil
+		}
+	}
+	return "", errors.New("find the checkout: no go.mod of Wadi above the working directory")
+}
+
+// Start brings up a cluster and one agent that leads.
+func Start(ctx context.Context, o Options) (*Stack, error) {
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Bin == "" {
+		root, err := Root()
+		if err != nil {
+			return nil, err
+		}
+		o.Bin = filepath.Join(root, "bin")
+	}
+	for _, b := range []string{"wadi", "queue-proxy", "hello"} {
+		if _, err := os.Stat(filepath.Join(o.Bin, b)); err != nil {
+			return nil, fmt.Errorf("find binaries: %w (make build)", err)
+		}
+	}
+	tools, missing := toolchain.Locate(ctx)
+	if tools.Nomad == "" || tools.Consul == "" {
+		return nil, fmt.Errorf("find tools: %v (make tools)", missing)
+	}
+	dir, err := os.MkdirTemp("", "wadi-stack-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder: %w", err)
+	}
+	s := &Stack{Dir: dir, Bin: o.Bin}
+	s.Cluster, err = devcluster.Start(ctx, devcluster.Config{
+		Tools: tools, Path: []string{o.Bin}, Docker: o.Docker, InfraImage: o.InfraImage, Log: o.Log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := s.up(ctx, o); err != nil {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return nil, errors.Join(err, s.Stop(stop))
+	}
+	return s, nil
+}
+
+func (s *Stack) up(ctx context.Context, o Options) (err error) {
+	if s.Nomad, err = s.Cluster.NomadClient(); err != nil {
+		return err
+	}
+	if s.Consul, err = s.Cluster.ConsulClient(); err != nil {
+		return err
+	}
+	s.Agent, err = s.NewAgent("wadi-1", o.Extra)
+	if err != nil {
+		return err
+	}
+	if err := s.Agent.Start(ctx); err != nil {
+		return err
+	}
+	return s.Agent.WaitLeader(ctx)
+}
+
+// Stop ends the agents and the cluster, and removes all folders.
+func (s *Stack) Stop(ctx context.Context) error {
+	var errs []error
+	for _, a := range s.agents {
+		errs = append(errs, a.Stop(ctx))
+	}
+	errs = append(errs, s.Cluster.Stop(ctx), os.RemoveAll(s.Dir))
+	return errors.Join(errs...)
+}
+
+// Agent is a wadi agent in a process of its own.
+type Agent struct {
+	Name    string
+	Config  string // File.
+	LogFile string
+	API     string // host:port
+	Gateway string // host:port
+	Metrics string // host:port
+	Client  *api.Client
+
+	bin  string
+	cmd  *exec.Cmd
+	done chan struct{} // Closed when the process has ended; ExitCode is valid then.
+}
+
+// NewAgent writes the configuration of one more agent. It does not start it.
+func (s *Stack) NewAgent(name, extra string) (*Agent, error) {
+	ports, err := freePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		Name: name, bin: filepath.Join(s.Bin, "wadi"),
+		Config: filepath.Join(s.Dir, name+".hcl"), LogFile: filepath.Join(s.Dir, name+".log"),
+		API: ports[0], Gateway: ports[1], Metrics: ports[2],
+	}
+	_, meshPort, _ := net.SplitHostPort(ports[3])
+	mesh := net.JoinHostPort(s.Cluster.HostIP, meshPort)
+	hcl := fmt.Sprintf(`log_level = "debug"
+name      = %q
+advertise = %q
+http {
+  address = %q
+  auth    = "none"
+}
+metrics {
+  address = %q
+}
+gateway {
+  address = %q
+  domain  = %q
+}
+activator {
+  address = %q
+}
+`, name, s.Cluster.HostIP, a.API, a.Metrics, a.Gateway, Domain, mesh) + s.Cluster.AgentConfig(s.Bin)
+	if err := os.WriteFile(a.Config, []byte(hcl), 0o600); err != nil {
+		return nil, fmt.Errorf("write configuration: %w", err)
+	}
+	if extra != "" {
+		if err := os.WriteFile(strings.TrimSuffix(a.Config, ".hcl")+"-extra.hcl", []byte(extra), 0o600); err != nil {
+			return nil, fmt.Errorf("write configuration: %w", err)
+		}
+	}
+	if a.Client, err = api.New(api.Config{Address: "http://" + a.API}); err != nil {
+		return nil, err
+	}
+	s.agents = append(s.agents, a)
+	return a, nil
+}
+
+// freePorts returns n addresses on loopback that nothing listens on.
+func freePorts(n int) ([]string, error) {
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("choose a port: %w", err)
+		}
+		defer l.Close() // At the end, so that none is chosen twice.
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
+
+// Start runs the agent, without waiting for anything.
+func (a *Agent) Start(context.Context) error {
+	log, err := os.OpenFile(a.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	args := []string{"agent", "-config", a.Config}
+	if extra := strings.TrimSuffix(a.Config, ".hcl") + "-extra.hcl"; exists(extra) {
+		args = append(args, "-config", extra)
+	}
+	a.cmd = exec.Command(a.bin, args...)
+	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.Env = append(cleanEnv(), "GOTRACEBACK=all")
+	a.cmd.SysProcAttr = childAttr()
+	if err := a.cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", a.Name, err)
+	}
+	cmd, done := a.cmd, make(chan struct{})
+	a.done = done
+	go func() {
+		_ = cmd.Wait() // ExitCode tells.
+		close(done)
+	}()
+	return nil
+}
+
+func exists(file string) bool { _, err := os.Stat(file); return err == nil }
+
+// cleanEnv is the environment without what would configure an agent.
+func cleanEnv() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "NOMAD_") && !strings.HasPrefix(kv, "CONSUL_") && !strings.HasPrefix(kv, "WADI_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// WaitLeader waits until some agent leads and this one is healthy.
+func (a *Agent) WaitLeader(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		_, err := a.Client.Leader(ctx)
+		if err == nil {
+			err = a.Client.Health(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-a.done:
+			return fmt.Errorf("%s exited with %d:\n%s", a.Name, a.cmd.ProcessState.ExitCode(), a.Tail(30))
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a leader: %w\n%s", err, a.Tail(30))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Tail returns the last lines of the agent's log.
+func (a *Agent) Tail(n int) string {
+	b, err := os.ReadFile(a.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// PID is the agent's process ID.
+func (a *Agent) PID() int { return a.cmd.Process.Pid }
+
+// Signal sends a signal to the agent.
+func (a *Agent) Signal(sig os.Signal) error { return a.cmd.Process.Signal(sig) }
+
+// Kill ends the agent with SIGKILL and waits.
+func (a *Agent) Kill() error {
+	err := a.cmd.Process.Kill()
+	<-a.done
+	return err
+}
+
+// Stop ends the agent in order, and by force when ctx or 40 s end. An agent that does not run is
+// no error.
+func (a *Agent) Stop(ctx context.Context) error {
+	if a.cmd == nil || a.cmd.Process == nil {
+		return nil
+	}
+	select {
+	case <-a.done:
+		return nil
+	default:
+	}
+	if err := a.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop %s: %w", a.Name, err)
+	}
+	select {
+	case <-a.done:
+		if code := a.cmd.ProcessState.ExitCode(); code != 0 {
+			return fmt.Errorf("%s exited with %d:\n%s", a.Name, code, a.Tail(20))
+		}
+		return nil
+	case <-ctx.Done():
+	case <-time.After(40 * time.Second):
+	}
+	return errors.Join(fmt.Errorf("stop %s: it did not end by itself:\n%s", a.Name, a.Tail(20)), a.Kill())
+}
+
+// Done is closed when the agent's process has ended.
+func (a *Agent) Done() <-chan struct{} { return a.done }
+
+// ExitCode of an agent that has ended.
+func (a *Agent) ExitCode() int { return a.cmd.ProcessState.ExitCode() }
+
+// URL of a service at the agent's gateway. Names below localhost need no DNS when
+// the Host header says them.
+func (a *Agent) URL(path string) string { return "http://" + a.Gateway + path }
+
+// Response is an answer with its whole body.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   string
+	Took   time.Duration
+}
+
+// Get asks a service through the gateway, on a connection of its own.
+func (a *Agent) Get(ctx context.Context, service, path string) (Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL(path), nil)
+	if err != nil {
+		return Response{}, err
+	}
+	req.Host = service + "." + Domain
+	return Do(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, req)
+}
+
+// Do sends a request and reads the answer.
+func Do(c *http.Client, req *http.Request) (Response, error) {
+	begin := time.Now()
+	res, err := c.Do(req)
+	if err != nil {
+		return Response{}, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return Response{}, fmt.Errorf("read answer: %w", err)
+	}
+	return Response{Status: res.StatusCode, Header: res.Header, Body: string(body), Took: time.Since(begin)}, nil
+}
