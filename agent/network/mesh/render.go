@@ -1,0 +1,175 @@
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// What marks an entry as ours.
+const (
+	metaManagedBy = "managed-by"
+	managedByWadi = "wadi"
+	metaService   = "wadi-service"
+)
+
+// MetaRevision is the key of an instance's service meta that names its revision.
+const MetaRevision = "revision"
+
+// margin is by how much Envoy's timeouts exceed Wadi's own, so that Wadi's answer
+// is the one that a caller gets.
+const margin = 5 * time.Second
+
+// connectTimeout is how long a caller's Envoy tries an instance.
+const connectTimeout = time.Second
+
+// leg is what a revision gets of a route's traffic.
+type leg struct {
+	revision string
+	weight   int // In hundredths of a percent; 0 is routed to by name only.
+}
+
+// Render returns the config entries of a route, in the order in which they can be
+// written: a name is defined before it is referred to. A route without targets, or
+// with no revision in the mesh, has none.
+func Render(r wadi.Route) []api.ConfigEntry {
+	if !InMesh(r) || len(r.Targets) == 0 {
+		return nil
+	}
+	legs := legsOf(r)
+	return []api.ConfigEntry{
+		defaults(r),
+		resolver(r, legs),
+		splitter(r, legs),
+		router(r),
+	}
+}
+
+// RenderActivator returns the entries that the failover of every service needs.
+func RenderActivator() []api.ConfigEntry {
+	return []api.ConfigEntry{&api.ServiceConfigEntry{
+		Kind: api.ServiceDefaults, Name: wadi.ServiceActivator, Protocol: "http", Meta: meta(wadi.ServiceActivator),
+	}}
+}
+
+// InMesh tells whether anything of the route is in the mesh: during a change from
+// one mode to the other its revisions differ. Those that are not in it are reached
+// through the activator.
+func InMesh(r wadi.Route) bool {
+	if r.Mesh != wadi.MeshOff {
+		return true
+	}
+	return slices.ContainsFunc(r.Targets, func(t wadi.RouteTarget) bool {
+		rev, ok := r.Revisions[t.Revision]
+		return ok && rev.Mesh != wadi.MeshOff
+	})
+}
+
+// legsOf adds up the weights of each revision: Consul refuses two legs to one
+// subset. The order is that of the targets.
+func legsOf(r wadi.Route) []leg {
+	var legs []leg
+	for _, t := range r.Targets {
+		i := slices.IndexFunc(legs, func(l leg) bool { return l.revision == t.Revision })
+		if i < 0 {
+			i, legs = len(legs), append(legs, leg{revision: t.Revision})
+		}
+		legs[i].weight += t.Weight
+	}
+	return legs
+}
+
+func defaults(r wadi.Route) api.ConfigEntry {
+	request, _ := timeouts(r)
+	return &api.ServiceConfigEntry{
+		Kind: api.ServiceDefaults, Name: r.Service, Protocol: "http", Meta: meta(r.Service),
+		LocalRequestTimeoutMs: int((request + margin).Milliseconds()),
+	}
+}
+
+func resolver(r wadi.Route, legs []leg) api.ConfigEntry {
+	e := &api.ServiceResolverConfigEntry{
+		Kind: api.ServiceResolver, Name: r.Service, Meta: meta(r.Service),
+		ConnectTimeout: connectTimeout,
+		Subsets:        map[string]api.ServiceResolverSubset{},
+		Failover:       map[string]api.ServiceResolverFailover{"*": {Service: wadi.ServiceActivator}},
+		DefaultSubset:  slices.MaxFunc(legs, func(a, b leg) int { return cmp.Compare(a.weight, b.weight) }).revision,
+	}
+	for _, l := range legs {
+		e.Subsets[l.revision] = api.ServiceResolverSubset{
+			Filter:      fmt.Sprintf("Service.Meta.%s == `%s`", MetaRevision, l.revision),
+			OnlyPassing: true,
+		}
+	}
+	return e
+}
+
+func splitter(r wadi.Route, legs []leg) api.ConfigEntry {
+	e := &api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: r.Service, Meta: meta(r.Service)}
+	for _, l := range legs {
+		if l.weight == 0 {
+			continue
+		}
+		e.Splits = append(e.Splits, api.ServiceSplit{
+			Weight:         float32(l.weight) / 100,
+			ServiceSubset:  l.revision,
+			RequestHeaders: headers(r.Service, l.revision),
+		})
+	}
+	return e
+}
+
+// router holds the only timeouts that count behind a splitter. Its one route has
+// no match and no service: it goes on into the splitter.
+func router(r wadi.Route) api.ConfigEntry {
+	request, wait := timeouts(r)
+	longest := request + wait + margin
+	return &api.ServiceRouterConfigEntry{
+		Kind: api.ServiceRouter, Name: r.Service, Meta: meta(r.Service),
+		Routes: []api.ServiceRoute{{Destination: &api.ServiceRouteDestination{
+			RequestTimeout: longest,
+			IdleTimeout:    longest, // Else Envoy ends a stream without bytes after 300 s.
+			NumRetries:     2,
+			// With splitter and failover this also moves a refused request to the
+			// activator.
+			RetryOnConnectFailure: true,
+			RetryOnStatusCodes:    []uint32{421}, // Another instance's; the app has seen nothing.
+		}}},
+	}
+}
+
+// headers name service and revision to whoever gets the request, and take away
+// what a caller claims in Wadi's name.
+func headers(service, revision string) *api.HTTPHeaderModifiers {
+	set := map[string]string{wadi.HeaderService: service, wadi.HeaderRevision: revision}
+	h := &api.HTTPHeaderModifiers{Set: set}
+	for _, name := range wadi.InternalHeaders() {
+		if _, ok := set[name]; !ok {
+			h.Remove = append(h.Remove, name)
+		}
+	}
+	return h
+}
+
+// timeouts are the largest of the routed revisions: of a request, and of waiting
+// for an instance.
+func timeouts(r wadi.Route) (request, wait time.Duration) {
+	for _, t := range r.Targets {
+		rev := r.Revisions[t.Revision]
+		request = max(request, rev.Timeout.Request.D())
+		wait = max(wait, rev.Queue.Timeout.D())
+	}
+	return request, wait
+}
+
+func meta(service string) map[string]string {
+	return map[string]string{metaManagedBy: managedByWadi, metaService: service}
+}
+
+// ours tells whether an entry is Wadi's.
+func ours(e api.ConfigEntry) bool { return e.GetMeta()[metaManagedBy] == managedByWadi }
