@@ -129,16 +129,15 @@ func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 // untouched unless that says Answered. When the answer breaks off in mid-stream
 // it panics with [http.ErrAbortHandler], so that the caller's stream breaks too.
 func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
-	f := &forward{upstream: u}
+	f := &forward{upstream: u, w: w, http1: r.ProtoMajor == 1}
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		f.body.ReadCloser = r.Body
 		in := *r
 		in.Body = &f.body
 		r = &in
-		if r.ProtoMajor == 1 {
-			// Else the server would read the rest of the body before the answer goes out.
-			_ = http.NewResponseController(w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
-		}
+	}
+	if r.Header.Get("Upgrade") != "" {
+		w = upgradeWriter{w}
 	}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        f.rewrite,
@@ -159,6 +158,8 @@ func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 // forward is one request on its way. Only the body is touched by several goroutines.
 type forward struct {
 	upstream *Upstream
+	w        http.ResponseWriter
+	http1    bool // The caller's side.
 	body     countedBody
 	answered bool
 	err      *ForwardError
@@ -194,6 +195,13 @@ func (f *forward) response(res *http.Response) error {
 	}
 	StripInternal(res.Header)
 	f.answered = true
+	if f.http1 && f.body.ReadCloser != nil && !f.body.ended.Load() {
+		// The answer came before the end of the request. Without this the server
+		// would read the rest of the body before the answer goes out. It must not
+		// use the connection again then: it reads ahead of the handler's end.
+		res.Header.Set("Connection", "close")
+		_ = http.NewResponseController(f.w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
+	}
 	return nil
 }
 
@@ -250,16 +258,19 @@ func idempotent(method string) bool {
 	return false
 }
 
-// countedBody notes whether any of a body was read.
+// countedBody notes whether any of a body was read, and whether all.
 type countedBody struct {
 	io.ReadCloser
-	read atomic.Bool
+	read, ended atomic.Bool
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
 		b.read.Store(true)
+	}
+	if err == io.EOF {
+		b.ended.Store(true)
 	}
 	return n, err
 }
