@@ -159,13 +159,12 @@ func (s *source) finish(at int64) {
 		told = max(told, at)
 	}
 	s.polling = false
-	s.end = max(told, at)
-	if at-told <= shortGap {
-		s.end = told
-		return
+	s.end = told
+	if at-told > shortGap {
+		s.gap(told, at)
+		s.end = at
 	}
-	s.gap(told, at)
-	s.zeros = max(s.zeros, at)
+	s.zeros = max(s.zeros, s.end)
 }
 
 // reported is the second of ours from which on nothing is reported.

@@ -204,6 +204,12 @@ func TestWindows_SourceEnds(t *testing.T) {
 		w.Report("a1", 100, stats(150), at(150.1))
 		want(t, averages(w, 150.2), 0, 0, 1, false, 150) // Out of the window at last.
 	})
+	t.Run("silence of an open poll is known", func(t *testing.T) {
+		w := load()
+		w.OpenPoll("i1")
+		w.SourceDown("i1", at(90))
+		want(t, averages(w, 100.2), 6, 0, 1, false, 100)
+	})
 	t.Run("its last report comes late", func(t *testing.T) {
 		w := load()
 		w.SourceDown("i1", at(71.5))
@@ -283,6 +289,16 @@ func TestWindows_OffsetIsStable(t *testing.T) {
 			t.Fatalf("at %g: %+v, want the mean of the 60 seconds to %g", now, got, last)
 		}
 	}
+}
+
+// One slow answer moves nothing, also when it is the first for a while.
+func TestWindows_OffsetOutlastsASlowAnswer(t *testing.T) {
+	w := windows("i1")
+	for n := int64(1); n < 60; n++ {
+		w.Report("i1", n-1, stats(n, busy(n-1, n, 6, 0)...), at(float64(n)+0.1))
+	}
+	w.Report("i1", 59, stats(60, busy(59, 60, 6, 0)...), at(61.9))
+	want(t, averages(w, 61.95), 6, 6, 1, false, 60)
 }
 
 // A source whose machine was paused is late by its own reckoning, but not for long.

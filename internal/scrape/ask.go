@@ -1,0 +1,152 @@
+package scrape
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// headerReady of an answer says whether the instance is ready.
+const headerReady = "Wadi-Ready"
+
+// Bounds of an answer: an hour of seconds takes 0.3 MiB.
+const (
+	maxInstanceBody  = 1 << 20
+	maxActivatorBody = 256 << 20
+	maxValue         = 1e9 // Of anything in a sample.
+)
+
+// query is one question to a source.
+type query struct {
+	src     Source
+	since   int64
+	wait    time.Duration
+	timeout time.Duration
+}
+
+// answer is what a source answered.
+type answer struct {
+	stats []wadi.Stats
+	ready string // Header; empty if the source did not say.
+}
+
+func (s *Scraper[W]) askReady(ctx context.Context, addr string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
+	defer cancel()
+	resp, err := s.get(ctx, addr, "/ready", "", true)
+	if err != nil {
+		return false, err
+	}
+	defer s.discard(resp)
+	return resp.StatusCode == http.StatusOK, nil
+}
+
+func (s *Scraper[W]) ask(ctx context.Context, q query) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	args := url.Values{"since": {strconv.FormatInt(q.since, 10)}, "wait": {q.wait.String()}}
+	resp, err := s.get(ctx, q.src.Addr, "/v1/stats", args.Encode(), q.wait == 0)
+	if err != nil {
+		return answer{}, err
+	}
+	defer s.discard(resp)
+	if resp.StatusCode != http.StatusOK {
+		return answer{}, fmt.Errorf("read statistics of %s: status %d", q.src.ID, resp.StatusCode)
+	}
+	a := answer{ready: resp.Header.Get(headerReady)}
+	if a.stats, err = decode(resp.Body, q.src); err != nil {
+		return answer{}, fmt.Errorf("read statistics of %s: %w", q.src.ID, err)
+	}
+	return a, nil
+}
+
+// get sends a request. A short one takes a slot until its header has come.
+func (s *Scraper[W]) get(ctx context.Context, addr, path, args string, short bool) (*http.Response, error) {
+	if short {
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	u := url.URL{Scheme: "http", Host: addr, Path: path, RawQuery: args}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", addr, err)
+	}
+	return s.client.Do(req)
+}
+
+// discard reads what little is left of a body, so that its connection can be used again.
+func (s *Scraper[W]) discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
+	_ = resp.Body.Close()
+}
+
+// decode reads the statistics that a source answered, and refuses nonsense.
+func decode(body io.Reader, src Source) ([]wadi.Stats, error) {
+	limit := int64(maxInstanceBody)
+	if src.Kind == wadi.SourceActivator {
+		limit = maxActivatorBody
+	}
+	in := &io.LimitedReader{R: body, N: limit + 1}
+	lines := json.NewDecoder(in)
+	var all []wadi.Stats
+	for {
+		var st wadi.Stats
+		err := lines.Decode(&st)
+		switch {
+		case in.N == 0:
+			return nil, fmt.Errorf("answer is larger than %d bytes", limit)
+		case errors.Is(err, io.EOF) && (src.Kind == wadi.SourceActivator || len(all) == 1):
+			return all, nil
+		case errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("want one object, got %d", len(all))
+		case err != nil:
+			return nil, err
+		}
+		if err := check(st, src); err != nil {
+			return nil, err
+		}
+		if len(all) > 0 && st.Boot != all[0].Boot {
+			return nil, errors.New("lines of different boots")
+		}
+		all = append(all, st)
+	}
+}
+
+func check(st wadi.Stats, src Source) error {
+	switch {
+	case st.Boot == "":
+		return errors.New("boot is missing")
+	case st.Now < 0 || st.Now > math.MaxInt32:
+		return fmt.Errorf("now is %d", st.Now)
+	case src.Kind == wadi.SourceInstance && st.Revision != src.Revision:
+		return fmt.Errorf("answered for revision %q, not %q", st.Revision, src.Revision)
+	case src.Kind == wadi.SourceInstance && st.Source != "" && st.Source != src.ID:
+		return fmt.Errorf("answered by another instance, %q", st.Source)
+	}
+	last := int64(-1)
+	for _, v := range st.Samples {
+		if v.N <= last || v.N >= st.Now {
+			return fmt.Errorf("second %d is out of order or not over", v.N)
+		}
+		last = v.N
+		for _, f := range []float64{v.Concurrency, v.ConcurrencyProxied, v.Begun, v.BegunProxied} {
+			if !(f >= 0 && f <= maxValue) {
+				return fmt.Errorf("second %d has the value %g", v.N, f)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// follower follows one source.
+type follower struct {
+	// Guarded by the scraper's mu.
+	src       Source
+	gone      bool
+	up        bool // The windows were told of it.
+	down      bool // The windows were told that it has ended.
+	answered  bool
+	ready     bool
+	polling   bool // A poll is open.
+	boot      string
+	next      int64 // Its first second that was not read.
+	back      time.Duration
+	holds     map[string]float64 // What an activator held of each revision, last.
+	stop      context.CancelFunc
+	interrupt context.CancelFunc // Of the poll under way.
+
+	// Owned by follow.
+	tries  int // To become ready.
+	fails  int // In a row.
+	quick  int // Polls in a row that were answered at once.
+	readAt time.Time
+}
+
+// of reports whether the source may have load of a revision.
+func (f *follower) of(revision string) bool {
+	return f.src.Kind == wadi.SourceActivator || f.src.Revision == revision
+}
+
+const (
+	readyFirst, readyMost = 20 * time.Millisecond, 250 * time.Millisecond
+	retryFirst, retryMost = 100 * time.Millisecond, 2 * time.Second
+	shortTimeout          = time.Second     // Of a request that a source answers at once.
+	historyTimeout        = 5 * time.Second // Of one that reads back.
+	lateAnswer            = 5 * time.Second // How much later than asked a poll may be answered.
+	unreadyRead           = time.Second     // How often an instance is read that is not ready.
+	suspectAfter          = time.Minute     // A source that has not answered for so long since it was placed may have load.
+	failuresUnready       = 3               // Failures in a row that make an instance unready.
+)
+
+// follow asks a source again and again until ctx ends.
+func (s *Scraper[W]) follow(ctx context.Context, f *follower) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		timer.Reset(s.pass(ctx, f))
+	}
+}
+
+// pass asks a source once and returns when to ask next.
+func (s *Scraper[W]) pass(ctx context.Context, f *follower) time.Duration {
+	s.mu.Lock()
+	src, ready := f.src, f.ready
+	s.mu.Unlock()
+	if src.Kind == wadi.SourceInstance && !ready && !src.Stopping {
+		return s.passUnready(ctx, f, src)
+	}
+	err := s.read(ctx, f, s.Wait)
+	if err != nil {
+		f.fails++
+		return backoff(retryFirst, retryMost, f.fails)
+	}
+	f.fails = 0
+	if f.quick > 2 { // A source that does not wait is not asked all the time.
+		return backoff(retryFirst, retryMost, f.quick)
+	}
+	return 0
+}
+
+// passUnready asks whether an instance is ready. Once it answers at all, its
+// statistics are read too: it may have been ready before.
+func (s *Scraper[W]) passUnready(ctx context.Context, f *follower, src Source) time.Duration {
+	ready, err := s.askReady(ctx, src.Addr)
+	f.tries++
+	pause := backoff(readyFirst, readyMost, f.tries)
+	switch {
+	case err != nil:
+		s.failed(ctx, f, err)
+		return pause
+	case ready:
+		f.tries, f.fails = 0, 0
+		s.setReady(f, true)
+		return 0
+	case time.Since(f.readAt) < unreadyRead:
+		return pause
+	}
+	f.readAt = time.Now()
+	_ = s.read(ctx, f, 0) // A failure is taken in there, and this is asked again soon.
+	return pause
+}
+
+// backoff doubles the pause with each try, less up to a fifth so that not all try at once.
+func backoff(first, most time.Duration, tries int) time.Duration {
+	d := most
+	if tries < 10 {
+		d = min(most, first<<max(0, tries-1))
+	}
+	return time.Duration(float64(d) * (0.8 + 0.2*rand.Float64()))
+}
+
+// read asks for what is new, and waits for it up to wait unless there is more to
+// read back.
+func (s *Scraper[W]) read(ctx context.Context, f *follower, wait time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	q := s.query(f, wait, cancel)
+	began := s.now()
+	a, err := s.ask(ctx, q)
+	at := s.now()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.interrupt = nil
+	interrupted := ctx.Err() != nil
+	if f.gone || err != nil && interrupted {
+		s.closePoll(f, time.Time{})
+		return nil
+	}
+	if err == nil {
+		err = s.take(f, q, a, at)
+	}
+	if err != nil {
+		s.lose(f, err, began, at)
+		return err
+	}
+	if q.wait == 0 || at.Sub(began) > 100*time.Millisecond {
+		f.quick = 0
+	} else {
+		f.quick++
+	}
+	return nil
+}
+
+// query says what to ask a follower's source for, and notes that it is asked.
+func (s *Scraper[W]) query(f *follower, wait time.Duration, interrupt context.CancelFunc) query {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := query{src: f.src, since: f.next, wait: wait, timeout: wait + lateAnswer}
+	if !f.answered || f.back > 0 || wait == 0 {
+		q.wait, q.timeout = 0, historyTimeout
+		q.since = max(0, f.next-int64(f.back/time.Second))
+		f.back = 0
+	}
+	f.interrupt = interrupt
+	if q.wait > 0 {
+		f.polling = true
+		s.each(f, func(w W) { w.OpenPoll(f.src.ID) })
+	}
+	return q
+}
+
+func (s *Scraper[W]) closePoll(f *follower, quiet time.Time) {
+	if f.polling {
+		f.polling = false
+		s.each(f, func(w W) { w.ClosePoll(f.src.ID, quiet) })
+	}
+}
+
+// failed takes in that a source could not be asked.
+func (s *Scraper[W]) failed(ctx context.Context, f *follower, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() == nil && !f.gone {
+		now := s.now()
+		s.lose(f, err, now, now)
+	}
+}
+
+// lose takes in that a request which began some time ago failed. The caller holds mu.
+func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
+	refused, broken := errors.Is(err, syscall.ECONNREFUSED), hungUp(err)
+	var quiet time.Time
+	if broken && at.Sub(began) >= time.Second { // It was there, and had nothing to tell.
+		quiet = at
+	}
+	if f.answered || f.src.Kind == wadi.SourceActivator {
+		s.metrics.failures.Inc()
+	}
+	if f.answered && f.fails == 0 && !f.src.Stopping {
+		s.log.Debug("source of statistics does not answer", "source", f.src.ID, "kind", f.src.Kind, "error", err)
+	}
+	s.closePoll(f, quiet)
+	if f.ready && (refused || f.fails+1 >= failuresUnready) {
+		f.ready = false
+		s.notify()
+	}
+	if f.src.Stopping && (broken || refused) && f.up && !f.down {
+		f.down = true
+		s.each(f, func(w W) { w.SourceDown(f.src.ID, at) })
+	}
+	if !f.up && !f.src.Starting && at.Sub(f.src.Placed) >= suspectAfter {
+		s.tellUp(f, f.src.Placed)
+	}
+}
+
+// hungUp reports whether a connection was ended by the other side before an answer began.
+func hungUp(err error) bool {
+	var asking *url.Error // Not of the answer's body.
+	return errors.As(err, &asking) && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF))
+}
+
+// tellUp tells the windows that the source may have load. The caller holds mu.
+func (s *Scraper[W]) tellUp(f *follower, since time.Time) {
+	if !f.up || f.down {
+		f.up, f.down = true, false
+		s.each(f, func(w W) { w.SourceUp(f.src.ID, f.src.Kind, since) })
+	}
+}
+
+func (s *Scraper[W]) setReady(f *follower, ready bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.markReady(f, ready)
+}
+
+// markReady notes the readiness. The caller holds mu.
+func (s *Scraper[W]) markReady(f *follower, ready bool) {
+	if f.ready != ready && !f.gone && f.src.Kind == wadi.SourceInstance {
+		f.ready = ready
+		s.notify()
+	}
+}

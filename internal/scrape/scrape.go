@@ -1,0 +1,232 @@
+// Package scrape reads the statistics of instances and activators and feeds them
+// to the windows of the revisions that they are about.
+//
+// It promises that an idle source costs one open request, that a busy one is
+// heard every second, and that what could not be read is told as unknown, never
+// as zero. Its clock is monotonic: a step of the machine's does no harm. It
+// refuses to judge: what the numbers mean is decided by whoever reads the windows.
+package scrape
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Windows is what the load of one revision is recorded in. It is used under the
+// scraper's lock.
+type Windows interface {
+	Keep(window time.Duration)
+	SourceUp(id string, kind wadi.SourceKind, since time.Time)
+	SourceDown(id string, at time.Time)
+	OpenPoll(id string)
+	ClosePoll(id string, quiet time.Time)
+	Report(id string, since int64, st wadi.Stats, at time.Time)
+}
+
+// Revision is a revision whose load is measured.
+type Revision struct {
+	ID      string
+	Created time.Time     // Earlier seconds do not count.
+	Window  time.Duration // The longest that its load is averaged over.
+}
+
+// Source is something that serves statistics.
+type Source struct {
+	ID       string // Allocation ID, or the agent's name.
+	Kind     wadi.SourceKind
+	Addr     string    // host:port of its metrics listener.
+	Revision string    // Of an instance.
+	Placed   time.Time // Of an instance: since when it exists.
+	Starting bool      // Of an instance: it can't have load before it answers, however long that takes.
+	Stopping bool      // Of an instance: it takes no new requests, and is gone when it stops answering.
+}
+
+// Scraper follows sources. Its exported fields may be set before Run.
+type Scraper[W Windows] struct {
+	// Wait is how long a source may leave a poll unanswered; 30s by default.
+	Wait time.Duration
+	// Dial connects to a source; TCP by default.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	newWindows func(born time.Time, keep time.Duration) W
+	log        hclog.Logger
+	metrics    metrics
+	client     *http.Client
+	start      time.Time
+	slots      chan struct{} // One for each short request under way.
+	added      chan struct{} // Signals followers that are not started.
+	grown      chan struct{} // Signals revisions in grew.
+
+	// mu guards what follows, the windows, and the followers' fields that say so.
+	mu        sync.Mutex
+	revisions map[string]*revision[W]
+	followers map[string]*follower
+	fresh     []*follower     // Not started.
+	grew      map[string]bool // Revisions of which an activator holds more than before.
+	changed   chan struct{}   // Closed when the readiness of an instance changes.
+}
+
+type revision[W Windows] struct {
+	Revision
+	windows W
+}
+
+// maxShort bounds the short requests under way: readiness, and reads without waiting.
+const maxShort = 256
+
+// New returns a scraper without sources. It makes windows with newWindows, and
+// counts its requests in reg, which may be nil.
+func New[W Windows](newWindows func(born time.Time, keep time.Duration) W, log hclog.Logger, reg prometheus.Registerer) *Scraper[W] {
+	s := &Scraper[W]{
+		Wait:       30 * time.Second,
+		newWindows: newWindows,
+		log:        log,
+		metrics:    newMetrics(reg),
+		start:      time.Now(),
+		slots:      make(chan struct{}, maxShort),
+		added:      make(chan struct{}, 1),
+		grown:      make(chan struct{}, 1),
+		revisions:  map[string]*revision[W]{},
+		followers:  map[string]*follower{},
+		grew:       map[string]bool{},
+		changed:    make(chan struct{}),
+	}
+	s.client = &http.Client{
+		Transport: &http.Transport{
+			DialContext:            s.dial,
+			DisableCompression:     true,
+			MaxIdleConnsPerHost:    1,
+			MaxConnsPerHost:        4,
+			IdleConnTimeout:        10 * time.Second,
+			MaxResponseHeaderBytes: 16 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return s
+}
+
+func (s *Scraper[W]) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if s.Dial != nil {
+		return s.Dial(ctx, network, addr)
+	}
+	d := net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}
+	return d.DialContext(ctx, network, addr)
+}
+
+// Run follows the sources until ctx ends.
+func (s *Scraper[W]) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer s.client.CloseIdleConnections()
+	defer wg.Wait()
+	for {
+		for _, f := range s.takeFresh() {
+			if fctx, ok := s.begin(ctx, f); ok {
+				wg.Go(func() { s.follow(fctx, f) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.added:
+		}
+	}
+}
+
+func (s *Scraper[W]) takeFresh() []*follower {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := s.fresh
+	s.fresh = nil
+	return fresh
+}
+
+// begin gives a follower a context that ends with its source.
+func (s *Scraper[W]) begin(ctx context.Context, f *follower) (context.Context, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.gone {
+		return nil, false
+	}
+	ctx, f.stop = context.WithCancel(ctx)
+	return ctx, true
+}
+
+// now is the time by the scraper's clock.
+func (s *Scraper[W]) now() time.Time { return s.start.Add(time.Since(s.start)) }
+
+// Read calls f with the windows of a revision and the time to average them at.
+// It reports whether the revision is measured. f must not keep the windows.
+func (s *Scraper[W]) Read(id string, f func(w W, now time.Time)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.revisions[id]
+	if r == nil {
+		return false
+	}
+	f(r.windows, s.now())
+	return true
+}
+
+// ReadyCount is how many instances of a revision answer as ready. Those that stop
+// are not among them.
+func (s *Scraper[W]) ReadyCount(id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, f := range s.followers {
+		if f.src.Revision == id && f.ready && !f.src.Stopping {
+			n++
+		}
+	}
+	return n
+}
+
+// Ready reports whether the instance answered as ready last.
+func (s *Scraper[W]) Ready(instance string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.followers[instance]
+	return f != nil && f.ready
+}
+
+// Changed returns a channel that is closed when the readiness of an instance
+// changes next.
+func (s *Scraper[W]) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// Grown signals that activators hold more requests of some revisions than before;
+// TakeGrown says of which.
+func (s *Scraper[W]) Grown() <-chan struct{} { return s.grown }
+
+// TakeGrown returns the revisions that have grown since it was called last.
+func (s *Scraper[W]) TakeGrown() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]string, 0, len(s.grew))
+	for id := range s.grew {
+		ids = append(ids, id)
+	}
+	clear(s.grew)
+	slices.Sort(ids)
+	return ids
+}
+
+// signal wakes the reader of a channel of capacity one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,146 @@
+package scrape
+
+import (
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// minKeep is the shortest window that is kept.
+const minKeep = 6 * time.Second
+
+// Set replaces the revisions and the sources. A source that is missing has ended:
+// list an instance until its allocation has, and an activator as long as it may
+// hold requests. What was measured of a revision is kept while it is listed.
+func (s *Scraper[W]) Set(revisions []Revision, sources []Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setRevisions(revisions)
+	listed := make(map[string]bool, len(sources))
+	for _, src := range sources {
+		listed[src.ID] = true
+		s.setSource(src)
+	}
+	for id, f := range s.followers {
+		if !listed[id] {
+			s.remove(f)
+		}
+	}
+	s.metrics.sources.Set(float64(len(s.followers)))
+	if len(s.fresh) > 0 {
+		signal(s.added)
+	}
+}
+
+func (s *Scraper[W]) setRevisions(revisions []Revision) {
+	listed := make(map[string]bool, len(revisions))
+	for _, r := range revisions {
+		r.Window = max(minKeep, r.Window)
+		listed[r.ID] = true
+		old := s.revisions[r.ID]
+		switch {
+		case old == nil:
+			s.addRevision(r)
+		case r.Window != old.Window:
+			longer := r.Window > old.Window
+			old.Window = r.Window
+			old.windows.Keep(r.Window)
+			if longer {
+				s.readBack(r.ID, r.Window)
+			}
+		}
+	}
+	for id := range s.revisions {
+		if !listed[id] {
+			delete(s.revisions, id)
+			delete(s.grew, id)
+		}
+	}
+}
+
+func (s *Scraper[W]) addRevision(r Revision) {
+	rev := &revision[W]{Revision: r, windows: s.newWindows(r.Created, r.Window)}
+	s.revisions[r.ID] = rev
+	for _, f := range s.followers {
+		switch {
+		case f.src.Kind == wadi.SourceActivator:
+			rev.windows.SourceUp(f.src.ID, f.src.Kind, r.Created)
+		case f.src.Revision == r.ID && f.up:
+			rev.windows.SourceUp(f.src.ID, f.src.Kind, f.src.Placed)
+		}
+	}
+	s.readBack(r.ID, min(r.Window, s.now().Sub(r.Created)))
+}
+
+// readBack makes the sources of a revision tell once more what they did within
+// the last d: new windows don't know it.
+func (s *Scraper[W]) readBack(revision string, d time.Duration) {
+	for _, f := range s.followers {
+		if f.of(revision) && f.answered {
+			f.back = max(f.back, d+readBackSlack)
+			if f.interrupt != nil {
+				f.interrupt()
+			}
+		}
+	}
+}
+
+// readBackSlack makes up for the different beginnings of seconds.
+const readBackSlack = 10 * time.Second
+
+func (s *Scraper[W]) setSource(src Source) {
+	f := s.followers[src.ID]
+	if f == nil {
+		f = &follower{src: src}
+		s.followers[src.ID] = f
+		s.fresh = append(s.fresh, f)
+		if src.Kind == wadi.SourceActivator {
+			f.up = true
+			for _, r := range s.revisions {
+				r.windows.SourceUp(src.ID, src.Kind, r.Created)
+			}
+		}
+		return
+	}
+	moved := f.src.Addr != src.Addr
+	stops := src.Stopping && !f.src.Stopping
+	f.src = src
+	if moved && f.interrupt != nil {
+		f.interrupt()
+	}
+	if stops && f.ready {
+		s.notify()
+	}
+}
+
+// remove ends a source.
+func (s *Scraper[W]) remove(f *follower) {
+	f.gone = true
+	if f.stop != nil {
+		f.stop()
+	}
+	delete(s.followers, f.src.ID)
+	s.each(f, func(w W) { w.SourceDown(f.src.ID, s.now()) })
+	if f.ready {
+		s.notify()
+	}
+}
+
+// each calls do with the windows that a source is about.
+func (s *Scraper[W]) each(f *follower, do func(w W)) {
+	if f.src.Kind != wadi.SourceActivator {
+		if r := s.revisions[f.src.Revision]; r != nil {
+			do(r.windows)
+		}
+		return
+	}
+	for _, r := range s.revisions {
+		do(r.windows)
+	}
+}
+
+// notify tells that the readiness of an instance has changed.
+func (s *Scraper[W]) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}

@@ -1,0 +1,139 @@
+package scrape
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wadi-run/wadi"
+)
+
+// take records an answer. The caller holds mu.
+func (s *Scraper[W]) take(f *follower, q query, a answer, at time.Time) error {
+	s.metrics.answers.Inc()
+	if q.wait > 0 {
+		f.polling = false
+	}
+	s.tellUp(f, at)
+	f.answered = true
+	if a.ready != "" {
+		s.markReady(f, a.ready == "true")
+	}
+	if len(a.stats) == 0 { // An activator that has seen no request yet.
+		f.next = 0
+		s.each(f, func(w W) { w.ClosePoll(f.src.ID, at) })
+		return nil
+	}
+	boot := a.stats[0].Boot
+	if boot != f.boot && f.boot != "" && q.since > 0 {
+		// Another process: what it did before the second that was asked for is read next.
+		f.boot, f.next, f.answered = "", 0, false
+		s.each(f, func(w W) { w.ClosePoll(f.src.ID, time.Time{}) })
+		return nil
+	}
+	if boot != f.boot {
+		f.boot, f.next = boot, 0
+	}
+	f.next = max(f.next, s.record(f, q.since, a.stats, at))
+	return nil
+}
+
+// record gives an answer to the windows that it is about, and returns the first
+// second that it does not tell of all of them. The caller holds mu.
+func (s *Scraper[W]) record(f *follower, since int64, all []wadi.Stats, at time.Time) int64 {
+	if f.src.Kind != wadi.SourceActivator {
+		s.each(f, func(w W) { w.Report(f.src.ID, since, all[0], at) })
+		return all[0].Now
+	}
+	now := all[0].Now
+	lines := make(map[string]wadi.Stats, len(all))
+	for _, st := range all {
+		lines[st.Revision] = st
+		now = min(now, st.Now)
+	}
+	for id, r := range s.revisions {
+		st, ok := lines[id]
+		if !ok { // Nothing of this one.
+			st = wadi.Stats{Source: all[0].Source, Boot: all[0].Boot, Now: now, Revision: id}
+		}
+		s.noteGrowth(f, st)
+		r.windows.Report(f.src.ID, since, st, at)
+	}
+	return now
+}
+
+// noteGrowth tells when an activator holds more of a revision than a second ago.
+func (s *Scraper[W]) noteGrowth(f *follower, st wadi.Stats) {
+	held := 0.0
+	if n := len(st.Samples); n > 0 && st.Samples[n-1].N == st.Now-1 {
+		held = st.Samples[n-1].Concurrency
+	}
+	if held > f.holds[st.Revision] {
+		s.grew[st.Revision] = true
+		signal(s.grown)
+	}
+	if f.holds == nil {
+		f.holds = map[string]float64{}
+	}
+	if held > 0 {
+		f.holds[st.Revision] = held
+	} else {
+		delete(f.holds, st.Revision)
+	}
+}
+
+// confirmTimeout bounds the read of one source in Confirm.
+const confirmTimeout = 2 * time.Second
+
+// Confirm reads every source of a revision that has an open poll once, without
+// waiting: silence must not be mistaken for rest when a count is lowered. What a
+// source that does not answer has not told yet is unknown then.
+func (s *Scraper[W]) Confirm(ctx context.Context, revision string) {
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	var g errgroup.Group
+	for _, f := range s.polled(revision) {
+		g.Go(func() error {
+			s.confirm(ctx, f)
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+func (s *Scraper[W]) polled(revision string) []*follower {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var fs []*follower
+	for _, f := range s.followers {
+		if f.of(revision) && f.polling {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+func (s *Scraper[W]) confirm(ctx context.Context, f *follower) {
+	s.mu.Lock()
+	q := query{src: f.src, since: f.next, timeout: confirmTimeout}
+	boot := f.boot
+	s.mu.Unlock()
+
+	a, err := s.ask(ctx, q)
+	at := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	other := len(a.stats) > 0 && a.stats[0].Boot != boot && q.since > 0
+	switch {
+	case f.gone || f.boot != boot:
+		return
+	case err != nil || other: // The poll itself finds out what is wrong.
+		s.each(f, func(w W) { w.ClosePoll(f.src.ID, time.Time{}) })
+		return
+	}
+	_ = s.take(f, q, a, at)
+	if f.polling {
+		s.each(f, func(w W) { w.OpenPoll(f.src.ID) })
+	}
+}
