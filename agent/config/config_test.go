@@ -1,0 +1,216 @@
+package config_test
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/config"
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func noEnv(string) string { return "" }
+
+func envOf(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
+
+// write puts files into a directory, and returns it.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func load(t *testing.T, text string, env map[string]string, f config.Flags) config.Config {
+	t.Helper()
+	cfg, problems := config.Load([]string{write(t, map[string]string{"wadi.hcl": text})}, envOf(env), f)
+	if jobspecs.HasErrors(problems) {
+		t.Fatalf("problems: %v", problems)
+	}
+	return cfg
+}
+
+const sidecar = `queue_proxy { driver = "docker" }` + "\n"
+
+func TestLoad_Example(t *testing.T) {
+	got, problems := config.Load([]string{"example.hcl"}, noEnv, config.Flags{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := config.Default()
+	want.LogJSON, want.AccessLog = true, true
+	want.Name, want.Advertise = "wadi-1", "10.0.0.5"
+	want.Gateway.Domain = "apps.example.com"
+	want.Gateway.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	want.Nomad.Region, want.Nomad.Token = "global", "5f1b6c1e-0000-0000-0000-000000000000"
+	want.Consul.Token = "9a3e2d7c-0000-0000-0000-000000000000"
+	opts := cmp.Options{
+		cmpopts.IgnoreFields(config.Config{}, "QueueProxyTask", "SidecarTask", "Defaults"),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	}
+	if diff := cmp.Diff(want, got, opts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if s := got.Defaults.Service(); s.Scale.Window != wadi.Duration(90*time.Second) {
+		t.Errorf("default window is %s, want 1m30s", s.Scale.Window)
+	}
+	if !strings.Contains(string(got.QueueProxyTask), `wadi/queue-proxy:0.1`) ||
+		!strings.Contains(string(got.SidecarTask), `${NOMAD_SECRETS_DIR}`) {
+		t.Errorf("tasks are %s and %s", got.QueueProxyTask, got.SidecarTask)
+	}
+}
+
+func TestLoad_NothingInDevMode(t *testing.T) {
+	got, problems := config.Load(nil, noEnv, config.Flags{Dev: true, Name: "one"})
+	if len(problems) > 0 || !got.Dev || got.QueueProxyTask != nil || got.HTTP.Address != "127.0.0.1:4747" {
+		t.Errorf("got %+v with problems %v", got, problems)
+	}
+}
+
+func TestLoad_Precedence(t *testing.T) {
+	file := sidecar + `
+		name = "file"
+		nomad {
+		  address = "http://file:1"
+		  token   = "file"
+		}
+		consul { address = "http://file:2" }`
+	env := map[string]string{"NOMAD_ADDR": "https://env:1", "CONSUL_HTTP_ADDR": "env:2", "NOMAD_REGION": "eu"}
+	for _, tt := range []struct {
+		name  string
+		env   map[string]string
+		flags config.Flags
+		want  [5]string // Name, Nomad's address, token and region, Consul's address.
+	}{
+		{"file", nil, config.Flags{}, [5]string{"file", "http://file:1", "file", "", "http://file:2"}},
+		{"environment", env, config.Flags{}, [5]string{"file", "https://env:1", "file", "eu", "http://env:2"}},
+		{"flag", env, config.Flags{Name: "flag", NomadAddress: "http://flag:1"},
+			[5]string{"flag", "http://flag:1", "file", "eu", "http://env:2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := load(t, file, tt.env, tt.flags)
+			got := [5]string{c.Name, c.Nomad.Address, c.Nomad.Token, c.Nomad.Region, c.Consul.Address}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLoad_ConsulSSL(t *testing.T) {
+	for _, tt := range []struct {
+		env  map[string]string
+		want string
+		skip bool
+	}{
+		{map[string]string{"CONSUL_HTTP_SSL": "true"}, "https://127.0.0.1:8500", false},
+		{map[string]string{"CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_ADDR": "c:1"}, "https://c:1", false},
+		{map[string]string{"CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_ADDR": "http://c:1"}, "http://c:1", false},
+		{map[string]string{"CONSUL_HTTP_SSL": "false"}, "http://127.0.0.1:8500", false},
+		{map[string]string{"CONSUL_HTTP_ADDR": "unix:///run/consul.sock"}, "unix:///run/consul.sock", false},
+		{map[string]string{"CONSUL_HTTP_SSL_VERIFY": "false"}, "http://127.0.0.1:8500", true},
+	} {
+		c := load(t, sidecar, tt.env, config.Flags{}).Consul
+		if c.Address != tt.want || c.TLS.SkipVerify != tt.skip {
+			t.Errorf("%v: got %s, skip verify %v; want %s, %v", tt.env, c.Address, c.TLS.SkipVerify, tt.want, tt.skip)
+		}
+	}
+}
+
+func TestLoad_DirectoryInOrder(t *testing.T) {
+	dir := write(t, map[string]string{
+		"10-base.hcl":  sidecar + `gateway { domain = "base.example.com" }` + "\nlog_level = \"warn\"\nconsul { prefix = \"a/b\" }",
+		"20-local.hcl": "log_level = \"debug\"\nlimits { max_spec_bytes = 2048 }",
+		"30-more.hcl":  "queue_proxy {\n  driver = \"raw_exec\"\n}",
+		"notes.txt":    "this is no HCL",
+	})
+	c, problems := config.Load([]string{dir}, noEnv, config.Flags{Name: "one"})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	if c.Gateway.Domain != "base.example.com" || c.LogLevel != "debug" || c.Consul.Prefix != "a/b/" ||
+		c.Limits.MaxSpecBytes != 2048 || !strings.Contains(string(c.QueueProxyTask), "raw_exec") {
+		t.Errorf("got %+v", c)
+	}
+}
+
+// Each file under testdata is wrong; beside it stands what is said about it.
+func TestLoad_Problems(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.hcl")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			_, problems := config.Load([]string{file}, noEnv, config.Flags{})
+			var b strings.Builder
+			for _, p := range problems {
+				b.WriteString(strings.TrimPrefix(p.String(), "testdata/") + "\n")
+			}
+			golden := strings.TrimSuffix(file, ".hcl") + ".txt"
+			if *update {
+				if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), b.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if !jobspecs.HasErrors(problems) {
+				t.Error("accepted")
+			}
+		})
+	}
+}
+
+func TestLoad_ProblemsOutsideFiles(t *testing.T) {
+	big := write(t, map[string]string{"big.hcl": strings.Repeat("# comment\n", 120_000)})
+	for _, tt := range []struct {
+		name  string
+		paths []string
+		env   map[string]string
+		flags config.Flags
+		want  string
+	}{
+		{"no such file", []string{"/nowhere/wadi.hcl"}, nil, config.Flags{}, "/nowhere/wadi.hcl: no such file or directory"},
+		{"flag beside a directory", []string{"."}, nil, config.Flags{NomadAddress: "ftp://x"},
+			`-nomad-address: "ftp://x" is not an address such as "http://nomad.example.com" or "unix:///run/nomad.sock"`},
+		{"large", []string{big}, nil, config.Flags{}, big + "/big.hcl: larger than 1 MiB"},
+		{"switch", nil, map[string]string{"CONSUL_HTTP_SSL": "maybe"}, config.Flags{}, `CONSUL_HTTP_SSL: "maybe" is neither true nor false`},
+		{"file of a variable", nil, map[string]string{"NOMAD_CACERT": "/nowhere/ca.pem"}, config.Flags{}, `NOMAD_CACERT: there is no file "/nowhere/ca.pem"`},
+		{"flag", nil, nil, config.Flags{HTTPAddress: "localhost"}, `-http-address: "localhost" is not an address to listen on, such as "127.0.0.1:4747"`},
+		{"level", nil, nil, config.Flags{LogLevel: "loud"}, `-log-level: "loud" is not one of trace, debug, info, warn, error`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.flags.Dev = true
+			_, problems := config.Load(tt.paths, envOf(tt.env), tt.flags)
+			if len(problems) != 1 || problems[0].String() != tt.want {
+				t.Errorf("got  %v\nwant [%s]", problems, tt.want)
+			}
+		})
+	}
+	if _, problems := config.Load(nil, noEnv, config.Flags{}); len(problems) != 1 || problems[0].Path != "queue_proxy" {
+		t.Errorf("without a sidecar: got %v", problems)
+	}
+	if _, problems := config.Load([]string{t.TempDir()}, noEnv, config.Flags{Dev: true}); len(problems) != 1 {
+		t.Errorf("empty directory: got %v", problems)
+	}
+}

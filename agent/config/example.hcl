@@ -1,0 +1,95 @@
+# An agent's whole configuration. Everything has a default except how the
+# sidecar runs (queue_proxy); what is shown is the default unless it says otherwise.
+#
+#   wadi agent -config /etc/wadi/            all *.hcl files, in order of their names
+#   wadi agent -config a.hcl -config b.hcl   what comes later wins
+#
+# A flag beats the environment (NOMAD_ADDR, CONSUL_HTTP_TOKEN …), which beats this.
+
+log_level = "info"                     # trace, debug, info, warn or error
+log_json  = true                       # default: false
+name      = "wadi-1"                   # default: the host's name; unique among the agents
+advertise = "10.0.0.5"                 # where other agents and instances reach this one; default: as Consul's agent
+
+http {                                 # the API
+  address = "127.0.0.1:4747"
+  auth    = "nomad"                    # the caller's Nomad token decides; "none": nobody is asked, on loopback only
+}
+
+metrics {                              # Prometheus and statistics, read only
+  address = "0.0.0.0:4748"
+}
+
+gateway {                              # HTTP from outside the mesh
+  address         = "0.0.0.0:8080"
+  domain          = "apps.example.com" # a service is <name>.<domain>; default: wadi.localhost
+  trusted_proxies = ["10.0.0.0/8"]     # whose X-Forwarded headers are believed; default: nobody's
+}
+
+activator {                            # holds requests while no instance can take them
+  address           = "0.0.0.0:4749"   # mesh listener, mTLS
+  max_waiting       = 10000            # requests, of all revisions together
+  max_waiting_bytes = "256MiB"
+  max_wakes         = 20               # begun per second
+}
+
+nomad {                                # also ca_file, cert_file, key_file
+  address = "http://127.0.0.1:4646"    # or unix:///run/nomad.sock
+  region  = "global"                   # default: that of the agent at the address
+  token   = "5f1b6c1e-0000-0000-0000-000000000000"
+}
+
+consul {                               # also ca_file, cert_file, key_file
+  address          = "http://127.0.0.1:8500"
+  token            = "9a3e2d7c-0000-0000-0000-000000000000"
+  prefix           = "wadi/"           # of all keys: agents with the same prefix are one installation
+  allow_intentions = false
+}
+
+mesh {
+  sidecar_task {                       # the Nomad task that runs Envoy; default: Nomad's own, with docker
+    driver = "docker"
+    config {
+      image = "envoyproxy/envoy:v1.36.4"
+      args  = ["-c", "${NOMAD_SECRETS_DIR}/envoy_bootstrap.json"]
+    }
+  }
+}
+
+queue_proxy {                          # the Nomad task that runs the sidecar; required
+  driver = "docker"
+  config {
+    image = "wadi/queue-proxy:0.1"
+  }
+  resources {
+    cpu    = 50
+    memory = 64
+  }
+  logs {
+    disabled = true                    # saves a 16 MB helper process per instance
+  }
+}
+
+defaults {                             # any setting of a service
+  mesh = "envoy"
+  scale {
+    window = "90s"                     # default: 60s
+  }
+}
+
+limits {                               # of every service
+  max_instances       = 100            # of one revision, at most 10000
+  max_request_timeout = "3600s"
+  max_spec_bytes      = "1MiB"
+}
+
+retention {                            # of revisions that are not routed
+  keep_for        = "48h"              # since they were submitted
+  keep_active_for = "15h"              # since they last had traffic
+  max             = 1000               # of one service
+}
+
+telemetry {
+  otlp_endpoint = ""
+  access_log    = true                 # default: false
+}

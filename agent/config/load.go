@@ -1,0 +1,210 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+// maxFile bounds a configuration file, in bytes.
+const maxFile = 1 << 20
+
+// Load reads the files, and the *.hcl files of the directories, in order: what
+// comes later wins. env is then asked (os.Getenv), and flags win over all.
+//
+// The configuration is good when no problem is more than a warning; else it is
+// not to be used.
+func Load(paths []string, env func(string) string, flags Flags) (Config, []jobspecs.Problem) {
+	l := &loader{cfg: Default(), from: map[string]place{}}
+	l.cfg.Dev = flags.Dev
+	for _, file := range l.files(paths) {
+		l.file(file)
+	}
+	l.environment(env)
+	l.flags(flags)
+	l.check()
+	l.sort()
+	return l.cfg, l.problems
+}
+
+// loader collects settings, where each comes from, and what is wrong.
+type loader struct {
+	cfg      Config
+	from     map[string]place // By path of the setting.
+	order    []string         // Files as they were read.
+	problems []jobspecs.Problem
+	unread   bool // A file could not be read: what is missing may stand in it.
+
+	// Kept until all files are read, as only the last one of each counts.
+	defaults, queueProxy, sidecar *hcl.Block
+}
+
+// place is where a setting comes from: a range of a file, or a name that stands
+// for itself, such as an environment variable's.
+type place struct {
+	rng  hcl.Range
+	name string
+}
+
+// files expands directories.
+func (l *loader) files(paths []string) []string {
+	var out []string
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			l.fileProblem(p, err)
+			continue
+		}
+		if !info.IsDir() {
+			out = append(out, p)
+			continue
+		}
+		found, err := os.ReadDir(p)
+		if err != nil {
+			l.fileProblem(p, err)
+			continue
+		}
+		n := len(out)
+		for _, e := range found { // Sorted by name.
+			if !e.IsDir() && strings.HasSuffix(e.Name(), ".hcl") {
+				out = append(out, filepath.Join(p, e.Name()))
+			}
+		}
+		if len(out) == n {
+			l.problems = append(l.problems, jobspecs.Problem{File: p, Message: "no *.hcl file in this directory"})
+		}
+	}
+	return out
+}
+
+func (l *loader) fileProblem(file string, err error) {
+	l.unread = true
+	msg := err.Error()
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		msg = pathErr.Err.Error() // The path stands in front already.
+	}
+	l.problems = append(l.problems, jobspecs.Problem{File: file, Message: msg})
+}
+
+// file reads one file into the configuration.
+func (l *loader) file(name string) {
+	l.order = append(l.order, name)
+	src, err := readFile(name)
+	if err != nil {
+		l.fileProblem(name, err)
+		return
+	}
+	f, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+	l.diagnostics(diags, "")
+	if diags.HasErrors() {
+		l.unread = true
+		return // What follows a syntax error is guesswork.
+	}
+	l.body(f.Body, "", l.top())
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(src) > maxFile {
+		err = errors.New("larger than 1 MiB")
+	}
+	return src, err
+}
+
+// environment reads the variables of Nomad's and Consul's own tools.
+func (l *loader) environment(env func(string) string) {
+	c := &l.cfg
+	for _, v := range []struct {
+		name, path string
+		dst        any
+	}{
+		{"NOMAD_ADDR", "nomad.address", address{&c.Nomad.Address}},
+		{"NOMAD_REGION", "nomad.region", &c.Nomad.Region},
+		{"NOMAD_TOKEN", "nomad.token", &c.Nomad.Token},
+		{"NOMAD_CACERT", "nomad.ca_file", &c.Nomad.TLS.CAFile},
+		{"NOMAD_CLIENT_CERT", "nomad.cert_file", &c.Nomad.TLS.CertFile},
+		{"NOMAD_CLIENT_KEY", "nomad.key_file", &c.Nomad.TLS.KeyFile},
+		{"NOMAD_SKIP_VERIFY", "nomad.skip_verify", &c.Nomad.TLS.SkipVerify},
+		{"CONSUL_HTTP_ADDR", "consul.address", address{&c.Consul.Address}},
+		{"CONSUL_HTTP_TOKEN", "consul.token", &c.Consul.Token},
+		{"CONSUL_CACERT", "consul.ca_file", &c.Consul.TLS.CAFile},
+		{"CONSUL_CLIENT_CERT", "consul.cert_file", &c.Consul.TLS.CertFile},
+		{"CONSUL_CLIENT_KEY", "consul.key_file", &c.Consul.TLS.KeyFile},
+	} {
+		if s := env(v.name); s != "" {
+			l.set(v.path, place{name: v.name}, cty.StringVal(s), v.dst)
+		}
+	}
+	l.consulSSL(env)
+}
+
+// consulSSL reads the two switches that Consul's tools know beside the address.
+func (l *loader) consulSSL(env func(string) string) {
+	var ssl, verify bool
+	if s := env("CONSUL_HTTP_SSL"); s != "" {
+		l.set("CONSUL_HTTP_SSL", place{name: "CONSUL_HTTP_SSL"}, cty.StringVal(s), &ssl)
+	}
+	rest, plain := strings.CutPrefix(l.cfg.Consul.Address, "http://")
+	if ssl && plain && !strings.HasPrefix(env("CONSUL_HTTP_ADDR"), "http://") {
+		l.cfg.Consul.Address = "https://" + rest
+	}
+	if s := env("CONSUL_HTTP_SSL_VERIFY"); s != "" {
+		l.set("CONSUL_HTTP_SSL_VERIFY", place{name: "CONSUL_HTTP_SSL_VERIFY"}, cty.StringVal(s), &verify)
+		l.cfg.Consul.TLS.SkipVerify = !verify
+	}
+}
+
+// flags puts the command line over all.
+func (l *loader) flags(f Flags) {
+	c := &l.cfg
+	for _, v := range []struct {
+		name, path, value string
+		dst               any
+	}{
+		{"-name", "name", f.Name, &c.Name},
+		{"-log-level", "log_level", f.LogLevel, &c.LogLevel},
+		{"-http-address", "http.address", f.HTTPAddress, &c.HTTP.Address},
+		{"-gateway-address", "gateway.address", f.GatewayAddress, &c.Gateway.Address},
+		{"-nomad-address", "nomad.address", f.NomadAddress, address{&c.Nomad.Address}},
+		{"-consul-address", "consul.address", f.ConsulAddress, address{&c.Consul.Address}},
+	} {
+		if v.value != "" {
+			l.set(v.path, place{name: v.name}, cty.StringVal(v.value), v.dst)
+		}
+	}
+}
+
+// sort puts the problems in the order of the files and their lines; those
+// without a file come last.
+func (l *loader) sort() {
+	rank := func(p jobspecs.Problem) int {
+		if p.File == "" {
+			return len(l.order) + 1
+		}
+		return slices.Index(l.order, p.File) // -1: it could not even be found.
+	}
+	slices.SortStableFunc(l.problems, func(a, b jobspecs.Problem) int {
+		for _, d := range []int{rank(a) - rank(b), a.Line - b.Line, a.Column - b.Column} {
+			if d != 0 {
+				return d
+			}
+		}
+		return strings.Compare(a.Message, b.Message)
+	})
+}

@@ -1,0 +1,169 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+// section says what may stand in a block.
+type section struct {
+	settings map[string]any // By name: where the value goes, see loader.assign.
+	blocks   map[string]section
+	labels   []string
+
+	// read takes the block instead of the two above.
+	read func(b *hcl.Block)
+	// refuse says why the block may not stand there.
+	refuse string
+	// many allows more than one in a file.
+	many bool
+}
+
+// notYet is said about settings of a later version.
+const notYet = "not supported by this version"
+
+// top is the whole language of the configuration.
+func (l *loader) top() section {
+	c := &l.cfg
+	return section{
+		settings: map[string]any{"log_level": &c.LogLevel, "log_json": &c.LogJSON, "name": &c.Name, "advertise": &c.Advertise},
+		blocks: map[string]section{
+			"http": {
+				settings: map[string]any{"address": &c.HTTP.Address, "auth": &c.HTTP.Auth},
+				blocks:   map[string]section{"tls": {refuse: notYet}},
+			},
+			"metrics": {settings: map[string]any{"address": &c.Metrics.Address}},
+			"gateway": {
+				settings: map[string]any{
+					"address": &c.Gateway.Address, "domain": &c.Gateway.Domain, "trusted_proxies": &c.Gateway.TrustedProxies,
+				},
+				blocks: map[string]section{"tls": {refuse: notYet}},
+			},
+			"activator": {settings: map[string]any{
+				"address": &c.Activator.Address, "max_waiting": &c.Activator.MaxWaiting,
+				"max_waiting_bytes": size{&c.Activator.MaxWaitingBytes}, "max_wakes": &c.Activator.MaxWakes,
+			}},
+			"nomad": {settings: withTLS(&c.Nomad.TLS, map[string]any{
+				"address": address{&c.Nomad.Address}, "token": &c.Nomad.Token, "region": &c.Nomad.Region,
+			})},
+			"consul": {settings: withTLS(&c.Consul.TLS, map[string]any{
+				"address": address{&c.Consul.Address}, "token": &c.Consul.Token, "prefix": &c.Consul.Prefix,
+				"allow_intentions": onlyFalse{},
+			})},
+			"mesh":        {blocks: map[string]section{"sidecar_task": {read: func(b *hcl.Block) { l.sidecar = b }}}},
+			"queue_proxy": {read: func(b *hcl.Block) { l.queueProxy = b }},
+			"defaults":    {read: func(b *hcl.Block) { l.defaults = b }},
+			"limits": {settings: map[string]any{
+				"max_instances": &c.Limits.MaxInstances, "max_request_timeout": &c.Limits.MaxRequestTimeout,
+				"max_spec_bytes": intSize{&c.Limits.MaxSpecBytes},
+			}},
+			"retention": {settings: map[string]any{
+				"keep_for": &c.Retention.KeepFor, "keep_active_for": &c.Retention.KeepActiveFor, "max": &c.Retention.Max,
+			}},
+			"admission": {labels: []string{"name"}, many: true, refuse: notYet},
+			"telemetry": {settings: map[string]any{"otlp_endpoint": onlyEmpty{}, "access_log": &c.AccessLog}},
+		},
+	}
+}
+
+func withTLS(t *TLS, settings map[string]any) map[string]any {
+	settings["ca_file"], settings["cert_file"], settings["key_file"] = &t.CAFile, &t.CertFile, &t.KeyFile
+	return settings
+}
+
+// body reads a block's inside; path is the block's, empty for a file.
+func (l *loader) body(b hcl.Body, path string, s section) {
+	schema := &hcl.BodySchema{}
+	for _, name := range slices.Sorted(maps.Keys(s.settings)) {
+		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.blocks)) {
+		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: name, LabelNames: s.blocks[name].labels})
+	}
+	content, diags := b.Content(schema)
+	l.diagnostics(diags, path)
+	for name, attr := range content.Attributes {
+		rng := attr.Expr.Range()
+		v, diags := attr.Expr.Value(nil)
+		l.diagnostics(diags, join(path, name))
+		if !diags.HasErrors() && !v.IsNull() {
+			l.set(join(path, name), place{rng: rng}, v, s.settings[name])
+		}
+	}
+	for name, found := range content.Blocks.ByType() {
+		for i, b := range found {
+			l.block(b, join(path, name), s.blocks[name], found[0], i)
+		}
+	}
+}
+
+// block reads the i-th block of its kind in a file.
+func (l *loader) block(b *hcl.Block, path string, s section, first *hcl.Block, i int) {
+	at := place{rng: b.DefRange}
+	switch {
+	case s.refuse != "":
+		for _, label := range b.Labels {
+			path = join(path, label)
+		}
+		l.problem(at, path, "%s", s.refuse)
+	case i > 0 && !s.many:
+		l.problem(at, path, "only one %s block may stand here; the first is at line %d", b.Type, first.DefRange.Start.Line)
+	case s.read != nil:
+		l.from[path] = at
+		s.read(b)
+	default:
+		l.from[path] = at
+		l.body(b.Body, path, s)
+	}
+}
+
+// diagnostics turns what HCL complains about into problems. A complaint about a
+// name gets it into its path.
+func (l *loader) diagnostics(diags hcl.Diagnostics, path string) {
+	for _, d := range diags {
+		msg, p := d.Summary, path
+		if d.Detail != "" {
+			msg += ": " + d.Detail
+		}
+		at := place{}
+		if d.Subject != nil {
+			at.rng = *d.Subject
+		}
+		if name := quoted(d.Detail); hclsyntax.ValidIdentifier(name) && strings.HasPrefix(d.Summary, "Unsupported") {
+			p = join(path, name)
+		}
+		l.problem(at, p, "%s", msg)
+	}
+}
+
+// quoted returns what stands in the first quotes of s.
+func quoted(s string) string {
+	_, s, _ = strings.Cut(s, `"`)
+	s, _, _ = strings.Cut(s, `"`)
+	return s
+}
+
+func (l *loader) problem(at place, path, format string, args ...any) {
+	p := jobspecs.Problem{Path: path, Message: fmt.Sprintf(format, args...)}
+	switch {
+	case at.name != "":
+		p.Path = at.name
+	case at.rng.Filename != "":
+		p.File, p.Line, p.Column = at.rng.Filename, at.rng.Start.Line, at.rng.Start.Column
+	}
+	l.problems = append(l.problems, p)
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}

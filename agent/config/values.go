@@ -1,0 +1,176 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/gocty"
+)
+
+// Where a value goes, if its meaning is not in the Go type.
+type (
+	address   struct{ dst *string } // Of Nomad or Consul; http:// is added where there is no scheme.
+	size      struct{ dst *int64 }  // Bytes, as "256MiB".
+	intSize   struct{ dst *int }
+	onlyFalse struct{} // A switch that can't be on yet.
+	onlyEmpty struct{} // A text that can't be set yet.
+)
+
+// set puts a value in place, and notes where it comes from. A bad value is a
+// problem, and what was there stays.
+func (l *loader) set(path string, at place, v cty.Value, dst any) {
+	if err := l.assign(v, dst); err != nil {
+		l.problem(at, path, "%s", err)
+		return
+	}
+	l.from[path] = at
+}
+
+func (l *loader) assign(v cty.Value, dst any) error {
+	switch d := dst.(type) {
+	case *string:
+		return put(d)(text(v))
+	case *Auth:
+		return put((*string)(d))(text(v))
+	case address:
+		s, err := text(v)
+		if err == nil && !strings.Contains(s, "://") {
+			s = "http://" + s
+		}
+		return put(d.dst)(s, err)
+	case *bool:
+		return put(d)(truth(v))
+	case *int:
+		return put(d)(number(v))
+	case *time.Duration:
+		return put(d)(duration(v))
+	case size:
+		return put(d.dst)(bytes(v))
+	case intSize:
+		n, err := bytes(v)
+		return put(d.dst)(int(n), err)
+	case *[]netip.Prefix:
+		return put(d)(prefixes(v))
+	case onlyFalse:
+		if on, err := truth(v); err != nil || !on {
+			return err
+		}
+		return errors.New("true is " + notYet)
+	case onlyEmpty:
+		if s, err := text(v); err != nil || s == "" {
+			return err
+		}
+		return errors.New(notYet)
+	}
+	return fmt.Errorf("setting of type %T", dst) // A mistake in the table of sections; a test sets everything.
+}
+
+// put returns a function that keeps a value if there is no error.
+func put[T any](dst *T) func(T, error) error {
+	return func(v T, err error) error {
+		if err == nil {
+			*dst = v
+		}
+		return err
+	}
+}
+
+func text(v cty.Value) (string, error) {
+	if v.Type() != cty.String {
+		return "", fmt.Errorf("a string is required, got %s", v.Type().FriendlyName())
+	}
+	return v.AsString(), nil
+}
+
+// truth reads a bool, or the text of one as the environment has it.
+func truth(v cty.Value) (bool, error) {
+	switch v.Type() {
+	case cty.Bool:
+		return v.True(), nil
+	case cty.String:
+		if b, err := strconv.ParseBool(v.AsString()); err == nil {
+			return b, nil
+		}
+		return false, fmt.Errorf("%q is neither true nor false", v.AsString())
+	}
+	return false, fmt.Errorf("true or false is required, got %s", v.Type().FriendlyName())
+}
+
+func number(v cty.Value) (int, error) {
+	if v.Type() != cty.Number {
+		return 0, fmt.Errorf("a number is required, got %s", v.Type().FriendlyName())
+	}
+	var n int
+	if err := gocty.FromCtyValue(v, &n); err != nil {
+		return 0, errors.New("a whole number is required")
+	}
+	return n, nil
+}
+
+func duration(v cty.Value) (time.Duration, error) {
+	s, err := text(v)
+	if err != nil {
+		return 0, fmt.Errorf("a duration such as \"30s\" is required, got %s", v.Type().FriendlyName())
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration such as \"30s\" or \"1h30m\"", s)
+	}
+	return d, nil
+}
+
+// bytes reads a number of bytes, bare or with a unit.
+func bytes(v cty.Value) (int64, error) {
+	if v.Type() == cty.Number {
+		n, err := number(v)
+		return int64(n), err
+	}
+	s, err := text(v)
+	if err != nil {
+		return 0, fmt.Errorf("a size such as \"256MiB\" is required, got %s", v.Type().FriendlyName())
+	}
+	for _, u := range []struct {
+		name string
+		size float64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}} {
+		digits, ok := strings.CutSuffix(s, u.name)
+		if !ok {
+			continue
+		}
+		f, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+		if err == nil && f >= 0 && f*u.size < math.MaxInt64/2 {
+			return int64(f * u.size), nil
+		}
+		break
+	}
+	return 0, fmt.Errorf("%q is not a size such as \"64KiB\" or \"256MiB\"", s)
+}
+
+func prefixes(v cty.Value) ([]netip.Prefix, error) {
+	if !v.CanIterateElements() || v.Type().IsMapType() || v.Type().IsObjectType() {
+		return nil, fmt.Errorf("a list of addresses is required, got %s", v.Type().FriendlyName())
+	}
+	var out []netip.Prefix
+	for _, e := range v.AsValueSlice() {
+		s, err := text(e)
+		if err != nil {
+			return nil, err
+		}
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, err := netip.ParseAddr(s)
+			if err != nil {
+				return nil, fmt.Errorf("%q is neither an address nor a network such as \"10.0.0.0/8\"", s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
