@@ -19,21 +19,21 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 	r.checkScale(s.Scale, say)
 	r.checkTimes(s, say)
 
-	if s.Mesh == wadi.MeshEnvoy && s.Network == wadi.Host {
+	if s.Mesh == wadi.MeshEnvoy && s.Network == wadi.Host && r.good("mesh", "network") {
 		path, other := "network", "mesh"
 		if _, ok := r.ranges["network"]; !ok {
 			path, other = "mesh", "network"
 		}
 		say(path, "Envoy can't be in the host's network: mesh \"envoy\" needs network \"bridge\"; set network = \"bridge\" or mesh = \"off\" (%s is set %s)", other, r.origin(other))
 	}
-	if s.Mesh == wadi.MeshEnvoy && s.Protocol != wadi.HTTP1 {
+	if s.Mesh == wadi.MeshEnvoy && s.Protocol != wadi.HTTP1 && r.good("mesh", "protocol") {
 		say("protocol", "protocol %q with mesh \"envoy\" is not supported by this version of Wadi; set mesh = \"off\" (mesh is set %s)", s.Protocol, r.origin("mesh"))
 	}
-	if s.Probe.GRPC != nil && s.Protocol == wadi.HTTP1 {
+	if s.Probe.GRPC != nil && s.Protocol == wadi.HTTP1 && r.good("protocol") {
 		say("probe.grpc", "an app that speaks http1 can't answer a gRPC probe; set protocol = \"grpc\", or probe by http or tcp")
 	}
 	if s.Visibility == wadi.MeshOnly {
-		if s.Mesh == wadi.MeshOff {
+		if s.Mesh == wadi.MeshOff && r.good("mesh", "visibility") {
 			say("visibility", "with mesh \"off\" nobody can call a service of visibility \"mesh\"; set visibility = \"public\" or mesh = \"envoy\" (mesh is set %s)", r.origin("mesh"))
 		}
 		if len(s.Domains) > 0 {
@@ -48,7 +48,7 @@ func (r *reader) checkUpstreams(s *wadi.Service, say func(path, format string, a
 	for _, u := range s.Upstreams {
 		path := "upstream." + u.Service
 		port := path + ".local_port"
-		if s.Mesh == wadi.MeshOff {
+		if s.Mesh == wadi.MeshOff && r.good("mesh") {
 			say(path, "an upstream is reached through Envoy, and mesh is \"off\"; set mesh = \"envoy\" or remove it (mesh is set %s)", r.origin("mesh"))
 		}
 		switch use := reservedPort(u.LocalPort); {
@@ -73,7 +73,7 @@ func (r *reader) checkScale(s wadi.Scaling, say func(path, format string, args .
 		path string
 		n    int
 	}{{"scale.min", s.Min}, {"scale.initial", s.Initial}, {"scale.activation", s.Activation}} {
-		if c.n <= most {
+		if c.n <= most || !r.good(c.path, "scale.max") {
 			continue
 		}
 		if s.Max > 0 {
@@ -96,12 +96,12 @@ func (r *reader) checkTimes(s *wadi.Service, say func(path, format string, args 
 		path string
 		d    wadi.Duration
 	}{{"timeout.response_start", t.ResponseStart}, {"timeout.idle", t.Idle}} {
-		if c.d > t.Request {
+		if c.d > t.Request && r.good(c.path, "timeout.request") {
 			say(c.path, "%s is above timeout.request (%s, set %s), which ends the request before", span(c.d.D()), span(t.Request.D()), r.origin("timeout.request"))
 		}
 	}
 	// A default that is too long for a short timeout.request does no harm.
-	if rng, ok := r.ranges["queue.timeout"]; ok && s.Queue.Timeout > t.Request {
+	if rng, ok := r.ranges["queue.timeout"]; ok && s.Queue.Timeout > t.Request && r.good("queue.timeout", "timeout.request") {
 		p := problemAt(rng, "queue.timeout", "%s is above timeout.request (%s, set %s), which ends the wait before", span(s.Queue.Timeout.D()), span(t.Request.D()), r.origin("timeout.request"))
 		p.Warning = true
 		r.problems = append(r.problems, p)

@@ -70,7 +70,8 @@ func (d Defaults) Service() wadi.Service {
 // upstream, traffic). What it does not set is the built-in default.
 func ParseDefaults(body hcl.Body) (Defaults, []Problem) {
 	// The agent's limits are checked with each service: they may come to be lower.
-	r := &reader{limits: Limits{MaxInstances: 10_000, MaxRequestTimeout: 24 * time.Hour}.orDefault(), ranges: map[string]hcl.Range{}}
+	r := &reader{limits: Limits{MaxInstances: 10_000, MaxRequestTimeout: 24 * time.Hour}.orDefault()}
+	r.begin()
 	s := builtin()
 	r.body(body, "", r.general(&s), r.tunable(&s))
 	r.check(&s, body.MissingItemRange())

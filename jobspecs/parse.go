@@ -17,16 +17,20 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 		{Type: "service", LabelNames: []string{"name"}},
 		{Type: "variable", LabelNames: []string{"name"}},
 		{Type: "locals"},
+		{Type: "job", LabelNames: []string{"name"}}, // Refused below, with better words.
 	}})
 	for _, d := range diags {
 		r.addDiagnostics(hcl.Diagnostics{d}, r.pathOf("", d), root.MissingItemRange())
 	}
-	r.ranges = map[string]hcl.Range{}
+	r.begin()
 	variables := r.variables(content.Blocks.OfType("variable"), o.Variables)
 	r.locals(content.Blocks.OfType("locals"))
 
 	services := 0
 	for _, b := range root.Blocks {
+		if b.Type == "job" {
+			r.addf(b.DefRange(), "job", "this is a Nomad job; put the inside of its group into service \"name\" { instance { … } }")
+		}
 		if b.Type != "service" {
 			continue
 		}
@@ -66,7 +70,8 @@ func (r *reader) syntax() (*hclsyntax.Body, bool) {
 
 // draft reads one service block; nil if it has no instance.
 func (r *reader) draft(b *hclsyntax.Block, defaults Defaults) *Draft {
-	r.ranges = map[string]hcl.Range{"name": b.LabelRanges[0]}
+	r.begin()
+	r.ranges["name"] = b.LabelRanges[0]
 	d := &Draft{Service: defaults.Service(), file: r.file, service: b, ranges: r.ranges, reported: map[string]bool{}}
 	s := &d.Service
 	s.Name = b.Labels[0]

@@ -2,6 +2,7 @@ package jobspecs
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -16,6 +17,7 @@ type reader struct {
 	problems []Problem
 
 	ranges   map[string]hcl.Range // Where the settings of the service at hand stand, by path.
+	bad      map[string]bool      // Settings whose value has been refused.
 	declared map[string]bool      // Names of variables.
 }
 
@@ -87,12 +89,28 @@ func (r *reader) attribute(attr *hcl.Attribute, path string, read func(cty.Value
 	r.ranges[path] = rng
 	v, diags := r.scope.value(attr.Expr)
 	r.addDiagnostics(diags, path, rng)
-	if diags.HasErrors() || v.IsNull() || !v.IsWhollyKnown() {
-		return // Null is as if it weren't there; unknown has been reported where it comes from.
+	if diags.HasErrors() || !v.IsWhollyKnown() { // Unknown has been reported where it comes from.
+		r.bad[path] = true
+		return
+	}
+	if v.IsNull() {
+		return // As if it weren't there.
 	}
 	if err := read(v); err != nil {
+		r.bad[path] = true
 		r.addf(rng, path, "%s", err)
 	}
+}
+
+// good reports whether none of the settings has been refused, so that it makes
+// sense to look at them together.
+func (r *reader) good(paths ...string) bool {
+	return !slices.ContainsFunc(paths, func(p string) bool { return r.bad[p] })
+}
+
+// begin forgets the service before.
+func (r *reader) begin() {
+	r.ranges, r.bad = map[string]hcl.Range{}, map[string]bool{}
 }
 
 func (r *reader) blocks(found hcl.Blocks, n nested, path string) {

@@ -127,7 +127,7 @@ func (r *reader) scale(b *hcl.Block, path string, s *wadi.Scaling) {
 		{"dry_run", flag(&s.DryRun)},
 		{"manual_hold", duration(&s.ManualHold, 0, 24*time.Hour)},
 	}, []nested{
-		{name: "metric", label: "metric", many: true, read: func(b *hcl.Block, path string) { r.metric(b, path, s) }},
+		{name: "metric", label: "name", many: true, read: func(b *hcl.Block, path string) { r.metric(b, path, s) }},
 		{name: "schedule", label: "name", many: true, read: func(b *hcl.Block, path string) { r.unsupported(b.DefRange, path) }},
 	})
 }

@@ -62,6 +62,8 @@ func (l *layout) put(rng hcl.Range, text string) {
 
 var nomadPlace = regexp.MustCompile(`(?m)(^|^[^\n]*?[ *])input\.hcl:(\d+),(\d+)-(?:\d+,)?\d+: `)
 
+var moreProblems = regexp.MustCompile(`, and (\d+) other diagnostic\(s\)$`)
+
 // ParseErrors reads what Nomad's parser said about NomadSource. What has no
 // place in the user's file is given whole, at the instance block.
 func (d *Draft) ParseErrors(text string) []Problem {
@@ -91,6 +93,7 @@ func (d *Draft) ParseErrors(text string) []Problem {
 func (d *Draft) nomadSays(rng hcl.Range, text string) Problem {
 	text = strings.TrimRight(strings.TrimSpace(text), "\n* ")
 	text = strings.ReplaceAll(text, "input.hcl", d.file.Name)
+	text = moreProblems.ReplaceAllString(text, " (and $1 more)")
 	if summary, detail, ok := strings.Cut(text, "; "); ok {
 		text = summary + ": " + detail
 	}

@@ -22,7 +22,8 @@ import (
 // References to what Nomad knows at run time, such as ${NOMAD_TASK_DIR} or
 // ${attr.cpu.arch}, are kept as they are.
 func ParseTask(body hcl.Body, path string) (json.RawMessage, []Problem) {
-	r := &taskReader{reader: reader{ranges: map[string]hcl.Range{}}}
+	r := &taskReader{}
+	r.begin()
 	r.scope.runtime = true
 	var t api.Task
 	var kill, shutdown wadi.Duration

@@ -1,0 +1,133 @@
+package jobspecs_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+func revisionOf(s wadi.Service) wadi.Revision {
+	return wadi.Revision{ID: wadi.RevisionID(s.Name, 1), Service: s.Name, Number: 1, Spec: s, SpecHash: jobspecs.Hash(s)}
+}
+
+func TestRender_SameBytesEveryTime(t *testing.T) {
+	s := service()
+	before := string(s.Instance)
+	first, err := jobspecs.Render(revisionOf(s), testAgent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		again, err := jobspecs.Render(revisionOf(s), testAgent())
+		if err != nil || !bytes.Equal(first, again) {
+			t.Fatalf("differs: %v", err)
+		}
+	}
+	if string(s.Instance) != before {
+		t.Error("Render changed the instance")
+	}
+	var job api.Job
+	if err := json.Unmarshal(first, &job); err != nil {
+		t.Fatalf("it is no Nomad job: %v", err)
+	}
+}
+
+func TestRender_Refuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(r *wadi.Revision, a *jobspecs.Agent)
+		want   string
+	}{
+		{"no instance", func(r *wadi.Revision, _ *jobspecs.Agent) { r.Spec.Instance = nil }, "render a-00001: read instance: EOF"},
+		{"other task", func(r *wadi.Revision, _ *jobspecs.Agent) { r.Spec.ServingTask = "x" }, `render a-00001: the instance has no task "x" to serve`},
+		{"task is no object", func(r *wadi.Revision, _ *jobspecs.Agent) { r.Spec.Instance = json.RawMessage(`{"Tasks":[1]}`) }, "render a-00001: read instance: a task is no object"},
+		{"no queue-proxy", func(_ *wadi.Revision, a *jobspecs.Agent) { a.QueueProxyTask = nil }, "render a-00001: the agent has no queue_proxy task"},
+		{"bad queue-proxy", func(_ *wadi.Revision, a *jobspecs.Agent) { a.QueueProxyTask = json.RawMessage("null") }, "render a-00001: read the agent's queue_proxy task: an object is required, got null"},
+		{"bad sidecar", func(_ *wadi.Revision, a *jobspecs.Agent) { a.SidecarTask = json.RawMessage(`{"Driver":1}`) }, "render a-00001: read the agent's sidecar task: json: cannot unmarshal"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, a := revisionOf(service()), testAgent()
+			tt.change(&r, &a)
+			_, err := jobspecs.Render(r, a)
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestRender_Link(t *testing.T) {
+	s := service()
+	s.Visibility = wadi.MeshOnly
+	data, err := jobspecs.Render(revisionOf(s), testAgent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(data, []byte("wadi.localhost")) {
+		t.Error("a service that the gateway has no route to has a link to it")
+	}
+}
+
+func TestParseTask(t *testing.T) {
+	src := `
+driver = "docker"
+user   = "nobody"
+config {
+  image      = "wadi/queue-proxy:0.1"
+  privileged = false
+  args       = ["-dir", "${NOMAD_TASK_DIR}/x", "${attr.cpu.arch}", upper("a")]
+  mount {
+    type = "tmpfs"
+  }
+  mount {
+    type = "bind"
+  }
+}
+env {
+  GOGC  = 200
+  EMPTY = ""
+}
+resources {
+  cpu    = 50
+  memory = 64
+}
+logs {
+  disabled  = true
+  max_files = 1
+}
+shutdown_delay = "1s"
+artifact {
+  source      = "https://example.com/${attr.cpu.arch}/queue-proxy"
+  destination = "local/"
+  options {
+    checksum = "md5:0"
+  }
+}
+`
+	got, problems := jobspecs.ParseTask(hclBody(t, src), "queue_proxy")
+	if len(problems) > 0 {
+		t.Fatal(texts(problems))
+	}
+	golden(t, "testdata/task.golden", indented(t, got))
+
+	bad := "drivr = \"docker\"\nconfig {\n  x = 1 + \"a\"\n}\nresources {\n  cpu = 0\n}\nartifact {\n}\ntemplate {\n}\n"
+	_, problems = jobspecs.ParseTask(hclBody(t, bad), "queue_proxy")
+	golden(t, "testdata/task-errors.golden", []byte(texts(problems)))
+}
+
+func hclBody(t *testing.T, src string) hcl.Body {
+	t.Helper()
+	f, diags := hclsyntax.ParseConfig([]byte(src), "wadi.hcl", hcl.Pos{Line: 1, Column: 1})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	return f.Body
+}

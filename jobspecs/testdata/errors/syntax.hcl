@@ -1,0 +1,6 @@
+service "hello" {
+  port = 
+  instance {
+    task "web" {
+    }
+}
