@@ -72,7 +72,10 @@ func (cmd command) helpText() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: %s\n\n  %s.\n", cmd.usage, cmd.synopsis)
 	if cmd.help != "" {
-		fmt.Fprintf(&b, "\n  %s\n", strings.ReplaceAll(strings.TrimSpace(cmd.help), "\n", "\n  "))
+		b.WriteString("\n")
+		for line := range strings.SplitSeq(strings.TrimSpace(cmd.help), "\n") {
+			b.WriteString(strings.TrimRight("  "+line, " ") + "\n")
+		}
 	}
 	fs := cmd.flagSet(&call{})
 	var list strings.Builder

@@ -75,8 +75,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		w.errorf("%v", err)
 		return exitFailed
 	}
-	if code != exitDone && !reached {
-		return exitUsage // An unknown command, or flags in front of it.
+	if code != exitDone && !reached { // Flags in front of a command, or none such.
+		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+			w.errorf("there is no command \"wadi %s\"", strings.Join(args, " "))
+		}
+		return exitUsage
 	}
 	return code
 }

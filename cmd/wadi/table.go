@@ -43,7 +43,8 @@ func (w world) paint(out io.Writer, word string) string {
 
 // table prints rows under a header, aligned. paintColumn is coloured; -1: none.
 func (w world) table(paintColumn int, header []string, rows [][]string) {
-	tw := tabwriter.NewWriter(w.stdout, 0, 8, 3, ' ', 0)
+	var out strings.Builder
+	tw := tabwriter.NewWriter(&out, 0, 8, 3, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
 		cells := make([]string, len(row))
 		for i, cell := range row {
@@ -55,6 +56,9 @@ func (w world) table(paintColumn int, header []string, rows [][]string) {
 		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
 	_ = tw.Flush()
+	for line := range strings.Lines(out.String()) {
+		w.printf("%s\n", strings.TrimRight(line, " \n"))
+	}
 }
 
 // clean makes text of others fit for a line of a terminal.

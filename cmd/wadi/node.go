@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/config"
+	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/mesh"
+	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/store"
+	"github.com/wadi-run/wadi/jobspecs"
+	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/gateway"
+)
+
+// node is one agent: all parts, wired. newNode opens every listener, so that a
+// port that is taken is an error before anything else happens.
+type node struct {
+	cfg  config.Config
+	log  hclog.Logger
+	reg  *prometheus.Registry
+	boot string
+
+	consul  *consul.Client
+	nomad   *nomad.Client
+	watcher *nomad.Watcher
+	store   *store.Store
+	mesh    *mesh.Source
+
+	activator *activator.Activator
+	gateway   *gateway.Gateway
+	events    *agent.Events
+	decisions *agent.Decisions
+	owned     agent.Owned
+	metrics   *agent.Metrics
+
+	apiServer     *server.Server
+	apiListener   net.Listener
+	metricsServer *http.Server
+	metricsLn     net.Listener
+	gatewayServer *gateway.Server
+	meshServer    *gateway.Server
+
+	advertise atomic.Pointer[string] // Where others reach this agent, once it is known.
+	routes    atomic.Pointer[map[string]wadi.Route]
+	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents.
+	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
+	leader    atomic.Pointer[leaderInfo]
+}
+
+// newNode wires an agent. On an error nothing is left open.
+func newNode(ctx context.Context, cfg config.Config, log hclog.Logger) (_ *node, err error) {
+	n := &node{
+		cfg: cfg, log: log, reg: prometheus.NewRegistry(), boot: bootID(),
+		events: &agent.Events{}, decisions: &agent.Decisions{},
+	}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.metrics = agent.NewMetrics(n.reg)
+	n.advertise.Store(&cfg.Advertise)
+	n.routes.Store(&map[string]wadi.Route{})
+	n.agents.Store(&[]consul.Instance{})
+	starting := "starting"
+	n.waits.Store(&starting)
+	n.leader.Store(&leaderInfo{})
+	for _, step := range []func(context.Context) error{
+		n.wireBackends, n.wireDataPlane, n.wireAPI, n.wireMetrics,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// bootID tells this run of the agent from others.
+func bootID() string {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // It does not fail.
+	return hex.EncodeToString(b)
+}
+
+func (n *node) wireBackends(context.Context) (err error) {
+	c := n.cfg
+	n.consul, err = consul.New(consul.Config{
+		Address: c.Consul.Address, Token: c.Consul.Token, CAFile: c.Consul.TLS.CAFile,
+		CertFile: c.Consul.TLS.CertFile, KeyFile: c.Consul.TLS.KeyFile, SkipVerify: c.Consul.TLS.SkipVerify,
+	})
+	if err != nil {
+		return err
+	}
+	n.nomad, err = nomad.New(nomad.Config{
+		Address: c.Nomad.Address, Token: c.Nomad.Token, Region: c.Nomad.Region,
+		CAFile: c.Nomad.TLS.CAFile, CertFile: c.Nomad.TLS.CertFile, KeyFile: c.Nomad.TLS.KeyFile,
+		SkipVerify: c.Nomad.TLS.SkipVerify,
+	})
+	if err != nil {
+		return err
+	}
+	n.store = store.New(n.consul, c.Consul.Prefix, c.Name, n.log.Named("store"))
+	n.mesh = &mesh.Source{API: n.consul.API(), Log: n.log.Named("mesh")}
+	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Expect: n.namespaceOf}
+	return nil
+}
+
+// namespaceOf says in which Nomad namespace a revision's job is.
+func (n *node) namespaceOf(revision string) (string, bool) {
+	service, _, _ := wadi.SplitRevisionID(revision)
+	r, ok := n.route(service)
+	if _, known := r.Revisions[revision]; !ok || !known {
+		return "", false
+	}
+	return r.Namespace, true
+}
+
+func (n *node) route(service string) (wadi.Route, bool) {
+	r, ok := (*n.routes.Load())[service]
+	return r, ok
+}
+
+func (n *node) wireDataPlane(ctx context.Context) (err error) {
+	c := n.cfg
+	cluster := loopCluster{n.watcher}
+	n.activator, err = activator.New(activator.Config{
+		Name: c.Name, Boot: n.boot, Endpoints: cluster, Troubles: cluster,
+		Waker: &agent.Waker{
+			Nomad: loopNomad{n.nomad}, Cluster: cluster, Store: n.store, Route: n.route,
+			Events: n.events, Owned: &n.owned, Log: n.log.Named("waker"),
+		},
+		Dialer: &instances{mesh: n.mesh, mode: func(service, revision string) wadi.MeshMode {
+			r, _ := n.route(service)
+			return r.Revisions[revision].Mesh
+		}},
+		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
+		MaxWakes: float64(c.Activator.MaxWakes),
+		Log:      n.log.Named("activator"), Registerer: n.reg,
+	})
+	if err != nil {
+		return err
+	}
+	n.gateway, err = gateway.New(gateway.Config{
+		Domain: c.Gateway.Domain, Activator: n.activator, Registerer: n.reg, TrustedProxies: c.Gateway.TrustedProxies,
+	})
+	if err != nil {
+		return err
+	}
+	n.gatewayServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
+		Address: c.Gateway.Address, Handler: n.onceStarted(n.gateway), Log: n.log.Named("gateway"),
+	})
+	if err != nil {
+		return portError("gateway.address", c.Gateway.Address, err)
+	}
+	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
+		Address: c.Activator.Address, Handler: n.onceStarted(n.activator.MeshHandler()), TLS: n.mesh.ServerConfig(), Log: n.log.Named("mesh"),
+	})
+	if err != nil {
+		return portError("activator.address", c.Activator.Address, err)
+	}
+	return nil
+}
+
+// portError says which setting names a port that can't be had.
+func portError(setting, address string, err error) error {
+	return fmt.Errorf("listen on %s (%s): %w; another agent, or another program, may have that port", address, setting, err)
+}
+
+// onceStarted answers 503 while routes and instances are not known yet: a 404
+// would be wrong.
+func (n *node) onceStarted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if why := n.waits.Load(); why != nil {
+			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Wadi-Error", "starting")
+			http.Error(w, "this Wadi agent starts: "+*why, http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (n *node) wireAPI(ctx context.Context) error {
+	c := n.cfg
+	adm, err := admission.New(admission.Config{
+		Store: apiStore{n.store}, Nomad: apiNomad{n.nomad}, Catalog: catalog{n.consul},
+		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
+		Agent: jobspecs.Agent{
+			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: n.gatewayURL(""), AccessLog: c.AccessLog,
+		},
+		Log: n.log.Named("admission"),
+	})
+	if err != nil {
+		return err
+	}
+	n.apiServer, err = server.New(server.Config{
+		Self: server.Self{
+			Name: c.Name, Version: buildVersion().Version, API: c.HTTP.Address,
+			Gateway: n.gatewayServer.Addr().String(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
+		},
+		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{n.store}, Rights: apiNomad{n.nomad},
+		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Admin: n.admin(),
+		MaxSpecBytes: c.Limits.MaxSpecBytes, Log: n.log.Named("api"), Registerer: n.reg,
+	})
+	if err != nil {
+		return err
+	}
+	n.apiListener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTP.Address)
+	if err != nil {
+		return portError("http.address", c.HTTP.Address, err)
+	}
+	return nil
+}
+
+// gatewayURL is where a service is met from outside; the gateway itself for "".
+func (n *node) gatewayURL(service string) string {
+	host := n.cfg.Gateway.Domain
+	if service != "" {
+		host = service + "." + host
+	}
+	_, port, err := net.SplitHostPort(n.gatewayServer.Addr().String())
+	if err == nil && port != "80" {
+		host = net.JoinHostPort(host, port)
+	}
+	return "http://" + host
+}
+
+func (n *node) wireMetrics(ctx context.Context) (err error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{Registry: n.reg}))
+	mux.Handle("GET /v1/stats", n.activator.StatsHandler())
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if p := n.problems(); len(p) > 0 {
+			http.Error(w, p[0], http.StatusServiceUnavailable)
+		}
+	})
+	n.metricsServer = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: n.log.Named("metrics").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	n.metricsLn, err = (&net.ListenConfig{}).Listen(ctx, "tcp", n.cfg.Metrics.Address)
+	if err != nil {
+		return portError("metrics.address", n.cfg.Metrics.Address, err)
+	}
+	return nil
+}
+
+// close closes what newNode opened, for a node that does not run.
+func (n *node) close() {
+	for _, l := range []net.Listener{n.apiListener, n.metricsLn} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	for _, s := range []*gateway.Server{n.gatewayServer, n.meshServer} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+// problems are what is wrong with this agent now.
+func (n *node) problems() []string {
+	var p []string
+	if why := n.waits.Load(); why != nil {
+		p = append(p, *why)
+	}
+	if !n.watcher.Connected() {
+		p = append(p, "Nomad's event stream is away")
+	}
+	return p
+}
+
+// catalog is Consul as admission sees it.
+type catalog struct{ *consul.Client }
+
+// ForeignService reports whether somebody else has a service of that name. Wadi's
+// own are registered by Nomad with a revision in their meta.
+func (c catalog) ForeignService(ctx context.Context, name string) (bool, error) {
+	found, err := c.Client.Services(ctx, name)
+	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+		return false, err
+	}
+	for _, in := range found {
+		if service, _, ok := wadi.SplitRevisionID(in.Meta["revision"]); !ok || service != name {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+var _ admission.Catalog = catalog{}
+
