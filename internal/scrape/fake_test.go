@@ -149,7 +149,7 @@ func (n *network) instance(id, boot string) *instance {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	in.host = n.serve(id, mux)
+	in.host = n.serve(id+":80", mux)
 	return in
 }
 
@@ -189,7 +189,7 @@ func (n *network) activator(id, boot string) *activator {
 		}
 		return all
 	}))
-	a.host = n.serve(id, mux)
+	a.host = n.serve(id+":80", mux)
 	return a
 }
 
@@ -262,7 +262,7 @@ func (r rig) follow(ids ...string) {
 func sources(ids ...string) []scrape.Source {
 	var all []scrape.Source
 	for _, id := range ids {
-		src := scrape.Source{ID: id, Kind: wadi.SourceInstance, Addr: id, Revision: rev1, Placed: time.Now()}
+		src := scrape.Source{ID: id, Kind: wadi.SourceInstance, Addr: id + ":80", Revision: rev1, Placed: time.Now()}
 		if id[0] == 'a' {
 			src.Kind, src.Revision = wadi.SourceActivator, ""
 		}

@@ -97,7 +97,7 @@ func (s *Scraper[W]) passUnready(ctx context.Context, f *follower, src Source) t
 		s.failed(ctx, f, err)
 		return pause
 	case ready:
-		f.tries, f.fails = 0, 0
+		f.tries = 0
 		s.setReady(f, true)
 		return 0
 	case time.Since(f.readAt) < unreadyRead:
@@ -155,7 +155,7 @@ func (s *Scraper[W]) query(f *follower, wait time.Duration, interrupt context.Ca
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := query{src: f.src, since: f.next, wait: wait, timeout: wait + lateAnswer}
-	if !f.answered || f.back > 0 || wait == 0 {
+	if !f.answered || f.fails > 0 || f.back > 0 || wait == 0 { // The silence of a poll counts only after an answer.
 		q.wait, q.timeout = 0, historyTimeout
 		q.since = max(0, f.next-int64(f.back/time.Second))
 		f.back = 0
@@ -187,7 +187,9 @@ func (s *Scraper[W]) failed(ctx context.Context, f *follower, err error) {
 
 // lose takes in that a request which began some time ago failed. The caller holds mu.
 func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
-	refused, broken := errors.Is(err, syscall.ECONNREFUSED), hungUp(err)
+	var asking *url.Error // Not of the answer's body.
+	unanswered := errors.As(err, &asking)
+	refused, broken := errors.Is(err, syscall.ECONNREFUSED), unanswered && hungUp(err)
 	var quiet time.Time
 	if broken && at.Sub(began) >= time.Second { // It was there, and had nothing to tell.
 		quiet = at
@@ -199,7 +201,7 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 		s.log.Debug("source of statistics does not answer", "source", f.src.ID, "kind", f.src.Kind, "error", err)
 	}
 	s.closePoll(f, quiet)
-	if f.ready && (refused || f.fails+1 >= failuresUnready) {
+	if f.ready && unanswered && (refused || f.fails+1 >= failuresUnready) {
 		f.ready = false
 		s.notify()
 	}
@@ -212,10 +214,9 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 	}
 }
 
-// hungUp reports whether a connection was ended by the other side before an answer began.
+// hungUp reports whether the other side ended the connection.
 func hungUp(err error) bool {
-	var asking *url.Error // Not of the answer's body.
-	return errors.As(err, &asking) && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF))
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // tellUp tells the windows that the source may have load. The caller holds mu.
