@@ -22,10 +22,6 @@ const (
 	mountinfo  = "/proc/self/mountinfo"
 )
 
-func childAttr() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-}
-
 // clean removes what the slot's processes left: first the processes, then what
 // they held. It goes on after an error, but the directory is only removed when
 // nothing is mounted below it.
@@ -96,7 +92,8 @@ func (s *slot) allocations() []string {
 	return ids
 }
 
-// killProcesses ends every process that carries the slot's marker.
+// killProcesses ends every process that carries the marker of the slot, in its
+// present use or an earlier one.
 func (s *slot) killProcesses(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -132,7 +129,7 @@ func (s *slot) processes() []int {
 			continue
 		}
 		env, err := os.ReadFile(filepath.Join("/proc", d.Name(), "environ"))
-		if err == nil && slices.Contains(strings.Split(string(env), "\x00"), marker+"="+s.dir) {
+		if err == nil && strings.Contains("\x00"+string(env), "\x00"+marker+"="+s.dir+":") {
 			pids = append(pids, pid)
 		}
 	}

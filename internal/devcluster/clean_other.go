@@ -5,14 +5,11 @@ package devcluster
 import (
 	"context"
 	"os"
-	"syscall"
 )
 
 type baseline struct{}
 
 func observe(context.Context) baseline { return baseline{} }
-
-func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
 
 func cleanShared(context.Context, baseline) error { return nil }
 

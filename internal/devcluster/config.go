@@ -93,7 +93,7 @@ func defaultInterface() (name, ip string, err error) {
 
 // environment is what the children, and through them raw_exec tasks, inherit:
 // the parent's without what would point them at another cluster.
-func environment(dir string, path []string) ([]string, error) {
+func environment(dir, mark string, path []string) ([]string, error) {
 	tmp := filepath.Join(dir, "t")
 	if err := os.MkdirAll(tmp, 0o777); err != nil {
 		return nil, fmt.Errorf("make temporary directory: %w", err)
@@ -115,7 +115,7 @@ func environment(dir string, path []string) ([]string, error) {
 	return append(env,
 		"PATH="+strings.Join(dirs, string(os.PathListSeparator)),
 		"TMPDIR="+tmp, // Sockets of Nomad's plugins.
-		marker+"="+dir,
+		mark,
 	), nil
 }
 
@@ -204,8 +204,7 @@ func nomadClientHCL(c *Cluster, cfg Config) string {
 			cfg.Tools.CNI, c.slot.bridge(), c.slot.subnet())
 	}
 	low, high := c.slot.dynamicPorts()
-	return fmt.Sprintf(`leave_on_terminate = true # Only the death of the parent sends SIGTERM.
-client {
+	return fmt.Sprintf(`client {
   enabled                  = true
   network_interface        = %q
   preferred_address_family = "ipv4"
@@ -214,12 +213,7 @@ client {
   max_dynamic_port         = %d
   max_kill_timeout         = "3600s"
   gc_max_allocs            = 500
-%s  drain_on_shutdown {
-    deadline           = "15s"
-    force              = true
-    ignore_system_jobs = false
-  }
-  options = {
+%s  options = {
     # They ask metadata services that are not there, and wait.
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,vault"
     "driver.denylist"      = %q

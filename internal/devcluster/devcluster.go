@@ -79,9 +79,10 @@ type Cluster struct {
 	Consul *Process
 	Nomad  *Process
 
-	slot  *slot
-	log   hclog.Logger
-	grace time.Duration
+	slot   *slot
+	reaper *reaper
+	log    hclog.Logger
+	grace  time.Duration
 }
 
 // Start returns when Consul and Nomad have leaders and Nomad's node takes jobs,
@@ -123,7 +124,11 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	c.ConsulGRPC = fmt.Sprintf("127.0.0.1:%d", p.consulGRPC)
 	c.NomadAddr = fmt.Sprintf("http://127.0.0.1:%d", p.nomadHTTP)
 
-	env, err := environment(c.Dir, append(cfg.Path, cfg.Tools.Dirs()...))
+	mark := fmt.Sprintf("%s=%s:%d-%d", marker, c.Dir, os.Getpid(), began.UnixNano())
+	if c.reaper, err = startReaper(mark); err != nil {
+		return err
+	}
+	env, err := environment(c.Dir, mark, append(cfg.Path, cfg.Tools.Dirs()...))
 	if err != nil {
 		return err
 	}
@@ -215,6 +220,9 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		if p != nil {
 			errs = append(errs, p.Stop(context.WithoutCancel(ctx)))
 		}
+	}
+	if c.reaper != nil {
+		errs = append(errs, c.reaper.dismiss())
 	}
 	errs = append(errs, c.slot.release(context.WithoutCancel(ctx)))
 	c.slot = nil

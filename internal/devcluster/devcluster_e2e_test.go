@@ -3,7 +3,9 @@
 package devcluster_test
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -165,7 +168,7 @@ func machine(t *testing.T, dir string) []string {
 		cmdline, _ := os.ReadFile(p + "/cmdline")
 		environ, _ := os.ReadFile(p + "/environ")
 		cwd, _ := os.Readlink(p + "/cwd")
-		if dir != "" && (strings.Contains(string(cmdline)+cwd+string(environ), dir)) {
+		if dir != "" && (strings.Contains(string(cmdline)+cwd+string(environ), dir) && string(cmdline) != "") {
 			add("process", filepath.Base(p)+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
 		}
 	}
@@ -211,9 +214,9 @@ func wantSame(t *testing.T, before []string, dir string) {
 	got := machine(t, dir)
 	if otherNomad() {
 		t.Log("another Nomad runs here: looking less closely")
-		others := func(f string) bool {
-			return !strings.HasPrefix(f, "process") && !strings.Contains(f, "wadi-dev") && !strings.Contains(f, "10.213.")
-		}
+		n := filepath.Base(dir)
+		ours := regexp.MustCompile(`^process |/tmp/wadi-dev/` + n + `(/|$)|\bwadi-dev` + n + `\b|\b10\.213\.` + n + `\.`)
+		others := func(f string) bool { return !ours.MatchString(f) }
 		before, got = slices.DeleteFunc(before, others), slices.DeleteFunc(got, others)
 	}
 	if diff := cmp.Diff(before, got); diff != "" {
@@ -342,11 +345,66 @@ func TestCluster_TwoAtOnce(t *testing.T) {
 }
 
 func TestStart_SaysWhyAChildExited(t *testing.T) {
-	before := machine(t, "")
 	tools, _ := toolchain.Locate(t.Context())
 	_, err := devcluster.Start(t.Context(), devcluster.Config{Tools: tools, ExtraNomadHCL: "no_such_key = 1\n"})
 	if err == nil || !strings.Contains(err.Error(), "no_such_key") {
 		t.Errorf("got %v, want Nomad's own words", err)
 	}
-	wantSame(t, before, "/tmp/wadi-dev")
+}
+
+// A parent that is killed can do nothing any more: its children end by
+// themselves, and so do their tasks; the next cluster removes the rest.
+func TestCluster_ParentIsKilled(t *testing.T) {
+	const key = "DEVCLUSTER_TEST_PARENT"
+	if path := os.Getenv(key); path != "" { // We are that parent.
+		c := start(t, devcluster.Config{Path: []string{path}})
+		mode := "host"
+		if c.Bridge {
+			mode = "bridge"
+		}
+		fmt.Printf("\nready %s %s\n", job(t, c, "orphan", mode), c.Dir)
+		<-t.Context().Done() // Until the kill.
+		return
+	}
+	before := machine(t, "")
+	parent := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	parent.Env = append(os.Environ(), key+"="+hello(t))
+	parent.Stderr = t.Output()
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, dir := "", ""
+	for lines := bufio.NewScanner(out); addr == "" && lines.Scan(); {
+		if _, err := fmt.Sscanf(lines.Text(), "ready %s %s", &addr, &dir); err != nil {
+			t.Log("parent:", lines.Text())
+		}
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait() // It says that it was killed.
+	if addr == "" {
+		t.Fatal("the parent did not get ready")
+	}
+	eventually(t, "every process ended", func() error {
+		for _, f := range machine(t, dir+":") { // As in the marker.
+			if strings.HasPrefix(f, "process ") {
+				return errors.New(f)
+			}
+		}
+		return nil
+	})
+	if err := get(addr, "orphan"); err == nil {
+		t.Error("the task still answers")
+	}
+	c := start(t, devcluster.Config{})
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, before, c.Dir)
+	wantSame(t, before, dir)
 }

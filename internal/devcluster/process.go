@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -64,8 +63,6 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 }
 
-// spawn starts the process on an OS thread that lives as long as it does: the
-// kernel sends the parent-death signal when the thread that forked ends.
 func (p *Process) spawn() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,6 +73,7 @@ func (p *Process) spawn() error {
 	if err != nil {
 		return err
 	}
+	defer log.Close() // The child has its own.
 	argv := p.argv
 	p.runs++
 	if p.perRun != nil {
@@ -83,28 +81,19 @@ func (p *Process) spawn() error {
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, log, log
-	// Nomad drains its node on SIGTERM, see nomadClientHCL: when the parent was
-	// killed the tasks end too.
-	cmd.SysProcAttr = childAttr()
-	done, started := make(chan struct{}), make(chan error)
-	go func() {
-		runtime.LockOSThread() // Never unlocked: the thread ends with this goroutine.
-		defer log.Close()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		err = cmd.Wait()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	p.cmd, p.done, p.err = cmd, done, nil
+	go func() { // Ends with the child; Stop and Kill wait for it.
+		err := cmd.Wait()
 		p.mu.Lock()
 		p.err = err
 		p.mu.Unlock()
 		close(done)
 	}()
-	if err := <-started; err != nil {
-		return err
-	}
-	p.cmd, p.done, p.err = cmd, done, nil
 	return nil
 }
 

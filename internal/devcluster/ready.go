@@ -169,7 +169,7 @@ func (c *Cluster) stopJobs(ctx context.Context) error {
 	if err := client.System().GarbageCollect(); err != nil {
 		return fmt.Errorf("collect garbage: %w", err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	return poll(ctx, func() error {
 		dirs, err := os.ReadDir(filepath.Join(c.Dir, "n", "alloc"))

@@ -19,7 +19,8 @@ import (
 const slots = 16
 
 // marker is the environment variable that all processes of a cluster inherit,
-// raw_exec tasks and Nomad's helpers included. Its value is the cluster's Dir.
+// raw_exec tasks and Nomad's helpers included. Its value is the cluster's Dir,
+// a colon, and what no other cluster in that directory has.
 const marker = "WADI_DEVCLUSTER"
 
 // slot is one cluster's share of the machine: a directory, a bridge, a subnet

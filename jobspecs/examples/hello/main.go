@@ -76,7 +76,9 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	if err := server.Shutdown(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("finish requests: %w", err)
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
 	fmt.Fprintln(out, "done")
 	return nil
 }

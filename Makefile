@@ -1,0 +1,67 @@
+# Wadi needs Linux, Go and GNU make. `make` says what there is to do.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools: ## find or make Nomad, Consul, Envoy and the CNI plugins (first time: 10-20 min)
+	@echo "== tools: finding or making Nomad, Consul, Envoy and the CNI plugins"
+	$(GO) run ./tools/ensure
+
+.PHONY: build
+build: ## bin/wadi, bin/queue-proxy and the example app bin/hello
+	@echo "== build: $(VERSION) into bin/"
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/wadi ./cmd/queue-proxy ./jobspecs/examples/hello
+
+.PHONY: check
+check: ## static checks and unit tests with the race detector
+	@echo "== check: gofmt"
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted:"; echo "$$files"; exit 1; fi
+	@echo "== check: go vet"
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./...
+	@echo "== check: staticcheck"
+	$(GO) tool staticcheck -tags e2e ./...
+	@echo "== check: errcheck"
+	$(GO) tool errcheck -exclude tools/errcheck.txt ./...
+	@echo "== check: go mod tidy"
+	$(GO) mod tidy -diff
+	@echo "== check: unit tests"
+	$(GO) test -race ./...
+	@echo "== check: the arrows between packages"
+	$(GO) test -count=1 .
+
+.PHONY: e2e
+e2e: tools build ## end-to-end tests on the real stack
+	@echo "== e2e: end-to-end tests"
+	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./...
+
+.PHONY: test
+test: ## all that CI runs: check and e2e
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory e2e
+
+.PHONY: dev
+dev: tools build ## a cluster and Wadi in the foreground, with the example service; Ctrl-C ends it
+	@echo "== dev: starting"
+	@exec bin/wadi agent -dev -apply jobspecs/examples/hello.hcl
+
+.PHONY: demo
+demo: tools build ## the whole story without a person, as a timeline
+	@echo "== demo: the whole story"
+	$(GO) run ./test/demo
+
+.PHONY: bench
+bench: tools build ## benchmarks on the real stack
+	@echo "== bench: benchmarks"
+	$(GO) run ./bench
+
+.PHONY: clean
+clean: ## remove what was built here; the tools' cache stays
+	@echo "== clean: removing bin/"
+	rm -rf bin
