@@ -217,7 +217,9 @@ func (c *Client) Stop(ctx context.Context, token, namespace, id string) error {
 	return c.deregister(ctx, token, namespace, id, false)
 }
 
-// Purge stops a job and removes it. That it doesn't exist is no error.
+// Purge stops a job and removes it. That it doesn't exist is no error. Nomad forgets
+// running instances with the job and its client ends them without the order of a
+// stop, so Stop first, and wait for them to end.
 func (c *Client) Purge(ctx context.Context, token, namespace, id string) error {
 	return c.deregister(ctx, token, namespace, id, true)
 }

@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/wadi-run/wadi"
 )
 
 // publish gives readers what changed since the last time.
@@ -39,18 +37,15 @@ func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) 
 	if v, ok := w.views.Load(id); ok {
 		old = v.(*view)
 	}
-	r, endpoints := s.revisions[id], []wadi.Endpoint(nil)
-	if r != nil {
-		endpoints = r.endpoints()
-	}
-	if _, exists := s.jobs[id]; r == nil || !exists && !slices.ContainsFunc(endpoints, alive) {
-		delete(s.revisions, id)
+	r := s.revisions[id]
+	if r == nil {
 		if old != nil {
 			w.views.Delete(id)
 			close(old.changed)
 		}
 		return false, old != nil
 	}
+	endpoints := r.endpoints()
 	r.setTrouble(s.jobs[id], time.Now())
 	fresh := &view{endpoints: endpoints, reason: r.trouble.reason, since: r.trouble.since, changed: make(chan struct{})}
 	if old != nil && old.reason == fresh.reason && old.since.Equal(fresh.since) && slices.Equal(old.endpoints, endpoints) {
@@ -63,8 +58,6 @@ func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) 
 	close(old.changed)
 	return false, true
 }
-
-func alive(e wadi.Endpoint) bool { return !e.Ended }
 
 // setTrouble notes what is wrong now. It goes on from when it began, even if
 // Nomad words it differently.

@@ -165,11 +165,14 @@ func (s *state) job(j Job) {
 	s.dirty[j.ID] = true // Trouble depends on the count.
 }
 
+// purged forgets a job and its instances: Nomad forgets them with the job, and
+// says nothing more about them while its client ends their processes.
 func (s *state) purged(namespace, id string) {
 	if was, ok := s.jobs[id]; !ok || was.Namespace != namespace {
 		return
 	}
 	delete(s.jobs, id)
+	delete(s.revisions, id)
 	s.jobsDirty, s.dirty[id] = true, true
 }
 

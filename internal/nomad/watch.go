@@ -95,7 +95,9 @@ func (w *Watcher) init() {
 
 // Endpoints returns the instances of a revision, oldest first, and a channel
 // that is closed when they, or the revision's trouble, change. The slice must
-// not be written to. Those that have ended are in it for a while.
+// not be written to. Those that have ended are in it for a while, but when a job
+// is purged all go at once: Nomad says no more of them, though their processes
+// may need seconds to end.
 func (w *Watcher) Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{}) {
 	w.init()
 	absent := *w.absent.Load() // Before the look-up, else an appearance between the two is missed.

@@ -371,3 +371,16 @@ func TestWatch_LongLine(t *testing.T) {
 		t.Fatal("a line of 3 MiB was lost")
 	}
 }
+
+func TestWatch_PurgeWhileRunning(t *testing.T) {
+	c, lines := newCluster(), recorded(t)
+	w := watch(t, c, true)
+	c.say(t, upTo(t, lines, 0, 18)...)
+	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Running })
+	// All that Nomad says then is this.
+	c.say(t, `{"Index":19,"Events":[{"Topic":"Job","Type":"JobDeregistered","Key":"hello-00001","Index":19,"Payload":{"Deleted":true,"Job":{"ID":"hello-00001","Namespace":"default","JobModifyIndex":13}}}]}`)
+	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 0 })
+	if jobs, _ := w.Jobs(); len(jobs) != 0 {
+		t.Fatalf("jobs are %v", jobs)
+	}
+}
