@@ -111,6 +111,16 @@ func TestLoad_Precedence(t *testing.T) {
 	}
 }
 
+func TestLoad_AuthNone(t *testing.T) {
+	for _, text := range []string{
+		`http { address = "0.0.0.0:4747" }`,
+		"http {\n  address = \"[::1]:4747\"\n  auth = \"none\"\n}",
+		"http {\n  address = \"localhost:0\"\n  auth = \"none\"\n}\nmetrics { address = \":0\" }",
+	} {
+		load(t, sidecar+text, nil, config.Flags{})
+	}
+}
+
 func TestLoad_ConsulSSL(t *testing.T) {
 	for _, tt := range []struct {
 		env  map[string]string

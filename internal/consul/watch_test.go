@@ -110,6 +110,11 @@ func TestWatch_StartsOverWhenTheIndexGoesBack(t *testing.T) {
 		want(t, got(), "a")
 		s.set("restored", 2)
 		want(t, got(), "a", "restored")
+		s.mu.Lock()
+		if diff := cmp.Diff([]uint64{0, 500, 0, 2}, s.asked); diff != "" {
+			t.Errorf("asked for (-want +got):\n%s", diff)
+		}
+		s.mu.Unlock()
 		s.set("b", 3)
 		want(t, got(), "a", "restored", "b")
 	})

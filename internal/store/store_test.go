@@ -372,3 +372,39 @@ func testWatchRoutes(t *testing.T, s *store.Store) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// meddler does something just before the first transaction.
+type meddler struct {
+	store.KV
+	before func()
+}
+
+func (m *meddler) Txn(ctx context.Context, ops []consul.Op) ([]consul.Pair, error) {
+	if fn := m.before; fn != nil {
+		m.before = nil
+		fn()
+	}
+	return m.KV.Txn(ctx, ops)
+}
+
+// A route that is written while a spec is submitted changes the same index
+// entry: the submission goes on, and the route's hash stays.
+func TestSubmit_OnTopOfAnotherChange(t *testing.T) {
+	f := consultest.Start(t)
+	plain := open(t, f.URL)
+	index := submit(t, plain, "hello", 1, 0)
+	c, err := consul.New(consul.Config{Address: f.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &meddler{KV: c, before: func() {
+		if err := plain.Writer().PutRoute(t.Context(), route("hello", 1)); err != nil {
+			t.Error(err)
+		}
+	}}
+	submit(t, store.New(m, "wadi", "two", hclog.NewNullLogger()), "hello", 2, index)
+	all, err := plain.Indexes(t.Context())
+	if err != nil || all["hello"].Generation != 2 || all["hello"].Route == "" {
+		t.Errorf("index is %+v, %v; want generation 2 and a route", all["hello"], err)
+	}
+}

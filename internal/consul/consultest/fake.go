@@ -218,7 +218,7 @@ func (f *Fake) txn(w http.ResponseWriter, r *http.Request) {
 
 func (f *Fake) apply(m map[string]pair, o op) ([]pair, error) {
 	if f.isDenied(o.Key) {
-		return nil, fmt.Errorf("Permission denied: token lacks permission 'key:write' on %q", o.Key)
+		return nil, fmt.Errorf("key %q: Permission denied: token lacks permission 'key:write'", o.Key)
 	}
 	old, exists := m[o.Key]
 	switch o.Verb {
