@@ -3,8 +3,10 @@ package jobspecs_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -86,16 +88,17 @@ func record(t *testing.T, base string, d *jobspecs.Draft) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
 	name, other := base+".json", base+".txt"
 	if resp.StatusCode != http.StatusOK {
 		name, other = other, name
 	}
-	os.Remove(other)
+	if err := os.Remove(other); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(name, answer, 0o644); err != nil {
 		t.Fatal(err)
 	}
