@@ -4,11 +4,16 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/consul/consultest"
+	"github.com/wadi-run/wadi/internal/store"
 )
 
 func TestStore_RealConsul(t *testing.T) {
@@ -87,4 +92,39 @@ func TestStore_RestartWithoutMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitRoutes(t, got, 1)
+}
+
+func TestStore_RightsInRealConsul(t *testing.T) {
+	const token = "5f1b6c1e-2222-4000-8000-000000000000"
+	a := consultest.StartAgent(t, false, `acl {
+		enabled        = true
+		default_policy = "deny"
+		tokens { initial_management = "`+token+`" }
+	}`)
+	with := func(token string) *store.Store {
+		c, err := consul.New(consul.Config{Address: a.URL, Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store.New(c, "wadi", "one", hclog.NewNullLogger())
+	}
+	mine, foreign := with(token), with("")
+	if err := mine.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	submit(t, mine, "hello", 1, 0)
+	if names, err := foreign.Services(t.Context()); err != nil || len(names) != 0 {
+		t.Fatalf("without rights: got %v, %v; this test is about Consul answering with nothing", names, err)
+	}
+	_, _, specErr := foreign.Spec(t.Context(), "hello")
+	_, loadErr := foreign.Writer().Load(t.Context(), "hello")
+	for what, err := range map[string]error{
+		"check": foreign.Check(t.Context()), "spec": specErr, "load": loadErr,
+		"state":  foreign.Writer().PutState(t.Context(), "hello", wadi.State{}),
+		"forget": foreign.Writer().Forget(t.Context(), "hello"),
+	} {
+		if !errors.Is(err, wadi.ErrForbidden) {
+			t.Errorf("%s without rights: got %v, want ErrForbidden", what, err)
+		}
+	}
 }

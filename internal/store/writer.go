@@ -45,18 +45,21 @@ func (s *Store) Writer() *Writer { return &Writer{Store: s, seen: map[string]sta
 
 // Load reads a service at one moment; [wadi.ErrNotFound] when it is gone.
 func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
-	pairs, err := w.kv.Txn(ctx, []consul.Op{
+	ops := []consul.Op{
 		{Verb: consul.Read, Key: w.key(kindSpec, service)},
 		{Verb: consul.Read, Key: w.key(kindState, service)},
 		{Verb: consul.Read, Key: w.key(kindStatus, service)},
 		{Verb: consul.Read, Key: w.key(kindRoute, service)},
 		{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")},
-	})
+	}
+	pairs, err := w.kv.Txn(ctx, ops)
 	if err != nil {
 		return Stored{}, fmt.Errorf("load %s: %w", service, err)
 	}
-	if len(pairs) < 4 {
-		return Stored{}, fmt.Errorf("load %s: consul answered with %d pairs", service, len(pairs))
+	for i, op := range ops[:len(ops)-1] { // Consul leaves out what may not be read.
+		if i >= len(pairs) || pairs[i].Key != op.Key {
+			return Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrForbidden)
+		}
 	}
 	if pairs[0].Index == 0 {
 		return Stored{}, fmt.Errorf("load %s: %w", service, wadi.ErrNotFound)

@@ -27,8 +27,9 @@ type Agent struct {
 
 // StartAgent starts Consul and waits until it has a leader. It is stopped with
 // the test. With memory it keeps its data over a Restart. A Consul that can't be
-// found fails the test: a skipped one would look like a passed one.
-func StartAgent(tb testing.TB, memory bool) *Agent {
+// found fails the test: a skipped one would look like a passed one. hcl is more
+// configuration.
+func StartAgent(tb testing.TB, memory bool, hcl ...string) *Agent {
 	tb.Helper()
 	bin, err := binary()
 	if err != nil {
@@ -48,6 +49,9 @@ func StartAgent(tb testing.TB, memory bool) *Agent {
 	if memory {
 		a.args = slices.DeleteFunc(a.args, func(s string) bool { return s == "-dev" })
 		a.args = append(a.args, "-server", "-bootstrap-expect=1", "-data-dir="+filepath.Join(dir, "data"))
+	}
+	for _, h := range hcl {
+		a.args = append(a.args, "-hcl", h)
 	}
 	tb.Cleanup(a.Kill)
 	a.Restart()
@@ -84,7 +88,7 @@ func (a *Agent) Kill() {
 	a.child = nil
 }
 
-// waitLeader returns when Consul takes writes.
+// waitLeader returns when Consul takes writes, or refuses them for want of rights.
 func (a *Agent) waitLeader() {
 	a.tb.Helper()
 	ctx, cancel := context.WithTimeout(a.tb.Context(), time.Minute)
@@ -111,7 +115,7 @@ func (a *Agent) takesWrites(ctx context.Context) bool {
 		return false
 	}
 	_ = resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusForbidden
 }
 
 // binary finds Consul on PATH, or in the cache where Wadi builds its tools.
