@@ -17,6 +17,7 @@ type Clock struct {
 	mu     sync.Mutex
 	active chan struct{} // Closed at the next activity; nil while nobody listens.
 	woken  int64         // The second of the last Wake; -1 before the first.
+	wakes  int           // How many there were.
 }
 
 // NewClock returns a clock that starts now.
@@ -32,6 +33,7 @@ func (c *Clock) Wake() {
 	now := c.Now()
 	c.mu.Lock()
 	c.woken = now
+	c.wakes++
 	c.mu.Unlock()
 	c.signal()
 }
@@ -56,11 +58,11 @@ func (c *Clock) listen() <-chan struct{} {
 	return c.active
 }
 
-// lastWake is the second of the last Wake, or -1.
-func (c *Clock) lastWake() int64 {
+// lastWake is the second of the last Wake, or -1, and how many there were.
+func (c *Clock) lastWake() (second int64, count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.woken
+	return c.woken, c.wakes
 }
 
 // Recorder keeps what one revision's requests did at one source in each second:

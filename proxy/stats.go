@@ -54,9 +54,6 @@ func (h *statsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if wait > 0 && since <= h.clock.Now() { // A later one was told by another boot of this source.
 		h.wait(r.Context(), since, wait)
 	}
-	if r.Context().Err() != nil {
-		return
-	}
 	w.Header().Set("Content-Type", h.mediaType)
 	for _, annotate := range h.annotate {
 		annotate(w.Header())
@@ -89,44 +86,26 @@ func statsQuery(r *http.Request) (since int64, wait time.Duration, err error) {
 func (h *statsHandler) wait(ctx context.Context, since int64, limit time.Duration) {
 	expired := time.NewTimer(limit)
 	defer expired.Stop()
-	woken := h.clock.lastWake()
+	_, before := h.clock.lastWake()
 	for {
 		active := h.clock.listen() // Before looking, so that nothing is missed.
 		have, coming := h.pending(since)
-		wake := h.clock.lastWake()
-		if have || wake != woken || wake >= since && wake < h.clock.Now() {
+		wake, count := h.clock.lastWake()
+		if have || count != before || wake >= since && wake < h.clock.Now() {
 			return
 		}
+		var over <-chan time.Time // When the current second is over and can be told.
 		if coming || wake >= since {
-			active = nil
-			if !h.nextSecond(ctx, expired) {
-				return
-			}
-			continue
+			over = time.After(time.Second - time.Since(h.clock.start)%time.Second)
 		}
 		select {
 		case <-active:
+		case <-over:
 		case <-expired.C:
 			return
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// nextSecond waits until the clock's current second is over; false means that
-// the poll is over before.
-func (h *statsHandler) nextSecond(ctx context.Context, expired *time.Timer) bool {
-	left := time.Second - time.Since(h.clock.start)%time.Second
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-expired.C:
-		return false
-	case <-ctx.Done():
-		return false
 	}
 }
 

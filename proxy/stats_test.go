@@ -79,8 +79,12 @@ func TestStats_WakeEndsAPoll(t *testing.T) {
 		if took != 2500*time.Millisecond || got.Now != 2 {
 			t.Errorf("woken after %v: %+v", took, got)
 		}
+		time.AfterFunc(200*time.Millisecond, clock.Wake) // In the same second as the one before.
+		if _, took = poll(t, h, "since=2&wait=30s"); took != 200*time.Millisecond {
+			t.Errorf("woken again after %v", took)
+		}
 		// The wake could have come between two polls: the second is told once more.
-		if got, took = poll(t, h, "since=2&wait=30s"); took != 500*time.Millisecond || got.Now != 3 {
+		if got, took = poll(t, h, "since=2&wait=30s"); took != 300*time.Millisecond || got.Now != 3 {
 			t.Errorf("told again after %v: %+v", took, got)
 		}
 		if _, took = poll(t, h, "since=3&wait=30s"); took != 30*time.Second {

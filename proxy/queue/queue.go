@@ -23,10 +23,11 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	// idleTimeout closes connections that nobody uses. It is longer than the
 	// pools of Wadi's own parts keep them, so that none is closed under a request.
-	idleTimeout   = 10 * time.Minute
-	maxConns      = 4096 // Open connections of the traffic plane; others wait to be accepted.
-	maxPlaneConns = 256  // The same of each of the other planes.
-	maxStreams    = 1024 // HTTP/2 streams of one connection.
+	idleTimeout     = 10 * time.Minute
+	maxConns        = 4096 // Open connections of the traffic plane; others wait to be accepted.
+	maxPlaneConns   = 256  // The same of each of the other planes.
+	farewellTimeout = 250 * time.Millisecond
+	maxStreams      = 1024 // HTTP/2 streams of one connection.
 
 	// appIdleTimeout is shorter than any common server keeps a connection, so
 	// that the app seldom closes one under a request. A new one costs little.
@@ -147,11 +148,23 @@ func (p *Proxy) Run(ctx context.Context) error {
 		p.shutdown(work, traffic)
 	case <-failed.Done():
 	}
+	p.farewell(work, metrics, admin)
 	stop()
 	for _, s := range []*http.Server{traffic, admin, metrics} {
 		_ = s.Close() // Whatever is still open ends with the process.
 	}
 	return g.Wait()
+}
+
+// farewell lets those that wait for an answer of the planes have it: the last
+// statistics, and that the drain is over.
+func (p *Proxy) farewell(ctx context.Context, planes ...*http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
+	defer cancel()
+	p.clock.Wake()
+	for _, s := range planes {
+		_ = s.Shutdown(ctx) // Who is not ready by then is cut off.
+	}
 }
 
 // trafficServer speaks HTTP/1.1 and HTTP/2 without TLS.

@@ -1,0 +1,288 @@
+package queue_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi"
+)
+
+func TestTraffic_AppSeesNoInternalHeader(t *testing.T) {
+	var got http.Header
+	s := start(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		w.Header().Set(wadi.HeaderInstance, "an app must not say this")
+	})
+	a := s.get(s.Addr(), "/", wadi.HeaderService, "hello", wadi.HeaderRevision, "hello-00001",
+		wadi.HeaderInstance, "alloc", wadi.HeaderProxied, "1", wadi.HeaderTag, "canary", "User-Agent", "")
+	want := http.Header{"Wadi-Tag": {"canary"}, "Accept-Encoding": {"gzip"}, "Connection": nil}
+	got.Del("Connection")
+	delete(want, "Connection")
+	if diff := cmp.Diff(want, got); diff != "" || a.StatusCode != 200 {
+		t.Errorf("status %d, headers (-want +got):\n%s", a.StatusCode, diff)
+	}
+	if a.Header.Get(wadi.HeaderInstance) != "" {
+		t.Errorf("answer %v", a.Header)
+	}
+}
+
+func TestTraffic_WhoIsMeant(t *testing.T) {
+	var calls atomic.Int64
+	s := start(t, func(w http.ResponseWriter, r *http.Request) { calls.Add(1) })
+	for _, tt := range []struct {
+		header []string
+		want   int
+	}{
+		{nil, 200},
+		{[]string{wadi.HeaderService, "hello", wadi.HeaderRevision, "hello-00001"}, 200},
+		{[]string{wadi.HeaderInstance, "alloc"}, 200},
+		{[]string{wadi.HeaderService, "other"}, 421},
+		{[]string{wadi.HeaderRevision, "hello-00002"}, 421},
+		{[]string{wadi.HeaderRevision, "hello-00001", wadi.HeaderInstance, "other"}, 421},
+		{[]string{wadi.HeaderProbe, "hello-00001"}, 200},
+		{[]string{wadi.HeaderProbe, "hello-00001", wadi.HeaderInstance, "alloc"}, 200},
+		{[]string{wadi.HeaderProbe, "hello-00001", wadi.HeaderInstance, "other"}, 421},
+		{[]string{wadi.HeaderProbe, "hello-00002"}, 421},
+	} {
+		before := calls.Load()
+		a := s.get(s.Addr(), "/", tt.header...)
+		if a.StatusCode != tt.want {
+			t.Errorf("%v: %d, want %d", tt.header, a.StatusCode, tt.want)
+		}
+		probe := len(tt.header) > 0 && tt.header[0] == wadi.HeaderProbe
+		if seen := calls.Load() > before; seen != (tt.want == 200 && !probe) {
+			t.Errorf("%v: app saw it: %v", tt.header, seen)
+		}
+		if probe && (a.Header.Get(wadi.HeaderRevision) != "hello-00001" || a.Header.Get(wadi.HeaderInstance) != "alloc") {
+			t.Errorf("%v: the answer names %v", tt.header, a.Header)
+		}
+	}
+	if _, begun := s.stats("since=0"); begun == nil {
+		t.Error("no statistics")
+	}
+	if got := s.metric(`wadi_queue_refused_total{reason="misdirected"}`); got != "3" {
+		t.Errorf("%s misdirected, want 3", got)
+	}
+	if got := s.metric(`wadi_queue_requests_total{code_class="2xx"}`); got != "3" {
+		t.Errorf("%s requests, want 3: probes don't count", got)
+	}
+}
+
+// An activator must be able to tell an app's own 421 from the queue-proxy's.
+func TestTraffic_OwnMisdirected(t *testing.T) {
+	s := start(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusMisdirectedRequest) })
+	if a := s.get(s.Addr(), "/"); a.StatusCode != 421 || a.Header.Get(wadi.HeaderInstance) != "alloc" {
+		t.Errorf("the app's: %d %v", a.StatusCode, a.Header)
+	}
+	if a := s.get(s.Addr(), "/", wadi.HeaderInstance, "other"); a.StatusCode != 421 || a.Header.Get(wadi.HeaderInstance) != "" {
+		t.Errorf("the queue-proxy's: %d %v", a.StatusCode, a.Header)
+	}
+}
+
+func TestTraffic_LimitAndOrder(t *testing.T) {
+	g := newGate()
+	s := start(t, g.ServeHTTP, "WADI_CONCURRENCY_LIMIT=1", "WADI_QUEUE_DEPTH=3")
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			if a := s.get(s.Addr(), fmt.Sprint("/", i)); a.text != "done" {
+				t.Errorf("%d: %d %q", i, a.StatusCode, a.text)
+			}
+		})
+		want := fmt.Sprint(i)
+		eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting") == want })
+	}
+	if a := s.get(s.Addr(), "/full"); a.StatusCode != 503 || a.Header.Get("Retry-After") != "1" {
+		t.Errorf("full: %d %v", a.StatusCode, a.Header)
+	}
+	for i := range 4 {
+		if got, want := <-g.entered, fmt.Sprint("/", i); got != want {
+			t.Errorf("served %s, want %s", got, want)
+		}
+		select {
+		case path := <-g.entered:
+			t.Errorf("%s came in beside another", path)
+		default:
+		}
+		g.leave <- struct{}{}
+	}
+	wg.Wait()
+}
+
+func TestTraffic_WithoutLimitInFlightIsBounded(t *testing.T) {
+	g := newGate()
+	s := start(t, g.ServeHTTP, "WADI_MAX_IN_FLIGHT=1")
+	go s.get(s.Addr(), "/first")
+	<-g.entered
+	if a := s.get(s.Addr(), "/"); a.StatusCode != 503 || a.Header.Get("Retry-After") != "1" {
+		t.Errorf("%d %v, want 503", a.StatusCode, a.Header)
+	}
+	g.leave <- struct{}{}
+}
+
+func TestTraffic_ClientGoneFreesItsPlace(t *testing.T) {
+	g := newGate()
+	s := start(t, g.ServeHTTP, "WADI_CONCURRENCY_LIMIT=1", "WADI_QUEUE_DEPTH=1")
+	inApp, leaveApp := context.WithCancel(t.Context())
+	go s.do(inApp, http.MethodGet, s.Addr(), "/in", "")
+	<-g.entered
+	waiting, leaveQueue := context.WithCancel(t.Context())
+	go s.do(waiting, http.MethodGet, s.Addr(), "/waiting", "")
+	eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting") == "1" })
+	leaveQueue()
+	eventually(t, "gone", func() bool { return s.metric("wadi_queue_waiting") == "0" })
+	leaveApp()
+	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight") == "0" })
+	go s.get(s.Addr(), "/next")
+	if got := <-g.entered; got != "/next" {
+		t.Errorf("%s came in", got)
+	}
+	close(g.leave)
+}
+
+func TestTraffic_Timeouts(t *testing.T) {
+	g := newGate()
+	s := start(t, g.ServeHTTP, "WADI_TIMEOUT_REQUEST=200ms", "WADI_CONCURRENCY_LIMIT=1")
+	answers := make(chan answer)
+	for range 2 { // One in the app, one in the queue.
+		go func() { answers <- s.get(s.Addr(), "/") }()
+	}
+	for range 2 {
+		if a := <-answers; a.StatusCode != 504 || a.text != "request timeout\n" {
+			t.Errorf("%d %q", a.StatusCode, a.text)
+		}
+	}
+	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight") == "0" })
+}
+
+func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
+	target := freeAddr(t)
+	s := startUnready(t, target)
+	answers := make(chan answer)
+	go func() { answers <- s.get(s.Addr(), "/") }()
+	eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"held"`) })
+	if a := s.get(s.Addr(), "/", wadi.HeaderProbe, "hello-00001"); a.StatusCode != 503 || a.Header.Get(wadi.HeaderInstance) != "alloc" {
+		t.Errorf("probe while not ready: %d %v", a.StatusCode, a.Header)
+	}
+	if a := s.get(s.MetricsAddr(), "/ready"); a.StatusCode != 503 {
+		t.Errorf("/ready: %d", a.StatusCode)
+	}
+	l, err := net.Listen("tcp", target)
+	if err != nil {
+		t.Skipf("somebody took the port: %v", err)
+	}
+	app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "up") })}
+	go app.Serve(l)
+	if a := <-answers; a.text != "up" {
+		t.Errorf("%d %q", a.StatusCode, a.text)
+	}
+	app.Close()
+	if a := s.get(s.Addr(), "/"); a.StatusCode != 502 || !strings.Contains(a.text, "refuses connections") {
+		t.Errorf("app gone: %d %q", a.StatusCode, a.text)
+	}
+	if a := s.get(s.MetricsAddr(), "/ready"); a.StatusCode != 503 {
+		t.Errorf("/ready with the app gone: %d", a.StatusCode)
+	}
+}
+
+func TestTraffic_HugeHeader(t *testing.T) {
+	s := start(t, func(http.ResponseWriter, *http.Request) { t.Error("the app saw it") })
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Without an end: the server must not wait for it.
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nX-Huge: "+strings.Repeat("x", 69<<10))
+	if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != 431 {
+		t.Errorf("%+v, %v, want 431", res, err)
+	}
+}
+
+func TestTraffic_HTTP2(t *testing.T) {
+	for _, protocol := range []string{"h2c", "grpc"} {
+		s := start(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Trailer", "Grpc-Status")
+			rc := http.NewResponseController(w)
+			_ = rc.Flush()
+			lines := bufio.NewScanner(r.Body)
+			for lines.Scan() {
+				fmt.Fprintf(w, "%s %s\n", r.Proto, lines.Text())
+				_ = rc.Flush()
+			}
+			w.Header().Set("Grpc-Status", "0")
+		}, "WADI_PROTOCOL="+protocol)
+		var p http.Protocols
+		p.SetUnencryptedHTTP2(true)
+		tr := &http.Transport{Protocols: &p}
+		defer tr.CloseIdleConnections()
+		body, send := io.Pipe()
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Addr(), body)
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		answers := bufio.NewReader(res.Body)
+		for _, line := range []string{"a", "b"} {
+			fmt.Fprintln(send, line)
+			if got, err := answers.ReadString('\n'); got != "HTTP/2.0 "+line+"\n" {
+				t.Fatalf("%s: %q, %v", protocol, got, err)
+			}
+		}
+		send.Close()
+		if _, err := io.ReadAll(answers); err != nil || res.Trailer.Get("Grpc-Status") != "0" {
+			t.Errorf("%s: trailers %v, %v", protocol, res.Trailer, err)
+		}
+	}
+}
+
+func TestTraffic_Statistics(t *testing.T) {
+	g := newGate()
+	s := start(t, g.ServeHTTP, `WADI_QUIET=["/healthz"]`)
+	go s.get(s.Addr(), "/healthz")
+	<-g.entered
+	go s.get(s.Addr(), "/a", wadi.HeaderProxied, "1")
+	go s.get(s.Addr(), "/b")
+	<-g.entered
+	<-g.entered
+	begun := time.Now()
+	st, header := s.stats("since=0&wait=10s")
+	if took := time.Since(begun); took > 5*time.Second || header.Get("Wadi-Ready") != "true" {
+		t.Errorf("answered after %v with %v", took, header)
+	}
+	if st.Source != "alloc" || st.Boot == "" || st.Revision != "hello-00001" || len(st.Samples) == 0 {
+		t.Fatalf("statistics %+v", st)
+	}
+	last := st.Samples[len(st.Samples)-1]
+	if last.Begun != 2 || last.BegunProxied != 1 || last.Concurrency <= 0 || last.Concurrency <= last.ConcurrencyProxied {
+		t.Errorf("sample %+v, want 2 begun, 1 of them proxied", last)
+	}
+	next, _ := s.stats(fmt.Sprintf("since=%d&wait=10s", st.Now))
+	if got := next.Samples[0]; got.Concurrency != 2 || got.ConcurrencyProxied != 1 || got.Begun != 0 {
+		t.Errorf("a whole second of two: %+v", got)
+	}
+	close(g.leave)
+	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight") == "0" })
+}
+
+func TestTraffic_AccessLog(t *testing.T) {
+	s := start(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }, "WADI_ACCESS_LOG=true")
+	s.get(s.Addr(), "/a?secret=1")
+	eventually(t, "logged", func() bool { return strings.Contains(s.out.String(), "\n") })
+	line := s.out.String()
+	if !strings.Contains(line, `"path":"/a","protocol":"HTTP/1.1","status":200,"bytes":5,`) || strings.Contains(line, "secret") {
+		t.Errorf("line %s", line)
+	}
+}
