@@ -18,6 +18,8 @@ var (
 	ErrQueueFull = errors.New("queue is full")
 	// ErrQueueTimeout: a request waited for as long as it may.
 	ErrQueueTimeout = errors.New("no instance became ready in time")
+	// ErrForeign: what Wadi would have to write belongs to somebody else.
+	ErrForeign = errors.New("not ours")
 	// ErrUnplaceable: Nomad says that the revision can't run. The error that
 	// wraps it gives Nomad's reason.
 	ErrUnplaceable = errors.New("instance can't run")

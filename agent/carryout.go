@@ -29,7 +29,9 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		s.Route, s.programmed = a.Route, false
 		s.checked, s.applied = time.Time{}, time.Time{}
 	case scheduler.Program:
-		if err := c.Network.Apply(ctx, s.Route); err != nil {
+		// What is somebody else's stays so; reading back says why, and the status
+		// with it. The rest of the service is kept up all the same.
+		if err := c.Network.Apply(ctx, s.Route); err != nil && !errors.Is(err, wadi.ErrForeign) {
 			return err
 		}
 		s.checked, s.applied = time.Time{}, time.Now()

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,11 +28,14 @@ type Controller struct {
 	Events  *Events
 	Owned   *Owned
 	URL     func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
+	Ages    scheduler.Retention       // How long revisions that are not routed are kept.
+	Done    func()                    // Called when something was carried out; may be nil.
 	Log     hclog.Logger
 	Metrics *Metrics
 
 	// services is owned by the goroutine of Run.
 	services map[string]*service
+	acted    bool // In this pass; of the same goroutine.
 	// dirty holds services that somebody submitted or deleted, guarded by mu.
 	mu    sync.Mutex
 	dirty map[string]bool
@@ -41,6 +45,7 @@ type Controller struct {
 	wanted   map[string]int
 
 	snapshot atomic.Pointer[map[string]Stored]
+	stranded atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
 }
 
 // service is what the controller knows of one service.
@@ -127,6 +132,17 @@ func (c *Controller) Services() map[string]Stored {
 	return nil
 }
 
+// WayBack reports whether the network layers bring requests for the service to an
+// activator when no instance of it runs.
+func (c *Controller) WayBack(service string) (ok bool, why string) {
+	p := c.stranded.Load()
+	if p == nil {
+		return false, "nothing is known of its route yet"
+	}
+	why, stranded := (*p)[service]
+	return !stranded, why
+}
+
 // Remember stores what the autoscaler's decision of a revision has to keep, with
 // the next pass.
 func (c *Controller) Remember(revision string, d wadi.Decider, wanted int) {
@@ -155,6 +171,10 @@ func (c *Controller) pass(ctx context.Context) {
 		c.settle(ctx, s, err)
 	}
 	c.publish()
+	if c.acted && c.Done != nil {
+		c.Done() // The autoscaler need not wait for its next turn.
+	}
+	c.acted = false
 }
 
 // load reads a service anew because somebody changed it.
@@ -191,27 +211,22 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		}
 		acts := scheduler.Plan(scheduler.Desired{
 			Service: s.Service, Latest: s.Latest, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
+			Retention: c.Ages,
 		}, c.observe(s))
 		if len(acts) == 0 {
 			break
 		}
 		for _, a := range acts {
 			if err := c.carryOut(ctx, s, a); err != nil {
-				return fmt.Errorf("%s %s: %w", a.Kind, cmpOr(a.Revision, s.Service.Name), err)
+				return fmt.Errorf("%s %s: %w", a.Kind, cmp.Or(a.Revision, s.Service.Name), err)
 			}
+			c.acted = true
 			if a.Kind == scheduler.ForgetService {
 				return nil
 			}
 		}
 	}
 	return c.storeDeciders(ctx, s)
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // readBack asks the network layers, now and then, whether they still carry the route.
@@ -305,12 +320,17 @@ func (c *Controller) report(ctx context.Context, name string, err error) {
 
 func (c *Controller) publish() {
 	m := make(map[string]Stored, len(c.services))
+	stranded := map[string]string{}
 	for n, s := range c.services {
+		if !s.programmed {
+			stranded[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
+		}
 		st := s.Stored
 		st.State.Revisions = maps.Clone(s.State.Revisions)
 		m[n] = st
 	}
 	c.snapshot.Store(&m)
+	c.stranded.Store(&stranded)
 	c.Measure.Set(c.measured())
 }
 

@@ -37,3 +37,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	reg.MustRegister(m.passErrors, m.scales, m.scaleError, m.desired, m.ready, m.leading)
 	return m
 }
+
+// SetLeading tells whether this agent leads.
+func (m *Metrics) SetLeading(leads bool) {
+	v := 0.0
+	if leads {
+		v = 1
+	}
+	m.leading.Set(v)
+}

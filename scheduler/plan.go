@@ -17,6 +17,15 @@ type Desired struct {
 	Deleting  bool
 	Revisions []wadi.Revision // Every one that is stored.
 	State     wadi.State
+	Retention Retention // The agent's.
+}
+
+// Retention bounds, for all services, how long revisions without traffic are kept.
+// Those beyond a service's own retention.keep go when both ages have passed.
+type Retention struct {
+	KeepFor       time.Duration // Since it was submitted.
+	KeepActiveFor time.Duration // Since it last had traffic.
+	Max           int           // Of one service, whatever their age; 0 is no bound.
 }
 
 // Observed is what Nomad, Consul and the instances say of one service.
@@ -261,8 +270,12 @@ func planRetention(d Desired, o Observed, state map[string]wadi.RevisionState, r
 		}
 	}
 	var acts []Action
-	for i := range max(0, len(idle)-d.Service.Retention.Keep) {
-		acts = append(acts, Action{Kind: ForgetRevision, Revision: idle[i].ID, Reason: "older than the revisions that are kept"})
+	for i, r := range idle[:max(0, len(idle)-d.Service.Retention.Keep)] {
+		old := o.Now.Sub(time.Unix(r.Created, 0)) >= d.Retention.KeepFor &&
+			o.Now.Sub(state[r.ID].Since) >= d.Retention.KeepActiveFor
+		if tooMany := d.Retention.Max > 0 && len(idle)-i > d.Retention.Max; old || tooMany {
+			acts = append(acts, Action{Kind: ForgetRevision, Revision: r.ID, Reason: "older than the revisions that are kept"})
+		}
 	}
 	return acts
 }

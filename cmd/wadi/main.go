@@ -33,6 +33,7 @@ func main() {
 // commands is the table of all commands.
 func commands() map[string]command {
 	return map[string]command{
+		"agent":           agentCommand(),
 		"apply":           applyCommand(),
 		"events":          eventsCommand(),
 		"fmt":             fmtCommand(),

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
@@ -63,6 +64,7 @@ type node struct {
 	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents.
 	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
 	leader    atomic.Pointer[leaderInfo]
+	term      atomic.Pointer[prometheus.Registry] // Of what only the leader measures; nil: another leads.
 }
 
 // newNode wires an agent. On an error nothing is left open.
@@ -246,7 +248,14 @@ func (n *node) gatewayURL(service string) string {
 
 func (n *node) wireMetrics(ctx context.Context) (err error) {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{Registry: n.reg}))
+	all := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		g := prometheus.Gatherers{n.reg}
+		if term := n.term.Load(); term != nil {
+			g = append(g, term)
+		}
+		return g.Gather()
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: n.reg}))
 	mux.Handle("GET /v1/stats", n.activator.StatsHandler())
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if p := n.problems(); len(p) > 0 {
@@ -309,4 +318,3 @@ func (c catalog) ForeignService(ctx context.Context, name string) (bool, error) 
 }
 
 var _ admission.Catalog = catalog{}
-

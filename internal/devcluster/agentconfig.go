@@ -51,3 +51,13 @@ defaults {
 }
 `, c.NomadAddr, c.ConsulAddr, filepath.Join(bin, "queue-proxy"), mesh, network)
 }
+
+// Existing describes a cluster that somebody else runs on this machine. Services
+// on it begin without the mesh: whether its clients have CNI plugins is not known.
+func Existing(nomad, consul string) *Cluster {
+	_, ip, err := defaultInterface()
+	if err != nil {
+		ip = "127.0.0.1"
+	}
+	return &Cluster{NomadAddr: nomad, ConsulAddr: consul, HostIP: ip}
+}

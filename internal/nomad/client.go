@@ -28,6 +28,7 @@ type Config struct {
 
 	CAFile, CertFile, KeyFile string
 	TLSServerName             string
+	SkipVerify                bool // Accepts any certificate of Nomad's.
 }
 
 // maxConns bounds the connections of one Client. Nomad permits 100 per source

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,9 @@ type ServerConfig struct {
 	Address string // host:port to listen on.
 	Handler http.Handler
 	Log     hclog.Logger
+
+	// TLS makes it speak TLS, and HTTP/2 to those who ask for it there; nil is plain.
+	TLS *tls.Config
 
 	// ShutdownTimeout is how long requests in flight may take when Run's context
 	// ends; default 30 s.
@@ -61,10 +65,12 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
+	protocols.SetHTTP2(cfg.TLS != nil)
 	s := &Server{listener: ln, shutdown: cfg.ShutdownTimeout}
 	s.server = &http.Server{
 		Handler:           cfg.Handler,
+		TLSConfig:         cfg.TLS,
 		Protocols:         &protocols,
 		ReadHeaderTimeout: ReadHeaderTimeout,
 		IdleTimeout:       IdleTimeout,
@@ -89,7 +95,13 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // or the shutdown timeout is over.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
-	go func() { served <- s.server.Serve(s.listener) }()
+	go func() {
+		if s.server.TLSConfig != nil {
+			served <- s.server.ServeTLS(s.listener, "", "")
+			return
+		}
+		served <- s.server.Serve(s.listener)
+	}()
 	select {
 	case err := <-served:
 		return fmt.Errorf("gateway: serve %s: %w", s.Addr(), err)
@@ -101,7 +113,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("gateway: shut down: %w", err), s.server.Close())
 	}
-	<-served
+	<-served // Only says that the server was shut down.
 	return err
 }
 

@@ -47,6 +47,9 @@ func (e *ForeignError) Error() string {
 	return "not Wadi's, and left alone: " + strings.Join(e.Entries, ", ")
 }
 
+// Unwrap makes it wadi.ErrForeign.
+func (e *ForeignError) Unwrap() error { return wadi.ErrForeign }
+
 // maxRounds bounds how often Apply looks again at what it wrote. Two are needed
 // when a subset goes away; another when somebody writes in between.
 const maxRounds = 5

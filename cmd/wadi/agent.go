@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/wadi-run/wadi/agent/config"
+)
+
+func agentCommand() command {
+	var paths list
+	var f config.Flags
+	var apply string
+	return command{
+		usage:    "wadi agent [options]",
+		synopsis: "Run an agent: API, controller, autoscaler, activator and gateway",
+		help: `
+It runs in the foreground until it gets SIGINT or SIGTERM, and then finishes the
+requests in flight. Settings come from the files of -config, then from the
+environment (NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …),
+then from the flags; what comes later wins.
+
+With -dev it needs no configuration, and where no Nomad or Consul is reachable
+it starts them as its children, with all of their state in a temporary folder.`,
+		flags: func(fs *flag.FlagSet) {
+			fs.Var(&paths, "config", "`file` or directory of *.hcl files; may be repeated, and what comes later wins")
+			fs.BoolVar(&f.Dev, "dev", false, "bring up a cluster for development where there is none")
+			fs.StringVar(&apply, "apply", "", "with -dev: `file` to apply once the agent is up")
+			fs.StringVar(&f.Name, "name", "", "`name` of this agent; the host's by default")
+			fs.StringVar(&f.LogLevel, "log-level", "", "trace, debug, info, warn or error")
+			fs.StringVar(&f.HTTPAddress, "http-address", "", "`host:port` of the API")
+			fs.StringVar(&f.GatewayAddress, "gateway-address", "", "`host:port` of the gateway")
+			fs.StringVar(&f.NomadAddress, "nomad-address", "", "`URL` of Nomad (NOMAD_ADDR)")
+			fs.StringVar(&f.ConsulAddress, "consul-address", "", "`URL` of Consul (CONSUL_HTTP_ADDR)")
+		},
+		run: func(ctx context.Context, c *call) error {
+			switch {
+			case apply != "" && !f.Dev:
+				return usagef("-apply goes with -dev")
+			case f.Dev:
+				return runDev(ctx, c, paths, f, apply)
+			case len(paths) == 0:
+				return usagef("an agent needs -config FILE, or -dev")
+			}
+			cfg, err := c.loadConfig(paths, f)
+			if err != nil {
+				return err
+			}
+			return c.runAgent(ctx, cfg)
+		},
+	}
+}
+
+// loadConfig reads the configuration and tells all that is wrong with it. One
+// that can't be used is wrong usage: exit code 2.
+func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error) {
+	cfg, problems := config.Load(paths, func(k string) string { return c.env[k] }, f)
+	wrong := 0
+	for _, p := range problems {
+		kind := "Error"
+		if p.Warning {
+			kind = "Warning"
+		} else {
+			wrong++
+		}
+		fmt.Fprintf(c.stderr, "%s: %s\n", kind, p)
+	}
+	if wrong > 0 {
+		return cfg, usageError{fmt.Errorf("the configuration has %d mistakes; nothing was started", wrong)}
+	}
+	return cfg, nil
+}
+
+// runAgent runs an agent until ctx ends. SIGHUP does not end it.
+func (c *call) runAgent(ctx context.Context, cfg config.Config) error {
+	log := newLogger(cfg.LogLevel, cfg.LogJSON, c.stderr)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	n, err := newNode(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.run(ctx) }()
+	for {
+		select {
+		case <-hup:
+			log.Warn("this version does not read its configuration anew; restart the agent: instances go on meanwhile")
+		case err := <-done:
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+	}
+}
