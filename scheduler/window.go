@@ -29,7 +29,7 @@ type Averages struct {
 	Panic    float64
 	Coverage float64 // Share of the sources' seconds in the window that are known; 0 without any source.
 	Partial  bool    // A source has not reported some second of the window.
-	Sampled  bool    // Not every source was read. Always false: all of them are.
+	Sampled  bool    // Not every source was read. As yet every one is.
 
 	End        time.Time     // When the last second of the windows is over.
 	LastActive time.Time     // When the last second with a request began; zero if none is known of.
@@ -106,10 +106,6 @@ func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 	s.report(since, st, at)
 	w.forget(at)
 }
-
-// Quiet takes in that a source answered at a time that nothing has happened since
-// its last report, without telling its seconds. It ends the source's poll.
-func (w *Windows) Quiet(id string, at time.Time) { w.ClosePoll(id, at) }
 
 // Averages is the load over the two windows at now, by metric.
 func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wadi.Metric) Averages {

@@ -135,13 +135,11 @@ func (s *Scraper[W]) read(ctx context.Context, f *follower, wait time.Duration) 
 		s.closePoll(f, time.Time{})
 		return nil
 	}
-	if err == nil {
-		err = s.take(f, q, a, at)
-	}
 	if err != nil {
 		s.lose(f, err, began, at)
 		return err
 	}
+	s.take(f, q, a, began, at)
 	if q.wait == 0 || at.Sub(began) > 100*time.Millisecond {
 		f.quick = 0
 	} else {
@@ -191,8 +189,8 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 	unanswered := errors.As(err, &asking)
 	refused, broken := errors.Is(err, syscall.ECONNREFUSED), unanswered && hungUp(err)
 	var quiet time.Time
-	if broken && at.Sub(began) >= time.Second { // It was there, and had nothing to tell.
-		quiet = at
+	if broken || refused { // http.Client dials anew when a connection breaks.
+		quiet = quietUntil(began, at)
 	}
 	if f.answered || f.src.Kind == wadi.SourceActivator {
 		s.metrics.failures.Inc()
@@ -212,6 +210,15 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 	if !f.up && !f.src.Starting && at.Sub(f.src.Placed) >= suspectAfter {
 		s.tellUp(f, f.src.Placed)
 	}
+}
+
+// quietUntil is until when a source had nothing to tell whose poll was broken off
+// by its end. The zero time is none: the poll was not open for long enough.
+func quietUntil(began, at time.Time) time.Time {
+	if at.Sub(began) < time.Second {
+		return time.Time{}
+	}
+	return at
 }
 
 // hungUp reports whether the other side ended the connection.

@@ -279,6 +279,58 @@ func TestScraper_RestartIsPartialAndReadFromItsBeginning(t *testing.T) {
 	})
 }
 
+// A poll that the source's end broke was open until then: nothing had happened.
+func TestScraper_SilenceBeforeTheEndIsKnown(t *testing.T) {
+	scraping(t, func(r rig) {
+		in := r.instance("i1", "b1")
+		in.setReady(true)
+		r.follow("i1")
+		pass(55 * time.Second) // The last poll was answered at 30s.
+		in.stop()
+		again := r.instance("i1", "b2")
+		again.setReady(true)
+		pass(10 * time.Second)
+		if a := r.averages(rev1); !a.Partial || a.Coverage < 0.9 {
+			r.Fatalf("%+v", a)
+		}
+	})
+}
+
+// What a new process did before it was asked is read from its beginning.
+func TestScraper_RestartBehindAnOutage(t *testing.T) {
+	scraping(t, func(r rig) {
+		in := r.instance("i1", "b1")
+		in.setReady(true)
+		r.follow("i1")
+		pass(10 * time.Second)
+		in.stop()
+		again := r.instance("i1", "b2")
+		again.setReady(true)
+		again.silence(true)
+		defer load(again.rec, 6, false)()
+		pass(40 * time.Second)
+		again.silence(false)
+		pass(30 * time.Second)
+		if a := r.averages(rev1); !near(a.Stable, 6, 0.01) || a.Partial {
+			r.Fatalf("%+v", a)
+		}
+	})
+}
+
+// An instance that is not ready may still hold requests.
+func TestScraper_UnreadyIsMeasured(t *testing.T) {
+	scraping(t, func(r rig) {
+		in := r.instance("i1", "b1")
+		defer load(in.rec, 6, false)()
+		pass(60 * time.Second)
+		r.follow("i1")
+		pass(20 * time.Second)
+		if a := r.averages(rev1); !near(a.Stable, 6, 0.01) || a.Partial {
+			r.Fatalf("%+v", a)
+		}
+	})
+}
+
 // An instance that nobody could ask is not at rest.
 func TestScraper_NeverAnswered(t *testing.T) {
 	for _, tt := range []struct {

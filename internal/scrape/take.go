@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// take records an answer. The caller holds mu.
-func (s *Scraper[W]) take(f *follower, q query, a answer, at time.Time) error {
+// take records the answer to a question asked at began. The caller holds mu.
+func (s *Scraper[W]) take(f *follower, q query, a answer, began, at time.Time) {
 	s.metrics.answers.Inc()
 	if q.wait > 0 {
 		f.polling = false
@@ -23,20 +23,23 @@ func (s *Scraper[W]) take(f *follower, q query, a answer, at time.Time) error {
 	if len(a.stats) == 0 { // An activator that has seen no request yet.
 		f.next = 0
 		s.each(f, func(w W) { w.ClosePoll(f.src.ID, at) })
-		return nil
+		return
 	}
 	boot := a.stats[0].Boot
 	if boot != f.boot && f.boot != "" && q.since > 0 {
 		// Another process: what it did before the second that was asked for is read next.
 		f.boot, f.next, f.answered = "", 0, false
-		s.each(f, func(w W) { w.ClosePoll(f.src.ID, time.Time{}) })
-		return nil
+		var quiet time.Time
+		if q.wait > 0 {
+			quiet = quietUntil(began, at)
+		}
+		s.each(f, func(w W) { w.ClosePoll(f.src.ID, quiet) })
+		return
 	}
 	if boot != f.boot {
 		f.boot, f.next = boot, 0
 	}
 	f.next = max(f.next, s.record(f, q.since, a.stats, at))
-	return nil
 }
 
 // record gives an answer to the windows that it is about, and returns the first
@@ -132,7 +135,7 @@ func (s *Scraper[W]) confirm(ctx context.Context, f *follower) {
 		s.each(f, func(w W) { w.ClosePoll(f.src.ID, time.Time{}) })
 		return
 	}
-	_ = s.take(f, q, a, at)
+	s.take(f, q, a, at, at)
 	if f.polling {
 		s.each(f, func(w W) { w.OpenPoll(f.src.ID) })
 	}
