@@ -19,6 +19,7 @@ type follower struct {
 	gone      bool
 	up        bool // The windows were told of it.
 	down      bool // The windows were told that it has ended.
+	asked     bool
 	answered  bool
 	ready     bool
 	polling   bool // A poll is open.
@@ -62,7 +63,11 @@ func (s *Scraper[W]) follow(ctx context.Context, f *follower) {
 			return
 		case <-timer.C:
 		}
-		timer.Reset(s.pass(ctx, f))
+		pause := s.pass(ctx, f)
+		s.mu.Lock()
+		f.asked = true
+		s.mu.Unlock()
+		timer.Reset(pause)
 	}
 }
 
@@ -207,7 +212,13 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 		f.down = true
 		s.each(f, func(w W) { w.SourceDown(f.src.ID, at) })
 	}
-	if !f.up && !f.src.Starting && at.Sub(f.src.Placed) >= suspectAfter {
+	s.suspect(f)
+}
+
+// suspect takes an instance for loaded that has been there for long and has not
+// answered: perhaps it is only we who don't reach it. The caller holds mu.
+func (s *Scraper[W]) suspect(f *follower) {
+	if !f.up && !f.src.Starting && s.now().Sub(f.src.Placed) >= suspectAfter {
 		s.tellUp(f, f.src.Placed)
 	}
 }

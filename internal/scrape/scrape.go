@@ -190,6 +190,19 @@ func (s *Scraper[W]) ReadyCount(id string) int {
 	return n
 }
 
+// ReadyKnown reports whether every instance of a revision was asked at least once,
+// with whatever success. Before that, ReadyCount says little.
+func (s *Scraper[W]) ReadyKnown(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.followers {
+		if f.src.Revision == id && !f.asked && !f.src.Stopping {
+			return false
+		}
+	}
+	return true
+}
+
 // Ready reports whether the instance answered as ready last.
 func (s *Scraper[W]) Ready(instance string) bool {
 	s.mu.Lock()

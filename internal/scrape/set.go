@@ -99,6 +99,8 @@ func (s *Scraper[W]) setSource(src Source) {
 			for _, r := range s.revisions {
 				r.windows.SourceUp(src.ID, src.Kind, r.Created)
 			}
+		} else {
+			s.suspect(f)
 		}
 		return
 	}
