@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -299,6 +300,52 @@ func TestSomebodyElseAnswers(t *testing.T) {
 	}
 }
 
+func TestSomethingElseAnswers(t *testing.T) {
+	set := settings()
+	set.Queue.Timeout = wadi.Duration(300 * time.Millisecond)
+	g := newRig(t, set)
+	var mu sync.Mutex
+	asked := 0
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Header.Get(wadi.HeaderProbe) == "" {
+			asked++
+		}
+	}))
+	defer other.Close()
+	g.place(wadi.Endpoint{Revision: revision, Instance: "alloc-1", Addr: other.Listener.Addr().String()})
+	wantRefusal(t, g.get(t), 504, "queue_timeout", "")
+	mu.Lock()
+	defer mu.Unlock()
+	if asked != 0 {
+		t.Errorf("it got %d requests that were not for it", asked)
+	}
+}
+
+// TestUnreadBodyGoesToTheSecondInstance has the first attempt still waiting for
+// the body's first byte when the second begins.
+func TestUnreadBodyGoesToTheSecondInstance(t *testing.T) {
+	g := newRig(t, settings())
+	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
+	two.app = func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
+	g.place(one.ep)
+	g.get(t)
+	one.set(func(b *backend) { b.name = "alloc-x" })
+	in, out := io.Pipe()
+	done := make(chan answer)
+	go func() { done <- g.do(g.request(t, http.MethodPost, "/", in)) }()
+	g.waiting(t, 1)
+	g.place(one.ep, two.ep)
+	until(t, "the second has it", func() bool { n, _, _ := two.counts(); return n == 1 })
+	_, _ = io.WriteString(out, "the whole ")
+	_, _ = io.WriteString(out, "body")
+	_ = out.Close()
+	if got := <-done; got.status != 200 || got.body != "the whole body" {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestAddressChangesHands(t *testing.T) {
 	g := newRig(t, settings())
 	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
@@ -396,7 +443,7 @@ func TestStoppingInstance(t *testing.T) {
 
 	stopping := one.ep
 	stopping.Stopping = true
-	g.place(stopping)
+	g.settle(t, stopping)
 	next := make(chan answer)
 	go func() { next <- g.get(t) }()
 	g.waiting(t, 1)
@@ -545,6 +592,41 @@ func TestSlowAppAndEndlessBody(t *testing.T) {
 		t.Errorf("an endless body got %v", got)
 	}
 	until(t, "nothing in flight", func() bool { return g.gauge(t, "wadi_activator_in_flight_requests") == 0 })
+}
+
+func TestUpgradeOutlastsTheTimeout(t *testing.T) {
+	set := settings()
+	set.Timeout.Request = wadi.Duration(200 * time.Millisecond)
+	g := newRig(t, set)
+	b := newBackend(t, "alloc-1")
+	b.app = func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.Copy(conn, rw)
+	}
+	g.place(b.ep)
+	c, err := net.Dial("tcp", g.srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	in := bufio.NewReader(c)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil || res.StatusCode != 101 {
+		t.Fatalf("got %v, %v", res, err)
+	}
+	<-time.After(2 * set.Timeout.Request.D())
+	_, _ = io.WriteString(c, "still here\n")
+	if got, err := in.ReadString('\n'); got != "still here\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
 }
 
 func TestAnswerBreaksOff(t *testing.T) {

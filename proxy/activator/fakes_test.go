@@ -36,7 +36,6 @@ type cluster struct {
 	onWake   func(revision string) // Called outside the mutex.
 	trouble  string
 	since    time.Time
-	dials    int
 	readings int
 }
 
@@ -85,10 +84,7 @@ func (c *cluster) Trouble(string) (string, time.Time) {
 	return c.trouble, c.since
 }
 
-func (c *cluster) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
-	c.mu.Lock()
-	c.dials++
-	c.mu.Unlock()
+func (*cluster) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", ep.Addr)
 }
@@ -162,6 +158,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Unlock()
 	defer b.set(func(b *backend) { b.now-- })
 	if r.Header.Get(wadi.HeaderInstance) != name {
+		_ = http.NewResponseController(w).EnableFullDuplex() // As it must: the body is not for it.
 		w.WriteHeader(http.StatusMisdirectedRequest)
 		return
 	}
@@ -335,6 +332,23 @@ func until(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("%s did not happen", what)
 		}
 	}
+}
+
+// settle places eps, and returns when a loop that runs has taken them in: that is
+// certain when it comes to ask once more.
+func (g *rig) settle(t testing.TB, eps ...wadi.Endpoint) {
+	t.Helper()
+	for range 2 {
+		before := g.asked()
+		g.place(eps...)
+		until(t, "the loop asks for endpoints", func() bool { return g.asked() > before })
+	}
+}
+
+func (c *cluster) asked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.readings
 }
 
 func (g *rig) waiting(t testing.TB, n int) {

@@ -23,6 +23,7 @@ const (
 	probeCrowded    = 100 * time.Millisecond
 	probeAttemptMin = 100 * time.Millisecond // Of dial and answer. Grows with the time probed,
 	probeAttemptMax = 2 * time.Second        // because a lost SYN must not cost a second.
+	dialsAtOnce     = 32                     // Of one instance, greeting included.
 	spareFresh      = time.Second            // How old a kept connection may get.
 )
 
@@ -43,6 +44,8 @@ type instance struct {
 	inFlight    int
 	cancelProbe context.CancelFunc
 
+	dialling chan struct{} // Holds one for each connection that is being opened.
+
 	mu      sync.Mutex
 	spare   net.Conn // The verified connection of the probe, for the first request.
 	spareAt time.Time
@@ -50,7 +53,7 @@ type instance struct {
 }
 
 func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
-	i := &instance{r: r, ep: ep, placed: now}
+	i := &instance{r: r, ep: ep, placed: now, dialling: make(chan struct{}, dialsAtOnce)}
 	h := http.Header{}
 	h.Set(wadi.HeaderService, r.service)
 	h.Set(wadi.HeaderRevision, r.id)
@@ -62,8 +65,23 @@ func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	return i
 }
 
-// dial hands out the probe's connection, or opens one.
+// dial hands out the probe's connection, or opens one. Only so many are opened
+// at once: when a thousand requests waited for this instance, most of them are
+// sooner served over a connection that another one has done with.
 func (i *instance) dial(ctx context.Context) (net.Conn, error) {
+	select {
+	case i.dialling <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c, err := i.open(ctx)
+	if err != nil {
+		<-i.dialling // Else greet, which follows, gives it back.
+	}
+	return c, err
+}
+
+func (i *instance) open(ctx context.Context) (net.Conn, error) {
 	if c := i.takeSpare(); c != nil {
 		return c, nil
 	}
@@ -96,6 +114,7 @@ func closeConn(c net.Conn) {
 // greet checks that the peer of a new connection is this instance. Where HTTP/2
 // is spoken a connection can't be asked in HTTP/1.1 first: one of its own is.
 func (i *instance) greet(ctx context.Context, c net.Conn) error {
+	defer func() { <-i.dialling }()
 	i.mu.Lock()
 	known := i.known == c
 	if known {

@@ -1,7 +1,11 @@
 package activator
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -47,12 +51,51 @@ func (t *timing) header() string {
 	return b.String()
 }
 
+// slowAnswer is how long the answer to a request that ran out of time may take
+// to reach its client.
+const slowAnswer = 5 * time.Second
+
+// errTooLong is why the context of a request that ran out of time ends.
+var errTooLong = errors.New("the request took too long")
+
 // response notes the status, and adds Server-Timing to the answer of a request
 // that waited.
 type response struct {
 	http.ResponseWriter
 	status int
 	timing *timing
+	timer  *time.Timer // Ends the request; nil if nothing does.
+}
+
+// limit calls cancel at end, and lets reads and writes of the client's connection
+// fail soon after, for a slow client would hold the request else. The function it
+// returns ends that.
+func (w *response) limit(end time.Time, cancel context.CancelCauseFunc) (stop func()) {
+	done := make(chan struct{})
+	w.timer = time.AfterFunc(time.Until(end), func() {
+		defer close(done)
+		cancel(errTooLong)
+		c := http.NewResponseController(w.ResponseWriter)
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // Not every connection can; then only the client ends it.
+		_ = c.SetWriteDeadline(time.Now().Add(slowAnswer))
+	})
+	return func() {
+		if w.timer != nil && !w.timer.Stop() {
+			<-done
+		}
+	}
+}
+
+// Hijack hands the connection over, for an upgrade. From then on nothing limits it.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.status = http.StatusSwitchingProtocols
+		if w.timer != nil && w.timer.Stop() {
+			w.timer = nil
+		}
+	}
+	return conn, rw, err
 }
 
 // cold makes the answer tell t, if the request waited at all.

@@ -12,10 +12,6 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 )
 
-// slowAnswer is how long the answer to a request that ran out of time may take
-// to reach its client.
-const slowAnswer = 5 * time.Second
-
 // MeshHandler serves requests of mesh callers. Their own Envoys name service and
 // revision in headers, set by the leg of the splitter that they took. Whether the
 // caller may call the service is for the handler around it to decide.
@@ -150,12 +146,10 @@ func (q *request) forward(w *response, r *http.Request, b *body, g grant) error 
 	q.a.metrics.inFlight.Inc()
 	defer q.a.metrics.inFlight.Dec()
 	defer q.rev.release(g.instance)
-	ctx := r.Context()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
 	if end := q.deadline(); !end.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end)
-		defer cancel()
-		defer unblock(ctx, w)()
+		defer w.limit(end, cancel)()
 	}
 	w.cold(g.timing)
 	out := r.WithContext(ctx)
@@ -170,7 +164,7 @@ func (q *request) forward(w *response, r *http.Request, b *body, g grant) error 
 	switch {
 	case errors.As(err, &failed) && failed.Answered:
 		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
-	case errors.Is(ctx.Err(), context.DeadlineExceeded): // First: it makes net/http end the client's context too.
+	case errors.Is(context.Cause(ctx), errTooLong): // First: it makes net/http end the client's context too.
 		return q.tooLong()
 	case r.Context().Err() != nil:
 		return r.Context().Err()
@@ -180,27 +174,6 @@ func (q *request) forward(w *response, r *http.Request, b *body, g grant) error 
 		q.rev.fail(g)
 	}
 	return err
-}
-
-// unblock makes reads and writes of the client's connection fail soon after ctx
-// ran out of time; a slow client would hold the request else. The function it
-// returns ends that.
-func unblock(ctx context.Context, w http.ResponseWriter) (end func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return
-		}
-		c := http.NewResponseController(w)
-		_ = c.SetReadDeadline(time.Unix(1, 0)) // Not every connection can; then only the client ends it.
-		_ = c.SetWriteDeadline(time.Now().Add(slowAnswer))
-	})
-	return func() {
-		if !stop() {
-			<-done
-		}
-	}
 }
 
 // refusal is the answer for err.

@@ -163,9 +163,9 @@ func TestWake_RepeatedWhileNothingComes(t *testing.T) {
 		if n := len(c.wakeTimes()); n != 12 {
 			t.Errorf("%d wakes, want one every five seconds", n)
 		}
-		before := c.readings
+		before := c.asked()
 		time.Sleep(24 * time.Hour)
-		if c.readings != before || len(c.wakeTimes()) != 12 {
+		if c.asked() != before || len(c.wakeTimes()) != 12 {
 			t.Error("something went on without a request")
 		}
 	})

@@ -113,7 +113,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("gateway: shut down: %w", err), s.server.Close())
 	}
-	<-served // Only says that the server was shut down.
+	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
+		err = errors.Join(err, stopped)
+	}
 	return err
 }
 
