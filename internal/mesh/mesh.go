@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -229,7 +230,16 @@ func parseRoots(list *api.CARootList) (*x509bundle.Bundle, error) {
 }
 
 func parseLeaf(service string, got *api.LeafCert) (*leaf, error) {
-	svid, err := x509svid.Parse([]byte(got.CertPEM), []byte(got.PrivateKeyPEM))
+	// go-spiffe reads PKCS #8 keys only, and Consul writes EC and RSA keys.
+	cert, err := tls.X509KeyPair([]byte(got.CertPEM), []byte(got.PrivateKeyPEM))
+	if err != nil {
+		return nil, fmt.Errorf("parse leaf of %s: %w", service, err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("parse leaf of %s: %w", service, err)
+	}
+	svid, err := x509svid.ParseRaw(slices.Concat(cert.Certificate...), key)
 	if err != nil {
 		return nil, fmt.Errorf("parse leaf of %s: %w", service, err)
 	}
@@ -240,9 +250,6 @@ func parseLeaf(service string, got *api.LeafCert) (*leaf, error) {
 	if name != service {
 		return nil, fmt.Errorf("parse leaf of %s: it is of %s", service, svid.ID)
 	}
-	cert := &tls.Certificate{PrivateKey: svid.PrivateKey, Leaf: svid.Certificates[0]}
-	for _, c := range svid.Certificates {
-		cert.Certificate = append(cert.Certificate, c.Raw)
-	}
-	return &leaf{id: svid.ID, dc: dc, cert: cert}, nil
+	cert.Leaf = svid.Certificates[0]
+	return &leaf{id: svid.ID, dc: dc, cert: &cert}, nil
 }

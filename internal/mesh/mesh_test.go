@@ -55,11 +55,11 @@ func (c *ca) leaf(t *testing.T, service string) (certPEM, keyPEM []byte) {
 		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		URIs: []*url.URL{{Scheme: "spiffe", Host: trustDomain, Path: "/ns/default/dc/dc1/svc/" + service}},
 	}, c.cert, key, c.key)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := x509.MarshalECPrivateKey(key) // As Consul does.
 	if err != nil {
 		t.Fatal(err)
 	}
-	return encode("CERTIFICATE", cert.Raw), encode("PRIVATE KEY", der)
+	return encode("CERTIFICATE", cert.Raw), encode("EC PRIVATE KEY", der)
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -343,15 +343,13 @@ func TestRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
-	knock := func() error {
-		c, err := tls.Dial("tcp", addr, cfg)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		return ping(c)
-	}
+	knock := func() error { return dialOnce(addr, cfg) }
 	if err := knock(); err != nil {
+		t.Fatal(err)
+	}
+	renewing := cfg.Clone() // Like an Envoy: keeps its session, and gets a new leaf.
+	renewing.ClientSessionCache, renewing.MaxVersion = tls.NewLRUClientSessionCache(1), tls.VersionTLS12
+	if err := dialOnce(addr, renewing); err != nil {
 		t.Fatal(err)
 	}
 	cons.set(3, fresh, fresh)
@@ -360,9 +358,25 @@ func TestRotation(t *testing.T) {
 			t.Fatal("a retired root is still trusted")
 		}
 	}
+	cert, key = fresh.leaf(t, "web")
+	if renewing.Certificates[0], err = tls.X509KeyPair(cert, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := dialOnce(addr, renewing); err != nil {
+		t.Fatalf("a client was refused for its session under the old root: %v", err)
+	}
 	if _, err := try(t.Context(), activator, addr, "hello"); err != nil {
 		t.Fatalf("a session of before was in the way: %v", err)
 	}
+}
+
+func dialOnce(addr string, cfg *tls.Config) error {
+	c, err := tls.Dial("tcp", addr, cfg)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return ping(c)
 }
 
 // served is the certificate that a full handshake shows.

@@ -1,0 +1,260 @@
+//go:build e2e
+
+package mesh_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi/internal/consul/consultest"
+	"github.com/wadi-run/wadi/internal/mesh"
+	"github.com/wadi-run/wadi/internal/toolchain"
+)
+
+func realConsul(t *testing.T) (*consultest.Agent, *api.Client) {
+	t.Helper()
+	agent := consultest.StartAgent(t, false)
+	client, err := api.NewClient(&api.Config{Address: agent.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return agent, client
+}
+
+func realSource(t *testing.T, client *api.Client, services ...string) *mesh.Source {
+	t.Helper()
+	s := &mesh.Source{API: client, Services: services, Log: hclog.New(&hclog.LoggerOptions{Output: t.Output()})}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	select {
+	case <-s.Ready():
+	case <-time.After(30 * time.Second):
+		t.Fatal("not ready")
+	}
+	return s
+}
+
+// The new root comes with a restart's worth of trouble: leaves are renewed up to
+// half a minute later, and no dial may fail in between.
+func TestE2E_RootRotation(t *testing.T) {
+	_, client := realConsul(t)
+	activator, hello := realSource(t, client), realSource(t, client, "hello")
+	addr, _ := serve(t, hello.ServerConfig())
+	open, err := activator.Dial(t.Context(), addr, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	before := served(t, hello, addr)
+	conf, _, err := client.Connect().CAGetConfig(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Config["PrivateKeyBits"] = 384
+	if _, err := client.Connect().CASetConfig(conf, nil); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(60 * time.Second); served(t, hello, addr).SerialNumber.Cmp(before.SerialNumber) == 0; {
+		if _, err := try(t.Context(), activator, addr, "hello"); err != nil {
+			t.Fatalf("during rotation: %v", err)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the leaf was not renewed")
+		}
+	}
+	if _, err := try(t.Context(), activator, addr, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := ping(open); err != nil {
+		t.Fatalf("the open connection was dropped: %v", err)
+	}
+}
+
+// Toward a real Envoy, and from one.
+func TestE2E_Envoy(t *testing.T) {
+	tools, _ := toolchain.Locate(t.Context())
+	if tools.Envoy == "" {
+		t.Fatal("no envoy")
+	}
+	agent, client := realConsul(t)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") }))
+	t.Cleanup(app.Close)
+	activator := realSource(t, client)
+
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", activator.ServerConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	us := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, err := mesh.PeerID(*r.TLS)
+		fmt.Fprint(w, "you are ", caller, err)
+	})}
+	go func() { _ = us.Serve(ln) }()
+	t.Cleanup(func() { _ = us.Close() })
+
+	inbound, upstream := freePort(t), freePort(t)
+	for _, e := range []string{"hello", "wadi-activator"} {
+		if _, _, err := client.ConfigEntries().Set(&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: e, Protocol: "http"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range []*api.AgentServiceRegistration{
+		{Name: "wadi-activator", Port: port(ln.Addr().String()), Address: "127.0.0.1", Connect: &api.AgentServiceConnect{Native: true}},
+		{Name: "hello", Port: port(app.Listener.Addr().String()), Address: "127.0.0.1", Connect: &api.AgentServiceConnect{SidecarService: &api.AgentServiceRegistration{
+			Port: inbound,
+			Proxy: &api.AgentServiceConnectProxyConfig{
+				Upstreams: []api.Upstream{{DestinationName: "wadi-activator", LocalBindPort: upstream}},
+			},
+		}}},
+	} {
+		if err := client.Agent().ServiceRegister(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	startEnvoy(t, tools, agent, client, "hello")
+
+	addr := fmt.Sprintf("127.0.0.1:%d", inbound)
+	retry(t, func() error {
+		c, err := activator.Dial(t.Context(), addr, "hello")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return get(c, "hello")
+	})
+	c, err := activator.Dial(t.Context(), addr, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	state := c.(*tls.Conn).ConnectionState()
+	t.Logf("to envoy: resumed=%v protocol=%q version=%s", state.DidResume, state.NegotiatedProtocol, tls.VersionName(state.Version))
+	if !state.DidResume || state.NegotiatedProtocol != "http/1.1" {
+		t.Errorf("a second dial: resumed=%v protocol=%q", state.DidResume, state.NegotiatedProtocol)
+	}
+	if _, err := activator.Dial(t.Context(), addr, "other"); err == nil {
+		t.Error("hello's envoy was taken for other's")
+	}
+	retry(t, func() error {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", upstream))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return get(c, "you are hello<nil>")
+	})
+}
+
+// startEnvoy runs the sidecar of a service.
+func startEnvoy(t *testing.T, tools toolchain.Paths, agent *consultest.Agent, client *api.Client, service string) {
+	t.Helper()
+	self, err := client.Agent().Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := self["xDS"]["Ports"].(map[string]any)
+	cmd := exec.CommandContext(t.Context(), tools.Consul, "connect", "envoy", "-sidecar-for", service, "-bootstrap",
+		"-admin-bind", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "-ignore-envoy-compatibility",
+		"-grpc-addr", fmt.Sprintf("http://127.0.0.1:%v", ports["Plaintext"]), "-http-addr", agent.URL)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(tools.Envoy)+":"+os.Getenv("PATH"))
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	bootstrap, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("bootstrap: %v: %s", err, complaint.String())
+	}
+	file := filepath.Join(t.TempDir(), "envoy.json")
+	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	envoy := exec.Command(tools.Envoy, "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
+	envoy.Stdout, envoy.Stderr = &log, &log
+	if err := envoy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = envoy.Process.Kill()
+		_ = envoy.Wait()
+		if t.Failed() {
+			t.Logf("envoy: %s", log.String())
+		}
+	})
+}
+
+// get asks for / over c and compares the body.
+func get(c net.Conn, want string) error {
+	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: hello\r\n\r\n"); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && string(body) != want {
+		err = fmt.Errorf("got %d %q, want %q", resp.StatusCode, body, want)
+	}
+	return err
+}
+
+// retry repeats f until it succeeds.
+func retry(t *testing.T, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal(err)
+		}
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return port(ln.Addr().String())
+}
+
+func port(addr string) int {
+	_, p, _ := net.SplitHostPort(addr)
+	var n int
+	_, _ = fmt.Sscan(p, &n)
+	return n
+}
