@@ -183,7 +183,10 @@ func life(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	if err := c.Stop(t.Context(), "", "default", id); err != nil {
 		t.Fatal(err)
 	}
-	until(t, w, id, func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Ended })
+	gone := until(t, w, id, func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Ended })[0]
+	if gone.Problem != "" {
+		t.Fatalf("an instance that was stopped has a problem: %s", gone.Problem)
+	}
 	stopped, err := c.Job(t.Context(), "", "default", id)
 	if err != nil || !stopped.Stopped {
 		t.Fatalf("job is %+v (%v)", stopped, err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -228,7 +229,9 @@ func TestWatch_LifeOfAnInstance(t *testing.T) {
 		t.Fatalf("job is %+v", j)
 	}
 
-	c.say(t, upTo(t, lines, 51, 53)...)
+	for _, l := range upTo(t, lines, 51, 53) { // Ended by a signal, as most are.
+		c.say(t, strings.ReplaceAll(l, `"exit_code":"0"`, `"exit_code":"143"`))
+	}
 	gone := until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Ended })[0]
 	if gone.Problem != "" {
 		t.Fatalf("an instance that was stopped has a problem: %s", gone.Problem)
@@ -271,6 +274,12 @@ func TestWatch_Trouble(t *testing.T) {
 			t.Errorf("%s: since %v", revision, since)
 		}
 	}
+	// A node came: the next evaluation places all.
+	c.say(t, `{"Index":48,"Events":[{"Topic":"Evaluation","Index":48,"Payload":{"Evaluation":{"ID":"e","JobID":"big-00001","Namespace":"default","Status":"complete","ModifyIndex":48}}}]}`)
+	c.settle(t, w)
+	if got, since := w.Trouble("big-00001"); got != "" || !since.IsZero() {
+		t.Errorf("trouble that is over: %q since %v", got, since)
+	}
 	es, _ := w.Endpoints("crash-00001")
 	if len(es) != 1 || es[0].Restarts != 3 || !es[0].Ended || !es[0].Stopping {
 		t.Errorf("crashed instance is %+v", es)
@@ -291,6 +300,16 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 		*p = string(b)
 	}
 	c.index = 47
+	var listed []map[string]any // Without one that has completed since, as in the list.
+	if err := json.Unmarshal([]byte(c.allocs), &listed); err != nil {
+		t.Fatal(err)
+	}
+	listed = slices.DeleteFunc(listed, func(a map[string]any) bool { return a["JobID"] == "art-00001" })
+	b, err := json.Marshal(listed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.allocs = string(b)
 	c.counts = map[string]int{"hello-00001": 1, "big-00001": 2, "crash-00001": 1, "art-00001": 1, "nodrv-00001": 1}
 	c.mu.Unlock()
 	c.say(t, "")
@@ -312,8 +331,11 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 
 	// Old events come late and change nothing; new ones go on from there.
 	lines := recorded(t)
-	c.say(t, upTo(t, lines, 0, 20)...)
+	c.say(t, upTo(t, lines, 0, 30)...)
 	c.settle(t, w)
+	if es, _ := w.Endpoints("art-00001"); len(es) != 0 {
+		t.Fatalf("an old event brought an instance back: %+v", es)
+	}
 	if es, _ := w.Endpoints("crash-00001"); len(es) != 1 || !es[0].Ended {
 		t.Fatalf("an old event was believed: %+v", es)
 	}
