@@ -21,7 +21,7 @@ const slots = 16
 // marker is the environment variable that all processes of a cluster inherit,
 // raw_exec tasks and Nomad's helpers included. Its value is the cluster's Dir,
 // a colon, and what no other cluster in that directory has.
-const marker = "WADI_DEVCLUSTER"
+const marker = "DEVCLUSTER_DIR"
 
 // slot is one cluster's share of the machine: a directory, a bridge, a subnet
 // and a range of ports, all following from its number, so that whoever gets
