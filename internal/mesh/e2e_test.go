@@ -42,7 +42,7 @@ func realSource(t *testing.T, client *api.Client, services ...string) *mesh.Sour
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() { cancel(); _ = <-done })
 	select {
 	case <-s.Ready():
 	case <-time.After(30 * time.Second):
@@ -61,7 +61,7 @@ func TestE2E_RootRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer open.Close()
+	defer func() { _ = open.Close() }()
 	before := served(t, hello, addr)
 	conf, _, err := client.Connect().CAGetConfig(nil)
 	if err != nil {
@@ -98,7 +98,7 @@ func TestE2E_Envoy(t *testing.T) {
 		t.Fatal("no envoy")
 	}
 	agent, client := realConsul(t)
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") }))
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, "hello") }))
 	t.Cleanup(app.Close)
 	activator := realSource(t, client)
 
@@ -108,7 +108,7 @@ func TestE2E_Envoy(t *testing.T) {
 	}
 	us := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := mesh.PeerID(*r.TLS)
-		fmt.Fprint(w, "you are ", caller, err)
+		_, _ = fmt.Fprint(w, "you are ", caller, err)
 	})}
 	go func() { _ = us.Serve(ln) }()
 	t.Cleanup(func() { _ = us.Close() })
@@ -140,14 +140,14 @@ func TestE2E_Envoy(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		return get(c, "hello")
 	})
 	c, err := activator.Dial(t.Context(), addr, "hello")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	state := c.(*tls.Conn).ConnectionState()
 	t.Logf("to envoy: resumed=%v protocol=%q version=%s", state.DidResume, state.NegotiatedProtocol, tls.VersionName(state.Version))
 	if !state.DidResume || state.NegotiatedProtocol != "http/1.1" {
@@ -161,7 +161,7 @@ func TestE2E_Envoy(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		return get(c, "you are hello<nil>")
 	})
 }
@@ -215,7 +215,7 @@ func get(c net.Conn, want string) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && string(body) != want {
 		err = fmt.Errorf("got %d %q, want %q", resp.StatusCode, body, want)
@@ -248,7 +248,7 @@ func freePort(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	return port(ln.Addr().String())
 }
 

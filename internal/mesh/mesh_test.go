@@ -197,7 +197,7 @@ func serve(t *testing.T, cfg *tls.Config) (addr string, callers <-chan string) {
 				return
 			}
 			go func() {
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				if err := c.(*tls.Conn).Handshake(); err != nil {
 					return
 				}
@@ -234,7 +234,7 @@ func try(ctx context.Context, s *mesh.Source, addr, service string) (tls.Connect
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	return c.(*tls.Conn).ConnectionState(), ping(c)
 }
 
@@ -313,7 +313,7 @@ func TestRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer open.Close()
+	defer func() { _ = open.Close() }()
 	if err := ping(open); err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +375,7 @@ func dialOnce(addr string, cfg *tls.Config) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	return ping(c)
 }
 
@@ -391,7 +391,7 @@ func served(t *testing.T, s *mesh.Source, addr string) *x509.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	return c.ConnectionState().PeerCertificates[0]
 }
 

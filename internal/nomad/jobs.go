@@ -217,9 +217,9 @@ func (c *Client) Stop(ctx context.Context, token, namespace, id string) error {
 	return c.deregister(ctx, token, namespace, id, false)
 }
 
-// Purge stops a job and removes it. That it doesn't exist is no error. Nomad forgets
-// running instances with the job and its client ends them without the order of a
-// stop, so Stop first, and wait for them to end.
+// Purge stops a job and removes it. That it doesn't exist is no error. Instances
+// end as in a stop, but Nomad forgets them with the job: who wants to know when
+// they have ended stops or scales to zero first.
 func (c *Client) Purge(ctx context.Context, token, namespace, id string) error {
 	return c.deregister(ctx, token, namespace, id, true)
 }

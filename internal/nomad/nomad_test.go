@@ -34,7 +34,7 @@ func client(t *testing.T, h http.Handler) *nomad.Client {
 func answer(code int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(code)
-		fmt.Fprint(w, body)
+		_, _ = fmt.Fprint(w, body)
 	}
 }
 

@@ -78,7 +78,7 @@ func (c *Client) stream(ctx context.Context, namespace string, first time.Durati
 	if err != nil {
 		return streamError(ctx, translate(err))
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 
 	r := bufio.NewReaderSize(body, 64<<10)
 	for {

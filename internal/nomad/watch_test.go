@@ -45,14 +45,14 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Nomad-Index", fmt.Sprint(c.index))
 	switch id := strings.TrimPrefix(r.URL.Path, "/v1/job/"); {
 	case r.URL.Path == "/v1/jobs":
-		fmt.Fprint(w, c.jobs)
+		_, _ = fmt.Fprint(w, c.jobs)
 	case r.URL.Path == "/v1/allocations":
-		fmt.Fprint(w, c.allocs)
+		_, _ = fmt.Fprint(w, c.allocs)
 	case r.URL.Path == "/v1/evaluations":
-		fmt.Fprint(w, c.evals)
+		_, _ = fmt.Fprint(w, c.evals)
 	case id != r.URL.Path:
 		service, _, _ := wadi.SplitRevisionID(id)
-		fmt.Fprintf(w, `{"ID":%q,"Namespace":"default","JobModifyIndex":1,"Meta":{"wadi_service":%q},"TaskGroups":[{"Name":"instance","Count":%d}]}`, id, service, c.counts[id])
+		_, _ = fmt.Fprintf(w, `{"ID":%q,"Namespace":"default","JobModifyIndex":1,"Meta":{"wadi_service":%q},"TaskGroups":[{"Name":"instance","Count":%d}]}`, id, service, c.counts[id])
 	}
 }
 
@@ -70,7 +70,7 @@ func (c *cluster) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	fmt.Fprintln(w, "{}")
+	_, _ = fmt.Fprintln(w, "{}")
 	w.(http.Flusher).Flush()
 	for {
 		select {
@@ -78,7 +78,7 @@ func (c *cluster) stream(w http.ResponseWriter, r *http.Request) {
 			if line == "" {
 				return
 			}
-			fmt.Fprintln(w, line)
+			_, _ = fmt.Fprintln(w, line)
 			w.(http.Flusher).Flush()
 		case <-r.Context().Done():
 			return
