@@ -176,7 +176,7 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := c.Nomad.Start(ctx); err != nil {
+	if err := c.Nomad.start(ctx, c.nomadReadyOrNudged); err != nil {
 		return err
 	}
 	c.log.Info("dev cluster started", "nomad", c.NomadAddr, "consul", c.ConsulAddr, "bridge", c.Bridge,

@@ -39,7 +39,9 @@ const (
 
 // Start runs the process and returns when it is ready. It is an error if it
 // runs already, exits, or is not ready in time; in the last case it still runs.
-func (p *Process) Start(ctx context.Context) error {
+func (p *Process) Start(ctx context.Context) error { return p.start(ctx, p.ready) }
+
+func (p *Process) start(ctx context.Context, ready func(context.Context) error) error {
 	if err := p.spawn(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
@@ -49,7 +51,7 @@ func (p *Process) Start(ctx context.Context) error {
 	defer t.Stop()
 	done := p.Done()
 	for {
-		err := p.ready(ctx)
+		err := ready(ctx)
 		if err == nil {
 			return nil
 		}

@@ -16,6 +16,9 @@ import (
 // runMeta is a key of the node's metadata; "unique." keeps it out of the node's class.
 const runMeta = "unique.wadi-dev-run"
 
+// errNotReady: the node has registered, and has not sent a heartbeat.
+var errNotReady = errors.New("registered, and not ready")
+
 func (c *Cluster) consulReady(ctx context.Context) error {
 	client, err := c.ConsulClient()
 	if err != nil {
@@ -93,16 +96,59 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 	}
 	driver := node.Drivers["raw_exec"]
 	switch {
-	case node.Status != nomad.NodeStatusReady || node.SchedulingEligibility != nomad.NodeSchedulingEligible:
-		return fmt.Errorf("node is %s and %s", node.Status, node.SchedulingEligibility)
 	case node.Meta[runMeta] != strconv.Itoa(c.Nomad.run()):
 		return errors.New("node has not registered")
+	case node.Status != nomad.NodeStatusReady || node.SchedulingEligibility != nomad.NodeSchedulingEligible:
+		return fmt.Errorf("node is %s and %s: %w", node.Status, node.SchedulingEligibility, errNotReady)
 	case driver == nil || !driver.Healthy:
 		return errors.New("driver raw_exec is not healthy")
 	case node.Attributes["consul.version"] == "":
 		return errors.New("node has not found consul")
 	case c.Bridge && !hasBridge(node):
 		return errors.New("node has no bridge network")
+	}
+	return nil
+}
+
+// nomadReadyOrNudged is for a new node. That is ready from its first heartbeat
+// on, which it sends up to 10 s after it has registered, or as soon as a call
+// of its own to the server is answered. The call that waits for allocations
+// is, when the node and the table of allocations have changed.
+func (c *Cluster) nomadReadyOrNudged(ctx context.Context) error {
+	err := c.nomadReady(ctx)
+	if !errors.Is(err, errNotReady) {
+		return err
+	}
+	return errors.Join(err, c.nudge(ctx))
+}
+
+// nudge changes both: purging a job, of no instance here, touches the table.
+func (c *Cluster) nudge(ctx context.Context) error {
+	client, err := c.NomadClient()
+	if err != nil {
+		return err
+	}
+	const name = "wadi-dev-nudge"
+	job := nomad.NewServiceJob(name, name, nomad.GlobalRegion, 50)
+	job.AddDatacenter("dc1").AddTaskGroup(nomad.NewTaskGroup("none", 0).
+		AddTask(nomad.NewTask("none", "raw_exec").SetConfig("command", "true")))
+	w := (&nomad.WriteOptions{}).WithContext(ctx)
+	if _, _, err := client.Jobs().Register(job, w); err != nil {
+		return fmt.Errorf("nudge node: %w", err)
+	}
+	if _, _, err := client.Jobs().Deregister(name, true, w); err != nil {
+		return fmt.Errorf("nudge node: %w", err)
+	}
+	nodes, _, err := client.Nodes().List((&nomad.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("nudge node: %w", err)
+	}
+	for _, n := range nodes {
+		for _, eligible := range []bool{false, true} {
+			if _, err := client.Nodes().ToggleEligibility(n.ID, eligible, w); err != nil {
+				return fmt.Errorf("nudge node: %w", err)
+			}
+		}
 	}
 	return nil
 }
