@@ -185,6 +185,29 @@ func TestLeader_PutsBackJobs(t *testing.T) {
 	}
 }
 
+func TestLeader_CountSetByHandStandsForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		if err := c.edit("hello", func(s *agent.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) }); err != nil {
+			t.Fatal(err)
+		}
+		c.watch([]string{"hello"})
+		c.setLoad(id, 5)
+		time.Sleep(5 * time.Second)
+		c.mu.Lock()
+		c.handAt = time.Now()
+		c.set(id, c.jobs[id].body, 3)
+		c.mu.Unlock()
+		time.Sleep(55 * time.Second)
+		wantCount(t, c, id, 3)
+		time.Sleep(30 * time.Second)
+		wantCount(t, c, id, 1)
+	})
+}
+
 func TestLeader_NextTermGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()

@@ -44,9 +44,12 @@ type Autoscaler struct {
 type memory struct {
 	busy    sync.Mutex // One evaluation of a revision at a time.
 	decider wadi.Decider
+	stored  wadi.Decider // As it was last told to Remember.
 	wanted  int
-	count   int       // When last seen.
+	count   int       // When last seen, or set by this leader; -1: not seen yet.
+	index   uint64    // Of the job, when count was seen.
 	raised  time.Time // When the count was last seen to grow.
+	hold    time.Time // Until when a count that somebody set by hand stands.
 }
 
 const (
@@ -144,7 +147,7 @@ func (a *Autoscaler) remembered(r wadi.Revision, st wadi.RevisionState) *memory 
 	defer a.mu.Unlock()
 	m := a.memory[r.ID]
 	if m == nil {
-		m = &memory{decider: st.Decider, count: -1}
+		m = &memory{decider: st.Decider, stored: st.Decider, count: -1}
 		a.memory[r.ID] = m
 	}
 	return m
@@ -163,16 +166,13 @@ func (a *Autoscaler) evaluate(ctx context.Context, s Stored, r wadi.Revision) er
 	if st.Phase == wadi.Pending {
 		floor = max(floor, s.Service.Scale.Initial)
 	}
-	if job.Count == 0 && alive == 0 && (!routed || floor == 0) && !a.active(s, r) {
-		return nil // At rest: nothing to decide before a request comes.
-	}
 	m := a.remembered(r, st)
 	m.busy.Lock()
 	defer m.busy.Unlock()
-	if m.count >= 0 && job.Count > m.count {
-		m.raised = time.Now()
+	a.noteCount(ctx, s, r, job, m)
+	if job.Count == 0 && alive == 0 && (!routed || floor == 0) && !a.active(s, r) {
+		return nil // At rest: nothing to decide before a request comes.
 	}
-	m.count = job.Count
 
 	in := a.input(ctx, s, r, job, alive, m)
 	d, next := scheduler.Evaluate(in)
@@ -183,14 +183,54 @@ func (a *Autoscaler) evaluate(ctx context.Context, s Stored, r wadi.Revision) er
 		d, next = scheduler.Evaluate(in)
 	}
 	err := a.carryOut(ctx, s, r, job, &d)
-	if !reflect.DeepEqual(next, m.decider) || d.Desired != m.wanted {
+	if worthStoring(next, m.stored) || d.Desired != m.wanted {
 		a.Remember(r.ID, next, d.Desired)
+		m.stored = next
 	}
 	m.decider, m.wanted = next, d.Desired
+	if d.Carried {
+		m.count = d.Desired
+	}
 	a.Decisions.Add(d)
 	a.Metrics.desired.WithLabelValues(s.Service.Name, r.ID).Set(float64(d.Desired))
 	a.Metrics.ready.WithLabelValues(s.Service.Name, r.ID).Set(float64(d.Ready))
 	return err
+}
+
+// noteCount learns that somebody changed the count: when it grew, as what was
+// measured before can't hold the reason, and whether a person did it, whose count
+// stands for a while.
+func (a *Autoscaler) noteCount(ctx context.Context, s Stored, r wadi.Revision, job scheduler.JobState, m *memory) {
+	if job.Count > m.count && job.Count > 0 {
+		m.raised = time.Now()
+	}
+	changed := m.count >= 0 && job.Count != m.count && job.Index > max(m.index, a.Owned.Made(r.ID))
+	m.count, m.index = job.Count, job.Index
+	hold := s.Service.Scale.ManualHold.D()
+	if !changed || hold == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	at, byHand, err := a.Nomad.ScaledByHand(ctx, s.Service.Namespace, r.ID, job.Count)
+	if err != nil || !byHand {
+		return // Not known to be a person's: decided as usual.
+	}
+	m.hold = at.Add(hold)
+	a.Log.Info("count was set by hand", "revision", r.ID, "count", job.Count, "stands_until", m.hold)
+	a.Events.Add(s.Service.Name, r.ID, "Held", fmt.Sprintf("somebody set %d in Nomad: it stands for %s (scale.manual_hold)", job.Count, hold))
+}
+
+// panicStep is how far the moment of panic may move before it is stored again.
+const panicStep = 10 * time.Second
+
+// worthStoring tells changes that a next leader has to know from a panic that is
+// merely prolonged.
+func worthStoring(next, stored wadi.Decider) bool {
+	if !next.PanicSince.IsZero() && !stored.PanicSince.IsZero() && next.PanicSince.Sub(stored.PanicSince) < panicStep {
+		next.PanicSince = stored.PanicSince
+	}
+	return !reflect.DeepEqual(next, stored)
 }
 
 // active reports whether somebody waits for or calls the revision.
@@ -224,7 +264,7 @@ func (a *Autoscaler) input(ctx context.Context, s Stored, r wadi.Revision, job s
 		Routed: scheduler.Routed(s.Route, r.ID, s.Latest, st.Phase),
 		Failed: st.Phase == wadi.Failed, WasReady: st.Phase != wadi.Pending,
 		Count: job.Count, Raised: m.raised,
-		Ready: ready, ReadyKnown: true, Starting: max(0, max(alive, job.Count)-ready),
+		Ready: ready, ReadyKnown: a.Measure.ReadyKnown(r.ID), HoldUntil: m.hold, Starting: max(0, max(alive, job.Count)-ready),
 		Averages: a.averages(s, r), Decider: m.decider,
 	}
 	in.WayBack, in.WhyStranded = a.WayBack(ctx, s)

@@ -149,7 +149,7 @@ func (c *Controller) checkDrift(ctx context.Context, s *service, a scheduler.Act
 		return err
 	}
 	if !drifted {
-		c.Owned.Add(a.Revision, a.Index)
+		c.Owned.Adopt(a.Revision, a.Index)
 		return nil
 	}
 	index, err := c.Nomad.Register(ctx, stored, a.Count, a.Index)

@@ -30,6 +30,9 @@ type Nomad interface {
 	Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error)
 	// Evaluate makes Nomad try again to place what is missing.
 	Evaluate(ctx context.Context, namespace, id string) error
+	// ScaledByHand reports whether count is what somebody other than Wadi scaled the
+	// job to last, and when.
+	ScaledByHand(ctx context.Context, namespace, id string, count int) (at time.Time, byHand bool, err error)
 	// Purge stops a job and forgets it. A job that does not exist is no error.
 	Purge(ctx context.Context, namespace, id string) error
 }
@@ -91,6 +94,8 @@ type Measure interface {
 	Set(revisions []Measured, sources []Source)
 	// ReadyCount is the number of the revision's instances that answer as ready.
 	ReadyCount(revision string) int
+	// ReadyKnown is false while nobody knows: a new leader has asked, and not been answered.
+	ReadyKnown(revision string) bool
 	// Averages of the revision's load over windows that end about now.
 	Averages(revision string, m wadi.Metric, stable, panicking time.Duration) scheduler.Averages
 	// Confirm reads every source of the revision once more, so that what a pending

@@ -29,8 +29,9 @@ type cluster struct {
 	index    uint64
 	cantRun  map[string]string // Revisions whose instances never become ready, and why.
 	load     map[string]float64
-	away     bool // Nomad does not answer.
-	stale    bool // The next guarded call meets another change.
+	handAt   time.Time // When somebody scaled by hand last.
+	away     bool      // Nomad does not answer.
+	stale    bool      // The next guarded call meets another change.
 	scales   []string
 	changed  chan struct{}
 	stored   map[string]agent.Stored
@@ -150,6 +151,12 @@ func (c *cluster) Drifted(_ context.Context, body json.RawMessage, count int) (b
 	return c.jobs[id].body != string(body) || c.jobs[id].Count != count, nil
 }
 
+func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time.Time, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.handAt, !c.handAt.IsZero() && c.jobs[id].Count == count, nil
+}
+
 func (c *cluster) Evaluate(context.Context, string, string) error { return nil }
 
 func (c *cluster) Purge(_ context.Context, _, id string) error {
@@ -210,6 +217,8 @@ func (v view) ReadyCount(id string) int {
 	}
 	return n
 }
+
+func (v view) ReadyKnown(string) bool { return true }
 
 func (v view) Averages(id string, _ wadi.Metric, stable, _ time.Duration) scheduler.Averages {
 	v.mu.Lock()

@@ -127,33 +127,47 @@ func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string,
 	return nil
 }
 
-// Owned remembers which modify indexes of jobs this agent made itself, so that
-// its own changes are not taken for somebody else's.
+// Owned remembers which modify indexes of jobs are known to stand for what was
+// stored, so that this agent's own changes are not taken for somebody else's.
 type Owned struct {
-	mu  sync.Mutex
-	idx map[string]uint64
+	mu      sync.Mutex
+	made    map[string]uint64 // By this agent.
+	adopted map[string]uint64 // Made by somebody, and found to be no drift.
 }
 
 // Add notes that index is the revision's job's since a change of ours.
-func (o *Owned) Add(revision string, index uint64) {
+func (o *Owned) Add(revision string, index uint64) { o.note(&o.made, revision, index) }
+
+// Adopt notes that the job at index, whoever changed it, is as it was stored.
+func (o *Owned) Adopt(revision string, index uint64) { o.note(&o.adopted, revision, index) }
+
+func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.idx == nil {
-		o.idx = map[string]uint64{}
+	if *m == nil {
+		*m = map[string]uint64{}
 	}
-	o.idx[revision] = max(o.idx[revision], index)
+	(*m)[revision] = max((*m)[revision], index)
 }
 
-// Index is the latest index of the revision's job that is known to be ours.
+// Index is the latest index at which the revision's job is known to be as stored.
 func (o *Owned) Index(revision string) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.idx[revision]
+	return max(o.made[revision], o.adopted[revision])
+}
+
+// Made is the latest index that a change of this agent gave to the revision's job.
+func (o *Owned) Made(revision string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.made[revision]
 }
 
 // Forget drops what is known of a revision.
 func (o *Owned) Forget(revision string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.idx, revision)
+	delete(o.made, revision)
+	delete(o.adopted, revision)
 }

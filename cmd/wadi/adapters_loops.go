@@ -17,6 +17,12 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
+// What marks Wadi's own entries in a job's scaling history.
+const (
+	scaledBy   = "by"
+	wadiItself = "wadi"
+)
+
 // loopNomad is Nomad as the agent's loops see it, with the agent's own token.
 type loopNomad struct{ *nomad.Client }
 
@@ -31,7 +37,7 @@ func (n loopNomad) Job(ctx context.Context, namespace, id string) (scheduler.Job
 }
 
 func (n loopNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
-	index, _, err := n.Client.Scale(ctx, namespace, id, count, index, message, map[string]any{"by": "wadi"})
+	index, _, err := n.Client.Scale(ctx, namespace, id, count, index, message, map[string]any{scaledBy: wadiItself})
 	return index, err
 }
 
@@ -50,6 +56,14 @@ func (n loopNomad) Drifted(ctx context.Context, job json.RawMessage, count int) 
 
 func (n loopNomad) Evaluate(ctx context.Context, namespace, id string) error {
 	return n.Client.Evaluate(ctx, namespace, id, true)
+}
+
+func (n loopNomad) ScaledByHand(ctx context.Context, namespace, id string, count int) (time.Time, bool, error) {
+	last, err := n.LastScaling(ctx, namespace, id)
+	if err != nil || last.Time.IsZero() {
+		return time.Time{}, false, err
+	}
+	return last.Time, last.Count == count && last.Meta[scaledBy] != wadiItself, nil
 }
 
 func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
