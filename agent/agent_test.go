@@ -31,6 +31,14 @@ func (c *cluster) scaled() []string {
 	return slices.Clone(c.scales)
 }
 
+// notify tells the leader that somebody submitted a service.
+func (c *cluster) notify(name string) {
+	c.mu.Lock()
+	watch := c.watch
+	c.mu.Unlock()
+	watch([]string{name})
+}
+
 func (c *cluster) setLoad(id string, l float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,10 +199,11 @@ func TestLeader_CountSetByHandStandsForAWhile(t *testing.T) {
 		_, stop := lead(t, c)
 		defer stop()
 		id := c.submit("hello")
+		time.Sleep(time.Second)
 		if err := c.edit("hello", func(s *agent.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) }); err != nil {
 			t.Fatal(err)
 		}
-		c.watch([]string{"hello"})
+		c.notify("hello")
 		c.setLoad(id, 5)
 		time.Sleep(5 * time.Second)
 		c.mu.Lock()
@@ -237,7 +246,7 @@ func TestLeader_Delete(t *testing.T) {
 		if err := c.edit("hello", func(s *agent.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
-		c.watch([]string{"hello"})
+		c.notify("hello")
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, -1)
 		c.mu.Lock()
