@@ -207,7 +207,7 @@ func TestSubmit_Refused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
-			b.refused(t, tt.r, tt.status, tt.texts...)
+			_ = b.refused(t, tt.r, tt.status, tt.texts...)
 			b.untouched(t)
 		})
 	}
@@ -229,7 +229,7 @@ func TestSubmit_RefusedBecauseOfWhatIsStored(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
 			b.submit(t, request(spec("hello", "/a", `domains = ["hello.example.com"]`)))
-			b.refused(t, tt.second, tt.status, tt.texts...)
+			_ = b.refused(t, tt.second, tt.status, tt.texts...)
 			if diff := cmp.Diff([]string{"default/hello-00001"}, b.nomad.Jobs()); diff != "" {
 				t.Errorf("jobs (-want +got):\n%s", diff)
 			}
@@ -249,7 +249,7 @@ func TestSubmit_BeingDeleted(t *testing.T) {
 	if err := b.store.MarkDeleting(t.Context(), "hello", 1); err != nil {
 		t.Fatal(err)
 	}
-	b.refused(t, request(spec("hello", "/b")), 409, "being deleted")
+	_ = b.refused(t, request(spec("hello", "/b")), 409, "being deleted")
 }
 
 func TestSubmit_Rights(t *testing.T) {
@@ -281,7 +281,7 @@ func TestSubmit_NomadRefusesOneOfTwo(t *testing.T) {
 		}
 		return "", nil
 	}
-	b.refused(t, request(spec("hello", "/a"), spec("world", "/a")), 422, "b.hcl", "Nomad refuses the job", "no good driver")
+	_ = b.refused(t, request(spec("hello", "/a"), spec("world", "/a")), 422, "b.hcl", "Nomad refuses the job", "no good driver")
 	b.untouched(t)
 }
 
@@ -333,7 +333,7 @@ func TestSubmit_NomadAwayWithoutMistakes(t *testing.T) {
 		t.Errorf("got %v, want unavailable", err)
 	}
 	// Mistakes that are known without Nomad are reported all the same.
-	b.refused(t, request(spec("hello", "/a", "colour = 1")), 400, "colour")
+	_ = b.refused(t, request(spec("hello", "/a", "colour = 1")), 400, "colour")
 }
 
 func TestSubmit_CallerGoneWhileCommitting(t *testing.T) {

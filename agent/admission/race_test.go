@@ -39,25 +39,30 @@ func TestSubmit_LoserPurgesOnlyItsOwnJob(t *testing.T) {
 	}
 }
 
-// The store says conflict after both have registered: the stored revision's job stays.
+// The store says conflict after both have registered: the stored revision's job
+// stays, also where the other's was the very same job.
 func TestSubmit_ConflictAfterTakeOver(t *testing.T) {
-	b := newBench(t)
-	other := newBench(t)
-	other.Store, other.Nomad = b.store, b.nomad
-	raced := false
-	b.store.OnSubmit = func() error {
-		if !raced {
-			raced = true
-			// It finds the job of the first at count 0, takes it over, and stores.
-			other.submit(t, request(spec("hello", "/other")))
-		}
-		return nil
-	}
-	if _, err := b.Submit(t.Context(), request(spec("hello", "/a"))); !errors.Is(err, wadi.ErrConflict) {
-		t.Errorf("got %v, want a conflict", err)
-	}
-	if diff := cmp.Diff([]string{"default/hello-00001"}, b.nomad.Jobs()); diff != "" {
-		t.Errorf("jobs (-want +got):\n%s", diff)
+	for _, command := range []string{"/other", "/a"} {
+		t.Run(command, func(t *testing.T) {
+			b := newBench(t)
+			other := newBench(t)
+			other.Store, other.Nomad = b.store, b.nomad
+			raced := false
+			b.store.OnSubmit = func() error {
+				if !raced {
+					raced = true
+					// It finds the job of the first at count 0, takes it over, and stores.
+					other.submit(t, request(spec("hello", command)))
+				}
+				return nil
+			}
+			if _, err := b.Submit(t.Context(), request(spec("hello", "/a"))); !errors.Is(err, wadi.ErrConflict) {
+				t.Errorf("got %v, want a conflict", err)
+			}
+			if diff := cmp.Diff([]string{"default/hello-00001"}, b.nomad.Jobs()); diff != "" {
+				t.Errorf("jobs (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -78,7 +83,7 @@ func TestSubmit_JobInTheWay(t *testing.T) {
 			b := newBench(t)
 			b.nomad.Put("default", "hello-00001", tt.meta, tt.count)
 			if tt.text != "" {
-				b.refused(t, request(spec("hello", "/a")), 409, tt.text, "hello-00001")
+				_ = b.refused(t, request(spec("hello", "/a")), 409, tt.text, "hello-00001")
 				b.untouched(t, "default/hello-00001")
 				return
 			}
@@ -116,4 +121,17 @@ func TestValidate_ChangesNothing(t *testing.T) {
 	if calls := b.nomad.Calls(); len(calls) > 0 {
 		t.Errorf("calls %v", calls)
 	}
+}
+
+// Somebody registered another job under the same ID after this one: it is theirs.
+func TestSubmit_FailureLeavesJobThatOthersChanged(t *testing.T) {
+	b := newBench(t)
+	b.store.OnSubmit = func() error {
+		b.nomad.Put("default", "hello-00001", nil, 1)
+		return wadi.ErrUnavailable
+	}
+	if _, err := b.Submit(t.Context(), request(spec("hello", "/a"))); !errors.Is(err, wadi.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	b.untouched(t, "default/hello-00001")
 }

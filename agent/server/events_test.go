@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
@@ -99,4 +101,47 @@ func TestFollowerAsksTheLeader(t *testing.T) {
 	*lead = leadership{}
 	follower.want(t, 503, "GET", "/v1/service/hello/decisions", "", "no agent leads")
 	follower.want(t, 503, "GET", "/v1/status/leader", "", "no agent leads")
+}
+
+// An hour of a quiet stream: it shows that it lives, and the last event of a
+// service is seen by who could read the service, long after it was asked.
+func TestEvents_QuietStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nomad, store, log := &admissiontest.Nomad{}, &admissiontest.Store{}, &events{}
+		adm, err := admissiontest.New(nomad, store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequest("PUT", "/v1/services", strings.NewReader(submission(hello))))
+		if w.Code != 200 {
+			t.Fatal(w.Body)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		w = httptest.NewRecorder()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/v1/events", nil).WithContext(ctx))
+		}()
+		log.add(event("hello", "first"))
+		time.Sleep(time.Hour)
+		store.Forget("hello")
+		log.add(event("hello", "last"))
+		log.add(event("unknown", "never seen"))
+		synctest.Wait()
+		cancel()
+		<-done
+		got := w.Body.String()
+		if !strings.Contains(got, "first") || !strings.Contains(got, "last") || strings.Contains(got, "never seen") {
+			t.Errorf("got %s", got)
+		}
+		if n := strings.Count(got, "{}"); n < 300 || n > 361 {
+			t.Errorf("%d signs of life in an hour", n)
+		}
+	})
 }

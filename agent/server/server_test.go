@@ -286,7 +286,7 @@ func TestServer_EndlessBodyIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	fmt.Fprintf(conn, "PUT /v1/services HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+	_, _ = fmt.Fprintf(conn, "PUT /v1/services HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
 	chunk := []byte(fmt.Sprintf("1000\r\n%s\r\n", strings.Repeat(" ", 4096)))
 	sent := 0
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
@@ -346,7 +346,9 @@ func TestServer_NoAuthenticationNeedsLoopback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), "loopback") {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := s.Serve(ctx, l); err == nil || !strings.Contains(err.Error(), "loopback") {
 		t.Errorf("got %v, want a refusal", err)
 	}
 }

@@ -38,7 +38,7 @@ type Nomad struct {
 
 type job struct {
 	admission.Job
-	token string
+	raw string
 }
 
 var _ admission.Nomad = (*Nomad)(nil)
@@ -168,7 +168,7 @@ func (n *Nomad) PlanJob(_ context.Context, token string, raw json.RawMessage) (s
 }
 
 // RegisterAt implements admission.Jobs.
-func (n *Nomad) RegisterAt(_ context.Context, token string, raw json.RawMessage, index uint64) (uint64, error) {
+func (n *Nomad) RegisterAt(ctx context.Context, token string, raw json.RawMessage, index uint64) (uint64, error) {
 	head, count, err := parse(raw)
 	if err != nil {
 		return 0, err
@@ -178,16 +178,22 @@ func (n *Nomad) RegisterAt(_ context.Context, token string, raw json.RawMessage,
 			return 0, err
 		}
 	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.may(token, head.Namespace, submit); err != nil {
 		return 0, err
 	}
 	if n.jobs[head.Namespace+"/"+head.ID].ModifyIndex != index {
-		return 0, fmt.Errorf("Enforcing job modify index %d: %w", index, wadi.ErrConflict) //nolint:staticcheck // Nomad's words.
+		return 0, fmt.Errorf("job modify index is not %d: %w", index, wadi.ErrConflict)
 	}
 	n.calls = append(n.calls, "register "+head.ID+" "+token)
-	return n.put(head.Namespace, head.ID, job{Job: admission.Job{Meta: head.Meta, Count: count}, token: token}), nil
+	if n.jobs[head.Namespace+"/"+head.ID].raw == string(raw) {
+		return index, nil // As Nomad does: the same job again is no change.
+	}
+	return n.put(head.Namespace, head.ID, job{Job: admission.Job{Meta: head.Meta, Count: count}, raw: string(raw)}), nil
 }
 
 // Job implements admission.Jobs.

@@ -2,8 +2,10 @@ package admissiontest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/wadi-run/wadi"
@@ -44,6 +46,9 @@ func (s *Store) Spec(_ context.Context, name string) (admission.Spec, uint64, er
 	if s.down != nil {
 		return admission.Spec{}, 0, s.down
 	}
+	if strings.ContainsAny(name, "/.") {
+		return admission.Spec{}, 0, errors.New("a key outside the store")
+	}
 	got, ok := s.specs[name]
 	if !ok {
 		return admission.Spec{}, 0, wadi.ErrNotFound
@@ -72,11 +77,14 @@ func (s *Store) Domains(context.Context) (map[string]string, error) {
 }
 
 // Submit implements admission.Store.
-func (s *Store) Submit(_ context.Context, all []admission.Submission) (map[string]uint64, error) {
+func (s *Store) Submit(ctx context.Context, all []admission.Submission) (map[string]uint64, error) {
 	if s.OnSubmit != nil {
 		if err := s.OnSubmit(); err != nil {
 			return nil, err
 		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
