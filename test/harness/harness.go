@@ -144,6 +144,7 @@ type Agent struct {
 	Gateway string // host:port
 	Metrics string // host:port
 	Client  *api.Client
+	Env     []string // More environment of its next start.
 
 	bin  string
 	cmd  *exec.Cmd
@@ -223,7 +224,7 @@ func (a *Agent) Start(context.Context) error {
 	}
 	a.cmd = exec.Command(a.bin, args...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
-	a.cmd.Env = append(cleanEnv(), "GOTRACEBACK=all")
+	a.cmd.Env = append(append(cleanEnv(), "GOTRACEBACK=all"), a.Env...)
 	a.cmd.SysProcAttr = childAttr()
 	if err := a.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", a.Name, err)

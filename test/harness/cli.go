@@ -1,0 +1,38 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// Ran is how a call of the command line went.
+type Ran struct {
+	Code           int
+	Stdout, Stderr string
+}
+
+// String shows all of it.
+func (r Ran) String() string {
+	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.Code, r.Stdout, r.Stderr)
+}
+
+// Wadi runs the command line in a process of its own, against this agent and in
+// the folder dir. An exit code other than 0 is no error.
+func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Ran, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, a.bin, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
+	cmd.Env = append(cleanEnv(), "WADI_ADDR=http://"+a.API)
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+		err = nil
+	}
+	if err != nil {
+		return Ran{}, fmt.Errorf("run wadi %s: %w", strings.Join(args, " "), err)
+	}
+	return Ran{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, nil
+}
