@@ -1,0 +1,109 @@
+package wadi_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/wadi-run/wadi"
+
+// arrows says what each package of ours may import of ours, directly. Paths are
+// below the module; "" is the root. Tests may import anything.
+//
+// A new arrow needs a line here, and a reason in docs/adr.
+var arrows = map[string][]string{
+	"":                              {},
+	"jobspecs":                      {""},
+	"scheduler":                     {""},
+	"proxy":                         {""},
+	"proxy/queue":                   {"", "proxy"},
+	"proxy/activator":               {"", "proxy"},
+	"proxy/gateway":                 {"", "proxy", "proxy/activator"},
+	"agent":                         {"", "scheduler"},
+	"agent/config":                  {"", "jobspecs"},
+	"agent/admission":               {"", "jobspecs"},
+	"agent/server":                  {"", "agent/admission"},
+	"agent/network":                 {""},
+	"agent/network/mesh":            {""},
+	"api":                           {""},
+	"internal/nomad":                {""},
+	"internal/consul":               {""},
+	"internal/store":                {"", "internal/consul"}, // The codec's keys are Consul's.
+	"internal/scrape":               {""},
+	"internal/mesh":                 {""},
+	"internal/toolchain":            {},
+	"internal/devcluster":           {"internal/toolchain"},
+	"jobspecs/examples/hello":       {},
+	"tools/ensure":                  {"internal/toolchain"},
+	"cmd/queue-proxy":               {"", "proxy", "proxy/queue"},
+	"cmd/wadi":                      anything,
+	"test/harness":                  anything,
+	"test/demo":                     anything,
+	"test/e2e":                      anything,
+	"test/faults":                   anything,
+	"test/dockertest":               anything,
+	"bench":                         anything,
+	"internal/consul/consultest":    anything,
+	"agent/admission/admissiontest": anything,
+}
+
+var anything = []string{"*"}
+
+// foreign says what packages must not link at all, however indirectly. A prefix
+// that is not ours stands for everything below it.
+var foreign = map[string][]string{
+	"":                {"github.com/hashicorp/", "github.com/prometheus/", "golang.org/x/", "net/http"},
+	"scheduler":       {"github.com/hashicorp/", "github.com/prometheus/", "net/http", "os/exec"},
+	"proxy":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
+	"proxy/activator": {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
+	"proxy/gateway":   {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
+	"agent":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", module + "/proxy", module + "/internal/"},
+	"cmd/queue-proxy": {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl", "github.com/spiffe/", module + "/agent", module + "/internal/"},
+}
+
+func golist(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}
+
+func TestArrows(t *testing.T) {
+	for _, line := range golist(t, "-tags", "e2e", "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./...") {
+		path, imports, _ := strings.Cut(line, "|")
+		pkg := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+		allowed, known := arrows[pkg]
+		if !known {
+			t.Errorf("package %q has no line in arrows", pkg)
+			continue
+		}
+		may := map[string]bool{}
+		for _, a := range allowed {
+			may[a] = true
+		}
+		for _, imp := range strings.Split(imports, ",") {
+			ours, ok := strings.CutPrefix(imp, module)
+			if !ok || may["*"] {
+				continue
+			}
+			if ours = strings.TrimPrefix(ours, "/"); !may[ours] {
+				t.Errorf("%q imports %q", pkg, ours)
+			}
+		}
+	}
+}
+
+func TestLinks(t *testing.T) {
+	for pkg, bad := range foreign {
+		for _, dep := range golist(t, "-deps", "./"+pkg) {
+			for _, prefix := range bad {
+				if dep == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(dep, strings.TrimSuffix(prefix, "/")+"/") {
+					t.Errorf("%q links %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
