@@ -144,7 +144,7 @@ func submissions(c *call, variables *variableFlags) ([]api.Submission, error) {
 	}
 	split := batches(files)
 	if len(split) > 1 {
-		fmt.Fprintf(c.stderr, "More services than one submission may hold: submitting in %d parts, each all or nothing.\n", len(split))
+		say(c.stderr, "More services than one submission may hold: submitting in %d parts, each all or nothing.\n", len(split))
 	}
 	var out []api.Submission
 	for _, part := range split {
@@ -180,7 +180,7 @@ func submitAll(ctx context.Context, c *call, client *api.Client, parts []api.Sub
 		out, err := client.Apply(ctx, part)
 		if err != nil {
 			if i > 0 {
-				fmt.Fprintf(c.stderr, "Part %d of %d was refused; the parts before it stand.\n", i+1, len(parts))
+				say(c.stderr, "Part %d of %d was refused; the parts before it stand.\n", i+1, len(parts))
 			}
 			if errors.Is(err, context.Canceled) {
 				err = errors.New("interrupted while submitting: \"wadi service list\" shows whether it was stored")
@@ -207,11 +207,11 @@ func showSubmitted(c *call, submitted api.Submitted) error {
 // showWarnings prints them to where they disturb nobody.
 func showWarnings(c *call, submitted api.Submitted) {
 	for _, w := range submitted.Warnings {
-		fmt.Fprintf(c.stderr, "Warning: %s\n", w)
+		say(c.stderr, "Warning: %s\n", w)
 	}
 	for _, s := range submitted.Services {
 		for _, w := range s.Warnings {
-			fmt.Fprintf(c.stderr, "Warning: %s: %s\n", s.Name, w)
+			say(c.stderr, "Warning: %s: %s\n", s.Name, w)
 		}
 	}
 }

@@ -151,10 +151,13 @@ func (w world) setting(key, def string) string {
 }
 
 func (w world) errorf(format string, args ...any) {
-	fmt.Fprintf(w.stderr, "Error: "+format+"\n", args...)
+	say(w.stderr, "Error: "+format+"\n", args...)
 }
 
-func (w world) printf(format string, args ...any) { fmt.Fprintf(w.stdout, format, args...) }
+// say writes to where nobody could be told of a failure.
+func say(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
+
+func (w world) printf(format string, args ...any) { say(w.stdout, format, args...) }
 
 // fail tells the user what went wrong, every mistake on a line of its own.
 func (c *call) fail(err error) {
@@ -174,9 +177,9 @@ func (c *call) fail(err error) {
 	c.errorf("%v", err)
 	switch {
 	case isRefusal && refusal.Status == 401:
-		fmt.Fprintln(c.stderr, "Set a Nomad token with -token or NOMAD_TOKEN.")
+		say(c.stderr, "Set a Nomad token with -token or NOMAD_TOKEN.\n")
 	case !isRefusal && errors.Is(err, wadi.ErrUnavailable):
-		fmt.Fprintln(c.stderr, "Does an agent run there? Start one with \"wadi agent\", or name another address with -address or WADI_ADDR.")
+		say(c.stderr, "Does an agent run there? Start one with \"wadi agent\", or name another address with -address or WADI_ADDR.\n")
 	}
 }
 

@@ -53,7 +53,7 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 				f.text = "the agent doesn't answer; trying again"
 			case err != nil:
 				show.end()
-				fmt.Fprintln(c.stderr, "What was submitted stands.")
+				say(c.stderr, "What was submitted stands.\n")
 				return err
 			default:
 				f.verdict, f.URL = judge(f.SubmittedService, v), v.Status.URL
@@ -84,7 +84,7 @@ func interrupted(c *call, show *progress, all []*followed) error {
 			names = append(names, f.Name)
 		}
 	}
-	fmt.Fprintf(c.stderr, "Interrupted. What was submitted stands, and goes on without this command; see wadi service status %s\n",
+	say(c.stderr, "Interrupted. What was submitted stands, and goes on without this command; see wadi service status %s\n",
 		strings.Join(names, ", "))
 	return errReported
 }
@@ -171,7 +171,7 @@ func (p *progress) update(f *followed, took time.Duration) {
 	if f.failed && !p.c.json {
 		out = p.c.stderr
 	}
-	fmt.Fprintf(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
+	say(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
 }
 
 // line redraws the line of a terminal with what is not done yet.
@@ -190,13 +190,13 @@ func (p *progress) line(all []*followed, took time.Duration) {
 		return
 	}
 	text := []rune(fmt.Sprintf("%4.1fs  %s", took.Seconds(), strings.Join(open, "   ")))
-	fmt.Fprint(p.out, string(text[:min(len(text), p.width-1)]))
+	say(p.out, "%s", string(text[:min(len(text), p.width-1)]))
 	p.drawn = true
 }
 
 func (p *progress) erase() {
 	if p.drawn {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		say(p.out, "\r\x1b[K")
 		p.drawn = false
 	}
 }

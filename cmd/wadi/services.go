@@ -175,7 +175,7 @@ func waitGone(ctx context.Context, c *call, client *api.Client, name string) err
 		switch {
 		case ctx.Err() != nil:
 			show.end()
-			fmt.Fprintln(c.stderr, "Interrupted. The deletion goes on without this command.")
+			say(c.stderr, "Interrupted. The deletion goes on without this command.\n")
 			return errReported
 		case errors.Is(err, wadi.ErrNotFound):
 			return nil

@@ -53,7 +53,7 @@ func (w world) table(paintColumn int, header []string, rows [][]string) {
 				cells[i] = w.paint(w.stdout, cells[i])
 			}
 		}
-		fmt.Fprintln(tw, strings.Join(cells, "\t"))
+		say(tw, "%s\n", strings.Join(cells, "\t"))
 	}
 	_ = tw.Flush()
 	for line := range strings.Lines(out.String()) {
