@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"agent/admission":               {"", "jobspecs"},
 	"agent/server":                  {"", "agent/admission"},
 	"agent/network":                 {""},
-	"agent/network/mesh":            {""},
+	"agent/network/mesh":            {"", "agent/network"},
 	"api":                           {""},
 	"internal/nomad":                {""},
 	"internal/consul":               {""},

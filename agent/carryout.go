@@ -39,6 +39,11 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		return c.putBack(ctx, s, a)
 	case scheduler.CheckDrift:
 		return c.checkDrift(ctx, s, a)
+	case scheduler.StopJob:
+		if err := c.Nomad.Stop(ctx, ns, a.Revision); err != nil {
+			return err
+		}
+		c.Log.Info("job stopped", "revision", a.Revision, "reason", a.Reason)
 	case scheduler.PurgeJob:
 		if err := c.Nomad.Purge(ctx, ns, a.Revision); err != nil {
 			return err

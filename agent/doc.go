@@ -33,6 +33,8 @@ type Nomad interface {
 	// ScaledByHand reports whether count is what somebody other than Wadi scaled the
 	// job to last, and when.
 	ScaledByHand(ctx context.Context, namespace, id string, count int) (at time.Time, byHand bool, err error)
+	// Stop ends a job's instances and keeps the job. One that does not exist is no error.
+	Stop(ctx context.Context, namespace, id string) error
 	// Purge stops a job and forgets it. A job that does not exist is no error.
 	Purge(ctx context.Context, namespace, id string) error
 }

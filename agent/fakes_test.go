@@ -159,6 +159,18 @@ func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time
 
 func (c *cluster) Evaluate(context.Context, string, string) error { return nil }
 
+func (c *cluster) Stop(_ context.Context, _, id string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j := c.jobs[id]; j != nil {
+		c.index++
+		j.JobState = scheduler.JobState{Exists: true, Stopped: true, Index: c.index}
+		j.allocs = nil
+		c.change()
+	}
+	return nil
+}
+
 func (c *cluster) Purge(_ context.Context, _, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

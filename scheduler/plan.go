@@ -59,7 +59,8 @@ const (
 	Program        ActionKind = "program"         // Make the network layers carry the stored route.
 	PutBack        ActionKind = "put-back"        // Register the stored job with Count, guarded by Index.
 	CheckDrift     ActionKind = "check-drift"     // Ask Nomad's plan whether the job is still ours; put it back if not.
-	PurgeJob       ActionKind = "purge-job"       // Stop the job and forget it in Nomad.
+	StopJob        ActionKind = "stop-job"        // Let its instances drain. Nomad forgets those of a purged job at once, so this comes before.
+	PurgeJob       ActionKind = "purge-job"       // Make Nomad forget a job without instances.
 	ForgetRevision ActionKind = "forget-revision" // Remove a revision from the store.
 	Unprogram      ActionKind = "unprogram"       // Remove the service from the network layers.
 	ForgetService  ActionKind = "forget-service"  // Remove the service from the store.
@@ -100,8 +101,8 @@ func Plan(d Desired, o Observed) []Action {
 	return append(acts, planRetention(d, o, state, route)...)
 }
 
-// planDelete drains and removes: first no new requests, then the jobs, then,
-// when every instance has ended, the entries in Consul and what is stored.
+// planDelete drains and removes: first no new requests, then the instances, then,
+// when every one has ended, the jobs, the entries in Consul and what is stored.
 func planDelete(d Desired, o Observed) []Action {
 	var acts []Action
 	if len(o.Route.Targets) > 0 {
@@ -111,12 +112,15 @@ func planDelete(d Desired, o Observed) []Action {
 	}
 	left := false
 	for _, r := range d.Revisions {
-		if o.Jobs[r.ID].Exists {
-			acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Index: o.Jobs[r.ID].Index, Reason: "the service is deleted"})
-			left = true
+		job, in := o.Jobs[r.ID], o.Instances[r.ID]
+		busy := in.Alive+in.Ending > 0
+		switch {
+		case job.Running() && (busy || job.Count > 0):
+			acts = append(acts, Action{Kind: StopJob, Revision: r.ID, Reason: "the service is deleted"})
+		case job.Exists && !busy:
+			acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Reason: "the service is deleted"})
 		}
-		in := o.Instances[r.ID]
-		left = left || in.Alive+in.Ending > 0
+		left = left || job.Exists || busy
 	}
 	switch {
 	case left:

@@ -90,7 +90,13 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		}
 		j := scheduler.JobState{Exists: true, Count: a.Count, Index: a.Index + 1}
 		w.o.Jobs[a.Revision], w.o.Adopted[a.Revision] = j, j.Index
+	case scheduler.StopJob:
+		w.o.Jobs[a.Revision] = scheduler.JobState{Exists: true, Stopped: true, Index: w.o.Jobs[a.Revision].Index + 1}
+		w.o.Instances[a.Revision] = scheduler.Instances{}
 	case scheduler.PurgeJob:
+		if in := w.o.Instances[a.Revision]; in.Alive+in.Ending > 0 {
+			t.Fatalf("purged while %+v: Nomad would forget them at once", in)
+		}
 		delete(w.o.Jobs, a.Revision)
 		delete(w.o.Instances, a.Revision)
 	case scheduler.ForgetRevision:
@@ -230,8 +236,8 @@ func TestPlan_DeleteDrainsFirst(t *testing.T) {
 	w.settle(t)
 	w.d.Deleting = true
 	acts := scheduler.Plan(w.d, w.o)
-	if len(acts) != 2 || acts[0].Kind != scheduler.PutRoute || acts[1].Kind != scheduler.PurgeJob {
-		t.Fatalf("plan %+v, want the route emptied, then the job purged", acts)
+	if len(acts) != 2 || acts[0].Kind != scheduler.PutRoute || acts[1].Kind != scheduler.StopJob {
+		t.Fatalf("plan %+v, want the route emptied, then the job stopped", acts)
 	}
 	for _, a := range acts {
 		w.apply(t, a)

@@ -66,6 +66,10 @@ func (n loopNomad) ScaledByHand(ctx context.Context, namespace, id string, count
 	return last.Time, last.Count == count && last.Meta[scaledBy] != wadiItself, nil
 }
 
+func (n loopNomad) Stop(ctx context.Context, namespace, id string) error {
+	return n.Client.Stop(ctx, n.Token(), namespace, id)
+}
+
 func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
 	return n.Client.Purge(ctx, n.Token(), namespace, id)
 }
