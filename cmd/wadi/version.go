@@ -8,8 +8,8 @@ import (
 	"runtime/debug"
 )
 
-// version of this source; a build from a tagged module says its own.
-const version = "0.1.0-dev"
+// version of this source, unless the build says another.
+var version = "0.1.0-dev" // A variable, as the linker sets it.
 
 type versionInfo struct {
 	Version  string `json:"version"`
