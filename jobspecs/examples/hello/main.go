@@ -5,10 +5,11 @@
 // or K_REVISION, START_DELAY (duration before it listens), FAIL_START (exit 1
 // at once). Query of any request, in this order: sleep=200ms, cpu=10ms (burns
 // CPU), crash=1 (exits with code 3), status=500, bytes=N (a body of N bytes),
-// stream=N with every=50ms (N lines, each flushed). A POST or PUT echoes its
-// body. /healthz answers ok. With UPSTREAM (a base URL), /call/… is passed on to
-// it: a caller for trying out the mesh. SIGTERM ends it when the running requests are
-// done.
+// stream=N with every=50ms (N lines, each flushed), headers=1 (what came in, as
+// text). With exclusive=1 it answers 500 while another such request is inside. A POST
+// or PUT echoes its body. /healthz answers ok. With UPSTREAM (a base URL), /call/… is
+// passed on to it: a caller for trying out the mesh. It speaks HTTP/1.1 and, to those
+// who know that, HTTP/2. SIGTERM ends it when the running requests are done.
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -62,7 +64,10 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 		revision: or(getenv("WADI_REVISION"), or(getenv("K_REVISION"), "no revision")),
 		instance: or(getenv("NOMAD_ALLOC_ID"), strconv.Itoa(os.Getpid())),
 	}
-	server := &http.Server{Handler: app.handler(), ReadHeaderTimeout: 10 * time.Second}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{Handler: app.handler(), Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	fmt.Fprintf(out, "%s listens on %s\n", app.revision, listener.Addr())
@@ -102,13 +107,28 @@ func parseUpstream(s string) (*url.URL, error) {
 func (a app) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/", a.answer)
+	mux.HandleFunc("/", exclusive(a.answer))
 	if a.upstream != nil {
 		mux.Handle("/call/", http.StripPrefix("/call", &httputil.ReverseProxy{
 			Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(a.upstream) },
 		}))
 	}
 	return mux
+}
+
+// exclusive refuses a request that asks to be alone and is not.
+func exclusive(next http.HandlerFunc) http.HandlerFunc {
+	var inside atomic.Int32
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("exclusive") == "1" {
+			defer inside.Add(-1)
+			if n := inside.Add(1); n > 1 {
+				http.Error(w, fmt.Sprintf("%d requests at once", n), http.StatusInternalServerError)
+				return
+			}
+		}
+		next(w, r)
+	}
 }
 
 func (a app) answer(w http.ResponseWriter, r *http.Request) {
@@ -127,6 +147,10 @@ func (a app) answer(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case k.stream > 0:
 		a.stream(w, r, k)
+	case q.Get("headers") == "1":
+		w.WriteHeader(k.status)
+		fmt.Fprintf(w, "%s %s %s\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Proto, r.Host)
+		_ = r.Header.Write(w) // Fails only when the caller has gone.
 	case r.Method == http.MethodPost || r.Method == http.MethodPut:
 		if t := r.Header.Get("Content-Type"); t != "" {
 			w.Header().Set("Content-Type", t)

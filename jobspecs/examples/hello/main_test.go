@@ -25,6 +25,9 @@ func TestAnswer(t *testing.T) {
 		{"bytes", "GET", "/?bytes=5&sleep=1ms&cpu=1ms", "", 200, "xxxxx"},
 		{"no bytes", "GET", "/any/path?bytes=0", "", 200, ""},
 		{"stream", "GET", "/?stream=3&every=1ms", "", 200, "0 hello-00002\n1 hello-00002\n2 hello-00002\n"},
+		{"headers", "GET", "/a?headers=1", "", 200, "GET /a?headers=1 HTTP/1.1\r\nHost: " + strings.TrimPrefix(server.URL, "http://") +
+			"\r\nAccept-Encoding: gzip\r\nUser-Agent: Go-http-client/1.1\r\n"},
+		{"alone", "GET", "/?exclusive=1", "", 200, "hello from hello-00002 (instance 01234567)\n"},
 		{"echo", "POST", "/?status=201", "said", 201, "said"},
 		{"bad duration", "GET", "/?sleep=long", "", 400, "time: invalid duration \"long\"\n"},
 		{"bad status", "GET", "/?status=99", "", 400, "status 99 is not between 200 and 599\n"},
@@ -48,6 +51,26 @@ func TestAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnswer_Exclusive(t *testing.T) {
+	server := httptest.NewServer(app{}.handler())
+	defer server.Close()
+	first, err := server.Client().Get(server.URL + "/?exclusive=1&stream=2&every=1m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]int{"exclusive=1": 500, "": 200} {
+		resp, err := server.Client().Get(server.URL + "/?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("got status %d for %q beside an exclusive request, want %d", resp.StatusCode, query, want)
+		}
+	}
+	first.Body.Close() // Ends it.
 }
 
 func TestRun_FinishesWhatItHasBegun(t *testing.T) {
