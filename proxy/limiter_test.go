@@ -108,6 +108,29 @@ func TestLimiter_LeavingFreesThePlace(t *testing.T) {
 	})
 }
 
+// A place that is handed to a request at the moment it leaves must go on.
+func TestLimiter_LeavingWhenAdmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := proxy.NewLimiter(1, 1)
+		for range 100 { // Either may be noticed first.
+			acquire(t, l)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				if l.Acquire(ctx) == nil {
+					l.Release()
+				}
+			}()
+			synctest.Wait()
+			cancel()
+			l.Release() // Most often before the other has looked.
+			synctest.Wait()
+		}
+		if got := l.InFlight(); got != 0 {
+			t.Errorf("%d in flight, want 0", got)
+		}
+	})
+}
+
 func TestLimiter_WithoutLimitOnlyCounts(t *testing.T) {
 	l := proxy.NewLimiter(0, 0)
 	for range 100 {

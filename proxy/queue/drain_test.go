@@ -55,7 +55,10 @@ func TestDrain_FinishesWhatIsInFlightAndServesLatecomers(t *testing.T) {
 
 // Whoever watches an idle instance hears at once that it is not ready any more.
 func TestDrain_EndsAWaitingPoll(t *testing.T) {
-	s := start(t, func(http.ResponseWriter, *http.Request) {})
+	g := newGate()
+	s := start(t, g.ServeHTTP, `WADI_QUIET=["/quiet"]`)
+	go s.get(s.Addr(), "/quiet") // Holds up the end of the drain, and is not counted.
+	<-g.entered
 	polls := make(chan string, 100)
 	go func() {
 		defer close(polls)
@@ -75,6 +78,7 @@ func TestDrain_EndsAWaitingPoll(t *testing.T) {
 	if took := time.Since(begun); last != "false" || took > 10*time.Second {
 		t.Errorf("heard %q after %v", last, took)
 	}
+	close(g.leave)
 }
 
 func TestDrain_AnswersCloseTheirConnection(t *testing.T) {
@@ -90,6 +94,20 @@ func TestDrain_AnswersCloseTheirConnection(t *testing.T) {
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != 200 || !res.Close {
 		t.Errorf("answer %+v, %v, want 200 and its connection closed", res, err)
+	}
+}
+
+// As long as callers come that have not heard of the drain, they are served.
+func TestDrain_GoesOnServing(t *testing.T) {
+	s := start(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "served") })
+	s.stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for i := range 20 { // Twice as long as an idle drain takes.
+		if a := s.get(s.Addr(), "/"); a.text != "served" {
+			t.Fatalf("request %d: %d %q", i, a.StatusCode, a.text)
+		}
+		<-tick.C
 	}
 }
 
