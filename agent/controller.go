@@ -51,7 +51,6 @@ type Controller struct {
 // service is what the controller knows of one service.
 type service struct {
 	Stored
-	routed     bool // Stored.Route is in the store.
 	programmed bool
 	leftovers  bool
 	whyNot     string    // Why the route is not programmed.

@@ -55,7 +55,7 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	select {
 	case err = <-done:
 		cancel()
-		<-told
+		_ = <-told // It ended because the agent did.
 		return err
 	case err = <-told:
 		if err != nil && ctx.Err() == nil {

@@ -42,7 +42,7 @@ func realSource(t *testing.T, client *api.Client, services ...string) *mesh.Sour
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() { cancel(); _ = <-done })
+	t.Cleanup(func() { cancel(); <-done })
 	select {
 	case <-s.Ready():
 	case <-time.After(30 * time.Second):

@@ -92,7 +92,7 @@ func TestE2E(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
-	t.Cleanup(func() { cancel(); _ = <-done })
+	t.Cleanup(func() { cancel(); <-done })
 	<-w.Synced()
 
 	t.Run("rights and health", func(t *testing.T) {

@@ -38,7 +38,6 @@ type host struct {
 	mu    sync.Mutex
 	asked map[string]int // Requests by path.
 	cut   bool           // Requests are swallowed.
-	open  []net.Conn
 }
 
 func newNetwork() *network { return &network{hosts: map[string]*host{}} }
