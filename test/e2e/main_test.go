@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,7 @@ func run(m *testing.M, bin string) int {
 type options struct {
 	mesh     bool              // Bridge network and Envoy.
 	command  string            // Empty: hello.
+	args     []string          // Of command.
 	env      map[string]string // Of the app.
 	window   string            // Empty: 6s.
 	limit    int               // concurrency.limit; 0: none.
@@ -86,6 +88,10 @@ func hello(name string, o options) string {
 	if o.target > 0 {
 		metric = fmt.Sprintf("metric \"concurrency\" {\n      target = %g\n    }", o.target)
 	}
+	var args []string
+	for _, a := range o.args {
+		args = append(args, strconv.Quote(a))
+	}
 	return fmt.Sprintf(`service %q {
   network = %q
   mesh    = %q
@@ -94,6 +100,7 @@ func hello(name string, o options) string {
       driver = "raw_exec"
       config {
         command = %q
+        args    = [%s]
       }
       env {
 %s      }
@@ -125,7 +132,7 @@ func hello(name string, o options) string {
   }
   %s
 }
-`, name, network, mesh, or(o.command, "hello"), env.String(), o.instance, o.limit, o.queue, o.timeout,
+`, name, network, mesh, or(o.command, "hello"), strings.Join(args, ", "), env.String(), o.instance, o.limit, o.queue, o.timeout,
 		o.min, o.max, or(o.window, "6s"), o.scale, metric, o.service)
 }
 
@@ -227,6 +234,15 @@ func client(t *testing.T) *http.Client {
 	}}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
+}
+
+// h2Client is as client, and speaks HTTP/2 without TLS.
+func h2Client(t *testing.T) *http.Client {
+	c := client(t)
+	tr := c.Transport.(*http.Transport)
+	tr.Protocols = new(http.Protocols)
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	return c
 }
 
 // urlOf is a service's address for client.
