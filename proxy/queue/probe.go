@@ -45,7 +45,7 @@ func httpProbe(protocol wadi.Protocol, target, path string) func(context.Context
 		if err != nil {
 			return err
 		}
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }() // It was only read.
 		if res.StatusCode < 200 || res.StatusCode > 399 {
 			return fmt.Errorf("GET %s answered %d", path, res.StatusCode)
 		}
@@ -75,7 +75,7 @@ func grpcProbe(target, service string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }() // It was only read.
 		body, err := io.ReadAll(io.LimitReader(res.Body, maxHealthAnswer))
 		if err != nil {
 			return err
@@ -116,8 +116,8 @@ func serving(b []byte) bool {
 	if len(b) < frameHeader || b[0] != 0 {
 		return false
 	}
-	m := b[frameHeader:]
-	return len(m) >= 2 && m[0] == 1<<3|0 && m[1] == 1
+	m := b[frameHeader:] // Field 1 as a varint, and its value.
+	return len(m) >= 2 && m[0] == 1<<3 && m[1] == 1
 }
 
 // probeTransport opens a connection for each probe: a probe shows whether the

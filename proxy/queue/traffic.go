@@ -93,7 +93,8 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit waits for the limit and for the app, and forwards. When the context ends
-// it just returns: the caller has gone, or the timeout answers.
+// it breaks off: the caller has gone, the timeout answers, or the process ends
+// and must not leave an empty 200 behind.
 func (p *Proxy) admit(w http.ResponseWriter, r *http.Request, req *request) {
 	ctx := r.Context()
 	if err := p.limiter.Acquire(ctx); errors.Is(err, wadi.ErrQueueFull) {
@@ -101,15 +102,16 @@ func (p *Proxy) admit(w http.ResponseWriter, r *http.Request, req *request) {
 		p.refuse(w, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
 		return
 	} else if err != nil {
-		return
+		panic(http.ErrAbortHandler)
 	}
 	defer p.limiter.Release()
 	req.state.Store(stateHeld)
 	if !p.hold(ctx) {
-		if ctx.Err() == nil {
-			w.Header().Set("Retry-After", "1")
-			p.refuse(w, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
+		if ctx.Err() != nil {
+			panic(http.ErrAbortHandler)
 		}
+		w.Header().Set("Retry-After", "1")
+		p.refuse(w, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
 		return
 	}
 	req.waited = time.Since(req.begun)
@@ -141,11 +143,8 @@ func (p *Proxy) hold(ctx context.Context) bool {
 
 // forwardFailed answers in place of an app that did not.
 func (p *Proxy) forwardFailed(ctx context.Context, w http.ResponseWriter, err error) {
-	if ctx.Err() != nil {
-		return
-	}
 	var failed *proxy.ForwardError
-	if errors.As(err, &failed) && failed.Answered {
+	if ctx.Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
