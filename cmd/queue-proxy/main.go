@@ -59,7 +59,7 @@ func main() {
 func run(args, environ []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("queue-proxy", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	flags.Usage = func() { _, _ = io.WriteString(stderr, usage) }
 	showVersion := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err == flag.ErrHelp {
 		return exitDone
@@ -67,8 +67,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if *showVersion {
-		fmt.Fprintf(stdout, "queue-proxy %s\n", version)
-		return exitDone
+		return print(stdout, "queue-proxy %s\n", version)
 	}
 	if flags.NArg() > 0 {
 		flags.Usage()
@@ -76,12 +75,20 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	cfg, errs := queue.ParseEnv(environ)
 	for _, err := range errs {
-		fmt.Fprintf(stderr, "queue-proxy: %v\n", err)
+		print(stderr, "queue-proxy: %v\n", err)
 	}
 	if len(errs) > 0 {
 		return exitUsage
 	}
 	return serve(cfg, stdout, stderr)
+}
+
+// print writes a line and tells the exit code.
+func print(w io.Writer, format string, args ...any) int {
+	if _, err := fmt.Fprintf(w, format, args...); err != nil {
+		return exitFailed
+	}
+	return exitDone
 }
 
 func serve(cfg queue.Config, stdout, stderr io.Writer) int {
