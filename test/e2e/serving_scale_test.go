@@ -1,0 +1,309 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// However many requests wait for a service without an instance, it is woken once,
+// and all are answered. Not parallel: the metrics are of all services.
+func TestServing_ManyColdRequestsAreOneWake(t *testing.T) {
+	const requests = 200
+	deploy(t, hello("herd", options{env: map[string]string{"START_DELAY": "1s"}, scale: "initial = 0", max: 1}))
+	before := metric(t, "wadi_activator_wakes_total")
+
+	var answers []<-chan answer
+	for range requests {
+		answers = append(answers, ask(t.Context(), "herd", "/"))
+	}
+	if got := collect(t, answers); len(got[200]) != requests {
+		t.Errorf("got %s, want %d times 200", statuses(got), requests)
+	}
+	if got := metric(t, "wadi_activator_wakes_total") - before; got != 1 {
+		t.Errorf("got %g wakes, want 1", got)
+	}
+	events := scalings(t, "herd-00001")
+	if len(events) != 1 || !strings.Contains(events[0].Message, "woken by a request: 0 to 1") {
+		t.Errorf("got scalings %+v in Nomad, want one, by the request", events)
+	}
+	if got := metric(t, "wadi_activator_waiting_requests"); got != 0 {
+		t.Errorf("%g requests wait, want none", got)
+	}
+}
+
+// Load that one instance should not carry alone brings more, all of them serve,
+// and when the load goes they go, down to one for a trickle and to none after it.
+// No request fails on the way, and Nomad's history says why each step was taken.
+func TestServing_UpUnderLoadAndDown(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("updown", options{target: 2, max: 4, scale: "initial = 0"}))
+	c := client(t)
+	heavy := startWorkers(t, c, urlOf("updown", "/?sleep=100ms"), 6)
+	err := harness.Eventually(t.Context(), waitLong, func() error {
+		heavy.mu.Lock()
+		defer heavy.mu.Unlock()
+		if len(heavy.from) < 4 {
+			return fmt.Errorf("%d instances have answered", len(heavy.from))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("scale up: %v", err)
+	}
+	trickle := startWorkers(t, c, urlOf("updown", "/?sleep=20ms"), 1)
+	heavy.wantNoFailure(t, 20)
+	err = stack.WaitCount(t.Context(), "updown-00001", waitLong, func(n int) bool { return n == 1 })
+	if err != nil {
+		t.Errorf("scale down: %v", err)
+	}
+	trickle.wantNoFailure(t, 20)
+	toZero(t, "updown-00001")
+
+	var steps []int
+	for _, e := range scalings(t, "updown-00001") {
+		if e.Error || e.Count == nil || len(e.Message) < 10 {
+			t.Errorf("a scaling in Nomad does not say why: %+v", e)
+			continue
+		}
+		steps = append(steps, int(*e.Count))
+		t.Logf("to %d: %s", *e.Count, e.Message)
+	}
+	if len(steps) < 4 || slices.Max(steps) != 4 || steps[0] != 1 || steps[len(steps)-1] != 0 {
+		t.Errorf("got the steps %v in Nomad's history, want from 1 up to 4 and down to 0", steps)
+	}
+}
+
+// Changed bounds change neither revision nor job nor instance; they hold all the same.
+func TestServing_ChangedBounds(t *testing.T) {
+	t.Parallel()
+	o := options{min: 1, max: 2, window: "60s"}
+	deploy(t, hello("bounds", o))
+	job := func() (version, index uint64) {
+		t.Helper()
+		j, _, err := stack.Nomad.Jobs().Info("bounds-00001", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *j.Version, *j.JobModifyIndex
+	}
+	version, index := job()
+	allocs := liveAllocs(t, "bounds-00001")
+
+	apply := func(o options) {
+		t.Helper()
+		sub, err := stack.Agent.Submit(t.Context(), hello("bounds", o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := sub.Services[0]
+		if s.NewRevision || !s.Changed || s.Revision != "bounds-00001" {
+			t.Errorf("got %+v, want a change without a new revision", s)
+		}
+		if err := stack.Agent.WaitReady(t.Context(), "bounds", s.Generation); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.max, o.target, o.queue, o.scale = 9, 7, "depth = 7", "down_delay = \"3s\""
+	apply(o)
+	wantStatus(t, get(t, "bounds", "/"), 200)
+	if v, i := job(); v != version || i != index {
+		t.Errorf("the job has version %d and index %d, want %d and %d as before", v, i, version, index)
+	}
+
+	o.min = 2 // The count changes, and nothing else.
+	apply(o)
+	if err := stack.WaitCount(t.Context(), "bounds-00001", waitLong, func(n int) bool { return n == 2 }); err != nil {
+		t.Error(err)
+	}
+	if got := liveAllocs(t, "bounds-00001"); !slices.Contains(got, allocs[0]) {
+		t.Errorf("got allocations %v, want %s to be still there", got, allocs[0])
+	}
+	events := scalings(t, "bounds-00001")
+	if last := events[len(events)-1]; last.Count == nil || *last.Count != 2 {
+		t.Errorf("got %+v as the last scaling, want it to 2", last)
+	}
+	revs, err := stack.Agent.Client.Revisions(t.Context(), "bounds")
+	if err != nil || len(revs) != 1 {
+		t.Errorf("got revisions %+v (%v), want one", revs, err)
+	}
+}
+
+func liveAllocs(t *testing.T, revision string) []string {
+	t.Helper()
+	all, err := stack.Allocs(t.Context(), revision)
+	if err != nil || len(all) == 0 {
+		t.Fatalf("got allocations %v (%v), want at least one", all, err)
+	}
+	var ids []string
+	for _, a := range all {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}
+
+// Ten services in one file, all called at once from zero: each answers for itself,
+// and each is woken once.
+func TestServing_TenServicesAtOnce(t *testing.T) {
+	t.Parallel()
+	const services, requests = 10, 5
+	var hcl strings.Builder
+	for i := range services {
+		hcl.WriteString(hello(fmt.Sprintf("ten-%d", i), options{scale: "initial = 0", max: 1}))
+	}
+	deploy(t, hcl.String())
+	var answers [services][]<-chan answer
+	for range requests {
+		for i := range services {
+			answers[i] = append(answers[i], ask(t.Context(), fmt.Sprintf("ten-%d", i), "/"))
+		}
+	}
+	for i := range services {
+		revision := fmt.Sprintf("ten-%d-00001", i)
+		got := collect(t, answers[i])
+		if len(got[200]) != requests {
+			t.Errorf("%s: got %s, want %d times 200", revision, statuses(got), requests)
+		}
+		for _, res := range got[200] {
+			if res.Header.Get("Hello-Revision") != revision {
+				t.Errorf("%s: got answer %q", revision, res.Body)
+			}
+		}
+		if n := wakesOf(t, revision); n != 1 {
+			t.Errorf("%s: got %d wakes, want 1", revision, n)
+		}
+	}
+}
+
+// concurrency.limit = 1 holds through the whole chain, with several instances and
+// while they come and go: the app refuses to be entered twice.
+func TestServing_LimitOfOne(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("one", options{limit: 1, max: 3, scale: "initial = 0"})+hello("many", options{max: 1, scale: "initial = 0"}))
+	var one, many []<-chan answer
+	for range 60 {
+		one = append(one, ask(t.Context(), "one", "/?exclusive=1&sleep=100ms"))
+		many = append(many, ask(t.Context(), "many", "/?exclusive=1&sleep=100ms"))
+	}
+	if got := collect(t, one); len(got[200]) != len(one) {
+		t.Errorf("got %s, want %d times 200", statuses(got), len(one))
+	}
+	// So that we know that it would have been noticed.
+	if got := collect(t, many); len(got[500]) == 0 {
+		t.Errorf("got %s from a service without a limit, want some requests to meet", statuses(got))
+	}
+}
+
+// A request that is in flight in an instance when the count is lowered is answered
+// by that instance before it ends.
+func TestServing_InFlightAtScaleDown(t *testing.T) {
+	t.Parallel()
+	o := options{min: 3, max: 3}
+	deploy(t, hello("drain", o))
+	err := harness.Eventually(t.Context(), waitLong, func() error {
+		if n, err := stack.Running(t.Context(), "drain-00001"); err != nil || n != 3 {
+			return fmt.Errorf("%d instances run (%v)", n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client(t)
+	all := startWorkers(t, c, urlOf("drain", "/?sleep=10ms"), 3)
+	err = harness.Eventually(t.Context(), waitLong, func() error { // All three take requests.
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		if len(all.from) < 3 {
+			return fmt.Errorf("%d instances have answered", len(all.from))
+		}
+		return nil
+	})
+	all.wantNoFailure(t, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []<-chan answer
+	for range 6 {
+		answers = append(answers, ask(t.Context(), "drain", "/?stream=40&every=500ms"))
+	}
+	o.min, o.max, o.window = 1, 1, "6s"
+	deploy(t, hello("drain", o))
+	down := make(chan error, 1)
+	go func() {
+		down <- stack.WaitCount(t.Context(), "drain-00001", waitLong, func(n int) bool { return n == 1 })
+	}()
+	select {
+	case err := <-down:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-answers[0]:
+		t.Fatal("a request was over before the count was lowered: this proves nothing")
+	}
+	got := collect(t, answers)
+	for _, res := range got[200] {
+		if n := strings.Count(res.Body, "\n"); n != 40 {
+			t.Errorf("got %d lines, want 40: %q", n, res.Body)
+		}
+	}
+	if len(got[200]) != len(answers) {
+		t.Errorf("got %s, want only 200", statuses(got))
+	}
+	err = harness.Eventually(t.Context(), waitLong, func() error {
+		if n, err := stack.Running(t.Context(), "drain-00001"); err != nil || n != 1 {
+			return fmt.Errorf("%d instances run (%v)", n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// In Nomad's UI a revision's job says what it is, for which service, and links to
+// its address.
+func TestServing_JobExplainsItself(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("ui", options{scale: "initial = 0"}))
+	j, _, err := stack.Nomad.Jobs().Info("ui-00001", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Meta["wadi_service"] != "ui" || j.Meta["wadi_revision"] != "ui-00001" || j.Meta["wadi_spec_hash"] == "" {
+		t.Errorf("got meta %v", j.Meta)
+	}
+	if j.UI == nil || !strings.Contains(j.UI.Description, "Revision 1 of Wadi service **ui**") || len(j.UI.Links) != 1 {
+		t.Fatalf("got ui block %+v", j.UI)
+	}
+	// The link works as it stands, where names below localhost are this machine's.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, j.UI.Links[0].URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(stack.Agent.Gateway, ":")
+	if req.URL.Port() != port {
+		t.Errorf("got link %s, want it to the gateway's port %s", req.URL, port)
+	}
+	res, err := harness.Do(client(t), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, res, 200)
+	// The service's status names the same address.
+	s, err := stack.Agent.Client.Service(t.Context(), "ui")
+	if err != nil || strings.TrimSuffix(s.Status.URL, "/") != strings.TrimSuffix(j.UI.Links[0].URL, "/") {
+		t.Errorf("got status with URL %q (%v), want %q", s.Status.URL, err, j.UI.Links[0].URL)
+	}
+	if _, err := stack.Agent.Client.Service(t.Context(), "nosuch"); !errors.Is(err, wadi.ErrNotFound) {
+		t.Errorf("got %v for a service that is not there, want not found", err)
+	}
+}
