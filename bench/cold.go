@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi/internal/mesh"
+)
+
+const (
+	coldRuns     = 20
+	coldMeshRuns = 8
+	// settle is between two starts, so that the bookkeeping after one does not
+	// fall into the next.
+	settle = 400 * time.Millisecond
+	// attemptTimeout is of one dial with TLS, by which a lost one is given up.
+	attemptTimeout = time.Second
+)
+
+// cold compares a request that wakes a service with the floor of the same job.
+func cold(ctx context.Context, b *bench) ([]section, error) {
+	var tcp net.Dialer
+	plain := func(ctx context.Context, addr string) (net.Conn, error) { return tcp.DialContext(ctx, "tcp", addr) }
+	host, err := b.coldStarts(ctx, service{name: "cold", scale: byHand}, coldRuns, plain)
+	if err != nil {
+		return nil, err
+	}
+	host.Title = fmt.Sprintf("cold start, host network, mesh off, %d times each by turns", coldRuns)
+	host.judge("p50 against the floor", host.ratio(0), 1.25)
+	host.judge("p95 against the floor", host.ratio(1), 1.5)
+	if !b.stack.Cluster.Bridge {
+		host.note("no mesh here: %s", b.stack.Cluster.WhyNot)
+		return []section{host.section}, nil
+	}
+	src := &mesh.Source{API: b.stack.Consul, Log: hclog.NewNullLogger()}
+	run, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- src.Run(run) }()
+	defer func() { cancel(); <-done }()
+	select {
+	case <-src.Ready():
+	case <-ctx.Done():
+		return []section{host.section}, ctx.Err()
+	}
+	s := service{name: "coldmesh", mesh: true, scale: byHand}
+	envoy, err := b.coldStarts(ctx, s, coldMeshRuns, func(ctx context.Context, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		return src.Dial(ctx, addr, s.name)
+	})
+	if err != nil {
+		return []section{host.section}, err
+	}
+	envoy.Title = fmt.Sprintf("cold start, bridge network with Envoy, %d times each by turns", coldMeshRuns)
+	envoy.judge("p50 against the floor", envoy.ratio(0), 1.3)
+	return []section{host.section, envoy.section}, nil
+}
+
+// comparison is a section of which the first row is Wadi, the second the floor.
+type comparison struct{ section }
+
+func (c comparison) ratio(column int) float64 {
+	return c.Rows[0].Values[column] / c.Rows[1].Values[column]
+}
+
+func (b *bench) coldStarts(ctx context.Context, s service, runs int, dial func(context.Context, string) (net.Conn, error)) (c comparison, err error) {
+	if err := b.apply(ctx, s); err != nil {
+		return c, err
+	}
+	following, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f, err := b.newFloor(following, s, dial)
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, f.remove(context.WithoutCancel(ctx)), b.remove(ctx, s)) }()
+
+	parts := map[string]samples{}
+	for i := range runs + 1 {
+		// Each is first every other time, as the second may find warmer caches.
+		turns := []func() error{
+			func() error { return b.coldWadi(ctx, s, parts) },
+			func() error { return b.coldFloor(ctx, f, parts) },
+		}
+		for n := range turns {
+			if err := turns[(n+i)%len(turns)](); err != nil {
+				return c, err
+			}
+		}
+		for _, job := range []string{s.revision(), f.job} {
+			if err := b.stack.WaitGone(ctx, job, time.Minute); err != nil {
+				return c, err
+			}
+		}
+		if i == 0 {
+			clear(parts) // The first start reads everything from the disk.
+		}
+		if err := pause(ctx, settle); err != nil {
+			return c, err
+		}
+	}
+	c.Columns = []string{"p50 ms", "p95 ms", "min ms", "max ms"}
+	for _, label := range []string{
+		"through the gateway, by the client", "floor: call Nomad, dial every 2 ms",
+		"  Wadi: waited before the wake began", "  Wadi: Nomad's scale call", "  Wadi: then until placed, as the stream says",
+		"  Wadi: then until probed ready", "  Wadi: then forwarded",
+		"  floor: Nomad's scale call", "  floor: placed", "  floor: then until answered",
+	} {
+		if p, ok := parts[label]; ok {
+			c.add(label, p.at(.5), p.at(.95), p.at(0), p.at(1))
+		}
+	}
+	c.add("ratio", c.ratio(0), c.ratio(1), c.ratio(2), c.ratio(3))
+	return c, nil
+}
+
+// coldWadi measures a request that wakes s, and sends it back to zero.
+func (b *bench) coldWadi(ctx context.Context, s service, parts map[string]samples) error {
+	res, err := b.ask(ctx, s, "/")
+	if err != nil {
+		return err
+	}
+	t := timings(res.Header.Get("Server-Timing"))
+	if t["place"]+t["start"] == 0 {
+		return fmt.Errorf("%s was not cold: %s", s.name, res.Header.Get("Server-Timing"))
+	}
+	note := func(label string, d time.Duration) { parts[label] = append(parts[label], d) }
+	note("through the gateway, by the client", res.Took)
+	note("  Wadi: waited before the wake began", t["queue"]-t["wake"]-t["place"]-t["start"])
+	note("  Wadi: Nomad's scale call", t["wake"])
+	note("  Wadi: then until placed, as the stream says", t["place"])
+	note("  Wadi: then until probed ready", t["start"])
+	note("  Wadi: then forwarded", t["forward"])
+	return errors.Join(b.scale(ctx, s.revision(), 0), pause(ctx, settle))
+}
+
+// coldFloor measures the floor, and sends it back to zero.
+func (b *bench) coldFloor(ctx context.Context, f *floor, parts map[string]samples) error {
+	s, err := f.start(ctx)
+	if err != nil {
+		return err
+	}
+	note := func(label string, d time.Duration) { parts[label] = append(parts[label], d) }
+	note("floor: call Nomad, dial every 2 ms", s.answered)
+	note("  floor: Nomad's scale call", s.call)
+	note("  floor: placed", s.placed)
+	note("  floor: then until answered", s.answered-s.placed)
+	return errors.Join(b.scale(ctx, f.job, 0), pause(ctx, settle))
+}
+
+// timings reads a Server-Timing header.
+func timings(header string) map[string]time.Duration {
+	all := map[string]time.Duration{}
+	for part := range strings.SplitSeq(header, ",") {
+		name, dur, ok := strings.Cut(strings.TrimSpace(part), ";dur=")
+		if v, err := strconv.ParseFloat(dur, 64); ok && err == nil {
+			all[name] = time.Duration(v * float64(time.Millisecond))
+		}
+	}
+	return all
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,174 @@
+// Command bench measures Wadi on the real stack, as `make bench` runs it, and
+// prints the figures side by side with what they are to be compared with.
+//
+// It promises that all figures of a table are from one run, interleaved where
+// noise would favour one side. It refuses to judge: a missed target is printed
+// and changes no exit code, which is 1 only if something could not be measured.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// benchmark is one table.
+type benchmark struct {
+	name, about string
+	run         func(context.Context, *bench) ([]section, error)
+}
+
+func benchmarks() []benchmark {
+	return []benchmark{
+		{"idle", "CPU of an agent with 100 services at zero", idle},
+		{"cold", "cold start against its floor, host network and mesh", cold},
+		{"held", "1,000 requests waiting for one cold service", held},
+		{"warm", "a warm request through Wadi against one to the app", warm},
+	}
+}
+
+// bench is what the benchmarks share.
+type bench struct {
+	stack    *harness.Stack
+	log      io.Writer // Progress; the tables go elsewhere.
+	profiles string    // Folder for the agent's profiles; empty: none are taken.
+}
+
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+type options struct {
+	only     []string
+	json     bool
+	bin      string
+	profiles string
+}
+
+func parse(args []string, stderr io.Writer) (o options, err error) {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	var names []string
+	f.Usage = func() {
+		fmt.Fprint(stderr, "Usage: go run ./bench [-only cold,held] [-json]\n\nMeasures Wadi on a Nomad and Consul of its own. Benchmarks:\n")
+		for _, b := range benchmarks() {
+			fmt.Fprintf(stderr, "  %-6s %s\n", b.name, b.about)
+		}
+		fmt.Fprintln(stderr, "\nFlags:")
+		f.PrintDefaults()
+	}
+	for _, b := range benchmarks() {
+		names = append(names, b.name)
+	}
+	only := f.String("only", strings.Join(names, ","), "which `benchmarks` to run")
+	f.BoolVar(&o.json, "json", false, "write JSON to standard output in place of tables")
+	f.StringVar(&o.bin, "bin", "", "`folder` of wadi, queue-proxy and hello; default bin/ of the checkout")
+	f.StringVar(&o.profiles, "profile", "", "write profiles of the agent into this `folder`; taking them costs some of what is measured")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.only = strings.Split(*only, ",")
+	for _, name := range o.only {
+		if !slices.Contains(names, name) {
+			err = errors.Join(err, fmt.Errorf("no benchmark is called %q", name))
+		}
+	}
+	if f.NArg() > 0 {
+		err = errors.Join(err, fmt.Errorf("unexpected argument %q", f.Arg(0)))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+	}
+	return o, err
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	r := report{Command: strings.Join(append([]string{"go run ./bench"}, args...), " "), Machine: machine(), Began: time.Now()}
+	if !o.json {
+		fmt.Fprintf(stdout, "%s\n%s\n", r.Command, r.Machine)
+	}
+	err = measure(ctx, o, stderr, func(s section) {
+		r.Sections = append(r.Sections, s)
+		if !o.json {
+			s.write(stdout)
+		}
+	})
+	if o.json {
+		err = errors.Join(err, r.writeJSON(stdout))
+	} else {
+		fmt.Fprintf(stdout, "\n%.0f s in all\n", time.Since(r.Began).Seconds())
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// stopTimeout bounds how long stopping the stack may take, Ctrl-C or not.
+const stopTimeout = 2 * time.Minute
+
+// measure runs the benchmarks on one stack, and stops it whatever happens.
+func measure(ctx context.Context, o options, log io.Writer, done func(section)) (err error) {
+	b := &bench{log: log, profiles: o.profiles}
+	b.say("starting Consul, Nomad and an agent")
+	b.stack, err = harness.Start(ctx, harness.Options{Bin: o.bin, Extra: "log_level = \"info\"\n"})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		b.say("stopping")
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		err = errors.Join(err, b.stack.Stop(stop))
+	}()
+	for _, bm := range benchmarks() {
+		if !slices.Contains(o.only, bm.name) {
+			continue
+		}
+		b.say("measuring: %s", bm.about)
+		began := time.Now()
+		sections, err := bm.run(ctx, b)
+		for i, s := range sections {
+			if s.Name = bm.name; i == 0 {
+				s.Seconds = time.Since(began).Seconds()
+			}
+			done(s)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", bm.name, err)
+		}
+	}
+	return nil
+}
+
+// machine describes where the figures are from.
+func machine() string {
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease") // Without it the line is shorter.
+	load, _ := os.ReadFile("/proc/loadavg")
+	one, _, _ := strings.Cut(string(load), " ")
+	return fmt.Sprintf("%s/%s %s, %d cores, load %s, %s", runtime.GOOS, runtime.GOARCH, strings.TrimSpace(string(kernel)), runtime.NumCPU(), one, runtime.Version())
+}

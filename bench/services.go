@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	nomad "github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// service is the example app as a benchmark needs it.
+type service struct {
+	name  string
+	mesh  bool // With Envoy in a bridge network; else plain, in the host's.
+	env   string
+	scale string // The inside of the scale block.
+}
+
+func (s service) hcl() string {
+	network := "  mesh = \"off\"\n  network = \"host\"\n"
+	if s.mesh {
+		network = "  mesh = \"envoy\"\n  network = \"bridge\"\n"
+	}
+	return fmt.Sprintf(`service %q {
+%s  instance {
+    task "web" {
+      driver = "raw_exec"
+      config {
+        command = "hello"
+      }
+      env {
+        %s
+      }
+      resources {
+        cpu    = 20
+        memory = 32
+      }
+    }
+  }
+  scale {
+    %s
+  }
+}
+`, s.name, network, s.env, s.scale)
+}
+
+func (s service) revision() string { return wadi.RevisionID(s.name, 1) }
+
+// byHand keeps the autoscaler's hands off: the benchmark itself sets the count
+// back to zero, and nothing else moves meanwhile.
+const byHand = "initial = 0\n    window = \"6s\"\n    dry_run = true"
+
+// apply submits services at zero and waits until they are ready, which takes
+// nothing but the leader's looking at them.
+func (b *bench) apply(ctx context.Context, services ...service) error {
+	const atOnce = 16 // In one submission.
+	for len(services) > 0 {
+		n := min(atOnce, len(services))
+		var hcl strings.Builder
+		for _, s := range services[:n] {
+			hcl.WriteString(s.hcl())
+		}
+		if err := b.stack.Agent.Apply(ctx, hcl.String()); err != nil {
+			return err
+		}
+		services = services[n:]
+	}
+	return nil
+}
+
+// remove deletes services and waits until they are gone.
+func (b *bench) remove(ctx context.Context, services ...service) error {
+	var errs []error
+	for _, s := range services {
+		_, err := b.stack.Agent.Client.Delete(ctx, s.name, 0, 0)
+		errs = append(errs, err)
+	}
+	for _, s := range services {
+		errs = append(errs, harness.Eventually(ctx, time.Minute, func() error {
+			_, err := b.stack.Agent.Client.Service(ctx, s.name)
+			if errors.Is(err, wadi.ErrNotFound) {
+				return nil
+			}
+			return fmt.Errorf("%s is still there: %v", s.name, err)
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+// scale sets the count of a job, as anybody could.
+func (b *bench) scale(ctx context.Context, job string, count int) error {
+	group := wadi.GroupInstance
+	_, _, err := b.stack.Nomad.Jobs().Scale(job, group, &count, "", false, nil, (&nomad.WriteOptions{}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("scale %s to %d: %w", job, count, err)
+	}
+	return nil
+}
+
+// ask sends a request through the gateway and wants 200.
+func (b *bench) ask(ctx context.Context, s service, path string) (harness.Response, error) {
+	res, err := b.stack.Agent.Get(ctx, s.name, path)
+	if err == nil && res.Status != 200 {
+		err = fmt.Errorf("%s answered %d: %s", s.name, res.Status, res.Body)
+	}
+	return res, err
+}
