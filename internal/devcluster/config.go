@@ -186,6 +186,9 @@ func nomadClientHCL(c *Cluster, cfg Config) string {
 		if cfg.InfraImage != "" {
 			image = fmt.Sprintf("infra_image = %q", cfg.InfraImage)
 		}
+		if cfg.DockerEndpoint != "" {
+			image += fmt.Sprintf("\n    endpoint = %q", cfg.DockerEndpoint)
+		}
 		// Other Nomads may use the same engine: no reaping of strangers' containers.
 		docker = fmt.Sprintf(`plugin "docker" {
   config {

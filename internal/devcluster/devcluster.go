@@ -42,6 +42,10 @@ type Config struct {
 	// Docker turns Nomad's Docker driver on.
 	Docker bool
 
+	// DockerEndpoint is the engine's, such as unix:///run/docker.sock; empty is the
+	// driver's own choice.
+	DockerEndpoint string
+
 	// InfraImage is the pause image of Docker tasks in bridge networks; empty
 	// is Nomad's own.
 	InfraImage string
