@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/scheduler"
 )
@@ -331,37 +332,6 @@ func (c *Controller) publish() {
 	c.snapshot.Store(&m)
 	c.stranded.Store(&stranded)
 	c.Measure.Set(c.measured())
-}
-
-// measured lists the revisions that may have load, and everything that serves
-// statistics of them now.
-func (c *Controller) measured() ([]Measured, []Source) {
-	var revs []Measured
-	srcs := c.Agents()
-	for _, s := range c.services {
-		for _, r := range s.Revisions {
-			if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(r.ID).Exists {
-				continue
-			}
-			revs = append(revs, Measured{ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D()})
-			eps, _ := c.Cluster.Endpoints(r.ID)
-			for _, ep := range eps {
-				if !ep.Ended && ep.Metrics != "" {
-					srcs = append(srcs, Source{
-						ID: ep.Instance, Kind: wadi.SourceInstance, Revision: r.ID, Addr: ep.Metrics,
-						Placed: time.Unix(0, ep.Created), Starting: !ep.Running, Stopping: ep.Stopping,
-					})
-				}
-			}
-		}
-	}
-	return revs, srcs
-}
-
-// events are the latest of the service, of earlier terms too.
-func (s *service) events(log *Events) []wadi.Event {
-	evs := append(slices.Clone(s.history), log.Of(s.Service.Name, s.since)...)
-	return evs[max(0, len(evs)-eventsStored):]
 }
 
 func pause(ctx context.Context, d time.Duration) {

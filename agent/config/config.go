@@ -40,7 +40,7 @@ type Config struct {
 	Defaults  jobspecs.Defaults
 	Limits    jobspecs.Limits
 	Retention Retention
-	AccessLog bool // Of queue-proxies and gateway.
+	AccessLog bool // Of queue-proxies.
 }
 
 // HTTP is the API's listener.

@@ -19,6 +19,8 @@ func (n *node) admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/admin/live", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, map[string]bool{"live": true}) })
 	mux.HandleFunc("GET /v1/admin/dump", n.dump)
+	mux.HandleFunc("PUT /v1/admin/drain", n.drain)
+	mux.HandleFunc("POST /v1/admin/drain", n.drain)
 	mux.HandleFunc("GET /v1/admin/log-level", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, map[string]string{"level": n.log.GetLevel().String()})
 	})
@@ -29,6 +31,31 @@ func (n *node) admin() http.Handler {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	return mux
+}
+
+// drain makes this agent take no more requests, and answers when those that it has
+// are done. Mesh callers are sent to other agents first. The process goes on: stop
+// it then, or restart it.
+func (n *node) drain(w http.ResponseWriter, r *http.Request) {
+	n.drainOnce.Do(func() {
+		n.log.Info("draining", "reason", "asked for through the API")
+		close(n.draining)
+	})
+	if err := n.activator.Drain(r.Context()); err != nil {
+		http.Error(w, "requests are still in flight: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	writeJSON(w, map[string]bool{"drained": true})
+}
+
+// isDraining reports whether drain was called.
+func (n *node) isDraining() bool {
+	select {
+	case <-n.draining:
+		return true
+	default:
+		return false
+	}
 }
 
 // setLogLevel takes {"level": "debug"} or the bare word.

@@ -55,7 +55,7 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	select {
 	case err = <-done:
 		cancel()
-		_ = <-told // It ended because the agent did.
+		<-told // It ends because the agent did; what it says does not matter any more.
 		return err
 	case err = <-told:
 		if err != nil && ctx.Err() == nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,9 @@ type node struct {
 	gatewayServer *gateway.Server
 	meshServer    *gateway.Server
 
+	drainOnce sync.Once
+	draining  chan struct{} // Closed when this agent takes no more requests.
+
 	advertise atomic.Pointer[string] // Where others reach this agent, once it is known.
 	routes    atomic.Pointer[map[string]wadi.Route]
 	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents.
@@ -71,7 +75,7 @@ type node struct {
 func newNode(ctx context.Context, cfg config.Config, log hclog.Logger) (_ *node, err error) {
 	n := &node{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), boot: bootID(),
-		events: &agent.Events{}, decisions: &agent.Decisions{},
+		events: &agent.Events{}, decisions: &agent.Decisions{}, draining: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -292,6 +296,9 @@ func (n *node) problems() []string {
 	var p []string
 	if why := n.waits.Load(); why != nil {
 		p = append(p, *why)
+	}
+	if n.isDraining() {
+		p = append(p, "draining: it takes no more requests")
 	}
 	if !n.watcher.Connected() {
 		p = append(p, "Nomad's event stream is away")

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/network"
+	"github.com/wadi-run/wadi/agent/network/mesh"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/scrape"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// leaderInfo is what the lock says of its holder.
+type leaderInfo struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+}
+
+func (n *node) setLeader(value string) {
+	var l leaderInfo
+	if value != "" {
+		if err := json.Unmarshal([]byte(value), &l); err != nil {
+			n.log.Warn("the leader's name is not readable", "value", value)
+		}
+	}
+	if l.URL != "" {
+		if _, err := url.Parse(l.URL); err != nil {
+			l.URL = ""
+		}
+	}
+	n.leader.Store(&l)
+}
+
+// Leader implements server.Leadership.
+func (n *node) Leader() (name, url string) {
+	l := n.leader.Load()
+	return l.Name, l.URL
+}
+
+// lead is one term: everything in it is new, so that nothing of an earlier one
+// is believed.
+func (n *node) lead(ctx context.Context) error {
+	n.log.Info("leading")
+	defer n.log.Info("no longer leading")
+	reg := prometheus.NewRegistry() // Gone with the term.
+	n.term.Store(reg)
+	defer n.term.Store(nil)
+	measure := loopMeasure{scrape.New(scheduler.NewWindows, n.log.Named("scrape"), reg)}
+	writer := loopStore{n.store.Writer()}
+	scaler := agent.NewAutoscaler()
+	ctl := &agent.Controller{
+		Nomad: loopNomad{n.nomad}, Cluster: loopCluster{n.watcher}, Store: writer,
+		Network: network.Layers{&mesh.Layer{Entries: n.consul, Log: n.log.Named("network")}},
+		Measure: measure, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
+		Ages: scheduler.Retention{
+			KeepFor: n.cfg.Retention.KeepFor, KeepActiveFor: n.cfg.Retention.KeepActiveFor, Max: n.cfg.Retention.Max,
+		},
+		Done: scaler.Poke, Log: n.log.Named("controller"), Metrics: n.metrics,
+	}
+	grown := newGrowth(measure, n.activator)
+	scaler.Nomad, scaler.Cluster, scaler.Measure = loopNomad{n.nomad}, loopCluster{n.watcher}, measure
+	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
+	scaler.WayBack = func(_ context.Context, s agent.Stored) (bool, string) {
+		if len(*n.agents.Load()) == 0 {
+			return false, "no agent is registered and healthy in Consul"
+		}
+		return ctl.WayBack(s.Service.Name)
+	}
+	scaler.Grown, scaler.TakeGrown = grown.signal, grown.take
+	scaler.Ceiling, scaler.Decisions, scaler.Events = n.cfg.Limits.MaxInstances, n.decisions, n.events
+	scaler.Owned, scaler.Log, scaler.Metrics = &n.owned, n.log.Named("autoscaler"), n.metrics
+
+	n.metrics.SetLeading(true)
+	defer n.metrics.SetLeading(false)
+	g := newParts(ctx)
+	g.run("scraper", measure.Run)
+	g.run("growth", grown.run)
+	g.run("controller", ctl.Run)
+	g.run("autoscaler", scaler.Run)
+	<-g.ctx.Done()
+	g.stop()
+	return firstCause(g)
+}
+
+// activators lists all agents as sources of statistics.
+func (n *node) activators() []agent.Source {
+	var srcs []agent.Source
+	for _, a := range *n.agents.Load() {
+		if addr := a.Meta[consul.MetaMetrics]; addr != "" {
+			srcs = append(srcs, agent.Source{ID: a.ID, Kind: wadi.SourceActivator, Addr: addr})
+		}
+	}
+	return srcs
+}
+
+func (n *node) urlOf(s wadi.Service) string {
+	if s.Visibility != wadi.Public {
+		return ""
+	}
+	return n.gatewayURL(s.Name)
+}
+
+// growth joins what this agent's own activator says at once with what the others
+// say with their statistics.
+type growth struct {
+	signal chan struct{}
+	far    interface {
+		Grown() <-chan struct{}
+		TakeGrown() []string
+	}
+	near interface {
+		Growth() <-chan struct{}
+		Grown() []string
+	}
+}
+
+func newGrowth(m loopMeasure, a interface {
+	Growth() <-chan struct{}
+	Grown() []string
+}) *growth {
+	return &growth{signal: make(chan struct{}, 1), far: m, near: a}
+}
+
+func (g *growth) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.far.Grown():
+		case <-g.near.Growth():
+		}
+		select {
+		case g.signal <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (g *growth) take() []string { return append(g.far.TakeGrown(), g.near.Grown()...) }
