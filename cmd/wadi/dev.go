@@ -55,8 +55,7 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	select {
 	case err = <-done:
 		cancel()
-		<-told // It ends because the agent did; what it says does not matter any more.
-		return err
+		return errors.Join(err, <-told)
 	case err = <-told:
 		if err != nil && ctx.Err() == nil {
 			cancel()
