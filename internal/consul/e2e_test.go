@@ -166,6 +166,56 @@ func TestElect_AnotherLeadsAfterAKill(t *testing.T) {
 	}
 }
 
+// An agent that comes back before its check has failed keeps that passing, and with
+// it the session of its earlier run.
+func TestElect_TakesOverFromItsEarlierRun(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	p := presence(newClient(t, a.URL), "again")
+	run(t, p)
+	eventually(t, "it is registered", 5*time.Second, func() bool { return !p.AliveUntil().IsZero() })
+	lock(t, p)
+	c := elect(t, p)
+	within(t, "leads", c.started, 10*time.Second)
+}
+
+// Two agents of one name by mistake take the lock from each other once at most.
+func TestElect_LeavesALivingNamesakeAlone(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	client := newClient(t, a.URL)
+	p, q := presence(client, "twin"), presence(client, "twin")
+	run(t, p)
+	run(t, q)
+	one := elect(t, p)
+	within(t, "one leads", one.started, 5*time.Second)
+	two := elect(t, q)
+	within(t, "the other leads", two.started, 10*time.Second)
+	within(t, "one leads no more", one.ended, time.Second)
+	select {
+	case <-one.started:
+		t.Error("they take the lock from each other")
+	case <-time.After(4 * time.Second):
+	}
+	two.stop()
+	within(t, "one leads again", one.started, 5*time.Second)
+}
+
+// lock takes the lock with a session as an earlier run of p has it.
+func lock(t *testing.T, p *consul.Presence) {
+	t.Helper()
+	client := p.Client.API()
+	id, _, err := client.Session().Create(&api.SessionEntry{
+		Name: p.Service.ID, NodeChecks: []string{"serfHealth"},
+		ServiceChecks: []api.ServiceCheck{{ID: p.CheckID()}}, LockDelay: time.Second,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok, _, err := client.KV().Acquire(&api.KVPair{Key: lockKey, Value: []byte("before"), Session: id}, nil)
+	if err != nil || !ok {
+		t.Fatalf("acquire: %v, %v", ok, err)
+	}
+}
+
 func TestElect_HandsOverAtOnceWhenItStops(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	c := newClient(t, a.URL)

@@ -40,8 +40,9 @@ var errLost = errors.New("leadership lost")
 func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = watchPauseMin, watchPauseMax
+	var old inherited
 	for ctx.Err() == nil {
-		led, err := p.term(ctx, key, value, lead)
+		led, err := p.term(ctx, key, value, lead, &old)
 		if led {
 			pause.Reset()
 		}
@@ -58,7 +59,7 @@ func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx c
 
 // term is one session: from contending to the loss of the lock. led says
 // whether the lock was had.
-func (p *Presence) term(ctx context.Context, key, value string, lead func(context.Context) error) (led bool, err error) {
+func (p *Presence) term(ctx context.Context, key, value string, lead func(context.Context) error, old *inherited) (led bool, err error) {
 	for time.Now().After(p.AliveUntil()) { // A session needs a passing check.
 		if sleep(ctx, lockRetry); ctx.Err() != nil {
 			return false, nil
@@ -68,8 +69,12 @@ func (p *Presence) term(ctx context.Context, key, value string, lead func(contex
 	if err != nil {
 		return false, err
 	}
-	defer p.end(ctx, key, id)
-	if err := p.acquire(ctx, key, value, id); err != nil {
+	defer func() {
+		if !p.end(ctx, key, id) {
+			old.unended = id
+		}
+	}()
+	if err := p.acquire(ctx, key, value, id, old); err != nil {
 		return false, err
 	}
 	p.Log.Info("leading", "key", key)
@@ -104,8 +109,8 @@ func (p *Presence) session(ctx context.Context) (string, error) {
 }
 
 // end releases the lock, if it is held, before it destroys the session: a lock
-// that falls with its session is delayed.
-func (p *Presence) end(ctx context.Context, key, id string) {
+// that falls with its session is delayed. It reports whether that is done.
+func (p *Presence) end(ctx context.Context, key, id string) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	w := (&api.WriteOptions{}).WithContext(ctx)
@@ -114,12 +119,47 @@ func (p *Presence) end(ctx context.Context, key, id string) {
 		_, err = p.Client.api.Session().Destroy(id, w)
 	}
 	if err != nil {
-		p.Log.Warn("session not ended, it ends with its check", "error", Wrap("release "+key, err))
+		p.Log.Warn("session not ended", "error", Wrap("release "+key, err))
 	}
+	return err == nil
+}
+
+// inherited are sessions that hang on our check and are not the present one: their
+// check passes because we pass it, so they would hold the lock for ever.
+type inherited struct {
+	looked  bool   // At what an earlier run of this agent left, which is seen at the first look only.
+	unended string // A session of ours that could not be ended.
+}
+
+// bury destroys the session that holds the lock if it is inherited. One that turns up
+// later is of a living agent that has our name by mistake: they would take the lock
+// from each other without end.
+func (p *Presence) bury(ctx context.Context, holder, id string, old *inherited) (done bool, err error) {
+	if old.looked && holder != old.unended {
+		return false, nil
+	}
+	q := (&api.QueryOptions{}).WithContext(ctx)
+	theirs, _, err := p.Client.api.Session().Info(holder, q)
+	if err != nil {
+		return false, Wrap("read session", err)
+	}
+	ours, _, err := p.Client.api.Session().Info(id, q)
+	if err != nil {
+		return false, Wrap("read session", err)
+	}
+	if theirs != nil && ours != nil && theirs.Name == ours.Name && theirs.Node == ours.Node {
+		if _, err := p.Client.api.Session().Destroy(holder, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
+			return false, Wrap("destroy the session of an earlier run", err)
+		}
+		p.Log.Info("ended the session of an earlier run", "session", holder)
+		done = true
+	}
+	old.looked, old.unended = true, ""
+	return done, nil
 }
 
 // acquire returns when the lock is held.
-func (p *Presence) acquire(ctx context.Context, key, value, id string) error {
+func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inherited) error {
 	var index uint64
 	for {
 		cur, next, err := p.Client.WaitGet(ctx, key, index, watchWait, false)
@@ -127,12 +167,19 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string) error {
 			return err
 		}
 		if cur.Session != "" && cur.Session != id {
+			if done, err := p.bury(ctx, cur.Session, id, old); err != nil {
+				return err
+			} else if done {
+				index = 0
+				continue
+			}
 			if next < index { // The server was restored; start over.
 				next = 0
 			}
 			index = next
 			continue
 		}
+		old.looked = true
 		w := (&api.WriteOptions{}).WithContext(ctx)
 		ok, _, err := p.Client.api.KV().Acquire(&api.KVPair{Key: key, Value: []byte(value), Session: id}, w)
 		if err != nil {
