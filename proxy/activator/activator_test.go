@@ -229,6 +229,18 @@ func TestRetiredWhileWaiting(t *testing.T) {
 	wantRefusal(t, <-done, 404, "unknown_revision", "not served any more")
 }
 
+func TestFailedWhileWaiting(t *testing.T) {
+	g := newRig(t, settings())
+	done := make(chan answer)
+	go func() { done <- g.get(t) }()
+	g.waiting(t, 1)
+	failed := settings()
+	failed.Failed = "the image is missing"
+	g.act.SetRoutes(routes(failed, wadi.HTTP1))
+	wantRefusal(t, <-done, 503, "revision_failed", "hello-00001 has failed: the image is missing")
+	wantRefusal(t, g.get(t), 503, "revision_failed", "the image is missing")
+}
+
 func TestInstanceDies_RetriedOnAnother(t *testing.T) {
 	g := newRig(t, settings())
 	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")

@@ -188,6 +188,9 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 	defer r.mu.Unlock()
 	next = now.Add(time.Hour)
 	r.serveWaiting(now)
+	if why := r.settings.Load().Failed; why != "" {
+		r.failWaiting(hasFailed(r.id, why)) // Waking it again would help nobody.
+	}
 	for w := r.waiting.head; w != nil; {
 		after := w.next
 		switch {

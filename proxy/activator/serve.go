@@ -47,8 +47,7 @@ func (a *Activator) ServeRevision(w http.ResponseWriter, r *http.Request, servic
 	q := request{a: a, rev: rev, set: rev.settings.Load(), arrived: time.Now()}
 	q.quiet = slices.Contains(q.set.Queue.Quiet, r.URL.Path)
 	if q.set.Failed != "" {
-		a.refuse(out, r, Refusal{Status: http.StatusServiceUnavailable, Code: CodeFailed,
-			Message: fmt.Sprintf("revision %s has failed: %s", rev.id, q.set.Failed)})
+		a.refuse(out, r, hasFailed(rev.id, q.set.Failed))
 		return
 	}
 	if !q.quiet {
@@ -189,6 +188,11 @@ func (q *request) refusal(r *http.Request, err error) Refusal {
 		return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "no instance took the request: " + failed.Err.Error()}
 	}
 	return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "the instance failed while it had the request"}
+}
+
+func hasFailed(revision, why string) Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeFailed,
+		Message: fmt.Sprintf("revision %s has failed: %s", revision, why)}
 }
 
 func full(format string, args ...any) Refusal {
