@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"syscall"
 	"time"
@@ -105,22 +106,60 @@ func (p *Proxy) admit(w http.ResponseWriter, r *http.Request, req *request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer p.limiter.Release()
-	req.state.Store(stateHeld)
-	if !p.hold(ctx) {
-		if ctx.Err() != nil {
-			panic(http.ErrAbortHandler)
-		}
-		w.Header().Set("Retry-After", "1")
-		p.refuse(w, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
+	if r.Body != nil && r.Body != http.NoBody {
+		kept := *r
+		kept.Body = keptBody{r.Body}
+		defer func() { _ = r.Body.Close() }() // Nothing is lost: the server ends it anyway.
+		p.forward(w, &kept, req)
 		return
 	}
-	req.waited = time.Since(req.begun)
-	p.metrics.wait.Observe(req.waited.Seconds())
-	req.state.Store(stateForward)
-	proxy.StripInternal(r.Header)
-	if err := p.app.Forward(w, r); err != nil {
-		p.forwardFailed(ctx, w, err)
+	p.forward(w, r, req)
+}
+
+// keptBody outlives an attempt that did not come about.
+type keptBody struct{ io.ReadCloser }
+
+func (keptBody) Close() error { return nil }
+
+// forward passes a request on as soon as the app is ready. When the app turns out
+// to have died it has seen nothing of the request, which then waits like those
+// that come later: once.
+func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, req *request) {
+	ctx := r.Context()
+	for again := false; ; again = true {
+		req.state.Store(stateHeld)
+		if !p.hold(ctx) {
+			if ctx.Err() != nil {
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("Retry-After", "1")
+			p.refuse(w, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
+			return
+		}
+		if !again {
+			req.waited = time.Since(req.begun)
+			p.metrics.wait.Observe(req.waited.Seconds())
+			proxy.StripInternal(r.Header)
+		}
+		req.state.Store(stateForward)
+		err := p.app.Forward(w, r)
+		if err == nil {
+			return
+		}
+		if again || !p.appRefused(err) {
+			p.forwardFailed(ctx, w, err)
+			return
+		}
 	}
+}
+
+// appRefused says whether the app refused the connection, and notes it.
+func (p *Proxy) appRefused(err error) bool {
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return false
+	}
+	p.ready.refused(err)
+	return true
 }
 
 // hold waits until the app is ready. False means that the request is over, or
@@ -147,8 +186,7 @@ func (p *Proxy) forwardFailed(ctx context.Context, w http.ResponseWriter, err er
 	if ctx.Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		p.ready.refused(err)
+	if p.appRefused(err) {
 		p.refuse(w, http.StatusBadGateway, reasonAppRefused, "the app refuses connections")
 		return
 	}

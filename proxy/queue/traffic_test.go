@@ -188,11 +188,20 @@ func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
 		t.Errorf("%d %q", a.StatusCode, a.text)
 	}
 	app.Close()
-	if a := s.get(s.Addr(), "/"); a.StatusCode != 502 || !strings.Contains(a.text, "refuses connections") {
-		t.Errorf("app gone: %d %q", a.StatusCode, a.text)
-	}
+	// The app has died and nobody knows yet: what it could not have seen waits too.
+	go func() { answers <- s.do(t.Context(), http.MethodPost, s.Addr(), "/", "whole") }()
+	eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"held"`) })
 	if a := s.get(s.MetricsAddr(), "/ready"); a.StatusCode != 503 {
 		t.Errorf("/ready with the app gone: %d", a.StatusCode)
+	}
+	if l, err = net.Listen("tcp", target); err != nil {
+		t.Skipf("somebody took the port: %v", err)
+	}
+	app = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })}
+	go app.Serve(l)
+	defer app.Close()
+	if a := <-answers; a.text != "whole" {
+		t.Errorf("%d %q", a.StatusCode, a.text)
 	}
 }
 
