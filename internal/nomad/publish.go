@@ -47,7 +47,8 @@ func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) 
 	}
 	endpoints := r.endpoints()
 	r.setTrouble(s.jobs[id], time.Now())
-	fresh := &view{endpoints: endpoints, reason: r.trouble.reason, since: r.trouble.since, changed: make(chan struct{})}
+	now := r.trouble.lasting()
+	fresh := &view{endpoints: endpoints, reason: now.reason, since: now.since, changed: make(chan struct{})}
 	if old != nil && old.reason == fresh.reason && old.since.Equal(fresh.since) && slices.Equal(old.endpoints, endpoints) {
 		return false, false
 	}
@@ -60,15 +61,20 @@ func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) 
 }
 
 // setTrouble notes what is wrong now. It goes on from when it began, even if
-// Nomad words it differently.
+// Nomad words it differently, or for a moment nothing was wrong.
 func (r *revision) setTrouble(j JobState, now time.Time) {
 	kind, reason := r.problem(j)
+	t := &r.trouble
 	switch {
+	case j.Count == 0 || j.Stopped || kind == "" && t.kind == "":
+		*t = trouble{}
 	case kind == "":
-		r.trouble = trouble{}
-	case kind != r.trouble.kind:
-		r.trouble = trouble{kind, reason, now}
+		if t.over.IsZero() {
+			t.over = now
+		}
+	case kind != t.kind || !t.over.IsZero() && now.Sub(t.over) > relapse:
+		*t = trouble{kind: kind, reason: reason, since: now}
 	default:
-		r.trouble.reason = reason
+		t.reason, t.over = reason, time.Time{}
 	}
 }

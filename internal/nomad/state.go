@@ -53,6 +53,19 @@ type trouble struct {
 	kind   string // What may change without a new beginning is the text.
 	reason string
 	since  time.Time
+	over   time.Time // When it was last over; zero while it lasts.
+}
+
+// relapse is within how much time the same trouble goes on from where it began: an
+// app that always exits soon runs for a moment every time.
+const relapse = 30 * time.Second
+
+// lasting is t unless it is over.
+func (t trouble) lasting() trouble {
+	if t.over.IsZero() {
+		return t
+	}
+	return trouble{}
 }
 
 // keepEnded is how many ended instances of a revision are remembered.

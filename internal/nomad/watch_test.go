@@ -286,6 +286,48 @@ func TestWatch_Trouble(t *testing.T) {
 	}
 }
 
+// An app that exits soon after every start runs for a moment each time. That is
+// one trouble, from its first exit on.
+func TestWatch_TroubleThatComesAndGoes(t *testing.T) {
+	c := newCluster()
+	w := watch(t, c, true)
+	index := 100
+	say := func(topic, payload string) {
+		t.Helper()
+		index++
+		c.say(t, fmt.Sprintf(`{"Index":%d,"Events":[{"Topic":%q,"Index":%[1]d,"Payload":{%q:`+payload+`}}]}`, index, topic, topic, index))
+		c.settle(t, w)
+	}
+	job := func(count int) {
+		t.Helper()
+		say("Job", fmt.Sprintf(`{"ID":"loop-00001","Namespace":"default","JobModifyIndex":%%[4]d,"Meta":{"wadi_service":"loop"},"TaskGroups":[{"Name":"instance","Count":%d}]}`, count))
+	}
+	alloc := func(status, state string) {
+		t.Helper()
+		say("Allocation", fmt.Sprintf(`{"ID":"a","JobID":"loop-00001","Namespace":"default","ClientStatus":%q,"DesiredStatus":"run","ModifyIndex":%%[4]d,`+
+			`"TaskStates":{"web":{"State":%q,"Events":[{"Type":"Terminated","Time":1,"Details":{"exit_code":"1"},"DisplayMessage":"Exit Code: 1"}]}}}`, status, state))
+	}
+	job(1)
+	alloc("pending", "pending")
+	reason, began := w.Trouble("loop-00001")
+	if reason != "task web: Exit Code: 1" {
+		t.Fatalf("got %q", reason)
+	}
+	alloc("running", "running")
+	if reason, since := w.Trouble("loop-00001"); reason != "" || !since.IsZero() {
+		t.Errorf("while it runs: %q since %v", reason, since)
+	}
+	alloc("running", "pending")
+	if reason, since := w.Trouble("loop-00001"); reason == "" || !since.Equal(began) {
+		t.Errorf("when it has exited again: %q since %v, want since %v", reason, since, began)
+	}
+	job(0)
+	job(1)
+	if reason, since := w.Trouble("loop-00001"); reason == "" || !since.After(began) {
+		t.Errorf("after a count of zero: %q since %v, want after %v", reason, since, began)
+	}
+}
+
 func TestWatch_ReadsEverythingAgain(t *testing.T) {
 	c := newCluster()
 	w := watch(t, c, true)
