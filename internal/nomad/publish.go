@@ -47,9 +47,8 @@ func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) 
 	}
 	endpoints := r.endpoints()
 	r.setTrouble(s.jobs[id], time.Now())
-	now := r.trouble.lasting()
-	fresh := &view{endpoints: endpoints, reason: now.reason, since: now.since, changed: make(chan struct{})}
-	if old != nil && old.reason == fresh.reason && old.since.Equal(fresh.since) && slices.Equal(old.endpoints, endpoints) {
+	fresh := &view{endpoints: endpoints, trouble: r.trouble, changed: make(chan struct{})}
+	if old != nil && old.trouble == fresh.trouble && slices.Equal(old.endpoints, endpoints) {
 		return false, false
 	}
 	w.views.Store(id, fresh)

@@ -60,13 +60,23 @@ type trouble struct {
 // app that always exits soon runs for a moment every time.
 const relapse = 30 * time.Second
 
-// lasting is t unless it is over.
-func (t trouble) lasting() trouble {
-	if t.over.IsZero() {
-		return t
+// linger is how long a task's trouble is told after it was over: that the app runs
+// again does not say yet that it stays.
+const linger = 5 * time.Second
+
+// at is what is told of t.
+func (t trouble) at(now time.Time) (reason string, since time.Time) {
+	if !t.over.IsZero() && (t.kind != troubleTask || now.Sub(t.over) > linger) {
+		return "", time.Time{}
 	}
-	return trouble{}
+	return t.reason, t.since
 }
+
+// The kinds of trouble.
+const (
+	troublePlacement = "placement"
+	troubleTask      = "task"
+)
 
 // keepEnded is how many ended instances of a revision are remembered.
 const keepEnded = 5
@@ -252,7 +262,7 @@ func (r *revision) problem(j JobState) (kind, reason string) {
 		return "", ""
 	}
 	if r.blocked.reason != "" {
-		return "placement", r.blocked.reason
+		return troublePlacement, r.blocked.reason
 	}
 	newestFirst := slices.SortedFunc(maps.Values(r.instances), func(a, b instance) int {
 		return byAge(b.endpoint, a.endpoint)
@@ -264,7 +274,7 @@ func (r *revision) problem(j JobState) (kind, reason string) {
 		case i.healthy:
 			return "", ""
 		case i.endpoint.Problem != "":
-			return "task", i.endpoint.Problem
+			return troubleTask, i.endpoint.Problem
 		}
 	}
 	return "", ""

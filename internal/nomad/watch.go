@@ -60,8 +60,7 @@ type JobState struct {
 // view is what readers get of a revision. It never changes.
 type view struct {
 	endpoints []wadi.Endpoint
-	reason    string
-	since     time.Time
+	trouble   trouble
 	changed   chan struct{}
 }
 
@@ -120,7 +119,7 @@ func (w *Watcher) Changed() <-chan struct{} {
 func (w *Watcher) Trouble(revision string) (reason string, since time.Time) {
 	w.init()
 	if v, ok := w.views.Load(revision); ok {
-		return v.(*view).reason, v.(*view).since
+		return v.(*view).trouble.at(time.Now())
 	}
 	return "", time.Time{}
 }

@@ -314,8 +314,8 @@ func TestWatch_TroubleThatComesAndGoes(t *testing.T) {
 		t.Fatalf("got %q", reason)
 	}
 	alloc("running", "running")
-	if reason, since := w.Trouble("loop-00001"); reason != "" || !since.IsZero() {
-		t.Errorf("while it runs: %q since %v", reason, since)
+	if reason, since := w.Trouble("loop-00001"); reason == "" || !since.Equal(began) {
+		t.Errorf("while it runs for a moment: %q since %v, want since %v", reason, since, began)
 	}
 	alloc("running", "pending")
 	if reason, since := w.Trouble("loop-00001"); reason == "" || !since.Equal(began) {
