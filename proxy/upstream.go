@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"sync"
 	"sync/atomic"
@@ -141,7 +142,7 @@ func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 	}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        f.rewrite,
-		Transport:      u.transport,
+		Transport:      f,
 		FlushInterval:  -1,
 		BufferPool:     &u.buffers,
 		ModifyResponse: f.response,
@@ -161,8 +162,19 @@ type forward struct {
 	w        http.ResponseWriter
 	http1    bool // The caller's side.
 	body     countedBody
+	sent     atomic.Bool // The peer may have seen it.
 	answered bool
 	err      *ForwardError
+}
+
+// RoundTrip notes whether the request was sent: when a connection that was used
+// before breaks without an answer, the transport dials again by itself, and that
+// this is refused says nothing of the first time.
+func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t := httptrace.ContextClientTrace(r.Context()); t != nil { // The proxy's own, of this request.
+		t.WroteHeaders = func() { f.sent.Store(true) }
+	}
+	return f.upstream.transport.RoundTrip(r)
 }
 
 // errMisdirected: the peer says that the request is not for it.
@@ -208,7 +220,7 @@ func (f *forward) response(res *http.Response) error {
 func (f *forward) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 	var refused *refusedError
 	f.err = &ForwardError{
-		Refused:     errors.As(err, &refused),
+		Refused:     errors.As(err, &refused) && !f.sent.Load(),
 		Misdirected: errors.Is(err, errMisdirected),
 		BodyRead:    f.body.read.Load(),
 		Answered:    f.answered,

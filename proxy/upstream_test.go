@@ -14,6 +14,7 @@ import (
 	"net/textproto"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -336,6 +337,32 @@ func TestForward_Errors(t *testing.T) {
 				t.Errorf("%+v (%v), retryable %v, want %+v, %v", e, got.Err, retryable, tt.want, tt.retryable)
 			}
 		})
+	}
+}
+
+// A connection that was used before breaks at the second request, and dialling
+// again is refused: the peer may have seen the request all the same.
+func TestForward_BrokenThenRefused(t *testing.T) {
+	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/break" {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	dials := 0
+	up := proxy.NewUpstream(proxy.UpstreamConfig{Addr: addr, Dial: func(ctx context.Context) (net.Conn, error) {
+		if dials++; dials > 1 {
+			return nil, syscall.ECONNREFUSED
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}})
+	defer up.Close()
+	if err := up.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)); err != nil {
+		t.Fatal(err)
+	}
+	err := up.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/break", nil))
+	var failed *proxy.ForwardError
+	if !errors.As(err, &failed) || !errors.Is(err, syscall.ECONNREFUSED) || failed.Refused {
+		t.Errorf("got %+v after %d dials, want the second one refused, but not the request", err, dials)
 	}
 }
 

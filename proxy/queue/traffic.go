@@ -146,7 +146,9 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, req *request) {
 		if err == nil {
 			return
 		}
-		if again || !p.appRefused(err) {
+		var failed *proxy.ForwardError
+		unseen := errors.As(err, &failed) && failed.Refused
+		if gone := p.appRefused(err); again || !gone || !unseen {
 			p.forwardFailed(ctx, w, err)
 			return
 		}
