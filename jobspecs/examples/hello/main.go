@@ -8,7 +8,7 @@
 // stream=N with every=50ms (N lines, each flushed), headers=1 (what came in, as
 // text). With exclusive=1 it answers 500 while another such request is inside. A POST
 // or PUT echoes its body. /healthz answers ok. With UPSTREAM (a base URL), /call/… is
-// passed on to it: a caller for trying out the mesh. It speaks HTTP/1.1 and, to those
+// passed on to it, with a header Hello-X as X too: a caller for trying out the mesh. It speaks HTTP/1.1 and, to those
 // who know that, HTTP/2. SIGTERM ends it when the running requests are done.
 package main
 
@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -110,7 +111,14 @@ func (a app) handler() http.Handler {
 	mux.HandleFunc("/", exclusive(a.answer))
 	if a.upstream != nil {
 		mux.Handle("/call/", http.StripPrefix("/call", &httputil.ReverseProxy{
-			Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(a.upstream) },
+			Rewrite: func(r *httputil.ProxyRequest) {
+				r.SetURL(a.upstream)
+				for k, v := range r.In.Header {
+					if name, ok := strings.CutPrefix(k, "Hello-"); ok {
+						r.Out.Header[name] = v
+					}
+				}
+			},
 		}))
 	}
 	return mux

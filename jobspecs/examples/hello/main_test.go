@@ -73,6 +73,31 @@ func TestAnswer_Exclusive(t *testing.T) {
 	first.Body.Close() // Ends it.
 }
 
+func TestCall(t *testing.T) {
+	upstream := httptest.NewServer(app{}.handler())
+	defer upstream.Close()
+	u, err := parseUpstream(upstream.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(app{upstream: u}.handler())
+	defer server.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/call/a?headers=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Hello-Wadi-Revision", "r2")
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.HasPrefix(string(got), "GET /a?headers=1 ") || !strings.Contains(string(got), "\r\nWadi-Revision: r2\r\n") {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestRun_FinishesWhatItHasBegun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
