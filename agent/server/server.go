@@ -128,6 +128,8 @@ const (
 	writeTimeout   = 30 * time.Second // Of one line of a stream.
 	idleTimeout    = 2 * time.Minute
 	drainTimeout   = 10 * time.Second
+	readTimeout    = 10 * time.Second // Of what Nomad and Consul are asked for one read.
+	submitTimeout  = 30 * time.Second // Of judging a submission; storing has its own bound.
 )
 
 // New returns a server, or an error when c lacks something.
@@ -173,12 +175,12 @@ func (s *Server) routes() {
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"PUT /v1/services":                 s.submit,
 		"POST /v1/services/validate":       s.validate,
-		"GET /v1/services":                 s.list,
-		"GET /v1/service/{name}":           s.read,
+		"GET /v1/services":                 within(readTimeout, s.list),
+		"GET /v1/service/{name}":           within(readTimeout, s.read),
 		"DELETE /v1/service/{name}":        s.remove,
-		"GET /v1/service/{name}/revisions": s.revisions,
-		"GET /v1/service/{name}/decisions": s.decisions,
-		"GET /v1/revision/{id}":            s.revision,
+		"GET /v1/service/{name}/revisions": within(readTimeout, s.revisions),
+		"GET /v1/service/{name}/decisions": within(readTimeout, s.decisions),
+		"GET /v1/revision/{id}":            within(readTimeout, s.revision),
 		"GET /v1/events":                   s.events,
 		"GET /v1/agent/health":             s.health,
 		"GET /v1/agent/self":               s.self,
@@ -191,6 +193,15 @@ func (s *Server) routes() {
 				s.fail(w, r, err)
 			}
 		})
+	}
+}
+
+// within bounds what h may take: a Nomad or Consul that hangs is away, too.
+func within(d time.Duration, h func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), d)
+		defer cancel()
+		return h(w, r.WithContext(ctx))
 	}
 }
 

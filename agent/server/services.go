@@ -49,7 +49,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request,
 	if err := decode(w, r, int64(2*s.MaxSpecBytes+64<<10), &body); err != nil {
 		return err
 	}
-	out, err := do(r.Context(), admission.Request{
+	ctx, cancel := context.WithTimeout(r.Context(), submitTimeout)
+	defer cancel()
+	out, err := do(ctx, admission.Request{
 		Files: body.Files, Variables: body.Variables, CheckIndex: body.CheckIndex,
 		NomadToken: nomadToken(r), ConsulToken: r.Header.Get("X-Consul-Token"),
 	})
@@ -218,6 +220,9 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout+wait)
+	defer cancel()
+	r = r.WithContext(ctx)
 	spec, index, err := s.spec(r, name)
 	if err != nil {
 		return err
