@@ -32,6 +32,8 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
+	// What is reached or started counts, whatever files and environment say.
+	f.NomadAddress, f.ConsulAddress = cluster.NomadAddr, cluster.ConsulAddr
 
 	dir, err := os.MkdirTemp("", "wadi-agent-")
 	if err != nil {
