@@ -27,14 +27,14 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		}
 		c.noteTargets(s, a.Route)
 		s.Route, s.programmed = a.Route, false
-		s.checked, s.applied = time.Time{}, time.Time{}
+		s.checked, s.applied = false, time.Time{}
 	case scheduler.Program:
 		// What is somebody else's stays so; reading back says why, and the status
 		// with it. The rest of the service is kept up all the same.
 		if err := c.Network.Apply(ctx, s.Route); err != nil && !errors.Is(err, wadi.ErrForeign) {
 			return err
 		}
-		s.checked, s.applied = time.Time{}, time.Now()
+		s.checked, s.applied = false, time.Now()
 	case scheduler.PutBack:
 		return c.putBack(ctx, s, a)
 	case scheduler.CheckDrift:

@@ -36,10 +36,13 @@ type Controller struct {
 
 	// services is owned by the goroutine of Run.
 	services map[string]*service
-	acted    bool // In this pass; of the same goroutine.
-	// dirty holds services that somebody submitted or deleted, guarded by mu.
+	acted    bool      // In this pass; of the same goroutine.
+	recheck  time.Time // When all are read back again; of the same goroutine.
+	// dirty holds services that somebody submitted or deleted, told those that the
+	// autoscaler said something of; guarded by mu.
 	mu    sync.Mutex
 	dirty map[string]bool
+	told  map[string]bool
 	poke  chan struct{}
 	// deciders and wanted are what the autoscaler tells, guarded by mu.
 	deciders map[string]wadi.Decider
@@ -55,7 +58,8 @@ type service struct {
 	programmed bool
 	leftovers  bool
 	whyNot     string    // Why the route is not programmed.
-	checked    time.Time // When the network layers were last read back.
+	checked    bool      // The network layers were read back, not long ago.
+	resting    bool      // The last pass had nothing to do, and only news will change that.
 	applied    time.Time // When the stored route was last written to them.
 	retry      time.Time // Not before then, after an error.
 	backoff    time.Duration
@@ -76,7 +80,7 @@ const (
 func (c *Controller) Run(ctx context.Context) error {
 	c.services, c.dirty, c.poke = map[string]*service{}, map[string]bool{}, make(chan struct{}, 1)
 	c.mu.Lock()
-	c.deciders, c.wanted = map[string]wadi.Decider{}, map[string]int{}
+	c.deciders, c.wanted, c.told = map[string]wadi.Decider{}, map[string]int{}, map[string]bool{}
 	c.mu.Unlock()
 
 	var wg sync.WaitGroup
@@ -88,19 +92,23 @@ func (c *Controller) Run(ctx context.Context) error {
 
 	tick := time.NewTicker(passInterval)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for news := true; ctx.Err() == nil; {
 		cluster, measure := c.Cluster.Changed(), c.Measure.Changed()
 		if c.Cluster.Synced() {
-			c.pass(ctx)
+			c.pass(ctx, news)
+			news = false
 		}
 		select {
 		case <-ctx.Done():
 		case err := <-watchErr:
 			return err
 		case <-cluster:
+			news = true
 			pause(ctx, settleTime)
 		case <-measure:
+			news = true
 		case <-c.poke:
+			news = true
 		case <-tick.C:
 		}
 	}
@@ -149,13 +157,24 @@ func (c *Controller) Remember(revision string, d wadi.Decider, wanted int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deciders[revision], c.wanted[revision] = d, wanted
+	service, _, _ := wadi.SplitRevisionID(revision)
+	c.told[service] = true
 }
 
-func (c *Controller) pass(ctx context.Context) {
+// pass looks at all services; without news of the cluster not at those at rest,
+// of which there may be many.
+func (c *Controller) pass(ctx context.Context, news bool) {
 	c.mu.Lock()
-	dirty := c.dirty
-	c.dirty = map[string]bool{}
+	dirty, told := c.dirty, c.told
+	c.dirty, c.told = map[string]bool{}, map[string]bool{}
 	c.mu.Unlock()
+	if now := time.Now(); !now.Before(c.recheck) {
+		// All at once: the layers can then read what there is in a few calls.
+		for _, s := range c.services {
+			s.checked = false
+		}
+		c.recheck, news = now.Add(networkRecheck), true
+	}
 	for name := range dirty {
 		if err := c.load(ctx, name); err != nil {
 			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
@@ -164,7 +183,7 @@ func (c *Controller) pass(ctx context.Context) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.services)) {
 		s := c.services[name]
-		if ctx.Err() != nil || time.Now().Before(s.retry) {
+		if ctx.Err() != nil || time.Now().Before(s.retry) || s.resting && !news && !told[name] {
 			continue
 		}
 		err := c.reconcile(ctx, s)
@@ -199,13 +218,14 @@ func (c *Controller) load(ctx context.Context, name string) error {
 	if s.Generation != st.Generation || s.Deleting != st.Deleting {
 		s.retry, s.backoff = time.Time{}, 0
 	}
-	s.Stored, s.checked = st, time.Time{}
+	s.Stored, s.checked, s.resting = st, false, false
 	return nil
 }
 
 // reconcile plans and carries out until there is nothing left to do now.
 func (c *Controller) reconcile(ctx context.Context, s *service) error {
-	for range roundsPerPass {
+	s.resting = false
+	for round := range roundsPerPass {
 		if err := c.readBack(ctx, s); err != nil {
 			return err
 		}
@@ -214,6 +234,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 			Retention: c.Ages,
 		}, c.observe(s))
 		if len(acts) == 0 {
+			s.resting = round == 0 && s.settled()
 			break
 		}
 		for _, a := range acts {
@@ -229,9 +250,20 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 	return c.storeDeciders(ctx, s)
 }
 
+// settled reports whether nothing of the service waits for a time to pass that is
+// shorter than that between two rechecks.
+func (s *service) settled() bool {
+	for _, r := range s.State.Revisions {
+		if r.Phase == wadi.Pending || r.Phase == "" {
+			return false
+		}
+	}
+	return !s.Deleting && s.programmed
+}
+
 // readBack asks the network layers, now and then, whether they still carry the route.
 func (c *Controller) readBack(ctx context.Context, s *service) error {
-	if time.Since(s.checked) < networkRecheck || s.Route.Service == "" {
+	if s.checked || s.Route.Service == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
@@ -240,7 +272,7 @@ func (c *Controller) readBack(ctx context.Context, s *service) error {
 	if err != nil {
 		return err
 	}
-	s.programmed, s.whyNot, s.checked = ok, why, time.Now()
+	s.programmed, s.whyNot, s.checked = ok, why, true
 	s.leftovers = true // Remove is idempotent: done once before a service is forgotten.
 	return nil
 }
@@ -286,6 +318,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 		return // Forgotten in this pass.
 	}
 	if err != nil {
+		s.resting = false
 		s.backoff = min(max(2*s.backoff, 500*time.Millisecond), 15*time.Second)
 		s.retry = time.Now().Add(s.backoff)
 		if errors.Is(err, wadi.ErrConflict) {
@@ -305,6 +338,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	if err := c.Store.PutStatus(ctx, st); err != nil {
+		s.resting = false
 		c.report(ctx, name, err)
 		return
 	}

@@ -40,6 +40,7 @@ type cluster struct {
 	foreign  string // Why the network layers can't be programmed; empty: they can.
 	applied  int
 	statuses int
+	looks    int // How often the leader looked at a revision.
 }
 
 type job struct {
@@ -205,6 +206,7 @@ func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 func (v view) Trouble(id string) (string, time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.looks++
 	return v.cantRun[id], time.Time{}
 }
 

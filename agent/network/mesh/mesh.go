@@ -22,6 +22,8 @@ import (
 type Entries interface {
 	// Entry reads an entry; wadi.ErrNotFound if there is none.
 	Entry(ctx context.Context, kind, name string) (api.ConfigEntry, error)
+	// Entries lists all entries of a kind.
+	Entries(ctx context.Context, kind string) ([]api.ConfigEntry, error)
 	// SetEntry writes an entry if index is its modify index (0: there is none),
 	// else wadi.ErrConflict.
 	SetEntry(ctx context.Context, e api.ConfigEntry, index uint64) error
@@ -35,6 +37,8 @@ var _ network.Layer = (*Layer)(nil)
 type Layer struct {
 	Entries Entries
 	Log     hclog.Logger
+
+	list listing
 }
 
 // ForeignError: an entry that a service needs is somebody else's.
@@ -83,7 +87,7 @@ func (l *Layer) Programmed(ctx context.Context, r wadi.Route) (ok bool, why stri
 	if err != nil {
 		return false, err.Error(), nil
 	}
-	have, err := l.read(ctx, r.Service, len(want) > 0)
+	have, err := l.present(ctx, r.Service, len(want) > 0)
 	if err != nil {
 		return false, "", fmt.Errorf("read back mesh entries of %s: %w", r.Service, err)
 	}
@@ -114,6 +118,7 @@ func wanted(r wadi.Route) ([]api.ConfigEntry, error) {
 
 // converge makes and looks again until nothing is left to do.
 func (l *Layer) converge(ctx context.Context, service string, want []api.ConfigEntry) error {
+	l.list.changed(service)
 	var last error
 	for range maxRounds {
 		have, err := l.read(ctx, service, len(want) > 0)

@@ -94,6 +94,7 @@ type registry struct {
 	index   uint64
 	entries map[string]api.ConfigEntry
 	writes  []string
+	lists   int
 	busy    func() // Called before a write, without the lock.
 }
 
@@ -108,6 +109,19 @@ func (c *registry) Entry(_ context.Context, kind, name string) (api.ConfigEntry,
 		return e, nil
 	}
 	return nil, wadi.ErrNotFound
+}
+
+func (c *registry) Entries(_ context.Context, kind string) ([]api.ConfigEntry, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lists++
+	var all []api.ConfigEntry
+	for _, e := range c.entries {
+		if e.GetKind() == kind {
+			all = append(all, e)
+		}
+	}
+	return all, nil
 }
 
 func (c *registry) SetEntry(_ context.Context, e api.ConfigEntry, index uint64) error {
