@@ -63,6 +63,9 @@ type node struct {
 	drainOnce sync.Once
 	draining  chan struct{} // Closed when this agent takes no more requests.
 
+	routedOnce sync.Once
+	routed     chan struct{} // Closed when the routes are known.
+
 	advertise atomic.Pointer[string] // Where others reach this agent, once it is known.
 	routes    atomic.Pointer[map[string]wadi.Route]
 	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents.
@@ -75,7 +78,7 @@ type node struct {
 func newNode(ctx context.Context, cfg config.Config, log hclog.Logger) (_ *node, err error) {
 	n := &node{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), boot: bootID(),
-		events: &agent.Events{}, decisions: &agent.Decisions{}, draining: make(chan struct{}),
+		events: &agent.Events{}, decisions: &agent.Decisions{}, draining: make(chan struct{}), routed: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {

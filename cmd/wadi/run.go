@@ -113,6 +113,7 @@ func (n *node) quiet(what string) func(error) {
 func (n *node) setRoutes(routes map[string]wadi.Route) {
 	n.routes.Store(&routes)
 	n.activator.SetRoutes(routes)
+	defer n.routedOnce.Do(func() { close(n.routed) })
 	for _, c := range n.gateway.SetRoutes(routes) {
 		n.log.Warn("two services claim a host", "host", c.Host, "without", c.Service, "holder", c.Holder)
 	}
