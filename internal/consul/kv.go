@@ -62,10 +62,13 @@ func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
 }
 
 // WaitList is List when something under prefix has changed since index, or
-// after a minute. The index is for the next call.
+// after a minute. The index is for the next call. With index 0 it asks the leader
+// that has caught up: one that was just elected, as after a restart, answers
+// other reads with what it has read of its log so far, which may be nothing.
 func (c *Client) WaitList(ctx context.Context, prefix string, index uint64) ([]Pair, uint64, error) {
 	q, cancel := blocking(ctx, index, time.Minute)
 	defer cancel()
+	q.RequireConsistent = index == 0
 	return c.list(prefix, q)
 }
 
