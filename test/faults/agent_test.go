@@ -1,0 +1,170 @@
+//go:build e2e
+
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// An agent that is killed under load takes nothing along: callers in the mesh do not
+// notice, and when it is back everything is as it was.
+func TestAgentKilled(t *testing.T) {
+	deploy(t, meshed("inmesh", `
+    min    = 1
+    window = "6s"`)+hello("steady", `
+    min    = 2
+    window = "6s"`, "")+hello("resting", `window = "60s"`, "")+hello("asleep", `window = "6s"`, ""))
+	call := outsider(t, "inmesh")
+	toZero(t, "asleep-00001")
+	eventually(t, 30*time.Second, func() error {
+		if n, err := stack.Running(t.Context(), "steady-00001"); err != nil || n != 2 {
+			return fmt.Errorf("%d instances run (%v)", n, err)
+		}
+		return nil
+	})
+	before := jobs(t, "inmesh-00001", "steady-00001", "resting-00001", "asleep-00001")
+	mesh := drive(t, 4, 10*time.Millisecond, call)
+	front := drive(t, 4, 10*time.Millisecond, through(stack.Agent, "steady", "/"))
+	pause(t, 2*time.Second)
+
+	must(t, "kill the agent", stack.Agent.Kill())
+	if len(front.end()) > 40 { // What was on its way, and what came after.
+		t.Errorf("got %d failed requests of %d, want few", len(front.end()), front.sent.Load())
+	}
+	pause(t, time.Second)
+	must(t, "start the agent again", stack.Agent.Start(t.Context()))
+	must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
+
+	back := drive(t, 4, 10*time.Millisecond, through(stack.Agent, "steady", "/"))
+	pause(t, 12*time.Second) // Twice the short window.
+	back.wantAll(t, "through the new agent", 100)
+	mesh.wantAll(t, "in the mesh", 1000)
+	wantSame(t, before, "after the restart")
+	for name, want := range map[string]string{"inmesh": "ready", "steady": "ready", "resting": "ready", "asleep": "ready"} {
+		s, err := stack.Agent.Client.Service(t.Context(), name)
+		if err != nil || s.Status.Phase != want || s.Generation != 1 || s.Latest != name+"-00001" {
+			t.Errorf("%s after the restart: got phase %s, generation %d, latest %s, error %v", name, s.Status.Phase, s.Generation, s.Latest, err)
+		}
+	}
+	wantAnswer(t, stack.Agent, "asleep", "/")
+	wantAnswer(t, stack.Agent, "resting", "/")
+	toZero(t, "asleep-00001") // Somebody scales, so somebody leads.
+}
+
+// An agent that is killed and comes back before Consul missed it must lead again.
+func TestAgentKilled_LeadsAgainAtOnce(t *testing.T) {
+	deploy(t, hello("again", `window = "6s"`, ""))
+	for range 2 {
+		must(t, "kill the agent", stack.Agent.Kill())
+		must(t, "start the agent again", stack.Agent.Start(t.Context()))
+		eventually(t, 20*time.Second, func() error { return leads(stack.Agent) })
+	}
+	wantAnswer(t, stack.Agent, "again", "/")
+	toZero(t, "again-00001")
+}
+
+// leads reports why an agent does not lead, by what only a leader has.
+func leads(a *harness.Agent) error {
+	res, err := http.Get("http://" + a.Metrics + "/metrics")
+	if err != nil {
+		return err
+	}
+	body, err := readAll(res)
+	if err == nil && !strings.Contains(body, "\nwadi_leader 1\n") {
+		err = fmt.Errorf("%s does not lead", a.Name)
+	}
+	return err
+}
+
+// An agent that is told to stop finishes what it has begun, leaves Consul, and is
+// content.
+func TestAgentStops_FinishesRequests(t *testing.T) {
+	deploy(t, hello("longer", `window = "60s"`, ""))
+	wantAnswer(t, stack.Agent, "longer", "/")
+	before := jobs(t, "longer-00001")
+	type outcome struct {
+		res harness.Response
+		err error
+	}
+	flight := make(chan outcome, 1)
+	go func() {
+		res, err := stack.Agent.Get(context.WithoutCancel(t.Context()), "longer", "/?stream=40&every=100ms")
+		flight <- outcome{res, err}
+	}()
+	pause(t, time.Second)
+
+	must(t, "tell the agent to stop", stack.Agent.Signal(syscall.SIGINT))
+	eventually(t, 5*time.Second, func() error {
+		c, err := net.Dial("tcp", stack.Agent.Gateway)
+		if err == nil {
+			c.Close()
+			return errors.New("the gateway takes connections")
+		}
+		return nil
+	})
+	o := <-flight
+	if o.err != nil || o.res.Status != http.StatusOK || strings.Count(o.res.Body, "\n") != 40 {
+		t.Errorf("the request in flight: got status %d, %d lines, error %v; want 200 and 40 lines",
+			o.res.Status, strings.Count(o.res.Body, "\n"), o.err)
+	}
+	select {
+	case <-stack.Agent.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the agent does not end:\n%s", stack.Agent.Tail(30))
+	}
+	if code := stack.Agent.ExitCode(); code != 0 {
+		t.Errorf("got exit code %d, want 0:\n%s", code, stack.Agent.Tail(30))
+	}
+	for _, name := range []string{"wadi", "wadi-activator"} {
+		left, _, err := stack.Consul.Catalog().Service(name, "", nil)
+		if err != nil || len(left) > 0 {
+			t.Errorf("got %d registrations of %s (%v) after the stop, want none", len(left), name, err)
+		}
+	}
+	must(t, "start the agent again", stack.Agent.Start(t.Context()))
+	must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
+	wantAnswer(t, stack.Agent, "longer", "/")
+	wantSame(t, before, "after the restart")
+}
+
+// A leader whose session is destroyed stops to lead, and leads again.
+func TestLeadershipLost(t *testing.T) {
+	deploy(t, hello("reign", `window = "6s"`, ""))
+	key, _, err := stack.Consul.KV().Get("wadi/leader", nil)
+	if err != nil || key == nil || key.Session == "" {
+		t.Fatalf("read the lock: got %+v, error %v; want it held", key, err)
+	}
+	_, err = stack.Consul.Session().Destroy(key.Session, nil)
+	must(t, "destroy the session", err)
+	eventually(t, 20*time.Second, func() error {
+		now, _, err := stack.Consul.KV().Get("wadi/leader", nil)
+		if err == nil && (now.Session == "" || now.Session == key.Session) {
+			err = errors.New("nobody has the lock")
+		}
+		return err
+	})
+	eventually(t, 20*time.Second, func() error { return leads(stack.Agent) })
+	wantAnswer(t, stack.Agent, "reign", "/")
+	toZero(t, "reign-00001")
+	deploy(t, hello("reign2", `window = "6s"`, ""))
+}
+
+// pause waits, as what is looked for here is that nothing happens.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	}
+}

@@ -1,0 +1,236 @@
+//go:build e2e
+
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// backend is Consul or Nomad.
+type backend struct {
+	name, addr string
+	process    *devcluster.Process
+}
+
+func backends() []backend {
+	return []backend{
+		{"Consul", stack.Cluster.ConsulAddr, stack.Cluster.Consul},
+		{"Nomad", stack.Cluster.NomadAddr, stack.Cluster.Nomad},
+	}
+}
+
+// away stops a backend. It is there again at the end of the test.
+func (b backend) away(t *testing.T) {
+	t.Helper()
+	must(t, "stop "+b.name, b.process.Stop(t.Context()))
+	t.Cleanup(func() {
+		if !b.process.Running() {
+			must(t, "start "+b.name, b.process.Start(context.Background()))
+		}
+		must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+	})
+}
+
+func (b backend) back(t *testing.T) {
+	t.Helper()
+	must(t, "start "+b.name, b.process.Start(t.Context()))
+}
+
+// healthOf returns the status and the text of an agent's health.
+func healthOf(a *harness.Agent) (int, string, error) {
+	res, err := http.Get("http://" + a.API + "/v1/agent/health")
+	if err != nil {
+		return 0, "", err
+	}
+	body, err := readAll(res)
+	return res.StatusCode, body, err
+}
+
+// An agent that starts without Consul or Nomad says what it waits for, and goes on
+// by itself.
+func TestBackendAway_AtStart(t *testing.T) {
+	deploy(t, hello("patient", `window = "60s"`, ""))
+	before := jobs(t, "patient-00001")
+	for _, b := range backends() {
+		t.Run(b.name, func(t *testing.T) {
+			must(t, "stop the agent", stack.Agent.Stop(t.Context()))
+			b.away(t)
+			must(t, "start the agent", stack.Agent.Start(t.Context()))
+			eventually(t, 20*time.Second, func() error {
+				code, text, err := healthOf(stack.Agent)
+				if want := "waits for " + b.name + " at " + b.addr; err == nil && (code != 503 || !strings.Contains(text, want)) {
+					err = fmt.Errorf("got health %d %s, want 503 and %q", code, text, want)
+				}
+				return err
+			})
+			res, err := stack.Agent.Get(t.Context(), "patient", "/")
+			if err != nil || res.Status != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(res.Body, "waits for "+b.name) {
+				t.Errorf("the gateway meanwhile: got %d %v %q, error %v; want 503 with Retry-After and the reason",
+					res.Status, res.Header, res.Body, err)
+			}
+			ready, err := http.Get("http://" + stack.Agent.Metrics + "/ready")
+			if err != nil || ready.StatusCode != 503 {
+				t.Errorf("/ready meanwhile: got %+v, error %v; want 503", ready, err)
+			} else {
+				_, _ = readAll(ready)
+			}
+			b.back(t)
+			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			wantAnswer(t, stack.Agent, "patient", "/")
+		})
+	}
+	// Consul's restart registers nothing anew, and Nomad's brings its jobs back.
+	wantSame(t, before, "after both")
+}
+
+// What is submitted while Consul or Nomad are away is refused, and nothing of it is
+// anywhere.
+func TestBackendAway_AtSubmit(t *testing.T) {
+	for _, b := range backends() {
+		t.Run(b.name, func(t *testing.T) {
+			name := "lost-" + strings.ToLower(b.name)
+			b.away(t)
+			ran := wadi(t, map[string]string{"lost.hcl": hello(name, "", "")}, "apply", "lost.hcl")
+			if ran.Code != 1 || !strings.Contains(strings.ToLower(ran.Stderr), "unavailable") {
+				t.Errorf("got %v\nwant exit code 1 and that something is unavailable", ran)
+			}
+			res, err := put(stack.Agent, name)
+			if err != nil || res.Status != 503 {
+				t.Errorf("got status %d (%v), want 503:\n%s", res.Status, err, res.Body)
+			}
+			b.back(t)
+			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			wantNothingOf(t, name)
+		})
+	}
+}
+
+// put submits a service with plain HTTP.
+func put(a *harness.Agent, name string) (harness.Response, error) {
+	body := fmt.Sprintf(`{"files": [{"name": "x.hcl", "source": %q}]}`, hello(name, "", ""))
+	req, err := http.NewRequest(http.MethodPut, "http://"+a.API+"/v1/services", strings.NewReader(body))
+	if err != nil {
+		return harness.Response{}, err
+	}
+	return harness.Do(http.DefaultClient, req)
+}
+
+// read asks an agent's API.
+func read(a *harness.Agent, path string) (harness.Response, error) {
+	req, err := http.NewRequest(http.MethodGet, "http://"+a.API+path, nil)
+	if err != nil {
+		return harness.Response{}, err
+	}
+	return harness.Do(http.DefaultClient, req)
+}
+
+// wantNothingOf fails the test if anything of a service is in Nomad or Consul.
+func wantNothingOf(t *testing.T, name string) {
+	t.Helper()
+	if n, err := stack.Count(t.Context(), name+"-00001"); err != nil || n != -1 {
+		t.Errorf("got job %s-00001 with count %d (%v), want none", name, n, err)
+	}
+	keys, _, err := stack.Consul.KV().Keys("wadi/", "", nil)
+	if err != nil {
+		t.Errorf("list keys: %v", err)
+	}
+	for _, k := range keys {
+		if strings.Contains(k, name) {
+			t.Errorf("got key %s, want none of %s", k, name)
+		}
+	}
+}
+
+// Without Consul, and then without Nomad, warm services are served, nothing is scaled
+// to zero for lack of data, and all is well by itself afterwards.
+func TestBackendAway_InRunning(t *testing.T) {
+	deploy(t, meshed("webbed", "min = 1\n window = \"6s\"")+
+		hello("warm", `window = "60s"`, "")+hello("busy", `window = "6s"`, "")+hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
+	call := outsider(t, "webbed")
+	toZero(t, "napping-00001")
+	for _, b := range backends() {
+		t.Run(b.name, func(t *testing.T) {
+			wantAnswer(t, stack.Agent, "warm", "/")
+			busy := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "busy", "/"))
+			eventually(t, 30*time.Second, func() error {
+				if n, err := stack.Running(t.Context(), "busy-00001"); err != nil || n < 1 {
+					return fmt.Errorf("busy has %d instances (%v)", n, err)
+				}
+				return nil
+			})
+			before := jobs(t, "webbed-00001", "warm-00001", "busy-00001", "napping-00001")
+			mesh := drive(t, 2, 50*time.Millisecond, call)
+			web := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "webbed", "/"))
+
+			b.away(t)
+			pause(t, 15*time.Second)
+			if b.name == "Consul" { // To wake needs Nomad only.
+				wantAnswer(t, stack.Agent, "napping", "/")
+				delete(before, "napping-00001")
+			} else {
+				res, err := stack.Agent.Get(t.Context(), "napping", "/")
+				if err != nil || res.Status != 504 && res.Status != 503 {
+					t.Errorf("at zero without Nomad: got status %d (%v), want 503 or 504: %s", res.Status, err, res.Body)
+				}
+			}
+			b.back(t)
+			// The cluster's single Consul agent is Envoy's server too: its restart may
+			// cost mesh callers a second, its absence nothing.
+			pause(t, 5*time.Second)
+			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			busy.wantAll(t, "warm without "+b.name, 100)
+			web.wantAll(t, "through the gateway to the mesh without "+b.name, 100)
+			if failed := mesh.end(); b.name == "Nomad" && len(failed) > 0 || len(failed) > 60 {
+				t.Errorf("in the mesh: got %d of %d requests failed:\n%s", len(failed), mesh.sent.Load(), strings.Join(failed[:min(len(failed), 10)], "\n"))
+			} else if len(failed) > 0 {
+				t.Logf("in the mesh: %d of %d requests failed, first %s, last %s", len(failed), mesh.sent.Load(), failed[0], failed[len(failed)-1])
+			}
+			if b.name == "Nomad" {
+				delete(before, "napping-00001") // Its request may wake it now.
+			}
+			wantSame(t, before, "after the absence")
+			eventually(t, 60*time.Second, func() error { return leads(stack.Agent) })
+			toZero(t, "napping-00001")
+			wantAnswer(t, stack.Agent, "napping", "/")
+			toZero(t, "napping-00001")
+			toZero(t, "busy-00001")
+		})
+	}
+}
+
+// A backend that hangs, and does not even refuse, is away too.
+func TestBackendHangs(t *testing.T) {
+	deploy(t, hello("calm", `window = "60s"`, ""))
+	for _, b := range backends() {
+		t.Run(b.name, func(t *testing.T) {
+			must(t, "pause "+b.name, b.process.Pause())
+			t.Cleanup(func() {
+				must(t, "resume "+b.name, b.process.Resume())
+				must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+			})
+			load := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "calm", "/"))
+			ask := func() (harness.Response, error) { return put(stack.Agent, "stuck") }
+			if b.name == "Consul" { // Reading gives up sooner.
+				ask = func() (harness.Response, error) { return read(stack.Agent, "/v1/services") }
+			}
+			res, err := ask()
+			if err != nil || res.Status != 503 {
+				t.Errorf("got status %d (%v) after %v, want 503:\n%s", res.Status, err, res.Took, res.Body)
+			}
+			t.Logf("refused after %v", res.Took)
+			load.wantAll(t, "while "+b.name+" hangs", 20)
+			must(t, "resume "+b.name, b.process.Resume())
+			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			eventually(t, 30*time.Second, func() error { return leads(stack.Agent) })
+			wantNothingOf(t, "stuck")
+		})
+	}
+}

@@ -1,0 +1,233 @@
+//go:build e2e
+
+package faults_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// dev is a running "wadi agent -dev" with a cluster of its own.
+type dev struct {
+	cmd     *exec.Cmd
+	tmp     string // Its TMPDIR.
+	gateway string
+	output  string // File.
+	done    chan struct{}
+
+	cluster string // The cluster's folder.
+	mark    string // What all of the cluster's processes have in their environment.
+}
+
+// startDev starts it on ports of its own, with a service, and waits until that is up.
+func startDev(t *testing.T) *dev {
+	t.Helper()
+	dir, addrs := t.TempDir(), freeAddrs(t, 6)
+	d := &dev{tmp: filepath.Join(dir, "tmp"), output: filepath.Join(dir, "output"), gateway: addrs[0], done: make(chan struct{})}
+	must(t, "make a folder", os.Mkdir(d.tmp, 0o777))
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		must(t, "write file", os.WriteFile(file, []byte(text), 0o600))
+		return file
+	}
+	config := write("more.hcl", fmt.Sprintf("metrics {\n  address = %q\n}\nactivator {\n  address = %q\n}\n", addrs[1], addrs[2]))
+	service := write("devhello.hcl", hello("devhello", `window = "60s"`, ""))
+	out, err := os.Create(d.output)
+	must(t, "make the output", err)
+	defer out.Close()
+	d.cmd = exec.Command(filepath.Join(stack.Bin, "wadi"), "agent", "-dev", "-config", config, "-apply", service,
+		"-gateway-address", d.gateway, "-http-address", addrs[3])
+	d.cmd.Stdout, d.cmd.Stderr = out, out
+	// Nothing answers there, so it brings up its own.
+	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "NOMAD_ADDR=http://"+addrs[4], "CONSUL_HTTP_ADDR="+addrs[5])
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	must(t, "start", d.cmd.Start())
+	go func() {
+		_ = d.cmd.Wait()
+		close(d.done)
+	}()
+	t.Cleanup(func() {
+		_ = d.cmd.Process.Signal(syscall.SIGINT)
+		<-d.done
+	})
+	d.waitUp(t)
+	return d
+}
+
+func (d *dev) waitUp(t *testing.T) {
+	t.Helper()
+	eventually(t, 90*time.Second, func() error {
+		select {
+		case <-d.done:
+			return harness.Final(fmt.Errorf("it ended with %d:\n%s", d.cmd.ProcessState.ExitCode(), d.text()))
+		default:
+		}
+		if !strings.Contains(d.text(), "Call it:") {
+			return fmt.Errorf("it does not say what to call yet:\n%s", d.text())
+		}
+		return nil
+	})
+	const marker = "DEVCLUSTER_DIR="
+	for pid, env := range environments(t) {
+		if parentOf(pid) != fmt.Sprint(d.cmd.Process.Pid) {
+			continue
+		}
+		for _, kv := range env {
+			if value, ok := strings.CutPrefix(kv, marker); ok {
+				d.mark, d.cluster = kv, value[:strings.LastIndex(value, ":")]
+			}
+		}
+	}
+	if d.cluster == "" {
+		t.Fatal("got no child with a cluster's mark")
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.gateway+"/", nil)
+	must(t, "make a request", err)
+	req.Host = "devhello." + harness.Domain
+	res, err := harness.Do(http.DefaultClient, req)
+	if err != nil || res.Status != http.StatusOK {
+		t.Fatalf("got status %d, error %v; want an answer:\n%s", res.Status, err, d.text())
+	}
+}
+
+func (d *dev) text() string {
+	b, err := os.ReadFile(d.output)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// processes are those of the cluster that run.
+func (d *dev) processes(t *testing.T) []string {
+	var found []string
+	for pid, env := range environments(t) {
+		for _, kv := range env {
+			if kv == d.mark {
+				cmdline, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+				found = append(found, pid+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
+			}
+		}
+	}
+	return found
+}
+
+// left lists what there is of the cluster.
+func (d *dev) left(t *testing.T) error {
+	var errs []error
+	if found := d.processes(t); len(found) > 0 {
+		errs = append(errs, fmt.Errorf("processes: %s", strings.Join(found, ", ")))
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	errs = append(errs, err)
+	if bytes.Contains(mounts, []byte(d.cluster+"/")) {
+		errs = append(errs, fmt.Errorf("a mount below %s", d.cluster))
+	}
+	if _, err := os.Stat(d.cluster); err == nil {
+		errs = append(errs, fmt.Errorf("the folder %s", d.cluster))
+	}
+	bridge := "wadi-dev" + filepath.Base(d.cluster)
+	if _, err := net.InterfaceByName(bridge); err == nil {
+		errs = append(errs, fmt.Errorf("the interface %s", bridge))
+	}
+	files, err := os.ReadDir(d.tmp)
+	errs = append(errs, err)
+	if len(files) > 0 {
+		errs = append(errs, fmt.Errorf("temporary files: %v", names(files)))
+	}
+	return errors.Join(errs...)
+}
+
+func freeAddrs(t *testing.T, n int) []string {
+	t.Helper()
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, "choose a port", err)
+		defer l.Close() // At the end, so that none is chosen twice.
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
+}
+
+// environments returns the environment of every process, by its ID.
+func environments(t *testing.T) map[string][]string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	must(t, "list processes", err)
+	out := map[string][]string{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err == nil { // Else it has ended.
+			out[strings.Split(f, "/")[2]] = strings.Split(string(b), "\x00")
+		}
+	}
+	return out
+}
+
+func parentOf(pid string) string {
+	b, _ := os.ReadFile(filepath.Join("/proc", pid, "status"))
+	for line := range strings.Lines(string(b)) {
+		if p, ok := strings.CutPrefix(line, "PPid:"); ok {
+			return strings.TrimSpace(p)
+		}
+	}
+	return ""
+}
+
+// Ctrl-C ends "wadi agent -dev" and all that it started, and leaves nothing.
+func TestDev_CtrlC(t *testing.T) {
+	d := startDev(t)
+	if n := len(d.processes(t)); n < 4 {
+		t.Errorf("got %d processes of the cluster, want Consul, Nomad, the queue-proxy and the app at least", n)
+	}
+	must(t, "press Ctrl-C", d.cmd.Process.Signal(syscall.SIGINT))
+	select {
+	case <-d.done:
+	case <-time.After(90 * time.Second):
+		t.Fatalf("it does not end:\n%s", d.text())
+	}
+	if code := d.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(d.text(), "nothing is left behind") {
+		t.Errorf("got exit code %d, want 0 and that nothing is left:\n%s", code, d.text())
+	}
+	if err := d.left(t); err != nil {
+		t.Errorf("got left behind, want nothing:\n%v", err)
+	}
+}
+
+// When "wadi agent -dev" is killed its children go too, tasks and all; the next start
+// removes what lies about.
+func TestDev_Killed(t *testing.T) {
+	d := startDev(t)
+	must(t, "kill it", d.cmd.Process.Kill())
+	<-d.done
+	eventually(t, 30*time.Second, func() error {
+		if found := d.processes(t); len(found) > 0 {
+			return fmt.Errorf("there are processes yet: %s", strings.Join(found, ", "))
+		}
+		return nil
+	})
+	next := startDev(t)
+	must(t, "press Ctrl-C", next.cmd.Process.Signal(syscall.SIGINT))
+	<-next.done
+	if err := next.left(t); err != nil {
+		t.Errorf("got left behind, want nothing:\n%v", err)
+	}
+	if next.cluster != d.cluster {
+		if _, err := os.Stat(d.cluster); err == nil {
+			t.Errorf("got the folder %s of the one that was killed, want it removed", d.cluster)
+		}
+	}
+}

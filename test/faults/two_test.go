@@ -1,0 +1,119 @@
+//go:build e2e
+
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// second is one more agent on the cluster. Only one is ever made; it is started
+// and stopped by the tests that need it.
+var second = sync.OnceValues(func() (*harness.Agent, error) { return stack.NewAgent("wadi-2", "") })
+
+// A second agent serves like the first, and takes over when that is killed; requests
+// wake services meanwhile.
+func TestTwoAgents(t *testing.T) {
+	two, err := second()
+	must(t, "configure the second agent", err)
+	must(t, "start it", two.Start(t.Context()))
+	t.Cleanup(func() { must(t, "stop the second agent", two.Stop(context.Background())) })
+	must(t, "wait for it", two.WaitLeader(t.Context()))
+	if l, err := two.Client.Leader(t.Context()); err != nil || l.Name != stack.Agent.Name {
+		t.Fatalf("got leader %q (%v), want %s", l.Name, err, stack.Agent.Name)
+	}
+
+	// The follower takes a submission, and its gateway answers.
+	sub, err := two.Submit(t.Context(), hello("pair", `window = "6s"`, "")+hello("spare", `window = "6s"`, "")+hello("kept", `window = "60s"`, ""))
+	must(t, "submit to the follower", err)
+	for _, s := range sub.Services {
+		t.Cleanup(func() { remove(t, s.Name) })
+		must(t, "wait", two.WaitReady(t.Context(), s.Name, s.Generation))
+	}
+	eventually(t, 10*time.Second, func() error { return through(two, "pair", "/")(t.Context()) })
+	list, err := two.Client.Services(t.Context())
+	if err != nil || len(list) != 3 {
+		t.Errorf("list from the follower: got %d services, error %v; want 3", len(list), err)
+	}
+	if _, err := two.Client.Decisions(t.Context(), "pair"); err != nil {
+		t.Errorf("decisions through the follower: %v", err)
+	}
+	toZero(t, "pair-00001")
+	toZero(t, "spare-00001")
+	before := jobs(t, "kept-00001")
+	steady := drive(t, 2, 20*time.Millisecond, through(two, "kept", "/"))
+
+	must(t, "kill the leader", stack.Agent.Kill())
+	killed := time.Now()
+	t.Cleanup(func() { // In any case there is a first agent again.
+		select {
+		case <-stack.Agent.Done():
+			must(t, "start the first agent", stack.Agent.Start(context.Background()))
+			must(t, "wait for it", stack.Agent.WaitLeader(context.Background()))
+		default:
+		}
+	})
+	res := wantAnswer(t, two, "pair", "/") // Woken while nobody leads.
+	t.Logf("woken through the follower %v after the kill, in %v", time.Since(killed), res.Took)
+	eventually(t, 30*time.Second, func() error {
+		l, err := two.Client.Leader(t.Context())
+		if err == nil && l.Name != two.Name {
+			err = fmt.Errorf("%s leads", l.Name)
+		}
+		return err
+	})
+	t.Logf("another led %v after the kill", time.Since(killed))
+	wantAnswer(t, two, "spare", "/")
+	toZero(t, "pair-00001") // The new leader scales.
+	steady.wantAll(t, "through the follower", 100)
+	wantSame(t, before, "after the change of leaders")
+
+	must(t, "start the first agent again", stack.Agent.Start(t.Context()))
+	must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
+	if l, err := stack.Agent.Client.Leader(t.Context()); err != nil || l.Name != two.Name {
+		t.Errorf("got leader %q (%v) after the first agent is back, want %s", l.Name, err, two.Name)
+	}
+	wantAnswer(t, stack.Agent, "spare", "/")
+	must(t, "stop the second agent", two.Stop(t.Context()))
+	eventually(t, 10*time.Second, func() error { return leads(stack.Agent) }) // At once: the lock was given back.
+}
+
+// A second agent on the first one's ports says so and ends, and the first does not notice.
+func TestSecondAgentOnTheSamePorts(t *testing.T) {
+	deploy(t, hello("first", `window = "60s"`, ""))
+	steady := drive(t, 2, 20*time.Millisecond, through(stack.Agent, "first", "/"))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), "agent", "-config", stack.Agent.Config)
+	cmd.Stderr = &stderr
+	_ = cmd.Run() // The exit code tells.
+	if code := cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	for _, want := range []string{stack.Agent.Gateway, "gateway.address", "address already in use", "another agent"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("got error %q, want %q in it", stderr.String(), want)
+		}
+	}
+	pause(t, time.Second)
+	steady.wantAll(t, "through the first agent", 5)
+	must(t, "the first agent leads", leads(stack.Agent))
+}
+
+func readAll(res *http.Response) (string, error) {
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return string(b), err
+}
