@@ -189,10 +189,12 @@ func remove(t *testing.T, name string) {
 	}
 }
 
-// logOf returns the agent's last lines that name a service.
+// logOf returns the agent's last lines that name a service, without readers' requests.
 func logOf(name string, n int) string {
 	lines := slices.DeleteFunc(strings.Split(stack.Agent.Tail(100_000), "\n"),
-		func(line string) bool { return !strings.Contains(line, name) })
+		func(line string) bool {
+			return !strings.Contains(line, name) || strings.Contains(line, "wadi.api: request: method=GET")
+		})
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
@@ -217,7 +219,7 @@ func wantStatus(t *testing.T, res harness.Response, want int) {
 // toZero waits until no instance of the revision is left.
 func toZero(t *testing.T, revision string) {
 	t.Helper()
-	err := stack.WaitCount(t.Context(), revision, 60*time.Second, func(n int) bool { return n == 0 })
+	err := stack.WaitCount(t.Context(), revision, 60*time.Second, func(n int) bool { return n <= 0 })
 	if err == nil {
 		err = stack.WaitGone(t.Context(), revision, 60*time.Second)
 	}

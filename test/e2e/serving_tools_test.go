@@ -22,6 +22,7 @@ import (
 const waitLong = 60 * time.Second
 
 // scalings returns what Nomad's history says of a revision's count, oldest first.
+// Nomad keeps the latest twenty.
 func scalings(t *testing.T, revision string) []nomad.ScalingEvent {
 	t.Helper()
 	st, _, err := stack.Nomad.Jobs().ScaleStatus(revision, nil)
@@ -46,6 +47,18 @@ func wakesOf(t *testing.T, revision string) int {
 		}
 	}
 	return n
+}
+
+// lastWake is Nomad's index of the latest scaling that a request asked for; 0: none.
+func lastWake(t *testing.T, revision string) uint64 {
+	t.Helper()
+	last := uint64(0)
+	for _, e := range scalings(t, revision) {
+		if strings.Contains(e.Message, "woken by a request") {
+			last = max(last, e.CreateIndex)
+		}
+	}
+	return last
 }
 
 // metric sums the agent's metrics whose line begins with prefix.

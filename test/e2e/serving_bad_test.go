@@ -1,0 +1,246 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// An app that never starts: whoever waits for it gets what Nomad says about it, and
+// apply reports the same. Nothing of it is left running.
+func TestServing_NeverStarts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		o      options
+		reason string // In words of Nomad.
+	}{
+		{"exits", options{env: map[string]string{"FAIL_START": "1"}}, "Exit Code: 1"},
+		{"missing", options{command: "no-such-program"}, "no-such-program"},
+		{"too-large", options{instance: `task "large" {
+      driver = "raw_exec"
+      config {
+        command = "sleep"
+      }
+      resources {
+        memory = 10000000
+      }
+    }`, service: `serving_task = "web"`}, "memory exhausted on 1 node"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			name := "never-" + tt.name
+			tt.o.timeout, tt.o.queue = `progress = "20s"`, `timeout = "40s"`
+			file := filepath.Join(t.TempDir(), "service.hcl")
+			if err := os.WriteFile(file, []byte(hello(name, tt.o)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			apply := exec.CommandContext(t.Context(), filepath.Join(stack.Bin, "wadi"), "apply", "-address", "http://"+stack.Agent.API, file)
+			applied := make(chan string, 1)
+			go func() {
+				out, err := apply.CombinedOutput()
+				applied <- fmt.Sprintf("%s%v", out, err)
+			}()
+			t.Cleanup(func() { remove(t, name) })
+
+			var res harness.Response
+			err := harness.Eventually(t.Context(), waitLong, func() error {
+				if res = get(t, name, "/"); res.Status == 404 {
+					return errors.New("it is not known yet")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStatus(t, res, 503)
+			if !strings.Contains(res.Body, tt.reason) || res.Header.Get("Wadi-Error") != "unplaceable" {
+				t.Errorf("got %q with Wadi-Error %q, want unplaceable with Nomad's reason %q", res.Body, res.Header.Get("Wadi-Error"), tt.reason)
+			}
+			out := <-applied
+			if !strings.Contains(out, tt.reason) || !strings.Contains(out, "failed") || !strings.HasSuffix(out, "exit status 1") {
+				t.Errorf("got from wadi apply %q, want a failure with exit status 1 and the reason %q", out, tt.reason)
+			}
+			toZero(t, name+"-00001")
+			// From then on nobody has to wait for the answer.
+			err = harness.Eventually(t.Context(), waitLong, func() error {
+				res := get(t, name, "/")
+				if res.Status != 503 || res.Header.Get("Wadi-Error") != "revision_failed" || !strings.Contains(res.Body, tt.reason) {
+					return fmt.Errorf("got %d %q", res.Status, res.Body)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A service that could start once and can't any more: a waiting request is told
+// why, and when it can again the next request is served.
+func TestServing_StartsNoMore(t *testing.T) {
+	t.Parallel()
+	broken := filepath.Join(t.TempDir(), "broken")
+	deploy(t, hello("no-more", options{
+		command: "sh", args: []string{"-c", "test ! -e " + broken + " || exit 7; exec hello"}, queue: `timeout = "20s"`,
+	}))
+	toZero(t, "no-more-00001")
+	if err := os.WriteFile(broken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	res := get(t, "no-more", "/")
+	wantStatus(t, res, 503)
+	if !strings.Contains(res.Body, "Exit Code: 7") {
+		t.Errorf("got %q, want Nomad's reason", res.Body)
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	err := harness.Eventually(t.Context(), waitLong, func() error {
+		if res := get(t, "no-more", "/"); res.Status != 200 {
+			return fmt.Errorf("got status %d: %s", res.Status, res.Body)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// An app that dies in the middle of a request costs that request only.
+func TestServing_Crash(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("crash", options{window: "30s"}))
+	wantStatus(t, get(t, "crash", "/"), 200)
+	for range 2 {
+		wantStatus(t, get(t, "crash", "/?crash=1"), 502)
+		wantStatus(t, get(t, "crash", "/"), 200)
+	}
+	allocs, err := stack.Allocs(t.Context(), "crash-00001")
+	if err != nil || len(allocs) != 1 {
+		t.Fatalf("got allocations %v (%v), want one", allocs, err)
+	}
+	if got := allocs[0].TaskStates["web"].Restarts; got != 2 {
+		t.Errorf("got %d restarts of the app, want 2: a request that crashes the app must not be sent again", got)
+	}
+}
+
+// An app that is slower than it may be is not waited for, cold or warm. It serves
+// on after that.
+func TestServing_TooSlow(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("slow", options{timeout: `request = "2s"`})+
+		hello("slow-start", options{timeout: `response_start = "1s"`}))
+	for _, name := range []string{"slow", "slow-start"} {
+		res := get(t, name, "/?sleep=1m")
+		wantStatus(t, res, 504)
+		wantStatus(t, get(t, name, "/"), 200)
+	}
+	toZero(t, "slow-start-00001")
+	wantStatus(t, get(t, "slow-start", "/?sleep=1m"), 504)
+	wantStatus(t, get(t, "slow-start", "/"), 200)
+}
+
+// When as many requests wait as may, further ones are refused at once, and those
+// that wait are answered.
+func TestServing_QueueOverflow(t *testing.T) {
+	t.Parallel()
+	const depth, requests = 3, 12
+	deploy(t, hello("overflow", options{
+		env: map[string]string{"START_DELAY": "4s"}, limit: 1, max: 1, scale: "initial = 0", queue: fmt.Sprintf("depth = %d", depth),
+	}))
+	var answers []<-chan answer
+	for range requests {
+		answers = append(answers, ask(t.Context(), "overflow", "/?sleep=10ms"))
+	}
+	got := collect(t, answers)
+	if len(got[200]) != depth || len(got[503]) != requests-depth {
+		t.Errorf("got %s, want %d times 200 and %d times 503", statuses(got), depth, requests-depth)
+	}
+	for _, res := range got[503] {
+		if res.Header.Get("Retry-After") == "" || res.Header.Get("Wadi-Error") != "queue_full" {
+			t.Errorf("got a refusal with the headers %v, want Retry-After and queue_full", res.Header)
+		}
+		for _, ok := range got[200] {
+			if res.Took > ok.Took {
+				t.Errorf("a refusal took %v, longer than an answer that waited (%v)", res.Took, ok.Took)
+			}
+		}
+	}
+	wantStatus(t, get(t, "overflow", "/"), 200)
+}
+
+// A request that has waited as long as it may is told so, and those that come when
+// the instance is there are served.
+func TestServing_QueueTimeout(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("patience", options{
+		env: map[string]string{"START_DELAY": "6s"}, scale: "initial = 0", window: "20s", queue: `timeout = "1s"`,
+	}))
+	res := get(t, "patience", "/")
+	wantStatus(t, res, 504)
+	if got := res.Header.Get("Wadi-Error"); got != "queue_timeout" {
+		t.Errorf("got Wadi-Error %q, want queue_timeout", got)
+	}
+	err := harness.Eventually(t.Context(), waitLong, func() error {
+		if res := get(t, "patience", "/"); res.Status != 200 {
+			return fmt.Errorf("got status %d: %s", res.Status, res.Body)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if n := wakesOf(t, "patience-00001"); n != 1 {
+		t.Errorf("got %d wakes, want 1: the instance was on its way", n)
+	}
+}
+
+// A client that goes away frees its place in the queue.
+func TestServing_ClientGone(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("gone", options{
+		env: map[string]string{"START_DELAY": "6s"}, scale: "initial = 0", window: "20s", queue: "depth = 1",
+	}))
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	first := ask(ctx, "gone", "/")
+	err := harness.Eventually(t.Context(), waitLong, func() error {
+		n, err := stack.Count(t.Context(), "gone-00001")
+		if err == nil && n != 1 {
+			err = errors.New("it is not woken")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, get(t, "gone", "/"), 503) // The place is taken.
+	hangUp()
+	if a := <-first; a.err == nil {
+		t.Fatalf("got status %d before the client went: this proves nothing", a.Status)
+	}
+	var res harness.Response
+	err = harness.Eventually(t.Context(), waitLong, func() error {
+		if res = get(t, "gone", "/"); res.Status != 200 {
+			return fmt.Errorf("got status %d: %s", res.Status, res.Body)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Header.Get("Server-Timing") == "" {
+		t.Error("no request could take the free place before the instance was there")
+	}
+}

@@ -1,0 +1,177 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	nomad "github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// Through its own Envoy another service of the mesh calls one that goes from zero
+// to one and back, twice: by itself, and under a steady load by hand. No call fails.
+func TestServing_MeshCaller(t *testing.T) {
+	t.Parallel()
+	if !stack.Cluster.Bridge {
+		t.Skip("no bridge networks here: " + stack.Cluster.WhyNot)
+	}
+	deploy(t, hello("callee", options{mesh: true, max: 1, scale: "initial = 0\n    manual_hold = \"1s\""}))
+	deploy(t, hello("caller", options{mesh: true, min: 1, max: 1,
+		env:     map[string]string{"UPSTREAM": "http://127.0.0.1:9191"},
+		service: "upstream \"callee\" {\n    local_port = 9191\n  }",
+	}))
+	c := client(t)
+	url := urlOf("caller", "/call/")
+	called := "hello from callee-00001"
+
+	for round := range 2 { // By itself: cold, warm, idle to zero. The calls go on while it goes down.
+		l := startLoad(t, c, url, 100*time.Millisecond)
+		waitAnswers(t, l, called, 30)
+		l.wantNoFailure(t, 30)
+		waitDirect(t, "callee", func() { wantStatus(t, get(t, "caller", "/call/"), 200) })
+		err := stack.WaitCount(t.Context(), "callee-00001", waitLong, func(n int) bool { return n == 0 })
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		// In the very moment: the instance is told to stop, and callers still know it.
+		l = startLoad(t, c, url, 100*time.Millisecond)
+		waitAnswers(t, l, called, 50)
+		l.wantNoFailure(t, 50)
+		toZero(t, "callee-00001")
+	}
+
+	l := startLoad(t, c, url, 100*time.Millisecond)
+	waitAnswers(t, l, called, 20)
+	for round := range 2 {
+		had := lastWake(t, "callee-00001")
+		zero := 0
+		_, _, err := stack.Nomad.Jobs().Scale("callee-00001", wadi.GroupInstance, &zero, fmt.Sprintf("by hand, round %d", round), false, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = harness.Eventually(t.Context(), waitLong, func() error {
+			if lastWake(t, "callee-00001") <= had {
+				return errors.New("no wake")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("wake after somebody scaled to zero: %v", err)
+		}
+		all, _ := l.count("")
+		waitAnswers(t, l, called, all+40)
+	}
+	l.wantNoFailure(t, 100)
+
+	// A body that waits in the mesh for an instance arrives whole.
+	toZero(t, "callee-00001")
+	body := make([]byte, 1<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(body) // Never fails.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := harness.Do(c, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, res, 200)
+	if res.Body != string(body) {
+		t.Errorf("got %d bytes back that differ from the %d sent", len(res.Body), len(body))
+	}
+	callerUnmoved(t)
+}
+
+// waitDirect waits until a call goes from Envoy to Envoy, without an activator.
+func waitDirect(t *testing.T, service string, call func()) {
+	t.Helper()
+	through := fmt.Sprintf("wadi_activator_requests_total{class=\"2xx\",service=%q}", service)
+	err := harness.Eventually(t.Context(), waitLong, func() error {
+		before := metric(t, through)
+		call()
+		if after := metric(t, through); before == 0 || after > before {
+			return fmt.Errorf("%g calls went through the activator", after)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("calls of a warm service: %v", err)
+	}
+}
+
+// callerUnmoved checks that the caller was not replaced by what happened to the callee.
+func callerUnmoved(t *testing.T) {
+	t.Helper()
+	all, _, err := stack.Nomad.Jobs().Allocations("caller-00001", true, &nomad.QueryOptions{})
+	if err != nil || len(all) != 1 {
+		t.Errorf("got %d allocations of the caller (%v), want the one", len(all), err)
+	}
+}
+
+// waitAnswers waits until so many answers with a text have come.
+func waitAnswers(t *testing.T, l *load, text string, n int) {
+	t.Helper()
+	err := harness.Eventually(t.Context(), waitLong, func() error {
+		all, so := l.count(text)
+		if all != so {
+			return harness.Final(fmt.Errorf("%d of %d answers were others than %q", all-so, all, text))
+		}
+		if so < n {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return fmt.Errorf("%d answers have come, want %d; failed: %s", so, n, strings.Join(l.failed[:min(3, len(l.failed))], "\n"))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// In the mesh what Wadi says to itself in headers has no effect either, for a warm
+// instance and for one that is woken, and a caller can't choose the revision.
+func TestServing_MeshHeadersOfTheCaller(t *testing.T) {
+	t.Parallel()
+	if !stack.Cluster.Bridge {
+		t.Skip("no bridge networks here: " + stack.Cluster.WhyNot)
+	}
+	deploy(t, hello("mesh-callee", options{mesh: true, scale: "initial = 0"})+hello("mesh-victim", options{scale: "initial = 0"}))
+	deploy(t, hello("mesh-caller", options{mesh: true, min: 1,
+		env:     map[string]string{"UPSTREAM": "http://127.0.0.1:9191"},
+		service: "upstream \"mesh-callee\" {\n    local_port = 9191\n  }",
+	}))
+	for _, state := range []string{"cold", "warm"} {
+		if state == "warm" {
+			waitDirect(t, "mesh-callee", func() { wantStatus(t, get(t, "mesh-caller", "/call/"), 200) })
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, urlOf("mesh-caller", "/call/?headers=1"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range []string{"Service", "Revision", "Instance", "Proxied", "Probe"} {
+			// What comes from outside is stripped already; the app itself adds them.
+			req.Header.Set("Hello-Wadi-"+h, "mesh-victim-00001")
+		}
+		res, err := harness.Do(client(t), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantStatus(t, res, 200)
+		if got := res.Header.Get("Hello-Revision"); got != "mesh-callee-00001" {
+			t.Errorf("%s: revision %q answered, want mesh-callee-00001", state, got)
+		}
+		if strings.Contains(res.Body, "\r\nWadi-") {
+			t.Errorf("%s: the app saw internal headers:\n%s", state, res.Body)
+		}
+	}
+}
