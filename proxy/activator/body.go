@@ -15,9 +15,10 @@ type body struct {
 	reading sync.Mutex // Held while reading in.
 
 	mu       sync.Mutex
-	attempt  int  // The one that may read.
-	consumed bool // Some of it has gone to an attempt.
-	over     bool // It has come to its end.
+	attempt  int   // The one that may read.
+	consumed bool  // Some of it has gone to an attempt.
+	over     bool  // It has come to its end.
+	broken   error // How it came to its end other than well.
 	stash    []byte
 	err      error // Comes after stash.
 }
@@ -38,6 +39,13 @@ func (b *body) ended() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.over
+}
+
+// failure is why the client's body could not be read; nil if it could.
+func (b *body) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.broken
 }
 
 // whole reports whether no byte has gone to an attempt. It must not be running.
@@ -64,6 +72,9 @@ func (l *loan) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.over = b.over || err != nil
+	if err != nil && err != io.EOF {
+		b.broken = err
+	}
 	if b.attempt != l.attempt { // Closed meanwhile: keep it for the next one.
 		b.stash, b.err = append(b.stash, p[:n]...), err
 		return 0, http.ErrBodyReadAfterClose

@@ -195,7 +195,7 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 		after := w.next
 		switch {
 		case !w.deadline.After(now):
-			r.leave(w, grant{}, w.late)
+			r.leave(w, grant{}, r.late(w))
 		case w.quiet && r.live == 0:
 			r.leave(w, grant{}, atZero())
 		case w.conn != nil && hungUp(w.conn):
@@ -255,6 +255,16 @@ func (r *revision) checkTrouble(now time.Time) {
 	if now.Sub(since) >= r.patience() {
 		r.failWaiting(cantRun(reason))
 	}
+}
+
+// late is the answer to w when its deadline passes.
+func (r *revision) late(w *waiter) Refusal {
+	set := r.settings.Load()
+	if w.tooLong {
+		return tooLong(set.Timeout.Request)
+	}
+	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeQueueTimeout,
+		Message: fmt.Sprintf("%v: waited %s for %s", wadi.ErrQueueTimeout, set.Queue.Timeout, r.id)}
 }
 
 // patience is how long a trouble must last before requests fail for it.

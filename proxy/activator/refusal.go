@@ -24,6 +24,7 @@ const (
 	CodeRequestTimeout = "request_timeout"
 	CodeUnplaceable    = "unplaceable"
 	CodeQuiet          = "at_zero"
+	CodeBadBody        = "bad_body"
 	CodeUpstream       = "instance_failed"
 	CodeClientGone     = "client_gone"
 	CodeShutdown       = "shutting_down"
@@ -70,7 +71,11 @@ func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	}
 	w.WriteHeader(f.Status)
 	_, _ = w.Write(body) // The client may have gone; there is nobody to tell.
-	discard(w, r)
+	if err := discard(w, r); err != nil {
+		// What follows a broken body is no request. The answer has gone out whole, so
+		// that nothing is lost with the connection.
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // slowBody reports whether r has a body that net/http would read, however slow
@@ -82,15 +87,19 @@ func slowBody(r *http.Request) bool {
 // discard sends what is answered so far, and reads the rest of a body that nobody
 // wants, so that the connection can be used again. It gives up where the rest is
 // long or slow, and the connection closes. net/http would wait without a bound,
-// and trips over the body's end when it finds that after a full-duplex answer.
-func discard(w http.ResponseWriter, r *http.Request) {
+// and trips over the body's end when it finds that after a full-duplex answer. An
+// error says that the connection can't be used again.
+func discard(w http.ResponseWriter, r *http.Request) error {
 	if !slowBody(r) {
-		return
+		return nil
 	}
 	c := http.NewResponseController(w)
 	_ = c.Flush()                                      // What fails here fails again below.
 	_ = c.SetReadDeadline(time.Now().Add(discardTime)) // net/http lifts it before the next request.
-	_, _ = io.CopyN(io.Discard, r.Body, discardBytes)
+	if _, err := io.CopyN(io.Discard, r.Body, discardBytes); err != nil && err != io.EOF {
+		return err
+	}
+	return nil
 }
 
 // prefersJSON reports whether accept ranks application/json above plain text.

@@ -166,6 +166,9 @@ func (r *revision) wait(ctx context.Context, w *waiter, again bool) (grant, erro
 	if err := r.enqueue(w, again); err != nil {
 		return grant{}, err
 	}
+	if !w.quiet {
+		r.a.grew(r)
+	}
 	select {
 	case <-w.done:
 		return w.grant, w.err
@@ -185,19 +188,11 @@ func (r *revision) wait(ctx context.Context, w *waiter, again bool) (grant, erro
 }
 
 func (r *revision) enqueue(w *waiter, again bool) error {
-	set := r.settings.Load()
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.closed != nil:
-		return *r.closed
-	case w.quiet && r.atZero():
-		return atZero()
-	case !again && r.waiting.n >= set.Queue.Depth:
-		return full("as many requests wait for %s as may: %d", r.id, set.Queue.Depth)
-	case !r.looping && !r.a.start(r):
-		return shuttingDown()
+	if err := r.shut(w, again); err != nil {
+		return err
 	}
 	if !r.looping {
 		r.looping = true
@@ -214,7 +209,6 @@ func (r *revision) enqueue(w *waiter, again bool) error {
 			r.cold.since = time.Time{} // What hindered long ago may be over.
 		}
 		r.touch(now)
-		r.a.grew(r)
 	}
 	r.serveWaiting(now) // An instance may have become ready in between.
 	if !w.queued {
@@ -222,6 +216,24 @@ func (r *revision) enqueue(w *waiter, again bool) error {
 	}
 	if r.waiting.n == 1 || r.waiting.loud == 1 || w.deadline.Before(r.armed) || w.conn != nil && r.armed.After(now.Add(goneEvery)) {
 		r.look()
+	}
+	return nil
+}
+
+// shut says why w can't be queued, and starts the loop if it can. The caller holds
+// the mutex. It is a function of its own, as what it needs of the stack would stay
+// with every request that waits.
+func (r *revision) shut(w *waiter, again bool) error {
+	depth := r.settings.Load().Queue.Depth
+	switch {
+	case r.closed != nil:
+		return *r.closed
+	case w.quiet && r.atZero():
+		return atZero()
+	case !again && r.waiting.n >= depth:
+		return full("as many requests wait for %s as may: %d", r.id, depth)
+	case !r.looping && !r.a.start(r):
+		return shuttingDown()
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type waiter struct {
 	quiet      bool // Doesn't wake.
 	arrived    time.Time
 	deadline   time.Time
-	late       Refusal // The answer when deadline passes.
+	tooLong    bool // The deadline is the whole request's, not the queue's.
 
 	conn syscall.RawConn // Looked at by the loop, if net/http doesn't.
 
@@ -95,6 +95,15 @@ func (m *room) take(n int64) bool {
 		return false
 	}
 	return true
+}
+
+// enter takes the place that r needs, and returns its size.
+func (m *room) enter(r *http.Request) (int64, error) {
+	n := footprint(r)
+	if !m.take(n) {
+		return 0, full("as many requests wait as may in this agent")
+	}
+	return n, nil
 }
 
 func (m *room) give(n int64) {
