@@ -16,7 +16,7 @@ import (
 
 const (
 	coldRuns     = 20
-	coldMeshRuns = 8
+	coldMeshRuns = 7
 	// settle is between two starts, so that the bookkeeping after one does not
 	// fall into the next.
 	settle = 400 * time.Millisecond
@@ -133,7 +133,7 @@ func (b *bench) coldWadi(ctx context.Context, s service, parts map[string]sample
 	}
 	note := func(label string, d time.Duration) { parts[label] = append(parts[label], d) }
 	note("through the gateway, by the client", res.Took)
-	note("  Wadi: waited before the wake began", t["queue"]-t["wake"]-t["place"]-t["start"])
+	note("  Wadi: waited before the wake began", max(0, t["queue"]-t["wake"]-t["place"]-t["start"]))
 	note("  Wadi: Nomad's scale call", t["wake"])
 	note("  Wadi: then until placed, as the stream says", t["place"])
 	note("  Wadi: then until probed ready", t["start"])
