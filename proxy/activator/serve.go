@@ -105,7 +105,7 @@ func (q *request) serve(w *response, r *http.Request) {
 		err = q.forward(w, r, b, g)
 		if err == nil {
 			if !b.ended() {
-				discard(w, r)
+				_ = discard(w, r) // The answer has said already that the connection closes.
 			}
 			return
 		}
@@ -113,8 +113,8 @@ func (q *request) serve(w *response, r *http.Request) {
 		errors.As(err, &failed)
 		if failed == nil || again || !failed.Retryable(r) || !b.whole() {
 			f := q.refusal(r, err)
-			if f.Code == CodeRequestTimeout && r.ProtoMajor == 1 {
-				w.Header().Set("Connection", "close") // Its deadlines are used up.
+			if (f.Code == CodeRequestTimeout || f.Code == CodeBadBody) && r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close") // Its deadlines are used up, or what comes next is no request.
 			}
 			q.a.refuse(w, r, f)
 			return
@@ -187,6 +187,8 @@ func (q *request) forward(w *response, r *http.Request, b *body, g grant) error 
 		return tooLong(q.set.Timeout.Request)
 	case r.Context().Err() != nil:
 		return r.Context().Err()
+	case b.failure() != nil: // The instance is not to blame.
+		return badBody(b.failure())
 	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:
 		// With a part of the body sent it may as well have been the client's fault.
 		q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", g.instance.ep.Instance, "error", err)
@@ -208,6 +210,10 @@ func (q *request) refusal(r *http.Request, err error) Refusal {
 		return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "no instance took the request: " + failed.Err.Error()}
 	}
 	return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "the instance failed while it had the request"}
+}
+
+func badBody(err error) Refusal {
+	return Refusal{Status: http.StatusBadRequest, Code: CodeBadBody, Message: "the request's body can't be read: " + err.Error()}
 }
 
 func hasFailed(revision, why string) Refusal {
