@@ -28,7 +28,7 @@ func serve(t *testing.T, h http.HandlerFunc) (addr string) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.Config.Protocols = protocols(true, true)
-	s.Config.ErrorLog = log.New(noPanics{t}, "", 0)
+	s.Config.ErrorLog = noPanicsLog(t)
 	s.Start()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
@@ -36,6 +36,8 @@ func serve(t *testing.T, h http.HandlerFunc) (addr string) {
 
 // noPanics fails the test when the server logs a panic.
 type noPanics struct{ t *testing.T }
+
+func noPanicsLog(t *testing.T) *log.Logger { return log.New(noPanics{t}, "", 0) }
 
 func (n noPanics) Write(b []byte) (int, error) {
 	if strings.Contains(string(b), "panic") {
