@@ -111,7 +111,7 @@ func TestInput_EndlessBody(t *testing.T) {
 	for range 8 {
 		c := dial(t, stack.Agent.Gateway, 5*time.Second) // Then it gives up.
 		wg.Go(func() {
-			_, err := fmt.Fprintf(c, "POST /?sleep=20s HTTP/1.1\r\nHost: deaf.%s\r\nTransfer-Encoding: chunked\r\n\r\n", harness.Domain)
+			_, err := fmt.Fprintf(c, "POST /?sleep=7s HTTP/1.1\r\nHost: deaf.%s\r\nTransfer-Encoding: chunked\r\n\r\n", harness.Domain)
 			for err == nil {
 				var n int
 				n, err = io.WriteString(c, chunk)
@@ -125,7 +125,7 @@ func TestInput_EndlessBody(t *testing.T) {
 	wg.Wait()
 	grown := memoryOf(t) - before
 	t.Logf("sent %d KiB on 8 connections; the agent grew by %d KiB", sent.Load()>>10, grown>>10)
-	if sent.Load() > 8*16<<20 {
+	if sent.Load() > 8*64<<20 { // What the kernel buffers on three connections in a row.
 		t.Errorf("got %d bytes taken for an app that reads none", sent.Load())
 	}
 	if grown > 48<<20 {
@@ -173,7 +173,6 @@ func TestInput_Smuggling(t *testing.T) {
 	host := "Host: smuggled." + harness.Domain + "\r\n"
 	inside := "GET /?status=299 HTTP/1.1\r\n" + host + "\r\n"
 	for _, tt := range []struct{ name, request string }{
-		{"length and chunked", "POST / HTTP/1.1\r\n" + host + fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%s", 5+len(inside), inside)},
 		{"two lengths", "POST / HTTP/1.1\r\n" + host + fmt.Sprintf("Content-Length: 0\r\nContent-Length: %d\r\n\r\n%s", len(inside), inside)},
 		{"unknown coding", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + inside},
 		{"two codings", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + inside},
@@ -197,6 +196,13 @@ func TestInput_Smuggling(t *testing.T) {
 				t.Errorf("got %.200q, want 400 or 501", answer)
 			}
 		})
+	}
+	// A length beside chunks is allowed, and is nothing: the app, which echoes, sees the
+	// chunks only.
+	res := raw(t, stack.Agent.Gateway, "POST / HTTP/1.1\r\n"+host+"Connection: close\r\n"+
+		fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n%s", 13+len(inside), inside))
+	if strings.Count(res, "HTTP/1.1 ") != 1 || !strings.HasPrefix(res, "HTTP/1.1 200 ") || !strings.Contains(res, "abc") || strings.Contains(res, "GET ") {
+		t.Errorf("length and chunks: got %q, want one answer that echoes abc", res)
 	}
 	wantStatus(t, get(t, "smuggled", "/"), 200)
 }

@@ -182,13 +182,14 @@ func TestBackendAway_InRunning(t *testing.T) {
 				}
 			}
 			b.back(t)
-			// The cluster's single Consul agent is Envoy's server too: its restart may
-			// cost mesh callers a second, its absence nothing.
+			// The cluster's single Consul is Envoy's server too, and begins with all its
+			// checks critical: its restart may cost mesh callers some seconds, its absence
+			// nothing.
 			pause(t, 5*time.Second)
 			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 			busy.wantAll(t, "warm without "+b.name, 100)
 			web.wantAll(t, "through the gateway to the mesh without "+b.name, 100)
-			if failed := mesh.end(); b.name == "Nomad" && len(failed) > 0 || len(failed) > 60 {
+			if failed := mesh.end(); b.name == "Nomad" && len(failed) > 0 || len(failed) > 240 {
 				t.Errorf("in the mesh: got %d of %d requests failed:\n%s", len(failed), mesh.sent.Load(), strings.Join(failed[:min(len(failed), 10)], "\n"))
 			} else if len(failed) > 0 {
 				t.Logf("in the mesh: %d of %d requests failed, first %s, last %s", len(failed), mesh.sent.Load(), failed[0], failed[len(failed)-1])
@@ -198,10 +199,9 @@ func TestBackendAway_InRunning(t *testing.T) {
 			}
 			wantSame(t, before, "after the absence")
 			eventually(t, 60*time.Second, func() error { return leads(stack.Agent) })
-			toZero(t, "napping-00001")
-			wantAnswer(t, stack.Agent, "napping", "/")
-			toZero(t, "napping-00001")
 			toZero(t, "busy-00001")
+			toZero(t, "napping-00001")
+			wantAnswer(t, stack.Agent, "busy", "/")
 		})
 	}
 }

@@ -94,9 +94,13 @@ func deploy(t *testing.T, hcl string) {
 	if err != nil {
 		t.Fatalf("submit: %v\n%s", err, hcl)
 	}
-	for _, s := range sub.Services {
-		t.Cleanup(func() { remove(t, s.Name) })
-	}
+	t.Cleanup(func() {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		for _, s := range sub.Services {
+			wg.Go(func() { remove(t, s.Name) })
+		}
+	})
 	for _, s := range sub.Services {
 		if err := stack.Agent.WaitReady(t.Context(), s.Name, s.Generation); err != nil {
 			t.Fatalf("deploy %s: %v\n%s", s.Name, err, stack.Agent.Tail(60))
