@@ -16,7 +16,7 @@ import (
 
 const (
 	coldRuns     = 20
-	coldMeshRuns = 7
+	coldMeshRuns = 6
 	// settle is between two starts, so that the bookkeeping after one does not
 	// fall into the next.
 	settle = 400 * time.Millisecond

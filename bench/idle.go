@@ -9,7 +9,7 @@ import (
 
 const (
 	idleServices = 100
-	idleFor      = 25 * time.Second
+	idleFor      = 20 * time.Second
 	idleCalm     = 8 * time.Second // After submitting, for what follows from it.
 )
 
