@@ -185,7 +185,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 			// The cluster's single Consul is Envoy's server too, and begins with all its
 			// checks critical: its restart may cost mesh callers some seconds, its absence
 			// nothing.
-			pause(t, 5*time.Second)
+			pause(t, 3*time.Second)
 			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 			busy.wantAll(t, "warm without "+b.name, 100)
 			web.wantAll(t, "through the gateway to the mesh without "+b.name, 100)
