@@ -47,6 +47,7 @@ var arrows = map[string][]string{
 	"bench":                         anything,
 	"internal/consul/consultest":    anything,
 	"agent/admission/admissiontest": anything,
+	"proxy/proxytest":               {},
 }
 
 var anything = []string{"*"}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 const (
@@ -22,9 +23,9 @@ const (
 )
 
 // timed starts a server in the bubble whose requests are forwarded to app within limits.
-func timed(t *testing.T, p wadi.Protocol, limits wadi.Timeouts, app http.HandlerFunc) *memory {
+func timed(t *testing.T, p wadi.Protocol, limits wadi.Timeouts, app http.HandlerFunc) *proxytest.Listener {
 	t.Helper()
-	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: "app", Protocol: p, Dial: serveMemory(t, app).dial})
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: "app", Protocol: p, Dial: serveMemory(t, app).Dial})
 	t.Cleanup(u.Close)
 	h := proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := u.Forward(w, r); err != nil {
@@ -41,7 +42,7 @@ func timed(t *testing.T, p wadi.Protocol, limits wadi.Timeouts, app http.Handler
 // in a bubble of fake time: what a busy machine takes does not count.
 func eachTimed(t *testing.T, limits wadi.Timeouts, app http.HandlerFunc, f func(t *testing.T, c *http.Client)) {
 	each(t, func(t *testing.T, p wadi.Protocol, _ *http.Client) {
-		synctest.Test(t, func(t *testing.T) { f(t, timed(t, p, limits, app).client(t, p)) })
+		synctest.Test(t, func(t *testing.T) { f(t, memoryClient(t, p, timed(t, p, limits, app))) })
 	})
 }
 
@@ -185,7 +186,7 @@ func TestTimeout_UpgradedIsNotCut(t *testing.T) {
 		io.WriteString(conn, line)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		conn, err := timed(t, wadi.HTTP1, wadi.Timeouts{Request: short, ResponseStart: short, Idle: short}, echo).dial(t.Context())
+		conn, err := timed(t, wadi.HTTP1, wadi.Timeouts{Request: short, ResponseStart: short, Idle: short}, echo).Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
