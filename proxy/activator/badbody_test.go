@@ -42,7 +42,7 @@ func TestBrokenBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(time.Minute))
 			if _, err := io.WriteString(c, broken+inside); err != nil {
 				t.Fatal(err)
 			}

@@ -196,11 +196,11 @@ type rig struct {
 	stop func()
 }
 
-// settings are a revision's as a spec's defaults give them.
+// settings are a revision's whose limits no test reaches, even on a busy machine.
 func settings() wadi.RouteRevision {
 	return wadi.RouteRevision{
-		Timeout: wadi.Timeouts{Request: wadi.Duration(30 * time.Second)},
-		Queue:   wadi.Queue{Depth: 1000, Timeout: wadi.Duration(20 * time.Second)},
+		Timeout: wadi.Timeouts{Request: wadi.Duration(10 * time.Minute)},
+		Queue:   wadi.Queue{Depth: 1000, Timeout: wadi.Duration(5 * time.Minute)},
 	}
 }
 
@@ -302,9 +302,14 @@ func (g *rig) many(t testing.TB, n int) []answer {
 }
 
 // gauge reads one metric without labels, or the sum over its labels.
-func (g *rig) gauge(t testing.TB, name string) (sum float64) {
+func (g *rig) gauge(t testing.TB, name string) float64 {
 	t.Helper()
-	families, err := g.reg.Gather()
+	return gauge(t, g.reg, name)
+}
+
+func gauge(t testing.TB, reg *prometheus.Registry, name string) (sum float64) {
+	t.Helper()
+	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,15 +324,14 @@ func (g *rig) gauge(t testing.TB, name string) (sum float64) {
 	return sum
 }
 
-// until polls ok; the network has no other way to say that it is done.
+// until polls ok; the network has no other way to say that it is done. It looks
+// more seldom the longer that takes: to look costs time too.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(10 * time.Second)
-	for !ok() {
+	late := time.After(2 * time.Minute)
+	for pause := 2 * time.Millisecond; !ok(); pause = min(2*pause, 50*time.Millisecond) {
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-late:
 			t.Fatalf("%s did not happen", what)
 		}

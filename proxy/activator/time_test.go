@@ -22,10 +22,13 @@ import (
 	"github.com/wadi-run/wadi/proxy/activator"
 )
 
-// clocked is an activator in a bubble of fake time, where every dial is refused.
+// clocked is an activator in a bubble of fake time, where every dial is refused
+// unless dial says otherwise.
 type clocked struct {
 	*cluster
 	act   *activator.Activator
+	reg   *prometheus.Registry
+	dial  func(context.Context) (net.Conn, error) // Set before instances are placed.
 	start time.Time
 	stop  context.CancelFunc
 	ran   chan error
@@ -37,10 +40,10 @@ type clocked struct {
 
 func newClocked(t *testing.T, routes map[string]wadi.Route, maxWakes float64) *clocked {
 	t.Helper()
-	c := &clocked{cluster: newCluster(), start: time.Now(), ran: make(chan error, 1)}
+	c := &clocked{cluster: newCluster(), reg: prometheus.NewRegistry(), start: time.Now(), ran: make(chan error, 1)}
 	a, err := activator.New(activator.Config{
 		Name: "agent", Boot: "1", Endpoints: c, Waker: c, Troubles: c, Dialer: c, MaxWakes: maxWakes,
-		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),
+		Log: hclog.NewNullLogger(), Registerer: c.reg,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,10 +71,13 @@ func (c *clocked) Wake(ctx context.Context, rev string) error {
 	return c.cluster.Wake(ctx, rev)
 }
 
-func (c *clocked) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
+func (c *clocked) Dial(ctx context.Context, _ wadi.Endpoint) (net.Conn, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.dials++
+	c.mu.Unlock()
+	if c.dial != nil {
+		return c.dial(ctx)
+	}
 	return nil, errors.New("connection refused")
 }
 
@@ -132,6 +138,25 @@ func TestWakes_BoundedPerSecondOldestFirst(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	})
+}
+
+// However many come while a wake is believed to bring something, it is one.
+func TestWake_OneForAThousand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
+		defer c.end(t)
+		for range 1000 {
+			go c.ask(t, service, revision)
+			time.Sleep(4 * time.Millisecond)
+		}
+		time.Sleep(900 * time.Millisecond)
+		if n := gauge(t, c.reg, "wadi_activator_waiting_requests"); n != 1000 {
+			t.Errorf("%v wait, want all", n)
+		}
+		if got := c.wakeTimes(); len(got) != 1 || got[0] != 0 {
+			t.Errorf("woken at %v, want once, at once", got)
+		}
 	})
 }
 

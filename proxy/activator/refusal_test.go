@@ -1,0 +1,122 @@
+package activator_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/proxytest"
+)
+
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		set    func(*wadi.RouteRevision)
+		do     func(*cluster)
+		path   string
+		status int
+		code   string
+		text   string
+		wakes  int
+		took   time.Duration
+	}{
+		{"no room", func(s *wadi.RouteRevision) { s.Queue.Depth = 0 }, nil, "/", 503, "queue_full", "queue is full", 0, 0},
+		{"waits too long", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(50 * time.Millisecond) }, nil, "/", 504, "queue_timeout", "waited 50ms", 1, 50 * time.Millisecond},
+		{"takes too long", func(s *wadi.RouteRevision) { s.Timeout.Request = wadi.Duration(50 * time.Millisecond) }, nil, "/", 504, "request_timeout", "longer than 50ms", 1, 50 * time.Millisecond},
+		{"failed", func(s *wadi.RouteRevision) { s.Failed = "image not found" }, nil, "/", 503, "revision_failed", "image not found", 0, 0},
+		{"unplaceable", nil, func(c *cluster) { c.wakeErr = fmt.Errorf("%w: no node fits", wadi.ErrUnplaceable) }, "/", 503, "unplaceable", "no node fits", 1, 0},
+		{"trouble", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(4 * time.Second) }, func(c *cluster) { c.trouble = "driver failure: no such image" }, "/", 503, "unplaceable", "no such image", 1, time.Second},
+		{"quiet at zero", func(s *wadi.RouteRevision) { s.Queue.Quiet = []string{"/healthz"} }, nil, "/healthz", 503, "at_zero", "does not wake", 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				set := settings()
+				if tt.set != nil {
+					tt.set(&set)
+				}
+				c := newClocked(t, routes(set, wadi.HTTP1), 20)
+				defer c.end(t)
+				if tt.do != nil {
+					c.set(tt.do)
+				}
+				w := httptest.NewRecorder()
+				c.act.ServeRevision(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, nil), service, revision)
+				wantRefusal(t, answer{w.Code, w.Body.String(), w.Header(), nil}, tt.status, tt.code, tt.text)
+				if (tt.code == "queue_full") != (w.Header().Get("Retry-After") == "1") {
+					t.Errorf("Retry-After is %q", w.Header().Get("Retry-After"))
+				}
+				if took := time.Since(c.start); took != tt.took {
+					t.Errorf("took %v, want %v", took, tt.took)
+				}
+				if n := len(c.wakeTimes()); n != tt.wakes {
+					t.Errorf("%d wakes, want %d", n, tt.wakes)
+				}
+				if n := gauge(t, c.reg, "wadi_activator_waiting_requests"); n != 0 {
+					t.Errorf("%v still wait", n)
+				}
+			})
+		})
+	}
+}
+
+func TestUpgradeOutlastsTheTimeout(t *testing.T) {
+	app := func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.Copy(conn, rw)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		set := settings()
+		set.Timeout.Request = wadi.Duration(200 * time.Millisecond)
+		c := newClocked(t, routes(set, wadi.HTTP1), 20)
+		defer c.end(t)
+		c.dial = serveMemory(t, &backend{name: "alloc-1", app: app}).Dial
+		c.place(wadi.Endpoint{Revision: revision, Service: service, Instance: "alloc-1", Addr: "app:1"})
+		conn, err := serveMemory(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c.act.ServeRevision(w, r, service, revision)
+		})).Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		in := bufio.NewReader(conn)
+		res, err := http.ReadResponse(in, nil)
+		if err != nil || res.StatusCode != 101 {
+			t.Fatalf("got %v, %v", res, err)
+		}
+		time.Sleep(2 * set.Timeout.Request.D())
+		_, _ = io.WriteString(conn, "still here\n")
+		if got, err := in.ReadString('\n'); got != "still here\n" {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+// serveMemory starts a server in the bubble.
+func serveMemory(t *testing.T, h http.Handler) *proxytest.Listener {
+	t.Helper()
+	l := proxytest.Listen()
+	srv := &http.Server{Handler: h}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = srv.Serve(l)
+	}()
+	t.Cleanup(func() {
+		_ = srv.Close()
+		<-served
+	})
+	return l
+}
