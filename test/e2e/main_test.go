@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 func run(m *testing.M, bin string) int {
 	ctx := context.Background()
 	// The tests wait more than they work.
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	if err := flag.Set("test.parallel", "5"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -180,7 +180,7 @@ func submit(t *testing.T, hcl string) []string {
 // one that failed.
 func remove(t *testing.T, name string) {
 	if t.Failed() {
-		t.Logf("the agent's log about %s:\n%s", name, logOf(name, 80))
+		t.Logf("the agent's log about %s:\n%s\nIn Nomad:\n%s", name, logOf(name, 80), tasksOf(name))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
@@ -196,6 +196,30 @@ func logOf(name string, n int) string {
 			return !strings.Contains(line, name) || strings.Contains(line, "wadi.api: request: method=GET")
 		})
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// tasksOf says what Nomad tells of the tasks of a service's instances.
+func tasksOf(name string) string {
+	jobs, _, err := stack.Nomad.Jobs().PrefixList(name + "-0")
+	if err != nil {
+		return err.Error()
+	}
+	var b strings.Builder
+	for _, j := range jobs {
+		allocs, _, err := stack.Nomad.Jobs().Allocations(j.ID, true, nil)
+		if err != nil {
+			return err.Error()
+		}
+		for _, a := range allocs {
+			fmt.Fprintf(&b, "%s %.8s desired %s, is %s\n", j.ID, a.ID, a.DesiredStatus, a.ClientStatus)
+			for task, st := range a.TaskStates {
+				for _, e := range st.Events {
+					fmt.Fprintf(&b, "  %s %s: %s: %s\n", time.Unix(0, e.Time).UTC().Format("15:04:05.000"), task, e.Type, e.DisplayMessage)
+				}
+			}
+		}
+	}
+	return b.String()
 }
 
 // get asks a service through the gateway, and fails the test if no answer comes.

@@ -139,7 +139,7 @@ func TestServing_Crash(t *testing.T) {
 // on after that.
 func TestServing_TooSlow(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("slow", options{timeout: `request = "2s"`})+
+	deploy(t, hello("slow", options{window: "60s", timeout: `request = "5s"`})+
 		hello("slow-start", options{timeout: `response_start = "1s"`}))
 	for _, name := range []string{"slow", "slow-start"} {
 		res := get(t, name, "/?sleep=1m")

@@ -20,7 +20,7 @@ func TestServing_SecondRevision(t *testing.T) {
 	deploy(t, hello("second", o))
 	wantStatus(t, get(t, "second", "/"), 200)
 	l := startLoad(t, client(t), urlOf("second", "/"), 20*time.Millisecond)
-	long := ask(t.Context(), "second", "/?stream=30&every=500ms")
+	long := openRequest(t, "second")
 
 	o.env = map[string]string{"VERSION": "2", "START_DELAY": "1s"}
 	deploy(t, hello("second", o))
@@ -40,15 +40,7 @@ func TestServing_SecondRevision(t *testing.T) {
 	if _, after := l.count("hello from second-00001"); before == 0 || after != before {
 		t.Errorf("revision 1 has answered %d times, and %d since revision 2 had the traffic; want some and none", before, after-before)
 	}
-	select {
-	case a := <-long:
-		t.Fatalf("the long request was over before the switch (%v): this proves nothing", a.Took)
-	default:
-	}
-	a := <-long
-	if a.err != nil || a.Status != 200 || strings.Count(a.Body, " second-00001\n") != 30 {
-		t.Errorf("got %d %q (%v) for the request in flight, want 30 lines of revision 1", a.Status, a.Body, a.err)
-	}
+	long.finish(t, "second-00001")
 	err = stack.WaitCount(t.Context(), "second-00001", waitLong, func(n int) bool { return n == -1 })
 	if err == nil {
 		err = stack.WaitGone(t.Context(), "second-00001", waitLong)
@@ -98,7 +90,6 @@ func TestServing_BadRevision(t *testing.T) {
 		t.Errorf("only %d of %d answers were revision 1's", good, all)
 	}
 
-	o.env = nil // As the first was; yet a revision of its own.
 	o.env = map[string]string{"VERSION": "3"}
 	deploy(t, hello("bad", o))
 	err = harness.Eventually(t.Context(), waitLong, func() error {

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -99,6 +100,10 @@ type load struct {
 	failed []string       // In words, with the time.
 }
 
+// loadAtOnce bounds the requests of a load that wait for their answers: a service
+// that is slow to come up on a busy machine must not meet hundreds at once.
+const loadAtOnce = 50
+
 // startLoad sends a request for url every so often, whether the earlier ones are
 // answered or not. What is not answered with 200 counts as failed.
 func startLoad(t *testing.T, c *http.Client, url string, every time.Duration) *load {
@@ -109,8 +114,16 @@ func startLoad(t *testing.T, c *http.Client, url string, every time.Duration) *l
 	l.done.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
+		room := make(chan struct{}, loadAtOnce)
 		for {
-			l.done.Go(func() { l.one(c, url) })
+			select {
+			case room <- struct{}{}:
+				l.done.Go(func() {
+					l.one(c, url)
+					<-room
+				})
+			default:
+			}
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -224,6 +237,47 @@ func collect(t *testing.T, answers []<-chan answer) map[int][]harness.Response {
 		got[a.Status] = append(got[a.Status], a.Response)
 	}
 	return got
+}
+
+// open is a request whose body goes on: the app sends back what comes. It is in
+// flight until finish.
+type open struct {
+	res  *http.Response
+	body *io.PipeWriter
+}
+
+// openRequest begins a request, and returns when the app has it.
+func openRequest(t *testing.T, service string) *open {
+	t.Helper()
+	in, out := io.Pipe()
+	t.Cleanup(func() { _ = out.Close() }) // A pipe's never fails.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, urlOf(service, "/"), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = out.Write([]byte("0")) }() // If nobody reads it, the answer does not come.
+	res, err := client(t).Do(req)
+	if err != nil {
+		t.Fatalf("open a request: %v", err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	if res.StatusCode != 200 {
+		t.Fatalf("open a request: got status %d", res.StatusCode)
+	}
+	return &open{res: res, body: out}
+}
+
+// finish ends the request, which must have been answered whole by the revision.
+func (o *open) finish(t *testing.T, revision string) {
+	t.Helper()
+	go func() {
+		_, _ = o.body.Write([]byte("1")) // What fails here is missing in the answer.
+		_ = o.body.Close()
+	}()
+	got, err := io.ReadAll(o.res.Body)
+	if from := o.res.Header.Get("Hello-Revision"); err != nil || string(got) != "01" || from != revision {
+		t.Errorf("a request in flight: got %q from %s (%v), want %q from %s", got, from, err, "01", revision)
+	}
 }
 
 // statuses is what collect returned, in words.
