@@ -25,7 +25,7 @@ const (
 )
 
 // cold compares a request that wakes a service with the floor of the same job.
-func cold(ctx context.Context, b *bench) ([]section, error) {
+func cold(ctx context.Context, b *bench) (_ []section, err error) {
 	var tcp net.Dialer
 	plain := func(ctx context.Context, addr string) (net.Conn, error) { return tcp.DialContext(ctx, "tcp", addr) }
 	host, err := b.coldStarts(ctx, service{name: "cold", scale: byHand}, coldRuns, plain)
@@ -43,7 +43,10 @@ func cold(ctx context.Context, b *bench) ([]section, error) {
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- src.Run(run) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		err = errors.Join(err, <-done)
+	}()
 	select {
 	case <-src.Ready():
 	case <-ctx.Done():

@@ -185,7 +185,7 @@ func (d *demo) forgotten(ctx context.Context, service string) error {
 		return err
 	}
 	if len(found) > 0 {
-		return fmt.Errorf("Consul lists %d instances of %s", len(found), service)
+		return fmt.Errorf("find %d instances of %s in Consul, want none", len(found), service)
 	}
 	for _, kind := range []string{consul.ServiceDefaults, consul.ServiceResolver, consul.ServiceSplitter, consul.ServiceRouter} {
 		entries, _, err := d.stack.Consul.ConfigEntries().List(kind, q)
@@ -194,7 +194,7 @@ func (d *demo) forgotten(ctx context.Context, service string) error {
 		}
 		for _, e := range entries {
 			if e.GetName() == service {
-				return fmt.Errorf("Consul has a %s %s", kind, service)
+				return fmt.Errorf("find %s %s in Consul, want none", kind, service)
 			}
 		}
 	}
@@ -204,7 +204,7 @@ func (d *demo) forgotten(ctx context.Context, service string) error {
 	}
 	for _, k := range keys {
 		if strings.Contains(k+"/", "/"+service+"/") {
-			return fmt.Errorf("Consul has the key %s", k)
+			return fmt.Errorf("find the key %s in Consul, want none", k)
 		}
 	}
 	return nil
