@@ -33,6 +33,7 @@ type Config struct {
 	Timeout     wadi.Timeouts // Without Progress, which is not for the queue-proxy.
 	Probe       wadi.Probe
 	Drain       time.Duration // Longest drain.
+	Settle      time.Duration // A drain goes on while requests come in such intervals; 0 is DefaultSettle. Not in the environment.
 	Quiet       []string      // Paths that are not counted as activity.
 	History     time.Duration // How long statistics are kept.
 	LogLevel    hclog.Level
@@ -45,6 +46,7 @@ const (
 	DefaultProbeTimeout   = time.Second
 	DefaultMaxInFlight    = 1000
 	DefaultHistory        = time.Hour
+	DefaultSettle         = 500 * time.Millisecond
 
 	// depthPerLimit is how many requests may wait for each that is admitted.
 	depthPerLimit = 10

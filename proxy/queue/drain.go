@@ -10,8 +10,6 @@ import (
 
 // The settling of a drain: callers that have not heard of it yet are served on.
 const (
-	// settleQuiet without a request ends it.
-	settleQuiet = 500 * time.Millisecond
 	// settleLongest bounds it, as half of the drain's timeout does.
 	settleLongest = 10 * time.Second
 	// livePoll is how often an almost finished drain looks for the last requests.
@@ -48,8 +46,9 @@ func (d *drain) saw() {
 	d.latest.Store(&now)
 }
 
-// run closes settled once the drain has begun and settled.
-func (d *drain) run(ctx context.Context, longest time.Duration) {
+// run closes settled once the drain has begun and settled: when no request came
+// for quiet, and within its share of the longest drain.
+func (d *drain) run(ctx context.Context, quiet, longest time.Duration) {
 	select {
 	case <-d.begun:
 	case <-ctx.Done():
@@ -58,9 +57,9 @@ func (d *drain) run(ctx context.Context, longest time.Duration) {
 	begun := time.Now()
 	end := begun.Add(min(settleLongest, longest/2))
 	for {
-		until := begun.Add(settleQuiet)
+		until := begun.Add(quiet)
 		if latest := d.latest.Load(); latest != nil && latest.After(begun) {
-			until = latest.Add(settleQuiet)
+			until = latest.Add(quiet)
 		}
 		if until.After(end) {
 			until = end

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -139,7 +140,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	serve("admin", admin, p.listeners.admin)
 	serve("metrics", metrics, p.listeners.metrics)
 	g.Go(func() error { p.ready.run(work); return nil })
-	g.Go(func() error { p.drain.run(work, p.cfg.Drain); return nil })
+	g.Go(func() error { p.drain.run(work, cmp.Or(p.cfg.Settle, DefaultSettle), p.cfg.Drain); return nil })
 	p.log.Info("queue-proxy started", "service", p.cfg.Service, "revision", p.cfg.Revision,
 		"instance", p.cfg.Instance, "listen", p.Addr(), "target", p.cfg.Target)
 
