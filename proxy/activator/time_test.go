@@ -141,11 +141,13 @@ func TestWakes_BoundedPerSecondOldestFirst(t *testing.T) {
 	})
 }
 
-// However many come while a wake is believed to bring something, it is one.
+// However many come while a wake is under way, and then believed to bring
+// something, it is one.
 func TestWake_OneForAThousand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
 		defer c.end(t)
+		c.set(func(c *cluster) { c.onWake = func(string) { time.Sleep(2 * time.Second) } })
 		for range 1000 {
 			go c.ask(t, service, revision)
 			time.Sleep(4 * time.Millisecond)
