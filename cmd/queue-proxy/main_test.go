@@ -1,16 +1,15 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // binary builds the command.
@@ -81,27 +80,26 @@ func TestCommand(t *testing.T) {
 func TestCommand_DrainsOnSignal(t *testing.T) {
 	bin := binary(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		metrics := free(t)
 		cmd := exec.Command(bin)
-		cmd.Env = environ(metrics, "127.0.0.1:0")
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
+		cmd.Env = environ("127.0.0.1:0", "127.0.0.1:0")
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for up := false; !up; {
-			res, err := http.Get("http://" + metrics + "/ready")
-			if up = err == nil; up {
-				res.Body.Close()
-			} else {
-				<-time.After(10 * time.Millisecond)
+		var log strings.Builder
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			log.WriteString(lines.Text() + "\n")
+			if strings.Contains(lines.Text(), "queue-proxy started") {
+				if err := cmd.Process.Signal(sig); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
-		if err := cmd.Process.Signal(sig); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); err != nil || !strings.Contains(stderr.String(), "drained") {
-			t.Errorf("%v: %v\n%s", sig, err, &stderr)
+		if err := cmd.Wait(); err != nil || !strings.Contains(log.String(), "drained") {
+			t.Errorf("%v: %v\n%s", sig, err, &log)
 		}
 	}
 }
@@ -118,15 +116,5 @@ func taken(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	return l.Addr().String()
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	return l.Addr().String()
 }
