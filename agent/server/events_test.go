@@ -17,7 +17,7 @@ import (
 // stream opens the events as token and returns a function that reads the next one.
 func (b bench) stream(t *testing.T, query, token string) func() string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, "GET", b.URL+"/v1/events"+query, nil)
 	if err != nil {

@@ -14,6 +14,38 @@ import (
 	"github.com/wadi-run/wadi/agent/server"
 )
 
+// Who deletes and waits is told when it is done.
+func TestServer_DeleteWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
+		adm, err := admissiontest.New(nomad, store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(method, path, body string) *httptest.ResponseRecorder {
+			rec := httptest.NewRecorder()
+			s.Handler().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+			return rec
+		}
+		if rec := ask("PUT", "/v1/services", submission(hello)); rec.Code != http.StatusOK {
+			t.Fatal(rec.Body)
+		}
+		began := time.Now()
+		time.AfterFunc(10*time.Second, func() { store.Forget("hello") })
+		rec := ask("DELETE", "/v1/service/hello?wait=30s", "")
+		if rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), `"gone":true`) {
+			t.Errorf("got status %d: %s", rec.Code, rec.Body)
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 11*time.Second {
+			t.Errorf("told after %v, want it as soon as the service was gone", took)
+		}
+	})
+}
+
 // hanging is a Consul that takes requests and never answers.
 type hanging struct{ *admissiontest.Store }
 
