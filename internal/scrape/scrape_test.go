@@ -512,7 +512,7 @@ func TestScraper_TCP(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	select {
 	case <-changed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("not ready")
 	}
 	if s.ReadyCount(rev1) != 1 {
