@@ -303,6 +303,9 @@ func (n *node) problems() []string {
 	if n.isDraining() {
 		p = append(p, "draining: it takes no more requests")
 	}
+	if leader, _ := n.Leader(); leader == "" && n.waits.Load() == nil {
+		p = append(p, "no agent leads: nothing is reconciled or scaled, requests are served and wake")
+	}
 	if !n.watcher.Connected() {
 		p = append(p, "Nomad's event stream is away")
 	}

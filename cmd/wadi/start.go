@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
@@ -18,6 +20,9 @@ func (n *node) start(g *parts) func(context.Context) error {
 		if !n.await(ctx, "Consul", n.cfg.Consul.Address, n.consulReady) ||
 			!n.await(ctx, "Nomad", n.cfg.Nomad.Address, n.nomadReady) {
 			return nil // Stopped before.
+		}
+		if err := n.nameIsFree(ctx); err != nil {
+			return err
 		}
 		n.waits.Store(nil)
 		self := &consul.Presence{
@@ -62,6 +67,28 @@ func (n *node) start(g *parts) func(context.Context) error {
 		err = self.Elect(ctx, n.store.LeaderKey(), string(value), n.lead)
 		outer.stop()
 		return err
+	}
+}
+
+// nameWait is how long a namesake may still be registered: an agent that died is
+// for as long as its check lasts.
+const nameWait = 2 * consul.DefaultTTL
+
+// nameIsFree waits until no other agent of this name is alive. Two of one name
+// would take turns at one registration, and at the lock with it.
+func (n *node) nameIsFree(ctx context.Context) error {
+	own := n.reachable(n.apiListener.Addr())
+	id := consul.AgentRegistration(n.cfg.Name, "", 0, nil).ID
+	for began := time.Now(); ; {
+		all, err := n.consul.Services(ctx, wadi.ServiceAgent)
+		i := slices.IndexFunc(all, func(a consul.Instance) bool { return a.ID == id && a.Meta[consul.MetaHTTP] != own })
+		switch {
+		case ctx.Err() != nil || err == nil && i < 0:
+			return nil
+		case err == nil && time.Since(began) > nameWait:
+			return fmt.Errorf("an agent named %q is alive at %s: give this one another name (name, or -name)", n.cfg.Name, all[i].Meta[consul.MetaHTTP])
+		}
+		sleep(ctx, 250*time.Millisecond)
 	}
 }
 

@@ -112,6 +112,28 @@ func TestSecondAgentOnTheSamePorts(t *testing.T) {
 	must(t, "the first agent leads", leads(stack.Agent))
 }
 
+// A second agent of the first one's name, on ports of its own, says so and ends: they
+// would take turns at one registration.
+func TestSecondAgentOfTheSameName(t *testing.T) {
+	two, err := second()
+	must(t, "configure the second agent", err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), "agent", "-config", two.Config, "-name", stack.Agent.Name)
+	cmd.Stderr = &stderr
+	_ = cmd.Run() // The exit code tells.
+	if code := cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	for _, want := range []string{stack.Agent.Name, stack.Agent.API, "-name"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("got error %q, want %q in it", stderr.String(), want)
+		}
+	}
+	must(t, "the first agent leads", leads(stack.Agent))
+}
+
 func readAll(res *http.Response) (string, error) {
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
