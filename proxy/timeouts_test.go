@@ -148,7 +148,8 @@ func TestTimeout_StuckCallers(t *testing.T) {
 		"reads nothing": {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", endless},
 	} {
 		t.Run(name, func(t *testing.T) {
-			u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: serve(t, tt.app)})
+			app := serve(t, tt.app)
+			u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
 			t.Cleanup(u.Close)
 			done := make(chan error, 1)
 			h := proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

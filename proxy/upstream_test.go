@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -53,16 +54,30 @@ func protocols(http1, http2 bool) *http.Protocols {
 	return &p
 }
 
-// front starts a server that forwards to the peer; failed gets its errors.
+// dialer dials addr without a timeout of its own: a machine may be busy for a second.
+func dialer(addr string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
+}
+
+// front starts a server that forwards to the peer; failed gets its errors. Without
+// failed there must be none.
 func front(t *testing.T, cfg proxy.UpstreamConfig, failed func(http.ResponseWriter, *http.Request, *proxy.ForwardError)) string {
 	t.Helper()
+	if cfg.Dial == nil {
+		cfg.Dial = dialer(cfg.Addr)
+	}
 	u := proxy.NewUpstream(cfg)
 	t.Cleanup(u.Close)
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		err := u.Forward(w, r)
 		var fe *proxy.ForwardError
-		if errors.As(err, &fe) && failed != nil {
+		switch {
+		case err == nil:
+		case errors.As(err, &fe) && failed != nil:
 			failed(w, r, fe)
+		default:
+			t.Errorf("forward: %v", err)
+			w.WriteHeader(http.StatusBadGateway)
 		}
 	})
 }
@@ -112,6 +127,9 @@ func TestForward_KeepsWhatCame(t *testing.T) {
 				t.Fatal(err)
 			}
 			res.Body.Close()
+			if res.StatusCode != http.StatusOK {
+				t.Fatalf("%s: status %d", target, res.StatusCode)
+			}
 			want := seen{"HTTP/1.1", target, "Hello.example.com:1", "POST", "body", []string{"for=a"},
 				[]string{"1.2.3.4", "5.6.7.8"}, nil, "alloc"}
 			if p != wadi.HTTP1 {
@@ -355,7 +373,7 @@ func TestForward_BrokenThenRefused(t *testing.T) {
 		if dials++; dials > 1 {
 			return nil, syscall.ECONNREFUSED
 		}
-		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		return dialer(addr)(ctx)
 	}})
 	defer up.Close()
 	if err := up.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)); err != nil {
@@ -407,5 +425,9 @@ func TestForward_CallerGone(t *testing.T) {
 	if _, err := client(t, false).Do(req); !errors.Is(err, context.Canceled) {
 		t.Errorf("err=%v", err)
 	}
-	<-left // The app hears of it.
+	select {
+	case <-left: // The app hears of it.
+	case <-time.After(time.Minute):
+		t.Error("the app does not hear of it")
+	}
 }
