@@ -11,7 +11,7 @@ func TestAdmin_Dump(t *testing.T) {
 	g := newGate()
 	s := start(t, g.ServeHTTP, "WADI_CONCURRENCY_LIMIT=1")
 	go s.get(s.Addr(), "/a")
-	<-g.entered
+	g.next(t)
 	go s.do(t.Context(), http.MethodPost, s.Addr(), "/b", "")
 	eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting") == "1" })
 	var got struct {
@@ -50,7 +50,7 @@ func TestAdmin_DrainAnswersWhenDrained(t *testing.T) {
 	s := start(t, g.ServeHTTP)
 	first := make(chan answer, 1)
 	go func() { first <- s.get(s.Addr(), "/") }()
-	<-g.entered
+	g.next(t)
 	drained := make(chan answer, 1)
 	go func() { drained <- s.do(t.Context(), http.MethodPut, s.AdminAddr(), "/v1/admin/drain", "") }()
 	eventually(t, "draining", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"draining":true`) })

@@ -31,12 +31,12 @@ func TestDrain_FinishesWhatIsInFlightAndServesLatecomers(t *testing.T) {
 	s := startSettling(t, settleLate, g.ServeHTTP)
 	first := make(chan answer, 1)
 	go func() { first <- s.get(s.Addr(), "/first") }()
-	<-g.entered
+	g.next(t)
 	s.stop()
 	eventually(t, "draining", func() bool { return s.get(s.MetricsAddr(), "/ready").StatusCode == 503 })
 	late := make(chan answer, 1)
 	go func() { late <- s.get(s.Addr(), "/late") }()
-	<-g.entered
+	g.next(t)
 	if a := s.get(s.Addr(), "/", wadi.HeaderProbe, "hello-00001"); a.StatusCode != 503 {
 		t.Errorf("probe: %d", a.StatusCode)
 	}
@@ -59,7 +59,7 @@ func TestDrain_EndsAWaitingPoll(t *testing.T) {
 	g := newGate()
 	s := start(t, g.ServeHTTP, `WADI_QUIET=["/quiet"]`)
 	go s.get(s.Addr(), "/quiet") // Holds up the end of the drain, and is not counted.
-	<-g.entered
+	g.next(t)
 	polls := make(chan string, 100)
 	go func() {
 		defer close(polls)
@@ -104,7 +104,7 @@ func TestDrain_IsBounded(t *testing.T) {
 	s := start(t, g.ServeHTTP, "WADI_DRAIN_TIMEOUT=100ms")
 	first := make(chan answer, 1)
 	go func() { first <- s.get(s.Addr(), "/") }()
-	<-g.entered
+	g.next(t)
 	s.stop()
 	if err := s.ended(); err != nil {
 		t.Error(err)

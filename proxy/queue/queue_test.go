@@ -206,6 +206,18 @@ type gate struct {
 
 func newGate() *gate { return &gate{make(chan string, 1000), make(chan struct{})} }
 
+// next waits for the next request to come in, and tells its path.
+func (g *gate) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case path := <-g.entered:
+		return path
+	case <-time.After(2 * time.Minute):
+		t.Fatal("no request came in")
+		return ""
+	}
+}
+
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.entered <- r.URL.Path
 	select {

@@ -109,7 +109,7 @@ func TestTraffic_LimitAndOrder(t *testing.T) {
 		t.Errorf("full: %d %v", a.StatusCode, a.Header)
 	}
 	for i := range 4 {
-		if got, want := <-g.entered, fmt.Sprint("/", i); got != want {
+		if got, want := g.next(t), fmt.Sprint("/", i); got != want {
 			t.Errorf("served %s, want %s", got, want)
 		}
 		select {
@@ -126,7 +126,7 @@ func TestTraffic_WithoutLimitInFlightIsBounded(t *testing.T) {
 	g := newGate()
 	s := start(t, g.ServeHTTP, "WADI_MAX_IN_FLIGHT=1")
 	go s.get(s.Addr(), "/first")
-	<-g.entered
+	g.next(t)
 	if a := s.get(s.Addr(), "/"); a.StatusCode != 503 || a.Header.Get("Retry-After") != "1" {
 		t.Errorf("%d %v, want 503", a.StatusCode, a.Header)
 	}
@@ -138,7 +138,7 @@ func TestTraffic_ClientGoneFreesItsPlace(t *testing.T) {
 	s := start(t, g.ServeHTTP, "WADI_CONCURRENCY_LIMIT=1", "WADI_QUEUE_DEPTH=1")
 	inApp, leaveApp := context.WithCancel(t.Context())
 	go s.do(inApp, http.MethodGet, s.Addr(), "/in", "")
-	<-g.entered
+	g.next(t)
 	waiting, leaveQueue := context.WithCancel(t.Context())
 	go s.do(waiting, http.MethodGet, s.Addr(), "/waiting", "")
 	eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting") == "1" })
@@ -147,7 +147,7 @@ func TestTraffic_ClientGoneFreesItsPlace(t *testing.T) {
 	leaveApp()
 	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight") == "0" })
 	go s.get(s.Addr(), "/next")
-	if got := <-g.entered; got != "/next" {
+	if got := g.next(t); got != "/next" {
 		t.Errorf("%s came in", got)
 	}
 	close(g.leave)
@@ -263,11 +263,11 @@ func TestTraffic_Statistics(t *testing.T) {
 	g := newGate()
 	s := start(t, g.ServeHTTP, `WADI_QUIET=["/healthz"]`)
 	go s.get(s.Addr(), "/healthz")
-	<-g.entered
+	g.next(t)
 	go s.get(s.Addr(), "/a", wadi.HeaderProxied, "1")
 	go s.get(s.Addr(), "/b")
-	<-g.entered
-	<-g.entered
+	g.next(t)
+	g.next(t)
 	asked := time.Now()
 	st, header := s.stats("since=0&wait=2m")
 	if took := time.Since(asked); took > time.Minute || header.Get("Wadi-Ready") != "true" {
