@@ -98,7 +98,7 @@ func TestServing_StreamsBothWays(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("stream", options{}))
 	in, out := io.Pipe()
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, urlOf("stream", "/"), in)
 	if err != nil {
 		t.Fatal(err)
