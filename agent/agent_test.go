@@ -84,6 +84,11 @@ func TestLeader_FromSubmissionToZeroAndBack(t *testing.T) {
 		if len(c.scaled()) != n {
 			t.Fatalf("an idle service at zero was scaled: %v", c.scaled()[n:])
 		}
+		c.setLoad(id, 5) // Waiting at an activator, which wakes it: not twice.
+		time.Sleep(10 * time.Second)
+		if len(c.scaled()) != n {
+			t.Fatalf("the leader woke it too: %v", c.scaled()[n:])
+		}
 	})
 }
 

@@ -170,8 +170,8 @@ func (a *Autoscaler) evaluate(ctx context.Context, s Stored, r wadi.Revision) er
 	m.busy.Lock()
 	defer m.busy.Unlock()
 	a.noteCount(ctx, s, r, job, m)
-	if job.Count == 0 && alive == 0 && (!routed || floor == 0) && !a.active(s, r) {
-		return nil // At rest: nothing to decide before a request comes.
+	if job.Count == 0 && alive == 0 && (!routed || floor == 0) {
+		return nil // At rest. Waking is the activators' alone: one wake, whoever leads.
 	}
 
 	in := a.input(ctx, s, r, job, alive, m)
@@ -231,12 +231,6 @@ func worthStoring(next, stored wadi.Decider) bool {
 		next.PanicSince = stored.PanicSince
 	}
 	return !reflect.DeepEqual(next, stored)
-}
-
-// active reports whether somebody waits for or calls the revision.
-func (a *Autoscaler) active(s Stored, r wadi.Revision) bool {
-	avg := a.averages(s, r)
-	return avg.Stable > 0 || avg.Panic > 0
 }
 
 func (a *Autoscaler) averages(s Stored, r wadi.Revision) scheduler.Averages {

@@ -65,6 +65,9 @@ func number(v float64) string {
 	if math.Abs(v) >= 1e9 || math.IsNaN(v) {
 		return strconv.FormatFloat(v, 'g', 3, 64)
 	}
+	if v > 0 && v < 0.005 { // Little, and not nothing.
+		return strconv.FormatFloat(max(0.0001, math.Round(v*1e4)/1e4), 'f', -1, 64)
+	}
 	return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
 }
 
