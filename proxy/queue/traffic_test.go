@@ -184,7 +184,10 @@ func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
 	if err != nil {
 		t.Skipf("somebody took the port: %v", err)
 	}
-	app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "up") })}
+	app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close") // Else the next could be sent over it, into the app's end, and can't be repeated.
+		io.WriteString(w, "up")
+	})}
 	go app.Serve(l)
 	if a := <-answers; a.text != "up" {
 		t.Errorf("%d %q", a.StatusCode, a.text)
