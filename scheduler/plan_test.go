@@ -275,6 +275,33 @@ func TestPlan_RetentionKeepsTheRouted(t *testing.T) {
 	}
 }
 
+func TestPlan_RetentionByAge(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ages scheduler.Retention
+		want int // Revisions left of four, of which one is routed and keep is 1.
+	}{
+		{"no ages", scheduler.Retention{}, 2},
+		{"submitted lately", scheduler.Retention{KeepFor: time.Hour}, 4},
+		{"routed lately", scheduler.Retention{KeepActiveFor: time.Hour}, 4},
+		{"too many of them", scheduler.Retention{KeepFor: time.Hour, Max: 2}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(4)
+			w.d.Retention = tt.ages
+			for i, r := range w.d.Revisions {
+				w.d.Revisions[i].Created = w.o.Now.Unix()
+				w.d.State.Revisions[r.ID] = wadi.RevisionState{Phase: wadi.Retired, Since: w.o.Now}
+				delete(w.o.Jobs, r.ID)
+			}
+			w.d.State.Revisions[w.d.Latest] = wadi.RevisionState{Phase: wadi.Ready, Since: w.o.Now}
+			if got := len(w.settle(t).d.Revisions); got != tt.want {
+				t.Fatalf("%d revisions left, want %d: %v", got, tt.want, w.log)
+			}
+		})
+	}
+}
+
 // Whatever state a service is found in, planning comes to rest, routed revisions
 // have jobs, and there is always a target.
 func TestPlan_AlwaysComesToRest(t *testing.T) {
