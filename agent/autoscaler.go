@@ -161,7 +161,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, s Stored, r wadi.Revision) er
 	if s.Deleting || !job.Running() || st.Phase == "" {
 		return nil // The controller's business.
 	}
-	alive := a.alive(r.ID)
+	alive := alive(a.Cluster, r.ID)
 	floor := s.Service.Scale.Min
 	if st.Phase == wadi.Pending {
 		floor = max(floor, s.Service.Scale.Initial)
@@ -236,17 +236,6 @@ func worthStoring(next, stored wadi.Decider) bool {
 func (a *Autoscaler) averages(s Stored, r wadi.Revision) scheduler.Averages {
 	sc := s.Service.Scale
 	return a.Measure.Averages(r.ID, sc.Metric, sc.Window.D(), scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent))
-}
-
-func (a *Autoscaler) alive(revision string) int {
-	n := 0
-	eps, _ := a.Cluster.Endpoints(revision)
-	for _, ep := range eps {
-		if !ep.Stopping {
-			n++
-		}
-	}
-	return n
 }
 
 func (a *Autoscaler) input(ctx context.Context, s Stored, r wadi.Revision, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -115,6 +116,15 @@ func (c *Controller) noteTargets(s *service, r wadi.Route) {
 	}
 }
 
+// storedJob is the job of a revision as it was submitted.
+func (s *service) storedJob(revision string) (json.RawMessage, error) {
+	i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == revision })
+	if i < 0 {
+		return nil, fmt.Errorf("stored job: %w", wadi.ErrNotFound)
+	}
+	return s.Revisions[i].Job, nil
+}
+
 // putBack registers the stored job again. A job that only the event stream does
 // not know is not touched: Nomad itself is asked first.
 func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action) error {
@@ -125,11 +135,11 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 	if job.Running() {
 		return nil
 	}
-	i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == a.Revision })
-	if i < 0 {
-		return fmt.Errorf("stored job: %w", wadi.ErrNotFound)
+	stored, err := s.storedJob(a.Revision)
+	if err != nil {
+		return err
 	}
-	index, err := c.Nomad.Register(ctx, s.Revisions[i].Job, a.Count, job.Index)
+	index, err := c.Nomad.Register(ctx, stored, a.Count, job.Index)
 	if errors.Is(err, wadi.ErrConflict) {
 		return nil // Somebody woke it; the next pass sees.
 	} else if err != nil {
@@ -144,11 +154,10 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 
 // checkDrift asks Nomad whether the job is still as it was stored.
 func (c *Controller) checkDrift(ctx context.Context, s *service, a scheduler.Action) error {
-	i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == a.Revision })
-	if i < 0 {
-		return fmt.Errorf("stored job: %w", wadi.ErrNotFound)
+	stored, err := s.storedJob(a.Revision)
+	if err != nil {
+		return err
 	}
-	stored := s.Revisions[i].Job
 	drifted, err := c.Nomad.Drifted(ctx, stored, a.Count)
 	if err != nil {
 		return err

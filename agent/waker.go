@@ -64,19 +64,25 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 }
 
 func (w *Waker) state(revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
-	eps, _ := w.Cluster.Endpoints(revision)
-	alive := 0
-	for _, ep := range eps {
-		if !ep.Stopping {
-			alive++
-		}
-	}
+	alive := alive(w.Cluster, revision)
 	reason, _ := w.Cluster.Trouble(revision)
 	return scheduler.WakeState{
 		Job: job, Alive: alive, Blocked: reason != "",
 		Waited:     w.waited(revision, job.Running() && job.Count > 0 && alive == 0),
 		Activation: rr.Activation, Max: rr.Max,
 	}
+}
+
+// alive counts the instances of a revision that are placed and not told to stop.
+func alive(c Cluster, revision string) int {
+	n := 0
+	eps, _ := c.Endpoints(revision)
+	for _, ep := range eps {
+		if !ep.Stopping {
+			n++
+		}
+	}
+	return n
 }
 
 // waited notes how long a revision has been without instances though Nomad

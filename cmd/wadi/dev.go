@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,8 +95,8 @@ activator {
 
 // devCluster uses the Nomad and Consul that are reachable, or starts both.
 func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*devcluster.Cluster, func() error, error) {
-	nomad := or(f.NomadAddress, c.setting("NOMAD_ADDR", "http://127.0.0.1:4646"))
-	consul := or(f.ConsulAddress, c.setting("CONSUL_HTTP_ADDR", "http://127.0.0.1:8500"))
+	nomad := cmp.Or(f.NomadAddress, c.setting("NOMAD_ADDR", "http://127.0.0.1:4646"))
+	consul := cmp.Or(f.ConsulAddress, c.setting("CONSUL_HTTP_ADDR", "http://127.0.0.1:8500"))
 	if !strings.Contains(consul, "://") {
 		consul = "http://" + consul
 	}
@@ -139,13 +140,6 @@ func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*dev
 		}
 		return err
 	}, nil
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // answers reports whether something answers a GET with 200.
