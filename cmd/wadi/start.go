@@ -18,7 +18,8 @@ import (
 func (n *node) start(g *parts) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if !n.await(ctx, "Consul", n.cfg.Consul.Address, n.consulReady) ||
-			!n.await(ctx, "Nomad", n.cfg.Nomad.Address, n.nomadReady) {
+			!n.await(ctx, "Nomad", n.cfg.Nomad.Address, n.nomadReady) ||
+			!n.await(ctx, "the routes in Consul", n.cfg.Consul.Address, n.routesReady) {
 			return nil // Stopped before.
 		}
 		if err := n.nameIsFree(ctx); err != nil {
@@ -151,6 +152,16 @@ func (n *node) nomadReady(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return errors.New("its event stream has not begun; may the token read jobs, allocations and evaluations?")
+	}
+}
+
+// routesReady waits for the routes: without them every service would be unknown.
+func (n *node) routesReady(ctx context.Context) error {
+	select {
+	case <-n.routed:
+		return nil
+	case <-ctx.Done():
+		return errors.New("they are not read yet")
 	}
 }
 
