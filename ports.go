@@ -24,9 +24,3 @@ const TaskQueueProxy = "queue-proxy"
 
 // GroupInstance names the one group of a revision's job.
 const GroupInstance = "instance"
-
-// ServiceActivator names the activators in the mesh, and ServiceAgent the agents in Consul.
-const (
-	ServiceActivator = "wadi-activator"
-	ServiceAgent     = "wadi"
-)

@@ -10,6 +10,13 @@ type Route struct {
 	Domains    []string   `json:"domains,omitempty"`
 	Mesh       MeshMode   `json:"mesh"`
 
+	// Intentions are who may call it; nil leaves that to others.
+	Intentions *Intentions `json:"intentions,omitempty"`
+
+	// ThroughActivator has every mesh call go through an activator, also while
+	// instances run: the service has a burst capacity.
+	ThroughActivator bool `json:"through_activator,omitempty"`
+
 	// Targets take the traffic; their weights sum to 10000. Empty while the
 	// service is being deleted.
 	Targets []RouteTarget `json:"targets"`

@@ -69,6 +69,7 @@ type Service struct {
 	Scale            Scaling           `json:"scale"`
 	Traffic          []TrafficTarget   `json:"traffic"`
 	Retention        Retention         `json:"retention"`
+	Intentions       *Intentions       `json:"intentions,omitempty"` // Nil: not Wadi's to write.
 	Meta             map[string]string `json:"meta,omitempty"`
 }
 

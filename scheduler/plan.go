@@ -179,6 +179,7 @@ func RouteOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[st
 	route := wadi.Route{
 		Service: svc.Name, Namespace: svc.Namespace, Protocol: svc.Protocol,
 		Visibility: svc.Visibility, Domains: svc.Domains, Mesh: svc.Mesh,
+		Intentions: svc.Intentions, ThroughActivator: svc.Scale.BurstCapacity != 0,
 		Revisions: map[string]wadi.RouteRevision{},
 	}
 	for _, t := range svc.Traffic {
