@@ -35,7 +35,7 @@ const dialEvery = 2 * time.Millisecond
 
 // start is one measured start.
 type start struct {
-	call, placed, answered time.Duration // Since the beginning.
+	call, placed, dialled, answered time.Duration // Since the beginning.
 }
 
 // newFloor registers the copy at count 0. Its placements are followed until ctx ends.
@@ -82,7 +82,11 @@ func (f *floor) start(ctx context.Context) (s start, err error) {
 	s.placed = time.Since(began)
 	tick := time.NewTicker(dialEvery)
 	defer tick.Stop()
-	for !f.answers(ctx, addr) {
+	for !f.answers(ctx, addr, func() {
+		if s.dialled == 0 {
+			s.dialled = time.Since(began)
+		}
+	}) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -117,12 +121,14 @@ func (f *floor) address(ctx context.Context) (string, error) {
 	}
 }
 
-// answers dials once and reports whether the app answers 200.
-func (f *floor) answers(ctx context.Context, addr string) bool {
+// answers dials once and reports whether the app answers 200. It calls dialled if
+// there is a connection.
+func (f *floor) answers(ctx context.Context, addr string, dialled func()) bool {
 	c, err := f.dial(ctx, addr)
 	if err != nil {
 		return false
 	}
+	dialled()
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()

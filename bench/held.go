@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,9 +35,12 @@ func held(ctx context.Context, b *bench) ([]section, error) {
 	if err != nil {
 		return nil, err
 	}
-	crowd := b.send(ctx, s, heldRequests)
+	crowd := b.crowd(ctx, heldRequests, func(ctx context.Context) error {
+		_, err := b.ask(ctx, s, "/")
+		return err
+	})
 	defer crowd.cancel()
-	if err := b.waitHeld(ctx, heldRequests); err != nil {
+	if err := b.waitHeld(ctx, heldRequests, heldDelay); err != nil {
 		return nil, err
 	}
 	raw, err := rss(b.stack.Agent.PID())
@@ -100,8 +102,8 @@ func (b *bench) memory(ctx context.Context) (m memory, err error) {
 }
 
 // waitHeld waits until so many requests wait in the agent.
-func (b *bench) waitHeld(ctx context.Context, n int) error {
-	return harness.Eventually(ctx, heldDelay, func() error {
+func (b *bench) waitHeld(ctx context.Context, n int, within time.Duration) error {
+	return harness.Eventually(ctx, within, func() error {
 		g, err := gauges(ctx, b.stack.Agent)
 		if got := g["wadi_activator_waiting_requests"]; err == nil && got < float64(n) {
 			err = fmt.Errorf("%.0f of %d requests wait", got, n)
@@ -135,14 +137,13 @@ type crowd struct {
 	first, last time.Time
 }
 
-// send starts n requests, each on a connection of its own.
-func (b *bench) send(ctx context.Context, s service, n int) *crowd {
+// crowd starts n requests, each on a connection of its own.
+func (b *bench) crowd(ctx context.Context, n int, ask func(context.Context) error) *crowd {
 	c := &crowd{}
 	ctx, c.cancel = context.WithCancel(ctx)
 	for range n {
 		c.Go(func() {
-			res, err := b.stack.Agent.Get(ctx, s.name, "/")
-			if err == nil && res.Status == http.StatusOK {
+			if ask(ctx) == nil {
 				c.ok.Add(1)
 			}
 			c.mu.Lock()

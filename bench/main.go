@@ -36,6 +36,7 @@ func benchmarks() []benchmark {
 		{"cold", "cold start against its floor, host network and mesh", cold},
 		{"idle", "CPU of an agent with 100 services at zero", idle},
 		{"warm", "a warm request through Wadi against one to the app", warm},
+		{"mesh", "what mTLS costs the agent, and when callers' Envoys go direct", meshed},
 	}
 }
 

@@ -15,15 +15,20 @@ import (
 
 // service is the example app as a benchmark needs it.
 type service struct {
-	name  string
-	mesh  bool // With Envoy in a bridge network; else plain, in the host's.
-	env   string
-	scale string // The inside of the scale block.
+	name   string
+	mesh   bool // With Envoy in a bridge network; else plain, in the host's.
+	bridge bool // Plain in a bridge network.
+	env    string
+	scale  string // The inside of the scale block.
+	more   string // Of the service block.
 }
 
 func (s service) hcl() string {
 	network := "  mesh = \"off\"\n  network = \"host\"\n"
-	if s.mesh {
+	switch {
+	case s.bridge:
+		network = "  mesh = \"off\"\n  network = \"bridge\"\n"
+	case s.mesh:
 		network = "  mesh = \"envoy\"\n  network = \"bridge\"\n"
 	}
 	return fmt.Sprintf(`service %q {
@@ -45,8 +50,9 @@ func (s service) hcl() string {
   scale {
     %s
   }
+  %s
 }
-`, s.name, network, s.env, s.scale)
+`, s.name, network, s.env, s.scale, s.more)
 }
 
 func (s service) revision() string { return wadi.RevisionID(s.name, 1) }

@@ -36,16 +36,8 @@ func warm(ctx context.Context, b *bench) ([]section, error) {
 		return nil, err
 	}
 	pids := []int{b.stack.Agent.PID(), proxyPID}
-	for turn := range warmTurns + 1 {
-		for i := range ways {
-			w := &ways[i]
-			if err := w.measure(ctx, pids); err != nil {
-				return nil, err
-			}
-			if turn == 0 {
-				*w = way{label: w.label, addr: w.addr, host: w.host} // It opened the connections.
-			}
-		}
+	if err := turns(ctx, ways, pids); err != nil {
+		return nil, err
 	}
 	out := section{
 		Title:   fmt.Sprintf("a warm request, host network, %d connections, client on the same machine", warmConns),
@@ -61,6 +53,22 @@ func warm(ctx context.Context, b *bench) ([]section, error) {
 	}
 	out.note("client, agent, queue-proxy and app share the cores, so the latencies are those of an overload; for orientation only")
 	return []section{out}, b.remove(ctx, s)
+}
+
+// turns measures the ways by turns, so that noise falls on all of them.
+func turns(ctx context.Context, ways []way, pids []int) error {
+	for turn := range warmTurns + 1 {
+		for i := range ways {
+			w := &ways[i]
+			if err := w.measure(ctx, pids); err != nil {
+				return err
+			}
+			if turn == 0 {
+				*w = way{label: w.label, addr: w.addr, host: w.host} // It opened the connections.
+			}
+		}
+	}
+	return nil
 }
 
 // way is one way to the app, and what was measured on it.
