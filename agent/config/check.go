@@ -31,6 +31,7 @@ func (l *loader) check() {
 	l.match("consul.prefix", c.Consul.Prefix, prefixRule, "a path without a slash in front, such as wadi/")
 	c.Consul.Prefix = strings.TrimSuffix(c.Consul.Prefix, "/") + "/"
 	l.advertise()
+	l.gatewayTLS()
 	l.listeners()
 	l.backend("nomad", c.Nomad.Address, c.Nomad.TLS)
 	l.backend("consul", c.Consul.Address, c.Consul.TLS)
@@ -135,10 +136,14 @@ func (l *loader) listeners() {
 	c := &l.cfg
 	type listener struct{ path, host, port string }
 	var good []listener
-	for _, a := range []struct{ path, addr string }{
+	all := []struct{ path, addr string }{
 		{"http.address", c.HTTP.Address}, {"metrics.address", c.Metrics.Address},
 		{"gateway.address", c.Gateway.Address}, {"activator.address", c.Activator.Address},
-	} {
+	}
+	if _, ok := l.from["gateway.tls"]; ok {
+		all = append(all, struct{ path, addr string }{"gateway.tls.address", c.Gateway.TLS.Address})
+	}
+	for _, a := range all {
 		host, port, ok := listen(a.addr)
 		if !ok {
 			l.problem(l.at(a.path), a.path, "%q is not an address to listen on, such as \"127.0.0.1:4747\"", a.addr)
@@ -154,6 +159,23 @@ func (l *loader) listeners() {
 	host, _, ok := listen(c.HTTP.Address)
 	if ok && c.HTTP.Auth == AuthNone && !loopback(host) {
 		l.problem(l.at("http.auth"), "http.auth", "\"none\" lets everybody do everything, and is possible on a loopback address only, not on %q", c.HTTP.Address)
+	}
+}
+
+// gatewayTLS checks the folder of certificates. What is in it is read when the
+// agent starts, and again whenever it changes.
+func (l *loader) gatewayTLS() {
+	const path = "gateway.tls.cert_dir"
+	dir := l.cfg.Gateway.TLS.CertDir
+	if _, ok := l.from["gateway.tls"]; !ok {
+		return
+	}
+	if dir == "" {
+		l.problem(l.at(path), path, "required: the folder with NAME.pem (or NAME.crt) and NAME.key of each certificate")
+		return
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		l.problem(l.at(path), path, "there is no folder %q", dir)
 	}
 }
 

@@ -68,7 +68,18 @@ type Gateway struct {
 	Address        string // host:port
 	Domain         string
 	TrustedProxies []netip.Prefix // Whose X-Forwarded headers are believed.
+	TLS            GatewayTLS
 }
+
+// GatewayTLS is the gateway's listener for HTTPS.
+type GatewayTLS struct {
+	Address  string // host:port
+	CertDir  string // Of certificates with their keys; empty: there is no such listener.
+	Redirect bool   // The plain listener sends callers here.
+}
+
+// Enabled reports whether there is such a listener.
+func (t GatewayTLS) Enabled() bool { return t.CertDir != "" }
 
 // Activator is the mesh listener, and the bounds of what waits.
 type Activator struct {
@@ -100,6 +111,10 @@ type Consul struct {
 	Token   string
 	Prefix  string // Of all keys; ends in a slash.
 	TLS     TLS
+
+	// AllowIntentions lets who may submit a service say who may call it. Else its
+	// intentions need the caller's own right to them in Consul.
+	AllowIntentions bool
 }
 
 // Retention bounds how long revisions that are not routed are kept.
@@ -132,7 +147,7 @@ func Default() Config {
 		Name:      name,
 		HTTP:      HTTP{Address: "127.0.0.1:4747", Auth: AuthNomad},
 		Metrics:   Metrics{Address: "0.0.0.0:4748"},
-		Gateway:   Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost"},
+		Gateway:   Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost", TLS: GatewayTLS{Address: "0.0.0.0:8443"}},
 		Activator: Activator{Address: "0.0.0.0:4749", MaxWaiting: 10_000, MaxWaitingBytes: 256 << 20, MaxWakes: 20},
 		Nomad:     Nomad{Address: "http://127.0.0.1:4646"},
 		Consul:    Consul{Address: "http://127.0.0.1:8500", Prefix: "wadi/"},

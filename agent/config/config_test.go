@@ -74,6 +74,26 @@ func TestLoad_Example(t *testing.T) {
 	}
 }
 
+func TestLoad_GatewayTLS(t *testing.T) {
+	source, err := os.ReadFile("example.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	text := strings.ReplaceAll(string(source), "\n  # ", "\n  ")
+	got := load(t, strings.Replace(text, "/etc/wadi/certs", dir, 1), nil, config.Flags{}).Gateway.TLS
+	if want := (config.GatewayTLS{Address: "0.0.0.0:8443", CertDir: dir, Redirect: true}); got != want || !got.Enabled() {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	c := load(t, sidecar+"gateway {\n  tls { cert_dir = \"testdata\" }\n}\nconsul { allow_intentions = true }", nil, config.Flags{})
+	if c.Gateway.TLS.Address != "0.0.0.0:8443" || c.Gateway.TLS.Redirect || !c.Consul.AllowIntentions {
+		t.Errorf("got %+v", c)
+	}
+	if load(t, sidecar, nil, config.Flags{}).Gateway.TLS.Enabled() {
+		t.Error("there is a listener for HTTPS without a block")
+	}
+}
+
 func TestLoad_NothingInDevMode(t *testing.T) {
 	got, problems := config.Load(nil, noEnv, config.Flags{Dev: true, Name: "one"})
 	if len(problems) > 0 || !got.Dev || got.QueueProxyTask != nil || got.HTTP.Address != "127.0.0.1:4747" {

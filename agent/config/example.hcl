@@ -24,6 +24,11 @@ gateway {                              # HTTP from outside the mesh
   address         = "0.0.0.0:8080"
   domain          = "apps.example.com" # a service is <name>.<domain>; default: wadi.localhost
   trusted_proxies = ["10.0.0.0/8"]     # whose X-Forwarded headers are believed; default: nobody's
+  # tls {                              # HTTPS beside it; default: none
+  #   address  = "0.0.0.0:8443"
+  #   cert_dir = "/etc/wadi/certs"     # NAME.pem or NAME.crt with NAME.key each, or both in one NAME.pem; read again when they change
+  #   redirect = true                  # plain HTTP answers 308 to https; default: false
+  # }
 }
 
 activator {                            # holds requests while no instance can take them
@@ -43,7 +48,7 @@ consul {                               # also ca_file, cert_file, key_file
   address          = "http://127.0.0.1:8500"
   token            = "9a3e2d7c-0000-0000-0000-000000000000"
   prefix           = "wadi/"           # of all keys: agents with the same prefix are one installation
-  allow_intentions = false
+  allow_intentions = false             # true: who may submit a service may say who calls it; false: needs intentions = "write" in Consul, too
 }
 
 mesh {

@@ -44,7 +44,9 @@ func (l *loader) top() section {
 				settings: map[string]any{
 					"address": &c.Gateway.Address, "domain": &c.Gateway.Domain, "trusted_proxies": &c.Gateway.TrustedProxies,
 				},
-				blocks: map[string]section{"tls": {refuse: notYet}},
+				blocks: map[string]section{"tls": {settings: map[string]any{
+					"address": &c.Gateway.TLS.Address, "cert_dir": &c.Gateway.TLS.CertDir, "redirect": &c.Gateway.TLS.Redirect,
+				}}},
 			},
 			"activator": {settings: map[string]any{
 				"address": &c.Activator.Address, "max_waiting": &c.Activator.MaxWaiting,
@@ -55,7 +57,7 @@ func (l *loader) top() section {
 			})},
 			"consul": {settings: withTLS(&c.Consul.TLS, map[string]any{
 				"address": address{&c.Consul.Address}, "token": &c.Consul.Token, "prefix": &c.Consul.Prefix,
-				"allow_intentions": onlyFalse{},
+				"allow_intentions": &c.Consul.AllowIntentions,
 			})},
 			"mesh":        {blocks: map[string]section{"sidecar_task": {read: func(b *hcl.Block) { l.sidecar = b }}}},
 			"queue_proxy": {read: func(b *hcl.Block) { l.queueProxy = b }},

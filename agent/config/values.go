@@ -18,7 +18,6 @@ type (
 	address   struct{ dst *string } // Of Nomad or Consul; http:// is added where there is no scheme.
 	size      struct{ dst *int64 }  // Bytes, as "256MiB".
 	intSize   struct{ dst *int }
-	onlyFalse struct{} // A switch that can't be on yet.
 	onlyEmpty struct{} // A text that can't be set yet.
 )
 
@@ -57,11 +56,6 @@ func (l *loader) assign(v cty.Value, dst any) error {
 		return put(d.dst)(int(n), err)
 	case *[]netip.Prefix:
 		return put(d)(prefixes(v))
-	case onlyFalse:
-		if on, err := truth(v); err != nil || !on {
-			return err
-		}
-		return errors.New("true is " + notYet)
 	case onlyEmpty:
 		if s, err := text(v); err != nil || s == "" {
 			return err

@@ -3,14 +3,6 @@ http {
     cert_file = "/etc/wadi/api.pem"
   }
 }
-gateway {
-  tls {
-    address = "0.0.0.0:8443"
-  }
-}
-consul {
-  allow_intentions = true
-}
 admission "policy" {
   url = "https://policy.example.com/admit"
 }
