@@ -12,6 +12,9 @@ const (
 	GRPC  Protocol = "grpc"
 )
 
+// HTTP2 reports whether p is spoken over HTTP/2.
+func (p Protocol) HTTP2() bool { return p == H2C || p == GRPC }
+
 // Visibility says who may call a service.
 type Visibility string
 

@@ -134,17 +134,20 @@ func (m loopMeasure) Averages(revision string, metric wadi.Metric, stable, panic
 
 // instances dials instances: by mTLS where Envoy is in front of them, else plainly.
 type instances struct {
-	mesh *mesh.Source
-	// mode is a revision's mesh mode.
-	mode func(service, revision string) wadi.MeshMode
-	tcp  net.Dialer
+	mesh  *mesh.Source
+	route func(service string) (wadi.Route, bool)
+	tcp   net.Dialer
 }
 
 var _ activator.Dialer = (*instances)(nil)
 
 func (d *instances) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
-	if d.mode(ep.Service, ep.Revision) == wadi.MeshEnvoy {
-		return d.mesh.Dial(ctx, ep.Addr, ep.Service)
+	r, _ := d.route(ep.Service)
+	switch {
+	case r.Revisions[ep.Revision].Mesh != wadi.MeshEnvoy:
+		return d.tcp.DialContext(ctx, "tcp", ep.Addr)
+	case r.Protocol.HTTP2():
+		return d.mesh.Dial(ctx, ep.Addr, ep.Service, "h2")
 	}
-	return d.tcp.DialContext(ctx, "tcp", ep.Addr)
+	return d.mesh.Dial(ctx, ep.Addr, ep.Service)
 }

@@ -128,7 +128,7 @@ func (n *node) wireBackends(context.Context) (err error) {
 		return err
 	}
 	n.store = store.New(n.consul, c.Consul.Prefix, c.Name, n.log.Named("store"))
-	n.mesh = &mesh.Source{API: n.consul.API(), Log: n.log.Named("mesh")}
+	n.mesh = &mesh.Source{API: n.consul.API(), Services: wadi.Activators(), Log: n.log.Named("mesh")}
 	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Expect: n.namespaceOf}
 	return nil
 }
@@ -157,10 +157,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 			Nomad: loopNomad{n.nomad}, Cluster: cluster, Store: n.store, Route: n.route,
 			Events: n.events, Owned: &n.owned, Log: n.log.Named("waker"),
 		},
-		Dialer: &instances{mesh: n.mesh, mode: func(service, revision string) wadi.MeshMode {
-			r, _ := n.route(service)
-			return r.Revisions[revision].Mesh
-		}},
+		Dialer:     &instances{mesh: n.mesh, route: n.route},
 		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
 		MaxWakes: float64(c.Activator.MaxWakes),
 		Log:      n.log.Named("activator"), Registerer: n.reg,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -36,30 +37,10 @@ func (n *node) start(g *parts) func(context.Context) error {
 			}),
 		}
 		meshHost, _, _ := net.SplitHostPort(n.reachable(n.meshServer.Addr()))
-		activator := &consul.Presence{
-			Client: n.consul, Log: n.log.Named("consul"),
-			Service: consul.ActivatorRegistration(n.cfg.Name, meshHost, n.port(n.meshServer.Addr())),
-		}
 		// The lock hangs on the registration, which therefore outlives the election.
 		outer := newParts(context.WithoutCancel(ctx))
 		outer.run("registration", self.Run)
-		g.run("activator registration", func(ctx context.Context) error {
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			go func() {
-				select {
-				case <-n.draining:
-					cancel()
-				case <-ctx.Done():
-				}
-			}()
-			select {
-			case <-n.mesh.Ready(): // Without a certificate it could serve nobody.
-				return activator.Run(ctx)
-			case <-ctx.Done():
-				return nil
-			}
-		})
+		g.run("activator registration", n.registerActivator)
 		n.log.Info("agent is up", "name", n.cfg.Name, "api", n.apiListener.Addr().String(), "gateway", n.gatewayURL(""), "advertise", *n.advertise.Load())
 		value, err := json.Marshal(leaderInfo{Name: n.cfg.Name, URL: "http://" + n.reachable(n.apiListener.Addr())})
 		if err != nil {
@@ -69,6 +50,34 @@ func (n *node) start(g *parts) func(context.Context) error {
 		outer.stop()
 		return err
 	}
+}
+
+// registerActivator keeps this agent's mesh listener in Consul, under all its
+// names, while it takes requests.
+func (n *node) registerActivator(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var g sync.WaitGroup
+	defer g.Wait()
+	g.Go(func() {
+		select {
+		case <-n.draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	select {
+	case <-n.mesh.Ready(): // Without certificates it could serve nobody.
+	case <-ctx.Done():
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(n.reachable(n.meshServer.Addr()))
+	for _, r := range consul.ActivatorRegistrations(n.cfg.Name, host, n.port(n.meshServer.Addr())) {
+		p := &consul.Presence{Client: n.consul, Log: n.log.Named("consul"), Service: r}
+		g.Go(func() { _ = p.Run(ctx) }) // It returns nil always, and logs.
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // nameWait is how long a namesake may still be registered: an agent that died is

@@ -329,7 +329,7 @@ func TestPresence_ActivatorIsConnectNative(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	c := newClient(t, a.URL)
 	p := presence(c, "one")
-	p.Service = consul.ActivatorRegistration("one", "127.0.0.1", 4749)
+	p.Service = consul.ActivatorRegistrations("one", "127.0.0.1", 4749)[0]
 	run(t, p)
 	eventually(t, "in the mesh", 5*time.Second, func() bool {
 		es, _, err := c.API().Health().Connect(wadi.ServiceActivator, "", true, nil)

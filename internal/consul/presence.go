@@ -45,12 +45,16 @@ func AgentRegistration(name, address string, port int, meta map[string]string) R
 	return Registration{ID: wadi.ServiceAgent + "-" + name, Name: wadi.ServiceAgent, Address: address, Port: port, Meta: meta}
 }
 
-// ActivatorRegistration registers the mesh listener of an agent.
-func ActivatorRegistration(name, address string, port int) Registration {
-	return Registration{
-		ID: wadi.ServiceActivator + "-" + name, Name: wadi.ServiceActivator,
-		Address: address, Port: port, ConnectNative: true,
+// ActivatorRegistrations register the mesh listener of an agent: under one name
+// for each protocol, because Consul refuses a failover between protocols.
+func ActivatorRegistrations(name, address string, port int) []Registration {
+	var all []Registration
+	for _, service := range wadi.Activators() {
+		all = append(all, Registration{
+			ID: service + "-" + name, Name: service, Address: address, Port: port, ConnectNative: true,
+		})
 	}
+	return all
 }
 
 // Presence keeps a service instance registered and its TTL check passing, also

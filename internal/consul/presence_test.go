@@ -71,7 +71,7 @@ func TestPresence_RegistersPassesAndComesBack(t *testing.T) {
 		a := &localAgent{}
 		p := &consul.Presence{
 			Client:  consul.NewForTest(t, inProcess{a}),
-			Service: consul.ActivatorRegistration("one", "127.0.0.1", 4749),
+			Service: consul.ActivatorRegistrations("one", "127.0.0.1", 4749)[0],
 			Log:     hclog.NewNullLogger(),
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -106,4 +106,19 @@ func TestPresence_RegistersPassesAndComesBack(t *testing.T) {
 		}
 		a.want(t, "service/deregister/wadi-activator-one")
 	})
+}
+
+// A service of each protocol finds the same listener under a name of that protocol.
+func TestActivatorRegistrations(t *testing.T) {
+	var got []string
+	for _, r := range consul.ActivatorRegistrations("one", "10.0.0.1", 4749) {
+		if r.Address != "10.0.0.1" || r.Port != 4749 || !r.ConnectNative {
+			t.Errorf("got %+v, want the listener at 10.0.0.1:4749, native", r)
+		}
+		got = append(got, r.Name+" "+r.ID)
+	}
+	want := []string{"wadi-activator wadi-activator-one", "wadi-activator-http2 wadi-activator-http2-one", "wadi-activator-grpc wadi-activator-grpc-one"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("registrations (-want +got):\n%s", diff)
+	}
 }

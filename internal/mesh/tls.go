@@ -104,9 +104,10 @@ func (s *Source) ClientConfig(service string, protos ...string) (*tls.Config, er
 	}, nil
 }
 
-// Dial connects to an instance of a service by mTLS.
-func (s *Source) Dial(ctx context.Context, addr, service string) (net.Conn, error) {
-	cfg, err := s.ClientConfig(service)
+// Dial connects to an instance of a service by mTLS. Protos are those of
+// [Source.ClientConfig].
+func (s *Source) Dial(ctx context.Context, addr, service string, protos ...string) (net.Conn, error) {
+	cfg, err := s.ClientConfig(service, protos...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s at %s: %w", service, addr, err)
 	}
