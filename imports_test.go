@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"test/demo":                     anything,
 	"test/e2e":                      anything,
 	"test/faults":                   anything,
+	"test/mesh":                     anything,
 	"test/docker":                   anything,
 	"test/docker/pause":             {},
 	"bench":                         anything,
