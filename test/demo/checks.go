@@ -146,14 +146,14 @@ func (c *callers) quantile(q float64) time.Duration {
 func (d *demo) remove(ctx context.Context) error {
 	revisions, services := []string{first, second}, []string{"hello"}
 	if d.mesh {
-		revisions, services = append(revisions, caller), append(services, "web")
+		revisions, services = append(revisions, caller, relay, vault), append(services, "web", "relay", "vault")
 	}
 	for _, s := range services {
 		if _, err := d.stack.Agent.Client.Delete(ctx, s, 0, 0); err != nil {
 			return err
 		}
 	}
-	d.tell("delete", strings.Join(services, " and ")+" marked", "instances drain")
+	d.tell("delete", strings.Join(services, ", ")+" marked", "instances drain")
 	for _, s := range services {
 		if err := harness.Eventually(ctx, patience, func() error { return d.forgotten(ctx, s) }); err != nil {
 			return err
@@ -187,7 +187,7 @@ func (d *demo) forgotten(ctx context.Context, service string) error {
 	if len(found) > 0 {
 		return fmt.Errorf("find %d instances of %s in Consul, want none", len(found), service)
 	}
-	for _, kind := range []string{consul.ServiceDefaults, consul.ServiceResolver, consul.ServiceSplitter, consul.ServiceRouter} {
+	for _, kind := range []string{consul.ServiceDefaults, consul.ServiceResolver, consul.ServiceSplitter, consul.ServiceRouter, consul.ServiceIntentions} {
 		entries, _, err := d.stack.Consul.ConfigEntries().List(kind, q)
 		if err != nil {
 			return err

@@ -15,7 +15,6 @@ import (
 const (
 	first  = "hello-00001"
 	second = "hello-00002"
-	caller = "web-00001"
 )
 
 const (
@@ -30,7 +29,7 @@ const (
 // helloHCL is the service of the story. The generation makes another revision.
 func (d *demo) helloHCL(generation int) string {
 	return fmt.Sprintf(`service "hello" {
-%s  instance {
+%s%s  instance {
     task "web" {
       driver = "raw_exec"
       config {
@@ -55,37 +54,7 @@ func (d *demo) helloHCL(generation int) string {
     }
   }
 }
-`, d.network(), generation, generation-1)
-}
-
-// webHCL is a caller in the mesh: what it is asked below /call/ it asks hello,
-// through its own Envoy.
-func (d *demo) webHCL() string {
-	return `service "web" {
-` + d.network() + `  upstream "hello" {
-    local_port = 9191
-  }
-  instance {
-    task "web" {
-      driver = "raw_exec"
-      config {
-        command = "hello"
-      }
-      env {
-        UPSTREAM = "http://127.0.0.1:9191"
-      }
-      resources {
-        cpu    = 20
-        memory = 32
-      }
-    }
-  }
-  scale {
-    min = 1
-    max = 1
-  }
-}
-`
+`, d.network(), d.callers("web", "relay"), generation, generation-1)
 }
 
 func (d *demo) network() string {
@@ -224,12 +193,12 @@ func (d *demo) load(ctx context.Context) error {
 	return nil
 }
 
-// idleAndDeploy waits for zero, and uses the time to submit a caller in the mesh.
+// idleAndDeploy waits for zero, and uses the time to submit callers in the mesh.
 func (d *demo) idleAndDeploy(ctx context.Context) error {
 	d.tell("idle", "nobody asks any more", "zero is due after 6 s")
 	g, ctx := errgroup.WithContext(ctx)
 	if d.mesh {
-		g.Go(func() error { return d.stack.Agent.Apply(ctx, d.webHCL()) })
+		g.Go(func() error { return d.stack.Agent.Apply(ctx, d.meshHCL()) })
 	}
 	if err := d.zero(ctx, "idle"); err != nil {
 		return errors.Join(err, g.Wait())
@@ -238,7 +207,7 @@ func (d *demo) idleAndDeploy(ctx context.Context) error {
 		return err
 	}
 	if d.mesh {
-		d.tell("idle", "meanwhile: web, a caller in the mesh, is ready", "%s, its own Envoy, upstream hello", caller)
+		d.tell("idle", "meanwhile: web, a caller in the mesh, is ready", "%s, its own Envoy; relay and vault at zero", caller)
 	}
 	return nil
 }
@@ -253,44 +222,6 @@ func (d *demo) zero(ctx context.Context, step string) error {
 		return err
 	}
 	d.tell(step, "nothing of hello runs any more", "every allocation has ended")
-	return nil
-}
-
-// meshCall lets web wake hello through web's Envoy.
-func (d *demo) meshCall(ctx context.Context) error {
-	if !d.mesh {
-		d.tell("mesh", "skipped: a mesh caller waking hello", "%s", d.noWhy)
-		return nil
-	}
-	if err := d.zero(ctx, "mesh"); err != nil {
-		return err
-	}
-	before := d.instance
-	res, err := d.stack.Agent.Get(ctx, "web", "/call/")
-	if err == nil {
-		err = d.note(res, first)
-	}
-	if err != nil {
-		return err
-	}
-	switch {
-	case d.instance == before:
-		return fmt.Errorf("instance %s answered before and after zero", before)
-	case res.Header.Get("Server-Timing") == "":
-		return errors.New("the answer has no Server-Timing: no activator held the call")
-	}
-	if err := d.count(ctx, first, 1); err != nil {
-		return err
-	}
-	d.tell("mesh", "web calls hello through its Envoy and wakes it", "%d in %s, count 1, %s", res.Status, round(res.Took), strings.TrimSpace(res.Body))
-	res, err = d.stack.Agent.Get(ctx, "web", "/call/")
-	if err == nil {
-		err = d.note(res, first)
-	}
-	if err != nil {
-		return err
-	}
-	d.tell("mesh", "and again, warm", "%d in %s", res.Status, round(res.Took))
 	return nil
 }
 

@@ -8,8 +8,10 @@
 // stream=N with every=50ms (N lines, each flushed), headers=1 (what came in, as
 // text). With exclusive=1 it answers 500 while another such request is inside. A POST
 // or PUT echoes its body. /healthz answers ok. With UPSTREAM (a base URL), /call/… is
-// passed on to it, with a header Hello-X as X too: a caller for trying out the mesh. It speaks HTTP/1.1 and, to those
-// who know that, HTTP/2. SIGTERM ends it when the running requests are done.
+// passed on to it, with a header Hello-X as X too: a caller for trying out the mesh.
+// With UPSTREAMS (NAME=URL, several apart by spaces), so is /via/NAME/…. It speaks
+// HTTP/1.1 and, to those who know that, HTTP/2. SIGTERM ends it when the running
+// requests are done.
 package main
 
 import (
@@ -56,14 +58,14 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	upstream, err := parseUpstream(getenv("UPSTREAM"))
+	upstreams, err := parseUpstreams(getenv("UPSTREAM"), getenv("UPSTREAMS"))
 	if err != nil {
 		return err
 	}
 	app := app{
-		upstream: upstream,
-		revision: or(getenv("WADI_REVISION"), or(getenv("K_REVISION"), "no revision")),
-		instance: or(getenv("NOMAD_ALLOC_ID"), strconv.Itoa(os.Getpid())),
+		upstreams: upstreams,
+		revision:  or(getenv("WADI_REVISION"), or(getenv("K_REVISION"), "no revision")),
+		instance:  or(getenv("NOMAD_ALLOC_ID"), strconv.Itoa(os.Getpid())),
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -91,28 +93,45 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 
 type app struct {
 	revision, instance string
-	upstream           *url.URL // Nil: there is none.
+	upstreams          map[string]*url.URL // By the path below which they are called.
 }
 
-func parseUpstream(s string) (*url.URL, error) {
-	if s == "" {
-		return nil, nil
+// parseUpstreams says below which path whom the app calls.
+func parseUpstreams(one, named string) (map[string]*url.URL, error) {
+	all := map[string]*url.URL{}
+	add := func(prefix, base string) error {
+		u, err := url.Parse(base)
+		if err != nil {
+			return fmt.Errorf("read upstream: %w", err)
+		}
+		all[prefix] = u
+		return nil
 	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("read UPSTREAM: %w", err)
+	if one != "" {
+		if err := add("/call", one); err != nil {
+			return nil, err
+		}
 	}
-	return u, nil
+	for _, f := range strings.Fields(named) {
+		name, base, ok := strings.Cut(f, "=")
+		if !ok || name == "" || strings.Contains(name, "/") {
+			return nil, fmt.Errorf("read UPSTREAMS: %q is not NAME=URL", f)
+		}
+		if err := add("/via/"+name, base); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func (a app) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/", exclusive(a.answer))
-	if a.upstream != nil {
-		mux.Handle("/call/", http.StripPrefix("/call", &httputil.ReverseProxy{
+	for prefix, to := range a.upstreams {
+		mux.Handle(prefix+"/", http.StripPrefix(prefix, &httputil.ReverseProxy{
 			Rewrite: func(r *httputil.ProxyRequest) {
-				r.SetURL(a.upstream)
+				r.SetURL(to)
 				for k, v := range r.In.Header {
 					if name, ok := strings.CutPrefix(k, "Hello-"); ok {
 						r.Out.Header[name] = v

@@ -76,25 +76,30 @@ func TestAnswer_Exclusive(t *testing.T) {
 func TestCall(t *testing.T) {
 	upstream := httptest.NewServer(app{}.handler())
 	defer upstream.Close()
-	u, err := parseUpstream(upstream.URL)
+	all, err := parseUpstreams(upstream.URL, "other="+upstream.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(app{upstream: u}.handler())
+	server := httptest.NewServer(app{upstreams: all}.handler())
 	defer server.Close()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/call/a?headers=1", nil)
-	if err != nil {
-		t.Fatal(err)
+	for _, path := range []string{"/call/a", "/via/other/a"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path+"?headers=1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Hello-Wadi-Revision", "r2")
+		resp, err := server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		got, err := io.ReadAll(resp.Body)
+		if err != nil || !strings.HasPrefix(string(got), "GET /a?headers=1 ") || !strings.Contains(string(got), "\r\nWadi-Revision: r2\r\n") {
+			t.Errorf("%s: got %q, %v", path, got, err)
+		}
 	}
-	req.Header.Set("Hello-Wadi-Revision", "r2")
-	resp, err := server.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.HasPrefix(string(got), "GET /a?headers=1 ") || !strings.Contains(string(got), "\r\nWadi-Revision: r2\r\n") {
-		t.Errorf("got %q, %v", got, err)
+	if _, err := parseUpstreams("", "http://127.0.0.1:1"); err == nil {
+		t.Error("an upstream without a name was taken")
 	}
 }
 
