@@ -41,6 +41,8 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 		}
 	}
 	r.checkUpstreams(s, say)
+	r.checkTraffic(s, say)
+	r.checkIntentions(s, say)
 }
 
 func (r *reader) checkUpstreams(s *wadi.Service, say func(path, format string, args ...any)) {

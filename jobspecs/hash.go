@@ -16,7 +16,7 @@ import (
 func Hash(s wadi.Service) string {
 	// In place: these belong to the service, not to a revision.
 	s.Scale, s.Traffic, s.Retention, s.Meta = wadi.Scaling{}, nil, wadi.Retention{}, nil
-	s.Domains, s.Visibility = nil, ""
+	s.Domains, s.Visibility, s.Intentions = nil, "", nil
 	s.Queue = wadi.Queue{Quiet: slices.Sorted(slices.Values(s.Queue.Quiet))}
 	s.Datacenters = slices.Sorted(slices.Values(s.Datacenters))
 	s.Upstreams = slices.Clone(s.Upstreams)

@@ -32,6 +32,7 @@ func TestHash(t *testing.T) {
 		{"domains", func(s *wadi.Service) { s.Domains = []string{"x"} }, true},
 		{"visibility", func(s *wadi.Service) { s.Visibility = wadi.MeshOnly }, true},
 		{"retention", func(s *wadi.Service) { s.Retention.Keep = 1 }, true},
+		{"intentions", func(s *wadi.Service) { s.Intentions = &wadi.Intentions{Allow: []string{"web"}} }, true},
 		{"meta", func(s *wadi.Service) { s.Meta = map[string]string{"a": "b"} }, true},
 		{"order of datacenters", func(s *wadi.Service) { s.Datacenters = []string{"dc2", "dc1"} }, true},
 		{"order of upstreams", func(s *wadi.Service) { s.Upstreams[0], s.Upstreams[1] = s.Upstreams[1], s.Upstreams[0] }, true},

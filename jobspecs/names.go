@@ -13,7 +13,9 @@ import (
 var (
 	label     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 	nomadName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,128}$`)
-	revision  = regexp.MustCompile(`-[0-9]{5,}$`)
+	// consulName is more than a DNS label: callers need not be Wadi's.
+	consulName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,126}[a-zA-Z0-9])?$`)
+	revision   = regexp.MustCompile(`-[0-9]{5,}$`)
 )
 
 // maxName is the longest name of a service: with a tag or a revision's number

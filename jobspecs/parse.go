@@ -117,7 +117,7 @@ func (r *reader) service(body hcl.Body, s *wadi.Service) {
 		}},
 		nested{name: "traffic", many: true, read: func(b *hcl.Block, path string) { r.traffic(b, path, s) }},
 		nested{name: "rollout", read: r.rollout},
-		nested{name: "intentions", read: func(b *hcl.Block, path string) { r.unsupported(b.DefRange, path) }},
+		nested{name: "intentions", read: func(b *hcl.Block, path string) { r.intentions(b, path, s) }},
 	)
 	r.body(body, "", settings, blocks)
 }

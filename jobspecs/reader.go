@@ -114,8 +114,14 @@ func (r *reader) begin() {
 func (r *reader) blocks(found hcl.Blocks, n nested, path string) {
 	for i, b := range found {
 		p := join(path, n.name)
-		if n.label != "" {
+		switch {
+		case n.label != "":
 			p = join(p, b.Labels[0])
+		case n.many:
+			if i == 0 {
+				r.ranges[p] = b.DefRange
+			}
+			p = fmt.Sprintf("%s[%d]", p, i)
 		}
 		if i > 0 && !n.many {
 			r.addf(b.DefRange, p, "only one %s block may stand here; the first is at line %d", n.name, found[0].DefRange.Start.Line)

@@ -123,7 +123,7 @@ func (r *reader) scale(b *hcl.Block, path string, s *wadi.Scaling) {
 		{"max_down_rate", above(&s.MaxDownRate, 1, 1e6)},
 		{"down_delay", duration(&s.DownDelay, 0, time.Hour)},
 		{"zero_grace", duration(&s.ZeroGrace, 0, time.Hour)},
-		{"burst_capacity", onlyZero("always routing through the activator")},
+		{"burst_capacity", burst(&s.BurstCapacity)},
 		{"dry_run", flag(&s.DryRun)},
 		{"manual_hold", duration(&s.ManualHold, 0, 24*time.Hour)},
 	}, []nested{
@@ -157,24 +157,20 @@ func (r *reader) metric(b *hcl.Block, path string, s *wadi.Scaling) {
 	}, nil)
 }
 
-func (r *reader) traffic(b *hcl.Block, path string, s *wadi.Service) {
-	if len(s.Traffic) > 0 {
-		r.addf(b.DefRange, path, "more than one traffic target is not supported by this version of Wadi; keep one, at 100 percent")
-		return
+// burst reads a burst capacity: requests at once, or -1 for no bound.
+func burst(dst *float64) func(cty.Value) error {
+	var f float64
+	read := number(&f, -1, 1e9)
+	return func(v cty.Value) error {
+		if err := read(v); err != nil {
+			return err
+		}
+		if f < 0 && f != -1 {
+			return fmt.Errorf("must be -1 (no bound), 0 (off) or more, got %s", figure(f))
+		}
+		*dst = f
+		return nil
 	}
-	t := wadi.TrafficTarget{Percent: 100}
-	r.body(b.Body, path, []setting{
-		{"revision", text(&t.Revision, func(id string) error { return checkTarget(id, s.Name) })},
-		{"percent", number(&t.Percent, 0, 100)},
-		{"tag", func(cty.Value) error {
-			return errors.New("tags are not supported by this version of Wadi; remove it")
-		}},
-	}, nil)
-	r.require(b, path, "revision", "\"latest\", or the ID of a revision such as "+wadi.RevisionID("hello", 1))
-	if t.Percent != 100 {
-		r.addf(r.at(path+".percent", b.DefRange), path+".percent", "splitting traffic is not supported by this version of Wadi; the one target must have 100 percent, not %s", figure(t.Percent))
-	}
-	s.Traffic = append(s.Traffic, t)
 }
 
 func (r *reader) rollout(b *hcl.Block, path string) {

@@ -118,6 +118,11 @@ service "annotated" {
     panic_window_percent    = 10  # Of window: the short window that sees a burst.
     panic_threshold_percent = 200 # Of what is ready: above it nothing is scaled down.
 
+    # In the mesh, callers go straight to the instances while some run. Other than 0:
+    # always through an activator, which evens the load out, at the cost of a hop.
+    # The number is how many more requests at once should find room; -1: any number.
+    burst_capacity = 0
+
     dry_run     = false # Decide and show, but don't scale.
     manual_hold = "60s" # How long a count set by hand in Nomad stands.
 
@@ -128,15 +133,28 @@ service "annotated" {
     }
   }
 
-  # Where requests go. None: what was set before; for a new service, the latest
-  # revision that became ready. A revision's ID pins it.
+  # Where requests go, in steps of 0.01 percent that sum to 100. No such block: what
+  # was set before; for a new service, the latest revision that became ready. Another
+  # target names a revision of this service by its ID; a new service has none yet.
+  # A named revision that is not ready yet leaves the traffic as it was.
   traffic {
     revision = "latest"
-    percent  = 100
+    percent  = 100 # Default: 100 for an only target, 0 for one of several.
+
+    # The target's own address: canary-annotated.<gateway domain>, canary-annotated in
+    # the mesh, and the header Wadi-Tag: canary. Default: none.
+    tag = "canary"
   }
 
   retention {
     keep = 5 # Revisions kept besides those that get traffic.
+  }
+
+  # Who may call it in the mesh, by their names in Consul; "*" is everybody, [] nobody.
+  # Wadi then writes the service's intentions, with its activators let in, and the
+  # gateway where visibility is public. Default: none, they are left to you.
+  intentions {
+    allow = ["web", "billing"]
   }
 
   meta = {

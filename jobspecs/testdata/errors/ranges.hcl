@@ -91,3 +91,15 @@ service "ports-2" {
   instance {}
   port = 19001
 }
+service "burst-1" {
+  instance {}
+  scale {
+    burst_capacity = -2
+  }
+}
+service "burst-2" {
+  instance {}
+  scale {
+    burst_capacity = -0.5
+  }
+}

@@ -1,0 +1,144 @@
+package jobspecs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/wadi-run/wadi"
+)
+
+// maxTargets bounds what one service adds to every caller's proxy.
+const maxTargets = 32
+
+// TrafficPath is the path of the i-th traffic block of a service.
+func TrafficPath(i int) string { return fmt.Sprintf("traffic[%d]", i) }
+
+func (r *reader) traffic(b *hcl.Block, path string, s *wadi.Service) {
+	var t wadi.TrafficTarget
+	r.body(b.Body, path, []setting{
+		{"revision", text(&t.Revision, func(id string) error { return checkTarget(id, s.Name) })},
+		{"percent", hundredths(&t.Percent)},
+		{"tag", text(&t.Tag, func(tag string) error { return checkTag(tag, s.Name) })},
+	}, nil)
+	r.require(b, path, "revision", "\"latest\", or the ID of a revision such as "+wadi.RevisionID("hello", 1))
+	s.Traffic = append(s.Traffic, t)
+}
+
+// checkTraffic looks at all traffic targets of a service together. The only one has
+// all the traffic unless it says otherwise; of several, one that names no percent
+// is for its tag alone.
+func (r *reader) checkTraffic(s *wadi.Service, say func(path, format string, args ...any)) {
+	if len(s.Traffic) == 0 {
+		return
+	}
+	if len(s.Traffic) > maxTargets {
+		say(TrafficPath(maxTargets), "at most %d traffic targets are possible, got %d", maxTargets, len(s.Traffic))
+		return
+	}
+	if _, set := r.ranges["traffic[0].percent"]; len(s.Traffic) == 1 && !set {
+		s.Traffic[0].Percent = 100
+	}
+	sum, good := 0, true
+	tags, untagged := map[string]int{}, map[string]int{}
+	for i, t := range s.Traffic {
+		path := TrafficPath(i)
+		sum += int(t.Percent*100 + 0.5)
+		good = good && r.good(path+".percent")
+		if !r.good(path + ".tag") {
+			continue // It may not even have been meant to have none.
+		}
+		seen, key := untagged, t.Revision
+		if t.Tag != "" {
+			seen, key = tags, t.Tag
+		}
+		first, twice := seen[key]
+		switch {
+		case twice && t.Tag != "":
+			say(path+".tag", "tag %q stands for the target at line %d already; a tag names one target", t.Tag, r.line(TrafficPath(first)))
+		case twice && t.Revision != "":
+			say(path, "%s has a target without a tag already, at line %d; add the percent of both into one, or give one of them a tag", t.Revision, r.line(TrafficPath(first)))
+		case t.Tag == "" && t.Percent == 0 && r.good(path+".percent"):
+			say(path+".percent", "a target with 0 percent and without a tag gets no request; give it one of them, or remove it")
+		default:
+			seen[key] = i
+		}
+	}
+	if good && sum != wadi.WeightAll {
+		say(TrafficPath(0), "the percent of all traffic targets must sum to exactly 100, got %s", figure(float64(sum)/100))
+	}
+}
+
+// line is where something stands, for complaints about something else.
+func (r *reader) line(path string) int { return r.ranges[path].Start.Line }
+
+// hundredths reads a percentage in steps of 0.01.
+func hundredths(dst *float64) func(cty.Value) error {
+	var f float64
+	read := number(&f, 0, 100)
+	return func(v cty.Value) error {
+		if err := read(v); err != nil {
+			return err
+		}
+		// The shortest decimal of the number is what the user wrote, or computed.
+		if _, fraction, _ := strings.Cut(strconv.FormatFloat(f, 'f', -1, 64), "."); len(fraction) > 2 {
+			return fmt.Errorf("steps of 0.01 are possible, got %s", figure(f))
+		}
+		*dst = f
+		return nil
+	}
+}
+
+// checkTag accepts what can stand before a service's name in a host and in the mesh.
+func checkTag(tag, service string) error {
+	switch name := wadi.TagName(tag, service); {
+	case !label.MatchString(tag):
+		return fmt.Errorf("%q is no DNS label; use lower-case letters, digits and hyphens, with a letter or digit at both ends", tag)
+	case strings.HasPrefix(tag, "wadi"):
+		return fmt.Errorf("%q begins with \"wadi\", which is reserved for Wadi itself", tag)
+	case len(name) > 63:
+		return fmt.Errorf("%q has %d characters, and a DNS label may have 63: use a tag of at most %d", name, len(name), 63-len(service)-1)
+	}
+	return nil
+}
+
+// intentions reads who may call the service.
+func (r *reader) intentions(b *hcl.Block, path string, s *wadi.Service) {
+	in := wadi.Intentions{Allow: []string{}}
+	read := texts(&in.Allow, 100, checkCaller)
+	r.body(b.Body, path, []setting{{"allow", func(v cty.Value) error {
+		err := read(v)
+		if in.Allow == nil {
+			in.Allow = []string{} // Nobody, which is not the same as nothing said.
+		}
+		return err
+	}}}, nil)
+	r.require(b, path, "allow", "the services that may call this one; [] is nobody, [\"*\"] everybody in the mesh")
+	s.Intentions = &in
+}
+
+func (r *reader) checkIntentions(s *wadi.Service, say func(path, format string, args ...any)) {
+	if s.Intentions != nil && s.Mesh == wadi.MeshOff && r.good("mesh") {
+		say("intentions", "intentions are about callers in the mesh, and mesh is \"off\": whoever reaches an instance may call it; set mesh = \"envoy\" or remove them (mesh is set %s)", r.origin("mesh"))
+	}
+}
+
+// checkCaller accepts the name of a service in Consul, or all of them.
+func checkCaller(s string) error {
+	switch {
+	case s == "*":
+		return nil
+	case s == wadi.ServiceAgent, s == wadi.ServiceGateway, slices.Contains(wadi.Activators(), s):
+		return fmt.Errorf("%q is Wadi's own: activators may always call, and so may the gateway where visibility is \"public\"; remove it", s)
+	case strings.Contains(s, "*"):
+		return fmt.Errorf("%q is no name and not \"*\": Consul knows no patterns here", s)
+	case !consulName.MatchString(s):
+		return errors.New(strconv.Quote(s) + " can't be the name of a service in Consul; use letters, digits, hyphens, underscores and dots")
+	}
+	return nil
+}
