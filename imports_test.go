@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"internal/store":                {"", "internal/consul"}, // The codec's keys are Consul's.
 	"internal/scrape":               {""},
 	"internal/mesh":                 {""},
+	"internal/intentions":           {""},
 	"internal/toolchain":            {},
 	"internal/devcluster":           {"internal/toolchain"},
 	"jobspecs/examples/hello":       {},

@@ -1,0 +1,55 @@
+package intentions
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// Request is what L7 intentions look at.
+type Request struct {
+	Method string
+	Host   string
+	Path   string // As it goes over the wire, without the query.
+	Header http.Header
+}
+
+// Of describes a request that a server took in, as it would be forwarded.
+func Of(r *http.Request) Request {
+	path := r.RequestURI
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
+		path = r.URL.EscapedPath() // These are written anew.
+	}
+	path, _, _ = strings.Cut(path, "?")
+	return Request{Method: r.Method, Host: r.Host, Path: path, Header: r.Header}
+}
+
+// header returns a header's value as Envoy compares it, all of them joined. name
+// is in lower case. It is maybe there where an instance's Envoy may see another
+// one than we do.
+func (r *Request) header(name string) (value string, there match) {
+	switch name {
+	case ":method":
+		return r.Method, yes
+	case ":authority", "host":
+		return r.Host, yes
+	case "x-forwarded-proto", "x-request-id": // Added where there is none.
+		if r.Header[textproto.CanonicalMIMEHeaderKey(name)] == nil {
+			return "", maybe
+		}
+	case "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+		"x-forwarded-client-cert", "cookie":
+		return "", maybe // Belong to a connection, or are composed anew.
+	}
+	if strings.HasPrefix(name, ":") || strings.HasPrefix(name, "x-envoy-") {
+		return "", maybe
+	}
+	values := r.Header[textproto.CanonicalMIMEHeaderKey(name)]
+	switch len(values) {
+	case 0:
+		return "", no
+	case 1:
+		return values[0], yes
+	}
+	return strings.Join(values, ","), yes
+}
