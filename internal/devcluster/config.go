@@ -177,7 +177,7 @@ ui {
 }
 
 // nomadClientHCL is what the second and every later start adds.
-func nomadClientHCL(c *Cluster, cfg Config) string {
+func nomadClientHCL(c *Cluster, cfg Config, cniPath string) string {
 	drivers := "docker,java,qemu"
 	docker := ""
 	if cfg.Docker {
@@ -204,7 +204,7 @@ func nomadClientHCL(c *Cluster, cfg Config) string {
 	cni := ""
 	if c.Bridge {
 		cni = fmt.Sprintf("  cni_path              = %q\n  bridge_network_name   = %q\n  bridge_network_subnet = %q\n",
-			cfg.Tools.CNI, c.slot.bridge(), c.slot.subnet())
+			cniPath, c.slot.bridge(), c.slot.subnet())
 	}
 	low, high := c.slot.dynamicPorts()
 	return fmt.Sprintf(`client {

@@ -136,10 +136,16 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	cniPath := ""
+	if c.Bridge {
+		if cniPath, err = ownLeases(c.Dir, cfg.Tools.CNI); err != nil {
+			return err
+		}
+	}
 	files := map[string]string{
 		"consul.hcl":       consulHCL(c.Dir, p) + cfg.ExtraConsulHCL,
 		"nomad-server.hcl": nomadServerHCL(c, p),
-		"nomad-client.hcl": nomadClientHCL(c, cfg) + cfg.ExtraNomadHCL,
+		"nomad-client.hcl": nomadClientHCL(c, cfg, cniPath) + cfg.ExtraNomadHCL,
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(c.Dir, name), []byte(text), 0o600); err != nil {
