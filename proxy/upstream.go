@@ -43,9 +43,17 @@ type UpstreamConfig struct {
 	// Dial opens a connection; nil dials Addr over TCP.
 	Dial func(context.Context) (net.Conn, error)
 
-	// Greet, if set, is called once on every new connection before the first
-	// request goes over it. An error closes the connection.
+	// Greet, if set, is called once on every new HTTP/1.1 connection before the
+	// first request goes over it. An error closes the connection.
 	Greet func(context.Context, net.Conn) error
+
+	// Verify is the same for HTTP/2, where requests of its own go over the
+	// connection. It gets none of the values of a request's context.
+	Verify func(context.Context, http.RoundTripper) error
+
+	// Ping, if set, is how long an HTTP/2 connection may be silent before its peer
+	// is asked whether it is alive; without an answer it is closed.
+	Ping time.Duration
 
 	// Header is set on every request, in place of what the request brings.
 	Header http.Header
@@ -57,7 +65,8 @@ type UpstreamConfig struct {
 // Upstream is one peer that requests are forwarded to, with its connections.
 type Upstream struct {
 	cfg       UpstreamConfig
-	transport *http.Transport
+	transport *http.Transport // Of HTTP/1.1; it only makes connections for http2.
+	http2     *http2Conns     // Nil for HTTP/1.1.
 	buffers   bufferPool
 	silent    *log.Logger // Errors are returned or break the stream; the caller reports them.
 }
@@ -76,13 +85,17 @@ func NewUpstream(cfg UpstreamConfig) *Upstream {
 	}
 	u.transport = newTransport(u.dial, cfg.Protocol)
 	u.transport.IdleConnTimeout = u.cfg.IdleTimeout
+	if cfg.Protocol.HTTP2() {
+		u.transport.HTTP2.SendPingTimeout = cfg.Ping
+		u.http2 = &http2Conns{transport: u.transport, verify: cfg.Verify}
+	}
 	return u
 }
 
 // newTransport speaks protocol to one peer, and changes nothing of what it carries.
 func newTransport(dial func(context.Context, string, string) (net.Conn, error), p wadi.Protocol) *http.Transport {
 	var protocols http.Protocols
-	if p == wadi.H2C || p == wadi.GRPC {
+	if p.HTTP2() {
 		protocols.SetUnencryptedHTTP2(true)
 	} else {
 		protocols.SetHTTP1(true)
@@ -108,7 +121,7 @@ func (u *Upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, &refusedError{fmt.Errorf("dial %s: %w", u.cfg.Addr, err)}
 	}
-	if u.cfg.Greet == nil {
+	if u.cfg.Greet == nil || u.http2 != nil {
 		return conn, nil
 	}
 	if err := u.cfg.Greet(ctx, conn); err != nil {
@@ -120,7 +133,18 @@ func (u *Upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // Close closes the connections that are not in use; the others close when their
 // request is over.
-func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
+func (u *Upstream) Close() {
+	if u.http2 != nil {
+		u.http2.close()
+	}
+	u.transport.CloseIdleConnections()
+}
+
+// Open opens an HTTP/2 connection that is the caller's alone, not verified.
+func (u *Upstream) Open(ctx context.Context) (*http.ClientConn, error) { return u.http2.open(ctx) }
+
+// Keep takes over a connection of Open, verified by the caller, for requests.
+func (u *Upstream) Keep(cc *http.ClientConn) { u.http2.keep(cc) }
 
 // Forward sends r to the peer and its answer to w, both as they come: every part
 // is flushed at once; trailers, informational answers and upgrades are passed on.
@@ -174,6 +198,9 @@ func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t := httptrace.ContextClientTrace(r.Context()); t != nil { // The proxy's own, of this request.
 		t.WroteHeaders = func() { f.sent.Store(true) }
 	}
+	if f.upstream.http2 != nil {
+		return f.upstream.http2.send(r, &f.sent)
+	}
 	return f.upstream.transport.RoundTrip(r)
 }
 
@@ -219,55 +246,15 @@ func (f *forward) response(res *http.Response) error {
 
 func (f *forward) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 	var refused *refusedError
+	var unsendable *unsendableError
 	f.err = &ForwardError{
+		Unsendable:  errors.As(err, &unsendable),
 		Refused:     errors.As(err, &refused) && !f.sent.Load(),
 		Misdirected: errors.Is(err, errMisdirected),
 		BodyRead:    f.body.read.Load(),
 		Answered:    f.answered,
 		Err:         err,
 	}
-}
-
-// refusedError: no connection to the peer came about.
-type refusedError struct{ err error }
-
-func (e *refusedError) Error() string { return e.err.Error() }
-func (e *refusedError) Unwrap() error { return e.err }
-
-// ForwardError says how a request could not be forwarded.
-type ForwardError struct {
-	Refused     bool // Dial or greeting failed: the peer saw nothing of the request.
-	Misdirected bool // The peer answered 421: its app saw nothing of the request.
-	BodyRead    bool // Some of the request's body was read.
-	Answered    bool // Some of an answer was sent; only breaking it off is left.
-	Err         error
-}
-
-func (e *ForwardError) Error() string { return "forward: " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *ForwardError) Unwrap() error { return e.Err }
-
-// Retryable says whether r may be sent once more, to another instance: if the
-// app can't have seen it and its body is still whole, or if it is idempotent,
-// has no body, and nothing of an answer came. A request that was given up by its
-// caller or ran out of time is not.
-func (e *ForwardError) Retryable(r *http.Request) bool {
-	if e.Answered || e.BodyRead || r.Context().Err() != nil {
-		return false
-	}
-	if e.Refused || e.Misdirected {
-		return true
-	}
-	return idempotent(r.Method) && (r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0)
-}
-
-func idempotent(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return true
-	}
-	return false
 }
 
 // countedBody notes whether any of a body was read, and whether all.

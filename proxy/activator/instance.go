@@ -2,7 +2,6 @@ package activator
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -25,6 +24,7 @@ const (
 	probeAttemptMax = 2 * time.Second        // because a lost SYN must not cost a second.
 	dialsAtOnce     = 32                     // Of one instance, greeting included.
 	spareFresh      = time.Second            // How old a kept connection may get.
+	pingAfter       = 30 * time.Second       // Of silence on an HTTP/2 connection.
 )
 
 // instance is one placed instance of a revision.
@@ -59,99 +59,12 @@ func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	h.Set(wadi.HeaderRevision, r.id)
 	h.Set(wadi.HeaderInstance, ep.Instance)
 	h.Set(wadi.HeaderProxied, "1")
-	i.upstream = proxy.NewUpstream(proxy.UpstreamConfig{
-		Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: h,
-	})
+	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: h}
+	if r.protocol.HTTP2() {
+		cfg.Dial, cfg.Verify, cfg.Ping = i.dialOne, i.verify, pingAfter
+	}
+	i.upstream = proxy.NewUpstream(cfg)
 	return i
-}
-
-// dial hands out the probe's connection, or opens one. Only so many are opened
-// at once: when a thousand requests waited for this instance, most of them are
-// sooner served over a connection that another one has done with.
-func (i *instance) dial(ctx context.Context) (net.Conn, error) {
-	select {
-	case i.dialling <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	c, err := i.open(ctx)
-	if err != nil {
-		<-i.dialling // Else greet, which follows, gives it back.
-	}
-	return c, err
-}
-
-func (i *instance) open(ctx context.Context) (net.Conn, error) {
-	if c := i.takeSpare(); c != nil {
-		return c, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
-	defer cancel()
-	return i.r.a.cfg.Dialer.Dial(ctx, i.ep)
-}
-
-// takeSpare returns the probe's connection, if there is one that is fresh.
-func (i *instance) takeSpare() net.Conn {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	c := i.spare
-	i.spare = nil
-	if c == nil || time.Since(i.spareAt) > spareFresh {
-		closeConn(c)
-		return nil
-	}
-	i.known = c
-	return c
-}
-
-// closeConn closes c, which holds nothing that could be lost.
-func closeConn(c net.Conn) {
-	if c != nil {
-		_ = c.Close() // Says nothing that anybody needs.
-	}
-}
-
-// greet checks that the peer of a new connection is this instance. Where HTTP/2
-// is spoken a connection can't be asked in HTTP/1.1 first: one of its own is.
-func (i *instance) greet(ctx context.Context, c net.Conn) error {
-	defer func() { <-i.dialling }()
-	i.mu.Lock()
-	known := i.known == c
-	if known {
-		i.known = nil
-	}
-	i.mu.Unlock()
-	if known {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
-	defer cancel()
-	var p *probeConn
-	if i.r.protocol == wadi.HTTP1 || i.r.protocol == "" {
-		p = newProbeConn(c)
-	} else {
-		c, err := i.r.a.cfg.Dialer.Dial(ctx, i.ep)
-		if err != nil {
-			return err
-		}
-		defer closeConn(c)
-		p = newProbeConn(c)
-	}
-	v, err := p.ask(ctx, i.r.service, i.ep)
-	if v != isReady && err == nil {
-		err = errors.New("the instance is not ready")
-	}
-	return err
-}
-
-// close closes the connections that are not in use. Nothing is in flight.
-func (i *instance) close() {
-	i.mu.Lock()
-	c := i.spare
-	i.spare = nil
-	i.mu.Unlock()
-	closeConn(c)
-	i.upstream.Close()
 }
 
 // stopProbe says how to end the probe that is about to start.
@@ -169,10 +82,10 @@ func (i *instance) stopProbe(cancel context.CancelFunc) {
 func (i *instance) probe(ctx context.Context) {
 	i.r.a.probing.Add(1)
 	defer i.r.a.probing.Add(-1)
-	var p *probeConn // Kept while the peer keeps it open.
+	var p prober // Kept while the peer keeps it open.
 	defer func() {
 		if p != nil {
-			closeConn(p.conn)
+			p.close()
 		}
 	}()
 	started := time.Now()
@@ -207,25 +120,40 @@ func (i *instance) probe(ctx context.Context) {
 
 // attempt asks once, over p if it still is open. It returns the connection if it
 // can be used again.
-func (i *instance) attempt(ctx context.Context, p *probeConn, elapsed time.Duration) (*probeConn, verdict, error) {
+func (i *instance) attempt(ctx context.Context, p prober, elapsed time.Duration) (prober, verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(max(elapsed, probeAttemptMin), probeAttemptMax))
 	defer cancel()
 	if p == nil {
-		c, err := i.r.a.cfg.Dialer.Dial(ctx, i.ep)
-		if err != nil {
+		var err error
+		if p, err = i.prober(ctx); err != nil {
 			return nil, isAway, err
 		}
-		p = newProbeConn(c)
 	}
 	v, err := p.ask(ctx, i.r.service, i.ep)
-	if !p.open {
-		closeConn(p.conn)
+	if !p.open() {
+		p.close()
 		if v == isReady {
 			return nil, v, nil // Ready, but it wants new connections.
 		}
 		p = nil
 	}
 	return p, v, err
+}
+
+// prober opens a connection to ask over.
+func (i *instance) prober(ctx context.Context) (prober, error) {
+	if i.r.protocol.HTTP2() {
+		cc, err := i.upstream.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &probeStream{conn: cc}, nil
+	}
+	c, err := i.r.a.cfg.Dialer.Dial(ctx, i.ep)
+	if err != nil {
+		return nil, err
+	}
+	return newProbeConn(c), nil
 }
 
 // pause is how long to wait before the next attempt.
@@ -248,7 +176,7 @@ func (i *instance) pause(v verdict, elapsed time.Duration) time.Duration {
 
 // admit takes i into rotation, and keeps p for the first request if it can. It
 // reports whether p is taken over.
-func (r *revision) admit(i *instance, p *probeConn) bool {
+func (r *revision) admit(i *instance, p prober) bool {
 	now := time.Now()
 	r.mu.Lock()
 	i.probing = false
@@ -265,11 +193,9 @@ func (r *revision) admit(i *instance, p *probeConn) bool {
 	r.cold.since = time.Time{}
 	r.cold.failures = 0
 	// Without a request at hand the connection would only grow old.
-	keep := p != nil && r.waiting.n > 0 && (r.protocol == wadi.HTTP1 || r.protocol == "")
+	keep := p != nil && r.waiting.n > 0
 	if keep {
-		i.mu.Lock()
-		i.spare, i.spareAt = p.conn, now
-		i.mu.Unlock()
+		i.keep(p, now)
 	}
 	r.serveWaiting(now)
 	r.mu.Unlock()

@@ -25,20 +25,63 @@ const (
 // maxProbeBody bounds what of a probe's answer is read.
 const maxProbeBody = 4 << 10
 
-// probeConn is a connection over which an instance is asked for its name.
+// prober is a connection over which an instance is asked for its name.
+type prober interface {
+	// ask sends one probe. The queue-proxy answers it itself, never its app.
+	ask(ctx context.Context, service string, ep wadi.Endpoint) (verdict, error)
+	// open reports whether it may be used for another request.
+	open() bool
+	close()
+}
+
+// probe is the request that asks: on the traffic path, so that its answer says how
+// requests fare.
+func probe(ctx context.Context, service string, ep wadi.Endpoint) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ep.Addr+"/", nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Host = service
+	r.Header.Set(wadi.HeaderProbe, ep.Revision)
+	r.Header.Set(wadi.HeaderInstance, ep.Instance)
+	return r, nil
+}
+
+// judge reads a probe's answer, to its end if whole.
+func judge(res *http.Response, ep wadi.Endpoint) (v verdict, whole bool, err error) {
+	n, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxProbeBody+1))
+	if err != nil {
+		return isAway, false, fmt.Errorf("probe %s: %w", ep.Addr, err)
+	}
+	whole = n <= maxProbeBody
+	revision, instance := res.Header.Get(wadi.HeaderRevision), res.Header.Get(wadi.HeaderInstance)
+	switch {
+	case res.StatusCode == http.StatusMisdirectedRequest:
+		return isOther, whole, fmt.Errorf("probe %s: it is not instance %s", ep.Addr, ep.Instance)
+	case res.StatusCode != http.StatusOK:
+		return isUnready, whole, fmt.Errorf("probe %s: status %d", ep.Addr, res.StatusCode)
+	case revision != ep.Revision || instance != ep.Instance:
+		return isOther, whole, fmt.Errorf("probe %s: it is revision %q, instance %q", ep.Addr, revision, instance)
+	}
+	return isReady, whole, nil
+}
+
+// probeConn asks in HTTP/1.1.
 type probeConn struct {
-	conn net.Conn
-	buf  *bufio.Reader
-	open bool // It may be used for another request.
+	conn   net.Conn
+	buf    *bufio.Reader
+	usable bool
 }
 
 func newProbeConn(c net.Conn) *probeConn {
 	return &probeConn{conn: c, buf: bufio.NewReaderSize(c, 1<<10)}
 }
 
-// ask sends one probe. The queue-proxy answers it itself, never its app.
+func (p *probeConn) open() bool { return p.usable }
+func (p *probeConn) close()     { closeConn(p.conn) }
+
 func (p *probeConn) ask(ctx context.Context, service string, ep wadi.Endpoint) (verdict, error) {
-	p.open = false
+	p.usable = false
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetDeadline(time.Unix(1, 0)) }) // Can't fail but on a closed connection.
 	defer stop()
 	_, err := fmt.Fprintf(p.conn, "GET / HTTP/1.1\r\nHost: %s\r\n%s: %s\r\n%s: %s\r\n\r\n",
@@ -50,21 +93,38 @@ func (p *probeConn) ask(ctx context.Context, service string, ep wadi.Endpoint) (
 	if err != nil {
 		return isAway, fmt.Errorf("probe %s: %w", ep.Addr, err)
 	}
-	n, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxProbeBody+1))
+	v, whole, err := judge(res, ep)
+	// A deadline that has fired, or is about to, would break the next request.
+	p.usable = v != isAway && stop() && !res.Close && whole && p.buf.Buffered() == 0
+	return v, err
+}
+
+// probeStream asks over an HTTP/2 connection that requests follow on.
+type probeStream struct {
+	conn   *http.ClientConn
+	usable bool
+}
+
+func (p *probeStream) open() bool { return p.usable && p.conn.Available() > 0 }
+func (p *probeStream) close()     { _ = p.conn.Close() } // Nothing that anybody needs is on it.
+
+func (p *probeStream) ask(ctx context.Context, service string, ep wadi.Endpoint) (verdict, error) {
+	v, err := askOver(ctx, p.conn, service, ep)
+	p.usable = v != isAway
+	return v, err
+}
+
+// askOver asks over an HTTP/2 connection.
+func askOver(ctx context.Context, rt http.RoundTripper, service string, ep wadi.Endpoint) (verdict, error) {
+	r, err := probe(ctx, service, ep)
 	if err != nil {
 		return isAway, fmt.Errorf("probe %s: %w", ep.Addr, err)
 	}
-	// A deadline that has fired, or is about to, would break the next request.
-	p.open = stop() && !res.Close && n <= maxProbeBody && p.buf.Buffered() == 0
-
-	revision, instance := res.Header.Get(wadi.HeaderRevision), res.Header.Get(wadi.HeaderInstance)
-	switch {
-	case res.StatusCode == http.StatusMisdirectedRequest:
-		return isOther, fmt.Errorf("probe %s: it is not instance %s", ep.Addr, ep.Instance)
-	case res.StatusCode != http.StatusOK:
-		return isUnready, fmt.Errorf("probe %s: status %d", ep.Addr, res.StatusCode)
-	case revision != ep.Revision || instance != ep.Instance:
-		return isOther, fmt.Errorf("probe %s: it is revision %q, instance %q", ep.Addr, revision, instance)
+	res, err := rt.RoundTrip(r)
+	if err != nil {
+		return isAway, fmt.Errorf("probe %s: %w", ep.Addr, err)
 	}
-	return isReady, nil
+	defer func() { _ = res.Body.Close() }() // It was only read.
+	v, _, err := judge(res, ep)
+	return v, err
 }

@@ -189,6 +189,7 @@ func (q *request) forward(w *response, r *http.Request, b *body, g grant) error 
 		return r.Context().Err()
 	case b.failure() != nil: // The instance is not to blame.
 		return badBody(b.failure())
+	case failed != nil && failed.Unsendable: // Nor is it here.
 	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:
 		// With a part of the body sent it may as well have been the client's fault.
 		q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", g.instance.ep.Instance, "error", err)

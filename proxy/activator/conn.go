@@ -1,0 +1,109 @@
+package activator
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+)
+
+// dial hands out the probe's connection, or opens one. Only so many are opened
+// at once: when a thousand requests waited for this instance, most of them are
+// sooner served over a connection that another one has done with.
+func (i *instance) dial(ctx context.Context) (net.Conn, error) {
+	select {
+	case i.dialling <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c, err := i.open(ctx)
+	if err != nil {
+		<-i.dialling // Else greet, which follows, gives it back.
+	}
+	return c, err
+}
+
+func (i *instance) open(ctx context.Context) (net.Conn, error) {
+	if c := i.takeSpare(); c != nil {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
+	defer cancel()
+	return i.r.a.cfg.Dialer.Dial(ctx, i.ep)
+}
+
+// takeSpare returns the probe's connection, if there is one that is fresh.
+func (i *instance) takeSpare() net.Conn {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c := i.spare
+	i.spare = nil
+	if c == nil || time.Since(i.spareAt) > spareFresh {
+		closeConn(c)
+		return nil
+	}
+	i.known = c
+	return c
+}
+
+// closeConn closes c, which holds nothing that could be lost.
+func closeConn(c net.Conn) {
+	if c != nil {
+		_ = c.Close() // Says nothing that anybody needs.
+	}
+}
+
+// dialOne opens a connection for HTTP/2, of which few are needed.
+func (i *instance) dialOne(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
+	defer cancel()
+	return i.r.a.cfg.Dialer.Dial(ctx, i.ep)
+}
+
+// verify checks that the peer of a new HTTP/2 connection is this instance.
+func (i *instance) verify(ctx context.Context, rt http.RoundTripper) error {
+	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
+	defer cancel()
+	_, err := askOver(ctx, rt, i.r.service, i.ep)
+	return err
+}
+
+// greet checks that the peer of a new HTTP/1.1 connection is this instance.
+func (i *instance) greet(ctx context.Context, c net.Conn) error {
+	defer func() { <-i.dialling }()
+	i.mu.Lock()
+	known := i.known == c
+	if known {
+		i.known = nil
+	}
+	i.mu.Unlock()
+	if known {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
+	defer cancel()
+	_, err := newProbeConn(c).ask(ctx, i.r.service, i.ep)
+	return err
+}
+
+// close closes the connections that are not in use. Nothing is in flight.
+func (i *instance) close() {
+	i.mu.Lock()
+	c := i.spare
+	i.spare = nil
+	i.mu.Unlock()
+	closeConn(c)
+	i.upstream.Close()
+}
+
+// keep hands a verified connection to the request that comes first.
+func (i *instance) keep(p prober, now time.Time) {
+	switch p := p.(type) {
+	case *probeConn:
+		i.mu.Lock()
+		i.spare, i.spareAt = p.conn, now
+		i.mu.Unlock()
+	case *probeStream:
+		i.upstream.Keep(p.conn)
+	}
+}

@@ -1,0 +1,52 @@
+package proxy
+
+import "net/http"
+
+// refusedError: no connection to the peer came about.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// unsendableError: no peer could be sent this request, by HTTP/2's rules.
+type unsendableError struct{ err error }
+
+func (e *unsendableError) Error() string { return e.err.Error() }
+func (e *unsendableError) Unwrap() error { return e.err }
+
+// ForwardError says how a request could not be forwarded.
+type ForwardError struct {
+	Refused     bool // No connection, or one that ended before the peer looked at the request.
+	Misdirected bool // The peer answered 421: its app saw nothing of the request.
+	BodyRead    bool // Some of the request's body was read.
+	Answered    bool // Some of an answer was sent; only breaking it off is left.
+	Unsendable  bool // The request is one that HTTP/2 can't carry; the peer is not to blame.
+	Err         error
+}
+
+func (e *ForwardError) Error() string { return "forward: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ForwardError) Unwrap() error { return e.Err }
+
+// Retryable says whether r may be sent once more, to another instance: if the
+// app can't have seen it and its body is still whole, or if it is idempotent,
+// has no body, and nothing of an answer came. A request that was given up by its
+// caller or ran out of time is not.
+func (e *ForwardError) Retryable(r *http.Request) bool {
+	if e.Answered || e.BodyRead || e.Unsendable || r.Context().Err() != nil {
+		return false
+	}
+	if e.Refused || e.Misdirected {
+		return true
+	}
+	return idempotent(r.Method) && (r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0)
+}
+
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}

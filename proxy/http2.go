@@ -1,0 +1,205 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// maxHTTP2Conns bounds the HTTP/2 connections to one peer. Only when all of
+	// them carry as many requests as the peer allows does another one wait.
+	maxHTTP2Conns = 16
+	// http2Tries is how often a request is sent of which the peer says each time
+	// that it has not looked at it.
+	http2Tries = 3
+)
+
+// http2Conns are the HTTP/2 connections to one peer. The standard library's own
+// pool can't ask over a new connection who answers there, before others use it.
+type http2Conns struct {
+	transport *http.Transport // Makes connections; keeps none.
+	verify    func(context.Context, http.RoundTripper) error
+
+	mu      sync.Mutex
+	conns   []*http.ClientConn
+	opening *opening // Nil: none is being opened.
+}
+
+// opening is a connection that is being opened, by one request for all.
+type opening struct {
+	done chan struct{}
+	err  error // Of all who wait. Valid when done is closed; nil: look again.
+}
+
+// send sends r over a connection that has room for it, and once more when the
+// peer closes the connection without having looked at it. Sent is set when r's
+// headers are written; it is false again when the peer certainly has not seen them.
+func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, error) {
+	ctx := r.Context()
+	var body *pump
+	if r.Body != nil && r.Body != http.NoBody {
+		body = &pump{in: r.Body}
+	}
+	for try := 1; ; try++ {
+		cc, err := c.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out := r
+		if body != nil {
+			out = r.WithContext(ctx)
+			out.Body = body.view()
+		}
+		res, err := cc.RoundTrip(out)
+		if err == nil {
+			return res, nil
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, err
+		case !sent.Load() && cc.Available() > 0:
+			return nil, &unsendableError{err}
+		case sent.Load() && !unseen(err):
+			return nil, err
+		}
+		sent.Store(false)
+		if try == http2Tries || body != nil && body.used() {
+			return nil, &refusedError{err}
+		}
+	}
+}
+
+// take reserves a place on a connection, opening one if none has any.
+func (c *http2Conns) take(ctx context.Context) (*http.ClientConn, error) {
+	for {
+		c.mu.Lock()
+		if cc := c.reserve(); cc != nil {
+			c.mu.Unlock()
+			return cc, nil
+		}
+		o := c.opening
+		if o == nil {
+			o = &opening{done: make(chan struct{})}
+			c.opening = o
+			c.mu.Unlock()
+			return c.openFor(ctx, o)
+		}
+		c.mu.Unlock()
+		select {
+		case <-o.done:
+			if o.err != nil {
+				return nil, o.err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// reserve returns a connection with a place that is the caller's; nil if there is
+// none and one more may be opened. It forgets those that have closed. The caller
+// holds the mutex.
+func (c *http2Conns) reserve() *http.ClientConn {
+	c.conns = slices.DeleteFunc(c.conns, func(cc *http.ClientConn) bool { return cc.Err() != nil })
+	for _, cc := range c.conns {
+		if cc.Reserve() == nil {
+			return cc
+		}
+	}
+	if len(c.conns) < maxHTTP2Conns {
+		return nil
+	}
+	return c.conns[rand.IntN(len(c.conns))] // The request waits there for a place.
+}
+
+// openFor opens and verifies a connection, which the caller has a place on, and
+// tells those who wait for it.
+func (c *http2Conns) openFor(ctx context.Context, o *opening) (*http.ClientConn, error) {
+	cc, err := c.open(ctx)
+	if err == nil && c.verify != nil {
+		if err = c.verify(valueless{ctx}, cc); err != nil {
+			_ = cc.Close() // The verification's error says it all.
+			err = &refusedError{err}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(o.done)
+	c.opening = nil
+	if err != nil {
+		if ctx.Err() == nil { // Else it is this caller's affair alone.
+			o.err = err
+		}
+		return nil, err
+	}
+	_ = cc.Reserve() // If it is closed already, the request will hear of it.
+	c.conns = append(c.conns, cc)
+	return cc, nil
+}
+
+// open opens a connection that nobody else uses.
+func (c *http2Conns) open(ctx context.Context) (*http.ClientConn, error) {
+	return c.transport.NewClientConn(valueless{ctx}, "http", "peer:80") // Dialled as configured.
+}
+
+// keep takes over a connection that was verified.
+func (c *http2Conns) keep(cc *http.ClientConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, cc)
+}
+
+// close closes what is idle, and the others when their requests are over.
+func (c *http2Conns) close() {
+	c.mu.Lock()
+	conns := c.conns
+	c.conns = nil
+	c.mu.Unlock()
+	for _, cc := range conns {
+		closeIdle := func(cc *http.ClientConn) {
+			if cc.InFlight() == 0 {
+				_ = cc.Close() // Nothing is lost.
+			}
+		}
+		cc.SetStateHook(closeIdle)
+		closeIdle(cc)
+	}
+}
+
+// valueless is a context without values: a trace of the request is none of the
+// requests by which a connection is verified.
+type valueless struct{ context.Context }
+
+func (valueless) Value(any) any { return nil }
+
+// streamError has the shape of net/http's error of an HTTP/2 stream, which is how
+// errors.As finds that.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string { return "HTTP/2 stream error" }
+
+const (
+	refusedStream = 0x7 // RFC 9113, section 7.
+	// goAwayUnseen is what net/http says of a request beyond the last one that the
+	// peer's GOAWAY names. It exports no error for it; a test holds it to the text.
+	goAwayUnseen = "http2: Transport received Server's graceful shutdown GOAWAY"
+)
+
+// unseen reports whether err says that the peer has not looked at the request: it
+// refused the stream, or said goodbye before it (RFC 9113, section 8.7).
+func unseen(err error) bool {
+	var s streamError
+	if errors.As(err, &s) {
+		return s.Code == refusedStream
+	}
+	return err.Error() == goAwayUnseen
+}
