@@ -36,7 +36,6 @@ func (n *node) start(g *parts) func(context.Context) error {
 				consul.MetaVersion: buildVersion().Version,
 			}),
 		}
-		meshHost, _, _ := net.SplitHostPort(n.reachable(n.meshServer.Addr()))
 		// The lock hangs on the registration, which therefore outlives the election.
 		outer := newParts(context.WithoutCancel(ctx))
 		outer.run("registration", self.Run)
