@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds of the folder of certificates.
+const (
+	maxPairs    = 10_000
+	maxCertFile = 1 << 20 // Bytes.
+	worldReads  = 0o004   // The bit of a file's mode.
+)
+
+// pair is a certificate with its key, as it stands in the folder.
+type pair struct {
+	name  string // Of its files, without extension.
+	cert  *tls.Certificate
+	names []string // DNS names of the certificate, in lower case.
+	loose string   // The key's file, if everybody on the machine may read it.
+	sum   [sha256.Size]byte
+}
+
+// pairFiles are the files of one name; empty: there is no such file.
+type pairFiles struct{ pem, crt, key string }
+
+// fileState is what a look at a file tells without reading it.
+type fileState struct {
+	path string
+	info fs.FileInfo // Of what a link points to; nil: it can't be had.
+}
+
+func (a fileState) same(b fileState) bool {
+	if a.path != b.path || a.info == nil || b.info == nil {
+		return a.path == b.path && a.info == nil && b.info == nil
+	}
+	return os.SameFile(a.info, b.info) && a.info.Size() == b.info.Size() &&
+		a.info.Mode() == b.info.Mode() && a.info.ModTime().Equal(b.info.ModTime())
+}
+
+// settled is false when the file was written so shortly before now that a further
+// write might not show.
+func (a fileState) settled(now time.Time) bool {
+	return a.info != nil && now.Sub(a.info.ModTime()) > 2*pollInterval
+}
+
+// scan lists the folder: the files of each pair, by name, and their states. Names
+// that begin with a dot are left out: there Kubernetes keeps what its links point to.
+func scan(dir string) (found map[string]pairFiles, states []fileState, err error) {
+	entries, err := os.ReadDir(dir) // Sorted.
+	if err != nil {
+		return nil, nil, err
+	}
+	found = map[string]pairFiles{}
+	for _, e := range entries {
+		ext := filepath.Ext(e.Name())
+		name := strings.TrimSuffix(e.Name(), ext)
+		if name == "" || name[0] == '.' {
+			continue
+		}
+		files, path := found[name], filepath.Join(dir, e.Name())
+		switch ext {
+		case ".pem":
+			files.pem = path
+		case ".crt":
+			files.crt = path
+		case ".key":
+			files.key = path
+		default:
+			continue
+		}
+		found[name] = files
+		info, _ := os.Stat(path) // Reading the file tells what is wrong.
+		states = append(states, fileState{path, info})
+	}
+	if len(found) > maxPairs {
+		return nil, nil, fmt.Errorf("there are more than %d certificates", maxPairs)
+	}
+	return found, states, nil
+}
+
+// errNoPair is about a file that is none of a server: an authority's certificate.
+var errNoPair = errors.New("no pair")
+
+// load reads one pair. Errors name the file that is to blame.
+func (f pairFiles) load(name string) (*pair, error) {
+	certFile, keyFile := f.pem, f.key
+	switch {
+	case f.pem != "" && f.crt != "":
+		return nil, fmt.Errorf("%s: %s stands beside it; remove one of the two", f.pem, filepath.Base(f.crt))
+	case f.pem == "" && f.crt == "":
+		return nil, fmt.Errorf("%s: there is no %s.pem or %s.crt for this key", f.key, name, name)
+	case f.pem == "":
+		certFile = f.crt
+	}
+	certPEM, err := readBounded(certFile)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM := certPEM
+	if keyFile == "" {
+		keyFile = certFile
+	} else if keyPEM, err = readBounded(keyFile); err != nil {
+		return nil, err
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		if f.key == "" && !strings.Contains(string(certPEM), "PRIVATE KEY-----") {
+			return nil, withoutKey(name, certFile, certPEM)
+		}
+		if keyFile != certFile {
+			certFile += " with " + keyFile
+		}
+		return nil, fmt.Errorf("%s: %s", certFile, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	p := &pair{name: name, cert: &cert, sum: sha256.Sum256(slices.Concat(certPEM, []byte{0}, keyPEM))}
+	for _, n := range cert.Leaf.DNSNames {
+		p.names = append(p.names, normalize(n))
+	}
+	if len(p.names) == 0 {
+		return nil, fmt.Errorf("%s: the certificate has no DNS name (subjectAltName); nobody could ask for it", certFile)
+	}
+	if info, err := os.Stat(keyFile); err == nil && info.Mode()&worldReads != 0 {
+		p.loose = keyFile
+	}
+	return p, nil
+}
+
+// withoutKey is the error about a certificate that comes alone.
+func withoutKey(name, file string, certPEM []byte) error {
+	if isCA(certPEM) {
+		return errNoPair
+	}
+	return fmt.Errorf("%s: there is no key in it, and no %s.key beside it", file, name)
+}
+
+// readBounded reads a file. Its errors begin with the path.
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() { // To open a pipe would wait for ever.
+		err = errors.New("it is no regular file")
+	}
+	if err != nil {
+		return nil, pathFirst(path, err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, pathFirst(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxCertFile+1))
+	if err == nil && len(b) > maxCertFile {
+		err = errors.New("larger than 1 MiB")
+	}
+	if err != nil {
+		return nil, pathFirst(path, err)
+	}
+	return b, nil
+}
+
+func pathFirst(path string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
