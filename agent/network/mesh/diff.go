@@ -1,17 +1,19 @@
 package mesh
 
 import (
-	"encoding/json"
+	"cmp"
 	"maps"
-	"reflect"
 	"slices"
 
 	"github.com/hashicorp/consul/api"
 )
 
-// kinds of a service's entries, in the order in which they can be defined: each
-// refers only to those before it.
-func kinds() []string {
+// kinds of entries, in the order in which they can be written: each refers only to
+// those before it, and who may call is said before there is a way.
+func kinds() []string { return append([]string{api.ServiceIntentions}, routing()...) }
+
+// routing are the kinds that say where a name leads.
+func routing() []string {
 	return []string{api.ServiceDefaults, api.ServiceResolver, api.ServiceSplitter, api.ServiceRouter}
 }
 
@@ -22,22 +24,31 @@ type Change struct {
 	Index  uint64 // The modify index that the present entry must have; 0: there is none.
 }
 
-// Diff says which writes make the entries in have those in want, in an order that
-// Consul accepts. If an entry that is wanted is somebody else's, nothing is to be
-// written: the name is theirs.
+// Diff says which writes make the entries in have, as far as they are service's,
+// those in want, in an order that Consul accepts.
 //
-// A subset that the present splitter refers to stays in the resolver until the
-// splitter has changed: ask again after the changes were made, until there are none.
-func Diff(want, have []api.ConfigEntry) (changes []Change, foreign []api.ConfigEntry) {
+// An entry that is wanted, or that routes a name which we are to route, is foreign
+// if it was not written for the one who wants it. Then nothing is to be written: the
+// name is theirs. Foreign intentions only bar our own, because callers are led
+// astray by a half-written route, and not by who may call.
+//
+// A subset to which the present entries refer stays in the resolver until they have
+// changed: ask again after the changes were made, until there are none.
+func Diff(service string, want, have []api.ConfigEntry) (changes []Change, foreign []api.ConfigEntry) {
+	barred := false
 	for _, h := range have {
-		if !ours(h) && find(want, h) != nil {
+		if isForeign(service, want, h) {
 			foreign = append(foreign, h)
+			barred = barred || h.GetKind() != api.ServiceIntentions
 		}
 	}
-	if len(foreign) > 0 {
+	if barred {
 		return nil, foreign
 	}
 	for _, w := range inOrder(want) {
+		if find(foreign, w) != nil {
+			continue
+		}
 		h := find(have, w)
 		if r, ok := w.(*api.ServiceResolverConfigEntry); ok {
 			w = keepReferred(r, have)
@@ -52,95 +63,73 @@ func Diff(want, have []api.ConfigEntry) (changes []Change, foreign []api.ConfigE
 	gone := inOrder(have)
 	slices.Reverse(gone)
 	for _, h := range gone {
-		if ours(h) && find(want, h) == nil {
+		if owner(h) == service && find(want, h) == nil {
 			changes = append(changes, Change{Entry: h, Delete: true, Index: h.GetModifyIndex()})
 		}
 	}
 	return changes, foreign
 }
 
-// keepReferred adds to r the subsets that the present splitter still refers to.
+// isForeign tells whether somebody else's entry is where one of ours has to be, or
+// under a name that ours lead somewhere.
+func isForeign(service string, want []api.ConfigEntry, h api.ConfigEntry) bool {
+	if w := find(want, h); w != nil {
+		return owner(h) != owner(w)
+	}
+	return owner(h) != service && slices.Contains(routing(), h.GetKind()) && findNamed(want, api.ServiceRouter, h.GetName()) != nil
+}
+
+// keepReferred adds to r the subsets to which the present splitters and routers
+// still refer.
 func keepReferred(r *api.ServiceResolverConfigEntry, have []api.ConfigEntry) api.ConfigEntry {
 	present, _ := find(have, r).(*api.ServiceResolverConfigEntry)
-	s, _ := find(have, &api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: r.Name}).(*api.ServiceSplitterConfigEntry)
-	if present == nil || s == nil {
+	if present == nil {
 		return r
 	}
 	out := *r
 	out.Subsets = maps.Clone(r.Subsets)
-	for _, split := range s.Splits {
-		subset, ok := present.Subsets[split.ServiceSubset]
-		if _, wanted := out.Subsets[split.ServiceSubset]; ok && !wanted {
-			out.Subsets[split.ServiceSubset] = subset
+	for _, name := range referred(r.Name, have) {
+		subset, ok := present.Subsets[name]
+		if _, wanted := out.Subsets[name]; ok && !wanted {
+			out.Subsets[name] = subset
 		}
 	}
 	return &out
 }
 
-// Equal tells whether two entries say the same, apart from their indexes. What is
-// empty says nothing: Consul fills in empty objects.
-func Equal(a, b api.ConfigEntry) bool {
-	x, errX := said(a)
-	y, errY := said(b)
-	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
-}
-
-// said is an entry as JSON, without what is empty.
-func said(e api.ConfigEntry) (any, error) {
-	b, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
+// referred are the subsets of a service that entries name.
+func referred(service string, in []api.ConfigEntry) []string {
+	var subsets []string
+	add := func(from, to, subset string) {
+		if cmp.Or(to, from) == service && subset != "" {
+			subsets = append(subsets, subset)
+		}
 	}
-	var m map[string]any
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, err
-	}
-	delete(m, "CreateIndex")
-	delete(m, "ModifyIndex")
-	return pruned(m), nil
-}
-
-// pruned is v without empty parts; nil if nothing is left.
-func pruned(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k, x := range v {
-			if x = pruned(x); x == nil {
-				delete(v, k)
-			} else {
-				v[k] = x
+	for _, e := range in {
+		switch e := e.(type) {
+		case *api.ServiceSplitterConfigEntry:
+			for _, s := range e.Splits {
+				add(e.Name, s.Service, s.ServiceSubset)
+			}
+		case *api.ServiceRouterConfigEntry:
+			for _, r := range e.Routes {
+				if d := r.Destination; d != nil {
+					add(e.Name, d.Service, d.ServiceSubset)
+				}
 			}
 		}
-		if len(v) == 0 {
-			return nil
-		}
-	case []any:
-		if len(v) == 0 {
-			return nil
-		}
-		for i := range v {
-			v[i] = pruned(v[i])
-		}
-	case string:
-		if v == "" {
-			return nil
-		}
-	case float64:
-		if v == 0 {
-			return nil
-		}
-	case bool:
-		if !v {
-			return nil
-		}
 	}
-	return v
+	return subsets
 }
 
 // find returns the entry of e's kind and name, or nil.
 func find(in []api.ConfigEntry, e api.ConfigEntry) api.ConfigEntry {
+	return findNamed(in, e.GetKind(), e.GetName())
+}
+
+func findNamed(in []api.ConfigEntry, kind, name string) api.ConfigEntry {
 	for _, x := range in {
-		if x.GetKind() == e.GetKind() && x.GetName() == e.GetName() {
+		if x.GetKind() == kind && x.GetName() == name {
 			return x
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
@@ -48,7 +49,11 @@ type ForeignError struct {
 
 // Error implements error.
 func (e *ForeignError) Error() string {
-	return "not Wadi's, and left alone: " + strings.Join(e.Entries, ", ")
+	remedy := "delete it, or choose another name"
+	if !slices.ContainsFunc(e.Entries, func(s string) bool { return !strings.HasPrefix(s, api.ServiceIntentions+" ") }) {
+		remedy = "delete it, or take the intentions out of the service's file"
+	}
+	return fmt.Sprintf("somebody else wrote, and Wadi leaves alone: %s: %s", strings.Join(e.Entries, ", "), remedy)
 }
 
 // Unwrap makes it wadi.ErrForeign.
@@ -60,7 +65,7 @@ const maxRounds = 5
 
 // Apply writes what is missing or differs of a route, and removes what is not
 // wanted any more. If somebody else's entry is in the way it writes nothing and
-// returns a *ForeignError.
+// returns a *ForeignError; if that is only the intentions, it writes the rest first.
 func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 	want, err := wanted(r)
 	if err != nil {
@@ -87,14 +92,14 @@ func (l *Layer) Programmed(ctx context.Context, r wadi.Route) (ok bool, why stri
 	if err != nil {
 		return false, err.Error(), nil
 	}
-	have, err := l.present(ctx, r.Service, len(want) > 0)
+	have, err := l.present(ctx, r.Service, want)
 	if err != nil {
 		return false, "", fmt.Errorf("read back mesh entries of %s: %w", r.Service, err)
 	}
-	changes, foreign := Diff(want, have)
+	changes, foreign := Diff(r.Service, want, have)
 	switch {
 	case len(foreign) > 0:
-		return false, (&ForeignError{names(foreign)}).Error(), nil
+		return false, foreignError(foreign).Error(), nil
 	case len(changes) > 0:
 		e := changes[0].Entry
 		return false, fmt.Sprintf("%s %s is not as it should be", e.GetKind(), e.GetName()), nil
@@ -104,35 +109,34 @@ func (l *Layer) Programmed(ctx context.Context, r wadi.Route) (ok bool, why stri
 
 // wanted are the entries of a route and those they need.
 func wanted(r wadi.Route) ([]api.ConfigEntry, error) {
+	switch r.Protocol {
+	case "", wadi.HTTP1, wadi.H2C, wadi.GRPC:
+	default:
+		return nil, fmt.Errorf("protocol %q is not known to this version of wadi", r.Protocol)
+	}
 	entries := Render(r)
-	if len(entries) == 0 {
-		return nil, nil
+	if findNamed(entries, api.ServiceResolver, r.Service) == nil {
+		return entries, nil // Nothing that could fail over.
 	}
-	if r.Protocol != "" && r.Protocol != wadi.HTTP1 {
-		// Failover between protocols is refused by Consul, and the activator is
-		// in the mesh as an http service only.
-		return nil, fmt.Errorf("protocol %s is not carried by the mesh yet", r.Protocol)
-	}
-	return append(RenderActivator(), entries...), nil
+	return append(RenderActivator(r.Protocol), entries...), nil
 }
 
 // converge makes and looks again until nothing is left to do.
 func (l *Layer) converge(ctx context.Context, service string, want []api.ConfigEntry) error {
-	l.list.changed(service)
 	var last error
 	for range maxRounds {
-		have, err := l.read(ctx, service, len(want) > 0)
+		have, err := l.read(ctx, service, want)
 		if err != nil {
 			return err
 		}
-		changes, foreign := Diff(want, have)
+		changes, foreign := Diff(service, want, have)
 		switch {
-		case len(foreign) > 0:
-			return &ForeignError{names(foreign)}
+		case len(changes) == 0 && len(foreign) > 0:
+			return foreignError(foreign)
 		case len(changes) == 0:
 			return nil
 		}
-		last = l.make(ctx, changes)
+		last = l.make(ctx, service, changes)
 		if last != nil && !errors.Is(last, wadi.ErrConflict) {
 			return last
 		}
@@ -141,14 +145,17 @@ func (l *Layer) converge(ctx context.Context, service string, want []api.ConfigE
 }
 
 // make carries changes out up to the first that fails.
-func (l *Layer) make(ctx context.Context, changes []Change) error {
+func (l *Layer) make(ctx context.Context, service string, changes []Change) error {
 	for _, c := range changes {
 		kind, name := c.Entry.GetKind(), c.Entry.GetName()
+		var err error
 		if c.Delete {
-			if err := l.Entries.DeleteEntry(ctx, kind, name, c.Index); err != nil {
-				return err
-			}
-		} else if err := l.Entries.SetEntry(ctx, c.Entry, c.Index); err != nil {
+			err = l.Entries.DeleteEntry(ctx, kind, name, c.Index)
+		} else {
+			err = l.Entries.SetEntry(ctx, c.Entry, c.Index)
+		}
+		l.list.wrote(service, entryKey{kind, name}) // A failed call may have been carried out.
+		if err != nil {
 			return err
 		}
 		if l.Log != nil {
@@ -158,36 +165,15 @@ func (l *Layer) make(ctx context.Context, changes []Change) error {
 	return nil
 }
 
-// read returns what there is of a service's entries, and of the activator's.
-func (l *Layer) read(ctx context.Context, service string, activator bool) ([]api.ConfigEntry, error) {
-	var have []api.ConfigEntry
-	add := func(kind, name string) error {
-		e, err := l.Entries.Entry(ctx, kind, name)
-		if errors.Is(err, wadi.ErrNotFound) {
-			return nil
-		}
-		if err == nil {
-			have = append(have, e)
-		}
-		return err
-	}
-	if activator {
-		if err := add(api.ServiceDefaults, wadi.ServiceActivator); err != nil {
-			return nil, err
-		}
-	}
-	for _, kind := range kinds() {
-		if err := add(kind, service); err != nil {
-			return nil, err
-		}
-	}
-	return have, nil
-}
-
-func names(entries []api.ConfigEntry) []string {
-	var out []string
+// foreignError names entries, and the service of ours that has one, if any has.
+func foreignError(entries []api.ConfigEntry) error {
+	var names []string
 	for _, e := range entries {
-		out = append(out, e.GetKind()+" "+e.GetName())
+		name := e.GetKind() + " " + e.GetName()
+		if o := owner(e); o != "" {
+			name += " (of service " + o + ")"
+		}
+		names = append(names, name)
 	}
-	return out
+	return &ForeignError{names}
 }

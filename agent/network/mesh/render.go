@@ -35,26 +35,53 @@ type leg struct {
 }
 
 // Render returns the config entries of a route, in the order in which they can be
-// written: a name is defined before it is referred to. A route without targets, or
-// with no revision in the mesh, has none.
+// written: who may call is said before there is a way, and a name is defined before
+// it is referred to.
+//
+// A route with no revision in the mesh has none. One without targets, of a service
+// that is being deleted, keeps only its intentions: its last instances still run.
 func Render(r wadi.Route) []api.ConfigEntry {
-	if !InMesh(r) || len(r.Targets) == 0 {
+	if !InMesh(r) {
 		return nil
 	}
-	legs := legsOf(r)
-	return []api.ConfigEntry{
-		defaults(r),
-		resolver(r, legs),
-		splitter(r, legs),
-		router(r),
+	var entries []api.ConfigEntry
+	if r.Intentions != nil {
+		entries = append(entries, intentions(r))
 	}
+	if len(r.Targets) == 0 {
+		return entries
+	}
+	legs, tags := legsOf(r), tagged(r)
+	entries = append(entries, defaults(r))
+	for _, t := range tags {
+		entries = append(entries, tagDefaults(r, t))
+	}
+	entries = append(entries, resolver(r, legs), splitter(r, legs), router(r, tags))
+	for _, t := range tags {
+		entries = append(entries, tagRouter(r, t))
+	}
+	return entries
 }
 
-// RenderActivator returns the entries that the failover of every service needs.
-func RenderActivator() []api.ConfigEntry {
+// RenderActivator returns what the failover of every service of a protocol needs:
+// the protocol of its activator. Only of that one, so that somebody else's entry
+// for another activator is in nobody's way who does not need it.
+func RenderActivator(p wadi.Protocol) []api.ConfigEntry {
+	name := wadi.ActivatorOf(p)
 	return []api.ConfigEntry{&api.ServiceConfigEntry{
-		Kind: api.ServiceDefaults, Name: wadi.ServiceActivator, Protocol: "http", Meta: meta(wadi.ServiceActivator),
+		Kind: api.ServiceDefaults, Name: name, Protocol: protocol(p), Meta: meta(name),
 	}}
+}
+
+// protocol is Consul's word for what an app speaks.
+func protocol(p wadi.Protocol) string {
+	switch p {
+	case wadi.H2C:
+		return "http2"
+	case wadi.GRPC:
+		return "grpc"
+	}
+	return "http"
 }
 
 // InMesh tells whether anything of the route is in the mesh: during a change from
@@ -87,7 +114,7 @@ func legsOf(r wadi.Route) []leg {
 func defaults(r wadi.Route) api.ConfigEntry {
 	request, _ := timeouts(r)
 	return &api.ServiceConfigEntry{
-		Kind: api.ServiceDefaults, Name: r.Service, Protocol: "http", Meta: meta(r.Service),
+		Kind: api.ServiceDefaults, Name: r.Service, Protocol: protocol(r.Protocol), Meta: meta(r.Service),
 		LocalRequestTimeoutMs: int((request + margin).Milliseconds()),
 	}
 }
@@ -97,7 +124,7 @@ func resolver(r wadi.Route, legs []leg) api.ConfigEntry {
 		Kind: api.ServiceResolver, Name: r.Service, Meta: meta(r.Service),
 		ConnectTimeout: connectTimeout,
 		Subsets:        map[string]api.ServiceResolverSubset{},
-		Failover:       map[string]api.ServiceResolverFailover{"*": {Service: wadi.ServiceActivator}},
+		Failover:       map[string]api.ServiceResolverFailover{"*": {Service: wadi.ActivatorOf(r.Protocol)}},
 		DefaultSubset:  slices.MaxFunc(legs, func(a, b leg) int { return cmp.Compare(a.weight, b.weight) }).revision,
 	}
 	for _, l := range legs {
@@ -115,32 +142,15 @@ func splitter(r wadi.Route, legs []leg) api.ConfigEntry {
 		if l.weight == 0 {
 			continue
 		}
-		e.Splits = append(e.Splits, api.ServiceSplit{
-			Weight:         float32(l.weight) / 100,
-			ServiceSubset:  l.revision,
-			RequestHeaders: headers(r.Service, l.revision),
-		})
+		split := api.ServiceSplit{Weight: float32(l.weight) / 100, RequestHeaders: headers(r.Service, l.revision)}
+		if r.ThroughActivator {
+			split.Service = wadi.ActivatorOf(r.Protocol)
+		} else {
+			split.ServiceSubset = l.revision
+		}
+		e.Splits = append(e.Splits, split)
 	}
 	return e
-}
-
-// router holds the only timeouts that count behind a splitter. Its one route has
-// no match and no service: it goes on into the splitter.
-func router(r wadi.Route) api.ConfigEntry {
-	request, wait := timeouts(r)
-	longest := request + wait + margin
-	return &api.ServiceRouterConfigEntry{
-		Kind: api.ServiceRouter, Name: r.Service, Meta: meta(r.Service),
-		Routes: []api.ServiceRoute{{Destination: &api.ServiceRouteDestination{
-			RequestTimeout: longest,
-			IdleTimeout:    longest, // Else Envoy ends a stream without bytes after 300 s.
-			NumRetries:     2,
-			// With splitter and failover this also moves a refused request to the
-			// activator.
-			RetryOnConnectFailure: true,
-			RetryOnStatusCodes:    []uint32{421}, // Another instance's; the app has seen nothing.
-		}}},
-	}
 }
 
 // headers name service and revision to whoever gets the request, and take away
@@ -171,5 +181,12 @@ func meta(service string) map[string]string {
 	return map[string]string{metaManagedBy: managedByWadi, metaService: service}
 }
 
-// ours tells whether an entry is Wadi's.
-func ours(e api.ConfigEntry) bool { return e.GetMeta()[metaManagedBy] == managedByWadi }
+// owner is the service, or activator, for which we wrote an entry; empty if we did
+// not write it.
+func owner(e api.ConfigEntry) string {
+	m := e.GetMeta()
+	if m[metaManagedBy] != managedByWadi {
+		return ""
+	}
+	return m[metaService]
+}

@@ -1,0 +1,83 @@
+package mesh
+
+import (
+	"slices"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// tagged are the targets with a tag, one for each, in the order of the route.
+func tagged(r wadi.Route) []wadi.RouteTarget {
+	var tags []wadi.RouteTarget
+	for _, t := range r.Targets {
+		if t.Tag != "" && !slices.ContainsFunc(tags, func(o wadi.RouteTarget) bool { return o.Tag == t.Tag }) {
+			tags = append(tags, t)
+		}
+	}
+	return tags
+}
+
+// router holds the only timeouts that count behind a splitter. A request that names
+// a tag goes to the tag's revision; the last route has no match and no service, and
+// so goes on into the splitter.
+func router(r wadi.Route, tags []wadi.RouteTarget) api.ConfigEntry {
+	e := &api.ServiceRouterConfigEntry{Kind: api.ServiceRouter, Name: r.Service, Meta: meta(r.Service)}
+	for _, t := range tags {
+		e.Routes = append(e.Routes, api.ServiceRoute{
+			Match: &api.ServiceRouteMatch{HTTP: &api.ServiceRouteHTTPMatch{
+				Header: []api.ServiceRouteHTTPMatchHeader{{Name: wadi.HeaderTag, Exact: t.Tag}},
+			}},
+			Destination: tagDestination(r, t),
+		})
+	}
+	request, wait := timeouts(r)
+	e.Routes = append(e.Routes, api.ServiceRoute{Destination: destination(request + wait + margin)})
+	return e
+}
+
+// tagDefaults give a tag's own name the protocol without which it could not have a
+// router. No instance has that name.
+func tagDefaults(r wadi.Route, t wadi.RouteTarget) api.ConfigEntry {
+	return &api.ServiceConfigEntry{
+		Kind: api.ServiceDefaults, Name: wadi.TagName(t.Tag, r.Service), Protocol: protocol(r.Protocol), Meta: meta(r.Service),
+	}
+}
+
+// tagRouter makes a tag's own name lead to its revision. A splitter would have no
+// timeouts, and a resolver's redirect no headers.
+func tagRouter(r wadi.Route, t wadi.RouteTarget) api.ConfigEntry {
+	return &api.ServiceRouterConfigEntry{
+		Kind: api.ServiceRouter, Name: wadi.TagName(t.Tag, r.Service), Meta: meta(r.Service),
+		Routes: []api.ServiceRoute{{Destination: tagDestination(r, t)}},
+	}
+}
+
+// tagDestination is the revision of a tag, within that revision's own timeouts. With
+// no instance of it the resolver of the service fails over, as for a splitter's leg.
+func tagDestination(r wadi.Route, t wadi.RouteTarget) *api.ServiceRouteDestination {
+	rev := r.Revisions[t.Revision]
+	d := destination(rev.Timeout.Request.D() + rev.Queue.Timeout.D() + margin)
+	d.RequestHeaders = headers(r.Service, t.Revision)
+	if r.ThroughActivator {
+		d.Service = wadi.ActivatorOf(r.Protocol)
+	} else {
+		d.Service, d.ServiceSubset = r.Service, t.Revision
+	}
+	return d
+}
+
+// destination is how every route treats a request, for at most longest.
+func destination(longest time.Duration) *api.ServiceRouteDestination {
+	return &api.ServiceRouteDestination{
+		RequestTimeout: longest,
+		IdleTimeout:    longest, // Else Envoy ends a stream without bytes after 300 s.
+		NumRetries:     2,
+		// With splitter and failover this also moves a refused request to the
+		// activator; a route that names a subset only tries another instance.
+		RetryOnConnectFailure: true,
+		RetryOnStatusCodes:    []uint32{421}, // Another instance's; the app has seen nothing.
+	}
+}

@@ -1,0 +1,77 @@
+package mesh_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/network/mesh"
+)
+
+// From any shape to any other, each write is accepted, by a layer that made the
+// earlier ones and by a new one; who may call is said whenever there is a way; what
+// is there in the end is what is wanted, and a second look writes nothing.
+func TestAnyShapeToAnyOther(t *testing.T) {
+	for _, p := range []wadi.Protocol{wadi.HTTP1, wadi.H2C, wadi.GRPC} {
+		t.Run(string(p), func(t *testing.T) {
+			seed := rand.Uint64()
+			rng := rand.New(rand.NewPCG(seed, 0))
+			t.Logf("seed %d", seed)
+			all := shapes()
+			names := slices.Sorted(maps.Keys(all))
+			c := newRegistry()
+			l := &mesh.Layer{Entries: c}
+			was := "nothing"
+			for range 150 {
+				name := names[rng.IntN(len(names))]
+				if rng.IntN(2) == 0 {
+					l = &mesh.Layer{Entries: c}
+				}
+				step(t, c, l, with(all[name], speaks(p)), was+" to "+name)
+				was = name
+			}
+		})
+	}
+}
+
+func step(t *testing.T, c *registry, l *mesh.Layer, r wadi.Route, what string) {
+	t.Helper()
+	c.after = func() {
+		if r.Intentions != nil && c.entries["router hello"] != nil && c.entries["intentions hello"] == nil {
+			t.Errorf("%s: there is a way, and nothing said of who may call", what)
+		}
+	}
+	if err := l.Apply(t.Context(), r); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	c.after, c.writes = nil, nil
+	if err := l.Apply(t.Context(), r); err != nil || len(c.writes) > 0 {
+		t.Fatalf("%s: then wrote %v (%v)", what, c.writes, err)
+	}
+	var got, want []string
+	for _, e := range mesh.Render(r) {
+		k := key(e.GetKind(), e.GetName())
+		want = append(want, k)
+		if c.entries[k] == nil || !mesh.Equal(e, c.entries[k]) {
+			t.Errorf("%s: %s is not as rendered", what, k)
+		}
+	}
+	for k, e := range c.entries {
+		if e.GetName() != wadi.ActivatorOf(r.Protocol) {
+			got = append(got, k)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatal(fmt.Sprintf("%s: entries (-want +got):\n%s", what, d))
+	}
+	if ok, why, err := l.Programmed(t.Context(), r); !ok || err != nil {
+		t.Fatalf("%s: not programmed: %s %v", what, why, err)
+	}
+}
