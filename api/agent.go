@@ -20,6 +20,7 @@ type Self struct {
 	Version       string `json:"version"`
 	API           string `json:"api,omitempty"`
 	Gateway       string `json:"gateway,omitempty"`
+	GatewayTLS    string `json:"gateway_tls,omitempty"`
 	GatewayDomain string `json:"gateway_domain,omitempty"`
 	Metrics       string `json:"metrics,omitempty"`
 	Leader        bool   `json:"leader"` // It leads now.

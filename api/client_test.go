@@ -117,7 +117,7 @@ func TestTypesFitTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := server.New(server.Config{Self: server.Self{Name: "one", Version: "1", API: "a", Gateway: "b", GatewayDomain: "c", Metrics: "d"},
+	h, err := server.New(server.Config{Self: server.Self{Name: "one", Version: "1", API: "a", Gateway: "b", GatewayTLS: "e", GatewayDomain: "c", Metrics: "d"},
 		Admission: adm, Store: store, Rights: nomad})
 	if err != nil {
 		t.Fatal(err)

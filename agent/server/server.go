@@ -77,8 +77,9 @@ type Leadership interface {
 type Self struct {
 	Name          string `json:"name"`
 	Version       string `json:"version"`
-	API           string `json:"api,omitempty"`     // host:port
-	Gateway       string `json:"gateway,omitempty"` // host:port
+	API           string `json:"api,omitempty"`         // host:port
+	Gateway       string `json:"gateway,omitempty"`     // host:port
+	GatewayTLS    string `json:"gateway_tls,omitempty"` // host:port
 	GatewayDomain string `json:"gateway_domain,omitempty"`
 	Metrics       string `json:"metrics,omitempty"` // host:port
 }

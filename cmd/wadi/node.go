@@ -58,6 +58,8 @@ type node struct {
 	metricsServer *http.Server
 	metricsLn     net.Listener
 	gatewayServer *gateway.Server
+	certs         *gateway.Certificates // Of the next one; nil without it.
+	tlsServer     *gateway.Server       // The gateway over TLS; nil: there is none.
 	meshServer    *gateway.Server
 
 	drainOnce sync.Once
@@ -171,11 +173,8 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.gatewayServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: c.Gateway.Address, Handler: n.onceStarted(n.gateway), Log: n.log.Named("gateway"),
-	})
-	if err != nil {
-		return portError("gateway.address", c.Gateway.Address, err)
+	if err = n.wireGateway(ctx); err != nil {
+		return err
 	}
 	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
 		Address: c.Activator.Address, Handler: n.onceStarted(n.activator.MeshHandler()), TLS: n.mesh.ServerConfig(), Log: n.log.Named("mesh"),
@@ -221,7 +220,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 	n.apiServer, err = server.New(server.Config{
 		Self: server.Self{
 			Name: c.Name, Version: buildVersion().Version, API: c.HTTP.Address,
-			Gateway: n.gatewayServer.Addr().String(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
+			Gateway: n.gatewayServer.Addr().String(), GatewayTLS: n.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{n.store}, Rights: apiNomad{n.nomad},
 		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Admin: n.admin(),
@@ -235,19 +234,6 @@ func (n *node) wireAPI(ctx context.Context) error {
 		return portError("http.address", c.HTTP.Address, err)
 	}
 	return nil
-}
-
-// gatewayURL is where a service is met from outside; the gateway itself for "".
-func (n *node) gatewayURL(service string) string {
-	host := n.cfg.Gateway.Domain
-	if service != "" {
-		host = service + "." + host
-	}
-	_, port, err := net.SplitHostPort(n.gatewayServer.Addr().String())
-	if err == nil && port != "80" {
-		host = net.JoinHostPort(host, port)
-	}
-	return "http://" + host
 }
 
 func (n *node) wireMetrics(ctx context.Context) (err error) {
@@ -284,7 +270,7 @@ func (n *node) close() {
 			_ = l.Close()
 		}
 	}
-	for _, s := range []*gateway.Server{n.gatewayServer, n.meshServer} {
+	for _, s := range []*gateway.Server{n.gatewayServer, n.tlsServer, n.meshServer} {
 		if s != nil {
 			_ = s.Close()
 		}

@@ -68,6 +68,10 @@ func (n *node) run(ctx context.Context) error {
 	front.run("api", func(ctx context.Context) error { return n.apiServer.Serve(ctx, n.apiListener) })
 	front.run("metrics", n.serveMetrics)
 	front.run("gateway", n.gatewayServer.Run)
+	if n.tlsServer != nil {
+		core.run("certificates", n.certs.Run)
+		front.run("gateway over TLS", n.tlsServer.Run)
+	}
 	front.run("mesh listener", n.meshServer.Run)
 
 	presence := newParts(core.ctx)

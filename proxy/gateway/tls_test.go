@@ -320,7 +320,10 @@ func problems(c *gateway.Certificates) []string {
 func TestCertificates_LastGoodStays(t *testing.T) {
 	good := issue(t, 1, time.Hour, "a.example.com")
 	for name, breakIt := range map[string]func(t *testing.T, dir string) string{
-		"mismatch":  func(t *testing.T, dir string) string { put(t, dir, "a.key", issue(t, 2, time.Hour, "x.y").key); return "a" },
+		"mismatch": func(t *testing.T, dir string) string {
+			put(t, dir, "a.key", issue(t, 2, time.Hour, "x.y").key)
+			return "a"
+		},
 		"truncated": func(t *testing.T, dir string) string { put(t, dir, "a.pem", good.cert[:100]); return "a" },
 		"key gone": func(t *testing.T, dir string) string {
 			_ = os.Remove(filepath.Join(dir, "a.key"))
