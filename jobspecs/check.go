@@ -26,9 +26,6 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 		}
 		say(path, "Envoy can't be in the host's network: mesh \"envoy\" needs network \"bridge\"; set network = \"bridge\" or mesh = \"off\" (%s is set %s)", other, r.origin(other))
 	}
-	if s.Mesh == wadi.MeshEnvoy && s.Protocol != wadi.HTTP1 && r.good("mesh", "protocol") {
-		say("protocol", "protocol %q with mesh \"envoy\" is not supported by this version of Wadi; set mesh = \"off\" (mesh is set %s)", s.Protocol, r.origin("mesh"))
-	}
 	if s.Probe.GRPC != nil && s.Protocol == wadi.HTTP1 && r.good("protocol") {
 		say("probe.grpc", "an app that speaks http1 can't answer a gRPC probe; set protocol = \"grpc\", or probe by http or tcp")
 	}

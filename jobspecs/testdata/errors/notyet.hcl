@@ -1,5 +1,4 @@
 service "hello" {
-  protocol = "h2c"
   instance {}
   scale {
     metric "rps" {
