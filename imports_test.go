@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"agent/server":                  {"", "agent/admission"},
 	"agent/network":                 {""},
 	"agent/network/mesh":            {"", "agent/network"},
+	"agent/network/table":           {"", "agent/network"},
 	"api":                           {""},
 	"internal/nomad":                {""},
 	"internal/consul":               {""},

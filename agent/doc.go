@@ -86,7 +86,8 @@ type Network interface {
 	Apply(ctx context.Context, r wadi.Route) error
 	// Remove takes a service out of the layer.
 	Remove(ctx context.Context, service string) error
-	// Programmed reads back whether the layer carries the route, and says why not.
+	// Programmed reads back whether the layer carries the route, and says why not;
+	// or what is amiss although it does.
 	Programmed(ctx context.Context, r wadi.Route) (ok bool, why string, err error)
 }
 

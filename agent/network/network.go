@@ -1,5 +1,6 @@
 // Package network names what realises routes: the mesh's config entries
-// (package mesh) and, beside it, whatever else carries requests to a service.
+// (package mesh), the gateway's table (package table), and whatever else may carry
+// requests to a service.
 //
 // It promises that a layer can be applied again at any time without a write if
 // nothing changed. It refuses to know how many instances there are: no layer is
@@ -22,7 +23,9 @@ type Layer interface {
 	// Remove takes a service out of the layer. Nothing there is no error.
 	Remove(ctx context.Context, service string) error
 	// Programmed reads back whether the layer carries the route, and says why not.
-	// A revision must not go to zero before: there may be no way back.
+	// A revision must not go to zero before: there may be no way back. Of one that
+	// is carried, why tells what is amiss all the same, and keeps nothing from zero:
+	// a host that another service holds.
 	Programmed(ctx context.Context, r wadi.Route) (ok bool, why string, err error)
 }
 
@@ -50,14 +53,16 @@ func (ls Layers) Remove(ctx context.Context, service string) error {
 // Programmed implements Layer: all must be.
 func (ls Layers) Programmed(ctx context.Context, r wadi.Route) (bool, string, error) {
 	var why []string
+	all := true
 	for _, l := range ls {
 		ok, w, err := l.Programmed(ctx, r)
 		if err != nil {
 			return false, "", fmt.Errorf("read back route of %s: %w", r.Service, err)
 		}
-		if !ok {
+		all = all && ok
+		if w != "" {
 			why = append(why, w)
 		}
 	}
-	return len(why) == 0, strings.Join(why, "; "), nil
+	return all, strings.Join(why, "; "), nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/agent/network"
 	"github.com/wadi-run/wadi/agent/network/mesh"
+	"github.com/wadi-run/wadi/agent/network/table"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/scheduler"
@@ -56,7 +57,7 @@ func (n *node) lead(ctx context.Context) error {
 	scaler := agent.NewAutoscaler()
 	ctl := &agent.Controller{
 		Nomad: loopNomad{n.nomad}, Cluster: loopCluster{n.watcher}, Store: writer,
-		Network: network.Layers{&mesh.Layer{Entries: n.consul, Log: n.log.Named("network")}},
+		Network: network.Layers{&mesh.Layer{Entries: n.consul, Log: n.log.Named("network")}, &table.Layer{Gateway: n.gateway}},
 		Measure: measure, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
 		Ages: scheduler.Retention{
 			KeepFor: n.cfg.Retention.KeepFor, KeepActiveFor: n.cfg.Retention.KeepActiveFor, Max: n.cfg.Retention.Max,

@@ -1,7 +1,6 @@
 package mesh_test
 
 import (
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -69,7 +68,7 @@ func step(t *testing.T, c *registry, l *mesh.Layer, r wadi.Route, what string) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if d := cmp.Diff(want, got); d != "" {
-		t.Fatal(fmt.Sprintf("%s: entries (-want +got):\n%s", what, d))
+		t.Fatalf("%s: entries (-want +got):\n%s", what, d)
 	}
 	if ok, why, err := l.Programmed(t.Context(), r); !ok || err != nil {
 		t.Fatalf("%s: not programmed: %s %v", what, why, err)

@@ -1,0 +1,71 @@
+// Package table is the network layer of callers from outside the mesh: the table of
+// the gateway that is part of the agent which leads.
+//
+// Every agent's gateway follows the stored routes by itself, so this layer writes
+// nothing. It promises that a route counts as programmed only once this agent's
+// gateway, and the activator beside it, follow it: they learn of it together. It
+// refuses to decide who gets a host that two services claim.
+package table
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/network"
+)
+
+// Gateway is the agent's own.
+type Gateway interface {
+	// Carries reports whether it serves by the route, and what is amiss: the reason
+	// why not, or, of one that it carries, the hosts that other services hold.
+	Carries(r wadi.Route) (ok bool, why string)
+}
+
+// Layer is the gateway as a network layer.
+type Layer struct {
+	Gateway Gateway
+	// Patience is for how long Apply waits for the gateway to follow; 0 is 1 s.
+	Patience time.Duration
+}
+
+var _ network.Layer = (*Layer)(nil)
+
+// pollInterval is how often Apply looks at the gateway, which is a look at memory.
+const pollInterval = 5 * time.Millisecond
+
+// Apply waits until the gateway has followed a route that was stored, which takes
+// milliseconds. Else it would be read back as missing, and the service be kept from
+// zero until the next look. One that does not follow is an error: try again.
+func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
+	patience := l.Patience
+	if patience == 0 {
+		patience = time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		ok, why := l.Gateway.Carries(r)
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the gateway to follow the route of %s: %s", r.Service, why)
+		case <-tick.C:
+		}
+	}
+}
+
+// Remove does nothing: a service that is no longer stored is in no table.
+func (l *Layer) Remove(context.Context, string) error { return nil }
+
+// Programmed asks the gateway. A host that another service holds is told, but bars
+// nothing: the way back from zero is under the service's own name.
+func (l *Layer) Programmed(_ context.Context, r wadi.Route) (ok bool, why string, err error) {
+	ok, why = l.Gateway.Carries(r)
+	return ok, why, nil
+}

@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Carries reports whether this gateway serves by the route: each of its hosts leads
+// to its targets; of one that is for the mesh only, none does. A host that another
+// service holds is told too, but the route is carried all the same: the service
+// answers under its own name, and no repetition would change the rest. Without its
+// own name it is not.
+func (g *Gateway) Carries(r wadi.Route) (ok bool, why string) {
+	present := g.table.Load()
+	wanted, _ := BuildTable(map[string]wadi.Route{r.Service: r}, g.cfg.Domain)
+	own := normalize(r.Service + "." + g.cfg.Domain)
+	if row := present.rows[own]; wanted.rows[own] == nil && row != nil && row.service == r.Service {
+		return false, "the gateway still serves host " + own
+	}
+	var taken []string
+	for _, host := range slices.Sorted(maps.Keys(wanted.rows)) {
+		row := present.rows[host]
+		switch {
+		case row == nil:
+			return false, "the gateway does not serve host " + host + " yet"
+		case row.service != r.Service && host == own:
+			return false, Conflict{Host: host, Service: r.Service, Holder: row.service}.String()
+		case row.service != r.Service:
+			taken = append(taken, fmt.Sprintf("host %s is held by service %s", host, row.service))
+		case !slices.Equal(row.targets, wanted.rows[host].targets):
+			return false, "the gateway serves host " + host + " by an earlier route"
+		}
+	}
+	return true, strings.Join(taken, "; ")
+}
