@@ -94,8 +94,12 @@ func routeCondition(s *service) wadi.Condition {
 
 func meshCondition(s *service, o scheduler.Observed) wadi.Condition {
 	c := wadi.Condition{Type: "NetworkProgrammed", OK: s.programmed}
-	if !s.programmed {
+	switch {
+	case !s.programmed:
 		c.Reason, c.Message = "NotProgrammed", s.whyNot
+	case s.whyNot != "":
+		// Somebody has to decide, but there is a way back from zero.
+		c.OK, c.Reason, c.Message = false, "Conflict", s.whyNot
 	}
 	return c
 }
