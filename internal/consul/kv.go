@@ -100,6 +100,7 @@ const (
 	DeleteTree Verb = "delete-tree"      // Delete every key under the prefix Key.
 	MustExist  Verb = "get"              // Fail if there is no such key; gives its pair.
 	MustNotBe  Verb = "check-not-exists" // Fail if there is such a key.
+	MustBeAt   Verb = "check-index"      // Fail unless Index is the key's; gives its pair.
 	Read       Verb = "get-or-empty"     // Gives the pair; one with Index 0 if there is no such key.
 	ReadTree   Verb = "get-tree"         // Gives every pair under the prefix Key that may be read.
 )

@@ -14,6 +14,7 @@
 //	revision/<service>/<revision>  immutable: spec and frozen job
 //	state/<service>                what the leader remembers
 //	status/<service>               what the leader saw
+//	domain/<host>                  which service has the domain
 //
 // State and status have no hash in the index: the leader alone writes them, and
 // would wake itself by every write.

@@ -66,6 +66,8 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"forget leftovers":      testForgetLeftovers,
 		"watch":                 testWatch,
 		"watch routes":          testWatchRoutes,
+		"domains":               testDomains,
+		"domains at once":       testDomainsAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { fn(t, open(t, consulURL(t))) })
 	}

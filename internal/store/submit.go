@@ -28,7 +28,8 @@ type edit struct {
 
 // Submit stores all or none of the services, and returns the new index of each
 // spec. A spec that is not at its index any more, and a revision that exists
-// already, are [wadi.ErrConflict]; too much at once is [wadi.ErrTooLarge].
+// already, are [wadi.ErrConflict]; a domain of another service is that too, as a
+// [*DomainError]; too much at once is [wadi.ErrTooLarge].
 func (s *Store) Submit(ctx context.Context, all []Submission) (map[string]uint64, error) {
 	var ops []consul.Op
 	var edits []edit
@@ -59,7 +60,7 @@ func (s *Store) Submit(ctx context.Context, all []Submission) (map[string]uint64
 			i.Revisions[id] = revision
 		}})
 	}
-	pairs, err := s.write(ctx, ops, edits)
+	pairs, err := s.claiming(ctx, all, ops, edits)
 	if err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}

@@ -211,7 +211,11 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 			ops = append(ops, consul.Op{Verb: consul.Delete, Key: w.key(k, service)})
 		}
 	}
-	if _, err := w.kv.Txn(ctx, ops); err != nil {
+	claims, err := w.release(ctx, service)
+	if err != nil {
+		return fmt.Errorf("forget %s: %w", service, err)
+	}
+	if _, err := w.kv.Txn(ctx, append(ops, claims...)); err != nil {
 		return fmt.Errorf("forget %s: %w", service, err)
 	}
 	w.forget(keys...)

@@ -70,6 +70,9 @@ func (f *Fake) Put(key string, value []byte) {
 	})
 }
 
+// Remove removes a key.
+func (f *Fake) Remove(key string) { f.change(func() { f.index++; delete(f.pairs, key) }) }
+
 // Restore forgets everything, and that there ever was something: the index
 // begins again, as in a Consul that was restored or lost its data.
 func (f *Fake) Restore() {
@@ -229,6 +232,11 @@ func (f *Fake) apply(m map[string]pair, o op) ([]pair, error) {
 	case "get":
 		if !exists {
 			return nil, fmt.Errorf("key %q doesn't exist", o.Key)
+		}
+		return []pair{old}, nil
+	case "check-index":
+		if !exists || old.ModifyIndex != o.Index {
+			return nil, fmt.Errorf("failed index check for key %q, index is stale", o.Key)
 		}
 		return []pair{old}, nil
 	case "get-or-empty":
