@@ -23,6 +23,7 @@ type State struct {
 type RevisionState struct {
 	Phase    Phase     `json:"phase"`
 	Since    time.Time `json:"since"` // When it entered Phase.
+	WasReady bool      `json:"was_ready,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	JobIndex uint64    `json:"job_index,omitempty"` // Nomad's JobModifyIndex that was last known to be ours.
 	Decider  Decider   `json:"decider"`
@@ -58,8 +59,17 @@ type Status struct {
 	URL        string           `json:"url,omitempty"`
 	Phase      string           `json:"phase"` // pending, ready, failed or deleting.
 	Conditions []Condition      `json:"conditions"`
+	Traffic    []TargetStatus   `json:"traffic,omitempty"`
 	Revisions  []RevisionStatus `json:"revisions"`
 	Events     []Event          `json:"events,omitempty"` // The latest, oldest first.
+}
+
+// TargetStatus is a traffic target as it is, which may not yet be as submitted.
+type TargetStatus struct {
+	Revision string  `json:"revision"`
+	Percent  float64 `json:"percent"`
+	Tag      string  `json:"tag,omitempty"`
+	URL      string  `json:"url,omitempty"` // Of the tag, for callers outside the mesh.
 }
 
 // RevisionStatus is what the leader last saw of a revision.

@@ -107,12 +107,12 @@ func TestLeader_SecondRevision(t *testing.T) {
 		c.setLoad(one, 5)
 		time.Sleep(3 * time.Second)
 		two := c.submit("hello")
+		c.setLoad(two, 5) // From the moment that it has the traffic; none would take it to zero.
 		time.Sleep(3 * time.Second)
 		if got := c.service("hello").Route.Targets[0].Revision; got != two {
 			t.Fatalf("traffic goes to %s, want %s", got, two)
 		}
 		c.setLoad(one, 0)
-		c.setLoad(two, 5)
 		time.Sleep(20 * time.Second)
 		wantCount(t, c, two, 1)
 		wantCount(t, c, one, -1) // Retired: its job is purged, its revision kept.

@@ -157,7 +157,7 @@ func (a *Autoscaler) remembered(r wadi.Revision, st wadi.RevisionState) *memory 
 func (a *Autoscaler) evaluate(ctx context.Context, s Stored, r wadi.Revision) error {
 	job := a.Cluster.Job(r.ID)
 	st := s.State.Revisions[r.ID]
-	routed := scheduler.Routed(s.Route, r.ID, s.Latest, st.Phase)
+	routed := scheduler.Routed(s.Service, s.Route, r.ID, s.Latest, st.Phase)
 	if s.Deleting || !job.Running() || st.Phase == "" {
 		return nil // The controller's business.
 	}
@@ -244,7 +244,7 @@ func (a *Autoscaler) input(ctx context.Context, s Stored, r wadi.Revision, job s
 	in := scheduler.EvalInput{
 		Revision: r.ID, Now: time.Now(),
 		Scaling: s.Service.Scale, ConcurrencyLimit: r.Spec.ConcurrencyLimit, Ceiling: a.Ceiling,
-		Routed: scheduler.Routed(s.Route, r.ID, s.Latest, st.Phase),
+		Routed: scheduler.Routed(s.Service, s.Route, r.ID, s.Latest, st.Phase),
 		Failed: st.Phase == wadi.Failed, WasReady: st.Phase != wadi.Pending,
 		Count: job.Count, Raised: m.raised,
 		Ready: ready, ReadyKnown: a.Measure.ReadyKnown(r.ID), HoldUntil: m.hold, Starting: max(0, max(alive, job.Count)-ready),

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,6 +80,7 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 
 func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
+	rs.WasReady = rs.WasReady || rs.Phase == wadi.Ready || a.Phase == wadi.Ready
 	rs.Phase, rs.Reason, rs.Since = a.Phase, a.Reason, time.Now().UTC()
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
@@ -88,7 +90,7 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	s.State = st
 	switch a.Phase {
 	case wadi.Ready:
-		c.Events.Add(s.Service.Name, a.Revision, "Ready", "enough instances were ready")
+		c.Events.Add(s.Service.Name, a.Revision, "Ready", cmp.Or(a.Reason, "enough instances were ready"))
 	case wadi.Failed:
 		c.Events.Add(s.Service.Name, a.Revision, "Failed", a.Reason)
 	case wadi.Retired:
@@ -112,7 +114,11 @@ func (c *Controller) noteTargets(s *service, r wadi.Route) {
 		return
 	}
 	for _, t := range r.Targets {
-		c.Events.Add(s.Service.Name, t.Revision, "Routed", fmt.Sprintf("%g%% of the traffic goes to it", float64(t.Weight)/100))
+		what := fmt.Sprintf("%g%% of the traffic goes to it", float64(t.Weight)/100)
+		if t.Tag != "" {
+			what += ", and tag " + t.Tag
+		}
+		c.Events.Add(s.Service.Name, t.Revision, "Routed", what)
 	}
 }
 

@@ -331,7 +331,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	} else {
 		s.backoff, s.problem = 0, ""
 	}
-	st := statusOf(s, c.observe(s), c.URL(s.Service), s.events(c.Events))
+	st := statusOf(s, c.observe(s), c.URL, s.events(c.Events))
 	if equalStatus(st, s.Status) {
 		return
 	}

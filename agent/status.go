@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -20,8 +21,11 @@ const (
 // statusOf says for people what the leader sees of a service. It is a function
 // of its arguments: equal ones give an equal status, so that nothing is written
 // while nothing changes.
-func statusOf(s *service, o scheduler.Observed, url string, events []wadi.Event) wadi.Status {
-	st := wadi.Status{Service: s.Service.Name, Generation: s.Generation, URL: url, Events: events}
+func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, events []wadi.Event) wadi.Status {
+	st := wadi.Status{
+		Service: s.Service.Name, Generation: s.Generation, URL: url(s.Service),
+		Traffic: trafficStatus(s, url), Events: events,
+	}
 	for _, r := range s.Revisions {
 		st.Revisions = append(st.Revisions, revisionStatus(s, r, o))
 	}
@@ -48,15 +52,32 @@ func statusOf(s *service, o scheduler.Observed, url string, events []wadi.Event)
 	return st
 }
 
+// trafficStatus says where requests go now, and where a tag's are sent to.
+func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatus {
+	var out []wadi.TargetStatus
+	for _, t := range s.Route.Targets {
+		target := wadi.TargetStatus{Revision: t.Revision, Percent: float64(t.Weight) / 100, Tag: t.Tag}
+		if t.Tag != "" {
+			tagged := s.Service
+			tagged.Name = wadi.TagName(t.Tag, s.Service.Name)
+			target.URL = url(tagged)
+		}
+		out = append(out, target)
+	}
+	return out
+}
+
 func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.RevisionStatus {
 	rs := s.State.Revisions[r.ID]
 	in := o.Instances[r.ID]
 	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created}
+	weight := 0
 	for _, t := range s.Route.Targets {
 		if t.Revision == r.ID {
-			out.Percent += float64(t.Weight) / 100
+			weight += t.Weight
 		}
 	}
+	out.Percent = float64(weight) / 100
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
 		out.Reason = in.Trouble
 	}
@@ -87,6 +108,11 @@ func routeCondition(s *service) wadi.Condition {
 	for _, t := range s.Route.Targets {
 		if why := s.Route.Revisions[t.Revision].Failed; why != "" {
 			c.OK, c.Reason, c.Message = false, "Failed", fmt.Sprintf("callers get 503: %s: %s", t.Revision, why)
+		}
+	}
+	if c.OK && !s.Deleting {
+		if why := scheduler.Held(s.Service, s.Latest, s.Revisions, s.State.Revisions, s.Route); why != "" {
+			c.OK, c.Reason, c.Message = false, "Held", why
 		}
 	}
 	return c
@@ -132,5 +158,5 @@ func equalStatus(a, b wadi.Status) bool {
 		}
 	}
 	return a.Service == b.Service && a.Generation == b.Generation && a.URL == b.URL && a.Phase == b.Phase &&
-		reflect.DeepEqual(a.Revisions, b.Revisions)
+		reflect.DeepEqual(a.Revisions, b.Revisions) && slices.Equal(a.Traffic, b.Traffic)
 }

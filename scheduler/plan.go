@@ -89,16 +89,27 @@ func Plan(d Desired, o Observed) []Action {
 		return planDelete(d, o)
 	}
 	acts, state := planPhases(d, o)
-	route := RouteOf(d.Service, d.Latest, d.Revisions, state)
+	want := targetsOf(d.Service, d.Latest, d.Revisions, state)
+	route := planRoute(d, o, want, state)
+	// A revision that the route comes to name has its job before; one that it no
+	// longer names keeps its job until then.
+	first, later := []Action{}, []Action{}
+	for _, r := range d.Revisions {
+		jobs := planJob(d, o, r, state, route, want)
+		if Targeted(route, r.ID) && !Targeted(o.Route, r.ID) {
+			first = append(first, jobs...)
+		} else {
+			later = append(later, jobs...)
+		}
+	}
+	acts = append(acts, first...)
 	if !reflect.DeepEqual(route, o.Route) {
 		acts = append(acts, Action{Kind: PutRoute, Route: route})
 	} else if !o.Programmed {
 		acts = append(acts, Action{Kind: Program, Route: route})
 	}
-	for _, r := range d.Revisions {
-		acts = append(acts, planJob(d, o, r, state, route)...)
-	}
-	return append(acts, planRetention(d, o, state, route)...)
+	acts = append(acts, later...)
+	return append(acts, planRetention(d, o, state, route, want)...)
 }
 
 // planDelete drains and removes: first no new requests, then the instances, then,
@@ -157,7 +168,7 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		switch {
 		case in.Ready >= need:
 			set(r.ID, wadi.Ready, "")
-		case r.ID == d.Latest && o.Now.Sub(s.Since) >= r.Spec.Timeout.Progress.D():
+		case (r.ID == d.Latest || named(d.Service, r.ID)) && o.Now.Sub(s.Since) >= r.Spec.Timeout.Progress.D():
 			set(r.ID, wadi.Failed, progressReason(r, in, need))
 		}
 	}
@@ -172,75 +183,16 @@ func progressReason(r wadi.Revision, in Instances, need int) string {
 	return s
 }
 
-// RouteOf decides who answers for a service. The target latest is the newest
-// revision that became ready. While none has, it is the newest one that may yet,
-// so that callers wait for it instead of being turned away.
-func RouteOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
-	route := wadi.Route{
-		Service: svc.Name, Namespace: svc.Namespace, Protocol: svc.Protocol,
-		Visibility: svc.Visibility, Domains: svc.Domains, Mesh: svc.Mesh,
-		Intentions: svc.Intentions, ThroughActivator: svc.Scale.BurstCapacity != 0,
-		Revisions: map[string]wadi.RouteRevision{},
-	}
-	for _, t := range svc.Traffic {
-		id := t.Revision
-		if id == wadi.Latest {
-			id = latestReady(latest, revs, state)
-		}
-		route.Targets = append(route.Targets, wadi.RouteTarget{
-			Revision: id, Weight: int(t.Percent*100 + 0.5), Tag: t.Tag,
-		})
-	}
-	for _, r := range revs {
-		targeted := Targeted(route, r.ID)
-		if targeted {
-			route.Mesh = r.Spec.Mesh
-		}
-		if p := state[r.ID].Phase; targeted || p == wadi.Ready || p == wadi.Pending {
-			route.Revisions[r.ID] = RouteRevisionOf(r, svc, state[r.ID])
-		}
-	}
-	return route
-}
-
-func latestReady(latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) string {
-	hopeful := latest
-	for _, r := range slices.Backward(revs) {
-		switch state[r.ID].Phase {
-		case wadi.Ready:
-			return r.ID
-		case wadi.Pending:
-			if state[hopeful].Phase != wadi.Pending {
-				hopeful = r.ID
-			}
-		}
-	}
-	return hopeful
-}
-
-// Targeted reports whether a target of the route names the revision.
-func Targeted(route wadi.Route, revision string) bool {
-	return slices.ContainsFunc(route.Targets, func(t wadi.RouteTarget) bool { return t.Revision == revision })
-}
-
-// Routed reports whether the revision is to have instances by the service's
-// settings: a target names it, or it is the newest and may still become ready.
-func Routed(route wadi.Route, revision, latest string, phase wadi.Phase) bool {
-	return phase != wadi.Failed && (Targeted(route, revision) || revision == latest && phase == wadi.Pending)
-}
-
 // planJob keeps a routed revision's job in Nomad, as it was stored, and takes
 // the job of one that is not routed away once its last instance has ended.
-func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route) []Action {
+func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route, want []wadi.RouteTarget) []Action {
 	job, in := o.Jobs[r.ID], o.Instances[r.ID]
 	phase := state[r.ID].Phase
-	if !Routed(route, r.ID, d.Latest, phase) {
+	wanted := phase != wadi.Failed && among(want, r.ID)
+	if !wanted && !Routed(d.Service, route, r.ID, d.Latest, phase) {
 		return planRetire(job, in, r, phase)
 	}
 	var acts []Action
-	if phase == wadi.Retired {
-		acts = append(acts, Action{Kind: SetPhase, Revision: r.ID, Phase: wadi.Ready, Reason: "routed again"})
-	}
 	count := max(o.Wanted[r.ID], d.Service.Scale.Min)
 	switch {
 	case !job.Exists:
@@ -249,6 +201,13 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Index: job.Index, Reason: "its job was stopped in Nomad"})
 	case job.Index > o.Adopted[r.ID]: // A lower one is our own change that the event stream has not told yet.
 		acts = append(acts, Action{Kind: CheckDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
+	}
+	if phase == wadi.Retired { // Only now that it has its job again may the route name it.
+		next := wadi.Pending
+		if state[r.ID].WasReady {
+			next = wadi.Ready
+		}
+		acts = append(acts, Action{Kind: SetPhase, Revision: r.ID, Phase: next, Reason: "routed again"})
 	}
 	return acts
 }
@@ -266,11 +225,12 @@ func planRetire(job JobState, in Instances, r wadi.Revision, phase wadi.Phase) [
 }
 
 // planRetention forgets the oldest revisions beyond those that are to be kept.
-func planRetention(d Desired, o Observed, state map[string]wadi.RevisionState, route wadi.Route) []Action {
+func planRetention(d Desired, o Observed, state map[string]wadi.RevisionState, route wadi.Route, want []wadi.RouteTarget) []Action {
 	var idle []wadi.Revision
 	for _, r := range d.Revisions {
 		gone := state[r.ID].Phase == wadi.Retired || state[r.ID].Phase == wadi.Failed
-		if gone && r.ID != d.Latest && !Targeted(route, r.ID) && !o.Jobs[r.ID].Exists {
+		used := Targeted(route, r.ID) || among(want, r.ID) || r.ID == d.Latest
+		if gone && !used && !o.Jobs[r.ID].Exists {
 			idle = append(idle, r)
 		}
 	}

@@ -2,8 +2,6 @@ package scheduler_test
 
 import (
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -77,8 +75,10 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 	case scheduler.SetPhase:
 		s := w.d.State.Revisions[a.Revision]
 		s.Phase, s.Reason, s.Since = a.Phase, a.Reason, w.o.Now
+		s.WasReady = s.WasReady || a.Phase == wadi.Ready
 		w.d.State.Revisions[a.Revision] = s
 	case scheduler.PutRoute:
+		w.checkRoute(t, a.Route)
 		w.o.Route = a.Route
 	case scheduler.Program:
 		w.programed = a.Route
@@ -97,9 +97,15 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		if in := w.o.Instances[a.Revision]; in.Alive+in.Ending > 0 {
 			t.Fatalf("purged while %+v: Nomad would forget them at once", in)
 		}
+		if w.used(a.Revision) {
+			t.Fatalf("purged the job of %s while the route is %+v", a.Revision, w.o.Route.Targets)
+		}
 		delete(w.o.Jobs, a.Revision)
 		delete(w.o.Instances, a.Revision)
 	case scheduler.ForgetRevision:
+		if w.used(a.Revision) {
+			t.Fatalf("forgot %s while the route is %+v", a.Revision, w.o.Route.Targets)
+		}
 		w.d.Revisions = slices.DeleteFunc(w.d.Revisions, func(r wadi.Revision) bool { return r.ID == a.Revision })
 	case scheduler.ForgetService:
 		w.forgotten = true
@@ -299,42 +305,5 @@ func TestPlan_RetentionByAge(t *testing.T) {
 				t.Fatalf("%d revisions left, want %d: %v", got, tt.want, w.log)
 			}
 		})
-	}
-}
-
-// Whatever state a service is found in, planning comes to rest, routed revisions
-// have jobs, and there is always a target.
-func TestPlan_AlwaysComesToRest(t *testing.T) {
-	phases := []wadi.Phase{"", wadi.Pending, wadi.Ready, wadi.Failed, wadi.Retired}
-	for seed := range uint64(3000) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		w := newWorld(1 + r.IntN(4))
-		for _, rev := range w.d.Revisions {
-			if p := phases[r.IntN(len(phases))]; p != "" {
-				w.d.State.Revisions[rev.ID] = wadi.RevisionState{Phase: p, Since: w.o.Now.Add(-time.Duration(r.IntN(120)) * time.Second)}
-			}
-			switch r.IntN(4) {
-			case 0:
-				delete(w.o.Jobs, rev.ID)
-			case 1:
-				w.o.Jobs[rev.ID] = scheduler.JobState{Exists: true, Stopped: true, Index: 9}
-			case 2:
-				w.ready(rev.ID, r.IntN(3))
-			}
-		}
-		w.d.Deleting = r.IntN(8) == 0
-		if w.d.Deleting {
-			w.o.Instances = map[string]scheduler.Instances{}
-		}
-		before := maps.Clone(w.o.Jobs)
-		w.settle(t)
-		if w.forgotten {
-			continue
-		}
-		id := w.target()
-		phase := w.d.State.Revisions[id].Phase
-		if id == "" || phase != wadi.Failed && !w.o.Jobs[id].Running() {
-			t.Fatalf("seed %d: target %q in phase %q has job %+v (before: %v)", seed, id, phase, w.o.Jobs[id], before)
-		}
 	}
 }

@@ -1,0 +1,149 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/wadi-run/wadi"
+)
+
+// RouteOf says who is to answer for a service by what was submitted. [Plan] leaves
+// the targets as they are for as long as those can't take the traffic, and the old
+// ones can.
+func RouteOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
+	return routeTo(targetsOf(svc, latest, revs, state), svc, revs, state)
+}
+
+// planRoute is RouteOf, with the targets that have the traffic now while it may not
+// move yet: whatever becomes of a revision, callers don't notice.
+func planRoute(d Desired, o Observed, want []wadi.RouteTarget, state map[string]wadi.RevisionState) wadi.Route {
+	if _, waits := WaitsFor(want, state); waits && len(o.Route.Targets) > 0 {
+		if _, bad := WaitsFor(o.Route.Targets, state); !bad {
+			want = o.Route.Targets
+		}
+	}
+	return routeTo(want, d.Service, d.Revisions, state)
+}
+
+// WaitsFor finds a target that can't be given what it is meant to have: a revision
+// that is not ready, or, if it would be for its tag alone, one without a job. Who
+// asks for a tag may wait for the revision, or be told why it failed.
+func WaitsFor(targets []wadi.RouteTarget, state map[string]wadi.RevisionState) (revision string, waits bool) {
+	for _, t := range targets {
+		p := state[t.Revision].Phase
+		if t.Weight > 0 && p != wadi.Ready || p == wadi.Retired {
+			return t.Revision, true
+		}
+	}
+	return "", false
+}
+
+// targetsOf resolves the service's traffic. The target latest is the newest
+// revision that became ready. While none has, it is the newest one that may yet, so
+// that callers wait for it instead of being turned away. Targets without a tag that
+// come to be the same revision are one.
+func targetsOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) []wadi.RouteTarget {
+	var targets []wadi.RouteTarget
+	for _, t := range svc.Traffic {
+		next := wadi.RouteTarget{Revision: t.Revision, Weight: int(t.Percent*100 + 0.5), Tag: t.Tag}
+		if next.Revision == wadi.Latest {
+			next.Revision = latestReady(latest, revs, state)
+		}
+		same := slices.IndexFunc(targets, func(have wadi.RouteTarget) bool {
+			return next.Tag == "" && have.Tag == "" && have.Revision == next.Revision
+		})
+		if same >= 0 {
+			targets[same].Weight += next.Weight
+			continue
+		}
+		targets = append(targets, next)
+	}
+	return targets
+}
+
+func latestReady(latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) string {
+	ready, pending := wadi.Revision{}, wadi.Revision{}
+	for _, r := range revs {
+		switch s := state[r.ID]; {
+		case s.Phase == wadi.Ready, s.Phase == wadi.Retired && s.WasReady:
+			if r.Number > ready.Number {
+				ready = r
+			}
+		case s.Phase == wadi.Pending:
+			if r.Number > pending.Number {
+				pending = r
+			}
+		}
+	}
+	switch {
+	case ready.ID != "":
+		return ready.ID
+	case pending.ID != "":
+		return pending.ID
+	}
+	return latest
+}
+
+func routeTo(targets []wadi.RouteTarget, svc wadi.Service, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
+	route := wadi.Route{
+		Service: svc.Name, Namespace: svc.Namespace, Protocol: svc.Protocol,
+		Visibility: svc.Visibility, Domains: svc.Domains, Mesh: svc.Mesh,
+		Intentions: svc.Intentions, ThroughActivator: svc.Scale.BurstCapacity != 0,
+		Targets: targets, Revisions: map[string]wadi.RouteRevision{},
+	}
+	off, envoy := false, false
+	for _, r := range revs {
+		targeted := Targeted(route, r.ID)
+		off = off || targeted && r.Spec.Mesh == wadi.MeshOff
+		envoy = envoy || targeted && r.Spec.Mesh == wadi.MeshEnvoy
+		if p := state[r.ID].Phase; targeted || p == wadi.Ready || p == wadi.Pending {
+			route.Revisions[r.ID] = RouteRevisionOf(r, svc, state[r.ID])
+		}
+	}
+	switch {
+	case envoy: // Of several, mesh callers find one that is not in the mesh through an activator.
+		route.Mesh = wadi.MeshEnvoy
+	case off:
+		route.Mesh = wadi.MeshOff
+	}
+	return route
+}
+
+// Targeted reports whether a target of the route names the revision.
+func Targeted(route wadi.Route, revision string) bool { return among(route.Targets, revision) }
+
+func among(targets []wadi.RouteTarget, revision string) bool {
+	return slices.ContainsFunc(targets, func(t wadi.RouteTarget) bool { return t.Revision == revision })
+}
+
+// named reports whether the service's traffic names the revision itself.
+func named(svc wadi.Service, revision string) bool {
+	return slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
+}
+
+// Routed reports whether the revision is to have instances by the service's
+// settings: it has a share of the traffic or a tag, or is to have one, or it is the
+// newest and may still become ready.
+func Routed(svc wadi.Service, route wadi.Route, revision, latest string, phase wadi.Phase) bool {
+	return phase != wadi.Failed &&
+		(Targeted(route, revision) || named(svc, revision) || revision == latest && phase == wadi.Pending)
+}
+
+// Held says why the traffic is not as it was submitted; empty: it is.
+func Held(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route) string {
+	want := targetsOf(svc, latest, revs, state)
+	if slices.Equal(want, route.Targets) || len(route.Targets) == 0 {
+		return ""
+	}
+	id, waits := WaitsFor(want, state)
+	switch s := state[id]; {
+	case !waits:
+		return ""
+	case s.Phase == wadi.Failed:
+		return fmt.Sprintf("the traffic stays as it was: %s failed: %s", id, s.Reason)
+	case s.Phase == wadi.Retired:
+		return fmt.Sprintf("the traffic stays as it was until the job of %s is back in Nomad", id)
+	default:
+		return fmt.Sprintf("the traffic stays as it was until %s is ready", id)
+	}
+}
