@@ -32,7 +32,7 @@ func TimeoutHandler(next http.Handler, t wadi.Timeouts) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
-		tw := &timedWriter{w: w, limits: t, cancel: cancel, hasBody: r.Body != nil && r.Body != http.NoBody}
+		tw := &timedWriter{w: w, limits: t, cancel: cancel, hasBody: r.Body != nil && r.Body != http.NoBody, r: r}
 		if len(w.Header()) > 0 {
 			tw.header = w.Header().Clone()
 		}
@@ -49,6 +49,7 @@ type timedWriter struct {
 	limits  wadi.Timeouts
 	cancel  context.CancelCauseFunc
 	hasBody bool
+	r       *http.Request
 	header  http.Header // As it was before the handler; nil if empty.
 
 	mu       sync.Mutex
@@ -141,7 +142,9 @@ func (t *timedWriter) finish() {
 	if t.hasBody {
 		t.w.Header().Set("Connection", "close") // The rest of the body was not read.
 	}
-	http.Error(t.w, expired.Error(), http.StatusGatewayTimeout)
+	if !RefuseGRPC(t.w, t.r, http.StatusGatewayTimeout, expired.Error()) {
+		http.Error(t.w, expired.Error(), http.StatusGatewayTimeout)
+	}
 }
 
 func (t *timedWriter) Header() http.Header { return t.w.Header() }

@@ -195,9 +195,8 @@ func portError(setting, address string, err error) error {
 func (n *node) onceStarted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if why := n.waits.Load(); why != nil {
-			w.Header().Set("Retry-After", "1")
-			w.Header().Set("Wadi-Error", "starting")
-			http.Error(w, "this Wadi agent starts: "+*why, http.StatusServiceUnavailable)
+			activator.Refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: "starting",
+				RetryAfter: time.Second, Message: "this Wadi agent starts: " + *why})
 			return
 		}
 		next.ServeHTTP(w, r)

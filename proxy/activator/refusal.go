@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // HeaderError names, in an answer that Wadi gives itself, why. An app's own
@@ -50,9 +52,17 @@ type Refusal struct {
 // Error makes a Refusal an error.
 func (f Refusal) Error() string { return f.Message }
 
-// Refuse answers with f: as text, or as JSON to those who prefer it.
+// Refuse answers with f: as text, as JSON to those who prefer it, or to a gRPC call
+// with the code that stands for the status.
 func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	h := w.Header()
+	h.Set(HeaderError, f.Code)
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if proxy.RefuseGRPC(w, r, f.Status, f.Message) {
+		return
+	}
 	body := []byte(f.Message + "\n")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	if prefersJSON(r.Header.Values("Accept")) {
@@ -60,12 +70,8 @@ func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 		body, _ = json.Marshal(map[string]string{"error": f.Message}) // A map of strings always marshals.
 		body = append(body, '\n')
 	}
-	h.Set(HeaderError, f.Code)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if f.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
-	}
 	if slowBody(r) {
 		_ = http.NewResponseController(w).EnableFullDuplex() // Else the body would be read first.
 	}

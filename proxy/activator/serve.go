@@ -82,6 +82,9 @@ func (a *Activator) refuseFor(w http.ResponseWriter, r *http.Request, err error)
 func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	a.metrics.refusals.WithLabelValues(f.Code).Inc()
 	Refuse(w, r, f)
+	if res, ok := w.(*response); ok {
+		res.status = f.Status // Whatever HTTP says of it: to a gRPC call that is 200.
+	}
 }
 
 // request is one request on its way through.

@@ -34,8 +34,10 @@ func (p *Proxy) trafficHandler() http.Handler {
 		case probed != "":
 			p.answerProbe(w, r, probed)
 		case !p.isMeant(r.Header):
-			p.refuse(w, http.StatusMisdirectedRequest, reasonMisdirected,
-				fmt.Sprintf("this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision))
+			// 421 to gRPC calls too: it is for those who know where else to send them.
+			p.metrics.refused.WithLabelValues(reasonMisdirected).Inc()
+			http.Error(w, fmt.Sprintf("queue-proxy: this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision),
+				http.StatusMisdirectedRequest)
 		default:
 			if draining {
 				p.drain.saw()
@@ -100,7 +102,7 @@ func (p *Proxy) admit(w http.ResponseWriter, r *http.Request, req *request) {
 	ctx := r.Context()
 	if err := p.limiter.Acquire(ctx); errors.Is(err, wadi.ErrQueueFull) {
 		w.Header().Set("Retry-After", "1")
-		p.refuse(w, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
+		p.refuse(w, r, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
 		return
 	} else if err != nil {
 		panic(http.ErrAbortHandler)
@@ -133,7 +135,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, req *request) {
 				panic(http.ErrAbortHandler)
 			}
 			w.Header().Set("Retry-After", "1")
-			p.refuse(w, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
+			p.refuse(w, r, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
 			return
 		}
 		if !again {
@@ -149,7 +151,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, req *request) {
 		var failed *proxy.ForwardError
 		unseen := errors.As(err, &failed) && failed.Refused
 		if gone := p.appRefused(err); again || !gone || !unseen {
-			p.forwardFailed(ctx, w, err)
+			p.forwardFailed(w, r, err)
 			return
 		}
 	}
@@ -183,21 +185,25 @@ func (p *Proxy) hold(ctx context.Context) bool {
 }
 
 // forwardFailed answers in place of an app that did not.
-func (p *Proxy) forwardFailed(ctx context.Context, w http.ResponseWriter, err error) {
+func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
 	var failed *proxy.ForwardError
-	if ctx.Err() != nil || errors.As(err, &failed) && failed.Answered {
+	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
 	}
 	if p.appRefused(err) {
-		p.refuse(w, http.StatusBadGateway, reasonAppRefused, "the app refuses connections")
+		p.refuse(w, r, http.StatusBadGateway, reasonAppRefused, "the app refuses connections")
 		return
 	}
 	p.log.Debug("request failed", "error", err)
-	p.refuse(w, http.StatusBadGateway, reasonAppFailed, "the app broke the connection before it answered")
+	p.refuse(w, r, http.StatusBadGateway, reasonAppFailed, "the app broke the connection before it answered")
 }
 
-// refuse answers with a short text that says who answers.
-func (p *Proxy) refuse(w http.ResponseWriter, status int, reason, text string) {
+// refuse answers with a short text that says who answers; a gRPC call gets it with
+// the code that stands for the status.
+func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, status int, reason, text string) {
 	p.metrics.refused.WithLabelValues(reason).Inc()
-	http.Error(w, "queue-proxy: "+text, status)
+	text = "queue-proxy: " + text
+	if !proxy.RefuseGRPC(w, r, status, text) {
+		http.Error(w, text, status)
+	}
 }
