@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/wadi-run/wadi/internal/toolchain"
@@ -13,8 +14,8 @@ import (
 
 // ports of one cluster; they stay the same when its processes are restarted.
 type ports struct {
-	consulHTTP, consulGRPC, consulRPC, consulSerf int
-	nomadHTTP, nomadRPC, nomadSerf                int
+	consul, consulClient           consulPorts
+	nomadHTTP, nomadRPC, nomadSerf int
 }
 
 // DefaultPorts returns Consul's and Nomad's usual ports where they are free,
@@ -33,9 +34,14 @@ func DefaultPorts() Ports {
 
 // choosePorts fills in free ports. They are held until all are chosen, so that
 // none is chosen twice.
-func choosePorts(want Ports) (ports, error) {
-	p := ports{consulHTTP: want.ConsulHTTP, consulGRPC: want.ConsulGRPC, nomadHTTP: want.NomadHTTP}
-	for _, port := range []*int{&p.consulHTTP, &p.consulGRPC, &p.consulRPC, &p.consulSerf, &p.nomadHTTP, &p.nomadRPC, &p.nomadSerf} {
+func choosePorts(want Ports, clientAgent bool) (ports, error) {
+	p := ports{nomadHTTP: want.NomadHTTP}
+	use := &p.consul
+	if clientAgent {
+		use = &p.consulClient
+	}
+	use.http, use.grpc = want.ConsulHTTP, want.ConsulGRPC
+	for _, port := range slices.Concat(p.consul.all(), p.consulClient.all(), []*int{&p.nomadHTTP, &p.nomadRPC, &p.nomadSerf}) {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
 		if err != nil {
 			return ports{}, fmt.Errorf("choose ports: %w", err)
@@ -117,31 +123,6 @@ func environment(dir, mark string, path []string) ([]string, error) {
 		"TMPDIR="+tmp, // Sockets of Nomad's plugins.
 		mark,
 	), nil
-}
-
-func consulHCL(dir string, p ports) string {
-	return fmt.Sprintf(`node_name            = "wadi-dev"
-server               = true
-bootstrap_expect     = 1
-data_dir             = %q
-bind_addr            = "127.0.0.1"
-client_addr          = "127.0.0.1"
-disable_update_check = true
-log_level            = "info"
-ports {
-  http     = %d
-  grpc     = %d
-  server   = %d
-  serf_lan = %d
-  serf_wan = -1
-  grpc_tls = -1
-  https    = -1
-  dns      = -1
-}
-connect     { enabled = true }
-ui_config   { enabled = true }
-performance { raft_multiplier = 1 }
-`, filepath.Join(dir, "c"), p.consulHTTP, p.consulGRPC, p.consulRPC, p.consulSerf)
 }
 
 func nomadServerHCL(c *Cluster, p ports) string {

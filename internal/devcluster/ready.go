@@ -19,21 +19,6 @@ const runMeta = "unique.wadi-dev-run"
 // errNotReady: the node has registered, and has not sent a heartbeat.
 var errNotReady = errors.New("registered, and not ready")
 
-func (c *Cluster) consulReady(ctx context.Context) error {
-	client, err := c.ConsulClient()
-	if err != nil {
-		return err
-	}
-	leader, err := client.Status().Leader()
-	if err != nil {
-		return err
-	}
-	if leader == "" {
-		return errors.New("no leader yet")
-	}
-	return ctx.Err()
-}
-
 // keyringReady: only with a keyring does the server take a node's registration.
 func (c *Cluster) keyringReady(ctx context.Context) error {
 	client, err := c.NomadClient()

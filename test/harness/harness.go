@@ -47,6 +47,10 @@ type Options struct {
 	Bin   string // The folder of the binaries; empty is bin/ of the checkout.
 	Extra string // HCL merged into each agent's configuration.
 
+	// ConsulClientAgent: a client agent of Consul beside the server is what Nomad,
+	// Envoys and Wadi use; see Cluster.ConsulClientAgent.
+	ConsulClientAgent bool
+
 	Docker         bool // Nomad's Docker driver is on.
 	DockerEndpoint string
 	InfraImage     string
@@ -96,7 +100,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{Dir: dir, Bin: o.Bin}
 	s.Cluster, err = devcluster.Start(ctx, devcluster.Config{
-		Tools: tools, Path: []string{o.Bin}, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, InfraImage: o.InfraImage, Log: o.Log,
+		Tools: tools, Path: []string{o.Bin}, ConsulClientAgent: o.ConsulClientAgent, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, InfraImage: o.InfraImage, Log: o.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
