@@ -55,7 +55,8 @@ type Store interface {
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
 	// Domains returns the service that claims each domain.
 	Domains(ctx context.Context) (map[string]string, error)
-	// Submit stores all or none, and returns the new index of each service.
+	// Submit stores all or none, and returns the new index of each service. A
+	// domain of another service is refused with a *DomainTaken.
 	Submit(ctx context.Context, all []Submission) (map[string]uint64, error)
 }
 

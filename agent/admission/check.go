@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
@@ -76,36 +75,6 @@ func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refus
 	}
 	if was := stored.Service.Protocol; was != c.service.Protocol {
 		refused.invalid(c, "protocol", "the protocol can't change: it is %q; delete the service first, or choose another name", was)
-	}
-	return nil
-}
-
-// checkDomains refuses domains that another service has. Two submissions at the
-// same moment may both pass; the gateway then decides.
-func (a *Admission) checkDomains(ctx context.Context, all []*candidate, refused *refusals) error {
-	if !slices.ContainsFunc(all, func(c *candidate) bool { return len(c.service.Domains) > 0 }) {
-		return nil
-	}
-	owners, err := a.Store.Domains(ctx)
-	if err != nil {
-		return fmt.Errorf("read domains: %w", err)
-	}
-	owners = maps.Clone(owners)
-	for _, c := range all {
-		// What this submission gives up is free for the others in it.
-		maps.DeleteFunc(owners, func(_, owner string) bool { return owner == c.service.Name })
-	}
-	for _, c := range all {
-		for _, domain := range c.service.Domains {
-			if owner, ok := owners[domain]; ok && owner != c.service.Name {
-				refused.invalid(c, "domains", "the domain %q belongs to the service %q", domain, owner)
-				continue
-			}
-			label, ok := strings.CutSuffix(domain, "."+a.GatewayDomain)
-			if ok && a.GatewayDomain != "" && label != c.service.Name && !strings.Contains(label, ".") {
-				refused.invalid(c, "domains", "the domain %q is kept for a service named %q", domain, label)
-			}
-		}
 	}
 	return nil
 }

@@ -81,9 +81,13 @@ func (a *Admission) commit(ctx context.Context, token string, all []*candidate) 
 	}
 	indexes, err := a.Store.Submit(ctx, submissions)
 	if err != nil {
-		err = fmt.Errorf("store: %w", err)
-		if errors.Is(err, wadi.ErrConflict) {
+		switch taken := takenSince(err, changed); {
+		case taken != nil:
+			err = taken
+		case errors.Is(err, wadi.ErrConflict):
 			err = fmt.Errorf("somebody else changed it in the meantime; nothing was stored, try again: %w", wadi.ErrConflict)
+		default:
+			err = fmt.Errorf("store: %w", err)
 		}
 		return a.undo(ctx, token, changed, err)
 	}

@@ -31,7 +31,12 @@ func (s apiStore) Submit(ctx context.Context, all []admission.Submission) (map[s
 	for _, sub := range all {
 		out = append(out, store.Submission{Spec: store.Spec(sub.Spec), Index: sub.Index, NewRevision: sub.NewRevision})
 	}
-	return s.Store.Submit(ctx, out)
+	indexes, err := s.Store.Submit(ctx, out)
+	var taken *store.DomainError
+	if errors.As(err, &taken) {
+		return nil, &admission.DomainTaken{Domain: taken.Domain, Service: taken.Service, Holder: taken.Holder}
+	}
+	return indexes, err
 }
 
 // apiNomad is Nomad as admission and the API see it.

@@ -96,6 +96,16 @@ func (s *Store) Submit(ctx context.Context, all []admission.Submission) (map[str
 			return nil, wadi.ErrConflict
 		}
 	}
+	for _, sub := range all {
+		for name, other := range s.specs {
+			submitted := slices.ContainsFunc(all, func(o admission.Submission) bool { return o.Spec.Service.Name == name })
+			for _, d := range sub.Spec.Service.Domains {
+				if !submitted && slices.Contains(other.Service.Domains, d) {
+					return nil, &admission.DomainTaken{Domain: d, Service: sub.Spec.Service.Name, Holder: name}
+				}
+			}
+		}
+	}
 	out := map[string]uint64{}
 	for _, sub := range all {
 		out[sub.Spec.Service.Name] = s.put(sub)

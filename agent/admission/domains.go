@@ -1,0 +1,86 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// maxDomains bounds the domains of one service: all that changes of a submission
+// goes into one transaction of the store.
+const maxDomains = 32
+
+// DomainTaken is the store's refusal of a domain that another service has got.
+type DomainTaken struct{ Domain, Service, Holder string }
+
+func (e *DomainTaken) Error() string {
+	return fmt.Sprintf("the domain %q belongs to the service %q", e.Domain, e.Holder)
+}
+
+// checkDomains refuses domains that another service has, or that are kept for one.
+// Of two submissions at the same moment both may pass; the store then refuses one.
+func (a *Admission) checkDomains(ctx context.Context, all []*candidate, refused *refusals) error {
+	if !slices.ContainsFunc(all, func(c *candidate) bool { return len(c.service.Domains) > 0 }) {
+		return nil
+	}
+	owners, err := a.Store.Domains(ctx)
+	if err != nil {
+		return fmt.Errorf("read domains: %w", err)
+	}
+	owners = maps.Clone(owners)
+	for _, c := range all {
+		// What this submission gives up is free for the others in it.
+		maps.DeleteFunc(owners, func(_, owner string) bool { return owner == c.service.Name })
+	}
+	for _, c := range all {
+		if n := len(c.service.Domains); n > maxDomains {
+			refused.invalid(c, "domains", "%d domains, at most %d may be; make several services of it", n, maxDomains)
+			continue
+		}
+		for _, domain := range c.service.Domains {
+			if owner, ok := owners[domain]; ok {
+				refused.invalid(c, "domains", "the domain %q belongs to the service %q", domain, owner)
+			} else if why := a.kept(c.service.Name, domain); why != "" {
+				refused.invalid(c, "domains", "%s", why)
+			}
+		}
+	}
+	return nil
+}
+
+// kept says why a service can't have a domain that nobody has. Below the gateway's
+// domain services and their tags have their names, those to come as well.
+func (a *Admission) kept(service, domain string) string {
+	label, below := strings.CutSuffix(domain, "."+a.GatewayDomain)
+	switch {
+	case !below || a.GatewayDomain == "" || label == service:
+		return ""
+	case strings.Contains(label, "."):
+		return fmt.Sprintf("the domain %q is below %s, the gateway's own, where only names of services are", domain, a.GatewayDomain)
+	}
+	return fmt.Sprintf("the domain %q is kept for a service named %q", domain, label)
+}
+
+// Unwrap makes it a conflict.
+func (e *DomainTaken) Unwrap() error { return wadi.ErrConflict }
+
+// takenSince makes a refusal at the user's line of a domain that the store refused,
+// as another submission was faster. It returns nil for other errors.
+func takenSince(err error, all []*candidate) error {
+	var taken *DomainTaken
+	if !errors.As(err, &taken) {
+		return nil
+	}
+	var refused refusals
+	for _, c := range all {
+		if c.service.Name == taken.Service {
+			refused.clash(c, "domains", "the domain %q belongs to the service %q, which was stored in the meantime", taken.Domain, taken.Holder)
+		}
+	}
+	return refused.err()
+}
