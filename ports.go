@@ -12,6 +12,9 @@ const (
 	PortApp = "wadi_app"
 )
 
+// PortEnvoy is the label that Nomad gives to the port of a service's Envoy.
+func PortEnvoy(service string) string { return "connect-proxy-" + service }
+
 // Ports inside an instance's own network namespace (bridge mode).
 const (
 	BridgeTrafficPort = 8012

@@ -92,6 +92,8 @@ func (r *renderer) queueProxyEnv() map[string]string {
 		host := "127.0.0.1" // Envoy's, in the same network namespace.
 		if s.Mesh == wadi.MeshOff {
 			host = "0.0.0.0"
+		} else {
+			env["WADI_ENVOY"] = "127.0.0.1:" + portVariable(wadi.PortEnvoy(r.rev.Service))
 		}
 		env["WADI_LISTEN"] = fmt.Sprintf("%s:%d", host, wadi.BridgeTrafficPort)
 		env["WADI_ADMIN"] = fmt.Sprintf("127.0.0.1:%d", wadi.BridgeAdminPort)

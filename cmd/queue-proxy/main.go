@@ -28,6 +28,7 @@ The sidecar of a Wadi instance. It is configured by its environment:
   WADI_LISTEN                   traffic listener, host:port (required)
   WADI_ADMIN, WADI_METRICS      admin (loopback) and metrics listeners (required)
   WADI_TARGET                   the app, host:port (required)
+  WADI_ENVOY                    where Envoy takes the mesh's calls: not ready before it does
   WADI_PROTOCOL                 http1 (default), h2c or grpc
   WADI_CONCURRENCY_LIMIT        requests in the app at once; 0, the default, is no limit
   WADI_QUEUE_DEPTH              requests that may wait; 0, the default, is 10 x limit

@@ -44,7 +44,7 @@ func addresses(a allocation, service string) (traffic, metrics string) {
 		switch p.Label {
 		case wadi.PortTraffic:
 			plain = addr
-		case "connect-proxy-" + service:
+		case wadi.PortEnvoy(service):
 			envoy = addr
 		case wadi.PortMetrics:
 			metrics = addr

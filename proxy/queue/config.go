@@ -25,6 +25,7 @@ type Config struct {
 	Admin   string // host:port of the admin plane.
 	Metrics string // host:port of the metrics plane.
 	Target  string // host:port of the app.
+	Envoy   string // host:port at which Envoy takes calls of the mesh; empty without the mesh.
 
 	Protocol    wadi.Protocol
 	Limit       int           // Requests in the app at once; 0 is none.

@@ -46,6 +46,7 @@ func (e *env) config() Config {
 		Admin:    e.address("WADI_ADMIN"),
 		Metrics:  e.address("WADI_METRICS"),
 		Target:   e.address("WADI_TARGET"),
+		Envoy:    e.optionalAddress("WADI_ENVOY"),
 		Protocol: e.protocol("WADI_PROTOCOL"),
 
 		Limit:       e.number("WADI_CONCURRENCY_LIMIT", 0, 0, maxLimit),
@@ -100,7 +101,12 @@ func (e *env) required(name string) string {
 }
 
 func (e *env) address(name string) string {
-	v := e.required(name)
+	return e.hostPort(name, e.required(name))
+}
+
+func (e *env) optionalAddress(name string) string { return e.hostPort(name, e.take(name)) }
+
+func (e *env) hostPort(name, v string) string {
 	if v == "" {
 		return ""
 	}

@@ -43,7 +43,7 @@ func TestParseEnv_Defaults(t *testing.T) {
 }
 
 func TestParseEnv_Everything(t *testing.T) {
-	got, errs := queue.ParseEnv(required("WADI_INSTANCE=alloc", "WADI_PROTOCOL=grpc",
+	got, errs := queue.ParseEnv(required("WADI_INSTANCE=alloc", "WADI_PROTOCOL=grpc", "WADI_ENVOY=127.0.0.1:25000",
 		"WADI_CONCURRENCY_LIMIT=5", "WADI_MAX_IN_FLIGHT=7", "WADI_TIMEOUT_REQUEST=60s",
 		"WADI_TIMEOUT_RESPONSE_START=10s", "WADI_TIMEOUT_IDLE=5s", `WADI_PROBE={"grpc": "", "timeout": "2s"}`,
 		`WADI_QUIET=["/healthz", "/a"]`, "WADI_HISTORY=6s", "WADI_LOG_LEVEL=debug", "WADI_ACCESS_LOG=true"))
@@ -51,7 +51,7 @@ func TestParseEnv_Everything(t *testing.T) {
 		t.Fatal(errs)
 	}
 	want := defaults()
-	want.Instance, want.Protocol = "alloc", wadi.GRPC
+	want.Instance, want.Protocol, want.Envoy = "alloc", wadi.GRPC, "127.0.0.1:25000"
 	want.Limit, want.Depth, want.MaxInFlight = 5, 50, 7
 	want.Timeout = wadi.Timeouts{Request: wadi.Duration(time.Minute),
 		ResponseStart: wadi.Duration(10 * time.Second), Idle: wadi.Duration(5 * time.Second)}
@@ -69,6 +69,7 @@ func TestParseEnv_Complaints(t *testing.T) {
 		{"WADI_SERVICE=", "WADI_SERVICE: is required"},
 		{"WADI_LISTEN=8012", `WADI_LISTEN: must be host:port, got "8012"`},
 		{"WADI_LISTEN=:99999", `WADI_LISTEN: must be host:port, got ":99999"`},
+		{"WADI_ENVOY=127.0.0.1:${NOMAD_PORT_x}", `WADI_ENVOY: must be host:port, got "127.0.0.1:${NOMAD_PORT_x}"`},
 		{"WADI_ADMIN=0.0.0.0:8022", `WADI_ADMIN: must be a loopback address, because it is not authenticated; got "0.0.0.0:8022"`},
 		{"WADI_PROTOCOL=spdy", `WADI_PROTOCOL: must be http1, h2c or grpc, got "spdy"`},
 		{"WADI_CONCURRENCY_LIMIT=-1", `WADI_CONCURRENCY_LIMIT: must be a whole number from 0 to 1000000, got "-1"`},

@@ -89,12 +89,15 @@ func (p *Proxy) metricsHandler() http.Handler {
 		}
 		h.Set(headerReady, ready)
 	}))
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+	// Whoever sees this as ready sends requests, in the mesh through Envoy.
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case p.drain.hasBegun():
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		case !p.ready.isReady():
 			http.Error(w, "the app is not ready", http.StatusServiceUnavailable)
+		case !p.envoyListens(r.Context()):
+			http.Error(w, "Envoy does not listen", http.StatusServiceUnavailable)
 		default:
 			_, _ = w.Write([]byte("ready\n"))
 		}
