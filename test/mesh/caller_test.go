@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime"
 	"slices"
@@ -183,6 +184,37 @@ func (c *caller) get(t *testing.T, callee, path string) harness.Response {
 		t.Fatalf("%s calls %s%s: %v", c.name, callee, path, err)
 	}
 	return res
+}
+
+// admin asks the caller's Envoy itself.
+func (c *caller) admin(path string) (string, error) {
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return c.dial(ctx, "127.0.0.2:19002") // Where Nomad puts it for a group's first sidecar.
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://envoy"+path, nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := harness.Do(&http.Client{Transport: tr}, req)
+	return res.Body, err
+}
+
+// troubles says what went wrong in the caller's Envoy since it runs, by its counters.
+func (c *caller) troubles() string {
+	stats, err := c.admin("/stats?usedonly&filter=" + url.QueryEscape(
+		`upstream_cx_connect_(fail|timeout)|none_healthy|no_cluster|ejections_active|rq_timeout|overflow|upstream_rq_retry|ssl.fail_verify|ssl.connection_error`))
+	if err != nil {
+		return err.Error()
+	}
+	var some []string
+	for line := range strings.Lines(stats) {
+		if line = strings.TrimSpace(line); !strings.HasSuffix(line, ": 0") {
+			some = append(some, line)
+		}
+	}
+	return strings.Join(some, "\n    ")
 }
 
 const upstreamBlock = `            upstreams {

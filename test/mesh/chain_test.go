@@ -21,6 +21,7 @@ func TestChain_OneRequestWakesAll(t *testing.T) {
 	_, _ = rand.NewChaCha8([32]byte{3}).Read(body) // Never fails.
 	res, err := callerA.send(t, http.MethodPost, "chain-b", "/call/", http.Header{"Content-Type": {"application/x-chain"}}, bytes.NewReader(body))
 	must(t, "call the chain", err)
+	t.Logf("answered after %v", res.Took)
 	wantFrom(t, res, "chain-c-00001")
 	if res.Body != string(body) {
 		t.Errorf("got %d bytes back that differ from the %d sent", len(res.Body), len(body))

@@ -27,7 +27,7 @@ const maxRequests = 30_000
 
 // load is requests that go on until stop.
 type load struct {
-	what   string
+	caller *caller // Nil: the gateway.
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
@@ -39,20 +39,32 @@ type load struct {
 	slowest time.Duration
 }
 
-// startLoad sends a request for url every so often, whether the earlier ones are
+// startLoad has a caller call a service every so often, whether the earlier calls are
 // answered or not. What good does not take as an answer counts as failed.
-func startLoad(t *testing.T, what string, c *http.Client, url string, every time.Duration, good func(harness.Response) error) *load {
+func startLoad(t *testing.T, c *caller, callee, path string, every time.Duration, good func(harness.Response) error) *load {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
+	req, err := http.NewRequest(http.MethodGet, c.url(callee, path), nil)
 	must(t, "make request", err)
-	return startRequests(t, what, c, req, every, good)
+	return startRequests(t, c, c.client(t), req, every, good)
 }
 
-// startRequests is startLoad for requests without a body that are more than an URL.
-func startRequests(t *testing.T, what string, c *http.Client, req *http.Request, every time.Duration, good func(harness.Response) error) *load {
+// startOutside is startLoad through the gateway.
+func startOutside(t *testing.T, callee, path string, every time.Duration, good func(harness.Response) error) *load {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, stack.Agent.URL(path), nil)
+	must(t, "make request", err)
+	req.Host = callee + "." + harness.Domain
+	tr := &http.Transport{MaxIdleConnsPerHost: 512}
+	t.Cleanup(tr.CloseIdleConnections)
+	return startRequests(t, nil, &http.Client{Transport: tr}, req, every, good)
+}
+
+// startRequests sends a request without a body, from a caller or, if that is nil,
+// from outside the mesh.
+func startRequests(t *testing.T, from *caller, c *http.Client, req *http.Request, every time.Duration, good func(harness.Response) error) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{what: what, cancel: cancel, answers: map[string]int{}}
+	l := &load{caller: from, cancel: cancel, answers: map[string]int{}}
 	t.Cleanup(l.stop)
 	l.done.Go(func() {
 		tick := time.NewTicker(every)
@@ -134,7 +146,11 @@ func (l *load) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d good, %d failed, %d not sent, slowest %v", l.what, l.good, len(l.failed), l.late, l.slowest.Round(time.Millisecond))
+	what := "through the gateway"
+	if l.caller != nil {
+		what = "from " + l.caller.name
+	}
+	fmt.Fprintf(&b, "%s: %d good, %d failed, %d not sent, slowest %v", what, l.good, len(l.failed), l.late, l.slowest.Round(time.Millisecond))
 	for _, k := range slices.Sorted(maps.Keys(l.answers)) {
 		fmt.Fprintf(&b, "; %d × %q", l.answers[k], k)
 	}
@@ -143,6 +159,9 @@ func (l *load) String() string {
 	}
 	if n := len(l.failed); n > 5 {
 		b.WriteString("\n  last: " + l.failed[n-1])
+	}
+	if l.caller != nil && len(l.failed) > 0 {
+		b.WriteString("\n  its Envoy so far: " + l.caller.troubles())
 	}
 	return b.String()
 }

@@ -16,8 +16,8 @@ func TestZero_UnderLoad(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("flap", options{}))
 	loads := []*load{
-		startLoad(t, "caller-a", callerA.client(t), callerA.url("flap", "/"), 10*time.Millisecond, from("flap-00001")),
-		startLoad(t, "caller-b", callerB.client(t), callerB.url("flap", "/"), 10*time.Millisecond, from("flap-00001")),
+		startLoad(t, callerA, "flap", "/", 10*time.Millisecond, from("flap-00001")),
+		startLoad(t, callerB, "flap", "/", 10*time.Millisecond, from("flap-00001")),
 	}
 	for _, l := range loads {
 		l.wait(t, 200)
