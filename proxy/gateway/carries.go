@@ -31,7 +31,7 @@ func (g *Gateway) Carries(r wadi.Route) (ok bool, why string) {
 			return false, Conflict{Host: host, Service: r.Service, Holder: row.service}.String()
 		case row.service != r.Service:
 			taken = append(taken, fmt.Sprintf("host %s is held by service %s", host, row.service))
-		case !slices.Equal(row.targets, wanted.rows[host].targets):
+		case !slices.Equal(row.targets, wanted.rows[host].targets), !maps.Equal(row.tags, wanted.rows[host].tags):
 			return false, "the gateway serves host " + host + " by an earlier route"
 		}
 	}

@@ -23,6 +23,10 @@ func TestCarries(t *testing.T) {
 		return wadi.Route{Service: service, Visibility: wadi.Public, Domains: domains,
 			Targets: []wadi.RouteTarget{{Revision: wadi.RevisionID(service, number), Weight: wadi.WeightAll}}}
 	}
+	tag := func(r wadi.Route, tag string, number int) wadi.Route {
+		r.Targets = append(r.Targets, wadi.RouteTarget{Revision: wadi.RevisionID(r.Service, number), Tag: tag})
+		return r
+	}
 	meshOnly := func(r wadi.Route) wadi.Route { r.Visibility = wadi.MeshOnly; return r }
 	for name, tt := range map[string]struct {
 		serves []wadi.Route
@@ -36,6 +40,10 @@ func TestCarries(t *testing.T) {
 		"a domain more":   {[]wadi.Route{to("hello", 1)}, to("hello", 1, "shop.test"), false, "the gateway does not serve host shop.test yet"},
 		"a domain held":   {[]wadi.Route{to("a", 1, "shop.test"), to("hello", 1, "shop.test")}, to("hello", 1, "shop.test"), true, "host shop.test is held by service a"},
 		"the holder":      {[]wadi.Route{to("a", 1, "shop.test"), to("hello", 1, "shop.test")}, to("a", 1, "shop.test"), true, ""},
+		"a tag":           {[]wadi.Route{tag(to("hello", 2), "old", 1)}, tag(to("hello", 2), "old", 1), true, ""},
+		"a tag more":      {[]wadi.Route{to("hello", 2)}, tag(to("hello", 2), "old", 1), false, "the gateway serves host hello.example.test by an earlier route"},
+		"a tag less":      {[]wadi.Route{tag(to("hello", 2), "old", 1)}, to("hello", 2), false, "the gateway serves host hello.example.test by an earlier route"},
+		"a tag moved":     {[]wadi.Route{tag(to("hello", 2), "old", 1)}, tag(to("hello", 2), "old", 2), false, "the gateway serves host hello.example.test by an earlier route"},
 		"mesh only":       {nil, meshOnly(to("hello", 1)), true, ""},
 		"no longer":       {[]wadi.Route{to("hello", 1)}, meshOnly(to("hello", 1)), false, "the gateway still serves host hello.example.test"},
 		"its name's held": {[]wadi.Route{to("a", 1, "hello.example.test")}, to("hello", 1), false, "host hello.example.test of service hello belongs to service a"},

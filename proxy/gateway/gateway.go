@@ -79,7 +79,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Message: "no service answers for host " + shown(r.Host)})
 		return
 	}
-	revision, ok := row.pick()
+	revision, ok := row.pick(r.Header)
 	if !ok {
 		g.refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: activator.CodeNoTarget,
 			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet, or it is being deleted", row.service)})

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -17,11 +18,12 @@ type Table struct {
 	rows map[string]*row // By host, in lower case.
 }
 
-// row is one service as the gateway serves it.
+// row is one service as the gateway serves it at a host.
 type row struct {
 	service string
 	targets []wadi.RouteTarget
-	total   int // Sum of the targets' weights.
+	total   int               // Sum of the targets' weights.
+	tags    map[string]string // The revision of each tag that a header may ask for.
 }
 
 // Conflict is a host that two services claim. The one that has it keeps it.
@@ -36,8 +38,8 @@ func (c Conflict) String() string {
 }
 
 // BuildTable makes the table of the public services in routes, keyed by service.
-// A service's own name below domain comes before other services' custom domains;
-// among those the service whose name sorts first wins.
+// A service's own name below domain comes before tags' names, and those before custom
+// domains; of those of a kind, the one of the service whose name sorts first wins.
 func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict) {
 	t := &Table{rows: make(map[string]*row, len(routes))}
 	var conflicts []Conflict
@@ -59,6 +61,15 @@ func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict
 	}
 	for _, name := range names {
 		if r := public[name]; r != nil {
+			for _, target := range routes[name].Targets {
+				if target.Tag != "" {
+					claim(wadi.TagName(target.Tag, r.service)+"."+domain, tagRow(r.service, target))
+				}
+			}
+		}
+	}
+	for _, name := range names {
+		if r := public[name]; r != nil {
 			for _, d := range routes[name].Domains {
 				claim(d, r)
 			}
@@ -68,8 +79,11 @@ func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict
 }
 
 func newRow(route wadi.Route) *row {
-	r := &row{service: route.Service}
+	r := &row{service: route.Service, tags: map[string]string{}}
 	for _, t := range route.Targets {
+		if t.Tag != "" {
+			r.tags[t.Tag] = t.Revision
+		}
 		if t.Weight > 0 { // One without weight is for its tag alone.
 			r.targets = append(r.targets, t)
 			r.total += t.Weight
@@ -78,11 +92,25 @@ func newRow(route wadi.Route) *row {
 	return r
 }
 
+// tagRow is a service under a tag's own name: the tag's revision has all of it, and
+// no header asks for another.
+func tagRow(service string, t wadi.RouteTarget) *row {
+	t.Weight = wadi.WeightAll
+	return &row{service: service, targets: []wadi.RouteTarget{t}, total: t.Weight}
+}
+
 // lookup finds the service for a request's Host.
 func (t *Table) lookup(host string) *row { return t.rows[normalize(host)] }
 
-// pick chooses a revision by weight; none if there is no target.
-func (r *row) pick() (revision string, ok bool) {
+// pick chooses the revision of the tag that the header asks for, else one by weight;
+// none if there is no target. As in the mesh, a tag that isn't there is as none, and
+// several are.
+func (r *row) pick(h http.Header) (revision string, ok bool) {
+	if asked := h[wadi.HeaderTag]; len(asked) == 1 {
+		if revision, ok = r.tags[asked[0]]; ok {
+			return revision, true
+		}
+	}
 	if r.total == 0 {
 		return "", false
 	}
