@@ -28,7 +28,9 @@ type Config struct {
 
 // Client talks to one Consul agent. It is safe for concurrent use.
 type Client struct {
-	api *api.Client
+	api  *api.Client
+	http *http.Client // Of api.
+	base string       // URL for http.
 }
 
 // New returns a client. It does no I/O except reading the certificate files.
@@ -54,7 +56,13 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul %s: %w", cfg.Address, err)
 	}
-	return &Client{api: c}, nil
+	base := strings.TrimRight(cfg.Address, "/")
+	if strings.HasPrefix(base, "unix://") {
+		base = "http://consul" // The transport knows the socket.
+	} else if !strings.Contains(base, "://") {
+		base = conf.Scheme + "://" + base
+	}
+	return &Client{api: c, http: conf.HttpClient, base: base}, nil
 }
 
 // API is the client underneath, for what this package has no word for: leaf

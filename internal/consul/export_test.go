@@ -9,9 +9,10 @@ import (
 
 // NewForTest returns a client whose requests go to rt.
 func NewForTest(tb testing.TB, rt http.RoundTripper) *Client {
-	c, err := api.NewClient(&api.Config{Address: "http://consul", HttpClient: &http.Client{Transport: rt}})
+	client := &http.Client{Transport: rt}
+	c, err := api.NewClient(&api.Config{Address: "http://consul", HttpClient: client})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &Client{api: c}
+	return &Client{api: c, http: client, base: "http://consul"}
 }

@@ -1,0 +1,76 @@
+package consul_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+func TestMayWriteIntentions_Answers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status int
+		answer string
+		want   error
+		text   string
+	}{
+		"yes":           {200, `[{"Resource":"intention","Segment":"hello","Access":"write","Allow":true}]`, nil, ""},
+		"no":            {200, `[{"Resource":"intention","Segment":"hello","Access":"write","Allow":false}]`, wadi.ErrForbidden, ""},
+		"another's":     {200, `[{"Resource":"intention","Segment":"other","Access":"write","Allow":true}]`, wadi.ErrForbidden, ""},
+		"unknown token": {403, `ACL not found`, wadi.ErrForbidden, ""},
+		"no ACLs":       {401, `ACL support disabled`, nil, ""},
+		"no leader":     {500, `No cluster leader`, wadi.ErrUnavailable, ""},
+		"nothing":       {200, `[]`, nil, "not understood"},
+		"garbage":       {200, `<html>`, nil, "not understood"},
+		"not found":     {404, `page not found`, wadi.ErrNotFound, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var token string
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				token = r.Header.Get("X-Consul-Token")
+				w.WriteHeader(tt.status)
+				_, _ = io.WriteString(w, tt.answer)
+			}))
+			defer s.Close()
+			c, err := consul.New(consul.Config{Address: s.URL, Token: "ours"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.MayWriteIntentions(t.Context(), "", "hello")
+			if tt.want != nil && !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil && tt.text == "") || err != nil && !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("got %v, want %v %s", err, tt.want, tt.text)
+			}
+			if token != "anonymous" {
+				t.Errorf("a caller without token was taken for %q", token)
+			}
+		})
+	}
+}
+
+func TestMayWriteIntentions_BySocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "consul.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, "ACL support disabled")
+	})}}
+	s.Start()
+	defer s.Close()
+	c, err := consul.New(consul.Config{Address: "unix://" + path})
+	if err == nil {
+		err = c.MayWriteIntentions(t.Context(), "alice", "hello")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
