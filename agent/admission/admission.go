@@ -53,6 +53,10 @@ type Store interface {
 	Spec(ctx context.Context, name string) (Spec, uint64, error)
 	// Revisions returns all stored revisions of a service, in any order.
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
+	// State returns what the leader remembers of a service; ErrNotFound if nothing.
+	State(ctx context.Context, service string) (wadi.State, error)
+	// Services returns the names of all services.
+	Services(ctx context.Context) ([]string, error)
 	// Domains returns the service that claims each domain.
 	Domains(ctx context.Context) (map[string]string, error)
 	// Submit stores all or none, and returns the new index of each service. A

@@ -25,7 +25,7 @@ type bench struct {
 func newBench(t *testing.T) bench {
 	t.Helper()
 	b := bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}}
-	a, err := admissiontest.New(b.nomad, b.store, admissiontest.Catalog{"postgres"})
+	a, err := admissiontest.New(b.nomad, b.store, admissiontest.Catalog{"postgres", "foreign-tagged"})
 	if err != nil {
 		t.Fatal(err)
 	}

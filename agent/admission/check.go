@@ -87,6 +87,9 @@ func (a *Admission) reviseAll(ctx context.Context, r Request, all []*candidate) 
 			return err
 		}
 	}
+	if err := a.checkNames(ctx, all, &refused); err != nil {
+		return err
+	}
 	return refused.err()
 }
 
@@ -99,7 +102,8 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 			return fmt.Errorf("read revisions of %s: %w", c.service.Name, err)
 		}
 	}
-	if len(c.service.Traffic) == 0 {
+	kept := len(c.service.Traffic) == 0
+	if kept {
 		c.service.Traffic = c.stored.Service.Traffic
 		if len(c.service.Traffic) == 0 {
 			c.service.Traffic = []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}}
@@ -126,23 +130,14 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		rev.Job = job
 		c.rev, c.spec.Latest = &rev, rev.ID
 	}
-	checkTraffic(c, revisions, refused)
+	if err := a.checkTraffic(ctx, c, kept, revisions, refused); err != nil {
+		return err
+	}
 	c.changed = !c.exists || c.rev != nil || !same(c.stored, c.spec)
 	if !c.changed {
 		c.spec = c.stored
 	}
 	return nil
-}
-
-// checkTraffic refuses targets that name a revision that is not there.
-func checkTraffic(c *candidate, revisions []wadi.Revision, refused *refusals) {
-	for _, t := range c.service.Traffic {
-		known := t.Revision == wadi.Latest || t.Revision == c.spec.Latest ||
-			slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == t.Revision })
-		if !known {
-			refused.invalid(c, "traffic", "there is no revision %q", t.Revision)
-		}
-	}
 }
 
 func newest(all []wadi.Revision) *wadi.Revision {

@@ -19,6 +19,7 @@ type Store struct {
 	specs     map[string]stored
 	revisions map[string][]wadi.Revision
 	statuses  map[string]wadi.Status
+	states    map[string]wadi.State
 	down      error
 
 	// OnSubmit, if set, runs before anything is stored; its error is the answer.
@@ -149,6 +150,27 @@ func (s *Store) SetStatus(st wadi.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.statuses[st.Service] = st
+}
+
+// State implements admission.Store.
+func (s *Store) State(_ context.Context, name string) (wadi.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, ok := s.states[name]
+	if !ok && s.down == nil {
+		return st, wadi.ErrNotFound
+	}
+	return st, s.down
+}
+
+// SetState stores what the leader would remember of a service.
+func (s *Store) SetState(name string, st wadi.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.states == nil {
+		s.states = map[string]wadi.State{}
+	}
+	s.states[name] = st
 }
 
 // Route has none.
