@@ -1,0 +1,223 @@
+package harnesstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// requestTimeout bounds a request of a load.
+const requestTimeout = 2 * time.Minute
+
+// Send sends one request of a load and returns the answer's text. An error counts
+// as a failed request.
+type Send func(context.Context) (string, error)
+
+// Load is requests that go on until Stop.
+type Load struct {
+	send   Send
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu        sync.Mutex     // Guards the following.
+	answers   map[string]int // Good ones, by their text without the instance.
+	instances map[string]int // Good ones, by the instance.
+	failed    []string       // In words, with the time.
+	late      int            // Not sent, as too many waited.
+	slowest   time.Duration
+}
+
+func newLoad(t testing.TB, send Send) (*Load, context.Context) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &Load{send: send, cancel: cancel, answers: map[string]int{}, instances: map[string]int{}}
+	t.Cleanup(l.Stop)
+	return l, ctx
+}
+
+// StartLoad sends a request every so often, whether the earlier ones are answered or
+// not. When atOnce of them wait for their answers it sends none: a service that is
+// slow to come up on a busy machine must not meet hundreds at once.
+func StartLoad(t testing.TB, every time.Duration, atOnce int, send Send) *Load {
+	t.Helper()
+	l, ctx := newLoad(t, send)
+	l.done.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		room := make(chan struct{}, atOnce)
+		for {
+			select {
+			case room <- struct{}{}:
+				l.done.Go(func() {
+					l.one()
+					<-room
+				})
+			default:
+				l.mu.Lock()
+				l.late++
+				l.mu.Unlock()
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return l
+}
+
+// StartWorkers sends requests one after another, as many at once as n, and each
+// worker at most one every so often; 0: without a break.
+func StartWorkers(t testing.TB, n int, every time.Duration, send Send) *Load {
+	t.Helper()
+	l, ctx := newLoad(t, send)
+	for range n {
+		l.done.Go(func() {
+			tick := time.NewTicker(max(every, 1))
+			defer tick.Stop()
+			for ctx.Err() == nil {
+				l.one()
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	return l
+}
+
+// one sends a request that is finished even when the load is stopped.
+func (l *Load) one() {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	text, err := l.send(ctx)
+	took := time.Since(begin)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slowest = max(l.slowest, took)
+	if err != nil {
+		l.failed = append(l.failed, fmt.Sprintf("%s +%v: %v", begin.Format("15:04:05.000"), took.Round(time.Millisecond), err))
+		return
+	}
+	text, instance, _ := strings.Cut(strings.TrimSpace(text), " (instance ")
+	l.answers[text]++
+	l.instances[instance]++
+}
+
+// Answer is the text of an answer with status 200, and an error for any other.
+func Answer(res harness.Response, err error) (string, error) {
+	if err == nil && res.Status != http.StatusOK {
+		err = fmt.Errorf("status %d %q %v", res.Status, res.Body, res.Header)
+	}
+	return res.Body, err
+}
+
+// Getting sends GET requests for url.
+func Getting(c *http.Client, url string) Send {
+	return func(ctx context.Context) (string, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return "", err
+		}
+		return Answer(harness.Do(c, req))
+	}
+}
+
+// Stop ends the load, and returns when all requests are answered.
+func (l *Load) Stop() {
+	l.cancel()
+	l.done.Wait()
+}
+
+// Count returns how many good answers have come, and how many requests failed.
+func (l *Load) Count() (good, failed int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.answers {
+		good += n
+	}
+	return good, len(l.failed)
+}
+
+// Answers counts the good answers of a text, without its " (instance …".
+func (l *Load) Answers(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answers[text]
+}
+
+// Instances counts the instances that have answered.
+func (l *Load) Instances() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.instances)
+}
+
+// Failed says what failed, each with its time, the oldest first.
+func (l *Load) Failed() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.failed)
+}
+
+// String says what came back.
+func (l *Load) String() string {
+	good, failed := l.Count()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d good, %d failed, %d not sent, slowest %v", good, failed, l.late, l.slowest.Round(time.Millisecond))
+	for _, k := range slices.Sorted(maps.Keys(l.answers)) {
+		fmt.Fprintf(&b, "; %d × %q", l.answers[k], k[:min(len(k), 60)])
+	}
+	for _, f := range l.failed[:min(5, len(l.failed))] {
+		b.WriteString("\n  " + f)
+	}
+	if n := len(l.failed); n > 5 {
+		b.WriteString("\n  last: " + l.failed[n-1])
+	}
+	return b.String()
+}
+
+// Wait waits until n more good answers have come, and fails the test if a request fails.
+func (l *Load) Wait(t testing.TB, n int) {
+	t.Helper()
+	had, _ := l.Count()
+	err := harness.Eventually(t.Context(), WaitLong, func() error {
+		good, failed := l.Count()
+		switch {
+		case failed > 0:
+			return harness.Final(errors.New("requests failed"))
+		case good < had+n:
+			return fmt.Errorf("%d more answers have come, want %d", good-had, n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%v: %v", err, l)
+	}
+}
+
+// WantAll ends the load, and fails the test if a request failed, or too few were
+// answered to say so.
+func (l *Load) WantAll(t testing.TB, atLeast int) {
+	t.Helper()
+	l.Stop()
+	switch good, failed := l.Count(); {
+	case failed > 0:
+		t.Errorf("requests failed, want none: %v", l)
+	case good < atLeast:
+		t.Errorf("too few answers to say, want %d: %v", atLeast, l)
+	}
+}

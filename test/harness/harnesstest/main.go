@@ -1,0 +1,101 @@
+// Package harnesstest is what the test packages on a harness.Stack share: to start
+// one for all tests of a package, to deploy services that are gone after the test,
+// to ask them, and to keep asking them.
+//
+// It promises that what a test deploys is deleted when the test ends, and that a
+// test that failed shows what the agent's log and Nomad tell about its services.
+// It refuses to decide what a service looks like: that is each package's.
+package harnesstest
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// WaitLong bounds waits for what takes seconds on an idle machine.
+const WaitLong = 90 * time.Second
+
+// Stack is one whose methods fail the test that calls them.
+type Stack struct{ *harness.Stack }
+
+// Options of the tests of a package.
+type Options struct {
+	Parallel int  // How many tests at once, since they wait more than they work; 0: Go's default.
+	Mesh     bool // Without bridge networks there is nothing to test.
+
+	Stack harness.Options
+
+	// Ready is called when the stack is up, before the first test; it may be nil.
+	// The stack is stopped whatever it returns.
+	Ready func(context.Context) error
+}
+
+// Main runs the tests of a package on one stack, which it puts in place, and exits.
+// The flag -bin names the folder of the binaries.
+func Main(m *testing.M, place **Stack, o Options) {
+	bin := flag.String("bin", "", "folder of the binaries, else bin/ of the checkout")
+	flag.Parse()
+	if *bin != "" {
+		o.Stack.Bin = *bin
+	}
+	code, err := run(m, place, o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M, place **Stack, o Options) (code int, err error) {
+	ctx := context.Background()
+	if o.Parallel > 0 {
+		if err := flag.Set("test.parallel", strconv.Itoa(o.Parallel)); err != nil {
+			return 1, err
+		}
+	}
+	s, err := harness.Start(ctx, o.Stack)
+	if err != nil {
+		return 1, fmt.Errorf("start stack: %w", err)
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		defer cancel()
+		if e := s.Stop(stop); e != nil && err == nil {
+			err = fmt.Errorf("stop stack: %w", e)
+		}
+	}()
+	if o.Mesh && !s.Cluster.Bridge {
+		fmt.Println("no mesh on this machine:", s.Cluster.WhyNot)
+		return 0, nil
+	}
+	*place = &Stack{s}
+	if o.Ready != nil {
+		if err := o.Ready(ctx); err != nil {
+			return 1, fmt.Errorf("prepare stack: %w", err)
+		}
+	}
+	return m.Run(), nil
+}
+
+// Must fails the test on an error.
+func Must(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// Eventually waits until try is nil, and fails the test if it does not become so.
+func Eventually(t testing.TB, within time.Duration, try func() error) {
+	t.Helper()
+	if err := harness.Eventually(t.Context(), within, try); err != nil {
+		t.Fatal(err)
+	}
+}
