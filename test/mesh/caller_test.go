@@ -27,7 +27,9 @@ import (
 // every caller's network.
 var callees = []string{
 	"flap", "chain-b", "foreign", "foreign-late", "down-1", "down-2", "down-12",
-	"no-envoy", "no-proxy", "long", "drip", "rotate", "away", "claims",
+	"no-envoy", "no-proxy", "long", "drip", "rotate", "rotate-act", "away", "stale",
+	"tagged", "canary-tagged", "claims",
+	"grpc-echo", "grpc-chain", "grpc-slow", "h2c-hello", // Of others, at the end.
 }
 
 // portOf is where a caller's Envoy listens for calls of a service.

@@ -42,7 +42,7 @@ func run(m *testing.M, bin string) (code int) {
 		return 1
 	}
 	var err error
-	if stack, err = harness.Start(ctx, harness.Options{Bin: bin}); err != nil {
+	if stack, err = harness.Start(ctx, harness.Options{Bin: bin, ConsulClientAgent: true}); err != nil {
 		fmt.Fprintln(os.Stderr, "start stack:", err)
 		return 1
 	}

@@ -31,6 +31,7 @@ type options struct {
 	min, max int               // max 0: 1.
 	initial  int
 	queue    string // More of the queue block.
+	scale    string // More of the scale block.
 	more     string // More of the service block.
 }
 
@@ -73,10 +74,11 @@ func hello(name string, o options) string {
     initial     = %d
     window      = %q
     manual_hold = "1s"
+    %s
   }
   %s
 }
-`, name, env.String(), quietPath, o.queue, o.min, max(o.max, 1), o.initial, o.window, o.more)
+`, name, env.String(), quietPath, o.queue, o.min, max(o.max, 1), o.initial, o.window, o.scale, o.more)
 }
 
 // deploy applies services, waits until they are ready and callers' Envoys know them,
