@@ -117,6 +117,9 @@ type Config struct {
 	Nomad   Nomad
 	Catalog Catalog
 
+	Intentions      IntentionRights // Not needed with AllowIntentions.
+	AllowIntentions bool            // Who may submit a service may say who calls it.
+
 	Defaults jobspecs.Defaults
 	Limits   jobspecs.Limits
 	Agent    jobspecs.Agent // What of the agent goes into a rendered job.
@@ -135,6 +138,9 @@ type Admission struct{ Config }
 func New(c Config) (*Admission, error) {
 	if c.Store == nil || c.Nomad == nil || c.Catalog == nil {
 		return nil, fmt.Errorf("admission: store, Nomad and catalog are required")
+	}
+	if c.Intentions == nil && !c.AllowIntentions {
+		return nil, fmt.Errorf("admission: whose intentions may be written can't be asked")
 	}
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = 1 << 20

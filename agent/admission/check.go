@@ -32,6 +32,9 @@ func (a *Admission) check(ctx context.Context, r Request, all []*candidate) erro
 			return err
 		}
 	}
+	if err := a.checkIntentions(ctx, r, all); err != nil {
+		return err
+	}
 	if err := a.checkDomains(ctx, all, &refused); err != nil {
 		return err
 	}

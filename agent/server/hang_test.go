@@ -75,7 +75,7 @@ func TestServer_HangingStore(t *testing.T) {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				nomad, store := &admissiontest.Nomad{}, hanging{&admissiontest.Store{}}
-				adm, err := admission.New(admission.Config{Store: store, Nomad: nomad, Catalog: admissiontest.Catalog(nil)})
+				adm, err := admission.New(admission.Config{Store: store, Nomad: nomad, Catalog: admissiontest.Catalog(nil), Intentions: nomad})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -32,6 +32,8 @@ const (
 type Admission interface {
 	Submit(ctx context.Context, r admission.Request) (admission.Response, error)
 	Validate(ctx context.Context, r admission.Request) (admission.Response, error)
+	// MayRemove judges whether the caller may delete a service, besides his rights in Nomad.
+	MayRemove(ctx context.Context, service wadi.Service, consulToken string) error
 }
 
 // Store is what the API reads and marks. What is not there is wadi.ErrNotFound.

@@ -107,14 +107,15 @@ func (s *Server) status(ctx context.Context, name string) (wadi.Status, error) {
 }
 
 type serviceSummary struct {
-	Name       string `json:"name"`
-	Namespace  string `json:"namespace"`
-	Phase      string `json:"phase"`
-	URL        string `json:"url,omitempty"`
-	Latest     string `json:"latest"`
-	Generation uint64 `json:"generation"`
-	Index      uint64 `json:"index"`
-	Submitted  int64  `json:"submitted"`
+	Name       string              `json:"name"`
+	Namespace  string              `json:"namespace"`
+	Phase      string              `json:"phase"`
+	URL        string              `json:"url,omitempty"`
+	Latest     string              `json:"latest"`
+	Traffic    []wadi.TargetStatus `json:"traffic,omitempty"`
+	Generation uint64              `json:"generation"`
+	Index      uint64              `json:"index"`
+	Submitted  int64               `json:"submitted"`
 }
 
 // list answers with the services that the caller may read.
@@ -148,7 +149,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		}
 		out = append(out, serviceSummary{
 			Name: name, Namespace: ns, Phase: phase(spec, st), URL: st.URL, Latest: spec.Latest,
-			Generation: spec.Generation, Index: index, Submitted: spec.Submitted,
+			Traffic: st.Traffic, Generation: spec.Generation, Index: index, Submitted: spec.Submitted,
 		})
 	}
 	return s.reply(w, http.StatusOK, out)
@@ -240,6 +241,9 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if !spec.Deleting {
+		if err := s.Admission.MayRemove(r.Context(), spec.Service, r.Header.Get("X-Consul-Token")); err != nil {
+			return err
+		}
 		if err := s.Store.MarkDeleting(r.Context(), name, index); err != nil {
 			return fmt.Errorf("delete %s: %w", name, err)
 		}

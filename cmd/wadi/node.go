@@ -207,6 +207,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 	c := n.cfg
 	adm, err := admission.New(admission.Config{
 		Store: apiStore{n.store}, Nomad: apiNomad{n.nomad}, Catalog: catalog{n.consul},
+		Intentions: n.consul, AllowIntentions: c.Consul.AllowIntentions,
 		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{
 			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: n.gatewayURL(""), AccessLog: c.AccessLog,

@@ -17,7 +17,7 @@ const Now = 1700000000
 // New returns a real admission among stand-ins.
 func New(n *Nomad, s *Store, c Catalog) (*admission.Admission, error) {
 	return admission.New(admission.Config{
-		Store: s, Nomad: n, Catalog: c, MaxBytes: MaxBytes, GatewayDomain: "wadi.localhost",
+		Store: s, Nomad: n, Catalog: c, Intentions: n, MaxBytes: MaxBytes, GatewayDomain: "wadi.localhost",
 		Agent: jobspecs.Agent{
 			QueueProxyTask: json.RawMessage(`{"Driver": "raw_exec", "Config": {"command": "queue-proxy"}}`),
 		},

@@ -21,6 +21,29 @@ import (
 // Grant is what a token may do, by namespace.
 type Grant struct{ Submit, Read []string }
 
+// MayWriteIntentions stands in for Consul: without Guard everybody may.
+func (n *Nomad) MayWriteIntentions(_ context.Context, token, service string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down != nil {
+		return n.down
+	}
+	if n.guarded != nil && !slices.Contains(n.guarded[token], service) {
+		return wadi.ErrForbidden
+	}
+	return nil
+}
+
+// Guard switches Consul's ACLs on: a token may write the intentions of services.
+func (n *Nomad) Guard(token string, services ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.guarded == nil {
+		n.guarded = map[string][]string{}
+	}
+	n.guarded[token] = append(n.guarded[token], services...)
+}
+
 // Nomad is a stand-in for Nomad. The zero value has no jobs and no ACL.
 type Nomad struct {
 	mu     sync.Mutex
@@ -28,7 +51,9 @@ type Nomad struct {
 	jobs   map[string]job
 	calls  []string
 	tokens map[string]Grant
-	down   error
+
+	guarded map[string][]string // Consul tokens, and whose intentions they may write.
+	down    error
 
 	// OnRegister, if set, runs before a job is registered; its error is the answer.
 	OnRegister func(id string) error

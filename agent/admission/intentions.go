@@ -1,0 +1,89 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/wadi-run/wadi"
+)
+
+// IntentionRights asks Consul what a token may do.
+type IntentionRights interface {
+	// MayWriteIntentions returns nil, or an error that wraps ErrForbidden or
+	// ErrUnavailable. An empty token is that of a caller without one.
+	MayWriteIntentions(ctx context.Context, token, service string) error
+}
+
+// checkIntentions refuses a change of who may call a service to those who may not
+// write its intentions in Consul: Wadi writes them with its own right. What stays
+// as it is stored needs none, so that who only changes the app needs no more.
+func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candidate) error {
+	var details []Detail
+	for _, c := range all {
+		if a.AllowIntentions || !changesIntentions(c) {
+			continue
+		}
+		what, path := "say who may call it", "intentions"
+		if c.service.Intentions == nil {
+			what, path = "take away its intentions, which are stored", ""
+		}
+		err := a.mayWriteIntentions(ctx, r.ConsulToken, c.service.Name)
+		switch {
+		case errors.Is(err, wadi.ErrForbidden):
+			details = append(details, detailOf(c.draft.At(path, "%s", needed(r.ConsulToken, c.service.Name, what))))
+		case err != nil:
+			return err
+		}
+	}
+	if len(details) > 0 {
+		return &Error{Status: http.StatusForbidden, Message: "your right in Consul is missing", Details: details}
+	}
+	return nil
+}
+
+// MayRemove refuses to delete a service that has intentions to those who may not
+// write them: they would go with it, and whoever submits it anew without would have
+// opened it. The error is an *Error, or wraps ErrUnavailable.
+func (a *Admission) MayRemove(ctx context.Context, service wadi.Service, consulToken string) error {
+	if a.AllowIntentions || service.Intentions == nil {
+		return nil
+	}
+	err := a.mayWriteIntentions(ctx, consulToken, service.Name)
+	if errors.Is(err, wadi.ErrForbidden) {
+		return &Error{Status: http.StatusForbidden, Message: needed(consulToken, service.Name, "delete it, as its intentions go with it")}
+	}
+	return err
+}
+
+func (a *Admission) mayWriteIntentions(ctx context.Context, token, service string) error {
+	if err := a.Intentions.MayWriteIntentions(ctx, token, service); err != nil {
+		return fmt.Errorf("intentions of %s: %w", service, err)
+	}
+	return nil
+}
+
+// needed says what is missing, and where to put it.
+func needed(token, service, what string) string {
+	whose := "the Consul token that was sent lacks the right"
+	if token == "" {
+		whose = "no Consul token was sent (-consul-token, CONSUL_HTTP_TOKEN or X-Consul-Token), and the anonymous one lacks the right"
+	}
+	return fmt.Sprintf("service %s: to %s takes the right to its intentions in Consul; %s; this policy gives it: service %q { policy = \"read\" intentions = \"write\" }",
+		service, what, whose, service)
+}
+
+// changesIntentions reports whether what is submitted lets other callers in than
+// what is stored. Visibility counts: the gateway is let in to public services.
+func changesIntentions(c *candidate) bool {
+	was, is := c.stored.Service.Intentions, c.service.Intentions
+	if was == nil || is == nil {
+		return was != is
+	}
+	set := func(in *wadi.Intentions) []string {
+		return slices.Compact(slices.Sorted(slices.Values(in.Allow)))
+	}
+	return !slices.Equal(set(was), set(is)) || c.stored.Service.Visibility != c.service.Visibility
+}
