@@ -45,14 +45,15 @@ type SubmittedService struct {
 
 // ServiceSummary is a line of the list of services.
 type ServiceSummary struct {
-	Name       string `json:"name"`
-	Namespace  string `json:"namespace"`
-	Phase      string `json:"phase"`
-	URL        string `json:"url,omitempty"`
-	Latest     string `json:"latest"` // ID of the newest revision.
-	Generation uint64 `json:"generation"`
-	Index      uint64 `json:"index"`
-	Submitted  int64  `json:"submitted"` // Unix seconds.
+	Name       string              `json:"name"`
+	Namespace  string              `json:"namespace"`
+	Phase      string              `json:"phase"`
+	URL        string              `json:"url,omitempty"`
+	Latest     string              `json:"latest"`            // ID of the newest revision.
+	Traffic    []wadi.TargetStatus `json:"traffic,omitempty"` // Where requests go now.
+	Generation uint64              `json:"generation"`
+	Index      uint64              `json:"index"`
+	Submitted  int64               `json:"submitted"` // Unix seconds.
 }
 
 // Service is all that is known about one service.

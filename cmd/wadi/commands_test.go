@@ -44,6 +44,35 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// Of traffic to several revisions, each target is shown with its tag's address.
+func TestTables_Traffic(t *testing.T) {
+	t.Setenv("TZ", "UTC")
+	time.Local = time.UTC
+	b := applied(t)
+	st := ready()
+	st.Revisions = append(st.Revisions, wadi.RevisionStatus{ID: "hello-00002", Phase: wadi.Ready, Percent: 33.3, Created: admissiontest.Now})
+	st.Revisions[0].Percent = 66.7
+	st.Traffic = []wadi.TargetStatus{
+		{Revision: "hello-00001", Percent: 66.7},
+		{Revision: "hello-00002", Percent: 33.3, Tag: "canary", URL: "http://canary-hello.wadi.localhost:8080"},
+		{Revision: "hello-00001", Tag: "old", URL: "http://old-hello.wadi.localhost:8080"},
+	}
+	b.store.SetStatus(st)
+	for name, args := range map[string][]string{
+		"traffic_list.txt":   {"service", "list"},
+		"traffic_list.json":  {"service", "list", "-json"},
+		"traffic_status.txt": {"service", "status", "hello"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := b.wadi(t, args...)
+			if o.code != 0 || o.stderr != "" {
+				t.Errorf("got %+v", o)
+			}
+			o.golden(t, name)
+		})
+	}
+}
+
 func TestServiceList_Empty(t *testing.T) {
 	newBench(t).wadi(t, "service", "list").want(t, 0, "No services.\n", "")
 }

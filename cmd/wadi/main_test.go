@@ -183,6 +183,7 @@ func pending(reason string) wadi.Status {
 func ready() wadi.Status {
 	at := time.Unix(admissiontest.Now, 0)
 	return wadi.Status{Service: "hello", Generation: 1, Phase: "ready", URL: "http://hello.wadi.localhost:8080",
+		Traffic:    []wadi.TargetStatus{{Revision: "hello-00001", Percent: 100}},
 		Revisions:  []wadi.RevisionStatus{{ID: "hello-00001", Phase: wadi.Ready, Percent: 100, Created: admissiontest.Now}},
 		Conditions: []wadi.Condition{{Type: "Ready", OK: true, Since: at}, {Type: "Mesh", Reason: "Off", Message: "mesh is\noff", Since: at}},
 		Events:     []wadi.Event{{Time: at, Service: "hello", Revision: "hello-00001", Type: "Ready", Message: "ready after 1.2s"}}}

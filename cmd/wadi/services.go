@@ -45,9 +45,14 @@ func serviceListCommand() command {
 			}
 			var rows [][]string
 			for _, s := range all {
-				rows = append(rows, []string{s.Name, s.Namespace, s.Phase, s.Latest, age(time.Unix(s.Submitted, 0), time.Now()), orDash(s.URL)})
+				rows = append(rows, []string{s.Name, s.Namespace, s.Phase, s.Latest, shares(s.Traffic), age(time.Unix(s.Submitted, 0), time.Now()), orDash(s.URL)})
+				for _, t := range s.Traffic {
+					if t.Tag != "" {
+						rows = append(rows, []string{"", "", "", "", t.Revision + " @" + t.Tag, "", orDash(t.URL)})
+					}
+				}
 			}
-			c.table(2, []string{"NAME", "NAMESPACE", "PHASE", "LATEST", "SUBMITTED", "URL"}, rows)
+			c.table(2, []string{"NAME", "NAMESPACE", "PHASE", "LATEST", "TRAFFIC", "SUBMITTED", "URL"}, rows)
 		})
 }
 
@@ -81,6 +86,14 @@ func showStatus(c *call, s api.Service) {
 	c.printf("\nIndex       %d\n", s.Index)
 	c.printf("Submitted   %s ago, from %s\n", age(time.Unix(s.Submitted, 0), time.Now()), clean(s.File))
 	var rows [][]string
+	if len(st.Traffic) > 1 || len(st.Traffic) == 1 && st.Traffic[0].Tag != "" {
+		for _, t := range st.Traffic {
+			rows = append(rows, []string{t.Revision, percent(t.Percent), orDash(t.Tag), orDash(t.URL)})
+		}
+		c.printf("\n")
+		c.table(-1, []string{"TARGET", "TRAFFIC", "TAG", "URL"}, rows)
+		rows = nil
+	}
 	for _, r := range st.Revisions {
 		rows = append(rows, []string{r.ID, string(r.Phase), percent(r.Percent), age(time.Unix(r.Created, 0), time.Now()), r.Reason})
 	}
@@ -106,6 +119,20 @@ func showStatus(c *call, s api.Service) {
 			showEvent(c, e)
 		}
 	}
+}
+
+// shares says in a few words which revisions have the traffic.
+func shares(targets []wadi.TargetStatus) string {
+	var parts []string
+	for _, t := range targets {
+		switch {
+		case t.Percent == 100:
+			return t.Revision
+		case t.Percent > 0:
+			parts = append(parts, t.Revision+" "+percent(t.Percent))
+		}
+	}
+	return orDash(strings.Join(parts, ", "))
 }
 
 func percent(p float64) string {
