@@ -241,6 +241,9 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if !spec.Deleting {
+		if err := s.Admission.MayRemove(r.Context(), spec.Service, r.Header.Get("X-Consul-Token")); err != nil {
+			return err
+		}
 		if err := s.Store.MarkDeleting(r.Context(), name, index); err != nil {
 			return fmt.Errorf("delete %s: %w", name, err)
 		}
