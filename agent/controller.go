@@ -25,6 +25,7 @@ type Controller struct {
 	Store   Store
 	Network Network
 	Measure Measure
+	Callers Callers         // Nil: nothing is said about intentions.
 	Agents  func() []Source // The activators' statistics.
 	Events  *Events
 	Owned   *Owned
@@ -66,6 +67,9 @@ type service struct {
 	problem    string       // The last pass's error.
 	history    []wadi.Event // What was stored before this term.
 	since      time.Time    // Of the term's first event.
+
+	keptOut      []string // Of Wadi's own, by intentions that others write.
+	callersKnown bool     // What keptOut says is known.
 }
 
 const (
@@ -93,7 +97,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	tick := time.NewTicker(passInterval)
 	defer tick.Stop()
 	for news := true; ctx.Err() == nil; {
-		cluster, measure := c.Cluster.Changed(), c.Measure.Changed()
+		cluster, measure, callers := c.Cluster.Changed(), c.Measure.Changed(), c.callersChanged()
 		if c.Cluster.Synced() {
 			c.pass(ctx, news)
 			news = false
@@ -103,6 +107,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		case err := <-watchErr:
 			return err
 		case <-cluster:
+			news = true
+			pause(ctx, settleTime)
+		case <-callers:
 			news = true
 			pause(ctx, settleTime)
 		case <-measure:
@@ -331,6 +338,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	} else {
 		s.backoff, s.problem = 0, ""
 	}
+	c.lookAtCallers(s)
 	st := statusOf(s, c.observe(s), c.URL, s.events(c.Events))
 	if equalStatus(st, s.Status) {
 		return

@@ -40,6 +40,7 @@ type cluster struct {
 	foreign  string // Why the network layers can't be programmed; empty: they can.
 	applied  int
 	statuses int
+	callers  agent.Callers
 	looks    int // How often the leader looked at a revision.
 }
 
@@ -365,7 +366,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	events, owned := &agent.Events{}, &agent.Owned{}
 	metrics := agent.NewMetrics(prometheus.NewRegistry())
 	ctl := &agent.Controller{
-		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Measure: view{c},
+		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Measure: view{c}, Callers: c.callers,
 		Agents: func() []agent.Source { return nil }, Events: events, Owned: owned,
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}

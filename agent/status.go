@@ -45,6 +45,9 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 		routeCondition(s),
 		meshCondition(s, o),
 	}
+	if s.callersKnown {
+		st.Conditions = append(st.Conditions, callersCondition(s))
+	}
 	if s.problem != "" {
 		st.Conditions = append(st.Conditions, wadi.Condition{Type: "Reconciled", Reason: "Error", Message: s.problem})
 	}
