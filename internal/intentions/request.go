@@ -37,8 +37,12 @@ func (r *Request) header(name string) (value string, there match) {
 		if r.Header[textproto.CanonicalMIMEHeaderKey(name)] == nil {
 			return "", maybe
 		}
+	case "cookie": // How several are joined depends on the protocol.
+		if len(r.Header["Cookie"]) > 1 {
+			return "", maybe
+		}
 	case "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-		"x-forwarded-client-cert", "cookie":
+		"x-forwarded-client-cert":
 		return "", maybe // Belong to a connection, or are composed anew.
 	}
 	if strings.HasPrefix(name, ":") || strings.HasPrefix(name, "x-envoy-") {
