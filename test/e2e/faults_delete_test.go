@@ -13,6 +13,7 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // traces is where something of a service can be.
@@ -72,13 +73,13 @@ func tracesOf(t *testing.T, name string) traces {
 func TestFaults_Delete(t *testing.T) {
 	t.Parallel()
 	skipWithoutMesh(t)
-	deploy(t, hello("bystander", options{mesh: true, window: "60s"}))
+	stack.Deploy(t, hello("bystander", options{mesh: true, window: "60s"}))
 	for _, colour := range []string{"green", "red"} { // Two revisions.
 		if err := stack.Agent.Apply(t.Context(), hello("doomed", options{mesh: true, window: "60s", env: map[string]string{"COLOUR": colour}})); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantStatus(t, get(t, "bystander", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "bystander", "/"), 200)
 	bystander := tracesOf(t, "bystander")
 	if b := tracesOf(t, "doomed"); len(b.jobs) == 0 || len(b.keys) < 5 || len(b.entries) < 3 || len(b.services) < 2 {
 		t.Fatalf("got traces %+v before, want jobs, keys, entries and services", b)
@@ -90,12 +91,12 @@ func TestFaults_Delete(t *testing.T) {
 	failed := make(chan error, 1)
 	began := make(chan struct{})
 	go func() {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, urlOf("doomed", "/?stream=50&every=100ms"), nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, harnesstest.URL("doomed", "/?stream=50&every=100ms"), nil)
 		if err != nil {
 			failed <- err
 			return
 		}
-		res, err := client(t).Do(req)
+		res, err := stack.Client(t).Do(req)
 		if err != nil {
 			failed <- err
 			return
@@ -127,13 +128,13 @@ func TestFaults_Delete(t *testing.T) {
 	if left := tracesOf(t, "doomed"); len(left.jobs)+len(left.keys)+len(left.entries)+len(left.services) > 0 {
 		t.Errorf("got left %+v, want nothing", left)
 	}
-	wantStatus(t, get(t, "doomed", "/"), 404)
+	harnesstest.WantStatus(t, stack.Get(t, "doomed", "/"), 404)
 	wantStrangers(t)
 	if got := tracesOf(t, "bystander"); !slices.Equal(got.jobs, bystander.jobs) || !slices.Equal(got.keys, bystander.keys) ||
 		!slices.Equal(got.entries, bystander.entries) || !slices.Equal(got.services, bystander.services) {
 		t.Errorf("another service: got %+v, want %+v as before", got, bystander)
 	}
-	wantStatus(t, get(t, "bystander", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "bystander", "/"), 200)
 }
 
 // strangers makes things of somebody else, whose names could be taken for the service's.
@@ -193,7 +194,7 @@ func TestFaults_DeletedAndSubmittedAgain(t *testing.T) {
 		if err := stack.Agent.WaitReady(t.Context(), "phoenix", 1); err != nil {
 			t.Fatal(err)
 		}
-		wantStatus(t, get(t, "phoenix", "/"), 200)
+		harnesstest.WantStatus(t, stack.Get(t, "phoenix", "/"), 200)
 		if err := stack.Agent.Delete(t.Context(), "phoenix"); err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // waitEvent waits for an event of a revision that says a text.
@@ -64,13 +65,13 @@ func jobOf(t *testing.T, id string) *nomad.Job {
 // A job that somebody purges is put back, and callers are served all the while.
 func TestFaults_JobPurged(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("purged", options{window: "60s", min: 1}))
+	stack.Deploy(t, hello("purged", options{window: "60s", min: 1}))
 	spec := jobOf(t, "purged-00001")
 	if _, _, err := stack.Nomad.Jobs().Deregister("purged-00001", true, nil); err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, get(t, "purged", "/"), 200)              // By the ending instance, or by a new one.
-	waitEvent(t, "purged", "purged-00001", "job was gone") // The controller's, or the waker's.
+	harnesstest.WantStatus(t, stack.Get(t, "purged", "/"), 200) // By the ending instance, or by a new one.
+	waitEvent(t, "purged", "purged-00001", "job was gone")      // The controller's, or the waker's.
 	waitServed(t, "purged")
 	if err := stack.WaitCount(t.Context(), "purged-00001", 30*time.Second, func(n int) bool { return n == 1 }); err != nil {
 		t.Fatal(err)
@@ -84,23 +85,23 @@ func TestFaults_JobPurged(t *testing.T) {
 // One that is purged at zero is there again before, or at the latest with, the next request.
 func TestFaults_JobPurgedAtZero(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("purgedzero", options{}))
-	toZero(t, "purgedzero-00001")
+	stack.Deploy(t, hello("purgedzero", options{}))
+	stack.ToZero(t, "purgedzero-00001")
 	if _, _, err := stack.Nomad.Jobs().Deregister("purgedzero-00001", true, nil); err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, get(t, "purgedzero", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "purgedzero", "/"), 200)
 	waitEvent(t, "purgedzero", "purgedzero-00001", "job was gone")
 }
 
 // A job that somebody stops is put back.
 func TestFaults_JobStopped(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("halted", options{window: "60s", min: 1}))
+	stack.Deploy(t, hello("halted", options{window: "60s", min: 1}))
 	if _, _, err := stack.Nomad.Jobs().Deregister("halted-00001", false, nil); err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, get(t, "halted", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "halted", "/"), 200)
 	waitEvent(t, "halted", "halted-00001", "job was stopped")
 	if err := stack.WaitCount(t.Context(), "halted-00001", 30*time.Second, func(n int) bool { return n == 1 }); err != nil {
 		t.Fatal(err)
@@ -112,7 +113,7 @@ func TestFaults_JobStopped(t *testing.T) {
 // way stays the autoscaler's business.
 func TestFaults_JobEdited(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("edited", options{window: "6s", env: map[string]string{"COLOUR": "green"}, min: 1}))
+	stack.Deploy(t, hello("edited", options{window: "6s", env: map[string]string{"COLOUR": "green"}, min: 1}))
 	for i, edit := range []func(*nomad.Job){
 		func(j *nomad.Job) { j.TaskGroups[0].Tasks[appTask(j)].Env["COLOUR"] = "red" },
 		func(j *nomad.Job) {
@@ -137,7 +138,7 @@ func TestFaults_JobEdited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantStatus(t, get(t, "edited", "/"), 200)
+		harnesstest.WantStatus(t, stack.Get(t, "edited", "/"), 200)
 	}
 	waitEvent(t, "edited", "edited-00001", "edited in Nomad")
 	if err := stack.WaitCount(t.Context(), "edited-00001", 60*time.Second, func(n int) bool { return n == 1 }); err != nil {
@@ -153,7 +154,7 @@ func appTask(j *nomad.Job) int {
 // no instance replaced; it is decided anew after a while.
 func TestFaults_JobScaledByHand(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("byhand", options{window: "6s", min: 1, scale: `manual_hold = "0s"`}))
+	stack.Deploy(t, hello("byhand", options{window: "6s", min: 1, scale: `manual_hold = "0s"`}))
 	before, err := stack.Allocs(t.Context(), "byhand-00001")
 	if err != nil || len(before) != 1 {
 		t.Fatalf("got %d allocations (%v), want 1", len(before), err)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // dial opens a connection that ends with the test, and by itself after a while.
@@ -81,7 +82,7 @@ func TestInput_UnknownHost(t *testing.T) {
 
 func TestInput_HugeHeader(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("heady", options{window: "60s"}))
+	stack.Deploy(t, hello("heady", options{window: "60s"}))
 	host := "Host: heady." + harness.Domain + "\r\n"
 	large := strings.Repeat("x", 1<<20)
 	for name, request := range map[string]string{
@@ -96,14 +97,14 @@ func TestInput_HugeHeader(t *testing.T) {
 			t.Errorf("%s: got %q (%v), want 431", name, line, err)
 		}
 	}
-	wantStatus(t, get(t, "heady", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "heady", "/"), 200)
 }
 
 // Bodies without an end, to an app that does not read, stand in the way of nobody:
 // they are stopped at their source and cost no memory.
 func TestInput_EndlessBody(t *testing.T) {
-	deploy(t, hello("deaf", options{window: "60s"}))
-	wantStatus(t, get(t, "deaf", "/"), 200)
+	stack.Deploy(t, hello("deaf", options{window: "60s"}))
+	harnesstest.WantStatus(t, stack.Get(t, "deaf", "/"), 200)
 	before := memoryOf(t)
 	var sent atomic.Int64
 	var wg sync.WaitGroup
@@ -131,7 +132,7 @@ func TestInput_EndlessBody(t *testing.T) {
 	if grown > 48<<20 {
 		t.Errorf("got the agent grown by %d bytes, want a bound", grown)
 	}
-	wantStatus(t, get(t, "deaf", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "deaf", "/"), 200)
 }
 
 // A header that never ends is not waited for.
@@ -169,7 +170,7 @@ func TestInput_SlowHeader(t *testing.T) {
 // What one side could take for one request and the other for two never passes.
 func TestInput_Smuggling(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("smuggled", options{window: "60s"}))
+	stack.Deploy(t, hello("smuggled", options{window: "60s"}))
 	host := "Host: smuggled." + harness.Domain + "\r\n"
 	inside := "GET /?status=299 HTTP/1.1\r\n" + host + "\r\n"
 	for _, tt := range []struct{ name, request string }{
@@ -204,13 +205,13 @@ func TestInput_Smuggling(t *testing.T) {
 	if strings.Count(res, "HTTP/1.1 ") != 1 || !strings.HasPrefix(res, "HTTP/1.1 200 ") || !strings.Contains(res, "abc") || strings.Contains(res, "GET ") {
 		t.Errorf("length and chunks: got %q, want one answer that echoes abc", res)
 	}
-	wantStatus(t, get(t, "smuggled", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "smuggled", "/"), 200)
 }
 
 // Garbage on any listener hurts nobody.
 func TestInput_Garbage(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("calm", options{window: "60s"}))
+	stack.Deploy(t, hello("calm", options{window: "60s"}))
 	const seed = 42
 	random := rand.New(rand.NewSource(seed))
 	pieces := []string{
@@ -242,7 +243,7 @@ func TestInput_Garbage(t *testing.T) {
 	} else {
 		_, _ = bodyOf(res)
 	}
-	wantStatus(t, get(t, "calm", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "calm", "/"), 200)
 	// The autoscaler speaks of panic too, and means something else.
 	if log := stack.Agent.Tail(100_000); strings.Contains(log, "panic serving") || strings.Contains(log, "panic: ") || strings.Contains(log, "goroutine ") {
 		t.Errorf("got a panic in the agent's log")

@@ -18,6 +18,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // wadiIn runs the command line against the agent, in a folder with the files.
@@ -214,7 +215,7 @@ func TestInput_SubmittedAtOnce(t *testing.T) {
 		wg.Wait()
 		return won, lost
 	}
-	t.Cleanup(func() { remove(t, "raced") })
+	t.Cleanup(func() { stack.Remove(t, "raced") })
 	var index uint64
 	for round := range 3 {
 		won, lost := race(index)
@@ -249,13 +250,13 @@ func TestInput_SubmittedAtOnce(t *testing.T) {
 			}
 		}
 	}
-	wantStatus(t, get(t, "raced", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "raced", "/"), 200)
 }
 
 // A stale index is a conflict, and changes nothing.
 func TestInput_StaleIndex(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("stale", options{}))
+	stack.Deploy(t, hello("stale", options{}))
 	s, err := stack.Agent.Client.Service(t.Context(), "stale")
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // An app that never starts: whoever waits for it gets what Nomad says about it, and
@@ -50,11 +51,11 @@ func TestServing_NeverStarts(t *testing.T) {
 				out, err := apply.CombinedOutput()
 				applied <- fmt.Sprintf("%s%v", out, err)
 			}()
-			t.Cleanup(func() { remove(t, name) })
+			t.Cleanup(func() { stack.Remove(t, name) })
 
 			var res harness.Response
-			err := harness.Eventually(t.Context(), waitLong, func() error {
-				if res = get(t, name, "/"); res.Status == 404 {
+			err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+				if res = stack.Get(t, name, "/"); res.Status == 404 {
 					return errors.New("it is not known yet")
 				}
 				return nil
@@ -62,7 +63,7 @@ func TestServing_NeverStarts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantStatus(t, res, 503)
+			harnesstest.WantStatus(t, res, 503)
 			if !strings.Contains(res.Body, tt.reason) || res.Header.Get("Wadi-Error") != "unplaceable" {
 				t.Errorf("got %q with Wadi-Error %q, want unplaceable with Nomad's reason %q", res.Body, res.Header.Get("Wadi-Error"), tt.reason)
 			}
@@ -70,10 +71,10 @@ func TestServing_NeverStarts(t *testing.T) {
 			if !strings.Contains(out, tt.reason) || !strings.Contains(out, "failed") || !strings.HasSuffix(out, "exit status 1") {
 				t.Errorf("got from wadi apply %q, want a failure with exit status 1 and the reason %q", out, tt.reason)
 			}
-			toZero(t, name+"-00001")
+			stack.ToZero(t, name+"-00001")
 			// From then on nobody has to wait for the answer.
-			err = harness.Eventually(t.Context(), waitLong, func() error {
-				res := get(t, name, "/")
+			err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+				res := stack.Get(t, name, "/")
 				if res.Status != 503 || res.Header.Get("Wadi-Error") != "revision_failed" || !strings.Contains(res.Body, tt.reason) {
 					return fmt.Errorf("got %d %q", res.Status, res.Body)
 				}
@@ -91,23 +92,23 @@ func TestServing_NeverStarts(t *testing.T) {
 func TestServing_StartsNoMore(t *testing.T) {
 	t.Parallel()
 	broken := filepath.Join(t.TempDir(), "broken")
-	deploy(t, hello("no-more", options{
+	stack.Deploy(t, hello("no-more", options{
 		command: "sh", args: []string{"-c", "test ! -e " + broken + " || exit 7; exec hello"}, queue: `timeout = "20s"`,
 	}))
-	toZero(t, "no-more-00001")
+	stack.ToZero(t, "no-more-00001")
 	if err := os.WriteFile(broken, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	res := get(t, "no-more", "/")
-	wantStatus(t, res, 503)
+	res := stack.Get(t, "no-more", "/")
+	harnesstest.WantStatus(t, res, 503)
 	if !strings.Contains(res.Body, "Exit Code: 7") {
 		t.Errorf("got %q, want Nomad's reason", res.Body)
 	}
 	if err := os.Remove(broken); err != nil {
 		t.Fatal(err)
 	}
-	err := harness.Eventually(t.Context(), waitLong, func() error {
-		if res := get(t, "no-more", "/"); res.Status != 200 {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		if res := stack.Get(t, "no-more", "/"); res.Status != 200 {
 			return fmt.Errorf("got status %d: %s", res.Status, res.Body)
 		}
 		return nil
@@ -120,11 +121,11 @@ func TestServing_StartsNoMore(t *testing.T) {
 // An app that dies in the middle of a request costs that request only.
 func TestServing_Crash(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("crash", options{window: "30s"}))
-	wantStatus(t, get(t, "crash", "/"), 200)
+	stack.Deploy(t, hello("crash", options{window: "30s"}))
+	harnesstest.WantStatus(t, stack.Get(t, "crash", "/"), 200)
 	for range 2 {
-		wantStatus(t, get(t, "crash", "/?crash=1"), 502)
-		wantStatus(t, get(t, "crash", "/"), 200)
+		harnesstest.WantStatus(t, stack.Get(t, "crash", "/?crash=1"), 502)
+		harnesstest.WantStatus(t, stack.Get(t, "crash", "/"), 200)
 	}
 	allocs, err := stack.Allocs(t.Context(), "crash-00001")
 	if err != nil || len(allocs) != 1 {
@@ -139,16 +140,16 @@ func TestServing_Crash(t *testing.T) {
 // on after that.
 func TestServing_TooSlow(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("slow", options{window: "60s", timeout: `request = "5s"`})+
+	stack.Deploy(t, hello("slow", options{window: "60s", timeout: `request = "5s"`})+
 		hello("slow-start", options{timeout: `response_start = "1s"`}))
 	for _, name := range []string{"slow", "slow-start"} {
-		res := get(t, name, "/?sleep=1m")
-		wantStatus(t, res, 504)
-		wantStatus(t, get(t, name, "/"), 200)
+		res := stack.Get(t, name, "/?sleep=1m")
+		harnesstest.WantStatus(t, res, 504)
+		harnesstest.WantStatus(t, stack.Get(t, name, "/"), 200)
 	}
-	toZero(t, "slow-start-00001")
-	wantStatus(t, get(t, "slow-start", "/?sleep=1m"), 504)
-	wantStatus(t, get(t, "slow-start", "/"), 200)
+	stack.ToZero(t, "slow-start-00001")
+	harnesstest.WantStatus(t, stack.Get(t, "slow-start", "/?sleep=1m"), 504)
+	harnesstest.WantStatus(t, stack.Get(t, "slow-start", "/"), 200)
 }
 
 // When as many requests wait as may, further ones are refused at once, and those
@@ -156,7 +157,7 @@ func TestServing_TooSlow(t *testing.T) {
 func TestServing_QueueOverflow(t *testing.T) {
 	t.Parallel()
 	const depth, requests = 3, 12
-	deploy(t, hello("overflow", options{
+	stack.Deploy(t, hello("overflow", options{
 		env: map[string]string{"START_DELAY": "4s"}, limit: 1, max: 1, scale: "initial = 0", queue: fmt.Sprintf("depth = %d", depth),
 	}))
 	var answers []<-chan answer
@@ -177,23 +178,23 @@ func TestServing_QueueOverflow(t *testing.T) {
 			}
 		}
 	}
-	wantStatus(t, get(t, "overflow", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "overflow", "/"), 200)
 }
 
 // A request that has waited as long as it may is told so, and those that come when
 // the instance is there are served.
 func TestServing_QueueTimeout(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("patience", options{
+	stack.Deploy(t, hello("patience", options{
 		env: map[string]string{"START_DELAY": "6s"}, scale: "initial = 0", window: "20s", queue: `timeout = "1s"`,
 	}))
-	res := get(t, "patience", "/")
-	wantStatus(t, res, 504)
+	res := stack.Get(t, "patience", "/")
+	harnesstest.WantStatus(t, res, 504)
 	if got := res.Header.Get("Wadi-Error"); got != "queue_timeout" {
 		t.Errorf("got Wadi-Error %q, want queue_timeout", got)
 	}
-	err := harness.Eventually(t.Context(), waitLong, func() error {
-		if res := get(t, "patience", "/"); res.Status != 200 {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		if res := stack.Get(t, "patience", "/"); res.Status != 200 {
 			return fmt.Errorf("got status %d: %s", res.Status, res.Body)
 		}
 		return nil
@@ -201,7 +202,7 @@ func TestServing_QueueTimeout(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if n := wakesOf(t, "patience-00001"); n != 1 {
+	if n := len(stack.Wakes(t, "patience-00001")); n != 1 {
 		t.Errorf("got %d wakes, want 1: the instance was on its way", n)
 	}
 }
@@ -209,13 +210,13 @@ func TestServing_QueueTimeout(t *testing.T) {
 // A client that goes away frees its place in the queue.
 func TestServing_ClientGone(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("gone", options{
+	stack.Deploy(t, hello("gone", options{
 		env: map[string]string{"START_DELAY": "6s"}, scale: "initial = 0", window: "20s", queue: "depth = 1",
 	}))
 	ctx, hangUp := context.WithCancel(t.Context())
 	defer hangUp()
 	first := ask(ctx, "gone", "/")
-	err := harness.Eventually(t.Context(), waitLong, func() error {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		n, err := stack.Count(t.Context(), "gone-00001")
 		if err == nil && n != 1 {
 			err = errors.New("it is not woken")
@@ -225,14 +226,14 @@ func TestServing_ClientGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, get(t, "gone", "/"), 503) // The place is taken.
+	harnesstest.WantStatus(t, stack.Get(t, "gone", "/"), 503) // The place is taken.
 	hangUp()
 	if a := <-first; a.err == nil {
 		t.Fatalf("got status %d before the client went: this proves nothing", a.Status)
 	}
 	var res harness.Response
-	err = harness.Eventually(t.Context(), waitLong, func() error {
-		if res = get(t, "gone", "/"); res.Status != 200 {
+	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		if res = stack.Get(t, "gone", "/"); res.Status != 200 {
 			return fmt.Errorf("got status %d: %s", res.Status, res.Body)
 		}
 		return nil

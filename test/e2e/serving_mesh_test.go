@@ -16,6 +16,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // Through its own Envoy another service of the mesh calls one that goes from zero
@@ -25,28 +26,28 @@ func TestServing_MeshCaller(t *testing.T) {
 	if !stack.Cluster.Bridge {
 		t.Skip("no bridge networks here: " + stack.Cluster.WhyNot)
 	}
-	deploy(t, hello("callee", options{mesh: true, max: 1, scale: "initial = 0\n    manual_hold = \"1s\""}))
-	deploy(t, hello("caller", options{mesh: true, min: 1, max: 1,
+	stack.Deploy(t, hello("callee", options{mesh: true, max: 1, scale: "initial = 0\n    manual_hold = \"1s\""}))
+	stack.Deploy(t, hello("caller", options{mesh: true, min: 1, max: 1,
 		env:     map[string]string{"UPSTREAM": "http://127.0.0.1:9191"},
 		service: "upstream \"callee\" {\n    local_port = 9191\n  }",
 	}))
-	c := client(t)
-	url := urlOf("caller", "/call/")
+	c := stack.Client(t)
+	url := harnesstest.URL("caller", "/call/")
 	called := "hello from callee-00001"
 
 	// By itself: cold, warm, idle to zero.
 	l := startLoad(t, c, url, 100*time.Millisecond)
 	waitAnswers(t, l, called, 30)
-	l.wantNoFailure(t, 30)
-	waitDirect(t, "callee", func() { wantStatus(t, get(t, "caller", "/call/"), 200) })
-	err := stack.WaitCount(t.Context(), "callee-00001", waitLong, func(n int) bool { return n == 0 })
+	l.WantAll(t, 30)
+	waitDirect(t, "callee", func() { harnesstest.WantStatus(t, stack.Get(t, "caller", "/call/"), 200) })
+	err := stack.WaitCount(t.Context(), "callee-00001", harnesstest.WaitLong, func(n int) bool { return n == 0 })
 	if err != nil {
 		t.Fatal(err)
 	}
 	// In that very moment the instance is told to stop, and callers still know it.
 	l = startLoad(t, c, url, 100*time.Millisecond)
 	waitAnswers(t, l, called, 50)
-	l.wantNoFailure(t, 50)
+	l.WantAll(t, 50)
 
 	// Under load that goes on: somebody scales it to zero by hand.
 	l = startLoad(t, c, url, 100*time.Millisecond)
@@ -58,7 +59,7 @@ func TestServing_MeshCaller(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = harness.Eventually(t.Context(), waitLong, func() error {
+		err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 			if lastWake(t, "callee-00001") <= had {
 				return errors.New("no wake")
 			}
@@ -67,13 +68,13 @@ func TestServing_MeshCaller(t *testing.T) {
 		if err != nil {
 			t.Errorf("wake after somebody scaled to zero: %v", err)
 		}
-		all, _ := l.count("")
+		all, _ := l.Count()
 		waitAnswers(t, l, called, all+40)
 	}
-	l.wantNoFailure(t, 100)
+	l.WantAll(t, 100)
 
 	// A body that waits in the mesh for an instance arrives whole.
-	toZero(t, "callee-00001")
+	stack.ToZero(t, "callee-00001")
 	body := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(body) // Never fails.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(body))
@@ -84,7 +85,7 @@ func TestServing_MeshCaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, res, 200)
+	harnesstest.WantStatus(t, res, 200)
 	if res.Body != string(body) {
 		t.Errorf("got %d bytes back that differ from the %d sent", len(res.Body), len(body))
 	}
@@ -95,10 +96,10 @@ func TestServing_MeshCaller(t *testing.T) {
 func waitDirect(t *testing.T, service string, call func()) {
 	t.Helper()
 	through := fmt.Sprintf("wadi_activator_requests_total{class=\"2xx\",service=%q}", service)
-	err := harness.Eventually(t.Context(), waitLong, func() error {
-		before := metric(t, through)
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		before := stack.Metric(t, through)
 		call()
-		if after := metric(t, through); before == 0 || after > before {
+		if after := stack.Metric(t, through); before == 0 || after > before {
 			return fmt.Errorf("%g calls went through the activator", after)
 		}
 		return nil
@@ -118,17 +119,15 @@ func callerUnmoved(t *testing.T) {
 }
 
 // waitAnswers waits until so many answers with a text have come.
-func waitAnswers(t *testing.T, l *load, text string, n int) {
+func waitAnswers(t *testing.T, l *harnesstest.Load, text string, n int) {
 	t.Helper()
-	err := harness.Eventually(t.Context(), waitLong, func() error {
-		all, so := l.count(text)
-		if all != so {
-			return harness.Final(fmt.Errorf("%d of %d answers were others than %q", all-so, all, text))
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		so, others := l.Answers(text)
+		if others > 0 {
+			return harness.Final(fmt.Errorf("%d answers were others than %q: %v", others, text, l))
 		}
 		if so < n {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return fmt.Errorf("%d answers have come, want %d; failed: %s", so, n, strings.Join(l.failed[:min(3, len(l.failed))], "\n"))
+			return fmt.Errorf("%d answers have come, want %d: %v", so, n, l)
 		}
 		return nil
 	})
@@ -144,16 +143,16 @@ func TestServing_MeshHeadersOfTheCaller(t *testing.T) {
 	if !stack.Cluster.Bridge {
 		t.Skip("no bridge networks here: " + stack.Cluster.WhyNot)
 	}
-	deploy(t, hello("mesh-callee", options{mesh: true, scale: "initial = 0"})+hello("mesh-victim", options{scale: "initial = 0"}))
-	deploy(t, hello("mesh-caller", options{mesh: true, min: 1,
+	stack.Deploy(t, hello("mesh-callee", options{mesh: true, scale: "initial = 0"})+hello("mesh-victim", options{scale: "initial = 0"}))
+	stack.Deploy(t, hello("mesh-caller", options{mesh: true, min: 1,
 		env:     map[string]string{"UPSTREAM": "http://127.0.0.1:9191"},
 		service: "upstream \"mesh-callee\" {\n    local_port = 9191\n  }",
 	}))
 	for _, state := range []string{"cold", "warm"} {
 		if state == "warm" {
-			waitDirect(t, "mesh-callee", func() { wantStatus(t, get(t, "mesh-caller", "/call/"), 200) })
+			waitDirect(t, "mesh-callee", func() { harnesstest.WantStatus(t, stack.Get(t, "mesh-caller", "/call/"), 200) })
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, urlOf("mesh-caller", "/call/?headers=1"), nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, harnesstest.URL("mesh-caller", "/call/?headers=1"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,11 +160,11 @@ func TestServing_MeshHeadersOfTheCaller(t *testing.T) {
 			// What comes from outside is stripped already; the app itself adds them.
 			req.Header.Set("Hello-Wadi-"+h, "mesh-victim-00001")
 		}
-		res, err := harness.Do(client(t), req)
+		res, err := harness.Do(stack.Client(t), req)
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantStatus(t, res, 200)
+		harnesstest.WantStatus(t, res, 200)
 		if got := res.Header.Get("Hello-Revision"); got != "mesh-callee-00001" {
 			t.Errorf("%s: revision %q answered, want mesh-callee-00001", state, got)
 		}

@@ -12,14 +12,15 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // However many requests wait for a service without an instance, it is woken once,
 // and all are answered. Not parallel: the metrics are of all services.
 func TestServing_ManyColdRequestsAreOneWake(t *testing.T) {
 	const requests = 200
-	deploy(t, hello("herd", options{env: map[string]string{"START_DELAY": "1s"}, scale: "initial = 0", max: 1}))
-	before := metric(t, "wadi_activator_wakes_total")
+	stack.Deploy(t, hello("herd", options{env: map[string]string{"START_DELAY": "1s"}, scale: "initial = 0", max: 1}))
+	before := stack.Metric(t, "wadi_activator_wakes_total")
 
 	var answers []<-chan answer
 	for range requests {
@@ -28,14 +29,14 @@ func TestServing_ManyColdRequestsAreOneWake(t *testing.T) {
 	if got := collect(t, answers); len(got[200]) != requests {
 		t.Errorf("got %s, want %d times 200", statuses(got), requests)
 	}
-	if got := metric(t, "wadi_activator_wakes_total") - before; got != 1 {
+	if got := stack.Metric(t, "wadi_activator_wakes_total") - before; got != 1 {
 		t.Errorf("got %g wakes, want 1", got)
 	}
-	events := scalings(t, "herd-00001")
+	events := stack.Scalings(t, "herd-00001")
 	if len(events) != 1 || !strings.Contains(events[0].Message, "woken by a request: 0 to 1") {
 		t.Errorf("got scalings %+v in Nomad, want one, by the request", events)
 	}
-	if got := metric(t, "wadi_activator_waiting_requests"); got != 0 {
+	if got := stack.Metric(t, "wadi_activator_waiting_requests"); got != 0 {
 		t.Errorf("%g requests wait, want none", got)
 	}
 }
@@ -45,31 +46,29 @@ func TestServing_ManyColdRequestsAreOneWake(t *testing.T) {
 // No request fails on the way, and Nomad's history says why each step was taken.
 func TestServing_UpUnderLoadAndDown(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("updown", options{target: 2, max: 4, scale: "initial = 0"}))
-	c := client(t)
-	heavy := startWorkers(t, c, urlOf("updown", "/?sleep=100ms"), 6)
-	err := harness.Eventually(t.Context(), waitLong, func() error {
-		heavy.mu.Lock()
-		defer heavy.mu.Unlock()
-		if len(heavy.from) < 4 {
-			return fmt.Errorf("%d instances have answered", len(heavy.from))
+	stack.Deploy(t, hello("updown", options{target: 2, max: 4, scale: "initial = 0"}))
+	c := stack.Client(t)
+	heavy := startWorkers(t, c, harnesstest.URL("updown", "/?sleep=100ms"), 6)
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		if heavy.Instances() < 4 {
+			return fmt.Errorf("%d instances have answered", heavy.Instances())
 		}
 		return nil
 	})
 	if err != nil {
 		t.Errorf("scale up: %v", err)
 	}
-	trickle := startWorkers(t, c, urlOf("updown", "/?sleep=20ms"), 1)
-	heavy.wantNoFailure(t, 20)
-	err = stack.WaitCount(t.Context(), "updown-00001", waitLong, func(n int) bool { return n == 1 })
+	trickle := startWorkers(t, c, harnesstest.URL("updown", "/?sleep=20ms"), 1)
+	heavy.WantAll(t, 20)
+	err = stack.WaitCount(t.Context(), "updown-00001", harnesstest.WaitLong, func(n int) bool { return n == 1 })
 	if err != nil {
 		t.Errorf("scale down: %v", err)
 	}
-	trickle.wantNoFailure(t, 20)
-	toZero(t, "updown-00001")
+	trickle.WantAll(t, 20)
+	stack.ToZero(t, "updown-00001")
 
 	var steps []int
-	for _, e := range scalings(t, "updown-00001") {
+	for _, e := range stack.Scalings(t, "updown-00001") {
 		if e.Error || e.Count == nil || len(e.Message) < 10 {
 			t.Errorf("a scaling in Nomad does not say why: %+v", e)
 			continue
@@ -86,7 +85,7 @@ func TestServing_UpUnderLoadAndDown(t *testing.T) {
 func TestServing_ChangedBounds(t *testing.T) {
 	t.Parallel()
 	o := options{min: 1, max: 2, window: "60s"}
-	deploy(t, hello("bounds", o))
+	stack.Deploy(t, hello("bounds", o))
 	job := func() (version, index uint64) {
 		t.Helper()
 		j, _, err := stack.Nomad.Jobs().Info("bounds-00001", nil)
@@ -114,21 +113,21 @@ func TestServing_ChangedBounds(t *testing.T) {
 	}
 	o.max, o.target, o.queue, o.scale = 9, 7, "depth = 7", "down_delay = \"3s\""
 	apply(o)
-	wantStatus(t, get(t, "bounds", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "bounds", "/"), 200)
 	if v, i := job(); v != version || i != index {
 		t.Errorf("the job has version %d and index %d, want %d and %d as before", v, i, version, index)
 	}
 
 	o.min = 2 // The count changes, and nothing else.
 	apply(o)
-	if err := stack.WaitCount(t.Context(), "bounds-00001", waitLong, func(n int) bool { return n == 2 }); err != nil {
+	if err := stack.WaitCount(t.Context(), "bounds-00001", harnesstest.WaitLong, func(n int) bool { return n == 2 }); err != nil {
 		t.Error(err)
 	}
 	if got := liveAllocs(t, "bounds-00001"); !slices.Contains(got, allocs[0]) {
 		t.Errorf("got allocations %v, want %s to be still there", got, allocs[0])
 	}
-	err := harness.Eventually(t.Context(), waitLong, func() error { // Nomad writes it after the job.
-		events := scalings(t, "bounds-00001")
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error { // Nomad writes it after the job.
+		events := stack.Scalings(t, "bounds-00001")
 		if last := events[len(events)-1]; last.Count == nil || *last.Count != 2 {
 			return fmt.Errorf("got %+v as the last scaling, want it to 2", last)
 		}
@@ -165,7 +164,7 @@ func TestServing_TenServicesAtOnce(t *testing.T) {
 	for i := range services {
 		hcl.WriteString(hello(fmt.Sprintf("ten-%d", i), options{scale: "initial = 0", max: 1}))
 	}
-	deploy(t, hcl.String())
+	stack.Deploy(t, hcl.String())
 	var answers [services][]<-chan answer
 	for range requests {
 		for i := range services {
@@ -183,7 +182,7 @@ func TestServing_TenServicesAtOnce(t *testing.T) {
 				t.Errorf("%s: got answer %q", revision, res.Body)
 			}
 		}
-		if n := wakesOf(t, revision); n != 1 {
+		if n := len(stack.Wakes(t, revision)); n != 1 {
 			t.Errorf("%s: got %d wakes, want 1", revision, n)
 		}
 	}
@@ -193,7 +192,7 @@ func TestServing_TenServicesAtOnce(t *testing.T) {
 // while they come and go: the app refuses to be entered twice.
 func TestServing_LimitOfOne(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("one", options{limit: 1, max: 3, scale: "initial = 0"})+hello("many", options{max: 1, scale: "initial = 0"}))
+	stack.Deploy(t, hello("one", options{limit: 1, max: 3, scale: "initial = 0"})+hello("many", options{max: 1, scale: "initial = 0"}))
 	var one, many []<-chan answer
 	for range 60 {
 		one = append(one, ask(t.Context(), "one", "/?exclusive=1&sleep=100ms"))
@@ -213,8 +212,8 @@ func TestServing_LimitOfOne(t *testing.T) {
 func TestServing_InFlightAtScaleDown(t *testing.T) {
 	t.Parallel()
 	o := options{min: 3, max: 3}
-	deploy(t, hello("drain", o))
-	err := harness.Eventually(t.Context(), waitLong, func() error {
+	stack.Deploy(t, hello("drain", o))
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		if n, err := stack.Running(t.Context(), "drain-00001"); err != nil || n != 3 {
 			return fmt.Errorf("%d instances run (%v)", n, err)
 		}
@@ -223,17 +222,15 @@ func TestServing_InFlightAtScaleDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := client(t)
-	all := startWorkers(t, c, urlOf("drain", "/?sleep=10ms"), 3)
-	err = harness.Eventually(t.Context(), waitLong, func() error { // All three take requests.
-		all.mu.Lock()
-		defer all.mu.Unlock()
-		if len(all.from) < 3 {
-			return fmt.Errorf("%d instances have answered", len(all.from))
+	c := stack.Client(t)
+	all := startWorkers(t, c, harnesstest.URL("drain", "/?sleep=10ms"), 3)
+	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error { // All three take requests.
+		if all.Instances() < 3 {
+			return fmt.Errorf("%d instances have answered", all.Instances())
 		}
 		return nil
 	})
-	all.wantNoFailure(t, 3)
+	all.WantAll(t, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,8 +239,8 @@ func TestServing_InFlightAtScaleDown(t *testing.T) {
 		inFlight = append(inFlight, openRequest(t, "drain"))
 	}
 	o.min, o.max = 1, 1
-	deploy(t, hello("drain", o))
-	err = harness.Eventually(t.Context(), waitLong, func() error {
+	stack.Deploy(t, hello("drain", o))
+	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		if n, err := stack.Running(t.Context(), "drain-00001"); err != nil || n != 1 {
 			return fmt.Errorf("%d instances are not told to stop (%v)", n, err)
 		}
@@ -252,14 +249,14 @@ func TestServing_InFlightAtScaleDown(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	wantStatus(t, get(t, "drain", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "drain", "/"), 200)
 	if live := liveAllocs(t, "drain-00001"); len(live) != 3 {
 		t.Errorf("%d instances live while all have requests in flight, want 3", len(live))
 	}
 	for _, r := range inFlight {
 		r.finish(t, "drain-00001")
 	}
-	err = harness.Eventually(t.Context(), waitLong, func() error {
+	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		if live := liveAllocs(t, "drain-00001"); len(live) != 1 {
 			return fmt.Errorf("%d instances live", len(live))
 		}
@@ -274,7 +271,7 @@ func TestServing_InFlightAtScaleDown(t *testing.T) {
 // its address.
 func TestServing_JobExplainsItself(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("ui", options{scale: "initial = 0"}))
+	stack.Deploy(t, hello("ui", options{scale: "initial = 0"}))
 	j, _, err := stack.Nomad.Jobs().Info("ui-00001", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -294,11 +291,11 @@ func TestServing_JobExplainsItself(t *testing.T) {
 	if req.URL.Port() != port {
 		t.Errorf("got link %s, want it to the gateway's port %s", req.URL, port)
 	}
-	res, err := harness.Do(client(t), req)
+	res, err := harness.Do(stack.Client(t), req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, res, 200)
+	harnesstest.WantStatus(t, res, 200)
 	// The service's status names the same address.
 	s, err := stack.Agent.Client.Service(t.Context(), "ui")
 	if err != nil || strings.TrimSuffix(s.Status.URL, "/") != strings.TrimSuffix(j.UI.Links[0].URL, "/") {

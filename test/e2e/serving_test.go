@@ -13,17 +13,18 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // A service that has no instance answers its first request, which starts one. When
 // it has been idle for its window there is none again; twice.
 func TestServing_ColdAndBackToZero(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("cold", options{}))
+	stack.Deploy(t, hello("cold", options{}))
 	for round := range 2 {
-		toZero(t, "cold-00001")
-		res := get(t, "cold", "/")
-		wantStatus(t, res, 200)
+		stack.ToZero(t, "cold-00001")
+		res := stack.Get(t, "cold", "/")
+		harnesstest.WantStatus(t, res, 200)
 		if want := "hello from cold-00001 "; !strings.HasPrefix(res.Body, want) {
 			t.Errorf("round %d: got body %q, want it to begin with %q", round, res.Body, want)
 		}
@@ -31,16 +32,16 @@ func TestServing_ColdAndBackToZero(t *testing.T) {
 			t.Errorf("round %d: got count %d (%v) after one request, want 1", round, n, err)
 		}
 	}
-	toZero(t, "cold-00001")
+	stack.ToZero(t, "cold-00001")
 }
 
 // The answer to a cold request says where the time went; that to a warm one has
 // nothing to say.
 func TestServing_ServerTiming(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("timing", options{scale: "initial = 0"}))
-	cold := get(t, "timing", "/")
-	wantStatus(t, cold, 200)
+	stack.Deploy(t, hello("timing", options{scale: "initial = 0"}))
+	cold := stack.Get(t, "timing", "/")
+	harnesstest.WantStatus(t, cold, 200)
 	got := map[string]float64{}
 	for part := range strings.SplitSeq(cold.Header.Get("Server-Timing"), ", ") {
 		name, dur, _ := strings.Cut(part, ";dur=")
@@ -58,7 +59,7 @@ func TestServing_ServerTiming(t *testing.T) {
 	if parts := got["wake"] + got["place"] + got["start"]; got["queue"] > float64(cold.Took.Milliseconds()+1) || parts > got["queue"]+1 {
 		t.Errorf("Server-Timing %v: the parts are longer than the queue (%v), or that longer than the request (%v)", got, parts, cold.Took)
 	}
-	if warm := get(t, "timing", "/").Header.Get("Server-Timing"); warm != "" {
+	if warm := stack.Get(t, "timing", "/").Header.Get("Server-Timing"); warm != "" {
 		t.Errorf("a warm answer has Server-Timing %q", warm)
 	}
 }
@@ -73,16 +74,16 @@ func TestServing_ColdPost(t *testing.T) {
 		"post-length":  func(r io.Reader) io.Reader { return r },
 		"post-chunked": func(r io.Reader) io.Reader { return struct{ io.Reader }{r} },
 	} {
-		deploy(t, hello(name, options{scale: "initial = 0"}))
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, urlOf(name, "/"), wrap(bytes.NewReader(body)))
+		stack.Deploy(t, hello(name, options{scale: "initial = 0"}))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, harnesstest.URL(name, "/"), wrap(bytes.NewReader(body)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := harness.Do(client(t), req)
+		res, err := harness.Do(stack.Client(t), req)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		wantStatus(t, res, 200)
+		harnesstest.WantStatus(t, res, 200)
 		if res.Header.Get("Server-Timing") == "" {
 			t.Errorf("%s: the request was not cold", name)
 		}
@@ -96,15 +97,15 @@ func TestServing_ColdPost(t *testing.T) {
 // the client has sent reaches the app before the request is complete.
 func TestServing_StreamsBothWays(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("stream", options{}))
+	stack.Deploy(t, hello("stream", options{}))
 	in, out := io.Pipe()
 	defer func() { _ = out.Close() }()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, urlOf("stream", "/"), in)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, harnesstest.URL("stream", "/"), in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() { _, _ = out.Write([]byte("0")) }() // If nobody reads it, the answer fails to come.
-	res, err := client(t).Do(req)
+	res, err := stack.Client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +130,9 @@ func TestServing_StreamsBothWays(t *testing.T) {
 // What Wadi says to itself in headers has no effect from outside, and no app sees it.
 func TestServing_InternalHeadersFromOutside(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("headers", options{})+hello("victim", options{scale: "initial = 0"}))
-	for _, protocol := range []*http.Client{client(t), h2Client(t)} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, urlOf("headers", "/a?headers=1"), nil)
+	stack.Deploy(t, hello("headers", options{})+hello("victim", options{scale: "initial = 0"}))
+	for _, protocol := range []*http.Client{stack.Client(t), stack.H2Client(t)} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, harnesstest.URL("headers", "/a?headers=1"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +146,7 @@ func TestServing_InternalHeadersFromOutside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantStatus(t, res, 200)
+		harnesstest.WantStatus(t, res, 200)
 		if got := res.Header.Get("Hello-Revision"); got != "headers-00001" {
 			t.Errorf("revision %q answered, want headers-00001", got)
 		}
@@ -168,10 +169,10 @@ func TestServing_InternalHeadersFromOutside(t *testing.T) {
 // An app that speaks HTTP/2 is spoken to in HTTP/2, whatever the caller speaks.
 func TestServing_H2C(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("h2c", options{scale: "initial = 0", service: `protocol = "h2c"`}))
-	for name, c := range map[string]*http.Client{"HTTP/1.1": client(t), "HTTP/2": h2Client(t)} {
+	stack.Deploy(t, hello("h2c", options{scale: "initial = 0", service: `protocol = "h2c"`}))
+	for name, c := range map[string]*http.Client{"HTTP/1.1": stack.Client(t), "HTTP/2": stack.H2Client(t)} {
 		for range 3 {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, urlOf("h2c", "/?headers=1"), nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, harnesstest.URL("h2c", "/?headers=1"), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -179,7 +180,7 @@ func TestServing_H2C(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantStatus(t, res, 200)
+			harnesstest.WantStatus(t, res, 200)
 			if want := "GET /?headers=1 HTTP/2.0\r\n"; !strings.HasPrefix(res.Body, want) {
 				t.Errorf("from %s: the app saw %q, want it to begin with %q", name, res.Body, want)
 			}
@@ -190,20 +191,20 @@ func TestServing_H2C(t *testing.T) {
 // A quiet path neither wakes a service nor keeps it up.
 func TestServing_QuietPaths(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("quiet", options{scale: "initial = 0", queue: `quiet = ["/metrics"]`}))
-	res := get(t, "quiet", "/metrics")
-	wantStatus(t, res, 503)
+	stack.Deploy(t, hello("quiet", options{scale: "initial = 0", queue: `quiet = ["/metrics"]`}))
+	res := stack.Get(t, "quiet", "/metrics")
+	harnesstest.WantStatus(t, res, 503)
 	if got := res.Header.Get("Wadi-Error"); got != "at_zero" {
 		t.Errorf("got Wadi-Error %q, want at_zero", got)
 	}
-	if n := len(scalings(t, "quiet-00001")); n > 0 {
+	if n := len(stack.Scalings(t, "quiet-00001")); n > 0 {
 		t.Fatalf("Nomad knows %d scalings after a request of a quiet path, want none", n)
 	}
-	wantStatus(t, get(t, "quiet", "/"), 200)
-	wantStatus(t, get(t, "quiet", "/metrics"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "quiet", "/"), 200)
+	harnesstest.WantStatus(t, stack.Get(t, "quiet", "/metrics"), 200)
 	seen := 0
-	err := harness.Eventually(t.Context(), waitLong, func() error {
-		if res := get(t, "quiet", "/metrics"); res.Status == 200 {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		if res := stack.Get(t, "quiet", "/metrics"); res.Status == 200 {
 			seen++
 		} else if res.Status != 503 {
 			return harness.Final(fmt.Errorf("got status %d: %s", res.Status, res.Body))
@@ -222,18 +223,18 @@ func TestServing_QuietPaths(t *testing.T) {
 // is refused.
 func TestServing_RefusesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	res := get(t, "nobody", "/")
-	wantStatus(t, res, 404)
+	res := stack.Get(t, "nobody", "/")
+	harnesstest.WantStatus(t, res, 404)
 	if got := res.Header.Get("Wadi-Error"); got != "unknown_host" {
 		t.Errorf("got Wadi-Error %q, want unknown_host", got)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, urlOf("nobody", "/"), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, harnesstest.URL("nobody", "/"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Large", strings.Repeat("x", 100<<10))
-	if res, err = harness.Do(client(t), req); err != nil {
+	if res, err = harness.Do(stack.Client(t), req); err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, res, 431)
+	harnesstest.WantStatus(t, res, 431)
 }

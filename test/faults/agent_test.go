@@ -14,18 +14,19 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // An agent that is killed under load takes nothing along: callers in the mesh do not
 // notice, and when it is back everything is as it was.
 func TestAgentKilled(t *testing.T) {
-	deploy(t, meshed("inmesh", `
+	stack.Deploy(t, meshed("inmesh", `
     min    = 1
     window = "6s"`)+hello("steady", `
     min    = 2
     window = "6s"`, "")+hello("resting", `window = "60s"`, "")+hello("asleep", `window = "6s"`, ""))
 	call := outsider(t, "inmesh")
-	toZero(t, "asleep-00001")
+	stack.ToZero(t, "asleep-00001")
 	eventually(t, 30*time.Second, func() error {
 		if n, err := stack.Running(t.Context(), "steady-00001"); err != nil || n != 2 {
 			return fmt.Errorf("%d instances run (%v)", n, err)
@@ -37,18 +38,19 @@ func TestAgentKilled(t *testing.T) {
 	front := drive(t, 4, 10*time.Millisecond, through(stack.Agent, "steady", "/"))
 	pause(t, 2*time.Second)
 
-	must(t, "kill the agent", stack.Agent.Kill())
-	if len(front.end()) > 40 { // What was on its way, and what came after.
-		t.Errorf("got %d failed requests of %d, want few", len(front.end()), front.sent.Load())
+	harnesstest.Must(t, "kill the agent", stack.Agent.Kill())
+	front.Stop()
+	if _, failed := front.Count(); failed > 40 { // What was on its way, and what came after.
+		t.Errorf("got %d failed requests, want few: %v", failed, front)
 	}
 	pause(t, time.Second)
-	must(t, "start the agent again", stack.Agent.Start(t.Context()))
-	must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
+	harnesstest.Must(t, "start the agent again", stack.Agent.Start(t.Context()))
+	harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
 
 	back := drive(t, 4, 10*time.Millisecond, through(stack.Agent, "steady", "/"))
 	pause(t, 10*time.Second) // More than the short window.
-	back.wantAll(t, "through the new agent", 100)
-	mesh.wantAll(t, "in the mesh", 1000)
+	back.WantAll(t, 100)
+	mesh.WantAll(t, 1000)
 	wantSame(t, before, "after the restart")
 	for name, want := range map[string]string{"inmesh": "ready", "steady": "ready", "resting": "ready", "asleep": "ready"} {
 		s, err := stack.Agent.Client.Service(t.Context(), name)
@@ -58,19 +60,19 @@ func TestAgentKilled(t *testing.T) {
 	}
 	wantAnswer(t, stack.Agent, "asleep", "/")
 	wantAnswer(t, stack.Agent, "resting", "/")
-	must(t, "the agent leads", leads(stack.Agent))
+	harnesstest.Must(t, "the agent leads", leads(stack.Agent))
 }
 
 // An agent that is killed and comes back before Consul missed it must lead again.
 func TestAgentKilled_LeadsAgainAtOnce(t *testing.T) {
-	deploy(t, hello("again", `window = "6s"`, ""))
+	stack.Deploy(t, hello("again", `window = "6s"`, ""))
 	for range 2 {
-		must(t, "kill the agent", stack.Agent.Kill())
-		must(t, "start the agent again", stack.Agent.Start(t.Context()))
+		harnesstest.Must(t, "kill the agent", stack.Agent.Kill())
+		harnesstest.Must(t, "start the agent again", stack.Agent.Start(t.Context()))
 		eventually(t, 20*time.Second, func() error { return leads(stack.Agent) })
 	}
 	wantAnswer(t, stack.Agent, "again", "/")
-	toZero(t, "again-00001")
+	stack.ToZero(t, "again-00001")
 }
 
 // leads reports why an agent does not lead, by what only a leader has.
@@ -89,7 +91,7 @@ func leads(a *harness.Agent) error {
 // An agent that is told to stop finishes what it has begun, leaves Consul, and is
 // content.
 func TestAgentStops_FinishesRequests(t *testing.T) {
-	deploy(t, hello("longer", `window = "60s"`, ""))
+	stack.Deploy(t, hello("longer", `window = "60s"`, ""))
 	wantAnswer(t, stack.Agent, "longer", "/")
 	before := jobs(t, "longer-00001")
 	type outcome struct {
@@ -103,7 +105,7 @@ func TestAgentStops_FinishesRequests(t *testing.T) {
 	}()
 	pause(t, time.Second)
 
-	must(t, "tell the agent to stop", stack.Agent.Signal(syscall.SIGINT))
+	harnesstest.Must(t, "tell the agent to stop", stack.Agent.Signal(syscall.SIGINT))
 	eventually(t, 5*time.Second, func() error {
 		c, err := net.Dial("tcp", stack.Agent.Gateway)
 		if err == nil {
@@ -131,21 +133,21 @@ func TestAgentStops_FinishesRequests(t *testing.T) {
 			t.Errorf("got %d registrations of %s (%v) after the stop, want none", len(left), name, err)
 		}
 	}
-	must(t, "start the agent again", stack.Agent.Start(t.Context()))
-	must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
+	harnesstest.Must(t, "start the agent again", stack.Agent.Start(t.Context()))
+	harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
 	wantAnswer(t, stack.Agent, "longer", "/")
 	wantSame(t, before, "after the restart")
 }
 
 // A leader whose session is destroyed stops to lead, and leads again.
 func TestLeadershipLost(t *testing.T) {
-	deploy(t, hello("reign", `window = "6s"`, ""))
+	stack.Deploy(t, hello("reign", `window = "6s"`, ""))
 	key, _, err := stack.Consul.KV().Get("wadi/leader", nil)
 	if err != nil || key == nil || key.Session == "" {
 		t.Fatalf("read the lock: got %+v, error %v; want it held", key, err)
 	}
 	_, err = stack.Consul.Session().Destroy(key.Session, nil)
-	must(t, "destroy the session", err)
+	harnesstest.Must(t, "destroy the session", err)
 	eventually(t, 20*time.Second, func() error {
 		now, _, err := stack.Consul.KV().Get("wadi/leader", nil)
 		if err == nil && (now.Session == "" || now.Session == key.Session) {
@@ -155,8 +157,8 @@ func TestLeadershipLost(t *testing.T) {
 	})
 	eventually(t, 20*time.Second, func() error { return leads(stack.Agent) })
 	wantAnswer(t, stack.Agent, "reign", "/")
-	toZero(t, "reign-00001")
-	deploy(t, hello("reign2", `window = "6s"`, ""))
+	stack.ToZero(t, "reign-00001")
+	stack.Deploy(t, hello("reign2", `window = "6s"`, ""))
 }
 
 // pause waits, as what is looked for here is that nothing happens.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wadi-run/wadi/internal/devcluster"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // backend is Consul or Nomad.
@@ -30,18 +31,18 @@ func backends() []backend {
 // away stops a backend. It is there again at the end of the test.
 func (b backend) away(t *testing.T) {
 	t.Helper()
-	must(t, "stop "+b.name, b.process.Stop(t.Context()))
+	harnesstest.Must(t, "stop "+b.name, b.process.Stop(t.Context()))
 	t.Cleanup(func() {
 		if !b.process.Running() {
-			must(t, "start "+b.name, b.process.Start(context.Background()))
+			harnesstest.Must(t, "start "+b.name, b.process.Start(context.Background()))
 		}
-		must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+		harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
 	})
 }
 
 func (b backend) back(t *testing.T) {
 	t.Helper()
-	must(t, "start "+b.name, b.process.Start(t.Context()))
+	harnesstest.Must(t, "start "+b.name, b.process.Start(t.Context()))
 }
 
 // healthOf returns the status and the text of an agent's health.
@@ -57,13 +58,13 @@ func healthOf(a *harness.Agent) (int, string, error) {
 // An agent that starts without Consul or Nomad says what it waits for, and goes on
 // by itself.
 func TestBackendAway_AtStart(t *testing.T) {
-	deploy(t, hello("patient", `window = "60s"`, ""))
+	stack.Deploy(t, hello("patient", `window = "60s"`, ""))
 	before := jobs(t, "patient-00001")
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
-			must(t, "stop the agent", stack.Agent.Stop(t.Context()))
+			harnesstest.Must(t, "stop the agent", stack.Agent.Stop(t.Context()))
 			b.away(t)
-			must(t, "start the agent", stack.Agent.Start(t.Context()))
+			harnesstest.Must(t, "start the agent", stack.Agent.Start(t.Context()))
 			eventually(t, 20*time.Second, func() error {
 				code, text, err := healthOf(stack.Agent)
 				if want := "waits for " + b.name + " at " + b.addr; err == nil && (code != 503 || !strings.Contains(text, want)) {
@@ -83,7 +84,7 @@ func TestBackendAway_AtStart(t *testing.T) {
 				_, _ = readAll(ready)
 			}
 			b.back(t)
-			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 			wantAnswer(t, stack.Agent, "patient", "/")
 		})
 	}
@@ -107,7 +108,7 @@ func TestBackendAway_AtSubmit(t *testing.T) {
 				t.Errorf("got status %d (%v), want 503:\n%s", res.Status, err, res.Body)
 			}
 			b.back(t)
-			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 			wantNothingOf(t, name)
 		})
 	}
@@ -152,10 +153,10 @@ func wantNothingOf(t *testing.T, name string) {
 // Without Consul, and then without Nomad, warm services are served, nothing is scaled
 // to zero for lack of data, and all is well by itself afterwards.
 func TestBackendAway_InRunning(t *testing.T) {
-	deploy(t, meshed("webbed", "min = 1\n window = \"6s\"")+
+	stack.Deploy(t, meshed("webbed", "min = 1\n window = \"6s\"")+
 		hello("warm", `window = "60s"`, "")+hello("busy", `window = "6s"`, "")+hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
 	call := outsider(t, "webbed")
-	toZero(t, "napping-00001")
+	stack.ToZero(t, "napping-00001")
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
 			wantAnswer(t, stack.Agent, "warm", "/")
@@ -186,21 +187,22 @@ func TestBackendAway_InRunning(t *testing.T) {
 			// checks critical: its restart may cost mesh callers some seconds, its absence
 			// nothing.
 			pause(t, 3*time.Second)
-			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
-			busy.wantAll(t, "warm without "+b.name, 100)
-			web.wantAll(t, "through the gateway to the mesh without "+b.name, 100)
-			if failed := mesh.end(); b.name == "Nomad" && len(failed) > 0 || len(failed) > 240 {
-				t.Errorf("in the mesh: got %d of %d requests failed:\n%s", len(failed), mesh.sent.Load(), strings.Join(failed[:min(len(failed), 10)], "\n"))
-			} else if len(failed) > 0 {
-				t.Logf("in the mesh: %d of %d requests failed, first %s, last %s", len(failed), mesh.sent.Load(), failed[0], failed[len(failed)-1])
+			harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			busy.WantAll(t, 100)
+			web.WantAll(t, 100)
+			mesh.Stop()
+			if _, failed := mesh.Count(); b.name == "Nomad" && failed > 0 || failed > 240 {
+				t.Errorf("in the mesh: got %d failed requests: %v", failed, mesh)
+			} else if failed > 0 {
+				t.Logf("in the mesh: %v", mesh)
 			}
 			if b.name == "Nomad" {
 				delete(before, "napping-00001") // Its request may wake it now.
 			}
 			wantSame(t, before, "after the absence")
 			eventually(t, 60*time.Second, func() error { return leads(stack.Agent) })
-			toZero(t, "busy-00001")
-			toZero(t, "napping-00001")
+			stack.ToZero(t, "busy-00001")
+			stack.ToZero(t, "napping-00001")
 			wantAnswer(t, stack.Agent, "busy", "/")
 		})
 	}
@@ -208,13 +210,13 @@ func TestBackendAway_InRunning(t *testing.T) {
 
 // A backend that hangs, and does not even refuse, is away too.
 func TestBackendHangs(t *testing.T) {
-	deploy(t, hello("calm", `window = "60s"`, ""))
+	stack.Deploy(t, hello("calm", `window = "60s"`, ""))
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
-			must(t, "pause "+b.name, b.process.Pause())
+			harnesstest.Must(t, "pause "+b.name, b.process.Pause())
 			t.Cleanup(func() {
-				must(t, "resume "+b.name, b.process.Resume())
-				must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+				harnesstest.Must(t, "resume "+b.name, b.process.Resume())
+				harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
 			})
 			load := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "calm", "/"))
 			ask := func() (harness.Response, error) { return put(stack.Agent, "stuck") }
@@ -226,9 +228,9 @@ func TestBackendHangs(t *testing.T) {
 				t.Errorf("got status %d (%v) after %v, want 503:\n%s", res.Status, err, res.Took, res.Body)
 			}
 			t.Logf("refused after %v", res.Took)
-			load.wantAll(t, "while "+b.name+" hangs", 20)
-			must(t, "resume "+b.name, b.process.Resume())
-			must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+			load.WantAll(t, 20)
+			harnesstest.Must(t, "resume "+b.name, b.process.Resume())
+			harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 			eventually(t, 30*time.Second, func() error { return leads(stack.Agent) })
 			wantNothingOf(t, "stuck")
 		})

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // dev is a running "wadi agent -dev" with a cluster of its own.
@@ -36,16 +37,16 @@ func startDev(t *testing.T) *dev {
 	t.Helper()
 	dir, addrs := t.TempDir(), freeAddrs(t, 6)
 	d := &dev{tmp: filepath.Join(dir, "tmp"), output: filepath.Join(dir, "output"), gateway: addrs[0], done: make(chan struct{})}
-	must(t, "make a folder", os.Mkdir(d.tmp, 0o777))
+	harnesstest.Must(t, "make a folder", os.Mkdir(d.tmp, 0o777))
 	write := func(name, text string) string {
 		file := filepath.Join(dir, name)
-		must(t, "write file", os.WriteFile(file, []byte(text), 0o600))
+		harnesstest.Must(t, "write file", os.WriteFile(file, []byte(text), 0o600))
 		return file
 	}
 	config := write("more.hcl", fmt.Sprintf("metrics {\n  address = %q\n}\nactivator {\n  address = %q\n}\n", addrs[1], addrs[2]))
 	service := write("devhello.hcl", hello("devhello", `window = "60s"`, ""))
 	out, err := os.Create(d.output)
-	must(t, "make the output", err)
+	harnesstest.Must(t, "make the output", err)
 	defer out.Close()
 	d.cmd = exec.Command(filepath.Join(stack.Bin, "wadi"), "agent", "-dev", "-config", config, "-apply", service,
 		"-gateway-address", d.gateway, "-http-address", addrs[3])
@@ -53,7 +54,7 @@ func startDev(t *testing.T) *dev {
 	// Nothing answers there, so it brings up its own.
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "NOMAD_ADDR=http://"+addrs[4], "CONSUL_HTTP_ADDR="+addrs[5])
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	must(t, "start", d.cmd.Start())
+	harnesstest.Must(t, "start", d.cmd.Start())
 	go func() {
 		_ = d.cmd.Wait()
 		close(d.done)
@@ -94,7 +95,7 @@ func (d *dev) waitUp(t *testing.T) {
 		t.Fatal("got no child with a cluster's mark")
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.gateway+"/", nil)
-	must(t, "make a request", err)
+	harnesstest.Must(t, "make a request", err)
 	req.Host = "devhello." + harness.Domain
 	res, err := harness.Do(http.DefaultClient, req)
 	if err != nil || res.Status != http.StatusOK {
@@ -155,7 +156,7 @@ func freeAddrs(t *testing.T, n int) []string {
 	var addrs []string
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, "choose a port", err)
+		harnesstest.Must(t, "choose a port", err)
 		defer l.Close() // At the end, so that none is chosen twice.
 		addrs = append(addrs, l.Addr().String())
 	}
@@ -166,7 +167,7 @@ func freeAddrs(t *testing.T, n int) []string {
 func environments(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
-	must(t, "list processes", err)
+	harnesstest.Must(t, "list processes", err)
 	out := map[string][]string{}
 	for _, f := range files {
 		b, err := os.ReadFile(f)
@@ -193,7 +194,7 @@ func TestDev_CtrlC(t *testing.T) {
 	if n := len(d.processes(t)); n < 4 {
 		t.Errorf("got %d processes of the cluster, want Consul, Nomad, the queue-proxy and the app at least", n)
 	}
-	must(t, "press Ctrl-C", d.cmd.Process.Signal(syscall.SIGINT))
+	harnesstest.Must(t, "press Ctrl-C", d.cmd.Process.Signal(syscall.SIGINT))
 	select {
 	case <-d.done:
 	case <-time.After(90 * time.Second):
@@ -211,7 +212,7 @@ func TestDev_CtrlC(t *testing.T) {
 // removes what lies about.
 func TestDev_Killed(t *testing.T) {
 	d := startDev(t)
-	must(t, "kill it", d.cmd.Process.Kill())
+	harnesstest.Must(t, "kill it", d.cmd.Process.Kill())
 	<-d.done
 	eventually(t, 30*time.Second, func() error {
 		if found := d.processes(t); len(found) > 0 {
@@ -220,7 +221,7 @@ func TestDev_Killed(t *testing.T) {
 		return nil
 	})
 	next := startDev(t)
-	must(t, "press Ctrl-C", next.cmd.Process.Signal(syscall.SIGINT))
+	harnesstest.Must(t, "press Ctrl-C", next.cmd.Process.Signal(syscall.SIGINT))
 	<-next.done
 	if err := next.left(t); err != nil {
 		t.Errorf("got left behind, want nothing:\n%v", err)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // fullDisk returns a folder on a file system without a free byte.
@@ -22,7 +24,7 @@ func fullDisk(t *testing.T) string {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("mount a small file system: %v", err)
 	}
-	t.Cleanup(func() { must(t, "unmount", syscall.Unmount(dir, 0)) })
+	t.Cleanup(func() { harnesstest.Must(t, "unmount", syscall.Unmount(dir, 0)) })
 	err := os.WriteFile(filepath.Join(dir, "filler"), bytes.Repeat([]byte("x"), 1<<20), 0o600)
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("fill the disk: got %v, want no space left", err)
@@ -34,24 +36,24 @@ func fullDisk(t *testing.T) string {
 // on disk.
 func TestFullDisk(t *testing.T) {
 	dir, a := fullDisk(t), stack.Agent
-	must(t, "stop the agent", a.Stop(t.Context()))
+	harnesstest.Must(t, "stop the agent", a.Stop(t.Context()))
 	log := a.LogFile
 	a.LogFile, a.Env = "/dev/full", []string{"TMPDIR=" + dir, "HOME=" + dir}
 	t.Cleanup(func() {
-		must(t, "stop the agent", a.Stop(context.Background()))
+		harnesstest.Must(t, "stop the agent", a.Stop(context.Background()))
 		a.LogFile, a.Env = log, nil
-		must(t, "start the agent", a.Start(context.Background()))
-		must(t, "wait for it", a.WaitLeader(context.Background()))
+		harnesstest.Must(t, "start the agent", a.Start(context.Background()))
+		harnesstest.Must(t, "wait for it", a.WaitLeader(context.Background()))
 	})
-	must(t, "start the agent on a full disk", a.Start(t.Context()))
-	must(t, "wait for it", a.WaitLeader(t.Context()))
+	harnesstest.Must(t, "start the agent on a full disk", a.Start(t.Context()))
+	harnesstest.Must(t, "wait for it", a.WaitLeader(t.Context()))
 
-	deploy(t, hello("cramped", `window = "6s"`, ""))
+	stack.Deploy(t, hello("cramped", `window = "6s"`, ""))
 	wantAnswer(t, a, "cramped", "/")
-	toZero(t, "cramped-00001")
+	stack.ToZero(t, "cramped-00001")
 	wantAnswer(t, a, "cramped", "/")
 	deploy2 := strings.Replace(hello("cramped", `window = "6s"`, ""), `command = "hello"`, "command = \"hello\"\n        args = [\"two\"]", 1)
-	must(t, "submit a second revision", a.Apply(t.Context(), deploy2))
+	harnesstest.Must(t, "submit a second revision", a.Apply(t.Context(), deploy2))
 	if res := wantAnswer(t, a, "cramped", "/"); !strings.Contains(res.Body, "cramped-00002") {
 		t.Errorf("got %q, want the second revision", res.Body)
 	}

@@ -8,14 +8,11 @@ package faults_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,33 +20,13 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // stack is the one that all tests share.
-var stack *harness.Stack
+var stack *harnesstest.Stack
 
-func TestMain(m *testing.M) {
-	bin := flag.String("bin", "", "folder of the binaries, else bin/ of the checkout")
-	flag.Parse()
-	os.Exit(run(m, *bin))
-}
-
-func run(m *testing.M, bin string) int {
-	ctx := context.Background()
-	var err error
-	if stack, err = harness.Start(ctx, harness.Options{Bin: bin}); err != nil {
-		fmt.Fprintln(os.Stderr, "start stack:", err)
-		return 1
-	}
-	code := m.Run()
-	stop, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	if err := stack.Stop(stop); err != nil {
-		fmt.Fprintln(os.Stderr, "stop stack:", err)
-		return 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{}) }
 
 // hello renders a service of the example app, in the host's network and without the
 // mesh. scale is the inside of its scale block, more stands beside that.
@@ -86,39 +63,6 @@ func meshed(name, scale string) string {
 	return strings.Replace(s, `"off"`, `"envoy"`, 1)
 }
 
-// deploy applies services through the first agent, waits until they are ready, and
-// deletes them at the end.
-func deploy(t *testing.T, hcl string) {
-	t.Helper()
-	sub, err := stack.Agent.Submit(t.Context(), hcl)
-	if err != nil {
-		t.Fatalf("submit: %v\n%s", err, hcl)
-	}
-	t.Cleanup(func() {
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		for _, s := range sub.Services {
-			wg.Go(func() { remove(t, s.Name) })
-		}
-	})
-	for _, s := range sub.Services {
-		if err := stack.Agent.WaitReady(t.Context(), s.Name, s.Generation); err != nil {
-			t.Fatalf("deploy %s: %v\n%s", s.Name, err, stack.Agent.Tail(60))
-		}
-	}
-}
-
-func remove(t *testing.T, name string) {
-	if t.Failed() {
-		t.Logf("the agent's log:\n%s", stack.Agent.Tail(60))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	defer cancel()
-	if err := stack.Agent.Delete(ctx, name); err != nil {
-		t.Errorf("delete %s: %v\n%s", name, err, stack.Agent.Tail(40))
-	}
-}
-
 // wantAnswer asks a service through an agent's gateway, and fails the test if that
 // is not answered well.
 func wantAnswer(t *testing.T, a *harness.Agent, service, path string) harness.Response {
@@ -132,26 +76,6 @@ func wantAnswer(t *testing.T, a *harness.Agent, service, path string) harness.Re
 			service, path, a.Name, res.Status, res.Took, res.Body, a.Tail(40))
 	}
 	return res
-}
-
-// toZero waits until no instance of the revision is left.
-func toZero(t *testing.T, revision string) {
-	t.Helper()
-	err := stack.WaitCount(t.Context(), revision, 60*time.Second, func(n int) bool { return n == 0 })
-	if err == nil {
-		err = stack.WaitGone(t.Context(), revision, 60*time.Second)
-	}
-	if err != nil {
-		t.Fatalf("to zero: %v", err)
-	}
-}
-
-// must fails the test on an error.
-func must(t *testing.T, what string, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
 }
 
 // eventually waits until try is nil, and fails the test if it does not become so.
@@ -175,9 +99,9 @@ func jobs(t *testing.T, revisions ...string) map[string]jobState {
 	out := map[string]jobState{}
 	for _, r := range revisions {
 		job, _, err := stack.Nomad.Jobs().Info(r, (&nomad.QueryOptions{}).WithContext(t.Context()))
-		must(t, "read job "+r, err)
+		harnesstest.Must(t, "read job "+r, err)
 		allocs, err := stack.Allocs(t.Context(), r)
-		must(t, "list allocations of "+r, err)
+		harnesstest.Must(t, "list allocations of "+r, err)
 		s := jobState{
 			Created: *job.CreateIndex, Modified: *job.JobModifyIndex, Version: *job.Version,
 			Count: *job.TaskGroups[0].Count, Allocs: map[string]bool{},
@@ -202,64 +126,10 @@ func wantSame(t *testing.T, before map[string]jobState, when string) {
 	}
 }
 
-// load are requests without a break.
-type load struct {
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
-	sent   atomic.Int64
-	mu     sync.Mutex // Guards the following.
-	failed []string
-}
-
 // drive sends requests, each worker one after another, until the load is stopped.
-func drive(t *testing.T, workers int, pause time.Duration, send func(context.Context) error) *load {
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{stop: cancel}
-	for range workers {
-		l.wg.Go(func() {
-			tick := time.NewTicker(pause)
-			defer tick.Stop()
-			for ctx.Err() == nil {
-				begin := time.Now()
-				// One that is on its way when the load is stopped is finished.
-				err := send(context.WithoutCancel(ctx))
-				l.sent.Add(1)
-				if err != nil {
-					l.mu.Lock()
-					l.failed = append(l.failed, fmt.Sprintf("%s (%v): %v", begin.Format("15:04:05.000"), time.Since(begin), err))
-					l.mu.Unlock()
-				}
-				select {
-				case <-ctx.Done():
-				case <-tick.C:
-				}
-			}
-		})
-	}
-	t.Cleanup(func() { l.end() })
-	return l
-}
-
-// end stops the load and returns what failed of it.
-func (l *load) end() []string {
-	l.stop()
-	l.wg.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.failed
-}
-
-// wantAll fails the test if a request failed, or hardly any was sent.
-func (l *load) wantAll(t *testing.T, what string, least int64) {
+func drive(t *testing.T, workers int, every time.Duration, send func(context.Context) error) *harnesstest.Load {
 	t.Helper()
-	failed := l.end()
-	if n := l.sent.Load(); n < least {
-		t.Errorf("%s: got %d requests sent, want at least %d", what, n, least)
-	}
-	if len(failed) > 0 {
-		t.Errorf("%s: got %d of %d requests failed, want none:\n%s", what, len(failed), l.sent.Load(),
-			strings.Join(failed[:min(len(failed), 10)], "\n"))
-	}
+	return harnesstest.StartWorkers(t, workers, every, func(ctx context.Context) (string, error) { return "good", send(ctx) })
 }
 
 // through asks a service through an agent's gateway.
@@ -284,12 +154,12 @@ func outsider(t *testing.T, service string) func(context.Context) error {
 	}
 	name := "outsider-" + service
 	job, err := stack.Nomad.Jobs().ParseHCL(fmt.Sprintf(outsiderJob, name, service), true)
-	must(t, "parse the caller's job", err)
+	harnesstest.Must(t, "parse the caller's job", err)
 	_, _, err = stack.Nomad.Jobs().Register(job, (&nomad.WriteOptions{}).WithContext(t.Context()))
-	must(t, "run the caller", err)
+	harnesstest.Must(t, "run the caller", err)
 	t.Cleanup(func() {
 		_, _, err := stack.Nomad.Jobs().Deregister(name, true, nil)
-		must(t, "remove the caller", err)
+		harnesstest.Must(t, "remove the caller", err)
 	})
 	var base string
 	eventually(t, 60*time.Second, func() error {
@@ -382,9 +252,9 @@ func wadi(t *testing.T, files map[string]string, args ...string) harness.Ran {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
-		must(t, "write file", os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		harnesstest.Must(t, "write file", os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	ran, err := stack.Agent.Wadi(t.Context(), dir, args...)
-	must(t, "run wadi", err)
+	harnesstest.Must(t, "run wadi", err)
 	return ran
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // second is one more agent on the cluster. Only one is ever made; it is started
@@ -26,20 +27,20 @@ var second = sync.OnceValues(func() (*harness.Agent, error) { return stack.NewAg
 // wake services meanwhile.
 func TestTwoAgents(t *testing.T) {
 	two, err := second()
-	must(t, "configure the second agent", err)
-	must(t, "start it", two.Start(t.Context()))
-	t.Cleanup(func() { must(t, "stop the second agent", two.Stop(context.Background())) })
-	must(t, "wait for it", two.WaitLeader(t.Context()))
+	harnesstest.Must(t, "configure the second agent", err)
+	harnesstest.Must(t, "start it", two.Start(t.Context()))
+	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
+	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
 	if l, err := two.Client.Leader(t.Context()); err != nil || l.Name != stack.Agent.Name {
 		t.Fatalf("got leader %q (%v), want %s", l.Name, err, stack.Agent.Name)
 	}
 
 	// The follower takes a submission, and its gateway answers.
 	sub, err := two.Submit(t.Context(), hello("pair", `window = "6s"`, "")+hello("spare", `window = "6s"`, "")+hello("kept", `window = "60s"`, ""))
-	must(t, "submit to the follower", err)
+	harnesstest.Must(t, "submit to the follower", err)
 	for _, s := range sub.Services {
-		t.Cleanup(func() { remove(t, s.Name) })
-		must(t, "wait", two.WaitReady(t.Context(), s.Name, s.Generation))
+		t.Cleanup(func() { stack.Remove(t, s.Name) })
+		harnesstest.Must(t, "wait", two.WaitReady(t.Context(), s.Name, s.Generation))
 	}
 	eventually(t, 10*time.Second, func() error { return through(two, "pair", "/")(t.Context()) })
 	list, err := two.Client.Services(t.Context())
@@ -49,18 +50,18 @@ func TestTwoAgents(t *testing.T) {
 	if _, err := two.Client.Decisions(t.Context(), "pair"); err != nil {
 		t.Errorf("decisions through the follower: %v", err)
 	}
-	toZero(t, "pair-00001")
-	toZero(t, "spare-00001")
+	stack.ToZero(t, "pair-00001")
+	stack.ToZero(t, "spare-00001")
 	before := jobs(t, "kept-00001")
 	steady := drive(t, 2, 20*time.Millisecond, through(two, "kept", "/"))
 
-	must(t, "kill the leader", stack.Agent.Kill())
+	harnesstest.Must(t, "kill the leader", stack.Agent.Kill())
 	killed := time.Now()
 	t.Cleanup(func() { // In any case there is a first agent again.
 		select {
 		case <-stack.Agent.Done():
-			must(t, "start the first agent", stack.Agent.Start(context.Background()))
-			must(t, "wait for it", stack.Agent.WaitLeader(context.Background()))
+			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.Background()))
+			harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(context.Background()))
 		default:
 		}
 	})
@@ -75,23 +76,23 @@ func TestTwoAgents(t *testing.T) {
 	})
 	t.Logf("another led %v after the kill", time.Since(killed))
 	wantAnswer(t, two, "spare", "/")
-	toZero(t, "pair-00001") // The new leader scales.
-	steady.wantAll(t, "through the follower", 100)
+	stack.ToZero(t, "pair-00001") // The new leader scales.
+	steady.WantAll(t, 100)
 	wantSame(t, before, "after the change of leaders")
 
-	must(t, "start the first agent again", stack.Agent.Start(t.Context()))
-	must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
+	harnesstest.Must(t, "start the first agent again", stack.Agent.Start(t.Context()))
+	harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
 	if l, err := stack.Agent.Client.Leader(t.Context()); err != nil || l.Name != two.Name {
 		t.Errorf("got leader %q (%v) after the first agent is back, want %s", l.Name, err, two.Name)
 	}
 	wantAnswer(t, stack.Agent, "spare", "/")
-	must(t, "stop the second agent", two.Stop(t.Context()))
+	harnesstest.Must(t, "stop the second agent", two.Stop(t.Context()))
 	eventually(t, 10*time.Second, func() error { return leads(stack.Agent) }) // At once: the lock was given back.
 }
 
 // A second agent on the first one's ports says so and ends, and the first does not notice.
 func TestSecondAgentOnTheSamePorts(t *testing.T) {
-	deploy(t, hello("first", `window = "60s"`, ""))
+	stack.Deploy(t, hello("first", `window = "60s"`, ""))
 	steady := drive(t, 2, 20*time.Millisecond, through(stack.Agent, "first", "/"))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -108,15 +109,15 @@ func TestSecondAgentOnTheSamePorts(t *testing.T) {
 		}
 	}
 	pause(t, time.Second)
-	steady.wantAll(t, "through the first agent", 5)
-	must(t, "the first agent leads", leads(stack.Agent))
+	steady.WantAll(t, 5)
+	harnesstest.Must(t, "the first agent leads", leads(stack.Agent))
 }
 
 // A second agent of the first one's name, on ports of its own, says so and ends: they
 // would take turns at one registration.
 func TestSecondAgentOfTheSameName(t *testing.T) {
 	two, err := second()
-	must(t, "configure the second agent", err)
+	harnesstest.Must(t, "configure the second agent", err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var stderr bytes.Buffer
@@ -131,7 +132,7 @@ func TestSecondAgentOfTheSameName(t *testing.T) {
 			t.Errorf("got error %q, want %q in it", stderr.String(), want)
 		}
 	}
-	must(t, "the first agent leads", leads(stack.Agent))
+	harnesstest.Must(t, "the first agent leads", leads(stack.Agent))
 }
 
 func readAll(res *http.Response) (string, error) {

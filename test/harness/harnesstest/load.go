@@ -150,11 +150,19 @@ func (l *Load) Count() (good, failed int) {
 	return good, len(l.failed)
 }
 
-// Answers counts the good answers of a text, without its " (instance …".
-func (l *Load) Answers(text string) int {
+// Answers counts the good answers that were this text, without its " (instance …",
+// and the good ones that were another.
+func (l *Load) Answers(text string) (so, others int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.answers[text]
+	for k, n := range l.answers {
+		if k == text {
+			so += n
+		} else {
+			others += n
+		}
+	}
+	return so, others
 }
 
 // Instances counts the instances that have answered.

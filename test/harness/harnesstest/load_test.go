@@ -29,8 +29,8 @@ func TestStartWorkers_CountsWhatComesBack(t *testing.T) {
 		if good, failed := l.Count(); good != 20 || failed != 10 {
 			t.Errorf("got %d good and %d failed, want 20 and 10", good, failed)
 		}
-		if got := l.Answers("hello"); got != 20 {
-			t.Errorf("got %d answers hello, want 20", got)
+		if got, others := l.Answers("hello"); got != 20 || others != 0 {
+			t.Errorf("got %d answers hello and %d others, want 20 and none", got, others)
 		}
 		if got := l.Instances(); got != 2 {
 			t.Errorf("got %d instances, want 2", got)
@@ -53,7 +53,7 @@ func TestStartLoad_SendsOnWhileAnswersAreMissing(t *testing.T) {
 			t.Errorf("got %s, want 3 of 12 sent", got)
 		}
 		l.Stop()
-		if got := l.Answers("late"); got != 3 {
+		if got, _ := l.Answers("late"); got != 3 {
 			t.Errorf("got %d answers, want those 3", got)
 		}
 	})

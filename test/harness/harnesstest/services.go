@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,17 +34,21 @@ func (s *Stack) Submit(t testing.TB, hcl string) []api.SubmittedService {
 	if err != nil {
 		t.Fatalf("submit: %v\n%s", err, hcl)
 	}
-	for _, svc := range sub.Services {
-		if svc.Generation == 1 {
-			t.Cleanup(func() { s.remove(t, svc.Name) })
+	t.Cleanup(func() {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		for _, svc := range sub.Services {
+			if svc.Generation == 1 {
+				wg.Go(func() { s.Remove(t, svc.Name) })
+			}
 		}
-	}
+	})
 	return sub.Services
 }
 
-// remove deletes a service at the end of a test, and shows what happened to it in
+// Remove deletes a service at the end of a test, and shows what happened to it in
 // one that failed. One that the test has deleted is no error.
-func (s *Stack) remove(t testing.TB, name string) {
+func (s *Stack) Remove(t testing.TB, name string) {
 	if t.Failed() {
 		t.Logf("the agent's log about %s:\n%s\nIn Nomad:\n%s", name, s.LogOf(name, 80), s.TasksOf(name))
 	}
