@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -118,7 +119,10 @@ func TestTypesFitTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, err := server.New(server.Config{Self: server.Self{Name: "one", Version: "1", API: "a", Gateway: "b", GatewayTLS: "e", GatewayDomain: "c", Metrics: "d"},
-		Admission: adm, Store: store, Rights: nomad})
+		Admission: adm, Store: store, Rights: nomad,
+		Doctor: func(context.Context) []wadi.AgentReport {
+			return []wadi.AgentReport{{Name: "one", Version: "1", Findings: []wadi.Finding{{Level: wadi.LevelFail, About: "a", What: "w", Remedy: "r"}}}}
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +151,7 @@ func TestTypesFitTheServer(t *testing.T) {
 		"/v1/revision/hello-00001":    &wadi.Revision{},
 		"/v1/agent/self":              &api.Self{},
 		"/v1/status/leader":           &api.Leader{},
+		"/v1/doctor":                  &api.Doctor{},
 	} {
 		roundTrip(t, s.URL+path, v)
 	}

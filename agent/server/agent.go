@@ -18,9 +18,12 @@ const headerForwarded = "Wadi-Forwarded"
 
 // health answers anybody, as load balancers and checks do not log in.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
-	var problems []string
+	var problems, warnings []string
 	if s.Problems != nil {
 		problems = s.Problems()
+	}
+	if s.Warnings != nil {
+		warnings = s.Warnings()
 	}
 	status := http.StatusOK
 	if len(problems) > 0 {
@@ -29,7 +32,8 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 	return s.reply(w, status, struct {
 		OK       bool     `json:"ok"`
 		Problems []string `json:"problems,omitempty"`
-	}{len(problems) == 0, problems})
+		Warnings []string `json:"warnings,omitempty"`
+	}{len(problems) == 0, problems, warnings})
 }
 
 func (s *Server) self(w http.ResponseWriter, _ *http.Request) error {

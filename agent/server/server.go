@@ -100,6 +100,10 @@ type Config struct {
 
 	// Problems returns what is wrong with this agent now; nil: never anything.
 	Problems func() []string
+	// Warnings returns what should be looked at and keeps the agent from nothing; nil: never anything.
+	Warnings func() []string
+	// Doctor has all agents look at themselves. nil: 503.
+	Doctor func(ctx context.Context) []wadi.AgentReport
 	// Admin serves /v1/admin/ and /debug/pprof/ to loopback callers, and to those
 	// that MayAdmin lets in. nil: 404.
 	Admin    http.Handler
@@ -119,6 +123,7 @@ type Server struct {
 	mux         *http.ServeMux
 	handler     http.Handler
 	submissions chan struct{} // One place for each submission that is worked on.
+	doctors     chan struct{} // One place for the doctor.
 	requests    *prometheus.CounterVec
 }
 
@@ -159,7 +164,7 @@ func New(c Config) (*Server, error) {
 			MaxIdleConnsPerHost:   4,
 		}
 	}
-	s := &Server{Config: c, mux: http.NewServeMux(), submissions: make(chan struct{}, maxSubmissions)}
+	s := &Server{Config: c, mux: http.NewServeMux(), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1)}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wadi_api_requests_total",
 		Help: "Requests answered by the HTTP API.",
@@ -185,6 +190,7 @@ func (s *Server) routes() {
 		"GET /v1/service/{name}/decisions": within(readTimeout, s.decisions),
 		"GET /v1/revision/{id}":            within(readTimeout, s.revision),
 		"GET /v1/events":                   s.events,
+		"GET /v1/doctor":                   within(submitTimeout, s.doctor),
 		"GET /v1/agent/health":             s.health,
 		"GET /v1/agent/self":               s.self,
 		"GET /v1/status/leader":            s.leader,

@@ -35,6 +35,7 @@ func commands() map[string]command {
 	return map[string]command{
 		"agent":           agentCommand(),
 		"apply":           applyCommand(),
+		"doctor":          doctorCommand(),
 		"events":          eventsCommand(),
 		"fmt":             fmtCommand(),
 		"revision list":   revisionListCommand(),

@@ -31,6 +31,8 @@ type bench struct {
 	store  *admissiontest.Store
 	events *eventList
 
+	reports []wadi.AgentReport // What the agents find about themselves.
+
 	mu     sync.Mutex
 	script []func() // What happens before the next, and the following, reads of a service.
 }
@@ -45,6 +47,7 @@ func newBench(t *testing.T) *bench {
 	s, err := server.New(server.Config{
 		Self: server.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
 		Events: b.events, MaxSpecBytes: admissiontest.MaxBytes,
+		Doctor: func(context.Context) []wadi.AgentReport { return b.reports },
 	})
 	if err != nil {
 		t.Fatal(err)

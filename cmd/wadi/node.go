@@ -62,6 +62,8 @@ type node struct {
 	tlsServer     *gateway.Server       // The gateway over TLS; nil: there is none.
 	meshServer    *gateway.Server
 
+	reporter reporter
+
 	drainOnce sync.Once
 	draining  chan struct{} // Closed when this agent takes no more requests.
 
@@ -223,7 +225,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 			Gateway: n.gatewayServer.Addr().String(), GatewayTLS: n.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{n.store}, Rights: apiNomad{n.nomad},
-		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Admin: n.admin(),
+		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Warnings: n.warnings, Doctor: n.doctor, Admin: n.admin(),
 		MaxSpecBytes: c.Limits.MaxSpecBytes, Log: n.log.Named("api"), Registerer: n.reg,
 	})
 	if err != nil {
@@ -247,6 +249,7 @@ func (n *node) wireMetrics(ctx context.Context) (err error) {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: n.reg}))
 	mux.Handle("GET /v1/stats", n.activator.StatsHandler())
+	mux.HandleFunc("GET "+doctorPath, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, n.report(r.Context())) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if p := n.problems(); len(p) > 0 {
 			http.Error(w, p[0], http.StatusServiceUnavailable)

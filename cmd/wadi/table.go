@@ -31,11 +31,11 @@ func (w world) paint(out io.Writer, word string) string {
 	}
 	colour := plain
 	switch word {
-	case "ready", "yes", "formatted", "unchanged":
+	case "ready", "yes", "formatted", "unchanged", "OK":
 		colour = green
-	case "failed", "no":
+	case "failed", "no", "FAIL":
 		colour = red
-	case "pending", "deleting":
+	case "pending", "deleting", "WARN":
 		colour = yellow
 	}
 	return colour + word + reset

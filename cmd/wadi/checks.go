@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/proxy/gateway"
+)
+
+const (
+	checkTimeout   = 3 * time.Second     // Of one check, and of asking another agent.
+	expirySoon     = 14 * 24 * time.Hour // Before a certificate expires.
+	maxReport      = 4 << 20             // Bytes of another agent's report.
+	reportAge      = 2 * time.Second     // For which a report is told again.
+	doctorPath     = "/v1/doctor"
+	aboutConsul    = "Consul"
+	aboutNomad     = "Nomad"
+	aboutCertsPath = "gateway certificates"
+)
+
+// checks are what an agent looks at. Each says what it found, also when all is well.
+func (n *node) checks() []func(context.Context) []wadi.Finding {
+	return []func(context.Context) []wadi.Finding{n.checkSelf, n.checkConsul, n.checkNomad, n.checkCertificates}
+}
+
+// reporter makes the agent's report of itself, for many at a time: the metrics
+// listener tells it to anybody, who must not make us ask Consul and Nomad as often.
+type reporter struct {
+	mu   sync.Mutex
+	at   time.Time
+	last wadi.AgentReport
+}
+
+// report is what this agent finds about itself, or found just before.
+func (n *node) report(ctx context.Context) wadi.AgentReport {
+	n.reporter.mu.Lock()
+	defer n.reporter.mu.Unlock()
+	if time.Since(n.reporter.at) < reportAge {
+		return n.reporter.last
+	}
+	r := wadi.AgentReport{Name: n.cfg.Name, Version: buildVersion().Version}
+	for _, check := range n.checks() {
+		// Whoever asked first may go away; others get the same report.
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+		r.Findings = append(r.Findings, check(one)...)
+		cancel()
+	}
+	n.reporter.at, n.reporter.last = time.Now(), r
+	return r
+}
+
+// doctor has all agents look at themselves. Others are asked at their metrics
+// listeners, which unlike their APIs are open to other machines.
+func (n *node) doctor(ctx context.Context) []wadi.AgentReport {
+	all := []wadi.AgentReport{{}}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, a := range *n.agents.Load() {
+		name := strings.TrimPrefix(a.ID, wadi.ServiceAgent+"-")
+		if name == n.cfg.Name {
+			continue
+		}
+		wg.Go(func() {
+			r, err := askReport(ctx, a.Meta[consul.MetaMetrics])
+			if err != nil {
+				r = wadi.AgentReport{Name: name, Version: a.Meta[consul.MetaVersion], Findings: []wadi.Finding{{
+					Level: wadi.LevelFail, About: "agent",
+					What:   fmt.Sprintf("%s can't ask it: %v", n.cfg.Name, err),
+					Remedy: "let the agents reach each other's metrics listeners (metrics.address); the leader needs that too",
+				}}}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, r)
+		})
+	}
+	all[0] = n.report(ctx)
+	wg.Wait()
+	slices.SortFunc(all[1:], func(a, b wadi.AgentReport) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// askReport reads another agent's report from its metrics listener.
+func askReport(ctx context.Context, addr string) (r wadi.AgentReport, err error) {
+	if addr == "" {
+		return r, errors.New("it has not registered a metrics listener")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*checkTimeout) // It makes its checks meanwhile.
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+doctorPath, nil)
+	if err != nil {
+		return r, err
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return r, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return r, fmt.Errorf("%s answers %s", addr, resp.Status)
+	}
+	err = json.NewDecoder(io.LimitReader(resp.Body, maxReport)).Decode(&r)
+	return r, err
+}
+
+// checkSelf turns the problems that health tells into findings.
+func (n *node) checkSelf(context.Context) []wadi.Finding {
+	var out []wadi.Finding
+	for _, p := range n.problems() {
+		f := wadi.Finding{Level: wadi.LevelFail, About: "agent", What: p}
+		if n.isDraining() && strings.HasPrefix(p, "draining") {
+			f.Level, f.Remedy = wadi.LevelWarn, "restart it, or stop it"
+		}
+		out = append(out, f)
+	}
+	if out == nil {
+		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: "agent", What: "it is healthy"})
+	}
+	return out
+}
+
+func (n *node) checkConsul(ctx context.Context) []wadi.Finding {
+	began := time.Now()
+	if _, err := n.consul.Leader(ctx); err != nil {
+		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul, What: err.Error(),
+			Remedy: "look at Consul at " + n.cfg.Consul.Address + " (consul.address); warm requests are served meanwhile"}}
+	}
+	took := time.Since(began)
+	if err := n.store.Check(ctx); err != nil {
+		f := wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: err.Error()}
+		if errors.Is(err, wadi.ErrForbidden) {
+			f.Remedy = fmt.Sprintf("give the agent's token key_prefix %q { policy = \"write\" }", n.cfg.Consul.Prefix)
+		}
+		return []wadi.Finding{f}
+	}
+	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutConsul,
+		What: fmt.Sprintf("%s answers in %s, and keys below %s may be written", n.cfg.Consul.Address, took.Round(time.Millisecond), n.cfg.Consul.Prefix)}}
+}
+
+func (n *node) checkNomad(ctx context.Context) []wadi.Finding {
+	began := time.Now()
+	if err := n.nomad.Health(ctx); err != nil {
+		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutNomad, What: err.Error(),
+			Remedy: "look at Nomad at " + n.cfg.Nomad.Address + " (nomad.address), and at the agent's token"}}
+	}
+	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutNomad,
+		What: fmt.Sprintf("%s answers in %s", n.cfg.Nomad.Address, time.Since(began).Round(time.Millisecond))}}
+}
+
+// checkCertificates looks at those of the gateway.
+func (n *node) checkCertificates(context.Context) []wadi.Finding {
+	if n.certs == nil {
+		return nil
+	}
+	return aboutCertificates(n.certs.List(), time.Now())
+}
+
+// aboutCertificates judges the gateway's certificates.
+func aboutCertificates(all []gateway.Certificate, now time.Time) []wadi.Finding {
+	var out []wadi.Finding
+	good := 0
+	for _, c := range all {
+		about := "certificate " + c.Name
+		if c.Name == "" {
+			about = aboutCertsPath
+		}
+		add := func(level wadi.Level, what, remedy string) {
+			out = append(out, wadi.Finding{Level: level, About: about, What: what, Remedy: remedy})
+		}
+		if c.Problem != "" {
+			what := c.Problem + "; what was there before is in force"
+			if c.NotAfter.IsZero() && c.Name != "" {
+				what = c.Problem + "; its hosts are not served by it"
+			}
+			add(wadi.LevelFail, what, "mend the files, they are read again by themselves; an agent that is started with them refuses them")
+		}
+		left := c.NotAfter.Sub(now)
+		switch {
+		case c.NotAfter.IsZero():
+		case left <= 0:
+			add(wadi.LevelFail, fmt.Sprintf("it expired on %s, for %s", day(c.NotAfter), strings.Join(c.Hosts, ", ")), "put a new one in its place")
+		case left < expirySoon:
+			add(wadi.LevelWarn, fmt.Sprintf("it expires on %s, in %d days, for %s", day(c.NotAfter), int(left.Hours()/24), strings.Join(c.Hosts, ", ")), "put a new one in its place")
+		case c.Problem == "":
+			good++
+		}
+		if c.LooseKey != "" {
+			add(wadi.LevelWarn, "everybody on the machine may read its key "+c.LooseKey, "chmod o-rwx "+c.LooseKey)
+		}
+	}
+	if good > 0 {
+		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: aboutCertsPath, What: fmt.Sprintf("%d are good for two weeks at least", good)})
+	}
+	return out
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// warnings are the findings that cost no connection, for health.
+func (n *node) warnings() []string {
+	var out []string
+	for _, f := range n.checkCertificates(context.Background()) {
+		if f.Level != wadi.LevelOK {
+			out = append(out, f.About+": "+f.What)
+		}
+	}
+	return out
+}

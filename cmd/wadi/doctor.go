@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/api"
+)
+
+// examination is one run of the doctor, for its checks.
+type examination struct {
+	*call
+	client  *api.Client
+	reports []wadi.AgentReport
+}
+
+// examinations are the doctor's checks, in order. One that returns an error ends
+// the run: what comes after it could find nothing.
+func examinations() []func(context.Context, *examination) ([]wadi.Finding, error) {
+	return []func(context.Context, *examination) ([]wadi.Finding, error){
+		examineAgent, examineLeader, examineAgents, examineVersions, examineServices,
+	}
+}
+
+// errExamined ends a run after a finding that says why.
+var errExamined = errors.New("examined")
+
+func doctorCommand() command {
+	return command{
+		usage: "wadi doctor [options]", synopsis: "Look for what is wrong, and say what to do",
+		help: `
+It asks an agent, and through it all others, whether they are well, reach Consul
+and Nomad, and what becomes of their certificates; and looks for services with a
+condition that does not hold, among those that the token may read.
+
+Exit code 1 says that something fails; warnings alone are no failure.`,
+		remote: true,
+		run: func(ctx context.Context, c *call) error {
+			client, err := c.client()
+			if err != nil {
+				return err
+			}
+			return c.examine(ctx, &examination{call: c, client: client})
+		},
+	}
+}
+
+func (c *call) examine(ctx context.Context, e *examination) error {
+	all := []wadi.Finding{}
+	for _, examine := range examinations() {
+		found, err := examine(ctx, e)
+		all = append(all, found...)
+		if errors.Is(err, errExamined) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	failed := slices.ContainsFunc(all, func(f wadi.Finding) bool { return f.Level == wadi.LevelFail })
+	if c.json {
+		if err := c.printJSON(map[string]any{"ok": !failed, "findings": all}); err != nil {
+			return err
+		}
+	} else {
+		c.showFindings(all)
+	}
+	if failed {
+		return errReported
+	}
+	return nil
+}
+
+func (c *call) showFindings(all []wadi.Finding) {
+	var rows [][]string
+	for _, f := range all {
+		what := f.What
+		if f.Remedy != "" {
+			what += " -> " + f.Remedy
+		}
+		rows = append(rows, []string{strings.ToUpper(string(f.Level)), f.About, what})
+	}
+	c.table(0, []string{"LEVEL", "ABOUT", "FOUND -> WHAT TO DO"}, rows)
+}
+
+func examineAgent(ctx context.Context, e *examination) ([]wadi.Finding, error) {
+	self, err := e.client.Self(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "agent", What: err.Error(),
+			Remedy: "start one with \"wadi agent\", or name another address with -address or WADI_ADDR"}}, errExamined
+	}
+	return []wadi.Finding{{Level: wadi.LevelOK, About: "agent " + self.Name,
+		What: fmt.Sprintf("it answers at %s, version %s", e.client.Address(), self.Version)}}, nil
+}
+
+func examineLeader(ctx context.Context, e *examination) ([]wadi.Finding, error) {
+	leader, err := e.client.Leader(ctx)
+	if err != nil {
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "leader", What: err.Error(),
+			Remedy: "nothing is reconciled or scaled until one leads; the agents' logs say what they wait for"}}, nil
+	}
+	return []wadi.Finding{{Level: wadi.LevelOK, About: "leader", What: leader.Name + " leads"}}, nil
+}
+
+// examineAgents gathers what the agents found about themselves.
+func examineAgents(ctx context.Context, e *examination) ([]wadi.Finding, error) {
+	d, err := e.client.Doctor(ctx)
+	if err != nil {
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "agents", What: "they can't be asked: " + err.Error()}}, nil
+	}
+	e.reports = d.Agents
+	var out []wadi.Finding
+	for _, r := range d.Agents {
+		for _, f := range r.Findings {
+			f.About = r.Name + ": " + f.About
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+func examineVersions(_ context.Context, e *examination) ([]wadi.Finding, error) {
+	by := map[string][]string{}
+	for _, r := range e.reports {
+		by[r.Version] = append(by[r.Version], r.Name)
+	}
+	if len(by) < 2 {
+		return nil, nil
+	}
+	var parts []string
+	for v, names := range by {
+		slices.Sort(names)
+		parts = append(parts, orDash(v)+" ("+strings.Join(names, ", ")+")")
+	}
+	slices.Sort(parts)
+	return []wadi.Finding{{Level: wadi.LevelWarn, About: "agents", What: "they have different versions: " + strings.Join(parts, ", "),
+		Remedy: "bring all to the newest"}}, nil
+}
+
+// examineServices looks at the conditions of all services that the token may read.
+func examineServices(ctx context.Context, e *examination) ([]wadi.Finding, error) {
+	all, err := e.client.Services(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, wadi.ErrForbidden):
+		return []wadi.Finding{{Level: wadi.LevelWarn, About: "services", What: "they were not looked at: " + err.Error(),
+			Remedy: "set a Nomad token with -token or NOMAD_TOKEN"}}, nil
+	case err != nil:
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "services", What: "they can't be listed: " + err.Error()}}, nil
+	}
+	var out []wadi.Finding
+	good := 0
+	for _, summary := range all {
+		s, err := e.client.Service(ctx, summary.Name)
+		var found []wadi.Finding
+		switch {
+		case ctx.Err() != nil:
+			return out, ctx.Err()
+		case errors.Is(err, wadi.ErrNotFound):
+			continue // Gone since.
+		case err != nil:
+			found = []wadi.Finding{{Level: wadi.LevelFail, About: "service " + summary.Name, What: "it can't be read: " + err.Error()}}
+		default:
+			found = aboutService(s)
+		}
+		if out = append(out, found...); len(found) == 0 {
+			good++
+		}
+	}
+	if good > 0 || len(all) == 0 {
+		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: "services", What: fmt.Sprintf("%d are as they should be", good)})
+	}
+	return out, nil
+}
+
+// aboutService judges the conditions of a service that do not hold.
+func aboutService(s api.Service) []wadi.Finding {
+	name := s.Service.Name
+	var out []wadi.Finding
+	for _, c := range s.Status.Conditions {
+		if c.OK {
+			continue
+		}
+		f := wadi.Finding{Level: wadi.LevelFail, About: "service " + name, What: c.Message}
+		if f.What == "" {
+			f.What = strings.TrimSpace(c.Type + " does not hold " + c.Reason)
+		}
+		f.Remedy = "wadi service status " + name + " tells more"
+		switch {
+		case c.Type == agent.ConditionCallers:
+			f.What, f.Remedy, _ = strings.Cut(c.Message, ": ")
+		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:
+			f.Level = wadi.LevelWarn // It may well be on its way.
+		case c.Type == "LatestReady" && c.Reason == "Failed":
+			f.Remedy = "submit a revision that works; callers are served by the one before, if there is any"
+		}
+		out = append(out, f)
+	}
+	return out
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/proxy/gateway"
+)
+
+// well is the report of an agent that found nothing wrong.
+func well(name string) wadi.AgentReport {
+	return wadi.AgentReport{Name: name, Version: "test", Findings: []wadi.Finding{{Level: wadi.LevelOK, About: "agent", What: "it is healthy"}}}
+}
+
+func TestDoctor_AllIsWell(t *testing.T) {
+	b := applied(t)
+	b.store.SetStatus(wadi.Status{Service: "hello", Generation: 1, Phase: "ready", Conditions: []wadi.Condition{{Type: "Routed", OK: true}}})
+	b.reports = []wadi.AgentReport{well("one"), well("two")}
+	b.wadi(t, "doctor").want(t, 0, `LEVEL   ABOUT        FOUND -> WHAT TO DO
+OK      agent one    it answers at http://ADDRESS, version test
+OK      leader       one leads
+OK      one: agent   it is healthy
+OK      two: agent   it is healthy
+OK      services     1 are as they should be
+`, "")
+	o := b.wadi(t, "doctor", "-json")
+	if o.code != 0 || !strings.Contains(o.stdout, `"ok": true`) {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestDoctor_Findings(t *testing.T) {
+	b := applied(t)
+	b.store.SetStatus(wadi.Status{Service: "hello", Generation: 1, Phase: "ready", Conditions: []wadi.Condition{
+		{Type: "LatestReady", OK: true},
+		{Type: "NetworkProgrammed", Reason: "NotProgrammed", Message: "service-splitter hello is somebody else's\x1b[31m"},
+		{Type: "CallersAllowed", Reason: "IntentionMissing",
+			Message: `Consul's intentions refuse wadi-activator for hello: add { Name = "wadi-activator" Action = "allow" } to service-intentions hello`},
+	}})
+	late := well("two")
+	late.Version = "old"
+	late.Findings = append(late.Findings, wadi.Finding{Level: wadi.LevelWarn, About: "certificate a", What: "it expires soon", Remedy: "put a new one in its place"})
+	b.reports = []wadi.AgentReport{well("one"), late}
+	b.wadi(t, "doctor").want(t, 1, `LEVEL   ABOUT                FOUND -> WHAT TO DO
+OK      agent one            it answers at http://ADDRESS, version test
+OK      leader               one leads
+OK      one: agent           it is healthy
+OK      two: agent           it is healthy
+WARN    two: certificate a   it expires soon -> put a new one in its place
+WARN    agents               they have different versions: old (two), test (one) -> bring all to the newest
+FAIL    service hello        service-splitter hello is somebody else's[31m -> wadi service status hello tells more
+FAIL    service hello        Consul's intentions refuse wadi-activator for hello -> add { Name = "wadi-activator" Action = "allow" } to service-intentions hello
+`, "")
+	o := b.wadi(t, "doctor", "-json")
+	if o.code != 1 || !strings.Contains(o.stdout, `"ok": false`) || !strings.Contains(o.stdout, `"remedy": "put a new one`) {
+		t.Errorf("got %+v", o)
+	}
+}
+
+// What is on its way is no failure yet.
+func TestDoctor_Starting(t *testing.T) {
+	b := applied(t)
+	b.store.SetStatus(wadi.Status{Service: "hello", Generation: 1, Phase: "pending", Conditions: []wadi.Condition{
+		{Type: "LatestReady", Reason: "Starting", Message: "hello-00001 waits for its instances"}}})
+	if o := b.wadi(t, "doctor"); o.code != 0 || !strings.Contains(o.stdout, "WARN    service hello   hello-00001 waits") {
+		t.Errorf("got %+v", o)
+	}
+	b.store.SetStatus(wadi.Status{Service: "hello", Generation: 1, Phase: "failed", Conditions: []wadi.Condition{
+		{Type: "LatestReady", Reason: "Failed", Message: "hello-00001: no node fits"}}})
+	if o := b.wadi(t, "doctor"); o.code != 1 || !strings.Contains(o.stdout, "no node fits -> submit a revision that works") {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestDoctor_NobodyThere(t *testing.T) {
+	b := newBench(t)
+	b.Close()
+	o := b.wadi(t, "doctor")
+	if o.code != 1 || !strings.Contains(o.stdout, "FAIL    agent   reach the agent at") || !strings.Contains(o.stdout, "-> start one") || strings.Contains(o.stdout, "leader") {
+		t.Errorf("got %+v", o)
+	}
+}
+
+// An agent that has no such path yet, no leader, and services that may not be read.
+func TestDoctor_HalfAnAgent(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/agent/self":
+			_, _ = w.Write([]byte(`{"name":"old"}`))
+		case "/v1/status/leader":
+			http.Error(w, `{"error":"no agent leads"}`, http.StatusServiceUnavailable)
+		case "/v1/services":
+			http.Error(w, `{"error":"permission denied"}`, http.StatusUnauthorized)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer s.Close()
+	o := (&bench{Server: s}).wadi(t, "doctor")
+	for _, text := range []string{"FAIL    leader      no agent leads", "FAIL    agents      they can't be asked", "WARN    services    they were not looked at: permission denied -> set a Nomad token"} {
+		if o.code != 1 || !strings.Contains(o.stdout, text) {
+			t.Errorf("%q is missing in %+v", text, o)
+		}
+	}
+}
+
+// Services of a namespace that the token may not read are not told of.
+func TestDoctor_Rights(t *testing.T) {
+	b := applied(t)
+	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+	b.store.SetStatus(wadi.Status{Service: "hello", Conditions: []wadi.Condition{{Type: "X", Message: "secret"}}})
+	if o := b.wadi(t, "doctor"); strings.Contains(o.stdout, "hello") {
+		t.Errorf("got %+v", o)
+	}
+	if o := b.wadi(t, "doctor", "-token", "alice"); !strings.Contains(o.stdout, "secret") {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestAboutCertificates(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	got := aboutCertificates([]gateway.Certificate{
+		{Name: "broken", Hosts: []string{"b.com"}, NotAfter: now.Add(1000 * time.Hour), Problem: "b.pem: x"},
+		{Name: "fine", Hosts: []string{"f.com"}, NotAfter: now.Add(15 * 24 * time.Hour)},
+		{Name: "gone", Hosts: []string{"g.com"}, NotAfter: now.Add(-time.Hour)},
+		{Name: "never", Problem: "n.pem: x"},
+		{Name: "soon", Hosts: []string{"s.com", "t.com"}, NotAfter: now.Add(13*24*time.Hour + time.Hour), LooseKey: "/s.key"},
+		{Problem: "/certs: no such file or directory"},
+	}, now)
+	mend := "mend the files, they are read again by themselves; an agent that is started with them refuses them"
+	want := []wadi.Finding{
+		{Level: "fail", About: "certificate broken", What: "b.pem: x; what was there before is in force", Remedy: mend},
+		{Level: "fail", About: "certificate gone", What: "it expired on 2029-12-31 23:00 UTC, for g.com", Remedy: "put a new one in its place"},
+		{Level: "fail", About: "certificate never", What: "n.pem: x; its hosts are not served by it", Remedy: mend},
+		{Level: "warn", About: "certificate soon", What: "it expires on 2030-01-14 01:00 UTC, in 13 days, for s.com, t.com", Remedy: "put a new one in its place"},
+		{Level: "warn", About: "certificate soon", What: "everybody on the machine may read its key /s.key", Remedy: "chmod o-rwx /s.key"},
+		{Level: "fail", About: "gateway certificates", What: "/certs: no such file or directory; what was there before is in force", Remedy: mend},
+		{Level: "ok", About: "gateway certificates", What: "1 are good for two weeks at least"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
