@@ -25,8 +25,10 @@ const MetaRevision = "revision"
 // is the one that a caller gets.
 const margin = 5 * time.Second
 
-// connectTimeout is how long a caller's Envoy tries an instance.
-const connectTimeout = time.Second
+// connectTimeout is how long a caller's Envoy tries an instance. It includes the TLS
+// handshake, and one that takes longer fails all calls that wait for a connection to
+// that host: with one second, hundreds of calls of a cold service on a busy machine did.
+const connectTimeout = 5 * time.Second
 
 // leg is what a revision gets of a route's traffic.
 type leg struct {
