@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 
@@ -16,7 +17,7 @@ func (n *node) wireGateway(ctx context.Context) (err error) {
 	if c.TLS.Enabled() {
 		log := n.log.Named("gateway")
 		if n.certs, err = gateway.LoadCertificates(c.TLS.CertDir, log, n.reg); err != nil {
-			return err
+			return fmt.Errorf("gateway.tls.cert_dir: %w", err)
 		}
 		n.tlsServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
 			Address: c.TLS.Address, Handler: n.onceStarted(n.gateway.OverTLS(n.certs)), TLS: n.certs.TLSConfig(), Log: log,
