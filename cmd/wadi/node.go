@@ -45,6 +45,7 @@ type node struct {
 	watcher *nomad.Watcher
 	store   *store.Store
 	mesh    *mesh.Source
+	guard   *guard
 
 	activator *activator.Activator
 	gateway   *gateway.Gateway
@@ -133,6 +134,7 @@ func (n *node) wireBackends(context.Context) (err error) {
 	}
 	n.store = store.New(n.consul, c.Consul.Prefix, c.Name, n.log.Named("store"))
 	n.mesh = &mesh.Source{API: n.consul.API(), Services: wadi.Activators(), Log: n.log.Named("mesh")}
+	n.guard = newGuard(n.consul, func() map[string]wadi.Route { return *n.routes.Load() }, n.log.Named("intentions"))
 	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Expect: n.namespaceOf}
 	return nil
 }
@@ -171,6 +173,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 	}
 	n.gateway, err = gateway.New(gateway.Config{
 		Domain: c.Gateway.Domain, Activator: n.activator, Registerer: n.reg, TrustedProxies: c.Gateway.TrustedProxies,
+		Authorize: n.guard.Authorize,
 	})
 	if err != nil {
 		return err
@@ -179,7 +182,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		return err
 	}
 	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: c.Activator.Address, Handler: n.onceStarted(n.activator.MeshHandler()), TLS: n.mesh.ServerConfig(), Log: n.log.Named("mesh"),
+		Address: c.Activator.Address, Handler: n.onceStarted(n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(), Log: n.log.Named("mesh"),
 	})
 	if err != nil {
 		return portError("activator.address", c.Activator.Address, err)

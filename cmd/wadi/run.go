@@ -56,6 +56,7 @@ func (n *node) run(ctx context.Context) error {
 	core.run("nomad", n.watcher.Run)
 	core.run("routes", func(ctx context.Context) error { return n.store.WatchRoutes(ctx, n.setRoutes) })
 	core.run("mesh", n.mesh.Run)
+	core.run("intentions", n.guard.run)
 	core.run("activator", n.activator.Run)
 	core.run("agents", func(ctx context.Context) error {
 		return n.consul.WatchServices(ctx, wadi.ServiceAgent, func(all []consul.Instance) { n.agents.Store(&all) }, n.quiet("agents"))
@@ -116,6 +117,7 @@ func (n *node) quiet(what string) func(error) {
 
 func (n *node) setRoutes(routes map[string]wadi.Route) {
 	n.routes.Store(&routes)
+	n.guard.routesChanged()
 	n.activator.SetRoutes(routes)
 	defer n.routedOnce.Do(func() { close(n.routed) })
 	for _, c := range n.gateway.SetRoutes(routes) {

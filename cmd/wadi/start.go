@@ -20,7 +20,8 @@ func (n *node) start(g *parts) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if !n.await(ctx, "Consul", n.cfg.Consul.Address, n.consulReady) ||
 			!n.await(ctx, "Nomad", n.cfg.Nomad.Address, n.nomadReady) ||
-			!n.await(ctx, "the routes in Consul", n.cfg.Consul.Address, n.routesReady) {
+			!n.await(ctx, "the routes in Consul", n.cfg.Consul.Address, n.routesReady) ||
+			!n.await(ctx, "the intentions in Consul", n.cfg.Consul.Address, n.guard.ready) {
 			return nil // Stopped before.
 		}
 		if err := n.nameIsFree(ctx); err != nil {

@@ -459,7 +459,7 @@ func TestMeshHandler(t *testing.T) {
 	g := newRig(t, settings())
 	b := newBackend(t, "alloc-1")
 	g.place(b.ep)
-	g.srv.Config.Handler = g.act.MeshHandler()
+	g.srv.Config.Handler = g.act.MeshHandler(everybody{})
 	for _, tt := range []struct {
 		service, revision string
 		status            int

@@ -30,6 +30,8 @@ const (
 	CodeUpstream       = "instance_failed"
 	CodeClientGone     = "client_gone"
 	CodeShutdown       = "shutting_down"
+	CodeDenied         = "denied"             // The caller may not call the service.
+	CodeUnjudged       = "intentions_unknown" // Nobody can tell now whether it may.
 )
 
 // What of a body is still read after its answer, at most.

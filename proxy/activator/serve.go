@@ -12,12 +12,17 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 )
 
-// MeshHandler serves requests of mesh callers. Their own Envoys name service and
-// revision in headers, set by the leg of the splitter that they took. Whether the
-// caller may call the service is for the handler around it to decide.
-func (a *Activator) MeshHandler() http.Handler {
+// MeshHandler serves requests of mesh callers whom g lets pass. Their own Envoys
+// name service and revision in headers, set by the leg of the splitter that they
+// took. A caller may claim any of them: that is why it is judged by its own name
+// and the service's intentions, before anything is done for it.
+func (a *Activator) MeshHandler(g Guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service, revision := r.Header.Get(wadi.HeaderService), r.Header.Get(wadi.HeaderRevision)
+		if err := authorize(g, service, r); err != nil {
+			a.refuseFor(w, r, err)
+			return
+		}
 		if service == "" || revision == "" {
 			a.refuse(w, r, Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
 				Message: "the request names no service and revision: call a service by its own name, not the activator"})

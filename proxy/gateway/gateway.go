@@ -38,6 +38,11 @@ type Config struct {
 	// TrustedProxies may say on whose behalf they ask; their X-Forwarded headers
 	// are kept and added to.
 	TrustedProxies []netip.Prefix
+
+	// Authorize returns nil if caller, which is wadi.ServiceGateway, may send r to
+	// service. It is asked before anything is done for r, and its errors are
+	// answered by activator.Unauthorized. Nil lets everybody in.
+	Authorize func(caller, service string, r *http.Request) error
 }
 
 // Gateway is an http.Handler. Until SetTable is called it knows no host.
@@ -79,14 +84,20 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Message: "no service answers for host " + shown(r.Host)})
 		return
 	}
+	proxy.StripInternal(r.Header)
+	g.forwarded(r)
+	if g.cfg.Authorize != nil {
+		if err := g.cfg.Authorize(wadi.ServiceGateway, row.service, r); err != nil {
+			g.refuse(w, r, activator.Unauthorized(err))
+			return
+		}
+	}
 	revision, ok := row.pick(r.Header)
 	if !ok {
 		g.refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: activator.CodeNoTarget,
 			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet, or it is being deleted", row.service)})
 		return
 	}
-	proxy.StripInternal(r.Header)
-	g.forwarded(r)
 	g.requests.WithLabelValues("routed").Inc()
 	g.cfg.Activator.ServeRevision(w, r, row.service, revision)
 }
