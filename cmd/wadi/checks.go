@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ const (
 	checkTimeout   = 3 * time.Second     // Of one check, and of asking another agent.
 	expirySoon     = 14 * 24 * time.Hour // Before a certificate expires.
 	maxReport      = 4 << 20             // Bytes of another agent's report.
+	maxNamed       = 10                  // Services in one finding.
 	reportAge      = 2 * time.Second     // For which a report is told again.
 	doctorPath     = "/v1/doctor"
 	aboutConsul    = "Consul"
@@ -30,7 +32,7 @@ const (
 
 // checks are what an agent looks at. Each says what it found, also when all is well.
 func (n *node) checks() []func(context.Context) []wadi.Finding {
-	return []func(context.Context) []wadi.Finding{n.checkSelf, n.checkConsul, n.checkNomad, n.checkCertificates}
+	return []func(context.Context) []wadi.Finding{n.checkSelf, n.checkConsul, n.checkNomad, n.checkIntentions, n.checkCertificates}
 }
 
 // reporter makes the agent's report of itself, for many at a time: the metrics
@@ -156,6 +158,22 @@ func (n *node) checkNomad(ctx context.Context) []wadi.Finding {
 	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutNomad,
 		What: fmt.Sprintf("%s answers in %s", n.cfg.Nomad.Address, time.Since(began).Round(time.Millisecond))}}
+}
+
+// checkIntentions looks for services whose intentions this agent may not read: it
+// can let nobody in to them.
+func (n *node) checkIntentions(context.Context) []wadi.Finding {
+	now := n.guard.now.Load()
+	if now == nil || len(now.hidden) == 0 {
+		return nil // Not to know them yet is a problem that health tells.
+	}
+	names := slices.Sorted(maps.Keys(now.hidden))
+	if more := len(names) - maxNamed; more > 0 {
+		names = append(names[:maxNamed], fmt.Sprintf("and %d more", more))
+	}
+	return []wadi.Finding{{Level: wadi.LevelFail, About: "intentions",
+		What:   "they may not be read, so that nobody may call through an activator or the gateway: " + strings.Join(names, ", "),
+		Remedy: "give the agent's Consul token service_prefix \"\" { policy = \"read\" intentions = \"read\" }"}}
 }
 
 // checkCertificates looks at those of the gateway.

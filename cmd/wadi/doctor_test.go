@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -121,6 +122,22 @@ func TestDoctor_Rights(t *testing.T) {
 	}
 	if o := b.wadi(t, "doctor", "-token", "alice"); !strings.Contains(o.stdout, "secret") {
 		t.Errorf("got %+v", o)
+	}
+}
+
+func TestCheckIntentions(t *testing.T) {
+	n := &node{guard: &guard{}}
+	if got := n.checkIntentions(t.Context()); got != nil {
+		t.Errorf("nothing known: got %v", got)
+	}
+	hidden := map[string]bool{}
+	for i := range 12 {
+		hidden[fmt.Sprintf("s%02d", i)] = true
+	}
+	n.guard.now.Store(&judgement{hidden: hidden})
+	got := n.checkIntentions(t.Context())
+	if len(got) != 1 || got[0].Level != wadi.LevelFail || !strings.HasSuffix(got[0].What, "s00, s01, s02, s03, s04, s05, s06, s07, s08, s09, and 2 more") {
+		t.Errorf("got %+v", got)
 	}
 }
 
