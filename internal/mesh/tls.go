@@ -169,7 +169,8 @@ func PeerID(state tls.ConnectionState) (service string, err error) {
 // splitID takes /ns/default/dc/<dc>/svc/<service> apart.
 func splitID(id spiffeid.ID) (dc, service string, err error) {
 	p := strings.Split(strings.TrimPrefix(id.Path(), "/"), "/")
-	if len(p) != 6 || p[0] != "ns" || p[2] != "dc" || p[4] != "svc" {
+	// Another namespace's services have names of their own.
+	if len(p) != 6 || p[0] != "ns" || p[1] != "default" || p[2] != "dc" || p[4] != "svc" {
 		return "", "", fmt.Errorf("peer identity %s is not a service's", id)
 	}
 	return p[3], p[5], nil
