@@ -34,12 +34,12 @@ type guard struct {
 	routes func() map[string]wadi.Route
 	log    hclog.Logger
 
-	routed   chan struct{} // Signals that there may be new routes.
-	known    chan struct{} // Closed with the first judgement.
-	now      atomic.Pointer[judgement]
-	mu       sync.Mutex
-	changed  chan struct{} // Closed at the next change, and replaced.
-	warnedOf map[string]bool
+	routed  chan struct{} // Signals that there may be new routes.
+	known   chan struct{} // Closed with the first judgement.
+	now     atomic.Pointer[judgement]
+	told    map[string]bool // Services that were logged as hidden. Run's.
+	mu      sync.Mutex
+	changed chan struct{} // Closed at the next change, and replaced.
 }
 
 // judgement is what is known at one time. It never changes.
@@ -52,7 +52,7 @@ type judgement struct {
 func newGuard(source intentionsSource, routes func() map[string]wadi.Route, log hclog.Logger) *guard {
 	return &guard{
 		source: source, routes: routes, log: log, routed: make(chan struct{}, 1),
-		known: make(chan struct{}), changed: make(chan struct{}), warnedOf: map[string]bool{},
+		known: make(chan struct{}), changed: make(chan struct{}), told: map[string]bool{},
 	}
 }
 
@@ -153,11 +153,11 @@ func (g *guard) judge(ctx context.Context, table *intentions.Table, listed map[s
 		return err
 	}
 	for _, name := range ask {
-		if proved[name] = !hidden[name]; hidden[name] && !g.warnedOf[name] {
+		if proved[name] = !hidden[name]; hidden[name] && !g.told[name] {
 			g.log.Error("nobody may call a service whose intentions may not be read: the agent's token needs intentions read (or service read)", "service", name)
 		}
 	}
-	g.warnedOf = hidden
+	g.told = hidden
 	first := g.now.Swap(&judgement{table: table, proved: proved, hidden: hidden}) == nil
 	g.mu.Lock()
 	close(g.changed)

@@ -104,10 +104,13 @@ func TestEvaluate_Precedence(t *testing.T) {
 func TestEvaluate_JWT(t *testing.T) {
 	with := perm("allow", http7{PathPrefix: "/"})
 	with.JWT = jwt
+	perhaps := perm("allow", http7{Header: []header7{{Name: ":scheme", Exact: "https"}}})
+	perhaps.JWT = jwt
 	for name, e := range map[string]*config{
-		"entry":      {Name: "hello", JWT: jwt, Sources: []*source{l4src("web", "allow")}},
-		"entry, L7":  {Name: "hello", JWT: jwt, Sources: []*source{l7src("web", perm("deny", http7{PathExact: "/x"}))}},
-		"permission": {Name: "hello", Sources: []*source{l7src("web", with, perm("allow", http7{PathPrefix: "/"}))}},
+		"entry":               {Name: "hello", JWT: jwt, Sources: []*source{l4src("web", "allow")}},
+		"entry, L7":           {Name: "hello", JWT: jwt, Sources: []*source{l7src("web", perm("deny", http7{PathExact: "/x"}))}},
+		"permission, perhaps": {Name: "hello", Sources: []*source{l7src("web", perhaps, perm("allow", http7{PathPrefix: "/"}))}},
+		"permission":          {Name: "hello", Sources: []*source{l7src("web", with, perm("allow", http7{PathPrefix: "/"}))}},
 	} {
 		ok, why := intentions.New([]*config{e}, true).Evaluate("web", "hello", ask(t, "GET /", "Authorization: Bearer x"))
 		if ok || !strings.Contains(why, "JWT") {

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// fakeIntentions is Consul: what it tells, and what it hides.
+type fakeIntentions struct {
+	tell chan consul.Intentions
+
+	mu     sync.Mutex
+	hidden map[string]bool
+	err    error
+	asked  int
+}
+
+func (f *fakeIntentions) WatchIntentions(ctx context.Context, emit func(consul.Intentions), _ func(error)) error {
+	for {
+		select {
+		case i := <-f.tell:
+			emit(i)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (f *fakeIntentions) HiddenIntentions(_ context.Context, services []string) (map[string]bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	out := map[string]bool{}
+	for _, s := range services {
+		if f.hidden[s] {
+			out[s] = true
+		}
+	}
+	return out, f.err
+}
+
+func (f *fakeIntentions) set(err error, hidden ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.hidden = err, map[string]bool{}
+	for _, s := range hidden {
+		f.hidden[s] = true
+	}
+}
+
+func l4(destination, from string, action api.IntentionAction) *api.ServiceIntentionsConfigEntry {
+	return &api.ServiceIntentionsConfigEntry{Name: destination, Sources: []*api.SourceIntention{{Name: from, Action: action}}}
+}
+
+// guarded runs a guard of the services hello and plain, which is not in the mesh.
+func guarded(t *testing.T) (g *guard, f *fakeIntentions, route func(name string)) {
+	f = &fakeIntentions{tell: make(chan consul.Intentions)}
+	var mu sync.Mutex
+	routes := map[string]wadi.Route{"hello": {Service: "hello", Mesh: wadi.MeshEnvoy}, "plain": {Service: "plain", Mesh: wadi.MeshOff}}
+	g = newGuard(f, func() map[string]wadi.Route {
+		mu.Lock()
+		defer mu.Unlock()
+		return routes
+	}, hclog.NewNullLogger())
+	go func() { _ = g.run(t.Context()) }()
+	return g, f, func(name string) {
+		mu.Lock()
+		routes = maps.Clone(routes)
+		routes[name] = wadi.Route{Service: name, Mesh: wadi.MeshEnvoy}
+		mu.Unlock()
+		g.routesChanged()
+	}
+}
+
+// expect asks, once everything has come to rest.
+func expect(t *testing.T, g *guard, caller, service string, want error) {
+	t.Helper()
+	synctest.Wait()
+	got := g.Authorize(caller, service, httptest.NewRequest(http.MethodGet, "/", nil))
+	if want == nil && got != nil || !errors.Is(got, want) {
+		t.Errorf("%s to %s: got %v, want %v", caller, service, got, want)
+	}
+}
+
+func TestGuard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, f, _ := guarded(t)
+		expect(t, g, "web", "hello", wadi.ErrUnavailable) // Before anything is known.
+		if _, known := g.Missing("hello", true); known {
+			t.Error("something is known")
+		}
+		changed := g.Changed()
+		f.tell <- consul.Intentions{DefaultAllow: true}
+		expect(t, g, "web", "hello", nil)
+		<-changed
+		if err := g.ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+		f.tell <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "deny")}}
+		expect(t, g, "web", "hello", wadi.ErrForbidden)
+		expect(t, g, "api", "hello", nil)
+		expect(t, g, wadi.ServiceGateway, "hello", nil)
+		f.tell <- consul.Intentions{Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "allow")}}
+		expect(t, g, "web", "hello", nil)
+		expect(t, g, wadi.ServiceGateway, "hello", wadi.ErrForbidden)
+		if missing, known := g.Missing("hello", true); !known || len(missing) != 2 {
+			t.Errorf("missing %v, known %t", missing, known)
+		}
+	})
+}
+
+// A service outside the mesh is guarded by what names it, and by nothing else.
+func TestGuard_MeshOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, f, _ := guarded(t)
+		f.tell <- consul.Intentions{Entries: []*api.ServiceIntentionsConfigEntry{l4("*", "*", "deny")}}
+		expect(t, g, wadi.ServiceGateway, "plain", nil)
+		expect(t, g, wadi.ServiceGateway, "hello", wadi.ErrForbidden)
+		f.tell <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("plain", wadi.ServiceGateway, "deny")}}
+		expect(t, g, wadi.ServiceGateway, "plain", wadi.ErrForbidden)
+	})
+}
+
+// What may not be read looks like nothing, and nothing may mean that all may call.
+func TestGuard_Hidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, f, _ := guarded(t)
+		f.set(nil, "hello")
+		f.tell <- consul.Intentions{DefaultAllow: true}
+		expect(t, g, "web", "hello", wadi.ErrUnavailable)
+		expect(t, g, wadi.ServiceGateway, "plain", nil)
+		if err := g.Authorize("web", "hello", httptest.NewRequest(http.MethodGet, "/", nil)); !strings.Contains(err.Error(), "may not read") {
+			t.Errorf("got %v", err)
+		}
+		if _, known := g.Missing("hello", true); known {
+			t.Error("what is hidden is known")
+		}
+		f.set(nil) // The right is given; nothing tells.
+		time.Sleep(retryHidden)
+		expect(t, g, "web", "hello", nil)
+		// It is taken away: the intention that was there looks deleted.
+		f.tell <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "deny")}}
+		expect(t, g, "web", "hello", wadi.ErrForbidden)
+		f.set(nil, "hello")
+		f.tell <- consul.Intentions{DefaultAllow: true}
+		expect(t, g, "web", "hello", wadi.ErrUnavailable)
+	})
+}
+
+// While Consul can't say what it hides, the last known stays in force; the newest
+// comes into force as soon as it can.
+func TestGuard_Away(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, f, route := guarded(t)
+		f.tell <- consul.Intentions{DefaultAllow: true}
+		expect(t, g, "web", "hello", nil)
+		f.set(errors.New("away"))
+		f.tell <- consul.Intentions{DefaultAllow: false}
+		expect(t, g, "web", "hello", nil)
+		route("new")
+		expect(t, g, "web", "new", wadi.ErrUnavailable)
+		time.Sleep(5 * retryUnknown)
+		expect(t, g, "web", "hello", nil)
+		f.set(nil)
+		time.Sleep(retryUnknown)
+		expect(t, g, "web", "hello", wadi.ErrForbidden)
+		expect(t, g, "web", "new", wadi.ErrForbidden)
+	})
+}
+
+// A service that is new is not judged before its intentions are proved known, and
+// then without a change of any intention.
+func TestGuard_NewService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, f, route := guarded(t)
+		f.tell <- consul.Intentions{DefaultAllow: true}
+		synctest.Wait()
+		f.set(nil, "secret")
+		route("secret")
+		expect(t, g, "web", "secret", wadi.ErrUnavailable)
+		route("new")
+		expect(t, g, "web", "new", nil)
+		f.set(nil)
+		time.Sleep(retryHidden)
+		synctest.Wait()
+		asked := f.asked
+		g.routesChanged() // Of services that are known already.
+		expect(t, g, "web", "secret", nil)
+		if f.asked != asked {
+			t.Error("rights were asked for again")
+		}
+	})
+}
+
+func TestGuard_Caller(t *testing.T) {
+	g := newGuard(nil, nil, hclog.NewNullLogger())
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	if who, err := g.Caller(r); err == nil {
+		t.Errorf("without TLS: %q", who)
+	}
+	id := &url.URL{Scheme: "spiffe", Host: "a.consul", Path: "/ns/default/dc/dc1/svc/web"}
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{URIs: []*url.URL{id}}}}
+	if who, err := g.Caller(r); who != "web" || err != nil {
+		t.Errorf("got %q, %v", who, err)
+	}
+	id.Path = "/gateway/mesh/dc/dc1"
+	if who, err := g.Caller(r); err == nil {
+		t.Errorf("a mesh gateway is %q", who)
+	}
+}
