@@ -169,14 +169,21 @@ func (g *guard) judge(ctx context.Context, table *intentions.Table, listed map[s
 	return nil
 }
 
-// ready waits for the first judgement.
+// ready waits until every routed service is judged by what there is, or known to
+// be hidden.
 func (g *guard) ready(ctx context.Context) error {
 	select {
 	case <-g.known:
-		return nil
 	case <-ctx.Done():
 		return errors.New("they are not read yet")
 	}
+	now := g.now.Load()
+	for name := range g.routes() {
+		if _, asked := now.proved[name]; !asked {
+			return fmt.Errorf("those of service %s are not read yet", name)
+		}
+	}
+	return nil
 }
 
 // Caller implements activator.Guard.

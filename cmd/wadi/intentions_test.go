@@ -146,6 +146,9 @@ func TestGuard_Hidden(t *testing.T) {
 		f.tell <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", wadi.ErrUnavailable)
 		expect(t, g, wadi.ServiceGateway, "plain", nil)
+		if err := g.ready(t.Context()); err != nil {
+			t.Errorf("one service that is hidden keeps the agent from starting: %v", err)
+		}
 		if err := g.Authorize("web", "hello", httptest.NewRequest(http.MethodGet, "/", nil)); !strings.Contains(err.Error(), "may not read") {
 			t.Errorf("got %v", err)
 		}
@@ -174,8 +177,14 @@ func TestGuard_Away(t *testing.T) {
 		f.set(errors.New("away"))
 		f.tell <- consul.Intentions{DefaultAllow: false}
 		expect(t, g, "web", "hello", nil)
+		if err := g.ready(t.Context()); err != nil {
+			t.Error(err)
+		}
 		route("new")
 		expect(t, g, "web", "new", wadi.ErrUnavailable)
+		if g.ready(t.Context()) == nil {
+			t.Error("it is ready without the intentions of a service")
+		}
 		time.Sleep(5 * retryUnknown)
 		expect(t, g, "web", "hello", nil)
 		f.set(nil)
