@@ -3,31 +3,69 @@ package proxy
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-const (
-	// maxHTTP2Conns bounds the HTTP/2 connections to one peer. Only when all of
-	// them carry as many requests as the peer allows does another one wait.
-	maxHTTP2Conns = 16
-	// http2Tries is how often a request is sent of which the peer says each time
-	// that it has not looked at it.
-	http2Tries = 3
-)
+// http2Tries is how often a request is sent of which the peer says each time that
+// it has not looked at it.
+const http2Tries = 3
 
-// http2Conns are the HTTP/2 connections to one peer. The standard library's own
-// pool can't ask over a new connection who answers there, before others use it.
+// http2Conns are the HTTP/2 connections to one peer: another one is opened when all
+// carry as many requests as the peer allows. The standard library's own pool can't
+// ask over a new connection who answers there, before others use it.
 type http2Conns struct {
 	transport *http.Transport // Makes connections; keeps none.
 	verify    func(context.Context, http.RoundTripper) error
 
 	mu      sync.Mutex
-	conns   []*http.ClientConn
+	conns   []*http2Conn
 	opening *opening // Nil: none is being opened.
+}
+
+// http2Conn is one of them. Its requests are counted here, because those that wait
+// for a place block the ones that have reserved one with the connection itself.
+type http2Conn struct {
+	*http.ClientConn
+	limit    int  // Of requests; 0: the peer has not said it for certain.
+	requests int  // Guarded by the mutex of all.
+	closing  bool // The same: it closes with its last request.
+}
+
+// newHTTP2Conn returns a connection without a request. One that is verified has had
+// the peer's settings, which come before any answer.
+func newHTTP2Conn(cc *http.ClientConn, verified bool) *http2Conn {
+	c := &http2Conn{ClientConn: cc}
+	if verified {
+		// The request that asked may end between the two calls: once.
+		c.limit = max(cc.Available()+cc.InFlight(), cc.Available()+cc.InFlight())
+	}
+	return c
+}
+
+// hasPlace reports whether another request may be sent. The caller holds the mutex
+// of all.
+func (c *http2Conn) hasPlace() bool {
+	if c.limit > 0 {
+		return c.requests < c.limit && c.Available() > 0 // None are available after a GOAWAY.
+	}
+	// Requests that end between the two calls make the sum too large, seldom twice.
+	return c.requests < min(c.Available()+c.InFlight(), c.Available()+c.InFlight())
+}
+
+// usedConn is the body of an answer, whose end gives the request's place back.
+type usedConn struct {
+	io.ReadCloser
+	done func()
+}
+
+func (u usedConn) Close() error {
+	err := u.ReadCloser.Close()
+	u.done()
+	return err
 }
 
 // opening is a connection that is being opened, by one request for all.
@@ -57,8 +95,10 @@ func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, e
 		}
 		res, err := cc.RoundTrip(out)
 		if err == nil {
+			res.Body = usedConn{res.Body, sync.OnceFunc(func() { c.give(cc) })}
 			return res, nil
 		}
+		c.give(cc)
 		switch {
 		case ctx.Err() != nil:
 			return nil, err
@@ -74,11 +114,14 @@ func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, e
 	}
 }
 
-// take reserves a place on a connection, opening one if none has any.
-func (c *http2Conns) take(ctx context.Context) (*http.ClientConn, error) {
+// take takes a place on a connection, opening one if none has any.
+func (c *http2Conns) take(ctx context.Context) (*http2Conn, error) {
 	for {
 		c.mu.Lock()
-		if cc := c.reserve(); cc != nil {
+		c.conns = slices.DeleteFunc(c.conns, func(cc *http2Conn) bool { return cc.Err() != nil })
+		if i := slices.IndexFunc(c.conns, (*http2Conn).hasPlace); i >= 0 {
+			cc := c.conns[i]
+			cc.requests++
 			c.mu.Unlock()
 			return cc, nil
 		}
@@ -101,25 +144,20 @@ func (c *http2Conns) take(ctx context.Context) (*http.ClientConn, error) {
 	}
 }
 
-// reserve returns a connection with a place that is the caller's; nil if there is
-// none and one more may be opened. It forgets those that have closed. The caller
-// holds the mutex.
-func (c *http2Conns) reserve() *http.ClientConn {
-	c.conns = slices.DeleteFunc(c.conns, func(cc *http.ClientConn) bool { return cc.Err() != nil })
-	for _, cc := range c.conns {
-		if cc.Reserve() == nil {
-			return cc
-		}
+// give gives a place back.
+func (c *http2Conns) give(cc *http2Conn) {
+	c.mu.Lock()
+	cc.requests--
+	over := cc.closing && cc.requests == 0
+	c.mu.Unlock()
+	if over {
+		_ = cc.Close() // Nothing is lost.
 	}
-	if len(c.conns) < maxHTTP2Conns {
-		return nil
-	}
-	return c.conns[rand.IntN(len(c.conns))] // The request waits there for a place.
 }
 
 // openFor opens and verifies a connection, which the caller has a place on, and
 // tells those who wait for it.
-func (c *http2Conns) openFor(ctx context.Context, o *opening) (*http.ClientConn, error) {
+func (c *http2Conns) openFor(ctx context.Context, o *opening) (*http2Conn, error) {
 	cc, err := c.open(ctx)
 	if err == nil && c.verify != nil {
 		if err = c.verify(valueless{ctx}, cc); err != nil {
@@ -137,9 +175,10 @@ func (c *http2Conns) openFor(ctx context.Context, o *opening) (*http.ClientConn,
 		}
 		return nil, err
 	}
-	_ = cc.Reserve() // If it is closed already, the request will hear of it.
-	c.conns = append(c.conns, cc)
-	return cc, nil
+	used := newHTTP2Conn(cc, c.verify != nil)
+	used.requests = 1
+	c.conns = append(c.conns, used)
+	return used, nil
 }
 
 // open opens a connection that nobody else uses.
@@ -151,7 +190,7 @@ func (c *http2Conns) open(ctx context.Context) (*http.ClientConn, error) {
 func (c *http2Conns) keep(cc *http.ClientConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.conns = append(c.conns, cc)
+	c.conns = append(c.conns, newHTTP2Conn(cc, true))
 }
 
 // close closes what is idle, and the others when their requests are over.
@@ -159,15 +198,16 @@ func (c *http2Conns) close() {
 	c.mu.Lock()
 	conns := c.conns
 	c.conns = nil
-	c.mu.Unlock()
+	var idle []*http2Conn
 	for _, cc := range conns {
-		closeIdle := func(cc *http.ClientConn) {
-			if cc.InFlight() == 0 {
-				_ = cc.Close() // Nothing is lost.
-			}
+		cc.closing = true
+		if cc.requests == 0 {
+			idle = append(idle, cc)
 		}
-		cc.SetStateHook(closeIdle)
-		closeIdle(cc)
+	}
+	c.mu.Unlock()
+	for _, cc := range idle {
+		_ = cc.Close() // Nothing is lost.
 	}
 }
 

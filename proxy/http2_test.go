@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -53,6 +54,16 @@ func upstream(t *testing.T, cfg proxy.UpstreamConfig) *proxy.Upstream {
 	return u
 }
 
+// who asks over a new connection.
+func who(ctx context.Context, rt http.RoundTripper) error {
+	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://peer/who", nil)
+	res, err := rt.RoundTrip(r)
+	if err == nil {
+		err = res.Body.Close()
+	}
+	return err
+}
+
 // All requests of one moment share a connection, whose first request is the one
 // that asks who answers there.
 func TestHTTP2_VerifiedFirst(t *testing.T) {
@@ -63,14 +74,7 @@ func TestHTTP2_VerifiedFirst(t *testing.T) {
 		defer mu.Unlock()
 		seen[r.RemoteAddr] = append(seen[r.RemoteAddr], r.URL.Path)
 	})
-	u := upstream(t, proxy.UpstreamConfig{Dial: dial, Verify: func(ctx context.Context, rt http.RoundTripper) error {
-		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://peer/who", nil)
-		res, err := rt.RoundTrip(r)
-		if err == nil {
-			err = res.Body.Close()
-		}
-		return err
-	}})
+	u := upstream(t, proxy.UpstreamConfig{Dial: dial, Verify: who})
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
@@ -92,14 +96,20 @@ func TestHTTP2_VerifiedFirst(t *testing.T) {
 
 func TestHTTP2_NotVerified(t *testing.T) {
 	var asked atomic.Int64
-	dial := tlsServer(t, nil, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	dial := tlsServer(t, nil, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/who" {
+			asked.Add(1)
+		}
+	})
 	closed := make(chan struct{})
 	u := upstream(t, proxy.UpstreamConfig{
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			c, err := dial(ctx)
 			return closing{c, sync.OnceFunc(func() { close(closed) })}, err
 		},
-		Verify: func(context.Context, http.RoundTripper) error { return io.ErrUnexpectedEOF },
+		Verify: func(ctx context.Context, rt http.RoundTripper) error {
+			return errors.Join(who(ctx, rt), io.ErrUnexpectedEOF)
+		},
 	})
 	body := strings.NewReader("x")
 	_, err := do(u, http.MethodPost, body)
@@ -122,52 +132,45 @@ type closing struct {
 func (c closing) Close() error { c.told(); return c.Conn.Close() }
 
 // The peer takes only so many requests at once on a connection: there are more
-// connections then, up to a bound, beyond which requests wait.
+// connections then, each verified, and all of them are used again.
 func TestHTTP2_StreamsOfAPeer(t *testing.T) {
-	let := make(chan struct{})
-	var now, top, probes atomic.Int64
+	var inside, probes atomic.Int64
+	var let atomic.Pointer[chan struct{}]
 	dial := tlsServer(t, &http.HTTP2Config{MaxConcurrentStreams: 2}, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/who" {
 			probes.Add(1)
 			return
 		}
-		n := now.Add(1)
-		for was := top.Load(); n > was && !top.CompareAndSwap(was, n); was = top.Load() {
-		}
-		<-let
-		now.Add(-1)
+		inside.Add(1)
+		<-*let.Load()
 	})
-	u := upstream(t, proxy.UpstreamConfig{Dial: dial, Verify: func(ctx context.Context, rt http.RoundTripper) error {
-		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://peer/who", nil)
-		res, err := rt.RoundTrip(r)
-		if err == nil {
-			err = res.Body.Close()
+	u := upstream(t, proxy.UpstreamConfig{Dial: dial, Verify: who})
+	for round := range 2 {
+		opened := make(chan struct{})
+		let.Store(&opened)
+		inside.Store(0)
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				if w, err := do(u, http.MethodPost, strings.NewReader("x")); err != nil || w.Code != 200 {
+					t.Errorf("got %d, %v", w.Code, err)
+				}
+			})
 		}
-		return err
-	}})
-	var all sync.WaitGroup
-	for range 100 {
-		all.Go(func() {
-			if w, err := do(u, http.MethodPost, strings.NewReader("x")); err != nil || w.Code != 200 {
-				t.Errorf("got %d, %v", w.Code, err)
+		late := time.After(time.Minute)
+		for inside.Load() < 20 {
+			select {
+			case <-late:
+				t.Fatalf("%d requests are inside, want all 20", inside.Load())
+			case <-time.After(time.Millisecond):
 			}
-		})
-	}
-	late := time.After(time.Minute)
-	for now.Load() < 32 {
-		select {
-		case <-late:
-			t.Fatalf("%d requests are inside, want 32", now.Load())
-		case <-time.After(time.Millisecond):
 		}
-	}
-	close(let)
-	all.Wait()
-	if got := probes.Load(); got != 16 {
-		t.Errorf("got %d connections, want the bound of 16", got)
-	}
-	if got := top.Load(); got != 32 {
-		t.Errorf("%d requests were inside at once, want 32", got)
+		close(opened)
+		all.Wait()
+		// What just ended may still hold its place when the second round begins.
+		if got := probes.Load(); round == 0 && got != 10 || got >= 20 {
+			t.Errorf("round %d: got %d connections, want 10 of two requests each, used again", round, got)
+		}
 	}
 }
 
@@ -292,6 +295,34 @@ func TestHTTP2_Unseen(t *testing.T) {
 	}
 }
 
+// After a GOAWAY a connection ends what it has, and what comes next goes elsewhere.
+func TestHTTP2_Goodbye(t *testing.T) {
+	said, next := make(chan struct{}), make(chan struct{})
+	dial := framePeer(t, func(n int, f *http2.Framer, c net.Conn) {
+		stream, _ := await(f, http2.FrameHeaders)
+		if n == 1 {
+			_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
+			_ = f.WritePing(false, [8]byte{})
+			await(f, http2.FramePing) // Now it has taken note.
+			close(said)
+			<-next
+		}
+		answer(f, stream)
+		await(f, http2.FrameGoAway) // It closes first.
+	})
+	u := upstream(t, proxy.UpstreamConfig{Dial: dial})
+	first := make(chan *proxy.ForwardError, 1)
+	go func() { _, err := do(u, http.MethodPost, nil); first <- err }()
+	<-said
+	if _, err := do(u, http.MethodPost, nil); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+	close(next)
+	if err := <-first; err != nil {
+		t.Errorf("the first one: %v", err)
+	}
+}
+
 // The peer breaks the connection while nothing comes from the caller: that is told
 // at once, and the request counts as seen.
 func TestHTTP2_BrokenWhileTheCallerIsSilent(t *testing.T) {
@@ -318,32 +349,34 @@ func TestHTTP2_BrokenWhileTheCallerIsSilent(t *testing.T) {
 
 // Who opens the connection for all leaves meanwhile: that is no affair of the others.
 func TestHTTP2_OpenerLeaves(t *testing.T) {
-	dial := tlsServer(t, nil, func(http.ResponseWriter, *http.Request) {})
-	dialling := make(chan struct{})
-	var dials atomic.Int64
-	u := upstream(t, proxy.UpstreamConfig{Dial: func(ctx context.Context) (net.Conn, error) {
-		if dials.Add(1) == 1 {
-			close(dialling)
-			<-ctx.Done()
-			return nil, ctx.Err()
+	synctest.Test(t, func(t *testing.T) {
+		peer := serveMemory(t, func(http.ResponseWriter, *http.Request) {})
+		dials := 0
+		u := upstream(t, proxy.UpstreamConfig{Dial: func(ctx context.Context) (net.Conn, error) {
+			if dials++; dials == 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return peer.Dial(ctx)
+		}})
+		ask := func(ctx context.Context) <-chan error {
+			done := make(chan error, 1)
+			go func() {
+				done <- u.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+			}()
+			synctest.Wait()
+			return done
 		}
-		return dial(ctx)
-	}})
-	ctx, leave := context.WithCancel(t.Context())
-	first := make(chan error, 1)
-	go func() {
-		first <- u.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil).WithContext(ctx))
-	}()
-	<-dialling
-	second := make(chan error, 1)
-	go func() { second <- u.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) }()
-	leave()
-	if err := <-first; err == nil {
-		t.Error("the first one got an answer")
-	}
-	if err := <-second; err != nil {
-		t.Errorf("the second one: %v", err)
-	}
+		ctx, leave := context.WithCancel(t.Context())
+		first, second := ask(ctx), ask(t.Context())
+		leave()
+		if err := <-first; err == nil {
+			t.Error("the first one got an answer")
+		}
+		if err := <-second; err != nil || dials != 2 {
+			t.Errorf("the second one: %v after %d dials", err, dials)
+		}
+	})
 }
 
 // A request that HTTP/2 can't carry to this peer is not the peer's fault.
