@@ -28,7 +28,7 @@ import (
 var callees = []string{
 	"flap", "chain-b", "foreign", "foreign-late", "down-1", "down-2", "down-12",
 	"no-envoy", "no-proxy", "long", "drip", "rotate", "rotate-act", "away", "stale",
-	"tagged", "canary-tagged", "claims",
+	"tagged", "canary-tagged", "claims", "nap", "guarded", "ruled", "toggled",
 	"grpc-echo", "grpc-chain", "grpc-slow", "h2c-hello", // Of others, at the end.
 }
 
@@ -190,8 +190,13 @@ func (c *caller) get(t *testing.T, callee, path string) harness.Response {
 
 // admin asks the caller's Envoy itself.
 func (c *caller) admin(path string) (string, error) {
-	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return c.dial(ctx, "127.0.0.2:19002") // Where Nomad puts it for a group's first sidecar.
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		for port := 19001; port < 19009; port++ { // One of these is what Nomad chose.
+			if conn, err = c.dial(ctx, fmt.Sprintf("127.0.0.2:%d", port)); err == nil {
+				break
+			}
+		}
+		return conn, err
 	}}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -203,10 +208,11 @@ func (c *caller) admin(path string) (string, error) {
 	return res.Body, err
 }
 
-// troubles says what went wrong in the caller's Envoy since it runs, by its counters.
-func (c *caller) troubles() string {
+// troubles says what went wrong in the caller's Envoy with calls of a service since it
+// runs, by its counters.
+func (c *caller) troubles(service string) string {
 	stats, err := c.admin("/stats?usedonly&filter=" + url.QueryEscape(
-		`upstream_cx_connect_(fail|timeout)|none_healthy|no_cluster|ejections_active|rq_timeout|overflow|upstream_rq_retry|ssl.fail_verify|ssl.connection_error`))
+		`[.~]`+service+`\..*(upstream_cx_connect_(fail|timeout)|none_healthy|no_cluster|ejections_active|rq_timeout|overflow|upstream_rq_retry|ssl.fail_verify|ssl.connection_error)`))
 	if err != nil {
 		return err.Error()
 	}
@@ -246,7 +252,7 @@ const callerGroup = `  group %q {
           }
           resources {
             cpu    = 20
-            memory = 64
+            memory = 256 # Hundreds of calls wait in it.
           }
         }
       }
