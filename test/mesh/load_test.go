@@ -28,6 +28,7 @@ const maxRequests = 30_000
 // load is requests that go on until stop.
 type load struct {
 	caller *caller // Nil: the gateway.
+	callee string
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
@@ -45,7 +46,7 @@ func startLoad(t *testing.T, c *caller, callee, path string, every time.Duration
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, c.url(callee, path), nil)
 	must(t, "make request", err)
-	return startRequests(t, c, c.client(t), req, every, good)
+	return startRequests(t, c, callee, c.client(t), req, every, good)
 }
 
 // startOutside is startLoad through the gateway.
@@ -56,15 +57,15 @@ func startOutside(t *testing.T, callee, path string, every time.Duration, good f
 	req.Host = callee + "." + harness.Domain
 	tr := &http.Transport{MaxIdleConnsPerHost: 512}
 	t.Cleanup(tr.CloseIdleConnections)
-	return startRequests(t, nil, &http.Client{Transport: tr}, req, every, good)
+	return startRequests(t, nil, callee, &http.Client{Transport: tr}, req, every, good)
 }
 
 // startRequests sends a request without a body, from a caller or, if that is nil,
 // from outside the mesh.
-func startRequests(t *testing.T, from *caller, c *http.Client, req *http.Request, every time.Duration, good func(harness.Response) error) *load {
+func startRequests(t *testing.T, from *caller, callee string, c *http.Client, req *http.Request, every time.Duration, good func(harness.Response) error) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{caller: from, cancel: cancel, answers: map[string]int{}}
+	l := &load{caller: from, callee: callee, cancel: cancel, answers: map[string]int{}}
 	t.Cleanup(l.stop)
 	l.done.Go(func() {
 		tick := time.NewTicker(every)
@@ -161,7 +162,7 @@ func (l *load) String() string {
 		b.WriteString("\n  last: " + l.failed[n-1])
 	}
 	if l.caller != nil && len(l.failed) > 0 {
-		b.WriteString("\n  its Envoy so far: " + l.caller.troubles())
+		b.WriteString("\n  its Envoy so far: " + l.caller.troubles(l.callee))
 	}
 	return b.String()
 }

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 func run(m *testing.M, bin string) (code int) {
 	ctx := context.Background()
 	// The tests wait more than they work.
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -105,7 +105,9 @@ func waitKnown(t *testing.T, c *caller, service string) {
 	t.Helper()
 	err := harness.Eventually(t.Context(), waitLong, func() error {
 		res, err := c.send(t, http.MethodGet, service, quietPath, nil, nil)
-		if err == nil && res.Status != http.StatusOK && res.Header.Get(activator.HeaderError) != activator.CodeQuiet {
+		// Who may not call is told so.
+		if err == nil && res.Status != http.StatusOK && res.Status != http.StatusForbidden &&
+			res.Header.Get(activator.HeaderError) != activator.CodeQuiet {
 			err = fmt.Errorf("status %d: %v %s", res.Status, res.Header, res.Body)
 		}
 		return err

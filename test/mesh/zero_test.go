@@ -3,17 +3,48 @@
 package mesh_test
 
 import (
-	"errors"
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 )
 
+// A service goes from zero to one and back by itself, and whoever calls it gets an
+// answer: also in the very moment in which its instance is told to stop, and a body
+// that waits for an instance arrives whole.
+func TestZero_ByItself(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("nap", options{window: "6s"}))
+	l := startLoad(t, callerA, "nap", "/", 100*time.Millisecond, from("nap-00001"))
+	l.wait(t, 30)
+	l.wantAll(t, 30)
+	waitDirect(t, callerA, "nap")
+	err := stack.WaitCount(t.Context(), "nap-00001", waitLong, func(n int) bool { return n == 0 })
+	must(t, "to zero by itself", err)
+	l = startLoad(t, callerA, "nap", "/", 100*time.Millisecond, from("nap-00001"))
+	l.wait(t, 50)
+	l.wantAll(t, 50)
+	wantToZero(t, "nap-00001")
+
+	body := make([]byte, 1<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(body) // Never fails.
+	res, err := callerA.send(t, http.MethodPost, "nap", "/", nil, bytes.NewReader(body))
+	must(t, "send a body to a service at zero", err)
+	wantFrom(t, res, "nap-00001")
+	if res.Body != string(body) {
+		t.Errorf("got %d bytes back that differ from the %d sent", len(res.Body), len(body))
+	}
+}
+
 // Two callers ask without a pause, 200 times a second in all, for a service that goes
 // from zero to one, is sent to zero in the midst of it, and comes back. No call fails.
+//
+// It has the machine to itself, which has no more to give.
 func TestZero_UnderLoad(t *testing.T) {
-	t.Parallel()
 	deploy(t, hello("flap", options{}))
 	loads := []*load{
 		startLoad(t, callerA, "flap", "/", 10*time.Millisecond, from("flap-00001")),
@@ -24,11 +55,11 @@ func TestZero_UnderLoad(t *testing.T) {
 	}
 	waitDirect(t, callerA, "flap")
 	for round := range 2 {
-		had := len(wakes(t, "flap-00001"))
+		had := instances(t, "flap-00001")
 		scaleByHand(t, "flap-00001", 0)
 		err := harness.Eventually(t.Context(), waitLong, func() error {
-			if len(wakes(t, "flap-00001")) <= had {
-				return errors.New("no wake")
+			if n := instances(t, "flap-00001"); n <= had {
+				return fmt.Errorf("%d instances so far, want one more", n)
 			}
 			return nil
 		})
@@ -43,4 +74,12 @@ func TestZero_UnderLoad(t *testing.T) {
 	for _, l := range loads {
 		l.wantAll(t, 800)
 	}
+}
+
+// instances counts the instances that a revision has had.
+func instances(t *testing.T, revision string) int {
+	t.Helper()
+	all, _, err := stack.Nomad.Jobs().Allocations(revision, true, nil)
+	must(t, "list allocations", err)
+	return len(all)
 }

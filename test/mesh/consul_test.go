@@ -1,0 +1,57 @@
+//go:build e2e
+
+package mesh_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/internal/devcluster"
+)
+
+// Consul's server is away for 20 s, and then its client agent, which all Envoys, Nomad
+// and Wadi use, is restarted. Nobody who calls notices.
+func TestConsul_Away(t *testing.T) {
+	deploy(t, hello("away", options{initial: 1, min: 1}))
+	waitDirect(t, callerA, "away")
+	var loads []*load
+	begin := func() {
+		loads = []*load{
+			startLoad(t, callerA, "away", "/", 20*time.Millisecond, from("away-00001")),
+			startLoad(t, callerB, "away", "/", 20*time.Millisecond, from("away-00001")),
+			startOutside(t, "away", "/", 20*time.Millisecond, from("away-00001")),
+		}
+	}
+	end := func() {
+		t.Helper()
+		must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
+		for _, l := range loads {
+			l.wait(t, 100)
+			l.wantAll(t, 100)
+		}
+	}
+	for _, p := range []*devcluster.Process{stack.Cluster.Consul, stack.Cluster.ConsulClientAgent} {
+		t.Cleanup(func() {
+			if !p.Running() {
+				must(t, "start "+p.Name, p.Start(context.Background()))
+			}
+			must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+		})
+	}
+
+	begin()
+	must(t, "stop the server", stack.Cluster.Consul.Stop(t.Context()))
+	time.Sleep(20 * time.Second)
+	must(t, "start the server", stack.Cluster.Consul.Start(t.Context()))
+	end()
+
+	// One that is stopped in order leaves, and says first that nothing on its node is
+	// there any more: that is all there is in this cluster.
+	begin()
+	must(t, "kill the client agent", stack.Cluster.ConsulClientAgent.Kill())
+	must(t, "start the client agent", stack.Cluster.ConsulClientAgent.Start(t.Context()))
+	time.Sleep(5 * time.Second) // All Envoys come back to it within that.
+	end()
+	waitDirect(t, callerA, "away")
+}

@@ -1,0 +1,42 @@
+//go:build e2e
+
+package mesh_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// An app that answers nothing but 500 is the app's business: its callers get its
+// answers, and never a 503 because somebody takes its instances for broken.
+//
+// It has the machine to itself: a dozen Envoys that start leave others little.
+func TestDown_CallersSeeTheApps500(t *testing.T) {
+	for _, n := range []int{1, 2, 12} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			name := fmt.Sprintf("down-%d", n)
+			deploy(t, hello(name, options{initial: n, min: n, max: n}))
+			waitDirect(t, callerA, name)
+			apps := func(res harness.Response) error {
+				if res.Status != 500 || !strings.HasPrefix(res.Body, "hello from "+name) {
+					return errors.New("want the app's own 500")
+				}
+				return nil
+			}
+			loads := []*load{
+				startLoad(t, callerA, name, "/?status=500", 50*time.Millisecond, apps),
+				startLoad(t, callerB, name, "/?status=500", 50*time.Millisecond, apps),
+			}
+			time.Sleep(12 * time.Second) // Longer than the 10 s in which Envoy judges hosts.
+			for _, l := range loads {
+				l.wantAll(t, 150)
+			}
+		})
+	}
+}

@@ -1,0 +1,173 @@
+//go:build e2e
+
+package mesh_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	consul "github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Entries of a service's name that somebody else has written are left alone, and the
+// service, to which nobody would lead callers back from zero, keeps an instance. Once
+// they are gone the service is like any other.
+func TestForeign_BeforeApply(t *testing.T) {
+	t.Parallel()
+	theirs := foreignEntries(t, "foreign")
+	submit(t, hello("foreign", options{initial: 1, window: "6s"}))
+	wantForeign(t, "foreign", "service-defaults foreign", "service-splitter foreign")
+	must(t, "first instance", stack.WaitCount(t.Context(), "foreign-00001", waitLong, func(n int) bool { return n == 1 }))
+	wantStays(t, "foreign-00001")
+	eventually(t, waitLong, func() error { // Envoy learns of the instance after we do.
+		res, err := callerA.send(t, http.MethodGet, "foreign", "/", nil, nil)
+		if err == nil {
+			err = from("foreign-00001")(res)
+		}
+		return err
+	})
+
+	wantUntouched(t, theirs)
+	for _, kind := range []string{consul.ServiceResolver, consul.ServiceRouter} {
+		if e, _, err := stack.Consul.ConfigEntries().Get(kind, "foreign", nil); err == nil {
+			t.Errorf("got entry %s foreign, want none beside those that are not ours: %+v", kind, e)
+		}
+	}
+	for _, e := range []string{consul.ServiceSplitter, consul.ServiceDefaults} {
+		_, err := stack.Consul.ConfigEntries().Delete(e, "foreign", nil)
+		must(t, "delete entry", err)
+	}
+	wantProgrammed(t, "foreign")
+	wantToZero(t, "foreign-00001")
+	wantFrom(t, callerA.get(t, "foreign", "/"), "foreign-00001")
+}
+
+// Somebody who takes an entry over later has it, too, and the instance that runs then
+// stays.
+func TestForeign_Later(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("foreign-late", options{window: "6s"}))
+	wantProgrammed(t, "foreign-late")
+	busy := startLoad(t, callerA, "foreign-late", "/", 200*time.Millisecond, from("foreign-late-00001"))
+	busy.wait(t, 5)
+	waitDirect(t, callerA, "foreign-late")
+	theirs := &consul.ServiceSplitterConfigEntry{
+		Kind: consul.ServiceSplitter, Name: "foreign-late", Splits: []consul.ServiceSplit{{Weight: 100}},
+	}
+	_, _, err := stack.Consul.ConfigEntries().Set(theirs, nil)
+	must(t, "write entry", err)
+	t.Cleanup(func() { _, _ = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil) })
+	wantForeign(t, "foreign-late", "service-splitter foreign-late")
+	busy.wantAll(t, 5)
+	wantStays(t, "foreign-late-00001")
+	wantUntouched(t, []consul.ConfigEntry{theirs})
+
+	_, err = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil)
+	must(t, "delete entry", err)
+	wantProgrammed(t, "foreign-late")
+	wantToZero(t, "foreign-late-00001")
+	wantFrom(t, callerA.get(t, "foreign-late", "/"), "foreign-late-00001")
+}
+
+// foreignEntries writes what somebody else might have of a service's name, and
+// removes it at the end.
+func foreignEntries(t *testing.T, name string) []consul.ConfigEntry {
+	t.Helper()
+	entries := []consul.ConfigEntry{
+		&consul.ServiceConfigEntry{Kind: consul.ServiceDefaults, Name: name, Protocol: "http"},
+		&consul.ServiceSplitterConfigEntry{Kind: consul.ServiceSplitter, Name: name, Splits: []consul.ServiceSplit{{Weight: 100}}},
+	}
+	for _, e := range entries {
+		_, _, err := stack.Consul.ConfigEntries().Set(e, nil)
+		must(t, "write entry", err)
+		// One that is gone already is no error to Consul.
+		t.Cleanup(func() { _, _ = stack.Consul.ConfigEntries().Delete(e.GetKind(), name, nil) })
+	}
+	return entries
+}
+
+// wantUntouched fails the test if entries are not as they were written.
+func wantUntouched(t *testing.T, entries []consul.ConfigEntry) {
+	t.Helper()
+	for _, e := range entries {
+		got, _, err := stack.Consul.ConfigEntries().Get(e.GetKind(), e.GetName(), nil)
+		must(t, "read entry", err)
+		if got.GetCreateIndex() != got.GetModifyIndex() && len(e.GetMeta()) > 0 || len(got.GetMeta()) != len(e.GetMeta()) {
+			t.Errorf("got %s %s changed: %+v", e.GetKind(), e.GetName(), got)
+		}
+	}
+}
+
+// network returns what the status says of a service's network.
+func network(t *testing.T, name string) (wadi.Condition, error) {
+	t.Helper()
+	s, err := stack.Agent.Client.Service(t.Context(), name)
+	if err != nil {
+		return wadi.Condition{}, err
+	}
+	for _, c := range s.Status.Conditions {
+		if c.Type == "NetworkProgrammed" {
+			return c, nil
+		}
+	}
+	return wadi.Condition{}, fmt.Errorf("no condition NetworkProgrammed in %+v", s.Status)
+}
+
+// wantForeign waits until the status names the entries that are in the way, and says
+// what to do.
+func wantForeign(t *testing.T, name string, entries ...string) {
+	t.Helper()
+	eventually(t, waitLong, func() error {
+		c, err := network(t, name)
+		if err != nil {
+			return err
+		}
+		for _, e := range append(entries, "delete") {
+			if c.OK || !strings.Contains(c.Message, e) {
+				return fmt.Errorf("got condition %+v, want it false with %q in the message", c, e)
+			}
+		}
+		return nil
+	})
+}
+
+// wantProgrammed waits until the status says that all entries are written.
+func wantProgrammed(t *testing.T, name string) {
+	t.Helper()
+	eventually(t, waitLong, func() error {
+		c, err := network(t, name)
+		if err == nil && !c.OK {
+			err = fmt.Errorf("got condition %+v, want it true", c)
+		}
+		return err
+	})
+}
+
+// wantStays fails the test if a revision without requests goes below one instance
+// within two of its windows.
+func wantStays(t *testing.T, revision string) {
+	t.Helper()
+	for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+		n, err := stack.Count(t.Context(), revision)
+		must(t, "read count", err)
+		if n < 1 {
+			t.Fatalf("%s has count %d while nobody leads callers back from zero\n%s", revision, n, logOf(revision, 40))
+		}
+	}
+}
+
+// wantToZero waits until a revision without requests is at zero by itself.
+func wantToZero(t *testing.T, revision string) {
+	t.Helper()
+	err := stack.WaitCount(t.Context(), revision, waitLong, func(n int) bool { return n == 0 })
+	err = errors.Join(err, stack.WaitGone(t.Context(), revision, waitLong))
+	if err != nil {
+		t.Fatalf("to zero by itself: %v\n%s", err, logOf(revision, 40))
+	}
+}
