@@ -290,8 +290,9 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
 		Route: s.Route, Leftovers: s.leftovers,
+		Programmed: s.programmed,
 		// Entries that somebody else owns stay as they are: once in a while is enough to try.
-		Programmed: s.programmed || time.Since(s.applied) < networkRecheck,
+		Tried: time.Since(s.applied) < networkRecheck,
 	}
 	c.mu.Lock()
 	for _, r := range s.Revisions {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"time"
@@ -158,7 +159,8 @@ const atRest = time.Second
 // never raises a count of zero.
 func leaveToZero(in EvalInput, d *wadi.Decision) {
 	idle := in.Averages.Idle
-	if !in.Routed && idle >= atRest {
+	stranded := !in.WayBack && in.WasReady
+	if !in.Routed && idle >= atRest && !stranded {
 		set(d, 0, RuleUnrouted, "no traffic goes to it, and nothing is in flight: 0 instances")
 		return
 	}
@@ -167,6 +169,9 @@ func leaveToZero(in EvalInput, d *wadi.Decision) {
 	}
 	need := in.Scaling.Window.D() + in.Scaling.ZeroGrace.D()
 	switch {
+	case !in.Routed && idle >= atRest:
+		// As long as the new route is not carried callers may be led here.
+		set(d, 1, RuleNoWayBack, "no traffic is to go to it, but "+whyStranded(in)+": keeps 1 instance")
 	case !in.Routed:
 		set(d, 1, RuleIdle, "no traffic goes to it, but requests are in flight: keeps 1 instance")
 	case idle < need && in.Averages.Partial:
@@ -174,14 +179,14 @@ func leaveToZero(in EvalInput, d *wadi.Decision) {
 	case idle < need:
 		set(d, 1, RuleIdle, fmt.Sprintf("no request for %s, zero after %s: keeps 1 instance", span(idle), span(need)))
 	case !in.WayBack:
-		why := in.WhyStranded
-		if why == "" {
-			why = "no activator could wake it"
-		}
-		set(d, 1, RuleNoWayBack, "no way back from zero: "+why+": keeps 1 instance")
+		set(d, 1, RuleNoWayBack, "no way back from zero: "+whyStranded(in)+": keeps 1 instance")
 	default:
 		set(d, 0, RuleZero, fmt.Sprintf("no request for %s: 0 instances", span(idle)))
 	}
+}
+
+func whyStranded(in EvalInput) string {
+	return cmp.Or(in.WhyStranded, "no activator could wake it")
 }
 
 // keepUnlessKnown takes a lowering back that is decided on data with holes, or on

@@ -37,7 +37,8 @@ type Observed struct {
 	Wanted    map[string]int       // What the autoscaler last wanted, by revision.
 
 	Route      wadi.Route // As stored; zero: none.
-	Programmed bool       // The network layers carry the stored route.
+	Programmed bool       // The network layers carry the stored route, as was read back.
+	Tried      bool       // They were told to lately: not again in this pass.
 	Leftovers  bool       // Network layers still hold something of the service.
 }
 
@@ -105,7 +106,7 @@ func Plan(d Desired, o Observed) []Action {
 	acts = append(acts, first...)
 	if !reflect.DeepEqual(route, o.Route) {
 		acts = append(acts, Action{Kind: PutRoute, Route: route})
-	} else if !o.Programmed {
+	} else if !o.Programmed && !o.Tried {
 		acts = append(acts, Action{Kind: Program, Route: route})
 	}
 	acts = append(acts, later...)
@@ -190,6 +191,11 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 	phase := state[r.ID].Phase
 	wanted := phase != wadi.Failed && among(want, r.ID)
 	if !wanted && !Routed(d.Service, route, r.ID, d.Latest, phase) {
+		// As long as the mesh does not carry the new route, callers may be led to
+		// what the old one named.
+		if phase == wadi.Ready && !(o.Programmed && reflect.DeepEqual(route, o.Route)) {
+			return nil
+		}
 		return planRetire(job, in, r, phase)
 	}
 	var acts []Action

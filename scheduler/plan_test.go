@@ -18,6 +18,7 @@ type world struct {
 	programed wadi.Route
 	forgotten bool
 	submitted int
+	foreign   bool // Somebody else's entries are in the way.
 	log       []string
 }
 
@@ -81,7 +82,9 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		w.checkRoute(t, a.Route)
 		w.o.Route = a.Route
 	case scheduler.Program:
-		w.programed = a.Route
+		if w.o.Tried = w.foreign; !w.foreign {
+			w.programed = a.Route
+		}
 	case scheduler.Unprogram:
 		w.programed = wadi.Route{}
 	case scheduler.PutBack, scheduler.CheckDrift:
@@ -163,6 +166,29 @@ func TestPlan_SecondRevisionTakesOverWhenReady(t *testing.T) {
 	w.settle(t)
 	if w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Retired {
 		t.Fatalf("old revision at zero: job %+v, phase %q", w.o.Jobs[r1], w.d.State.Revisions[r1].Phase)
+	}
+}
+
+// As long as the mesh leads callers by the old route, what it names is kept.
+func TestPlan_OldRevisionStaysUntilTheRouteIsCarried(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	w.foreign = true
+	w.submit()
+	w.ready(r2, 1)
+	if got := w.settle(t).target(); got != r2 {
+		t.Fatalf("target %q, want %q", got, r2)
+	}
+	w.ready(r1, 0)
+	w.settle(t)
+	if !w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Ready {
+		t.Fatalf("old revision while callers are led to it: job %+v, phase %q", w.o.Jobs[r1], w.d.State.Revisions[r1].Phase)
+	}
+	w.foreign, w.o.Tried = false, false
+	w.settle(t)
+	if w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Retired {
+		t.Fatalf("old revision when the new route is carried: job %+v, phase %q", w.o.Jobs[r1], w.d.State.Revisions[r1].Phase)
 	}
 }
 
