@@ -151,6 +151,38 @@ func TestHTTP2_SomebodyElseByThen(t *testing.T) {
 	}
 }
 
+// silentFirst dials somebody who takes connections and says nothing, once.
+type silentFirst struct {
+	*cluster
+	silent net.Listener
+	once   sync.Once
+}
+
+func (d *silentFirst) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
+	d.once.Do(func() { ep.Addr = d.silent.Addr().String() })
+	return d.cluster.Dial(ctx, ep)
+}
+
+// A connection on which nothing is answered is not asked over again.
+func TestHTTP2_SilentConnection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := &silentFirst{silent: l}
+	g := newRig(t, settings(), func(c *activator.Config) {
+		d.cluster = c.Dialer.(*cluster)
+		c.Dialer = d
+	})
+	g.act.SetRoutes(routes(settings(), wadi.H2C))
+	b := newBackend(t, "alloc-1")
+	g.set(func(c *cluster) { c.onWake = func(string) { c.place(b.ep) } })
+	if got := g.get(t); got.status != 200 || got.body != "alloc-1" {
+		t.Errorf("got %v", got)
+	}
+}
+
 // A gRPC call is refused with a code, and counted by what it means.
 func TestRefusal_OfGRPC(t *testing.T) {
 	g := newRig(t, settings())
