@@ -8,10 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
-
-	"github.com/wadi-run/wadi/internal/mesh"
 )
 
 const (
@@ -42,19 +38,11 @@ func cold(ctx context.Context, b *bench) (_ []section, err error) {
 		host.note("no mesh here: %s", b.stack.Cluster.WhyNot)
 		return []section{host.section}, nil
 	}
-	src := &mesh.Source{API: b.stack.Consul, Log: hclog.NewNullLogger()}
-	run, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- src.Run(run) }()
-	defer func() {
-		cancel()
-		err = errors.Join(err, <-done)
-	}()
-	select {
-	case <-src.Ready():
-	case <-ctx.Done():
-		return []section{host.section}, ctx.Err()
+	src, stop, err := b.member(ctx)
+	if err != nil {
+		return []section{host.section}, err
 	}
+	defer func() { err = errors.Join(err, stop()) }()
 	s := service{name: "coldmesh", mesh: true, scale: byHand}
 	envoy, err := b.coldStarts(ctx, s, coldMeshRuns, func(ctx context.Context, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)

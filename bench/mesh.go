@@ -31,19 +31,11 @@ func meshed(ctx context.Context, b *bench) (out []section, err error) {
 	if !b.stack.Cluster.Bridge {
 		return []section{{Title: "no mesh here: " + b.stack.Cluster.WhyNot}}, nil
 	}
-	src := &mesh.Source{API: b.stack.Consul, Log: hclog.NewNullLogger(), Services: []string{meshCaller}}
-	run, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- src.Run(run) }()
-	defer func() {
-		cancel()
-		err = errors.Join(err, <-done)
-	}()
-	select {
-	case <-src.Ready():
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	src, stop, err := b.member(ctx, meshCaller)
+	if err != nil {
+		return nil, err
 	}
+	defer func() { err = errors.Join(err, stop()) }()
 	for _, part := range []func() (section, error){
 		// Waiting requests first, while the agent's heap has no free memory.
 		func() (section, error) { return b.heldMesh(ctx, src) },
@@ -57,6 +49,24 @@ func meshed(ctx context.Context, b *bench) (out []section, err error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// member makes the benchmark a member of the mesh, until stop.
+func (b *bench) member(ctx context.Context, services ...string) (src *mesh.Source, stop func() error, err error) {
+	src = &mesh.Source{API: b.stack.Consul, Log: hclog.NewNullLogger(), Services: services}
+	run, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- src.Run(run) }()
+	stop = func() error {
+		cancel()
+		return <-done
+	}
+	select {
+	case <-src.Ready():
+		return src, stop, nil
+	case <-ctx.Done():
+		return nil, nil, errors.Join(ctx.Err(), stop())
+	}
 }
 
 // heldMesh sends many requests by mTLS to the activator, for one service at zero.
