@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/activator"
@@ -178,8 +179,13 @@ func TestHTTP2_SilentConnection(t *testing.T) {
 	g.act.SetRoutes(routes(settings(), wadi.H2C))
 	b := newBackend(t, "alloc-1")
 	g.set(func(c *cluster) { c.onWake = func(string) { c.place(b.ep) } })
+	began := time.Now()
 	if got := g.get(t); got.status != 200 || got.body != "alloc-1" {
 		t.Errorf("got %v", got)
+	}
+	// After that long without an answer to a ping it would be given up anyway.
+	if took := time.Since(began); took > 40*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 
