@@ -205,6 +205,19 @@ func TestGRPC_ColdAndWarm(t *testing.T) {
 	}
 }
 
+// Outside the mesh it is the same, for the gateway's clients.
+func TestGRPC_OutsideTheMesh(t *testing.T) {
+	t.Parallel()
+	const service, revision = "grpc-off", "grpc-off-00001"
+	deploy(t, grpcEcho(service, "off", "", ""))
+	conn := gatewayGRPC(t, service)
+	talk(t, conn, revision)
+	toZero(t, revision)
+	count(t, conn, revision)
+	fails(t, conn, revision)
+	say(t, conn, revision, strings.Repeat("x", 2<<20))
+}
+
 // waitDirectGRPC calls a service until it is answered without an activator.
 func waitDirectGRPC(t *testing.T, service string, call func()) {
 	t.Helper()
