@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -190,7 +191,9 @@ func TestGRPC_ColdAndWarm(t *testing.T) {
 		"large":  func(conn *grpc.ClientConn) { say(t, conn, revision, strings.Repeat("x", 2<<20)) },
 	}
 	for _, kind := range []string{"unary", "talk", "count", "large"} {
+		began := time.Now()
 		kinds[kind](fromA)
+		t.Logf("%s from zero took %v", kind, time.Since(began))
 		toZero(t, revision)
 	}
 	kinds["talk"](fromGateway)
