@@ -24,7 +24,7 @@ func TestLong_Begin(t *testing.T) { long.begin(t) }
 func TestLong_WaitAndAnswer(t *testing.T) {
 	t.Parallel()
 	long.begin(t)
-	t.Cleanup(func() { remove(t, "long") })
+	t.Cleanup(func() { stack.Remove(t, "long") })
 	eventually(t, 2*waitLong, func() error {
 		_, err := callerB.send(t, http.MethodGet, "long", "/", nil, nil)
 		return err

@@ -30,7 +30,7 @@ func TestChain_OneRequestWakesAll(t *testing.T) {
 		t.Errorf("the app saw Content-Type %q, want application/x-chain", got)
 	}
 	for _, revision := range []string{"chain-b-00001", "chain-c-00001"} {
-		if got := len(wakes(t, revision)); got != 1 {
+		if got := len(stack.Wakes(t, revision)); got != 1 {
 			t.Errorf("%s was woken %d times, want once", revision, got)
 		}
 	}

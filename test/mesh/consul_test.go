@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // Consul's server is away for 20 s, and then its client agent, which all Envoys, Nomad
@@ -15,9 +16,9 @@ import (
 func TestConsul_Away(t *testing.T) {
 	deploy(t, hello("away", options{initial: 1, min: 1}))
 	waitDirect(t, callerA, "away")
-	var loads []*load
+	var loads []*harnesstest.Load
 	begin := func() {
-		loads = []*load{
+		loads = []*harnesstest.Load{
 			startLoad(t, callerA, "away", "/", 20*time.Millisecond, from("away-00001")),
 			startLoad(t, callerB, "away", "/", 20*time.Millisecond, from("away-00001")),
 			startOutside(t, "away", "/", 20*time.Millisecond, from("away-00001")),
@@ -27,8 +28,8 @@ func TestConsul_Away(t *testing.T) {
 		t.Helper()
 		must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 		for _, l := range loads {
-			l.wait(t, 100)
-			l.wantAll(t, 100)
+			l.Wait(t, 100)
+			l.WantAll(t, 100)
 		}
 	}
 	for _, p := range []*devcluster.Process{stack.Cluster.Consul, stack.Cluster.ConsulClientAgent} {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // An app that answers nothing but 500 is the app's business: its callers get its
@@ -29,13 +30,13 @@ func TestDown_CallersSeeTheApps500(t *testing.T) {
 				}
 				return nil
 			}
-			loads := []*load{
+			loads := []*harnesstest.Load{
 				startLoad(t, callerA, name, "/?status=500", 50*time.Millisecond, apps),
 				startLoad(t, callerB, name, "/?status=500", 50*time.Millisecond, apps),
 			}
 			time.Sleep(12 * time.Second) // Longer than the 10 s in which Envoy judges hosts.
 			for _, l := range loads {
-				l.wantAll(t, 150)
+				l.WantAll(t, 150)
 			}
 		})
 	}

@@ -3,7 +3,6 @@
 package mesh_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -21,7 +20,7 @@ import (
 func TestForeign_BeforeApply(t *testing.T) {
 	t.Parallel()
 	theirs := foreignEntries(t, "foreign")
-	submit(t, hello("foreign", options{initial: 1, window: "6s"}))
+	stack.Submit(t, hello("foreign", options{initial: 1, window: "6s"}))
 	wantForeign(t, "foreign", "service-defaults foreign", "service-splitter foreign")
 	must(t, "first instance", stack.WaitCount(t.Context(), "foreign-00001", waitLong, func(n int) bool { return n == 1 }))
 	wantStays(t, "foreign-00001")
@@ -44,7 +43,7 @@ func TestForeign_BeforeApply(t *testing.T) {
 		must(t, "delete entry", err)
 	}
 	wantProgrammed(t, "foreign")
-	wantToZero(t, "foreign-00001")
+	stack.ToZero(t, "foreign-00001")
 	wantFrom(t, callerA.get(t, "foreign", "/"), "foreign-00001")
 }
 
@@ -55,7 +54,7 @@ func TestForeign_Later(t *testing.T) {
 	deploy(t, hello("foreign-late", options{window: "6s"}))
 	wantProgrammed(t, "foreign-late")
 	busy := startLoad(t, callerA, "foreign-late", "/", 200*time.Millisecond, from("foreign-late-00001"))
-	busy.wait(t, 5)
+	busy.Wait(t, 5)
 	waitDirect(t, callerA, "foreign-late")
 	theirs := &consul.ServiceSplitterConfigEntry{
 		Kind: consul.ServiceSplitter, Name: "foreign-late", Splits: []consul.ServiceSplit{{Weight: 100}},
@@ -64,14 +63,14 @@ func TestForeign_Later(t *testing.T) {
 	must(t, "write entry", err)
 	t.Cleanup(func() { _, _ = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil) })
 	wantForeign(t, "foreign-late", "service-splitter foreign-late")
-	busy.wantAll(t, 5)
+	busy.WantAll(t, 5)
 	wantStays(t, "foreign-late-00001")
 	wantUntouched(t, []consul.ConfigEntry{theirs})
 
 	_, err = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil)
 	must(t, "delete entry", err)
 	wantProgrammed(t, "foreign-late")
-	wantToZero(t, "foreign-late-00001")
+	stack.ToZero(t, "foreign-late-00001")
 	wantFrom(t, callerA.get(t, "foreign-late", "/"), "foreign-late-00001")
 }
 
@@ -157,17 +156,7 @@ func wantStays(t *testing.T, revision string) {
 		n, err := stack.Count(t.Context(), revision)
 		must(t, "read count", err)
 		if n < 1 {
-			t.Fatalf("%s has count %d while nobody leads callers back from zero\n%s", revision, n, logOf(revision, 40))
+			t.Fatalf("%s has count %d while nobody leads callers back from zero\n%s", revision, n, stack.LogOf(revision, 40))
 		}
-	}
-}
-
-// wantToZero waits until a revision without requests is at zero by itself.
-func wantToZero(t *testing.T, revision string) {
-	t.Helper()
-	err := stack.WaitCount(t.Context(), revision, waitLong, func(n int) bool { return n == 0 })
-	err = errors.Join(err, stack.WaitGone(t.Context(), revision, waitLong))
-	if err != nil {
-		t.Fatalf("to zero by itself: %v\n%s", err, logOf(revision, 40))
 	}
 }

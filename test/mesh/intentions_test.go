@@ -23,8 +23,8 @@ func TestIntentions_OfTheSpec(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("guarded", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
 	wantDenied(t, attempt{from: callerB, method: "GET", path: "/"}, "guarded")
-	if n, err := stack.Count(t.Context(), "guarded-00001"); n != 0 || err != nil || len(wakes(t, "guarded-00001")) != 0 {
-		t.Errorf("after a call that was refused: count %d (%v), %d wakes; want none", n, err, len(wakes(t, "guarded-00001")))
+	if n, err := stack.Count(t.Context(), "guarded-00001"); n != 0 || err != nil || len(stack.Wakes(t, "guarded-00001")) != 0 {
+		t.Errorf("after a call that was refused: count %d (%v), %d wakes; want none", n, err, len(stack.Wakes(t, "guarded-00001")))
 	}
 	wantFrom(t, callerA.get(t, "guarded", "/"), "guarded-00001")
 	waitDirect(t, callerA, "guarded")
@@ -131,12 +131,12 @@ func TestIntentions_L7ColdAndWarm(t *testing.T) {
 	wantDenied(t, attempts[0], "ruled")
 	cold := map[int]int{}
 	for i, a := range attempts {
-		had := len(wakes(t, "ruled-00001"))
+		had := len(stack.Wakes(t, "ruled-00001"))
 		cold[i] = a.send(t, "ruled")
 		if a.want != 0 && cold[i] != a.want {
 			t.Errorf("cold: %v: got status %d, want %d", a, cold[i], a.want)
 		}
-		if woken := len(wakes(t, "ruled-00001")) > had; woken != (cold[i] != 403) {
+		if woken := len(stack.Wakes(t, "ruled-00001")) > had; woken != (cold[i] != 403) {
 			t.Errorf("cold: %v: status %d and woken %t", a, cold[i], woken)
 		}
 		if cold[i] != 403 {
@@ -164,9 +164,9 @@ func TestIntentions_ChangeUnderTraffic(t *testing.T) {
 	deny := func() { setIntentions(t, "toggled", activator, source("caller-a", consul.IntentionActionDeny)) }
 	allow := func() { setIntentions(t, "toggled", activator, source("caller-a", consul.IntentionActionAllow)) }
 	for _, state := range []string{"cold", "cold again"} {
-		had := len(wakes(t, "toggled-00001"))
+		had := len(stack.Wakes(t, "toggled-00001"))
 		expect(t, state+": denied", 403, deny)
-		if n := len(wakes(t, "toggled-00001")); n != had {
+		if n := len(stack.Wakes(t, "toggled-00001")); n != had {
 			t.Errorf("%s: %d wakes by calls that were refused", state, n-had)
 		}
 		expect(t, state+": allowed", 200, allow) // The first answers come when there is an instance.
@@ -204,6 +204,6 @@ func expect(t *testing.T, what string, status int, change func()) {
 			t.Fatalf("%s: call %d after the first that was right, %d wrong: got status %d, want %d: %s; %v", what, i, old, res.Status, status, res.Body, traffic)
 		}
 	}
-	traffic.stop()
+	traffic.Stop()
 	t.Logf("%s: in force after %v, %d old answers later; %v", what, took.Round(time.Millisecond), old, traffic)
 }

@@ -12,55 +12,25 @@ package mesh_test
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // stack is the one that all tests share, and so are the callers.
 var (
-	stack   *harness.Stack
+	stack   *harnesstest.Stack
 	callerA *caller
 	callerB *caller
 )
 
 func TestMain(m *testing.M) {
-	bin := flag.String("bin", "", "folder of the binaries, else bin/ of the checkout")
-	flag.Parse()
-	os.Exit(run(m, *bin))
-}
-
-func run(m *testing.M, bin string) (code int) {
-	ctx := context.Background()
-	// The tests wait more than they work.
-	if err := flag.Set("test.parallel", "4"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	var err error
-	if stack, err = harness.Start(ctx, harness.Options{Bin: bin, ConsulClientAgent: true}); err != nil {
-		fmt.Fprintln(os.Stderr, "start stack:", err)
-		return 1
-	}
-	defer func() {
-		stop, cancel := context.WithTimeout(ctx, 2*time.Minute)
-		defer cancel()
-		if err := stack.Stop(stop); err != nil {
-			fmt.Fprintln(os.Stderr, "stop stack:", err)
-			code = 1
-		}
-	}()
-	if !stack.Cluster.Bridge {
-		fmt.Println("no mesh on this machine:", stack.Cluster.WhyNot)
-		return 0
-	}
-	if callerA, callerB, err = startCallers(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "start callers:", err)
-		return 1
-	}
-	return m.Run()
+	harnesstest.Main(m, &stack, harnesstest.Options{
+		Parallel: 4, Mesh: true, Stack: harness.Options{ConsulClientAgent: true},
+		Ready: func(ctx context.Context) (err error) {
+			callerA, callerB, err = startCallers(ctx)
+			return err
+		},
+	})
 }

@@ -16,6 +16,7 @@ import (
 	consul "github.com/hashicorp/consul/api"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // The mesh gets a new root while callers go straight to an instance, through the
@@ -27,13 +28,13 @@ func TestRotation_OfTheRoot(t *testing.T) {
 		hello("rotate-act", options{initial: 1, min: 1, scale: "burst_capacity = -1"}))
 	waitDirect(t, callerA, "rotate")
 	through := activated(t, "rotate-act")
-	loads := []*load{
+	loads := []*harnesstest.Load{
 		startLoad(t, callerA, "rotate", "/", 50*time.Millisecond, from("rotate-00001")),
 		startLoad(t, callerB, "rotate-act", "/", 50*time.Millisecond, from("rotate-act-00001")),
 		startOutside(t, "rotate", "/", 50*time.Millisecond, from("rotate-00001")),
 	}
 	for _, l := range loads {
-		l.wait(t, 50)
+		l.Wait(t, 50)
 	}
 	listeners := map[string]string{
 		wadi.ServiceActivator: activatorAddr(t), "rotate": sidecarAddr(t, "rotate"), "rotate-act": sidecarAddr(t, "rotate-act"),
@@ -66,8 +67,8 @@ func TestRotation_OfTheRoot(t *testing.T) {
 	}
 	wg.Wait()
 	for _, l := range loads {
-		l.wait(t, 50)
-		l.wantAll(t, 100)
+		l.Wait(t, 50)
+		l.WantAll(t, 100)
 	}
 	if got := activated(t, "rotate-act"); got < through+50 {
 		t.Errorf("%g requests of rotate-act went through the activator, want all", got-through)

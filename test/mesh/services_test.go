@@ -3,7 +3,6 @@
 package mesh_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // waitLong bounds waits for what takes seconds on an idle machine.
-const waitLong = 90 * time.Second
+const waitLong = harnesstest.WaitLong
 
 // requestTimeout bounds a request that is not meant to be long.
 const requestTimeout = 2 * time.Minute
@@ -85,13 +84,10 @@ func hello(name string, o options) string {
 // and deletes them at the end.
 func deploy(t *testing.T, hcl string) {
 	t.Helper()
-	for _, s := range submit(t, hcl) {
-		if err := stack.Agent.WaitReady(t.Context(), s.name, s.generation); err != nil {
-			t.Fatalf("deploy %s: %v", s.name, err)
-		}
-		if slices.Contains(callees, s.name) {
-			waitKnown(t, callerA, s.name)
-			waitKnown(t, callerB, s.name)
+	for _, s := range stack.Deploy(t, hcl) {
+		if slices.Contains(callees, s.Name) {
+			waitKnown(t, callerA, s.Name)
+			waitKnown(t, callerB, s.Name)
 		}
 	}
 }
@@ -113,84 +109,7 @@ func waitKnown(t *testing.T, c *caller, service string) {
 		return err
 	})
 	if err != nil {
-		t.Fatalf("%s does not know %s: %v\n%s", c.name, service, err, logOf(service, 40))
-	}
-}
-
-type submitted struct {
-	name       string
-	generation uint64
-}
-
-// submit applies services without waiting, and deletes them at the end.
-func submit(t *testing.T, hcl string) []submitted {
-	t.Helper()
-	sub, err := stack.Agent.Submit(t.Context(), hcl)
-	if err != nil {
-		t.Fatalf("submit: %v\n%s", err, hcl)
-	}
-	var out []submitted
-	for _, s := range sub.Services {
-		out = append(out, submitted{s.Name, s.Generation})
-		if s.Generation == 1 {
-			t.Cleanup(func() { remove(t, s.Name) })
-		}
-	}
-	return out
-}
-
-// remove deletes a service at the end of a test, and shows what happened to it in
-// one that failed.
-func remove(t *testing.T, name string) {
-	if t.Failed() {
-		t.Logf("the agent's log about %s:\n%s\nIn Nomad:\n%s", name, logOf(name, 60), tasksOf(name))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	if err := stack.Agent.Delete(ctx, name); err != nil {
-		t.Errorf("delete %s: %v\n%s", name, err, logOf(name, 40))
-	}
-}
-
-// logOf returns the agent's last lines that name a service, without readers' requests.
-func logOf(name string, n int) string {
-	lines := slices.DeleteFunc(strings.Split(stack.Agent.Tail(100_000), "\n"),
-		func(line string) bool {
-			return !strings.Contains(line, name) || strings.Contains(line, "wadi.api: request: method=GET")
-		})
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-// tasksOf says what Nomad tells of the tasks of a service's instances.
-func tasksOf(name string) string {
-	jobs, _, err := stack.Nomad.Jobs().PrefixList(name + "-0")
-	if err != nil {
-		return err.Error()
-	}
-	var b strings.Builder
-	for _, j := range jobs {
-		allocs, _, err := stack.Nomad.Jobs().Allocations(j.ID, true, nil)
-		if err != nil {
-			return err.Error()
-		}
-		for _, a := range allocs {
-			fmt.Fprintf(&b, "%s %.8s desired %s, is %s\n", j.ID, a.ID, a.DesiredStatus, a.ClientStatus)
-			for task, st := range a.TaskStates {
-				for _, e := range st.Events {
-					fmt.Fprintf(&b, "  %s %s: %s: %s\n", time.Unix(0, e.Time).UTC().Format("15:04:05.000"), task, e.Type, e.DisplayMessage)
-				}
-			}
-		}
-	}
-	return b.String()
-}
-
-// scaleByHand sets a revision's count as somebody in Nomad does.
-func scaleByHand(t *testing.T, revision string, count int) {
-	t.Helper()
-	_, _, err := stack.Nomad.Jobs().Scale(revision, wadi.GroupInstance, &count, "by hand", false, nil, nil)
-	if err != nil {
-		t.Fatalf("scale %s to %d by hand: %v", revision, count, err)
+		t.Fatalf("%s does not know %s: %v\n%s", c.name, service, err, stack.LogOf(service, 40))
 	}
 }
 
@@ -198,41 +117,16 @@ func scaleByHand(t *testing.T, revision string, count int) {
 // instance is left.
 func toZero(t *testing.T, revision string) {
 	t.Helper()
-	scaleByHand(t, revision, 0)
+	stack.ScaleByHand(t, revision, 0)
 	if err := stack.WaitGone(t.Context(), revision, waitLong); err != nil {
-		t.Fatalf("to zero: %v\n%s", err, tasksOf(revision))
-	}
-}
-
-// wakes are Nomad's indexes of the scalings of a revision that a request asked for.
-// Nomad keeps the latest twenty scalings.
-func wakes(t *testing.T, revision string) []uint64 {
-	t.Helper()
-	st, _, err := stack.Nomad.Jobs().ScaleStatus(revision, nil)
-	if err != nil {
-		t.Fatalf("read scale status of %s: %v", revision, err)
-	}
-	var out []uint64
-	for _, e := range st.TaskGroups[wadi.GroupInstance].Events { // Newest first.
-		if strings.Contains(e.Message, "woken by a request") {
-			out = append(out, e.CreateIndex)
-		}
-	}
-	return out
-}
-
-// wantStatus fails the test if the answer has another status.
-func wantStatus(t *testing.T, res harness.Response, want int) {
-	t.Helper()
-	if res.Status != want {
-		t.Fatalf("got status %d, want %d; after %v:\n%v\n%s", res.Status, want, res.Took, res.Header, res.Body)
+		t.Fatalf("to zero: %v\n%s", err, stack.TasksOf(revision))
 	}
 }
 
 // wantFrom fails the test if the answer is not 200 and of the revision.
 func wantFrom(t *testing.T, res harness.Response, revision string) {
 	t.Helper()
-	wantStatus(t, res, 200)
+	harnesstest.WantStatus(t, res, 200)
 	if got := res.Header.Get("Hello-Revision"); got != revision {
 		t.Errorf("got an answer of %q, want %s:\n%v\n%s", got, revision, res.Header, res.Body)
 	}
@@ -241,15 +135,11 @@ func wantFrom(t *testing.T, res harness.Response, revision string) {
 // eventually waits until try is nil, and fails the test if it does not become so.
 func eventually(t *testing.T, within time.Duration, try func() error) {
 	t.Helper()
-	if err := harness.Eventually(t.Context(), within, try); err != nil {
-		t.Fatal(err)
-	}
+	harnesstest.Eventually(t, within, try)
 }
 
 // must fails the test on an error.
 func must(t *testing.T, what string, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
+	harnesstest.Must(t, what, err)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // A service goes from zero to one and back by itself, and whoever calls it gets an
@@ -20,15 +21,15 @@ func TestZero_ByItself(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("nap", options{window: "6s"}))
 	l := startLoad(t, callerA, "nap", "/", 100*time.Millisecond, from("nap-00001"))
-	l.wait(t, 30)
-	l.wantAll(t, 30)
+	l.Wait(t, 30)
+	l.WantAll(t, 30)
 	waitDirect(t, callerA, "nap")
 	err := stack.WaitCount(t.Context(), "nap-00001", waitLong, func(n int) bool { return n == 0 })
 	must(t, "to zero by itself", err)
 	l = startLoad(t, callerA, "nap", "/", 100*time.Millisecond, from("nap-00001"))
-	l.wait(t, 50)
-	l.wantAll(t, 50)
-	wantToZero(t, "nap-00001")
+	l.Wait(t, 50)
+	l.WantAll(t, 50)
+	stack.ToZero(t, "nap-00001")
 
 	body := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(body) // Never fails.
@@ -46,17 +47,17 @@ func TestZero_ByItself(t *testing.T) {
 // It has the machine to itself, which has no more to give.
 func TestZero_UnderLoad(t *testing.T) {
 	deploy(t, hello("flap", options{}))
-	loads := []*load{
+	loads := []*harnesstest.Load{
 		startLoad(t, callerA, "flap", "/", 10*time.Millisecond, from("flap-00001")),
 		startLoad(t, callerB, "flap", "/", 10*time.Millisecond, from("flap-00001")),
 	}
 	for _, l := range loads {
-		l.wait(t, 200)
+		l.Wait(t, 200)
 	}
 	waitDirect(t, callerA, "flap")
 	for round := range 2 {
 		had := instances(t, "flap-00001")
-		scaleByHand(t, "flap-00001", 0)
+		stack.ScaleByHand(t, "flap-00001", 0)
 		err := harness.Eventually(t.Context(), waitLong, func() error {
 			if n := instances(t, "flap-00001"); n <= had {
 				return fmt.Errorf("%d instances so far, want one more", n)
@@ -67,12 +68,12 @@ func TestZero_UnderLoad(t *testing.T) {
 			t.Errorf("round %d: %v: %v, %v", round, err, loads[0], loads[1])
 		}
 		for _, l := range loads {
-			l.wait(t, 300)
+			l.Wait(t, 300)
 		}
 		waitDirect(t, callerA, "flap")
 	}
 	for _, l := range loads {
-		l.wantAll(t, 800)
+		l.WantAll(t, 800)
 	}
 }
 
