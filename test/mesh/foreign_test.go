@@ -43,6 +43,7 @@ func TestForeign_BeforeApply(t *testing.T) {
 		must(t, "delete entry", err)
 	}
 	wantProgrammed(t, "foreign")
+	waitKnown(t, callerA, "foreign")
 	stack.ToZero(t, "foreign-00001")
 	wantFrom(t, callerA.get(t, "foreign", "/"), "foreign-00001")
 }
@@ -70,6 +71,7 @@ func TestForeign_Later(t *testing.T) {
 	_, err = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil)
 	must(t, "delete entry", err)
 	wantProgrammed(t, "foreign-late")
+	waitKnown(t, callerA, "foreign-late")
 	stack.ToZero(t, "foreign-late-00001")
 	wantFrom(t, callerA.get(t, "foreign-late", "/"), "foreign-late-00001")
 }

@@ -22,27 +22,24 @@ import (
 func TestIntentions_OfTheSpec(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("guarded", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
-	wantDenied(t, attempt{from: callerB, method: "GET", path: "/"}, "guarded")
+	wantDenied(t, callerB, "guarded")
+	must(t, "call of somebody else", either(403)(callerB.get(t, "guarded", "/")))
 	if n, err := stack.Count(t.Context(), "guarded-00001"); n != 0 || err != nil || len(stack.Wakes(t, "guarded-00001")) != 0 {
 		t.Errorf("after a call that was refused: count %d (%v), %d wakes; want none", n, err, len(stack.Wakes(t, "guarded-00001")))
 	}
 	wantFrom(t, callerA.get(t, "guarded", "/"), "guarded-00001")
 	waitDirect(t, callerA, "guarded")
-	wantDenied(t, attempt{from: callerB, method: "GET", path: "/"}, "guarded")
+	must(t, "call of somebody else", either(403)(callerB.get(t, "guarded", "/")))
 	res, err := stack.Agent.Get(t.Context(), "guarded", "/")
 	must(t, "call through the gateway", err)
 	wantFrom(t, res, "guarded-00001")
 }
 
-// wantDenied calls until a service's intentions are in force, which refuse the call.
-func wantDenied(t *testing.T, a attempt, service string) {
+// wantDenied waits until a service's intentions are in force, which refuse a caller.
+// It wakes nothing.
+func wantDenied(t *testing.T, c *caller, service string) {
 	t.Helper()
-	eventually(t, waitLong, func() error {
-		if got := a.send(t, service); got != http.StatusForbidden {
-			return fmt.Errorf("%v to %s: status %d, want 403", a, service, got)
-		}
-		return nil
-	})
+	eventually(t, waitLong, func() error { return either(http.StatusForbidden)(c.get(t, service, quietPath)) })
 }
 
 // setIntentions writes a service's intentions as their owner does.
@@ -128,7 +125,7 @@ func TestIntentions_L7ColdAndWarm(t *testing.T) {
 		{callerA, "POST", "/post?q", "X-Key: 1\r\n", 200},
 		{callerA, "GET", "/ADMIN", "", 200},
 	}
-	wantDenied(t, attempts[0], "ruled")
+	wantDenied(t, callerB, "ruled")
 	cold := map[int]int{}
 	for i, a := range attempts {
 		had := len(stack.Wakes(t, "ruled-00001"))
@@ -163,6 +160,8 @@ func TestIntentions_ChangeUnderTraffic(t *testing.T) {
 	activator := source("wadi-activator", consul.IntentionActionAllow)
 	deny := func() { setIntentions(t, "toggled", activator, source("caller-a", consul.IntentionActionDeny)) }
 	allow := func() { setIntentions(t, "toggled", activator, source("caller-a", consul.IntentionActionAllow)) }
+	deny()
+	wantDenied(t, callerA, "toggled")
 	for _, state := range []string{"cold", "cold again"} {
 		had := len(stack.Wakes(t, "toggled-00001"))
 		expect(t, state+": denied", 403, deny)

@@ -88,7 +88,7 @@ func from(revision string) func(harness.Response) error {
 func either(statuses ...int) func(harness.Response) error {
 	return func(res harness.Response) error {
 		if !slices.Contains(statuses, res.Status) {
-			return fmt.Errorf("want a status of %v", statuses)
+			return fmt.Errorf("got status %d, want one of %v", res.Status, statuses)
 		}
 		return nil
 	}
