@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// settled reports whether nothing of the service waits for a time to pass that is
+// shorter than that between two rechecks.
+func (s *service) settled() bool {
+	for _, r := range s.State.Revisions {
+		if r.Phase == wadi.Pending || r.Phase == "" {
+			return false
+		}
+	}
+	return !s.Deleting && s.programmed
+}
+
+// readBack asks the network layers, now and then, whether they still carry the route.
+func (c *Controller) readBack(ctx context.Context, s *service) error {
+	if s.checked || s.Route.Service == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	ok, why, err := c.Network.Programmed(ctx, s.Route)
+	if err != nil {
+		return err
+	}
+	s.programmed, s.whyNot, s.checked = ok, why, true
+	s.leftovers = true // Remove is idempotent: done once before a service is forgotten.
+	return nil
+}
+
+func (c *Controller) observe(s *service) scheduler.Observed {
+	o := scheduler.Observed{
+		Now:  time.Now(),
+		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
+		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
+		Route: s.Route, Leftovers: s.leftovers,
+		Programmed: s.programmed,
+		// Entries that somebody else owns stay as they are: once in a while is enough to try.
+		Tried: time.Since(s.applied) < networkRecheck,
+	}
+	c.mu.Lock()
+	for _, r := range s.Revisions {
+		o.Wanted[r.ID] = c.wanted[r.ID]
+	}
+	c.mu.Unlock()
+	for _, r := range s.Revisions {
+		o.Jobs[r.ID] = c.Cluster.Job(r.ID)
+		o.Adopted[r.ID] = c.Owned.Index(r.ID)
+		in := scheduler.Instances{Ready: c.Measure.ReadyCount(r.ID)}
+		eps, _ := c.Cluster.Endpoints(r.ID)
+		for _, ep := range eps {
+			switch {
+			case !ep.Stopping:
+				in.Alive++
+			case !ep.Ended:
+				in.Ending++
+			}
+		}
+		in.Trouble, _ = c.Cluster.Trouble(r.ID)
+		o.Instances[r.ID] = in
+	}
+	return o
+}
+
+// settle notes how the pass of one service went, reports a failure once, and
+// stores the status if it changed.
+func (c *Controller) settle(ctx context.Context, s *service, err error) {
+	name := s.Service.Name
+	if c.services[name] != s {
+		return // Forgotten in this pass.
+	}
+	if err != nil {
+		s.resting = false
+		s.backoff = min(max(2*s.backoff, 500*time.Millisecond), 15*time.Second)
+		s.retry = time.Now().Add(s.backoff)
+		if errors.Is(err, wadi.ErrConflict) {
+			c.markDirty([]string{name})
+		}
+		if s.problem != err.Error() {
+			c.report(ctx, name, err)
+		}
+		s.problem = err.Error()
+	} else {
+		s.backoff, s.problem = 0, ""
+	}
+	c.lookAtCallers(s)
+	st := statusOf(s, c.observe(s), c.URL, s.events(c.Events))
+	if equalStatus(st, s.Status) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	if err := c.Store.PutStatus(ctx, st); err != nil {
+		s.resting = false
+		c.report(ctx, name, err)
+		return
+	}
+	s.Status = st
+}
+
+func (c *Controller) report(ctx context.Context, name string, err error) {
+	if ctx.Err() == nil {
+		c.Metrics.passErrors.Inc()
+		c.Log.Error("reconciling failed", "service", name, "error", err)
+	}
+}
+
+func (c *Controller) publish() {
+	m := make(map[string]Stored, len(c.services))
+	stranded := map[string]string{}
+	for n, s := range c.services {
+		if !s.programmed {
+			stranded[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
+		}
+		st := s.Stored
+		st.State.Revisions = maps.Clone(s.State.Revisions)
+		m[n] = st
+	}
+	c.snapshot.Store(&m)
+	c.stranded.Store(&stranded)
+	c.Measure.Set(c.measured())
+}
