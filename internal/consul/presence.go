@@ -42,7 +42,7 @@ const (
 
 // AgentRegistration registers a Wadi agent, so that agents find each other.
 func AgentRegistration(name, address string, port int, meta map[string]string) Registration {
-	return Registration{ID: wadi.ServiceAgent + "-" + name, Name: wadi.ServiceAgent, Address: address, Port: port, Meta: meta}
+	return Registration{ID: registrationID(wadi.ServiceAgent, name), Name: wadi.ServiceAgent, Address: address, Port: port, Meta: meta}
 }
 
 // ActivatorRegistrations register the mesh listener of an agent: under one name
@@ -51,11 +51,15 @@ func ActivatorRegistrations(name, address string, port int) []Registration {
 	var all []Registration
 	for _, service := range wadi.Activators() {
 		all = append(all, Registration{
-			ID: service + "-" + name, Name: service, Address: address, Port: port, ConnectNative: true,
+			ID: registrationID(service, name), Name: service, Address: address, Port: port, ConnectNative: true,
 		})
 	}
 	return all
 }
+
+// registrationID names an agent's registration of a service. No name has a colon,
+// so that none looks like another's.
+func registrationID(service, name string) string { return service + ":" + name }
 
 // Presence keeps a service instance registered and its TTL check passing, also
 // after Consul's agent has restarted and forgotten it.

@@ -78,7 +78,7 @@ func TestPresence_RegistersPassesAndComesBack(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()
 
-		const pass = "check/update/service:wadi-activator-one"
+		const pass = "check/update/service:wadi-activator:one"
 		a.want(t, "service/register")
 		if got, want := time.Until(p.AliveUntil()), consul.DefaultTTL; got != want {
 			t.Errorf("alive for %s, want %s", got, want)
@@ -104,7 +104,7 @@ func TestPresence_RegistersPassesAndComesBack(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("run: %v, want nil", err)
 		}
-		a.want(t, "service/deregister/wadi-activator-one")
+		a.want(t, "service/deregister/wadi-activator:one")
 	})
 }
 
@@ -117,7 +117,7 @@ func TestActivatorRegistrations(t *testing.T) {
 		}
 		got = append(got, r.Name+" "+r.ID)
 	}
-	want := []string{"wadi-activator wadi-activator-one", "wadi-activator-http2 wadi-activator-http2-one", "wadi-activator-grpc wadi-activator-grpc-one"}
+	want := []string{"wadi-activator wadi-activator:one", "wadi-activator-http2 wadi-activator-http2:one", "wadi-activator-grpc wadi-activator-grpc:one"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("registrations (-want +got):\n%s", diff)
 	}
