@@ -239,7 +239,7 @@ func TestElect_HandsOverAtOnceWhenItStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() { _ = c.WatchLeader(ctx, lockKey, func(v string) { leader.Store(v) }, nil) }()
-	eventually(t, "the leader is known", 5*time.Second, func() bool { return leader.Load() == "wadi-first" })
+	eventually(t, "the leader is known", 5*time.Second, func() bool { return leader.Load() == "wadi:first" })
 
 	one.stop()
 	stopped := time.Now()
@@ -248,7 +248,7 @@ func TestElect_HandsOverAtOnceWhenItStops(t *testing.T) {
 	if gap := at.Sub(stopped); gap > time.Second {
 		t.Errorf("handed over in %s, want no lock delay", gap)
 	}
-	eventually(t, "the new leader is known", 5*time.Second, func() bool { return leader.Load() == "wadi-second" })
+	eventually(t, "the new leader is known", 5*time.Second, func() bool { return leader.Load() == "wadi:second" })
 }
 
 func TestElect_StopsLeadingWithoutConsul(t *testing.T) {

@@ -15,16 +15,6 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// lastWake is Nomad's index of the latest scaling that a request asked for; 0: none.
-func lastWake(t *testing.T, revision string) uint64 {
-	t.Helper()
-	last := uint64(0)
-	for _, index := range stack.Wakes(t, revision) {
-		last = max(last, index)
-	}
-	return last
-}
-
 // startLoad sends a request for url every so often, whether the earlier ones are
 // answered or not. What is not answered with 200 counts as failed.
 func startLoad(t *testing.T, c *http.Client, url string, every time.Duration) *harnesstest.Load {
