@@ -165,13 +165,20 @@ func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 		w = upgradeWriter{w}
 	}
 	proxy := httputil.ReverseProxy{
-		Rewrite:        f.rewrite,
-		Transport:      f,
-		FlushInterval:  -1,
-		BufferPool:     &u.buffers,
-		ModifyResponse: f.response,
-		ErrorHandler:   f.failed,
-		ErrorLog:       u.silent,
+		Rewrite:       f.rewrite,
+		Transport:     f,
+		FlushInterval: -1,
+		BufferPool:    &u.buffers,
+		ErrorHandler:  f.failed,
+		ErrorLog:      u.silent,
+	}
+	proxy.ModifyResponse = func(res *http.Response) error {
+		if res.ContentLength == 0 {
+			// Nothing follows, and the header must say so itself: flushed without that,
+			// the trailers that a gRPC call is refused with are a header to its client.
+			proxy.FlushInterval = 0
+		}
+		return f.response(res)
 	}
 	proxy.ServeHTTP(w, r)
 	if f.err == nil {

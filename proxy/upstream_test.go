@@ -431,3 +431,17 @@ func TestForward_CallerGone(t *testing.T) {
 		t.Error("the app does not hear of it")
 	}
 }
+
+// An answer of a header alone, as gRPC refuses calls, stays one: it is not flushed
+// before its end is known, or the server would send an empty part to end it.
+func TestForward_TrailersOnly(t *testing.T) {
+	addr := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Grpc-Status", "12") })
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: addr, Protocol: wadi.GRPC, Dial: dialer(addr)})
+	t.Cleanup(u.Close)
+	for i := range 1000 {
+		w, err := do(u, http.MethodPost, strings.NewReader("call"))
+		if err != nil || w.Flushed || w.Header().Get("Grpc-Status") != "12" {
+			t.Fatalf("answer %d: got header %v, flushed %t, %v; want it not flushed", i, w.Header(), w.Flushed, err)
+		}
+	}
+}
