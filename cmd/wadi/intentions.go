@@ -198,12 +198,11 @@ func (g *guard) Caller(r *http.Request) (string, error) {
 // is not in the mesh only intentions that name it apply: anybody reaches its
 // instances anyway, and a default that guards the mesh is not meant for it.
 func (g *guard) Authorize(caller, service string, r *http.Request) error {
-	now := g.now.Load()
-	if now == nil {
-		return fmt.Errorf("%w: the intentions are not read yet", wadi.ErrUnavailable)
-	}
 	route, routed := g.routes()[service]
+	now := g.judged(r.Context(), service, routed)
 	switch {
+	case now == nil:
+		return fmt.Errorf("%w: the intentions are not read yet", wadi.ErrUnavailable)
 	case routed && now.hidden[service]:
 		return fmt.Errorf("%w: this agent may not read the intentions of service %s", wadi.ErrUnavailable, service)
 	case routed && !now.proved[service]:
@@ -220,6 +219,33 @@ func (g *guard) Authorize(caller, service string, r *http.Request) error {
 		return fmt.Errorf("%w: intentions don't let callers from outside the mesh (source %s) make this request to service %s", wadi.ErrForbidden, caller, service)
 	}
 	return fmt.Errorf("%w: intentions don't let service %s make this request to service %s", wadi.ErrForbidden, caller, service)
+}
+
+// unjudgedWait bounds how long a request waits until the intentions of a service
+// that has just come are read: a round trip to Consul, unless that is away.
+const unjudgedWait = 3 * time.Second
+
+// judged returns the present judgement. If it is not about a service that is routed
+// it waits a while for one that is, so that nobody is turned away who calls a service
+// at once when it is there.
+func (g *guard) judged(ctx context.Context, service string, routed bool) *judgement {
+	now := g.now.Load()
+	if now == nil || !routed || now.proved[service] || now.hidden[service] {
+		return now
+	}
+	ctx, cancel := context.WithTimeout(ctx, unjudgedWait)
+	defer cancel()
+	for {
+		changed := g.Changed() // Before looking, so that no change is missed.
+		if now = g.now.Load(); now.proved[service] || now.hidden[service] {
+			return now
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return now
+		}
+	}
 }
 
 // Missing implements agent.Callers.

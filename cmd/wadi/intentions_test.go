@@ -234,3 +234,30 @@ func TestGuard_Caller(t *testing.T) {
 		t.Errorf("a mesh gateway is %q", who)
 	}
 }
+
+// Who calls a service in the moment in which it comes waits until it is known who may.
+func TestGuard_ServiceThatHasJustCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, f, route := guarded(t)
+		f.tell <- consul.Intentions{DefaultAllow: true}
+		expect(t, g, "web", "hello", nil)
+		route("fresh")
+		if err := g.Authorize("web", "fresh", httptest.NewRequest(http.MethodGet, "/", nil)); err != nil {
+			t.Errorf("a call at once: got %v, want none", err)
+		}
+		f.set(errors.New("consul is away"))
+		route("later")
+		began := time.Now()
+		expect(t, g, "web", "later", wadi.ErrUnavailable)
+		if got := time.Since(began); got != unjudgedWait {
+			t.Errorf("waited %v, want %v", got, unjudgedWait)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		began = time.Now()
+		err := g.Authorize("web", "later", httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+		if !errors.Is(err, wadi.ErrUnavailable) || time.Since(began) > 0 {
+			t.Errorf("a caller that left: got %v after %v", err, time.Since(began))
+		}
+	})
+}
