@@ -55,7 +55,7 @@ func grpcEcho(name, mesh, env, more string) string {
     max         = 1
     initial     = 0
     window      = "60s"
-    manual_hold = "1s"
+    manual_hold = "10s"
   }
   %s
 }

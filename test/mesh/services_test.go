@@ -72,7 +72,7 @@ func hello(name string, o options) string {
     max         = %d
     initial     = %d
     window      = %q
-    manual_hold = "1s"
+    manual_hold = "10s" # A count of zero stands until all instances are gone.
     %s
   }
   %s

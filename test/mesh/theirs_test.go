@@ -43,8 +43,8 @@ func TestForeign_BeforeApply(t *testing.T) {
 		must(t, "delete entry", err)
 	}
 	wantProgrammed(t, "foreign")
-	waitKnown(t, callerA, "foreign")
 	stack.ToZero(t, "foreign-00001")
+	waitKnown(t, callerA, "foreign")
 	wantFrom(t, callerA.get(t, "foreign", "/"), "foreign-00001")
 }
 
@@ -71,8 +71,8 @@ func TestForeign_Later(t *testing.T) {
 	_, err = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil)
 	must(t, "delete entry", err)
 	wantProgrammed(t, "foreign-late")
-	waitKnown(t, callerA, "foreign-late")
 	stack.ToZero(t, "foreign-late-00001")
+	waitKnown(t, callerA, "foreign-late")
 	wantFrom(t, callerA.get(t, "foreign-late", "/"), "foreign-late-00001")
 }
 
