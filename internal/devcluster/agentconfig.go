@@ -26,7 +26,7 @@ queue_proxy {
   }
   resources {
     cpu    = 20
-    memory = 32
+    memory = 64
   }
 }
 mesh {
