@@ -225,6 +225,22 @@ func (c *caller) troubles(service string) string {
 	return strings.Join(some, "\n    ")
 }
 
+// forgot returns an error while the caller's Envoy has an address of a revision.
+func (c *caller) forgot(revision string) error {
+	clusters, err := c.admin("/clusters")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(clusters) {
+		name, rest, _ := strings.Cut(line, "::") // Target 1 is the activator.
+		addr, _, _ := strings.Cut(rest, "::")
+		if _, _, err := net.SplitHostPort(addr); err == nil && strings.HasPrefix(name, "failover-target~0~"+revision+".") {
+			return fmt.Errorf("%s still knows %s at %s", c.name, revision, addr)
+		}
+	}
+	return nil
+}
+
 const upstreamBlock = `            upstreams {
               destination_name = %q
               local_bind_port  = %d

@@ -56,7 +56,12 @@ func TestKilled(t *testing.T) {
 			must(t, "kill "+tt.program, syscall.Kill(pid, syscall.SIGKILL))
 			waitRestarted(t, alloc, tt.task, 2)
 			waitDirect(t, callerA, tt.service)
-			l.WantAll(t, 50)
+			l.Stop()
+			for _, f := range l.Failed() {
+				if !strings.Contains(f, "unexpected EOF") { // An answer that had begun.
+					t.Errorf("a call that no instance had in hand: %s", f)
+				}
+			}
 			t.Log("meanwhile: ", l)
 
 			l = startLoad(t, callerA, tt.service, "/", 40*time.Millisecond, from(revision))

@@ -114,12 +114,15 @@ func waitKnown(t *testing.T, c *caller, service string) {
 }
 
 // toZero takes a revision that gets no requests to zero by hand, and waits until no
-// instance is left.
+// instance is left and no caller's Envoy knows of one.
 func toZero(t *testing.T, revision string) {
 	t.Helper()
 	stack.ScaleByHand(t, revision, 0)
 	if err := stack.WaitGone(t.Context(), revision, waitLong); err != nil {
 		t.Fatalf("to zero: %v\n%s", err, stack.TasksOf(revision))
+	}
+	for _, c := range []*caller{callerA, callerB} {
+		eventually(t, waitLong, func() error { return c.forgot(revision) })
 	}
 }
 
