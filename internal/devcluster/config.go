@@ -42,7 +42,11 @@ func choosePorts(want Ports, clientAgent bool) (ports, error) {
 	}
 	use.http, use.grpc = want.ConsulHTTP, want.ConsulGRPC
 	for _, port := range slices.Concat(p.consul.all(), p.consulClient.all(), []*int{&p.nomadHTTP, &p.nomadRPC, &p.nomadSerf}) {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
+		listen := ListenFree
+		if *port != 0 {
+			listen = func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port)) }
+		}
+		l, err := listen()
 		if err != nil {
 			return ports{}, fmt.Errorf("choose ports: %w", err)
 		}

@@ -206,7 +206,7 @@ activator {
 func freePorts(n int) ([]string, error) {
 	var addrs []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := devcluster.ListenFree()
 		if err != nil {
 			return nil, fmt.Errorf("choose a port: %w", err)
 		}
