@@ -127,7 +127,8 @@ func (s *slot) release(ctx context.Context) error {
 		return err
 	}
 	for _, f := range append(locks, filepath.Join(s.base, "lock"), s.base) {
-		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
+		// What a cluster that was killed has left there is for the next one to clean.
+		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
 			return fmt.Errorf("remove %s: %w", f, err)
 		}
 	}
