@@ -68,7 +68,7 @@ func (n *node) doctor(ctx context.Context) []wadi.AgentReport {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, a := range *n.agents.Load() {
-		name := strings.TrimPrefix(a.ID, wadi.ServiceAgent+"-")
+		name := consul.AgentName(a.ID)
 		if name == n.cfg.Name {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,12 @@ func ActivatorRegistrations(name, address string, port int) []Registration {
 // registrationID names an agent's registration of a service. No name has a colon,
 // so that none looks like another's.
 func registrationID(service, name string) string { return service + ":" + name }
+
+// AgentName is the name of the agent that has a registration, by its ID.
+func AgentName(id string) string {
+	_, name, _ := strings.Cut(id, ":")
+	return name
+}
 
 // Presence keeps a service instance registered and its TTL check passing, also
 // after Consul's agent has restarted and forgotten it.

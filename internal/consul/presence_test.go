@@ -122,3 +122,11 @@ func TestActivatorRegistrations(t *testing.T) {
 		t.Errorf("registrations (-want +got):\n%s", diff)
 	}
 }
+
+func TestAgentName(t *testing.T) {
+	for _, want := range []string{"one", "activator-one", "a.b_c"} {
+		if got := consul.AgentName(consul.AgentRegistration(want, "10.0.0.1", 1, nil).ID); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

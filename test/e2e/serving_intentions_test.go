@@ -67,5 +67,7 @@ func TestServing_ForeignIntentions(t *testing.T) {
 	want(true, "")
 	if got := doctor(); strings.Contains(got, "service "+name) {
 		t.Errorf("the doctor still complains:\n%s", got)
+	} else if n := strings.Count(got, "it is healthy"); n != 1 {
+		t.Errorf("the doctor has asked the one agent %d times, want once:\n%s", n, got)
 	}
 }
