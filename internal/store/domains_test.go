@@ -194,20 +194,6 @@ func TestDomains_OfANewerWadi(t *testing.T) {
 	}
 }
 
-// hooked does something before the first transaction.
-type hooked struct {
-	store.KV
-	before func()
-}
-
-func (h *hooked) Txn(ctx context.Context, ops []consul.Op) ([]consul.Pair, error) {
-	if f := h.before; f != nil {
-		h.before = nil
-		f()
-	}
-	return h.KV.Txn(ctx, ops)
-}
-
 // The claim of a service that comes back while another takes it over stays its own.
 func TestDomains_HolderComesBack(t *testing.T) {
 	f, s := openFake(t)
@@ -232,7 +218,7 @@ func TestDomains_HolderComesBack(t *testing.T) {
 				claimed(t, s, withDomains("there", 0))
 			}
 			f.Put("wadi/domain/"+domain, []byte(`{"schema":1,"kind":"domain","data":{"service":"`+holder+`"}}`))
-			raced := store.New(&hooked{c, back}, "wadi/", "two", hclog.NewNullLogger())
+			raced := store.New(&meddler{c, back}, "wadi/", "two", hclog.NewNullLogger())
 			taken(t, raced, withDomains("thief", 0, domain), domain, holder)
 		})
 	}
