@@ -92,11 +92,13 @@ func Plan(d Desired, o Observed) []Action {
 	acts, state := planPhases(d, o)
 	want := targetsOf(d.Service, d.Latest, d.Revisions, state)
 	route := planRoute(d, o, want, state)
+	moves := !reflect.DeepEqual(route, o.Route)
 	// A revision that the route comes to name has its job before; one that it no
-	// longer names keeps its job until then.
+	// longer names keeps its job until then, and one that took traffic until the mesh
+	// carries the new route: callers may still be led to it.
 	first, later := []Action{}, []Action{}
 	for _, r := range d.Revisions {
-		jobs := planJob(d, o, r, state, route, want)
+		jobs := planJob(d, o, r, state, route, want, o.Programmed && !moves)
 		if Targeted(route, r.ID) && !Targeted(o.Route, r.ID) {
 			first = append(first, jobs...)
 		} else {
@@ -104,7 +106,7 @@ func Plan(d Desired, o Observed) []Action {
 		}
 	}
 	acts = append(acts, first...)
-	if !reflect.DeepEqual(route, o.Route) {
+	if moves {
 		acts = append(acts, Action{Kind: PutRoute, Route: route})
 	} else if !o.Programmed && !o.Tried {
 		acts = append(acts, Action{Kind: Program, Route: route})
@@ -186,14 +188,12 @@ func progressReason(r wadi.Revision, in Instances, need int) string {
 
 // planJob keeps a routed revision's job in Nomad, as it was stored, and takes
 // the job of one that is not routed away once its last instance has ended.
-func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route, want []wadi.RouteTarget) []Action {
+func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route, want []wadi.RouteTarget, carried bool) []Action {
 	job, in := o.Jobs[r.ID], o.Instances[r.ID]
 	phase := state[r.ID].Phase
 	wanted := phase != wadi.Failed && among(want, r.ID)
 	if !wanted && !Routed(d.Service, route, r.ID, d.Latest, phase) {
-		// As long as the mesh does not carry the new route, callers may be led to
-		// what the old one named.
-		if phase == wadi.Ready && !(o.Programmed && reflect.DeepEqual(route, o.Route)) {
+		if phase == wadi.Ready && !carried {
 			return nil
 		}
 		return planRetire(job, in, r, phase)
