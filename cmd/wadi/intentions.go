@@ -45,8 +45,14 @@ type guard struct {
 // judgement is what is known at one time. It never changes.
 type judgement struct {
 	table  *intentions.Table
-	proved map[string]bool // Services of which every intention is in the table.
-	hidden map[string]bool // Services whose intentions may not be read.
+	proved map[string]bool // Services of which every intention is in the table; false: of which none may be read.
+	hidden map[string]bool // The latter alone.
+}
+
+// asked reports whether it is known of a service if its intentions may be read.
+func (j *judgement) asked(service string) bool {
+	_, ok := j.proved[service]
+	return ok
 }
 
 func newGuard(source intentionsSource, routes func() map[string]wadi.Route, log hclog.Logger) *guard {
@@ -179,7 +185,7 @@ func (g *guard) ready(ctx context.Context) error {
 	}
 	now := g.now.Load()
 	for name := range g.routes() {
-		if _, asked := now.proved[name]; !asked {
+		if !now.asked(name) {
 			return fmt.Errorf("those of service %s are not read yet", name)
 		}
 	}
@@ -230,14 +236,14 @@ const unjudgedWait = 3 * time.Second
 // at once when it is there.
 func (g *guard) judged(ctx context.Context, service string, routed bool) *judgement {
 	now := g.now.Load()
-	if now == nil || !routed || now.proved[service] || now.hidden[service] {
+	if now == nil || !routed || now.asked(service) {
 		return now
 	}
 	ctx, cancel := context.WithTimeout(ctx, unjudgedWait)
 	defer cancel()
 	for {
 		changed := g.Changed() // Before looking, so that no change is missed.
-		if now = g.now.Load(); now.proved[service] || now.hidden[service] {
+		if now = g.now.Load(); now.asked(service) {
 			return now
 		}
 		select {
