@@ -28,51 +28,17 @@ func held(ctx context.Context, b *bench) ([]section, error) {
 	if err := b.apply(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, settle); err != nil {
-		return nil, err
-	}
-	before, err := b.memory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	crowd := b.crowd(ctx, heldRequests, func(ctx context.Context) error {
+	h, err := b.hold(ctx, heldDelay, func(ctx context.Context) error {
 		_, err := b.ask(ctx, s, "/")
 		return err
 	})
-	defer crowd.cancel()
-	if err := b.waitHeld(ctx, heldRequests, heldDelay); err != nil {
-		return nil, err
-	}
-	raw, err := rss(b.stack.Agent.PID())
 	if err != nil {
 		return nil, err
 	}
-	peak, err := b.memory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(b.profile(ctx, "held-heap.pprof", "heap"), b.profile(ctx, "held-goroutines.txt", "goroutine?debug=1")); err != nil {
-		return nil, err
-	}
-	crowd.Wait()
-	out := section{
-		Title:   fmt.Sprintf("%d requests, each on a connection of its own, wait %v for one cold service", heldRequests, heldDelay),
-		Columns: []string{"before MiB", "all wait MiB", "KiB a request"},
-	}
-	each := func(before, after float64) (mb, ma, k float64) {
-		return before / (1 << 20), after / (1 << 20), (after - before) / 1024 / heldRequests
-	}
-	add := func(label string, was, is float64) float64 {
-		mb, ma, k := each(was, is)
-		out.add(label, mb, ma, k)
-		return k
-	}
-	grown := add("agent's resident memory", before.rss, raw)
-	add("… after a garbage collection", before.rss, peak.rss)
-	add("heap and stacks in use, after collection", before.heap+before.stacks, peak.heap+peak.stacks)
-	add("  heap alone", before.heap, peak.heap)
-	add("  stacks alone", before.stacks, peak.stacks)
-	out.judge("KiB resident for a waiting request", grown, 20)
+	out := h.section(fmt.Sprintf("%d requests, each on a connection of its own, wait %v for one cold service", heldRequests, heldDelay))
+	h.add(&out, "  heap alone", h.before.heap, h.peak.heap)
+	h.add(&out, "  stacks alone", h.before.stacks, h.peak.stacks)
+	out.judge("KiB resident for a waiting request", h.grown(), 20)
 
 	out.note("a server of net/http alone, with a handler that waits, has 16.0 KiB resident and 20.2 KiB in use for each")
 
@@ -81,10 +47,62 @@ func held(ctx context.Context, b *bench) ([]section, error) {
 		return []section{out}, err
 	}
 	out.judge("scale calls from zero", float64(wakes), 1)
-	out.judge("requests not answered with 200", float64(heldRequests-crowd.ok.Load()), 0)
-	out.note("answered: %d of %d; the last %.0f ms after the first", crowd.ok.Load(), heldRequests, ms(crowd.spread()))
+	out.judge("requests not answered with 200", float64(heldRequests-h.crowd.ok.Load()), 0)
+	out.note("answered: %d of %d; the last %.0f ms after the first", h.crowd.ok.Load(), heldRequests, ms(h.crowd.spread()))
 	return []section{out}, b.remove(ctx, s)
 }
+
+// holding is what the agent needed while many requests waited in it.
+type holding struct {
+	before, peak memory
+	raw          float64 // Resident while all waited, before a garbage collection.
+	crowd        *crowd
+}
+
+// hold has many ask at once, which have to wait within a time, and lets them finish.
+func (b *bench) hold(ctx context.Context, within time.Duration, ask func(context.Context) error) (h holding, err error) {
+	if err := pause(ctx, settle); err != nil {
+		return h, err
+	}
+	if h.before, err = b.memory(ctx); err != nil {
+		return h, err
+	}
+	h.crowd = b.crowd(ctx, heldRequests, ask)
+	defer h.crowd.cancel()
+	if err := b.waitHeld(ctx, heldRequests, within); err != nil {
+		return h, err
+	}
+	if h.raw, err = rss(b.stack.Agent.PID()); err != nil {
+		return h, err
+	}
+	if h.peak, err = b.memory(ctx); err != nil {
+		return h, err
+	}
+	if err := errors.Join(b.profile(ctx, "held-heap.pprof", "heap"), b.profile(ctx, "held-goroutines.txt", "goroutine?debug=1")); err != nil {
+		return h, err
+	}
+	h.crowd.Wait()
+	return h, nil
+}
+
+// section is the table of what was needed.
+func (h holding) section(title string) section {
+	out := section{Title: title, Columns: []string{"before MiB", "all wait MiB", "KiB a request"}}
+	h.add(&out, "agent's resident memory", h.before.rss, h.raw)
+	h.add(&out, "… after a garbage collection", h.before.rss, h.peak.rss)
+	h.add(&out, "heap and stacks in use, after collection", h.before.heap+h.before.stacks, h.peak.heap+h.peak.stacks)
+	return out
+}
+
+func (h holding) add(out *section, label string, was, is float64) {
+	out.add(label, was/(1<<20), is/(1<<20), each(was, is))
+}
+
+// grown is what a request takes of resident memory, in KiB.
+func (h holding) grown() float64 { return each(h.before.rss, h.raw) }
+
+// each is a request's share of what was needed more, in KiB.
+func each(was, is float64) float64 { return (is - was) / 1024 / heldRequests }
 
 // memory is the agent's, after a garbage collection.
 type memory struct{ rss, heap, stacks float64 }

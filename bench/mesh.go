@@ -82,41 +82,13 @@ func (b *bench) heldMesh(ctx context.Context, src *mesh.Source) (out section, er
 	if err != nil {
 		return out, err
 	}
-	if err := pause(ctx, settle); err != nil {
-		return out, err
-	}
-	before, err := b.memory(ctx)
+	h, err := b.hold(ctx, meshHeldDelay, func(ctx context.Context) error { return askActivator(ctx, src, addr, s) })
 	if err != nil {
 		return out, err
 	}
-	crowd := b.crowd(ctx, heldRequests, func(ctx context.Context) error { return askActivator(ctx, src, addr, s) })
-	defer crowd.cancel()
-	if err := b.waitHeld(ctx, heldRequests, meshHeldDelay); err != nil {
-		return out, err
-	}
-	raw, err := rss(b.stack.Agent.PID())
-	if err != nil {
-		return out, err
-	}
-	peak, err := b.memory(ctx)
-	if err != nil {
-		return out, err
-	}
-	crowd.Wait()
-	out = section{
-		Title:   fmt.Sprintf("%d requests over mTLS, each on a connection of its own, wait for one cold service", heldRequests),
-		Columns: []string{"before MiB", "all wait MiB", "KiB a request"},
-	}
-	add := func(label string, was, is float64) float64 {
-		each := (is - was) / 1024 / heldRequests
-		out.add(label, was/(1<<20), is/(1<<20), each)
-		return each
-	}
-	grown := add("agent's resident memory", before.rss, raw)
-	add("… after a garbage collection", before.rss, peak.rss)
-	add("heap and stacks in use, after collection", before.heap+before.stacks, peak.heap+peak.stacks)
-	out.judge("KiB resident for a waiting request over mTLS", grown, 64)
-	out.judge("requests not answered with 200", float64(heldRequests-crowd.ok.Load()), 0)
+	out = h.section(fmt.Sprintf("%d requests over mTLS, each on a connection of its own, wait for one cold service", heldRequests))
+	out.judge("KiB resident for a waiting request over mTLS", h.grown(), 64)
+	out.judge("requests not answered with 200", float64(heldRequests-h.crowd.ok.Load()), 0)
 	return out, b.remove(ctx, s)
 }
 
