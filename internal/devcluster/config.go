@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
@@ -42,7 +43,7 @@ func choosePorts(want Ports, clientAgent bool) (ports, error) {
 	}
 	use.http, use.grpc = want.ConsulHTTP, want.ConsulGRPC
 	for _, port := range slices.Concat(p.consul.all(), p.consulClient.all(), []*int{&p.nomadHTTP, &p.nomadRPC, &p.nomadSerf}) {
-		listen := ListenFree
+		listen := freeport.Listen
 		if *port != 0 {
 			listen = func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port)) }
 		}

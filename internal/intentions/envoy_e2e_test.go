@@ -4,17 +4,12 @@ package intentions_test
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi/internal/consul/consultest"
+	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
@@ -54,7 +50,10 @@ func newStage(t *testing.T, defaultPolicy string) *stage {
 	}
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set(seenPath, r.RequestURI) }))
 	t.Cleanup(app.Close)
-	ports := freePorts(t, 2)
+	ports, err := freeport.Ports(1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &stage{t: t, client: client, addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), callers: map[string]*mesh.Source{}}
 	s.write(&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: service, Protocol: "http"})
 	if err := client.Agent().ServiceRegister(&api.AgentServiceRegistration{
@@ -63,7 +62,7 @@ func newStage(t *testing.T, defaultPolicy string) *stage {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	startEnvoy(t, tools, agent, client, ports[1])
+	agent.StartSidecar(tools.Envoy, service)
 	for _, name := range []string{"web", "api", "stranger", marker} {
 		src := &mesh.Source{API: client, Services: []string{name}, Log: hclog.NewNullLogger()}
 		done := make(chan error, 1)
@@ -77,42 +76,6 @@ func newStage(t *testing.T, defaultPolicy string) *stage {
 		s.callers[name] = src
 	}
 	return s
-}
-
-func startEnvoy(t *testing.T, tools toolchain.Paths, agent *consultest.Agent, client *api.Client, admin int) {
-	t.Helper()
-	self, err := client.Agent().Self()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ports := self["xDS"]["Ports"].(map[string]any)
-	cmd := exec.CommandContext(t.Context(), tools.Consul, "connect", "envoy", "-sidecar-for", service, "-bootstrap",
-		"-admin-bind", fmt.Sprintf("127.0.0.1:%d", admin), "-ignore-envoy-compatibility",
-		"-grpc-addr", fmt.Sprintf("http://127.0.0.1:%v", ports["Plaintext"]), "-http-addr", agent.URL)
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(tools.Envoy)+":"+os.Getenv("PATH"))
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	bootstrap, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("bootstrap: %v: %s", err, log.String())
-	}
-	file := filepath.Join(t.TempDir(), "envoy.json")
-	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	envoy := exec.Command(tools.Envoy, "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
-	envoy.Stdout, envoy.Stderr = &log, &log
-	envoy.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := envoy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = envoy.Process.Kill()
-		_ = envoy.Wait()
-		if t.Failed() {
-			t.Logf("envoy: %.4000s", log.String())
-		}
-	})
 }
 
 // marker is a caller that shows which intentions Envoy has.
@@ -228,18 +191,4 @@ func exchange(c net.Conn, r *bufio.Reader, raw string) (int, string) {
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode, res.Header.Get(seenPath)
-}
-
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }

@@ -4,7 +4,6 @@ package mesh_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -12,9 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi/internal/consul/consultest"
+	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
@@ -113,7 +110,11 @@ func TestE2E_Envoy(t *testing.T) {
 	go func() { _ = us.Serve(ln) }()
 	t.Cleanup(func() { _ = us.Close() })
 
-	inbound, upstream := freePort(t), freePort(t)
+	ports, err := freeport.Ports(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbound, upstream := ports[0], ports[1]
 	for _, e := range []string{"hello", "wadi-activator"} {
 		if _, _, err := client.ConfigEntries().Set(&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: e, Protocol: "http"}, nil); err != nil {
 			t.Fatal(err)
@@ -132,7 +133,7 @@ func TestE2E_Envoy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	startEnvoy(t, tools, agent, client, "hello")
+	agent.StartSidecar(tools.Envoy, "hello")
 
 	addr := fmt.Sprintf("127.0.0.1:%d", inbound)
 	retry(t, func() error {
@@ -163,43 +164,6 @@ func TestE2E_Envoy(t *testing.T) {
 		}
 		defer func() { _ = c.Close() }()
 		return get(c, "you are hello<nil>")
-	})
-}
-
-// startEnvoy runs the sidecar of a service.
-func startEnvoy(t *testing.T, tools toolchain.Paths, agent *consultest.Agent, client *api.Client, service string) {
-	t.Helper()
-	self, err := client.Agent().Self()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ports := self["xDS"]["Ports"].(map[string]any)
-	cmd := exec.CommandContext(t.Context(), tools.Consul, "connect", "envoy", "-sidecar-for", service, "-bootstrap",
-		"-admin-bind", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "-ignore-envoy-compatibility",
-		"-grpc-addr", fmt.Sprintf("http://127.0.0.1:%v", ports["Plaintext"]), "-http-addr", agent.URL)
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(tools.Envoy)+":"+os.Getenv("PATH"))
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
-	bootstrap, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("bootstrap: %v: %s", err, complaint.String())
-	}
-	file := filepath.Join(t.TempDir(), "envoy.json")
-	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	envoy := exec.Command(tools.Envoy, "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "warning")
-	envoy.Stdout, envoy.Stderr = &log, &log
-	if err := envoy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = envoy.Process.Kill()
-		_ = envoy.Wait()
-		if t.Failed() {
-			t.Logf("envoy: %s", log.String())
-		}
 	})
 }
 
@@ -240,16 +204,6 @@ func retry(t *testing.T, f func() error) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return port(ln.Addr().String())
 }
 
 func port(addr string) int {

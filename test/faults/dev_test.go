@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -153,12 +154,11 @@ func (d *dev) left(t *testing.T) error {
 
 func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
+	ports, err := freeport.Ports(n)
+	harnesstest.Must(t, "choose a port", err)
 	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		harnesstest.Must(t, "choose a port", err)
-		defer l.Close() // At the end, so that none is chosen twice.
-		addrs = append(addrs, l.Addr().String())
+	for _, p := range ports {
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", p))
 	}
 	return addrs
 }

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
@@ -158,17 +160,16 @@ type Agent struct {
 
 // NewAgent writes the configuration of one more agent. It does not start it.
 func (s *Stack) NewAgent(name, extra string) (*Agent, error) {
-	ports, err := freePorts(4)
+	ports, err := freeport.Ports(4)
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{
 		Name: name, bin: filepath.Join(s.Bin, "wadi"),
 		Config: filepath.Join(s.Dir, name+".hcl"), LogFile: filepath.Join(s.Dir, name+".log"),
-		API: ports[0], Gateway: ports[1], Metrics: ports[2],
+		API: loopback(ports[0]), Gateway: loopback(ports[1]), Metrics: loopback(ports[2]),
 	}
-	_, meshPort, _ := net.SplitHostPort(ports[3])
-	mesh := net.JoinHostPort(s.Cluster.HostIP, meshPort)
+	mesh := net.JoinHostPort(s.Cluster.HostIP, strconv.Itoa(ports[3]))
 	hcl := fmt.Sprintf(`log_level = "debug"
 name      = %q
 advertise = %q
@@ -202,19 +203,7 @@ activator {
 	return a, nil
 }
 
-// freePorts returns n addresses on loopback that nothing listens on.
-func freePorts(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := devcluster.ListenFree()
-		if err != nil {
-			return nil, fmt.Errorf("choose a port: %w", err)
-		}
-		defer l.Close() // At the end, so that none is chosen twice.
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
-}
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // Start runs the agent, without waiting for anything.
 func (a *Agent) Start(context.Context) error {

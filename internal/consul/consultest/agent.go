@@ -3,7 +3,6 @@ package consultest
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,12 +12,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi/internal/freeport"
 )
 
 // Agent is a real Consul in dev mode, on ports of its own.
 type Agent struct {
 	URL string
 
+	grpc  int // The port of xDS.
 	tb    testing.TB
 	args  []string
 	log   string
@@ -36,11 +38,15 @@ func StartAgent(tb testing.TB, memory bool, hcl ...string) *Agent {
 		tb.Fatal(err)
 	}
 	dir := tb.TempDir()
-	ports := freePorts(tb, 6)
+	ports, err := freeport.Ports(6)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	a := &Agent{
-		URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
-		tb:  tb,
-		log: filepath.Join(dir, "consul.log"),
+		URL:  fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
+		grpc: ports[4],
+		tb:   tb,
+		log:  filepath.Join(dir, "consul.log"),
 		args: []string{bin, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
 			fmt.Sprintf("-http-port=%d", ports[0]), fmt.Sprintf("-server-port=%d", ports[1]),
 			fmt.Sprintf("-serf-lan-port=%d", ports[2]), fmt.Sprintf("-serf-wan-port=%d", ports[3]),
@@ -133,19 +139,4 @@ func binary() (string, error) {
 	}
 	slices.Sort(found)
 	return found[len(found)-1], nil
-}
-
-// freePorts returns ports that nobody listened on just now.
-func freePorts(tb testing.TB, n int) []int {
-	tb.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }

@@ -1,0 +1,22 @@
+package freeport
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// claim reports whether port is this process's alone from now on. What says so is
+// the name of a socket in the abstract namespace: the kernel gives it to one only,
+// and takes it back when the process ends, however that comes about.
+func claim(port int) bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("@wadi-port-%d", port)}); err != nil {
+		_ = unix.Close(fd) // Nothing was written.
+		return false
+	}
+	return true // The descriptor stays open on purpose.
+}
