@@ -1,78 +1,207 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"maps"
-	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wadi-run/wadi"
 )
 
-// Causes with which the context of a request ends that took too long.
+// Errors of the context of a request that took too long. Each is a
+// [context.DeadlineExceeded], too.
 var (
-	ErrRequestTimeout       = errors.New("request timeout")
-	ErrResponseStartTimeout = errors.New("response start timeout")
-	ErrIdleTimeout          = errors.New("idle timeout")
+	ErrRequestTimeout       error = timeoutError("request timeout")
+	ErrResponseStartTimeout error = timeoutError("response start timeout")
+	ErrIdleTimeout          error = timeoutError("idle timeout")
 )
+
+type timeoutError string
+
+func (e timeoutError) Error() string        { return string(e) }
+func (e timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // TimeoutHandler ends requests that take longer than t allows: the whole
 // request, the wait for the first byte of the answer, and the pause between two
 // of its bytes (or before the first). The context of the request that next gets
 // ends then. As long as nothing of an answer was sent the caller gets 504 with a
 // short text, whatever next answers from then on; later the stream is broken
-// off. A timeout of 0 is none. An upgraded request is not cut.
+// off. A timeout of 0 is none. An upgraded request is not cut, but when no byte
+// has gone either way for t.Idle its connection is closed.
 //
 // Next must return when its context ends; it runs in the caller's goroutine.
 func TimeoutHandler(next http.Handler, t wadi.Timeouts) http.Handler {
+	k := NewTimekeeper(t)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithCancelCause(r.Context())
-		defer cancel(nil)
-		tw := &timedWriter{w: w, limits: t, cancel: cancel, hasBody: r.Body != nil && r.Body != http.NoBody, r: r}
-		if len(w.Header()) > 0 {
-			tw.header = w.Header().Clone()
-		}
-		tw.start(time.Now())
-		defer tw.finish()
-		next.ServeHTTP(tw, r.WithContext(ctx))
+		t := &Timed{}
+		defer t.End()
+		next.ServeHTTP(t, k.Begin(t, w, r, time.Now()))
 	})
 }
 
-// timedWriter notes when parts of an answer are sent. Whatever the timer does
-// with w it does under the mutex and before finish, after which w isn't ours.
-type timedWriter struct {
-	w       http.ResponseWriter
-	limits  wadi.Timeouts
-	cancel  context.CancelCauseFunc
-	hasBody bool
-	r       *http.Request
-	header  http.Header // As it was before the handler; nil if empty.
+// youngFor is for how long nothing watches a request. Most are over by then and
+// cost neither a timer nor a place among those who listen for the caller's leave.
+const youngFor = 10 * time.Millisecond
 
-	mu       sync.Mutex
-	timer    *time.Timer // Nil without any limit.
-	begun    time.Time
-	last     time.Time // Of the last byte sent, or begun.
-	sent     bool      // Some of the answer was sent.
-	upgraded bool
-	finished bool
-	expired  error // Why the time is over; nil while it isn't.
+// Timekeeper bounds the time of requests, all by the same limits.
+type Timekeeper struct {
+	limits wadi.Timeouts
+	eager  bool // A limit is so short that requests are watched from the start.
+
+	mu           sync.Mutex
+	first, last  *Timed // Those that are not watched yet, in the order in which they came.
+	timer        *time.Timer
+	timerRunning bool
 }
 
-func (t *timedWriter) start(now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.begun, t.last = now, now
-	if next, _ := t.next(); !next.IsZero() {
-		t.timer = time.AfterFunc(next.Sub(now), t.check)
+// NewTimekeeper returns one for limits; a limit of 0 is none.
+func NewTimekeeper(limits wadi.Timeouts) *Timekeeper {
+	k := &Timekeeper{limits: limits}
+	for _, limit := range []wadi.Duration{limits.Request, limits.ResponseStart, limits.Idle} {
+		k.eager = k.eager || limit > 0 && limit.D() <= 2*youngFor
+	}
+	return k
+}
+
+// Timed is one request and the writer of its answer. Whatever its timer does with
+// the writer it does under the mutex and before End, after which that isn't ours.
+type Timed struct {
+	keeper  *Timekeeper
+	w       http.ResponseWriter
+	r       *http.Request // As it came.
+	header  http.Header   // As it was before the handler; nil if empty.
+	begun   time.Time
+	hasBody bool
+
+	prev, next *Timed // Guarded by the keeper's mutex, as is young.
+	young      bool
+
+	over atomic.Pointer[error] // Why the context has ended; nil while it hasn't.
+	last atomic.Int64          // When the last byte was sent, after begun. Kept only if idle is limited.
+
+	mu        sync.Mutex
+	watched   bool
+	finished  bool
+	sent      bool // Some of the answer was sent; its goroutine may read it without the mutex.
+	informing bool // A 1xx is being sent.
+	cut       bool // The caller's connection was made useless.
+	upgraded  *upgradedConn
+	expired   error // Why the time is over; nil while it isn't.
+	timer     *time.Timer
+	stop      func() bool // Ends listening for the caller's leave.
+	contextState
+}
+
+// Begin has t bound the time of r, which began at now. It returns the request whose
+// context ends with the time, or with that of r; t is the writer of its answer, and
+// its zero value before. [Timed.End] must be deferred before.
+func (k *Timekeeper) Begin(t *Timed, w http.ResponseWriter, r *http.Request, now time.Time) *http.Request {
+	t.keeper, t.w, t.r, t.begun = k, w, r, now
+	t.hasBody = r.Body != nil && r.Body != http.NoBody
+	if h := w.Header(); len(h) > 0 {
+		t.header = h.Clone()
+	}
+	if k.eager {
+		t.watch()
+	} else {
+		k.add(t)
+	}
+	return r.WithContext((*timedContext)(t))
+}
+
+func (k *Timekeeper) add(t *Timed) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t.young, t.prev = true, k.last
+	if k.last == nil {
+		k.first = t
+	} else {
+		k.last.next = t
+	}
+	k.last = t
+	if !k.timerRunning {
+		k.start()
 	}
 }
 
-// next is the earliest time at which the request is over, and why; zero for never.
-func (t *timedWriter) next() (at time.Time, cause error) {
+// start has the young ones looked at in a while. The caller holds the mutex.
+func (k *Timekeeper) start() {
+	k.timerRunning = true
+	if k.timer == nil {
+		k.timer = time.AfterFunc(youngFor, k.grow)
+	} else {
+		k.timer.Reset(youngFor)
+	}
+}
+
+// remove takes t off the young ones. The caller holds the mutex.
+func (k *Timekeeper) remove(t *Timed) {
+	if !t.young {
+		return
+	}
+	if t.young = false; t.prev == nil {
+		k.first = t.next
+	} else {
+		t.prev.next = t.next
+	}
+	if t.next == nil {
+		k.last = t.prev
+	} else {
+		t.next.prev = t.prev
+	}
+	t.prev, t.next = nil, nil
+}
+
+// grow watches the requests that are young no longer.
+func (k *Timekeeper) grow() {
+	var grown []*Timed
+	until := time.Now().Add(-youngFor)
+	k.mu.Lock()
+	for t := k.first; t != nil && !t.begun.After(until); t = k.first {
+		k.remove(t)
+		grown = append(grown, t)
+	}
+	if k.timerRunning = false; k.first != nil {
+		k.start()
+	}
+	k.mu.Unlock()
+	for _, t := range grown {
+		t.watch()
+	}
+}
+
+// watch starts the timer, and listens for the caller's leave.
+func (t *Timed) watch() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watchLocked()
+}
+
+func (t *Timed) watchLocked() {
+	if t.watched || t.finished {
+		return
+	}
+	t.watched = true
+	if at, _ := t.nextEnd(); !at.IsZero() {
+		t.timer = time.AfterFunc(time.Until(at), t.check)
+	}
+	t.stop = context.AfterFunc(t.r.Context(), t.left)
+}
+
+// left runs when the caller has gone.
+func (t *Timed) left() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.endContext(t.r.Context().Err())
+}
+
+// nextEnd is the earliest time at which the request is over, and why; zero for
+// never. The caller holds the mutex.
+func (t *Timed) nextEnd() (at time.Time, cause error) {
+	limits := t.keeper.limits
 	consider := func(from time.Time, limit wadi.Duration, why error) {
 		if limit <= 0 {
 			return
@@ -81,22 +210,24 @@ func (t *timedWriter) next() (at time.Time, cause error) {
 			at, cause = end, why
 		}
 	}
-	consider(t.begun, t.limits.Request, ErrRequestTimeout)
-	if !t.sent {
-		consider(t.begun, t.limits.ResponseStart, ErrResponseStartTimeout)
+	if t.upgraded == nil {
+		consider(t.begun, limits.Request, ErrRequestTimeout)
+		if !t.sent {
+			consider(t.begun, limits.ResponseStart, ErrResponseStartTimeout)
+		}
 	}
-	consider(t.last, t.limits.Idle, ErrIdleTimeout)
+	consider(t.begun.Add(time.Duration(t.last.Load())), limits.Idle, ErrIdleTimeout)
 	return at, cause
 }
 
 // check runs when the timer fires: bytes sent since then may have moved the end.
-func (t *timedWriter) check() {
+func (t *Timed) check() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.finished || t.upgraded {
+	if t.finished {
 		return
 	}
-	at, cause := t.next()
+	at, cause := t.nextEnd()
 	if at.IsZero() {
 		return // Only the start was limited, and it came.
 	}
@@ -104,33 +235,53 @@ func (t *timedWriter) check() {
 		t.timer.Reset(left)
 		return
 	}
+	t.expire(cause)
+}
+
+// expire ends the request. A caller that sends or reads nothing would hold the
+// handler in spite of its context. Not every writer has deadlines; those of
+// servers have. The caller holds the mutex.
+func (t *Timed) expire(cause error) {
 	t.expired = cause
-	t.cancel(cause)
+	t.endContext(cause)
+	if t.upgraded != nil {
+		_ = t.upgraded.Close() // It is to break.
+		return
+	}
 	past := time.Unix(1, 0)
 	rc := http.NewResponseController(t.w)
-	// A caller that sends or reads nothing would hold the handler in spite of
-	// its context. Not every writer has deadlines; those of servers have.
 	if t.hasBody {
 		_ = rc.SetReadDeadline(past)
 	}
-	if t.sent {
+	if t.sent || t.informing {
+		t.cut = true
 		_ = rc.SetWriteDeadline(past)
 	}
 }
 
-// finish answers in the handler's place if the time was over before it did.
-func (t *timedWriter) finish() {
+// End ends the request, and answers in the handler's place if the time was over
+// before that did. It breaks an answer off whose time was over, by a panic with
+// [http.ErrAbortHandler].
+func (t *Timed) End() {
+	k := t.keeper
+	k.mu.Lock()
+	k.remove(t)
+	k.mu.Unlock()
 	t.mu.Lock()
 	t.finished = true
 	if t.timer != nil {
 		t.timer.Stop()
 	}
+	if t.stop != nil {
+		t.stop()
+	}
+	t.endContext(context.Canceled)
 	expired := t.expired
 	t.mu.Unlock()
-	if expired == nil {
+	if expired == nil || t.upgraded != nil {
 		return
 	}
-	if t.sent {
+	if t.sent || t.cut {
 		panic(http.ErrAbortHandler)
 	}
 	// The handler may have broken off an answer of which nothing was sent.
@@ -145,67 +296,4 @@ func (t *timedWriter) finish() {
 	if !RefuseGRPC(t.w, t.r, http.StatusGatewayTimeout, expired.Error()) {
 		http.Error(t.w, expired.Error(), http.StatusGatewayTimeout)
 	}
-}
-
-func (t *timedWriter) Header() http.Header { return t.w.Header() }
-
-func (t *timedWriter) Unwrap() http.ResponseWriter { return t.w }
-
-func (t *timedWriter) WriteHeader(status int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.expired != nil {
-		return
-	}
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		t.sent = true
-		t.last = time.Now()
-	}
-	t.w.WriteHeader(status)
-}
-
-// Write sends b. Before its last byte is out the caller may be slow: that time
-// counts, so the mutex is not held.
-func (t *timedWriter) Write(b []byte) (int, error) {
-	if err := t.touch(); err != nil {
-		return 0, err
-	}
-	n, err := t.w.Write(b)
-	if err != nil {
-		return n, err
-	}
-	return n, t.touch()
-}
-
-func (t *timedWriter) touch() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.expired != nil {
-		return http.ErrHandlerTimeout
-	}
-	t.sent = true
-	t.last = time.Now()
-	return nil
-}
-
-// FlushError sends what is buffered, and the header before it.
-func (t *timedWriter) FlushError() error {
-	if err := t.touch(); err != nil {
-		return err
-	}
-	return http.NewResponseController(t.w).Flush()
-}
-
-// Hijack hands the connection over, for an upgrade; no timeout counts from then on.
-func (t *timedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.expired != nil {
-		return nil, nil, http.ErrHandlerTimeout
-	}
-	conn, rw, err := http.NewResponseController(t.w).Hijack()
-	if err == nil {
-		t.upgraded = true
-	}
-	return conn, rw, err
 }

@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -153,7 +152,7 @@ func TestTimeout_StuckCallers(t *testing.T) {
 			t.Cleanup(u.Close)
 			done := make(chan error, 1)
 			h := proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				defer func() { done <- context.Cause(r.Context()) }()
+				defer func() { done <- r.Context().Err() }()
 				_ = u.Forward(w, r)
 			}), wadi.Timeouts{Request: 4 * short})
 			conn, err := net.Dial("tcp", serve(t, h.ServeHTTP))
@@ -187,7 +186,7 @@ func TestTimeout_UpgradedIsNotCut(t *testing.T) {
 		io.WriteString(conn, line)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		conn, err := timed(t, wadi.HTTP1, wadi.Timeouts{Request: short, ResponseStart: short, Idle: short}, echo).Dial(t.Context())
+		conn, err := timed(t, wadi.HTTP1, wadi.Timeouts{Request: short, ResponseStart: short, Idle: 8 * short}, echo).Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,6 +200,50 @@ func TestTimeout_UpgradedIsNotCut(t *testing.T) {
 		io.WriteString(conn, "late\n")
 		if got, err := io.ReadAll(answers); err != nil || string(got) != "late\n" {
 			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+// A byte in either direction keeps an upgraded connection, and silence ends it.
+func TestTimeout_UpgradedIsCutWhenIdle(t *testing.T) {
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		for range 3 {
+			time.Sleep(short.D() * 3 / 4)
+			io.WriteString(conn, "a")
+		}
+		_, _ = io.Copy(io.Discard, rw)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		conn, err := timed(t, wadi.HTTP1, wadi.Timeouts{Request: long, Idle: short}, echo).Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		begun := time.Now()
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		answers := bufio.NewReader(conn)
+		if res, err := http.ReadResponse(answers, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("answer %+v, %v", res, err)
+		}
+		if got, err := io.ReadFull(answers, make([]byte, 3)); err != nil {
+			t.Errorf("%d bytes from the app, %v", got, err)
+		}
+		for range 3 {
+			time.Sleep(short.D() * 3 / 4)
+			if _, err := io.WriteString(conn, "b"); err != nil {
+				t.Error(err)
+			}
+		}
+		_, _ = io.Copy(io.Discard, answers) // However it ends.
+		if took, want := time.Since(begun), short.D()*(6*3+4)/4; took != want {
+			t.Errorf("cut after %v, want %v", took, want)
 		}
 	})
 }

@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// A [Timed] is the writer of its answer.
+var (
+	_ http.ResponseWriter = (*Timed)(nil)
+	_ io.ReaderFrom       = (*Timed)(nil)
+)
+
+// Header returns the answer's header.
+func (t *Timed) Header() http.Header { return t.w.Header() }
+
+// Unwrap returns the writer below, for [http.ResponseController].
+func (t *Timed) Unwrap() http.ResponseWriter { return t.w }
+
+// WriteHeader begins the answer, or sends an informational one. That may take as
+// long as the caller likes, so the mutex is not held.
+func (t *Timed) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		if t.begin() == nil {
+			t.w.WriteHeader(status)
+		}
+		return
+	}
+	if !t.inform(true) {
+		return
+	}
+	t.w.WriteHeader(status)
+	t.inform(false)
+}
+
+// inform notes whether an informational answer is being sent; false if none may be.
+func (t *Timed) inform(now bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.informing = now
+	return t.expired == nil
+}
+
+// begin notes that the answer is being sent. From then on the end of the time
+// breaks it off.
+func (t *Timed) begin() error {
+	if !t.sent {
+		t.mu.Lock()
+		if t.expired == nil {
+			t.sent = true
+		}
+		t.mu.Unlock()
+		if !t.sent {
+			return http.ErrHandlerTimeout
+		}
+	} else if t.over.Load() != nil && t.timeIsOver() {
+		return http.ErrHandlerTimeout
+	}
+	t.touch()
+	return nil
+}
+
+func (t *Timed) timeIsOver() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.expired != nil
+}
+
+// touch notes that a byte has gone.
+func (t *Timed) touch() {
+	if t.keeper.limits.Idle > 0 {
+		t.last.Store(int64(time.Since(t.begun)))
+	}
+}
+
+// Write sends b. Before its last byte is out the caller may be slow: that time
+// counts.
+func (t *Timed) Write(b []byte) (int, error) {
+	if err := t.begin(); err != nil {
+		return 0, err
+	}
+	n, err := t.w.Write(b)
+	if err == nil {
+		t.touch()
+	}
+	return n, err
+}
+
+// ReadFrom sends what r has, by means of the writer below where that has better
+// ones, and the pause between two bytes need not be known.
+func (t *Timed) ReadFrom(r io.Reader) (int64, error) {
+	below, ok := t.w.(io.ReaderFrom)
+	if !ok || t.keeper.limits.Idle > 0 {
+		return io.Copy(struct{ io.Writer }{t}, r)
+	}
+	if err := t.begin(); err != nil {
+		return 0, err
+	}
+	return below.ReadFrom(r)
+}
+
+// FlushError sends what is buffered, and the header before it.
+func (t *Timed) FlushError() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	return http.NewResponseController(t.w).Flush()
+}
+
+// Hijack hands the connection over, for an upgrade. From then on only the limit of
+// idleness counts, in both directions.
+func (t *Timed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.expired != nil {
+		return nil, nil, http.ErrHandlerTimeout
+	}
+	conn, rw, err := http.NewResponseController(t.w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	t.touch()
+	t.upgraded = &upgradedConn{Conn: conn, timed: t}
+	return t.upgraded, rw, nil
+}
+
+// upgradedConn notes when bytes go.
+type upgradedConn struct {
+	net.Conn
+	timed *Timed
+}
+
+func (c *upgradedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.timed.touch()
+	}
+	return n, err
+}
+
+func (c *upgradedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if n > 0 {
+		c.timed.touch()
+	}
+	return n, err
+}
+
+// CloseWrite ends what is sent to the caller, who may still send.
+func (c *upgradedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
