@@ -243,6 +243,38 @@ func TestRights(t *testing.T) {
 	}
 }
 
+func TestMayAdminister(t *testing.T) {
+	const self, right = "/v1/acl/token/self", "/v1/agent/pprof/cmdline"
+	type reply struct {
+		code int
+		body string
+	}
+	for _, tt := range []struct {
+		name    string
+		answers map[string]reply
+		want    error
+	}{
+		{"yes", map[string]reply{self: {200, `{"AccessorID": "a"}`}, right: {200, "nomad\x00agent"}}, nil},
+		{"no", map[string]reply{self: {200, `{"AccessorID": "a"}`}, right: {403, "Permission denied"}}, wadi.ErrForbidden},
+		{"unknown token", map[string]reply{self: {403, "ACL token not found"}, right: {200, ""}}, wadi.ErrForbidden},
+		{"without ACLs, with Nomad's debug on", map[string]reply{self: {400, "ACL support disabled"}, right: {200, ""}}, wadi.ErrForbidden},
+		{"nobody to ask", map[string]reply{self: {500, "No cluster leader"}, right: {200, ""}}, wadi.ErrUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				a := tt.answers[r.URL.Path]
+				if got := r.Header.Get("X-Nomad-Token"); got != "theirs" {
+					a = reply{500, "asked with token " + got}
+				}
+				answer(a.code, a.body)(w, r)
+			})).MayAdminister(t.Context(), "theirs")
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Fatalf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestPurgeOfAnAbsentJobIsDone(t *testing.T) {
 	if err := client(t, answer(404, "job not found")).Purge(t.Context(), "x", "default", "hello-00001"); err != nil {
 		t.Fatal(err)

@@ -39,6 +39,26 @@ func (c *Client) MayRead(ctx context.Context, token, namespace string) error {
 	return nil
 }
 
+// MayAdminister is nil if the token may administer Nomad's agents (agent:write, or
+// a management token), ErrForbidden if not. Without ACLs nobody can be told from
+// anybody, and nobody may.
+func (c *Client) MayAdminister(ctx context.Context, token string) error {
+	var self struct{ AccessorID string }
+	if _, err := c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, "")); err != nil {
+		if _, body, ok := response(err); ok && strings.Contains(body, "ACL support disabled") {
+			return fmt.Errorf("%w: nomad has no ACLs, so its tokens say nothing", wadi.ErrForbidden)
+		}
+		return fmt.Errorf("ask whose token it is: %w", translate(err))
+	}
+	// Of what needs this right it is what costs least and changes nothing.
+	body, err := c.api.Raw().Response("/v1/agent/pprof/cmdline", c.query(ctx, token, ""))
+	if err != nil {
+		return fmt.Errorf("ask for agent:write: %w", translate(err))
+	}
+	_ = body.Close() // Nobody reads it.
+	return nil
+}
+
 // Leader returns the address of Nomad's leader; ErrUnavailable if there is none.
 func (c *Client) Leader(ctx context.Context) (string, error) {
 	var leader string
