@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"internal/consul":               {""},
 	"internal/store":                {"", "internal/consul"}, // The codec's keys are Consul's.
 	"internal/scrape":               {""},
+	"internal/usage":                {},
 	"internal/mesh":                 {""},
 	"internal/intentions":           {""},
 	"internal/toolchain":            {},

@@ -208,6 +208,9 @@ func nomadClientHCL(c *Cluster, cfg Config, cniPath string) string {
     "driver.denylist"      = %q
   }
 }
+telemetry {
+  publish_allocation_metrics = true # Else it measures no task, and nothing could be scaled by cpu or memory.
+}
 limits {
   http_max_conns_per_client = 400 # Agent, tests and people are one address.
 }

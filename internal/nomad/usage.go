@@ -1,0 +1,85 @@
+package nomad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// Resources are processor and memory, of what a task asked for or of what it uses.
+type Resources struct {
+	CPU    float64 // MHz.
+	Memory float64 // Bytes.
+}
+
+// Usage is what a task used lately, as Nomad's client measured it.
+type Usage struct {
+	Resources
+	At time.Time // When it was measured, by the clock of the node.
+}
+
+// errNotMeasured: the task does not run yet, its driver can't tell, or nobody told
+// Nomad's client to measure, which it does only to publish.
+var errNotMeasured = errors.New("nomad has no statistics of the task (its client needs telemetry { publish_allocation_metrics = true })")
+
+// Asked reads what a task of an allocation asked for: CPU shares or the share of
+// its cores, and the memory that it reserved (not memory_max).
+func (c *Client) Asked(ctx context.Context, namespace, alloc, task string) (Resources, error) {
+	var a struct {
+		AllocatedResources *struct {
+			Tasks map[string]*struct {
+				Cpu    struct{ CpuShares int64 }
+				Memory struct{ MemoryMB int64 }
+			}
+		}
+	}
+	if _, err := c.api.Raw().Query("/v1/allocation/"+url.PathEscape(alloc), &a, c.query(ctx, c.own, namespace)); err != nil {
+		return Resources{}, fmt.Errorf("read allocation %s: %w", alloc, translate(err))
+	}
+	if a.AllocatedResources == nil || a.AllocatedResources.Tasks[task] == nil {
+		return Resources{}, fmt.Errorf("read allocation %s: task %q has no resources", alloc, task)
+	}
+	r := a.AllocatedResources.Tasks[task]
+	return Resources{CPU: float64(r.Cpu.CpuShares), Memory: float64(r.Memory.MemoryMB) * (1 << 20)}, nil
+}
+
+// Usage reads what a task of an allocation uses. The server passes the question on
+// to the allocation's node, which measures once a second.
+//
+// Memory is the resident set. Where that is not measured, as by cgroup v2, it is
+// what the cgroup is charged with less the page cache, which the kernel gives back.
+func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usage, error) {
+	var s struct {
+		Tasks map[string]*struct {
+			Timestamp     int64
+			ResourceUsage *struct {
+				MemoryStats *struct {
+					RSS, Cache, Usage uint64
+					Measured          []string
+				}
+				CpuStats *struct {
+					TotalTicks float64
+				}
+			}
+		}
+	}
+	path := "/v1/client/allocation/" + url.PathEscape(alloc) + "/stats?" + url.Values{"task": {task}}.Encode()
+	if _, err := c.api.Raw().Query(path, &s, c.query(ctx, c.own, namespace)); err != nil {
+		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, translate(err))
+	}
+	t := s.Tasks[task]
+	if t == nil || t.Timestamp == 0 || t.ResourceUsage == nil || t.ResourceUsage.CpuStats == nil || t.ResourceUsage.MemoryStats == nil {
+		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, errNotMeasured)
+	}
+	mem := t.ResourceUsage.MemoryStats
+	bytes := mem.RSS
+	if bytes == 0 {
+		bytes = mem.Usage - min(mem.Usage, mem.Cache)
+	}
+	return Usage{
+		Resources: Resources{CPU: t.ResourceUsage.CpuStats.TotalTicks, Memory: float64(bytes)},
+		At:        time.Unix(0, t.Timestamp),
+	}, nil
+}

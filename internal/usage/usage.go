@@ -1,0 +1,268 @@
+// Package usage reads what instances use of processor and memory, for revisions
+// that are scaled by it.
+//
+// It promises that nothing is asked about other revisions, that an instance is
+// asked once every few seconds and only so many at a time, and that what was not
+// answered is told as unknown, never as zero. It refuses to judge, and to reach
+// back: Nomad keeps no history, so what was used before it was asked is unknown.
+package usage
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// Every is how often an instance is read.
+	Every = 3 * time.Second
+
+	atOnce     = 6 // Readings under way: Nomad permits few connections.
+	readWithin = 5 * time.Second
+	settled    = 10 * time.Second // An instance that is older when first seen has a past.
+	warmUp     = 6 * time.Second  // What an instance uses at first is its start; and Nomad's first figures are zeros.
+	minKeep    = 6 * time.Second
+	tickEvery  = 250 * time.Millisecond
+)
+
+// Instance is one that runs.
+type Instance struct {
+	ID        string // Allocation ID.
+	Revision  string
+	Namespace string
+	Task      string // The serving one.
+	Placed    time.Time
+}
+
+// Revision is one that is scaled by what its instances use.
+type Revision struct {
+	ID     string
+	Window time.Duration // The longest that is averaged over.
+}
+
+// Reading is what an instance used at a time, in percent of what it asked for.
+type Reading struct {
+	CPU, Memory float64
+}
+
+// Reader asks for what an instance uses.
+type Reader interface {
+	Read(ctx context.Context, in Instance) (Reading, error)
+	// Forget is told of an instance that is not read any more.
+	Forget(id string)
+}
+
+// Usage follows instances. It is safe for concurrent use.
+type Usage struct {
+	reader   Reader
+	log      hclog.Logger
+	failures prometheus.Counter
+
+	mu        sync.Mutex
+	revisions map[string]*revision
+}
+
+type revision struct {
+	Revision
+	instances map[string]*instance
+	past      []*series // Of instances that have gone, as long as a window reaches back to them.
+}
+
+type instance struct {
+	Instance
+	series
+	next   time.Time
+	asking bool
+	failed bool // The last time.
+}
+
+// New returns one that follows nothing yet. reg may be nil.
+func New(reader Reader, log hclog.Logger, reg prometheus.Registerer) *Usage {
+	u := &Usage{reader: reader, log: log, revisions: map[string]*revision{}}
+	u.failures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "wadi_usage_failures_total", Help: "Readings of an instance's processor and memory that failed.",
+	})
+	if reg != nil {
+		reg.MustRegister(u.failures)
+	}
+	return u
+}
+
+// Set replaces what is followed. An instance that is missing has ended.
+func (u *Usage) Set(revisions []Revision, instances []Instance) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	next := make(map[string]*revision, len(revisions))
+	for _, r := range revisions {
+		r.Window = max(minKeep, r.Window)
+		rev := u.revisions[r.ID]
+		if rev == nil {
+			rev = &revision{instances: map[string]*instance{}}
+		}
+		rev.Revision = r
+		next[r.ID] = rev
+	}
+	listed := make(map[string]bool, len(instances))
+	for _, in := range instances {
+		rev := next[in.Revision]
+		if rev == nil {
+			continue
+		}
+		listed[in.ID] = true
+		if rev.instances[in.ID] == nil {
+			rev.instances[in.ID] = &instance{Instance: in}
+			if now.Sub(in.Placed) > settled {
+				rev.instances[in.ID].since = in.Placed
+			}
+		}
+	}
+	for id, rev := range u.revisions {
+		for _, in := range rev.instances {
+			if next[id] == nil || !listed[in.ID] {
+				u.end(rev, in, now)
+			}
+		}
+	}
+	u.revisions = next
+}
+
+func (u *Usage) end(rev *revision, in *instance, now time.Time) {
+	delete(rev.instances, in.ID)
+	u.reader.Forget(in.ID)
+	if !in.since.IsZero() {
+		in.ended = now
+		rev.past = append(rev.past, &in.series)
+	}
+}
+
+// Run reads until ctx ends.
+func (u *Usage) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	free := make(chan struct{}, atOnce)
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, in := range u.due(time.Now()) {
+			select {
+			case free <- struct{}{}:
+			case <-ctx.Done():
+				return nil
+			}
+			wg.Go(func() {
+				defer func() { <-free }()
+				u.read(ctx, in)
+			})
+		}
+	}
+}
+
+// due marks and returns what is to be read now.
+func (u *Usage) due(now time.Time) []Instance {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var due []Instance
+	for _, rev := range u.revisions {
+		for _, in := range rev.instances {
+			if !in.asking && !now.Before(in.next) {
+				in.asking, in.next = true, now.Add(Every)
+				due = append(due, in.Instance)
+			}
+		}
+	}
+	return due
+}
+
+func (u *Usage) read(ctx context.Context, in Instance) {
+	asking, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	got, err := u.reader.Read(asking, in)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	rev := u.revisions[in.Revision]
+	if rev == nil || rev.instances[in.ID] == nil || ctx.Err() != nil {
+		return
+	}
+	i, now := rev.instances[in.ID], time.Now()
+	i.asking = false
+	if err != nil {
+		u.failures.Inc()
+		if !i.failed {
+			u.log.Debug("usage of an instance can't be read", "instance", in.ID, "revision", in.Revision, "error", err)
+		}
+		i.failed = true
+		return
+	}
+	i.failed = false
+	if i.since.IsZero() {
+		i.since = now.Add(warmUp)
+	}
+	if now.Before(i.since) {
+		return
+	}
+	i.samples = append(i.samples, sample{at: now, cpu: got.CPU, memory: got.Memory})
+	rev.prune(now)
+}
+
+func (r *revision) prune(now time.Time) {
+	before := now.Add(-r.Window - holdFor)
+	kept := r.past[:0]
+	for _, s := range r.past {
+		if s.ended.After(before) {
+			kept = append(kept, s)
+		}
+	}
+	clear(r.past[len(kept):])
+	r.past = kept
+	for _, in := range r.instances {
+		in.prune(before)
+	}
+}
+
+// Averages are those of one quantity over two windows that end now. ok is false
+// if the revision is not followed.
+type Averages struct {
+	Stable, Panic Average
+	End           time.Time
+}
+
+// CPU averages the processor.
+func (u *Usage) CPU(revision string, stable, panicking time.Duration) (Averages, bool) {
+	return u.averages(revision, stable, panicking, func(s sample) float64 { return s.cpu })
+}
+
+// Memory averages the memory.
+func (u *Usage) Memory(revision string, stable, panicking time.Duration) (Averages, bool) {
+	return u.averages(revision, stable, panicking, func(s sample) float64 { return s.memory })
+}
+
+func (u *Usage) averages(id string, stable, panicking time.Duration, value func(sample) float64) (Averages, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	rev := u.revisions[id]
+	if rev == nil {
+		return Averages{}, false
+	}
+	all := make([]*series, 0, len(rev.instances)+len(rev.past))
+	for _, in := range rev.instances {
+		if !in.since.IsZero() { // One that has just been placed has no past, and is read as soon as it runs.
+			all = append(all, &in.series)
+		}
+	}
+	all = append(all, rev.past...)
+	now := time.Now()
+	return Averages{
+		Stable: average(all, now.Add(-stable), now, value),
+		Panic:  average(all, now.Add(-panicking), now, value),
+		End:    now,
+	}, true
+}
