@@ -1,0 +1,166 @@
+package framing
+
+import "bytes"
+
+// state is where in a request a connection is.
+type state uint8
+
+const (
+	inRequestLine state = iota // The beginning: a connection's first state.
+	inHeader
+	inBody // Of which left bytes are to come.
+	inChunkSize
+	inChunkExtension
+	inChunkSizeEnd // LF is to come.
+	inChunk        // Of which left bytes are to come.
+	inChunkEnd     // CR is to come.
+	inChunkEndLF
+	inTrailer
+	inPreface // Of HTTP/2, whose first line has come.
+	paused    // After a request that asks for another protocol.
+	raw       // Nobody's business here any more.
+)
+
+// What a head has shown so far.
+type seen uint8
+
+const (
+	hasHost seen = 1 << iota
+	hasLength
+	hasCoding
+	hasUpgrade
+	isOld // HTTP/1.0.
+)
+
+// checker follows the requests of one connection. It is given every byte once, in
+// order, in pieces of any size, and holds what it has of an unfinished line alone.
+type checker struct {
+	http2 bool         // The first request may be HTTP/2's preface.
+	lines *lineBuffers // Where what is held comes from.
+
+	state     state
+	seen      seen
+	later     bool // There was a request before this one.
+	digits    uint8
+	left      int64
+	line      *lineBuffer // The beginning of a line whose end has not come; nil: there is none.
+	authority []byte      // Of an absolute request target.
+}
+
+// check follows b, until a byte that may not pass or until the requests end.
+// It returns how many bytes may pass, and why not all if something is wrong.
+func (c *checker) check(b []byte) (n int, why Reason) {
+	for n < len(b) {
+		rest := b[n:]
+		switch c.state {
+		case inRequestLine, inHeader, inTrailer:
+			i := bytes.IndexByte(rest, '\n')
+			if i < 0 {
+				return len(b), c.hold(rest)
+			}
+			if why = c.takeLine(rest[:i+1]); why != None {
+				return n + i, why
+			}
+			n += i + 1
+		case inBody, inChunk:
+			n += c.skip(len(rest))
+		case inPreface, paused:
+			return n, None
+		case raw:
+			return len(b), None
+		default:
+			if why = c.takeChunkByte(rest[0]); why != None {
+				return n, why
+			}
+			n++
+		}
+	}
+	return n, None
+}
+
+// skip passes up to n bytes of a body or chunk.
+func (c *checker) skip(n int) int {
+	n = int(min(int64(n), c.left))
+	if c.left -= int64(n); c.left == 0 {
+		if c.state == inBody {
+			c.end()
+		} else {
+			c.state = inChunkEnd
+		}
+	}
+	return n
+}
+
+// end is the end of a request.
+func (c *checker) end() {
+	c.state = inRequestLine
+	if c.seen&hasUpgrade != 0 {
+		c.state = paused
+	}
+	c.seen, c.later, c.authority = 0, true, nil
+}
+
+// takeLine takes a line with its end, whose beginning may be held.
+func (c *checker) takeLine(line []byte) Reason {
+	if c.line != nil {
+		if !c.line.add(line) {
+			return TooLong
+		}
+		line = c.line.b
+		defer c.drop()
+	}
+	n := len(line) - 2
+	why := LineEnd
+	if n >= 0 && line[n] == '\r' {
+		why = c.takeContent(line[:n])
+	}
+	if why != None && c.state == inTrailer {
+		return Trailer
+	}
+	// No line may have a CR within; this is only about which reason is told.
+	if why != None && bytes.IndexByte(line[:max(n, 0)], '\r') >= 0 {
+		return LineEnd
+	}
+	return why
+}
+
+// takeContent takes a line without its end.
+func (c *checker) takeContent(line []byte) Reason {
+	switch {
+	case c.state == inRequestLine:
+		return c.takeRequestLine(line)
+	case len(line) > 0 && c.state == inHeader:
+		return c.takeHeader(line)
+	case len(line) > 0:
+		return takeTrailer(line)
+	case c.state == inHeader:
+		return c.endHead()
+	}
+	c.end()
+	return None
+}
+
+// hold keeps what there is of a line.
+func (c *checker) hold(part []byte) Reason {
+	if c.line == nil {
+		c.line = c.lines.get()
+	}
+	if !c.line.add(part) {
+		return TooLong
+	}
+	return None
+}
+
+// drop gives up what is held.
+func (c *checker) drop() {
+	if c.line != nil {
+		c.lines.put(c.line)
+		c.line = nil
+	}
+}
+
+// The preface of HTTP/2 with prior knowledge (RFC 9113, section 3.4).
+const (
+	prefaceLine = "PRI * HTTP/2.0"
+	prefaceRest = "\r\nSM\r\n\r\n"
+)

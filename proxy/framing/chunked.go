@@ -1,0 +1,90 @@
+package framing
+
+// maxChunkDigits is that of the largest chunk, which is smaller than 2^60 bytes.
+const maxChunkDigits = 15
+
+// takeChunkByte takes the next byte of what stands around the chunks (RFC 9112,
+// section 7.1). Lines end with CR LF here by everybody's rules.
+func (c *checker) takeChunkByte(b byte) Reason {
+	switch c.state {
+	case inChunkSize:
+		switch d := hexDigit(b); {
+		case d >= 0 && c.digits < maxChunkDigits:
+			c.left, c.digits = c.left<<4|int64(d), c.digits+1
+			return None
+		case c.digits == 0:
+		case b == ';':
+			c.state = inChunkExtension
+			return None
+		case b == '\r':
+			c.state = inChunkSizeEnd
+			return None
+		}
+		return Chunk
+	case inChunkExtension: // Nobody understands any; all that matters is where it ends.
+		if b == '\r' {
+			c.state = inChunkSizeEnd
+		} else if b < ' ' && b != '\t' || b == 0x7f {
+			return Chunk
+		}
+		return None
+	case inChunkSizeEnd:
+		c.digits = 0
+		c.state = inChunk
+		if c.left == 0 {
+			c.state = inTrailer
+		}
+	case inChunkEnd:
+		if b != '\r' {
+			return Chunk
+		}
+		c.state = inChunkEndLF
+		return None
+	case inChunkEndLF:
+		c.state = inChunkSize
+	}
+	if b != '\n' {
+		return Chunk
+	}
+	return None
+}
+
+func hexDigit(b byte) int {
+	switch {
+	case '0' <= b && b <= '9':
+		return int(b - '0')
+	case 'a' <= b && b <= 'f':
+		return int(b-'a') + 10
+	case 'A' <= b && b <= 'F':
+		return int(b-'A') + 10
+	}
+	return -1
+}
+
+// takeTrailer takes a trailer's line. Those that would say where the request ends,
+// where it goes or whose it is come too late for that, and are refused.
+func takeTrailer(line []byte) Reason {
+	n, why := nameOf(line)
+	if why != None || !mayTrail(line[:n]) {
+		return Trailer
+	}
+	return None
+}
+
+// mayTrail is RFC 9110, section 6.5.1, and no header of Wadi's or about forwarding.
+func mayTrail(name []byte) bool {
+	for _, prefix := range []string{"wadi-", "x-forwarded-", "if-", "proxy-", "content-"} {
+		if len(name) >= len(prefix) && folded(name[:len(prefix)], prefix) && !folded(name, "content-md5") && !folded(name, "content-digest") {
+			return false
+		}
+	}
+	for _, other := range []string{
+		"authorization", "cache-control", "connection", "cookie", "expect", "forwarded", "host", "keep-alive",
+		"max-forwards", "pragma", "range", "realm", "te", "trailer", "transfer-encoding", "upgrade", "x-real-ip",
+	} {
+		if folded(name, other) {
+			return false
+		}
+	}
+	return true
+}

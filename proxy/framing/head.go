@@ -1,0 +1,229 @@
+package framing
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+)
+
+// takeRequestLine is about RFC 9112, section 3.
+func (c *checker) takeRequestLine(line []byte) Reason {
+	if c.http2 && !c.later && string(line) == prefaceLine {
+		c.state = inPreface
+		return None
+	}
+	i := bytes.IndexByte(line, ' ')
+	j := bytes.LastIndexByte(line, ' ')
+	if i <= 0 || j == i || bytes.IndexByte(line[i+1:j], ' ') >= 0 {
+		return RequestLine
+	}
+	method, target := line[:i], line[i+1:j]
+	switch string(line[j+1:]) {
+	case "HTTP/1.1":
+	case "HTTP/1.0":
+		c.seen |= isOld
+	default:
+		return Version
+	}
+	for _, b := range method {
+		if !isToken(b) {
+			return RequestLine
+		}
+	}
+	if string(method) == "CONNECT" {
+		return Method
+	}
+	c.state = inHeader
+	return c.takeTarget(target, method)
+}
+
+// takeTarget takes a path, an absolute address, or the asterisk of OPTIONS. What
+// others would cut off or understand as they like is refused: a fragment, a user.
+func (c *checker) takeTarget(target, method []byte) Reason {
+	if len(target) == 0 || bytes.IndexByte(target, '#') >= 0 {
+		return Target
+	}
+	if hasControl(target) || bytes.IndexByte(target, '\t') >= 0 {
+		return Target
+	}
+	if target[0] == '/' {
+		return None
+	}
+	if string(target) == "*" {
+		if string(method) == "OPTIONS" {
+			return None
+		}
+		return Target
+	}
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	if !ok || !folded(scheme, "http") && !folded(scheme, "https") {
+		return Target
+	}
+	if i := bytes.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[:i]
+	}
+	if len(rest) == 0 || bytes.IndexByte(rest, '@') >= 0 {
+		return Target
+	}
+	c.authority = bytes.Clone(rest) // Proxies alone are asked so, by most clients.
+	return None
+}
+
+// takeHeader is about RFC 9112, section 5, and section 6 for those headers that say
+// where a request ends.
+func (c *checker) takeHeader(line []byte) Reason {
+	n, why := nameOf(line)
+	if why != None {
+		return why
+	}
+	name := line[:n]
+	switch n { // Few of a request's headers have these lengths.
+	case len("host"):
+		if folded(name, "host") {
+			return c.takeHost(line[n+1:])
+		}
+	case len("upgrade"):
+		if folded(name, "upgrade") {
+			c.seen |= hasUpgrade
+		}
+	case len("content-length"):
+		if folded(name, "content-length") {
+			return c.takeLength(name, line[n+1:])
+		}
+	case len("transfer-encoding"):
+		if folded(name, "transfer-encoding") {
+			return c.takeCoding(name, line[n+1:])
+		}
+	}
+	return None
+}
+
+// nameOf returns the length of a header line's name.
+func nameOf(line []byte) (int, Reason) {
+	if line[0] == ' ' || line[0] == '\t' {
+		return 0, Fold
+	}
+	n := 0
+	for n < len(line) && isToken(line[n]) {
+		n++
+	}
+	if n == 0 || n == len(line) || line[n] != ':' {
+		return 0, HeaderName
+	}
+	if hasControl(line[n+1:]) {
+		return 0, HeaderLine
+	}
+	return n, None
+}
+
+func (c *checker) takeHost(value []byte) Reason {
+	if c.seen&hasHost != 0 || c.authority != nil && !bytes.EqualFold(trim(value), c.authority) {
+		return Host
+	}
+	c.seen |= hasHost
+	return None
+}
+
+// takeLength takes a decimal number. RFC 9112, section 6.3, lets a list of the same
+// number pass for one; nobody who means well sends it.
+func (c *checker) takeLength(name, value []byte) Reason {
+	value = trim(value)
+	if c.seen&hasLength != 0 || aliased(name) || len(value) == 0 {
+		return Length
+	}
+	var n int64
+	for _, b := range value {
+		d := int64(b) - '0'
+		if d < 0 || d > 9 || n > (math.MaxInt64-d)/10 {
+			return Length
+		}
+		n = n*10 + d
+	}
+	c.seen |= hasLength
+	c.left = n
+	return None
+}
+
+func (c *checker) takeCoding(name, value []byte) Reason {
+	if c.seen&(hasCoding|isOld) != 0 || aliased(name) || !folded(trim(value), "chunked") {
+		return Coding
+	}
+	c.seen |= hasCoding
+	return None
+}
+
+// endHead is the empty line: what follows is a body, or the next request.
+func (c *checker) endHead() Reason {
+	switch {
+	case c.seen&(hasHost|isOld) == 0:
+		return Host
+	case c.seen&hasLength != 0 && c.seen&hasCoding != 0:
+		return LengthAndCoding
+	case c.seen&hasCoding != 0:
+		c.state, c.digits, c.left = inChunkSize, 0, 0
+	case c.seen&hasLength != 0 && c.left > 0:
+		c.state = inBody
+	default:
+		c.end()
+	}
+	return None
+}
+
+// trim cuts off the white space that may surround a value.
+func trim(value []byte) []byte { return bytes.Trim(value, " \t") }
+
+// folded reports whether b is the lower case word, whatever its case. A dash may be
+// an underscore: servers that hand headers on as variables don't tell them apart.
+func folded(b []byte, word string) bool {
+	if len(b) != len(word) {
+		return false
+	}
+	for i, x := range b {
+		if 'A' <= x && x <= 'Z' {
+			x += 'a' - 'A'
+		}
+		if x == '_' {
+			x = '-'
+		}
+		if x != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// aliased reports whether a name has an underscore for a dash.
+func aliased(name []byte) bool { return bytes.IndexByte(name, '_') >= 0 }
+
+// hasControl reports whether b has a control character other than a tab. Headers are
+// mostly values, so this is where the time goes: eight bytes at once.
+func hasControl(b []byte) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		del := x ^ ones*0x7f
+		// A top bit is set of each byte below a space, and of each that is DEL.
+		if ((x-ones*' ')&^x|(del-ones)&^del)&tops != 0 && hasControlByte(b[:8]) {
+			return true
+		}
+		b = b[8:]
+	}
+	return hasControlByte(b)
+}
+
+func hasControlByte(b []byte) bool {
+	for _, x := range b {
+		if x < ' ' && x != '\t' || x == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// isToken reports whether b may stand in a method or a header's name (RFC 9110,
+// section 5.6.2).
+func isToken(b byte) bool {
+	const low = 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.' | (1<<10-1)<<'0'
+	const high = (1<<26-1)<<('A'-64) | 1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | (1<<26-1)<<('a'-64) | 1<<('|'-64) | 1<<('~'-64)
+	return (uint64(1)<<b)&low|(uint64(1)<<(b-64))&high != 0 // A shift by 64 or more gives 0.
+}

@@ -1,0 +1,39 @@
+package framing
+
+import "sync"
+
+const (
+	// maxLine bounds a header line that comes in pieces. It is more than the headers
+	// of a whole request may be, so that the server says first what is too long.
+	maxLine = 128 << 10
+	// keptLine is the largest buffer that is kept for the next line.
+	keptLine = 8 << 10
+)
+
+// lineBuffer holds the beginning of a line.
+type lineBuffer struct{ b []byte }
+
+func (l *lineBuffer) add(b []byte) bool {
+	if len(l.b)+len(b) > maxLine {
+		return false
+	}
+	l.b = append(l.b, b...)
+	return true
+}
+
+// lineBuffers lends buffers: between requests no connection has one.
+type lineBuffers struct{ pool sync.Pool }
+
+func (p *lineBuffers) get() *lineBuffer {
+	if l, ok := p.pool.Get().(*lineBuffer); ok {
+		return l
+	}
+	return &lineBuffer{make([]byte, 0, 512)}
+}
+
+func (p *lineBuffers) put(l *lineBuffer) {
+	if cap(l.b) <= keptLine {
+		l.b = l.b[:0]
+		p.pool.Put(l)
+	}
+}
