@@ -9,21 +9,56 @@ type Decision struct {
 	Time     time.Time `json:"time"`
 	Revision string    `json:"revision"`
 
-	Stable   float64 `json:"stable"` // Average over the window, of the metric.
-	Panic    float64 `json:"panic"`  // Average over the panic window.
-	Ready    int     `json:"ready"`
-	Starting int     `json:"starting"` // Placed or asked for, and not ready.
-	Count    int     `json:"count"`    // In Nomad, when it was decided.
-	Coverage float64 `json:"coverage"` // Share of the window's seconds that are known, 0 to 1.
+	// Of the metric that decided:
+	Metric        Metric  `json:"metric,omitempty"`
+	Stable        float64 `json:"stable"`         // Average over the window.
+	Panic         float64 `json:"panic"`          // Average over the panic window.
+	Target        float64 `json:"target"`         // What one instance should carry.
+	Coverage      float64 `json:"coverage"`       // Share of the window's seconds that are known, 0 to 1.
+	PanicCoverage float64 `json:"panic_coverage"` // The same of the panic window.
+
+	Readings []Reading `json:"readings,omitempty"` // Of every metric, if there are several.
+
+	Ready    int `json:"ready"`
+	Starting int `json:"starting"` // Placed or asked for, and not ready.
+	Count    int `json:"count"`    // In Nomad, when it was decided.
 
 	Wanted    int  `json:"wanted"`  // Before bounds.
 	Desired   int  `json:"desired"` // After bounds.
 	Panicking bool `json:"panicking"`
 	Valid     bool `json:"valid"` // False: nothing changes.
 
+	Floor   Bound `json:"floor,omitzero"`   // In force; zero: none.
+	Ceiling Bound `json:"ceiling,omitzero"` // In force; zero: none.
+
+	PanicSince time.Time `json:"panic_since,omitzero"` // Zero: no panic.
+	HoldUntil  time.Time `json:"hold_until,omitzero"`  // Until when a count that somebody set stands.
+	ZeroAt     time.Time `json:"zero_at,omitzero"`     // When zero is permitted, if no request comes; zero: it is not.
+
 	Rule    string `json:"rule"`   // Which rule decided; one of few words.
 	Reason  string `json:"reason"` // In words.
 	Carried bool   `json:"carried"`
 	WhyNot  string `json:"why_not,omitempty"` // Why it was not carried out.
 	Times   int    `json:"times"`             // How many equal decisions in a row this stands for.
+}
+
+// Reading is what one metric says.
+type Reading struct {
+	Metric        Metric  `json:"metric"`
+	Stable        float64 `json:"stable"`
+	Panic         float64 `json:"panic"`
+	Target        float64 `json:"target"` // What one instance should carry.
+	Coverage      float64 `json:"coverage"`
+	PanicCoverage float64 `json:"panic_coverage"`
+	Wanted        int     `json:"wanted"`
+	Panicking     bool    `json:"panicking"`
+	Valid         bool    `json:"valid"` // False: too little is known, and it has no say.
+}
+
+// Bound is a lower or upper bound of a count.
+type Bound struct {
+	Count int       `json:"count"`
+	By    string    `json:"by"`             // Where it comes from: min, schedule, initial, hold, max or ceiling.
+	Name  string    `json:"name,omitempty"` // Of the schedule.
+	Until time.Time `json:"until,omitzero"` // When it ends; zero: it does not by itself.
 }

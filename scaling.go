@@ -1,5 +1,11 @@
 package wadi
 
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
 // Metric names what a scaling target counts.
 type Metric string
 
@@ -7,7 +13,50 @@ type Metric string
 const (
 	Concurrency Metric = "concurrency" // Requests in flight or waiting.
 	RPS         Metric = "rps"         // Requests begun per second.
+	CPU         Metric = "cpu"         // Percent of what the serving task asked for.
+	Memory      Metric = "memory"      // Percent of what the serving task asked for.
 )
+
+// OfRequests reports whether m counts requests. Only those decide about zero.
+func (m Metric) OfRequests() bool { return m != CPU && m != Memory }
+
+// Default is what m is scaled by unless something else is set.
+func (m Metric) Default() MetricTarget {
+	switch m {
+	case CPU, Memory:
+		return MetricTarget{Metric: m, Target: 80, Utilization: 1}
+	case RPS:
+		return MetricTarget{Metric: m, Target: 200, Utilization: 0.7}
+	}
+	return MetricTarget{Metric: m, Target: 100, Utilization: 0.7}
+}
+
+// MetricTarget is one measure of how much an instance should carry.
+type MetricTarget struct {
+	Metric      Metric  `json:"metric"`
+	Target      float64 `json:"target"`      // Per instance; 0 is the metric's default.
+	Utilization float64 `json:"utilization"` // Share of the target that one instance should carry.
+}
+
+// Schedule is a floor by the clock: from each time that Cron names, for Duration.
+type Schedule struct {
+	Name     string   `json:"name"`
+	Cron     string   `json:"cron"` // Minute, hour, day, month, weekday; or a word such as @daily.
+	Duration Duration `json:"duration"`
+	Timezone string   `json:"timezone"` // By its IANA name; empty is UTC.
+	Min      int      `json:"min"`      // Instances, while it is in force.
+}
+
+// Hold is a count that somebody asked for, for a time. It stands above what the
+// load wants and above Min and schedules, and below Max.
+type Hold struct {
+	Count int       `json:"count"`
+	Until time.Time `json:"until"`
+	Who   string    `json:"who,omitempty"` // Who asked for it.
+}
+
+// Active reports whether h is in force at now. The zero value never is.
+func (h Hold) Active(now time.Time) bool { return now.Before(h.Until) }
 
 // Scaling says how many instances a revision should have.
 type Scaling struct {
@@ -29,7 +78,22 @@ type Scaling struct {
 	DryRun        bool     `json:"dry_run"`     // Decide and show, don't carry out.
 	ManualHold    Duration `json:"manual_hold"` // How long a count set by hand in Nomad stands.
 
-	Metric      Metric  `json:"metric"`
-	Target      float64 `json:"target"`      // Per instance; 0 is the metric's default.
-	Utilization float64 `json:"utilization"` // Share of the target that one instance should carry.
+	Metrics   []MetricTarget `json:"metrics,omitempty"` // The largest answer wins. None is concurrency.
+	Schedules []Schedule     `json:"schedules,omitempty"`
+}
+
+// UnmarshalJSON reads what is stored, also from when there was one metric only.
+func (s *Scaling) UnmarshalJSON(b []byte) error {
+	type plain Scaling // Without this method.
+	var one MetricTarget
+	if err := json.Unmarshal(b, (*plain)(s)); err != nil {
+		return fmt.Errorf("scaling: %w", err)
+	}
+	if err := json.Unmarshal(b, &one); err != nil {
+		return fmt.Errorf("scaling: %w", err)
+	}
+	if one.Metric != "" && len(s.Metrics) == 0 {
+		s.Metrics = []MetricTarget{one}
+	}
+	return nil
 }

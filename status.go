@@ -1,6 +1,10 @@
 package wadi
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // Phase is where a revision stands in its life.
 type Phase string
@@ -26,10 +30,34 @@ type RevisionState struct {
 	WasReady bool      `json:"was_ready,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	JobIndex uint64    `json:"job_index,omitempty"` // Nomad's JobModifyIndex that was last known to be ours.
-	Decider  Decider   `json:"decider"`
+	Deciders Deciders  `json:"deciders,omitempty"`
+	Hold     Hold      `json:"hold,omitzero"` // Zero: none.
 }
 
-// Decider is the memory of the scaling decision of one revision.
+// UnmarshalJSON reads what is stored, also from when there was one metric only.
+func (r *RevisionState) UnmarshalJSON(b []byte) error {
+	type plain RevisionState // Without this method.
+	var old struct {
+		Decider Decider `json:"decider"`
+	}
+	if err := json.Unmarshal(b, (*plain)(r)); err != nil {
+		return fmt.Errorf("revision state: %w", err)
+	}
+	if err := json.Unmarshal(b, &old); err != nil {
+		return fmt.Errorf("revision state: %w", err)
+	}
+	if old.Decider.Started && len(r.Deciders) == 0 {
+		// Whichever it was of; the other is dropped at the next evaluation.
+		r.Deciders = Deciders{Concurrency: old.Decider, RPS: old.Decider}
+	}
+	return nil
+}
+
+// Deciders is the memory of the scaling decision of one revision, by metric. A
+// value is never changed in place.
+type Deciders map[Metric]Decider
+
+// Decider is the memory of the scaling decision of one revision by one metric.
 type Decider struct {
 	Started        bool          `json:"started,omitempty"`
 	PanicSince     time.Time     `json:"panic_since,omitzero"` // Zero: not panicking.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/calendar"
 	"github.com/wadi-run/wadi/scheduler"
 	"golang.org/x/sync/errgroup"
 )
@@ -21,7 +23,7 @@ type Autoscaler struct {
 	Cluster   Cluster
 	Measure   Measure
 	Services  func() map[string]Stored                                  // The controller's view.
-	Remember  func(revision string, d wadi.Decider, wanted int)         // What has to survive this leader.
+	Remember  func(revision string, d wadi.Deciders, wanted int)        // What has to survive this leader.
 	WayBack   func(ctx context.Context, s Stored) (ok bool, why string) // Whether a request would wake it.
 	Grown     <-chan struct{}                                           // Signals that some queue grew.
 	TakeGrown func() []string                                           // The revisions whose queues grew.
@@ -43,8 +45,9 @@ type Autoscaler struct {
 // memory is the autoscaler's of one revision.
 type memory struct {
 	busy    sync.Mutex // One evaluation of a revision at a time.
-	decider wadi.Decider
-	stored  wadi.Decider // As it was last told to Remember.
+	decider wadi.Deciders
+	stored  wadi.Deciders      // As they were last told to Remember.
+	clock   *calendar.Calendar // Of the service's schedules.
 	wanted  int
 	count   int       // When last seen, or set by this leader; -1: not seen yet.
 	index   uint64    // Of the job, when count was seen.
@@ -147,7 +150,7 @@ func (a *Autoscaler) remembered(r wadi.Revision, st wadi.RevisionState) *memory 
 	defer a.mu.Unlock()
 	m := a.memory[r.ID]
 	if m == nil {
-		m = &memory{decider: st.Decider, stored: st.Decider, count: -1}
+		m = &memory{decider: st.Deciders, stored: st.Deciders, count: -1}
 		a.memory[r.ID] = m
 	}
 	return m
@@ -157,21 +160,16 @@ func (a *Autoscaler) remembered(r wadi.Revision, st wadi.RevisionState) *memory 
 func (a *Autoscaler) evaluate(ctx context.Context, s Stored, r wadi.Revision) error {
 	job := a.Cluster.Job(r.ID)
 	st := s.State.Revisions[r.ID]
-	routed := scheduler.Routed(s.Service, s.Route, r.ID, s.Latest, st.Phase)
 	if s.Deleting || !job.Running() || st.Phase == "" {
 		return nil // The controller's business.
 	}
 	alive := alive(a.Cluster, r.ID)
-	floor := s.Service.Scale.Min
-	if st.Phase == wadi.Pending {
-		floor = max(floor, s.Service.Scale.Initial)
-	}
 	m := a.remembered(r, st)
 	m.busy.Lock()
 	defer m.busy.Unlock()
 	a.noteCount(ctx, s, r, job, m)
-	if job.Count == 0 && alive == 0 && (!routed || floor == 0) {
-		return nil // At rest. Waking is the activators' alone: one wake, whoever leads.
+	if alive == 0 && scheduler.AtRest(a.bounds(s, r, job, alive, m)) {
+		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
 
 	in := a.input(ctx, s, r, job, alive, m)
@@ -226,32 +224,53 @@ const panicStep = 10 * time.Second
 
 // worthStoring tells changes that a next leader has to know from a panic that is
 // merely prolonged.
-func worthStoring(next, stored wadi.Decider) bool {
-	if !next.PanicSince.IsZero() && !stored.PanicSince.IsZero() && next.PanicSince.Sub(stored.PanicSince) < panicStep {
-		next.PanicSince = stored.PanicSince
+func worthStoring(next, stored wadi.Deciders) bool {
+	like := maps.Clone(next)
+	for m, d := range like {
+		if was := stored[m].PanicSince; !d.PanicSince.IsZero() && !was.IsZero() && d.PanicSince.Sub(was) < panicStep {
+			d.PanicSince = was
+			like[m] = d
+		}
 	}
-	return !reflect.DeepEqual(next, stored)
+	return !reflect.DeepEqual(like, stored)
 }
 
-func (a *Autoscaler) averages(s Stored, r wadi.Revision) scheduler.Averages {
-	sc := s.Service.Scale
-	return a.Measure.Averages(r.ID, sc.Metric, sc.Window.D(), scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent))
+// bounds is what an evaluation is made from, but for what has to be measured.
+func (a *Autoscaler) bounds(s Stored, r wadi.Revision, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
+	st := s.State.Revisions[r.ID]
+	if sc := s.Service.Scale; m.clock == nil || !m.clock.Of(sc.Schedules) {
+		m.clock, _ = calendar.New(sc.Schedules) // They were checked when they were submitted.
+	}
+	return scheduler.EvalInput{
+		Revision: r.ID, Now: time.Now(),
+		Scaling: s.Service.Scale, Calendar: m.clock, ConcurrencyLimit: r.Spec.ConcurrencyLimit, Ceiling: a.Ceiling,
+		Routed: scheduler.Routed(s.Service, s.Route, r.ID, s.Latest, st.Phase),
+		Failed: st.Phase == wadi.Failed, WasReady: st.Phase != wadi.Pending,
+		Count: job.Count, Raised: m.raised, Starting: max(alive, job.Count), Hold: st.Hold, ByHandUntil: m.hold,
+		Deciders: m.decider,
+	}
 }
 
 func (a *Autoscaler) input(ctx context.Context, s Stored, r wadi.Revision, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
-	st := s.State.Revisions[r.ID]
-	ready := min(a.Measure.ReadyCount(r.ID), alive)
-	in := scheduler.EvalInput{
-		Revision: r.ID, Now: time.Now(),
-		Scaling: s.Service.Scale, ConcurrencyLimit: r.Spec.ConcurrencyLimit, Ceiling: a.Ceiling,
-		Routed: scheduler.Routed(s.Service, s.Route, r.ID, s.Latest, st.Phase),
-		Failed: st.Phase == wadi.Failed, WasReady: st.Phase != wadi.Pending,
-		Count: job.Count, Raised: m.raised,
-		Ready: ready, ReadyKnown: a.Measure.ReadyKnown(r.ID), HoldUntil: m.hold, Starting: max(0, max(alive, job.Count)-ready),
-		Averages: a.averages(s, r), Decider: m.decider,
-	}
+	in := a.bounds(s, r, job, alive, m)
+	in.Ready, in.ReadyKnown = min(a.Measure.ReadyCount(r.ID), alive), a.Measure.ReadyKnown(r.ID)
+	in.Starting -= in.Ready
+	in.Loads = a.loads(s, r)
 	in.WayBack, in.WhyStranded = a.WayBack(ctx, s)
 	return in
+}
+
+// loads reads what the service is scaled by, and the requests, which decide zero.
+func (a *Autoscaler) loads(s Stored, r wadi.Revision) (l scheduler.Loads) {
+	sc := s.Service.Scale
+	window, panicking := sc.Window.D(), scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent)
+	l.Concurrency = a.Measure.Averages(r.ID, wadi.Concurrency, window, panicking)
+	for _, m := range sc.Metrics {
+		if m.Metric == wadi.RPS {
+			l.RPS = a.Measure.Averages(r.ID, wadi.RPS, window, panicking)
+		}
+	}
+	return l
 }
 
 func (a *Autoscaler) carryOut(ctx context.Context, s Stored, r wadi.Revision, job scheduler.JobState, d *wadi.Decision) error {

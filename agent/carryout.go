@@ -192,8 +192,8 @@ func (c *Controller) storeDeciders(ctx context.Context, s *service) error {
 	for _, r := range s.Revisions {
 		d, ok := c.deciders[r.ID]
 		rs := st.Revisions[r.ID]
-		if ok && rs.Phase != "" && !reflect.DeepEqual(d, rs.Decider) {
-			rs.Decider = d
+		if ok && rs.Phase != "" && !reflect.DeepEqual(d, rs.Deciders) {
+			rs.Deciders = d
 			st.Revisions = copyWith(st.Revisions, r.ID, rs)
 			changed = true
 		}

@@ -46,7 +46,7 @@ type Controller struct {
 	told  map[string]bool
 	poke  chan struct{}
 	// deciders and wanted are what the autoscaler tells, guarded by mu.
-	deciders map[string]wadi.Decider
+	deciders map[string]wadi.Deciders
 	wanted   map[string]int
 
 	snapshot atomic.Pointer[map[string]Stored]
@@ -84,7 +84,7 @@ const (
 func (c *Controller) Run(ctx context.Context) error {
 	c.services, c.dirty, c.poke = map[string]*service{}, map[string]bool{}, make(chan struct{}, 1)
 	c.mu.Lock()
-	c.deciders, c.wanted, c.told = map[string]wadi.Decider{}, map[string]int{}, map[string]bool{}
+	c.deciders, c.wanted, c.told = map[string]wadi.Deciders{}, map[string]int{}, map[string]bool{}
 	c.mu.Unlock()
 
 	var wg sync.WaitGroup
@@ -160,7 +160,7 @@ func (c *Controller) WayBack(service string) (ok bool, why string) {
 
 // Remember stores what the autoscaler's decision of a revision has to keep, with
 // the next pass.
-func (c *Controller) Remember(revision string, d wadi.Decider, wanted int) {
+func (c *Controller) Remember(revision string, d wadi.Deciders, wanted int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deciders[revision], c.wanted[revision] = d, wanted

@@ -239,7 +239,7 @@ func (v view) Averages(id string, _ wadi.Metric, stable, _ time.Duration) schedu
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	l := v.load[id]
-	a := scheduler.Averages{Stable: l, Panic: l, Coverage: 1, End: time.Now()}
+	a := scheduler.Averages{Stable: l, Panic: l, Coverage: 1, PanicCoverage: 1, End: time.Now()}
 	if l == 0 {
 		a.Idle = stable + time.Second
 	}
@@ -401,7 +401,7 @@ func (c *cluster) submit(name string) string {
 		Retention: wadi.Retention{Keep: 5},
 		Scale: wadi.Scaling{
 			Initial: 1, Activation: 1, Window: wadi.Duration(10 * time.Second), PanicWindowPercent: 10, PanicThresholdPercent: 200,
-			MaxUpRate: 1000, MaxDownRate: 2, Metric: wadi.Concurrency, Target: 10, Utilization: 1,
+			MaxUpRate: 1000, MaxDownRate: 2, Metrics: []wadi.MetricTarget{{Metric: wadi.Concurrency, Target: 10, Utilization: 1}},
 		},
 	}
 	body, _ := json.Marshal(id)

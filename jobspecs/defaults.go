@@ -40,8 +40,7 @@ func builtin() wadi.Service {
 			MaxUpRate:             1000,
 			MaxDownRate:           2,
 			ManualHold:            wadi.Duration(60 * time.Second),
-			Metric:                wadi.Concurrency,
-			Utilization:           0.7,
+			Metrics:               []wadi.MetricTarget{{Metric: wadi.Concurrency, Utilization: wadi.Concurrency.Default().Utilization}},
 		},
 		Retention: wadi.Retention{Keep: 5},
 	}
@@ -62,6 +61,8 @@ func (d Defaults) Service() wadi.Service {
 	s.Datacenters = slices.Clone(s.Datacenters)
 	s.Queue.Quiet = slices.Clone(s.Queue.Quiet)
 	s.Meta = maps.Clone(s.Meta)
+	s.Scale.Metrics = slices.Clone(s.Scale.Metrics)
+	s.Scale.Schedules = slices.Clone(s.Scale.Schedules)
 	return s
 }
 

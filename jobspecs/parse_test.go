@@ -74,10 +74,10 @@ func TestParse_ServiceOverDefaults(t *testing.T) {
 			s.Probe.Timeout = wadi.Duration(3 * time.Second)
 		}},
 		{"same metric keeps its target", "scale {\n metric \"rps\" {\n utilization = 1\n}\n}", func(s *wadi.Service) {
-			s.Scale.Utilization = 1
+			s.Scale.Metrics[0].Utilization = 1
 		}},
 		{"another metric has its own", "scale {\n metric \"concurrency\" {\n}\n}", func(s *wadi.Service) {
-			s.Scale.Metric, s.Scale.Target, s.Scale.Utilization = wadi.Concurrency, 0, 0.7
+			s.Scale.Metrics = []wadi.MetricTarget{{Metric: wadi.Concurrency, Utilization: 0.7}}
 		}},
 		{"null is as if not set", "priority = null", func(*wadi.Service) {}},
 	} {

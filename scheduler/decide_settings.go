@@ -25,23 +25,17 @@ type Settings struct {
 	Reachable    bool          // Routed: callers can reach the revision.
 }
 
-// Defaults of a target, by metric.
-const (
-	defaultConcurrency = 100
-	defaultRPS         = 200
-)
-
 // minTarget keeps a division by the target harmless.
 const minTarget = 0.01
 
-// SettingsOf resolves a scaling. The concurrency limit of an instance, 0 being
-// none, bounds its target of concurrency.
-func SettingsOf(s wadi.Scaling, concurrencyLimit int, routed bool) Settings {
-	total := totalOf(s, concurrencyLimit)
+// SettingsOf resolves a scaling by one metric. The concurrency limit of an
+// instance, 0 being none, bounds its target of concurrency.
+func SettingsOf(s wadi.Scaling, m wadi.MetricTarget, concurrencyLimit int, routed bool) Settings {
+	total := totalOf(m, concurrencyLimit)
 	window := s.Window.D()
 	return Settings{
-		Metric:         s.Metric,
-		TargetValue:    max(minTarget, total*s.Utilization),
+		Metric:         m.Metric,
+		TargetValue:    max(minTarget, total*m.Utilization),
 		TotalValue:     total,
 		BurstCapacity:  s.BurstCapacity,
 		MaxUpRate:      s.MaxUpRate,
@@ -55,20 +49,18 @@ func SettingsOf(s wadi.Scaling, concurrencyLimit int, routed bool) Settings {
 	}
 }
 
-func totalOf(s wadi.Scaling, limit int) float64 {
-	switch {
-	case s.Metric == wadi.RPS && s.Target > 0:
-		return s.Target
-	case s.Metric == wadi.RPS:
-		return defaultRPS
-	case s.Target > 0 && limit > 0:
-		return min(s.Target, float64(limit))
-	case s.Target > 0:
-		return s.Target
-	case limit > 0:
-		return float64(limit)
+func totalOf(m wadi.MetricTarget, limit int) float64 {
+	total := m.Target
+	if total <= 0 {
+		total = m.Metric.Default().Target
 	}
-	return defaultConcurrency
+	switch {
+	case limit <= 0 || m.Metric != wadi.Concurrency && m.Metric != "":
+		return total
+	case m.Target > 0:
+		return min(m.Target, float64(limit))
+	}
+	return float64(limit)
 }
 
 // PanicWindow is percent of a window in whole seconds, at least one.

@@ -230,20 +230,23 @@ func TestDecide_MonotoneInLoad(t *testing.T) {
 func TestSettingsOf(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
-		s             wadi.Scaling
+		m             wadi.MetricTarget
 		limit         int
 		total, target float64
 	}{
-		{"nothing set", wadi.Scaling{Metric: wadi.Concurrency, Utilization: 0.7}, 0, 100, 70},
-		{"limit alone", wadi.Scaling{Metric: wadi.Concurrency, Utilization: 0.7}, 10, 10, 7},
-		{"target alone", wadi.Scaling{Metric: wadi.Concurrency, Utilization: 0.5, Target: 20}, 0, 20, 10},
-		{"limit below target", wadi.Scaling{Metric: wadi.Concurrency, Utilization: 1, Target: 20}, 10, 10, 10},
-		{"target below limit", wadi.Scaling{Metric: wadi.Concurrency, Utilization: 1, Target: 5}, 10, 5, 5},
-		{"rps", wadi.Scaling{Metric: wadi.RPS, Utilization: 0.7}, 10, 200, 140},
-		{"rps target", wadi.Scaling{Metric: wadi.RPS, Utilization: 0.7, Target: 1000}, 10, 1000, 700},
-		{"tiny", wadi.Scaling{Metric: wadi.Concurrency, Utilization: 0.01, Target: 0.1}, 0, 0.1, 0.01},
+		{"nothing set", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 0.7}, 0, 100, 70},
+		{"limit alone", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 0.7}, 10, 10, 7},
+		{"limit above the default", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 0.7}, 1000, 1000, 700},
+		{"target alone", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 0.5, Target: 20}, 0, 20, 10},
+		{"limit below target", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 1, Target: 20}, 10, 10, 10},
+		{"target below limit", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 1, Target: 5}, 10, 5, 5},
+		{"rps", wadi.MetricTarget{Metric: wadi.RPS, Utilization: 0.7}, 10, 200, 140},
+		{"rps target", wadi.MetricTarget{Metric: wadi.RPS, Utilization: 0.7, Target: 1000}, 10, 1000, 700},
+		{"cpu", wadi.MetricTarget{Metric: wadi.CPU, Utilization: 1}, 10, 80, 80},
+		{"memory target", wadi.MetricTarget{Metric: wadi.Memory, Utilization: 0.5, Target: 50}, 10, 50, 25},
+		{"tiny", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 0.01, Target: 0.1}, 0, 0.1, 0.01},
 	} {
-		got := scheduler.SettingsOf(tt.s, tt.limit, true)
+		got := scheduler.SettingsOf(wadi.Scaling{}, tt.m, tt.limit, true)
 		if got.TotalValue != tt.total || got.TargetValue != tt.target {
 			t.Errorf("%s: total %g, target %g; want %g, %g", tt.name, got.TotalValue, got.TargetValue, tt.total, tt.target)
 		}
@@ -251,8 +254,8 @@ func TestSettingsOf(t *testing.T) {
 
 	got := scheduler.SettingsOf(wadi.Scaling{
 		Activation: 2, Window: wadi.Duration(time.Minute), PanicWindowPercent: 10, PanicThresholdPercent: 200, MaxUpRate: 1000,
-		MaxDownRate: 2, DownDelay: wadi.Duration(time.Second), BurstCapacity: -1, Metric: wadi.Concurrency, Target: 10, Utilization: 0.7,
-	}, 0, true)
+		MaxDownRate: 2, DownDelay: wadi.Duration(time.Second), BurstCapacity: -1,
+	}, wadi.MetricTarget{Metric: wadi.Concurrency, Target: 10, Utilization: 0.7}, 0, true)
 	want := scheduler.Settings{
 		Metric: wadi.Concurrency, TargetValue: 7, TotalValue: 10, BurstCapacity: -1, MaxUpRate: 1000, MaxDownRate: 2, PanicThreshold: 2,
 		StableWindow: time.Minute, PanicWindow: 6 * time.Second, DownDelay: time.Second, Activation: 2, Reachable: true,

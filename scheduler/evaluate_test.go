@@ -20,12 +20,13 @@ func evaluation(change ...func(*scheduler.EvalInput)) scheduler.EvalInput {
 		Revision: "hello-00001", Now: at(1000),
 		Scaling: wadi.Scaling{
 			Initial: 1, Activation: 1, Window: wadi.Duration(time.Minute), PanicWindowPercent: 10, PanicThresholdPercent: 200,
-			MaxUpRate: 1000, MaxDownRate: 2, Metric: wadi.Concurrency, Target: 100, Utilization: 0.7,
+			MaxUpRate: 1000, MaxDownRate: 2,
+			Metrics: []wadi.MetricTarget{{Metric: wadi.Concurrency, Target: 100, Utilization: 0.7}},
 		},
 		Ceiling: 100, Routed: true, WasReady: true, WayBack: true, ReadyKnown: true,
 		Count: 1, Ready: 1,
-		Averages: scheduler.Averages{Coverage: 1, End: at(1000)},
-		Decider:  scheduler.NewDecider(1, at(0)),
+		Loads:    scheduler.Loads{Concurrency: scheduler.Averages{Coverage: 1, PanicCoverage: 1, End: at(1000)}},
+		Deciders: wadi.Deciders{wadi.Concurrency: scheduler.NewDecider(1, at(0))},
 	}
 	for _, f := range change {
 		f(&in)
@@ -36,10 +37,10 @@ func evaluation(change ...func(*scheduler.EvalInput)) scheduler.EvalInput {
 func TestEvaluate_Rules(t *testing.T) {
 	type I = scheduler.EvalInput
 	idle := func(seconds int) func(*I) {
-		return func(in *I) { in.Averages.Idle = time.Duration(seconds) * time.Second }
+		return func(in *I) { in.Loads.Concurrency.Idle = time.Duration(seconds) * time.Second }
 	}
 	load := func(v float64) func(*I) {
-		return func(in *I) { in.Averages.Stable, in.Averages.Panic = v, v }
+		return func(in *I) { in.Loads.Concurrency.Stable, in.Loads.Concurrency.Panic = v, v }
 	}
 	have := func(count, ready int) func(*I) {
 		return func(in *I) { in.Count, in.Ready, in.Starting = count, ready, count-ready }
@@ -59,8 +60,8 @@ func TestEvaluate_Rules(t *testing.T) {
 			"1 requests at once on average over 60s, 70 wanted per instance: 4 instances, the fewest in one step from 8 ready (max_down_rate 2)", ""},
 		{"max", []func(*I){load(700), func(in *I) { in.Scaling.Max = 3 }}, 3, "max",
 			"panic, 1 ready: 700 requests at once on average over 6s, 70 wanted per instance: 10 instances, and not fewer before 60s of calm; but max is 3: 3 instances", ""},
-		{"agent's ceiling", []func(*I){load(70000)}, 100, "max", "; but max is 100: 100 instances", ""},
-		{"ceiling below max", []func(*I){load(70000), func(in *I) { in.Scaling.Max = 500 }}, 100, "max", "; but max is 100: 100 instances", ""},
+		{"agent's ceiling", []func(*I){load(70000)}, 100, "ceiling", "; but the agent allows at most 100 (limits.max_instances): 100 instances", ""},
+		{"ceiling below max", []func(*I){load(70000), func(in *I) { in.Scaling.Max = 500 }}, 100, "ceiling", "; but the agent allows at most 100 (limits.max_instances): 100 instances", ""},
 		{"min", []func(*I){idle(600), func(in *I) { in.Scaling.Min = 2 }}, 2, "min", "; but min is 2: 2 instances", ""},
 		{"initial", []func(*I){have(0, 0), func(in *I) { in.WasReady = false; in.Scaling.Initial = 3 }}, 3, "initial",
 			"; a new revision begins with 3 instances (initial)", ""},
@@ -78,17 +79,17 @@ func TestEvaluate_Rules(t *testing.T) {
 			"no way back from zero: the resolver is somebody else's: keeps 1 instance", ""},
 		{"no way back does not raise", []func(*I){idle(600), have(0, 0), func(in *I) { in.WayBack = false }}, 0, "load", "", ""},
 		{"idle does not raise", []func(*I){idle(5), have(0, 0)}, 0, "load", "", ""},
-		{"idle and partial", []func(*I){func(in *I) { in.Averages.Partial = true }}, 1, "partial", "idle, but not every source has reported: keeps 1 instance", ""},
+		{"idle and partial", []func(*I){func(in *I) { in.Loads.Concurrency.Partial = true }}, 1, "partial", "idle, but not every source has reported: keeps 1 instance", ""},
 
-		{"partial does not lower", []func(*I){have(5, 5), load(70), func(in *I) { in.Averages.Partial = true }}, 5, "partial",
+		{"partial does not lower", []func(*I){have(5, 5), load(70), func(in *I) { in.Loads.Concurrency.Partial = true }}, 5, "partial",
 			"; but not every source has reported: stays at 5", ""},
-		{"partial may raise", []func(*I){have(1, 1), load(75), func(in *I) { in.Averages.Partial = true }}, 2, "panic", "", ""},
-		{"half is enough", []func(*I){load(75), func(in *I) { in.Averages.Coverage = 0.5 }}, 2, "panic", "", ""},
-		{"less than half is not", []func(*I){load(75), func(in *I) { in.Averages.Coverage = 0.49 }}, 1, "invalid", "only 49% of the window is known: nothing changes", ""},
+		{"partial may raise", []func(*I){have(1, 1), load(75), func(in *I) { in.Loads.Concurrency.Partial = true }}, 2, "panic", "", ""},
+		{"half is enough", []func(*I){load(75), func(in *I) { in.Loads.Concurrency.Coverage = 0.5 }}, 2, "panic", "", ""},
+		{"less than half is not", []func(*I){load(75), func(in *I) { in.Loads.Concurrency.Coverage = 0.49 }}, 1, "invalid", "only 49% of the window is known: nothing changes", ""},
 		{"ready unknown", []func(*I){idle(600), func(in *I) { in.ReadyKnown = false }}, 1, "invalid", "how many instances are ready is not known: nothing changes", ""},
 		{"infinite", []func(*I){load(math.Inf(1))}, 1, "invalid", "the measured load is not a number: nothing changes", ""},
-		{"new and unmeasured", []func(*I){have(0, 0), func(in *I) { in.WasReady = false; in.Averages.Coverage = 0 }}, 1, "initial", "a new revision begins with 1 instance (initial)", ""},
-		{"min is not raised unmeasured", []func(*I){func(in *I) { in.Averages.Coverage = 0; in.Scaling.Min = 5 }}, 1, "invalid", "", ""},
+		{"new and unmeasured", []func(*I){have(0, 0), func(in *I) { in.WasReady = false; in.Loads.Concurrency.Coverage = 0 }}, 1, "initial", "a new revision begins with 1 instance (initial)", ""},
+		{"min is not raised unmeasured", []func(*I){func(in *I) { in.Loads.Concurrency.Coverage = 0; in.Scaling.Min = 5 }}, 1, "invalid", "", ""},
 
 		{"raised just now", []func(*I){idle(600), func(in *I) { in.Raised = at(999.5) }}, 1, "fresh", "; but that was measured before it was raised: stays at 1", ""},
 		{"raised a while ago", []func(*I){idle(600), func(in *I) { in.Raised = at(999) }}, 0, "zero", "", ""},
@@ -105,13 +106,16 @@ func TestEvaluate_Rules(t *testing.T) {
 		{"unrouted and busy", []func(*I){have(9, 9), load(70), func(in *I) { in.Routed = false }}, 1, "load", "", ""},
 		{"unrouted and not quite at rest", []func(*I){have(9, 9), func(in *I) { in.Routed = false }}, 1, "idle",
 			"no traffic goes to it, but requests are in flight: keeps 1 instance", ""},
-		{"failed", []func(*I){load(700), func(in *I) { in.Failed = true; in.Averages.Coverage = 0; in.Scaling.Min = 3 }}, 0, "failed", "it did not become ready in time: 0 instances", ""},
+		{"failed", []func(*I){load(700), func(in *I) { in.Failed = true; in.Loads.Concurrency.Coverage = 0; in.Scaling.Min = 3 }}, 0, "failed", "it did not become ready in time: 0 instances", ""},
 
 		{"dry run", []func(*I){idle(600), func(in *I) { in.Scaling.DryRun = true }}, 0, "zero", "", "dry_run"},
 		{"dry run without a change", []func(*I){load(1), func(in *I) { in.Scaling.DryRun = true }}, 1, "load", "", ""},
-		{"held", []func(*I){idle(600), func(in *I) { in.HoldUntil = at(1042) }}, 0, "zero", "", "the count was set by hand in Nomad and stands for 42s more"},
-		{"held no longer", []func(*I){idle(600), func(in *I) { in.HoldUntil = at(1000) }}, 0, "zero", "", ""},
-		{"rps", []func(*I){load(12), func(in *I) { in.Scaling.Metric = wadi.RPS; in.Scaling.Target = 10 }}, 2, "panic", "12 requests per second on average over 6s, 7 wanted per instance", ""},
+		{"held", []func(*I){idle(600), func(in *I) { in.ByHandUntil = at(1042) }}, 0, "zero", "", "the count was set by hand in Nomad and stands for 42s more"},
+		{"held no longer", []func(*I){idle(600), func(in *I) { in.ByHandUntil = at(1000) }}, 0, "zero", "", ""},
+		{"rps", []func(*I){load(12), func(in *I) {
+			in.Scaling.Metrics = []wadi.MetricTarget{{Metric: wadi.RPS, Target: 10, Utilization: 0.7}}
+			in.Loads.RPS = in.Loads.Concurrency
+		}}, 2, "panic", "12 requests per second on average over 6s, 7 wanted per instance", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := evaluation(tt.set...)
@@ -129,19 +133,20 @@ func TestEvaluate_Rules(t *testing.T) {
 
 func TestEvaluate_Decision(t *testing.T) {
 	in := evaluation(func(in *scheduler.EvalInput) {
-		in.Averages = scheduler.Averages{Stable: 100, Panic: 140, Coverage: 0.75, End: at(1000)}
+		in.Loads.Concurrency = scheduler.Averages{Stable: 100, Panic: 140, Coverage: 0.75, PanicCoverage: 1, End: at(1000)}
 		in.Starting, in.Count = 1, 2
 	})
 	got, st := scheduler.Evaluate(in)
 	want := wadi.Decision{
-		Time: at(1000), Revision: "hello-00001", Stable: 100, Panic: 140, Ready: 1, Starting: 1, Count: 2, Coverage: 0.75,
-		Wanted: 2, Desired: 2, Panicking: true, Valid: true, Rule: "panic", Times: 1,
+		Time: at(1000), Revision: "hello-00001", Metric: wadi.Concurrency, Stable: 100, Panic: 140, Target: 70,
+		Coverage: 0.75, PanicCoverage: 1, Ready: 1, Starting: 1, Count: 2, Wanted: 2, Desired: 2, Panicking: true, Valid: true,
+		Ceiling: wadi.Bound{Count: 100, By: "ceiling"}, PanicSince: at(1000), ZeroAt: at(1060), Rule: "panic", Times: 1,
 		Reason: "panic, 1 ready: 140 requests at once on average over 6s, 70 wanted per instance: 2 instances, and not fewer before 60s of calm",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	wantState := wadi.Decider{Started: true, PanicSince: at(1000), HighestInPanic: 2}
+	wantState := wadi.Deciders{wadi.Concurrency: {Started: true, PanicSince: at(1000), HighestInPanic: 2}}
 	if diff := cmp.Diff(wantState, st); diff != "" {
 		t.Error(diff)
 	}
@@ -151,18 +156,18 @@ func TestEvaluate_Decision(t *testing.T) {
 func TestEvaluate_MemoryIsUnbounded(t *testing.T) {
 	in := evaluation(func(in *scheduler.EvalInput) {
 		in.Scaling.Max, in.Scaling.DownDelay = 2, wadi.Duration(10*time.Second)
-		in.Averages.Stable, in.Averages.Panic = 700, 700
+		in.Loads.Concurrency.Stable, in.Loads.Concurrency.Panic = 700, 700
 	})
 	got, st := scheduler.Evaluate(in)
-	if got.Desired != 2 || got.Wanted != 10 || st.HighestInPanic != 10 || st.Delay[0].Max != 10 {
+	if got.Desired != 2 || got.Wanted != 10 || st[wadi.Concurrency].HighestInPanic != 10 || st[wadi.Concurrency].Delay[0].Max != 10 {
 		t.Fatalf("%+v, %+v", got, st)
 	}
 }
 
 func TestEvaluate_InvalidLeavesTheMemory(t *testing.T) {
-	in := evaluation(func(in *scheduler.EvalInput) { in.ReadyKnown = false; in.Decider = wadi.Decider{} })
+	in := evaluation(func(in *scheduler.EvalInput) { in.ReadyKnown = false; in.Deciders = nil })
 	got, st := scheduler.Evaluate(in)
-	if got.Valid || cmp.Diff(wadi.Decider{}, st) != "" {
+	if got.Valid || len(st) > 0 {
 		t.Fatalf("%+v, %+v", got, st)
 	}
 }
@@ -174,7 +179,7 @@ func TestEvaluate_Invariants(t *testing.T) {
 	flip := func() bool { return rng.IntN(2) == 0 }
 	for range 300 {
 		in := evaluation()
-		in.Decider = wadi.Decider{}
+		in.Deciders = nil
 		for i := range 50 {
 			in.Now = at(float64(1000 + 2*i))
 			in.Routed, in.WayBack, in.WasReady = rng.IntN(5) > 0, flip(), flip()
@@ -183,26 +188,26 @@ func TestEvaluate_Invariants(t *testing.T) {
 			in.Count = rng.IntN(10)
 			in.Ready = rng.IntN(in.Count + 1)
 			in.ReadyKnown = rng.IntN(10) > 0
-			in.Averages = scheduler.Averages{Coverage: rng.Float64() * 2, Partial: flip(), End: in.Now}
+			in.Loads.Concurrency = scheduler.Averages{Coverage: rng.Float64() * 2, PanicCoverage: 1, Partial: flip(), End: in.Now}
 			if flip() {
-				in.Averages.Stable, in.Averages.Panic = rng.ExpFloat64()*200, rng.ExpFloat64()*400
+				in.Loads.Concurrency.Stable, in.Loads.Concurrency.Panic = rng.ExpFloat64()*200, rng.ExpFloat64()*400
 			} else {
-				in.Averages.Idle = time.Duration(rng.IntN(90)) * time.Second
+				in.Loads.Concurrency.Idle = time.Duration(rng.IntN(90)) * time.Second
 			}
 			var d wadi.Decision
-			d, in.Decider = scheduler.Evaluate(in)
+			d, in.Deciders = scheduler.Evaluate(in)
 			top := in.Ceiling
 			if in.Scaling.Max > 0 {
 				top = min(top, in.Scaling.Max)
 			}
 			switch {
-			case d.Desired > max(top, in.Count), d.Desired > top && !in.Averages.Partial && d.Valid:
+			case d.Desired > max(top, in.Count), d.Desired > top && !in.Loads.Concurrency.Partial && d.Valid:
 				t.Fatalf("above the ceiling of %d: %+v", top, d)
-			case d.Desired < in.Count && (!in.ReadyKnown || in.Averages.Coverage < 0.5):
+			case d.Desired < in.Count && (!in.ReadyKnown || in.Loads.Concurrency.Coverage < 0.5):
 				t.Fatalf("lowered without data: %+v", d)
-			case d.Desired < in.Count && in.Averages.Partial && d.Rule != scheduler.RuleUnrouted:
+			case d.Desired < in.Count && in.Loads.Concurrency.Partial && d.Rule != scheduler.RuleUnrouted:
 				t.Fatalf("lowered by partial data: %+v", d)
-			case d.Desired == 0 && in.Count > 0 && in.Routed && (in.Averages.Idle < time.Minute || !in.WayBack):
+			case d.Desired == 0 && in.Count > 0 && in.Routed && (in.Loads.Concurrency.Idle < time.Minute || !in.WayBack):
 				t.Fatalf("zero too early: %+v", d)
 			case d.Reason == "" || d.Rule == "":
 				t.Fatalf("no reason: %+v", d)
@@ -214,7 +219,7 @@ func TestEvaluate_Invariants(t *testing.T) {
 // Measured, decided and carried out: a load that comes, stays and goes.
 func TestEvaluate_Story(t *testing.T) {
 	w := windows("a1", "i1")
-	in := evaluation(func(in *scheduler.EvalInput) { in.Now = at(0); in.Decider = wadi.Decider{} })
+	in := evaluation(func(in *scheduler.EvalInput) { in.Now = at(0); in.Deciders = nil })
 	load := func(s int) float64 {
 		if s >= 10 && s < 100 {
 			return 200
@@ -233,9 +238,9 @@ func TestEvaluate_Story(t *testing.T) {
 			continue
 		}
 		in.Now = at(float64(s) + 1.1)
-		in.Averages = w.Averages(in.Now, time.Minute, 6*time.Second, wadi.Concurrency)
+		in.Loads.Concurrency = w.Averages(in.Now, time.Minute, 6*time.Second, wadi.Concurrency)
 		var d wadi.Decision
-		d, in.Decider = scheduler.Evaluate(in)
+		d, in.Deciders = scheduler.Evaluate(in)
 		in.Count, in.Ready = d.Desired, d.Desired
 		counts[s] = d.Desired
 	}

@@ -18,7 +18,10 @@ const (
 	RuleDownDelay  = "down_delay"  // The most that was wanted lately.
 	RuleActivation = "activation"  // The load, raised to the activation count.
 	RuleMin        = "min"         // The lower bound.
+	RuleSchedule   = "schedule"    // The lower bound by the clock.
 	RuleMax        = "max"         // The upper bound.
+	RuleCeiling    = "ceiling"     // The agent's upper bound.
+	RuleHold       = "hold"        // What somebody asked for.
 	RuleInitial    = "initial"     // The revision has not been ready yet.
 	RuleIdle       = "idle"        // Idle, but not for long enough.
 	RuleZero       = "zero"        // Idle for long enough.
@@ -36,8 +39,11 @@ func loadReason(s Settings, in Input, out Output) string {
 	if out.Rule == RulePanic {
 		average, window = in.Panic, s.PanicWindow
 	}
-	text := fmt.Sprintf("%s %s on average over %s, %s wanted per instance: %s",
-		number(average), unit(s.Metric), span(window), number(s.TargetValue), instances(out.Desired))
+	per := fmt.Sprintf(", %s wanted per instance", number(s.TargetValue))
+	if s.TargetValue >= anyLoad {
+		per = ""
+	}
+	text := fmt.Sprintf("%s on average over %s%s: %s", amount(average, s.Metric), span(window), per, instances(out.Desired))
 	switch out.Rule {
 	case RulePanic:
 		return fmt.Sprintf("panic, %d ready: %s, and not fewer before %s of calm", in.Ready, text, span(s.StableWindow))
@@ -53,11 +59,15 @@ func loadReason(s Settings, in Input, out Output) string {
 	return text
 }
 
-func unit(m wadi.Metric) string {
-	if m == wadi.RPS {
-		return "requests per second"
+// amount writes a load with its unit.
+func amount(v float64, m wadi.Metric) string {
+	switch m {
+	case wadi.RPS:
+		return number(v) + " requests per second"
+	case wadi.CPU, wadi.Memory: // Summed up over the instances.
+		return number(v) + "% of the " + string(m) + " of one instance"
 	}
-	return "requests at once"
+	return number(v) + " requests at once"
 }
 
 // number writes a measured value with what a person needs of its digits.

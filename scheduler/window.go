@@ -25,11 +25,13 @@ type Windows struct {
 
 // Averages is the load of a revision over windows that end at End.
 type Averages struct {
-	Stable   float64
-	Panic    float64
-	Coverage float64 // Share of the sources' seconds in the window that are known; 0 without any source.
-	Partial  bool    // A source has not reported some second of the window.
-	Sampled  bool    // Not every source was read. As yet every one is.
+	Stable  float64
+	Panic   float64
+	Partial bool // A source has not reported some second of a window.
+	Sampled bool // Not every source was read. As yet every one is.
+
+	// Share of the sources' seconds in a window that are known; 0 without any source.
+	Coverage, PanicCoverage float64
 
 	End        time.Time     // When the last second of the windows is over.
 	LastActive time.Time     // When the last second with a request began; zero if none is known of.
@@ -114,7 +116,7 @@ func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wad
 	short := w.average(span64{max(w.born, end-wholeSeconds(panicking)), end}, m, now)
 	a := Averages{
 		Stable: long.mean, Panic: short.mean,
-		Coverage: min(long.coverage, short.coverage), Partial: long.partial || short.partial,
+		Coverage: long.coverage, PanicCoverage: short.coverage, Partial: long.partial || short.partial,
 		End: at(now, end),
 	}
 	busy, unknown := w.lastBusy, max(w.lastUnknown, w.born-1)

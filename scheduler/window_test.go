@@ -50,7 +50,7 @@ func want(t *testing.T, got scheduler.Averages, stable, panic, coverage float64,
 	t.Helper()
 	want := scheduler.Averages{Stable: stable, Panic: panic, Coverage: coverage, Partial: partial, End: at(end)}
 	got.LastActive, got.Idle = time.Time{}, 0
-	got.Coverage = math.Round(got.Coverage*1000) / 1000
+	got.Coverage, got.PanicCoverage = math.Round(min(got.Coverage, got.PanicCoverage)*1000)/1000, 0 // The worse of both.
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("averages (-want +got):\n%s", diff)
 	}

@@ -1,0 +1,138 @@
+package scheduler
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// loads is what the metrics of a revision say together.
+type loads struct {
+	readings []wadi.Reading
+	winner   *Output // The largest answer; nil: nothing is known.
+	which    int     // Whose reading it is.
+	why      string  // Why nothing is known.
+	missing  string  // What is not known, so that nothing may be lowered.
+
+	panicSince time.Time // Zero: no metric panics.
+	end        time.Time // Of the windows by which was decided.
+	deciders   wadi.Deciders
+}
+
+// anyLoad is a target at which any load wants one instance.
+const anyLoad = 1e18
+
+// minCoverage is the share of a window that must be known.
+const minCoverage = 0.5
+
+// weigh lets each metric decide by itself. The largest answer wins, of equal ones
+// the one whose metric was named first. What cpu and memory want is one or more:
+// zero is decided by requests alone, and once it is due by them, the others have
+// no say.
+func weigh(in EvalInput) loads {
+	l := loads{deciders: in.Deciders, end: in.Loads.Concurrency.End, which: -1}
+	settings := settingsOf(in)
+	next := make(wadi.Deciders, len(settings))
+	due := in.Loads.Concurrency.Idle >= idleNeeded(in)
+	for i, s := range settings {
+		a := in.Loads.Of(s.Metric)
+		r := wadi.Reading{
+			Metric: s.Metric, Stable: finite(a.Stable), Panic: finite(a.Panic), Target: s.TargetValue,
+			Coverage: a.Coverage, PanicCoverage: a.PanicCoverage,
+		}
+		st, known := in.Deciders[s.Metric]
+		silent := !s.Metric.OfRequests() && (due || in.Count == 0)
+		why := invalid(in, *a)
+		if !silent {
+			l.note(*a, why, s.Metric)
+		}
+		if why == "" {
+			var out Output
+			out, st = Decide(s, st, Input{Stable: a.Stable, Panic: a.Panic, Ready: in.Ready}, in.Now)
+			known = true
+			if !s.Metric.OfRequests() && out.Desired < 1 {
+				out.Desired = 1
+			}
+			r.Valid, r.Wanted, r.Panicking = true, out.Desired, out.Panicking
+			if out.Panicking && st.PanicSince.After(l.panicSince) {
+				l.panicSince = st.PanicSince
+			}
+			if !silent && (l.winner == nil || out.Desired > l.winner.Desired) {
+				l.winner, l.which = &out, i
+			}
+		}
+		if known {
+			next[s.Metric] = st
+		}
+		l.readings = append(l.readings, r)
+	}
+	if len(next) > 0 || len(in.Deciders) > 0 {
+		l.deciders = next
+	}
+	return l
+}
+
+// note takes in what is amiss with what was measured.
+func (l *loads) note(a Averages, why string, m wadi.Metric) {
+	if why != "" && l.why == "" {
+		l.why = why
+	}
+	switch {
+	case l.missing != "" || why == "" && !a.Partial:
+	case m.OfRequests():
+		l.missing = "not every source has reported"
+	default:
+		l.missing = "the " + string(m) + " of some instance is not known"
+	}
+}
+
+// tell writes into a decision what was measured.
+func (l loads) tell(d *wadi.Decision) {
+	r := l.readings[max(0, l.which)]
+	d.Metric, d.Stable, d.Panic, d.Target = r.Metric, r.Stable, r.Panic, r.Target
+	d.Coverage, d.PanicCoverage = r.Coverage, r.PanicCoverage
+	d.PanicSince, d.Panicking = l.panicSince, !l.panicSince.IsZero()
+	if len(l.readings) > 1 {
+		d.Readings = l.readings
+	}
+}
+
+// settingsOf resolves the scaling of each metric. One of requests is always among
+// them: where none was asked for, one instance is wanted while requests come.
+func settingsOf(in EvalInput) []Settings {
+	var all []Settings
+	requests := false
+	for _, m := range metricsOf(in.Scaling) {
+		all = append(all, SettingsOf(in.Scaling, m, in.ConcurrencyLimit, in.Routed))
+		requests = requests || m.Metric.OfRequests()
+	}
+	if !requests {
+		s := SettingsOf(in.Scaling, wadi.Concurrency.Default(), in.ConcurrencyLimit, in.Routed)
+		s.TargetValue = anyLoad
+		all = append(all, s)
+	}
+	return all
+}
+
+// metricsOf is what a revision is scaled by.
+func metricsOf(s wadi.Scaling) []wadi.MetricTarget {
+	if len(s.Metrics) == 0 {
+		return []wadi.MetricTarget{wadi.Concurrency.Default()}
+	}
+	return s.Metrics
+}
+
+// invalid says why nothing can be decided from what was measured, or nothing.
+func invalid(in EvalInput, a Averages) string {
+	switch coverage := min(a.Coverage, a.PanicCoverage); {
+	case !in.ReadyKnown:
+		return "how many instances are ready is not known"
+	case math.IsNaN(a.Stable) || math.IsNaN(a.Panic) || math.IsInf(a.Stable, 0) || math.IsInf(a.Panic, 0):
+		return "the measured load is not a number"
+	case coverage < minCoverage:
+		return fmt.Sprintf("only %.0f%% of the window is known", coverage*100)
+	}
+	return ""
+}
