@@ -170,12 +170,6 @@ func (p *Process) Stop(ctx context.Context) error {
 	return p.Kill()
 }
 
-// Pause stops the process with SIGSTOP: its connections stay, and nobody answers.
-func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
-
-// Resume undoes Pause.
-func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
-
 func (p *Process) end(sig syscall.Signal, ctx context.Context) error {
 	if err := p.signal(sig); err != nil {
 		return err
