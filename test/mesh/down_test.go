@@ -16,14 +16,20 @@ import (
 // An app that answers nothing but 500 is the app's business: its callers get its
 // answers, and never a 503 because somebody takes its instances for broken.
 //
-// It has the machine to itself: a dozen Envoys that start leave others little.
+// It has the machine to itself, and its calls begin when all instances run: a dozen
+// Envoys that start leave others so little that callers' connections time out.
 func TestDown_CallersSeeTheApps500(t *testing.T) {
-	for _, n := range []int{1, 2, 12} {
+	counts := []int{1, 2, 12}
+	for _, n := range counts {
+		deploy(t, hello(downName(n), options{initial: n, min: n, max: n}))
+	}
+	for _, n := range counts {
+		waitDirect(t, callerA, downName(n))
+	}
+	for _, n := range counts {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			name := fmt.Sprintf("down-%d", n)
-			deploy(t, hello(name, options{initial: n, min: n, max: n}))
-			waitDirect(t, callerA, name)
+			name := downName(n)
 			apps := func(res harness.Response) error {
 				if res.Status != 500 || !strings.HasPrefix(res.Body, "hello from "+name) {
 					return errors.New("want the app's own 500")
@@ -41,3 +47,5 @@ func TestDown_CallersSeeTheApps500(t *testing.T) {
 		})
 	}
 }
+
+func downName(instances int) string { return fmt.Sprintf("down-%d", instances) }
