@@ -8,7 +8,7 @@ type refusedError struct{ err error }
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
-// unsendableError: no peer could be sent this request, by HTTP/2's rules.
+// unsendableError: no peer could be sent this request, by its protocol's rules.
 type unsendableError struct{ err error }
 
 func (e *unsendableError) Error() string { return e.err.Error() }
@@ -20,7 +20,9 @@ type ForwardError struct {
 	Misdirected bool // The peer answered 421: its app saw nothing of the request.
 	BodyRead    bool // Some of the request's body was read.
 	Answered    bool // Some of an answer was sent; only breaking it off is left.
-	Unsendable  bool // The request is one that HTTP/2 can't carry; the peer is not to blame.
+	Unsendable  bool // The request is one that the peer's protocol can't carry; the peer is not to blame.
+	Begun       bool // Some of an answer came, but none that is one. Of HTTP/1.1 only.
+	Reused      bool // The connection had carried other requests before. Of HTTP/1.1 only.
 	Err         error
 }
 
@@ -34,12 +36,17 @@ func (e *ForwardError) Unwrap() error { return e.Err }
 // has no body, and nothing of an answer came. A request that was given up by its
 // caller or ran out of time is not.
 func (e *ForwardError) Retryable(r *http.Request) bool {
-	if e.Answered || e.BodyRead || e.Unsendable || r.Context().Err() != nil {
+	if e.Answered || e.BodyRead || e.Unsendable || e.Begun || r.Context().Err() != nil {
 		return false
 	}
 	if e.Refused || e.Misdirected {
 		return true
 	}
+	return replayable(r)
+}
+
+// replayable says whether sending r twice is like sending it once.
+func replayable(r *http.Request) bool {
 	return idempotent(r.Method) && (r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0)
 }
 

@@ -1,0 +1,440 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+const (
+	// continueWait is how long a body waits for the peer's leave to come.
+	continueWait = time.Second
+	// maxInformational bounds how many answers that are none yet come before one.
+	maxInformational = 32
+	// spliceFrom is how long a body must be to go from socket to socket, and
+	// spliceStep how much goes at once: then timeouts hear of it.
+	spliceFrom = 256 << 10
+	spliceStep = 1 << 20
+	// maxChunkLine bounds the line before a chunk.
+	maxChunkLine = 1 << 10
+)
+
+// http1Answer passes the answer of one request on. It is used once.
+type http1Answer struct {
+	up   *Upstream
+	conn *http1Conn
+	plan *http1Plan
+	w    http.ResponseWriter
+	r    *http.Request
+	send *upload // Nil: there is no body, or it waits for leave.
+
+	heard     bool // Some of an answer came.
+	answered  bool // Some was passed on.
+	unflushed bool // Some of that may not be on its way yet.
+	continued bool // The caller has leave to send its body.
+}
+
+// run reads the answer and passes it on. The connection is given back or closed.
+// An error says that nothing of a final answer was passed on.
+func (a *http1Answer) run() error {
+	if err := a.final(); err != nil {
+		return a.failed(err)
+	}
+	h := &a.conn.head
+	if h.status == http.StatusSwitchingProtocols {
+		return a.tunnel()
+	}
+	if h.status == http.StatusMisdirectedRequest && a.up.instance != "" && h.get(wadi.HeaderInstance) != a.up.instance {
+		return a.failed(errMisdirected) // An app may answer 421 too; its queue-proxy then names this instance.
+	}
+	a.setHeader()
+	if a.pendingBody() && a.r.ProtoMajor == 1 {
+		// The answer came before the end of the request. Without this the server
+		// would read the rest of the body before the answer goes out. It must not
+		// use the connection again then: it reads ahead of the handler's end.
+		a.w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(a.w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
+	}
+	a.answered, a.unflushed = true, true
+	a.w.WriteHeader(h.status)
+	if err := a.passBody(); err != nil {
+		a.conn.pool.discard(a.conn)
+		panic(http.ErrAbortHandler) // The caller's stream must break as this one did.
+	}
+	a.end()
+	return nil
+}
+
+// pendingBody says whether some of the request's body is still to come.
+func (a *http1Answer) pendingBody() bool {
+	return a.plan.body && (a.send == nil || !a.send.ended.Load())
+}
+
+// end gives the connection back, or closes it where something may still be under
+// way on it.
+func (a *http1Answer) end() {
+	c := a.conn
+	known := c.head.length >= 0 || !c.head.hasBody(a.r.Method)
+	whole := !a.plan.body || a.send != nil && a.send.sent()
+	if whole && !c.head.last && len(c.buffered()) == 0 {
+		c.pool.put(c)
+		return
+	}
+	c.pool.discard(c)
+	if a.send != nil && !whole {
+		a.send.settle(a.w, known)
+	}
+}
+
+// failed ends the connection, and says why in the caller's words if it was the
+// caller.
+func (a *http1Answer) failed(err error) error {
+	a.conn.pool.discard(a.conn)
+	if a.send != nil {
+		if fault := a.send.fault.Load(); fault != nil {
+			err = fault
+		}
+	}
+	if ctx := a.r.Context(); ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// final reads heads up to that of the final answer, and passes on those before.
+func (a *http1Answer) final() error {
+	waiting := a.plan.expect && a.send == nil
+	for range maxInformational {
+		if waiting {
+			_ = a.conn.SetReadDeadline(time.Now().Add(continueWait)) // Fails only with the connection.
+		}
+		err := a.conn.readHead()
+		a.heard = a.heard || err == nil || a.conn.w > 0
+		if waiting {
+			late := errors.Is(err, os.ErrDeadlineExceeded)
+			_ = a.conn.SetReadDeadline(time.Time{})
+			if late || err == nil && a.conn.head.status == http.StatusContinue {
+				waiting = false
+				a.goOn()
+			}
+			if late {
+				err = a.conn.readHead()
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if status := a.conn.head.status; status >= 200 || status == http.StatusSwitchingProtocols {
+			return nil
+		}
+		a.inform()
+	}
+	return malformed("too many informational answers")
+}
+
+// goOn gives the caller leave to send its body.
+func (a *http1Answer) goOn() {
+	if a.r.ProtoMajor == 1 {
+		a.w.WriteHeader(http.StatusContinue)
+	}
+	a.send = a.conn.upload(a.plan, a.r)
+}
+
+// inform passes an informational answer on. Leave to send a body is the caller's
+// only if it asked, and was given then.
+func (a *http1Answer) inform() {
+	h := &a.conn.head
+	if h.status == http.StatusContinue || !a.r.ProtoAtLeast(1, 1) {
+		return
+	}
+	header := a.w.Header()
+	kept := header.Clone()
+	clear(header)
+	for _, f := range h.fields {
+		header.Add(f.name, f.value)
+	}
+	StripInternal(header)
+	a.w.WriteHeader(h.status)
+	clear(header)
+	maps.Copy(header, kept)
+}
+
+// setHeader adds the answer's header to what w has already.
+func (a *http1Answer) setHeader() {
+	h, header := &a.conn.head, a.w.Header()
+	values := make([]string, 0, len(h.fields))
+	for _, f := range h.fields {
+		switch f.name {
+		case wadi.HeaderService, wadi.HeaderRevision, wadi.HeaderInstance, wadi.HeaderProxied, wadi.HeaderProbe:
+			continue
+		case "Content-Length":
+			if h.status == http.StatusNoContent {
+				continue
+			}
+		}
+		if old := header[f.name]; len(old) > 0 {
+			header[f.name] = append(old, f.value)
+			continue
+		}
+		values = append(values, f.value)
+		header[f.name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if !h.typed {
+		if _, ok := header["Content-Type"]; !ok {
+			header["Content-Type"] = nil // The server would guess one.
+		}
+	}
+	if len(h.trailer) > 0 && h.chunked {
+		header["Trailer"] = h.trailer
+	}
+}
+
+// passBody passes the body on, as it comes.
+func (a *http1Answer) passBody() error {
+	switch h := &a.conn.head; {
+	case !h.hasBody(a.r.Method):
+		return nil
+	case h.chunked:
+		return a.passChunks()
+	case h.length >= 0:
+		return a.passLength(h.length)
+	}
+	a.conn.head.last = true
+	for {
+		if err := a.more(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if _, err := a.pass(int64(len(a.conn.buffered()))); err != nil {
+			return err
+		}
+	}
+}
+
+// more waits for bytes from the peer. Before it does, what has come is sent.
+func (a *http1Answer) more() error {
+	if a.unflushed {
+		a.unflushed = false
+		if err := http.NewResponseController(a.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+	}
+	return a.conn.fill()
+}
+
+// pass writes up to n of the buffered bytes.
+func (a *http1Answer) pass(n int64) (int64, error) {
+	b := a.conn.buffered()
+	if int64(len(b)) > n {
+		b = b[:n]
+	}
+	m, err := a.w.Write(b)
+	a.conn.take(m)
+	a.unflushed = true
+	return int64(m), err
+}
+
+// passLength passes a body of n bytes on.
+func (a *http1Answer) passLength(n int64) error {
+	for n > 0 {
+		if len(a.conn.buffered()) == 0 {
+			if n >= spliceFrom && a.conn.tcp != nil && a.r.ProtoMajor == 1 && a.r.TLS == nil {
+				if to, ok := a.w.(io.ReaderFrom); ok {
+					return a.splice(to, n)
+				}
+			}
+			if n > smallBuffer {
+				a.conn.enlarge()
+			}
+			if err := a.more(); err != nil {
+				return unexpected(err)
+			}
+		}
+		m, err := a.pass(n)
+		if err != nil {
+			return err
+		}
+		n -= m
+	}
+	return nil
+}
+
+// splice passes n bytes on without reading them.
+func (a *http1Answer) splice(to io.ReaderFrom, n int64) error {
+	if err := http.NewResponseController(a.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	a.unflushed = false
+	part := &io.LimitedReader{R: a.conn.tcp}
+	for n > 0 {
+		part.N = min(n, spliceStep)
+		m, err := to.ReadFrom(part)
+		n -= m
+		if err != nil {
+			return err
+		}
+		if part.N > 0 {
+			return io.ErrUnexpectedEOF
+		}
+	}
+	return nil
+}
+
+// passChunks passes a chunked body on, and its trailers.
+func (a *http1Answer) passChunks() error {
+	for passed := int64(0); ; {
+		line, err := a.chunkLine()
+		if err != nil {
+			return err
+		}
+		n, err := parseChunkSize(line)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return a.passTrailers()
+		}
+		if passed += n; passed > smallBuffer {
+			a.conn.enlarge()
+		}
+		for left := n; left > 0; {
+			if len(a.conn.buffered()) == 0 {
+				if err := a.more(); err != nil {
+					return unexpected(err)
+				}
+			}
+			m, err := a.pass(left)
+			if err != nil {
+				return err
+			}
+			left -= m
+		}
+		if line, err = a.chunkLine(); err != nil {
+			return err
+		} else if len(line) > 0 {
+			return malformed("a chunk that is longer than it says")
+		}
+	}
+}
+
+// chunkLine takes a line, without its end. It is valid until more is read.
+func (a *http1Answer) chunkLine() ([]byte, error) {
+	for {
+		b := a.conn.buffered()
+		i := bytes.IndexByte(b, '\n')
+		switch {
+		case i == 0 || i > 0 && b[i-1] != '\r' || i >= maxChunkLine || i < 0 && len(b) >= maxChunkLine:
+			return nil, malformed("the line of a chunk")
+		case i > 0:
+			a.conn.take(i + 1)
+			return b[:i-1], nil
+		}
+		if err := a.more(); err != nil {
+			return nil, unexpected(err)
+		}
+	}
+}
+
+// parseChunkSize reads the size of a chunk, and refuses what some would read in
+// another way. Extensions are dropped.
+func parseChunkSize(line []byte) (int64, error) {
+	digits, ext, _ := bytes.Cut(line, []byte{';'})
+	if !isFieldValue(string(ext)) {
+		return 0, malformed("chunk extension")
+	}
+	digits = bytes.TrimRight(digits, " \t")
+	if len(digits) == 0 || len(digits) > 15 {
+		return 0, malformed("chunk size")
+	}
+	for _, c := range digits {
+		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
+			return 0, malformed("chunk size")
+		}
+	}
+	return strconv.ParseInt(string(digits), 16, 64)
+}
+
+// passTrailers passes on what follows the last chunk.
+func (a *http1Answer) passTrailers() error {
+	c := a.conn
+	for len(c.buffered()) < 2 {
+		if err := a.more(); err != nil {
+			return unexpected(err)
+		}
+	}
+	if b := c.buffered(); b[0] == '\r' && b[1] == '\n' {
+		c.take(2)
+		return nil
+	}
+	looked := 0
+	for {
+		end, next := headEnd(c.buffered(), looked)
+		if end > 0 {
+			lines := string(c.buf[c.r : c.r+end])
+			c.take(end)
+			return a.setTrailers(lines)
+		}
+		looked = next
+		if err := a.more(); err != nil {
+			return unexpected(err)
+		}
+	}
+}
+
+// setTrailers hands trailers to the server, which sends them after the body.
+func (a *http1Answer) setTrailers(lines string) error {
+	var t answerHead
+	t.reset()
+	for {
+		line, rest, err := cutLine(lines)
+		if err == nil && line != "" {
+			err = t.parseField(line)
+		}
+		if err != nil {
+			return err
+		}
+		if line == "" {
+			break
+		}
+		lines = rest
+	}
+	trailers := http.Header{}
+	unannounced := false
+	for _, f := range t.fields {
+		if !mayTrail(f.name) {
+			continue
+		}
+		if name := f.name; slices.Contains(a.conn.head.trailer, name) {
+			trailers[name] = append(trailers[name], f.value)
+		} else {
+			name = http.TrailerPrefix + name
+			trailers[name] = append(trailers[name], f.value)
+			unannounced = true
+		}
+	}
+	if unannounced {
+		// Before the header is out the server could still make the body one of known
+		// length, which has no trailers.
+		_ = http.NewResponseController(a.w).Flush() // What fails here fails again at the end.
+	}
+	maps.Copy(a.w.Header(), trailers)
+	return nil
+}
+
+// unexpected makes the end of a stream one that comes too early.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

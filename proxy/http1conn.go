@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Sizes of the buffers that connections are lent. An idle one has none.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 64 << 10
+)
+
+// http1Conn is a connection to a peer, for one request at a time. It belongs to
+// whoever took it; what the pool notes of it is guarded by the pool's mutex.
+type http1Conn struct {
+	net.Conn
+	pool   *http1Pool
+	tcp    *net.TCPConn // The same, if it is that.
+	reused bool         // It has carried a request before.
+
+	buf  []byte // Lent while an answer comes.
+	r, w int    // What of it has come and is not taken: buf[r:w].
+	head answerHead
+
+	poll    syscall.RawConn // To look at the socket; nil if there is none.
+	look    func(fd uintptr) bool
+	silent  bool // What look found: open, and nothing came.
+	lookBuf [1]byte
+
+	// Guarded by the pool.
+	idleSince  time.Time
+	ctx        context.Context // Of the request, until it is watched.
+	prev, next *http1Conn      // Among those that are not watched yet.
+	tick       uint64          // When it was taken, in ticks of the pool.
+	stop       func() bool     // Ends the watching of the context; nil: it isn't watched.
+	abort      func()          // Closes the connection; one for all requests.
+}
+
+// newHTTP1Conn returns c for the first request.
+func newHTTP1Conn(p *http1Pool, c net.Conn) *http1Conn {
+	hc := &http1Conn{Conn: c, pool: p}
+	hc.tcp, _ = c.(*net.TCPConn)
+	hc.abort = func() { _ = c.Close() } // Whoever waits on it hears of it.
+	under := c
+	if t, ok := c.(*tls.Conn); ok {
+		under = t.NetConn()
+	}
+	if s, ok := under.(syscall.Conn); ok {
+		hc.poll, _ = s.SyscallConn() // Without, the connection is looked at in another way.
+	}
+	hc.look = hc.lookAt
+	return hc
+}
+
+// isAlive says whether the peer has neither closed an idle connection nor sent
+// something that nobody asked for.
+func (c *http1Conn) isAlive() bool {
+	if c.poll != nil {
+		c.silent = false
+		return c.poll.Read(c.look) == nil && c.silent
+	}
+	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	_, err := c.Read(c.lookBuf[:])
+	return errors.Is(err, os.ErrDeadlineExceeded) && c.SetReadDeadline(time.Time{}) == nil
+}
+
+// lookAt reads without waiting. Whatever comes makes the connection useless, so
+// that it may be read as well as looked at.
+func (c *http1Conn) lookAt(fd uintptr) bool {
+	_, err := syscall.Read(int(fd), c.lookBuf[:])
+	c.silent = err == syscall.EAGAIN
+	return true
+}
+
+// buffered is what has come and is not taken.
+func (c *http1Conn) buffered() []byte { return c.buf[c.r:c.w] }
+
+// take takes n of the buffered bytes.
+func (c *http1Conn) take(n int) { c.r += n }
+
+// fill waits for more bytes, and makes the buffer larger if they have no place.
+func (c *http1Conn) fill() error {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
+	switch {
+	case c.buf == nil:
+		c.buf = c.pool.buffers.small()
+	case c.w == len(c.buf) && c.r > 0:
+		c.w = copy(c.buf, c.buffered())
+		c.r = 0
+	case c.w == len(c.buf):
+		if !c.enlarge() {
+			return malformed("a head beyond 64 KiB")
+		}
+	}
+	n, err := c.Conn.Read(c.buf[c.w:])
+	c.w += n
+	if n > 0 {
+		return nil // An error comes again.
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// enlarge gives c the large buffer. False means that it has that already.
+func (c *http1Conn) enlarge() bool {
+	if len(c.buf) == largeBuffer {
+		return false
+	}
+	large := c.pool.buffers.large()
+	c.w = copy(large, c.buffered())
+	c.r = 0
+	c.pool.buffers.put(c.buf)
+	c.buf = large
+	return true
+}
+
+// readHead reads the head of an answer.
+func (c *http1Conn) readHead() error {
+	looked := 0 // Of the buffered bytes: there is no end in them.
+	for {
+		end, next := headEnd(c.buffered(), looked)
+		if end > 0 {
+			head := string(c.buf[c.r : c.r+end])
+			c.take(end)
+			return c.head.parse(head)
+		}
+		looked = next
+		if err := c.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// headEnd returns where the empty line ends that ends the head in b; 0 if it has
+// not come. Bytes before from have been looked at; next is where to look on.
+func headEnd(b []byte, from int) (end, next int) {
+	for {
+		i := bytes.IndexByte(b[from:], '\n')
+		if i < 0 {
+			return 0, from
+		}
+		at := from + i
+		rest := b[at+1:]
+		switch {
+		case len(rest) > 0 && rest[0] == '\n':
+			return at + 2, 0
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return at + 3, 0
+		case len(rest) == 0 || len(rest) == 1 && rest[0] == '\r':
+			return 0, at
+		}
+		from = at + 1
+	}
+}
+
+// release gives the buffer back. What is in it is lost.
+func (c *http1Conn) release() {
+	if c.buf != nil {
+		c.pool.buffers.put(c.buf)
+		c.buf, c.r, c.w = nil, 0, 0
+	}
+}
+
+// buffers lends buffers of two sizes.
+type buffers struct{ smalls, larges sync.Pool }
+
+func (b *buffers) small() []byte {
+	if p, ok := b.smalls.Get().(*[smallBuffer]byte); ok {
+		return p[:]
+	}
+	return make([]byte, smallBuffer)
+}
+
+func (b *buffers) large() []byte {
+	if p, ok := b.larges.Get().(*[largeBuffer]byte); ok {
+		return p[:]
+	}
+	return make([]byte, largeBuffer)
+}
+
+func (b *buffers) put(buf []byte) {
+	switch cap(buf) {
+	case smallBuffer:
+		b.smalls.Put((*[smallBuffer]byte)(buf[:smallBuffer]))
+	case largeBuffer:
+		b.larges.Put((*[largeBuffer]byte)(buf[:largeBuffer]))
+	}
+}

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+
+	"github.com/wadi-run/wadi"
+)
+
+// forwardHTTP2 forwards over HTTP/2.
+func (u *Upstream) forwardHTTP2(w http.ResponseWriter, r *http.Request) error {
+	f := &forward{upstream: u, w: w, http1: r.ProtoMajor == 1}
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		f.body.ReadCloser = r.Body
+		in := *r
+		in.Body = &f.body
+		r = &in
+	}
+	proxy := httputil.ReverseProxy{
+		Rewrite:       f.rewrite,
+		Transport:     f,
+		FlushInterval: -1,
+		BufferPool:    &u.copies,
+		ErrorHandler:  f.failed,
+		ErrorLog:      u.silent,
+	}
+	proxy.ModifyResponse = func(res *http.Response) error {
+		if res.ContentLength == 0 {
+			// Nothing follows, and the header must say so itself: flushed without that,
+			// the trailers that a gRPC call is refused with are a header to its client.
+			proxy.FlushInterval = 0
+		}
+		return f.response(res)
+	}
+	proxy.ServeHTTP(w, r)
+	if f.err == nil {
+		return nil
+	}
+	return f.err
+}
+
+// forward is one request on its way. Only the body is touched by several goroutines.
+type forward struct {
+	upstream *Upstream
+	w        http.ResponseWriter
+	http1    bool // The caller's side.
+	body     countedBody
+	sent     atomic.Bool // The peer may have seen it.
+	answered bool
+	err      *ForwardError
+}
+
+// RoundTrip notes whether the request was sent: when a connection that was used
+// before breaks without an answer, the transport dials again by itself, and that
+// this is refused says nothing of the first time.
+func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t := httptrace.ContextClientTrace(r.Context()); t != nil { // The proxy's own, of this request.
+		t.WroteHeaders = func() { f.sent.Store(true) }
+	}
+	return f.upstream.http2.send(r, &f.sent)
+}
+
+func (f *forward) rewrite(p *httputil.ProxyRequest) {
+	u := p.Out.URL
+	u.Scheme, u.Host = "http", f.upstream.cfg.Addr
+	// The proxy drops what it can't parse and what others forwarded before; it
+	// is not ours to drop.
+	u.RawQuery = p.In.URL.RawQuery
+	keepPath(u, p.In)
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if v, ok := p.In.Header[name]; ok {
+			p.Out.Header[name] = v
+		}
+	}
+	for name, v := range f.upstream.cfg.Header {
+		p.Out.Header[name] = v
+	}
+}
+
+func (f *forward) response(res *http.Response) error {
+	if res.StatusCode == http.StatusMisdirectedRequest {
+		// An app may answer 421 too; its queue-proxy then names this instance.
+		if want := f.upstream.instance; want != "" && res.Header.Get(wadi.HeaderInstance) != want {
+			return errMisdirected
+		}
+	}
+	StripInternal(res.Header)
+	f.answered = true
+	if f.http1 && f.body.ReadCloser != nil && !f.body.ended.Load() {
+		// The answer came before the end of the request. Without this the server
+		// would read the rest of the body before the answer goes out. It must not
+		// use the connection again then: it reads ahead of the handler's end.
+		res.Header.Set("Connection", "close")
+		_ = http.NewResponseController(f.w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
+	}
+	return nil
+}
+
+func (f *forward) failed(_ http.ResponseWriter, _ *http.Request, err error) {
+	var refused *refusedError
+	var unsendable *unsendableError
+	f.err = &ForwardError{
+		Unsendable:  errors.As(err, &unsendable),
+		Refused:     errors.As(err, &refused) && !f.sent.Load(),
+		Misdirected: errors.Is(err, errMisdirected),
+		BodyRead:    f.body.read.Load(),
+		Answered:    f.answered,
+		Err:         err,
+	}
+}
+
+// countedBody notes whether any of a body was read, and whether all.
+type countedBody struct {
+	io.ReadCloser
+	read, ended atomic.Bool
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.read.Store(true)
+	}
+	if err == io.EOF {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// bufferPool lends the buffers through which answers are copied.
+type bufferPool struct{ pool sync.Pool }
+
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[copyBuffer]byte); ok {
+		return b[:]
+	}
+	return make([]byte, copyBuffer)
+}
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[copyBuffer]byte)(b)) }
