@@ -18,6 +18,6 @@ import (
 // calls it on what a caller sent, and the last hop on what the app gets.
 func StripInternal(h http.Header) {
 	for _, name := range wadi.InternalHeaders() {
-		h.Del(name)
+		delete(h, name) // As all names in a header, they are canonical.
 	}
 }

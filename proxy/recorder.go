@@ -114,6 +114,18 @@ func (r *Recorder) Revision() string { return r.revision }
 // Begin counts a request until end is called. Proxied says that an activator
 // counts it too. Further calls of end do nothing.
 func (r *Recorder) Begin(proxied bool) (end func()) {
+	r.Enter(proxied)
+	var ended atomic.Bool
+	return func() {
+		if !ended.Swap(true) {
+			r.Leave(proxied)
+		}
+	}
+}
+
+// Enter counts a request until Leave is called, once, with the same proxied, which
+// says that an activator counts it too. Unlike Begin it allocates nothing.
+func (r *Recorder) Enter(proxied bool) {
 	r.mu.Lock()
 	r.advance()
 	wasIdle := r.inFlight == 0 && r.current.empty()
@@ -128,19 +140,16 @@ func (r *Recorder) Begin(proxied bool) (end func()) {
 	if wasIdle {
 		r.clock.signal()
 	}
+}
 
-	var ended atomic.Bool
-	return func() {
-		if ended.Swap(true) {
-			return
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.advance()
-		r.inFlight--
-		if proxied {
-			r.proxied--
-		}
+// Leave ends what Enter began.
+func (r *Recorder) Leave(proxied bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.advance()
+	r.inFlight--
+	if proxied {
+		r.proxied--
 	}
 }
 

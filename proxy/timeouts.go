@@ -79,8 +79,8 @@ type Timed struct {
 	prev, next *Timed // Guarded by the keeper's mutex, as is young.
 	young      bool
 
-	over atomic.Pointer[error] // Why the context has ended; nil while it hasn't.
-	last atomic.Int64          // When the last byte was sent, after begun. Kept only if idle is limited.
+	over atomic.Bool  // The context has ended; cause, which was set before, says why.
+	last atomic.Int64 // When the last byte was sent, after begun. Kept only if idle is limited.
 
 	mu        sync.Mutex
 	watched   bool
@@ -257,6 +257,16 @@ func (t *Timed) expire(cause error) {
 		t.cut = true
 		_ = rc.SetWriteDeadline(past)
 	}
+}
+
+// Refused is why t was or will be answered with 504, nil if it was not.
+func (t *Timed) Refused() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sent || t.cut {
+		return nil
+	}
+	return t.expired
 }
 
 // End ends the request, and answers in the handler's place if the time was over

@@ -8,6 +8,7 @@ import (
 // contextState is what the context of a [Timed] knows; guarded by its mutex. All
 // of it is made only when somebody asks.
 type contextState struct {
+	cause       error                  // Not to be read before over is set.
 	done        chan struct{}          // Closed when the context has ended.
 	after       map[*afterEnd]struct{} // To be called then.
 	interrupter interrupter
@@ -17,10 +18,11 @@ type afterEnd struct{ f func() }
 
 // endContext ends the context for a reason, once. The caller holds the mutex.
 func (t *Timed) endContext(cause error) {
-	if t.over.Load() != nil {
+	if t.over.Load() {
 		return
 	}
-	t.over.Store(&cause)
+	t.cause = cause
+	t.over.Store(true)
 	if t.done != nil {
 		close(t.done)
 	}
@@ -46,8 +48,8 @@ func (c *timedContext) Value(key any) any { return c.r.Context().Value(key) }
 
 // Err is cheap, and knows of the caller's leave even where nobody listens for it.
 func (c *timedContext) Err() error {
-	if cause := c.over.Load(); cause != nil {
-		return *cause
+	if c.over.Load() {
+		return c.cause
 	}
 	err := c.r.Context().Err()
 	if err == nil {
@@ -57,7 +59,7 @@ func (c *timedContext) Err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.endContext(err)
-	return *t.over.Load()
+	return t.cause
 }
 
 func (c *timedContext) Done() <-chan struct{} {
@@ -66,7 +68,7 @@ func (c *timedContext) Done() <-chan struct{} {
 	defer t.mu.Unlock()
 	if t.done == nil {
 		t.done = make(chan struct{})
-		if t.over.Load() != nil {
+		if t.over.Load() {
 			close(t.done)
 		}
 		t.watchLocked()
@@ -80,7 +82,7 @@ func (c *timedContext) AfterFunc(f func()) (stop func() bool) {
 	t := (*Timed)(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.over.Load() != nil {
+	if t.over.Load() {
 		go f()
 		return func() bool { return false }
 	}
@@ -125,7 +127,7 @@ func interruptOn(ctx context.Context, i interrupter) interruption {
 	t := (*Timed)(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.over.Load() != nil {
+	if t.over.Load() {
 		i.interrupt()
 		return interruption{}
 	}

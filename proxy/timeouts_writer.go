@@ -56,7 +56,7 @@ func (t *Timed) begin() error {
 		if !t.sent {
 			return http.ErrHandlerTimeout
 		}
-	} else if t.over.Load() != nil && t.timeIsOver() {
+	} else if t.over.Load() && t.timeIsOver() {
 		return http.ErrHandlerTimeout
 	}
 	t.touch()

@@ -1,11 +1,11 @@
 package queue
 
 import (
-	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // The states of a live request, in order.
@@ -15,42 +15,63 @@ const (
 	stateForward              // Is in the app.
 )
 
-// request is one request between its arrival and its end.
+// request is one request between its arrival and its end. All that it needs is in
+// it, so that it costs one allocation.
 type request struct {
-	method string
-	path   string
-	begun  time.Time
-	waited time.Duration // For limit and app; written before the state is stateForward.
-	state  atomic.Int32
+	response
+	timed   proxy.Timed
+	method  string
+	path    string
+	begun   time.Time
+	waited  time.Duration // For limit and app; written before the state is stateForward.
+	state   atomic.Int32
+	counted bool // It is activity; proxied says whether an activator counts it too.
+	proxied bool
+
+	prev, next *request // Guarded by live's mutex.
 }
 
 // live holds the requests that are here now. It is bounded by the limiter and
 // the connections.
 type live struct {
-	mu       sync.Mutex
-	requests map[*request]struct{}
+	mu          sync.Mutex
+	first, last *request // In the order in which they came.
+	n           int
 }
 
-func newLive() *live { return &live{requests: map[*request]struct{}{}} }
-
-func (l *live) add(r *http.Request) *request {
-	req := &request{method: r.Method, path: r.URL.Path, begun: time.Now()}
+func (l *live) add(x *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.requests[req] = struct{}{}
-	return req
+	if x.prev = l.last; l.last == nil {
+		l.first = x
+	} else {
+		l.last.next = x
+	}
+	l.last = x
+	l.n++
 }
 
-func (l *live) remove(req *request) {
+func (l *live) remove(x *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.requests, req)
+	if x.prev == nil {
+		l.first = x.next
+	} else {
+		x.prev.next = x.next
+	}
+	if x.next == nil {
+		l.last = x.prev
+	} else {
+		x.next.prev = x.prev
+	}
+	x.prev, x.next = nil, nil
+	l.n--
 }
 
 func (l *live) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.requests)
+	return l.n
 }
 
 // dumpedRequest is a live request as the admin plane tells it. Paths may hold
@@ -64,18 +85,13 @@ type dumpedRequest struct {
 // oldest tells of the oldest requests, at most max.
 func (l *live) oldest(max int) []dumpedRequest {
 	l.mu.Lock()
-	all := make([]*request, 0, len(l.requests))
-	for r := range l.requests {
-		all = append(all, r)
-	}
-	l.mu.Unlock()
-	slices.SortFunc(all, func(a, b *request) int { return a.begun.Compare(b.begun) })
-	told := make([]dumpedRequest, 0, min(max, len(all)))
-	for _, r := range all[:min(max, len(all))] {
+	defer l.mu.Unlock()
+	told := make([]dumpedRequest, 0, min(max, l.n))
+	for x := l.first; x != nil && len(told) < max; x = x.next {
 		told = append(told, dumpedRequest{
-			Method:     r.method,
-			AgeSeconds: time.Since(r.begun).Seconds(),
-			State:      [...]string{"queued", "held", "forwarded"}[r.state.Load()],
+			Method:     x.method,
+			AgeSeconds: time.Since(x.begun).Seconds(),
+			State:      [...]string{"queued", "held", "forwarded"}[x.state.Load()],
 		})
 	}
 	return told

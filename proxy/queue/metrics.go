@@ -2,6 +2,7 @@ package queue
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,19 +15,28 @@ import (
 // metrics are the proxy's Prometheus metrics, on a registry of their own.
 type metrics struct {
 	registry *prometheus.Registry
-	requests *prometheus.CounterVec
+	classes  [len(classes)]prometheus.Counter
 	seconds  prometheus.Histogram
 	wait     prometheus.Histogram
-	refused  *prometheus.CounterVec
+	refusals map[string]prometheus.Counter
 }
 
+// classes are the classes of statuses, by their first digit.
+var classes = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
 func newMetrics(p *Proxy) *metrics {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_queue_requests_total",
+		Help: "Requests that ended, by the class of their status; none if the caller left first. " +
+			"A gRPC call that was refused counts by what its code means.",
+	}, []string{"code_class"})
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_queue_refused_total",
+		Help: "Requests that the queue-proxy answered itself, by reason.",
+	}, []string{"reason"})
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wadi_queue_requests_total",
-			Help: "Requests that ended, by the class of their status; none if the caller left first.",
-		}, []string{"code_class"}),
+		refusals: map[string]prometheus.Counter{},
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "wadi_queue_request_seconds",
 			Help:    "How long requests took, waiting included.",
@@ -37,12 +47,14 @@ func newMetrics(p *Proxy) *metrics {
 			Help:    "How long forwarded requests waited for the limit and for the app to be ready.",
 			Buckets: []float64{.0001, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wadi_queue_refused_total",
-			Help: "Requests that the queue-proxy answered itself, by reason.",
-		}, []string{"reason"}),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.wait, m.refused,
+	for i, class := range classes {
+		m.classes[i] = requests.WithLabelValues(class)
+	}
+	for _, reason := range reasons {
+		m.refusals[reason] = refused.WithLabelValues(strings.ReplaceAll(reason, " ", "_"))
+	}
+	m.registry.MustRegister(requests, m.seconds, m.wait, refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "wadi_queue_concurrency_seconds_total",
@@ -66,12 +78,13 @@ func newMetrics(p *Proxy) *metrics {
 	return m
 }
 
-func (m *metrics) observe(res *response, took time.Duration) {
-	class := "none"
-	if res.status >= 100 && res.status < 600 {
-		class = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}[res.status/100-1]
+// observe counts a request that has ended.
+func (m *metrics) observe(status int, took time.Duration) {
+	class := 0
+	if status >= 100 && status < 600 {
+		class = status / 100
 	}
-	m.requests.WithLabelValues(class).Inc()
+	m.classes[class].Inc()
 	m.seconds.Observe(took.Seconds())
 }
 

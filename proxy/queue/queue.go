@@ -35,6 +35,12 @@ const (
 	appIdleTimeout = 1500 * time.Millisecond
 )
 
+// forwarder is the app, see [proxy.Upstream].
+type forwarder interface {
+	Forward(http.ResponseWriter, *http.Request) error
+	Close()
+}
+
 // Proxy is a queue-proxy with its listeners open. New makes one, Run runs it.
 type Proxy struct {
 	cfg    Config
@@ -44,7 +50,8 @@ type Proxy struct {
 	limiter  *proxy.Limiter
 	clock    *proxy.Clock
 	recorder *proxy.Recorder
-	app      *proxy.Upstream
+	app      forwarder
+	keeper   *proxy.Timekeeper
 	ready    *readiness
 	drain    *drain
 	live     *live
@@ -56,7 +63,7 @@ type Proxy struct {
 // New opens the listeners and returns what serves on them. Access log lines go to
 // access, if the configuration asks for them.
 func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: newLive(), drain: newDrain()}
+	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: &live{}, drain: newDrain(), keeper: proxy.NewTimekeeper(cfg.Timeout)}
 	if cfg.AccessLog {
 		p.access = &accessLog{w: access, cfg: cfg}
 	}

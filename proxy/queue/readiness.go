@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,8 +31,8 @@ type readiness struct {
 
 	kick chan struct{} // Asks for a probe now.
 
+	up    atomic.Bool // Set under the mutex.
 	mu    sync.Mutex
-	up    bool
 	ready chan struct{} // Closed while up.
 }
 
@@ -124,11 +125,11 @@ func (r *readiness) refused(err error) {
 
 func (r *readiness) set(up bool, cause error) {
 	r.mu.Lock()
-	if r.up == up {
+	if r.up.Load() == up {
 		r.mu.Unlock()
 		return
 	}
-	r.up = up
+	r.up.Store(up)
 	if up {
 		close(r.ready)
 	} else {
@@ -143,11 +144,7 @@ func (r *readiness) set(up bool, cause error) {
 	r.changed()
 }
 
-func (r *readiness) isReady() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.up
-}
+func (r *readiness) isReady() bool { return r.up.Load() }
 
 // wait returns a channel that is closed while the app is ready.
 func (r *readiness) wait() <-chan struct{} {

@@ -42,6 +42,20 @@ func (r *response) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// ReadFrom lets big bodies go from one connection to another within the kernel.
+func (r *response) ReadFrom(from io.Reader) (int64, error) {
+	below, ok := r.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{r}, from)
+	}
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := below.ReadFrom(from)
+	r.bytes += n
+	return n, err
+}
+
 // Hijack is called for an upgrade, whose answer does not go through WriteHeader.
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
@@ -74,10 +88,10 @@ type accessLine struct {
 	Instance        string    `json:"instance,omitempty"`
 }
 
-func (a *accessLog) write(res *response, r *http.Request, req *request) {
+func (a *accessLog) write(req *request, r *http.Request) {
 	line, err := json.Marshal(accessLine{
 		Time: req.begun.UTC(), Method: r.Method, Host: r.Host, Path: req.path, Protocol: r.Proto,
-		Status: res.status, Bytes: res.bytes,
+		Status: req.status, Bytes: req.bytes,
 		DurationSeconds: time.Since(req.begun).Seconds(), WaitSeconds: req.waited.Seconds(),
 		Revision: a.cfg.Revision, Instance: a.cfg.Instance,
 	})

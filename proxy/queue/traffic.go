@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 )
 
-// Why a request is refused, as the metrics say.
+// Why a request is refused, as the metrics say. Timeouts are named as their errors.
 const (
 	reasonMisdirected = "misdirected"
 	reasonQueueFull   = "queue_full"
@@ -21,6 +21,10 @@ const (
 	reasonAppRefused  = "app_refused"
 	reasonAppFailed   = "app_failed"
 )
+
+// reasons are all of them.
+var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonAppRefused, reasonAppFailed,
+	proxy.ErrRequestTimeout.Error(), proxy.ErrResponseStartTimeout.Error(), proxy.ErrIdleTimeout.Error()}
 
 // trafficHandler answers probes and what is not meant for this instance, and
 // passes everything else on to the app.
@@ -30,12 +34,12 @@ func (p *Proxy) trafficHandler() http.Handler {
 		if draining && r.Header.Get("Upgrade") == "" {
 			w.Header().Set("Connection", "close") // The next one goes elsewhere.
 		}
-		switch probed := r.Header.Get(wadi.HeaderProbe); {
+		switch probed := first(r.Header[wadi.HeaderProbe]); {
 		case probed != "":
 			p.answerProbe(w, r, probed)
 		case !p.isMeant(r.Header):
 			// 421 to gRPC calls too: it is for those who know where else to send them.
-			p.metrics.refused.WithLabelValues(reasonMisdirected).Inc()
+			p.metrics.refusals[reasonMisdirected].Inc()
 			http.Error(w, fmt.Sprintf("queue-proxy: this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision),
 				http.StatusMisdirectedRequest)
 		default:
@@ -48,14 +52,25 @@ func (p *Proxy) trafficHandler() http.Handler {
 }
 
 // isMeant says whether a request is for this instance, as far as it says. A
-// splitter names service and revision only, an activator the instance too.
+// splitter names service and revision only, an activator the instance too. The
+// names in a header are canonical, as these are.
 func (p *Proxy) isMeant(h http.Header) bool {
-	for _, is := range []struct{ name, own string }{
-		{wadi.HeaderService, p.cfg.Service},
-		{wadi.HeaderRevision, p.cfg.Revision},
-		{wadi.HeaderInstance, p.cfg.Instance},
-	} {
-		if named := h.Get(is.name); named != "" && named != is.own {
+	return names(h[wadi.HeaderService], p.cfg.Service) &&
+		names(h[wadi.HeaderRevision], p.cfg.Revision) &&
+		names(h[wadi.HeaderInstance], p.cfg.Instance)
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// names says whether all the values of a header are empty or own.
+func names(values []string, own string) bool {
+	for _, v := range values {
+		if v != "" && v != own {
 			return false
 		}
 	}
@@ -78,44 +93,54 @@ func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision str
 
 // serve counts a request, bounds its time and passes it on.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
-	if !p.quiet(r.URL.Path) {
-		defer p.recorder.Begin(r.Header.Get(wadi.HeaderProxied) != "")()
+	x := &request{
+		response: response{ResponseWriter: w, instance: p.cfg.Instance},
+		method:   r.Method, path: r.URL.Path, begun: time.Now(),
+		counted: !p.quiet(r.URL.Path), proxied: first(r.Header[wadi.HeaderProxied]) != "",
 	}
-	req := p.live.add(r)
-	res := &response{ResponseWriter: w, instance: p.cfg.Instance}
-	defer func() {
-		p.live.remove(req)
-		p.metrics.observe(res, time.Since(req.begun))
-		if p.access != nil {
-			p.access.write(res, r, req)
-		}
-	}()
-	proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.admit(w, r, req)
-	}), p.cfg.Timeout).ServeHTTP(res, r)
+	if x.counted {
+		p.recorder.Enter(x.proxied)
+	}
+	p.live.add(x)
+	defer p.ended(x, r)
+	defer x.timed.End()
+	p.admit(p.keeper.Begin(&x.timed, &x.response, r, x.begun), x)
+}
+
+// ended counts a request that has been answered, or broken off.
+func (p *Proxy) ended(x *request, r *http.Request) {
+	p.live.remove(x)
+	if x.counted {
+		p.recorder.Leave(x.proxied)
+	}
+	if err := x.timed.Refused(); err != nil {
+		p.metrics.refusals[err.Error()].Inc()
+		x.status = http.StatusGatewayTimeout // Whatever HTTP says of it: to a gRPC call that is 200.
+	}
+	p.metrics.observe(x.status, time.Since(x.begun))
+	if p.access != nil {
+		p.access.write(x, r)
+	}
 }
 
 // admit waits for the limit and for the app, and forwards. When the context ends
 // it breaks off: the caller has gone, the timeout answers, or the process ends
 // and must not leave an empty 200 behind.
-func (p *Proxy) admit(w http.ResponseWriter, r *http.Request, req *request) {
-	ctx := r.Context()
-	if err := p.limiter.Acquire(ctx); errors.Is(err, wadi.ErrQueueFull) {
-		w.Header().Set("Retry-After", "1")
-		p.refuse(w, r, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
+func (p *Proxy) admit(r *http.Request, x *request) {
+	if err := p.limiter.Acquire(r.Context()); errors.Is(err, wadi.ErrQueueFull) {
+		x.timed.Header().Set("Retry-After", "1")
+		p.refuse(r, x, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
 		return
 	} else if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	defer p.limiter.Release()
 	if r.Body != nil && r.Body != http.NoBody {
-		kept := *r
-		kept.Body = keptBody{r.Body}
-		defer func() { _ = r.Body.Close() }() // Nothing is lost: the server ends it anyway.
-		p.forward(w, &kept, req)
-		return
+		body := r.Body
+		defer func() { _ = body.Close() }() // Nothing is lost: the server ends it anyway.
+		r.Body = keptBody{body}             // The request is a copy, made for its context.
 	}
-	p.forward(w, r, req)
+	p.forward(r, x)
 }
 
 // keptBody outlives an attempt that did not come about.
@@ -126,32 +151,31 @@ func (keptBody) Close() error { return nil }
 // forward passes a request on as soon as the app is ready. When the app turns out
 // to have died it has seen nothing of the request, which then waits like those
 // that come later: once.
-func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, req *request) {
-	ctx := r.Context()
+func (p *Proxy) forward(r *http.Request, x *request) {
 	for again := false; ; again = true {
-		req.state.Store(stateHeld)
-		if !p.hold(ctx) {
-			if ctx.Err() != nil {
+		x.state.Store(stateHeld)
+		if !p.hold(r.Context()) {
+			if r.Context().Err() != nil {
 				panic(http.ErrAbortHandler)
 			}
-			w.Header().Set("Retry-After", "1")
-			p.refuse(w, r, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
+			x.timed.Header().Set("Retry-After", "1")
+			p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
 			return
 		}
 		if !again {
-			req.waited = time.Since(req.begun)
-			p.metrics.wait.Observe(req.waited.Seconds())
+			x.waited = time.Since(x.begun)
+			p.metrics.wait.Observe(x.waited.Seconds())
 			proxy.StripInternal(r.Header)
 		}
-		req.state.Store(stateForward)
-		err := p.app.Forward(w, r)
+		x.state.Store(stateForward)
+		err := p.app.Forward(&x.timed, r)
 		if err == nil {
 			return
 		}
 		var failed *proxy.ForwardError
 		unseen := errors.As(err, &failed) && failed.Refused
 		if gone := p.appRefused(err); again || !gone || !unseen {
-			p.forwardFailed(w, r, err)
+			p.forwardFailed(r, x, err)
 			return
 		}
 	}
@@ -169,14 +193,11 @@ func (p *Proxy) appRefused(err error) bool {
 // hold waits until the app is ready. False means that the request is over, or
 // that the instance ends without its app.
 func (p *Proxy) hold(ctx context.Context) bool {
-	ready := p.ready.wait()
-	select {
-	case <-ready:
+	if p.ready.isReady() {
 		return true
-	default:
 	}
 	select {
-	case <-ready:
+	case <-p.ready.wait():
 		return true
 	case <-p.drain.settled:
 	case <-ctx.Done():
@@ -185,25 +206,26 @@ func (p *Proxy) hold(ctx context.Context) bool {
 }
 
 // forwardFailed answers in place of an app that did not.
-func (p *Proxy) forwardFailed(w http.ResponseWriter, r *http.Request, err error) {
+func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
 	var failed *proxy.ForwardError
 	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
 	}
 	if p.appRefused(err) {
-		p.refuse(w, r, http.StatusBadGateway, reasonAppRefused, "the app refuses connections")
+		p.refuse(r, x, http.StatusBadGateway, reasonAppRefused, "the app refuses connections")
 		return
 	}
 	p.log.Debug("request failed", "error", err)
-	p.refuse(w, r, http.StatusBadGateway, reasonAppFailed, "the app broke the connection before it answered")
+	p.refuse(r, x, http.StatusBadGateway, reasonAppFailed, "the app broke the connection before it answered")
 }
 
 // refuse answers with a short text that says who answers; a gRPC call gets it with
-// the code that stands for the status.
-func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, status int, reason, text string) {
-	p.metrics.refused.WithLabelValues(reason).Inc()
+// the code that stands for the status, and counts by that.
+func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text string) {
+	p.metrics.refusals[reason].Inc()
 	text = "queue-proxy: " + text
-	if !proxy.RefuseGRPC(w, r, status, text) {
-		http.Error(w, text, status)
+	if !proxy.RefuseGRPC(&x.timed, r, status, text) {
+		http.Error(&x.timed, text, status)
 	}
+	x.status = status
 }
