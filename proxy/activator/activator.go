@@ -15,65 +15,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 )
-
-// Endpoints tells where a revision's instances are.
-type Endpoints interface {
-	// Endpoints returns the instances placed now, and a channel that is closed
-	// at the next change of them. An instance that is missing counts as ended.
-	Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{})
-}
-
-// Waker brings a revision from zero.
-type Waker interface {
-	// Wake returns nil when it is done or not needed, because an instance is
-	// placed or coming. wadi.ErrUnplaceable, wrapped with a reason, ends the
-	// waiting; after other errors it is called again.
-	Wake(ctx context.Context, revision string) error
-}
-
-// Troubles tells what hinders a revision's instances from starting.
-type Troubles interface {
-	// Trouble returns the reason and since when it holds, or an empty reason.
-	Trouble(revision string) (reason string, since time.Time)
-}
-
-// Dialer connects to an instance's traffic path, by TCP or mTLS.
-type Dialer interface {
-	Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error)
-}
-
-// Config is what an Activator needs. The first six fields, Log and Registerer
-// are required.
-type Config struct {
-	Name string // The agent's name, the source of the statistics.
-	Boot string // Changes when the agent restarts.
-
-	Endpoints Endpoints
-	Waker     Waker
-	Troubles  Troubles
-	Dialer    Dialer
-
-	MaxWaiting      int           // Requests of the whole agent; default 10000.
-	MaxWaitingBytes int64         // What they hold in memory, estimated; default 256 MiB.
-	MaxWakes        float64       // Begun per second; default 20.
-	History         time.Duration // Of the statistics; default one hour.
-
-	Log        hclog.Logger
-	Registerer prometheus.Registerer
-}
 
 // Activator is the core that gateway and mesh listener hand their requests to.
 // Requests that have to wait are only served while Run runs.
@@ -83,6 +33,7 @@ type Activator struct {
 	clock   *proxy.Clock
 	wakes   *wakes
 	room    room
+	peers   atomic.Int64 // Activators that share the instances, this one included.
 	probing atomic.Int64 // Probes under way, of all revisions.
 
 	revisions atomic.Pointer[map[string]*revision] // By ID; replaced whole.
@@ -125,8 +76,20 @@ func New(cfg Config) (*Activator, error) {
 		growth:  make(chan struct{}, 1),
 		grown:   make(map[string]struct{}),
 	}
+	a.peers.Store(1)
 	a.revisions.Store(&map[string]*revision{})
 	return a, nil
+}
+
+// SetPeers says how many activators, this one included, there are: they share the
+// instances of a revision with a concurrency limit.
+func (a *Activator) SetPeers(n int) {
+	if a.peers.Swap(int64(max(1, n))) == int64(max(1, n)) {
+		return
+	}
+	for _, r := range *a.revisions.Load() {
+		r.reshare()
+	}
 }
 
 // SetRoutes replaces what is served, keyed by service. Requests that wait for a
@@ -150,6 +113,7 @@ func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 
 	for id, r := range old {
 		if next[id] == r {
+			r.reshare()
 			r.look() // Its bounds may have changed.
 			continue
 		}

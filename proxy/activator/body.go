@@ -18,20 +18,26 @@ type body struct {
 	attempt  int   // The one that may read.
 	consumed bool  // Some of it has gone to an attempt.
 	over     bool  // It has come to its end.
+	n        int64 // Bytes read.
 	broken   error // How it came to its end other than well.
 	stash    []byte
 	err      error // Comes after stash.
 }
 
-// lend returns req with a body that can be closed without harm. It has none of
-// it to itself until the next call of lend.
-func (b *body) lend(req *http.Request) *http.Request {
+// lend returns the body for one attempt, which can close it without harm. The
+// attempt before gets nothing of it any more.
+func (b *body) lend() io.ReadCloser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.attempt++
-	out := *req
-	out.Body = &loan{b: b, attempt: b.attempt}
-	return &out
+	return &loan{b: b, attempt: b.attempt}
+}
+
+// size is how many bytes of it were read.
+func (b *body) size() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.n
 }
 
 // ended reports whether all of it was read.
@@ -71,6 +77,7 @@ func (l *loan) Read(p []byte) (int, error) {
 	n, err := b.in.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.n += int64(n)
 	b.over = b.over || err != nil
 	if err != nil && err != io.EOF {
 		b.broken = err

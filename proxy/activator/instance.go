@@ -39,9 +39,11 @@ type instance struct {
 	probing     bool
 	stopping    bool
 	gone        bool
-	turn        int // Counts how often it left rotation.
+	turn        int       // Counts how often it left rotation.
+	heardAt     time.Time // When it first answered at all.
 	readyAt     time.Time
 	inFlight    int
+	slot        int // Among those with room; -1: it has none.
 	cancelProbe context.CancelFunc
 
 	dialling chan struct{} // Holds one for each connection that is being opened.
@@ -53,7 +55,7 @@ type instance struct {
 }
 
 func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
-	i := &instance{r: r, ep: ep, placed: now, dialling: make(chan struct{}, dialsAtOnce)}
+	i := &instance{r: r, ep: ep, placed: now, slot: -1, dialling: make(chan struct{}, dialsAtOnce)}
 	h := http.Header{}
 	h.Set(wadi.HeaderService, r.service)
 	h.Set(wadi.HeaderRevision, r.id)
@@ -91,10 +93,14 @@ func (i *instance) probe(ctx context.Context) {
 	started := time.Now()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for misdirected := false; ; {
+	for misdirected, heard := false, false; ; {
 		var v verdict
 		var err error
 		p, v, err = i.attempt(ctx, p, time.Since(started))
+		if v == isUnready && !heard {
+			heard = true
+			i.r.heard(i, time.Now())
+		}
 		if v == isReady {
 			if i.r.admit(i, p) {
 				p = nil
@@ -186,12 +192,18 @@ func (r *revision) admit(i *instance, p prober) bool {
 		return false
 	}
 	i.ready, i.readyAt = true, now
-	r.ready = append(r.ready, i)
-	if w := r.waiting.head; w != nil && len(r.ready) == 1 {
-		r.a.metrics.coldStart.Observe(now.Sub(w.arrived).Seconds())
+	if i.heardAt.IsZero() {
+		i.heardAt = now
+	}
+	r.ready++
+	r.settle(i)
+	if q := r.waiting.head; q != nil && r.ready == 1 {
+		q.first = true
+		r.lentAt = now // What waited so far did not wait for the others' shares.
 	}
 	r.cold.since = time.Time{}
 	r.cold.failures = 0
+	r.cold.err = nil
 	// Without a request at hand the connection would only grow old.
 	keep := p != nil && r.waiting.n > 0
 	if keep {
@@ -201,6 +213,15 @@ func (r *revision) admit(i *instance, p prober) bool {
 	r.mu.Unlock()
 	r.look()
 	return keep
+}
+
+// heard notes that i answered, if only that it is not ready.
+func (r *revision) heard(i *instance, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i.heardAt.IsZero() {
+		i.heardAt = now
+	}
 }
 
 // probeOn reports whether i is to be probed further, and notes it if not.

@@ -2,10 +2,6 @@ package activator
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -144,7 +140,8 @@ func (r *revision) unready(i *instance) {
 	if i.ready {
 		i.ready = false
 		i.turn++
-		r.ready = slices.DeleteFunc(r.ready, func(o *instance) bool { return o == i })
+		r.ready--
+		r.settle(i)
 	}
 	if i.cancelProbe != nil && (i.stopping || i.gone) {
 		i.cancelProbe()
@@ -175,7 +172,7 @@ func (r *revision) toProbe(now time.Time) (start []*instance) {
 // wantsProbes reports whether requests are there or were not long ago. The
 // caller holds the mutex.
 func (r *revision) wantsProbes(now time.Time) bool {
-	return r.waiting.n > 0 || r.inFlight > 0 || now.Sub(r.used) < probeIdle
+	return r.waiting.n > 0 || r.serving.n > 0 || now.Sub(r.used) < probeIdle
 }
 
 // pass looks once at who waits: who waits too long, whether to wake, whether
@@ -188,32 +185,35 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 	defer r.mu.Unlock()
 	next = now.Add(time.Hour)
 	r.serveWaiting(now)
+	if again := r.lend(now); !again.IsZero() {
+		next = earlier(next, again)
+	}
 	if why := r.settings.Load().Failed; why != "" {
 		r.failWaiting(hasFailed(r.id, why)) // Waking it again would help nobody.
 	}
-	for w := r.waiting.head; w != nil; {
-		after := w.next
+	for q := r.waiting.head; q != nil; {
+		after := q.next
 		switch {
-		case !w.deadline.After(now):
-			r.leave(w, grant{}, r.late(w))
-		case w.quiet && r.live == 0:
-			r.leave(w, grant{}, atZero())
-		case w.conn != nil && hungUp(w.conn):
-			r.leave(w, grant{}, clientGone())
+		case !q.until.After(now):
+			r.leave(q, r.late(q))
+		case q.quiet && r.live == 0:
+			r.leave(q, atZero())
+		case q.conn != nil && hungUp(q.conn):
+			r.leave(q, clientGone())
 		default:
-			next = earlier(next, w.deadline)
-			if w.conn != nil {
+			next = earlier(next, q.until)
+			if q.conn != nil {
 				next = earlier(next, now.Add(goneEvery))
 			}
 		}
-		w = after
+		q = after
 	}
 	if r.waiting.n == 0 && len(r.instances) == 0 {
 		r.looping = false
 		r.armed = time.Time{}
 		return next, true
 	}
-	if r.waiting.loud > 0 && len(r.ready) == 0 {
+	if r.waiting.loud > 0 && r.ready == 0 {
 		next = earlier(next, now.Add(troubleEvery))
 		if r.cold.since.IsZero() {
 			r.cold.since = now
@@ -234,7 +234,7 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 func (r *revision) coldAndWaiting() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.waiting.loud > 0 && len(r.ready) == 0 && (r.live > 0 || !r.cold.wokenAt.Before(r.cold.since))
+	return r.waiting.loud > 0 && r.ready == 0 && (r.live > 0 || !r.cold.wokenAt.Before(r.cold.since))
 }
 
 // checkTrouble refuses those that wait if what hinders the revision has lasted
@@ -246,7 +246,7 @@ func (r *revision) checkTrouble(now time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.ready) > 0 || r.cold.since.IsZero() {
+	if r.ready > 0 || r.cold.since.IsZero() {
 		return
 	}
 	if since.Before(r.cold.since) {
@@ -257,32 +257,21 @@ func (r *revision) checkTrouble(now time.Time) {
 	}
 }
 
-// late is the answer to w when its deadline passes.
-func (r *revision) late(w *waiter) Refusal {
+// late is the answer to q when its waiting has lasted as long as it may.
+func (r *revision) late(q *request) Refusal {
 	set := r.settings.Load()
-	if w.tooLong {
+	switch {
+	case !q.quiet && r.live == 0 && r.cold.err != nil:
+		return notWoken(r.id, r.cold.err)
+	case q.tooLong:
 		return tooLong(set.Timeout.Request)
 	}
-	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeQueueTimeout,
-		Message: fmt.Sprintf("%v: waited %s for %s", wadi.ErrQueueTimeout, set.Queue.Timeout, r.id)}
+	return queueTimeout(r.id, set.Queue.Timeout)
 }
 
 // patience is how long a trouble must last before requests fail for it.
 func (r *revision) patience() time.Duration {
 	return max(troubleAtLeast, r.settings.Load().Queue.Timeout.D()/4)
-}
-
-// unplaceable returns the answer for an error of a Waker that says that the
-// revision can't run.
-func unplaceable(err error) (Refusal, bool) {
-	if !errors.Is(err, wadi.ErrUnplaceable) {
-		return Refusal{}, false
-	}
-	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, Message: err.Error()}, true
-}
-
-func cantRun(reason string) Refusal {
-	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, Message: fmt.Sprintf("%v: %s", wadi.ErrUnplaceable, reason)}
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -1,17 +1,37 @@
 package activator
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 type metrics struct {
-	waiting   prometheus.Gauge
-	inFlight  prometheus.Gauge
-	requests  *prometheus.CounterVec // By service and class.
-	refusals  *prometheus.CounterVec // By reason.
-	retries   prometheus.Counter
-	wakes     *prometheus.CounterVec // By result.
-	coldStart prometheus.Histogram
+	waiting  prometheus.Gauge
+	inFlight prometheus.Gauge
+	requests *prometheus.CounterVec // By service and class.
+	duration *prometheus.HistogramVec
+	byClass  [6]prometheus.Observer // Of duration.
+	queue    prometheus.Histogram
+	refusals *prometheus.CounterVec // By reason.
+	retries  prometheus.Counter
+	wakes    *prometheus.CounterVec   // By result.
+	cold     *prometheus.HistogramVec // By phase.
+}
+
+// classes of a status. One that was never there, of a connection that was broken
+// off before, counts as the first.
+const noClass = 0
+
+func className(class int) string {
+	return [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}[class]
+}
+
+func classOf(status int) int {
+	if status < 100 || status > 599 {
+		return noClass
+	}
+	return status / 100
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -25,6 +45,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_activator_requests_total", Help: "Requests answered, by service and class of the status.",
 		}, []string{"service", "class"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wadi_activator_request_duration_seconds", Help: "From a request's arrival to the end of its answer, by class of the status.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
+		}, []string{"class"}),
+		queue: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wadi_activator_queue_duration_seconds", Help: "How long requests waited that found no instance with room, granted or not.",
+			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
+		}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_activator_refusals_total", Help: "Requests that Wadi answered itself, by reason.",
 		}, []string{"reason"}),
@@ -34,13 +62,36 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		wakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_activator_wakes_total", Help: "Wakes of revisions, by result.",
 		}, []string{"result"}),
-		coldStart: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wadi_activator_cold_start_seconds", Help: "From the first waiting request to a ready instance.",
-			Buckets: []float64{.05, .1, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60, 120},
-		}),
+		cold: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wadi_activator_cold_start_seconds", Help: "Where the time of the first request of each cold start went, by phase.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60, 120},
+		}, []string{"phase"}),
 	}
-	reg.MustRegister(m.waiting, m.inFlight, m.requests, m.refusals, m.retries, m.wakes, m.coldStart)
+	for class := range m.byClass {
+		m.byClass[class] = m.duration.WithLabelValues(className(class))
+	}
+	reg.MustRegister(m.waiting, m.inFlight, m.requests, m.duration, m.queue, m.refusals, m.retries, m.wakes, m.cold)
 	return m
+}
+
+// answered counts a request of rev.
+func (m *metrics) answered(rev *revision, w *response, took time.Duration) {
+	class := classOf(w.counted())
+	m.byClass[class].Observe(took.Seconds())
+	counter := rev.counters[class].Load()
+	if counter == nil {
+		c := m.requests.WithLabelValues(rev.service, className(class))
+		counter = &c
+		rev.counters[class].Store(counter)
+	}
+	(*counter).Inc()
+}
+
+// coldStart notes where the time of a cold start went.
+func (m *metrics) coldStart(p *Phases, forward time.Duration) {
+	for _, part := range p.parts(forward) {
+		m.cold.WithLabelValues(part.name).Observe(part.took.Seconds())
+	}
 }
 
 // forget drops what is kept of a service that is no longer served.

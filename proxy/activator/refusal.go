@@ -25,6 +25,7 @@ const (
 	CodeQueueTimeout   = "queue_timeout"
 	CodeRequestTimeout = "request_timeout"
 	CodeUnplaceable    = "unplaceable"
+	CodeNotWoken       = "not_woken" // The wakes failed until the time was over.
 	CodeQuiet          = "at_zero"
 	CodeBadBody        = "bad_body"
 	CodeUpstream       = "instance_failed"
@@ -69,7 +70,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	if prefersJSON(r.Header.Values("Accept")) {
 		h.Set("Content-Type", "application/json")
-		body, _ = json.Marshal(map[string]string{"error": f.Message}) // A map of strings always marshals.
+		body, _ = json.Marshal(map[string]string{"error": f.Message, "code": f.Code}) // A map of strings always marshals.
 		body = append(body, '\n')
 	}
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -32,6 +32,10 @@ func TestRefusals(t *testing.T) {
 		{"failed", func(s *wadi.RouteRevision) { s.Failed = "image not found" }, nil, "/", 503, "revision_failed", "image not found", 0, 0},
 		{"unplaceable", nil, func(c *cluster) { c.wakeErr = fmt.Errorf("%w: no node fits", wadi.ErrUnplaceable) }, "/", 503, "unplaceable", "no node fits", 1, 0},
 		{"trouble", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(4 * time.Second) }, func(c *cluster) { c.trouble = "driver failure: no such image" }, "/", 503, "unplaceable", "no such image", 1, time.Second},
+		{"Nomad is away", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(time.Second) }, func(c *cluster) {
+			c.wakeErr = fmt.Errorf("wake: Get \"http://10.0.0.1:4646/v1/job\": %w", wadi.ErrUnavailable)
+		}, "/", 503, "not_woken", "hello-00001 can't be woken: Nomad doesn't answer\n", 5, time.Second},
+		{"not allowed to wake", func(s *wadi.RouteRevision) { s.Timeout.Request = wadi.Duration(time.Second) }, func(c *cluster) { c.wakeErr = wadi.ErrForbidden }, "/", 503, "not_woken", "may not", 5, time.Second},
 		{"quiet at zero", func(s *wadi.RouteRevision) { s.Queue.Quiet = []string{"/healthz"} }, nil, "/healthz", 503, "at_zero", "does not wake", 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,8 +52,9 @@ func TestRefusals(t *testing.T) {
 				w := httptest.NewRecorder()
 				c.act.ServeRevision(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, nil), service, revision)
 				wantRefusal(t, answer{w.Code, w.Body.String(), w.Header(), nil}, tt.status, tt.code, tt.text)
-				if (tt.code == "queue_full") != (w.Header().Get("Retry-After") == "1") {
-					t.Errorf("Retry-After is %q", w.Header().Get("Retry-After"))
+				after := map[string]string{"queue_full": "1", "queue_timeout": "1", "unplaceable": "10", "not_woken": "10", "revision_failed": "10"}
+				if got := w.Header().Get("Retry-After"); got != after[tt.code] {
+					t.Errorf("Retry-After is %q, want %q", got, after[tt.code])
 				}
 				if took := time.Since(c.start); took != tt.took {
 					t.Errorf("took %v, want %v", took, tt.took)

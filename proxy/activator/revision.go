@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 )
@@ -28,19 +30,26 @@ type revision struct {
 	recorder atomic.Pointer[proxy.Recorder]
 	kick     chan struct{} // Tells the loop to look again.
 
+	room     tenant
+	counters [6]atomic.Pointer[prometheus.Counter] // Of requests answered, by class.
+
 	mu        sync.Mutex
 	looping   bool
 	closed    *Refusal // Set when it takes no more requests.
-	waiting   waitList
+	waiting   list
+	serving   list                 // At instances, in the order in which they went there.
 	armed     time.Time            // When the loop wakes by itself; zero: not known to.
 	instances map[string]*instance // By allocation.
-	ready     []*instance
-	next      int // Where the search for the least busy begins.
-	live      int // Instances that Nomad has not been told to stop.
-	inFlight  int
-	used      time.Time // When a request last came or ended.
-	paused    bool      // Some instance is neither ready nor probed, for want of requests.
+	ready     int                  // Instances in rotation.
+	open      []*instance          // Those of them that have room, in no order.
+	bound     int                  // Requests that an instance may have at once; 0 is any number.
+	lentAt    time.Time            // When more than the share was last taken.
+	live      int                  // Instances that Nomad has not been told to stop.
+	used      time.Time            // When a request last came or ended.
+	paused    bool                 // Some instance is neither ready nor probed, for want of requests.
 	cold      cold
+	expiry    *time.Timer // Looks at the ends of those at instances.
+	expiryAt  time.Time   // When it does; zero: it does not.
 }
 
 // cold is the state of one way up from nothing. Guarded by the revision's mutex.
@@ -48,16 +57,11 @@ type cold struct {
 	since    time.Time // When requests began to wait with nothing ready; zero: something is.
 	asked    bool      // A wake is queued or under way.
 	askedAt  time.Time
-	wokenAt  time.Time // When the last wake was answered.
+	begunAt  time.Time // When the last wake was begun.
+	wokenAt  time.Time // When it was answered.
+	err      error     // How, if it failed.
 	nextWake time.Time // Not before.
 	failures int       // Wakes in a row that failed.
-}
-
-// grant is the right to send one request to an instance.
-type grant struct {
-	instance *instance
-	turn     int // The instance's, when it was granted.
-	timing   *timing
 }
 
 func newRevision(a *Activator, id, service string, p wadi.Protocol) *revision {
@@ -71,21 +75,22 @@ func newRevision(a *Activator, id, service string, p wadi.Protocol) *revision {
 // look makes a loop that runs look at everything again.
 func (r *revision) look() { signal(r.kick) }
 
-// take grants an instance at once, if there is a ready one and nobody waits.
-func (r *revision) take(now time.Time, quiet bool) (grant, bool) {
+// take grants q an instance at once, if one has room and nobody waits.
+func (r *revision) take(q *request) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed != nil || r.waiting.n > 0 {
-		return grant{}, false
+		return false
 	}
 	i := r.pick()
 	if i == nil {
-		return grant{}, false
+		return false
 	}
-	if !quiet {
-		r.touch(now)
+	if !q.quiet {
+		r.touch(q.arrived)
 	}
-	return r.grant(i), true
+	r.send(q, i, q.arrived)
+	return true
 }
 
 // touch notes a request, so that instances are probed. The caller holds the mutex.
@@ -97,29 +102,12 @@ func (r *revision) touch(now time.Time) {
 	}
 }
 
-// grant counts a request on i. The caller holds the mutex.
-func (r *revision) grant(i *instance) grant {
+// send grants i to q, and counts it there. The caller holds the mutex.
+func (r *revision) send(q *request, i *instance, now time.Time) {
 	i.inFlight++
-	r.inFlight++
-	return grant{instance: i, turn: i.turn}
-}
-
-// pick returns the ready instance with the least requests in flight that has
-// room for one, nil if none has. The caller holds the mutex.
-func (r *revision) pick() *instance {
-	limit := r.settings.Load().ConcurrencyLimit
-	var best *instance
-	for n := range r.ready {
-		i := r.ready[(r.next+n)%len(r.ready)]
-		if limit > 0 && i.inFlight >= limit {
-			continue
-		}
-		if best == nil || i.inFlight < best.inFlight {
-			best = i
-		}
-	}
-	r.next++
-	return best
+	r.settle(i)
+	r.serving.pushBack(q)
+	q.grant = grant{instance: i, turn: i.turn, at: now, cold: q.grant.cold}
 }
 
 // serveWaiting grants what can be granted, in order. The caller holds the mutex.
@@ -129,108 +117,112 @@ func (r *revision) serveWaiting(now time.Time) {
 		if i == nil {
 			return
 		}
-		w := r.waiting.head
-		g := r.grant(i)
-		g.timing = r.timing(w, i, now)
-		r.leave(w, g, nil)
+		q := r.waiting.head
+		r.unqueue(q)
+		r.send(q, i, now)
+		q.grant.cold = r.phases(q, i, now)
+		close(q.done)
 	}
 }
 
-// leave takes w out of the queue with what it waited for. The caller holds the mutex.
-func (r *revision) leave(w *waiter, g grant, err error) {
-	r.unqueue(w)
-	if !w.quiet {
+// leave takes q out of the queue, refused. The caller holds the mutex.
+func (r *revision) leave(q *request, err error) {
+	r.unqueue(q)
+	q.err = err
+	close(q.done)
+}
+
+// unqueue frees q's place in the queue. The caller holds the mutex.
+func (r *revision) unqueue(q *request) {
+	r.waiting.remove(q)
+	r.a.metrics.waiting.Dec()
+	if !q.quiet {
 		r.used = time.Now()
 	}
-	w.grant, w.err = g, err
-	close(w.done)
-}
-
-// unqueue frees w's place. The caller holds the mutex.
-func (r *revision) unqueue(w *waiter) {
-	r.waiting.remove(w)
-	r.a.metrics.waiting.Dec()
 }
 
 // failWaiting refuses those that wait. The caller holds the mutex.
 func (r *revision) failWaiting(err error) {
 	for r.waiting.head != nil {
-		r.leave(r.waiting.head, grant{}, err)
+		r.leave(r.waiting.head, err)
 	}
 }
 
-// wait queues w, and returns when an instance is granted, the waiting is
+// wait queues q, and returns when an instance is granted, the waiting is
 // refused, or ctx ends. A request that was granted before goes to the front: it
 // came before those that wait.
-func (r *revision) wait(ctx context.Context, w *waiter, again bool) (grant, error) {
-	if err := r.enqueue(w, again); err != nil {
-		return grant{}, err
+func (r *revision) wait(ctx context.Context, q *request) error {
+	if err := r.enqueue(q); err != nil {
+		return err
 	}
-	if !w.quiet {
+	if !q.quiet {
 		r.a.grew(r)
 	}
 	select {
-	case <-w.done:
-		return w.grant, w.err
+	case <-q.done:
+		return q.err
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
-	if w.queued {
-		r.unqueue(w)
+	if q.list == &r.waiting {
+		r.unqueue(q)
 		r.mu.Unlock()
-		return grant{}, ctx.Err()
+		return ctx.Err()
 	}
 	r.mu.Unlock()
-	if w.err == nil { // It was granted in the same moment.
-		r.release(w.grant.instance)
+	if q.err == nil { // It was granted in the same moment.
+		r.release(q)
 	}
-	return grant{}, ctx.Err()
+	return ctx.Err()
 }
 
-func (r *revision) enqueue(w *waiter, again bool) error {
+func (r *revision) enqueue(q *request) error {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.shut(w, again); err != nil {
+	if err := r.shut(q); err != nil {
 		return err
 	}
 	if !r.looping {
 		r.looping = true
 		r.armed = time.Time{}
 	}
-	if again {
-		r.waiting.pushFront(w)
+	if q.sent > 0 {
+		r.waiting.pushFront(q)
 	} else {
-		r.waiting.pushBack(w)
+		r.waiting.pushBack(q)
 	}
 	r.a.metrics.waiting.Inc()
-	if !w.quiet {
+	if r.waiting.n == 1 {
+		r.takeBack(now)
+	}
+	if !q.quiet {
 		if r.waiting.n == 1 && now.Sub(r.used) > r.patience() {
 			r.cold.since = time.Time{} // What hindered long ago may be over.
 		}
 		r.touch(now)
 	}
 	r.serveWaiting(now) // An instance may have become ready in between.
-	if !w.queued {
+	if q.list != &r.waiting {
 		return nil
 	}
-	if r.waiting.n == 1 || r.waiting.loud == 1 || w.deadline.Before(r.armed) || w.conn != nil && r.armed.After(now.Add(goneEvery)) {
+	if r.waiting.n == 1 || r.waiting.loud == 1 || q.until.Before(r.armed) || q.conn != nil && r.armed.After(now.Add(goneEvery)) {
 		r.look()
 	}
 	return nil
 }
 
-// shut says why w can't be queued, and starts the loop if it can. The caller holds
+// shut says why q can't be queued, and starts the loop if it can. The caller holds
 // the mutex. It is a function of its own, as what it needs of the stack would stay
 // with every request that waits.
-func (r *revision) shut(w *waiter, again bool) error {
+func (r *revision) shut(q *request) error {
 	depth := r.settings.Load().Queue.Depth
 	switch {
 	case r.closed != nil:
 		return *r.closed
-	case w.quiet && r.atZero():
+	case q.quiet && r.atZero():
 		return atZero()
-	case !again && r.waiting.n >= depth:
+	case q.sent == 0 && r.waiting.n >= depth:
 		return full("as many requests wait for %s as may: %d", r.id, depth)
 	case !r.looping && !r.a.start(r):
 		return shuttingDown()
@@ -252,18 +244,26 @@ func (r *revision) atZero() bool {
 	return true
 }
 
-// release ends a request on i, and serves who waits for its place.
-func (r *revision) release(i *instance) {
+// release ends q's time at its instance, and serves who waits for the place. It
+// returns when nobody else touches q's answer any more.
+func (r *revision) release(q *request) {
+	i := q.grant.instance
 	now := time.Now()
 	r.mu.Lock()
 	i.inFlight--
-	r.inFlight--
+	r.serving.remove(q)
+	q.cancel = nil
+	expired := q.expired
+	r.settle(i)
 	r.used = now
 	r.serveWaiting(now)
 	unused := i.gone && i.inFlight == 0
 	r.mu.Unlock()
 	if unused {
 		i.close()
+	}
+	if expired != nil {
+		<-expired
 	}
 }
 
@@ -280,13 +280,20 @@ func (r *revision) fail(g grant) {
 	r.look()
 }
 
+// wakeBegins notes that a wake was begun.
+func (r *revision) wakeBegins(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cold.begunAt = now
+}
+
 // woken takes in how a wake ended.
 func (r *revision) woken(err error, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &r.cold
 	c.asked = false
-	c.wokenAt = now
+	c.wokenAt, c.err = now, err
 	if err == nil {
 		c.failures = 0
 		c.nextWake = now.Add(wakeAgain)

@@ -1,9 +1,7 @@
 package activator
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -19,51 +17,60 @@ import (
 func (a *Activator) MeshHandler(g Guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service, revision := r.Header.Get(wadi.HeaderService), r.Header.Get(wadi.HeaderRevision)
-		if err := authorize(g, service, r); err != nil {
-			a.refuseFor(w, r, err)
+		trip := a.tripOf(r)
+		trip.named(service, revision)
+		caller, err := authorize(g, service, r)
+		trip.calledBy(caller)
+		if err != nil {
+			a.refuseFor(w, r, trip, err)
 			return
 		}
 		if service == "" || revision == "" {
-			a.refuse(w, r, Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
+			a.refuse(w, r, trip, Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
 				Message: "the request names no service and revision: call a service by its own name, not the activator"})
 			return
 		}
-		a.ServeRevision(w, r, service, revision)
+		a.serve(w, r, trip, call{service, revision, caller})
 	})
 }
 
-// ServeRevision answers r by an instance of revision, which it waits for and
-// wakes if there is none. It strips Wadi's internal headers from r.
+// ServeRevision answers r, of a caller outside the mesh, by an instance of
+// revision, which it waits for and wakes if there is none. Wadi's internal headers
+// of r don't reach it.
 func (a *Activator) ServeRevision(w http.ResponseWriter, r *http.Request, service, revision string) {
-	proxy.StripInternal(r.Header)
-	rev, err := a.admit(service, revision)
+	trip := a.tripOf(r)
+	trip.named(service, revision)
+	a.serve(w, r, trip, call{service, revision, wadi.ServiceGateway})
+}
+
+// call is who calls what.
+type call struct{ service, revision, caller string }
+
+// serve is small on the stack, like others on the way to waiting: of a request that
+// waits, net/http's stack grows from 4 to 8 KiB where a little more is needed.
+func (a *Activator) serve(w http.ResponseWriter, r *http.Request, trip *Trip, c call) {
+	rev, err := a.admit(c)
 	if err != nil {
-		a.refuseFor(w, r, err)
+		a.refuseFor(w, r, trip, err)
 		return
 	}
-	defer a.leave()
-	out := &response{ResponseWriter: w}
-	defer a.answered(rev, out)
-	q := request{a: a, rev: rev, set: rev.settings.Load(), arrived: time.Now()}
-	q.quiet = slices.Contains(q.set.Queue.Quiet, r.URL.Path)
+	q := a.newRequest(w, r, rev, trip, c.caller)
+	defer q.over()
 	if q.set.Failed != "" {
-		a.refuse(out, r, hasFailed(rev.id, q.set.Failed))
+		q.refuse(hasFailed(rev.id, q.set.Failed))
 		return
 	}
 	if !q.quiet {
 		defer a.recorderOf(rev).Begin(false)()
 	}
-	q.serve(out, r)
+	q.serve()
 }
 
-// admit finds a revision and counts a request in, or says why not. Like others on
-// the way to waiting it is small on the stack: of a request that waits, net/http's
-// stack grows from 4 to 8 KiB where a little more is needed.
-func (a *Activator) admit(service, revision string) (*revision, error) {
-	rev := (*a.revisions.Load())[revision]
-	if rev == nil || rev.service != service {
-		return nil, Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
-			Message: fmt.Sprintf("no revision %q of service %q is served here", revision, service)}
+// admit finds a revision and counts a request in, or says why not.
+func (a *Activator) admit(c call) (*revision, error) {
+	rev := (*a.revisions.Load())[c.revision]
+	if rev == nil || rev.service != c.service {
+		return nil, unknownRevision(c.service, c.revision)
 	}
 	if !a.enter() {
 		return nil, shuttingDown()
@@ -71,178 +78,138 @@ func (a *Activator) admit(service, revision string) (*revision, error) {
 	return rev, nil
 }
 
-// answered counts a request by how it ended.
-func (a *Activator) answered(rev *revision, w *response) {
-	a.metrics.requests.WithLabelValues(rev.service, w.class()).Inc()
+func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, trip *Trip, caller string) *request {
+	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), trip: trip, caller: caller, arrived: time.Now()}
+	q.out = response{ResponseWriter: w, q: q}
+	q.quiet = slices.Contains(q.set.Queue.Quiet, r.URL.Path)
+	if t := q.set.Timeout.Request.D(); t > 0 {
+		q.end = q.arrived.Add(t)
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		q.body = &body{in: r.Body}
+	}
+	trip.arrived(q.arrived)
+	return q
+}
+
+// over counts q by how it ended.
+func (q *request) over() {
+	q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
+	q.trip.ended(q)
+	q.a.leave()
 }
 
 // refuseFor answers with err, a Refusal.
-func (a *Activator) refuseFor(w http.ResponseWriter, r *http.Request, err error) {
+func (a *Activator) refuseFor(w http.ResponseWriter, r *http.Request, trip *Trip, err error) {
 	var f Refusal
 	errors.As(err, &f)
-	a.refuse(w, r, f)
+	a.refuse(w, r, trip, f)
 }
 
 // refuse answers with f and counts it.
-func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
+func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, trip *Trip, f Refusal) {
 	a.metrics.refusals.WithLabelValues(f.Code).Inc()
+	trip.refused(f)
 	Refuse(w, r, f)
-	if res, ok := w.(*response); ok {
-		res.status = f.Status // Whatever HTTP says of it: to a gRPC call that is 200.
+}
+
+// refuse is the same for a request that was let in. Counted is what f says,
+// whatever HTTP says of it: to a gRPC call that is 200.
+func (q *request) refuse(f Refusal) {
+	q.out.refusal = f.Status
+	if q.done != nil && q.grant.cold == nil { // It waited in vain.
+		q.grant.cold = &Phases{Queue: time.Since(q.arrived)}
 	}
+	q.a.refuse(&q.out, q.in, q.trip, f)
 }
 
-// request is one request on its way through.
-type request struct {
-	a       *Activator
-	rev     *revision
-	set     *wadi.RouteRevision
-	arrived time.Time
-	quiet   bool
-}
-
-// serve forwards r, and once more to another instance where that does no harm.
-func (q *request) serve(w *response, r *http.Request) {
-	b := &body{in: r.Body}
-	for again := false; ; again = true {
-		g, err := q.acquire(r, again)
-		if err != nil {
-			q.a.refuse(w, r, q.refusal(r, err))
+// serve forwards q, and once more to another instance where that does no harm.
+func (q *request) serve() {
+	for {
+		if err := q.acquire(); err != nil {
+			q.refuse(q.refusal(err))
 			return
 		}
-		err = q.forward(w, r, b, g)
+		err := q.forward()
 		if err == nil {
-			if !b.ended() {
-				_ = discard(w, r) // The answer has said already that the connection closes.
+			q.out.unhurry()
+			if q.body != nil && !q.body.ended() {
+				_ = discard(&q.out, q.in) // The answer has said already that the connection closes.
 			}
 			return
 		}
-		var failed *proxy.ForwardError
-		errors.As(err, &failed)
-		if failed == nil || again || !failed.Retryable(r) || !b.whole() {
-			f := q.refusal(r, err)
-			if (f.Code == CodeRequestTimeout || f.Code == CodeBadBody) && r.ProtoMajor == 1 {
-				w.Header().Set("Connection", "close") // Its deadlines are used up, or what comes next is no request.
+		if !q.again(err) {
+			f := q.refusal(err)
+			if (f.Code == CodeRequestTimeout || f.Code == CodeBadBody) && q.in.ProtoMajor == 1 {
+				q.out.Header().Set("Connection", "close") // Its deadlines are used up, or what comes next is no request.
 			}
-			q.a.refuse(w, r, f)
+			q.refuse(f)
 			return
 		}
 		q.a.metrics.retries.Inc()
 	}
 }
 
-// acquire returns an instance for r, at once or after waiting for one.
-func (q *request) acquire(r *http.Request, again bool) (grant, error) {
-	if g, ok := q.rev.take(q.arrived, q.quiet); ok {
-		return g, nil
-	}
-	size, err := q.a.room.enter(r)
-	if err != nil {
-		return grant{}, err
-	}
-	defer q.a.room.give(size)
-	return q.rev.wait(r.Context(), q.waiter(r), again)
+// again reports whether q may be sent to another instance after err: once, and by
+// the rule of [proxy.ForwardError.Retryable].
+func (q *request) again(err error) bool {
+	var failed *proxy.ForwardError
+	return errors.As(err, &failed) && q.sent < 2 && failed.Retryable(q.in) && (q.body == nil || q.body.whole())
 }
 
-// waiter is q's place in the queue.
-func (q *request) waiter(r *http.Request) *waiter {
-	w := &waiter{quiet: q.quiet, arrived: q.arrived, conn: watched(r), done: make(chan struct{})}
-	timeout := q.set.Queue.Timeout.D()
-	w.deadline = time.Now().Add(timeout)
-	if end := q.deadline(); !end.IsZero() && end.Before(w.deadline) {
-		w.deadline, w.tooLong = end, true
-	}
-	return w
-}
-
-// deadline is when the whole request must be over; zero is never.
-func (q *request) deadline() time.Time {
-	if t := q.set.Timeout.Request.D(); t > 0 {
-		return q.arrived.Add(t)
-	}
-	return time.Time{}
-}
-
-func tooLong(timeout wadi.Duration) Refusal {
-	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeRequestTimeout,
-		Message: fmt.Sprintf("the request took longer than %s", timeout)}
-}
-
-// forward sends r to the granted instance, which it gives back.
-func (q *request) forward(w *response, r *http.Request, b *body, g grant) error {
-	q.a.metrics.inFlight.Inc()
-	defer q.a.metrics.inFlight.Dec()
-	defer q.rev.release(g.instance)
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	if end := q.deadline(); !end.IsZero() {
-		defer w.limit(end, cancel)()
-	}
-	w.cold(g.timing)
-	out := r.WithContext(ctx)
-	if r.Body != nil && r.Body != http.NoBody {
-		out = b.lend(out)
-	}
-	err := g.instance.upstream.Forward(w, out)
-	if err == nil {
+// acquire grants q an instance, at once or after waiting for one.
+func (q *request) acquire() error {
+	if q.rev.take(q) {
 		return nil
 	}
-	var failed *proxy.ForwardError
-	switch {
-	case errors.As(err, &failed) && failed.Answered:
-		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
-	case errors.Is(context.Cause(ctx), errTooLong): // First: it makes net/http end the client's context too.
-		return tooLong(q.set.Timeout.Request)
-	case r.Context().Err() != nil:
-		return r.Context().Err()
-	case b.failure() != nil: // The instance is not to blame.
-		return badBody(b.failure())
-	case failed != nil && failed.Unsendable: // Nor is it here.
-	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:
-		// With a part of the body sent it may as well have been the client's fault.
-		q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", g.instance.ep.Instance, "error", err)
-		q.rev.fail(g)
+	size, err := q.a.room.enter(&q.rev.room, q.in)
+	if err != nil {
+		return err
 	}
+	err = q.wait()
+	q.a.room.give(&q.rev.room, size)
+	if err != nil || q.a.cfg.Guard == nil {
+		return err
+	}
+	return q.judgedAgain()
+}
+
+// wait waits for a grant.
+func (q *request) wait() error {
+	began := time.Now()
+	q.done = make(chan struct{})
+	q.conn = watched(q.in)
+	q.until = began.Add(q.set.Queue.Timeout.D())
+	if q.tooLong = !q.end.IsZero() && q.end.Before(q.until); q.tooLong {
+		q.until = q.end
+	}
+	err := q.rev.wait(q.in.Context(), q)
+	q.a.metrics.queue.Observe(time.Since(began).Seconds())
 	return err
 }
 
+// judgedAgain asks whether q's caller may still do what it could when it came. If
+// not, the instance is given back.
+func (q *request) judgedAgain() error {
+	err := q.a.cfg.Guard.Authorize(q.caller, q.rev.service, q.in)
+	if err == nil {
+		return nil
+	}
+	q.rev.release(q)
+	return Unauthorized(err)
+}
+
 // refusal is the answer for err.
-func (q *request) refusal(r *http.Request, err error) Refusal {
+func (q *request) refusal(err error) Refusal {
 	var f Refusal
 	var failed *proxy.ForwardError
 	switch {
 	case errors.As(err, &f):
 		return f
-	case r.Context().Err() != nil:
+	case q.in.Context().Err() != nil:
 		return clientGone()
 	case errors.As(err, &failed) && (failed.Refused || failed.Misdirected):
-		return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "no instance took the request: " + failed.Err.Error()}
+		return instanceFailed("no instance took the request")
 	}
-	return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: "the instance failed while it had the request"}
-}
-
-func badBody(err error) Refusal {
-	return Refusal{Status: http.StatusBadRequest, Code: CodeBadBody, Message: "the request's body can't be read: " + err.Error()}
-}
-
-func hasFailed(revision, why string) Refusal {
-	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeFailed,
-		Message: fmt.Sprintf("revision %s has failed: %s", revision, why)}
-}
-
-func full(format string, args ...any) Refusal {
-	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeQueueFull, RetryAfter: time.Second,
-		Message: wadi.ErrQueueFull.Error() + ": " + fmt.Sprintf(format, args...)}
-}
-
-func shuttingDown() Refusal {
-	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeShutdown, RetryAfter: time.Second, Message: "this agent is stopping"}
-}
-
-func clientGone() Refusal {
-	return Refusal{Status: statusClientGone, Code: CodeClientGone, Message: "the client has gone"}
-}
-
-func atZero() Refusal {
-	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeQuiet, Message: "no instance runs, and this path does not wake one"}
+	return instanceFailed("the instance failed while it had the request")
 }

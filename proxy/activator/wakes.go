@@ -103,6 +103,7 @@ func (a *Activator) wake(ctx context.Context, r *revision) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
 	defer cancel()
+	r.wakeBegins(time.Now())
 	err := a.cfg.Waker.Wake(ctx, r.id)
 	result := "ok"
 	switch {

@@ -1,0 +1,65 @@
+package activator
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Endpoints tells where a revision's instances are.
+type Endpoints interface {
+	// Endpoints returns the instances placed now, and a channel that is closed
+	// at the next change of them. An instance that is missing counts as ended.
+	Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{})
+}
+
+// Waker brings a revision from zero.
+type Waker interface {
+	// Wake returns nil when it is done or not needed, because an instance is
+	// placed or coming. wadi.ErrUnplaceable, wrapped with a reason, ends the
+	// waiting; after other errors it is called again.
+	Wake(ctx context.Context, revision string) error
+}
+
+// Troubles tells what hinders a revision's instances from starting.
+type Troubles interface {
+	// Trouble returns the reason and since when it holds, or an empty reason.
+	Trouble(revision string) (reason string, since time.Time)
+}
+
+// Dialer connects to an instance's traffic path, by TCP or mTLS.
+type Dialer interface {
+	Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error)
+}
+
+// Config is what an Activator needs. The first six fields, Log and Registerer
+// are required.
+type Config struct {
+	Name string // The agent's name, the source of the statistics.
+	Boot string // Changes when the agent restarts.
+
+	Endpoints Endpoints
+	Waker     Waker
+	Troubles  Troubles
+	Dialer    Dialer
+
+	MaxWaiting      int           // Requests of the whole agent; default 10000.
+	MaxWaitingBytes int64         // What they hold in memory, estimated; default 256 MiB.
+	MaxWakes        float64       // Begun per second at most, fewer while Nomad is slow to place; default 20.
+	History         time.Duration // Of the statistics; default one hour.
+
+	// Guard is asked once more about a request that had to wait, when its turn has
+	// come: what callers may do may have changed meanwhile. Nil lets everybody pass.
+	Guard Guard
+
+	// Trips says that requests may carry a [Trip]; else nobody looks.
+	Trips bool
+
+	Log        hclog.Logger
+	Registerer prometheus.Registerer
+}

@@ -1,0 +1,121 @@
+package activator
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// slowAnswer is how long the answer to a request that ran out of time may take
+// to reach its client.
+const slowAnswer = 5 * time.Second
+
+// errTooLong is why the context of a request that ran out of time ends.
+var errTooLong = errors.New("the request took too long")
+
+// forward sends q to the granted instance, which it gives back.
+func (q *request) forward() error {
+	q.a.metrics.inFlight.Inc()
+	defer q.a.metrics.inFlight.Dec()
+	ctx, cancel := context.WithCancelCause(q.in.Context())
+	defer cancel(nil)
+	q.rev.expect(q, cancel)
+	defer q.rev.release(q) // Before the cancelling: the end of q's time must be told from that.
+	proxy.StripInternal(q.in.Header)
+	out := q.in.WithContext(ctx)
+	if q.body != nil {
+		out.Body = q.body.lend()
+	}
+	err := q.grant.instance.upstream.Forward(&q.out, out)
+	if err == nil {
+		return nil
+	}
+	return q.failed(ctx, err)
+}
+
+// failed judges the error of a forward, and who is to blame for it.
+func (q *request) failed(ctx context.Context, err error) error {
+	var failed *proxy.ForwardError
+	switch {
+	case errors.As(err, &failed) && failed.Answered:
+		q.out.aborted = true
+		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
+	case errors.Is(context.Cause(ctx), errTooLong): // First: it makes net/http end the client's context too.
+		return tooLong(q.set.Timeout.Request)
+	case q.in.Context().Err() != nil:
+		return q.in.Context().Err()
+	case q.body != nil && q.body.failure() != nil: // The instance is not to blame.
+		return badBody(q.body.failure())
+	case failed != nil && failed.Unsendable: // Nor is it here.
+	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:
+		// With a part of the body sent it may as well have been the client's fault.
+		q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", q.grant.instance.ep.Instance, "error", err)
+		q.rev.fail(q.grant)
+	}
+	return err
+}
+
+// expect counts that q is sent, and sees to it that it ends in time. One timer looks after all requests of a
+// revision: most are over long before it fires, and cost it nothing.
+func (r *revision) expect(q *request, cancel context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q.sent++
+	q.cancel = cancel
+	if !q.end.IsZero() {
+		r.expireAt(q.end)
+	}
+}
+
+// expireAt has expire called at end, if not earlier. The caller holds the mutex.
+func (r *revision) expireAt(end time.Time) {
+	switch {
+	case !r.expiryAt.IsZero() && !end.Before(r.expiryAt):
+		return
+	case r.expiry == nil:
+		r.expiry = time.AfterFunc(time.Until(end), r.expire)
+	default:
+		r.expiry.Reset(time.Until(end))
+	}
+	r.expiryAt = end
+}
+
+// expire ends the requests whose time is over.
+func (r *revision) expire() {
+	now := time.Now()
+	var over []*request
+	r.mu.Lock()
+	r.expiryAt = time.Time{}
+	var next time.Time
+	for q := r.serving.head; q != nil; q = q.next {
+		switch {
+		case q.end.IsZero() || q.cancel == nil || q.expired != nil:
+		case !q.end.After(now):
+			q.expired = make(chan struct{})
+			q.cancel(errTooLong)
+			over = append(over, q)
+		case next.IsZero() || q.end.Before(next):
+			next = q.end
+		}
+	}
+	if !next.IsZero() {
+		r.expireAt(next)
+	}
+	r.mu.Unlock()
+	for _, q := range over {
+		q.out.hurry()
+		close(q.expired)
+	}
+}
+
+// unlimited lets q's time be without end: its connection was taken over. It reports
+// false if its time is over.
+func (r *revision) unlimited(q *request) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q.end = time.Time{}
+	return q.expired == nil
+}

@@ -1,0 +1,92 @@
+package activator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// How soon it may be worth to come again.
+const (
+	retrySoon  = time.Second      // A place is free, or another agent takes it.
+	retryLater = 10 * time.Second // Something in the cluster has to change.
+)
+
+func unknownRevision(service, revision string) Refusal {
+	return Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
+		Message: fmt.Sprintf("no revision %q of service %q is served here", revision, service)}
+}
+
+func tooLong(timeout wadi.Duration) Refusal {
+	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeRequestTimeout,
+		Message: fmt.Sprintf("the request took longer than %s", timeout)}
+}
+
+func queueTimeout(revision string, timeout wadi.Duration) Refusal {
+	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeQueueTimeout, RetryAfter: retrySoon,
+		Message: fmt.Sprintf("%v: waited %s for %s", wadi.ErrQueueTimeout, timeout, revision)}
+}
+
+// notWoken is the answer to those who waited in vain because the wakes failed.
+// What the error says besides is for the log: it may name addresses.
+func notWoken(revision string, err error) Refusal {
+	why := "the agent's log says why"
+	switch {
+	case errors.Is(err, wadi.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		why = "Nomad doesn't answer"
+	case errors.Is(err, wadi.ErrForbidden):
+		why = "this agent may not do that in Nomad"
+	case errors.Is(err, wadi.ErrConflict):
+		why = "somebody else keeps changing its Nomad job"
+	}
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNotWoken, RetryAfter: retryLater,
+		Message: fmt.Sprintf("%s can't be woken: %s", revision, why)}
+}
+
+// unplaceable returns the answer for an error of a Waker that says that the
+// revision can't run.
+func unplaceable(err error) (Refusal, bool) {
+	if !errors.Is(err, wadi.ErrUnplaceable) {
+		return Refusal{}, false
+	}
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, RetryAfter: retryLater, Message: err.Error()}, true
+}
+
+func cantRun(reason string) Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, RetryAfter: retryLater,
+		Message: fmt.Sprintf("%v: %s", wadi.ErrUnplaceable, reason)}
+}
+
+func badBody(err error) Refusal {
+	return Refusal{Status: http.StatusBadRequest, Code: CodeBadBody, Message: "the request's body can't be read: " + err.Error()}
+}
+
+func hasFailed(revision, why string) Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeFailed, RetryAfter: retryLater,
+		Message: fmt.Sprintf("revision %s has failed: %s", revision, why)}
+}
+
+func full(format string, args ...any) Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeQueueFull, RetryAfter: retrySoon,
+		Message: wadi.ErrQueueFull.Error() + ": " + fmt.Sprintf(format, args...)}
+}
+
+func shuttingDown() Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeShutdown, RetryAfter: retrySoon, Message: "this agent is stopping"}
+}
+
+func clientGone() Refusal {
+	return Refusal{Status: statusClientGone, Code: CodeClientGone, Message: "the client has gone"}
+}
+
+func atZero() Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeQuiet, Message: "no instance runs, and this path does not wake one"}
+}
+
+func instanceFailed(why string) Refusal {
+	return Refusal{Status: http.StatusBadGateway, Code: CodeUpstream, Message: why}
+}

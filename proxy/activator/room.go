@@ -1,0 +1,80 @@
+package activator
+
+import (
+	"net/http"
+	"sync"
+)
+
+// What a waiting request holds besides its headers: goroutine stacks and
+// buffers of net/http, as measured, rounded up.
+const (
+	waiterBytes    = 20 << 10
+	waiterTLSBytes = 64 << 10
+)
+
+// roomShare is how many times what is free one revision may hold. Alone it gets
+// four fifths of the room, two that flood get four ninths each: however many
+// there are, something is left for the one that comes next. (Dynamic thresholds,
+// as switches share their buffers: Choudhury and Hahne, 1998.)
+const roomShare = 4
+
+// room bounds what waits in the whole agent, and what of that one revision holds.
+type room struct {
+	maxCount, maxBytes int64
+
+	mu          sync.Mutex
+	count, used int64
+}
+
+// tenant is what one revision holds of the room. Guarded by the room's mutex.
+type tenant struct{ count, used int64 }
+
+// take reserves a place of n bytes for t, or reports false and reserves nothing.
+func (m *room) take(t *tenant, n int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.count+1 > m.maxCount || m.used+n > m.maxBytes {
+		return false
+	}
+	if t.count >= roomShare*(m.maxCount-m.count) || t.used >= roomShare*(m.maxBytes-m.used) {
+		return false
+	}
+	m.count++
+	m.used += n
+	t.count++
+	t.used += n
+	return true
+}
+
+func (m *room) give(t *tenant, n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.count--
+	m.used -= n
+	t.count--
+	t.used -= n
+}
+
+// enter takes the place that r needs, and returns its size.
+func (m *room) enter(t *tenant, r *http.Request) (int64, error) {
+	n := footprint(r)
+	if !m.take(t, n) {
+		return 0, full("as many requests wait as may in this agent")
+	}
+	return n, nil
+}
+
+// footprint estimates what r holds in memory while it waits.
+func footprint(r *http.Request) int64 {
+	n := int64(waiterBytes)
+	if r.TLS != nil {
+		n = waiterTLSBytes
+	}
+	n += int64(len(r.RequestURI) + len(r.Host))
+	for k, vs := range r.Header {
+		for _, v := range vs {
+			n += int64(len(k) + len(v) + 32)
+		}
+	}
+	return n
+}
