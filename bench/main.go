@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -26,30 +27,47 @@ import (
 // benchmark is one table.
 type benchmark struct {
 	name, about string
+	alone       bool // It needs no stack.
 	run         func(context.Context, *bench) ([]section, error)
 }
 
 func benchmarks() []benchmark {
 	return []benchmark{
 		// First, while the agent has no free memory that would hide what it needs.
-		{"held", "1,000 requests waiting for one cold service", held},
-		{"cold", "cold start against its floor, host network and mesh", cold},
-		{"idle", "CPU of an agent with 100 services at zero", idle},
-		{"warm", "a warm request through Wadi against one to the app", warm},
-		{"mesh", "what mTLS costs the agent, and when callers' Envoys go direct", meshed},
+		{name: "held", about: "1,000 requests waiting for one cold service", run: held},
+		{name: "cold", about: "cold start against its floor, host network and mesh", run: cold},
+		{name: "idle", about: "CPU of an agent with 100 services at zero", run: idle},
+		{name: "warm", about: "a warm request through Wadi against one to the app", run: warm},
+		{name: "mesh", about: "what mTLS costs the agent, and when callers' Envoys go direct", run: meshed},
+		{name: "through", about: "CPU of gateway and queue-proxy together, against one other proxy", run: through},
+		{name: "dataplane", about: "CPU and memory of the queue-proxy against other proxies; needs no cluster", alone: true, run: dataplane},
 	}
 }
 
 // bench is what the benchmarks share.
 type bench struct {
-	stack    *harness.Stack
-	log      io.Writer // Progress; the tables go elsewhere.
-	profiles string    // Folder for the agent's profiles; empty: none are taken.
+	stack    *harness.Stack // Nil where no benchmark needs it.
+	bin      string         // Folder of the binaries; empty: bin/ of the checkout.
+	log      io.Writer      // Progress; the tables go elsewhere.
+	profiles string         // Folder for the agent's profiles; empty: none are taken.
+}
+
+// binary is the file of one of the programs.
+func (b *bench) binary(name string) (string, error) {
+	if b.bin != "" {
+		return filepath.Join(b.bin, name), nil
+	}
+	root, err := harness.Root()
+	return filepath.Join(root, "bin", name), err
 }
 
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == reverseProxyCommand {
+		fmt.Fprintln(os.Stderr, reverseProxy(os.Args[2], os.Args[3]))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -70,7 +88,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.Usage = func() {
 		fmt.Fprint(stderr, "Usage: go run ./bench [-only cold,held] [-json]\n\nMeasures Wadi on a Nomad and Consul of its own. Benchmarks:\n")
 		for _, b := range benchmarks() {
-			fmt.Fprintf(stderr, "  %-6s %s\n", b.name, b.about)
+			fmt.Fprintf(stderr, "  %-9s %s\n", b.name, b.about)
 		}
 		fmt.Fprintln(stderr, "\nFlags:")
 		f.PrintDefaults()
@@ -135,18 +153,20 @@ const stopTimeout = 2 * time.Minute
 
 // measure runs the benchmarks on one stack, and stops it whatever happens.
 func measure(ctx context.Context, o options, log io.Writer, done func(section)) (err error) {
-	b := &bench{log: log, profiles: o.profiles}
-	b.say("starting Consul, Nomad and an agent")
-	b.stack, err = harness.Start(ctx, harness.Options{Bin: o.bin, Extra: "log_level = \"info\"\n"})
-	if err != nil {
-		return err
+	b := &bench{log: log, profiles: o.profiles, bin: o.bin}
+	if needsStack(o.only) {
+		b.say("starting Consul, Nomad and an agent")
+		b.stack, err = harness.Start(ctx, harness.Options{Bin: o.bin, Extra: "log_level = \"info\"\n"})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			b.say("stopping")
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+			defer cancel()
+			err = errors.Join(err, b.stack.Stop(stop))
+		}()
 	}
-	defer func() {
-		b.say("stopping")
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		err = errors.Join(err, b.stack.Stop(stop))
-	}()
 	for _, bm := range benchmarks() {
 		if !slices.Contains(o.only, bm.name) {
 			continue
@@ -155,7 +175,7 @@ func measure(ctx context.Context, o options, log io.Writer, done func(section)) 
 		began := time.Now()
 		sections, err := bm.run(ctx, b)
 		for i, s := range sections {
-			if s.Name = bm.name; i == 0 {
+			if s.Name = bm.name; i == 0 && s.Seconds == 0 {
 				s.Seconds = time.Since(began).Seconds()
 			}
 			done(s)
@@ -165,6 +185,12 @@ func measure(ctx context.Context, o options, log io.Writer, done func(section)) 
 		}
 	}
 	return nil
+}
+
+func needsStack(only []string) bool {
+	return slices.ContainsFunc(benchmarks(), func(bm benchmark) bool {
+		return !bm.alone && slices.Contains(only, bm.name)
+	})
 }
 
 // machine describes where the figures are from.

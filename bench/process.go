@@ -51,22 +51,29 @@ func rss(pid int) (float64, error) {
 
 // findProcess returns the process of a program that runs in an allocation.
 func findProcess(program, alloc string) (int, error) {
+	return findWhere(fmt.Sprintf("%s of allocation %s", program, alloc), func(exe, env string) bool {
+		return filepath.Base(exe) == program && strings.Contains(env, "\x00NOMAD_ALLOC_ID="+alloc+"\x00")
+	})
+}
+
+// findWhere returns the first process of which the executable and the environment,
+// each variable between NULs, are as wanted.
+func findWhere(what string, is func(exe, env string) bool) (int, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return 0, err
 	}
 	for _, dir := range dirs {
 		exe, err := os.Readlink(dir + "/exe")
-		if err != nil || filepath.Base(exe) != program {
+		if err != nil {
 			continue
 		}
 		env, err := os.ReadFile(dir + "/environ")
-		if err != nil || !strings.Contains("\x00"+string(env), "\x00NOMAD_ALLOC_ID="+alloc+"\x00") {
-			continue
+		if err == nil && is(exe, "\x00"+string(env)) {
+			return strconv.Atoi(filepath.Base(dir))
 		}
-		return strconv.Atoi(filepath.Base(dir))
 	}
-	return 0, fmt.Errorf("find %s of allocation %s: no such process", program, alloc)
+	return 0, fmt.Errorf("find %s: no such process", what)
 }
 
 // gauges reads the agent's metrics that have no labels.

@@ -30,7 +30,8 @@ type row struct {
 type verdict struct {
 	What   string  `json:"what"`
 	Got    float64 `json:"got"`
-	Target float64 `json:"target"` // At most.
+	Target float64 `json:"target"`          // At most.
+	Least  bool    `json:"least,omitempty"` // The target is at least that.
 	Met    bool    `json:"met"`
 }
 
@@ -43,7 +44,12 @@ func (s *section) note(format string, args ...any) {
 }
 
 func (s *section) judge(what string, got, target float64) {
-	s.Verdicts = append(s.Verdicts, verdict{what, got, target, got <= target})
+	s.Verdicts = append(s.Verdicts, verdict{What: what, Got: got, Target: target, Met: got <= target})
+}
+
+// atLeast judges a figure that should be large.
+func (s *section) atLeast(what string, got, target float64) {
+	s.Verdicts = append(s.Verdicts, verdict{What: what, Got: got, Target: target, Least: true, Met: got >= target})
 }
 
 // report is what one run found.
@@ -73,11 +79,14 @@ func (s section) write(out io.Writer) {
 	}
 	_ = w.Flush() // The terminal; nobody could be told.
 	for _, v := range s.Verdicts {
-		word := "met"
+		word, bound := "met", "at most"
+		if v.Least {
+			bound = "at least"
+		}
 		if !v.Met {
 			word = "MISSED"
 		}
-		fmt.Fprintf(out, "  %s: %s, target at most %s: %s\n", v.What, digits(v.Got), digits(v.Target), word)
+		fmt.Fprintf(out, "  %s: %s, target %s %s: %s\n", v.What, digits(v.Got), bound, digits(v.Target), word)
 	}
 	for _, n := range s.Notes {
 		fmt.Fprintf(out, "  note: %s\n", n)

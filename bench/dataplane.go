@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+const (
+	planeConns  = 64
+	planeRounds = 5
+	planeTurn   = time.Second // Of one contender in one round.
+	bodyRounds  = 3
+	smallAnswer = 13 // Bytes of a small answer's body.
+)
+
+// dataplane compares the queue-proxy with other proxies in front of the same
+// origin. It needs no cluster.
+func dataplane(ctx context.Context, b *bench) (out []section, err error) {
+	dir, err := os.MkdirTemp("", "wadi-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	o, err := newOrigin("127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	p := &plane{b: b, dir: dir, origin: o.addr()}
+	for _, part := range []func(context.Context) ([]section, error){p.small, p.bodies, p.memory} {
+		began := time.Now()
+		sections, err := part(ctx)
+		for i := range sections {
+			sections[i].Seconds = time.Since(began).Seconds()
+		}
+		out = append(out, sections...)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// plane is what the parts of the data plane's benchmark share.
+type plane struct {
+	b      *bench
+	dir    string
+	origin string // host:port
+}
+
+// Labels of the contenders.
+const (
+	labelHAProxy = "HAProxy"
+	labelNginx   = "nginx"
+	labelReverse = "httputil.ReverseProxy"
+	labelQueue   = "queue-proxy"
+	labelLimit   = "queue-proxy, limit = 100"
+)
+
+// small measures small requests over many connections.
+func (p *plane) small(ctx context.Context) (_ []section, err error) {
+	r, err := p.race(ctx, labelHAProxy, labelNginx, labelReverse, labelQueue, labelLimit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	get := shot{head: "GET /0123 HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"}
+	if err := r.run(ctx, same(get), planeConns, planeRounds); err != nil {
+		return nil, err
+	}
+	out := section{
+		Title:   fmt.Sprintf("small requests through one proxy, %d connections, %d turns of %v each", planeConns, planeRounds, planeTurn),
+		Columns: []string{"µs CPU/req", "× ReverseProxy", "min", "max", "× HAProxy", "min", "max", "req/s"},
+	}
+	for _, l := range r.lanes {
+		toRP, toHA := r.ratio(l.label, labelReverse), r.ratio(l.label, labelHAProxy)
+		out.add(l.label, l.each()*1e6, toRP.median, toRP.min, toRP.max, toHA.median, toHA.min, toHA.max, l.rate())
+	}
+	r.notes(&out)
+	out.judge("queue-proxy's CPU against ReverseProxy's", r.ratio(labelQueue, labelReverse).median, 0.45)
+	if r.has(labelHAProxy) {
+		out.judge("queue-proxy's CPU against HAProxy's (2.2 is the aim)", r.ratio(labelQueue, labelHAProxy).median, 2.6)
+	}
+	out.judge("with a limit against without", r.ratio(labelLimit, labelQueue).median, 1.1)
+	return []section{out}, nil
+}
+
+// bodies measures what a second of CPU moves.
+func (p *plane) bodies(ctx context.Context) (_ []section, err error) {
+	r, err := p.race(ctx, labelHAProxy, labelNginx, labelReverse, labelQueue)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	out := section{
+		Title:   "bodies through one proxy: what a second of its CPU moves",
+		Columns: []string{"MiB/CPU s", "× HAProxy", "min", "max", "MiB/s"},
+	}
+	for _, k := range []struct {
+		label string
+		size  int64
+		up    bool
+		conns int
+	}{
+		{"1 MiB answers", 1 << 20, false, 8}, {"1 MiB requests", 1 << 20, true, 8},
+		{"100 MiB answers", 100 << 20, false, 2}, {"100 MiB requests", 100 << 20, true, 2},
+	} {
+		r.reset()
+		if err := r.run(ctx, same(bodyShot(k.size, k.up)), k.conns, bodyRounds); err != nil {
+			return nil, err
+		}
+		for _, l := range r.lanes {
+			ratio := r.ratio(labelHAProxy, l.label) // Throughput per CPU is the other way round.
+			out.add(k.label+", "+l.label, float64(k.size)/(1<<20)/l.each(), ratio.median, ratio.min, ratio.max, l.rate()*float64(k.size)/(1<<20))
+		}
+		if r.has(labelHAProxy) {
+			out.atLeast(k.label+", queue-proxy against HAProxy", r.ratio(labelHAProxy, labelQueue).median, 0.8)
+		}
+	}
+	r.notes(&out)
+	return []section{out}, nil
+}
+
+// spread is a figure over the rounds.
+type spread struct{ median, min, max float64 }
+
+func spreadOf(v []float64) spread {
+	if len(v) == 0 {
+		return spread{}
+	}
+	s := slices.Sorted(slices.Values(v))
+	m := s[len(s)/2]
+	if len(s)%2 == 0 {
+		m = (m + s[len(s)/2-1]) / 2
+	}
+	return spread{m, s[0], s[len(s)-1]}
+}
+
+// same is one shot for all.
+func same(s shot) func(*lane) shot { return func(*lane) shot { return s } }

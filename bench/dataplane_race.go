@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// race has contenders in front of one origin that take turns.
+type race struct {
+	lanes   []*lane
+	missing []string // Why some don't take part.
+}
+
+// lane is one contender and what was measured of it.
+type lane struct {
+	*contender
+	client *client
+	turns  []turn
+}
+
+// turn is one contender's in one round.
+type turn struct {
+	cpu, beside, lasted time.Duration
+	answered            int64
+}
+
+// each is the CPU seconds of one request, over all turns.
+func (l *lane) each() float64 {
+	var cpu time.Duration
+	var n int64
+	for _, t := range l.turns {
+		cpu, n = cpu+t.cpu, n+t.answered
+	}
+	return cpu.Seconds() / float64(n)
+}
+
+// rate is the answers in a second.
+func (l *lane) rate() float64 {
+	var lasted time.Duration
+	var n int64
+	for _, t := range l.turns {
+		lasted, n = lasted+t.lasted, n+t.answered
+	}
+	return float64(n) / lasted.Seconds()
+}
+
+func (t turn) each() float64 { return t.cpu.Seconds() / float64(t.answered) }
+
+// race starts the contenders. One that is not installed is left out, with a note.
+func (p *plane) race(ctx context.Context, labels ...string) (*race, error) {
+	r := &race{}
+	for _, label := range labels {
+		c, err := p.start(ctx, label)
+		if missing := (*missingError)(nil); errors.As(err, &missing) {
+			r.missing = append(r.missing, label+": "+missing.Error())
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(err, r.stop())
+		}
+		r.lanes = append(r.lanes, &lane{contender: c})
+	}
+	return r, nil
+}
+
+func (r *race) stop() error {
+	var errs []error
+	for _, l := range r.lanes {
+		if l.client != nil {
+			l.client.close()
+		}
+		errs = append(errs, l.contender.stop())
+	}
+	return errors.Join(errs...)
+}
+
+func (r *race) reset() {
+	for _, l := range r.lanes {
+		l.turns = nil
+	}
+}
+
+// run has all take their turns, every other round in the other order, after one
+// that opens the connections and is not counted.
+func (r *race) run(ctx context.Context, of func(*lane) shot, conns, rounds int) error {
+	for _, l := range r.lanes {
+		if l.client != nil {
+			l.client.close()
+		}
+		var err error
+		if l.client, err = newClient(ctx, l.addr, conns); err != nil {
+			return fmt.Errorf("%s: %w", l.label, err)
+		}
+		if _, err := l.client.load(ctx, of(l), planeTurn/4); err != nil {
+			return fmt.Errorf("%s: %w", l.label, err)
+		}
+	}
+	order := slices.Clone(r.lanes)
+	for range rounds {
+		for _, l := range order {
+			if err := l.measure(ctx, of(l)); err != nil {
+				return fmt.Errorf("%s: %w", l.label, err)
+			}
+		}
+		slices.Reverse(order)
+	}
+	return nil
+}
+
+func (l *lane) measure(ctx context.Context, s shot) error {
+	before, err := sumCPU(l.pids)
+	besideBefore, err2 := sumCPU(l.besides)
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	began := time.Now()
+	n, err := l.client.load(ctx, s, planeTurn)
+	if err != nil {
+		return err
+	}
+	t := turn{lasted: time.Since(began), answered: n}
+	after, err := sumCPU(l.pids)
+	besideAfter, err2 := sumCPU(l.besides)
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	t.beside = besideAfter - besideBefore
+	t.cpu = max(after-before, clockTick/2) // Below a tick: less than can be said.
+	l.turns = append(l.turns, t)
+	return nil
+}
+
+func (r *race) lane(label string) *lane {
+	for _, l := range r.lanes {
+		if l.label == label {
+			return l
+		}
+	}
+	return nil
+}
+
+func (r *race) has(label string) bool { return r.lane(label) != nil }
+
+// ratio is a's CPU of a request divided by b's, round by round. It is zero if one
+// of them does not take part.
+func (r *race) ratio(a, b string) spread {
+	la, lb := r.lane(a), r.lane(b)
+	if la == nil || lb == nil {
+		return spread{}
+	}
+	var all []float64
+	for i := range la.turns {
+		all = append(all, la.turns[i].each()/lb.turns[i].each())
+	}
+	return spreadOf(all)
+}
+
+func (r *race) notes(s *section) {
+	for _, m := range r.missing {
+		s.note("%s", m)
+	}
+}

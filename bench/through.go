@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	nomad "github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// Labels of what goes through Wadi's two proxies.
+const (
+	labelThrough = "gateway and queue-proxy"
+	labelMTLS    = "gateway and queue-proxy, mTLS to Envoy"
+)
+
+// through compares what a request costs in the gateway and the queue-proxy together
+// with what it costs in one other proxy in front of the very same app.
+func through(ctx context.Context, b *bench) (_ []section, err error) {
+	dir, err := os.MkdirTemp("", "wadi-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	s := service{name: "through", scale: "min = 1\n    max = 1"}
+	running := []service{s}
+	if b.stack.Cluster.Bridge {
+		running = append(running, service{name: "throughmesh", mesh: true, scale: "min = 1\n    max = 1"})
+	}
+	if err := b.apply(ctx, running...); err != nil {
+		return nil, err
+	}
+	own, app, err := b.lane(ctx, running[0], labelThrough)
+	if err != nil {
+		return nil, err
+	}
+	p := &plane{b: b, dir: dir, origin: app}
+	r, err := p.race(ctx, labelHAProxy, labelReverse, labelQueue)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	r.lanes = append(r.lanes, own)
+	if len(running) > 1 {
+		meshed, _, err := b.lane(ctx, running[1], labelMTLS)
+		if err != nil {
+			return nil, err
+		}
+		r.lanes = append(r.lanes, meshed)
+	}
+	get := func(l *lane) shot {
+		return shot{head: "GET / HTTP/1.1\r\nHost: " + l.host + "\r\nUser-Agent: bench\r\n\r\n"}
+	}
+	if err := r.run(ctx, get, planeConns, planeRounds); err != nil {
+		return nil, err
+	}
+	out := section{
+		Title:   fmt.Sprintf("small requests through gateway and queue-proxy, %d connections, host network", planeConns),
+		Columns: []string{"µs CPU/req", "× ReverseProxy", "min", "max", "Envoy µs", "req/s"},
+	}
+	for _, l := range r.lanes {
+		to := r.ratio(l.label, labelReverse)
+		out.add(l.label, l.each()*1e6, to.median, to.min, to.max, l.beside()*1e6, l.rate())
+	}
+	r.notes(&out)
+	out.judge("gateway's and queue-proxy's CPU against one ReverseProxy's", r.ratio(labelThrough, labelReverse).median, 0.9)
+	return []section{out}, b.remove(ctx, running...)
+}
+
+// lane is the way through the gateway to the only instance of s, and where its app is.
+func (b *bench) lane(ctx context.Context, s service, label string) (*lane, string, error) {
+	if _, err := b.ask(ctx, s, "/"); err != nil {
+		return nil, "", err
+	}
+	live, err := b.stack.Allocs(ctx, s.revision())
+	if err != nil {
+		return nil, "", err
+	}
+	if len(live) != 1 {
+		return nil, "", fmt.Errorf("%s has %d allocations, want 1", s.name, len(live))
+	}
+	alloc, _, err := b.stack.Nomad.Allocations().Info(live[0].ID, (&nomad.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return nil, "", fmt.Errorf("read allocation of %s: %w", s.name, err)
+	}
+	app := ""
+	for _, port := range alloc.AllocatedResources.Shared.Ports {
+		if port.Label == wadi.PortApp {
+			app = net.JoinHostPort(port.HostIP, strconv.Itoa(port.Value))
+		}
+	}
+	pid, err := findProcess("queue-proxy", alloc.ID)
+	if err != nil {
+		return nil, "", err
+	}
+	l := &lane{contender: &contender{
+		label: label, addr: b.stack.Agent.Gateway, host: s.name + "." + harness.Domain,
+		pids: []int{b.stack.Agent.PID(), pid},
+	}}
+	if s.mesh {
+		envoy, err := findTask("connect-proxy-"+s.name, alloc.ID)
+		if err != nil {
+			return nil, "", err
+		}
+		l.besides = []int{envoy}
+	}
+	return l, app, nil
+}
+
+// findTask returns the process of a task in an allocation.
+func findTask(task, alloc string) (int, error) {
+	return findWhere(fmt.Sprintf("task %s of allocation %s", task, alloc), func(_, env string) bool {
+		return strings.Contains(env, "\x00NOMAD_ALLOC_ID="+alloc+"\x00") && strings.Contains(env, "\x00NOMAD_TASK_NAME="+task+"\x00")
+	})
+}
+
+// beside is the CPU seconds of a request in processes that the lane only passes.
+func (l *lane) beside() float64 {
+	var cpu time.Duration
+	var n int64
+	for _, t := range l.turns {
+		cpu, n = cpu+t.beside, n+t.answered
+	}
+	return cpu.Seconds() / float64(n)
+}
