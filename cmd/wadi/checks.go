@@ -121,7 +121,7 @@ func (n *node) checkSelf(context.Context) []wadi.Finding {
 	var out []wadi.Finding
 	for _, p := range n.problems() {
 		f := wadi.Finding{Level: wadi.LevelFail, About: "agent", What: p}
-		if n.isDraining() && strings.HasPrefix(p, "draining") {
+		if n.drain.HasBegun() && strings.HasPrefix(p, "draining") {
 			f.Level, f.Remedy = wadi.LevelWarn, "restart it, or stop it"
 		}
 		out = append(out, f)

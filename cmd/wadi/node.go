@@ -28,6 +28,7 @@ import (
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
 	"github.com/wadi-run/wadi/jobspecs"
+	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
@@ -65,8 +66,8 @@ type node struct {
 
 	reporter reporter
 
-	drainOnce sync.Once
-	draining  chan struct{} // Closed when this agent takes no more requests.
+	drain   *proxy.Drain
+	drained chan struct{} // Closed when the drain is over.
 
 	routedOnce sync.Once
 	routed     chan struct{} // Closed when the routes are known.
@@ -83,7 +84,7 @@ type node struct {
 func newNode(ctx context.Context, cfg config.Config, log hclog.Logger) (_ *node, err error) {
 	n := &node{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), boot: bootID(),
-		events: &agent.Events{}, decisions: &agent.Decisions{}, draining: make(chan struct{}), routed: make(chan struct{}),
+		events: &agent.Events{}, decisions: &agent.Decisions{}, drain: proxy.NewDrain(), drained: make(chan struct{}), routed: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -166,6 +167,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		Dialer:     &instances{mesh: n.mesh, route: n.route},
 		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
 		MaxWakes: float64(c.Activator.MaxWakes),
+		Guard:    n.guard,
 		Log:      n.log.Named("activator"), Registerer: n.reg,
 	})
 	if err != nil {
@@ -182,7 +184,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		return err
 	}
 	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: c.Activator.Address, Handler: n.onceStarted(n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(), Log: n.log.Named("mesh"),
+		Address: c.Activator.Address, Handler: n.front(n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(), Log: n.log.Named("mesh"),
 	})
 	if err != nil {
 		return portError("activator.address", c.Activator.Address, err)
@@ -194,6 +196,9 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 func portError(setting, address string, err error) error {
 	return fmt.Errorf("listen on %s (%s): %w; another agent, or another program, may have that port", address, setting, err)
 }
+
+// front is a traffic listener's way to next.
+func (n *node) front(next http.Handler) http.Handler { return n.leaving(n.onceStarted(next)) }
 
 // onceStarted answers 503 while routes and instances are not known yet: a 404
 // would be wrong.
@@ -228,7 +233,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 			Gateway: n.gatewayServer.Addr().String(), GatewayTLS: n.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{n.store}, Rights: apiNomad{n.nomad},
-		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Warnings: n.warnings, Doctor: n.doctor, Admin: n.admin(),
+		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Warnings: n.warnings, Doctor: n.doctor, Admin: n.admin(), MayAdmin: n.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, Log: n.log.Named("api"), Registerer: n.reg,
 	})
 	if err != nil {
@@ -289,7 +294,7 @@ func (n *node) problems() []string {
 	if why := n.waits.Load(); why != nil {
 		p = append(p, *why)
 	}
-	if n.isDraining() {
+	if n.drain.HasBegun() {
 		p = append(p, "draining: it takes no more requests")
 	}
 	if leader, _ := n.Leader(); leader == "" && n.waits.Load() == nil {

@@ -14,21 +14,17 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// Bounds of a stop.
-const (
-	drainTimeout = 30 * time.Second // For requests in flight.
-	leaveTimeout = 5 * time.Second  // For deregistering.
-)
-
 // parts runs parts of a node. The first that fails ends all.
 type parts struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
+	failed chan struct{} // Closed when a part has failed.
+	once   sync.Once
 }
 
 func newParts(ctx context.Context) *parts {
-	g := &parts{}
+	g := &parts{failed: make(chan struct{})}
 	g.ctx, g.cancel = context.WithCancelCause(ctx)
 	return g
 }
@@ -37,6 +33,7 @@ func (g *parts) run(name string, f func(context.Context) error) {
 	g.wg.Go(func() {
 		if err := f(g.ctx); err != nil {
 			g.cancel(fmt.Errorf("%s: %w", name, err))
+			g.once.Do(func() { close(g.failed) })
 		}
 	})
 }
@@ -47,9 +44,8 @@ func (g *parts) stop() {
 	g.wg.Wait()
 }
 
-// run runs the node until ctx ends or a part of it fails. It stops in the order
-// in which callers lose nothing: nobody sends more mesh requests, then the
-// listeners finish what they have, then the rest goes.
+// run runs the node until ctx ends or a part of it fails, and drains it then: see
+// runDrain. What tells of the drain goes last.
 func (n *node) run(ctx context.Context) error {
 	core := newParts(context.WithoutCancel(ctx))
 	defer core.stop()
@@ -59,15 +55,20 @@ func (n *node) run(ctx context.Context) error {
 	core.run("intentions", n.guard.run)
 	core.run("activator", n.activator.Run)
 	core.run("agents", func(ctx context.Context) error {
-		return n.consul.WatchServices(ctx, wadi.ServiceAgent, func(all []consul.Instance) { n.agents.Store(&all) }, n.quiet("agents"))
+		return n.consul.WatchServices(ctx, wadi.ServiceAgent, func(all []consul.Instance) {
+			n.agents.Store(&all)
+			n.activator.SetPeers(len(all))
+		}, n.quiet("agents"))
 	})
 	core.run("leader", func(ctx context.Context) error {
 		return n.consul.WatchLeader(ctx, n.store.LeaderKey(), n.setLeader, n.quiet("leader"))
 	})
 
+	planes := newParts(core.ctx)
+	planes.run("api", func(ctx context.Context) error { return n.apiServer.Serve(ctx, n.apiListener) })
+	planes.run("metrics", n.serveMetrics)
+
 	front := newParts(core.ctx)
-	front.run("api", func(ctx context.Context) error { return n.apiServer.Serve(ctx, n.apiListener) })
-	front.run("metrics", n.serveMetrics)
 	front.run("gateway", n.gatewayServer.Run)
 	if n.tlsServer != nil {
 		core.run("certificates", n.certs.Run)
@@ -77,28 +78,25 @@ func (n *node) run(ctx context.Context) error {
 
 	presence := newParts(core.ctx)
 	presence.run("start", n.start(presence))
+	go n.runDrain(context.WithoutCancel(ctx), presence, front)
 
 	select {
 	case <-ctx.Done():
 		n.log.Info("stopping: requests in flight are finished first")
-	case <-front.ctx.Done():
-	case <-core.ctx.Done():
-	case <-presence.ctx.Done():
+	case <-front.failed:
+	case <-core.failed:
+	case <-presence.failed:
+	case <-planes.failed:
 	}
-	presence.stop()
-	front.stop()
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	drained := n.activator.Drain(drain)
+	n.drain.Begin()
+	<-n.drained
+	planes.stop()
 	core.stop()
 	n.nomad.Close()
-	if ctx.Err() != nil && drained != nil {
-		n.log.Warn("requests were cut off", "error", drained)
-	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	return firstCause(presence, front, core)
+	return firstCause(presence, front, planes, core)
 }
 
 func firstCause(groups ...*parts) error {

@@ -53,19 +53,10 @@ func (n *node) start(g *parts) func(context.Context) error {
 }
 
 // registerActivator keeps this agent's mesh listener in Consul, under all its
-// names, while it takes requests.
+// names, until ctx ends.
 func (n *node) registerActivator(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var g sync.WaitGroup
 	defer g.Wait()
-	g.Go(func() {
-		select {
-		case <-n.draining:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
 	select {
 	case <-n.mesh.Ready(): // Without certificates it could serve nobody.
 	case <-ctx.Done():
