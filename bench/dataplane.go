@@ -17,9 +17,8 @@ const (
 	smallAnswer = 13 // Bytes of a small answer's body.
 )
 
-// dataplane compares the queue-proxy with other proxies in front of the same
-// origin. It needs no cluster.
-func dataplane(ctx context.Context, b *bench) (out []section, err error) {
+// inPlane runs a benchmark of proxies in front of the same origin. It needs no cluster.
+func inPlane(b *bench, run func(*plane) ([]section, error)) (_ []section, err error) {
 	dir, err := os.MkdirTemp("", "wadi-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
@@ -30,19 +29,19 @@ func dataplane(ctx context.Context, b *bench) (out []section, err error) {
 		return nil, err
 	}
 	defer o.close()
-	p := &plane{b: b, dir: dir, origin: o.addr()}
-	for _, part := range []func(context.Context) ([]section, error){p.small, p.bodies, p.memory} {
-		began := time.Now()
-		sections, err := part(ctx)
-		for i := range sections {
-			sections[i].Seconds = time.Since(began).Seconds()
-		}
-		out = append(out, sections...)
-		if err != nil {
-			return out, err
-		}
-	}
-	return out, nil
+	return run(&plane{b: b, dir: dir, origin: o.addr()})
+}
+
+func small(ctx context.Context, b *bench) ([]section, error) {
+	return inPlane(b, func(p *plane) ([]section, error) { return p.small(ctx) })
+}
+
+func bodies(ctx context.Context, b *bench) ([]section, error) {
+	return inPlane(b, func(p *plane) ([]section, error) { return p.bodies(ctx) })
+}
+
+func crowds(ctx context.Context, b *bench) ([]section, error) {
+	return inPlane(b, func(p *plane) ([]section, error) { return p.memory(ctx) })
 }
 
 // plane is what the parts of the data plane's benchmark share.
