@@ -5,6 +5,16 @@ import (
 	"path/filepath"
 )
 
+// EnvoyTask is what a sidecar_task block runs Envoy by without Docker, in HCL.
+const EnvoyTask = `    driver = "raw_exec"
+    config {
+      command = "/bin/sh"
+      # Nomad's bootstrap names its sockets below alloc/, which raw_exec, having no
+      # chroot, does not see from the task's directory.
+      args = ["-c", "ln -sfn ../alloc alloc; exec envoy -c $NOMAD_SECRETS_DIR/envoy_bootstrap.json -l warning --concurrency 1 --disable-hot-restart"]
+    }
+`
+
 // AgentConfig is the configuration of a Wadi agent that works on this cluster:
 // the queue-proxy of the folder bin and the Envoy of the tools run by raw_exec, as
 // a machine without Docker can. Services get Envoy where bridge networks work.
@@ -31,14 +41,7 @@ queue_proxy {
 }
 mesh {
   sidecar_task {
-    driver = "raw_exec"
-    config {
-      command = "/bin/sh"
-      # Nomad's bootstrap names its sockets below alloc/, which raw_exec, having no
-      # chroot, does not see from the task's directory.
-      args = ["-c", "ln -sfn ../alloc alloc; exec envoy -c $NOMAD_SECRETS_DIR/envoy_bootstrap.json -l warning --concurrency 1 --disable-hot-restart"]
-    }
-    resources {
+`+EnvoyTask+`    resources {
       cpu    = 20
       # It idles at 45 MB, and is killed beyond this: with 64, by some hundred
       # connections at once.

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	nomad "github.com/hashicorp/nomad/api"
 
+	"github.com/wadi-run/wadi/internal/devcluster"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -218,12 +219,7 @@ job %q {
           }
         }
         sidecar_task {
-          driver = "raw_exec"
-          config {
-            command = "/bin/sh"
-            args    = ["-c", "ln -sfn ../alloc alloc; exec envoy -c $NOMAD_SECRETS_DIR/envoy_bootstrap.json -l warning --concurrency 1 --disable-hot-restart"]
-          }
-          resources {
+` + devcluster.EnvoyTask + `          resources {
             cpu    = 20
             memory = 64
           }

@@ -20,6 +20,7 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 	"golang.org/x/sys/unix"
 
+	"github.com/wadi-run/wadi/internal/devcluster"
 	"github.com/wadi-run/wadi/test/harness"
 )
 
@@ -261,12 +262,7 @@ const callerGroup = `  group %q {
 %s          }
         }
         sidecar_task {
-          driver = "raw_exec"
-          config {
-            command = "/bin/sh"
-            args    = ["-c", "ln -sfn ../alloc alloc; exec envoy -c $NOMAD_SECRETS_DIR/envoy_bootstrap.json -l warning --concurrency 1 --disable-hot-restart"]
-          }
-          resources {
+` + devcluster.EnvoyTask + `          resources {
             cpu    = 20
             memory = 256 # Hundreds of calls wait in it.
           }
