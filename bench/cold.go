@@ -108,8 +108,8 @@ func (b *bench) coldStarts(ctx context.Context, s service, runs int, dial func(c
 	c.Columns = []string{"p50 ms", "p95 ms", "min ms", "max ms"}
 	for _, label := range []string{
 		"through the gateway, by the client", "floor: call Nomad, dial every 2 ms",
-		"  Wadi: waited before the wake began", "  Wadi: Nomad's scale call", "  Wadi: then until placed, as the stream says",
-		"  Wadi: then until probed ready", "  Wadi: then forwarded",
+		"  Wadi: waited before the wake began", "  Wadi: then until placed, as the stream says",
+		"  Wadi: then until something answers there", "  Wadi: then until it says ready", "  Wadi: then forwarded",
 		"  floor: Nomad's scale call", "  floor: placed", listening, "  floor: then until answered",
 	} {
 		if p, ok := parts[label]; ok {
@@ -132,10 +132,10 @@ func (b *bench) coldWadi(ctx context.Context, s service, parts map[string]sample
 	}
 	note := func(label string, d time.Duration) { parts[label] = append(parts[label], d) }
 	note("through the gateway, by the client", res.Took)
-	note("  Wadi: waited before the wake began", max(0, t["queue"]-t["wake"]-t["place"]-t["start"]))
-	note("  Wadi: Nomad's scale call", t["wake"])
+	note("  Wadi: waited before the wake began", t["queue"])
 	note("  Wadi: then until placed, as the stream says", t["place"])
-	note("  Wadi: then until probed ready", t["start"])
+	note("  Wadi: then until something answers there", t["start"])
+	note("  Wadi: then until it says ready", t["probe"])
 	note("  Wadi: then forwarded", t["forward"])
 	return errors.Join(b.scale(ctx, s.revision(), 0), pause(ctx, settle))
 }
