@@ -10,14 +10,21 @@ package proxy
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/wadi-run/wadi"
 )
 
-// StripInternal removes the headers that only Wadi may set. Every way into Wadi
-// calls it on what a caller sent, and the last hop on what the app gets.
+// StripInternal removes the headers that only Wadi may set, and those with an
+// underscore in their name that many an app can't tell from them. Every way into
+// Wadi calls it on what a caller sent, and the last hop on what the app gets.
 func StripInternal(h http.Header) {
 	for _, name := range wadi.InternalHeaders() {
 		delete(h, name) // As all names in a header, they are canonical.
+	}
+	for name := range h {
+		if strings.HasPrefix(name, "Wadi_") {
+			delete(h, name)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"io"
 	"net"
-	"net/http"
 	"strings"
 )
 
@@ -17,7 +16,7 @@ func (a *http1Answer) tunnel() error {
 	}
 	a.setHeader()
 	header := a.w.Header()
-	conn, rw, err := http.NewResponseController(a.w).Hijack()
+	conn, rw, err := hijack(a.w)
 	if err != nil {
 		return a.failed(err)
 	}

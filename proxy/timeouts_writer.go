@@ -118,7 +118,7 @@ func (t *Timed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if t.expired != nil {
 		return nil, nil, http.ErrHandlerTimeout
 	}
-	conn, rw, err := http.NewResponseController(t.w).Hijack()
+	conn, rw, err := hijack(t.w)
 	if err != nil {
 		return nil, nil, err
 	}
