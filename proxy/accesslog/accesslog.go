@@ -1,0 +1,103 @@
+// Package accesslog writes one line of JSON for each request that has ended.
+//
+// It promises that a line is one request, whatever bytes its caller chose: they
+// can't end a line, begin another, or steer a terminal. It promises that a writer
+// that is slow, or stuck, holds up no request: lines are kept in memory up to a
+// bound and dropped beyond, and counted. It refuses to write queries and headers,
+// in which there may be secrets.
+package accesslog
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+)
+
+// Bounds of what is kept until it is written.
+const (
+	maxBuffered = 1 << 20         // Bytes; beyond, lines are dropped.
+	writeAt     = 64 << 10        // Bytes that are written without waiting for the next second.
+	writeEvery  = time.Second     // Else.
+	farewell    = 2 * time.Second // For what is left when Run ends.
+)
+
+// Log is an access log. New makes one; Run writes it.
+type Log struct {
+	w    io.Writer
+	full chan struct{} // Signals that there are writeAt bytes.
+
+	mu      sync.Mutex
+	lines   []byte // Whole lines, not written yet.
+	dropped uint64
+}
+
+// New returns a log whose lines go to w, which nobody else may write to meanwhile.
+func New(w io.Writer) *Log { return &Log{w: w, full: make(chan struct{}, 1)} }
+
+// Write adds a request. It never waits for the writer.
+func (l *Log) Write(e *Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := len(l.lines)
+	l.lines = e.append(l.lines)
+	switch {
+	case len(l.lines) > maxBuffered:
+		l.lines = l.lines[:before]
+		l.dropped++
+	case before < writeAt && len(l.lines) >= writeAt:
+		select {
+		case l.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Dropped is how many requests have no line, because the writer was too slow.
+func (l *Log) Dropped() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
+
+// Run writes what there is every second until ctx ends, and then the rest. A
+// writer that is stuck then is left alone after a while. What can't be written, for
+// a full disk say, is lost: requests are not to fail for it.
+func (l *Log) Run(ctx context.Context) {
+	tick := time.NewTicker(writeEvery)
+	defer tick.Stop()
+	stuck := make(chan struct{})
+	go func() {
+		defer close(stuck)
+		var spare []byte
+		for ctx.Err() == nil {
+			select {
+			case <-tick.C:
+			case <-l.full:
+			case <-ctx.Done():
+			}
+			spare = l.flush(spare)
+		}
+		l.flush(spare) // What came while the last was written.
+	}()
+	<-ctx.Done()
+	select {
+	case <-stuck:
+	case <-time.After(farewell):
+	}
+}
+
+// flush writes the lines there are, and returns their memory for the next.
+func (l *Log) flush(spare []byte) []byte {
+	l.mu.Lock()
+	lines := l.lines
+	l.lines = spare[:0]
+	l.mu.Unlock()
+	if len(lines) > 0 {
+		_, _ = l.w.Write(lines) // There is nobody to tell.
+	}
+	if cap(lines) > 4*writeAt {
+		return nil // A burst is not kept for ever.
+	}
+	return lines
+}
