@@ -17,6 +17,7 @@ var arrows = map[string][]string{
 	"calendar":                      {""},
 	"jobspecs":                      {"", "calendar"},
 	"scheduler":                     {"", "calendar"},
+	"scheduler/replay":              {"", "scheduler"},
 	"proxy":                         {""},
 	"proxy/admin":                   {},
 	"proxy/accesslog":               {},
