@@ -26,6 +26,22 @@ type Route struct {
 	Revisions map[string]RouteRevision `json:"revisions"`
 }
 
+// Main is the revision with the largest share of the traffic, the newest of
+// several; empty without traffic.
+func (r Route) Main() string {
+	shares := map[string]int{}
+	main := ""
+	for _, t := range r.Targets {
+		shares[t.Revision] += t.Weight
+	}
+	for id, share := range shares {
+		if share > shares[main] || share > 0 && share == shares[main] && id > main {
+			main = id
+		}
+	}
+	return main
+}
+
 // RouteTarget is one leg of a route.
 type RouteTarget struct {
 	Revision string `json:"revision"`

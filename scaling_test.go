@@ -57,9 +57,8 @@ func TestRevisionState_ReadsWhatWasStored(t *testing.T) {
 			wadi.RevisionState{Phase: wadi.Ready, Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Deciders: wadi.Deciders{wadi.Concurrency: decider, wadi.RPS: decider}}},
 		{"one that never started", `{"phase":"ready","since":"2026-01-01T00:00:00Z","decider":{}}`,
 			wadi.RevisionState{Phase: wadi.Ready, Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}},
-		{"one for each metric", `{"phase":"ready","since":"2026-01-01T00:00:00Z","deciders":{"cpu":{"started":true}},"hold":{"count":3,"until":"2026-01-01T01:00:00Z","who":"eve"}}`,
-			wadi.RevisionState{Phase: wadi.Ready, Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Deciders: wadi.Deciders{wadi.CPU: {Started: true}},
-				Hold: wadi.Hold{Count: 3, Until: time.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC), Who: "eve"}}},
+		{"one for each metric", `{"phase":"ready","since":"2026-01-01T00:00:00Z","deciders":{"cpu":{"started":true}}}`,
+			wadi.RevisionState{Phase: wadi.Ready, Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Deciders: wadi.Deciders{wadi.CPU: {Started: true}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got wadi.RevisionState

@@ -31,7 +31,6 @@ type RevisionState struct {
 	Reason   string    `json:"reason,omitempty"`
 	JobIndex uint64    `json:"job_index,omitempty"` // Nomad's JobModifyIndex that was last known to be ours.
 	Deciders Deciders  `json:"deciders,omitempty"`
-	Hold     Hold      `json:"hold,omitzero"` // Zero: none.
 }
 
 // UnmarshalJSON reads what is stored, also from when there was one metric only.

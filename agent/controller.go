@@ -187,6 +187,7 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
 			c.markDirty([]string{name})
 		}
+		c.acted = true // Its bounds may be others: the autoscaler need not wait either.
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.services)) {
 		s := c.services[name]

@@ -61,6 +61,10 @@ type Stored struct {
 	State      wadi.State
 	Status     wadi.Status
 	Route      wadi.Route // Zero: none.
+
+	// Holds are the counts that somebody asked for, ended ones too, by revision; ""
+	// is the one that has most of the traffic.
+	Holds map[string]wadi.Hold
 }
 
 // Store is the leader's part of the store. Its writes are check-and-set against
@@ -114,6 +118,11 @@ type Measured struct {
 	ID      string
 	Created time.Time
 	Window  time.Duration // The longest that its load is averaged over.
+
+	// Usage: what its instances use of processor and memory is measured too, namely
+	// what Task does in Namespace.
+	Usage           bool
+	Namespace, Task string
 }
 
 // Source is something that serves statistics.

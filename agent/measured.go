@@ -17,7 +17,10 @@ func (c *Controller) measured() ([]Measured, []Source) {
 			if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(r.ID).Exists {
 				continue
 			}
-			revs = append(revs, Measured{ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D()})
+			revs = append(revs, Measured{
+				ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D(),
+				Usage: usesUsage(s.Service.Scale), Namespace: s.Service.Namespace, Task: r.Spec.ServingTask,
+			})
 			eps, _ := c.Cluster.Endpoints(r.ID)
 			for _, ep := range eps {
 				if !ep.Ended && ep.Metrics != "" {
@@ -30,6 +33,11 @@ func (c *Controller) measured() ([]Measured, []Source) {
 		}
 	}
 	return revs, srcs
+}
+
+// usesUsage reports whether a service is scaled by what its instances use.
+func usesUsage(sc wadi.Scaling) bool {
+	return slices.ContainsFunc(sc.Metrics, func(m wadi.MetricTarget) bool { return !m.Metric.OfRequests() })
 }
 
 // events are the latest of the service, of earlier terms too.

@@ -1,15 +1,21 @@
 package agent
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics of the leader's loops.
 type Metrics struct {
 	passErrors prometheus.Counter
-	scales     *prometheus.CounterVec // By direction: up, down.
+	scales     *prometheus.CounterVec // By direction (up, down) and result (ok, conflict, error).
 	scaleError prometheus.Counter
-	desired    *prometheus.GaugeVec // By service and revision.
-	ready      *prometheus.GaugeVec
+	decisions  *prometheus.CounterVec // By rule.
+	late       prometheus.Histogram
+	pass       prometheus.Histogram
 	leading    prometheus.Gauge
+	byRule     sync.Map // Of decisions: rule to counter.
 }
 
 // NewMetrics registers them with reg.
@@ -19,23 +25,39 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "wadi_controller_errors_total", Help: "Passes over a service that ended in an error.",
 		}),
 		scales: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wadi_autoscaler_scalings_total", Help: "Counts set in Nomad by the autoscaler.",
-		}, []string{"direction"}),
+			Name: "wadi_autoscaler_scalings_total", Help: "Counts that the autoscaler asked Nomad to set. A conflict is decided anew.",
+		}, []string{"direction", "result"}),
 		scaleError: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wadi_autoscaler_errors_total", Help: "Decisions that could not be carried out.",
 		}),
-		desired: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "wadi_autoscaler_desired_instances", Help: "Instances wanted, after bounds.",
-		}, []string{"service", "revision"}),
-		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "wadi_autoscaler_ready_instances", Help: "Instances that answer as ready.",
-		}, []string{"service", "revision"}),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wadi_autoscaler_decisions_total", Help: "Decisions by the rule that decided.",
+		}, []string{"rule"}),
+		late: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wadi_autoscaler_signal_to_scale_seconds", Help: "From the end of the last second that was measured to the scale call that it led to.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10},
+		}),
+		pass: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wadi_autoscaler_pass_seconds", Help: "Evaluation of all revisions, scale calls included.",
+			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
+		}),
 		leading: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "wadi_leader", Help: "1 on the agent that leads.",
 		}),
 	}
-	reg.MustRegister(m.passErrors, m.scales, m.scaleError, m.desired, m.ready, m.leading)
+	reg.MustRegister(m.passErrors, m.scales, m.scaleError, m.decisions, m.late, m.pass, m.leading)
 	return m
+}
+
+// decided counts a decision.
+func (m *Metrics) decided(rule string) {
+	c, ok := m.byRule.Load(rule)
+	if !ok {
+		c, _ = m.byRule.LoadOrStore(rule, m.decisions.WithLabelValues(rule))
+	}
+	if counter, ok := c.(prometheus.Counter); ok {
+		counter.Inc()
+	}
 }
 
 // SetLeading tells whether this agent leads.

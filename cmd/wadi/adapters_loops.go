@@ -11,7 +11,6 @@ import (
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
-	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/internal/store"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/scheduler"
@@ -102,34 +101,6 @@ var _ agent.Store = loopStore{}
 func (s loopStore) Load(ctx context.Context, service string) (agent.Stored, error) {
 	st, err := s.Writer.Load(ctx, service)
 	return agent.Stored(st), err
-}
-
-// loopMeasure is the scraper as the leader's loops see it.
-type loopMeasure struct {
-	*scrape.Scraper[*scheduler.Windows]
-}
-
-var _ agent.Measure = loopMeasure{}
-
-func (m loopMeasure) Set(revisions []agent.Measured, sources []agent.Source) {
-	revs := make([]scrape.Revision, 0, len(revisions))
-	for _, r := range revisions {
-		revs = append(revs, scrape.Revision(r))
-	}
-	srcs := make([]scrape.Source, 0, len(sources))
-	for _, s := range sources {
-		srcs = append(srcs, scrape.Source{
-			ID: s.ID, Kind: s.Kind, Addr: s.Addr, Revision: s.Revision,
-			Placed: s.Placed, Starting: s.Starting, Stopping: s.Stopping,
-		})
-	}
-	m.Scraper.Set(revs, srcs)
-}
-
-func (m loopMeasure) Averages(revision string, metric wadi.Metric, stable, panicking time.Duration) scheduler.Averages {
-	var a scheduler.Averages
-	m.Read(revision, func(w *scheduler.Windows, now time.Time) { a = w.Averages(now, stable, panicking, metric) })
-	return a
 }
 
 // instances dials instances: by mTLS where Envoy is in front of them, else plainly.

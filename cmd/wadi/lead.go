@@ -13,7 +13,6 @@ import (
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/network/table"
 	"github.com/wadi-run/wadi/internal/consul"
-	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -52,7 +51,9 @@ func (n *node) lead(ctx context.Context) error {
 	reg := prometheus.NewRegistry() // Gone with the term.
 	n.term.Store(reg)
 	defer n.term.Store(nil)
-	measure := loopMeasure{scrape.New(scheduler.NewWindows, n.log.Named("scrape"), reg)}
+	reg.MustRegister(n.decisions)
+	defer n.decisions.Forget(func(string) bool { return false })
+	measure := newMeasure(n.nomad, n.log, reg)
 	writer := loopStore{n.store.Writer()}
 	scaler := agent.NewAutoscaler()
 	ctl := &agent.Controller{
@@ -82,6 +83,7 @@ func (n *node) lead(ctx context.Context) error {
 	defer n.metrics.SetLeading(false)
 	g := newParts(ctx)
 	g.run("scraper", measure.Run)
+	g.run("usage", measure.usage.Run)
 	g.run("growth", grown.run)
 	g.run("controller", ctl.Run)
 	g.run("autoscaler", scaler.Run)

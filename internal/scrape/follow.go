@@ -37,11 +37,6 @@ type follower struct {
 	readAt time.Time
 }
 
-// of reports whether the source may have load of a revision.
-func (f *follower) of(revision string) bool {
-	return f.src.Kind == wadi.SourceActivator || f.src.Revision == revision
-}
-
 const (
 	readyFirst, readyMost = 20 * time.Millisecond, 250 * time.Millisecond
 	retryFirst, retryMost = 100 * time.Millisecond, 2 * time.Second

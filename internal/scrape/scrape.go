@@ -70,9 +70,10 @@ type Scraper[W Windows] struct {
 	mu        sync.Mutex
 	revisions map[string]*revision[W]
 	followers map[string]*follower
-	fresh     []*follower     // Not started.
-	grew      map[string]bool // Revisions of which an activator holds more than before.
-	changed   chan struct{}   // Closed when the readiness of an instance changes.
+	about     map[string]map[string]*follower // The followers by revision; activators, which are about all, by "".
+	fresh     []*follower                     // Not started.
+	grew      map[string]bool                 // Revisions of which an activator holds more than before.
+	changed   chan struct{}                   // Closed when the readiness of an instance changes.
 }
 
 type revision[W Windows] struct {
@@ -97,6 +98,7 @@ func New[W Windows](newWindows func(born time.Time, keep time.Duration) W, log h
 		grown:      make(chan struct{}, 1),
 		revisions:  map[string]*revision[W]{},
 		followers:  map[string]*follower{},
+		about:      map[string]map[string]*follower{},
 		grew:       map[string]bool{},
 		changed:    make(chan struct{}),
 	}
@@ -176,14 +178,26 @@ func (s *Scraper[W]) Read(id string, f func(w W, now time.Time)) bool {
 	return true
 }
 
+// sources are those that are about a revision.
+func (s *Scraper[W]) sources(revision string, do func(f *follower)) {
+	for _, f := range s.about[""] {
+		do(f)
+	}
+	if revision != "" {
+		for _, f := range s.about[revision] {
+			do(f)
+		}
+	}
+}
+
 // ReadyCount is how many instances of a revision answer as ready. Those that stop
 // are not among them.
 func (s *Scraper[W]) ReadyCount(id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
-	for _, f := range s.followers {
-		if f.src.Revision == id && f.ready && !f.src.Stopping {
+	for _, f := range s.about[id] {
+		if f.ready && !f.src.Stopping {
 			n++
 		}
 	}
@@ -195,8 +209,8 @@ func (s *Scraper[W]) ReadyCount(id string) int {
 func (s *Scraper[W]) ReadyKnown(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.followers {
-		if f.src.Revision == id && !f.asked && !f.src.Stopping {
+	for _, f := range s.about[id] {
+		if !f.asked && !f.src.Stopping {
 			return false
 		}
 	}

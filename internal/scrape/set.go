@@ -61,28 +61,28 @@ func (s *Scraper[W]) setRevisions(revisions []Revision) {
 func (s *Scraper[W]) addRevision(r Revision) {
 	rev := &revision[W]{Revision: r, windows: s.newWindows(r.Created, r.Window)}
 	s.revisions[r.ID] = rev
-	for _, f := range s.followers {
+	s.sources(r.ID, func(f *follower) {
 		switch {
 		case f.src.Kind == wadi.SourceActivator:
 			rev.windows.SourceUp(f.src.ID, f.src.Kind, r.Created)
-		case f.src.Revision == r.ID && f.up:
+		case f.up:
 			rev.windows.SourceUp(f.src.ID, f.src.Kind, f.src.Placed)
 		}
-	}
+	})
 	s.readBack(r.ID, min(r.Window, s.now().Sub(r.Created)))
 }
 
 // readBack makes the sources of a revision tell once more what they did within
 // the last d: new windows don't know it.
 func (s *Scraper[W]) readBack(revision string, d time.Duration) {
-	for _, f := range s.followers {
-		if f.of(revision) && f.answered {
+	s.sources(revision, func(f *follower) {
+		if f.answered {
 			f.back = max(f.back, d+readBackSlack)
 			if f.interrupt != nil {
 				f.interrupt()
 			}
 		}
-	}
+	})
 }
 
 // readBackSlack makes up for the different beginnings of seconds.
@@ -93,6 +93,10 @@ func (s *Scraper[W]) setSource(src Source) {
 	if f == nil {
 		f = &follower{src: src}
 		s.followers[src.ID] = f
+		if s.about[src.Revision] == nil {
+			s.about[src.Revision] = map[string]*follower{}
+		}
+		s.about[src.Revision][src.ID] = f
 		s.fresh = append(s.fresh, f)
 		if src.Kind == wadi.SourceActivator {
 			f.up = true
@@ -122,6 +126,9 @@ func (s *Scraper[W]) remove(f *follower) {
 		f.stop()
 	}
 	delete(s.followers, f.src.ID)
+	if delete(s.about[f.src.Revision], f.src.ID); len(s.about[f.src.Revision]) == 0 {
+		delete(s.about, f.src.Revision)
+	}
 	s.each(f, func(w W) { w.SourceDown(f.src.ID, s.now()) })
 	if f.ready {
 		s.notify()

@@ -109,11 +109,11 @@ func (s *Scraper[W]) polled(revision string) []*follower {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var fs []*follower
-	for _, f := range s.followers {
-		if f.of(revision) && f.polling {
+	s.sources(revision, func(f *follower) {
+		if f.polling {
 			fs = append(fs, f)
 		}
-	}
+	})
 	return fs
 }
 

@@ -23,6 +23,7 @@ const (
 	kindRevision kind = "revision"
 	kindState    kind = "state"
 	kindStatus   kind = "status"
+	kindHold     kind = "hold"
 	kindDomain   kind = "domain"
 	kindCheck    kind = "check"
 )

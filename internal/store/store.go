@@ -14,6 +14,7 @@
 //	revision/<service>/<revision>  immutable: spec and frozen job
 //	state/<service>                what the leader remembers
 //	status/<service>               what the leader saw
+//	hold/<service>                 counts that somebody asked for, for a time
 //	domain/<host>                  which service has the domain
 //
 // State and status have no hash in the index: the leader alone writes them, and
@@ -68,6 +69,7 @@ type Index struct {
 	Spec       string            `json:"spec"` // Hash.
 	Revisions  map[string]string `json:"revisions,omitempty"`
 	Route      string            `json:"route,omitempty"` // Hash; empty: there is none.
+	Hold       string            `json:"hold,omitempty"`  // Hash; empty: there was never one.
 	Domains    []string          `json:"domains,omitempty"`
 }
 

@@ -64,6 +64,7 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"outdated writer":       testOutdatedWriter,
 		"delete":                testDelete,
 		"forget leftovers":      testForgetLeftovers,
+		"hold":                  testHold,
 		"watch":                 testWatch,
 		"watch routes":          testWatchRoutes,
 		"domains":               testDomains,

@@ -22,15 +22,15 @@ func (s *Store) WatchRoutes(ctx context.Context, fn func(map[string]wadi.Route))
 	return watch(ctx, s, kindRoute, fn)
 }
 
-// Watch calls changed with the names of services that somebody submitted, marked
-// or removed, all of them at first, until ctx ends. The leader's own writes of
+// Watch calls changed with the names of services that somebody submitted, marked,
+// held or removed, all of them at first, until ctx ends. The leader's own writes of
 // routes, state and status are not told.
 func (s *Store) Watch(ctx context.Context, changed func(services []string)) error {
 	var before map[string]Index
 	return s.WatchIndex(ctx, func(now map[string]Index) {
 		var names []string
 		for name, i := range now {
-			if old, ok := before[name]; !ok || old.Generation != i.Generation || old.Spec != i.Spec {
+			if old, ok := before[name]; !ok || old.Generation != i.Generation || old.Spec != i.Spec || old.Hold != i.Hold {
 				names = append(names, name)
 			}
 		}

@@ -20,6 +20,7 @@ type Stored struct {
 	State      wadi.State
 	Status     wadi.Status
 	Route      wadi.Route // Zero: none.
+	Holds      map[string]wadi.Hold
 }
 
 // Writer is the leader's hand on the store. It remembers what it read and wrote
@@ -50,6 +51,7 @@ func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 		{Verb: consul.Read, Key: w.key(kindState, service)},
 		{Verb: consul.Read, Key: w.key(kindStatus, service)},
 		{Verb: consul.Read, Key: w.key(kindRoute, service)},
+		{Verb: consul.Read, Key: w.key(kindHold, service)},
 		{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")},
 	}
 	pairs, err := w.kv.Txn(ctx, ops)
@@ -74,7 +76,7 @@ func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 	for i, part := range []struct {
 		kind kind
 		into any
-	}{{kindSpec, &spec}, {kindState, &out.State}, {kindStatus, &out.Status}, {kindRoute, &out.Route}} {
+	}{{kindSpec, &spec}, {kindState, &out.State}, {kindStatus, &out.Status}, {kindRoute, &out.Route}, {kindHold, &out.Holds}} {
 		p := pairs[i]
 		w.remember(p.Key, p.Index, p.Value)
 		if p.Index == 0 {
@@ -84,7 +86,7 @@ func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 			return Stored{}, err
 		}
 	}
-	for _, p := range pairs[4:] {
+	for _, p := range pairs[5:] {
 		var r wadi.Revision
 		if err := w.decode(p, kindRevision, &r); err != nil {
 			return Stored{}, err
@@ -205,7 +207,7 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 	}
 	ops := []consul.Op{guard, {Verb: consul.DeleteTree, Key: w.key(kindRevision, service, "")}}
 	var keys []string
-	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindIndex} {
+	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindHold, kindIndex} {
 		keys = append(keys, w.key(k, service))
 		if k != kindSpec {
 			ops = append(ops, consul.Op{Verb: consul.Delete, Key: w.key(k, service)})
