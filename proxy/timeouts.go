@@ -89,6 +89,7 @@ type Timed struct {
 	informing bool // A 1xx is being sent.
 	cut       bool // The caller's connection was made useless.
 	upgraded  *upgradedConn
+	leaving   bool  // Leave was called.
 	expired   error // Why the time is over; nil while it isn't.
 	timer     *time.Timer
 	stop      func() bool // Ends listening for the caller's leave.

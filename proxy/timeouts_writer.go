@@ -123,36 +123,9 @@ func (t *Timed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	t.touch()
-	t.upgraded = &upgradedConn{Conn: conn, timed: t}
+	t.upgraded = newUpgradedConn(conn, t)
+	if t.leaving {
+		go t.upgraded.leave()
+	}
 	return t.upgraded, rw, nil
-}
-
-// upgradedConn notes when bytes go.
-type upgradedConn struct {
-	net.Conn
-	timed *Timed
-}
-
-func (c *upgradedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.timed.touch()
-	}
-	return n, err
-}
-
-func (c *upgradedConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if n > 0 {
-		c.timed.touch()
-	}
-	return n, err
-}
-
-// CloseWrite ends what is sent to the caller, who may still send.
-func (c *upgradedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return c.Close()
 }
