@@ -13,10 +13,10 @@ tools: ## find or make Nomad, Consul, Envoy and the CNI plugins (first time: 10-
 	$(GO) run ./tools/ensure
 
 .PHONY: build
-build: ## bin/wadi, bin/queue-proxy, the example app bin/hello and the tests' bin/grpcecho
+build: ## bin/wadi, bin/queue-proxy, the example app bin/hello and the apps of the tests
 	@echo "== build: $(VERSION) into bin/"
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/wadi ./cmd/queue-proxy ./jobspecs/examples/hello ./test/apps/grpcecho
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/wadi ./cmd/queue-proxy ./jobspecs/examples/hello ./test/apps/corners ./test/apps/grpcecho
 
 .PHONY: check
 check: ## static checks and unit tests with the race detector
