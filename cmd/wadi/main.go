@@ -37,11 +37,14 @@ func commands() map[string]command {
 		"apply":           applyCommand(),
 		"doctor":          doctorCommand(),
 		"events":          eventsCommand(),
+		"explain":         explainCommand(),
 		"fmt":             fmtCommand(),
 		"revision list":   revisionListCommand(),
+		"scale replay":    scaleReplayCommand(),
 		"service delete":  serviceDeleteCommand(),
 		"service inspect": serviceInspectCommand(),
 		"service list":    serviceListCommand(),
+		"service scale":   serviceScaleCommand(),
 		"service status":  serviceStatusCommand(),
 		"validate":        validateCommand(),
 		"version":         versionCommand(),
@@ -65,6 +68,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	for name, synopsis := range map[string]string{
 		"service":  "Look at services and delete them",
 		"revision": "Look at the revisions of a service",
+		"scale":    "Replay scaling decisions",
 	} {
 		factories[name] = func() (cli.Command, error) { return group(synopsis), nil }
 	}
