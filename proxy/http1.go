@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// forwardHTTP1 forwards over HTTP/1.1. Where the answer of the peer comes from the
-// caller's own goroutine, another one sends the request's body if there is one.
+// forwardHTTP1 forwards over HTTP/1.1. The caller's own goroutine writes the head
+// and reads the answer; another one sends the request's body, if there is one.
 func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *ForwardError {
 	plan, err := planHTTP1(r)
 	if err != nil {
@@ -34,7 +34,7 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 		}
 		a := http1Answer{up: u, conn: c, plan: &plan, w: w, r: r}
 		if plan.body && !plan.expect {
-			a.send = c.upload(&plan, r)
+			a.send = c.upload(plan, r)
 		}
 		err = a.run()
 		if err == nil {

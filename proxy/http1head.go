@@ -112,7 +112,7 @@ func (h *answerHead) parseField(line string) error {
 		return malformed("header line")
 	}
 	name, ok := canonicalName(line[:colon])
-	value := textproto.TrimString(line[colon+1:])
+	value := strings.Trim(line[colon+1:], " \t") // And no CR: see isFieldValue.
 	if !ok || !isFieldValue(value) {
 		return malformed("header line")
 	}

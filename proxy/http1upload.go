@@ -25,7 +25,7 @@ const (
 // upload sends a request's body beside the answer.
 type upload struct {
 	conn *http1Conn
-	plan *http1Plan
+	plan http1Plan
 	body io.Reader
 	r    *http.Request // For its trailers, which are there when the body has ended.
 
@@ -37,7 +37,7 @@ type upload struct {
 	err   error // Why it did not send all; valid when done is closed.
 }
 
-func (c *http1Conn) upload(p *http1Plan, r *http.Request) *upload {
+func (c *http1Conn) upload(p http1Plan, r *http.Request) *upload {
 	u := &upload{conn: c, plan: p, body: r.Body, r: r, done: make(chan struct{})}
 	go u.run() // It ends with the body or the connection; see settle.
 	return u
