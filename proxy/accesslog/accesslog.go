@@ -10,6 +10,7 @@ package accesslog
 import (
 	"context"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -100,4 +101,24 @@ func (l *Log) flush(spare []byte) []byte {
 		return nil // A burst is not kept for ever.
 	}
 	return lines
+}
+
+// TraceID is the trace that a request's traceparent header names (W3C trace
+// context); empty if there is none, or if it is malformed.
+func TraceID(h http.Header) string {
+	v := h["Traceparent"]
+	if len(v) != 1 || len(v[0]) < 55 || v[0][2] != '-' || v[0][35] != '-' || v[0][52] != '-' || v[0][:2] == "ff" {
+		return ""
+	}
+	id, some := v[0][3:35], false
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return ""
+		}
+		some = some || c != '0'
+	}
+	if !some {
+		return ""
+	}
+	return id
 }

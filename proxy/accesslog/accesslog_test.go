@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -236,5 +237,21 @@ func TestLog_WriteAllocatesNothing(t *testing.T) {
 	got := testing.AllocsPerRun(1000, func() { l.Write(&e) })
 	if got > 0 {
 		t.Errorf("%v allocations for a line", got)
+	}
+}
+
+func TestTraceID(t *testing.T) {
+	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for in, want := range map[string]string{
+		good: "0af7651916cd43dd8448eb211c80319c", "cc" + good[2:] + "-more": "0af7651916cd43dd8448eb211c80319c",
+		"": "", "00": "", good[:54]: "", "ff" + good[2:]: "", strings.ToUpper(good): "", strings.Replace(good, "-", "_", 1): "",
+		"00-00000000000000000000000000000000-b7ad6b7169203331-01": "", "00-\"af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01": "",
+	} {
+		if got := accesslog.TraceID(http.Header{"Traceparent": {in}}); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	if got := accesslog.TraceID(http.Header{"Traceparent": {good, good}}); got != "" {
+		t.Errorf("of two: %q", got)
 	}
 }

@@ -27,6 +27,8 @@ type request struct {
 	state   atomic.Int32
 	counted bool // It is activity; proxied says whether an activator counts it too.
 	proxied bool
+	reason  string       // Why the queue-proxy answered itself, if it did.
+	body    *countedBody // Of a request with a body; nil without an access log.
 
 	prev, next *request // Guarded by live's mutex.
 }

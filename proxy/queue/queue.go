@@ -17,6 +17,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/accesslog"
 )
 
 // Bounds of the listeners.
@@ -45,7 +46,7 @@ type forwarder interface {
 type Proxy struct {
 	cfg    Config
 	log    hclog.Logger
-	access *accessLog // Nil unless asked for.
+	access *accesslog.Log // Nil unless asked for.
 
 	limiter  *proxy.Limiter
 	clock    *proxy.Clock
@@ -65,7 +66,7 @@ type Proxy struct {
 func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: &live{}, drain: newDrain(), keeper: proxy.NewTimekeeper(cfg.Timeout)}
 	if cfg.AccessLog {
-		p.access = &accessLog{w: access, cfg: cfg}
+		p.access = accesslog.New(access)
 	}
 	if cfg.Limit > 0 {
 		p.limiter = proxy.NewLimiter(cfg.Limit, cfg.Depth)
@@ -147,6 +148,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	serve("admin", admin, p.listeners.admin)
 	serve("metrics", metrics, p.listeners.metrics)
 	g.Go(func() error { p.ready.run(work); return nil })
+	if p.access != nil {
+		g.Go(func() error { p.access.Run(work); return nil })
+	}
 	g.Go(func() error { p.drain.run(work, cmp.Or(p.cfg.Settle, DefaultSettle), p.cfg.Drain); return nil })
 	p.log.Info("queue-proxy started", "service", p.cfg.Service, "revision", p.cfg.Revision,
 		"instance", p.cfg.Instance, "listen", p.Addr(), "target", p.cfg.Target)

@@ -2,12 +2,9 @@ package queue
 
 import (
 	"bufio"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
-	"sync"
-	"time"
 
 	"github.com/wadi-run/wadi"
 )
@@ -63,42 +60,4 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		r.status = http.StatusSwitchingProtocols
 	}
 	return conn, rw, err
-}
-
-// accessLog writes one JSON line for each request that was served. Queries are
-// left out: they may hold secrets.
-type accessLog struct {
-	cfg Config
-
-	mu sync.Mutex
-	w  io.Writer
-}
-
-type accessLine struct {
-	Time            time.Time `json:"time"`
-	Method          string    `json:"method"`
-	Host            string    `json:"host"`
-	Path            string    `json:"path"`
-	Protocol        string    `json:"protocol"`
-	Status          int       `json:"status"` // 0: the caller left before an answer.
-	Bytes           int64     `json:"bytes"`
-	DurationSeconds float64   `json:"duration_seconds"`
-	WaitSeconds     float64   `json:"wait_seconds"`
-	Revision        string    `json:"revision"`
-	Instance        string    `json:"instance,omitempty"`
-}
-
-func (a *accessLog) write(req *request, r *http.Request) {
-	line, err := json.Marshal(accessLine{
-		Time: req.begun.UTC(), Method: r.Method, Host: r.Host, Path: req.path, Protocol: r.Proto,
-		Status: req.status, Bytes: req.bytes,
-		DurationSeconds: time.Since(req.begun).Seconds(), WaitSeconds: req.waited.Seconds(),
-		Revision: a.cfg.Revision, Instance: a.cfg.Instance,
-	})
-	if err != nil {
-		return // Strings and numbers always encode.
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	_, _ = a.w.Write(append(line, '\n')) // A full disk must not fail requests.
 }

@@ -101,6 +101,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	if x.counted {
 		p.recorder.Enter(x.proxied)
 	}
+	if p.access != nil {
+		x.logged(r)
+	}
 	p.live.add(x)
 	defer p.ended(x, r)
 	defer x.timed.End()
@@ -115,11 +118,12 @@ func (p *Proxy) ended(x *request, r *http.Request) {
 	}
 	if err := x.timed.Refused(); err != nil {
 		p.metrics.refusals[err.Error()].Inc()
-		x.status = http.StatusGatewayTimeout // Whatever HTTP says of it: to a gRPC call that is 200.
+		// Whatever HTTP says of it: to a gRPC call that is 200.
+		x.status, x.reason = http.StatusGatewayTimeout, err.Error()
 	}
 	p.metrics.observe(x.status, time.Since(x.begun))
 	if p.access != nil {
-		p.access.write(x, r)
+		p.logRequest(x, r)
 	}
 }
 
@@ -227,5 +231,5 @@ func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text str
 	if !proxy.RefuseGRPC(&x.timed, r, status, text) {
 		http.Error(&x.timed, text, status)
 	}
-	x.status = status
+	x.status, x.reason = status, reason
 }

@@ -305,10 +305,12 @@ func TestTraffic_Statistics(t *testing.T) {
 
 func TestTraffic_AccessLog(t *testing.T) {
 	s := start(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }, "WADI_ACCESS_LOG=true")
-	s.get(s.Addr(), "/a?secret=1")
+	s.do(t.Context(), http.MethodPost, s.Addr(), "/a%0a?secret=1", "abc")
 	eventually(t, "logged", func() bool { return strings.Contains(s.out.String(), "\n") })
 	line := s.out.String()
-	if !strings.Contains(line, `"path":"/a","protocol":"HTTP/1.1","status":200,"bytes":5,`) || strings.Contains(line, "secret") {
-		t.Errorf("line %s", line)
+	for _, want := range []string{`"path":"/a%0a","protocol":"HTTP/1.1","status":200,"bytes_in":3,"bytes_out":5,`, `"revision":"`} {
+		if !strings.Contains(line, want) || strings.Contains(line, "secret") {
+			t.Errorf("line %s, want %s in it", line, want)
+		}
 	}
 }
