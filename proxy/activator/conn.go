@@ -7,26 +7,16 @@ import (
 	"time"
 )
 
-// dial hands out the probe's connection, or opens one. Only so many are opened
-// at once: when a thousand requests waited for this instance, most of them are
-// sooner served over a connection that another one has done with.
+// dial hands out the probe's connection, or opens one.
 func (i *instance) dial(ctx context.Context) (net.Conn, error) {
-	select {
-	case i.dialling <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	c, err := i.open(ctx)
-	if err != nil {
-		<-i.dialling // Else greet, which follows, gives it back.
-	}
-	return c, err
-}
-
-func (i *instance) open(ctx context.Context) (net.Conn, error) {
 	if c := i.takeSpare(); c != nil {
 		return c, nil
 	}
+	return i.open(ctx)
+}
+
+// open opens a connection.
+func (i *instance) open(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
 	defer cancel()
 	return i.r.a.cfg.Dialer.Dial(ctx, i.ep)
@@ -53,13 +43,6 @@ func closeConn(c net.Conn) {
 	}
 }
 
-// dialOne opens a connection for HTTP/2, of which few are needed.
-func (i *instance) dialOne(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
-	defer cancel()
-	return i.r.a.cfg.Dialer.Dial(ctx, i.ep)
-}
-
 // verify checks that the peer of a new HTTP/2 connection is this instance.
 func (i *instance) verify(ctx context.Context, rt http.RoundTripper) error {
 	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
@@ -70,7 +53,6 @@ func (i *instance) verify(ctx context.Context, rt http.RoundTripper) error {
 
 // greet checks that the peer of a new HTTP/1.1 connection is this instance.
 func (i *instance) greet(ctx context.Context, c net.Conn) error {
-	defer func() { <-i.dialling }()
 	i.mu.Lock()
 	known := i.known == c
 	if known {

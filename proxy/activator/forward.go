@@ -1,7 +1,6 @@
 package activator
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -16,14 +15,17 @@ const slowAnswer = 5 * time.Second
 // errTooLong is why the context of a request that ran out of time ends.
 var errTooLong = errors.New("the request took too long")
 
+// errOver is why the context of a request ends that is over.
+var errOver = errors.New("the request is over")
+
 // forward sends q to the granted instance, which it gives back.
 func (q *request) forward() error {
 	q.a.metrics.inFlight.Inc()
 	defer q.a.metrics.inFlight.Dec()
-	ctx, cancel := context.WithCancelCause(q.in.Context())
-	defer cancel(nil)
-	q.rev.expect(q, cancel)
-	defer q.rev.release(q) // Before the cancelling: the end of q's time must be told from that.
+	ctx := &attempt{client: q.in.Context()}
+	defer ctx.end(errOver)
+	q.rev.expect(q, ctx)
+	defer q.rev.release(q)
 	proxy.StripInternal(q.in.Header)
 	out := q.in.WithContext(ctx)
 	if q.body != nil {
@@ -37,34 +39,36 @@ func (q *request) forward() error {
 }
 
 // failed judges the error of a forward, and who is to blame for it.
-func (q *request) failed(ctx context.Context, err error) error {
+func (q *request) failed(ctx *attempt, err error) error {
 	var failed *proxy.ForwardError
 	switch {
 	case errors.As(err, &failed) && failed.Answered:
 		q.out.aborted = true
 		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
-	case errors.Is(context.Cause(ctx), errTooLong): // First: it makes net/http end the client's context too.
+	case errors.Is(ctx.because(), errTooLong): // First: it makes net/http end the client's context too.
 		return tooLong(q.set.Timeout.Request)
 	case q.in.Context().Err() != nil:
 		return q.in.Context().Err()
 	case q.body != nil && q.body.failure() != nil: // The instance is not to blame.
 		return badBody(q.body.failure())
 	case failed != nil && failed.Unsendable: // Nor is it here.
+	case failed != nil && failed.Begun: // It answers, if badly.
 	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:
 		// With a part of the body sent it may as well have been the client's fault.
-		q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", q.grant.instance.ep.Instance, "error", err)
-		q.rev.fail(q.grant)
+		if q.rev.fail(q.grant) {
+			q.a.cfg.Log.Warn("instance left rotation", "revision", q.rev.id, "instance", q.grant.instance.ep.Instance, "error", err)
+		}
 	}
 	return err
 }
 
 // expect counts that q is sent, and sees to it that it ends in time. One timer looks after all requests of a
 // revision: most are over long before it fires, and cost it nothing.
-func (r *revision) expect(q *request, cancel context.CancelCauseFunc) {
+func (r *revision) expect(q *request, ctx *attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	q.sent++
-	q.cancel = cancel
+	q.ctx = ctx
 	if !q.end.IsZero() {
 		r.expireAt(q.end)
 	}
@@ -92,10 +96,10 @@ func (r *revision) expire() {
 	var next time.Time
 	for q := r.serving.head; q != nil; q = q.next {
 		switch {
-		case q.end.IsZero() || q.cancel == nil || q.expired != nil:
+		case q.end.IsZero() || q.ctx == nil || q.expired != nil:
 		case !q.end.After(now):
 			q.expired = make(chan struct{})
-			q.cancel(errTooLong)
+			q.ctx.end(errTooLong)
 			over = append(over, q)
 		case next.IsZero() || q.end.Before(next):
 			next = q.end

@@ -22,7 +22,6 @@ const (
 	probeCrowded    = 100 * time.Millisecond
 	probeAttemptMin = 100 * time.Millisecond // Of dial and answer. Grows with the time probed,
 	probeAttemptMax = 2 * time.Second        // because a lost SYN must not cost a second.
-	dialsAtOnce     = 32                     // Of one instance, greeting included.
 	spareFresh      = time.Second            // How old a kept connection may get.
 	pingAfter       = 30 * time.Second       // Of silence on an HTTP/2 connection.
 )
@@ -46,8 +45,6 @@ type instance struct {
 	slot        int // Among those with room; -1: it has none.
 	cancelProbe context.CancelFunc
 
-	dialling chan struct{} // Holds one for each connection that is being opened.
-
 	mu      sync.Mutex
 	spare   net.Conn // The verified connection of the probe, for the first request.
 	spareAt time.Time
@@ -55,7 +52,7 @@ type instance struct {
 }
 
 func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
-	i := &instance{r: r, ep: ep, placed: now, slot: -1, dialling: make(chan struct{}, dialsAtOnce)}
+	i := &instance{r: r, ep: ep, placed: now, slot: -1}
 	h := http.Header{}
 	h.Set(wadi.HeaderService, r.service)
 	h.Set(wadi.HeaderRevision, r.id)
@@ -63,7 +60,7 @@ func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	h.Set(wadi.HeaderProxied, "1")
 	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: h}
 	if r.protocol.HTTP2() {
-		cfg.Dial, cfg.Verify, cfg.Ping = i.dialOne, i.verify, pingAfter
+		cfg.Dial, cfg.Verify, cfg.Ping = i.open, i.verify, pingAfter
 	}
 	i.upstream = proxy.NewUpstream(cfg)
 	return i

@@ -1,7 +1,6 @@
 package activator
 
 import (
-	"context"
 	"net/http"
 	"syscall"
 	"time"
@@ -27,11 +26,11 @@ type request struct {
 	// Guarded by the revision's mutex.
 	prev, next *request
 	list       *list
-	sent       int       // How often it was sent to an instance.
-	until      time.Time // Of the waiting.
-	tooLong    bool      // The above is the whole request's end, not the queue's.
-	end        time.Time // Of the whole request; zero is never.
-	cancel     context.CancelCauseFunc
+	sent       int           // How often it was sent to an instance.
+	until      time.Time     // Of the waiting.
+	tooLong    bool          // The above is the whole request's end, not the queue's.
+	end        time.Time     // Of the whole request; zero is never.
+	ctx        *attempt      // Nil: it is at no instance.
 	expired    chan struct{} // Made when its time is over; closed when that is dealt with.
 	first      bool          // It was the oldest that waited when the first instance came.
 

@@ -252,7 +252,7 @@ func (r *revision) release(q *request) {
 	r.mu.Lock()
 	i.inFlight--
 	r.serving.remove(q)
-	q.cancel = nil
+	q.ctx = nil
 	expired := q.expired
 	r.settle(i)
 	r.used = now
@@ -268,16 +268,17 @@ func (r *revision) release(q *request) {
 }
 
 // fail takes the instance of g out of rotation, unless it has been probed again
-// since g was granted. The loop probes it back in.
-func (r *revision) fail(g grant) {
+// since g was granted, and reports whether it did. The loop probes it back in.
+func (r *revision) fail(g grant) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := g.instance
 	if !i.ready || i.turn != g.turn {
-		return
+		return false
 	}
 	r.unready(i)
 	r.look()
+	return true
 }
 
 // wakeBegins notes that a wake was begun.

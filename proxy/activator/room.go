@@ -12,11 +12,17 @@ const (
 	waiterTLSBytes = 64 << 10
 )
 
-// roomShare is how many times what is free one revision may hold. Alone it gets
-// four fifths of the room, two that flood get four ninths each: however many
-// there are, something is left for the one that comes next. (Dynamic thresholds,
-// as switches share their buffers: Choudhury and Hahne, 1998.)
-const roomShare = 4
+// How one revision's flood leaves room for others.
+const (
+	// roomShare is how many times what is free one revision may hold: alone it gets
+	// eight ninths of the room, two that come together eight seventeenths each.
+	// (Dynamic thresholds, as switches share their buffers: Choudhury and Hahne, 1998.)
+	roomShare = 8
+	// reservePart of the room is kept for revisions of which few wait, as those that
+	// wait don't make room for others that come later.
+	reservePart = 10 // One tenth.
+	reserveEach = 8  // Requests.
+)
 
 // room bounds what waits in the whole agent, and what of that one revision holds.
 type room struct {
@@ -36,8 +42,11 @@ func (m *room) take(t *tenant, n int64) bool {
 	if m.count+1 > m.maxCount || m.used+n > m.maxBytes {
 		return false
 	}
-	if t.count >= roomShare*(m.maxCount-m.count) || t.used >= roomShare*(m.maxBytes-m.used) {
-		return false
+	if t.count >= reserveEach {
+		free, freeBytes := m.maxCount-m.maxCount/reservePart-m.count, m.maxBytes-m.maxBytes/reservePart-m.used
+		if t.count >= roomShare*free || t.used >= roomShare*freeBytes {
+			return false
+		}
 	}
 	m.count++
 	m.used += n

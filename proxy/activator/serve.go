@@ -61,7 +61,9 @@ func (a *Activator) serve(w http.ResponseWriter, r *http.Request, trip *Trip, c 
 		return
 	}
 	if !q.quiet {
-		defer a.recorderOf(rev).Begin(false)()
+		rec := a.recorderOf(rev)
+		rec.Enter(false)
+		defer rec.Leave(false)
 	}
 	q.serve()
 }

@@ -38,13 +38,17 @@ type clocked struct {
 	dials int
 }
 
-func newClocked(t *testing.T, routes map[string]wadi.Route, maxWakes float64) *clocked {
+func newClocked(t *testing.T, routes map[string]wadi.Route, maxWakes float64, edit ...func(*activator.Config)) *clocked {
 	t.Helper()
 	c := &clocked{cluster: newCluster(), reg: prometheus.NewRegistry(), start: time.Now(), ran: make(chan error, 1)}
-	a, err := activator.New(activator.Config{
+	cfg := activator.Config{
 		Name: "agent", Boot: "1", Endpoints: c, Waker: c, Troubles: c, Dialer: c, MaxWakes: maxWakes,
 		Log: hclog.NewNullLogger(), Registerer: c.reg,
-	})
+	}
+	for _, f := range edit {
+		f(&cfg)
+	}
+	a, err := activator.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
