@@ -70,6 +70,10 @@ type Service struct {
 	Variables  map[string]string `json:"variables,omitempty"`
 	Status     wadi.Status       `json:"status"`
 	Route      *wadi.Route       `json:"route,omitempty"`
+
+	// Holds are the counts that are held now, by revision; "" is the one that has
+	// most of the traffic.
+	Holds map[string]wadi.Hold `json:"holds,omitempty"`
 }
 
 // Revision is a line of the list of a service's revisions.

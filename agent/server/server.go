@@ -46,6 +46,10 @@ type Store interface {
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
 	// MarkDeleting marks a service if its spec is still at index.
 	MarkDeleting(ctx context.Context, name string, index uint64) error
+	// Holds returns the counts that somebody asked for, ended ones too, by revision.
+	Holds(ctx context.Context, service string) (map[string]wadi.Hold, error)
+	// PutHold stores one; the zero value ends it.
+	PutHold(ctx context.Context, service, revision string, h wadi.Hold, now time.Time) error
 }
 
 // Rights asks Nomad what a token may do in a namespace. nil is yes; no wraps
@@ -53,6 +57,9 @@ type Store interface {
 type Rights interface {
 	MaySubmit(ctx context.Context, token, namespace string) error
 	MayRead(ctx context.Context, token, namespace string) error
+	MayScale(ctx context.Context, token, namespace string) error
+	// Who is the name of the token; empty if that is not known.
+	Who(ctx context.Context, token string) string
 }
 
 // Decisions are the leader's last scaling decisions.
@@ -110,6 +117,7 @@ type Config struct {
 	MayAdmin func(ctx context.Context, token string) error
 
 	MaxSpecBytes int      // Of all files of a submission together; 0 is 1 MiB.
+	MaxInstances int      // The agent's bound of instances of one revision; 0 is none.
 	AllowedHosts []string // Further names by which a loopback listener may be called.
 
 	Transport  http.RoundTripper // For reads forwarded to the leader; nil: a plain one.
@@ -188,6 +196,7 @@ func (s *Server) routes() {
 		"DELETE /v1/service/{name}":        s.remove,
 		"GET /v1/service/{name}/revisions": within(readTimeout, s.revisions),
 		"GET /v1/service/{name}/decisions": within(readTimeout, s.decisions),
+		"PUT /v1/service/{name}/scale":     within(submitTimeout, s.scale),
 		"GET /v1/revision/{id}":            within(readTimeout, s.revision),
 		"GET /v1/events":                   s.events,
 		"GET /v1/doctor":                   within(submitTimeout, s.doctor),

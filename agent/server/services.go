@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -180,6 +181,10 @@ type serviceView struct {
 	Variables  map[string]string `json:"variables,omitempty"`
 	Status     wadi.Status       `json:"status"`
 	Route      *wadi.Route       `json:"route,omitempty"`
+
+	// Holds are the counts that are held now, by revision; "" is the one that has
+	// most of the traffic.
+	Holds map[string]wadi.Hold `json:"holds,omitempty"`
 }
 
 func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
@@ -204,6 +209,10 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	case !errors.Is(err, wadi.ErrNotFound):
 		return fmt.Errorf("route of %s: %w", name, err)
 	}
+	if view.Holds, err = s.Store.Holds(r.Context(), name); err != nil {
+		return fmt.Errorf("holds of %s: %w", name, err)
+	}
+	maps.DeleteFunc(view.Holds, func(_ string, h wadi.Hold) bool { return !h.Active(time.Now()) })
 	return s.reply(w, http.StatusOK, view)
 }
 

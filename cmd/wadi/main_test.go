@@ -31,7 +31,8 @@ type bench struct {
 	store  *admissiontest.Store
 	events *eventList
 
-	reports []wadi.AgentReport // What the agents find about themselves.
+	reports   []wadi.AgentReport // What the agents find about themselves.
+	decisions decisionList
 
 	mu     sync.Mutex
 	script []func() // What happens before the next, and the following, reads of a service.
@@ -39,14 +40,14 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}, events: &eventList{}}
+	b := &bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}, events: &eventList{}, decisions: decisionList{}}
 	adm, err := admissiontest.New(b.nomad, b.store, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := server.New(server.Config{
 		Self: server.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
-		Events: b.events, MaxSpecBytes: admissiontest.MaxBytes,
+		Events: b.events, Decisions: b.decisions, MaxInstances: 20, MaxSpecBytes: admissiontest.MaxBytes,
 		Doctor: func(context.Context) []wadi.AgentReport { return b.reports },
 	})
 	if err != nil {
@@ -80,6 +81,11 @@ func (b *bench) then(steps ...func()) {
 
 // status is a step that stores a status.
 func (b *bench) status(st wadi.Status) func() { return func() { b.store.SetStatus(st) } }
+
+// decisionList are the leader's decisions, by revision.
+type decisionList map[string][]wadi.Decision
+
+func (d decisionList) Of(revision string) []wadi.Decision { return d[revision] }
 
 type eventList []wadi.Event
 

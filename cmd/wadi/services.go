@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +87,9 @@ func showStatus(c *call, s api.Service) {
 	}
 	c.printf("\nIndex       %d\n", s.Index)
 	c.printf("Submitted   %s ago, from %s\n", age(time.Unix(s.Submitted, 0), time.Now()), clean(s.File))
+	for _, id := range slices.Sorted(maps.Keys(s.Holds)) {
+		c.printf("Instances   %s%s\n", strings.TrimLeft(id+" ", " "), holdText(s.Holds[id], time.Now()))
+	}
 	var rows [][]string
 	if len(st.Traffic) > 1 || len(st.Traffic) == 1 && st.Traffic[0].Tag != "" {
 		for _, t := range st.Traffic {

@@ -96,7 +96,7 @@ func TestE2E(t *testing.T) {
 	<-w.Synced()
 
 	t.Run("rights and health", func(t *testing.T) {
-		if err := errors.Join(c.Health(t.Context()), c.MaySubmit(t.Context(), "", "default"), c.MayRead(t.Context(), "", "default")); err != nil {
+		if err := errors.Join(c.Health(t.Context()), c.MaySubmit(t.Context(), "", "default"), c.MayRead(t.Context(), "", "default"), c.MayScale(t.Context(), "", "default")); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -39,6 +39,27 @@ func (c *Client) MayRead(ctx context.Context, token, namespace string) error {
 	return nil
 }
 
+// MayScale is nil if the token may scale jobs in namespace, ErrForbidden if not.
+func (c *Client) MayScale(ctx context.Context, token, namespace string) error {
+	req := map[string]any{"Count": 0, "Target": map[string]string{"Group": wadi.GroupInstance}}
+	var out struct{ EvalID string }
+	_, err := c.api.Raw().Write("/v1/job/"+probeJob+"/scale", req, &out, c.write(ctx, token, namespace))
+	if err = translate(err); err != nil && !errors.Is(err, wadi.ErrNotFound) {
+		return fmt.Errorf("ask for scale-job in %s: %w", namespace, err)
+	}
+	return nil
+}
+
+// Who is the name of a token, for people to read; empty if it has none, or Nomad
+// does not say.
+func (c *Client) Who(ctx context.Context, token string) string {
+	var self struct{ Name string }
+	if _, err := c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, "")); err != nil {
+		return ""
+	}
+	return self.Name
+}
+
 // MayAdminister is nil if the token may administer Nomad's agents (agent:write, or
 // a management token), ErrForbidden if not. Without ACLs nobody can be told from
 // anybody, and nobody may.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
@@ -20,6 +21,7 @@ type Store struct {
 	revisions map[string][]wadi.Revision
 	statuses  map[string]wadi.Status
 	states    map[string]wadi.State
+	holds     map[string]map[string]wadi.Hold
 	down      error
 
 	// OnSubmit, if set, runs before anything is stored; its error is the answer.
@@ -226,4 +228,31 @@ var _ admission.Catalog = Catalog(nil)
 // ForeignService implements admission.Catalog.
 func (c Catalog) ForeignService(_ context.Context, name string) (bool, error) {
 	return slices.Contains(c, name), nil
+}
+
+// Holds is what the server asks.
+func (s *Store) Holds(_ context.Context, service string) (map[string]wadi.Hold, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.holds[service]), s.down
+}
+
+// PutHold is what the server asks.
+func (s *Store) PutHold(_ context.Context, service, revision string, h wadi.Hold, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return s.down
+	}
+	if s.holds == nil {
+		s.holds = map[string]map[string]wadi.Hold{}
+	}
+	if s.holds[service] == nil {
+		s.holds[service] = map[string]wadi.Hold{}
+	}
+	delete(s.holds[service], revision)
+	if h.Active(now) {
+		s.holds[service][revision] = h
+	}
+	return nil
 }

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
+)
+
+// Bounds of a hold.
+const (
+	minHold     = time.Second
+	maxHold     = 30 * 24 * time.Hour // Who wants a count for longer means min and max.
+	maxHoldBody = 4 << 10
+	whoKept     = 64
+)
+
+// holdBody asks for a count to be held for a time; For 0 ends the hold.
+type holdBody struct {
+	Count    *int          `json:"count"`
+	For      wadi.Duration `json:"for"`
+	Revision string        `json:"revision"` // Empty: whichever has most of the traffic.
+}
+
+type holdAnswer struct {
+	Service  string     `json:"service"`
+	Revision string     `json:"revision,omitempty"`
+	Hold     *wadi.Hold `json:"hold"` // null: none any more.
+	Warnings []string   `json:"warnings,omitempty"`
+}
+
+// scale stores a count that is to be held. Any agent does it; the leader, told by
+// the store, carries it out.
+func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	var body holdBody
+	if err := decode(w, r, maxHoldBody, &body); err != nil {
+		return err
+	}
+	spec, _, err := s.spec(r, name)
+	if err != nil {
+		return err
+	}
+	who, err := s.mayScale(r, spec.Service.Namespace)
+	if err != nil {
+		return err
+	}
+	if err := s.judgeHold(r, spec, body); err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	out := holdAnswer{Service: name, Revision: body.Revision}
+	hold := wadi.Hold{}
+	if body.For > 0 {
+		hold = wadi.Hold{Count: *body.Count, Until: now.Add(body.For.D()).Truncate(time.Second), Who: who}
+		out.Hold = &hold
+		if spec.Service.Scale.DryRun {
+			out.Warnings = append(out.Warnings, "scale.dry_run is on: the hold is decided and shown, not carried out")
+		}
+		if hold.Count == 0 {
+			out.Warnings = append(out.Warnings, "a request wakes the service all the same; it goes back to zero when none is in flight")
+		}
+	}
+	if err := s.Store.PutHold(r.Context(), name, body.Revision, hold, now); err != nil {
+		return err
+	}
+	s.Log.Info("count held", "service", name, "revision", body.Revision, "count", hold.Count, "until", hold.Until, "who", who)
+	return s.reply(w, http.StatusOK, out)
+}
+
+// judgeHold refuses what can't be held.
+func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body holdBody) error {
+	name := spec.Service.Name
+	if spec.Deleting {
+		return fmt.Errorf("%s is being deleted: %w", name, wadi.ErrConflict)
+	}
+	if body.Revision != "" {
+		all, err := s.Store.Revisions(r.Context(), name)
+		if err != nil {
+			return fmt.Errorf("revisions of %s: %w", name, err)
+		}
+		if !slices.ContainsFunc(all, func(rev wadi.Revision) bool { return rev.ID == body.Revision }) {
+			return fmt.Errorf("revision %s of %s: %w", body.Revision, name, wadi.ErrNotFound)
+		}
+	}
+	switch d := body.For.D(); {
+	case d == 0 && body.Count == nil:
+		return nil // The end of a hold.
+	case d == 0:
+		return badInput("for how long is missing: \"for\" is a duration such as 10m, and without \"count\" it ends the hold")
+	case d < minHold || d > maxHold:
+		return badInput("for %s is not between %s and %s; scale.min and scale.max are for always", d, minHold, maxHold)
+	case body.Count == nil:
+		return badInput("count is missing")
+	}
+	most, setting := s.MaxInstances, "limits.max_instances of the agent"
+	if m := spec.Service.Scale.Max; m > 0 && (most == 0 || m < most) {
+		most, setting = m, "scale.max of "+name
+	}
+	if *body.Count < 0 || most > 0 && *body.Count > most {
+		return badInput("count %d is not between 0 and %d (%s)", *body.Count, most, setting)
+	}
+	return nil
+}
+
+// mayScale asks whether the caller may scale in a namespace, and who it is: empty
+// if that is not known.
+func (s *Server) mayScale(r *http.Request, namespace string) (who string, err error) {
+	if s.Auth == AuthNone {
+		return "", nil
+	}
+	token := nomadToken(r)
+	if err := s.Rights.MayScale(r.Context(), token, namespace); err != nil {
+		return "", fmt.Errorf("scale in namespace %q: %w", namespace, err)
+	}
+	who = strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return -1
+		}
+		return c
+	}, s.Rights.Who(r.Context(), token))
+	return who[:min(len(who), whoKept)], nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
+)
+
+// at is a moment of a fixed day.
+func at(seconds int) time.Time {
+	return time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC).Add(time.Duration(seconds) * time.Second)
+}
+
+// history is a rise by load, and what comes after it.
+func history() []wadi.Decision {
+	base := wadi.Decision{
+		Revision: "hello-00001", Metric: wadi.Concurrency, Target: 70, Coverage: 1, PanicCoverage: 1,
+		Ceiling: wadi.Bound{Count: 10, By: "max"}, Valid: true, Times: 1, Ready: 1, Count: 1,
+	}
+	up, down := base, base
+	up.Time, up.Stable, up.Panic, up.Wanted, up.Desired, up.Rule, up.Carried = at(0), 140, 150, 2, 2, "load", true
+	up.Reason = "140 requests at once on average over 60s, 70 wanted per instance: 2 instances"
+	down.Time, down.Count, down.Ready, down.Desired, down.Times, down.Rule = at(90), 1, 1, 1, 30, "idle"
+	down.Reason = "no request for 48s, zero after 60s: keeps 1 instance"
+	down.ZeroAt = at(102)
+	return []wadi.Decision{up, down}
+}
+
+func TestExplain_Text(t *testing.T) {
+	t.Setenv("TZ", "UTC")
+	time.Local = time.UTC
+	b := applied(t)
+	b.decisions["hello-00001"] = history()
+	client, err := api.New(api.Config{Address: b.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := client.Service(t.Context(), "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	showExplanation(&call{world: world{stdout: &out, stderr: &out}}, explain(s, history(), 10, at(90)))
+	output{stdout: out.String()}.golden(t, "explain.txt")
+
+	b.wadi(t, "explain", "-n", "0", "hello").wantCode(t, 2, "less than one")
+	b.wadi(t, "explain", "nobody").wantCode(t, 1, "nobody")
+	o := b.wadi(t, "explain", "-json", "-n", "1", "hello")
+	if o.code != 0 || !strings.Contains(o.stdout, `"rule": "idle"`) || strings.Contains(o.stdout, `"rule": "load"`) {
+		t.Errorf("got %+v, want the last decision alone", o)
+	}
+}
+
+func (o output) wantCode(t *testing.T, code int, text string) {
+	t.Helper()
+	if o.code != code || !strings.Contains(o.stderr, text) {
+		t.Errorf("got %+v, want code %d and %q", o, code, text)
+	}
+}
+
+func TestExplain_Next(t *testing.T) {
+	s := api.Service{Service: wadi.Service{Scale: wadi.Scaling{Activation: 2, Window: wadi.Duration(time.Minute)}}}
+	serving := wadi.RevisionStatus{ID: "hello-00001", Phase: wadi.Ready, Percent: 100}
+	for _, tt := range []struct {
+		name string
+		r    wadi.RevisionStatus
+		d    *wadi.Decision
+		want string
+	}{
+		{"at zero", serving, nil, "a request wakes it, with 2 instances"},
+		{"just at zero", serving, &wadi.Decision{Count: 1, Carried: true}, "a request wakes it, with 2 instances"},
+		{"at zero without traffic", wadi.RevisionStatus{Phase: wadi.Ready}, nil, "no traffic goes to it"},
+		{"failed", wadi.RevisionStatus{Phase: wadi.Failed}, nil, "it did not become ready and gets no instances; submit another revision"},
+		{"idle", serving, &wadi.Decision{Count: 1, Desired: 1, ZeroAt: at(11)}, "zero in 11s if no request comes"},
+		{"held", serving, &wadi.Decision{Count: 3, Desired: 3, HoldUntil: at(90)}, "the hold ends in 1m30s"},
+		{"a schedule", serving, &wadi.Decision{Count: 3, Desired: 3, Floor: wadi.Bound{Count: 3, By: "schedule", Name: "office", Until: at(60)}},
+			"the floor of 3 (schedule office) ends in 1m0s"},
+		{"panic", serving, &wadi.Decision{Count: 3, Desired: 3, Panicking: true, PanicSince: at(-20)}, "fewer in 40s at the soonest, if the load stays below"},
+		{"steady", serving, &wadi.Decision{Count: 3, Desired: 3, ZeroAt: at(60)}, "stays as it is until the load changes"},
+		{"dry run", serving, &wadi.Decision{Count: 1, Desired: 3, WhyNot: "dry_run"}, "not carried out: dry_run"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := next(s, tt.r, tt.d, at(0)); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestServiceScale(t *testing.T) {
+	b := applied(t)
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		text string
+	}{
+		{"held", []string{"-for", "10m", "hello", "5"}, 0, "hello: held at 5 until "},
+		{"shown", nil, 0, "Instances   held at 5 until "},
+		{"a revision", []string{"-for", "10m", "-revision", "hello-00001", "hello", "2"}, 0, "hello-00001: held at 2 until "},
+		{"too many", []string{"-for", "10m", "hello", "21"}, 1, "between 0 and 20"},
+		{"no time", []string{"hello"}, 2, "for how long"},
+		{"no count", []string{"-for", "10m", "hello"}, 2, "the count is missing"},
+		{"no number", []string{"-for", "10m", "hello", "five"}, 2, "not a whole number"},
+		{"negative time", []string{"-for", "-1m", "hello", "5"}, 2, "negative"},
+		{"both", []string{"-for", "1m", "-clear", "hello"}, 2, "together"},
+		{"clear with a count", []string{"-clear", "hello", "5"}, 2, "takes no count"},
+		{"nothing", nil, 0, "Instances"},
+		{"ended", []string{"-clear", "hello"}, 0, "hello: no count is held any more"},
+		{"ended by 0", []string{"-for", "0s", "-revision", "hello-00001", "hello", "2"}, 0, "hello-00001: no count is held any more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			args := append([]string{"service", "scale"}, tt.args...)
+			if tt.args == nil {
+				args = []string{"service", "status", "hello"}
+			}
+			o := b.wadi(t, args...)
+			if o.code != tt.code || !strings.Contains(o.stdout+o.stderr, tt.text) {
+				t.Errorf("got %+v, want code %d and %q", o, tt.code, tt.text)
+			}
+		})
+	}
+	if o := b.wadi(t, "service", "status", "hello"); strings.Contains(o.stdout, "held") {
+		t.Errorf("a hold that was ended is shown:\n%s", o.stdout)
+	}
+}

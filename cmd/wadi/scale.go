@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"strconv"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
+)
+
+func serviceScaleCommand() command {
+	var lasts time.Duration
+	var isClear bool
+	var revision string
+	return command{
+		usage:    "wadi service scale -for 10m [options] NAME COUNT | wadi service scale -clear NAME",
+		synopsis: "Hold a count of instances for a time",
+		help: `The count stands above what the load wants, above scale.min and schedules, and
+below scale.max; it ends by itself. At a count of 0 a request wakes the service
+all the same, and it goes back to zero when none is in flight.`,
+		remote: true, min: 1, max: 2,
+		flags: func(fs *flag.FlagSet) {
+			fs.DurationVar(&lasts, "for", 0, "how `long` the count is held, for instance 10m; 0 ends a hold")
+			fs.BoolVar(&isClear, "clear", false, "end the hold")
+			fs.StringVar(&revision, "revision", "", "hold the revision with this `ID`; default: whichever has most of the traffic")
+		},
+		run: func(ctx context.Context, c *call) error {
+			count, release, err := holdArgs(c.args, lasts, isClear)
+			if err != nil {
+				return err
+			}
+			client, err := c.client()
+			if err != nil {
+				return err
+			}
+			var out api.Held
+			if release {
+				out, err = client.Release(ctx, c.args[0], revision)
+			} else {
+				out, err = client.Hold(ctx, c.args[0], revision, count, lasts)
+			}
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(out)
+			}
+			showHeld(c, out)
+			return nil
+		},
+	}
+}
+
+// holdArgs reads what was typed: a hold needs a count and a time, its end neither.
+func holdArgs(args []string, lasts time.Duration, isClear bool) (count int, release bool, err error) {
+	switch {
+	case isClear && lasts != 0:
+		return 0, false, usagef("-clear and -for can't be had together")
+	case isClear && len(args) > 1:
+		return 0, false, usagef("-clear takes no count")
+	case isClear:
+		return 0, true, nil
+	case lasts < 0:
+		return 0, false, usagef("-for %s is negative", lasts)
+	case len(args) < 2 && lasts == 0:
+		return 0, false, usagef("how many instances, and for how long? For instance: wadi service scale -for 10m %s 5", args[0])
+	case len(args) < 2:
+		return 0, false, usagef("the count is missing")
+	}
+	if count, err = strconv.Atoi(args[1]); err != nil || count < 0 {
+		return 0, false, usagef("the count %q is not a whole number from 0 on", args[1])
+	}
+	return count, lasts == 0, nil
+}
+
+func showHeld(c *call, h api.Held) {
+	what := h.Service
+	if h.Revision != "" {
+		what = h.Revision
+	}
+	if h.Hold == nil {
+		c.printf("%s: no count is held any more\n", what)
+		return
+	}
+	c.printf("%s: %s\n", what, holdText(*h.Hold, time.Now()))
+	for _, w := range h.Warnings {
+		say(c.stderr, "Warning: %s\n", clean(w))
+	}
+}
+
+// holdText says what is held and until when.
+func holdText(h wadi.Hold, now time.Time) string {
+	text := "held at " + strconv.Itoa(h.Count) + " until " + h.Until.Local().Format("2006-01-02 15:04:05") +
+		" (" + in(h.Until, now) + " more)"
+	if h.Who != "" {
+		text += " by " + clean(h.Who)
+	}
+	return text
+}
