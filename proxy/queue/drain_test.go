@@ -163,6 +163,7 @@ func TestDrain_WaitsForAnUpgradedRequest(t *testing.T) {
 	if got, err := answers.ReadString('\n'); got != "still here\n" {
 		t.Errorf("got %q, %v", got, err)
 	}
+	conn.Close() // The app has closed its half, and the client hears of it.
 	if err := s.ended(); err != nil {
 		t.Error(err)
 	}
