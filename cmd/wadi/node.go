@@ -234,7 +234,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{n.store}, Rights: apiNomad{n.nomad},
 		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Warnings: n.warnings, Doctor: n.doctor, Admin: n.admin(), MayAdmin: n.nomad.MayAdminister,
-		MaxSpecBytes: c.Limits.MaxSpecBytes, Log: n.log.Named("api"), Registerer: n.reg,
+		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, Log: n.log.Named("api"), Registerer: n.reg,
 	})
 	if err != nil {
 		return err
