@@ -13,7 +13,7 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 		return failedHTTP1(err)
 	}
 	sent := false // The peer may have seen the request.
-	for again := false; ; again = true {
+	for again := false; ; {
 		c, err := u.http1.get(r.Context(), again)
 		if err != nil {
 			e := failedHTTP1(err)
@@ -21,26 +21,24 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 			return e
 		}
 		reused := c.reused
-		n, err := u.sendHead(c, &plan, r)
+		a := http1Answer{up: u, conn: c, plan: &plan, w: w, r: r}
+		n, err := u.sendHead(&a)
 		sent = sent || n > 0
-		if err != nil {
+		if n == 0 && err != nil {
 			u.http1.discard(c)
-			if reused && n == 0 && !again && r.Context().Err() == nil && !errors.As(err, new(*unsendableError)) {
-				continue // The peer closed it in this very moment, and has seen nothing.
+			if again = again || err != errStale; reused && r.Context().Err() == nil && !errors.As(err, new(*unsendableError)) {
+				continue // The peer has closed it, and seen nothing.
 			}
 			e := failedHTTP1(err)
 			e.Reused = reused
 			return e
-		}
-		a := http1Answer{up: u, conn: c, plan: &plan, w: w, r: r}
-		if plan.body && !plan.expect {
-			a.send = c.upload(plan, r)
 		}
 		err = a.run()
 		if err == nil {
 			return nil
 		}
 		if reused && !again && !a.heard && replayable(r) && r.Context().Err() == nil {
+			again = true
 			continue
 		}
 		e := failedHTTP1(err)
@@ -51,15 +49,30 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 	}
 }
 
-// sendHead sends the head of r, and returns how many bytes of it are out.
-func (u *Upstream) sendHead(c *http1Conn, plan *http1Plan, r *http.Request) (int, error) {
+// sendHead sends the head of a request, and returns how many bytes of it are out.
+// A body is on its way then, or nothing is to be sent any more.
+func (u *Upstream) sendHead(a *http1Answer) (int, error) {
+	c := a.conn
 	buf := u.http1.buffers.small()
-	head, err := plan.append(buf[:0], r, u.cfg.Header, u.fixed)
+	head, err := a.plan.append(buf[:0], a.r, u.cfg.Header, u.fixed)
+	if err == nil && c.tcp != nil && !a.plan.body {
+		n, err := c.ask(head)
+		a.err = err
+		return n, err
+	}
 	n := 0
-	if err == nil {
+	switch {
+	case err != nil:
+	case c.reused && !c.isAlive():
+		err = errStale
+	default:
 		n, err = c.Write(head)
 	}
-	u.http1.buffers.put(buf) // Head is in it, or has outgrown it.
+	u.http1.buffers.put(head)
+	a.err = err
+	if err == nil && a.plan.body && !a.plan.expect {
+		a.send = c.upload(*a.plan, a.r)
+	}
 	return n, err
 }
 

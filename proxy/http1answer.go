@@ -31,6 +31,7 @@ type http1Answer struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	send *upload // Nil: there is no body, or it waits for leave.
+	err  error   // How sending the request failed, or waiting for its answer.
 
 	heard     bool // Some of an answer came.
 	answered  bool // Some was passed on.
@@ -107,6 +108,9 @@ func (a *http1Answer) failed(err error) error {
 
 // final reads heads up to that of the final answer, and passes on those before.
 func (a *http1Answer) final() error {
+	if a.err != nil {
+		return a.err
+	}
 	waiting := a.plan.expect && a.send == nil
 	for range maxInformational {
 		if waiting {

@@ -31,10 +31,18 @@ type http1Conn struct {
 	r, w int    // What of it has come and is not taken: buf[r:w].
 	head answerHead
 
-	poll    syscall.RawConn // To look at the socket; nil if there is none.
+	poll    syscall.RawConn // The socket; nil if there is none.
 	look    func(fd uintptr) bool
 	silent  bool // What look found: open, and nothing came.
 	lookBuf [1]byte
+
+	asking struct { // See ask.
+		step   func(fd uintptr) bool
+		looked bool
+		head   []byte // Nil when it is sent.
+		sent   int
+		err    error
+	}
 
 	// Guarded by the pool.
 	idleSince  time.Time
@@ -57,7 +65,7 @@ func newHTTP1Conn(p *http1Pool, c net.Conn) *http1Conn {
 	if s, ok := under.(syscall.Conn); ok {
 		hc.poll, _ = s.SyscallConn() // Without, the connection is looked at in another way.
 	}
-	hc.look = hc.lookAt
+	hc.look, hc.asking.step = hc.lookAt, hc.askStep
 	return hc
 }
 
@@ -80,6 +88,70 @@ func (c *http1Conn) isAlive() bool {
 func (c *http1Conn) lookAt(fd uintptr) bool {
 	_, err := syscall.Read(int(fd), c.lookBuf[:])
 	c.silent = err == syscall.EAGAIN
+	return true
+}
+
+// ask sends head, in a lent buffer that it gives back, and waits for the beginning
+// of the answer. All that a small request does on a socket is one wait here: between
+// it and the writing nothing can come unnoticed, and there is no buffer while it
+// lasts. The error is errStale if head was not sent because c was not alive.
+func (c *http1Conn) ask(head []byte) (sent int, err error) {
+	a := &c.asking
+	a.looked, a.head, a.sent, a.err = !c.reused, head, 0, nil
+	err = c.poll.Read(a.step)
+	if a.err != nil {
+		err = a.err
+	}
+	if a.head != nil { // It did not go out, or not at once.
+		if err == nil {
+			var n int
+			n, err = c.Write(a.head[a.sent:])
+			a.sent += n
+		}
+		c.pool.buffers.put(a.head)
+		a.head = nil
+	}
+	return a.sent, err
+}
+
+// errStale: a connection can't be used again.
+var errStale = errors.New("the peer has closed the connection")
+
+// askStep does what ask does, as far as it can be done without waiting.
+func (c *http1Conn) askStep(fd uintptr) (done bool) {
+	a := &c.asking
+	if !a.looked {
+		a.looked = true
+		if c.lookAt(fd); !c.silent {
+			a.err = errStale
+			return true
+		}
+	}
+	if a.head != nil {
+		n, err := syscall.Write(int(fd), a.head)
+		if a.sent = max(n, 0); a.sent < len(a.head) {
+			if err != syscall.EAGAIN {
+				a.err = os.NewSyscallError("write", err)
+			}
+			return true
+		}
+		c.pool.buffers.put(a.head)
+		a.head = nil
+		return false // The answer takes longer than this.
+	}
+	c.buf = c.pool.buffers.small()
+	n, err := syscall.Read(int(fd), c.buf)
+	switch {
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+		c.release()
+		return false
+	case err != nil:
+		a.err = os.NewSyscallError("read", err)
+	case n == 0:
+		a.err = io.EOF
+	default:
+		c.w = n
+	}
 	return true
 }
 

@@ -43,19 +43,14 @@ func newHTTP1Pool(dial func(context.Context) (net.Conn, error), idle time.Durati
 	return p
 }
 
-// get returns a connection for a request: an idle one that is alive, or a new one.
-// With fresh it is a new one. When ctx ends the connection is closed, until it is
+// get returns a connection for a request: an idle one, which the caller looks at, or
+// a new one. With fresh it is a new one. When ctx ends the connection is closed, until it is
 // given back.
 func (p *http1Pool) get(ctx context.Context, fresh bool) (*http1Conn, error) {
-	for !fresh {
-		c := p.takeIdle(ctx)
-		if c == nil {
-			break
-		}
-		if c.isAlive() {
+	if !fresh {
+		if c := p.takeIdle(ctx); c != nil {
 			return c, nil
 		}
-		p.discard(c)
 	}
 	c, err := p.leave(ctx, fresh)
 	if c != nil || err != nil {
