@@ -184,7 +184,8 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		return err
 	}
 	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: c.Activator.Address, Handler: n.front(n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(), Log: n.log.Named("mesh"),
+		Address: c.Activator.Address, Handler: n.front(n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(),
+		Malformed: n.gateway.Malformed("mesh"), Log: n.log.Named("mesh"),
 	})
 	if err != nil {
 		return portError("activator.address", c.Activator.Address, err)

@@ -9,10 +9,8 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +18,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/framing"
 )
 
 // Activator answers a request by a revision's instance.
@@ -50,6 +49,7 @@ type Gateway struct {
 	cfg      Config
 	table    atomic.Pointer[Table]
 	requests *prometheus.CounterVec // By result: routed, or the code of the refusal.
+	broken   *prometheus.CounterVec // By listener and reason.
 }
 
 // New checks cfg.
@@ -59,9 +59,14 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wadi_gateway_requests_total", Help: "Requests from outside the mesh: routed, or why not.",
-	}, []string{"result"})}
-	if err := cfg.Registerer.Register(g.requests); err != nil {
-		return nil, fmt.Errorf("gateway: register metrics: %w", err)
+	}, []string{"result"}), broken: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_gateway_malformed_requests_total",
+		Help: "Requests whose framing could be read in more than one way: refused, and the connection closed.",
+	}, []string{"listener", "reason"})}
+	for _, c := range []prometheus.Collector{g.requests, g.broken} {
+		if err := cfg.Registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("gateway: register metrics: %w", err)
+		}
 	}
 	g.table.Store(&Table{})
 	return g, nil
@@ -75,6 +80,11 @@ func (g *Gateway) SetRoutes(routes map[string]wadi.Route) []Conflict {
 	t, conflicts := BuildTable(routes, g.cfg.Domain)
 	g.SetTable(t)
 	return conflicts
+}
+
+// Malformed counts the malformed requests of a listener.
+func (g *Gateway) Malformed(listener string) func(framing.Reason) {
+	return func(r framing.Reason) { g.broken.WithLabelValues(listener, r.String()).Inc() }
 }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -105,47 +115,4 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, f activator.Refusal) {
 	g.requests.WithLabelValues(f.Code).Inc()
 	activator.Refuse(w, r, f)
-}
-
-// forwarded tells the app on whose behalf the request comes. Only a trusted peer
-// is believed what it says about that.
-func (g *Gateway) forwarded(r *http.Request) {
-	peer, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		peer = r.RemoteAddr
-	}
-	h := r.Header
-	if !g.trusts(peer) {
-		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-Ip"} {
-			h.Del(name)
-		}
-	}
-	h.Set("X-Forwarded-For", strings.Join(append(h.Values("X-Forwarded-For"), peer), ", "))
-	if h.Get("X-Forwarded-Proto") == "" {
-		scheme := "http"
-		if r.TLS != nil {
-			scheme = "https"
-		}
-		h.Set("X-Forwarded-Proto", scheme)
-	}
-	if h.Get("X-Forwarded-Host") == "" {
-		h.Set("X-Forwarded-Host", r.Host)
-	}
-}
-
-func (g *Gateway) trusts(peer string) bool {
-	if len(g.cfg.TrustedProxies) == 0 {
-		return false
-	}
-	ip, err := netip.ParseAddr(peer)
-	if err != nil {
-		return false
-	}
-	ip = ip.Unmap().WithZone("")
-	for _, p := range g.cfg.TrustedProxies {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
 }

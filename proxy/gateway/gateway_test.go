@@ -142,7 +142,7 @@ func TestForwardingHeaders(t *testing.T) {
 	}{
 		"untrusted": {nil, map[string]string{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "hello.wadi.localhost"}},
 		"elsewhere": {[]string{"10.0.0.0/8"}, map[string]string{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "hello.wadi.localhost"}},
-		"trusted":   {[]string{"192.0.2.0/24"}, map[string]string{"X-Forwarded-For": "1.2.3.4, 192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil", "Forwarded": "for=1.2.3.4", "X-Real-Ip": "1.2.3.4"}},
+		"trusted":   {[]string{"192.0.2.0/24"}, map[string]string{"X-Forwarded-For": "1.2.3.4, 192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil", "Forwarded": "for=1.2.3.4, for=192.0.2.1;proto=http", "X-Real-Ip": "1.2.3.4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, c := newGateway(t, someRoutes(), tt.trusted...)

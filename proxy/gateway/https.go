@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -75,12 +74,6 @@ func (g *Gateway) ToTLS(port string) http.Handler {
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusPermanentRedirect) // Method and body stay, unlike with 301.
 	})
-}
-
-// cameByTLS reports whether a trusted proxy says that its caller spoke TLS.
-func (g *Gateway) cameByTLS(r *http.Request) bool {
-	peer, _, err := net.SplitHostPort(r.RemoteAddr)
-	return err == nil && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") && g.trusts(peer)
 }
 
 // certCollector shows the certificates as metrics. The label is the files' name:

@@ -7,24 +7,17 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// Bounds of the gateway's connections.
-const (
-	MaxHeaderBytes    = 64 << 10 // Beyond: 431.
-	ReadHeaderTimeout = 10 * time.Second
-	IdleTimeout       = 2 * time.Minute
-	MaxConns          = 20000 // Open at once; more are closed as they come.
-	MaxStreams        = 250   // Of one HTTP/2 connection.
-	streamBuffer      = 64 << 10
-	connBuffer        = 1 << 20
-)
+// codeTunnel is the Wadi-Error of a CONNECT.
+const codeTunnel = "tunnel"
 
 // ServerConfig is what a Server needs.
 type ServerConfig struct {
@@ -35,6 +28,12 @@ type ServerConfig struct {
 	// TLS makes it speak TLS, and HTTP/2 to those who ask for it there; nil is plain.
 	TLS *tls.Config
 
+	// Malformed, if set, is told of every request that is refused before a handler
+	// sees it. It must not block.
+	Malformed func(framing.Reason)
+
+	Bounds Bounds
+
 	// ShutdownTimeout is how long requests in flight may take when Run's context
 	// ends; default 30 s.
 	ShutdownTimeout time.Duration
@@ -43,10 +42,9 @@ type ServerConfig struct {
 // Server speaks HTTP/1.1, and HTTP/2 to those who know that it does. It bounds
 // what a connection may cost; how long a request may take is up to the handler.
 type Server struct {
-	listener net.Listener
+	listener *listener
 	server   *http.Server
 	shutdown time.Duration
-	conns    atomic.Int64
 }
 
 // NewServer opens the listener. Run serves; a server that never runs is closed
@@ -63,29 +61,47 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	if cfg.TLS != nil {
+		cfg.TLS = cfg.TLS.Clone()
+		cfg.TLS.NextProtos = []string{"h2", "http/1.1"}
+	}
+	b := cfg.Bounds.withDefaults()
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
 	protocols.SetHTTP2(cfg.TLS != nil)
-	s := &Server{listener: ln, shutdown: cfg.ShutdownTimeout}
+	s := &Server{listener: newListener(ln, cfg, b), shutdown: cfg.ShutdownTimeout}
 	s.server = &http.Server{
-		Handler:           cfg.Handler,
-		TLSConfig:         cfg.TLS,
+		Handler:           withoutTunnels(cfg.Handler),
+		TLSConfig:         cfg.TLS.Clone(), // The server changes it.
 		Protocols:         &protocols,
-		ReadHeaderTimeout: ReadHeaderTimeout,
-		IdleTimeout:       IdleTimeout,
-		MaxHeaderBytes:    MaxHeaderBytes,
+		ReadHeaderTimeout: b.ReadHeaderTimeout,
+		IdleTimeout:       b.IdleTimeout,
+		MaxHeaderBytes:    b.MaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          MaxStreams,
-			MaxReceiveBufferPerStream:     streamBuffer,
-			MaxReceiveBufferPerConnection: connBuffer,
+			MaxConcurrentStreams:          b.MaxStreams,
+			MaxReceiveBufferPerStream:     b.StreamBuffer,
+			MaxReceiveBufferPerConnection: b.ConnBuffer,
 		},
-		ConnState:   s.count,
-		ConnContext: activator.ConnContext,
+		ConnContext:                  activator.ConnContext,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a service's like any other.
 		// What clients do wrong is theirs; it is worth a line only when searched for.
 		ErrorLog: cfg.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	return s, nil
+}
+
+// withoutTunnels refuses what HTTP/1 is refused before, see [framing]: that the
+// connection goes somewhere else.
+func withoutTunnels(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			activator.Refuse(w, r, activator.Refusal{Status: http.StatusNotImplemented, Code: codeTunnel,
+				Message: "there are no tunnels here: CONNECT"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Addr is where s listens.
@@ -94,14 +110,14 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Run serves until ctx ends, and then until the requests in flight are answered
 // or the shutdown timeout is over.
 func (s *Server) Run(ctx context.Context) error {
+	var handshakes sync.WaitGroup
+	if s.listener.tls != nil {
+		handshakes.Go(func() { s.listener.run(context.WithoutCancel(ctx)) })
+	}
+	defer handshakes.Wait()
+	defer func() { _ = s.listener.Close() }() // It is, unless serving failed.
 	served := make(chan error, 1)
-	go func() {
-		if s.server.TLSConfig != nil {
-			served <- s.server.ServeTLS(s.listener, "", "")
-			return
-		}
-		served <- s.server.Serve(s.listener)
-	}()
+	go func() { served <- s.server.Serve(s.listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("gateway: serve %s: %w", s.Addr(), err)
@@ -129,16 +145,4 @@ func ignoreClosed(err error) error {
 		return nil
 	}
 	return err
-}
-
-// count closes connections beyond the bound.
-func (s *Server) count(c net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		if s.conns.Add(1) > MaxConns {
-			_ = c.Close() // The server notices, and counts it out.
-		}
-	case http.StateClosed, http.StateHijacked:
-		s.conns.Add(-1)
-	}
 }

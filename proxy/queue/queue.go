@@ -18,6 +18,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/accesslog"
+	"github.com/wadi-run/wadi/proxy/framing"
 )
 
 // Bounds of the listeners.
@@ -102,6 +103,11 @@ func (p *Proxy) listen() error {
 			p.Close()
 			return err // It says "listen tcp" and the address.
 		}
+		if l.to == &p.listeners.traffic {
+			*l.to = framing.Listen(opened, framing.Config{HTTP2: true, MaxConns: l.max,
+				Refused: func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }})
+			continue
+		}
 		*l.to = netutil.LimitListener(opened, l.max)
 	}
 	return nil
@@ -185,6 +191,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s := p.planeServer(ctx, p.trafficHandler())
+	s.DisableGeneralOptionsHandler = true // OPTIONS * is the app's, too.
 	s.Protocols = &protocols
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,

@@ -20,10 +20,11 @@ const (
 	reasonDraining    = "draining"
 	reasonAppRefused  = "app_refused"
 	reasonAppFailed   = "app_failed"
+	reasonMalformed   = "malformed" // Its framing: the server answers.
 )
 
 // reasons are all of them.
-var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonAppRefused, reasonAppFailed,
+var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonAppRefused, reasonAppFailed, reasonMalformed,
 	proxy.ErrRequestTimeout.Error(), proxy.ErrResponseStartTimeout.Error(), proxy.ErrIdleTimeout.Error()}
 
 // trafficHandler answers probes and what is not meant for this instance, and

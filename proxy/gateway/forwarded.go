@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// forwarding are the headers that say on whose behalf a request comes.
+func forwarding() []string {
+	return []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Real-Ip"}
+}
+
+// peer is who sent r to us.
+type peer struct {
+	text    string // Its address, as it is forwarded.
+	trusted bool   // It may say on whose behalf it asks.
+}
+
+func (g *Gateway) peerOf(r *http.Request) peer {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil { // Nothing that net/http says of a TCP connection.
+		return peer{text: r.RemoteAddr}
+	}
+	ip := addr.Addr().Unmap()
+	ip = ip.WithZone("") // It means something on this machine alone.
+	return peer{text: ip.String(), trusted: slices.ContainsFunc(g.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })}
+}
+
+// forwarded tells the app on whose behalf the request comes. Only a trusted peer is
+// believed what it says about that, and is added to what it says: the app finds in
+// X-Forwarded-For every hop up to the gateway's, and in Forwarded (RFC 7239) if the
+// peer uses that. It is not begun here: with a part of the hops in one of the two, an
+// app that reads either would be misled.
+func (g *Gateway) forwarded(r *http.Request) {
+	p, h := g.peerOf(r), r.Header
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	for name := range h {
+		// An app that gets its headers as variables can't tell these from others.
+		if strings.IndexByte(name, '_') >= 0 && isForwarding(strings.ReplaceAll(name, "_", "-")) {
+			delete(h, name)
+		}
+	}
+	if !p.trusted {
+		for _, name := range forwarding() {
+			delete(h, name)
+		}
+	}
+	h.Set("X-Forwarded-For", strings.Join(append(h["X-Forwarded-For"], p.text), ", "))
+	if said := h["Forwarded"]; len(said) > 0 {
+		h.Set("Forwarded", strings.Join(append(said, "for="+node(p.text)+";proto="+scheme), ", "))
+	}
+	if h.Get("X-Forwarded-Proto") == "" {
+		h.Set("X-Forwarded-Proto", scheme)
+	}
+	if h.Get("X-Forwarded-Host") == "" {
+		h.Set("X-Forwarded-Host", r.Host)
+	}
+}
+
+func isForwarding(name string) bool {
+	for _, f := range forwarding() {
+		if strings.EqualFold(name, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// node is an address as Forwarded has it.
+func node(ip string) string {
+	if strings.Contains(ip, ":") {
+		return `"[` + ip + `]"`
+	}
+	return ip
+}
+
+// cameByTLS reports whether a trusted proxy says that its caller spoke TLS.
+func (g *Gateway) cameByTLS(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") && g.peerOf(r).trusted
+}

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi/proxy/framing"
+)
+
+// listener hands connections to an HTTP server: bounded in number, with their
+// requests checked, and after the TLS handshake if there is one. The server knows a
+// *tls.Conn by its type, and speaks HTTP/2 over that alone. So one that has agreed on
+// HTTP/2 is handed over as it is; of any other one the server gets the check, which
+// tells the TLS state.
+type listener struct {
+	net.Listener
+	checker *framing.Checker
+	tls     *tls.Config // Nil: plain.
+	timeout time.Duration
+	most    int64
+	log     hclog.Logger
+
+	open  atomic.Int64
+	ready chan net.Conn // Over TLS, whose handshake is over.
+	done  chan struct{} // Closed with the listener.
+	close func() error
+}
+
+func newListener(l net.Listener, cfg ServerConfig, b Bounds) *listener {
+	out := &listener{
+		Listener: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed}),
+		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, most: int64(b.MaxConns), log: cfg.Log,
+		ready: make(chan net.Conn), done: make(chan struct{}),
+	}
+	out.close = sync.OnceValue(func() error {
+		close(out.done)
+		return l.Close()
+	})
+	return out
+}
+
+// Accept returns the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	if l.tls == nil {
+		c, leave, err := l.next()
+		if err != nil {
+			return nil, err
+		}
+		return l.checker.Conn(c, leave), nil
+	}
+	select {
+	case c := <-l.ready:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept, and the handshakes that are going on.
+func (l *listener) Close() error { return l.close() }
+
+// run makes the handshakes of TLS, each on a goroutine of its own, until l is closed.
+func (l *listener) run(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // First: no handshake outlives the listener.
+	for {
+		c, leave, err := l.next()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			l.log.Error("connection not accepted", "error", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-l.done:
+			}
+			continue
+		}
+		all.Go(func() { l.handshake(ctx, &countedConn{c, leave}) })
+	}
+}
+
+// acceptPause is how long nothing is accepted after that failed: mostly there are no
+// descriptors left.
+const acceptPause = 100 * time.Millisecond
+
+// handshake hands c over when it has ended well.
+func (l *listener) handshake(ctx context.Context, below *countedConn) {
+	bound, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	c := tls.Server(below, l.tls)
+	if err := c.HandshakeContext(bound); err != nil {
+		var plain tls.RecordHeaderError
+		if errors.As(err, &plain) && plain.Conn != nil && looksPlain(plain.RecordHeader) {
+			_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nThis port speaks HTTPS; the request was plain HTTP.\n")
+		}
+		l.log.Debug("TLS handshake not completed", "peer", below.RemoteAddr().String(), "error", err)
+		_ = below.Close() // The handshake's error says it all.
+		return
+	}
+	var out net.Conn = c
+	if c.ConnectionState().NegotiatedProtocol != "h2" {
+		out = l.checker.Conn(c, nil)
+	}
+	select {
+	case l.ready <- out:
+	case <-l.done:
+		_ = c.Close() // Nobody has asked for anything on it.
+	}
+}
+
+// looksPlain reports whether what came in place of a TLS record begins a request.
+func looksPlain(record [5]byte) bool {
+	switch string(record[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET", "PRI *":
+		return true
+	}
+	return false
+}
+
+// next accepts a connection for which there is a place. Leave gives that back, once.
+func (l *listener) next() (c net.Conn, leave func(), err error) {
+	for {
+		if c, err = l.Listener.Accept(); err != nil {
+			return nil, nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return c, sync.OnceFunc(func() { l.open.Add(-1) }), nil
+		}
+		l.open.Add(-1)
+		_ = c.Close() // Nothing was said on it.
+	}
+}
+
+// countedConn is what a TLS connection goes over.
+type countedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close gives the place back.
+func (c *countedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
+// SyscallConn is the connection's descriptor.
+func (c *countedConn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
