@@ -18,6 +18,7 @@ var arrows = map[string][]string{
 	"jobspecs":                      {"", "calendar"},
 	"scheduler":                     {"", "calendar"},
 	"scheduler/replay":              {"", "scheduler"},
+	"scheduler/simulate":            {"", "calendar", "scheduler"},
 	"proxy":                         {""},
 	"proxy/admin":                   {},
 	"proxy/accesslog":               {},

@@ -8,6 +8,7 @@ import (
 )
 
 func scaleReplayCommand() command {
+	var w whatIf
 	return command{
 		usage:    "wadi scale replay [options]",
 		synopsis: "Make scaling decisions from a file, by the code that the agent runs",
@@ -18,8 +19,22 @@ evaluation. Writes one line for each evaluation, at once:
   {"t_s": 2, "stable": 140, "panic": 140, "ready": 1}
   {"t_s": 4, "samples": [{"second": 3, "concurrency": 90}], "ready": 2}
 
+With -what-if it reads a load instead, lets simulated instances meet it, and shows
+how many there are, what waits, and what that costs:
+
+  {"t_s": 0, "rps": 20, "service_time_s": 0.2, "start_up_s": 5}
+  {"t_s": 60, "rps": 200, "ramp": true}
+  {"t_s": 120}
+
 docs/autoscaling.md says what each field means.`,
+		flags: w.register,
 		run: func(ctx context.Context, c *call) error {
+			if len(w.traces) > 0 {
+				return interruptible(ctx, func() error { return w.run(c) })
+			}
+			if len(w.configs) > 0 || w.against != "" || w.totals {
+				return usagef("-config, -against and -totals need -what-if")
+			}
 			return interruptible(ctx, func() error { return replay.Run(c.stdin, c.stdout) })
 		},
 	}

@@ -1,0 +1,173 @@
+package simulate
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/calendar"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// Wadi is the agent's rule for one service.
+type Wadi struct {
+	scaling wadi.Scaling
+	limit   int
+	ceiling int
+	clock   *calendar.Calendar
+
+	windows  *scheduler.Windows
+	begin    time.Time
+	deciders wadi.Deciders
+	last     wadi.Decision
+}
+
+// everything is the name of the one source of statistics.
+const everything = "all"
+
+// NewWadi is a service's scaling, with the concurrency limit of an instance and
+// the agent's bound of instances; 0: none. What scales by cpu or memory is left
+// out: a trace does not tell of those.
+func NewWadi(s wadi.Scaling, limit, ceiling int) (*Wadi, error) {
+	clock, err := calendar.New(s.Schedules)
+	if err != nil {
+		return nil, err
+	}
+	var requests []wadi.MetricTarget
+	for _, m := range s.Metrics {
+		if m.Metric.OfRequests() {
+			requests = append(requests, m)
+		}
+	}
+	s.Metrics = requests
+	return &Wadi{scaling: s, limit: limit, ceiling: ceiling, clock: clock}, nil
+}
+
+// Begin is the floor.
+func (w *Wadi) Begin(at time.Time) int {
+	w.begin = at
+	w.windows = scheduler.NewWindows(at, w.scaling.Window.D())
+	w.windows.SourceUp(everything, wadi.SourceActivator, at)
+	d, _ := scheduler.Evaluate(w.input(State{Now: at}))
+	return d.Floor.Count
+}
+
+// Capacity is the concurrency limit, or what an instance can carry by its target.
+func (w *Wadi) Capacity() int {
+	if w.limit > 0 {
+		return w.limit
+	}
+	for _, m := range w.scaling.Metrics {
+		if m.Metric == wadi.Concurrency && m.Target > 0 {
+			return int(math.Ceil(m.Target))
+		}
+	}
+	return int(wadi.Concurrency.Default().Target)
+}
+
+// Wake is what every agent does when a request waits and nothing runs.
+func (w *Wadi) Wake(s State) Answer {
+	top := w.scaling.Max
+	if top == 0 {
+		top = w.ceiling
+	}
+	a := scheduler.Wake(scheduler.WakeState{Job: scheduler.JobState{Exists: true}, Activation: w.scaling.Activation, Max: top})
+	return Answer{Count: a.Count, Wanted: a.Count, Rule: "wake", Reason: a.Reason}
+}
+
+// Second measures, and decides every two seconds and when more requests wait.
+func (w *Wadi) Second(s State, second wadi.Sample) Answer {
+	st := wadi.Stats{Source: everything, Boot: everything, Now: second.N + 1}
+	if second.Concurrency > 0 || second.Begun > 0 {
+		st.Samples = []wadi.Sample{second}
+	}
+	w.windows.Report(everything, second.N, st, s.Now)
+	if st.Now%2 == 0 || s.Grew {
+		in := w.input(s)
+		if s.Count > 0 || !scheduler.AtRest(in) {
+			w.last, w.deciders = scheduler.Evaluate(in)
+			if !scheduler.Change(w.last) {
+				w.last.Desired = s.Count
+			}
+		} else {
+			w.last = wadi.Decision{Rule: scheduler.RuleZero, Reason: "at zero: a request wakes it"}
+		}
+		return Answer{Count: w.last.Desired, Wanted: w.last.Wanted, Rule: w.last.Rule, Reason: w.last.Reason}
+	}
+	return Answer{Count: s.Count, Wanted: w.last.Wanted, Rule: w.last.Rule, Reason: w.last.Reason}
+}
+
+func (w *Wadi) input(s State) scheduler.EvalInput {
+	sc := w.scaling
+	in := scheduler.EvalInput{
+		Now: s.Now, Scaling: sc, Calendar: w.clock, ConcurrencyLimit: w.limit, Ceiling: w.ceiling,
+		Routed: true, WasReady: true, WayBack: true, Count: s.Count, Raised: s.Raised,
+		Ready: s.Ready, ReadyKnown: true, Starting: s.Starting, Deciders: w.deciders,
+	}
+	window, panicking := sc.Window.D(), scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent)
+	for _, m := range []wadi.Metric{wadi.Concurrency, wadi.RPS} {
+		*in.Loads.Of(m) = w.windows.Averages(s.Now, window, panicking, m)
+	}
+	return in
+}
+
+// TargetValue is the rule that the Nomad Autoscaler has by default: every ten
+// seconds, the count times load by target, rounded up, unless it is within a
+// hundredth of it; then nothing for five minutes. It does not go to zero. What it
+// is told here is the load of the last ten seconds per instance, requests that
+// wait included: more than its users usually have.
+type TargetValue struct {
+	Target   float64 // Requests at once that an instance should carry.
+	Limit    int     // Requests at once that an instance takes.
+	Max      int     // Instances; 0: no bound.
+	loads    []float64
+	cooledAt time.Time
+	last     Answer
+}
+
+// The defaults of the Nomad Autoscaler's policies and its strategy target-value.
+const (
+	evaluationInterval = 10
+	cooldown           = 5 * time.Minute
+	deadBand           = 0.01
+)
+
+// Begin is one: it refuses zero.
+func (v *TargetValue) Begin(time.Time) int { return 1 }
+
+// Capacity is the limit.
+func (v *TargetValue) Capacity() int { return v.Limit }
+
+// Wake is never asked.
+func (v *TargetValue) Wake(s State) Answer { return Answer{Count: s.Count} }
+
+// Second decides every ten seconds.
+func (v *TargetValue) Second(s State, second wadi.Sample) Answer {
+	v.loads = append(v.loads, second.Concurrency)
+	v.last.Count = s.Count
+	if len(v.loads) < evaluationInterval {
+		return v.last
+	}
+	var sum float64
+	for _, l := range v.loads {
+		sum += l
+	}
+	perInstance := sum / float64(len(v.loads)) / float64(s.Count)
+	v.loads = v.loads[:0]
+	if s.Now.Before(v.cooledAt) {
+		v.last.Rule, v.last.Reason = "cooldown", fmt.Sprintf("cools down for %s more", v.cooledAt.Sub(s.Now))
+		return v.last
+	}
+	factor := perInstance / v.Target
+	want := max(1, int(math.Ceil(float64(s.Count)*factor)))
+	if v.Max > 0 {
+		want = min(want, v.Max)
+	}
+	v.last = Answer{Count: s.Count, Wanted: want, Rule: "target-value", Reason: fmt.Sprintf("%.2f of the target", factor)}
+	if math.Abs(factor-1) > deadBand && want != s.Count {
+		v.last.Count = want
+		v.cooledAt = s.Now.Add(cooldown)
+	}
+	return v.last
+}
