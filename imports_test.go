@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"internal/usage":                {},
 	"internal/mesh":                 {""},
 	"internal/intentions":           {""},
+	"internal/telemetry":            {"proxy/accesslog", "proxy/activator"},
 	"internal/toolchain":            {},
 	"internal/devcluster":           {"internal/freeport", "internal/toolchain"},
 	"internal/freeport":             {},
@@ -73,10 +74,10 @@ var foreign = map[string][]string{
 	"":                {"github.com/hashicorp/", "github.com/prometheus/", "golang.org/x/", "net/http"},
 	"scheduler":       {"github.com/hashicorp/", "github.com/prometheus/", "net/http", "os/exec"},
 	"proxy":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
-	"proxy/activator": {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
-	"proxy/gateway":   {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
+	"proxy/activator": {"go.opentelemetry.io/", "github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
+	"proxy/gateway":   {"go.opentelemetry.io/", "github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
 	"agent":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", module + "/proxy", module + "/internal/"},
-	"cmd/queue-proxy": {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl", "github.com/spiffe/", module + "/agent", module + "/internal/"},
+	"cmd/queue-proxy": {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl", "github.com/spiffe/", "go.opentelemetry.io/", module + "/agent", module + "/internal/"},
 }
 
 func golist(t *testing.T, args ...string) []string {

@@ -1,0 +1,240 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Bounds of what is kept for the collector. Beyond them spans are dropped.
+const (
+	maxSpans      = 4096
+	maxBatch      = 512
+	batchEvery    = 2 * time.Second
+	exportTimeout = 5 * time.Second
+	closeTimeout  = 3 * time.Second // For what is left when the agent ends.
+	complainEvery = time.Minute     // Of a collector that is away.
+	maxAttribute  = 1 << 10         // Bytes of a text that a caller chose.
+)
+
+// Names of the headers of W3C trace context. The second stays as it came: Wadi has
+// nothing to say in it.
+const (
+	headerParent = "Traceparent"
+	headerState  = "Tracestate"
+)
+
+// spans sends spans to a collector.
+type spans struct {
+	provider *sdk.TracerProvider
+	tracer   trace.Tracer
+}
+
+// span is what is begun when a request comes: its own span, and the ID that the
+// span of its way to an instance will have, for that one is the app's parent.
+type span struct {
+	ctx      context.Context
+	root     trace.Span // Nil: the request is not sampled.
+	upstream trace.SpanID
+}
+
+func newSpans(cfg Config) (*spans, error) {
+	exporter, err := otlptracehttp.New(context.Background(), // It connects when it has something to send.
+		otlptracehttp.WithEndpointURL(strings.TrimSuffix(cfg.Endpoint, "/")+"/v1/traces"), otlptracehttp.WithTimeout(exportTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: send spans to %s: %w", cfg.Endpoint, err)
+	}
+	// It is the library's only way to say that the collector is away.
+	otel.SetErrorHandler(&complaints{log: cfg.Log, endpoint: cfg.Endpoint})
+	limits := sdk.NewSpanLimits()
+	limits.AttributeValueLengthLimit = maxAttribute
+	provider := sdk.NewTracerProvider(
+		sdk.WithBatcher(exporter, sdk.WithMaxQueueSize(maxSpans), sdk.WithMaxExportBatchSize(maxBatch), sdk.WithBatchTimeout(batchEvery), sdk.WithExportTimeout(exportTimeout)),
+		sdk.WithSampler(sdk.ParentBased(sdk.AlwaysSample())),
+		sdk.WithIDGenerator(ids{}),
+		sdk.WithRawSpanLimits(limits),
+		sdk.WithResource(resource.NewSchemaless(
+			attribute.String("service.name", "wadi"), attribute.String("service.version", cfg.Version), attribute.String("service.instance.id", cfg.Name))),
+	)
+	return &spans{provider: provider, tracer: provider.Tracer("github.com/wadi-run/wadi")}, nil
+}
+
+// close sends what is left.
+func (s *spans) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	_ = s.provider.Shutdown(ctx) // The error handler has heard of it.
+}
+
+// begin begins the span of a request, and makes its way to the instance the parent
+// of whatever the app traces.
+func (s *spans) begin(ctx context.Context, p *passage) span {
+	h := p.in.Header
+	parent := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(h))
+	if !trace.SpanContextFromContext(parent).IsValid() || len(h[headerParent]) > 1 {
+		h.Del(headerParent)
+		h.Del(headerState)
+		parent = context.Background()
+	}
+	ctx, root := s.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, trace.SpanContextFromContext(parent)), p.listener,
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(p.begun))
+	if !root.IsRecording() {
+		return span{} // What the caller said of the trace goes on as it came.
+	}
+	sc, upstream := root.SpanContext(), newSpanID()
+	h.Set(headerParent, fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), upstream, sc.TraceFlags()))
+	return span{ctx: ctx, root: root, upstream: upstream}
+}
+
+// end ends the span of a request, and makes those of its parts.
+func (s *spans) end(p *passage, end time.Time) {
+	if p.span.root == nil {
+		return
+	}
+	s.waits(p, end)
+	if t := &p.trip; !t.Granted.IsZero() {
+		_, up := s.tracer.Start(context.WithValue(p.span.ctx, wanted{}, p.span.upstream), "upstream",
+			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(t.Granted),
+			trace.WithAttributes(attribute.String("wadi.instance", t.Instance), attribute.Int("http.request.resend_count", max(0, t.Attempts-1))))
+		if !t.FirstByte.IsZero() {
+			up.AddEvent("first byte", trace.WithTimestamp(t.FirstByte))
+		}
+		if t.Aborted || t.Code != "" {
+			up.SetStatus(codes.Error, t.Code)
+		}
+		up.End(trace.WithTimestamp(end))
+	}
+	status := p.status()
+	p.span.root.SetAttributes(p.attributes(status)...)
+	if status >= 500 || status == 0 || p.trip.Aborted {
+		p.span.root.SetStatus(codes.Error, p.code())
+	}
+	p.span.root.End(trace.WithTimestamp(end))
+}
+
+// waits makes the spans of the wait for an instance, and of its wake within.
+func (s *spans) waits(p *passage, end time.Time) {
+	t := &p.trip
+	refused := t.Granted.IsZero() && !t.Arrived.IsZero()
+	if t.Cold == nil && !refused {
+		return
+	}
+	until := t.Granted
+	if refused {
+		until = end
+	}
+	ctx, wait := s.tracer.Start(p.span.ctx, "queue wait", trace.WithTimestamp(t.Arrived))
+	if refused {
+		wait.SetStatus(codes.Error, t.Code)
+	}
+	if c := t.Cold; c != nil && c.Place+c.Start+c.Probe > 0 {
+		begun := t.Arrived.Add(c.Queue)
+		placed := begun.Add(c.Place)
+		answered := placed.Add(c.Start)
+		_, wake := s.tracer.Start(ctx, "wake", trace.WithTimestamp(begun))
+		wake.AddEvent("placed", trace.WithTimestamp(placed))
+		wake.AddEvent("answered", trace.WithTimestamp(answered))
+		wake.End(trace.WithTimestamp(answered.Add(c.Probe)))
+	}
+	wait.End(trace.WithTimestamp(until))
+}
+
+// attributes are what the span of a request tells, by OpenTelemetry's names. The
+// query is not among them: there may be secrets in it.
+func (p *passage) attributes(status int) []attribute.KeyValue {
+	all := []attribute.KeyValue{
+		attribute.String("http.request.method", method(p.in.Method)), attribute.String("url.path", strings.ToValidUTF8(p.path, "�")),
+		attribute.String("server.address", strings.ToValidUTF8(p.host, "�")), attribute.String("network.peer.address", p.in.RemoteAddr),
+		attribute.String("network.protocol.version", strings.TrimPrefix(p.in.Proto, "HTTP/")),
+	}
+	if status != 0 {
+		all = append(all, attribute.Int("http.response.status_code", status))
+	}
+	for _, a := range []struct{ name, value string }{
+		{"wadi.service", p.trip.Service}, {"wadi.revision", p.trip.Revision}, {"wadi.caller", p.trip.Caller}, {"wadi.error", p.code()},
+	} {
+		if a.value != "" {
+			all = append(all, attribute.String(a.name, a.value))
+		}
+	}
+	return all
+}
+
+// method is a method that there is, as OpenTelemetry asks for.
+func method(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return m
+	}
+	return "_OTHER"
+}
+
+// wanted is the key of the ID that a span has to have.
+type wanted struct{}
+
+// ids makes IDs at random, unless the context has one.
+type ids struct{}
+
+func (ids) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
+	var t trace.TraceID
+	for !t.IsValid() {
+		hi, lo := rand.Uint64(), rand.Uint64()
+		for i := range 8 {
+			t[i], t[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
+		}
+	}
+	return t, newSpanID()
+}
+
+func (ids) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
+	if id, ok := ctx.Value(wanted{}).(trace.SpanID); ok {
+		return id
+	}
+	return newSpanID()
+}
+
+func newSpanID() (id trace.SpanID) {
+	for !id.IsValid() {
+		n := rand.Uint64()
+		for i := range id {
+			id[i] = byte(n >> (8 * i))
+		}
+	}
+	return id
+}
+
+// complaints are the library's, of which one a minute is a warning.
+type complaints struct {
+	log      hclog.Logger
+	endpoint string
+
+	mu   sync.Mutex
+	last time.Time
+}
+
+// Handle implements otel.ErrorHandler.
+func (c *complaints) Handle(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.last) < complainEvery {
+		c.log.Debug("spans were not sent", "endpoint", c.endpoint, "error", err)
+		return
+	}
+	c.last = time.Now()
+	c.log.Warn("spans were not sent, and are lost", "endpoint", c.endpoint, "error", err)
+}

@@ -1,0 +1,181 @@
+// Package telemetry tells of the requests that pass the agent: in the lines of an
+// access log, and as OpenTelemetry spans sent to a collector by OTLP over HTTP.
+// Both are made of a request's [activator.Trip] when it has ended.
+//
+// It promises that what nobody asked for costs nothing: the handler is next itself
+// then, and trace context passes as it came. A collector or a disk that is slow or
+// away costs spans and lines, never requests.
+//
+// Of a caller's trace context it believes which trace the request belongs to, and
+// that it is not sampled; a request without one begins a trace and is sampled. It
+// refuses what is malformed: that is taken away, and a trace begun.
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi/proxy/accesslog"
+	"github.com/wadi-run/wadi/proxy/activator"
+)
+
+// Config is what New needs. Log is required.
+type Config struct {
+	Name    string // Of the agent.
+	Version string
+
+	AccessLog io.Writer // Nil: none is written.
+	Endpoint  string    // Of the collector, http or https, without /v1/traces; empty: no spans.
+
+	Log        hclog.Logger
+	Registerer prometheus.Registerer // Nil: no metrics.
+}
+
+// Telemetry tells of requests. Run writes what it has to tell.
+type Telemetry struct {
+	access *accesslog.Log // Nil: off.
+	spans  *spans         // Nil: off.
+}
+
+// New returns a Telemetry with what cfg asks for. It opens no connection.
+func New(cfg Config) (*Telemetry, error) {
+	if cfg.Log == nil {
+		return nil, errors.New("telemetry: log is required")
+	}
+	t := &Telemetry{}
+	if cfg.AccessLog != nil {
+		t.access = accesslog.New(cfg.AccessLog)
+		if cfg.Registerer != nil {
+			cfg.Registerer.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "wadi_access_log_dropped_total", Help: "Requests without a line in the access log, because it was written too slowly.",
+			}, func() float64 { return float64(t.access.Dropped()) }))
+		}
+	}
+	if cfg.Endpoint != "" {
+		var err error
+		if t.spans, err = newSpans(cfg); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// On reports whether anything is told of requests: whether they carry a trip.
+func (t *Telemetry) On() bool { return t.access != nil || t.spans != nil }
+
+// Run writes until ctx ends, and then what is left, within a bound.
+func (t *Telemetry) Run(ctx context.Context) error {
+	var g sync.WaitGroup
+	if t.access != nil {
+		g.Go(func() { t.access.Run(ctx) })
+	}
+	<-ctx.Done()
+	if t.spans != nil {
+		g.Go(func() { t.spans.close(context.WithoutCancel(ctx)) })
+	}
+	g.Wait()
+	return nil
+}
+
+// Handler is next for a listener: "gateway" or "mesh". It is next itself if there
+// is nothing to tell.
+func (t *Telemetry) Handler(listener string, next http.Handler) http.Handler {
+	if !t.On() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := &passage{begun: time.Now(), listener: listener, in: r, host: r.Host, path: r.URL.EscapedPath()}
+		p.out.ResponseWriter = w
+		ctx := activator.WithTrip(r.Context(), &p.trip)
+		if t.spans != nil {
+			p.span = t.spans.begin(ctx, p)
+		}
+		defer t.ended(p)
+		next.ServeHTTP(&p.out, r.WithContext(ctx))
+		p.whole = true
+	})
+}
+
+// passage is one request on its way through the agent.
+type passage struct {
+	begun      time.Time
+	listener   string
+	in         *http.Request
+	host, path string // As they came.
+	trip       activator.Trip
+	out        writer
+	whole      bool // The handler did not break off.
+	span       span
+}
+
+// status is how the request ended: what Wadi means by its own answers, else what
+// HTTP says; 0 if it was broken off before an answer.
+func (p *passage) status() int {
+	switch {
+	case p.trip.Status != 0:
+		return p.trip.Status
+	case p.out.status == 0 && p.whole:
+		return http.StatusOK
+	}
+	return p.out.status
+}
+
+// code is why Wadi answered itself; empty if it did not.
+func (p *passage) code() string {
+	if p.trip.Code == "" && p.trip.Arrived.IsZero() { // Refused before the activator.
+		return p.out.Header().Get(activator.HeaderError)
+	}
+	return p.trip.Code
+}
+
+// wait is how long the request waited for an instance.
+func (p *passage) wait(end time.Time) time.Duration {
+	switch {
+	case p.trip.Arrived.IsZero():
+		return 0
+	case p.trip.Granted.IsZero():
+		return end.Sub(p.trip.Arrived)
+	}
+	return p.trip.Granted.Sub(p.trip.Arrived)
+}
+
+func (t *Telemetry) ended(p *passage) {
+	end := time.Now()
+	if t.spans != nil {
+		t.spans.end(p, end)
+	}
+	if t.access == nil {
+		return
+	}
+	e := accesslog.Entry{
+		Time: p.begun, Method: p.in.Method, Host: p.host, Path: p.path, Protocol: p.in.Proto,
+		Status: p.status(), BytesIn: p.trip.BytesIn, BytesOut: cmp.Or(p.trip.BytesOut, p.out.bytes),
+		Duration: end.Sub(p.begun), Wait: p.wait(end),
+		Service: p.trip.Service, Revision: p.trip.Revision, Instance: p.trip.Instance,
+		Retries: max(0, p.trip.Attempts-1), Code: p.code(), Caller: p.trip.Caller, Peer: p.in.RemoteAddr,
+		Trace: p.traceID(),
+	}
+	if c := p.trip.Cold; c != nil {
+		e.Cold = []accesslog.Phase{{Name: "queue", Took: c.Queue}, {Name: "place", Took: c.Place},
+			{Name: "start", Took: c.Start}, {Name: "probe", Took: c.Probe}, {Name: "turn", Took: c.Turn}}
+	}
+	t.access.Write(&e)
+}
+
+// traceID is the trace that the request was a part of when it went on.
+func (p *passage) traceID() string {
+	if p.span.root != nil {
+		if sc := p.span.root.SpanContext(); sc.IsSampled() {
+			return sc.TraceID().String()
+		}
+	}
+	return accesslog.TraceID(p.in.Header)
+}
