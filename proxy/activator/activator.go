@@ -67,7 +67,6 @@ func New(cfg Config) (*Activator, error) {
 	cfg.History = cmp.Or(cfg.History, time.Hour)
 	a := &Activator{
 		cfg:     cfg,
-		metrics: newMetrics(cfg.Registerer),
 		clock:   proxy.NewClock(),
 		wakes:   newWakes(cfg.MaxWakes),
 		room:    room{maxCount: int64(cfg.MaxWaiting), maxBytes: cfg.MaxWaitingBytes},
@@ -76,6 +75,7 @@ func New(cfg Config) (*Activator, error) {
 		growth:  make(chan struct{}, 1),
 		grown:   make(map[string]struct{}),
 	}
+	a.metrics = newMetrics(cfg.Registerer, a.conns)
 	a.peers.Store(1)
 	a.revisions.Store(&map[string]*revision{})
 	return a, nil
@@ -234,6 +234,19 @@ func (a *Activator) leave() {
 	if a.active.Add(-1) == 0 && a.draining.Load() {
 		signal(a.idle)
 	}
+}
+
+// conns counts the connections to instances, of HTTP/1.1.
+func (a *Activator) conns() (open, idle int) {
+	for _, r := range *a.revisions.Load() {
+		r.mu.Lock()
+		for _, i := range r.instances {
+			o, n := i.upstream.Conns()
+			open, idle = open+o, idle+n
+		}
+		r.mu.Unlock()
+	}
+	return open, idle
 }
 
 // signal sends on c, which has room for one, unless a signal is pending.

@@ -22,7 +22,8 @@ type Dump struct {
 	Draining  bool           `json:"draining"`
 	Inside    int64          `json:"inside"` // Requests that are not over.
 	Revisions []RevisionDump `json:"revisions"`
-	Omitted   int            `json:"omitted"` // Revisions with requests or instances that are not among them.
+	Wakes     float64        `json:"wakes_per_second"` // How many may begin; fewer than configured while Nomad places slowly.
+	Omitted   int            `json:"omitted"`          // Revisions with requests or instances that are not among them.
 }
 
 // RevisionDump is what one revision does now.
@@ -61,7 +62,7 @@ type RequestDump struct {
 
 // Dump lists what waits and what is in flight now. Its length is bounded.
 func (a *Activator) Dump() Dump {
-	d := Dump{Draining: a.draining.Load(), Inside: a.active.Load(), Revisions: []RevisionDump{}}
+	d := Dump{Draining: a.draining.Load(), Inside: a.active.Load(), Wakes: a.wakes.rate(), Revisions: []RevisionDump{}}
 	now := time.Now()
 	for _, r := range *a.revisions.Load() {
 		if one, busy := r.dump(now); busy {

@@ -87,6 +87,7 @@ func (r *revision) sync(eps []wadi.Endpoint, now time.Time) (unused []*instance)
 		switch {
 		case i == nil && !ep.Stopping:
 			r.instances[ep.Instance] = newInstance(r, ep, now)
+			r.placed(now)
 		case i != nil && ep.Stopping && !i.stopping:
 			i.stopping = true
 			r.unready(i)

@@ -34,7 +34,8 @@ func classOf(status int) int {
 	return status / 100
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// newMetrics registers the metrics; conns counts the connections to instances.
+func newMetrics(reg prometheus.Registerer, conns func() (open, idle int)) *metrics {
 	m := &metrics{
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "wadi_activator_waiting_requests", Help: "Requests that wait for an instance.",
@@ -69,6 +70,18 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for class := range m.byClass {
 		m.byClass[class] = m.duration.WithLabelValues(className(class))
+	}
+	for _, state := range []string{"active", "idle"} {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_activator_upstream_connections", Help: "Connections to instances, of HTTP/1.1.",
+			ConstLabels: prometheus.Labels{"state": state},
+		}, func() float64 {
+			open, idle := conns()
+			if state == "idle" {
+				return float64(idle)
+			}
+			return float64(open - idle)
+		}))
 	}
 	reg.MustRegister(m.waiting, m.inFlight, m.requests, m.duration, m.queue, m.refusals, m.retries, m.wakes, m.cold)
 	return m

@@ -52,18 +52,6 @@ type revision struct {
 	expiryAt  time.Time   // When it does; zero: it does not.
 }
 
-// cold is the state of one way up from nothing. Guarded by the revision's mutex.
-type cold struct {
-	since    time.Time // When requests began to wait with nothing ready; zero: something is.
-	asked    bool      // A wake is queued or under way.
-	askedAt  time.Time
-	begunAt  time.Time // When the last wake was begun.
-	wokenAt  time.Time // When it was answered.
-	err      error     // How, if it failed.
-	nextWake time.Time // Not before.
-	failures int       // Wakes in a row that failed.
-}
-
 func newRevision(a *Activator, id, service string, p wadi.Protocol) *revision {
 	return &revision{
 		a: a, id: id, service: service, protocol: p,
@@ -195,6 +183,7 @@ func (r *revision) enqueue(q *request) error {
 	r.a.metrics.waiting.Inc()
 	if r.waiting.n == 1 {
 		r.takeBack(now)
+		r.cold.unplaced = false // It was for those that wait no longer.
 	}
 	if !q.quiet {
 		if r.waiting.n == 1 && now.Sub(r.used) > r.patience() {
@@ -279,33 +268,6 @@ func (r *revision) fail(g grant) bool {
 	r.unready(i)
 	r.look()
 	return true
-}
-
-// wakeBegins notes that a wake was begun.
-func (r *revision) wakeBegins(now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cold.begunAt = now
-}
-
-// woken takes in how a wake ended.
-func (r *revision) woken(err error, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := &r.cold
-	c.asked = false
-	c.wokenAt, c.err = now, err
-	if err == nil {
-		c.failures = 0
-		c.nextWake = now.Add(wakeAgain)
-	} else {
-		c.nextWake = now.Add(min(wakeBackoff<<min(c.failures, 10), wakeMaxDelay))
-		c.failures++
-		if f, ok := unplaceable(err); ok {
-			r.failWaiting(f)
-		}
-	}
-	r.look()
 }
 
 // retire refuses all requests from now on: the revision is not routed any more.

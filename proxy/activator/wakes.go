@@ -19,13 +19,39 @@ const (
 	wakeAgain = 5 * time.Second
 )
 
+// By how long Nomad takes to place an instance it shows whether it keeps up: it
+// takes scale calls far faster than it places, and says nothing of that.
+const (
+	placedSlowly  = 2 * time.Second
+	placedQuickly = 500 * time.Millisecond
+	slowDownEvery = time.Second // What was begun before the last slowing tells of before it.
+)
+
+// pace is how many wakes may begin in a second.
+type pace struct {
+	most, rate float64
+	slowed     time.Time // When it was last reduced.
+}
+
+// after is the pace after an instance was placed so long after the call that woke
+// its revision: half when that was slow, and step by step up to the most again.
+func (p pace) after(took time.Duration, now time.Time) pace {
+	switch {
+	case took >= placedSlowly && now.Sub(p.slowed) >= slowDownEvery:
+		p.rate, p.slowed = max(min(1, p.most), p.rate/2), now
+	case took <= placedQuickly:
+		p.rate = min(p.most, p.rate+p.most/20)
+	}
+	return p
+}
+
 // wakes begins the wakes of all revisions, oldest first and at most so many per
 // second. It asks for each revision once at a time; the revision sees to that.
 type wakes struct {
-	every  time.Duration // Within which at most len(begun) begin.
 	notify chan struct{}
 
 	mu      sync.Mutex
+	pace    pace
 	pending map[*revision]time.Time // Since when its oldest request waits.
 
 	begun []time.Time // Ring of the latest; owned by run.
@@ -33,13 +59,35 @@ type wakes struct {
 }
 
 func newWakes(perSecond float64) *wakes {
-	n := max(1, int(perSecond))
 	return &wakes{
-		every:   time.Duration(float64(n) / perSecond * float64(time.Second)),
 		notify:  make(chan struct{}, 1),
+		pace:    pace{most: perSecond, rate: perSecond},
 		pending: make(map[*revision]time.Time),
-		begun:   make([]time.Time, n),
+		begun:   make([]time.Time, max(1, int(perSecond))),
 	}
+}
+
+// placed takes in how long after its wake an instance was placed.
+func (k *wakes) placed(took time.Duration, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pace = k.pace.after(took, now)
+}
+
+// rate is how many may begin in a second now.
+func (k *wakes) rate() float64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.pace.rate
+}
+
+// nextAt is when the next may begin: at a rate of n a second, when the n-th last
+// one was a second ago.
+func (k *wakes) nextAt() time.Time {
+	rate := k.rate()
+	n := max(1, min(len(k.begun), int(rate)))
+	last := k.begun[(k.next+len(k.begun)-n)%len(k.begun)]
+	return last.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 }
 
 // ask queues a wake of r, whose oldest request waits since then.
@@ -77,7 +125,7 @@ func (k *wakes) run(ctx context.Context, wake func(context.Context, *revision)) 
 	for {
 		var due <-chan time.Time
 		if !k.empty() {
-			wait := time.Until(k.begun[k.next].Add(k.every))
+			wait := time.Until(k.nextAt())
 			if wait <= 0 {
 				r := k.oldest()
 				k.begun[k.next] = time.Now()
