@@ -42,7 +42,9 @@ func (c *cluster) notify(name string) {
 func (c *cluster) setLoad(id string, l float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.load[id] = l
+	if c.load[id] = l; l == 0 {
+		c.quiet[id] = time.Now()
+	}
 }
 
 func (c *cluster) service(name string) agent.Stored {

@@ -23,25 +23,27 @@ const startTime = 200 * time.Millisecond
 // cluster is a small Nomad with its instances, a store and the network layers,
 // in memory. Instances that may start become ready after startTime.
 type cluster struct {
-	mu       sync.Mutex
-	jobs     map[string]*job
-	nextID   int
-	index    uint64
-	cantRun  map[string]string // Revisions whose instances never become ready, and why.
-	load     map[string]float64
-	handAt   time.Time // When somebody scaled by hand last.
-	away     bool      // Nomad does not answer.
-	stale    bool      // The next guarded call meets another change.
-	scales   []string
-	changed  chan struct{}
-	stored   map[string]agent.Stored
-	watch    func([]string)
-	layers   map[string]wadi.Route
-	foreign  string // Why the network layers can't be programmed; empty: they can.
-	applied  int
-	statuses int
-	callers  agent.Callers
-	looks    int // How often the leader looked at a revision.
+	mu        sync.Mutex
+	jobs      map[string]*job
+	nextID    int
+	index     uint64
+	cantRun   map[string]string // Revisions whose instances never become ready, and why.
+	load      map[string]float64
+	quiet     map[string]time.Time // Since when a revision has no load.
+	handAt    time.Time            // When somebody scaled by hand last.
+	away      bool                 // Nomad does not answer.
+	stale     bool                 // The next guarded call meets another change.
+	scales    []string
+	changed   chan struct{}
+	stored    map[string]agent.Stored
+	watch     func([]string)
+	layers    map[string]wadi.Route
+	foreign   string // Why the network layers can't be programmed; empty: they can.
+	applied   int
+	statuses  int
+	callers   agent.Callers
+	registers int
+	looks     int // How often the leader looked at a revision.
 }
 
 type job struct {
@@ -57,7 +59,7 @@ type alloc struct {
 
 func newCluster() *cluster {
 	return &cluster{
-		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{},
+		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{}, quiet: map[string]time.Time{},
 		stored: map[string]agent.Stored{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
 	}
 }
@@ -140,6 +142,7 @@ func (c *cluster) Register(_ context.Context, body json.RawMessage, count int, i
 	if err := c.guard(id, index); err != nil {
 		return 0, err
 	}
+	c.registers++
 	return c.set(id, string(body), count), nil
 }
 
@@ -241,7 +244,7 @@ func (v view) Averages(id string, _ wadi.Metric, stable, _ time.Duration) schedu
 	l := v.load[id]
 	a := scheduler.Averages{Stable: l, Panic: l, Coverage: 1, PanicCoverage: 1, End: time.Now()}
 	if l == 0 {
-		a.Idle = stable + time.Second
+		a.Idle = time.Since(v.quiet[id])
 	}
 	return a
 }
@@ -371,6 +374,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}
 	a := agent.NewAutoscaler()
+	ctl.Done = a.Poke
 	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
 	a.WayBack = func(context.Context, agent.Stored) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &agent.Decisions{}, events, owned, hclog.NewNullLogger(), metrics
@@ -395,6 +399,7 @@ func (c *cluster) submit(name string) string {
 	s := c.stored[name]
 	n := len(s.Revisions) + 1
 	id := wadi.RevisionID(name, n)
+	c.quiet[id] = time.Now()
 	s.Service = wadi.Service{
 		Name: name, Namespace: "default", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
 		Timeout:   wadi.Timeouts{Progress: wadi.Duration(time.Minute)},

@@ -45,7 +45,28 @@ func (l *loader) check() {
 	between(l, "retention.keep_for", c.Retention.KeepFor, 0, 10*365*24*time.Hour)
 	between(l, "retention.keep_active_for", c.Retention.KeepActiveFor, 0, 10*365*24*time.Hour)
 	between(l, "retention.max", c.Retention.Max, 1, 1000)
+	l.otlp()
 	l.bodies()
+}
+
+// otlp checks the collector's address.
+func (l *loader) otlp() {
+	const path = "telemetry.otlp_endpoint"
+	endpoint := l.cfg.Telemetry.OTLPEndpoint
+	if endpoint == "" {
+		return
+	}
+	u, err := url.Parse(endpoint)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
+		l.problem(l.at(path), path, "%q is not the address of a collector that speaks OTLP over HTTP, such as \"http://127.0.0.1:4318\"", endpoint)
+	case u.User != nil:
+		l.problem(l.at(path), path, "no user may stand in it; credentials go into the environment: OTEL_EXPORTER_OTLP_HEADERS")
+	case strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/v1/traces"):
+		l.problem(l.at(path), path, "leave out /v1/traces: it is added")
+	case u.Port() == "4317":
+		l.problem(l.at(path), path, "4317 is the usual port of OTLP over gRPC; this is OTLP over HTTP, whose usual port is 4318")
+	}
 }
 
 // bodies reads the blocks that are the service's and Nomad's language.

@@ -40,7 +40,17 @@ type Config struct {
 	Defaults  jobspecs.Defaults
 	Limits    jobspecs.Limits
 	Retention Retention
-	AccessLog bool // Of queue-proxies.
+	Telemetry Telemetry
+}
+
+// Telemetry says what is told of requests.
+type Telemetry struct {
+	// OTLPEndpoint is the collector that gets the agent's spans, by OTLP over HTTP:
+	// an http or https URL without /v1/traces. Empty: there are none.
+	OTLPEndpoint string
+	// AccessLog makes the agent and the queue-proxies of services that are submitted
+	// from now on write a line for each request on their standard output.
+	AccessLog bool
 }
 
 // HTTP is the API's listener.

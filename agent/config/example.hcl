@@ -95,6 +95,6 @@ retention {                            # of revisions that are not routed
 }
 
 telemetry {
-  otlp_endpoint = ""
-  access_log    = true                 # default: false
+  otlp_endpoint = "http://127.0.0.1:4318" # of a collector, by OTLP over HTTP: gets a span for each request of the agent; default: none
+  access_log    = true                 # agent and queue-proxies: a line of JSON for each request on standard output; default: false
 }

@@ -70,7 +70,7 @@ func (l *loader) top() section {
 				"keep_for": &c.Retention.KeepFor, "keep_active_for": &c.Retention.KeepActiveFor, "max": &c.Retention.Max,
 			}},
 			"admission": {labels: []string{"name"}, many: true, refuse: notYet},
-			"telemetry": {settings: map[string]any{"otlp_endpoint": onlyEmpty{}, "access_log": &c.AccessLog}},
+			"telemetry": {settings: map[string]any{"otlp_endpoint": &c.Telemetry.OTLPEndpoint, "access_log": &c.Telemetry.AccessLog}},
 		},
 	}
 }

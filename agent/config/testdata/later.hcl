@@ -8,9 +8,6 @@ admission "policy" {
 }
 admission "cost" {
 }
-telemetry {
-  otlp_endpoint = "http://127.0.0.1:4317"
-}
 queue_proxy {
   driver = "docker"
 }
