@@ -52,7 +52,8 @@ func TestLoad_Example(t *testing.T) {
 		t.Fatal(problems)
 	}
 	want := config.Default()
-	want.LogJSON, want.AccessLog = true, true
+	want.LogJSON = true
+	want.Telemetry = config.Telemetry{OTLPEndpoint: "http://127.0.0.1:4318", AccessLog: true}
 	want.Name, want.Advertise = "wadi-1", "10.0.0.5"
 	want.Gateway.Domain = "apps.example.com"
 	want.Gateway.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
@@ -91,6 +92,32 @@ func TestLoad_GatewayTLS(t *testing.T) {
 	}
 	if load(t, sidecar, nil, config.Flags{}).Gateway.TLS.Enabled() {
 		t.Error("there is a listener for HTTPS without a block")
+	}
+}
+
+func TestLoad_OTLPEndpoint(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"":                                   "",
+		"http://127.0.0.1:4318":              "",
+		"https://otlp.example.com/tenant/":   "",
+		"127.0.0.1:4318":                     "is not the address of a collector",
+		"grpc://127.0.0.1:4318":              "is not the address of a collector",
+		"http://":                            "is not the address of a collector",
+		"http://a.example/?token=1":          "is not the address of a collector",
+		"http://127.0.0.1:4317":              "OTLP over gRPC",
+		"http://127.0.0.1:4318/v1/traces":    "leave out /v1/traces",
+		"https://me:secret@otlp.example.com": "no user may stand in it",
+	} {
+		file := filepath.Join(write(t, map[string]string{"wadi.hcl": sidecar + "telemetry {\n  otlp_endpoint = \"" + endpoint + "\"\n}\n"}), "wadi.hcl")
+		cfg, problems := config.Load([]string{file}, noEnv, config.Flags{})
+		switch {
+		case want == "" && (len(problems) > 0 || cfg.Telemetry.OTLPEndpoint != endpoint):
+			t.Errorf("%q: %v, got %q", endpoint, problems, cfg.Telemetry.OTLPEndpoint)
+		case want == "":
+		case len(problems) != 1 || !strings.HasPrefix(problems[0].String(), file+":3,19: telemetry.otlp_endpoint: ") ||
+			!strings.Contains(problems[0].String(), want) || strings.Contains(problems[0].String(), "secret"):
+			t.Errorf("%q: %v, want %q at line 3", endpoint, problems, want)
+		}
 	}
 }
 

@@ -15,10 +15,9 @@ import (
 
 // Where a value goes, if its meaning is not in the Go type.
 type (
-	address   struct{ dst *string } // Of Nomad or Consul; http:// is added where there is no scheme.
-	size      struct{ dst *int64 }  // Bytes, as "256MiB".
-	intSize   struct{ dst *int }
-	onlyEmpty struct{} // A text that can't be set yet.
+	address struct{ dst *string } // Of Nomad or Consul; http:// is added where there is no scheme.
+	size    struct{ dst *int64 }  // Bytes, as "256MiB".
+	intSize struct{ dst *int }
 )
 
 // set puts a value in place, and notes where it comes from. A bad value is a
@@ -56,11 +55,6 @@ func (l *loader) assign(v cty.Value, dst any) error {
 		return put(d.dst)(int(n), err)
 	case *[]netip.Prefix:
 		return put(d)(prefixes(v))
-	case onlyEmpty:
-		if s, err := text(v); err != nil || s == "" {
-			return err
-		}
-		return errors.New(notYet)
 	}
 	return fmt.Errorf("setting of type %T", dst) // A mistake in the table of sections; a test sets everything.
 }

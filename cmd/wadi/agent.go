@@ -82,7 +82,7 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	n, err := newNode(ctx, cfg, log)
+	n, err := newNode(ctx, cfg, log, c.stdout)
 	if err != nil {
 		return err
 	}

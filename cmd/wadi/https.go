@@ -20,7 +20,7 @@ func (n *node) wireGateway(ctx context.Context) (err error) {
 			return fmt.Errorf("gateway.tls.cert_dir: %w", err)
 		}
 		n.tlsServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-			Address: c.TLS.Address, Handler: n.front(n.gateway.OverTLS(n.certs)), TLS: n.certs.TLSConfig(), Malformed: n.gateway.Malformed("https"), Log: log,
+			Address: c.TLS.Address, Handler: n.front("gateway", n.gateway.OverTLS(n.certs)), TLS: n.certs.TLSConfig(), Malformed: n.gateway.Malformed("https"), Log: log,
 		})
 		if err != nil {
 			return portError("gateway.tls.address", c.TLS.Address, err)
@@ -31,7 +31,7 @@ func (n *node) wireGateway(ctx context.Context) (err error) {
 		}
 	}
 	n.gatewayServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: c.Address, Handler: n.front(plain), Malformed: n.gateway.Malformed("http"), Log: n.log.Named("gateway"),
+		Address: c.Address, Handler: n.front("gateway", plain), Malformed: n.gateway.Malformed("http"), Log: n.log.Named("gateway"),
 	})
 	if err != nil {
 		return portError("gateway.address", c.Address, err)

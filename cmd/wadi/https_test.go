@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -70,7 +71,7 @@ func TestGatewayURL(t *testing.T) {
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		n, err := newNode(t.Context(), cfg, hclog.NewNullLogger())
+		n, err := newNode(t.Context(), cfg, hclog.NewNullLogger(), io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -27,6 +28,7 @@ import (
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
+	"github.com/wadi-run/wadi/internal/telemetry"
 	"github.com/wadi-run/wadi/jobspecs"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
@@ -54,6 +56,7 @@ type node struct {
 	decisions *agent.Decisions
 	owned     agent.Owned
 	metrics   *agent.Metrics
+	telemetry *telemetry.Telemetry
 
 	apiServer     *server.Server
 	apiListener   net.Listener
@@ -81,7 +84,8 @@ type node struct {
 }
 
 // newNode wires an agent. On an error nothing is left open.
-func newNode(ctx context.Context, cfg config.Config, log hclog.Logger) (_ *node, err error) {
+// Its access log goes to access, if there is to be one.
+func newNode(ctx context.Context, cfg config.Config, log hclog.Logger, access io.Writer) (_ *node, err error) {
 	n := &node{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), boot: bootID(),
 		events: &agent.Events{}, decisions: &agent.Decisions{}, drain: proxy.NewDrain(), drained: make(chan struct{}), routed: make(chan struct{}),
@@ -93,6 +97,9 @@ func newNode(ctx context.Context, cfg config.Config, log hclog.Logger) (_ *node,
 	}()
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.metrics = agent.NewMetrics(n.reg)
+	if err = n.wireTelemetry(access); err != nil {
+		return nil, err
+	}
 	n.advertise.Store(&cfg.Advertise)
 	n.routes.Store(&map[string]wadi.Route{})
 	n.agents.Store(&[]consul.Instance{})
@@ -166,9 +173,9 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		},
 		Dialer:     &instances{mesh: n.mesh, route: n.route},
 		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
-		MaxWakes: float64(c.Activator.MaxWakes),
-		Guard:    n.guard,
-		Log:      n.log.Named("activator"), Registerer: n.reg,
+		MaxWakes: float64(c.Activator.MaxWakes), Trips: n.telemetry.On(),
+		Guard: n.guard,
+		Log:   n.log.Named("activator"), Registerer: n.reg,
 	})
 	if err != nil {
 		return err
@@ -184,7 +191,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		return err
 	}
 	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: c.Activator.Address, Handler: n.front(n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(),
+		Address: c.Activator.Address, Handler: n.front("mesh", n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(),
 		Malformed: n.gateway.Malformed("mesh"), Log: n.log.Named("mesh"),
 	})
 	if err != nil {
@@ -199,7 +206,21 @@ func portError(setting, address string, err error) error {
 }
 
 // front is a traffic listener's way to next.
-func (n *node) front(next http.Handler) http.Handler { return n.leaving(n.onceStarted(next)) }
+func (n *node) front(listener string, next http.Handler) http.Handler {
+	return n.telemetry.Handler(listener, n.leaving(n.onceStarted(next)))
+}
+
+func (n *node) wireTelemetry(access io.Writer) (err error) {
+	c := n.cfg.Telemetry
+	if !c.AccessLog {
+		access = nil
+	}
+	n.telemetry, err = telemetry.New(telemetry.Config{
+		Name: n.cfg.Name, Version: buildVersion().Version, AccessLog: access, Endpoint: c.OTLPEndpoint,
+		Log: n.log.Named("telemetry"), Registerer: n.reg,
+	})
+	return err
+}
 
 // onceStarted answers 503 while routes and instances are not known yet: a 404
 // would be wrong.
@@ -221,7 +242,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 		Intentions: n.consul, AllowIntentions: c.Consul.AllowIntentions,
 		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{
-			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: n.gatewayURL(""), AccessLog: c.AccessLog,
+			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: n.gatewayURL(""), AccessLog: c.Telemetry.AccessLog,
 		},
 		Log: n.log.Named("admission"),
 	})

@@ -54,6 +54,7 @@ func (n *node) run(ctx context.Context) error {
 	core.run("mesh", n.mesh.Run)
 	core.run("intentions", n.guard.run)
 	core.run("activator", n.activator.Run)
+	core.run("telemetry", n.telemetry.Run)
 	core.run("agents", func(ctx context.Context) error {
 		return n.consul.WatchServices(ctx, wadi.ServiceAgent, func(all []consul.Instance) {
 			n.agents.Store(&all)
