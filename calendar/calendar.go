@@ -125,8 +125,9 @@ func (c *Calendar) Next(now time.Time) (first time.Time) {
 // next is the first beginning after t.
 func (e entry) next(t time.Time) time.Time { return e.cron.Next(t.In(e.zone)) }
 
-// overlaps bounds how many beginnings in a row are followed to find an end.
-const overlaps = 100
+// overlaps bounds how many beginnings in a row are followed to find an end. What
+// goes on for longer ends no sooner than is said.
+const overlaps = 24
 
 // until reports whether the schedule is in force at now, and when it ends. One
 // that begins again before it has ended goes on.
