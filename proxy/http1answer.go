@@ -233,7 +233,7 @@ func (a *http1Answer) passAll() error {
 func (a *http1Answer) more() error {
 	if a.unflushed {
 		a.unflushed = false
-		if err := http.NewResponseController(a.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := flush(a.w); err != nil {
 			return err
 		}
 	}
@@ -282,7 +282,7 @@ func (a *http1Answer) passLength(n int64) error {
 
 // splice passes n bytes on without reading them.
 func (a *http1Answer) splice(to io.ReaderFrom, n int64) error {
-	if err := http.NewResponseController(a.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := flush(a.w); err != nil {
 		return err
 	}
 	a.unflushed = false
@@ -297,6 +297,25 @@ func (a *http1Answer) splice(to io.ReaderFrom, n int64) error {
 		if part.N > 0 {
 			return io.ErrUnexpectedEOF
 		}
+	}
+	return nil
+}
+
+// flushing sends what is written at once.
+type flushing struct{ http.ResponseWriter }
+
+func (w flushing) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	if err == nil {
+		err = flush(w.ResponseWriter)
+	}
+	return n, err
+}
+
+// flush sends what w holds, if it is one that holds something.
+func flush(w http.ResponseWriter) error {
+	if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
 	}
 	return nil
 }

@@ -4,14 +4,17 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 )
 
@@ -215,3 +218,50 @@ func TestHTTP1_ManyHints(t *testing.T) {
 }
 
 // dial connects, for a conversation by hand.
+
+// The parts of a long answer arrive as the app sends them, whether its length is
+// known or not, and whatever is between it and the caller.
+func TestHTTP1_PartsAtOnce(t *testing.T) {
+	const part = "a part"
+	for name, framing := range map[string]string{
+		"length":        "Content-Length: 18",
+		"a long length": "Content-Length: 100000000",
+		"chunked":       "Transfer-Encoding: chunked",
+		"until the end": "X-A: b",
+	} {
+		for _, limits := range []wadi.Timeouts{{}, {Idle: wadi.Duration(time.Hour)}} {
+			t.Run(fmt.Sprintf("%s, idle %v", name, limits.Idle.D()), func(t *testing.T) {
+				next := make(chan struct{})
+				app := rawApp(t, func(_ int, c net.Conn, in *bufio.Reader) {
+					_, _ = head(in)
+					_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\n%s\r\n\r\n", framing)
+					for range next {
+						if name == "chunked" {
+							_, _ = fmt.Fprintf(c, "%x\r\n%s\r\n", len(part), part)
+						} else {
+							_, _ = io.WriteString(c, part)
+						}
+					}
+				})
+				u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
+				t.Cleanup(u.Close)
+				addr := serve(t, proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_ = u.Forward(w, r) // Its answer breaks off; that is for the caller.
+				}), limits).ServeHTTP)
+				res, err := client(t, false).Get("http://" + addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				for i := range 3 {
+					next <- struct{}{}
+					got := make([]byte, len(part))
+					if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != part {
+						t.Fatalf("part %d: got %q, %v", i, got, err)
+					}
+				}
+				close(next)
+			})
+		}
+	}
+}

@@ -94,7 +94,7 @@ func (t *Timed) Write(b []byte) (int, error) {
 func (t *Timed) ReadFrom(r io.Reader) (int64, error) {
 	below, ok := t.w.(io.ReaderFrom)
 	if !ok || t.keeper.limits.Idle > 0 {
-		return io.Copy(struct{ io.Writer }{t}, r)
+		return io.Copy(flushing{t}, r)
 	}
 	if err := t.begin(); err != nil {
 		return 0, err
