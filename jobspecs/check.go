@@ -68,10 +68,15 @@ func (r *reader) checkScale(s wadi.Scaling, say func(path, format string, args .
 	if s.Max > 0 {
 		most = s.Max
 	}
-	for _, c := range []struct {
+	type count struct {
 		path string
 		n    int
-	}{{"scale.min", s.Min}, {"scale.initial", s.Initial}, {"scale.activation", s.Activation}} {
+	}
+	counts := []count{{"scale.min", s.Min}, {"scale.initial", s.Initial}, {"scale.activation", s.Activation}}
+	for _, sch := range s.Schedules {
+		counts = append(counts, count{"scale.schedule." + sch.Name + ".min", sch.Min})
+	}
+	for _, c := range counts {
 		if c.n <= most || !r.good(c.path, "scale.max") {
 			continue
 		}

@@ -160,7 +160,3 @@ func (r *reader) require(b *hcl.Block, path, name, why string) {
 		r.addf(b.DefRange, p, "required: %s", why)
 	}
 }
-
-func (r *reader) unsupported(rng hcl.Range, path string) {
-	r.addf(rng, path, "not supported by this version of Wadi; remove it")
-}

@@ -74,10 +74,19 @@ func TestParse_ServiceOverDefaults(t *testing.T) {
 			s.Probe.Timeout = wadi.Duration(3 * time.Second)
 		}},
 		{"same metric keeps its target", "scale {\n metric \"rps\" {\n utilization = 1\n}\n}", func(s *wadi.Service) {
-			s.Scale.Metrics[0].Utilization = 1
+			s.Scale.Metrics = []wadi.MetricTarget{{Metric: wadi.RPS, Target: 7, Utilization: 1}}
 		}},
 		{"another metric has its own", "scale {\n metric \"concurrency\" {\n}\n}", func(s *wadi.Service) {
 			s.Scale.Metrics = []wadi.MetricTarget{{Metric: wadi.Concurrency, Utilization: 0.7}}
+		}},
+		{"several, in their order", "scale {\n metric \"cpu\" {\n}\n metric \"rps\" {\n}\n}", func(s *wadi.Service) {
+			s.Scale.Metrics = []wadi.MetricTarget{{Metric: wadi.CPU, Utilization: 1}, {Metric: wadi.RPS, Target: 7, Utilization: 0.5}}
+		}},
+		{"a schedule is added", "scale {\n schedule \"rush\" {\n cron = \"@daily\"\n duration = \"1h\"\n timezone = \"Europe/Berlin\"\n min = 3\n}\n}", func(s *wadi.Service) {
+			s.Scale.Schedules = append(s.Scale.Schedules, wadi.Schedule{Name: "rush", Cron: "@daily", Duration: wadi.Duration(time.Hour), Timezone: "Europe/Berlin", Min: 3})
+		}},
+		{"a schedule of the defaults is switched off", "scale {\n schedule \"office\" {\n min = 0\n}\n}", func(s *wadi.Service) {
+			s.Scale.Schedules[0].Min = 0
 		}},
 		{"null is as if not set", "priority = null", func(*wadi.Service) {}},
 	} {

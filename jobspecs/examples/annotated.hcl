@@ -102,21 +102,23 @@ service "annotated" {
     quiet   = ["/metrics"] # Paths that never wake and are not activity. Default: none.
   }
 
+  # How many instances. All of it is changed in place, within a second, and touches
+  # no job. Counts are at most the agent's limits.max_instances.
   scale {
     min        = 0 # 0: scale to zero.
     max        = 0 # 0: the agent's limits.max_instances.
-    initial    = 1 # Ready instances before a new revision counts as ready.
-    activation = 1 # Instances when leaving zero.
+    initial    = 1 # Ready instances before a new revision counts as ready. 0: none.
+    activation = 1 # Instances when leaving zero; 1 or more.
 
-    window     = "60s" # 6s to 1h: what is averaged over, and the idle time before zero.
-    zero_grace = "0s"  # Further idle time before zero.
-    down_delay = "0s"  # How long a lower count must be wanted.
+    window     = "60s" # 6s to 1h, whole seconds: what is averaged over, and the idle time before zero.
+    zero_grace = "0s"  # Up to 1h: further idle time before zero.
+    down_delay = "0s"  # Up to 1h: how long a lower count must be wanted.
 
     max_up_rate   = 1000 # The largest factor of one step up,
-    max_down_rate = 2    # and down.
+    max_down_rate = 2    # and down; each above 1, up to 1000000.
 
-    panic_window_percent    = 10  # Of window: the short window that sees a burst.
-    panic_threshold_percent = 200 # Of what is ready: above it nothing is scaled down.
+    panic_window_percent    = 10  # 1 to 100, of window: the short window that sees a burst.
+    panic_threshold_percent = 200 # 110 to 1000, of what is ready: from there on nothing is scaled down.
 
     # In the mesh, callers go straight to the instances while some run. Other than 0:
     # always through an activator, which evens the load out, at the cost of a hop.
@@ -124,12 +126,27 @@ service "annotated" {
     burst_capacity = 0
 
     dry_run     = false # Decide and show, but don't scale.
-    manual_hold = "60s" # How long a count set by hand in Nomad stands.
+    manual_hold = "60s" # Up to 24h: how long a count set by hand in Nomad stands.
 
-    # concurrency: requests at once | rps: requests begun per second.
+    # What is counted; none at all is concurrency. Of several the largest answer wins.
+    # concurrency: requests at once | rps: requests begun per second | cpu, memory: in
+    # percent of what the serving task asks for. Only requests decide about zero.
     metric "concurrency" {
-      target      = 100 # Per instance. Default: concurrency.limit, else 100; for rps 200.
-      utilization = 0.7 # The share of it that an instance should carry.
+      target      = 100 # 0.01 or more, per instance. Default: concurrency.limit, else 100; rps 200; cpu and memory 80 (up to 1000).
+      utilization = 0.7 # 0.01 to 1: the share of it that an instance should carry. cpu, memory: 1.
+    }
+
+    metric "cpu" {
+      target = 80
+    }
+
+    # A floor by the clock, whatever min says; up to 32 of them. Default: none. One of
+    # the agent's defaults is changed by its name; min = 0 switches it off.
+    schedule "office" {
+      cron     = "0 8 * * mon-fri" # Minute, hour, day, month, weekday; or @hourly, @daily, …
+      duration = "10h"             # 1m to 168h, from each time that cron names.
+      timezone = "Europe/Berlin"   # By its IANA name. Default: UTC. A time that summer time skips does not come.
+      min      = 2
     }
   }
 

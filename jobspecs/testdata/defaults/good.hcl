@@ -24,6 +24,13 @@ scale {
     target      = 7
     utilization = 0.5
   }
+  metric "memory" {
+  }
+  schedule "office" {
+    cron     = "0 8 * * mon-fri"
+    duration = "10h"
+    min      = 2
+  }
 }
 retention {
   keep = 2

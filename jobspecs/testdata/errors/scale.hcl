@@ -67,3 +67,14 @@ service "schedules" {
     }
   }
 }
+service "pair" {
+  instance {}
+  scale {
+    max = 4
+    schedule "rush" {
+      cron     = "0 8 * * *"
+      duration = "1h"
+      min      = 5
+    }
+  }
+}
