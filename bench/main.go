@@ -42,6 +42,7 @@ func benchmarks() []benchmark {
 		{name: "through", about: "CPU of gateway and queue-proxy together, against one other proxy", run: through},
 		{name: "dataplane", about: "CPU of the queue-proxy against other proxies; needs no cluster", alone: true, run: small},
 		{name: "bodies", about: "what a second of CPU moves, against other proxies; needs no cluster", alone: true, run: bodies},
+		{name: "scaling", about: "the autoscaler: passes, memory, wakes, statistics; needs no cluster", alone: true, run: scaling},
 		{name: "memory", about: "the queue-proxy's memory with 10,000 connections; needs no cluster", alone: true, run: crowds},
 	}
 }
@@ -69,6 +70,13 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == reverseProxyCommand {
 		fmt.Fprintln(os.Stderr, reverseProxy(os.Args[2], os.Args[3]))
 		os.Exit(1)
+	}
+	if len(os.Args) == 4 && os.Args[1] == sourcesCommand {
+		if err := serveSources(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+const (
+	scalingRevisions = 10000
+	scalingPasses    = 20
+	scalingWindow    = time.Minute
+	scalingWakes     = 100
+)
+
+// scaling measures the autoscaler alone, by its own code and without a cluster.
+func scaling(ctx context.Context, b *bench) ([]section, error) {
+	var all []section
+	for _, measure := range []func(context.Context, *bench) (section, error){passes, wakes, sourcesCost} {
+		s, err := measure(ctx, b)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// newStage makes revisions, each of a service of its own, that one instance and one
+// activator have reported a whole window of.
+func newStage(revisions, count int) *stage {
+	now := time.Unix(1_800_000_000, 0)
+	s := &stage{count: count, services: map[string]agent.Stored{}, windows: map[string]*scheduler.Windows{}, now: now, scaled: make(chan time.Time, 1)}
+	for i := range revisions {
+		name := fmt.Sprintf("service-%d", i)
+		id := wadi.RevisionID(name, 1)
+		svc := wadi.Service{
+			Name: name, Namespace: "default", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
+			Scale: wadi.Scaling{
+				Initial: 1, Activation: 1, Window: wadi.Duration(scalingWindow), PanicWindowPercent: 10, PanicThresholdPercent: 200,
+				MaxUpRate: 1000, MaxDownRate: 2, Metrics: []wadi.MetricTarget{wadi.Concurrency.Default()},
+			},
+		}
+		s.services[name] = agent.Stored{
+			Service: svc, Latest: id, Generation: 1, Revisions: []wadi.Revision{{ID: id, Service: name, Number: 1, Spec: svc}},
+			State: wadi.State{Revisions: map[string]wadi.RevisionState{id: {Phase: wadi.Ready}}},
+			Route: wadi.Route{Service: name, Targets: []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}},
+		}
+		s.windows[id] = filled(id, now)
+	}
+	return s
+}
+
+// filled is a window of which every second had some load.
+func filled(id string, now time.Time) *scheduler.Windows {
+	seconds := int64(scalingWindow / time.Second)
+	w := scheduler.NewWindows(now.Add(-time.Hour), scalingWindow)
+	w.SourceUp("agent-1", wadi.SourceActivator, now.Add(-time.Hour))
+	w.SourceUp("i-"+id, wadi.SourceInstance, now.Add(-time.Hour))
+	var samples []wadi.Sample
+	for n := range seconds {
+		samples = append(samples, wadi.Sample{N: 3600 - seconds + n, Concurrency: 20 + float64(n%7), Begun: 100})
+	}
+	w.Report("agent-1", 0, wadi.Stats{Boot: "a", Now: 3600, Revision: id}, now)
+	w.Report("i-"+id, 0, wadi.Stats{Boot: "b", Now: 3600, Revision: id, Samples: samples}, now)
+	return w
+}
+
+func (s *stage) autoscaler() *agent.Autoscaler {
+	a := agent.NewAutoscaler()
+	a.Nomad, a.Cluster, a.Measure = s, view{s}, view{s}
+	a.Services = func() map[string]agent.Stored { return s.services }
+	a.Remember = func(string, wadi.Deciders, int) {}
+	a.WayBack = func(context.Context, agent.Stored) (bool, string) { return true, "" }
+	a.Decisions, a.Events, a.Owned = &agent.Decisions{}, &agent.Events{}, &agent.Owned{}
+	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), agent.NewMetrics(prometheus.NewRegistry()), 100
+	return a
+}
+
+// passes measures how long the evaluation of many revisions takes, and what they
+// take of memory.
+func passes(ctx context.Context, b *bench) (section, error) {
+	out := section{
+		Title:   fmt.Sprintf("one evaluation of %d revisions with a window of %v, %d times", scalingRevisions, scalingWindow, scalingPasses),
+		Columns: []string{"p50 ms", "p99 ms", "CPU ms", "KiB a revision"},
+	}
+	for _, kind := range []struct {
+		label string
+		count int
+	}{{"each with one busy instance", 1}, {"all at zero", 0}} {
+		before := heapInUse()
+		s := newStage(scalingRevisions, kind.count)
+		windows := heapInUse() - before
+		a := s.autoscaler()
+		a.Pass(ctx) // The first one makes the memory.
+		var took samples
+		used := ownCPU()
+		stop, err := b.profileSelf("scaling-pass-" + fmt.Sprint(kind.count) + ".pprof")
+		if err != nil {
+			return out, err
+		}
+		for range scalingPasses {
+			began := time.Now()
+			a.Pass(ctx)
+			took = append(took, time.Since(began))
+			if err := ctx.Err(); err != nil {
+				return out, err
+			}
+		}
+		if err := stop(); err != nil {
+			return out, err
+		}
+		each := ms(ownCPU()-used) / scalingPasses
+		a.Decisions.Forget(func(string) bool { return false })
+		memory := float64(heapInUse()-before) / scalingRevisions / 1024
+		out.add(kind.label, took.at(.5), took.at(.99), each, memory)
+		if kind.count > 0 {
+			out.judge("ms of an evaluation of 10,000 revisions", took.at(.5), 50)
+			out.judge("KiB a revision, without decisions", memory, 8)
+			out.note("windows and what is stored of the service are %.1f KiB of it", float64(windows)/scalingRevisions/1024)
+		}
+		runtime.KeepAlive(s)
+		runtime.KeepAlive(a)
+	}
+	return out, nil
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// ownCPU is what this process has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0 // It does not fail for oneself.
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// wakes measures the time from a request for a revision at zero to the scale call.
+func wakes(ctx context.Context, _ *bench) (section, error) {
+	out := section{Title: fmt.Sprintf("from a request for a revision at zero to the call that scales it, %d times", scalingWakes), Columns: []string{"p50 ms", "p99 ms"}}
+	s := newStage(scalingWakes, 0)
+	routes := map[string]wadi.Route{}
+	for name := range s.services {
+		routes[name] = wadi.Route{Service: name, Namespace: "default", Revisions: map[string]wadi.RouteRevision{
+			wadi.RevisionID(name, 1): {Activation: 1, Queue: wadi.Queue{Depth: 10, Timeout: wadi.Duration(time.Second)}, Timeout: wadi.Timeouts{Request: wadi.Duration(time.Second)}},
+		}}
+	}
+	act, err := activator.New(activator.Config{
+		Name: "bench", Boot: "1", Endpoints: view{s}, Troubles: view{s}, Dialer: view{s}, MaxWakes: 10 * scalingWakes,
+		Waker: &agent.Waker{
+			Nomad: s, Cluster: view{s}, Events: &agent.Events{}, Owned: &agent.Owned{}, Log: hclog.NewNullLogger(),
+			Route: func(service string) (wadi.Route, bool) { r, ok := routes[service]; return r, ok },
+		},
+		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		return out, err
+	}
+	act.SetRoutes(routes)
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = act.Run(ctx) }) // It returns nil.
+	var took samples
+	for name := range routes {
+		asking, gone := context.WithCancel(ctx)
+		began := time.Now()
+		running.Go(func() {
+			act.ServeRevision(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://bench/", nil).WithContext(asking), name, wadi.RevisionID(name, 1))
+		})
+		select {
+		case at := <-s.scaled:
+			took = append(took, at.Sub(began))
+		case <-time.After(10 * time.Second):
+			gone()
+			return out, fmt.Errorf("%s was not woken", name)
+		case <-ctx.Done():
+			gone()
+			return out, ctx.Err()
+		}
+		gone()
+	}
+	out.add("request to scale call", took.at(.5), took.at(.99))
+	out.judge("ms from a request to the scale call, p99", took.at(.99), 10)
+	return out, nil
+}
+
+// profileSelf takes a CPU profile of this process, if any are wanted, until the
+// returned function is called.
+func (b *bench) profileSelf(file string) (stop func() error, err error) {
+	if b.profiles == "" {
+		return func() error { return nil }, nil
+	}
+	return profileTo(b.profiles + string(os.PathSeparator) + file)
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// stage is what an autoscaler works on, in memory: a Nomad that does what it is
+// told, and windows that somebody has filled.
+type stage struct {
+	count    int // Of every job.
+	ready    bool
+	services map[string]agent.Stored
+	scaled   chan time.Time // When Nomad was asked to scale.
+
+	mu      sync.Mutex // As the scraper has one.
+	windows map[string]*scheduler.Windows
+	now     time.Time
+}
+
+var (
+	_ agent.Nomad   = (*stage)(nil)
+	_ agent.Cluster = view{}
+	_ agent.Measure = view{}
+)
+
+func (s *stage) job() scheduler.JobState {
+	return scheduler.JobState{Exists: true, Count: s.count, Index: 1}
+}
+
+// Job implements agent.Nomad.
+func (s *stage) Job(context.Context, string, string) (scheduler.JobState, error) { return s.job(), nil }
+
+// Scale implements agent.Nomad: it notes the time and changes nothing.
+func (s *stage) Scale(context.Context, string, string, int, uint64, string) (uint64, error) {
+	select {
+	case s.scaled <- time.Now():
+	default:
+	}
+	return 2, nil
+}
+
+// Register implements agent.Nomad.
+func (s *stage) Register(context.Context, json.RawMessage, int, uint64) (uint64, error) {
+	return 0, errors.New("not here")
+}
+
+// Drifted implements agent.Nomad.
+func (s *stage) Drifted(context.Context, json.RawMessage, int) (bool, error) { return false, nil }
+
+// Evaluate implements agent.Nomad.
+func (s *stage) Evaluate(context.Context, string, string) error { return nil }
+
+// ScaledByHand implements agent.Nomad.
+func (s *stage) ScaledByHand(context.Context, string, string, int) (time.Time, bool, error) {
+	return time.Time{}, false, nil
+}
+
+// Stop implements agent.Nomad.
+func (s *stage) Stop(context.Context, string, string) error { return nil }
+
+// Purge implements agent.Nomad.
+func (s *stage) Purge(context.Context, string, string) error { return nil }
+
+// view is the stage as agent.Cluster and agent.Measure, and as the activator sees Nomad.
+type view struct{ *stage }
+
+func (v view) Synced() bool                  { return true }
+func (v view) Job(string) scheduler.JobState { return v.job() }
+
+func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
+	if v.count == 0 {
+		return nil, nil
+	}
+	return []wadi.Endpoint{{Revision: id, Instance: "i-" + id, Running: true}}, nil
+}
+
+func (v view) Trouble(string) (string, time.Time)   { return "", time.Time{} }
+func (v view) Changed() <-chan struct{}             { return nil }
+func (v view) Set([]agent.Measured, []agent.Source) {}
+func (v view) ReadyCount(string) int                { return v.count }
+func (v view) ReadyKnown(string) bool               { return true }
+func (v view) Confirm(context.Context, string)      {}
+func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
+	return nil, errors.New("nobody is there")
+}
+
+func (v view) Averages(id string, m wadi.Metric, stable, panicking time.Duration) scheduler.Averages {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.windows[id].Averages(v.now, stable, panicking, m)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/scrape"
+	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+const (
+	// sourcesCommand makes this program serve the statistics of many instances.
+	sourcesCommand = "statistics"
+
+	sourceCount     = 1000
+	sourceRevisions = 100
+	sourcesWarm     = 3 * time.Second
+	sourcesMeasured = 15 * time.Second
+)
+
+// serveSources serves statistics of so many instances on one address, which the
+// Host of a request tells apart. Busy ones have a request in flight all the time.
+// It prints its address, and ends with its standard input.
+func serveSources(count, busy string) error {
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return fmt.Errorf("read the number of sources: %w", err)
+	}
+	handlers := map[string]http.Handler{}
+	for i := range n {
+		clock := proxy.NewClock()
+		rec := clock.NewRecorder(sourceName(i), "boot", sourceRevision(i), time.Hour)
+		handlers[sourceName(i)+":80"] = proxy.StatsHandler(rec, func(h http.Header) { h.Set("Wadi-Ready", "true") })
+		if busy == "busy" {
+			rec.Begin(false)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	fmt.Println(l.Addr())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		_ = l.Close()
+	}()
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h := handlers[r.Host]; h != nil && r.URL.Path == "/v1/stats" {
+			h.ServeHTTP(w, r)
+		} // Else 200: ready.
+	})}
+	if err := srv.Serve(l); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func sourceName(i int) string     { return fmt.Sprintf("instance-%d", i) }
+func sourceRevision(i int) string { return wadi.RevisionID(fmt.Sprintf("s%d", i%sourceRevisions), 1) }
+
+// sourcesCost measures what it costs the leader to follow many instances, the
+// averages that it takes every 2 s included.
+func sourcesCost(ctx context.Context, b *bench) (section, error) {
+	out := section{
+		Title:   fmt.Sprintf("%d instances of %d revisions, whose statistics the leader follows over HTTP for %v", sourceCount, sourceRevisions, sourcesMeasured),
+		Columns: []string{"% of a core", "answers/s"},
+	}
+	for _, kind := range []struct {
+		label, busy string
+		most        float64
+	}{{"idle", "idle", 1}, {"busy", "busy", 20}} {
+		share, rate, err := followSources(ctx, b, kind.busy)
+		if err != nil {
+			return out, err
+		}
+		out.add(kind.label, share, rate)
+		out.judge(fmt.Sprintf("%% of a core for %d %s instances", sourceCount, kind.label), share, kind.most)
+	}
+	return out, nil
+}
+
+func followSources(ctx context.Context, b *bench, busy string) (share, rate float64, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, 0, fmt.Errorf("find this program: %w", err)
+	}
+	child := exec.CommandContext(ctx, self, sourcesCommand, strconv.Itoa(sourceCount), busy)
+	child.Stderr = os.Stderr
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := child.Start(); err != nil {
+		return 0, 0, fmt.Errorf("start the sources: %w", err)
+	}
+	defer func() { err = errors.Join(err, stdin.Close(), child.Wait()) }()
+	addr, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the sources' address: %w", err)
+	}
+	count := &atomic.Int64{}
+	s := scrape.New(func(born time.Time, keep time.Duration) *countedWindows {
+		return &countedWindows{Windows: scheduler.NewWindows(born, keep), reports: count}
+	}, hclog.NewNullLogger(), nil)
+	s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", strings.TrimSpace(addr))
+	}
+	var revs []scrape.Revision
+	for i := range sourceRevisions {
+		revs = append(revs, scrape.Revision{ID: sourceRevision(i), Created: time.Now().Add(-time.Hour), Window: scalingWindow})
+	}
+	var srcs []scrape.Source
+	for i := range sourceCount {
+		srcs = append(srcs, scrape.Source{ID: sourceName(i), Kind: wadi.SourceInstance, Addr: sourceName(i) + ":80", Revision: sourceRevision(i), Placed: time.Now()})
+	}
+	s.Set(revs, srcs)
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = s.Run(ctx) }) // It returns nil.
+	running.Go(func() { average(ctx, s, revs) })
+	if err := pause(ctx, sourcesWarm); err != nil {
+		return 0, 0, err
+	}
+	stop, err := b.profileSelf("scaling-sources-" + busy + ".pprof")
+	if err != nil {
+		return 0, 0, err
+	}
+	used, had := ownCPU(), count.Load()
+	err = pause(ctx, sourcesMeasured)
+	used, had = ownCPU()-used, count.Load()-had
+	return 100 * used.Seconds() / sourcesMeasured.Seconds(), float64(had) / sourcesMeasured.Seconds(), errors.Join(err, stop())
+}
+
+// average takes the averages of all revisions as an autoscaler does.
+func average(ctx context.Context, s *scrape.Scraper[*countedWindows], revs []scrape.Revision) {
+	for pause(ctx, 2*time.Second) == nil {
+		for _, r := range revs {
+			s.ReadyCount(r.ID)
+			s.Read(r.ID, func(w *countedWindows, now time.Time) {
+				w.Averages(now, scalingWindow, scalingWindow/10, wadi.Concurrency)
+			})
+		}
+	}
+}
+
+// countedWindows are windows that count what is reported to them.
+type countedWindows struct {
+	*scheduler.Windows
+	reports *atomic.Int64
+}
+
+// Report implements scrape.Windows.
+func (w *countedWindows) Report(id string, since int64, st wadi.Stats, at time.Time) {
+	w.reports.Add(1)
+	w.Windows.Report(id, since, st, at)
+}
+
+// profileTo takes a CPU profile of this process until the returned function is called.
+func profileTo(file string) (stop func() error, err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("make a profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
+}
