@@ -14,7 +14,7 @@ const maxDumped = 1000
 // would be restarted otherwise.
 func (p *Proxy) adminHandler() http.Handler {
 	return admin.Loopback(admin.Handler(admin.Plane{
-		Drain: p.startDrain, Draining: p.drain.hasBegun, Drained: p.drained,
+		Drain: p.startDrain, Draining: p.drain.HasBegun, Drained: p.drained,
 		Dump: func() any { return p.dump() }, Log: p.log,
 	}))
 }
@@ -34,7 +34,7 @@ type dump struct {
 func (p *Proxy) dump() dump {
 	return dump{
 		Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
-		Ready: p.isReady(), Draining: p.drain.hasBegun(),
+		Ready: p.isReady(), Draining: p.drain.HasBegun(),
 		InFlight: p.limiter.InFlight(), Waiting: p.limiter.Waiting(),
 		Requests: p.live.oldest(maxDumped),
 	}

@@ -21,6 +21,8 @@ func (a answering) Forward(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
+func (answering) Conns() (open, idle int) { return 0, 0 }
+
 func (answering) Close() {}
 
 // sink is a writer that costs nothing.

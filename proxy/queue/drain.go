@@ -1,100 +1,50 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy"
 )
 
-// The settling of a drain: callers that have not heard of it yet are served on.
 const (
-	// settleLongest bounds it, as half of the drain's timeout does.
+	// settleLongest bounds the settling of a drain, as half of its timeout does.
 	settleLongest = 10 * time.Second
-	// livePoll is how often an almost finished drain looks for the last requests.
-	livePoll = 10 * time.Millisecond
+	// drainPoll is how often an almost finished drain looks for the last ones.
+	drainPoll = 10 * time.Millisecond
 )
 
-// drain is the way out: begun, then settled when no new requests come, then
-// drained when the last one is answered.
-type drain struct {
-	once    sync.Once
-	begun   chan struct{}
-	settled chan struct{}
-	latest  atomic.Pointer[time.Time] // When the last request came; nil before one did.
+// settle says for how long callers are served that have not heard of a drain.
+func (p *Proxy) settle() proxy.Settle {
+	return proxy.Settle{Quiet: p.quietFor(), Longest: min(settleLongest, p.cfg.Drain/2)}
 }
 
-func newDrain() *drain {
-	return &drain{begun: make(chan struct{}), settled: make(chan struct{})}
-}
-
-func (d *drain) begin() { d.once.Do(func() { close(d.begun) }) }
-
-func (d *drain) hasBegun() bool {
-	select {
-	case <-d.begun:
-		return true
-	default:
-		return false
-	}
-}
-
-// saw notes that a request came while draining.
-func (d *drain) saw() {
-	now := time.Now()
-	d.latest.Store(&now)
-}
-
-// run closes settled once the drain has begun and settled: when no request came
-// for quiet, and within its share of the longest drain.
-func (d *drain) run(ctx context.Context, quiet, longest time.Duration) {
-	select {
-	case <-d.begun:
-	case <-ctx.Done():
-		return
-	}
-	begun := time.Now()
-	end := begun.Add(min(settleLongest, longest/2))
-	for {
-		until := begun.Add(quiet)
-		if latest := d.latest.Load(); latest != nil && latest.After(begun) {
-			until = latest.Add(quiet)
-		}
-		if until.After(end) {
-			until = end
-		}
-		left := time.Until(until)
-		if left <= 0 {
-			close(d.settled)
-			return
-		}
-		timer := time.NewTimer(left)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
-	}
-}
+func (p *Proxy) quietFor() time.Duration { return cmp.Or(p.cfg.Settle, DefaultSettle) }
 
 // startDrain makes the instance unready. It is heard of on every plane at once.
 func (p *Proxy) startDrain() {
-	p.drain.begin()
+	p.drain.Begin()
+	p.conns.leave()
 	p.clock.Wake()
 }
 
 // drained waits until the drain has settled and the last request is answered.
 func (p *Proxy) drained(ctx context.Context) error {
 	select {
-	case <-p.drain.settled:
+	case <-p.drain.Settled():
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	tick := time.NewTicker(livePoll)
+	return until(ctx, func() bool { return p.live.count() == 0 })
+}
+
+// until waits until done says so.
+func until(ctx context.Context, done func() bool) error {
+	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
-	for p.live.count() > 0 {
+	for !done() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -111,17 +61,24 @@ func (p *Proxy) shutdown(ctx context.Context, traffic *http.Server) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Drain)
 	defer cancel()
 	p.startDrain()
-	select {
-	case <-p.drain.settled:
-	case <-ctx.Done():
-	}
-	err := traffic.Shutdown(ctx) // It does not wait for upgraded requests,
-	if err == nil {
-		err = p.drained(ctx) // but this does.
-	}
-	if err != nil {
+	if err := p.finish(ctx, traffic); err != nil {
 		p.log.Warn("drain timed out", "unfinished", p.live.count(), "error", err)
 		return
 	}
 	p.log.Info("drained", "seconds", time.Since(begun).Seconds())
+}
+
+// finish goes on until nobody is served any more. The server's own end comes last:
+// from then on it drops requests that it has read.
+func (p *Proxy) finish(ctx context.Context, traffic *http.Server) error {
+	select {
+	case <-p.drain.Settled():
+	case <-ctx.Done():
+	}
+	p.conns.lastCall()
+	p.live.leave()
+	if err := until(ctx, func() bool { return p.conns.closeIdle(p.quietFor()) && p.live.count() == 0 }); err != nil {
+		return err
+	}
+	return traffic.Shutdown(ctx)
 }

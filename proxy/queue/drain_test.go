@@ -129,27 +129,87 @@ func TestDrain_RefusesWhatIsHeld(t *testing.T) {
 	}
 }
 
-func TestDrain_WaitsForAnUpgradedRequest(t *testing.T) {
-	s := start(t, func(w http.ResponseWriter, r *http.Request) {
+// upgrade makes s serve an upgraded connection to protocol, whose app talks as it
+// likes, and returns the caller's end of it.
+func (s *sidecar) upgrade(protocol string) (net.Conn, *bufio.Reader) {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
+	answers := bufio.NewReader(conn)
+	if res, err := http.ReadResponse(answers, nil); err != nil || res.StatusCode != 101 {
+		s.t.Fatalf("answer %+v, %v", res, err)
+	}
+	return conn, answers
+}
+
+// upgrading is an app that upgrades and then talks.
+func upgrading(t *testing.T, talk func(net.Conn, *bufio.Reader)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer conn.Close()
-		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-		line, _ := rw.ReadString('\n')
-		io.WriteString(conn, line)
-	}, "WADI_TIMEOUT_REQUEST=5m")
-	conn, err := net.Dial("tcp", s.Addr())
-	if err != nil {
-		t.Fatal(err)
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", r.Header.Get("Upgrade"))
+		talk(conn, rw.Reader)
 	}
-	defer conn.Close()
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-	answers := bufio.NewReader(conn)
-	if res, err := http.ReadResponse(answers, nil); err != nil || res.StatusCode != 101 {
-		t.Fatalf("answer %+v, %v", res, err)
+}
+
+// An app that is upgraded hears of the end by that of its input, and has the last
+// word, for which the drain waits.
+func TestDrain_TellsAnUpgradedApp(t *testing.T) {
+	last := make(chan struct{})
+	s := start(t, upgrading(t, func(conn net.Conn, in *bufio.Reader) {
+		all, err := io.ReadAll(in)
+		<-last
+		fmt.Fprintf(conn, "heard %q, %v\n", all, err)
+	}), "WADI_TIMEOUT_REQUEST=5m")
+	conn, answers := s.upgrade("echo")
+	io.WriteString(conn, "hello")
+	eventually(t, "forwarded", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"forwarded"`) })
+	time.Sleep(50 * time.Millisecond) // Else the greeting may come after the goodbye.
+	s.stop()
+	eventually(t, "closed to newcomers", func() bool {
+		c, err := net.Dial("tcp", s.Addr())
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	select {
+	case err := <-s.done:
+		t.Fatalf("ended with %v while the app is busy", err)
+	default:
+	}
+	close(last)
+	if got, err := io.ReadAll(answers); err != nil || string(got) != "heard \"hello\", <nil>\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := s.ended(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The caller of a WebSocket gets a close frame between two of the app's, and what it
+// answers goes to the app.
+func TestDrain_ClosesAWebSocket(t *testing.T) {
+	const closing, closed = "\x88\x02\x03\xe9", "\x88\x82\x00\x00\x00\x00\x03\xe9"
+	heard := make(chan string, 1)
+	s := start(t, upgrading(t, func(conn net.Conn, in *bufio.Reader) {
+		io.WriteString(conn, "\x81\x05he") // The first part of a frame.
+		in.ReadByte()                      // The test has told to go on,
+		io.WriteString(conn, "llo\x81\x03bye")
+		got, _ := io.ReadAll(io.LimitReader(in, int64(len(closed))))
+		heard <- string(got)
+	}), "WADI_TIMEOUT_REQUEST=5m")
+	conn, answers := s.upgrade("websocket")
+	if _, err := io.ReadFull(answers, make([]byte, 4)); err != nil {
+		t.Fatal(err)
 	}
 	s.stop()
 	eventually(t, "closed to newcomers", func() bool {
@@ -159,11 +219,20 @@ func TestDrain_WaitsForAnUpgradedRequest(t *testing.T) {
 		}
 		return err != nil
 	})
-	io.WriteString(conn, "still here\n")
-	if got, err := answers.ReadString('\n'); got != "still here\n" {
-		t.Errorf("got %q, %v", got, err)
+	time.Sleep(50 * time.Millisecond) // The goodbye was said by now, if it did not wait for the frame.
+	io.WriteString(conn, "x")
+	got := make([]byte, len("llo"+closing))
+	if _, err := io.ReadFull(answers, got); err != nil || string(got) != "llo"+closing {
+		t.Errorf("got %q, %v, want the rest of the frame and a close frame", got, err)
 	}
-	conn.Close() // The app has closed its half, and the client hears of it.
+	io.WriteString(conn, closed)
+	if got := <-heard; got != closed {
+		t.Errorf("the app heard %q, want the caller's close frame", got)
+	}
+	if rest, err := io.ReadAll(answers); err != nil || len(rest) > 0 {
+		t.Errorf("after the close frame: %q, %v", rest, err)
+	}
+	conn.Close()
 	if err := s.ended(); err != nil {
 		t.Error(err)
 	}

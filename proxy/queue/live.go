@@ -70,6 +70,15 @@ func (l *live) remove(x *request) {
 	l.n--
 }
 
+// leave tells those that are upgraded, or will be, that the process ends.
+func (l *live) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for x := l.first; x != nil; x = x.next {
+		x.timed.Leave()
+	}
+}
+
 func (l *live) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

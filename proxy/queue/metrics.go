@@ -67,6 +67,17 @@ func newMetrics(p *Proxy) *metrics {
 			Name: "wadi_queue_waiting", Help: "Requests that wait for the limit.",
 		}, func() float64 { return float64(p.limiter.Waiting()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_queue_connections", Help: "Open connections of callers.",
+		}, func() float64 { return float64(p.conns.count()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_queue_upstream_connections", Help: "Open connections to the app, by whether a request uses them.",
+			ConstLabels: prometheus.Labels{"state": "active"},
+		}, func() float64 { open, idle := p.app.Conns(); return float64(open - idle) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_queue_upstream_connections", Help: "Open connections to the app, by whether a request uses them.",
+			ConstLabels: prometheus.Labels{"state": "idle"},
+		}, func() float64 { _, idle := p.app.Conns(); return float64(idle) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wadi_queue_ready", Help: "1 if requests may be sent here.",
 		}, func() float64 {
 			if p.isReady() {
@@ -105,7 +116,7 @@ func (p *Proxy) metricsHandler() http.Handler {
 	// Whoever sees this as ready sends requests, in the mesh through Envoy.
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case p.drain.hasBegun():
+		case p.drain.HasBegun():
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		case !p.ready.isReady():
 			http.Error(w, "the app is not ready", http.StatusServiceUnavailable)

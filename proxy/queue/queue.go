@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,11 +23,12 @@ import (
 // Bounds of the listeners.
 const (
 	readHeaderTimeout = 10 * time.Second
-	// idleTimeout closes connections that nobody uses. It is longer than the
-	// pools of Wadi's own parts keep them, so that none is closed under a request.
-	idleTimeout     = 10 * time.Minute
-	maxConns        = 4096 // Open connections of the traffic plane; others wait to be accepted.
-	maxPlaneConns   = 256  // The same of each of the other planes.
+	// idleTimeout closes connections that nobody uses. It is longer than callers'
+	// pools keep them, of which Envoy's has the longest with one hour, so that none
+	// is closed under a request.
+	idleTimeout     = 65 * time.Minute
+	maxConns        = 16384 // Open connections of the traffic plane, see conns.
+	maxPlaneConns   = 256   // The same of each of the other planes.
 	farewellTimeout = 250 * time.Millisecond
 	maxStreams      = 1024 // HTTP/2 streams of one connection.
 
@@ -40,6 +40,7 @@ const (
 // forwarder is the app, see [proxy.Upstream].
 type forwarder interface {
 	Forward(http.ResponseWriter, *http.Request) error
+	Conns() (open, idle int)
 	Close()
 }
 
@@ -55,7 +56,8 @@ type Proxy struct {
 	app      forwarder
 	keeper   *proxy.Timekeeper
 	ready    *readiness
-	drain    *drain
+	drain    *proxy.Drain
+	conns    *conns
 	live     *live
 	metrics  *metrics
 
@@ -65,7 +67,7 @@ type Proxy struct {
 // New opens the listeners and returns what serves on them. Access log lines go to
 // access, if the configuration asks for them.
 func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: &live{}, drain: newDrain(), keeper: proxy.NewTimekeeper(cfg.Timeout)}
+	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: &live{}, drain: proxy.NewDrain(), keeper: proxy.NewTimekeeper(cfg.Timeout)}
 	if cfg.AccessLog {
 		p.access = accesslog.New(access)
 	}
@@ -92,24 +94,23 @@ func (p *Proxy) listen() error {
 	for _, l := range []struct {
 		to   *net.Listener
 		addr string
-		max  int
 	}{
-		{&p.listeners.traffic, p.cfg.Listen, maxConns},
-		{&p.listeners.admin, p.cfg.Admin, maxPlaneConns},
-		{&p.listeners.metrics, p.cfg.Metrics, maxPlaneConns},
+		{&p.listeners.traffic, p.cfg.Listen},
+		{&p.listeners.admin, p.cfg.Admin},
+		{&p.listeners.metrics, p.cfg.Metrics},
 	} {
 		opened, err := net.Listen("tcp", l.addr)
 		if err != nil {
 			p.Close()
 			return err // It says "listen tcp" and the address.
 		}
-		if l.to == &p.listeners.traffic {
-			*l.to = framing.Listen(opened, framing.Config{HTTP2: true, MaxConns: l.max,
-				Refused: func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }})
-			continue
+		if *l.to = opened; l.to != &p.listeners.traffic {
+			*l.to = netutil.LimitListener(opened, maxPlaneConns)
 		}
-		*l.to = netutil.LimitListener(opened, l.max)
 	}
+	checked := framing.Listen(p.listeners.traffic, framing.Config{HTTP2: true,
+		Refused: func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }})
+	p.conns = newConns(checked, p.listeners.traffic.(*net.TCPListener), maxConns)
 	return nil
 }
 
@@ -150,14 +151,14 @@ func (p *Proxy) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	serve("traffic", traffic, p.listeners.traffic)
+	serve("traffic", traffic, p.conns)
 	serve("admin", admin, p.listeners.admin)
 	serve("metrics", metrics, p.listeners.metrics)
 	g.Go(func() error { p.ready.run(work); return nil })
 	if p.access != nil {
 		g.Go(func() error { p.access.Run(work); return nil })
 	}
-	g.Go(func() error { p.drain.run(work, cmp.Or(p.cfg.Settle, DefaultSettle), p.cfg.Drain); return nil })
+	g.Go(func() error { p.drain.Run(work, p.settle()); return nil })
 	p.log.Info("queue-proxy started", "service", p.cfg.Service, "revision", p.cfg.Revision,
 		"instance", p.cfg.Instance, "listen", p.Addr(), "target", p.cfg.Target)
 
@@ -192,6 +193,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	s := p.planeServer(ctx, p.trafficHandler())
 	s.DisableGeneralOptionsHandler = true // OPTIONS * is the app's, too.
+	s.ConnState = p.conns.changed
 	s.Protocols = &protocols
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
@@ -213,7 +215,7 @@ func (p *Proxy) planeServer(ctx context.Context, h http.Handler) *http.Server {
 }
 
 // isReady says whether requests may be sent here.
-func (p *Proxy) isReady() bool { return p.ready.isReady() && !p.drain.hasBegun() }
+func (p *Proxy) isReady() bool { return p.ready.isReady() && !p.drain.HasBegun() }
 
 // quiet says whether a request to path is not activity.
 func (p *Proxy) quiet(path string) bool {

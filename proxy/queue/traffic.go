@@ -31,9 +31,9 @@ var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reaso
 // passes everything else on to the app.
 func (p *Proxy) trafficHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		draining := p.drain.hasBegun()
-		if draining && r.Header.Get("Upgrade") == "" {
-			w.Header().Set("Connection", "close") // The next one goes elsewhere.
+		draining := p.drain.HasBegun()
+		if draining && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
+			w.Header().Set("Connection", "close") // The next one goes elsewhere. For HTTP/2 see goAway.
 		}
 		switch probed := first(r.Header[wadi.HeaderProbe]); {
 		case probed != "":
@@ -45,7 +45,7 @@ func (p *Proxy) trafficHandler() http.Handler {
 				http.StatusMisdirectedRequest)
 		default:
 			if draining {
-				p.drain.saw()
+				p.drain.Saw()
 			}
 			p.serve(w, r)
 		}
@@ -204,7 +204,7 @@ func (p *Proxy) hold(ctx context.Context) bool {
 	select {
 	case <-p.ready.wait():
 		return true
-	case <-p.drain.settled:
+	case <-p.drain.Settled():
 	case <-ctx.Done():
 	}
 	return false

@@ -1,0 +1,290 @@
+package queue
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// conns is the listener of the traffic plane, with its open connections.
+//
+// It closes no connection of its own accord on which a request may just be on its
+// way, as the server would: that lets a connection without a request live for as
+// long as it waits for a header only, and Envoy keeps such ones in its pool.
+type conns struct {
+	net.Listener
+	tcp *net.TCPListener // Below all that checks; nil in a test.
+	max int
+
+	mu     sync.Mutex
+	open   map[*conn]struct{}
+	free   chan struct{} // Closed when a connection is; nil while nobody waits for a place.
+	last   bool          // No more are accepted than have come.
+	leaves bool          // HTTP/2 callers are told to leave.
+}
+
+func newConns(l net.Listener, tcp *net.TCPListener, max int) *conns {
+	return &conns{Listener: l, tcp: tcp, max: max, open: map[*conn]struct{}{}}
+}
+
+// Accept accepts the next connection. When there are too many it takes the place of
+// an idle one, or waits for one that ends. After lastCall it returns
+// [http.ErrServerClosed] when all have been accepted that had come.
+func (l *conns) Accept() (net.Conn, error) {
+	l.room()
+	below, err := l.Listener.Accept()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		if l.last {
+			return nil, http.ErrServerClosed
+		}
+		return nil, err
+	}
+	c := &conn{Conn: below, of: l}
+	c.since.Store(time.Now().UnixNano())
+	if l.leaves {
+		c.goAway.wanted = true
+	}
+	l.open[c] = struct{}{}
+	return c, nil
+}
+
+// room waits until another connection may be accepted.
+func (l *conns) room() {
+	for {
+		l.mu.Lock()
+		if len(l.open) < l.max || l.last {
+			l.mu.Unlock()
+			return
+		}
+		victim := l.anyIdle()
+		if l.free == nil {
+			l.free = make(chan struct{})
+		}
+		free := l.free
+		l.mu.Unlock()
+		if victim != nil {
+			_ = victim.Close() // It was not in use.
+		}
+		select {
+		case <-free:
+		case <-time.After(time.Second): // One may be idle now.
+		}
+	}
+}
+
+// anyIdle returns a connection that is idle; nil if there seems to be none. The
+// caller holds the mutex.
+func (l *conns) anyIdle() *conn {
+	tries := 256 // In no order. The next call sees others.
+	for c := range l.open {
+		if c.isIdle(time.Second) {
+			return c
+		}
+		if tries--; tries == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+func (l *conns) remove(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, c)
+	if l.free != nil {
+		close(l.free)
+		l.free = nil
+	}
+}
+
+// count is how many are open.
+func (l *conns) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
+// lastCallFor is for how long those are accepted still that have come.
+const lastCallFor = 20 * time.Millisecond
+
+// lastCall closes the listener, once all have been accepted that have come: what
+// waits in a listener's queue, perhaps with a request, is reset when it is closed.
+// From the queue's end on callers wait for a place in it, and are refused then.
+func (l *conns) lastCall() {
+	l.mu.Lock()
+	l.last = true
+	l.mu.Unlock()
+	if l.tcp == nil {
+		_ = l.Listener.Close() // Nothing was written.
+		return
+	}
+	if raw, err := l.tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) }) // Else some are lost, as without.
+	}
+	_ = l.tcp.SetDeadline(time.Now().Add(lastCallFor)) // Ends Accept; it fails on closed ones only.
+}
+
+// leave tells the callers that speak HTTP/2 to send what comes next elsewhere, and
+// those that come later too.
+func (l *conns) leave() {
+	l.mu.Lock()
+	l.leaves = true
+	all := make([]*conn, 0, len(l.open))
+	for c := range l.open {
+		all = append(all, c)
+	}
+	l.mu.Unlock()
+	for _, c := range all {
+		go c.sayGoAway() // A caller that does not read may hold it up.
+	}
+}
+
+// closeIdle closes the HTTP/1 connections that are idle, and those that have been
+// without a request for quiet. It reports whether none is left.
+func (l *conns) closeIdle(quiet time.Duration) bool {
+	l.mu.Lock()
+	var idle []*conn
+	left := 0
+	for c := range l.open {
+		switch {
+		case c.http2.Load():
+		case c.isIdle(quiet):
+			idle = append(idle, c)
+		default:
+			left++
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Close() // Nothing is on its way.
+	}
+	return left == 0
+}
+
+// changed notes the state of a connection, for [http.Server].
+func (l *conns) changed(below net.Conn, state http.ConnState) {
+	c, ok := below.(*conn)
+	if !ok {
+		return
+	}
+	c.idle.Store(state == http.StateIdle)
+	if state == http.StateIdle {
+		c.since.Store(time.Now().UnixNano())
+	}
+}
+
+// conn is one of them.
+type conn struct {
+	net.Conn
+	of    *conns
+	begun bool         // A byte has come. The reader's, as is pri.
+	pri   int          // How much of HTTP/2's first word has come, and nothing else.
+	heard atomic.Bool  // The same, for others.
+	http2 atomic.Bool  // It speaks HTTP/2.
+	idle  atomic.Bool  // It has had a request and has none.
+	since atomic.Int64 // When it was accepted, or became idle.
+	gone  sync.Once
+
+	goAway goAway
+}
+
+// isIdle reports whether c has had no request for a time, and none is on its way.
+func (c *conn) isIdle(quiet time.Duration) bool {
+	if c.heard.Load() && !c.idle.Load() || time.Since(time.Unix(0, c.since.Load())) < quiet {
+		return false
+	}
+	return !c.hasUnread()
+}
+
+// hasUnread reports whether bytes have come that nobody has read: on a machine that
+// has no time for us they may be a request that came a while ago.
+func (c *conn) hasUnread() bool {
+	s, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	unread := false
+	_ = raw.Control(func(fd uintptr) { // It fails on closed ones.
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		unread = err == nil && n > 0
+	})
+	return unread
+}
+
+// SetReadDeadline does as it says, but for a connection's first request: as between
+// any two, a caller may take its time to begin it, and only then has the header to
+// follow soon.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if !c.begun && time.Until(t) > 0 {
+		t = time.Now().Add(idleTimeout)
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n == 0 || c.begun && c.pri == len(http2Word) {
+		return n, err
+	}
+	for _, got := range b[:n] {
+		if c.pri == len(http2Word) || got != http2Word[c.pri] {
+			break
+		}
+		if c.pri++; c.pri == len(http2Word) {
+			c.http2.Store(true)
+		}
+	}
+	if !c.http2.Load() && c.pri < n {
+		c.pri = len(http2Word) // It speaks HTTP/1.
+	}
+	if !c.begun {
+		c.begun = true
+		c.heard.Store(true)
+		_ = c.Conn.SetReadDeadline(time.Now().Add(readHeaderTimeout)) // It fails on closed ones.
+	}
+	return n, err
+}
+
+// http2Word begins a connection that speaks HTTP/2, and none that speaks HTTP/1.
+const http2Word = "PRI"
+
+// Close closes the connection, and makes room for another one.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.gone.Do(func() { c.of.remove(c) })
+	return err
+}
+
+// ReadFrom lets the kernel copy from one connection to another.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	if below, ok := c.Conn.(io.ReaderFrom); ok {
+		return below.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c}, r)
+}
+
+// CloseWrite ends what is sent.
+func (c *conn) CloseWrite() error {
+	if below, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return below.CloseWrite()
+	}
+	return c.Close()
+}
+
+// Upgraded ends the checking of requests.
+func (c *conn) Upgraded() {
+	if below, ok := c.Conn.(interface{ Upgraded() }); ok {
+		below.Upgraded()
+	}
+}
