@@ -114,6 +114,7 @@ func attacks() []attack {
 		{"empty line first", "\nGET / HTTP/1.1\nHost: h\n\n", framing.RequestLine, nil},
 		{"empty line after a body", head("Content-Length: 3") + "abc\n" + smuggled, framing.RequestLine, []request{post("abc")}},
 		{"garbage after a body", head("Content-Length: 3") + "abcdef" + smuggled, 0, []request{post("abc"), {"defGET", "/smuggled", "", true}}},
+		{"line end after a declined upgrade", "GET /a HTTP/1.1\nHost: h\nUpgrade: x\n\n\rLF" + smuggled, framing.LineEnd, []request{get("/a")}},
 		{"two spaces", "GET  / HTTP/1.1\nHost: h\n\n", framing.RequestLine, nil},
 		{"tab", "GET\t/\tHTTP/1.1\nHost: h\n\n", framing.RequestLine, nil},
 		{"space in the target", "GET /a b HTTP/1.1\nHost: h\n\n", framing.RequestLine, nil},

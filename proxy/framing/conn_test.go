@@ -94,25 +94,33 @@ const upgrade = " HTTP/1.1\nHost: h\nConnection: Upgrade\nUpgrade: echo\n\n"
 func TestUpgrade(t *testing.T) {
 	addr := listen(t, framing.Config{HTTP2: true}, http.HandlerFunc(echo))
 	for name, early := range map[string]string{
-		"nothing early": "", "one byte early": "\n", "much early": "\x00\x01 not a request\n\n" + strings.Repeat("x", 10_000),
+		"nothing early": "", "a NUL early": "\x00", "an end of line early": "\rLF", "much early": "\x00\x01 not a request\n\n" + strings.Repeat("x", 10_000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, r := caller(t, addr)
-			say(t, c, "GET /upgrade"+upgrade+early)
-			if status, _ := hear(t, r); status != 101 {
-				t.Fatalf("answered %d", status)
-			}
-			say(t, c, "Transfer-Encoding : what\x00ever\r")
-			want := string(wire(early)) + "Transfer-Encoding : what\x00ever\r"
-			got := make([]byte, len(want))
-			if _, err := io.ReadFull(r, got); err != nil || string(got) != want {
-				t.Fatalf("got %q, %v", got, err)
-			}
-			_ = c.(*net.TCPConn).CloseWrite()
-			if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
-				t.Errorf("then %q, %v", rest, err)
+			for range 20 { // The server sometimes looks for what came early.
+				upgradeAndEcho(t, addr, early)
 			}
 		})
+	}
+}
+
+func upgradeAndEcho(t *testing.T, addr, early string) {
+	t.Helper()
+	c, r := caller(t, addr)
+	defer c.Close()
+	say(t, c, "GET /upgrade"+upgrade+early)
+	if status, _ := hear(t, r); status != 101 {
+		t.Fatalf("answered %d", status)
+	}
+	say(t, c, "Transfer-Encoding : what\x00ever\r")
+	want := string(wire(early)) + "Transfer-Encoding : what\x00ever\r"
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(r, got); err != nil || string(got) != want {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	_ = c.(*net.TCPConn).CloseWrite()
+	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+		t.Errorf("then %q, %v", rest, err)
 	}
 }
 
