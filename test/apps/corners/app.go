@@ -102,7 +102,10 @@ func hints(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, "after the hints")
 }
 
-func early(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not you", http.StatusForbidden) }
+func early(w http.ResponseWriter, _ *http.Request) {
+	_ = http.NewResponseController(w).EnableFullDuplex() // Else net/http itself would read on before it answers.
+	http.Error(w, "not you", http.StatusForbidden)
+}
 
 func duplex(w http.ResponseWriter, r *http.Request) {
 	c := http.NewResponseController(w)

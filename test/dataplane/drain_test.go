@@ -1,0 +1,177 @@
+//go:build e2e
+
+package dataplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// TestScaleDown: instances that are taken away under load lose nothing of it.
+func TestScaleDown(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways() {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			name := way.service("fewer")
+			up(t, name, options{mesh: way.mesh, scale: "min = 1\n    max = 3\n    window = \"60s\"\n    manual_hold = \"10m\""})
+			stack.ScaleByHand(t, revision(name), 3)
+			running(t, name, 3)
+			h1 := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/sleep?for=20ms"))
+			bodies := harnesstest.StartWorkers(t, 2, 0, uploads(t, name))
+			h2 := harnesstest.StartWorkers(t, 8, 0, harnesstest.Getting(stack.H2Client(t), harnesstest.URL(name, "/sleep?for=20ms")))
+			for _, n := range []int{1, 3, 1} {
+				h1.Wait(t, 50)
+				stack.ScaleByHand(t, revision(name), n)
+				running(t, name, n)
+			}
+			h1.WantAll(t, 200)
+			h2.WantAll(t, 200)
+			bodies.WantAll(t, 20)
+		})
+	}
+}
+
+// uploads sends bodies, which can't be sent twice.
+func uploads(t *testing.T, name string) harnesstest.Send {
+	c := stack.Client(t)
+	return func(ctx context.Context) (string, error) {
+		body := strings.NewReader(strings.Repeat("x", 100000))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, harnesstest.URL(name, "/count"), struct{ *strings.Reader }{body})
+		if err != nil {
+			return "", err
+		}
+		return harnesstest.Answer(harness.Do(c, req))
+	}
+}
+
+// running waits until so many instances run, and all others are gone.
+func running(t *testing.T, name string, n int) {
+	t.Helper()
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		up, err := stack.Running(t.Context(), revision(name))
+		live, err2 := stack.Allocs(t.Context(), revision(name))
+		if err := errors.Join(err, err2); err != nil {
+			return err
+		}
+		if up != n || len(live) != n {
+			return fmt.Errorf("%d run of %d, want %d", up, len(live), n)
+		}
+		return nil
+	})
+}
+
+// TestAgentStops: an agent that is stopped answers what it has taken, and takes what
+// comes until it listens no more.
+func TestAgentStops(t *testing.T) {
+	t.Parallel()
+	const name, long = "leaving", 16
+	a := startAgent(t, "wadi-leaving", "")
+	up(t, name, options{scale: fixed(2)})
+	known(t, a, name)
+	kept := harnesstest.StartWorkers(t, 8, time.Millisecond, until(a, at(t, a, name, "/sleep?for=30ms")))
+	once := harnesstest.StartWorkers(t, 4, time.Millisecond, until(a, func(ctx context.Context) (string, error) {
+		return harnesstest.Answer(a.Get(ctx, name, "/sleep?for=30ms"))
+	}))
+	kept.Wait(t, 100)
+	before := held(t, a)
+	var all sync.WaitGroup
+	for range long {
+		send := at(t, a, name, "/sleep?for=3s")
+		all.Go(func() {
+			if _, err := send(t.Context()); err != nil {
+				t.Errorf("a request that was in flight: %v", err)
+			}
+		})
+	}
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		if n := held(t, a); n < before+long-8 {
+			return fmt.Errorf("%d requests are held", n)
+		}
+		return nil
+	})
+	must(t, "stop the agent", a.Stop(t.Context()))
+	all.Wait()
+	kept.WantAll(t, 100)
+	once.WantAll(t, 50)
+}
+
+// until sends as long as the agent listens. What has reached the listener's queue in
+// the very moment when it is closed is reset by the kernel: nobody had taken it.
+func until(a *harness.Agent, send harnesstest.Send) harnesstest.Send {
+	return func(ctx context.Context) (string, error) {
+		text, err := send(ctx)
+		if err != nil {
+			c, dial := net.Dial("tcp", a.Gateway)
+			if dial != nil {
+				return "the agent is gone", nil
+			}
+			err = errors.Join(err, c.Close())
+		}
+		return text, err
+	}
+}
+
+// TestInstanceDies: requests that may be sent twice survive the death of an instance.
+func TestInstanceDies(t *testing.T) {
+	t.Parallel()
+	const name = "dying"
+	up(t, name, options{scale: fixed(2)})
+	running(t, name, 2)
+	load := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/sleep?for=20ms"))
+	load.Wait(t, 50)
+	for range 3 {
+		live, err := stack.Allocs(t.Context(), revision(name))
+		must(t, "list instances", err)
+		pid, err := processOf("queue-proxy", live[0].ID)
+		must(t, "find a queue-proxy", err)
+		must(t, "kill it", syscall.Kill(pid, syscall.SIGKILL))
+		load.Wait(t, 100)
+		harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Nomad starts it again.
+			again, err := processOf("queue-proxy", live[0].ID)
+			if err == nil && again == pid {
+				err = errors.New("it is the same process")
+			}
+			return err
+		})
+		load.Wait(t, 100)
+	}
+	load.WantAll(t, 500)
+}
+
+var processMu sync.Mutex // Reading all of /proc is not cheap.
+
+// processOf finds the process of a program in an allocation.
+func processOf(program, alloc string) (int, error) {
+	processMu.Lock()
+	defer processMu.Unlock()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, dir := range dirs {
+		exe, err := os.Readlink(dir + "/exe")
+		if err != nil || filepath.Base(exe) != program {
+			continue
+		}
+		env, err := os.ReadFile(dir + "/environ")
+		if err == nil && strings.Contains("\x00"+string(env), "\x00NOMAD_ALLOC_ID="+alloc+"\x00") {
+			return strconv.Atoi(filepath.Base(dir))
+		}
+	}
+	return 0, fmt.Errorf("no %s of %s", program, alloc)
+}
