@@ -3,10 +3,12 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -143,5 +145,31 @@ func TestHTTP1_Connections(t *testing.T) {
 	u.Close()
 	if open, idle := u.Conns(); open != 0 || idle != 0 {
 		t.Errorf("%d open, %d idle after Close", open, idle)
+	}
+}
+
+// Over TLS as well a closed connection is found before it is used again.
+func TestHTTP1_OverTLS(t *testing.T) {
+	var conns atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	trust := s.Client().Transport.(*http.Transport).TLSClientConfig
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Dial: func(ctx context.Context) (net.Conn, error) {
+		return (&tls.Dialer{Config: trust}).DialContext(ctx, "tcp", s.Listener.Addr().String())
+	}})
+	t.Cleanup(u.Close)
+	for i, want := range []int64{1, 1, 2, 2} {
+		if i == 2 {
+			s.CloseClientConnections()
+		}
+		if w, err := do(u, http.MethodPost, strings.NewReader("hello")); err != nil || w.Body.String() != "hello" || conns.Load() != want {
+			t.Errorf("request %d: got %q, %v, over connection %d, want %d", i, w.Body, err, conns.Load(), want)
+		}
 	}
 }
