@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"strings"
 )
 
 // takeRequestLine is about RFC 9112, section 3.
@@ -226,4 +227,26 @@ func isToken(b byte) bool {
 	const low = 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.' | (1<<10-1)<<'0'
 	const high = (1<<26-1)<<('A'-64) | 1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | (1<<26-1)<<('a'-64) | 1<<('|'-64) | 1<<('~'-64)
 	return (uint64(1)<<b)&low|(uint64(1)<<(b-64))&high != 0 // A shift by 64 or more gives 0.
+}
+
+// Acceptable is what the check says of a request line of HTTP/2, in which there is as
+// little room for methods and targets that a request line of HTTP/1.1 can't have.
+func Acceptable(method, target string) Reason {
+	if method == "" {
+		return RequestLine
+	}
+	for i := range len(method) {
+		if !isToken(method[i]) {
+			return RequestLine
+		}
+	}
+	switch {
+	case method == "CONNECT":
+		return Method
+	case target == "*" && method == "OPTIONS":
+		return None
+	case !strings.HasPrefix(target, "/"), strings.ContainsAny(target, "# \t"), hasControlByte([]byte(target)):
+		return Target
+	}
+	return None
 }

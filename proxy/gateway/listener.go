@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
@@ -30,6 +32,7 @@ type listener struct {
 	log     hclog.Logger
 
 	open  atomic.Int64
+	last  atomic.Bool   // No more are accepted than have come.
 	ready chan net.Conn // Over TLS, whose handshake is over.
 	done  chan struct{} // Closed with the listener.
 	close func() error
@@ -53,7 +56,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.tls == nil {
 		c, leave, err := l.next()
 		if err != nil {
-			return nil, err
+			return nil, l.ended(err)
 		}
 		return l.checker.Conn(c, leave), nil
 	}
@@ -61,8 +64,27 @@ func (l *listener) Accept() (net.Conn, error) {
 	case c := <-l.ready:
 		return c, nil
 	case <-l.done:
-		return nil, net.ErrClosed
+		return nil, l.ended(net.ErrClosed)
 	}
+}
+
+// ended is the error of an Accept that has none to return.
+func (l *listener) ended(err error) error {
+	if l.last.Load() {
+		return http.ErrServerClosed
+	}
+	return err
+}
+
+// lastCall ends Accept with [http.ErrServerClosed], once all connections have been
+// accepted that have come, and have made their handshakes.
+func (l *listener) lastCall() {
+	l.last.Store(true)
+	if tcp, ok := l.Listener.(*net.TCPListener); ok {
+		proxy.LastCall(tcp)
+		return
+	}
+	_ = l.Close() // Nothing was written.
 }
 
 // Close ends Accept, and the handshakes that are going on.
@@ -77,6 +99,11 @@ func (l *listener) run(ctx context.Context) {
 	for {
 		c, leave, err := l.next()
 		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil && l.last.Load() {
+			all.Wait()
+			_ = l.Close() // Nothing was written.
 			return
 		}
 		if err != nil {

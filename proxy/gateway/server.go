@@ -16,8 +16,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// codeTunnel is the Wadi-Error of a CONNECT.
-const codeTunnel = "tunnel"
+// codeMalformed is the Wadi-Error of a request line that is none.
+const codeMalformed = "malformed"
 
 // ServerConfig is what a Server needs.
 type ServerConfig struct {
@@ -72,7 +72,7 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	protocols.SetHTTP2(cfg.TLS != nil)
 	s := &Server{listener: newListener(ln, cfg, b), shutdown: cfg.ShutdownTimeout}
 	s.server = &http.Server{
-		Handler:           withoutTunnels(cfg.Handler),
+		Handler:           checked(cfg.Handler, cfg.Malformed),
 		TLSConfig:         cfg.TLS.Clone(), // The server changes it.
 		Protocols:         &protocols,
 		ReadHeaderTimeout: b.ReadHeaderTimeout,
@@ -91,21 +91,32 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// withoutTunnels refuses what HTTP/1 is refused before, see [framing]: that the
-// connection goes somewhere else.
-func withoutTunnels(next http.Handler) http.Handler {
+// checked refuses of HTTP/2 what [framing] refuses of HTTP/1: request lines that would
+// be others once they are written as HTTP/1.1, and tunnels.
+func checked(next http.Handler, malformed func(framing.Reason)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodConnect {
-			activator.Refuse(w, r, activator.Refusal{Status: http.StatusNotImplemented, Code: codeTunnel,
-				Message: "there are no tunnels here: CONNECT"})
+		if r.ProtoMajor == 1 {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		why := framing.Acceptable(r.Method, r.RequestURI)
+		if why == framing.None {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if malformed != nil {
+			malformed(why)
+		}
+		activator.Refuse(w, r, activator.Refusal{Status: http.StatusBadRequest, Code: codeMalformed, Message: why.Text()})
 	})
 }
 
 // Addr is where s listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// lingerFor is how long connections are kept that nobody uses, when no new ones are
+// taken: who has just opened one, or has had an answer on it, may be about to ask.
+const lingerFor = 500 * time.Millisecond
 
 // Run serves until ctx ends, and then until the requests in flight are answered
 // or the shutdown timeout is over.
@@ -125,6 +136,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdown)
 	defer cancel()
+	s.listener.lastCall()
+	time.Sleep(lingerFor)
 	err := s.server.Shutdown(bound)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("gateway: shut down: %w", err), s.server.Close())
