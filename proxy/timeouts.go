@@ -88,7 +88,7 @@ type Timed struct {
 	sent      bool // Some of the answer was sent; its goroutine may read it without the mutex.
 	informing bool // A 1xx is being sent.
 	cut       bool // The caller's connection was made useless.
-	upgraded  *upgradedConn
+	upgraded  *Upgraded
 	leaving   bool  // Leave was called.
 	expired   error // Why the time is over; nil while it isn't.
 	timer     *time.Timer

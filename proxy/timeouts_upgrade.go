@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,30 +21,35 @@ func (t *Timed) Leave() {
 	c := t.upgraded
 	t.mu.Unlock()
 	if c != nil {
-		go c.leave() // A caller that does not read may hold it up.
+		go c.Leave()
 	}
 }
 
-// upgradedConn is the caller's connection after an upgrade.
-type upgradedConn struct {
+// Upgraded is the caller's connection after an upgrade.
+type Upgraded struct {
 	net.Conn
-	timed *Timed
+	touch func()      // Called when bytes have gone.
 	ended atomic.Bool // Nothing more is read.
 	ws    *webSocket  // Nil: it speaks something else.
 }
 
-func newUpgradedConn(c net.Conn, t *Timed) *upgradedConn {
-	u := &upgradedConn{Conn: c, timed: t}
-	if strings.EqualFold(t.r.Header.Get("Upgrade"), "websocket") {
+// NewUpgraded returns c as the connection of r's caller, on which another protocol
+// is spoken from now on. It calls touch, unless that is nil, when bytes have gone.
+func NewUpgraded(c net.Conn, r *http.Request, touch func()) *Upgraded {
+	u := &Upgraded{Conn: c, touch: touch}
+	if u.touch == nil {
+		u.touch = func() {}
+	}
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		u.ws = &webSocket{}
 	}
 	return u
 }
 
-func (c *upgradedConn) Read(b []byte) (int, error) {
+func (c *Upgraded) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.timed.touch()
+		c.touch()
 	}
 	if err != nil && c.ended.Load() {
 		err = io.EOF
@@ -51,27 +57,28 @@ func (c *upgradedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *upgradedConn) Write(b []byte) (n int, err error) {
+func (c *Upgraded) Write(b []byte) (n int, err error) {
 	if c.ws != nil {
 		n, err = c.ws.write(c.Conn, b)
 	} else {
 		n, err = c.Conn.Write(b)
 	}
 	if n > 0 {
-		c.timed.touch()
+		c.touch()
 	}
 	return n, err
 }
 
 // CloseWrite ends what is sent to the caller, who may still send.
-func (c *upgradedConn) CloseWrite() error {
+func (c *Upgraded) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return c.Close()
 }
 
-func (c *upgradedConn) leave() {
+// Leave is what [Timed.Leave] does. A caller that does not read may hold it up.
+func (c *Upgraded) Leave() {
 	if c.ws != nil {
 		c.ws.leave(c.Conn)
 		return

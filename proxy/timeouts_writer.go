@@ -123,9 +123,9 @@ func (t *Timed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	t.touch()
-	t.upgraded = newUpgradedConn(conn, t)
+	t.upgraded = NewUpgraded(conn, t.r, t.touch)
 	if t.leaving {
-		go t.upgraded.leave()
+		go t.upgraded.Leave()
 	}
 	return t.upgraded, rw, nil
 }
