@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"strconv"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,21 +54,8 @@ const (
 )
 
 func main() {
-	if limit := memoryLimit(os.Getenv("NOMAD_MEMORY_LIMIT")); limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(limit)
-	}
+	manageMemory(os.Getenv)
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
-}
-
-// memoryLimit is what the collector of garbage is to keep to where Nomad gives the
-// task so many MiB: some less, as beyond them the kernel kills the process and with
-// it all that is in flight. 0 is no limit.
-func memoryLimit(mib string) int64 {
-	n, err := strconv.ParseInt(mib, 10, 32)
-	if err != nil || n <= 0 {
-		return 0
-	}
-	return n << 20 / 100 * 85
 }
 
 func run(args, environ []string, stdout, stderr io.Writer) int {

@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+)
 
 func TestMemoryLimit(t *testing.T) {
 	for mib, want := range map[string]int64{"64": 64 << 20 / 100 * 85, "": 0, "x": 0, "-1": 0, "0": 0} {
@@ -8,4 +13,48 @@ func TestMemoryLimit(t *testing.T) {
 			t.Errorf("%q MiB: got %d, want %d", mib, got, want)
 		}
 	}
+}
+
+func TestPercentFor(t *testing.T) {
+	for live, want := range map[uint64]int{0: 400, 2 << 20: 400, 8 << 20: 200, 16 << 20: 100, 1 << 30: 25} {
+		if got := percentFor(live); got != want {
+			t.Errorf("%d bytes: got %d %%, want %d %%", live, got, want)
+		}
+	}
+}
+
+func TestTuner_SetsWhatIsWorthIt(t *testing.T) {
+	var got []int
+	tuner := &tuner{percent: mostPercent, set: func(percent int) { got = append(got, percent) }}
+	for _, live := range []uint64{1 << 20, 15 << 20, 16 << 20, 17 << 20, 100 << 20, 1 << 20} {
+		tuner.ran(live)
+	}
+	if want := []int{106, 25, 400}; !slices.Equal(got, want) {
+		t.Errorf("set %v, want %v", got, want)
+	}
+}
+
+// Each run of the collector tells the tuner.
+func TestTuner_HearsOfEachRun(t *testing.T) {
+	heard := make(chan int)
+	tuner := &tuner{percent: 1}
+	tuner.set = func(percent int) {
+		tuner.percent = 1 // Whatever comes next is worth it again.
+		heard <- percent
+	}
+	tuner.watch()
+	for range 3 {
+		for told := false; !told; { // The next run may be too soon for it.
+			runtime.GC()
+			select {
+			case <-heard:
+				told = true
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	go func() {
+		for range heard { // Who listens last lets the finalizers go on.
+		}
+	}()
 }
