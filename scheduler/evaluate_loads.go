@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -34,7 +35,7 @@ const minCoverage = 0.5
 func weigh(in EvalInput) loads {
 	l := loads{deciders: in.Deciders, end: in.Loads.Concurrency.End, which: -1}
 	settings := settingsOf(in)
-	next := make(wadi.Deciders, len(settings))
+	memory := make([]remembered, 0, 4)
 	due := in.Loads.Concurrency.Idle >= idleNeeded(in)
 	for i, s := range settings {
 		a := in.Loads.Of(s.Metric)
@@ -64,14 +65,37 @@ func weigh(in EvalInput) loads {
 			}
 		}
 		if known {
-			next[s.Metric] = st
+			memory = append(memory, remembered{s.Metric, st})
 		}
 		l.readings = append(l.readings, r)
 	}
-	if len(next) > 0 || len(in.Deciders) > 0 {
-		l.deciders = next
-	}
+	l.deciders = memorise(in.Deciders, memory)
 	return l
+}
+
+// remembered is the memory of one metric.
+type remembered struct {
+	metric wadi.Metric
+	wadi.Decider
+}
+
+// memorise makes the memory to pass next time. Mostly nothing has changed: then it
+// is the old one.
+func memorise(old wadi.Deciders, memory []remembered) wadi.Deciders {
+	equal := len(memory) == len(old)
+	for _, m := range memory {
+		o, ok := old[m.metric]
+		equal = equal && ok && o.Started == m.Started && o.PanicSince.Equal(m.PanicSince) &&
+			o.HighestInPanic == m.HighestInPanic && slices.Equal(o.Delay, m.Delay)
+	}
+	if equal {
+		return old
+	}
+	next := make(wadi.Deciders, len(memory))
+	for _, m := range memory {
+		next[m.metric] = m.Decider
+	}
+	return next
 }
 
 // note takes in what is amiss with what was measured.

@@ -33,59 +33,71 @@ const (
 	RuleInvalid    = "invalid"     // Too little is known: nothing changes.
 )
 
-// loadReason says what was measured and what follows from it.
+// loadReason says what was measured and what follows from it. It is written at
+// every evaluation, so it is put together without formatting.
 func loadReason(s Settings, in Input, out Output) string {
 	average, window := in.Stable, s.StableWindow
+	b := make([]byte, 0, 192)
 	if out.Rule == RulePanic {
 		average, window = in.Panic, s.PanicWindow
+		b = append(b, "panic, "...)
+		b = strconv.AppendInt(b, int64(in.Ready), 10)
+		b = append(b, " ready: "...)
 	}
-	per := fmt.Sprintf(", %s wanted per instance", number(s.TargetValue))
-	if s.TargetValue >= anyLoad {
-		per = ""
+	b = appendAmount(b, average, s.Metric)
+	b = append(append(b, " on average over "...), span(window)...)
+	if s.TargetValue < anyLoad {
+		b = append(appendNumber(append(b, ", "...), s.TargetValue), " wanted per instance"...)
 	}
-	text := fmt.Sprintf("%s on average over %s%s: %s", amount(average, s.Metric), span(window), per, instances(out.Desired))
+	b = append(append(b, ": "...), instances(out.Desired)...)
 	switch out.Rule {
 	case RulePanic:
-		return fmt.Sprintf("panic, %d ready: %s, and not fewer before %s of calm", in.Ready, text, span(s.StableWindow))
+		b = append(append(append(b, ", and not fewer before "...), span(s.StableWindow)...), " of calm"...)
 	case RuleUpRate:
-		return fmt.Sprintf("%s, the most in one step from %d ready (max_up_rate %s)", text, in.Ready, number(s.MaxUpRate))
+		b = appendStep(append(b, ", the most"...), in.Ready, "max_up_rate ", s.MaxUpRate)
 	case RuleDownRate:
-		return fmt.Sprintf("%s, the fewest in one step from %d ready (max_down_rate %s)", text, in.Ready, number(s.MaxDownRate))
+		b = appendStep(append(b, ", the fewest"...), in.Ready, "max_down_rate ", s.MaxDownRate)
 	case RuleActivation:
-		return text + ", the fewest that it starts with (activation)"
+		b = append(b, ", the fewest that it starts with (activation)"...)
 	case RuleDownDelay:
-		return fmt.Sprintf("%s, the most wanted within %s (down_delay)", text, span(s.DownDelay))
+		b = append(append(append(b, ", the most wanted within "...), span(s.DownDelay)...), " (down_delay)"...)
 	}
-	return text
+	return string(b)
 }
 
-// amount writes a load with its unit.
-func amount(v float64, m wadi.Metric) string {
+func appendStep(b []byte, ready int, setting string, rate float64) []byte {
+	b = strconv.AppendInt(append(b, " in one step from "...), int64(ready), 10)
+	return append(appendNumber(append(append(b, " ready ("...), setting...), rate), ')')
+}
+
+// appendAmount writes a load with its unit.
+func appendAmount(b []byte, v float64, m wadi.Metric) []byte {
+	b = appendNumber(b, v)
 	switch m {
 	case wadi.RPS:
-		return number(v) + " requests per second"
+		return append(b, " requests per second"...)
 	case wadi.CPU, wadi.Memory: // Summed up over the instances.
-		return number(v) + "% of the " + string(m) + " of one instance"
+		return append(append(append(b, "% of the "...), m...), " of one instance"...)
 	}
-	return number(v) + " requests at once"
+	return append(b, " requests at once"...)
 }
 
-// number writes a measured value with what a person needs of its digits.
-func number(v float64) string {
+// appendNumber writes a measured value with what a person needs of its digits.
+func appendNumber(b []byte, v float64) []byte {
 	if math.Abs(v) >= 1e9 || math.IsNaN(v) {
-		return strconv.FormatFloat(v, 'g', 3, 64)
+		return strconv.AppendFloat(b, v, 'g', 3, 64)
 	}
 	if v > 0 && v < 0.005 { // Little, and not nothing.
-		return strconv.FormatFloat(max(0.0001, math.Round(v*1e4)/1e4), 'f', -1, 64)
+		return strconv.AppendFloat(b, max(0.0001, math.Round(v*1e4)/1e4), 'f', -1, 64)
 	}
-	return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
+	return strconv.AppendFloat(b, math.Round(v*100)/100, 'f', -1, 64)
 }
 
 func instances(n int) string {
 	if n == 1 {
 		return "1 instance"
 	}
-	return fmt.Sprintf("%d instances", n)
+	return strconv.Itoa(n) + " instances"
 }
 
 // span writes a duration as people set it: 60s, 90s, 10m, 1h30m.

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -18,6 +19,7 @@ type Windows struct {
 	keep int64 // How many seconds are kept.
 
 	sources map[string]*source
+	order   []*source // The sources in a fixed order, so that sums are the same each time; nil: to be made.
 
 	// What sources that are forgotten have left behind.
 	lastBusy, lastUnknown int64
@@ -60,6 +62,7 @@ func (w *Windows) SourceUp(id string, kind wadi.SourceKind, since time.Time) {
 	switch {
 	case s == nil:
 		w.sources[id] = &source{kind: kind, start: since.Unix(), end: live, busy: never}
+		w.order = nil
 	case s.end != live:
 		s.zeros = max(s.zeros, since.Unix())
 		s.end = live
@@ -120,7 +123,7 @@ func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wad
 		End: at(now, end),
 	}
 	busy, unknown := w.lastBusy, max(w.lastUnknown, w.born-1)
-	for _, s := range w.sources {
+	for _, s := range w.inOrder() {
 		busy = max(busy, s.busy)
 		unknown = max(unknown, s.lastUnknown(end, now))
 	}
@@ -146,8 +149,7 @@ func (w *Windows) average(win span64, m wadi.Metric, now time.Time) average {
 	}
 	var total float64
 	var all, unknown int64
-	for _, id := range w.ids() {
-		s := w.sources[id]
+	for _, s := range w.inOrder() {
 		total += s.sum(win, m)
 		unknown += s.unknown(win, now)
 		all += s.life(win).len()
@@ -162,14 +164,13 @@ func (w *Windows) average(win span64, m wadi.Metric, now time.Time) average {
 	return a
 }
 
-// ids are the sources in a fixed order, so that sums are the same each time.
-func (w *Windows) ids() []string {
-	ids := make([]string, 0, len(w.sources))
-	for id := range w.sources {
-		ids = append(ids, id)
+func (w *Windows) inOrder() []*source {
+	if w.order == nil {
+		for _, id := range slices.Sorted(maps.Keys(w.sources)) {
+			w.order = append(w.order, w.sources[id])
+		}
 	}
-	slices.Sort(ids)
-	return ids
+	return w.order
 }
 
 // maxAge is how old the end of a window may be, in seconds.
@@ -184,7 +185,7 @@ func (w *Windows) lastSecond(now time.Time) int64 {
 		oldest++
 	}
 	end := last
-	for _, s := range w.sources {
+	for _, s := range w.inOrder() {
 		if reported := s.through(now) - 1; s.end == live && reported >= oldest {
 			end = min(end, reported)
 		}
@@ -201,6 +202,7 @@ func (w *Windows) forget(now time.Time) {
 			w.lastBusy = max(w.lastBusy, s.busy)
 			w.lastUnknown = max(w.lastUnknown, s.lastGap())
 			delete(w.sources, id)
+			w.order = nil
 		}
 	}
 }
