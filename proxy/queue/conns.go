@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // conns is the listener of the traffic plane, with its open connections.
@@ -110,12 +112,7 @@ func (l *conns) count() int {
 	return len(l.open)
 }
 
-// lastCallFor is for how long those are accepted still that have come.
-const lastCallFor = 20 * time.Millisecond
-
-// lastCall closes the listener, once all have been accepted that have come: what
-// waits in a listener's queue, perhaps with a request, is reset when it is closed.
-// From the queue's end on callers wait for a place in it, and are refused then.
+// lastCall closes the listener, once all have been accepted that have come.
 func (l *conns) lastCall() {
 	l.mu.Lock()
 	l.last = true
@@ -124,10 +121,7 @@ func (l *conns) lastCall() {
 		_ = l.Listener.Close() // Nothing was written.
 		return
 	}
-	if raw, err := l.tcp.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) }) // Else some are lost, as without.
-	}
-	_ = l.tcp.SetDeadline(time.Now().Add(lastCallFor)) // Ends Accept; it fails on closed ones only.
+	proxy.LastCall(l.tcp) // Ends Accept.
 }
 
 // leave tells the callers that speak HTTP/2 to send what comes next elsewhere, and

@@ -106,7 +106,7 @@ func TestAgentStops_FinishesRequests(t *testing.T) {
 	pause(t, time.Second)
 
 	harnesstest.Must(t, "tell the agent to stop", stack.Agent.Signal(syscall.SIGINT))
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, 30*time.Second, func() error {
 		c, err := net.Dial("tcp", stack.Agent.Gateway)
 		if err == nil {
 			c.Close()
