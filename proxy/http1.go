@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/http"
 )
@@ -16,6 +17,9 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 	for again := false; ; {
 		c, err := u.http1.get(r.Context(), again)
 		if err != nil {
+			if r.Context().Err() != nil {
+				err = context.Cause(r.Context()) // Nobody refused anything.
+			}
 			e := failedHTTP1(err)
 			e.Refused = e.Refused && !sent
 			return e

@@ -131,7 +131,7 @@ func TestHTTP1_SlowBodyAfterTheAnswer(t *testing.T) {
 
 // A request that takes long ends with its context, the app's connection with it.
 func TestHTTP1_ContextEnds(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Millisecond, 30 * time.Millisecond, time.Hour} {
+	for _, after := range []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			gone := make(chan struct{})
 			l := serveMemory(t, func(_ http.ResponseWriter, r *http.Request) {
