@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -70,23 +71,37 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestUpgradeOutlastsTheTimeout(t *testing.T) {
-	app := func(w http.ResponseWriter, _ *http.Request) {
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-		_, _ = io.Copy(conn, rw)
+// echo is an app that agrees to an upgrade, echoes, and says goodbye at the end.
+func echo(w http.ResponseWriter, _ *http.Request) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
 	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	_, _ = io.Copy(conn, rw)
+	_, _ = io.WriteString(conn, "goodbye\n")
+}
+
+// upgrade asks for that on a connection.
+func upgrade(t *testing.T, conn net.Conn) *bufio.Reader {
+	t.Helper()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	in := bufio.NewReader(conn)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil || res.StatusCode != 101 {
+		t.Fatalf("got %v, %v", res, err)
+	}
+	return in
+}
+
+func TestUpgradeOutlastsTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := settings()
 		set.Timeout.Request = wadi.Duration(200 * time.Millisecond)
 		c := newClocked(t, routes(set, wadi.HTTP1), 20)
 		defer c.end(t)
-		c.dial = serveMemory(t, &backend{name: "alloc-1", app: app}).Dial
+		c.dial = serveMemory(t, &backend{name: "alloc-1", app: echo}).Dial
 		c.place(wadi.Endpoint{Revision: revision, Service: service, Instance: "alloc-1", Addr: "app:1"})
 		conn, err := serveMemory(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c.act.ServeRevision(w, r, service, revision)
@@ -95,18 +110,34 @@ func TestUpgradeOutlastsTheTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-		in := bufio.NewReader(conn)
-		res, err := http.ReadResponse(in, nil)
-		if err != nil || res.StatusCode != 101 {
-			t.Fatalf("got %v, %v", res, err)
-		}
+		in := upgrade(t, conn)
 		time.Sleep(2 * set.Timeout.Request.D())
 		_, _ = io.WriteString(conn, "still here\n")
 		if got, err := in.ReadString('\n'); got != "still here\n" {
 			t.Errorf("got %q, %v", got, err)
 		}
 	})
+}
+
+// A drain tells the app behind an upgraded connection, and waits for what it has
+// to say.
+func TestDrain_TellsUpgraded(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	b.app = echo
+	g.place(b.ep)
+	conn, err := net.Dial("tcp", g.srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := upgrade(t, conn)
+	if err := g.act.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(in); string(got) != "goodbye\n" || err != nil {
+		t.Errorf("the client got %q, %v", got, err)
+	}
 }
 
 // serveMemory starts a server in the bubble.

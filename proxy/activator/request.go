@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // request is one request on its way through. It is in at most one of its
@@ -26,11 +27,12 @@ type request struct {
 	// Guarded by the revision's mutex.
 	prev, next *request
 	list       *list
-	sent       int           // How often it was sent to an instance.
-	until      time.Time     // Of the waiting.
-	tooLong    bool          // The above is the whole request's end, not the queue's.
-	end        time.Time     // Of the whole request; zero is never.
-	ctx        *attempt      // Nil: it is at no instance.
+	sent       int       // How often it was sent to an instance.
+	until      time.Time // Of the waiting.
+	tooLong    bool      // The above is the whole request's end, not the queue's.
+	end        time.Time // Of the whole request; zero is never.
+	ctx        *attempt  // Nil: it is at no instance.
+	upgraded   *proxy.Upgraded
 	expired    chan struct{} // Made when its time is over; closed when that is dealt with.
 	first      bool          // It was the oldest that waited when the first instance came.
 
