@@ -18,7 +18,7 @@ type Autoscaler struct {
 	Nomad     Nomad
 	Cluster   Cluster
 	Measure   Measure
-	Services  func() map[string]Stored                                  // The controller's view.
+	Services  func() map[string]*Stored                                 // The controller's view.
 	Remember  func(revision string, d wadi.Deciders, wanted int)        // What has to survive this leader.
 	WayBack   func(ctx context.Context, s Stored) (ok bool, why string) // Whether a request would wake it.
 	Grown     <-chan struct{}                                           // Signals that some queue grew.
@@ -36,11 +36,13 @@ type Autoscaler struct {
 	// memory is what is remembered of each revision, guarded by mu.
 	mu     sync.Mutex
 	memory map[string]*memory
+	passes int // Begun, of all revisions.
 }
 
 // memory is the autoscaler's of one revision.
 type memory struct {
 	busy    sync.Mutex // One evaluation of a revision at a time.
+	pass    int        // The last one that the revision was there in; guarded by the autoscaler's mu.
 	decider wadi.Deciders
 	stored  wadi.Deciders      // As they were last told to Remember.
 	clock   *calendar.Calendar // Of the service's schedules.
@@ -103,38 +105,48 @@ func (a *Autoscaler) followGrowth(ctx context.Context) {
 			continue
 		}
 		services := a.Services()
-		var due []due
+		var all []due
+		a.mu.Lock()
 		for _, id := range a.TakeGrown() {
 			name, _, _ := wadi.SplitRevisionID(id)
 			s := services[name]
+			if s == nil {
+				continue
+			}
 			if i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == id }); i >= 0 {
-				due = append(due, dueOf(s, i))
+				all = append(all, due{s, &s.Revisions[i], a.remembered(s, id)})
 			}
 		}
-		a.evaluateAll(ctx, due)
+		a.mu.Unlock()
+		a.evaluateAll(ctx, all)
 	}
 }
 
-// due is a revision that is to be evaluated.
+// due is a revision that is to be evaluated, and what is remembered of it.
 type due struct {
 	service  *Stored
 	revision *wadi.Revision
+	memory   *memory
 }
-
-func dueOf(s Stored, i int) due { return due{&s, &s.Revisions[i]} }
 
 // Pass evaluates all revisions once.
 func (a *Autoscaler) Pass(ctx context.Context) {
 	began := time.Now()
 	services := a.Services()
-	var all []due
+	all := make([]due, 0, len(services))
+	a.mu.Lock()
+	a.passes++
 	for _, s := range services {
 		for i := range s.Revisions {
-			all = append(all, dueOf(s, i))
+			m := a.remembered(s, s.Revisions[i].ID)
+			m.pass = a.passes
+			all = append(all, due{s, &s.Revisions[i], m})
 		}
 	}
+	gone := a.forget()
+	a.mu.Unlock()
+	a.Decisions.Forget(gone)
 	a.evaluateAll(ctx, all)
-	a.forget(services)
 	a.Metrics.pass.Observe(time.Since(began).Seconds())
 }
 
@@ -145,7 +157,7 @@ func (a *Autoscaler) evaluateAll(ctx context.Context, all []due) {
 		g.Go(func() {
 			for i := next.Add(1); int(i) <= len(all); i = next.Add(1) {
 				d := all[i-1]
-				if err := a.evaluate(ctx, d.service, d.revision); err != nil && ctx.Err() == nil {
+				if err := a.evaluate(ctx, d.service, d.revision, d.memory); err != nil && ctx.Err() == nil {
 					a.Metrics.scaleError.Inc()
 					a.Log.Error("scaling failed", "revision", d.revision.ID, "error", err)
 				}
@@ -155,34 +167,25 @@ func (a *Autoscaler) evaluateAll(ctx context.Context, all []due) {
 	g.Wait()
 }
 
-// forget drops the memory of revisions that are gone.
-func (a *Autoscaler) forget(services map[string]Stored) {
-	keep := func(revision string) bool {
-		name, _, _ := wadi.SplitRevisionID(revision)
-		for _, r := range services[name].Revisions {
-			if r.ID == revision {
-				return true
-			}
-		}
-		return false
-	}
-	a.mu.Lock()
-	for r := range a.memory {
-		if !keep(r) {
+// forget drops the memory of revisions that are gone, and returns them. The caller
+// holds mu.
+func (a *Autoscaler) forget() (gone []string) {
+	for r, m := range a.memory {
+		if m.pass != a.passes && m.pass != 0 {
 			delete(a.memory, r)
+			gone = append(gone, r)
 		}
 	}
-	a.mu.Unlock()
-	a.Decisions.Forget(keep)
+	return gone
 }
 
-func (a *Autoscaler) remembered(r *wadi.Revision, st wadi.RevisionState) *memory {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	m := a.memory[r.ID]
+// remembered is the memory of a revision. The caller holds mu.
+func (a *Autoscaler) remembered(s *Stored, revision string) *memory {
+	m := a.memory[revision]
 	if m == nil {
-		m = &memory{decider: st.Deciders, stored: st.Deciders, count: -1}
-		a.memory[r.ID] = m
+		st := s.State.Revisions[revision].Deciders
+		m = &memory{decider: st, stored: st, count: -1}
+		a.memory[revision] = m
 	}
 	return m
 }

@@ -49,7 +49,7 @@ type Controller struct {
 	deciders map[string]wadi.Deciders
 	wanted   map[string]int
 
-	snapshot atomic.Pointer[map[string]Stored]
+	snapshot atomic.Pointer[map[string]*Stored]
 	stranded atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
 }
 
@@ -140,7 +140,7 @@ func (c *Controller) Poke() {
 }
 
 // Services returns an immutable view of all services, for the autoscaler.
-func (c *Controller) Services() map[string]Stored {
+func (c *Controller) Services() map[string]*Stored {
 	if p := c.snapshot.Load(); p != nil {
 		return *p
 	}

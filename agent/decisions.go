@@ -137,16 +137,24 @@ func (d *Decisions) Last(revision string) (wadi.Decision, bool) {
 	return wadi.Decision{}, false
 }
 
-// Forget drops what is kept of revisions that keep does not hold on to.
-func (d *Decisions) Forget(keep func(revision string) bool) {
+// Forget drops what is kept of revisions.
+func (d *Decisions) Forget(revisions []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for r, k := range d.kept {
-		if !keep(r) {
+	for _, r := range revisions {
+		if k := d.kept[r]; k != nil {
 			d.bytes -= k.bytes
 			delete(d.kept, r)
 		}
 	}
+}
+
+// Clear drops all that is kept.
+func (d *Decisions) Clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.kept)
+	d.bytes = 0
 }
 
 // Describe implements prometheus.Collector.

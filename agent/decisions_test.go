@@ -66,7 +66,7 @@ func TestDecisions_BoundedInBytes(t *testing.T) {
 			t.Fatalf("the last decision about s%d is %+v", r, last)
 		}
 	}
-	d.Forget(func(string) bool { return false })
+	d.Clear()
 	if d.Add(decision("hello-00001", 1, "x")); len(d.Of("hello-00001")) != 1 {
 		t.Error("nothing is kept after all was forgotten")
 	}

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"reflect"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -14,14 +13,13 @@ import (
 )
 
 // evaluate decides about one revision and carries the decision out.
-func (a *Autoscaler) evaluate(ctx context.Context, s *Stored, r *wadi.Revision) error {
+func (a *Autoscaler) evaluate(ctx context.Context, s *Stored, r *wadi.Revision, m *memory) error {
 	job := a.Cluster.Job(r.ID)
 	st := s.State.Revisions[r.ID]
 	if s.Deleting || !job.Running() || st.Phase == "" {
 		return nil // The controller's business.
 	}
 	alive := alive(a.Cluster, r.ID)
-	m := a.remembered(r, st)
 	m.busy.Lock()
 	defer m.busy.Unlock()
 	a.noteCount(ctx, s, r, job, m)
@@ -60,14 +58,19 @@ const panicStep = 10 * time.Second
 // worthStoring tells changes that a next leader has to know from a panic that is
 // merely prolonged.
 func worthStoring(next, stored wadi.Deciders) bool {
-	like := maps.Clone(next)
-	for m, d := range like {
-		if was := stored[m].PanicSince; !d.PanicSince.IsZero() && !was.IsZero() && d.PanicSince.Sub(was) < panicStep {
-			d.PanicSince = was
-			like[m] = d
+	if len(next) != len(stored) {
+		return true
+	}
+	for m, d := range next {
+		was, ok := stored[m]
+		if !ok || d.Started != was.Started || d.HighestInPanic != was.HighestInPanic || !slices.Equal(d.Delay, was.Delay) {
+			return true
+		}
+		if d.PanicSince.IsZero() != was.PanicSince.IsZero() || d.PanicSince.Sub(was.PanicSince).Abs() >= panicStep {
+			return true
 		}
 	}
-	return !reflect.DeepEqual(like, stored)
+	return false
 }
 
 // bounds is what an evaluation is made from, but for what has to be measured.

@@ -116,7 +116,7 @@ func (c *Controller) report(ctx context.Context, name string, err error) {
 }
 
 func (c *Controller) publish() {
-	m := make(map[string]Stored, len(c.services))
+	m := make(map[string]*Stored, len(c.services))
 	stranded := map[string]string{}
 	for n, s := range c.services {
 		if !s.programmed {
@@ -124,7 +124,7 @@ func (c *Controller) publish() {
 		}
 		st := s.Stored
 		st.State.Revisions = maps.Clone(s.State.Revisions)
-		m[n] = st
+		m[n] = &st
 	}
 	c.snapshot.Store(&m)
 	c.stranded.Store(&stranded)

@@ -44,7 +44,7 @@ func scaling(ctx context.Context, b *bench) ([]section, error) {
 // activator have reported a whole window of.
 func newStage(revisions, count int) *stage {
 	now := time.Unix(1_800_000_000, 0)
-	s := &stage{count: count, services: map[string]agent.Stored{}, windows: map[string]*scheduler.Windows{}, now: now, scaled: make(chan time.Time, 1)}
+	s := &stage{count: count, services: map[string]*agent.Stored{}, windows: map[string]*scheduler.Windows{}, now: now, scaled: make(chan time.Time, 1)}
 	for i := range revisions {
 		name := fmt.Sprintf("service-%d", i)
 		id := wadi.RevisionID(name, 1)
@@ -55,7 +55,7 @@ func newStage(revisions, count int) *stage {
 				MaxUpRate: 1000, MaxDownRate: 2, Metrics: []wadi.MetricTarget{wadi.Concurrency.Default()},
 			},
 		}
-		s.services[name] = agent.Stored{
+		s.services[name] = &agent.Stored{
 			Service: svc, Latest: id, Generation: 1, Revisions: []wadi.Revision{{ID: id, Service: name, Number: 1, Spec: svc}},
 			State: wadi.State{Revisions: map[string]wadi.RevisionState{id: {Phase: wadi.Ready}}},
 			Route: wadi.Route{Service: name, Targets: []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}},
@@ -83,7 +83,7 @@ func filled(id string, now time.Time) *scheduler.Windows {
 func (s *stage) autoscaler() *agent.Autoscaler {
 	a := agent.NewAutoscaler()
 	a.Nomad, a.Cluster, a.Measure = s, view{s}, view{s}
-	a.Services = func() map[string]agent.Stored { return s.services }
+	a.Services = func() map[string]*agent.Stored { return s.services }
 	a.Remember = func(string, wadi.Deciders, int) {}
 	a.WayBack = func(context.Context, agent.Stored) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned = &agent.Decisions{}, &agent.Events{}, &agent.Owned{}
@@ -125,7 +125,7 @@ func passes(ctx context.Context, b *bench) (section, error) {
 			return out, err
 		}
 		each := ms(ownCPU()-used) / scalingPasses
-		a.Decisions.Forget(func(string) bool { return false })
+		a.Decisions.Clear()
 		memory := float64(heapInUse()-before) / scalingRevisions / 1024
 		out.add(kind.label, took.at(.5), took.at(.99), each, memory)
 		if kind.count > 0 {

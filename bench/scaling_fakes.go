@@ -18,7 +18,7 @@ import (
 type stage struct {
 	count    int // Of every job.
 	ready    bool
-	services map[string]agent.Stored
+	services map[string]*agent.Stored
 	scaled   chan time.Time // When Nomad was asked to scale.
 
 	mu      sync.Mutex // As the scraper has one.

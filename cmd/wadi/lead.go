@@ -52,7 +52,7 @@ func (n *node) lead(ctx context.Context) error {
 	n.term.Store(reg)
 	defer n.term.Store(nil)
 	reg.MustRegister(n.decisions)
-	defer n.decisions.Forget(func(string) bool { return false })
+	defer n.decisions.Clear()
 	measure := newMeasure(n.nomad, n.log, reg)
 	writer := loopStore{n.store.Writer()}
 	scaler := agent.NewAutoscaler()
