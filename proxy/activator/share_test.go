@@ -53,6 +53,11 @@ func TestShareOfALimit(t *testing.T) {
 		defer c.end(t)
 		gate := make(chan struct{})
 		b := &backend{name: "alloc-1", app: func(http.ResponseWriter, *http.Request) { <-gate }}
+		defer func() { // Else a test that fails would hang.
+			if t.Failed() {
+				close(gate)
+			}
+		}()
 		c.dial = serveMemory(t, b).Dial
 		c.act.SetPeers(2)
 		c.place(wadi.Endpoint{Revision: revision, Service: service, Instance: "alloc-1", Addr: "app:1"})
@@ -65,7 +70,7 @@ func TestShareOfALimit(t *testing.T) {
 		}
 		close(gate)
 		if got := statuses(); got[200] != 10 {
-			t.Fatalf("got %v, want all answered", got)
+			t.Errorf("got %v, want all answered", got)
 		}
 
 		gate = make(chan struct{})
@@ -84,12 +89,12 @@ func TestShareOfALimit(t *testing.T) {
 		}
 		c.act.SetPeers(1)
 		if got := atInstance(b); got != 4 {
-			t.Errorf("%d at the instance, want the whole limit without a peer", got)
+			t.Fatalf("%d at the instance, want the whole limit without a peer", got)
 		}
 		set.ConcurrencyLimit = 6
 		c.act.SetRoutes(routes(set, wadi.HTTP1))
 		if got := atInstance(b); got != 6 {
-			t.Errorf("%d at the instance, want the new limit", got)
+			t.Fatalf("%d at the instance, want the new limit", got)
 		}
 		close(gate)
 		statuses()
