@@ -102,8 +102,7 @@ func (l *listener) run(ctx context.Context) {
 			return
 		}
 		if err != nil && l.last.Load() {
-			all.Wait()
-			_ = l.Close() // Nothing was written.
+			l.endAfter(&all)
 			return
 		}
 		if err != nil {
@@ -115,6 +114,20 @@ func (l *listener) run(ctx context.Context) {
 			continue
 		}
 		all.Go(func() { l.handshake(ctx, &countedConn{c, leave}) })
+	}
+}
+
+// endAfter closes l when the handshakes have ended, unless it is closed before.
+func (l *listener) endAfter(handshakes *sync.WaitGroup) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		handshakes.Wait()
+	}()
+	select {
+	case <-over:
+		_ = l.Close() // Nothing was written.
+	case <-l.done:
 	}
 }
 

@@ -197,8 +197,14 @@ func TestServer_MaxConns(t *testing.T) {
 		}
 		_ = up.Close()
 		served(t, l.addr, proto)
+		if proto == "" {
+			_ = slow.Close() // net/http waits five seconds for the first request of one.
+		}
 		if err := l.stop(); err != nil {
 			t.Error(err)
+		}
+		if proto == "" {
+			return
 		}
 		_ = slow.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := io.ReadAll(slow); err != nil && !isReset(err) {
