@@ -35,7 +35,7 @@ activator {                            # holds requests while no instance can ta
   address           = "0.0.0.0:4749"   # mesh listener, mTLS
   max_waiting       = 10000            # requests, of all revisions together
   max_waiting_bytes = "256MiB"
-  max_wakes         = 20               # begun per second
+  max_wakes         = 20               # begun per second; fewer while Nomad is slow to place
 }
 
 nomad {                                # also ca_file, cert_file, key_file
