@@ -32,7 +32,7 @@ docs/autoscaling.md says what each field means.`,
 			if len(w.traces) > 0 {
 				return interruptible(ctx, func() error { return w.run(c) })
 			}
-			if len(w.configs) > 0 || w.against != "" || w.totals {
+			if len(w.configs) > 0 || len(w.against) > 0 || w.totals {
 				return usagef("-config, -against and -totals need -what-if")
 			}
 			return interruptible(ctx, func() error { return replay.Run(c.stdin, c.stdout) })

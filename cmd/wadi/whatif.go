@@ -24,7 +24,7 @@ import (
 type whatIf struct {
 	traces, configs list
 	service         string
-	against         string
+	against         list
 	every           time.Duration
 	totals, json    bool
 }
@@ -33,7 +33,7 @@ func (w *whatIf) register(fs *flag.FlagSet) {
 	fs.Var(&w.traces, "what-if", "simulate the load in this `file`; may be repeated")
 	fs.Var(&w.configs, "config", "with -what-if: take the scale block of this HCL `file`, of a service or by itself; may be repeated, to compare")
 	fs.StringVar(&w.service, "service", "", "with -config: the `name` of the service, if the file has several")
-	fs.StringVar(&w.against, "against", "", "with -what-if: compare with another `rule`: nomad-autoscaler")
+	fs.Var(&w.against, "against", "with -what-if: compare with another `rule`, nomad-autoscaler or\nnomad-autoscaler-served (it does not see what waits); may be repeated")
 	fs.DurationVar(&w.every, "every", 10*time.Second, "with -what-if: how much `time` a line stands for")
 	fs.BoolVar(&w.totals, "totals", false, "with -what-if: print nothing but the totals")
 	fs.BoolVar(&w.json, "json", false, "with -what-if: print JSON lines")
@@ -54,26 +54,32 @@ func (w *whatIf) run(c *call) error {
 	if err != nil {
 		return err
 	}
+	all, err := w.all(c, settings)
+	if err == nil && !w.json {
+		c.printTotals(all)
+	}
+	return err
+}
+
+// all simulates every load under every setting.
+func (w *whatIf) all(c *call, settings []setting) ([]totals, error) {
 	var all []totals
 	for _, path := range w.traces {
 		f, err := readSource(c.stdin, path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		trace, err := simulate.ReadTrace(strings.NewReader(f.Source))
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.Name, err)
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		some, err := w.simulate(c, baseName(f.Name), trace, settings)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		all = append(all, some...)
 	}
-	if !w.json {
-		c.printTotals(all)
-	}
-	return nil
+	return all, nil
 }
 
 // totals is what came of one load under one setting.
@@ -148,25 +154,30 @@ func (w *whatIf) settings(c *call) ([]setting, error) {
 			return simulate.NewWadi(s.service.Scale, s.service.ConcurrencyLimit, ceiling)
 		}
 	}
-	switch w.against {
-	case "":
-	case "nomad-autoscaler":
-		all = append(all, targetValue(all[0].service))
-	default:
-		return nil, usagef("there is no rule %q to compare with; use nomad-autoscaler", w.against)
+	for _, rule := range w.against {
+		if rule != naRule && rule != naServedRule {
+			return nil, usagef("there is no rule %q to compare with; use %s or %s", rule, naRule, naServedRule)
+		}
+		all = append(all, targetValue(rule, all[0].service))
 	}
 	return all, nil
 }
 
+// The rules of others.
+const (
+	naRule       = "nomad-autoscaler"
+	naServedRule = "nomad-autoscaler-served"
+)
+
 // targetValue is the rule of the Nomad Autoscaler with the target of a service.
-func targetValue(s wadi.Service) setting {
+func targetValue(rule string, s wadi.Service) setting {
 	m := wadi.Concurrency.Default()
 	if i := slices.IndexFunc(s.Scale.Metrics, func(m wadi.MetricTarget) bool { return m.Metric == wadi.Concurrency }); i >= 0 {
 		m = s.Scale.Metrics[i]
 	}
 	resolved := scheduler.SettingsOf(s.Scale, m, s.ConcurrencyLimit, true)
-	return setting{"nomad-autoscaler", s, func(int) (simulate.Rule, error) {
-		return &simulate.TargetValue{Target: resolved.TargetValue, Limit: int(resolved.TotalValue), Max: cmp.Or(s.Scale.Max, ceiling)}, nil
+	return setting{rule, s, func(int) (simulate.Rule, error) {
+		return &simulate.TargetValue{Target: resolved.TargetValue, Limit: int(resolved.TotalValue), Max: cmp.Or(s.Scale.Max, ceiling), Served: rule == naServedRule}, nil
 	}}
 }
 

@@ -29,10 +29,13 @@ type cluster struct {
 	queued   int
 	inside   int
 	finish   map[time.Duration]int // How many requests end, by when.
-	busy     time.Duration         // Request time of the second so far.
+	busy     time.Duration         // Request time of the second so far,
+	served   time.Duration         // and what of it was not waiting.
 	begun    int                   // Requests begun in the second so far.
 	fraction float64               // Of the next request that is to come.
 	quiet    bool                  // Nothing came in the step before.
+
+	insideBefore float64 // Requests in instances: the mean of the last full second.
 
 	totals Totals
 }
@@ -148,6 +151,7 @@ func (c *cluster) serve(p Point) {
 // pass counts the step that is over.
 func (c *cluster) pass() {
 	c.busy += time.Duration(c.inside+c.queued) * step
+	c.served += time.Duration(c.inside) * step
 	c.totals.instances += time.Duration(len(c.instances)) * step
 	c.now += step
 }
@@ -155,6 +159,7 @@ func (c *cluster) pass() {
 // sample is what happened in the second that has just ended.
 func (c *cluster) sample() wadi.Sample {
 	s := wadi.Sample{N: int64(c.now/time.Second) - 1, Concurrency: c.busy.Seconds(), Begun: float64(c.begun)}
-	c.busy, c.begun = 0, 0
+	c.insideBefore = c.served.Seconds()
+	c.busy, c.served, c.begun = 0, 0, 0
 	return s
 }

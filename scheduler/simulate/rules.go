@@ -115,10 +115,10 @@ func (w *Wadi) input(s State) scheduler.EvalInput {
 // TargetValue is the rule that the Nomad Autoscaler has by default: every ten
 // seconds, the count times load by target, rounded up, unless it is within a
 // hundredth of it; then nothing for five minutes. It does not go to zero. What it
-// is told here is the load of the last ten seconds per instance, requests that
-// wait included: more than its users usually have.
+// is told here is the load of the last ten seconds per instance.
 type TargetValue struct {
 	Target   float64 // Requests at once that an instance should carry.
+	Served   bool    // It is told of the requests in the instances, and not of those that wait.
 	Limit    int     // Requests at once that an instance takes.
 	Max      int     // Instances; 0: no bound.
 	loads    []float64
@@ -144,7 +144,11 @@ func (v *TargetValue) Wake(s State) Answer { return Answer{Count: s.Count} }
 
 // Second decides every ten seconds.
 func (v *TargetValue) Second(s State, second wadi.Sample) Answer {
-	v.loads = append(v.loads, second.Concurrency)
+	load := second.Concurrency
+	if v.Served {
+		load = s.Inside
+	}
+	v.loads = append(v.loads, load)
 	v.last.Count = s.Count
 	if len(v.loads) < evaluationInterval {
 		return v.last

@@ -20,6 +20,7 @@ type State struct {
 	Count           int // Asked for.
 	Ready, Starting int
 	Waiting         int       // Requests that wait for an instance.
+	Inside          float64   // Requests in instances: the mean of the second before.
 	Raised          time.Time // When the count last grew; zero: never.
 	Grew            bool      // More requests wait than a second ago.
 }
@@ -95,7 +96,7 @@ func Run(t Trace, r Rule, every time.Duration, row func(Row)) Totals {
 		ready := c.ready()
 		s := State{
 			Now: t.Begin.Add(c.now), Count: len(c.instances), Ready: ready, Starting: len(c.instances) - ready,
-			Waiting: c.queued, Grew: c.queued > waited,
+			Waiting: c.queued, Inside: c.insideBefore, Grew: c.queued > waited,
 		}
 		if c.raised > 0 {
 			s.Raised = t.Begin.Add(c.raised)

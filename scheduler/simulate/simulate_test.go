@@ -109,7 +109,7 @@ func TestRun_Schedule(t *testing.T) {
 // with a request inside or within the window, and the same answer every time.
 func TestRun_Properties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	for range 60 {
+	for range 20 {
 		var text strings.Builder
 		at := 0.0
 		for range 12 {
