@@ -80,7 +80,7 @@ func (a *http1Answer) pendingBody() bool {
 func (a *http1Answer) end() {
 	c := a.conn
 	known := c.head.length >= 0 || !c.head.hasBody(a.r.Method)
-	whole := !a.plan.body || a.send != nil && a.send.sent()
+	whole := !a.plan.body || a.send != nil && a.send.sent(a.w)
 	if whole && !c.head.last && len(c.buffered()) == 0 {
 		c.pool.put(c)
 		return

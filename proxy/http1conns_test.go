@@ -130,7 +130,7 @@ func TestHTTP1_Connections(t *testing.T) {
 		return nil
 	}, Dial: dialer(app)})
 	var all sync.WaitGroup
-	for range 500 {
+	for range 200 {
 		all.Go(func() {
 			if w, err := do(u, http.MethodGet, nil); err != nil || w.Body.String() != "ok" {
 				t.Errorf("got %q, %v", w.Body, err)

@@ -15,7 +15,7 @@ const (
 	chunkHead = 16
 	// lastWrite is how long the end of a body, all of it here, may take to reach a
 	// peer that has answered already.
-	lastWrite = 50 * time.Millisecond
+	lastWrite = time.Second
 	// discardTime and discardBytes bound what is read of a body that nobody wants,
 	// so that its sender gets to the answer.
 	discardTime  = 5 * time.Second
@@ -135,7 +135,7 @@ func (u *upload) discard(buf []byte) {
 
 // sent says, after the answer, whether the peer was sent the whole body, so that
 // the connection may be used again.
-func (u *upload) sent() bool {
+func (u *upload) sent(w http.ResponseWriter) bool {
 	select {
 	case <-u.done:
 		return u.err == nil
@@ -144,6 +144,7 @@ func (u *upload) sent() bool {
 	if !u.ended.Load() {
 		return false
 	}
+	_ = flush(w) // What fails here fails again at the end.
 	late := time.NewTimer(lastWrite)
 	defer late.Stop()
 	select {
