@@ -122,6 +122,11 @@ func (c *Conn) Upgraded() {
 	}
 }
 
+// Between reports whether the reader has had whole requests and nothing of a next one.
+func (c *Conn) Between() bool {
+	return c.requests.state == inRequestLine && c.requests.line == nil && len(c.held) == 0 && !c.hasEarly && c.Refused() == None
+}
+
 // Refused says what was wrong; None: nothing so far.
 func (c *Conn) Refused() Reason { return Reason(c.refused.Load()) }
 

@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +24,9 @@ type conns struct {
 	tcp *net.TCPListener // Below all that checks; nil in a test.
 	max int
 
+	parked *parked
+	many   atomic.Bool // So many are open that idle ones are parked.
+
 	mu     sync.Mutex
 	open   map[*conn]struct{}
 	free   chan struct{} // Closed when a connection is; nil while nobody waits for a place.
@@ -30,7 +35,7 @@ type conns struct {
 }
 
 func newConns(l net.Listener, tcp *net.TCPListener, max int) *conns {
-	return &conns{Listener: l, tcp: tcp, max: max, open: map[*conn]struct{}{}}
+	return &conns{Listener: l, tcp: tcp, max: max, parked: newParked(l.Addr()), open: map[*conn]struct{}{}}
 }
 
 // Accept accepts the next connection. When there are too many it takes the place of
@@ -47,13 +52,19 @@ func (l *conns) Accept() (net.Conn, error) {
 		}
 		return nil, err
 	}
+	return l.add(below), nil
+}
+
+// add makes a connection of one that was accepted. The caller holds the mutex.
+func (l *conns) add(below net.Conn) *conn {
 	c := &conn{Conn: below, of: l}
 	c.since.Store(time.Now().UnixNano())
 	if l.leaves {
 		c.goAway.wanted = true
 	}
 	l.open[c] = struct{}{}
-	return c, nil
+	l.many.Store(len(l.open) > parkBeyond)
+	return c
 }
 
 // room waits until another connection may be accepted.
@@ -71,7 +82,7 @@ func (l *conns) room() {
 		free := l.free
 		l.mu.Unlock()
 		if victim != nil {
-			_ = victim.Close() // It was not in use.
+			_ = victim.drop() // It was not in use.
 		}
 		select {
 		case <-free:
@@ -99,6 +110,7 @@ func (l *conns) remove(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.open, c)
+	l.many.Store(len(l.open) > parkBeyond)
 	if l.free != nil {
 		close(l.free)
 		l.free = nil
@@ -156,7 +168,7 @@ func (l *conns) closeIdle(quiet time.Duration) bool {
 	}
 	l.mu.Unlock()
 	for _, c := range idle {
-		_ = c.Close() // Nothing is on its way.
+		_ = c.drop() // Nothing is on its way.
 	}
 	return left == 0
 }
@@ -164,7 +176,7 @@ func (l *conns) closeIdle(quiet time.Duration) bool {
 // changed notes the state of a connection, for [http.Server].
 func (l *conns) changed(below net.Conn, state http.ConnState) {
 	c, ok := below.(*conn)
-	if !ok {
+	if !ok || state == http.StateClosed { // It may be parked.
 		return
 	}
 	c.idle.Store(state == http.StateIdle)
@@ -184,6 +196,10 @@ type conn struct {
 	idle  atomic.Bool  // It has had a request and has none.
 	since atomic.Int64 // When it was accepted, or became idle.
 	gone  sync.Once
+
+	parkable bool        // The deadline is one after which it is parked. The reader's.
+	parking  atomic.Bool // The server is told that it has ended.
+	isParked atomic.Bool // It is told when a byte comes.
 
 	goAway goAway
 }
@@ -220,14 +236,21 @@ func (c *conn) hasUnread() bool {
 // any two, a caller may take its time to begin it, and only then has the header to
 // follow soon.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if !c.begun && time.Until(t) > 0 {
+	left := time.Until(t)
+	if !c.begun && left > 0 {
 		t = time.Now().Add(idleTimeout)
+	}
+	if c.parkable = left > idleTimeout/2 && c.of.many.Load() && c.idle.Load() && !c.http2.Load(); c.parkable {
+		t = time.Now().Add(parkAfter)
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	if err != nil && c.parkable && errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, c.park()
+	}
 	if n == 0 || c.begun && c.pri == len(http2Word) {
 		return n, err
 	}
@@ -253,8 +276,17 @@ func (c *conn) Read(b []byte) (int, error) {
 // http2Word begins a connection that speaks HTTP/2, and none that speaks HTTP/1.
 const http2Word = "PRI"
 
-// Close closes the connection, and makes room for another one.
+// Close closes the connection, unless it is to be parked.
 func (c *conn) Close() error {
+	if c.parking.Swap(false) {
+		go c.wait()
+		return nil
+	}
+	return c.drop()
+}
+
+// drop closes the connection, and makes room for another one.
+func (c *conn) drop() error {
 	err := c.Conn.Close()
 	c.gone.Do(func() { c.of.remove(c) })
 	return err

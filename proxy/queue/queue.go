@@ -152,6 +152,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		})
 	}
 	serve("traffic", traffic, p.conns)
+	serve("traffic", traffic, p.conns.parked)
 	serve("admin", admin, p.listeners.admin)
 	serve("metrics", metrics, p.listeners.metrics)
 	g.Go(func() error { p.ready.run(work); return nil })
