@@ -56,13 +56,14 @@ const (
 	labelHAProxy = "HAProxy"
 	labelNginx   = "nginx"
 	labelReverse = "httputil.ReverseProxy"
+	labelPooled  = "httputil.ReverseProxy, with a BufferPool"
 	labelQueue   = "queue-proxy"
 	labelLimit   = "queue-proxy, limit = 100"
 )
 
 // small measures small requests over many connections.
 func (p *plane) small(ctx context.Context) (_ []section, err error) {
-	r, err := p.race(ctx, labelHAProxy, labelNginx, labelReverse, labelQueue, labelLimit)
+	r, err := p.race(ctx, labelHAProxy, labelNginx, labelReverse, labelPooled, labelQueue, labelLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -80,12 +80,16 @@ func (p *plane) command(label string, ports []int, more []string) (*exec.Cmd, er
 	case labelNginx:
 		path, file, err := p.configured("nginx", nginxConfig, local(ports[0]))
 		return exec.Command(path, "-e", "stderr", "-p", p.dir, "-c", file), err
-	case labelReverse:
+	case labelReverse, labelPooled:
 		self, err := os.Executable()
 		if err != nil {
 			return nil, fmt.Errorf("find this program: %w", err)
 		}
-		return exec.Command(self, reverseProxyCommand, local(ports[0]), p.origin), nil
+		command := reverseProxyCommand
+		if label == labelPooled {
+			command = pooledProxyCommand
+		}
+		return exec.Command(self, command, local(ports[0]), p.origin), nil
 	}
 	bin, err := p.b.binary("queue-proxy")
 	if err != nil {

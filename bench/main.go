@@ -67,8 +67,8 @@ func (b *bench) binary(name string) (string, error) {
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == reverseProxyCommand {
-		fmt.Fprintln(os.Stderr, reverseProxy(os.Args[2], os.Args[3]))
+	if len(os.Args) == 4 && (os.Args[1] == reverseProxyCommand || os.Args[1] == pooledProxyCommand) {
+		fmt.Fprintln(os.Stderr, reverseProxy(os.Args[2], os.Args[3], os.Args[1] == pooledProxyCommand))
 		os.Exit(1)
 	}
 	if len(os.Args) == 4 && os.Args[1] == sourcesCommand {

@@ -9,10 +9,13 @@ import (
 
 // reverseProxyCommand makes this program the proxy that Go's library has, tuned as
 // one tunes it: what Wadi's are compared with.
-const reverseProxyCommand = "reverse-proxy"
+const (
+	reverseProxyCommand = "reverse-proxy"
+	pooledProxyCommand  = "reverse-proxy-pooled" // With a BufferPool too.
+)
 
 // reverseProxy serves until the process ends.
-func reverseProxy(listen, origin string) error {
+func reverseProxy(listen, origin string, pooled bool) error {
 	t := &http.Transport{
 		MaxIdleConns: 1024, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second,
 		DisableCompression: true, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
@@ -23,7 +26,10 @@ func reverseProxy(listen, origin string) error {
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
 		},
-		Transport: t, BufferPool: &buffers{},
+		Transport: t,
+	}
+	if pooled {
+		p.BufferPool = &buffers{}
 	}
 	s := &http.Server{Addr: listen, Handler: p, ReadHeaderTimeout: 10 * time.Second}
 	return s.ListenAndServe()

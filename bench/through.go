@@ -43,7 +43,7 @@ func through(ctx context.Context, b *bench) (_ []section, err error) {
 		return nil, err
 	}
 	p := &plane{b: b, dir: dir, origin: app}
-	r, err := p.race(ctx, labelHAProxy, labelReverse, labelQueue)
+	r, err := p.race(ctx, labelHAProxy, labelReverse, labelPooled, labelQueue)
 	if err != nil {
 		return nil, err
 	}
