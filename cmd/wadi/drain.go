@@ -28,8 +28,9 @@ func (n *node) settling() proxy.Settle {
 
 // runDrain waits until a drain begins and carries it out, in the order in which
 // callers lose nothing: nobody is sent here any more; who comes all the same is
-// served until it is quiet; no new connections; what has come is finished. The
-// process goes on: who drains without stopping restarts it, or stops it then.
+// served until it is quiet; no new connections; what has come is finished, and who
+// speaks another protocol than HTTP is told to end. The process goes on: who drains
+// without stopping restarts it, or stops it then.
 func (n *node) runDrain(ctx context.Context, presence, front *parts) {
 	<-n.drain.Begun()
 	defer close(n.drained)
@@ -41,6 +42,7 @@ func (n *node) runDrain(ctx context.Context, presence, front *parts) {
 	}()
 	presence.stop()
 	<-settled
+	n.upgrades.Leave()
 	begun := time.Now()
 	bound, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
