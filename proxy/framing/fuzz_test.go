@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // What the check lets pass is what a strict reader reads; what it refuses is what
 // that one refuses; and net/http behind it sees those requests, those bodies, and
 // nothing else, however the bytes come.
 func FuzzConn(f *testing.F) {
-	for i, a := range attacks() {
-		f.Add(wire(a.in), uint64(i))
+	for i, a := range proxytest.Attacks() {
+		f.Add(a.Bytes(), uint64(i))
 	}
 	f.Add([]byte(smallHead+smallHead), uint64(1))
 	f.Add(wire("GET / HTTP/1.1\nHost: h\nConnection: Upgrade\nUpgrade: x\n\n"+smuggled), uint64(2))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // memConn is a caller that has sent all it has to say and closed its half. It gives
@@ -85,10 +86,7 @@ func (l *oneListener) Close() error {
 func (l *oneListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // request is what somebody saw of one.
-type request struct {
-	Method, Target, Body string
-	Whole                bool // The body came to its end.
-}
+type request = proxytest.Request
 
 // seen is what a net/http server made of a connection.
 type seen struct {
@@ -115,7 +113,7 @@ func serveMem(t testing.TB, in []byte, piece func() int, cfg framing.Config, h h
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			b, err := io.ReadAll(r.Body)
 			mu.Lock()
-			got.requests = append(got.requests, request{r.Method, r.RequestURI, string(b), err == nil})
+			got.requests = append(got.requests, request{Method: r.Method, Target: r.RequestURI, Body: string(b), Whole: err == nil})
 			mu.Unlock()
 			if h != nil {
 				h.ServeHTTP(w, r)

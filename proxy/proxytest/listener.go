@@ -1,6 +1,6 @@
-// Package proxytest is for tests of servers and their callers in fake time: it
-// has connections that are pipes in memory, on which a bubble of testing/synctest
-// can wait. It knows nothing of what is sent over them.
+// Package proxytest is for tests of servers and their callers. It has connections
+// that are pipes in memory, on which a bubble of testing/synctest can wait, and the
+// known attacks by which a request is smuggled past one reader to another.
 package proxytest
 
 import (
