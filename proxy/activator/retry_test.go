@@ -175,3 +175,20 @@ func TestRetryRule_ClientBreaks(t *testing.T) {
 		t.Errorf("got %+v, want the instance still ready", d.Revisions[0].Instances[0])
 	}
 }
+
+// An instance whose app answers with nonsense is alive, and stays in rotation.
+func TestNonsenseStaysInRotation(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	g.place(b.ep)
+	if got := g.get(t); got.status != 200 {
+		t.Fatalf("got %v", got)
+	}
+	b.set(func(b *backend) { b.app = says("HTTP/1.1 twohundred\r\n\r\n") })
+	for range 10 {
+		wantRefusal(t, g.get(t), 502, "instance_failed", "")
+	}
+	if n := g.gauge(t, "wadi_activator_queue_duration_seconds"); n != 1 {
+		t.Errorf("%v requests waited, want the first alone", n)
+	}
+}
