@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 	"test/e2e":                      anything,
 	"test/faults":                   anything,
 	"test/mesh":                     anything,
+	"test/scaling":                  anything,
 	"test/dataplane":                anything,
 	"test/docker":                   anything,
 	"test/docker/pause":             {},
