@@ -23,18 +23,21 @@ type lane struct {
 
 // turn is one contender's in one round.
 type turn struct {
-	cpu, beside, lasted time.Duration
-	answered            int64
+	cpu, first, beside, lasted time.Duration // First is the CPU of the first process alone.
+	answered                   int64
 }
 
 // each is the CPU seconds of one request, over all turns.
-func (l *lane) each() float64 {
-	var cpu time.Duration
+func (l *lane) each() float64 { return l.perAnswer(func(t turn) time.Duration { return t.cpu }) }
+
+// perAnswer is seconds of something for one request, over all turns.
+func (l *lane) perAnswer(of func(turn) time.Duration) float64 {
+	var sum time.Duration
 	var n int64
 	for _, t := range l.turns {
-		cpu, n = cpu+t.cpu, n+t.answered
+		sum, n = sum+of(t), n+t.answered
 	}
-	return cpu.Seconds() / float64(n)
+	return sum.Seconds() / float64(n)
 }
 
 // rate is the answers in a second.
@@ -111,9 +114,10 @@ func (r *race) run(ctx context.Context, of func(*lane) shot, conns, rounds int) 
 }
 
 func (l *lane) measure(ctx context.Context, s shot) error {
+	firstBefore, err0 := cpu(l.pids[0])
 	before, err := sumCPU(l.pids)
 	besideBefore, err2 := sumCPU(l.besides)
-	if err := errors.Join(err, err2); err != nil {
+	if err := errors.Join(err0, err, err2); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -122,12 +126,13 @@ func (l *lane) measure(ctx context.Context, s shot) error {
 		return err
 	}
 	t := turn{lasted: time.Since(began), answered: n}
+	firstAfter, err0 := cpu(l.pids[0])
 	after, err := sumCPU(l.pids)
 	besideAfter, err2 := sumCPU(l.besides)
-	if err := errors.Join(err, err2); err != nil {
+	if err := errors.Join(err0, err, err2); err != nil {
 		return err
 	}
-	t.beside = besideAfter - besideBefore
+	t.first, t.beside = firstAfter-firstBefore, besideAfter-besideBefore
 	t.cpu = max(after-before, clockTick/2) // Below a tick: less than can be said.
 	l.turns = append(l.turns, t)
 	return nil

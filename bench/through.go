@@ -62,15 +62,20 @@ func through(ctx context.Context, b *bench) (_ []section, err error) {
 	if err := r.run(ctx, get, planeConns, planeRounds); err != nil {
 		return nil, err
 	}
+	if err := b.profileLoad(ctx, own, get(own)); err != nil {
+		return nil, err
+	}
 	out := section{
 		Title:   fmt.Sprintf("small requests through gateway and queue-proxy, %d connections, host network", planeConns),
-		Columns: []string{"µs CPU/req", "× ReverseProxy", "min", "max", "Envoy µs", "req/s"},
+		Columns: []string{"µs CPU/req", "× ReverseProxy", "min", "max", "first µs", "Envoy µs", "req/s"},
 	}
 	for _, l := range r.lanes {
 		to := r.ratio(l.label, labelReverse)
-		out.add(l.label, l.each()*1e6, to.median, to.min, to.max, l.beside()*1e6, l.rate())
+		out.add(l.label, l.each()*1e6, to.median, to.min, to.max,
+			l.perAnswer(func(t turn) time.Duration { return t.first })*1e6, l.perAnswer(func(t turn) time.Duration { return t.beside })*1e6, l.rate())
 	}
 	r.notes(&out)
+	out.note("first is the first process alone: with the gateway, the agent")
 	out.judge("gateway's and queue-proxy's CPU against one ReverseProxy's", r.ratio(labelThrough, labelReverse).median, 0.9)
 	return []section{out}, b.remove(ctx, running...)
 }
@@ -122,12 +127,13 @@ func findTask(task, alloc string) (int, error) {
 	})
 }
 
-// beside is the CPU seconds of a request in processes that the lane only passes.
-func (l *lane) beside() float64 {
-	var cpu time.Duration
-	var n int64
-	for _, t := range l.turns {
-		cpu, n = cpu+t.beside, n+t.answered
+// profileLoad takes a profile of the agent under load, if profiles are wanted.
+func (b *bench) profileLoad(ctx context.Context, l *lane, s shot) error {
+	if b.profiles == "" {
+		return nil
 	}
-	return cpu.Seconds() / float64(n)
+	taken := make(chan error, 1)
+	go func() { taken <- b.profile(ctx, "through-cpu.pprof", "profile?seconds=3") }()
+	_, err := l.client.load(ctx, s, 3*time.Second)
+	return errors.Join(err, <-taken)
 }
