@@ -353,3 +353,46 @@ func TestWaker_UnknownRevision(t *testing.T) {
 		t.Fatalf("error %v, want not found", err)
 	}
 }
+
+// calls are what Nomad was asked to do, in order.
+func (c *cluster) noted() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.calls)
+}
+
+// From zero nothing stands between the request and the one call that scales the job:
+// nothing is read before it, neither from Nomad nor from the store.
+func TestWaker_OneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		id := c.submit("hello")
+		began := time.Now()
+		if err := waker(c).Wake(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.noted(); !slices.Equal(got, []string{"Scale"}) || time.Since(began) > 0 {
+			t.Errorf("got the calls %v after %v, want one Scale at once", got, time.Since(began))
+		}
+	})
+}
+
+// A queue that grows is looked at when it does, and not when the others are.
+func TestAutoscaler_GrowthIsLookedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.grown = make(chan struct{}, 1)
+		_, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		c.setLoad(id, 5)
+		time.Sleep(5*time.Second + 100*time.Millisecond)
+		c.setLoad(id, 35)
+		c.mu.Lock()
+		c.grew = []string{id, "gone-00001", "hello-00009"}
+		c.mu.Unlock()
+		c.grown <- struct{}{}
+		time.Sleep(time.Millisecond)
+		wantCount(t, c, id, 4)
+	})
+}

@@ -43,7 +43,10 @@ type cluster struct {
 	statuses  int
 	callers   agent.Callers
 	registers int
-	looks     int // How often the leader looked at a revision.
+	calls     []string // What Nomad and the store were asked for.
+	grown     chan struct{}
+	grew      []string // Revisions whose queues grew.
+	looks     int      // How often the leader looked at a revision.
 }
 
 type job struct {
@@ -110,6 +113,7 @@ func (c *cluster) guard(id string, index uint64) error {
 func (c *cluster) Job(_ context.Context, _, id string) (scheduler.JobState, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.calls = append(c.calls, "Job")
 	if c.away {
 		return scheduler.JobState{}, wadi.ErrUnavailable
 	}
@@ -122,6 +126,7 @@ func (c *cluster) Job(_ context.Context, _, id string) (scheduler.JobState, erro
 func (c *cluster) Scale(_ context.Context, _, id string, count int, index uint64, msg string) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.calls = append(c.calls, "Scale")
 	if err := c.guard(id, index); err != nil {
 		return 0, err
 	}
@@ -135,6 +140,7 @@ func (c *cluster) Scale(_ context.Context, _, id string, count int, index uint64
 func (c *cluster) Register(_ context.Context, body json.RawMessage, count int, index uint64) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.calls = append(c.calls, "Register")
 	var id string
 	if err := json.Unmarshal(body, &id); err != nil {
 		return 0, err
@@ -159,6 +165,7 @@ func (c *cluster) Drifted(_ context.Context, body json.RawMessage, count int) (b
 func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time.Time, bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.calls = append(c.calls, "ScaledByHand")
 	return c.handAt, !c.handAt.IsZero() && c.jobs[id].Count == count, nil
 }
 
@@ -191,8 +198,12 @@ type view struct{ *cluster }
 func (v view) Synced() bool { return true }
 
 func (v view) Job(id string) scheduler.JobState {
-	j, _ := v.cluster.Job(context.Background(), "", id)
-	return j
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if j := v.jobs[id]; j != nil && !v.away {
+		return j.JobState
+	}
+	return scheduler.JobState{}
 }
 
 func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
@@ -277,6 +288,7 @@ func (c *cluster) Load(_ context.Context, name string) (agent.Stored, error) {
 func (c *cluster) Revision(_ context.Context, service, id string) (wadi.Revision, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.calls = append(c.calls, "Revision")
 	for _, r := range c.stored[service].Revisions {
 		if r.ID == id {
 			return r, nil
@@ -375,6 +387,11 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	}
 	a := agent.NewAutoscaler()
 	ctl.Done = a.Poke
+	a.Grown, a.TakeGrown = c.grown, func() []string {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.grew
+	}
 	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
 	a.WayBack = func(context.Context, agent.Stored) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &agent.Decisions{}, events, owned, hclog.NewNullLogger(), metrics

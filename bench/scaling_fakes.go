@@ -17,7 +17,6 @@ import (
 // told, and windows that somebody has filled.
 type stage struct {
 	count    int // Of every job.
-	ready    bool
 	services map[string]*agent.Stored
 	scaled   chan time.Time // When Nomad was asked to scale.
 

@@ -88,6 +88,9 @@ func hold(in EvalInput, d *wadi.Decision) {
 		set(d, n, d.Ceiling.By, held+"; "+boundReason(d.Ceiling))
 	case n > 0 || in.Count == 0:
 		set(d, n, RuleHold, held+": "+instances(n))
+	case !in.Raised.IsZero() && in.Loads.Concurrency.End.Before(in.Raised.Add(time.Second)):
+		// Whoever woke it is not measured yet.
+		set(d, in.Count, RuleFresh, held+"; but it was woken since: stays at "+instances(in.Count))
 	case in.Loads.Concurrency.Idle < atRest:
 		set(d, 1, RuleIdle, held+"; but requests may be in flight: keeps 1 instance")
 	case !in.WayBack && in.WasReady:
