@@ -105,6 +105,19 @@ func TestParse_ServiceOverDefaults(t *testing.T) {
 	}
 }
 
+// What a service changes of the defaults is its own.
+func TestParse_DefaultsStay(t *testing.T) {
+	d, _ := jobspecs.ParseDefaults(body(t, "testdata/defaults/good.hcl"))
+	other, _ := jobspecs.ParseDefaults(body(t, "testdata/defaults/good.hcl"))
+	want := other.Service()
+	parseOne(t, "service \"a\" {\n instance {\n}\n scale {\n schedule \"office\" {\n min = 0\n}\n}\n}\n", jobspecs.Options{Defaults: d})
+	given := d.Service()
+	given.Scale.Metrics[0].Target = 99
+	if diff := cmp.Diff(want, d.Service()); diff != "" {
+		t.Errorf("the defaults changed (-before +after):\n%s", diff)
+	}
+}
+
 func TestParse_DefaultsCollide(t *testing.T) {
 	d, _ := jobspecs.ParseDefaults(body(t, "testdata/defaults/good.hcl"))
 	_, problems := parseOne(t, "service \"a\" {\n  mesh = \"envoy\"\n  instance {\n  }\n}\n", jobspecs.Options{Defaults: d})

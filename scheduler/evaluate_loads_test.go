@@ -116,6 +116,32 @@ func TestEvaluate_Readings(t *testing.T) {
 	if len(in.Deciders) != 2 {
 		t.Error("the given memory was changed")
 	}
+	in = evaluation(func(in *scheduler.EvalInput) { in.Deciders[wadi.RPS] = wadi.Decider{Started: true} })
+	if _, st = scheduler.Evaluate(in); len(st) != 1 {
+		t.Errorf("nothing else changed, and what is no metric any more stayed: %+v", st)
+	}
+}
+
+// Of a memory, every part is kept up to date.
+func TestEvaluate_Remembers(t *testing.T) {
+	in := evaluation(loaded(wadi.Concurrency, 350), func(in *scheduler.EvalInput) { in.Scaling.DownDelay = wadi.Duration(10 * time.Second) })
+	for _, second := range []float64{1000, 1002, 1004} {
+		in.Now = at(second)
+		before := in.Deciders[wadi.Concurrency]
+		_, in.Deciders = scheduler.Evaluate(in)
+		st := in.Deciders[wadi.Concurrency]
+		if !st.PanicSince.Equal(in.Now) || st.Delay[len(st.Delay)-1].Index != int64(second/2) || st.PanicSince.Equal(before.PanicSince) {
+			t.Errorf("at %v: %+v", second, st)
+		}
+	}
+	loaded(wadi.Concurrency, 0)(&in)
+	in.Now = at(1065) // Panic is over, and the delay as well; what is wanted lately changes alone.
+	_, in.Deciders = scheduler.Evaluate(in)
+	in.Now = at(1068)
+	_, next := scheduler.Evaluate(in)
+	if got := next[wadi.Concurrency].Delay; got[len(got)-1].Index != 534 {
+		t.Errorf("%+v", got)
+	}
 }
 
 func TestEvaluate_Schedules(t *testing.T) {

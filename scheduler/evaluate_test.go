@@ -86,6 +86,7 @@ func TestEvaluate_Rules(t *testing.T) {
 		{"partial may raise", []func(*I){have(1, 1), load(75), func(in *I) { in.Loads.Concurrency.Partial = true }}, 2, "panic", "", ""},
 		{"half is enough", []func(*I){load(75), func(in *I) { in.Loads.Concurrency.Coverage = 0.5 }}, 2, "panic", "", ""},
 		{"less than half is not", []func(*I){load(75), func(in *I) { in.Loads.Concurrency.Coverage = 0.49 }}, 1, "invalid", "only 49% of the window is known: nothing changes", ""},
+		{"nor of the panic window", []func(*I){load(75), func(in *I) { in.Loads.Concurrency.PanicCoverage = 0.3 }}, 1, "invalid", "only 30% of the window is known: nothing changes", ""},
 		{"ready unknown", []func(*I){idle(600), func(in *I) { in.ReadyKnown = false }}, 1, "invalid", "how many instances are ready is not known: nothing changes", ""},
 		{"infinite", []func(*I){load(math.Inf(1))}, 1, "invalid", "the measured load is not a number: nothing changes", ""},
 		{"new and unmeasured", []func(*I){have(0, 0), func(in *I) { in.WasReady = false; in.Loads.Concurrency.Coverage = 0 }}, 1, "initial", "a new revision begins with 1 instance (initial)", ""},
