@@ -116,7 +116,7 @@ func (q *request) dump(now time.Time, waiting bool) RequestDump {
 		Age: wadi.Duration(now.Sub(q.arrived)), Waiting: waiting,
 	}
 	if !waiting {
-		d.Instance, d.Attempts = q.grant.instance.ep.Instance, q.sent
+		d.Instance, d.Attempts = q.grant.instance.ep.Instance, int(q.sent.Load())
 	}
 	return d
 }

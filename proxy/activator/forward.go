@@ -22,10 +22,10 @@ var errOver = errors.New("the request is over")
 func (q *request) forward() error {
 	q.a.metrics.inFlight.Inc()
 	defer q.a.metrics.inFlight.Dec()
-	ctx := &attempt{client: q.in.Context()}
+	ctx := q.ctx
 	defer ctx.end(errOver)
-	q.rev.expect(q, ctx)
 	defer q.rev.release(q)
+	q.sent.Add(1)
 	proxy.StripInternal(q.in.Header)
 	out := q.in.WithContext(ctx)
 	if q.body != nil {
@@ -62,19 +62,9 @@ func (q *request) failed(ctx *attempt, err error) error {
 	return err
 }
 
-// expect counts that q is sent, and sees to it that it ends in time. One timer looks after all requests of a
-// revision: most are over long before it fires, and cost it nothing.
-func (r *revision) expect(q *request, ctx *attempt) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	q.sent++
-	q.ctx = ctx
-	if !q.end.IsZero() {
-		r.expireAt(q.end)
-	}
-}
-
-// expireAt has expire called at end, if not earlier. The caller holds the mutex.
+// expireAt has expire called at end, if not earlier. One timer looks after all
+// requests of a revision: most are over long before it fires, and cost it nothing.
+// The caller holds the mutex.
 func (r *revision) expireAt(end time.Time) {
 	switch {
 	case !r.expiryAt.IsZero() && !end.Before(r.expiryAt):
@@ -96,7 +86,7 @@ func (r *revision) expire() {
 	var next time.Time
 	for q := r.serving.head; q != nil; q = q.next {
 		switch {
-		case q.end.IsZero() || q.ctx == nil || q.expired != nil:
+		case q.end.IsZero() || q.expired != nil:
 		case !q.end.After(now):
 			q.expired = make(chan struct{})
 			q.ctx.end(errTooLong)

@@ -195,7 +195,7 @@ func (r *revision) admit(i *instance, p prober) bool {
 	r.ready++
 	r.settle(i)
 	if q := r.waiting.head; q != nil && r.ready == 1 {
-		q.first = true
+		q.oldest = true
 		r.lentAt = now // What waited so far did not wait for the others' shares.
 	}
 	r.cold.since = time.Time{}

@@ -212,9 +212,9 @@ func TestRequestTimeout_AtAnInstance(t *testing.T) {
 			one(10 * time.Second)
 			time.Sleep(3 * time.Second)
 		}
-		set.Timeout.Request = wadi.Duration(2 * time.Second)
+		set.Timeout.Request = wadi.Duration(500 * time.Millisecond) // It ends before those that came before.
 		c.act.SetRoutes(routes(set, wadi.HTTP1))
-		one(2 * time.Second)
+		one(500 * time.Millisecond)
 		wg.Wait()
 		if n := gauge(t, c.reg, "wadi_activator_in_flight_requests"); n != 0 {
 			t.Errorf("%v in flight", n)

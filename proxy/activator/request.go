@@ -2,6 +2,7 @@ package activator
 
 import (
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,18 +24,19 @@ type request struct {
 	arrived time.Time
 	quiet   bool // Doesn't wake, and is not counted as activity.
 	body    *body
+	sent    atomic.Int32 // How often it was sent to an instance.
+	ctx     *attempt     // Of the present attempt, or of the next.
+	first   attempt
 
 	// Guarded by the revision's mutex.
 	prev, next *request
 	list       *list
-	sent       int       // How often it was sent to an instance.
 	until      time.Time // Of the waiting.
 	tooLong    bool      // The above is the whole request's end, not the queue's.
 	end        time.Time // Of the whole request; zero is never.
-	ctx        *attempt  // Nil: it is at no instance.
 	upgraded   *proxy.Upgraded
 	expired    chan struct{} // Made when its time is over; closed when that is dealt with.
-	first      bool          // It was the oldest that waited when the first instance came.
+	oldest     bool          // It was the oldest that waited when the first instance came.
 
 	conn syscall.RawConn // Looked at by the loop while r waits, if net/http doesn't.
 

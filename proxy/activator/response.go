@@ -81,7 +81,7 @@ func (w *response) begins(status int) {
 		return
 	}
 	q.trip.firstByte(now)
-	if q.first {
+	if q.oldest {
 		q.a.metrics.coldStart(p, forward)
 	}
 }

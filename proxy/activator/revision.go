@@ -95,6 +95,9 @@ func (r *revision) send(q *request, i *instance, now time.Time) {
 	i.inFlight++
 	r.settle(i)
 	r.serving.pushBack(q)
+	if !q.end.IsZero() {
+		r.expireAt(q.end)
+	}
 	q.grant = grant{instance: i, turn: i.turn, at: now, cold: q.grant.cold}
 }
 
@@ -175,7 +178,7 @@ func (r *revision) enqueue(q *request) error {
 		r.looping = true
 		r.armed = time.Time{}
 	}
-	if q.sent > 0 {
+	if q.sent.Load() > 0 {
 		r.waiting.pushFront(q)
 	} else {
 		r.waiting.pushBack(q)
@@ -211,7 +214,7 @@ func (r *revision) shut(q *request) error {
 		return *r.closed
 	case q.quiet && r.atZero():
 		return atZero()
-	case q.sent == 0 && r.waiting.n >= depth:
+	case q.sent.Load() == 0 && r.waiting.n >= depth:
 		return full("as many requests wait for %s as may: %d", r.id, depth)
 	case !r.looping && !r.a.start(r):
 		return shuttingDown()
@@ -241,7 +244,6 @@ func (r *revision) release(q *request) {
 	r.mu.Lock()
 	i.inFlight--
 	r.serving.remove(q)
-	q.ctx = nil
 	expired := q.expired
 	r.settle(i)
 	r.used = now

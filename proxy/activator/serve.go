@@ -82,6 +82,8 @@ func (a *Activator) admit(c call) (*revision, error) {
 
 func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, trip *Trip, caller string) *request {
 	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), trip: trip, caller: caller, arrived: time.Now()}
+	q.first.client = r.Context()
+	q.ctx = &q.first
 	q.out = response{ResponseWriter: w, q: q}
 	q.quiet = slices.Contains(q.set.Queue.Quiet, r.URL.Path)
 	if t := q.set.Timeout.Request.D(); t > 0 {
@@ -149,6 +151,7 @@ func (q *request) serve() {
 			return
 		}
 		q.a.metrics.retries.Inc()
+		q.ctx = &attempt{client: q.in.Context()}
 	}
 }
 
@@ -156,7 +159,7 @@ func (q *request) serve() {
 // the rule of [proxy.ForwardError.Retryable].
 func (q *request) again(err error) bool {
 	var failed *proxy.ForwardError
-	return errors.As(err, &failed) && q.sent < 2 && failed.Retryable(q.in) && (q.body == nil || q.body.whole())
+	return errors.As(err, &failed) && q.sent.Load() < 2 && failed.Retryable(q.in) && (q.body == nil || q.body.whole())
 }
 
 // acquire grants q an instance, at once or after waiting for one.

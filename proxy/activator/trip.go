@@ -100,7 +100,7 @@ func (t *Trip) ended(q *request) {
 	if g := q.grant; g.instance != nil {
 		t.Instance, t.Granted, t.Cold = g.instance.ep.Instance, g.at, g.cold
 	}
-	t.Status, t.Attempts, t.Aborted, t.BytesOut = q.out.counted(), q.sent, q.out.aborted, q.out.bytes
+	t.Status, t.Attempts, t.Aborted, t.BytesOut = q.out.counted(), int(q.sent.Load()), q.out.aborted, q.out.bytes
 	if q.body != nil {
 		t.BytesIn = q.body.size()
 	}
