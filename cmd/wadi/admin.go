@@ -25,14 +25,6 @@ func (n *node) dump() map[string]any {
 		Instances []wadi.Endpoint `json:"instances"`
 		Trouble   string          `json:"trouble,omitempty"`
 		Job       any             `json:"job"`
-		Held      float64         `json:"held"` // Requests waiting or in flight here, in the last whole second.
-	}
-	held := map[string]float64{}
-	for _, r := range n.activator.Recorders() {
-		st := r.Snapshot(0)
-		if k := len(st.Samples); k > 0 {
-			held[st.Revision] = st.Samples[k-1].Concurrency
-		}
 	}
 	cluster := loopCluster{n.watcher}
 	revisions := map[string]revision{}
@@ -41,13 +33,13 @@ func (n *node) dump() map[string]any {
 		for id := range route.Revisions {
 			eps, _ := cluster.Endpoints(id)
 			why, _ := cluster.Trouble(id)
-			revisions[id] = revision{eps, why, cluster.Job(id), held[id]}
+			revisions[id] = revision{eps, why, cluster.Job(id)}
 		}
 	}
 	leader, _ := n.Leader()
 	return map[string]any{
 		"name": n.cfg.Name, "leader": leader, "problems": n.problems(), "last_contact_nomad": n.watcher.LastContact().UTC().Format(time.RFC3339Nano),
-		"agents": *n.agents.Load(), "routes": routes, "revisions": revisions,
+		"agents": *n.agents.Load(), "routes": routes, "revisions": revisions, "requests": n.activator.Dump(),
 	}
 }
 

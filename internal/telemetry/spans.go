@@ -105,13 +105,14 @@ func (s *spans) end(p *passage, end time.Time) {
 	if p.span.root == nil {
 		return
 	}
+	end = p.at(end)
 	s.waits(p, end)
 	if t := &p.trip; !t.Granted.IsZero() {
 		_, up := s.tracer.Start(context.WithValue(p.span.ctx, wanted{}, p.span.upstream), "upstream",
-			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(t.Granted),
+			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(p.at(t.Granted)),
 			trace.WithAttributes(attribute.String("wadi.instance", t.Instance), attribute.Int("http.request.resend_count", max(0, t.Attempts-1))))
 		if !t.FirstByte.IsZero() {
-			up.AddEvent("first byte", trace.WithTimestamp(t.FirstByte))
+			up.AddEvent("first byte", trace.WithTimestamp(p.at(t.FirstByte)))
 		}
 		if t.Aborted || t.Code != "" {
 			up.SetStatus(codes.Error, t.Code)
@@ -133,16 +134,16 @@ func (s *spans) waits(p *passage, end time.Time) {
 	if t.Cold == nil && !refused {
 		return
 	}
-	until := t.Granted
+	arrived, until := p.at(t.Arrived), p.at(t.Granted)
 	if refused {
 		until = end
 	}
-	ctx, wait := s.tracer.Start(p.span.ctx, "queue wait", trace.WithTimestamp(t.Arrived))
+	ctx, wait := s.tracer.Start(p.span.ctx, "queue wait", trace.WithTimestamp(arrived))
 	if refused {
 		wait.SetStatus(codes.Error, t.Code)
 	}
 	if c := t.Cold; c != nil && c.Place+c.Start+c.Probe > 0 {
-		begun := t.Arrived.Add(c.Queue)
+		begun := arrived.Add(c.Queue)
 		placed := begun.Add(c.Place)
 		answered := placed.Add(c.Start)
 		_, wake := s.tracer.Start(ctx, "wake", trace.WithTimestamp(begun))
@@ -152,6 +153,10 @@ func (s *spans) waits(p *passage, end time.Time) {
 	}
 	wait.End(trace.WithTimestamp(until))
 }
+
+// at is t by the clock at which the request came. The machine's own may be set, or
+// run faster for a while, in between; then parts would not fit into the whole.
+func (p *passage) at(t time.Time) time.Time { return p.begun.Add(t.Sub(p.begun)) }
 
 // attributes are what the span of a request tells, by OpenTelemetry's names. The
 // query is not among them: there may be secrets in it.

@@ -54,9 +54,7 @@ func New(cfg Config) (*Telemetry, error) {
 	if cfg.AccessLog != nil {
 		t.access = accesslog.New(cfg.AccessLog)
 		if cfg.Registerer != nil {
-			cfg.Registerer.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-				Name: "wadi_access_log_dropped_total", Help: "Requests without a line in the access log, because it was written too slowly.",
-			}, func() float64 { return float64(t.access.Dropped()) }))
+			t.access.Register(cfg.Registerer)
 		}
 	}
 	if cfg.Endpoint != "" {

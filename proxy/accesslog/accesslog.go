@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Bounds of what is kept until it is written.
@@ -52,6 +54,13 @@ func (l *Log) Write(e *Entry) {
 		default:
 		}
 	}
+}
+
+// Register has the lines that were dropped shown as a metric.
+func (l *Log) Register(reg prometheus.Registerer) {
+	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "wadi_access_log_dropped_total", Help: "Requests without a line in the access log, because it was written too slowly.",
+	}, func() float64 { return float64(l.Dropped()) }))
 }
 
 // Dropped is how many requests have no line, because the writer was too slow.

@@ -13,7 +13,7 @@ func TestAdmin_Dump(t *testing.T) {
 	go s.get(s.Addr(), "/a")
 	g.next(t)
 	go s.do(t.Context(), http.MethodPost, s.Addr(), "/b", "")
-	eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting") == "1" })
+	eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting_requests") == "1" })
 	var got struct {
 		Ready    bool
 		InFlight int `json:"in_flight"`

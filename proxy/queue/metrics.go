@@ -29,21 +29,21 @@ func newMetrics(p *Proxy) *metrics {
 		Name: "wadi_queue_requests_total",
 		Help: "Requests that ended, by the class of their status; none if the caller left first. " +
 			"A gRPC call that was refused counts by what its code means.",
-	}, []string{"code_class"})
+	}, []string{"class"})
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "wadi_queue_refused_total",
+		Name: "wadi_queue_refusals_total",
 		Help: "Requests that the queue-proxy answered itself, by reason.",
 	}, []string{"reason"})
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		refusals: map[string]prometheus.Counter{},
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "wadi_queue_request_seconds",
+			Name:    "wadi_queue_request_duration_seconds",
 			Help:    "How long requests took, waiting included.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}),
 		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "wadi_queue_wait_seconds",
+			Name:    "wadi_queue_wait_duration_seconds",
 			Help:    "How long forwarded requests waited for the limit and for the app to be ready.",
 			Buckets: []float64{.0001, .001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}),
@@ -61,10 +61,10 @@ func newMetrics(p *Proxy) *metrics {
 			Help: "Integral over time of the requests in flight or waiting.",
 		}, func() float64 { busy, _ := p.recorder.Totals(); return busy }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_in_flight", Help: "Requests that are admitted.",
+			Name: "wadi_queue_in_flight_requests", Help: "Requests that are admitted.",
 		}, func() float64 { return float64(p.limiter.InFlight()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_waiting", Help: "Requests that wait for the limit.",
+			Name: "wadi_queue_waiting_requests", Help: "Requests that wait for the limit.",
 		}, func() float64 { return float64(p.limiter.Waiting()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wadi_queue_connections", Help: "Open connections of callers.",

@@ -84,6 +84,9 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)
 	p.ready.log, p.ready.changed = log, p.clock.Wake
 	p.metrics = newMetrics(p)
+	if p.access != nil {
+		p.access.Register(p.metrics.registry)
+	}
 	if err := p.listen(); err != nil {
 		return nil, err
 	}

@@ -71,10 +71,10 @@ func TestTraffic_WhoIsMeant(t *testing.T) {
 	if _, begun := s.stats("since=0"); begun == nil {
 		t.Error("no statistics")
 	}
-	if got := s.metric(`wadi_queue_refused_total{reason="misdirected"}`); got != "3" {
+	if got := s.metric(`wadi_queue_refusals_total{reason="misdirected"}`); got != "3" {
 		t.Errorf("%s misdirected, want 3", got)
 	}
-	if got := s.metric(`wadi_queue_requests_total{code_class="2xx"}`); got != "3" {
+	if got := s.metric(`wadi_queue_requests_total{class="2xx"}`); got != "3" {
 		t.Errorf("%s requests, want 3: probes don't count", got)
 	}
 }
@@ -102,7 +102,7 @@ func TestTraffic_LimitAndOrder(t *testing.T) {
 		})
 		want := fmt.Sprint(i)
 		eventually(t, "waiting", func() bool {
-			return s.metric("wadi_queue_in_flight") == "1" && s.metric("wadi_queue_waiting") == want
+			return s.metric("wadi_queue_in_flight_requests") == "1" && s.metric("wadi_queue_waiting_requests") == want
 		})
 	}
 	if a := s.get(s.Addr(), "/full"); a.StatusCode != 503 || a.Header.Get("Retry-After") != "1" {
@@ -141,11 +141,11 @@ func TestTraffic_ClientGoneFreesItsPlace(t *testing.T) {
 	g.next(t)
 	waiting, leaveQueue := context.WithCancel(t.Context())
 	go s.do(waiting, http.MethodGet, s.Addr(), "/waiting", "")
-	eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting") == "1" })
+	eventually(t, "waiting", func() bool { return s.metric("wadi_queue_waiting_requests") == "1" })
 	leaveQueue()
-	eventually(t, "gone", func() bool { return s.metric("wadi_queue_waiting") == "0" })
+	eventually(t, "gone", func() bool { return s.metric("wadi_queue_waiting_requests") == "0" })
 	leaveApp()
-	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight") == "0" })
+	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight_requests") == "0" })
 	go s.get(s.Addr(), "/next")
 	if got := g.next(t); got != "/next" {
 		t.Errorf("%s came in", got)
@@ -165,7 +165,7 @@ func TestTraffic_Timeouts(t *testing.T) {
 			t.Errorf("%d %q", a.StatusCode, a.text)
 		}
 	}
-	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight") == "0" })
+	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight_requests") == "0" })
 }
 
 func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
@@ -300,7 +300,7 @@ func TestTraffic_Statistics(t *testing.T) {
 		t.Errorf("a whole second of two: %+v", got)
 	}
 	close(g.leave)
-	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight") == "0" })
+	eventually(t, "idle", func() bool { return s.metric("wadi_queue_in_flight_requests") == "0" })
 }
 
 func TestTraffic_AccessLog(t *testing.T) {

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/wadi-run/wadi/agent/config"
+)
+
+// lonely is an agent that has neither Nomad nor Consul, and has not been run.
+func lonely(t *testing.T) *node {
+	t.Helper()
+	file, _ := secureConfig(t, false)
+	cfg, problems := config.Load([]string{file}, func(string) string { return "" }, config.Flags{Name: "one"})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	cfg.Telemetry.AccessLog = true // It has a metric.
+	n, err := newNode(t.Context(), cfg, hclog.NewNullLogger(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.close)
+	n.waits.Store(nil) // As if it had started.
+	return n
+}
+
+// Each plane answers its own paths, and no other one's.
+func TestPlanes_KeepToThemselves(t *testing.T) {
+	n := lonely(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { _ = n.gatewayServer.Run(ctx); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	admin := n.admin()
+	for _, path := range []string{"/v1/admin/live", "/v1/admin/drain", "/v1/admin/dump", "/v1/admin/log-level", "/debug/pprof/", "/debug/pprof/goroutine"} {
+		res, err := http.Get("http://" + n.gatewayServer.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusNotFound || res.Header.Get("Wadi-Error") != "unknown_host" {
+			t.Errorf("the gateway answers %s: %d, %q", path, res.StatusCode, res.Header.Get("Wadi-Error"))
+		}
+		for name, tt := range map[string]struct {
+			h    http.Handler
+			want int
+		}{
+			"mesh":    {n.activator.MeshHandler(n.guard), http.StatusForbidden},
+			"metrics": {n.metricsServer.Handler, http.StatusNotFound},
+			"admin":   {admin, http.StatusOK},
+		} {
+			w := httptest.NewRecorder()
+			tt.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			if w.Code != tt.want {
+				t.Errorf("the %s plane answers %s: %d, want %d", name, path, w.Code, tt.want)
+			}
+		}
+	}
+}
+
+// The API's server asks who wants to administer an agent from another machine.
+func TestAdmin_NotForEverybody(t *testing.T) {
+	n := lonely(t)
+	for _, path := range []string{"/v1/admin/dump", "/debug/pprof/heap"} {
+		for remote, want := range map[string]int{"127.0.0.1:9": http.StatusOK, "192.0.2.1:9": http.StatusUnauthorized} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.RemoteAddr = remote
+			w := httptest.NewRecorder()
+			n.apiServer.Handler().ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s from %s: %d, want %d", path, remote, w.Code, want)
+			}
+		}
+		// With a token it is Nomad's word that counts, which is away here.
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.RemoteAddr = "192.0.2.1:9"
+		r.Header.Set("X-Nomad-Token", "anything")
+		w := httptest.NewRecorder()
+		n.apiServer.Handler().ServeHTTP(w, r)
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s with a token, Nomad away: %d, want 503: %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+func TestMetrics_KeepToTheConventions(t *testing.T) {
+	n := lonely(t)
+	w := httptest.NewRecorder()
+	n.metricsServer.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	text := w.Body.String()
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	for _, want := range []string{"wadi_activator_waiting_requests ", "wadi_access_log_dropped_total ", "go_goroutines ", "process_cpu_seconds_total "} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+}
