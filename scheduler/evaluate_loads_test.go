@@ -216,6 +216,8 @@ func TestEvaluate_Hold(t *testing.T) {
 		{"zero at rest", []func(*I){hold(0), rest}, 0, "hold", "held at 0 for 10m more by eve (the load wants 0): 0 instances", ""},
 		{"zero and requests in flight", []func(*I){hold(0), running(3), loaded(wadi.Concurrency, 5)}, 1, "idle", "but requests may be in flight: keeps 1 instance", ""},
 		{"zero and no way back", []func(*I){hold(0), rest, func(in *I) { in.WayBack = false }}, 1, "no_way_back", "but no activator could wake it", ""},
+		{"zero and woken just now", []func(*I){hold(0), func(in *I) { in.Loads.Concurrency.Idle, in.Raised = time.Minute, at(999.5) }}, 1, "fresh", "", ""},
+		{"zero and woken a while ago", []func(*I){hold(0), func(in *I) { in.Loads.Concurrency.Idle, in.Raised = time.Minute, at(999) }}, 0, "hold", "", ""},
 		{"zero stays", []func(*I){hold(0), running(0), loaded(wadi.Concurrency, 5)}, 0, "hold", "", ""},
 		{"over", []func(*I){hold(5), rest, func(in *I) { in.Hold.Until = at(1000) }}, 1, "idle", "", ""},
 		{"not routed", []func(*I){hold(5), rest, func(in *I) { in.Routed = false }}, 0, "unrouted", "", ""},

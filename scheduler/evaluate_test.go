@@ -57,7 +57,7 @@ func TestEvaluate_Rules(t *testing.T) {
 		{"panic", []func(*I){load(350)}, 5, "panic",
 			"panic, 1 ready: 350 requests at once on average over 6s, 70 wanted per instance: 5 instances, and not fewer before 60s of calm", ""},
 		{"down rate", []func(*I){have(8, 8), load(1)}, 4, "down_rate",
-			"1 requests at once on average over 60s, 70 wanted per instance: 4 instances, the fewest in one step from 8 ready (max_down_rate 2)", ""},
+			"1 request at once on average over 60s, 70 wanted per instance: 4 instances, the fewest in one step from 8 ready (max_down_rate 2)", ""},
 		{"max", []func(*I){load(700), func(in *I) { in.Scaling.Max = 3 }}, 3, "max",
 			"panic, 1 ready: 700 requests at once on average over 6s, 70 wanted per instance: 10 instances, and not fewer before 60s of calm; but max is 3: 3 instances", ""},
 		{"agent's ceiling", []func(*I){load(70000)}, 100, "ceiling", "; but the agent allows at most 100 (limits.max_instances): 100 instances", ""},

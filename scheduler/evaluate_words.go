@@ -73,13 +73,17 @@ func appendStep(b []byte, ready int, setting string, rate float64) []byte {
 // appendAmount writes a load with its unit.
 func appendAmount(b []byte, v float64, m wadi.Metric) []byte {
 	b = appendNumber(b, v)
+	s := "s"
+	if v == 1 {
+		s = ""
+	}
 	switch m {
 	case wadi.RPS:
-		return append(b, " requests per second"...)
+		return append(append(append(b, " request"...), s...), " per second"...)
 	case wadi.CPU, wadi.Memory: // Summed up over the instances.
 		return append(append(append(b, "% of the "...), m...), " of one instance"...)
 	}
-	return append(b, " requests at once"...)
+	return append(append(append(b, " request"...), s...), " at once"...)
 }
 
 // appendNumber writes a measured value with what a person needs of its digits.
