@@ -68,6 +68,8 @@ func TestLoad_Example(t *testing.T) {
 	}
 	if s := got.Defaults.Service(); s.Scale.Window != wadi.Duration(90*time.Second) {
 		t.Errorf("default window is %s, want 1m30s", s.Scale.Window)
+	} else if len(s.Scale.Metrics) != 1 || s.Scale.Metrics[0].Utilization != 0.6 || len(s.Scale.Schedules) != 1 {
+		t.Errorf("default metrics and schedules are %+v, %+v", s.Scale.Metrics, s.Scale.Schedules)
 	}
 	if !strings.Contains(string(got.QueueProxyTask), `wadi/queue-proxy:0.1`) ||
 		!strings.Contains(string(got.SidecarTask), `${NOMAD_SECRETS_DIR}`) {

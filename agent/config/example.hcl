@@ -79,6 +79,15 @@ defaults {                             # any setting of a service
   mesh = "envoy"
   scale {
     window = "90s"                     # default: 60s
+    metric "concurrency" {             # a service's own metrics take the place of these
+      utilization = 0.6                # default: 0.7
+    }
+    schedule "office" {                # a service may change one by its name
+      cron     = "0 8 * * mon-fri"
+      duration = "10h"
+      timezone = "Europe/Berlin"
+      min      = 0                     # default: no schedule
+    }
   }
 }
 

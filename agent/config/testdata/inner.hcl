@@ -16,6 +16,11 @@ defaults {
   scale {
     window = "soon"
     max_up = 3
+    metric "lag" {
+    }
+    schedule "office" {
+      cron = "at eight"
+    }
   }
   traffic {
   }
