@@ -71,14 +71,16 @@ func (u *upload) send(buf []byte) error {
 		if n > 0 {
 			u.read.Store(true)
 		}
-		if err == io.EOF {
-			u.ended.Store(true)
-		}
 		if left >= 0 {
 			if int64(n) > left || err == io.EOF && int64(n) < left {
 				err = errors.New("a body that is not as long as it says")
 			}
-			left -= int64(n)
+			if left -= int64(n); left == 0 && err == nil {
+				err = io.EOF // Some bodies say so only when they are read again.
+			}
+		}
+		if err == io.EOF {
+			u.ended.Store(true)
 		}
 		if err != nil && err != io.EOF {
 			u.fault.Store(&bodyError{err})
