@@ -394,5 +394,11 @@ func TestAutoscaler_GrowthIsLookedAtOnce(t *testing.T) {
 		c.grown <- struct{}{}
 		time.Sleep(time.Millisecond)
 		wantCount(t, c, id, 4)
+		c.mu.Lock()
+		c.grew = nil
+		c.mu.Unlock()
+		c.setLoad(id, 75) // What it holds is measured a little later.
+		time.Sleep(600 * time.Millisecond)
+		wantCount(t, c, id, 8)
 	})
 }

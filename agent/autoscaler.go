@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -94,32 +95,55 @@ func (a *Autoscaler) Run(ctx context.Context) error {
 	}
 }
 
+// A queue that grew is looked at again and again for a while: what it holds is
+// measured when the second is over, and averaged when all have told of that second.
+const (
+	growthFor   = 2500 * time.Millisecond
+	growthEvery = 500 * time.Millisecond
+)
+
 func (a *Autoscaler) followGrowth(ctx context.Context) {
+	growing := map[string]time.Time{} // Until when a revision is looked at.
+	tick := time.NewTicker(growthEvery)
+	defer tick.Stop()
 	for {
+		again := tick.C
+		if len(growing) == 0 {
+			again = nil
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.Grown:
+		case <-again:
 		}
-		if !a.Cluster.Synced() {
+		now := time.Now()
+		maps.DeleteFunc(growing, func(_ string, until time.Time) bool { return now.After(until) })
+		for _, id := range a.TakeGrown() {
+			growing[id] = now.Add(growthFor)
+		}
+		if a.Cluster.Synced() {
+			a.evaluateAll(ctx, a.dueOf(growing))
+		}
+	}
+}
+
+// dueOf finds revisions by their IDs.
+func (a *Autoscaler) dueOf(ids map[string]time.Time) (all []due) {
+	services := a.Services()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range ids {
+		name, _, _ := wadi.SplitRevisionID(id)
+		s := services[name]
+		if s == nil {
 			continue
 		}
-		services := a.Services()
-		var all []due
-		a.mu.Lock()
-		for _, id := range a.TakeGrown() {
-			name, _, _ := wadi.SplitRevisionID(id)
-			s := services[name]
-			if s == nil {
-				continue
-			}
-			if i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == id }); i >= 0 {
-				all = append(all, due{s, &s.Revisions[i], a.remembered(s, id)})
-			}
+		if i := slices.IndexFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == id }); i >= 0 {
+			all = append(all, due{s, &s.Revisions[i], a.remembered(s, id)})
 		}
-		a.mu.Unlock()
-		a.evaluateAll(ctx, all)
 	}
+	return all
 }
 
 // due is a revision that is to be evaluated, and what is remembered of it.
