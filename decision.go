@@ -18,6 +18,7 @@ type Decision struct {
 	PanicCoverage float64 `json:"panic_coverage"` // The same of the panic window.
 
 	Readings []Reading `json:"readings,omitempty"` // Of every metric, if there are several.
+	Sampled  bool      `json:"sampled,omitempty"`  // Not every source was read: there are too many.
 
 	Ready    int `json:"ready"`
 	Starting int `json:"starting"` // Placed or asked for, and not ready.

@@ -16,6 +16,7 @@ type loads struct {
 	which    int     // Whose reading it is.
 	why      string  // Why nothing is known.
 	missing  string  // What is not known, so that nothing may be lowered.
+	sampled  bool    // Not every source was read.
 
 	panicSince time.Time // Zero: no metric panics.
 	end        time.Time // Of the windows by which was decided.
@@ -43,6 +44,7 @@ func weigh(in EvalInput) loads {
 			Metric: s.Metric, Stable: finite(a.Stable), Panic: finite(a.Panic), Target: s.TargetValue,
 			Coverage: a.Coverage, PanicCoverage: a.PanicCoverage,
 		}
+		l.sampled = l.sampled || a.Sampled
 		st, known := in.Deciders[s.Metric]
 		silent := !s.Metric.OfRequests() && (due || in.Count == 0)
 		why := invalid(in, *a)
@@ -116,7 +118,7 @@ func (l *loads) note(a Averages, why string, m wadi.Metric) {
 func (l loads) tell(d *wadi.Decision) {
 	r := l.readings[max(0, l.which)]
 	d.Metric, d.Stable, d.Panic, d.Target = r.Metric, r.Stable, r.Panic, r.Target
-	d.Coverage, d.PanicCoverage = r.Coverage, r.PanicCoverage
+	d.Coverage, d.PanicCoverage, d.Sampled = r.Coverage, r.PanicCoverage, l.sampled
 	d.PanicSince, d.Panicking = l.panicSince, !l.panicSince.IsZero()
 	if len(l.readings) > 1 {
 		d.Readings = l.readings

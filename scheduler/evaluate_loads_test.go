@@ -89,7 +89,7 @@ func TestEvaluate_SeveralMetrics(t *testing.T) {
 
 func TestEvaluate_Readings(t *testing.T) {
 	in := evaluation(by(wadi.Concurrency, wadi.CPU), running(4), loaded(wadi.Concurrency, 25), loaded(wadi.CPU, 500), func(in *scheduler.EvalInput) {
-		in.Loads.CPU.Coverage = 0.75
+		in.Loads.CPU.Coverage, in.Loads.CPU.Sampled = 0.75, true
 	})
 	got, st := scheduler.Evaluate(in)
 	want := []wadi.Reading{
@@ -99,7 +99,7 @@ func TestEvaluate_Readings(t *testing.T) {
 	if diff := cmp.Diff(want, got.Readings); diff != "" {
 		t.Error(diff)
 	}
-	if got.Stable != 500 || got.Coverage != 0.75 || got.Target != 80 || got.Wanted != 7 {
+	if got.Stable != 500 || got.Coverage != 0.75 || got.Target != 80 || got.Wanted != 7 || !got.Sampled {
 		t.Errorf("%+v", got)
 	}
 	if len(st) != 2 {
