@@ -40,6 +40,7 @@ type Activator struct {
 
 	active   atomic.Int64 // Requests inside.
 	draining atomic.Bool
+	leaving  atomic.Bool   // Upgraded connections were told.
 	idle     chan struct{} // Signals, while draining, that active became 0.
 
 	toStart chan struct{} // Signals that starts has something.
@@ -146,9 +147,10 @@ func (a *Activator) Run(ctx context.Context) error {
 }
 
 // Drain takes no new requests, and waits until those inside are answered and those
-// on upgraded connections have left, or ctx ends. Run has to go on meanwhile.
+// that are upgraded have left, or ctx ends. Run has to go on meanwhile.
 func (a *Activator) Drain(ctx context.Context) error {
 	a.draining.Store(true)
+	a.Leave()
 	for a.active.Load() > 0 {
 		select {
 		case <-a.idle:

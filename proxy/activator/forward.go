@@ -105,9 +105,27 @@ func (r *revision) expire() {
 	}
 }
 
-// unlimited lets q's time be without end: its connection was taken over.
-func (r *revision) unlimited(q *request) {
+// upgrade notes that q's connection was taken over: its time has no end.
+func (r *revision) upgrade(q *request, up *proxy.Upgraded) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	q.end = time.Time{}
+	q.end, q.upgraded = time.Time{}, up
+	r.mu.Unlock()
+	if r.a.leaving.Load() {
+		go up.Leave()
+	}
+}
+
+// Leave tells both ends of upgraded connections that this agent is to stop; see
+// [proxy.Timed.Leave]. Those that are upgraded from now on are told at once.
+func (a *Activator) Leave() {
+	a.leaving.Store(true)
+	for _, r := range *a.revisions.Load() {
+		r.mu.Lock()
+		for q := r.serving.head; q != nil; q = q.next {
+			if q.upgraded != nil {
+				go q.upgraded.Leave() // It ends with the connection at the latest.
+			}
+		}
+		r.mu.Unlock()
+	}
 }

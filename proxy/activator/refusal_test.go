@@ -119,6 +119,27 @@ func TestUpgradeOutlastsTheTimeout(t *testing.T) {
 	})
 }
 
+// A drain tells the app behind an upgraded connection, and waits for what it has
+// to say.
+func TestDrain_TellsUpgraded(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	b.app = echo
+	g.place(b.ep)
+	conn, err := net.Dial("tcp", g.srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := upgrade(t, conn)
+	if err := g.act.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(in); string(got) != "goodbye\n" || err != nil {
+		t.Errorf("the client got %q, %v", got, err)
+	}
+}
+
 // serveMemory starts a server in the bubble.
 func serveMemory(t *testing.T, h http.Handler) *proxytest.Listener {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // request is one request on its way through. It is in at most one of its
@@ -30,9 +31,10 @@ type request struct {
 	// Guarded by the revision's mutex.
 	prev, next *request
 	list       *list
-	until      time.Time     // Of the waiting.
-	tooLong    bool          // The above is the whole request's end, not the queue's.
-	end        time.Time     // Of the whole request; zero is never.
+	until      time.Time // Of the waiting.
+	tooLong    bool      // The above is the whole request's end, not the queue's.
+	end        time.Time // Of the whole request; zero is never.
+	upgraded   *proxy.Upgraded
 	expired    chan struct{} // Made when its time is over; closed when that is dealt with.
 	oldest     bool          // It was the oldest that waited when the first instance came.
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // response notes what becomes of an answer, and adds Server-Timing to that of a
@@ -35,15 +37,17 @@ func (w *response) unhurry() {
 	}
 }
 
-// Hijack hands the connection over, for an upgrade. From then on nothing limits it.
+// Hijack hands the connection over, for an upgrade. From then on nothing limits it,
+// but that it is told when the agent stops.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
 	w.begins(http.StatusSwitchingProtocols)
-	w.q.rev.unlimited(w.q)
-	return conn, rw, nil
+	up := proxy.NewUpgraded(conn, w.q.in, nil)
+	w.q.rev.upgrade(w.q, up)
+	return up, rw, nil
 }
 
 // Unwrap lets http.ResponseController reach the server's own.
