@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,6 +22,7 @@ import (
 type scriptedConn struct {
 	net.Conn
 	ended  bool          // The body's end comes with the next write.
+	body   int64         // How much of it is still to come; 0 also if nobody knows.
 	asked  chan struct{} // Closed when the request has come whole.
 	answer io.Reader
 	got    bytes.Buffer
@@ -34,6 +34,10 @@ func (c *scriptedConn) Read(b []byte) (int, error) {
 }
 
 func (c *scriptedConn) Write(b []byte) (int, error) {
+	if c.got.Len() > 0 && c.body > 0 { // The head comes first, by itself.
+		c.body -= int64(len(b))
+		c.ended = c.body == 0
+	}
 	if c.ended {
 		defer close(c.asked)
 	}
@@ -75,7 +79,7 @@ func scripted(r *http.Request, answer string) (c *scriptedConn, w *httptest.Resp
 	case r.Body == http.NoBody || r.ContentLength == 0:
 		close(c.asked)
 	case r.ContentLength > 0:
-		r.Body = endedBody{r.Body, sync.OnceFunc(func() { close(c.asked) })}
+		c.body = r.ContentLength
 	default:
 		r.Body = endedBody{r.Body, func() { c.ended = true }}
 	}
