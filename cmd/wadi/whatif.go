@@ -84,7 +84,7 @@ func (w *whatIf) all(c *call, settings []setting) ([]totals, error) {
 
 // totals is what came of one load under one setting.
 type totals struct {
-	Load    string          `json:"load"`
+	Load    string          `json:"trace"`
 	Setting string          `json:"setting"`
 	Totals  simulate.Totals `json:"totals"`
 }
