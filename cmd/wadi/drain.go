@@ -42,7 +42,7 @@ func (n *node) runDrain(ctx context.Context, presence, front *parts) {
 	}()
 	presence.stop()
 	<-settled
-	n.upgrades.Leave()
+	n.activator.Leave()
 	begun := time.Now()
 	bound, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()

@@ -72,8 +72,6 @@ type node struct {
 	drain   *proxy.Drain
 	drained chan struct{} // Closed when the drain is over.
 
-	upgrades proxy.Upgrades
-
 	routedOnce sync.Once
 	routed     chan struct{} // Closed when the routes are known.
 
@@ -209,7 +207,7 @@ func portError(setting, address string, err error) error {
 
 // front is a traffic listener's way to next.
 func (n *node) front(listener string, next http.Handler) http.Handler {
-	return n.telemetry.Handler(listener, n.leaving(n.upgrades.Handler(n.onceStarted(next))))
+	return n.telemetry.Handler(listener, n.leaving(n.onceStarted(next)))
 }
 
 func (n *node) wireTelemetry(access io.Writer) (err error) {
