@@ -63,7 +63,7 @@ func (a *http1Answer) run() error {
 	a.answered, a.unflushed = true, true
 	a.w.WriteHeader(h.status)
 	if err := a.passBody(); err != nil {
-		a.conn.pool.discard(a.conn)
+		a.conn.pool.abandon(a.conn)
 		panic(http.ErrAbortHandler) // The caller's stream must break as this one did.
 	}
 	a.end()
@@ -94,7 +94,7 @@ func (a *http1Answer) end() {
 // failed ends the connection, and says why in the caller's words if it was the
 // caller.
 func (a *http1Answer) failed(err error) error {
-	a.conn.pool.discard(a.conn)
+	a.conn.pool.abandon(a.conn)
 	if a.send != nil {
 		if fault := a.send.fault.Load(); fault != nil {
 			err = fault

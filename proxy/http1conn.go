@@ -47,6 +47,7 @@ type http1Conn struct {
 	// Guarded by the pool.
 	idleSince  time.Time
 	ctx        context.Context // Of the request, until it is watched.
+	of         context.Context // Of the request, or of the last one.
 	prev, next *http1Conn      // Among those that are not watched yet.
 	tick       uint64          // When it was taken, in ticks of the pool.
 	stop       func() bool     // Ends the watching of the context; nil: it isn't watched.
@@ -57,7 +58,7 @@ type http1Conn struct {
 func newHTTP1Conn(p *http1Pool, c net.Conn) *http1Conn {
 	hc := &http1Conn{Conn: c, pool: p}
 	hc.tcp, _ = c.(*net.TCPConn)
-	hc.abort = func() { _ = c.Close() } // Whoever waits on it hears of it.
+	hc.abort = hc.interruptIO
 	under := c
 	if t, ok := c.(*tls.Conn); ok {
 		under = t.NetConn()

@@ -22,6 +22,7 @@ const (
 type http1Pool struct {
 	dial        func(context.Context) (net.Conn, error)
 	idleTimeout time.Duration
+	linger      time.Duration // See UpstreamConfig.
 	buffers     *buffers
 
 	mu      sync.Mutex
@@ -245,7 +246,7 @@ func (p *http1Pool) counts() (open, idle int) {
 // use notes that c is in use for a request whose context is ctx. The caller holds
 // the mutex.
 func (p *http1Pool) use(c *http1Conn, ctx context.Context) {
-	c.ctx, c.tick = ctx, p.tick
+	c.ctx, c.of, c.tick = ctx, ctx, p.tick
 	c.prev, c.next = p.unwatched.prev, &p.unwatched
 	c.prev.next, c.next.prev = c, c
 	if !p.ticking {
@@ -261,7 +262,7 @@ func (p *http1Pool) done(c *http1Conn) bool {
 	if stop == nil {
 		c.unlink()
 	}
-	c.stop, c.ctx = nil, nil
+	c.stop, c.ctx, c.of = nil, nil, nil
 	p.mu.Unlock()
 	return stop == nil || stop()
 }

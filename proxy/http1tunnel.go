@@ -40,9 +40,9 @@ func (a *http1Answer) tunnel() error {
 		if n := rw.Reader.Buffered(); n > 0 {
 			sent = io.MultiReader(io.LimitReader(rw.Reader, int64(n)), conn)
 		}
-		joinConns(conn, sent, c.Conn)
+		joinConns(conn, sent, c.tunnelled())
 	}
-	c.pool.discard(c)
+	c.pool.abandon(c)
 	return nil
 }
 

@@ -84,7 +84,7 @@ func (u *upload) send(buf []byte) error {
 		}
 		if err != nil && err != io.EOF {
 			u.fault.Store(&bodyError{err})
-			_ = u.conn.Close() // Whoever reads from it hears of it.
+			u.conn.interruptIO() // Whoever reads from it hears of it.
 			return err
 		}
 		if werr := u.write(buf, n, err == io.EOF); werr != nil {

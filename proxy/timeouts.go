@@ -89,7 +89,9 @@ type Timed struct {
 	informing bool // A 1xx is being sent.
 	cut       bool // The caller's connection was made useless.
 	upgraded  *Upgraded
-	leaving   bool  // Leave was called.
+	leaving   bool // Leave was called.
+	behind    int  // Peers that are still at work.
+	whenLeft  func()
 	expired   error // Why the time is over; nil while it isn't.
 	timer     *time.Timer
 	stop      func() bool // Ends listening for the caller's leave.

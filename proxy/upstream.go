@@ -56,6 +56,11 @@ type UpstreamConfig struct {
 
 	// IdleTimeout is how long an unused connection is kept; 0 is UpstreamIdleTimeout.
 	IdleTimeout time.Duration
+
+	// Linger, if set, is how long a peer may take to notice that a request was broken
+	// off: its connection is closed by half, and [Timed.WhenLeft] tells when the peer
+	// has closed its own. Of HTTP/1.1 over TCP only; else it is closed at once.
+	Linger time.Duration
 }
 
 // Upstream is one peer that requests are forwarded to, with its connections.
@@ -97,6 +102,7 @@ func NewUpstream(cfg UpstreamConfig) *Upstream {
 	}
 	u.http1 = newHTTP1Pool(func(ctx context.Context) (net.Conn, error) { return u.dial(ctx, "", "") },
 		u.cfg.IdleTimeout, new(buffers))
+	u.http1.linger = cfg.Linger
 	return u
 }
 

@@ -51,6 +51,7 @@ type Proxy struct {
 	access *accesslog.Log // Nil unless asked for.
 
 	limiter  *proxy.Limiter
+	release  func() // Ends what the limiter has admitted.
 	clock    *proxy.Clock
 	recorder *proxy.Recorder
 	app      forwarder
@@ -71,14 +72,17 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	if cfg.AccessLog {
 		p.access = accesslog.New(access)
 	}
+	var linger time.Duration
 	if cfg.Limit > 0 {
 		p.limiter = proxy.NewLimiter(cfg.Limit, cfg.Depth)
+		linger = cfg.Timeout.Request.D() // A request whose caller has left counts until the app has noticed.
 	} else {
 		p.limiter = proxy.NewLimiter(cfg.MaxInFlight, 0)
 	}
+	p.release = p.limiter.Release
 	p.recorder = p.clock.NewRecorder(cfg.Instance, rand.Text(), cfg.Revision, cfg.History)
 	p.app = proxy.NewUpstream(proxy.UpstreamConfig{
-		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout,
+		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout, Linger: linger,
 	})
 	p.ready = newReadiness(newProbe(cfg.Probe, cfg.Protocol, cfg.Target), cfg.Probe.Timeout.D(),
 		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)

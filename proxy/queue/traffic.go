@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,7 +22,7 @@ const (
 	reasonDraining    = "draining"
 	reasonAppRefused  = "app_refused"
 	reasonAppFailed   = "app_failed"
-	reasonMalformed   = "malformed" // Its framing: the server answers.
+	reasonMalformed   = "malformed" // Mostly its framing, and net/http answers.
 )
 
 // reasons are all of them.
@@ -139,19 +141,30 @@ func (p *Proxy) admit(r *http.Request, x *request) {
 	} else if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	defer p.limiter.Release()
+	defer x.timed.WhenLeft(p.release)
 	if r.Body != nil && r.Body != http.NoBody {
 		body := r.Body
-		defer func() { _ = body.Close() }() // Nothing is lost: the server ends it anyway.
-		r.Body = keptBody{body}             // The request is a copy, made for its context.
+		defer func() { _ = body.Close() }()  // Nothing is lost: the server ends it anyway.
+		r.Body = &keptBody{ReadCloser: body} // The request is a copy, made for its context.
 	}
 	p.forward(r, x)
 }
 
-// keptBody outlives an attempt that did not come about.
-type keptBody struct{ io.ReadCloser }
+// keptBody outlives an attempt that did not come about, and knows whether it is whole.
+type keptBody struct {
+	io.ReadCloser
+	broken atomic.Bool
+}
 
-func (keptBody) Close() error { return nil }
+func (b *keptBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		b.broken.Store(true)
+	}
+	return n, err
+}
+
+func (*keptBody) Close() error { return nil }
 
 // forward passes a request on as soon as the app is ready. When the app turns out
 // to have died it has seen nothing of the request, which then waits like those
@@ -221,6 +234,15 @@ func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
 		return
 	}
 	p.log.Debug("request failed", "error", err)
+	if b, ok := r.Body.(*keptBody); ok && b.broken.Load() {
+		x.timed.Header().Set("Connection", "close") // What comes next is no request.
+		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, "the request's body can't be read")
+		return
+	}
+	if failed != nil && failed.Unsendable {
+		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, failed.Err.Error())
+		return
+	}
 	p.refuse(r, x, http.StatusBadGateway, reasonAppFailed, "the app broke the connection before it answered")
 }
 
