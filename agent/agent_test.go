@@ -28,7 +28,7 @@ func (c *cluster) count(id string) int {
 func (c *cluster) scaled() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.scales)
+	return slices.DeleteFunc(slices.Clone(c.scales), func(s string) bool { return strings.HasSuffix(s, " confirmed") })
 }
 
 // notify tells the leader that somebody submitted a service.
@@ -400,5 +400,25 @@ func TestAutoscaler_GrowthIsLookedAtOnce(t *testing.T) {
 		c.setLoad(id, 75) // What it holds is measured a little later.
 		time.Sleep(600 * time.Millisecond)
 		wantCount(t, c, id, 8)
+	})
+}
+
+// Before instances go, everybody is asked once more: what an open poll has not told
+// keeps them.
+func TestAutoscaler_LowersOnlyWhatIsConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		_, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		c.setLoad(id, 35)
+		time.Sleep(5 * time.Second)
+		wantCount(t, c, id, 4)
+		c.mu.Lock()
+		c.untold = map[string]float64{id: 35}
+		c.load[id] = 0
+		c.mu.Unlock()
+		time.Sleep(time.Minute)
+		wantCount(t, c, id, 4)
 	})
 }

@@ -66,6 +66,9 @@ func TestDecisions_BoundedInBytes(t *testing.T) {
 			t.Fatalf("the last decision about s%d is %+v", r, last)
 		}
 	}
+	if last, _ := d.Last("s1-00001"); len(last.Reason) > 1100 {
+		t.Errorf("%d bytes of one reason are kept", len(last.Reason))
+	}
 	d.Clear()
 	if d.Add(decision("hello-00001", 1, "x")); len(d.Of("hello-00001")) != 1 {
 		t.Error("nothing is kept after all was forgotten")

@@ -43,7 +43,8 @@ type cluster struct {
 	statuses  int
 	callers   agent.Callers
 	registers int
-	calls     []string // What Nomad and the store were asked for.
+	untold    map[string]float64 // Load that is only known of who is asked once more.
+	calls     []string           // What Nomad and the store were asked for.
 	grown     chan struct{}
 	grew      []string // Revisions whose queues grew.
 	looks     int      // How often the leader looked at a revision.
@@ -260,7 +261,14 @@ func (v view) Averages(id string, _ wadi.Metric, stable, _ time.Duration) schedu
 	return a
 }
 
-func (v view) Confirm(context.Context, string) {}
+func (v view) Confirm(_ context.Context, id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.scales = append(v.scales, id+" confirmed")
+	if l, ok := v.untold[id]; ok {
+		v.load[id] = l
+	}
+}
 
 // As agent.Store.
 

@@ -115,6 +115,22 @@ func TestHold_FollowsTheTraffic(t *testing.T) {
 	})
 }
 
+// Of two revisions that share the traffic it is the one with more of it.
+func TestHold_OfTheMainRevision(t *testing.T) {
+	led(t, func(t *testing.T, c *cluster, one string, _ func() *leader) {
+		two := c.submit("hello")
+		c.setLoad(two, 5)
+		c.change1(t, func(s *agent.Stored) {
+			s.Service.Traffic = []wadi.TrafficTarget{{Revision: one, Percent: 90}, {Revision: two, Percent: 10}}
+		})
+		time.Sleep(5 * time.Second)
+		c.hold(t, "", 3, time.Hour)
+		time.Sleep(5 * time.Second)
+		wantCount(t, c, one, 3)
+		wantCount(t, c, two, 1)
+	})
+}
+
 // A hold is newer than a count that was set by hand, and wins.
 func TestHold_AfterAScaleByHand(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
@@ -153,6 +169,15 @@ func TestByHand_StandsAcrossLeaders(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		wantCount(t, c, id, 1)
+
+		l = again() // Long after, nobody is told of it any more.
+		c.setLoad(id, 35)
+		time.Sleep(5 * time.Second)
+		wantCount(t, c, id, 4)
+		evs, _, _ = l.events.Since(0)
+		if slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == "Held" }) {
+			t.Errorf("a later leader holds what is long over: %+v", evs)
+		}
 	})
 }
 

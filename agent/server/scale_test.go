@@ -58,6 +58,14 @@ func TestScale_RefusesWhatCantBeHeld(t *testing.T) {
 	b.want(t, 404, "PUT", "/v1/service/..%2Fx/scale", `{"count":5,"for":"1m"}`)
 }
 
+// The service's own bound counts where it is lower than the agent's.
+func TestScale_OwnBound(t *testing.T) {
+	b := newBench(t, func(c *server.Config) { c.MaxInstances = 20 })
+	b.want(t, 200, "PUT", "/v1/services", submission(strings.Replace(hello, "  instance {", "  scale {\n    max = 3\n  }\n  instance {", 1)))
+	b.want(t, 400, "PUT", "/v1/service/hello/scale", `{"count":4,"for":"10m"}`, "between 0 and 3 (scale.max of hello)")
+	b.want(t, 200, "PUT", "/v1/service/hello/scale", `{"count":3,"for":"10m"}`)
+}
+
 // Who may read a service may not scale it by that.
 func TestScale_Rights(t *testing.T) {
 	b := newBench(t, nil)

@@ -336,6 +336,10 @@ func testWatch(t *testing.T, s *store.Store) {
 	expect("hello")
 	submit(t, s, "other", 1, 0)
 	expect("other")
+	if err := s.PutHold(ctx, "other", "", wadi.Hold{Count: 1, Until: time.Now().Add(time.Hour)}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	expect("other")
 	w := s.Writer()
 	if err := w.PutRoute(ctx, route("hello", 1)); err != nil { // The leader's own: not told.
 		t.Fatal(err)
