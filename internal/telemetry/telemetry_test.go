@@ -231,6 +231,23 @@ func TestOff_CostsNothing(t *testing.T) {
 	}
 }
 
+// Without a collector trace context passes as it came, whether it makes sense or not.
+func TestOff_TraceContextPasses(t *testing.T) {
+	tel, err := telemetry.New(telemetry.Config{Log: hclog.NewNullLogger(), AccessLog: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{app: newApp(t)}
+	b.Server = httptest.NewServer(tel.Handler("gateway", b.app.front(t)))
+	defer b.Close()
+	for _, parent := range []string{sampled, notSampled, "nonsense"} {
+		b.get(t, "hello.example", "/", "Traceparent", parent, "Tracestate", "a=1,b=2")
+		if h := b.app.header(); h.Get("Traceparent") != parent || h.Get("Tracestate") != "a=1,b=2" {
+			t.Errorf("the app saw %q %q, want %q", h["Traceparent"], h["Tracestate"], parent)
+		}
+	}
+}
+
 type nothing struct{}
 
 func (*nothing) ServeHTTP(http.ResponseWriter, *http.Request) {}
