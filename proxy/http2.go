@@ -228,7 +228,8 @@ type streamError struct {
 func (e streamError) Error() string { return "HTTP/2 stream error" }
 
 const (
-	refusedStream = 0x7 // RFC 9113, section 7.
+	refusedStream   = 0x7 // RFC 9113, section 7.
+	cancelledStream = 0x8
 	// goAwayUnseen is what net/http says of a request beyond the last one that the
 	// peer's GOAWAY names. It exports no error for it; a test holds it to the text.
 	goAwayUnseen = "http2: Transport received Server's graceful shutdown GOAWAY"

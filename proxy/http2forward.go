@@ -80,6 +80,7 @@ func (f *forward) rewrite(p *httputil.ProxyRequest) {
 	for name, v := range f.upstream.cfg.Header {
 		p.Out.Header[name] = v
 	}
+	p.Out.Trailer = p.In.Trailer // Not a copy of what it is before the body has ended.
 }
 
 func (f *forward) response(res *http.Response) error {
@@ -91,6 +92,11 @@ func (f *forward) response(res *http.Response) error {
 	}
 	StripInternal(res.Header)
 	f.answered = true
+	if f.http1 && len(res.Trailer) > 0 {
+		// In HTTP/1.1 only a body in chunks has trailers.
+		res.Header.Del("Content-Length")
+		res.ContentLength = -1
+	}
 	if f.http1 && f.body.ReadCloser != nil && !f.body.ended.Load() {
 		// The answer came before the end of the request. Without this the server
 		// would read the rest of the body before the answer goes out. It must not
@@ -101,7 +107,10 @@ func (f *forward) response(res *http.Response) error {
 	return nil
 }
 
-func (f *forward) failed(_ http.ResponseWriter, _ *http.Request, err error) {
+func (f *forward) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if !f.answered && outOfTime(r, err) && RefuseGRPC(w, r, http.StatusGatewayTimeout, "the app took longer than the call's deadline") {
+		return
+	}
 	var refused *refusedError
 	var unsendable *unsendableError
 	f.err = &ForwardError{
@@ -112,6 +121,14 @@ func (f *forward) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 		Answered:    f.answered,
 		Err:         err,
 	}
+}
+
+// outOfTime says whether err is how an app ends a gRPC call whose deadline is over:
+// it resets the stream, without a status. The caller's own deadline comes later,
+// and it must not take that for a failure that may pass.
+func outOfTime(r *http.Request, err error) bool {
+	var s streamError
+	return errors.As(err, &s) && s.Code == cancelledStream && r.Header.Get("Grpc-Timeout") != ""
 }
 
 // countedBody notes whether any of a body was read, and whether all.
