@@ -403,6 +403,32 @@ func TestAutoscaler_GrowthIsLookedAtOnce(t *testing.T) {
 	})
 }
 
+// What a next leader has to know is stored soon after it is decided.
+func TestLeader_PanicIsStoredSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.grown = make(chan struct{}, 1)
+		_, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		c.setLoad(id, 5)
+		time.Sleep(time.Second)
+		c.change1(t, func(s *agent.Stored) { s.Service.Scale.Max = 1 }) // Nothing else will make anybody look.
+		time.Sleep(10*time.Second + 300*time.Millisecond) // Between the turns of controller and autoscaler.
+		c.setLoad(id, 95)
+		c.mu.Lock()
+		c.grew = []string{id}
+		c.mu.Unlock()
+		c.grown <- struct{}{}
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		d := c.service("hello").State.Revisions[id].Deciders[wadi.Concurrency]
+		if d.PanicSince.IsZero() || d.HighestInPanic != 10 {
+			t.Errorf("stored is %+v, want the panic and its 10 instances", d)
+		}
+	})
+}
+
 // Before instances go, everybody is asked once more: what an open poll has not told
 // keeps them.
 func TestAutoscaler_LowersOnlyWhatIsConfirmed(t *testing.T) {

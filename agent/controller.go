@@ -45,6 +45,7 @@ type Controller struct {
 	dirty map[string]bool
 	told  map[string]bool
 	poke  chan struct{}
+	tell  chan struct{} // Signals that told has something.
 	// deciders and wanted are what the autoscaler tells, guarded by mu.
 	deciders map[string]wadi.Deciders
 	wanted   map[string]int
@@ -84,6 +85,7 @@ const (
 func (c *Controller) Run(ctx context.Context) error {
 	c.services, c.dirty, c.poke = map[string]*service{}, map[string]bool{}, make(chan struct{}, 1)
 	c.mu.Lock()
+	c.tell = make(chan struct{}, 1)
 	c.deciders, c.wanted, c.told = map[string]wadi.Deciders{}, map[string]int{}, map[string]bool{}
 	c.mu.Unlock()
 
@@ -116,6 +118,8 @@ func (c *Controller) Run(ctx context.Context) error {
 			news = true
 		case <-c.poke:
 			news = true
+		case <-c.tell:
+			pause(ctx, settleTime)
 		case <-tick.C:
 		}
 	}
@@ -158,14 +162,18 @@ func (c *Controller) WayBack(service string) (ok bool, why string) {
 	return !stranded, why
 }
 
-// Remember stores what the autoscaler's decision of a revision has to keep, with
-// the next pass.
+// Remember stores what the autoscaler's decision of a revision has to keep, soon:
+// another may lead the moment after.
 func (c *Controller) Remember(revision string, d wadi.Deciders, wanted int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deciders[revision], c.wanted[revision] = d, wanted
 	service, _, _ := wadi.SplitRevisionID(revision)
 	c.told[service] = true
+	select {
+	case c.tell <- struct{}{}:
+	default:
+	}
 }
 
 // pass looks at all services; without news of the cluster not at those at rest,
