@@ -24,8 +24,10 @@ type conns struct {
 	tcp *net.TCPListener // Below all that checks; nil in a test.
 	max int
 
-	parked *parked
-	many   atomic.Bool // So many are open that idle ones are parked.
+	parked   *parked
+	accepted chan struct{} // Closed when all have been accepted after the last call.
+	over     sync.Once
+	many     atomic.Bool // So many are open that idle ones are parked.
 
 	mu     sync.Mutex
 	open   map[*conn]struct{}
@@ -35,7 +37,7 @@ type conns struct {
 }
 
 func newConns(l net.Listener, tcp *net.TCPListener, max int) *conns {
-	return &conns{Listener: l, tcp: tcp, max: max, parked: newParked(l.Addr()), open: map[*conn]struct{}{}}
+	return &conns{Listener: l, tcp: tcp, max: max, parked: newParked(l.Addr()), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
 }
 
 // Accept accepts the next connection. When there are too many it takes the place of
@@ -48,6 +50,7 @@ func (l *conns) Accept() (net.Conn, error) {
 	defer l.mu.Unlock()
 	if err != nil {
 		if l.last {
+			l.over.Do(func() { close(l.accepted) })
 			return nil, http.ErrServerClosed
 		}
 		return nil, err
@@ -151,19 +154,18 @@ func (l *conns) leave() {
 	}
 }
 
-// closeIdle closes the HTTP/1 connections that are idle, and those that have been
-// without a request for quiet. It reports whether none is left.
+// closeIdle closes the HTTP/1 connections that have been without a request for quiet.
+// It reports whether none is left, and no HTTP/2 connection that has been in use.
 func (l *conns) closeIdle(quiet time.Duration) bool {
 	l.mu.Lock()
 	var idle []*conn
 	left := 0
 	for c := range l.open {
 		switch {
-		case c.http2.Load():
-		case c.isIdle(quiet):
-			idle = append(idle, c)
-		default:
+		case !c.isIdle(quiet):
 			left++
+		case !c.http2.Load():
+			idle = append(idle, c)
 		}
 	}
 	l.mu.Unlock()
@@ -250,6 +252,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil && c.parkable && errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, c.park()
+	}
+	if n > 0 && c.idle.Load() && !c.http2.Load() {
+		c.idle.Store(false) // The server says so only when it has the whole header.
 	}
 	if n == 0 || c.begun && c.pri == len(http2Word) {
 		return n, err

@@ -77,6 +77,10 @@ func (p *Proxy) finish(ctx context.Context, traffic *http.Server) error {
 	}
 	p.conns.lastCall()
 	p.live.leave()
+	select {
+	case <-p.conns.accepted:
+	case <-ctx.Done():
+	}
 	if err := until(ctx, func() bool { return p.conns.closeIdle(p.quietFor()) && p.live.count() == 0 }); err != nil {
 		return err
 	}
