@@ -56,6 +56,7 @@ var arrows = map[string][]string{
 	"test/demo":                     anything,
 	"test/e2e":                      anything,
 	"test/faults":                   anything,
+	"test/smuggling":                anything,
 	"test/mesh":                     anything,
 	"test/scaling":                  anything,
 	"test/dataplane":                anything,

@@ -26,9 +26,10 @@ type Conn struct {
 	refused  atomic.Uint32
 }
 
-// poison is refused by net/http wherever in a head it comes: no line may have a NUL.
-// The line ends are for a server that waits for them.
-const poison = "\x00\r\n\r\n"
+// poison is refused by net/http wherever it comes, other than among a body's own
+// bytes: no line of a head may have a NUL, and none around a chunk a bare LF. The line
+// ends are for a server that waits for them.
+const poison = "\x00\n\r\n\r\n"
 
 func (c *Conn) init(k *Checker, below net.Conn, closed func()) {
 	c.Conn, c.checker, c.closed = below, k, closed
@@ -132,28 +133,22 @@ func (c *Conn) Refused() Reason { return Reason(c.refused.Load()) }
 
 // refuse ends the requests after n bytes of p.
 func (c *Conn) refuse(p []byte, n int, why Reason) (int, error) {
-	inHead := c.requests.state == inRequestLine || c.requests.state == inHeader || c.requests.state == inPreface
 	c.requests.drop()
 	c.held = nil
 	c.refused.Store(uint32(why))
 	if c.checker.cfg.Refused != nil {
 		c.checker.cfg.Refused(why)
 	}
-	if inHead {
-		c.poison = poison
-	}
-	if n == 0 || inHead && n < len(p) {
-		m, err := c.readPoison(p[n:])
-		return n + m, err
-	}
-	return n, nil
+	c.poison = poison
+	m, err := c.readPoison(p[n:])
+	return n + m, err
 }
 
-// readPoison gives the server what it refuses. After that, and in the midst of a body,
-// there is nothing but the error.
+// readPoison gives the server what it refuses, and nothing after that. An error in
+// its place would say that the caller has gone.
 func (c *Conn) readPoison(p []byte) (int, error) {
 	if c.poison == "" {
-		return 0, &Error{c.Refused()}
+		return 0, &Error{c.Refused()} // Net/http asks for no more.
 	}
 	n := copy(p, c.poison)
 	c.poison = c.poison[n:]

@@ -11,8 +11,8 @@
 // the same bodies as a strict reader of RFC 9112 does, and nothing of a request whose
 // head is malformed: in place of the byte that may not pass, the server gets one that
 // it refuses itself. So answers to requests that came before stay in order, the
-// caller gets 400, and the connection ends. A body that breaks off its framing is
-// read with an [Error].
+// caller gets 400, and the connection ends. A malformed chunk or trailer is an error to
+// who reads the body.
 //
 // It buffers nothing but the beginning of an unfinished line, allocates nothing for
 // a request, and does not look at bodies. It refuses tunnels (CONNECT). It changes

@@ -60,7 +60,7 @@ func Reasons() []Reason {
 	return all
 }
 
-// Error is what a body that breaks its framing is read with.
+// Error is what a connection is read with after a refusal.
 type Error struct{ Reason Reason }
 
 func (e *Error) Error() string { return "malformed request: " + e.Reason.Text() }
