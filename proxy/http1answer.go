@@ -36,7 +36,6 @@ type http1Answer struct {
 	heard     bool // Some of an answer came.
 	answered  bool // Some was passed on.
 	unflushed bool // Some of that may not be on its way yet.
-	continued bool // The caller has leave to send its body.
 }
 
 // run reads the answer and passes it on. The connection is given back or closed.

@@ -107,6 +107,8 @@ func TestHTTP1_BrokenBodies(t *testing.T) {
 		"size with space before":      chunked + " 5\r\nhello\r\n0\r\n\r\n",
 		"size that overflows":         chunked + "10000000000000005\r\nhello\r\n0\r\n\r\n",
 		"size that ends with LF":      chunked + "5\nhello\r\n0\r\n\r\n",
+		"size of two that does":       chunked + "05\nhello\r\n0\r\n\r\n",
+		"last size that does":         chunked + "5\r\nhello\r\n00\n\r\n",
 		"chunk that ends with LF":     chunked + "5\r\nhello\n0\r\n\r\n",
 		"chunk longer than its size":  chunked + "4\r\nhello\r\n0\r\n\r\n",
 		"CR in an extension":          chunked + "5;a\rb\r\nhello\r\n0\r\n\r\n",

@@ -51,6 +51,24 @@ func TestHTTP1_StaleConnections(t *testing.T) {
 	}
 }
 
+// What comes after an answer is no other request's answer.
+func TestHTTP1_MoreThanTheAnswer(t *testing.T) {
+	app := rawApp(t, func(n int, c net.Conn, in *bufio.Reader) {
+		_, _ = head(in)
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%dHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", n)
+		if rest, _ := io.ReadAll(in); len(rest) > 0 {
+			t.Errorf("the connection was used again: %q", rest)
+		}
+	})
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
+	for i := range 3 {
+		if w, err := do(u, http.MethodPost, nil); err != nil || w.Body.String() != fmt.Sprint(i+1) {
+			t.Errorf("request %d: got %q, %v", i, w.Body, err)
+		}
+	}
+	u.Close()
+}
+
 // A connection breaks under a request, so late that nobody could know: what may be
 // sent twice is, once, over a new one.
 func TestHTTP1_BreaksUnderARequest(t *testing.T) {

@@ -189,14 +189,6 @@ func (p *http1Pool) discard(c *http1Conn) {
 	p.discardUnused(c)
 }
 
-// detach is like discard for a connection that is closed by somebody else.
-func (p *http1Pool) detach(c *http1Conn) {
-	p.done(c)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open--
-}
-
 func (p *http1Pool) discardUnused(c *http1Conn) {
 	_ = c.Close() // Nothing that anybody waits for is lost.
 	p.mu.Lock()
