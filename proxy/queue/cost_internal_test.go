@@ -13,7 +13,7 @@ import (
 )
 
 // answering is an app that costs nothing.
-type answering struct{ header, body []byte }
+type answering struct{ body []byte }
 
 func (a answering) Forward(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusOK)
