@@ -143,9 +143,10 @@ func (p *Proxy) admit(r *http.Request, x *request) {
 	}
 	defer x.timed.WhenLeft(p.release)
 	if r.Body != nil && r.Body != http.NoBody {
-		body := r.Body
-		defer func() { _ = body.Close() }()  // Nothing is lost: the server ends it anyway.
-		r.Body = &keptBody{ReadCloser: body} // The request is a copy, made for its context.
+		// The server closes the body when the answer has gone out; to close it here
+		// would be to wait for the rest of it first. The request is a copy, made for its
+		// context.
+		r.Body = &keptBody{ReadCloser: r.Body}
 	}
 	p.forward(r, x)
 }

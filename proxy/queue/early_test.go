@@ -1,0 +1,34 @@
+package queue_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// An answer goes out when it is there, though the rest of a short body has not come
+// and never will: a caller that asks first gets the app's refusal.
+func TestTraffic_AnswerBeforeTheBody(t *testing.T) {
+	s := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		http.Error(w, "no", http.StatusExpectationFailed)
+	})
+	for _, expect := range []string{"", "Expect: 100-continue\r\n"} {
+		c, err := net.Dial("tcp", s.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"+expect+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || res.StatusCode != http.StatusExpectationFailed {
+			t.Errorf("with %q: got %v, %v, want the app's answer", expect, res, err)
+		}
+	}
+}
