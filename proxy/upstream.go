@@ -19,6 +19,10 @@ const (
 	DialTimeout = time.Second
 	// MaxIdleConns is how many idle HTTP/1.1 connections to one peer are kept.
 	MaxIdleConns = 256
+	// EnvoysIdleTimeout is how long a server keeps connections that nobody uses where
+	// Envoys may be the callers: longer than the hour for which they do, so that none is
+	// closed under a request.
+	EnvoysIdleTimeout = 65 * time.Minute
 	// UpstreamIdleTimeout is how long they are kept, unless configured.
 	UpstreamIdleTimeout = 90 * time.Second
 	// MaxHeaderBytes bounds the headers of a request and of an answer.

@@ -193,6 +193,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
 		Address: c.Activator.Address, Handler: n.front("mesh", n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(),
 		Malformed: n.gateway.Malformed("mesh"), Log: n.log.Named("mesh"),
+		Bounds: gateway.Bounds{IdleTimeout: proxy.EnvoysIdleTimeout},
 	})
 	if err != nil {
 		return portError("activator.address", c.Activator.Address, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Conn is a connection whose requests are checked as they are read. Like others it
@@ -17,6 +18,9 @@ type Conn struct {
 	checker *Checker
 	closed  func()
 	isGone  atomic.Bool
+
+	begun  bool          // A byte has come. The reader's, as is the next.
+	header time.Duration // For the first request's header; 0: no bound was replaced.
 
 	requests checker
 	held     []byte // Came after a request that asks for another protocol.
@@ -62,10 +66,32 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return m, err
 }
 
+// SetReadDeadline does as it says, but for a connection's first request, whose header
+// has its time from its first byte on.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if left := time.Until(t); c.checker.cfg.Silence > 0 && !c.begun && left > 0 {
+		c.header = left
+		t = time.Now().Add(c.checker.cfg.Silence)
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// begin notes the first byte.
+func (c *Conn) begin() {
+	c.begun = true
+	if c.header > 0 {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.header)) // It fails on closed ones.
+	}
+}
+
 // receive reads what is held, then from the connection.
 func (c *Conn) receive(p []byte) (int, error) {
 	if len(c.held) == 0 {
-		return c.Conn.Read(p)
+		n, err := c.Conn.Read(p)
+		if n > 0 && !c.begun {
+			c.begin()
+		}
+		return n, err
 	}
 	n := copy(p, c.held)
 	if c.held = c.held[n:]; len(c.held) == 0 {

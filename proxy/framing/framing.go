@@ -24,6 +24,7 @@ package framing
 import (
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // Config is what the connections of a listener have in common.
@@ -34,6 +35,12 @@ type Config struct {
 
 	// Refused, if set, is told of every request that is refused. It must not block.
 	Refused func(Reason)
+
+	// Silence is how long a connection may be silent before its first request; 0: as
+	// long as the server says. A net/http server counts the time for a request's
+	// header from when it accepts the connection, and callers that keep spare ones,
+	// as Envoy does, put a request on one at the moment when it is closed.
+	Silence time.Duration
 
 	// MaxConns bounds the open connections of a listener, upgraded ones included;
 	// others wait to be accepted. 0 is no bound.

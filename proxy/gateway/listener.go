@@ -40,7 +40,7 @@ type listener struct {
 
 func newListener(l net.Listener, cfg ServerConfig, b Bounds) *listener {
 	out := &listener{
-		Listener: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed}),
+		Listener: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout}),
 		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, most: int64(b.MaxConns), log: cfg.Log,
 		ready: make(chan net.Conn), done: make(chan struct{}),
 	}

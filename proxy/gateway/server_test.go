@@ -140,6 +140,25 @@ func TestServer_CutsDawdlersOff(t *testing.T) {
 	})
 }
 
+// A connection that is kept in reserve is not closed before its first request, which
+// then has its time.
+func TestServer_KeepsConnectionsInReserve(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
+	bounds := gateway.Bounds{ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: time.Hour}
+	both(t, h, bounds, func(t *testing.T, l *listening, proto string) {
+		c := dial(t, l.addr, proto)
+		slow := dial(t, l.addr, proto)
+		_, _ = io.WriteString(slow, "GET / HT")
+		if _, err := io.Copy(io.Discard, slow); err != nil && !isReset(err) {
+			t.Fatalf("a slow header is not cut off: %v", err)
+		}
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		if got, _ := io.ReadAll(c); !bytes.HasPrefix(got, []byte("HTTP/1.1 200")) {
+			t.Errorf("after the time for a header: got %q, want an answer", got)
+		}
+	})
+}
+
 func isReset(err error) bool {
 	return strings.Contains(err.Error(), "reset") || strings.Contains(err.Error(), "EOF") || strings.Contains(err.Error(), "broken pipe")
 }

@@ -23,14 +23,11 @@ import (
 // Bounds of the listeners.
 const (
 	readHeaderTimeout = 10 * time.Second
-	// idleTimeout closes connections that nobody uses. It is longer than callers'
-	// pools keep them, of which Envoy's has the longest with one hour, so that none
-	// is closed under a request.
-	idleTimeout     = 65 * time.Minute
-	maxConns        = 16384 // Open connections of the traffic plane, see conns.
-	maxPlaneConns   = 256   // The same of each of the other planes.
-	farewellTimeout = 250 * time.Millisecond
-	maxStreams      = 1024 // HTTP/2 streams of one connection.
+	idleTimeout       = proxy.EnvoysIdleTimeout
+	maxConns          = 16384 // Open connections of the traffic plane, see conns.
+	maxPlaneConns     = 256   // The same of each of the other planes.
+	farewellTimeout   = 250 * time.Millisecond
+	maxStreams        = 1024 // HTTP/2 streams of one connection.
 
 	// appIdleTimeout is shorter than any common server keeps a connection, so
 	// that the app seldom closes one under a request. A new one costs little.
