@@ -414,7 +414,7 @@ func TestLeader_PanicIsStoredSoon(t *testing.T) {
 		c.setLoad(id, 5)
 		time.Sleep(time.Second)
 		c.change1(t, func(s *agent.Stored) { s.Service.Scale.Max = 1 }) // Nothing else will make anybody look.
-		time.Sleep(10*time.Second + 300*time.Millisecond) // Between the turns of controller and autoscaler.
+		time.Sleep(10*time.Second + 300*time.Millisecond)               // Between the turns of controller and autoscaler.
 		c.setLoad(id, 95)
 		c.mu.Lock()
 		c.grew = []string{id}
