@@ -28,7 +28,7 @@ func TestScaleDown(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			name := way.service("fewer")
-			up(t, name, options{mesh: way.mesh, scale: "min = 1\n    max = 3\n    window = \"60s\"\n    manual_hold = \"10m\""})
+			up(t, name, options{mesh: way.mesh, scale: "initial = 0\n    max = 3\n    window = \"60s\"\n    dry_run = true"}) // Nobody else scales it.
 			stack.ScaleByHand(t, revision(name), 3)
 			running(t, name, 3)
 			h1 := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/sleep?for=20ms"))
