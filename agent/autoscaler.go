@@ -52,7 +52,7 @@ type memory struct {
 	index   uint64    // Of the job, when count was seen.
 	raised  time.Time // When the count was last seen to grow.
 	hold    time.Time // Until when a count that somebody set by hand stands.
-	asked   bool      // Nomad was asked who set the count that was there when this term began.
+	toAsk   int       // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
 	held    time.Time // Until when the last hold that was seen lasts.
 }
 
@@ -208,7 +208,7 @@ func (a *Autoscaler) remembered(s *Stored, revision string) *memory {
 	m := a.memory[revision]
 	if m == nil {
 		st := s.State.Revisions[revision].Deciders
-		m = &memory{decider: st, stored: st, count: -1}
+		m = &memory{decider: st, stored: st, count: -1, toAsk: askTries}
 		a.memory[revision] = m
 	}
 	return m

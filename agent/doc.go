@@ -31,7 +31,7 @@ type Nomad interface {
 	// Evaluate makes Nomad try again to place what is missing.
 	Evaluate(ctx context.Context, namespace, id string) error
 	// ScaledByHand reports whether count is what somebody other than Wadi scaled the
-	// job to last, and when.
+	// job to last, and when. An error: that is not known, or not yet.
 	ScaledByHand(ctx context.Context, namespace, id string, count int) (at time.Time, byHand bool, err error)
 	// Stop ends a job's instances and keeps the job. One that does not exist is no error.
 	Stop(ctx context.Context, namespace, id string) error

@@ -30,13 +30,16 @@ func (a *Autoscaler) evaluate(ctx context.Context, s *Stored, r *wadi.Revision, 
 
 	in := a.input(ctx, s, r, job, alive, m)
 	d, next := scheduler.Evaluate(in)
-	if lowers := scheduler.Change(d) && d.Desired < d.Count; lowers || scheduler.Change(d) && !m.asked {
+	if lowers := scheduler.Change(d) && d.Desired < d.Count; lowers || scheduler.Change(d) && m.toAsk > 0 {
 		if lowers { // What an open poll has not told yet must be known before instances go.
 			a.Measure.Confirm(ctx, r.ID)
 		}
-		a.askOnce(ctx, s, r, job, m)
+		a.askWhoScaled(ctx, s, r, job, m)
 		in = a.input(ctx, s, r, job, alive, m)
 		d, next = scheduler.Evaluate(in)
+		if lowers && scheduler.Change(d) && m.toAsk > 0 {
+			d.WhyNot = "who set the present count is not known yet"
+		}
 	}
 	err := a.carryOut(ctx, s, r, job, &d, in.Loads.Concurrency.End)
 	if worthStoring(next, m.stored) || d.Desired != m.wanted {

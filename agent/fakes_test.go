@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,6 +31,7 @@ type cluster struct {
 	cantRun   map[string]string // Revisions whose instances never become ready, and why.
 	load      map[string]float64
 	quiet     map[string]time.Time // Since when a revision has no load.
+	handLate  int                  // How often it is not known yet who scaled.
 	handAt    time.Time            // When somebody scaled by hand last.
 	away      bool                 // Nomad does not answer.
 	stale     bool                 // The next guarded call meets another change.
@@ -167,6 +169,10 @@ func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, "ScaledByHand")
+	if c.handLate > 0 {
+		c.handLate--
+		return time.Time{}, false, errors.New("the history ends before that")
+	}
 	return c.handAt, !c.handAt.IsZero() && c.jobs[id].Count == count, nil
 }
 

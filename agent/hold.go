@@ -35,7 +35,7 @@ func (a *Autoscaler) noteHold(s *Stored, r *wadi.Revision, m *memory) {
 	m.held = h.Until
 	switch {
 	case h.Active(time.Now()):
-		m.hold, m.asked = time.Time{}, true
+		m.hold, m.toAsk = time.Time{}, 0
 		a.Events.Add(s.Service.Name, r.ID, "Held", fmt.Sprintf("at %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
 	case known && h.Until.IsZero():
 		a.Events.Add(s.Service.Name, r.ID, "Released", "no count is held any more")
@@ -59,30 +59,35 @@ func (a *Autoscaler) noteCount(ctx context.Context, s *Stored, r *wadi.Revision,
 	changed := m.count >= 0 && job.Count != m.count && job.Index > max(m.index, a.Owned.Made(r.ID))
 	m.count, m.index = job.Count, job.Index
 	if changed {
-		m.asked = true
+		m.toAsk = askTries
 		a.askWhoScaled(ctx, s, r, job, m)
 	}
 }
 
-// askOnce asks who set the count that was there when this term began, before it is
-// changed: an earlier leader may have seen a person do it.
-func (a *Autoscaler) askOnce(ctx context.Context, s *Stored, r *wadi.Revision, job scheduler.JobState, m *memory) {
-	if !m.asked {
-		m.asked = true
-		a.askWhoScaled(ctx, s, r, job, m)
-	}
-}
+// askTries bounds how often Nomad is asked who set a count: it writes its scaling
+// history after the count, and may not answer at all.
+const askTries = 5
 
+// askWhoScaled learns who set the present count, also if that was in an earlier
+// leader's term, unless it is known. Until then it is not lowered.
 func (a *Autoscaler) askWhoScaled(ctx context.Context, s *Stored, r *wadi.Revision, job scheduler.JobState, m *memory) {
 	hold := s.Service.Scale.ManualHold.D()
 	if hold == 0 {
+		m.toAsk = 0
+	}
+	if m.toAsk == 0 {
 		return
 	}
+	m.toAsk--
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	at, byHand, err := a.Nomad.ScaledByHand(ctx, s.Service.Namespace, r.ID, job.Count)
-	if err != nil || !byHand || time.Since(at) >= hold {
-		return // Not known to be a person's, or not any more: decided as usual.
+	if err != nil {
+		return // Asked again.
+	}
+	m.toAsk = 0
+	if !byHand || time.Since(at) >= hold {
+		return // Not a person's, or not any more: decided as usual.
 	}
 	m.hold = at.Add(hold)
 	a.Log.Info("count was set by hand", "revision", r.ID, "count", job.Count, "stands_until", m.hold)

@@ -147,6 +147,22 @@ func TestHold_AfterAScaleByHand(t *testing.T) {
 	})
 }
 
+// Nomad writes who scaled after the count itself: until it says so nothing is lowered,
+// and what never becomes known is nobody's.
+func TestByHand_KnownLater(t *testing.T) {
+	for late, want := range map[int]int{1: 4, 3: 4, 1000: 1} {
+		led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
+			c.change1(t, func(s *agent.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
+			c.mu.Lock()
+			c.handAt, c.handLate = time.Now(), late
+			c.set(id, c.jobs[id].body, 4)
+			c.mu.Unlock()
+			time.Sleep(40 * time.Second)
+			wantCount(t, c, id, want)
+		})
+	}
+}
+
 // What a person scaled stands for its time, whoever comes to lead meanwhile.
 func TestByHand_StandsAcrossLeaders(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -62,7 +63,10 @@ func (n loopNomad) ScaledByHand(ctx context.Context, namespace, id string, count
 	if err != nil || last.Time.IsZero() {
 		return time.Time{}, false, err
 	}
-	return last.Time, last.Count == count && last.Meta[scaledBy] != wadiItself, nil
+	if last.Count != count {
+		return time.Time{}, false, fmt.Errorf("read who scaled %s to %d: its history ends with %d", id, count, last.Count)
+	}
+	return last.Time, last.Meta[scaledBy] != wadiItself, nil
 }
 
 func (n loopNomad) Stop(ctx context.Context, namespace, id string) error {
