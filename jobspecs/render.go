@@ -79,8 +79,7 @@ func (r *renderer) job() *api.Job {
 		Datacenters: r.spec.Datacenters,
 		NodePool:    new(r.spec.NodePool),
 		Priority:    new(r.spec.Priority),
-		// No deployments: while one runs, Nomad refuses to scale.
-		Update: &api.UpdateStrategy{MaxParallel: new(0)},
+		Update:      r.update(),
 		// Fixed for the revision: a change of meta would replace every instance.
 		Meta: map[string]string{
 			"wadi_service":   r.rev.Service,
@@ -89,6 +88,19 @@ func (r *renderer) job() *api.Job {
 		},
 		UI: r.ui(),
 	}
+}
+
+// nomadsProgressDeadline is what Nomad takes for a job that says none.
+const nomadsProgressDeadline = 10 * time.Minute
+
+// update wants no deployments: while one runs, Nomad refuses to scale. All the same it
+// refuses a task whose end may take longer than a deployment.
+func (r *renderer) update() *api.UpdateStrategy {
+	u := &api.UpdateStrategy{MaxParallel: new(0)}
+	if kill := r.spec.Timeout.Request.D() + killMargin; kill > nomadsProgressDeadline {
+		u.ProgressDeadline = new(kill + time.Minute)
+	}
+	return u
 }
 
 func (r *renderer) ui() *api.JobUIConfig {

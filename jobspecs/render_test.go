@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -130,4 +131,33 @@ func hclBody(t *testing.T, src string) hcl.Body {
 		t.Fatal(diags)
 	}
 	return f.Body
+}
+
+// Nomad refuses a task whose end may take longer than its progress deadline, which is
+// 10 minutes where a job says none.
+func TestRender_LongRequests(t *testing.T) {
+	for _, tt := range []struct{ request, want time.Duration }{
+		{5 * time.Minute, 0},
+		{590 * time.Second, 0},
+		{10 * time.Minute, 11*time.Minute + 10*time.Second},
+		{time.Hour, time.Hour + time.Minute + 10*time.Second},
+	} {
+		s := service()
+		s.Timeout.Request = wadi.Duration(tt.request)
+		data, err := jobspecs.Render(revisionOf(s), testAgent())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var job api.Job
+		if err := json.Unmarshal(data, &job); err != nil {
+			t.Fatal(err)
+		}
+		var got time.Duration
+		if d := job.Update.ProgressDeadline; d != nil {
+			got = *d
+		}
+		if got != tt.want {
+			t.Errorf("requests of %s: got a progress deadline of %s, want %s", tt.request, got, tt.want)
+		}
+	}
 }
