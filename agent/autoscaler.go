@@ -19,11 +19,11 @@ type Autoscaler struct {
 	Nomad     Nomad
 	Cluster   Cluster
 	Measure   Measure
-	Services  func() map[string]*Stored                                 // The controller's view.
-	Remember  func(revision string, d wadi.Deciders, wanted int)        // What has to survive this leader.
-	WayBack   func(ctx context.Context, s Stored) (ok bool, why string) // Whether a request would wake it.
-	Grown     <-chan struct{}                                           // Signals that some queue grew.
-	TakeGrown func() []string                                           // The revisions whose queues grew.
+	Services  func() map[string]*Stored                          // The controller's view.
+	Remember  func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
+	WayBack   func(service string) (ok bool, why string)         // Whether a request would wake it.
+	Grown     <-chan struct{}                                    // Signals that some queue grew.
+	TakeGrown func() []string                                    // The revisions whose queues grew.
 
 	Ceiling   int // The agent's bound of instances of one revision.
 	Decisions *Decisions
@@ -37,13 +37,11 @@ type Autoscaler struct {
 	// memory is what is remembered of each revision, guarded by mu.
 	mu     sync.Mutex
 	memory map[string]*memory
-	passes int // Begun, of all revisions.
 }
 
 // memory is the autoscaler's of one revision.
 type memory struct {
 	busy    sync.Mutex // One evaluation of a revision at a time.
-	pass    int        // The last one that the revision was there in; guarded by the autoscaler's mu.
 	decider wadi.Deciders
 	stored  wadi.Deciders      // As they were last told to Remember.
 	clock   *calendar.Calendar // Of the service's schedules.
@@ -130,9 +128,9 @@ func (a *Autoscaler) followGrowth(ctx context.Context) {
 
 // dueOf finds revisions by their IDs.
 func (a *Autoscaler) dueOf(ids map[string]time.Time) (all []due) {
-	services := a.Services()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	services := a.Services()
 	for id := range ids {
 		name, _, _ := wadi.SplitRevisionID(id)
 		s := services[name]
@@ -156,18 +154,15 @@ type due struct {
 // Pass evaluates all revisions once.
 func (a *Autoscaler) Pass(ctx context.Context) {
 	began := time.Now()
-	services := a.Services()
-	all := make([]due, 0, len(services))
 	a.mu.Lock()
-	a.passes++
+	services := a.Services()
+	all := make([]due, 0, max(len(services), len(a.memory)))
 	for _, s := range services {
 		for i := range s.Revisions {
-			m := a.remembered(s, s.Revisions[i].ID)
-			m.pass = a.passes
-			all = append(all, due{s, &s.Revisions[i], m})
+			all = append(all, due{s, &s.Revisions[i], a.remembered(s, s.Revisions[i].ID)})
 		}
 	}
-	gone := a.forget()
+	gone := a.forget(all)
 	a.mu.Unlock()
 	a.Decisions.Forget(gone)
 	a.evaluateAll(ctx, all)
@@ -191,11 +186,18 @@ func (a *Autoscaler) evaluateAll(ctx context.Context, all []due) {
 	g.Wait()
 }
 
-// forget drops the memory of revisions that are gone, and returns them. The caller
-// holds mu.
-func (a *Autoscaler) forget() (gone []string) {
-	for r, m := range a.memory {
-		if m.pass != a.passes && m.pass != 0 {
+// forget drops the memory of revisions that are not among all, which are remembered,
+// and returns them. The caller holds mu.
+func (a *Autoscaler) forget(all []due) (gone []string) {
+	if len(a.memory) == len(all) {
+		return nil // As nearly always.
+	}
+	there := make(map[string]bool, len(all))
+	for _, d := range all {
+		there[d.revision.ID] = true
+	}
+	for r := range a.memory {
+		if !there[r] {
 			delete(a.memory, r)
 			gone = append(gone, r)
 		}

@@ -24,18 +24,18 @@ func (a *Autoscaler) evaluate(ctx context.Context, s *Stored, r *wadi.Revision, 
 	defer m.busy.Unlock()
 	a.noteCount(ctx, s, r, job, m)
 	a.noteHold(s, r, m)
-	if alive == 0 && scheduler.AtRest(a.bounds(s, r, job, alive, m)) {
+	if alive == 0 && scheduler.AtRest(a.bounds(s, r, st.Phase, job, alive, m)) {
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
 
-	in := a.input(ctx, s, r, job, alive, m)
+	in := a.input(s, r, st.Phase, job, alive, m)
 	d, next := scheduler.Evaluate(in)
 	if lowers := scheduler.Change(d) && d.Desired < d.Count; lowers || scheduler.Change(d) && m.toAsk > 0 {
 		if lowers { // What an open poll has not told yet must be known before instances go.
 			a.Measure.Confirm(ctx, r.ID)
 		}
 		a.askWhoScaled(ctx, s, r, job, m)
-		in = a.input(ctx, s, r, job, alive, m)
+		in = a.input(s, r, st.Phase, job, alive, m)
 		d, next = scheduler.Evaluate(in)
 		if lowers && scheduler.Change(d) && m.toAsk > 0 {
 			d.WhyNot = "who set the present count is not known yet"
@@ -77,27 +77,26 @@ func worthStoring(next, stored wadi.Deciders) bool {
 }
 
 // bounds is what an evaluation is made from, but for what has to be measured.
-func (a *Autoscaler) bounds(s *Stored, r *wadi.Revision, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
-	st := s.State.Revisions[r.ID]
-	if sc := s.Service.Scale; m.clock == nil || !m.clock.Of(sc.Schedules) {
+func (a *Autoscaler) bounds(s *Stored, r *wadi.Revision, phase wadi.Phase, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
+	if sc := &s.Service.Scale; m.clock == nil || !m.clock.Of(sc.Schedules) {
 		m.clock, _ = calendar.New(sc.Schedules) // They were checked when they were submitted.
 	}
 	return scheduler.EvalInput{
 		Revision: r.ID, Now: time.Now(),
 		Scaling: s.Service.Scale, Calendar: m.clock, ConcurrencyLimit: r.Spec.ConcurrencyLimit, Ceiling: a.Ceiling,
-		Routed: scheduler.Routed(s.Service, s.Route, r.ID, s.Latest, st.Phase),
-		Failed: st.Phase == wadi.Failed, WasReady: st.Phase != wadi.Pending,
+		Routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
+		Failed: phase == wadi.Failed, WasReady: phase != wadi.Pending,
 		Count: job.Count, Raised: m.raised, Starting: max(alive, job.Count), Hold: holdOf(s, r.ID), ByHandUntil: m.hold,
 		Deciders: m.decider,
 	}
 }
 
-func (a *Autoscaler) input(ctx context.Context, s *Stored, r *wadi.Revision, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
-	in := a.bounds(s, r, job, alive, m)
+func (a *Autoscaler) input(s *Stored, r *wadi.Revision, phase wadi.Phase, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
+	in := a.bounds(s, r, phase, job, alive, m)
 	in.Ready, in.ReadyKnown = min(a.Measure.ReadyCount(r.ID), alive), a.Measure.ReadyKnown(r.ID)
 	in.Starting -= in.Ready
 	in.Loads = a.loads(s, r)
-	in.WayBack, in.WhyStranded = a.WayBack(ctx, *s)
+	in.WayBack, in.WhyStranded = a.WayBack(s.Service.Name)
 	return in
 }
 

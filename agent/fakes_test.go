@@ -407,7 +407,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 		return c.grew
 	}
 	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
-	a.WayBack = func(context.Context, agent.Stored) (bool, string) { return true, "" }
+	a.WayBack = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &agent.Decisions{}, events, owned, hclog.NewNullLogger(), metrics
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -85,7 +85,7 @@ func (s *stage) autoscaler() *agent.Autoscaler {
 	a.Nomad, a.Cluster, a.Measure = s, view{s}, view{s}
 	a.Services = func() map[string]*agent.Stored { return s.services }
 	a.Remember = func(string, wadi.Deciders, int) {}
-	a.WayBack = func(context.Context, agent.Stored) (bool, string) { return true, "" }
+	a.WayBack = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned = &agent.Decisions{}, &agent.Events{}, &agent.Owned{}
 	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), agent.NewMetrics(prometheus.NewRegistry()), 100
 	return a

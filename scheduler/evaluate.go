@@ -64,7 +64,8 @@ func (l *Loads) Of(m wadi.Metric) *Averages {
 //
 // The decision's Desired is absolute and meant for a count that includes what is
 // starting: carried out or not, one need raises it once. See [Change].
-func Evaluate(in EvalInput) (wadi.Decision, wadi.Deciders) {
+func Evaluate(input EvalInput) (wadi.Decision, wadi.Deciders) {
+	in := &input
 	d := wadi.Decision{
 		Time: in.Now, Revision: in.Revision, Ready: in.Ready, Starting: in.Starting, Count: in.Count, Desired: in.Count, Times: 1,
 	}
@@ -72,23 +73,24 @@ func Evaluate(in EvalInput) (wadi.Decision, wadi.Deciders) {
 		d.Floor = floorOf(in)
 	}
 	d.Ceiling = ceilingOf(in)
-	l := weigh(in)
+	var l loads
+	l.weigh(in)
 	l.tell(&d)
 	switch {
 	case in.Failed:
 		d.Valid, d.Floor = true, wadi.Bound{}
 		set(&d, 0, RuleFailed, "it did not become ready in time: 0 instances")
-	case l.winner == nil:
+	case l.which < 0:
 		unmeasured(in, &d, l.why)
 	default:
 		d.Valid, d.Wanted = true, l.winner.Desired
 		set(&d, l.winner.Desired, l.winner.Rule, l.winner.Reason)
 		bound(in, &d)
 		leaveToZero(in, &d)
-		keepUnlessKnown(in, &d, l)
+		keepUnlessKnown(in, &d, &l)
 	}
 	hold(in, &d)
-	d.ZeroAt = zeroAt(in, d)
+	d.ZeroAt = zeroAt(in, &d)
 	carry(in, &d)
 	return d, l.deciders
 }
@@ -103,7 +105,7 @@ func Change(d wadi.Decision) bool {
 // measured: waking is the activators' alone. Of in, it needs neither loads nor memory.
 func AtRest(in EvalInput) bool {
 	held := in.Hold.Active(in.Now) && in.Hold.Count > 0
-	return in.Count == 0 && in.Starting == 0 && (!in.Routed || !held && floorOf(in).Count == 0)
+	return in.Count == 0 && in.Starting == 0 && (!in.Routed || !held && floorOf(&in).Count == 0)
 }
 
 func set(d *wadi.Decision, n int, rule, reason string) {
@@ -112,7 +114,7 @@ func set(d *wadi.Decision, n int, rule, reason string) {
 
 // unmeasured keeps the count. But the instances that a new revision begins with
 // need no measuring: it gets them, or it would never become ready.
-func unmeasured(in EvalInput, d *wadi.Decision, why string) {
+func unmeasured(in *EvalInput, d *wadi.Decision, why string) {
 	set(d, in.Count, RuleInvalid, why+": nothing changes")
 	if d.Floor.By == RuleInitial && in.Count < d.Floor.Count {
 		d.Valid = true
@@ -122,7 +124,7 @@ func unmeasured(in EvalInput, d *wadi.Decision, why string) {
 
 // keepUnlessKnown takes a lowering back that is decided on data with holes, or on
 // data older than the last raise, whose reason they can't hold.
-func keepUnlessKnown(in EvalInput, d *wadi.Decision, l loads) {
+func keepUnlessKnown(in *EvalInput, d *wadi.Decision, l *loads) {
 	switch {
 	case d.Desired >= in.Count || d.Rule == RuleUnrouted:
 	case l.missing != "":
@@ -133,7 +135,7 @@ func keepUnlessKnown(in EvalInput, d *wadi.Decision, l loads) {
 }
 
 // carry says why a change is not carried out.
-func carry(in EvalInput, d *wadi.Decision) {
+func carry(in *EvalInput, d *wadi.Decision) {
 	byHand := in.Now.Before(in.ByHandUntil)
 	if byHand && d.HoldUntil.IsZero() {
 		d.HoldUntil = in.ByHandUntil

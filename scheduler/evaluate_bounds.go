@@ -10,7 +10,7 @@ import (
 )
 
 // bound keeps the count between the revision's bounds. The upper one wins.
-func bound(in EvalInput, d *wadi.Decision) {
+func bound(in *EvalInput, d *wadi.Decision) {
 	if floor := d.Floor; d.Desired < floor.Count {
 		set(d, floor.Count, floor.By, d.Reason+"; "+boundReason(floor))
 	}
@@ -34,7 +34,7 @@ func boundReason(b wadi.Bound) string {
 
 // floorOf is the lower bound of a routed revision, and which rule it comes from;
 // zero if there is none.
-func floorOf(in EvalInput) wadi.Bound {
+func floorOf(in *EvalInput) wadi.Bound {
 	b := wadi.Bound{Count: in.Scaling.Min, By: RuleMin}
 	if f, ok := in.Calendar.At(in.Now); ok && f.Min > b.Count {
 		b = wadi.Bound{Count: f.Min, By: RuleSchedule, Name: f.Name, Until: f.Until}
@@ -49,7 +49,7 @@ func floorOf(in EvalInput) wadi.Bound {
 }
 
 // ceilingOf is the upper bound; zero if there is none.
-func ceilingOf(in EvalInput) wadi.Bound {
+func ceilingOf(in *EvalInput) wadi.Bound {
 	switch top := in.Scaling.Max; {
 	case top > 0 && (in.Ceiling <= 0 || top <= in.Ceiling):
 		return wadi.Bound{Count: top, By: RuleMax}
@@ -59,7 +59,7 @@ func ceilingOf(in EvalInput) wadi.Bound {
 	return wadi.Bound{}
 }
 
-func topOf(in EvalInput) int {
+func topOf(in *EvalInput) int {
 	if top := ceilingOf(in).Count; top > 0 {
 		return top
 	}
@@ -70,7 +70,7 @@ func topOf(in EvalInput) int {
 // nothing is known of the load. It bends neither the upper bound nor the rule that
 // no request loses its instance; and as callers do not reach a revision that is
 // not routed, nor one that has failed, it does not concern those.
-func hold(in EvalInput, d *wadi.Decision) {
+func hold(in *EvalInput, d *wadi.Decision) {
 	if !in.Hold.Active(in.Now) || !in.Routed || in.Failed {
 		return
 	}
@@ -105,14 +105,14 @@ func hold(in EvalInput, d *wadi.Decision) {
 const atRest = time.Second
 
 // idleNeeded is for how long no request must come before zero.
-func idleNeeded(in EvalInput) time.Duration {
+func idleNeeded(in *EvalInput) time.Duration {
 	return in.Scaling.Window.D() + in.Scaling.ZeroGrace.D()
 }
 
 // leaveToZero permits zero only after the idle time and with a way back. It
 // never raises a count of zero.
-func leaveToZero(in EvalInput, d *wadi.Decision) {
-	requests := in.Loads.Concurrency
+func leaveToZero(in *EvalInput, d *wadi.Decision) {
+	requests := &in.Loads.Concurrency
 	idle := requests.Idle
 	stranded := !in.WayBack && in.WasReady
 	if !in.Routed && idle >= atRest && !stranded {
@@ -142,7 +142,7 @@ func leaveToZero(in EvalInput, d *wadi.Decision) {
 
 // zeroAt is when zero will be permitted if no request comes, and the zero time if
 // it is not known, or something else holds the instances.
-func zeroAt(in EvalInput, d wadi.Decision) time.Time {
+func zeroAt(in *EvalInput, d *wadi.Decision) time.Time {
 	held := in.Hold.Active(in.Now)
 	if in.Count == 0 || !in.Routed || in.Failed || !in.WayBack || !d.Valid || d.Floor.Count > 0 || held {
 		return time.Time{}
@@ -150,6 +150,6 @@ func zeroAt(in EvalInput, d wadi.Decision) time.Time {
 	return in.Now.Add(max(0, idleNeeded(in)-in.Loads.Concurrency.Idle))
 }
 
-func whyStranded(in EvalInput) string {
+func whyStranded(in *EvalInput) string {
 	return cmp.Or(in.WhyStranded, "no activator could wake it")
 }

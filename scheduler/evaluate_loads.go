@@ -12,11 +12,12 @@ import (
 // loads is what the metrics of a revision say together.
 type loads struct {
 	readings []wadi.Reading
-	winner   *Output // The largest answer; nil: nothing is known.
-	which    int     // Whose reading it is.
-	why      string  // Why nothing is known.
-	missing  string  // What is not known, so that nothing may be lowered.
-	sampled  bool    // Not every source was read.
+	few      [1]wadi.Reading // Where they are if there is no more than one, as is usual.
+	winner   Output          // The largest answer.
+	which    int             // Whose reading it is; -1: nothing is known.
+	why      string          // Why nothing is known.
+	missing  string          // What is not known, so that nothing may be lowered.
+	sampled  bool            // Not every source was read.
 
 	panicSince time.Time // Zero: no metric panics.
 	end        time.Time // Of the windows by which was decided.
@@ -33,10 +34,15 @@ const minCoverage = 0.5
 // the one whose metric was named first. What cpu and memory want is one or more:
 // zero is decided by requests alone, and once it is due by them, the others have
 // no say.
-func weigh(in EvalInput) loads {
-	l := loads{deciders: in.Deciders, end: in.Loads.Concurrency.End, which: -1}
-	settings := settingsOf(in)
+func (l *loads) weigh(in *EvalInput) {
+	l.end, l.which = in.Loads.Concurrency.End, -1
+	settings := settingsOf(in, make([]Settings, 0, 4))
 	memory := make([]remembered, 0, 4)
+	if len(settings) > 1 {
+		l.readings = make([]wadi.Reading, 0, len(settings))
+	} else {
+		l.readings = l.few[:0]
+	}
 	due := in.Loads.Concurrency.Idle >= idleNeeded(in)
 	for i, s := range settings {
 		a := in.Loads.Of(s.Metric)
@@ -47,9 +53,9 @@ func weigh(in EvalInput) loads {
 		l.sampled = l.sampled || a.Sampled
 		st, known := in.Deciders[s.Metric]
 		silent := !s.Metric.OfRequests() && (due || in.Count == 0)
-		why := invalid(in, *a)
+		why := invalid(in, a)
 		if !silent {
-			l.note(*a, why, s.Metric)
+			l.note(a, why, s.Metric)
 		}
 		if why == "" {
 			var out Output
@@ -62,8 +68,8 @@ func weigh(in EvalInput) loads {
 			if out.Panicking && st.PanicSince.After(l.panicSince) {
 				l.panicSince = st.PanicSince
 			}
-			if !silent && (l.winner == nil || out.Desired > l.winner.Desired) {
-				l.winner, l.which = &out, i
+			if !silent && (l.which < 0 || out.Desired > l.winner.Desired) {
+				l.winner, l.which = out, i
 			}
 		}
 		if known {
@@ -72,7 +78,6 @@ func weigh(in EvalInput) loads {
 		l.readings = append(l.readings, r)
 	}
 	l.deciders = memorise(in.Deciders, memory)
-	return l
 }
 
 // remembered is the memory of one metric.
@@ -101,7 +106,7 @@ func memorise(old wadi.Deciders, memory []remembered) wadi.Deciders {
 }
 
 // note takes in what is amiss with what was measured.
-func (l *loads) note(a Averages, why string, m wadi.Metric) {
+func (l *loads) note(a *Averages, why string, m wadi.Metric) {
 	if why != "" && l.why == "" {
 		l.why = why
 	}
@@ -115,8 +120,8 @@ func (l *loads) note(a Averages, why string, m wadi.Metric) {
 }
 
 // tell writes into a decision what was measured.
-func (l loads) tell(d *wadi.Decision) {
-	r := l.readings[max(0, l.which)]
+func (l *loads) tell(d *wadi.Decision) {
+	r := &l.readings[max(0, l.which)]
 	d.Metric, d.Stable, d.Panic, d.Target = r.Metric, r.Stable, r.Panic, r.Target
 	d.Coverage, d.PanicCoverage, d.Sampled = r.Coverage, r.PanicCoverage, l.sampled
 	d.PanicSince, d.Panicking = l.panicSince, !l.panicSince.IsZero()
@@ -125,12 +130,11 @@ func (l loads) tell(d *wadi.Decision) {
 	}
 }
 
-// settingsOf resolves the scaling of each metric. One of requests is always among
+// settingsOf appends to all the scaling of each metric. One of requests is always among
 // them: where none was asked for, one instance is wanted while requests come.
-func settingsOf(in EvalInput) []Settings {
-	var all []Settings
+func settingsOf(in *EvalInput, all []Settings) []Settings {
 	requests := false
-	for _, m := range metricsOf(in.Scaling) {
+	for _, m := range metricsOf(&in.Scaling) {
 		all = append(all, SettingsOf(in.Scaling, m, in.ConcurrencyLimit, in.Routed))
 		requests = requests || m.Metric.OfRequests()
 	}
@@ -143,7 +147,7 @@ func settingsOf(in EvalInput) []Settings {
 }
 
 // metricsOf is what a revision is scaled by.
-func metricsOf(s wadi.Scaling) []wadi.MetricTarget {
+func metricsOf(s *wadi.Scaling) []wadi.MetricTarget {
 	if len(s.Metrics) == 0 {
 		return []wadi.MetricTarget{wadi.Concurrency.Default()}
 	}
@@ -151,7 +155,7 @@ func metricsOf(s wadi.Scaling) []wadi.MetricTarget {
 }
 
 // invalid says why nothing can be decided from what was measured, or nothing.
-func invalid(in EvalInput, a Averages) string {
+func invalid(in *EvalInput, a *Averages) string {
 	switch coverage := min(a.Coverage, a.PanicCoverage); {
 	case !in.ReadyKnown:
 		return "how many instances are ready is not known"

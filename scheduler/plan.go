@@ -192,7 +192,7 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 	job, in := o.Jobs[r.ID], o.Instances[r.ID]
 	phase := state[r.ID].Phase
 	wanted := phase != wadi.Failed && among(want, r.ID)
-	if !wanted && !Routed(d.Service, route, r.ID, d.Latest, phase) {
+	if !wanted && !Routed(&d.Service, &route, r.ID, d.Latest, phase) {
 		if phase == wadi.Ready && !carried {
 			return nil
 		}

@@ -124,9 +124,9 @@ func named(svc wadi.Service, revision string) bool {
 // Routed reports whether the revision is to have instances by the service's
 // settings: it has a share of the traffic or a tag, or is to have one, or it is the
 // newest and may still become ready.
-func Routed(svc wadi.Service, route wadi.Route, revision, latest string, phase wadi.Phase) bool {
+func Routed(svc *wadi.Service, route *wadi.Route, revision, latest string, phase wadi.Phase) bool {
 	return phase != wadi.Failed &&
-		(Targeted(route, revision) || named(svc, revision) || revision == latest && phase == wadi.Pending)
+		(Targeted(*route, revision) || named(*svc, revision) || revision == latest && phase == wadi.Pending)
 }
 
 // Held says why the traffic is not as it was submitted; empty: it is.

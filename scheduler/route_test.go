@@ -285,7 +285,7 @@ func TestPlan_MinIsForTheRouted(t *testing.T) {
 		t.Errorf("put back with %d, want min", got)
 	}
 	for id, want := range map[string]bool{r1: true, r2: false, r3: true} {
-		if got := scheduler.Routed(w.d.Service, w.o.Route, id, w.d.Latest, w.d.State.Revisions[id].Phase); got != want {
+		if got := scheduler.Routed(&w.d.Service, &w.o.Route, id, w.d.Latest, w.d.State.Revisions[id].Phase); got != want {
 			t.Errorf("%s routed: %t, want %t", id, got, want)
 		}
 	}
@@ -297,7 +297,7 @@ func TestRouted_NamedAndPending(t *testing.T) {
 	w := newWorld(2)
 	w.d.Service.Traffic = share("50 hello-00001", "50 latest")
 	for _, phase := range []wadi.Phase{wadi.Pending, wadi.Ready, wadi.Failed} {
-		if got, want := scheduler.Routed(w.d.Service, wadi.Route{}, r1, r2, phase), phase != wadi.Failed; got != want {
+		if got, want := scheduler.Routed(&w.d.Service, &wadi.Route{}, r1, r2, phase), phase != wadi.Failed; got != want {
 			t.Errorf("in phase %s routed: %t, want %t", phase, got, want)
 		}
 	}

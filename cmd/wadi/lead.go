@@ -69,11 +69,11 @@ func (n *node) lead(ctx context.Context) error {
 	grown := newGrowth(measure, n.activator)
 	scaler.Nomad, scaler.Cluster, scaler.Measure = loopNomad{n.nomad}, loopCluster{n.watcher}, measure
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
-	scaler.WayBack = func(_ context.Context, s agent.Stored) (bool, string) {
+	scaler.WayBack = func(service string) (bool, string) {
 		if len(*n.agents.Load()) == 0 {
 			return false, "no agent is registered and healthy in Consul"
 		}
-		return ctl.WayBack(s.Service.Name)
+		return ctl.WayBack(service)
 	}
 	scaler.Grown, scaler.TakeGrown = grown.signal, grown.take
 	scaler.Ceiling, scaler.Decisions, scaler.Events = n.cfg.Limits.MaxInstances, n.decisions, n.events
