@@ -246,20 +246,31 @@ func TestLeader_NextTermGoesOn(t *testing.T) {
 func TestLeader_Delete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		_, stop := lead(t, c)
+		l, stop := lead(t, c)
 		defer stop()
-		id := c.submit("hello")
+		id, other := c.submit("hello"), c.submit("other")
 		time.Sleep(3 * time.Second)
+		for _, id := range []string{id, other} {
+			if _, ok := l.scaler.Decisions.Last(id); !ok {
+				t.Fatalf("nothing was decided about %s", id)
+			}
+		}
 		if err := c.edit("hello", func(s *agent.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
 		c.notify("hello")
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, -1)
+		if d, ok := l.scaler.Decisions.Last(id); ok {
+			t.Errorf("still remembers of a revision that is gone: %v", d)
+		}
+		if _, ok := l.scaler.Decisions.Last(other); !ok {
+			t.Error("forgot a revision that is there")
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if len(c.stored) != 0 || len(c.layers) != 0 {
-			t.Fatalf("left behind: store %v, network %v", c.stored, c.layers)
+		if len(c.stored) != 1 || len(c.layers) != 1 {
+			t.Fatalf("left behind: store %v, network %v; want those of other alone", c.stored, c.layers)
 		}
 	})
 }
