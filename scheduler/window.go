@@ -15,8 +15,9 @@ import (
 //
 // All times given to it must come from one clock. It is not safe for concurrent use.
 type Windows struct {
-	born int64 // The first second that counts.
-	keep int64 // How many seconds are kept.
+	born   int64 // The first second that counts.
+	keep   int64 // How many seconds are kept.
+	forgot int64 // What lies before this second was dropped last.
 
 	sources map[string]*source
 	order   []*source // The sources in a fixed order, so that sums are the same each time; nil: to be made.
@@ -30,7 +31,7 @@ type Averages struct {
 	Stable  float64
 	Panic   float64
 	Partial bool // A source has not reported some second of a window.
-	Sampled bool // Not every source was read. As yet every one is.
+	Sampled bool // Not every source was read: of some, the mean of others stands in.
 
 	// Share of the sources' seconds in a window that are known; 0 without any source.
 	Coverage, PanicCoverage float64
@@ -80,6 +81,7 @@ func (w *Windows) SourceDown(id string, at time.Time) {
 // something happens. As long as it does not answer, nothing has.
 func (w *Windows) OpenPoll(id string) {
 	if s := w.sources[id]; s != nil {
+		s.endTurn()
 		s.polling = true
 	}
 }
@@ -109,6 +111,7 @@ func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 	}
 	s.polling = false
 	s.report(since, st, at)
+	s.endTurn()
 	w.forget(at)
 }
 
@@ -120,7 +123,7 @@ func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wad
 	a := Averages{
 		Stable: long.mean, Panic: short.mean,
 		Coverage: long.coverage, PanicCoverage: short.coverage, Partial: long.partial || short.partial,
-		End: at(now, end),
+		Sampled: long.sampled || short.sampled, End: at(now, end),
 	}
 	busy, unknown := w.lastBusy, max(w.lastUnknown, w.born-1)
 	for _, s := range w.inOrder() {
@@ -141,20 +144,22 @@ type average struct {
 	mean     float64 // Over its seconds.
 	coverage float64 // Share of the sources' seconds in it that are known.
 	partial  bool
+	sampled  bool
 }
 
 func (w *Windows) average(win span64, m wadi.Metric, now time.Time) average {
 	if len(w.sources) == 0 {
 		return average{partial: true}
 	}
-	var total float64
-	var all, unknown int64
+	var all int64
+	turns := w.extrapolate(win, m, now)
+	total, unknown := turns.sum, turns.unknown
 	for _, s := range w.inOrder() {
 		total += s.sum(win, m)
 		unknown += s.unknown(win, now)
 		all += s.life(win).len()
 	}
-	a := average{coverage: 1, partial: unknown > 0}
+	a := average{coverage: 1, partial: unknown > 0, sampled: turns.sampled}
 	if all > 0 {
 		a.coverage = float64(all-unknown) / float64(all)
 	}
@@ -177,7 +182,8 @@ func (w *Windows) inOrder() []*source {
 const maxAge = 2
 
 // lastSecond is the last whole second, at most maxAge old, that every live source
-// has reported. Sources that are later than that are not waited for.
+// has reported, or of those that take turns enough have. Sources that are later
+// than that are not waited for.
 func (w *Windows) lastSecond(now time.Time) int64 {
 	last := now.Unix() - 1
 	oldest := last - maxAge
@@ -186,16 +192,20 @@ func (w *Windows) lastSecond(now time.Time) int64 {
 	}
 	end := last
 	for _, s := range w.inOrder() {
-		if reported := s.through(now) - 1; s.end == live && reported >= oldest {
+		if reported := s.through(now) - 1; s.end == live && !s.deferred(now) && reported >= oldest {
 			end = min(end, reported)
 		}
 	}
-	return end
+	return w.lastInTurn(oldest, end, now)
 }
 
 // forget drops what no window reaches back to.
 func (w *Windows) forget(now time.Time) {
 	before := now.Unix() - w.keep - slack
+	if before == w.forgot {
+		return
+	}
+	w.forgot = before
 	for id, s := range w.sources {
 		s.prune(before)
 		if s.end != live && s.end < before {

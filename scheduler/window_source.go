@@ -54,6 +54,9 @@ type source struct {
 	zeros   int64 // Our seconds before it that are not reported are zero.
 	polling bool  // It will answer as soon as something happens.
 	busy    int64 // The last of our seconds with a request.
+
+	due   time.Time // When its turn to be read comes; zero: it takes no turns now.
+	turns []span64  // Our seconds in which it takes or took turns, in order.
 }
 
 // report takes in an answer about the seconds from since on.
@@ -155,6 +158,7 @@ func (s *source) index(n int64) int {
 // finish ends the source at a second.
 func (s *source) finish(at int64) {
 	told := s.reported()
+	s.endTurn()
 	if s.polling {
 		told = max(told, at)
 	}
@@ -193,10 +197,13 @@ func pollCertain(at time.Time) int64 { return at.Unix() - 1 }
 func (s *source) life(win span64) span64 { return win.and(span64{s.start, s.end}) }
 
 // unknown counts the seconds of a window that the source should have reported and
-// has not.
+// has not. Before its turn it should not.
 func (s *source) unknown(win span64, now time.Time) int64 {
 	in := s.life(win)
-	n := in.and(span64{s.through(now), s.end}).len()
+	n := int64(0)
+	if !s.deferred(now) {
+		n = in.and(span64{s.through(now), s.end}).len()
+	}
 	if s.dropped > in.from {
 		n += in.and(span64{in.from, s.dropped}).len()
 		in.from = s.dropped
@@ -255,6 +262,9 @@ func (s *source) prune(before int64) {
 	s.past, s.loads = past, loads
 	for len(s.gaps) > 1 && s.gaps[0].to <= before {
 		s.gaps = s.gaps[1:]
+	}
+	for len(s.turns) > 0 && s.turns[0].to <= before {
+		s.turns = s.turns[1:]
 	}
 }
 
