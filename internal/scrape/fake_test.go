@@ -216,6 +216,10 @@ func load(r *proxy.Recorder, n int, proxied bool) (end func()) {
 	}
 }
 
+// perSecond is how many busy instances are read every second: fewer than by
+// default, as each costs the test much.
+const perSecond = 30
+
 // rig is a scraper that runs in a bubble.
 type rig struct {
 	*testing.T
@@ -229,7 +233,7 @@ func scraping(t *testing.T, test func(r rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rig{T: t, network: newNetwork()}
 		r.s = scrape.New(scheduler.NewWindows, hclog.NewNullLogger(), nil)
-		r.s.Dial = r.dial
+		r.s.Dial, r.s.PerSecond = r.dial, perSecond
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.s.Run(ctx) }()

@@ -16,6 +16,8 @@ import (
 type follower struct {
 	// Guarded by the scraper's mu.
 	src       Source
+	place     float64       // In the cycle of those that take turns.
+	woken     chan struct{} // Signals that it shall not rest any longer.
 	gone      bool
 	up        bool // The windows were told of it.
 	down      bool // The windows were told that it has ended.
@@ -23,6 +25,9 @@ type follower struct {
 	answered  bool
 	ready     bool
 	polling   bool // A poll is open.
+	opened    time.Time
+	busy      bool // It had load to tell when read last.
+	resting   bool // Left alone until its turn.
 	boot      string
 	next      int64 // Its first second that was not read.
 	back      time.Duration
@@ -35,6 +40,8 @@ type follower struct {
 	fails  int // In a row.
 	quick  int // Polls in a row that were answered at once.
 	readAt time.Time
+	turn   bool          // It is asked because its turn has come.
+	pause  time.Duration // Before it is asked again, after an answer.
 }
 
 const (
@@ -57,6 +64,7 @@ func (s *Scraper[W]) follow(ctx context.Context, f *follower) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-f.woken:
 		}
 		pause := s.pass(ctx, f)
 		s.mu.Lock()
@@ -70,16 +78,24 @@ func (s *Scraper[W]) follow(ctx context.Context, f *follower) {
 func (s *Scraper[W]) pass(ctx context.Context, f *follower) time.Duration {
 	s.mu.Lock()
 	src, ready := f.src, f.ready
+	f.turn, f.resting = f.resting, false
 	s.mu.Unlock()
 	if src.Kind == wadi.SourceInstance && !ready && !src.Stopping {
 		return s.passUnready(ctx, f, src)
 	}
-	err := s.read(ctx, f, s.Wait)
+	wait := s.Wait
+	if f.turn { // What it did since is told at once; silence counts only from then on.
+		wait = 0
+	}
+	err := s.read(ctx, f, wait)
 	if err != nil {
 		f.fails++
 		return backoff(retryFirst, retryMost, f.fails)
 	}
 	f.fails = 0
+	if f.pause > 0 {
+		return f.pause
+	}
 	if f.quick > 2 { // A source that does not wait is not asked all the time.
 		return backoff(retryFirst, retryMost, f.quick)
 	}
@@ -122,6 +138,7 @@ func backoff(first, most time.Duration, tries int) time.Duration {
 func (s *Scraper[W]) read(ctx context.Context, f *follower, wait time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f.pause = 0
 	q := s.query(f, wait, cancel)
 	began := s.now()
 	a, err := s.ask(ctx, q)
@@ -140,7 +157,8 @@ func (s *Scraper[W]) read(ctx context.Context, f *follower, wait time.Duration) 
 		return err
 	}
 	s.take(f, q, a, began, at)
-	if q.wait == 0 || at.Sub(began) > 100*time.Millisecond {
+	f.pause = s.rest(f, q, a, at)
+	if q.wait == 0 || f.pause > 0 || at.Sub(began) > 100*time.Millisecond {
 		f.quick = 0
 	} else {
 		f.quick++
@@ -160,7 +178,7 @@ func (s *Scraper[W]) query(f *follower, wait time.Duration, interrupt context.Ca
 	}
 	f.interrupt = interrupt
 	if q.wait > 0 {
-		f.polling = true
+		f.polling, f.opened = true, s.now()
 		s.each(f, func(w W) { w.OpenPoll(f.src.ID) })
 	}
 	return q
@@ -187,6 +205,7 @@ func (s *Scraper[W]) failed(ctx context.Context, f *follower, err error) {
 func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 	var asking *url.Error // Not of the answer's body.
 	unanswered := errors.As(err, &asking)
+	f.busy = false
 	refused, broken := errors.Is(err, syscall.ECONNREFUSED), unanswered && hungUp(err)
 	var quiet time.Time
 	if broken || refused { // http.Client dials anew when a connection breaks.

@@ -2,7 +2,8 @@
 // to the windows of the revisions that they are about.
 //
 // It promises that an idle source costs one open request, that a busy one is
-// heard every second, and that what could not be read is told as unknown, never
+// heard every second (of more than a hundred busy instances of one revision, about
+// a hundred a second: they take turns, and tell all when theirs comes), and that what could not be read is told as unknown, never
 // as zero. Its clock is monotonic: a step of the machine's does no harm. It
 // refuses to judge: what the numbers mean is decided by whoever reads the windows.
 package scrape
@@ -30,6 +31,7 @@ type Windows interface {
 	OpenPoll(id string)
 	ClosePoll(id string, quiet time.Time)
 	Report(id string, since int64, st wadi.Stats, at time.Time)
+	Defer(id string, due time.Time)
 }
 
 // Revision is a revision whose load is measured.
@@ -54,6 +56,9 @@ type Source struct {
 type Scraper[W Windows] struct {
 	// Wait is how long a source may leave a poll unanswered; 30s by default.
 	Wait time.Duration
+	// PerSecond is how many busy instances of a revision are read every second; 100
+	// by default. If there are more, they take turns, so that it stays about as many.
+	PerSecond int
 	// Dial connects to a source; TCP by default.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -70,6 +75,7 @@ type Scraper[W Windows] struct {
 	mu        sync.Mutex
 	revisions map[string]*revision[W]
 	followers map[string]*follower
+	placed    int                             // Followers there ever were.
 	about     map[string]map[string]*follower // The followers by revision; activators, which are about all, by "".
 	fresh     []*follower                     // Not started.
 	grew      map[string]bool                 // Revisions of which an activator holds more than before.
@@ -79,6 +85,9 @@ type Scraper[W Windows] struct {
 type revision[W Windows] struct {
 	Revision
 	windows W
+
+	busy    int // Instances that had load when counted.
+	counted time.Time
 }
 
 // maxShort bounds the short requests under way: readiness, and reads without waiting.
@@ -89,6 +98,7 @@ const maxShort = 256
 func New[W Windows](newWindows func(born time.Time, keep time.Duration) W, log hclog.Logger, reg prometheus.Registerer) *Scraper[W] {
 	s := &Scraper[W]{
 		Wait:       30 * time.Second,
+		PerSecond:  100,
 		newWindows: newWindows,
 		log:        log,
 		metrics:    newMetrics(reg),

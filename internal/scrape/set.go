@@ -78,9 +78,7 @@ func (s *Scraper[W]) readBack(revision string, d time.Duration) {
 	s.sources(revision, func(f *follower) {
 		if f.answered {
 			f.back = max(f.back, d+readBackSlack)
-			if f.interrupt != nil {
-				f.interrupt()
-			}
+			f.wake()
 		}
 	})
 }
@@ -91,7 +89,8 @@ const readBackSlack = 10 * time.Second
 func (s *Scraper[W]) setSource(src Source) {
 	f := s.followers[src.ID]
 	if f == nil {
-		f = &follower{src: src}
+		s.placed++
+		f = &follower{src: src, place: place(s.placed), woken: make(chan struct{}, 1)}
 		s.followers[src.ID] = f
 		if s.about[src.Revision] == nil {
 			s.about[src.Revision] = map[string]*follower{}
@@ -111,8 +110,11 @@ func (s *Scraper[W]) setSource(src Source) {
 	moved := f.src.Addr != src.Addr
 	stops := src.Stopping && !f.src.Stopping
 	f.src = src
-	if moved && f.interrupt != nil {
-		f.interrupt()
+	switch {
+	case moved:
+		f.wake()
+	case stops && f.resting: // What it still has to tell it won't for long.
+		signal(f.woken)
 	}
 	if stops && f.ready {
 		s.notify()
