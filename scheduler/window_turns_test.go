@@ -79,11 +79,20 @@ func TestTurns(t *testing.T) {
 			return w
 		}, 103.2, 675, 675, false, true, 103, true},
 		{"an activator takes no turns", func() *scheduler.Windows {
-			w := windows("a1")
-			w.Report("a1", 0, stats(100, busy(40, 100, 6, 0)...), at(100.1))
+			w := inTurns(300, 100, two)
+			w.SourceUp("a1", wadi.SourceActivator, at(-3600))
+			w.Report("a1", 0, stats(100, busy(40, 100, 60, 0)...), at(100.1))
 			w.Defer("a1", at(110))
 			return w
-		}, 103.2, 57 * 6 / 60.0, 3, true, false, 103, false},
+		}, 103.2, 657, 630, true, true, 103, false},
+		{"what is lost by a restart is not in the mean", func() *scheduler.Windows {
+			w := inTurns(300, 100, two)
+			for _, id := range many(300)[100:120] { // Their seconds 100 and 101 are lost.
+				w.Report(id, 0, wadi.Stats{Boot: "b2", Now: 1, Samples: busy(0, 1, 2, 0)}, at(103.1))
+				w.Defer(id, at(106))
+			}
+			return w
+		}, 103.2, (58*600 + 2*560) / 60.0, (4*600 + 2*560) / 6.0, true, true, 103, false},
 		{"one that never told takes no turns", func() *scheduler.Windows {
 			w := inTurns(300, 100, two)
 			w.SourceUp("i", wadi.SourceInstance, at(40))
