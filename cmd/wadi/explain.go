@@ -225,6 +225,9 @@ func readings(d wadi.Decision) []string {
 		}
 		out = append(out, text)
 	}
+	if d.Sampled {
+		out = append(out, "more instances are busy than are read each second: what the others carry is taken for the mean of those read")
+	}
 	return out
 }
 

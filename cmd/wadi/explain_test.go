@@ -128,3 +128,13 @@ func TestServiceScale(t *testing.T) {
 		t.Errorf("a hold that was ended is shown:\n%s", o.stdout)
 	}
 }
+
+func TestReadings_SaysThatSourcesWereSampled(t *testing.T) {
+	d := history()[0]
+	without := readings(d)
+	d.Sampled = true
+	got := readings(d)
+	if len(got) != len(without)+1 || !strings.Contains(got[len(got)-1], "mean of those read") {
+		t.Errorf("got %q, want one more line than %q", got, without)
+	}
+}
