@@ -181,6 +181,8 @@ func TestInput_Smuggling(t *testing.T) {
 		{"two hosts", "GET / HTTP/1.1\r\n" + host + "Host: other." + harness.Domain + "\r\n\r\n" + inside},
 		{"bad chunk", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n" + inside},
 		{"negative length", "POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n" + inside},
+		{"length and chunks", "POST / HTTP/1.1\r\n" + host +
+			fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n%s", 13+len(inside), inside)},
 		{"line feed in a header", "GET / HTTP/1.1\r\n" + host + "X-A: b\rWadi-Revision: smuggled-00001\r\n\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -197,13 +199,6 @@ func TestInput_Smuggling(t *testing.T) {
 				t.Errorf("got %.200q, want 400 or 501", answer)
 			}
 		})
-	}
-	// A length beside chunks is allowed, and is nothing: the app, which echoes, sees the
-	// chunks only.
-	res := raw(t, stack.Agent.Gateway, "POST / HTTP/1.1\r\n"+host+"Connection: close\r\n"+
-		fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n%s", 13+len(inside), inside))
-	if strings.Count(res, "HTTP/1.1 ") != 1 || !strings.HasPrefix(res, "HTTP/1.1 200 ") || !strings.Contains(res, "abc") || strings.Contains(res, "GET ") {
-		t.Errorf("length and chunks: got %q, want one answer that echoes abc", res)
 	}
 	harnesstest.WantStatus(t, stack.Get(t, "smuggled", "/"), 200)
 }
