@@ -57,6 +57,8 @@ gateway {
 queue_proxy {
   driver = "docker"
 }
+nomad { address = "http://127.0.0.1:1" } # Nobody's: somebody may run his own at the usual ports.
+consul { address = "http://127.0.0.1:1" }
 `, certs, redirect)
 	if err := os.WriteFile(file, []byte(hcl), 0o600); err != nil {
 		t.Fatal(err)
