@@ -234,15 +234,10 @@ func (c *conn) hasUnread() bool {
 	return unread
 }
 
-// SetReadDeadline does as it says, but for a connection's first request: as between
-// any two, a caller may take its time to begin it, and only then has the header to
-// follow soon.
+// SetReadDeadline does as it says, but for a connection that is to be parked when it
+// has been idle for a while.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	left := time.Until(t)
-	if !c.begun && left > 0 {
-		t = time.Now().Add(idleTimeout)
-	}
-	if c.parkable = left > idleTimeout/2 && c.of.many.Load() && c.idle.Load() && !c.http2.Load(); c.parkable {
+	if c.parkable = time.Until(t) > idleTimeout/2 && c.of.many.Load() && c.idle.Load() && !c.http2.Load(); c.parkable {
 		t = time.Now().Add(parkAfter)
 	}
 	return c.Conn.SetReadDeadline(t)
@@ -273,7 +268,6 @@ func (c *conn) Read(b []byte) (int, error) {
 	if !c.begun {
 		c.begun = true
 		c.heard.Store(true)
-		_ = c.Conn.SetReadDeadline(time.Now().Add(readHeaderTimeout)) // It fails on closed ones.
 	}
 	return n, err
 }

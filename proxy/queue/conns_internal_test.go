@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi/proxy/framing"
 )
 
 // running is a queue-proxy that runs in front of an app that costs nothing, and
@@ -138,7 +140,8 @@ func TestConns_Bounded(t *testing.T) {
 // A connection without a request yet is as good as an idle one: callers keep such.
 func TestConns_FirstRequestMayTakeItsTime(t *testing.T) {
 	var deadline atomic.Int64
-	c := &conn{Conn: deadlines{set: func(at time.Time) { deadline.Store(int64(time.Until(at))) }}, of: &conns{}}
+	below := deadlines{set: func(at time.Time) { deadline.Store(int64(time.Until(at))) }}
+	c := &conn{Conn: framing.New(checks(nil)).Conn(below, nil), of: &conns{}}
 	left := func() time.Duration { return time.Duration(deadline.Load()) }
 	_ = c.SetReadDeadline(time.Now().Add(readHeaderTimeout))
 	if left() <= idleTimeout/2 {

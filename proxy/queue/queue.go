@@ -112,10 +112,15 @@ func (p *Proxy) listen() error {
 			*l.to = netutil.LimitListener(opened, maxPlaneConns)
 		}
 	}
-	checked := framing.Listen(p.listeners.traffic, framing.Config{HTTP2: true,
-		Refused: func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }})
+	checked := framing.Listen(p.listeners.traffic, checks(func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }))
 	p.conns = newConns(checked, p.listeners.traffic.(*net.TCPListener), maxConns)
 	return nil
+}
+
+// checks is how callers' requests are checked. A connection without a request yet is
+// as good as an idle one: callers keep such.
+func checks(refused func(framing.Reason)) framing.Config {
+	return framing.Config{HTTP2: true, Silence: idleTimeout, Refused: refused}
 }
 
 // Close closes the listeners of a proxy that is not run.
