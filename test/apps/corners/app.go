@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wadi-run/wadi/test/apps/launch"
 )
 
 // app is the handlers' shared state.
@@ -172,7 +174,7 @@ func (a *app) alone(w http.ResponseWriter, r *http.Request) {
 func sleep(w http.ResponseWriter, r *http.Request) {
 	d, err := time.ParseDuration(r.URL.Query().Get("for"))
 	if err == nil {
-		pause(r.Context(), d)
+		launch.Pause(r.Context(), d)
 	}
 	fmt.Fprint(w, "ok")
 }

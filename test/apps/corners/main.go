@@ -27,12 +27,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/wadi-run/wadi/test/apps/launch"
 )
 
 func main() {
@@ -46,20 +47,9 @@ func main() {
 
 // run serves until ctx ends, and then finishes what it has begun.
 func run(ctx context.Context, getenv func(string) string) error {
-	if d := getenv("START_DELAY"); d != "" {
-		delay, err := time.ParseDuration(d)
-		if err != nil {
-			return fmt.Errorf("read START_DELAY: %w", err)
-		}
-		pause(ctx, delay)
-	}
-	port := getenv("PORT")
-	if port == "" {
-		port = "8080"
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(getenv("ADDR"), port))
+	l, err := launch.Listen(ctx, getenv)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -80,13 +70,4 @@ func run(ctx context.Context, getenv func(string) string) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -38,6 +37,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/wadi-run/wadi/test/apps/launch"
 )
 
 func main() {
@@ -51,13 +52,6 @@ func main() {
 
 // run serves until ctx ends, and then finishes what it has begun.
 func run(ctx context.Context, getenv func(string) string) error {
-	if d := getenv("START_DELAY"); d != "" {
-		delay, err := time.ParseDuration(d)
-		if err != nil {
-			return fmt.Errorf("read START_DELAY: %w", err)
-		}
-		pause(ctx, delay)
-	}
 	e := &echo{revision: getenv("WADI_REVISION")}
 	if target := getenv("UPSTREAM"); target != "" {
 		conn, err := grpc.NewClient("passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -67,13 +61,9 @@ func run(ctx context.Context, getenv func(string) string) error {
 		defer func() { _ = conn.Close() }()
 		e.upstream = conn
 	}
-	port := getenv("PORT")
-	if port == "" {
-		port = "8080"
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(getenv("ADDR"), port))
+	l, err := launch.Listen(ctx, getenv)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	s := grpc.NewServer()
 	s.RegisterService(&desc, e)
@@ -135,7 +125,7 @@ func count(srv any, s grpc.ServerStream) error {
 	}
 	for i := range n {
 		if i > 0 {
-			pause(s.Context(), wait)
+			launch.Pause(s.Context(), wait)
 		}
 		if err := s.SendMsg(wrapperspb.String(strconv.Itoa(i))); err != nil {
 			return err
@@ -183,7 +173,7 @@ func (e *echo) answer(ctx context.Context, text string) (*wrapperspb.StringValue
 		if err != nil {
 			return nil, status.Error(codes.InvalidArgument, err.Error())
 		}
-		pause(ctx, d)
+		launch.Pause(ctx, d)
 	case "pass":
 		if e.upstream == nil {
 			return nil, status.Error(codes.FailedPrecondition, "there is no UPSTREAM")
@@ -207,14 +197,4 @@ func back(ctx context.Context) metadata.MD {
 		}
 	}
 	return out
-}
-
-// pause waits, or less when nobody waits for it any more.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
