@@ -22,9 +22,9 @@ import (
 func TestAgentKilled(t *testing.T) {
 	stack.Deploy(t, meshed("inmesh", `
     min    = 1
-    window = "6s"`)+hello("steady", `
+    window = "6s"`)+harnesstest.Hello("steady", `
     min    = 2
-    window = "6s"`, "")+hello("resting", `window = "60s"`, "")+hello("asleep", `window = "6s"`, ""))
+    window = "6s"`, "")+harnesstest.Hello("resting", `window = "60s"`, "")+harnesstest.Hello("asleep", `window = "6s"`, ""))
 	call := outsider(t, "inmesh")
 	stack.ToZero(t, "asleep-00001")
 	eventually(t, 30*time.Second, func() error {
@@ -65,7 +65,7 @@ func TestAgentKilled(t *testing.T) {
 
 // An agent that is killed and comes back before Consul missed it must lead again.
 func TestAgentKilled_LeadsAgainAtOnce(t *testing.T) {
-	stack.Deploy(t, hello("again", `window = "6s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("again", `window = "6s"`, ""))
 	for range 2 {
 		harnesstest.Must(t, "kill the agent", stack.Agent.Kill())
 		harnesstest.Must(t, "start the agent again", stack.Agent.Start(t.Context()))
@@ -91,7 +91,7 @@ func leads(a *harness.Agent) error {
 // An agent that is told to stop finishes what it has begun, leaves Consul, and is
 // content.
 func TestAgentStops_FinishesRequests(t *testing.T) {
-	stack.Deploy(t, hello("longer", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("longer", `window = "60s"`, ""))
 	wantAnswer(t, stack.Agent, "longer", "/")
 	before := jobs(t, "longer-00001")
 	type outcome struct {
@@ -141,7 +141,7 @@ func TestAgentStops_FinishesRequests(t *testing.T) {
 
 // A leader whose session is destroyed stops to lead, and leads again.
 func TestLeadershipLost(t *testing.T) {
-	stack.Deploy(t, hello("reign", `window = "6s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("reign", `window = "6s"`, ""))
 	key, _, err := stack.Consul.KV().Get("wadi/leader", nil)
 	if err != nil || key == nil || key.Session == "" {
 		t.Fatalf("read the lock: got %+v, error %v; want it held", key, err)
@@ -158,7 +158,7 @@ func TestLeadershipLost(t *testing.T) {
 	eventually(t, 20*time.Second, func() error { return leads(stack.Agent) })
 	wantAnswer(t, stack.Agent, "reign", "/")
 	stack.ToZero(t, "reign-00001")
-	stack.Deploy(t, hello("reign2", `window = "6s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("reign2", `window = "6s"`, ""))
 }
 
 // pause waits, as what is looked for here is that nothing happens.

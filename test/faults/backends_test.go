@@ -58,7 +58,7 @@ func healthOf(a *harness.Agent) (int, string, error) {
 // An agent that starts without Consul or Nomad says what it waits for, and goes on
 // by itself.
 func TestBackendAway_AtStart(t *testing.T) {
-	stack.Deploy(t, hello("patient", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("patient", `window = "60s"`, ""))
 	before := jobs(t, "patient-00001")
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestBackendAway_AtSubmit(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			name := "lost-" + strings.ToLower(b.name)
 			b.away(t)
-			ran := wadi(t, map[string]string{"lost.hcl": hello(name, "", "")}, "apply", "lost.hcl")
+			ran := wadi(t, map[string]string{"lost.hcl": harnesstest.Hello(name, "", "")}, "apply", "lost.hcl")
 			if ran.Code != 1 || !strings.Contains(strings.ToLower(ran.Stderr), "unavailable") {
 				t.Errorf("got %v\nwant exit code 1 and that something is unavailable", ran)
 			}
@@ -116,7 +116,7 @@ func TestBackendAway_AtSubmit(t *testing.T) {
 
 // put submits a service with plain HTTP.
 func put(a *harness.Agent, name string) (harness.Response, error) {
-	body := fmt.Sprintf(`{"files": [{"name": "x.hcl", "source": %q}]}`, hello(name, "", ""))
+	body := fmt.Sprintf(`{"files": [{"name": "x.hcl", "source": %q}]}`, harnesstest.Hello(name, "", ""))
 	req, err := http.NewRequest(http.MethodPut, "http://"+a.API+"/v1/services", strings.NewReader(body))
 	if err != nil {
 		return harness.Response{}, err
@@ -154,7 +154,7 @@ func wantNothingOf(t *testing.T, name string) {
 // to zero for lack of data, and all is well by itself afterwards.
 func TestBackendAway_InRunning(t *testing.T) {
 	stack.Deploy(t, meshed("webbed", "min = 1\n window = \"6s\"")+
-		hello("warm", `window = "60s"`, "")+hello("busy", `window = "6s"`, "")+hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
+		harnesstest.Hello("warm", `window = "60s"`, "")+harnesstest.Hello("busy", `window = "6s"`, "")+harnesstest.Hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
 	call := outsider(t, "webbed")
 	stack.ToZero(t, "napping-00001")
 	for _, b := range backends() {
@@ -210,7 +210,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 
 // A backend that hangs, and does not even refuse, is away too.
 func TestBackendHangs(t *testing.T) {
-	stack.Deploy(t, hello("calm", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("calm", `window = "60s"`, ""))
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
 			harnesstest.Must(t, "pause "+b.name, b.process.Pause())

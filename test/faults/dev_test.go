@@ -45,7 +45,7 @@ func startDev(t *testing.T) *dev {
 		return file
 	}
 	config := write("more.hcl", fmt.Sprintf("metrics {\n  address = %q\n}\nactivator {\n  address = %q\n}\n", addrs[1], addrs[2]))
-	service := write("devhello.hcl", hello("devhello", `window = "60s"`, ""))
+	service := write("devhello.hcl", harnesstest.Hello("devhello", `window = "60s"`, ""))
 	out, err := os.Create(d.output)
 	harnesstest.Must(t, "make the output", err)
 	defer out.Close()

@@ -48,11 +48,11 @@ func TestFullDisk(t *testing.T) {
 	harnesstest.Must(t, "start the agent on a full disk", a.Start(t.Context()))
 	harnesstest.Must(t, "wait for it", a.WaitLeader(t.Context()))
 
-	stack.Deploy(t, hello("cramped", `window = "6s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("cramped", `window = "6s"`, ""))
 	wantAnswer(t, a, "cramped", "/")
 	stack.ToZero(t, "cramped-00001")
 	wantAnswer(t, a, "cramped", "/")
-	deploy2 := strings.Replace(hello("cramped", `window = "6s"`, ""), `command = "hello"`, "command = \"hello\"\n        args = [\"two\"]", 1)
+	deploy2 := strings.Replace(harnesstest.Hello("cramped", `window = "6s"`, ""), `command = "hello"`, "command = \"hello\"\n        args = [\"two\"]", 1)
 	harnesstest.Must(t, "submit a second revision", a.Apply(t.Context(), deploy2))
 	if res := wantAnswer(t, a, "cramped", "/"); !strings.Contains(res.Body, "cramped-00002") {
 		t.Errorf("got %q, want the second revision", res.Body)

@@ -151,7 +151,7 @@ func wantLeft(t *testing.T, a *harness.Agent) {
 // An agent that is told to stop under full load loses no request, and none of those
 // that it has begun.
 func TestAgentStops_UnderLoad(t *testing.T) {
-	stack.Deploy(t, hello("loaded", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("loaded", `window = "60s"`, ""))
 	two := startSecond(t, "loaded")
 	load := startCallers(two, "loaded", clientsOf(t)...)
 	long := make(chan error, 1)
@@ -184,7 +184,7 @@ func TestAgentStops_UnderLoad(t *testing.T) {
 
 // The admin plane drains an agent in the same way, and leaves it running.
 func TestAgentDrained_ByTheAdminPlane(t *testing.T) {
-	stack.Deploy(t, hello("drained", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("drained", `window = "60s"`, ""))
 	two := startSecond(t, "drained")
 	load := startCallers(two, "drained", clientsOf(t)...)
 	pause(t, time.Second)

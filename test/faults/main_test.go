@@ -29,38 +29,9 @@ var stack *harnesstest.Stack
 
 func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{}) }
 
-// hello renders a service of the example app, in the host's network and without the
-// mesh. scale is the inside of its scale block, more stands beside that.
-func hello(name, scale, more string) string {
-	return fmt.Sprintf(`service %q {
-  network = "host"
-  mesh    = "off"
-  instance {
-    task "web" {
-      driver = "raw_exec"
-      config {
-        command = "hello"
-      }
-      resources {
-        cpu    = 20
-        memory = 32
-      }
-    }
-  }
-  probe {
-    http = "/healthz"
-  }
-  scale {
-    %s
-  }
-  %s
-}
-`, name, scale, more)
-}
-
-// meshed is hello in the mesh.
+// meshed is the example app in the mesh.
 func meshed(name, scale string) string {
-	s := strings.Replace(hello(name, scale, ""), `"host"`, `"bridge"`, 1)
+	s := strings.Replace(harnesstest.Hello(name, scale, ""), `"host"`, `"bridge"`, 1)
 	return strings.Replace(s, `"off"`, `"envoy"`, 1)
 }
 

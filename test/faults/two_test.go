@@ -36,7 +36,7 @@ func TestTwoAgents(t *testing.T) {
 	}
 
 	// The follower takes a submission, and its gateway answers.
-	sub, err := two.Submit(t.Context(), hello("pair", `window = "6s"`, "")+hello("spare", `window = "6s"`, "")+hello("kept", `window = "60s"`, ""))
+	sub, err := two.Submit(t.Context(), harnesstest.Hello("pair", `window = "6s"`, "")+harnesstest.Hello("spare", `window = "6s"`, "")+harnesstest.Hello("kept", `window = "60s"`, ""))
 	harnesstest.Must(t, "submit to the follower", err)
 	for _, s := range sub.Services {
 		t.Cleanup(func() { stack.Remove(t, s.Name) })
@@ -92,7 +92,7 @@ func TestTwoAgents(t *testing.T) {
 
 // A second agent on the first one's ports says so and ends, and the first does not notice.
 func TestSecondAgentOnTheSamePorts(t *testing.T) {
-	stack.Deploy(t, hello("first", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("first", `window = "60s"`, ""))
 	steady := drive(t, 2, 20*time.Millisecond, through(stack.Agent, "first", "/"))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

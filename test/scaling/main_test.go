@@ -23,32 +23,9 @@ var stack *harnesstest.Stack
 
 func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{Parallel: 6}) }
 
-// hello renders a service of the example app with a scale block.
+// hello renders a service of the example app with a scale block of the shortest window.
 func hello(name, scale string) string {
-	return fmt.Sprintf(`service %q {
-  network = "host"
-  mesh    = "off"
-  instance {
-    task "web" {
-      driver = "raw_exec"
-      config {
-        command = "hello"
-      }
-      resources {
-        cpu    = 20
-        memory = 32
-      }
-    }
-  }
-  probe {
-    http = "/healthz"
-  }
-  scale {
-    window = "6s"
-    %s
-  }
-}
-`, name, scale)
+	return harnesstest.Hello(name, "window = \"6s\"\n    "+scale, "")
 }
 
 // perInstance is a target of requests at once that instances are to carry in full.
