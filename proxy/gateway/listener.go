@@ -24,7 +24,7 @@ import (
 // HTTP/2 is handed over as it is; of any other one the server gets the check, which
 // tells the TLS state.
 type listener struct {
-	net.Listener
+	below   *proxy.Listener
 	checker *framing.Checker
 	tls     *tls.Config // Nil: plain.
 	timeout time.Duration
@@ -38,9 +38,9 @@ type listener struct {
 	close func() error
 }
 
-func newListener(l net.Listener, cfg ServerConfig, b Bounds) *listener {
+func newListener(l *proxy.Listener, cfg ServerConfig, b Bounds) *listener {
 	out := &listener{
-		Listener: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout}),
+		below: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout}),
 		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, most: int64(b.MaxConns), log: cfg.Log,
 		ready: make(chan net.Conn), done: make(chan struct{}),
 	}
@@ -80,12 +80,11 @@ func (l *listener) ended(err error) error {
 // accepted that have come, and have made their handshakes.
 func (l *listener) lastCall() {
 	l.last.Store(true)
-	if tcp, ok := l.Listener.(*net.TCPListener); ok {
-		proxy.LastCall(tcp)
-		return
-	}
-	_ = l.Close() // Nothing was written.
+	l.below.LastCall()
 }
+
+// Addr is where l listens.
+func (l *listener) Addr() net.Addr { return l.below.Addr() }
 
 // Close ends Accept, and the handshakes that are going on.
 func (l *listener) Close() error { return l.close() }
@@ -172,7 +171,7 @@ func looksPlain(record [5]byte) bool {
 // next accepts a connection for which there is a place. Leave gives that back, once.
 func (l *listener) next() (c net.Conn, leave func(), err error) {
 	for {
-		if c, err = l.Listener.Accept(); err != nil {
+		if c, err = l.below.Accept(); err != nil {
 			return nil, nil, err
 		}
 		if l.open.Add(1) <= l.most {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/framing"
 )
@@ -56,8 +57,7 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	if cfg.ShutdownTimeout == 0 {
 		cfg.ShutdownTimeout = 30 * time.Second
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", cfg.Address)
+	ln, err := proxy.Listen(ctx, cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}

@@ -21,8 +21,8 @@ import (
 // long as it waits for a header only, and Envoy keeps such ones in its pool.
 type conns struct {
 	net.Listener
-	tcp *net.TCPListener // Below all that checks; nil in a test.
-	max int
+	below *proxy.Listener // All that checks is above it; nil in a test.
+	max   int
 
 	parked   *parked
 	accepted chan struct{} // Closed when all have been accepted after the last call.
@@ -36,8 +36,8 @@ type conns struct {
 	leaves bool          // HTTP/2 callers are told to leave.
 }
 
-func newConns(l net.Listener, tcp *net.TCPListener, max int) *conns {
-	return &conns{Listener: l, tcp: tcp, max: max, parked: newParked(l.Addr()), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
+func newConns(l net.Listener, below *proxy.Listener, max int) *conns {
+	return &conns{Listener: l, below: below, max: max, parked: newParked(l.Addr()), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
 }
 
 // Accept accepts the next connection. When there are too many it takes the place of
@@ -132,11 +132,11 @@ func (l *conns) lastCall() {
 	l.mu.Lock()
 	l.last = true
 	l.mu.Unlock()
-	if l.tcp == nil {
+	if l.below == nil {
 		_ = l.Listener.Close() // Nothing was written.
 		return
 	}
-	proxy.LastCall(l.tcp) // Ends Accept.
+	l.below.LastCall() // Ends Accept.
 }
 
 // leave tells the callers that speak HTTP/2 to send what comes next elsewhere, and
@@ -199,7 +199,7 @@ type conn struct {
 	since atomic.Int64 // When it was accepted, or became idle.
 	gone  sync.Once
 
-	parkable bool        // The deadline is one after which it is parked. The reader's.
+	parkable atomic.Bool // The deadline is one after which it is parked.
 	parking  atomic.Bool // The server is told that it has ended.
 	isParked atomic.Bool // It is told when a byte comes.
 
@@ -237,7 +237,8 @@ func (c *conn) hasUnread() bool {
 // SetReadDeadline does as it says, but for a connection that is to be parked when it
 // has been idle for a while.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if c.parkable = time.Until(t) > idleTimeout/2 && c.of.many.Load() && c.idle.Load() && !c.http2.Load(); c.parkable {
+	parkable := time.Until(t) > idleTimeout/2 && c.of.many.Load() && c.idle.Load() && !c.http2.Load()
+	if c.parkable.Store(parkable); parkable {
 		t = time.Now().Add(parkAfter)
 	}
 	return c.Conn.SetReadDeadline(t)
@@ -245,7 +246,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err != nil && c.parkable && errors.Is(err, os.ErrDeadlineExceeded) {
+	if err != nil && c.parkable.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, c.park()
 	}
 	if n > 0 && c.idle.Load() && !c.http2.Load() {

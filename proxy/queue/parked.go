@@ -55,7 +55,7 @@ type checked interface {
 // returns the error that tells the server so.
 func (c *conn) park() error {
 	if below, ok := c.Conn.(checked); !ok || !below.Between() {
-		c.parkable = false
+		c.parkable.Store(false)
 		return c.Conn.SetReadDeadline(time.Now().Add(idleTimeout))
 	}
 	c.parking.Store(true)

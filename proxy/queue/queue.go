@@ -103,7 +103,7 @@ func (p *Proxy) listen() error {
 		{&p.listeners.admin, p.cfg.Admin},
 		{&p.listeners.metrics, p.cfg.Metrics},
 	} {
-		opened, err := net.Listen("tcp", l.addr)
+		opened, err := proxy.Listen(context.Background(), l.addr)
 		if err != nil {
 			p.Close()
 			return err // It says "listen tcp" and the address.
@@ -113,7 +113,7 @@ func (p *Proxy) listen() error {
 		}
 	}
 	checked := framing.Listen(p.listeners.traffic, checks(func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }))
-	p.conns = newConns(checked, p.listeners.traffic.(*net.TCPListener), maxConns)
+	p.conns = newConns(checked, p.listeners.traffic.(*proxy.Listener), maxConns)
 	return nil
 }
 
