@@ -25,8 +25,9 @@ type Controller struct {
 	Store   Store
 	Network Network
 	Measure Measure
-	Callers Callers         // Nil: nothing is said about intentions.
-	Agents  func() []Source // The activators' statistics.
+	Callers Callers                      // Nil: nothing is said about intentions.
+	Unread  func(revision string) string // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
+	Agents  func() []Source              // The activators' statistics.
 	Events  *Events
 	Owned   *Owned
 	URL     func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
@@ -71,6 +72,7 @@ type service struct {
 
 	keptOut      []string // Of Wadi's own, by intentions that others write.
 	callersKnown bool     // What keptOut says is known.
+	unread       []string // Revisions whose instances' usage can't be read, and why.
 }
 
 const (

@@ -44,6 +44,7 @@ type cluster struct {
 	applied   int
 	statuses  int
 	callers   agent.Callers
+	unread    func(revision string) string
 	registers int
 	untold    map[string]float64 // Load that is only known of who is asked once more.
 	calls     []string           // What Nomad and the store were asked for.
@@ -395,7 +396,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	events, owned := &agent.Events{}, &agent.Owned{}
 	metrics := agent.NewMetrics(prometheus.NewRegistry())
 	ctl := &agent.Controller{
-		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Measure: view{c}, Callers: c.callers,
+		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Measure: view{c}, Callers: c.callers, Unread: c.unread,
 		Agents: func() []agent.Source { return nil }, Events: events, Owned: owned,
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}

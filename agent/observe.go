@@ -94,6 +94,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 		s.backoff, s.problem = 0, ""
 	}
 	c.lookAtCallers(s)
+	c.lookAtUsage(s)
 	st := statusOf(s, c.observe(s), c.URL, s.events(c.Events))
 	if equalStatus(st, s.Status) {
 		return

@@ -48,6 +48,9 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	if s.callersKnown {
 		st.Conditions = append(st.Conditions, callersCondition(s))
 	}
+	if usesUsage(s.Service.Scale) && !s.Deleting {
+		st.Conditions = append(st.Conditions, usageCondition(s))
+	}
 	if s.problem != "" {
 		st.Conditions = append(st.Conditions, wadi.Condition{Type: "Reconciled", Reason: "Error", Message: s.problem})
 	}

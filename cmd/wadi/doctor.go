@@ -10,6 +10,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/internal/nomad"
 )
 
 // examination is one run of the doctor, for its checks.
@@ -198,6 +199,8 @@ func aboutService(s api.Service) []wadi.Finding {
 		switch {
 		case c.Type == agent.ConditionCallers:
 			f.What, f.Remedy, _ = strings.Cut(c.Message, ": ")
+		case c.Type == agent.ConditionUsage && strings.Contains(c.Message, nomad.MeasureSetting):
+			f.Remedy = "set " + nomad.MeasureSetting + " in the configuration of every Nomad client that runs instances, and restart it"
 		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:
 			f.Level = wadi.LevelWarn // It may well be on its way.
 		case c.Type == "LatestReady" && c.Reason == "Failed":

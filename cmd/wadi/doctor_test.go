@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
@@ -163,5 +164,26 @@ func TestAboutCertificates(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A service that is scaled by what nobody measures is told how to mend that.
+func TestDoctor_NothingIsMeasured(t *testing.T) {
+	b := applied(t)
+	unread := func(why string) {
+		b.store.SetStatus(wadi.Status{Service: "hello", Generation: 1, Phase: "ready", Conditions: []wadi.Condition{
+			{Type: agent.ConditionUsage, Reason: "NotMeasured", Message: "what instances use can't be read: " + why}}})
+	}
+	unread("nomad has no statistics of the task (its client needs telemetry { publish_allocation_metrics = true })")
+	if o := b.wadi(t, "doctor"); o.code != 1 || !strings.Contains(o.stdout, "-> set telemetry { publish_allocation_metrics = true } in the configuration of every Nomad client") {
+		t.Errorf("got %+v", o)
+	}
+	o := b.wadi(t, "explain", "hello")
+	if o.code != 0 || !strings.Contains(o.stdout, "cpu and memory: what instances use can't be read: nomad has no statistics") {
+		t.Errorf("explain: got %+v", o)
+	}
+	unread("Permission denied")
+	if o := b.wadi(t, "doctor"); o.code != 1 || !strings.Contains(o.stdout, "Permission denied -> wadi service status hello tells more") {
+		t.Errorf("got %+v", o)
 	}
 }

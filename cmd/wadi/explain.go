@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -18,6 +19,7 @@ import (
 type explanation struct {
 	Service string               `json:"service"`
 	Holds   map[string]wadi.Hold `json:"holds,omitempty"`
+	Missing string               `json:"missing,omitempty"` // Why what instances use is not known, of a service that is scaled by it.
 
 	Revisions []revisionExplanation `json:"revisions"`
 }
@@ -61,6 +63,11 @@ in full, and before it the last ones. Equal decisions in a row are one line.`,
 // something was decided about.
 func explain(s api.Service, all []wadi.Decision, last int, now time.Time) explanation {
 	out := explanation{Service: s.Service.Name, Holds: s.Holds, Revisions: []revisionExplanation{}}
+	for _, c := range s.Status.Conditions {
+		if c.Type == agent.ConditionUsage && !c.OK {
+			out.Missing = c.Message
+		}
+	}
 	of := map[string][]wadi.Decision{}
 	for _, d := range all {
 		of[d.Revision] = append(of[d.Revision], d)
@@ -143,6 +150,9 @@ func showExplanation(c *call, e explanation) {
 			what = e.Service
 		}
 		c.printf("%s is %s\n\n", what, holdText(e.Holds[id], time.Now()))
+	}
+	if e.Missing != "" {
+		c.printf("cpu and memory: %s\n\n", clean(e.Missing))
 	}
 	if len(e.Revisions) == 0 {
 		c.printf("Nothing was decided about %s yet.\n", e.Service)

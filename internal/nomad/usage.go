@@ -20,9 +20,12 @@ type Usage struct {
 	At time.Time // When it was measured, by the clock of the node.
 }
 
+// MeasureSetting is what makes a Nomad client tell what tasks use.
+const MeasureSetting = "telemetry { publish_allocation_metrics = true }"
+
 // errNotMeasured: the task does not run yet, its driver can't tell, or nobody told
 // Nomad's client to measure, which it does only to publish.
-var errNotMeasured = errors.New("nomad has no statistics of the task (its client needs telemetry { publish_allocation_metrics = true })")
+var errNotMeasured = errors.New("nomad has no statistics of the task (its client needs " + MeasureSetting + ")")
 
 // Asked reads what a task of an allocation asked for: CPU shares or the share of
 // its cores, and the memory that it reserved (not memory_max).

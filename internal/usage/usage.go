@@ -9,6 +9,8 @@ package usage
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +28,7 @@ const (
 	warmUp     = 6 * time.Second  // What an instance uses at first is its start; and Nomad's first figures are zeros.
 	minKeep    = 6 * time.Second
 	tickEvery  = 250 * time.Millisecond
+	unreadFor  = 15 * time.Second // After which it is said why: at first, and now and then, Nomad has nothing to tell.
 )
 
 // Instance is one that runs.
@@ -74,9 +77,10 @@ type revision struct {
 type instance struct {
 	Instance
 	series
-	next   time.Time
-	asking bool
-	failed bool // The last time.
+	next    time.Time
+	asking  bool
+	failing time.Time // Since then each reading has failed; zero: the last one did not.
+	err     error     // Of the last one.
 }
 
 // New returns one that follows nothing yet. reg may be nil.
@@ -196,13 +200,14 @@ func (u *Usage) read(ctx context.Context, in Instance) {
 	i.asking = false
 	if err != nil {
 		u.failures.Inc()
-		if !i.failed {
+		if i.failing.IsZero() {
 			u.log.Debug("usage of an instance can't be read", "instance", in.ID, "revision", in.Revision, "error", err)
+			i.failing = now
 		}
-		i.failed = true
+		i.err = err
 		return
 	}
-	i.failed = false
+	i.failing, i.err = time.Time{}, nil
 	if i.since.IsZero() {
 		i.since = now.Add(warmUp)
 	}
@@ -211,6 +216,23 @@ func (u *Usage) read(ctx context.Context, in Instance) {
 	}
 	i.samples = append(i.samples, sample{at: now, cpu: got.CPU, memory: got.Memory})
 	rev.prune(now)
+}
+
+// Unread says why what a revision's instances use has not been read for a while,
+// of the first of them; empty: it has.
+func (u *Usage) Unread(id string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	rev, now := u.revisions[id], time.Now()
+	if rev == nil {
+		return ""
+	}
+	for _, alloc := range slices.Sorted(maps.Keys(rev.instances)) {
+		if i := rev.instances[alloc]; !i.failing.IsZero() && now.Sub(i.failing) >= unreadFor {
+			return i.err.Error()
+		}
+	}
+	return ""
 }
 
 func (r *revision) prune(now time.Time) {

@@ -219,3 +219,34 @@ func TestUsage_FewAtATimeAndSeldom(t *testing.T) {
 		}
 	})
 }
+
+// Why an instance can't be read is said when it has been so for a while, and no more
+// when one reading succeeds.
+func TestUsage_SaysWhatCanNotBeRead(t *testing.T) {
+	following(t, func(u *usage.Usage, r *reader) {
+		want := func(when, want string) {
+			t.Helper()
+			if got := u.Unread(rev); got != want {
+				t.Errorf("%s: got %q, want %q", when, got, want)
+			}
+		}
+		r.set("two", 10)
+		set(u, time.Second, "one", "two")
+		pass(10 * time.Second)
+		want("for 10 s", "")
+		pass(10 * time.Second)
+		want("for 20 s", "no answer")
+		r.set("one", 10)
+		pass(4 * time.Second)
+		want("read", "")
+		r.set("one", -1)
+		pass(10 * time.Second)
+		want("for 10 s again", "")
+		pass(10 * time.Second)
+		want("for 20 s again", "no answer")
+		set(u, time.Minute, "two")
+		want("gone", "")
+		u.Set(nil, nil)
+		want("not followed", "")
+	})
+}
