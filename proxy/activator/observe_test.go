@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -132,11 +133,63 @@ func TestTrip_Refused(t *testing.T) {
 			if diff := cmp.Diff(want, got, cmpopts.EquateApproxTime(time.Second), cmpopts.IgnoreFields(activator.Trip{}, "BytesOut")); diff != "" {
 				t.Error(diff)
 			}
-			if timing := w.Header().Get("Server-Timing"); strings.HasPrefix(timing, "queue;dur=1000.0,") != (want.Status == 504) {
+			if timing := w.Header().Get("Server-Timing"); strings.HasPrefix(timing, "queue;dur=0.0, place;dur=1000.0,") != (want.Status == 504) {
 				t.Errorf("Server-Timing is %q", timing)
 			}
 		}
 	})
+}
+
+// Who waits in vain is told how far it went: the parts add up to the wait.
+func TestServerTiming_Refused(t *testing.T) {
+	for _, tt := range []struct {
+		timeout time.Duration
+		busy    bool // Another has the only place.
+		want    string
+	}{
+		{time.Second, false, "queue;dur=0.0, place;dur=1000.0, start;dur=0.0, probe;dur=0.0, forward;dur=0.0"},
+		{2500 * time.Millisecond, false, "queue;dur=0.0, place;dur=2000.0, start;dur=500.0, probe;dur=0.0, forward;dur=0.0"},
+		{3250 * time.Millisecond, false, "queue;dur=0.0, place;dur=2000.0, start;dur=1000.0, probe;dur=250.0, forward;dur=0.0"},
+		{4500 * time.Millisecond, true, "queue;dur=1000.0, place;dur=2000.0, start;dur=1000.0, probe;dur=500.0, forward;dur=0.0"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			set := settings()
+			set.Queue.Timeout, set.ConcurrencyLimit = wadi.Duration(tt.timeout), 1
+			c := newClocked(t, routes(set, wadi.HTTP1), 20)
+			defer c.end(t)
+			b := &backend{name: "alloc-1", app: func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Second) }}
+			coldCluster(t, c, b)
+			var wg sync.WaitGroup
+			if tt.busy {
+				wg.Go(func() { c.ask(t, service, revision) })
+				synctest.Wait()
+			}
+			w := httptest.NewRecorder()
+			c.act.ServeRevision(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), service, revision)
+			if w.Code != http.StatusGatewayTimeout {
+				t.Errorf("status %d, want 504", w.Code)
+			}
+			var got, want [5]float64
+			form := "queue;dur=%f, place;dur=%f, start;dur=%f, probe;dur=%f, forward;dur=%f"
+			header := w.Header().Get("Server-Timing")
+			sum := 0.0
+			if _, err := fmt.Sscanf(header, form, &got[0], &got[1], &got[2], &got[3], &got[4]); err != nil {
+				t.Fatalf("after %v: Server-Timing %q: %v", tt.timeout, header, err)
+			}
+			_, _ = fmt.Sscanf(tt.want, form, &want[0], &want[1], &want[2], &want[3], &want[4])
+			for i := range got {
+				sum += got[i]
+				if math.Abs(got[i]-want[i]) > 150 { // A probe's pause.
+					t.Errorf("after %v: Server-Timing is %q, want about %q", tt.timeout, header, tt.want)
+					break
+				}
+			}
+			if took := float64(tt.timeout) / float64(time.Millisecond); math.Abs(sum-took) > 1 {
+				t.Errorf("after %v: Server-Timing %q adds up to %v ms", tt.timeout, header, sum)
+			}
+			wg.Wait()
+		})
+	}
 }
 
 func TestDump(t *testing.T) {

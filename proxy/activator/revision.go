@@ -120,6 +120,9 @@ func (r *revision) serveWaiting(now time.Time) {
 func (r *revision) leave(q *request, err error) {
 	r.unqueue(q)
 	q.err = err
+	if q.grant.at.IsZero() {
+		q.grant.cold = r.phasesInVain(q, time.Now())
+	}
 	close(q.done)
 }
 

@@ -5,8 +5,31 @@ import (
 	"time"
 )
 
-// phases says where the time of q went until it was granted i. The caller holds
-// the mutex.
+// phasesInVain says where the time of q went, which is refused: by the instance that
+// came furthest. The caller holds the mutex.
+func (r *revision) phasesInVain(q *request, now time.Time) *Phases {
+	var best *instance
+	for _, i := range r.instances {
+		if !i.stopping && (best == nil || i.furtherThan(best)) {
+			best = i
+		}
+	}
+	return r.phases(q, best, now)
+}
+
+func (i *instance) furtherThan(o *instance) bool {
+	switch {
+	case i.ready != o.ready:
+		return i.ready
+	case i.heardAt.IsZero() != o.heardAt.IsZero():
+		return o.heardAt.IsZero()
+	}
+	return i.placed.Before(o.placed)
+}
+
+// phases says where the time of q went until now, when it is granted i, or refused.
+// Then i may not be ready yet, or be nil, and what is left belongs to the part in
+// which q waited last. The caller holds the mutex.
 func (r *revision) phases(q *request, i *instance, now time.Time) *Phases {
 	at := q.arrived
 	// until is the time from the end of the last phase to t, if that is later.
@@ -19,13 +42,23 @@ func (r *revision) phases(q *request, i *instance, now time.Time) *Phases {
 		return d
 	}
 	p := &Phases{}
-	if begun := r.cold.begunAt; begun.Before(i.placed) {
+	if begun := r.cold.begunAt; i == nil && r.cold.unplaced || i != nil && begun.Before(i.placed) {
 		p.Queue = until(begun)
 	}
-	p.Place = until(i.placed)
-	p.Start = until(i.heardAt)
-	p.Probe = until(i.readyAt)
-	p.Turn = until(now)
+	last := &p.Queue
+	switch {
+	case i != nil:
+		p.Place, last = until(i.placed), &p.Start
+		if !i.heardAt.IsZero() {
+			p.Start, last = until(i.heardAt), &p.Probe
+		}
+		if i.ready {
+			p.Probe, last = until(i.readyAt), &p.Turn
+		}
+	case r.cold.unplaced:
+		last = &p.Place
+	}
+	*last += until(now)
 	return p
 }
 
