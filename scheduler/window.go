@@ -1,9 +1,9 @@
 package scheduler
 
 import (
-	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -19,8 +19,7 @@ type Windows struct {
 	keep   int64 // How many seconds are kept.
 	forgot int64 // What lies before this second was dropped last.
 
-	sources map[string]*source
-	order   []*source // The sources in a fixed order, so that sums are the same each time; nil: to be made.
+	sources []source // By their IDs, so that sums are the same each time; side by side, as all are read together.
 
 	// What sources that are forgotten have left behind.
 	lastBusy, lastUnknown int64
@@ -46,7 +45,7 @@ const never = math.MinInt64
 
 // NewWindows measures a revision that exists since born, over windows no longer than keep.
 func NewWindows(born time.Time, keep time.Duration) *Windows {
-	w := &Windows{born: born.Unix(), sources: map[string]*source{}, lastBusy: never, lastUnknown: never}
+	w := &Windows{born: born.Unix(), lastBusy: never, lastUnknown: never}
 	w.Keep(keep)
 	return w
 }
@@ -59,20 +58,33 @@ func (w *Windows) Keep(window time.Duration) { w.keep = wholeSeconds(window) }
 // report from then on is unknown. Telling it again does nothing, unless the
 // source had ended: then it did not exist in between.
 func (w *Windows) SourceUp(id string, kind wadi.SourceKind, since time.Time) {
-	s := w.sources[id]
-	switch {
-	case s == nil:
-		w.sources[id] = &source{kind: kind, start: since.Unix(), end: live, busy: never}
-		w.order = nil
-	case s.end != live:
+	i, known := w.index(id)
+	if !known {
+		w.sources = slices.Insert(w.sources, i, source{id: id, kind: kind, start: since.Unix(), end: live, busy: never})
+		return
+	}
+	if s := &w.sources[i]; s.end != live {
 		s.zeros = max(s.zeros, since.Unix())
 		s.end = live
 	}
 }
 
+// index is where a source stands, or would stand.
+func (w *Windows) index(id string) (i int, known bool) {
+	return slices.BinarySearchFunc(w.sources, id, func(s source, id string) int { return strings.Compare(s.id, id) })
+}
+
+// source finds one, for as long as none comes or goes; nil: it is not known.
+func (w *Windows) source(id string) *source {
+	if i, known := w.index(id); known {
+		return &w.sources[i]
+	}
+	return nil
+}
+
 // SourceDown tells that a source has ended: it counts zero from then on.
 func (w *Windows) SourceDown(id string, at time.Time) {
-	if s := w.sources[id]; s != nil && s.end == live {
+	if s := w.source(id); s != nil && s.end == live {
 		s.finish(at.Unix())
 	}
 }
@@ -80,7 +92,7 @@ func (w *Windows) SourceDown(id string, at time.Time) {
 // OpenPoll tells that a source that has answered before was asked to tell when
 // something happens. As long as it does not answer, nothing has.
 func (w *Windows) OpenPoll(id string) {
-	if s := w.sources[id]; s != nil {
+	if s := w.source(id); s != nil {
 		s.endTurn()
 		s.polling = true
 	}
@@ -90,7 +102,7 @@ func (w *Windows) OpenPoll(id string) {
 // over before quiet are known to be zero; the zero time stands for none: nobody
 // knows whether an answer would have come through.
 func (w *Windows) ClosePoll(id string, quiet time.Time) {
-	s := w.sources[id]
+	s := w.source(id)
 	if s == nil {
 		return
 	}
@@ -105,7 +117,7 @@ func (w *Windows) ClosePoll(id string, quiet time.Time) {
 // seconds from since on. Seconds that it leaves out are zero. An answer ends the
 // source's poll.
 func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
-	s := w.sources[id]
+	s := w.source(id)
 	if s == nil {
 		return
 	}
@@ -117,65 +129,61 @@ func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 
 // Averages is the load over the two windows at now, by metric.
 func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wadi.Metric) Averages {
-	end := w.lastSecond(now) + 1 // The windows end before it.
-	long := w.average(span64{max(w.born, end-wholeSeconds(stable)), end}, m, now)
-	short := w.average(span64{max(w.born, end-wholeSeconds(panicking)), end}, m, now)
-	a := Averages{
-		Stable: long.mean, Panic: short.mean,
-		Coverage: long.coverage, PanicCoverage: short.coverage, Partial: long.partial || short.partial,
-		Sampled: long.sampled || short.sampled, End: at(now, end),
+	last, inTurn := w.lastSecond(now)
+	end := last + 1 // The windows end before it.
+	long := window{span64: span64{max(w.born, end-wholeSeconds(stable)), end}}
+	short := window{span64: span64{max(w.born, end-wholeSeconds(panicking)), end}}
+	if inTurn {
+		long.extrapolation = w.extrapolate(long.span64, m, now)
+		short.extrapolation = w.extrapolate(short.span64, m, now)
 	}
 	busy, unknown := w.lastBusy, max(w.lastUnknown, w.born-1)
-	for _, s := range w.inOrder() {
+	for i := range w.sources {
+		s := &w.sources[i]
+		through := s.through(now)
+		s.sum(&long, &short, m)
+		s.count(&long, through, now)
+		s.count(&short, through, now)
 		busy = max(busy, s.busy)
-		unknown = max(unknown, s.lastUnknown(end, now))
+		unknown = max(unknown, s.lastUnknown(end, through))
+	}
+	a := Averages{
+		Stable: long.mean(), Panic: short.mean(), Partial: long.unknown > 0 || short.unknown > 0,
+		Sampled: long.sampled || short.sampled, End: at(now, end),
 	}
 	if busy > never {
 		a.LastActive = at(now, busy)
 	}
-	if len(w.sources) > 0 {
-		a.Idle = time.Duration(max(0, end-1-max(busy, unknown))) * time.Second
-	}
-	return a
-}
-
-// average is what is known of one window.
-type average struct {
-	mean     float64 // Over its seconds.
-	coverage float64 // Share of the sources' seconds in it that are known.
-	partial  bool
-	sampled  bool
-}
-
-func (w *Windows) average(win span64, m wadi.Metric, now time.Time) average {
 	if len(w.sources) == 0 {
-		return average{partial: true}
+		a.Partial = true
+		return a
 	}
-	var all int64
-	turns := w.extrapolate(win, m, now)
-	total, unknown := turns.sum, turns.unknown
-	for _, s := range w.inOrder() {
-		total += s.sum(win, m)
-		unknown += s.unknown(win, now)
-		all += s.life(win).len()
-	}
-	a := average{coverage: 1, partial: unknown > 0, sampled: turns.sampled}
-	if all > 0 {
-		a.coverage = float64(all-unknown) / float64(all)
-	}
-	if n := win.len(); n > 0 {
-		a.mean = micro(total / float64(n))
-	}
+	a.Coverage, a.PanicCoverage = long.coverage(), short.coverage()
+	a.Idle = time.Duration(max(0, end-1-max(busy, unknown))) * time.Second
 	return a
 }
 
-func (w *Windows) inOrder() []*source {
-	if w.order == nil {
-		for _, id := range slices.Sorted(maps.Keys(w.sources)) {
-			w.order = append(w.order, w.sources[id])
-		}
+// window is what the sources say of some seconds: with what is extrapolated to
+// begin with, the sum of their loads, and how many of their seconds are unknown.
+type window struct {
+	span64
+	extrapolation
+	all int64 // The sources' seconds in it.
+}
+
+func (w *window) mean() float64 {
+	if n := w.len(); n > 0 {
+		return micro(w.sum / float64(n))
 	}
-	return w.order
+	return 0
+}
+
+// coverage is the share of the sources' seconds that are known.
+func (w *window) coverage() float64 {
+	if w.all > 0 {
+		return float64(w.all-w.unknown) / float64(w.all)
+	}
+	return 1
 }
 
 // maxAge is how old the end of a window may be, in seconds.
@@ -183,20 +191,25 @@ const maxAge = 2
 
 // lastSecond is the last whole second, at most maxAge old, that every live source
 // has reported, or of those that take turns enough have. Sources that are later
-// than that are not waited for.
-func (w *Windows) lastSecond(now time.Time) int64 {
+// than that are not waited for. inTurn reports whether any take turns.
+func (w *Windows) lastSecond(now time.Time) (second int64, inTurn bool) {
 	last := now.Unix() - 1
 	oldest := last - maxAge
 	if now.Nanosecond() > 0 {
 		oldest++
 	}
 	end := last
-	for _, s := range w.inOrder() {
+	for i := range w.sources {
+		s := &w.sources[i]
+		inTurn = inTurn || !s.due.IsZero()
 		if reported := s.through(now) - 1; s.end == live && !s.deferred(now) && reported >= oldest {
 			end = min(end, reported)
 		}
 	}
-	return w.lastInTurn(oldest, end, now)
+	if inTurn {
+		end = w.lastInTurn(oldest, end, now)
+	}
+	return end, inTurn
 }
 
 // forget drops what no window reaches back to.
@@ -206,15 +219,19 @@ func (w *Windows) forget(now time.Time) {
 		return
 	}
 	w.forgot = before
-	for id, s := range w.sources {
+	kept := w.sources[:0]
+	for i := range w.sources {
+		s := &w.sources[i]
 		s.prune(before)
-		if s.end != live && s.end < before {
-			w.lastBusy = max(w.lastBusy, s.busy)
-			w.lastUnknown = max(w.lastUnknown, s.lastGap())
-			delete(w.sources, id)
-			w.order = nil
+		if s.end == live || s.end >= before {
+			kept = append(kept, *s)
+			continue
 		}
+		w.lastBusy = max(w.lastBusy, s.busy)
+		w.lastUnknown = max(w.lastUnknown, s.lastGap())
 	}
+	clear(w.sources[len(kept):])
+	w.sources = kept
 }
 
 // at is the time when a second begins, by the clock that now was read from.

@@ -1,7 +1,9 @@
 package scheduler
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sort"
 	"time"
 
@@ -29,15 +31,9 @@ func (s span64) len() int64 { return max(0, s.to-s.from) }
 
 func (s span64) and(o span64) span64 { return span64{max(s.from, o.from), min(s.to, o.to)} }
 
-// load is what counts of one second of a source. Seconds without load are not kept.
-type load struct {
-	second      int64
-	concurrency float64
-	begun       float64
-}
-
 // source is what one queue-proxy or activator reported of one revision.
 type source struct {
+	id    string
 	kind  wadi.SourceKind
 	start int64 // The first second in which it may have had load.
 	end   int64 // It counts zero from this second on.
@@ -47,7 +43,7 @@ type source struct {
 	next   int64  // Its seconds before next are reported.
 	loads  []load // Of this process, by its own seconds.
 
-	past []load   // Of earlier processes, by our seconds.
+	past []load   // Of earlier processes, by our seconds, in order.
 	gaps []span64 // Our seconds that nobody has reported nor will report, in order.
 
 	dropped int64 // Our seconds before it are no longer kept.
@@ -84,6 +80,8 @@ func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
 		l.second += s.offset.value()
 		s.past = append(s.past, l)
 	}
+	// One began a little before the other's end, by what is known of their clocks.
+	slices.SortStableFunc(s.past, func(a, b load) int { return cmp.Compare(a.second, b.second) })
 	s.boot, s.offset, s.loads = st.Boot, newOffset(estimate, at), nil
 	s.next = max(min(since, st.Now), st.Now-maxHistory)
 	began := estimate
@@ -196,27 +194,26 @@ func pollCertain(at time.Time) int64 { return at.Unix() - 1 }
 // life is the part of a window in which the source existed.
 func (s *source) life(win span64) span64 { return win.and(span64{s.start, s.end}) }
 
-// unknown counts the seconds of a window that the source should have reported and
-// has not. Before its turn it should not.
-func (s *source) unknown(win span64, now time.Time) int64 {
-	in := s.life(win)
-	n := int64(0)
+// count adds the source's seconds in a window, and those of them that it should
+// have reported and has not. Before its turn it should not.
+func (s *source) count(w *window, through int64, now time.Time) {
+	in := s.life(w.span64)
+	w.all += in.len()
 	if !s.deferred(now) {
-		n = in.and(span64{s.through(now), s.end}).len()
+		w.unknown += in.and(span64{through, s.end}).len()
 	}
 	if s.dropped > in.from {
-		n += in.and(span64{in.from, s.dropped}).len()
+		w.unknown += in.and(span64{in.from, s.dropped}).len()
 		in.from = s.dropped
 	}
 	for _, g := range s.gaps {
-		n += in.and(g).len()
+		w.unknown += in.and(g).len()
 	}
-	return n
 }
 
 // lastUnknown is the last second before end that the source has not reported.
-func (s *source) lastUnknown(end int64, now time.Time) int64 {
-	if min(end, s.end) > s.through(now) {
+func (s *source) lastUnknown(end, through int64) int64 {
+	if min(end, s.end) > through {
 		return end - 1
 	}
 	return s.lastGap()
@@ -228,28 +225,6 @@ func (s *source) lastGap() int64 {
 		last = max(last, g.to-1)
 	}
 	return last
-}
-
-// sum adds up the source's load in a window.
-func (s *source) sum(win span64, m wadi.Metric) float64 {
-	off := s.offset.value()
-	return sumLoads(s.past, win, m) + sumLoads(s.loads, span64{win.from - off, win.to - off}, m)
-}
-
-func sumLoads(loads []load, win span64, m wadi.Metric) float64 {
-	var total float64
-	from := sort.Search(len(loads), func(i int) bool { return loads[i].second >= win.from })
-	for _, l := range loads[from:] {
-		if l.second >= win.to {
-			break
-		}
-		if m == wadi.RPS {
-			total += l.begun
-		} else {
-			total += l.concurrency
-		}
-	}
-	return total
 }
 
 // prune drops what lies before a second of ours. The last gap stays: it bounds
@@ -266,13 +241,4 @@ func (s *source) prune(before int64) {
 	for len(s.turns) > 0 && s.turns[0].to <= before {
 		s.turns = s.turns[1:]
 	}
-}
-
-// dropLoads drops the loads before a second.
-func dropLoads(loads []load, before int64) []load {
-	i := sort.Search(len(loads), func(i int) bool { return loads[i].second >= before })
-	if i == len(loads) {
-		return nil
-	}
-	return loads[i:]
 }

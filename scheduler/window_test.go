@@ -316,6 +316,22 @@ func TestWindows_OffsetFollowsAPausedSource(t *testing.T) {
 	want(t, averages(w, 300.2), 6, 6, 1, false, 300)
 }
 
+// What two earlier processes did in one second counts twice, though the second one's
+// clock began a little before the first one's end.
+func TestWindows_ProcessesOverlap(t *testing.T) {
+	w := windows("i1")
+	w.Report("i1", 99, stats(100, busy(99, 100, 4, 0)...), at(100.4))
+	second := stats(2, busy(0, 2, 2, 0)...)
+	second.Boot = "second"
+	w.Report("i1", 0, second, at(100.45)) // Its seconds are 98 and 99.
+	third := stats(1)
+	third.Boot = "third"
+	w.Report("i1", 0, third, at(101.4))
+	if got := w.Averages(at(100.5), 2*time.Second, time.Second, wadi.Concurrency); got.Panic != 6 || got.Stable != 4 {
+		t.Errorf("got %+v, want 4 + 2 in second 99, and 2 in the one before", got)
+	}
+}
+
 func TestWindows_NewRevision(t *testing.T) {
 	w := scheduler.NewWindows(at(95), minute)
 	got := averages(w, 95.5)

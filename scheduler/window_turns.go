@@ -17,7 +17,7 @@ const turnsNeeded = 20
 // the load to come. An instance that is late by more than what is allowed to each
 // is unknown. A report, an open poll and the instance's end end the turn.
 func (w *Windows) Defer(id string, due time.Time) {
-	s := w.sources[id]
+	s := w.source(id)
 	if s == nil || s.kind != wadi.SourceInstance || s.end != live || s.boot == "" {
 		return
 	}
@@ -62,7 +62,8 @@ type inTurn struct {
 // the mean of those in turn that have told of it.
 func (w *Windows) extrapolate(win span64, m wadi.Metric, now time.Time) (e extrapolation) {
 	tail := span64{win.to, win.to} // Before it, all have told.
-	for _, s := range w.inOrder() {
+	for i := range w.sources {
+		s := &w.sources[i]
 		if s.deferred(now) {
 			tail.from = min(tail.from, max(win.from, s.reported()))
 		}
@@ -71,7 +72,8 @@ func (w *Windows) extrapolate(win span64, m wadi.Metric, now time.Time) (e extra
 		return e
 	}
 	seconds := make([]inTurn, tail.len())
-	for _, s := range w.inOrder() {
+	for i := range w.sources {
+		s := &w.sources[i]
 		s.takeTurns(seconds, tail, m, now)
 	}
 	for _, t := range seconds {
@@ -96,7 +98,7 @@ func (s *source) takeTurns(seconds []inTurn, win span64, m wadi.Metric, now time
 			switch {
 			case n < s.reported() && !s.lost(n):
 				t.told++
-				t.sum += s.sum(span64{n, n + 1}, m)
+				t.sum += s.at(n, m)
 			case n >= s.reported() && s.deferred(now):
 				t.untold++
 			}
@@ -118,15 +120,16 @@ func (s *source) lost(n int64) bool {
 // take turns have told. If there is none they are not waited for.
 func (w *Windows) lastInTurn(oldest, end int64, now time.Time) int64 {
 	seconds := make([]inTurn, max(0, end-oldest+1))
-	for _, s := range w.inOrder() {
+	for i := range w.sources {
+		s := &w.sources[i]
 		if s.due.IsZero() || s.end != live {
 			continue
 		}
-		for i := range seconds {
-			if oldest+int64(i) < s.reported() {
-				seconds[i].told++
+		for n := range seconds {
+			if oldest+int64(n) < s.reported() {
+				seconds[n].told++
 			} else if s.deferred(now) {
-				seconds[i].untold++
+				seconds[n].untold++
 			}
 		}
 	}

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+)
+
+// BenchmarkPass is one evaluation of 10,000 revisions, and its CPU time, which the
+// machine's other work does not change as much. With -cpuprofile it says where it goes.
+func BenchmarkPass(b *testing.B) {
+	for _, count := range []int{1, 0} {
+		b.Run(fmt.Sprintf("count=%d", count), func(b *testing.B) {
+			a := newStage(scalingRevisions, count).autoscaler()
+			a.Pass(b.Context()) // The first one makes the memory.
+			b.ReportAllocs()
+			used := ownCPU()
+			for b.Loop() {
+				a.Pass(b.Context())
+			}
+			b.ReportMetric(ms(ownCPU()-used)/float64(b.N), "CPU-ms/op")
+		})
+	}
+}
