@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -271,6 +272,41 @@ func TestLeader_Delete(t *testing.T) {
 		defer c.mu.Unlock()
 		if len(c.stored) != 1 || len(c.layers) != 1 {
 			t.Fatalf("left behind: store %v, network %v; want those of other alone", c.stored, c.layers)
+		}
+	})
+}
+
+// A service whose entries somebody else's need goes all the same, and it is said what
+// stays.
+func TestLeader_DeleteEndsAtForeignEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		l, stop := lead(t, c)
+		defer stop()
+		c.submit("hello")
+		time.Sleep(3 * time.Second)
+		c.mu.Lock()
+		c.needed = fmt.Errorf("service-splitter hello needs service-defaults hello: %w", wadi.ErrForeign)
+		c.mu.Unlock()
+		if err := c.edit("hello", func(s *agent.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.notify("hello")
+		time.Sleep(10 * time.Second)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.stored) != 0 {
+			t.Fatalf("it is still stored: %v", c.stored)
+		}
+		var types []string
+		for _, e := range l.events.Of("hello", time.Time{}) {
+			types = append(types, e.Type)
+			if e.Type == "LeftBehind" && !strings.Contains(e.Message, "service-splitter hello needs") {
+				t.Errorf("got %q, want what stays", e.Message)
+			}
+		}
+		if n := len(types); n < 2 || !slices.Equal(types[n-2:], []string{"LeftBehind", "Deleted"}) {
+			t.Errorf("events %v, want LeftBehind and Deleted at the end", types)
 		}
 	})
 }

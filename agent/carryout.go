@@ -60,8 +60,15 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		delete(s.State.Revisions, a.Revision)
 		c.forget(a.Revision)
 	case scheduler.Unprogram:
-		if err := c.Network.Remove(ctx, name); err != nil {
+		// What somebody else's entries need is nobody's to take away: it must not keep
+		// the service for ever.
+		err := c.Network.Remove(ctx, name)
+		if err != nil && !errors.Is(err, wadi.ErrForeign) {
 			return err
+		}
+		if err != nil {
+			c.Log.Warn("entries stay in Consul", "service", name, "error", err)
+			c.Events.Add(name, "", "LeftBehind", err.Error())
 		}
 		s.leftovers = false
 	case scheduler.ForgetService:

@@ -45,6 +45,7 @@ type cluster struct {
 	statuses  int
 	callers   agent.Callers
 	unread    func(revision string) string
+	needed    error // Why layers don't let go of a service.
 	registers int
 	untold    map[string]float64 // Load that is only known of who is asked once more.
 	calls     []string           // What Nomad and the store were asked for.
@@ -365,6 +366,9 @@ func (l layer) Apply(_ context.Context, r wadi.Route) error {
 func (l layer) Remove(_ context.Context, name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.needed != nil {
+		return l.needed
+	}
 	delete(l.layers, name)
 	return nil
 }

@@ -3,6 +3,7 @@
 package mesh_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -190,6 +191,50 @@ func left(t *testing.T, client *consul.Client) []string {
 	}
 	slices.Sort(got)
 	return got
+}
+
+// What Consul refuses to delete because of somebody else's entry stays, is named, and
+// can be deleted once that is gone.
+func TestE2E_RemoveNeededByOthers(t *testing.T) {
+	client, l := startLayer(t)
+	for _, tt := range []struct {
+		what   string
+		theirs api.ConfigEntry
+		left   []string
+	}{
+		{"a subset",
+			&api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100, ServiceSubset: "hello-00001"}}},
+			[]string{"service-resolver hello", "service-defaults hello"}},
+		{"the protocol",
+			&api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100}}},
+			[]string{"service-defaults hello"}},
+	} {
+		if err := l.Apply(t.Context(), one(1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := client.API().ConfigEntries().Set(tt.theirs, nil); err != nil {
+			t.Fatal(err)
+		}
+		var kept *mesh.KeptError
+		if err := l.Remove(t.Context(), "hello"); !errors.As(err, &kept) {
+			t.Fatalf("%s: got %v, want a KeptError", tt.what, err)
+		}
+		want := &mesh.KeptError{Ours: tt.left, Theirs: []string{"service-splitter hello"}}
+		if d := cmp.Diff(want, kept); d != "" {
+			t.Errorf("%s: (-want +got):\n%s", tt.what, d)
+		}
+		all := append([]string{"service-defaults wadi-activator", "service-splitter hello"}, tt.left...)
+		slices.Sort(all)
+		if d := cmp.Diff(all, left(t, client)); d != "" {
+			t.Errorf("%s: left (-want +got):\n%s", tt.what, d)
+		}
+		if _, err := client.API().ConfigEntries().Delete(api.ServiceSplitter, "hello", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Remove(t.Context(), "hello"); err != nil {
+			t.Errorf("%s: afterwards: %v", tt.what, err)
+		}
+	}
 }
 
 // Consul puts intentions into a form of its own; a source that somebody adds to

@@ -77,15 +77,6 @@ func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 	return nil
 }
 
-// Remove deletes a service's entries, as far as they are ours. Those of the
-// activator stay: other services use them.
-func (l *Layer) Remove(ctx context.Context, service string) error {
-	if err := l.converge(ctx, service, nil); err != nil {
-		return fmt.Errorf("remove mesh entries of %s: %w", service, err)
-	}
-	return nil
-}
-
 // Programmed reads back whether all entries of a route are in Consul as wanted.
 func (l *Layer) Programmed(ctx context.Context, r wadi.Route) (ok bool, why string, err error) {
 	want, err := wanted(r)

@@ -96,6 +96,71 @@ func TestForeignEntries(t *testing.T) {
 	c.wrote(t)
 }
 
+// What somebody else's entry needs stays, and is told; all else goes.
+func TestRemove_NeededByOthers(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		theirs       api.ConfigEntry
+		ours, writes []string
+	}{
+		{"a subset",
+			&api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100, ServiceSubset: "hello-00001"}}},
+			[]string{"service-resolver hello", "service-defaults hello"},
+			[]string{"delete router hello", "delete intentions hello"}},
+		{"the protocol",
+			&api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100}}},
+			[]string{"service-defaults hello"},
+			[]string{"delete router hello", "delete resolver hello", "delete intentions hello"}},
+		{"by another name",
+			&api.ServiceRouterConfigEntry{Kind: api.ServiceRouter, Name: wadi.ServiceActivator, Routes: []api.ServiceRoute{
+				{Destination: &api.ServiceRouteDestination{Service: "hello", ServiceSubset: "hello-00001"}}}},
+			[]string{"service-resolver hello", "service-defaults hello"},
+			[]string{"delete router hello", "delete splitter hello", "delete intentions hello"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newRegistry()
+			l := &mesh.Layer{Entries: c}
+			if err := l.Apply(t.Context(), with(one(1), allow("web"))); err != nil {
+				t.Fatal(err)
+			}
+			c.writes = nil
+			c.entries[key(tt.theirs.GetKind(), tt.theirs.GetName())] = stamped(tt.theirs, 70)
+			err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello")
+			var kept *mesh.KeptError
+			if !errors.As(err, &kept) || !errors.Is(err, wadi.ErrForeign) {
+				t.Fatalf("got %v, want a KeptError", err)
+			}
+			want := &mesh.KeptError{Ours: tt.ours, Theirs: []string{tt.theirs.GetKind() + " " + tt.theirs.GetName()}}
+			if d := cmp.Diff(want, kept); d != "" {
+				t.Error(d)
+			}
+			c.wrote(t, tt.writes...)
+		})
+	}
+}
+
+// A deletion that fails for no reason that can be seen is tried again.
+func TestRemove_Refused(t *testing.T) {
+	c := newRegistry()
+	if err := (&mesh.Layer{Entries: c}).Apply(t.Context(), one(1)); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("500")
+	c.refuse = func(k string) error {
+		if k == "resolver hello" {
+			return broken
+		}
+		return nil
+	}
+	if err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello"); !errors.Is(err, broken) || errors.Is(err, wadi.ErrForeign) {
+		t.Errorf("got %v, want what Consul said", err)
+	}
+	c.refuse = nil
+	if err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello"); err != nil || c.entries["resolver hello"] != nil {
+		t.Errorf("got %v, and %v", err, c.entries)
+	}
+}
+
 func TestDrift(t *testing.T) {
 	c := newRegistry()
 	apply(t, c, one(1))

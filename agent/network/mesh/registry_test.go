@@ -23,8 +23,9 @@ type registry struct {
 	entries map[string]api.ConfigEntry
 	writes  []string
 	lists   int
-	busy    func() // Called before a write, without the lock.
-	after   func() // Called after a write, with it.
+	busy    func()                 // Called before a write, without the lock.
+	after   func()                 // Called after a write, with it.
+	refuse  func(key string) error // Of deletions.
 }
 
 func newRegistry() *registry { return &registry{entries: map[string]api.ConfigEntry{}} }
@@ -83,6 +84,11 @@ func (c *registry) DeleteEntry(_ context.Context, kind, name string, index uint6
 	k := key(kind, name)
 	if !c.at(k, index) {
 		return wadi.ErrConflict
+	}
+	if c.refuse != nil {
+		if err := c.refuse(k); err != nil {
+			return err
+		}
 	}
 	was := c.entries[k]
 	delete(c.entries, k)
