@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/socket"
 )
 
 // Sizes of the buffers that connections are lent. An idle one has none.
@@ -57,7 +59,9 @@ type http1Conn struct {
 // newHTTP1Conn returns c for the first request.
 func newHTTP1Conn(p *http1Pool, c net.Conn) *http1Conn {
 	hc := &http1Conn{Conn: c, pool: p}
-	hc.tcp, _ = c.(*net.TCPConn)
+	if hc.tcp, _ = c.(*net.TCPConn); hc.tcp != nil {
+		hc.Conn = p.calls.Conn(hc.tcp)
+	}
 	hc.abort = hc.interruptIO
 	under := c
 	if t, ok := c.(*tls.Conn); ok {
@@ -87,7 +91,7 @@ func (c *http1Conn) isAlive() bool {
 // lookAt reads without waiting. Whatever comes makes the connection useless, so
 // that it may be read as well as looked at.
 func (c *http1Conn) lookAt(fd uintptr) bool {
-	_, err := syscall.Read(int(fd), c.lookBuf[:])
+	_, err := socket.Read(fd, c.lookBuf[:])
 	c.silent = err == syscall.EAGAIN
 	return true
 }
@@ -129,7 +133,7 @@ func (c *http1Conn) askStep(fd uintptr) (done bool) {
 		}
 	}
 	if a.head != nil {
-		n, err := syscall.Write(int(fd), a.head)
+		n, err := socket.Write(fd, a.head)
 		if a.sent = max(n, 0); a.sent < len(a.head) {
 			if err != syscall.EAGAIN {
 				a.err = os.NewSyscallError("write", err)
@@ -141,7 +145,7 @@ func (c *http1Conn) askStep(fd uintptr) (done bool) {
 		return false // The answer takes longer than this.
 	}
 	c.buf = c.pool.buffers.small()
-	n, err := syscall.Read(int(fd), c.buf)
+	n, err := socket.Read(fd, c.buf)
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		c.release()

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/socket"
 )
 
 const (
@@ -24,6 +26,7 @@ type http1Pool struct {
 	idleTimeout time.Duration
 	linger      time.Duration // See UpstreamConfig.
 	buffers     *buffers
+	calls       socket.Calls
 
 	mu      sync.Mutex
 	idle    []*http1Conn // The one that was used last is taken first.

@@ -25,6 +25,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/socket"
 )
 
 // Config is what the connections of a listener have in common.
@@ -51,6 +53,7 @@ type Config struct {
 type Checker struct {
 	cfg   Config
 	lines lineBuffers
+	calls socket.Calls
 }
 
 // New returns a Checker. MaxConns is for [Listen] alone.
@@ -68,7 +71,7 @@ func (k *Checker) Conn(c net.Conn, closed func()) net.Conn {
 		return s
 	case *net.TCPConn:
 		s := &streamConn{tcp: t}
-		s.init(k, c, closed)
+		s.init(k, k.calls.Conn(t), closed)
 		return s
 	}
 	s := &Conn{}
