@@ -24,20 +24,20 @@ func (a *Autoscaler) evaluate(ctx context.Context, s *Stored, r *wadi.Revision, 
 	defer m.busy.Unlock()
 	a.noteCount(ctx, s, r, job, m)
 	a.noteHold(s, r, m)
-	if alive == 0 && scheduler.AtRest(a.bounds(s, r, st.Phase, job, alive, m)) {
+	if bounds := a.bounds(s, r, st.Phase, job, alive, m); alive == 0 && scheduler.AtRest(&bounds) {
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
 
 	in := a.input(s, r, st.Phase, job, alive, m)
 	d, next := scheduler.Evaluate(in)
-	if lowers := scheduler.Change(d) && d.Desired < d.Count; lowers || scheduler.Change(d) && m.toAsk > 0 {
+	if lowers := scheduler.Change(&d) && d.Desired < d.Count; lowers || scheduler.Change(&d) && m.toAsk > 0 {
 		if lowers { // What an open poll has not told yet must be known before instances go.
 			a.Measure.Confirm(ctx, r.ID)
 		}
 		a.askWhoScaled(ctx, s, r, job, m)
 		in = a.input(s, r, st.Phase, job, alive, m)
 		d, next = scheduler.Evaluate(in)
-		if lowers && scheduler.Change(d) && m.toAsk > 0 {
+		if lowers && scheduler.Change(&d) && m.toAsk > 0 {
 			d.WhyNot = "who set the present count is not known yet"
 		}
 	}
@@ -83,7 +83,7 @@ func (a *Autoscaler) bounds(s *Stored, r *wadi.Revision, phase wadi.Phase, job s
 	}
 	return scheduler.EvalInput{
 		Revision: r.ID, Now: time.Now(),
-		Scaling: s.Service.Scale, Calendar: m.clock, ConcurrencyLimit: r.Spec.ConcurrencyLimit, Ceiling: a.Ceiling,
+		Scaling: &s.Service.Scale, Calendar: m.clock, ConcurrencyLimit: r.Spec.ConcurrencyLimit, Ceiling: a.Ceiling,
 		Routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
 		Failed: phase == wadi.Failed, WasReady: phase != wadi.Pending,
 		Count: job.Count, Raised: m.raised, Starting: max(alive, job.Count), Hold: holdOf(s, r.ID), ByHandUntil: m.hold,
@@ -115,7 +115,7 @@ func (a *Autoscaler) loads(s *Stored, r *wadi.Revision) (l scheduler.Loads) {
 
 // carryOut sets the count. measured is the end of what the decision was made from.
 func (a *Autoscaler) carryOut(ctx context.Context, s *Stored, r *wadi.Revision, job scheduler.JobState, d *wadi.Decision, measured time.Time) error {
-	if !scheduler.Change(*d) {
+	if !scheduler.Change(d) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)

@@ -42,6 +42,14 @@ func Decide(s Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi.
 	if math.IsNaN(in.Stable) || math.IsNaN(in.Panic) {
 		return Output{Panicking: panicking(st), Rule: RuleInvalid, Reason: "the measured load is not a number"}, st
 	}
+	out, next := decide(&s, st, in, now)
+	reason := loadReasonOf(&s, in, &out)
+	out.Reason = string(reason.append(nil))
+	return out, next
+}
+
+// decide is Decide of averages that are numbers, without the reason.
+func decide(s *Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi.Decider) {
 	if !st.Started {
 		st = NewDecider(in.Ready, now)
 	}
@@ -61,7 +69,6 @@ func Decide(s Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi.
 			out.Desired, out.Rule = highest, RuleDownDelay
 		}
 	}
-	out.Reason = loadReason(s, in, out)
 	return out, st
 }
 
@@ -75,7 +82,7 @@ type wants struct {
 	byActivation bool // The stable one was raised to the activation count.
 }
 
-func wantedBy(s Settings, in Input) wants {
+func wantedBy(s *Settings, in Input) wants {
 	target := s.TargetValue
 	if !(target > 0) {
 		target = minTarget
@@ -101,7 +108,7 @@ func wantedBy(s Settings, in Input) wants {
 }
 
 // panicNext enters, prolongs or ends panic.
-func panicNext(s Settings, st wadi.Decider, w wants, now time.Time) wadi.Decider {
+func panicNext(s *Settings, st wadi.Decider, w wants, now time.Time) wadi.Decider {
 	switch {
 	case w.ratio >= s.PanicThreshold:
 		st.PanicSince = now
@@ -115,7 +122,7 @@ func panicNext(s Settings, st wadi.Decider, w wants, now time.Time) wadi.Decider
 func panicking(st wadi.Decider) bool { return !st.PanicSince.IsZero() }
 
 // excessBurst says how much more the ready instances could take at once.
-func excessBurst(s Settings, in Input) float64 {
+func excessBurst(s *Settings, in Input) float64 {
 	switch {
 	case s.BurstCapacity < 0:
 		return -1

@@ -30,7 +30,7 @@ const minTarget = 0.01
 
 // SettingsOf resolves a scaling by one metric. The concurrency limit of an
 // instance, 0 being none, bounds its target of concurrency.
-func SettingsOf(s wadi.Scaling, m wadi.MetricTarget, concurrencyLimit int, routed bool) Settings {
+func SettingsOf(s *wadi.Scaling, m wadi.MetricTarget, concurrencyLimit int, routed bool) Settings {
 	total := totalOf(m, concurrencyLimit)
 	window := s.Window.D()
 	return Settings{

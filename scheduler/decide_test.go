@@ -246,13 +246,13 @@ func TestSettingsOf(t *testing.T) {
 		{"memory target", wadi.MetricTarget{Metric: wadi.Memory, Utilization: 0.5, Target: 50}, 10, 50, 25},
 		{"tiny", wadi.MetricTarget{Metric: wadi.Concurrency, Utilization: 0.01, Target: 0.1}, 0, 0.1, 0.01},
 	} {
-		got := scheduler.SettingsOf(wadi.Scaling{}, tt.m, tt.limit, true)
+		got := scheduler.SettingsOf(&wadi.Scaling{}, tt.m, tt.limit, true)
 		if got.TotalValue != tt.total || got.TargetValue != tt.target {
 			t.Errorf("%s: total %g, target %g; want %g, %g", tt.name, got.TotalValue, got.TargetValue, tt.total, tt.target)
 		}
 	}
 
-	got := scheduler.SettingsOf(wadi.Scaling{
+	got := scheduler.SettingsOf(&wadi.Scaling{
 		Activation: 2, Window: wadi.Duration(time.Minute), PanicWindowPercent: 10, PanicThresholdPercent: 200, MaxUpRate: 1000,
 		MaxDownRate: 2, DownDelay: wadi.Duration(time.Second), BurstCapacity: -1,
 	}, wadi.MetricTarget{Metric: wadi.Concurrency, Target: 10, Utilization: 0.7}, 0, true)

@@ -14,7 +14,7 @@ type EvalInput struct {
 	Revision string
 	Now      time.Time
 
-	Scaling          wadi.Scaling       // The service's present one.
+	Scaling          *wadi.Scaling      // The service's present one.
 	Calendar         *calendar.Calendar // Of its schedules; nil: none.
 	ConcurrencyLimit int                // The revision's; 0 is none.
 	Ceiling          int                // The agent's bound of instances; 0 is none.
@@ -64,73 +64,100 @@ func (l *Loads) Of(m wadi.Metric) *Averages {
 //
 // The decision's Desired is absolute and meant for a count that includes what is
 // starting: carried out or not, one need raises it once. See [Change].
-func Evaluate(input EvalInput) (wadi.Decision, wadi.Deciders) {
-	in := &input
-	d := wadi.Decision{
+func Evaluate(in EvalInput) (wadi.Decision, wadi.Deciders) {
+	var e Evaluation
+	e.Of(&in)
+	e.Decision.Reason = e.Words.String()
+	return e.Decision, e.Deciders
+}
+
+// Evaluation is room for one evaluation after the other, which needs no memory of
+// its own while nothing changes. What one leaves is good until the next.
+type Evaluation struct {
+	Decision wadi.Decision // But for its reason, which Words tell.
+	Words    Words
+	Deciders wadi.Deciders
+
+	loads loads
+}
+
+// Of does what [Evaluate] does.
+func (e *Evaluation) Of(in *EvalInput) {
+	d, l := &e.Decision, &e.loads
+	*d = wadi.Decision{
 		Time: in.Now, Revision: in.Revision, Ready: in.Ready, Starting: in.Starting, Count: in.Count, Desired: in.Count, Times: 1,
 	}
 	if in.Routed {
 		d.Floor = floorOf(in)
 	}
 	d.Ceiling = ceilingOf(in)
-	var l loads
 	l.weigh(in)
-	l.tell(&d)
+	l.tell(d)
 	switch {
 	case in.Failed:
 		d.Valid, d.Floor = true, wadi.Bound{}
-		set(&d, 0, RuleFailed, "it did not become ready in time: 0 instances")
+		e.set(0, RuleFailed, part{say: sayFailed})
 	case l.which < 0:
-		unmeasured(in, &d, l.why)
+		e.unmeasured(in)
 	default:
 		d.Valid, d.Wanted = true, l.winner.Desired
-		set(&d, l.winner.Desired, l.winner.Rule, l.winner.Reason)
-		bound(in, &d)
-		leaveToZero(in, &d)
-		keepUnlessKnown(in, &d, &l)
+		d.Desired, d.Rule = l.winner.Desired, l.winner.Rule
+		e.Words = Words{load: l.reason}
+		e.bound(in)
+		e.leaveToZero(in)
+		e.keepUnlessKnown(in)
 	}
-	hold(in, &d)
-	d.ZeroAt = zeroAt(in, &d)
-	carry(in, &d)
-	return d, l.deciders
+	e.hold(in)
+	d.ZeroAt = zeroAt(in, d)
+	carry(in, d)
+	e.Deciders = l.deciders
+}
+
+// set decides, whatever was decided before.
+func (e *Evaluation) set(n int, rule string, why part) {
+	e.Words = Words{}
+	e.also(n, rule, why)
+}
+
+// also decides because of something besides.
+func (e *Evaluation) also(n int, rule string, why part) {
+	e.Decision.Desired, e.Decision.Rule = n, rule
+	e.Words.add(why)
 }
 
 // Change reports whether a decision is to be carried out: the count becomes
 // Desired. It is a lowering if Desired is less than Count.
-func Change(d wadi.Decision) bool {
+func Change(d *wadi.Decision) bool {
 	return d.Valid && d.WhyNot == "" && d.Desired != d.Count
 }
 
 // AtRest reports whether a revision without instances stays so whatever is
 // measured: waking is the activators' alone. Of in, it needs neither loads nor memory.
-func AtRest(in EvalInput) bool {
+func AtRest(in *EvalInput) bool {
 	held := in.Hold.Active(in.Now) && in.Hold.Count > 0
-	return in.Count == 0 && in.Starting == 0 && (!in.Routed || !held && floorOf(&in).Count == 0)
-}
-
-func set(d *wadi.Decision, n int, rule, reason string) {
-	d.Desired, d.Rule, d.Reason = n, rule, reason
+	return in.Count == 0 && in.Starting == 0 && (!in.Routed || !held && floorOf(in).Count == 0)
 }
 
 // unmeasured keeps the count. But the instances that a new revision begins with
 // need no measuring: it gets them, or it would never become ready.
-func unmeasured(in *EvalInput, d *wadi.Decision, why string) {
-	set(d, in.Count, RuleInvalid, why+": nothing changes")
-	if d.Floor.By == RuleInitial && in.Count < d.Floor.Count {
-		d.Valid = true
-		set(d, d.Floor.Count, RuleInitial, boundReason(d.Floor))
+func (e *Evaluation) unmeasured(in *EvalInput) {
+	e.set(in.Count, RuleInvalid, e.loads.why)
+	if floor := &e.Decision.Floor; floor.By == RuleInitial && in.Count < floor.Count {
+		e.Decision.Valid = true
+		e.set(floor.Count, RuleInitial, boundReason(floor))
 	}
 }
 
 // keepUnlessKnown takes a lowering back that is decided on data with holes, or on
 // data older than the last raise, whose reason they can't hold.
-func keepUnlessKnown(in *EvalInput, d *wadi.Decision, l *loads) {
-	switch {
-	case d.Desired >= in.Count || d.Rule == RuleUnrouted:
-	case l.missing != "":
-		set(d, in.Count, RulePartial, fmt.Sprintf("%s; but %s: stays at %d", d.Reason, l.missing, in.Count))
+func (e *Evaluation) keepUnlessKnown(in *EvalInput) {
+	switch l := &e.loads; {
+	case e.Decision.Desired >= in.Count || e.Decision.Rule == RuleUnrouted:
+	case l.missing.say != sayNothing:
+		l.missing.n = in.Count
+		e.also(in.Count, RulePartial, l.missing)
 	case !in.Raised.IsZero() && l.end.Before(in.Raised.Add(time.Second)):
-		set(d, in.Count, RuleFresh, fmt.Sprintf("%s; but that was measured before it was raised: stays at %d", d.Reason, in.Count))
+		e.also(in.Count, RuleFresh, part{say: sayFresh, n: in.Count})
 	}
 }
 

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"time"
 
@@ -10,26 +9,27 @@ import (
 )
 
 // bound keeps the count between the revision's bounds. The upper one wins.
-func bound(in *EvalInput, d *wadi.Decision) {
-	if floor := d.Floor; d.Desired < floor.Count {
-		set(d, floor.Count, floor.By, d.Reason+"; "+boundReason(floor))
+func (e *Evaluation) bound(in *EvalInput) {
+	d := &e.Decision
+	if d.Desired < d.Floor.Count {
+		e.also(d.Floor.Count, d.Floor.By, boundReason(&d.Floor))
 	}
 	if top := topOf(in); d.Desired > top {
-		set(d, top, d.Ceiling.By, d.Reason+"; "+boundReason(d.Ceiling))
+		e.also(top, d.Ceiling.By, boundReason(&d.Ceiling))
 	}
 }
 
-func boundReason(b wadi.Bound) string {
-	n := instances(b.Count)
+func boundReason(b *wadi.Bound) part {
+	p := part{say: sayBound, n: b.Count, text: b.By}
 	switch b.By {
 	case RuleInitial:
-		return fmt.Sprintf("a new revision begins with %s (initial)", n)
+		p.say = sayInitial
 	case RuleSchedule:
-		return fmt.Sprintf("but schedule %s asks for at least %d: %s", b.Name, b.Count, n)
+		p.say, p.text = saySchedule, b.Name
 	case RuleCeiling:
-		return fmt.Sprintf("but the agent allows at most %d (limits.max_instances): %s", b.Count, n)
+		p.say = sayCeiling
 	}
-	return fmt.Sprintf("but %s is %d: %s", b.By, b.Count, n)
+	return p
 }
 
 // floorOf is the lower bound of a routed revision, and which rule it comes from;
@@ -70,33 +70,31 @@ func topOf(in *EvalInput) int {
 // nothing is known of the load. It bends neither the upper bound nor the rule that
 // no request loses its instance; and as callers do not reach a revision that is
 // not routed, nor one that has failed, it does not concern those.
-func hold(in *EvalInput, d *wadi.Decision) {
+func (e *Evaluation) hold(in *EvalInput) {
 	if !in.Hold.Active(in.Now) || !in.Routed || in.Failed {
 		return
 	}
-	n := min(max(0, in.Hold.Count), topOf(in))
-	held := fmt.Sprintf("held at %d for %s more", in.Hold.Count, span(in.Hold.Until.Sub(in.Now)))
-	if in.Hold.Who != "" {
-		held += " by " + in.Hold.Who
-	}
+	d, n := &e.Decision, min(max(0, in.Hold.Count), topOf(in))
+	held := part{say: sayHeld, n: in.Hold.Count, m: unknown, a: in.Hold.Until.Sub(in.Now), text: in.Hold.Who}
 	if d.Valid {
-		held += fmt.Sprintf(" (the load wants %d)", d.Wanted)
+		held.m = d.Wanted
 	}
 	d.Valid, d.HoldUntil = true, in.Hold.Until
+	e.set(n, RuleHold, held)
 	switch {
 	case n < in.Hold.Count:
-		set(d, n, d.Ceiling.By, held+"; "+boundReason(d.Ceiling))
+		e.also(n, d.Ceiling.By, boundReason(&d.Ceiling))
 	case n > 0 || in.Count == 0:
-		set(d, n, RuleHold, held+": "+instances(n))
+		e.Words.add(part{say: sayInstances, n: n})
 	case !in.Raised.IsZero() && in.Loads.Concurrency.End.Before(in.Raised.Add(time.Second)):
 		// Whoever woke it is not measured yet.
-		set(d, in.Count, RuleFresh, held+"; but it was woken since: stays at "+instances(in.Count))
+		e.also(in.Count, RuleFresh, part{say: sayWoken, n: in.Count})
 	case in.Loads.Concurrency.Idle < atRest:
-		set(d, 1, RuleIdle, held+"; but requests may be in flight: keeps 1 instance")
+		e.also(1, RuleIdle, part{say: sayHeldInFlight})
 	case !in.WayBack && in.WasReady:
-		set(d, 1, RuleNoWayBack, held+"; but "+whyStranded(in)+": keeps 1 instance")
+		e.also(1, RuleNoWayBack, part{say: sayHeldStranded, text: whyStranded(in)})
 	default:
-		set(d, 0, RuleHold, held+": 0 instances")
+		e.Words.add(part{say: sayInstances})
 	}
 }
 
@@ -111,32 +109,32 @@ func idleNeeded(in *EvalInput) time.Duration {
 
 // leaveToZero permits zero only after the idle time and with a way back. It
 // never raises a count of zero.
-func leaveToZero(in *EvalInput, d *wadi.Decision) {
+func (e *Evaluation) leaveToZero(in *EvalInput) {
 	requests := &in.Loads.Concurrency
 	idle := requests.Idle
 	stranded := !in.WayBack && in.WasReady
 	if !in.Routed && idle >= atRest && !stranded {
-		set(d, 0, RuleUnrouted, "no traffic goes to it, and nothing is in flight: 0 instances")
+		e.set(0, RuleUnrouted, part{say: sayUnrouted})
 		return
 	}
-	if d.Desired > 0 || in.Count == 0 {
+	if e.Decision.Desired > 0 || in.Count == 0 {
 		return
 	}
 	need := idleNeeded(in)
 	switch {
 	case !in.Routed && idle >= atRest:
 		// As long as the new route is not carried callers may be led here.
-		set(d, 1, RuleNoWayBack, "no traffic is to go to it, but "+whyStranded(in)+": keeps 1 instance")
+		e.set(1, RuleNoWayBack, part{say: sayUnroutedStranded, text: whyStranded(in)})
 	case !in.Routed:
-		set(d, 1, RuleIdle, "no traffic goes to it, but requests are in flight: keeps 1 instance")
+		e.set(1, RuleIdle, part{say: sayUnroutedInFlight})
 	case idle < need && requests.Partial:
-		set(d, 1, RulePartial, "idle, but not every source has reported: keeps 1 instance")
+		e.set(1, RulePartial, part{say: sayIdlePartial})
 	case idle < need:
-		set(d, 1, RuleIdle, fmt.Sprintf("no request for %s, zero after %s: keeps 1 instance", span(idle), span(need)))
+		e.set(1, RuleIdle, part{say: sayIdle, a: idle, b: need})
 	case !in.WayBack:
-		set(d, 1, RuleNoWayBack, "no way back from zero: "+whyStranded(in)+": keeps 1 instance")
+		e.set(1, RuleNoWayBack, part{say: sayNoWayBack, text: whyStranded(in)})
 	default:
-		set(d, 0, RuleZero, fmt.Sprintf("no request for %s: 0 instances", span(idle)))
+		e.set(0, RuleZero, part{say: sayZero, a: idle})
 	}
 }
 

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -11,13 +10,15 @@ import (
 
 // loads is what the metrics of a revision say together.
 type loads struct {
+	settings []Settings
 	readings []wadi.Reading
-	few      [1]wadi.Reading // Where they are if there is no more than one, as is usual.
-	winner   Output          // The largest answer.
-	which    int             // Whose reading it is; -1: nothing is known.
-	why      string          // Why nothing is known.
-	missing  string          // What is not known, so that nothing may be lowered.
-	sampled  bool            // Not every source was read.
+	memory   []remembered
+	winner   Output // The largest answer, without its reason.
+	reason   loadReason
+	which    int  // Whose reading it is; -1: nothing is known.
+	why      part // Why nothing is known.
+	missing  part // What is not known, so that nothing may be lowered.
+	sampled  bool // Not every source was read.
 
 	panicSince time.Time // Zero: no metric panics.
 	end        time.Time // Of the windows by which was decided.
@@ -35,32 +36,31 @@ const minCoverage = 0.5
 // zero is decided by requests alone, and once it is due by them, the others have
 // no say.
 func (l *loads) weigh(in *EvalInput) {
-	l.end, l.which = in.Loads.Concurrency.End, -1
-	settings := settingsOf(in, make([]Settings, 0, 4))
-	memory := make([]remembered, 0, 4)
-	if len(settings) > 1 {
-		l.readings = make([]wadi.Reading, 0, len(settings))
-	} else {
-		l.readings = l.few[:0]
+	*l = loads{
+		settings: settingsOf(in, l.settings[:0]), readings: l.readings[:0], memory: l.memory[:0],
+		end: in.Loads.Concurrency.End, which: -1,
 	}
 	due := in.Loads.Concurrency.Idle >= idleNeeded(in)
-	for i, s := range settings {
+	for i := range l.settings {
+		s := &l.settings[i]
 		a := in.Loads.Of(s.Metric)
+		l.sampled = l.sampled || a.Sampled
 		r := wadi.Reading{
 			Metric: s.Metric, Stable: finite(a.Stable), Panic: finite(a.Panic), Target: s.TargetValue,
 			Coverage: a.Coverage, PanicCoverage: a.PanicCoverage,
 		}
-		l.sampled = l.sampled || a.Sampled
-		st, known := in.Deciders[s.Metric]
 		silent := !s.Metric.OfRequests() && (due || in.Count == 0)
+		st, known := in.Deciders[s.Metric]
 		why := invalid(in, a)
 		if !silent {
 			l.note(a, why, s.Metric)
 		}
-		if why == "" {
+		if why.say == sayNothing {
+			measured := Input{Stable: a.Stable, Panic: a.Panic, Ready: in.Ready}
 			var out Output
-			out, st = Decide(s, st, Input{Stable: a.Stable, Panic: a.Panic, Ready: in.Ready}, in.Now)
+			out, st = decide(s, st, measured, in.Now)
 			known = true
+			reason := loadReasonOf(s, measured, &out)
 			if !s.Metric.OfRequests() && out.Desired < 1 {
 				out.Desired = 1
 			}
@@ -69,15 +69,15 @@ func (l *loads) weigh(in *EvalInput) {
 				l.panicSince = st.PanicSince
 			}
 			if !silent && (l.which < 0 || out.Desired > l.winner.Desired) {
-				l.winner, l.which = out, i
+				l.winner, l.reason, l.which = out, reason, i
 			}
 		}
 		if known {
-			memory = append(memory, remembered{s.Metric, st})
+			l.memory = append(l.memory, remembered{s.Metric, st})
 		}
 		l.readings = append(l.readings, r)
 	}
-	l.deciders = memorise(in.Deciders, memory)
+	l.deciders = memorise(in.Deciders, l.memory)
 }
 
 // remembered is the memory of one metric.
@@ -106,16 +106,16 @@ func memorise(old wadi.Deciders, memory []remembered) wadi.Deciders {
 }
 
 // note takes in what is amiss with what was measured.
-func (l *loads) note(a *Averages, why string, m wadi.Metric) {
-	if why != "" && l.why == "" {
+func (l *loads) note(a *Averages, why part, m wadi.Metric) {
+	if why.say != sayNothing && l.why.say == sayNothing {
 		l.why = why
 	}
 	switch {
-	case l.missing != "" || why == "" && !a.Partial:
+	case l.missing.say != sayNothing || why.say == sayNothing && !a.Partial:
 	case m.OfRequests():
-		l.missing = "not every source has reported"
+		l.missing = part{say: sayUnreported}
 	default:
-		l.missing = "the " + string(m) + " of some instance is not known"
+		l.missing = part{say: sayUnread, text: string(m)}
 	}
 }
 
@@ -126,7 +126,7 @@ func (l *loads) tell(d *wadi.Decision) {
 	d.Coverage, d.PanicCoverage, d.Sampled = r.Coverage, r.PanicCoverage, l.sampled
 	d.PanicSince, d.Panicking = l.panicSince, !l.panicSince.IsZero()
 	if len(l.readings) > 1 {
-		d.Readings = l.readings
+		d.Readings = slices.Clone(l.readings)
 	}
 }
 
@@ -134,7 +134,7 @@ func (l *loads) tell(d *wadi.Decision) {
 // them: where none was asked for, one instance is wanted while requests come.
 func settingsOf(in *EvalInput, all []Settings) []Settings {
 	requests := false
-	for _, m := range metricsOf(&in.Scaling) {
+	for _, m := range metricsOf(in.Scaling) {
 		all = append(all, SettingsOf(in.Scaling, m, in.ConcurrencyLimit, in.Routed))
 		requests = requests || m.Metric.OfRequests()
 	}
@@ -155,14 +155,14 @@ func metricsOf(s *wadi.Scaling) []wadi.MetricTarget {
 }
 
 // invalid says why nothing can be decided from what was measured, or nothing.
-func invalid(in *EvalInput, a *Averages) string {
+func invalid(in *EvalInput, a *Averages) part {
 	switch coverage := min(a.Coverage, a.PanicCoverage); {
 	case !in.ReadyKnown:
-		return "how many instances are ready is not known"
+		return part{say: sayReadyUnknown}
 	case math.IsNaN(a.Stable) || math.IsNaN(a.Panic) || math.IsInf(a.Stable, 0) || math.IsInf(a.Panic, 0):
-		return "the measured load is not a number"
+		return part{say: sayNoNumber}
 	case coverage < minCoverage:
-		return fmt.Sprintf("only %.0f%% of the window is known", coverage*100)
+		return part{say: sayUnknownWindow, share: coverage}
 	}
-	return ""
+	return part{}
 }

@@ -184,10 +184,10 @@ func TestEvaluate_Schedules(t *testing.T) {
 		})
 	}
 	in := evaluation(scheduled, running(0))
-	if scheduler.AtRest(in) {
+	if scheduler.AtRest(&in) {
 		t.Error("at rest below its floor")
 	}
-	if in.Now = at(1500); !scheduler.AtRest(in) {
+	if in.Now = at(1500); !scheduler.AtRest(&in) {
 		t.Error("not at rest after the schedule")
 	}
 }
@@ -237,10 +237,10 @@ func TestEvaluate_Hold(t *testing.T) {
 		})
 	}
 	in := evaluation(hold(2), running(0))
-	if scheduler.AtRest(in) {
+	if scheduler.AtRest(&in) {
 		t.Error("at rest below a hold")
 	}
-	if in.Hold.Count = 0; !scheduler.AtRest(in) {
+	if in.Hold.Count = 0; !scheduler.AtRest(&in) {
 		t.Error("not at rest at a hold of zero")
 	}
 }

@@ -18,7 +18,7 @@ import (
 func evaluation(change ...func(*scheduler.EvalInput)) scheduler.EvalInput {
 	in := scheduler.EvalInput{
 		Revision: "hello-00001", Now: at(1000),
-		Scaling: wadi.Scaling{
+		Scaling: &wadi.Scaling{
 			Initial: 1, Activation: 1, Window: wadi.Duration(time.Minute), PanicWindowPercent: 10, PanicThresholdPercent: 200,
 			MaxUpRate: 1000, MaxDownRate: 2,
 			Metrics: []wadi.MetricTarget{{Metric: wadi.Concurrency, Target: 100, Utilization: 0.7}},
@@ -125,7 +125,7 @@ func TestEvaluate_Rules(t *testing.T) {
 				t.Fatalf("got %d by %s: %q, why not %q\nwant %d by %s: %q, %q",
 					got.Desired, got.Rule, got.Reason, got.WhyNot, tt.desired, tt.rule, tt.reason, tt.whyNot)
 			}
-			if change := scheduler.Change(got); change != (tt.desired != in.Count && tt.whyNot == "") {
+			if change := scheduler.Change(&got); change != (tt.desired != in.Count && tt.whyNot == "") {
 				t.Fatalf("change %v: %+v", change, got)
 			}
 		})

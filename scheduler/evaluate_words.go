@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -33,36 +34,201 @@ const (
 	RuleInvalid    = "invalid"     // Too little is known: nothing changes.
 )
 
-// loadReason says what was measured and what follows from it. It is written at
-// every evaluation, so it is put together without formatting.
-func loadReason(s Settings, in Input, out Output) string {
-	average, window := in.Stable, s.StableWindow
-	b := make([]byte, 0, 192)
-	if out.Rule == RulePanic {
-		average, window = in.Panic, s.PanicWindow
-		b = append(b, "panic, "...)
-		b = strconv.AppendInt(b, int64(in.Ready), 10)
-		b = append(b, " ready: "...)
+// Words are why a decision came out as it did. They are put together when somebody
+// reads them: most of the evaluations of a leader nobody ever reads.
+type Words struct {
+	load  loadReason // Zero: none.
+	parts [wordsMost]part
+	n     int
+}
+
+// wordsMost is how much can be said besides what the load wants: a lower and an
+// upper bound, and that it is not known.
+const wordsMost = 3
+
+func (w *Words) add(p part) {
+	w.parts[w.n] = p
+	w.n++
+}
+
+// String is one sentence, of which each part begins with a semicolon but the first.
+func (w *Words) String() string {
+	b := make([]byte, 0, 256)
+	if w.load.metric != "" {
+		b = w.load.append(b)
 	}
-	b = appendAmount(b, average, s.Metric)
-	b = append(append(b, " on average over "...), span(window)...)
-	if s.TargetValue < anyLoad {
-		b = append(appendNumber(append(b, ", "...), s.TargetValue), " wanted per instance"...)
+	for i := range w.parts[:w.n] {
+		p := &w.parts[i]
+		if len(b) > 0 && p.say != sayInstances {
+			b = append(b, "; "...)
+		}
+		b = p.append(b)
 	}
-	b = append(append(b, ": "...), instances(out.Desired)...)
+	return string(b)
+}
+
+// say is a sentence, or a part of one.
+type say uint8
+
+const (
+	sayNothing say = iota
+	sayFailed
+	sayReadyUnknown
+	sayNoNumber
+	sayUnknownWindow // share of it is known
+	sayBound         // text: by which; n
+	sayInitial       // n
+	saySchedule      // text: its name; n
+	sayCeiling       // n
+	sayUnreported    // n: the count that stays
+	sayUnread        // text: the metric; n: the count that stays
+	sayFresh         // n: the count that stays
+	sayUnrouted
+	sayUnroutedStranded // text: why
+	sayUnroutedInFlight
+	sayIdlePartial
+	sayIdle         // a: for how long; b: how long it has to be
+	sayNoWayBack    // text: why
+	sayZero         // a: for how long it was idle
+	sayHeld         // n: at; m: what the load wants, or unknown; a: for how long; text: by whom
+	sayInstances    // n
+	sayWoken        // n: the count that stays
+	sayHeldInFlight //
+	sayHeldStranded // text: why
+)
+
+// unknown is a number of instances that nobody knows.
+const unknown = -1
+
+// part is a sentence with what it is about.
+type part struct {
+	say   say
+	n, m  int
+	a, b  time.Duration
+	share float64
+	text  string
+}
+
+func (p *part) append(b []byte) []byte {
+	switch p.say {
+	case sayFailed:
+		return append(b, "it did not become ready in time: 0 instances"...)
+	case sayReadyUnknown:
+		return append(b, "how many instances are ready is not known: nothing changes"...)
+	case sayNoNumber:
+		return append(b, "the measured load is not a number: nothing changes"...)
+	case sayUnknownWindow:
+		return fmt.Appendf(b, "only %.0f%% of the window is known: nothing changes", p.share*100)
+	case sayBound:
+		return fmt.Appendf(b, "but %s is %d: %s", p.text, p.n, instances(p.n))
+	case sayInitial:
+		return fmt.Appendf(b, "a new revision begins with %s (initial)", instances(p.n))
+	case saySchedule:
+		return fmt.Appendf(b, "but schedule %s asks for at least %d: %s", p.text, p.n, instances(p.n))
+	case sayCeiling:
+		return fmt.Appendf(b, "but the agent allows at most %d (limits.max_instances): %s", p.n, instances(p.n))
+	case sayUnreported:
+		return fmt.Appendf(b, "but not every source has reported: stays at %d", p.n)
+	case sayUnread:
+		return fmt.Appendf(b, "but the %s of some instance is not known: stays at %d", p.text, p.n)
+	case sayFresh:
+		return fmt.Appendf(b, "but that was measured before it was raised: stays at %d", p.n)
+	case sayHeld:
+		return p.appendHeld(b)
+	}
+	return p.appendZero(b)
+}
+
+// appendZero are the sentences about leaving for zero.
+func (p *part) appendZero(b []byte) []byte {
+	switch p.say {
+	case sayUnrouted:
+		return append(b, "no traffic goes to it, and nothing is in flight: 0 instances"...)
+	case sayUnroutedStranded:
+		return fmt.Appendf(b, "no traffic is to go to it, but %s: keeps 1 instance", p.text)
+	case sayUnroutedInFlight:
+		return append(b, "no traffic goes to it, but requests are in flight: keeps 1 instance"...)
+	case sayIdlePartial:
+		return append(b, "idle, but not every source has reported: keeps 1 instance"...)
+	case sayIdle:
+		return fmt.Appendf(b, "no request for %s, zero after %s: keeps 1 instance", span(p.a), span(p.b))
+	case sayNoWayBack:
+		return fmt.Appendf(b, "no way back from zero: %s: keeps 1 instance", p.text)
+	case sayZero:
+		return fmt.Appendf(b, "no request for %s: 0 instances", span(p.a))
+	case sayInstances:
+		return append(append(b, ": "...), instances(p.n)...)
+	case sayWoken:
+		return fmt.Appendf(b, "but it was woken since: stays at %s", instances(p.n))
+	case sayHeldInFlight:
+		return append(b, "but requests may be in flight: keeps 1 instance"...)
+	case sayHeldStranded:
+		return fmt.Appendf(b, "but %s: keeps 1 instance", p.text)
+	}
+	return b
+}
+
+func (p *part) appendHeld(b []byte) []byte {
+	b = fmt.Appendf(b, "held at %d for %s more", p.n, span(p.a))
+	if p.text != "" {
+		b = append(append(b, " by "...), p.text...)
+	}
+	if p.m != unknown {
+		b = fmt.Appendf(b, " (the load wants %d)", p.m)
+	}
+	return b
+}
+
+// loadReason is what was measured and what follows from it.
+type loadReason struct {
+	metric           wadi.Metric
+	rule             string
+	average, target  float64
+	rate             float64 // Of the rule.
+	over, calm, held time.Duration
+	ready, desired   int
+}
+
+func loadReasonOf(s *Settings, in Input, out *Output) loadReason {
+	r := loadReason{
+		metric: cmp.Or(s.Metric, wadi.Concurrency), rule: out.Rule, average: in.Stable, target: s.TargetValue, over: s.StableWindow, calm: s.StableWindow,
+		held: s.DownDelay, ready: in.Ready, desired: out.Desired,
+	}
 	switch out.Rule {
 	case RulePanic:
-		b = append(append(append(b, ", and not fewer before "...), span(s.StableWindow)...), " of calm"...)
+		r.average, r.over = in.Panic, s.PanicWindow
 	case RuleUpRate:
-		b = appendStep(append(b, ", the most"...), in.Ready, "max_up_rate ", s.MaxUpRate)
+		r.rate = s.MaxUpRate
 	case RuleDownRate:
-		b = appendStep(append(b, ", the fewest"...), in.Ready, "max_down_rate ", s.MaxDownRate)
+		r.rate = s.MaxDownRate
+	}
+	return r
+}
+
+func (r *loadReason) append(b []byte) []byte {
+	if r.rule == RulePanic {
+		b = strconv.AppendInt(append(b, "panic, "...), int64(r.ready), 10)
+		b = append(b, " ready: "...)
+	}
+	b = appendAmount(b, r.average, r.metric)
+	b = append(append(b, " on average over "...), span(r.over)...)
+	if r.target < anyLoad {
+		b = append(appendNumber(append(b, ", "...), r.target), " wanted per instance"...)
+	}
+	b = append(append(b, ": "...), instances(r.desired)...)
+	switch r.rule {
+	case RulePanic:
+		b = append(append(append(b, ", and not fewer before "...), span(r.calm)...), " of calm"...)
+	case RuleUpRate:
+		b = appendStep(append(b, ", the most"...), r.ready, "max_up_rate ", r.rate)
+	case RuleDownRate:
+		b = appendStep(append(b, ", the fewest"...), r.ready, "max_down_rate ", r.rate)
 	case RuleActivation:
 		b = append(b, ", the fewest that it starts with (activation)"...)
 	case RuleDownDelay:
-		b = append(append(append(b, ", the most wanted within "...), span(s.DownDelay)...), " (down_delay)"...)
+		b = append(append(append(b, ", the most wanted within "...), span(r.held)...), " (down_delay)"...)
 	}
-	return string(b)
+	return b
 }
 
 func appendStep(b []byte, ready int, setting string, rate float64) []byte {

@@ -175,7 +175,7 @@ func targetValue(rule string, s wadi.Service) setting {
 	if i := slices.IndexFunc(s.Scale.Metrics, func(m wadi.MetricTarget) bool { return m.Metric == wadi.Concurrency }); i >= 0 {
 		m = s.Scale.Metrics[i]
 	}
-	resolved := scheduler.SettingsOf(s.Scale, m, s.ConcurrencyLimit, true)
+	resolved := scheduler.SettingsOf(&s.Scale, m, s.ConcurrencyLimit, true)
 	return setting{rule, s, func(int) (simulate.Rule, error) {
 		return &simulate.TargetValue{Target: resolved.TargetValue, Limit: int(resolved.TotalValue), Max: cmp.Or(s.Scale.Max, ceiling), Served: rule == naServedRule}, nil
 	}}

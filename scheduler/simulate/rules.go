@@ -85,9 +85,9 @@ func (w *Wadi) Second(s State, second wadi.Sample) Answer {
 	w.windows.Report(everything, second.N, st, s.Now)
 	if st.Now%2 == 0 || s.Grew {
 		in := w.input(s)
-		if s.Count > 0 || !scheduler.AtRest(in) {
+		if s.Count > 0 || !scheduler.AtRest(&in) {
 			w.last, w.deciders = scheduler.Evaluate(in)
-			if !scheduler.Change(w.last) {
+			if !scheduler.Change(&w.last) {
 				w.last.Desired = s.Count
 			}
 		} else {
@@ -101,7 +101,7 @@ func (w *Wadi) Second(s State, second wadi.Sample) Answer {
 func (w *Wadi) input(s State) scheduler.EvalInput {
 	sc := w.scaling
 	in := scheduler.EvalInput{
-		Now: s.Now, Scaling: sc, Calendar: w.clock, ConcurrencyLimit: w.limit, Ceiling: w.ceiling,
+		Now: s.Now, Scaling: &w.scaling, Calendar: w.clock, ConcurrencyLimit: w.limit, Ceiling: w.ceiling,
 		Routed: true, WasReady: true, WayBack: true, Count: s.Count, Raised: s.Raised,
 		Ready: s.Ready, ReadyKnown: true, Starting: s.Starting, Deciders: w.deciders,
 	}
