@@ -27,7 +27,7 @@ type conns struct {
 	parked   *parked
 	accepted chan struct{} // Closed when all have been accepted after the last call.
 	over     sync.Once
-	many     atomic.Bool // So many are open that idle ones are parked.
+	n        atomic.Int64 // How many are open.
 
 	mu     sync.Mutex
 	open   map[*conn]struct{}
@@ -44,7 +44,22 @@ func newConns(l net.Listener, below *proxy.Listener, max int) *conns {
 // an idle one, or waits for one that ends. After lastCall it returns
 // [http.ErrServerClosed] when all have been accepted that had come.
 func (l *conns) Accept() (net.Conn, error) {
-	l.room()
+	for {
+		l.room()
+		c, err := l.accept()
+		if err != nil {
+			return nil, err
+		}
+		if !l.many() || c.hasUnread() || !l.parked.add(c) {
+			return c, nil
+		}
+	}
+}
+
+// many reports whether there are so many that idle ones are parked.
+func (l *conns) many() bool { return l.n.Load() > parkBeyond }
+
+func (l *conns) accept() (*conn, error) {
 	below, err := l.Listener.Accept()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +81,7 @@ func (l *conns) add(below net.Conn) *conn {
 		c.goAway.wanted = true
 	}
 	l.open[c] = struct{}{}
-	l.many.Store(len(l.open) > parkBeyond)
+	l.n.Store(int64(len(l.open)))
 	return c
 }
 
@@ -113,7 +128,7 @@ func (l *conns) remove(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.open, c)
-	l.many.Store(len(l.open) > parkBeyond)
+	l.n.Store(int64(len(l.open)))
 	if l.free != nil {
 		close(l.free)
 		l.free = nil
@@ -201,7 +216,7 @@ type conn struct {
 
 	parkable atomic.Bool // The deadline is one after which it is parked.
 	parking  atomic.Bool // The server is told that it has ended.
-	isParked atomic.Bool // It is told when a byte comes.
+	parked   uint64      // Its key among those; 0: it isn't. Guarded by their mutex.
 
 	goAway goAway
 }
@@ -217,29 +232,40 @@ func (c *conn) isIdle(quiet time.Duration) bool {
 // hasUnread reports whether bytes have come that nobody has read: on a machine that
 // has no time for us they may be a request that came a while ago.
 func (c *conn) hasUnread() bool {
+	n, err := c.peek()
+	return err == nil && n > 0
+}
+
+// peek returns how much there is to read, up to one byte. 0 without an error is the end.
+func (c *conn) peek() (n int, err error) {
+	raw, err := c.raw()
+	if err != nil {
+		return 0, err
+	}
+	var b [1]byte
+	if closed := raw.Control(func(fd uintptr) {
+		n, _, err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	}); closed != nil {
+		return 0, closed
+	}
+	return max(n, 0), err
+}
+
+// raw is the descriptor of c.
+func (c *conn) raw() (syscall.RawConn, error) {
 	s, ok := c.Conn.(syscall.Conn)
 	if !ok {
-		return false
+		return nil, errors.ErrUnsupported
 	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return false
-	}
-	unread := false
-	_ = raw.Control(func(fd uintptr) { // It fails on closed ones.
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		unread = err == nil && n > 0
-	})
-	return unread
+	return s.SyscallConn()
 }
 
 // SetReadDeadline does as it says, but for a connection that is to be parked when it
 // has been idle for a while.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	parkable := time.Until(t) > idleTimeout/2 && c.of.many.Load() && c.idle.Load() && !c.http2.Load()
+	parkable := time.Until(t) > idleTimeout/2 && c.of.many() && c.idle.Load() && !c.http2.Load()
 	if c.parkable.Store(parkable); parkable {
-		t = time.Now().Add(parkAfter)
+		t = time.Now().Add(parkTime(c.of.n.Load()))
 	}
 	return c.Conn.SetReadDeadline(t)
 }
@@ -279,7 +305,9 @@ const http2Word = "PRI"
 // Close closes the connection, unless it is to be parked.
 func (c *conn) Close() error {
 	if c.parking.Swap(false) {
-		go c.wait()
+		if !c.of.parked.add(c) {
+			go c.of.parked.giveBack(c) // The server is not done with it yet.
+		}
 		return nil
 	}
 	return c.drop()
@@ -287,6 +315,7 @@ func (c *conn) Close() error {
 
 // drop closes the connection, and makes room for another one.
 func (c *conn) drop() error {
+	c.of.parked.remove(c)
 	err := c.Conn.Close()
 	c.gone.Do(func() { c.of.remove(c) })
 	return err
