@@ -36,6 +36,8 @@ func (l *loader) check() {
 	l.backend("nomad", c.Nomad.Address, c.Nomad.TLS)
 	l.backend("consul", c.Consul.Address, c.Consul.TLS)
 
+	between(l, "gateway.public_port", c.Gateway.PublicPort, 0, 65535)
+	between(l, "gateway.tls.public_port", c.Gateway.TLS.PublicPort, 0, 65535)
 	between(l, "activator.max_waiting", c.Activator.MaxWaiting, 1, 1_000_000)
 	between(l, "activator.max_waiting_bytes", c.Activator.MaxWaitingBytes, 1<<20, 1<<40)
 	between(l, "activator.max_wakes", c.Activator.MaxWakes, 1, 1000)

@@ -76,6 +76,7 @@ type Metrics struct {
 // Gateway is where HTTP from outside the mesh comes in.
 type Gateway struct {
 	Address        string // host:port
+	PublicPort     int    // Where callers reach it, as behind a port mapping; 0: Address's.
 	Domain         string
 	TrustedProxies []netip.Prefix // Whose X-Forwarded headers are believed.
 	TLS            GatewayTLS
@@ -83,9 +84,10 @@ type Gateway struct {
 
 // GatewayTLS is the gateway's listener for HTTPS.
 type GatewayTLS struct {
-	Address  string // host:port
-	CertDir  string // Of certificates with their keys; empty: there is no such listener.
-	Redirect bool   // The plain listener sends callers here.
+	Address    string // host:port
+	PublicPort int    // Where callers reach it, as behind a port mapping; 0: Address's.
+	CertDir    string // Of certificates with their keys; empty: there is no such listener.
+	Redirect   bool   // The plain listener sends callers here.
 }
 
 // Enabled reports whether there is such a listener.

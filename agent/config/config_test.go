@@ -55,7 +55,7 @@ func TestLoad_Example(t *testing.T) {
 	want.LogJSON = true
 	want.Telemetry = config.Telemetry{OTLPEndpoint: "http://127.0.0.1:4318", AccessLog: true}
 	want.Name, want.Advertise = "wadi-1", "10.0.0.5"
-	want.Gateway.Domain = "apps.example.com"
+	want.Gateway.Domain, want.Gateway.PublicPort = "apps.example.com", 80
 	want.Gateway.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	want.Nomad.Region, want.Nomad.Token = "global", "5f1b6c1e-0000-0000-0000-000000000000"
 	want.Consul.Token = "9a3e2d7c-0000-0000-0000-000000000000"
@@ -85,7 +85,7 @@ func TestLoad_GatewayTLS(t *testing.T) {
 	dir := t.TempDir()
 	text := strings.ReplaceAll(string(source), "\n  # ", "\n  ")
 	got := load(t, strings.Replace(text, "/etc/wadi/certs", dir, 1), nil, config.Flags{}).Gateway.TLS
-	if want := (config.GatewayTLS{Address: "0.0.0.0:8443", CertDir: dir, Redirect: true}); got != want || !got.Enabled() {
+	if want := (config.GatewayTLS{Address: "0.0.0.0:8443", PublicPort: 443, CertDir: dir, Redirect: true}); got != want || !got.Enabled() {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	c := load(t, sidecar+"gateway {\n  tls { cert_dir = \"testdata\" }\n}\nconsul { allow_intentions = true }", nil, config.Flags{})

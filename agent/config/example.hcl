@@ -22,12 +22,14 @@ metrics {                              # Prometheus and statistics, read only
 
 gateway {                              # HTTP from outside the mesh
   address         = "0.0.0.0:8080"
+  public_port     = 80                 # where callers reach it, behind a port mapping; default: the address's
   domain          = "apps.example.com" # a service is <name>.<domain>; default: wadi.localhost
   trusted_proxies = ["10.0.0.0/8"]     # whose X-Forwarded headers are believed; default: nobody's
   # tls {                              # HTTPS beside it; default: none
-  #   address  = "0.0.0.0:8443"
-  #   cert_dir = "/etc/wadi/certs"     # NAME.pem or NAME.crt with NAME.key each, or both in one NAME.pem; read again when they change
-  #   redirect = true                  # plain HTTP answers 308 to https; default: false
+  #   address     = "0.0.0.0:8443"
+  #   public_port = 443                # where callers reach it, and are sent to; default: the address's
+  #   cert_dir    = "/etc/wadi/certs"  # NAME.pem or NAME.crt with NAME.key each, or both in one NAME.pem; read again when they change
+  #   redirect    = true               # plain HTTP answers 308 to https; default: false
   # }
 }
 

@@ -42,10 +42,12 @@ func (l *loader) top() section {
 			"metrics": {settings: map[string]any{"address": &c.Metrics.Address}},
 			"gateway": {
 				settings: map[string]any{
-					"address": &c.Gateway.Address, "domain": &c.Gateway.Domain, "trusted_proxies": &c.Gateway.TrustedProxies,
+					"address": &c.Gateway.Address, "public_port": &c.Gateway.PublicPort,
+					"domain": &c.Gateway.Domain, "trusted_proxies": &c.Gateway.TrustedProxies,
 				},
 				blocks: map[string]section{"tls": {settings: map[string]any{
-					"address": &c.Gateway.TLS.Address, "cert_dir": &c.Gateway.TLS.CertDir, "redirect": &c.Gateway.TLS.Redirect,
+					"address": &c.Gateway.TLS.Address, "public_port": &c.Gateway.TLS.PublicPort,
+					"cert_dir": &c.Gateway.TLS.CertDir, "redirect": &c.Gateway.TLS.Redirect,
 				}}},
 			},
 			"activator": {settings: map[string]any{

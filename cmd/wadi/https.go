@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
@@ -26,8 +27,7 @@ func (n *node) wireGateway(ctx context.Context) (err error) {
 			return portError("gateway.tls.address", c.TLS.Address, err)
 		}
 		if c.TLS.Redirect {
-			_, port, _ := net.SplitHostPort(n.tlsServer.Addr().String())
-			plain = n.gateway.ToTLS(port)
+			plain = n.gateway.ToTLS(publicPort(n.tlsServer.Addr().String(), c.TLS.PublicPort))
 		}
 	}
 	n.gatewayServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
@@ -53,12 +53,22 @@ func (n *node) gatewayURL(service string) string {
 	if service != "" {
 		host = service + "." + host
 	}
-	scheme, usual, addr := "http", "80", n.gatewayServer.Addr().String()
+	scheme, usual, port := "http", "80", publicPort(n.gatewayServer.Addr().String(), n.cfg.Gateway.PublicPort)
 	if n.tlsServer != nil && n.cfg.Gateway.TLS.Redirect { // Callers end up there anyway.
-		scheme, usual, addr = "https", "443", n.tlsAddress()
+		scheme, usual, port = "https", "443", publicPort(n.tlsAddress(), n.cfg.Gateway.TLS.PublicPort)
 	}
-	if _, port, err := net.SplitHostPort(addr); err == nil && port != usual {
+	if port != usual {
 		host = net.JoinHostPort(host, port)
 	}
 	return scheme + "://" + host
+}
+
+// publicPort is where callers reach a listener: at the port that is mapped to it, if
+// any is.
+func publicPort(listener string, mapped int) string {
+	if mapped != 0 {
+		return strconv.Itoa(mapped)
+	}
+	_, port, _ := net.SplitHostPort(listener) // It listens there.
+	return port
 }

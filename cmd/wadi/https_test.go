@@ -67,11 +67,22 @@ consul { address = "http://127.0.0.1:1" }
 }
 
 func TestGatewayURL(t *testing.T) {
-	for _, redirect := range []bool{false, true} {
-		file, _ := secureConfig(t, redirect)
+	for _, tt := range []struct {
+		redirect, mapped bool
+		want             string // PLAIN and SECURE are the listeners' own ports.
+	}{
+		{false, false, "http://hello.wadi.localhost:PLAIN"},
+		{true, false, "https://hello.wadi.localhost:SECURE"},
+		{false, true, "http://hello.wadi.localhost:8000"},
+		{true, true, "https://hello.wadi.localhost"},
+	} {
+		file, _ := secureConfig(t, tt.redirect)
 		cfg, problems := config.Load([]string{file}, func(string) string { return "" }, config.Flags{Name: "one"})
 		if len(problems) > 0 {
 			t.Fatal(problems)
+		}
+		if tt.mapped {
+			cfg.Gateway.PublicPort, cfg.Gateway.TLS.PublicPort = 8000, 443
 		}
 		n, err := newNode(t.Context(), cfg, hclog.NewNullLogger(), io.Discard)
 		if err != nil {
@@ -80,12 +91,9 @@ func TestGatewayURL(t *testing.T) {
 		defer n.close()
 		_, plain, _ := net.SplitHostPort(n.gatewayServer.Addr().String())
 		_, secure, _ := net.SplitHostPort(n.tlsAddress())
-		want := "http://hello.wadi.localhost:" + plain
-		if redirect {
-			want = "https://hello.wadi.localhost:" + secure
-		}
+		want := strings.NewReplacer("PLAIN", plain, "SECURE", secure).Replace(tt.want)
 		if got := n.gatewayURL("hello"); got != want {
-			t.Errorf("redirect %v: got %s, want %s", redirect, got, want)
+			t.Errorf("%+v: got %s, want %s", tt, got, want)
 		}
 	}
 }

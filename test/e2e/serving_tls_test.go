@@ -72,6 +72,10 @@ func (a *authority) put(t *testing.T, dir, name string, serial int64, hosts ...s
 	}
 }
 
+// mappedPort is where callers are told to find the TLS listener; the tests' dialers do
+// what a port mapping would.
+const mappedPort = "9443"
+
 // secure is an agent with a TLS listener.
 type secure struct {
 	*harness.Agent
@@ -90,7 +94,7 @@ func startSecure(t *testing.T) *secure {
 	harnesstest.Must(t, "choose a port", err)
 	s.addr = l.Addr().String()
 	harnesstest.Must(t, "free it", l.Close())
-	s.Agent, err = stack.NewAgent("wadi-tls", fmt.Sprintf("gateway {\n  tls {\n    address  = %q\n    cert_dir = %q\n    redirect = true\n  }\n}\n", s.addr, s.dir))
+	s.Agent, err = stack.NewAgent("wadi-tls", fmt.Sprintf("gateway {\n  tls {\n    address     = %q\n    public_port = %s\n    cert_dir    = %q\n    redirect    = true\n  }\n}\n", s.addr, mappedPort, s.dir))
 	harnesstest.Must(t, "configure an agent", err)
 	harnesstest.Must(t, "start an agent", s.Start(t.Context()))
 	t.Cleanup(func() {
@@ -165,8 +169,7 @@ func askHTTPS(t *testing.T, c *http.Client, method, url, host string) (*http.Res
 func TestServing_TLS(t *testing.T) {
 	s := startSecure(t)
 	stack.Deploy(t, hello("shop", options{min: 1, window: "60s", service: fmt.Sprintf("domains = [%q]", shopHost)}))
-	_, port, _ := net.SplitHostPort(s.addr)
-	url := "https://" + shopHost + ":" + port + "/"
+	url := "https://" + shopHost + ":" + mappedPort + "/"
 	harnesstest.Eventually(t, 30*time.Second, func() error { // Its routes come by Consul.
 		_, err := harnesstest.Getting(s.client(t, false, false), url)(t.Context())
 		return err
@@ -175,13 +178,13 @@ func TestServing_TLS(t *testing.T) {
 	if err != nil || self.GatewayTLS != s.addr {
 		t.Errorf("self says %q, %v; want %s", self.GatewayTLS, err, s.addr)
 	}
-	t.Run("protocols", func(t *testing.T) { s.testProtocols(t, url, port) })
+	t.Run("protocols", func(t *testing.T) { s.testProtocols(t, url) })
 	t.Run("redirect", func(t *testing.T) { s.testRedirect(t, url) })
 	t.Run("replaced under load", func(t *testing.T) { s.testReplaced(t, url) })
 	t.Run("broken", func(t *testing.T) { s.testBroken(t) })
 }
 
-func (s *secure) testProtocols(t *testing.T, url, port string) {
+func (s *secure) testProtocols(t *testing.T, url string) {
 	for _, h2 := range []bool{false, true} {
 		res, body := askHTTPS(t, s.client(t, h2, false), http.MethodGet, url, "")
 		if want := map[bool]int{false: 1, true: 2}[h2]; res.StatusCode != 200 || res.ProtoMajor != want {
@@ -189,7 +192,7 @@ func (s *secure) testProtocols(t *testing.T, url, port string) {
 		}
 	}
 	// By its own name, with the wildcard's certificate.
-	if res, body := askHTTPS(t, s.client(t, true, false), http.MethodGet, "https://shop."+harness.Domain+":"+port+"/", ""); res.StatusCode != 200 {
+	if res, body := askHTTPS(t, s.client(t, true, false), http.MethodGet, "https://shop."+harness.Domain+":"+mappedPort+"/", ""); res.StatusCode != 200 {
 		t.Errorf("by its name: got %s %s", res.Status, body)
 	}
 	// A host that the connection's certificate is not for.

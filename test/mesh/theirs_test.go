@@ -76,6 +76,38 @@ func TestForeign_Later(t *testing.T) {
 	wantFrom(t, callerA.get(t, "foreign-late", "/"), "foreign-late-00001")
 }
 
+// A service that is deleted goes, though somebody else's entry has come to need what
+// Wadi wrote for it. That stays, and an event says so.
+func TestForeign_Delete(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("foreign-gone", options{window: "6s"}))
+	wantProgrammed(t, "foreign-gone")
+	theirs := &consul.ServiceSplitterConfigEntry{
+		Kind: consul.ServiceSplitter, Name: "foreign-gone", Splits: []consul.ServiceSplit{{Weight: 100, ServiceSubset: "foreign-gone-00001"}},
+	}
+	_, _, err := stack.Consul.ConfigEntries().Set(theirs, nil)
+	must(t, "write entry", err)
+	t.Cleanup(func() { // In the order in which Consul lets them go.
+		for _, kind := range []string{consul.ServiceSplitter, consul.ServiceResolver, consul.ServiceDefaults} {
+			_, _ = stack.Consul.ConfigEntries().Delete(kind, "foreign-gone", nil)
+		}
+	})
+	must(t, "delete the service", stack.Agent.Delete(t.Context(), "foreign-gone"))
+	wantUntouched(t, []consul.ConfigEntry{theirs})
+	told := ""
+	must(t, "read events", stack.Agent.Client.Events(t.Context(), "foreign-gone", false, func(e wadi.Event) error {
+		if e.Type == "LeftBehind" {
+			told = e.Message
+		}
+		return nil
+	}))
+	for _, want := range []string{"service-splitter foreign-gone of somebody else", "delete it, and then service-resolver foreign-gone, service-defaults foreign-gone"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("got event %q, want %q in it", told, want)
+		}
+	}
+}
+
 // foreignEntries writes what somebody else might have of a service's name, and
 // removes it at the end.
 func foreignEntries(t *testing.T, name string) []consul.ConfigEntry {
