@@ -27,15 +27,10 @@ func TestServing_NeverStarts(t *testing.T) {
 	}{
 		{"exits", options{env: map[string]string{"FAIL_START": "1"}}, "Exit Code: 1"},
 		{"missing", options{command: "no-such-program"}, "no-such-program"},
-		{"too-large", options{instance: `task "large" {
-      driver = "raw_exec"
-      config {
-        command = "sleep"
-      }
-      resources {
-        memory = 10000000
-      }
-    }`, service: `serving_task = "web"`}, "memory exhausted on 1 node"},
+		{"nowhere", options{instance: `constraint {
+      attribute = "${attr.kernel.name}"
+      value     = "windows"
+    }`}, `constraint "${attr.kernel.name} = windows" excludes 1 node`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

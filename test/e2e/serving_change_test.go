@@ -37,7 +37,7 @@ func TestServing_SecondRevision(t *testing.T) {
 	before, _ := l.Answers("hello from second-00001")
 	res := stack.Get(t, "second", "/")
 	harnesstest.WantStatus(t, res, 200)
-	l.WantAll(t, 100)
+	l.WantAll(t, 20)
 	if after, _ := l.Answers("hello from second-00001"); before == 0 || after != before {
 		t.Errorf("revision 1 has answered %d times, and %d since revision 2 had the traffic; want some and none", before, after-before)
 	}
@@ -101,7 +101,7 @@ func TestServing_BadRevision(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	l.WantAll(t, 100)
+	l.WantAll(t, 20)
 	if n, _ := l.Answers("hello from bad-00002"); n > 0 {
 		t.Errorf("the bad revision has answered %d times", n)
 	}

@@ -59,12 +59,12 @@ func TestServing_UpUnderLoadAndDown(t *testing.T) {
 		t.Errorf("scale up: %v", err)
 	}
 	trickle := startWorkers(t, c, harnesstest.URL("updown", "/?sleep=20ms"), 1)
-	heavy.WantAll(t, 20)
+	heavy.WantAll(t, 5)
 	err = stack.WaitCount(t.Context(), "updown-00001", harnesstest.WaitLong, func(n int) bool { return n == 1 })
 	if err != nil {
 		t.Errorf("scale down: %v", err)
 	}
-	trickle.WantAll(t, 20)
+	trickle.WantAll(t, 5)
 	stack.ToZero(t, "updown-00001")
 
 	var steps []int

@@ -234,7 +234,7 @@ func (s *secure) testReplaced(t *testing.T, url string) {
 	}
 	for _, l := range loads {
 		l.Stop()
-		l.WantAll(t, 20)
+		l.WantAll(t, 5)
 	}
 }
 

@@ -49,8 +49,8 @@ func TestAgentKilled(t *testing.T) {
 
 	back := drive(t, 4, 10*time.Millisecond, through(stack.Agent, "steady", "/"))
 	pause(t, 10*time.Second) // More than the short window.
-	back.WantAll(t, 100)
-	mesh.WantAll(t, 1000)
+	back.WantAll(t, 20)
+	mesh.WantAll(t, 200)
 	wantSame(t, before, "after the restart")
 	for name, want := range map[string]string{"inmesh": "ready", "steady": "ready", "resting": "ready", "asleep": "ready"} {
 		s, err := stack.Agent.Client.Service(t.Context(), name)

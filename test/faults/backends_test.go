@@ -188,8 +188,8 @@ func TestBackendAway_InRunning(t *testing.T) {
 			// nothing.
 			pause(t, 3*time.Second)
 			harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
-			busy.WantAll(t, 100)
-			web.WantAll(t, 100)
+			busy.WantAll(t, 20)
+			web.WantAll(t, 20)
 			mesh.Stop()
 			if _, failed := mesh.Count(); b.name == "Nomad" && failed > 0 || failed > 240 {
 				t.Errorf("in the mesh: got %d failed requests: %v", failed, mesh)
@@ -228,7 +228,7 @@ func TestBackendHangs(t *testing.T) {
 				t.Errorf("got status %d (%v) after %v, want 503:\n%s", res.Status, err, res.Took, res.Body)
 			}
 			t.Logf("refused after %v", res.Took)
-			load.WantAll(t, 20)
+			load.WantAll(t, 5)
 			harnesstest.Must(t, "resume "+b.name, b.process.Resume())
 			harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 			eventually(t, 30*time.Second, func() error { return leads(stack.Agent) })

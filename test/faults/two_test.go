@@ -77,7 +77,7 @@ func TestTwoAgents(t *testing.T) {
 	t.Logf("another led %v after the kill", time.Since(killed))
 	wantAnswer(t, two, "spare", "/")
 	stack.ToZero(t, "pair-00001") // The new leader scales.
-	steady.WantAll(t, 100)
+	steady.WantAll(t, 20)
 	wantSame(t, before, "after the change of leaders")
 
 	harnesstest.Must(t, "start the first agent again", stack.Agent.Start(t.Context()))

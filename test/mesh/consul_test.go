@@ -29,7 +29,7 @@ func TestConsul_Away(t *testing.T) {
 		must(t, "wait for the agent", stack.Agent.WaitLeader(t.Context()))
 		for _, l := range loads {
 			l.Wait(t, 100)
-			l.WantAll(t, 100)
+			l.WantAll(t, 20)
 		}
 	}
 	for _, p := range []*devcluster.Process{stack.Cluster.Consul, stack.Cluster.ConsulClientAgent} {

@@ -42,7 +42,7 @@ func TestDown_CallersSeeTheApps500(t *testing.T) {
 			}
 			time.Sleep(12 * time.Second) // Longer than the 10 s in which Envoy judges hosts.
 			for _, l := range loads {
-				l.WantAll(t, 150)
+				l.WantAll(t, 30)
 			}
 		})
 	}

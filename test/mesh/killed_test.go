@@ -66,7 +66,7 @@ func TestKilled(t *testing.T) {
 
 			l = startLoad(t, callerA, tt.service, "/", 40*time.Millisecond, from(revision))
 			l.Wait(t, 100)
-			l.WantAll(t, 100)
+			l.WantAll(t, 20)
 		})
 	}
 }

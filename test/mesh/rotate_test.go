@@ -68,7 +68,7 @@ func TestRotation_OfTheRoot(t *testing.T) {
 	wg.Wait()
 	for _, l := range loads {
 		l.Wait(t, 50)
-		l.WantAll(t, 100)
+		l.WantAll(t, 20)
 	}
 	if got := activated(t, "rotate-act"); got < through+50 {
 		t.Errorf("%g requests of rotate-act went through the activator, want all", got-through)

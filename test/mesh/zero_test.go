@@ -22,13 +22,13 @@ func TestZero_ByItself(t *testing.T) {
 	deploy(t, hello("nap", options{window: "6s"}))
 	l := startLoad(t, callerA, "nap", "/", 100*time.Millisecond, from("nap-00001"))
 	l.Wait(t, 30)
-	l.WantAll(t, 30)
+	l.WantAll(t, 6)
 	waitDirect(t, callerA, "nap")
 	err := stack.WaitCount(t.Context(), "nap-00001", waitLong, func(n int) bool { return n == 0 })
 	must(t, "to zero by itself", err)
 	l = startLoad(t, callerA, "nap", "/", 100*time.Millisecond, from("nap-00001"))
 	l.Wait(t, 50)
-	l.WantAll(t, 50)
+	l.WantAll(t, 10)
 	stack.ToZero(t, "nap-00001")
 
 	body := make([]byte, 1<<20)
@@ -73,7 +73,7 @@ func TestZero_UnderLoad(t *testing.T) {
 		waitDirect(t, callerA, "flap")
 	}
 	for _, l := range loads {
-		l.WantAll(t, 800)
+		l.WantAll(t, 160)
 	}
 }
 
