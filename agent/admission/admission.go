@@ -60,7 +60,8 @@ type Store interface {
 	// Domains returns the service that claims each domain.
 	Domains(ctx context.Context) (map[string]string, error)
 	// Submit stores all or none, and returns the new index of each service. A
-	// domain of another service is refused with a *DomainTaken.
+	// domain of another service is refused with a *DomainTaken, and a name that is
+	// another service's or a tag's with a *NameTaken.
 	Submit(ctx context.Context, all []Submission) (map[string]uint64, error)
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/jobspecs"
 )
 
 // maxDomains bounds the domains of one service: all that changes of a submission
@@ -69,18 +70,46 @@ func (a *Admission) kept(service, domain string) string {
 // Unwrap makes it a conflict.
 func (e *DomainTaken) Unwrap() error { return wadi.ErrConflict }
 
-// takenSince makes a refusal at the user's line of a domain that the store refused,
-// as another submission was faster. It returns nil for other errors.
+// NameTaken is the store's refusal of a name, the service's own or a tag's, that
+// another service or a tag of it has got.
+type NameTaken struct{ Name, Service, Holder string }
+
+func (e *NameTaken) Error() string {
+	return fmt.Sprintf("the name %q belongs to the service %q", e.Name, e.Holder)
+}
+
+// Unwrap makes it a conflict.
+func (e *NameTaken) Unwrap() error { return wadi.ErrConflict }
+
+// takenSince makes a refusal at the user's line of a domain or a name that the store
+// refused, as another submission was faster. It returns nil for other errors.
 func takenSince(err error, all []*candidate) error {
-	var taken *DomainTaken
-	if !errors.As(err, &taken) {
-		return nil
-	}
+	var domain *DomainTaken
+	var name *NameTaken
 	var refused refusals
-	for _, c := range all {
-		if c.service.Name == taken.Service {
-			refused.clash(c, "domains", "the domain %q belongs to the service %q, which was stored in the meantime", taken.Domain, taken.Holder)
+	switch {
+	case errors.As(err, &domain):
+		for _, c := range all {
+			if c.service.Name == domain.Service {
+				refused.clash(c, "domains", "the domain %q belongs to the service %q, which was stored in the meantime", domain.Domain, domain.Holder)
+			}
+		}
+	case errors.As(err, &name):
+		for _, c := range all {
+			if c.service.Name == name.Service {
+				refused.clash(c, pathOfName(c.service, name.Name), "the name %q belongs to the service %q or a tag of it, which was stored in the meantime", name.Name, name.Holder)
+			}
 		}
 	}
 	return refused.err()
+}
+
+// pathOfName is the setting from which a service has a name: its own, or a tag's.
+func pathOfName(s wadi.Service, name string) string {
+	for i, t := range s.Traffic {
+		if t.Tag != "" && wadi.TagName(t.Tag, s.Name) == name {
+			return jobspecs.TrafficPath(i) + ".tag"
+		}
+	}
+	return "name"
 }

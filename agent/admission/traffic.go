@@ -91,7 +91,7 @@ type names struct {
 
 // checkNames refuses a tag whose name, such as canary-hello, is another service's or
 // another tag's, and a new service whose name is a tag's. Of two submissions at the
-// same moment both may pass; the services' own names then come first.
+// same moment both may pass; the store then refuses one.
 func (a *Admission) checkNames(ctx context.Context, all []*candidate, refused *refusals) error {
 	if !slices.ContainsFunc(all, func(c *candidate) bool { return !c.exists || tagged(c.service) }) {
 		return nil

@@ -168,3 +168,26 @@ func TestSubmit_NamesOfTags(t *testing.T) {
 		})
 	}
 }
+
+// Another submission gets the tag's name while this one registers its jobs: it is
+// told at its own line, and leaves nothing.
+func TestSubmit_TagNameTakenMeanwhile(t *testing.T) {
+	b := newBench(t)
+	other := newBench(t)
+	other.Store, other.Nomad = b.store, b.nomad
+	raced := false
+	b.store.OnSubmit = func() error {
+		if !raced {
+			raced = true
+			other.submit(t, request(spec("next-hello", "/a")))
+		}
+		return nil
+	}
+	_ = b.refused(t, request(spec("hello", "/a", `traffic {
+    revision = "latest"
+    tag      = "next"
+  }`)), 409, "a.hcl:6,", `the name "next-hello" belongs to the service "next-hello"`)
+	if got := strings.Join(b.nomad.Jobs(), " "); got != "default/next-hello-00001" {
+		t.Errorf("jobs are %s", got)
+	}
+}

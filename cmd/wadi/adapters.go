@@ -36,6 +36,10 @@ func (s apiStore) Submit(ctx context.Context, all []admission.Submission) (map[s
 	if errors.As(err, &taken) {
 		return nil, &admission.DomainTaken{Domain: taken.Domain, Service: taken.Service, Holder: taken.Holder}
 	}
+	var named *store.NameError
+	if errors.As(err, &named) {
+		return nil, &admission.NameTaken{Name: named.Name, Service: named.Service, Holder: named.Holder}
+	}
 	return indexes, err
 }
 

@@ -25,6 +25,7 @@ const (
 	kindStatus   kind = "status"
 	kindHold     kind = "hold"
 	kindDomain   kind = "domain"
+	kindTag      kind = "tag"
 	kindCheck    kind = "check"
 )
 

@@ -16,6 +16,7 @@
 //	status/<service>               what the leader saw
 //	hold/<service>                 counts that somebody asked for, for a time
 //	domain/<host>                  which service has the domain
+//	tag/<name>                     which service has the tag of that name, such as canary-hello
 //
 // State and status have no hash in the index: the leader alone writes them, and
 // would wake itself by every write.

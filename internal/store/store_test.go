@@ -69,6 +69,8 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"watch routes":          testWatchRoutes,
 		"domains":               testDomains,
 		"domains at once":       testDomainsAtOnce,
+		"tags":                  testTags,
+		"tags at once":          testTagsAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { fn(t, open(t, consulURL(t))) })
 	}

@@ -29,7 +29,7 @@ type edit struct {
 // Submit stores all or none of the services, and returns the new index of each
 // spec. A spec that is not at its index any more, and a revision that exists
 // already, are [wadi.ErrConflict]; a domain of another service is that too, as a
-// [*DomainError]; too much at once is [wadi.ErrTooLarge].
+// [*DomainError], and a name that is another's, as a [*NameError]; too much at once is [wadi.ErrTooLarge].
 func (s *Store) Submit(ctx context.Context, all []Submission) (map[string]uint64, error) {
 	var ops []consul.Op
 	var edits []edit

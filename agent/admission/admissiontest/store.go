@@ -109,11 +109,27 @@ func (s *Store) Submit(ctx context.Context, all []admission.Submission) (map[str
 			}
 		}
 	}
+	if err := s.namesTaken(all); err != nil {
+		return nil, err
+	}
 	out := map[string]uint64{}
 	for _, sub := range all {
 		out[sub.Spec.Service.Name] = s.put(sub)
 	}
 	return out, nil
+}
+
+// namesTaken refuses tags whose name is that of a stored service.
+func (s *Store) namesTaken(all []admission.Submission) error {
+	for _, sub := range all {
+		for _, t := range sub.Spec.Service.Traffic {
+			name := wadi.TagName(t.Tag, sub.Spec.Service.Name)
+			if _, ok := s.specs[name]; ok && t.Tag != "" {
+				return &admission.NameTaken{Name: name, Service: sub.Spec.Service.Name, Holder: name}
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Store) put(sub admission.Submission) uint64 {
