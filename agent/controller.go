@@ -51,13 +51,14 @@ type Controller struct {
 	deciders map[string]wadi.Deciders
 	wanted   map[string]int
 
-	snapshot atomic.Pointer[map[string]*Stored]
+	snapshot atomic.Pointer[View]
 	stranded atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
 }
 
 // service is what the controller knows of one service.
 type service struct {
 	Stored
+	shown      *Stored // A copy that is not changed; nil: to be made, as something of Stored has changed.
 	programmed bool
 	leftovers  bool
 	whyNot     string    // Why the route is not programmed.
@@ -145,13 +146,9 @@ func (c *Controller) Poke() {
 	}
 }
 
-// Services returns an immutable view of all services, for the autoscaler.
-func (c *Controller) Services() map[string]*Stored {
-	if p := c.snapshot.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
+// Services returns an immutable view of all services, for the autoscaler; nil: there
+// is none yet.
+func (c *Controller) Services() *View { return c.snapshot.Load() }
 
 // WayBack reports whether the network layers bring requests for the service to an
 // activator when no instance of it runs.
@@ -236,7 +233,7 @@ func (c *Controller) load(ctx context.Context, name string) error {
 	if s.Generation != st.Generation || s.Deleting != st.Deleting {
 		s.retry, s.backoff = time.Time{}, 0
 	}
-	s.Stored, s.checked, s.resting = st, false, false
+	s.Stored, s.shown, s.checked, s.resting = st, nil, false, false
 	return nil
 }
 

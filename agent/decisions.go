@@ -5,9 +5,8 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
 
 // Bounds of the decisions that are remembered.
@@ -22,49 +21,90 @@ const (
 // equal share of what all may take.
 type Decisions struct {
 	mu    sync.Mutex
-	kept  map[string]*kept // By revision.
+	kept  map[string]*kept // By revision; each has a last one.
 	bytes int              // Of all.
 	limit int              // 0: decisionsBytes.
 }
 
-// kept are the decisions about one revision, oldest first.
+// kept are the decisions about one revision, guarded by Decisions.mu.
 type kept struct {
-	list  []wadi.Decision
+	last  wadi.Decision
+	words *scheduler.Words // Of the last one, if its reason has not been read yet; nil: it has.
+	room  scheduler.Words  // For words.
+	older []wadi.Decision  // Oldest first.
 	bytes int
+	gone  bool // Forgotten.
 }
 
 // NewDecisions keeps no more than about so many bytes of decisions; 0 is 64 MiB.
 func NewDecisions(limit int) *Decisions { return &Decisions{limit: limit} }
 
 // Add records a decision.
-func (d *Decisions) Add(dec wadi.Decision) {
-	dec.Reason, dec.WhyNot = cut(dec.Reason), cut(dec.WhyNot)
-	dec.Times = 1
+func (d *Decisions) Add(dec wadi.Decision) { d.add(nil, &dec, nil) }
+
+// add records a decision, which has a reason or words that tell it, among those that
+// are kept of its revision: k if that is known. It returns what is known next time.
+func (d *Decisions) add(k *kept, dec *wadi.Decision, words *scheduler.Words) *kept {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.kept == nil {
-		d.kept = map[string]*kept{}
-	}
-	k := d.kept[dec.Revision]
 	if k == nil {
-		k = &kept{}
-		d.kept[dec.Revision] = k
+		k = d.kept[dec.Revision]
 	}
-	was := k.bytes
-	if n := len(k.list); n > 0 && same(&k.list[n-1], &dec) {
-		dec.Times += k.list[n-1].Times
-		k.bytes += size(&dec) - size(&k.list[n-1])
-		k.list[n-1] = dec
-	} else {
-		k.list = append(k.list, dec)
-		k.bytes += size(&dec)
+	was := 0
+	switch {
+	case k != nil && k.gone:
+		return k
+	case k == nil:
+		k = &kept{}
+		if d.kept == nil {
+			d.kept = map[string]*kept{}
+		}
+		d.kept[dec.Revision] = k
+		k.set(dec, words, 1)
+	case same(&k.last, dec):
+		was = k.bytes
+		k.bytes -= k.size()
+		k.set(dec, words, k.last.Times+1)
+	default:
+		was = k.bytes
+		k.tell()
+		k.older = append(k.older, k.last)
+		k.last.Readings = nil // They are the older one's now.
+		k.set(dec, words, 1)
 		k.trim(decisionsKept, decisionsBytes)
 	}
 	d.bytes += k.bytes - was
 	if limit := d.most(); d.bytes > limit {
 		d.makeRoom(limit)
 	}
+	return k
 }
+
+// set makes a decision the last one.
+func (k *kept) set(dec *wadi.Decision, words *scheduler.Words, times int) {
+	readings := append(k.last.Readings[:0], dec.Readings...)
+	k.last, k.words = *dec, nil
+	k.last.Readings, k.last.Times = readings, times
+	if dec.Reason == "" && words != nil {
+		k.room = *words
+		k.words = &k.room
+	}
+	k.last.Reason, k.last.WhyNot = cut(k.last.Reason), cut(k.last.WhyNot)
+	k.bytes += k.size()
+}
+
+// tell puts the reason of the last decision together.
+func (k *kept) tell() {
+	if k.words == nil {
+		return
+	}
+	k.bytes -= k.size()
+	k.last.Reason, k.words = cut(k.words.String()), nil
+	k.bytes += k.size()
+}
+
+// size is about how many bytes the last decision takes.
+func (k *kept) size() int { return size(&k.last) + int(unsafe.Sizeof(k.room)) }
 
 func (d *Decisions) most() int {
 	if d.limit == 0 {
@@ -88,11 +128,11 @@ func (d *Decisions) makeRoom(limit int) {
 // the last one stays.
 func (k *kept) trim(most, bytes int) {
 	drop := 0
-	for ; len(k.list)-drop > 1 && (len(k.list)-drop > most || k.bytes > bytes); drop++ {
-		k.bytes -= size(&k.list[drop])
+	for ; drop < len(k.older) && (len(k.older)-drop >= most || k.bytes > bytes); drop++ {
+		k.bytes -= size(&k.older[drop])
 	}
 	if drop > 0 {
-		k.list = slices.Clone(k.list[drop:])
+		k.older = slices.Clone(k.older[drop:])
 	}
 }
 
@@ -121,20 +161,32 @@ func alike(a, b wadi.Bound) bool { return a.Count == b.Count && a.By == b.By && 
 func (d *Decisions) Of(revision string) []wadi.Decision {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if k := d.kept[revision]; k != nil {
-		return slices.Clone(k.list)
+	k := d.kept[revision]
+	if k == nil {
+		return nil
 	}
-	return nil
+	return append(slices.Clone(k.older), d.told(k))
 }
 
 // Last returns the latest decision of a revision.
 func (d *Decisions) Last(revision string) (wadi.Decision, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if k := d.kept[revision]; k != nil {
-		return k.list[len(k.list)-1], true
+	k := d.kept[revision]
+	if k == nil {
+		return wadi.Decision{}, false
 	}
-	return wadi.Decision{}, false
+	return d.told(k), true
+}
+
+// told is the last decision of a revision with its reason.
+func (d *Decisions) told(k *kept) wadi.Decision {
+	d.bytes -= k.bytes
+	k.tell()
+	d.bytes += k.bytes
+	last := k.last
+	last.Readings = slices.Clone(last.Readings)
+	return last
 }
 
 // Forget drops what is kept of revisions.
@@ -144,6 +196,7 @@ func (d *Decisions) Forget(revisions []string) {
 	for _, r := range revisions {
 		if k := d.kept[r]; k != nil {
 			d.bytes -= k.bytes
+			k.gone = true
 			delete(d.kept, r)
 		}
 	}
@@ -153,58 +206,9 @@ func (d *Decisions) Forget(revisions []string) {
 func (d *Decisions) Clear() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, k := range d.kept {
+		k.gone = true
+	}
 	clear(d.kept)
 	d.bytes = 0
-}
-
-// Describe implements prometheus.Collector.
-func (d *Decisions) Describe(out chan<- *prometheus.Desc) {
-	for _, g := range gauges {
-		out <- g.desc
-	}
-}
-
-// Collect implements prometheus.Collector: what was decided last about each
-// revision, written when somebody asks, so that it costs a decision nothing.
-func (d *Decisions) Collect(out chan<- prometheus.Metric) {
-	d.mu.Lock()
-	last := make([]wadi.Decision, 0, len(d.kept))
-	for _, k := range d.kept {
-		last = append(last, k.list[len(k.list)-1])
-	}
-	d.mu.Unlock()
-	for i := range last {
-		service, _, _ := wadi.SplitRevisionID(last[i].Revision)
-		for _, g := range gauges {
-			out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(&last[i]), service, last[i].Revision)
-		}
-	}
-}
-
-// gauge is something that a decision says.
-type gauge struct {
-	desc  *prometheus.Desc
-	value func(*wadi.Decision) float64
-}
-
-func newGauge(name, help string, value func(*wadi.Decision) float64) gauge {
-	return gauge{prometheus.NewDesc("wadi_autoscaler_"+name, help, []string{"service", "revision"}, nil), value}
-}
-
-var gauges = []gauge{
-	newGauge("desired_instances", "Instances wanted, after bounds.", func(d *wadi.Decision) float64 { return float64(d.Desired) }),
-	newGauge("wanted_instances", "Instances wanted, before bounds.", func(d *wadi.Decision) float64 { return float64(d.Wanted) }),
-	newGauge("ready_instances", "Instances that answer as ready.", func(d *wadi.Decision) float64 { return float64(d.Ready) }),
-	newGauge("starting_instances", "Instances that are placed or asked for, and not ready.", func(d *wadi.Decision) float64 { return float64(d.Starting) }),
-	newGauge("stable_average", "Average over the window, of the metric that decided.", func(d *wadi.Decision) float64 { return d.Stable }),
-	newGauge("panic_average", "Average over the panic window, of the metric that decided.", func(d *wadi.Decision) float64 { return d.Panic }),
-	newGauge("panicking", "1 in panic: nothing is lowered.", func(d *wadi.Decision) float64 { return truth(d.Panicking) }),
-	newGauge("window_coverage", "Share of the window that is known, 0 to 1.", func(d *wadi.Decision) float64 { return d.Coverage }),
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -101,10 +101,10 @@ type Measure interface {
 	Set(revisions []Measured, sources []Source)
 	// ReadyCount is the number of the revision's instances that answer as ready.
 	ReadyCount(revision string) int
-	// ReadyKnown is false while nobody knows: a new leader has asked, and not been answered.
-	ReadyKnown(revision string) bool
-	// Averages of the revision's load over windows that end about now.
-	Averages(revision string, m wadi.Metric, stable, panicking time.Duration) scheduler.Averages
+	// Load fills in what the revision's load is by concurrency and by each of some
+	// metrics, over windows that end about now, and returns ReadyCount. known is false
+	// while nobody knows that: a new leader has asked, and not been answered.
+	Load(revision string, by []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (ready int, known bool)
 	// Confirm reads every source of the revision once more, so that what a pending
 	// poll has not told yet is known before a count is lowered.
 	Confirm(ctx context.Context, revision string)

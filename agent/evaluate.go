@@ -8,49 +8,82 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/calendar"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// evaluate decides about one revision and carries the decision out.
-func (a *Autoscaler) evaluate(ctx context.Context, s *Stored, r *wadi.Revision, m *memory) error {
-	job := a.Cluster.Job(r.ID)
-	st := s.State.Revisions[r.ID]
-	if s.Deleting || !job.Running() || st.Phase == "" {
+// room is what one evaluation after the other is made in.
+type room struct {
+	in scheduler.EvalInput
+	scheduler.Evaluation
+}
+
+// errMustWait says that an evaluation would have to wait for Nomad or for instances.
+var errMustWait = errors.New("it would have to wait")
+
+// evaluate decides about one revision and carries the decision out. If it may not
+// wait, it fails with errMustWait rather, and has not decided then. The caller holds
+// the record.
+func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait bool) error {
+	s := r.subject.Load()
+	job := a.Cluster.Job(s.id)
+	if s.theirs || !job.Running() {
 		return nil // The controller's business.
 	}
-	alive := alive(a.Cluster, r.ID)
-	m.busy.Lock()
-	defer m.busy.Unlock()
-	a.noteCount(ctx, s, r, job, m)
-	a.noteHold(s, r, m)
-	if bounds := a.bounds(s, r, st.Phase, job, alive, m); alive == 0 && scheduler.AtRest(&bounds) {
+	if a.changed(r, s, job) && !mayWait {
+		return errMustWait
+	}
+	a.noteCount(ctx, r, s, job)
+	a.noteHold(r, s)
+	alive := alive(a.Cluster, s.id)
+	a.bounds(&e.in, r, s, job, alive)
+	if alive == 0 && scheduler.AtRest(&e.in) {
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
+	a.measure(&e.in, s, alive)
+	e.Of(&e.in)
+	if scheduler.Change(&e.Decision) {
+		if !mayWait {
+			return errMustWait
+		}
+		a.again(ctx, r, s, job, alive, e)
+	}
+	return a.decided(ctx, r, s, job, e)
+}
 
-	in := a.input(s, r, st.Phase, job, alive, m)
-	d, next := scheduler.Evaluate(in)
-	if lowers := scheduler.Change(&d) && d.Desired < d.Count; lowers || scheduler.Change(&d) && m.toAsk > 0 {
-		if lowers { // What an open poll has not told yet must be known before instances go.
-			a.Measure.Confirm(ctx, r.ID)
-		}
-		a.askWhoScaled(ctx, s, r, job, m)
-		in = a.input(s, r, st.Phase, job, alive, m)
-		d, next = scheduler.Evaluate(in)
-		if lowers && scheduler.Change(&d) && m.toAsk > 0 {
-			d.WhyNot = "who set the present count is not known yet"
-		}
+// again decides anew, on what is only known if it is asked for, about a count that
+// is to change.
+func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job scheduler.JobState, alive int, e *room) {
+	lowers := e.Decision.Desired < e.Decision.Count
+	if !lowers && r.toAsk == 0 {
+		return
 	}
-	err := a.carryOut(ctx, s, r, job, &d, in.Loads.Concurrency.End)
-	if worthStoring(next, m.stored) || d.Desired != m.wanted {
-		a.Remember(r.ID, next, d.Desired)
-		m.stored = next
+	if lowers { // What an open poll has not told yet must be known before instances go.
+		a.Measure.Confirm(ctx, s.id)
 	}
-	m.decider, m.wanted = next, d.Desired
+	a.askWhoScaled(ctx, r, s, job)
+	a.bounds(&e.in, r, s, job, alive)
+	a.measure(&e.in, s, alive)
+	e.Of(&e.in)
+	if lowers && scheduler.Change(&e.Decision) && r.toAsk > 0 {
+		e.Decision.WhyNot = "who set the present count is not known yet"
+	}
+}
+
+// decided carries a decision out and keeps it.
+func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
+	d, next := &e.Decision, e.Deciders
+	err := a.carryOut(ctx, s, job, e)
+	if d.Desired != r.wanted || (e.Changed || r.differs) && worthStoring(next, r.stored) {
+		a.Remember(s.id, next, d.Desired)
+		r.stored, r.differs = next, false
+	} else {
+		r.differs = r.differs || e.Changed
+	}
+	r.decider, r.wanted = next, d.Desired
 	if d.Carried {
-		m.count = d.Desired
+		r.count = d.Desired
 	}
-	a.Decisions.Add(d)
+	r.kept = a.Decisions.add(r.kept, d, &e.Words)
 	a.Metrics.decided(d.Rule)
 	return err
 }
@@ -76,72 +109,58 @@ func worthStoring(next, stored wadi.Deciders) bool {
 	return false
 }
 
-// bounds is what an evaluation is made from, but for what has to be measured.
-func (a *Autoscaler) bounds(s *Stored, r *wadi.Revision, phase wadi.Phase, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
-	if sc := &s.Service.Scale; m.clock == nil || !m.clock.Of(sc.Schedules) {
-		m.clock, _ = calendar.New(sc.Schedules) // They were checked when they were submitted.
-	}
-	return scheduler.EvalInput{
-		Revision: r.ID, Now: time.Now(),
-		Scaling: &s.Service.Scale, Calendar: m.clock, ConcurrencyLimit: r.Spec.ConcurrencyLimit, Ceiling: a.Ceiling,
-		Routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
-		Failed: phase == wadi.Failed, WasReady: phase != wadi.Pending,
-		Count: job.Count, Raised: m.raised, Starting: max(alive, job.Count), Hold: holdOf(s, r.ID), ByHandUntil: m.hold,
-		Deciders: m.decider,
+// bounds fills in what an evaluation is made from, but for what has to be measured.
+func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int) {
+	now := time.Now()
+	*in = scheduler.EvalInput{
+		Revision: s.id, Now: now,
+		Scaling: &s.scale, Calendar: s.clock, ConcurrencyLimit: s.limit, Ceiling: a.Ceiling,
+		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady,
+		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Hold: s.hold(now), ByHandUntil: r.hold,
+		Deciders: r.decider,
 	}
 }
 
-func (a *Autoscaler) input(s *Stored, r *wadi.Revision, phase wadi.Phase, job scheduler.JobState, alive int, m *memory) scheduler.EvalInput {
-	in := a.bounds(s, r, phase, job, alive, m)
-	in.Ready, in.ReadyKnown = min(a.Measure.ReadyCount(r.ID), alive), a.Measure.ReadyKnown(r.ID)
+// measure fills in what was measured: what the service is scaled by, and the
+// requests, which decide zero.
+func (a *Autoscaler) measure(in *scheduler.EvalInput, s *subject, alive int) {
+	in.Ready, in.ReadyKnown = a.Measure.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
+	in.Ready = min(in.Ready, alive)
 	in.Starting -= in.Ready
-	in.Loads = a.loads(s, r)
-	in.WayBack, in.WhyStranded = a.WayBack(s.Service.Name)
-	return in
+	in.WayBack, in.WhyStranded = a.WayBack(s.service)
 }
 
-// loads reads what the service is scaled by, and the requests, which decide zero.
-func (a *Autoscaler) loads(s *Stored, r *wadi.Revision) (l scheduler.Loads) {
-	sc := &s.Service.Scale
-	window, panicking := sc.Window.D(), scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent)
-	l.Concurrency = a.Measure.Averages(r.ID, wadi.Concurrency, window, panicking)
-	for _, m := range sc.Metrics {
-		if m.Metric != wadi.Concurrency {
-			*l.Of(m.Metric) = a.Measure.Averages(r.ID, m.Metric, window, panicking)
-		}
-	}
-	return l
-}
-
-// carryOut sets the count. measured is the end of what the decision was made from.
-func (a *Autoscaler) carryOut(ctx context.Context, s *Stored, r *wadi.Revision, job scheduler.JobState, d *wadi.Decision, measured time.Time) error {
+// carryOut sets the count, if it is to change.
+func (a *Autoscaler) carryOut(ctx context.Context, s *subject, job scheduler.JobState, e *room) error {
+	d := &e.Decision
 	if !scheduler.Change(d) {
 		return nil
 	}
+	d.Reason = e.Words.String()
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
-	if !measured.IsZero() {
+	if measured := e.in.Loads.Concurrency.End; !measured.IsZero() {
 		a.Metrics.late.Observe(time.Since(measured).Seconds())
 	}
-	index, err := a.Nomad.Scale(ctx, s.Service.Namespace, r.ID, d.Desired, job.Index, d.Reason)
+	index, err := a.Nomad.Scale(ctx, s.namespace, s.id, d.Desired, job.Index, d.Reason)
 	if errors.Is(err, wadi.ErrConflict) {
 		d.WhyNot = "somebody changed the job at the same time; decided anew"
-		a.Metrics.scales.WithLabelValues(direction(*d), "conflict").Inc()
+		a.Metrics.scales.WithLabelValues(direction(d), "conflict").Inc()
 		return nil
 	} else if err != nil {
 		d.WhyNot = err.Error()
-		a.Metrics.scales.WithLabelValues(direction(*d), "error").Inc()
-		return fmt.Errorf("scale %s from %d to %d: %w", r.ID, d.Count, d.Desired, err)
+		a.Metrics.scales.WithLabelValues(direction(d), "error").Inc()
+		return fmt.Errorf("scale %s from %d to %d: %w", s.id, d.Count, d.Desired, err)
 	}
-	a.Owned.Add(r.ID, index)
+	a.Owned.Add(s.id, index)
 	d.Carried = true
-	a.Metrics.scales.WithLabelValues(direction(*d), "ok").Inc()
-	a.Log.Info("scaled", "revision", r.ID, "from", d.Count, "to", d.Desired, "rule", d.Rule, "reason", d.Reason)
-	a.Events.Add(s.Service.Name, r.ID, "Scaled", fmt.Sprintf("%d to %d: %s", d.Count, d.Desired, d.Reason))
+	a.Metrics.scales.WithLabelValues(direction(d), "ok").Inc()
+	a.Log.Info("scaled", "revision", s.id, "from", d.Count, "to", d.Desired, "rule", d.Rule, "reason", d.Reason)
+	a.Events.Add(s.service, s.id, "Scaled", fmt.Sprintf("%d to %d: %s", d.Count, d.Desired, d.Reason))
 	return nil
 }
 
-func direction(d wadi.Decision) string {
+func direction(d *wadi.Decision) string {
 	if d.Desired < d.Count {
 		return "down"
 	}

@@ -256,9 +256,8 @@ func (v view) ReadyCount(id string) int {
 	return n
 }
 
-func (v view) ReadyKnown(string) bool { return true }
-
-func (v view) Averages(id string, _ wadi.Metric, stable, _ time.Duration) scheduler.Averages {
+func (v view) Load(id string, by []wadi.MetricTarget, stable, _ time.Duration, into *scheduler.Loads) (int, bool) {
+	ready := v.ReadyCount(id)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	l := v.load[id]
@@ -266,7 +265,11 @@ func (v view) Averages(id string, _ wadi.Metric, stable, _ time.Duration) schedu
 	if l == 0 {
 		a.Idle = time.Since(v.quiet[id])
 	}
-	return a
+	into.Concurrency = a
+	for _, m := range by {
+		*into.Of(m.Metric) = a
+	}
+	return ready, true
 }
 
 func (v view) Confirm(_ context.Context, id string) {

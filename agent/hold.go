@@ -9,36 +9,22 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// holdOf is the hold of a revision: its own, or that of the service if it is the
-// one with most of the traffic. The zero value: none. It may have ended.
-func holdOf(s *Stored, revision string) wadi.Hold {
-	if len(s.Holds) == 0 {
-		return wadi.Hold{}
-	}
-	if h, ok := s.Holds[revision]; ok && h.Active(time.Now()) {
-		return h
-	}
-	if h, ok := s.Holds[""]; ok && s.Route.Main() == revision {
-		return h
-	}
-	return wadi.Hold{}
-}
-
 // noteHold learns of a new hold, which is what is meant now: a count that was set
 // by hand before it does not stand any more.
-func (a *Autoscaler) noteHold(s *Stored, r *wadi.Revision, m *memory) {
-	h := holdOf(s, r.ID)
-	if h.Until.Equal(m.held) {
+func (a *Autoscaler) noteHold(r *record, s *subject) {
+	now := time.Now()
+	h := s.hold(now)
+	if h.Until.Equal(r.held) {
 		return
 	}
-	known := !m.held.IsZero()
-	m.held = h.Until
+	known := !r.held.IsZero()
+	r.held = h.Until
 	switch {
-	case h.Active(time.Now()):
-		m.hold, m.toAsk = time.Time{}, 0
-		a.Events.Add(s.Service.Name, r.ID, "Held", fmt.Sprintf("at %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
+	case h.Active(now):
+		r.hold, r.toAsk = time.Time{}, 0
+		a.Events.Add(s.service, s.id, "Held", fmt.Sprintf("at %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
 	case known && h.Until.IsZero():
-		a.Events.Add(s.Service.Name, r.ID, "Released", "no count is held any more")
+		a.Events.Add(s.service, s.id, "Released", "no count is held any more")
 	}
 }
 
@@ -49,18 +35,23 @@ func by(h wadi.Hold) string {
 	return " by " + h.Who
 }
 
+// changed reports whether somebody else has set the count since it was seen last.
+func (a *Autoscaler) changed(r *record, s *subject, job scheduler.JobState) bool {
+	return r.count >= 0 && job.Count != r.count && job.Index > max(r.index, a.Owned.Made(s.id))
+}
+
 // noteCount learns that somebody changed the count: when it grew, as what was
 // measured before can't hold the reason, and whether a person did it, whose count
 // stands for a while.
-func (a *Autoscaler) noteCount(ctx context.Context, s *Stored, r *wadi.Revision, job scheduler.JobState, m *memory) {
-	if job.Count > m.count && job.Count > 0 {
-		m.raised = time.Now()
+func (a *Autoscaler) noteCount(ctx context.Context, r *record, s *subject, job scheduler.JobState) {
+	if job.Count > r.count && job.Count > 0 {
+		r.raised = time.Now()
 	}
-	changed := m.count >= 0 && job.Count != m.count && job.Index > max(m.index, a.Owned.Made(r.ID))
-	m.count, m.index = job.Count, job.Index
+	changed := a.changed(r, s, job)
+	r.count, r.index = job.Count, job.Index
 	if changed {
-		m.toAsk = askTries
-		a.askWhoScaled(ctx, s, r, job, m)
+		r.toAsk = askTries
+		a.askWhoScaled(ctx, r, s, job)
 	}
 }
 
@@ -70,26 +61,26 @@ const askTries = 5
 
 // askWhoScaled learns who set the present count, also if that was in an earlier
 // leader's term, unless it is known. Until then it is not lowered.
-func (a *Autoscaler) askWhoScaled(ctx context.Context, s *Stored, r *wadi.Revision, job scheduler.JobState, m *memory) {
-	hold := s.Service.Scale.ManualHold.D()
+func (a *Autoscaler) askWhoScaled(ctx context.Context, r *record, s *subject, job scheduler.JobState) {
+	hold := s.scale.ManualHold.D()
 	if hold == 0 {
-		m.toAsk = 0
+		r.toAsk = 0
 	}
-	if m.toAsk == 0 {
+	if r.toAsk == 0 {
 		return
 	}
-	m.toAsk--
+	r.toAsk--
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
-	at, byHand, err := a.Nomad.ScaledByHand(ctx, s.Service.Namespace, r.ID, job.Count)
+	at, byHand, err := a.Nomad.ScaledByHand(ctx, s.namespace, s.id, job.Count)
 	if err != nil {
 		return // Asked again.
 	}
-	m.toAsk = 0
+	r.toAsk = 0
 	if !byHand || time.Since(at) >= hold {
 		return // Not a person's, or not any more: decided as usual.
 	}
-	m.hold = at.Add(hold)
-	a.Log.Info("count was set by hand", "revision", r.ID, "count", job.Count, "stands_until", m.hold)
-	a.Events.Add(s.Service.Name, r.ID, "Held", fmt.Sprintf("somebody set %d in Nomad: it stands for %s (scale.manual_hold)", job.Count, hold))
+	r.hold = at.Add(hold)
+	a.Log.Info("count was set by hand", "revision", s.id, "count", job.Count, "stands_until", r.hold)
+	a.Events.Add(s.service, s.id, "Held", fmt.Sprintf("somebody set %d in Nomad: it stands for %s (scale.manual_hold)", job.Count, hold))
 }

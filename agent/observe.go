@@ -106,7 +106,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 		c.report(ctx, name, err)
 		return
 	}
-	s.Status = st
+	s.Status, s.shown = st, nil
 }
 
 func (c *Controller) report(ctx context.Context, name string, err error) {
@@ -116,18 +116,28 @@ func (c *Controller) report(ctx context.Context, name string, err error) {
 	}
 }
 
+// publish shows what changed to the autoscaler, and what is measured from now on.
 func (c *Controller) publish() {
-	m := make(map[string]*Stored, len(c.services))
 	stranded := map[string]string{}
+	before := c.snapshot.Load()
+	same := before != nil && len(before.Services) == len(c.services)
 	for n, s := range c.services {
 		if !s.programmed {
 			stranded[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
 		}
-		st := s.Stored
-		st.State.Revisions = maps.Clone(s.State.Revisions)
-		m[n] = &st
+		if s.shown == nil {
+			st := s.Stored
+			st.State.Revisions = maps.Clone(s.State.Revisions)
+			s.shown, same = &st, false
+		}
 	}
-	c.snapshot.Store(&m)
+	if !same {
+		v := &View{Services: make(map[string]*Stored, len(c.services))}
+		for n, s := range c.services {
+			v.Services[n] = s.shown
+		}
+		c.snapshot.Store(v)
+	}
 	c.stranded.Store(&stranded)
 	c.Measure.Set(c.measured())
 }

@@ -83,7 +83,8 @@ func filled(id string, now time.Time) *scheduler.Windows {
 func (s *stage) autoscaler() *agent.Autoscaler {
 	a := agent.NewAutoscaler()
 	a.Nomad, a.Cluster, a.Measure = s, view{s}, view{s}
-	a.Services = func() map[string]*agent.Stored { return s.services }
+	all := &agent.View{Services: s.services}
+	a.Services = func() *agent.View { return all }
 	a.Remember = func(string, wadi.Deciders, int) {}
 	a.WayBack = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned = &agent.Decisions{}, &agent.Events{}, &agent.Owned{}

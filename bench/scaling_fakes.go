@@ -86,14 +86,15 @@ func (v view) Trouble(string) (string, time.Time)   { return "", time.Time{} }
 func (v view) Changed() <-chan struct{}             { return nil }
 func (v view) Set([]agent.Measured, []agent.Source) {}
 func (v view) ReadyCount(string) int                { return v.count }
-func (v view) ReadyKnown(string) bool               { return true }
 func (v view) Confirm(context.Context, string)      {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }
 
-func (v view) Averages(id string, m wadi.Metric, stable, panicking time.Duration) scheduler.Averages {
+// Load implements agent.Measure, with a look-up under a lock as the scraper does it.
+func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.windows[id].Averages(v.now, stable, panicking, m)
+	into.Concurrency = v.windows[id].Averages(v.now, stable, panicking, wadi.Concurrency)
+	return v.count, true
 }

@@ -77,6 +77,7 @@ type Evaluation struct {
 	Decision wadi.Decision // But for its reason, which Words tell.
 	Words    Words
 	Deciders wadi.Deciders
+	Changed  bool // Deciders are not those that were passed in.
 
 	loads loads
 }
@@ -110,7 +111,7 @@ func (e *Evaluation) Of(in *EvalInput) {
 	e.hold(in)
 	d.ZeroAt = zeroAt(in, d)
 	carry(in, d)
-	e.Deciders = l.deciders
+	e.Deciders, e.Changed = memorise(in.Deciders, l.memory)
 }
 
 // set decides, whatever was decided before.

@@ -22,7 +22,6 @@ type loads struct {
 
 	panicSince time.Time // Zero: no metric panics.
 	end        time.Time // Of the windows by which was decided.
-	deciders   wadi.Deciders
 }
 
 // anyLoad is a target at which any load wants one instance.
@@ -77,7 +76,6 @@ func (l *loads) weigh(in *EvalInput) {
 		}
 		l.readings = append(l.readings, r)
 	}
-	l.deciders = memorise(in.Deciders, l.memory)
 }
 
 // remembered is the memory of one metric.
@@ -88,7 +86,7 @@ type remembered struct {
 
 // memorise makes the memory to pass next time. Mostly nothing has changed: then it
 // is the old one.
-func memorise(old wadi.Deciders, memory []remembered) wadi.Deciders {
+func memorise(old wadi.Deciders, memory []remembered) (next wadi.Deciders, changed bool) {
 	equal := len(memory) == len(old)
 	for _, m := range memory {
 		o, ok := old[m.metric]
@@ -96,13 +94,13 @@ func memorise(old wadi.Deciders, memory []remembered) wadi.Deciders {
 			o.HighestInPanic == m.HighestInPanic && slices.Equal(o.Delay, m.Delay)
 	}
 	if equal {
-		return old
+		return old, false
 	}
-	next := make(wadi.Deciders, len(memory))
+	next = make(wadi.Deciders, len(memory))
 	for _, m := range memory {
 		next[m.metric] = m.Decider
 	}
-	return next
+	return next, true
 }
 
 // note takes in what is amiss with what was measured.
@@ -126,7 +124,7 @@ func (l *loads) tell(d *wadi.Decision) {
 	d.Coverage, d.PanicCoverage, d.Sampled = r.Coverage, r.PanicCoverage, l.sampled
 	d.PanicSince, d.Panicking = l.panicSince, !l.panicSince.IsZero()
 	if len(l.readings) > 1 {
-		d.Readings = slices.Clone(l.readings)
+		d.Readings = l.readings
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,16 +59,23 @@ func (m loopMeasure) Set(revisions []agent.Measured, sources []agent.Source) {
 	m.usage.Set(usages, instances)
 }
 
-func (m loopMeasure) Averages(revision string, metric wadi.Metric, stable, panicking time.Duration) scheduler.Averages {
-	switch metric {
-	case wadi.CPU:
-		return usageAverages(m.usage.CPU(revision, stable, panicking))
-	case wadi.Memory:
-		return usageAverages(m.usage.Memory(revision, stable, panicking))
+// Load implements agent.Measure.
+func (m loopMeasure) Load(revision string, by []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (ready int, known bool) {
+	for _, t := range by {
+		switch t.Metric {
+		case wadi.CPU:
+			into.CPU = usageAverages(m.usage.CPU(revision, stable, panicking))
+		case wadi.Memory:
+			into.Memory = usageAverages(m.usage.Memory(revision, stable, panicking))
+		}
 	}
-	var a scheduler.Averages
-	m.Read(revision, func(w *scheduler.Windows, now time.Time) { a = w.Averages(now, stable, panicking, metric) })
-	return a
+	m.Read(revision, func(w *scheduler.Windows, now time.Time) {
+		into.Concurrency = w.Averages(now, stable, panicking, wadi.Concurrency)
+		if slices.ContainsFunc(by, func(t wadi.MetricTarget) bool { return t.Metric == wadi.RPS }) {
+			into.RPS = w.Averages(now, stable, panicking, wadi.RPS)
+		}
+	})
+	return m.ReadyCount(revision), m.ReadyKnown(revision)
 }
 
 // wholeUsage is the share of a window that counts as all of it: readings come every
