@@ -99,7 +99,7 @@ func (l *conns) room() {
 		}
 		free := l.free
 		l.mu.Unlock()
-		if victim != nil {
+		if victim != nil && victim.phase.CompareAndSwap(phaseQuiet, phaseLeaving) {
 			_ = victim.drop() // It was not in use.
 		}
 		select {
@@ -169,23 +169,31 @@ func (l *conns) leave() {
 	}
 }
 
-// closeIdle closes the HTTP/1 connections that have been without a request for quiet.
+// closeIdle ends the HTTP/1 connections that have been without a request for quiet.
 // It reports whether none is left, and no HTTP/2 connection that has been in use.
 func (l *conns) closeIdle(quiet time.Duration) bool {
 	l.mu.Lock()
-	var idle []*conn
+	var idle, over []*conn
 	left := 0
 	for c := range l.open {
 		switch {
+		case c.phase.Load() == phaseLeaving:
+			if left++; c.quietFor() > lingerFor {
+				over = append(over, c)
+			}
 		case !c.isIdle(quiet):
 			left++
 		case !c.http2.Load():
+			left++
 			idle = append(idle, c)
 		}
 	}
 	l.mu.Unlock()
 	for _, c := range idle {
-		_ = c.drop() // Nothing is on its way.
+		c.leave()
+	}
+	for _, c := range over {
+		_ = c.drop() // Its peer has heard that nothing is read any more.
 	}
 	return left == 0
 }
@@ -196,9 +204,12 @@ func (l *conns) changed(below net.Conn, state http.ConnState) {
 	if !ok || state == http.StateClosed { // It may be parked.
 		return
 	}
-	c.idle.Store(state == http.StateIdle)
-	if state == http.StateIdle {
+	switch state {
+	case http.StateActive:
+		c.phase.CompareAndSwap(phaseQuiet, phaseBusy)
+	case http.StateIdle:
 		c.since.Store(time.Now().UnixNano())
+		c.phase.CompareAndSwap(phaseBusy, phaseQuiet)
 	}
 }
 
@@ -210,8 +221,8 @@ type conn struct {
 	pri   int          // How much of HTTP/2's first word has come, and nothing else.
 	heard atomic.Bool  // The same, for others.
 	http2 atomic.Bool  // It speaks HTTP/2.
-	idle  atomic.Bool  // It has had a request and has none.
-	since atomic.Int64 // When it was accepted, or became idle.
+	phase atomic.Int32 // Of its requests.
+	since atomic.Int64 // When it was accepted, became quiet, or was left.
 	gone  sync.Once
 
 	parkable atomic.Bool // The deadline is one after which it is parked.
@@ -223,11 +234,10 @@ type conn struct {
 
 // isIdle reports whether c has had no request for a time, and none is on its way.
 func (c *conn) isIdle(quiet time.Duration) bool {
-	if c.heard.Load() && !c.idle.Load() || time.Since(time.Unix(0, c.since.Load())) < quiet {
-		return false
-	}
-	return !c.hasUnread()
+	return c.phase.Load() == phaseQuiet && c.quietFor() >= quiet && !c.hasUnread()
 }
+
+func (c *conn) quietFor() time.Duration { return time.Since(time.Unix(0, c.since.Load())) }
 
 // hasUnread reports whether bytes have come that nobody has read: on a machine that
 // has no time for us they may be a request that came a while ago.
@@ -263,7 +273,7 @@ func (c *conn) raw() (syscall.RawConn, error) {
 // SetReadDeadline does as it says, but for a connection that is to be parked when it
 // has been idle for a while.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	parkable := time.Until(t) > idleTimeout/2 && c.of.many() && c.idle.Load() && !c.http2.Load()
+	parkable := time.Until(t) > idleTimeout/2 && c.of.many() && c.phase.Load() == phaseQuiet && !c.http2.Load()
 	if c.parkable.Store(parkable); parkable {
 		t = time.Now().Add(parkTime(c.of.n.Load()))
 	}
@@ -272,11 +282,13 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err != nil && c.parkable.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+	if err != nil && c.parkable.Load() && errors.Is(err, os.ErrDeadlineExceeded) && c.phase.Load() != phaseLeaving {
 		return n, c.park()
 	}
-	if n > 0 && c.idle.Load() && !c.http2.Load() {
-		c.idle.Store(false) // The server says so only when it has the whole header.
+	// The server says that a request comes only when it has the whole header.
+	if n > 0 && c.phase.Load() != phaseBusy && !c.http2.Load() && !c.phase.CompareAndSwap(phaseQuiet, phaseBusy) {
+		c.swallow(b)
+		return 0, io.EOF
 	}
 	if n == 0 || c.begun && c.pri == len(http2Word) {
 		return n, err

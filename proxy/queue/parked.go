@@ -223,5 +223,6 @@ func (l *conns) exchange(c *conn) *conn {
 	again := l.add(c.Conn)
 	again.begun, again.pri = c.begun, c.pri
 	again.heard.Store(c.heard.Load())
+	again.phase.Store(phaseBusy) // A byte has come.
 	return again
 }

@@ -80,6 +80,7 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	p.recorder = p.clock.NewRecorder(cfg.Instance, rand.Text(), cfg.Revision, cfg.History)
 	p.app = proxy.NewUpstream(proxy.UpstreamConfig{
 		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout, Linger: linger,
+		Unheard: proxy.UnheardFor(cfg.Timeout),
 	})
 	p.ready = newReadiness(newProbe(cfg.Probe, cfg.Protocol, cfg.Target), cfg.Probe.Timeout.D(),
 		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)
