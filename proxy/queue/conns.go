@@ -273,7 +273,7 @@ func (c *conn) raw() (syscall.RawConn, error) {
 // SetReadDeadline does as it says, but for a connection that is to be parked when it
 // has been idle for a while.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	parkable := time.Until(t) > idleTimeout/2 && c.of.many() && c.phase.Load() == phaseQuiet && !c.http2.Load()
+	parkable := c.of.many() && c.phase.Load() == phaseQuiet && !c.http2.Load() && time.Until(t) > idleTimeout/2
 	if c.parkable.Store(parkable); parkable {
 		t = time.Now().Add(parkTime(c.of.n.Load()))
 	}
