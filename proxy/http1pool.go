@@ -14,8 +14,9 @@ const (
 	// dialsAtOnce is how many connections to one peer are opened at once. A request
 	// beyond that is sooner served over one that another request has done with.
 	dialsAtOnce = 32
-	// watchTick is how long a request may take before its context is watched:
-	// between one and two of it. Watching costs more than most requests last.
+	// watchTick is how long a request may take before its context is watched, unless
+	// configured: between one and two of it. Watching costs more than most requests
+	// last.
 	watchTick = 20 * time.Millisecond
 )
 
@@ -24,7 +25,8 @@ const (
 type http1Pool struct {
 	dial        func(context.Context) (net.Conn, error)
 	idleTimeout time.Duration
-	linger      time.Duration // See UpstreamConfig.
+	linger      time.Duration // See UpstreamConfig, as for the next.
+	unheard     time.Duration
 	buffers     *buffers
 	calls       socket.Calls
 
@@ -42,7 +44,7 @@ type http1Pool struct {
 }
 
 func newHTTP1Pool(dial func(context.Context) (net.Conn, error), idle time.Duration, b *buffers) *http1Pool {
-	p := &http1Pool{dial: dial, idleTimeout: idle, buffers: b}
+	p := &http1Pool{dial: dial, idleTimeout: idle, unheard: watchTick, buffers: b}
 	p.unwatched.prev, p.unwatched.next = &p.unwatched, &p.unwatched
 	return p
 }
@@ -246,7 +248,7 @@ func (p *http1Pool) use(c *http1Conn, ctx context.Context) {
 	c.prev.next, c.next.prev = c, c
 	if !p.ticking {
 		p.ticking = true
-		time.AfterFunc(watchTick, p.watch)
+		time.AfterFunc(p.unheard, p.watch)
 	}
 }
 
@@ -273,7 +275,7 @@ func (p *http1Pool) watch() {
 	p.tick++
 	p.ticking = p.unwatched.next != &p.unwatched
 	if p.ticking {
-		time.AfterFunc(watchTick, p.watch)
+		time.AfterFunc(p.unheard, p.watch)
 	}
 }
 

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/proxytest"
 )
@@ -131,26 +133,56 @@ func TestHTTP1_SlowBodyAfterTheAnswer(t *testing.T) {
 
 // A request that takes long ends with its context, the app's connection with it.
 func TestHTTP1_ContextEnds(t *testing.T) {
-	for _, after := range []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Hour} {
-		synctest.Test(t, func(t *testing.T) {
-			gone := make(chan struct{})
-			l := serveMemory(t, func(_ http.ResponseWriter, r *http.Request) {
-				<-r.Context().Done()
-				close(gone)
-			})
-			u := memoryUpstream(t, l, proxy.UpstreamConfig{})
-			reason := errors.New("enough")
-			ctx, cancel := context.WithCancelCause(t.Context())
-			time.AfterFunc(after, func() { cancel(reason) })
-			begun := time.Now()
-			err := u.Forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
-			if took := time.Since(begun) - after; !errors.Is(err, reason) || took > 50*time.Millisecond {
-				t.Errorf("after %v: got %v, %v late", after, err, took)
-			}
-			<-gone
-			if open, _ := u.Conns(); open != 0 {
-				t.Errorf("%d connections are open", open)
-			}
+	for _, unheard := range []time.Duration{0, 100 * time.Millisecond} {
+		for _, after := range []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Hour} {
+			contextEnds(t, after, unheard)
+		}
+	}
+}
+
+func contextEnds(t *testing.T, after, unheard time.Duration) {
+	most := 2 * cmp.Or(unheard, 20*time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		gone := make(chan struct{})
+		l := serveMemory(t, func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			close(gone)
 		})
+		u := memoryUpstream(t, l, proxy.UpstreamConfig{Unheard: unheard})
+		reason := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(after, func() { cancel(reason) })
+		begun := time.Now()
+		err := u.Forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+		took := time.Since(begun)
+		if !errors.Is(err, reason) || took > max(after, most) {
+			t.Errorf("unheard for %v, after %v: got %v, %v late", unheard, after, err, took-after)
+		}
+		if after < time.Second && took < cmp.Or(unheard, 20*time.Millisecond) {
+			t.Errorf("unheard for %v, after %v: heard after %v", unheard, after, took)
+		}
+		<-gone
+		if open, _ := u.Conns(); open != 0 {
+			t.Errorf("%d connections are open", open)
+		}
+	})
+}
+
+// Where a limit may be over before anybody listens, somebody does sooner.
+func TestUnheardFor(t *testing.T) {
+	short, long := wadi.Duration(200*time.Millisecond), wadi.Duration(time.Second)
+	for _, tt := range []struct {
+		limits wadi.Timeouts
+		want   time.Duration
+	}{
+		{wadi.Timeouts{}, 100 * time.Millisecond},
+		{wadi.Timeouts{Request: long, ResponseStart: long, Idle: long}, 100 * time.Millisecond},
+		{wadi.Timeouts{Request: short}, 20 * time.Millisecond},
+		{wadi.Timeouts{Request: long, ResponseStart: short}, 20 * time.Millisecond},
+		{wadi.Timeouts{Request: long, Idle: short}, 20 * time.Millisecond},
+	} {
+		if got := proxy.UnheardFor(tt.limits); got != tt.want {
+			t.Errorf("%+v: got %v, want %v", tt.limits, got, tt.want)
+		}
 	}
 }

@@ -44,7 +44,8 @@ func TimeoutHandler(next http.Handler, t wadi.Timeouts) http.Handler {
 
 // youngFor is for how long nothing watches a request. Most are over by then and
 // cost neither a timer nor a place among those who listen for the caller's leave.
-const youngFor = 10 * time.Millisecond
+// It is long enough for a busy machine, where small requests take their time.
+const youngFor = 100 * time.Millisecond
 
 // Timekeeper bounds the time of requests, all by the same limits.
 type Timekeeper struct {
@@ -59,11 +60,18 @@ type Timekeeper struct {
 
 // NewTimekeeper returns one for limits; a limit of 0 is none.
 func NewTimekeeper(limits wadi.Timeouts) *Timekeeper {
-	k := &Timekeeper{limits: limits}
+	return &Timekeeper{limits: limits, eager: UnheardFor(limits) < youngFor}
+}
+
+// UnheardFor is for how long nobody need listen to the contexts of requests that end
+// by limits, see [UpstreamConfig]: not where a limit may be over by then.
+func UnheardFor(limits wadi.Timeouts) time.Duration {
 	for _, limit := range []wadi.Duration{limits.Request, limits.ResponseStart, limits.Idle} {
-		k.eager = k.eager || limit > 0 && limit.D() <= 2*youngFor
+		if limit > 0 && limit.D() <= 2*youngFor {
+			return watchTick
+		}
 	}
-	return k
+	return youngFor
 }
 
 // Timed is one request and the writer of its answer. Whatever its timer does with
