@@ -75,6 +75,8 @@ func textSentinel(text string) error {
 		return false
 	}
 	switch {
+	case has("does not have a subset named", `discovery chain "`):
+		return nil // A refused config entry; by way of a client agent that is an "rpc error", too.
 	case has("Permission denied", "ACL not found", "ACL support disabled"):
 		return wadi.ErrForbidden
 	case has(noLeader, "No known Consul servers", "rpc error", "raft is already shutdown",
