@@ -10,6 +10,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/wadi-run/wadi"
@@ -19,11 +20,9 @@ import (
 // underscore in their name that many an app can't tell from them. Every way into
 // Wadi calls it on what a caller sent, and the last hop on what the app gets.
 func StripInternal(h http.Header) {
-	for _, name := range wadi.InternalHeaders() {
-		delete(h, name) // As all names in a header, they are canonical.
-	}
 	for name := range h {
-		if strings.HasPrefix(name, "Wadi_") {
+		// As all names in a header, they are canonical.
+		if strings.HasPrefix(name, "Wadi") && (strings.HasPrefix(name, "Wadi_") || slices.Contains(wadi.InternalHeaders(), name)) {
 			delete(h, name)
 		}
 	}

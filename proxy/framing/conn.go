@@ -69,7 +69,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 // SetReadDeadline does as it says, but for a connection's first request, whose header
 // has its time from its first byte on.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if left := time.Until(t); c.checker.cfg.Silence > 0 && !c.begun && left > 0 {
+	if c.begun || c.checker.cfg.Silence == 0 {
+		return c.Conn.SetReadDeadline(t)
+	}
+	if left := time.Until(t); left > 0 {
 		c.header = left
 		t = time.Now().Add(c.checker.cfg.Silence)
 	}

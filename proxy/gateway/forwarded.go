@@ -40,26 +40,36 @@ func (g *Gateway) forwarded(r *http.Request) {
 		scheme = "https"
 	}
 	for name := range h {
-		// An app that gets its headers as variables can't tell these from others.
-		if strings.IndexByte(name, '_') >= 0 && isForwarding(strings.ReplaceAll(name, "_", "-")) {
+		switch {
+		case !mayForward(name):
+		case strings.IndexByte(name, '_') >= 0:
+			// An app that gets its headers as variables can't tell these from others.
+			if isForwarding(strings.ReplaceAll(name, "_", "-")) {
+				delete(h, name)
+			}
+		case !p.trusted && isForwarding(name):
 			delete(h, name)
 		}
 	}
-	if !p.trusted {
-		for _, name := range forwarding() {
-			delete(h, name)
-		}
-	}
-	h.Set("X-Forwarded-For", strings.Join(append(h["X-Forwarded-For"], p.text), ", "))
+	// One piece of memory for what most requests get. The names are canonical.
+	told := [...]string{strings.Join(append(h["X-Forwarded-For"], p.text), ", "), scheme, r.Host}
+	h["X-Forwarded-For"] = told[0:1:1]
 	if said := h["Forwarded"]; len(said) > 0 {
-		h.Set("Forwarded", strings.Join(append(said, "for="+node(p.text)+";proto="+scheme), ", "))
+		h["Forwarded"] = []string{strings.Join(append(said, "for="+node(p.text)+";proto="+scheme), ", ")}
 	}
 	if h.Get("X-Forwarded-Proto") == "" {
-		h.Set("X-Forwarded-Proto", scheme)
+		h["X-Forwarded-Proto"] = told[1:2:2]
 	}
 	if h.Get("X-Forwarded-Host") == "" {
-		h.Set("X-Forwarded-Host", r.Host)
+		h["X-Forwarded-Host"] = told[2:3:3]
 	}
+}
+
+// mayForward is a quick look at whether a name may be a forwarding header's, written
+// in one way or the other. Names in a header are canonical, unless something in them
+// can't be: then they are as they came.
+func mayForward(name string) bool {
+	return name != "" && (name[0]|0x20 == 'f' || name[0]|0x20 == 'x')
 }
 
 func isForwarding(name string) bool {
