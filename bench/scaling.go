@@ -16,6 +16,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/scheduler"
 )
@@ -44,7 +45,12 @@ func scaling(ctx context.Context, b *bench) ([]section, error) {
 // activator have reported a whole window of.
 func newStage(revisions, count int) *stage {
 	now := time.Unix(1_800_000_000, 0)
-	s := &stage{count: count, services: map[string]*agent.Stored{}, windows: map[string]*scheduler.Windows{}, now: now, scaled: make(chan time.Time, 1)}
+	s := &stage{
+		count: count, services: map[string]*agent.Stored{}, jobs: map[string]scheduler.JobState{},
+		now: now, scaled: make(chan time.Time, 1),
+	}
+	var revs []scrape.Revision
+	var srcs []scrape.Source
 	for i := range revisions {
 		name := fmt.Sprintf("service-%d", i)
 		id := wadi.RevisionID(name, 1)
@@ -60,8 +66,19 @@ func newStage(revisions, count int) *stage {
 			State: wadi.State{Revisions: map[string]wadi.RevisionState{id: {Phase: wadi.Ready}}},
 			Route: wadi.Route{Service: name, Targets: []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}},
 		}
-		s.windows[id] = filled(id, now)
+		s.jobs[id] = s.job()
+		if count > 0 {
+			s.endpoints.Store(id, []wadi.Endpoint{{Revision: id, Instance: "i-" + id, Running: true}})
+			srcs = append(srcs, scrape.Source{ID: "i-" + id, Kind: wadi.SourceInstance, Revision: id, Starting: true})
+		}
+		revs = append(revs, scrape.Revision{ID: id, Created: now.Add(-time.Hour), Window: scalingWindow})
 	}
+	next := 0
+	s.scraper = scrape.New(func(time.Time, time.Duration) *scheduler.Windows {
+		next++
+		return filled(revs[next-1].ID, now)
+	}, hclog.NewNullLogger(), nil)
+	s.scraper.Set(revs, srcs)
 	return s
 }
 

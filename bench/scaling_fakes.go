@@ -10,6 +10,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -20,8 +21,10 @@ type stage struct {
 	services map[string]*agent.Stored
 	scaled   chan time.Time // When Nomad was asked to scale.
 
-	mu      sync.Mutex // As the scraper has one.
-	windows map[string]*scheduler.Windows
+	jobs      map[string]scheduler.JobState // Looked up as those of the event stream are.
+	endpoints sync.Map
+
+	scraper *scrape.Scraper[*scheduler.Windows] // Of which nobody asks the sources.
 	now     time.Time
 }
 
@@ -72,14 +75,16 @@ func (s *stage) Purge(context.Context, string, string) error { return nil }
 // view is the stage as agent.Cluster and agent.Measure, and as the activator sees Nomad.
 type view struct{ *stage }
 
-func (v view) Synced() bool                  { return true }
-func (v view) Job(string) scheduler.JobState { return v.job() }
+func (v view) Synced() bool { return true }
+
+func (v view) Job(id string) scheduler.JobState { return v.jobs[id] }
 
 func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
-	if v.count == 0 {
-		return nil, nil
+	if all, ok := v.endpoints.Load(id); ok {
+		eps, _ := all.([]wadi.Endpoint)
+		return eps, nil
 	}
-	return []wadi.Endpoint{{Revision: id, Instance: "i-" + id, Running: true}}, nil
+	return nil, nil
 }
 
 func (v view) Trouble(string) (string, time.Time)   { return "", time.Time{} }
@@ -91,10 +96,10 @@ func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }
 
-// Load implements agent.Measure, with a look-up under a lock as the scraper does it.
+// Load implements agent.Measure: as the leader does it, but at a time that stands still.
 func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	into.Concurrency = v.windows[id].Averages(v.now, stable, panicking, wadi.Concurrency)
+	v.scraper.Read(id, func(got scrape.Reading[*scheduler.Windows]) {
+		into.Concurrency = got.Windows.Averages(v.now, stable, panicking, wadi.Concurrency)
+	})
 	return v.count, true
 }

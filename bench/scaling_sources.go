@@ -159,9 +159,8 @@ func followSources(ctx context.Context, b *bench, busy string) (share, rate floa
 func average(ctx context.Context, s *scrape.Scraper[*countedWindows], revs []scrape.Revision) {
 	for pause(ctx, 2*time.Second) == nil {
 		for _, r := range revs {
-			s.ReadyCount(r.ID)
-			s.Read(r.ID, func(w *countedWindows, now time.Time) {
-				w.Averages(now, scalingWindow, scalingWindow/10, wadi.Concurrency)
+			s.Read(r.ID, func(got scrape.Reading[*countedWindows]) {
+				got.Windows.Averages(got.Now, scalingWindow, scalingWindow/10, wadi.Concurrency)
 			})
 		}
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -69,13 +71,14 @@ func (m loopMeasure) Load(revision string, by []wadi.MetricTarget, stable, panic
 			into.Memory = usageAverages(m.usage.Memory(revision, stable, panicking))
 		}
 	}
-	m.Read(revision, func(w *scheduler.Windows, now time.Time) {
-		into.Concurrency = w.Averages(now, stable, panicking, wadi.Concurrency)
+	m.Read(revision, func(got scrape.Reading[*scheduler.Windows]) {
+		ready, known = got.Ready, got.ReadyKnown
+		into.Concurrency = got.Windows.Averages(got.Now, stable, panicking, wadi.Concurrency)
 		if slices.ContainsFunc(by, func(t wadi.MetricTarget) bool { return t.Metric == wadi.RPS }) {
-			into.RPS = w.Averages(now, stable, panicking, wadi.RPS)
+			into.RPS = got.Windows.Averages(got.Now, stable, panicking, wadi.RPS)
 		}
 	})
-	return m.ReadyCount(revision), m.ReadyKnown(revision)
+	return ready, known
 }
 
 // wholeUsage is the share of a window that counts as all of it: readings come every

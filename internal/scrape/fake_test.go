@@ -274,9 +274,14 @@ func sources(ids ...string) []scrape.Source {
 	return all
 }
 
+func (r rig) readyKnown(revision string) (known bool) {
+	r.s.Read(revision, func(got scrape.Reading[*scheduler.Windows]) { known = got.ReadyKnown })
+	return known
+}
+
 func (r rig) averages(revision string) (a scheduler.Averages) {
-	r.s.Read(revision, func(w *scheduler.Windows, now time.Time) {
-		a = w.Averages(now, time.Minute, 6*time.Second, wadi.Concurrency)
+	r.s.Read(revision, func(got scrape.Reading[*scheduler.Windows]) {
+		a = got.Windows.Averages(got.Now, time.Minute, 6*time.Second, wadi.Concurrency)
 	})
 	return a
 }

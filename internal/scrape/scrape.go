@@ -75,16 +75,17 @@ type Scraper[W Windows] struct {
 	mu        sync.Mutex
 	revisions map[string]*revision[W]
 	followers map[string]*follower
-	placed    int                             // Followers there ever were.
-	about     map[string]map[string]*follower // The followers by revision; activators, which are about all, by "".
-	fresh     []*follower                     // Not started.
-	grew      map[string]bool                 // Revisions of which an activator holds more than before.
-	changed   chan struct{}                   // Closed when the readiness of an instance changes.
+	placed    int               // Followers there ever were.
+	about     map[string]*group // The followers by revision; activators, which are about all, by "".
+	fresh     []*follower       // Not started.
+	grew      map[string]bool   // Revisions of which an activator holds more than before.
+	changed   chan struct{}     // Closed when the readiness of an instance changes.
 }
 
 type revision[W Windows] struct {
 	Revision
-	windows W
+	windows   W
+	instances *group
 
 	busy    int // Instances that had load when counted.
 	counted time.Time
@@ -108,7 +109,7 @@ func New[W Windows](newWindows func(born time.Time, keep time.Duration) W, log h
 		grown:      make(chan struct{}, 1),
 		revisions:  map[string]*revision[W]{},
 		followers:  map[string]*follower{},
-		about:      map[string]map[string]*follower{},
+		about:      map[string]*group{},
 		grew:       map[string]bool{},
 		changed:    make(chan struct{}),
 	}
@@ -175,29 +176,27 @@ func (s *Scraper[W]) begin(ctx context.Context, f *follower) (context.Context, b
 // now is the time by the scraper's clock.
 func (s *Scraper[W]) now() time.Time { return s.start.Add(time.Since(s.start)) }
 
-// Read calls f with the windows of a revision and the time to average them at.
-// It reports whether the revision is measured. f must not keep the windows.
-func (s *Scraper[W]) Read(id string, f func(w W, now time.Time)) bool {
+// Reading is what is known of a revision at a time. It must not be kept.
+type Reading[W Windows] struct {
+	Windows W
+	Now     time.Time // To average the windows at.
+
+	Ready      int  // As ReadyCount.
+	ReadyKnown bool // Every instance was asked at least once, with whatever success.
+}
+
+// Read calls f with what is known of a revision, under the scraper's lock. It reports
+// whether the revision is measured.
+func (s *Scraper[W]) Read(id string, f func(Reading[W])) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.revisions[id]
 	if r == nil {
 		return false
 	}
-	f(r.windows, s.now())
+	ready, known := r.instances.ready()
+	f(Reading[W]{Windows: r.windows, Now: s.now(), Ready: ready, ReadyKnown: known})
 	return true
-}
-
-// sources are those that are about a revision.
-func (s *Scraper[W]) sources(revision string, do func(f *follower)) {
-	for _, f := range s.about[""] {
-		do(f)
-	}
-	if revision != "" {
-		for _, f := range s.about[revision] {
-			do(f)
-		}
-	}
 }
 
 // ReadyCount is how many instances of a revision answer as ready. Those that stop
@@ -205,26 +204,11 @@ func (s *Scraper[W]) sources(revision string, do func(f *follower)) {
 func (s *Scraper[W]) ReadyCount(id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := 0
-	for _, f := range s.about[id] {
-		if f.ready && !f.src.Stopping {
-			n++
-		}
+	if g := s.about[id]; g != nil {
+		n, _ := g.ready()
+		return n
 	}
-	return n
-}
-
-// ReadyKnown reports whether every instance of a revision was asked at least once,
-// with whatever success. Before that, ReadyCount says little.
-func (s *Scraper[W]) ReadyKnown(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.about[id] {
-		if !f.asked && !f.src.Stopping {
-			return false
-		}
-	}
-	return true
+	return 0
 }
 
 // Ready reports whether the instance answered as ready last.

@@ -373,11 +373,11 @@ func TestScraper_NewLeaderReadsHistory(t *testing.T) {
 		srcs := sources("i1", "a1")
 		srcs[0].Placed = time.Now().Add(-130 * time.Second)
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
-		if a := r.averages(rev1); a.Coverage > 0 || r.s.ReadyKnown(rev1) {
+		if a := r.averages(rev1); a.Coverage > 0 || r.readyKnown(rev1) {
 			r.Fatalf("knows before it has asked: %+v", a)
 		}
 		pass(100 * time.Millisecond)
-		if r.s.ReadyCount(rev1) != 1 || !r.s.ReadyKnown(rev1) {
+		if r.s.ReadyCount(rev1) != 1 || !r.readyKnown(rev1) {
 			r.Fatal("readiness not known")
 		}
 		if a := r.averages(rev1); a.Partial || !near(a.Stable, 4, 0.3) || a.Panic != 0 || a.Idle < 28*time.Second {
@@ -404,8 +404,8 @@ func TestScraper_RevisionAndWindowComeLater(t *testing.T) {
 		pass(10 * time.Second)
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: born, Window: 4 * time.Minute}}, sources("i1", "a1"))
 		pass(time.Second)
-		r.s.Read(rev1, func(w *scheduler.Windows, now time.Time) {
-			a := w.Averages(now, 4*time.Minute, 24*time.Second, wadi.Concurrency)
+		r.s.Read(rev1, func(got scrape.Reading[*scheduler.Windows]) {
+			a := got.Windows.Averages(got.Now, 4*time.Minute, 24*time.Second, wadi.Concurrency)
 			if a.Partial || !near(a.Stable, 8*228.0/240, 0.1) {
 				r.Fatalf("a longer window: %+v", a)
 			}

@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -54,12 +55,13 @@ func (s *Scraper[W]) setRevisions(revisions []Revision) {
 		if !listed[id] {
 			delete(s.revisions, id)
 			delete(s.grew, id)
+			s.tidy(id)
 		}
 	}
 }
 
 func (s *Scraper[W]) addRevision(r Revision) {
-	rev := &revision[W]{Revision: r, windows: s.newWindows(r.Created, r.Window)}
+	rev := &revision[W]{Revision: r, windows: s.newWindows(r.Created, r.Window), instances: s.group(r.ID)}
 	s.revisions[r.ID] = rev
 	s.sources(r.ID, func(f *follower) {
 		switch {
@@ -92,10 +94,8 @@ func (s *Scraper[W]) setSource(src Source) {
 		s.placed++
 		f = &follower{src: src, place: place(s.placed), woken: make(chan struct{}, 1)}
 		s.followers[src.ID] = f
-		if s.about[src.Revision] == nil {
-			s.about[src.Revision] = map[string]*follower{}
-		}
-		s.about[src.Revision][src.ID] = f
+		g := s.group(src.Revision)
+		g.all = append(g.all, f)
 		s.fresh = append(s.fresh, f)
 		if src.Kind == wadi.SourceActivator {
 			f.up = true
@@ -128,9 +128,9 @@ func (s *Scraper[W]) remove(f *follower) {
 		f.stop()
 	}
 	delete(s.followers, f.src.ID)
-	if delete(s.about[f.src.Revision], f.src.ID); len(s.about[f.src.Revision]) == 0 {
-		delete(s.about, f.src.Revision)
-	}
+	g := s.group(f.src.Revision)
+	g.all = slices.DeleteFunc(g.all, func(o *follower) bool { return o == f })
+	s.tidy(f.src.Revision)
 	s.each(f, func(w W) { w.SourceDown(f.src.ID, s.now()) })
 	if f.ready {
 		s.notify()

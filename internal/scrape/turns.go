@@ -74,7 +74,7 @@ func (s *Scraper[W]) busyOf(r *revision[W], at time.Time) int {
 		return r.busy
 	}
 	r.counted, r.busy = at, 0
-	for _, f := range s.about[r.ID] {
+	for _, f := range r.instances.all {
 		if f.busy && f.ready && !(f.polling && at.Sub(f.opened) > quietAfter) {
 			r.busy++
 		}

@@ -220,8 +220,8 @@ func TestTurns_WindowGrows(t *testing.T) {
 		pass(100 * time.Second)
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: born, Window: 90 * time.Second}}, sources(ids...))
 		pass(time.Second)
-		r.s.Read(rev1, func(w *scheduler.Windows, now time.Time) {
-			a := w.Averages(now, 90*time.Second, 9*time.Second, wadi.Concurrency)
+		r.s.Read(rev1, func(got scrape.Reading[*scheduler.Windows]) {
+			a := got.Windows.Averages(got.Now, 90*time.Second, 9*time.Second, wadi.Concurrency)
 			if a.Partial || !near(a.Stable, 120, 1) {
 				r.Fatalf("%+v", a)
 			}
