@@ -35,6 +35,7 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		// First, while the agent has no free memory that would hide what it needs.
 		{name: "held", about: "1,000 requests waiting for one cold service", run: held},
+		{name: "crowd", about: "the agent's memory with 10,000 connections to its gateway", run: crowded},
 		{name: "cold", about: "cold start against its floor, host network and mesh", run: cold},
 		{name: "idle", about: "CPU of an agent with 100 services at zero", run: idle},
 		{name: "warm", about: "a warm request through Wadi against one to the app", run: warm},
