@@ -1,6 +1,7 @@
 package wadi_test
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -86,7 +87,15 @@ var foreign = map[string][]string{
 
 func golist(t *testing.T, args ...string) []string {
 	t.Helper()
-	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	return golistFor(t, "linux", args...)
+}
+
+// golistFor is the same of a build for another system.
+func golistFor(t *testing.T, system string, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Env = append(os.Environ(), "GOOS="+system)
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list %v: %v", args, err)
 	}
@@ -124,6 +133,19 @@ func TestLinks(t *testing.T) {
 			for _, prefix := range bad {
 				if dep == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(dep, strings.TrimSuffix(prefix, "/")+"/") {
 					t.Errorf("%q links %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+// The commands are for everybody's computer; the agent and its data plane need Linux.
+func TestLinks_OffLinux(t *testing.T) {
+	for _, system := range []string{"darwin", "windows"} {
+		for _, dep := range golistFor(t, system, "-deps", "./cmd/wadi") {
+			for _, bad := range []string{"proxy", "agent/server", "internal/consul", "internal/devcluster"} {
+				if dep == module+"/"+bad || strings.HasPrefix(dep, module+"/"+bad+"/") {
+					t.Errorf("cmd/wadi links %s on %s", dep, system)
 				}
 			}
 		}

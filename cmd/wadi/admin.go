@@ -16,6 +16,7 @@ import (
 func (n *node) admin() http.Handler {
 	return admin.Handler(admin.Plane{
 		Drain: n.drain.Begin, Draining: n.drain.HasBegun, Drained: n.awaitDrained,
+		Note: "a drain can't be undone: until it is restarted, this agent serves no requests and does not lead",
 		Dump: func() any { return n.dump() }, Log: n.log,
 	})
 }

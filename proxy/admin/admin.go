@@ -24,7 +24,7 @@ import (
 // maxLevel is how many bytes a request that sets the log level may have.
 const maxLevel = 1 << 10
 
-// Plane is what the admin plane tells of and acts on. All fields are required.
+// Plane is what the admin plane tells of and acts on. All fields but Note are required.
 type Plane struct {
 	// Drain makes the process take no more requests. It returns at once, and may
 	// be called again.
@@ -34,6 +34,9 @@ type Plane struct {
 	// Drained waits until the last request is answered, after Drain was called, or
 	// until ctx ends, which is an error.
 	Drained func(ctx context.Context) error
+	// Note says, with the answer about a drain that has begun, what follows from it;
+	// empty: nothing that its caller has to know.
+	Note string
 	// Dump returns what the process does at the moment, for JSON. It bounds itself.
 	Dump func() any
 
@@ -86,8 +89,9 @@ func Loopback(next http.Handler) http.Handler {
 
 // drainState is the answer about a drain.
 type drainState struct {
-	Draining bool `json:"draining"`
-	Drained  bool `json:"drained"`
+	Draining bool   `json:"draining"`
+	Drained  bool   `json:"drained"`
+	Note     string `json:"note,omitempty"`
 }
 
 func (p Plane) drained(w http.ResponseWriter, r *http.Request) {
@@ -99,7 +103,7 @@ func (p Plane) drained(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "requests are still in flight: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	reply(w, drainState{Draining: true, Drained: true})
+	reply(w, drainState{Draining: true, Drained: true, Note: p.Note})
 }
 
 // levelBody is the log level as it is read and written.

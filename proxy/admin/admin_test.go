@@ -42,6 +42,19 @@ func (d *drain) wait(ctx context.Context) error {
 	}
 }
 
+// A drain that has begun is answered with what follows from it, and no other.
+func TestHandler_DrainNote(t *testing.T) {
+	d := newDrain()
+	h := admin.Handler(admin.Plane{Drain: d.begin, Draining: d.hasBegun, Drained: d.wait, Note: "restart", Log: hclog.NewNullLogger()})
+	if got := compact(ask(h, "GET", "/v1/admin/drain", "").Body.String()); got != `{"draining":false,"drained":false}` {
+		t.Errorf("before: %s", got)
+	}
+	close(d.over)
+	if got := compact(ask(h, "PUT", "/v1/admin/drain", "").Body.String()); got != `{"draining":true,"drained":true,"note":"restart"}` {
+		t.Errorf("after: %s", got)
+	}
+}
+
 func plane(d *drain) (http.Handler, hclog.Logger) {
 	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: new(strings.Builder)})
 	return admin.Handler(admin.Plane{
