@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -42,7 +43,7 @@ func TestParked_BeforeTheFirstRequest(t *testing.T) {
 	one.ask("HTTP/1")
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
-	h2 := &http.Transport{Protocols: &protocols, Dial: func(string, string) (net.Conn, error) { return two, nil }}
+	h2 := &http.Transport{Protocols: &protocols, DialContext: func(context.Context, string, string) (net.Conn, error) { return two, nil }}
 	defer h2.CloseIdleConnections()
 	res, err := (&http.Client{Transport: h2}).Get("http://" + p.Addr())
 	if err != nil {
