@@ -44,6 +44,7 @@ type Cluster interface {
 	// Synced reports whether everything was read since the stream was opened.
 	Synced() bool
 	Job(revision string) scheduler.JobState
+	// Endpoints are the revision's instances, until the channel is closed.
 	Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{})
 	// Trouble is what Nomad says hinders the revision; empty: nothing.
 	Trouble(revision string) (reason string, since time.Time)

@@ -34,7 +34,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 	}
 	a.noteCount(ctx, r, s, job)
 	a.noteHold(r, s)
-	alive := alive(a.Cluster, s.id)
+	alive := r.living(a.Cluster, s.id)
 	a.bounds(&e.in, r, s, job, alive)
 	if alive == 0 && scheduler.AtRest(&e.in) {
 		return nil // Waking is the activators' alone: one wake, whoever leads.

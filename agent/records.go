@@ -31,6 +31,9 @@ type record struct {
 	toAsk   int       // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
 	held    time.Time // Until when the last hold that was seen lasts.
 	kept    *kept     // Its decisions; nil: none yet.
+
+	alive int             // Instances, when read last.
+	moved <-chan struct{} // Closed when there may be others; nil: they were never read.
 }
 
 // subject is what was submitted of one revision and what the controller made of it,
@@ -39,6 +42,7 @@ type subject struct {
 	id, service, namespace string
 
 	scale             wadi.Scaling
+	metric            [1]wadi.MetricTarget // Of scale, where there is one: beside the rest, as it is read with it.
 	window, panicking time.Duration
 	clock             *calendar.Calendar // Of the schedules; nil: none.
 	limit             int                // Requests at once in an instance; 0: none.
@@ -67,6 +71,10 @@ func newSubject(s *Stored, r *wadi.Revision, before *subject) *subject {
 	if h, ok := s.Holds[""]; ok && s.Route.Main() == r.ID {
 		su.general = h
 	}
+	if len(sc.Metrics) == 1 {
+		su.metric[0] = sc.Metrics[0]
+		su.scale.Metrics = su.metric[:]
+	}
 	if before != nil && before.clock != nil && before.clock.Of(sc.Schedules) {
 		su.clock = before.clock
 	} else if len(sc.Schedules) > 0 {
@@ -81,6 +89,19 @@ func (s *subject) hold(now time.Time) wadi.Hold {
 		return s.own
 	}
 	return s.general
+}
+
+// living is how many instances a revision has, looked up if that may have changed.
+func (r *record) living(c Cluster, revision string) int {
+	select {
+	case <-r.moved:
+	default:
+		if r.moved != nil {
+			return r.alive
+		}
+	}
+	r.alive, r.moved = alive(c, revision)
+	return r.alive
 }
 
 // look takes in what the controller knows by now. The caller holds mu.

@@ -64,7 +64,7 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 }
 
 func (w *Waker) state(revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
-	alive := alive(w.Cluster, revision)
+	alive, _ := alive(w.Cluster, revision)
 	reason, _ := w.Cluster.Trouble(revision)
 	return scheduler.WakeState{
 		Job: job, Alive: alive, Blocked: reason != "",
@@ -73,16 +73,16 @@ func (w *Waker) state(revision string, rr wadi.RouteRevision, job scheduler.JobS
 	}
 }
 
-// alive counts the instances of a revision that are placed and not told to stop.
-func alive(c Cluster, revision string) int {
-	n := 0
-	eps, _ := c.Endpoints(revision)
+// alive counts the instances of a revision that are placed and not told to stop. It
+// is the number until changed is closed.
+func alive(c Cluster, revision string) (n int, changed <-chan struct{}) {
+	eps, changed := c.Endpoints(revision)
 	for _, ep := range eps {
 		if !ep.Stopping {
 			n++
 		}
 	}
-	return n
+	return n, changed
 }
 
 // waited notes how long a revision has been without instances though Nomad

@@ -47,7 +47,7 @@ func newStage(revisions, count int) *stage {
 	now := time.Unix(1_800_000_000, 0)
 	s := &stage{
 		count: count, services: map[string]*agent.Stored{}, jobs: map[string]scheduler.JobState{},
-		now: now, scaled: make(chan time.Time, 1),
+		absent: make(chan struct{}), now: now, scaled: make(chan time.Time, 1),
 	}
 	var revs []scrape.Revision
 	var srcs []scrape.Source
@@ -68,7 +68,7 @@ func newStage(revisions, count int) *stage {
 		}
 		s.jobs[id] = s.job()
 		if count > 0 {
-			s.endpoints.Store(id, []wadi.Endpoint{{Revision: id, Instance: "i-" + id, Running: true}})
+			s.endpoints.Store(id, &instances{[]wadi.Endpoint{{Revision: id, Instance: "i-" + id, Running: true}}, make(chan struct{})})
 			srcs = append(srcs, scrape.Source{ID: "i-" + id, Kind: wadi.SourceInstance, Revision: id, Starting: true})
 		}
 		revs = append(revs, scrape.Revision{ID: id, Created: now.Add(-time.Hour), Window: scalingWindow})

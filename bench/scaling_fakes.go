@@ -22,7 +22,8 @@ type stage struct {
 	scaled   chan time.Time // When Nomad was asked to scale.
 
 	jobs      map[string]scheduler.JobState // Looked up as those of the event stream are.
-	endpoints sync.Map
+	endpoints sync.Map                      // Revision to *instances.
+	absent    chan struct{}
 
 	scraper *scrape.Scraper[*scheduler.Windows] // Of which nobody asks the sources.
 	now     time.Time
@@ -81,10 +82,16 @@ func (v view) Job(id string) scheduler.JobState { return v.jobs[id] }
 
 func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 	if all, ok := v.endpoints.Load(id); ok {
-		eps, _ := all.([]wadi.Endpoint)
-		return eps, nil
+		eps, _ := all.(*instances)
+		return eps.list, eps.changed
 	}
-	return nil, nil
+	return nil, v.absent
+}
+
+// instances are those of one revision.
+type instances struct {
+	list    []wadi.Endpoint
+	changed chan struct{} // Never closed, as here nothing changes.
 }
 
 func (v view) Trouble(string) (string, time.Time)   { return "", time.Time{} }

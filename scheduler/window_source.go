@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -146,11 +145,6 @@ func (s *source) splice(since int64, st wadi.Stats) {
 		}
 	}
 	s.loads = append(s.loads, tail...)
-}
-
-// index is where in loads the first one at or after a second of the source stands.
-func (s *source) index(n int64) int {
-	return sort.Search(len(s.loads), func(i int) bool { return s.loads[i].second >= n })
 }
 
 // finish ends the source at a second.

@@ -16,15 +16,19 @@ type load struct {
 // sum adds the source's load to two windows that end together.
 func (s *source) sum(long, short *window, m wadi.Metric) {
 	off := s.offset.value()
-	pastLong, pastShort := sumLoads(s.past, long.from, short.from, long.to, m)
-	sumLong, sumShort := sumLoads(s.loads, long.from-off, short.from-off, long.to-off, m)
+	var pastLong, pastShort float64
+	if len(s.past) > 0 {
+		pastLong, pastShort = sumLoads(s.past[indexOf(s.past, min(long.from, short.from)):], long.from, short.from, long.to, m)
+	}
+	from := min(long.from, short.from) - off
+	sumLong, sumShort := sumLoads(s.loads[s.index(from):], long.from-off, short.from-off, long.to-off, m)
 	long.sum += pastLong + sumLong
 	short.sum += pastShort + sumShort
 }
 
 // sumLoads adds up the loads from each of two seconds on up to a third.
 func sumLoads(loads []load, long, short, to int64, m wadi.Metric) (sumLong, sumShort float64) {
-	for _, l := range loads[firstOf(loads, min(long, short)):] {
+	for _, l := range loads {
 		if l.second >= to {
 			break
 		}
@@ -45,31 +49,30 @@ func sumLoads(loads []load, long, short, to int64, m wadi.Metric) (sumLong, sumS
 // at is the source's load in one second.
 func (s *source) at(second int64, m wadi.Metric) float64 {
 	n := second - s.offset.value()
-	past, _ := sumLoads(s.past, second, second, second+1, m)
-	sum, _ := sumLoads(s.loads, n, n, n+1, m)
+	past, _ := sumLoads(s.past[indexOf(s.past, second):], second, second, second+1, m)
+	sum, _ := sumLoads(s.loads[s.index(n):], n, n, n+1, m)
 	return past + sum
 }
 
-// firstOf is where the loads from a second on begin. That is as many before the end
-// as there are seconds, or nearly: all that is looked at is added up next.
-func firstOf(loads []load, from int64) int {
-	n := len(loads)
-	if n == 0 {
+// index is where in loads the first one at or after a second of the source stands.
+// There is at most one for each second up to the next, so of a busy source it is just
+// as many before the end: nothing is looked at that is not read next.
+func (s *source) index(second int64) int {
+	i := len(s.loads) - int(min(int64(len(s.loads)), max(0, s.next-second)))
+	return i + indexOf(s.loads[i:], second)
+}
+
+// indexOf is where the first of loads at or after a second stands.
+func indexOf(loads []load, second int64) int {
+	if len(loads) == 0 || loads[0].second >= second {
 		return 0
 	}
-	i := n - int(min(int64(n), max(0, loads[n-1].second-from+1)))
-	for i < n && loads[i].second < from {
-		i++
-	}
-	for i > 0 && loads[i-1].second >= from { // Two processes may have begun and ended in one second.
-		i--
-	}
-	return i
+	return sort.Search(len(loads), func(i int) bool { return loads[i].second >= second })
 }
 
 // dropLoads drops the loads before a second.
 func dropLoads(loads []load, before int64) []load {
-	i := sort.Search(len(loads), func(i int) bool { return loads[i].second >= before })
+	i := indexOf(loads, before)
 	if i == len(loads) {
 		return nil
 	}

@@ -67,10 +67,17 @@ func (s *Scraper[W]) follow(ctx context.Context, f *follower) {
 		case <-f.woken:
 		}
 		pause := s.pass(ctx, f)
-		s.mu.Lock()
-		f.asked = true
-		s.mu.Unlock()
+		s.noteAsked(f)
 		timer.Reset(pause)
+	}
+}
+
+func (s *Scraper[W]) noteAsked(f *follower) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !f.asked && !f.gone {
+		f.asked = true
+		s.recount(f)
 	}
 }
 
@@ -220,6 +227,7 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 	s.closePoll(f, quiet)
 	if f.ready && unanswered && (refused || f.fails+1 >= failuresUnready) {
 		f.ready = false
+		s.recount(f)
 		s.notify()
 	}
 	if f.src.Stopping && (broken || refused) && f.up && !f.down {
@@ -269,6 +277,7 @@ func (s *Scraper[W]) setReady(f *follower, ready bool) {
 func (s *Scraper[W]) markReady(f *follower, ready bool) {
 	if f.ready != ready && !f.gone && f.src.Kind == wadi.SourceInstance {
 		f.ready = ready
+		s.recount(f)
 		s.notify()
 	}
 }

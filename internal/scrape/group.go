@@ -1,23 +1,35 @@
 package scrape
 
 // group are the followers that are about one revision.
-type group struct{ all []*follower }
+type group struct {
+	all []*follower
+
+	// What ready found, until recount: it is asked far more often than it changes.
+	counted, known bool
+	n              int
+}
 
 // ready counts the instances that answer as ready; those that stop are not among
 // them. known is false while one of the others was never asked.
 func (g *group) ready() (n int, known bool) {
-	known = true
+	if g.counted {
+		return g.n, g.known
+	}
+	g.counted, g.n, g.known = true, 0, true
 	for _, f := range g.all {
 		if f.src.Stopping {
 			continue
 		}
 		if f.ready {
-			n++
+			g.n++
 		}
-		known = known && f.asked
+		g.known = g.known && f.asked
 	}
-	return n, known
+	return g.n, g.known
 }
+
+// recount tells that something has changed that ready counts. The caller holds mu.
+func (s *Scraper[W]) recount(f *follower) { s.group(f.src.Revision).counted = false }
 
 // group are the followers about a revision, or those about all if it is "". The caller
 // holds mu.

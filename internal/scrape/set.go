@@ -96,6 +96,7 @@ func (s *Scraper[W]) setSource(src Source) {
 		s.followers[src.ID] = f
 		g := s.group(src.Revision)
 		g.all = append(g.all, f)
+		s.recount(f)
 		s.fresh = append(s.fresh, f)
 		if src.Kind == wadi.SourceActivator {
 			f.up = true
@@ -109,6 +110,9 @@ func (s *Scraper[W]) setSource(src Source) {
 	}
 	moved := f.src.Addr != src.Addr
 	stops := src.Stopping && !f.src.Stopping
+	if src.Stopping != f.src.Stopping {
+		s.recount(f)
+	}
 	f.src = src
 	switch {
 	case moved:
@@ -130,6 +134,7 @@ func (s *Scraper[W]) remove(f *follower) {
 	delete(s.followers, f.src.ID)
 	g := s.group(f.src.Revision)
 	g.all = slices.DeleteFunc(g.all, func(o *follower) bool { return o == f })
+	s.recount(f)
 	s.tidy(f.src.Revision)
 	s.each(f, func(w W) { w.SourceDown(f.src.ID, s.now()) })
 	if f.ready {
