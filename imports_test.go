@@ -44,6 +44,7 @@ var arrows = map[string][]string{
 	"internal/mesh":                 {""},
 	"internal/intentions":           {""},
 	"internal/telemetry":            {"proxy/accesslog", "proxy/activator"},
+	"internal/list":                 {},
 	"internal/toolchain":            {},
 	"internal/devcluster":           {"internal/freeport", "internal/toolchain"},
 	"internal/freeport":             {},
