@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wadi-run/wadi/internal/list"
 	"github.com/wadi-run/wadi/proxy"
 )
 
@@ -30,51 +31,33 @@ type request struct {
 	reason  string       // Why the queue-proxy answered itself, if it did.
 	body    *countedBody // Of a request with a body; nil without an access log.
 
-	prev, next *request // Guarded by live's mutex.
+	node list.Node[*request] // Guarded by live's mutex.
 }
 
 // live holds the requests that are here now. It is bounded by the limiter and
 // the connections.
 type live struct {
-	mu          sync.Mutex
-	first, last *request // In the order in which they came.
-	n           int
+	mu  sync.Mutex
+	all list.List[*request] // In the order in which they came.
 }
 
 func (l *live) add(x *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if x.prev = l.last; l.last == nil {
-		l.first = x
-	} else {
-		l.last.next = x
-	}
-	l.last = x
-	l.n++
+	l.all.PushBack(&x.node, x)
 }
 
 func (l *live) remove(x *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if x.prev == nil {
-		l.first = x.next
-	} else {
-		x.prev.next = x.next
-	}
-	if x.next == nil {
-		l.last = x.prev
-	} else {
-		x.next.prev = x.prev
-	}
-	x.prev, x.next = nil, nil
-	l.n--
+	l.all.Remove(&x.node)
 }
 
 // leave tells those that are upgraded, or will be, that the process ends.
 func (l *live) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for x := l.first; x != nil; x = x.next {
+	for x := range l.all.All() {
 		x.timed.Leave()
 	}
 }
@@ -82,7 +65,7 @@ func (l *live) leave() {
 func (l *live) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.n
+	return l.all.Len()
 }
 
 // dumpedRequest is a live request as the admin plane tells it. Paths may hold
@@ -97,8 +80,11 @@ type dumpedRequest struct {
 func (l *live) oldest(max int) []dumpedRequest {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	told := make([]dumpedRequest, 0, min(max, l.n))
-	for x := l.first; x != nil && len(told) < max; x = x.next {
+	told := make([]dumpedRequest, 0, min(max, l.all.Len()))
+	for x := range l.all.All() {
+		if len(told) == max {
+			break
+		}
 		told = append(told, dumpedRequest{
 			Method:     x.method,
 			AgeSeconds: time.Since(x.begun).Seconds(),
