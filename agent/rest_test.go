@@ -4,6 +4,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
 )
 
 // An agent has many services that rest, and must not spend its time on them.
@@ -31,5 +34,40 @@ func TestLeader_LooksSeldomAtWhatRests(t *testing.T) {
 		if looks() == before {
 			t.Error("did not look at a service that was submitted again")
 		}
+	})
+}
+
+// What is resolved of a service is good until something of it changes, and no longer.
+func TestLeader_ViewChangesWithWhatItShows(t *testing.T) {
+	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
+		l := again()
+		time.Sleep(10 * time.Second)
+		before := l.Services()
+		c.setLoad(id, 6)
+		time.Sleep(time.Minute)
+		if l.Services() != before {
+			t.Error("got another view, though nothing that it shows has changed")
+		}
+		changed := func(what string, done func(*agent.Stored) bool) {
+			t.Helper()
+			time.Sleep(20 * time.Second)
+			now := l.Services()
+			if now == before || now.Services["hello"] == before.Services["hello"] || !done(now.Services["hello"]) {
+				t.Errorf("%s: it is not seen", what)
+			}
+			before = now
+		}
+		c.hold(t, id, 2, time.Hour)
+		changed("a hold", func(s *agent.Stored) bool { return s.Holds[id].Count == 2 })
+		two := c.submit("hello")
+		c.setLoad(two, 5)
+		changed("a revision", func(s *agent.Stored) bool {
+			_, routed := s.Route.Revisions[two]
+			return s.Latest == two && routed && s.State.Revisions[two].Phase == wadi.Ready && s.Status.Phase == "ready"
+		})
+		c.setLoad(two, 500)
+		changed("what panic has to remember", func(s *agent.Stored) bool {
+			return s.State.Revisions[two].Deciders[wadi.Concurrency].HighestInPanic > 1
+		})
 	})
 }

@@ -21,3 +21,14 @@ func BenchmarkPass(b *testing.B) {
 		})
 	}
 }
+
+// A pass in which nothing changes makes no garbage, however many revisions there are.
+func TestPass_AllocatesNothing(t *testing.T) {
+	for _, count := range []int{1, 0} {
+		a := newStage(200, count).autoscaler()
+		a.Pass(t.Context())
+		if n := testing.AllocsPerRun(20, func() { a.Pass(t.Context()) }); n > 20 {
+			t.Errorf("with %d instances: %g allocations, want a few for all", count, n)
+		}
+	}
+}

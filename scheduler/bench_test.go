@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -16,10 +17,45 @@ func BenchmarkEvaluate(b *testing.B) {
 				in.Loads.Concurrency.Stable, in.Loads.Concurrency.Panic = load, load
 				in.Loads.Concurrency.Idle = 10 * time.Second
 			}, running(2))
+			var e scheduler.Evaluation
 			b.ReportAllocs()
 			for b.Loop() {
-				_, in.Deciders = scheduler.Evaluate(in)
+				e.Of(&in)
+				in.Deciders = e.Deciders
 			}
 		})
+	}
+}
+
+// The leader evaluates every revision every two seconds: what does not change must
+// leave no garbage, and neither must words that nobody reads.
+func TestEvaluation_AllocatesNothing(t *testing.T) {
+	load := func(v float64) func(*scheduler.EvalInput) {
+		return func(in *scheduler.EvalInput) { in.Loads.Concurrency.Stable, in.Loads.Concurrency.Panic = v, v }
+	}
+	for name, set := range map[string]func(*scheduler.EvalInput){
+		"load": load(120),
+		"idle": func(in *scheduler.EvalInput) { in.Loads.Concurrency.Idle = 10 * time.Second },
+		"min":  func(in *scheduler.EvalInput) { in.Scaling.Min = 2 },
+		"max": func(in *scheduler.EvalInput) {
+			load(300)(in)
+			in.Scaling.Max = 2
+			in.Scaling.PanicThresholdPercent = 1000
+		},
+		"partial": func(in *scheduler.EvalInput) { in.Loads.Concurrency.Partial = true },
+		"hold":    func(in *scheduler.EvalInput) { in.Hold = wadi.Hold{Count: 2, Until: at(2000), Who: "alice"} },
+		"two metrics": func(in *scheduler.EvalInput) {
+			load(120)(in)
+			in.Scaling.Metrics = append(in.Scaling.Metrics, wadi.RPS.Default())
+			in.Loads.RPS = in.Loads.Concurrency
+		},
+	} {
+		in := evaluation(running(2), set)
+		var e scheduler.Evaluation
+		e.Of(&in)
+		in.Deciders = e.Deciders
+		if n := testing.AllocsPerRun(10, func() { e.Of(&in) }); n > 0 {
+			t.Errorf("%s: %g allocations, want none", name, n)
+		}
 	}
 }
