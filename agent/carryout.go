@@ -69,7 +69,7 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		}
 		if err != nil {
 			c.Log.Warn("entries stay in Consul", "service", name, "error", err)
-			c.Events.Add(name, "", "LeftBehind", err.Error())
+			c.Events.Add(name, "", EventLeftBehind, err.Error())
 		}
 		s.leftovers = false
 	case scheduler.ForgetService:
@@ -81,7 +81,7 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		}
 		delete(c.services, name)
 		c.Log.Info("service deleted", "service", name)
-		c.Events.Add(name, "", "Deleted", "the service and all that it made are gone")
+		c.Events.Add(name, "", EventDeleted, "the service and all that it made are gone")
 	}
 	return nil
 }

@@ -14,6 +14,12 @@ const (
 	eventsStored = 10
 )
 
+// The types of the last events of a service.
+const (
+	EventLeftBehind = "LeftBehind" // What stays in Consul of a deleted service, and why.
+	EventDeleted    = "Deleted"
+)
+
 // Events keeps the latest events and hands new ones to whoever follows.
 type Events struct {
 	mu      sync.Mutex

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +90,30 @@ func TestServiceDelete(t *testing.T) {
 
 	b = applied(t)
 	b.wadi(t, "service", "delete", "-detach", "hello").want(t, 0, "hello: marked for deletion\n", "")
+}
+
+// What stays of a service is said when it is gone, and not what an earlier one left.
+func TestServiceDelete_LeftBehind(t *testing.T) {
+	old := `{"time":"2026-01-01T00:00:00Z","service":"hello","type":"LeftBehind","message":"an old story"}` + "\n"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v1/events" && r.URL.Query().Get("follow") == "false":
+			fmt.Fprint(w, old)
+		case r.URL.Path == "/v1/events":
+			fmt.Fprint(w, old+`{"time":"2026-01-02T00:00:00Z","service":"hello","type":"LeftBehind","message":"delete service-splitter hello"}
+{"time":"2026-01-02T00:00:01Z","service":"hello","type":"Deleted","message":"gone"}
+`)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done() // It would go on.
+		case r.Method == http.MethodDelete:
+			fmt.Fprint(w, `{"name":"hello"}`)
+		default:
+			http.Error(w, `{"error":"not found"}`, http.StatusNotFound)
+		}
+	}))
+	defer srv.Close()
+	b := &bench{Server: srv}
+	b.wadi(t, "service", "delete", "hello").want(t, 0, "hello: gone\n", "Warning: delete service-splitter hello\n")
 }
 
 func TestValidate(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -172,7 +173,13 @@ Nomad and Consul is removed.`,
 			if err != nil {
 				return err
 			}
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
 			name := c.args[0]
+			leftBehind := func() []string { return nil }
+			if !detach {
+				leftBehind = followDeletion(ctx, client, name)
+			}
 			out, err := client.Delete(ctx, name, 0, 0)
 			if err != nil {
 				return err
@@ -182,6 +189,9 @@ Nomad and Consul is removed.`,
 					return err
 				}
 				out = api.Deletion{Name: name, Gone: true}
+			}
+			for _, what := range leftBehind() {
+				say(c.stderr, "Warning: %s\n", clean(what))
 			}
 			switch {
 			case c.json:
@@ -193,6 +203,42 @@ Nomad and Consul is removed.`,
 			}
 			return nil
 		},
+	}
+}
+
+// lastEvents is how long the events of a deletion may come after it.
+const lastEvents = time.Second
+
+// followDeletion listens to a service's events: once it is gone nobody may ask for
+// them. What is returned waits for the last, and says what stays of the service.
+func followDeletion(ctx context.Context, client *api.Client, name string) func() []string {
+	ended := make(chan struct{})
+	var told []string
+	var before time.Time // Of an earlier service's of that name.
+	_ = client.Events(ctx, name, false, func(e wadi.Event) error {
+		before = e.Time
+		return nil
+	}) // Who may not see them goes without.
+	go func() {
+		defer close(ended)
+		_ = client.Events(ctx, name, true, func(e wadi.Event) error {
+			switch {
+			case !e.Time.After(before):
+			case e.Type == agent.EventLeftBehind:
+				told = append(told, e.Message)
+			case e.Type == agent.EventDeleted:
+				return errReported // It is the last.
+			}
+			return nil
+		})
+	}()
+	return func() []string {
+		select {
+		case <-ended:
+			return told
+		case <-time.After(lastEvents):
+			return nil // The stream goes on to write.
+		}
 	}
 }
 

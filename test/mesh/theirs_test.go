@@ -80,7 +80,7 @@ func TestForeign_Later(t *testing.T) {
 // Wadi wrote for it. That stays, and an event says so.
 func TestForeign_Delete(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("foreign-gone", options{window: "6s"}))
+	must(t, "submit", stack.Agent.Apply(t.Context(), hello("foreign-gone", options{window: "6s"}))) // Deleted by hand.
 	wantProgrammed(t, "foreign-gone")
 	theirs := &consul.ServiceSplitterConfigEntry{
 		Kind: consul.ServiceSplitter, Name: "foreign-gone", Splits: []consul.ServiceSplit{{Weight: 100, ServiceSubset: "foreign-gone-00001"}},
@@ -92,18 +92,12 @@ func TestForeign_Delete(t *testing.T) {
 			_, _ = stack.Consul.ConfigEntries().Delete(kind, "foreign-gone", nil)
 		}
 	})
-	must(t, "delete the service", stack.Agent.Delete(t.Context(), "foreign-gone"))
+	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "service", "delete", "foreign-gone")
+	must(t, "delete the service", err)
 	wantUntouched(t, []consul.ConfigEntry{theirs})
-	told := ""
-	must(t, "read events", stack.Agent.Client.Events(t.Context(), "foreign-gone", false, func(e wadi.Event) error {
-		if e.Type == "LeftBehind" {
-			told = e.Message
-		}
-		return nil
-	}))
 	for _, want := range []string{"service-splitter foreign-gone of somebody else", "delete it, and then service-resolver foreign-gone, service-defaults foreign-gone"} {
-		if !strings.Contains(told, want) {
-			t.Errorf("got event %q, want %q in it", told, want)
+		if ran.Code != 0 || !strings.Contains(ran.Stderr, want) {
+			t.Errorf("got %v, want %q in it", ran, want)
 		}
 	}
 }
