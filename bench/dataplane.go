@@ -59,6 +59,7 @@ const (
 	labelPooled  = "httputil.ReverseProxy, with a BufferPool"
 	labelQueue   = "queue-proxy"
 	labelLimit   = "queue-proxy, limit = 100"
+	labelFront   = "gateway" // Before a queue-proxy.
 )
 
 // small measures small requests over many connections.

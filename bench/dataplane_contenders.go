@@ -80,15 +80,12 @@ func (p *plane) command(label string, ports []int, more []string) (*exec.Cmd, er
 	case labelNginx:
 		path, file, err := p.configured("nginx", nginxConfig, local(ports[0]))
 		return exec.Command(path, "-e", "stderr", "-p", p.dir, "-c", file), err
-	case labelReverse, labelPooled:
+	case labelReverse, labelPooled, labelFront:
 		self, err := os.Executable()
 		if err != nil {
 			return nil, fmt.Errorf("find this program: %w", err)
 		}
-		command := reverseProxyCommand
-		if label == labelPooled {
-			command = pooledProxyCommand
-		}
+		command := map[string]string{labelReverse: reverseProxyCommand, labelPooled: pooledProxyCommand, labelFront: frontCommand}[label]
 		return exec.Command(self, command, local(ports[0]), p.origin), nil
 	}
 	bin, err := p.b.binary("queue-proxy")
@@ -97,7 +94,7 @@ func (p *plane) command(label string, ports []int, more []string) (*exec.Cmd, er
 	}
 	cmd := exec.Command(bin)
 	cmd.Env = append([]string{
-		"WADI_SERVICE=bench", "WADI_REVISION=bench-00001", "WADI_INSTANCE=bench", "WADI_TARGET=" + p.origin, "WADI_LOG_LEVEL=error",
+		"WADI_SERVICE=" + planeService, "WADI_REVISION=" + planeRevision, "WADI_INSTANCE=" + planeService, "WADI_TARGET=" + p.origin, "WADI_LOG_LEVEL=error",
 		"WADI_LISTEN=" + local(ports[0]), "WADI_ADMIN=" + local(ports[1]), "WADI_METRICS=" + local(ports[2]),
 	}, more...)
 	if label == labelLimit {
@@ -181,7 +178,7 @@ func (c *contender) ready(ctx context.Context) error {
 	for {
 		cl, err := newClient(ctx, c.addr, 1)
 		if err == nil {
-			err = cl.conns[0].fire(shot{head: "GET / HTTP/1.1\r\nHost: bench.example\r\n\r\n"})
+			err = cl.conns[0].fire(shot{head: "GET / HTTP/1.1\r\nHost: " + planeHost + "\r\n\r\n"})
 			cl.close()
 		}
 		if err == nil {

@@ -41,6 +41,7 @@ func benchmarks() []benchmark {
 		{name: "warm", about: "a warm request through Wadi against one to the app", run: warm},
 		{name: "mesh", about: "what mTLS costs the agent, and when callers' Envoys go direct", run: meshed},
 		{name: "through", about: "CPU of gateway and queue-proxy together, against one other proxy", run: through},
+		{name: "chain", about: "the same in front of the cheapest app; needs no cluster", alone: true, run: chain},
 		{name: "dataplane", about: "CPU of the queue-proxy against other proxies; needs no cluster", alone: true, run: small},
 		{name: "bodies", about: "what a second of CPU moves, against other proxies; needs no cluster", alone: true, run: bodies},
 		{name: "scaling", about: "the autoscaler: passes, memory, wakes, statistics; needs no cluster", alone: true, run: scaling},
@@ -70,6 +71,10 @@ func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n"
 func main() {
 	if len(os.Args) == 4 && (os.Args[1] == reverseProxyCommand || os.Args[1] == pooledProxyCommand) {
 		fmt.Fprintln(os.Stderr, reverseProxy(os.Args[2], os.Args[3], os.Args[1] == pooledProxyCommand))
+		os.Exit(1)
+	}
+	if len(os.Args) == 4 && os.Args[1] == frontCommand {
+		fmt.Fprintln(os.Stderr, front(os.Args[2], os.Args[3]))
 		os.Exit(1)
 	}
 	if len(os.Args) == 4 && os.Args[1] == sourcesCommand {

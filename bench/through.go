@@ -16,6 +16,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
+// throughRounds are more than others': two proxies have twice as many who disturb them.
+const throughRounds = 11
+
 // Labels of what goes through Wadi's two proxies.
 const (
 	labelThrough = "gateway and queue-proxy"
@@ -59,14 +62,14 @@ func through(ctx context.Context, b *bench) (_ []section, err error) {
 	get := func(l *lane) shot {
 		return shot{head: "GET / HTTP/1.1\r\nHost: " + l.host + "\r\nUser-Agent: bench\r\n\r\n"}
 	}
-	if err := r.run(ctx, get, planeConns, planeRounds); err != nil {
+	if err := r.run(ctx, get, planeConns, throughRounds); err != nil {
 		return nil, err
 	}
 	if err := b.profileLoad(ctx, own, get(own)); err != nil {
 		return nil, err
 	}
 	out := section{
-		Title:   fmt.Sprintf("small requests through gateway and queue-proxy, %d connections, host network", planeConns),
+		Title:   fmt.Sprintf("small requests through gateway and queue-proxy, %d connections, %d turns of %v each, host network", planeConns, throughRounds, planeTurn),
 		Columns: []string{"µs CPU/req", "× ReverseProxy", "min", "max", "first µs", "Envoy µs", "req/s"},
 	}
 	for _, l := range r.lanes {
