@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wadi-run/wadi/proxy/list"
 	"github.com/wadi-run/wadi/proxy/socket"
 )
 
@@ -47,13 +48,13 @@ type http1Conn struct {
 	}
 
 	// Guarded by the pool.
-	idleSince  time.Time
-	ctx        context.Context // Of the request, until it is watched.
-	of         context.Context // Of the request, or of the last one.
-	prev, next *http1Conn      // Among those that are not watched yet.
-	tick       uint64          // When it was taken, in ticks of the pool.
-	stop       func() bool     // Ends the watching of the context; nil: it isn't watched.
-	abort      func()          // Closes the connection; one for all requests.
+	idleSince time.Time
+	ctx       context.Context       // Of the request, until it is watched.
+	of        context.Context       // Of the request, or of the last one.
+	node      list.Node[*http1Conn] // Among those that are not watched yet.
+	tick      uint64                // When it was taken, in ticks of the pool.
+	stop      func() bool           // Ends the watching of the context; nil: it isn't watched.
+	abort     func()                // Closes the connection; one for all requests.
 }
 
 // newHTTP1Conn returns c for the first request.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wadi-run/wadi/proxy/list"
 	"github.com/wadi-run/wadi/proxy/socket"
 )
 
@@ -38,15 +39,13 @@ type http1Pool struct {
 	open    int               // Connections, in use or not.
 	closed  bool
 
-	unwatched http1Conn // The ring of connections in use whose request is young.
+	unwatched list.List[*http1Conn] // In use for a request that is young.
 	ticking   bool
 	tick      uint64
 }
 
 func newHTTP1Pool(dial func(context.Context) (net.Conn, error), idle time.Duration, b *buffers) *http1Pool {
-	p := &http1Pool{dial: dial, idleTimeout: idle, unheard: watchTick, buffers: b}
-	p.unwatched.prev, p.unwatched.next = &p.unwatched, &p.unwatched
-	return p
+	return &http1Pool{dial: dial, idleTimeout: idle, unheard: watchTick, buffers: b}
 }
 
 // get returns a connection for a request: an idle one, which the caller looks at, or
@@ -244,8 +243,7 @@ func (p *http1Pool) counts() (open, idle int) {
 // the mutex.
 func (p *http1Pool) use(c *http1Conn, ctx context.Context) {
 	c.ctx, c.of, c.tick = ctx, ctx, p.tick
-	c.prev, c.next = p.unwatched.prev, &p.unwatched
-	c.prev.next, c.next.prev = c, c
+	p.unwatched.PushBack(&c.node, c)
 	if !p.ticking {
 		p.ticking = true
 		time.AfterFunc(p.unheard, p.watch)
@@ -256,9 +254,7 @@ func (p *http1Pool) use(c *http1Conn, ctx context.Context) {
 func (p *http1Pool) done(c *http1Conn) bool {
 	p.mu.Lock()
 	stop := c.stop
-	if stop == nil {
-		c.unlink()
-	}
+	p.unwatched.Remove(&c.node)
 	c.stop, c.ctx, c.of = nil, nil, nil
 	p.mu.Unlock()
 	return stop == nil || stop()
@@ -268,21 +264,13 @@ func (p *http1Pool) done(c *http1Conn) bool {
 func (p *http1Pool) watch() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c := p.unwatched.next; c != &p.unwatched && c.tick < p.tick; c = p.unwatched.next {
-		c.unlink()
+	for c := p.unwatched.First(); c != nil && c.tick < p.tick; c = p.unwatched.First() {
+		p.unwatched.Remove(&c.node)
 		c.stop = context.AfterFunc(c.ctx, c.abort)
 	}
 	p.tick++
-	p.ticking = p.unwatched.next != &p.unwatched
+	p.ticking = p.unwatched.Len() > 0
 	if p.ticking {
 		time.AfterFunc(p.unheard, p.watch)
-	}
-}
-
-// unlink takes c out of the ring. The caller holds the pool's mutex.
-func (c *http1Conn) unlink() {
-	if c.prev != nil {
-		c.prev.next, c.next.prev = c.next, c.prev
-		c.prev, c.next = nil, nil
 	}
 }

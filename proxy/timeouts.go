@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/list"
 )
 
 // Errors of the context of a request that took too long. Each is a
@@ -53,7 +54,7 @@ type Timekeeper struct {
 	eager  bool // A limit is so short that requests are watched from the start.
 
 	mu           sync.Mutex
-	first, last  *Timed // Those that are not watched yet, in the order in which they came.
+	young        list.List[*Timed] // Those that are not watched yet, in the order in which they came.
 	timer        *time.Timer
 	timerRunning bool
 }
@@ -84,8 +85,7 @@ type Timed struct {
 	begun   time.Time
 	hasBody bool
 
-	prev, next *Timed // Guarded by the keeper's mutex, as is young.
-	young      bool
+	node list.Node[*Timed] // Among the keeper's young ones; guarded by its mutex.
 
 	over atomic.Bool  // The context has ended; cause, which was set before, says why.
 	last atomic.Int64 // When the last byte was sent, after begun. Kept only if idle is limited.
@@ -126,13 +126,7 @@ func (k *Timekeeper) Begin(t *Timed, w http.ResponseWriter, r *http.Request, now
 func (k *Timekeeper) add(t *Timed) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	t.young, t.prev = true, k.last
-	if k.last == nil {
-		k.first = t
-	} else {
-		k.last.next = t
-	}
-	k.last = t
+	k.young.PushBack(&t.node, t)
 	if !k.timerRunning {
 		k.start()
 	}
@@ -148,34 +142,16 @@ func (k *Timekeeper) start() {
 	}
 }
 
-// remove takes t off the young ones. The caller holds the mutex.
-func (k *Timekeeper) remove(t *Timed) {
-	if !t.young {
-		return
-	}
-	if t.young = false; t.prev == nil {
-		k.first = t.next
-	} else {
-		t.prev.next = t.next
-	}
-	if t.next == nil {
-		k.last = t.prev
-	} else {
-		t.next.prev = t.prev
-	}
-	t.prev, t.next = nil, nil
-}
-
 // grow watches the requests that are young no longer.
 func (k *Timekeeper) grow() {
 	var grown []*Timed
 	until := time.Now().Add(-youngFor)
 	k.mu.Lock()
-	for t := k.first; t != nil && !t.begun.After(until); t = k.first {
-		k.remove(t)
+	for t := k.young.First(); t != nil && !t.begun.After(until); t = k.young.First() {
+		k.young.Remove(&t.node)
 		grown = append(grown, t)
 	}
-	if k.timerRunning = false; k.first != nil {
+	if k.timerRunning = k.young.Len() > 0; k.timerRunning {
 		k.start()
 	}
 	k.mu.Unlock()
@@ -286,7 +262,7 @@ func (t *Timed) Refused() error {
 func (t *Timed) End() {
 	k := t.keeper
 	k.mu.Lock()
-	k.remove(t)
+	k.young.Remove(&t.node)
 	k.mu.Unlock()
 	t.mu.Lock()
 	t.finished = true

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wadi-run/wadi/internal/list"
+	"github.com/wadi-run/wadi/proxy/list"
 )
 
 type value struct {
