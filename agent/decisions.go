@@ -53,7 +53,7 @@ func (d *Decisions) add(k *kept, dec *wadi.Decision, words *scheduler.Words) *ke
 	was := 0
 	switch {
 	case k != nil && k.gone:
-		return k
+		return nil
 	case k == nil:
 		k = &kept{}
 		if d.kept == nil {

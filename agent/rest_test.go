@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,7 +51,7 @@ func TestLeader_ViewChangesWithWhatItShows(t *testing.T) {
 		}
 		changed := func(what string, done func(*agent.Stored) bool) {
 			t.Helper()
-			time.Sleep(20 * time.Second)
+			time.Sleep(5 * time.Second) // Panic is over after ten.
 			now := l.Services()
 			if now == before || now.Services["hello"] == before.Services["hello"] || !done(now.Services["hello"]) {
 				t.Errorf("%s: it is not seen", what)
@@ -69,5 +70,19 @@ func TestLeader_ViewChangesWithWhatItShows(t *testing.T) {
 		changed("what panic has to remember", func(s *agent.Stored) bool {
 			return s.State.Revisions[two].Deciders[wadi.Concurrency].HighestInPanic > 1
 		})
+	})
+}
+
+// How many instances there are is counted again when Nomad tells of others.
+func TestLeader_CountsInstancesThatCome(t *testing.T) {
+	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
+		l := again()
+		for _, n := range []int{3, 2} {
+			c.hold(t, id, n, time.Hour)
+			time.Sleep(10 * time.Second)
+			if d, _ := l.scaler.Decisions.Last(id); d.Ready != n || d.Starting != 0 || !strings.Contains(d.Reason, "held at") {
+				t.Errorf("at %d instances: %+v", n, d)
+			}
+		}
 	})
 }

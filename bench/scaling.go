@@ -144,6 +144,7 @@ func passes(ctx context.Context, b *bench) (section, error) {
 		}
 		each := ms(ownCPU()-used) / scalingPasses
 		a.Decisions.Clear()
+		a.Pass(ctx) // It lets go of them.
 		memory := float64(heapInUse()-before) / scalingRevisions / 1024
 		out.add(kind.label, took.at(.5), took.at(.99), each, memory)
 		if kind.count > 0 {
