@@ -83,20 +83,22 @@ func (r *revision) dump(now time.Time) (d RevisionDump, busy bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d = RevisionDump{
-		Service: r.service, Revision: r.id, Waiting: r.waiting.n, InFlight: r.serving.n,
+		Service: r.service, Revision: r.id, Waiting: r.waiting.Len(), InFlight: r.serving.Len(),
 		Instances: []InstanceDump{}, Requests: []RequestDump{},
 	}
 	if r.cold.err != nil {
 		d.WakeError = r.cold.err.Error()
 	}
-	if q := r.waiting.head; q != nil {
+	if q := r.waiting.First(); q != nil {
 		d.OldestWait = wadi.Duration(now.Sub(q.arrived))
 	}
-	for _, l := range []*list{&r.waiting, &r.serving} {
+	for _, l := range []*queue{&r.waiting, &r.serving} {
 		n := 0
-		for q := l.head; q != nil && n < dumpRequests; q = q.next {
+		for q := range l.All() {
+			if n++; n > dumpRequests {
+				break
+			}
 			d.Requests = append(d.Requests, q.dump(now, l == &r.waiting))
-			n++
 		}
 	}
 	for _, i := range r.instances {
@@ -106,7 +108,7 @@ func (r *revision) dump(now time.Time) (d RevisionDump, busy bool) {
 		d.Instances = append(d.Instances, InstanceDump{i.ep.Instance, i.ep.Addr, i.state(), i.inFlight})
 	}
 	slices.SortFunc(d.Instances, func(a, b InstanceDump) int { return cmp.Compare(a.Instance, b.Instance) })
-	return d, r.waiting.n+r.serving.n+len(r.instances) > 0
+	return d, r.waiting.Len()+r.serving.Len()+len(r.instances) > 0
 }
 
 // dump describes q. The caller holds the revision's mutex.

@@ -84,7 +84,7 @@ func (r *revision) expire() {
 	r.mu.Lock()
 	r.expiryAt = time.Time{}
 	var next time.Time
-	for q := r.serving.head; q != nil; q = q.next {
+	for q := range r.serving.All() {
 		switch {
 		case q.end.IsZero() || q.expired != nil:
 		case !q.end.After(now):
@@ -121,7 +121,7 @@ func (a *Activator) Leave() {
 	a.leaving.Store(true)
 	for _, r := range *a.revisions.Load() {
 		r.mu.Lock()
-		for q := r.serving.head; q != nil; q = q.next {
+		for q := range r.serving.All() {
 			if q.upgraded != nil {
 				go q.upgraded.Leave() // It ends with the connection at the latest.
 			}

@@ -195,7 +195,7 @@ func (r *revision) admit(i *instance, p prober) bool {
 	}
 	r.ready++
 	r.settle(i)
-	if q := r.waiting.head; q != nil && r.ready == 1 {
+	if q := r.waiting.First(); q != nil && r.ready == 1 {
 		q.oldest = true
 		r.lentAt = now // What waited so far did not wait for the others' shares.
 	}
@@ -203,7 +203,7 @@ func (r *revision) admit(i *instance, p prober) bool {
 	r.cold.failures = 0
 	r.cold.err = nil
 	// Without a request at hand the connection would only grow old.
-	keep := p != nil && r.waiting.n > 0
+	keep := p != nil && r.waiting.Len() > 0
 	if keep {
 		i.keep(p, now)
 	}

@@ -173,7 +173,7 @@ func (r *revision) toProbe(now time.Time) (start []*instance) {
 // wantsProbes reports whether requests are there or were not long ago. The
 // caller holds the mutex.
 func (r *revision) wantsProbes(now time.Time) bool {
-	return r.waiting.n > 0 || r.serving.n > 0 || now.Sub(r.used) < probeIdle
+	return r.waiting.Len() > 0 || r.serving.Len() > 0 || now.Sub(r.used) < probeIdle
 }
 
 // pass looks once at who waits: who waits too long, whether to wake, whether
@@ -192,8 +192,7 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 	if why := r.settings.Load().Failed; why != "" {
 		r.failWaiting(hasFailed(r.id, why)) // Waking it again would help nobody.
 	}
-	for q := r.waiting.head; q != nil; {
-		after := q.next
+	for q := range r.waiting.All() {
 		switch {
 		case !q.until.After(now):
 			r.leave(q, r.late(q))
@@ -207,9 +206,8 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 				next = earlier(next, now.Add(goneEvery))
 			}
 		}
-		q = after
 	}
-	if r.waiting.n == 0 && len(r.instances) == 0 {
+	if r.waiting.Len() == 0 && len(r.instances) == 0 {
 		r.looping = false
 		r.armed = time.Time{}
 		return next, true
@@ -225,7 +223,7 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 			next = earlier(next, r.cold.nextWake)
 		} else {
 			r.cold.asked, r.cold.askedAt = true, now
-			r.a.wakes.ask(r, r.waiting.head.arrived)
+			r.a.wakes.ask(r, r.waiting.First().arrived)
 		}
 	}
 	r.armed = next

@@ -107,8 +107,8 @@ func (r *revision) setBound(n int) {
 // and says when to look again; zero: no need to. The caller holds the mutex.
 func (r *revision) lend(now time.Time) (next time.Time) {
 	limit, k := r.settings.Load().ConcurrencyLimit, int(r.a.peers.Load())
-	for r.waiting.n > 0 && r.ready > 0 && r.bound < most(limit, k) {
-		since := r.waiting.head.arrived
+	for r.waiting.Len() > 0 && r.ready > 0 && r.bound < most(limit, k) {
+		since := r.waiting.First().arrived
 		if since.Before(r.lentAt) {
 			since = r.lentAt
 		}

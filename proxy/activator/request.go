@@ -8,6 +8,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/list"
 )
 
 // request is one request on its way through. It is in at most one of its
@@ -29,14 +30,13 @@ type request struct {
 	first   attempt
 
 	// Guarded by the revision's mutex.
-	prev, next *request
-	list       *list
-	until      time.Time // Of the waiting.
-	tooLong    bool      // The above is the whole request's end, not the queue's.
-	end        time.Time // Of the whole request; zero is never.
-	upgraded   *proxy.Upgraded
-	expired    chan struct{} // Made when its time is over; closed when that is dealt with.
-	oldest     bool          // It was the oldest that waited when the first instance came.
+	node     list.Node[*request]
+	until    time.Time // Of the waiting.
+	tooLong  bool      // The above is the whole request's end, not the queue's.
+	end      time.Time // Of the whole request; zero is never.
+	upgraded *proxy.Upgraded
+	expired  chan struct{} // Made when its time is over; closed when that is dealt with.
+	oldest   bool          // It was the oldest that waited when the first instance came.
 
 	conn syscall.RawConn // Looked at by the loop while r waits, if net/http doesn't.
 
@@ -54,48 +54,31 @@ type grant struct {
 	cold     *Phases // Nil: it had not to wait.
 }
 
-// list is a queue that a request can leave from the middle.
-type list struct {
-	head, tail *request
-	n          int
-	loud       int // How many are not quiet.
+// queue is a list of requests that knows how many of them are not quiet.
+type queue struct {
+	list.List[*request]
+	loud int
 }
 
-func (l *list) pushBack(q *request)  { l.insert(q, l.tail, nil) }
-func (l *list) pushFront(q *request) { l.insert(q, nil, l.head) }
+func (l *queue) pushBack(q *request) {
+	l.PushBack(&q.node, q)
+	l.count(q, 1)
+}
 
-func (l *list) insert(q, prev, next *request) {
-	q.prev, q.next, q.list = prev, next, l
-	if prev == nil {
-		l.head = q
-	} else {
-		prev.next = q
-	}
-	if next == nil {
-		l.tail = q
-	} else {
-		next.prev = q
-	}
-	l.n++
+func (l *queue) pushFront(q *request) {
+	l.PushFront(&q.node, q)
+	l.count(q, 1)
+}
+
+func (l *queue) remove(q *request) {
+	l.Remove(&q.node)
+	l.count(q, -1)
+}
+
+func (l *queue) count(q *request, n int) {
 	if !q.quiet {
-		l.loud++
+		l.loud += n
 	}
 }
 
-func (l *list) remove(q *request) {
-	if q.prev == nil {
-		l.head = q.next
-	} else {
-		q.prev.next = q.next
-	}
-	if q.next == nil {
-		l.tail = q.prev
-	} else {
-		q.next.prev = q.prev
-	}
-	q.prev, q.next, q.list = nil, nil, nil
-	l.n--
-	if !q.quiet {
-		l.loud--
-	}
-}
+func (l *queue) has(q *request) bool { return l.Has(&q.node) }

@@ -36,8 +36,8 @@ type revision struct {
 	mu        sync.Mutex
 	looping   bool
 	closed    *Refusal // Set when it takes no more requests.
-	waiting   list
-	serving   list                 // At instances, in the order in which they went there.
+	waiting   queue
+	serving   queue                // At instances, in the order in which they went there.
 	armed     time.Time            // When the loop wakes by itself; zero: not known to.
 	instances map[string]*instance // By allocation.
 	ready     int                  // Instances in rotation.
@@ -67,7 +67,7 @@ func (r *revision) look() { signal(r.kick) }
 func (r *revision) take(q *request) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed != nil || r.waiting.n > 0 {
+	if r.closed != nil || r.waiting.Len() > 0 {
 		return false
 	}
 	i := r.pick()
@@ -103,12 +103,12 @@ func (r *revision) send(q *request, i *instance, now time.Time) {
 
 // serveWaiting grants what can be granted, in order. The caller holds the mutex.
 func (r *revision) serveWaiting(now time.Time) {
-	for r.waiting.head != nil {
+	for r.waiting.Len() > 0 {
 		i := r.pick()
 		if i == nil {
 			return
 		}
-		q := r.waiting.head
+		q := r.waiting.First()
 		r.unqueue(q)
 		r.send(q, i, now)
 		q.grant.cold = r.phases(q, i, now)
@@ -137,8 +137,8 @@ func (r *revision) unqueue(q *request) {
 
 // failWaiting refuses those that wait. The caller holds the mutex.
 func (r *revision) failWaiting(err error) {
-	for r.waiting.head != nil {
-		r.leave(r.waiting.head, err)
+	for q := range r.waiting.All() {
+		r.leave(q, err)
 	}
 }
 
@@ -158,7 +158,7 @@ func (r *revision) wait(ctx context.Context, q *request) error {
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
-	if q.list == &r.waiting {
+	if r.waiting.has(q) {
 		r.unqueue(q)
 		r.mu.Unlock()
 		return ctx.Err()
@@ -187,21 +187,21 @@ func (r *revision) enqueue(q *request) error {
 		r.waiting.pushBack(q)
 	}
 	r.a.metrics.waiting.Inc()
-	if r.waiting.n == 1 {
+	if r.waiting.Len() == 1 {
 		r.takeBack(now)
 		r.cold.unplaced = false // It was for those that wait no longer.
 	}
 	if !q.quiet {
-		if r.waiting.n == 1 && now.Sub(r.used) > r.patience() {
+		if r.waiting.Len() == 1 && now.Sub(r.used) > r.patience() {
 			r.cold.since = time.Time{} // What hindered long ago may be over.
 		}
 		r.touch(now)
 	}
 	r.serveWaiting(now) // An instance may have become ready in between.
-	if q.list != &r.waiting {
+	if !r.waiting.has(q) {
 		return nil
 	}
-	if r.waiting.n == 1 || r.waiting.loud == 1 || q.until.Before(r.armed) || q.conn != nil && r.armed.After(now.Add(goneEvery)) {
+	if r.waiting.Len() == 1 || r.waiting.loud == 1 || q.until.Before(r.armed) || q.conn != nil && r.armed.After(now.Add(goneEvery)) {
 		r.look()
 	}
 	return nil
@@ -217,7 +217,7 @@ func (r *revision) shut(q *request) error {
 		return *r.closed
 	case q.quiet && r.atZero():
 		return atZero()
-	case q.sent.Load() == 0 && r.waiting.n >= depth:
+	case q.sent.Load() == 0 && r.waiting.Len() >= depth:
 		return full("as many requests wait for %s as may: %d", r.id, depth)
 	case !r.looping && !r.a.start(r):
 		return shuttingDown()
