@@ -41,18 +41,30 @@ func scaling(ctx context.Context, b *bench) ([]section, error) {
 	return all, nil
 }
 
-// newStage makes revisions, each of a service of its own, that one instance and one
-// activator have reported a whole window of.
+// newStage is a Nomad with a job of each of so many revisions, of count instances.
 func newStage(revisions, count int) *stage {
-	now := time.Unix(1_800_000_000, 0)
 	s := &stage{
 		count: count, services: map[string]*agent.Stored{}, jobs: map[string]scheduler.JobState{},
-		absent: make(chan struct{}), now: now, scaled: make(chan time.Time, 1),
+		absent: make(chan struct{}), now: time.Unix(1_800_000_000, 0), scaled: make(chan time.Time, 1),
 	}
-	var revs []scrape.Revision
-	var srcs []scrape.Source
 	for i := range revisions {
 		name := fmt.Sprintf("service-%d", i)
+		id := wadi.RevisionID(name, 1)
+		s.names = append(s.names, name)
+		s.jobs[id] = s.job()
+		if count > 0 {
+			s.endpoints.Store(id, &instances{[]wadi.Endpoint{{Revision: id, Instance: "i-" + id, Running: true}}, make(chan struct{})})
+		}
+	}
+	return s
+}
+
+// fill stores a service for each revision, of which one instance and one activator
+// have reported a whole window.
+func (s *stage) fill() {
+	var revs []scrape.Revision
+	var srcs []scrape.Source
+	for _, name := range s.names {
 		id := wadi.RevisionID(name, 1)
 		svc := wadi.Service{
 			Name: name, Namespace: "default", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
@@ -66,20 +78,17 @@ func newStage(revisions, count int) *stage {
 			State: wadi.State{Revisions: map[string]wadi.RevisionState{id: {Phase: wadi.Ready}}},
 			Route: wadi.Route{Service: name, Targets: []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}},
 		}
-		s.jobs[id] = s.job()
-		if count > 0 {
-			s.endpoints.Store(id, &instances{[]wadi.Endpoint{{Revision: id, Instance: "i-" + id, Running: true}}, make(chan struct{})})
+		if s.count > 0 {
 			srcs = append(srcs, scrape.Source{ID: "i-" + id, Kind: wadi.SourceInstance, Revision: id, Starting: true})
 		}
-		revs = append(revs, scrape.Revision{ID: id, Created: now.Add(-time.Hour), Window: scalingWindow})
+		revs = append(revs, scrape.Revision{ID: id, Created: s.now.Add(-time.Hour), Window: scalingWindow})
 	}
 	next := 0
 	s.scraper = scrape.New(func(time.Time, time.Duration) *scheduler.Windows {
 		next++
-		return filled(revs[next-1].ID, now)
+		return filled(revs[next-1].ID, s.now)
 	}, hclog.NewNullLogger(), nil)
 	s.scraper.Set(revs, srcs)
-	return s
 }
 
 // filled is a window of which every second had some load.
@@ -120,8 +129,9 @@ func passes(ctx context.Context, b *bench) (section, error) {
 		label string
 		count int
 	}{{"each with one busy instance", 1}, {"all at zero", 0}} {
-		before := heapInUse()
 		s := newStage(scalingRevisions, kind.count)
+		before := heapInUse()
+		s.fill()
 		windows := heapInUse() - before
 		a := s.autoscaler()
 		a.Pass(ctx) // The first one makes the memory.
@@ -150,7 +160,7 @@ func passes(ctx context.Context, b *bench) (section, error) {
 		if kind.count > 0 {
 			out.judge("ms of CPU of an evaluation of 10,000 revisions", each, 50)
 			out.judge("KiB a revision, without decisions", memory, 8)
-			out.note("windows and what is stored of the service are %.1f KiB of it", float64(windows)/scalingRevisions/1024)
+			out.note("windows, sources and what is stored of the service are %.1f KiB of it", float64(windows)/scalingRevisions/1024)
 		}
 		runtime.KeepAlive(s)
 		runtime.KeepAlive(a)
@@ -180,7 +190,7 @@ func wakes(ctx context.Context, _ *bench) (section, error) {
 	out := section{Title: fmt.Sprintf("from a request for a revision at zero to the call that scales it, %d times", scalingWakes), Columns: []string{"p50 ms", "p99 ms"}}
 	s := newStage(scalingWakes, 0)
 	routes := map[string]wadi.Route{}
-	for name := range s.services {
+	for _, name := range s.names {
 		routes[name] = wadi.Route{Service: name, Namespace: "default", Revisions: map[string]wadi.RouteRevision{
 			wadi.RevisionID(name, 1): {Activation: 1, Queue: wadi.Queue{Depth: 10, Timeout: wadi.Duration(time.Second)}, Timeout: wadi.Timeouts{Request: wadi.Duration(time.Second)}},
 		}}

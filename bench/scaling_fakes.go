@@ -18,6 +18,7 @@ import (
 // told, and windows that somebody has filled.
 type stage struct {
 	count    int // Of every job.
+	names    []string
 	services map[string]*agent.Stored
 	scaled   chan time.Time // When Nomad was asked to scale.
 

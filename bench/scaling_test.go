@@ -10,7 +10,9 @@ import (
 func BenchmarkPass(b *testing.B) {
 	for _, count := range []int{1, 0} {
 		b.Run(fmt.Sprintf("count=%d", count), func(b *testing.B) {
-			a := newStage(scalingRevisions, count).autoscaler()
+			s := newStage(scalingRevisions, count)
+			s.fill()
+			a := s.autoscaler()
 			a.Pass(b.Context()) // The first one makes the memory.
 			b.ReportAllocs()
 			used := ownCPU()
@@ -25,7 +27,9 @@ func BenchmarkPass(b *testing.B) {
 // A pass in which nothing changes makes no garbage, however many revisions there are.
 func TestPass_AllocatesNothing(t *testing.T) {
 	for _, count := range []int{1, 0} {
-		a := newStage(200, count).autoscaler()
+		s := newStage(200, count)
+		s.fill()
+		a := s.autoscaler()
 		a.Pass(t.Context())
 		if n := testing.AllocsPerRun(20, func() { a.Pass(t.Context()) }); n > 20 {
 			t.Errorf("with %d instances: %g allocations, want a few for all", count, n)
