@@ -4,6 +4,7 @@
 #   wadi agent -config /etc/wadi/            all *.hcl files, in order of their names
 #   wadi agent -config a.hcl -config b.hcl   what comes later wins
 #
+# On SIGHUP log_level is taken over; all else needs a restart, which the log names.
 # A flag beats the environment (NOMAD_ADDR, CONSUL_HTTP_TOKEN …), which beats this.
 
 log_level = "info"                     # trace, debug, info, warn or error

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/wadi-run/wadi/agent/config"
@@ -53,7 +54,7 @@ it starts them as its children, with all of their state in a temporary folder.`,
 			if err != nil {
 				return err
 			}
-			return c.runAgent(ctx, cfg)
+			return c.runAgent(ctx, cfg, func() (config.Config, error) { return c.loadConfig(paths, f) })
 		},
 	}
 }
@@ -78,8 +79,9 @@ func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error)
 	return cfg, nil
 }
 
-// runAgent runs an agent until ctx ends. SIGHUP does not end it.
-func (c *call) runAgent(ctx context.Context, cfg config.Config) error {
+// runAgent runs an agent until ctx ends. On SIGHUP it reads its configuration again,
+// for what can change while it runs.
+func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (config.Config, error)) error {
 	log := newLogger(cfg.LogLevel, cfg.LogJSON, c.stderr)
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -93,7 +95,16 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config) error {
 	for {
 		select {
 		case <-hup:
-			log.Warn("this version does not read its configuration anew; restart the agent: instances go on meanwhile")
+			next, err := again()
+			if err != nil {
+				log.Error("the configuration is not read again: it has mistakes; all stays as it was", "error", err)
+				continue
+			}
+			rest := n.reload(next)
+			log.Info("configuration read again", "log_level", next.LogLevel)
+			if len(rest) > 0 {
+				log.Warn("changed settings wait for a restart", "settings", strings.Join(rest, ","))
+			}
 		case err := <-done:
 			if errors.Is(err, context.Canceled) {
 				return nil

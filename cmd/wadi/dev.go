@@ -47,14 +47,15 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	if err := os.WriteFile(file, []byte(devConfig(cluster, bin)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	cfg, err := c.loadConfig(append([]string{file}, paths...), f)
+	read := func() (config.Config, error) { return c.loadConfig(append([]string{file}, paths...), f) }
+	cfg, err := read()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- c.runAgent(ctx, cfg) }()
+	go func() { done <- c.runAgent(ctx, cfg, read) }()
 	told := make(chan error, 1)
 	go func() { told <- c.tellWhatNext(ctx, cfg, apply) }()
 	select {
