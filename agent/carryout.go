@@ -28,7 +28,7 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 			return err
 		}
 		c.noteTargets(s, a.Route)
-		s.Route, s.shown, s.programmed = a.Route, nil, false
+		s.Route, s.programmed = a.Route, false
 		s.checked, s.applied = false, time.Time{}
 	case scheduler.Program:
 		// What is somebody else's stays so; reading back says why, and the status
@@ -58,7 +58,6 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		}
 		s.Revisions = slices.DeleteFunc(slices.Clone(s.Revisions), func(r wadi.Revision) bool { return r.ID == a.Revision })
 		delete(s.State.Revisions, a.Revision)
-		s.shown = nil
 		c.forget(a.Revision)
 	case scheduler.Unprogram:
 		// What somebody else's entries need is nobody's to take away: it must not keep
@@ -95,7 +94,7 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
 		return err
 	}
-	s.State, s.shown = st, nil
+	s.State = st
 	switch a.Phase {
 	case wadi.Ready:
 		c.Events.Add(s.Service.Name, a.Revision, "Ready", cmp.Or(a.Reason, "enough instances were ready"))

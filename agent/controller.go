@@ -252,6 +252,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 			s.resting = round == 0 && s.settled()
 			break
 		}
+		s.shown = nil // Whatever comes of it.
 		for _, a := range acts {
 			if err := c.carryOut(ctx, s, a); err != nil {
 				return fmt.Errorf("%s %s: %w", a.Kind, cmp.Or(a.Revision, s.Service.Name), err)
