@@ -23,4 +23,6 @@ type AgentReport struct {
 	Name     string    `json:"name"`
 	Version  string    `json:"version,omitempty"`
 	Findings []Finding `json:"findings"`
+
+	GatewayDomain string `json:"gateway_domain,omitempty"` // Below which its gateway finds services.
 }

@@ -52,7 +52,7 @@ func (n *node) report(ctx context.Context) wadi.AgentReport {
 	if time.Since(n.reporter.at) < reportAge {
 		return n.reporter.last
 	}
-	r := wadi.AgentReport{Name: n.cfg.Name, Version: buildVersion().Version}
+	r := wadi.AgentReport{Name: n.cfg.Name, Version: buildVersion().Version, GatewayDomain: n.cfg.Gateway.Domain}
 	for _, check := range n.checks() {
 		// Whoever asked first may go away; others get the same report.
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)

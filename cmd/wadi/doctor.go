@@ -128,22 +128,40 @@ func examineAgents(ctx context.Context, e *examination) ([]wadi.Finding, error) 
 	return out, nil
 }
 
+// examineVersions looks for agents that are not alike in what callers may notice: each
+// gateway makes its own table of hosts, and the leader's is the one that status is about.
 func examineVersions(_ context.Context, e *examination) ([]wadi.Finding, error) {
+	var out []wadi.Finding
+	if parts := e.apart(func(r wadi.AgentReport) string { return orDash(r.Version) }); parts != "" {
+		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: "agents", What: "they have different versions: " + parts,
+			Remedy: "bring all to the newest"})
+	}
+	if parts := e.apart(func(r wadi.AgentReport) string { return r.GatewayDomain }); parts != "" {
+		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: "agents", What: "their gateways answer for different domains: " + parts,
+			Remedy: "give all the same gateway.domain: each knows services by its own, and the URLs are the leader's"})
+	}
+	return out, nil
+}
+
+// apart says which agents differ in what of tells; empty: they are alike. One that tells
+// nothing, as an old one may, or one that can't be asked, is left out.
+func (e *examination) apart(of func(wadi.AgentReport) string) string {
 	by := map[string][]string{}
 	for _, r := range e.reports {
-		by[r.Version] = append(by[r.Version], r.Name)
+		if what := of(r); what != "" {
+			by[what] = append(by[what], r.Name)
+		}
 	}
 	if len(by) < 2 {
-		return nil, nil
+		return ""
 	}
 	var parts []string
-	for v, names := range by {
+	for what, names := range by {
 		slices.Sort(names)
-		parts = append(parts, orDash(v)+" ("+strings.Join(names, ", ")+")")
+		parts = append(parts, what+" ("+strings.Join(names, ", ")+")")
 	}
 	slices.Sort(parts)
-	return []wadi.Finding{{Level: wadi.LevelWarn, About: "agents", What: "they have different versions: " + strings.Join(parts, ", "),
-		Remedy: "bring all to the newest"}}, nil
+	return strings.Join(parts, ", ")
 }
 
 // examineServices looks at the conditions of all services that the token may read.

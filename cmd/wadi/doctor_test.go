@@ -187,3 +187,19 @@ func TestDoctor_NothingIsMeasured(t *testing.T) {
 		t.Errorf("got %+v", o)
 	}
 }
+
+// Gateways that know services by different names are found out.
+func TestDoctor_DifferentDomains(t *testing.T) {
+	b := applied(t)
+	one, two, old := well("one"), well("two"), well("old")
+	one.GatewayDomain, two.GatewayDomain = "a.example.com", "a.example.com"
+	b.reports = []wadi.AgentReport{one, two, old}
+	const what = "FAIL    agents       their gateways answer for different domains: a.example.com (one), b.example.com (two) -> give all the same gateway.domain"
+	if o := b.wadi(t, "doctor"); strings.Contains(o.stdout, "different domains") {
+		t.Errorf("alike: got %+v", o)
+	}
+	b.reports[1].GatewayDomain = "b.example.com"
+	if o := b.wadi(t, "doctor"); o.code != 1 || !strings.Contains(strings.Join(strings.Fields(o.stdout), " "), strings.Join(strings.Fields(what), " ")) {
+		t.Errorf("got %+v", o)
+	}
+}
