@@ -102,3 +102,55 @@ func TestDecisions_AreMetrics(t *testing.T) {
 		}
 	}
 }
+
+// However often the last one is renewed, the older ones are not pushed out by it.
+func TestDecisions_RenewedTakesNoRoom(t *testing.T) {
+	d := agent.NewDecisions(64 << 10)
+	for i := range 4 {
+		d.Add(decision("hello-00001", i, "n"))
+	}
+	for range 1000 {
+		d.Add(decision("hello-00001", 3, "n"))
+	}
+	if got := d.Of("hello-00001"); len(got) != 4 || got[3].Times != 1001 {
+		t.Errorf("got %d decisions, want the four that there were", len(got))
+	}
+}
+
+// What was read of a decision stays as it was, and so do older ones: each has its own
+// words and readings.
+func TestDecisions_OfTheAutoscalerAreNotChangedLater(t *testing.T) {
+	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
+		c.change1(t, func(s *agent.Stored) {
+			s.Service.Scale.Metrics = append(s.Service.Scale.Metrics, wadi.RPS.Default())
+			s.Service.Scale.Max = 2
+		})
+		l := again()
+		time.Sleep(20 * time.Second)
+		last, _ := l.scaler.Decisions.Last(id)
+		if len(last.Readings) != 2 || last.Readings[0].Stable != 5 {
+			t.Fatalf("readings %+v, want two of 5", last.Readings)
+		}
+		for _, load := range []float64{6, 500} {
+			c.setLoad(id, load)
+			time.Sleep(20 * time.Second)
+		}
+		if last.Readings[0].Stable != 5 {
+			t.Error("a decision that was read has changed since")
+		}
+		all := l.scaler.Decisions.Of(id)
+		if len(all) < 2 {
+			t.Fatalf("got %+v, want several decisions", all)
+		}
+		for _, d := range all {
+			if d.Reason == "" || len(d.Readings) != 2 || d.Readings[0].Stable != d.Stable {
+				t.Errorf("got %+v, want its own words and readings", d)
+			}
+		}
+		panicking := all[len(all)-1].PanicSince
+		stored := l.Services().Services["hello"].State.Revisions[id].Deciders[wadi.Concurrency].PanicSince
+		if panicking.IsZero() || panicking.Sub(stored) > 13*time.Second {
+			t.Errorf("panic is prolonged until %v, and %v is stored of it", panicking, stored)
+		}
+	})
+}
