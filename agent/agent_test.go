@@ -63,10 +63,7 @@ func wantCount(t *testing.T, c *cluster, id string, want int) {
 }
 
 func TestLeader_FromSubmissionToZeroAndBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		id := c.submit("hello")
 		time.Sleep(3 * time.Second)
 		wantCount(t, c, id, 1)
@@ -102,10 +99,7 @@ func (c *cluster) count0JobKept(id string) bool {
 }
 
 func TestLeader_SecondRevision(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		one := c.submit("hello")
 		c.setLoad(one, 5)
 		time.Sleep(3 * time.Second)
@@ -126,10 +120,7 @@ func TestLeader_SecondRevision(t *testing.T) {
 }
 
 func TestLeader_BadRevisionChangesNothingForCallers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		one := c.submit("hello")
 		time.Sleep(3 * time.Second)
 		c.setLoad(one, 5)
@@ -169,10 +160,7 @@ func TestLeader_PutsBackJobs(t *testing.T) {
 		{"scaled by hand", func(c *cluster, id string) { c.set(id, c.jobs[id].body, 1) }, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCluster()
-				l, stop := lead(t, c)
-				defer stop()
+			leading(t, func(t *testing.T, c *cluster, l *leader) {
 				id := c.submit("hello")
 				c.setLoad(id, 5)
 				time.Sleep(3 * time.Second)
@@ -202,10 +190,7 @@ func TestLeader_PutsBackJobs(t *testing.T) {
 }
 
 func TestLeader_CountSetByHandStandsForAWhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		id := c.submit("hello")
 		time.Sleep(time.Second)
 		if err := c.edit("hello", func(s *agent.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) }); err != nil {
@@ -245,10 +230,7 @@ func TestLeader_NextTermGoesOn(t *testing.T) {
 }
 
 func TestLeader_Delete(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		l, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		id, other := c.submit("hello"), c.submit("other")
 		time.Sleep(3 * time.Second)
 		for _, id := range []string{id, other} {
@@ -279,10 +261,7 @@ func TestLeader_Delete(t *testing.T) {
 // A service whose entries somebody else's need goes all the same, and it is said what
 // stays.
 func TestLeader_DeleteEndsAtForeignEntries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		l, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		c.submit("hello")
 		time.Sleep(3 * time.Second)
 		c.mu.Lock()
@@ -336,10 +315,7 @@ func TestLeader_ForeignEntriesAreReportedNotFought(t *testing.T) {
 }
 
 func TestLeader_QuietClusterWritesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		c.submit("hello")
 		time.Sleep(time.Minute)
 		c.mu.Lock()
@@ -479,10 +455,7 @@ func TestLeader_PanicIsStoredSoon(t *testing.T) {
 // Before instances go, everybody is asked once more: what an open poll has not told
 // keeps them.
 func TestAutoscaler_LowersOnlyWhatIsConfirmed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		id := c.submit("hello")
 		c.setLoad(id, 35)
 		time.Sleep(5 * time.Second)

@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -11,10 +10,7 @@ import (
 // What is amiss with a route that is carried all the same is told, and keeps nothing
 // from zero.
 func TestLeader_ConflictIsToldOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		l, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		c.submit("hello")
 		time.Sleep(3 * time.Second)
 		c.mu.Lock()

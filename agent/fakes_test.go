@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -430,6 +431,17 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 		}
 	})
 	return &leader{ctl, a, events}, func() { cancel(); wg.Wait() }
+}
+
+// leading runs a test in a bubble, on a cluster with a leader.
+func leading(t *testing.T, test func(t *testing.T, c *cluster, l *leader)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		l, stop := lead(t, c)
+		defer stop()
+		test(t, c, l)
+	})
 }
 
 // submit stores a service with one more revision, as admission does.

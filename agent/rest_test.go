@@ -12,10 +12,7 @@ import (
 
 // An agent has many services that rest, and must not spend its time on them.
 func TestLeader_LooksSeldomAtWhatRests(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		id := c.submit("hello")
 		time.Sleep(2 * time.Minute) // Long enough to go to zero.
 		wantCount(t, c, id, 0)

@@ -3,7 +3,6 @@ package agent_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,10 +31,7 @@ func condition(s wadi.Status, kind string) wadi.Condition {
 }
 
 func TestLeader_Traffic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		one := c.submit("hello")
 		time.Sleep(3 * time.Second)
 		two := c.submit("hello")
@@ -65,10 +61,7 @@ func TestLeader_Traffic(t *testing.T) {
 // Traffic that names a revision whose job Nomad does not take stays where it was,
 // and status says so.
 func TestLeader_TrafficWaitsForTheJob(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		_, stop := lead(t, c)
-		defer stop()
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		one := c.submit("hello")
 		time.Sleep(3 * time.Second)
 		two := c.submit("hello")
