@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/api"
+)
+
+func serviceDeleteCommand() command {
+	var detach bool
+	return command{
+		usage:    "wadi service delete [options] NAME",
+		synopsis: "Delete a service and wait until it is gone",
+		help: `Its instances finish their requests and end; then all that Wadi made for it in
+Nomad and Consul is removed.`,
+		remote: true, min: 1, max: 1,
+		flags: func(fs *flag.FlagSet) { fs.BoolVar(&detach, "detach", false, "don't wait") },
+		run: func(ctx context.Context, c *call) error {
+			client, err := c.client()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			name := c.args[0]
+			leftBehind := func() []string { return nil }
+			if !detach {
+				leftBehind = followDeletion(ctx, client, name)
+			}
+			out, err := client.Delete(ctx, name, 0, 0)
+			if err != nil {
+				return err
+			}
+			if !detach {
+				if err := waitGone(ctx, c, client, name); err != nil {
+					return err
+				}
+				out = api.Deletion{Name: name, Gone: true}
+			}
+			for _, what := range leftBehind() {
+				say(c.stderr, "Warning: %s\n", clean(what))
+			}
+			switch {
+			case c.json:
+				return c.printJSON(out)
+			case out.Gone:
+				c.printf("%s: gone\n", name)
+			default:
+				c.printf("%s: marked for deletion\n", name)
+			}
+			return nil
+		},
+	}
+}
+
+// lastEvents is how long the events of a deletion may come after it.
+const lastEvents = time.Second
+
+// followDeletion listens to a service's events: once it is gone nobody may ask for
+// them. What is returned waits for the last, and says what stays of the service.
+func followDeletion(ctx context.Context, client *api.Client, name string) func() []string {
+	ended := make(chan struct{})
+	var told []string
+	var before time.Time // Of an earlier service's of that name.
+	_ = client.Events(ctx, name, false, func(e wadi.Event) error {
+		before = e.Time
+		return nil
+	}) // Who may not see them goes without.
+	go func() {
+		defer close(ended)
+		_ = client.Events(ctx, name, true, func(e wadi.Event) error {
+			switch {
+			case !e.Time.After(before):
+			case e.Type == agent.EventLeftBehind:
+				told = append(told, e.Message)
+			case e.Type == agent.EventDeleted:
+				return errReported // It is the last.
+			}
+			return nil
+		})
+	}()
+	return func() []string {
+		select {
+		case <-ended:
+			return told
+		case <-time.After(lastEvents):
+			return nil // The stream goes on to write.
+		}
+	}
+}
+
+// waitGone waits until a service that is being deleted isn't there any more.
+func waitGone(ctx context.Context, c *call, client *api.Client, name string) error {
+	show := newProgress(c)
+	defer show.end()
+	f := &followed{SubmittedService: api.SubmittedService{Name: name}, verdict: verdict{phase: "deleting", text: "instances are finishing"}}
+	began, away := time.Now(), awayClock{}
+	for {
+		v, err := client.Service(ctx, name)
+		switch {
+		case ctx.Err() != nil:
+			show.end()
+			say(c.stderr, "Interrupted. The deletion goes on without this command.\n")
+			return errReported
+		case errors.Is(err, wadi.ErrNotFound):
+			return nil
+		case away.tolerates(err, time.Now()):
+			f.text = "the agent doesn't answer; trying again"
+		case err != nil:
+			return err
+		case !v.Deleting:
+			return nil // Gone, and submitted anew by somebody.
+		default:
+			f.text = deletionText(v)
+		}
+		show.update(f, time.Since(began))
+		show.line([]*followed{f}, time.Since(began))
+		select {
+		case <-ctx.Done():
+		case <-time.After(pollTime):
+		}
+	}
+}
+
+func deletionText(v api.Service) string {
+	for _, c := range v.Status.Conditions {
+		if !c.OK && c.Message != "" && v.Status.Phase == "deleting" {
+			return c.Message
+		}
+	}
+	return "instances are finishing"
+}
