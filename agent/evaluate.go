@@ -73,11 +73,9 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
 	d, next := &e.Decision, e.Deciders
 	err := a.carryOut(ctx, s, job, e)
-	if d.Desired != r.wanted || (e.Changed || r.differs) && worthStoring(next, r.stored) {
+	if d.Desired != r.wanted || e.Changed && worthStoring(next, r.stored) {
 		a.Remember(s.id, next, d.Desired)
-		r.stored, r.differs = next, false
-	} else {
-		r.differs = r.differs || e.Changed
+		r.stored = next
 	}
 	r.decider, r.wanted = next, d.Desired
 	if d.Carried {

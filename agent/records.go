@@ -22,7 +22,6 @@ type record struct {
 
 	decider wadi.Deciders
 	stored  wadi.Deciders // As they were last told to Remember.
-	differs bool          // Decider differs from stored, by nothing that is worth storing.
 	wanted  int
 	count   int       // When last seen, or set by this leader; -1: not seen yet.
 	index   uint64    // Of the job, when count was seen.
