@@ -1,14 +1,10 @@
 package queue
 
 import (
-	"errors"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/wadi-run/wadi/proxy"
@@ -210,148 +206,5 @@ func (l *conns) changed(below net.Conn, state http.ConnState) {
 	case http.StateIdle:
 		c.since.Store(time.Now().UnixNano())
 		c.phase.CompareAndSwap(phaseBusy, phaseQuiet)
-	}
-}
-
-// conn is one of them.
-type conn struct {
-	net.Conn
-	of    *conns
-	begun bool         // A byte has come. The reader's, as is pri.
-	pri   int          // How much of HTTP/2's first word has come, and nothing else.
-	heard atomic.Bool  // The same, for others.
-	http2 atomic.Bool  // It speaks HTTP/2.
-	phase atomic.Int32 // Of its requests.
-	since atomic.Int64 // When it was accepted, became quiet, or was left.
-	gone  sync.Once
-
-	parkable atomic.Bool // The deadline is one after which it is parked.
-	parking  atomic.Bool // The server is told that it has ended.
-	parked   uint64      // Its key among those; 0: it isn't. Guarded by their mutex.
-
-	goAway goAway
-}
-
-// isIdle reports whether c has had no request for a time, and none is on its way.
-func (c *conn) isIdle(quiet time.Duration) bool {
-	return c.phase.Load() == phaseQuiet && c.quietFor() >= quiet && !c.hasUnread()
-}
-
-func (c *conn) quietFor() time.Duration { return time.Since(time.Unix(0, c.since.Load())) }
-
-// hasUnread reports whether bytes have come that nobody has read: on a machine that
-// has no time for us they may be a request that came a while ago.
-func (c *conn) hasUnread() bool {
-	n, err := c.peek()
-	return err == nil && n > 0
-}
-
-// peek returns how much there is to read, up to one byte. 0 without an error is the end.
-func (c *conn) peek() (n int, err error) {
-	raw, err := c.raw()
-	if err != nil {
-		return 0, err
-	}
-	var b [1]byte
-	if closed := raw.Control(func(fd uintptr) {
-		n, _, err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	}); closed != nil {
-		return 0, closed
-	}
-	return max(n, 0), err
-}
-
-// raw is the descriptor of c.
-func (c *conn) raw() (syscall.RawConn, error) {
-	s, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	return s.SyscallConn()
-}
-
-// SetReadDeadline does as it says, but for a connection that is to be parked when it
-// has been idle for a while.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	parkable := c.of.many() && c.phase.Load() == phaseQuiet && !c.http2.Load() && time.Until(t) > idleTimeout/2
-	if c.parkable.Store(parkable); parkable {
-		t = time.Now().Add(parkTime(c.of.n.Load()))
-	}
-	return c.Conn.SetReadDeadline(t)
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if err != nil && c.parkable.Load() && errors.Is(err, os.ErrDeadlineExceeded) && c.phase.Load() != phaseLeaving {
-		return n, c.park()
-	}
-	// The server says that a request comes only when it has the whole header.
-	if n > 0 && c.phase.Load() != phaseBusy && !c.http2.Load() && !c.phase.CompareAndSwap(phaseQuiet, phaseBusy) {
-		c.swallow(b)
-		return 0, io.EOF
-	}
-	if n == 0 || c.begun && c.pri == len(http2Word) {
-		return n, err
-	}
-	for _, got := range b[:n] {
-		if c.pri == len(http2Word) || got != http2Word[c.pri] {
-			break
-		}
-		if c.pri++; c.pri == len(http2Word) {
-			c.http2.Store(true)
-		}
-	}
-	if !c.http2.Load() && c.pri < n {
-		c.pri = len(http2Word) // It speaks HTTP/1.
-	}
-	if !c.begun {
-		c.begun = true
-		c.heard.Store(true)
-	}
-	return n, err
-}
-
-// http2Word begins a connection that speaks HTTP/2, and none that speaks HTTP/1.
-const http2Word = "PRI"
-
-// Close closes the connection, unless it is to be parked.
-func (c *conn) Close() error {
-	if c.parking.Swap(false) {
-		if !c.of.parked.add(c) {
-			go c.of.parked.giveBack(c) // The server is not done with it yet.
-		}
-		return nil
-	}
-	return c.drop()
-}
-
-// drop closes the connection, and makes room for another one.
-func (c *conn) drop() error {
-	c.of.parked.remove(c)
-	err := c.Conn.Close()
-	c.gone.Do(func() { c.of.remove(c) })
-	return err
-}
-
-// ReadFrom lets the kernel copy from one connection to another.
-func (c *conn) ReadFrom(r io.Reader) (int64, error) {
-	if below, ok := c.Conn.(io.ReaderFrom); ok {
-		return below.ReadFrom(r)
-	}
-	return io.Copy(struct{ io.Writer }{c}, r)
-}
-
-// CloseWrite ends what is sent.
-func (c *conn) CloseWrite() error {
-	if below, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return below.CloseWrite()
-	}
-	return c.Close()
-}
-
-// Upgraded ends the checking of requests.
-func (c *conn) Upgraded() {
-	if below, ok := c.Conn.(interface{ Upgraded() }); ok {
-		below.Upgraded()
 	}
 }
