@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/scheduler"
 )
@@ -15,6 +17,9 @@ import (
 type room struct {
 	in scheduler.EvalInput
 	scheduler.Evaluation
+
+	rule  string             // Of the last decision, as many have the same.
+	count prometheus.Counter // Of those by it; nil: there was none.
 }
 
 // errMustWait says that an evaluation would have to wait for Nomad or for instances.
@@ -33,9 +38,10 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 		return errMustWait
 	}
 	a.noteCount(ctx, r, s, job)
-	a.noteHold(r, s)
+	now := time.Now()
+	a.noteHold(r, s, now)
 	alive := r.living(a.Cluster, s.id)
-	a.bounds(&e.in, r, s, job, alive)
+	a.bounds(&e.in, r, s, job, alive, now)
 	if alive == 0 && scheduler.AtRest(&e.in) {
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
@@ -61,7 +67,7 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 		a.Measure.Confirm(ctx, s.id)
 	}
 	a.askWhoScaled(ctx, r, s, job)
-	a.bounds(&e.in, r, s, job, alive)
+	a.bounds(&e.in, r, s, job, alive, time.Now())
 	a.measure(&e.in, s, alive)
 	e.Of(&e.in)
 	if lowers && scheduler.Change(&e.Decision) && r.toAsk > 0 {
@@ -82,7 +88,10 @@ func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job sch
 		r.count = d.Desired
 	}
 	r.kept = a.Decisions.add(r.kept, d, &e.Words)
-	a.Metrics.decided(d.Rule)
+	if e.count == nil || e.rule != d.Rule {
+		e.rule, e.count = d.Rule, a.Metrics.ofRule(d.Rule)
+	}
+	e.count.Inc()
 	return err
 }
 
@@ -108,8 +117,7 @@ func worthStoring(next, stored wadi.Deciders) bool {
 }
 
 // bounds fills in what an evaluation is made from, but for what has to be measured.
-func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int) {
-	now := time.Now()
+func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int, now time.Time) {
 	*in = scheduler.EvalInput{
 		Revision: s.id, Now: now,
 		Scaling: &s.scale, Calendar: s.clock, ConcurrencyLimit: s.limit, Ceiling: a.Ceiling,

@@ -11,8 +11,7 @@ import (
 
 // noteHold learns of a new hold, which is what is meant now: a count that was set
 // by hand before it does not stand any more.
-func (a *Autoscaler) noteHold(r *record, s *subject) {
-	now := time.Now()
+func (a *Autoscaler) noteHold(r *record, s *subject, now time.Time) {
 	h := s.hold(now)
 	if h.Until.Equal(r.held) {
 		return

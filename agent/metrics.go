@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"sync"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -15,7 +13,6 @@ type Metrics struct {
 	late       prometheus.Histogram
 	pass       prometheus.Histogram
 	leading    prometheus.Gauge
-	byRule     sync.Map // Of decisions: rule to counter.
 }
 
 // NewMetrics registers them with reg.
@@ -49,15 +46,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// decided counts a decision.
-func (m *Metrics) decided(rule string) {
-	c, ok := m.byRule.Load(rule)
-	if !ok {
-		c, _ = m.byRule.LoadOrStore(rule, m.decisions.WithLabelValues(rule))
-	}
-	if counter, ok := c.(prometheus.Counter); ok {
-		counter.Inc()
-	}
+// ofRule is the counter of the decisions by a rule.
+func (m *Metrics) ofRule(rule string) prometheus.Counter {
+	return m.decisions.WithLabelValues(rule)
 }
 
 // SetLeading tells whether this agent leads.
