@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/queue"
 )
 
 // process is a queue-proxy that runs.
@@ -69,6 +71,10 @@ func callerOf(http2 bool, conns int) *http.Client {
 // Under load, of all that is asked before nobody listens any more not one request is
 // lost. Over HTTP/1 bodies can't be sent twice by the client, so that it hides nothing;
 // over HTTP/2 it may do that with what it has not sent when it hears the goodbye.
+//
+// Each caller has a client of its own, else one that was just dialled may wait for the
+// next to take it: in HTTP/1 the end of a connection that has been idle for as long as
+// a drain settles can always cross a request.
 func TestCommand_LosesNothing(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Millisecond)
@@ -82,16 +88,19 @@ func TestCommand_LosesNothing(t *testing.T) {
 			var callers sync.WaitGroup
 			ended, end := context.WithCancel(t.Context())
 			defer end()
-			client := callerOf(http2, 64)
-			defer client.CloseIdleConnections()
 			for i := range 64 {
 				callers.Go(func() {
+					client := callerOf(http2, 1)
+					defer client.CloseIdleConnections()
 					for n := 0; ended.Err() == nil; n++ {
+						begun := time.Now()
 						want := fmt.Sprint(i, ":", n)
 						err := echo(client, p.addr, want, http2)
 						var op *net.OpError
 						if errors.As(err, &op) && op.Op == "dial" {
 							return // Nobody listens, and nothing was sent.
+						} else if err != nil && !http2 && time.Since(begun) >= queue.DefaultSettle {
+							return // So busy is the machine that the connection was idle, see above.
 						} else if err != nil {
 							if lost.Add(1) == 1 {
 								t.Errorf("lost: %v", err)
