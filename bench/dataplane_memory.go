@@ -88,7 +88,7 @@ func (p *plane) crowded(ctx context.Context, label string, do func(*wire) error,
 	if err != nil {
 		return m, err
 	}
-	all, err := many(ctx, c.addr, do)
+	all, err := many(ctx, c.addr, manyConns, do)
 	defer func() {
 		for _, w := range all {
 			_ = w.Close()
@@ -117,9 +117,9 @@ func (p *plane) crowded(ctx context.Context, label string, do func(*wire) error,
 	return m, err
 }
 
-// many opens the connections and does something on each. What does not come to an
+// many opens n connections and does something on each. What does not come to an
 // end in time is left as it is.
-func many(ctx context.Context, addr string, do func(*wire) error) ([]*wire, error) {
+func many(ctx context.Context, addr string, n int, do func(*wire) error) ([]*wire, error) {
 	var mu sync.Mutex
 	var out []*wire
 	var errs []error
@@ -146,13 +146,13 @@ func many(ctx context.Context, addr string, do func(*wire) error) ([]*wire, erro
 			}
 		})
 	}
-	for i := 0; i < manyConns && ctx.Err() == nil; i++ {
+	for i := 0; i < n && ctx.Err() == nil; i++ {
 		next <- i
 	}
 	close(next)
 	all.Wait()
 	if len(errs) > 0 {
-		return out, fmt.Errorf("%d of %d connections failed, the first: %w", len(errs), manyConns, errs[0])
+		return out, fmt.Errorf("%d of %d connections failed, the first: %w", len(errs), n, errs[0])
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return out, ctx.Err()
