@@ -55,6 +55,7 @@ type plane struct {
 const (
 	labelHAProxy = "HAProxy"
 	labelNginx   = "nginx"
+	labelEnvoy   = "Envoy"
 	labelReverse = "httputil.ReverseProxy"
 	labelPooled  = "httputil.ReverseProxy, with a BufferPool"
 	labelQueue   = "queue-proxy"

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/internal/freeport"
+	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
 // contender is a proxy in a process of its own.
@@ -28,11 +29,9 @@ type contender struct {
 }
 
 // missingError says that a program is not installed.
-type missingError struct{ program string }
+type missingError struct{ program, remedy string }
 
-func (missingError) Error() string {
-	return "not installed: apt-get install haproxy nginx-light"
-}
+func (e *missingError) Error() string { return e.program + " is not installed: " + e.remedy }
 
 // program finds an executable, also where root's are and a user's PATH does not lead.
 func program(name string) (string, error) {
@@ -41,7 +40,7 @@ func program(name string) (string, error) {
 	}
 	path := filepath.Join("/usr/sbin", name)
 	if _, err := os.Stat(path); err != nil {
-		return "", &missingError{name}
+		return "", &missingError{name, "apt-get install haproxy nginx-light"}
 	}
 	return path, nil
 }
@@ -53,7 +52,7 @@ func (p *plane) start(ctx context.Context, label string, more ...string) (*conte
 		return nil, err
 	}
 	c := &contender{label: label, addr: local(ports[0]), output: &bytes.Buffer{}}
-	c.cmd, err = p.command(label, ports, more)
+	c.cmd, err = p.command(ctx, label, ports, more)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +71,7 @@ func (p *plane) start(ctx context.Context, label string, more ...string) (*conte
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-func (p *plane) command(label string, ports []int, more []string) (*exec.Cmd, error) {
+func (p *plane) command(ctx context.Context, label string, ports []int, more []string) (*exec.Cmd, error) {
 	switch label {
 	case labelHAProxy:
 		path, file, err := p.configured("haproxy", haproxyConfig, local(ports[0]))
@@ -80,6 +79,13 @@ func (p *plane) command(label string, ports []int, more []string) (*exec.Cmd, er
 	case labelNginx:
 		path, file, err := p.configured("nginx", nginxConfig, local(ports[0]))
 		return exec.Command(path, "-e", "stderr", "-p", p.dir, "-c", file), err
+	case labelEnvoy:
+		tools, _ := toolchain.Locate(ctx) // What else is missing does not matter here.
+		if tools.Envoy == "" {
+			return nil, &missingError{"Envoy", "make tools"}
+		}
+		file, err := p.configure("envoy", envoyConfig, strconv.Itoa(ports[0]))
+		return exec.Command(tools.Envoy, "-c", file, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"), err
 	case labelReverse, labelPooled, labelFront:
 		self, err := os.Executable()
 		if err != nil {
@@ -108,12 +114,21 @@ func (p *plane) configured(name, config, listen string) (path, file string, err 
 	if path, err = program(name); err != nil {
 		return "", "", err
 	}
-	file = filepath.Join(p.dir, name+"-"+strings.ReplaceAll(listen, ":", "-")+".conf")
-	text := strings.NewReplacer("LISTEN", listen, "ORIGIN", p.origin, "DIR", p.dir).Replace(config)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return "", "", fmt.Errorf("write configuration: %w", err)
+	file, err = p.configure(name, config, listen)
+	return path, file, err
+}
+
+func (p *plane) configure(name, config, listen string) (string, error) {
+	file := filepath.Join(p.dir, name+"-"+strings.ReplaceAll(listen, ":", "-")+".yaml") // Envoy asks for that ending; the others for none.
+	host, port, err := net.SplitHostPort(p.origin)
+	if err != nil {
+		return "", fmt.Errorf("origin: %w", err)
 	}
-	return path, file, nil
+	text := strings.NewReplacer("LISTEN", listen, "ORIGINHOST", host, "ORIGINPORT", port, "ORIGIN", p.origin, "DIR", p.dir).Replace(config)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("write configuration: %w", err)
+	}
+	return file, nil
 }
 
 // One thread each, which is what costs them the least for a request.
@@ -134,6 +149,22 @@ frontend in
   default_backend out
 backend out
   server origin ORIGIN pool-max-conn 256
+`
+	envoyConfig = `static_resources:
+  listeners:
+  - address: {socket_address: {address: 127.0.0.1, port_value: LISTEN}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: in
+          route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: origin}}]}]}
+          http_filters: [{name: envoy.filters.http.router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
+  clusters:
+  - name: origin
+    connect_timeout: 5s
+    load_assignment: {cluster_name: origin, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: ORIGINHOST, port_value: ORIGINPORT}}}}]}]}
 `
 	nginxConfig = `daemon off;
 worker_processes 1;

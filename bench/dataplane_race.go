@@ -89,17 +89,8 @@ func (r *race) reset() {
 // run has all take their turns, every other round in the other order, after one
 // that opens the connections and is not counted.
 func (r *race) run(ctx context.Context, of func(*lane) shot, conns, rounds int) error {
-	for _, l := range r.lanes {
-		if l.client != nil {
-			l.client.close()
-		}
-		var err error
-		if l.client, err = newClient(ctx, l.addr, conns); err != nil {
-			return fmt.Errorf("%s: %w", l.label, err)
-		}
-		if _, err := l.client.load(ctx, of(l), planeTurn/4); err != nil {
-			return fmt.Errorf("%s: %w", l.label, err)
-		}
+	if err := r.connect(ctx, of, conns); err != nil {
+		return err
 	}
 	order := slices.Clone(r.lanes)
 	for range rounds {
@@ -109,6 +100,22 @@ func (r *race) run(ctx context.Context, of func(*lane) shot, conns, rounds int) 
 			}
 		}
 		slices.Reverse(order)
+	}
+	return nil
+}
+
+// connect gives every lane a client, and has it ask for a while that is not counted.
+func (r *race) connect(ctx context.Context, of func(*lane) shot, conns int) (err error) {
+	for _, l := range r.lanes {
+		if l.client != nil {
+			l.client.close()
+		}
+		if l.client, err = newClient(ctx, l.addr, conns); err != nil {
+			return fmt.Errorf("%s: %w", l.label, err)
+		}
+		if _, err := l.client.load(ctx, of(l), planeTurn/4); err != nil {
+			return fmt.Errorf("%s: %w", l.label, err)
+		}
 	}
 	return nil
 }

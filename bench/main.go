@@ -43,6 +43,7 @@ func benchmarks() []benchmark {
 		{name: "through", about: "CPU of gateway and queue-proxy together, against one other proxy", run: through},
 		{name: "chain", about: "the same in front of the cheapest app; needs no cluster", alone: true, run: chain},
 		{name: "dataplane", about: "CPU of the queue-proxy against other proxies; needs no cluster", alone: true, run: small},
+		{name: "latency", about: "how long small requests take, against other proxies; needs no cluster", alone: true, run: latency},
 		{name: "bodies", about: "what a second of CPU moves, against other proxies; needs no cluster", alone: true, run: bodies},
 		{name: "scaling", about: "the autoscaler: passes, memory, wakes, statistics; needs no cluster", alone: true, run: scaling},
 		{name: "memory", about: "the queue-proxy's memory with 10,000 connections; needs no cluster", alone: true, run: crowds},
