@@ -108,10 +108,19 @@ func (c *Client) Leader(ctx context.Context) (string, error) {
 	return addr, nil
 }
 
+// present are the options of a read of the present state. Consul's leader makes sure
+// first that it still leads and has caught up: one that was just elected, as after a
+// restart, answers other reads with what it has read of its log so far, which may be
+// nothing, and an empty answer would be believed.
+func present(ctx context.Context) *api.QueryOptions {
+	return (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)
+}
+
 // blocking are the options of one blocking query. The context's deadline lies
-// beyond Consul's own, so that an agent that went away silently is noticed.
+// beyond Consul's own, so that an agent that went away silently is noticed. The first
+// query of a watch, with index 0, is one of the present state.
 func blocking(ctx context.Context, index uint64, wait time.Duration) (*api.QueryOptions, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, wait+wait/8+10*time.Second)
-	q := &api.QueryOptions{WaitIndex: index, WaitTime: wait}
+	q := &api.QueryOptions{WaitIndex: index, WaitTime: wait, RequireConsistent: index == 0}
 	return q.WithContext(ctx), cancel
 }

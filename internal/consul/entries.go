@@ -12,13 +12,13 @@ import (
 // Entry reads a config entry; [wadi.ErrNotFound] if there is none. Some kinds
 // are answered so too when they may not be read.
 func (c *Client) Entry(ctx context.Context, kind, name string) (api.ConfigEntry, error) {
-	e, _, err := c.api.ConfigEntries().Get(kind, name, (&api.QueryOptions{}).WithContext(ctx))
+	e, _, err := c.api.ConfigEntries().Get(kind, name, present(ctx))
 	return e, Wrap(fmt.Sprintf("read %s %s", kind, name), err)
 }
 
 // Entries lists the config entries of a kind that may be read.
 func (c *Client) Entries(ctx context.Context, kind string) ([]api.ConfigEntry, error) {
-	es, _, err := c.api.ConfigEntries().List(kind, (&api.QueryOptions{}).WithContext(ctx))
+	es, _, err := c.api.ConfigEntries().List(kind, present(ctx))
 	return es, Wrap("list "+kind, err)
 }
 

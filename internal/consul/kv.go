@@ -30,7 +30,7 @@ type Pair struct {
 
 // Get reads a key; [wadi.ErrNotFound] if there is none.
 func (c *Client) Get(ctx context.Context, key string) (Pair, error) {
-	p, _, err := c.get(key, (&api.QueryOptions{}).WithContext(ctx))
+	p, _, err := c.get(key, present(ctx))
 	return p, err
 }
 
@@ -39,7 +39,7 @@ func (c *Client) Get(ctx context.Context, key string) (Pair, error) {
 func (c *Client) WaitGet(ctx context.Context, key string, index uint64, wait time.Duration, consistent bool) (Pair, uint64, error) {
 	q, cancel := blocking(ctx, index, wait)
 	defer cancel()
-	q.RequireConsistent = consistent
+	q.RequireConsistent = q.RequireConsistent || consistent
 	return c.get(key, q)
 }
 
@@ -57,18 +57,15 @@ func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
 // List reads every key under prefix, sorted by key. A prefix that may not be
 // read is answered as if it were empty.
 func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
-	ps, _, err := c.list(prefix, (&api.QueryOptions{}).WithContext(ctx))
+	ps, _, err := c.list(prefix, present(ctx))
 	return ps, err
 }
 
 // WaitList is List when something under prefix has changed since index, or
-// after a minute. The index is for the next call. With index 0 it asks the leader
-// that has caught up: one that was just elected, as after a restart, answers
-// other reads with what it has read of its log so far, which may be nothing.
+// after a minute. The index is for the next call; 0 asks for the present state.
 func (c *Client) WaitList(ctx context.Context, prefix string, index uint64) ([]Pair, uint64, error) {
 	q, cancel := blocking(ctx, index, time.Minute)
 	defer cancel()
-	q.RequireConsistent = index == 0
 	return c.list(prefix, q)
 }
 

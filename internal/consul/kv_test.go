@@ -145,24 +145,3 @@ func TestWaitGet_ReturnsOnChange(t *testing.T) {
 		t.Errorf("got %q at %d (%v), want 2 after %d", got.Value, next, err, index)
 	}
 }
-
-// A leader that was just elected may answer from a part of its log: the first read of
-// a watch must not believe that.
-func TestWaitList_FirstReadIsConsistent(t *testing.T) {
-	var consistent []bool
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		consistent = append(consistent, r.URL.Query().Has("consistent"))
-		w.Header().Set("X-Consul-Index", "7")
-		_, _ = w.Write([]byte("[]"))
-	}))
-	defer srv.Close()
-	c := newClient(t, srv.URL)
-	for _, index := range []uint64{0, 7} {
-		if _, _, err := c.WaitList(t.Context(), "wadi/", index); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff([]bool{true, false}, consistent); diff != "" {
-		t.Error(diff)
-	}
-}

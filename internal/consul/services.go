@@ -31,7 +31,7 @@ func (i Instance) HostPort() string { return net.JoinHostPort(i.Address, strconv
 // Services returns the passing instances of a service. Consul answers with none
 // as well when the token may not read them.
 func (c *Client) Services(ctx context.Context, name string) ([]Instance, error) {
-	is, _, err := c.services(name, (&api.QueryOptions{}).WithContext(ctx))
+	is, _, err := c.services(name, present(ctx))
 	return is, err
 }
 
@@ -68,7 +68,7 @@ func (c *Client) services(name string, q *api.QueryOptions) ([]Instance, uint64,
 // Catalog returns the names of all registered services that may be read, with
 // the tags in use.
 func (c *Client) Catalog(ctx context.Context) (map[string][]string, error) {
-	m, _, err := c.api.Catalog().Services((&api.QueryOptions{}).WithContext(ctx))
+	m, _, err := c.api.Catalog().Services(present(ctx))
 	return m, Wrap("list services", err)
 }
 
