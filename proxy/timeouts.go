@@ -275,7 +275,11 @@ func (t *Timed) End() {
 	t.endContext(context.Canceled)
 	expired := t.expired
 	t.mu.Unlock()
-	if expired == nil || t.upgraded != nil {
+	if t.upgraded != nil {
+		return
+	}
+	if expired == nil {
+		t.bound()
 		return
 	}
 	if t.sent || t.cut {

@@ -39,10 +39,12 @@ func (p *Proxy) trafficHandler() http.Handler {
 		}
 		switch probed := first(r.Header[wadi.HeaderProbe]); {
 		case probed != "":
+			proxy.EndUnread(w, r)
 			p.answerProbe(w, r, probed)
 		case !p.isMeant(r.Header):
 			// 421 to gRPC calls too: it is for those who know where else to send them.
 			p.metrics.refusals[reasonMisdirected].Inc()
+			proxy.EndUnread(w, r)
 			http.Error(w, fmt.Sprintf("queue-proxy: this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision),
 				http.StatusMisdirectedRequest)
 		default:

@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+)
+
+const (
+	// unreadFor is how long the rest of a body may take to come that nobody wants. What
+	// does is read, up to 256 KiB, and the connection used again; else it is closed.
+	unreadFor = time.Second / 2
+	// unheardFor is how long a caller may take to make room for the last bytes of an
+	// answer.
+	unheardFor = 10 * time.Second
+)
+
+// EndUnread bounds what a server still does for a request that the program answers
+// itself, without a reader of its body: the server reads the rest, which may never
+// come, and sends the answer, for which the caller may never make room. Both would
+// hold a connection, and a drain, for as long as the caller likes.
+//
+// It is to be called where the answer is decided, before it is written, and the
+// handler must return soon after. That the connection is closed then unless the body
+// has come, the server sees to, and says so in the answer. Of HTTP/2, where the
+// server resets the stream, only the sending is bounded. Writers that are no server's
+// are left alone.
+func EndUnread(w http.ResponseWriter, r *http.Request) {
+	c, now := http.NewResponseController(w), time.Now()
+	_ = c.SetWriteDeadline(now.Add(unheardFor)) // It fails on writers that have no connection.
+	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
+		_ = c.SetReadDeadline(now.Add(unreadFor)) // So does this.
+	}
+}
+
+// bound does the same when a handler has ended, whoever has answered; the rest of an
+// answer may take what is left of the request's time, too. The server takes both
+// deadlines back before the next request.
+func (t *Timed) bound() {
+	if t.r.ProtoMajor != 1 {
+		return
+	}
+	c, now := http.NewResponseController(t.w), time.Now()
+	if t.hasBody {
+		_ = c.SetReadDeadline(now.Add(unreadFor)) // It fails on writers that have no connection.
+	}
+	until := now.Add(unheardFor)
+	if limit := t.keeper.limits.Request; limit > 0 {
+		if end := t.begun.Add(limit.D()); end.After(until) {
+			until = end
+		}
+	}
+	_ = c.SetWriteDeadline(until) // So does this.
+}
