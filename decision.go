@@ -35,6 +35,7 @@ type Decision struct {
 	PanicSince time.Time `json:"panic_since,omitzero"` // Zero: no panic.
 	HoldUntil  time.Time `json:"hold_until,omitzero"`  // Until when a count that somebody set stands.
 	ZeroAt     time.Time `json:"zero_at,omitzero"`     // When zero is permitted, if no request comes; zero: it is not.
+	StartUntil time.Time `json:"start_until,omitzero"` // Until when an instance that starts is waited for; zero: none is.
 
 	Rule    string `json:"rule"`   // Which rule decided; one of few words.
 	Reason  string `json:"reason"` // In words.

@@ -45,7 +45,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 	if alive == 0 && scheduler.AtRest(&e.in) {
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
-	a.measure(&e.in, s, alive)
+	a.measure(&e.in, r, s, alive)
 	e.Of(&e.in)
 	if scheduler.Change(&e.Decision) {
 		if !mayWait {
@@ -68,7 +68,7 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 	}
 	a.askWhoScaled(ctx, r, s, job)
 	a.bounds(&e.in, r, s, job, alive, time.Now())
-	a.measure(&e.in, s, alive)
+	a.measure(&e.in, r, s, alive)
 	e.Of(&e.in)
 	if lowers && scheduler.Change(&e.Decision) && r.toAsk > 0 {
 		e.Decision.WhyNot = "who set the present count is not known yet"
@@ -129,11 +129,17 @@ func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job 
 
 // measure fills in what was measured: what the service is scaled by, and the
 // requests, which decide zero.
-func (a *Autoscaler) measure(in *scheduler.EvalInput, s *subject, alive int) {
+func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, alive int) {
 	in.Ready, in.ReadyKnown = a.Measure.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
 	in.Ready = min(in.Ready, alive)
 	in.Starting -= in.Ready
 	in.WayBack, in.WhyStranded = a.WayBack(s.service)
+	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
+	in.Start, in.Progress = r.start, s.progress
+	if alive == 0 && r.start.Ready.IsZero() {
+		why, _ := a.Cluster.Trouble(s.id)
+		in.StartFailed = why != ""
+	}
 }
 
 // carryOut sets the count, if it is to change.

@@ -30,6 +30,7 @@ type cluster struct {
 	nextID    int
 	index     uint64
 	cantRun   map[string]string // Revisions whose instances never become ready, and why.
+	slow      time.Duration     // How long instances take to become ready, if longer than startTime.
 	load      map[string]float64
 	quiet     map[string]time.Time // Since when a revision has no load.
 	handLate  int                  // How often it is not known yet who scaled.
@@ -92,7 +93,7 @@ func (c *cluster) set(id, body string, count int) uint64 {
 	for len(j.allocs) < count {
 		c.nextID++
 		j.allocs = append(j.allocs, alloc{fmt.Sprintf("alloc-%d", c.nextID), time.Now()})
-		time.AfterFunc(startTime, func() { c.mu.Lock(); c.change(); c.mu.Unlock() })
+		time.AfterFunc(max(startTime, c.slow), func() { c.mu.Lock(); c.change(); c.mu.Unlock() })
 	}
 	j.allocs = j.allocs[:count]
 	c.change()
@@ -249,7 +250,7 @@ func (v view) ReadyCount(id string) int {
 	n := 0
 	if j := v.jobs[id]; j != nil && v.cantRun[id] == "" {
 		for _, a := range j.allocs {
-			if time.Since(a.placed) >= startTime {
+			if time.Since(a.placed) >= max(startTime, v.slow) {
 				n++
 			}
 		}

@@ -46,6 +46,9 @@ func (a *Autoscaler) noteCount(ctx context.Context, r *record, s *subject, job s
 	if job.Count > r.count && job.Count > 0 {
 		r.raised = time.Now()
 	}
+	if r.count <= 0 || job.Count == 0 {
+		r.start = scheduler.Start{} // What was ready before zero says nothing of what starts after it.
+	}
 	changed := a.changed(r, s, job)
 	r.count, r.index = job.Count, job.Index
 	if changed {

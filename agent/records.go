@@ -26,6 +26,7 @@ type record struct {
 	count   int       // When last seen, or set by this leader; -1: not seen yet.
 	index   uint64    // Of the job, when count was seen.
 	raised  time.Time // When the count was last seen to grow.
+	start   scheduler.Start
 	hold    time.Time // Until when a count that somebody set by hand stands.
 	toAsk   int       // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
 	held    time.Time // Until when the last hold that was seen lasts.
@@ -45,6 +46,7 @@ type subject struct {
 	window, panicking time.Duration
 	clock             *calendar.Calendar // Of the schedules; nil: none.
 	limit             int                // Requests at once in an instance; 0: none.
+	progress          time.Duration      // How long a start may take.
 
 	theirs   bool // The controller's business alone, as yet or by now.
 	routed   bool
@@ -62,7 +64,7 @@ func newSubject(s *Stored, r *wadi.Revision, before *subject) *subject {
 	su := &subject{
 		id: r.ID, service: s.Service.Name, namespace: s.Service.Namespace,
 		scale: sc, window: sc.Window.D(), panicking: scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent),
-		limit: r.Spec.ConcurrencyLimit, theirs: s.Deleting || phase == "",
+		limit: r.Spec.ConcurrencyLimit, progress: r.Spec.Timeout.Progress.D(), theirs: s.Deleting || phase == "",
 		routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
 		failed: phase == wadi.Failed, wasReady: phase != wadi.Pending,
 		own: s.Holds[r.ID], of: s,

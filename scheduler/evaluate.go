@@ -33,6 +33,10 @@ type EvalInput struct {
 	Starting   int // Placed or asked for, and not ready.
 	Loads      Loads
 
+	Start       Start
+	StartFailed bool          // Nothing of it is alive, and Nomad says why.
+	Progress    time.Duration // How long a start may take: the revision's timeout.progress.
+
 	Hold        wadi.Hold // What somebody asked for; zero: nothing.
 	ByHandUntil time.Time // A count set by hand in Nomad stands until then; zero: none was.
 	Deciders    wadi.Deciders
@@ -109,7 +113,7 @@ func (e *Evaluation) Of(in *EvalInput) {
 		e.keepUnlessKnown(in)
 	}
 	e.hold(in)
-	d.ZeroAt = zeroAt(in, d)
+	d.ZeroAt, d.StartUntil = zeroAt(in, d), startUntil(in)
 	carry(in, d)
 	e.Deciders, e.Changed = memorise(in.Deciders, l.memory)
 }

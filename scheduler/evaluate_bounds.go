@@ -89,7 +89,9 @@ func (e *Evaluation) hold(in *EvalInput) {
 	case !in.Raised.IsZero() && in.Loads.Concurrency.End.Before(in.Raised.Add(time.Second)):
 		// Whoever woke it is not measured yet.
 		e.also(in.Count, RuleFresh, part{say: sayWoken, n: in.Count})
-	case in.Loads.Concurrency.Idle < atRest:
+	case !startUntil(in).IsZero():
+		e.also(1, RuleStarting, part{say: sayHeldStarting, a: startUntil(in).Sub(in.Now)})
+	case idleFor(in) < atRest:
 		e.also(1, RuleIdle, part{say: sayHeldInFlight})
 	case !in.WayBack && in.WasReady:
 		e.also(1, RuleNoWayBack, part{say: sayHeldStranded, text: whyStranded(in)})
@@ -120,8 +122,15 @@ func (e *Evaluation) leaveToZero(in *EvalInput) {
 	if e.Decision.Desired > 0 || in.Count == 0 {
 		return
 	}
-	need := idleNeeded(in)
+	need, since := idleNeeded(in), sayIdle
+	if in.Routed {
+		if idle = idleFor(in); idle < requests.Idle {
+			since = sayIdleReady
+		}
+	}
 	switch {
+	case !startUntil(in).IsZero():
+		e.set(1, RuleStarting, part{say: sayStarting, a: startUntil(in).Sub(in.Now)})
 	case !in.Routed && idle >= atRest:
 		// As long as the new route is not carried callers may be led here.
 		e.set(1, RuleNoWayBack, part{say: sayUnroutedStranded, text: whyStranded(in)})
@@ -130,7 +139,7 @@ func (e *Evaluation) leaveToZero(in *EvalInput) {
 	case idle < need && requests.Partial:
 		e.set(1, RulePartial, part{say: sayIdlePartial})
 	case idle < need:
-		e.set(1, RuleIdle, part{say: sayIdle, a: idle, b: need})
+		e.set(1, RuleIdle, part{say: since, a: idle, b: need})
 	case !in.WayBack:
 		e.set(1, RuleNoWayBack, part{say: sayNoWayBack, text: whyStranded(in)})
 	default:
@@ -142,10 +151,10 @@ func (e *Evaluation) leaveToZero(in *EvalInput) {
 // it is not known, or something else holds the instances.
 func zeroAt(in *EvalInput, d *wadi.Decision) time.Time {
 	held := in.Hold.Active(in.Now)
-	if in.Count == 0 || !in.Routed || in.Failed || !in.WayBack || !d.Valid || d.Floor.Count > 0 || held {
+	if in.Count == 0 || !startUntil(in).IsZero() || !in.Routed || in.Failed || !in.WayBack || !d.Valid || d.Floor.Count > 0 || held {
 		return time.Time{}
 	}
-	return in.Now.Add(max(0, idleNeeded(in)-in.Loads.Concurrency.Idle))
+	return in.Now.Add(max(0, idleNeeded(in)-idleFor(in)))
 }
 
 func whyStranded(in *EvalInput) string {

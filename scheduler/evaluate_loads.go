@@ -39,7 +39,7 @@ func (l *loads) weigh(in *EvalInput) {
 		settings: settingsOf(in, l.settings[:0]), readings: l.readings[:0], memory: l.memory[:0],
 		end: in.Loads.Concurrency.End, which: -1,
 	}
-	due := in.Loads.Concurrency.Idle >= idleNeeded(in)
+	due := idleFor(in) >= idleNeeded(in)
 	for i := range l.settings {
 		s := &l.settings[i]
 		a := in.Loads.Of(s.Metric)

@@ -45,6 +45,14 @@ func TestEvaluate_Rules(t *testing.T) {
 	have := func(count, ready int) func(*I) {
 		return func(in *I) { in.Count, in.Ready, in.Starting = count, ready, count-ready }
 	}
+	begun := func(began, ready int) func(*I) {
+		return func(in *I) {
+			in.Start.Began, in.Progress = at(float64(began)), 10*time.Minute
+			if ready > 0 {
+				in.Start.Ready = at(float64(ready))
+			}
+		}
+	}
 	for _, tt := range []struct {
 		name    string
 		set     []func(*I)
@@ -94,6 +102,17 @@ func TestEvaluate_Rules(t *testing.T) {
 
 		{"raised just now", []func(*I){idle(600), func(in *I) { in.Raised = at(999.5) }}, 1, "fresh", "; but that was measured before it was raised: stays at 1", ""},
 		{"raised a while ago", []func(*I){idle(600), func(in *I) { in.Raised = at(999) }}, 0, "zero", "", ""},
+		{"starting", []func(*I){idle(600), have(1, 0), begun(970, 0)}, 1, "starting",
+			"no request, but an instance starts and is waited for, 9m30s more at most (timeout.progress): keeps 1 instance", ""},
+		{"starting, of several", []func(*I){idle(600), have(2, 0), begun(970, 0)}, 1, "starting", "", ""},
+		{"starting for too long", []func(*I){idle(700), have(1, 0), begun(400, 0)}, 0, "zero", "no request for 11m40s: 0 instances", ""},
+		{"a start that failed", []func(*I){idle(600), have(1, 0), begun(970, 0), func(in *I) { in.StartFailed = true }}, 0, "zero", "", ""},
+		{"starting, though nobody is to come", []func(*I){idle(600), have(1, 0), begun(970, 0), func(in *I) { in.Routed = false }}, 0, "unrouted", "", ""},
+		{"ready just now", []func(*I){idle(600), begun(970, 995)}, 1, "idle", "no request since it became ready 5s ago, zero after 60s: keeps 1 instance", ""},
+		{"ready for long enough", []func(*I){idle(600), begun(900, 940)}, 0, "zero", "no request for 60s: 0 instances", ""},
+		{"ready before its last request", []func(*I){idle(30), begun(900, 940)}, 1, "idle", "no request for 30s, zero after 60s: keeps 1 instance", ""},
+		{"ready in the future", []func(*I){idle(600), begun(900, 1200)}, 1, "idle", "no request since it became ready 0s ago, zero after 60s: keeps 1 instance", ""},
+		{"ready once, and not now", []func(*I){idle(600), have(1, 0), begun(900, 940)}, 0, "zero", "", ""},
 		{"what starts counts as coming", []func(*I){have(5, 1), load(140)}, 2, "panic", "", ""},
 		{"one need raises once", []func(*I){have(2, 1), load(140)}, 2, "panic", "", ""},
 

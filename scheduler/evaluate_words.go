@@ -25,6 +25,7 @@ const (
 	RuleHold       = "hold"        // What somebody asked for.
 	RuleInitial    = "initial"     // The revision has not been ready yet.
 	RuleIdle       = "idle"        // Idle, but not for long enough.
+	RuleStarting   = "starting"    // An instance starts: it is waited for.
 	RuleZero       = "zero"        // Idle for long enough.
 	RuleNoWayBack  = "no_way_back" // Nothing could wake it from zero.
 	RulePartial    = "partial"     // Data are missing: no lowering.
@@ -88,12 +89,15 @@ const (
 	sayUnroutedInFlight
 	sayIdlePartial
 	sayIdle         // a: for how long; b: how long it has to be
+	sayIdleReady    // The same, since it became ready.
+	sayStarting     // a: how long it is waited for at most
 	sayNoWayBack    // text: why
 	sayZero         // a: for how long it was idle
 	sayHeld         // n: at; m: what the load wants, or unknown; a: for how long; text: by whom
 	sayInstances    // n
 	sayWoken        // n: the count that stays
 	sayHeldInFlight //
+	sayHeldStarting // a: how long it is waited for at most
 	sayHeldStranded // text: why
 )
 
@@ -152,6 +156,10 @@ func (p *part) appendZero(b []byte) []byte {
 		return append(b, "idle, but not every source has reported: keeps 1 instance"...)
 	case sayIdle:
 		return fmt.Appendf(b, "no request for %s, zero after %s: keeps 1 instance", span(p.a), span(p.b))
+	case sayIdleReady:
+		return fmt.Appendf(b, "no request since it became ready %s ago, zero after %s: keeps 1 instance", span(p.a), span(p.b))
+	case sayStarting:
+		return fmt.Appendf(b, "no request, but an instance starts and is waited for, %s more at most (timeout.progress): keeps 1 instance", span(p.a))
 	case sayNoWayBack:
 		return fmt.Appendf(b, "no way back from zero: %s: keeps 1 instance", p.text)
 	case sayZero:
@@ -162,6 +170,8 @@ func (p *part) appendZero(b []byte) []byte {
 		return fmt.Appendf(b, "but it was woken since: stays at %s", instances(p.n))
 	case sayHeldInFlight:
 		return append(b, "but requests may be in flight: keeps 1 instance"...)
+	case sayHeldStarting:
+		return fmt.Appendf(b, "but an instance starts and is waited for, %s more at most (timeout.progress): keeps 1 instance", span(p.a))
 	case sayHeldStranded:
 		return fmt.Appendf(b, "but %s: keeps 1 instance", p.text)
 	}

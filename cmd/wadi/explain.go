@@ -113,6 +113,8 @@ func next(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time.Time)
 	switch {
 	case d.Desired > d.Count && !d.Carried && d.WhyNot != "":
 		parts = append(parts, "not carried out: "+d.WhyNot)
+	case now.Before(d.StartUntil):
+		parts = append(parts, fmt.Sprintf("it starts: the idle time before zero begins when it is ready, and the start is given up in %s (timeout.progress)", in(d.StartUntil, now)))
 	case !d.ZeroAt.IsZero() && d.Desired <= 1:
 		parts = append(parts, fmt.Sprintf("zero in %s if no request comes", in(d.ZeroAt, now)))
 	case d.Panicking:

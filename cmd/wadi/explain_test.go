@@ -76,6 +76,8 @@ func TestExplain_Next(t *testing.T) {
 		{"at zero without traffic", wadi.RevisionStatus{Phase: wadi.Ready}, nil, "no traffic goes to it"},
 		{"failed", wadi.RevisionStatus{Phase: wadi.Failed}, nil, "it did not become ready and gets no instances; submit another revision"},
 		{"idle", serving, &wadi.Decision{Count: 1, Desired: 1, ZeroAt: at(11)}, "zero in 11s if no request comes"},
+		{"starting", serving, &wadi.Decision{Count: 1, Desired: 1, StartUntil: at(90)},
+			"it starts: the idle time before zero begins when it is ready, and the start is given up in 1m30s (timeout.progress)"},
 		{"held", serving, &wadi.Decision{Count: 3, Desired: 3, HoldUntil: at(90)}, "the hold ends in 1m30s"},
 		{"a schedule", serving, &wadi.Decision{Count: 3, Desired: 3, Floor: wadi.Bound{Count: 3, By: "schedule", Name: "office", Until: at(60)}},
 			"the floor of 3 (schedule office) ends in 1m0s"},

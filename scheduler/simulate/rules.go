@@ -20,8 +20,12 @@ type Wadi struct {
 	windows  *scheduler.Windows
 	begin    time.Time
 	deciders wadi.Deciders
+	start    scheduler.Start
 	last     wadi.Decision
 }
+
+// maxStart is how long a start may take here: longer than any that is simulated.
+const maxStart = 24 * time.Hour
 
 // everything is the name of the one source of statistics.
 const everything = "all"
@@ -100,7 +104,9 @@ func (w *Wadi) Second(s State, second wadi.Sample) Answer {
 
 func (w *Wadi) input(s State) scheduler.EvalInput {
 	sc := w.scaling
+	w.start = w.start.Next(s.Now, s.Count, s.Ready, true)
 	in := scheduler.EvalInput{
+		Start: w.start, Progress: maxStart,
 		Now: s.Now, Scaling: &w.scaling, Calendar: w.clock, ConcurrencyLimit: w.limit, Ceiling: w.ceiling,
 		Routed: true, WasReady: true, WayBack: true, Count: s.Count, Raised: s.Raised,
 		Ready: s.Ready, ReadyKnown: true, Starting: s.Starting, Deciders: w.deciders,
