@@ -15,8 +15,8 @@ import (
 
 // ports of one cluster; they stay the same when its processes are restarted.
 type ports struct {
-	consul, consulClient           consulPorts
-	nomadHTTP, nomadRPC, nomadSerf int
+	consul, consulClient consulPorts
+	nomad, nomadClient   nomadPorts
 }
 
 // DefaultPorts returns Consul's and Nomad's usual ports where they are free,
@@ -35,14 +35,17 @@ func DefaultPorts() Ports {
 
 // choosePorts fills in free ports. They are held until all are chosen, so that
 // none is chosen twice.
-func choosePorts(want Ports, clientAgent bool) (ports, error) {
-	p := ports{nomadHTTP: want.NomadHTTP}
-	use := &p.consul
-	if clientAgent {
-		use = &p.consulClient
+func choosePorts(cfg Config) (ports, error) {
+	var p ports
+	consul, nomad := &p.consul, &p.nomad
+	if cfg.ConsulClientAgent {
+		consul = &p.consulClient
 	}
-	use.http, use.grpc = want.ConsulHTTP, want.ConsulGRPC
-	for _, port := range slices.Concat(p.consul.all(), p.consulClient.all(), []*int{&p.nomadHTTP, &p.nomadRPC, &p.nomadSerf}) {
+	if cfg.NomadClientAgent {
+		nomad = &p.nomadClient
+	}
+	consul.http, consul.grpc, nomad.http = cfg.Ports.ConsulHTTP, cfg.Ports.ConsulGRPC, cfg.Ports.NomadHTTP
+	for _, port := range slices.Concat(p.consul.all(), p.consulClient.all(), p.nomad.all(), p.nomadClient.all()) {
 		listen := freeport.Listen
 		if *port != 0 {
 			listen = func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port)) }
@@ -128,38 +131,6 @@ func environment(dir, mark string, path []string) ([]string, error) {
 		"TMPDIR="+tmp, // Sockets of Nomad's plugins.
 		mark,
 	), nil
-}
-
-func nomadServerHCL(c *Cluster, p ports) string {
-	return fmt.Sprintf(`name                 = "wadi-dev"
-data_dir             = %q
-bind_addr            = "127.0.0.1"
-disable_update_check = true
-log_level            = "info"
-ports {
-  http = %d
-  rpc  = %d
-  serf = %d
-}
-advertise {
-  http = "127.0.0.1:%[2]d"
-  rpc  = "127.0.0.1:%[3]d"
-  serf = "127.0.0.1:%[4]d"
-}
-server {
-  enabled          = true
-  bootstrap_expect = 1
-  raft_multiplier  = 1
-}
-ui {
-  enabled = true
-  label {
-    text             = "wadi dev"
-    background_color = "#2f6f9f"
-    text_color       = "#ffffff"
-  }
-}
-`, filepath.Join(c.Dir, "n"), p.nomadHTTP, p.nomadRPC, p.nomadSerf)
 }
 
 // nomadClientHCL is what the second and every later start adds.

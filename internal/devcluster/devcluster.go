@@ -43,6 +43,11 @@ type Config struct {
 	// beside the server, as they do on most machines. Else they use the server.
 	ConsulClientAgent bool
 
+	// NomadClientAgent has Wadi and the tests talk to a client agent of Nomad beside
+	// the server, as they do on most machines. It runs no jobs: those stay with the
+	// node of the server's process.
+	NomadClientAgent bool
+
 	// Docker turns Nomad's Docker driver on.
 	Docker bool
 
@@ -81,6 +86,7 @@ type Cluster struct {
 	NomadAddr  string // http://127.0.0.1:4646, as NOMAD_ADDR takes it.
 
 	ConsulServerAddr string // The server's; without a client agent it is ConsulAddr.
+	NomadServerAddr  string // The same of Nomad.
 
 	Interface string // Whose address mapped ports have.
 	HostIP    string // Its address: what bridge networks reach this machine by.
@@ -89,7 +95,8 @@ type Cluster struct {
 
 	Consul            *Process // The server.
 	ConsulClientAgent *Process // Nil without Config.ConsulClientAgent.
-	Nomad             *Process
+	Nomad             *Process // The server, and the node that runs jobs.
+	NomadClientAgent  *Process // Nil without Config.NomadClientAgent.
 
 	slot   *slot
 	reaper *reaper
@@ -128,12 +135,12 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	began := time.Now()
 	c.findNetwork(cfg.Tools)
-	p, err := choosePorts(cfg.Ports, cfg.ConsulClientAgent)
+	p, err := choosePorts(cfg)
 	if err != nil {
 		return err
 	}
 	c.setConsulAddrs(p, cfg.ConsulClientAgent)
-	c.NomadAddr = fmt.Sprintf("http://127.0.0.1:%d", p.nomadHTTP)
+	c.setNomadAddrs(p, cfg.NomadClientAgent)
 
 	mark := fmt.Sprintf("%s=%s:%d-%d", marker, c.Dir, os.Getpid(), began.UnixNano())
 	if c.reaper, err = startReaper(mark); err != nil {
@@ -152,7 +159,8 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	files := map[string]string{
 		"consul.hcl":        consulHCL(c.Dir, p.consul) + cfg.ExtraConsulHCL,
 		"consul-client.hcl": consulClientHCL(c.Dir, p.consulClient, p.consul) + cfg.ExtraConsulHCL,
-		"nomad-server.hcl":  nomadServerHCL(c, p),
+		"nomad-server.hcl":  nomadServerHCL(c, p.nomad),
+		"nomad-front.hcl":   nomadFrontHCL(c, p.nomadClient, p.nomad),
 		"nomad-client.hcl":  nomadClientHCL(c, cfg, cniPath) + cfg.ExtraNomadHCL,
 	}
 	for name, text := range files {
@@ -162,6 +170,9 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	}
 	file := func(name string) string { return filepath.Join(c.Dir, name) }
 	c.consulProcesses(cfg, env)
+	if cfg.NomadClientAgent {
+		c.NomadClientAgent = c.nomadFront(cfg.Tools.Nomad, env)
+	}
 	c.Nomad = &Process{
 		Name: "nomad", LogFile: file("nomad.log"), env: env, ready: c.nomadReady,
 		argv: []string{cfg.Tools.Nomad, "agent", "-config", file("nomad-server.hcl"), "-config", file("nomad-client.hcl")},
@@ -193,6 +204,11 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	}
 	if err := c.Nomad.start(ctx, c.nomadReadyOrNudged); err != nil {
 		return err
+	}
+	if c.NomadClientAgent != nil {
+		if err := c.NomadClientAgent.Start(ctx); err != nil {
+			return err
+		}
 	}
 	c.log.Info("dev cluster started", "nomad", c.NomadAddr, "consul", c.ConsulAddr, "bridge", c.Bridge,
 		"why_not", c.WhyNot, "dir", c.Dir, "took", time.Since(began).Round(time.Millisecond))
@@ -232,9 +248,11 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for _, p := range []*Process{c.Nomad, c.ConsulClientAgent, c.Consul} {
+	for _, p := range []*Process{c.NomadClientAgent, c.Nomad, c.ConsulClientAgent, c.Consul} {
 		switch {
 		case p == nil:
+		case p == c.NomadClientAgent: // It has no task, and nothing of it is kept.
+			errs = append(errs, p.Kill())
 		case p == c.ConsulClientAgent: // Leaving in order takes 4 s, and nobody is left to know.
 			errs = append(errs, p.Kill())
 		default:

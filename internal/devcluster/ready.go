@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,7 +22,7 @@ var errNotReady = errors.New("registered, and not ready")
 
 // keyringReady: only with a keyring does the server take a node's registration.
 func (c *Cluster) keyringReady(ctx context.Context) error {
-	client, err := c.NomadClient()
+	client, err := c.server()
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (c *Cluster) keyringReady(ctx context.Context) error {
 // after, in which it denies its own node's registration, and the node tries
 // again only 15 to 30 s later.
 func (c *Cluster) snapshot(ctx context.Context) error {
-	client, err := c.NomadClient()
+	client, err := c.server()
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (c *Cluster) snapshot(ctx context.Context) error {
 // nomadReady: a leader, and a node that runs raw_exec jobs, knows Consul, and
 // has bridge networks where they are wanted.
 func (c *Cluster) nomadReady(ctx context.Context) error {
-	client, err := c.NomadClient()
+	client, err := c.server()
 	if err != nil {
 		return err
 	}
@@ -72,6 +73,7 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	nodes = slices.DeleteFunc(nodes, isFront)
 	if len(nodes) != 1 {
 		return fmt.Errorf("%d nodes", len(nodes))
 	}
@@ -109,7 +111,7 @@ func (c *Cluster) nomadReadyOrNudged(ctx context.Context) error {
 
 // nudge changes both: purging a job, of no instance here, touches the table.
 func (c *Cluster) nudge(ctx context.Context) error {
-	client, err := c.NomadClient()
+	client, err := c.server()
 	if err != nil {
 		return err
 	}
@@ -138,6 +140,8 @@ func (c *Cluster) nudge(ctx context.Context) error {
 	return nil
 }
 
+func isFront(n *nomad.NodeListStub) bool { return n.NodePool == frontPool }
+
 func hasBridge(node *nomad.Node) bool {
 	if node.Attributes["plugins.cni.version.bridge"] == "" {
 		return false
@@ -158,7 +162,7 @@ func (c *Cluster) stopJobs(ctx context.Context) error {
 	if err := c.Nomad.Resume(); err != nil {
 		return err
 	}
-	client, err := c.NomadClient()
+	client, err := c.server()
 	if err != nil {
 		return err
 	}

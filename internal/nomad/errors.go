@@ -64,21 +64,30 @@ func sentinel(code int, body string) error {
 	case code == http.StatusTooManyRequests, code == http.StatusBadGateway,
 		code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
 		return wadi.ErrUnavailable
-	case code == http.StatusInternalServerError && hasAny(body, "No cluster leader", "No path to region",
+	case code == http.StatusInternalServerError && (body == "EOF" || hasAny(body, "No cluster leader", "No path to region",
 		"Not ready to serve consistent reads", "not the leader", "leadership lost", "connection refused",
-		"rpc error: EOF", "connection reset", "i/o timeout", "raft is already shutdown", "No servers"):
+		"connection reset", "i/o timeout", "raft is already shutdown", "No servers")):
 		return wadi.ErrUnavailable
 	}
 	return nil
 }
 
-// response takes Nomad's answer out of err.
+// forwarded is what an agent puts before the words of a server that it asked: a client
+// agent always, a server that does not lead sometimes.
+const forwarded = "rpc error: "
+
+// response takes Nomad's answer out of err, in a server's words whichever agent was
+// asked.
 func response(err error) (code int, body string, ok bool) {
 	var re api.UnexpectedResponseError
 	if !errors.As(err, &re) || !re.HasStatusCode() {
 		return 0, "", false
 	}
-	return re.StatusCode(), re.Body(), true
+	body = strings.TrimSpace(re.Body())
+	for strings.HasPrefix(body, forwarded) {
+		body = strings.TrimPrefix(body, forwarded)
+	}
+	return re.StatusCode(), body, true
 }
 
 func hasAny(s string, subs ...string) bool {

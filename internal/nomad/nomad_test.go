@@ -47,6 +47,8 @@ func TestErrors(t *testing.T) {
 	}{
 		{"forbidden", 403, "Permission denied", wadi.ErrForbidden},
 		{"forbidden by a forwarding agent", 500, "rpc error: Permission denied", wadi.ErrForbidden},
+		{"no leader, by a forwarding agent", 500, "rpc error: No cluster leader", wadi.ErrUnavailable},
+		{"a server that goes away", 500, "rpc error: EOF", wadi.ErrUnavailable},
 		{"no such job", 404, "job not found", wadi.ErrNotFound},
 		{"stale index", 500, "Enforcing job modify index 1: job exists with conflicting job modify index: 25", wadi.ErrConflict},
 		{"no leader", 500, "No cluster leader", wadi.ErrUnavailable},
@@ -59,7 +61,7 @@ func TestErrors(t *testing.T) {
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
-			if !strings.Contains(err.Error(), tt.body) {
+			if !strings.Contains(err.Error(), strings.TrimPrefix(tt.body, "rpc error: ")) {
 				t.Fatalf("error %q lacks nomad's words", err)
 			}
 		})
@@ -81,6 +83,16 @@ func TestErrors(t *testing.T) {
 			t.Fatalf("got %v, want %v", err, context.Canceled)
 		}
 	})
+}
+
+// A client agent passes on what a server says about a job, with words of its own before.
+func TestRegister_RefusedThroughAClientAgent(t *testing.T) {
+	c := client(t, answer(500, "rpc error: 1 error occurred:\n\t* Missing job task groups\n\n"))
+	_, err := c.RegisterNew(t.Context(), "", json.RawMessage(`{"ID":"a","Namespace":"default"}`))
+	var invalid *nomad.InvalidError
+	if !errors.As(err, &invalid) || strings.Contains(invalid.Text, "rpc error") {
+		t.Fatalf("got %v, want an InvalidError in the server's words", err)
+	}
 }
 
 func TestTooManyRequestsIsRetried(t *testing.T) {
@@ -224,6 +236,8 @@ func TestRights(t *testing.T) {
 		want error
 	}{
 		{"yes", 500, `job "wadi.rights.probe" in namespace "tokens" at version 0 not found`, nil},
+		{"yes, by a client agent", 500, `rpc error: job "wadi.rights.probe" in namespace "tokens" at version 0 not found`, nil},
+		{"yes, by a server that does not lead", 500, `rpc error: rpc error: job "wadi.rights.probe" in namespace "tokens" at version 0 not found`, nil},
 		{"no", 403, "Permission denied", wadi.ErrForbidden},
 		{"unknown token", 500, "ACL token not found", wadi.ErrForbidden},
 		{"nobody to ask", 500, "No cluster leader", wadi.ErrUnavailable},

@@ -15,13 +15,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // stack is the one that all tests share.
 var stack *harnesstest.Stack
 
-func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{Parallel: 5}) }
+func TestMain(m *testing.M) {
+	harnesstest.Main(m, &stack, harnesstest.Options{
+		// Wadi talks to a client agent of Nomad, as on most machines, not to a server.
+		Parallel: 5, Stack: harness.Options{NomadClientAgent: true},
+	})
+}
 
 // options are what a test wants different in its service of the example app. The
 // zero value is the cheapest: host network, no mesh, to zero after six seconds.
