@@ -112,6 +112,8 @@ func panicNext(s *Settings, st wadi.Decider, w wants, now time.Time) wadi.Decide
 	switch {
 	case w.ratio >= s.PanicThreshold:
 		st.PanicSince = now
+	case st.PanicSince.After(now): // By a clock that was ahead, or has been set back.
+		st.PanicSince = now
 	case panicking(st) && st.PanicSince.Add(s.StableWindow).Before(now):
 		st.PanicSince = time.Time{}
 		st.HighestInPanic = 0
@@ -175,6 +177,9 @@ func delay(old []wadi.DelayBucket, d time.Duration, desired int, now time.Time) 
 
 	var keep []wadi.DelayBucket // A new slice: the caller's memory stays as it was.
 	for _, b := range old {
+		if b.Index > index {
+			continue // By a clock that was ahead, or has been set back: it would hold for as long.
+		}
 		if b.Max > desired && index-b.Index < n {
 			keep = append(keep, b)
 		}

@@ -18,6 +18,8 @@ type Windows struct {
 	born   int64 // The first second that counts.
 	keep   int64 // How many seconds are kept.
 	forgot int64 // What lies before this second was dropped last.
+	heard  int64 // The second of the last call that told the time; never before the first.
+	claims bool  // A source was told of whose beginning was not held against the time yet.
 
 	sources []source // By their IDs, so that sums are the same each time; side by side, as all are read together.
 
@@ -45,7 +47,7 @@ const never = math.MinInt64
 
 // NewWindows measures a revision that exists since born, over windows no longer than keep.
 func NewWindows(born time.Time, keep time.Duration) *Windows {
-	w := &Windows{born: born.Unix(), lastBusy: never, lastUnknown: never}
+	w := &Windows{born: born.Unix(), lastBusy: never, lastUnknown: never, heard: never}
 	w.Keep(keep)
 	return w
 }
@@ -59,6 +61,7 @@ func (w *Windows) Keep(window time.Duration) { w.keep = wholeSeconds(window) }
 // source had ended: then it did not exist in between.
 func (w *Windows) SourceUp(id string, kind wadi.SourceKind, since time.Time) {
 	i, known := w.index(id)
+	w.claims = true
 	if !known {
 		w.sources = slices.Insert(w.sources, i, source{id: id, kind: kind, start: since.Unix(), end: live, busy: never})
 		return
@@ -121,6 +124,7 @@ func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 	if s == nil {
 		return
 	}
+	w.hear(at)
 	s.polling = false
 	s.report(since, st, at)
 	s.endTurn()
@@ -129,6 +133,7 @@ func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 
 // Averages is the load over the two windows at now, by metric.
 func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wadi.Metric) Averages {
+	w.hear(now)
 	last, inTurn := w.lastSecond(now)
 	end := last + 1 // The windows end before it.
 	long := window{span64: span64{max(w.born, end-wholeSeconds(stable)), end}}

@@ -1,0 +1,65 @@
+package scheduler
+
+import "time"
+
+// setBackFrom is by how many seconds a clock must be set back to be noticed: what is
+// told may be out of order by less, and a smaller step is over as soon.
+const setBackFrom = 60
+
+// hear takes note of the time. Beginnings come from the clocks of other machines, which
+// may be ahead of ours: what would begin in the future begins now, else its load would
+// count for nothing until then. And ours may be set back.
+func (w *Windows) hear(now time.Time) {
+	second := now.Unix()
+	if by := w.heard - second; w.heard != never && by >= setBackFrom {
+		w.setBack(by)
+	}
+	w.heard = second
+	w.born = min(w.born, second)
+	if !w.claims {
+		return
+	}
+	w.claims = false
+	for i := range w.sources {
+		if s := &w.sources[i]; s.boot == "" {
+			s.start, s.zeros = min(s.start, second), min(s.zeros, second)
+		}
+	}
+}
+
+// setBack moves all that is known to where it lies by a clock that was set back: as
+// much time has passed since as before.
+func (w *Windows) setBack(by int64) {
+	for _, s := range []*int64{&w.born, &w.forgot, &w.lastBusy, &w.lastUnknown} {
+		shift(s, by)
+	}
+	for i := range w.sources {
+		w.sources[i].setBack(by)
+	}
+}
+
+func (s *source) setBack(by int64) {
+	for _, second := range []*int64{&s.start, &s.end, &s.zeros, &s.busy, &s.dropped, &s.offset.last, &s.offset.cur} {
+		shift(second, by)
+	}
+	s.offset.epoch -= by / epochSeconds
+	for i := range s.past {
+		s.past[i].second -= by
+	}
+	for _, spans := range [][]span64{s.gaps, s.turns} {
+		for i := range spans {
+			shift(&spans[i].from, by)
+			shift(&spans[i].to, by)
+		}
+	}
+	if !s.due.IsZero() {
+		s.due = s.due.Add(-time.Duration(by) * time.Second)
+	}
+}
+
+// shift moves a second, unless it stands for none.
+func shift(second *int64, by int64) {
+	if *second != never && *second != live {
+		*second -= by
+	}
+}
