@@ -1,0 +1,25 @@
+package wadi
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Plain makes one printable line of at most max characters of what others wrote: an
+// app or an image must not steer a terminal, nor fill a status.
+func Plain(text string, max int) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > max {
+		return string(runes[:max-1]) + "…"
+	}
+	return text
+}
