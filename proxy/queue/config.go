@@ -26,6 +26,8 @@ type Config struct {
 	Metrics string // host:port of the metrics plane.
 	Target  string // host:port of the app.
 	Envoy   string // host:port at which Envoy takes calls of the mesh; empty without the mesh.
+	// Upstreams are the ports at which Envoy takes the app's own calls, as Nomad's environment says.
+	Upstreams []uint16
 
 	Protocol    wadi.Protocol
 	Limit       int           // Requests in the app at once; 0 is none.

@@ -18,17 +18,22 @@ import (
 
 // ParseEnv reads the configuration from an environment such as [os.Environ]
 // gives. It reports every complaint at once. Names that don't begin with WADI_
-// are nobody's concern; WADI_ADDR and WADI_VAR_* belong to the command line. An
+// are nobody's concern, but for Nomad's ports of upstreams; WADI_ADDR and WADI_VAR_* belong to the command line. An
 // empty value counts as absent.
 func ParseEnv(environ []string) (Config, []error) {
 	e := &env{values: map[string]string{}}
+	var upstreams []uint16
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
+		if port, err := strconv.ParseUint(value, 10, 16); err == nil && strings.HasPrefix(name, "NOMAD_UPSTREAM_PORT_") {
+			upstreams = append(upstreams, uint16(port))
+		}
 		if strings.HasPrefix(name, "WADI_") && name != "WADI_ADDR" && !strings.HasPrefix(name, "WADI_VAR_") {
 			e.values[name] = value
 		}
 	}
 	c := e.config()
+	c.Upstreams = upstreams
 	for name := range e.values {
 		e.complain(name, "there is no such setting")
 	}

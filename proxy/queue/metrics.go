@@ -112,6 +112,7 @@ func (p *Proxy) metricsHandler() http.Handler {
 			ready = "true"
 		}
 		h.Set(headerReady, ready)
+		p.tellTrouble(h)
 	}))
 	// Whoever sees this as ready sends requests, in the mesh through Envoy.
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +120,7 @@ func (p *Proxy) metricsHandler() http.Handler {
 		case p.drain.HasBegun():
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		case !p.ready.isReady():
-			http.Error(w, "the app is not ready", http.StatusServiceUnavailable)
+			http.Error(w, p.notReady(), http.StatusServiceUnavailable)
 		case !p.envoyListens(r.Context()):
 			http.Error(w, "Envoy does not listen", http.StatusServiceUnavailable)
 		default:

@@ -47,7 +47,7 @@ func httpProbe(protocol wadi.Protocol, target, path string) func(context.Context
 		}
 		defer func() { _ = res.Body.Close() }() // It was only read.
 		if res.StatusCode < 200 || res.StatusCode > 399 {
-			return fmt.Errorf("GET %s answered %d", path, res.StatusCode)
+			return &statusError{what: "GET " + path, status: res.StatusCode}
 		}
 		return nil
 	}

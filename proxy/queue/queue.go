@@ -54,6 +54,7 @@ type Proxy struct {
 	app      forwarder
 	keeper   *proxy.Timekeeper
 	ready    *readiness
+	witness  *witness
 	drain    *proxy.Drain
 	conns    *conns
 	live     *live
@@ -85,6 +86,8 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	p.ready = newReadiness(newProbe(cfg.Probe, cfg.Protocol, cfg.Target), cfg.Probe.Timeout.D(),
 		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)
 	p.ready.log, p.ready.changed = log, p.clock.Wake
+	p.witness = &witness{scene: newScene(cfg), look: listening}
+	p.witness.shields = cfg.Envoy != "" && p.witness.scene.own
 	p.metrics = newMetrics(p)
 	if p.access != nil {
 		p.access.Register(p.metrics.registry)

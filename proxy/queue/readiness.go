@@ -31,6 +31,8 @@ type readiness struct {
 
 	kick chan struct{} // Asks for a probe now.
 
+	last atomic.Pointer[error] // The last probe's error, or why the app refused a connection; nil after a success.
+
 	up    atomic.Bool // Set under the mutex.
 	mu    sync.Mutex
 	ready chan struct{} // Closed while up.
@@ -49,6 +51,9 @@ func (r *readiness) run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		err := r.attempt(ctx)
+		if ctx.Err() == nil {
+			r.last.Store(&err)
+		}
 		switch {
 		case err == nil:
 			failures = 0
@@ -116,6 +121,7 @@ func retryAfter(failing time.Duration) time.Duration {
 // refused says that the app refused a connection: it is not ready until a probe
 // says otherwise.
 func (r *readiness) refused(err error) {
+	r.last.Store(&err)
 	r.set(false, err)
 	select {
 	case r.kick <- struct{}{}:
@@ -145,6 +151,14 @@ func (r *readiness) set(up bool, cause error) {
 }
 
 func (r *readiness) isReady() bool { return r.up.Load() }
+
+// lastError is why the app is not ready; nil before the first probe.
+func (r *readiness) lastError() error {
+	if err := r.last.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // wait returns a channel that is closed while the app is ready.
 func (r *readiness) wait() <-chan struct{} {
