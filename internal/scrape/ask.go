@@ -15,14 +15,19 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// headerReady of an answer says whether the instance is ready.
-const headerReady = "Wadi-Ready"
+// What an instance says of itself in the header of an answer.
+const (
+	headerReady   = "Wadi-Ready"   // Whether it is ready.
+	headerUnready = "Wadi-Unready" // Why its app is not ready.
+	headerWide    = "Wadi-Wide"    // Where its app can be reached past the queue-proxy.
+)
 
 // Bounds of an answer: an hour of seconds takes 0.3 MiB.
 const (
 	maxInstanceBody  = 1 << 20
 	maxActivatorBody = 256 << 20
 	maxValue         = 1e9 // Of anything in a sample.
+	maxSaid          = 200 // Characters of what an instance says of itself.
 )
 
 // query is one question to a source.
@@ -37,17 +42,24 @@ type query struct {
 type answer struct {
 	stats []wadi.Stats
 	ready string // Header; empty if the source did not say.
+
+	unready, wide string // Headers.
 }
 
-func (s *Scraper[W]) askReady(ctx context.Context, addr string) (bool, error) {
+// askReady asks an instance whether it is ready; why is its reason if it is not.
+func (s *Scraper[W]) askReady(ctx context.Context, addr string) (ready bool, why string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
 	resp, err := s.get(ctx, addr, "/ready", "", true)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer s.discard(resp)
-	return resp.StatusCode == http.StatusOK, nil
+	if resp.StatusCode == http.StatusOK {
+		return true, "", nil
+	}
+	said, err := io.ReadAll(io.LimitReader(resp.Body, 4*maxSaid)) // Bytes.
+	return false, wadi.Plain(string(said), maxSaid), err
 }
 
 func (s *Scraper[W]) ask(ctx context.Context, q query) (answer, error) {
@@ -62,7 +74,10 @@ func (s *Scraper[W]) ask(ctx context.Context, q query) (answer, error) {
 	if resp.StatusCode != http.StatusOK {
 		return answer{}, fmt.Errorf("read statistics of %s: status %d", q.src.ID, resp.StatusCode)
 	}
-	a := answer{ready: resp.Header.Get(headerReady)}
+	a := answer{
+		ready:   resp.Header.Get(headerReady),
+		unready: wadi.Plain(resp.Header.Get(headerUnready), maxSaid), wide: wadi.Plain(resp.Header.Get(headerWide), maxSaid),
+	}
 	if a.stats, err = decode(resp.Body, q.src); err != nil {
 		return answer{}, fmt.Errorf("read statistics of %s: %w", q.src.ID, err)
 	}

@@ -134,6 +134,7 @@ type instance struct {
 
 	readyMu sync.Mutex
 	isReady bool
+	why     string // Why not.
 }
 
 func (n *network) instance(id, boot string) *instance {
@@ -142,10 +143,13 @@ func (n *network) instance(id, boot string) *instance {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/stats", proxy.StatsHandler(in.rec, func(h http.Header) {
 		h.Set("Wadi-Ready", fmt.Sprint(in.ready()))
+		if !in.ready() {
+			h.Set("Wadi-Unready", in.says())
+		}
 	}))
 	mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if !in.ready() {
-			w.WriteHeader(http.StatusServiceUnavailable)
+			http.Error(w, in.says(), http.StatusServiceUnavailable)
 		}
 	})
 	in.host = n.serve(id+":80", mux)
@@ -156,6 +160,18 @@ func (in *instance) ready() bool {
 	in.readyMu.Lock()
 	defer in.readyMu.Unlock()
 	return in.isReady
+}
+
+func (in *instance) says() string {
+	in.readyMu.Lock()
+	defer in.readyMu.Unlock()
+	return in.why
+}
+
+func (in *instance) setWhy(why string) {
+	in.readyMu.Lock()
+	defer in.readyMu.Unlock()
+	in.why = why
 }
 
 func (in *instance) setReady(ready bool) {

@@ -24,6 +24,7 @@ type follower struct {
 	asked     bool
 	answered  bool
 	ready     bool
+	said      said
 	polling   bool // A poll is open.
 	opened    time.Time
 	busy      bool // It had load to tell when read last.
@@ -112,7 +113,7 @@ func (s *Scraper[W]) pass(ctx context.Context, f *follower) time.Duration {
 // passUnready asks whether an instance is ready. Once it answers at all, its
 // statistics are read too: it may have been ready before.
 func (s *Scraper[W]) passUnready(ctx context.Context, f *follower, src Source) time.Duration {
-	ready, err := s.askReady(ctx, src.Addr)
+	ready, why, err := s.askReady(ctx, src.Addr)
 	f.tries++
 	pause := backoff(readyFirst, readyMost, f.tries)
 	switch {
@@ -123,7 +124,9 @@ func (s *Scraper[W]) passUnready(ctx context.Context, f *follower, src Source) t
 		f.tries = 0
 		s.setReady(f, true)
 		return 0
-	case time.Since(f.readAt) < unreadyRead:
+	}
+	s.noteUnready(f, why)
+	if time.Since(f.readAt) < unreadyRead {
 		return pause
 	}
 	f.readAt = time.Now()
@@ -235,6 +238,9 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 		s.each(f, func(w W) { w.SourceDown(f.src.ID, at) })
 	}
 	s.suspect(f)
+	if f.src.Kind == wadi.SourceInstance {
+		s.unanswered(f)
+	}
 }
 
 // suspect takes an instance for loaded that has been there for long and has not
@@ -277,6 +283,9 @@ func (s *Scraper[W]) setReady(f *follower, ready bool) {
 func (s *Scraper[W]) markReady(f *follower, ready bool) {
 	if f.ready != ready && !f.gone && f.src.Kind == wadi.SourceInstance {
 		f.ready = ready
+		if ready {
+			f.said = said{wide: f.said.wide}
+		}
 		s.recount(f)
 		s.notify()
 	}

@@ -1,6 +1,7 @@
 package scrape_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,4 +41,54 @@ func TestScraper_ReadyFollowsItsInstances(t *testing.T) {
 		r.s.Set(nil, nil)
 		want("nothing is measured", 0, false)
 	})
+}
+
+// Why an instance is not ready is told once that has lasted, in its own words, as far
+// as they are printable; who is ready has no reason any more.
+func TestScraper_TellsWhyAnInstanceIsNotReady(t *testing.T) {
+	scraping(t, func(r rig) {
+		want := func(when, why string) {
+			r.Helper()
+			if got := r.s.Unready(rev1); got != why {
+				r.Errorf("%s: got %q, want %q", when, got, why)
+			}
+		}
+		want("nothing is known", "")
+		in := r.instance("i1", "b1")
+		in.setWhy("nothing listens on 127.0.0.1:8080")
+		r.follow("i1")
+		pass(2 * time.Second)
+		want("it may just start", "")
+		changed := r.s.Changed()
+		pass(2 * time.Second)
+		want("it goes on", "nothing listens on 127.0.0.1:8080")
+		if !closed(changed) {
+			r.Error("nobody is told")
+		}
+		in.setWhy("\x1b[2Jlong" + strings.Repeat("x", 5000))
+		pass(2 * time.Second)
+		want("in other words", "[2Jlong"+strings.Repeat("x", 192)+"…")
+		in.setReady(true)
+		pass(2 * time.Second)
+		want("ready", "")
+		in.setReady(false)
+		pass(time.Second)
+		want("not any more, for a moment", "")
+		pass(5 * time.Second)
+		want("nor for longer", "[2Jlong"+strings.Repeat("x", 192)+"…")
+		in.stop()
+		pass(15 * time.Second)
+		want("it has gone", "its queue-proxy does not answer")
+		r.follow()
+		want("and is no source any more", "")
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -19,6 +19,7 @@ func (s *Scraper[W]) take(f *follower, q query, a answer, began, at time.Time) {
 	f.answered = true
 	if a.ready != "" {
 		s.markReady(f, a.ready == "true")
+		s.hear(f, a)
 	}
 	if len(a.stats) == 0 { // An activator that has seen no request yet.
 		f.next = 0

@@ -1,0 +1,101 @@
+package scrape
+
+import (
+	"cmp"
+	"time"
+)
+
+// said is what an instance says of itself, for people.
+type said struct {
+	unready string    // Why it is not ready.
+	since   time.Time // When it first said so.
+	told    bool      // That was long ago: the readers know.
+	wide    string    // Where its app can be reached past the queue-proxy.
+}
+
+// unreadyTold is for how long an instance must have been asked in vain before its
+// reason is told: most that start have one, for a moment.
+const unreadyTold = 3 * time.Second
+
+// unheard is for how long an instance that runs may not answer at all before that is
+// told as the reason.
+const unheard = 10 * time.Second
+
+const saysNothing = "its queue-proxy does not answer"
+
+// noteUnready notes why an instance is not ready.
+func (s *Scraper[W]) noteUnready(f *follower, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setUnready(f, why)
+}
+
+// setUnready notes why an instance is not ready. The caller holds mu.
+func (s *Scraper[W]) setUnready(f *follower, why string) {
+	if f.ready || f.gone {
+		return
+	}
+	now := s.now()
+	if f.said.since.IsZero() {
+		f.said.since = now
+	}
+	f.said.unready = why
+	if !f.said.told && why != "" && now.Sub(f.said.since) >= unreadyTold {
+		f.said.told = true
+		s.notify()
+	}
+}
+
+// hear notes what an answer says of its instance. The caller holds mu.
+func (s *Scraper[W]) hear(f *follower, a answer) {
+	if a.ready != "true" {
+		s.setUnready(f, a.unready)
+	}
+	if f.said.wide != a.wide {
+		f.said.wide = a.wide
+		s.notify()
+	}
+}
+
+// unanswered notes that an instance which runs does not answer at all. The caller
+// holds mu.
+func (s *Scraper[W]) unanswered(f *follower) {
+	if !f.src.Starting && s.now().Sub(f.src.Placed) >= unheard {
+		s.setUnready(f, saysNothing)
+	}
+}
+
+// Unready says why the instances of a revision are not ready, in the words of the
+// newest that has been asked in vain for a while; empty: none has.
+func (s *Scraper[W]) Unready(revision string) string {
+	return s.newest(revision, func(f *follower) bool { return !f.ready && f.said.told }).unready
+}
+
+// Wide says where an app of the revision can be reached past its queue-proxy, by the
+// newest instance that says so; empty: none does.
+func (s *Scraper[W]) Wide(revision string) string {
+	return s.newest(revision, func(f *follower) bool { return f.said.wide != "" }).wide
+}
+
+// newest is what the newest of a revision's instances says of which is holds.
+func (s *Scraper[W]) newest(revision string, is func(*follower) bool) said {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.about[revision]
+	if g == nil || revision == "" {
+		return said{}
+	}
+	var found *follower
+	for _, f := range g.all {
+		if f.src.Stopping || !is(f) {
+			continue
+		}
+		if found == nil || cmp.Or(f.src.Placed.Compare(found.src.Placed), cmp.Compare(f.src.ID, found.src.ID)) > 0 {
+			found = f
+		}
+	}
+	if found == nil {
+		return said{}
+	}
+	return found.said
+}
