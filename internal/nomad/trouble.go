@@ -13,6 +13,10 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
+// maxTrouble is how many characters are told of what hinders an instance: much of it
+// comes from apps, images and their registries.
+const maxTrouble = 400
+
 // FailedPlacements says in words why Nomad can't place instances of a job now;
 // empty if nothing is blocked.
 func (c *Client) FailedPlacements(ctx context.Context, namespace, id string) (string, error) {
@@ -63,7 +67,7 @@ func placementReason(failed map[string]*api.AllocationMetric) string {
 	if len(why) == 0 {
 		why = append(why, fmt.Sprintf("%s of %d filtered, %d exhausted", nodes(m.NodesFiltered), m.NodesEvaluated, m.NodesExhausted))
 	}
-	return "no node fits: " + strings.Join(why, "; ")
+	return wadi.Plain("no node fits: "+strings.Join(why, "; "), maxTrouble)
 }
 
 func nodes(n int) string {
@@ -83,7 +87,19 @@ func taskProblem(states map[string]*api.TaskState) string {
 			text, at = fmt.Sprintf("task %s: %s", name, what), when
 		}
 	}
-	return text
+	return wadi.Plain(text, maxTrouble)
+}
+
+// eventTemplate is the type of what Nomad says of a task whose templates wait for
+// something: a variable, a key, a secret. It has no name in Nomad's API.
+const eventTemplate = "Template"
+
+// ordinary are the types of events that every task has, or that end it on purpose.
+// Any other, known or not, tells of something that keeps a task from running.
+var ordinary = []string{
+	api.TaskReceived, api.TaskSetup, api.TaskBuildingTaskDir, api.TaskDownloadingArtifacts, api.TaskDriverMessage, api.TaskStarted,
+	api.TaskTerminated, api.TaskRestarting, api.TaskSignaling, api.TaskRestartSignal, api.TaskKilling, api.TaskKilled,
+	api.TaskLeaderDead, api.TaskSiblingFailed, api.TaskClientReconnected, "Main Tasks Dead", "Skipping Shutdown Delay",
 }
 
 // lastProblem finds the latest bad event of a task. That a task was ended on
@@ -93,29 +109,54 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 		return "", 0
 	}
 	told := false // Nomad told it to end.
+	hinders := "" // What keeps it from starting; over once it has started.
 	for _, e := range s.Events {
-		switch e.Type {
-		case api.TaskStarted:
+		what := strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))
+		switch {
+		case e.Type == api.TaskStarted:
 			told = false
-		case api.TaskKilling, api.TaskRestartSignal, api.TaskLeaderDead, api.TaskSiblingFailed:
+			if text == hinders {
+				text, at = "", 0
+			}
+			hinders = ""
+		case failsTask(e) && e.Type == api.TaskKilling:
+			text, at, told = what, e.Time, true // Not on purpose: for instance a template or a secret failed.
+		case e.Type == api.TaskKilling, e.Type == api.TaskRestartSignal, e.Type == api.TaskLeaderDead, e.Type == api.TaskSiblingFailed:
 			told = true
-		case api.TaskTerminated:
+		case e.Type == api.TaskTerminated:
 			if code := e.Details["exit_code"]; !told && (code != "0" || e.Details["oom_killed"] == "true") {
 				text, at = terminated(e), e.Time
 			}
-		case api.TaskDriverFailure, api.TaskSetupFailure, api.TaskFailedValidation,
-			api.TaskArtifactDownloadFailed, "Task hook failed":
-			text, at = strings.TrimSpace(e.DisplayMessage), e.Time
-		case api.TaskNotRestarting:
+		case e.Type == api.TaskNotRestarting:
 			if text == "" {
-				text, at = strings.TrimSpace(e.DisplayMessage), e.Time
+				text, at = what, e.Time
 			} else {
-				text, at = text+"; not restarted: "+strings.TrimSpace(e.DisplayMessage), e.Time
+				text, at = text+"; not restarted: "+what, e.Time
 			}
+		case slices.Contains(ordinary, e.Type):
+		case e.Type == eventTemplate:
+			hinders = "waits for " + strings.TrimPrefix(what, "Missing: ")
+			text, at = hinders, e.Time
+		case isFailure(e.Type):
+			text, at = what, e.Time
+		case s.State != "running":
+			hinders = e.Type + ": " + what
+			text, at = hinders, e.Time
 		}
 	}
 	return text, at
 }
+
+// isFailure: these say all by themselves.
+func isFailure(kind string) bool {
+	switch kind {
+	case api.TaskDriverFailure, api.TaskSetupFailure, api.TaskFailedValidation, api.TaskArtifactDownloadFailed, "Task hook failed":
+		return true
+	}
+	return false
+}
+
+func failsTask(e *api.TaskEvent) bool { return e.FailsTask || e.Details["fails_task"] == "true" }
 
 func terminated(e *api.TaskEvent) string {
 	if e.Details["oom_killed"] == "true" {

@@ -1,9 +1,11 @@
 package nomad
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/nomad/api"
 	"github.com/wadi-run/wadi"
 )
 
@@ -42,4 +44,47 @@ func TestTrouble_Lingers(t *testing.T) {
 	fits()
 	well()
 	told(62*time.Second, "", 0)
+}
+
+// Whatever keeps a task from running is told, of a type that is known or not, and
+// nothing that is over or was done on purpose.
+func TestTaskProblem(t *testing.T) {
+	ev := func(kind, message string) *api.TaskEvent { return &api.TaskEvent{Type: kind, DisplayMessage: message} }
+	exit := func(code string) *api.TaskEvent {
+		return &api.TaskEvent{Type: "Terminated", DisplayMessage: "Exit Code: " + code, Details: map[string]string{"exit_code": code}}
+	}
+	fails := ev("Killing", "Template failed: no such key")
+	fails.Details = map[string]string{"fails_task": "true"}
+	missing := ev("Template", "Missing: nomad.var.block(nomad/jobs/a@default.global)")
+	received, setup, started := ev("Received", "Task received by client"), ev("Task Setup", "Building Task Directory"), ev("Started", "Task started by client")
+	for _, tt := range []struct {
+		name, state string
+		events      []*api.TaskEvent
+		want        string
+	}{
+		{"starts", "pending", []*api.TaskEvent{received, setup, ev("Driver", "Downloading image")}, ""},
+		{"runs", "running", []*api.TaskEvent{received, setup, started}, ""},
+		{"exits", "pending", []*api.TaskEvent{received, setup, started, exit("4"), ev("Restarting", "Task restarting in 1s")}, "task web: Exit Code: 4"},
+		{"told to end", "dead", []*api.TaskEvent{started, ev("Killing", "Sent interrupt"), exit("143"), ev("Killed", "Task successfully killed")}, ""},
+		{"waits", "pending", []*api.TaskEvent{received, setup, missing}, "task web: waits for nomad.var.block(nomad/jobs/a@default.global)"},
+		{"waited", "running", []*api.TaskEvent{received, setup, missing, started}, ""},
+		{"waited, and exits", "pending", []*api.TaskEvent{missing, started, exit("1"), missing}, "task web: waits for nomad.var.block(nomad/jobs/a@default.global)"},
+		{"exited, then waited", "running", []*api.TaskEvent{started, exit("1"), started}, "task web: Exit Code: 1"},
+		{"a template failed", "dead", []*api.TaskEvent{received, setup, fails, exit("0")}, "task web: Template failed: no such key"},
+		{"unknown", "pending", []*api.TaskEvent{received, ev("Quantum Flux", "misaligned")}, "task web: Quantum Flux: misaligned"},
+		{"unknown, without a word", "dead", []*api.TaskEvent{received, {Type: "Quantum Flux"}}, "task web: Quantum Flux: Quantum Flux"},
+		{"unknown, of one that runs", "running", []*api.TaskEvent{started, ev("Quantum Flux", "misaligned")}, ""},
+		{"a hook", "pending", []*api.TaskEvent{received, ev("Task hook failed", "consul: denied")}, "task web: consul: denied"},
+		{"steers terminals", "dead", []*api.TaskEvent{ev("Driver Failure", "\x1b[2Jno\r\nimage"+strings.Repeat("x", 1000))},
+			"task web: [2Jno image" + strings.Repeat("x", 400-22) + "…"},
+	} {
+		for i, e := range tt.events {
+			c := *e
+			c.Time = int64(i + 1)
+			tt.events[i] = &c
+		}
+		if got := taskProblem(map[string]*api.TaskState{"web": {State: tt.state, Events: tt.events}}); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
 }
