@@ -27,6 +27,7 @@ type Controller struct {
 	Measure Measure
 	Callers Callers                      // Nil: nothing is said about intentions.
 	Unread  func(revision string) string // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
+	Unready func(revision string) string // Why its instances are not ready, as they say themselves; empty: they don't. Nil: nothing is said.
 	Agents  func() []Source              // The activators' statistics.
 	Events  *Events
 	Owned   *Owned

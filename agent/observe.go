@@ -67,6 +67,9 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 			}
 		}
 		in.Trouble, _ = c.Cluster.Trouble(r.ID)
+		if c.Unready != nil {
+			in.Unready = c.Unready(r.ID)
+		}
 		o.Instances[r.ID] = in
 	}
 	return o

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -85,7 +86,7 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	}
 	out.Percent = float64(weight) / 100
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
-		out.Reason = in.Trouble
+		out.Reason = cmp.Or(in.Trouble, in.Unready)
 	}
 	return out
 }
@@ -102,6 +103,8 @@ func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) 
 		switch {
 		case in.Trouble != "":
 			c.Reason, c.Message = "Hindered", fmt.Sprintf("%s: %s", s.Latest, in.Trouble)
+		case in.Alive > 0 && in.Unready != "":
+			c.Message = fmt.Sprintf("%s is placed and starts: %s", s.Latest, in.Unready)
 		case in.Alive > 0:
 			c.Message = fmt.Sprintf("%s is placed and starts", s.Latest)
 		}

@@ -48,6 +48,7 @@ type Instances struct {
 	Ending  int    // Told to stop and not yet gone.
 	Ready   int    // Answering as ready.
 	Trouble string // What Nomad says hinders it; empty: nothing.
+	Unready string // Why those that run are not ready, as they say; empty: nothing is known.
 }
 
 // ActionKind says what an action does.
@@ -180,8 +181,8 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 
 func progressReason(r wadi.Revision, in Instances, need int) string {
 	s := fmt.Sprintf("%d of %d instances were ready within %v (timeout.progress)", in.Ready, need, r.Spec.Timeout.Progress)
-	if in.Trouble != "" {
-		s += ": " + in.Trouble
+	if why := cmp.Or(in.Trouble, in.Unready); why != "" {
+		s += ": " + why
 	}
 	return s
 }

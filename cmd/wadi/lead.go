@@ -62,7 +62,7 @@ func (n *node) lead(ctx context.Context) error {
 		Nomad: loopNomad{n.nomad}, Cluster: loopCluster{n.watcher}, Store: writer,
 		Network: network.Layers{&mesh.Layer{Entries: n.consul, Log: n.log.Named("network")}, &table.Layer{Gateway: n.gateway}},
 		Measure: measure, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
-		Callers: n.guard, Unread: measure.usage.Unread,
+		Callers: n.guard, Unread: measure.usage.Unread, Unready: measure.Unready,
 		Ages: scheduler.Retention{
 			KeepFor: n.cfg.Retention.KeepFor, KeepActiveFor: n.cfg.Retention.KeepActiveFor, Max: n.cfg.Retention.Max,
 		},
