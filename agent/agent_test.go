@@ -334,7 +334,7 @@ func waker(c *cluster) *agent.Waker {
 	return &agent.Waker{
 		Nomad: c, Cluster: view{c}, Store: c, Events: &agent.Events{}, Owned: &agent.Owned{}, Log: hclog.NewNullLogger(),
 		Route: func(string) (wadi.Route, bool) {
-			return wadi.Route{Service: "hello", Revisions: map[string]wadi.RouteRevision{"hello-00001": {Activation: 2}}}, true
+			return wadi.Route{Service: "hello", Targets: []wadi.RouteTarget{{Revision: "hello-00001", Weight: 10000}}, Revisions: map[string]wadi.RouteRevision{"hello-00001": {Activation: 2}}}, true
 		},
 	}
 }
@@ -368,6 +368,23 @@ func TestWaker(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A service that is being deleted is not woken, whoever waits for it: the deletion would
+// not end.
+func TestWaker_NotWhatIsDeleted(t *testing.T) {
+	c := newCluster()
+	c.set("hello-00001", "x", 0)
+	w := waker(c)
+	route, _ := w.Route("hello")
+	route.Targets = nil
+	w.Route = func(string) (wadi.Route, bool) { return route, true }
+	if err := w.Wake(t.Context(), "hello-00001"); !errors.Is(err, wadi.ErrUnplaceable) {
+		t.Errorf("got %v, want that it can't run", err)
+	}
+	if job, _ := c.Job(t.Context(), "", "hello-00001"); job.Count != 0 {
+		t.Errorf("it was scaled to %d", job.Count)
 	}
 }
 

@@ -28,14 +28,16 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 			return err
 		}
 		c.noteTargets(s, a.Route)
-		s.Route, s.programmed = a.Route, false
+		s.Route, s.programmed, s.whyNot = a.Route, false, ""
 		s.checked, s.applied = false, time.Time{}
 	case scheduler.Program:
 		// What is somebody else's stays so; reading back says why, and the status
 		// with it. The rest of the service is kept up all the same.
-		if err := c.Network.Apply(ctx, s.Route); err != nil && !errors.Is(err, wadi.ErrForeign) {
+		err := c.Network.Apply(ctx, s.Route)
+		if err != nil && !errors.Is(err, wadi.ErrForeign) {
 			return err
 		}
+		s.barred = err != nil
 		s.checked, s.applied = false, time.Now()
 	case scheduler.PutBack:
 		return c.putBack(ctx, s, a)

@@ -31,3 +31,25 @@ func TestLeader_ConflictIsToldOnly(t *testing.T) {
 		}
 	})
 }
+
+// Ready is what callers get through to: not before the network layers carry the route,
+// as was read back; and of one that changes, not before they carry the new one.
+func TestLeader_NotReadyBeforeTheRouteIsCarried(t *testing.T) {
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
+		c.mu.Lock()
+		c.deaf = true
+		c.mu.Unlock()
+		id := c.submit("hello")
+		time.Sleep(10 * time.Second)
+		if s := c.service("hello"); s.State.Revisions[id].Phase != wadi.Ready || s.Status.Phase != "pending" {
+			t.Errorf("revision is %s, service %s: %+v", s.State.Revisions[id].Phase, s.Status.Phase, s.Status.Conditions)
+		}
+		c.mu.Lock()
+		c.deaf = false
+		c.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		if s := c.service("hello"); s.Status.Phase != "ready" {
+			t.Errorf("service is %s: %+v", s.Status.Phase, s.Status.Conditions)
+		}
+	})
+}

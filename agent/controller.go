@@ -63,6 +63,7 @@ type service struct {
 	programmed bool
 	leftovers  bool
 	whyNot     string    // Why the route is not programmed.
+	barred     bool      // It can't be: what is in the way is somebody else's.
 	checked    bool      // The network layers were read back, not long ago.
 	resting    bool      // The last pass had nothing to do, and only news will change that.
 	applied    time.Time // When the stored route was last written to them.

@@ -42,6 +42,7 @@ type cluster struct {
 	stored    map[string]agent.Stored
 	watch     func([]string)
 	layers    map[string]wadi.Route
+	deaf      bool   // The network layers take a route, and don't carry it.
 	foreign   string // Why the network layers can't be programmed; empty: they can.
 	applied   int
 	statuses  int
@@ -362,7 +363,10 @@ func (l layer) Apply(_ context.Context, r wadi.Route) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.applied++
-	if l.foreign == "" {
+	switch {
+	case l.foreign != "":
+		return fmt.Errorf("%w: %s", wadi.ErrForeign, l.foreign)
+	case !l.deaf:
 		l.layers[r.Service] = r
 	}
 	return nil

@@ -22,6 +22,15 @@ func (s *service) settled() bool {
 	return !s.Deleting && s.programmed
 }
 
+// again is how soon a route that the network layers don't carry is given to them again.
+// Entries that somebody else owns stay as they are: once in a while is enough.
+func (s *service) again() time.Duration {
+	if s.barred {
+		return networkRecheck
+	}
+	return passInterval
+}
+
 // readBack asks the network layers, now and then, whether they still carry the route.
 func (c *Controller) readBack(ctx context.Context, s *service) error {
 	if s.checked || s.Route.Service == "" {
@@ -45,8 +54,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
 		Route: s.Route, Leftovers: s.leftovers,
 		Programmed: s.programmed,
-		// Entries that somebody else owns stay as they are: once in a while is enough to try.
-		Tried: time.Since(s.applied) < networkRecheck,
+		Tried:      time.Since(s.applied) < s.again(),
 	}
 	c.mu.Lock()
 	for _, r := range s.Revisions {

@@ -19,6 +19,21 @@ const (
 	phaseDeleting = "deleting"
 )
 
+// ConditionNetwork says whether the network layers carry the route, as was read back:
+// a service is not ready before. ReasonConflict is
+// why not where somebody has to decide: what is in the way is somebody else's.
+const (
+	ConditionNetwork = "NetworkProgrammed"
+	ReasonConflict   = "Conflict"
+)
+
+// ConditionRouted says whether the traffic goes where it was submitted to go.
+// ReasonHeld is why not while a revision that is to have some is not ready.
+const (
+	ConditionRouted = "Routed"
+	ReasonHeld      = "Held"
+)
+
 // statusOf says for people what the leader sees of a service. It is a function
 // of its arguments: equal ones give an equal status, so that nothing is written
 // while nothing changes.
@@ -36,8 +51,8 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 		st.Phase = phaseDeleting
 	case newest.Phase == wadi.Failed:
 		st.Phase = phaseFailed
-	case newest.Phase == wadi.Pending || newest.Phase == "":
-		st.Phase = phasePending
+	case newest.Phase == wadi.Pending || newest.Phase == "" || !s.programmed && !s.barred:
+		st.Phase = phasePending // Ready is what callers get through to.
 	default:
 		st.Phase = phaseReady
 	}
@@ -113,7 +128,7 @@ func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) 
 }
 
 func routeCondition(s *service) wadi.Condition {
-	c := wadi.Condition{Type: "Routed", OK: len(s.Route.Targets) > 0}
+	c := wadi.Condition{Type: ConditionRouted, OK: len(s.Route.Targets) > 0}
 	for _, t := range s.Route.Targets {
 		if why := s.Route.Revisions[t.Revision].Failed; why != "" {
 			c.OK, c.Reason, c.Message = false, "Failed", fmt.Sprintf("callers get 503: %s: %s", t.Revision, why)
@@ -121,20 +136,23 @@ func routeCondition(s *service) wadi.Condition {
 	}
 	if c.OK && !s.Deleting {
 		if why := scheduler.Held(s.Service, s.Latest, s.Revisions, s.State.Revisions, s.Route); why != "" {
-			c.OK, c.Reason, c.Message = false, "Held", why
+			c.OK, c.Reason, c.Message = false, ReasonHeld, why
 		}
 	}
 	return c
 }
 
 func meshCondition(s *service, o scheduler.Observed) wadi.Condition {
-	c := wadi.Condition{Type: "NetworkProgrammed", OK: s.programmed}
+	c := wadi.Condition{Type: ConditionNetwork, OK: s.programmed}
 	switch {
 	case !s.programmed:
-		c.Reason, c.Message = "NotProgrammed", s.whyNot
+		c.Reason, c.Message = "NotProgrammed", cmp.Or(s.whyNot, "the new route is not known everywhere yet")
+		if s.barred {
+			c.Reason = ReasonConflict
+		}
 	case s.whyNot != "":
 		// Somebody has to decide, but there is a way back from zero.
-		c.OK, c.Reason, c.Message = false, "Conflict", s.whyNot
+		c.OK, c.Reason, c.Message = false, ReasonConflict, s.whyNot
 	}
 	return c
 }

@@ -41,6 +41,9 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 	if !ok || !known {
 		return fmt.Errorf("wake %s: %w", revision, wadi.ErrNotFound)
 	}
+	if len(route.Targets) == 0 { // The leader ends its jobs, and would do so again and again.
+		return fmt.Errorf("wake %s: %w: its service is being deleted", revision, wadi.ErrUnplaceable)
+	}
 	if !w.Cluster.Synced() {
 		return fmt.Errorf("wake %s: nomad: %w", revision, wadi.ErrUnavailable)
 	}

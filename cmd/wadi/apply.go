@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -232,6 +233,8 @@ type verdict struct {
 	failed bool
 	phase  string
 	text   string // What it waits for, or why it failed.
+
+	warning string // Of one that is done.
 }
 
 // judge says whether a service has become what was submitted as s.
@@ -256,9 +259,36 @@ func judge(s api.SubmittedService, v api.Service) verdict {
 	case v.Status.Phase == string(wadi.Failed):
 		return verdict{done: true, failed: true, phase: "failed", text: waitsFor(s, v, rev)}
 	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && i >= 0 || !s.NewRevision):
-		return verdict{done: true, phase: "ready", text: v.Status.URL}
+		return judgeRouted(v)
 	}
 	return verdict{phase: "pending", text: waitsFor(s, v, rev)}
+}
+
+// judgeRouted says whether callers get to a service that is ready, as it was submitted.
+func judgeRouted(v api.Service) verdict {
+	out := verdict{done: true, phase: "ready", text: v.Status.URL}
+	for _, c := range v.Status.Conditions {
+		switch {
+		case c.OK:
+		case c.Type == agent.ConditionRouted && c.Reason == agent.ReasonHeld:
+			out = verdict{phase: "pending", text: c.Message}
+			if namesFailed(v) {
+				out.done, out.failed, out.phase = true, true, "failed"
+			}
+			return out
+		case c.Type == agent.ConditionNetwork && c.Reason == agent.ReasonConflict:
+			out.warning = c.Message
+		}
+	}
+	return out
+}
+
+// namesFailed reports whether the traffic names a revision that has failed: it stays
+// where it was for good.
+func namesFailed(v api.Service) bool {
+	return slices.ContainsFunc(v.Status.Revisions, func(r wadi.RevisionStatus) bool {
+		return r.Phase == wadi.Failed && slices.ContainsFunc(v.Service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == r.ID })
+	})
 }
 
 // waitsFor is the best explanation there is of why a service isn't ready.

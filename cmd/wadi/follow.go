@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,6 +107,12 @@ func finishFollow(c *call, all []*followed, submitted api.Submitted) error {
 		r := result{SubmittedService: f.SubmittedService, Phase: f.phase, URL: f.URL}
 		if f.failed {
 			r.Reason, failed = f.text, true
+		}
+		if f.warning != "" {
+			r.Warnings = append(slices.Clone(r.Warnings), f.warning)
+			if !c.json {
+				say(c.stderr, "Warning: %s: %s\n", f.Name, clean(f.warning))
+			}
 		}
 		out.Services = append(out.Services, r)
 	}

@@ -187,7 +187,7 @@ func TestRetiredWhileWaiting(t *testing.T) {
 	go func() { done <- g.get(t) }()
 	g.waiting(t, 1)
 	g.act.SetRoutes(nil)
-	wantRefusal(t, <-done, 404, "unknown_revision", "not served any more")
+	wantRefusal(t, <-done, 503, "unknown_revision", "not served any more")
 }
 
 func TestFailedWhileWaiting(t *testing.T) {
@@ -464,13 +464,17 @@ func TestMeshHandler(t *testing.T) {
 		service, revision string
 		status            int
 	}{
-		{service, revision, 200}, {"", "", 404}, {service, "", 404}, {"other", revision, 404}, {service, "hello-00009", 404},
+		{service, revision, 200}, {"", "", 503}, {service, "", 503}, {"other", revision, 503}, {service, "hello-00009", 503},
 	} {
 		r := g.request(t, http.MethodGet, "/", nil)
 		r.Header.Set(wadi.HeaderService, tt.service)
 		r.Header.Set(wadi.HeaderRevision, tt.revision)
-		if got := g.do(r); got.status != tt.status {
+		got := g.do(r)
+		if got.status != tt.status {
 			t.Errorf("%q %q: got %v, want %d", tt.service, tt.revision, got, tt.status)
+		}
+		if after := got.header.Get("Retry-After"); got.status != 200 && (after != "1" || got.header.Get("Wadi-Error") != "unknown_revision") {
+			t.Errorf("%q %q: come again after %q: %v", tt.service, tt.revision, after, got.header)
 		}
 	}
 }

@@ -21,6 +21,19 @@ func unknownRevision(service, revision string) Refusal {
 		Message: fmt.Sprintf("no revision %q of service %q is served here", revision, service)}
 }
 
+// namesNobody and notYetKnown are answers to mesh callers whose Envoys may just not
+// have heard of a change: of a service that is new, or gone. Such a thing is over soon,
+// so that it is no 404.
+func namesNobody() Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
+		Message: "the request names no service and revision: the caller's Envoy does not know the way yet, or the activator was called instead of a service by its own name"}
+}
+
+func notYetKnown(service, revision string) Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
+		Message: fmt.Sprintf("no revision %q of service %q is served here: it is gone, or this agent does not know it yet", revision, service)}
+}
+
 func tooLong(timeout wadi.Duration) Refusal {
 	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeRequestTimeout,
 		Message: fmt.Sprintf("the request took longer than %s", timeout)}

@@ -275,9 +275,11 @@ func (r *revision) fail(g grant) bool {
 	return true
 }
 
-// retire refuses all requests from now on: the revision is not routed any more.
+// retire refuses all requests from now on: the revision is not routed any more. Those
+// that wait may come again: another one may have its place.
 func (r *revision) retire() {
-	r.close(Refusal{Status: http.StatusNotFound, Code: CodeNoRevision, Message: "revision " + r.id + " is not served any more"})
+	r.close(Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
+		Message: "revision " + r.id + " is not served any more"})
 }
 
 // stop refuses all requests from now on: the agent stops.

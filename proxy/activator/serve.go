@@ -26,8 +26,11 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 			return
 		}
 		if service == "" || revision == "" {
-			a.refuse(w, r, trip, Refusal{Status: http.StatusNotFound, Code: CodeNoRevision,
-				Message: "the request names no service and revision: call a service by its own name, not the activator"})
+			a.refuse(w, r, trip, namesNobody())
+			return
+		}
+		if rev := (*a.revisions.Load())[revision]; rev == nil || rev.service != service {
+			a.refuse(w, r, trip, notYetKnown(service, revision))
 			return
 		}
 		a.serve(w, r, trip, call{service, revision, caller})

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
 )
 
 // kinds of entries, in the order in which they can be written: each refers only to
@@ -33,7 +35,9 @@ type Change struct {
 // astray by a half-written route, and not by who may call.
 //
 // A subset to which the present entries refer stays in the resolver until they have
-// changed: ask again after the changes were made, until there are none.
+// changed, and its failover is there only while a splitter is that names service and
+// revision: without them an activator can't tell whom a request is for. Ask again after
+// the changes were made, until there are none.
 func Diff(service string, want, have []api.ConfigEntry) (changes []Change, foreign []api.ConfigEntry) {
 	barred := false
 	for _, h := range have {
@@ -51,7 +55,7 @@ func Diff(service string, want, have []api.ConfigEntry) (changes []Change, forei
 		}
 		h := find(have, w)
 		if r, ok := w.(*api.ServiceResolverConfigEntry); ok {
-			w = keepReferred(r, have)
+			w = keepReferred(failoverLast(r, h, have), have)
 		}
 		switch {
 		case h == nil:
@@ -59,6 +63,9 @@ func Diff(service string, want, have []api.ConfigEntry) (changes []Change, forei
 		case !Equal(w, h):
 			changes = append(changes, Change{Entry: w, Index: h.GetModifyIndex()})
 		}
+	}
+	if r := withdrawn(service, want, have); r != nil {
+		return append(changes, *r), foreign
 	}
 	gone := inOrder(have)
 	slices.Reverse(gone)
@@ -77,6 +84,39 @@ func isForeign(service string, want []api.ConfigEntry, h api.ConfigEntry) bool {
 		return owner(h) != owner(w)
 	}
 	return owner(h) != service && slices.Contains(routing(), h.GetKind()) && findNamed(want, api.ServiceRouter, h.GetName()) != nil
+}
+
+// failoverLast is r without its failover until the present splitter names those whom
+// an activator is asked for. One that there is already is left alone.
+func failoverLast(r *api.ServiceResolverConfigEntry, h api.ConfigEntry, have []api.ConfigEntry) *api.ServiceResolverConfigEntry {
+	present, _ := h.(*api.ServiceResolverConfigEntry)
+	if present != nil && len(present.Failover) > 0 || namesItself(r.Name, have) {
+		return r
+	}
+	out := *r
+	out.Failover = nil
+	return &out
+}
+
+// namesItself reports whether the present splitter of a service names it on every leg.
+func namesItself(service string, have []api.ConfigEntry) bool {
+	s, _ := findNamed(have, api.ServiceSplitter, service).(*api.ServiceSplitterConfigEntry)
+	return s != nil && !slices.ContainsFunc(s.Splits, func(leg api.ServiceSplit) bool {
+		return leg.RequestHeaders == nil || leg.RequestHeaders.Set[wadi.HeaderService] != service
+	})
+}
+
+// withdrawn takes the failover out of a service's resolver before its splitter goes;
+// nil: there is nothing to take.
+func withdrawn(service string, want, have []api.ConfigEntry) *Change {
+	r, _ := findNamed(have, api.ServiceResolver, service).(*api.ServiceResolverConfigEntry)
+	s := findNamed(have, api.ServiceSplitter, service)
+	if r == nil || owner(r) != service || len(r.Failover) == 0 || s == nil || owner(s) != service || find(want, s) != nil {
+		return nil
+	}
+	out := *r
+	out.Failover = nil
+	return &Change{Entry: &out, Index: r.GetModifyIndex()}
 }
 
 // keepReferred adds to r the subsets to which the present splitters and routers

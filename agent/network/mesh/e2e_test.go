@@ -52,7 +52,7 @@ func TestE2E_Entries(t *testing.T) {
 			t.Fatalf("not programmed: %s %v", why, err)
 		}
 	}
-	carry(one(1), 5)
+	carry(one(1), 6)
 	carry(one(1), 0)
 	split := route(wadi.RouteTarget{Revision: "hello-00001", Weight: 3333}, wadi.RouteTarget{Revision: "hello-00002", Weight: 6667})
 	carry(split, 2) // The subset, and the splitter.

@@ -28,10 +28,10 @@ func TestIntentions_FirstAndLast(t *testing.T) {
 	r := with(one(1), allow("web"))
 	apply(t, c, r)
 	c.wrote(t, "set intentions hello", "set defaults wadi-activator", "set defaults hello",
-		"set resolver hello", "set splitter hello", "set router hello")
+		"set resolver hello", "set splitter hello", "set router hello", "set resolver hello")
 	r.Targets = nil
 	apply(t, c, r)
-	c.wrote(t, "delete router hello", "delete splitter hello", "delete resolver hello", "delete defaults hello")
+	c.wrote(t, "set resolver hello", "delete router hello", "delete splitter hello", "delete resolver hello", "delete defaults hello")
 	if err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello"); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestIntentions_Foreign(t *testing.T) {
 			t.Fatalf("got %v, want a ForeignError with its remedy", err)
 		}
 	}
-	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set resolver hello", "set splitter hello", "set router hello")
+	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set resolver hello", "set splitter hello", "set router hello", "set resolver hello")
 	if ok, why, err := l.Programmed(t.Context(), r); ok || err != nil || !strings.Contains(why, "service-intentions hello") {
 		t.Fatalf("programmed=%v %q (%v)", ok, why, err)
 	}

@@ -30,7 +30,7 @@ func TestApply(t *testing.T) {
 		t.Fatalf("programmed before anything was written (%q)", why)
 	}
 	apply(t, c, one(1))
-	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set resolver hello", "set splitter hello", "set router hello")
+	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set resolver hello", "set splitter hello", "set router hello", "set resolver hello")
 	apply(t, c, one(1))
 	c.wrote(t)
 
@@ -46,7 +46,7 @@ func TestApply(t *testing.T) {
 	if err := l.Remove(t.Context(), "hello"); err != nil {
 		t.Fatal(err)
 	}
-	c.wrote(t, "delete router hello", "delete splitter hello", "delete resolver hello", "delete defaults hello")
+	c.wrote(t, "set resolver hello", "delete router hello", "delete splitter hello", "delete resolver hello", "delete defaults hello")
 	if err := l.Remove(t.Context(), "hello"); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestRemove_NeededByOthers(t *testing.T) {
 			&api.ServiceRouterConfigEntry{Kind: api.ServiceRouter, Name: wadi.ServiceActivator, Routes: []api.ServiceRoute{
 				{Destination: &api.ServiceRouteDestination{Service: "hello", ServiceSubset: "hello-00001"}}}},
 			[]string{"service-resolver hello", "service-defaults hello"},
-			[]string{"delete router hello", "delete splitter hello", "delete intentions hello"}},
+			[]string{"set resolver hello", "delete router hello", "delete splitter hello", "delete intentions hello"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newRegistry()
@@ -164,7 +164,7 @@ func TestRemove_Refused(t *testing.T) {
 func TestDrift(t *testing.T) {
 	c := newRegistry()
 	apply(t, c, one(1))
-	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set resolver hello", "set splitter hello", "set router hello")
+	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set resolver hello", "set splitter hello", "set router hello", "set resolver hello")
 	edited := *c.entries["router hello"].(*api.ServiceRouterConfigEntry)
 	edited.Routes = nil
 	c.entries["router hello"] = stamped(&edited, 99)

@@ -24,7 +24,7 @@ func TestTags(t *testing.T) {
 	c := newRegistry()
 	apply(t, c, oneTagged("next"))
 	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set defaults next-hello",
-		"set resolver hello", "set splitter hello", "set router hello", "set router next-hello")
+		"set resolver hello", "set splitter hello", "set router hello", "set router next-hello", "set resolver hello")
 
 	// The tag's router refers to its subset until it is gone.
 	apply(t, c, one(1))

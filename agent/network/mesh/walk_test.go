@@ -7,14 +7,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/consul/api"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 )
 
 // From any shape to any other, each write is accepted, by a layer that made the
-// earlier ones and by a new one; who may call is said whenever there is a way; what
-// is there in the end is what is wanted, and a second look writes nothing.
+// earlier ones and by a new one; who may call is said whenever there is a way, and
+// whom a request is for whenever an activator may get it; what is there in the end is what is wanted, and a second look writes nothing.
 func TestAnyShapeToAnyOther(t *testing.T) {
 	for _, p := range []wadi.Protocol{wadi.HTTP1, wadi.H2C, wadi.GRPC} {
 		t.Run(string(p), func(t *testing.T) {
@@ -43,6 +44,11 @@ func step(t *testing.T, c *registry, l *mesh.Layer, r wadi.Route, what string) {
 	c.after = func() {
 		if r.Intentions != nil && c.entries["router hello"] != nil && c.entries["intentions hello"] == nil {
 			t.Errorf("%s: there is a way, and nothing said of who may call", what)
+		}
+		r, _ := c.entries["resolver hello"].(*api.ServiceResolverConfigEntry)
+		s, _ := c.entries["splitter hello"].(*api.ServiceSplitterConfigEntry)
+		if r != nil && len(r.Failover) > 0 && (s == nil || s.Splits[0].RequestHeaders.Set[wadi.HeaderRevision] == "") {
+			t.Errorf("%s: after %v requests come to an activator that can't tell whom they are for", what, c.writes)
 		}
 	}
 	if err := l.Apply(t.Context(), r); err != nil {

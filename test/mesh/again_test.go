@@ -1,0 +1,127 @@
+//go:build e2e
+
+package mesh_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// A service that is deleted and submitted again: whoever goes on calling it meanwhile
+// is told to come again, never that there is no such thing. It is ready only when its
+// entries are in Consul as they should be; from the first answer of its app on, which is
+// as soon as the caller's Envoy knows, every call is answered.
+func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(stack.LogOf("again", 80))
+		}
+		_ = stack.Agent.Delete(context.Background(), "again") // There is none unless the test failed.
+	})
+	for _, initial := range []int{0, 1} {
+		hcl := hello("again", options{initial: initial, window: "60s"})
+		must(t, "submit", stack.Agent.Apply(t.Context(), hcl))
+		waitKnown(t, callerA, "again")
+		calls := startCalls(t, callerA, "again")
+		must(t, "delete", stack.Agent.Delete(t.Context(), "again"))
+		must(t, "submit again", stack.Agent.Apply(t.Context(), hcl))
+		ready := time.Now()
+		if c, err := network(t, "again"); err != nil || !c.OK {
+			t.Errorf("initial = %d: ready, and its network is %+v (%v)", initial, c, err)
+		}
+		calls.until(t, ready.Add(3*time.Second))
+		through := false
+		for _, c := range calls.end() {
+			since := c.began.Sub(ready).Round(time.Millisecond)
+			if since > 0 && c.status == http.StatusOK && !through {
+				through = true
+				t.Logf("initial = %d: the first answer after it was ready came to a call at %v", initial, since)
+			}
+			if c.status == http.StatusNotFound || c.status != http.StatusOK && through {
+				t.Errorf("initial = %d, %v after it was ready: %d %s", initial, since, c.status, c.body)
+			}
+		}
+		if !through {
+			t.Errorf("initial = %d: no call was answered", initial)
+		}
+		must(t, "delete", stack.Agent.Delete(t.Context(), "again"))
+	}
+}
+
+// called is one call and its answer.
+type called struct {
+	began  time.Time
+	status int
+	body   string
+}
+
+// calls are those that a caller makes one after another, on connections that it keeps.
+type calls struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	mu     sync.Mutex
+	all    []called
+}
+
+func startCalls(t *testing.T, from *caller, callee string) *calls {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	c := &calls{cancel: cancel, done: make(chan struct{})}
+	client := from.client(t)
+	go func() {
+		defer close(c.done)
+		for ctx.Err() == nil {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.url(callee, "/"), nil)
+			if err != nil {
+				return
+			}
+			one := called{began: time.Now()}
+			res, err := harness.Do(client, req)
+			if ctx.Err() != nil {
+				return
+			}
+			one.status, one.body = res.Status, strings.TrimSpace(res.Body)
+			if err != nil {
+				one.body = err.Error()
+			}
+			c.mu.Lock()
+			c.all = append(c.all, one)
+			c.mu.Unlock()
+			select {
+			case <-ctx.Done():
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	t.Cleanup(func() { c.end() })
+	return c
+}
+
+// until waits for a call that began then or later.
+func (c *calls) until(t *testing.T, then time.Time) {
+	t.Helper()
+	eventually(t, waitLong, func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if n := len(c.all); n == 0 || c.all[n-1].began.Before(then) {
+			return fmt.Errorf("%d calls so far", n)
+		}
+		return nil
+	})
+}
+
+// end ends them, and returns all.
+func (c *calls) end() []called {
+	c.cancel()
+	<-c.done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all
+}
