@@ -28,7 +28,7 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 			return err
 		}
 		c.noteTargets(s, a.Route)
-		s.Route, s.programmed, s.whyNot = a.Route, false, ""
+		s.Route, s.programmed, s.whyNot, s.edited = a.Route, false, "", false
 		s.checked, s.applied = false, time.Time{}
 	case scheduler.Program:
 		// What is somebody else's stays so; reading back says why, and the status
@@ -38,7 +38,11 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 			return err
 		}
 		s.barred = err != nil
-		s.checked, s.applied = false, time.Now()
+		now := time.Now()
+		if !s.barred {
+			c.notePutBack(s, now)
+		}
+		s.checked, s.applied = false, now
 	case scheduler.PutBack:
 		return c.putBack(ctx, s, a)
 	case scheduler.CheckDrift:
@@ -189,7 +193,7 @@ func (c *Controller) checkDrift(ctx context.Context, s *service, a scheduler.Act
 	}
 	c.Owned.Add(a.Revision, index)
 	c.Log.Warn("job put back", "revision", a.Revision, "reason", "it was edited in Nomad")
-	c.Events.Add(s.Service.Name, a.Revision, "DriftCorrected",
+	c.Events.Add(s.Service.Name, a.Revision, EventPutBack,
 		"its job was edited in Nomad and is as it was submitted again; submit a new revision to change it")
 	return nil
 }

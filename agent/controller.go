@@ -24,6 +24,7 @@ type Controller struct {
 	Cluster Cluster
 	Store   Store
 	Network Network
+	Edits   Edits // Nil: what is edited in the network layers is found at the recheck.
 	Measure Measure
 	Callers Callers                      // Nil: nothing is said about intentions.
 	Unread  func(revision string) string // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
@@ -64,6 +65,8 @@ type service struct {
 	leftovers  bool
 	whyNot     string    // Why the route is not programmed.
 	barred     bool      // It can't be: what is in the way is somebody else's.
+	edited     bool      // It was, and somebody has edited something since.
+	fights     int       // Such edits, each soon after the one before was undone.
 	checked    bool      // The network layers were read back, not long ago.
 	resting    bool      // The last pass had nothing to do, and only news will change that.
 	applied    time.Time // When the stored route was last written to them.
@@ -119,6 +122,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-callers:
 			news = true
 			pause(ctx, settleTime)
+		case <-c.editNews():
+			pause(ctx, settleTime)
+			news = c.takeEdits() || news
 		case <-measure:
 			news = true
 		case <-c.poke:

@@ -42,6 +42,7 @@ type cluster struct {
 	stored    map[string]agent.Stored
 	watch     func([]string)
 	layers    map[string]wadi.Route
+	edits     agent.Edits
 	deaf      bool   // The network layers take a route, and don't carry it.
 	foreign   string // Why the network layers can't be programmed; empty: they can.
 	applied   int
@@ -409,7 +410,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	events, owned := &agent.Events{}, &agent.Owned{}
 	metrics := agent.NewMetrics(prometheus.NewRegistry())
 	ctl := &agent.Controller{
-		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Measure: view{c}, Callers: c.callers, Unread: c.unread,
+		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Measure: view{c}, Callers: c.callers, Unread: c.unread,
 		Agents: func() []agent.Source { return nil }, Events: events, Owned: owned,
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}

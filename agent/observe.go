@@ -22,15 +22,6 @@ func (s *service) settled() bool {
 	return !s.Deleting && s.programmed
 }
 
-// again is how soon a route that the network layers don't carry is given to them again.
-// Entries that somebody else owns stay as they are: once in a while is enough.
-func (s *service) again() time.Duration {
-	if s.barred {
-		return networkRecheck
-	}
-	return passInterval
-}
-
 // readBack asks the network layers, now and then, whether they still carry the route.
 func (c *Controller) readBack(ctx context.Context, s *service) error {
 	if s.checked || s.Route.Service == "" {
@@ -42,7 +33,7 @@ func (c *Controller) readBack(ctx context.Context, s *service) error {
 	if err != nil {
 		return err
 	}
-	s.programmed, s.whyNot, s.checked = ok, why, true
+	s.noteReadBack(ok, why)
 	s.leftovers = true // Remove is idempotent: done once before a service is forgotten.
 	return nil
 }

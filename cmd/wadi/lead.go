@@ -58,9 +58,12 @@ func (n *node) lead(ctx context.Context) error {
 	measure := newMeasure(n.nomad, n.log, reg)
 	writer := loopStore{n.store.Writer()}
 	scaler := agent.NewAutoscaler()
+	entries := &mesh.Layer{Entries: n.consul, Log: n.log.Named("network")}
+	edits := &mesh.Watcher{Source: n.consul, Layer: entries, Log: n.log.Named("network")}
 	ctl := &agent.Controller{
 		Nomad: loopNomad{n.nomad}, Cluster: loopCluster{n.watcher}, Store: writer,
-		Network: network.Layers{&mesh.Layer{Entries: n.consul, Log: n.log.Named("network")}, &table.Layer{Gateway: n.gateway}},
+		Network: network.Layers{entries, &table.Layer{Gateway: n.gateway}},
+		Edits:   edits,
 		Measure: measure, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
 		Callers: n.guard, Unread: measure.usage.Unread, Unready: measure.Unready,
 		Ages: scheduler.Retention{
@@ -86,6 +89,7 @@ func (n *node) lead(ctx context.Context) error {
 	g := newParts(ctx)
 	g.run("scraper", measure.Run)
 	g.run("usage", measure.usage.Run)
+	g.run("edits", edits.Run)
 	g.run("growth", grown.run)
 	g.run("controller", ctl.Run)
 	g.run("autoscaler", scaler.Run)
