@@ -80,7 +80,9 @@ func (a *http1Answer) end() {
 	c := a.conn
 	known := c.head.length >= 0 || !c.head.hasBody(a.r.Method)
 	whole := !a.plan.body || a.send != nil && a.send.sent(a.w)
-	if whole && !c.head.last && len(c.buffered()) == 0 {
+	if len(c.buffered()) > 0 {
+		c.pool.distrust()
+	} else if whole && !c.head.last && a.certain() {
 		c.pool.put(c)
 		return
 	}
@@ -90,9 +92,23 @@ func (a *http1Answer) end() {
 	}
 }
 
+// certain says whether nothing can follow the answer. Many an app sends a body all the
+// same where there may be none, with a length or without, and often after the head:
+// on a connection that is used again it would be another caller's answer.
+func (a *http1Answer) certain() bool {
+	h := &a.conn.head
+	if h.hasBody(a.r.Method) {
+		return true
+	}
+	return a.up.cfg.Wadi && (bodyAllowed(h.status) || !h.promisesBody())
+}
+
 // failed ends the connection, and says why in the caller's words if it was the
 // caller.
 func (a *http1Answer) failed(err error) error {
+	if a.conn.reused && errors.Is(err, errMalformed) {
+		a.conn.pool.distrust() // It may be what was left of an answer before.
+	}
 	a.conn.pool.abandon(a.conn)
 	if a.send != nil {
 		if fault := a.send.fault.Load(); fault != nil {
@@ -175,7 +191,7 @@ func (a *http1Answer) setHeader() {
 		case wadi.HeaderService, wadi.HeaderRevision, wadi.HeaderInstance, wadi.HeaderProxied, wadi.HeaderProbe:
 			continue
 		case "Content-Length":
-			if h.status == http.StatusNoContent {
+			if h.status == http.StatusNoContent || h.status == http.StatusResetContent {
 				continue
 			}
 		}
@@ -185,6 +201,9 @@ func (a *http1Answer) setHeader() {
 		}
 		values = append(values, f.value)
 		header[f.name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if h.status == http.StatusResetContent {
+		header["Content-Length"] = []string{"0"} // Some read a body else.
 	}
 	if !h.typed {
 		if _, ok := header["Content-Type"]; !ok {

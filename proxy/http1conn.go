@@ -37,7 +37,7 @@ type http1Conn struct {
 	poll    syscall.RawConn // The socket; nil if there is none.
 	look    func(fd uintptr) bool
 	silent  bool // What look found: open, and nothing came.
-	lookBuf [1]byte
+	lookBuf [len(timedOut)]byte
 
 	asking struct { // See ask.
 		step   func(fd uintptr) bool
@@ -85,15 +85,29 @@ func (c *http1Conn) isAlive() bool {
 	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return false
 	}
-	_, err := c.Read(c.lookBuf[:])
-	return errors.Is(err, os.ErrDeadlineExceeded) && c.SetReadDeadline(time.Time{}) == nil
+	n, err := c.Read(c.lookBuf[:])
+	c.cameUnasked(n)
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.SetReadDeadline(time.Time{}) == nil
+}
+
+// timedOut is how many a server says goodbye to an idle connection.
+const timedOut = "HTTP/1.1 408"
+
+// cameUnasked notes that n bytes came which nobody asked for. The rest of an answer
+// that is longer than it says is no way to say goodbye. Over TLS they are none of the
+// protocol's: Wadi's own servers alone are asked in that way.
+func (c *http1Conn) cameUnasked(n int) {
+	if got := string(c.lookBuf[:max(n, 0)]); n > 0 && c.tcp != nil && got != timedOut && got != "HTTP/1.0 408" {
+		c.pool.distrust()
+	}
 }
 
 // lookAt reads without waiting. Whatever comes makes the connection useless, so
 // that it may be read as well as looked at.
 func (c *http1Conn) lookAt(fd uintptr) bool {
-	_, err := socket.Read(fd, c.lookBuf[:])
+	n, err := socket.Read(fd, c.lookBuf[:])
 	c.silent = err == syscall.EAGAIN
+	c.cameUnasked(n)
 	return true
 }
 

@@ -60,6 +60,9 @@ func (h *answerHead) parse(head string) error {
 	if h.chunked && (h.length >= 0 || h.minor == 0) {
 		return malformed("Transfer-Encoding with Content-Length, or in HTTP/1.0")
 	}
+	if h.status < 200 && h.promisesBody() {
+		return malformed("an informational answer with a body")
+	}
 	if h.minor == 0 && !h.keepAlive {
 		h.last = true
 	}
@@ -192,10 +195,20 @@ func (h *answerHead) get(name string) string {
 }
 
 // hasBody says whether a body follows in answer to a request of that method
-// (RFC 9112, section 6.3).
+// (RFC 9112, section 6.3). One of 205 has none either (RFC 9110, section 15.3.6), and
+// a caller may count on that.
 func (h *answerHead) hasBody(method string) bool {
-	return method != http.MethodHead && h.status != http.StatusNoContent && h.status != http.StatusNotModified
+	return method != http.MethodHead && bodyAllowed(h.status)
 }
+
+// bodyAllowed says whether a final answer of that status may have a body.
+func bodyAllowed(status int) bool {
+	return status != http.StatusNoContent && status != http.StatusResetContent && status != http.StatusNotModified
+}
+
+// promisesBody says whether the header speaks of a body that is not empty, whether or
+// not there may be one.
+func (h *answerHead) promisesBody() bool { return h.chunked || h.length > 0 }
 
 // appendTrailerNames appends the names that value, of a Trailer header, announces.
 func appendTrailerNames(names []string, value string) []string {

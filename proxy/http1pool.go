@@ -30,6 +30,7 @@ type http1Pool struct {
 	unheard     time.Duration
 	buffers     *buffers
 	calls       socket.Calls
+	distrusted  func() // Called once, when the peer is no longer trusted; may be nil.
 
 	mu      sync.Mutex
 	idle    []*http1Conn // The one that was used last is taken first.
@@ -38,6 +39,7 @@ type http1Pool struct {
 	waiting []chan *http1Conn // For a connection, or for leave to dial (nil); oldest first.
 	open    int               // Connections, in use or not.
 	closed  bool
+	single  bool // The peer is not trusted: each connection carries one request.
 
 	unwatched list.List[*http1Conn] // In use for a request that is young.
 	ticking   bool
@@ -169,7 +171,7 @@ func (p *http1Pool) keep(c *http1Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.closed:
+	case p.closed || p.single:
 		return false
 	case len(p.waiting) > 0:
 		p.next(c)
@@ -229,6 +231,27 @@ func (p *http1Pool) close() {
 	p.mu.Unlock()
 	for _, c := range idle {
 		p.discardUnused(c)
+	}
+}
+
+// distrust has each connection carry one request from now on: the peer sends more than
+// its answers. What of that comes when a connection carries the next request already
+// can't be told from the answer to it.
+func (p *http1Pool) distrust() {
+	p.mu.Lock()
+	if p.single {
+		p.mu.Unlock()
+		return
+	}
+	p.single = true
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, c := range idle {
+		p.discardUnused(c)
+	}
+	if p.distrusted != nil {
+		p.distrusted()
 	}
 }
 

@@ -92,6 +92,9 @@ func (f *forward) response(res *http.Response) error {
 	}
 	StripInternal(res.Header)
 	f.answered = true
+	if !bodyAllowed(res.StatusCode) {
+		dropBody(res)
+	}
 	if f.http1 && len(res.Trailer) > 0 {
 		// In HTTP/1.1 only a body in chunks has trailers.
 		res.Header.Del("Content-Length")
@@ -105,6 +108,18 @@ func (f *forward) response(res *http.Response) error {
 		_ = http.NewResponseController(f.w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
 	}
 	return nil
+}
+
+// dropBody drops a body where there may be none. It would break the caller's stream.
+func dropBody(res *http.Response) {
+	_ = res.Body.Close() // Nobody wants the rest.
+	res.Body, res.ContentLength, res.Trailer = http.NoBody, 0, nil
+	switch res.StatusCode {
+	case http.StatusNoContent:
+		res.Header.Del("Content-Length")
+	case http.StatusResetContent:
+		res.Header.Set("Content-Length", "0")
+	}
 }
 
 func (f *forward) failed(w http.ResponseWriter, r *http.Request, err error) {

@@ -67,6 +67,15 @@ type UpstreamConfig struct {
 	// 20 ms. Of HTTP/1.1 only.
 	Unheard time.Duration
 
+	// Wadi says that the peer is one of Wadi's own servers. Of others a connection is not
+	// used again after an answer that may have no body, because many send one all the
+	// same. Of HTTP/1.1 only.
+	Wadi bool
+
+	// Distrusted, if set, is called once when the peer has sent more than its answers:
+	// from then on each of its connections carries one request. Of HTTP/1.1 only.
+	Distrusted func()
+
 	// Linger, if set, is how long a peer may take to notice that a request was broken
 	// off: its connection is closed by half, and [Timed.WhenLeft] tells when the peer
 	// has closed its own. Of HTTP/1.1 over TCP only; else it is closed at once.
@@ -112,7 +121,7 @@ func NewUpstream(cfg UpstreamConfig) *Upstream {
 	}
 	u.http1 = newHTTP1Pool(func(ctx context.Context) (net.Conn, error) { return u.dial(ctx, "", "") },
 		u.cfg.IdleTimeout, new(buffers))
-	u.http1.linger = cfg.Linger
+	u.http1.linger, u.http1.distrusted = cfg.Linger, cfg.Distrusted
 	u.http1.unheard = cmp.Or(cfg.Unheard, watchTick)
 	return u
 }

@@ -82,6 +82,9 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	p.app = proxy.NewUpstream(proxy.UpstreamConfig{
 		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout, Linger: linger,
 		Unheard: proxy.UnheardFor(cfg.Timeout),
+		Distrusted: func() {
+			log.Warn("the app sends more than its answers, as they say how long they are: each of its connections carries one request from now on; mend its Content-Length, and bodies of 1xx, 204, 205, 304 and HEAD")
+		},
 	})
 	p.ready = newReadiness(newProbe(cfg.Probe, cfg.Protocol, cfg.Target), cfg.Probe.Timeout.D(),
 		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)

@@ -1,0 +1,54 @@
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// An app sends a body over HTTP/2 where there may be none: the caller gets the answer
+// without it, whole, and the next answer on its connection is its own too.
+func TestHTTP2_BodyWhereThereIsNone(t *testing.T) {
+	for _, status := range []int{http.StatusNoContent, http.StatusResetContent, http.StatusNotModified} {
+		for _, version := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d, HTTP/2 %v", status, version), func(t *testing.T) {
+				dial := framePeer(t, func(_ int, f *http2.Framer, _ net.Conn) {
+					for {
+						stream, ok := await(f, http2.FrameHeaders)
+						if !ok {
+							return
+						}
+						var block bytes.Buffer
+						e := hpack.NewEncoder(&block)
+						_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: fmt.Sprint(status)})
+						_ = e.WriteField(hpack.HeaderField{Name: "x-stream", Value: fmt.Sprint(stream)})
+						_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true})
+						_ = f.WriteData(stream, true, []byte("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"))
+					}
+				})
+				c := client(t, version)
+				addr := front(t, proxy.UpstreamConfig{Addr: "app", Dial: dial, Protocol: wadi.H2C}, nil)
+				for i := range 5 {
+					res, err := c.Get("http://" + addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, err := io.ReadAll(res.Body)
+					res.Body.Close()
+					if want := fmt.Sprint(2*i + 1); err != nil || res.StatusCode != status || len(body) > 0 || res.Header.Get("X-Stream") != want {
+						t.Errorf("got %d %q of stream %q, %v; want %d, nothing, %s", res.StatusCode, body, res.Header.Get("X-Stream"), err, status, want)
+					}
+				}
+			})
+		}
+	}
+}
