@@ -1,6 +1,12 @@
 package proxy
 
-import "net/http"
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+)
 
 // refusedError: no connection to the peer came about.
 type refusedError struct{ err error }
@@ -22,6 +28,7 @@ type ForwardError struct {
 	Answered    bool // Some of an answer was sent; only breaking it off is left.
 	Unsendable  bool // The request is one that the peer's protocol can't carry; the peer is not to blame.
 	Begun       bool // Some of an answer came, but none that is one. Of HTTP/1.1 only.
+	Malformed   bool // What came is no answer that can be passed on.
 	Reused      bool // The connection had carried other requests before. Of HTTP/1.1 only.
 	Err         error
 }
@@ -56,4 +63,30 @@ func idempotent(method string) bool {
 		return true
 	}
 	return false
+}
+
+// Reason says how the peer failed, in the words of who asks it: what names it.
+func (e *ForwardError) Reason(what string) string {
+	var errno syscall.Errno
+	switch {
+	case e.Refused && errors.Is(e.Err, syscall.ECONNREFUSED):
+		return what + " refuses connections"
+	case e.Refused && isTimeout(e.Err):
+		return what + " did not accept a connection in time: its listen queue is full"
+	case e.Refused && errors.As(e.Err, &errno):
+		return fmt.Sprintf("no connection to %s came about: %v", what, errno)
+	case e.Refused:
+		return what + " did not take the request"
+	case e.Malformed:
+		return fmt.Sprintf("%s sent a %v", what, e.Err)
+	case errors.As(e.Err, new(streamError)):
+		return what + " reset the stream before it answered"
+	}
+	return what + " broke the connection before it answered"
+}
+
+// isTimeout says whether err is that a time was over.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

@@ -88,6 +88,7 @@ func failedHTTP1(err error) *ForwardError {
 		Unsendable:  errors.As(err, &unsendable),
 		Refused:     errors.As(err, &refused),
 		Misdirected: errors.Is(err, errMisdirected),
+		Malformed:   errors.Is(err, errMalformed),
 		Err:         err,
 	}
 }

@@ -44,6 +44,7 @@ func (a *http1Answer) run() error {
 	if err := a.final(); err != nil {
 		return a.failed(err)
 	}
+	a.up.answers.Add(1)
 	h := &a.conn.head
 	if h.status == http.StatusSwitchingProtocols {
 		return a.tunnel()

@@ -37,6 +37,7 @@ type http1Pool struct {
 	reaping bool         // A timer will close those that are idle for too long.
 	dialing int
 	waiting []chan *http1Conn // For a connection, or for leave to dial (nil); oldest first.
+	slow    []chan *http1Conn // Of those that dial for long, and take a connection too; oldest first.
 	open    int               // Connections, in use or not.
 	closed  bool
 	single  bool // The peer is not trusted: each connection carries one request.
@@ -63,7 +64,7 @@ func (p *http1Pool) get(ctx context.Context, fresh bool) (*http1Conn, error) {
 	if c != nil || err != nil {
 		return c, err
 	}
-	return p.connect(ctx)
+	return p.connect(ctx, fresh)
 }
 
 // takeIdle takes the idle connection that was used last; nil if there is none.
@@ -108,7 +109,7 @@ func (p *http1Pool) leave(ctx context.Context, fresh bool) (*http1Conn, error) {
 		if c := <-turn; c != nil {
 			p.put(c)
 		} else {
-			p.dialled()
+			p.endDial()
 		}
 	}
 	return nil, context.Cause(ctx)
@@ -123,32 +124,6 @@ func (p *http1Pool) taken(ctx context.Context, c *http1Conn) *http1Conn {
 		p.use(c, ctx)
 	}
 	return c
-}
-
-// connect dials, having leave to.
-func (p *http1Pool) connect(ctx context.Context) (*http1Conn, error) {
-	conn, err := p.dial(ctx)
-	p.dialled()
-	if err != nil {
-		return nil, err
-	}
-	c := newHTTP1Conn(p, conn)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open++
-	p.use(c, ctx)
-	return c, nil
-}
-
-// dialled gives the leave to dial on to the one that waits longest.
-func (p *http1Pool) dialled() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.waiting) > 0 && p.dialing <= dialsAtOnce {
-		p.next(nil)
-		return
-	}
-	p.dialing--
 }
 
 // next hands c to the one that waits longest. The caller holds the mutex.
@@ -173,6 +148,10 @@ func (p *http1Pool) keep(c *http1Conn) bool {
 	switch {
 	case p.closed || p.single:
 		return false
+	case len(p.slow) > 0:
+		p.slow[0] <- c
+		p.slow = slices.Delete(p.slow, 0, 1)
+		return true
 	case len(p.waiting) > 0:
 		p.next(c)
 		return true

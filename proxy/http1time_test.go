@@ -186,3 +186,40 @@ func TestUnheardFor(t *testing.T) {
 		}
 	}
 }
+
+// A peer lets no further connection in: those that dial take what comes free, and what
+// they have given up is no connection of theirs.
+func TestHTTP1_SlowDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Second)
+			_, _ = io.WriteString(w, "ok")
+		})
+		dials := make(chan struct{}, 1)
+		u := memoryUpstream(t, l, proxy.UpstreamConfig{Dial: func(ctx context.Context) (net.Conn, error) {
+			select {
+			case dials <- struct{}{}:
+				return l.Dial(ctx)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}})
+		var all sync.WaitGroup
+		begun := time.Now()
+		for range 50 {
+			all.Go(func() {
+				if w, err := do(u, http.MethodPost, nil); err != nil || w.Body.String() != "ok" {
+					t.Errorf("got %q, %v", w.Body, err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(begun); took > 51*time.Second {
+			t.Errorf("50 requests of a second took %v over one connection", took)
+		}
+		synctest.Wait()
+		if open, idle := u.Conns(); open != 1 || idle != 1 {
+			t.Errorf("%d open, %d idle, want one", open, idle)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -233,6 +234,11 @@ const (
 	// goAwayUnseen is what net/http says of a request beyond the last one that the
 	// peer's GOAWAY names. It exports no error for it; a test holds it to the text.
 	goAwayUnseen = "http2: Transport received Server's graceful shutdown GOAWAY"
+	// answerTooLarge is how it ends what it says of a head beyond 64 KiB; the same holds.
+	answerTooLarge = "http2: response header list larger than advertised limit"
+	// connectionError is how it begins what it says of a peer that broke the rules of the
+	// protocol, on any stream. With a head far beyond 64 KiB it does not read on either.
+	connectionError = "connection error: "
 )
 
 // unseen reports whether err says that the peer has not looked at the request: it
@@ -243,4 +249,16 @@ func unseen(err error) bool {
 		return s.Code == refusedStream
 	}
 	return err.Error() == goAwayUnseen
+}
+
+// malformedHTTP2 is err, in our words if it says that the peer broke the protocol.
+func malformedHTTP2(err error) error {
+	code, broken := strings.CutPrefix(err.Error(), connectionError)
+	switch {
+	case strings.HasSuffix(err.Error(), answerTooLarge):
+		return malformed("a head beyond 64 KiB")
+	case broken:
+		return malformed("HTTP/2 error " + code + ", as for a head beyond 64 KiB")
+	}
+	return err
 }

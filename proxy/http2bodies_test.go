@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -50,5 +51,26 @@ func TestHTTP2_BodyWhereThereIsNone(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// An answer whose head is too large is said to be that.
+func TestHTTP2_LargeHead(t *testing.T) {
+	dial := framePeer(t, func(_ int, f *http2.Framer, _ net.Conn) {
+		stream, _ := await(f, http2.FrameHeaders)
+		var block bytes.Buffer
+		e := hpack.NewEncoder(&block)
+		_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+		for range 1000 { // Few bytes on the wire.
+			_ = e.WriteField(hpack.HeaderField{Name: "x-a", Value: strings.Repeat("a", 100)})
+		}
+		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+		await(f, http2.FrameGoAway)
+	})
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: "app", Dial: dial, Protocol: wadi.H2C})
+	t.Cleanup(u.Close)
+	_, err := do(u, http.MethodGet, nil)
+	if err == nil || !err.Malformed || err.Reason("it") != "it sent a malformed answer: a head beyond 64 KiB" {
+		t.Errorf("got %+v", err)
 	}
 }

@@ -91,6 +91,7 @@ func (f *forward) response(res *http.Response) error {
 		}
 	}
 	StripInternal(res.Header)
+	f.upstream.answers.Add(1)
 	f.answered = true
 	if !bodyAllowed(res.StatusCode) {
 		dropBody(res)
@@ -126,12 +127,14 @@ func (f *forward) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if !f.answered && outOfTime(r, err) && RefuseGRPC(w, r, http.StatusGatewayTimeout, "the app took longer than the call's deadline") {
 		return
 	}
+	err = malformedHTTP2(err)
 	var refused *refusedError
 	var unsendable *unsendableError
 	f.err = &ForwardError{
 		Unsendable:  errors.As(err, &unsendable),
 		Refused:     errors.As(err, &refused) && !f.sent.Load(),
 		Misdirected: errors.Is(err, errMisdirected),
+		Malformed:   errors.Is(err, errMalformed),
 		BodyRead:    f.body.read.Load(),
 		Answered:    f.answered,
 		Err:         err,

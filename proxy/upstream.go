@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -16,8 +17,9 @@ import (
 
 // Bounds of the connections to a peer.
 const (
-	// DialTimeout bounds the default dial.
-	DialTimeout = time.Second
+	// DialTimeout bounds the default dial, unless configured. The kernel asks a peer whose
+	// listen queue is full again after one, two, three, four, five and seven seconds.
+	DialTimeout = 10 * time.Second
 	// MaxIdleConns is how many idle HTTP/1.1 connections to one peer are kept.
 	MaxIdleConns = 256
 	// EnvoysIdleTimeout is how long a server keeps connections that nobody uses where
@@ -43,6 +45,10 @@ type UpstreamConfig struct {
 
 	// Dial opens a connection; nil dials Addr over TCP.
 	Dial func(context.Context) (net.Conn, error)
+
+	// DialTimeout is how long the default dial waits for a peer that answers nobody
+	// meanwhile; 0 is 10 s.
+	DialTimeout time.Duration
 
 	// Greet, if set, is called once on every new HTTP/1.1 connection before the
 	// first request goes over it. An error closes the connection.
@@ -91,21 +97,18 @@ type Upstream struct {
 	fixed     []byte          // The configured header, as lines.
 	instance  string          // Whom requests are for; "" is whoever answers.
 	copies    bufferPool
-	silent    *log.Logger // Errors are returned or break the stream; the caller reports them.
+	answers   atomic.Int64 // That came, for dialPeer.
+	silent    *log.Logger  // Errors are returned or break the stream; the caller reports them.
 }
 
 // NewUpstream returns an upstream without a connection; the first request opens one.
 func NewUpstream(cfg UpstreamConfig) *Upstream {
 	u := &Upstream{cfg: cfg, silent: log.New(io.Discard, "", 0)}
 	if u.cfg.Dial == nil {
-		dialer := net.Dialer{Timeout: DialTimeout}
-		u.cfg.Dial = func(ctx context.Context) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", cfg.Addr)
-		}
+		u.cfg.Dial = u.dialPeer
 	}
-	if u.cfg.IdleTimeout == 0 {
-		u.cfg.IdleTimeout = UpstreamIdleTimeout
-	}
+	u.cfg.DialTimeout = cmp.Or(cfg.DialTimeout, DialTimeout)
+	u.cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, UpstreamIdleTimeout)
 	u.instance = cfg.Header.Get(wadi.HeaderInstance)
 	if cfg.Protocol.HTTP2() {
 		u.transport = newTransport(u.dial)

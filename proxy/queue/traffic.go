@@ -22,11 +22,12 @@ const (
 	reasonDraining    = "draining"
 	reasonAppRefused  = "app_refused"
 	reasonAppFailed   = "app_failed"
-	reasonMalformed   = "malformed" // Mostly its framing, and net/http answers.
+	reasonAppAnswer   = "app_malformed" // It answered, but not so that it could be passed on.
+	reasonMalformed   = "malformed"     // Mostly its framing, and net/http answers.
 )
 
 // reasons are all of them.
-var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonAppRefused, reasonAppFailed, reasonMalformed,
+var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonAppRefused, reasonAppFailed, reasonAppAnswer, reasonMalformed,
 	proxy.ErrRequestTimeout.Error(), proxy.ErrResponseStartTimeout.Error(), proxy.ErrIdleTimeout.Error()}
 
 // trafficHandler answers probes and what is not meant for this instance, and
@@ -233,21 +234,32 @@ func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
 	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
 	}
-	if p.appRefused(err) {
-		p.refuse(r, x, http.StatusBadGateway, reasonAppRefused, "the app refuses connections")
-		return
+	if failed == nil {
+		failed = &proxy.ForwardError{Err: err}
 	}
+	p.appRefused(err)
 	p.log.Debug("request failed", "error", err)
 	if b, ok := r.Body.(*keptBody); ok && b.broken.Load() {
 		x.timed.Header().Set("Connection", "close") // What comes next is no request.
 		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, "the request's body can't be read")
 		return
 	}
-	if failed != nil && failed.Unsendable {
+	if failed.Unsendable {
 		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, failed.Err.Error())
 		return
 	}
-	p.refuse(r, x, http.StatusBadGateway, reasonAppFailed, "the app broke the connection before it answered")
+	p.refuse(r, x, http.StatusBadGateway, failure(failed), failed.Reason("the app"))
+}
+
+// failure is the reason of the metrics for how the app failed.
+func failure(e *proxy.ForwardError) string {
+	switch {
+	case e.Refused:
+		return reasonAppRefused
+	case e.Malformed:
+		return reasonAppAnswer
+	}
+	return reasonAppFailed
 }
 
 // refuse answers with a short text that says who answers; a gRPC call gets it with
