@@ -129,14 +129,14 @@ func (a *http1Answer) final() error {
 	}
 	waiting := a.plan.expect && a.send == nil
 	for range maxInformational {
-		if waiting {
-			_ = a.conn.SetReadDeadline(time.Now().Add(continueWait)) // Fails only with the connection.
+		if waiting && !a.conn.limitRead(time.Now().Add(continueWait)) {
+			return os.ErrDeadlineExceeded // The request's time is over, or its caller gone.
 		}
 		err := a.conn.readHead()
 		a.heard = a.heard || err == nil || a.conn.w > 0
 		if waiting {
-			late := errors.Is(err, os.ErrDeadlineExceeded)
-			_ = a.conn.SetReadDeadline(time.Time{})
+			// The end of the request ends the reading in the same way as this wait.
+			late := a.conn.limitRead(time.Time{}) && errors.Is(err, os.ErrDeadlineExceeded)
 			if late || err == nil && a.conn.head.status == http.StatusContinue {
 				waiting = false
 				a.goOn()

@@ -47,6 +47,10 @@ type http1Conn struct {
 		err    error
 	}
 
+	deadline    sync.Mutex // Guards these two, and the deadlines where a request may be ended.
+	interrupted bool       // The request was ended: all reading and writing is to fail.
+	lingering   bool       // It is over, and whoever would end it comes too late.
+
 	// Guarded by the pool.
 	idleSince time.Time
 	ctx       context.Context       // Of the request, until it is watched.

@@ -31,7 +31,6 @@ type upload struct {
 
 	read  atomic.Bool               // Some of the body was read.
 	ended atomic.Bool               // All of it was.
-	over  atomic.Bool               // The answer has ended: the rest is for nobody.
 	fault atomic.Pointer[bodyError] // Why it could not be read, before the connection is closed.
 	done  chan struct{}
 	err   error // Why it did not send all; valid when done is closed.
@@ -53,9 +52,6 @@ func (u *upload) run() {
 	}
 	defer u.conn.pool.buffers.put(buf)
 	u.err = u.send(buf)
-	if u.over.Load() {
-		u.discard(buf)
-	}
 }
 
 // send writes the body as it comes. When it can't be read to its end the
@@ -123,8 +119,10 @@ func (u *upload) write(buf []byte, n int, end bool) error {
 	return err
 }
 
-// discard reads on, within bounds that whoever waits has set.
-func (u *upload) discard(buf []byte) {
+// discard reads on when the sending has ended, within bounds that whoever waits has set.
+func (u *upload) discard() {
+	buf := u.conn.pool.buffers.large()
+	defer u.conn.pool.buffers.put(buf)
 	for n, left := 0, discardBytes; left > 0 && !u.ended.Load(); left -= n {
 		var err error
 		if n, err = u.body.Read(buf); err == io.EOF {
@@ -160,9 +158,10 @@ func (u *upload) sent(w http.ResponseWriter) bool {
 // settle ends an upload whose answer has ended before it, and whose connection is
 // closed. A caller in HTTP/1 that still sends gets the answer, and time to stop:
 // with bytes unread its connection would be reset, and the answer lost. Known says
-// that the answer is complete as it is; else its end comes after this.
+// that the answer is complete as it is; else its end comes after this. The app has done
+// with the request, so that a writer may have the waiting done later: when what is held
+// for the app has been given back.
 func (u *upload) settle(w http.ResponseWriter, known bool) {
-	u.over.Store(true)
 	if u.r.ProtoMajor != 1 || u.ended.Load() {
 		return // The server of HTTP/2 ends the reading with the request.
 	}
@@ -172,9 +171,17 @@ func (u *upload) settle(w http.ResponseWriter, known bool) {
 	if !known {
 		patience = discardTime / 10
 	}
-	if c.SetReadDeadline(time.Now().Add(patience)) == nil { // Else it is no server's.
-		<-u.done
+	wait := func() {
+		if c.SetReadDeadline(time.Now().Add(patience)) == nil { // Else it is no server's.
+			<-u.done // Its connection is closed: nothing more can be sent.
+			u.discard()
+		}
 	}
+	if l, ok := w.(interface{ Later(func()) }); ok {
+		l.Later(wait)
+		return
+	}
+	wait()
 }
 
 // bodyError: the caller's body could not be read.

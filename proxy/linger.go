@@ -6,9 +6,14 @@ import (
 	"time"
 )
 
-// maxLingered is how much of an answer for nobody is read while its end is waited
-// for; an app that sends more finds that nobody reads it.
-const maxLingered = 1 << 20
+const (
+	// maxLingered is how much of an answer for nobody is read while its end is waited
+	// for; an app that sends more has not noticed that nobody reads it.
+	maxLingered = 1 << 20
+	// lastWords is for how long what an app sends may have been on its way before it
+	// could notice that nobody reads it, or be what it does about that.
+	lastWords = time.Second
+)
 
 // WhenLeft calls f when no peer is at work on the request any more: at once, or when
 // all that were broken off in the midst of it have closed their connection. It is to
@@ -23,6 +28,10 @@ func (t *Timed) WhenLeft(f func()) {
 	t.mu.Unlock()
 	f()
 }
+
+// Later has [Timed.End] call wait, which concerns the caller alone: by then the handler
+// has given back what it held for the app.
+func (t *Timed) Later(wait func()) { t.later = wait }
 
 // leftBehind counts a peer that is still at work, or -1 that it is no longer.
 func (t *Timed) leftBehind(n int) {
@@ -50,25 +59,60 @@ func (p *http1Pool) abandon(c *http1Conn) {
 	}
 	t := (*Timed)(ctx)
 	t.leftBehind(1)
+	c.deadline.Lock()
+	c.lingering = true
+	c.deadline.Unlock()
 	c.release()
 	p.done(c)
-	go func() {
+	go func() { // It ends within the lingering.
 		_ = c.tcp.SetWriteDeadline(time.Unix(1, 0)) // Whoever still writes is to end. It fails on closed ones.
-		if c.tcp.CloseWrite() == nil && c.tcp.SetReadDeadline(time.Now().Add(p.linger)) == nil {
-			_, _ = io.CopyN(io.Discard, c.tcp, maxLingered)
+		if c.tcp.CloseWrite() != nil || !hasNoticed(c.tcp, p.linger) {
+			_ = c.tcp.SetLinger(0) // By a reset: its next write tells the app. It fails on closed ones.
 		}
 		p.discardUnused(c)
 		t.leftBehind(-1)
 	}()
 }
 
+// hasNoticed waits until the peer of c, whose other half is closed, closes its own. It
+// gives up on a peer that is silent for too long, and on one that still sends when it
+// must have heard: that would go on for as long as there is something to send.
+func hasNoticed(c *net.TCPConn, patience time.Duration) bool {
+	began := time.Now()
+	if c.SetReadDeadline(began.Add(min(lastWords, patience))) != nil {
+		return true
+	}
+	switch _, err := io.CopyN(io.Discard, c, maxLingered); {
+	case err == nil:
+		return false
+	case !isTimeout(err):
+		return true // It has ended, one way or another.
+	}
+	if c.SetReadDeadline(began.Add(patience)) != nil {
+		return true
+	}
+	n, err := c.Read(make([]byte, 1))
+	return n == 0 && !isTimeout(err)
+}
+
 // interruptIO ends all that waits on a connection which may linger.
 func (c *http1Conn) interruptIO() {
-	if c.pool.linger > 0 && c.tcp != nil {
-		_ = c.tcp.SetDeadline(time.Unix(1, 0)) // It fails on closed ones.
+	if c.pool.linger <= 0 || c.tcp == nil {
+		_ = c.Close() // Whoever waits on it hears of it.
 		return
 	}
-	_ = c.Close() // Whoever waits on it hears of it.
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	if c.interrupted = true; !c.lingering {
+		_ = c.tcp.SetDeadline(time.Unix(1, 0)) // It fails on closed ones.
+	}
+}
+
+// limitRead bounds the reading, unless all of it is to fail already: false.
+func (c *http1Conn) limitRead(until time.Time) bool {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	return !c.interrupted && c.SetReadDeadline(until) == nil
 }
 
 // tunnelled is c as the peer of a tunnel, which may linger when that breaks.

@@ -100,7 +100,8 @@ type Timed struct {
 	leaving   bool // Leave was called.
 	behind    int  // Peers that are still at work.
 	whenLeft  func()
-	expired   error // Why the time is over; nil while it isn't.
+	later     func() // Nil, or what End is to wait for. Of the handler's goroutine.
+	expired   error  // Why the time is over; nil while it isn't.
 	timer     *time.Timer
 	stop      func() bool // Ends listening for the caller's leave.
 	contextState
@@ -279,6 +280,9 @@ func (t *Timed) End() {
 		return
 	}
 	if expired == nil {
+		if t.later != nil {
+			t.later()
+		}
 		t.bound()
 		return
 	}

@@ -82,9 +82,10 @@ type UpstreamConfig struct {
 	// from then on each of its connections carries one request. Of HTTP/1.1 only.
 	Distrusted func()
 
-	// Linger, if set, is how long a peer may take to notice that a request was broken
-	// off: its connection is closed by half, and [Timed.WhenLeft] tells when the peer
-	// has closed its own. Of HTTP/1.1 over TCP only; else it is closed at once.
+	// Linger, if set, is how long a silent peer may take to notice that a request was
+	// broken off: its connection is closed by half, and [Timed.WhenLeft] tells when the
+	// peer has closed its own, or sends on after a second all the same. Of HTTP/1.1 over
+	// TCP only; else it is closed at once.
 	Linger time.Duration
 }
 

@@ -19,7 +19,11 @@ type response struct {
 	refusal int // The status of a refusal, whatever HTTP's is.
 	aborted bool
 	bytes   int64
+	later   func() // Nil, or what is to be waited for when the instance is given back.
 }
+
+// Later is what [proxy.Upstream] calls where only the client is waited for any more.
+func (w *response) Later(wait func()) { w.later = wait }
 
 // hurry lets reads and writes of the client's connection fail soon, for a slow
 // client would hold a request whose time is over.

@@ -139,8 +139,12 @@ func (q *request) serve() {
 		}
 		err := q.forward()
 		if err == nil {
+			later := q.out.later
+			if later != nil && q.expired == nil {
+				later()
+			}
 			q.out.unhurry()
-			if q.body != nil && !q.body.ended() {
+			if later == nil && q.body != nil && !q.body.ended() {
 				_ = discard(&q.out, q.in) // The answer has said already that the connection closes.
 			}
 			return

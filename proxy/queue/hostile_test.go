@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// rawApp is an app that answers byte by byte: answer is called with each request.
-func rawApp(t *testing.T, answer func(c net.Conn, r *http.Request) (more bool)) (addr string) {
+// rawApp is an app that answers byte by byte: answer is called with each request, whose
+// body was read, and early before that.
+func rawApp(t *testing.T, answer func(c net.Conn, r *http.Request) (more bool), early ...func(net.Conn, *http.Request) (more bool)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,6 +34,9 @@ func rawApp(t *testing.T, answer func(c net.Conn, r *http.Request) (more bool)) 
 				for in := bufio.NewReader(c); ; {
 					r, err := http.ReadRequest(in)
 					if err != nil {
+						return
+					}
+					if len(early) > 0 && !early[0](c, r) {
 						return
 					}
 					_, _ = io.Copy(io.Discard, r.Body)

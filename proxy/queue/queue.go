@@ -32,6 +32,9 @@ const (
 	// appIdleTimeout is shorter than any common server keeps a connection, so
 	// that the app seldom closes one under a request. A new one costs little.
 	appIdleTimeout = 1500 * time.Millisecond
+	// appNotices is for how long a request whose caller has left counts against the
+	// limit, while the app says nothing and has not closed its side.
+	appNotices = 10 * time.Second
 )
 
 // forwarder is the app, see [proxy.Upstream].
@@ -73,7 +76,7 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	var linger time.Duration
 	if cfg.Limit > 0 {
 		p.limiter = proxy.NewLimiter(cfg.Limit, cfg.Depth)
-		linger = cfg.Timeout.Request.D() // A request whose caller has left counts until the app has noticed.
+		linger = appNotices
 	} else {
 		p.limiter = proxy.NewLimiter(cfg.MaxInFlight, 0)
 	}
