@@ -234,7 +234,9 @@ const (
 	// goAwayUnseen is what net/http says of a request beyond the last one that the
 	// peer's GOAWAY names. It exports no error for it; a test holds it to the text.
 	goAwayUnseen = "http2: Transport received Server's graceful shutdown GOAWAY"
-	// answerTooLarge is how it ends what it says of a head beyond 64 KiB; the same holds.
+	// byPeer is the cause of a stream's error that the peer has sent, and answerTooLarge
+	// that of a head beyond 64 KiB; the same holds.
+	byPeer         = "received from peer"
 	answerTooLarge = "http2: response header list larger than advertised limit"
 	// connectionError is how it begins what it says of a peer that broke the rules of the
 	// protocol, on any stream. With a head far beyond 64 KiB it does not read on either.
@@ -251,13 +253,20 @@ func unseen(err error) bool {
 	return err.Error() == goAwayUnseen
 }
 
-// malformedHTTP2 is err, in our words if it says that the peer broke the protocol.
+// malformedHTTP2 is err, in our words if it says that the peer broke the protocol: on one
+// stream, which we have reset then, or on the whole connection.
 func malformedHTTP2(err error) error {
-	code, broken := strings.CutPrefix(err.Error(), connectionError)
-	switch {
-	case strings.HasSuffix(err.Error(), answerTooLarge):
-		return malformed("a head beyond 64 KiB")
-	case broken:
+	var s streamError
+	if errors.As(err, &s) && s.Cause != nil && s.Cause.Error() != byPeer {
+		switch {
+		case errors.Is(s.Cause, errMalformed):
+			return s.Cause
+		case s.Cause.Error() == answerTooLarge:
+			return malformed("a head beyond 64 KiB")
+		}
+		return malformed(s.Cause.Error())
+	}
+	if code, broken := strings.CutPrefix(err.Error(), connectionError); broken {
 		return malformed("HTTP/2 error " + code + ", as for a head beyond 64 KiB")
 	}
 	return err

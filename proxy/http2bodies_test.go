@@ -74,3 +74,25 @@ func TestHTTP2_LargeHead(t *testing.T) {
 		t.Errorf("got %+v", err)
 	}
 }
+
+// HTTP/2 has no 101: the caller, who may believe that its connection is another
+// protocol's now, gets none.
+func TestHTTP2_SwitchingProtocols(t *testing.T) {
+	dial := framePeer(t, func(_ int, f *http2.Framer, _ net.Conn) {
+		stream, _ := await(f, http2.FrameHeaders)
+		var block bytes.Buffer
+		_ = hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: ":status", Value: "101"})
+		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true})
+		answer(f, stream)
+		await(f, http2.FrameGoAway)
+	})
+	var failed *proxy.ForwardError
+	addr := front(t, proxy.UpstreamConfig{Addr: "app", Dial: dial, Protocol: wadi.H2C}, func(w http.ResponseWriter, _ *http.Request, e *proxy.ForwardError) {
+		failed = e
+		w.WriteHeader(http.StatusBadGateway)
+	})
+	got := roundTrip(t, addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 502 ") || failed == nil || !failed.Malformed {
+		t.Errorf("got %q, %+v, want none of the app's answer", got, failed)
+	}
+}

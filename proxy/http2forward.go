@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
+	"net/textproto"
 	"sync"
 	"sync/atomic"
 
@@ -21,6 +22,7 @@ func (u *Upstream) forwardHTTP2(w http.ResponseWriter, r *http.Request) error {
 		in.Body = &f.body
 		r = &in
 	}
+	r = withoutUpgrade(r)
 	proxy := httputil.ReverseProxy{
 		Rewrite:       f.rewrite,
 		Transport:     f,
@@ -44,6 +46,20 @@ func (u *Upstream) forwardHTTP2(w http.ResponseWriter, r *http.Request) error {
 	return f.err
 }
 
+// withoutUpgrade is r without the offer to change to another protocol, which HTTP/2 can't
+// carry and anybody may ignore (RFC 9110, section 7.8). Some clients offer HTTP/2 itself
+// in this way, with each first request.
+func withoutUpgrade(r *http.Request) *http.Request {
+	if r.Header["Upgrade"] == nil && r.Header["Http2-Settings"] == nil {
+		return r
+	}
+	in := *r
+	in.Header = r.Header.Clone()
+	in.Header.Del("Upgrade")
+	in.Header.Del("HTTP2-Settings")
+	return &in
+}
+
 // forward is one request on its way. Only the body is touched by several goroutines.
 type forward struct {
 	upstream *Upstream
@@ -61,6 +77,14 @@ type forward struct {
 func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t := httptrace.ContextClientTrace(r.Context()); t != nil { // The proxy's own, of this request.
 		t.WroteHeaders = func() { f.sent.Store(true) }
+		pass := t.Got1xxResponse
+		t.Got1xxResponse = func(status int, h textproto.MIMEHeader) error {
+			if status == http.StatusSwitchingProtocols { // HTTP/2 has none (RFC 9113, section 8.6).
+				return malformed("a change to a protocol that nobody asked for")
+			}
+			StripInternal(http.Header(h))
+			return pass(status, h)
+		}
 	}
 	return f.upstream.http2.send(r, &f.sent)
 }
