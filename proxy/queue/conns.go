@@ -25,11 +25,12 @@ type conns struct {
 	over     sync.Once
 	n        atomic.Int64 // How many are open.
 
-	mu     sync.Mutex
-	open   map[*conn]struct{}
-	free   chan struct{} // Closed when a connection is; nil while nobody waits for a place.
-	last   bool          // No more are accepted than have come.
-	leaves bool          // HTTP/2 callers are told to leave.
+	mu       sync.Mutex
+	open     map[*conn]struct{}
+	free     chan struct{} // Closed when a connection is; nil while nobody waits for a place.
+	last     bool          // No more are accepted than have come.
+	leaves   bool          // HTTP/2 callers are told to leave,
+	patience time.Duration // and after this time at once.
 }
 
 func newConns(l net.Listener, below *proxy.Listener, max int) *conns {
@@ -74,7 +75,8 @@ func (l *conns) add(below net.Conn) *conn {
 	c := &conn{Conn: below, of: l}
 	c.since.Store(time.Now().UnixNano())
 	if l.leaves {
-		c.goAway.wanted = true
+		c.goAway.from = time.Now().Add(l.patience / 2)
+		time.AfterFunc(l.patience, func() { c.sayGoAway(true) })
 	}
 	l.open[c] = struct{}{}
 	l.n.Store(int64(len(l.open)))
@@ -151,17 +153,22 @@ func (l *conns) lastCall() {
 }
 
 // leave tells the callers that speak HTTP/2 to send what comes next elsewhere, and
-// those that come later too.
-func (l *conns) leave() {
+// those that come later too: with the next answer, within patience at the latest.
+func (l *conns) leave(patience time.Duration) {
+	l.tell(false, patience)
+	time.AfterFunc(patience, func() { l.tell(true, patience) })
+}
+
+func (l *conns) tell(now bool, patience time.Duration) {
 	l.mu.Lock()
-	l.leaves = true
+	l.leaves, l.patience = true, patience
 	all := make([]*conn, 0, len(l.open))
 	for c := range l.open {
 		all = append(all, c)
 	}
 	l.mu.Unlock()
 	for _, c := range all {
-		go c.sayGoAway() // A caller that does not read may hold it up.
+		go c.sayGoAway(now) // A caller that does not read may hold it up.
 	}
 }
 

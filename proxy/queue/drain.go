@@ -26,7 +26,7 @@ func (p *Proxy) quietFor() time.Duration { return cmp.Or(p.cfg.Settle, DefaultSe
 // startDrain makes the instance unready. It is heard of on every plane at once.
 func (p *Proxy) startDrain() {
 	p.drain.Begin()
-	p.conns.leave()
+	p.conns.leave(p.quietFor() / 2)
 	p.clock.Wake()
 }
 

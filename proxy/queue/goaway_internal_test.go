@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Whoever speaks HTTP/2 is told of a drain by a goodbye that drops nothing.
@@ -53,11 +54,12 @@ func TestGoAway_BetweenFrames(t *testing.T) {
 	frames := "\x00\x00\x03\x04\x00\x00\x00\x00\x00abc" + "\x00\x00\x00\x04\x01\x00\x00\x00\x00" + "\x00\x00\x01\x00\x00\x00\x00\x00\x01x"
 	ends := map[int]bool{12: true, 21: true, 31: true}
 	for step := 1; step <= len(frames); step++ {
-		g := &goAway{wanted: true}
+		g := &goAway{now: true}
 		for at := 0; at < len(frames); at += step {
 			to := min(at+step, len(frames))
-			if g.sent([]byte(frames[at:to])); g.due() != ends[to] {
-				t.Errorf("in steps of %d, after %d bytes: due %v, want %v", step, to, g.due(), ends[to])
+			g.sent([]byte(frames[at:to]))
+			if due := g.due(time.Now(), false); due != ends[to] {
+				t.Errorf("in steps of %d, after %d bytes: due %v, want %v", step, to, due, ends[to])
 			}
 		}
 	}
