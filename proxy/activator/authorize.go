@@ -33,6 +33,12 @@ func authorize(g Guard, service string, r *http.Request) (caller string, err err
 	return caller, nil
 }
 
+// denied reports whether err refuses a caller for who it is or what it asks for.
+func denied(err error) bool {
+	var f Refusal
+	return errors.As(err, &f) && f.Code == CodeDenied
+}
+
 // Unauthorized is the answer to a request that was not let pass: 503 where
 // nobody can tell for now (wadi.ErrUnavailable), and else 403.
 func Unauthorized(err error) Refusal {

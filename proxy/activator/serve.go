@@ -22,6 +22,9 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 		caller, err := authorize(g, service, r)
 		trip.calledBy(caller)
 		if err != nil {
+			if denied(err) {
+				w.Header().Set("Connection", "close") // It has no use for one, over HTTP/2 neither.
+			}
 			a.refuseFor(w, r, trip, err)
 			return
 		}

@@ -10,7 +10,7 @@ type Bounds struct {
 	MaxHeaderBytes    int           // Of one request; 64 KiB. Beyond: 431.
 	ReadHeaderTimeout time.Duration // For the TLS handshake, and from a request's first byte to the end of its headers; 10 s.
 	IdleTimeout       time.Duration // Between requests, and before the first; 2 min.
-	MaxConns          int           // Open at once, upgraded ones included; 20,000. More are closed as they come.
+	MaxConns          int           // Open at once, upgraded ones included; 20,000. Idle ones make room for more.
 	MaxStreams        int           // Requests at once on one HTTP/2 connection; 250.
 	StreamBuffer      int           // Bytes received ahead on one HTTP/2 stream; 64 KiB.
 	ConnBuffer        int           // The same of all streams of a connection; 1 MiB.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -18,8 +17,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// listener hands connections to an HTTP server: bounded in number, with their
-// requests checked, and after the TLS handshake if there is one. The server knows a
+// listener hands connections to an HTTP server: bounded by a [proxy.ConnBudget], with
+// their requests checked, and after the TLS handshake if there is one. The server knows a
 // *tls.Conn by its type, and speaks HTTP/2 over that alone. So one that has agreed on
 // HTTP/2 is handed over as it is; of any other one the server gets the check, which
 // tells the TLS state.
@@ -28,10 +27,9 @@ type listener struct {
 	checker *framing.Checker
 	tls     *tls.Config // Nil: plain.
 	timeout time.Duration
-	most    int64
+	limiter *proxy.ConnLimiter
 	log     hclog.Logger
 
-	open  atomic.Int64
 	last  atomic.Bool   // No more are accepted than have come.
 	ready chan net.Conn // Over TLS, whose handshake is over.
 	done  chan struct{} // Closed with the listener.
@@ -41,7 +39,7 @@ type listener struct {
 func newListener(l *proxy.Listener, cfg ServerConfig, b Bounds) *listener {
 	out := &listener{
 		below: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout}),
-		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, most: int64(b.MaxConns), log: cfg.Log,
+		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, limiter: proxy.NewConnLimiter(b.MaxConns, cfg.TrustedProxies), log: cfg.Log,
 		ready: make(chan net.Conn), done: make(chan struct{}),
 	}
 	out.close = sync.OnceValue(func() error {
@@ -54,11 +52,11 @@ func newListener(l *proxy.Listener, cfg ServerConfig, b Bounds) *listener {
 // Accept returns the next connection.
 func (l *listener) Accept() (net.Conn, error) {
 	if l.tls == nil {
-		c, leave, err := l.next()
+		c, err := l.limiter.Accept(l.below, func(c net.Conn) net.Conn { return l.checker.Conn(c, nil) })
 		if err != nil {
 			return nil, l.ended(err)
 		}
-		return l.checker.Conn(c, leave), nil
+		return c, nil
 	}
 	select {
 	case c := <-l.ready:
@@ -96,7 +94,7 @@ func (l *listener) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // First: no handshake outlives the listener.
 	for {
-		c, leave, err := l.next()
+		c, err := l.limiter.Accept(l.below, nil)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -112,7 +110,7 @@ func (l *listener) run(ctx context.Context) {
 			}
 			continue
 		}
-		all.Go(func() { l.handshake(ctx, &countedConn{c, leave}) })
+		all.Go(func() { l.handshake(ctx, c) })
 	}
 }
 
@@ -135,7 +133,7 @@ func (l *listener) endAfter(handshakes *sync.WaitGroup) {
 const acceptPause = 100 * time.Millisecond
 
 // handshake hands c over when it has ended well.
-func (l *listener) handshake(ctx context.Context, below *countedConn) {
+func (l *listener) handshake(ctx context.Context, below *proxy.LimitedConn) {
 	bound, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	c := tls.Server(below, l.tls)
@@ -148,8 +146,14 @@ func (l *listener) handshake(ctx context.Context, below *countedConn) {
 		_ = below.Close() // The handshake's error says it all.
 		return
 	}
+	state := c.ConnectionState()
+	http2 := state.NegotiatedProtocol == "h2"
+	if !below.Handshaken(identity(state), http2) {
+		_ = below.Close() // Its owner has more than its share.
+		return
+	}
 	var out net.Conn = c
-	if c.ConnectionState().NegotiatedProtocol != "h2" {
+	if !http2 {
 		out = l.checker.Conn(c, nil)
 	}
 	select {
@@ -159,6 +163,15 @@ func (l *listener) handshake(ctx context.Context, below *countedConn) {
 	}
 }
 
+// identity is who the peer has proved to be by its certificate: in the mesh its
+// service, wherever it runs. Empty: nobody in particular.
+func identity(state tls.ConnectionState) string {
+	if len(state.PeerCertificates) == 0 || len(state.PeerCertificates[0].URIs) == 0 {
+		return ""
+	}
+	return state.PeerCertificates[0].URIs[0].String()
+}
+
 // looksPlain reports whether what came in place of a TLS record begins a request.
 func looksPlain(record [5]byte) bool {
 	switch string(record[:]) {
@@ -166,38 +179,4 @@ func looksPlain(record [5]byte) bool {
 		return true
 	}
 	return false
-}
-
-// next accepts a connection for which there is a place. Leave gives that back, once.
-func (l *listener) next() (c net.Conn, leave func(), err error) {
-	for {
-		if c, err = l.below.Accept(); err != nil {
-			return nil, nil, err
-		}
-		if l.open.Add(1) <= l.most {
-			return c, sync.OnceFunc(func() { l.open.Add(-1) }), nil
-		}
-		l.open.Add(-1)
-		_ = c.Close() // Nothing was said on it.
-	}
-}
-
-// countedConn is what a TLS connection goes over.
-type countedConn struct {
-	net.Conn
-	leave func()
-}
-
-// Close gives the place back.
-func (c *countedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
-}
-
-// SyscallConn is the connection's descriptor.
-func (c *countedConn) SyscallConn() (syscall.RawConn, error) {
-	if s, ok := c.Conn.(syscall.Conn); ok {
-		return s.SyscallConn()
-	}
-	return nil, errors.ErrUnsupported
 }

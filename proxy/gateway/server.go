@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -19,6 +20,10 @@ import (
 
 // codeMalformed is the Wadi-Error of a request line that is none.
 const codeMalformed = "malformed"
+
+// maxFrame is HTTP/2's least bound of a frame, in bytes: the server makes a buffer of
+// a frame's whole size as soon as its header has come, and keeps that.
+const maxFrame = 16 << 10
 
 // ServerConfig is what a Server needs.
 type ServerConfig struct {
@@ -34,6 +39,10 @@ type ServerConfig struct {
 	Malformed func(framing.Reason)
 
 	Bounds Bounds
+
+	// TrustedProxies have no bound of their own on how many connections they hold:
+	// those are their callers'.
+	TrustedProxies []netip.Prefix
 
 	// ShutdownTimeout is how long requests in flight may take when Run's context
 	// ends; default 30 s.
@@ -80,10 +89,12 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 		MaxHeaderBytes:    b.MaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          b.MaxStreams,
+			MaxReadFrameSize:              maxFrame,
 			MaxReceiveBufferPerStream:     b.StreamBuffer,
 			MaxReceiveBufferPerConnection: b.ConnBuffer,
 		},
 		ConnContext:                  activator.ConnContext,
+		ConnState:                    s.listener.limiter.ConnState,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a service's like any other.
 		// What clients do wrong is theirs; it is worth a line only when searched for.
 		ErrorLog: cfg.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),

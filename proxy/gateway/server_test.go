@@ -185,8 +185,8 @@ func served(t *testing.T, addr, proto string) {
 	t.Fatal("nobody is served any more")
 }
 
-// What is beyond the bound is closed, upgraded connections count, and a server that
-// shuts down does not wait for handshakes.
+// What is beyond the bound is closed where none is idle, upgraded connections count,
+// and a server that shuts down does not wait for handshakes.
 func TestServer_MaxConns(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
@@ -203,12 +203,13 @@ func TestServer_MaxConns(t *testing.T) {
 		_ = conn.Close()
 	})
 	both(t, h, gateway.Bounds{MaxConns: 2}, func(t *testing.T, l *listening, proto string) {
-		up := dial(t, l.addr, proto)
-		_, _ = io.WriteString(up, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-		if res, err := http.ReadResponse(bufio.NewReader(up), nil); err != nil || res.StatusCode != 101 {
-			t.Fatalf("got %v, %v", res, err)
+		up, other := dial(t, l.addr, proto), dial(t, l.addr, proto)
+		for _, c := range []net.Conn{up, other} {
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+			if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 101 {
+				t.Fatalf("got %v, %v", res, err)
+			}
 		}
-		slow := dial(t, l.addr, "") // In its handshake, or before its request.
 		third := dial(t, l.addr, "")
 		_, _ = io.WriteString(third, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		if b, _ := io.ReadAll(third); len(b) > 0 {
@@ -216,6 +217,8 @@ func TestServer_MaxConns(t *testing.T) {
 		}
 		_ = up.Close()
 		served(t, l.addr, proto)
+		_ = other.Close()
+		slow := dial(t, l.addr, "") // In its handshake, or before its request.
 		if proto == "" {
 			_ = slow.Close() // net/http waits five seconds for the first request of one.
 		}
@@ -316,8 +319,12 @@ func askHTTP2(t *testing.T, c net.Conn, fields []string, body string) string {
 		switch frame := frame.(type) {
 		case *http2.MetaHeadersFrame:
 			return frame.PseudoValue("status")
-		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+		case *http2.RSTStreamFrame:
 			return ""
+		case *http2.GoAwayFrame:
+			if frame.ErrCode != http2.ErrCodeNo {
+				return ""
+			}
 		}
 	}
 }

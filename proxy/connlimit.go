@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"syscall"
+)
+
+// ConnLimiter bounds the connections of an HTTP server by a [ConnBudget]. Until it is
+// known better, the owner of a connection is its peer's address. The server's
+// ConnState has to be the limiter's.
+type ConnLimiter struct {
+	budget *ConnBudget
+	exempt []netip.Prefix
+}
+
+// NewConnLimiter bounds connections to max. Peers with an exempt address, such as load
+// balancers, have no bound of their own.
+func NewConnLimiter(max int, exempt []netip.Prefix) *ConnLimiter {
+	return &ConnLimiter{budget: NewConnBudget(max), exempt: exempt}
+}
+
+// Listener returns l with its connections bounded, for a server without TLS.
+func (l *ConnLimiter) Listener(ln net.Listener) net.Listener { return &limitedListener{ln, l} }
+
+type limitedListener struct {
+	net.Listener
+	limiter *ConnLimiter
+}
+
+// Accept accepts the next connection for which there is a slot.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	c, err := l.limiter.Accept(l.Listener, nil)
+	if err != nil {
+		return nil, err // Not a nil of another type.
+	}
+	return c, nil
+}
+
+// descriptorsAtOnce is how many idle connections are closed when the process has no
+// descriptors left: what is accepted then needs some, too.
+const descriptorsAtOnce = 8
+
+// Accept accepts the next connection of ln for which there is a slot. Wrap, if not
+// nil, makes the connection that is read and written of the accepted one.
+func (l *ConnLimiter) Accept(ln net.Listener, wrap func(net.Conn) net.Conn) (*LimitedConn, error) {
+	for {
+		below, err := ln.Accept()
+		switch {
+		case err == nil:
+			if c := l.admit(below, wrap); c != nil {
+				return c, nil
+			}
+		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE), !l.budget.MakeRoom():
+			return nil, err
+		default:
+			for range descriptorsAtOnce - 1 {
+				l.budget.MakeRoom()
+			}
+		}
+	}
+}
+
+// admit takes a slot for an accepted connection. Nil: there is none, and it is closed.
+func (l *ConnLimiter) admit(below net.Conn, wrap func(net.Conn) net.Conn) *LimitedConn {
+	c := &LimitedConn{Conn: below, below: below}
+	if wrap != nil {
+		c.Conn = wrap(below)
+	}
+	owner, exempt := l.ownerOf(below.RemoteAddr())
+	if c.slot = l.budget.Admit(owner, exempt, c); c.slot == nil {
+		_ = c.Conn.Close() // Nothing was said on it.
+		return nil
+	}
+	return c
+}
+
+// ownerOf names who owns a connection from addr. Who has an IPv6 address mostly has
+// all of its /64.
+func (l *ConnLimiter) ownerOf(addr net.Addr) (owner string, exempt bool) {
+	p, err := netip.ParseAddrPort(addr.String())
+	if err != nil {
+		return addr.String(), false
+	}
+	ip := p.Addr().Unmap().WithZone("")
+	if slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+		return ip.String(), true
+	}
+	if ip.Is6() {
+		net64, _ := ip.Prefix(64) // An IPv6 address has one.
+		return net64.String(), false
+	}
+	return ip.String(), false
+}
+
+// ConnState notes what a connection is used for, for [http.Server].
+func (l *ConnLimiter) ConnState(conn net.Conn, state http.ConnState) {
+	c := limited(conn)
+	if c == nil {
+		return
+	}
+	switch state {
+	case http.StateActive:
+		c.set(ConnActive)
+	case http.StateIdle:
+		c.set(ConnIdle)
+	}
+}
+
+// limited finds the bounded connection in one of a server, which may be TLS over it.
+func limited(conn net.Conn) *LimitedConn {
+	for {
+		switch c := conn.(type) {
+		case *LimitedConn:
+			return c
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// LimitedConn is a connection that has a slot. It has one reader at a time.
+type LimitedConn struct {
+	net.Conn
+	below net.Conn
+	slot  *ConnSlot
+
+	begun bool         // A byte has come. The reader's.
+	http2 atomic.Bool  // It speaks HTTP/2, whose frames need not be of requests.
+	state atomic.Int32 // As the slot has it.
+}
+
+var _ Evictable = (*LimitedConn)(nil)
+
+// http2Line begins a connection that speaks HTTP/2, and none that speaks HTTP/1.
+const http2Line = "PRI * HTTP/2.0\r\n"
+
+func (c *LimitedConn) set(state ConnState) {
+	if ConnState(c.state.Swap(int32(state))) != state || state == ConnIdle {
+		c.slot.Set(state)
+	}
+}
+
+// Handshaken notes that the TLS handshake is over that went over c, and who the peer
+// has proved to be: empty for nobody. False: that peer has too many connections.
+func (c *LimitedConn) Handshaken(identity string, http2 bool) bool {
+	c.http2.Store(http2)
+	c.set(ConnIdle)
+	return identity == "" || c.slot.Assign(identity)
+}
+
+// Read notes that a request, or a handshake, has begun.
+func (c *LimitedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n == 0 {
+		return n, err
+	}
+	if !c.begun {
+		c.begun = true
+		if bytes.HasPrefix(p[:n], []byte(http2Line)) {
+			c.http2.Store(true)
+		}
+	}
+	if ConnState(c.state.Load()) == ConnIdle && !c.http2.Load() {
+		c.set(ConnReading)
+	}
+	return n, err
+}
+
+// Close closes the connection, and gives its slot back.
+func (c *LimitedConn) Close() error {
+	defer c.slot.Release()
+	return c.Conn.Close()
+}
+
+// Evict implements Evictable. The server hears of it when it reads.
+func (c *LimitedConn) Evict() { _ = c.below.Close() } // It was not in use.
+
+// HasUnread implements Evictable.
+func (c *LimitedConn) HasUnread() bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	some := false
+	_ = raw.Control(func(fd uintptr) { // It fails on closed ones.
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		some = err == nil && n > 0
+	})
+	return some
+}
+
+// SyscallConn is the connection's descriptor.
+func (c *LimitedConn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.below.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, http.ErrNotSupported
+}
+
+// ReadFrom lets the kernel copy from one connection to another.
+func (c *LimitedConn) ReadFrom(r io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+// WriteTo does so, too.
+func (c *LimitedConn) WriteTo(w io.Writer) (int64, error) {
+	if from, ok := c.Conn.(io.WriterTo); ok {
+		return from.WriteTo(w)
+	}
+	return io.Copy(w, struct{ io.Reader }{c.Conn})
+}
+
+// CloseWrite ends what is sent.
+func (c *LimitedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
+// Upgraded ends the checking of requests, for who takes the connection over.
+func (c *LimitedConn) Upgraded() {
+	if checked, ok := c.Conn.(interface{ Upgraded() }); ok {
+		checked.Upgraded()
+	}
+}
