@@ -120,6 +120,10 @@ type Config struct {
 	MaxInstances int      // The agent's bound of instances of one revision; 0 is none.
 	AllowedHosts []string // Further names by which a loopback listener may be called.
 
+	// ConnState, if set, is told what each connection is used for, by who bounds the
+	// listener's.
+	ConnState func(net.Conn, http.ConnState)
+
 	Transport  http.RoundTripper // For reads forwarded to the leader; nil: a plain one.
 	Log        hclog.Logger
 	Registerer prometheus.Registerer // nil: no metrics.
@@ -240,6 +244,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.ConnState,
 		// Streams end when ctx does; other requests go on until they are done.
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), stopKey{}, ctx.Done())

@@ -24,6 +24,7 @@ func (n *node) wireGateway(ctx context.Context) (err error) {
 		}
 		n.tlsServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
 			Address: c.TLS.Address, Handler: n.front("gateway", n.gateway.OverTLS(n.certs)), TLS: n.certs.TLSConfig(), Malformed: n.gateway.Malformed("https"), Log: log,
+			TrustedProxies: c.TrustedProxies,
 		})
 		if err != nil {
 			return portError("gateway.tls.address", c.TLS.Address, err)
@@ -34,6 +35,7 @@ func (n *node) wireGateway(ctx context.Context) (err error) {
 	}
 	n.gatewayServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
 		Address: c.Address, Handler: n.front("gateway", plain), Malformed: n.gateway.Malformed("http"), Log: n.log.Named("gateway"),
+		TrustedProxies: c.TrustedProxies,
 	})
 	if err != nil {
 		return portError("gateway.address", c.Address, err)

@@ -252,6 +252,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	limiter := proxy.NewConnLimiter(maxAPIConns, nil)
 	n.apiServer, err = server.New(server.Config{
 		Self: server.Self{
 			Name: c.Name, Version: buildVersion().Version, API: c.HTTP.Address,
@@ -260,6 +261,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{n.store}, Rights: apiNomad{n.nomad},
 		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Warnings: n.warnings, Doctor: n.doctor, Admin: n.admin(), MayAdmin: n.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, Log: n.log.Named("api"), Registerer: n.reg,
+		ConnState: limiter.ConnState,
 	})
 	if err != nil {
 		return err
@@ -268,8 +270,16 @@ func (n *node) wireAPI(ctx context.Context) error {
 	if err != nil {
 		return portError("http.address", c.HTTP.Address, err)
 	}
+	n.apiListener = limiter.Listener(n.apiListener)
 	return nil
 }
+
+// Open connections of the listeners that are for people and monitoring. Idle ones make
+// room for new ones.
+const (
+	maxAPIConns     = 1024
+	maxMetricsConns = 256
+)
 
 func (n *node) wireMetrics(ctx context.Context) (err error) {
 	mux := http.NewServeMux()
@@ -288,14 +298,16 @@ func (n *node) wireMetrics(ctx context.Context) (err error) {
 			http.Error(w, p[0], http.StatusServiceUnavailable)
 		}
 	})
+	limiter := proxy.NewConnLimiter(maxMetricsConns, nil)
 	n.metricsServer = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: mux, ConnState: limiter.ConnState, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: n.log.Named("metrics").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	n.metricsLn, err = (&net.ListenConfig{}).Listen(ctx, "tcp", n.cfg.Metrics.Address)
 	if err != nil {
 		return portError("metrics.address", n.cfg.Metrics.Address, err)
 	}
+	n.metricsLn = limiter.Listener(n.metricsLn)
 	return nil
 }
 

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -107,5 +111,56 @@ func TestMetrics_KeepToTheConventions(t *testing.T) {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("there is no %s", want)
 		}
+	}
+}
+
+// Idle connections, and however many of one peer, don't keep others from the API and
+// the metrics; and a plane that does not speak HTTP/2 makes no buffers for its frames.
+func TestPlanes_IdleConnsMakeRoom(t *testing.T) {
+	n := lonely(t)
+	planes := newParts(context.WithoutCancel(t.Context()))
+	defer planes.stop()
+	planes.run("api", func(ctx context.Context) error { return n.apiServer.Serve(ctx, n.apiListener) })
+	planes.run("metrics", n.serveMetrics)
+	for path, tt := range map[string]struct {
+		addr net.Addr
+		max  int
+	}{
+		"/v1/agent/health": {n.apiListener.Addr(), maxAPIConns},
+		"/metrics":         {n.metricsLn.Addr(), maxMetricsConns},
+	} {
+		var first net.Conn
+		for range tt.max {
+			c, err := net.Dial("tcp", tt.addr.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			if first == nil {
+				first = c
+			}
+		}
+		for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
+			tr := &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}).DialContext}
+			res, err := (&http.Client{Transport: tr, Timeout: time.Minute}).Get("http://" + tt.addr.String() + path)
+			if err != nil {
+				t.Fatalf("%s from %s: %v", path, ip, err)
+			}
+			_ = res.Body.Close()
+		}
+		_ = first.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := first.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the first idle connection of %d is still open", path, tt.max)
+		}
+		c, err := net.Dial("tcp", tt.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_, _ = io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+		if got, _ := io.ReadAll(c); !strings.HasPrefix(string(got), "HTTP/1.1 ") {
+			t.Errorf("%s: to HTTP/2 it answers %q", path, got)
+		}
+		_ = c.Close()
 	}
 }
