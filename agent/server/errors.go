@@ -83,7 +83,6 @@ func unavailable(format string, args ...any) error {
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // Not all writers can; the server's can.
-	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	d.DisallowUnknownFields()
@@ -92,6 +91,7 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	}
 	switch _, err := d.Token(); {
 	case errors.Is(err, io.EOF):
+		_ = rc.SetReadDeadline(time.Time{}) // Else the request seems to be given up then.
 		return nil
 	case err == nil:
 		return badInput("the body holds more than one JSON value")

@@ -17,7 +17,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		rec := &recorder{ResponseWriter: w, request: r, status: http.StatusOK}
+		if r.Body != nil && r.Body != http.NoBody { // Whoever reads it.
+			_ = http.NewResponseController(w).SetReadDeadline(start.Add(bodyTimeout)) // Not all writers can; the server's can.
+		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		switch {
@@ -87,20 +90,33 @@ func isLoopback(a net.Addr) bool {
 // recorder remembers the status of an answer.
 type recorder struct {
 	http.ResponseWriter
-	status int
-	wrote  bool
+	request *http.Request
+	status  int
+	wrote   bool
 }
 
 func (r *recorder) WriteHeader(status int) {
-	if !r.wrote {
-		r.status, r.wrote = status, status >= 200
+	if !r.wrote && status >= 200 {
+		r.status = status
+		r.begin()
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
 func (r *recorder) Write(b []byte) (int, error) {
-	r.wrote = true
+	if !r.wrote {
+		r.begin()
+	}
 	return r.ResponseWriter.Write(b)
+}
+
+// begin notes that the answer begins. What of the request's body nobody has read by
+// then the server reads, to use the connection again: it has to come soon.
+func (r *recorder) begin() {
+	r.wrote = true
+	if r.request.Body != nil && r.request.Body != http.NoBody {
+		_ = http.NewResponseController(r.ResponseWriter).SetReadDeadline(time.Now().Add(unreadTimeout)) // Not all writers can; the server's can.
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.

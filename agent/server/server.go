@@ -145,7 +145,8 @@ const (
 	maxSubmissions = 8 // Worked on at a time; others wait, as long as their caller does.
 	headerTimeout  = 10 * time.Second
 	bodyTimeout    = 30 * time.Second
-	writeTimeout   = 30 * time.Second // Of one line of a stream.
+	writeTimeout   = 30 * time.Second // Of an answer, or one line of a stream.
+	unreadTimeout  = time.Second / 2  // Of the rest of a body that nobody wants.
 	idleTimeout    = 2 * time.Minute
 	drainTimeout   = 10 * time.Second
 	readTimeout    = 10 * time.Second // Of what Nomad and Consul are asked for one read.
@@ -290,6 +291,7 @@ func (s *Server) reply(w http.ResponseWriter, status int, v any) error {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // The server lifts it.
 	w.WriteHeader(status)
 	// The caller is gone if this fails.
 	_, _ = w.Write(append(body, '\n'))

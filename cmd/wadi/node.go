@@ -300,7 +300,7 @@ func (n *node) wireMetrics(ctx context.Context) (err error) {
 	})
 	limiter := proxy.NewConnLimiter(maxMetricsConns, nil)
 	n.metricsServer = &http.Server{
-		Handler: mux, ConnState: limiter.ConnState, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: bodiless(mux), ConnState: limiter.ConnState, WriteTimeout: proxy.MaxStatsWait + 30*time.Second, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: n.log.Named("metrics").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	n.metricsLn, err = (&net.ListenConfig{}).Listen(ctx, "tcp", n.cfg.Metrics.Address)
@@ -309,6 +309,17 @@ func (n *node) wireMetrics(ctx context.Context) (err error) {
 	}
 	n.metricsLn = limiter.Listener(n.metricsLn)
 	return nil
+}
+
+// bodiless is next, which reads no bodies: a connection on which one is announced waits
+// for it no longer than a moment.
+func bodiless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			proxy.EndUnread(w, r)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // close closes what newNode opened, for a node that does not run.

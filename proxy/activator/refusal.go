@@ -35,11 +35,8 @@ const (
 	CodeUnjudged       = "intentions_unknown" // Nobody can tell now whether it may.
 )
 
-// What of a body is still read after its answer, at most.
-const (
-	discardTime  = 5 * time.Second
-	discardBytes = 256 << 10
-)
+// discardBytes is what of a body is still read after its answer, at most.
+const discardBytes = 256 << 10
 
 // statusClientGone is logged and counted for a client that went away. Nobody reads it.
 const statusClientGone = 499
@@ -58,6 +55,7 @@ func (f Refusal) Error() string { return f.Message }
 // Refuse answers with f: as text, as JSON to those who prefer it, or to a gRPC call
 // with the code that stands for the status.
 func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
+	proxy.EndUnread(w, r)
 	h := w.Header()
 	h.Set(HeaderError, f.Code)
 	if f.RetryAfter > 0 {
@@ -102,9 +100,8 @@ func discard(w http.ResponseWriter, r *http.Request) error {
 	if !slowBody(r) {
 		return nil
 	}
-	c := http.NewResponseController(w)
-	_ = c.Flush()                                      // What fails here fails again below.
-	_ = c.SetReadDeadline(time.Now().Add(discardTime)) // net/http lifts it before the next request.
+	proxy.EndUnread(w, r)
+	_ = http.NewResponseController(w).Flush() // What fails here fails again below.
 	if _, err := io.CopyN(io.Discard, r.Body, discardBytes); err != nil && err != io.EOF {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
 )
 
@@ -62,6 +63,7 @@ func (g *Gateway) ToTLS(port string) http.Handler {
 			return
 		}
 		g.requests.WithLabelValues("redirected").Inc()
+		proxy.EndUnread(w, r)
 		path := r.URL.EscapedPath()
 		if !strings.HasPrefix(path, "/") { // OPTIONS *.
 			path = "/"
