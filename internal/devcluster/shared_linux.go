@@ -100,10 +100,24 @@ func cleanShared(ctx context.Context, before baseline) error {
 				_ = os.Remove(filepath.Join(d, f)) // Often not there.
 			}
 		}
-		// A directory with something in it is somebody's.
-		if err := os.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
-			return fmt.Errorf("remove %s: %w", d, err)
+		if err := removeUnused(d); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// removeUnused removes a directory, unless it is somebody's: it has something in it,
+// or is where something is mounted.
+func removeUnused(dir string) error {
+	err := os.Remove(dir)
+	for _, fine := range []error{fs.ErrNotExist, unix.ENOTEMPTY, unix.EBUSY} {
+		if errors.Is(err, fine) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove what dev clusters share: %w", err)
 	}
 	return nil
 }
