@@ -81,22 +81,42 @@ func (l *ConnLimiter) admit(below net.Conn, wrap func(net.Conn) net.Conn) *Limit
 	return c
 }
 
-// ownerOf names who owns a connection from addr. Who has an IPv6 address mostly has
-// all of its /64.
+// ownerOf names who owns a connection from addr.
 func (l *ConnLimiter) ownerOf(addr net.Addr) (owner string, exempt bool) {
-	p, err := netip.ParseAddrPort(addr.String())
-	if err != nil {
+	ip, ok := addressOf(addr.String())
+	if !ok {
 		return addr.String(), false
 	}
-	ip := p.Addr().Unmap().WithZone("")
 	if slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(ip) }) {
 		return ip.String(), true
 	}
+	return owning(ip), false
+}
+
+// OwnerOf names who owns an address, with or without a port, where several share
+// something. What is no address is its own owner.
+func OwnerOf(addr string) string {
+	if ip, ok := addressOf(addr); ok {
+		return owning(ip)
+	}
+	return addr
+}
+
+// owning names the owner of ip: who has an IPv6 address mostly has all of its /64.
+func owning(ip netip.Addr) string {
 	if ip.Is6() {
 		net64, _ := ip.Prefix(64) // An IPv6 address has one.
-		return net64.String(), false
+		return net64.String()
 	}
-	return ip.String(), false
+	return ip.String()
+}
+
+func addressOf(addr string) (ip netip.Addr, ok bool) {
+	p, err := netip.ParseAddrPort(addr)
+	if ip = p.Addr(); err != nil {
+		ip, err = netip.ParseAddr(addr)
+	}
+	return ip.Unmap().WithZone(""), err == nil
 }
 
 // ConnState notes what a connection is used for, for [http.Server].

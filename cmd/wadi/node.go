@@ -176,8 +176,8 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		Dialer:     &instances{mesh: n.mesh, route: n.route},
 		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
 		MaxWakes: float64(c.Activator.MaxWakes), Trips: n.telemetry.On(),
-		Guard: n.guard,
-		Log:   n.log.Named("activator"), Registerer: n.reg,
+		Guard: n.guard, Peer: func(r *http.Request) string { return n.gateway.Caller(r) },
+		Log: n.log.Named("activator"), Registerer: n.reg,
 	})
 	if err != nil {
 		return err

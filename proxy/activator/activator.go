@@ -1,9 +1,10 @@
 // Package activator holds requests while no instance can take them, wakes the
 // revision, picks an instance and forwards.
 //
-// It promises one wake per revision however many requests wait, first come
-// first served, that a place in the queue is free as soon as its client has
-// gone, and that nothing waits without a bound in number, in bytes and in time.
+// It promises one wake per revision however many requests wait, that callers take
+// turns and each one's requests are first come first served, that a place in the
+// queue is free as soon as its client has gone, and that nothing waits without a
+// bound in number, in bytes and in time.
 // A revision without requests and without instances costs nothing.
 //
 // It refuses to decide anything about instances: how many there are is said by

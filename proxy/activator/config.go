@@ -3,6 +3,7 @@ package activator
 import (
 	"context"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,6 +57,10 @@ type Config struct {
 	// Guard is asked once more about a request that had to wait, when its turn has
 	// come: what callers may do may have changed meanwhile. Nil lets everybody pass.
 	Guard Guard
+
+	// Peer names who sent a request from outside the mesh, by an address; those that
+	// wait take turns by it. Nil: all are one.
+	Peer func(*http.Request) string
 
 	// Trips says that requests may carry a [Trip]; else nobody looks.
 	Trips bool

@@ -92,13 +92,13 @@ func (r *revision) dump(now time.Time) (d RevisionDump, busy bool) {
 	if q := r.waiting.First(); q != nil {
 		d.OldestWait = wadi.Duration(now.Sub(q.arrived))
 	}
-	for _, l := range []*queue{&r.waiting, &r.serving} {
+	for _, l := range []*queue{&r.waiting.queue, &r.serving} {
 		n := 0
 		for q := range l.All() {
 			if n++; n > dumpRequests {
 				break
 			}
-			d.Requests = append(d.Requests, q.dump(now, l == &r.waiting))
+			d.Requests = append(d.Requests, q.dump(now, l == &r.waiting.queue))
 		}
 	}
 	for _, i := range r.instances {

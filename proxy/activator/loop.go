@@ -265,7 +265,7 @@ func (r *revision) late(q *request) Refusal {
 	case q.tooLong:
 		return tooLong(set.Timeout.Request)
 	}
-	return queueTimeout(r.id, set.Queue.Timeout)
+	return queueTimeout(r.id, set.Queue.Timeout, r.ready)
 }
 
 // patience is how long a trouble must last before requests fail for it.

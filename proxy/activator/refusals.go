@@ -39,9 +39,19 @@ func tooLong(timeout wadi.Duration) Refusal {
 		Message: fmt.Sprintf("the request took longer than %s", timeout)}
 }
 
-func queueTimeout(revision string, timeout wadi.Duration) Refusal {
+// queueTimeout is the answer to those who waited in vain. Of ready instances, none had
+// a place for them: it has as many requests as its limit lets it.
+func queueTimeout(revision string, timeout wadi.Duration, ready int) Refusal {
+	why := wadi.ErrQueueTimeout.Error()
+	if ready > 0 {
+		why = fmt.Sprintf("every ready instance (%d) had as many requests as it takes at once", ready)
+	}
 	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeQueueTimeout, RetryAfter: retrySoon,
-		Message: fmt.Sprintf("%v: waited %s for %s", wadi.ErrQueueTimeout, timeout, revision)}
+		Message: fmt.Sprintf("%s: waited %s for %s", why, timeout, revision)}
+}
+
+func tooMany(revision string, depth int) Refusal {
+	return full("as many requests wait for %s as may: %d", revision, depth)
 }
 
 // notWoken is the answer to those who waited in vain because the wakes failed.

@@ -31,13 +31,16 @@ type request struct {
 
 	// Guarded by the revision's mutex.
 	node     list.Node[*request]
-	until    time.Time // Of the waiting.
-	tooLong  bool      // The above is the whole request's end, not the queue's.
-	end      time.Time // Of the whole request; zero is never.
+	own      list.Node[*request] // Among those of its caller that wait.
+	of       *callerQueue        // Nil: it does not wait.
+	until    time.Time           // Of the waiting.
+	tooLong  bool                // The above is the whole request's end, not the queue's.
+	end      time.Time           // Of the whole request; zero is never.
 	upgraded *proxy.Upgraded
 	expired  chan struct{} // Made when its time is over; closed when that is dealt with.
 	oldest   bool          // It was the oldest that waited when the first instance came.
 
+	from string          // Whose it is, when it has to wait.
 	conn syscall.RawConn // Looked at by the loop while r waits, if net/http doesn't.
 
 	// Set before done is closed, and the request's own from then on.

@@ -36,7 +36,7 @@ type revision struct {
 	mu        sync.Mutex
 	looping   bool
 	closed    *Refusal // Set when it takes no more requests.
-	waiting   queue
+	waiting   waitQueue
 	serving   queue                // At instances, in the order in which they went there.
 	armed     time.Time            // When the loop wakes by itself; zero: not known to.
 	instances map[string]*instance // By allocation.
@@ -101,15 +101,20 @@ func (r *revision) send(q *request, i *instance, now time.Time) {
 	q.grant = grant{instance: i, turn: i.turn, at: now, cold: q.grant.cold}
 }
 
-// serveWaiting grants what can be granted, in order. The caller holds the mutex.
+// serveWaiting grants what can be granted: callers take turns. The caller holds the mutex.
 func (r *revision) serveWaiting(now time.Time) {
 	for r.waiting.Len() > 0 {
 		i := r.pick()
 		if i == nil {
 			return
 		}
-		q := r.waiting.First()
-		r.unqueue(q)
+		q := r.waiting.next()
+		if q.conn != nil && hungUp(q.conn) { // Since the loop last looked.
+			r.leave(q, clientGone())
+			continue
+		}
+		r.waiting.take(q)
+		r.unqueued(q)
 		r.send(q, i, now)
 		q.grant.cold = r.phases(q, i, now)
 		close(q.done)
@@ -128,7 +133,12 @@ func (r *revision) leave(q *request, err error) {
 
 // unqueue frees q's place in the queue. The caller holds the mutex.
 func (r *revision) unqueue(q *request) {
-	r.waiting.remove(q)
+	r.waiting.leave(q)
+	r.unqueued(q)
+}
+
+// unqueued notes that q waits no longer. The caller holds the mutex.
+func (r *revision) unqueued(q *request) {
 	r.a.metrics.waiting.Dec()
 	if !q.quiet {
 		r.used = time.Now()
@@ -143,8 +153,7 @@ func (r *revision) failWaiting(err error) {
 }
 
 // wait queues q, and returns when an instance is granted, the waiting is
-// refused, or ctx ends. A request that was granted before goes to the front: it
-// came before those that wait.
+// refused, or ctx ends.
 func (r *revision) wait(ctx context.Context, q *request) error {
 	if err := r.enqueue(q); err != nil {
 		return err
@@ -181,11 +190,7 @@ func (r *revision) enqueue(q *request) error {
 		r.looping = true
 		r.armed = time.Time{}
 	}
-	if q.sent.Load() > 0 {
-		r.waiting.pushFront(q)
-	} else {
-		r.waiting.pushBack(q)
-	}
+	r.waiting.enter(q, q.sent.Load() > 0)
 	r.a.metrics.waiting.Inc()
 	if r.waiting.Len() == 1 {
 		r.takeBack(now)
@@ -217,12 +222,23 @@ func (r *revision) shut(q *request) error {
 		return *r.closed
 	case q.quiet && r.atZero():
 		return atZero()
-	case q.sent.Load() == 0 && r.waiting.Len() >= depth:
-		return full("as many requests wait for %s as may: %d", r.id, depth)
+	case q.sent.Load() == 0 && r.waiting.Len() >= depth && !r.displace(q.from, depth):
+		return tooMany(r.id, depth)
 	case !r.looping && !r.a.start(r):
 		return shuttingDown()
 	}
 	return nil
+}
+
+// displace refuses a request of the caller with the most, for one of a caller that has
+// less than its share of the queue, and reports whether it did. The caller holds the mutex.
+func (r *revision) displace(caller string, depth int) bool {
+	q := r.waiting.displaced(caller)
+	if q == nil {
+		return false
+	}
+	r.leave(q, tooMany(r.id, depth))
+	return true
 }
 
 // atZero reports whether nothing is placed. The caller holds the mutex.

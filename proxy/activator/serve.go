@@ -194,6 +194,7 @@ func (q *request) wait() error {
 	began := time.Now()
 	q.done = make(chan struct{})
 	q.conn = watched(q.in)
+	q.from = q.callerName()
 	q.until = began.Add(q.set.Queue.Timeout.D())
 	if q.tooLong = !q.end.IsZero() && q.end.Before(q.until); q.tooLong {
 		q.until = q.end
@@ -201,6 +202,15 @@ func (q *request) wait() error {
 	err := q.rev.wait(q.in.Context(), q)
 	q.a.metrics.queue.Observe(time.Since(began).Seconds())
 	return err
+}
+
+// callerName is who takes turns with others: in the mesh the caller's service, outside
+// its address.
+func (q *request) callerName() string {
+	if q.caller == wadi.ServiceGateway && q.a.cfg.Peer != nil {
+		return q.a.cfg.Peer(q.in)
+	}
+	return q.caller
 }
 
 // judgedAgain asks whether q's caller may still do what it could when it came. If

@@ -78,6 +78,14 @@ func (l *List[T]) First() (value T) {
 	return value
 }
 
+// Last is the value at the end; of an empty list T's zero value.
+func (l *List[T]) Last() (value T) {
+	if l.last != nil {
+		value = l.last.of
+	}
+	return value
+}
+
 // Len is how many there are.
 func (l *List[T]) Len() int { return l.n }
 

@@ -53,6 +53,9 @@ func TestList_IsASlice(t *testing.T) {
 		if first := l.First(); (first == nil) != (len(want) == 0) || first != nil && first.id != want[0] {
 			t.Fatalf("step %d: the first is %v, want that of %v", step, first, want)
 		}
+		if last := l.Last(); (last == nil) != (len(want) == 0) || last != nil && last.id != want[len(want)-1] {
+			t.Fatalf("step %d: the last is %v, want that of %v", step, last, want)
+		}
 	}
 }
 
