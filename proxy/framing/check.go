@@ -78,6 +78,12 @@ func (c *checker) check(b []byte) (n int, why Reason) {
 	return n, None
 }
 
+// midHead reports whether some of a request's head has come, and not all. HTTP/2's
+// preface is one.
+func (c *checker) midHead() bool {
+	return c.state == inHeader || c.state == inPreface || c.state == inRequestLine && c.line != nil
+}
+
 // skip passes up to n bytes of a body or chunk.
 func (c *checker) skip(n int) int {
 	n = int(min(int64(n), c.left))

@@ -19,8 +19,8 @@ type Conn struct {
 	closed  func()
 	isGone  atomic.Bool
 
-	begun  bool          // A byte has come. The reader's, as is the next.
-	header time.Duration // For the first request's header; 0: no bound was replaced.
+	begun  atomic.Bool // A byte has come.
+	inHead atomic.Bool // Some of a header has come, and not all.
 
 	requests checker
 	held     []byte // Came after a request that asks for another protocol.
@@ -57,6 +57,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	m, why := c.requests.check(p[:n])
+	c.follow()
 	if why != None {
 		return c.refuse(p, m, why)
 	}
@@ -66,35 +67,41 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return m, err
 }
 
-// SetReadDeadline does as it says, but for a connection's first request, whose header
-// has its time from its first byte on.
+// SetReadDeadline does as it says, but a request's header has its time from its first
+// byte on, and no more: the server lets a connection be idle until it has four bytes.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if c.begun || c.checker.cfg.Silence == 0 {
+	cfg := &c.checker.cfg
+	if cfg.Silence == 0 || t.IsZero() || time.Until(t) <= 0 {
 		return c.Conn.SetReadDeadline(t)
 	}
-	if left := time.Until(t); left > 0 {
-		c.header = left
-		t = time.Now().Add(c.checker.cfg.Silence)
+	if c.inHead.Load() {
+		if end := time.Now().Add(cfg.Header); t.After(end) {
+			t = end
+		}
+	} else if !c.begun.Load() {
+		t = time.Now().Add(cfg.Silence)
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
-// begin notes the first byte.
-func (c *Conn) begin() {
-	c.begun = true
-	if c.header > 0 {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(c.header)) // It fails on closed ones.
+// follow notes where the reader is after what it has read.
+func (c *Conn) follow() {
+	if !c.begun.Load() {
+		c.begun.Store(true)
+	}
+	now := c.requests.midHead()
+	if now == c.inHead.Load() {
+		return
+	}
+	if c.inHead.Store(now); now && c.checker.cfg.Header > 0 {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.checker.cfg.Header)) // It fails on closed ones.
 	}
 }
 
 // receive reads what is held, then from the connection.
 func (c *Conn) receive(p []byte) (int, error) {
 	if len(c.held) == 0 {
-		n, err := c.Conn.Read(p)
-		if n > 0 && !c.begun {
-			c.begin()
-		}
-		return n, err
+		return c.Conn.Read(p)
 	}
 	n := copy(p, c.held)
 	if c.held = c.held[n:]; len(c.held) == 0 {
@@ -118,7 +125,9 @@ func (c *Conn) readPaused(p []byte) (int, error) {
 	c.requests.state = inRequestLine
 	if c.hasEarly {
 		c.hasEarly = false
-		if _, why := c.requests.check([]byte{c.early}); why != None {
+		_, why := c.requests.check([]byte{c.early})
+		c.follow()
+		if why != None {
 			return c.refuse(p, 0, why)
 		}
 	}
@@ -140,6 +149,7 @@ func (c *Conn) readPreface(p []byte) (int, error) {
 		return c.refuse(p, 0, Version)
 	}
 	c.requests.state = raw
+	c.follow()
 	return c.receive(p)
 }
 

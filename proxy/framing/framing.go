@@ -44,6 +44,11 @@ type Config struct {
 	// as Envoy does, put a request on one at the moment when it is closed.
 	Silence time.Duration
 
+	// Header is how long a request's header may take from its first byte on, whatever
+	// the server says: that lets a connection be idle until it has four bytes. Silence
+	// needs it.
+	Header time.Duration
+
 	// MaxConns bounds the open connections of a listener, upgraded ones included;
 	// others wait to be accepted. 0 is no bound.
 	MaxConns int
@@ -57,7 +62,12 @@ type Checker struct {
 }
 
 // New returns a Checker. MaxConns is for [Listen] alone.
-func New(cfg Config) *Checker { return &Checker{cfg: cfg} }
+func New(cfg Config) *Checker {
+	if cfg.Silence > 0 && cfg.Header <= 0 {
+		panic("framing: Silence without Header") // A header could take as long.
+	}
+	return &Checker{cfg: cfg}
+}
 
 // Conn returns c with its requests checked. Closed, if not nil, is called once when
 // it is closed. What the server needs of c stays: sendfile and splice toward a TCP

@@ -38,7 +38,7 @@ type listener struct {
 
 func newListener(l *proxy.Listener, cfg ServerConfig, b Bounds) *listener {
 	out := &listener{
-		below: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout}),
+		below: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout, Header: b.ReadHeaderTimeout}),
 		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, limiter: proxy.NewConnLimiter(b.MaxConns, cfg.TrustedProxies), log: cfg.Log,
 		ready: make(chan net.Conn), done: make(chan struct{}),
 	}

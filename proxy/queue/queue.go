@@ -130,7 +130,7 @@ func (p *Proxy) listen() error {
 // checks is how callers' requests are checked. A connection without a request yet is
 // as good as an idle one: callers keep such.
 func checks(refused func(framing.Reason)) framing.Config {
-	return framing.Config{HTTP2: true, Silence: idleTimeout, Refused: refused}
+	return framing.Config{HTTP2: true, Silence: idleTimeout, Header: readHeaderTimeout, Refused: refused}
 }
 
 // Close closes the listeners of a proxy that is not run.
