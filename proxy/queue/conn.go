@@ -15,10 +15,10 @@ import (
 type conn struct {
 	net.Conn
 	of    *conns
-	begun bool         // A byte has come. The reader's, as is pri.
-	pri   int          // How much of HTTP/2's first word has come, and nothing else.
-	heard atomic.Bool  // The same, for others.
-	http2 atomic.Bool  // It speaks HTTP/2.
+	pri   int          // How much of HTTP/2's first line has come, and nothing else. The reader's.
+	known atomic.Bool  // What it speaks is known:
+	http2 atomic.Bool  // HTTP/2.
+	again bool         // The server has it for the second time, and has not waited for it yet.
 	phase atomic.Int32 // Of its requests.
 	since atomic.Int64 // When it was accepted, became quiet, or was left.
 	gone  sync.Once
@@ -71,6 +71,10 @@ func (c *conn) raw() (syscall.RawConn, error) {
 // SetReadDeadline does as it says, but for a connection that is to be parked when it
 // has been idle for a while.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.again { // The server takes it for a new one.
+		c.again = false
+		t = time.Now().Add(idleTimeout)
+	}
 	parkable := c.of.many() && c.phase.Load() == phaseQuiet && !c.http2.Load() && time.Until(t) > idleTimeout/2
 	if c.parkable.Store(parkable); parkable {
 		t = time.Now().Add(parkTime(c.of.n.Load()))
@@ -83,34 +87,46 @@ func (c *conn) Read(b []byte) (int, error) {
 	if err != nil && c.parkable.Load() && errors.Is(err, os.ErrDeadlineExceeded) && c.phase.Load() != phaseLeaving {
 		return n, c.park()
 	}
-	// The server says that a request comes only when it has the whole header.
-	if n > 0 && c.phase.Load() != phaseBusy && !c.http2.Load() && !c.phase.CompareAndSwap(phaseQuiet, phaseBusy) {
+	if n > 0 && c.phase.Load() != phaseBusy && !c.http2.Load() && !c.begins() {
 		c.swallow(b)
 		return 0, io.EOF
 	}
-	if n == 0 || c.begun && c.pri == len(http2Word) {
-		return n, err
-	}
-	for _, got := range b[:n] {
-		if c.pri == len(http2Word) || got != http2Word[c.pri] {
-			break
-		}
-		if c.pri++; c.pri == len(http2Word) {
-			c.http2.Store(true)
-		}
-	}
-	if !c.http2.Load() && c.pri < n {
-		c.pri = len(http2Word) // It speaks HTTP/1.
-	}
-	if !c.begun {
-		c.begun = true
-		c.heard.Store(true)
+	if !c.known.Load() {
+		c.listen(b[:n])
 	}
 	return n, err
 }
 
-// http2Word begins a connection that speaks HTTP/2, and none that speaks HTTP/1.
-const http2Word = "PRI"
+// begins notes that something of a request has come: the server says so only when it
+// has the whole header. False means that the connection is left.
+func (c *conn) begins() bool {
+	if !c.phase.CompareAndSwap(phaseQuiet, phaseBegun) {
+		return c.phase.Load() != phaseLeaving
+	}
+	if c.of.many() { // Else nobody asks.
+		c.since.Store(time.Now().UnixNano())
+	}
+	return true
+}
+
+// http2Line begins a connection that speaks HTTP/2, and none that speaks HTTP/1, whose
+// methods may begin with anything. The check lets it pass as it is or not at all.
+const http2Line = "PRI * HTTP/2.0\r\n"
+
+// listen finds out by the first bytes what the connection speaks.
+func (c *conn) listen(b []byte) {
+	for _, got := range b {
+		if got != http2Line[c.pri] {
+			c.known.Store(true)
+			return
+		}
+		if c.pri++; c.pri == len(http2Line) {
+			c.http2.Store(true)
+			c.known.Store(true)
+			return
+		}
+	}
+}
 
 // Close closes the connection, unless it is to be parked.
 func (c *conn) Close() error {

@@ -38,7 +38,7 @@ func newConns(l net.Listener, below *proxy.Listener, max int) *conns {
 }
 
 // Accept accepts the next connection. When there are too many it takes the place of
-// an idle one, or waits for one that ends. After lastCall it returns
+// an idle one, or of one that takes its time over a header, or waits for one that ends. After lastCall it returns
 // [http.ErrServerClosed] when all have been accepted that had come.
 func (l *conns) Accept() (net.Conn, error) {
 	for {
@@ -91,14 +91,14 @@ func (l *conns) room() {
 			l.mu.Unlock()
 			return
 		}
-		victim := l.anyIdle()
+		victim, phase := l.victim()
 		if l.free == nil {
 			l.free = make(chan struct{})
 		}
 		free := l.free
 		l.mu.Unlock()
-		if victim != nil && victim.phase.CompareAndSwap(phaseQuiet, phaseLeaving) {
-			_ = victim.drop() // It was not in use.
+		if victim != nil && victim.phase.CompareAndSwap(phase, phaseLeaving) {
+			_ = victim.drop() // Nobody has seen a request of it.
 		}
 		select {
 		case <-free:
@@ -107,20 +107,27 @@ func (l *conns) room() {
 	}
 }
 
-// anyIdle returns a connection that is idle; nil if there seems to be none. The
+// victim returns a connection whose place another one may take, and its phase: one that
+// is idle, else one whose header is slow to come; nil if there seems to be none. The
 // caller holds the mutex.
-func (l *conns) anyIdle() *conn {
+func (l *conns) victim() (slow *conn, phase int32) {
 	tries := 256 // In no order. The next call sees others.
 	for c := range l.open {
-		if c.isIdle(time.Second) {
-			return c
+		if c.isIdle(evictAfter) {
+			return c, phaseQuiet
+		}
+		if c.phase.Load() == phaseBegun && c.quietFor() >= evictAfter {
+			slow = c
 		}
 		if tries--; tries == 0 {
 			break
 		}
 	}
-	return nil
+	return slow, phaseBegun
 }
+
+// evictAfter is how old a silence, or a beginning, has to be for that.
+const evictAfter = time.Second
 
 func (l *conns) remove(c *conn) {
 	l.mu.Lock()
@@ -209,7 +216,9 @@ func (l *conns) changed(below net.Conn, state http.ConnState) {
 	}
 	switch state {
 	case http.StateActive:
-		c.phase.CompareAndSwap(phaseQuiet, phaseBusy)
+		if !c.phase.CompareAndSwap(phaseBegun, phaseBusy) {
+			c.phase.CompareAndSwap(phaseQuiet, phaseBusy)
+		}
 	case http.StateIdle:
 		c.since.Store(time.Now().UnixNano())
 		c.phase.CompareAndSwap(phaseBusy, phaseQuiet)

@@ -3,10 +3,12 @@ package queue
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,4 +171,29 @@ func (l *conns) parkedNow() int {
 	l.parked.mu.Lock()
 	defer l.parked.mu.Unlock()
 	return len(l.parked.waits)
+}
+
+// Nor do those lock anybody out who have begun a request and don't go on.
+func TestConns_BoundedAndBegun(t *testing.T) {
+	p := running(t, 2)
+	first, later := call(t, p), call(t, p)
+	io.WriteString(first, "GET")
+	later.ask("one")
+	io.WriteString(later, "G")
+	began := time.Now()
+	call(t, p).ask("third")
+	call(t, p).ask("fourth")
+	if took := time.Since(began); took > readHeaderTimeout {
+		t.Errorf("served after %v, when their time was over", took)
+	}
+	open := 0
+	for _, c := range []*caller{first, later} {
+		_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := c.answers.ReadByte(); errors.Is(err, os.ErrDeadlineExceeded) {
+			open++
+		}
+	}
+	if open == 2 {
+		t.Error("both are still open")
+	}
 }

@@ -93,7 +93,7 @@ func (c *conn) goodbye(b []byte) {
 
 // sayGoAway has it said before the next answer, or with now between the next two frames.
 func (c *conn) sayGoAway(now bool) {
-	if c.heard.Load() && !c.http2.Load() {
+	if c.known.Load() && !c.http2.Load() {
 		return
 	}
 	c.goAway.mu.Lock()

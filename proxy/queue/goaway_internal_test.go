@@ -64,3 +64,64 @@ func TestGoAway_BetweenFrames(t *testing.T) {
 		}
 	}
 }
+
+// A method that begins as HTTP/2's first line does is one of HTTP/1, however it comes:
+// nothing of a goodbye may stand in an answer.
+func TestGoAway_NotInHTTP1(t *testing.T) {
+	for _, method := range []string{"P", "PR", "PRI", "PRINT", "PRIPRI", "PUT"} {
+		for _, together := range []bool{true, false} {
+			p := running(t, 0)
+			c := call(t, p)
+			head := method + " /* HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+			if together {
+				io.WriteString(c, head+"1234")
+			} else {
+				for i := range head {
+					io.WriteString(c, head[i:i+1])
+					time.Sleep(time.Millisecond) // Mostly they are read one by one.
+				}
+				io.WriteString(c, "1234")
+			}
+			soon(t, "in the app", func() bool { return p.live.count() == 1 })
+			p.startDrain()
+			soon(t, "told", func() bool {
+				p.conns.mu.Lock()
+				defer p.conns.mu.Unlock()
+				for c := range p.conns.open {
+					if !c.known.Load() || c.http2.Load() {
+						return false
+					}
+				}
+				return true
+			})
+			io.WriteString(c, "56789")
+			c.answer("123456789")
+		}
+	}
+}
+
+// What it speaks is known by the whole first line, in whatever pieces that comes.
+func TestConn_Speaks(t *testing.T) {
+	for _, tt := range []struct {
+		pieces       []string
+		known, http2 bool
+	}{
+		{[]string{"PRI * HTTP/2.0\r\n"}, true, true},
+		{[]string{"P", "RI * HT", "TP/2.0\r", "\n\r\nSM"}, true, true},
+		{[]string{"PRI * HTTP/2.0"}, false, false},
+		{[]string{"PRI", "NT / HTTP/1.1\r\n"}, true, false},
+		{[]string{"PRI * HTTP/1.1\r\n"}, true, false},
+		{[]string{"PR", "X", "I * HTTP/2.0\r\n"}, true, false},
+		{[]string{"GET / HTTP/1.1\r\n\r\nPRI * HTTP/2.0\r\n"}, true, false},
+	} {
+		c := &conn{}
+		for _, piece := range tt.pieces {
+			if !c.known.Load() {
+				c.listen([]byte(piece))
+			}
+		}
+		if c.known.Load() != tt.known || c.http2.Load() != tt.http2 {
+			t.Errorf("%q: known %v, HTTP/2 %v", tt.pieces, c.known.Load(), c.http2.Load())
+		}
+	}
+}

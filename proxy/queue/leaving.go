@@ -6,6 +6,7 @@ import "time"
 // that was read is served, and one that comes when the connection is left is not.
 const (
 	phaseQuiet   int32 = iota // There is no request, and one may come.
+	phaseBegun                // Something of a request's header has come, and maybe not all.
 	phaseBusy                 // There is one. HTTP/2's streams are the server's affair.
 	phaseLeaving              // It ends, without another one.
 )
@@ -33,12 +34,15 @@ func (c *conn) leave() {
 		_ = c.drop() // The peer has gone.
 		return
 	}
-	if wasParked { // Else the server reads, see [conn.Read].
-		go func() {
-			c.swallow(make([]byte, 512))
-			_ = c.drop() // Nobody waits for an answer.
-		}()
+	if wasParked { // Else the server reads, see [conn.Read], or is about to get it, see [parked.giveBack].
+		go c.lastWords()
 	}
+}
+
+// lastWords reads what still comes on one that is left, and closes it.
+func (c *conn) lastWords() {
+	c.swallow(make([]byte, 512))
+	_ = c.drop() // Nobody waits for an answer.
 }
 
 // swallow reads what comes before the end of c, or of its time. Nobody sees it.

@@ -95,3 +95,39 @@ func TestConn_NotLeftInARequest(t *testing.T) {
 	io.WriteString(c, "ngth: 4\r\n\r\nrest")
 	c.answer("rest")
 }
+
+// taken is the one connection that is parked, no longer so, as if a byte had come.
+func taken(t *testing.T, p *Proxy) (c *conn) {
+	t.Helper()
+	soon(t, "parked", func() bool { return p.conns.parkedNow() == 1 })
+	p.conns.parked.mu.Lock()
+	for _, c = range p.conns.parked.waits {
+	}
+	p.conns.parked.mu.Unlock()
+	if !p.conns.parked.remove(c) {
+		t.Fatal("it is parked no more")
+	}
+	return c
+}
+
+// One that is left on its way back to the server gets there no more: its answer could
+// not be sent.
+func TestConn_LeftOnItsWayToTheServer(t *testing.T) {
+	p := running(t, 0)
+	crowdedBy(t, p)
+	call(t, p).ask("one")
+	c := taken(t, p)
+	c.leave()
+	if p.conns.exchange(c) != nil {
+		t.Error("the server gets one that ends")
+	}
+}
+
+// One that the server gets back without a request holds up no drain.
+func TestConn_LeftAfterItWasGivenBack(t *testing.T) {
+	p := running(t, 0)
+	crowdedBy(t, p)
+	call(t, p).ask("one")
+	p.conns.parked.giveBack(taken(t, p))
+	soon(t, "rid of it", func() bool { return p.conns.closeIdle(0) && p.conns.count() == 0 })
+}

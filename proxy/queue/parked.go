@@ -187,6 +187,9 @@ func (p *parked) came(c *conn) {
 func (p *parked) giveBack(c *conn) {
 	again := c.of.exchange(c)
 	if again == nil {
+		if c.phase.Load() == phaseLeaving {
+			go c.lastWords()
+		}
 		return
 	}
 	select {
@@ -212,17 +215,16 @@ func (p *parked) sweep() {
 }
 
 // exchange gives the connection of c, which the server has forgotten, another shell;
-// nil if it was closed meanwhile.
+// nil if it was closed meanwhile, or left: then nobody reads from it yet.
 func (l *conns) exchange(c *conn) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, open := l.open[c]; !open {
+	if _, open := l.open[c]; !open || !c.phase.CompareAndSwap(phaseQuiet, phaseBusy) {
 		return nil
 	}
 	delete(l.open, c)
 	again := l.add(c.Conn)
-	again.begun, again.pri = c.begun, c.pri
-	again.heard.Store(c.heard.Load())
-	again.phase.Store(phaseBusy) // A byte has come.
+	again.again, again.pri = true, c.pri
+	again.known.Store(c.known.Load())
 	return again
 }
