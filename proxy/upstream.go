@@ -34,6 +34,10 @@ const (
 	StreamBuffer = 64 << 10
 	// ConnBuffer bounds what is received ahead on one HTTP/2 connection.
 	ConnBuffer = 1 << 20
+	// FrameSize bounds one frame of HTTP/2 that is received: each connection on which one
+	// has begun has memory for all of it. Go offers 1 MiB, all others what this is, the
+	// least that may be.
+	FrameSize = 16 << 10
 
 	copyBuffer = 16 << 10
 )
@@ -143,6 +147,7 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error)) 
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     StreamBuffer,
 			MaxReceiveBufferPerConnection: ConnBuffer,
+			MaxReadFrameSize:              FrameSize,
 		},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // newProbe returns a function that asks the app at target once whether it is
@@ -132,5 +133,6 @@ func probeTransport(http2 bool) *http.Transport {
 		DisableKeepAlives:      !http2,
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        time.Second,
+		HTTP2:                  &http.HTTP2Config{MaxReadFrameSize: proxy.FrameSize},
 	}
 }

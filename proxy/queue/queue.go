@@ -219,6 +219,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 		MaxConcurrentStreams:          maxStreams,
 		MaxReceiveBufferPerStream:     proxy.StreamBuffer,
 		MaxReceiveBufferPerConnection: proxy.ConnBuffer,
+		MaxReadFrameSize:              proxy.FrameSize,
 	}
 	return s
 }
