@@ -54,6 +54,7 @@ func (h *statsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if wait > 0 && since <= h.clock.Now() { // A later one was told by another boot of this source.
 		h.wait(r.Context(), since, wait)
 	}
+	EndUnread(w, r)
 	w.Header().Set("Content-Type", h.mediaType)
 	for _, annotate := range h.annotate {
 		annotate(w.Header())

@@ -17,8 +17,10 @@ import (
 // long as it waits for a header only, and Envoy keeps such ones in its pool.
 type conns struct {
 	net.Listener
-	below *proxy.Listener // All that checks is above it; nil in a test.
+	below *proxy.Listener // All that checks is above it; nil where no last call is made.
 	max   int
+	drops bool          // One in use gives its place away, too.
+	after time.Duration // How old a silence, a beginning or a use has to be for that.
 
 	parked   *parked
 	accepted chan struct{} // Closed when all have been accepted after the last call.
@@ -34,7 +36,16 @@ type conns struct {
 }
 
 func newConns(l net.Listener, below *proxy.Listener, max int) *conns {
-	return &conns{Listener: l, below: below, max: max, parked: newParked(l.Addr()), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
+	return &conns{Listener: l, below: below, max: max, after: evictAfter, parked: newParked(l.Addr()), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
+}
+
+// newPlane is the listener of another plane. Nobody is to be locked out there by those
+// who have come before, whatever they do: who asks for the readiness is done in no time,
+// and who is the longest there, mostly because it waits for news, can ask again.
+func newPlane(l net.Listener) *conns {
+	out := newConns(l, nil, maxPlaneConns)
+	out.drops, out.after = true, evictPlaneAfter
+	return out
 }
 
 // Accept accepts the next connection. When there are too many it takes the place of
@@ -102,32 +113,47 @@ func (l *conns) room() {
 		}
 		select {
 		case <-free:
-		case <-time.After(time.Second): // One may be idle now.
+		case <-time.After(l.after): // One may be idle now.
 		}
 	}
 }
 
 // victim returns a connection whose place another one may take, and its phase: one that
-// is idle, else one whose header is slow to come; nil if there seems to be none. The
-// caller holds the mutex.
+// is idle, else one whose header is slow to come, else, where those in use are dropped,
+// the one that is it the longest; nil if there seems to be none. The caller holds the mutex.
 func (l *conns) victim() (slow *conn, phase int32) {
+	var busy *conn
 	tries := 256 // In no order. The next call sees others.
 	for c := range l.open {
-		if c.isIdle(evictAfter) {
+		if c.isIdle(l.after) {
 			return c, phaseQuiet
 		}
-		if c.phase.Load() == phaseBegun && c.quietFor() >= evictAfter {
-			slow = c
+		switch old := c.quietFor() >= l.after; c.phase.Load() {
+		case phaseBegun:
+			if old {
+				slow = c
+			}
+		case phaseBusy:
+			if old && (busy == nil || c.since.Load() < busy.since.Load()) {
+				busy = c
+			}
 		}
 		if tries--; tries == 0 {
 			break
 		}
 	}
+	if slow == nil && l.drops {
+		return busy, phaseBusy
+	}
 	return slow, phaseBegun
 }
 
-// evictAfter is how old a silence, or a beginning, has to be for that.
-const evictAfter = time.Second
+// How long a connection keeps its place where all are taken. Consul's check waits a
+// second for its answer.
+const (
+	evictAfter      = time.Second
+	evictPlaneAfter = 100 * time.Millisecond
+)
 
 func (l *conns) remove(c *conn) {
 	l.mu.Lock()

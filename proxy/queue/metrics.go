@@ -102,11 +102,14 @@ func (m *metrics) observe(status int, took time.Duration) {
 // headerReady tells on every answer of statistics whether requests may be sent here.
 const headerReady = "Wadi-Ready"
 
+// statsPath is where the statistics are.
+const statsPath = "/v1/stats"
+
 // metricsHandler is the metrics plane: it only reads.
 func (p *Proxy) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	mux.Handle("GET /v1/stats", proxy.StatsHandler(p.recorder, func(h http.Header) {
+	mux.Handle("GET "+statsPath, proxy.StatsHandler(p.recorder, func(h http.Header) {
 		ready := "false"
 		if p.isReady() {
 			ready = "true"
@@ -127,5 +130,10 @@ func (p *Proxy) metricsHandler() http.Handler {
 			_, _ = w.Write([]byte("ready\n"))
 		}
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || r.URL.Path != statsPath { // There it is known when the answer is.
+			proxy.EndUnread(w, r)
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wadi-run/wadi"
@@ -25,7 +24,8 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = proxy.EnvoysIdleTimeout
 	maxConns          = 16384 // Open connections of the traffic plane, see conns.
-	maxPlaneConns     = 256   // The same of each of the other planes.
+	maxPlaneConns     = 256   // The same of each of the other planes,
+	planeIdleTimeout  = 10 * time.Second
 	farewellTimeout   = 250 * time.Millisecond
 	maxStreams        = 1024 // HTTP/2 streams of one connection.
 
@@ -60,6 +60,7 @@ type Proxy struct {
 	witness  *witness
 	drain    *proxy.Drain
 	conns    *conns
+	planes   struct{ admin, metrics *conns }
 	live     *live
 	metrics  *metrics
 
@@ -118,11 +119,10 @@ func (p *Proxy) listen() error {
 			p.Close()
 			return err // It says "listen tcp" and the address.
 		}
-		if *l.to = opened; l.to != &p.listeners.traffic {
-			*l.to = netutil.LimitListener(opened, maxPlaneConns)
-		}
+		*l.to = opened
 	}
 	checked := framing.Listen(p.listeners.traffic, checks(func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }))
+	p.planes.admin, p.planes.metrics = newPlane(p.listeners.admin), newPlane(p.listeners.metrics)
 	p.conns = newConns(checked, p.listeners.traffic.(*proxy.Listener), maxConns)
 	return nil
 }
@@ -158,8 +158,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer stop()
 	defer p.app.Close()
 	traffic := p.trafficServer(work)
-	admin := p.planeServer(work, p.adminHandler())
-	metrics := p.planeServer(work, p.metricsHandler())
+	admin := p.planeServer(work, p.adminHandler(), p.planes.admin)
+	metrics := p.planeServer(work, p.metricsHandler(), p.planes.metrics)
 
 	g, failed := errgroup.WithContext(work)
 	serve := func(name string, s *http.Server, l net.Listener) {
@@ -172,8 +172,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	serve("traffic", traffic, p.conns)
 	serve("traffic", traffic, p.conns.parked)
-	serve("admin", admin, p.listeners.admin)
-	serve("metrics", metrics, p.listeners.metrics)
+	serve("admin", admin, p.planes.admin)
+	serve("metrics", metrics, p.planes.metrics)
 	g.Go(func() error { p.ready.run(work); return nil })
 	if p.access != nil {
 		g.Go(func() error { p.access.Run(work); return nil })
@@ -211,9 +211,9 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	s := p.planeServer(ctx, p.trafficHandler())
+	s := p.server(ctx, p.trafficHandler(), p.conns)
+	s.IdleTimeout = idleTimeout
 	s.DisableGeneralOptionsHandler = true // OPTIONS * is the app's, too.
-	s.ConnState = p.conns.changed
 	s.Protocols = &protocols
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
@@ -224,12 +224,20 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	return s
 }
 
-func (p *Proxy) planeServer(ctx context.Context, h http.Handler) *http.Server {
+// planeServer serves a plane on which requests have next to no bodies.
+func (p *Proxy) planeServer(ctx context.Context, h http.Handler, l *conns) *http.Server {
+	s := p.server(ctx, h, l)
+	s.IdleTimeout = planeIdleTimeout
+	s.ReadTimeout = readHeaderTimeout
+	return s
+}
+
+func (p *Proxy) server(ctx context.Context, h http.Handler, l *conns) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    proxy.MaxHeaderBytes,
+		ConnState:         l.changed,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          p.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
