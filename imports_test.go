@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"proxy/framing":                 {"proxy/socket"},
 	"proxy/list":                    {},
 	"proxy/socket":                  {},
-	"proxy/queue":                   {"", "proxy/list", "proxy", "proxy/framing", "proxy/admin", "proxy/accesslog"},
+	"proxy/queue":                   {"", "proxy/list", "proxy", "proxy/framing", "proxy/socket", "proxy/admin", "proxy/accesslog"},
 	"proxy/activator":               {"", "proxy/list", "proxy"},
 	"proxy/gateway":                 {"", "proxy", "proxy/activator", "proxy/framing"},
 	"agent":                         {"", "calendar", "scheduler"},

@@ -28,6 +28,18 @@ func NewLimiter(limit, depth int) *Limiter {
 	return &Limiter{limit: limit, depth: depth}
 }
 
+// TryAcquire reports whether the request is admitted without waiting; if so Release
+// must follow.
+func (l *Limiter) TryAcquire() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.limit != 0 && l.inFlight >= l.limit {
+		return false
+	}
+	l.inFlight++
+	return true
+}
+
 // Acquire returns nil once the request is admitted; Release must follow. It
 // returns [wadi.ErrQueueFull] at once if too many wait already, and the cause of
 // ctx when that ends first: the request's place is then free at once.
@@ -35,8 +47,11 @@ func (l *Limiter) Acquire(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if l.TryAcquire() {
+		return nil
+	}
 	l.mu.Lock()
-	if l.limit == 0 || l.inFlight < l.limit {
+	if l.inFlight < l.limit { // One has been released just now.
 		l.inFlight++
 		l.mu.Unlock()
 		return nil

@@ -186,6 +186,13 @@ func (t *Timed) left() {
 	t.endContext(t.r.Context().Err())
 }
 
+// Left ends the request's context, for its caller has gone: see [WatchCaller].
+func (t *Timed) Left() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.endContext(context.Canceled)
+}
+
 // nextEnd is the earliest time at which the request is over, and why; zero for
 // never. The caller holds the mutex.
 func (t *Timed) nextEnd() (at time.Time, cause error) {

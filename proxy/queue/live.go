@@ -28,8 +28,10 @@ type request struct {
 	state   atomic.Int32
 	counted bool // It is activity; proxied says whether an activator counts it too.
 	proxied bool
-	reason  string       // Why the queue-proxy answered itself, if it did.
-	body    *countedBody // Of a request with a body; nil without an access log.
+
+	hasWaited bool         // For the limit or the app.
+	reason    string       // Why the queue-proxy answered itself, if it did.
+	body      *countedBody // Of a request with a body; nil without an access log.
 
 	node list.Node[*request] // Guarded by live's mutex.
 }

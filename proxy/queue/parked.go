@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/socket"
 )
 
 // Where there are many connections, those that are idle are taken from the server,
@@ -41,7 +43,7 @@ type parked struct {
 	mu    sync.Mutex
 	over  bool
 	none  bool // There is no way to wait for them, or no longer.
-	poll  *poller
+	poll  *socket.Poller
 	waits map[uint64]*conn
 	last  uint64 // Key.
 }
@@ -69,7 +71,7 @@ func (p *parked) Close() error {
 	p.over, p.none = true, true
 	close(p.ended)
 	if p.poll != nil {
-		p.poll.close()
+		p.poll.Close()
 	}
 	rest := slices.Collect(maps.Values(p.waits))
 	p.mu.Unlock()
@@ -104,7 +106,7 @@ func (p *parked) open() bool {
 	defer p.mu.Unlock()
 	if p.poll == nil && !p.none {
 		var err error
-		if p.poll, err = newPoller(); err != nil {
+		if p.poll, err = socket.NewPoller(); err != nil {
 			p.none = true // All are left to the server.
 		} else {
 			go p.run(p.poll)
@@ -124,7 +126,7 @@ func (p *parked) add(c *conn) bool {
 	p.last++
 	c.parked = p.last
 	p.waits[c.parked] = c
-	err = p.poll.add(raw, c.parked)
+	err = p.poll.Add(raw, socket.Readable|socket.Ended, c.parked)
 	if err != nil {
 		delete(p.waits, c.parked)
 		c.parked = 0
@@ -143,16 +145,16 @@ func (p *parked) remove(c *conn) bool {
 	delete(p.waits, c.parked)
 	c.parked = 0
 	if raw, err := c.raw(); err == nil && p.poll != nil {
-		_ = p.poll.remove(raw) // It fails on closed ones, which are forgotten.
+		_ = p.poll.Remove(raw) // It fails on closed ones, which are forgotten.
 	}
 	return true
 }
 
 // run gives the server what it is to serve, until the poller is closed.
-func (p *parked) run(poll *poller) {
+func (p *parked) run(poll *socket.Poller) {
 	var keys [64]uint64
 	for sweep := time.Now().Add(parkSweep); ; {
-		n, err := poll.wait(keys[:], sweep)
+		n, err := poll.Wait(keys[:], sweep)
 		for _, key := range keys[:n] {
 			p.mu.Lock()
 			c := p.waits[key]

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"testing"
 	"time"
 )
@@ -96,94 +95,5 @@ func TestParked_NoPoller(t *testing.T) {
 	}
 	if got := p.conns.parkedNow(); got != 0 {
 		t.Errorf("%d are parked, want none", got)
-	}
-}
-
-// pair returns the two ends of a connection.
-func pair(t *testing.T) (near, far *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = c.Close(), d.Close() })
-	return c.(*net.TCPConn), d.(*net.TCPConn)
-}
-
-func TestPoller(t *testing.T) {
-	p, err := newPoller()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
-	const key = 7<<40 | 1<<31 | 3 // All of it comes back.
-	near, far := pair(t)
-	raw, err := near.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.add(raw, key); err != nil {
-		t.Fatal(err)
-	}
-	var keys [4]uint64
-	nothing := func(when string) {
-		t.Helper()
-		if n, err := p.wait(keys[:], time.Now().Add(50*time.Millisecond)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: %d events, %v, want none in time", when, n, err)
-		}
-	}
-	something := func(when string) {
-		t.Helper()
-		if n, err := p.wait(keys[:], time.Now().Add(time.Minute)); n != 1 || keys[0] != key || err != nil {
-			t.Fatalf("%s: %d events, the first of %x, %v, want one of %x", when, n, keys[0], err, uint64(key))
-		}
-	}
-	nothing("before a byte")
-	go func() {
-		time.Sleep(50 * time.Millisecond) // The wait has begun, mostly.
-		_, _ = io.WriteString(far, "x")
-	}()
-	something("after a byte")
-	something("before it is read") // A second wait sees what the first left.
-	if _, err := near.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	nothing("when it is read")
-	_ = far.CloseWrite()
-	something("after the end")
-	if err := p.remove(raw); err != nil {
-		t.Fatal(err)
-	}
-	nothing("when it is removed")
-	if err := p.add(raw, key); err != nil {
-		t.Fatal(err)
-	}
-	_ = near.Close()
-	nothing("when it is closed")
-	if err := p.add(raw, key); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("to add a closed one: %v, want %v", err, net.ErrClosed)
-	}
-	ended := make(chan error)
-	go func() {
-		_, err := p.wait(keys[:], time.Now().Add(time.Hour))
-		ended <- err
-	}()
-	p.close()
-	select {
-	case err := <-ended:
-		if errors.Is(err, os.ErrDeadlineExceeded) || err == nil {
-			t.Errorf("a wait in a closed one ended with %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Error("a wait in a closed one goes on")
 	}
 }

@@ -61,6 +61,7 @@ type Proxy struct {
 	drain    *proxy.Drain
 	conns    *conns
 	planes   struct{ admin, metrics *conns }
+	hangUps  proxy.HangUps
 	live     *live
 	metrics  *metrics
 
@@ -157,6 +158,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer p.app.Close()
+	defer p.hangUps.Close()
 	traffic := p.trafficServer(work)
 	admin := p.planeServer(work, p.adminHandler(), p.planes.admin)
 	metrics := p.planeServer(work, p.metricsHandler(), p.planes.metrics)
@@ -213,6 +215,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	s := p.server(ctx, p.trafficHandler(), p.conns)
 	s.IdleTimeout = idleTimeout
+	s.ConnContext = p.hangUps.ConnContext
 	s.DisableGeneralOptionsHandler = true // OPTIONS * is the app's, too.
 	s.Protocols = &protocols
 	s.HTTP2 = &http.HTTP2Config{

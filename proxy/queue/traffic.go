@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -138,7 +137,7 @@ func (p *Proxy) ended(x *request, r *http.Request) {
 // it breaks off: the caller has gone, the timeout answers, or the process ends
 // and must not leave an empty 200 behind.
 func (p *Proxy) admit(r *http.Request, x *request) {
-	if err := p.limiter.Acquire(r.Context()); errors.Is(err, wadi.ErrQueueFull) {
+	if err := p.acquire(r, x); errors.Is(err, wadi.ErrQueueFull) {
 		x.timed.Header().Set("Retry-After", "1")
 		p.refuse(r, x, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
 		return
@@ -153,6 +152,22 @@ func (p *Proxy) admit(r *http.Request, x *request) {
 		r.Body = &keptBody{ReadCloser: r.Body}
 	}
 	p.forward(r, x)
+}
+
+// acquire waits for the limit, for as long as the caller does.
+func (p *Proxy) acquire(r *http.Request, x *request) error {
+	if r.Context().Err() == nil && p.limiter.TryAcquire() {
+		return nil
+	}
+	defer p.watched(r, x)()
+	return p.limiter.Acquire(r.Context())
+}
+
+// watched has the request end with its caller, until stop is called. Nobody reads from
+// the caller of one that waits, so that the server would not notice.
+func (p *Proxy) watched(r *http.Request, x *request) (stop func()) {
+	x.hasWaited = true
+	return proxy.WatchCaller(r, x.timed.Left)
 }
 
 // keptBody outlives an attempt that did not come about, and knows whether it is whole.
@@ -177,10 +192,11 @@ func (*keptBody) Close() error { return nil }
 func (p *Proxy) forward(r *http.Request, x *request) {
 	for again := false; ; again = true {
 		x.state.Store(stateHeld)
-		if !p.hold(r.Context()) {
-			if r.Context().Err() != nil {
-				panic(http.ErrAbortHandler)
-			}
+		ready := p.hold(r, x)
+		if r.Context().Err() != nil || ready && x.hasWaited && proxy.CallerLeft(r) {
+			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
+		}
+		if !ready {
 			x.timed.Header().Set("Retry-After", "1")
 			p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
 			return
@@ -215,15 +231,16 @@ func (p *Proxy) appRefused(err error) bool {
 
 // hold waits until the app is ready. False means that the request is over, or
 // that the instance ends without its app.
-func (p *Proxy) hold(ctx context.Context) bool {
+func (p *Proxy) hold(r *http.Request, x *request) bool {
 	if p.ready.isReady() {
 		return true
 	}
+	defer p.watched(r, x)()
 	select {
 	case <-p.ready.wait():
 		return true
 	case <-p.drain.Settled():
-	case <-ctx.Done():
+	case <-r.Context().Done():
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-package queue
+package socket
 
 import (
 	"errors"
@@ -10,20 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller waits for many connections, with one goroutine for all of them. Those of the
-// runtime's poller take one each, with its stack.
-type poller struct {
+// Poller waits for many connections, with one goroutine for all of them. Those of the
+// runtime's poller take one each, with its stack. [NewPoller] makes one.
+type Poller struct {
 	file *os.File // The runtime waits for it as for any other file.
 	raw  syscall.RawConn
 }
 
-func newPoller() (*poller, error) {
+// NewPoller returns a poller that waits for nothing yet.
+func NewPoller() (*Poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make a poller: %w", err)
 	}
 	_ = unix.SetNonblock(fd, true) // Else it has no deadlines, and the next but one fails.
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll")}
+	p := &Poller{file: os.NewFile(uintptr(fd), "epoll")}
 	if p.raw, err = p.file.SyscallConn(); err == nil {
 		err = p.file.SetReadDeadline(time.Time{})
 	}
@@ -33,19 +34,27 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-// add has wait tell of token for as long as there is something to read from a
-// connection, or its peer has gone. What is closed is forgotten.
-func (p *poller) add(conn syscall.RawConn, token uint64) error {
+// What a poller waits for: that there is something to read from a connection, that its
+// peer has ended what it sends; always, that it is broken.
+const (
+	Readable = unix.EPOLLIN
+	Ended    = unix.EPOLLRDHUP
+)
+
+// Add has Wait tell of token for as long as there is one of events. What is closed is
+// forgotten.
+func (p *Poller) Add(conn syscall.RawConn, events uint32, token uint64) error {
 	return p.control(conn, unix.EPOLL_CTL_ADD, &unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32)),
+		Events: events, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32)),
 	})
 }
 
-func (p *poller) remove(conn syscall.RawConn) error {
+// Remove waits for conn no longer.
+func (p *Poller) Remove(conn syscall.RawConn) error {
 	return p.control(conn, unix.EPOLL_CTL_DEL, nil)
 }
 
-func (p *poller) control(conn syscall.RawConn, op int, e *unix.EpollEvent) (err error) {
+func (p *Poller) control(conn syscall.RawConn, op int, e *unix.EpollEvent) (err error) {
 	outer := p.raw.Control(func(epoll uintptr) {
 		inner := conn.Control(func(fd uintptr) { err = unix.EpollCtl(int(epoll), op, int(fd), e) })
 		err = errors.Join(err, inner)
@@ -53,9 +62,9 @@ func (p *poller) control(conn syscall.RawConn, op int, e *unix.EpollEvent) (err 
 	return errors.Join(err, outer)
 }
 
-// wait waits for some of the connections. It ends with [os.ErrDeadlineExceeded] at
+// Wait waits for some of the connections. It ends with [os.ErrDeadlineExceeded] at
 // a time, and when the poller is closed.
-func (p *poller) wait(tokens []uint64, until time.Time) (n int, err error) {
+func (p *Poller) Wait(tokens []uint64, until time.Time) (n int, err error) {
 	if err := p.file.SetReadDeadline(until); err != nil {
 		return 0, err
 	}
@@ -75,4 +84,5 @@ func (p *poller) wait(tokens []uint64, until time.Time) (n int, err error) {
 	return max(got, 0), err
 }
 
-func (p *poller) close() { _ = p.file.Close() } // Nothing was written.
+// Close ends Wait.
+func (p *Poller) Close() { _ = p.file.Close() } // Nothing was written.
