@@ -26,10 +26,11 @@ type Controller struct {
 	Network Network
 	Edits   Edits // Nil: what is edited in the network layers is found at the recheck.
 	Measure Measure
-	Callers Callers                      // Nil: nothing is said about intentions.
-	Unread  func(revision string) string // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
-	Unready func(revision string) string // Why its instances are not ready, as they say themselves; empty: they don't. Nil: nothing is said.
-	Agents  func() []Source              // The activators' statistics.
+	Callers Callers                                       // Nil: nothing is said about intentions.
+	Unread  func(revision string) string                  // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
+	Unready func(revision string) string                  // Why its instances are not ready, as they say themselves; empty: they don't. Nil: nothing is said.
+	Wide    func(revision string) (at string, known bool) // Where its app can be reached past the queue-proxy; empty: nowhere. Nil: nothing is said.
+	Agents  func() []Source                               // The activators' statistics.
 	Events  *Events
 	Owned   *Owned
 	URL     func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
@@ -76,9 +77,11 @@ type service struct {
 	history    []wadi.Event // What was stored before this term.
 	since      time.Time    // Of the term's first event.
 
-	keptOut      []string // Of Wadi's own, by intentions that others write.
-	callersKnown bool     // What keptOut says is known.
-	unread       []string // Revisions whose instances' usage can't be read, and why.
+	keptOut      []string          // Of Wadi's own, by intentions that others write.
+	callersKnown bool              // What keptOut says is known.
+	warned       map[string]bool   // Revisions of which it was told that wide has them.
+	wide         map[string]string // Where the apps of revisions can be reached past their queue-proxies.
+	unread       []string          // Revisions whose instances' usage can't be read, and why.
 }
 
 const (

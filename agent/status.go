@@ -67,6 +67,9 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	if usesUsage(s.Service.Scale) && !s.Deleting {
 		st.Conditions = append(st.Conditions, usageCondition(s))
 	}
+	if len(s.wide) > 0 && !s.Deleting {
+		st.Conditions = append(st.Conditions, shieldedCondition(s))
+	}
 	if s.problem != "" {
 		st.Conditions = append(st.Conditions, wadi.Condition{Type: "Reconciled", Reason: "Error", Message: s.problem})
 	}

@@ -219,6 +219,9 @@ func aboutService(s api.Service) []wadi.Finding {
 			f.What, f.Remedy, _ = strings.Cut(c.Message, ": ")
 		case c.Type == agent.ConditionUsage && strings.Contains(c.Message, nomad.MeasureSetting):
 			f.Remedy = "set " + nomad.MeasureSetting + " in the configuration of every Nomad client that runs instances, and restart it"
+		case c.Type == agent.ConditionShielded:
+			f.Level = wadi.LevelWarn // It serves.
+			f.What, f.Remedy, _ = strings.Cut(c.Message, "; ")
 		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:
 			f.Level = wadi.LevelWarn // It may well be on its way.
 		case c.Type == "LatestReady" && c.Reason == "Failed":

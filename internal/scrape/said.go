@@ -11,6 +11,7 @@ type said struct {
 	since   time.Time // When it first said so.
 	told    bool      // That was long ago: the readers know.
 	wide    string    // Where its app can be reached past the queue-proxy.
+	heard   bool      // Of one that was ready: wide is known.
 }
 
 // unreadyTold is for how long an instance must have been asked in vain before its
@@ -51,8 +52,8 @@ func (s *Scraper[W]) hear(f *follower, a answer) {
 	if a.ready != "true" {
 		s.setUnready(f, a.unready)
 	}
-	if f.said.wide != a.wide {
-		f.said.wide = a.wide
+	if a.ready == "true" && (!f.said.heard || f.said.wide != a.wide) {
+		f.said.heard, f.said.wide = true, a.wide
 		s.notify()
 	}
 }
@@ -71,10 +72,11 @@ func (s *Scraper[W]) Unready(revision string) string {
 	return s.newest(revision, func(f *follower) bool { return !f.ready && f.said.told }).unready
 }
 
-// Wide says where an app of the revision can be reached past its queue-proxy, by the
-// newest instance that says so; empty: none does.
-func (s *Scraper[W]) Wide(revision string) string {
-	return s.newest(revision, func(f *follower) bool { return f.said.wide != "" }).wide
+// Wide says where the app of the revision can be reached past its queue-proxy, by the
+// newest instance that was ready; known: there is one.
+func (s *Scraper[W]) Wide(revision string) (at string, known bool) {
+	f := s.newest(revision, func(f *follower) bool { return f.said.heard })
+	return f.wide, f.heard
 }
 
 // newest is what the newest of a revision's instances says of which is holds.

@@ -93,7 +93,7 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	})
 	p.ready = newReadiness(newProbe(cfg.Probe, cfg.Protocol, cfg.Target), cfg.Probe.Timeout.D(),
 		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)
-	p.ready.log, p.ready.changed = log, p.clock.Wake
+	p.ready.log, p.ready.changed = log, func() { p.witness.forget(); p.clock.Wake() }
 	p.witness = &witness{scene: newScene(cfg), look: listening}
 	p.witness.shields = cfg.Envoy != "" && p.witness.scene.own
 	p.metrics = newMetrics(p)

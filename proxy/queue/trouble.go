@@ -149,6 +149,14 @@ func (w *witness) wide() string {
 	return wadi.Plain(w.scene.wide(w.seen(wideEvery)), maxTrouble)
 }
 
+// forget makes the next look at the sockets a new one: the app has begun to listen, or
+// ended.
+func (w *witness) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looked = time.Time{}
+}
+
 // seen are the sockets, as they were not longer ago than age.
 func (w *witness) seen(age time.Duration) []netip.AddrPort {
 	w.mu.Lock()

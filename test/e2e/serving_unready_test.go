@@ -25,7 +25,7 @@ func TestServing_SaysWhatIsNotReady(t *testing.T) {
 		edit func(hcl string) string
 		want string
 	}{
-		{name: "port-bridge", o: options{mesh: true, command: "sh", args: []string{"-c", "PORT=3000 exec hello"}},
+		{name: "port-bridge", o: options{mesh: true, command: "sh", args: []string{"-c", "ADDR=0.0.0.0 PORT=3000 exec hello"}},
 			want: "nothing listens on 127.0.0.1:8080 (the app listens on *:3000)"},
 		{name: "port-host", o: options{command: "sh", args: []string{"-c", "PORT=0 exec hello"}},
 			want: "(in a host network an app listens where PORT says)"},

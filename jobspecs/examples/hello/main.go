@@ -1,7 +1,8 @@
 // Command hello is the example app: a small HTTP server that says which
 // revision and instance answered, and misbehaves on request.
 //
-// Environment: PORT (8080), ADDR (host to listen on, default all), WADI_REVISION
+// Environment: PORT (8080), ADDR (host to listen on, default 127.0.0.1: all others
+// are to come through the queue-proxy beside it), WADI_REVISION
 // or K_REVISION, START_DELAY (duration before it listens), FAIL_START (exit 1
 // at once). Query of any request, in this order: sleep=200ms, cpu=10ms (burns
 // CPU), crash=1 (exits with code 3), status=500, bytes=N (a body of N bytes),
@@ -53,7 +54,7 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 		}
 		pause(ctx, delay)
 	}
-	addr := net.JoinHostPort(getenv("ADDR"), or(getenv("PORT"), "8080"))
+	addr := net.JoinHostPort(or(getenv("ADDR"), "127.0.0.1"), or(getenv("PORT"), "8080"))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

@@ -1,7 +1,7 @@
 // Command corners is the app of the data plane's tests: it does with HTTP what few
 // apps do, so that what is between it and its callers can be seen to let it.
 //
-// Environment: PORT (8080), ADDR (host to listen on, default all), START_DELAY
+// Environment: PORT (8080), ADDR (host to listen on, default 127.0.0.1), START_DELAY
 // (duration before it listens). It speaks HTTP/1.1 and HTTP/2 without TLS.
 //
 //	/uri        answers the request line's target, the host and the header, as text

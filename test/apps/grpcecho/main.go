@@ -1,7 +1,7 @@
 // Command grpcecho is the gRPC app of the tests: it says back what it is told, and
 // misbehaves on request.
 //
-// Environment: PORT (8080), ADDR (host to listen on, default all), WADI_REVISION,
+// Environment: PORT (8080), ADDR (host to listen on, default 127.0.0.1), WADI_REVISION,
 // START_DELAY (duration before it listens), UPSTREAM (host:port of another grpcecho:
 // calls of Say that begin with "pass " are passed on to it, without that word).
 //

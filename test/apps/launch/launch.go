@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Listen listens at PORT (8080) of ADDR (all addresses), after START_DELAY, if that is
+// Listen listens at PORT (8080) of ADDR (127.0.0.1), after START_DELAY, if that is
 // set.
 func Listen(ctx context.Context, getenv func(string) string) (net.Listener, error) {
 	if d := getenv("START_DELAY"); d != "" {
@@ -20,7 +20,7 @@ func Listen(ctx context.Context, getenv func(string) string) (net.Listener, erro
 		}
 		Pause(ctx, delay)
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(getenv("ADDR"), cmp.Or(getenv("PORT"), "8080")))
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(cmp.Or(getenv("ADDR"), "127.0.0.1"), cmp.Or(getenv("PORT"), "8080")))
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}

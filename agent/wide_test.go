@@ -1,0 +1,63 @@
+package agent_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// An app that can be reached past its queue-proxy is told of while that is so, at zero
+// too, and once in an event.
+func TestLeader_SaysWhoseAppCanBeReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		var at atomic.Pointer[string] // Nil: nobody knows.
+		c.wide = func(string) (string, bool) {
+			if p := at.Load(); p != nil {
+				return *p, true
+			}
+			return "", false
+		}
+		l, stop := lead(t, c)
+		defer stop()
+		c.submit("hello")
+		check := func(when string, told bool, events int) {
+			t.Helper()
+			time.Sleep(35 * time.Second) // Everything is looked at twice a minute.
+			synctest.Wait()
+			got := ""
+			for _, cond := range c.service("hello").Status.Conditions {
+				if cond.Type == "Shielded" {
+					got = cond.Message
+				}
+			}
+			if told != strings.Contains(got, "hello-00001: the app listens on *:8080") || !told && got != "" {
+				t.Errorf("%s: condition %q, want it: %t", when, got, told)
+			}
+			n := 0
+			all, _, _ := l.Events.Since(0)
+			for _, e := range all {
+				if e.Type == "ListensWide" {
+					n++
+				}
+			}
+			if n != events {
+				t.Errorf("%s: %d events, want %d", when, n, events)
+			}
+		}
+		wide, narrow := "*:8080", ""
+		check("before anybody knows", false, 0)
+		at.Store(&narrow)
+		check("on loopback", false, 0)
+		at.Store(&wide)
+		check("on all", true, 1)
+		at.Store(nil)
+		check("at zero", true, 1)
+		at.Store(&narrow)
+		check("mended", false, 1)
+		at.Store(&wide)
+		check("again", true, 1)
+	})
+}
