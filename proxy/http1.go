@@ -72,7 +72,7 @@ func (u *Upstream) sendHead(a *http1Answer) (int, error) {
 	default:
 		n, err = c.Write(head)
 	}
-	u.http1.buffers.put(head)
+	u.http1.buffers.putHead(head)
 	a.err = err
 	if err == nil && a.plan.body && !a.plan.expect {
 		a.send = c.upload(*a.plan, a.r)

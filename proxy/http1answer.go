@@ -238,7 +238,7 @@ func (a *http1Answer) passAll() error {
 			return err
 		}
 		if passed += n; passed > smallBuffer {
-			a.conn.enlarge()
+			a.conn.widen()
 		}
 		if err := a.more(); err == io.EOF {
 			return nil
@@ -284,7 +284,7 @@ func (a *http1Answer) passLength(n int64) error {
 				}
 			}
 			if n > smallBuffer {
-				a.conn.enlarge()
+				a.conn.widen()
 			}
 			if err := a.more(); err != nil {
 				return unexpected(err)

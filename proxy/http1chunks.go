@@ -26,7 +26,7 @@ func (a *http1Answer) passChunks() error {
 			return a.passTrailers()
 		}
 		if passed += n; passed > smallBuffer {
-			a.conn.enlarge()
+			a.conn.widen()
 		}
 		for left := n; left > 0; {
 			if len(a.conn.buffered()) == 0 {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -132,7 +133,7 @@ func (c *http1Conn) ask(head []byte) (sent int, err error) {
 			n, err = c.Write(a.head[a.sent:])
 			a.sent += n
 		}
-		c.pool.buffers.put(a.head)
+		c.pool.buffers.putHead(a.head)
 		a.head = nil
 	}
 	return a.sent, err
@@ -159,7 +160,7 @@ func (c *http1Conn) askStep(fd uintptr) (done bool) {
 			}
 			return true
 		}
-		c.pool.buffers.put(a.head)
+		c.pool.buffers.putHead(a.head)
 		a.head = nil
 		return false // The answer takes longer than this.
 	}
@@ -217,12 +218,25 @@ func (c *http1Conn) enlarge() bool {
 	if len(c.buf) == largeBuffer {
 		return false
 	}
-	large := c.pool.buffers.large()
+	c.replace(c.pool.buffers.large())
+	return true
+}
+
+// widen gives c the large buffer, if there is one to spare.
+func (c *http1Conn) widen() {
+	if len(c.buf) == largeBuffer {
+		return
+	}
+	if large, ok := c.pool.buffers.spare(); ok {
+		c.replace(large)
+	}
+}
+
+func (c *http1Conn) replace(large []byte) {
 	c.w = copy(large, c.buffered())
 	c.r = 0
 	c.pool.buffers.put(c.buf)
 	c.buf = large
-	return true
 }
 
 // readHead reads the head of an answer.
@@ -272,8 +286,15 @@ func (c *http1Conn) release() {
 	}
 }
 
+// maxLarge is how many large buffers are lent at once to those who could do with a
+// small one: transfers, which may stall for as long as a request may take.
+const maxLarge = 128
+
 // buffers lends buffers of two sizes.
-type buffers struct{ smalls, larges sync.Pool }
+type buffers struct {
+	smalls, larges sync.Pool
+	lent           atomic.Int64 // Large ones.
+}
 
 func (b *buffers) small() []byte {
 	if p, ok := b.smalls.Get().(*[smallBuffer]byte); ok {
@@ -282,11 +303,28 @@ func (b *buffers) small() []byte {
 	return make([]byte, smallBuffer)
 }
 
+// large is for what has no place in a small one.
 func (b *buffers) large() []byte {
+	b.lent.Add(1)
 	if p, ok := b.larges.Get().(*[largeBuffer]byte); ok {
 		return p[:]
 	}
 	return make([]byte, largeBuffer)
+}
+
+// spare is a large one, unless too many are lent.
+func (b *buffers) spare() (large []byte, ok bool) {
+	if b.lent.Load() >= maxLarge {
+		return nil, false
+	}
+	return b.large(), true
+}
+
+// putHead takes a small one back, unless what was appended to it had no place there.
+func (b *buffers) putHead(head []byte) {
+	if cap(head) == smallBuffer {
+		b.put(head)
+	}
 }
 
 func (b *buffers) put(buf []byte) {
@@ -294,6 +332,7 @@ func (b *buffers) put(buf []byte) {
 	case smallBuffer:
 		b.smalls.Put((*[smallBuffer]byte)(buf[:smallBuffer]))
 	case largeBuffer:
+		b.lent.Add(-1)
 		b.larges.Put((*[largeBuffer]byte)(buf[:largeBuffer]))
 	}
 }

@@ -45,10 +45,11 @@ func (c *http1Conn) upload(p http1Plan, r *http.Request) *upload {
 func (u *upload) run() {
 	defer close(u.done)
 	var buf []byte
-	if u.plan.length >= 0 && u.plan.length <= smallBuffer {
+	if u.plan.length < 0 || u.plan.length > smallBuffer {
+		buf, _ = u.conn.pool.buffers.spare()
+	}
+	if buf == nil {
 		buf = u.conn.pool.buffers.small()
-	} else {
-		buf = u.conn.pool.buffers.large()
 	}
 	defer u.conn.pool.buffers.put(buf)
 	u.err = u.send(buf)

@@ -32,7 +32,8 @@ The sidecar of a Wadi instance. It is configured by its environment:
   WADI_PROTOCOL                 http1 (default), h2c or grpc
   WADI_CONCURRENCY_LIMIT        requests in the app at once; 0, the default, is no limit
   WADI_QUEUE_DEPTH              requests that may wait; 0, the default, is 10 x limit
-  WADI_MAX_IN_FLIGHT            bound where there is no limit, 1000
+  WADI_MAX_IN_FLIGHT            bound where there is no limit; default by NOMAD_MEMORY_LIMIT: 938 for 64 MiB, 1000 if that
+                                is not set
   WADI_TIMEOUT_REQUEST          whole request, 300s
   WADI_TIMEOUT_RESPONSE_START   until the answer begins; 0s is none
   WADI_TIMEOUT_IDLE             between bytes of the answer; 0s is none

@@ -37,7 +37,7 @@ func frame(kind, flags byte, stream uint32, length int, payload string) string {
 // The types of frames, and a flag.
 const (
 	dataFrame, headersFrame, settingsFrame, pingFrame = 0, 1, 4, 6
-	endHeaders                                        = 4
+	endStream, endHeaders                             = 1, 4
 )
 
 // nextFrame reads one.

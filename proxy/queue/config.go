@@ -33,6 +33,7 @@ type Config struct {
 	Limit       int           // Requests in the app at once; 0 is none.
 	Depth       int           // Requests that may wait for the limit; never 0 with a limit.
 	MaxInFlight int           // Bound where there is no limit.
+	MaxHTTP2    int           // Connections that speak HTTP/2. Not in the environment.
 	Timeout     wadi.Timeouts // Without Progress, which is not for the queue-proxy.
 	Probe       wadi.Probe
 	Drain       time.Duration // Longest drain.

@@ -91,8 +91,9 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.swallow(b)
 		return 0, io.EOF
 	}
-	if !c.known.Load() {
-		c.listen(b[:n])
+	if !c.known.Load() && !c.listen(b[:n]) {
+		_ = c.drop() // There are too many of its kind, and nothing was asked on it.
+		return 0, io.EOF
 	}
 	return n, err
 }
@@ -113,19 +114,21 @@ func (c *conn) begins() bool {
 // methods may begin with anything. The check lets it pass as it is or not at all.
 const http2Line = "PRI * HTTP/2.0\r\n"
 
-// listen finds out by the first bytes what the connection speaks.
-func (c *conn) listen(b []byte) {
+// listen finds out by the first bytes what the connection speaks. False means that it
+// may not.
+func (c *conn) listen(b []byte) bool {
 	for _, got := range b {
 		if got != http2Line[c.pri] {
 			c.known.Store(true)
-			return
+			return true
 		}
 		if c.pri++; c.pri == len(http2Line) {
-			c.http2.Store(true)
+			ok := c.of.speaksHTTP2(c)
 			c.known.Store(true)
-			return
+			return ok
 		}
 	}
+	return true
 }
 
 // Close closes the connection, unless it is to be parked.

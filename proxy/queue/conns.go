@@ -19,6 +19,7 @@ type conns struct {
 	net.Listener
 	below *proxy.Listener // All that checks is above it; nil where no last call is made.
 	max   int
+	http2 int           // Of those that speak HTTP/2; 0: no bound.
 	drops bool          // One in use gives its place away, too.
 	after time.Duration // How old a silence, a beginning or a use has to be for that.
 
@@ -29,6 +30,7 @@ type conns struct {
 
 	mu       sync.Mutex
 	open     map[*conn]struct{}
+	http2s   int           // How many of them speak HTTP/2.
 	free     chan struct{} // Closed when a connection is; nil while nobody waits for a place.
 	last     bool          // No more are accepted than have come.
 	leaves   bool          // HTTP/2 callers are told to leave,
@@ -148,6 +150,33 @@ func (l *conns) victim() (slow *conn, phase int32) {
 	return slow, phaseBegun
 }
 
+// speaksHTTP2 notes that c does. Such a connection is never parked, and has a buffer for
+// a frame and what was sent ahead, so there is a bound of its own for them: a new one
+// takes the place of an idle one. False means that there is none, and c has to end.
+func (l *conns) speaksHTTP2(c *conn) bool {
+	l.mu.Lock()
+	c.http2.Store(true)
+	l.http2s++
+	var victim *conn
+	if l.http2 > 0 && l.http2s > l.http2 {
+		for other := range l.open {
+			if other.http2.Load() && other.isIdle(l.after) {
+				victim = other
+				break
+			}
+		}
+		if victim == nil {
+			l.mu.Unlock()
+			return false
+		}
+	}
+	l.mu.Unlock()
+	if victim != nil && victim.phase.CompareAndSwap(phaseQuiet, phaseLeaving) {
+		_ = victim.drop() // It was not in use.
+	}
+	return true
+}
+
 // How long a connection keeps its place where all are taken. Consul's check waits a
 // second for its answer.
 const (
@@ -158,6 +187,9 @@ const (
 func (l *conns) remove(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if _, open := l.open[c]; open && c.http2.Load() {
+		l.http2s--
+	}
 	delete(l.open, c)
 	l.n.Store(int64(len(l.open)))
 	if l.free != nil {

@@ -197,3 +197,44 @@ func TestConns_BoundedAndBegun(t *testing.T) {
 		t.Error("both are still open")
 	}
 }
+
+// Of those that speak HTTP/2 there are fewer: one that is idle goes, and no more come
+// where none is.
+func TestConns_HTTP2Bounded(t *testing.T) {
+	p := running(t, 0)
+	p.conns.mu.Lock()
+	p.conns.http2 = 2
+	p.conns.mu.Unlock()
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	ask := func() error {
+		tr := &http.Transport{Protocols: &protocols}
+		t.Cleanup(tr.CloseIdleConnections)
+		res, err := (&http.Client{Transport: tr}).Get("http://" + p.Addr())
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return err
+	}
+	for range 2 {
+		if err := ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon(t, "served in the place of an idle one", func() bool { return ask() == nil })
+	call(t, p).ask("HTTP/1 goes on")
+	p.conns.mu.Lock()
+	defer p.conns.mu.Unlock()
+	if p.conns.http2s > 2 {
+		t.Errorf("%d connections, want at most 2", p.conns.http2s)
+	}
+}
+
+// The bounds follow the task's memory, and are never none.
+func TestBoundsForMemory(t *testing.T) {
+	for mib, want := range map[int][2]int{0: {1000, 375}, 1: {64, 64}, 32: {256, 102}, 64: {938, 375}, 128: {2304, 921}, 100_000: {10_000, 4096}} {
+		if got := [2]int{maxInFlightFor(mib), maxHTTP2For(mib)}; got != want {
+			t.Errorf("%d MiB: %v, want %v", mib, got, want)
+		}
+	}
+}

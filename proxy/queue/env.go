@@ -18,8 +18,8 @@ import (
 
 // ParseEnv reads the configuration from an environment such as [os.Environ]
 // gives. It reports every complaint at once. Names that don't begin with WADI_
-// are nobody's concern, but for Nomad's ports of upstreams; WADI_ADDR and WADI_VAR_* belong to the command line. An
-// empty value counts as absent.
+// are nobody's concern, but for Nomad's of upstreams' ports and the task's memory;
+// WADI_ADDR and WADI_VAR_* belong to the command line. An empty value counts as absent.
 func ParseEnv(environ []string) (Config, []error) {
 	e := &env{values: map[string]string{}}
 	var upstreams []uint16
@@ -27,6 +27,9 @@ func ParseEnv(environ []string) (Config, []error) {
 		name, value, _ := strings.Cut(kv, "=")
 		if port, err := strconv.ParseUint(value, 10, 16); err == nil && strings.HasPrefix(name, "NOMAD_UPSTREAM_PORT_") {
 			upstreams = append(upstreams, uint16(port))
+		}
+		if name == memoryName {
+			e.memory, _ = strconv.Atoi(value) // What is no number is no bound.
 		}
 		if strings.HasPrefix(name, "WADI_") && name != "WADI_ADDR" && !strings.HasPrefix(name, "WADI_VAR_") {
 			e.values[name] = value
@@ -56,7 +59,8 @@ func (e *env) config() Config {
 
 		Limit:       e.number("WADI_CONCURRENCY_LIMIT", 0, 0, maxLimit),
 		Depth:       e.number("WADI_QUEUE_DEPTH", 0, 0, maxLimit*depthPerLimit),
-		MaxInFlight: e.number("WADI_MAX_IN_FLIGHT", DefaultMaxInFlight, 1, maxLimit),
+		MaxInFlight: e.number("WADI_MAX_IN_FLIGHT", maxInFlightFor(e.memory), 1, maxLimit),
+		MaxHTTP2:    maxHTTP2For(e.memory),
 		Timeout: wadi.Timeouts{
 			Request:       wadi.Duration(e.duration("WADI_TIMEOUT_REQUEST", DefaultRequestTimeout, time.Millisecond)),
 			ResponseStart: wadi.Duration(e.duration("WADI_TIMEOUT_RESPONSE_START", 0, 0)),
@@ -84,6 +88,7 @@ func (e *env) config() Config {
 // env holds the names that nobody has asked for yet, and the complaints.
 type env struct {
 	values map[string]string
+	memory int // MiB of the task; 0 if that is not known.
 	errs   []error
 }
 

@@ -24,7 +24,7 @@ func defaults() queue.Config {
 	return queue.Config{
 		Service: "hello", Revision: "hello-00001",
 		Listen: "127.0.0.1:8012", Admin: "127.0.0.1:8022", Metrics: "0.0.0.0:9090", Target: "127.0.0.1:8080",
-		Protocol: wadi.HTTP1, MaxInFlight: 1000,
+		Protocol: wadi.HTTP1, MaxInFlight: 1000, MaxHTTP2: 375,
 		Timeout: wadi.Timeouts{Request: wadi.Duration(300 * time.Second)},
 		Probe:   wadi.Probe{Timeout: wadi.Duration(time.Second)},
 		Drain:   300 * time.Second, History: time.Hour, LogLevel: hclog.Info,

@@ -114,7 +114,7 @@ func TestConn_Speaks(t *testing.T) {
 		{[]string{"PR", "X", "I * HTTP/2.0\r\n"}, true, false},
 		{[]string{"GET / HTTP/1.1\r\n\r\nPRI * HTTP/2.0\r\n"}, true, false},
 	} {
-		c := &conn{}
+		c := &conn{of: &conns{}}
 		for _, piece := range tt.pieces {
 			if !c.known.Load() {
 				c.listen([]byte(piece))

@@ -125,6 +125,7 @@ func (p *Proxy) listen() error {
 	checked := framing.Listen(p.listeners.traffic, checks(func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }))
 	p.planes.admin, p.planes.metrics = newPlane(p.listeners.admin), newPlane(p.listeners.metrics)
 	p.conns = newConns(checked, p.listeners.traffic.(*proxy.Listener), maxConns)
+	p.conns.http2 = p.cfg.MaxHTTP2
 	return nil
 }
 
