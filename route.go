@@ -26,6 +26,17 @@ type Route struct {
 	Revisions map[string]RouteRevision `json:"revisions"`
 }
 
+// WithoutProofs is r as it may be shown.
+func (r Route) WithoutProofs() Route {
+	shown := make(map[string]RouteRevision, len(r.Revisions))
+	for id, rev := range r.Revisions {
+		rev.Proof = ""
+		shown[id] = rev
+	}
+	r.Revisions = shown
+	return r
+}
+
 // Main is the revision with the largest share of the traffic, the newest of
 // several; empty without traffic.
 func (r Route) Main() string {
@@ -57,6 +68,7 @@ type RouteRevision struct {
 	Activation       int      `json:"activation"`
 	Max              int      `json:"max"` // The bound that a wake must keep; 0 is none.
 	Mesh             MeshMode `json:"mesh"`
+	Proof            Proof    `json:"proof,omitempty"` // The revision's.
 
 	// Failed says why the revision can't serve; empty while it may.
 	Failed string `json:"failed,omitempty"`

@@ -127,6 +127,10 @@ type Revision struct {
 	SpecHash string  `json:"spec_hash"` // Of what makes a revision; see jobspecs.Hash.
 	Spec     Service `json:"spec"`      // As submitted with this revision.
 
+	// Proof is empty in the mesh, where certificates tell who an activator is. It is
+	// between the agents: nobody else is shown it.
+	Proof Proof `json:"proof,omitempty"`
+
 	// Job is the Nomad job, rendered once when the revision was submitted and
 	// never again: it is what is put back when somebody changed it in Nomad.
 	Job json.RawMessage `json:"job"`

@@ -16,6 +16,8 @@
 package wadi
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -32,6 +34,8 @@ const (
 	// of another one answers 421.
 	HeaderInstance = "Wadi-Instance"
 	// HeaderProxied marks a request that came through an activator, which counts it.
+	// Anybody may send it: it is believed of whom the mesh names as an activator, and
+	// without the mesh of who sends the revision's [Proof] in it.
 	HeaderProxied = "Wadi-Proxied"
 	// HeaderProbe carries the revision that a probe on the traffic path asks for.
 	// The queue-proxy answers it itself, and names revision and allocation in
@@ -44,6 +48,28 @@ const (
 // InternalHeaders lists the headers that only Wadi may set.
 func InternalHeaders() []string {
 	return []string{HeaderService, HeaderRevision, HeaderInstance, HeaderProxied, HeaderProbe}
+}
+
+// Proof is what an activator proves itself by to the instances of a revision that is
+// not in the mesh: a secret that agents read in Consul, and of which the instances
+// know the digest alone. Printed it says nothing.
+type Proof string
+
+// String hides the secret.
+func (p Proof) String() string {
+	if p == "" {
+		return ""
+	}
+	return "(secret)"
+}
+
+// GoString hides the secret.
+func (p Proof) GoString() string { return p.String() }
+
+// Digest is what the secret is known by to those who need not know it.
+func (p Proof) Digest() string {
+	sum := sha256.Sum256([]byte(p))
+	return hex.EncodeToString(sum[:])
 }
 
 // RevisionID names the n-th revision of a service, for instance hello-00001.

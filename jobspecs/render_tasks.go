@@ -107,6 +107,9 @@ func (r *renderer) queueProxyEnv() map[string]string {
 			env["WADI_QUIET"] = string(quiet)
 		}
 	}
+	if r.rev.Proof != "" {
+		env["WADI_PROOF_SHA256"] = r.rev.Proof.Digest() // Whoever may read the job learns nothing by it.
+	}
 	if r.agent.LogLevel != "" {
 		env["WADI_LOG_LEVEL"] = r.agent.LogLevel
 	}

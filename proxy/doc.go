@@ -10,20 +10,33 @@ package proxy
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/wadi-run/wadi"
 )
 
-// StripInternal removes the headers that only Wadi may set, and those with an
-// underscore in their name that many an app can't tell from them. Every way into
-// Wadi calls it on what a caller sent, and the last hop on what the app gets.
+// StripInternal removes the headers that only Wadi may set, X-Forwarded-Client-Cert
+// among them, and those with an underscore in their name that many an app can't tell
+// from them. Every way into Wadi calls it on what a caller sent, and the last hop on
+// what the app gets.
 func StripInternal(h http.Header) {
 	for name := range h {
-		// As all names in a header, they are canonical.
-		if strings.HasPrefix(name, "Wadi") && (strings.HasPrefix(name, "Wadi_") || slices.Contains(wadi.InternalHeaders(), name)) {
+		if isInternal(name) {
 			delete(h, name)
 		}
 	}
+}
+
+// isInternal says whether only Wadi may set a field. Its name is canonical, as all
+// names in a header are; with an underscore in it that may mean little.
+func isInternal(name string) bool {
+	switch {
+	case len(name) < len("Wadi-"):
+		return false
+	case name[0]|0x20 == 'w':
+		return strings.EqualFold(name[:4], "Wadi") && (name[4] == '-' || name[4] == '_') && name != wadi.HeaderTag
+	case name[0]|0x20 == 'x':
+		return len(name) == len(HeaderClientCert) && strings.EqualFold(strings.ReplaceAll(name, "_", "-"), HeaderClientCert)
+	}
+	return false
 }

@@ -92,6 +92,7 @@ func RouteRevisionOf(rev wadi.Revision, svc wadi.Service, st wadi.RevisionState)
 		Activation:       svc.Scale.Activation,
 		Max:              svc.Scale.Max,
 		Mesh:             rev.Spec.Mesh,
+		Proof:            rev.Proof,
 	}
 	if st.Phase == wadi.Failed {
 		r.Failed = st.Reason

@@ -3,6 +3,7 @@ package admission
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,6 +126,9 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		rev := wadi.Revision{
 			ID: wadi.RevisionID(c.service.Name, n), Service: c.service.Name, Number: n,
 			Created: now, SpecHash: hash, Spec: c.service,
+		}
+		if c.service.Mesh == wadi.MeshOff {
+			rev.Proof = wadi.Proof(rand.Text())
 		}
 		job, err := jobspecs.Render(rev, a.Agent)
 		if err != nil {

@@ -70,5 +70,6 @@ func (s *Server) revision(w http.ResponseWriter, r *http.Request) error {
 	if i < 0 {
 		return fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
 	}
+	all[i].Proof = "" // For agents alone.
 	return s.reply(w, http.StatusOK, all[i])
 }

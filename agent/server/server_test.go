@@ -213,6 +213,26 @@ func TestServer_LifeOfAService(t *testing.T) {
 	b.want(t, 404, "DELETE", "/v1/service/hello", "")
 }
 
+// What an activator proves itself by is shown to nobody.
+func TestServer_NoProofs(t *testing.T) {
+	b := newBench(t, nil)
+	b.want(t, 200, "PUT", "/v1/services", submission(hello), `"index":1`)
+	all, err := b.store.Revisions(t.Context(), "hello")
+	if err != nil || len(all) != 1 || all[0].Proof == "" {
+		t.Fatalf("stored are %+v, %v", all, err)
+	}
+	proof := string(all[0].Proof)
+	b.store.SetRoute(wadi.Route{Service: "hello", Revisions: map[string]wadi.RouteRevision{"hello-00001": {Proof: all[0].Proof}}})
+	for _, path := range []string{"/v1/service/hello", "/v1/service/hello/revisions", "/v1/revision/hello-00001", "/v1/services"} {
+		if body := b.want(t, 200, "GET", path, "", "hello").body; strings.Contains(body, proof) {
+			t.Errorf("GET %s tells it: %s", path, body)
+		}
+	}
+	if all, err = b.store.Revisions(t.Context(), "hello"); err != nil || string(all[0].Proof) != proof {
+		t.Errorf("afterwards stored is %q, %v", string(all[0].Proof), err)
+	}
+}
+
 func TestServer_AgentPaths(t *testing.T) {
 	problems := []string(nil)
 	b := newBench(t, func(c *server.Config) { c.Problems = func() []string { return problems } })

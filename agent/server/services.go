@@ -205,7 +205,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	route, err := s.Store.Route(r.Context(), name)
 	switch {
 	case err == nil:
-		view.Route = &route
+		shown := route.WithoutProofs()
+		view.Route = &shown
 	case !errors.Is(err, wadi.ErrNotFound):
 		return fmt.Errorf("route of %s: %w", name, err)
 	}

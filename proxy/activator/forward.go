@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 )
 
@@ -27,6 +28,7 @@ func (q *request) forward() error {
 	defer q.rev.release(q)
 	q.sent.Add(1)
 	proxy.StripInternal(q.in.Header)
+	q.introduce()
 	out := q.in.WithContext(ctx)
 	if q.body != nil {
 		out.Body = q.body.lend()
@@ -36,6 +38,15 @@ func (q *request) forward() error {
 		return nil
 	}
 	return q.failed(ctx, err)
+}
+
+// introduce tells the instance's queue-proxy, and by that the app, what a caller in the
+// mesh has proved to be, as the instance's own Envoy would. Without the mesh anybody
+// could say the same.
+func (q *request) introduce() {
+	if q.mesh && q.in.TLS != nil && q.set.Mesh == wadi.MeshEnvoy {
+		q.in.Header[proxy.HeaderClientCert] = []string{proxy.FormatClientCert(q.in.TLS.PeerCertificates)}
+	}
 }
 
 // failed judges the error of a forward, and who is to blame for it.

@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -57,7 +58,7 @@ func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	h.Set(wadi.HeaderService, r.service)
 	h.Set(wadi.HeaderRevision, r.id)
 	h.Set(wadi.HeaderInstance, ep.Instance)
-	h.Set(wadi.HeaderProxied, "1")
+	h.Set(wadi.HeaderProxied, cmp.Or(string(r.settings.Load().Proof), "1"))
 	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: h, Wadi: true,
 		Unheard: proxy.UnheardFor(r.settings.Load().Timeout)}
 	if r.protocol.HTTP2() {

@@ -36,7 +36,7 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 			a.refuse(w, r, trip, notYetKnown(service, revision))
 			return
 		}
-		a.serve(w, r, trip, call{service, revision, caller})
+		a.serve(w, r, trip, call{service, revision, caller, true})
 	})
 }
 
@@ -46,11 +46,14 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 func (a *Activator) ServeRevision(w http.ResponseWriter, r *http.Request, service, revision string) {
 	trip := a.tripOf(r)
 	trip.named(service, revision)
-	a.serve(w, r, trip, call{service, revision, wadi.ServiceGateway})
+	a.serve(w, r, trip, call{service, revision, wadi.ServiceGateway, false})
 }
 
 // call is who calls what.
-type call struct{ service, revision, caller string }
+type call struct {
+	service, revision, caller string
+	mesh                      bool // Over the mesh listener.
+}
 
 // serve is small on the stack, like others on the way to waiting: of a request that
 // waits, net/http's stack grows from 4 to 8 KiB where a little more is needed.
@@ -60,7 +63,7 @@ func (a *Activator) serve(w http.ResponseWriter, r *http.Request, trip *Trip, c 
 		a.refuseFor(w, r, trip, err)
 		return
 	}
-	q := a.newRequest(w, r, rev, trip, c.caller)
+	q := a.newRequest(w, r, rev, trip, c)
 	defer q.over()
 	if q.set.Failed != "" {
 		q.refuse(hasFailed(rev.id, q.set.Failed))
@@ -86,8 +89,8 @@ func (a *Activator) admit(c call) (*revision, error) {
 	return rev, nil
 }
 
-func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, trip *Trip, caller string) *request {
-	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), trip: trip, caller: caller, arrived: time.Now()}
+func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, trip *Trip, c call) *request {
+	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), trip: trip, caller: c.caller, mesh: c.mesh, arrived: time.Now()}
 	q.first.client = r.Context()
 	q.ctx = &q.first
 	q.out = response{ResponseWriter: w, q: q}

@@ -26,6 +26,7 @@ type Config struct {
 	Metrics string // host:port of the metrics plane.
 	Target  string // host:port of the app.
 	Envoy   string // host:port at which Envoy takes calls of the mesh; empty without the mesh.
+	Proof   []byte // SHA-256 of what an activator proves itself by, without the mesh; nil: none can.
 	// Upstreams are the ports at which Envoy takes the app's own calls, as Nomad's environment says.
 	Upstreams []uint16
 

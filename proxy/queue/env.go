@@ -2,6 +2,8 @@ package queue
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -56,6 +58,7 @@ func (e *env) config() Config {
 		Target:   e.address("WADI_TARGET"),
 		Envoy:    e.optionalAddress("WADI_ENVOY"),
 		Protocol: e.protocol("WADI_PROTOCOL"),
+		Proof:    e.digest("WADI_PROOF_SHA256"),
 
 		Limit:       e.number("WADI_CONCURRENCY_LIMIT", 0, 0, maxLimit),
 		Depth:       e.number("WADI_QUEUE_DEPTH", 0, 0, maxLimit*depthPerLimit),
@@ -128,6 +131,20 @@ func (e *env) hostPort(name, v string) string {
 		e.complain(name, "must be host:port, got %q", v)
 	}
 	return v
+}
+
+// digest is a SHA-256; nil if there is none.
+func (e *env) digest(name string) []byte {
+	v := e.take(name)
+	if v == "" {
+		return nil
+	}
+	b, err := hex.DecodeString(v)
+	if err != nil || len(b) != sha256.Size {
+		e.complain(name, "must be a SHA-256 in hexadecimal digits")
+		return nil
+	}
+	return b
 }
 
 func (e *env) protocol(name string) wadi.Protocol {

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,8 @@ func TestParseEnv_Everything(t *testing.T) {
 	got, errs := queue.ParseEnv(required("WADI_INSTANCE=alloc", "WADI_PROTOCOL=grpc", "WADI_ENVOY=127.0.0.1:25000",
 		"WADI_CONCURRENCY_LIMIT=5", "WADI_MAX_IN_FLIGHT=7", "WADI_TIMEOUT_REQUEST=60s",
 		"WADI_TIMEOUT_RESPONSE_START=10s", "WADI_TIMEOUT_IDLE=5s", `WADI_PROBE={"grpc": "", "timeout": "2s"}`,
-		`WADI_QUIET=["/healthz", "/a"]`, "WADI_HISTORY=6s", "WADI_LOG_LEVEL=debug", "WADI_ACCESS_LOG=true"))
+		`WADI_QUIET=["/healthz", "/a"]`, "WADI_HISTORY=6s", "WADI_LOG_LEVEL=debug", "WADI_ACCESS_LOG=true",
+		"WADI_PROOF_SHA256="+strings.Repeat("0a", 32)))
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -57,6 +59,7 @@ func TestParseEnv_Everything(t *testing.T) {
 		ResponseStart: wadi.Duration(10 * time.Second), Idle: wadi.Duration(5 * time.Second)}
 	want.Probe = wadi.Probe{GRPC: new(string), Timeout: wadi.Duration(2 * time.Second)}
 	want.Drain, want.History = time.Minute, 6*time.Second
+	want.Proof = bytes.Repeat([]byte{10}, 32)
 	want.Quiet, want.LogLevel, want.AccessLog = []string{"/healthz", "/a"}, hclog.Debug, true
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -87,6 +90,8 @@ func TestParseEnv_Complaints(t *testing.T) {
 		{`WADI_QUIET=["healthz"]`, `WADI_QUIET: a path begins with /, got "healthz"`},
 		{`WADI_QUIET=/healthz`, "WADI_QUIET: must be a JSON list of paths: invalid character '/' looking for beginning of value"},
 		{"WADI_LOG_LEVEL=loud", `WADI_LOG_LEVEL: must be trace, debug, info, warn, error or off, got "loud"`},
+		{"WADI_PROOF_SHA256=abcdef", "WADI_PROOF_SHA256: must be a SHA-256 in hexadecimal digits"},
+		{"WADI_PROOF_SHA256=" + strings.Repeat("x", 64), "WADI_PROOF_SHA256: must be a SHA-256 in hexadecimal digits"},
 		{"WADI_ACCESS_LOG=perhaps", `WADI_ACCESS_LOG: must be true or false, got "perhaps"`},
 	} {
 		_, errs := queue.ParseEnv(required(tt.set))

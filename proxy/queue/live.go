@@ -27,7 +27,7 @@ type request struct {
 	waited  time.Duration // For limit and app; written before the state is stateForward.
 	state   atomic.Int32
 	counted bool // It is activity; proxied says whether an activator counts it too.
-	proxied bool
+	identity
 
 	hasWaited bool         // For the limit or the app.
 	reason    string       // Why the queue-proxy answered itself, if it did.

@@ -102,7 +102,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	x := &request{
 		response: response{ResponseWriter: w, instance: p.cfg.Instance},
 		method:   r.Method, path: r.URL.Path, begun: time.Now(),
-		counted: !p.quiet(r.URL.Path), proxied: first(r.Header[wadi.HeaderProxied]) != "",
+		counted: !p.quiet(r.URL.Path), identity: p.identify(r.Header),
 	}
 	if x.counted {
 		p.recorder.Enter(x.proxied)
@@ -205,6 +205,9 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			x.waited = time.Since(x.begun)
 			p.metrics.wait.Observe(x.waited.Seconds())
 			proxy.StripInternal(r.Header)
+			if x.cert != "" {
+				r.Header[proxy.HeaderClientCert] = []string{x.cert}
+			}
 		}
 		x.state.Store(stateForward)
 		err := p.app.Forward(&x.timed, r)

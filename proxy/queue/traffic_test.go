@@ -264,11 +264,12 @@ func TestTraffic_HTTP2(t *testing.T) {
 
 func TestTraffic_Statistics(t *testing.T) {
 	g := newGate()
-	s := start(t, g.ServeHTTP, `WADI_QUIET=["/healthz"]`)
+	const proof = wadi.Proof("only agents know it")
+	s := start(t, g.ServeHTTP, `WADI_QUIET=["/healthz"]`, "WADI_PROOF_SHA256="+proof.Digest())
 	go s.get(s.Addr(), "/healthz")
 	g.next(t)
-	go s.get(s.Addr(), "/a", wadi.HeaderProxied, "1")
-	go s.get(s.Addr(), "/b")
+	go s.get(s.Addr(), "/a", wadi.HeaderProxied, string(proof))
+	go s.get(s.Addr(), "/b", wadi.HeaderProxied, "1")
 	g.next(t)
 	g.next(t)
 	asked := time.Now()

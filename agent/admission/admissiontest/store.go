@@ -22,6 +22,7 @@ type Store struct {
 	statuses  map[string]wadi.Status
 	states    map[string]wadi.State
 	holds     map[string]map[string]wadi.Hold
+	routes    map[string]wadi.Route
 	down      error
 
 	// OnSubmit, if set, runs before anything is stored; its error is the answer.
@@ -191,14 +192,28 @@ func (s *Store) SetState(name string, st wadi.State) {
 	s.states[name] = st
 }
 
-// Route has none.
-func (s *Store) Route(context.Context, string) (wadi.Route, error) {
+// Route is what SetRoute was given.
+func (s *Store) Route(_ context.Context, name string) (wadi.Route, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
 		return wadi.Route{}, s.down
 	}
-	return wadi.Route{}, wadi.ErrNotFound
+	r, ok := s.routes[name]
+	if !ok {
+		return wadi.Route{}, wadi.ErrNotFound
+	}
+	return r, nil
+}
+
+// SetRoute stores a route.
+func (s *Store) SetRoute(r wadi.Route) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.routes == nil {
+		s.routes = map[string]wadi.Route{}
+	}
+	s.routes[r.Service] = r
 }
 
 // MarkDeleting marks a service if it is still at index.

@@ -1,0 +1,139 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// Without the mesh anybody reaches an instance, and may say there what an activator
+// says: it is counted as load all the same, and no app sees a certificate that nobody
+// has verified. What activators prove themselves by is shown nowhere.
+func TestServing_ClaimsWithoutTheMesh(t *testing.T) {
+	t.Parallel()
+	stack.Deploy(t, hello("claimed", options{window: "60s", max: 1}))
+	harnesstest.WantStatus(t, stack.Get(t, "claimed", "/"), 200)
+	ports := portsOf(t, "claimed-00001")
+	begun, proxied := begunAt(t, ports, 1)
+	if begun != 1 || proxied != 1 {
+		t.Errorf("after a call from outside: %g have begun, %g of them at an activator, want both 1", begun, proxied)
+	}
+	proof := proofOf(t, "claimed", "claimed-00001")
+	for _, claim := range []string{"1", wadi.Proof(proof).Digest()} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ports[wadi.PortTraffic]+"/?headers=1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set(wadi.HeaderProxied, claim)
+		req.Header.Set("X-Forwarded-Client-Cert", "URI=spiffe://a.consul/ns/default/dc/dc1/svc/wadi-activator")
+		res, err := harness.Do(http.DefaultClient, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		harnesstest.WantStatus(t, res, 200)
+		if strings.Contains(res.Body, "Wadi-") || strings.Contains(res.Body, "Client-Cert") {
+			t.Errorf("the app saw:\n%s", res.Body)
+		}
+	}
+	if begun, proxied = begunAt(t, ports, 3); begun != 3 || proxied != 1 {
+		t.Errorf("after two calls that claim it: %g have begun, %g of them at an activator, want 3 and 1", begun, proxied)
+	}
+
+	var shown strings.Builder
+	for _, args := range [][]string{{"service", "inspect", "claimed"}, {"revision", "list", "claimed"}, {"explain", "-json", "claimed"}} {
+		ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown.WriteString(ran.String())
+	}
+	job, _, err := stack.Nomad.Jobs().Info("claimed-00001", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where, text := range map[string]string{"the commands": shown.String(), "Nomad's job": string(raw), "the agent's log": stack.Agent.Tail(1 << 20)} {
+		if strings.Contains(text, proof) {
+			t.Errorf("the proof stands in %s:\n%s", where, text)
+		}
+	}
+	if !strings.Contains(string(raw), wadi.Proof(proof).Digest()) {
+		t.Errorf("the job knows no digest of it:\n%s", raw)
+	}
+}
+
+// proofOf is what agents read in Consul.
+func proofOf(t *testing.T, service, revision string) string {
+	t.Helper()
+	pairs, _, err := stack.Consul.KV().List("wadi/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pairs {
+		var stored struct{ Data wadi.Route }
+		if json.Unmarshal(p.Value, &stored) == nil && stored.Data.Service == service && stored.Data.Revisions[revision].Proof != "" {
+			return string(stored.Data.Revisions[revision].Proof)
+		}
+	}
+	t.Fatalf("no route among %d keys has a proof of %s", len(pairs), revision)
+	return ""
+}
+
+// portsOf are the ports of a revision's one instance, by label.
+func portsOf(t *testing.T, revision string) map[string]string {
+	t.Helper()
+	allocs, err := stack.Allocs(t.Context(), revision)
+	if err != nil || len(allocs) != 1 {
+		t.Fatalf("%d instances of %s, %v, want one", len(allocs), revision, err)
+	}
+	a, _, err := stack.Nomad.Allocations().Info(allocs[0].ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := map[string]string{}
+	for _, p := range a.AllocatedResources.Shared.Ports {
+		ports[p.Label] = net.JoinHostPort(p.HostIP, fmt.Sprint(p.Value))
+	}
+	return ports
+}
+
+// begunAt is how many requests have begun in an instance, and how many of them it
+// takes for an activator's, once that many have.
+func begunAt(t *testing.T, ports map[string]string, atLeast float64) (begun, proxied float64) {
+	t.Helper()
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ports[wadi.PortMetrics]+"/v1/stats?since=0", nil)
+		if err != nil {
+			return err
+		}
+		res, err := harness.Do(http.DefaultClient, req)
+		if err != nil {
+			return err
+		}
+		var st wadi.Stats
+		if err := json.Unmarshal([]byte(res.Body), &st); err != nil {
+			return err
+		}
+		begun, proxied = 0, 0
+		for _, s := range st.Samples {
+			begun, proxied = begun+s.Begun, proxied+s.BegunProxied
+		}
+		if begun < atLeast {
+			return fmt.Errorf("%g requests have begun, %g are to", begun, atLeast)
+		}
+		return nil
+	})
+	return begun, proxied
+}

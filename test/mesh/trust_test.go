@@ -1,0 +1,245 @@
+//go:build e2e
+
+package mesh_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	nomad "github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/mesh"
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// forgedCert is what a caller would have an app believe: it is another one.
+const forgedCert = `By=spiffe://x.consul/ns/default/dc/dc1/svc/seen;Hash=00;Subject="CN=\"a\",b;c";URI=spiffe://x.consul/ns/default/dc/dc1/svc/forged`
+
+// A caller that intentions let in, with its own certificate and no Envoy of its own,
+// can't hide its load from the autoscaler: that an activator counts a request
+// already is believed of activators alone.
+func TestTrust_LoadOfACallerThatSaysItIsProxied(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("counted", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
+	// Through an activator: it is woken.
+	wantFrom(t, callerA.get(t, "counted", "/"), "counted-00001")
+	certs := certsOf(t, "caller-a")
+	begun, proxied := begunAt(t, "counted", 1)
+	if proxied < 1 {
+		t.Errorf("after a call by way of an activator: %g of %g requests are counted there, want them all", proxied, begun)
+	}
+	const calls = 20
+	var wg sync.WaitGroup
+	for range calls {
+		wg.Go(func() {
+			conn := dialInstance(t, certs, "counted")
+			defer conn.Close()
+			uri := "spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/wadi-activator"
+			res := ask(t, conn, "/?sleep=1s", "Wadi-Proxied: 1\r\nX-Forwarded-Client-Cert: By="+uri+";URI="+uri+"\r\n")
+			harnesstest.WantStatus(t, res, 200)
+		})
+	}
+	wg.Wait()
+	begun2, proxied2 := begunAt(t, "counted", begun+calls)
+	if got := (begun2 - proxied2) - (begun - proxied); got < calls {
+		t.Errorf("%g of %d requests are counted as the caller's own, want all: %g have begun, %g of them at an activator", got, calls, begun2, proxied2)
+	}
+}
+
+// An app learns from X-Forwarded-Client-Cert who called, and whatever anybody claims
+// it is the same at a warm instance and at one that was woken for the call: what the
+// instance's own Envoy has verified.
+func TestTrust_ClientCertColdAndWarm(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("seen", options{more: `visibility = "public"`}))
+	claims := http.Header{"X-Forwarded-Client-Cert": {forgedCert, forgedCert}, "X_forwarded_client_cert": {"forged"}}
+	see := func(what string) string {
+		t.Helper()
+		res, err := callerA.send(t, http.MethodGet, "seen", "/?headers=1", claims.Clone(), nil)
+		must(t, what, err)
+		wantFrom(t, res, "seen-00001")
+		return wantCert(t, what, res.Body, "caller-a")
+	}
+	cold := see("cold")
+	waitDirect(t, callerA, "seen")
+	warm := see("warm")
+	if cold != warm {
+		t.Errorf("woken for the call the app saw\n%s\nand warm\n%s", cold, warm)
+	}
+
+	conn := dialInstance(t, certsOf(t, "caller-a"), "seen")
+	defer conn.Close()
+	res := ask(t, conn, "/?headers=1", "X-Forwarded-Client-Cert: "+forgedCert+"\r\nWadi-Proxied: 1\r\nx_forwarded_client_cert: forged\r\n")
+	harnesstest.WantStatus(t, res, 200)
+	if direct := wantCert(t, "with its own certificate", res.Body, "caller-a"); field(direct, "URI") != field(warm, "URI") {
+		t.Errorf("with its own certificate the app saw %s", direct)
+	}
+	res = ask(t, conn, "/?headers=1", "X-Forwarded-Client-Cert: "+forgedCert+";Subject=\"\r\n")
+	harnesstest.WantStatus(t, res, 200)
+	if strings.Contains(strings.ToLower(res.Body), "client-cert") {
+		t.Errorf("of what can't be read the app saw:\n%s", res.Body)
+	}
+
+	for _, state := range []string{"warm", "cold"} {
+		if state == "cold" {
+			toZero(t, "seen-00001")
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, harnesstest.URL("seen", "/?headers=1"), nil)
+		must(t, "make a request", err)
+		req.Header = claims.Clone()
+		res, err := harness.Do(stack.Client(t), req)
+		must(t, "call from outside", err)
+		wantFrom(t, res, "seen-00001")
+		if body := strings.ToLower(res.Body); strings.Contains(body, "client-cert") || strings.Contains(body, "client_cert") {
+			t.Errorf("%s, from outside: the app saw a caller's certificate:\n%s", state, res.Body)
+		}
+	}
+}
+
+// wantCert returns what an app was told of its caller, which must be that one alone.
+func wantCert(t *testing.T, what, seen, caller string) string {
+	t.Helper()
+	var certs []string
+	for line := range strings.Lines(seen) {
+		if name, value, _ := strings.Cut(line, ":"); strings.Contains(strings.ToLower(strings.ReplaceAll(name, "_", "-")), "client-cert") {
+			certs = append(certs, strings.TrimSpace(value))
+		}
+	}
+	if len(certs) != 1 || !strings.HasSuffix(field(certs[0], "URI"), "/svc/"+caller) || !strings.HasSuffix(field(certs[0], "By"), "/svc/seen") ||
+		strings.Contains(certs[0], "forged") {
+		t.Errorf("%s: the app saw these certificates, want the one of %s:\n%s", what, caller, strings.Join(certs, "\n"))
+		return ""
+	}
+	return certs[0]
+}
+
+// field of a certificate that has no separators within its values.
+func field(cert, name string) string {
+	for pair := range strings.SplitSeq(cert, ";") {
+		if k, v, _ := strings.Cut(pair, "="); k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// certsOf are the certificates of a service, as whoever may write it gets them.
+func certsOf(t *testing.T, service string) *mesh.Source {
+	t.Helper()
+	s := &mesh.Source{API: stack.Consul, Services: []string{service}}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Run(ctx) }) // It returns when ctx ends.
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	select {
+	case <-s.Ready():
+	case <-time.After(waitLong):
+		t.Fatal("no certificates of " + service)
+	}
+	return s
+}
+
+// portsOf are the ports of a service's one instance, by label.
+func portsOf(t *testing.T, service string) map[string]string {
+	t.Helper()
+	ports := map[string]string{}
+	eventually(t, waitLong, func() error {
+		allocs, err := stack.Allocs(t.Context(), service+"-00001")
+		if err != nil {
+			return err
+		}
+		for _, a := range allocs {
+			if a.ClientStatus != nomad.AllocClientStatusRunning || a.DesiredStatus != nomad.AllocDesiredStatusRun {
+				continue
+			}
+			full, _, err := stack.Nomad.Allocations().Info(a.ID, nil)
+			if err != nil {
+				return err
+			}
+			for _, p := range full.AllocatedResources.Shared.Ports {
+				ports[p.Label] = net.JoinHostPort(p.HostIP, fmt.Sprint(p.Value))
+			}
+			return nil
+		}
+		return fmt.Errorf("no instance of %s", service)
+	})
+	return ports
+}
+
+// dialInstance connects to the Envoy of a service's one instance.
+func dialInstance(t *testing.T, s *mesh.Source, service string) net.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
+	defer cancel()
+	conn, err := s.Dial(ctx, portsOf(t, service)[wadi.PortEnvoy(service)], service)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout))
+	return conn
+}
+
+// ask sends a request with the lines of a header.
+func ask(t *testing.T, conn net.Conn, path, header string) (out harness.Response) {
+	t.Helper()
+	if conn == nil {
+		return out
+	}
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n", path, header)
+	if err != nil {
+		t.Error(err)
+		return out
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Error(err)
+		return out
+	}
+	defer res.Body.Close()
+	var body strings.Builder
+	if _, err := bufio.NewReader(res.Body).WriteTo(&body); err != nil {
+		t.Error(err)
+	}
+	return harness.Response{Status: res.StatusCode, Header: res.Header, Body: body.String()}
+}
+
+// begunAt is how many requests have begun in a service's one instance, and how many
+// of them it takes for an activator's, once that many have.
+func begunAt(t *testing.T, service string, atLeast float64) (begun, proxied float64) {
+	t.Helper()
+	url := "http://" + portsOf(t, service)[wadi.PortMetrics] + "/v1/stats?since=0"
+	eventually(t, waitLong, func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		res, err := harness.Do(http.DefaultClient, req)
+		if err != nil {
+			return err
+		}
+		var st wadi.Stats
+		if err := json.Unmarshal([]byte(res.Body), &st); err != nil {
+			return err
+		}
+		begun, proxied = 0, 0
+		for _, s := range st.Samples {
+			begun, proxied = begun+s.Begun, proxied+s.BegunProxied
+		}
+		if begun < atLeast {
+			return fmt.Errorf("%g requests have begun, %g are to", begun, atLeast)
+		}
+		return nil
+	})
+	return begun, proxied
+}
