@@ -194,12 +194,18 @@ func (g *guard) ready(ctx context.Context) error {
 	return nil
 }
 
-// Caller implements activator.Guard.
+// Caller implements activator.Guard. Nobody calls by the names of Wadi's own parts:
+// the gateway has no certificate, and activators call instances alone.
 func (g *guard) Caller(r *http.Request) (string, error) {
 	if r.TLS == nil {
 		return "", errors.New("the connection has no TLS")
 	}
-	return mesh.PeerID(*r.TLS)
+	caller, err := mesh.PeerID(*r.TLS)
+	if err == nil && (caller == wadi.ServiceGateway || slices.Contains(wadi.Activators(), caller)) {
+		g.log.Debug("caller refused: it has a certificate of Wadi's own, which only an agent should be able to get", "caller", caller, "peer", r.RemoteAddr)
+		return "", fmt.Errorf("nobody calls as %s", caller)
+	}
+	return caller, err
 }
 
 // Authorize implements activator.Guard, and the gateway's hook. To a service that

@@ -233,6 +233,13 @@ func TestGuard_Caller(t *testing.T) {
 	if who, err := g.Caller(r); err == nil {
 		t.Errorf("a mesh gateway is %q", who)
 	}
+	// The names of Wadi's own parts: what intentions say of them is not for others.
+	for _, name := range append(wadi.Activators(), wadi.ServiceGateway) {
+		id.Path = "/ns/default/dc/dc1/svc/" + name
+		if who, err := g.Caller(r); err == nil || who != "" {
+			t.Errorf("%s: got %q, %v", name, who, err)
+		}
+	}
 }
 
 // Who calls a service in the moment in which it comes waits until it is known who may.
