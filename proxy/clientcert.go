@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // HeaderClientCert is what an Envoy tells of its caller's certificate (XFCC): an
 // element for each hop, the last one the Envoy's own.
-const HeaderClientCert = "X-Forwarded-Client-Cert"
+const HeaderClientCert = fields.ClientCert
 
 // errClientCert: nobody could say which Envoy wrote what of it.
 var errClientCert = errors.New("malformed " + HeaderClientCert)

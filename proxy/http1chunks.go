@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // maxChunkLine bounds the line before a chunk.
@@ -132,7 +134,7 @@ func (a *http1Answer) setTrailers(lines string) error {
 	trailers := http.Header{}
 	unannounced := false
 	for _, f := range t.fields {
-		if !mayTrail(f.name) {
+		if !fields.MayTrail(f.name) {
 			continue
 		}
 		if name := f.name; slices.Contains(a.conn.head.trailer, name) {

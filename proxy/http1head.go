@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // errMalformed: what a peer sent is not HTTP/1 as RFC 9112 has it, or could be read
@@ -213,22 +215,11 @@ func (h *answerHead) promisesBody() bool { return h.chunked || h.length > 0 }
 // appendTrailerNames appends the names that value, of a Trailer header, announces.
 func appendTrailerNames(names []string, value string) []string {
 	for name := range strings.SplitSeq(value, ",") {
-		if name, ok := canonicalName(textproto.TrimString(name)); ok && mayTrail(name) {
+		if name, ok := canonicalName(textproto.TrimString(name)); ok && fields.MayTrail(name) {
 			names = append(names, name)
 		}
 	}
 	return names
-}
-
-// mayTrail says whether a field may follow a body: not those by which a message is
-// framed, sent to its place or judged (RFC 9110, section 6.5.1).
-func mayTrail(name string) bool {
-	switch name {
-	case "", "Authorization", "Cache-Control", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type",
-		"Expect", "Host", "Max-Forwards", "Set-Cookie", "Connection":
-		return false
-	}
-	return !isHopByHop(name) && !strings.HasPrefix(name, "Wadi-")
 }
 
 // isHopByHop says whether a field is between two neighbours only. Those that need

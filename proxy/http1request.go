@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // http1Plan says how a request is written: what of it can't be taken as it came.
@@ -54,9 +56,9 @@ func planHTTP1(r *http.Request) (http1Plan, error) {
 // say on whose behalf a request comes.
 func (p *http1Plan) options(value string, r *http.Request) {
 	for option := range strings.SplitSeq(value, ",") {
-		switch option = http.CanonicalHeaderKey(textproto.TrimString(option)); option {
-		case "", "Close", "Keep-Alive", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port":
-		case "Upgrade":
+		switch option = http.CanonicalHeaderKey(textproto.TrimString(option)); {
+		case option == "", option == "Close", option == "Keep-Alive", fields.IsForwarding(option):
+		case option == "Upgrade":
 			p.upgrade = upgradeOf(r)
 		default:
 			p.dropped = append(p.dropped, option)
@@ -148,7 +150,7 @@ func (p *http1Plan) appendFraming(b []byte, r *http.Request) []byte {
 	case p.body:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		for name := range r.Trailer {
-			if name, ok := canonicalName(name); ok && mayTrail(name) {
+			if name, ok := canonicalName(name); ok && fields.MayTrail(name) {
 				b = append(b, "Trailer: "...)
 				b = append(b, name...)
 				b = append(b, "\r\n"...)
@@ -184,7 +186,7 @@ func appendField(b []byte, name, value string) (_ []byte, ok bool) {
 func appendTrailers(b []byte, trailers http.Header) []byte {
 	for name, values := range trailers {
 		name, ok := canonicalName(name)
-		if !ok || !mayTrail(name) {
+		if !ok || !fields.MayTrail(name) {
 			continue
 		}
 		for _, value := range values {

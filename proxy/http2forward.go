@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // forwardHTTP2 forwards over HTTP/2.
@@ -96,8 +97,8 @@ func (f *forward) rewrite(p *httputil.ProxyRequest) {
 	// is not ours to drop.
 	u.RawQuery = p.In.URL.RawQuery
 	keepPath(u, p.In)
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if v, ok := p.In.Header[name]; ok {
+	for name, v := range p.In.Header {
+		if fields.IsForwarding(name) { // Nor may Connection name them.
 			p.Out.Header[name] = v
 		}
 	}

@@ -445,3 +445,31 @@ func TestForward_TrailersOnly(t *testing.T) {
 		}
 	}
 }
+
+// A caller can't have dropped, by naming it in Connection, what others say of it.
+func TestForward_ConnectionNamesNoForwardingHeader(t *testing.T) {
+	for _, protocol := range []wadi.Protocol{wadi.HTTP1, wadi.H2C} {
+		var got http.Header
+		app := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header }))
+		app.Config.Protocols = new(http.Protocols)
+		app.Config.Protocols.SetHTTP1(true)
+		app.Config.Protocols.SetUnencryptedHTTP2(true)
+		app.Start()
+		defer app.Close()
+		addr := front(t, proxy.UpstreamConfig{Addr: app.Listener.Addr().String(), Protocol: protocol}, nil)
+		names := []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Client-Cert", "X-Real-Ip", "Client-Cert"}
+		request := "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Drop, " + strings.Join(names, ", ") + "\r\nX-Drop: 1\r\n"
+		for _, name := range names {
+			request += name + ": 1.2.3.4\r\n"
+		}
+		roundTrip(t, addr, request+"\r\n")
+		for _, name := range names {
+			if got.Get(name) != "1.2.3.4" {
+				t.Errorf("%s: the app did not see %s", protocol, name)
+			}
+		}
+		if got.Get("X-Drop") != "" {
+			t.Errorf("%s: the app saw what was to be dropped", protocol)
+		}
+	}
+}

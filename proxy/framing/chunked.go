@@ -1,5 +1,7 @@
 package framing
 
+import "github.com/wadi-run/wadi/proxy/fields"
+
 // maxChunkDigits is that of the largest chunk, which is smaller than 2^60 bytes.
 const maxChunkDigits = 15
 
@@ -65,26 +67,8 @@ func hexDigit(b byte) int {
 // where it goes or whose it is come too late for that, and are refused.
 func takeTrailer(line []byte) Reason {
 	n, why := nameOf(line)
-	if why != None || !mayTrail(line[:n]) {
+	if why != None || !fields.MayTrail(string(line[:n])) {
 		return Trailer
 	}
 	return None
-}
-
-// mayTrail is RFC 9110, section 6.5.1, and no header of Wadi's or about forwarding.
-func mayTrail(name []byte) bool {
-	for _, prefix := range []string{"wadi-", "x-forwarded-", "if-", "proxy-", "content-"} {
-		if len(name) >= len(prefix) && folded(name[:len(prefix)], prefix) && !folded(name, "content-md5") && !folded(name, "content-digest") {
-			return false
-		}
-	}
-	for _, other := range []string{
-		"authorization", "cache-control", "connection", "cookie", "expect", "forwarded", "host", "keep-alive",
-		"max-forwards", "pragma", "range", "realm", "te", "trailer", "transfer-encoding", "upgrade", "x-real-ip",
-	} {
-		if folded(name, other) {
-			return false
-		}
-	}
-	return true
 }

@@ -6,6 +6,8 @@ import (
 	"math/big"
 	"regexp"
 	"strings"
+
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // The grammar of RFC 9112, once more: slowly, and from the RFC alone.
@@ -15,8 +17,6 @@ var (
 	fieldRE       = regexp.MustCompile("^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[^\\x00-\\x08\\x0a-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?)[ \t]*\r\n$")
 	chunkRE       = regexp.MustCompile("^([0-9A-Fa-f]{1,15})(?:;[^\\x00-\\x08\\x0a-\\x1f\\x7f]*)?\r\n$")
 	chunkPartRE   = regexp.MustCompile("^(?:[0-9A-Fa-f]{0,15}|[0-9A-Fa-f]{1,15}(?:;[^\\x00-\\x08\\x0a-\\x1f\\x7f]*)?\r?)$")
-	notTrailing   = regexp.MustCompile("^(?i:wadi[-_].*|x[-_]forwarded[-_].*|if[-_].*|proxy[-_].*|content[-_](?:.*)|authorization|cache[-_]control|connection|cookie|expect|forwarded|host|keep[-_]alive|max[-_]forwards|pragma|range|realm|te|trailer|transfer[-_]encoding|upgrade|x[-_]real[-_]ip)$")
-	mayTrailRE    = regexp.MustCompile("^(?i:content[-_](?:md5|digest))$")
 )
 
 type verdict int
@@ -183,7 +183,7 @@ func strictTrailers(r request, in string) (_ request, rest string, v verdict) {
 			return r, rest, complete
 		}
 		f := fieldRE.FindStringSubmatch(line)
-		if f == nil || notTrailing.MatchString(f[1]) && !mayTrailRE.MatchString(f[1]) {
+		if f == nil || !fields.MayTrail(f[1]) {
 			return r, "", malformed
 		}
 		in = rest

@@ -5,12 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-)
 
-// forwarding are the headers that say on whose behalf a request comes.
-func forwarding() []string {
-	return []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Real-Ip"}
-}
+	"github.com/wadi-run/wadi/proxy/fields"
+)
 
 // peer is who sent r to us.
 type peer struct {
@@ -29,7 +26,8 @@ func (g *Gateway) peerOf(r *http.Request) peer {
 }
 
 // forwarded tells the app on whose behalf the request comes. Only a trusted peer is
-// believed what it says about that, and is added to what it says: the app finds in
+// believed what it says about that (but for the caller's certificate in Envoy's form,
+// which is between Envoys and stripped before), and is added to what it says: the app finds in
 // X-Forwarded-For every hop up to the gateway's, and in Forwarded (RFC 7239) if the
 // peer uses that. It is not begun here: with a part of the hops in one of the two, an
 // app that reads either would be misled.
@@ -40,14 +38,9 @@ func (g *Gateway) forwarded(r *http.Request) {
 		scheme = "https"
 	}
 	for name := range h {
-		switch {
-		case !mayForward(name):
-		case strings.IndexByte(name, '_') >= 0:
-			// An app that gets its headers as variables can't tell these from others.
-			if isForwarding(strings.ReplaceAll(name, "_", "-")) {
-				delete(h, name)
-			}
-		case !p.trusted && isForwarding(name):
+		// An app that gets its headers as variables can't tell those with an underscore
+		// from others.
+		if fields.IsForwarding(name) && (!p.trusted || strings.IndexByte(name, '_') >= 0) {
 			delete(h, name)
 		}
 	}
@@ -63,22 +56,6 @@ func (g *Gateway) forwarded(r *http.Request) {
 	if h.Get("X-Forwarded-Host") == "" {
 		h["X-Forwarded-Host"] = told[2:3:3]
 	}
-}
-
-// mayForward is a quick look at whether a name may be a forwarding header's, written
-// in one way or the other. Names in a header are canonical, unless something in them
-// can't be: then they are as they came.
-func mayForward(name string) bool {
-	return name != "" && (name[0]|0x20 == 'f' || name[0]|0x20 == 'x')
-}
-
-func isForwarding(name string) bool {
-	for _, f := range forwarding() {
-		if strings.EqualFold(name, f) {
-			return true
-		}
-	}
-	return false
 }
 
 // node is an address as Forwarded has it.
