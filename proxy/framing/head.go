@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"net/http"
 	"strings"
 )
 
@@ -175,11 +176,12 @@ func trim(value []byte) []byte { return bytes.Trim(value, " \t") }
 
 // folded reports whether b is the lower case word, whatever its case. A dash may be
 // an underscore: servers that hand headers on as variables don't tell them apart.
-func folded(b []byte, word string) bool {
+func folded[T []byte | string](b T, word string) bool {
 	if len(b) != len(word) {
 		return false
 	}
-	for i, x := range b {
+	for i := range len(b) {
+		x := b[i]
 		if 'A' <= x && x <= 'Z' {
 			x += 'a' - 'A'
 		}
@@ -229,9 +231,24 @@ func isToken(b byte) bool {
 	return (uint64(1)<<b)&low|(uint64(1)<<(b-64))&high != 0 // A shift by 64 or more gives 0.
 }
 
-// Acceptable is what the check says of a request line of HTTP/2, in which there is as
-// little room for methods and targets that a request line of HTTP/1.1 can't have.
-func Acceptable(method, target string) Reason {
+// Acceptable is what the check says of a request of HTTP/2, which has been read by
+// others: in it there is as little room for a request line that HTTP/1.1 can't have, for
+// a second host, and for names that stand for a length or coding to whoever gets headers
+// as variables. It is read as HTTP/1.1 was before: whoever passes a request on may write
+// it so.
+func Acceptable(r *http.Request) Reason {
+	if why := acceptableLine(r.Method, r.RequestURI); why != None {
+		return why
+	}
+	for name, values := range r.Header {
+		if why := acceptableField(r, name, values); why != None {
+			return why
+		}
+	}
+	return None
+}
+
+func acceptableLine(method, target string) Reason {
 	if method == "" {
 		return RequestLine
 	}
@@ -247,6 +264,20 @@ func Acceptable(method, target string) Reason {
 		return None
 	case !strings.HasPrefix(target, "/"), strings.ContainsAny(target, "# \t"), hasControlByte([]byte(target)):
 		return Target
+	}
+	return None
+}
+
+// acceptableField is about one field of r's header. That it is a field, and what
+// Content-Length says, the server has seen to.
+func acceptableField(r *http.Request, name string, values []string) Reason {
+	switch {
+	case folded(name, "host") && !(len(values) == 1 && strings.EqualFold(values[0], r.Host)):
+		return Host
+	case folded(name, "content-length") && (len(values) > 1 || strings.IndexByte(name, '_') >= 0):
+		return Length
+	case folded(name, "transfer-encoding"):
+		return Coding
 	}
 	return None
 }

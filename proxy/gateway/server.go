@@ -110,7 +110,7 @@ func checked(next http.Handler, malformed func(framing.Reason)) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		why := framing.Acceptable(r.Method, r.RequestURI)
+		why := framing.Acceptable(r)
 		if why == framing.None {
 			next.ServeHTTP(w, r)
 			return

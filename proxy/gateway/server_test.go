@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/wadi-run/wadi/proxy/framing"
 	"github.com/wadi-run/wadi/proxy/gateway"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // listening is a server of the gateway's that runs until the test ends.
@@ -326,5 +328,20 @@ func askHTTP2(t *testing.T, c net.Conn, fields []string, body string) string {
 				return ""
 			}
 		}
+	}
+}
+
+// The gateway judges as the queue-proxy does.
+func TestServer_RefusesMalformedHTTP2(t *testing.T) {
+	var calls atomic.Int32
+	l := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }), nil, gateway.Bounds{})
+	for name, header := range proxytest.HTTP2Attacks() {
+		a, err := proxytest.AskHTTP2(dial(t, l.addr, ""), header, "", nil)
+		if !a.Reset && (a.Header[":status"] != "400" || a.Header["wadi-error"] != "malformed" && a.Header["wadi-error"] != "") {
+			t.Errorf("%s: answered %v, %v", name, a, err)
+		}
+	}
+	if n := calls.Load(); n > 0 || l.refused() == 0 {
+		t.Errorf("%d of them were served, %d counted", n, l.refused())
 	}
 }

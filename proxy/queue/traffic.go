@@ -12,6 +12,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/framing"
 )
 
 // Why a request is refused, as the metrics say. Timeouts are named as their errors.
@@ -37,6 +38,12 @@ func (p *Proxy) trafficHandler() http.Handler {
 		if draining && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
 			w.Header().Set("Connection", "close") // The next one goes elsewhere. For HTTP/2 see goAway.
 		}
+		if r.ProtoMajor != 1 { // Of HTTP/1 the listener has judged, before anything was read of it.
+			if why := framing.Acceptable(r); why != framing.None {
+				p.refuseMalformed(w, r, why)
+				return
+			}
+		}
 		switch probed := first(r.Header[wadi.HeaderProbe]); {
 		case probed != "":
 			proxy.EndUnread(w, r)
@@ -54,6 +61,14 @@ func (p *Proxy) trafficHandler() http.Handler {
 			p.serve(w, r)
 		}
 	})
+}
+
+// refuseMalformed answers what no app is sent, as it came over HTTP/2.
+func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why framing.Reason) {
+	p.metrics.refusals[reasonMalformed].Inc()
+	if text := "queue-proxy: " + why.Text(); !proxy.RefuseGRPC(w, r, http.StatusBadRequest, text) {
+		http.Error(w, text, http.StatusBadRequest)
+	}
 }
 
 // isMeant says whether a request is for this instance, as far as it says. A
