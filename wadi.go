@@ -41,6 +41,10 @@ const (
 	// The queue-proxy answers it itself, and names revision and allocation in
 	// HeaderRevision and HeaderInstance of its answer.
 	HeaderProbe = "Wadi-Probe"
+	// HeaderError says, in an answer that Wadi gives itself, why; see docs/data-plane.md.
+	// A queue-proxy strips it from its app's answers: one that a queue-proxy gives has
+	// it of that itself.
+	HeaderError = "Wadi-Error"
 	// HeaderTag selects a tagged traffic target. It is the caller's to set.
 	HeaderTag = "Wadi-Tag"
 )

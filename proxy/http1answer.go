@@ -188,13 +188,11 @@ func (a *http1Answer) setHeader() {
 	h, header := &a.conn.head, a.w.Header()
 	values := make([]string, 0, len(h.fields))
 	for _, f := range h.fields {
-		switch f.name {
-		case wadi.HeaderService, wadi.HeaderRevision, wadi.HeaderInstance, wadi.HeaderProxied, wadi.HeaderProbe:
+		if !a.up.mayAnswer(f.name) {
 			continue
-		case "Content-Length":
-			if h.status == http.StatusNoContent || h.status == http.StatusResetContent {
-				continue
-			}
+		}
+		if f.name == "Content-Length" && (h.status == http.StatusNoContent || h.status == http.StatusResetContent) {
+			continue
 		}
 		if old := header[f.name]; len(old) > 0 {
 			header[f.name] = append(old, f.value)

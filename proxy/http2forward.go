@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -105,7 +106,27 @@ func (f *forward) rewrite(p *httputil.ProxyRequest) {
 	for name, v := range f.upstream.cfg.Header {
 		p.Out.Header[name] = v
 	}
-	p.Out.Trailer = p.In.Trailer // Not a copy of what it is before the body has ended.
+	p.Out.Trailer = f.trailers(p.In.Trailer)
+}
+
+// trailers are those of in that may be passed on. They have no values before the body
+// has ended.
+func (f *forward) trailers(in http.Header) http.Header {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make(http.Header, len(in))
+	for name := range in {
+		if fields.MayTrail(name) {
+			out[name] = nil
+		}
+	}
+	f.body.atEnd = func() {
+		for name := range out {
+			out[name] = in[name]
+		}
+	}
+	return out
 }
 
 func (f *forward) response(res *http.Response) error {
@@ -115,11 +136,19 @@ func (f *forward) response(res *http.Response) error {
 			return errMisdirected
 		}
 	}
-	StripInternal(res.Header)
 	f.upstream.answers.Add(1)
+	for name := range res.Header {
+		if !f.upstream.mayAnswer(name) {
+			delete(res.Header, name)
+		}
+	}
 	f.answered = true
 	if !bodyAllowed(res.StatusCode) {
 		dropBody(res)
+	}
+	if res.Body != http.NoBody {
+		keepTrailers(res.Trailer)
+		res.Body = &countedBody{ReadCloser: res.Body, atEnd: func() { keepTrailers(res.Trailer) }}
 	}
 	if f.http1 && len(res.Trailer) > 0 {
 		// In HTTP/1.1 only a body in chunks has trailers.
@@ -149,7 +178,9 @@ func dropBody(res *http.Response) {
 }
 
 func (f *forward) failed(w http.ResponseWriter, r *http.Request, err error) {
-	if !f.answered && outOfTime(r, err) && RefuseGRPC(w, r, http.StatusGatewayTimeout, "the app took longer than the call's deadline") {
+	if !f.answered && IsGRPC(r) && outOfTime(r, err) {
+		w.Header().Set(wadi.HeaderError, "request_timeout")
+		RefuseGRPC(w, r, http.StatusGatewayTimeout, "the app took longer than the call's deadline")
 		return
 	}
 	err = malformedHTTP2(err)
@@ -174,10 +205,16 @@ func outOfTime(r *http.Request, err error) bool {
 	return errors.As(err, &s) && s.Code == cancelledStream && r.Header.Get("Grpc-Timeout") != ""
 }
 
+// keepTrailers keeps those that may be passed on.
+func keepTrailers(h http.Header) {
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return !fields.MayTrail(name) })
+}
+
 // countedBody notes whether any of a body was read, and whether all.
 type countedBody struct {
 	io.ReadCloser
 	read, ended atomic.Bool
+	atEnd       func() // If set, it is called when all was read: trailers have come by then.
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
@@ -186,6 +223,9 @@ func (b *countedBody) Read(p []byte) (int, error) {
 		b.read.Store(true)
 	}
 	if err == io.EOF {
+		if b.atEnd != nil {
+			b.atEnd()
+		}
 		b.ended.Store(true)
 	}
 	return n, err

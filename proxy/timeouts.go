@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -302,6 +303,7 @@ func (t *Timed) End() {
 	}
 	clear(t.w.Header())
 	maps.Copy(t.w.Header(), t.header)
+	t.w.Header().Set(wadi.HeaderError, strings.ReplaceAll(expired.Error(), " ", "_"))
 	if t.hasBody {
 		t.w.Header().Set("Connection", "close") // The rest of the body was not read.
 	}

@@ -77,9 +77,10 @@ type UpstreamConfig struct {
 	// 20 ms. Of HTTP/1.1 only.
 	Unheard time.Duration
 
-	// Wadi says that the peer is one of Wadi's own servers. Of others a connection is not
-	// used again after an answer that may have no body, because many send one all the
-	// same. Of HTTP/1.1 only.
+	// Wadi says that the peer is one of Wadi's own servers, which says in Wadi-Error why
+	// it refuses: that is passed on, what an app says there is not. Of other peers a
+	// connection is not used again after an answer that may have no body, because many
+	// send one all the same (of HTTP/1.1 only).
 	Wadi bool
 
 	// Distrusted, if set, is called once when the peer has sent more than its answers:
@@ -200,6 +201,12 @@ func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return nil
+}
+
+// mayAnswer says whether a field of the peer's answer is passed on, as far as it is
+// Wadi's.
+func (u *Upstream) mayAnswer(name string) bool {
+	return !isInternal(name) || u.cfg.Wadi && name == wadi.HeaderError
 }
 
 // errMisdirected: the peer says that the request is not for it.

@@ -126,12 +126,13 @@ func (p *passage) status() int {
 	return p.out.status
 }
 
-// code is why Wadi answered itself; empty if it did not.
+// code is why Wadi answered itself; empty if it did not. Before the activator and in a
+// queue-proxy it is told by the answer alone.
 func (p *passage) code() string {
-	if p.trip.Code == "" && p.trip.Arrived.IsZero() { // Refused before the activator.
-		return p.out.Header().Get(activator.HeaderError)
+	if p.trip.Code != "" {
+		return p.trip.Code
 	}
-	return p.trip.Code
+	return p.out.Header().Get(activator.HeaderError)
 }
 
 // wait is how long the request waited for an instance.

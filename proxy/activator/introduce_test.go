@@ -84,3 +84,19 @@ func TestForward_Proof(t *testing.T) {
 		t.Errorf("sent %q", got)
 	}
 }
+
+// What a queue-proxy answers itself says why; the rest of Wadi's stays between the two.
+func TestForward_PassesOnWhyAQueueProxyRefuses(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	b.app = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(wadi.HeaderError, "app_failed")
+		w.Header().Set("Wadi-Whatever", "x")
+		w.WriteHeader(http.StatusBadGateway)
+	}
+	g.place(b.ep)
+	got := g.get(t)
+	if got.status != 502 || got.header.Get(wadi.HeaderError) != "app_failed" || got.header.Get("Wadi-Whatever") != "" {
+		t.Errorf("got %v", got)
+	}
+}

@@ -8,12 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 )
 
 // HeaderError names, in an answer that Wadi gives itself, why. An app's own
 // answers never carry it.
-const HeaderError = "Wadi-Error"
+const HeaderError = wadi.HeaderError
 
 // Codes of refusals, the values of HeaderError.
 const (

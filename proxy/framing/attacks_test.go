@@ -43,7 +43,7 @@ func TestAttacks(t *testing.T) {
 				}
 				if a.Why != "" && a.Why != "chunk" && a.Why != "trailer" {
 					last := got.answer[strings.LastIndex(got.answer, "HTTP/1.1 "):]
-					if !strings.HasPrefix(last, "HTTP/1.1 400 Bad Request\r\n") || !strings.HasSuffix(last, "400 Bad Request: "+got.refused[0].Text()+"\n") {
+					if !strings.HasPrefix(last, "HTTP/1.1 400 Bad Request\r\nWadi-Error: malformed\r\n") || !strings.HasSuffix(last, "400 Bad Request: "+got.refused[0].Text()+"\n") {
 						t.Errorf("answered %q", got.answer)
 					}
 				}

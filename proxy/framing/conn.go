@@ -197,12 +197,18 @@ func (c *Conn) readPoison(p []byte) (int, error) {
 // plainRefusal is what net/http answers to what it can't read, in one write.
 const plainRefusal = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"
 
-// Write writes, and adds to the server's refusal why it is one.
+// What plainRefusal begins with, and what ours does.
+const (
+	statusLine  = "HTTP/1.1 400 Bad Request\r\n"
+	refusalLine = statusLine + "Wadi-Error: malformed\r\n"
+)
+
+// Write writes, and adds to the server's refusal whose it is and why.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.Refused() == None || string(p) != plainRefusal {
 		return c.Conn.Write(p)
 	}
-	if _, err := io.WriteString(c.Conn, plainRefusal+": "+c.Refused().Text()+"\n"); err != nil {
+	if _, err := io.WriteString(c.Conn, refusalLine+plainRefusal[len(statusLine):]+": "+c.Refused().Text()+"\n"); err != nil {
 		return 0, err
 	}
 	return len(p), nil

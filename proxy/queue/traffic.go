@@ -15,7 +15,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// Why a request is refused, as the metrics say. Timeouts are named as their errors.
+// Why a request is refused, as the metrics and Wadi-Error say. Timeouts are named as
+// their errors.
 const (
 	reasonMisdirected = "misdirected"
 	reasonQueueFull   = "queue_full"
@@ -52,6 +53,7 @@ func (p *Proxy) trafficHandler() http.Handler {
 			// 421 to gRPC calls too: it is for those who know where else to send them.
 			p.metrics.refusals[reasonMisdirected].Inc()
 			proxy.EndUnread(w, r)
+			w.Header().Set(wadi.HeaderError, reasonMisdirected)
 			http.Error(w, fmt.Sprintf("queue-proxy: this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision),
 				http.StatusMisdirectedRequest)
 		default:
@@ -66,6 +68,7 @@ func (p *Proxy) trafficHandler() http.Handler {
 // refuseMalformed answers what no app is sent, as it came over HTTP/2.
 func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why framing.Reason) {
 	p.metrics.refusals[reasonMalformed].Inc()
+	w.Header().Set(wadi.HeaderError, reasonMalformed)
 	if text := "queue-proxy: " + why.Text(); !proxy.RefuseGRPC(w, r, http.StatusBadRequest, text) {
 		http.Error(w, text, http.StatusBadRequest)
 	}
@@ -301,6 +304,7 @@ func failure(e *proxy.ForwardError) string {
 // the code that stands for the status, and counts by that.
 func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text string) {
 	p.metrics.refusals[reason].Inc()
+	x.timed.Header().Set(wadi.HeaderError, reason)
 	text = "queue-proxy: " + text
 	if !proxy.RefuseGRPC(&x.timed, r, status, text) {
 		http.Error(&x.timed, text, status)

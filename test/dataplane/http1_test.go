@@ -215,7 +215,7 @@ func hopByHop(t *testing.T, w *wire) {
 	}
 	w.ask("GET", "/hop")
 	res := w.want("GET", 200, "hop")
-	for _, bad := range []string{"X-Secret", "Keep-Alive", "Proxy-Connection"} {
+	for _, bad := range []string{"X-Secret", "Keep-Alive", "Proxy-Connection", "Wadi-Error", "Wadi-Revision"} {
 		if res.Header.Get(bad) != "" {
 			t.Errorf("the caller got %s: %v", bad, res.Header)
 		}

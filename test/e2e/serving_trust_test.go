@@ -137,3 +137,22 @@ func begunAt(t *testing.T, ports map[string]string, atLeast float64) (begun, pro
 	})
 	return begun, proxied
 }
+
+// An error of the queue-proxy's says why in Wadi-Error, as every error of Wadi's.
+func TestServing_ErrorOfADeadApp(t *testing.T) {
+	t.Parallel()
+	stack.Deploy(t, hello("dies", options{window: "60s", max: 1}))
+	harnesstest.WantStatus(t, stack.Get(t, "dies", "/"), 200)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, harnesstest.URL("dies", "/?crash=1"), strings.NewReader("not to be sent twice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := harness.Do(stack.Client(t), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	harnesstest.WantStatus(t, res, 502)
+	if got := res.Header.Get(wadi.HeaderError); got != "app_failed" {
+		t.Errorf("got Wadi-Error %q, want app_failed: %v\n%s", got, res.Header, res.Body)
+	}
+}

@@ -30,7 +30,7 @@ var callees = []string{
 	"flap", "chain-b", "foreign", "foreign-late", "down-1", "down-2", "down-12",
 	"no-envoy", "no-proxy", "long", "drip", "rotate", "rotate-act", "away", "stale",
 	"tagged", "canary-tagged", "claims", "nap", "guarded", "ruled", "toggled",
-	"grpc-echo", "grpc-chain", "grpc-slow", "h2c-hello", "shown", "again", "counted", "seen",
+	"grpc-echo", "grpc-chain", "grpc-slow", "h2c-hello", "shown", "again", "counted", "seen", "seen-h2c",
 }
 
 // portOf is where a caller's Envoy listens for calls of a service.

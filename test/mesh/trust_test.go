@@ -61,27 +61,33 @@ func TestTrust_LoadOfACallerThatSaysItIsProxied(t *testing.T) {
 // instance's own Envoy has verified.
 func TestTrust_ClientCertColdAndWarm(t *testing.T) {
 	t.Parallel()
-	deploy(t, hello("seen", options{more: `visibility = "public"`}))
+	deploy(t, hello("seen", options{more: `visibility = "public"`})+hello("seen-h2c", options{more: `protocol = "h2c"`}))
 	claims := http.Header{"X-Forwarded-Client-Cert": {forgedCert, forgedCert}, "X_forwarded_client_cert": {"forged"}}
-	see := func(what string) string {
+	see := func(service, state string) string {
 		t.Helper()
-		res, err := callerA.send(t, http.MethodGet, "seen", "/?headers=1", claims.Clone(), nil)
+		what := state + " call of " + service
+		res, err := callerA.send(t, http.MethodGet, service, "/?headers=1", claims.Clone(), nil)
 		must(t, what, err)
-		wantFrom(t, res, "seen-00001")
-		return wantCert(t, what, res.Body, "caller-a")
+		wantFrom(t, res, service+"-00001")
+		return wantCert(t, what, res.Body, service, "caller-a")
 	}
-	cold := see("cold")
-	waitDirect(t, callerA, "seen")
-	warm := see("warm")
-	if cold != warm {
-		t.Errorf("woken for the call the app saw\n%s\nand warm\n%s", cold, warm)
+	for _, service := range []string{"seen", "seen-h2c"} {
+		cold := see(service, "cold")
+		if begun, proxied := begunAt(t, service, 1); begun != proxied {
+			t.Errorf("%s was woken, and %g of %g requests are taken for the activator's", service, proxied, begun)
+		}
+		waitDirect(t, callerA, service)
+		if warm := see(service, "warm"); cold != warm {
+			t.Errorf("%s: woken for the call the app saw\n%s\nand warm\n%s", service, cold, warm)
+		}
 	}
 
+	warm := see("seen", "warm")
 	conn := dialInstance(t, certsOf(t, "caller-a"), "seen")
 	defer conn.Close()
 	res := ask(t, conn, "/?headers=1", "X-Forwarded-Client-Cert: "+forgedCert+"\r\nWadi-Proxied: 1\r\nx_forwarded_client_cert: forged\r\n")
 	harnesstest.WantStatus(t, res, 200)
-	if direct := wantCert(t, "with its own certificate", res.Body, "caller-a"); field(direct, "URI") != field(warm, "URI") {
+	if direct := wantCert(t, "with its own certificate", res.Body, "seen", "caller-a"); field(direct, "URI") != field(warm, "URI") {
 		t.Errorf("with its own certificate the app saw %s", direct)
 	}
 	res = ask(t, conn, "/?headers=1", "X-Forwarded-Client-Cert: "+forgedCert+";Subject=\"\r\n")
@@ -107,7 +113,7 @@ func TestTrust_ClientCertColdAndWarm(t *testing.T) {
 }
 
 // wantCert returns what an app was told of its caller, which must be that one alone.
-func wantCert(t *testing.T, what, seen, caller string) string {
+func wantCert(t *testing.T, what, seen, callee, caller string) string {
 	t.Helper()
 	var certs []string
 	for line := range strings.Lines(seen) {
@@ -115,7 +121,7 @@ func wantCert(t *testing.T, what, seen, caller string) string {
 			certs = append(certs, strings.TrimSpace(value))
 		}
 	}
-	if len(certs) != 1 || !strings.HasSuffix(field(certs[0], "URI"), "/svc/"+caller) || !strings.HasSuffix(field(certs[0], "By"), "/svc/seen") ||
+	if len(certs) != 1 || !strings.HasSuffix(field(certs[0], "URI"), "/svc/"+caller) || !strings.HasSuffix(field(certs[0], "By"), "/svc/"+callee) ||
 		strings.Contains(certs[0], "forged") {
 		t.Errorf("%s: the app saw these certificates, want the one of %s:\n%s", what, caller, strings.Join(certs, "\n"))
 		return ""

@@ -202,6 +202,8 @@ func hop(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Keep-Alive", "timeout=9")
 	h.Set("Proxy-Connection", "keep-alive")
 	h.Set("X-Open", "1")
+	h.Set("Wadi-Error", "mine") // For Wadi alone to say, as is the next.
+	h.Set("Wadi-Revision", "mine")
 	fmt.Fprint(w, "hop")
 }
 

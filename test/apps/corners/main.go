@@ -17,7 +17,7 @@
 //	/sleep      answers after for=DURATION
 //	/half       answers a part of a body, and never the rest
 //	/die        answers a part of a body, and breaks off
-//	/hop        answers with headers that are for the next hop alone
+//	/hop        answers with headers that are for the next hop alone, and with Wadi's
 //	/switch     switches protocols, and says back what comes; at its end "bye"
 //
 // SIGTERM ends it when the running requests are done.
