@@ -4,6 +4,7 @@ package mesh_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -248,4 +249,35 @@ func begunAt(t *testing.T, service string, atLeast float64) (begun, proxied floa
 		return nil
 	})
 	return begun, proxied
+}
+
+// What intentions allow Wadi's own parts is not for those who get a certificate of
+// their names: nothing is woken for them.
+func TestTrust_NobodyCallsAsWadi(t *testing.T) {
+	t.Parallel()
+	deploy(t, hello("shut", options{more: "visibility = \"public\"\n  intentions {\n    allow = [\"caller-a\"]\n  }"}))
+	listeners, _, err := stack.Consul.Catalog().Service(wadi.ServiceActivator, "", nil)
+	if err != nil || len(listeners) == 0 {
+		t.Fatalf("%d activators, %v", len(listeners), err)
+	}
+	addr := net.JoinHostPort(cmp.Or(listeners[0].ServiceAddress, listeners[0].Address), fmt.Sprint(listeners[0].ServicePort))
+	for _, name := range append(wadi.Activators(), wadi.ServiceGateway, "caller-b", "caller-a") {
+		want := http.StatusForbidden
+		if name == "caller-a" {
+			want = http.StatusOK
+			if n := len(stack.Wakes(t, "shut-00001")); n > 0 {
+				t.Errorf("it was woken %d times for those who may not call it", n)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
+		conn, err := certsOf(t, name).Dial(ctx, addr, wadi.ServiceActivator)
+		cancel()
+		must(t, "dial as "+name, err)
+		_ = conn.SetDeadline(time.Now().Add(requestTimeout))
+		res := ask(t, conn, "/", "Wadi-Service: shut\r\nWadi-Revision: shut-00001\r\n")
+		_ = conn.Close()
+		if res.Status != want {
+			t.Errorf("%s got %d, want %d:\n%v\n%s", name, res.Status, want, res.Header, res.Body)
+		}
+	}
 }
