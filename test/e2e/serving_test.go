@@ -141,6 +141,8 @@ func TestServing_InternalHeadersFromOutside(t *testing.T) {
 		for k, v := range map[string]string{
 			"Wadi-Service": "victim", "Wadi-Revision": "victim-00001", "Wadi-Instance": "0000", "Wadi-Proxied": "1",
 			"Wadi-Probe": "headers-00001", "X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1", "Kept": "yes",
+			"X-Forwarded-Client-Cert": "URI=192.0.2.1", "X-Forwarded-Ssl": "192.0.2.1", "X-Forwarded-Prefix": "/192.0.2.1", "X-Original-Url": "/192.0.2.1",
+			"Front-End-Https": "192.0.2.1", "X-Envoy-External-Address": "192.0.2.1", "True-Client-Ip": "192.0.2.1", "X_Real_Ip": "192.0.2.1",
 		} {
 			req.Header.Set(k, v)
 		}
