@@ -123,10 +123,21 @@ func (f *finisher) task(t *api.Task) {
 			f.add(path+".env."+name, notEnv(name))
 		}
 	}
+	f.chance(t, path+".env")
 	if t.Resources != nil && len(t.Resources.Networks) > 0 {
 		f.add(path+".resources.network", notNetwork)
 	}
 	f.services(t.Services, path)
+}
+
+// chance warns of what Nomad itself does differently from start to start.
+func (f *finisher) chance(t *api.Task, path string) {
+	names, refers := byChance(t)
+	for _, name := range names {
+		p := f.draft.inInstance(join(path, name), "it refers to %s in the same env, which Nomad resolves at some starts and leaves as it is at others; write the value, or use a local for both", refers[name])
+		p.Warning = true
+		f.problems = append(f.problems, p)
+	}
 }
 
 // servingTask chooses the task that listens on $PORT: the one that is named, else

@@ -120,6 +120,7 @@ func (r *renderer) group() (object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read instance: %w", err)
 	}
+	resolve(g, r.given())
 	tasks, err := r.tasks(g)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ func (r *renderer) tasks(group object) ([]any, error) {
 	users, _ := group["Tasks"].([]any)
 	tasks := make([]any, 0, len(users)+1)
 	found := false
+	given := r.given()
 	for _, t := range users {
 		task, ok := t.(object)
 		if !ok {
@@ -23,11 +24,10 @@ func (r *renderer) tasks(group object) ([]any, error) {
 		serving := task["Name"] == r.spec.ServingTask
 		found = found || serving
 		env := inner(task, "Env")
-		env["WADI_SERVICE"], env["WADI_REVISION"] = r.rev.Service, r.rev.ID
-		// As in images made for Knative or Cloud Run.
-		env["K_SERVICE"], env["K_REVISION"], env["K_CONFIGURATION"] = r.rev.Service, r.rev.ID, r.rev.Service
-		if serving {
-			env["PORT"] = r.appPort()
+		for k, v := range given {
+			if k != "PORT" || serving {
+				env[k] = v
+			}
 		}
 		r.hostNetwork(task)
 		if !ownDisk {
@@ -54,6 +54,7 @@ func (r *renderer) queueProxy() (object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the agent's queue_proxy task: %w", err)
 	}
+	resolve(task, r.given())
 	task["Name"] = wadi.TaskQueueProxy
 	task["Leader"] = true // It is stopped first, and drains while the app still runs.
 	task["KillSignal"] = "SIGTERM"

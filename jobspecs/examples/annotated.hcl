@@ -45,7 +45,9 @@ service "annotated" {
         image = var.image
       }
 
-      # Wadi adds PORT, WADI_SERVICE, WADI_REVISION, K_SERVICE, K_REVISION and K_CONFIGURATION.
+      # Wadi adds PORT, WADI_SERVICE, WADI_REVISION, K_SERVICE, K_REVISION and K_CONFIGURATION; they
+      # can't be set here. "${PORT}" and the like get their values in env, config, services, artifacts
+      # and templates with env = true; in the text of other templates write {{ env "PORT" }}.
       env {
         GREETING = "hello"
       }

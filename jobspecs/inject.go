@@ -1,0 +1,102 @@
+package jobspecs
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+// Nomad resolves references to a task's environment in the order of a Go map, which
+// differs from start to start: an env value that refers to another variable of the
+// same task gets its value or stays "${PORT}", by chance. So what Wadi gives to a
+// task is put in as a value when the job is rendered; what only Nomad knows, the
+// port in a host network, as a NOMAD_ variable, which is always resolved first.
+
+// reference is how Nomad's users refer to a variable; Nomad knows no escape for it.
+var reference = regexp.MustCompile(`\$\{([a-zA-Z0-9_]+)\}`)
+
+// given are the variables that Wadi adds to the user's tasks, with PORT, which only
+// the serving task has in its environment.
+func (r *renderer) given() map[string]string {
+	return map[string]string{
+		"PORT":          r.appPort(),
+		"WADI_SERVICE":  r.rev.Service,
+		"WADI_REVISION": r.rev.ID,
+		// As in images made for Knative or Cloud Run.
+		"K_SERVICE": r.rev.Service, "K_REVISION": r.rev.ID, "K_CONFIGURATION": r.rev.Service,
+	}
+}
+
+// resolve puts values in for references to them, everywhere below v where Nomad
+// would, and returns v.
+func resolve(v any, values map[string]string) any {
+	switch v := v.(type) {
+	case string:
+		return reference.ReplaceAllStringFunc(v, func(ref string) string {
+			if value, ok := values[ref[2:len(ref)-1]]; ok {
+				return value
+			}
+			return ref
+		})
+	case []any:
+		for i, e := range v {
+			v[i] = resolve(e, values)
+		}
+	case object:
+		for k, e := range v {
+			if k == "EmbeddedTmpl" {
+				v[k] = resolveTemplate(v, e, values)
+				continue
+			}
+			v[k] = resolve(e, values)
+		}
+	}
+	return v
+}
+
+// resolveTemplate leaves a template's text alone, as Nomad does: a shell script may
+// mean its own ${PORT}. Only where the template makes environment variables the
+// reference has no other meaning. There the template's own function looks up what
+// Nomad knows, because Nomad resolves nothing in what comes out.
+func resolveTemplate(template object, text any, values map[string]string) any {
+	if template["Envvars"] != true {
+		return text
+	}
+	return resolve(text, inTemplate(values, template))
+}
+
+// inTemplate is values as the template's language writes them.
+func inTemplate(values map[string]string, template object) map[string]string {
+	left, right := "{{", "}}"
+	if s, ok := template["LeftDelim"].(string); ok && s != "" {
+		left = s
+	}
+	if s, ok := template["RightDelim"].(string); ok && s != "" {
+		right = s
+	}
+	written := maps.Clone(values)
+	for k, v := range values {
+		if m := reference.FindStringSubmatch(v); m != nil {
+			written[k] = fmt.Sprintf("%s env %q %s", left, m[1], right)
+		}
+	}
+	return written
+}
+
+// byChance lists the variables in a task's env that refer to others in it: Nomad
+// resolves such a reference or leaves it as it is.
+func byChance(t *api.Task) (names []string, refers map[string]string) {
+	refers = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
+		for _, m := range reference.FindAllStringSubmatch(t.Env[name], -1) {
+			if _, own := t.Env[m[1]]; own {
+				names, refers[name] = append(names, name), m[1]
+				break
+			}
+		}
+	}
+	return names, refers
+}
