@@ -111,7 +111,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for news := true; ctx.Err() == nil; {
 		cluster, measure, callers := c.Cluster.Changed(), c.Measure.Changed(), c.callersChanged()
-		if c.Cluster.Synced() {
+		if c.Cluster.Usable() {
 			c.pass(ctx, news)
 			news = false
 		}

@@ -43,6 +43,9 @@ type Nomad interface {
 type Cluster interface {
 	// Synced reports whether everything was read since the stream was opened.
 	Synced() bool
+	// Usable reports whether what is known may be acted on: it is also for a short
+	// time after the stream broke, so that nothing stands still while it is read anew.
+	Usable() bool
 	Job(revision string) scheduler.JobState
 	// Endpoints are the revision's instances, until the channel is closed.
 	Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{})

@@ -210,6 +210,7 @@ func (c *cluster) Purge(_ context.Context, _, id string) error {
 type view struct{ *cluster }
 
 func (v view) Synced() bool { return true }
+func (v view) Usable() bool { return true }
 
 func (v view) Job(id string) scheduler.JobState {
 	v.mu.Lock()

@@ -44,16 +44,14 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 	if len(route.Targets) == 0 { // The leader ends its jobs, and would do so again and again.
 		return fmt.Errorf("wake %s: %w: its service is being deleted", revision, wadi.ErrUnplaceable)
 	}
-	if !w.Cluster.Synced() {
-		return fmt.Errorf("wake %s: nomad: %w", revision, wadi.ErrUnavailable)
-	}
-	job := w.Cluster.Job(revision)
+	job, current := w.Cluster.Job(revision), w.Cluster.Synced()
 	for try := range wakeTries {
 		// The stream's view is enough to scale a job that is there, as the index
-		// guards it. That a job is missing is only believed of Nomad itself.
-		if try > 0 || !job.Running() {
+		// guards it. That a job is missing is only believed of Nomad itself, and
+		// while the stream is away, that it has a count.
+		if try > 0 || !current || !job.Running() {
 			var err error
-			if job, err = w.Nomad.Job(ctx, route.Namespace, revision); err != nil {
+			if job, err = w.read(ctx, route.Namespace, revision); err != nil {
 				return fmt.Errorf("wake %s: %w", revision, err)
 			}
 		}
@@ -64,6 +62,19 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 		}
 	}
 	return fmt.Errorf("wake %s: %w", revision, wadi.ErrConflict)
+}
+
+// readTimeout bounds how long a waiting request goes without word that Nomad is away.
+const readTimeout = 5 * time.Second
+
+func (w *Waker) read(ctx context.Context, namespace, revision string) (scheduler.JobState, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	job, err := w.Nomad.Job(ctx, namespace, revision)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("nomad: %w: no answer within %v", wadi.ErrUnavailable, readTimeout)
+	}
+	return job, err
 }
 
 func (w *Waker) state(revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {

@@ -78,6 +78,7 @@ func (s *stage) Purge(context.Context, string, string) error { return nil }
 type view struct{ *stage }
 
 func (v view) Synced() bool { return true }
+func (v view) Usable() bool { return true }
 
 func (v view) Job(id string) scheduler.JobState { return v.jobs[id] }
 

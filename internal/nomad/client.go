@@ -66,7 +66,11 @@ func (c *Client) Token() string { return c.own }
 func (c *Client) Close() { c.close() }
 
 func httpClient(u *url.URL, c Config) (*http.Client, error) {
-	d := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+	// A peer that is gone without a word shows within 30 s, also on the event stream,
+	// where silence proves nothing for longer than that.
+	d := &net.Dialer{Timeout: 10 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
+	}}
 	dial := d.DialContext
 	if u.Scheme == "unix" {
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -32,9 +32,13 @@ type Watcher struct {
 	Expect func(revision string) (namespace string, ok bool)
 
 	// FirstLine is how long to wait for the stream's first heartbeat (0: 3 s),
-	// Silence how long a stream may say nothing (0: 30 s; Nomad's heartbeat
-	// comes every 10 s).
+	// Silence how long a stream may say nothing (0: 90 s; Nomad's heartbeat
+	// comes every 30 s).
 	FirstLine, Silence time.Duration
+
+	// Grace is how long after the stream broke what was known of it is good enough
+	// to act on (0: 10 s). A reconnect takes less.
+	Grace time.Duration
 
 	once   sync.Once
 	synced chan struct{}
@@ -45,6 +49,7 @@ type Watcher struct {
 	jobs    atomic.Pointer[jobsView]
 	contact atomic.Int64 // Unix nanoseconds of the last line.
 	up      atomic.Bool
+	broke   atomic.Pointer[time.Time] // When up was last over; nil: never.
 }
 
 // JobState is what Nomad last said of a revision's job.
@@ -84,7 +89,10 @@ func (w *Watcher) init() {
 			w.FirstLine = 3 * time.Second
 		}
 		if w.Silence == 0 {
-			w.Silence = 30 * time.Second
+			w.Silence = 90 * time.Second
+		}
+		if w.Grace == 0 {
+			w.Grace = 10 * time.Second
 		}
 		if w.Namespace == "" {
 			w.Namespace = "*"
@@ -141,6 +149,18 @@ func (w *Watcher) Synced() <-chan struct{} {
 // Connected tells whether the stream is up and all has been read since it came up.
 func (w *Watcher) Connected() bool { return w.up.Load() }
 
+// Usable tells whether what is known may be acted on: the stream is up, or broke so
+// short a time ago that its state is as good as one that arrives late. Changes of
+// jobs are guarded by the index that they were seen at.
+func (w *Watcher) Usable() bool {
+	w.init()
+	if w.up.Load() {
+		return true
+	}
+	broke := w.broke.Load()
+	return broke != nil && time.Since(*broke) < w.Grace
+}
+
 // LastContact is when the stream last said something; zero if never.
 func (w *Watcher) LastContact() time.Time {
 	if n := w.contact.Load(); n != 0 {
@@ -162,7 +182,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if w.up.Swap(false) {
+		if w.up.Load() {
+			now := time.Now()
+			w.broke.Store(&now) // First, so that it is usable at every moment.
+			w.up.Store(false)
 			b.Reset()
 			told = false
 		}
