@@ -37,6 +37,11 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 			say("domains", "the gateway has no route to a service of visibility \"mesh\", so its domains do nothing; remove them or set visibility = \"public\"")
 		}
 	}
+	if rng, ok := r.ranges["port"]; ok && s.Network == wadi.Host && r.good("port", "network") {
+		p := problemAt(rng, "port", "in the host's network Nomad chooses the port, and this one means nothing: let the app listen on $PORT (network is set %s)", r.origin("network"))
+		p.Warning = true
+		r.problems = append(r.problems, p)
+	}
 	r.checkUpstreams(s, say)
 	r.checkTraffic(s, say)
 	r.checkIntentions(s, say)

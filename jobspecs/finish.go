@@ -24,6 +24,8 @@ func (d *Draft) Finish(jobJSON []byte) (wadi.Service, []Problem) {
 	}
 	f := &finisher{draft: d}
 	f.group(group)
+	networks, _ := raw["Networks"].([]any)
+	f.networks(networks, group.Networks)
 	for _, t := range group.Tasks {
 		f.task(t)
 	}
@@ -75,6 +77,12 @@ func (f *finisher) add(path, message string) {
 	}
 }
 
+func (f *finisher) warn(path, message string) {
+	p := f.draft.inInstance(path, "%s", message)
+	p.Warning = true
+	f.problems = append(f.problems, p)
+}
+
 func (f *finisher) group(g *api.TaskGroup) {
 	for _, c := range []struct {
 		set           bool
@@ -83,7 +91,6 @@ func (f *finisher) group(g *api.TaskGroup) {
 		{g.Count != nil, "count", notCount},
 		{g.Scaling != nil, "scaling", notScaling},
 		{g.Update != nil, "update", notUpdate},
-		{len(g.Networks) > 0, "network", notNetwork},
 		{g.ShutdownDelay != nil, "shutdown_delay", notShutdownDelay},
 	} {
 		if c.set {
@@ -134,9 +141,7 @@ func (f *finisher) task(t *api.Task) {
 func (f *finisher) chance(t *api.Task, path string) {
 	names, refers := byChance(t)
 	for _, name := range names {
-		p := f.draft.inInstance(join(path, name), "it refers to %s in the same env, which Nomad resolves at some starts and leaves as it is at others; write the value, or use a local for both", refers[name])
-		p.Warning = true
-		f.problems = append(f.problems, p)
+		f.warn(join(path, name), fmt.Sprintf("it refers to %s in the same env, which Nomad resolves at some starts and leaves as it is at others; write the value, or use a local for both", refers[name]))
 	}
 }
 
@@ -171,13 +176,18 @@ func (f *finisher) servingTask(tasks []*api.Task) string {
 	return ""
 }
 
-// inInstance makes a problem about something in the instance block, at the task
-// that it is in if there is one.
+// inInstance makes a problem about something in the instance block, at the task or
+// port that it is about if there is one.
 func (d *Draft) inInstance(path, format string, args ...any) Problem {
 	rng := d.instance.DefRange()
 	for _, b := range d.instance.Body.Blocks {
 		if b.Type == "task" && len(b.Labels) == 1 && isIn(path, "instance.task."+b.Labels[0]) {
 			rng = b.DefRange()
+		}
+		for _, p := range b.Body.Blocks {
+			if b.Type == "network" && p.Type == "port" && len(p.Labels) == 1 && path == "instance.network.port."+p.Labels[0] {
+				rng = p.DefRange()
+			}
 		}
 	}
 	if rng == (hcl.Range{}) {

@@ -2,6 +2,7 @@ package jobspecs
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,7 +18,7 @@ const (
 	notCount         = "Wadi decides how many instances run; use min and max in the service's scale block"
 	notScaling       = "Wadi scales the instances; use the service's scale block"
 	notUpdate        = "a change makes a new revision, which Wadi brings in itself; use the service's timeout.progress to bound that"
-	notNetwork       = "Wadi makes the network; use the service's network and port settings"
+	notNetwork       = "Wadi makes the network; use the service's network and port settings, and a network block with ports in the instance for further ones"
 	notShutdownDelay = "Wadi sets it, so that callers have gone before an instance stops; use the service's timeout.request to bound the drain"
 	notLeader        = "the queue-proxy is the leader, so that it drains while this task still runs; use kill_timeout for the time this task needs to stop"
 	notConnect       = "Wadi puts the instance into the mesh; use the service's mesh and upstream settings"
@@ -54,14 +55,22 @@ func checkInstance(body *hclsyntax.Body, service string) []Problem {
 	c := &checker{service: service}
 	c.attribute(body, "count", "instance", notCount)
 	c.attribute(body, "shutdown_delay", "instance", notShutdownDelay)
+	for _, name := range slices.Sorted(maps.Keys(body.Attributes)) {
+		if place := besideTask(name); place != "" {
+			c.attribute(body, name, "instance", place)
+		}
+	}
 	for _, b := range body.Blocks {
+		if place := besideTask(b.Type); place != "" {
+			c.add(b.DefRange(), "instance."+b.Type, place)
+		}
 		switch b.Type {
 		case "scaling":
 			c.add(b.DefRange(), "instance.scaling", notScaling)
 		case "update":
 			c.add(b.DefRange(), "instance.update", notUpdate)
 		case "network":
-			c.add(b.DefRange(), "instance.network", notNetwork)
+			c.network(b)
 		case "service":
 			c.serviceBlock(b, "instance")
 		case "task":
@@ -73,6 +82,7 @@ func checkInstance(body *hclsyntax.Body, service string) []Problem {
 
 type checker struct {
 	service  string
+	networks int // Network blocks so far.
 	problems []Problem
 }
 

@@ -66,6 +66,7 @@ type Draft struct {
 	variables string               // HCL of a variable file for Nomad.
 	ranges    map[string]hcl.Range // Where settings stand, by path.
 	reported  map[string]bool      // Paths in instance that Parse already complained about.
+	places    map[[2]int]bool      // Lines and columns of that.
 }
 
 // File names the file that d came from.

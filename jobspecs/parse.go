@@ -20,7 +20,7 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 		{Type: "job", LabelNames: []string{"name"}}, // Refused below, with better words.
 	}})
 	for _, d := range diags {
-		r.addDiagnostics(hcl.Diagnostics{d}, r.pathOf("", d), root.MissingItemRange())
+		r.misplaced(d, "", outsideService, []string{"service", "variable", "locals"}, root.MissingItemRange())
 	}
 	r.begin()
 	variables := r.variables(content.Blocks.OfType("variable"), o.Variables)
@@ -72,7 +72,7 @@ func (r *reader) syntax() (*hclsyntax.Body, bool) {
 func (r *reader) draft(b *hclsyntax.Block, defaults Defaults) *Draft {
 	r.begin()
 	r.ranges["name"] = b.LabelRanges[0]
-	d := &Draft{Service: defaults.Service(), file: r.file, service: b, ranges: r.ranges, reported: map[string]bool{}}
+	d := &Draft{Service: defaults.Service(), file: r.file, service: b, ranges: r.ranges, reported: map[string]bool{}, places: map[[2]int]bool{}}
 	s := &d.Service
 	s.Name = b.Labels[0]
 	if err := checkName(s.Name); err != nil {
@@ -92,7 +92,7 @@ func (r *reader) draft(b *hclsyntax.Block, defaults Defaults) *Draft {
 		return nil
 	}
 	for _, p := range checkInstance(d.instance.Body, s.Name) {
-		d.reported[p.Path] = true
+		d.reported[p.Path], d.places[[2]int{p.Line, p.Column}] = true, true
 		r.problems = append(r.problems, p)
 	}
 	return d

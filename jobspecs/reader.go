@@ -58,7 +58,7 @@ func (r *reader) body(b hcl.Body, path string, settings []setting, blocks []nest
 	}
 	content, diags := b.Content(schema)
 	for _, d := range diags {
-		r.addDiagnostics(hcl.Diagnostics{d}, r.pathOf(path, d), b.MissingItemRange())
+		r.misplaced(d, path, elsewhere(path), namesOf(schema), b.MissingItemRange())
 	}
 	for _, s := range settings {
 		if attr := content.Attributes[s.name]; attr != nil {
@@ -69,6 +69,16 @@ func (r *reader) body(b hcl.Body, path string, settings []setting, blocks []nest
 	for _, n := range blocks {
 		r.blocks(byType[n.name], n, path)
 	}
+}
+
+func namesOf(schema *hcl.BodySchema) (names []string) {
+	for _, a := range schema.Attributes {
+		names = append(names, a.Name)
+	}
+	for _, b := range schema.Blocks {
+		names = append(names, b.Type)
+	}
+	return names
 }
 
 // pathOf names the setting that d is about, if d points at its name.

@@ -145,6 +145,7 @@ func (r *renderer) group() (object, error) {
 			delete(parts, key)
 		}
 	}
+	withPorts(parts["Networks"], g["Networks"])
 	for key, v := range parts {
 		g[key] = v
 	}

@@ -65,7 +65,8 @@ var nomadPlace = regexp.MustCompile(`(?m)(^|^[^\n]*?[ *])input\.hcl:(\d+),(\d+)-
 var moreProblems = regexp.MustCompile(`, and (\d+) other diagnostic\(s\)$`)
 
 // ParseErrors reads what Nomad's parser said about NomadSource. What has no
-// place in the user's file is given whole, at the instance block.
+// place in the user's file is given whole, at the instance block; what Parse has
+// complained about already, in better words, is left out.
 func (d *Draft) ParseErrors(text string) []Problem {
 	text = strings.TrimSpace(text)
 	places := nomadPlace.FindAllStringSubmatchIndex(text, -1)
@@ -82,6 +83,9 @@ func (d *Draft) ParseErrors(text string) []Problem {
 		column, err2 := strconv.Atoi(text[at[6]:at[7]])
 		if err1 != nil || err2 != nil || line < 1 || line > d.root.EndRange.End.Line {
 			return []Problem{d.nomadSays(d.instance.DefRange(), text)}
+		}
+		if d.places[[2]int{line, column}] && !moreProblems.MatchString(text[at[1]:end]) {
+			continue // Parse has said it, in words of its own.
 		}
 		rng := hcl.Range{Filename: d.file.Name, Start: hcl.Pos{Line: line, Column: column}}
 		problems = append(problems, d.nomadSays(rng, text[at[1]:end]))

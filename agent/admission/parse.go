@@ -74,10 +74,7 @@ func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft)
 		for _, p := range d.ParseErrors(err.Error()) {
 			details = append(details, detailOf(p))
 		}
-		if len(details) == 0 {
-			details = []Detail{detailOf(d.At("instance", "%v", err))}
-		}
-		return nil, details, nil
+		return nil, details, nil // None: the parse before has said it all.
 	}
 	service, found := d.Finish(parsed)
 	c := &candidate{draft: d, service: service}

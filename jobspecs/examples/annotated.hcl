@@ -24,7 +24,7 @@ service "annotated" {
   priority    = 50
 
   # The app listens on $PORT. In a bridge network that is this port; in the host's
-  # network Nomad chooses one. Not allowed: 8012, 8022, 9090, 19000 to 19100.
+  # network Nomad chooses one, and this means nothing. Not allowed: 8012, 8022, 9090, 19000 to 19100.
   port     = 8080
   protocol = "http1" # http1 | h2c | grpc. Can't change later.
 
@@ -33,8 +33,15 @@ service "annotated" {
 
   # How one instance runs: the inside of a Nomad group, as Nomad's parser takes it.
   # Wadi adds the network, the Consul service, the queue-proxy and Envoy; count,
-  # scaling, update, network, shutdown_delay and leader can't be set.
+  # scaling, update, shutdown_delay and leader can't be set.
   instance {
+    # Further ports, at most 32; all else of the network is Wadi's. Callers of them reach the app
+    # past queue-proxy, Envoy and intentions, and wake nothing. In the host's network leave out "to".
+    # network {
+    #   port "admin" { to = 9000 }        # The app finds it as ${NOMAD_PORT_admin}.
+    #   port "gossip" { static = 7946 }   # At most one instance per node, and no next revision beside it.
+    # }
+
     # Unless set: restart { attempts = 3, interval = "1m", delay = "1s", mode = "fail" },
     # reschedule { delay = "5s", delay_function = "exponential", max_delay = "1m", unlimited = true },
     # an ephemeral_disk of 10 MB, and logs of 2 files of 4 MB for each task.

@@ -27,3 +27,9 @@ service {
 }
 service "a" "b" {
 }
+instance {
+}
+group "a" {
+}
+task "web" {
+}

@@ -1,0 +1,158 @@
+package jobspecs
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// unexpectedName finds what HCL's parser complains about when it does not know a name.
+var unexpectedName = regexp.MustCompile(`^(?:An argument named|Blocks of type) "([^"]+)" (?:is|are) not expected here\.`)
+
+// misplaced reports what the parser found in the block at path. For a name that may
+// not stand there it says where the name belongs, or what may stand there instead.
+func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name string) string, known []string, fallback hcl.Range) {
+	p := fromDiagnostics(hcl.Diagnostics{d}, r.pathOf(path, d), fallback)[0]
+	if m := unexpectedName.FindStringSubmatch(d.Detail); m != nil {
+		switch place := place(m[1]); {
+		case place != "":
+			p.Message = place
+		case !strings.Contains(d.Detail, "Did you mean"):
+			slices.Sort(known)
+			p.Message += " Known here: " + strings.Join(slices.Compact(known), ", ") + "."
+		}
+	}
+	r.problems = append(r.problems, p)
+}
+
+// elsewhere says where something belongs that people look for in the block at path of
+// a service, because Nomad has it, or another block of Wadi's; empty if that is not known.
+func elsewhere(path string) func(name string) string {
+	return func(name string) string { return placeOf(path, name) }
+}
+
+func placeOf(path, name string) string {
+	switch path {
+	case "":
+		return besideInstance(name)
+	case "scale":
+		return besideMetrics(name)
+	case "concurrency":
+		if name == "target" || name == "utilization" {
+			return fmt.Sprintf("use scale { metric \"concurrency\" { %s = … } }; the limit here is what one instance takes at most", name)
+		}
+	case "probe":
+		switch name {
+		case "path", "type":
+			return "use http = \"/path\", tcp = true or grpc = \"service\""
+		case "port":
+			return "the probe asks the app at the service's port"
+		case "interval", "period", "success_threshold", "failure_threshold", "initial_delay":
+			return "the app is asked every few milliseconds until it is ready; use the service's timeout.progress to bound how long a start may take"
+		}
+	case "timeout":
+		if name == "queue" {
+			return "use the service's queue block: queue { timeout = … }"
+		}
+	}
+	return ""
+}
+
+// besideTask says what to do with a name that stands in an instance block; empty if it
+// is for Nomad to judge.
+func besideTask(name string) string {
+	switch {
+	case slices.Contains([]string{
+		"scale", "concurrency", "probe", "timeout", "queue", "retention", "domains", "visibility", "mesh", "protocol", "port",
+		"serving_task", "upstream", "traffic", "rollout", "intentions", "namespace", "datacenters", "node_pool", "priority",
+	}, name):
+		return "it belongs in the service, beside the instance block"
+	case name == "group", name == "job", name == "instance":
+		return "the instance block is the inside of a Nomad group: write its tasks here, task \"web\" { … }"
+	}
+	return ""
+}
+
+// besideInstance says what to do with a name that stands in a service block.
+func besideInstance(name string) string {
+	switch {
+	case slices.Contains([]string{
+		"task", "constraint", "affinity", "spread", "volume", "restart", "reschedule", "ephemeral_disk", "vault", "consul",
+		"disconnect", "stop_after_client_disconnect", "max_client_disconnect", "prevent_reschedule_on_lost", "service",
+	}, name):
+		return fmt.Sprintf("it belongs in the instance block, which is the inside of a Nomad group: instance { %s … }", name)
+	case slices.Contains([]string{
+		"driver", "config", "env", "resources", "template", "artifact", "logs", "user", "kill_timeout", "kill_signal", "lifecycle",
+		"volume_mount", "identity", "secret", "csi_plugin", "device", "action", "dispatch_payload",
+	}, name):
+		return fmt.Sprintf("it belongs in a task: instance { task \"web\" { %s … } }", name)
+	case slices.Contains([]string{"image", "command", "args", "entrypoint", "ports"}, name):
+		return fmt.Sprintf("it belongs in a task's config: instance { task \"web\" { config { %s = … } } }", name)
+	case slices.Contains([]string{"cpu", "memory", "cores", "memory_max"}, name):
+		return fmt.Sprintf("it belongs in a task's resources: instance { task \"web\" { resources { %s = … } } }; to scale by what is used: scale { metric \"cpu\" {} } or \"memory\"", name)
+	case slices.Contains([]string{"min", "max", "initial", "activation", "window", "down_delay", "schedule", "metric"}, name):
+		return fmt.Sprintf("it belongs in the scale block: scale { %s … }", name)
+	case slices.Contains([]string{"periodic", "parameterized", "type", "all_at_once"}, name):
+		return "a service answers requests as long as there are any; what runs by itself or by dispatch stays a Nomad job"
+	}
+	switch name {
+	case "group":
+		return "put the inside of the group in the instance block: instance { task \"web\" { … } }"
+	case "count", "replicas":
+		return notCount
+	case "scaling", "autoscaling":
+		return notScaling
+	case "update", "migrate":
+		return notUpdate
+	case "shutdown_delay":
+		return notShutdownDelay
+	case "leader":
+		return notLeader
+	case "network":
+		return "here it is a setting: network = \"bridge\" or \"host\"; more ports go in the instance: instance { network { port \"admin\" { to = 9000 } } }"
+	case "connect", "sidecar_service", "proxy":
+		return notConnect
+	case "check", "checks", "health_check":
+		return "use the service's probe block; Wadi registers the check"
+	case "tags", "provider":
+		return "Wadi registers the service in Consul; more services go in the instance: instance { service { … } }"
+	case "region":
+		return "services run in the region of the agent; it is set in the agent's configuration: nomad { region = … }"
+	case "limit":
+		return "use concurrency { limit = … }"
+	case "variable", "locals":
+		return "it belongs to the top of the file, beside the service"
+	}
+	return ""
+}
+
+func besideMetrics(name string) string {
+	switch name {
+	case "target", "utilization":
+		return fmt.Sprintf("it belongs in a metric: metric \"concurrency\" { %s = … }", name)
+	case "concurrency", "rps", "cpu", "memory":
+		return fmt.Sprintf("write metric %q { … }", name)
+	case "count", "replicas":
+		return "Wadi decides how many instances run; use min and max here"
+	case "cooldown":
+		return "use window and down_delay"
+	}
+	return ""
+}
+
+// outsideService says what to do with a name that stands at the top of a file.
+func outsideService(name string) string {
+	switch name {
+	case "group":
+		return "put the inside of the group into service \"name\" { instance { … } }"
+	case "instance":
+		return "it belongs in a service: service \"name\" { instance { … } }"
+	}
+	if place := besideInstance(name); place != "" {
+		return "it belongs in a service: service \"name\" { … }. There: " + place
+	}
+	return ""
+}

@@ -1,0 +1,125 @@
+package jobspecs
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+)
+
+// An instance may have ports of its own beside Wadi's. Of the network that they are in
+// everything else is Wadi's.
+
+// maxPorts bounds how many an instance may have.
+const maxPorts = 32
+
+func notInNetwork(name string) string {
+	if name == "mode" {
+		return "Wadi sets the mode; use the service's network setting"
+	}
+	return "Wadi makes the network; only ports may stand here: port \"admin\" { to = 9000 }"
+}
+
+const notTwoNetworks = "an instance has one network; put all ports in one block"
+
+// network finds what else than ports stands in a network block.
+func (c *checker) network(b *hclsyntax.Block) {
+	const path = "instance.network"
+	if c.networks++; c.networks > 1 {
+		c.add(b.DefRange(), path, notTwoNetworks)
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Body.Attributes)) {
+		c.attribute(b.Body, name, path, notInNetwork(name))
+	}
+	for _, inner := range b.Body.Blocks {
+		if inner.Type != "port" && inner.Type != "dynamic" {
+			c.add(inner.DefRange(), join(path, inner.Type), notInNetwork(inner.Type))
+		}
+	}
+}
+
+// networks judges what Nomad's parser made of the network blocks.
+func (f *finisher) networks(raw []any, parsed []*api.NetworkResource) {
+	const path = "instance.network"
+	if len(raw) > 1 {
+		f.add(path, notTwoNetworks)
+	}
+	for _, n := range raw {
+		network, _ := n.(object)
+		for _, key := range slices.Sorted(maps.Keys(network)) {
+			if key != keyStatic && key != keyDynamic && !isZero(network[key]) {
+				name := strings.ToLower(key)
+				f.add(join(path, name), notInNetwork(name))
+			}
+		}
+	}
+	count := 0
+	for _, n := range parsed {
+		if n == nil {
+			continue
+		}
+		for _, p := range n.ReservedPorts {
+			f.port(p, p.Value)
+		}
+		for _, p := range n.DynamicPorts {
+			f.port(p, 0)
+		}
+		count += len(n.ReservedPorts) + len(n.DynamicPorts)
+	}
+	if count > maxPorts {
+		f.add(path, fmt.Sprintf("at most %d ports are allowed, got %d", maxPorts, count))
+	}
+}
+
+// Where Nomad's jobs keep the two kinds of ports.
+const (
+	keyStatic  = "ReservedPorts"
+	keyDynamic = "DynamicPorts"
+)
+
+// port judges one port; static is its number on the node, 0 if Nomad chooses one.
+func (f *finisher) port(p api.Port, static int) {
+	path := "instance.network.port." + p.Label
+	if strings.HasPrefix(p.Label, "wadi_") || strings.HasPrefix(p.Label, "connect-proxy-") {
+		f.add(path, fmt.Sprintf("the label %q is reserved for Wadi's own ports; use another one", p.Label))
+	}
+	s := f.draft.Service
+	if s.Network == wadi.Bridge {
+		inside := p.To
+		if inside <= 0 {
+			inside = static
+		}
+		switch use := reservedPort(inside); {
+		case use != "":
+			f.add(path, fmt.Sprintf("%d inside the instance is reserved for %s; use another port", inside, use))
+		case inside == s.Port:
+			f.add(path, fmt.Sprintf("%d is where the app serves requests, which go through the queue-proxy alone; let the app listen on another port for this one", inside))
+		}
+	}
+	if static > 0 {
+		f.warn(path, fmt.Sprintf("with the static port %d a node has room for one instance, and a next revision can't start there before this one has ended; leave out static unless callers need the number", static))
+	}
+}
+
+// withPorts adds the user's ports to the network that Wadi makes. They stay as the
+// parser wrote them.
+func withPorts(networks any, users any) {
+	all, _ := networks.([]any)
+	theirs, _ := users.([]any)
+	if len(all) == 0 || len(theirs) == 0 {
+		return
+	}
+	network, _ := all[0].(object)
+	from, _ := theirs[0].(object)
+	for _, key := range []string{keyStatic, keyDynamic} {
+		if more, _ := from[key].([]any); len(more) > 0 {
+			own, _ := network[key].([]any)
+			network[key] = append(own, more...)
+		}
+	}
+}
