@@ -67,6 +67,7 @@ type Draft struct {
 	ranges    map[string]hcl.Range // Where settings stand, by path.
 	reported  map[string]bool      // Paths in instance that Parse already complained about.
 	places    map[[2]int]bool      // Lines and columns of that.
+	valueless map[string]bool      // Variables whose values Parse refused or missed.
 }
 
 // File names the file that d came from.

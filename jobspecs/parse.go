@@ -39,7 +39,7 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 			continue // Reported above.
 		}
 		if d := r.draft(b, o.Defaults); d != nil {
-			d.root, d.variables = root, variables
+			d.root, d.variables, d.valueless = root, variables, r.valueless
 			drafts = append(drafts, d)
 		}
 	}

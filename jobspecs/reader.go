@@ -19,6 +19,8 @@ type reader struct {
 	ranges   map[string]hcl.Range // Where the settings of the service at hand stand, by path.
 	bad      map[string]bool      // Settings whose value has been refused.
 	declared map[string]bool      // Names of variables.
+
+	valueless map[string]bool // Variables without a good value.
 }
 
 // setting is one attribute: read puts its value in place, or says what is wrong with it.

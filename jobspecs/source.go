@@ -64,11 +64,29 @@ var nomadPlace = regexp.MustCompile(`(?m)(^|^[^\n]*?[ *])input\.hcl:(\d+),(\d+)-
 
 var moreProblems = regexp.MustCompile(`, and (\d+) other diagnostic\(s\)$`)
 
+// unsetVariable is one line about a variable without a value; Nomad names no place.
+var unsetVariable = regexp.MustCompile(`(?m)^(?:Failed to parse job: )?<nil>: Unset variable "([^"]*)";.*(?:\n|$)`)
+
+// withoutUnset leaves out what Nomad says of variables whose values Parse has refused.
+func (d *Draft) withoutUnset(text string) string {
+	return strings.TrimSpace(unsetVariable.ReplaceAllStringFunc(text, func(line string) string {
+		if d.valueless[unsetVariable.FindStringSubmatch(line)[1]] {
+			return ""
+		}
+		return line
+	}))
+}
+
 // ParseErrors reads what Nomad's parser said about NomadSource. What has no
 // place in the user's file is given whole, at the instance block; what Parse has
 // complained about already, in better words, is left out.
 func (d *Draft) ParseErrors(text string) []Problem {
-	text = strings.TrimSpace(text)
+	if text = strings.TrimSpace(text); text == "" {
+		text = "refused without a reason"
+	}
+	if text = d.withoutUnset(text); text == "" {
+		return nil
+	}
 	places := nomadPlace.FindAllStringSubmatchIndex(text, -1)
 	if len(places) == 0 {
 		return []Problem{d.nomadSays(d.instance.DefRange(), text)}
@@ -100,9 +118,6 @@ func (d *Draft) nomadSays(rng hcl.Range, text string) Problem {
 	text = moreProblems.ReplaceAllString(text, " (and $1 more)")
 	if summary, detail, ok := strings.Cut(text, "; "); ok {
 		text = summary + ": " + detail
-	}
-	if text == "" {
-		text = "refused without a reason"
 	}
 	path := ""
 	if i := d.instance.Range(); rng.Start.Line >= i.Start.Line && rng.Start.Line <= i.End.Line {

@@ -16,7 +16,7 @@ import (
 // variables reads the file's variable blocks into the scope and returns those
 // that got a value from outside as a variable file for Nomad.
 func (r *reader) variables(blocks hcl.Blocks, given map[string]string) string {
-	r.declared = map[string]bool{}
+	r.declared, r.valueless = map[string]bool{}, map[string]bool{}
 	r.scope = scope{variables: map[string]cty.Value{}, locals: map[string]*local{}}
 	out := hclwrite.NewEmptyFile()
 	for _, b := range blocks {
@@ -33,6 +33,7 @@ func (r *reader) variables(blocks hcl.Blocks, given map[string]string) string {
 		r.declared[name] = true
 		v, fromOutside := r.variable(b, path, given)
 		r.scope.variables[name] = v
+		r.valueless[name] = !v.IsWhollyKnown()
 		if fromOutside && v.IsWhollyKnown() {
 			out.Body().SetAttributeValue(name, v)
 		}
