@@ -145,6 +145,9 @@ type Flags struct {
 	GatewayAddress string
 	NomadAddress   string
 	ConsulAddress  string
+
+	MetricsAddress   string
+	ActivatorAddress string
 }
 
 // Default is what an agent has that nobody configured. It can't start with it

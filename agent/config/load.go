@@ -181,6 +181,8 @@ func (l *loader) flags(f Flags) {
 		{"-log-level", "log_level", f.LogLevel, &c.LogLevel},
 		{"-http-address", "http.address", f.HTTPAddress, &c.HTTP.Address},
 		{"-gateway-address", "gateway.address", f.GatewayAddress, &c.Gateway.Address},
+		{"-metrics-address", "metrics.address", f.MetricsAddress, &c.Metrics.Address},
+		{"-activator-address", "activator.address", f.ActivatorAddress, &c.Activator.Address},
 		{"-nomad-address", "nomad.address", f.NomadAddress, address{&c.Nomad.Address}},
 		{"-consul-address", "consul.address", f.ConsulAddress, address{&c.Consul.Address}},
 	} {

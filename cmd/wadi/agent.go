@@ -29,7 +29,8 @@ environment (NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …),
 then from the flags; what comes later wins.
 
 With -dev it needs no configuration, and where no Nomad or Consul is reachable
-it starts them as its children, with all of their state in a temporary folder.`,
+it starts them as its children, with all of their state in a temporary folder.
+Where one of the usual ports is in use it takes a free one, and says which.`,
 		flags: func(fs *flag.FlagSet) {
 			fs.Var(&paths, "config", "`file` or directory of *.hcl files; may be repeated, and what comes later wins")
 			fs.BoolVar(&f.Dev, "dev", false, "bring up a cluster for development where there is none")
@@ -38,6 +39,8 @@ it starts them as its children, with all of their state in a temporary folder.`,
 			fs.StringVar(&f.LogLevel, "log-level", "", "trace, debug, info, warn or error")
 			fs.StringVar(&f.HTTPAddress, "http-address", "", "`host:port` of the API")
 			fs.StringVar(&f.GatewayAddress, "gateway-address", "", "`host:port` of the gateway")
+			fs.StringVar(&f.MetricsAddress, "metrics-address", "", "`host:port` of metrics and statistics")
+			fs.StringVar(&f.ActivatorAddress, "activator-address", "", "`host:port` of the mesh listener")
 			fs.StringVar(&f.NomadAddress, "nomad-address", "", "`URL` of Nomad (NOMAD_ADDR)")
 			fs.StringVar(&f.ConsulAddress, "consul-address", "", "`URL` of Consul (CONSUL_HTTP_ADDR)")
 		},

@@ -20,6 +20,7 @@ import (
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/devcluster"
 	"github.com/wadi-run/wadi/internal/toolchain"
+	"github.com/wadi-run/wadi/jobspecs"
 )
 
 // runDev runs an agent for development: with a cluster of its own where none is
@@ -30,6 +31,21 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 		return fmt.Errorf("find the folder of wadi: %w", err)
 	}
 	bin := filepath.Dir(self)
+	dir, err := os.MkdirTemp("", "wadi-agent-")
+	if err != nil {
+		return fmt.Errorf("make a temporary folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	file := filepath.Join(dir, "dev.hcl")
+	paths = append([]string{file}, paths...)
+	// What is wrong with files, flags and ports is said before anything is started.
+	addrs, err := chooseAddresses(devcluster.HostIP())
+	if err != nil {
+		return err
+	}
+	if err := c.checkDev(file, paths, f, addrs, bin); err != nil {
+		return err
+	}
 	cluster, stop, err := c.devCluster(ctx, f, bin)
 	if err != nil {
 		return err
@@ -37,17 +53,10 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	defer func() { err = errors.Join(err, stop()) }()
 	// What is reached or started counts, whatever files and environment say.
 	f.NomadAddress, f.ConsulAddress = cluster.NomadAddr, cluster.ConsulAddr
-
-	dir, err := os.MkdirTemp("", "wadi-agent-")
-	if err != nil {
-		return fmt.Errorf("make a temporary folder: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	file := filepath.Join(dir, "dev.hcl")
-	if err := os.WriteFile(file, []byte(devConfig(cluster, bin)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(devConfig(cluster, addrs, bin)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	read := func() (config.Config, error) { return c.loadConfig(append([]string{file}, paths...), f) }
+	read := func() (config.Config, error) { return c.loadConfig(paths, f) }
 	cfg, err := read()
 	if err != nil {
 		return err
@@ -71,29 +80,39 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	}
 }
 
-// devConfig is what an agent needs on a development cluster. Names below
-// localhost lead to this machine, so the gateway and the API are on loopback.
-func devConfig(cluster *devcluster.Cluster, bin string) string {
-	// An address that bridge networks reach, but for which no port is open to the
-	// world where there is only loopback.
-	mesh := net.JoinHostPort(cluster.HostIP, "4749")
+// checkDev reads the configuration as if a cluster were there.
+func (c *call) checkDev(file string, paths []string, f config.Flags, addrs devAddresses, bin string) error {
+	const somewhere = "http://127.0.0.1:1"
+	if err := os.WriteFile(file, []byte(devConfig(devcluster.Existing(somewhere, somewhere), addrs, bin)), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	cfg, problems := config.Load(paths, func(k string) string { return c.env[k] }, f)
+	if jobspecs.HasErrors(problems) {
+		_, err := c.loadConfig(paths, f) // Which tells them.
+		return err
+	}
+	return c.checkListeners(cfg, addrs)
+}
+
+// devConfig is what an agent needs on a development cluster.
+func devConfig(cluster *devcluster.Cluster, a devAddresses, bin string) string {
 	return fmt.Sprintf(`log_level = "warn"
-name      = "dev"
+name      = %q
 advertise = %q
 http {
-  address = "127.0.0.1:4747"
+  address = %q
   auth    = "none"
 }
 metrics {
-  address = "127.0.0.1:4748"
+  address = %q
 }
 gateway {
-  address = "127.0.0.1:8080"
+  address = %q
 }
 activator {
   address = %q
 }
-`, cluster.HostIP, mesh) + cluster.AgentConfig(bin)
+`, a.name, cluster.HostIP, a.http, a.metrics, a.gateway, a.mesh) + cluster.AgentConfig(bin)
 }
 
 // devCluster uses the Nomad and Consul that are reachable, or starts both.
@@ -107,7 +126,9 @@ func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*dev
 	switch {
 	case haveNomad && haveConsul:
 		c.printf("Using the Nomad at %s and the Consul at %s.\n", nomad, consul)
-		return devcluster.Existing(nomad, consul), func() error { return nil }, nil
+		cluster := devcluster.Existing(nomad, consul)
+		c.tellNetworks(cluster)
+		return cluster, func() error { return nil }, nil
 	case haveNomad:
 		return nil, nil, fmt.Errorf("a Nomad answers at %s, but no Consul at %s: start one, or name it with CONSUL_HTTP_ADDR", nomad, consul)
 	case haveConsul:
@@ -130,9 +151,7 @@ func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*dev
 		return nil, nil, err
 	}
 	c.printf("Consul and Nomad are up after %.1f s.\n", time.Since(began).Seconds())
-	if !cluster.Bridge {
-		c.printf("Services run in host networks without the mesh: %s.\n", cluster.WhyNot)
-	}
+	c.tellNetworks(cluster)
 	return cluster, func() error {
 		c.printf("Stopping: jobs, Nomad, Consul …\n")
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -143,6 +162,16 @@ func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*dev
 		}
 		return err
 	}, nil
+}
+
+// tellNetworks says what services can't have, and why.
+func (c *call) tellNetworks(cluster *devcluster.Cluster) {
+	switch {
+	case !cluster.Bridge:
+		c.printf("Services run in host networks without the mesh: %s.\n", cluster.WhyNot)
+	case !cluster.Mesh:
+		c.printf("Services run without the mesh: %s.\n", cluster.WhyNot)
+	}
 }
 
 // answers reports whether something answers a GET with 200.
@@ -193,16 +222,20 @@ func (c *call) tellWhatNext(ctx context.Context, cfg config.Config, file string)
 		name = strings.TrimSuffix(filepath.Base(file), ".hcl")
 	}
 	_, port, _ := net.SplitHostPort(cfg.Gateway.Address)
+	address := ""
+	if cfg.HTTP.Address != "127.0.0.1:4747" {
+		address = " -address http://" + cfg.HTTP.Address
+	}
 	ui := strings.TrimSuffix(cfg.Nomad.Address, "/") + "/ui"
 	c.printf(`
 Call it:         curl http://%[1]s.%[2]s:%[3]s/
 Without DNS:     curl -H 'Host: %[1]s.%[2]s' http://127.0.0.1:%[3]s/
-Its state:       %[4]s service status %[1]s
+Its state:       %[4]s service status%[7]s %[1]s
 Nomad's UI:      %[5]s/jobs
 Its job there:   %[5]s/jobs/%[1]s-00001@default
 Consul's UI:     %[6]s/ui
 
 Ctrl-C stops it all and leaves nothing behind.
-`, name, cfg.Gateway.Domain, port, os.Args[0], ui, cfg.Consul.Address)
+`, name, cfg.Gateway.Domain, port, os.Args[0], ui, cfg.Consul.Address, address)
 	return nil
 }

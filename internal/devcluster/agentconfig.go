@@ -21,7 +21,10 @@ const EnvoyTask = `    driver = "raw_exec"
 func (c *Cluster) AgentConfig(bin string) string {
 	mesh, network := "off", "host"
 	if c.Bridge {
-		mesh, network = "envoy", "bridge"
+		network = "bridge"
+	}
+	if c.Mesh {
+		mesh = "envoy"
 	}
 	return fmt.Sprintf(`nomad {
   address = %q
@@ -60,9 +63,8 @@ defaults {
 // Existing describes a cluster that somebody else runs on this machine. Services
 // on it begin without the mesh: whether its clients have CNI plugins is not known.
 func Existing(nomad, consul string) *Cluster {
-	_, ip, err := defaultInterface()
-	if err != nil {
-		ip = "127.0.0.1"
+	return &Cluster{
+		NomadAddr: nomad, ConsulAddr: consul, HostIP: HostIP(),
+		WhyNot: "whether its nodes have CNI plugins and Envoy is not known; where they do, set network = \"bridge\" and mesh = \"envoy\" in a service, or in the defaults block of a file for -config",
 	}
-	return &Cluster{NomadAddr: nomad, ConsulAddr: consul, HostIP: ip}
 }

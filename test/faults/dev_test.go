@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -36,24 +37,25 @@ type dev struct {
 // startDev starts it on ports of its own, with a service, and waits until that is up.
 func startDev(t *testing.T) *dev {
 	t.Helper()
-	dir, addrs := t.TempDir(), freeAddrs(t, 6)
-	d := &dev{tmp: filepath.Join(dir, "tmp"), output: filepath.Join(dir, "output"), gateway: addrs[0], done: make(chan struct{})}
+	a := freeAddrs(t, 4)
+	return startDevAt(t, "-gateway-address", a[0], "-http-address", a[1], "-metrics-address", a[2], "-activator-address", a[3])
+}
+
+// startDevAt starts it with flags.
+func startDevAt(t *testing.T, flags ...string) *dev {
+	t.Helper()
+	dir, addrs := t.TempDir(), freeAddrs(t, 2)
+	d := &dev{tmp: filepath.Join(dir, "tmp"), output: filepath.Join(dir, "output"), done: make(chan struct{})}
 	harnesstest.Must(t, "make a folder", os.Mkdir(d.tmp, 0o777))
-	write := func(name, text string) string {
-		file := filepath.Join(dir, name)
-		harnesstest.Must(t, "write file", os.WriteFile(file, []byte(text), 0o600))
-		return file
-	}
-	config := write("more.hcl", fmt.Sprintf("metrics {\n  address = %q\n}\nactivator {\n  address = %q\n}\n", addrs[1], addrs[2]))
-	service := write("devhello.hcl", harnesstest.Hello("devhello", `window = "60s"`, ""))
+	service := filepath.Join(dir, "devhello.hcl")
+	harnesstest.Must(t, "write file", os.WriteFile(service, []byte(harnesstest.Hello("devhello", `window = "60s"`, "")), 0o600))
 	out, err := os.Create(d.output)
 	harnesstest.Must(t, "make the output", err)
 	defer out.Close()
-	d.cmd = exec.Command(filepath.Join(stack.Bin, "wadi"), "agent", "-dev", "-config", config, "-apply", service,
-		"-gateway-address", d.gateway, "-http-address", addrs[3])
+	d.cmd = exec.Command(filepath.Join(stack.Bin, "wadi"), append([]string{"agent", "-dev", "-apply", service}, flags...)...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	// Nothing answers there, so it brings up its own.
-	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "NOMAD_ADDR=http://"+addrs[4], "CONSUL_HTTP_ADDR="+addrs[5])
+	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "NOMAD_ADDR=http://"+addrs[0], "CONSUL_HTTP_ADDR="+addrs[1])
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	harnesstest.Must(t, "start", d.cmd.Start())
 	go func() {
@@ -81,6 +83,8 @@ func (d *dev) waitUp(t *testing.T) {
 		}
 		return nil
 	})
+	_, at, _ := strings.Cut(d.text(), "gateway http://")
+	d.gateway, _, _ = strings.Cut(at, "\n")
 	const marker = "DEVCLUSTER_DIR="
 	for pid, env := range environments(t) {
 		if parentOf(pid) != fmt.Sprint(d.cmd.Process.Pid) {
@@ -229,6 +233,45 @@ func TestDev_Killed(t *testing.T) {
 	if next.cluster != d.cluster {
 		if _, err := os.Stat(d.cluster); err == nil {
 			t.Errorf("got the folder %s of the one that was killed, want it removed", d.cluster)
+		}
+	}
+}
+
+// Where the usual ports are taken, a second "wadi agent -dev" takes free ones, and says
+// which they are.
+func TestDev_BesideAnother(t *testing.T) {
+	var want []string
+	for what, addr := range map[string]string{
+		"API": "127.0.0.1:4747", "metrics": "127.0.0.1:4748", "gateway": "127.0.0.1:8080",
+		"mesh listener": net.JoinHostPort(stack.Cluster.HostIP, "4749"),
+	} {
+		_, port, _ := net.SplitHostPort(addr)
+		want = append(want, fmt.Sprintf("Port %s is in use: the %s is at ", port, what))
+		if l, err := net.Listen("tcp", addr); err == nil { // Else it is somebody else's.
+			defer l.Close()
+		}
+	}
+	d := startDevAt(t)
+	for _, w := range append(want, "service status -address http://") {
+		if !strings.Contains(d.text(), w) {
+			t.Errorf("got no word of %q:\n%s", w, d.text())
+		}
+	}
+}
+
+// An address that was asked for and is taken ends it before anything is started.
+func TestDev_AddressInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	harnesstest.Must(t, "listen", err)
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, flag := range []string{"-http-address", "-metrics-address", "-gateway-address", "-activator-address"} {
+		cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), "agent", "-dev", flag, l.Addr().String())
+		out, _ := cmd.CombinedOutput() // The exit code tells.
+		if text := string(out); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(text, flag) ||
+			!strings.Contains(text, "address already in use") || strings.Contains(text, "Starting") {
+			t.Errorf("got exit code %d, want 1, the flag %s and nothing started:\n%s", cmd.ProcessState.ExitCode(), flag, text)
 		}
 	}
 }
