@@ -17,8 +17,8 @@ import (
 
 // functions are Nomad's, by the same names, so that a local that instance and service
 // both use means the same in both. Those that read files say so, and those that give
-// another value each time.
-func functions() map[string]function.Function {
+// another value each time. What they may cost is m's to say.
+func functions(m *meter) map[string]function.Function {
 	all := map[string]function.Function{
 		"abs": stdlib.AbsoluteFunc, "ceil": stdlib.CeilFunc, "floor": stdlib.FloorFunc, "log": stdlib.LogFunc,
 		"max": stdlib.MaxFunc, "min": stdlib.MinFunc, "parseint": stdlib.ParseIntFunc, "pow": stdlib.PowFunc, "signum": stdlib.SignumFunc,
@@ -43,9 +43,12 @@ func functions() map[string]function.Function {
 		"md5": crypto.Md5Func, "sha1": crypto.Sha1Func, "sha256": crypto.Sha256Func, "sha512": crypto.Sha512Func,
 		"rsadecrypt": crypto.RsaDecryptFunc, "uuidv5": uuid.V5Func,
 		"cidrhost": cidr.HostFunc, "cidrnetmask": cidr.NetmaskFunc, "cidrsubnet": cidr.SubnetFunc, "cidrsubnets": cidr.SubnetsFunc,
-
-		"can": tryfunc.CanFunc, "convert": typeexpr.ConvertFunc, "try": tryfunc.TryFunc,
 	}
+	for name, fn := range all {
+		all[name] = m.guard(name, fn)
+	}
+	// These take expressions, which are metered themselves.
+	all["can"], all["convert"], all["try"] = tryfunc.CanFunc, typeexpr.ConvertFunc, tryfunc.TryFunc
 	for _, name := range []string{"bcrypt", "uuidv4"} {
 		all[name] = refused("%s gives another value each time it is asked; outside the instance block write the value, or give it as a variable", name)
 	}

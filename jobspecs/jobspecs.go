@@ -68,10 +68,15 @@ type Draft struct {
 	reported  map[string]bool      // Paths in instance that Parse already complained about.
 	places    map[[2]int]bool      // Lines and columns of that.
 	valueless map[string]bool      // Variables whose values Parse refused or missed.
+	tooMuch   bool                 // What is to be evaluated is beyond all bounds.
 }
 
 // File names the file that d came from.
 func (d *Draft) File() string { return d.file.Name }
+
+// TooMuch reports whether Parse gave up evaluating. Nomad must not be asked then: its
+// parser has no bounds.
+func (d *Draft) TooMuch() bool { return d.tooMuch }
 
 // At makes a problem about a setting of d, such as "protocol" or "scale.max". It
 // stands where the setting does, else at the head of the service.
@@ -102,14 +107,18 @@ func ParseFiles(files []File, o Options) ([]*Draft, []Problem) {
 		parsed   = true
 	)
 	o.Limits = o.Limits.orDefault()
+	meter := newMeter(maxWork)
 	for _, f := range files {
-		r := &reader{file: f, limits: o.Limits}
+		r := &reader{file: f, limits: o.Limits, scope: scope{meter: meter}}
 		ds, ok := r.parse(o)
 		parsed = parsed && ok
 		maps.Copy(declared, r.declared)
 		drafts = append(drafts, ds...)
 		sortProblems(r.problems)
 		problems = append(problems, bounded(r.problems)...)
+	}
+	for _, d := range drafts {
+		d.tooMuch = meter.over != ""
 	}
 	problems = append(problems, crossCheck(drafts)...)
 	if parsed { // Else variables may be declared where the syntax is broken.

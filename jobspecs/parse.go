@@ -1,6 +1,9 @@
 package jobspecs
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
@@ -13,12 +16,7 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	content, diags := root.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
-		{Type: "service", LabelNames: []string{"name"}},
-		{Type: "variable", LabelNames: []string{"name"}},
-		{Type: "locals"},
-		{Type: "job", LabelNames: []string{"name"}}, // Refused below, with better words.
-	}})
+	content, diags := root.Content(top())
 	for _, d := range diags {
 		r.misplaced(d, "", outsideService, []string{"service", "variable", "locals"}, root.MissingItemRange())
 	}
@@ -43,10 +41,71 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 			drafts = append(drafts, d)
 		}
 	}
+	r.weigh()
 	if services == 0 {
 		r.addf(root.MissingItemRange(), "", "no service in this file; add: service \"name\" { instance { … } }")
 	}
 	return drafts, true
+}
+
+// weigh evaluates all locals, those too that only the instance needs: Nomad's parser has
+// no bounds, and gets them from Wadi. What else is wrong with those is for Nomad to say.
+func (r *reader) weigh() {
+	all := scope{variables: r.scope.variables, locals: map[string]*local{}, meter: r.scope.meter}
+	for name, l := range r.scope.locals {
+		all.locals[name] = &local{expr: l.expr}
+	}
+	for _, name := range slices.Sorted(maps.Keys(all.locals)) {
+		rng := all.locals[name].expr.Range()
+		_, diags := all.local(name, rng)
+		if r.scope.meter.over != "" {
+			r.addDiagnostics(diags, "local."+name, rng)
+			return
+		}
+	}
+}
+
+// top is what may stand in a file.
+func top() *hcl.BodySchema {
+	return &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+		{Type: "service", LabelNames: []string{"name"}},
+		{Type: "variable", LabelNames: []string{"name"}},
+		{Type: "locals"},
+		{Type: "job", LabelNames: []string{"name"}}, // Refused by parse, with better words.
+	}}
+}
+
+// Namespaces lists the Nomad namespaces that the services in files are for, as far as
+// files without mistakes say, so that rights can be asked for before anything else is
+// looked at. They are at most MaxServices.
+func Namespaces(files []File, o Options) (all []string) {
+	o.Limits = o.Limits.orDefault()
+	meter := newMeter(maxWork)
+	for _, f := range files {
+		r := &reader{file: f, limits: o.Limits, scope: scope{meter: meter}}
+		root, ok := r.syntax()
+		if !ok {
+			continue
+		}
+		content, _ := root.Content(top()) // Parse tells what is wrong.
+		r.begin()
+		r.variables(content.Blocks.OfType("variable"), o.Variables)
+		r.locals(content.Blocks.OfType("locals"))
+		for _, b := range root.Blocks {
+			if b.Type != "service" {
+				continue
+			}
+			s := wadi.Service{Namespace: o.Defaults.Service().Namespace}
+			if a := b.Body.Attributes["namespace"]; a != nil {
+				s.Namespace = ""
+				r.attribute(a.AsHCLAttribute(), "namespace", text(&s.Namespace, checkNomadName))
+			}
+			if s.Namespace != "" && !slices.Contains(all, s.Namespace) && len(all) < MaxServices {
+				all = append(all, s.Namespace)
+			}
+		}
+	}
+	return all
 }
 
 func (r *reader) syntax() (*hclsyntax.Body, bool) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
 )
 
 // scope evaluates expressions outside of the instance block.
@@ -13,6 +14,31 @@ type scope struct {
 	locals    map[string]*local
 
 	runtime bool // Keep references that only Nomad can resolve, as text.
+
+	meter     *meter                       // Nil: one of its own.
+	functions map[string]function.Function // Bound to meter.
+	values    cty.Value                    // Of variables; NilVal until it is needed.
+}
+
+// prepare makes what evaluations share.
+func (s *scope) prepare() {
+	if s.meter == nil {
+		s.meter = newMeter(maxWork)
+	}
+	if s.functions == nil {
+		s.functions = functions(s.meter)
+	}
+	if s.values == cty.NilVal {
+		s.values = cty.ObjectVal(s.variables)
+	}
+}
+
+// constant evaluates an expression that may refer to nothing.
+func (s *scope) constant(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
+	if s.meter == nil {
+		s.meter = newMeter(maxWork)
+	}
+	return s.meter.value(e, nil)
 }
 
 type local struct {
@@ -36,11 +62,13 @@ func (s *scope) value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 			locals[name] = v
 		}
 	}
-	known := map[string]cty.Value{"var": cty.ObjectVal(s.variables), "local": cty.ObjectVal(locals)}
+	s.prepare()
+	s.meter.spend(len(locals) * perValue)
+	known := map[string]cty.Value{"var": s.values, "local": cty.ObjectVal(locals)}
 	if s.runtime {
 		known = references(e.Variables())
 	}
-	v, more := e.Value(&hcl.EvalContext{Functions: functions(), Variables: known})
+	v, more := s.meter.value(e, &hcl.EvalContext{Functions: s.functions, Variables: known})
 	return v, append(diags, more...)
 }
 

@@ -1,6 +1,7 @@
 package jobspecs
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,11 +18,15 @@ import (
 // that got a value from outside as a variable file for Nomad.
 func (r *reader) variables(blocks hcl.Blocks, given map[string]string) string {
 	r.declared, r.valueless = map[string]bool{}, map[string]bool{}
-	r.scope = scope{variables: map[string]cty.Value{}, locals: map[string]*local{}}
+	r.scope = scope{variables: map[string]cty.Value{}, locals: map[string]*local{}, meter: r.scope.meter}
 	out := hclwrite.NewEmptyFile()
 	for _, b := range blocks {
 		name := b.Labels[0]
 		path := "var." + name
+		if len(r.declared) == maxNames {
+			r.addf(b.DefRange, path, "at most %d variables are possible", maxNames)
+			break
+		}
 		if !hclsyntax.ValidIdentifier(name) {
 			r.addf(b.LabelRanges[0], path, "%q can't be the name of a variable; begin with a letter and use letters, digits, _ and -", name)
 			continue
@@ -59,9 +64,9 @@ func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v
 	}
 	v = cty.NilVal
 	if a := content.Attributes["default"]; a != nil {
-		value, diags := a.Expr.Value(nil)
+		value, diags := r.scope.constant(a.Expr)
 		r.addDiagnostics(diags, path+".default", a.Range)
-		if diags.HasErrors() {
+		if diags.HasErrors() || r.scope.meter.over != "" {
 			return cty.DynamicVal, false
 		}
 		if v = value; typ == cty.NilType {
@@ -76,7 +81,7 @@ func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v
 	}
 	raw, fromOutside := given[b.Labels[0]]
 	if fromOutside {
-		value, err := parseValue(raw, typ)
+		value, err := r.parseValue(raw, typ)
 		if err != nil {
 			r.addf(b.DefRange, path, "the given value %.40q does not fit: %s", raw, err)
 			return cty.DynamicVal, false
@@ -92,7 +97,7 @@ func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v
 
 // parseValue reads a value from the command line as Nomad does: for a string or
 // a number the text itself, else an expression.
-func parseValue(raw string, typ cty.Type) (cty.Value, error) {
+func (r *reader) parseValue(raw string, typ cty.Type) (cty.Value, error) {
 	switch typ {
 	case cty.NilType:
 		return cty.StringVal(raw), nil
@@ -106,9 +111,12 @@ func parseValue(raw string, typ cty.Type) (cty.Value, error) {
 	if diags.HasErrors() {
 		return cty.NilVal, fmt.Errorf("write it as in HCL: %s", diags[0].Detail)
 	}
-	v, diags := expr.Value(nil)
+	v, diags := r.scope.constant(expr)
 	if diags.HasErrors() {
 		return cty.NilVal, fmt.Errorf("write it as in HCL: %s", diags[0].Detail)
+	}
+	if r.scope.meter.over != "" {
+		return cty.NilVal, errors.New(r.scope.meter.over)
 	}
 	return convert.Convert(v, typ)
 }
@@ -122,6 +130,10 @@ func (r *reader) locals(blocks hcl.Blocks) {
 		r.addDiagnostics(diags, "locals", b.DefRange)
 		for _, name := range slices.Sorted(maps.Keys(attrs)) {
 			a := attrs[name]
+			if len(r.scope.locals) == maxNames {
+				r.addf(a.NameRange, "local."+name, "at most %d locals are possible", maxNames)
+				return
+			}
 			if first := r.scope.locals[name]; first != nil {
 				r.addf(a.NameRange, "local."+name, "local %q is defined already, at line %d", name, first.expr.Range().Start.Line)
 				continue

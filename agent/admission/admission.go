@@ -219,6 +219,7 @@ func (a *Admission) Validate(ctx context.Context, r Request) (Response, error) {
 
 // admitted is a request that was found good.
 type admitted struct {
+	permitted  map[string]bool // Namespaces that the caller may submit to.
 	candidates []*candidate
 	warnings   []Detail
 }
@@ -248,7 +249,7 @@ func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.check(ctx, r, adm.candidates); err != nil {
+	if err := a.check(ctx, r, adm); err != nil {
 		return nil, err
 	}
 	if err := a.reviseAll(ctx, r, adm.candidates); err != nil {

@@ -273,6 +273,24 @@ func TestSubmit_Rights(t *testing.T) {
 	}
 }
 
+// Who may not submit learns nothing of what is wrong with a file, and no more of it is
+// evaluated than says which namespace it is for.
+func TestSubmit_RightsBeforeMistakes(t *testing.T) {
+	b := newBench(t)
+	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+	r := request("locals {\n  n = \"default\"\n}\n" + spec("hello", "/a", "namespace = local.n", "priority = nosuch(1)"))
+	r.NomadToken = "mallory"
+	for _, do := range []func(context.Context, admission.Request) (admission.Response, error){b.Submit, b.Validate} {
+		if _, err := do(t.Context(), r); !errors.Is(err, wadi.ErrForbidden) {
+			t.Errorf("got %v, want forbidden", err)
+		}
+	}
+	r.NomadToken = "alice"
+	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || err == nil {
+		t.Errorf("got %v, want what is wrong", err)
+	}
+}
+
 func TestSubmit_NomadRefusesOneOfTwo(t *testing.T) {
 	b := newBench(t)
 	b.nomad.OnPlan = func(id string) (string, error) {

@@ -17,14 +17,11 @@ import (
 
 // check holds each service against what is stored. Rights come first: who may
 // not submit there learns nothing else.
-func (a *Admission) check(ctx context.Context, r Request, all []*candidate) error {
-	asked := map[string]bool{}
+func (a *Admission) check(ctx context.Context, r Request, adm *admitted) error {
+	all := adm.candidates
 	for _, c := range all {
-		if ns := c.service.Namespace; !asked[ns] {
-			asked[ns] = true
-			if err := a.Nomad.MaySubmit(ctx, r.NomadToken, ns); err != nil {
-				return fmt.Errorf("submit to namespace %q: %w", ns, err)
-			}
+		if err := a.permit(ctx, r.NomadToken, c.service.Namespace, adm.permitted); err != nil {
+			return err
 		}
 	}
 	var refused refusals
@@ -45,6 +42,18 @@ func (a *Admission) check(ctx context.Context, r Request, all []*candidate) erro
 		}
 	}
 	return refused.err()
+}
+
+// permit asks Nomad, once, whether the caller may submit to a namespace.
+func (a *Admission) permit(ctx context.Context, token, namespace string, permitted map[string]bool) error {
+	if permitted[namespace] {
+		return nil
+	}
+	if err := a.Nomad.MaySubmit(ctx, token, namespace); err != nil {
+		return fmt.Errorf("submit to namespace %q: %w", namespace, err)
+	}
+	permitted[namespace] = true
+	return nil
 }
 
 func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refused *refusals) error {

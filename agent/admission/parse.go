@@ -27,7 +27,14 @@ func (a *Admission) parse(ctx context.Context, r Request) (*admitted, error) {
 		files = append(files, jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
 		sources[f.Name] = f
 	}
-	drafts, found := jobspecs.ParseFiles(files, jobspecs.Options{Variables: r.Variables, Defaults: a.Defaults, Limits: a.Limits})
+	options := jobspecs.Options{Variables: r.Variables, Defaults: a.Defaults, Limits: a.Limits}
+	adm.permitted = map[string]bool{}
+	for _, ns := range jobspecs.Namespaces(files, options) {
+		if err := a.permit(ctx, r.NomadToken, ns, adm.permitted); errors.Is(err, wadi.ErrForbidden) {
+			return nil, err
+		} // Else check asks again: mistakes come first, also when Nomad is away.
+	}
+	drafts, found := jobspecs.ParseFiles(files, options)
 	if len(drafts) > jobspecs.MaxServices {
 		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
 			"%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)}
@@ -40,6 +47,9 @@ func (a *Admission) parse(ctx context.Context, r Request) (*admitted, error) {
 		}
 	}
 	for _, d := range drafts {
+		if d.TooMuch() {
+			continue
+		}
 		c, found, err := a.finish(ctx, r.NomadToken, d)
 		if err != nil && away == nil {
 			away = err

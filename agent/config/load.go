@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/wadi-run/wadi/jobspecs"
@@ -44,6 +43,8 @@ type loader struct {
 	order    []string         // Files as they were read.
 	problems []jobspecs.Problem
 	unread   bool // A file could not be read: what is missing may stand in it.
+
+	constants jobspecs.Constants
 
 	// Kept until all files are read, as only the last one of each counts.
 	defaults, queueProxy, sidecar *hcl.Block
@@ -105,13 +106,13 @@ func (l *loader) file(name string) {
 		l.fileProblem(name, err)
 		return
 	}
-	f, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+	body, diags := l.constants.Body(jobspecs.File{Name: name, Source: src})
 	l.diagnostics(diags, "")
 	if diags.HasErrors() {
 		l.unread = true
 		return // What follows a syntax error is guesswork.
 	}
-	l.body(f.Body, "", l.top())
+	l.body(body, "", l.top())
 }
 
 func readFile(name string) ([]byte, error) {

@@ -95,7 +95,7 @@ func (l *loader) body(b hcl.Body, path string, s section) {
 	l.diagnostics(diags, path)
 	for name, attr := range content.Attributes {
 		rng := attr.Expr.Range()
-		v, diags := attr.Expr.Value(nil)
+		v, diags := l.constants.Value(attr.Expr)
 		l.diagnostics(diags, join(path, name))
 		if !diags.HasErrors() && !v.IsNull() {
 			l.set(join(path, name), place{rng: rng}, v, s.settings[name])

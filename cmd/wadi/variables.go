@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/jobspecs"
 )
 
 const variablePrefix = "WADI_VAR_"
@@ -66,18 +66,19 @@ func (v *variableFlags) values(c *call, files []api.File) (map[string]string, er
 // parseVariables reads a file of name = value. A string is taken as it reads,
 // anything else as the HCL that stands there.
 func parseVariables(f api.File) (map[string]string, error) {
-	parsed, diags := hclsyntax.ParseConfig([]byte(f.Source), f.Name, hcl.InitialPos)
+	var constants jobspecs.Constants
+	body, diags := constants.Body(jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
 	if diags.HasErrors() {
 		return nil, diagnosticErrors(diags)
 	}
-	attributes, diags := parsed.Body.JustAttributes()
+	attributes, diags := body.JustAttributes()
 	if diags.HasErrors() {
 		return nil, diagnosticErrors(diags)
 	}
 	out := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		expr := attributes[name].Expr
-		value, diags := expr.Value(nil)
+		value, diags := constants.Value(expr)
 		if diags.HasErrors() {
 			return nil, diagnosticErrors(diags)
 		}

@@ -67,6 +67,15 @@ func inner(instance string) string {
 	return "service \"badone\" {\n  instance {\n" + instance + "\n  }\n  mesh = \"off\"\n  network = \"host\"\n}\n"
 }
 
+// doubling are n locals of which each is twice as long as the one before.
+func doubling(n int) string {
+	all := "locals {\n a0 = \"0123456789abcdef\"\n"
+	for i := range n {
+		all += fmt.Sprintf(" a%d = \"${local.a%d}${local.a%d}\"\n", i+1, i, i)
+	}
+	return all + "}\n"
+}
+
 const goodTask = `    task "web" {
       driver = "raw_exec"
       config {
@@ -106,6 +115,7 @@ func TestInput_BadSubmissions(t *testing.T) {
 		{"envoy with host", strings.Replace(inner(goodTask), `"off"`, `"envoy"`, 1), []string{"bad.hcl:1", "host"}},
 		{"traffic", strings.Replace(inner(goodTask), `mesh = "off"`, "traffic {\n revision = \"latest\"\n percent = 99\n}", 1), []string{"bad.hcl:1", "100"}},
 		{"undeclared variable", strings.Replace(inner(goodTask), `"hello"`, "var.nosuch", 1), []string{"bad.hcl:", "nosuch"}},
+		{"doubling locals", doubling(40) + inner(strings.Replace(goodTask, `"hello"`, "local.a40", 1)), []string{"bad.hcl:", "Too much to evaluate"}},
 		{"count", inner("    count = 3\n" + goodTask), []string{"bad.hcl:3", "count", "scale"}},
 		{"scaling", inner("    scaling {\n max = 3\n }\n" + goodTask), []string{"bad.hcl:3", "scaling"}},
 		{"update", inner("    update {}\n" + goodTask), []string{"bad.hcl:3", "update"}},

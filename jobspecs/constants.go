@@ -1,0 +1,32 @@
+package jobspecs
+
+import (
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// Constants reads other HCL than services, such as an agent's configuration, within the
+// same bounds. The zero value is ready.
+type Constants struct{ scope scope }
+
+// Body parses a file. One that is nested too deeply is refused before it is parsed.
+func (c *Constants) Body(f File) (hcl.Body, hcl.Diagnostics) {
+	if p, deep := tooDeep(f); deep {
+		at := hcl.Pos{Line: p.Line, Column: p.Column}
+		return nil, hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: p.Message, Subject: &hcl.Range{Filename: f.Name, Start: at, End: at},
+		}}
+	}
+	parsed, diags := hclsyntax.ParseConfig(f.Source, f.Name, hcl.InitialPos)
+	return parsed.Body, diags
+}
+
+// Value evaluates an expression that may refer to nothing.
+func (c *Constants) Value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
+	v, diags := c.scope.constant(e)
+	if m := c.scope.meter; m.over != "" && !diags.HasErrors() {
+		return v, m.diagnostics(e.Range())
+	}
+	return v, diags
+}

@@ -1,0 +1,209 @@
+package jobspecs
+
+import (
+	"fmt"
+	"math/big"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// A kilobyte of HCL can ask for any amount of memory and time: locals that double
+// each other, loops in loops, a function that repeats. So every value is paid for as it
+// comes into being, out of one budget for all files of a submission.
+
+// Bounds of what expressions outside the instance block may make. Few specs need more
+// than some kilobytes.
+const (
+	maxWork  = 4 << 20 // Bytes of all values, those on the way included.
+	maxNest  = 100     // Of values in values.
+	maxNames = 1000    // Variables of a file, and locals.
+
+	perValue = 32 // What a value costs besides its text.
+)
+
+// meter is a budget, and what became of it.
+type meter struct {
+	left int
+	over string // Why nothing more is evaluated; empty while something is.
+	told bool
+}
+
+func newMeter(work int) *meter { return &meter{left: work} }
+
+// spend takes n from the budget; false: it is used up.
+func (m *meter) spend(n int) bool {
+	if m.over == "" && (n < 0 || n > m.left) {
+		m.stop("the expressions make more than %d KiB of values", maxWork>>10)
+	}
+	m.left -= n
+	return m.over == ""
+}
+
+func (m *meter) stop(format string, args ...any) {
+	if m.over == "" {
+		m.over = fmt.Sprintf(format, args...)
+	}
+}
+
+func (m *meter) diagnostics(rng hcl.Range) hcl.Diagnostics {
+	return hcl.Diagnostics{{
+		Severity: hcl.DiagError, Summary: "Too much to evaluate", Subject: &rng,
+		Detail: m.over + "; outside the instance block write the value, or less of it.",
+	}}
+}
+
+// value evaluates e. That the budget is used up is told once.
+func (m *meter) value(e hcl.Expression, ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
+	var v cty.Value
+	var diags hcl.Diagnostics
+	if m.over == "" {
+		if x, ok := e.(hclsyntax.Expression); ok {
+			e = m.wrap(x)
+		}
+		if v, diags = e.Value(ctx); m.over == "" {
+			return v, diags
+		}
+	}
+	if m.told {
+		return cty.DynamicVal, nil
+	}
+	m.told = true
+	return cty.DynamicVal, m.diagnostics(e.Range())
+}
+
+// charge pays for a value, and all that is in it.
+func (m *meter) charge(v cty.Value, depth int) bool {
+	if depth > maxNest {
+		m.stop("a value is nested more than %d deep", maxNest)
+	}
+	if !m.spend(perValue) || !v.IsKnown() || v.IsNull() {
+		return m.over == ""
+	}
+	switch t := v.Type(); {
+	case t == cty.String:
+		return m.spend(len(v.AsString()))
+	case t == cty.Number:
+		return m.spend(digits(v.AsBigFloat()))
+	case !v.CanIterateElements():
+		return true
+	}
+	for it := v.ElementIterator(); it.Next(); {
+		k, e := it.Element()
+		if k.Type() == cty.String && !m.spend(len(k.AsString())) || !m.charge(e, depth+1) {
+			return false
+		}
+	}
+	return true
+}
+
+// digits is how long a number is when it is written out.
+func digits(f *big.Float) int {
+	if f.IsInf() {
+		return 1
+	}
+	exponent := f.MantExp(nil)
+	return max(exponent, -exponent) / 3
+}
+
+// metered is an expression whose value is paid for.
+type metered struct {
+	hclsyntax.Expression
+	meter *meter
+}
+
+// Value implements hcl.Expression.
+func (x *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
+	m := x.meter
+	if t, ok := x.Expression.(*hclsyntax.TemplateExpr); ok {
+		m.parts(t, ctx)
+	}
+	if m.over != "" {
+		return cty.DynamicVal, m.diagnostics(x.Range())
+	}
+	v, diags := x.Expression.Value(ctx)
+	if !m.charge(v, 0) {
+		return cty.DynamicVal, m.diagnostics(x.Range())
+	}
+	return v, diags
+}
+
+// UnwrapExpression lets HCL see what x is.
+func (x *metered) UnwrapExpression() hcl.Expression { return x.Expression }
+
+// parts pays for the variables in a text before it is put together: what they hold is
+// shared until then.
+func (m *meter) parts(t *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
+	for _, p := range t.Parts {
+		switch p.(type) {
+		case *metered, *hclsyntax.LiteralValueExpr: // Paid for, or in the file.
+			continue
+		}
+		if v, diags := p.Value(ctx); !diags.HasErrors() && !m.charge(v, 0) {
+			return
+		}
+	}
+}
+
+// wrap has every part of e paid for. It changes e, whose meaning and variables stay.
+func (m *meter) wrap(e hclsyntax.Expression) hclsyntax.Expression {
+	switch x := e.(type) {
+	case nil, *metered, *hclsyntax.ScopeTraversalExpr, *hclsyntax.AnonSymbolExpr:
+		return e
+	case *hclsyntax.LiteralValueExpr:
+		if x.Val.Type() != cty.Number || !x.Val.IsKnown() || x.Val.IsNull() {
+			return e // Its text is in the file.
+		}
+	case *hclsyntax.ParenthesesExpr:
+		x.Expression = m.wrap(x.Expression)
+	case *hclsyntax.RelativeTraversalExpr:
+		x.Source = m.wrap(x.Source)
+	case *hclsyntax.FunctionCallExpr:
+		for i, a := range x.Args {
+			if x.Name != "convert" || i == 0 { // The second is a type, and no value.
+				x.Args[i] = m.wrap(a)
+			}
+		}
+	case *hclsyntax.ConditionalExpr:
+		x.Condition, x.TrueResult, x.FalseResult = m.wrap(x.Condition), m.wrap(x.TrueResult), m.wrap(x.FalseResult)
+	case *hclsyntax.IndexExpr:
+		x.Collection, x.Key = m.wrap(x.Collection), m.wrap(x.Key)
+	case *hclsyntax.BinaryOpExpr:
+		x.LHS, x.RHS = m.wrap(x.LHS), m.wrap(x.RHS)
+	case *hclsyntax.UnaryOpExpr:
+		x.Val = m.wrap(x.Val)
+	default:
+		m.wrapMany(e)
+	}
+	return &metered{Expression: e, meter: m}
+}
+
+// wrapMany is wrap for what makes many values or a text.
+func (m *meter) wrapMany(e hclsyntax.Expression) {
+	switch x := e.(type) {
+	case *hclsyntax.TupleConsExpr:
+		for i, v := range x.Exprs {
+			x.Exprs[i] = m.wrap(v)
+		}
+	case *hclsyntax.ObjectConsExpr:
+		for i, item := range x.Items {
+			if k, ok := item.KeyExpr.(*hclsyntax.ObjectConsKeyExpr); ok {
+				k.Wrapped = m.wrap(k.Wrapped)
+			}
+			x.Items[i].ValueExpr = m.wrap(item.ValueExpr)
+		}
+	case *hclsyntax.ForExpr:
+		x.CollExpr, x.KeyExpr, x.ValExpr, x.CondExpr = m.wrap(x.CollExpr), m.wrap(x.KeyExpr), m.wrap(x.ValExpr), m.wrap(x.CondExpr)
+	case *hclsyntax.SplatExpr:
+		x.Source, x.Each = m.wrap(x.Source), m.wrap(x.Each)
+	case *hclsyntax.TemplateExpr:
+		for i, p := range x.Parts {
+			x.Parts[i] = m.wrap(p)
+		}
+	case *hclsyntax.TemplateWrapExpr:
+		x.Wrapped = m.wrap(x.Wrapped)
+	case *hclsyntax.TemplateJoinExpr:
+		x.Tuple = m.wrap(x.Tuple)
+	}
+}
