@@ -81,7 +81,7 @@ func TestServing_FurtherPorts(t *testing.T) {
 			t.Errorf("%s: no warning of the static port, but %q", name, got)
 		}
 		harnesstest.WantStatus(t, stack.Get(t, name, "/"), 200)
-		for label, addr := range portsOf(t, name+"-00001") {
+		for label, addr := range furtherPortsOf(t, name+"-00001") {
 			if label == "fixed" && addr != net.JoinHostPort(stack.Cluster.HostIP, strconv.Itoa(free[0])) {
 				t.Errorf("%s: the static port is at %s, want %d", name, addr, free[0])
 			}
@@ -100,8 +100,8 @@ func TestServing_FurtherPorts(t *testing.T) {
 	}
 }
 
-// portsOf finds where the user's ports of the only instance are.
-func portsOf(t *testing.T, revision string) map[string]string {
+// furtherPortsOf finds where the user's ports of the only instance are.
+func furtherPortsOf(t *testing.T, revision string) map[string]string {
 	t.Helper()
 	live, err := stack.Allocs(t.Context(), revision)
 	if err != nil || len(live) != 1 {
