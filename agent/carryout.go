@@ -105,7 +105,7 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	case wadi.Ready:
 		c.Events.Add(s.Service.Name, a.Revision, "Ready", cmp.Or(a.Reason, "enough instances were ready"))
 	case wadi.Failed:
-		c.Events.Add(s.Service.Name, a.Revision, "Failed", a.Reason)
+		c.Events.Add(s.Service.Name, a.Revision, "Failed", withID(a.Revision, a.Reason))
 	case wadi.Retired:
 		c.Events.Add(s.Service.Name, a.Revision, "Retired", a.Reason)
 	}

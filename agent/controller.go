@@ -77,11 +77,12 @@ type service struct {
 	history    []wadi.Event // What was stored before this term.
 	since      time.Time    // Of the term's first event.
 
-	keptOut      []string          // Of Wadi's own, by intentions that others write.
-	callersKnown bool              // What keptOut says is known.
-	warned       map[string]bool   // Revisions of which it was told that wide has them.
-	wide         map[string]string // Where the apps of revisions can be reached past their queue-proxies.
-	unread       []string          // Revisions whose instances' usage can't be read, and why.
+	keptOut      []string                // Of Wadi's own, by intentions that others write.
+	callersKnown bool                    // What keptOut says is known.
+	warned       map[string]bool         // Revisions of which it was told that wide has them.
+	wide         map[string]string       // Where the apps of revisions can be reached past their queue-proxies.
+	unread       []string                // Revisions whose instances' usage can't be read, and why.
+	hindered     map[string][]toldReason // By revision: what was told of late, the latest last.
 }
 
 const (

@@ -98,7 +98,9 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	c.lookAtCallers(s)
 	c.lookAtUsage(s)
 	c.lookAtApps(s)
-	st := statusOf(s, c.observe(s), c.URL, s.events(c.Events))
+	o := c.observe(s)
+	c.noteHindrances(s, o)
+	st := statusOf(s, o, c.URL, s.events(c.Events))
 	if equalStatus(st, s.Status) {
 		return
 	}

@@ -229,9 +229,9 @@ func (n *node) wireTelemetry(access io.Writer) (err error) {
 // would be wrong.
 func (n *node) onceStarted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if why := n.waits.Load(); why != nil {
+		if why := n.waits.Load(); why != nil { // Which names addresses: it is for the log, and wadi doctor.
 			activator.Refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: "starting",
-				RetryAfter: time.Second, Message: "this Wadi agent starts: " + *why})
+				RetryAfter: time.Second, Message: "this Wadi agent starts"})
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -93,7 +93,7 @@ func TestRefusalToThoseWhoPreferJSON(t *testing.T) {
 		got := g.do(r)
 		var v struct{ Error string }
 		err := json.Unmarshal([]byte(got.body), &v)
-		if (err == nil) != want || want && !strings.Contains(v.Error, set.Failed) {
+		if (err == nil) != want || want && !strings.Contains(v.Error, wadi.ReasonID(revision, set.Failed)) {
 			t.Errorf("Accept %q: got %v", accept, got)
 		}
 	}
@@ -198,8 +198,9 @@ func TestFailedWhileWaiting(t *testing.T) {
 	failed := settings()
 	failed.Failed = "the image is missing"
 	g.act.SetRoutes(routes(failed, wadi.HTTP1))
-	wantRefusal(t, <-done, 503, "revision_failed", "hello-00001 has failed: the image is missing")
-	wantRefusal(t, g.get(t), 503, "revision_failed", "the image is missing")
+	id := wadi.ReasonID(revision, failed.Failed)
+	wantRefusal(t, <-done, 503, "revision_failed", "hello-00001 has failed; wadi events says why, under "+id)
+	wantRefusal(t, g.get(t), 503, "revision_failed", id)
 }
 
 func TestInstanceDies_RetriedOnAnother(t *testing.T) {

@@ -203,7 +203,7 @@ func TestRefusal_OfGRPC(t *testing.T) {
 	}
 	_ = res.Body.Close()
 	h := res.Header
-	if res.StatusCode != 200 || h.Get("Grpc-Status") != "14" || !strings.Contains(h.Get("Grpc-Message"), "its image is gone") ||
+	if res.StatusCode != 200 || h.Get("Grpc-Status") != "14" || !strings.Contains(h.Get("Grpc-Message"), wadi.ReasonID(revision, set.Failed)) ||
 		h.Get(activator.HeaderError) != activator.CodeFailed || h.Get("Content-Type") != "application/grpc" {
 		t.Errorf("got %d %v, want code 14 with the reason", res.StatusCode, h)
 	}

@@ -252,7 +252,7 @@ func (r *revision) checkTrouble(now time.Time) {
 		since = r.cold.since // What hindered an earlier start need not hinder this one.
 	}
 	if now.Sub(since) >= r.patience() {
-		r.failWaiting(cantRun(reason))
+		r.failWaiting(cantRun(r.id, reason))
 	}
 }
 

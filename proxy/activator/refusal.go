@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -46,12 +47,19 @@ const statusClientGone = 499
 type Refusal struct {
 	Status     int
 	Code       string        // For programs; one of the codes above.
-	Message    string        // For people; one line.
+	Message    string        // For people; one line. Anybody may read it.
+	Inside     string        // The same for those in the mesh, with what Nomad says; empty: it is the same.
 	RetryAfter time.Duration // Rounded up to seconds; 0 leaves the header out.
 }
 
 // Error makes a Refusal an error.
 func (f Refusal) Error() string { return f.Message }
+
+// inside is f as those in the mesh get it.
+func (f Refusal) inside() Refusal {
+	f.Message = cmp.Or(f.Inside, f.Message)
+	return f
+}
 
 // Refuse answers with f: as text, as JSON to those who prefer it, or to a gRPC call
 // with the code that stands for the status.

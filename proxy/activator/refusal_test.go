@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,9 +31,9 @@ func TestRefusals(t *testing.T) {
 		{"no room", func(s *wadi.RouteRevision) { s.Queue.Depth = 0 }, nil, "/", 503, "queue_full", "queue is full", 0, 0},
 		{"waits too long", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(50 * time.Millisecond) }, nil, "/", 504, "queue_timeout", "waited 50ms", 1, 50 * time.Millisecond},
 		{"takes too long", func(s *wadi.RouteRevision) { s.Timeout.Request = wadi.Duration(50 * time.Millisecond) }, nil, "/", 504, "request_timeout", "longer than 50ms", 1, 50 * time.Millisecond},
-		{"failed", func(s *wadi.RouteRevision) { s.Failed = "image not found" }, nil, "/", 503, "revision_failed", "image not found", 0, 0},
+		{"failed", func(s *wadi.RouteRevision) { s.Failed = "image not found" }, nil, "/", 503, "revision_failed", wadi.ReasonID(revision, "image not found"), 0, 0},
 		{"unplaceable", nil, func(c *cluster) { c.wakeErr = fmt.Errorf("%w: no node fits", wadi.ErrUnplaceable) }, "/", 503, "unplaceable", "no node fits", 1, 0},
-		{"trouble", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(4 * time.Second) }, func(c *cluster) { c.trouble = "driver failure: no such image" }, "/", 503, "unplaceable", "no such image", 1, time.Second},
+		{"trouble", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(4 * time.Second) }, func(c *cluster) { c.trouble = "driver failure: no such image" }, "/", 503, "unplaceable", wadi.ReasonID(revision, "driver failure: no such image"), 1, time.Second},
 		{"Nomad is away", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(time.Second) }, func(c *cluster) {
 			c.wakeErr = fmt.Errorf("wake: Get \"http://10.0.0.1:4646/v1/job\": %w", wadi.ErrUnavailable)
 		}, "/", 503, "not_woken", "hello-00001 can't be woken: Nomad doesn't answer\n", 5, time.Second},
@@ -155,4 +156,47 @@ func serveMemory(t *testing.T, h http.Handler) *proxytest.Listener {
 		<-served
 	})
 	return l
+}
+
+// What Nomad and its drivers say is for those in the mesh. Others get its kind, and
+// what to find it by.
+func TestRefusals_WhoReadsNomadsWords(t *testing.T) {
+	const words = "task web: Driver Failure: Failed to pull `registry.internal:5000/team/secret:1`: /etc/docker/auth.json"
+	const placement = "no node fits: constraint \"${meta.rack} = r7\" excludes 3 nodes"
+	for name, tt := range map[string]struct {
+		trouble, failed string
+		kind            string
+	}{
+		"a task that fails":      {trouble: words, kind: "instance can't run: its task does not start, or has ended"},
+		"no node for it":         {trouble: placement, kind: "instance can't run: no node has a place for it"},
+		"a revision that failed": {failed: "0 of 1 instances were ready within 10m: " + words, kind: "revision hello-00001 has failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := settings()
+			set.Failed, set.Queue.Timeout = tt.failed, wadi.Duration(2*time.Second)
+			g := newRig(t, set)
+			g.set(func(c *cluster) { c.trouble = tt.trouble })
+			whole := tt.trouble + tt.failed
+			for _, accept := range []string{"*/*", "application/json"} {
+				r := g.request(t, http.MethodGet, "/", nil)
+				r.Header.Set("Accept", accept)
+				got := g.do(r)
+				if !strings.Contains(got.body, tt.kind) || !strings.Contains(got.body, wadi.ReasonID(revision, whole)) {
+					t.Errorf("outside: got %v, want its kind and ID", got)
+				}
+				for _, secret := range []string{"registry.internal", "team/secret", "/etc/docker", "Driver Failure", "meta.rack", "r7"} {
+					if strings.Contains(fmt.Sprint(got.body, got.header), secret) {
+						t.Errorf("outside: %q is in %v", secret, got)
+					}
+				}
+			}
+			g.srv.Config.Handler = g.act.MeshHandler(everybody{})
+			r := g.request(t, http.MethodGet, "/", nil)
+			r.Header.Set(wadi.HeaderService, service)
+			r.Header.Set(wadi.HeaderRevision, revision)
+			if got := g.do(r); !strings.Contains(got.body, whole) {
+				t.Errorf("in the mesh: got %v, want the whole", got)
+			}
+		})
+	}
 }

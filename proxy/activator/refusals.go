@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -79,9 +80,21 @@ func unplaceable(err error) (Refusal, bool) {
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, RetryAfter: retryLater, Message: err.Error()}, true
 }
 
-func cantRun(reason string) Refusal {
+// cantRun is the answer where Nomad can't run an instance, or its task ends. What Nomad
+// and its drivers say names images, registries and paths: those outside get its kind.
+func cantRun(revision, reason string) Refusal {
+	kind := "its task does not start, or has ended"
+	if strings.HasPrefix(reason, "no node fits") {
+		kind = "no node has a place for it"
+	}
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, RetryAfter: retryLater,
-		Message: fmt.Sprintf("%v: %s", wadi.ErrUnplaceable, reason)}
+		Message: fmt.Sprintf("%v: %s; %s", wadi.ErrUnplaceable, kind, findBy(revision, reason)),
+		Inside:  fmt.Sprintf("%v: %s", wadi.ErrUnplaceable, reason)}
+}
+
+// findBy says where the whole reason is told.
+func findBy(revision, reason string) string {
+	return "wadi events says why, under " + wadi.ReasonID(revision, reason)
 }
 
 func badBody(err error) Refusal {
@@ -90,7 +103,8 @@ func badBody(err error) Refusal {
 
 func hasFailed(revision, why string) Refusal {
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeFailed, RetryAfter: retryLater,
-		Message: fmt.Sprintf("revision %s has failed: %s", revision, why)}
+		Message: fmt.Sprintf("revision %s has failed; %s", revision, findBy(revision, why)),
+		Inside:  fmt.Sprintf("revision %s has failed: %s", revision, why)}
 }
 
 func full(format string, args ...any) Refusal {

@@ -133,6 +133,9 @@ func (q *request) refuse(f Refusal) {
 	if q.done != nil && q.grant.cold == nil { // It waited in vain.
 		q.grant.cold = &Phases{Queue: time.Since(q.arrived)}
 	}
+	if q.caller != wadi.ServiceGateway {
+		f = f.inside()
+	}
 	q.a.refuse(&q.out, q.in, q.trip, f)
 }
 

@@ -227,7 +227,7 @@ func TestTrouble(t *testing.T) {
 		defer c.end(t)
 		c.set(func(c *cluster) { c.trouble, c.since = "memory exhausted on 3 nodes", time.Now().Add(-time.Hour) })
 		status, body, took := c.ask(t, service, revision)
-		if status != 503 || !strings.Contains(body, "memory exhausted") || took < 15*time.Second || took > 16*time.Second {
+		if status != 503 || !strings.Contains(body, wadi.ReasonID(revision, "memory exhausted on 3 nodes")) || took < 15*time.Second || took > 16*time.Second {
 			t.Errorf("got %d %q after %v, want 503 after 15 s", status, body, took)
 		}
 		if _, _, took := c.ask(t, service, revision); took > time.Second {

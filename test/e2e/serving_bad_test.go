@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -59,9 +60,10 @@ func TestServing_NeverStarts(t *testing.T) {
 				t.Fatal(err)
 			}
 			harnesstest.WantStatus(t, res, 503)
-			if !strings.Contains(res.Body, tt.reason) || res.Header.Get("Wadi-Error") != "unplaceable" {
-				t.Errorf("got %q with Wadi-Error %q, want unplaceable with Nomad's reason %q", res.Body, res.Header.Get("Wadi-Error"), tt.reason)
+			if res.Header.Get("Wadi-Error") != "unplaceable" {
+				t.Errorf("got %q with Wadi-Error %q, want unplaceable", res.Body, res.Header.Get("Wadi-Error"))
 			}
+			findReason(t, name, res.Body, tt.reason)
 			out := <-applied
 			if !strings.Contains(out, tt.reason) || !strings.Contains(out, "failed") || !strings.HasSuffix(out, "exit status 1") {
 				t.Errorf("got from wadi apply %q, want a failure with exit status 1 and the reason %q", out, tt.reason)
@@ -70,15 +72,46 @@ func TestServing_NeverStarts(t *testing.T) {
 			// From then on nobody has to wait for the answer.
 			err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 				res := stack.Get(t, name, "/")
-				if res.Status != 503 || res.Header.Get("Wadi-Error") != "revision_failed" || !strings.Contains(res.Body, tt.reason) {
+				if res.Status != 503 || res.Header.Get("Wadi-Error") != "revision_failed" {
 					return fmt.Errorf("got %d %q", res.Status, res.Body)
 				}
+				findReason(t, name, res.Body, tt.reason)
 				return nil
 			})
 			if err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// findReason wants Nomad's reason in an event, under the ID that the caller from outside
+// got in its place.
+func findReason(t *testing.T, service, answer, reason string) {
+	t.Helper()
+	if strings.Contains(answer, reason) {
+		t.Errorf("a caller from outside got Nomad's words: %q", answer)
+	}
+	_, id, ok := strings.Cut(strings.TrimSpace(answer), "under ")
+	if !ok {
+		t.Errorf("got %q, want an ID of the reason", answer)
+		return
+	}
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(stack.Bin, "wadi"), "events", "-address", "http://"+stack.Agent.API, "-service", service, "-json").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("wadi events: %w: %s", err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			var e struct{ Message string }
+			if json.Unmarshal([]byte(line), &e) == nil && strings.Contains(e.Message, id) && strings.Contains(e.Message, reason) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s with %q is in no event: %s", id, reason, out)
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -96,9 +129,7 @@ func TestServing_StartsNoMore(t *testing.T) {
 	}
 	res := stack.Get(t, "no-more", "/")
 	harnesstest.WantStatus(t, res, 503)
-	if !strings.Contains(res.Body, "Exit Code: 7") {
-		t.Errorf("got %q, want Nomad's reason", res.Body)
-	}
+	findReason(t, "no-more", res.Body, "Exit Code: 7")
 	if err := os.Remove(broken); err != nil {
 		t.Fatal(err)
 	}
