@@ -38,6 +38,9 @@ func (e *ForwardError) Error() string { return "forward: " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *ForwardError) Unwrap() error { return e.Err }
 
+// Unseen says that no app has seen anything of the request.
+func (e *ForwardError) Unseen() bool { return e.Refused || e.Misdirected }
+
 // Retryable says whether r may be sent once more, to another instance: if the
 // app can't have seen it and its body is still whole, or if it is idempotent,
 // has no body, and nothing of an answer came. A request that was given up by its
@@ -46,7 +49,7 @@ func (e *ForwardError) Retryable(r *http.Request) bool {
 	if e.Answered || e.BodyRead || e.Unsendable || e.Begun || r.Context().Err() != nil {
 		return false
 	}
-	if e.Refused || e.Misdirected {
+	if e.Unseen() {
 		return true
 	}
 	return replayable(r)

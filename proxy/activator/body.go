@@ -6,6 +6,10 @@ import (
 	"sync"
 )
 
+// keptBytes is how much of a body is kept until an answer begins: an instance whose app
+// sees nothing of the request may have been sent its body before it said so.
+const keptBytes = 16 << 10
+
 // body lends a request's body to one attempt after another. A transport closes
 // the body of an attempt that failed, and may still be reading it; neither may
 // lose a byte for the next attempt.
@@ -14,22 +18,28 @@ type body struct {
 
 	reading sync.Mutex // Held while reading in.
 
-	mu       sync.Mutex
-	attempt  int   // The one that may read.
-	consumed bool  // Some of it has gone to an attempt.
-	over     bool  // It has come to its end.
-	n        int64 // Bytes read.
-	broken   error // How it came to its end other than well.
-	stash    []byte
-	err      error // Comes after stash.
+	mu      sync.Mutex
+	attempt int    // The one that may read.
+	kept    []byte // What has gone to the attempts so far, unless it is lost.
+	lost    bool   // Some has gone to an attempt, and can't be lent again.
+	over    bool   // It has come to its end.
+	n       int64  // Bytes read.
+	broken  error  // How it came to its end other than well.
+	stash   []byte // What comes next.
+	err     error  // Comes after stash.
 }
 
-// lend returns the body for one attempt, which can close it without harm. The
-// attempt before gets nothing of it any more.
+// lend returns the body from its beginning for one attempt, which can close it without
+// harm. The attempt before gets nothing of it any more. It is to be called while the body
+// is whole only.
 func (b *body) lend() io.ReadCloser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.attempt++
+	if len(b.kept) > 0 {
+		b.stash = append(b.kept, b.stash...)
+		b.kept = nil
+	}
 	return &loan{b: b, attempt: b.attempt}
 }
 
@@ -54,11 +64,29 @@ func (b *body) failure() error {
 	return b.broken
 }
 
-// whole reports whether no byte has gone to an attempt. It must not be running.
+// whole reports whether all of it can be lent.
 func (b *body) whole() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.consumed
+	return !b.lost
+}
+
+// settle gives up what is kept: no other attempt follows.
+func (b *body) settle() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost, b.kept = true, nil
+}
+
+// lent notes what goes to an attempt. The caller holds the mutex.
+func (b *body) lent(p []byte) {
+	switch {
+	case b.lost || len(p) == 0:
+	case len(b.kept)+len(p) > keptBytes:
+		b.lost, b.kept = true, nil
+	default:
+		b.kept = append(b.kept, p...)
+	}
 }
 
 // loan is the body as one attempt sees it.
@@ -86,7 +114,7 @@ func (l *loan) Read(p []byte) (int, error) {
 		b.stash, b.err = append(b.stash, p[:n]...), err
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.consumed = b.consumed || n > 0
+	b.lent(p[:n])
 	return n, err
 }
 
@@ -101,7 +129,7 @@ func (l *loan) early(p []byte) (n int, err error, ok bool) {
 	case len(b.stash) > 0:
 		n = copy(p, b.stash)
 		b.stash = b.stash[n:]
-		b.consumed = true
+		b.lent(p[:n])
 		return n, nil, true
 	case b.err != nil:
 		return 0, b.err, true

@@ -25,6 +25,8 @@ const (
 	probeAttemptMax = 2 * time.Second        // because a lost SYN must not cost a second.
 	spareFresh      = time.Second            // How old a kept connection may get.
 	pingAfter       = 30 * time.Second       // Of silence on an HTTP/2 connection.
+	restLeast       = 10 * time.Millisecond  // Before the probe of one that said it is ready, and then
+	restMost        = time.Second            // took no request: twice as long each time.
 )
 
 // instance is one placed instance of a revision.
@@ -43,6 +45,7 @@ type instance struct {
 	heardAt     time.Time // When it first answered at all.
 	readyAt     time.Time
 	inFlight    int
+	failures    int // How often it left rotation since a request was answered there.
 	slot        int // Among those with room; -1: it has none.
 	cancelProbe context.CancelFunc
 
@@ -89,9 +92,15 @@ func (i *instance) probe(ctx context.Context) {
 			p.close()
 		}
 	}()
-	started := time.Now()
-	timer := time.NewTimer(time.Hour)
+	timer := time.NewTimer(i.rest())
 	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		i.r.probeOff(i)
+		return
+	}
+	started := time.Now()
 	for misdirected, heard := false, false; ; {
 		var v verdict
 		var err error
@@ -121,6 +130,17 @@ func (i *instance) probe(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// rest is how long to wait before the first probe. An instance may answer probes and
+// yet take no request; those that wait would go there and back without a pause.
+func (i *instance) rest() time.Duration {
+	i.r.mu.Lock()
+	defer i.r.mu.Unlock()
+	if i.failures < 2 {
+		return 0 // It went away once. Its way back is not to be missed.
+	}
+	return min(restLeast<<min(i.failures-2, 10), restMost)
 }
 
 // attempt asks once, over p if it still is open. It returns the connection if it

@@ -256,7 +256,15 @@ func (r *revision) checkTrouble(now time.Time) {
 	}
 }
 
-// late is the answer to q when its waiting has lasted as long as it may.
+// lateNow is late for a request that is not in the queue.
+func (r *revision) lateNow(q *request) Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.late(q)
+}
+
+// late is the answer to q when its waiting has lasted as long as it may. The caller
+// holds the mutex.
 func (r *revision) late(q *request) Refusal {
 	set := r.settings.Load()
 	switch {

@@ -27,8 +27,10 @@ type request struct {
 	quiet   bool // Doesn't wake, and is not counted as activity.
 	body    *body
 	sent    atomic.Int32 // How often it was sent to an instance.
-	ctx     *attempt     // Of the present attempt, or of the next.
-	first   attempt
+	// It was sent again after an app may have seen it.
+	repeated bool
+	ctx      *attempt // Of the present attempt, or of the next.
+	first    attempt
 
 	// Guarded by the revision's mutex.
 	node     list.Node[*request]

@@ -69,6 +69,9 @@ func (w *response) WriteHeader(status int) {
 func (w *response) begins(status int) {
 	w.status = status
 	q := w.q
+	if q.body != nil {
+		q.body.settle()
+	}
 	p := q.grant.cold
 	if p == nil && q.trip == nil {
 		return

@@ -262,6 +262,9 @@ func (r *revision) release(q *request) {
 	now := time.Now()
 	r.mu.Lock()
 	i.inFlight--
+	if q.out.status != 0 {
+		i.failures = 0
+	}
 	r.serving.remove(q)
 	expired := q.expired
 	r.settle(i)
@@ -287,6 +290,7 @@ func (r *revision) fail(g grant) bool {
 		return false
 	}
 	r.unready(i)
+	i.failures++
 	r.look()
 	return true
 }

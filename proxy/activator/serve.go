@@ -139,7 +139,8 @@ func (q *request) refuse(f Refusal) {
 	q.a.refuse(&q.out, q.in, q.trip, f)
 }
 
-// serve forwards q, and once more to another instance where that does no harm.
+// serve forwards q to one instance after another until one takes it, where that does
+// no harm. In between q waits for an instance like those that have not been sent yet.
 func (q *request) serve() {
 	for {
 		if err := q.acquire(); err != nil {
@@ -171,12 +172,38 @@ func (q *request) serve() {
 	}
 }
 
-// again reports whether q may be sent to another instance after err: once, and by
-// the rule of [proxy.ForwardError.Retryable].
+// again reports whether q may be sent to an instance once more after err. What no app
+// has seen may be sent for as long as it may wait; the time at instances that did not
+// take it counts as waiting. What an app may have seen is sent once more, by the rule of
+// [proxy.ForwardError.Retryable], and has its time to wait anew.
 func (q *request) again(err error) bool {
 	var failed *proxy.ForwardError
-	return errors.As(err, &failed) && q.sent.Load() < 2 && failed.Retryable(q.in) && (q.body == nil || q.body.whole())
+	switch {
+	case !errors.As(err, &failed) || q.in.Context().Err() != nil || q.body != nil && !q.body.whole():
+		return false
+	case failed.Unseen():
+		if q.until.IsZero() {
+			q.waitUntil(q.arrived)
+		}
+		return !q.isLate()
+	case q.repeated || !failed.Retryable(q.in):
+		return false
+	}
+	q.repeated = true
+	q.waitUntil(time.Now())
+	return true
 }
+
+// waitUntil bounds the waiting of q, which is in no list, as if it began at from.
+func (q *request) waitUntil(from time.Time) {
+	q.until = from.Add(q.set.Queue.Timeout.D())
+	if q.tooLong = !q.end.IsZero() && q.end.Before(q.until); q.tooLong {
+		q.until = q.end
+	}
+}
+
+// isLate reports whether q, which is in no list, has waited for as long as it may.
+func (q *request) isLate() bool { return !q.until.IsZero() && !time.Now().Before(q.until) }
 
 // acquire grants q an instance, at once or after waiting for one.
 func (q *request) acquire() error {
@@ -201,9 +228,8 @@ func (q *request) wait() error {
 	q.done = make(chan struct{})
 	q.conn = watched(q.in)
 	q.from = q.callerName()
-	q.until = began.Add(q.set.Queue.Timeout.D())
-	if q.tooLong = !q.end.IsZero() && q.end.Before(q.until); q.tooLong {
-		q.until = q.end
+	if q.until.IsZero() {
+		q.waitUntil(began)
 	}
 	err := q.rev.wait(q.in.Context(), q)
 	q.a.metrics.queue.Observe(time.Since(began).Seconds())
@@ -239,7 +265,9 @@ func (q *request) refusal(err error) Refusal {
 		return f
 	case q.in.Context().Err() != nil:
 		return clientGone()
-	case errors.As(err, &failed) && (failed.Refused || failed.Misdirected):
+	case errors.As(err, &failed) && failed.Unseen() && q.isLate():
+		return q.rev.lateNow(q)
+	case errors.As(err, &failed) && failed.Unseen():
 		return instanceFailed("no instance took the request")
 	}
 	return instanceFailed("the instance failed while it had the request")
