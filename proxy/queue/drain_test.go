@@ -129,6 +129,48 @@ func TestDrain_RefusesWhatIsHeld(t *testing.T) {
 	}
 }
 
+// An activator and a caller's Envoy know where else to send what no app has seen.
+func TestDrain_TurnsAwayWhatIsHeld(t *testing.T) {
+	for name, headers := range map[string][]string{
+		"of a caller's Envoy": {wadi.HeaderService, "hello", wadi.HeaderRevision, "hello-00001"},
+		"of an activator": {wadi.HeaderService, "hello", wadi.HeaderRevision, "hello-00001",
+			wadi.HeaderInstance, "alloc", wadi.HeaderProxied, "1"},
+		"gRPC": {wadi.HeaderService, "hello", "Content-Type", "application/grpc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startUnready(t, freeAddr(t))
+			first := make(chan answer, 1)
+			go func() { first <- s.get(s.Addr(), "/", headers...) }()
+			eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"held"`) })
+			s.stop()
+			if a := <-first; a.StatusCode != 421 || a.Header.Get(wadi.HeaderInstance) != "" {
+				t.Errorf("%d %v %q, want 421 that is not the app's", a.StatusCode, a.Header, a.text)
+			}
+			if err := s.ended(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// An activator need not wait until callers have heard of a drain.
+func TestDrain_TurnsActivatorsAwayAtOnce(t *testing.T) {
+	const proof = wadi.Proof("only agents know it")
+	s := run(t, time.Hour, freeAddr(t), "WADI_DRAIN_TIMEOUT=4h", "WADI_PROOF_SHA256="+proof.Digest())
+	first := make(chan answer, 1)
+	go func() {
+		first <- s.get(s.Addr(), "/", wadi.HeaderService, "hello", wadi.HeaderInstance, "alloc", wadi.HeaderProxied, string(proof))
+	}()
+	eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"held"`) })
+	s.stop()
+	if a := <-first; a.StatusCode != 421 { // The drain settles in 10 s.
+		t.Errorf("%d %q, want 421", a.StatusCode, a.text)
+	}
+	if got := s.get(s.MetricsAddr(), "/ready"); got.StatusCode != 503 {
+		t.Errorf("%d, want an instance that still drains", got.StatusCode)
+	}
+}
+
 // upgrade makes s serve an upgraded connection to protocol, whose app talks as it
 // likes, and returns the caller's end of it.
 func (s *sidecar) upgrade(protocol string) (net.Conn, *bufio.Reader) {

@@ -27,6 +27,7 @@ type request struct {
 	waited  time.Duration // For limit and app; written before the state is stateForward.
 	state   atomic.Int32
 	counted bool // It is activity; proxied says whether an activator counts it too.
+	named   bool // By its service: it comes from an activator or a caller's Envoy.
 	identity
 
 	hasWaited bool         // For the limit or the app.

@@ -120,7 +120,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	x := &request{
 		response: response{ResponseWriter: w, instance: p.cfg.Instance},
 		method:   r.Method, path: r.URL.Path, begun: time.Now(),
-		counted: !p.quiet(r.URL.Path), identity: p.identify(r.Header),
+		counted: !p.quiet(r.URL.Path), named: first(r.Header[wadi.HeaderService]) != "", identity: p.identify(r.Header),
 	}
 	if x.counted {
 		p.recorder.Enter(x.proxied)
@@ -206,20 +206,21 @@ func (*keptBody) Close() error { return nil }
 
 // forward passes a request on as soon as the app is ready. When the app turns out
 // to have died it has seen nothing of the request, which then waits like those
-// that come later: once.
+// that come later, however often that happens. What may be sent twice waits too when
+// a connection from before broke under it: once.
 func (p *Proxy) forward(r *http.Request, x *request) {
-	for again := false; ; again = true {
+	repeated := false
+	for refused := 0; ; refused++ {
 		x.state.Store(stateHeld)
-		ready := p.hold(r, x)
+		ready := p.hold(r, x, refused)
 		if r.Context().Err() != nil || ready && x.hasWaited && proxy.CallerLeft(r) {
 			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
 		}
 		if !ready {
-			x.timed.Header().Set("Retry-After", "1")
-			p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, "the instance stops and its app is not ready")
+			p.turnAway(r, x)
 			return
 		}
-		if !again {
+		if refused == 0 {
 			x.waited = time.Since(x.begun)
 			p.metrics.wait.Observe(x.waited.Seconds())
 			proxy.StripInternal(r.Header)
@@ -233,11 +234,11 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			return
 		}
 		var failed *proxy.ForwardError
-		unseen := errors.As(err, &failed) && failed.Refused
-		if gone := p.appRefused(err); again || !gone || !unseen {
+		if !p.appRefused(err) || !errors.As(err, &failed) || !failed.Refused && (repeated || !failed.Retryable(r)) {
 			p.forwardFailed(r, x, err)
 			return
 		}
+		repeated = repeated || !failed.Refused
 	}
 }
 
@@ -250,20 +251,57 @@ func (p *Proxy) appRefused(err error) bool {
 	return true
 }
 
-// hold waits until the app is ready. False means that the request is over, or
-// that the instance ends without its app.
-func (p *Proxy) hold(r *http.Request, x *request) bool {
-	if p.ready.isReady() {
+const (
+	// refusedPause is the pause after the second refusal in a row of an app that probes
+	// find ready, and twice as long after each further one, up to refusedPauseMost.
+	refusedPause     = 5 * time.Millisecond
+	refusedPauseMost = time.Second
+)
+
+// hold waits until the app is ready, which has refused x before so many times. False
+// means that the request is over, or that the instance ends without its app.
+func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
+	if refused == 0 && p.ready.isReady() {
 		return true
 	}
 	defer p.watched(r, x)()
+	ends := p.drain.Settled()
+	if x.proxied {
+		ends = p.drain.Begun() // The activator has heard of the drain by then, or hears of it now.
+	}
+	if refused > 1 {
+		pause := time.NewTimer(min(refusedPause<<min(refused-2, 10), refusedPauseMost))
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ends:
+			return false
+		case <-r.Context().Done():
+			return false
+		}
+	}
 	select {
 	case <-p.ready.wait():
 		return true
-	case <-p.drain.Settled():
+	case <-ends:
 	case <-r.Context().Done():
 	}
 	return false
+}
+
+// turnAway answers a request whose app has seen nothing of it, and will not. Activators
+// and callers' Envoys, who name the service, know where else to send it.
+func (p *Proxy) turnAway(r *http.Request, x *request) {
+	const text = "the instance stops and its app is not ready"
+	x.timed.Header().Set("Retry-After", "1")
+	if !x.named {
+		p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, text)
+		return
+	}
+	p.metrics.refusals[reasonDraining].Inc()
+	x.instance = "" // Or it were the app's own answer.
+	http.Error(&x.timed, "queue-proxy: "+text, http.StatusMisdirectedRequest)
+	x.reason = reasonDraining
 }
 
 // forwardFailed answers in place of an app that did not.

@@ -1,0 +1,100 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// flapping is an app that probes find ready, and that refuses the first connections
+// of a request.
+type flapping struct {
+	left, tries atomic.Int32
+	sent        bool // Each time on a connection from before, at first.
+}
+
+func (f *flapping) Forward(w http.ResponseWriter, _ *http.Request) error {
+	f.tries.Add(1)
+	if f.left.Add(-1) >= 0 {
+		return &proxy.ForwardError{Refused: !f.sent, Err: syscall.ECONNREFUSED}
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (*flapping) Conns() (open, idle int) { return 0, 0 }
+func (*flapping) Close()                  {}
+
+func newFlapping(t *testing.T, refusals int32) (*Proxy, *flapping) {
+	t.Helper()
+	cfg, errs := ParseEnv([]string{"WADI_SERVICE=hello", "WADI_REVISION=hello-00001", "WADI_INSTANCE=alloc", "WADI_LISTEN=127.0.0.1:0",
+		"WADI_ADMIN=127.0.0.1:0", "WADI_METRICS=127.0.0.1:0", "WADI_TARGET=127.0.0.1:1", "WADI_LOG_LEVEL=off"})
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	p, err := New(cfg, hclog.NewNullLogger(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	app := &flapping{}
+	app.left.Store(refusals)
+	p.app = app
+	p.ready.probe = func(context.Context) error { return nil }
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); p.ready.run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	return p, app
+}
+
+// A request that its app has refused waits for it, however often that happens.
+func TestForward_RefusedAgain(t *testing.T) {
+	p, app := newFlapping(t, 4)
+	rec := httptest.NewRecorder()
+	p.trafficHandler().ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/", nil))
+	if rec.Code != http.StatusNoContent || app.tries.Load() != 5 {
+		t.Errorf("status %d after %d tries, want 204 after 5: %s", rec.Code, app.tries.Load(), rec.Body)
+	}
+}
+
+// A request that may have reached an app that is gone now is sent once more only, and
+// only if it may be sent twice.
+func TestForward_BrokenAndRefused(t *testing.T) {
+	for method, want := range map[string]struct{ status, tries int }{
+		http.MethodGet: {http.StatusBadGateway, 2}, http.MethodPost: {http.StatusBadGateway, 1},
+	} {
+		p, app := newFlapping(t, 1<<30)
+		app.sent = true
+		rec := httptest.NewRecorder()
+		p.trafficHandler().ServeHTTP(rec, httptest.NewRequest(method, "/", nil))
+		if rec.Code != want.status || int(app.tries.Load()) != want.tries {
+			t.Errorf("%s: status %d after %d tries, want %v", method, rec.Code, app.tries.Load(), want)
+		}
+	}
+}
+
+// Its caller's leave ends that, and between two tries is a pause.
+func TestForward_RefusedForEver(t *testing.T) {
+	p, app := newFlapping(t, 1<<30)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), refusedPauseMost, errors.New("the test is over"))
+	defer cancel()
+	defer func() {
+		if got := recover(); got != http.ErrAbortHandler {
+			t.Errorf("it ended with %v, want it broken off", got)
+		}
+		// 0, 5, 10, 20 … ms apart.
+		if n := app.tries.Load(); n < 3 || n > 11 {
+			t.Errorf("%d tries in a second, want 3 to 11", n)
+		}
+	}()
+	p.trafficHandler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil))
+}
