@@ -47,7 +47,7 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 		}
 		e := failedHTTP1(err)
 		e.Reused, e.Answered = reused, a.answered
-		e.Begun = a.heard && !e.Misdirected
+		e.Begun = a.heard && !e.Unseen() && !errors.Is(err, errCutOff)
 		e.BodyRead = a.send != nil && a.send.read.Load()
 		return e
 	}

@@ -52,6 +52,9 @@ func (a *http1Answer) run() error {
 	if h.status == http.StatusMisdirectedRequest && a.up.instance != "" && h.get(wadi.HeaderInstance) != a.up.instance {
 		return a.failed(errMisdirected) // An app may answer 421 too; its queue-proxy then names this instance.
 	}
+	if err := a.envoysFault(); err != nil {
+		return a.failed(err)
+	}
 	a.setHeader()
 	if a.pendingBody() && a.r.ProtoMajor == 1 {
 		// The answer came before the end of the request. Without this the server

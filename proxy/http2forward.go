@@ -136,6 +136,9 @@ func (f *forward) response(res *http.Response) error {
 			return errMisdirected
 		}
 	}
+	if err := f.envoysFault(res); err != nil {
+		return err
+	}
 	f.upstream.answers.Add(1)
 	for name := range res.Header {
 		if !f.upstream.mayAnswer(name) {
@@ -188,7 +191,7 @@ func (f *forward) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var unsendable *unsendableError
 	f.err = &ForwardError{
 		Unsendable:  errors.As(err, &unsendable),
-		Refused:     errors.As(err, &refused) && !f.sent.Load(),
+		Refused:     errors.Is(err, errNotReached) || errors.As(err, &refused) && !f.sent.Load(),
 		Misdirected: errors.Is(err, errMisdirected),
 		Malformed:   errors.Is(err, errMalformed),
 		BodyRead:    f.body.read.Load(),

@@ -66,6 +66,10 @@ type UpstreamConfig struct {
 	// is asked whether it is alive; without an answer it is closed.
 	Ping time.Duration
 
+	// Envoy says that an Envoy stands in front of the peer. What it answers in the peer's
+	// place is taken for the failure that it is.
+	Envoy bool
+
 	// Header is set on every request, in place of what the request brings.
 	Header http.Header
 

@@ -63,7 +63,7 @@ func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	h.Set(wadi.HeaderInstance, ep.Instance)
 	h.Set(wadi.HeaderProxied, cmp.Or(string(r.settings.Load().Proof), "1"))
 	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: h, Wadi: true,
-		Unheard: proxy.UnheardFor(r.settings.Load().Timeout)}
+		Envoy: r.settings.Load().Mesh == wadi.MeshEnvoy, Unheard: proxy.UnheardFor(r.settings.Load().Timeout)}
 	if r.protocol.HTTP2() {
 		cfg.Dial, cfg.Verify, cfg.Ping = i.open, i.verify, pingAfter
 	}
