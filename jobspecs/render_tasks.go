@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/wadi-run/wadi"
 )
+
+// proxyRestartDelay is how long Nomad waits before it starts a queue-proxy again that
+// has died, a quarter of it more at random. The instance's other tasks run on.
+const proxyRestartDelay = 50 * time.Millisecond
 
 // tasks are the user's, and the queue-proxy after them.
 func (r *renderer) tasks(group object) ([]any, error) {
@@ -59,6 +64,10 @@ func (r *renderer) queueProxy() (object, error) {
 	task["Leader"] = true // It is stopped first, and drains while the app still runs.
 	task["KillSignal"] = "SIGTERM"
 	task["KillTimeout"] = int64(r.spec.Timeout.Request.D() + killMargin)
+	if task["RestartPolicy"] == nil {
+		// It has no start of its own to recover from, and callers wait for it.
+		task["RestartPolicy"] = object{"Attempts": 5, "Interval": time.Minute, "Delay": proxyRestartDelay, "Mode": "fail"}
+	}
 	env := inner(task, "Env")
 	for k, v := range r.queueProxyEnv() {
 		env[k] = v
