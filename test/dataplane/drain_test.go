@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	nomad "github.com/hashicorp/nomad/api"
+
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -126,31 +128,95 @@ func until(a *harness.Agent, send harnesstest.Send) harnesstest.Send {
 	}
 }
 
-// TestInstanceDies: requests that may be sent twice survive the death of an instance.
+// TestInstanceDies: requests that may be sent twice survive the death of a queue-proxy:
+// they go to the other instance, or wait until the only one is back.
 func TestInstanceDies(t *testing.T) {
 	t.Parallel()
-	const name = "dying"
-	up(t, name, options{scale: fixed(2)})
-	running(t, name, 2)
-	load := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/sleep?for=20ms"))
-	load.Wait(t, 50)
-	for range 3 {
-		live, err := stack.Allocs(t.Context(), revision(name))
-		must(t, "list instances", err)
-		pid, err := processOf("queue-proxy", live[0].ID)
-		must(t, "find a queue-proxy", err)
-		must(t, "kill it", syscall.Kill(pid, syscall.SIGKILL))
-		load.Wait(t, 100)
-		harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Nomad starts it again.
-			again, err := processOf("queue-proxy", live[0].ID)
-			if err == nil && again == pid {
-				err = errors.New("it is the same process")
-			}
-			return err
-		})
-		load.Wait(t, 100)
+	for _, way := range ways() {
+		for _, instances := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s, %d", way.name, instances), func(t *testing.T) {
+				t.Parallel()
+				name := fmt.Sprintf("%s-%d", way.service("dying"), instances)
+				up(t, name, options{mesh: way.mesh, scale: fixed(instances)})
+				running(t, name, instances)
+				load := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/sleep?for=20ms"))
+				load.Wait(t, 50)
+				for range 2 {
+					live, err := stack.Allocs(t.Context(), revision(name))
+					must(t, "list instances", err)
+					killProxy(t, live[0].ID)
+					load.Wait(t, 100)
+				}
+				load.WantAll(t, 100)
+			})
+		}
 	}
-	load.WantAll(t, 100)
+}
+
+// killProxy kills the queue-proxy of an instance, and waits until Nomad has started
+// another.
+func killProxy(t *testing.T, alloc string) {
+	t.Helper()
+	pid, err := processOf("queue-proxy", alloc)
+	must(t, "find a queue-proxy", err)
+	must(t, "kill it", syscall.Kill(pid, syscall.SIGKILL))
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		again, err := processOf("queue-proxy", alloc)
+		if err == nil && again == pid {
+			err = errors.New("it is the same process")
+		}
+		return err
+	})
+}
+
+// TestInstancesRestart: the tasks of all instances restart at once, as those do whose
+// template has changed. No app sees what comes meanwhile, and it waits.
+func TestInstancesRestart(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways() {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			name := way.service("again")
+			up(t, name, options{mesh: way.mesh, command: "hello", scale: fixed(2)})
+			running(t, name, 2)
+			load := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/?sleep=20ms"))
+			for _, task := range []string{"app", "", "app", ""} { // Empty: all.
+				load.Wait(t, 100)
+				var wg sync.WaitGroup
+				for _, instance := range allocsOf(t, name) {
+					wg.Go(func() { restart(t, instance, task) })
+				}
+				wg.Wait()
+			}
+			load.Wait(t, 100)
+			load.WantAll(t, 100)
+		})
+	}
+}
+
+// allocsOf lists the instances of a service.
+func allocsOf(t *testing.T, name string) []*nomad.Allocation {
+	t.Helper()
+	live, err := stack.Allocs(t.Context(), revision(name))
+	must(t, "list instances", err)
+	all := make([]*nomad.Allocation, len(live))
+	for i, stub := range live {
+		all[i], _, err = stack.Nomad.Allocations().Info(stub.ID, nil)
+		must(t, "read an instance", err)
+	}
+	return all
+}
+
+// restart restarts a task of an instance, or all if it is empty.
+func restart(t *testing.T, instance *nomad.Allocation, task string) {
+	t.Helper()
+	err := stack.Nomad.Allocations().Restart(instance, task, nil)
+	if task == "" {
+		err = stack.Nomad.Allocations().RestartAllTasks(instance, nil)
+	}
+	if err != nil {
+		t.Errorf("restart task %q of %s: %v", task, instance.ID, err)
+	}
 }
 
 var processMu sync.Mutex // Reading all of /proc is not cheap.
