@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -88,8 +89,10 @@ func TestE2E_RootRotation(t *testing.T) {
 	}
 }
 
-// Toward a real Envoy, and from one.
-func TestE2E_Envoy(t *testing.T) {
+// behindEnvoy runs hello with an Envoy in front of it, and an activator that both sides
+// can dial: hello at inbound, and the activator from hello at upstream.
+func behindEnvoy(t *testing.T) (client *api.Client, activator *mesh.Source, inbound, upstream string) {
+	t.Helper()
 	tools, _ := toolchain.Locate(t.Context())
 	if tools.Envoy == "" {
 		t.Fatal("no envoy")
@@ -97,13 +100,13 @@ func TestE2E_Envoy(t *testing.T) {
 	agent, client := realConsul(t)
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, "hello") }))
 	t.Cleanup(app.Close)
-	activator := realSource(t, client)
+	activator = realSource(t, client)
 
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", activator.ServerConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
-	us := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	us := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := mesh.PeerID(*r.TLS)
 		_, _ = fmt.Fprint(w, "you are ", caller, err)
 	})}
@@ -114,7 +117,7 @@ func TestE2E_Envoy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inbound, upstream := ports[0], ports[1]
+	inbound, upstream = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	for _, e := range []string{"hello", "wadi-activator"} {
 		if _, _, err := client.ConfigEntries().Set(&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: e, Protocol: "http"}, nil); err != nil {
 			t.Fatal(err)
@@ -123,9 +126,9 @@ func TestE2E_Envoy(t *testing.T) {
 	for _, r := range []*api.AgentServiceRegistration{
 		{Name: "wadi-activator", Port: port(ln.Addr().String()), Address: "127.0.0.1", Connect: &api.AgentServiceConnect{Native: true}},
 		{Name: "hello", Port: port(app.Listener.Addr().String()), Address: "127.0.0.1", Connect: &api.AgentServiceConnect{SidecarService: &api.AgentServiceRegistration{
-			Port: inbound,
+			Port: ports[0],
 			Proxy: &api.AgentServiceConnectProxyConfig{
-				Upstreams: []api.Upstream{{DestinationName: "wadi-activator", LocalBindPort: upstream}},
+				Upstreams: []api.Upstream{{DestinationName: "wadi-activator", LocalBindPort: ports[1]}},
 			},
 		}}},
 	} {
@@ -134,16 +137,32 @@ func TestE2E_Envoy(t *testing.T) {
 		}
 	}
 	agent.StartSidecar(tools.Envoy, "hello")
+	return client, activator, inbound, upstream
+}
 
-	addr := fmt.Sprintf("127.0.0.1:%d", inbound)
-	retry(t, func() error {
-		c, err := activator.Dial(t.Context(), addr, "hello")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = c.Close() }()
-		return get(c, "hello")
-	})
+// fromUs asks hello by way of its Envoy, and toUs the activator by way of that.
+func fromUs(ctx context.Context, activator *mesh.Source, inbound string) error {
+	c, err := activator.Dial(ctx, inbound, "hello")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return get(c, "hello")
+}
+
+func toUs(upstream string) error {
+	c, err := net.Dial("tcp", upstream)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return get(c, "you are hello<nil>")
+}
+
+// Toward a real Envoy, and from one.
+func TestE2E_Envoy(t *testing.T) {
+	_, activator, addr, upstream := behindEnvoy(t)
+	retry(t, func() error { return fromUs(t.Context(), activator, addr) })
 	c, err := activator.Dial(t.Context(), addr, "hello")
 	if err != nil {
 		t.Fatal(err)
@@ -157,14 +176,71 @@ func TestE2E_Envoy(t *testing.T) {
 	if _, err := activator.Dial(t.Context(), addr, "other"); err == nil {
 		t.Error("hello's envoy was taken for other's")
 	}
-	retry(t, func() error {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", upstream))
+	retry(t, func() error { return toUs(upstream) })
+}
+
+// Consul is told to change its root twice without signing the new one by the old one. No
+// call that we make or take fails: we use no leaf whose root an Envoy may not know.
+func TestE2E_RootRotation_Forced(t *testing.T) {
+	client, activator, inbound, upstream := behindEnvoy(t)
+	retry(t, func() error { return fromUs(t.Context(), activator, inbound) })
+	retry(t, func() error { return toUs(upstream) })
+	dialled := func() string { // The leaf that we show, by its issuer.
+		c, err := tls.Dial("tcp", activatorAddr(t, client), &tls.Config{InsecureSkipVerify: true, ServerName: "wadi-activator"})
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
 		defer func() { _ = c.Close() }()
-		return get(c, "you are hello<nil>")
-	})
+		return string(c.ConnectionState().PeerCertificates[0].AuthorityKeyId)
+	}
+	var last string
+	check := func() {
+		if err := fromUs(t.Context(), activator, inbound); err != nil {
+			t.Fatalf("to an Envoy: %v", err)
+		}
+		if err := toUs(upstream); err != nil {
+			t.Fatalf("from an Envoy: %v", err)
+		}
+	}
+	begun := dialled()
+	for i, bits := range []int{384, 256} {
+		force(t, client, bits)
+		for until := time.Now().Add(3 * time.Second); i == 0 && time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+			check()
+		}
+	}
+	deadline := time.Now().Add(3 * time.Minute)
+	for last = dialled(); last == begun; last = dialled() { // Consul spreads renewals over half a minute.
+		if time.Now().After(deadline) {
+			t.Fatal("the leaf was not renewed")
+		}
+		check()
+		time.Sleep(20 * time.Millisecond)
+	}
+	check()
+}
+
+// force makes a new root that the old one has not signed.
+func force(t *testing.T, client *api.Client, bits int) {
+	t.Helper()
+	conf, _, err := client.Connect().CAGetConfig(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Config["PrivateKeyType"], conf.Config["PrivateKeyBits"], conf.ForceWithoutCrossSigning = "ec", bits, true
+	if _, err := client.Connect().CASetConfig(conf, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// activatorAddr is where the activator is registered.
+func activatorAddr(t *testing.T, client *api.Client) string {
+	t.Helper()
+	found, _, err := client.Health().Connect("wadi-activator", "", false, nil)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("found %d activators, %v", len(found), err)
+	}
+	return fmt.Sprintf("%s:%d", found[0].Service.Address, found[0].Service.Port)
 }
 
 // get asks for / over c and compares the body.

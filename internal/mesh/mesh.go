@@ -41,6 +41,10 @@ type Source struct {
 	// dial. Empty is the activator alone.
 	Services []string
 
+	// Settle is how long a leaf is held back that a new root alone vouches for, until
+	// peers know that root; 0 is 10 s.
+	Settle time.Duration
+
 	once  sync.Once
 	ready chan struct{}
 	now   atomic.Pointer[material]
@@ -62,9 +66,10 @@ type material struct {
 
 // leaf is a service's certificate.
 type leaf struct {
-	id   spiffeid.ID
-	dc   string
-	cert *tls.Certificate
+	id    spiffeid.ID
+	dc    string
+	cert  *tls.Certificate
+	chain []*x509.Certificate // The same, parsed.
 }
 
 // sessionsKept bounds the memory of TLS sessions for resumption: one for each
@@ -166,6 +171,9 @@ func (s *Source) fetchLeaf(service string, q *api.QueryOptions) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
+	if err := s.holdBack(q.Context(), service, l); err != nil {
+		return 0, err
+	}
 	s.update(func(m *material) bool {
 		old := m.leaves[service]
 		if old != nil && slices.EqualFunc(old.cert.Certificate, l.cert.Certificate, bytes.Equal) {
@@ -251,5 +259,5 @@ func parseLeaf(service string, got *api.LeafCert) (*leaf, error) {
 		return nil, fmt.Errorf("parse leaf of %s: it is of %s", service, svid.ID)
 	}
 	cert.Leaf = svid.Certificates[0]
-	return &leaf{id: svid.ID, dc: dc, cert: &cert}, nil
+	return &leaf{id: svid.ID, dc: dc, cert: &cert, chain: svid.Certificates}, nil
 }

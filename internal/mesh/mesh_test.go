@@ -157,13 +157,19 @@ func (c *consul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // source runs one until the test ends.
 func source(t *testing.T, c *consul, services ...string) *mesh.Source {
 	t.Helper()
+	return settling(t, c, time.Millisecond, services...)
+}
+
+// settling is a source that holds new leaves back for a time.
+func settling(t *testing.T, c *consul, settle time.Duration, services ...string) *mesh.Source {
+	t.Helper()
 	srv := httptest.NewServer(c)
 	t.Cleanup(srv.Close)
 	a, err := api.NewClient(&api.Config{Address: srv.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &mesh.Source{API: a, Services: services}
+	s := &mesh.Source{API: a, Services: services, Settle: settle}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
