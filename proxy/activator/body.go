@@ -14,7 +14,8 @@ const keptBytes = 16 << 10
 // the body of an attempt that failed, and may still be reading it; neither may
 // lose a byte for the next attempt.
 type body struct {
-	in io.Reader
+	in   io.Reader
+	long bool // It is known to be longer than what is kept.
 
 	reading sync.Mutex // Held while reading in.
 
@@ -82,7 +83,7 @@ func (b *body) settle() {
 func (b *body) lent(p []byte) {
 	switch {
 	case b.lost || len(p) == 0:
-	case len(b.kept)+len(p) > keptBytes:
+	case b.long || len(b.kept)+len(p) > keptBytes:
 		b.lost, b.kept = true, nil
 	default:
 		b.kept = append(b.kept, p...)
