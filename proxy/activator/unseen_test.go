@@ -12,9 +12,10 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// misdirect answers as a queue-proxy does whose app gets nothing of a request.
-func misdirect(w http.ResponseWriter, _ *http.Request) {
-	_ = http.NewResponseController(w).EnableFullDuplex()
+// misdirect answers as a queue-proxy does whose app gets nothing of a request. It has
+// come with its body by then.
+func misdirect(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
 	w.WriteHeader(http.StatusMisdirectedRequest)
 }
 
@@ -75,10 +76,7 @@ func TestUnseen_Waits(t *testing.T) {
 func TestUnseen_LongBody(t *testing.T) {
 	g := newRig(t, settings())
 	b := newBackend(t, "alloc-1")
-	b.app = func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
-		misdirect(w, r)
-	}
+	b.app = misdirect
 	g.place(b.ep)
 	got := g.do(g.request(t, "POST", "/", bytes.NewReader(make([]byte, 2<<20))))
 	wantRefusal(t, got, 502, "instance_failed", "no instance took the request")
