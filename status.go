@@ -29,8 +29,15 @@ type RevisionState struct {
 	Since    time.Time `json:"since"` // When it entered Phase.
 	WasReady bool      `json:"was_ready,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
+	Attempt  uint64    `json:"attempt,omitempty"`   // The service's attempt when it entered Phase.
 	JobIndex uint64    `json:"job_index,omitempty"` // Nomad's JobModifyIndex that was last known to be ours.
 	Deciders Deciders  `json:"deciders,omitempty"`
+}
+
+// TriedAgain reports whether a revision that failed is to be tried again: the
+// service's attempt is a later one.
+func (r RevisionState) TriedAgain(attempt uint64) bool {
+	return r.Phase == Failed && r.Attempt < attempt
 }
 
 // UnmarshalJSON reads what is stored, also from when there was one metric only.

@@ -94,7 +94,7 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
 	rs.WasReady = rs.WasReady || rs.Phase == wadi.Ready || a.Phase == wadi.Ready
-	rs.Phase, rs.Reason, rs.Since = a.Phase, a.Reason, time.Now().UTC()
+	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
 	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
@@ -104,6 +104,10 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	switch a.Phase {
 	case wadi.Ready:
 		c.Events.Add(s.Service.Name, a.Revision, "Ready", cmp.Or(a.Reason, "enough instances were ready"))
+	case wadi.Pending:
+		if a.Reason == scheduler.TriedAgain {
+			c.Events.Add(s.Service.Name, a.Revision, "Retried", a.Reason)
+		}
 	case wadi.Failed:
 		c.Events.Add(s.Service.Name, a.Revision, "Failed", withID(a.Revision, a.Reason))
 	case wadi.Retired:

@@ -257,7 +257,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 			return err
 		}
 		acts := scheduler.Plan(scheduler.Desired{
-			Service: s.Service, Latest: s.Latest, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
+			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
 			Retention: c.Ages,
 		}, c.observe(s))
 		if len(acts) == 0 {

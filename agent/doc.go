@@ -60,6 +60,7 @@ type Stored struct {
 	Service    wadi.Service
 	Latest     string
 	Generation uint64
+	Attempt    uint64 // Revisions that failed at an earlier one are tried again.
 	Deleting   bool
 	Revisions  []wadi.Revision
 	State      wadi.State

@@ -45,7 +45,7 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	for _, r := range s.Revisions {
 		st.Revisions = append(st.Revisions, revisionStatus(s, r, o))
 	}
-	newest := s.State.Revisions[s.Latest]
+	newest := s.state(s.Latest)
 	switch {
 	case s.Deleting:
 		st.Phase = phaseDeleting
@@ -77,6 +77,17 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	return st
 }
 
+// state is what is remembered of a revision, and pending of one that is to be tried
+// again as soon as the store takes it: who has asked for that must not read that it
+// has failed.
+func (s *service) state(revision string) wadi.RevisionState {
+	rs := s.State.Revisions[revision]
+	if rs.TriedAgain(s.Attempt) && (revision == s.Latest || scheduler.Named(s.Service, revision)) {
+		rs.Phase, rs.Reason = wadi.Pending, ""
+	}
+	return rs
+}
+
 // trafficStatus says where requests go now, and where a tag's are sent to.
 func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatus {
 	var out []wadi.TargetStatus
@@ -93,7 +104,7 @@ func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatu
 }
 
 func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.RevisionStatus {
-	rs := s.State.Revisions[r.ID]
+	rs := s.state(r.ID)
 	in := o.Instances[r.ID]
 	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created}
 	weight := 0

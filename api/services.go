@@ -37,9 +37,10 @@ type SubmittedService struct {
 	Name        string   `json:"name"`
 	Index       uint64   `json:"index"`
 	Generation  uint64   `json:"generation"`
-	Revision    string   `json:"revision"`     // The newest.
-	NewRevision bool     `json:"new_revision"` // Made by this submission.
-	Changed     bool     `json:"changed"`      // False: all is as it was stored before.
+	Revision    string   `json:"revision"`          // The newest.
+	NewRevision bool     `json:"new_revision"`      // Made by this submission.
+	Changed     bool     `json:"changed"`           // False: all is as it was stored before.
+	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and are tried again.
 	Warnings    []string `json:"warnings,omitempty"`
 }
 

@@ -14,6 +14,7 @@ import (
 type Desired struct {
 	Service   wadi.Service
 	Latest    string // The newest revision.
+	Attempt   uint64 // Revisions that failed at an earlier one are tried again.
 	Deleting  bool
 	Revisions []wadi.Revision // Every one that is stored.
 	State     wadi.State
@@ -147,6 +148,9 @@ func planDelete(d Desired, o Observed) []Action {
 	return acts
 }
 
+// TriedAgain is why a revision is pending that had failed.
+const TriedAgain = "it had failed and was submitted again: it is tried again"
+
 // planPhases moves revisions from pending to ready or failed. It returns the
 // state as it will be, so that the rest of the plan need not wait for a pass.
 func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState) {
@@ -155,7 +159,7 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 	set := func(id string, p wadi.Phase, reason string) {
 		acts = append(acts, Action{Kind: SetPhase, Revision: id, Phase: p, Reason: reason})
 		s := state[id]
-		s.Phase, s.Reason, s.Since = p, reason, o.Now
+		s.Phase, s.Reason, s.Since, s.Attempt = p, reason, o.Now, d.Attempt
 		state[id] = s
 	}
 	for _, r := range d.Revisions {
@@ -165,6 +169,11 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 			set(r.ID, wadi.Pending, "")
 			s = state[r.ID]
 		}
+		wanted := r.ID == d.Latest || Named(d.Service, r.ID)
+		if wanted && s.TriedAgain(d.Attempt) {
+			set(r.ID, wadi.Pending, TriedAgain)
+			s = state[r.ID]
+		}
 		if s.Phase != wadi.Pending {
 			continue
 		}
@@ -172,7 +181,7 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		switch {
 		case in.Ready >= need:
 			set(r.ID, wadi.Ready, "")
-		case (r.ID == d.Latest || named(d.Service, r.ID)) && o.Now.Sub(s.Since) >= r.Spec.Timeout.Progress.D():
+		case wanted && o.Now.Sub(s.Since) >= r.Spec.Timeout.Progress.D():
 			set(r.ID, wadi.Failed, progressReason(r, in, need))
 		}
 	}
@@ -203,7 +212,11 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 	count := max(o.Wanted[r.ID], d.Service.Scale.Min)
 	switch {
 	case !job.Exists:
-		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Reason: "its job was gone from Nomad"})
+		why := "its job was gone from Nomad"
+		if phase == wadi.Pending && state[r.ID].Reason == TriedAgain {
+			why = TriedAgain
+		}
+		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Reason: why})
 	case job.Stopped:
 		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Index: job.Index, Reason: "its job was stopped in Nomad"})
 	case job.Index > o.Adopted[r.ID]: // A lower one is our own change that the event stream has not told yet.

@@ -75,7 +75,7 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 	switch a.Kind {
 	case scheduler.SetPhase:
 		s := w.d.State.Revisions[a.Revision]
-		s.Phase, s.Reason, s.Since = a.Phase, a.Reason, w.o.Now
+		s.Phase, s.Reason, s.Since, s.Attempt = a.Phase, a.Reason, w.o.Now, w.d.Attempt
 		s.WasReady = s.WasReady || a.Phase == wadi.Ready
 		w.d.State.Revisions[a.Revision] = s
 	case scheduler.PutRoute:
@@ -216,6 +216,49 @@ func TestPlan_RevisionThatNeverBecomesReadyChangesNothing(t *testing.T) {
 	w.settle(t)
 	if w.o.Jobs[r2].Exists || !w.o.Jobs[r1].Exists {
 		t.Fatalf("jobs %v, want that of %s alone", w.o.Jobs, r1)
+	}
+}
+
+// A later attempt begins anew what had failed, once, and with the whole time; what
+// nobody wants any more stays failed.
+func TestPlan_TriesAgainWhatFailed(t *testing.T) {
+	w := newWorld(2)
+	w.o.Now = w.o.Now.Add(time.Hour)
+	fail := func(want wadi.Phase) {
+		t.Helper()
+		w.o.Instances[r2] = scheduler.Instances{Alive: 1, Trouble: "no database"}
+		w.settle(t)
+		w.o.Now = w.o.Now.Add(time.Minute)
+		w.settle(t)
+		w.o.Instances[r2] = scheduler.Instances{}
+		w.settle(t)
+		if got := w.d.State.Revisions[r2].Phase; got != want {
+			t.Fatalf("phase %q, want %q", got, want)
+		}
+	}
+	w.d.State.Revisions[r1] = wadi.RevisionState{Phase: wadi.Failed}
+	fail(wadi.Failed)
+	if w.o.Jobs[r2].Exists || w.o.Route.Revisions[r2].Failed == "" {
+		t.Fatalf("job %v, route %+v; want a failed revision without a job", w.o.Jobs[r2], w.o.Route)
+	}
+	w.d.Attempt = 7
+	w.settle(t)
+	if got := w.d.State.Revisions[r2]; got.Phase != wadi.Pending || !got.Since.Equal(w.o.Now) {
+		t.Fatalf("state %+v, want pending since now", got)
+	}
+	if w.d.State.Revisions[r1].Phase != wadi.Failed || !w.o.Jobs[r2].Exists || w.o.Route.Revisions[r2].Failed != "" {
+		t.Fatalf("state %+v, job %v, route %+v; want the newest alone tried again", w.d.State, w.o.Jobs[r2], w.o.Route)
+	}
+	w.o.Now = w.o.Now.Add(59 * time.Second)
+	if w.settle(t); w.d.State.Revisions[r2].Phase != wadi.Pending {
+		t.Fatal("the second attempt has less time than the first")
+	}
+	fail(wadi.Failed) // For good: it is the same attempt.
+	w.d.Attempt = 8
+	w.settle(t)
+	w.ready(r2, 1)
+	if w.settle(t); w.d.State.Revisions[r2].Phase != wadi.Ready || w.target() != r2 {
+		t.Fatalf("state %+v, target %q; want it ready and routed", w.d.State.Revisions[r2], w.target())
 	}
 }
 

@@ -116,8 +116,8 @@ func among(targets []wadi.RouteTarget, revision string) bool {
 	return slices.ContainsFunc(targets, func(t wadi.RouteTarget) bool { return t.Revision == revision })
 }
 
-// named reports whether the service's traffic names the revision itself.
-func named(svc wadi.Service, revision string) bool {
+// Named reports whether the service's traffic names the revision itself.
+func Named(svc wadi.Service, revision string) bool {
 	return slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
 }
 
@@ -126,7 +126,7 @@ func named(svc wadi.Service, revision string) bool {
 // newest and may still become ready.
 func Routed(svc *wadi.Service, route *wadi.Route, revision, latest string, phase wadi.Phase) bool {
 	return phase != wadi.Failed &&
-		(Targeted(*route, revision) || named(*svc, revision) || revision == latest && phase == wadi.Pending)
+		(Targeted(*route, revision) || Named(*svc, revision) || revision == latest && phase == wadi.Pending)
 }
 
 // Held says why the traffic is not as it was submitted; empty: it is.

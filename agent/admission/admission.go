@@ -35,6 +35,7 @@ type Spec struct {
 	Variables  map[string]string
 	Generation uint64 // Grows by one with every change.
 	Latest     string // ID of the newest revision.
+	Attempt    uint64 // The generation at which failed revisions were last to be tried again.
 	Deleting   bool
 	Submitted  int64 // Unix seconds.
 }
@@ -185,9 +186,10 @@ type Result struct {
 	Name        string   `json:"name"`
 	Index       uint64   `json:"index"` // For a later check; of Validate the present one, 0 for a new service.
 	Generation  uint64   `json:"generation"`
-	Revision    string   `json:"revision"`     // The newest.
-	NewRevision bool     `json:"new_revision"` // Made by this submission.
-	Changed     bool     `json:"changed"`      // False: all is as it was stored before.
+	Revision    string   `json:"revision"`          // The newest.
+	NewRevision bool     `json:"new_revision"`      // Made by this submission.
+	Changed     bool     `json:"changed"`           // False: all is as it was stored before.
+	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and are tried again.
 	Warnings    []string `json:"warnings,omitempty"`
 }
 
@@ -238,6 +240,7 @@ type candidate struct {
 	spec    Spec           // What will be stored.
 	changed bool           // spec differs from stored.
 	rev     *wadi.Revision // The new revision, if it makes one.
+	retried []string       // Revisions that had failed and are to be tried again.
 
 	takeOver uint64 // JobModifyIndex of a job left over that is Wadi's; 0: none.
 	jobIndex uint64 // JobModifyIndex after it was registered; 0: not yet.
@@ -271,6 +274,7 @@ func (adm *admitted) response() Response {
 			Revision:    c.spec.Latest,
 			NewRevision: c.rev != nil,
 			Changed:     c.changed,
+			Retried:     c.retried,
 			Warnings:    c.warnings,
 		})
 	}

@@ -146,10 +146,14 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		rev.Job = job
 		c.rev, c.spec.Latest = &rev, rev.ID
 	}
+	c.spec.Attempt = c.stored.Attempt
 	if err := a.checkTraffic(ctx, c, kept, revisions, refused); err != nil {
 		return err
 	}
-	c.changed = !c.exists || c.rev != nil || !same(c.stored, c.spec)
+	if err := a.tryAgain(ctx, c, revisions); err != nil {
+		return err
+	}
+	c.changed = !c.exists || c.rev != nil || len(c.retried) > 0 || !same(c.stored, c.spec)
 	if !c.changed {
 		c.spec = c.stored
 	}

@@ -11,8 +11,9 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// checkTraffic refuses targets that name a revision that can't take traffic. What
-// is stored was good when it was submitted: if it is no longer, that is a warning.
+// checkTraffic refuses targets that name a revision that there is not. What is
+// stored was good when it was submitted: if it is no longer, that is a warning. One
+// that has failed is no mistake: it is tried again.
 func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, revisions []wadi.Revision, refused *refusals) error {
 	if !slices.ContainsFunc(c.service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision != wadi.Latest }) {
 		return nil
@@ -24,15 +25,13 @@ func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, r
 	for i, t := range c.service.Traffic {
 		why := ""
 		known := slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == t.Revision })
-		switch s := state.Revisions[t.Revision]; {
+		switch {
 		case t.Revision == wadi.Latest:
 		case !c.exists:
 			why = fmt.Sprintf("there is no revision %q yet, the service is new; write revision = \"latest\"", t.Revision)
 		case c.rev != nil && t.Revision == c.rev.ID: // This submission makes it.
 		case !known:
 			why = fmt.Sprintf("there is no revision %q; there are: %s", t.Revision, choices(c, revisions, state))
-		case s.Phase == wadi.Failed:
-			why = fmt.Sprintf("%s has failed: %s; there are: %s", t.Revision, s.Reason, choices(c, revisions, state))
 		}
 		switch {
 		case why == "":

@@ -2,6 +2,7 @@ package admission_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestSubmit_TrafficNamesRevisions(t *testing.T) {
 		{"one later than the one that is made", spec("hello", "/4", to("90 latest", "10 hello-00005")),
 			[]string{"a.hcl:9", `no revision "hello-00005"`, "there are: latest, hello-00004, hello-00003, hello-00001\n"}},
 		{"one that is not made after all", spec("hello", "/3", to("90 latest", "10 hello-00004")), []string{"a.hcl:9", `no revision "hello-00004"`}},
-		{"a failed one", spec("hello", "/3", to("90 latest", "10 hello-00002")), []string{"a.hcl:9", "hello-00002 has failed: no such image"}},
+		{"a failed one, which is tried again", spec("hello", "/3", to("90 latest", "10 hello-00002")), nil},
 		{"the first of a new service", spec("world", "/1", to("100 world-00001")), []string{"a.hcl:5", "the service is new", `revision = "latest"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,14 +97,15 @@ func TestSubmit_TrafficStays(t *testing.T) {
 	}
 }
 
-// Stored traffic that has become bad hinders no submission, and is told.
+// A revision of the stored traffic that has failed hinders no submission, and is
+// tried again with it.
 func TestSubmit_StoredTrafficFails(t *testing.T) {
 	b := three(t)
 	b.submit(t, request(spec("hello", "/4", to("50 hello-00003", "50 hello-00004"))))
 	b.store.SetState("hello", wadi.State{Revisions: map[string]wadi.RevisionState{"hello-00004": {Phase: wadi.Failed, Reason: "it ended"}}})
 	got := b.submit(t, request(spec("hello", "/5"))).Services[0]
-	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "hello-00004 has failed: it ended") {
-		t.Errorf("warnings %q", got.Warnings)
+	if len(got.Warnings) > 0 || !slices.Equal(got.Retried, []string{"hello-00004"}) {
+		t.Errorf("warnings %q, tried again %v; want hello-00004 tried again", got.Warnings, got.Retried)
 	}
 }
 

@@ -74,6 +74,10 @@ func badInput(format string, args ...any) error {
 	return &admission.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
+func conflict(format string, args ...any) error {
+	return &admission.Error{Status: http.StatusConflict, Message: fmt.Sprintf(format, args...)}
+}
+
 func unavailable(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), wadi.ErrUnavailable)
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -104,7 +106,39 @@ func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body holdBody) 
 	if *body.Count < 0 || most > 0 && *body.Count > most {
 		return badInput("count %d is not between 0 and %d (%s)", *body.Count, most, setting)
 	}
+	return s.judgeHeld(r, spec, body.Revision)
+}
+
+// judgeHeld refuses a hold of a revision that gets no instances, whatever is held.
+func (s *Server) judgeHeld(r *http.Request, spec admission.Spec, revision string) error {
+	name := spec.Service.Name
+	route, err := s.Store.Route(r.Context(), name)
+	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+		return fmt.Errorf("route of %s: %w", name, err)
+	}
+	state, err := s.Store.State(r.Context(), name)
+	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+		return fmt.Errorf("state of %s: %w", name, err)
+	}
+	id := cmp.Or(revision, route.Main())
+	switch st := state.Revisions[id]; {
+	case id == "" || st.TriedAgain(spec.Attempt): // It is only just submitted.
+		return nil
+	case st.Phase == wadi.Failed:
+		return conflict("%s has failed and gets no instances: %s; apply its file again to try again, or submit a revision that works", id, st.Reason)
+	case st.Phase == wadi.Retired && !named(spec.Service, id) && !targeted(route, id):
+		return conflict("no traffic goes to %s, and it has no job; give it traffic or a tag first (traffic { revision = %q })", id, id)
+	}
 	return nil
+}
+
+func targeted(route wadi.Route, revision string) bool {
+	return slices.ContainsFunc(route.Targets, func(t wadi.RouteTarget) bool { return t.Revision == revision })
+}
+
+// named reports whether the service's traffic names a revision.
+func named(svc wadi.Service, revision string) bool {
+	return slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
 }
 
 // mayScale asks whether the caller may scale in a namespace, and who it is: empty

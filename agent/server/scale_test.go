@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
 )
@@ -56,6 +57,26 @@ func TestScale_RefusesWhatCantBeHeld(t *testing.T) {
 		t.Errorf("held all the same: %v", h)
 	}
 	b.want(t, 404, "PUT", "/v1/service/..%2Fx/scale", `{"count":5,"for":"1m"}`)
+}
+
+// A count of what gets no instances is not held, and the answer says what to do.
+func TestScale_RefusesWhatHasNoJob(t *testing.T) {
+	b := newBench(t, nil)
+	for _, command := range []string{"/bin/a", "/bin/b"} {
+		b.want(t, 200, "PUT", "/v1/services", submission(strings.Replace(hello, "/bin/a", command, 1)))
+	}
+	const path = "/v1/service/hello/scale"
+	b.store.SetState("hello", wadi.State{Revisions: map[string]wadi.RevisionState{
+		"hello-00001": {Phase: wadi.Retired}, "hello-00002": {Phase: wadi.Failed, Reason: "no database"},
+	}})
+	b.store.SetRoute(wadi.Route{Service: "hello", Targets: []wadi.RouteTarget{{Revision: "hello-00002", Weight: wadi.WeightAll}}})
+	b.want(t, 409, "PUT", path, `{"count":1,"for":"1m"}`, "hello-00002 has failed and gets no instances: no database; apply its file again")
+	b.want(t, 409, "PUT", path, `{"count":1,"for":"1m","revision":"hello-00002"}`, "has failed")
+	b.want(t, 409, "PUT", path, `{"count":1,"for":"1m","revision":"hello-00001"}`, "no traffic goes to hello-00001", "give it traffic or a tag")
+	b.want(t, 200, "PUT", path, `{}`, `"hold":null`)
+	// Submitted again, it is on its way.
+	b.want(t, 200, "PUT", "/v1/services", submission(strings.Replace(hello, "/bin/a", "/bin/b", 1)), `"retried":["hello-00002"]`)
+	b.want(t, 200, "PUT", path, `{"count":1,"for":"1m"}`, `"count":1`)
 }
 
 // The service's own bound counts where it is lower than the agent's.

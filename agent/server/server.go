@@ -44,6 +44,8 @@ type Store interface {
 	Status(ctx context.Context, name string) (wadi.Status, error)
 	Route(ctx context.Context, name string) (wadi.Route, error)
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
+	// State is what the leader remembers of a service; ErrNotFound if nothing.
+	State(ctx context.Context, service string) (wadi.State, error)
 	// MarkDeleting marks a service if its spec is still at index.
 	MarkDeleting(ctx context.Context, name string, index uint64) error
 	// Holds returns the counts that somebody asked for, ended ones too, by revision.

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -28,6 +27,7 @@ for the .hcl files right in it, - for standard input. HCL variables come from
 WADI_VAR_name in the environment, -var-file and -var; the latter beat the former.
 
 The command waits until each new revision is ready, or has failed, and says why.
+A revision that has failed is tried again when its file is applied again.
 Ctrl-C ends the waiting; what was submitted stands.`,
 		remote: true, min: 1, max: -1,
 		flags: func(fs *flag.FlagSet) {
@@ -92,7 +92,7 @@ that the same call of apply would be accepted now.`,
 			}
 			showWarnings(c, all)
 			for _, s := range all.Services {
-				c.printf("%s: good, %s\n", s.Name, outcome(s, "would make revision"))
+				c.printf("%s: good, %s\n", s.Name, outcomes(s, "would make revision"))
 			}
 			return nil
 		},
@@ -200,7 +200,7 @@ func showSubmitted(c *call, submitted api.Submitted) error {
 	}
 	showWarnings(c, submitted)
 	for _, s := range submitted.Services {
-		c.printf("%s: %s\n", s.Name, outcome(s, "submitted, new revision"))
+		c.printf("%s: %s\n", s.Name, outcomes(s, "submitted, new revision"))
 	}
 	return nil
 }
@@ -221,10 +221,23 @@ func outcome(s api.SubmittedService, made string) string {
 	switch {
 	case s.NewRevision:
 		return made + " " + s.Revision
+	case slices.Contains(s.Retried, s.Revision):
+		return "revision " + s.Revision + " had failed and is tried again"
 	case s.Changed:
 		return "changed in place, revision " + s.Revision + " stays"
 	}
 	return "unchanged, revision " + s.Revision
+}
+
+// outcomes is the outcome, with the older revisions that are tried again.
+func outcomes(s api.SubmittedService, made string) string {
+	text := outcome(s, made)
+	for _, id := range s.Retried {
+		if id != s.Revision {
+			text += "; " + id + " had failed and is tried again"
+		}
+	}
+	return text
 }
 
 // verdict is how far a submitted service is.
@@ -248,20 +261,24 @@ func judge(s api.SubmittedService, v api.Service) verdict {
 	case v.Status.Generation < s.Generation:
 		return verdict{phase: "pending", text: "waiting for the leading agent to take it up"}
 	}
-	i := slices.IndexFunc(v.Status.Revisions, func(r wadi.RevisionStatus) bool { return r.ID == s.Revision })
-	var rev wadi.RevisionStatus
-	if i >= 0 {
-		rev = v.Status.Revisions[i]
+	for _, id := range append([]string{s.Revision}, s.Retried...) {
+		if rev, _ := revisionOf(v, id); rev.Phase == wadi.Failed {
+			return verdict{done: true, failed: true, phase: "failed", text: id + ": " + orDash(rev.Reason)}
+		}
 	}
+	for _, id := range s.Retried {
+		if rev, known := revisionOf(v, id); known && rev.Phase == wadi.Pending {
+			return verdict{phase: "pending", text: waitsFor(id, v)}
+		}
+	}
+	rev, known := revisionOf(v, s.Revision)
 	switch {
-	case rev.Phase == wadi.Failed:
-		return verdict{done: true, failed: true, phase: "failed", text: s.Revision + ": " + orDash(rev.Reason)}
 	case v.Status.Phase == string(wadi.Failed):
-		return verdict{done: true, failed: true, phase: "failed", text: waitsFor(s, v, rev)}
-	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && i >= 0 || !s.NewRevision):
+		return verdict{done: true, failed: true, phase: "failed", text: waitsFor(s.Revision, v)}
+	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && known || !s.NewRevision):
 		return judgeRouted(v)
 	}
-	return verdict{phase: "pending", text: waitsFor(s, v, rev)}
+	return verdict{phase: "pending", text: waitsFor(s.Revision, v)}
 }
 
 // judgeRouted says whether callers get to a service that is ready, as it was submitted.
@@ -291,10 +308,18 @@ func namesFailed(v api.Service) bool {
 	})
 }
 
-// waitsFor is the best explanation there is of why a service isn't ready.
-func waitsFor(s api.SubmittedService, v api.Service, rev wadi.RevisionStatus) string {
-	if rev.Reason != "" {
-		return s.Revision + ": " + rev.Reason
+func revisionOf(v api.Service, id string) (rev wadi.RevisionStatus, known bool) {
+	i := slices.IndexFunc(v.Status.Revisions, func(r wadi.RevisionStatus) bool { return r.ID == id })
+	if i < 0 {
+		return rev, false
+	}
+	return v.Status.Revisions[i], true
+}
+
+// waitsFor is the best explanation there is of why a revision isn't ready.
+func waitsFor(id string, v api.Service) string {
+	if rev, _ := revisionOf(v, id); rev.Reason != "" {
+		return id + ": " + rev.Reason
 	}
 	for _, c := range v.Status.Conditions {
 		if !c.OK && c.Message != "" {
@@ -302,9 +327,9 @@ func waitsFor(s api.SubmittedService, v api.Service, rev wadi.RevisionStatus) st
 		}
 	}
 	for _, e := range slices.Backward(v.Status.Events) {
-		if e.Revision == s.Revision && e.Message != "" {
+		if e.Revision == id && e.Message != "" {
 			return e.Message
 		}
 	}
-	return strings.TrimSpace("waiting for " + s.Revision)
+	return "waiting for " + id
 }

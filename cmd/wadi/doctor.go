@@ -225,7 +225,7 @@ func aboutService(s api.Service) []wadi.Finding {
 		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:
 			f.Level = wadi.LevelWarn // It may well be on its way.
 		case c.Type == "LatestReady" && c.Reason == "Failed":
-			f.Remedy = "submit a revision that works; callers are served by the one before, if there is any"
+			f.Remedy = "submit a revision that works, or the same file once more to try again; callers are served by the one before, if there is any"
 		}
 		out = append(out, f)
 	}

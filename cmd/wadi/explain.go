@@ -97,7 +97,7 @@ func atZero(d *wadi.Decision) bool {
 func next(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time.Time) string {
 	switch {
 	case r.Phase == wadi.Failed:
-		return "it did not become ready and gets no instances; submit another revision"
+		return "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"
 	case atZero(d) && r.Percent > 0:
 		return fmt.Sprintf("a request wakes it, with %s", countWord(max(1, s.Service.Scale.Activation)))
 	case atZero(d):

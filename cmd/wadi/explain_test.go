@@ -74,7 +74,7 @@ func TestExplain_Next(t *testing.T) {
 		{"at zero", serving, nil, "a request wakes it, with 2 instances"},
 		{"just at zero", serving, &wadi.Decision{Count: 1, Carried: true}, "a request wakes it, with 2 instances"},
 		{"at zero without traffic", wadi.RevisionStatus{Phase: wadi.Ready}, nil, "no traffic goes to it"},
-		{"failed", wadi.RevisionStatus{Phase: wadi.Failed}, nil, "it did not become ready and gets no instances; submit another revision"},
+		{"failed", wadi.RevisionStatus{Phase: wadi.Failed}, nil, "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"},
 		{"idle", serving, &wadi.Decision{Count: 1, Desired: 1, ZeroAt: at(11)}, "zero in 11s if no request comes"},
 		{"starting", serving, &wadi.Decision{Count: 1, Desired: 1, StartUntil: at(90)},
 			"it starts: the idle time before zero begins when it is ready, and the start is given up in 1m30s (timeout.progress)"},

@@ -33,7 +33,10 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 	}
 	var all []*followed
 	for _, s := range submitted.Services {
-		all = append(all, &followed{SubmittedService: s, verdict: verdict{phase: "pending", text: outcome(s, "new revision")}})
+		if len(s.Retried) > 0 && !c.json {
+			c.printf("%s: %s\n", s.Name, outcomes(s, "new revision"))
+		}
+		all = append(all, &followed{SubmittedService: s, verdict: verdict{phase: "pending", text: outcomes(s, "new revision")}})
 	}
 	show := newProgress(c)
 	defer show.end()

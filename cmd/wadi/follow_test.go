@@ -50,6 +50,8 @@ func TestJudge(t *testing.T) {
 	made := api.SubmittedService{Name: "hello", Revision: "hello-00002", Generation: 2, NewRevision: true, Changed: true}
 	inPlace := made
 	inPlace.NewRevision = false
+	again := inPlace
+	again.Revision, again.Retried = "hello-00003", []string{"hello-00002"}
 	status := func(generation uint64, phase string, revs ...wadi.RevisionStatus) api.Service {
 		return api.Service{Generation: 2, Status: wadi.Status{Generation: generation, Phase: phase, URL: "url", Revisions: revs}}
 	}
@@ -90,6 +92,9 @@ func TestJudge(t *testing.T) {
 		{"traffic waits for ever", inPlace, heldForGood, verdict{done: true, failed: true, phase: "failed", text: "the traffic stays as it was"}},
 		{"condition", made, blocked, verdict{phase: "pending", text: "no node fits"}},
 		{"event", made, told, verdict{phase: "pending", text: "placed"}},
+		{"tried again", again, status(2, "ready", rev(wadi.Pending, "exit 1")), verdict{phase: "pending", text: "hello-00002: exit 1"}},
+		{"tried again and failed", again, status(2, "ready", rev(wadi.Failed, "exit 1")), verdict{done: true, failed: true, phase: "failed", text: "hello-00002: exit 1"}},
+		{"tried again and ready", again, status(2, "ready", rev(wadi.Ready, "")), verdict{done: true, phase: "ready", text: "url"}},
 		{"deleted", made, deleting, verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}},
 		{"again", made, later, verdict{done: true, failed: true, phase: "pending",
 			text: "it was submitted again by somebody else (generation 3); see wadi service status hello"}},

@@ -51,8 +51,9 @@ type Spec struct {
 	File       string            `json:"file"`
 	Source     string            `json:"source"`
 	Variables  map[string]string `json:"variables,omitempty"`
-	Generation uint64            `json:"generation"` // Grows by one with every change.
-	Latest     string            `json:"latest"`     // ID of the newest revision.
+	Generation uint64            `json:"generation"`        // Grows by one with every change.
+	Latest     string            `json:"latest"`            // ID of the newest revision.
+	Attempt    uint64            `json:"attempt,omitempty"` // The generation at which failed revisions were last to be tried again.
 	Deleting   bool              `json:"deleting,omitempty"`
 	Submitted  int64             `json:"submitted"` // Unix seconds.
 }

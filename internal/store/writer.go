@@ -15,6 +15,7 @@ type Stored struct {
 	Service    wadi.Service
 	Latest     string
 	Generation uint64
+	Attempt    uint64
 	Deleting   bool
 	Revisions  []wadi.Revision // Oldest first.
 	State      wadi.State
@@ -95,7 +96,7 @@ func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 	}
 	sortRevisions(out.Revisions)
 	out.Service, out.Latest = spec.Service, spec.Latest
-	out.Generation, out.Deleting = spec.Generation, spec.Deleting
+	out.Generation, out.Attempt, out.Deleting = spec.Generation, spec.Attempt, spec.Deleting
 	return out, nil
 }
 

@@ -1,0 +1,39 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/wadi-run/wadi"
+)
+
+// tryAgain finds the revisions that are wanted by what was submitted and have
+// failed. A revision often fails for a reason outside of it, such as a database that
+// is away: to submit the same once more says that it should be gone by now. What is
+// stored is a number only, the attempt. The leader compares it with that at which a
+// revision failed, so that each submission is one attempt, whoever leads.
+func (a *Admission) tryAgain(ctx context.Context, c *candidate, revisions []wadi.Revision) error {
+	wanted := map[string]bool{c.spec.Latest: true}
+	for _, t := range c.service.Traffic {
+		wanted[t.Revision] = true
+	}
+	if !slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return wanted[r.ID] }) {
+		return nil
+	}
+	state, err := a.Store.State(ctx, c.service.Name)
+	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+		return fmt.Errorf("read state of %s: %w", c.service.Name, err)
+	}
+	for _, r := range revisions {
+		if wanted[r.ID] && state.Revisions[r.ID].Phase == wadi.Failed {
+			c.retried = append(c.retried, r.ID)
+		}
+	}
+	if len(c.retried) > 0 {
+		slices.Sort(c.retried)
+		c.spec.Attempt = c.spec.Generation
+	}
+	return nil
+}
