@@ -29,6 +29,7 @@ type RevisionState struct {
 	Since    time.Time `json:"since"` // When it entered Phase.
 	WasReady bool      `json:"was_ready,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
+	Hindered string    `json:"hindered,omitempty"`  // Of a ready one: why its last start failed; empty: it did not.
 	Attempt  uint64    `json:"attempt,omitempty"`   // The service's attempt when it entered Phase.
 	JobIndex uint64    `json:"job_index,omitempty"` // Nomad's JobModifyIndex that was last known to be ours.
 	Deciders Deciders  `json:"deciders,omitempty"`

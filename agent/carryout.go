@@ -23,6 +23,8 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 	switch a.Kind {
 	case scheduler.SetPhase:
 		return c.setPhase(ctx, s, a)
+	case scheduler.NoteStart:
+		return c.noteStart(ctx, s, a)
 	case scheduler.PutRoute:
 		if err := c.Store.PutRoute(ctx, a.Route); err != nil {
 			return err
@@ -94,6 +96,7 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
 	rs.WasReady = rs.WasReady || rs.Phase == wadi.Ready || a.Phase == wadi.Ready
+	rs.Hindered = ""
 	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
@@ -114,6 +117,25 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 		c.Events.Add(s.Service.Name, a.Revision, "Retired", a.Reason)
 	}
 	c.Log.Info("revision changed phase", "revision", a.Revision, "phase", a.Phase, "reason", a.Reason)
+	return nil
+}
+
+// noteStart remembers that a revision can't be started, or that it can again.
+func (c *Controller) noteStart(ctx context.Context, s *service, a scheduler.Action) error {
+	rs := s.State.Revisions[a.Revision]
+	rs.Hindered = a.Reason
+	st := s.State
+	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
+	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
+		return err
+	}
+	s.State = st
+	if a.Reason == "" {
+		c.Events.Add(s.Service.Name, a.Revision, "Recovered", "an instance is ready again")
+		return nil
+	}
+	c.Log.Warn("revision can't be started", "revision", a.Revision, "reason", a.Reason)
+	c.Events.Add(s.Service.Name, a.Revision, "Hindered", "none of its instances is ready: "+a.Reason)
 	return nil
 }
 

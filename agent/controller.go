@@ -73,9 +73,10 @@ type service struct {
 	applied    time.Time // When the stored route was last written to them.
 	retry      time.Time // Not before then, after an error.
 	backoff    time.Duration
-	problem    string       // The last pass's error.
-	history    []wadi.Event // What was stored before this term.
-	since      time.Time    // Of the term's first event.
+	problem    string          // The last pass's error.
+	history    []wadi.Event    // What was stored before this term.
+	since      time.Time       // Of the term's first event.
+	waits      map[string]wait // Of its pending revisions.
 
 	keptOut      []string                // Of Wadi's own, by intentions that others write.
 	callersKnown bool                    // What keptOut says is known.
@@ -256,12 +257,15 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		if err := c.readBack(ctx, s); err != nil {
 			return err
 		}
+		seen := c.observe(s)
+		s.noteWaits(seen)
+		seen.Began = s.began()
 		acts := scheduler.Plan(scheduler.Desired{
 			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
 			Retention: c.Ages,
-		}, c.observe(s))
+		}, seen)
 		if len(acts) == 0 {
-			s.resting = round == 0 && s.settled()
+			s.resting = round == 0 && s.settled(seen)
 			break
 		}
 		s.shown = nil // Whatever comes of it.

@@ -104,11 +104,11 @@ type Network interface {
 type Measure interface {
 	// Set replaces what is measured, and what tells.
 	Set(revisions []Measured, sources []Source)
-	// ReadyCount is the number of the revision's instances that answer as ready.
-	ReadyCount(revision string) int
+	// ReadyCount is the number of the revision's instances that answer as ready. known
+	// is false while nobody knows that: a new leader has asked, and not been answered.
+	ReadyCount(revision string) (ready int, known bool)
 	// Load fills in what the revision's load is by concurrency and by each of some
-	// metrics, over windows that end about now, and returns ReadyCount. known is false
-	// while nobody knows that: a new leader has asked, and not been answered.
+	// metrics, over windows that end about now, and returns ReadyCount.
 	Load(revision string, by []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (ready int, known bool)
 	// Confirm reads every source of the revision once more, so that what a pending
 	// poll has not told yet is known before a count is lowered.

@@ -30,6 +30,8 @@ type cluster struct {
 	nextID    int
 	index     uint64
 	cantRun   map[string]string // Revisions whose instances never become ready, and why.
+	silent    bool              // Nomad's event stream is away.
+	unasked   bool              // No instance has been asked yet whether it is ready.
 	slow      time.Duration     // How long instances take to become ready, if longer than startTime.
 	load      map[string]float64
 	quiet     map[string]time.Time // Since when a revision has no load.
@@ -209,8 +211,13 @@ func (c *cluster) Purge(_ context.Context, _, id string) error {
 // have other arguments.
 type view struct{ *cluster }
 
-func (v view) Synced() bool { return true }
-func (v view) Usable() bool { return true }
+func (v view) Synced() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.silent
+}
+
+func (v view) Usable() bool { return v.Synced() }
 
 func (v view) Job(id string) scheduler.JobState {
 	v.mu.Lock()
@@ -248,9 +255,12 @@ func (v view) Changed() <-chan struct{} {
 
 func (v view) Set([]agent.Measured, []agent.Source) {}
 
-func (v view) ReadyCount(id string) int {
+func (v view) ReadyCount(id string) (int, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.unasked {
+		return 0, false
+	}
 	n := 0
 	if j := v.jobs[id]; j != nil && v.cantRun[id] == "" {
 		for _, a := range j.allocs {
@@ -259,11 +269,11 @@ func (v view) ReadyCount(id string) int {
 			}
 		}
 	}
-	return n
+	return n, true
 }
 
 func (v view) Load(id string, by []wadi.MetricTarget, stable, _ time.Duration, into *scheduler.Loads) (int, bool) {
-	ready := v.ReadyCount(id)
+	ready, known := v.ReadyCount(id)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	l := v.load[id]
@@ -275,7 +285,7 @@ func (v view) Load(id string, by []wadi.MetricTarget, stable, _ time.Duration, i
 	for _, m := range by {
 		*into.Of(m.Metric) = a
 	}
-	return ready, true
+	return ready, known
 }
 
 func (v view) Confirm(_ context.Context, id string) {

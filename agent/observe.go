@@ -13,9 +13,9 @@ import (
 
 // settled reports whether nothing of the service waits for a time to pass that is
 // shorter than that between two rechecks.
-func (s *service) settled() bool {
-	for _, r := range s.State.Revisions {
-		if r.Phase == wadi.Pending || r.Phase == "" {
+func (s *service) settled(o scheduler.Observed) bool {
+	for id, r := range s.State.Revisions {
+		if r.Phase == wadi.Pending || r.Phase == "" || scheduler.Hinders(r, o.Instances[id]) {
 			return false
 		}
 	}
@@ -44,6 +44,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
 		Route: s.Route, Leftovers: s.leftovers,
+		Began:      s.began(),
 		Programmed: s.programmed,
 		Tried:      time.Since(s.applied) < s.again(),
 	}
@@ -55,7 +56,10 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 	for _, r := range s.Revisions {
 		o.Jobs[r.ID] = c.Cluster.Job(r.ID)
 		o.Adopted[r.ID] = c.Owned.Index(r.ID)
-		in := scheduler.Instances{Ready: c.Measure.ReadyCount(r.ID)}
+		var in scheduler.Instances
+		var known bool
+		in.Ready, known = c.Measure.ReadyCount(r.ID)
+		in.Unknown = !known
 		eps, _ := c.Cluster.Endpoints(r.ID)
 		for _, ep := range eps {
 			switch {
@@ -65,7 +69,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 				in.Ending++
 			}
 		}
-		in.Trouble, _ = c.Cluster.Trouble(r.ID)
+		in.Trouble, in.Since = c.Cluster.Trouble(r.ID)
 		if c.Unready != nil {
 			in.Unready = c.Unready(r.ID)
 		}

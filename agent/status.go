@@ -59,8 +59,11 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	st.Conditions = []wadi.Condition{
 		newestCondition(s, newest, o.Instances[s.Latest]),
 		routeCondition(s),
-		meshCondition(s, o),
 	}
+	if !s.Deleting {
+		st.Conditions = append(st.Conditions, servingCondition(s, o))
+	}
+	st.Conditions = append(st.Conditions, meshCondition(s, o))
 	if s.callersKnown {
 		st.Conditions = append(st.Conditions, callersCondition(s))
 	}
@@ -154,6 +157,19 @@ func routeCondition(s *service) wadi.Condition {
 		}
 	}
 	return c
+}
+
+// ConditionServing is the type of the condition that whoever calls a service is
+// answered by its app, now or once it has started.
+const ConditionServing = "Serving"
+
+func servingCondition(s *service, o scheduler.Observed) wadi.Condition {
+	state := make(map[string]wadi.RevisionState, len(s.Route.Targets))
+	for _, t := range s.Route.Targets {
+		state[t.Revision] = s.state(t.Revision)
+	}
+	reason, message := scheduler.NotServed(s.Route, state, o.Instances, o.Jobs)
+	return wadi.Condition{Type: ConditionServing, OK: reason == "", Reason: reason, Message: message}
 }
 
 func meshCondition(s *service, o scheduler.Observed) wadi.Condition {

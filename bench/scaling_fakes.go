@@ -99,7 +99,7 @@ type instances struct {
 func (v view) Trouble(string) (string, time.Time)   { return "", time.Time{} }
 func (v view) Changed() <-chan struct{}             { return nil }
 func (v view) Set([]agent.Measured, []agent.Source) {}
-func (v view) ReadyCount(string) int                { return v.count }
+func (v view) ReadyCount(string) (int, bool)        { return v.count, true }
 func (v view) Confirm(context.Context, string)      {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")

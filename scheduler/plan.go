@@ -36,6 +36,7 @@ type Observed struct {
 	Adopted   map[string]uint64    // The jobs' modify indexes that are known to be ours.
 	Instances map[string]Instances // By revision.
 	Wanted    map[string]int       // What the autoscaler last wanted, by revision.
+	Began     map[string]time.Time // When a pending revision's time began, without the time in which nobody saw it.
 
 	Route      wadi.Route // As stored; zero: none.
 	Programmed bool       // The network layers carry the stored route, as was read back.
@@ -48,8 +49,11 @@ type Instances struct {
 	Alive   int    // Placed and not told to stop.
 	Ending  int    // Told to stop and not yet gone.
 	Ready   int    // Answering as ready.
+	Unknown bool   // How many are ready is not known: not all were asked yet.
 	Trouble string // What Nomad says hinders it; empty: nothing.
 	Unready string // Why those that run are not ready, as they say; empty: nothing is known.
+
+	Since time.Time // Since when it has been in trouble.
 }
 
 // ActionKind says what an action does.
@@ -57,6 +61,7 @@ type ActionKind string
 
 // The actions of the controller.
 const (
+	NoteStart      ActionKind = "note-start"      // Remember that the revision's start failed for Reason; empty: that one succeeded.
 	SetPhase       ActionKind = "set-phase"       // Remember that the revision is in Phase, for Reason.
 	PutRoute       ActionKind = "put-route"       // Store Route for every agent.
 	Program        ActionKind = "program"         // Make the network layers carry the stored route.
@@ -92,6 +97,7 @@ func Plan(d Desired, o Observed) []Action {
 		return planDelete(d, o)
 	}
 	acts, state := planPhases(d, o)
+	acts = append(acts, planStarts(d, o, state)...)
 	want := targetsOf(d.Service, d.Latest, d.Revisions, state)
 	route := planRoute(d, o, want, state)
 	moves := !reflect.DeepEqual(route, o.Route)
@@ -174,18 +180,32 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 			set(r.ID, wadi.Pending, TriedAgain)
 			s = state[r.ID]
 		}
+		in, need := o.Instances[r.ID], d.Service.Scale.Initial
+		if wanted && s.Phase == wadi.Failed && in.Ready > 0 && in.Ready >= need {
+			set(r.ID, wadi.Ready, "its instances became ready after all")
+			continue
+		}
 		if s.Phase != wadi.Pending {
 			continue
 		}
-		in, need := o.Instances[r.ID], d.Service.Scale.Initial
 		switch {
 		case in.Ready >= need:
 			set(r.ID, wadi.Ready, "")
-		case wanted && o.Now.Sub(s.Since) >= r.Spec.Timeout.Progress.D():
+		case wanted && !in.Unknown && !o.Now.Before(FailsAt(r, s, o)):
 			set(r.ID, wadi.Failed, progressReason(r, in, need))
 		}
 	}
 	return acts, state
+}
+
+// FailsAt is when a pending revision fails if it is not ready by then. Only time in
+// which a leader could see its instances counts: what nobody saw may have been ready.
+func FailsAt(r wadi.Revision, s wadi.RevisionState, o Observed) time.Time {
+	began := s.Since
+	if b := o.Began[r.ID]; b.After(began) {
+		began = b
+	}
+	return began.Add(r.Spec.Timeout.Progress.D())
 }
 
 func progressReason(r wadi.Revision, in Instances, need int) string {

@@ -78,6 +78,10 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		s.Phase, s.Reason, s.Since, s.Attempt = a.Phase, a.Reason, w.o.Now, w.d.Attempt
 		s.WasReady = s.WasReady || a.Phase == wadi.Ready
 		w.d.State.Revisions[a.Revision] = s
+	case scheduler.NoteStart:
+		s := w.d.State.Revisions[a.Revision]
+		s.Hindered = a.Reason
+		w.d.State.Revisions[a.Revision] = s
 	case scheduler.PutRoute:
 		w.checkRoute(t, a.Route)
 		w.o.Route = a.Route

@@ -11,6 +11,7 @@ import (
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/scheduler"
 )
 
 // examination is one run of the doctor, for its checks.
@@ -222,9 +223,11 @@ func aboutService(s api.Service) []wadi.Finding {
 		case c.Type == agent.ConditionShielded:
 			f.Level = wadi.LevelWarn // It serves.
 			f.What, f.Remedy, _ = strings.Cut(c.Message, "; ")
+		case c.Type == agent.ConditionServing && c.Reason == scheduler.NotServing:
+			f.Remedy = "mend what hinders it; the next request starts it then, or wadi service scale -for 1m " + name + " 1"
 		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:
 			f.Level = wadi.LevelWarn // It may well be on its way.
-		case c.Type == "LatestReady" && c.Reason == "Failed":
+		case (c.Type == "LatestReady" || c.Type == agent.ConditionServing) && c.Reason == "Failed":
 			f.Remedy = "submit a revision that works, or the same file once more to try again; callers are served by the one before, if there is any"
 		}
 		out = append(out, f)

@@ -295,6 +295,11 @@ func (r rig) readyKnown(revision string) (known bool) {
 	return known
 }
 
+func (r rig) readyCount(revision string) int {
+	n, _ := r.s.ReadyCount(revision)
+	return n
+}
+
 func (r rig) averages(revision string) (a scheduler.Averages) {
 	r.s.Read(revision, func(got scrape.Reading[*scheduler.Windows]) {
 		a = got.Windows.Averages(got.Now, time.Minute, 6*time.Second, wadi.Concurrency)

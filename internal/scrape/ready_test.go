@@ -14,7 +14,7 @@ func TestScraper_ReadyFollowsItsInstances(t *testing.T) {
 	scraping(t, func(r rig) {
 		want := func(when string, ready int, known bool) {
 			r.Helper()
-			if n, k := r.s.ReadyCount(rev1), r.readyKnown(rev1); n != ready || k != known {
+			if n, k := r.readyCount(rev1), r.readyKnown(rev1); n != ready || k != known {
 				r.Errorf("%s: %d ready, known: %t; want %d, %t", when, n, k, ready, known)
 			}
 		}

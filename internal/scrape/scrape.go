@@ -200,15 +200,15 @@ func (s *Scraper[W]) Read(id string, f func(Reading[W])) bool {
 }
 
 // ReadyCount is how many instances of a revision answer as ready. Those that stop
-// are not among them.
-func (s *Scraper[W]) ReadyCount(id string) int {
+// are not among them. It is not known of a revision that is not measured, nor while
+// an instance was never asked.
+func (s *Scraper[W]) ReadyCount(id string) (ready int, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g := s.about[id]; g != nil {
-		n, _ := g.ready()
-		return n
+		return g.ready()
 	}
-	return 0
+	return 0, false
 }
 
 // Ready reports whether the instance answered as ready last.

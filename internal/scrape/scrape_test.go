@@ -24,12 +24,12 @@ func TestScraper_InstanceStartsAndIsMeasured(t *testing.T) {
 	scraping(t, func(r rig) {
 		r.follow("i1") // Placed; its process does not run yet.
 		pass(300 * time.Millisecond)
-		if n := r.s.ReadyCount(rev1); n != 0 {
+		if n := r.readyCount(rev1); n != 0 {
 			r.Fatalf("%d ready", n)
 		}
 		in := r.instance("i1", "b1")
 		pass(1500 * time.Millisecond)
-		if n := r.s.ReadyCount(rev1); n != 0 {
+		if n := r.readyCount(rev1); n != 0 {
 			r.Fatalf("%d ready before the app is", n)
 		}
 		changed := r.s.Changed()
@@ -40,7 +40,7 @@ func TestScraper_InstanceStartsAndIsMeasured(t *testing.T) {
 		default:
 			r.Fatal("no word of the readiness")
 		}
-		if n := r.s.ReadyCount(rev1); n != 1 {
+		if n := r.readyCount(rev1); n != 1 {
 			r.Fatalf("%d ready", n)
 		}
 
@@ -100,17 +100,17 @@ func TestScraper_UnreadyIsNoticed(t *testing.T) {
 		pass(time.Second)
 		in.setReady(false)
 		pass(1500 * time.Millisecond)
-		if r.s.ReadyCount(rev1) != 0 || r.s.Ready("i1") {
+		if r.readyCount(rev1) != 0 || r.s.Ready("i1") {
 			r.Fatal("still ready")
 		}
 		in.setReady(true)
 		pass(300 * time.Millisecond)
-		if r.s.ReadyCount(rev1) != 1 {
+		if r.readyCount(rev1) != 1 {
 			r.Fatal("not ready again")
 		}
 		in.stop()
 		pass(300 * time.Millisecond)
-		if r.s.ReadyCount(rev1) != 0 {
+		if r.readyCount(rev1) != 0 {
 			r.Fatal("ready without a process")
 		}
 	})
@@ -234,7 +234,7 @@ func TestScraper_StoppingInstanceEnds(t *testing.T) {
 		srcs := sources("i1", "a1")
 		srcs[0].Stopping = true
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
-		if r.s.ReadyCount(rev1) != 0 {
+		if r.readyCount(rev1) != 0 {
 			r.Fatal("ready though it stops")
 		}
 		pass(5 * time.Second)
@@ -374,7 +374,7 @@ func TestScraper_NewLeaderReadsHistory(t *testing.T) {
 		srcs[0].Placed = time.Now().Add(-130 * time.Second)
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
 		pass(100 * time.Millisecond)
-		if r.s.ReadyCount(rev1) != 1 || !r.readyKnown(rev1) {
+		if r.readyCount(rev1) != 1 || !r.readyKnown(rev1) {
 			r.Fatal("readiness not known")
 		}
 		if a := r.averages(rev1); a.Partial || !near(a.Stable, 4, 0.3) || a.Panic != 0 || a.Idle < 28*time.Second {
@@ -463,7 +463,7 @@ func TestScraper_NonsenseIsUnknown(t *testing.T) {
 				srcs[0].Placed = time.Now().Add(-time.Hour)
 				r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Add(-time.Hour), Window: time.Minute}}, srcs)
 				pass(30 * time.Second)
-				if r.s.ReadyCount(rev1) != 1 {
+				if r.readyCount(rev1) != 1 {
 					r.Fatal("not ready, though it says so")
 				}
 				if a := r.averages(rev1); !a.Partial || a.Stable != 0 || a.Idle != 0 {
@@ -512,7 +512,7 @@ func TestScraper_TCP(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("not ready")
 	}
-	if s.ReadyCount(rev1) != 1 {
+	if n, _ := s.ReadyCount(rev1); n != 1 {
 		t.Fatal("not counted as ready")
 	}
 	cancel()

@@ -1,0 +1,79 @@
+package scheduler
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// hinderedAfter is how long nothing of a revision may be ready, for a reason that
+// Nomad tells, before its start counts as failed: an app that is restarted at once
+// is no such.
+const hinderedAfter = 3 * time.Second
+
+// planStarts remembers which revisions that were ready once can't be started now,
+// and until when: at zero nothing is seen of them, but what the last start showed
+// stands until one succeeds.
+func planStarts(d Desired, o Observed, state map[string]wadi.RevisionState) []Action {
+	var acts []Action
+	for _, r := range d.Revisions {
+		s, in := state[r.ID], o.Instances[r.ID]
+		if s.Phase != wadi.Ready {
+			continue
+		}
+		switch {
+		case in.Ready > 0 && s.Hindered != "":
+			s.Hindered = ""
+			acts = append(acts, Action{Kind: NoteStart, Revision: r.ID})
+		case Hinders(s, in) && o.Now.Sub(in.Since) >= hinderedAfter:
+			s.Hindered = in.Trouble
+			acts = append(acts, Action{Kind: NoteStart, Revision: r.ID, Reason: in.Trouble})
+		}
+		state[r.ID] = s
+	}
+	return acts
+}
+
+// Hinders reports whether a start is failing that is not known to.
+func Hinders(s wadi.RevisionState, in Instances) bool {
+	return s.Phase == wadi.Ready && s.Hindered == "" && in.Ready == 0 && !in.Unknown && in.Trouble != ""
+}
+
+// The reasons why a service does not serve.
+const (
+	NotServing   = "Hindered" // What has traffic can't be started.
+	NotServable  = "Failed"   // What has traffic has failed, and gets no instances.
+	NotYetServed = "Starting" // Nothing has traffic yet, or what has it was never ready.
+)
+
+// NotServed says which callers get no answer from an app, in one word and in words:
+// those of some revision that has traffic or a tag. Nothing is amiss at zero, unless
+// the last start from there failed.
+func NotServed(route wadi.Route, state map[string]wadi.RevisionState, of map[string]Instances, jobs map[string]JobState) (reason, message string) {
+	if len(route.Targets) == 0 {
+		return NotYetServed, "no revision has its traffic yet"
+	}
+	starting := ""
+	for _, t := range route.Targets {
+		id := t.Revision
+		s, in := state[id], of[id]
+		switch {
+		case s.Phase == wadi.Failed:
+			return NotServable, fmt.Sprintf("callers of %s get 503, it has failed: %s", id, s.Reason)
+		case in.Ready > 0:
+		case s.Hindered != "" && jobs[id].Count == 0:
+			return NotServing, fmt.Sprintf("%s is at zero, and its last start failed: %s; the next request tries again", id, s.Hindered)
+		case s.Hindered != "" && in.Trouble == "":
+			return NotServing, fmt.Sprintf("no instance of %s is ready since its last start failed: %s", id, s.Hindered)
+		case s.Hindered != "", s.Phase == wadi.Pending && in.Trouble != "":
+			return NotServing, fmt.Sprintf("callers of %s wait or get 503, none of its instances is ready: %s", id, in.Trouble)
+		case s.Phase == wadi.Pending || s.Phase == "":
+			starting = id
+		}
+	}
+	if starting != "" {
+		return NotYetServed, fmt.Sprintf("callers wait until %s is ready", starting)
+	}
+	return "", ""
+}

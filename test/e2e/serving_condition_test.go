@@ -1,0 +1,110 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	nomad "github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// waitServing waits until the service's condition Serving is as wanted, and says so.
+func waitServing(t *testing.T, name string, ok bool, text string) {
+	t.Helper()
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		s, err := stack.Agent.Client.Service(t.Context(), name)
+		if err != nil {
+			return err
+		}
+		for _, c := range s.Status.Conditions {
+			if c.Type == agent.ConditionServing && c.OK == ok && strings.Contains(c.Message, text) {
+				return nil
+			}
+		}
+		return fmt.Errorf("got conditions %+v, want Serving %v with %q", s.Status.Conditions, ok, text)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A revision was ready once, and its app can't start any more: status and doctor say
+// so with the reason, at zero too, until it starts again.
+func TestServing_ConditionOfWhatStartsNoMore(t *testing.T) {
+	t.Parallel()
+	const name, id = "lapsed", "lapsed-00001"
+	broken := filepath.Join(t.TempDir(), "broken")
+	stack.Deploy(t, hello(name, options{
+		command: "sh", args: []string{"-c", "test ! -e " + broken + " || exit 4; exec hello"}, queue: `timeout = "20s"`,
+	}))
+	waitServing(t, name, true, "")
+	stack.ToZero(t, id)
+	waitServing(t, name, true, "") // Nobody asks: nothing is amiss.
+	if err := os.WriteFile(broken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	harnesstest.WantStatus(t, stack.Get(t, name, "/"), 503)
+	waitServing(t, name, false, "Exit Code: 4")
+	stack.ToZero(t, id)
+	waitServing(t, name, false, "is at zero, and its last start failed: task web: Exit Code: 4")
+	if out, err := wadiCommand(t, "service", "status", name); err != nil || !strings.Contains(out, "Serving") || !strings.Contains(out, "Exit Code: 4") {
+		t.Errorf("status: %v, %s; want the condition Serving with the reason", err, out)
+	}
+	if out, err := wadiCommand(t, "doctor"); err == nil || !strings.Contains(out, "service "+name) || !strings.Contains(out, "Exit Code: 4") {
+		t.Errorf("doctor: %v, %s; want a failure with the reason", err, out)
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		if res := stack.Get(t, name, "/"); res.Status != 200 {
+			return fmt.Errorf("got status %d: %s", res.Status, res.Body)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	waitServing(t, name, true, "")
+}
+
+// While the only node is drained nothing serves, and status says why. Not parallel:
+// the node is everybody's.
+func TestServing_ConditionWithoutANode(t *testing.T) {
+	const name, id = "homeless", "homeless-00001"
+	stack.Deploy(t, hello(name, options{min: 1}))
+	waitServing(t, name, true, "")
+	nodes, _, err := stack.Nomad.Nodes().List(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain := func(spec *nomad.DrainSpec) {
+		for _, n := range nodes {
+			if _, err := stack.Nomad.Nodes().UpdateDrain(n.ID, spec, true, nil); err != nil {
+				t.Errorf("drain %s: %v", n.ID, err)
+			}
+		}
+	}
+	t.Cleanup(func() { drain(nil) })
+	drain(&nomad.DrainSpec{Deadline: time.Minute})
+	if err := stack.WaitGone(t.Context(), id, harnesstest.WaitLong); err != nil {
+		t.Error(err)
+	}
+	waitServing(t, name, false, "no node")
+	drain(nil)
+	waitServing(t, name, true, "")
+	s, err := stack.Agent.Client.Service(t.Context(), name)
+	if err != nil || s.Status.Revisions[0].Phase != wadi.Ready {
+		t.Errorf("got revisions %+v (%v), want it ready", s.Status.Revisions, err)
+	}
+}
