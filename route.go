@@ -95,4 +95,5 @@ type Endpoint struct {
 	Ended    bool   `json:"ended"`    // Its processes are gone.
 	Restarts int    `json:"restarts"` // Of all tasks, as the client reported.
 	Problem  string `json:"problem"`  // What Nomad last said went wrong with a task; empty if nothing did.
+	Hopeless bool   `json:"hopeless"` // It has ended by an error that Nomad calls unrecoverable.
 }

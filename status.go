@@ -114,6 +114,8 @@ type RevisionStatus struct {
 	Reason  string  `json:"reason,omitempty"`
 	Percent float64 `json:"percent"` // Of the service's traffic.
 	Created int64   `json:"created"` // Unix seconds.
+
+	Until time.Time `json:"until,omitzero"` // Of a pending one: when it fails, if it is not ready by then.
 }
 
 // Event is something that Wadi did or saw, for people.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -73,9 +74,26 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		if c.Unready != nil {
 			in.Unready = c.Unready(r.ID)
 		}
+		in.GivenUp = givenUp(eps, s.State.Revisions[r.ID].Since)
 		o.Instances[r.ID] = in
 	}
 	return o
+}
+
+// givenUp are the problems of the instances that Nomad gave up last, of those that
+// were placed since a time. One that ended otherwise ends the row.
+func givenUp(eps []wadi.Endpoint, since time.Time) []string {
+	var out []string
+	for _, ep := range eps {
+		switch {
+		case !ep.Ended || ep.Created < since.UnixNano():
+		case ep.Hopeless:
+			out = append(out, strings.ReplaceAll(ep.Problem, ep.Instance, "…"))
+		default:
+			out = nil
+		}
+	}
+	return out
 }
 
 // settle notes how the pass of one service went, reports a failure once, and

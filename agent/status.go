@@ -86,7 +86,7 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 func (s *service) state(revision string) wadi.RevisionState {
 	rs := s.State.Revisions[revision]
 	if rs.TriedAgain(s.Attempt) && (revision == s.Latest || scheduler.Named(s.Service, revision)) {
-		rs.Phase, rs.Reason = wadi.Pending, ""
+		rs = wadi.RevisionState{Phase: wadi.Pending}
 	}
 	return rs
 }
@@ -119,6 +119,9 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	out.Percent = float64(weight) / 100
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
 		out.Reason = cmp.Or(in.Trouble, in.Unready)
+	}
+	if rs.Phase == wadi.Pending && !rs.Since.IsZero() && (r.ID == s.Latest || scheduler.Named(s.Service, r.ID)) {
+		out.Until = scheduler.FailsAt(r, rs, o).UTC().Truncate(time.Second)
 	}
 	return out
 }

@@ -54,6 +54,10 @@ type Instances struct {
 	Unready string // Why those that run are not ready, as they say; empty: nothing is known.
 
 	Since time.Time // Since when it has been in trouble.
+
+	// GivenUp are the problems of the latest instances of this attempt, oldest first,
+	// if each ended by an error that Nomad calls unrecoverable.
+	GivenUp []string
 }
 
 // ActionKind says what an action does.
@@ -191,6 +195,9 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		switch {
 		case in.Ready >= need:
 			set(r.ID, wadi.Ready, "")
+		case wanted && in.hopeless():
+			set(r.ID, wadi.Failed, fmt.Sprintf("Nomad gave %d instances up, one after the other, for the same error, which it calls unrecoverable: %s",
+				len(in.GivenUp), in.GivenUp[len(in.GivenUp)-1]))
 		case wanted && !in.Unknown && !o.Now.Before(FailsAt(r, s, o)):
 			set(r.ID, wadi.Failed, progressReason(r, in, need))
 		}

@@ -245,7 +245,8 @@ type verdict struct {
 	done   bool
 	failed bool
 	phase  string
-	text   string // What it waits for, or why it failed.
+	text   string    // What it waits for, or why it failed.
+	until  time.Time // When it fails, if it is not ready by then; zero: not known.
 
 	warning string // Of one that is done.
 }
@@ -268,7 +269,7 @@ func judge(s api.SubmittedService, v api.Service) verdict {
 	}
 	for _, id := range s.Retried {
 		if rev, known := revisionOf(v, id); known && rev.Phase == wadi.Pending {
-			return verdict{phase: "pending", text: waitsFor(id, v)}
+			return verdict{phase: "pending", text: waitsFor(id, v), until: rev.Until}
 		}
 	}
 	rev, known := revisionOf(v, s.Revision)
@@ -278,7 +279,7 @@ func judge(s api.SubmittedService, v api.Service) verdict {
 	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && known || !s.NewRevision):
 		return judgeRouted(v)
 	}
-	return verdict{phase: "pending", text: waitsFor(s.Revision, v)}
+	return verdict{phase: "pending", text: waitsFor(s.Revision, v), until: rev.Until}
 }
 
 // judgeRouted says whether callers get to a service that is ready, as it was submitted.

@@ -118,8 +118,8 @@ func waitGone(ctx context.Context, c *call, client *api.Client, name string) err
 		default:
 			f.text = deletionText(v)
 		}
-		show.update(f, time.Since(began))
-		show.line([]*followed{f}, time.Since(began))
+		show.update(f, time.Now(), time.Since(began))
+		show.line([]*followed{f}, time.Now(), time.Since(began))
 		select {
 		case <-ctx.Done():
 		case <-time.After(pollTime):

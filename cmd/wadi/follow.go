@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -62,12 +60,12 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 			default:
 				f.verdict, f.URL = judge(f.SubmittedService, v), v.Status.URL
 			}
-			show.update(f, time.Since(began))
+			show.update(f, time.Now(), time.Since(began))
 			if !f.done {
 				open++
 			}
 		}
-		show.line(all, time.Since(began))
+		show.line(all, time.Now(), time.Since(began))
 		if open == 0 {
 			show.end()
 			return finishFollow(c, all, submitted)
@@ -144,72 +142,3 @@ func (a *awayClock) tolerates(err error, now time.Time) bool {
 	}
 	return now.Sub(a.since) < awayTime
 }
-
-// progress shows how far services are: on a terminal one line that changes, and
-// else a line for each change.
-type progress struct {
-	c     *call
-	out   io.Writer
-	width int // 0: no terminal.
-	last  map[string]string
-	drawn bool
-}
-
-func newProgress(c *call) *progress {
-	p := &progress{c: c, out: c.stdout, last: map[string]string{}}
-	if c.json {
-		p.out = io.Discard
-	} else if width, ok := terminal(c.stdout); ok && c.env["TERM"] != "dumb" {
-		p.width = width
-	}
-	return p
-}
-
-// update notes the state of one service. What is final gets a line of its own.
-func (p *progress) update(f *followed, took time.Duration) {
-	text := clean(f.text)
-	key := f.phase + " " + text
-	if p.last[f.Name] == key || (p.width > 0 && !f.done) {
-		return
-	}
-	p.last[f.Name] = key
-	p.erase()
-	if f.done && !f.failed {
-		text = strings.TrimSuffix(strings.Join([]string{f.Revision, text}, ", "), ", ") + fmt.Sprintf(" (%.1fs)", took.Seconds())
-	}
-	out := p.out
-	if f.failed && !p.c.json {
-		out = p.c.stderr
-	}
-	say(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
-}
-
-// line redraws the line of a terminal with what is not done yet.
-func (p *progress) line(all []*followed, took time.Duration) {
-	if p.width == 0 {
-		return
-	}
-	var open []string
-	for _, f := range all {
-		if !f.done {
-			open = append(open, f.Name+": "+clean(f.text))
-		}
-	}
-	p.erase()
-	if len(open) == 0 {
-		return
-	}
-	text := []rune(fmt.Sprintf("%4.1fs  %s", took.Seconds(), strings.Join(open, "   ")))
-	say(p.out, "%s", string(text[:min(len(text), p.width-1)]))
-	p.drawn = true
-}
-
-func (p *progress) erase() {
-	if p.drawn {
-		say(p.out, "\r\x1b[K")
-		p.drawn = false
-	}
-}
-
-// end leaves the terminal as a next command expects it. It may be called twice.
-func (p *progress) end() { p.erase() }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -111,12 +112,12 @@ func TestJudge(t *testing.T) {
 func TestProgress_OnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	c := &call{world: world{stdout: &out, stderr: &out}}
-	p := &progress{c: c, out: &out, width: 30, last: map[string]string{}}
+	p := &progress{c: c, out: &out, width: 30}
 	f := &followed{SubmittedService: api.SubmittedService{Name: "hello", Revision: "hello-00001"},
 		verdict: verdict{phase: "pending", text: "a text that is much longer than the terminal is wide"}}
 	show := func(took time.Duration) {
-		p.update(f, took)
-		p.line([]*followed{f}, took)
+		p.update(f, at(0), took)
+		p.line([]*followed{f}, at(0), took)
 	}
 	show(100 * time.Millisecond)
 	show(300 * time.Millisecond)
@@ -127,5 +128,43 @@ func TestProgress_OnATerminal(t *testing.T) {
 		"hello: ready, hello-00001, http://x (0.5s)\n"
 	if diff := cmp.Diff(strings.ReplaceAll(want, "a text that is m", "a text that is "), out.String()); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
+	}
+}
+
+// Elsewhere each new fact gets one line, with the time that is left, and what was
+// said before, though with other numbers, is counted.
+func TestProgress_OneLineForEachFact(t *testing.T) {
+	var out bytes.Buffer
+	c := &call{world: world{stdout: &out, stderr: &out}}
+	p := newProgress(c)
+	f := &followed{SubmittedService: api.SubmittedService{Name: "hello", Revision: "hello-00001"}}
+	for i := range 50 {
+		f.verdict = verdict{phase: "pending", text: fmt.Sprintf("can't listen on port %d", 20000+i), until: at(600)}
+		p.update(f, at(i), 0)
+		f.verdict = verdict{phase: "pending", text: "Exit Code: 1", until: at(600)}
+		p.update(f, at(i), 0)
+		p.update(f, at(i), 0) // Nothing new at all.
+	}
+	f.verdict = verdict{done: true, failed: true, phase: "failed", text: "Exit Code: 1"}
+	p.update(f, at(600), 0)
+	want := `hello: pending, can't listen on port 20000 (fails in 10m0s unless it is ready)
+hello: pending, Exit Code: 1 (fails in 10m0s unless it is ready)
+hello: pending, and 98 times more what was said before
+hello: failed, Exit Code: 1
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
+	}
+
+	// On a terminal the count and the time stand before the text, which may be cut.
+	out.Reset()
+	p = &progress{c: c, out: &out, width: 60}
+	for i := range 3 {
+		f.verdict = verdict{phase: "pending", text: fmt.Sprintf("can't listen on port %d", 20000+i), until: at(600)}
+		p.update(f, at(0), 0)
+	}
+	p.line([]*followed{f}, at(60), time.Second)
+	if want := " 1.0s  hello: (3 times, 9m0s left) can't listen on port 200"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }

@@ -22,6 +22,7 @@ func endpoint(a allocation) wadi.Endpoint {
 		Ended:     ended(a),
 		Problem:   taskProblem(a.TaskStates),
 	}
+	e.Hopeless = e.Ended && hopeless(a.TaskStates)
 	e.Stopping = e.Ended || a.DesiredStatus != "run" || leaving(a.DesiredTransition)
 	for _, s := range a.TaskStates {
 		if s != nil {
@@ -30,6 +31,26 @@ func endpoint(a allocation) wadi.Endpoint {
 	}
 	e.Addr, e.Metrics = addresses(a, service)
 	return e
+}
+
+// unrecoverable is Nomad's reason not to restart a task that would never run: its
+// program is not there, say, or its configuration is none that the driver takes.
+const unrecoverable = "Error was unrecoverable"
+
+// hopeless reports whether Nomad gave some task up because of an error that it calls
+// unrecoverable.
+func hopeless(states map[string]*api.TaskState) bool {
+	for _, s := range states {
+		if s == nil || !s.Failed {
+			continue
+		}
+		for _, e := range s.Events {
+			if e.Type == api.TaskNotRestarting && e.Details["restart_reason"] == unrecoverable {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // addresses are those of the traffic path and of the metrics listener; empty

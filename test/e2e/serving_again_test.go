@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -80,5 +82,38 @@ func TestServing_AppliedAgain(t *testing.T) {
 	}
 	if out, err := wadiCommand(t, "events", "-service", name); err != nil || !strings.Contains(out, "Retried") {
 		t.Errorf("events: %v, %s; want that it was tried again", err, out)
+	}
+}
+
+// A program that is not there is no reason to wait for ten minutes: apply fails as
+// soon as Nomad has given three instances up for it. Until then it says, once for each
+// new fact, what it waits for and until when.
+func TestServing_HopelessFailsSoon(t *testing.T) {
+	t.Parallel()
+	const name = "misspelled"
+	file := filepath.Join(t.TempDir(), "service.hcl")
+	if err := os.WriteFile(file, []byte(hello(name, options{command: "helo"})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stack.Remove(t, name) })
+	out, err := wadiCommand(t, "apply", file)
+	t.Log(out)
+	if err == nil || !strings.Contains(out, "3 instances up") || !strings.Contains(out, "helo") || strings.Contains(out, "timeout.progress") {
+		t.Errorf("apply: %v, %s; want that Nomad gave it up", err, out)
+	}
+	if !strings.Contains(out, "(fails in 9m5") && !strings.Contains(out, "(fails in 10m0s") {
+		t.Errorf("apply: %s; want how much time was left", out)
+	}
+	told := map[string]bool{}
+	for line := range strings.Lines(out) {
+		fact := scheduler.Fact(strings.Split(line, " (fails in ")[0])
+		if told[fact] {
+			t.Errorf("apply: %s; want each fact once, not again %s", out, line)
+		}
+		told[fact] = true
+	}
+	s, err := stack.Agent.Client.Service(t.Context(), name)
+	if err != nil || s.Status.Revisions[0].Phase != wadi.Failed || !s.Status.Revisions[0].Until.IsZero() {
+		t.Errorf("got %+v (%v), want it failed", s.Status, err)
 	}
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// progress shows how far services are: on a terminal one line that changes, and
+// else a line for each new fact. A fact that is told again, be it with another port
+// number, is counted.
+type progress struct {
+	c     *call
+	out   io.Writer
+	width int // 0: no terminal.
+	told  map[string]*facts
+	drawn bool
+}
+
+// maxFacts bounds what is remembered of one service.
+const maxFacts = 100
+
+// facts are those of one service.
+type facts struct {
+	seen  map[string]int // How often each was told anew.
+	last  string         // As it was told last.
+	again int            // How often some were told that have their line already.
+}
+
+func newProgress(c *call) *progress {
+	p := &progress{c: c, out: c.stdout}
+	if c.json {
+		p.out = io.Discard
+	} else if width, ok := terminal(c.stdout); ok && c.env["TERM"] != "dumb" {
+		p.width = width
+	}
+	return p
+}
+
+// note takes in what is told of a service, and says how often that fact was told, or
+// 0 if it is the same as a moment ago.
+func (p *progress) note(f *followed) (times int) {
+	of := p.told[f.Name]
+	if of == nil {
+		if p.told == nil {
+			p.told = map[string]*facts{}
+		}
+		of = &facts{seen: map[string]int{}}
+		p.told[f.Name] = of
+	}
+	key := f.phase + " " + f.text
+	if of.last == key {
+		return 0
+	}
+	of.last = key
+	if f.done {
+		return 1
+	}
+	fact := scheduler.Fact(key)
+	if len(of.seen) >= maxFacts {
+		clear(of.seen)
+	}
+	of.seen[fact]++
+	if of.seen[fact] > 1 {
+		of.again++
+	}
+	return of.seen[fact]
+}
+
+// update notes the state of one service. What is final gets a line of its own.
+func (p *progress) update(f *followed, now time.Time, took time.Duration) {
+	times := p.note(f)
+	if times != 1 || (p.width > 0 && !f.done) {
+		return
+	}
+	text := clean(f.text)
+	p.erase()
+	if f.done && p.width == 0 && p.told[f.Name].again > 0 {
+		say(p.out, "%s: %s, and %d times more what was said before\n", f.Name, p.c.paint(p.out, "pending"), p.told[f.Name].again)
+	}
+	switch {
+	case f.done && !f.failed:
+		text = strings.TrimSuffix(strings.Join([]string{f.Revision, text}, ", "), ", ") + fmt.Sprintf(" (%.1fs)", took.Seconds())
+	case !f.done && !f.until.IsZero():
+		text += fmt.Sprintf(" (fails in %s unless it is ready)", in(f.until, now))
+	}
+	out := p.out
+	if f.failed && !p.c.json {
+		out = p.c.stderr
+	}
+	say(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
+}
+
+// line redraws the line of a terminal with what is not done yet.
+func (p *progress) line(all []*followed, now time.Time, took time.Duration) {
+	if p.width == 0 {
+		return
+	}
+	var open []string
+	for _, f := range all {
+		if !f.done {
+			open = append(open, f.Name+": "+p.counted(f, now)+clean(f.text))
+		}
+	}
+	p.erase()
+	if len(open) == 0 {
+		return
+	}
+	text := []rune(fmt.Sprintf("%4.1fs  %s", took.Seconds(), strings.Join(open, "   ")))
+	say(p.out, "%s", string(text[:min(len(text), p.width-1)]))
+	p.drawn = true
+}
+
+// counted says before a fact, which may not fit on the line, how often it was told and
+// how much time is left.
+func (p *progress) counted(f *followed, now time.Time) string {
+	var parts []string
+	if of := p.told[f.Name]; of != nil {
+		if n := of.seen[scheduler.Fact(f.phase+" "+f.text)]; n > 1 {
+			parts = append(parts, fmt.Sprintf("%d times", n))
+		}
+	}
+	if !f.until.IsZero() {
+		parts = append(parts, in(f.until, now)+" left")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(parts, ", ") + ") "
+}
+
+func (p *progress) erase() {
+	if p.drawn {
+		say(p.out, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// end leaves the terminal as a next command expects it. It may be called twice.
+func (p *progress) end() { p.erase() }

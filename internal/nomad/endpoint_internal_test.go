@@ -1,0 +1,35 @@
+package nomad
+
+import (
+	"testing"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+// Only what Nomad itself calls unrecoverable is hopeless, and only once it has ended.
+func TestEndpoint_Hopeless(t *testing.T) {
+	gone := func(reason string) *api.TaskState {
+		return &api.TaskState{State: "dead", Failed: true, Events: []*api.TaskEvent{
+			{Type: api.TaskDriverFailure, DisplayMessage: "no such program"},
+			{Type: api.TaskNotRestarting, Details: map[string]string{"restart_reason": reason}},
+		}}
+	}
+	for _, tt := range []struct {
+		name   string
+		status string
+		tasks  map[string]*api.TaskState
+		want   bool
+	}{
+		{"unrecoverable", "failed", map[string]*api.TaskState{"web": gone("Error was unrecoverable"), "queue-proxy": {}}, true},
+		{"out of restarts", "failed", map[string]*api.TaskState{"web": gone(`Exceeded allowed attempts 3 in interval 1m0s and mode is "fail"`)}, false},
+		{"another task runs on", "running", map[string]*api.TaskState{"web": gone("Error was unrecoverable")}, false},
+		{"nothing is known", "failed", map[string]*api.TaskState{"web": nil}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := endpoint(allocation{ID: "a", JobID: "hello-00001", ClientStatus: tt.status, TaskStates: tt.tasks})
+			if e.Hopeless != tt.want {
+				t.Errorf("got %v, want %v", e.Hopeless, tt.want)
+			}
+		})
+	}
+}
