@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/api"
+)
+
+// verdict is how far a submitted service is.
+type verdict struct {
+	done   bool
+	failed bool
+	phase  string
+	text   string    // What it waits for, or why it failed.
+	until  time.Time // When it fails, if it is not ready by then; zero: not known.
+
+	warning string // Of one that is done.
+}
+
+// judge says whether a service has become what was submitted as s.
+func judge(s api.SubmittedService, v api.Service) verdict {
+	switch {
+	case v.Deleting:
+		return verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
+	case v.Generation > s.Generation:
+		return verdict{done: true, failed: true, phase: "pending", text: fmt.Sprintf(
+			"it was submitted again by somebody else (generation %d); see wadi service status %s", v.Generation, s.Name)}
+	case v.Status.Generation < s.Generation:
+		return verdict{phase: "pending", text: "waiting for the leading agent to take it up"}
+	}
+	for _, id := range append([]string{s.Revision}, s.Retried...) {
+		if rev, _ := revisionOf(v, id); rev.Phase == wadi.Failed {
+			return verdict{done: true, failed: true, phase: "failed", text: id + ": " + orDash(rev.Reason)}
+		}
+	}
+	for _, id := range s.Retried {
+		if rev, known := revisionOf(v, id); known && rev.Phase == wadi.Pending {
+			return verdict{phase: "pending", text: waitsFor(id, v), until: rev.Until}
+		}
+	}
+	rev, known := revisionOf(v, s.Revision)
+	switch {
+	case v.Status.Phase == string(wadi.Failed):
+		return verdict{done: true, failed: true, phase: "failed", text: waitsFor(s.Revision, v)}
+	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && known || !s.NewRevision):
+		return judgeRouted(v)
+	}
+	return verdict{phase: "pending", text: waitsFor(s.Revision, v), until: rev.Until}
+}
+
+// judgeRouted says whether callers get to a service that is ready, as it was submitted.
+func judgeRouted(v api.Service) verdict {
+	out := verdict{done: true, phase: "ready", text: v.Status.URL}
+	for _, c := range v.Status.Conditions {
+		switch {
+		case c.OK:
+		case c.Type == agent.ConditionRouted && c.Reason == agent.ReasonHeld:
+			out = verdict{phase: "pending", text: c.Message}
+			if namesFailed(v) {
+				out.done, out.failed, out.phase = true, true, "failed"
+			}
+			return out
+		case c.Type == agent.ConditionNetwork && c.Reason == agent.ReasonConflict:
+			out.warning = c.Message
+		}
+	}
+	return out
+}
+
+// namesFailed reports whether the traffic names a revision that has failed: it stays
+// where it was for good.
+func namesFailed(v api.Service) bool {
+	return slices.ContainsFunc(v.Status.Revisions, func(r wadi.RevisionStatus) bool {
+		return r.Phase == wadi.Failed && slices.ContainsFunc(v.Service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == r.ID })
+	})
+}
+
+func revisionOf(v api.Service, id string) (rev wadi.RevisionStatus, known bool) {
+	i := slices.IndexFunc(v.Status.Revisions, func(r wadi.RevisionStatus) bool { return r.ID == id })
+	if i < 0 {
+		return rev, false
+	}
+	return v.Status.Revisions[i], true
+}
+
+// waitsFor is the best explanation there is of why a revision isn't ready.
+func waitsFor(id string, v api.Service) string {
+	if rev, _ := revisionOf(v, id); rev.Reason != "" {
+		return id + ": " + rev.Reason
+	}
+	for _, c := range v.Status.Conditions {
+		if !c.OK && c.Message != "" {
+			return c.Message
+		}
+	}
+	for _, e := range slices.Backward(v.Status.Events) {
+		if e.Revision == id && e.Message != "" {
+			return e.Message
+		}
+	}
+	return "waiting for " + id
+}
