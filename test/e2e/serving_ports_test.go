@@ -38,7 +38,7 @@ func TestServing_FurtherPorts(t *testing.T) {
       driver = "raw_exec"
       config {
         command = "/bin/sh"
-        args    = ["-c", "PORT=${NOMAD_PORT_%[1]s} WADI_REVISION=%[1]s exec hello"]
+        args    = ["-c", "ADDR=0.0.0.0 PORT=${NOMAD_PORT_%[1]s} WADI_REVISION=%[1]s exec hello"]
       }
       resources {
         cpu    = 20

@@ -203,6 +203,7 @@ job %q {
         command = "hello"
       }
       env {
+        ADDR     = "0.0.0.0" # It is called past Envoy, from outside.
         UPSTREAM = "http://127.0.0.1:9191"
       }
       resources {
