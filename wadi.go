@@ -45,6 +45,8 @@ const (
 	// A queue-proxy strips it from its app's answers: one that a queue-proxy gives has
 	// it of that itself.
 	HeaderError = "Wadi-Error"
+	// HeaderUnready of a queue-proxy's answer says why its app is not ready.
+	HeaderUnready = "Wadi-Unready"
 	// HeaderTag selects a tagged traffic target. It is the caller's to set.
 	HeaderTag = "Wadi-Tag"
 )

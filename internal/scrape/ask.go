@@ -17,9 +17,8 @@ import (
 
 // What an instance says of itself in the header of an answer.
 const (
-	headerReady   = "Wadi-Ready"   // Whether it is ready.
-	headerUnready = "Wadi-Unready" // Why its app is not ready.
-	headerWide    = "Wadi-Wide"    // Where its app can be reached past the queue-proxy.
+	headerReady = "Wadi-Ready" // Whether it is ready.
+	headerWide  = "Wadi-Wide"  // Where its app can be reached past the queue-proxy.
 )
 
 // Bounds of an answer: an hour of seconds takes 0.3 MiB.
@@ -76,7 +75,7 @@ func (s *Scraper[W]) ask(ctx context.Context, q query) (answer, error) {
 	}
 	a := answer{
 		ready:   resp.Header.Get(headerReady),
-		unready: wadi.Plain(resp.Header.Get(headerUnready), maxSaid), wide: wadi.Plain(resp.Header.Get(headerWide), maxSaid),
+		unready: wadi.Plain(resp.Header.Get(wadi.HeaderUnready), maxSaid), wide: wadi.Plain(resp.Header.Get(headerWide), maxSaid),
 	}
 	if a.stats, err = decode(resp.Body, q.src); err != nil {
 		return answer{}, fmt.Errorf("read statistics of %s: %w", q.src.ID, err)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -205,5 +206,25 @@ func TestClientGoneIsNotServed(t *testing.T) {
 				t.Errorf("%d more were served", len(began))
 			}
 		})
+	}
+}
+
+// Who waited in vain in the mesh is told what the instance lacks; outside callers need
+// not know how an app is built.
+func TestWaitedInVain_SaysWhatLacks(t *testing.T) {
+	set := settings()
+	set.Queue.Timeout = wadi.Duration(300 * time.Millisecond)
+	for caller, want := range map[string]bool{"web": true, wadi.ServiceGateway: false} {
+		g := newRig(t, set)
+		g.srv.Config.Handler = g.act.MeshHandler(byHeader{})
+		b := newBackend(t, "alloc-1")
+		b.set(func(b *backend) { b.unready = true })
+		g.place(b.ep)
+		var all sync.WaitGroup
+		got := <-g.send(t, &all, caller)
+		all.Wait()
+		if got.status != 504 || strings.Contains(got.body, "(nothing listens on 127.0.0.1:8080)") != want {
+			t.Errorf("%s: got %v, want what lacks: %t", caller, got, want)
+		}
 	}
 }

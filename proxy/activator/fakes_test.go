@@ -145,6 +145,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case r.Header.Get(wadi.HeaderInstance) != name:
 			w.WriteHeader(http.StatusMisdirectedRequest)
 		case unready:
+			w.Header().Set(wadi.HeaderUnready, "nothing listens on 127.0.0.1:8080")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		default:
 			w.Header().Set(wadi.HeaderRevision, rev)

@@ -3,6 +3,7 @@ package activator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -108,6 +109,9 @@ func (i *instance) probe(ctx context.Context) {
 		if v == isUnready && !heard {
 			heard = true
 			i.r.heard(i, time.Now())
+		}
+		if unready := (*unreadyError)(nil); errors.As(err, &unready) {
+			i.r.unreadyFor(unready.why)
 		}
 		if v == isReady {
 			if i.r.admit(i, p) {
@@ -241,6 +245,13 @@ func (r *revision) heard(i *instance, now time.Time) {
 	if i.heardAt.IsZero() {
 		i.heardAt = now
 	}
+}
+
+// unreadyFor notes what an instance lacks, as it says.
+func (r *revision) unreadyFor(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lacks = why
 }
 
 // probeOn reports whether i is to be probed further, and notes it if not.

@@ -273,7 +273,11 @@ func (r *revision) late(q *request) Refusal {
 	case q.tooLong:
 		return tooLong(set.Timeout.Request)
 	}
-	return queueTimeout(r.id, set.Queue.Timeout, r.ready)
+	why := ""
+	if q.caller != wadi.ServiceGateway && r.live > 0 { // Outside callers need not know what an app lacks.
+		why = r.lacks
+	}
+	return queueTimeout(r.id, set.Queue.Timeout, r.ready, why)
 }
 
 // patience is how long a trouble must last before requests fail for it.

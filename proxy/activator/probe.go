@@ -34,6 +34,20 @@ type prober interface {
 	close()
 }
 
+// maxUnready is how many characters are told of why an instance is not ready.
+const maxUnready = 200
+
+// unreadyError: the instance answers, and is not ready.
+type unreadyError struct {
+	addr   string
+	status int
+	why    string // In its own words; may be empty.
+}
+
+func (e *unreadyError) Error() string {
+	return fmt.Sprintf("probe %s: status %d: %s", e.addr, e.status, e.why)
+}
+
 // probe is the request that asks: on the traffic path, so that its answer says how
 // requests fare.
 func probe(ctx context.Context, service string, ep wadi.Endpoint) (*http.Request, error) {
@@ -59,7 +73,7 @@ func judge(res *http.Response, ep wadi.Endpoint) (v verdict, whole bool, err err
 	case res.StatusCode == http.StatusMisdirectedRequest:
 		return isOther, whole, fmt.Errorf("probe %s: it is not instance %s", ep.Addr, ep.Instance)
 	case res.StatusCode != http.StatusOK:
-		return isUnready, whole, fmt.Errorf("probe %s: status %d", ep.Addr, res.StatusCode)
+		return isUnready, whole, &unreadyError{ep.Addr, res.StatusCode, wadi.Plain(res.Header.Get(wadi.HeaderUnready), maxUnready)}
 	case revision != ep.Revision || instance != ep.Instance:
 		return isOther, whole, fmt.Errorf("probe %s: it is revision %q, instance %q", ep.Addr, revision, instance)
 	}

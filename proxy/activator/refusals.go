@@ -42,8 +42,11 @@ func tooLong(timeout wadi.Duration) Refusal {
 
 // queueTimeout is the answer to those who waited in vain. Of ready instances, none had
 // a place for them: it has as many requests as its limit lets it.
-func queueTimeout(revision string, timeout wadi.Duration, ready int) Refusal {
+func queueTimeout(revision string, timeout wadi.Duration, ready int, unready string) Refusal {
 	why := wadi.ErrQueueTimeout.Error()
+	if unready != "" {
+		why += " (" + unready + ")"
+	}
 	if ready > 0 {
 		why = fmt.Sprintf("every ready instance (%d) had as many requests as it takes at once", ready)
 	}

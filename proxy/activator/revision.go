@@ -47,6 +47,7 @@ type revision struct {
 	live      int                  // Instances that Nomad has not been told to stop.
 	used      time.Time            // When a request last came or ended.
 	paused    bool                 // Some instance is neither ready nor probed, for want of requests.
+	lacks     string               // What the instance that was not ready last lacks; empty: nothing is known.
 	cold      cold
 	expiry    *time.Timer // Looks at the ends of those at instances.
 	expiryAt  time.Time   // When it does; zero: it does not.

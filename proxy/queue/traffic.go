@@ -108,7 +108,7 @@ func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision str
 		w.WriteHeader(http.StatusMisdirectedRequest)
 	case !p.isReady():
 		w.Header().Set("Retry-After", "1")
-		w.Header().Set(headerUnready, p.notReady())
+		w.Header().Set(wadi.HeaderUnready, p.notReady())
 		w.WriteHeader(http.StatusServiceUnavailable)
 	default:
 		w.WriteHeader(http.StatusOK)

@@ -20,8 +20,7 @@ import (
 
 // What is told of an app that is not ready, and of one that can be reached past us.
 const (
-	headerUnready = "Wadi-Unready" // Why the app is not ready.
-	headerWide    = "Wadi-Wide"    // Where it listens besides loopback.
+	headerWide = "Wadi-Wide" // Where it listens besides loopback.
 
 	maxTrouble = 200              // Characters of either.
 	lookEvery  = time.Second      // How old what is told of the sockets may be, while it matters.
@@ -179,7 +178,7 @@ func (p *Proxy) notReady() string {
 // tellTrouble puts what is amiss into the header of the statistics.
 func (p *Proxy) tellTrouble(h http.Header) {
 	if !p.isReady() {
-		h.Set(headerUnready, p.notReady())
+		h.Set(wadi.HeaderUnready, p.notReady())
 	}
 	if at := p.witness.wide(); at != "" {
 		h.Set(headerWide, at)
