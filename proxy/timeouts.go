@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,23 @@ type timeoutError string
 
 func (e timeoutError) Error() string        { return string(e) }
 func (e timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// The same in Wadi-Error.
+const (
+	codeRequestTimeout       = "request_timeout"
+	codeResponseStartTimeout = "response_start_timeout"
+	codeIdleTimeout          = "idle_timeout"
+)
+
+func timeoutCode(err error) string {
+	switch err {
+	case ErrResponseStartTimeout:
+		return codeResponseStartTimeout
+	case ErrIdleTimeout:
+		return codeIdleTimeout
+	}
+	return codeRequestTimeout
+}
 
 // TimeoutHandler ends requests that take longer than t allows: the whole
 // request, the wait for the first byte of the answer, and the pause between two
@@ -303,7 +319,7 @@ func (t *Timed) End() {
 	}
 	clear(t.w.Header())
 	maps.Copy(t.w.Header(), t.header)
-	t.w.Header().Set(wadi.HeaderError, strings.ReplaceAll(expired.Error(), " ", "_"))
+	t.w.Header().Set(wadi.HeaderError, timeoutCode(expired))
 	if t.hasBody {
 		t.w.Header().Set("Connection", "close") // The rest of the body was not read.
 	}
