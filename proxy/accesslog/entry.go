@@ -24,6 +24,7 @@ type Entry struct {
 	Duration time.Duration
 	Wait     time.Duration // For an instance, or for the app; always.
 
+	Kind     string // What it is, if not a request for the app.
 	Service  string
 	Revision string
 	Instance string
@@ -56,7 +57,7 @@ func (e *Entry) append(b []byte) []byte {
 	b = seconds(b, "duration_seconds", e.Duration)
 	b = seconds(b, "wait_seconds", e.Wait)
 	for _, f := range [...]struct{ name, value string }{
-		{"service", e.Service}, {"revision", e.Revision}, {"instance", e.Instance},
+		{"kind", e.Kind}, {"service", e.Service}, {"revision", e.Revision}, {"instance", e.Instance},
 		{"error", e.Code}, {"caller", e.Caller}, {"peer", e.Peer}, {"trace_id", e.Trace},
 	} {
 		if f.value != "" {

@@ -34,7 +34,7 @@ func (p *Proxy) logRequest(x *request, r *http.Request) {
 	e := accesslog.Entry{
 		Time: x.begun, Method: x.method, Host: r.Host, Path: r.URL.EscapedPath(), Protocol: r.Proto,
 		Status: x.status, BytesOut: x.bytes, Duration: time.Since(x.begun), Wait: x.waited,
-		Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
+		Kind: x.kind, Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
 		Code: x.reason, Peer: r.RemoteAddr, Trace: accesslog.TraceID(r.Header),
 	}
 	if x.body != nil {

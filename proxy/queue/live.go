@@ -31,6 +31,7 @@ type request struct {
 	identity
 
 	hasWaited bool         // For the limit or the app.
+	kind      string       // What it is, if it is not for the app.
 	reason    string       // Why the queue-proxy answered itself, if it did.
 	body      *countedBody // Of a request with a body; nil without an access log.
 

@@ -19,6 +19,7 @@ type metrics struct {
 	seconds  prometheus.Histogram
 	wait     prometheus.Histogram
 	refusals map[string]prometheus.Counter
+	probes   map[string]prometheus.Counter
 }
 
 // classes are the classes of statuses, by their first digit.
@@ -34,9 +35,14 @@ func newMetrics(p *Proxy) *metrics {
 		Name: "wadi_queue_refusals_total",
 		Help: "Requests that the queue-proxy answered itself, by reason.",
 	}, []string{"reason"})
+	probes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_queue_probes_total",
+		Help: "Questions whether requests may be sent here, by what was answered. They are no requests.",
+	}, []string{"result"})
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		refusals: map[string]prometheus.Counter{},
+		probes:   map[string]prometheus.Counter{},
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "wadi_queue_request_duration_seconds",
 			Help:    "How long requests took, waiting included.",
@@ -54,7 +60,10 @@ func newMetrics(p *Proxy) *metrics {
 	for _, reason := range reasons {
 		m.refusals[reason] = refused.WithLabelValues(strings.ReplaceAll(reason, " ", "_"))
 	}
-	m.registry.MustRegister(requests, m.seconds, m.wait, refused,
+	for _, result := range []string{probedReady, probedNotReady, probedMisdirected} {
+		m.probes[result] = probes.WithLabelValues(result)
+	}
+	m.registry.MustRegister(requests, m.seconds, m.wait, refused, probes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "wadi_queue_concurrency_seconds_total",

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -47,15 +46,9 @@ func (p *Proxy) trafficHandler() http.Handler {
 		}
 		switch probed := first(r.Header[wadi.HeaderProbe]); {
 		case probed != "":
-			proxy.EndUnread(w, r)
 			p.answerProbe(w, r, probed)
 		case !p.isMeant(r.Header):
-			// 421 to gRPC calls too: it is for those who know where else to send them.
-			p.metrics.refusals[reasonMisdirected].Inc()
-			proxy.EndUnread(w, r)
-			w.Header().Set(wadi.HeaderError, reasonMisdirected)
-			http.Error(w, fmt.Sprintf("queue-proxy: this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision),
-				http.StatusMisdirectedRequest)
+			p.answerMisdirected(w, r)
 		default:
 			if draining {
 				p.drain.Saw()
@@ -63,15 +56,6 @@ func (p *Proxy) trafficHandler() http.Handler {
 			p.serve(w, r)
 		}
 	})
-}
-
-// refuseMalformed answers what no app is sent, as it came over HTTP/2.
-func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why framing.Reason) {
-	p.metrics.refusals[reasonMalformed].Inc()
-	w.Header().Set(wadi.HeaderError, reasonMalformed)
-	if text := "queue-proxy: " + why.Text(); !proxy.RefuseGRPC(w, r, http.StatusBadRequest, text) {
-		http.Error(w, text, http.StatusBadRequest)
-	}
 }
 
 // isMeant says whether a request is for this instance, as far as it says. A
@@ -98,21 +82,6 @@ func names(values []string, own string) bool {
 		}
 	}
 	return true
-}
-
-// answerProbe tells whether requests may be sent here. The app sees nothing of it.
-func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision string) {
-	p.setIdentity(w.Header())
-	switch {
-	case revision != p.cfg.Revision || !p.isMeant(r.Header):
-		w.WriteHeader(http.StatusMisdirectedRequest)
-	case !p.isReady():
-		w.Header().Set("Retry-After", "1")
-		w.Header().Set(wadi.HeaderUnready, p.notReady())
-		w.WriteHeader(http.StatusServiceUnavailable)
-	default:
-		w.WriteHeader(http.StatusOK)
-	}
 }
 
 // serve counts a request, bounds its time and passes it on.

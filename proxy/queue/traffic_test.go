@@ -315,3 +315,29 @@ func TestTraffic_AccessLog(t *testing.T) {
 		}
 	}
 }
+
+// What the queue-proxy answers itself is logged and counted as what it is.
+func TestTraffic_OwnAnswersAreSeen(t *testing.T) {
+	s := start(t, http.NotFound, "WADI_ACCESS_LOG=true")
+	s.get(s.Addr(), "/a", wadi.HeaderProbe, "hello-00001")
+	s.get(s.Addr(), "/b", wadi.HeaderProbe, "hello-00002")
+	s.get(s.Addr(), "/c", wadi.HeaderRevision, "hello-00002")
+	eventually(t, "logged", func() bool { return strings.Count(s.out.String(), "\n") == 3 })
+	for i, line := range strings.Split(strings.TrimSpace(s.out.String()), "\n") {
+		want := [][]string{{`"path":"/a"`, `"status":200`, `"kind":"probe"`}, {`"path":"/b"`, `"status":421`, `"kind":"probe"`},
+			{`"path":"/c"`, `"status":421`, `"error":"misdirected"`}}[i]
+		for _, want := range want {
+			if !strings.Contains(line, want) {
+				t.Errorf("line %s, want %s in it", line, want)
+			}
+		}
+	}
+	for name, want := range map[string]string{
+		`wadi_queue_probes_total{result="ready"}`: "1", `wadi_queue_probes_total{result="misdirected"}`: "1", `wadi_queue_probes_total{result="not_ready"}`: "0",
+		`wadi_queue_requests_total{class="4xx"}`: "1", `wadi_queue_requests_total{class="2xx"}`: "0", `wadi_queue_refusals_total{reason="misdirected"}`: "1",
+	} {
+		if got := s.metric(name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}
