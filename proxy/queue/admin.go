@@ -28,14 +28,20 @@ type dump struct {
 	Draining bool            `json:"draining"`
 	InFlight int             `json:"in_flight"`
 	Waiting  int             `json:"waiting"`
-	Requests []dumpedRequest `json:"requests"` // The oldest first, and not all of very many.
+	Rest     *rest           `json:"drain_waits_for,omitempty"` // Of a drain.
+	Requests []dumpedRequest `json:"requests"`                  // The oldest first, and not all of very many.
 }
 
 func (p *Proxy) dump() dump {
+	var left *rest
+	if p.drain.HasBegun() {
+		r := p.rest()
+		left = &r
+	}
 	return dump{
 		Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
 		Ready: p.isReady(), Draining: p.drain.HasBegun(),
 		InFlight: p.limiter.InFlight(), Waiting: p.limiter.Waiting(),
-		Requests: p.live.oldest(maxDumped),
+		Rest: left, Requests: p.live.oldest(maxDumped),
 	}
 }

@@ -3,7 +3,9 @@ package queue
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/wadi-run/wadi/proxy"
@@ -14,6 +16,8 @@ const (
 	settleLongest = 10 * time.Second
 	// drainPoll is how often an almost finished drain looks for the last ones.
 	drainPoll = 10 * time.Millisecond
+	// drainReport is how often a drain that goes on says what it waits for.
+	drainReport = 10 * time.Second
 )
 
 // settle says for how long callers are served that have not heard of a drain.
@@ -37,7 +41,34 @@ func (p *Proxy) drained(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return until(ctx, func() bool { return p.live.count() == 0 })
+	if err := until(ctx, func() bool { return p.live.count() == 0 }); err != nil {
+		return fmt.Errorf("%v: %w", p.rest(), err)
+	}
+	return nil
+}
+
+// rest is what a drain still waits for.
+func (p *Proxy) rest() rest {
+	r := p.live.rest()
+	if at := p.drainEnd.Load(); at != 0 {
+		r.Until = time.Unix(0, at)
+	}
+	return r
+}
+
+// report says so in the log from time to time, until ctx ends.
+func (p *Proxy) report(ctx context.Context) {
+	tick := time.NewTicker(drainReport)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			r := p.rest()
+			p.log.Info("draining", "requests", r.Requests, "tunnels", r.Tunnels, "until", r.Until.UTC().Format(time.RFC3339))
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // until waits until done says so.
@@ -57,12 +88,20 @@ func until(ctx context.Context, done func() bool) error {
 // shutdown drains and closes the traffic plane, within the drain's timeout.
 func (p *Proxy) shutdown(ctx context.Context, traffic *http.Server) {
 	begun := time.Now()
-	p.log.Info("draining", "in_flight", p.limiter.InFlight(), "waiting", p.limiter.Waiting())
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Drain)
 	defer cancel()
+	p.drainEnd.Store(begun.Add(p.cfg.Drain).UnixNano())
+	r := p.rest()
+	p.log.Info("draining", "requests", r.Requests, "tunnels", r.Tunnels, "waiting", p.limiter.Waiting(), "until", r.Until.UTC().Format(time.RFC3339))
+	reporting, over := context.WithCancel(ctx)
+	var reports sync.WaitGroup
+	reports.Go(func() { p.report(reporting) })
+	defer reports.Wait()
+	defer over()
 	p.startDrain()
 	if err := p.finish(ctx, traffic); err != nil {
-		p.log.Warn("drain timed out", "unfinished", p.live.count(), "error", err)
+		r := p.rest()
+		p.log.Warn("drain timed out", "requests", r.Requests, "tunnels", r.Tunnels, "error", err)
 		return
 	}
 	p.log.Info("drained", "seconds", time.Since(begun).Seconds())

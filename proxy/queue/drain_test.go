@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -277,5 +278,38 @@ func TestDrain_ClosesAWebSocket(t *testing.T) {
 	conn.Close()
 	if err := s.ended(); err != nil {
 		t.Error(err)
+	}
+}
+
+// An app that never answers the end of its WebSocket's caller holds no drain up for long,
+// and what a drain waits for is said meanwhile.
+func TestDrain_SaysWhatItWaitsFor(t *testing.T) {
+	over := make(chan struct{})
+	s := start(t, upgrading(t, func(net.Conn, *bufio.Reader) { <-over }), "WADI_TIMEOUT_REQUEST=5m")
+	defer close(over)
+	conn, _ := s.upgrade("websocket")
+	eventually(t, "a tunnel", func() bool { return s.metric("wadi_queue_tunnels") == "1" })
+	s.stop()
+	var d struct {
+		Rest struct {
+			Requests, Tunnels int
+			Until             time.Time
+		} `json:"drain_waits_for"`
+	}
+	eventually(t, "draining", func() bool {
+		return json.Unmarshal([]byte(s.get(s.AdminAddr(), "/v1/admin/dump").text), &d) == nil && d.Rest.Tunnels == 1
+	})
+	if left := time.Until(d.Rest.Until); d.Rest.Requests != 0 || left <= 0 || left > 5*time.Minute {
+		t.Errorf("%+v, want one tunnel that may last for up to five minutes", d.Rest)
+	}
+	conn.Close()
+	select {
+	case err := <-s.done:
+		s.done <- err
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * time.Minute):
+		t.Error("the drain waits for an app whose caller has gone")
 	}
 }

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,12 +73,42 @@ func (l *live) count() int {
 	return l.all.Len()
 }
 
+// rest is what a drain waits for.
+type rest struct {
+	Requests int       `json:"requests"`
+	Tunnels  int       `json:"tunnels"`        // Requests that were upgraded.
+	Until    time.Time `json:"until,omitzero"` // When they are cut off; zero: the drain does not end the process.
+}
+
+func (r rest) String() string {
+	s := fmt.Sprintf("%d requests and %d tunnels", r.Requests, r.Tunnels)
+	if !r.Until.IsZero() {
+		s += ", until " + r.Until.UTC().Format(time.RFC3339)
+	}
+	return s
+}
+
+// rest counts what is left.
+func (l *live) rest() (r rest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for x := range l.all.All() {
+		if x.upgraded.Load() {
+			r.Tunnels++
+		} else {
+			r.Requests++
+		}
+	}
+	return r
+}
+
 // dumpedRequest is a live request as the admin plane tells it. Paths may hold
 // what is nobody's business, so only methods are told.
 type dumpedRequest struct {
 	Method     string  `json:"method"`
 	AgeSeconds float64 `json:"age_seconds"`
-	State      string  `json:"state"` // queued, held or forwarded.
+	State      string  `json:"state"`            // queued, held or forwarded.
+	Tunnel     bool    `json:"tunnel,omitempty"` // It was upgraded.
 }
 
 // oldest tells of the oldest requests, at most max.
@@ -93,6 +124,7 @@ func (l *live) oldest(max int) []dumpedRequest {
 			Method:     x.method,
 			AgeSeconds: time.Since(x.begun).Seconds(),
 			State:      [...]string{"queued", "held", "forwarded"}[x.state.Load()],
+			Tunnel:     x.upgraded.Load(),
 		})
 	}
 	return told

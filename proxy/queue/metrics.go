@@ -76,6 +76,9 @@ func newMetrics(p *Proxy) *metrics {
 			Name: "wadi_queue_waiting_requests", Help: "Requests that wait for the limit.",
 		}, func() float64 { return float64(p.limiter.Waiting()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_queue_tunnels", Help: "Requests that were upgraded, such as WebSockets. They are among those in flight.",
+		}, func() float64 { return float64(p.live.rest().Tunnels) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wadi_queue_connections", Help: "Open connections of callers.",
 		}, func() float64 { return float64(p.conns.count()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

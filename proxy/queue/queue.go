@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -61,6 +62,7 @@ type Proxy struct {
 	drain    *proxy.Drain
 	conns    *conns
 	planes   struct{ admin, metrics *conns }
+	drainEnd atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
 	hangUps  proxy.HangUps
 	live     *live
 	metrics  *metrics

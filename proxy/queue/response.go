@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/wadi-run/wadi"
 )
@@ -15,6 +16,7 @@ type response struct {
 	instance string
 	status   int // 0 before an answer.
 	bytes    int64
+	upgraded atomic.Bool // It is a tunnel.
 }
 
 func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
@@ -58,6 +60,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err == nil {
 		r.status = http.StatusSwitchingProtocols
+		r.upgraded.Store(true)
 	}
 	return conn, rw, err
 }
