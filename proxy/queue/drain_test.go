@@ -144,7 +144,7 @@ func TestDrain_TurnsAwayWhatIsHeld(t *testing.T) {
 			go func() { first <- s.get(s.Addr(), "/", headers...) }()
 			eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"held"`) })
 			s.stop()
-			if a := <-first; a.StatusCode != 421 || a.Header.Get(wadi.HeaderInstance) != "" {
+			if a := <-first; a.StatusCode != 421 || a.Header.Get(wadi.HeaderInstance) != "" || a.Header.Get(wadi.HeaderError) != "draining" {
 				t.Errorf("%d %v %q, want 421 that is not the app's", a.StatusCode, a.Header, a.text)
 			}
 			if err := s.ended(); err != nil {

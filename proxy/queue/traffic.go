@@ -269,6 +269,7 @@ func (p *Proxy) turnAway(r *http.Request, x *request) {
 	}
 	p.metrics.refusals[reasonDraining].Inc()
 	x.instance = "" // Or it were the app's own answer.
+	x.timed.Header().Set(wadi.HeaderError, reasonDraining)
 	http.Error(&x.timed, "queue-proxy: "+text, http.StatusMisdirectedRequest)
 	x.reason = reasonDraining
 }
