@@ -20,7 +20,8 @@ import (
 // that no app has seen go to the next instance, from a caller's Envoy and from outside.
 func TestAppExits(t *testing.T) {
 	t.Parallel()
-	deploy(t, strings.Replace(hello("exits", options{min: 1, initial: 1}), `      config {
+	// What hinders the next instance is not to be told before a busy machine has started it.
+	deploy(t, strings.Replace(hello("exits", options{min: 1, initial: 1, queue: `timeout = "280s"`}), `      config {
         command = "hello"
       }
 `, `      config {
