@@ -64,8 +64,11 @@ func (i *instance) greet(ctx context.Context, c net.Conn) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeAttemptMax)
 	defer cancel()
-	_, err := newProbeConn(c).ask(ctx, i.r.service, i.ep)
-	return err
+	p := newProbeConn(c)
+	if _, err := p.ask(ctx, i.r.service, i.ep); err != nil || !p.cut {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // close closes the connections that are not in use. Nothing is in flight.

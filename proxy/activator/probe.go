@@ -85,6 +85,7 @@ type probeConn struct {
 	conn   net.Conn
 	buf    *bufio.Reader
 	usable bool
+	cut    bool // Its deadline is over, or is about to be.
 }
 
 func newProbeConn(c net.Conn) *probeConn {
@@ -108,8 +109,8 @@ func (p *probeConn) ask(ctx context.Context, service string, ep wadi.Endpoint) (
 		return isAway, fmt.Errorf("probe %s: %w", ep.Addr, err)
 	}
 	v, whole, err := judge(res, ep)
-	// A deadline that has fired, or is about to, would break the next request.
-	p.usable = v != isAway && stop() && !res.Close && whole && p.buf.Buffered() == 0
+	p.cut = !stop() // It would break the next request.
+	p.usable = v != isAway && !p.cut && !res.Close && whole && p.buf.Buffered() == 0
 	return v, err
 }
 
