@@ -99,7 +99,8 @@ const eventTemplate = "Template"
 var ordinary = []string{
 	api.TaskReceived, api.TaskSetup, api.TaskBuildingTaskDir, api.TaskDownloadingArtifacts, api.TaskDriverMessage, api.TaskStarted,
 	api.TaskTerminated, api.TaskRestarting, api.TaskSignaling, api.TaskRestartSignal, api.TaskKilling, api.TaskKilled,
-	api.TaskLeaderDead, api.TaskSiblingFailed, api.TaskClientReconnected, "Main Tasks Dead", "Skipping Shutdown Delay",
+	api.TaskLeaderDead, api.TaskSiblingFailed, api.TaskClientReconnected, "Main Tasks Dead",
+	"Waiting for shutdown delay", "Skipping shutdown delay", "Running", "Pausing", "Plugin became healthy",
 }
 
 // lastProblem finds the latest bad event of a task. That a task was ended on
@@ -139,7 +140,7 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 			text, at = hinders, e.Time
 		case isFailure(e.Type):
 			text, at = what, e.Time
-		case s.State != "running":
+		case s.State != "running" && !told:
 			hinders = e.Type + ": " + what
 			text, at = hinders, e.Time
 		}
