@@ -258,6 +258,47 @@ func TestLeader_Delete(t *testing.T) {
 	})
 }
 
+// While the instances of a service that is deleted finish what they have, its status
+// says what that is; and each job's end is told once, though Nomad lists it for a while.
+func TestLeader_DeleteSaysWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.ends, c.late = 10*time.Second, 300*time.Millisecond
+		c.drains = func(string) string { return "draining: waits for 3 requests and 1 tunnels" }
+		l, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		if err := c.edit("hello", func(s *agent.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.notify("hello")
+		time.Sleep(5 * time.Second)
+		c.mu.Lock()
+		st := c.stored["hello"].Status
+		c.mu.Unlock()
+		want := wadi.Condition{Type: agent.ConditionDrained, Reason: "Draining", Message: id + ": 1 instance ends, draining: waits for 3 requests and 1 tunnels"}
+		i := slices.IndexFunc(st.Conditions, func(c wadi.Condition) bool { return c.Type == want.Type })
+		if i < 0 {
+			t.Fatalf("conditions %+v, want %s", st.Conditions, want.Type)
+		}
+		got := st.Conditions[i]
+		if got.Since = want.Since; got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		time.Sleep(10 * time.Second)
+		purged := 0
+		for _, e := range l.events.Of("hello", time.Time{}) {
+			if e.Type == "Purged" {
+				purged++
+			}
+		}
+		if purged != 1 {
+			t.Errorf("%d times it is told that the job was purged, want once", purged)
+		}
+	})
+}
+
 // A service whose entries somebody else's need goes all the same, and it is said what
 // stays.
 func TestLeader_DeleteEndsAtForeignEntries(t *testing.T) {

@@ -58,14 +58,14 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		if err := c.Nomad.Purge(ctx, ns, a.Revision); err != nil {
 			return err
 		}
-		c.Log.Info("job purged", "revision", a.Revision, "reason", a.Reason)
-		c.Events.Add(name, a.Revision, "Purged", a.Reason)
+		c.notePurged(s, a)
 	case scheduler.ForgetRevision:
 		if err := c.Store.DeleteRevision(ctx, name, a.Revision); err != nil {
 			return err
 		}
 		s.Revisions = slices.DeleteFunc(slices.Clone(s.Revisions), func(r wadi.Revision) bool { return r.ID == a.Revision })
 		delete(s.State.Revisions, a.Revision)
+		delete(s.purged, a.Revision)
 		c.forget(a.Revision)
 	case scheduler.Unprogram:
 		// What somebody else's entries need is nobody's to take away: it must not keep
@@ -91,6 +91,20 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		c.Events.Add(name, "", EventDeleted, "the service and all that it made are gone")
 	}
 	return nil
+}
+
+// notePurged tells of a purge, once: until Nomad's event comes the job is still listed,
+// and purged again.
+func (c *Controller) notePurged(s *service, a scheduler.Action) {
+	if last, known := s.purged[a.Revision]; known && last == a.Index {
+		return
+	}
+	if s.purged == nil {
+		s.purged = map[string]uint64{}
+	}
+	s.purged[a.Revision] = a.Index
+	c.Log.Info("job purged", "revision", a.Revision, "reason", a.Reason)
+	c.Events.Add(s.Service.Name, a.Revision, "Purged", a.Reason)
 }
 
 func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {

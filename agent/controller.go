@@ -29,6 +29,7 @@ type Controller struct {
 	Callers Callers                                       // Nil: nothing is said about intentions.
 	Unread  func(revision string) string                  // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
 	Unready func(revision string) string                  // Why its instances are not ready, as they say themselves; empty: they don't. Nil: nothing is said.
+	Drains  func(revision string) string                  // What its instances that stop wait for, as they say themselves; empty: they don't. Nil: nothing is said.
 	Wide    func(revision string) (at string, known bool) // Where its app can be reached past the queue-proxy; empty: nowhere. Nil: nothing is said.
 	Agents  func() []Source                               // The activators' statistics.
 	Events  *Events
@@ -83,6 +84,7 @@ type service struct {
 	warned       map[string]bool         // Revisions of which it was told that wide has them.
 	wide         map[string]string       // Where the apps of revisions can be reached past their queue-proxies.
 	unread       []string                // Revisions whose instances' usage can't be read, and why.
+	purged       map[string]uint64       // By revision: the index of the job that was purged last.
 	hindered     map[string][]toldReason // By revision: what was told of late, the latest last.
 }
 

@@ -57,8 +57,12 @@ type cluster struct {
 	untold    map[string]float64 // Load that is only known of who is asked once more.
 	calls     []string           // What Nomad and the store were asked for.
 	grown     chan struct{}
-	grew      []string // Revisions whose queues grew.
-	looks     int      // How often the leader looked at a revision.
+	grew      []string      // Revisions whose queues grew.
+	looks     int           // How often the leader looked at a revision.
+	ends      time.Duration // How long instances of a stopped job take to end.
+	drains    func(string) string
+	late      time.Duration // How long after a purge the job is still listed.
+	purged    map[string]listed
 }
 
 type job struct {
@@ -72,10 +76,16 @@ type alloc struct {
 	placed time.Time
 }
 
+// listed is a job that is gone, and listed for a while.
+type listed struct {
+	scheduler.JobState
+	until time.Time
+}
+
 func newCluster() *cluster {
 	return &cluster{
 		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{}, quiet: map[string]time.Time{},
-		stored: map[string]agent.Stored{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
+		stored: map[string]agent.Stored{}, purged: map[string]listed{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
 	}
 }
 
@@ -193,7 +203,11 @@ func (c *cluster) Stop(_ context.Context, _, id string) error {
 	if j := c.jobs[id]; j != nil {
 		c.index++
 		j.JobState = scheduler.JobState{Exists: true, Stopped: true, Index: c.index}
-		j.allocs = nil
+		if c.ends > 0 {
+			time.AfterFunc(c.ends, func() { c.mu.Lock(); j.allocs = nil; c.change(); c.mu.Unlock() })
+		} else {
+			j.allocs = nil
+		}
 		c.change()
 	}
 	return nil
@@ -202,6 +216,10 @@ func (c *cluster) Stop(_ context.Context, _, id string) error {
 func (c *cluster) Purge(_ context.Context, _, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if j := c.jobs[id]; j != nil && c.late > 0 {
+		c.purged[id] = listed{j.JobState, time.Now().Add(c.late)}
+		time.AfterFunc(c.late, func() { c.mu.Lock(); c.change(); c.mu.Unlock() })
+	}
 	delete(c.jobs, id)
 	c.change()
 	return nil
@@ -225,6 +243,9 @@ func (v view) Job(id string) scheduler.JobState {
 	if j := v.jobs[id]; j != nil && !v.away {
 		return j.JobState
 	}
+	if l, ok := v.purged[id]; ok && time.Now().Before(l.until) {
+		return l.JobState
+	}
 	return scheduler.JobState{}
 }
 
@@ -234,7 +255,7 @@ func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 	var eps []wadi.Endpoint
 	if j := v.jobs[id]; j != nil {
 		for _, a := range j.allocs {
-			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Metrics: "127.0.0.1:1"})
+			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
 		}
 	}
 	return eps, v.changed
@@ -422,7 +443,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	events, owned := &agent.Events{}, &agent.Owned{}
 	metrics := agent.NewMetrics(prometheus.NewRegistry())
 	ctl := &agent.Controller{
-		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Wide: c.wide, Measure: view{c}, Callers: c.callers, Unread: c.unread,
+		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Wide: c.wide, Measure: view{c}, Callers: c.callers, Unread: c.unread, Drains: c.drains,
 		Agents: func() []agent.Source { return nil }, Events: events, Owned: owned,
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}

@@ -74,6 +74,9 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		if c.Unready != nil {
 			in.Unready = c.Unready(r.ID)
 		}
+		if c.Drains != nil && in.Ending > 0 {
+			in.Draining = c.Drains(r.ID)
+		}
 		in.GivenUp = givenUp(eps, s.State.Revisions[r.ID].Since)
 		o.Instances[r.ID] = in
 	}

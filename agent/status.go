@@ -60,7 +60,9 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 		newestCondition(s, newest, o.Instances[s.Latest]),
 		routeCondition(s),
 	}
-	if !s.Deleting {
+	if s.Deleting {
+		st.Conditions = append(drainedCondition(s, o), st.Conditions...)
+	} else {
 		st.Conditions = append(st.Conditions, servingCondition(s, o))
 	}
 	st.Conditions = append(st.Conditions, meshCondition(s, o))
@@ -120,10 +122,38 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
 		out.Reason = cmp.Or(in.Trouble, in.Unready)
 	}
+	if in.Alive == 0 && in.Ending > 0 && rs.Phase != wadi.Failed {
+		out.Reason = ending(in)
+	}
 	if rs.Phase == wadi.Pending && !rs.Since.IsZero() && (r.ID == s.Latest || scheduler.Named(s.Service, r.ID)) {
 		out.Until = scheduler.FailsAt(r, rs, o).UTC().Truncate(time.Second)
 	}
 	return out
+}
+
+// ending says what instances that end wait for.
+func ending(in scheduler.Instances) string {
+	text := fmt.Sprintf("%d instances end", in.Ending)
+	if in.Ending == 1 {
+		text = "1 instance ends"
+	}
+	if in.Draining != "" {
+		text += ", " + in.Draining
+	}
+	return text
+}
+
+// ConditionDrained says, of a service that is deleted, whether its instances have ended.
+const ConditionDrained = "Drained"
+
+// drainedCondition is there while some have not.
+func drainedCondition(s *service, o scheduler.Observed) []wadi.Condition {
+	for _, r := range s.Revisions {
+		if in := o.Instances[r.ID]; in.Ending > 0 {
+			return []wadi.Condition{{Type: ConditionDrained, Reason: "Draining", Message: r.ID + ": " + ending(in)}}
+		}
+	}
+	return nil
 }
 
 func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) wadi.Condition {

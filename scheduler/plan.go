@@ -53,6 +53,8 @@ type Instances struct {
 	Trouble string // What Nomad says hinders it; empty: nothing.
 	Unready string // Why those that run are not ready, as they say; empty: nothing is known.
 
+	Draining string // What those that end wait for, as they say; empty: nothing is known.
+
 	Since time.Time // Since when it has been in trouble.
 
 	// GivenUp are the problems of the latest instances of this attempt, oldest first,
@@ -144,7 +146,7 @@ func planDelete(d Desired, o Observed) []Action {
 		case job.Running() && (busy || job.Count > 0):
 			acts = append(acts, Action{Kind: StopJob, Revision: r.ID, Reason: "the service is deleted"})
 		case job.Exists && !busy:
-			acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Reason: "the service is deleted"})
+			acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Index: job.Index, Reason: "the service is deleted"})
 		}
 		left = left || job.Exists || busy
 	}

@@ -81,6 +81,17 @@ func TestScraper_TellsWhyAnInstanceIsNotReady(t *testing.T) {
 		want("it has gone", "its queue-proxy does not answer")
 		r.follow()
 		want("and is no source any more", "")
+
+		in = r.instance("i2", "b1")
+		in.setWhy("draining: waits for 1 requests and 0 tunnels")
+		srcs := sources("i2")
+		srcs[0].Stopping = true
+		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now(), Window: time.Minute}}, srcs)
+		pass(2 * time.Second)
+		want("one that was told to stop is not to be ready", "")
+		if got := r.s.Draining(rev1); got != "draining: waits for 1 requests and 0 tunnels" {
+			t.Errorf("draining: got %q", got)
+		}
 	})
 }
 

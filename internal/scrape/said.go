@@ -72,6 +72,12 @@ func (s *Scraper[W]) Unready(revision string) string {
 	return s.newest(revision, func(f *follower) bool { return !f.ready && f.said.told }).unready
 }
 
+// Draining says what an instance of the revision that was told to stop still waits for,
+// in the words of the newest that says so; empty: none does.
+func (s *Scraper[W]) Draining(revision string) string {
+	return s.newestOf(revision, true, func(f *follower) bool { return !f.ready && f.said.unready != "" }).unready
+}
+
 // Wide says where the app of the revision can be reached past its queue-proxy, by the
 // newest instance that was ready; known: there is one.
 func (s *Scraper[W]) Wide(revision string) (at string, known bool) {
@@ -79,8 +85,13 @@ func (s *Scraper[W]) Wide(revision string) (at string, known bool) {
 	return f.wide, f.heard
 }
 
-// newest is what the newest of a revision's instances says of which is holds.
+// newest is what the newest of a revision's instances says of which is holds, but for
+// those that were told to stop.
 func (s *Scraper[W]) newest(revision string, is func(*follower) bool) said {
+	return s.newestOf(revision, false, is)
+}
+
+func (s *Scraper[W]) newestOf(revision string, stopping bool, is func(*follower) bool) said {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.about[revision]
@@ -89,7 +100,7 @@ func (s *Scraper[W]) newest(revision string, is func(*follower) bool) said {
 	}
 	var found *follower
 	for _, f := range g.all {
-		if f.src.Stopping || !is(f) {
+		if f.src.Stopping != stopping || !is(f) {
 			continue
 		}
 		if found == nil || cmp.Or(f.src.Placed.Compare(found.src.Placed), cmp.Compare(f.src.ID, found.src.ID)) > 0 {

@@ -133,7 +133,7 @@ func (p *Proxy) metricsHandler() http.Handler {
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case p.drain.HasBegun():
-			http.Error(w, "draining", http.StatusServiceUnavailable)
+			http.Error(w, p.notReady(), http.StatusServiceUnavailable)
 		case !p.ready.isReady():
 			http.Error(w, p.notReady(), http.StatusServiceUnavailable)
 		case !p.envoyListens(r.Context()):

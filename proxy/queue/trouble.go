@@ -170,7 +170,7 @@ func (w *witness) seen(age time.Duration) []netip.AddrPort {
 // notReady is why the app is not ready, in one line.
 func (p *Proxy) notReady() string {
 	if p.drain.HasBegun() {
-		return "draining"
+		return "draining: waits for " + p.rest().String()
 	}
 	return cmp.Or(p.witness.unready(p.ready.lastError()), "the app is not ready")
 }
