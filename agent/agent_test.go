@@ -264,7 +264,7 @@ func TestLeader_DeleteSaysWhatItWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		c.ends, c.late = 10*time.Second, 300*time.Millisecond
-		c.drains = func(string) string { return "draining: waits for 3 requests and 1 tunnels" }
+		c.drains = func(string) string { return "draining: waits for 3 requests and 1 tunnel" }
 		l, stop := lead(t, c)
 		defer stop()
 		id := c.submit("hello")
@@ -277,7 +277,7 @@ func TestLeader_DeleteSaysWhatItWaitsFor(t *testing.T) {
 		c.mu.Lock()
 		st := c.stored["hello"].Status
 		c.mu.Unlock()
-		want := wadi.Condition{Type: agent.ConditionDrained, Reason: "Draining", Message: id + ": 1 instance ends, draining: waits for 3 requests and 1 tunnels"}
+		want := wadi.Condition{Type: agent.ConditionDrained, Reason: "Draining", Message: id + ": 1 instance ends, draining: waits for 3 requests and 1 tunnel"}
 		i := slices.IndexFunc(st.Conditions, func(c wadi.Condition) bool { return c.Type == want.Type })
 		if i < 0 {
 			t.Fatalf("conditions %+v, want %s", st.Conditions, want.Type)

@@ -83,13 +83,13 @@ func TestScraper_TellsWhyAnInstanceIsNotReady(t *testing.T) {
 		want("and is no source any more", "")
 
 		in = r.instance("i2", "b1")
-		in.setWhy("draining: waits for 1 requests and 0 tunnels")
+		in.setWhy("draining: waits for 1 request and 0 tunnels")
 		srcs := sources("i2")
 		srcs[0].Stopping = true
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now(), Window: time.Minute}}, srcs)
 		pass(2 * time.Second)
 		want("one that was told to stop is not to be ready", "")
-		if got := r.s.Draining(rev1); got != "draining: waits for 1 requests and 0 tunnels" {
+		if got := r.s.Draining(rev1); got != "draining: waits for 1 request and 0 tunnels" {
 			t.Errorf("draining: got %q", got)
 		}
 	})

@@ -299,7 +299,7 @@ func TestDrain_SaysWhatItWaitsFor(t *testing.T) {
 	eventually(t, "draining", func() bool {
 		return json.Unmarshal([]byte(s.get(s.AdminAddr(), "/v1/admin/dump").text), &d) == nil && d.Rest.Tunnels == 1
 	})
-	if got := s.get(s.MetricsAddr(), "/ready").text; !strings.Contains(got, "draining: waits for 0 requests and 1 tunnels, until ") {
+	if got := s.get(s.MetricsAddr(), "/ready").text; !strings.Contains(got, "draining: waits for 0 requests and 1 tunnel, until ") {
 		t.Errorf("who asks whether it is ready hears %q, want what it waits for", got)
 	}
 	if left := time.Until(d.Rest.Until); d.Rest.Requests != 0 || left <= 0 || left > 5*time.Minute {

@@ -81,11 +81,18 @@ type rest struct {
 }
 
 func (r rest) String() string {
-	s := fmt.Sprintf("%d requests and %d tunnels", r.Requests, r.Tunnels)
+	s := several(r.Requests, "request") + " and " + several(r.Tunnels, "tunnel")
 	if !r.Until.IsZero() {
 		s += ", until " + r.Until.UTC().Format(time.RFC3339)
 	}
 	return s
+}
+
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // rest counts what is left.

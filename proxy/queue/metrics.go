@@ -132,9 +132,7 @@ func (p *Proxy) metricsHandler() http.Handler {
 	// Whoever sees this as ready sends requests, in the mesh through Envoy.
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case p.drain.HasBegun():
-			http.Error(w, p.notReady(), http.StatusServiceUnavailable)
-		case !p.ready.isReady():
+		case p.drain.HasBegun(), !p.ready.isReady():
 			http.Error(w, p.notReady(), http.StatusServiceUnavailable)
 		case !p.envoyListens(r.Context()):
 			http.Error(w, "Envoy does not listen", http.StatusServiceUnavailable)
