@@ -55,3 +55,44 @@ func TestDocs_DataPlane(t *testing.T) {
 		}
 	}
 }
+
+// docs/reliability.md names, at the end of each row, tests that there are, and the files
+// that they are in.
+func TestDocs_Reliability(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`|([\\w/-]+_test\\.go)")
+	rows := 0
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if len(cells) != 3 || strings.HasPrefix(cells[2], "test |") {
+			continue
+		}
+		rows++
+		var tests []string // Named, and their file is still to come.
+		for _, m := range name.FindAllStringSubmatch(cells[2], -1) {
+			if m[1] != "" {
+				tests = append(tests, m[1])
+				continue
+			}
+			file, err := os.ReadFile("../../" + m[2])
+			if err != nil || len(tests) == 0 {
+				t.Errorf("%q: %v, tests %v", line, err, tests)
+			}
+			for _, test := range tests {
+				if !strings.Contains(string(file), "\nfunc "+test+"(") {
+					t.Errorf("%s has no %s", m[2], test)
+				}
+			}
+			tests = nil
+		}
+		if len(tests) > 0 {
+			t.Errorf("%q names no file of %v", line, tests)
+		}
+	}
+	if rows < 40 {
+		t.Errorf("only %d rows found", rows)
+	}
+}
