@@ -49,12 +49,13 @@ const (
 
 // NotServed says which callers get no answer from an app, in one word and in words:
 // those of some revision that has traffic or a tag. Nothing is amiss at zero, unless
-// the last start from there failed.
+// the last start from there failed. An app that runs and does not answer, though Nomad
+// has nothing against it, serves nobody either.
 func NotServed(route wadi.Route, state map[string]wadi.RevisionState, of map[string]Instances, jobs map[string]JobState) (reason, message string) {
 	if len(route.Targets) == 0 {
 		return NotYetServed, "no revision has its traffic yet"
 	}
-	starting := ""
+	starting, lacks := "", ""
 	for _, t := range route.Targets {
 		id := t.Revision
 		s, in := state[id], of[id]
@@ -68,12 +69,14 @@ func NotServed(route wadi.Route, state map[string]wadi.RevisionState, of map[str
 			return NotServing, fmt.Sprintf("no instance of %s is ready since its last start failed: %s", id, s.Hindered)
 		case s.Hindered != "", s.Phase == wadi.Pending && in.Trouble != "":
 			return NotServing, fmt.Sprintf("callers of %s wait or get 503, none of its instances is ready: %s", id, in.Trouble)
+		case in.Alive > 0 && in.Unready != "": // They have said so for a while: see the scraper.
+			starting, lacks = id, ": "+in.Unready
 		case s.Phase == wadi.Pending || s.Phase == "":
 			starting = id
 		}
 	}
 	if starting != "" {
-		return NotYetServed, fmt.Sprintf("callers wait until %s is ready", starting)
+		return NotYetServed, fmt.Sprintf("callers wait until %s is ready%s", starting, lacks)
 	}
 	return "", ""
 }

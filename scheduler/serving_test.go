@@ -23,6 +23,8 @@ func TestNotServed(t *testing.T) {
 		{"at zero", ready, scheduler.Instances{}, scheduler.JobState{Exists: true}, "", ""},
 		{"serving", ready, serves, up, "", ""},
 		{"starting from zero", ready, scheduler.Instances{Alive: 1}, up, "", ""},
+		{"runs, and does not listen", ready, scheduler.Instances{Alive: 1, Unready: "nothing listens on 127.0.0.1:8080"}, up, "Starting", "callers wait until hello-00001 is ready: nothing listens on 127.0.0.1:8080"},
+		{"one does not listen, another serves", ready, scheduler.Instances{Alive: 2, Ready: 1, Unready: "nothing listens on 127.0.0.1:8080"}, up, "", ""},
 		{"in trouble for a moment", ready, scheduler.Instances{Alive: 1, Trouble: "exit 4"}, up, "", ""},
 		{"failing", hindered, scheduler.Instances{Alive: 1, Trouble: "exit 5"}, up, "Hindered", "none of its instances is ready: exit 5"},
 		{"failed, and nothing is said now", hindered, scheduler.Instances{Alive: 1}, up, "Hindered", "since its last start failed: exit 4"},
