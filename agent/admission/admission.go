@@ -69,7 +69,7 @@ type Store interface {
 // Parser is Nomad's parser. An error that wraps none of the root package's
 // sentinels is the parser's own text about the job.
 type Parser interface {
-	ParseJob(ctx context.Context, token, jobHCL, variables string) ([]byte, error)
+	ParseJob(ctx context.Context, token, namespace, jobHCL, variables string) ([]byte, error)
 }
 
 // Jobs is what admission does with jobs, always with the caller's token.

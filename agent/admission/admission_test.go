@@ -291,6 +291,18 @@ func TestSubmit_RightsBeforeMistakes(t *testing.T) {
 	}
 }
 
+// Nomad judges the right to have a job parsed in the namespace that it is told: a token
+// for one namespace is enough for a service in it.
+func TestSubmit_RightsInOneNamespace(t *testing.T) {
+	b := newBench(t)
+	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"payments"}})
+	r := request(spec("hello", "/a", `namespace = "payments"`))
+	r.NomadToken = "alice"
+	if _, err := b.Submit(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSubmit_NomadRefusesOneOfTwo(t *testing.T) {
 	b := newBench(t)
 	b.nomad.OnPlan = func(id string) (string, error) {

@@ -75,7 +75,7 @@ func (a *Admission) parse(ctx context.Context, r Request) (*admitted, error) {
 // finish has Nomad parse the instance of one draft and makes it a service.
 func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft) (*candidate, []Detail, error) {
 	job, variables := d.NomadSource()
-	parsed, err := a.Nomad.ParseJob(ctx, token, job, variables)
+	parsed, err := a.Nomad.ParseJob(ctx, token, d.Service.Namespace, job, variables)
 	if err != nil {
 		if isSentinel(err) || ctx.Err() != nil {
 			return nil, nil, fmt.Errorf("parse instance: %w", err)

@@ -53,8 +53,8 @@ var (
 	_ server.Rights   = apiNomad{}
 )
 
-func (n apiNomad) ParseJob(ctx context.Context, token, jobHCL, variables string) ([]byte, error) {
-	job, err := n.Client.ParseJob(ctx, token, jobHCL, variables)
+func (n apiNomad) ParseJob(ctx context.Context, token, namespace, jobHCL, variables string) ([]byte, error) {
+	job, err := n.Client.ParseJob(ctx, token, namespace, jobHCL, variables)
 	return job, nomadsWords(err)
 }
 

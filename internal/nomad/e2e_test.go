@@ -101,7 +101,7 @@ func TestE2E(t *testing.T) {
 		}
 	})
 	t.Run("parse error", func(t *testing.T) {
-		_, err := c.ParseJob(t.Context(), "", "job \"x\" {\n  group \"g\" {\n    cpuu = 1\n  }\n}\n", "")
+		_, err := c.ParseJob(t.Context(), "", "default", "job \"x\" {\n  group \"g\" {\n    cpuu = 1\n  }\n}\n", "")
 		var pe *nomad.ParseError
 		if !errors.As(err, &pe) || !strings.Contains(pe.Text, "input.hcl:3,5-9: Unsupported argument") {
 			t.Fatalf("got %v", err)
@@ -125,7 +125,7 @@ func TestE2E(t *testing.T) {
 
 func parse(t *testing.T, c *nomad.Client, hcl string) json.RawMessage {
 	t.Helper()
-	job, err := c.ParseJob(t.Context(), "", hcl, "")
+	job, err := c.ParseJob(t.Context(), "", "default", hcl, "")
 	if err != nil {
 		t.Fatal(err)
 	}

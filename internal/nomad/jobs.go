@@ -115,15 +115,15 @@ func present(all []Job) []Job {
 }
 
 // ParseJob lets Nomad parse a job's HCL, with the values of its variables as
-// the content of a variables file. It returns the job's JSON as Nomad wrote it,
+// the content of a variables file. Rights are judged in namespace. It returns the job's JSON as Nomad wrote it,
 // not canonicalised; a *ParseError if Nomad refuses it.
-func (c *Client) ParseJob(ctx context.Context, token, hcl, variables string) ([]byte, error) {
+func (c *Client) ParseJob(ctx context.Context, token, namespace, hcl, variables string) ([]byte, error) {
 	req := struct {
 		JobHCL, Variables string
 		Canonicalize      bool
 	}{JobHCL: hcl, Variables: variables}
 	var out json.RawMessage
-	_, err := c.api.Raw().Write("/v1/jobs/parse", req, &out, c.write(ctx, token, ""))
+	_, err := c.api.Raw().Write("/v1/jobs/parse", req, &out, c.write(ctx, token, namespace))
 	if code, body, ok := response(err); ok && code == http.StatusBadRequest {
 		return nil, &ParseError{Text: body}
 	}

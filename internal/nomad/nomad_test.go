@@ -120,14 +120,26 @@ func TestTooManyRequestsIsRetried(t *testing.T) {
 func TestParseJob(t *testing.T) {
 	t.Run("as nomad wrote it", func(t *testing.T) {
 		want := `{"ID":"x","Unknown":{"of":["a later nomad",18446744073709551615]}}`
-		got, err := client(t, answer(200, want)).ParseJob(t.Context(), "", "job {}", "")
+		got, err := client(t, answer(200, want)).ParseJob(t.Context(), "", "default", "job {}", "")
 		if err != nil || string(got) != want {
 			t.Fatalf("got %s %v", got, err)
 		}
 	})
+	t.Run("in the service's namespace", func(t *testing.T) {
+		_, err := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("namespace") != "payments" {
+				http.Error(w, "Permission denied", http.StatusForbidden)
+				return
+			}
+			_, _ = io.WriteString(w, "{}")
+		})).ParseJob(t.Context(), "limited", "payments", "job {}", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("nomad's words", func(t *testing.T) {
 		want := "input.hcl:5,7-11: Unsupported argument; An argument named \"cpuu\" is not expected here."
-		_, err := client(t, answer(400, want)).ParseJob(t.Context(), "", "job {}", "")
+		_, err := client(t, answer(400, want)).ParseJob(t.Context(), "", "default", "job {}", "")
 		var pe *nomad.ParseError
 		if !errors.As(err, &pe) || pe.Text != want {
 			t.Fatalf("got %#v, want a ParseError", err)

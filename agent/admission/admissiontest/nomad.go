@@ -164,14 +164,14 @@ var (
 	mistake = regexp.MustCompile(`\bcpuu\b`)
 )
 
-// ParseJob knows one task whose config may have a command. It complains about
+// ParseJob takes who may submit, and knows one task whose config may have a command. It complains about
 // cpuu as Nomad does.
-func (n *Nomad) ParseJob(_ context.Context, _, jobHCL, _ string) ([]byte, error) {
+func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string) ([]byte, error) {
+	if err := n.MaySubmit(ctx, token, namespace); err != nil {
+		return nil, err // It judges rights in the namespace that it is told.
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.down != nil {
-		return nil, n.down
-	}
 	if at := mistake.FindStringIndex(jobHCL); at != nil {
 		line := 1 + strings.Count(jobHCL[:at[0]], "\n")
 		column := at[0] - strings.LastIndex(jobHCL[:at[0]], "\n")
