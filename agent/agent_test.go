@@ -299,6 +299,28 @@ func TestLeader_DeleteSaysWhatItWaitsFor(t *testing.T) {
 	})
 }
 
+// A service that can't be read, as one whose key nobody can decode, is tried again with
+// pauses, and is there as soon as it can.
+func TestLeader_CantReadAService(t *testing.T) {
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
+		c.mu.Lock()
+		c.unloaded = errors.New("decode spec/hello: unexpected end")
+		c.mu.Unlock()
+		id := c.submit("hello")
+		time.Sleep(time.Minute)
+		c.mu.Lock()
+		if c.loads < 2 || c.loads > 20 {
+			t.Errorf("read %d times within a minute, want a few", c.loads)
+		}
+		c.unloaded = nil
+		c.mu.Unlock()
+		time.Sleep(20 * time.Second)
+		if got := c.scaled(); !slices.Contains(got, id+"=1") {
+			t.Errorf("scalings %v, want it started", got)
+		}
+	})
+}
+
 // A service whose entries somebody else's need goes all the same, and it is said what
 // stays.
 func TestLeader_DeleteEndsAtForeignEntries(t *testing.T) {

@@ -42,8 +42,9 @@ type Controller struct {
 
 	// services is owned by the goroutine of Run.
 	services map[string]*service
-	acted    bool      // In this pass; of the same goroutine.
-	recheck  time.Time // When all are read back again; of the same goroutine.
+	acted    bool                // In this pass; of the same goroutine.
+	recheck  time.Time           // When all are read back again; of the same goroutine.
+	unloaded map[string]unloaded // Services that could not be read; of the same goroutine.
 	// dirty holds services that somebody submitted or deleted, told those that the
 	// autoscaler said something of; guarded by mu.
 	mu    sync.Mutex
@@ -57,6 +58,17 @@ type Controller struct {
 
 	snapshot atomic.Pointer[View]
 	stranded atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
+}
+
+// unloaded is a service that could not be read.
+type unloaded struct {
+	again time.Time // Not before then.
+	pause time.Duration
+}
+
+// pauseAfter is the pause after one more failure of a service, by the one before.
+func pauseAfter(last time.Duration) time.Duration {
+	return min(max(2*last, 500*time.Millisecond), 15*time.Second)
 }
 
 // service is what the controller knows of one service.
@@ -99,6 +111,7 @@ const (
 // Run makes passes until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
 	c.services, c.dirty, c.poke = map[string]*service{}, map[string]bool{}, make(chan struct{}, 1)
+	c.unloaded = map[string]unloaded{}
 	c.mu.Lock()
 	c.tell = make(chan struct{}, 1)
 	c.deciders, c.wanted, c.told = map[string]wadi.Deciders{}, map[string]int{}, map[string]bool{}
@@ -205,11 +218,7 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 		c.recheck, news = now.Add(networkRecheck), true
 	}
 	for name := range dirty {
-		if err := c.load(ctx, name); err != nil {
-			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
-			c.markDirty([]string{name})
-		}
-		c.acted = true // Its bounds may be others: the autoscaler need not wait either.
+		c.loadOrLater(ctx, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.services)) {
 		s := c.services[name]
@@ -224,6 +233,27 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 		c.Done() // The autoscaler need not wait for its next turn.
 	}
 	c.acted = false
+}
+
+// loadOrLater reads a service anew. What can't be read is read again later, and later
+// each time: a key that nobody can decode stays so until somebody writes it.
+func (c *Controller) loadOrLater(ctx context.Context, name string) {
+	late, now := c.unloaded[name], time.Now()
+	var err error
+	if !now.Before(late.again) {
+		if err = c.load(ctx, name); err == nil {
+			delete(c.unloaded, name)
+			c.acted = true // Its bounds may be others: the autoscaler need not wait either.
+			return
+		}
+		c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
+		late.pause = pauseAfter(late.pause)
+		late.again = now.Add(late.pause)
+		c.unloaded[name] = late
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dirty[name] = true // For a later pass: nobody is poked.
 }
 
 // load reads a service anew because somebody changed it.

@@ -63,6 +63,8 @@ type cluster struct {
 	drains    func(string) string
 	late      time.Duration // How long after a purge the job is still listed.
 	purged    map[string]listed
+	unloaded  error // Why no service can be read; nil: each can.
+	loads     int   // How often that was tried.
 }
 
 type job struct {
@@ -333,6 +335,10 @@ func (c *cluster) Watch(ctx context.Context, changed func([]string)) error {
 func (c *cluster) Load(_ context.Context, name string) (agent.Stored, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.unloaded != nil {
+		c.loads++
+		return agent.Stored{}, c.unloaded
+	}
 	s, ok := c.stored[name]
 	if !ok {
 		return s, wadi.ErrNotFound

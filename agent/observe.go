@@ -108,7 +108,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	}
 	if err != nil {
 		s.resting = false
-		s.backoff = min(max(2*s.backoff, 500*time.Millisecond), 15*time.Second)
+		s.backoff = pauseAfter(s.backoff)
 		s.retry = time.Now().Add(s.backoff)
 		if errors.Is(err, wadi.ErrConflict) {
 			c.markDirty([]string{name})
