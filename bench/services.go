@@ -39,6 +39,7 @@ func (s service) hcl() string {
         command = "hello"
       }
       env {
+        ADDR = "0.0.0.0" # It is also asked past its queue-proxy, to compare.
         %s
       }
       resources {

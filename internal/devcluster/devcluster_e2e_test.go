@@ -88,6 +88,7 @@ func job(t *testing.T, c *devcluster.Cluster, name, mode string) string {
       driver = "raw_exec"
       config { command = "hello" }
       env {
+        ADDR          = "0.0.0.0" # Nothing is in front of it.
         PORT          = "${NOMAD_PORT_http}"
         WADI_REVISION = %q
       }
