@@ -180,7 +180,13 @@ func TestInstancesRestart(t *testing.T) {
 			up(t, name, options{mesh: way.mesh, command: "hello", scale: fixed(2)})
 			running(t, name, 2)
 			load := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/?sleep=20ms"))
-			for _, task := range []string{"app", "", "app", ""} { // Empty: all.
+			tasks := []string{"app", "", "app", ""} // Empty: all.
+			if way.mesh {
+				// An Envoy that is told to end breaks off what is in flight. What one instance's
+				// has broken off, and then another's, no caller gets: its app may have seen it twice.
+				tasks = []string{"app", "app", "app"}
+			}
+			for _, task := range tasks {
 				load.Wait(t, 100)
 				var wg sync.WaitGroup
 				for _, instance := range allocsOf(t, name) {

@@ -132,7 +132,7 @@ func appOf(t *testing.T, service string) string {
 	must(t, "read instance", err)
 	for _, p := range alloc.AllocatedResources.Shared.Ports {
 		if p.Label == wadi.PortApp {
-			return net.JoinHostPort(p.HostIP, strconv.Itoa(p.Value))
+			return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Value)) // Where it listens, in a host network.
 		}
 	}
 	t.Fatalf("%s has no port %s", service, wadi.PortApp)
