@@ -101,6 +101,7 @@ type Timed struct {
 	header  http.Header   // As it was before the handler; nil if empty.
 	begun   time.Time
 	hasBody bool
+	body    timedBody
 
 	node list.Node[*Timed] // Among the keeper's young ones; guarded by its mutex.
 
@@ -138,7 +139,12 @@ func (k *Timekeeper) Begin(t *Timed, w http.ResponseWriter, r *http.Request, now
 	} else {
 		k.add(t)
 	}
-	return r.WithContext((*timedContext)(t))
+	out := r.WithContext((*timedContext)(t))
+	if t.hasBody {
+		t.body.in = r.Body
+		out.Body = &t.body
+	}
+	return out
 }
 
 func (k *Timekeeper) add(t *Timed) {
@@ -310,6 +316,7 @@ func (t *Timed) End() {
 		t.bound()
 		return
 	}
+	t.endReading()
 	if t.sent || t.cut {
 		panic(http.ErrAbortHandler)
 	}

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -39,6 +41,7 @@ func (t *Timed) bound() {
 	if t.r.ProtoMajor != 1 {
 		return
 	}
+	t.endReading()
 	c, now := http.NewResponseController(t.w), time.Now()
 	if t.hasBody {
 		_ = c.SetReadDeadline(now.Add(unreadFor)) // It fails on writers that have no connection.
@@ -50,4 +53,44 @@ func (t *Timed) bound() {
 		}
 	}
 	_ = c.SetWriteDeadline(until) // So does this.
+}
+
+// endReading has nobody read the request's body any more who sends it on. Where the
+// server finds a reader at the handler's end it lifts all bounds of reading, and waits
+// for the rest of the body without one.
+func (t *Timed) endReading() {
+	if t.hasBody && t.r.ProtoMajor == 1 {
+		t.body.end(t.w)
+	}
+}
+
+// timedBody is a request's body, to be read until the request is over.
+type timedBody struct {
+	in io.ReadCloser
+
+	reading sync.Mutex // Held while in is read.
+	over    bool
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if b.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.in.Read(p)
+}
+
+func (b *timedBody) Close() error { return b.in.Close() }
+
+// end ends the reading, also what has begun: w is its server's.
+func (b *timedBody) end(w http.ResponseWriter) {
+	if !b.reading.TryLock() {
+		if http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) != nil {
+			return // It is no server's.
+		}
+		b.reading.Lock()
+	}
+	b.over = true
+	b.reading.Unlock()
 }

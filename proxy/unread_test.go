@@ -40,9 +40,38 @@ var unreadWays = map[string]http.HandlerFunc{
 			panic(http.ErrAbortHandler)
 		})(w, r)
 	},
+	"an answer while the body is read": func(w http.ResponseWriter, r *http.Request) {
+		within(long, func(w http.ResponseWriter, r *http.Request) {
+			beginReading(r)
+			if r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close")
+			}
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			http.Error(w, "no", http.StatusMisdirectedRequest)
+		})(w, r)
+	},
+	breaksOffReading: func(w http.ResponseWriter, r *http.Request) {
+		within(long, func(w http.ResponseWriter, r *http.Request) {
+			beginReading(r)
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			io.WriteString(w, "a")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		})(w, r)
+	},
 }
 
-const breaksOff = "an answer that breaks off"
+const (
+	breaksOff        = "an answer that breaks off"
+	breaksOffReading = "an answer that breaks off while the body is read"
+)
+
+// beginReading has a goroutine read r's body to its end, as who sends it on does. It waits
+// for more when this returns.
+func beginReading(r *http.Request) {
+	go func() { _, _ = io.Copy(io.Discard, r.Body) }() // It ends with the request.
+	synctest.Wait()
+}
 
 // within bounds h by a keeper of its own, for its timer is of one bubble only.
 func within(limit wadi.Duration, h http.HandlerFunc) http.HandlerFunc {
@@ -158,7 +187,7 @@ func TestEndUnread_NotRead(t *testing.T) {
 // Of HTTP/2 the stream ends, and the connection stays.
 func TestEndUnread_HTTP2(t *testing.T) {
 	for name, h := range unreadWays {
-		if name == breaksOff {
+		if name == breaksOff || name == breaksOffReading {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
