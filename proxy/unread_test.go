@@ -50,6 +50,9 @@ var unreadWays = map[string]http.HandlerFunc{
 			http.Error(w, "no", http.StatusMisdirectedRequest)
 		})(w, r)
 	},
+	timesOut: func(w http.ResponseWriter, r *http.Request) {
+		within(wadi.Duration(time.Second), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })(w, r)
+	},
 	breaksOffReading: func(w http.ResponseWriter, r *http.Request) {
 		within(long, func(w http.ResponseWriter, r *http.Request) {
 			beginReading(r)
@@ -63,6 +66,7 @@ var unreadWays = map[string]http.HandlerFunc{
 
 const (
 	breaksOff        = "an answer that breaks off"
+	timesOut         = "a timeout"
 	breaksOffReading = "an answer that breaks off while the body is read"
 )
 
@@ -187,7 +191,7 @@ func TestEndUnread_NotRead(t *testing.T) {
 // Of HTTP/2 the stream ends, and the connection stays.
 func TestEndUnread_HTTP2(t *testing.T) {
 	for name, h := range unreadWays {
-		if name == breaksOff || name == breaksOffReading {
+		if name == breaksOff || name == breaksOffReading || name == timesOut {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
