@@ -14,6 +14,9 @@ const (
 	// unheardFor is how long a caller may take to make room for the last bytes of an
 	// answer.
 	unheardFor = 10 * time.Second
+	// unlimitedFor is the same for the end of an answer whose request had no limit: what
+	// is before it may have filled the system's buffers, and the way be slow.
+	unlimitedFor = 5 * time.Minute
 )
 
 // EndUnread bounds what a server still does for a request that the program answers
@@ -46,13 +49,28 @@ func (t *Timed) bound() {
 	if t.hasBody {
 		_ = c.SetReadDeadline(now.Add(unreadFor)) // It fails on writers that have no connection.
 	}
-	until := now.Add(unheardFor)
+	var end time.Time
 	if limit := t.keeper.limits.Request; limit > 0 {
-		if end := t.begun.Add(limit.D()); end.After(until) {
-			until = end
-		}
+		end = t.begun.Add(limit.D())
 	}
-	_ = c.SetWriteDeadline(until) // So does this.
+	EndAnswer(t.w, t.r, end)
+}
+
+// EndAnswer bounds the sending of what a handler has left of an answer: to end, the
+// request's own and zero if it has none, or for a moment. It is to be called when the
+// handler ends.
+func EndAnswer(w http.ResponseWriter, r *http.Request, end time.Time) {
+	if r.ProtoMajor != 1 {
+		return
+	}
+	now := time.Now()
+	if end.IsZero() {
+		end = now.Add(unlimitedFor)
+	}
+	if soon := now.Add(unheardFor); end.Before(soon) {
+		end = soon
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(end) // It fails on writers that have no connection.
 }
 
 // endReading has nobody read the request's body any more who sends it on. Where the

@@ -4,6 +4,9 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // keptBytes is how much of a body is kept until an answer begins: an instance whose app
@@ -88,6 +91,33 @@ func (b *body) lent(p []byte) {
 	default:
 		b.kept = append(b.kept, p...)
 	}
+}
+
+// endReading has no attempt read q's body any more, and bounds the reading of what is
+// left. Where the server finds a reader at the handler's end it lifts all bounds, and
+// waits for the rest of the body without one.
+func (q *request) endReading() {
+	if q.body == nil || q.in.ProtoMajor != 1 {
+		return
+	}
+	q.body.revoke()
+	if !q.body.reading.TryLock() {
+		if http.NewResponseController(q.out.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) != nil {
+			return // It is no server's.
+		}
+		q.body.reading.Lock()
+	}
+	q.body.reading.Unlock()
+	if !q.body.ended() {
+		proxy.EndUnread(q.out.ResponseWriter, q.in)
+	}
+}
+
+// revoke takes the body from the attempt that has it.
+func (b *body) revoke() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attempt++
 }
 
 // loan is the body as one attempt sees it.

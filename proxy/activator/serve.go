@@ -105,8 +105,12 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 	return q
 }
 
-// over counts q by how it ended.
+// over counts q by how it ended, and bounds what its server still does for it.
 func (q *request) over() {
+	if q.out.status != http.StatusSwitchingProtocols {
+		q.endReading()
+		proxy.EndAnswer(q.out.ResponseWriter, q.in, q.end)
+	}
 	q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
 	q.trip.ended(q)
 	q.a.leave()
