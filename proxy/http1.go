@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"syscall"
 )
 
 // forwardHTTP1 forwards over HTTP/1.1. The caller's own goroutine writes the head
@@ -43,6 +44,9 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 		}
 		if reused && !again && !a.heard && replayable(r) && r.Context().Err() == nil {
 			again = true
+			// A peer that closes with bytes unread resets the connection: then it has not
+			// read the request, or not all of it. One that has died of it has.
+			sent = sent && !errors.Is(err, syscall.ECONNRESET)
 			continue
 		}
 		e := failedHTTP1(err)

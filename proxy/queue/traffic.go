@@ -175,10 +175,8 @@ func (*keptBody) Close() error { return nil }
 
 // forward passes a request on as soon as the app is ready. When the app turns out
 // to have died it has seen nothing of the request, which then waits like those
-// that come later, however often that happens. What may be sent twice waits too when
-// a connection from before broke under it: once.
+// that come later, however often that happens.
 func (p *Proxy) forward(r *http.Request, x *request) {
-	repeated := false
 	for refused := 0; ; refused++ {
 		x.state.Store(stateHeld)
 		ready := p.hold(r, x, refused)
@@ -203,11 +201,10 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			return
 		}
 		var failed *proxy.ForwardError
-		if !p.appRefused(err) || !errors.As(err, &failed) || !failed.Refused && (repeated || !failed.Retryable(r)) {
-			p.forwardFailed(r, x, err)
+		if !p.appRefused(err) || !errors.As(err, &failed) || !failed.Refused {
+			p.forwardFailed(r, x, err) // It may be what the app has died of: it is not sent again.
 			return
 		}
-		repeated = repeated || !failed.Refused
 	}
 }
 
