@@ -43,6 +43,8 @@ The sidecar of a Wadi instance. It is configured by its environment:
   WADI_HISTORY                  how long statistics are kept, 3600s
   WADI_LOG_LEVEL                trace, debug, info (default), warn, error or off
   WADI_ACCESS_LOG               true: one JSON line for each request on standard output
+  WADI_SHIELD                   true: by nft let nobody into this network but WADI_ENVOY's and WADI_METRICS' callers, and
+                                those of the ports in NOMAD_PORT_*; needs WADI_ENVOY, a bridge network, and root
 
 SIGTERM and SIGINT drain and end it; a second one ends it at once.
 `

@@ -29,6 +29,8 @@ type Config struct {
 	Proof   []byte // SHA-256 of what an activator proves itself by, without the mesh; nil: none can.
 	// Upstreams are the ports at which Envoy takes the app's own calls, as Nomad's environment says.
 	Upstreams []uint16
+	Shield    bool     // Our network shall let in nobody but Envoy and who reads the metrics.
+	Mapped    []uint16 // The ports in our network that are mapped, as Nomad's environment says.
 
 	Protocol    wadi.Protocol
 	Limit       int           // Requests in the app at once; 0 is none.

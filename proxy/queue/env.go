@@ -20,15 +20,20 @@ import (
 
 // ParseEnv reads the configuration from an environment such as [os.Environ]
 // gives. It reports every complaint at once. Names that don't begin with WADI_
-// are nobody's concern, but for Nomad's of upstreams' ports and the task's memory;
+// are nobody's concern, but for Nomad's of ports and of the task's memory;
 // WADI_ADDR and WADI_VAR_* belong to the command line. An empty value counts as absent.
 func ParseEnv(environ []string) (Config, []error) {
 	e := &env{values: map[string]string{}}
-	var upstreams []uint16
+	var upstreams, mapped []uint16
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		if port, err := strconv.ParseUint(value, 10, 16); err == nil && strings.HasPrefix(name, "NOMAD_UPSTREAM_PORT_") {
-			upstreams = append(upstreams, uint16(port))
+		if port, err := strconv.ParseUint(value, 10, 16); err == nil {
+			switch {
+			case strings.HasPrefix(name, "NOMAD_UPSTREAM_PORT_"):
+				upstreams = append(upstreams, uint16(port))
+			case strings.HasPrefix(name, "NOMAD_PORT_"):
+				mapped = append(mapped, uint16(port))
+			}
 		}
 		if name == memoryName {
 			e.memory, _ = strconv.Atoi(value) // What is no number is no bound.
@@ -38,7 +43,7 @@ func ParseEnv(environ []string) (Config, []error) {
 		}
 	}
 	c := e.config()
-	c.Upstreams = upstreams
+	c.Upstreams, c.Mapped = upstreams, mapped
 	for name := range e.values {
 		e.complain(name, "there is no such setting")
 	}
@@ -74,9 +79,13 @@ func (e *env) config() Config {
 		History:   e.duration("WADI_HISTORY", DefaultHistory, time.Second),
 		LogLevel:  e.level("WADI_LOG_LEVEL"),
 		AccessLog: e.flag("WADI_ACCESS_LOG"),
+		Shield:    e.flag("WADI_SHIELD"),
 	}
 	if c.Depth == 0 {
 		c.Depth = depthPerLimit * c.Limit
+	}
+	if c.Shield && c.Envoy == "" {
+		e.complain("WADI_SHIELD", "needs WADI_ENVOY: without the mesh callers come straight to the queue-proxy")
 	}
 	if c.History > maxHistory {
 		e.complain("WADI_HISTORY", "must be at most %v", maxHistory)

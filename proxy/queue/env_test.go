@@ -48,12 +48,14 @@ func TestParseEnv_Everything(t *testing.T) {
 		"WADI_CONCURRENCY_LIMIT=5", "WADI_MAX_IN_FLIGHT=7", "WADI_TIMEOUT_REQUEST=60s",
 		"WADI_TIMEOUT_RESPONSE_START=10s", "WADI_TIMEOUT_IDLE=5s", `WADI_PROBE={"grpc": "", "timeout": "2s"}`,
 		`WADI_QUIET=["/healthz", "/a"]`, "WADI_HISTORY=6s", "WADI_LOG_LEVEL=debug", "WADI_ACCESS_LOG=true",
+		"WADI_SHIELD=true", "NOMAD_PORT_wadi_metrics=9090", "NOMAD_PORT_admin=9100", "NOMAD_HOST_PORT_admin=20001",
 		"WADI_PROOF_SHA256="+strings.Repeat("0a", 32)))
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
 	want := defaults()
 	want.Instance, want.Protocol, want.Envoy = "alloc", wadi.GRPC, "127.0.0.1:25000"
+	want.Shield, want.Mapped = true, []uint16{9090, 9100}
 	want.Limit, want.Depth, want.MaxInFlight = 5, 50, 7
 	want.Timeout = wadi.Timeouts{Request: wadi.Duration(time.Minute),
 		ResponseStart: wadi.Duration(10 * time.Second), Idle: wadi.Duration(5 * time.Second)}
@@ -92,6 +94,8 @@ func TestParseEnv_Complaints(t *testing.T) {
 		{"WADI_LOG_LEVEL=loud", `WADI_LOG_LEVEL: must be trace, debug, info, warn, error or off, got "loud"`},
 		{"WADI_PROOF_SHA256=abcdef", "WADI_PROOF_SHA256: must be a SHA-256 in hexadecimal digits"},
 		{"WADI_PROOF_SHA256=" + strings.Repeat("x", 64), "WADI_PROOF_SHA256: must be a SHA-256 in hexadecimal digits"},
+		{"WADI_SHIELD=up", `WADI_SHIELD: must be true or false, got "up"`},
+		{"WADI_SHIELD=true", "WADI_SHIELD: needs WADI_ENVOY: without the mesh callers come straight to the queue-proxy"},
 		{"WADI_ACCESS_LOG=perhaps", `WADI_ACCESS_LOG: must be true or false, got "perhaps"`},
 	} {
 		_, errs := queue.ParseEnv(required(tt.set))

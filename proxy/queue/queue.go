@@ -166,6 +166,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	admin := p.planeServer(work, p.adminHandler(), p.planes.admin)
 	metrics := p.planeServer(work, p.metricsHandler(), p.planes.metrics)
 
+	p.raiseShield(ctx)
 	g, failed := errgroup.WithContext(work)
 	serve := func(name string, s *http.Server, l net.Listener) {
 		g.Go(func() error {

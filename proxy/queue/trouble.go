@@ -20,7 +20,8 @@ import (
 
 // What is told of an app that is not ready, and of one that can be reached past us.
 const (
-	headerWide = "Wadi-Wide" // Where it listens besides loopback.
+	headerWide       = "Wadi-Wide"       // Where it listens besides loopback.
+	headerUnshielded = "Wadi-Unshielded" // Why its network lets in everybody, though it shall not.
 
 	maxTrouble = 200              // Characters of either.
 	lookEvery  = time.Second      // How old what is told of the sockets may be, while it matters.
@@ -124,8 +125,10 @@ func (s scene) wide(sockets []netip.AddrPort) string {
 // asked, and not all the time.
 type witness struct {
 	scene   scene
-	shields bool // Nobody should reach the app but through us.
+	shields bool // Nobody should reach the app but through us, and only where it listens keeps them out.
 	look    func() ([]netip.AddrPort, error)
+
+	unshielded string // Why nothing else keeps them out, though it shall. Set before anything is served.
 
 	mu      sync.Mutex
 	sockets []netip.AddrPort
@@ -182,5 +185,8 @@ func (p *Proxy) tellTrouble(h http.Header) {
 	}
 	if at := p.witness.wide(); at != "" {
 		h.Set(headerWide, at)
+	}
+	if why := p.witness.unshielded; why != "" {
+		h.Set(headerUnshielded, why)
 	}
 }
