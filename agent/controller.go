@@ -40,6 +40,10 @@ type Controller struct {
 	Log     hclog.Logger
 	Metrics *Metrics
 
+	// Unshielded says why the network of a revision's instances lets in everybody, though
+	// it shall not; empty: no reason. Nil: nothing is said.
+	Unshielded func(revision string) (why string, known bool)
+
 	// services is owned by the goroutine of Run.
 	services map[string]*service
 	acted    bool                // In this pass; of the same goroutine.
@@ -93,8 +97,8 @@ type service struct {
 
 	keptOut      []string                // Of Wadi's own, by intentions that others write.
 	callersKnown bool                    // What keptOut says is known.
-	warned       map[string]bool         // Revisions of which it was told that wide has them.
-	wide         map[string]string       // Where the apps of revisions can be reached past their queue-proxies.
+	warned       map[warning]bool        // What was told of revisions that are or were in exposed.
+	exposed      map[string]exposure     // By revision: how callers may get past its queue-proxies.
 	unread       []string                // Revisions whose instances' usage can't be read, and why.
 	purged       map[string]uint64       // By revision: the index of the job that was purged last.
 	hindered     map[string][]toldReason // By revision: what was told of late, the latest last.

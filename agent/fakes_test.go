@@ -46,8 +46,9 @@ type cluster struct {
 	layers    map[string]wadi.Route
 	edits     agent.Edits
 	wide      func(string) (string, bool)
-	deaf      bool   // The network layers take a route, and don't carry it.
-	foreign   string // Why the network layers can't be programmed; empty: they can.
+	bare      func(string) (string, bool) // Unshielded.
+	deaf      bool                        // The network layers take a route, and don't carry it.
+	foreign   string                      // Why the network layers can't be programmed; empty: they can.
 	applied   int
 	statuses  int
 	callers   agent.Callers
@@ -449,7 +450,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	events, owned := &agent.Events{}, &agent.Owned{}
 	metrics := agent.NewMetrics(prometheus.NewRegistry())
 	ctl := &agent.Controller{
-		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Wide: c.wide, Measure: view{c}, Callers: c.callers, Unread: c.unread, Drains: c.drains,
+		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Wide: c.wide, Unshielded: c.bare, Measure: view{c}, Callers: c.callers, Unread: c.unread, Drains: c.drains,
 		Agents: func() []agent.Source { return nil }, Events: events, Owned: owned,
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}

@@ -72,7 +72,7 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	if usesUsage(s.Service.Scale) && !s.Deleting {
 		st.Conditions = append(st.Conditions, usageCondition(s))
 	}
-	if len(s.wide) > 0 && !s.Deleting {
+	if len(s.exposed) > 0 && !s.Deleting {
 		st.Conditions = append(st.Conditions, shieldedCondition(s))
 	}
 	if s.problem != "" {

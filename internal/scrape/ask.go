@@ -19,6 +19,8 @@ import (
 const (
 	headerReady = "Wadi-Ready" // Whether it is ready.
 	headerWide  = "Wadi-Wide"  // Where its app can be reached past the queue-proxy.
+
+	headerUnshielded = "Wadi-Unshielded" // Why its network lets in everybody, though it shall not.
 )
 
 // Bounds of an answer: an hour of seconds takes 0.3 MiB.
@@ -42,7 +44,7 @@ type answer struct {
 	stats []wadi.Stats
 	ready string // Header; empty if the source did not say.
 
-	unready, wide string // Headers.
+	unready, wide, unshielded string // Headers.
 }
 
 // askReady asks an instance whether it is ready; why is its reason if it is not.
@@ -76,6 +78,7 @@ func (s *Scraper[W]) ask(ctx context.Context, q query) (answer, error) {
 	a := answer{
 		ready:   resp.Header.Get(headerReady),
 		unready: wadi.Plain(resp.Header.Get(wadi.HeaderUnready), maxSaid), wide: wadi.Plain(resp.Header.Get(headerWide), maxSaid),
+		unshielded: wadi.Plain(resp.Header.Get(headerUnshielded), maxSaid),
 	}
 	if a.stats, err = decode(resp.Body, q.src); err != nil {
 		return answer{}, fmt.Errorf("read statistics of %s: %w", q.src.ID, err)

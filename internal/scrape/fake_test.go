@@ -135,6 +135,8 @@ type instance struct {
 	readyMu sync.Mutex
 	isReady bool
 	why     string // Why not.
+
+	wide, unshielded string // Of its app, and its network.
 }
 
 func (n *network) instance(id, boot string) *instance {
@@ -146,6 +148,10 @@ func (n *network) instance(id, boot string) *instance {
 		if !in.ready() {
 			h.Set("Wadi-Unready", in.says())
 		}
+		in.readyMu.Lock()
+		defer in.readyMu.Unlock()
+		h.Set("Wadi-Wide", in.wide)
+		h.Set("Wadi-Unshielded", in.unshielded)
 	}))
 	mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if !in.ready() {
@@ -172,6 +178,13 @@ func (in *instance) setWhy(why string) {
 	in.readyMu.Lock()
 	defer in.readyMu.Unlock()
 	in.why = why
+}
+
+func (in *instance) setExposed(wide, unshielded string) {
+	in.readyMu.Lock()
+	in.wide, in.unshielded = wide, unshielded
+	in.readyMu.Unlock()
+	in.clock.Wake()
 }
 
 func (in *instance) setReady(ready bool) {

@@ -284,7 +284,7 @@ func (s *Scraper[W]) markReady(f *follower, ready bool) {
 	if f.ready != ready && !f.gone && f.src.Kind == wadi.SourceInstance {
 		f.ready = ready
 		if ready {
-			f.said = said{wide: f.said.wide, heard: f.said.heard}
+			f.said = said{wide: f.said.wide, unshielded: f.said.unshielded, heard: f.said.heard}
 		}
 		s.recount(f)
 		s.notify()

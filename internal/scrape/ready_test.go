@@ -95,6 +95,39 @@ func TestScraper_TellsWhyAnInstanceIsNotReady(t *testing.T) {
 	})
 }
 
+// How callers may get past an instance is known once it was ready, and its reader is
+// told of each change.
+func TestScraper_TellsHowInstancesAreExposed(t *testing.T) {
+	scraping(t, func(r rig) {
+		want := func(when, wide, unshielded string, known bool) {
+			r.Helper()
+			at, k1 := r.s.Wide(rev1)
+			why, k2 := r.s.Unshielded(rev1)
+			if at != wide || why != unshielded || k1 != known || k2 != known {
+				r.Errorf("%s: got %q (%t) and %q (%t), want %q and %q (%t)", when, at, k1, why, k2, wide, unshielded, known)
+			}
+		}
+		in := r.instance("i1", "b1")
+		in.setExposed("*:8080", "there is no nft on the PATH")
+		r.follow("i1")
+		pass(2 * time.Second)
+		want("not ready", "", "", false)
+		in.setReady(true)
+		pass(2 * time.Second)
+		want("ready", "*:8080", "there is no nft on the PATH", true)
+		changed := r.s.Changed()
+		in.setExposed("*:8080", strings.Repeat("x", 1000))
+		pass(2 * time.Second)
+		want("in other words", "*:8080", strings.Repeat("x", 199)+"…", true)
+		if !closed(changed) {
+			r.Error("nobody is told")
+		}
+		in.setExposed("", "")
+		pass(2 * time.Second)
+		want("mended", "", "", true)
+	})
+}
+
 func closed(c <-chan struct{}) bool {
 	select {
 	case <-c:

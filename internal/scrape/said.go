@@ -11,7 +11,9 @@ type said struct {
 	since   time.Time // When it first said so.
 	told    bool      // That was long ago: the readers know.
 	wide    string    // Where its app can be reached past the queue-proxy.
-	heard   bool      // Of one that was ready: wide is known.
+	heard   bool      // Of one that was ready: wide and unshielded are known.
+
+	unshielded string // Why its network lets in everybody, though it shall not.
 }
 
 // unreadyTold is for how long an instance must have been asked in vain before its
@@ -52,8 +54,8 @@ func (s *Scraper[W]) hear(f *follower, a answer) {
 	if a.ready != "true" {
 		s.setUnready(f, a.unready)
 	}
-	if a.ready == "true" && (!f.said.heard || f.said.wide != a.wide) {
-		f.said.heard, f.said.wide = true, a.wide
+	if a.ready == "true" && (!f.said.heard || f.said.wide != a.wide || f.said.unshielded != a.unshielded) {
+		f.said.heard, f.said.wide, f.said.unshielded = true, a.wide, a.unshielded
 		s.notify()
 	}
 }
@@ -83,6 +85,13 @@ func (s *Scraper[W]) Draining(revision string) string {
 func (s *Scraper[W]) Wide(revision string) (at string, known bool) {
 	f := s.newest(revision, func(f *follower) bool { return f.said.heard })
 	return f.wide, f.heard
+}
+
+// Unshielded says why the network of the revision's instances lets in everybody, though
+// it shall not, by the newest that was ready; known: there is one.
+func (s *Scraper[W]) Unshielded(revision string) (why string, known bool) {
+	f := s.newest(revision, func(f *follower) bool { return f.said.heard })
+	return f.unshielded, f.heard
 }
 
 // newest is what the newest of a revision's instances says of which is holds, but for
