@@ -26,6 +26,9 @@ type Agent struct {
 	// LogLevel and AccessLog are the queue-proxy's. Empty is its default.
 	LogLevel  string
 	AccessLog bool
+	// Shield makes the instances of services in the mesh let nobody into their network
+	// but Envoy's callers, whoever reads the metrics, and those of ports that are mapped.
+	Shield bool
 }
 
 // Constants of every revision's job.

@@ -126,6 +126,9 @@ func (r *renderer) queueProxyEnv() map[string]string {
 	if r.agent.AccessLog {
 		env["WADI_ACCESS_LOG"] = "true"
 	}
+	if r.agent.Shield && s.Mesh == wadi.MeshEnvoy {
+		env["WADI_SHIELD"] = "true"
+	}
 	return env
 }
 

@@ -41,6 +41,35 @@ func TestRender_SameBytesEveryTime(t *testing.T) {
 	}
 }
 
+// The shield is for the mesh alone, and stays out of jobs of an agent that has none.
+func TestRender_Shield(t *testing.T) {
+	for _, tt := range []struct {
+		mesh   wadi.MeshMode
+		shield bool
+		want   string
+	}{{wadi.MeshEnvoy, true, "true"}, {wadi.MeshEnvoy, false, ""}, {wadi.MeshOff, true, ""}} {
+		s, a := service(), testAgent()
+		s.Network, s.Mesh, a.Shield = wadi.Bridge, tt.mesh, tt.shield
+		data, err := jobspecs.Render(revisionOf(s), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var job api.Job
+		if err := json.Unmarshal(data, &job); err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range job.TaskGroups[0].Tasks {
+			want := ""
+			if task.Name == wadi.TaskQueueProxy {
+				want = tt.want
+			}
+			if got := task.Env["WADI_SHIELD"]; got != want {
+				t.Errorf("mesh %s, shield %t: task %s has WADI_SHIELD=%q, want %q", tt.mesh, tt.shield, task.Name, got, want)
+			}
+		}
+	}
+}
+
 func TestRender_Refuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

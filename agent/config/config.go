@@ -36,11 +36,19 @@ type Config struct {
 	QueueProxyTask json.RawMessage
 	// SidecarTask is the Nomad task that runs Envoy, in JSON; nil is Nomad's own.
 	SidecarTask json.RawMessage
+	Mesh        Mesh
 
 	Defaults  jobspecs.Defaults
 	Limits    jobspecs.Limits
 	Retention Retention
 	Telemetry Telemetry
+}
+
+// Mesh says how instances are in the mesh.
+type Mesh struct {
+	// Shield makes the instances of services that are submitted from now on let
+	// nobody into their network past Envoy.
+	Shield bool
 }
 
 // Telemetry says what is told of requests.

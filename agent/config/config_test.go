@@ -54,6 +54,7 @@ func TestLoad_Example(t *testing.T) {
 	want := config.Default()
 	want.LogJSON = true
 	want.Telemetry = config.Telemetry{OTLPEndpoint: "http://127.0.0.1:4318", AccessLog: true}
+	want.Mesh.Shield = true
 	want.Name, want.Advertise = "wadi-1", "10.0.0.5"
 	want.Gateway.Domain, want.Gateway.PublicPort = "apps.example.com", 80
 	want.Gateway.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}

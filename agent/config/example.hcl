@@ -55,6 +55,7 @@ consul {                               # also ca_file, cert_file, key_file
 }
 
 mesh {
+  shield = true                        # instances let in only Envoy's callers, the metrics port and ports that they map; needs raw_exec, root and nft; default: false
   sidecar_task {                       # the Nomad task that runs Envoy; default: Nomad's own, with docker
     driver = "docker"
     config {

@@ -61,7 +61,10 @@ func (l *loader) top() section {
 				"address": address{&c.Consul.Address}, "token": &c.Consul.Token, "prefix": &c.Consul.Prefix,
 				"allow_intentions": &c.Consul.AllowIntentions,
 			})},
-			"mesh":        {blocks: map[string]section{"sidecar_task": {read: func(b *hcl.Block) { l.sidecar = b }}}},
+			"mesh": {
+				settings: map[string]any{"shield": &c.Mesh.Shield},
+				blocks:   map[string]section{"sidecar_task": {read: func(b *hcl.Block) { l.sidecar = b }}},
+			},
 			"queue_proxy": {read: func(b *hcl.Block) { l.queueProxy = b }},
 			"defaults":    {read: func(b *hcl.Block) { l.defaults = b }},
 			"limits": {settings: map[string]any{

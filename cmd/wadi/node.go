@@ -245,7 +245,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 		Intentions: n.consul, AllowIntentions: c.Consul.AllowIntentions,
 		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{
-			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: n.gatewayURL(""), AccessLog: c.Telemetry.AccessLog,
+			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: n.gatewayURL(""), AccessLog: c.Telemetry.AccessLog, Shield: c.Mesh.Shield,
 		},
 		Log: n.log.Named("admission"),
 	})
