@@ -73,8 +73,8 @@ func TestBackendAway_AtStart(t *testing.T) {
 				return err
 			})
 			res, err := stack.Agent.Get(t.Context(), "patient", "/")
-			if err != nil || res.Status != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(res.Body, "waits for "+b.name) {
-				t.Errorf("the gateway meanwhile: got %d %v %q, error %v; want 503 with Retry-After and the reason",
+			if err != nil || res.Status != 503 || res.Header.Get("Retry-After") == "" || res.Header.Get("Wadi-Error") != "starting" || strings.Contains(res.Body, b.addr) {
+				t.Errorf("the gateway meanwhile: got %d %v %q, error %v; want 503 with Retry-After, and no address: it is anybody's to read",
 					res.Status, res.Header, res.Body, err)
 			}
 			ready, err := http.Get("http://" + stack.Agent.Metrics + "/ready")
