@@ -18,6 +18,7 @@ func TestEarlyRefusalFreesTheInstance(t *testing.T) {
 	b := newBackend(t, "alloc-1")
 	b.app = func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
+			w.Header().Set("Connection", "close") // Else net/http trips over the rest of the body.
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			http.Error(w, "no", http.StatusUnauthorized)
 		}

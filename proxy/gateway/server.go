@@ -92,6 +92,7 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 			MaxReadFrameSize:              maxFrame,
 			MaxReceiveBufferPerStream:     b.StreamBuffer,
 			MaxReceiveBufferPerConnection: b.ConnBuffer,
+			WriteByteTimeout:              proxy.DeafAfter,
 		},
 		ConnContext:                  activator.ConnContext,
 		ConnState:                    s.listener.limiter.ConnState,

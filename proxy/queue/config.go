@@ -41,6 +41,7 @@ type Config struct {
 	Probe       wadi.Probe
 	Drain       time.Duration // Longest drain.
 	Settle      time.Duration // A drain goes on while requests come in such intervals; 0 is DefaultSettle. Not in the environment.
+	Deaf        time.Duration // Callers of HTTP/2 that take nothing for so long are cut off; 0 is [proxy.DeafAfter]. Not in the environment.
 	Quiet       []string      // Paths that are not counted as activity.
 	History     time.Duration // How long statistics are kept.
 	LogLevel    hclog.Level

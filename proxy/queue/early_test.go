@@ -13,6 +13,7 @@ import (
 // and never will: a caller that asks first gets the app's refusal.
 func TestTraffic_AnswerBeforeTheBody(t *testing.T) {
 	s := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close") // Else net/http trips over the rest of the body.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		http.Error(w, "no", http.StatusExpectationFailed)
 	})

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -227,6 +228,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 		MaxReceiveBufferPerStream:     proxy.StreamBuffer,
 		MaxReceiveBufferPerConnection: proxy.ConnBuffer,
 		MaxReadFrameSize:              proxy.FrameSize,
+		WriteByteTimeout:              cmp.Or(p.cfg.Deaf, proxy.DeafAfter),
 	}
 	return s
 }
