@@ -324,7 +324,9 @@ func (t *Timed) End() {
 	if p := recover(); p != nil && p != http.ErrAbortHandler {
 		panic(p)
 	}
-	_ = http.NewResponseController(t.w).SetWriteDeadline(time.Now().Add(unheardFor)) // It fails on writers that have no connection.
+	if t.r.ProtoMajor == 1 || !isHeaderAlone(t.r) {
+		_ = http.NewResponseController(t.w).SetWriteDeadline(time.Now().Add(unheardFor)) // It fails on writers that have no connection.
+	}
 	clear(t.w.Header())
 	maps.Copy(t.w.Header(), t.header)
 	t.w.Header().Set(wadi.HeaderError, timeoutCode(expired))

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 const (
@@ -31,10 +33,20 @@ const (
 // are left alone.
 func EndUnread(w http.ResponseWriter, r *http.Request) {
 	c, now := http.NewResponseController(w), time.Now()
-	_ = c.SetWriteDeadline(now.Add(unheardFor)) // It fails on writers that have no connection.
+	if r.ProtoMajor == 1 || !isHeaderAlone(r) {
+		_ = c.SetWriteDeadline(now.Add(unheardFor)) // It fails on writers that have no connection.
+	}
 	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
 		_ = c.SetReadDeadline(now.Add(unreadFor)) // So does this.
 	}
+}
+
+// isHeaderAlone reports whether the answer to r, of HTTP/2, is a header alone where the
+// program answers itself. A header waits for no room that its caller makes. The bound of
+// one whose stream ends at once may be noted after that: then it would be kept, with the
+// stream, to its end, and reset what has ended.
+func isHeaderAlone(r *http.Request) bool {
+	return IsGRPC(r) || r.Method == http.MethodHead || r.Header[wadi.HeaderProbe] != nil
 }
 
 // bound does the same when a handler has ended, whoever has answered; the rest of an
