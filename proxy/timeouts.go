@@ -103,6 +103,8 @@ type Timed struct {
 	hasBody bool
 	body    timedBody
 
+	unflushed bool // Of the answer's body. Its goroutine's.
+
 	node list.Node[*Timed] // Among the keeper's young ones; guarded by its mutex.
 
 	over atomic.Bool  // The context has ended; cause, which was set before, says why.

@@ -82,6 +82,7 @@ func (t *Timed) Write(b []byte) (int, error) {
 	if err := t.begin(); err != nil {
 		return 0, err
 	}
+	t.unflushed = true
 	n, err := t.w.Write(b)
 	if err == nil {
 		t.touch()
@@ -99,6 +100,7 @@ func (t *Timed) ReadFrom(r io.Reader) (int64, error) {
 	if err := t.begin(); err != nil {
 		return 0, err
 	}
+	t.unflushed = true
 	return below.ReadFrom(r)
 }
 
@@ -107,6 +109,7 @@ func (t *Timed) FlushError() error {
 	if err := t.begin(); err != nil {
 		return err
 	}
+	t.unflushed = false
 	return http.NewResponseController(t.w).Flush()
 }
 

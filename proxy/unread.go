@@ -53,28 +53,26 @@ func isHeaderAlone(r *http.Request) bool {
 // answer may take what is left of the request's time, too. The server takes both
 // deadlines back before the next request.
 func (t *Timed) bound() {
-	if t.r.ProtoMajor != 1 {
+	if t.r.ProtoMajor != 1 && !t.unflushed {
 		return
 	}
 	t.endReading()
 	c, now := http.NewResponseController(t.w), time.Now()
-	if t.hasBody {
+	if t.hasBody && t.r.ProtoMajor == 1 {
 		_ = c.SetReadDeadline(now.Add(unreadFor)) // It fails on writers that have no connection.
 	}
 	var end time.Time
 	if limit := t.keeper.limits.Request; limit > 0 {
 		end = t.begun.Add(limit.D())
 	}
-	EndAnswer(t.w, t.r, end)
+	EndAnswer(t.w, end)
 }
 
 // EndAnswer bounds the sending of what a handler has left of an answer: to end, the
 // request's own and zero if it has none, or for a moment. It is to be called when the
-// handler ends.
-func EndAnswer(w http.ResponseWriter, r *http.Request, end time.Time) {
-	if r.ProtoMajor != 1 {
-		return
-	}
+// handler ends; of HTTP/2 only where some of a body is not flushed, for nothing else waits
+// for the caller.
+func EndAnswer(w http.ResponseWriter, end time.Time) {
 	now := time.Now()
 	if end.IsZero() {
 		end = now.Add(unlimitedFor)

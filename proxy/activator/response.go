@@ -19,7 +19,9 @@ type response struct {
 	refusal int // The status of a refusal, whatever HTTP's is.
 	aborted bool
 	bytes   int64
-	later   func() // Nil, or what is to be waited for when the instance is given back.
+	// Some of the body is not flushed.
+	unflushed bool
+	later     func() // Nil, or what is to be waited for when the instance is given back.
 }
 
 // Later is what [proxy.Upstream] calls where only the client is waited for any more.
@@ -97,9 +99,16 @@ func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.unflushed = true
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
+}
+
+// FlushError sends what is held back.
+func (w *response) FlushError() error {
+	w.unflushed = false
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // ReadFrom lets the kernel copy, where the server's own writer can have it do so.
@@ -107,6 +116,7 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.unflushed = true
 	n, err := io.Copy(w.ResponseWriter, r)
 	w.bytes += n
 	return n, err

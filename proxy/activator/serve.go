@@ -109,7 +109,9 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 func (q *request) over() {
 	if q.out.status != http.StatusSwitchingProtocols {
 		q.endReading()
-		proxy.EndAnswer(q.out.ResponseWriter, q.in, q.end)
+		if q.in.ProtoMajor == 1 || q.out.unflushed {
+			proxy.EndAnswer(q.out.ResponseWriter, q.end)
+		}
 	}
 	q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
 	q.trip.ended(q)
