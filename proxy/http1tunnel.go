@@ -67,6 +67,8 @@ func patienceWith(protocol string) patience {
 const (
 	webSocketEnd = 10 * time.Second
 	tunnelEnd    = 5 * time.Minute
+	// tunnelBuffer is what each way of a tunnel holds for as long as it lasts.
+	tunnelBuffer = 16 << 10
 )
 
 // joinConns copies both ways. What the caller has sent is read from sent. When one way
@@ -107,7 +109,7 @@ func (w *way) Read(b []byte) (int, error) {
 // copy copies to its end, and says that.
 func (w *way) copy(to net.Conn) error {
 	defer close(w.over)
-	if _, err := io.Copy(justWriter{to}, w); err != nil {
+	if _, err := io.CopyBuffer(justWriter{to}, w, make([]byte, tunnelBuffer)); err != nil {
 		return err
 	}
 	return closeWrite(to)

@@ -123,3 +123,27 @@ func TestPatienceWith(t *testing.T) {
 		t.Errorf("another one has %v", got)
 	}
 }
+
+// sizes is read in pieces, and notes how large they may be.
+type sizes struct{ most int }
+
+func (s *sizes) Read(b []byte) (int, error) {
+	s.most = max(s.most, len(b))
+	return 0, io.EOF
+}
+
+// A tunnel mostly waits: what it holds meanwhile, both ways, is within what a request is
+// reckoned to hold where they are bounded by the task's memory.
+func TestTunnel_HoldsLittle(t *testing.T) {
+	const mostBuffer = 16 << 10
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	from := &sizes{}
+	if err := (&way{from: from, over: make(chan struct{})}).copy(here); err != nil {
+		t.Fatal(err)
+	}
+	if from.most > mostBuffer {
+		t.Errorf("a buffer of %d bytes, want %d at most", from.most, mostBuffer)
+	}
+}
