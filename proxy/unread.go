@@ -80,7 +80,16 @@ func EndAnswer(w http.ResponseWriter, end time.Time) {
 	if soon := now.Add(unheardFor); end.Before(soon) {
 		end = soon
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(end) // It fails on writers that have no connection.
+	_ = setWriteDeadline(w, end) // It fails on writers that have no connection.
+}
+
+// setWriteDeadline is a controller's, without one where that is not needed: it costs an
+// allocation of every request.
+func setWriteDeadline(w http.ResponseWriter, at time.Time) error {
+	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		return d.SetWriteDeadline(at)
+	}
+	return http.NewResponseController(w).SetWriteDeadline(at)
 }
 
 // endReading has nobody read the request's body any more who sends it on. Where the
