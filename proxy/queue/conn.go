@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/parking"
+	"github.com/wadi-run/wadi/proxy/socket"
 )
 
 // conn is a connection of the traffic plane.
@@ -23,9 +26,9 @@ type conn struct {
 	since atomic.Int64 // When it was accepted, became quiet, or was left.
 	gone  sync.Once
 
-	parkable atomic.Bool // The deadline is one after which it is parked.
-	parking  atomic.Bool // The server is told that it has ended.
-	parked   uint64      // Its key among those; 0: it isn't. Guarded by their mutex.
+	parkable atomic.Bool   // The deadline is one after which it is parked.
+	parking  atomic.Bool   // The server is told that it has ended.
+	place    parking.Place // Among those.
 
 	goAway goAway
 }
@@ -50,13 +53,7 @@ func (c *conn) peek() (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var b [1]byte
-	if closed := raw.Control(func(fd uintptr) {
-		n, _, err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	}); closed != nil {
-		return 0, closed
-	}
-	return max(n, 0), err
+	return socket.Peek(raw)
 }
 
 // raw is the descriptor of c.
@@ -77,12 +74,15 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	}
 	parkable := c.of.many() && c.phase.Load() == phaseQuiet && !c.http2.Load() && time.Until(t) > idleTimeout/2
 	if c.parkable.Store(parkable); parkable {
-		t = time.Now().Add(parkTime(c.of.n.Load()))
+		t = time.Now().Add(parking.Time(c.of.n.Load()))
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *conn) Read(b []byte) (int, error) {
+	if c.parking.Load() {
+		return 0, io.EOF // The server asks twice before the first request.
+	}
 	n, err := c.Conn.Read(b)
 	if err != nil && c.parkable.Load() && errors.Is(err, os.ErrDeadlineExceeded) && c.phase.Load() != phaseLeaving {
 		return n, c.park()
@@ -134,8 +134,8 @@ func (c *conn) listen(b []byte) bool {
 // Close closes the connection, unless it is to be parked.
 func (c *conn) Close() error {
 	if c.parking.Swap(false) {
-		if !c.of.parked.add(c) {
-			go c.of.parked.giveBack(c) // The server is not done with it yet.
+		if !c.wait() {
+			go c.of.parked.GiveBack(c) // The server is not done with it yet.
 		}
 		return nil
 	}
@@ -144,8 +144,8 @@ func (c *conn) Close() error {
 
 // drop closes the connection, and makes room for another one.
 func (c *conn) drop() error {
-	c.of.parked.remove(c)
 	err := c.Conn.Close()
+	c.of.parked.Remove(c)
 	c.gone.Do(func() { c.of.remove(c) })
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/parking"
 )
 
 // conns is the listener of the traffic plane, with its open connections.
@@ -23,7 +24,7 @@ type conns struct {
 	drops bool          // One in use gives its place away, too.
 	after time.Duration // How old a silence, a beginning or a use has to be for that.
 
-	parked   *parked
+	parked   *parking.Lot
 	accepted chan struct{} // Closed when all have been accepted after the last call.
 	over     sync.Once
 	n        atomic.Int64 // How many are open.
@@ -38,7 +39,7 @@ type conns struct {
 }
 
 func newConns(l net.Listener, below *proxy.Listener, max int) *conns {
-	return &conns{Listener: l, below: below, max: max, after: evictAfter, parked: newParked(l.Addr()), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
+	return &conns{Listener: l, below: below, max: max, after: evictAfter, parked: parking.NewLot(l.Addr(), idleTimeout), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
 }
 
 // newPlane is the listener of another plane. Nobody is to be locked out there by those
@@ -60,14 +61,14 @@ func (l *conns) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !l.many() || c.hasUnread() || !l.parked.add(c) {
+		if !l.many() || c.hasUnread() || !c.wait() {
 			return c, nil
 		}
 	}
 }
 
 // many reports whether there are so many that idle ones are parked.
-func (l *conns) many() bool { return l.n.Load() > parkBeyond }
+func (l *conns) many() bool { return l.n.Load() > parking.Beyond }
 
 func (l *conns) accept() (*conn, error) {
 	below, err := l.Listener.Accept()

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/parking"
 )
 
 // running is a queue-proxy that runs in front of an app that costs nothing, and
@@ -103,7 +104,7 @@ func soon(t *testing.T, what string, ok func() bool) {
 // A connection that is parked serves on, and one that has begun a request is not.
 func TestConns_Parked(t *testing.T) {
 	p := running(t, 0)
-	for range parkBeyond {
+	for range parking.Beyond {
 		call(t, p)
 	}
 	idle, begun := call(t, p), call(t, p)
@@ -120,7 +121,7 @@ func TestConns_Parked(t *testing.T) {
 	}
 	_ = idle.Close()
 	_ = begun.Close()
-	soon(t, "rid of those that have gone", func() bool { return p.conns.count() == parkBeyond })
+	soon(t, "rid of those that have gone", func() bool { return p.conns.count() == parking.Beyond })
 }
 
 // Where no more connections may be open an idle one goes, but none in use.
@@ -168,9 +169,7 @@ func (deadlines) Read(b []byte) (int, error)           { return copy(b, "G"), ni
 
 // parkedNow is how many are.
 func (l *conns) parkedNow() int {
-	l.parked.mu.Lock()
-	defer l.parked.mu.Unlock()
-	return len(l.parked.waits)
+	return l.parked.Len()
 }
 
 // Nor do those lock anybody out who have begun a request and don't go on.

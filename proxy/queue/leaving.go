@@ -29,12 +29,12 @@ func (c *conn) leave() {
 		return
 	}
 	c.since.Store(time.Now().UnixNano())
-	wasParked := c.of.parked.remove(c)
+	wasParked := c.of.parked.Remove(c)
 	if c.Conn.SetReadDeadline(time.Now().Add(lingerFor)) != nil || c.CloseWrite() != nil {
 		_ = c.drop() // The peer has gone.
 		return
 	}
-	if wasParked { // Else the server reads, see [conn.Read], or is about to get it, see [parked.giveBack].
+	if wasParked { // Else the server reads, see [conn.Read], or is about to get it, see [conn.Again].
 		go c.lastWords()
 	}
 }

@@ -100,14 +100,15 @@ func TestConn_NotLeftInARequest(t *testing.T) {
 func taken(t *testing.T, p *Proxy) (c *conn) {
 	t.Helper()
 	soon(t, "parked", func() bool { return p.conns.parkedNow() == 1 })
-	p.conns.parked.mu.Lock()
-	for _, c = range p.conns.parked.waits {
+	p.conns.mu.Lock()
+	defer p.conns.mu.Unlock()
+	for c = range p.conns.open {
+		if p.conns.parked.Remove(c) {
+			return c
+		}
 	}
-	p.conns.parked.mu.Unlock()
-	if !p.conns.parked.remove(c) {
-		t.Fatal("it is parked no more")
-	}
-	return c
+	t.Fatal("it is parked no more")
+	return nil
 }
 
 // One that is left on its way back to the server gets there no more: its answer could
@@ -128,6 +129,6 @@ func TestConn_LeftAfterItWasGivenBack(t *testing.T) {
 	p := running(t, 0)
 	crowdedBy(t, p)
 	call(t, p).ask("one")
-	p.conns.parked.giveBack(taken(t, p))
+	p.conns.parked.GiveBack(taken(t, p))
 	soon(t, "rid of it", func() bool { return p.conns.closeIdle(0) && p.conns.count() == 0 })
 }

@@ -8,26 +8,17 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/parking"
 )
 
 // crowdedBy opens as many connections to p as make it park others.
 func crowdedBy(t *testing.T, p *Proxy) {
 	t.Helper()
-	for range parkBeyond {
+	for range parking.Beyond {
 		call(t, p)
 	}
-	soon(t, "crowded", func() bool { return p.conns.count() == parkBeyond })
-}
-
-// The more there are the sooner.
-func TestParkTime(t *testing.T) {
-	for conns, want := range map[int64]time.Duration{
-		0: parkAfter, parkBeyond: parkAfter, 2 * parkBeyond: parkAfter / 2, maxConns: parkAtLeast,
-	} {
-		if got := parkTime(conns); got != want {
-			t.Errorf("%d connections: %v, want %v", conns, got, want)
-		}
-	}
+	soon(t, "crowded", func() bool { return p.conns.count() == parking.Beyond })
 }
 
 // A connection without a request costs the server nothing, and is served whatever
@@ -38,7 +29,7 @@ func TestParked_BeforeTheFirstRequest(t *testing.T) {
 	one, two, gone := call(t, p), call(t, p), call(t, p)
 	soon(t, "parked", func() bool { return p.conns.parkedNow() == 3 })
 	_ = gone.Close()
-	soon(t, "rid of the one that has gone", func() bool { return p.conns.parkedNow() == 2 && p.conns.count() == parkBeyond+2 })
+	soon(t, "rid of the one that has gone", func() bool { return p.conns.parkedNow() == 2 && p.conns.count() == parking.Beyond+2 })
 	one.ask("HTTP/1")
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
@@ -61,14 +52,14 @@ func TestParked_NotForEver(t *testing.T) {
 	old, young := call(t, p), call(t, p)
 	old.ask("old")
 	soon(t, "parked", func() bool { return p.conns.parkedNow() == 2 })
-	p.conns.parked.mu.Lock()
-	for _, c := range p.conns.parked.waits {
+	p.conns.mu.Lock()
+	for c := range p.conns.open {
 		if c.RemoteAddr().String() == old.LocalAddr().String() {
 			c.since.Store(time.Now().Add(-idleTimeout).UnixNano())
 		}
 	}
-	p.conns.parked.mu.Unlock()
-	p.conns.parked.sweep()
+	p.conns.mu.Unlock()
+	p.conns.parked.Sweep()
 	if _, err := old.answers.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("of the old one: %v, want its end", err)
 	}
@@ -82,16 +73,14 @@ func TestParked_NoPoller(t *testing.T) {
 	one, two := call(t, p), call(t, p)
 	one.ask("one")
 	soon(t, "parked", func() bool { return p.conns.parkedNow() == 2 })
-	p.conns.parked.mu.Lock()
-	p.conns.parked.none = true
-	p.conns.parked.mu.Unlock()
+	p.conns.parked.Fill()
 	three := call(t, p)
-	soon(t, "accepted", func() bool { return p.conns.count() == parkBeyond+3 })
+	soon(t, "accepted", func() bool { return p.conns.count() == parking.Beyond+3 })
 	for range 2 {
 		for _, c := range []*caller{one, two, three} {
 			c.ask("still served")
 		}
-		time.Sleep(2 * parkAfter)
+		time.Sleep(2 * parking.After)
 	}
 	if got := p.conns.parkedNow(); got != 0 {
 		t.Errorf("%d are parked, want none", got)

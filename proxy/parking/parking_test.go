@@ -1,0 +1,19 @@
+package parking_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/proxy/parking"
+)
+
+// The more there are the sooner.
+func TestTime(t *testing.T) {
+	for conns, want := range map[int64]time.Duration{
+		0: parking.After, parking.Beyond: parking.After, 2 * parking.Beyond: parking.After / 2, 16384: parking.AtLeast,
+	} {
+		if got := parking.Time(conns); got != want {
+			t.Errorf("%d connections: %v, want %v", conns, got, want)
+		}
+	}
+}
