@@ -10,6 +10,10 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
+
+	"github.com/wadi-run/wadi/proxy/parking"
+	"github.com/wadi-run/wadi/proxy/socket"
 )
 
 // ConnLimiter bounds the connections of an HTTP server by a [ConnBudget]. Until it is
@@ -18,6 +22,7 @@ import (
 type ConnLimiter struct {
 	budget *ConnBudget
 	exempt []netip.Prefix
+	park   *ConnPark // Nil: those that are idle stay with the server.
 }
 
 // NewConnLimiter bounds connections to max. Peers with an exempt address, such as load
@@ -25,6 +30,9 @@ type ConnLimiter struct {
 func NewConnLimiter(max int, exempt []netip.Prefix) *ConnLimiter {
 	return &ConnLimiter{budget: NewConnBudget(max), exempt: exempt}
 }
+
+// Open is how many connections there are.
+func (l *ConnLimiter) Open() int { return l.budget.Open() }
 
 // Listener returns l with its connections bounded, for a server without TLS.
 func (l *ConnLimiter) Listener(ln net.Listener) net.Listener { return &limitedListener{ln, l} }
@@ -69,7 +77,8 @@ func (l *ConnLimiter) Accept(ln net.Listener, wrap func(net.Conn) net.Conn) (*Li
 
 // admit takes a slot for an accepted connection. Nil: there is none, and it is closed.
 func (l *ConnLimiter) admit(below net.Conn, wrap func(net.Conn) net.Conn) *LimitedConn {
-	c := &LimitedConn{Conn: below, below: below}
+	c := &LimitedConn{Conn: below, below: below, park: l.park}
+	c.quiet.Store(time.Now().UnixNano())
 	if wrap != nil {
 		c.Conn = wrap(below)
 	}
@@ -129,6 +138,7 @@ func (l *ConnLimiter) ConnState(conn net.Conn, state http.ConnState) {
 	case http.StateActive:
 		c.set(ConnActive)
 	case http.StateIdle:
+		c.quiet.Store(time.Now().UnixNano())
 		c.set(ConnIdle)
 	}
 }
@@ -156,12 +166,17 @@ type LimitedConn struct {
 	begun bool         // A byte has come. The reader's.
 	http2 atomic.Bool  // It speaks HTTP/2, whose frames need not be of requests.
 	state atomic.Int32 // As the slot has it.
+
+	park  *ConnPark
+	place parking.Place // There.
+	quiet atomic.Int64  // When it was accepted or became idle, in Unix nanoseconds.
 }
 
 var _ Evictable = (*LimitedConn)(nil)
 
-// http2Line begins a connection that speaks HTTP/2, and none that speaks HTTP/1.
-const http2Line = "PRI * HTTP/2.0\r\n"
+// http2Line begins a connection that speaks HTTP/2, and none that speaks HTTP/1. The
+// server reads no more of it at first.
+const http2Line = "PRI * HTTP/2.0"
 
 func (c *LimitedConn) set(state ConnState) {
 	if ConnState(c.state.Swap(int32(state))) != state || state == ConnIdle {
@@ -198,11 +213,15 @@ func (c *LimitedConn) Read(p []byte) (int, error) {
 // Close closes the connection, and gives its slot back.
 func (c *LimitedConn) Close() error {
 	defer c.slot.Release()
+	defer c.park.forget(c)
 	return c.Conn.Close()
 }
 
 // Evict implements Evictable. The server hears of it when it reads.
-func (c *LimitedConn) Evict() { _ = c.below.Close() } // It was not in use.
+func (c *LimitedConn) Evict() {
+	_ = c.below.Close() // It was not in use.
+	c.park.forget(c)
+}
 
 // HasUnread implements Evictable.
 func (c *LimitedConn) HasUnread() bool {
@@ -210,13 +229,8 @@ func (c *LimitedConn) HasUnread() bool {
 	if err != nil {
 		return false
 	}
-	some := false
-	_ = raw.Control(func(fd uintptr) { // It fails on closed ones.
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		some = err == nil && n > 0
-	})
-	return some
+	n, err := socket.Peek(raw) // It fails on closed ones.
+	return err == nil && n > 0
 }
 
 // SyscallConn is the connection's descriptor.

@@ -28,6 +28,7 @@ type listener struct {
 	tls     *tls.Config // Nil: plain.
 	timeout time.Duration
 	limiter *proxy.ConnLimiter
+	park    *proxy.ConnPark // Nil over TLS: what it costs is mostly the state of that.
 	log     hclog.Logger
 
 	last  atomic.Bool   // No more are accepted than have come.
@@ -42,6 +43,9 @@ func newListener(l *proxy.Listener, cfg ServerConfig, b Bounds) *listener {
 		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, limiter: proxy.NewConnLimiter(b.MaxConns, cfg.TrustedProxies), log: cfg.Log,
 		ready: make(chan net.Conn), done: make(chan struct{}),
 	}
+	if cfg.TLS == nil {
+		out.park = out.limiter.Park(l.Addr(), b.IdleTimeout)
+	}
 	out.close = sync.OnceValue(func() error {
 		close(out.done)
 		return l.Close()
@@ -52,11 +56,7 @@ func newListener(l *proxy.Listener, cfg ServerConfig, b Bounds) *listener {
 // Accept returns the next connection.
 func (l *listener) Accept() (net.Conn, error) {
 	if l.tls == nil {
-		c, err := l.limiter.Accept(l.below, func(c net.Conn) net.Conn { return l.checker.Conn(c, nil) })
-		if err != nil {
-			return nil, l.ended(err)
-		}
-		return c, nil
+		return l.acceptPlain()
 	}
 	select {
 	case c := <-l.ready:
@@ -64,6 +64,36 @@ func (l *listener) Accept() (net.Conn, error) {
 	case <-l.done:
 		return nil, l.ended(net.ErrClosed)
 	}
+}
+
+// acceptPlain returns the next connection on which something is asked, if there are many.
+func (l *listener) acceptPlain() (net.Conn, error) {
+	for {
+		c, err := l.limiter.Accept(l.below, func(c net.Conn) net.Conn { return l.checker.Conn(c, nil) })
+		if err != nil {
+			return nil, l.ended(err)
+		}
+		if out := l.park.Take(c); out != nil {
+			return out, nil
+		}
+	}
+}
+
+// all are the listeners by which the server gets connections. The park's is open until
+// the server ends, and not only until the last call is over.
+func (l *listener) all() []net.Listener {
+	if l.park == nil {
+		return []net.Listener{l}
+	}
+	return []net.Listener{l, l.park.Listener()}
+}
+
+// closeAll ends l, and what waits.
+func (l *listener) closeAll() (err error) {
+	for _, one := range l.all() {
+		err = errors.Join(err, one.Close())
+	}
+	return err
 }
 
 // ended is the error of an Accept that has none to return.
@@ -75,8 +105,12 @@ func (l *listener) ended(err error) error {
 }
 
 // lastCall ends Accept with [http.ErrServerClosed], once all connections have been
-// accepted that have come, and have made their handshakes.
+// accepted that have come, and have made their handshakes. What is idle from then on
+// stays with the server, which is about to end it.
 func (l *listener) lastCall() {
+	if l.park != nil {
+		l.park.Fill()
+	}
 	l.last.Store(true)
 	l.below.LastCall()
 }

@@ -55,6 +55,7 @@ type Server struct {
 	listener *listener
 	server   *http.Server
 	shutdown time.Duration
+	linger   time.Duration
 }
 
 // NewServer opens the listener. Run serves; a server that never runs is closed
@@ -79,7 +80,7 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
 	protocols.SetHTTP2(cfg.TLS != nil)
-	s := &Server{listener: newListener(ln, cfg, b), shutdown: cfg.ShutdownTimeout}
+	s := &Server{listener: newListener(ln, cfg, b), shutdown: cfg.ShutdownTimeout, linger: lingerFor}
 	s.server = &http.Server{
 		Handler:           checked(cfg.Handler, cfg.Malformed),
 		TLSConfig:         cfg.TLS.Clone(), // The server changes it.
@@ -138,9 +139,12 @@ func (s *Server) Run(ctx context.Context) error {
 		handshakes.Go(func() { s.listener.run(context.WithoutCancel(ctx)) })
 	}
 	defer handshakes.Wait()
-	defer func() { _ = s.listener.Close() }() // It is, unless serving failed.
-	served := make(chan error, 1)
-	go func() { served <- s.server.Serve(s.listener) }()
+	defer func() { _ = s.listener.closeAll() }() // They are, unless serving failed.
+	all := s.listener.all()
+	served := make(chan error, len(all))
+	for _, l := range all {
+		go func() { served <- s.server.Serve(l) }()
+	}
 	select {
 	case err := <-served:
 		return fmt.Errorf("gateway: serve %s: %w", s.Addr(), err)
@@ -149,20 +153,22 @@ func (s *Server) Run(ctx context.Context) error {
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdown)
 	defer cancel()
 	s.listener.lastCall()
-	time.Sleep(lingerFor)
+	time.Sleep(s.linger)
 	err := s.server.Shutdown(bound)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("gateway: shut down: %w", err), s.server.Close())
 	}
-	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
-		err = errors.Join(err, stopped)
+	for range all {
+		if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
+			err = errors.Join(err, stopped)
+		}
 	}
 	return err
 }
 
 // Close ends s at once.
 func (s *Server) Close() error {
-	return errors.Join(s.server.Close(), ignoreClosed(s.listener.Close()))
+	return errors.Join(s.server.Close(), ignoreClosed(s.listener.closeAll()))
 }
 
 func ignoreClosed(err error) error {
