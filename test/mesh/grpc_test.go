@@ -262,7 +262,7 @@ func TestGRPC_Refusals(t *testing.T) {
 		code               codes.Code
 		refusal            string
 	}{
-		{"queue-proxy, out of time", "/wadi.test.Echo/Say", "sleep 1m", slow, codes.DeadlineExceeded, ""},
+		{"queue-proxy, out of time", "/wadi.test.Echo/Say", "sleep 1m", slow, codes.DeadlineExceeded, activator.CodeRequestTimeout},
 		{"activator, at zero", quietPath, "hi", gatewayGRPC(t, "grpc-never"), codes.Unavailable, activator.CodeQuiet},
 		{"activator, out of time", "/wadi.test.Echo/Say", "hi", gatewayGRPC(t, "grpc-never"), codes.DeadlineExceeded, activator.CodeRequestTimeout},
 		{"gateway, unknown host", "/wadi.test.Echo/Say", "hi", gatewayGRPC(t, "grpc-nobody"), codes.Unimplemented, activator.CodeNoHost},
