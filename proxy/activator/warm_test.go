@@ -56,8 +56,12 @@ func (parrots) Dial(context.Context, wadi.Endpoint) (net.Conn, error) { return &
 // sink is a client that wants nothing of the answer.
 type sink struct{ header http.Header }
 
-func (s *sink) Header() http.Header       { return s.header }
-func (*sink) WriteHeader(int)             {}
+func (s *sink) Header() http.Header { return s.header }
+func (*sink) WriteHeader(int)       {}
+
+// SetWriteDeadline is a server's, as all writers of requests have it.
+func (*sink) SetWriteDeadline(time.Time) error { return nil }
+
 func (*sink) Write(b []byte) (int, error) { return len(b), nil }
 
 // warm returns a function that serves one request over an instance that is ready.
