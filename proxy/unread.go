@@ -122,12 +122,22 @@ func (b *timedBody) Close() error { return b.in.Close() }
 
 // end ends the reading, also what has begun: w is its server's.
 func (b *timedBody) end(w http.ResponseWriter) {
-	if !b.reading.TryLock() {
-		if http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) != nil {
-			return // It is no server's.
-		}
-		b.reading.Lock()
+	if !StopReading(w, &b.reading) {
+		return
 	}
 	b.over = true
 	b.reading.Unlock()
+}
+
+// StopReading locks reading, which is held while the body of w's request is read, and
+// ends what has begun of that. False: it is still read, as w is no server's.
+func StopReading(w http.ResponseWriter, reading *sync.Mutex) bool {
+	if reading.TryLock() {
+		return true
+	}
+	if http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	reading.Lock()
+	return true
 }

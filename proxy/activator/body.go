@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/wadi-run/wadi/proxy"
 )
@@ -101,11 +100,8 @@ func (q *request) endReading() {
 		return
 	}
 	q.body.revoke()
-	if !q.body.reading.TryLock() {
-		if http.NewResponseController(q.out.ResponseWriter).SetReadDeadline(time.Unix(1, 0)) != nil {
-			return // It is no server's.
-		}
-		q.body.reading.Lock()
+	if !proxy.StopReading(q.out.ResponseWriter, &q.body.reading) {
+		return
 	}
 	q.body.reading.Unlock()
 	if !q.body.ended() {
