@@ -23,7 +23,7 @@ func TestServing_ClaimsWithoutTheMesh(t *testing.T) {
 	stack.Deploy(t, hello("claimed", options{window: "60s", max: 1}))
 	harnesstest.WantStatus(t, stack.Get(t, "claimed", "/"), 200)
 	ports := portsOf(t, "claimed-00001")
-	begun, proxied := begunAt(t, ports, 1)
+	begun, proxied := harnesstest.BegunAt(t, ports[wadi.PortMetrics], 1)
 	if begun != 1 || proxied != 1 {
 		t.Errorf("after a call from outside: %g have begun, %g of them at an activator, want both 1", begun, proxied)
 	}
@@ -44,7 +44,7 @@ func TestServing_ClaimsWithoutTheMesh(t *testing.T) {
 			t.Errorf("the app saw:\n%s", res.Body)
 		}
 	}
-	if begun, proxied = begunAt(t, ports, 3); begun != 3 || proxied != 1 {
+	if begun, proxied = harnesstest.BegunAt(t, ports[wadi.PortMetrics], 3); begun != 3 || proxied != 1 {
 		t.Errorf("after two calls that claim it: %g have begun, %g of them at an activator, want 3 and 1", begun, proxied)
 	}
 
@@ -107,35 +107,6 @@ func portsOf(t *testing.T, revision string) map[string]string {
 		ports[p.Label] = net.JoinHostPort(p.HostIP, fmt.Sprint(p.Value))
 	}
 	return ports
-}
-
-// begunAt is how many requests have begun in an instance, and how many of them it
-// takes for an activator's, once that many have.
-func begunAt(t *testing.T, ports map[string]string, atLeast float64) (begun, proxied float64) {
-	t.Helper()
-	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ports[wadi.PortMetrics]+"/v1/stats?since=0", nil)
-		if err != nil {
-			return err
-		}
-		res, err := harness.Do(http.DefaultClient, req)
-		if err != nil {
-			return err
-		}
-		var st wadi.Stats
-		if err := json.Unmarshal([]byte(res.Body), &st); err != nil {
-			return err
-		}
-		begun, proxied = 0, 0
-		for _, s := range st.Samples {
-			begun, proxied = begun+s.Begun, proxied+s.BegunProxied
-		}
-		if begun < atLeast {
-			return fmt.Errorf("%g requests have begun, %g are to", begun, atLeast)
-		}
-		return nil
-	})
-	return begun, proxied
 }
 
 // An error of the queue-proxy's says why in Wadi-Error, as every error of Wadi's.

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,7 +34,7 @@ func TestTrust_LoadOfACallerThatSaysItIsProxied(t *testing.T) {
 	// Through an activator: it is woken.
 	wantFrom(t, callerA.get(t, "counted", "/"), "counted-00001")
 	certs := certsOf(t, "caller-a")
-	begun, proxied := begunAt(t, "counted", 1)
+	begun, proxied := harnesstest.BegunAt(t, portsOf(t, "counted")[wadi.PortMetrics], 1)
 	if proxied < 1 {
 		t.Errorf("after a call by way of an activator: %g of %g requests are counted there, want them all", proxied, begun)
 	}
@@ -51,7 +50,7 @@ func TestTrust_LoadOfACallerThatSaysItIsProxied(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	begun2, proxied2 := begunAt(t, "counted", begun+calls)
+	begun2, proxied2 := harnesstest.BegunAt(t, portsOf(t, "counted")[wadi.PortMetrics], begun+calls)
 	if got := (begun2 - proxied2) - (begun - proxied); got < calls {
 		t.Errorf("%g of %d requests are counted as the caller's own, want all: %g have begun, %g of them at an activator", got, calls, begun2, proxied2)
 	}
@@ -74,7 +73,7 @@ func TestTrust_ClientCertColdAndWarm(t *testing.T) {
 	}
 	for _, service := range []string{"seen", "seen-h2c"} {
 		cold := see(service, "cold")
-		if begun, proxied := begunAt(t, service, 1); begun != proxied {
+		if begun, proxied := harnesstest.BegunAt(t, portsOf(t, service)[wadi.PortMetrics], 1); begun != proxied {
 			t.Errorf("%s was woken, and %g of %g requests are taken for the activator's", service, proxied, begun)
 		}
 		waitDirect(t, callerA, service)
@@ -219,36 +218,6 @@ func ask(t *testing.T, conn net.Conn, path, header string) (out harness.Response
 		t.Error(err)
 	}
 	return harness.Response{Status: res.StatusCode, Header: res.Header, Body: body.String()}
-}
-
-// begunAt is how many requests have begun in a service's one instance, and how many
-// of them it takes for an activator's, once that many have.
-func begunAt(t *testing.T, service string, atLeast float64) (begun, proxied float64) {
-	t.Helper()
-	url := "http://" + portsOf(t, service)[wadi.PortMetrics] + "/v1/stats?since=0"
-	eventually(t, waitLong, func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		res, err := harness.Do(http.DefaultClient, req)
-		if err != nil {
-			return err
-		}
-		var st wadi.Stats
-		if err := json.Unmarshal([]byte(res.Body), &st); err != nil {
-			return err
-		}
-		begun, proxied = 0, 0
-		for _, s := range st.Samples {
-			begun, proxied = begun+s.Begun, proxied+s.BegunProxied
-		}
-		if begun < atLeast {
-			return fmt.Errorf("%g requests have begun, %g are to", begun, atLeast)
-		}
-		return nil
-	})
-	return begun, proxied
 }
 
 // What intentions allow Wadi's own parts is not for those who get a certificate of
