@@ -1,6 +1,7 @@
 package wadi
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -22,4 +23,15 @@ func Plain(text string, max int) string {
 		return string(runes[:max-1]) + "…"
 	}
 	return text
+}
+
+// Count is how many there are of something, such as "1 instance" or "2 instances".
+func Count(n int, one string) string { return Either(n, "1 "+one, strconv.Itoa(n)+" "+one+"s") }
+
+// Either is the one word or the other: for one of something, or for another number.
+func Either(n int, one, others string) string {
+	if n == 1 {
+		return one
+	}
+	return others
 }

@@ -21,3 +21,11 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 mistakes", 1: "1 mistake", 2: "2 mistakes"} {
+		if got := wadi.Count(n, "mistake"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -205,7 +205,7 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 		return err
 	}
 	c.Owned.Add(a.Revision, index)
-	msg := fmt.Sprintf("%s: put back with %d instances", a.Reason, a.Count)
+	msg := fmt.Sprintf("%s: put back with %s", a.Reason, wadi.Count(a.Count, "instance"))
 	c.Log.Warn("job put back", "revision", a.Revision, "reason", a.Reason, "count", a.Count)
 	c.Events.Add(s.Service.Name, a.Revision, "PutBack", msg)
 	return nil

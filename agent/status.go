@@ -133,10 +133,7 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 
 // ending says what instances that end wait for.
 func ending(in scheduler.Instances) string {
-	text := fmt.Sprintf("%d instances end", in.Ending)
-	if in.Ending == 1 {
-		text = "1 instance ends"
-	}
+	text := wadi.Count(in.Ending, "instance") + wadi.Either(in.Ending, " ends", " end")
 	if in.Draining != "" {
 		text += ", " + in.Draining
 	}

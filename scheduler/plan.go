@@ -198,8 +198,8 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		case in.Ready >= need:
 			set(r.ID, wadi.Ready, "")
 		case wanted && in.hopeless():
-			set(r.ID, wadi.Failed, fmt.Sprintf("Nomad gave %d instances up, one after the other, for the same error, which it calls unrecoverable: %s",
-				len(in.GivenUp), in.GivenUp[len(in.GivenUp)-1]))
+			set(r.ID, wadi.Failed, fmt.Sprintf("Nomad gave %s up, one after the other, for the same error, which it calls unrecoverable: %s",
+				wadi.Count(len(in.GivenUp), "instance"), in.GivenUp[len(in.GivenUp)-1]))
 		case wanted && !in.Unknown && !o.Now.Before(FailsAt(r, s, o)):
 			set(r.ID, wadi.Failed, progressReason(r, in, need))
 		}
@@ -218,7 +218,7 @@ func FailsAt(r wadi.Revision, s wadi.RevisionState, o Observed) time.Time {
 }
 
 func progressReason(r wadi.Revision, in Instances, need int) string {
-	s := fmt.Sprintf("%d of %d instances were ready within %v (timeout.progress)", in.Ready, need, r.Spec.Timeout.Progress)
+	s := fmt.Sprintf("%d of %s %s ready within %v (timeout.progress)", in.Ready, wadi.Count(need, "instance"), wadi.Either(need, "was", "were"), r.Spec.Timeout.Progress)
 	if why := cmp.Or(in.Trouble, in.Unready); why != "" {
 		s += ": " + why
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/config"
 )
 
@@ -77,7 +78,7 @@ func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error)
 		fmt.Fprintf(c.stderr, "%s: %s\n", kind, p)
 	}
 	if wrong > 0 {
-		return cfg, usageError{fmt.Errorf("the configuration has %d mistakes; nothing was started", wrong)}
+		return cfg, usageError{fmt.Errorf("the configuration has %s; nothing was started", wadi.Count(wrong, "mistake"))}
 	}
 	return cfg, nil
 }

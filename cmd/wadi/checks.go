@@ -211,7 +211,7 @@ func aboutCertificates(all []gateway.Certificate, now time.Time) []wadi.Finding 
 		case left <= 0:
 			add(wadi.LevelFail, fmt.Sprintf("it expired on %s, for %s", day(c.NotAfter), strings.Join(c.Hosts, ", ")), "put a new one in its place")
 		case left < expirySoon:
-			add(wadi.LevelWarn, fmt.Sprintf("it expires on %s, in %d days, for %s", day(c.NotAfter), int(left.Hours()/24), strings.Join(c.Hosts, ", ")), "put a new one in its place")
+			add(wadi.LevelWarn, fmt.Sprintf("it expires on %s, in %s, for %s", day(c.NotAfter), wadi.Count(int(left.Hours()/24), "day"), strings.Join(c.Hosts, ", ")), "put a new one in its place")
 		case c.Problem == "":
 			good++
 		}
@@ -220,7 +220,7 @@ func aboutCertificates(all []gateway.Certificate, now time.Time) []wadi.Finding 
 		}
 	}
 	if good > 0 {
-		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: aboutCertsPath, What: fmt.Sprintf("%d are good for two weeks at least", good)})
+		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: aboutCertsPath, What: fmt.Sprintf("%d %s good for two weeks at least", good, wadi.Either(good, "is", "are"))})
 	}
 	return out
 }

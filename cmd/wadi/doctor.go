@@ -197,7 +197,7 @@ func examineServices(ctx context.Context, e *examination) ([]wadi.Finding, error
 		}
 	}
 	if good > 0 || len(all) == 0 {
-		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: "services", What: fmt.Sprintf("%d are as they should be", good)})
+		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: "services", What: fmt.Sprintf("%d %s should be", good, wadi.Either(good, "is as it", "are as they"))})
 	}
 	return out, nil
 }

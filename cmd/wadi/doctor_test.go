@@ -30,7 +30,7 @@ OK      agent one    it answers at http://ADDRESS, version test
 OK      leader       one leads
 OK      one: agent   it is healthy
 OK      two: agent   it is healthy
-OK      services     1 are as they should be
+OK      services     1 is as it should be
 `, "")
 	o := b.wadi(t, "doctor", "-json")
 	if o.code != 0 || !strings.Contains(o.stdout, `"ok": true`) {
@@ -160,7 +160,7 @@ func TestAboutCertificates(t *testing.T) {
 		{Level: "warn", About: "certificate soon", What: "it expires on 2030-01-14 01:00 UTC, in 13 days, for s.com, t.com", Remedy: "put a new one in its place"},
 		{Level: "warn", About: "certificate soon", What: "everybody on the machine may read its key /s.key", Remedy: "chmod o-rwx /s.key"},
 		{Level: "fail", About: "gateway certificates", What: "/certs: no such file or directory; what was there before is in force", Remedy: mend},
-		{Level: "ok", About: "gateway certificates", What: "1 are good for two weeks at least"},
+		{Level: "ok", About: "gateway certificates", What: "1 is good for two weeks at least"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

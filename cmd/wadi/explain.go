@@ -99,7 +99,7 @@ func next(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time.Time)
 	case r.Phase == wadi.Failed:
 		return "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"
 	case atZero(d) && r.Percent > 0:
-		return fmt.Sprintf("a request wakes it, with %s", countWord(max(1, s.Service.Scale.Activation)))
+		return fmt.Sprintf("a request wakes it, with %s", wadi.Count(max(1, s.Service.Scale.Activation), "instance"))
 	case atZero(d):
 		return "no traffic goes to it"
 	}
@@ -129,13 +129,6 @@ func next(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time.Time)
 // in is how long it is until a moment, in whole seconds upwards.
 func in(at, now time.Time) string {
 	return max(0, at.Sub(now)+time.Second-1).Truncate(time.Second).String()
-}
-
-func countWord(n int) string {
-	if n == 1 {
-		return "1 instance"
-	}
-	return fmt.Sprintf("%d instances", n)
 }
 
 func floorName(b wadi.Bound) string {

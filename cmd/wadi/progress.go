@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -79,7 +80,7 @@ func (p *progress) update(f *followed, now time.Time, took time.Duration) {
 	text := clean(f.text)
 	p.erase()
 	if f.done && p.width == 0 && p.told[f.Name].again > 0 {
-		say(p.out, "%s: %s, and %d times more what was said before\n", f.Name, p.c.paint(p.out, "pending"), p.told[f.Name].again)
+		say(p.out, "%s: %s, and %s more what was said before\n", f.Name, p.c.paint(p.out, "pending"), wadi.Count(p.told[f.Name].again, "time"))
 	}
 	switch {
 	case f.done && !f.failed:
@@ -120,7 +121,7 @@ func (p *progress) counted(f *followed, now time.Time) string {
 	var parts []string
 	if of := p.told[f.Name]; of != nil {
 		if n := of.seen[scheduler.Fact(f.phase+" "+f.text)]; n > 1 {
-			parts = append(parts, fmt.Sprintf("%d times", n))
+			parts = append(parts, wadi.Count(n, "time"))
 		}
 	}
 	if !f.until.IsZero() {

@@ -70,12 +70,7 @@ func placementReason(failed map[string]*api.AllocationMetric) string {
 	return wadi.Plain("no node fits: "+strings.Join(why, "; "), maxTrouble)
 }
 
-func nodes(n int) string {
-	if n == 1 {
-		return "1 node"
-	}
-	return fmt.Sprintf("%d nodes", n)
-}
+func nodes(n int) string { return wadi.Count(n, "node") }
 
 // taskProblem says what Nomad last reported to have gone wrong with a task;
 // empty if nothing did.
