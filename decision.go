@@ -13,7 +13,7 @@ type Decision struct {
 	Metric        Metric  `json:"metric,omitempty"`
 	Stable        float64 `json:"stable"`         // Average over the window.
 	Panic         float64 `json:"panic"`          // Average over the panic window.
-	Target        float64 `json:"target"`         // What one instance should carry.
+	Target        float64 `json:"target"`         // What one instance should carry; 0: one instance is wanted for any load.
 	Coverage      float64 `json:"coverage"`       // Share of the window's seconds that are known, 0 to 1.
 	PanicCoverage float64 `json:"panic_coverage"` // The same of the panic window.
 
@@ -49,7 +49,7 @@ type Reading struct {
 	Metric        Metric  `json:"metric"`
 	Stable        float64 `json:"stable"`
 	Panic         float64 `json:"panic"`
-	Target        float64 `json:"target"` // What one instance should carry.
+	Target        float64 `json:"target"` // What one instance should carry; 0: one instance is wanted for any load.
 	Coverage      float64 `json:"coverage"`
 	PanicCoverage float64 `json:"panic_coverage"`
 	Wanted        int     `json:"wanted"`

@@ -142,4 +142,5 @@ type Source struct {
 	Placed   time.Time
 	Starting bool // Not known to have run: it has no load before it answers.
 	Stopping bool
+	Restarts int // Of its tasks.
 }

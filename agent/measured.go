@@ -26,7 +26,7 @@ func (c *Controller) measured() ([]Measured, []Source) {
 				if !ep.Ended && ep.Metrics != "" {
 					srcs = append(srcs, Source{
 						ID: ep.Instance, Kind: wadi.SourceInstance, Revision: r.ID, Addr: ep.Metrics,
-						Placed: time.Unix(0, ep.Created), Starting: !ep.Running, Stopping: ep.Stopping,
+						Placed: time.Unix(0, ep.Created), Starting: !ep.Running, Stopping: ep.Stopping, Restarts: ep.Restarts,
 					})
 				}
 			}

@@ -21,7 +21,7 @@ type loads struct {
 	sampled  bool // Not every source was read.
 
 	panicSince time.Time // Zero: no metric panics.
-	end        time.Time // Of the windows by which was decided.
+	end        time.Time // Of the data by which was decided: the oldest.
 }
 
 // anyLoad is a target at which any load wants one instance.
@@ -48,6 +48,9 @@ func (l *loads) weigh(in *EvalInput) {
 			Metric: s.Metric, Stable: finite(a.Stable), Panic: finite(a.Panic), Target: s.TargetValue,
 			Coverage: a.Coverage, PanicCoverage: a.PanicCoverage,
 		}
+		if r.Target >= anyLoad {
+			r.Target = 0
+		}
 		silent := !s.Metric.OfRequests() && (due || in.Count == 0)
 		st, known := in.Deciders[s.Metric]
 		why := invalid(in, a)
@@ -66,6 +69,9 @@ func (l *loads) weigh(in *EvalInput) {
 			r.Valid, r.Wanted, r.Panicking = true, out.Desired, out.Panicking
 			if out.Panicking && st.PanicSince.After(l.panicSince) {
 				l.panicSince = st.PanicSince
+			}
+			if !silent && a.End.Before(l.end) {
+				l.end = a.End
 			}
 			if !silent && (l.which < 0 || out.Desired > l.winner.Desired) {
 				l.winner, l.reason, l.which = out, reason, i
@@ -159,7 +165,7 @@ func invalid(in *EvalInput, a *Averages) part {
 		return part{say: sayReadyUnknown}
 	case math.IsNaN(a.Stable) || math.IsNaN(a.Panic) || math.IsInf(a.Stable, 0) || math.IsInf(a.Panic, 0):
 		return part{say: sayNoNumber}
-	case coverage < minCoverage:
+	case coverage < minCoverage && !a.AtLeast:
 		return part{say: sayUnknownWindow, share: coverage}
 	}
 	return part{}

@@ -46,6 +46,8 @@ func TestEvaluate_SeveralMetrics(t *testing.T) {
 	idle := func(in *I) { in.Loads.Concurrency.Idle = time.Minute }
 	unknown := func(m wadi.Metric) func(*I) { return func(in *I) { *in.Loads.Of(m) = scheduler.Averages{} } }
 	partial := func(m wadi.Metric) func(*I) { return func(in *I) { in.Loads.Of(m).Partial = true } }
+	known := func(m wadi.Metric, share float64) func(*I) { return func(in *I) { in.Loads.Of(m).Coverage = share } }
+	atLeast := func(in *I) { in.Loads.CPU.AtLeast = true }
 	const c, r, cpu, mem = wadi.Concurrency, wadi.RPS, wadi.CPU, wadi.Memory
 	for _, tt := range []struct {
 		name    string
@@ -75,6 +77,10 @@ func TestEvaluate_SeveralMetrics(t *testing.T) {
 		{"cpu unknown: zero all the same", []func(*I){by(c, cpu), running(1), unknown(cpu), idle}, 0, c, "zero", ""},
 		{"requests unknown: cpu may raise", []func(*I){by(c, cpu), running(4), loaded(cpu, 500), unknown(c)}, 7, cpu, "load", ""},
 		{"requests unknown: cpu does not lower", []func(*I){by(c, cpu), running(4), loaded(cpu, 100), unknown(c)}, 4, cpu, "partial", "; but not every source has reported: stays at 4"},
+		{"cpu known of the smaller part: nothing changes", []func(*I){by(cpu), running(4), loaded(cpu, 500), known(cpu, 0.3)}, 4, c, "partial", "; but the cpu of some instance is not known: stays at 4"},
+		{"at least so much cpu: may raise", []func(*I){by(cpu), running(4), loaded(cpu, 500), known(cpu, 0.3), atLeast}, 7, cpu, "load", ""},
+		{"at least so much cpu: no lowering", []func(*I){by(cpu), running(4), loaded(cpu, 90), known(cpu, 0.3), partial(cpu), atLeast}, 4, cpu, "partial", "; but the cpu of some instance is not known: stays at 4"},
+		{"cpu measured before the raise: no lowering", []func(*I){by(cpu), running(4), loaded(c, 0.1), loaded(cpu, 90), func(in *I) { in.Raised, in.Loads.CPU.End = in.Now.Add(-3*time.Second), in.Now.Add(-5*time.Second) }}, 4, cpu, "fresh", "; but that was measured before it was raised: stays at 4"},
 		{"nothing known", []func(*I){by(c, cpu), running(4), unknown(c), unknown(cpu)}, 4, c, "invalid", "only 0% of the window is known: nothing changes"},
 		{"none named", []func(*I){by(), running(4), loaded(c, 250)}, 4, c, "load", "70 wanted per instance"},
 	} {
@@ -104,6 +110,10 @@ func TestEvaluate_Readings(t *testing.T) {
 	}
 	if len(st) != 2 {
 		t.Errorf("memory of %d metrics", len(st))
+	}
+	alone := evaluation(by(wadi.CPU), running(1), loaded(wadi.Concurrency, 5))
+	if got, _ := scheduler.Evaluate(alone); len(got.Readings) != 2 || got.Readings[1].Target != 0 || got.Readings[1].Wanted != 1 {
+		t.Errorf("got %+v, want one instance for any request, and no number for it", got.Readings)
 	}
 	// The memory of a metric that is none any more goes; of one that is unknown it stays.
 	in.Scaling.Metrics = in.Scaling.Metrics[1:]

@@ -32,6 +32,7 @@ type Averages struct {
 	Stable  float64
 	Panic   float64
 	Partial bool // A source has not reported some second of a window.
+	AtLeast bool // What is missing can only add to it: a raise needs no more.
 	Sampled bool // Not every source was read: of some, the mean of others stands in.
 
 	// Share of the sources' seconds in a window that are known; 0 without any source.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -53,8 +54,11 @@ func (m loopMeasure) Set(revisions []agent.Measured, sources []agent.Source) {
 			ID: s.ID, Kind: s.Kind, Addr: s.Addr, Revision: s.Revision,
 			Placed: s.Placed, Starting: s.Starting, Stopping: s.Stopping,
 		})
-		if r, ok := used[s.Revision]; ok && s.Kind == wadi.SourceInstance && !s.Starting && !s.Stopping {
-			instances = append(instances, usage.Instance{ID: s.ID, Revision: s.Revision, Namespace: r.Namespace, Task: r.Task, Placed: s.Placed})
+		if r, ok := used[s.Revision]; ok && s.Kind == wadi.SourceInstance && !s.Stopping {
+			instances = append(instances, usage.Instance{
+				ID: s.ID, Revision: s.Revision, Namespace: r.Namespace, Task: r.Task,
+				Placed: s.Placed, Starting: s.Starting, Restarts: s.Restarts,
+			})
 		}
 	}
 	m.Scraper.Set(revs, srcs)
@@ -85,13 +89,18 @@ func (m loopMeasure) Load(revision string, by []wadi.MetricTarget, stable, panic
 // few seconds, and what is between them is not exact.
 const wholeUsage = 0.99
 
+// enoughUsage is the share of the time after instances' starts that must be known for
+// the mean to be the least that there is.
+const enoughUsage = 0.5
+
 func usageAverages(a usage.Averages, ok bool) scheduler.Averages {
 	if !ok {
 		return scheduler.Averages{}
 	}
 	return scheduler.Averages{
 		Stable: a.Stable.Mean, Panic: a.Panic.Mean, Coverage: a.Stable.Coverage, PanicCoverage: a.Panic.Coverage,
-		Partial: a.Stable.Coverage < wholeUsage || a.Panic.Coverage < wholeUsage, End: a.End,
+		Partial: a.Stable.Coverage < wholeUsage || a.Panic.Coverage < wholeUsage,
+		AtLeast: a.Stable.Counted >= enoughUsage && a.Panic.Counted >= enoughUsage, End: a.End,
 	}
 }
 
@@ -112,14 +121,10 @@ func (u *usageReader) Read(ctx context.Context, in usage.Instance) (usage.Readin
 	if err != nil {
 		return usage.Reading{}, err
 	}
-	return usage.Reading{CPU: percentOf(got.CPU, asked.CPU), Memory: percentOf(got.Memory, asked.Memory)}, nil
-}
-
-func percentOf(part, whole float64) float64 {
-	if whole <= 0 {
-		return 0 // Nomad gives every task some.
+	if asked.CPU <= 0 || asked.Memory <= 0 { // Nomad gives every task some.
+		return usage.Reading{}, fmt.Errorf("allocation %s: what task %q asked for is not known", in.ID, in.Task)
 	}
-	return 100 * part / whole
+	return usage.Reading{CPU: 100 * got.CPU / asked.CPU, Memory: 100 * got.Memory / asked.Memory, At: got.At}, nil
 }
 
 func (u *usageReader) ask(ctx context.Context, in usage.Instance) (nomad.Resources, error) {

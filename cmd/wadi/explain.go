@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -223,8 +224,8 @@ func readings(d wadi.Decision) []string {
 	}
 	var out []string
 	for _, m := range all {
-		text := fmt.Sprintf("%s: %.4g over the window (%.0f %% known), %.4g over the panic window (%.0f %% known), %.4g wanted per instance: %d",
-			m.Metric, m.Stable, 100*m.Coverage, m.Panic, 100*m.PanicCoverage, m.Target, m.Wanted)
+		text := fmt.Sprintf("%s: %s over the window (%s known), %s over the panic window (%s known), %s: %s",
+			m.Metric, number(m.Stable), share(m.Coverage), number(m.Panic), share(m.PanicCoverage), perInstance(m), wantedText(m))
 		if m.Panicking {
 			text += ", in panic"
 		}
@@ -235,6 +236,34 @@ func readings(d wadi.Decision) []string {
 	}
 	return out
 }
+
+// perInstance says how much of a metric makes one more instance.
+func perInstance(m wadi.Reading) string {
+	if m.Target == 0 {
+		return "one instance for any"
+	}
+	return number(m.Target) + " wanted per instance"
+}
+
+// wantedText is the answer of a metric, if it has one.
+func wantedText(m wadi.Reading) string {
+	if !m.Valid {
+		return "not enough is known"
+	}
+	return strconv.Itoa(m.Wanted)
+}
+
+// number writes a measured value as people do.
+func number(v float64) string {
+	digits := 100.0
+	if v < 0.005 { // Little, and not nothing.
+		digits = 1e4
+	}
+	return strconv.FormatFloat(math.Round(v*digits)/digits, 'f', -1, 64)
+}
+
+// share writes a part of all that is all only if nothing is missing.
+func share(v float64) string { return fmt.Sprintf("%.0f %%", math.Floor(100*v+1e-6)) }
 
 // done is a word on what became of a decision.
 func done(d wadi.Decision) string {

@@ -140,3 +140,22 @@ func TestReadings_SaysThatSourcesWereSampled(t *testing.T) {
 		t.Errorf("got %q, want one more line than %q", got, without)
 	}
 }
+
+// Measured values are written as people write them, whatever is known of them.
+func TestExplain_Readings(t *testing.T) {
+	for _, tt := range []struct {
+		r    wadi.Reading
+		want string
+	}{
+		{wadi.Reading{Metric: wadi.Concurrency, Stable: 0.5, Panic: 0.001, Coverage: 1, PanicCoverage: 1, Wanted: 1, Valid: true},
+			"concurrency: 0.5 over the window (100 % known), 0.001 over the panic window (100 % known), one instance for any: 1"},
+		{wadi.Reading{Metric: wadi.CPU, Stable: 123456.789, Panic: 250, Target: 80, Coverage: 0.998, PanicCoverage: 0.333, Wanted: 100, Valid: true},
+			"cpu: 123456.79 over the window (99 % known), 250 over the panic window (33 % known), 80 wanted per instance: 100"},
+		{wadi.Reading{Metric: wadi.Memory, Target: 80},
+			"memory: 0 over the window (0 % known), 0 over the panic window (0 % known), 80 wanted per instance: not enough is known"},
+	} {
+		if got := readings(wadi.Decision{Readings: []wadi.Reading{tt.r}}); got[0] != tt.want {
+			t.Errorf("got %q\nwant %q", got[0], tt.want)
+		}
+	}
+}

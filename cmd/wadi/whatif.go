@@ -144,6 +144,11 @@ func (w *whatIf) settings(c *call) ([]setting, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, m := range s.Scale.Metrics {
+			if !m.Metric.OfRequests() {
+				say(c.stderr, "Warning: %s: metric %q is left out: a load does not tell of it.\n", baseName(path), m.Metric)
+			}
+		}
 		all = append(all, setting{name: baseName(path), service: s})
 	}
 	if len(all) == 0 {

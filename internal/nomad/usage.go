@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -23,8 +24,8 @@ type Usage struct {
 // MeasureSetting is what makes a Nomad client tell what tasks use.
 const MeasureSetting = "telemetry { publish_allocation_metrics = true }"
 
-// errNotMeasured: the task does not run yet, its driver can't tell, or nobody told
-// Nomad's client to measure, which it does only to publish.
+// errNotMeasured: the task does not run yet, its driver can't tell, it has nothing to
+// tell yet, or nobody told Nomad's client to measure, which it does only to publish.
 var errNotMeasured = errors.New("nomad has no statistics of the task (its client needs " + MeasureSetting + ")")
 
 // Asked reads what a task of an allocation asked for: CPU shares or the share of
@@ -58,13 +59,8 @@ func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usag
 		Tasks map[string]*struct {
 			Timestamp     int64
 			ResourceUsage *struct {
-				MemoryStats *struct {
-					RSS, Cache, Usage uint64
-					Measured          []string
-				}
-				CpuStats *struct {
-					TotalTicks float64
-				}
+				MemoryStats *memoryStats
+				CpuStats    *cpuStats
 			}
 		}
 	}
@@ -73,16 +69,41 @@ func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usag
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, translate(err))
 	}
 	t := s.Tasks[task]
-	if t == nil || t.Timestamp == 0 || t.ResourceUsage == nil || t.ResourceUsage.CpuStats == nil || t.ResourceUsage.MemoryStats == nil {
+	// A driver that has not measured yet gives zeros, with the time zero of its language:
+	// long before 1970.
+	if t == nil || t.Timestamp <= 0 || t.ResourceUsage == nil {
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, errNotMeasured)
 	}
-	mem := t.ResourceUsage.MemoryStats
-	bytes := mem.RSS
-	if bytes == 0 {
-		bytes = mem.Usage - min(mem.Usage, mem.Cache)
+	ticks, timed := t.ResourceUsage.CpuStats.ticks()
+	bytes, held := t.ResourceUsage.MemoryStats.bytes()
+	if !timed || !held {
+		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, errNotMeasured)
 	}
-	return Usage{
-		Resources: Resources{CPU: t.ResourceUsage.CpuStats.TotalTicks, Memory: float64(bytes)},
-		At:        time.Unix(0, t.Timestamp),
-	}, nil
+	return Usage{Resources: Resources{CPU: ticks, Memory: bytes}, At: time.Unix(0, t.Timestamp)}, nil
+}
+
+type cpuStats struct {
+	TotalTicks float64
+	Measured   []string
+}
+
+// ticks are MHz. A task that rests uses none; so does one of which nothing is measured.
+func (c *cpuStats) ticks() (mhz float64, known bool) {
+	if c == nil || c.TotalTicks < 0 || c.TotalTicks == 0 && !slices.Contains(c.Measured, "Percent") {
+		return 0, false
+	}
+	return c.TotalTicks, true
+}
+
+type memoryStats struct{ RSS, Cache, Usage uint64 }
+
+// bytes is known if there are some: no process lives in none.
+func (m *memoryStats) bytes() (bytes float64, known bool) {
+	switch {
+	case m == nil:
+		return 0, false
+	case m.RSS > 0:
+		return float64(m.RSS), true
+	}
+	return float64(m.Usage - min(m.Usage, m.Cache)), m.Usage > m.Cache
 }

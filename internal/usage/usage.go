@@ -3,12 +3,14 @@
 //
 // It promises that nothing is asked about other revisions, that an instance is
 // asked once every few seconds and only so many at a time, and that what was not
-// answered is told as unknown, never as zero. It refuses to judge, and to reach
-// back: Nomad keeps no history, so what was used before it was asked is unknown.
+// answered is told as unknown, never as zero. A figure counts from when it was measured,
+// not from when it was read. It refuses to judge, and to reach back: Nomad keeps no
+// history, so what was used before it was asked is unknown.
 package usage
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -38,6 +40,8 @@ type Instance struct {
 	Namespace string
 	Task      string // The serving one.
 	Placed    time.Time
+	Starting  bool // Not known to have run.
+	Restarts  int  // Of its tasks.
 }
 
 // Revision is one that is scaled by what its instances use.
@@ -49,7 +53,12 @@ type Revision struct {
 // Reading is what an instance used at a time, in percent of what it asked for.
 type Reading struct {
 	CPU, Memory float64
+	At          time.Time // By the clock of its node.
 }
+
+// errOld: what was told was told before. Nomad's client measures once a second, or has
+// stopped to.
+var errOld = errors.New("nomad's client tells the same statistics again and again")
 
 // Reader asks for what an instance uses.
 type Reader interface {
@@ -76,7 +85,8 @@ type revision struct {
 
 type instance struct {
 	Instance
-	series
+	*series
+	clock   clock
 	next    time.Time
 	asking  bool
 	failing time.Time // Since then each reading has failed; zero: the last one did not.
@@ -117,12 +127,7 @@ func (u *Usage) Set(revisions []Revision, instances []Instance) {
 			continue
 		}
 		listed[in.ID] = true
-		if rev.instances[in.ID] == nil {
-			rev.instances[in.ID] = &instance{Instance: in}
-			if now.Sub(in.Placed) > settled {
-				rev.instances[in.ID].since = in.Placed
-			}
-		}
+		rev.note(in, now)
 	}
 	for id, rev := range u.revisions {
 		for _, in := range rev.instances {
@@ -134,13 +139,43 @@ func (u *Usage) Set(revisions []Revision, instances []Instance) {
 	u.revisions = next
 }
 
+// note takes in what is said of an instance. One that begins, or begins again, uses
+// something from then on, and nobody can say yet how much. One that has run for long
+// when it is first seen has a past that nobody has read.
+func (r *revision) note(in Instance, now time.Time) {
+	was := r.instances[in.ID]
+	if was == nil {
+		was = &instance{Instance: in, series: &series{}}
+		r.instances[in.ID] = was
+		if !in.Starting {
+			was.since = in.Placed
+			if now.Sub(in.Placed) > settled {
+				was.from = in.Placed
+			}
+		}
+		return
+	}
+	restarted := was.Restarts != in.Restarts
+	was.Instance = in
+	if in.Starting || !was.since.IsZero() && !restarted {
+		return
+	}
+	r.close(was, now)
+	was.series = &series{since: now}
+}
+
+// close ends a series, which counts as long as a window reaches back to it.
+func (r *revision) close(in *instance, now time.Time) {
+	if !in.since.IsZero() {
+		in.ended = now
+		r.past = append(r.past, in.series)
+	}
+}
+
 func (u *Usage) end(rev *revision, in *instance, now time.Time) {
 	delete(rev.instances, in.ID)
 	u.reader.Forget(in.ID)
-	if !in.since.IsZero() {
-		in.ended = now
-		rev.past = append(rev.past, &in.series)
-	}
+	rev.close(in, now)
 }
 
 // Run reads until ctx ends.
@@ -177,7 +212,7 @@ func (u *Usage) due(now time.Time) []Instance {
 	var due []Instance
 	for _, rev := range u.revisions {
 		for _, in := range rev.instances {
-			if !in.asking && !now.Before(in.next) {
+			if !in.asking && !in.Starting && !now.Before(in.next) {
 				in.asking, in.next = true, now.Add(Every)
 				due = append(due, in.Instance)
 			}
@@ -198,6 +233,10 @@ func (u *Usage) read(ctx context.Context, in Instance) {
 	}
 	i, now := rev.instances[in.ID], time.Now()
 	i.asking = false
+	var at time.Time
+	if err == nil {
+		at, err = i.clock.ours(got.At, now)
+	}
 	if err != nil {
 		u.failures.Inc()
 		if i.failing.IsZero() {
@@ -208,13 +247,13 @@ func (u *Usage) read(ctx context.Context, in Instance) {
 		return
 	}
 	i.failing, i.err = time.Time{}, nil
-	if i.since.IsZero() {
-		i.since = now.Add(warmUp)
+	if i.from.IsZero() {
+		i.from = at.Add(warmUp)
 	}
-	if now.Before(i.since) {
+	if at.Before(i.from) || len(i.samples) > 0 && !at.After(i.samples[len(i.samples)-1].at) {
 		return
 	}
-	i.samples = append(i.samples, sample{at: now, cpu: got.CPU, memory: got.Memory})
+	i.samples = append(i.samples, sample{at: at, cpu: got.CPU, memory: got.Memory})
 	rev.prune(now)
 }
 
@@ -254,7 +293,7 @@ func (r *revision) prune(now time.Time) {
 // if the revision is not followed.
 type Averages struct {
 	Stable, Panic Average
-	End           time.Time
+	End           time.Time // When the oldest of the instances' latest figures was measured; zero: there is none.
 }
 
 // CPU averages the processor.
@@ -275,9 +314,13 @@ func (u *Usage) averages(id string, stable, panicking time.Duration, value func(
 		return Averages{}, false
 	}
 	all := make([]*series, 0, len(rev.instances)+len(rev.past))
+	var end time.Time
 	for _, in := range rev.instances {
-		if !in.since.IsZero() { // One that has just been placed has no past, and is read as soon as it runs.
-			all = append(all, &in.series)
+		if !in.since.IsZero() { // One that has not run has used nothing.
+			all = append(all, in.series)
+		}
+		if n := len(in.samples); n > 0 && (end.IsZero() || in.samples[n-1].at.Before(end)) {
+			end = in.samples[n-1].at
 		}
 	}
 	all = append(all, rev.past...)
@@ -285,6 +328,6 @@ func (u *Usage) averages(id string, stable, panicking time.Duration, value func(
 	return Averages{
 		Stable: average(all, now.Add(-stable), now, value),
 		Panic:  average(all, now.Add(-panicking), now, value),
-		End:    now,
+		End:    end,
 	}, true
 }

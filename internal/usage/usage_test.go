@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,6 +23,9 @@ type reader struct {
 	reads     map[string]int
 	now, most int // Readings under way.
 	takes     time.Duration
+	old       time.Duration // How old what is told is.
+	ahead     time.Duration // The nodes' clocks.
+	stopped   time.Time     // Nothing is measured since; zero: it is.
 	forgotten []string
 }
 
@@ -42,7 +46,13 @@ func (r *reader) Read(ctx context.Context, in usage.Instance) (usage.Reading, er
 	if !ok {
 		return usage.Reading{}, errors.New("no answer")
 	}
-	return usage.Reading{CPU: cpu, Memory: cpu / 2}, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := time.Now().Add(r.ahead - r.old)
+	if !r.stopped.IsZero() {
+		at = r.stopped
+	}
+	return usage.Reading{CPU: cpu, Memory: cpu / 2, At: at}, nil
 }
 
 func (r *reader) Forget(id string) { r.forgotten = append(r.forgotten, id) }
@@ -85,6 +95,13 @@ func set(u *usage.Usage, age time.Duration, ids ...string) {
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// told changes how figures are told.
+func (r *reader) told(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
 }
 
 func wantAverage(t *testing.T, what string, got usage.Average, mean, coverage float64) {
@@ -248,5 +265,103 @@ func TestUsage_SaysWhatCanNotBeRead(t *testing.T) {
 		want("gone", "")
 		u.Set(nil, nil)
 		want("not followed", "")
+	})
+}
+
+// What an instance that has begun uses is not known until its start is over, and as long
+// as a window reaches back to it; and what it takes from the others is no rest.
+func TestUsage_WhatBeginsIsUnknown(t *testing.T) {
+	following(t, func(u *usage.Usage, r *reader) {
+		r.set("one", 240)
+		set(u, time.Second, "one")
+		pass(70 * time.Second)
+		begun := time.Now()
+		placed := func(starting bool, restarts int) {
+			u.Set([]usage.Revision{{ID: rev, Window: 10 * time.Second}}, []usage.Instance{
+				{ID: "one", Revision: rev, Task: "web", Placed: begun.Add(-time.Hour)},
+				{ID: "two", Revision: rev, Task: "web", Placed: begun, Starting: starting, Restarts: restarts},
+			})
+		}
+		short := func() usage.Averages {
+			a, _ := u.CPU(rev, 10*time.Second, 2*time.Second)
+			return a
+		}
+		placed(true, 0)
+		pass(time.Minute)
+		wantAverage(t, "placed", short().Stable, 240, 1)
+		if n := r.reads["two"]; n > 0 {
+			t.Errorf("what does not run yet is read %d times", n)
+		}
+		r.set("one", 120)
+		r.set("two", 120)
+		placed(false, 0)
+		pass(5 * time.Second)
+		if a := short(); a.Panic.Coverage > 0.6 || a.Panic.Counted < 0.99 {
+			t.Errorf("it starts: got %+v, want half of it known, and all that counts", a.Panic)
+		}
+		for known := false; !known; pass(250 * time.Millisecond) {
+			a := short().Stable
+			if known = a.Coverage > 0.99; known && a.Mean < 230 {
+				t.Fatalf("got %+v, want all the time what both use, or less than all known", a)
+			}
+			if time.Since(begun) > 2*time.Minute {
+				t.Fatalf("got %+v: it is never known", a)
+			}
+		}
+		placed(false, 1)
+		pass(5 * time.Second)
+		if a := short(); a.Panic.Coverage > 0.6 {
+			t.Errorf("it was restarted: got %+v, want half of it known", a.Panic)
+		}
+		pass(time.Minute)
+		wantAverage(t, "after it", short().Stable, 240, 1)
+	})
+}
+
+// A figure counts from when it was measured, whatever the clock of the node, and only once.
+func TestUsage_FiguresHaveTheirOwnTime(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 300 * time.Millisecond, time.Hour, -time.Hour} {
+		following(t, func(u *usage.Usage, r *reader) {
+			r.ahead = ahead
+			r.set("one", 80)
+			set(u, time.Second, "one")
+			pass(70 * time.Second)
+			wantAverage(t, "window", averages(t, u).Stable, 80, 1)
+
+			if ahead == 0 {
+				r.told(func() { r.old = 3 * time.Second })
+				pass(10 * time.Second)
+				a := averages(t, u)
+				wantAverage(t, "read late", a.Stable, 80, 1)
+				if late := time.Since(a.End); late < 3*time.Second || late > 6500*time.Millisecond {
+					t.Errorf("measured %v ago, want 3 s and what is between two readings", late)
+				}
+			}
+			r.told(func() { r.ahead -= 30 * time.Minute }) // Set back.
+			pass(70 * time.Second)
+			wantAverage(t, "clock set back", averages(t, u).Stable, 80, 1)
+
+			r.told(func() { r.stopped = time.Now().Add(r.ahead) })
+			pass(20 * time.Second)
+			if a := averages(t, u); a.Panic.Coverage > 0 || time.Since(a.End) < 15*time.Second {
+				t.Errorf("nothing new is told: got %+v, want the panic window unknown", a)
+			}
+			if why := u.Unread(rev); !strings.Contains(why, "the same statistics") {
+				t.Errorf("got %q, want that it tells the same", why)
+			}
+		})
+	}
+}
+
+// An old figure of a clock that differs is not taken for a new one.
+func TestUsage_FirstFigureMayBeOld(t *testing.T) {
+	following(t, func(u *usage.Usage, r *reader) {
+		r.stopped = time.Now().Add(-10 * time.Minute)
+		r.set("one", 80)
+		set(u, time.Hour, "one")
+		pass(20 * time.Second)
+		if a := averages(t, u); a.Stable.Coverage > 0 {
+			t.Errorf("got %+v, want nothing known", a)
+		}
 	})
 }

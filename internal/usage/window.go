@@ -14,7 +14,8 @@ type sample struct {
 // time since the one before it, and until the next one, but not for longer than
 // holdFor: what is farther from any reading is not known.
 type series struct {
-	since   time.Time // From then on it may use something.
+	since   time.Time // From then on it may use something; zero: it has not run.
+	from    time.Time // Until then it starts: what it uses is not told, nor guessed. Zero: it still does.
 	ended   time.Time // From then on it uses nothing; zero: it lives.
 	samples []sample
 }
@@ -61,6 +62,18 @@ func overlap(a, b, from, to time.Time) time.Duration {
 	return max(0, b.Sub(a))
 }
 
+// counted is the part of a window in which what the instance uses counts.
+func (s *series) counted(from, to time.Time) (time.Time, time.Time) {
+	if s.from.IsZero() {
+		return to, to
+	}
+	from, to = s.life(from, to)
+	if s.from.After(from) {
+		from = s.from
+	}
+	return from, to
+}
+
 // prune forgets what no window reaches back to.
 func (s *series) prune(before time.Time) {
 	i := 0
@@ -76,28 +89,39 @@ func (s *series) prune(before time.Time) {
 type Average struct {
 	Mean     float64 // Percent of what one instance asked for: two at 80 are 160.
 	Coverage float64 // Share of the instances' time in the window that is known; 0 without any instance.
+	Counted  float64 // The same without the time in which instances started.
 }
 
 // average of a window. What is not known of an instance is taken for as much as
-// what is, so that a gap does not look like rest.
+// what is, so that a gap does not look like rest. But a start is not taken for
+// anything: what an instance uses in it says nothing of later, so that as long as it
+// is in the window the mean is that at least.
 func average(all []*series, from, to time.Time, value func(sample) float64) Average {
 	window := to.Sub(from).Seconds()
-	var mean, living, known float64
+	var mean, living, counting, known float64
 	for _, s := range all {
 		a, b := s.life(from, to)
-		life := b.Sub(a).Seconds()
-		if life <= 0 {
+		if !b.After(a) {
 			continue
 		}
+		living += b.Sub(a).Seconds()
+		if a, b = s.counted(from, to); !b.After(a) {
+			continue
+		}
+		counted := b.Sub(a).Seconds()
 		sum, seconds := s.known(a, b, value)
-		living += life
+		counting += counted
 		known += seconds
 		if seconds > 0 {
-			mean += sum / seconds * life / window
+			mean += sum / seconds * counted / window
 		}
 	}
-	if living == 0 {
-		return Average{}
+	out := Average{Mean: mean}
+	if living > 0 {
+		out.Coverage = min(1, known/living)
 	}
-	return Average{Mean: mean, Coverage: min(1, known/living)}
+	if counting > 0 {
+		out.Counted = min(1, known/counting)
+	}
+	return out
 }

@@ -133,3 +133,27 @@ func TestCPU(t *testing.T) {
 	wantAnswered(t, burn)
 	stack.ToZero(t, "burn-00001") // Zero is decided by requests alone.
 }
+
+// A load on the processor that instances share goes on while some of them start: what
+// those use is not known yet, and what the first is rid of is no reason to lower.
+func TestCPU_StartingInstancesAreUnknown(t *testing.T) {
+	t.Parallel()
+	const (
+		service = "share"
+		known   = 12 * time.Second // A start is 6 s, and the window has to be past it.
+	)
+	stack.Deploy(t, hello(service, "max = 3\n    metric \"cpu\" {\n      target = 700\n    }"))
+	burn := harnesstest.StartWorkers(t, 1, 50*time.Millisecond, harnesstest.Getting(stack.Client(t), harnesstest.URL(service, "/?cpu=20ms")))
+	raise := waitDecision(t, service, "by cpu", func(d wadi.Decision) bool { return d.Carried && d.Desired > d.Count && d.Metric == wadi.CPU })
+	waitDecision(t, service, "after all is known", func(d wadi.Decision) bool { return d.Time.After(raise.Time.Add(known + 5*time.Second)) })
+	wantAnswered(t, burn)
+	for _, d := range decisions(t, service) {
+		switch after := d.Time.Sub(raise.Time); {
+		case d.Carried && d.Desired > d.Count && d.Metric == wadi.CPU:
+			raise = d
+		case after > 0 && after < known-time.Second && d.Carried && d.Desired < d.Count:
+			t.Errorf("lowered %v after a raise, on what is known of some:\n%s", after, why(t, service))
+		}
+	}
+	stack.ToZero(t, wadi.RevisionID(service, 1))
+}

@@ -1,0 +1,48 @@
+package usage
+
+import "time"
+
+// plausible is how old a figure may look when it is read: drivers take up to 3.5 s to
+// tell what they measured. By ahead it may seem to come from the future, as clocks of
+// one cluster differ a little.
+const (
+	plausible = 5 * time.Second
+	ahead     = time.Second
+)
+
+// clock maps the time of an instance's node to ours. Where the newest figure looks as
+// old as one may be, both clocks are taken to agree. Else the least age ever seen is
+// taken for what they differ by.
+type clock struct {
+	last  time.Time     // Of the latest figure, by the node's.
+	least time.Duration // How old figures looked.
+	moved bool          // There was another figure after the first.
+}
+
+// ours is when a figure was measured that was read now. It fails if it is the one that
+// was read before. The first figure of a clock that differs may be an old one:
+// whether it moves is known at the next.
+func (c *clock) ours(at, now time.Time) (time.Time, error) {
+	age := now.Sub(at)
+	switch {
+	case c.last.IsZero():
+		c.least = age
+	case at.Equal(c.last):
+		return time.Time{}, errOld
+	case at.Before(c.last): // It was set back.
+		c.least, c.moved = age, true
+	default:
+		c.least, c.moved = min(c.least, age), true
+	}
+	c.last = at
+	agree := c.least >= -ahead && c.least <= plausible
+	switch {
+	case agree && age < 0:
+		return now, nil
+	case agree:
+		return at, nil
+	case !c.moved:
+		return time.Time{}, errOld
+	}
+	return at.Add(c.least), nil
+}
