@@ -12,6 +12,8 @@ var (
 	ErrForbidden = errors.New("permission denied")
 	// ErrUnavailable: Nomad or Consul can't be reached, or has no leader.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrNotLeading: only the agent that leads does it, and this one does no more.
+	ErrNotLeading = errors.New("leadership lost")
 	// ErrTooLarge: more than the store or the agent takes.
 	ErrTooLarge = errors.New("too large")
 	// ErrQueueFull: as many requests wait as may wait.

@@ -50,11 +50,17 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 	case scheduler.CheckDrift:
 		return c.checkDrift(ctx, s, a)
 	case scheduler.StopJob:
+		if same, err := c.unchanged(ctx, ns, a); err != nil || !same {
+			return err
+		}
 		if err := c.Nomad.Stop(ctx, ns, a.Revision); err != nil {
 			return err
 		}
 		c.Log.Info("job stopped", "revision", a.Revision, "reason", a.Reason)
 	case scheduler.PurgeJob:
+		if same, err := c.unchanged(ctx, ns, a); err != nil || !same {
+			return err
+		}
 		if err := c.Nomad.Purge(ctx, ns, a.Revision); err != nil {
 			return err
 		}
@@ -91,6 +97,14 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 		c.Events.Add(name, "", EventDeleted, "the service and all that it made are gone")
 	}
 	return nil
+}
+
+// unchanged reports whether a job is still the one that the plan was made of. Nomad
+// guards neither stopping nor purging: what was put back or woken since must not go.
+// If it is another, the next pass plans anew.
+func (c *Controller) unchanged(ctx context.Context, namespace string, a scheduler.Action) (bool, error) {
+	job, err := c.Nomad.Job(ctx, namespace, a.Revision)
+	return err == nil && job.Exists && job.Index == a.Index, err
 }
 
 // notePurged tells of a purge, once: until Nomad's event comes the job is still listed,

@@ -34,6 +34,7 @@ type Nomad interface {
 	// job to last, and when. An error: that is not known, or not yet.
 	ScaledByHand(ctx context.Context, namespace, id string, count int) (at time.Time, byHand bool, err error)
 	// Stop ends a job's instances and keeps the job. One that does not exist is no error.
+	// Nomad guards neither this nor Purge: who calls them has just read the job.
 	Stop(ctx context.Context, namespace, id string) error
 	// Purge stops a job and forgets it. A job that does not exist is no error.
 	Purge(ctx context.Context, namespace, id string) error

@@ -39,6 +39,7 @@ type cluster struct {
 	handAt    time.Time            // When somebody scaled by hand last.
 	away      bool                 // Nomad does not answer.
 	stale     bool                 // The next guarded call meets another change.
+	behind    bool                 // The event stream has not told of the jobs' last changes.
 	scales    []string
 	changed   chan struct{}
 	stored    map[string]agent.Stored
@@ -143,7 +144,11 @@ func (c *cluster) Job(_ context.Context, _, id string) (scheduler.JobState, erro
 		return scheduler.JobState{}, wadi.ErrUnavailable
 	}
 	if j := c.jobs[id]; j != nil {
-		return j.JobState, nil
+		state := j.JobState
+		if c.behind {
+			state.Index++
+		}
+		return state, nil
 	}
 	return scheduler.JobState{}, nil
 }

@@ -73,8 +73,8 @@ const (
 	Program        ActionKind = "program"         // Make the network layers carry the stored route.
 	PutBack        ActionKind = "put-back"        // Register the stored job with Count, guarded by Index.
 	CheckDrift     ActionKind = "check-drift"     // Ask Nomad's plan whether the job is still ours; put it back if not.
-	StopJob        ActionKind = "stop-job"        // Let its instances drain. Nomad forgets those of a purged job at once, so this comes before.
-	PurgeJob       ActionKind = "purge-job"       // Make Nomad forget a job without instances.
+	StopJob        ActionKind = "stop-job"        // Let its instances drain, if the job is still at Index. Nomad forgets those of a purged job at once, so this comes before.
+	PurgeJob       ActionKind = "purge-job"       // Make Nomad forget a job without instances, if it is still at Index.
 	ForgetRevision ActionKind = "forget-revision" // Remove a revision from the store.
 	Unprogram      ActionKind = "unprogram"       // Remove the service from the network layers.
 	ForgetService  ActionKind = "forget-service"  // Remove the service from the store.
@@ -144,7 +144,7 @@ func planDelete(d Desired, o Observed) []Action {
 		busy := in.Alive+in.Ending > 0
 		switch {
 		case job.Running() && (busy || job.Count > 0):
-			acts = append(acts, Action{Kind: StopJob, Revision: r.ID, Reason: "the service is deleted"})
+			acts = append(acts, Action{Kind: StopJob, Revision: r.ID, Index: job.Index, Reason: "the service is deleted"})
 		case job.Exists && !busy:
 			acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Index: job.Index, Reason: "the service is deleted"})
 		}

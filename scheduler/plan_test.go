@@ -98,6 +98,9 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		j := scheduler.JobState{Exists: true, Count: a.Count, Index: a.Index + 1}
 		w.o.Jobs[a.Revision], w.o.Adopted[a.Revision] = j, j.Index
 	case scheduler.StopJob:
+		if got := w.o.Jobs[a.Revision]; got.Index != a.Index {
+			t.Fatalf("%s with index %d, job has %d", a.Kind, a.Index, got.Index)
+		}
 		w.o.Jobs[a.Revision] = scheduler.JobState{Exists: true, Stopped: true, Index: w.o.Jobs[a.Revision].Index + 1}
 		w.o.Instances[a.Revision] = scheduler.Instances{}
 	case scheduler.PurgeJob:

@@ -47,7 +47,7 @@ func (n *node) Leader() (name, url string) {
 
 // lead is one term: everything in it is new, so that nothing of an earlier one
 // is believed.
-func (n *node) lead(ctx context.Context) error {
+func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	n.log.Info("leading")
 	defer n.log.Info("no longer leading")
 	reg := prometheus.NewRegistry() // Gone with the term.
@@ -56,12 +56,13 @@ func (n *node) lead(ctx context.Context) error {
 	reg.MustRegister(n.decisions)
 	defer n.decisions.Clear()
 	measure := newMeasure(n.nomad, n.log, reg)
-	writer := loopStore{n.store.Writer()}
+	writer := loopStore{n.store.Writer(term.Lock)}
+	asLeader := leaderNomad{loopNomad{n.nomad}, term}
 	scaler := agent.NewAutoscaler()
-	entries := &mesh.Layer{Entries: n.consul, Log: n.log.Named("network")}
+	entries := &mesh.Layer{Entries: leaderEntries{n.consul, term}, Log: n.log.Named("network")}
 	edits := &mesh.Watcher{Source: n.consul, Layer: entries, Log: n.log.Named("network")}
 	ctl := &agent.Controller{
-		Nomad: loopNomad{n.nomad}, Cluster: loopCluster{n.watcher}, Store: writer,
+		Nomad: asLeader, Cluster: loopCluster{n.watcher}, Store: writer,
 		Network: network.Layers{entries, &table.Layer{Gateway: n.gateway}},
 		Edits:   edits,
 		Measure: measure, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
@@ -72,7 +73,7 @@ func (n *node) lead(ctx context.Context) error {
 		Done: scaler.Poke, Log: n.log.Named("controller"), Metrics: n.metrics,
 	}
 	grown := newGrowth(measure, n.activator)
-	scaler.Nomad, scaler.Cluster, scaler.Measure = loopNomad{n.nomad}, loopCluster{n.watcher}, measure
+	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{n.watcher}, measure
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
 	scaler.WayBack = func(service string) (bool, string) {
 		if len(*n.agents.Load()) == 0 {

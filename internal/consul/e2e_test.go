@@ -42,7 +42,7 @@ func hold(url string) {
 	}
 	p := presence(c, "holder")
 	go func() { _ = p.Run(context.Background()) }()
-	_ = p.Elect(context.Background(), lockKey, "holder", func(ctx context.Context) error {
+	_ = p.Elect(context.Background(), lockKey, "holder", func(ctx context.Context, _ *consul.Term) error {
 		fmt.Println("leading")
 		<-ctx.Done()
 		return nil
@@ -82,7 +82,7 @@ func elect(t *testing.T, p *consul.Presence) *candidate {
 	c.stop = func() { cancel(); <-c.done }
 	go func() {
 		defer close(c.done)
-		err := p.Elect(ctx, lockKey, p.Service.ID, func(ctx context.Context) error {
+		err := p.Elect(ctx, lockKey, p.Service.ID, func(ctx context.Context, _ *consul.Term) error {
 			c.running.Add(1)
 			defer c.running.Add(-1)
 			c.started <- time.Now()
@@ -280,13 +280,52 @@ func TestElect_StopsWhenTheLockIsTakenAway(t *testing.T) {
 	within(t, "leads again", c.started, 5*time.Second)
 }
 
+// A lock that was taken away is noticed by who asks before it acts, and ends the term.
+func TestTerm_Confirm(t *testing.T) {
+	a := consultest.StartAgent(t, false)
+	p := presence(newClient(t, a.URL), "asks")
+	run(t, p)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	calls := 0
+	err := p.Elect(ctx, lockKey, "asks", func(lead context.Context, term *consul.Term) error {
+		defer cancel()
+		if calls++; calls > 1 {
+			return nil
+		}
+		if err := errors.Join(term.Certain(), term.Confirm(ctx)); err != nil {
+			t.Errorf("while it leads: %v", err)
+		}
+		held := []consul.Op{term.Held(), {Verb: consul.Set, Key: "fenced", Value: []byte("1")}}
+		if _, err := p.Client.Txn(ctx, held); err != nil {
+			t.Errorf("fenced write while it leads: %v", err)
+		}
+		if _, err := p.Client.API().Session().Destroy(term.Session, nil); err != nil {
+			t.Error(err)
+		}
+		if err := term.Confirm(ctx); !errors.Is(err, wadi.ErrNotLeading) {
+			t.Errorf("without the lock: got %v, want ErrNotLeading", err)
+		}
+		if _, err := p.Client.Txn(ctx, held); !errors.Is(err, wadi.ErrNotLeading) {
+			t.Errorf("fenced write without the lock: got %v, want ErrNotLeading", err)
+		}
+		if !errors.Is(context.Cause(lead), wadi.ErrNotLeading) {
+			t.Errorf("the term goes on: %v", context.Cause(lead))
+		}
+		return nil
+	})
+	if err != nil || calls != 1 {
+		t.Errorf("got %v after %d calls", err, calls)
+	}
+}
+
 func TestElect_LeadEndsByItself(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	p := presence(newClient(t, a.URL), "weary")
 	run(t, p)
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := 0
-	err := p.Elect(ctx, lockKey, "weary", func(context.Context) error {
+	err := p.Elect(ctx, lockKey, "weary", func(context.Context, *consul.Term) error {
 		if calls++; calls == 2 {
 			cancel()
 		}

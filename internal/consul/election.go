@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -19,13 +18,9 @@ const (
 	// lockRetry is between two attempts at a lock that nobody holds: Consul
 	// tells nobody when the delay is over.
 	lockRetry = 100 * time.Millisecond
-	// lockPoll is how often a leader has its lock confirmed.
-	lockPoll = time.Second
 	// farewell bounds giving back the lock when everything stops.
 	farewell = 2 * time.Second
 )
-
-var errLost = errors.New("leadership lost")
 
 // Elect contends for the lock at key until ctx ends, and calls lead whenever it
 // holds it, one call at a time. It returns nil when ctx has ended and the lock
@@ -36,8 +31,11 @@ var errLost = errors.New("leadership lost")
 // servers did not answer for as long. Elect waits for lead to return, releases
 // the lock and contends again. value tells the others who leads.
 //
+// A process that was paused learns that its lock is lost only some time after it goes
+// on. What must not be done then is done with lead's [Term].
+//
 // p must run longer than Elect: its check is what the lock hangs on.
-func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx context.Context) error) error {
+func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx context.Context, t *Term) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = watchPauseMin, watchPauseMax
 	var old inherited
@@ -59,7 +57,7 @@ func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx c
 
 // term is one session: from contending to the loss of the lock. led says
 // whether the lock was had.
-func (p *Presence) term(ctx context.Context, key, value string, lead func(context.Context) error, old *inherited) (led bool, err error) {
+func (p *Presence) term(ctx context.Context, key, value string, lead func(context.Context, *Term) error, old *inherited) (led bool, err error) {
 	for time.Now().After(p.AliveUntil()) { // A session needs a passing check.
 		if sleep(ctx, lockRetry); ctx.Err() != nil {
 			return false, nil
@@ -74,23 +72,25 @@ func (p *Presence) term(ctx context.Context, key, value string, lead func(contex
 			old.unended = id
 		}
 	}()
-	if err := p.acquire(ctx, key, value, id, old); err != nil {
+	acquired, err := p.acquire(ctx, key, value, id, old)
+	if err != nil {
 		return false, err
 	}
 	p.Log.Info("leading", "key", key)
 	defer p.Log.Info("no longer leading", "key", key)
 
 	leading, cancel := context.WithCancelCause(ctx)
+	t := newTerm(p, Lock{Key: key, Session: id}, acquired, cancel)
 	held := make(chan struct{})
 	go func() {
 		defer close(held)
-		cancel(p.hold(leading, key, id))
+		cancel(t.hold(leading))
 	}()
-	err = lead(leading)
+	err = lead(leading, t)
 	lost := context.Cause(leading)
 	cancel(nil)
 	<-held
-	if errors.Is(lost, errLost) {
+	if errors.Is(lost, wadi.ErrNotLeading) {
 		return true, lost
 	}
 	return true, err
@@ -158,17 +158,17 @@ func (p *Presence) bury(ctx context.Context, holder, id string, old *inherited) 
 	return done, nil
 }
 
-// acquire returns when the lock is held.
-func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inherited) error {
+// acquire returns when the lock is held, and when it asked for it.
+func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inherited) (sent time.Time, err error) {
 	var index uint64
 	for {
 		cur, next, err := p.Client.WaitGet(ctx, key, index, watchWait, false)
 		if err != nil && !isNotFound(err) {
-			return err
+			return sent, err
 		}
 		if cur.Session != "" && cur.Session != id {
 			if done, err := p.bury(ctx, cur.Session, id, old); err != nil {
-				return err
+				return sent, err
 			} else if done {
 				index = 0
 				continue
@@ -181,55 +181,19 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 		}
 		old.looked = true
 		w := (&api.WriteOptions{}).WithContext(ctx)
+		sent = time.Now()
 		ok, _, err := p.Client.api.KV().Acquire(&api.KVPair{Key: key, Value: []byte(value), Session: id}, w)
 		if err != nil {
-			return Wrap("acquire "+key, err)
+			return sent, Wrap("acquire "+key, err)
 		}
 		if ok {
-			return nil
+			return sent, nil
 		}
 		index = 0
 		if sleep(ctx, lockRetry); ctx.Err() != nil {
-			return ctx.Err()
+			return sent, ctx.Err()
 		}
 	}
-}
-
-// hold returns errLost as soon as it is not certain any more that the lock is
-// ours, and nil when ctx ends.
-func (p *Presence) hold(ctx context.Context, key, id string) error {
-	var index uint64
-	confirmed := time.Now()
-	for {
-		until := confirmed.Add(p.ttl())
-		if alive := p.AliveUntil(); alive.Before(until) {
-			until = alive
-		}
-		if !time.Now().Before(until) {
-			return fmt.Errorf("%w: not confirmed for %s", errLost, p.ttl())
-		}
-		sent := time.Now()
-		cur, next, err := p.confirm(ctx, until, key, index)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case isNotFound(err):
-			return fmt.Errorf("%w: somebody deleted the lock", errLost)
-		case err != nil:
-			index = 0
-			sleep(ctx, lockRetry)
-		case cur.Session != id:
-			return fmt.Errorf("%w: the lock is not ours any more", errLost)
-		default:
-			confirmed, index = sent, next
-		}
-	}
-}
-
-func (p *Presence) confirm(ctx context.Context, until time.Time, key string, index uint64) (Pair, uint64, error) {
-	ctx, cancel := context.WithDeadline(ctx, until)
-	defer cancel()
-	return p.Client.WaitGet(ctx, key, index, lockPoll, true)
 }
 
 // WatchLeader emits the value of the lock's holder, now and after every change,

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -48,6 +49,9 @@ func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
 	if err != nil {
 		return Pair{}, 0, Wrap("read "+key, err)
 	}
+	if err := answered(meta); err != nil {
+		return Pair{}, 0, fmt.Errorf("read %s: %w", key, err)
+	}
 	if p == nil {
 		return Pair{}, meta.LastIndex, fmt.Errorf("read %s: %w", key, wadi.ErrNotFound)
 	}
@@ -74,11 +78,23 @@ func (c *Client) list(prefix string, q *api.QueryOptions) ([]Pair, uint64, error
 	if err != nil {
 		return nil, 0, Wrap("list "+prefix, err)
 	}
+	if err := answered(meta); err != nil {
+		return nil, 0, fmt.Errorf("list %s: %w", prefix, err)
+	}
 	out := make([]Pair, len(ps))
 	for i, p := range ps {
 		out[i] = pair(p)
 	}
 	return out, meta.LastIndex, nil
+}
+
+// answered tells Consul's 404, which means that there is no such key, from that of
+// something else at its address, such as a proxy: Consul's has an index always.
+func answered(meta *api.QueryMeta) error {
+	if meta.LastIndex == 0 {
+		return fmt.Errorf("an answer that is not Consul's, without an index: %w", wadi.ErrUnavailable)
+	}
+	return nil
 }
 
 func pair(p *api.KVPair) Pair {
@@ -100,6 +116,9 @@ const (
 	MustBeAt   Verb = "check-index"      // Fail unless Index is the key's; gives its pair.
 	Read       Verb = "get-or-empty"     // Gives the pair; one with Index 0 if there is no such key.
 	ReadTree   Verb = "get-tree"         // Gives every pair under the prefix Key that may be read.
+
+	// MustHold fails with [wadi.ErrNotLeading] unless Session holds the key as a lock; gives its pair.
+	MustHold Verb = "check-session"
 )
 
 // Op is one operation of a transaction.
@@ -108,6 +127,8 @@ type Op struct {
 	Key   string
 	Value []byte
 	Index uint64
+
+	Session string // Of MustHold.
 }
 
 // TxnError says which operations made a transaction fail. Nothing of it was done.
@@ -125,8 +146,9 @@ func (e *TxnError) Unwrap() error { return e.kind }
 
 // Txn does all of ops or nothing. It returns the pairs that Consul answers with
 // (writes without value, deletes not at all). An operation that could not be
-// done gives a [*TxnError] that is [wadi.ErrConflict] or [wadi.ErrForbidden];
-// [wadi.ErrTooLarge] is told before anything is sent.
+// done gives a [*TxnError] that is [wadi.ErrConflict], [wadi.ErrForbidden] or [wadi.ErrNotLeading];
+// [wadi.ErrTooLarge] is told before anything is sent. One that only reads is a read of
+// the present state.
 func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
 	if err := measure(ops); err != nil {
 		return nil, fmt.Errorf("write transaction: %w", err)
@@ -134,15 +156,15 @@ func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
 	req := make(api.TxnOps, len(ops))
 	for i, op := range ops {
 		req[i] = &api.TxnOp{KV: &api.KVTxnOp{
-			Verb: api.KVOp(op.Verb), Key: op.Key, Value: op.Value, Index: op.Index,
+			Verb: api.KVOp(op.Verb), Key: op.Key, Value: op.Value, Index: op.Index, Session: op.Session,
 		}}
 	}
-	ok, resp, _, err := c.api.Txn().Txn(req, (&api.QueryOptions{}).WithContext(ctx))
+	ok, resp, _, err := c.api.Txn().Txn(req, present(ctx))
 	if err != nil {
 		return nil, Wrap("write transaction", err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("write transaction: %w", txnError(resp.Errors))
+		return nil, fmt.Errorf("write transaction: %w", txnError(ops, resp.Errors))
 	}
 	var out []Pair
 	for _, r := range resp.Results {
@@ -153,7 +175,7 @@ func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
 	return out, nil
 }
 
-func txnError(errs api.TxnErrors) *TxnError {
+func txnError(ops []Op, errs api.TxnErrors) *TxnError {
 	e := &TxnError{kind: wadi.ErrConflict, Cause: "refused without a reason"}
 	for i, te := range errs {
 		e.Ops = append(e.Ops, te.OpIndex)
@@ -162,6 +184,11 @@ func txnError(errs api.TxnErrors) *TxnError {
 		}
 		if kind := textSentinel(te.What); kind != nil {
 			e.kind, e.Cause = kind, te.What
+		}
+	}
+	for _, i := range e.Ops { // Whatever else is wrong matters to nobody then.
+		if i < len(ops) && ops[i].Verb == MustHold && !errors.Is(e.kind, wadi.ErrForbidden) {
+			e.kind = wadi.ErrNotLeading
 		}
 	}
 	return e

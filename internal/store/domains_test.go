@@ -58,7 +58,7 @@ func del(t *testing.T, s *store.Store, name string) {
 		err = s.MarkDeleting(t.Context(), name, index)
 	}
 	if err == nil {
-		err = s.Writer().Forget(t.Context(), name)
+		err = leader(t, s).Forget(t.Context(), name)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func testDomains(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	taken(t, s, withDomains("c", 0, "x.com"), "x.com", "a") // As long as it drains.
-	if err := s.Writer().Forget(t.Context(), "a"); err != nil {
+	if err := leader(t, s).Forget(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	claimed(t, s, withDomains("c", 0, "x.com", "w.com"))

@@ -55,7 +55,7 @@ func TestStore_RestartWithMemory(t *testing.T) {
 	a := consultest.StartAgent(t, true)
 	s := open(t, a.URL)
 	submit(t, s, "hello", 1, 0)
-	w := s.Writer()
+	w := leader(t, s)
 	if err := w.PutRoute(t.Context(), route("hello", 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestStore_RestartWithoutMemory(t *testing.T) {
 	for n := 2; n < 40; n++ {
 		index = submit(t, s, "hello", n, index)
 	}
-	if err := s.Writer().PutRoute(t.Context(), route("hello", 1)); err != nil {
+	if err := leader(t, s).PutRoute(t.Context(), route("hello", 1)); err != nil {
 		t.Fatal(err)
 	}
 	got := watchRoutes(t, a.URL)
@@ -88,7 +88,7 @@ func TestStore_RestartWithoutMemory(t *testing.T) {
 	if again := submit(t, s, "hello", 1, 0); again >= index {
 		t.Fatalf("index is %d, want it to be below %d for this test", again, index)
 	}
-	if err := s.Writer().PutRoute(t.Context(), route("hello", 1)); err != nil {
+	if err := leader(t, s).PutRoute(t.Context(), route("hello", 1)); err != nil {
 		t.Fatal(err)
 	}
 	waitRoutes(t, got, 1)
@@ -113,15 +113,16 @@ func TestStore_RightsInRealConsul(t *testing.T) {
 		t.Fatal(err)
 	}
 	submit(t, mine, "hello", 1, 0)
+	lock := takeLead(t, mine)
 	if names, err := foreign.Services(t.Context()); err != nil || len(names) != 0 {
 		t.Fatalf("without rights: got %v, %v; this test is about Consul answering with nothing", names, err)
 	}
 	_, _, specErr := foreign.Spec(t.Context(), "hello")
-	_, loadErr := foreign.Writer().Load(t.Context(), "hello")
+	_, loadErr := foreign.Writer(lock).Load(t.Context(), "hello")
 	for what, err := range map[string]error{
 		"check": foreign.Check(t.Context()), "spec": specErr, "load": loadErr,
-		"state":  foreign.Writer().PutState(t.Context(), "hello", wadi.State{}),
-		"forget": foreign.Writer().Forget(t.Context(), "hello"),
+		"state":  foreign.Writer(lock).PutState(t.Context(), "hello", wadi.State{}),
+		"forget": foreign.Writer(lock).Forget(t.Context(), "hello"),
 	} {
 		if !errors.Is(err, wadi.ErrForbidden) {
 			t.Errorf("%s without rights: got %v, want ErrForbidden", what, err)

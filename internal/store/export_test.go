@@ -1,6 +1,13 @@
 package store
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// Consul is the client of a store that has one.
+func (s *Store) Consul() *consul.Client { return s.kv.(*consul.Client) }
 
 // Codec is the codec, for tests.
 type Codec struct{ c codec }

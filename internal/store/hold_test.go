@@ -31,7 +31,7 @@ func testHold(t *testing.T, s *store.Store) {
 	}
 	want := func(want map[string]wadi.Hold) {
 		t.Helper()
-		st, err := s.Writer().Load(ctx, "hello") // As the leader reads it.
+		st, err := leader(t, s).Load(ctx, "hello") // As the leader reads it.
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,6 +62,7 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"concurrent writers":    testConcurrentWriters,
 		"unchanged not written": testUnchangedNotWritten,
 		"outdated writer":       testOutdatedWriter,
+		"deposed leader":        testDeposed,
 		"delete":                testDelete,
 		"forget leftovers":      testForgetLeftovers,
 		"hold":                  testHold,
@@ -84,7 +85,7 @@ func testSubmitAndRead(t *testing.T, s *store.Store) {
 	if _, _, err := s.Spec(ctx, "hello"); !errors.Is(err, wadi.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
-	w := s.Writer()
+	w := leader(t, s)
 	if _, err := w.Load(ctx, "hello"); !errors.Is(err, wadi.ErrNotFound) {
 		t.Errorf("load: got %v, want ErrNotFound", err)
 	}
@@ -100,7 +101,7 @@ func testSubmitAndRead(t *testing.T, s *store.Store) {
 		w.PutStatus(ctx, wadi.Status{Service: "hello", Phase: "ready"})); err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := s.Writer().Load(ctx, "hello")
+	loaded, err := leader(t, s).Load(ctx, "hello")
 	want := store.Stored{
 		Service: got.Service, Latest: "hello-00002", Generation: 2,
 		Revisions: []wadi.Revision{*revision("hello", 1), *revision("hello", 2)},
@@ -182,7 +183,7 @@ func testTooLarge(t *testing.T, s *store.Store) {
 // lost, and none is a conflict.
 func testConcurrentWriters(t *testing.T, s *store.Store) {
 	index := submit(t, s, "hello", 1, 0)
-	w := s.Writer()
+	w := leader(t, s)
 	done := make(chan error)
 	go func() {
 		var err error
@@ -210,7 +211,7 @@ func testConcurrentWriters(t *testing.T, s *store.Store) {
 func testUnchangedNotWritten(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	submit(t, s, "hello", 1, 0)
-	w := s.Writer()
+	w := leader(t, s)
 	put := func(w *store.Writer, weight int) {
 		t.Helper()
 		if err := w.PutRoute(ctx, route("hello", weight)); err != nil {
@@ -224,7 +225,7 @@ func testUnchangedNotWritten(t *testing.T, s *store.Store) {
 	go func() { _ = s.WatchIndex(wctx, func(map[string]store.Index) { changes <- struct{}{} }) }()
 	<-changes
 	put(w, 1)
-	put(s.Writer(), 1) // One that has not seen it yet.
+	put(leader(t, s), 1) // One that has not seen it yet.
 	select {
 	case <-changes:
 		t.Error("written although nothing changed")
@@ -237,7 +238,7 @@ func testUnchangedNotWritten(t *testing.T, s *store.Store) {
 func testOutdatedWriter(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	submit(t, s, "hello", 1, 0)
-	old, now := s.Writer(), s.Writer()
+	old, now := leader(t, s), leader(t, s)
 	for _, w := range []*store.Writer{old, now} {
 		if _, err := w.Load(ctx, "hello"); err != nil {
 			t.Fatal(err)
@@ -266,7 +267,7 @@ func testDelete(t *testing.T, s *store.Store) {
 	index := submit(t, s, "hello", 1, 0)
 	index = submit(t, s, "hello", 2, index)
 	submit(t, s, "hello-2", 1, 0)
-	w := s.Writer()
+	w := leader(t, s)
 	if err := errors.Join(w.PutRoute(ctx, route("hello", 1)), w.PutState(ctx, "hello", wadi.State{}),
 		w.PutStatus(ctx, wadi.Status{Service: "hello"}), w.DeleteRevision(ctx, "hello", "hello-00001")); err != nil {
 		t.Fatal(err)
@@ -309,7 +310,7 @@ func testDelete(t *testing.T, s *store.Store) {
 }
 
 func testForgetLeftovers(t *testing.T, s *store.Store) {
-	if err := s.Writer().Forget(t.Context(), "never-was"); err != nil {
+	if err := leader(t, s).Forget(t.Context(), "never-was"); err != nil {
 		t.Errorf("got %v, want nil", err)
 	}
 }
@@ -342,7 +343,7 @@ func testWatch(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	expect("other")
-	w := s.Writer()
+	w := leader(t, s)
 	if err := w.PutRoute(ctx, route("hello", 1)); err != nil { // The leader's own: not told.
 		t.Fatal(err)
 	}
@@ -365,7 +366,7 @@ func testWatchRoutes(t *testing.T, s *store.Store) {
 	defer cancel()
 	submit(t, s, "hello", 1, 0)
 	submit(t, s, "other", 1, 0)
-	w := s.Writer()
+	w := leader(t, s)
 	if err := w.PutRoute(ctx, route("hello", 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +408,7 @@ func TestSubmit_OnTopOfAnotherChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &meddler{KV: c, before: func() {
-		if err := plain.Writer().PutRoute(t.Context(), route("hello", 1)); err != nil {
+		if err := leader(t, plain).PutRoute(t.Context(), route("hello", 1)); err != nil {
 			t.Error(err)
 		}
 	}}

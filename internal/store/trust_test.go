@@ -32,7 +32,7 @@ func TestWatch_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
 	f := consultest.Start(t)
 	s := open(t, f.URL)
 	submit(t, s, "hello", 1, 0)
-	if err := s.Writer().PutRoute(t.Context(), route("hello", 1)); err != nil {
+	if err := leader(t, s).PutRoute(t.Context(), route("hello", 1)); err != nil {
 		t.Fatal(err)
 	}
 	f.Deny("wadi/")
@@ -66,7 +66,7 @@ func TestWatchRoutes_KeepsWhatItUnderstoodLast(t *testing.T) {
 	s := open(t, f.URL)
 	for _, name := range []string{"hello", "other"} {
 		submit(t, s, name, 1, 0)
-		if err := s.Writer().PutRoute(t.Context(), route(name, 1)); err != nil {
+		if err := leader(t, s).PutRoute(t.Context(), route(name, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,12 +91,12 @@ func TestStore_ConsulAway(t *testing.T) {
 	f := consultest.Start(t)
 	s := open(t, f.URL)
 	submit(t, s, "hello", 1, 0)
+	w := leader(t, s)
 	f.Fail(http.StatusInternalServerError)
 	_, _, err := s.Spec(t.Context(), "hello")
 	if !errors.Is(err, wadi.ErrUnavailable) || errors.Is(err, wadi.ErrNotFound) {
 		t.Errorf("spec: got %v, want ErrUnavailable", err)
 	}
-	w := s.Writer()
 	if _, err := w.Load(t.Context(), "hello"); !errors.Is(err, wadi.ErrUnavailable) {
 		t.Errorf("load: got %v, want ErrUnavailable", err)
 	}

@@ -28,9 +28,13 @@ type Stored struct {
 // last: writes are check-and-set against that, and what would change nothing is
 // not written. A new leader takes a new one. It is safe for concurrent use.
 //
+// Every write is fenced by the leader's lock, in the same transaction: one who leads
+// no more, and does not know yet, gets [wadi.ErrNotLeading] and has written nothing.
+//
 // After [wadi.ErrConflict] the service is to be loaded again.
 type Writer struct {
 	*Store
+	lock consul.Lock
 
 	mu   sync.Mutex
 	seen map[string]stamp // By key.
@@ -42,10 +46,18 @@ type stamp struct {
 	sum   string
 }
 
-// Writer returns a writer that has seen nothing yet.
-func (s *Store) Writer() *Writer { return &Writer{Store: s, seen: map[string]stamp{}} }
+// Writer returns the writer of the lock's holder. It has seen nothing yet.
+func (s *Store) Writer(lock consul.Lock) *Writer {
+	return &Writer{Store: s, lock: lock, seen: map[string]stamp{}}
+}
 
-// Load reads a service at one moment; [wadi.ErrNotFound] when it is gone.
+// fenced is ops, and first that the lock is held.
+func (w *Writer) fenced(ops ...consul.Op) []consul.Op {
+	return append([]consul.Op{w.lock.Held()}, ops...)
+}
+
+// Load reads a service at one moment; [wadi.ErrNotFound] when it is gone: when there
+// is neither a spec of it nor an entry in the index.
 func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 	ops := []consul.Op{
 		{Verb: consul.Read, Key: w.key(kindSpec, service)},
@@ -53,6 +65,7 @@ func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 		{Verb: consul.Read, Key: w.key(kindStatus, service)},
 		{Verb: consul.Read, Key: w.key(kindRoute, service)},
 		{Verb: consul.Read, Key: w.key(kindHold, service)},
+		{Verb: consul.Read, Key: w.key(kindIndex, service)},
 		{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")},
 	}
 	pairs, err := w.kv.Txn(ctx, ops)
@@ -64,8 +77,11 @@ func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 			return Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrForbidden)
 		}
 	}
-	if pairs[0].Index == 0 {
+	switch spec, index := pairs[0].Index, pairs[5].Index; {
+	case spec == 0 && index == 0:
 		return Stored{}, fmt.Errorf("load %s: %w", service, wadi.ErrNotFound)
+	case spec == 0:
+		return Stored{}, fmt.Errorf("load %s: it is in the index, but %s is missing", service, pairs[0].Key)
 	}
 	return w.stored(pairs)
 }
@@ -87,7 +103,7 @@ func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 			return Stored{}, err
 		}
 	}
-	for _, p := range pairs[5:] {
+	for _, p := range pairs[6:] {
 		var r wadi.Revision
 		if err := w.decode(p, kindRevision, &r); err != nil {
 			return Stored{}, err
@@ -132,7 +148,7 @@ func (w *Writer) put(ctx context.Context, k kind, service string, v any, indexed
 	if last.index != 0 && last.sum == sum(b) {
 		return nil
 	}
-	ops := []consul.Op{{Verb: consul.CAS, Key: key, Value: b, Index: last.index}}
+	ops := w.fenced(consul.Op{Verb: consul.CAS, Key: key, Value: b, Index: last.index})
 	var edits []edit
 	if indexed != nil {
 		edits = append(edits, indexed(sum(b)))
@@ -184,7 +200,7 @@ func (w *Writer) forget(keys ...string) {
 
 // DeleteRevision forgets a revision. One that does not exist is no error.
 func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
-	ops := []consul.Op{{Verb: consul.Delete, Key: w.key(kindRevision, service, id)}}
+	ops := w.fenced(consul.Op{Verb: consul.Delete, Key: w.key(kindRevision, service, id)})
 	edits := []edit{{service: service, exists: true, fn: func(i *Index) { delete(i.Revisions, id) }}}
 	if _, err := w.write(ctx, ops, edits); err != nil {
 		return fmt.Errorf("delete revision %s: %w", id, err)
@@ -206,7 +222,7 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 	case !spec.Deleting:
 		return fmt.Errorf("forget %s: it is not being deleted: %w", service, wadi.ErrConflict)
 	}
-	ops := []consul.Op{guard, {Verb: consul.DeleteTree, Key: w.key(kindRevision, service, "")}}
+	ops := w.fenced(guard, consul.Op{Verb: consul.DeleteTree, Key: w.key(kindRevision, service, "")})
 	var keys []string
 	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindHold, kindIndex} {
 		keys = append(keys, w.key(k, service))

@@ -46,7 +46,7 @@ func isRefusal(err error) bool {
 		return false
 	}
 	for _, other := range []error{
-		wadi.ErrUnavailable, wadi.ErrForbidden, wadi.ErrConflict, wadi.ErrTooLarge, context.Canceled, context.DeadlineExceeded,
+		wadi.ErrUnavailable, wadi.ErrForbidden, wadi.ErrConflict, wadi.ErrTooLarge, wadi.ErrNotLeading, context.Canceled, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, other) {
 			return false

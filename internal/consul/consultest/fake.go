@@ -8,6 +8,7 @@ package consultest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -29,12 +30,14 @@ type Fake struct {
 	denied  string        // Prefix without rights; empty is none.
 	fail    int           // Status code of every answer; 0 is none.
 	txns    int           // Transactions that were done.
+	session int           // The last one that was made.
 }
 
 type pair struct {
 	Key                      string
 	Value                    []byte
 	CreateIndex, ModifyIndex uint64
+	Session                  string
 }
 
 // Start returns an empty store that ends with the test.
@@ -42,6 +45,8 @@ func Start(tb testing.TB) *Fake {
 	f := &Fake{pairs: map[string]pair{}, index: 10, changed: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/kv/{key...}", f.get)
+	mux.HandleFunc("PUT /v1/kv/{key...}", f.lock)
+	mux.HandleFunc("PUT /v1/session/create", f.newSession)
 	mux.HandleFunc("PUT /v1/txn", f.txn)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if code := f.failing(); code != 0 {
@@ -112,6 +117,34 @@ func (f *Fake) change(fn func()) {
 	f.changed = make(chan struct{})
 }
 
+// newSession makes a session, which lasts until it is destroyed.
+func (f *Fake) newSession(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.session++
+	_ = json.NewEncoder(w).Encode(map[string]string{"ID": fmt.Sprintf("session-%d", f.session)})
+}
+
+// lock locks a key that nobody else has, or releases it.
+func (f *Fake) lock(w http.ResponseWriter, r *http.Request) {
+	key, q := r.PathValue("key"), r.URL.Query()
+	session, release := q.Get("acquire"), q.Get("release")
+	value, err := io.ReadAll(r.Body)
+	if err != nil || session == "" && release == "" {
+		http.Error(w, "the fake only locks", http.StatusBadRequest)
+		return
+	}
+	done := false
+	f.change(func() {
+		holder := f.pairs[key].Session
+		if done = holder == release || holder == "" || holder == session; done {
+			f.index++
+			f.pairs[key] = pair{Key: key, Value: value, ModifyIndex: f.index, Session: session}
+		}
+	})
+	_ = json.NewEncoder(w).Encode(done)
+}
+
 // get answers a read of a key or, with recurse, of a prefix.
 func (f *Fake) get(w http.ResponseWriter, r *http.Request) {
 	key, q := r.PathValue("key"), r.URL.Query()
@@ -175,6 +208,7 @@ type op struct {
 	Verb, Key string
 	Value     []byte
 	Index     uint64
+	Session   string
 }
 
 type txnError struct {
@@ -237,6 +271,11 @@ func (f *Fake) apply(m map[string]pair, o op) ([]pair, error) {
 	case "check-index":
 		if !exists || old.ModifyIndex != o.Index {
 			return nil, fmt.Errorf("failed index check for key %q, index is stale", o.Key)
+		}
+		return []pair{old}, nil
+	case "check-session":
+		if !exists || old.Session != o.Session {
+			return nil, fmt.Errorf("failed session check for key %q, current session %q != %q", o.Key, old.Session, o.Session)
 		}
 		return []pair{old}, nil
 	case "get-or-empty":
