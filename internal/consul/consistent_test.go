@@ -2,6 +2,7 @@ package consul_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
@@ -21,6 +23,8 @@ func waking(t *testing.T) *consul.Client {
 		w.Header().Set("X-Consul-Index", "7")
 		if !r.URL.Query().Has("consistent") {
 			switch {
+			case r.URL.Path == "/v1/txn":
+				fmt.Fprint(w, `{"Results":[{"KV":{"Key":"x"}}]}`)
 			case r.URL.Path == "/v1/agent/self":
 				fmt.Fprint(w, `{"DebugConfig":{"ACLResolverSettings":{"ACLDefaultPolicy":"allow"}}}`)
 			case strings.HasPrefix(r.URL.Path, "/v1/kv/"), strings.Count(r.URL.Path, "/") == 4:
@@ -32,7 +36,14 @@ func waking(t *testing.T) *consul.Client {
 			}
 			return
 		}
-		fmt.Fprint(w, map[bool]string{true: `{"x":[]}`, false: `[` + one(r.URL.Path) + `]`}[r.URL.Path == "/v1/catalog/services"])
+		switch r.URL.Path {
+		case "/v1/catalog/services":
+			fmt.Fprint(w, `{"x":[]}`)
+		case "/v1/txn":
+			fmt.Fprint(w, `{"Results":[{"KV":{"Key":"x","Value":"eA==","ModifyIndex":7}}]}`)
+		default:
+			fmt.Fprint(w, `[`+one(r.URL.Path)+`]`)
+		}
 	}))
 	t.Cleanup(srv.Close)
 	return newClient(t, srv.URL)
@@ -63,6 +74,13 @@ func TestReads_OfAConsulThatHasJustStarted(t *testing.T) {
 		},
 		"read a key": func(ctx context.Context, c *consul.Client) (int, error) {
 			_, err := c.Get(ctx, "x")
+			return 1, err
+		},
+		"read in a transaction": func(ctx context.Context, c *consul.Client) (int, error) {
+			ps, err := c.Txn(ctx, []consul.Op{{Verb: consul.Read, Key: "x"}})
+			if len(ps) != 1 || ps[0].Index == 0 {
+				return 0, err
+			}
 			return 1, err
 		},
 		"first wait for a key": func(ctx context.Context, c *consul.Client) (int, error) {
@@ -110,4 +128,20 @@ func first(ctx context.Context, watch func(context.Context, func(int), func(erro
 		err = failed
 	}
 	return n, err
+}
+
+// A 404 says that there is no such key if it is Consul's: a proxy in front of it that
+// has lost its way says nothing.
+func TestReads_ANotFoundOfSomebodyElse(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	defer srv.Close()
+	c := newClient(t, srv.URL)
+	_, get := c.Get(t.Context(), "x")
+	_, list := c.List(t.Context(), "x")
+	_, txn := c.Txn(t.Context(), []consul.Op{{Verb: consul.Read, Key: "x"}})
+	for what, err := range map[string]error{"get": get, "list": list, "transaction": txn} {
+		if err == nil || errors.Is(err, wadi.ErrNotFound) {
+			t.Errorf("%s: got %v, want an error that is not ErrNotFound", what, err)
+		}
+	}
 }
