@@ -72,9 +72,7 @@ func (a *Autoscaler) Run(ctx context.Context) error {
 		case <-tick.C:
 		case <-a.poke:
 		}
-		if a.Cluster.Usable() {
-			a.Pass(ctx)
-		}
+		a.Pass(ctx)
 	}
 }
 

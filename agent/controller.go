@@ -132,10 +132,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for news := true; ctx.Err() == nil; {
 		cluster, measure, callers := c.Cluster.Changed(), c.Measure.Changed(), c.callersChanged()
-		if c.Cluster.Usable() {
-			c.pass(ctx, news)
-			news = false
-		}
+		c.pass(ctx, news)
+		news = false
 		select {
 		case <-ctx.Done():
 		case err := <-watchErr:
@@ -226,6 +224,10 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.services)) {
 		s := c.services[name]
+		if !c.Cluster.Usable(s.Service.Namespace) {
+			s.resting = false // What is news now is looked at then.
+			continue
+		}
 		if ctx.Err() != nil || time.Now().Before(s.retry) || s.resting && !news && !told[name] {
 			continue
 		}

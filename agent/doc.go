@@ -40,18 +40,20 @@ type Nomad interface {
 	Purge(ctx context.Context, namespace, id string) error
 }
 
-// Cluster is what Nomad's event stream says, kept up to date by somebody else.
+// Cluster is what Nomad's event streams say, kept up to date by somebody else. A
+// revision's job is always asked for in its service's namespace: in others anybody may
+// have one of the same ID.
 type Cluster interface {
-	// Synced reports whether everything was read since the stream was opened.
-	Synced() bool
-	// Usable reports whether what is known may be acted on: it is also for a short
-	// time after the stream broke, so that nothing stands still while it is read anew.
-	Usable() bool
-	Job(revision string) scheduler.JobState
+	// Synced reports whether everything of a namespace was read since the stream was opened.
+	Synced(namespace string) bool
+	// Usable reports whether what is known of a namespace may be acted on: it is also for
+	// a short time after the stream broke, so that nothing stands still while it is read anew.
+	Usable(namespace string) bool
+	Job(namespace, revision string) scheduler.JobState
 	// Endpoints are the revision's instances, until the channel is closed.
-	Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{})
+	Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan struct{})
 	// Trouble is what Nomad says hinders the revision; empty: nothing.
-	Trouble(revision string) (reason string, since time.Time)
+	Trouble(namespace, revision string) (reason string, since time.Time)
 	// Changed returns a channel that is closed at the next change of anything.
 	Changed() <-chan struct{}
 }

@@ -30,8 +30,11 @@ var errMustWait = errors.New("it would have to wait")
 // the record.
 func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait bool) error {
 	s := r.subject.Load()
-	job := a.Cluster.Job(s.id)
-	if s.theirs || !job.Running() {
+	if s.theirs || !a.Cluster.Usable(s.namespace) {
+		return nil
+	}
+	job := a.Cluster.Job(s.namespace, s.id)
+	if !job.Running() {
 		return nil // The controller's business.
 	}
 	if a.changed(r, s, job) && !mayWait {
@@ -40,7 +43,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 	a.noteCount(ctx, r, s, job)
 	now := time.Now()
 	a.noteHold(r, s, now)
-	alive := r.living(a.Cluster, s.id)
+	alive := r.living(a.Cluster, s)
 	a.bounds(&e.in, r, s, job, alive, now)
 	if alive == 0 && scheduler.AtRest(&e.in) {
 		return nil // Waking is the activators' alone: one wake, whoever leads.
@@ -137,7 +140,7 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
 	in.Start, in.Progress = r.start, s.progress
 	if alive == 0 && r.start.Ready.IsZero() {
-		why, _ := a.Cluster.Trouble(s.id)
+		why, _ := a.Cluster.Trouble(s.namespace, s.id)
 		in.StartFailed = why != ""
 	}
 }

@@ -237,15 +237,15 @@ func (c *cluster) Purge(_ context.Context, _, id string) error {
 // have other arguments.
 type view struct{ *cluster }
 
-func (v view) Synced() bool {
+func (v view) Synced(string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return !v.silent
 }
 
-func (v view) Usable() bool { return v.Synced() }
+func (v view) Usable(ns string) bool { return v.Synced(ns) }
 
-func (v view) Job(id string) scheduler.JobState {
+func (v view) Job(_, id string) scheduler.JobState {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if j := v.jobs[id]; j != nil && !v.away {
@@ -257,7 +257,7 @@ func (v view) Job(id string) scheduler.JobState {
 	return scheduler.JobState{}
 }
 
-func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
+func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var eps []wadi.Endpoint
@@ -269,7 +269,7 @@ func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 	return eps, v.changed
 }
 
-func (v view) Trouble(id string) (string, time.Time) {
+func (v view) Trouble(_, id string) (string, time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.looks++

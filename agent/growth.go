@@ -33,9 +33,7 @@ func (a *Autoscaler) followGrowth(ctx context.Context) {
 		for _, id := range a.TakeGrown() {
 			growing[id] = now.Add(growthFor)
 		}
-		if a.Cluster.Usable() {
-			a.evaluateAll(ctx, a.recordsOf(growing))
-		}
+		a.evaluateAll(ctx, a.recordsOf(growing))
 	}
 }
 

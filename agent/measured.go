@@ -14,14 +14,14 @@ func (c *Controller) measured() ([]Measured, []Source) {
 	srcs := c.Agents()
 	for _, s := range c.services {
 		for _, r := range s.Revisions {
-			if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(r.ID).Exists {
+			if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(s.Service.Namespace, r.ID).Exists {
 				continue
 			}
 			revs = append(revs, Measured{
 				ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D(),
 				Usage: usesUsage(s.Service.Scale), Namespace: s.Service.Namespace, Task: r.Spec.ServingTask,
 			})
-			eps, _ := c.Cluster.Endpoints(r.ID)
+			eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
 			for _, ep := range eps {
 				if !ep.Ended && ep.Metrics != "" {
 					srcs = append(srcs, Source{

@@ -55,13 +55,13 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 	}
 	c.mu.Unlock()
 	for _, r := range s.Revisions {
-		o.Jobs[r.ID] = c.Cluster.Job(r.ID)
+		o.Jobs[r.ID] = c.Cluster.Job(s.Service.Namespace, r.ID)
 		o.Adopted[r.ID] = c.Owned.Index(r.ID)
 		var in scheduler.Instances
 		var known bool
 		in.Ready, known = c.Measure.ReadyCount(r.ID)
 		in.Unknown = !known
-		eps, _ := c.Cluster.Endpoints(r.ID)
+		eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
 		for _, ep := range eps {
 			switch {
 			case !ep.Stopping:
@@ -70,7 +70,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 				in.Ending++
 			}
 		}
-		in.Trouble, in.Since = c.Cluster.Trouble(r.ID)
+		in.Trouble, in.Since = c.Cluster.Trouble(s.Service.Namespace, r.ID)
 		if c.Unready != nil {
 			in.Unready = c.Unready(r.ID)
 		}

@@ -93,7 +93,7 @@ func (s *subject) hold(now time.Time) wadi.Hold {
 }
 
 // living is how many instances a revision has, looked up if that may have changed.
-func (r *record) living(c Cluster, revision string) int {
+func (r *record) living(c Cluster, s *subject) int {
 	select {
 	case <-r.moved:
 	default:
@@ -101,7 +101,7 @@ func (r *record) living(c Cluster, revision string) int {
 			return r.alive
 		}
 	}
-	r.alive, r.moved = alive(c, revision)
+	r.alive, r.moved = alive(c, s.namespace, s.id)
 	return r.alive
 }
 

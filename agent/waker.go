@@ -44,7 +44,7 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 	if len(route.Targets) == 0 { // The leader ends its jobs, and would do so again and again.
 		return fmt.Errorf("wake %s: %w: its service is being deleted", revision, wadi.ErrUnplaceable)
 	}
-	job, current := w.Cluster.Job(revision), w.Cluster.Synced()
+	job, current := w.Cluster.Job(route.Namespace, revision), w.Cluster.Synced(route.Namespace)
 	for try := range wakeTries {
 		// The stream's view is enough to scale a job that is there, as the index
 		// guards it. That a job is missing is only believed of Nomad itself, and
@@ -55,7 +55,7 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 				return fmt.Errorf("wake %s: %w", revision, err)
 			}
 		}
-		act := scheduler.Wake(w.state(revision, rr, job))
+		act := scheduler.Wake(w.state(route.Namespace, revision, rr, job))
 		err := w.carryOut(ctx, route, revision, act)
 		if !errors.Is(err, wadi.ErrConflict) {
 			return err
@@ -77,9 +77,9 @@ func (w *Waker) read(ctx context.Context, namespace, revision string) (scheduler
 	return job, err
 }
 
-func (w *Waker) state(revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
-	alive, _ := alive(w.Cluster, revision)
-	reason, _ := w.Cluster.Trouble(revision)
+func (w *Waker) state(namespace, revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
+	alive, _ := alive(w.Cluster, namespace, revision)
+	reason, _ := w.Cluster.Trouble(namespace, revision)
 	return scheduler.WakeState{
 		Job: job, Alive: alive, Blocked: reason != "",
 		Waited:     w.waited(revision, job.Running() && job.Count > 0 && alive == 0),
@@ -89,8 +89,8 @@ func (w *Waker) state(revision string, rr wadi.RouteRevision, job scheduler.JobS
 
 // alive counts the instances of a revision that are placed and not told to stop. It
 // is the number until changed is closed.
-func alive(c Cluster, revision string) (n int, changed <-chan struct{}) {
-	eps, changed := c.Endpoints(revision)
+func alive(c Cluster, namespace, revision string) (n int, changed <-chan struct{}) {
+	eps, changed := c.Endpoints(namespace, revision)
 	for _, ep := range eps {
 		if !ep.Stopping {
 			n++

@@ -77,12 +77,12 @@ func (s *stage) Purge(context.Context, string, string) error { return nil }
 // view is the stage as agent.Cluster and agent.Measure, and as the activator sees Nomad.
 type view struct{ *stage }
 
-func (v view) Synced() bool { return true }
-func (v view) Usable() bool { return true }
+func (v view) Synced(string) bool { return true }
+func (v view) Usable(string) bool { return true }
 
-func (v view) Job(id string) scheduler.JobState { return v.jobs[id] }
+func (v view) Job(_, id string) scheduler.JobState { return v.jobs[id] }
 
-func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
+func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	if all, ok := v.endpoints.Load(id); ok {
 		eps, _ := all.(*instances)
 		return eps.list, eps.changed
@@ -90,17 +90,25 @@ func (v view) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 	return nil, v.absent
 }
 
+// routed is the view of who knows revisions alone.
+type routed struct{ view }
+
+func (r routed) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
+	return r.view.Endpoints("", id)
+}
+func (r routed) Trouble(string) (string, time.Time) { return "", time.Time{} }
+
 // instances are those of one revision.
 type instances struct {
 	list    []wadi.Endpoint
 	changed chan struct{} // Never closed, as here nothing changes.
 }
 
-func (v view) Trouble(string) (string, time.Time)   { return "", time.Time{} }
-func (v view) Changed() <-chan struct{}             { return nil }
-func (v view) Set([]agent.Measured, []agent.Source) {}
-func (v view) ReadyCount(string) (int, bool)        { return v.count, true }
-func (v view) Confirm(context.Context, string)      {}
+func (v view) Trouble(string, string) (string, time.Time) { return "", time.Time{} }
+func (v view) Changed() <-chan struct{}                   { return nil }
+func (v view) Set([]agent.Measured, []agent.Source)       {}
+func (v view) ReadyCount(string) (int, bool)              { return v.count, true }
+func (v view) Confirm(context.Context, string)            {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }

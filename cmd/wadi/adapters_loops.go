@@ -82,21 +82,42 @@ func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
 // loopCluster is Nomad's event stream as the agent's loops see it.
 type loopCluster struct{ *nomad.Watcher }
 
-var (
-	_ agent.Cluster       = loopCluster{}
-	_ activator.Endpoints = loopCluster{}
-	_ activator.Troubles  = loopCluster{}
-)
+var _ agent.Cluster = loopCluster{}
 
-func (c loopCluster) Synced() bool { return c.Connected() }
+func (c loopCluster) Synced(namespace string) bool { return c.Connected(namespace) }
 
-func (c loopCluster) Job(revision string) scheduler.JobState {
-	jobs, _ := c.Jobs()
-	j, ok := jobs[revision]
+func (c loopCluster) Job(namespace, revision string) scheduler.JobState {
+	j, ok := c.Watcher.Job(namespace, revision)
 	if !ok {
 		return scheduler.JobState{}
 	}
 	return scheduler.JobState{Exists: true, Stopped: j.Stopped, Count: j.Count, Index: j.JobModifyIndex}
+}
+
+// routedCluster is the same for who knows revisions by their routes.
+type routedCluster struct {
+	cluster     loopCluster
+	namespaceOf func(revision string) (string, bool)
+}
+
+var (
+	_ activator.Endpoints = routedCluster{}
+	_ activator.Troubles  = routedCluster{}
+)
+
+func (c routedCluster) Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{}) {
+	changed := c.cluster.Changed()
+	if namespace, ok := c.namespaceOf(revision); ok {
+		return c.cluster.Endpoints(namespace, revision)
+	}
+	return nil, changed
+}
+
+func (c routedCluster) Trouble(revision string) (string, time.Time) {
+	if namespace, ok := c.namespaceOf(revision); ok {
+		return c.cluster.Trouble(namespace, revision)
+	}
+	return "", time.Time{}
 }
 
 // loopStore is the leader's hand on the store.

@@ -34,9 +34,9 @@ func (n *node) dump() map[string]any {
 	routes := *n.routes.Load()
 	for _, route := range routes {
 		for id := range route.Revisions {
-			eps, _ := cluster.Endpoints(id)
-			why, _ := cluster.Trouble(id)
-			revisions[id] = revision{eps, why, cluster.Job(id)}
+			eps, _ := cluster.Endpoints(route.Namespace, id)
+			why, _ := cluster.Trouble(route.Namespace, id)
+			revisions[id] = revision{eps, why, cluster.Job(route.Namespace, id)}
 		}
 	}
 	leader, _ := n.Leader()

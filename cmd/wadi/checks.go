@@ -158,8 +158,26 @@ func (n *node) checkNomad(ctx context.Context) []wadi.Finding {
 		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutNomad, What: err.Error(),
 			Remedy: "look at Nomad at " + n.cfg.Nomad.Address + " (nomad.address), and at the agent's token"}}
 	}
+	if unread := n.checkNamespaces(); len(unread) > 0 {
+		return unread
+	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutNomad,
 		What: fmt.Sprintf("%s answers in %s", n.cfg.Nomad.Address, time.Since(began).Round(time.Millisecond))}}
+}
+
+// checkNamespaces looks for Nomad namespaces with services that this agent is not told
+// of, while it is of others.
+func (n *node) checkNamespaces() []wadi.Finding {
+	var out []wadi.Finding
+	for _, namespace := range n.watcher.Unread() {
+		if len(out) == maxNamed {
+			break
+		}
+		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
+			What:   fmt.Sprintf("namespace %s: nothing is known of its jobs, so its services are neither kept up nor scaled", namespace),
+			Remedy: fmt.Sprintf("give the agent's token namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", namespace)})
+	}
+	return out
 }
 
 // checkIntentions looks for services whose intentions this agent may not read: it
@@ -230,7 +248,7 @@ func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 // warnings are the findings that cost no connection, for health.
 func (n *node) warnings() []string {
 	var out []string
-	for _, f := range n.checkCertificates(context.Background()) {
+	for _, f := range append(n.checkCertificates(context.Background()), n.checkNamespaces()...) {
 		if f.Level != wadi.LevelOK {
 			out = append(out, f.About+": "+f.What)
 		}

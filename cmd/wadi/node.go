@@ -145,7 +145,7 @@ func (n *node) wireBackends(context.Context) (err error) {
 	n.store = store.New(n.consul, c.Consul.Prefix, c.Name, n.log.Named("store"))
 	n.mesh = &mesh.Source{API: n.consul.API(), Services: wadi.Activators(), Log: n.log.Named("mesh")}
 	n.guard = newGuard(n.consul, func() map[string]wadi.Route { return *n.routes.Load() }, n.log.Named("intentions"))
-	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Expect: n.namespaceOf}
+	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Namespaces: n.namespaces}
 	return nil
 }
 
@@ -159,6 +159,23 @@ func (n *node) namespaceOf(revision string) (string, bool) {
 	return r.Namespace, true
 }
 
+// namespaces are the Nomad namespaces that services are in, once the routes are known.
+func (n *node) namespaces() (all []string, known bool) {
+	select {
+	case <-n.routed:
+	default:
+		return nil, false
+	}
+	seen := map[string]bool{}
+	for _, r := range *n.routes.Load() {
+		if !seen[r.Namespace] {
+			seen[r.Namespace] = true
+			all = append(all, r.Namespace)
+		}
+	}
+	return all, true
+}
+
 func (n *node) route(service string) (wadi.Route, bool) {
 	r, ok := (*n.routes.Load())[service]
 	return r, ok
@@ -167,8 +184,9 @@ func (n *node) route(service string) (wadi.Route, bool) {
 func (n *node) wireDataPlane(ctx context.Context) (err error) {
 	c := n.cfg
 	cluster := loopCluster{n.watcher}
+	routed := routedCluster{cluster, n.namespaceOf}
 	n.activator, err = activator.New(activator.Config{
-		Name: c.Name, Boot: n.boot, Endpoints: cluster, Troubles: cluster,
+		Name: c.Name, Boot: n.boot, Endpoints: routed, Troubles: routed,
 		Waker: &agent.Waker{
 			Nomad: loopNomad{n.nomad}, Cluster: cluster, Store: n.store, Route: n.route,
 			Events: n.events, Owned: &n.owned, Log: n.log.Named("waker"),
@@ -348,7 +366,7 @@ func (n *node) problems() []string {
 	if leader, _ := n.Leader(); leader == "" && n.waits.Load() == nil {
 		p = append(p, "no agent leads: nothing is reconciled or scaled, requests are served and wake")
 	}
-	if !n.watcher.Connected() {
+	if !n.watcher.Up() {
 		p = append(p, "Nomad's event stream is away")
 	}
 	return p

@@ -118,6 +118,7 @@ func (n *node) quiet(what string) func(error) {
 
 func (n *node) setRoutes(routes map[string]wadi.Route) {
 	n.routes.Store(&routes)
+	defer n.watcher.Renew() // Services may be in other namespaces now.
 	n.guard.routesChanged()
 	n.activator.SetRoutes(routes)
 	defer n.routedOnce.Do(func() { close(n.routed) })

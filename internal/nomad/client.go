@@ -31,15 +31,16 @@ type Config struct {
 	SkipVerify                bool // Accepts any certificate of Nomad's.
 }
 
-// maxConns bounds the connections of one Client. Nomad permits 100 per source
+// maxConns bounds the connections of one Client, but for those of its streams. Nomad permits 100 per source
 // address by default and counts idle ones too.
 const maxConns = 16
 
 // Client calls Nomad's HTTP API. It is safe for concurrent use.
 type Client struct {
-	api   *api.Client // Without a token: each call says whose it carries.
-	own   string
-	close func()
+	api     *api.Client // Without a token: each call says whose it carries.
+	streams *api.Client // The same for event streams, which keep their connections.
+	own     string
+	close   func()
 }
 
 // New returns a Client. It doesn't call Nomad.
@@ -48,15 +49,27 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nomad address %q: %w", c.Address, err)
 	}
-	hc, err := httpClient(u, c)
+	calls, idle, err := apiClient(u, c, maxConns)
 	if err != nil {
-		return nil, fmt.Errorf("nomad tls: %w", err)
+		return nil, err
+	}
+	streams, _, err := apiClient(u, c, maxSingle+1)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{api: calls, streams: streams, own: c.Token, close: idle}, nil
+}
+
+func apiClient(u *url.URL, c Config, conns int) (_ *api.Client, closeIdle func(), err error) {
+	hc, err := httpClient(u, c, conns)
+	if err != nil {
+		return nil, nil, fmt.Errorf("nomad tls: %w", err)
 	}
 	a, err := api.NewClient(&api.Config{Address: c.Address, Region: c.Region, HttpClient: hc})
 	if err != nil {
-		return nil, fmt.Errorf("nomad client: %w", err)
+		return nil, nil, fmt.Errorf("nomad client: %w", err)
 	}
-	return &Client{api: a, own: c.Token, close: hc.CloseIdleConnections}, nil
+	return a, hc.CloseIdleConnections, nil
 }
 
 // Token returns the agent's own token, for calls that take one.
@@ -65,7 +78,7 @@ func (c *Client) Token() string { return c.own }
 // Close gives up idle connections.
 func (c *Client) Close() { c.close() }
 
-func httpClient(u *url.URL, c Config) (*http.Client, error) {
+func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 	// A peer that is gone without a word shows within 30 s, also on the event stream,
 	// where silence proves nothing for longer than that.
 	d := &net.Dialer{Timeout: 10 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
@@ -86,8 +99,8 @@ func httpClient(u *url.URL, c Config) (*http.Client, error) {
 		DialContext:           dial,
 		TLSClientConfig:       tlsConfig,
 		TLSHandshakeTimeout:   10 * time.Second,
-		MaxConnsPerHost:       maxConns,
-		MaxIdleConnsPerHost:   maxConns / 2,
+		MaxConnsPerHost:       conns,
+		MaxIdleConnsPerHost:   conns / 2,
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: 60 * time.Second,
 	}}}, nil

@@ -227,8 +227,8 @@ func troubles(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		index = scale(t, c, id, 1, index)
 		deadline := time.After(30 * time.Second)
 		for {
-			_, changed := w.Endpoints(id)
-			got, since := w.Trouble(id)
+			_, changed := w.Endpoints("", id)
+			got, since := w.Trouble("", id)
 			if strings.HasPrefix(got, want) && !since.IsZero() {
 				break
 			}
@@ -243,8 +243,8 @@ func troubles(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		}
 		scale(t, c, id, 0, index)
 		for {
-			_, changed := w.Endpoints(id)
-			if got, _ := w.Trouble(id); got == "" {
+			_, changed := w.Endpoints("", id)
+			if got, _ := w.Trouble("", id); got == "" {
 				break
 			}
 			select {
@@ -270,25 +270,25 @@ func restart(t *testing.T, cluster *devcluster.Cluster, c *nomad.Client, w *noma
 	if err := c.Health(t.Context()); !errors.Is(err, wadi.ErrUnavailable) {
 		t.Fatalf("health of a dead nomad: %v", err)
 	}
-	if es, _ := w.Endpoints(id); len(es) != 1 {
+	if es, _ := w.Endpoints("", id); len(es) != 1 {
 		t.Fatalf("the last known state is gone: %v", es)
 	}
 	if err := cluster.Nomad.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.After(60 * time.Second)
-	for tick := time.NewTicker(50 * time.Millisecond); !w.Connected(); {
+	for tick := time.NewTicker(50 * time.Millisecond); !w.Connected(""); {
 		select {
 		case <-tick.C:
 		case <-deadline:
 			t.Fatal("the watcher did not come back")
 		}
 	}
-	es, _ := w.Endpoints(id)
+	es, _ := w.Endpoints("", id)
 	if len(es) != 1 || es[0].Instance != before.Instance {
 		t.Fatalf("endpoints after the restart: %+v", es)
 	}
-	if jobs, _ := w.Jobs(); jobs[id].Count != 1 {
-		t.Fatalf("job after the restart: %+v", jobs[id])
+	if job, _ := w.Job("", id); job.Count != 1 {
+		t.Fatalf("job after the restart: %+v", job)
 	}
 }

@@ -23,6 +23,7 @@ type Job struct {
 	Meta           map[string]string
 	JobModifyIndex uint64 // Changes with what is submitted, not with what happens to it.
 	ModifyIndex    uint64
+	CreateIndex    uint64
 	Version        uint64
 	Stopped        bool
 	Count          int    // Of the instance group.
@@ -36,6 +37,7 @@ type job struct {
 	Meta           map[string]string
 	JobModifyIndex uint64
 	ModifyIndex    uint64
+	CreateIndex    uint64
 	Version        uint64
 	Stop           bool
 	Status         string
@@ -48,7 +50,7 @@ type job struct {
 func (j job) export() Job {
 	out := Job{
 		ID: j.ID, Namespace: j.Namespace, Meta: j.Meta, JobModifyIndex: j.JobModifyIndex,
-		ModifyIndex: j.ModifyIndex, Version: j.Version, Stopped: j.Stop, Status: j.Status,
+		ModifyIndex: j.ModifyIndex, CreateIndex: j.CreateIndex, Version: j.Version, Stopped: j.Stop, Status: j.Status,
 	}
 	for _, g := range j.TaskGroups {
 		if g.Name == wadi.GroupInstance {

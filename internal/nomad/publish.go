@@ -1,23 +1,16 @@
 package nomad
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
 
 // publish gives readers what changed since the last time.
 func (w *Watcher) publish(s *state) {
-	news := s.jobsDirty
-	if s.jobsDirty {
-		old := w.jobs.Swap(&jobsView{jobs: maps.Clone(s.jobs), changed: make(chan struct{})})
-		close(old.changed)
-		s.jobsDirty = false
-	}
-	appeared := false
-	for id := range s.dirty {
-		now, changed := w.publishRevision(s, id)
-		appeared, news = appeared || now, news || changed
+	appeared, news := false, false
+	for k, job := range s.dirty {
+		now, changed := w.publishRevision(s, k)
+		appeared, news = appeared || now, news || changed || job
 	}
 	clear(s.dirty)
 	if appeared {
@@ -25,33 +18,40 @@ func (w *Watcher) publish(s *state) {
 		close(*w.absent.Swap(&fresh))
 	}
 	if news {
-		fresh := make(chan struct{})
-		close(*w.changed.Swap(&fresh))
+		w.news()
 	}
 }
 
+// news tells those who wait for any change.
+func (w *Watcher) news() {
+	fresh := make(chan struct{})
+	close(*w.changed.Swap(&fresh))
+}
+
 // publishRevision tells whether the revision was not known to readers before,
-// and whether what they get changed.
-func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) {
+// and whether what they get of its instances changed.
+func (w *Watcher) publishRevision(s *state, k key) (appeared, changed bool) {
 	var old *view
-	if v, ok := w.views.Load(id); ok {
+	if v, ok := w.views.Load(k); ok {
 		old = v.(*view)
 	}
-	r := s.revisions[id]
+	r := s.revisions[k]
 	if r == nil {
 		if old != nil {
-			w.views.Delete(id)
+			w.views.Delete(k)
 			close(old.changed)
 		}
 		return false, old != nil
 	}
 	endpoints := r.endpoints()
-	r.setTrouble(s.jobs[id], time.Now())
-	fresh := &view{endpoints: endpoints, trouble: r.trouble, changed: make(chan struct{})}
-	if old != nil && old.trouble == fresh.trouble && slices.Equal(old.endpoints, endpoints) {
+	r.setTrouble(time.Now())
+	if old != nil && old.trouble == r.trouble && slices.Equal(old.endpoints, endpoints) {
+		if old.job != r.job {
+			w.views.Store(k, &view{job: r.job, endpoints: old.endpoints, trouble: old.trouble, changed: old.changed})
+		}
 		return false, false
 	}
-	w.views.Store(id, fresh)
+	w.views.Store(k, &view{job: r.job, endpoints: endpoints, trouble: r.trouble, changed: make(chan struct{})})
 	if old == nil {
 		return true, true
 	}
@@ -61,11 +61,11 @@ func (w *Watcher) publishRevision(s *state, id string) (appeared, changed bool) 
 
 // setTrouble notes what is wrong now. It goes on from when it began, even if
 // Nomad words it differently, or for a moment nothing was wrong.
-func (r *revision) setTrouble(j JobState, now time.Time) {
-	kind, reason := r.problem(j)
+func (r *revision) setTrouble(now time.Time) {
+	kind, reason := r.problem()
 	t := &r.trouble
 	switch {
-	case j.Count == 0 || j.Stopped || kind == "" && t.kind == "":
+	case r.job.Count == 0 || r.job.Stopped || kind == "" && t.kind == "":
 		*t = trouble{}
 	case kind == "":
 		if t.over.IsZero() {

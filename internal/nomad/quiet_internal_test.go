@@ -78,6 +78,8 @@ func (q *quiet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
+	case r.URL.Path == "/v1/namespaces":
+		_, _ = fmt.Fprint(w, `[{"Name":"default"}]`)
 	case r.URL.Path == "/v1/jobs":
 		_, _ = fmt.Fprint(w, `[{"ID":"hello-00001","Namespace":"default","Meta":{"wadi_service":"hello"}}]`)
 	case r.URL.Path == "/v1/allocations":
@@ -108,7 +110,7 @@ func bubble(t *testing.T, test func(t *testing.T, q *quiet, w *Watcher)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &Watcher{Client: &Client{api: a, close: transport.CloseIdleConnections}}
+		w := &Watcher{Client: &Client{api: a, streams: a, close: transport.CloseIdleConnections}}
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := make(chan error)
 		go func() { ran <- w.Run(ctx) }()
@@ -132,7 +134,7 @@ func TestWatch_QuietCluster(t *testing.T) {
 	bubble(t, func(t *testing.T, q *quiet, w *Watcher) {
 		for range 3600 {
 			time.Sleep(time.Second)
-			if !w.Connected() || !w.Usable() {
+			if !w.Connected("") || !w.Usable("") {
 				t.Fatalf("away after %v without news", time.Since(w.LastContact()))
 			}
 		}
@@ -151,15 +153,15 @@ func TestWatch_Reconnect(t *testing.T) {
 		began := time.Now()
 		for opened() == 1 {
 			time.Sleep(10 * time.Millisecond)
-			if eps, _ := w.Endpoints("hello-00001"); !w.Usable() || len(eps) != 1 {
-				t.Fatalf("after %v: usable %t, %d instances", time.Since(began), w.Usable(), len(eps))
+			if eps, _ := w.Endpoints("", "hello-00001"); !w.Usable("") || len(eps) != 1 {
+				t.Fatalf("after %v: usable %t, %d instances", time.Since(began), w.Usable(""), len(eps))
 			}
 		}
 		if took := time.Since(began); took < 60*time.Second || took > 91*time.Second {
 			t.Errorf("the stream was given up after %v, want 90 s after its last heartbeat", took)
 		}
 		synctest.Wait()
-		if !w.Connected() {
+		if !w.Connected("") {
 			t.Error("the second stream is not taken")
 		}
 	})
@@ -170,20 +172,20 @@ func TestWatch_Reconnect(t *testing.T) {
 func TestWatch_Away(t *testing.T) {
 	bubble(t, func(t *testing.T, q *quiet, w *Watcher) {
 		q.set(func() { q.away = true; close(q.mute); q.mute = make(chan struct{}) })
-		for w.Connected() {
+		for w.Connected("") {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(9 * time.Second)
-		if !w.Usable() {
+		if !w.Usable("") {
 			t.Error("not usable 9 s after the stream broke")
 		}
 		time.Sleep(2 * time.Second)
-		if eps, _ := w.Endpoints("hello-00001"); w.Usable() || len(eps) != 1 {
-			t.Errorf("11 s after the stream broke: usable %t, %d instances; want false, 1", w.Usable(), len(eps))
+		if eps, _ := w.Endpoints("", "hello-00001"); w.Usable("") || len(eps) != 1 {
+			t.Errorf("11 s after the stream broke: usable %t, %d instances; want false, 1", w.Usable(""), len(eps))
 		}
 		q.set(func() { q.away = false })
 		time.Sleep(10 * time.Second) // Longer than any pause between tries.
-		if !w.Connected() || !w.Usable() {
+		if !w.Connected("") || !w.Usable("") {
 			t.Error("Nomad is back, and the watcher is not")
 		}
 	})

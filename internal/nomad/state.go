@@ -2,33 +2,38 @@ package nomad
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/hashicorp/nomad/api"
 	"github.com/wadi-run/wadi"
 )
 
-// state is what the watcher knows. It belongs to the goroutine of Watcher.follow
-// that applies events.
+// key names a job: an ID alone is anybody's who may submit in any namespace.
+type key struct{ namespace, id string }
+
+// keyOf is the key of a job in a namespace; empty is Nomad's default.
+func keyOf(namespace, id string) key { return key{cmp.Or(namespace, api.DefaultNamespace), id} }
+
+// state is what the watcher knows. It belongs to the goroutine of Watcher.Run.
+//
+// It has every job with a revision's ID, whatever its meta says: that may have been
+// edited, and which namespace a revision's job is in is for those who read to say.
 type state struct {
-	expect    func(string) (string, bool)
-	jobs      map[string]JobState
-	revisions map[string]*revision
-
-	// Events up to the index of a list are in the list already. Without this, an
-	// old event of a purged job would bring it back.
-	jobsAt, allocsAt, evalsAt uint64
-
-	dirty     map[string]bool // Revisions that readers don't know yet.
-	jobsDirty bool
+	revisions map[key]*revision
+	marks     map[string]marks // By subscription.
+	dirty     map[key]bool     // Revisions that readers don't know yet; true: the job itself is another.
 }
 
-// revision is what is known of one job's allocations.
+// marks are the indexes of a subscription's lists. Events up to them are in the lists
+// already. Without this, an old event of a purged job would bring it back.
+type marks struct{ jobs, allocs, evals uint64 }
+
+// revision is what is known of one job and its allocations.
 type revision struct {
-	namespace string
+	job       JobState
+	created   uint64 // The job's create index: older allocations were another's of that ID.
 	instances map[string]instance
 	blocked   blocked
 	trouble   trouble // As published.
@@ -81,47 +86,38 @@ const (
 // keepEnded is how many ended instances of a revision are remembered.
 const keepEnded = 5
 
-// full is everything, as read.
+// full is everything that a subscription is about, as read.
 type full struct {
-	jobs     []Job
-	jobsAt   uint64
-	allocs   []allocation
-	allocsAt uint64
-	evals    []evaluation
-	evalsAt  uint64
+	jobs   []Job
+	allocs []allocation
+	evals  []evaluation
+	marks  marks
 }
 
-func newState(expect func(string) (string, bool)) *state {
-	if expect == nil {
-		expect = func(string) (string, bool) { return "", false }
-	}
-	return &state{expect: expect, jobs: map[string]JobState{}, revisions: map[string]*revision{}, dirty: map[string]bool{}}
+func newState() *state {
+	return &state{revisions: map[key]*revision{}, marks: map[string]marks{}, dirty: map[key]bool{}}
 }
 
-// ours tells whether a job is one of our revisions'.
-func (s *state) ours(namespace, id string, meta map[string]string) bool {
-	if ns, ok := s.expect(id); ok {
-		return ns == namespace
-	}
-	if known, ok := s.jobs[id]; ok {
-		return known.Namespace == namespace
-	}
-	service, _, ok := wadi.SplitRevisionID(id)
-	return ok && meta[MetaService] == service
+// revisionsJob tells whether a job may be a revision's.
+func revisionsJob(id string) bool {
+	_, _, ok := wadi.SplitRevisionID(id)
+	return ok
 }
 
-// replace makes f all that is known.
-func (s *state) replace(f full) {
-	old := s.revisions
-	for id := range old {
-		s.dirty[id] = true
+// replace makes f all that is known of the namespaces that its subscription owns.
+func (s *state) replace(subscription string, owns func(namespace string) bool, f full) {
+	old := map[key]*revision{}
+	for k, r := range s.revisions {
+		if owns(k.namespace) {
+			old[k], s.dirty[k] = r, true
+			delete(s.revisions, k)
+		}
 	}
-	s.jobs, s.revisions, s.jobsDirty = map[string]JobState{}, map[string]*revision{}, true
 	for _, j := range f.jobs {
 		s.job(j)
 	}
-	for id, r := range old {
-		if now := s.revisions[id]; now != nil {
+	for k, r := range old {
+		if now := s.revisions[k]; now != nil {
 			now.trouble = r.trouble // For its beginning.
 		}
 	}
@@ -131,77 +127,62 @@ func (s *state) replace(f full) {
 	for _, e := range f.evals {
 		s.evaluation(e)
 	}
-	s.jobsAt, s.allocsAt, s.evalsAt = f.jobsAt, f.allocsAt, f.evalsAt
+	s.marks[subscription] = f.marks
 }
 
-// event takes in one event.
-func (s *state) event(e event) error {
-	var err error
+// forget drops what is known of namespaces.
+func (s *state) forget(subscription string, owns func(namespace string) bool) {
+	s.replace(subscription, owns, full{})
+	delete(s.marks, subscription)
+}
+
+// take takes in what one event of a subscription says.
+func (s *state) take(subscription string, c change) {
+	seen := s.marks[subscription]
 	switch {
-	case e.Topic == "Job" && e.Index > s.jobsAt:
-		var p struct {
-			Job     job
-			Deleted bool
+	case c.job != nil && c.index > seen.jobs:
+		if c.purged {
+			s.purged(keyOf(c.job.Namespace, c.job.ID))
+		} else if revisionsJob(c.job.ID) {
+			s.job(c.job.export())
 		}
-		if err = json.Unmarshal(e.Payload, &p); err != nil {
-			break
-		}
-		if p.Deleted {
-			s.purged(p.Job.Namespace, p.Job.ID)
-		} else if s.ours(p.Job.Namespace, p.Job.ID, p.Job.Meta) {
-			s.job(p.Job.export())
-		}
-	case e.Topic == "Allocation" && e.Index > s.allocsAt:
-		var p struct{ Allocation allocation }
-		if err = json.Unmarshal(e.Payload, &p); err == nil {
-			s.allocation(p.Allocation)
-		}
-	case e.Topic == "Evaluation" && e.Index > s.evalsAt:
-		var p struct{ Evaluation evaluation }
-		if err = json.Unmarshal(e.Payload, &p); err == nil {
-			s.evaluation(p.Evaluation)
-		}
+	case c.alloc != nil && c.index > seen.allocs:
+		s.allocation(*c.alloc)
+	case c.eval != nil && c.index > seen.evals:
+		s.evaluation(*c.eval)
 	}
-	if err != nil {
-		return fmt.Errorf("event %s %s: %w", e.Topic, e.Key, err)
-	}
-	return nil
 }
 
 func (s *state) job(j Job) {
-	if s.revisions[j.ID] == nil {
-		s.revisions[j.ID] = &revision{namespace: j.Namespace, instances: map[string]instance{}}
-		s.dirty[j.ID] = true
-	}
-	now := JobState{
-		Namespace: j.Namespace, Meta: j.Meta, Count: j.Count,
-		Version: j.Version, JobModifyIndex: j.JobModifyIndex, Stopped: j.Stopped,
-	}
-	was, ok := s.jobs[j.ID]
-	if ok && was.JobModifyIndex > now.JobModifyIndex {
+	k := keyOf(j.Namespace, j.ID)
+	now := JobState{Count: j.Count, Version: j.Version, JobModifyIndex: j.JobModifyIndex, Stopped: j.Stopped}
+	r := s.revisions[k]
+	switch {
+	case r == nil:
+		r = &revision{instances: map[string]instance{}}
+		s.revisions[k] = r
+	case r.job.JobModifyIndex > now.JobModifyIndex:
 		return
-	}
-	if ok && was.JobModifyIndex == now.JobModifyIndex && was.Stopped == now.Stopped {
+	case r.job.JobModifyIndex == now.JobModifyIndex && r.job.Stopped == now.Stopped:
 		return // Only its status changed.
 	}
-	s.jobs[j.ID], s.jobsDirty = now, true
-	s.dirty[j.ID] = true // Trouble depends on the count.
+	r.job, r.created = now, j.CreateIndex
+	s.dirty[k] = true // Its trouble too: that depends on the count.
 }
 
 // purged forgets a job and its instances: Nomad forgets them with the job, and
 // says nothing more about them while its client ends their processes.
-func (s *state) purged(namespace, id string) {
-	if was, ok := s.jobs[id]; !ok || was.Namespace != namespace {
-		return
+func (s *state) purged(k key) {
+	if s.revisions[k] != nil {
+		delete(s.revisions, k)
+		s.dirty[k] = true
 	}
-	delete(s.jobs, id)
-	delete(s.revisions, id)
-	s.jobsDirty, s.dirty[id] = true, true
 }
 
 func (s *state) allocation(a allocation) {
-	r := s.revisions[a.JobID]
-	if r == nil || r.namespace != a.Namespace || r.instances[a.ID].index > a.ModifyIndex {
+	k := keyOf(a.Namespace, a.JobID)
+	r := s.revisions[k]
+	if r == nil || a.CreateIndex < r.created || r.instances[a.ID].index > a.ModifyIndex {
 		return
 	}
 	r.instances[a.ID] = instance{
@@ -211,12 +192,13 @@ func (s *state) allocation(a allocation) {
 	if a.CreateIndex > r.blocked.index {
 		r.blocked = blocked{}
 	}
-	s.dirty[a.JobID] = true
+	s.touch(k)
 }
 
 func (s *state) evaluation(e evaluation) {
-	r := s.revisions[e.JobID]
-	if r == nil || r.namespace != e.Namespace || e.ModifyIndex < r.blocked.index {
+	k := keyOf(e.Namespace, e.JobID)
+	r := s.revisions[k]
+	if r == nil || e.ModifyIndex < r.blocked.index {
 		return
 	}
 	failed := len(e.FailedTGAllocs) > 0
@@ -228,8 +210,11 @@ func (s *state) evaluation(e evaluation) {
 	default:
 		return
 	}
-	s.dirty[e.JobID] = true
+	s.touch(k)
 }
+
+// touch notes that there is news of a revision's instances.
+func (s *state) touch(k key) { s.dirty[k] = s.dirty[k] }
 
 // endpoints are a revision's, oldest first. It forgets the oldest of those that
 // have ended.
@@ -257,8 +242,8 @@ func byAge(a, b wadi.Endpoint) int {
 }
 
 // problem is why a revision can't run, by what is known now.
-func (r *revision) problem(j JobState) (kind, reason string) {
-	if j.Count == 0 || j.Stopped {
+func (r *revision) problem() (kind, reason string) {
+	if r.job.Count == 0 || r.job.Stopped {
 		return "", ""
 	}
 	if r.blocked.reason != "" {

@@ -18,8 +18,7 @@ import (
 // lines of half a megabyte are ordinary.
 const maxLine = 64 << 20
 
-// event is one of the event stream. Its payload is decoded only if it is about
-// one of our jobs.
+// event is one of the event stream.
 type event struct {
 	Topic     string
 	Type      string
@@ -27,6 +26,55 @@ type event struct {
 	Namespace string
 	Index     uint64
 	Payload   json.RawMessage
+}
+
+// change is what one event says; one of its parts is set, or none.
+type change struct {
+	index  uint64
+	job    *job
+	purged bool // The job was.
+	alloc  *allocation
+	eval   *evaluation
+}
+
+// namespace is where what has changed is.
+func (c change) namespace() string {
+	switch {
+	case c.job != nil:
+		return c.job.Namespace
+	case c.alloc != nil:
+		return c.alloc.Namespace
+	case c.eval != nil:
+		return c.eval.Namespace
+	}
+	return ""
+}
+
+// decode reads what an event says.
+func (e event) decode() (change, error) {
+	var p struct {
+		Job        *job
+		Deleted    bool
+		Allocation *allocation
+		Evaluation *evaluation
+	}
+	var err error
+	c := change{index: e.Index}
+	switch e.Topic {
+	case "Job", "Allocation", "Evaluation":
+		err = json.Unmarshal(e.Payload, &p)
+	}
+	switch {
+	case err != nil:
+		return c, fmt.Errorf("event %s %s: %w", e.Topic, e.Key, err)
+	case e.Topic == "Job":
+		c.job, c.purged = p.Job, p.Deleted
+	case e.Topic == "Allocation":
+		c.alloc = p.Allocation
+	case e.Topic == "Evaluation":
+		c.eval = p.Evaluation
+	}
+	return c, nil
 }
 
 // allocation mirrors the part of Nomad's allocation that an endpoint is made
@@ -74,7 +122,7 @@ func (c *Client) stream(ctx context.Context, namespace string, first time.Durati
 	defer late.Stop()
 
 	q := url.Values{"topic": {"Allocation", "Evaluation", "Job"}, "index": {"0"}}
-	body, err := c.api.Raw().Response("/v1/event/stream?"+q.Encode(), c.query(ctx, c.own, namespace))
+	body, err := c.streams.Raw().Response("/v1/event/stream?"+q.Encode(), c.query(ctx, c.own, namespace))
 	if err != nil {
 		return streamError(ctx, translate(err))
 	}

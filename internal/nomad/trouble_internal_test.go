@@ -11,14 +11,14 @@ import (
 
 func TestTrouble_Lingers(t *testing.T) {
 	began := time.Unix(1000, 0)
-	var r revision
+	r := revision{job: JobState{Count: 1}}
 	ill := func() { r.instances = map[string]instance{"a": {endpoint: wadi.Endpoint{Problem: "Exit Code: 1"}}} }
 	well := func() { r.instances = map[string]instance{"a": {healthy: true}} }
 	blocks := func() { r.blocked.reason = "no node fits" }
 	fits := func() { r.blocked.reason = "" }
 	told := func(after time.Duration, wantReason string, wantSince time.Duration) {
 		t.Helper()
-		r.setTrouble(JobState{Count: 1}, began.Add(after))
+		r.setTrouble(began.Add(after))
 		reason, since := r.trouble.at(began.Add(after))
 		want := began.Add(wantSince)
 		if wantReason == "" {

@@ -23,7 +23,7 @@ func usage(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 			t.Fatal("no usage within a minute")
 		}
 		time.Sleep(500 * time.Millisecond)
-		eps, _ := w.Endpoints(id)
+		eps, _ := w.Endpoints("", id)
 		if len(eps) == 0 {
 			continue
 		}

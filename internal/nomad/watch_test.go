@@ -23,8 +23,11 @@ import (
 type cluster struct {
 	mu                  sync.Mutex
 	jobs, allocs, evals string // Lists in JSON.
+	namespaces          string
 	index               int
 	counts              map[string]int // By job ID, for reads of one job.
+	created             int            // The create index of each.
+	between             func()         // What happens after the first list was answered.
 
 	lines  chan string   // What the stream says next; "" ends it.
 	silent chan struct{} // Not nil: the stream opens and says nothing until closed.
@@ -32,7 +35,7 @@ type cluster struct {
 }
 
 func newCluster() *cluster {
-	return &cluster{jobs: "[]", allocs: "[]", evals: "[]", index: 1, counts: map[string]int{}, lines: make(chan string)}
+	return &cluster{namespaces: `[{"Name":"default"},{"Name":"other"}]`, jobs: "[]", allocs: "[]", evals: "[]", index: 1, counts: map[string]int{}, lines: make(chan string)}
 }
 
 func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -44,15 +47,27 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.mu.Unlock()
 	w.Header().Set("X-Nomad-Index", fmt.Sprint(c.index))
 	switch id := strings.TrimPrefix(r.URL.Path, "/v1/job/"); {
+	case r.URL.Path == "/v1/namespaces":
+		_, _ = fmt.Fprint(w, c.namespaces)
 	case r.URL.Path == "/v1/jobs":
 		_, _ = fmt.Fprint(w, c.jobs)
+		c.happen()
 	case r.URL.Path == "/v1/allocations":
 		_, _ = fmt.Fprint(w, c.allocs)
+		c.happen()
 	case r.URL.Path == "/v1/evaluations":
 		_, _ = fmt.Fprint(w, c.evals)
 	case id != r.URL.Path:
 		service, _, _ := wadi.SplitRevisionID(id)
-		_, _ = fmt.Fprintf(w, `{"ID":%q,"Namespace":"default","JobModifyIndex":1,"Meta":{"wadi_service":%q},"TaskGroups":[{"Name":"instance","Count":%d}]}`, id, service, c.counts[id])
+		_, _ = fmt.Fprintf(w, `{"ID":%q,"Namespace":"default","CreateIndex":%d,"JobModifyIndex":1,"Meta":{"wadi_service":%q},"TaskGroups":[{"Name":"instance","Count":%d}]}`, id, c.created, service, c.counts[id])
+	}
+}
+
+// happen lets happen what is to after the first list was answered.
+func (c *cluster) happen() {
+	if c.between != nil {
+		c.between()
+		c.between = nil
 	}
 }
 
@@ -105,6 +120,13 @@ func watch(t *testing.T, c *cluster, sync bool) *nomad.Watcher {
 	if c.silent != nil {
 		w.FirstLine = 100 * time.Millisecond // It must strike.
 	}
+	run(t, w, sync)
+	return w
+}
+
+// run runs a watcher, and waits until it has read everything, if sync.
+func run(t *testing.T, w *nomad.Watcher, sync bool) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
@@ -121,7 +143,6 @@ func watch(t *testing.T, c *cluster, sync bool) *nomad.Watcher {
 			t.Fatal("not synced")
 		}
 	}
-	return w
 }
 
 // settle waits until w has taken in all that was said: a job comes and goes.
@@ -132,8 +153,8 @@ func (c *cluster) settle(t *testing.T, w *nomad.Watcher) {
 		c.say(t, fmt.Sprintf(mark, gone))
 		deadline := time.After(time.Minute)
 		for {
-			jobs, changed := w.Jobs()
-			if _, ok := jobs["mark-00001"]; ok != gone {
+			changed := w.Changed()
+			if _, ok := w.Job("", "mark-00001"); ok != gone {
 				break
 			}
 			select {
@@ -150,7 +171,7 @@ func until(t *testing.T, w *nomad.Watcher, revision string, ok func([]wadi.Endpo
 	t.Helper()
 	deadline := time.After(time.Minute)
 	for {
-		got, changed := w.Endpoints(revision)
+		got, changed := w.Endpoints("", revision)
 		if ok(got) {
 			return got
 		}
@@ -198,7 +219,7 @@ func TestWatch_LifeOfAnInstance(t *testing.T) {
 	c, lines := newCluster(), recorded(t)
 	w := watch(t, c, true)
 
-	got, appears := w.Endpoints("hello-00001")
+	got, appears := w.Endpoints("", "hello-00001")
 	if len(got) != 0 {
 		t.Fatalf("got %v before anything happened", got)
 	}
@@ -217,18 +238,15 @@ func TestWatch_LifeOfAnInstance(t *testing.T) {
 	if d := cmp.Diff(want, placed); d != "" {
 		t.Fatal(d)
 	}
-	jobs, changed := w.Jobs()
-	if j := jobs["hello-00001"]; j.Count != 1 || j.JobModifyIndex != 13 || j.Stopped || j.Namespace != "default" {
+	if j, ok := w.Job("default", "hello-00001"); !ok || j.Count != 1 || j.JobModifyIndex != 13 || j.Stopped {
 		t.Fatalf("job is %+v", j)
 	}
 
 	anything := w.Changed()
 	c.say(t, upTo(t, lines, 16, 51)...) // Scaled to 0: told to stop.
 	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Stopping && !es[0].Ended })
-	<-changed
 	<-anything
-	jobs, _ = w.Jobs()
-	if j := jobs["hello-00001"]; j.Count != 0 || j.JobModifyIndex != 48 {
+	if j, _ := w.Job("", "hello-00001"); j.Count != 0 || j.JobModifyIndex != 48 {
 		t.Fatalf("job is %+v", j)
 	}
 
@@ -241,14 +259,14 @@ func TestWatch_LifeOfAnInstance(t *testing.T) {
 	}
 	c.say(t, upTo(t, lines, 53, 55)...)
 	c.settle(t, w)
-	if jobs, _ = w.Jobs(); !jobs["hello-00001"].Stopped {
+	if j, _ := w.Job("", "hello-00001"); !j.Stopped {
 		t.Fatal("job is not stopped")
 	}
 	c.say(t, upTo(t, lines, 55, 99)...) // Purged.
 	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 0 })
 	c.settle(t, w)
-	if jobs, _ = w.Jobs(); len(jobs) != 3 {
-		t.Fatalf("jobs are %v", jobs)
+	if j, ok := w.Job("", "hello-00001"); ok {
+		t.Fatalf("a purged job is %+v", j)
 	}
 }
 
@@ -257,7 +275,7 @@ func TestWatch_Trouble(t *testing.T) {
 	w := watch(t, c, true)
 	c.say(t, upTo(t, lines, 0, 24)...)
 	c.settle(t, w)
-	if got, _ := w.Trouble("big-00001"); got != "no node fits: memory exhausted on 1 node" {
+	if got, _ := w.Trouble("", "big-00001"); got != "no node fits: memory exhausted on 1 node" {
 		t.Fatalf("got %q", got)
 	}
 	c.say(t, upTo(t, lines, 24, 47)...)
@@ -269,7 +287,7 @@ func TestWatch_Trouble(t *testing.T) {
 		"art-00001": `task web: failed to download artifact "http://127.0.0.1:1/x.zip": getter subprocess failed: exit status 1: failed to download artifact: ` +
 			`Get "http://127.0.0.1:1/x.zip": dial tcp 127.0.0.1:1: connect: connection refused; not restarted: Exceeded allowed attempts 3 in interval 1m0s and mode is "fail"`,
 	} {
-		got, since := w.Trouble(revision)
+		got, since := w.Trouble("", revision)
 		if got != want {
 			t.Errorf("%s: got %q, want %q", revision, got, want)
 		}
@@ -280,10 +298,10 @@ func TestWatch_Trouble(t *testing.T) {
 	// A node came: the next evaluation places all.
 	c.say(t, `{"Index":48,"Events":[{"Topic":"Evaluation","Index":48,"Payload":{"Evaluation":{"ID":"e","JobID":"big-00001","Namespace":"default","Status":"complete","ModifyIndex":48}}}]}`)
 	c.settle(t, w)
-	if got, since := w.Trouble("big-00001"); got != "" || !since.IsZero() {
+	if got, since := w.Trouble("", "big-00001"); got != "" || !since.IsZero() {
 		t.Errorf("trouble that is over: %q since %v", got, since)
 	}
-	es, _ := w.Endpoints("crash-00001")
+	es, _ := w.Endpoints("", "crash-00001")
 	if len(es) != 1 || es[0].Restarts != 3 || !es[0].Ended || !es[0].Stopping {
 		t.Errorf("crashed instance is %+v", es)
 	}
@@ -312,21 +330,21 @@ func TestWatch_TroubleThatComesAndGoes(t *testing.T) {
 	}
 	job(1)
 	alloc("pending", "pending")
-	reason, began := w.Trouble("loop-00001")
+	reason, began := w.Trouble("", "loop-00001")
 	if reason != "task web: Exit Code: 1" {
 		t.Fatalf("got %q", reason)
 	}
 	alloc("running", "running")
-	if reason, since := w.Trouble("loop-00001"); reason == "" || !since.Equal(began) {
+	if reason, since := w.Trouble("", "loop-00001"); reason == "" || !since.Equal(began) {
 		t.Errorf("while it runs for a moment: %q since %v, want since %v", reason, since, began)
 	}
 	alloc("running", "pending")
-	if reason, since := w.Trouble("loop-00001"); reason == "" || !since.Equal(began) {
+	if reason, since := w.Trouble("", "loop-00001"); reason == "" || !since.Equal(began) {
 		t.Errorf("when it has exited again: %q since %v, want since %v", reason, since, began)
 	}
 	job(0)
 	job(1)
-	if reason, since := w.Trouble("loop-00001"); reason == "" || !since.After(began) {
+	if reason, since := w.Trouble("", "loop-00001"); reason == "" || !since.After(began) {
 		t.Errorf("after a count of zero: %q since %v, want after %v", reason, since, began)
 	}
 }
@@ -363,25 +381,26 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 	if es[0].Addr != "127.0.0.1:22032" || es[0].Stopping {
 		t.Fatalf("endpoint is %+v", es[0])
 	}
-	if got, _ := w.Trouble("big-00001"); got != "no node fits: memory exhausted on 1 node" {
+	if got, _ := w.Trouble("", "big-00001"); got != "no node fits: memory exhausted on 1 node" {
 		t.Fatalf("trouble is %q", got)
 	}
-	if got, _ := w.Trouble("crash-00001"); !strings.HasPrefix(got, "task web: Exit Code: 3") {
+	if got, _ := w.Trouble("", "crash-00001"); !strings.HasPrefix(got, "task web: Exit Code: 3") {
 		t.Fatalf("trouble is %q", got)
 	}
-	jobs, _ := w.Jobs()
-	if len(jobs) != 5 || jobs["big-00001"].Count != 2 {
-		t.Fatalf("jobs are %v", jobs)
+	for revision, count := range c.counts {
+		if j, ok := w.Job("", revision); !ok || j.Count != count {
+			t.Fatalf("job %s is %+v, want a count of %d", revision, j, count)
+		}
 	}
 
 	// Old events come late and change nothing; new ones go on from there.
 	lines := recorded(t)
 	c.say(t, upTo(t, lines, 0, 30)...)
 	c.settle(t, w)
-	if es, _ := w.Endpoints("art-00001"); len(es) != 0 {
+	if es, _ := w.Endpoints("", "art-00001"); len(es) != 0 {
 		t.Fatalf("an old event brought an instance back: %+v", es)
 	}
-	if es, _ := w.Endpoints("crash-00001"); len(es) != 1 || !es[0].Ended {
+	if es, _ := w.Endpoints("", "crash-00001"); len(es) != 1 || !es[0].Ended {
 		t.Fatalf("an old event was believed: %+v", es)
 	}
 	c.say(t, upTo(t, lines, 47, 51)...)
@@ -416,19 +435,126 @@ func TestWatch_SilenceIsNotNothing(t *testing.T) {
 	}
 }
 
-func TestWatch_ForeignJobs(t *testing.T) {
-	job := func(namespace, id, service string) string {
-		return fmt.Sprintf(`{"Index":5,"Events":[{"Topic":"Job","Type":"JobRegistered","Key":%q,"Index":5,"Payload":{"Job":{"ID":%q,"Namespace":%q,"JobModifyIndex":5,"Meta":{"wadi_service":%q},"TaskGroups":[{"Name":"instance","Count":1}]}}}]}`,
-			id, id, namespace, service)
-	}
+// An ID is anybody's who may submit in some namespace: what others do with it there,
+// before or after, is not seen in one's own.
+func TestWatch_OneIDInTwoNamespaces(t *testing.T) {
 	c := newCluster()
 	w := watch(t, c, true)
-	c.say(t, job("default", "hello-00001", "hello"), job("other", "hello-00001", "hello"),
-		job("default", "copied-00001", "hello"), job("default", "plain", ""))
+	index := 10
+	job := func(namespace string, count int) {
+		t.Helper()
+		index++
+		c.say(t, fmt.Sprintf(`{"Index":%d,"Events":[{"Topic":"Job","Index":%[1]d,"Payload":{"Job":{"ID":"hello-00001","Namespace":%q,"CreateIndex":%[1]d,"JobModifyIndex":%[1]d,"Meta":{"wadi_service":"hello"},"TaskGroups":[{"Name":"instance","Count":%[3]d}]}}}]}`,
+			index, namespace, count))
+	}
+	alloc := func(namespace, id string) {
+		t.Helper()
+		index++
+		c.say(t, fmt.Sprintf(`{"Index":%d,"Events":[{"Topic":"Allocation","Index":%[1]d,"Payload":{"Allocation":{"ID":%q,"JobID":"hello-00001","Namespace":%q,"DesiredStatus":"run","ClientStatus":"running","CreateIndex":%[1]d,"ModifyIndex":%[1]d}}}]}`,
+			index, id, namespace))
+	}
+	job("other", 7)
+	alloc("other", "theirs")
+	job("default", 1)
+	alloc("default", "ours")
+	job("other", 0)
+	c.say(t, fmt.Sprintf(`{"Index":%d,"Events":[{"Topic":"Job","Index":%[1]d,"Payload":{"Deleted":true,"Job":{"ID":"hello-00001","Namespace":"other"}}}]}`, index+1))
+	index++
+	job("other", 9)
+	alloc("other", "theirs again")
 	c.settle(t, w)
-	jobs, _ := w.Jobs()
-	if len(jobs) != 1 || jobs["hello-00001"].Namespace != "default" {
-		t.Fatalf("jobs are %v", jobs)
+	for namespace, want := range map[string]struct {
+		count    int
+		instance string
+	}{"default": {1, "ours"}, "other": {9, "theirs again"}} {
+		if j, _ := w.Job(namespace, "hello-00001"); j.Count != want.count {
+			t.Errorf("%s: count is %d, want %d", namespace, j.Count, want.count)
+		}
+		if es, _ := w.Endpoints(namespace, "hello-00001"); len(es) != 1 || es[0].Instance != want.instance || es[0].Namespace != namespace {
+			t.Errorf("%s: instances are %+v, want %q", namespace, es, want.instance)
+		}
+	}
+	if _, ok := w.Job("third", "hello-00001"); ok {
+		t.Error("there is a job in a namespace that has none")
+	}
+}
+
+// A revision's job is known whatever its meta says by now; what has no revision's ID is
+// none of Wadi's.
+func TestWatch_WhichJobs(t *testing.T) {
+	c := newCluster()
+	w := watch(t, c, true)
+	for _, id := range []string{"hello-00001", "plain"} {
+		c.say(t, fmt.Sprintf(`{"Index":5,"Events":[{"Topic":"Job","Index":5,"Payload":{"Job":{"ID":%q,"Namespace":"default","JobModifyIndex":5,"TaskGroups":[{"Name":"instance","Count":1}]}}}]}`, id))
+	}
+	c.settle(t, w)
+	if _, ok := w.Job("", "hello-00001"); !ok {
+		t.Error("a revision's job is not known, as its meta was edited")
+	}
+	if _, ok := w.Job("", "plain"); ok {
+		t.Error("somebody's job is known")
+	}
+}
+
+// What is registered and placed between the lists is known when they are read.
+func TestWatch_PlacedBetweenTheLists(t *testing.T) {
+	c := newCluster()
+	c.between = func() { // The mutex is held.
+		c.jobs = `[{"ID":"hello-00001","Namespace":"default","CreateIndex":6}]`
+		c.allocs = `[{"ID":"a","JobID":"hello-00001","Namespace":"default","DesiredStatus":"run","ClientStatus":"running","CreateIndex":7,"ModifyIndex":7}]`
+		c.counts["hello-00001"] = 1
+		c.index = 8
+	}
+	w := watch(t, c, true)
+	c.say(t,
+		`{"Index":6,"Events":[{"Topic":"Job","Index":6,"Payload":{"Job":{"ID":"hello-00001","Namespace":"default","CreateIndex":6,"JobModifyIndex":6,"TaskGroups":[{"Name":"instance","Count":1}]}}}]}`,
+		`{"Index":7,"Events":[{"Topic":"Allocation","Index":7,"Payload":{"Allocation":{"ID":"a","JobID":"hello-00001","Namespace":"default","DesiredStatus":"run","ClientStatus":"running","CreateIndex":7,"ModifyIndex":7}}}]}`)
+	c.settle(t, w)
+	if es, _ := w.Endpoints("", "hello-00001"); len(es) != 1 || !es[0].Running {
+		t.Errorf("instances are %+v, want one that runs", es)
+	}
+}
+
+// Instances of a job that was purged are not those of a later one of its ID.
+func TestWatch_InstancesOfAnEarlierJob(t *testing.T) {
+	c := newCluster()
+	c.jobs = `[{"ID":"hello-00001","Namespace":"default"}]`
+	c.created = 6
+	c.allocs = `[{"ID":"old","JobID":"hello-00001","Namespace":"default","DesiredStatus":"run","ClientStatus":"running","CreateIndex":3,"ModifyIndex":4}]`
+	c.index = 8
+	w := watch(t, c, true)
+	if es, _ := w.Endpoints("", "hello-00001"); len(es) != 0 {
+		t.Errorf("instances are %+v, want none", es)
+	}
+}
+
+// Nomad is restored to how it was: what it says then counts, though its indexes are lower.
+func TestWatch_IndexesGoBack(t *testing.T) {
+	c := newCluster()
+	c.index = 500
+	var mu sync.Mutex
+	var read []uint64
+	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, Reread: func(namespace, revision string, index uint64) {
+		mu.Lock()
+		defer mu.Unlock()
+		read = append(read, index)
+	}}
+	run(t, w, true)
+	c.say(t, `{"Index":501,"Events":[{"Topic":"Job","Index":501,"Payload":{"Job":{"ID":"hello-00001","Namespace":"default","CreateIndex":501,"JobModifyIndex":501,"TaskGroups":[{"Name":"instance","Count":5}]}}}]}`)
+	c.settle(t, w)
+	c.mu.Lock()
+	c.index, c.jobs, c.counts["hello-00001"] = 20, `[{"ID":"hello-00001","Namespace":"default"}]`, 2
+	c.mu.Unlock()
+	c.say(t, "") // The stream breaks.
+	c.say(t, `{"Index":21,"Events":[{"Topic":"Job","Index":21,"Payload":{"Job":{"ID":"hello-00001","Namespace":"default","JobModifyIndex":21,"TaskGroups":[{"Name":"instance","Count":3}]}}}]}`)
+	c.settle(t, w)
+	if j, _ := w.Job("", "hello-00001"); j.Count != 3 || j.JobModifyIndex != 21 {
+		t.Errorf("job is %+v, want a count of 3 at index 21", j)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(read, []uint64{1}) {
+		t.Errorf("full reads told of indexes %v, want 1", read)
 	}
 }
 
@@ -438,7 +564,7 @@ func TestWatch_LongLine(t *testing.T) {
 	c.say(t, fmt.Sprintf(`{"Index":5,"Events":[{"Topic":"Job","Key":"hello-00001","Index":5,"Payload":{"Job":{"ID":"hello-00001","Namespace":"default","JobModifyIndex":5,"Meta":{"wadi_service":"hello","x":%q}}}}]}`,
 		strings.Repeat("x", 3<<20)))
 	c.settle(t, w)
-	if jobs, _ := w.Jobs(); len(jobs) != 1 {
+	if _, ok := w.Job("", "hello-00001"); !ok {
 		t.Fatal("a line of 3 MiB was lost")
 	}
 }
@@ -451,7 +577,7 @@ func TestWatch_PurgeWhileRunning(t *testing.T) {
 	// All that Nomad says then is this.
 	c.say(t, `{"Index":19,"Events":[{"Topic":"Job","Type":"JobDeregistered","Key":"hello-00001","Index":19,"Payload":{"Deleted":true,"Job":{"ID":"hello-00001","Namespace":"default","JobModifyIndex":13}}}]}`)
 	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 0 })
-	if jobs, _ := w.Jobs(); len(jobs) != 0 {
-		t.Fatalf("jobs are %v", jobs)
+	if j, ok := w.Job("", "hello-00001"); ok {
+		t.Fatalf("a purged job is %+v", j)
 	}
 }

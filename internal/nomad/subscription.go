@@ -1,0 +1,127 @@
+package nomad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/wadi-run/wadi"
+)
+
+// everywhere is the subscription to all namespaces. Nomad gives it to who may read
+// each of them alone, and an open one tells nothing of namespaces that were made since.
+const everywhere = "*"
+
+// subscription is one event stream, opened again and again. But for what is constant
+// it belongs to the goroutine of Watcher.Run.
+type subscription struct {
+	namespace string
+	stop      func()
+
+	link
+	refused bool            // All namespaces are more than the token may read.
+	listed  map[string]bool // Namespaces that the token could see when it was last refused.
+	failed  bool            // Since it was last up.
+}
+
+// news is what a subscription has to tell.
+type news struct {
+	of      *subscription
+	covers  map[string]bool // The namespaces that it is about.
+	full    *full           // All that there is, at the beginning,
+	changes []change        // or what has changed since,
+	err     error           // or why it has ended for now.
+}
+
+var (
+	// errNotAll: all namespaces are refused, though not each of them.
+	errNotAll = errors.New("the token may not read jobs in every namespace")
+	errSilent = errors.New("event stream fell silent")
+)
+
+// What can't be had for want of a right may be had later; asking costs Nomad little.
+const (
+	pauseMax        = 5 * time.Second
+	pauseMaxRefused = 15 * time.Second
+)
+
+// keep follows a subscription until ctx ends.
+func (w *Watcher) keep(ctx context.Context, namespace string, tell func(news) error) {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, pauseMaxRefused
+	for {
+		covers, err := w.follow(ctx, namespace, func(n news) error {
+			if n.full != nil {
+				b.Reset()
+			}
+			return tell(n)
+		})
+		if ctx.Err() != nil || tell(news{covers: covers, err: err}) != nil {
+			return
+		}
+		pause := b.NextBackOff()
+		if !errors.Is(err, wadi.ErrForbidden) {
+			pause = min(pause, pauseMax)
+		}
+		if sleep(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+// follow reads everything and then follows one stream until it breaks. It returns the
+// namespaces that it is about, and why it broke.
+func (w *Watcher) follow(ctx context.Context, namespace string, tell func(news) error) (covers map[string]bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if covers, err = w.Client.covers(ctx, namespace); err != nil {
+		return nil, err
+	}
+	silent := time.AfterFunc(w.Silence, func() { cancel(errSilent) })
+	defer silent.Stop()
+	began := false
+	err = w.Client.stream(ctx, namespace, w.FirstLine, func(es []event) error {
+		w.contact.Store(time.Now().UnixNano())
+		if !began {
+			// The stream is open first and waits meanwhile, so nothing falls between.
+			silent.Stop()
+			f, err := w.Client.read(ctx, namespace, covers)
+			if err == nil {
+				err = tell(news{full: &f, covers: covers})
+			}
+			began = true
+			silent.Reset(w.Silence)
+			return err
+		}
+		silent.Reset(w.Silence)
+		changes, err := decode(es, covers)
+		if err != nil || len(changes) == 0 {
+			return err
+		}
+		return tell(news{changes: changes})
+	})
+	switch {
+	case errors.Is(context.Cause(ctx), errSilent):
+		err = errSilent
+	case namespace == everywhere && errors.Is(err, wadi.ErrForbidden) && w.Client.mayList(ctx) == nil:
+		err = fmt.Errorf("%w: %w", errNotAll, err)
+	}
+	return covers, err
+}
+
+// decode reads what events say of namespaces.
+func decode(es []event, covers map[string]bool) ([]change, error) {
+	var out []change
+	for _, e := range es {
+		c, err := e.decode()
+		if err != nil {
+			return nil, err
+		}
+		if covers[keyOf(c.namespace(), "").namespace] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
