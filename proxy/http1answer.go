@@ -49,6 +49,9 @@ func (a *http1Answer) run() error {
 	if h.status == http.StatusSwitchingProtocols {
 		return a.tunnel()
 	}
+	if a.up.cfg.Goes != nil {
+		a.up.toldToGo(h.get(wadi.HeaderOrder))
+	}
 	if h.status == http.StatusMisdirectedRequest && a.up.instance != "" && h.get(wadi.HeaderInstance) != a.up.instance {
 		return a.failed(errMisdirected) // An app may answer 421 too; its queue-proxy then names this instance.
 	}

@@ -130,6 +130,9 @@ func (f *forward) trailers(in http.Header) http.Header {
 }
 
 func (f *forward) response(res *http.Response) error {
+	if f.upstream.cfg.Goes != nil {
+		f.upstream.toldToGo(res.Header.Get(wadi.HeaderOrder))
+	}
 	if res.StatusCode == http.StatusMisdirectedRequest {
 		// An app may answer 421 too; its queue-proxy then names this instance.
 		if want := f.upstream.instance; want != "" && res.Header.Get(wadi.HeaderInstance) != want {

@@ -91,6 +91,10 @@ type UpstreamConfig struct {
 	// send one all the same (of HTTP/1.1 only).
 	Wadi bool
 
+	// Goes, if set, is called before an answer is passed on that says that the peer, a
+	// queue-proxy, was told to go, and before a refusal of it for that reason.
+	Goes func()
+
 	// Distrusted, if set, is called once when the peer has sent more than its answers:
 	// from then on each of its connections carries one request. Of HTTP/1.1 only.
 	Distrusted func()
@@ -215,6 +219,13 @@ func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 // Wadi's.
 func (u *Upstream) mayAnswer(name string) bool {
 	return !isInternal(name) || u.cfg.Wadi && name == wadi.HeaderError
+}
+
+// toldToGo takes in what a queue-proxy says about its staying.
+func (u *Upstream) toldToGo(order string) {
+	if order == string(wadi.OrderGo) {
+		u.cfg.Goes()
+	}
 }
 
 // errMisdirected: the peer says that the request is not for it.

@@ -108,7 +108,9 @@ type backend struct {
 
 	mu       sync.Mutex
 	unready  bool
-	name     string // The allocation that it says it is.
+	going    bool             // It was told to go.
+	order    http.HandlerFunc // How it answers orders; nil: as a probe.
+	name     string           // The allocation that it says it is.
 	app      http.HandlerFunc
 	requests []*http.Request
 	probes   int
@@ -139,9 +141,14 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, app := b.name, b.app
 	if rev := r.Header.Get(wadi.HeaderProbe); rev != "" {
 		b.probes++
-		unready := b.unready
+		unready, going, order := b.unready, b.going, b.order
 		b.mu.Unlock()
 		switch {
+		case order != nil && r.Header.Get(wadi.HeaderOrder) != "":
+			order(w, r)
+		case going:
+			w.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
+			w.WriteHeader(http.StatusServiceUnavailable)
 		case r.Header.Get(wadi.HeaderInstance) != name:
 			w.WriteHeader(http.StatusMisdirectedRequest)
 		case unready:

@@ -20,6 +20,7 @@ const (
 	probeSlower     = 250 * time.Millisecond // After five seconds.
 	probeSlowest    = time.Second            // After a minute.
 	probeMisdirect  = 2 * time.Second        // When somebody else answered.
+	probeGoing      = 100 * time.Millisecond // Of one that was told to go: it may yet stay.
 	probesAtOnce    = 8                      // Of the agent, before they are spaced out.
 	probeCrowded    = 100 * time.Millisecond
 	probeAttemptMin = 100 * time.Millisecond // Of dial and answer. Grows with the time probed,
@@ -58,18 +59,24 @@ type instance struct {
 
 func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	i := &instance{r: r, ep: ep, placed: now, slot: -1}
-	h := http.Header{}
-	h.Set(wadi.HeaderService, r.service)
-	h.Set(wadi.HeaderRevision, r.id)
-	h.Set(wadi.HeaderInstance, ep.Instance)
-	h.Set(wadi.HeaderProxied, cmp.Or(string(r.settings.Load().Proof), "1"))
-	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: h, Wadi: true,
+	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: i.header(), Wadi: true,
+		Goes:  func() { r.goes(i) },
 		Envoy: r.settings.Load().Mesh == wadi.MeshEnvoy, Unheard: proxy.UnheardFor(r.settings.Load().Timeout)}
 	if r.protocol.HTTP2() {
 		cfg.Dial, cfg.Verify, cfg.Ping = i.open, i.verify, pingAfter
 	}
 	i.upstream = proxy.NewUpstream(cfg)
 	return i
+}
+
+// header is what every request to i says: whom it is for, and that an activator sends it.
+func (i *instance) header() http.Header {
+	h := http.Header{}
+	h.Set(wadi.HeaderService, i.r.service)
+	h.Set(wadi.HeaderRevision, i.r.id)
+	h.Set(wadi.HeaderInstance, i.ep.Instance)
+	h.Set(wadi.HeaderProxied, cmp.Or(string(i.r.settings.Load().Proof), "1"))
+	return h
 }
 
 // stopProbe says how to end the probe that is about to start.
@@ -190,6 +197,8 @@ func (i *instance) pause(v verdict, elapsed time.Duration) time.Duration {
 	switch {
 	case v == isOther:
 		return probeMisdirect
+	case v == isGoing:
+		return probeGoing
 	case elapsed > time.Minute:
 		return probeSlowest
 	case elapsed > 5*time.Second:
@@ -236,6 +245,16 @@ func (r *revision) admit(i *instance, p prober) bool {
 	r.mu.Unlock()
 	r.look()
 	return keep
+}
+
+// goes takes i out of rotation, which was told to go. Probes find out if it stays after all.
+func (r *revision) goes(i *instance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i.ready {
+		r.unready(i)
+		r.look()
+	}
 }
 
 // heard notes that i answered, if only that it is not ready.

@@ -18,6 +18,7 @@ type verdict int
 const (
 	isAway    verdict = iota // No answer.
 	isUnready                // An answer, but not yes.
+	isGoing                  // It was told to go, and may be told to stay.
 	isOther                  // The answer of another instance, or of something else.
 	isReady
 )
@@ -72,6 +73,8 @@ func judge(res *http.Response, ep wadi.Endpoint) (v verdict, whole bool, err err
 	switch {
 	case res.StatusCode == http.StatusMisdirectedRequest:
 		return isOther, whole, fmt.Errorf("probe %s: it is not instance %s", ep.Addr, ep.Instance)
+	case res.StatusCode != http.StatusOK && res.Header.Get(wadi.HeaderOrder) == string(wadi.OrderGo):
+		return isGoing, whole, fmt.Errorf("probe %s: it is about to stop", ep.Addr)
 	case res.StatusCode != http.StatusOK:
 		return isUnready, whole, &unreadyError{ep.Addr, res.StatusCode, wadi.Plain(res.Header.Get(wadi.HeaderUnready), maxUnready)}
 	case revision != ep.Revision || instance != ep.Instance:

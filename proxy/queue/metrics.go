@@ -92,7 +92,7 @@ func newMetrics(p *Proxy) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wadi_queue_ready", Help: "1 if requests may be sent here.",
 		}, func() float64 {
-			if p.isReady() {
+			if p.isReady() && !p.orders.going() {
 				return 1
 			}
 			return 0
@@ -134,6 +134,8 @@ func (p *Proxy) metricsHandler() http.Handler {
 		switch {
 		case p.drain.HasBegun(), !p.ready.isReady():
 			http.Error(w, p.notReady(), http.StatusServiceUnavailable)
+		case p.orders.going(): // Statistics say that it is ready all the same: it may yet stay.
+			http.Error(w, toldToGo, http.StatusServiceUnavailable)
 		case !p.envoyListens(r.Context()):
 			http.Error(w, "Envoy does not listen", http.StatusServiceUnavailable)
 		default:

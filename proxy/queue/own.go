@@ -30,10 +30,15 @@ func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision str
 	case revision != p.cfg.Revision || !p.isMeant(r.Header):
 		result = probedMisdirected
 		x.WriteHeader(http.StatusMisdirectedRequest)
-	case !p.isReady():
+	case r.Header[wadi.HeaderOrder] != nil:
+		p.answerOrder(x, r, wadi.Order(first(r.Header[wadi.HeaderOrder])))
+	case !p.isReady(), p.orders.leaves():
 		result = probedNotReady
 		x.Header().Set("Retry-After", "1")
 		x.Header().Set(wadi.HeaderUnready, p.notReady())
+		if p.orders.leaves() {
+			x.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
+		}
 		x.WriteHeader(http.StatusServiceUnavailable)
 	default:
 		x.WriteHeader(http.StatusOK)

@@ -61,6 +61,7 @@ type Proxy struct {
 	ready    *readiness
 	witness  *witness
 	drain    *proxy.Drain
+	orders   orders // Not to be confused with drain, which ends the process.
 	conns    *conns
 	planes   struct{ admin, metrics *conns }
 	drainEnd atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
@@ -99,6 +100,7 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	p.ready.log, p.ready.changed = log, func() { p.witness.forget(); p.clock.Wake() }
 	p.witness = &witness{scene: newScene(cfg), look: listening}
 	p.witness.shields = cfg.Envoy != "" && p.witness.scene.own
+	p.orders.changed = p.clock.Wake
 	p.metrics = newMetrics(p)
 	if p.access != nil {
 		p.access.Register(p.metrics.registry)

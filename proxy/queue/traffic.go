@@ -20,6 +20,7 @@ const (
 	reasonMisdirected = "misdirected"
 	reasonQueueFull   = "queue_full"
 	reasonDraining    = "draining"
+	reasonLeaving     = "leaving" // Others take it.
 	reasonAppRefused  = "app_refused"
 	reasonAppFailed   = "app_failed"
 	reasonAppAnswer   = "app_malformed" // It answered, but not so that it could be passed on.
@@ -27,7 +28,7 @@ const (
 )
 
 // reasons are all of them.
-var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonAppRefused, reasonAppFailed, reasonAppAnswer, reasonMalformed,
+var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonLeaving, reasonAppRefused, reasonAppFailed, reasonAppAnswer, reasonMalformed,
 	proxy.ErrRequestTimeout.Error(), proxy.ErrResponseStartTimeout.Error(), proxy.ErrIdleTimeout.Error()}
 
 // trafficHandler answers probes and what is not meant for this instance, and
@@ -100,7 +101,11 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	p.live.add(x)
 	defer p.ended(x, r)
 	defer x.timed.End()
-	p.admit(p.keeper.Begin(&x.timed, &x.response, r, x.begun), x)
+	if r = p.keeper.Begin(&x.timed, &x.response, r, x.begun); p.turnsAway(r, x) {
+		p.sendElsewhere(x)
+		return
+	}
+	p.admit(r, x)
 }
 
 // ended counts a request that has been answered, or broken off.

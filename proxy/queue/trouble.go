@@ -170,10 +170,16 @@ func (w *witness) seen(age time.Duration) []netip.AddrPort {
 	return w.sockets
 }
 
+// toldToGo is why an instance is not ready that could be.
+const toldToGo = "about to stop, others take its requests"
+
 // notReady is why the app is not ready, in one line.
 func (p *Proxy) notReady() string {
 	if p.drain.HasBegun() {
 		return "draining: waits for " + p.rest().String()
+	}
+	if p.ready.isReady() && p.orders.going() {
+		return toldToGo
 	}
 	return cmp.Or(p.witness.unready(p.ready.lastError()), "the app is not ready")
 }

@@ -1,0 +1,35 @@
+package wadi
+
+import "time"
+
+// Order is what the leader tells an instance before it changes the count: whether it
+// is to be among those that Nomad stops next. An order ends by itself if it is not said
+// again: whoever gave it may have died.
+type Order string
+
+// The orders.
+const (
+	OrderStay     Order = "stay"       // It stays, whatever it was told before.
+	OrderGo       Order = "go"         // It goes: others take what comes.
+	OrderGoIfIdle Order = "go-if-idle" // It goes, and no other stays: the first request that comes ends the order.
+)
+
+// HeaderOrder carries an order to a queue-proxy, in a probe of an activator. In answers
+// it says what order is in force there; none is OrderStay.
+const HeaderOrder = "Wadi-Order"
+
+// Told is what an instance answers to an order.
+type Told struct {
+	Order    Order `json:"order"`    // In force from now on: OrderStay if it would not go.
+	Requests int   `json:"requests"` // In flight or waiting there, without Tunnels.
+	Tunnels  int   `json:"tunnels"`  // Upgraded connections.
+
+	SinceMS int64 `json:"since_ms"` // How long it has been told to go, in milliseconds.
+	QuietMS int64 `json:"quiet_ms"` // For how much of that no request has come which it took.
+}
+
+// Since is how long the instance has been told to go.
+func (t Told) Since() time.Duration { return time.Duration(t.SinceMS) * time.Millisecond }
+
+// Quiet is for how much of that no request has come which it took.
+func (t Told) Quiet() time.Duration { return time.Duration(t.QuietMS) * time.Millisecond }

@@ -1,0 +1,192 @@
+package queue
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+const (
+	// orderLease is how long an order is in force that is not said again. Who gives
+	// orders says them again every few seconds.
+	orderLease = 10 * time.Second
+	// movable is how long a body may be of a request that is sent elsewhere: an
+	// activator keeps so much of it.
+	movable = 16 << 10
+)
+
+// orders are what the leader tells the instance before it changes the count: to go, so
+// that the count is lowered only when nothing is in flight here, or to stay. Unlike a
+// drain it can be taken back, and ends by itself. Connections are left alone: who comes
+// all the same is served, but for activators, which can send elsewhere.
+type orders struct {
+	changed func()
+
+	kind atomic.Int32 // A kind of order, for those who only want to know whether there is one.
+
+	mu    sync.Mutex
+	since time.Time // When it was told to go first.
+	last  time.Time // When a request came since that it took; zero: none did.
+	end   *time.Timer
+	turn  int // Counts the orders, for a timer that comes too late.
+}
+
+// The kinds of orders, as numbers.
+const (
+	ordersNone int32 = iota
+	ordersGo
+	ordersGoIfIdle
+)
+
+func (o *orders) going() bool  { return o.kind.Load() != ordersNone }
+func (o *orders) leaves() bool { return o.kind.Load() == ordersGo }
+
+// told is the order that is in force.
+func (o *orders) told() wadi.Order {
+	switch o.kind.Load() {
+	case ordersGo:
+		return wadi.OrderGo
+	case ordersGoIfIdle:
+		return wadi.OrderGoIfIdle
+	}
+	return wadi.OrderStay
+}
+
+// tell takes in an order.
+func (o *orders) tell(order wadi.Order) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kind := ordersNone
+	switch order {
+	case wadi.OrderGo:
+		kind = ordersGo
+	case wadi.OrderGoIfIdle:
+		kind = ordersGoIfIdle
+	}
+	o.set(kind)
+}
+
+// set makes kind what is in force, for the lease. The caller holds the mutex.
+func (o *orders) set(kind int32) {
+	was := o.kind.Swap(kind)
+	o.turn++
+	if o.end != nil {
+		o.end.Stop()
+	}
+	if kind == ordersNone {
+		o.since, o.last = time.Time{}, time.Time{}
+	} else {
+		if was == ordersNone {
+			o.since = time.Now()
+		}
+		turn := o.turn
+		o.end = time.AfterFunc(orderLease, func() { o.expire(turn) })
+	}
+	if was != kind {
+		o.changed()
+	}
+}
+
+func (o *orders) expire(turn int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.turn == turn {
+		o.set(ordersNone)
+	}
+}
+
+// saw notes a request that is served although the instance is to go.
+func (o *orders) saw(counted bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch kind := o.kind.Load(); {
+	case kind == ordersNone:
+	case kind == ordersGoIfIdle && counted:
+		o.set(ordersNone)
+	default:
+		o.last = time.Now()
+	}
+}
+
+// times are since when it is to go, and since when no request has come.
+func (o *orders) times() (since, quiet time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since.IsZero() {
+		return 0, 0
+	}
+	since = time.Since(o.since)
+	quiet = since
+	if !o.last.IsZero() {
+		quiet = time.Since(o.last)
+	}
+	return since, quiet
+}
+
+// turnsAway reports whether x, which is among the live ones, is better sent elsewhere
+// because the instance is to go, and notes it if not. Whose body is long, or of no known
+// length, is served: who sent it may not have all of it any more. Its answer says what
+// an activator has to know.
+func (p *Proxy) turnsAway(r *http.Request, x *request) bool {
+	if !p.orders.going() {
+		return false
+	}
+	if p.orders.leaves() {
+		if x.proxied && r.ContentLength >= 0 && r.ContentLength <= movable {
+			return true
+		}
+		x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
+	}
+	p.orders.saw(x.counted)
+	return false
+}
+
+// busy reports whether a request is here that counts as activity.
+func (l *live) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for x := range l.all.All() {
+		if x.counted {
+			return true
+		}
+	}
+	return false
+}
+
+// answerOrder carries out an order of an activator, and says what is still here. Of
+// anybody else it is refused: who could drain instances could stop a service.
+func (p *Proxy) answerOrder(x *request, r *http.Request, order wadi.Order) {
+	if !p.identify(r.Header).proxied {
+		x.WriteHeader(http.StatusForbidden)
+		return
+	}
+	// First the order and then the count: a request that it does not meet is counted.
+	p.orders.tell(order)
+	if order == wadi.OrderGoIfIdle && p.live.busy() {
+		p.orders.tell(wadi.OrderStay)
+	}
+	left := p.live.rest()
+	since, quiet := p.orders.times()
+	told := wadi.Told{
+		Order: p.orders.told(), Requests: left.Requests, Tunnels: left.Tunnels,
+		SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds(),
+	}
+	x.Header().Set(wadi.HeaderOrder, string(told.Order))
+	x.Header().Set("Content-Type", "application/json")
+	x.WriteHeader(http.StatusOK)
+	_ = json.NewEncoder(&x.response).Encode(told) // The reader has gone if this fails.
+}
+
+// sendElsewhere answers a request that others take.
+func (p *Proxy) sendElsewhere(x *request) {
+	p.metrics.refusals[reasonLeaving].Inc()
+	x.instance = "" // Or it were the app's own answer.
+	x.timed.Header().Set(wadi.HeaderError, reasonLeaving)
+	x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
+	http.Error(&x.timed, "queue-proxy: the instance is about to stop, others take its requests", http.StatusMisdirectedRequest)
+	x.reason = reasonLeaving
+}
