@@ -94,7 +94,7 @@ func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Client{Transport: &retry{next: &http.Transport{
+	transport := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dial,
 		TLSClientConfig:       tlsConfig,
@@ -103,7 +103,8 @@ func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 		MaxIdleConnsPerHost:   conns / 2,
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: 60 * time.Second,
-	}}}, nil
+	}
+	return &http.Client{Transport: &doubt{next: &retry{next: transport}, own: c.Token, turns: make(chan struct{}, maxDoubts)}}, nil
 }
 
 func (c *Client) query(ctx context.Context, token, namespace string) *api.QueryOptions {

@@ -50,6 +50,57 @@ func (c *Client) MayScale(ctx context.Context, token, namespace string) error {
 	return nil
 }
 
+// Readable returns those of the namespaces in which the token may read jobs. As there
+// is nothing to be left out for a token that Nomad does not know, and for nobody at
+// all, the error wraps ErrForbidden then, also without any namespace.
+func (c *Client) Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error) {
+	out, err := c.readable(believing(ctx), token, namespaces)
+	if err != nil || len(out) > 0 {
+		return out, err
+	}
+	if _, err := c.Known(ctx, token); err != nil {
+		return nil, err
+	}
+	return c.readable(believing(ctx), token, namespaces) // The token may have been unknown before.
+}
+
+func (c *Client) readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error) {
+	out := map[string]bool{}
+	for _, ns := range namespaces {
+		switch err := c.MayRead(ctx, token, ns); {
+		case err == nil:
+			out[ns] = true
+		case !errors.Is(err, wadi.ErrForbidden):
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Known says whether tokens mean anything here (else Nomad has no ACLs). The error
+// wraps ErrForbidden if Nomad does not know the token, or if there is none and nobody
+// without one may read the default namespace.
+func (c *Client) Known(ctx context.Context, token string) (acls bool, err error) {
+	var self struct{ AccessorID string }
+	_, err = c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
+	if _, body, ok := response(err); ok && strings.Contains(body, aclsDisabled) {
+		return false, nil
+	}
+	if err == nil && token == "" {
+		return true, c.MayRead(ctx, token, defaultNamespace)
+	}
+	if err != nil {
+		return true, fmt.Errorf("ask whose token it is: %w", translate(err))
+	}
+	return true, nil
+}
+
+// aclsDisabled is what Nomad says where it has no ACLs.
+const aclsDisabled = "ACL support disabled"
+
+// defaultNamespace is there in every Nomad.
+const defaultNamespace = "default"
+
 // Who is the name of a token, for people to read; empty if it has none, or Nomad
 // does not say.
 func (c *Client) Who(ctx context.Context, token string) string {
@@ -66,7 +117,7 @@ func (c *Client) Who(ctx context.Context, token string) string {
 func (c *Client) MayAdminister(ctx context.Context, token string) error {
 	var self struct{ AccessorID string }
 	if _, err := c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, "")); err != nil {
-		if _, body, ok := response(err); ok && strings.Contains(body, "ACL support disabled") {
+		if _, body, ok := response(err); ok && strings.Contains(body, aclsDisabled) {
 			return fmt.Errorf("%w: nomad has no ACLs, so its tokens say nothing", wadi.ErrForbidden)
 		}
 		return fmt.Errorf("ask whose token it is: %w", translate(err))

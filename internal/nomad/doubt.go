@@ -1,0 +1,86 @@
+package nomad
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// doubt asks again what Nomad refused to a token: a server that has just started does
+// not know all tokens and policies yet, and refuses those that are good. What was
+// refused was not done. A caller without a token has none that could be unknown.
+type doubt struct {
+	next  http.RoundTripper
+	own   string        // The agent's own token, which is always asked for again.
+	turns chan struct{} // One place for each refused call of others that waits.
+}
+
+// doubtWaits are the pauses before a refused call is sent again.
+var doubtWaits = [...]time.Duration{200 * time.Millisecond, 600 * time.Millisecond}
+
+// maxDoubts bounds the refused calls of others that wait at a time: beyond them a
+// refusal is believed at once, so that made-up tokens hold nobody up.
+const maxDoubts = 4
+
+// maxRefusal is how much of a refusal is kept.
+const maxRefusal = 1 << 20
+
+// believing is ctx for calls whose refusals are believed at once, since nothing ends by them.
+func believing(ctx context.Context) context.Context { return context.WithValue(ctx, believe{}, true) }
+
+type believe struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (d *doubt) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, refused, err := d.ask(req)
+	token := req.Header.Get("X-Nomad-Token")
+	if !refused || token == "" || req.Context().Value(believe{}) != nil || req.Body != nil && req.GetBody == nil {
+		return resp, err
+	}
+	if token != d.own {
+		select {
+		case d.turns <- struct{}{}:
+			defer func() { <-d.turns }()
+		default:
+			return resp, nil
+		}
+	}
+	for _, wait := range doubtWaits {
+		if err := sleep(req.Context(), wait); err != nil {
+			return nil, err
+		}
+		if req, err = again(req); err != nil {
+			return nil, err
+		}
+		if resp, refused, err = d.ask(req); !refused {
+			break
+		}
+	}
+	return resp, err
+}
+
+// ask sends a request, and says whether Nomad refused it for want of a right: a client
+// agent may do so with a 500.
+func (d *doubt) ask(req *http.Request) (resp *http.Response, refused bool, err error) {
+	resp, err = d.next.RoundTrip(req)
+	if err != nil {
+		return nil, false, err
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError:
+	default:
+		return resp, false, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	if err = errors.Join(err, resp.Body.Close()); err != nil { // Closed, so that its connection is free.
+		return nil, false, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, sentinel(resp.StatusCode, strings.TrimSpace(string(body))) == wadi.ErrForbidden, nil
+}

@@ -1,0 +1,179 @@
+package nomad_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi"
+)
+
+// starting is a Nomad that has just started: it refuses the first call of every path
+// and token, and does the others.
+type starting struct {
+	mu    sync.Mutex
+	asked map[string]int
+	code  int
+	words string
+	done  atomic.Int32 // Scalings.
+}
+
+func (s *starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	what := r.URL.Path + " " + r.URL.Query().Get("namespace") + " " + r.Header.Get("X-Nomad-Token")
+	if s.asked == nil {
+		s.asked = map[string]int{}
+	}
+	if s.asked[what]++; s.asked[what] == 1 {
+		answer(s.code, s.words)(w, r)
+		return
+	}
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/stable"):
+		answer(500, `job "wadi.rights.probe" at version 0 not found`)(w, r)
+	case strings.HasSuffix(r.URL.Path, "/scale") && strings.Contains(string(body), `"Count":3`):
+		s.done.Add(1)
+		answer(200, `{"JobModifyIndex":9,"EvalID":"e"}`)(w, r)
+	case r.URL.Path == "/v1/acl/token/self":
+		answer(200, `{"AccessorID":"a"}`)(w, r)
+	default:
+		answer(404, "job not found")(w, r)
+	}
+}
+
+// One refusal is no proof: Nomad refuses good tokens just after it has started.
+func TestRefusalsAreDoubted(t *testing.T) {
+	for _, tt := range []starting{
+		{code: 403, words: "ACL token not found"}, {code: 403, words: "Permission denied"}, {code: 500, words: "rpc error: Permission denied"},
+	} {
+		c := client(t, &tt)
+		for what, ask := range map[string]func(context.Context) error{
+			"submit": func(ctx context.Context) error { return c.MaySubmit(ctx, "alice", "default") },
+			"read":   func(ctx context.Context) error { return c.MayRead(ctx, "alice", "default") },
+			"scale":  func(ctx context.Context) error { return c.MayScale(ctx, "alice", "default") },
+			"known":  func(ctx context.Context) error { _, err := c.Known(ctx, "alice"); return err },
+			"our own call": func(ctx context.Context) error {
+				_, _, err := c.Scale(ctx, "default", "hello-00001", 3, 0, "", nil)
+				return err
+			},
+		} {
+			if err := ask(t.Context()); err != nil {
+				t.Errorf("%d %s: %s: got %v", tt.code, tt.words, what, err)
+			}
+		}
+		if n := tt.done.Load(); n != 1 {
+			t.Errorf("%d scalings, want 1", n)
+		}
+	}
+}
+
+// What is refused again and again is refused, in Nomad's words and in bounded time; a
+// caller without a token is refused at once.
+func TestRefusalsAreBelieved(t *testing.T) {
+	var asked atomic.Int32
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		answer(403, "ACL token not found")(w, r)
+	}))
+	err := c.MaySubmit(t.Context(), "mallory", "default")
+	if !errors.Is(err, wadi.ErrForbidden) || !strings.Contains(err.Error(), "ACL token not found") || asked.Load() != 3 {
+		t.Errorf("got %v after %d calls", err, asked.Load())
+	}
+	asked.Store(0)
+	if err := c.MaySubmit(t.Context(), "", "default"); !errors.Is(err, wadi.ErrForbidden) || asked.Load() != 1 {
+		t.Errorf("without a token: got %v after %d calls", err, asked.Load())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := c.MaySubmit(ctx, "mallory", "default"); err == nil || errors.Is(err, wadi.ErrForbidden) {
+		t.Errorf("without time to ask again: got %v, want that it is not known", err)
+	}
+}
+
+// Made-up tokens can't hold up more than a few at a time.
+func TestRefusalsOfManyDontWait(t *testing.T) {
+	var once sync.Map
+	var again atomic.Int32
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, loaded := once.LoadOrStore(r.Header.Get("X-Nomad-Token"), true); loaded {
+			again.Add(1)
+		}
+		answer(403, "ACL token not found")(w, r)
+	}))
+	var wg sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range 40 {
+		wg.Go(func() {
+			<-begin
+			if err := c.MaySubmit(t.Context(), strings.Repeat("x", i+1), "default"); !errors.Is(err, wadi.ErrForbidden) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	close(begin)
+	wg.Wait()
+	if n := again.Load(); n == 0 || n >= 2*40 {
+		t.Errorf("%d calls were sent again, want some and not all", n)
+	}
+}
+
+// A list leaves out what the token may not read; a token that Nomad does not know is
+// told so, with and without anything to list.
+func TestReadable(t *testing.T) {
+	acls := true
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ns := r.Header.Get("X-Nomad-Token"), r.URL.Query().Get("namespace")
+		self := r.URL.Path == "/v1/acl/token/self"
+		switch {
+		case self && !acls:
+			answer(400, "ACL support disabled")(w, r)
+		case !acls:
+			answer(404, "job not found")(w, r)
+		case token == "unknown":
+			answer(403, "ACL token not found")(w, r)
+		case self:
+			answer(200, `{"AccessorID":"a"}`)(w, r)
+		case token == "alice" && ns == "a":
+			answer(404, "job not found")(w, r)
+		default:
+			answer(403, "Permission denied")(w, r)
+		}
+	}))
+	for _, tt := range []struct {
+		token      string
+		namespaces []string
+		want       map[string]bool
+		err        string
+	}{
+		{"alice", []string{"a", "b"}, map[string]bool{"a": true}, ""},
+		{"alice", []string{"b"}, map[string]bool{}, ""},
+		{"alice", nil, map[string]bool{}, ""},
+		{"unknown", []string{"a"}, nil, "ACL token not found"},
+		{"unknown", nil, nil, "ACL token not found"},
+		{"", []string{"a"}, nil, "Permission denied"},
+		{"", nil, nil, "Permission denied"},
+	} {
+		got, err := c.Readable(t.Context(), tt.token, tt.namespaces)
+		if diff := cmp.Diff(tt.want, got); diff != "" || (err == nil) != (tt.err == "") ||
+			err != nil && (!errors.Is(err, wadi.ErrForbidden) || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%q of %v: got %v, %v", tt.token, tt.namespaces, got, err)
+		}
+	}
+	acls = false
+	if got, err := c.Readable(t.Context(), "", nil); len(got) != 0 || err != nil {
+		t.Errorf("without ACLs: got %v, %v", got, err)
+	}
+	if known, err := c.Known(t.Context(), "whatever"); known || err != nil {
+		t.Errorf("without ACLs: got %v, %v", known, err)
+	}
+}
