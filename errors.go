@@ -1,6 +1,9 @@
 package wadi
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that callers tell apart with errors.Is.
 var (
@@ -10,6 +13,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrForbidden: the token may not do that.
 	ErrForbidden = errors.New("permission denied")
+	// ErrOwnRight: it is the agent's own token that may not. Callers can do nothing about it.
+	ErrOwnRight = fmt.Errorf("%w to the agent's own token", ErrForbidden)
 	// ErrUnavailable: Nomad or Consul can't be reached, or has no leader.
 	ErrUnavailable = errors.New("unavailable")
 	// ErrNotLeading: only the agent that leads does it, and this one does no more.

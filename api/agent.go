@@ -50,7 +50,7 @@ func (c *Client) Health(ctx context.Context) error {
 
 // Events calls do for the latest events, oldest first, and with follow for those
 // that come, until ctx ends, the agent closes the stream, or do returns an error,
-// which Events returns. service narrows them to one service; empty is all.
+// which Events returns. An agent that ends it for want of a right says so: an [*Error]. service narrows them to one service; empty is all.
 func (c *Client) Events(ctx context.Context, service string, follow bool, do func(wadi.Event) error) error {
 	query := url.Values{}
 	if service != "" {
@@ -71,11 +71,18 @@ func (c *Client) Events(ctx context.Context, service string, follow bool, do fun
 		if len(line) == 0 || bytes.Equal(line, []byte("{}")) {
 			continue // The agent says that it is there.
 		}
-		var e wadi.Event
+		var e struct {
+			wadi.Event
+			Error  string `json:"error"` // Why the agent ends the stream.
+			Status int    `json:"status"`
+		}
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("read event: %w", err)
 		}
-		if err := do(e); err != nil {
+		if e.Error != "" {
+			return &Error{Status: e.Status, Message: e.Error}
+		}
+		if err := do(e.Event); err != nil {
 			return err
 		}
 	}

@@ -204,7 +204,7 @@ func (a *Admission) Submit(ctx context.Context, r Request) (Response, error) {
 	// would have to be undone anyway.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	if err := a.commit(ctx, r.NomadToken, adm.candidates); err != nil {
+	if err := a.commit(ctx, r.NomadToken, adm); err != nil {
 		return Response{}, err
 	}
 	return adm.response(), nil
@@ -255,7 +255,7 @@ func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
 	if err := a.check(ctx, r, adm); err != nil {
 		return nil, err
 	}
-	if err := a.reviseAll(ctx, r, adm.candidates); err != nil {
+	if err := a.reviseAll(ctx, r, adm); err != nil {
 		return nil, err
 	}
 	if err := a.plan(ctx, r.NomadToken, adm.candidates); err != nil {

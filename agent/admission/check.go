@@ -30,10 +30,14 @@ func (a *Admission) check(ctx context.Context, r Request, adm *admitted) error {
 			return err
 		}
 	}
-	if err := a.checkIntentions(ctx, r, all); err != nil {
+	// Who meets somebody else's service there learns no more of it.
+	own := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool {
+		return c.exists && c.stored.Service.Namespace != c.service.Namespace
+	})
+	if err := a.checkIntentions(ctx, r, own); err != nil {
 		return err
 	}
-	if err := a.checkDomains(ctx, all, &refused); err != nil {
+	if err := a.checkDomains(ctx, adm, &refused); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.CheckIndex)) {
@@ -66,6 +70,11 @@ func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refus
 	default:
 		c.exists, c.stored, c.index = true, stored, index
 	}
+	if c.exists && stored.Service.Namespace != c.service.Namespace {
+		// All else of it is not for who may not know that namespace, which is not named either.
+		refused.invalid(c, "namespace", "a service of that name is in another Nomad namespace, and the namespace can't change")
+		return nil
+	}
 	if want, ok := r.CheckIndex[name]; ok && want != c.index {
 		refused.clash(c, "", "check_index is %d, but the stored index is %d (0: not stored); read it again", want, c.index)
 	}
@@ -82,10 +91,6 @@ func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refus
 	if stored.Deleting {
 		refused.clash(c, "", "the service is being deleted; wait until it is gone")
 	}
-	if stored.Service.Namespace != c.service.Namespace {
-		// The namespace that has it is not named: the caller may not know it.
-		refused.invalid(c, "namespace", "a service of that name is in another Nomad namespace, and the namespace can't change")
-	}
 	if was := stored.Service.Protocol; was != c.service.Protocol {
 		refused.invalid(c, "protocol", "the protocol can't change: it is %q; delete the service first, or choose another name", was)
 	}
@@ -93,14 +98,15 @@ func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refus
 }
 
 // reviseAll decides for every service.
-func (a *Admission) reviseAll(ctx context.Context, r Request, all []*candidate) error {
+func (a *Admission) reviseAll(ctx context.Context, r Request, adm *admitted) error {
+	all := adm.candidates
 	var refused refusals
 	for _, c := range all {
 		if err := a.revise(ctx, r, c, &refused); err != nil {
 			return err
 		}
 	}
-	if err := a.checkNames(ctx, all, &refused); err != nil {
+	if err := a.checkNames(ctx, adm, &refused); err != nil {
 		return err
 	}
 	return refused.err()

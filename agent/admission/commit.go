@@ -67,8 +67,8 @@ func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate
 }
 
 // commit registers the new jobs and then stores all services, or undoes.
-func (a *Admission) commit(ctx context.Context, token string, all []*candidate) error {
-	changed := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return !c.changed })
+func (a *Admission) commit(ctx context.Context, token string, adm *admitted) error {
+	changed := slices.DeleteFunc(slices.Clone(adm.candidates), func(c *candidate) bool { return !c.changed })
 	if len(changed) == 0 {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (a *Admission) commit(ctx context.Context, token string, all []*candidate) 
 	}
 	indexes, err := a.Store.Submit(ctx, submissions)
 	if err != nil {
-		switch taken := takenSince(err, changed); {
+		switch taken := a.takenSince(ctx, err, adm, changed); {
 		case taken != nil:
 			err = taken
 		case errors.Is(err, wadi.ErrConflict):

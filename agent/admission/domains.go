@@ -25,7 +25,8 @@ func (e *DomainTaken) Error() string {
 
 // checkDomains refuses domains that another service has, or that are kept for one.
 // Of two submissions at the same moment both may pass; the store then refuses one.
-func (a *Admission) checkDomains(ctx context.Context, all []*candidate, refused *refusals) error {
+func (a *Admission) checkDomains(ctx context.Context, adm *admitted, refused *refusals) error {
+	all := adm.candidates
 	if !slices.ContainsFunc(all, func(c *candidate) bool { return len(c.service.Domains) > 0 }) {
 		return nil
 	}
@@ -45,7 +46,7 @@ func (a *Admission) checkDomains(ctx context.Context, all []*candidate, refused 
 		}
 		for _, domain := range c.service.Domains {
 			if owner, ok := owners[domain]; ok {
-				refused.invalid(c, "domains", "the domain %q belongs to the service %q", domain, owner)
+				refused.invalid(c, "domains", "the domain %q belongs to %s", domain, a.sayHolder(ctx, adm, claim{service: owner}))
 			} else if why := a.kept(c.service.Name, domain); why != "" {
 				refused.invalid(c, "domains", "%s", why)
 			}
@@ -67,6 +68,16 @@ func (a *Admission) kept(service, domain string) string {
 	return fmt.Sprintf("the domain %q is kept for a service named %q", domain, label)
 }
 
+// sayHolder says who has a name, to who may know: services of namespaces to which this
+// submission may go are named, others are not.
+func (a *Admission) sayHolder(ctx context.Context, adm *admitted, holder claim) string {
+	spec, _, err := a.Store.Spec(ctx, holder.service)
+	if err != nil || !adm.permitted[spec.Service.Namespace] {
+		return "a service in another Nomad namespace"
+	}
+	return holder.String()
+}
+
 // Unwrap makes it a conflict.
 func (e *DomainTaken) Unwrap() error { return wadi.ErrConflict }
 
@@ -83,7 +94,7 @@ func (e *NameTaken) Unwrap() error { return wadi.ErrConflict }
 
 // takenSince makes a refusal at the user's line of a domain or a name that the store
 // refused, as another submission was faster. It returns nil for other errors.
-func takenSince(err error, all []*candidate) error {
+func (a *Admission) takenSince(ctx context.Context, err error, adm *admitted, all []*candidate) error {
 	var domain *DomainTaken
 	var name *NameTaken
 	var refused refusals
@@ -91,13 +102,13 @@ func takenSince(err error, all []*candidate) error {
 	case errors.As(err, &domain):
 		for _, c := range all {
 			if c.service.Name == domain.Service {
-				refused.clash(c, "domains", "the domain %q belongs to the service %q, which was stored in the meantime", domain.Domain, domain.Holder)
+				refused.clash(c, "domains", "the domain %q belongs to %s, which was stored in the meantime", domain.Domain, a.sayHolder(ctx, adm, claim{service: domain.Holder}))
 			}
 		}
 	case errors.As(err, &name):
 		for _, c := range all {
 			if c.service.Name == name.Service {
-				refused.clash(c, pathOfName(c.service, name.Name), "the name %q belongs to the service %q or a tag of it, which was stored in the meantime", name.Name, name.Holder)
+				refused.clash(c, pathOfName(c.service, name.Name), "the name %q belongs to %s or a tag of it, which was stored in the meantime", name.Name, a.sayHolder(ctx, adm, claim{service: name.Holder}))
 			}
 		}
 	}

@@ -91,7 +91,8 @@ type names struct {
 // checkNames refuses a tag whose name, such as canary-hello, is another service's or
 // another tag's, and a new service whose name is a tag's. Of two submissions at the
 // same moment both may pass; the store then refuses one.
-func (a *Admission) checkNames(ctx context.Context, all []*candidate, refused *refusals) error {
+func (a *Admission) checkNames(ctx context.Context, adm *admitted, refused *refusals) error {
+	all := adm.candidates
 	if !slices.ContainsFunc(all, func(c *candidate) bool { return !c.exists || tagged(c.service) }) {
 		return nil
 	}
@@ -114,14 +115,14 @@ func (a *Admission) checkNames(ctx context.Context, all []*candidate, refused *r
 				return err
 			}
 			if holder != (claim{}) {
-				refused.invalid(c, "name", "the name %q is that of %s; choose another one", c.service.Name, holder)
+				refused.invalid(c, "name", "the name %q is that of %s; choose another one", c.service.Name, a.sayHolder(ctx, adm, holder))
 			}
 		}
 		for i, t := range c.service.Traffic {
 			if t.Tag == "" {
 				continue
 			}
-			if err := a.checkTagName(ctx, c, jobspecs.TrafficPath(i)+".tag", t.Tag, &n, refused); err != nil {
+			if err := a.checkTagName(ctx, c, jobspecs.TrafficPath(i)+".tag", t.Tag, &n, adm, refused); err != nil {
 				return err
 			}
 		}
@@ -133,7 +134,7 @@ func tagged(s wadi.Service) bool {
 	return slices.ContainsFunc(s.Traffic, func(t wadi.TrafficTarget) bool { return t.Tag != "" })
 }
 
-func (a *Admission) checkTagName(ctx context.Context, c *candidate, path, tag string, n *names, refused *refusals) error {
+func (a *Admission) checkTagName(ctx context.Context, c *candidate, path, tag string, n *names, adm *admitted, refused *refusals) error {
 	name, own := wadi.TagName(tag, c.service.Name), claim{c.service.Name, tag}
 	if other, taken := n.submitted[name]; taken {
 		refused.invalid(c, path, "the tag's name %q is that of %s, in the same submission; use another tag", name, other)
@@ -148,7 +149,7 @@ func (a *Admission) checkTagName(ctx context.Context, c *candidate, path, tag st
 		return err
 	}
 	if holder != (claim{}) {
-		refused.invalid(c, path, "the tag's name %q is that of %s; use another tag", name, holder)
+		refused.invalid(c, path, "the tag's name %q is that of %s; use another tag", name, a.sayHolder(ctx, adm, holder))
 		return nil
 	}
 	if c.service.Mesh != wadi.MeshEnvoy {

@@ -52,6 +52,11 @@ func (s *Server) explain(r *http.Request, err error) (int, errorBody) {
 	case errors.As(err, &tooLarge):
 		body.Error = fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit)
 		return http.StatusRequestEntityTooLarge, body
+	case errors.Is(err, wadi.ErrOwnRight):
+		// Which one is for who runs the agent, and names keys of others.
+		s.Log.Error("this agent's own token lacks a right", "method", r.Method, "path", r.URL.Path, "error", err)
+		body.Error = "this agent can't do that: its own token lacks a right, which no other token makes up for; \"wadi doctor\" says which"
+		return http.StatusServiceUnavailable, body
 	case errors.Is(err, wadi.ErrForbidden):
 		if nomadToken(r) == "" {
 			body.Error += "; send a Nomad token in X-Nomad-Token"

@@ -51,6 +51,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 		if _, _, err := s.spec(r, only); err != nil {
 			return err
 		}
+	} else if err := s.known(r.Context(), r); err != nil {
+		return fmt.Errorf("events: %w", err)
 	}
 	if done, err := s.toLeader(w, r); done {
 		return err
@@ -61,7 +63,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := untilStopped(r.Context())
 	defer cancel()
 	out := &stream{w: w, rc: http.NewResponseController(w)}
-	reader := &reader{server: s, request: r, only: only, known: map[string]readable{}}
+	reader := &reader{server: s, request: r.WithContext(ctx), only: only, known: map[string]readable{}, spaces: map[string]readable{}}
 	follow := r.URL.Query().Get("follow") != "false"
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	// What fails from here on fails because the caller is gone.
@@ -74,7 +76,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	for {
 		events, next, changed := s.Events.Since(seq)
 		for _, e := range events {
-			if reader.may(ctx, e) && out.line(e) != nil {
+			may, err := reader.may(ctx, e)
+			if err != nil {
+				return s.endStream(out, r, err)
+			}
+			if may && out.line(e) != nil {
 				return nil
 			}
 		}
@@ -85,6 +91,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 		select {
 		case <-changed:
 		case <-tick.C:
+			if err := reader.still(ctx); err != nil {
+				return s.endStream(out, r, err)
+			}
 			if out.line(struct{}{}) != nil {
 				return nil
 			}
@@ -92,6 +101,16 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
+}
+
+// endStream says in a last line why nothing more comes.
+func (s *Server) endStream(out *stream, r *http.Request, err error) error {
+	status, body := s.explain(r, err)
+	_ = out.line(struct { // The caller is gone if this fails.
+		errorBody
+		Status int `json:"status"`
+	}{body, status})
+	return nil
 }
 
 // stream writes lines, each at once, and gives up on a caller that doesn't read.
@@ -117,7 +136,8 @@ type reader struct {
 	server  *Server
 	request *http.Request
 	only    string
-	known   map[string]readable
+	known   map[string]readable // By service.
+	spaces  map[string]readable // By namespace.
 }
 
 type readable struct {
@@ -125,28 +145,67 @@ type readable struct {
 	until time.Time
 }
 
-func (rd *reader) may(ctx context.Context, e wadi.Event) bool {
+// may says whether the caller may see an event. An error ends the stream.
+func (rd *reader) may(ctx context.Context, e wadi.Event) (bool, error) {
 	if rd.only != "" && e.Service != rd.only {
-		return false
+		return false, nil
 	}
 	if rd.server.Auth == AuthNone {
-		return true
+		return true, nil
 	}
 	was, ok := rd.known[e.Service]
 	if ok && time.Now().Before(was.until) {
-		return was.ok
+		return was.ok, nil
 	}
 	spec, _, err := rd.server.Store.Spec(ctx, e.Service)
 	switch {
 	case errors.Is(err, wadi.ErrNotFound):
-		return was.ok // The last events of a deleted service.
+		return was.ok, nil // The last events of a deleted service.
 	case err != nil:
-		return false
+		return false, nil
+	}
+	may, err := rd.mayIn(spec.Service.Namespace)
+	if err != nil {
+		return false, err
 	}
 	if len(rd.known) >= maxRemember {
 		clear(rd.known)
 	}
-	may := rd.server.mayRead(rd.request, spec.Service.Namespace) == nil
 	rd.known[e.Service] = readable{ok: may, until: time.Now().Add(rightsLast)}
-	return may
+	return may, nil
+}
+
+// mayIn says whether the caller may read in a namespace; not, while Nomad is away.
+func (rd *reader) mayIn(namespace string) (bool, error) {
+	if was, ok := rd.spaces[namespace]; ok && time.Now().Before(was.until) {
+		return was.ok, nil
+	}
+	can, err := rd.server.readable(rd.request, []string{namespace})
+	if errors.Is(err, wadi.ErrForbidden) {
+		return false, err
+	}
+	if len(rd.spaces) >= maxRemember {
+		clear(rd.spaces)
+	}
+	rd.spaces[namespace] = readable{ok: can[namespace], until: time.Now().Add(rightsLast)}
+	return can[namespace], nil
+}
+
+// still refuses a caller who was let in and lost his token or the right since: else
+// he would wait for ever for what he may not see. Nomad being away is no reason.
+func (rd *reader) still(ctx context.Context) error {
+	if rd.only != "" {
+		spec, _, err := rd.server.Store.Spec(ctx, rd.only)
+		if err == nil {
+			err = rd.server.may(rd.request, rightRead, spec.Service.Namespace)
+		}
+		if errors.Is(err, wadi.ErrForbidden) && !errors.Is(err, wadi.ErrOwnRight) {
+			return fmt.Errorf("events of %s: %w", rd.only, err)
+		}
+		return nil
+	}
+	if err := rd.server.known(ctx, rd.request); errors.Is(err, wadi.ErrForbidden) {
+		return fmt.Errorf("events: %w", err)
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
 )
@@ -144,4 +145,55 @@ func TestEvents_QuietStream(t *testing.T) {
 			t.Errorf("%d signs of life in an hour", n)
 		}
 	})
+}
+
+// A stream whose token is revoked, or loses its right, ends with the reason; Nomad
+// being away meanwhile ends none.
+func TestEvents_RightIsLost(t *testing.T) {
+	for _, tt := range []struct {
+		query string
+		lose  func(n *admissiontest.Nomad)
+		want  string
+	}{
+		{"", func(n *admissiontest.Nomad) { n.Revoke("alice") }, `{"error":"events: permission denied: ACL token not found","status":403}`},
+		{"?service=hello", func(n *admissiontest.Nomad) { n.Allow("alice", admissiontest.Grant{}) },
+			`{"error":"events of hello: read in namespace \"default\": permission denied","status":403}`},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			nomad, store, log := &admissiontest.Nomad{}, &admissiontest.Store{}, &events{}
+			adm, err := admissiontest.New(nomad, store, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: log})
+			if err != nil {
+				t.Fatal(err)
+			}
+			nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+			ask := func(ctx context.Context, method, path, body string) *httptest.ResponseRecorder {
+				w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, strings.NewReader(body)).WithContext(ctx)
+				r.Header.Set("X-Nomad-Token", "alice")
+				s.Handler().ServeHTTP(w, r)
+				return w
+			}
+			if w := ask(t.Context(), "PUT", "/v1/services", submission(hello)); w.Code != 200 {
+				t.Fatal(w.Body)
+			}
+			log.add(event("hello", "first"))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			time.AfterFunc(5*time.Minute, func() { nomad.Fail(wadi.ErrUnavailable) })
+			time.AfterFunc(10*time.Minute, func() { nomad.Fail(nil) })
+			time.AfterFunc(15*time.Minute, func() { tt.lose(nomad) })
+			began := time.Now()
+			w := ask(ctx, "GET", "/v1/events"+tt.query, "")
+			lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n")
+			if got := lines[len(lines)-1]; got != tt.want || !strings.Contains(w.Body.String(), "first") {
+				t.Errorf("%q: got %s, want it to end with %s", tt.query, w.Body, tt.want)
+			}
+			if took := time.Since(began); took < 15*time.Minute || took > 16*time.Minute {
+				t.Errorf("%q: it ended after %v", tt.query, took)
+			}
+		})
+	}
 }

@@ -75,7 +75,7 @@ func TestRights(t *testing.T) {
 	}
 	for _, path := range []string{"/v1/service/hello", "/v1/service/hello/revisions", "/v1/revision/hello-00001",
 		"/v1/service/hello/decisions", "/v1/events?service=hello"} {
-		b.ask(t, "GET", path, "", token("stranger")...).want(t, 403)
+		b.ask(t, "GET", path, "", token("stranger")...).want(t, 404)
 		b.ask(t, "GET", path, "").want(t, 401)
 	}
 	b.ask(t, "DELETE", "/v1/service/hello", "", token("reader")...).want(t, 403)

@@ -43,14 +43,11 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, maxHoldBody, &body); err != nil {
 		return err
 	}
-	spec, _, err := s.spec(r, name)
+	spec, _, err := s.permitted(r, name, rightScale)
 	if err != nil {
 		return err
 	}
-	who, err := s.mayScale(r, spec.Service.Namespace)
-	if err != nil {
-		return err
-	}
+	who := s.who(r)
 	if err := s.judgeHold(r, spec, body); err != nil {
 		return err
 	}
@@ -141,21 +138,16 @@ func named(svc wadi.Service, revision string) bool {
 	return slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
 }
 
-// mayScale asks whether the caller may scale in a namespace, and who it is: empty
-// if that is not known.
-func (s *Server) mayScale(r *http.Request, namespace string) (who string, err error) {
+// who is the caller; empty if that is not known.
+func (s *Server) who(r *http.Request) string {
 	if s.Auth == AuthNone {
-		return "", nil
+		return ""
 	}
-	token := nomadToken(r)
-	if err := s.Rights.MayScale(r.Context(), token, namespace); err != nil {
-		return "", fmt.Errorf("scale in namespace %q: %w", namespace, err)
-	}
-	who = strings.Map(func(c rune) rune {
+	who := strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f {
 			return -1
 		}
 		return c
-	}, s.Rights.Who(r.Context(), token))
-	return who[:min(len(who), whoKept)], nil
+	}, s.Rights.Who(r.Context(), nomadToken(r)))
+	return who[:min(len(who), whoKept)]
 }

@@ -60,6 +60,11 @@ type Rights interface {
 	MaySubmit(ctx context.Context, token, namespace string) error
 	MayRead(ctx context.Context, token, namespace string) error
 	MayScale(ctx context.Context, token, namespace string) error
+	// Readable returns those of the namespaces that the token may read. No wraps
+	// wadi.ErrForbidden only for a token that Nomad does not know, and for nobody.
+	Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error)
+	// Known says whether tokens mean anything; no for a token as with Readable.
+	Known(ctx context.Context, token string) (acls bool, err error)
 	// Who is the name of the token; empty if that is not known.
 	Who(ctx context.Context, token string) string
 }

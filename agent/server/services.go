@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,39 +63,6 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request,
 	return s.reply(w, http.StatusOK, out)
 }
 
-// mayRead and maySubmit ask for the caller's rights in a namespace.
-func (s *Server) mayRead(r *http.Request, namespace string) error {
-	if s.Auth == AuthNone {
-		return nil
-	}
-	if err := s.Rights.MayRead(r.Context(), nomadToken(r), namespace); err != nil {
-		return fmt.Errorf("read in namespace %q: %w", namespace, err)
-	}
-	return nil
-}
-
-func (s *Server) maySubmit(r *http.Request, namespace string) error {
-	if s.Auth == AuthNone {
-		return nil
-	}
-	if err := s.Rights.MaySubmit(r.Context(), nomadToken(r), namespace); err != nil {
-		return fmt.Errorf("change in namespace %q: %w", namespace, err)
-	}
-	return nil
-}
-
-// spec returns a service that the caller may read.
-func (s *Server) spec(r *http.Request, name string) (admission.Spec, uint64, error) {
-	if !namePattern.MatchString(name) {
-		return admission.Spec{}, 0, fmt.Errorf("service %q: %w", name, wadi.ErrNotFound)
-	}
-	spec, index, err := s.Store.Spec(r.Context(), name)
-	if err != nil {
-		return spec, 0, fmt.Errorf("service %s: %w", name, err)
-	}
-	return spec, index, s.mayRead(r, spec.Service.Namespace)
-}
-
 // status returns a service's status; none yet is an empty one, which says pending.
 func (s *Server) status(ctx context.Context, name string) (wadi.Status, error) {
 	st, err := s.Store.Status(ctx, name)
@@ -125,8 +93,9 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("list services: %w", err)
 	}
-	out := []serviceSummary{}
-	allowed := map[string]error{}
+	var all []serviceSummary // Without what the status tells.
+	deleting := map[string]bool{}
+	var namespaces []string
 	for _, name := range names {
 		spec, index, err := s.Store.Spec(r.Context(), name)
 		if errors.Is(err, wadi.ErrNotFound) {
@@ -134,24 +103,29 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		} else if err != nil {
 			return fmt.Errorf("service %s: %w", name, err)
 		}
-		ns := spec.Service.Namespace
-		if _, ok := allowed[ns]; !ok {
-			allowed[ns] = s.mayRead(r, ns)
-		}
-		switch err := allowed[ns]; {
-		case errors.Is(err, wadi.ErrForbidden):
+		all = append(all, serviceSummary{
+			Name: name, Namespace: spec.Service.Namespace, Latest: spec.Latest,
+			Generation: spec.Generation, Index: index, Submitted: spec.Submitted,
+		})
+		deleting[name] = spec.Deleting
+		namespaces = append(namespaces, spec.Service.Namespace)
+	}
+	slices.Sort(namespaces)
+	readable, err := s.readable(r, slices.Compact(namespaces))
+	if err != nil {
+		return fmt.Errorf("list services: %w", err)
+	}
+	out := []serviceSummary{}
+	for _, sum := range all {
+		if !readable[sum.Namespace] {
 			continue
-		case err != nil:
-			return err
 		}
-		st, err := s.status(r.Context(), name)
+		st, err := s.status(r.Context(), sum.Name)
 		if err != nil {
 			return err
 		}
-		out = append(out, serviceSummary{
-			Name: name, Namespace: ns, Phase: phase(spec, st), URL: st.URL, Latest: spec.Latest,
-			Traffic: st.Traffic, Generation: spec.Generation, Index: index, Submitted: spec.Submitted,
-		})
+		sum.Phase, sum.URL, sum.Traffic = phase(admission.Spec{Deleting: deleting[sum.Name], Generation: sum.Generation}, st), st.URL, st.Traffic
+		out = append(out, sum)
 	}
 	return s.reply(w, http.StatusOK, out)
 }
@@ -234,11 +208,8 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout+wait)
 	defer cancel()
 	r = r.WithContext(ctx)
-	spec, index, err := s.spec(r, name)
+	spec, index, err := s.permitted(r, name, rightSubmit)
 	if err != nil {
-		return err
-	}
-	if err := s.maySubmit(r, spec.Service.Namespace); err != nil {
 		return err
 	}
 	if q := r.URL.Query().Get("index"); q != "" {

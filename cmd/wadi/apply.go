@@ -78,7 +78,9 @@ that the same call of apply would be accepted now.`,
 			}
 			var all api.Submitted
 			for _, part := range parts {
+				answered := c.patience()
 				out, err := client.Validate(ctx, part)
+				answered()
 				if err != nil {
 					return err
 				}
@@ -176,7 +178,9 @@ func declared(files []api.File) []string {
 func submitAll(ctx context.Context, c *call, client *api.Client, parts []api.Submission) (api.Submitted, error) {
 	var all api.Submitted
 	for i, part := range parts {
+		answered := c.patience()
 		out, err := client.Apply(ctx, part)
+		answered()
 		if err != nil {
 			if i > 0 {
 				say(c.stderr, "Part %d of %d was refused; the parts before it stand.\n", i+1, len(parts))

@@ -28,15 +28,21 @@ Nomad and Consul is removed.`,
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			name := c.args[0]
-			leftBehind := func() []string { return nil }
+			leftBehind, readable := func() []string { return nil }, false
+			answered := c.patience()
+			defer answered()
+			wait := time.Duration(0)
 			if !detach {
-				leftBehind = followDeletion(ctx, client, name)
+				if leftBehind, readable = followDeletion(ctx, client, name); !readable {
+					wait = unreadWait // To who may not read it, it looks gone at once: the agent knows better.
+				}
 			}
-			out, err := client.Delete(ctx, name, 0, 0)
+			out, err := client.Delete(ctx, name, 0, wait)
+			answered()
 			if err != nil {
 				return err
 			}
-			if !detach {
+			if readable {
 				if err := waitGone(ctx, c, client, name); err != nil {
 					return err
 				}
@@ -61,16 +67,23 @@ Nomad and Consul is removed.`,
 // lastEvents is how long the events of a deletion may come after it.
 const lastEvents = time.Second
 
+// unreadWait is how long the agent waits for the end of a service that may not be read.
+const unreadWait = 10 * time.Minute
+
 // followDeletion listens to a service's events: once it is gone nobody may ask for
 // them. What is returned waits for the last, and says what stays of the service.
-func followDeletion(ctx context.Context, client *api.Client, name string) func() []string {
+// readable is false if the service may not be read, or is not there.
+func followDeletion(ctx context.Context, client *api.Client, name string) (left func() []string, readable bool) {
 	ended := make(chan struct{})
 	var told []string
 	var before time.Time // Of an earlier service's of that name.
-	_ = client.Events(ctx, name, false, func(e wadi.Event) error {
+	switch err := client.Events(ctx, name, false, func(e wadi.Event) error {
 		before = e.Time
 		return nil
-	}) // Who may not see them goes without.
+	}); {
+	case errors.Is(err, wadi.ErrNotFound), errors.Is(err, wadi.ErrForbidden):
+		return func() []string { return nil }, false
+	}
 	go func() {
 		defer close(ended)
 		_ = client.Events(ctx, name, true, func(e wadi.Event) error {
@@ -91,7 +104,7 @@ func followDeletion(ctx context.Context, client *api.Client, name string) func()
 		case <-time.After(lastEvents):
 			return nil // The stream goes on to write.
 		}
-	}
+	}, true
 }
 
 // waitGone waits until a service that is being deleted isn't there any more.

@@ -172,8 +172,11 @@ func examineServices(ctx context.Context, e *examination) ([]wadi.Finding, error
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, wadi.ErrForbidden):
-		return []wadi.Finding{{Level: wadi.LevelWarn, About: "services", What: "they were not looked at: " + err.Error(),
-			Remedy: "set a Nomad token with -token or NOMAD_TOKEN"}}, nil
+		remedy := "set a Nomad token with -token or NOMAD_TOKEN"
+		if e.token != "" {
+			remedy = "set another Nomad token with -token or NOMAD_TOKEN: Nomad does not know this one, or not any more"
+		}
+		return []wadi.Finding{{Level: wadi.LevelWarn, About: "services", What: "they were not looked at: " + err.Error(), Remedy: remedy}}, nil
 	case err != nil:
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "services", What: "they can't be listed: " + err.Error()}}, nil
 	}

@@ -21,7 +21,8 @@ const (
 type followed struct {
 	api.SubmittedService
 	verdict
-	URL string
+	URL  string
+	read bool // At least once.
 }
 
 // follow waits until every submitted service is ready or has failed.
@@ -49,6 +50,10 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 			switch {
 			case ctx.Err() != nil:
 				return interrupted(c, show, all)
+			case errors.Is(err, wadi.ErrNotFound) && !f.read:
+				show.end()
+				say(c.stderr, "It was submitted. Whether it becomes ready can't be seen: it was deleted meanwhile, or may not be read with this token.\n")
+				return err
 			case errors.Is(err, wadi.ErrNotFound):
 				f.verdict = verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
 			case away.tolerates(err, time.Now()):
@@ -58,7 +63,7 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 				say(c.stderr, "What was submitted stands.\n")
 				return err
 			default:
-				f.verdict, f.URL = judge(f.SubmittedService, v), v.Status.URL
+				f.verdict, f.URL, f.read = judge(f.SubmittedService, v), v.Status.URL, true
 			}
 			show.update(f, time.Now(), time.Since(began))
 			if !f.done {

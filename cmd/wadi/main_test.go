@@ -223,8 +223,8 @@ func TestApply_SaysWhyItFailed(t *testing.T) {
 			"hello: failed, hello-00001: image nginx:1.99 not found\n"},
 		{"deleted", func(b *bench) func() { return func() { _ = b.store.MarkDeleting(context.Background(), "hello", 1) } },
 			"hello: deleting, it was deleted meanwhile\n"},
-		{"gone", func(b *bench) func() { return func() { b.store.Forget("hello") } },
-			"hello: deleting, it was deleted meanwhile\n"},
+		{"gone before anybody saw it", func(b *bench) func() { return func() { b.store.Forget("hello") } },
+			"It was submitted. Whether it becomes ready can't be seen: it was deleted meanwhile, or may not be read with this token.\nError: service hello: not found\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)

@@ -36,11 +36,14 @@ all the same, and it goes back to zero when none is in flight.`,
 				return err
 			}
 			var out api.Held
+			answered := c.patience()
+			defer answered()
 			if release {
 				out, err = client.Release(ctx, c.args[0], revision)
 			} else {
 				out, err = client.Hold(ctx, c.args[0], revision, count, lasts)
 			}
+			answered()
 			if err != nil {
 				return err
 			}

@@ -22,7 +22,9 @@ func remoteCommand[T any](cmd command, ask func(context.Context, *api.Client, *c
 		if err != nil {
 			return err
 		}
+		answered := c.patience()
 		out, err := ask(ctx, client, c)
+		answered()
 		if err != nil {
 			return err
 		}

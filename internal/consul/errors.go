@@ -16,13 +16,20 @@ import (
 
 const noLeader = "No cluster leader"
 
-// Wrap says what could not be done, and puts the sentinel error that fits err
-// into the chain. It returns nil for nil.
-func Wrap(what string, err error) error {
+// Wrap says what could not be done with the agent's own token, and puts the sentinel
+// error that fits err into the chain. It returns nil for nil.
+func Wrap(what string, err error) error { return wrap(what, err, wadi.ErrOwnRight) }
+
+// wrap does that where a refusal is the given one.
+func wrap(what string, err, refused error) error {
 	if err == nil {
 		return nil
 	}
-	if s := sentinel(err); s != nil && !errors.Is(err, s) {
+	s := sentinel(err)
+	if errors.Is(s, wadi.ErrForbidden) {
+		s = refused
+	}
+	if s != nil && !errors.Is(err, s) {
 		return fmt.Errorf("%s: %w: %w", what, s, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)

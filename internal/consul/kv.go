@@ -146,7 +146,7 @@ func (e *TxnError) Unwrap() error { return e.kind }
 
 // Txn does all of ops or nothing. It returns the pairs that Consul answers with
 // (writes without value, deletes not at all). An operation that could not be
-// done gives a [*TxnError] that is [wadi.ErrConflict], [wadi.ErrForbidden] or [wadi.ErrNotLeading];
+// done gives a [*TxnError] that is [wadi.ErrConflict], [wadi.ErrOwnRight] or [wadi.ErrNotLeading];
 // [wadi.ErrTooLarge] is told before anything is sent. One that only reads is a read of
 // the present state.
 func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
@@ -182,7 +182,11 @@ func txnError(ops []Op, errs api.TxnErrors) *TxnError {
 		if i == 0 {
 			e.Cause = te.What
 		}
-		if kind := textSentinel(te.What); kind != nil {
+		kind := textSentinel(te.What)
+		if errors.Is(kind, wadi.ErrForbidden) {
+			kind = wadi.ErrOwnRight
+		}
+		if kind != nil {
 			e.kind, e.Cause = kind, te.What
 		}
 	}

@@ -43,7 +43,7 @@ func (c *Client) MayWriteIntentions(ctx context.Context, token, service string) 
 		return nil
 	}
 	if err != nil {
-		return Wrap(what, err)
+		return wrap(what, err, wadi.ErrForbidden) // It is the caller's.
 	}
 	var rights []right
 	if err := json.Unmarshal(answer, &rights); err != nil || len(rights) != 1 {

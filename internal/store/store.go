@@ -114,7 +114,7 @@ func (s *Store) Check(ctx context.Context) error {
 		return fmt.Errorf("check rights to %s: %w", s.prefix, err)
 	}
 	if !slices.ContainsFunc(pairs, func(p consul.Pair) bool { return p.Key == key && len(p.Value) > 0 }) {
-		return fmt.Errorf("check rights to %s: what was written can't be read: %w", s.prefix, wadi.ErrForbidden)
+		return fmt.Errorf("check rights to %s: what was written can't be read: %w", s.prefix, wadi.ErrOwnRight)
 	}
 	return nil
 }

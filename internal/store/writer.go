@@ -74,7 +74,7 @@ func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 	}
 	for i, op := range ops[:len(ops)-1] { // Consul leaves out what may not be read.
 		if i >= len(pairs) || pairs[i].Key != op.Key {
-			return Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrForbidden)
+			return Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrOwnRight)
 		}
 	}
 	switch spec, index := pairs[0].Index, pairs[5].Index; {

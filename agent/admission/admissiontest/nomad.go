@@ -19,7 +19,10 @@ import (
 )
 
 // Grant is what a token may do, by namespace.
-type Grant struct{ Submit, Read []string }
+type Grant struct {
+	Submit, Read []string // Who may submit may read, here.
+	Blind, Scale []string // Who may submit or scale, and not read.
+}
 
 // MayWriteIntentions stands in for Consul: without Guard everybody may.
 func (n *Nomad) MayWriteIntentions(_ context.Context, token, service string) error {
@@ -52,6 +55,7 @@ type Nomad struct {
 	calls  []string
 	tokens map[string]Grant
 
+	asked   []string            // Since the last Asked.
 	guarded map[string][]string // Consul tokens, and whose intentions they may write.
 	down    error
 
@@ -108,6 +112,15 @@ func (n *Nomad) Calls() []string {
 	return out
 }
 
+// Asked lists what was asked for rights, and empties the list.
+func (n *Nomad) Asked() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := n.asked
+	n.asked = nil
+	return out
+}
+
 func (n *Nomad) put(namespace, id string, j job) uint64 {
 	if n.jobs == nil {
 		n.jobs = map[string]job{}
@@ -120,16 +133,18 @@ func (n *Nomad) put(namespace, id string, j job) uint64 {
 
 // may is called with mu held.
 func (n *Nomad) may(token, namespace string, pick func(Grant) []string) error {
+	allowed := slices.Contains(pick(n.tokens[token]), namespace)
+	n.asked = append(n.asked, fmt.Sprintf("allowed=%t", allowed))
 	if n.down != nil {
 		return n.down
 	}
-	if n.tokens != nil && !slices.Contains(pick(n.tokens[token]), namespace) {
+	if n.tokens != nil && !allowed {
 		return wadi.ErrForbidden
 	}
 	return nil
 }
 
-func submit(g Grant) []string { return g.Submit }
+func submit(g Grant) []string { return append(slices.Clone(g.Submit), g.Blind...) }
 func read(g Grant) []string   { return append(slices.Clone(g.Submit), g.Read...) }
 
 // MaySubmit implements admission.Rights.
@@ -147,8 +162,53 @@ func (n *Nomad) MayRead(_ context.Context, token, namespace string) error {
 }
 
 // MayScale is what the server asks: who may submit may scale.
-func (n *Nomad) MayScale(ctx context.Context, token, namespace string) error {
-	return n.MaySubmit(ctx, token, namespace)
+func (n *Nomad) MayScale(_ context.Context, token, namespace string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.may(token, namespace, func(g Grant) []string { return append(submit(g), g.Scale...) })
+}
+
+// Known is what the server asks: those are that have a grant, be it an empty one.
+func (n *Nomad) Known(ctx context.Context, token string) (acls bool, err error) {
+	n.mu.Lock()
+	_, ok := n.tokens[token]
+	n.asked = append(n.asked, "known")
+	acls, err = n.tokens != nil, n.down
+	n.mu.Unlock()
+	switch {
+	case err != nil || !acls:
+	case token == "":
+		err = n.MayRead(ctx, token, "default")
+	case !ok:
+		err = fmt.Errorf("%w: ACL token not found", wadi.ErrForbidden)
+	}
+	return acls, err
+}
+
+// Readable is what the server asks.
+func (n *Nomad) Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error) {
+	out := map[string]bool{}
+	for _, ns := range namespaces {
+		switch err := n.MayRead(ctx, token, ns); {
+		case err == nil:
+			out[ns] = true
+		case !errors.Is(err, wadi.ErrForbidden):
+			return nil, err
+		}
+	}
+	if len(out) == 0 {
+		if _, err := n.Known(ctx, token); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Revoke makes a token unknown.
+func (n *Nomad) Revoke(token string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.tokens, token)
 }
 
 // Who is what the server asks: every token is alice's.

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
+)
+
+// right is what a caller needs in the Nomad namespace of a service.
+type right struct {
+	does string // What it lets one do, for people.
+	ask  func(r Rights, ctx context.Context, token, namespace string) error
+}
+
+var (
+	rightRead   = &right{"read", Rights.MayRead}
+	rightSubmit = &right{"change", Rights.MaySubmit}
+	rightScale  = &right{"scale", Rights.MayScale}
+)
+
+// nowhere is asked about in place of the namespace of a service that there is not: the
+// answer takes as long as that about one of somebody else's. No namespace has that name.
+const nowhere = "wadi.nowhere"
+
+// may asks whether the caller has a right in a namespace.
+func (s *Server) may(r *http.Request, need *right, namespace string) error {
+	if s.Auth == AuthNone {
+		return nil
+	}
+	if err := need.ask(s.Rights, r.Context(), nomadToken(r), namespace); err != nil {
+		return fmt.Errorf("%s in namespace %q: %w", need.does, namespace, err)
+	}
+	return nil
+}
+
+// spec returns a service that the caller may read.
+func (s *Server) spec(r *http.Request, name string) (admission.Spec, uint64, error) {
+	return s.permitted(r, name, rightRead)
+}
+
+// permitted returns a service for which the caller has a right. Whether there is one
+// that he may not know of he is not told: what is not there and what is somebody
+// else's have one answer, after the same questions.
+func (s *Server) permitted(r *http.Request, name string, need *right) (admission.Spec, uint64, error) {
+	if !namePattern.MatchString(name) {
+		return admission.Spec{}, 0, fmt.Errorf("service %q: %w", name, wadi.ErrNotFound)
+	}
+	spec, index, err := s.Store.Spec(r.Context(), name)
+	missing, namespace := errors.Is(err, wadi.ErrNotFound), spec.Service.Namespace
+	switch {
+	case missing && s.Auth == AuthNone:
+		return admission.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
+	case missing:
+		namespace = nowhere
+	case err != nil:
+		return admission.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
+	}
+	refused := s.may(r, need, namespace)
+	switch {
+	case refused == nil && !missing:
+		return spec, index, nil
+	case refused != nil && !errors.Is(refused, wadi.ErrForbidden):
+		return admission.Spec{}, 0, s.unasked(name, refused)
+	case need != rightRead:
+		switch err := s.may(r, rightRead, namespace); {
+		case err == nil && !missing:
+			return admission.Spec{}, 0, refused // He may know of it.
+		case err != nil && !errors.Is(err, wadi.ErrForbidden):
+			return admission.Spec{}, 0, s.unasked(name, err)
+		}
+	}
+	return admission.Spec{}, 0, s.hidden(r, name)
+}
+
+// hidden is the answer about what is not there, and what the caller may not know of.
+func (s *Server) hidden(r *http.Request, name string) error {
+	acls, err := s.Rights.Known(r.Context(), nomadToken(r))
+	switch {
+	case errors.Is(err, wadi.ErrForbidden):
+		return fmt.Errorf("service %s: %w", name, err)
+	case err != nil:
+		return s.unasked(name, err)
+	case acls:
+		return fmt.Errorf("service %s: %w, or this token may not know of it", name, wadi.ErrNotFound)
+	}
+	return fmt.Errorf("service %s: %w", name, wadi.ErrNotFound)
+}
+
+// unasked is the answer while Nomad can't be asked. Its words would tell a namespace.
+func (s *Server) unasked(name string, err error) error {
+	s.Log.Warn("nomad can't be asked for a caller's rights", "service", name, "error", err)
+	return unavailable("service %s: Nomad can't be asked what this token may", name)
+}
+
+// readable returns those of the namespaces that the caller may read. Its error is that
+// of a caller whom Nomad does not know, or that of Nomad.
+func (s *Server) readable(r *http.Request, namespaces []string) (map[string]bool, error) {
+	if s.Auth != AuthNone {
+		return s.Rights.Readable(r.Context(), nomadToken(r), namespaces)
+	}
+	all := map[string]bool{}
+	for _, ns := range namespaces {
+		all[ns] = true
+	}
+	return all, nil
+}
+
+// known refuses a caller whom Nomad does not know.
+func (s *Server) known(ctx context.Context, r *http.Request) error {
+	if s.Auth == AuthNone {
+		return nil
+	}
+	_, err := s.Rights.Known(ctx, nomadToken(r))
+	return err
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"sync"
+	"time"
+)
+
+// When a command says that it waits for an answer: after the first of them, and then
+// again and again.
+const (
+	patienceFirst = 2 * time.Second
+	patienceEvery = 10 * time.Second
+)
+
+// patience says on standard error that the agent's answer takes its time, until the
+// function that it returns is called, which may be done twice. An agent waits for
+// Nomad and Consul for up to half a minute.
+func (c *call) patience() (answered func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	began := time.Now()
+	go func() {
+		defer close(ended)
+		for wait := patienceFirst; ; wait = patienceEvery {
+			select {
+			case <-done:
+				return
+			case <-time.After(wait):
+				say(c.stderr, "No answer from the agent yet, after %s: it may be waiting for Nomad or Consul. Waiting on.\n", time.Since(began).Round(time.Second))
+			}
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(done)
+		<-ended // Nothing is said after this.
+	})
+}
