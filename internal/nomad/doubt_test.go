@@ -53,10 +53,11 @@ func (s *starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // One refusal is no proof: Nomad refuses good tokens just after it has started.
 func TestRefusalsAreDoubted(t *testing.T) {
-	for _, tt := range []starting{
+	t.Parallel()
+	for _, tt := range []*starting{
 		{code: 403, words: "ACL token not found"}, {code: 403, words: "Permission denied"}, {code: 500, words: "rpc error: Permission denied"},
 	} {
-		c := client(t, &tt)
+		c := client(t, tt)
 		for what, ask := range map[string]func(context.Context) error{
 			"submit": func(ctx context.Context) error { return c.MaySubmit(ctx, "alice", "default") },
 			"read":   func(ctx context.Context) error { return c.MayRead(ctx, "alice", "default") },
@@ -80,6 +81,7 @@ func TestRefusalsAreDoubted(t *testing.T) {
 // What is refused again and again is refused, in Nomad's words and in bounded time; a
 // caller without a token is refused at once.
 func TestRefusalsAreBelieved(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int32
 	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -102,6 +104,7 @@ func TestRefusalsAreBelieved(t *testing.T) {
 
 // Made-up tokens can't hold up more than a few at a time.
 func TestRefusalsOfManyDontWait(t *testing.T) {
+	t.Parallel()
 	var once sync.Map
 	var again atomic.Int32
 	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -130,6 +133,7 @@ func TestRefusalsOfManyDontWait(t *testing.T) {
 // A list leaves out what the token may not read; a token that Nomad does not know is
 // told so, with and without anything to list.
 func TestReadable(t *testing.T) {
+	t.Parallel()
 	acls := true
 	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, ns := r.Header.Get("X-Nomad-Token"), r.URL.Query().Get("namespace")
