@@ -26,6 +26,10 @@ type Route struct {
 	Revisions map[string]RouteRevision `json:"revisions"`
 }
 
+// Deleted reports whether the service is being deleted: nobody is let in any more, and
+// nothing is woken. What its revisions still have to finish is finished.
+func (r Route) Deleted() bool { return r.Service != "" && len(r.Targets) == 0 }
+
 // WithoutProofs is r as it may be shown.
 func (r Route) WithoutProofs() Route {
 	shown := make(map[string]RouteRevision, len(r.Revisions))

@@ -88,6 +88,7 @@ type service struct {
 	checked    bool      // The network layers were read back, not long ago.
 	resting    bool      // The last pass had nothing to do, and only news will change that.
 	applied    time.Time // When the stored route was last written to them.
+	emptied    time.Time // Since when the layers are to lead nobody to it any more; zero: they may.
 	retry      time.Time // Not before then, after an error.
 	backoff    time.Duration
 	problem    string          // The last pass's error.
@@ -294,6 +295,9 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 	for round := range roundsPerPass {
 		if err := c.readBack(ctx, s); err != nil {
 			return err
+		}
+		if s.Route.Deleted() && s.emptied.IsZero() {
+			s.emptied = time.Now()
 		}
 		seen := c.observe(s)
 		s.noteWaits(seen)

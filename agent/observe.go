@@ -12,6 +12,10 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
+// emptiesWithin is for how long the jobs of a service that is deleted wait for the
+// network layers to lead callers elsewhere.
+const emptiesWithin = 20 * time.Second
+
 // settled reports whether nothing of the service waits for a time to pass that is
 // shorter than that between two rechecks.
 func (s *service) settled(o scheduler.Observed) bool {
@@ -48,6 +52,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Began:      s.began(),
 		Programmed: s.programmed,
 		Tried:      time.Since(s.applied) < s.again(),
+		GivenUp:    s.barred || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
 	}
 	c.mu.Lock()
 	for _, r := range s.Revisions {

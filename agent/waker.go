@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,33 +36,44 @@ const wakeTries = 5
 
 // Wake makes sure that at least one instance of the revision is there or coming.
 func (w *Waker) Wake(ctx context.Context, revision string) error {
-	service, _, _ := wadi.SplitRevisionID(revision)
-	route, ok := w.Route(service)
-	rr, known := route.Revisions[revision]
-	if !ok || !known {
-		return fmt.Errorf("wake %s: %w", revision, wadi.ErrNotFound)
-	}
-	if len(route.Targets) == 0 { // The leader ends its jobs, and would do so again and again.
-		return fmt.Errorf("wake %s: %w: its service is being deleted", revision, wadi.ErrUnplaceable)
-	}
-	job, current := w.Cluster.Job(route.Namespace, revision), w.Cluster.Synced(route.Namespace)
+	var job scheduler.JobState
 	for try := range wakeTries {
+		route, err := w.routeTo(revision) // It may have been deleted since the last try.
+		if err != nil {
+			return err
+		}
+		ns := route.Namespace
+		if try == 0 {
+			job = w.Cluster.Job(ns, revision)
+		}
 		// The stream's view is enough to scale a job that is there, as the index
 		// guards it. That a job is missing is only believed of Nomad itself, and
 		// while the stream is away, that it has a count.
-		if try > 0 || !current || !job.Running() {
-			var err error
+		if try > 0 || !w.Cluster.Synced(ns) || !job.Running() {
 			if job, err = w.read(ctx, route.Namespace, revision); err != nil {
 				return fmt.Errorf("wake %s: %w", revision, err)
 			}
 		}
-		act := scheduler.Wake(w.state(route.Namespace, revision, rr, job))
-		err := w.carryOut(ctx, route, revision, act)
+		act := scheduler.Wake(w.state(ns, revision, route.Revisions[revision], job))
+		err = w.carryOut(ctx, route, revision, act)
 		if !errors.Is(err, wadi.ErrConflict) {
 			return err
 		}
 	}
 	return fmt.Errorf("wake %s: %w", revision, wadi.ErrConflict)
+}
+
+// routeTo is the route of the revision's service, if a request may wake the revision.
+func (w *Waker) routeTo(revision string) (wadi.Route, error) {
+	service, _, _ := wadi.SplitRevisionID(revision)
+	route, ok := w.Route(service)
+	if _, known := route.Revisions[revision]; !ok || !known {
+		return route, fmt.Errorf("wake %s: %w", revision, wadi.ErrNotFound)
+	}
+	if route.Deleted() { // The leader ends its jobs, and would do so again and again.
+		return route, fmt.Errorf("wake %s: %w: its service is being deleted", revision, wadi.ErrUnplaceable)
+	}
+	return route, nil
 }
 
 // readTimeout bounds how long a waiting request goes without word that Nomad is away.
@@ -128,10 +140,7 @@ func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string,
 	case scheduler.WakeScale:
 		index, err = w.Nomad.Scale(ctx, route.Namespace, revision, act.Count, act.Index, act.Reason)
 	case scheduler.WakeRegister:
-		var rev wadi.Revision
-		if rev, err = w.Store.Revision(ctx, route.Service, revision); err == nil {
-			index, err = w.Nomad.Register(ctx, rev.Job, act.Count, act.Index)
-		}
+		index, err = w.register(ctx, route, revision, act)
 	case scheduler.WakeEvaluate:
 		w.waited(revision, false) // So that the next look is not before its time.
 		err = w.Nomad.Evaluate(ctx, route.Namespace, revision)
@@ -145,6 +154,41 @@ func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string,
 	w.Log.Info("woken", "revision", revision, "count", act.Count, "reason", act.Reason)
 	w.Events.Add(route.Service, revision, "Woken", act.Reason)
 	return nil
+}
+
+// register puts the stored job back, and takes it away again if its service was deleted
+// meanwhile: nobody else would know of it. Nomad guards that no other job was there; that
+// its service still is only the store can say, and only afterwards is that not too early.
+func (w *Waker) register(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) (uint64, error) {
+	rev, err := w.Store.Revision(ctx, route.Service, revision)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := w.routeTo(revision); err != nil {
+		return 0, err
+	}
+	index, err := w.Nomad.Register(ctx, rev.Job, act.Count, act.Index)
+	if err != nil {
+		return 0, err
+	}
+	now, err := w.Store.Revision(ctx, route.Service, revision)
+	if errors.Is(err, wadi.ErrNotFound) || err == nil && !bytes.Equal(now.Job, rev.Job) {
+		return 0, w.takeBack(ctx, route, revision, index)
+	}
+	return index, nil // That it could not be asked means nothing; the leader looks after jobs.
+}
+
+// takeBack purges a job that this wake registered, unless somebody has changed it since.
+func (w *Waker) takeBack(ctx context.Context, route wadi.Route, revision string, index uint64) error {
+	job, err := w.read(ctx, route.Namespace, revision)
+	if err == nil && job.Index == index {
+		err = w.Nomad.Purge(ctx, route.Namespace, revision)
+	}
+	if err != nil {
+		return fmt.Errorf("take back what was registered after its service was deleted: %w", err)
+	}
+	w.Log.Warn("registration taken back", "revision", revision, "reason", "its service was deleted meanwhile")
+	return fmt.Errorf("its service was deleted meanwhile: %w", wadi.ErrNotFound)
 }
 
 // Owned remembers which modify indexes of jobs are known to stand for what was

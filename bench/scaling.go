@@ -191,8 +191,10 @@ func wakes(ctx context.Context, _ *bench) (section, error) {
 	s := newStage(scalingWakes, 0)
 	routes := map[string]wadi.Route{}
 	for _, name := range s.names {
-		routes[name] = wadi.Route{Service: name, Namespace: "default", Revisions: map[string]wadi.RouteRevision{
-			wadi.RevisionID(name, 1): {Activation: 1, Queue: wadi.Queue{Depth: 10, Timeout: wadi.Duration(time.Second)}, Timeout: wadi.Timeouts{Request: wadi.Duration(time.Second)}},
+		id := wadi.RevisionID(name, 1)
+		all := []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}
+		routes[name] = wadi.Route{Service: name, Namespace: "default", Targets: all, Revisions: map[string]wadi.RouteRevision{
+			id: {Activation: 1, Queue: wadi.Queue{Depth: 10, Timeout: wadi.Duration(time.Second)}, Timeout: wadi.Timeouts{Request: wadi.Duration(time.Second)}},
 		}}
 	}
 	act, err := activator.New(activator.Config{

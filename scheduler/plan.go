@@ -41,6 +41,7 @@ type Observed struct {
 	Route      wadi.Route // As stored; zero: none.
 	Programmed bool       // The network layers carry the stored route, as was read back.
 	Tried      bool       // They were told to lately: not again in this pass.
+	GivenUp    bool       // They can't be made to, or have not been for too long: what waits for them goes on.
 	Leftovers  bool       // Network layers still hold something of the service.
 }
 
@@ -129,16 +130,37 @@ func Plan(d Desired, o Observed) []Action {
 	return append(acts, planRetention(d, o, state, route, want)...)
 }
 
-// planDelete drains and removes: first no new requests, then the instances, then,
-// when every one has ended, the jobs, the entries in Consul and what is stored.
+// planDelete drains and removes: first no new requests, which nobody may wake anything
+// for, wherever they come from; then the instances; then, when every one has ended, the
+// jobs, the entries in Consul and what is stored.
 func planDelete(d Desired, o Observed) []Action {
-	var acts []Action
-	if len(o.Route.Targets) > 0 {
+	if o.Route.Service != "" && !o.Route.Deleted() {
 		r := o.Route
-		r.Targets = nil
-		acts = append(acts, Action{Kind: PutRoute, Route: r})
+		r.Targets = nil // Its revisions stay: what is in flight has their settings.
+		return []Action{{Kind: PutRoute, Route: r}}
 	}
-	left := false
+	jobs, left := planEnds(d, o)
+	switch {
+	case !left && o.Leftovers:
+		return []Action{{Kind: Unprogram}}
+	case !left:
+		return []Action{{Kind: ForgetService}}
+	case o.Route.Service == "" || o.Programmed:
+		return jobs
+	}
+	var program []Action
+	if !o.Tried {
+		program = []Action{{Kind: Program, Route: o.Route}}
+	}
+	if o.GivenUp {
+		return append(jobs, program...) // Which may fail for ever.
+	}
+	return program
+}
+
+// planEnds ends the jobs of a service that is deleted; left: there is still something
+// of one.
+func planEnds(d Desired, o Observed) (acts []Action, left bool) {
 	for _, r := range d.Revisions {
 		job, in := o.Jobs[r.ID], o.Instances[r.ID]
 		busy := in.Alive+in.Ending > 0
@@ -150,14 +172,7 @@ func planDelete(d Desired, o Observed) []Action {
 		}
 		left = left || job.Exists || busy
 	}
-	switch {
-	case left:
-	case o.Leftovers:
-		acts = append(acts, Action{Kind: Unprogram})
-	default:
-		acts = append(acts, Action{Kind: ForgetService})
-	}
-	return acts
+	return acts, left
 }
 
 // TriedAgain is why a revision is pending that had failed.

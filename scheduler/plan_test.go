@@ -317,12 +317,16 @@ func TestPlan_DeleteDrainsFirst(t *testing.T) {
 	w.ready(r1, 1)
 	w.settle(t)
 	w.d.Deleting = true
-	acts := scheduler.Plan(w.d, w.o)
-	if len(acts) != 2 || acts[0].Kind != scheduler.PutRoute || acts[1].Kind != scheduler.StopJob {
-		t.Fatalf("plan %+v, want the route emptied, then the job stopped", acts)
+	for i, want := range []scheduler.ActionKind{scheduler.PutRoute, scheduler.Program, scheduler.StopJob} {
+		w.o.Programmed = fmt.Sprint(w.programed) == fmt.Sprint(w.o.Route)
+		acts := scheduler.Plan(w.d, w.o)
+		if len(acts) != 1 || acts[0].Kind != want {
+			t.Fatalf("step %d: plan %+v, want %s alone", i, acts, want)
+		}
+		w.apply(t, acts[0])
 	}
-	for _, a := range acts {
-		w.apply(t, a)
+	if !w.o.Route.Deleted() || len(w.o.Route.Revisions) != 1 {
+		t.Fatalf("route %+v, want one without targets that still knows the revision", w.o.Route)
 	}
 	w.o.Instances[r1] = scheduler.Instances{Ending: 1}
 	if acts := scheduler.Plan(w.d, w.o); len(acts) != 0 {
@@ -334,6 +338,34 @@ func TestPlan_DeleteDrainsFirst(t *testing.T) {
 	}
 	if w.programed.Service != "" {
 		t.Fatal("forgotten before the network layers let go of it")
+	}
+}
+
+// The network layers may be somebody else's, or refuse for too long: the instances end all
+// the same.
+func TestPlan_DeleteGoesOnWithoutTheLayers(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	w.d.Deleting, w.foreign = true, true
+	for _, a := range scheduler.Plan(w.d, w.o) {
+		w.apply(t, a)
+	}
+	w.o.Programmed = false
+	if acts := scheduler.Plan(w.d, w.o); len(acts) != 1 || acts[0].Kind != scheduler.Program {
+		t.Fatalf("plan %+v, want the layers told first", acts)
+	}
+	w.o.Tried = true
+	if acts := scheduler.Plan(w.d, w.o); len(acts) != 0 {
+		t.Fatalf("plan %+v while the layers were told, want none", acts)
+	}
+	w.o.GivenUp, w.o.Tried = true, false
+	acts := scheduler.Plan(w.d, w.o)
+	if len(acts) != 2 || acts[0].Kind != scheduler.StopJob || acts[1].Kind != scheduler.Program {
+		t.Fatalf("plan %+v, want the job stopped, and the layers tried behind it", acts)
+	}
+	if !w.settle(t).forgotten {
+		t.Fatalf("not forgotten: %v", w.log)
 	}
 }
 

@@ -38,6 +38,7 @@ type Activator struct {
 	probing atomic.Int64 // Probes under way, of all revisions.
 
 	revisions atomic.Pointer[map[string]*revision] // By ID; replaced whole.
+	deleted   atomic.Pointer[map[string]bool]      // Services that are being deleted; replaced whole.
 
 	active   atomic.Int64 // Requests inside.
 	draining atomic.Bool
@@ -80,6 +81,7 @@ func New(cfg Config) (*Activator, error) {
 	a.metrics = newMetrics(cfg.Registerer, a.conns)
 	a.peers.Store(1)
 	a.revisions.Store(&map[string]*revision{})
+	a.deleted.Store(&map[string]bool{})
 	return a, nil
 }
 
@@ -95,12 +97,17 @@ func (a *Activator) SetPeers(n int) {
 }
 
 // SetRoutes replaces what is served, keyed by service. Requests that wait for a
-// revision that is no longer in any route are refused; requests in flight finish.
+// revision that is no longer in any route, or whose service is being deleted, are
+// refused; requests in flight finish.
 func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 	a.mu.Lock()
 	old := *a.revisions.Load()
-	next := make(map[string]*revision)
+	next, deleted := make(map[string]*revision), make(map[string]bool)
 	for _, route := range routes {
+		if route.Deleted() {
+			deleted[route.Service] = true
+			continue
+		}
 		for id, settings := range route.Revisions {
 			r := old[id]
 			if r == nil || r.service != route.Service || r.protocol != route.Protocol {
@@ -111,6 +118,7 @@ func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 		}
 	}
 	a.revisions.Store(&next)
+	a.deleted.Store(&deleted)
 	a.mu.Unlock()
 
 	for id, r := range old {
@@ -119,8 +127,13 @@ func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 			r.look() // Its bounds may have changed.
 			continue
 		}
-		r.retire()
-		if _, ok := routes[r.service]; !ok {
+		_, there := routes[r.service]
+		if !there || deleted[r.service] {
+			r.close(isDeleted(r.service))
+		} else {
+			r.retire()
+		}
+		if !there {
 			a.metrics.forget(r.service)
 		}
 	}

@@ -182,12 +182,32 @@ func TestUnknownRevision(t *testing.T) {
 }
 
 func TestRetiredWhileWaiting(t *testing.T) {
-	g := newRig(t, settings())
-	done := make(chan answer)
-	go func() { done <- g.get(t) }()
-	g.waiting(t, 1)
-	g.act.SetRoutes(nil)
-	wantRefusal(t, <-done, 503, "unknown_revision", "not served any more")
+	moved := routes(settings(), wadi.HTTP1)
+	route := moved[service]
+	route.Targets, route.Revisions = allOf("hello-00002"), map[string]wadi.RouteRevision{"hello-00002": settings()}
+	moved[service] = route
+	deleted := routes(settings(), wadi.HTTP1)
+	route = deleted[service]
+	route.Targets = nil
+	deleted[service] = route
+	for name, tt := range map[string]struct {
+		routes map[string]wadi.Route
+		status int
+		why    string
+	}{
+		"another has its place": {moved, 503, "not served any more"},
+		"being deleted":         {deleted, 404, "service hello is deleted"},
+		"gone":                  {nil, 404, "service hello is deleted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, settings())
+			done := make(chan answer)
+			go func() { done <- g.get(t) }()
+			g.waiting(t, 1)
+			g.act.SetRoutes(tt.routes)
+			wantRefusal(t, <-done, tt.status, "unknown_revision", tt.why)
+		})
+	}
 }
 
 func TestFailedWhileWaiting(t *testing.T) {
@@ -454,6 +474,30 @@ func TestStripsInternalHeaders(t *testing.T) {
 	if h.Get(wadi.HeaderTag) != "canary" {
 		t.Error("the caller's tag is gone")
 	}
+}
+
+// While a service is being deleted its mesh callers are told that it is gone, whatever
+// their Envoys still know; before and after they are told to come again.
+func TestMeshHandler_Deleted(t *testing.T) {
+	g := newRig(t, settings())
+	g.srv.Config.Handler = g.act.MeshHandler(everybody{})
+	ask := func(headers ...string) answer {
+		t.Helper()
+		r := g.request(t, http.MethodGet, "/", nil)
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		return g.do(r)
+	}
+	deleted := routes(settings(), wadi.HTTP1)
+	route := deleted[service]
+	route.Targets = nil
+	deleted[service] = route
+	g.act.SetRoutes(deleted)
+	wantRefusal(t, ask(wadi.HeaderService, service), 404, "unknown_revision", "service hello is deleted")
+	wantRefusal(t, ask(wadi.HeaderService, service, wadi.HeaderRevision, revision), 404, "unknown_revision", "service hello is deleted")
+	g.act.SetRoutes(nil)
+	wantRefusal(t, ask(wadi.HeaderService, service, wadi.HeaderRevision, revision), 503, "unknown_revision", "it is gone, or this agent does not know it yet")
 }
 
 func TestMeshHandler(t *testing.T) {

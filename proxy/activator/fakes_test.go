@@ -212,10 +212,15 @@ func settings() wadi.RouteRevision {
 	}
 }
 
+// allOf are targets that give a revision all of the traffic.
+func allOf(revision string) []wadi.RouteTarget {
+	return []wadi.RouteTarget{{Revision: revision, Weight: wadi.WeightAll}}
+}
+
 func routes(set wadi.RouteRevision, p wadi.Protocol) map[string]wadi.Route {
 	return map[string]wadi.Route{service: {
 		Service: service, Protocol: p,
-		Targets:   []wadi.RouteTarget{{Revision: revision, Weight: wadi.WeightAll}},
+		Targets:   allOf(revision),
 		Revisions: map[string]wadi.RouteRevision{revision: set},
 	}}
 }

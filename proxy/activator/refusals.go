@@ -22,6 +22,11 @@ func unknownRevision(service, revision string) Refusal {
 		Message: fmt.Sprintf("no revision %q of service %q is served here", revision, service)}
 }
 
+// isDeleted is the answer while what is left of a service ends: it is known to be gone.
+func isDeleted(service string) Refusal {
+	return Refusal{Status: http.StatusNotFound, Code: CodeNoRevision, Message: fmt.Sprintf("service %s is deleted", service)}
+}
+
 // namesNobody and notYetKnown are answers to mesh callers whose Envoys may just not
 // have heard of a change: of a service that is new, or gone. Such a thing is over soon,
 // so that it is no 404.

@@ -28,6 +28,10 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 			a.refuseFor(w, r, trip, err)
 			return
 		}
+		if (*a.deleted.Load())[service] {
+			a.refuse(w, r, trip, isDeleted(service))
+			return
+		}
 		if service == "" || revision == "" {
 			a.refuse(w, r, trip, namesNobody())
 			return

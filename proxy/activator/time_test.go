@@ -119,7 +119,7 @@ func TestWakes_BoundedPerSecondOldestFirst(t *testing.T) {
 		for i := range 50 {
 			name := fmt.Sprintf("s%02d", i)
 			id := wadi.RevisionID(name, 1)
-			all[name] = wadi.Route{Service: name, Revisions: map[string]wadi.RouteRevision{id: minute()}}
+			all[name] = wadi.Route{Service: name, Targets: allOf(id), Revisions: map[string]wadi.RouteRevision{id: minute()}}
 		}
 		c := newClocked(t, all, 20)
 		defer c.end(t)

@@ -37,7 +37,7 @@ func TestAuthorize(t *testing.T) {
 		{"hello.wadi.localhost", nil, 200, ""},
 		{"hello.wadi.localhost", fmt.Errorf("%w: no", wadi.ErrForbidden), 403, "denied"},
 		{"hello.wadi.localhost", fmt.Errorf("%w: no", wadi.ErrUnavailable), 503, "intentions_unknown"},
-		{"new.wadi.localhost", wadi.ErrForbidden, 403, "denied"}, // It has no target; that is nobody's business.
+		{"gone.wadi.localhost", wadi.ErrForbidden, 404, "unknown_host"},
 		{"nobody.wadi.localhost", nil, 404, "unknown_host"},
 	} {
 		asked, says = nil, tt.says

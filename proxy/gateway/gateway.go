@@ -105,7 +105,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	revision, ok := row.pick(r.Header)
 	if !ok {
 		g.refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: activator.CodeNoTarget,
-			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet, or it is being deleted", row.service)})
+			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet", row.service)})
 		return
 	}
 	g.requests.WithLabelValues("routed").Inc()

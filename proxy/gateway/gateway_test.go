@@ -70,7 +70,7 @@ func someRoutes() map[string]wadi.Route {
 	hello.Domains = []string{"Hello.Example.com"}
 	secret := route("secret", wadi.RouteTarget{Revision: "secret-00001", Weight: 10000})
 	secret.Visibility = wadi.MeshOnly
-	return map[string]wadi.Route{"hello": hello, "secret": secret, "new": route("new")}
+	return map[string]wadi.Route{"hello": hello, "secret": secret, "gone": route("gone")}
 }
 
 func TestHosts(t *testing.T) {
@@ -92,7 +92,7 @@ func TestHosts(t *testing.T) {
 		{"[::1]", 404, "no service"},
 		{"", 404, "(none)"},
 		{"<script>", 404, "no service"},
-		{"new.wadi.localhost", 503, "no revision that takes traffic"},
+		{"gone.wadi.localhost", 404, "no service"},
 	} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -122,7 +122,7 @@ func TestSplit(t *testing.T) {
 }
 
 func TestConflicts(t *testing.T) {
-	a, b := route("a"), route("b")
+	a, b := route("a", wadi.RouteTarget{Revision: "a-00001", Weight: 10000}), route("b", wadi.RouteTarget{Revision: "b-00001", Weight: 10000})
 	a.Domains = []string{"x.com", "b.d"}
 	b.Domains = []string{"X.com.", "b.d"}
 	_, got := gateway.BuildTable(map[string]wadi.Route{"a": a, "b": b}, "d")

@@ -65,7 +65,7 @@ func askTLS(t *testing.T, addr, sni, host string, h2 bool) *http.Response {
 
 func TestOverTLS(t *testing.T) {
 	dir := t.TempDir()
-	issue(t, 1, time.Hour, "hello.example.com", "new.wadi.localhost").putPair(t, dir, "a")
+	issue(t, 1, time.Hour, "hello.example.com", "gone.wadi.localhost").putPair(t, dir, "a")
 	issue(t, 2, time.Hour, "hello.wadi.localhost").putPair(t, dir, "b")
 	certs := loadCerts(t, dir)
 	g, c := newGateway(t, someRoutes())
@@ -76,7 +76,7 @@ func TestOverTLS(t *testing.T) {
 	}{
 		{"hello.example.com", "hello.example.com", 200},
 		{"hello.example.com", "HELLO.example.com:8443", 200},
-		{"hello.example.com", "new.wadi.localhost", 503}, // Of the same certificate, and known.
+		{"hello.example.com", "gone.wadi.localhost", 404}, // Of the same certificate.
 		{"hello.example.com", "hello.wadi.localhost", 421},
 		{"hello.example.com", "nobody.example.com", 421},
 		{"hello.wadi.localhost", "hello.example.com", 421},

@@ -37,7 +37,8 @@ func (c Conflict) String() string {
 	return fmt.Sprintf("host %s of service %s belongs to service %s", c.Host, c.Service, c.Holder)
 }
 
-// BuildTable makes the table of the public services in routes, keyed by service.
+// BuildTable makes the table of the public services in routes, keyed by service. One that
+// is being deleted is in it no more.
 // A service's own name below domain comes before tags' names, and those before custom
 // domains; of those of a kind, the one of the service whose name sorts first wins.
 func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict) {
@@ -54,7 +55,7 @@ func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict
 	public := make(map[string]*row)
 	names := slices.Sorted(maps.Keys(routes))
 	for _, name := range names {
-		if route := routes[name]; route.Visibility != wadi.MeshOnly {
+		if route := routes[name]; route.Visibility != wadi.MeshOnly && !route.Deleted() {
 			public[name] = newRow(route)
 			claim(route.Service+"."+domain, public[name])
 		}

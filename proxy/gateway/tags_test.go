@@ -72,7 +72,7 @@ func TestTags_Gone(t *testing.T) {
 	gone := tagged()
 	gone.Targets = nil
 	g.SetRoutes(map[string]wadi.Route{"hello": gone})
-	for host, want := range map[string]int{"hello.wadi.localhost": 503, "canary-hello.wadi.localhost": 404} {
+	for host, want := range map[string]int{"hello.wadi.localhost": 404, "canary-hello.wadi.localhost": 404} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Host = host

@@ -14,8 +14,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// A service that is deleted and submitted again: whoever goes on calling it meanwhile
-// is told to come again, never that there is no such thing. It is ready only when its
+// A service that is deleted and submitted again: whoever goes on calling it is told that
+// there is no such thing while it ends, and never once it was submitted again: then to come
+// again. It is ready only when its
 // entries are in Consul as they should be; from the first answer of its app on, which is
 // as soon as the caller's Envoy knows, every call is answered.
 func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
@@ -31,6 +32,7 @@ func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
 		waitKnown(t, callerA, "again")
 		calls := startCalls(t, callerA, "again")
 		must(t, "delete", stack.Agent.Delete(t.Context(), "again"))
+		deleted := time.Now()
 		must(t, "submit again", stack.Agent.Apply(t.Context(), hcl))
 		ready := time.Now()
 		if c, err := network(t, "again"); err != nil || !c.OK {
@@ -44,7 +46,7 @@ func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
 				through = true
 				t.Logf("initial = %d: the first answer after it was ready came to a call at %v", initial, since)
 			}
-			if c.status == http.StatusNotFound || c.status != http.StatusOK && through {
+			if c.status == http.StatusNotFound && c.began.After(deleted) || c.status != http.StatusOK && through {
 				t.Errorf("initial = %d, %v after it was ready: %d %s", initial, since, c.status, c.body)
 			}
 		}
@@ -72,13 +74,17 @@ type calls struct {
 
 func startCalls(t *testing.T, from *caller, callee string) *calls {
 	t.Helper()
+	return startCallsOf(t, from.client(t), from.url(callee, "/"))
+}
+
+func startCallsOf(t *testing.T, client *http.Client, url string) *calls {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	c := &calls{cancel: cancel, done: make(chan struct{})}
-	client := from.client(t)
 	go func() {
 		defer close(c.done)
 		for ctx.Err() == nil {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.url(callee, "/"), nil)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 			if err != nil {
 				return
 			}

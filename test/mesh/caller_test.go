@@ -31,7 +31,7 @@ var callees = []string{
 	"no-envoy", "no-proxy", "long", "drip", "rotate", "rotate-act", "away", "stale",
 	"tagged", "canary-tagged", "claims", "nap", "guarded", "ruled", "toggled",
 	"grpc-echo", "grpc-chain", "grpc-slow", "h2c-hello", "shown", "again", "counted", "seen", "seen-h2c",
-	"exits", "shielded",
+	"exits", "shielded", "ended",
 }
 
 // portOf is where a caller's Envoy listens for calls of a service.

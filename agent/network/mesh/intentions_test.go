@@ -31,11 +31,11 @@ func TestIntentions_FirstAndLast(t *testing.T) {
 		"set resolver hello", "set splitter hello", "set router hello", "set resolver hello")
 	r.Targets = nil
 	apply(t, c, r)
-	c.wrote(t, "set resolver hello", "delete router hello", "delete splitter hello", "delete resolver hello", "delete defaults hello")
+	c.wrote(t, "set resolver hello", "set splitter hello", "set resolver hello")
 	if err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello"); err != nil {
 		t.Fatal(err)
 	}
-	c.wrote(t, "delete intentions hello")
+	c.wrote(t, "set resolver hello", "delete router hello", "delete splitter hello", "delete resolver hello", "delete defaults hello", "delete intentions hello")
 
 	apply(t, c, with(one(1), allow("web")))
 	apply(t, c, one(1))

@@ -40,8 +40,9 @@ type leg struct {
 // written: who may call is said before there is a way, and a name is defined before
 // it is referred to.
 //
-// A route with no revision in the mesh has none. One without targets, of a service
-// that is being deleted, keeps only its intentions: its last instances still run.
+// A route with no revision in the mesh has none. That of a service that is being deleted
+// keeps its name and its intentions while its last instances run, and leads to an
+// activator, which says so.
 func Render(r wadi.Route) []api.ConfigEntry {
 	if !InMesh(r) {
 		return nil
@@ -50,8 +51,8 @@ func Render(r wadi.Route) []api.ConfigEntry {
 	if r.Intentions != nil {
 		entries = append(entries, intentions(r))
 	}
-	if len(r.Targets) == 0 {
-		return entries
+	if r.Deleted() {
+		return append(entries, farewell(r)...)
 	}
 	legs, tags := legsOf(r), tagged(r)
 	entries = append(entries, defaults(r))
@@ -155,10 +156,13 @@ func splitter(r wadi.Route, legs []leg) api.ConfigEntry {
 	return e
 }
 
-// headers name service and revision to whoever gets the request, and take away
-// what a caller claims in Wadi's name.
+// headers name service and revision, if there is one, to whoever gets the request, and
+// take away what a caller claims in Wadi's name.
 func headers(service, revision string) *api.HTTPHeaderModifiers {
-	set := map[string]string{wadi.HeaderService: service, wadi.HeaderRevision: revision}
+	set := map[string]string{wadi.HeaderService: service}
+	if revision != "" {
+		set[wadi.HeaderRevision] = revision
+	}
 	h := &api.HTTPHeaderModifiers{Set: set}
 	for _, name := range wadi.InternalHeaders() {
 		if _, ok := set[name]; !ok {
@@ -168,13 +172,14 @@ func headers(service, revision string) *api.HTTPHeaderModifiers {
 	return h
 }
 
-// timeouts are the largest of the routed revisions: of a request, and of waiting
-// for an instance.
+// timeouts are the largest of the routed revisions, and of all once none is: of a
+// request, and of waiting for an instance.
 func timeouts(r wadi.Route) (request, wait time.Duration) {
-	for _, t := range r.Targets {
-		rev := r.Revisions[t.Revision]
-		request = max(request, rev.Timeout.Request.D())
-		wait = max(wait, rev.Queue.Timeout.D())
+	for id, rev := range r.Revisions {
+		if r.Deleted() || slices.ContainsFunc(r.Targets, func(t wadi.RouteTarget) bool { return t.Revision == id }) {
+			request = max(request, rev.Timeout.Request.D())
+			wait = max(wait, rev.Queue.Timeout.D())
+		}
 	}
 	return request, wait
 }

@@ -47,7 +47,7 @@ func step(t *testing.T, c *registry, l *mesh.Layer, r wadi.Route, what string) {
 		}
 		r, _ := c.entries["resolver hello"].(*api.ServiceResolverConfigEntry)
 		s, _ := c.entries["splitter hello"].(*api.ServiceSplitterConfigEntry)
-		if r != nil && len(r.Failover) > 0 && (s == nil || s.Splits[0].RequestHeaders.Set[wadi.HeaderRevision] == "") {
+		if r != nil && len(r.Failover) > 0 && (s == nil || s.Splits[0].RequestHeaders.Set[wadi.HeaderService] == "") {
 			t.Errorf("%s: after %v requests come to an activator that can't tell whom they are for", what, c.writes)
 		}
 	}
