@@ -31,7 +31,6 @@ type RevisionState struct {
 	Reason   string    `json:"reason,omitempty"`
 	Hindered string    `json:"hindered,omitempty"`  // Of a ready one: why its last start failed; empty: it did not.
 	Attempt  uint64    `json:"attempt,omitempty"`   // The service's attempt when it entered Phase.
-	JobIndex uint64    `json:"job_index,omitempty"` // Nomad's JobModifyIndex that was last known to be ours.
 	Deciders Deciders  `json:"deciders,omitempty"`
 }
 
@@ -116,6 +115,10 @@ type RevisionStatus struct {
 	Created int64   `json:"created"` // Unix seconds.
 
 	Until time.Time `json:"until,omitzero"` // Of a pending one: when it fails, if it is not ready by then.
+
+	// JobIndex is the JobModifyIndex at which Nomad's job was last known to be as it was
+	// stored: who leads next need not ask again.
+	JobIndex uint64 `json:"job_index,omitempty"`
 }
 
 // Event is something that Wadi did or saw, for people.

@@ -48,7 +48,9 @@ func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Actio
 	case scheduler.PutBack:
 		return c.putBack(ctx, s, a)
 	case scheduler.CheckDrift:
-		return c.checkDrift(ctx, s, a)
+		return c.checkDrift(s, a)
+	case scheduler.UndoDrift:
+		return c.undoDrift(ctx, s, a)
 	case scheduler.StopJob:
 		if same, err := c.unchanged(ctx, ns, a); err != nil || !same {
 			return err
@@ -225,33 +227,6 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 	return nil
 }
 
-// checkDrift asks Nomad whether the job is still as it was stored.
-func (c *Controller) checkDrift(ctx context.Context, s *service, a scheduler.Action) error {
-	stored, err := s.storedJob(a.Revision)
-	if err != nil {
-		return err
-	}
-	drifted, err := c.Nomad.Drifted(ctx, stored, a.Count)
-	if err != nil {
-		return err
-	}
-	if !drifted {
-		c.Owned.Adopt(a.Revision, a.Index)
-		return nil
-	}
-	index, err := c.Nomad.Register(ctx, stored, a.Count, a.Index)
-	if errors.Is(err, wadi.ErrConflict) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	c.Owned.Add(a.Revision, index)
-	c.Log.Warn("job put back", "revision", a.Revision, "reason", "it was edited in Nomad")
-	c.Events.Add(s.Service.Name, a.Revision, EventPutBack,
-		"its job was edited in Nomad and is as it was submitted again; submit a new revision to change it")
-	return nil
-}
-
 // storeDeciders keeps what the autoscaler has to remember, if it changed.
 func (c *Controller) storeDeciders(ctx context.Context, s *service) error {
 	st, changed := s.State, false
@@ -280,6 +255,7 @@ func (c *Controller) storeDeciders(ctx context.Context, s *service) error {
 
 func (c *Controller) forget(revision string) {
 	c.Owned.Forget(revision)
+	c.checks.forget(revision)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.deciders, revision)

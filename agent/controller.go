@@ -62,17 +62,7 @@ type Controller struct {
 
 	snapshot atomic.Pointer[View]
 	stranded atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
-}
-
-// unloaded is a service that could not be read.
-type unloaded struct {
-	again time.Time // Not before then.
-	pause time.Duration
-}
-
-// pauseAfter is the pause after one more failure of a service, by the one before.
-func pauseAfter(last time.Duration) time.Duration {
-	return min(max(2*last, 500*time.Millisecond), 15*time.Second)
+	checks   checks                            // Of jobs that may have been edited.
 }
 
 // service is what the controller knows of one service.
@@ -125,6 +115,10 @@ func (c *Controller) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.checks.ask, c.checks.answer = c.askDrift, c.tellOf
+	c.checks.begin(ctx)
+	defer c.checks.working.Wait()
 	defer cancel()
 	watchErr := make(chan error, 1)
 	wg.Go(func() { watchErr <- c.Store.Watch(ctx, c.markDirty) })
@@ -199,6 +193,18 @@ func (c *Controller) Remember(revision string, d wadi.Deciders, wanted int) {
 	defer c.mu.Unlock()
 	c.deciders[revision], c.wanted[revision] = d, wanted
 	service, _, _ := wadi.SplitRevisionID(revision)
+	c.note(service)
+}
+
+// tellOf has a service looked at, which may be at rest.
+func (c *Controller) tellOf(service string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(service)
+}
+
+// note does, with mu held.
+func (c *Controller) note(service string) {
 	c.told[service] = true
 	select {
 	case c.tell <- struct{}{}:
@@ -220,8 +226,9 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 		}
 		c.recheck, news = now.Add(networkRecheck), true
 	}
-	for name := range dirty {
-		c.loadOrLater(ctx, name)
+	if c.loadAll(ctx, dirty) {
+		c.publish() // A new leader has thousands to look at: those who scale need not wait for that.
+		c.tellScaler()
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.services)) {
 		s := c.services[name]
@@ -236,62 +243,23 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 		c.settle(ctx, s, err)
 	}
 	c.publish()
-	if c.acted && c.Done != nil {
-		c.Done() // The autoscaler need not wait for its next turn.
+	if c.acted {
+		c.tellScaler()
 	}
 	c.acted = false
 }
 
-// loadOrLater reads a service anew. What can't be read is read again later, and later
-// each time: a key that nobody can decode stays so until somebody writes it.
-func (c *Controller) loadOrLater(ctx context.Context, name string) {
-	late, now := c.unloaded[name], time.Now()
-	var err error
-	if !now.Before(late.again) {
-		if err = c.load(ctx, name); err == nil {
-			delete(c.unloaded, name)
-			c.acted = true // Its bounds may be others: the autoscaler need not wait either.
-			return
-		}
-		c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
-		late.pause = pauseAfter(late.pause)
-		late.again = now.Add(late.pause)
-		c.unloaded[name] = late
+// tellScaler: the autoscaler need not wait for its next turn.
+func (c *Controller) tellScaler() {
+	if c.Done != nil {
+		c.Done()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dirty[name] = true // For a later pass: nobody is poked.
-}
-
-// load reads a service anew because somebody changed it.
-func (c *Controller) load(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
-	defer cancel()
-	st, err := c.Store.Load(ctx, name)
-	if errors.Is(err, wadi.ErrNotFound) {
-		delete(c.services, name)
-		return nil
-	} else if err != nil {
-		return err
-	}
-	if st.State.Revisions == nil {
-		st.State.Revisions = map[string]wadi.RevisionState{}
-	}
-	s := c.services[name]
-	if s == nil {
-		s = &service{since: time.Now(), history: st.Status.Events}
-		c.services[name] = s
-	}
-	if s.Generation != st.Generation || s.Deleting != st.Deleting {
-		s.retry, s.backoff = time.Time{}, 0
-	}
-	s.Stored, s.shown, s.checked, s.resting = st, nil, false, false
-	return nil
 }
 
 // reconcile plans and carries out until there is nothing left to do now.
 func (c *Controller) reconcile(ctx context.Context, s *service) error {
 	s.resting = false
+	var seen scheduler.Observed
 	for round := range roundsPerPass {
 		if err := c.readBack(ctx, s); err != nil {
 			return err
@@ -299,7 +267,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		if s.Route.Deleted() && s.emptied.IsZero() {
 			s.emptied = time.Now()
 		}
-		seen := c.observe(s)
+		seen = c.observe(s)
 		s.noteWaits(seen)
 		seen.Began = s.began()
 		acts := scheduler.Plan(scheduler.Desired{
@@ -321,7 +289,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 			}
 		}
 	}
-	return c.storeDeciders(ctx, s)
+	return errors.Join(c.checks.failures(s.Revisions, seen), c.storeDeciders(ctx, s))
 }
 
 func pause(ctx context.Context, d time.Duration) {

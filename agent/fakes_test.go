@@ -65,8 +65,11 @@ type cluster struct {
 	drains    func(string) string
 	late      time.Duration // How long after a purge the job is still listed.
 	purged    map[string]listed
-	unloaded  error // Why no service can be read; nil: each can.
-	loads     int   // How often that was tried.
+	unloaded  error         // Why no service can be read; nil: each can.
+	loads     int           // How often that was tried.
+	plans     int           // How often Nomad was asked for a plan.
+	planning  chan struct{} // Nil, or closed when plans are answered.
+	planErr   error         // Why none can be made; nil: they can.
 }
 
 type job struct {
@@ -182,7 +185,10 @@ func (c *cluster) Register(_ context.Context, body json.RawMessage, count int, i
 	return c.set(id, string(body), count), nil
 }
 
-func (c *cluster) Drifted(_ context.Context, body json.RawMessage, count int) (bool, error) {
+func (c *cluster) Drifted(ctx context.Context, body json.RawMessage, count int) (bool, error) {
+	if err := c.planned(ctx); err != nil {
+		return false, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var id string

@@ -48,7 +48,8 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Now:  time.Now(),
 		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
-		Route: s.Route, Leftovers: s.leftovers,
+		Checks: map[string]scheduler.Check{},
+		Route:  s.Route, Leftovers: s.leftovers,
 		Began:      s.began(),
 		Programmed: s.programmed,
 		Tried:      time.Since(s.applied) < s.again(),
@@ -60,8 +61,14 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 	}
 	c.mu.Unlock()
 	for _, r := range s.Revisions {
-		o.Jobs[r.ID] = c.Cluster.Job(s.Service.Namespace, r.ID)
-		o.Adopted[r.ID] = c.Owned.Index(r.ID)
+		job := c.Cluster.Job(s.Service.Namespace, r.ID)
+		o.Jobs[r.ID], o.Adopted[r.ID] = job, c.Owned.Index(r.ID)
+		if job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.
+			o.Adopted[r.ID] = max(o.Adopted[r.ID], job.Index)
+		}
+		if check, asked := c.checks.of(r.ID); asked {
+			o.Checks[r.ID] = check
+		}
 		var in scheduler.Instances
 		var known bool
 		in.Ready, known = c.Measure.ReadyCount(r.ID)

@@ -93,6 +93,17 @@ func (s *service) state(revision string) wadi.RevisionState {
 	return rs
 }
 
+// jobIndex is at which index the revision's job was last known to be as it was stored, by
+// the status that is stored; 0: at none.
+func (s *service) jobIndex(revision string) uint64 {
+	for i := range s.Status.Revisions {
+		if r := &s.Status.Revisions[i]; r.ID == revision {
+			return r.JobIndex
+		}
+	}
+	return 0
+}
+
 // trafficStatus says where requests go now, and where a tag's are sent to.
 func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatus {
 	var out []wadi.TargetStatus
@@ -111,7 +122,10 @@ func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatu
 func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.RevisionStatus {
 	rs := s.state(r.ID)
 	in := o.Instances[r.ID]
-	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created}
+	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created, JobIndex: s.jobIndex(r.ID)}
+	if job := o.Jobs[r.ID]; job.Exists && job.Index <= o.Adopted[r.ID] {
+		out.JobIndex = job.Index
+	}
 	weight := 0
 	for _, t := range s.Route.Targets {
 		if t.Revision == r.ID {

@@ -34,6 +34,7 @@ type Observed struct {
 	Now       time.Time
 	Jobs      map[string]JobState  // By revision; a missing one has no job.
 	Adopted   map[string]uint64    // The jobs' modify indexes that are known to be ours.
+	Checks    map[string]Check     // The latest of each revision's job; a missing one was none.
 	Instances map[string]Instances // By revision.
 	Wanted    map[string]int       // What the autoscaler last wanted, by revision.
 	Began     map[string]time.Time // When a pending revision's time began, without the time in which nobody saw it.
@@ -43,6 +44,12 @@ type Observed struct {
 	Tried      bool       // They were told to lately: not again in this pass.
 	GivenUp    bool       // They can't be made to, or have not been for too long: what waits for them goes on.
 	Leftovers  bool       // Network layers still hold something of the service.
+}
+
+// Check is a question to Nomad's plan whether a job is still as it was stored.
+type Check struct {
+	Index   uint64 // Of the job that it is about.
+	Drifted bool   // The answer, once there is one.
 }
 
 // Instances counts a revision's allocations.
@@ -73,7 +80,8 @@ const (
 	PutRoute       ActionKind = "put-route"       // Store Route for every agent.
 	Program        ActionKind = "program"         // Make the network layers carry the stored route.
 	PutBack        ActionKind = "put-back"        // Register the stored job with Count, guarded by Index.
-	CheckDrift     ActionKind = "check-drift"     // Ask Nomad's plan whether the job is still ours; put it back if not.
+	CheckDrift     ActionKind = "check-drift"     // Ask Nomad's plan whether the job is still as it was stored. The answer comes as a Check.
+	UndoDrift      ActionKind = "undo-drift"      // Register the stored job with Count over one that is not, guarded by Index.
 	StopJob        ActionKind = "stop-job"        // Let its instances drain, if the job is still at Index. Nomad forgets those of a purged job at once, so this comes before.
 	PurgeJob       ActionKind = "purge-job"       // Make Nomad forget a job without instances, if it is still at Index.
 	ForgetRevision ActionKind = "forget-revision" // Remove a revision from the store.
@@ -264,7 +272,12 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 	case job.Stopped:
 		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Index: job.Index, Reason: "its job was stopped in Nomad"})
 	case job.Index > o.Adopted[r.ID]: // A lower one is our own change that the event stream has not told yet.
-		acts = append(acts, Action{Kind: CheckDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
+		check := o.Checks[r.ID]
+		if check.Index != job.Index {
+			acts = append(acts, Action{Kind: CheckDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
+		} else if check.Drifted {
+			acts = append(acts, Action{Kind: UndoDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
+		}
 	}
 	if phase == wadi.Retired { // Only now that it has its job again may the route name it.
 		next := wadi.Pending

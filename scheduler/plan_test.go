@@ -91,7 +91,7 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		}
 	case scheduler.Unprogram:
 		w.programed = wadi.Route{}
-	case scheduler.PutBack, scheduler.CheckDrift:
+	case scheduler.PutBack, scheduler.CheckDrift, scheduler.UndoDrift:
 		if got := w.o.Jobs[a.Revision]; got.Index != a.Index {
 			t.Fatalf("%s with index %d, job has %d", a.Kind, a.Index, got.Index)
 		}
