@@ -114,6 +114,8 @@ type RevisionStatus struct {
 	Percent float64 `json:"percent"` // Of the service's traffic.
 	Created int64   `json:"created"` // Unix seconds.
 
+	Exits []ExitStatus `json:"exits,omitempty"` // Of the last hour: at most eight, the latest last.
+
 	Until time.Time `json:"until,omitzero"` // Of a pending one: when it fails, if it is not ready by then.
 
 	// JobIndex is the JobModifyIndex at which Nomad's job was last known to be as it was

@@ -29,6 +29,7 @@ type Controller struct {
 	Callers Callers                                       // Nil: nothing is said about intentions.
 	Unread  func(revision string) string                  // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
 	Unready func(revision string) string                  // Why its instances are not ready, as they say themselves; empty: they don't. Nil: nothing is said.
+	Exits   func(namespace, revision string) []wadi.Exit  // How its tasks ended that nobody told to, of which Nomad tells. Nil: nothing is said.
 	Drains  func(revision string) string                  // What its instances that stop wait for, as they say themselves; empty: they don't. Nil: nothing is said.
 	Wide    func(revision string) (at string, known bool) // Where its app can be reached past the queue-proxy; empty: nowhere. Nil: nothing is said.
 	Agents  func() []Source                               // The activators' statistics.
@@ -92,6 +93,7 @@ type service struct {
 	exposed      map[string]exposure     // By revision: how callers may get past its queue-proxies.
 	unread       []string                // Revisions whose instances' usage can't be read, and why.
 	purged       map[string]uint64       // By revision: the index of the job that was purged last.
+	exits        map[string]*exitLog     // By revision: how its tasks ended of late.
 	hindered     map[string][]toldReason // By revision: what was told of late, the latest last.
 }
 

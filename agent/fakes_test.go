@@ -54,6 +54,7 @@ type cluster struct {
 	statuses  int
 	callers   agent.Callers
 	unread    func(revision string) string
+	exits     func(namespace, revision string) []wadi.Exit
 	needed    error // Why layers don't let go of a service.
 	registers int
 	untold    map[string]float64 // Load that is only known of who is asked once more.
@@ -461,7 +462,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	events, owned := &agent.Events{}, &agent.Owned{}
 	metrics := agent.NewMetrics(prometheus.NewRegistry())
 	ctl := &agent.Controller{
-		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Wide: c.wide, Unshielded: c.bare, Measure: view{c}, Callers: c.callers, Unread: c.unread, Drains: c.drains,
+		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Wide: c.wide, Unshielded: c.bare, Measure: view{c}, Callers: c.callers, Unread: c.unread, Exits: c.exits, Drains: c.drains,
 		Agents: func() []agent.Source { return nil }, Events: events, Owned: owned,
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}
@@ -509,7 +510,7 @@ func (c *cluster) submit(name string) string {
 	id := wadi.RevisionID(name, n)
 	c.quiet[id] = time.Now()
 	s.Service = wadi.Service{
-		Name: name, Namespace: "default", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
+		Name: name, Namespace: "default", ServingTask: "web", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
 		Timeout:   wadi.Timeouts{Progress: wadi.Duration(time.Minute)},
 		Retention: wadi.Retention{Keep: 5},
 		Scale: wadi.Scaling{

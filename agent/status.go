@@ -69,6 +69,9 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	if s.callersKnown {
 		st.Conditions = append(st.Conditions, callersCondition(s))
 	}
+	if steady, ok := steadyCondition(s, o.Now); !ok && !s.Deleting {
+		st.Conditions = append(st.Conditions, steady)
+	}
 	if usesUsage(s.Service.Scale) && !s.Deleting {
 		st.Conditions = append(st.Conditions, usageCondition(s))
 	}
@@ -122,7 +125,7 @@ func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatu
 func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.RevisionStatus {
 	rs := s.state(r.ID)
 	in := o.Instances[r.ID]
-	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created, JobIndex: s.jobIndex(r.ID)}
+	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created, JobIndex: s.jobIndex(r.ID), Exits: s.exits[r.ID].told()}
 	if job := o.Jobs[r.ID]; job.Exists && job.Index <= o.Adopted[r.ID] {
 		out.JobIndex = job.Index
 	}

@@ -226,6 +226,12 @@ func aboutService(s api.Service) []wadi.Finding {
 		case c.Type == agent.ConditionShielded:
 			f.Level = wadi.LevelWarn // It serves.
 			f.What, f.Remedy, _ = strings.Cut(c.Message, "; ")
+		case c.Type == agent.ConditionSteady:
+			f.Level = wadi.LevelWarn // It serves, or another condition says that it does not.
+			f.Remedy = "read its logs: nomad alloc logs -stderr; wadi events " + name + " tells of each"
+			if c.Reason == agent.ReasonOOM {
+				f.Remedy = "raise memory or memory_max in the task's resources, or let fewer requests in at once (concurrency.limit)"
+			}
 		case c.Type == agent.ConditionServing && c.Reason == scheduler.NotServing:
 			f.Remedy = "mend what hinders it; the next request starts it then, or wadi service scale -for 1m " + name + " 1"
 		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:

@@ -66,7 +66,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 		Network: network.Layers{entries, &table.Layer{Gateway: n.gateway}},
 		Edits:   edits,
 		Measure: measure, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
-		Callers: n.guard, Unread: measure.usage.Unread, Unready: measure.Unready, Drains: measure.Draining, Wide: measure.Wide, Unshielded: measure.Unshielded,
+		Callers: n.guard, Unread: measure.usage.Unread, Unready: measure.Unready, Exits: n.watcher.Exits, Drains: measure.Draining, Wide: measure.Wide, Unshielded: measure.Unshielded,
 		Ages: scheduler.Retention{
 			KeepFor: n.cfg.Retention.KeepFor, KeepActiveFor: n.cfg.Retention.KeepActiveFor, Max: n.cfg.Retention.Max,
 		},

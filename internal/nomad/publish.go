@@ -43,15 +43,15 @@ func (w *Watcher) publishRevision(s *state, k key) (appeared, changed bool) {
 		}
 		return false, old != nil
 	}
-	endpoints := r.endpoints()
+	endpoints, exits := r.endpoints(), r.exits()
 	r.setTrouble(time.Now())
-	if old != nil && old.trouble == r.trouble && slices.Equal(old.endpoints, endpoints) {
+	if old != nil && old.trouble == r.trouble && slices.Equal(old.endpoints, endpoints) && slices.Equal(old.exits, exits) {
 		if old.job != r.job {
-			w.views.Store(k, &view{job: r.job, endpoints: old.endpoints, trouble: old.trouble, changed: old.changed})
+			w.views.Store(k, &view{job: r.job, endpoints: old.endpoints, exits: old.exits, trouble: old.trouble, changed: old.changed})
 		}
 		return false, false
 	}
-	w.views.Store(k, &view{job: r.job, endpoints: endpoints, trouble: r.trouble, changed: make(chan struct{})})
+	w.views.Store(k, &view{job: r.job, endpoints: endpoints, exits: exits, trouble: r.trouble, changed: make(chan struct{})})
 	if old == nil {
 		return true, true
 	}

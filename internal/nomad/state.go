@@ -41,6 +41,7 @@ type revision struct {
 
 type instance struct {
 	endpoint    wadi.Endpoint
+	exits       []wadi.Exit
 	index       uint64 // Modify index.
 	createIndex uint64
 	healthy     bool
@@ -186,7 +187,7 @@ func (s *state) allocation(a allocation) {
 		return
 	}
 	r.instances[a.ID] = instance{
-		endpoint: endpoint(a), index: a.ModifyIndex, createIndex: a.CreateIndex,
+		endpoint: endpoint(a), exits: exits(a), index: a.ModifyIndex, createIndex: a.CreateIndex,
 		healthy: healthy(a), wanted: a.DesiredStatus == "run",
 	}
 	if a.CreateIndex > r.blocked.index {

@@ -67,6 +67,7 @@ type JobState struct {
 type view struct {
 	job       JobState
 	endpoints []wadi.Endpoint
+	exits     []wadi.Exit
 	trouble   trouble
 	changed   chan struct{}
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/test/harness"
 )
 
@@ -179,6 +180,7 @@ func TestDocker(t *testing.T) {
 		}
 	})
 	t.Run("from zero and back", func(t *testing.T) { fromZeroAndBack(t, s) })
+	t.Run("want of memory", func(t *testing.T) { wantOfMemory(t, s) })
 	t.Run("missing image", func(t *testing.T) { missingImage(t, s) })
 }
 
@@ -228,6 +230,39 @@ func fromZeroAndBack(t *testing.T, s *harness.Stack) {
 		t.Logf("cold answer after %v (%s)", res.Took.Round(time.Millisecond), res.Header.Get("Server-Timing"))
 	}
 	if err := s.Agent.Delete(ctx, "boxed"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantOfMemory has the kernel kill the app: it takes more than it asked for.
+func wantOfMemory(t *testing.T, s *harness.Stack) {
+	ctx := t.Context()
+	if err := s.Agent.Apply(ctx, service("hungry", "wadi-test/hello:1")); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := s.Agent.Get(ctx, "hungry", "/?take=200000000"); err != nil || res.Status != 502 {
+		t.Fatalf("got %+v (%v), want 502 from an app that is killed", res, err)
+	}
+	const told = "the app (task web) was killed for want of memory"
+	err := harness.Eventually(ctx, time.Minute, func() error {
+		got, err := s.Agent.Client.Service(ctx, "hungry")
+		if err != nil {
+			return err
+		}
+		for _, c := range got.Status.Conditions {
+			if c.Type == agent.ConditionSteady && c.Reason == agent.ReasonOOM && strings.HasPrefix(c.Message, "hungry-00001: "+told) {
+				return nil
+			}
+		}
+		return fmt.Errorf("got conditions %+v, want that %s", got.Status.Conditions, told)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Agent.Wadi(ctx, "", "events", "-service", "hungry"); err != nil || !strings.Contains(got.Stdout, agent.EventOOM) {
+		t.Errorf("got %+v (%v), want an event of it", got, err)
+	}
+	if err := s.Agent.Delete(ctx, "hungry"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -159,6 +160,28 @@ func TestServing_Crash(t *testing.T) {
 	}
 	if got := allocs[0].TaskStates["web"].Restarts; got != 2 {
 		t.Errorf("got %d restarts of the app, want 2: a request that crashes the app must not be sent again", got)
+	}
+	// Though the revision is ready, what happened is told.
+	const told = "the app (task web) exited with code 3"
+	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		s, err := stack.Agent.Client.Service(t.Context(), "crash")
+		if err != nil {
+			return err
+		}
+		for _, c := range s.Status.Conditions {
+			if c.Type == agent.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+told+", 2 times, last at ") {
+				return nil
+			}
+		}
+		return fmt.Errorf("got conditions %+v, want that it %s, 2 times", s.Status.Conditions, told)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"service", "status", "crash"}, {"events", "-service", "crash"}, {"doctor"}} {
+		if got, err := stack.Agent.Wadi(t.Context(), "", args...); err != nil || !strings.Contains(got.Stdout, told) {
+			t.Errorf("wadi %s: got %+v (%v), want %q", strings.Join(args, " "), got, err, told)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	nomad "github.com/hashicorp/nomad/api"
 
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/test/harness"
 )
 
@@ -26,9 +27,9 @@ import (
 // flight fail, and later ones are answered when the task is back.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ service, task, program string }{
-		{"no-envoy", "connect-proxy-no-envoy", "envoy"},
-		{"no-proxy", "queue-proxy", "queue-proxy"},
+	for _, tt := range []struct{ service, task, program, told string }{
+		{"no-envoy", "connect-proxy-no-envoy", "envoy", "the Envoy (task connect-proxy-no-envoy) was killed by signal 9"},
+		{"no-proxy", "queue-proxy", "queue-proxy", "Wadi's queue-proxy was killed by signal 9"},
 	} {
 		t.Run(tt.program, func(t *testing.T) {
 			t.Parallel()
@@ -63,12 +64,30 @@ func TestKilled(t *testing.T) {
 				}
 			}
 			t.Log("meanwhile: ", l)
+			wantUnsteady(t, tt.service, tt.told)
 
 			l = startLoad(t, callerA, tt.service, "/", 40*time.Millisecond, from(revision))
 			l.Wait(t, 100)
 			l.WantAll(t, 20)
 		})
 	}
+}
+
+// wantUnsteady wants the status of a service to say what was killed, how often.
+func wantUnsteady(t *testing.T, service, told string) {
+	t.Helper()
+	eventually(t, waitLong, func() error {
+		s, err := stack.Agent.Client.Service(t.Context(), service)
+		if err != nil {
+			return err
+		}
+		for _, c := range s.Status.Conditions {
+			if c.Type == agent.ConditionSteady && strings.Contains(c.Message, told) && strings.Contains(c.Message, ", 2 times, ") {
+				return nil
+			}
+		}
+		return fmt.Errorf("got conditions %+v, want that %s, 2 times", s.Status.Conditions, told)
+	})
 }
 
 // waitProcess waits until a program runs in the one instance of a revision.

@@ -5,9 +5,9 @@
 // are to come through the queue-proxy beside it), WADI_REVISION
 // or K_REVISION, START_DELAY (duration before it listens), FAIL_START (exit 1
 // at once). Query of any request, in this order: sleep=200ms, cpu=10ms (burns
-// CPU), crash=1 (exits with code 3), status=500, bytes=N (a body of N bytes),
-// stream=N with every=50ms (N lines, each flushed), headers=1 (what came in, as
-// text). With exclusive=1 it answers 500 while another such request is inside. A POST
+// CPU), take=N (takes N bytes of memory, for good), crash=1 (exits with code 3),
+// status=500, bytes=N (a body of N bytes), stream=N with every=50ms (N lines, each
+// flushed), headers=1 (what came in, as text). With exclusive=1 it answers 500 while another such request is inside. A POST
 // or PUT echoes its body. /healthz answers ok. With UPSTREAM (a base URL), /call/… is
 // passed on to it, with a header Hello-X as X too: a caller for trying out the mesh.
 // With UPSTREAMS (NAME=URL, several apart by spaces), so is /via/NAME/…. It speaks
@@ -28,6 +28,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -168,6 +169,7 @@ func (a app) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	pause(r.Context(), k.sleep)
 	burn(k.cpu)
+	take(k.take)
 	if q.Get("crash") == "1" {
 		os.Exit(3)
 	}
@@ -228,6 +230,7 @@ func (a app) stream(w http.ResponseWriter, r *http.Request, k knobs) {
 type knobs struct {
 	sleep, cpu, every time.Duration
 	bytes             int64 // -1 is not asked for.
+	take              int
 	stream, status    int
 }
 
@@ -244,7 +247,7 @@ func parse(q url.Values) (knobs, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
 		k.bytes, errs = max(n, 0), append(errs, err)
 	}
-	for key, to := range map[string]*int{"stream": &k.stream, "status": &k.status} {
+	for key, to := range map[string]*int{"stream": &k.stream, "status": &k.status, "take": &k.take} {
 		if s := q.Get(key); s != "" {
 			n, err := strconv.Atoi(s)
 			*to, errs = n, append(errs, err)
@@ -273,6 +276,26 @@ func pause(ctx context.Context, d time.Duration) {
 func burn(d time.Duration) {
 	for end := time.Now().Add(d); d > 0 && time.Now().Before(end); {
 	}
+}
+
+// taken is what callers had it take.
+var taken struct {
+	sync.Mutex
+	all [][]byte
+}
+
+// take takes memory and writes to all of it, or the kernel would not give it.
+func take(n int) {
+	if n <= 0 {
+		return
+	}
+	b := make([]byte, n)
+	for i := 0; i < n; i += 4096 {
+		b[i] = 1
+	}
+	taken.Lock()
+	defer taken.Unlock()
+	taken.all = append(taken.all, b)
 }
 
 // xs is an endless body.
