@@ -22,14 +22,15 @@ func (e *unsendableError) Unwrap() error { return e.err }
 
 // ForwardError says how a request could not be forwarded.
 type ForwardError struct {
-	Refused     bool // No connection, or one that ended before the peer looked at the request.
-	Misdirected bool // The peer answered 421: its app saw nothing of the request.
-	BodyRead    bool // Some of the request's body was read.
-	Answered    bool // Some of an answer was sent; only breaking it off is left.
-	Unsendable  bool // The request is one that the peer's protocol can't carry; the peer is not to blame.
-	Begun       bool // Some of an answer came, but none that is one. Of HTTP/1.1 only.
-	Malformed   bool // What came is no answer that can be passed on.
-	Reused      bool // The connection had carried other requests before. Of HTTP/1.1 only.
+	Refused     bool   // No connection, or one that ended before the peer looked at the request.
+	Misdirected bool   // The peer answered 421: its app saw nothing of the request.
+	BodyRead    bool   // Some of the request's body was read.
+	Answered    bool   // Some of an answer was sent; only breaking it off is left.
+	Unsendable  bool   // The request is one that the peer's protocol can't carry; the peer is not to blame.
+	Begun       bool   // Some of an answer came, but none that is one. Of HTTP/1.1 only.
+	Malformed   bool   // What came is no answer that can be passed on.
+	Reused      bool   // The connection had carried other requests before. Of HTTP/1.1 only.
+	Breaks      Breaks // Of the connections before the last one. Of HTTP/1.1 only.
 	Err         error
 }
 
@@ -37,6 +38,12 @@ func (e *ForwardError) Error() string { return "forward: " + e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *ForwardError) Unwrap() error { return e.Err }
+
+// Gone says that nobody listens at the peer: the connection was refused, or its listener
+// closed while it came about.
+func (e *ForwardError) Gone() bool {
+	return errors.Is(e.Err, syscall.ECONNREFUSED) || errors.As(e.Err, new(*refusedError)) && isReset(e.Err)
+}
 
 // Unseen says that no app has seen anything of the request.
 func (e *ForwardError) Unseen() bool { return e.Refused || e.Misdirected }

@@ -4,37 +4,34 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"syscall"
 )
 
 // forwardHTTP1 forwards over HTTP/1.1. The caller's own goroutine writes the head
 // and reads the answer; another one sends the request's body, if there is one.
-func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *ForwardError {
+func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request, breaks Breaks) *ForwardError {
 	plan, err := planHTTP1(r)
 	if err != nil {
-		return failedHTTP1(err)
+		return failedHTTP1(err, breaks)
 	}
-	sent := false // The peer may have seen the request.
-	for again := false; ; {
-		c, err := u.http1.get(r.Context(), again)
+	for {
+		c, err := u.http1.get(r.Context(), breaks.any())
 		if err != nil {
 			if r.Context().Err() != nil {
 				err = context.Cause(r.Context()) // Nobody refused anything.
 			}
-			e := failedHTTP1(err)
-			e.Refused = e.Refused && !sent
-			return e
+			return failedHTTP1(err, breaks)
 		}
 		reused := c.reused
 		a := http1Answer{up: u, conn: c, plan: &plan, w: w, r: r}
 		n, err := u.sendHead(&a)
-		sent = sent || n > 0
 		if n == 0 && err != nil {
 			u.http1.discard(c)
-			if again = again || err != errStale; reused && r.Context().Err() == nil && !errors.As(err, new(*unsendableError)) {
-				continue // The peer has closed it, and seen nothing.
+			e := failedHTTP1(err, breaks)
+			closed := !e.Unsendable && (reused || isReset(err)) // The peer has seen nothing.
+			if r.Context().Err() == nil && (errors.Is(err, errStale) || closed && breaks.reset()) {
+				continue
 			}
-			e := failedHTTP1(err)
+			e.Refused = closed && breaks.Ended == 0 && r.Context().Err() == nil
 			e.Reused = reused
 			return e
 		}
@@ -42,14 +39,15 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request) *Forward
 		if err == nil {
 			return nil
 		}
-		if reused && !again && !a.heard && replayable(r) && r.Context().Err() == nil {
-			again = true
-			// A peer that closes with bytes unread resets the connection: then it has not
-			// read the request, or not all of it. One that has died of it has.
-			sent = sent && !errors.Is(err, syscall.ECONNRESET)
-			continue
+		if !a.heard && replayable(r) && r.Context().Err() == nil {
+			// Wadi's own servers answer what they have read, unless they are killed: who calls
+			// them has other instances to send it to.
+			if isReset(err) && breaks.reset() || !isReset(err) && (reused || !u.cfg.Wadi) && breaks.ended() {
+				breaks.pause(r.Context())
+				continue
+			}
 		}
-		e := failedHTTP1(err)
+		e := failedHTTP1(err, breaks)
 		e.Reused, e.Answered = reused, a.answered
 		e.Begun = a.heard && !e.Unseen() && !errors.Is(err, errCutOff)
 		e.BodyRead = a.send != nil && a.send.read.Load()
@@ -84,15 +82,17 @@ func (u *Upstream) sendHead(a *http1Answer) (int, error) {
 	return n, err
 }
 
-// failedHTTP1 is the error of a request that err has ended.
-func failedHTTP1(err error) *ForwardError {
+// failedHTTP1 is the error of a request that err has ended, and that connections broke
+// under before.
+func failedHTTP1(err error, breaks Breaks) *ForwardError {
 	var refused *refusedError
 	var unsendable *unsendableError
 	return &ForwardError{
 		Unsendable:  errors.As(err, &unsendable),
-		Refused:     errors.As(err, &refused),
+		Refused:     errors.As(err, &refused) && breaks.Ended == 0,
 		Misdirected: errors.Is(err, errMisdirected),
 		Malformed:   errors.Is(err, errMalformed),
+		Breaks:      breaks,
 		Err:         err,
 	}
 }

@@ -66,6 +66,25 @@ func TestHTTP1_DiedUnderARequest(t *testing.T) {
 	}
 }
 
+// An app that ends before it has accepted a connection has seen nothing of the request on
+// it, and nobody listens any more: it was refused.
+func TestHTTP1_EndedBeforeItAccepted(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: l.Addr().String()})
+	defer u.Close()
+	got := make(chan error, 1)
+	go func() { got <- u.Forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)) }()
+	unreadBytes(t, l.Addr().(*net.TCPAddr).Port)
+	_ = l.Close()
+	var failed *proxy.ForwardError
+	if err := <-got; !errors.As(err, &failed) || !failed.Refused || !failed.Gone() || failed.Breaks != (proxy.Breaks{Reset: 1}) {
+		t.Errorf("got %+v, want it refused after a reset", failed)
+	}
+}
+
 // unreadBytes waits until something has come for the server at a port that it has not
 // read.
 func unreadBytes(t *testing.T, port int) {

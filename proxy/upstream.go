@@ -206,10 +206,16 @@ func (u *Upstream) Keep(cc *http.ClientConn) { u.http2.keep(cc) }
 // untouched unless that says Answered. When the answer breaks off in mid-stream
 // it panics with [http.ErrAbortHandler], so that the caller's stream breaks too.
 func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
+	return u.ForwardAfter(w, r, Breaks{})
+}
+
+// ForwardAfter is Forward of a request that connections to the peer broke under before,
+// as the [ForwardError] of that time says.
+func (u *Upstream) ForwardAfter(w http.ResponseWriter, r *http.Request, breaks Breaks) error {
 	if u.http2 != nil {
 		return u.forwardHTTP2(w, r)
 	}
-	if err := u.forwardHTTP1(w, r); err != nil {
+	if err := u.forwardHTTP1(w, r, breaks); err != nil {
 		return err
 	}
 	return nil

@@ -11,12 +11,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // answering is an app that costs nothing.
 type answering struct{ body []byte }
 
-func (a answering) Forward(w http.ResponseWriter, r *http.Request) error {
+func (a answering) ForwardAfter(w http.ResponseWriter, r *http.Request, _ proxy.Breaks) error {
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(a.body)
 	return err

@@ -41,7 +41,7 @@ const (
 
 // forwarder is the app, see [proxy.Upstream].
 type forwarder interface {
-	Forward(http.ResponseWriter, *http.Request) error
+	ForwardAfter(http.ResponseWriter, *http.Request, proxy.Breaks) error
 	Conns() (open, idle int)
 	Close()
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -179,9 +178,11 @@ func (b *keptBody) Read(p []byte) (int, error) {
 func (*keptBody) Close() error { return nil }
 
 // forward passes a request on as soon as the app is ready. When the app turns out
-// to have died it has seen nothing of the request, which then waits like those
-// that come later, however often that happens.
+// to have ended it has seen nothing of the request, which then waits like those
+// that come later, however often that happens. So does one that an app may have seen as
+// it ended, if it may be sent twice: an app that has died of it dies once more, not again.
 func (p *Proxy) forward(r *http.Request, x *request) {
+	var breaks proxy.Breaks
 	for refused := 0; ; refused++ {
 		x.state.Store(stateHeld)
 		ready := p.hold(r, x, refused)
@@ -189,7 +190,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
 		}
 		if !ready {
-			p.turnAway(r, x)
+			p.turnAway(r, x, breaks)
 			return
 		}
 		if refused == 0 {
@@ -201,21 +202,25 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			}
 		}
 		x.state.Store(stateForward)
-		err := p.app.Forward(&x.timed, r)
+		err := p.app.ForwardAfter(&x.timed, r, breaks)
 		if err == nil {
 			return
 		}
-		var failed *proxy.ForwardError
-		if !p.appRefused(err) || !errors.As(err, &failed) || !failed.Refused {
-			p.forwardFailed(r, x, err) // It may be what the app has died of: it is not sent again.
+		if !p.appRefused(err) {
+			p.forwardFailed(r, x, err)
 			return
+		}
+		var failed *proxy.ForwardError
+		if errors.As(err, &failed) {
+			breaks = failed.Breaks
 		}
 	}
 }
 
 // appRefused says whether the app refused the connection, and notes it.
 func (p *Proxy) appRefused(err error) bool {
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	var failed *proxy.ForwardError
+	if !errors.As(err, &failed) || !failed.Gone() {
 		return false
 	}
 	p.ready.refused(err)
@@ -260,10 +265,14 @@ func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
 	return false
 }
 
-// turnAway answers a request whose app has seen nothing of it, and will not. Activators
-// and callers' Envoys, who name the service, know where else to send it.
-func (p *Proxy) turnAway(r *http.Request, x *request) {
+// turnAway answers a request whose app will not see it. Activators and callers' Envoys,
+// who name the service, know where else to send one of which it has seen nothing.
+func (p *Proxy) turnAway(r *http.Request, x *request, breaks proxy.Breaks) {
 	const text = "the instance stops and its app is not ready"
+	if breaks.Ended > 0 {
+		p.refuse(r, x, http.StatusBadGateway, reasonAppFailed, "the app ended before it answered")
+		return
+	}
 	x.timed.Header().Set("Retry-After", "1")
 	if !x.named {
 		p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, text)
