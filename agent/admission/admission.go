@@ -60,6 +60,8 @@ type Store interface {
 	Services(ctx context.Context) ([]string, error)
 	// Domains returns the service that claims each domain.
 	Domains(ctx context.Context) (map[string]string, error)
+	// Fits is ErrTooLarge for what Submit would refuse as too much at once.
+	Fits(ctx context.Context, all []Submission) error
 	// Submit stores all or none, and returns the new index of each service. A
 	// domain of another service is refused with a *DomainTaken, and a name that is
 	// another service's or a tag's with a *NameTaken.
@@ -259,6 +261,9 @@ func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
 		return nil, err
 	}
 	if err := a.plan(ctx, r.NomadToken, adm.candidates); err != nil {
+		return nil, err
+	}
+	if err := a.fits(ctx, adm.candidates); err != nil {
 		return nil, err
 	}
 	return adm, nil

@@ -66,18 +66,47 @@ func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate
 	return nil
 }
 
-// commit registers the new jobs and then stores all services, or undoes.
-func (a *Admission) commit(ctx context.Context, token string, adm *admitted) error {
-	changed := slices.DeleteFunc(slices.Clone(adm.candidates), func(c *candidate) bool { return !c.changed })
+// changes are those of the candidates that change something, and what is to be stored.
+func changes(all []*candidate) (changed []*candidate, submissions []Submission) {
+	for _, c := range all {
+		if c.changed {
+			changed = append(changed, c)
+			submissions = append(submissions, Submission{Spec: c.spec, Index: c.index, NewRevision: c.rev})
+		}
+	}
+	return changed, submissions
+}
+
+// fits refuses what is too much for the store, before anything is registered.
+func (a *Admission) fits(ctx context.Context, all []*candidate) error {
+	changed, submissions := changes(all)
 	if len(changed) == 0 {
 		return nil
 	}
-	submissions := make([]Submission, 0, len(changed))
+	err := a.Store.Fits(ctx, submissions)
+	if errors.Is(err, wadi.ErrTooLarge) {
+		text := fmt.Sprintf("Consul does not take that much: %v", err)
+		if len(changed) > 1 {
+			text += "; submit the services in parts"
+		}
+		return &Error{Status: http.StatusRequestEntityTooLarge, Message: text}
+	}
+	if err != nil {
+		return fmt.Errorf("look whether the store takes it: %w", err)
+	}
+	return nil
+}
+
+// commit registers the new jobs and then stores all services, or undoes.
+func (a *Admission) commit(ctx context.Context, token string, adm *admitted) error {
+	changed, submissions := changes(adm.candidates)
+	if len(changed) == 0 {
+		return nil
+	}
 	for _, c := range changed {
 		if err := a.register(ctx, token, c); err != nil {
 			return a.undo(ctx, token, changed, err)
 		}
-		submissions = append(submissions, Submission{Spec: c.spec, Index: c.index, NewRevision: c.rev})
 	}
 	indexes, err := a.Store.Submit(ctx, submissions)
 	if err != nil {

@@ -2,11 +2,14 @@ package admission_test
 
 import (
 	"errors"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
 )
 
 // Another submission of the same service wins while this one registers: it keeps
@@ -134,4 +137,21 @@ func TestSubmit_FailureLeavesJobThatOthersChanged(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	b.untouched(t, "default/hello-00001")
+}
+
+// What is too much for the store is refused before anything is registered.
+func TestSubmit_TooMuchForTheStore(t *testing.T) {
+	b := newBench(t)
+	b.store.Most = 1
+	_, err := b.Submit(t.Context(), request(spec("hello", "/a"), spec("world", "/a")))
+	var refused *admission.Error
+	if !errors.As(err, &refused) || refused.Status != http.StatusRequestEntityTooLarge || !strings.Contains(refused.Message, "in parts") {
+		t.Errorf("got %v, want a refusal with 413 that says what to do", err)
+	}
+	for _, call := range b.nomad.Calls() {
+		if strings.Contains(call, "register") {
+			t.Errorf("%s", call)
+		}
+	}
+	b.submit(t, request(spec("hello", "/a")))
 }

@@ -28,12 +28,20 @@ func (s apiStore) Spec(ctx context.Context, name string) (admission.Spec, uint64
 	return admission.Spec(spec), index, err
 }
 
-func (s apiStore) Submit(ctx context.Context, all []admission.Submission) (map[string]uint64, error) {
+func (s apiStore) Fits(ctx context.Context, all []admission.Submission) error {
+	return s.Store.Fits(ctx, submissionsOf(all))
+}
+
+func submissionsOf(all []admission.Submission) []store.Submission {
 	out := make([]store.Submission, 0, len(all))
 	for _, sub := range all {
 		out = append(out, store.Submission{Spec: store.Spec(sub.Spec), Index: sub.Index, NewRevision: sub.NewRevision})
 	}
-	indexes, err := s.Store.Submit(ctx, out)
+	return out
+}
+
+func (s apiStore) Submit(ctx context.Context, all []admission.Submission) (map[string]uint64, error) {
+	indexes, err := s.Store.Submit(ctx, submissionsOf(all))
 	var taken *store.DomainError
 	if errors.As(err, &taken) {
 		return nil, &admission.DomainTaken{Domain: taken.Domain, Service: taken.Service, Holder: taken.Holder}

@@ -150,7 +150,7 @@ func (e *TxnError) Unwrap() error { return e.kind }
 // [wadi.ErrTooLarge] is told before anything is sent. One that only reads is a read of
 // the present state.
 func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
-	if err := measure(ops); err != nil {
+	if err := Measure(ops); err != nil {
 		return nil, fmt.Errorf("write transaction: %w", err)
 	}
 	req := make(api.TxnOps, len(ops))
@@ -198,8 +198,8 @@ func txnError(ops []Op, errs api.TxnErrors) *TxnError {
 	return e
 }
 
-// measure refuses what Consul would refuse.
-func measure(ops []Op) error {
+// Measure is [wadi.ErrTooLarge] for what Consul would refuse to do in one transaction.
+func Measure(ops []Op) error {
 	if len(ops) > MaxTxnOps {
 		return fmt.Errorf("%d operations, at most %d in one transaction: %w", len(ops), MaxTxnOps, wadi.ErrTooLarge)
 	}

@@ -2,8 +2,9 @@
 // in Consul's key-value store.
 //
 // It promises that every write is check-and-set, that what belongs together is
-// written in one transaction, and that a value of a newer Wadi is refused and
-// never misread. It refuses to decide anything: which revision is the latest or
+// written in one transaction (claims of domains and tags that have no room in it
+// before and after), and that a value of a newer Wadi is refused and never misread. It
+// refuses to decide anything: which revision is the latest or
 // may be deleted is its callers' business.
 //
 // Keys under the prefix:
@@ -17,6 +18,7 @@
 //	hold/<service>                 counts that somebody asked for, for a time
 //	domain/<host>                  which service has the domain
 //	tag/<name>                     which service has the tag of that name, such as canary-hello
+//	takeover                       written when a void claim of a domain or a tag is taken over
 //
 // State and status have no hash in the index: the leader alone writes them, and
 // would wake itself by every write.

@@ -70,6 +70,9 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"watch routes":          testWatchRoutes,
 		"domains":               testDomains,
 		"domains at once":       testDomainsAtOnce,
+		"many domains":          testManyDomains,
+		"many domains refused":  testManyDomainsRefused,
+		"many domains at once":  testManyDomainsAtOnce,
 		"tags":                  testTags,
 		"tags at once":          testTagsAtOnce,
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -29,22 +30,60 @@ type edit struct {
 // Submit stores all or none of the services, and returns the new index of each
 // spec. A spec that is not at its index any more, and a revision that exists
 // already, are [wadi.ErrConflict]; a domain of another service is that too, as a
-// [*DomainError], and a name that is another's, as a [*NameError]; too much at once is [wadi.ErrTooLarge].
+// [*DomainError], and a name that is another's, as a [*NameError]; too much at once is
+// [wadi.ErrTooLarge], as [Store.Fits] says before.
 func (s *Store) Submit(ctx context.Context, all []Submission) (map[string]uint64, error) {
-	var ops []consul.Op
-	var edits []edit
+	ops, edits, err := s.specs(all)
+	if err != nil {
+		return nil, err
+	}
+	pairs, err := s.claiming(ctx, all, ops, edits)
+	if err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	indexes := map[string]uint64{}
+	for _, sub := range all {
+		name := sub.Spec.Service.Name
+		indexes[name] = indexOf(pairs, s.key(kindSpec, name))
+	}
+	return indexes, nil
+}
+
+// Fits says whether Submit would refuse the services as [wadi.ErrTooLarge]. What else
+// Submit would refuse is no error.
+func (s *Store) Fits(ctx context.Context, all []Submission) error {
+	ops, edits, err := s.specs(all)
+	if err != nil {
+		return err
+	}
+	c, err := s.claims(ctx, all)
+	if err == nil {
+		err = s.fit(ctx, slices.Concat(ops, s.withSpecs(c)), edits)
+	}
+	switch {
+	case errors.Is(err, wadi.ErrConflict):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%d services at once: %w", len(all), err)
+	}
+	return nil
+}
+
+// specs are the operations that store specs and revisions, and what they change in
+// the index.
+func (s *Store) specs(all []Submission) (ops []consul.Op, edits []edit, err error) {
 	for _, sub := range all {
 		name := sub.Spec.Service.Name
 		spec, err := s.codec.encode(kindSpec, sub.Spec)
 		if err != nil {
-			return nil, fmt.Errorf("submit %s: %w", name, err)
+			return nil, nil, fmt.Errorf("submit %s: %w", name, err)
 		}
 		ops = append(ops, consul.Op{Verb: consul.CAS, Key: s.key(kindSpec, name), Value: spec, Index: sub.Index})
 		revision, id := "", ""
 		if r := sub.NewRevision; r != nil {
 			b, err := s.codec.encode(kindRevision, r)
 			if err != nil {
-				return nil, fmt.Errorf("submit %s: %w", r.ID, err)
+				return nil, nil, fmt.Errorf("submit %s: %w", r.ID, err)
 			}
 			ops = append(ops, consul.Op{Verb: consul.CAS, Key: s.key(kindRevision, name, r.ID), Value: b})
 			revision, id = sum(b), r.ID
@@ -60,16 +99,7 @@ func (s *Store) Submit(ctx context.Context, all []Submission) (map[string]uint64
 			i.Revisions[id] = revision
 		}})
 	}
-	pairs, err := s.claiming(ctx, all, ops, edits)
-	if err != nil {
-		return nil, fmt.Errorf("submit: %w", err)
-	}
-	indexes := map[string]uint64{}
-	for _, sub := range all {
-		name := sub.Spec.Service.Name
-		indexes[name] = indexOf(pairs, s.key(kindSpec, name))
-	}
-	return indexes, nil
+	return ops, edits, nil
 }
 
 // MarkDeleting marks a service as to be removed, if its spec is still at index.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/wadi-run/wadi"
@@ -234,9 +235,15 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 	if err != nil {
 		return fmt.Errorf("forget %s: %w", service, err)
 	}
-	if _, err := w.kv.Txn(ctx, append(ops, claims...)); err != nil {
+	room := min(len(claims), consul.MaxTxnOps-len(ops))
+	if _, err := w.kv.Txn(ctx, append(ops, claims[:room]...)); err != nil {
 		return fmt.Errorf("forget %s: %w", service, err)
 	}
 	w.forget(keys...)
+	for rest := range slices.Chunk(claims[room:], consul.MaxTxnOps-1) { // They are void by now.
+		if _, err := w.kv.Txn(ctx, w.fenced(rest...)); err != nil {
+			return fmt.Errorf("forget %s: %w", service, err)
+		}
+	}
 	return nil
 }

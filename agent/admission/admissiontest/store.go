@@ -27,6 +27,9 @@ type Store struct {
 
 	// OnSubmit, if set, runs before anything is stored; its error is the answer.
 	OnSubmit func() error
+
+	// Most is how many services fit into one submission; 0: any number.
+	Most int
 }
 
 type stored struct {
@@ -78,6 +81,16 @@ func (s *Store) Domains(context.Context) (map[string]string, error) {
 		}
 	}
 	return out, s.down
+}
+
+// Fits implements admission.Store.
+func (s *Store) Fits(_ context.Context, all []admission.Submission) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Most > 0 && len(all) > s.Most {
+		return wadi.ErrTooLarge
+	}
+	return s.down
 }
 
 // Submit implements admission.Store.
