@@ -139,11 +139,13 @@ type Source struct {
 	Kind wadi.SourceKind
 	Addr string // host:port of its metrics listener.
 
+	Stopping bool      // It is told to stop, or believed to have gone.
+	Seen     time.Time // Since when it is known to be there, whatever process it is now; zero: since that began.
+
 	// Of an instance alone:
 
 	Revision string
 	Placed   time.Time
 	Starting bool // Not known to have run: it has no load before it answers.
-	Stopping bool
-	Restarts int // Of its tasks.
+	Restarts int  // Of its tasks.
 }

@@ -24,15 +24,23 @@ func (c *Controller) measured() ([]Measured, []Source) {
 			eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
 			for _, ep := range eps {
 				if !ep.Ended && ep.Metrics != "" {
-					srcs = append(srcs, Source{
-						ID: ep.Instance, Kind: wadi.SourceInstance, Revision: r.ID, Addr: ep.Metrics,
-						Placed: time.Unix(0, ep.Created), Starting: !ep.Running, Stopping: ep.Stopping, Restarts: ep.Restarts,
-					})
+					srcs = append(srcs, instanceSource(r.ID, ep))
 				}
 			}
 		}
 	}
 	return revs, srcs
+}
+
+func instanceSource(revision string, ep wadi.Endpoint) Source {
+	s := Source{
+		ID: ep.Instance, Kind: wadi.SourceInstance, Revision: revision, Addr: ep.Metrics,
+		Placed: time.Unix(0, ep.Created), Starting: !ep.Running, Stopping: ep.Stopping, Restarts: ep.Restarts,
+	}
+	if ep.Restarts > 0 { // Perhaps of its queue-proxy, which took along what it had counted.
+		s.Seen = s.Placed
+	}
+	return s
 }
 
 // usesUsage reports whether a service is scaled by what its instances use.

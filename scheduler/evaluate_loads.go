@@ -27,8 +27,22 @@ type loads struct {
 // anyLoad is a target at which any load wants one instance.
 const anyLoad = 1e18
 
-// minCoverage is the share of a window that must be known.
+// minCoverage is the share of a window that must be known, of what can be.
 const minCoverage = 0.5
+
+// coverageOf is the smaller share that is known of what can be in the two windows.
+// What sources that have ended took along keeps a count from being lowered, and must
+// not keep it from being raised by what the others tell.
+func coverageOf(a *Averages) float64 {
+	return min(knownShare(a.Coverage, a.Lost), knownShare(a.PanicCoverage, a.PanicLost))
+}
+
+func knownShare(coverage, lost float64) float64 {
+	if lost < 1 {
+		return coverage / (1 - lost)
+	}
+	return 0
+}
 
 // weigh lets each metric decide by itself. The largest answer wins, of equal ones
 // the one whose metric was named first. What cpu and memory want is one or more:
@@ -116,6 +130,8 @@ func (l *loads) note(a *Averages, why part, m wadi.Metric) {
 	}
 	switch {
 	case l.missing.say != sayNothing || why.say == sayNothing && !a.Partial:
+	case m.OfRequests() && a.Unseen:
+		l.missing = part{say: sayUnseen}
 	case m.OfRequests():
 		l.missing = part{say: sayUnreported}
 	default:
@@ -160,7 +176,7 @@ func metricsOf(s *wadi.Scaling) []wadi.MetricTarget {
 
 // invalid says why nothing can be decided from what was measured, or nothing.
 func invalid(in *EvalInput, a *Averages) part {
-	switch coverage := min(a.Coverage, a.PanicCoverage); {
+	switch coverage := coverageOf(a); {
 	case !in.ReadyKnown:
 		return part{say: sayReadyUnknown}
 	case math.IsNaN(a.Stable) || math.IsNaN(a.Panic) || math.IsInf(a.Stable, 0) || math.IsInf(a.Panic, 0):

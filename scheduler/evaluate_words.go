@@ -82,6 +82,7 @@ const (
 	saySchedule      // text: its name; n
 	sayCeiling       // n
 	sayUnreported    // n: the count that stays
+	sayUnseen        // n: the count that stays
 	sayUnread        // text: the metric; n: the count that stays
 	sayFresh         // n: the count that stays
 	sayUnrouted
@@ -133,6 +134,8 @@ func (p *part) append(b []byte) []byte {
 		return fmt.Appendf(b, "but the agent allows at most %d (limits.max_instances): %s", p.n, instances(p.n))
 	case sayUnreported:
 		return fmt.Appendf(b, "but not every source has reported: stays at %d", p.n)
+	case sayUnseen:
+		return fmt.Appendf(b, "but instances got more from activators than those tell: stays at %d", p.n)
 	case sayUnread:
 		return fmt.Appendf(b, "but the %s of some instance is not known: stays at %d", p.text, p.n)
 	case sayFresh:

@@ -31,12 +31,16 @@ type Windows struct {
 type Averages struct {
 	Stable  float64
 	Panic   float64
-	Partial bool // A source has not reported some second of a window.
+	Partial bool // A source has not reported some second of a window, or is not known: see Unseen.
+	Unseen  bool // Instances had more through activators than those tell who are known.
 	AtLeast bool // What is missing can only add to it: a raise needs no more.
 	Sampled bool // Not every source was read: of some, the mean of others stands in.
 
 	// Share of the sources' seconds in a window that are known; 0 without any source.
 	Coverage, PanicCoverage float64
+
+	// Share of them that nobody will tell: what sources that have ended took along.
+	Lost, PanicLost float64
 
 	End        time.Time     // When the last second of the windows is over.
 	LastActive time.Time     // When the last second with a request began; zero if none is known of.
@@ -64,12 +68,20 @@ func (w *Windows) SourceUp(id string, kind wadi.SourceKind, since time.Time) {
 	i, known := w.index(id)
 	w.claims = true
 	if !known {
-		w.sources = slices.Insert(w.sources, i, source{id: id, kind: kind, start: since.Unix(), end: live, busy: never})
+		w.sources = slices.Insert(w.sources, i, source{id: id, kind: kind, start: since.Unix(), seen: live, end: live, busy: never})
 		return
 	}
 	if s := &w.sources[i]; s.end != live {
 		s.zeros = max(s.zeros, since.Unix())
 		s.end = live
+	}
+}
+
+// SourceSeen tells since when a source is known to be there, whatever process it is
+// now: if that one began later, what went before it has taken its load along.
+func (w *Windows) SourceSeen(id string, since time.Time) {
+	if s := w.source(id); s != nil && s.boot == "" {
+		s.seen = min(s.seen, since.Unix())
 	}
 }
 
@@ -147,14 +159,14 @@ func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wad
 	for i := range w.sources {
 		s := &w.sources[i]
 		through := s.through(now)
-		s.sum(&long, &short, m)
+		s.sum(&long, &short)
 		s.count(&long, through, now)
 		s.count(&short, through, now)
 		busy = max(busy, s.busy)
 		unknown = max(unknown, s.lastUnknown(end, through))
 	}
 	a := Averages{
-		Stable: long.mean(), Panic: short.mean(), Partial: long.unknown > 0 || short.unknown > 0,
+		Stable: long.mean(m), Panic: short.mean(m), Partial: long.unknown > 0 || short.unknown > 0,
 		Sampled: long.sampled || short.sampled, End: at(now, end),
 	}
 	if busy > never {
@@ -164,32 +176,12 @@ func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wad
 		a.Partial = true
 		return a
 	}
+	a.Unseen = long.unseen() || short.unseen()
+	a.Partial = a.Partial || a.Unseen
 	a.Coverage, a.PanicCoverage = long.coverage(), short.coverage()
+	a.Lost, a.PanicLost = long.lostShare(), short.lostShare()
 	a.Idle = time.Duration(max(0, end-1-max(busy, unknown))) * time.Second
 	return a
-}
-
-// window is what the sources say of some seconds: with what is extrapolated to
-// begin with, the sum of their loads, and how many of their seconds are unknown.
-type window struct {
-	span64
-	extrapolation
-	all int64 // The sources' seconds in it.
-}
-
-func (w *window) mean() float64 {
-	if n := w.len(); n > 0 {
-		return micro(w.sum / float64(n))
-	}
-	return 0
-}
-
-// coverage is the share of the sources' seconds that are known.
-func (w *window) coverage() float64 {
-	if w.all > 0 {
-		return float64(w.all-w.unknown) / float64(w.all)
-	}
-	return 1
 }
 
 // maxAge is how old the end of a window may be, in seconds.

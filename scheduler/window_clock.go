@@ -39,7 +39,7 @@ func (w *Windows) setBack(by int64) {
 }
 
 func (s *source) setBack(by int64) {
-	for _, second := range []*int64{&s.start, &s.end, &s.zeros, &s.busy, &s.dropped, &s.offset.last, &s.offset.cur} {
+	for _, second := range []*int64{&s.start, &s.seen, &s.end, &s.zeros, &s.busy, &s.dropped, &s.offset.last, &s.offset.cur} {
 		shift(second, by)
 	}
 	s.offset.epoch -= by / epochSeconds

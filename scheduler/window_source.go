@@ -35,6 +35,7 @@ type source struct {
 	id    string
 	kind  wadi.SourceKind
 	start int64 // The first second in which it may have had load.
+	seen  int64 // Since when it is known to be there, whatever process it is now; live: that is not known.
 	end   int64 // It counts zero from this second on.
 
 	boot   string // The process that reported last; empty before the first report.
@@ -85,7 +86,11 @@ func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
 	s.next = max(min(since, st.Now), st.Now-maxHistory)
 	began := estimate
 	if first {
-		s.start, told = began, began
+		told = began
+		if began-s.seen > shortGap { // There was another process before.
+			told = s.seen
+		}
+		s.start = told
 	}
 	known := began
 	if s.next > 0 {
@@ -132,15 +137,16 @@ func (s *source) splice(since int64, st wadi.Stats) {
 		if sample.N < since || sample.N >= st.Now {
 			continue
 		}
-		l := load{second: sample.N, concurrency: sample.Concurrency, begun: sample.Begun}
-		if l.concurrency > 0 || l.begun > 0 {
+		l := load{second: sample.N, amount: amount{sample.Concurrency, sample.Begun}}
+		if !l.none() {
 			s.busy = max(s.busy, sample.N+s.offset.value())
 		}
 		if s.kind == wadi.SourceInstance { // What came through an activator is counted there.
 			l.concurrency = max(0, l.concurrency-sample.ConcurrencyProxied)
 			l.begun = max(0, l.begun-sample.BegunProxied)
+			l.proxied = amount{sample.ConcurrencyProxied, sample.BegunProxied}
 		}
-		if l.concurrency > 0 || l.begun > 0 {
+		if !l.none() || !l.proxied.none() {
 			s.loads = append(s.loads, l)
 		}
 	}
@@ -192,16 +198,21 @@ func (s *source) life(win span64) span64 { return win.and(span64{s.start, s.end}
 // have reported and has not. Before its turn it should not.
 func (s *source) count(w *window, through int64, now time.Time) {
 	in := s.life(w.span64)
+	unknown := int64(0)
 	w.all += in.len()
 	if !s.deferred(now) {
-		w.unknown += in.and(span64{through, s.end}).len()
+		unknown += in.and(span64{through, s.end}).len()
 	}
 	if s.dropped > in.from {
-		w.unknown += in.and(span64{in.from, s.dropped}).len()
+		unknown += in.and(span64{in.from, s.dropped}).len()
 		in.from = s.dropped
 	}
 	for _, g := range s.gaps {
-		w.unknown += in.and(g).len()
+		unknown += in.and(g).len()
+	}
+	w.unknown += unknown
+	if s.end != live {
+		w.lost += unknown
 	}
 }
 

@@ -8,50 +8,63 @@ import (
 
 // load is what counts of one second of a source. Seconds without load are not kept.
 type load struct {
-	second      int64
-	concurrency float64
-	begun       float64
+	second int64
+	amount
+	proxied amount // Of an instance: what came through activators, and counts there.
+}
+
+// amount is requests, by both metrics.
+type amount struct{ concurrency, begun float64 }
+
+func (a amount) none() bool { return !(a.concurrency > 0 || a.begun > 0) }
+
+func (a amount) by(m wadi.Metric) float64 {
+	if m == wadi.RPS {
+		return a.begun
+	}
+	return a.concurrency
+}
+
+func (a *amount) add(o amount) {
+	a.concurrency += o.concurrency
+	a.begun += o.begun
 }
 
 // sum adds the source's load to two windows that end together.
-func (s *source) sum(long, short *window, m wadi.Metric) {
+func (s *source) sum(long, short *window) {
 	off := s.offset.value()
-	var pastLong, pastShort float64
+	activator := s.kind == wadi.SourceActivator
 	if len(s.past) > 0 {
-		pastLong, pastShort = sumLoads(s.past[indexOf(s.past, min(long.from, short.from)):], long.from, short.from, long.to, m)
+		sumLoads(s.past[indexOf(s.past, min(long.from, short.from)):], 0, long, short, activator)
 	}
-	from := min(long.from, short.from) - off
-	sumLong, sumShort := sumLoads(s.loads[s.index(from):], long.from-off, short.from-off, long.to-off, m)
-	long.sum += pastLong + sumLong
-	short.sum += pastShort + sumShort
+	sumLoads(s.loads[s.index(min(long.from, short.from)-off):], off, long, short, activator)
 }
 
-// sumLoads adds up the loads from each of two seconds on up to a third.
-func sumLoads(loads []load, long, short, to int64, m wadi.Metric) (sumLong, sumShort float64) {
-	for _, l := range loads {
-		if l.second >= to {
+// sumLoads adds loads to two windows that end together.
+func sumLoads(loads []load, offset int64, long, short *window, activator bool) {
+	for i := range loads {
+		l := &loads[i]
+		second := l.second + offset
+		if second >= long.to {
 			break
 		}
-		v := l.concurrency
-		if m == wadi.RPS {
-			v = l.begun
+		if second >= long.from {
+			long.add(l, activator)
 		}
-		if l.second >= long {
-			sumLong += v
-		}
-		if l.second >= short {
-			sumShort += v
+		if second >= short.from {
+			short.add(l, activator)
 		}
 	}
-	return sumLong, sumShort
 }
 
 // at is the source's load in one second.
 func (s *source) at(second int64, m wadi.Metric) float64 {
-	n := second - s.offset.value()
-	past, _ := sumLoads(s.past[indexOf(s.past, second):], second, second, second+1, m)
-	sum, _ := sumLoads(s.loads[s.index(n):], n, n, n+1, m)
-	return past + sum
+	w := window{span64: span64{second, second + 1}}
+	var none window
+	none.to = second + 1
+	none.from = none.to
+	s.sum(&w, &none)
+	return w.direct.by(m)
 }
 
 // index is where in loads the first one at or after a second of the source stands.

@@ -49,7 +49,7 @@ func averages(w *scheduler.Windows, now float64) scheduler.Averages {
 func want(t *testing.T, got scheduler.Averages, stable, panic, coverage float64, partial bool, end float64) {
 	t.Helper()
 	want := scheduler.Averages{Stable: stable, Panic: panic, Coverage: coverage, Partial: partial, End: at(end)}
-	got.LastActive, got.Idle = time.Time{}, 0
+	got.LastActive, got.Idle, got.Unseen, got.Lost, got.PanicLost = time.Time{}, 0, false, 0, 0
 	got.Coverage, got.PanicCoverage = math.Round(min(got.Coverage, got.PanicCoverage)*1000)/1000, 0 // The worse of both.
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("averages (-want +got):\n%s", diff)
@@ -80,12 +80,13 @@ func TestWindows_CountsARequestOnce(t *testing.T) {
 	want(t, averages(w, 100.2), 11, 11, 1, false, 100)
 }
 
-// An instance's proxied requests are activity, even if another source counts them.
+// An instance's proxied requests are activity, even if another source counts them. If
+// none does they count where they are, and it is known that somebody is not.
 func TestWindows_ProxiedIsActivity(t *testing.T) {
 	w := windows("i1")
 	w.Report("i1", 0, stats(100, busy(98, 100, 5, 5)...), at(100.1))
 	got := averages(w, 100.2)
-	want(t, got, 0, 0, 1, false, 100)
+	want(t, got, micro(10.0/60), micro(10.0/6), 1, true, 100)
 	if got.Idle != 0 {
 		t.Fatalf("idle %v", got.Idle)
 	}

@@ -52,7 +52,7 @@ func (m loopMeasure) Set(revisions []agent.Measured, sources []agent.Source) {
 	for _, s := range sources {
 		srcs = append(srcs, scrape.Source{
 			ID: s.ID, Kind: s.Kind, Addr: s.Addr, Revision: s.Revision,
-			Placed: s.Placed, Starting: s.Starting, Stopping: s.Stopping,
+			Placed: s.Placed, Starting: s.Starting, Stopping: s.Stopping, Seen: s.Seen,
 		})
 		if r, ok := used[s.Revision]; ok && s.Kind == wadi.SourceInstance && !s.Stopping {
 			instances = append(instances, usage.Instance{

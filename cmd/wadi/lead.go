@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -99,15 +100,10 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	return firstCause(g)
 }
 
-// activators lists all agents as sources of statistics.
+// activators lists all agents, as sources of statistics: this one, whatever Consul
+// says, and those that there were lately.
 func (n *node) activators() []agent.Source {
-	var srcs []agent.Source
-	for _, a := range *n.agents.Load() {
-		if addr := a.Meta[consul.MetaMetrics]; addr != "" {
-			srcs = append(srcs, agent.Source{ID: a.ID, Kind: wadi.SourceActivator, Addr: addr})
-		}
-	}
-	return srcs
+	return n.roster.sources(n.reachable(n.metricsLn.Addr()), time.Now())
 }
 
 func (n *node) urlOf(s wadi.Service) string {

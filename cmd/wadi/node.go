@@ -79,7 +79,8 @@ type node struct {
 
 	advertise atomic.Pointer[string] // Where others reach this agent, once it is known.
 	routes    atomic.Pointer[map[string]wadi.Route]
-	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents.
+	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents that are healthy.
+	roster    roster                            // All that there were lately.
 	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
 	leader    atomic.Pointer[leaderInfo]
 	term      atomic.Pointer[prometheus.Registry] // Of what only the leader measures; nil: another leads.
@@ -105,6 +106,7 @@ func newNode(ctx context.Context, cfg config.Config, log hclog.Logger, access io
 	n.advertise.Store(&cfg.Advertise)
 	n.routes.Store(&map[string]wadi.Route{})
 	n.agents.Store(&[]consul.Instance{})
+	n.roster = roster{name: cfg.Name, boot: n.boot}
 	starting := "starting"
 	n.waits.Store(&starting)
 	n.leader.Store(&leaderInfo{})

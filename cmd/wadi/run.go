@@ -58,7 +58,9 @@ func (n *node) run(ctx context.Context) error {
 	core.run("activator", n.activator.Run)
 	core.run("telemetry", n.telemetry.Run)
 	core.run("agents", func(ctx context.Context) error {
-		return n.consul.WatchServices(ctx, wadi.ServiceAgent, func(all []consul.Instance) {
+		return n.consul.WatchRegistered(ctx, wadi.ServiceAgent, func(all []consul.Instance) {
+			n.roster.note(all, time.Now())
+			all = consul.Passing(all)
 			n.agents.Store(&all)
 			n.activator.SetPeers(len(all))
 		}, n.quiet("agents"))

@@ -37,6 +37,7 @@ func (n *node) start(g *parts) func(context.Context) error {
 				consul.MetaMetrics: n.reachable(n.metricsLn.Addr()),
 				consul.MetaGateway: n.reachable(n.gatewayServer.Addr()),
 				consul.MetaVersion: buildVersion().Version,
+				consul.MetaBoot:    n.boot,
 			}),
 		}
 		// The lock hangs on the registration, which therefore outlives the election.

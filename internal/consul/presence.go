@@ -39,6 +39,7 @@ const (
 	MetaMetrics = "metrics" // host:port of the metrics listener.
 	MetaGateway = "gateway" // host:port of the gateway.
 	MetaVersion = "version"
+	MetaBoot    = "boot" // Tells this run of the agent from others.
 )
 
 // AgentRegistration registers a Wadi agent, so that agents find each other.

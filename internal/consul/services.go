@@ -15,7 +15,7 @@ import (
 // watchWait is how long Consul may hold a blocking query.
 const watchWait = time.Minute
 
-// Instance is a registered service instance whose checks pass.
+// Instance is a registered service instance.
 type Instance struct {
 	ID      string
 	Service string
@@ -23,6 +23,7 @@ type Instance struct {
 	Address string // The node's where the service names none.
 	Port    int
 	Meta    map[string]string
+	Passing bool // All its checks pass, and those of its node.
 }
 
 // HostPort is where the instance listens.
@@ -31,24 +32,51 @@ func (i Instance) HostPort() string { return net.JoinHostPort(i.Address, strconv
 // Services returns the passing instances of a service. Consul answers with none
 // as well when the token may not read them.
 func (c *Client) Services(ctx context.Context, name string) ([]Instance, error) {
-	is, _, err := c.services(name, present(ctx))
+	is, _, err := c.services(name, true, present(ctx))
+	return is, err
+}
+
+// Registered returns all instances of a service, those too whose checks fail.
+func (c *Client) Registered(ctx context.Context, name string) ([]Instance, error) {
+	is, _, err := c.services(name, false, present(ctx))
 	return is, err
 }
 
 // WatchServices emits the passing instances of a service, now and after every
 // change, until ctx ends. report is told what failed.
 func (c *Client) WatchServices(ctx context.Context, name string, emit func([]Instance), report func(error)) error {
+	return c.watchServices(ctx, name, true, emit, report)
+}
+
+// WatchRegistered does what [Client.WatchServices] does, of all instances of a
+// service: those too whose checks fail.
+func (c *Client) WatchRegistered(ctx context.Context, name string, emit func([]Instance), report func(error)) error {
+	return c.watchServices(ctx, name, false, emit, report)
+}
+
+func (c *Client) watchServices(ctx context.Context, name string, passing bool, emit func([]Instance), report func(error)) error {
 	w := Watch[[]Instance]{Report: report}
 	w.Fetch = func(ctx context.Context, index uint64) ([]Instance, uint64, error) {
 		q, cancel := blocking(ctx, index, watchWait)
 		defer cancel()
-		return c.services(name, q)
+		return c.services(name, passing, q)
 	}
 	return w.Run(ctx, emit)
 }
 
-func (c *Client) services(name string, q *api.QueryOptions) ([]Instance, uint64, error) {
-	es, meta, err := c.api.Health().Service(name, "", true, q)
+// Passing are those of some instances whose checks pass.
+func Passing(all []Instance) []Instance {
+	out := make([]Instance, 0, len(all))
+	for _, in := range all {
+		if in.Passing {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+func (c *Client) services(name string, passing bool, q *api.QueryOptions) ([]Instance, uint64, error) {
+	es, meta, err := c.api.Health().Service(name, "", passing, q)
 	if err != nil {
 		return nil, 0, Wrap("look up service "+name, err)
 	}
@@ -57,6 +85,7 @@ func (c *Client) services(name string, q *api.QueryOptions) ([]Instance, uint64,
 		out[i] = Instance{
 			ID: e.Service.ID, Service: e.Service.Service, Node: e.Node.Node,
 			Address: e.Service.Address, Port: e.Service.Port, Meta: e.Service.Meta,
+			Passing: passing || e.Checks.AggregatedStatus() == api.HealthPassing,
 		}
 		if out[i].Address == "" {
 			out[i].Address = e.Node.Address

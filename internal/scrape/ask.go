@@ -150,8 +150,8 @@ func check(st wadi.Stats, src Source) error {
 		return fmt.Errorf("now is %d", st.Now)
 	case src.Kind == wadi.SourceInstance && st.Revision != src.Revision:
 		return fmt.Errorf("answered for revision %q, not %q", st.Revision, src.Revision)
-	case src.Kind == wadi.SourceInstance && st.Source != "" && st.Source != src.ID:
-		return fmt.Errorf("answered by another instance, %q", st.Source)
+	case st.Source != "" && st.Source != src.ID:
+		return fmt.Errorf("answered by another %s, %q", src.Kind, st.Source)
 	}
 	last := int64(-1)
 	for _, v := range st.Samples {

@@ -19,9 +19,13 @@ type follower struct {
 	place     float64       // In the cycle of those that take turns.
 	woken     chan struct{} // Signals that it shall not rest any longer.
 	gone      bool
-	up        bool // The windows were told of it.
-	down      bool // The windows were told that it has ended.
+	left      bool      // It is listed no more.
+	up        bool      // The windows were told of it.
+	down      bool      // The windows were told that it has ended,
+	ended     time.Time // and when.
 	asked     bool
+	heard     bool      // It has answered once.
+	silent    time.Time // Since when it does not answer; zero: it did last.
 	answered  bool
 	ready     bool
 	said      said
@@ -48,12 +52,13 @@ type follower struct {
 const (
 	readyFirst, readyMost = 20 * time.Millisecond, 250 * time.Millisecond
 	retryFirst, retryMost = 100 * time.Millisecond, 2 * time.Second
-	shortTimeout          = time.Second     // Of a request that a source answers at once.
-	historyTimeout        = 5 * time.Second // Of one that reads back.
-	lateAnswer            = 5 * time.Second // How much later than asked a poll may be answered.
-	unreadyRead           = time.Second     // How often an instance is read that is not ready.
-	suspectAfter          = time.Minute     // A source that has not answered for so long since it was placed may have load.
-	failuresUnready       = 3               // Failures in a row that make an instance unready.
+	shortTimeout          = time.Second      // Of a request that a source answers at once.
+	historyTimeout        = 5 * time.Second  // Of one that reads back.
+	lateAnswer            = 5 * time.Second  // How much later than asked a poll may be answered.
+	unreadyRead           = time.Second      // How often an instance is read that is not ready.
+	suspectAfter          = time.Minute      // A source that has not answered for so long since it was placed may have load.
+	failuresUnready       = 3                // Failures in a row that make an instance unready.
+	silentGone            = 10 * time.Second // A source that is not expected to be there and silent for so long is not.
 )
 
 // follow asks a source again and again until ctx ends.
@@ -233,14 +238,43 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 		s.recount(f)
 		s.notify()
 	}
-	if f.src.Stopping && (broken || refused) && f.up && !f.down {
-		f.down = true
-		s.each(f, func(w W) { w.SourceDown(f.src.ID, at) })
+	if f.silent.IsZero() {
+		f.silent = at
+	}
+	if f.hasEnded(refused, broken, unanswered, at) {
+		if f.left {
+			s.remove(f)
+			s.metrics.sources.Set(float64(len(s.followers)))
+			return
+		}
+		if f.up && !f.down {
+			f.down, f.ended = true, at
+			s.each(f, func(w W) { w.SourceDown(f.src.ID, at) })
+		}
 	}
 	s.suspect(f)
 	if f.src.Kind == wadi.SourceInstance {
 		s.unanswered(f)
 	}
+}
+
+// hasEnded reports whether a source that failed just now is gone: only one can be that
+// is not expected to stay. An instance whose allocation is listed is there while Nomad
+// says so, if it is silent. Else one failure proves nothing, unless nobody listens
+// there any more; and who answers something else is somebody else.
+func (f *follower) hasEnded(refused, broken, unanswered bool, at time.Time) bool {
+	expected := f.src.Kind == wadi.SourceInstance && !f.left
+	switch {
+	case !f.src.Stopping:
+		return false
+	case refused, broken && expected:
+		return true
+	case expected:
+		return false
+	case broken, !unanswered:
+		return f.fails > 0
+	}
+	return at.Sub(f.silent) >= silentGone
 }
 
 // suspect takes an instance for loaded that has been there for long and has not
@@ -269,7 +303,7 @@ func hungUp(err error) bool {
 func (s *Scraper[W]) tellUp(f *follower, since time.Time) {
 	if !f.up || f.down {
 		f.up, f.down = true, false
-		s.each(f, func(w W) { w.SourceUp(f.src.ID, f.src.Kind, since) })
+		s.each(f, func(w W) { f.beginIn(w, since) })
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 type Windows interface {
 	Keep(window time.Duration)
 	SourceUp(id string, kind wadi.SourceKind, since time.Time)
+	SourceSeen(id string, since time.Time)
 	SourceDown(id string, at time.Time)
 	OpenPoll(id string)
 	ClosePoll(id string, quiet time.Time)
@@ -49,7 +50,8 @@ type Source struct {
 	Revision string    // Of an instance.
 	Placed   time.Time // Of an instance: since when it exists.
 	Starting bool      // Of an instance: it can't have load before it answers, however long that takes.
-	Stopping bool      // Of an instance: it takes no new requests, and is gone when it stops answering.
+	Stopping bool      // It takes no new requests, or is believed to be gone: it is when it stops answering.
+	Seen     time.Time // Since when it is known to be there, whatever process it is now; zero: since that began.
 }
 
 // Scraper follows sources. Its exported fields may be set before Run.

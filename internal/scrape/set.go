@@ -10,9 +10,10 @@ import (
 // minKeep is the shortest window that is kept.
 const minKeep = 6 * time.Second
 
-// Set replaces the revisions and the sources. A source that is missing has ended:
-// list an instance until its allocation has, and an activator as long as it may
-// hold requests. What was measured of a revision is kept while it is listed.
+// Set replaces the revisions and the sources. A source that is missing is no more
+// expected to be there, and ends when it stops answering: lists may be wrong, and an
+// agent that drains is on none. What was measured of a revision is kept while it is
+// listed.
 func (s *Scraper[W]) Set(revisions []Revision, sources []Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -24,7 +25,7 @@ func (s *Scraper[W]) Set(revisions []Revision, sources []Source) {
 	}
 	for id, f := range s.followers {
 		if !listed[id] {
-			s.remove(f)
+			s.leave(f)
 		}
 	}
 	s.metrics.sources.Set(float64(len(s.followers)))
@@ -66,9 +67,12 @@ func (s *Scraper[W]) addRevision(r Revision) {
 	s.sources(r.ID, func(f *follower) {
 		switch {
 		case f.src.Kind == wadi.SourceActivator:
-			rev.windows.SourceUp(f.src.ID, f.src.Kind, r.Created)
+			f.beginIn(rev.windows, r.Created)
 		case f.up:
-			rev.windows.SourceUp(f.src.ID, f.src.Kind, f.src.Placed)
+			f.beginIn(rev.windows, f.src.Placed)
+		}
+		if f.down {
+			rev.windows.SourceDown(f.src.ID, f.ended)
 		}
 	})
 	s.readBack(r.ID, min(r.Window, s.now().Sub(r.Created)))
@@ -101,7 +105,7 @@ func (s *Scraper[W]) setSource(src Source) {
 		if src.Kind == wadi.SourceActivator {
 			f.up = true
 			for _, r := range s.revisions {
-				r.windows.SourceUp(src.ID, src.Kind, r.Created)
+				f.beginIn(r.windows, r.Created)
 			}
 		} else {
 			s.suspect(f)
@@ -113,7 +117,7 @@ func (s *Scraper[W]) setSource(src Source) {
 	if src.Stopping != f.src.Stopping {
 		s.recount(f)
 	}
-	f.src = src
+	f.src, f.left = src, false
 	switch {
 	case moved:
 		f.wake()
@@ -123,6 +127,28 @@ func (s *Scraper[W]) setSource(src Source) {
 	if stops && f.ready {
 		s.notify()
 	}
+}
+
+// beginIn tells windows that the source may have load since a time.
+func (f *follower) beginIn(w Windows, since time.Time) {
+	w.SourceUp(f.src.ID, f.src.Kind, since)
+	if !f.src.Seen.IsZero() {
+		w.SourceSeen(f.src.ID, f.src.Seen)
+	}
+}
+
+// leave takes in that a source is listed no more. One that answers is followed until
+// it does not.
+func (s *Scraper[W]) leave(f *follower) {
+	measured := f.src.Kind == wadi.SourceActivator || s.revisions[f.src.Revision] != nil
+	if !measured || !f.heard || f.down {
+		s.remove(f)
+		return
+	}
+	src := f.src
+	src.Stopping = true
+	s.setSource(src)
+	f.left = true
 }
 
 // remove ends a source.

@@ -16,7 +16,7 @@ func (s *Scraper[W]) take(f *follower, q query, a answer, began, at time.Time) {
 		f.polling = false
 	}
 	s.tellUp(f, at)
-	f.answered = true
+	f.answered, f.heard, f.silent = true, true, time.Time{}
 	if a.ready != "" {
 		s.markReady(f, a.ready == "true")
 		s.hear(f, a)

@@ -186,9 +186,17 @@ func (a *Activator) Recorders() []*proxy.Recorder {
 	return all
 }
 
-// StatsHandler serves the statistics of all revisions, as lines of JSON.
+// StatsHandler serves the statistics of all revisions, as lines of JSON. Before there
+// is one it is a line of none, so that the reader knows whose process answers, and
+// since when that runs.
 func (a *Activator) StatsHandler() http.Handler {
-	return proxy.StatsHandlerMany(a.clock, a.Recorders)
+	none := []*proxy.Recorder{a.clock.NewRecorder(a.cfg.Name, a.cfg.Boot, "", time.Second)}
+	return proxy.StatsHandlerMany(a.clock, func() []*proxy.Recorder {
+		if all := a.Recorders(); len(all) > 0 {
+			return all
+		}
+		return none
+	})
 }
 
 // Growth is signalled when a queue has grown; Grown says whose.

@@ -1,0 +1,150 @@
+package scrape_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/scrape"
+	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// A source that is listed no more is one until it stops answering.
+func TestScraper_ListedNoMore(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(r rig, h *host)
+	}{
+		{"its process ends", func(_ rig, h *host) { h.stop() }},
+		{"it falls silent", func(_ rig, h *host) { h.silence(true) }},
+		{"another has its address", func(r rig, h *host) {
+			h.stop()
+			r.serve(h.addr, proxy.StatsHandler(proxy.NewRecorder("other", "b1", rev1, time.Hour)))
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			scraping(t, func(r rig) {
+				in := r.instance("i1", "b1")
+				in.setReady(true)
+				one, two := r.activator("a1", "b1"), r.activator("a2", "b1")
+				r.follow("i1", "a1", "a2")
+				defer load(one.of(rev1), 2, false)()
+				defer load(two.of(rev1), 3, false)()
+				defer load(in.rec, 4, false)()
+				pass(100 * time.Second)
+
+				r.follow("a1")
+				pass(100 * time.Second)
+				if a := r.averages(rev1); a.Partial || !near(a.Stable, 9, 0.01) || !near(a.Panic, 9, 0.01) {
+					r.Fatalf("while they answer: %+v", a)
+				}
+				if r.readyCount(rev1) != 0 {
+					r.Error("an instance that is not listed counts as ready")
+				}
+				tt.end(r, in.host)
+				tt.end(r, two.host)
+				pass(100 * time.Second)
+				if a := r.averages(rev1); a.Partial || !near(a.Stable, 2, 0.01) {
+					r.Fatalf("a window after their end: %+v", a)
+				}
+				before := two.requests("/v1/stats") + in.requests("/v1/stats")
+				pass(time.Minute)
+				if n := two.requests("/v1/stats") + in.requests("/v1/stats") - before; n > 0 {
+					r.Errorf("still asked %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// It may be listed again.
+func TestScraper_ListedAgain(t *testing.T) {
+	scraping(t, func(r rig) {
+		act := r.activator("a1", "b1")
+		r.follow("a1")
+		defer load(act.of(rev1), 2, false)()
+		pass(10 * time.Second)
+		r.follow()
+		pass(10 * time.Second)
+		r.follow("a1")
+		act.stop()
+		pass(10 * time.Second)
+		again := r.activator("a1", "b2")
+		defer load(again.of(rev1), 2, false)()
+		pass(70 * time.Second)
+		if a := r.averages(rev1); a.Partial || !near(a.Stable, 2, 0.01) {
+			r.Fatalf("%+v", a)
+		}
+	})
+}
+
+// A new leader knows of an activator that there was, and that has gone: what it held is
+// not known, until the windows have passed.
+func TestScraper_NewLeaderAfterADeath(t *testing.T) {
+	for name, silent := range map[string]bool{"it is gone": false, "its node is": true} {
+		t.Run(name, func(t *testing.T) {
+			scraping(t, func(r rig) {
+				act := r.activator("a1", "b1")
+				defer load(act.of(rev1), 2, false)()
+				if silent {
+					r.activator("a2", "b1").silence(true)
+				}
+				pass(5 * time.Minute)
+				set := func() {
+					srcs := sources("a1", "a2")
+					srcs[1].Stopping = true
+					r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
+				}
+				set()
+				pass(30 * time.Second)
+				a := r.averages(rev1)
+				if !a.Partial || !near(a.Stable, 2, 0.01) || a.Lost == 0 {
+					r.Fatalf("at first: %+v", a)
+				}
+				set()
+				pass(60 * time.Second)
+				if a := r.averages(rev1); a.Partial || a.Coverage != 1 || !near(a.Stable, 2, 0.01) {
+					r.Fatalf("a window later: %+v", a)
+				}
+
+				// Of a revision that is measured from now on it is not known either.
+				old := scrape.Revision{ID: rev2, Created: time.Now().Add(-4 * time.Minute), Window: 3 * time.Minute}
+				srcs := sources("a1", "a2")
+				srcs[1].Stopping = true
+				r.s.Set([]scrape.Revision{old}, srcs)
+				pass(5 * time.Second)
+				r.s.Read(rev2, func(got scrape.Reading[*scheduler.Windows]) {
+					a = got.Windows.Averages(got.Now, 3*time.Minute, 6*time.Second, wadi.Concurrency)
+				})
+				if !a.Partial {
+					r.Fatalf("of another revision: %+v", a)
+				}
+			})
+		})
+	}
+}
+
+// A new leader that knows an activator for longer than its process runs knows that
+// there was another before.
+func TestScraper_NewLeaderAfterARestart(t *testing.T) {
+	scraping(t, func(r rig) {
+		began := time.Now()
+		pass(5 * time.Minute)
+		r.activator("a1", "b2") // Nothing has come to it.
+		act := r.activator("a2", "b2")
+		defer load(act.of(rev1), 2, false)()
+		pass(20 * time.Second)
+		srcs := sources("a1", "a2")
+		srcs[0].Seen, srcs[1].Seen = time.Now().Add(-19*time.Second), began
+		r.s.Set([]scrape.Revision{{ID: rev1, Created: began, Window: time.Minute}}, srcs)
+		pass(5 * time.Second)
+		if a := r.averages(rev1); !a.Partial || !near(a.Panic, 2, 0.01) {
+			r.Fatalf("at first: %+v", a)
+		}
+		pass(60 * time.Second)
+		if a := r.averages(rev1); a.Partial || !near(a.Stable, 2, 0.01) {
+			r.Fatalf("a window later: %+v", a)
+		}
+	})
+}
