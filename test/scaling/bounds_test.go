@@ -3,14 +3,11 @@
 package scaling_test
 
 import (
-	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
@@ -106,50 +103,4 @@ func TestInitialActivationGrace(t *testing.T) {
 	if d.Rule != "zero" {
 		t.Errorf("got %+v, want zero by the idle time", d)
 	}
-}
-
-// Another leader changes no count, and knows what the one before knew.
-func TestLeaderChange(t *testing.T) {
-	two, err := stack.NewAgent("wadi-2", "")
-	harnesstest.Must(t, "configure the second agent", err)
-	harnesstest.Must(t, "start it", two.Start(t.Context()))
-	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
-	stack.Deploy(t, hello("kept", perInstance(2)+"max = 8"))
-	l := harnesstest.StartWorkers(t, 6, 0, func(ctx context.Context) (string, error) {
-		res, err := two.Get(ctx, "kept", "/?sleep=200ms")
-		return harnesstest.Answer(res, err)
-	})
-	waitCount(t, "kept", 3)
-	before := waitDecision(t, "kept", "in steady state", func(d wadi.Decision) bool { return d.Ready == 3 && d.Stable > 5 && d.Coverage == 1 })
-	most := highest(t, "kept")
-	harnesstest.Must(t, "kill the leader", stack.Agent.Kill())
-	killed := time.Now()
-	t.Cleanup(func() { // In any case there is a first agent again, and alone.
-		select {
-		case <-stack.Agent.Done():
-			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.Background()))
-		default:
-		}
-		harnesstest.Must(t, "stop the second agent", two.Stop(context.Background()))
-		harnesstest.Must(t, "wait for the first one", stack.Agent.WaitLeader(context.Background()))
-	})
-	var after wadi.Decision
-	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
-		all, err := two.Client.Decisions(t.Context(), "kept")
-		if err != nil || len(all) == 0 || !all[len(all)-1].Valid {
-			return fmt.Errorf("no valid decision: %v %v", all, err)
-		}
-		after = all[len(all)-1]
-		return nil
-	})
-	harnesstest.Must(t, "the new leader decides", err)
-	t.Logf("the new leader decided validly %v after the kill: %+v", time.Since(killed), after)
-	if after.Stable < 0.7*before.Stable || after.Stable > 1.3*before.Stable || after.Coverage < 0.99 {
-		t.Errorf("the new leader measures %+v, the old one measured %+v", after, before)
-	}
-	time.Sleep(10 * time.Second)
-	if n, err := stack.Count(t.Context(), "kept-00001"); err != nil || n != 3 || most() != 3 {
-		t.Errorf("got count %d (%v), at most %d; want 3 all the time", n, err, most())
-	}
-	wantAnswered(t, l)
 }

@@ -3,6 +3,7 @@
 package scaling_test
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -14,14 +15,21 @@ import (
 
 // highest watches a service's count, and returns the highest so far.
 func highest(t *testing.T, service string) func() int {
+	got := extremes(t, service)
+	return func() int { _, most := got(); return most }
+}
+
+// extremes watches a service's count from now on, and returns the lowest and the
+// highest so far.
+func extremes(t *testing.T, service string) func() (least, most int) {
 	var mu sync.Mutex
-	most, done := 0, make(chan struct{})
+	least, most, done := math.MaxInt, 0, make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
 			if n, err := stack.Count(t.Context(), revision(service)); err == nil {
 				mu.Lock()
-				most = max(most, n)
+				least, most = min(least, n), max(most, n)
 				mu.Unlock()
 			}
 			select {
@@ -32,10 +40,10 @@ func highest(t *testing.T, service string) func() int {
 		}
 	})
 	t.Cleanup(func() { close(done); running.Wait() })
-	return func() int {
+	return func() (int, int) {
 		mu.Lock()
 		defer mu.Unlock()
-		return most
+		return least, most
 	}
 }
 

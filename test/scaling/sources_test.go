@@ -1,0 +1,126 @@
+//go:build e2e
+
+package scaling_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// second starts a second agent, for as long as the test runs.
+func second(t *testing.T) *harness.Agent {
+	t.Helper()
+	two, err := stack.NewAgent("wadi-2", "")
+	harnesstest.Must(t, "configure the second agent", err)
+	harnesstest.Must(t, "start it", two.Start(t.Context()))
+	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
+	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
+	return two
+}
+
+// through has n requests in flight all the time, each through one agent after the other,
+// and where that is gone through the next.
+func through(t *testing.T, service, path string, n int, agents ...*harness.Agent) *harnesstest.Load {
+	t.Helper()
+	var turn atomic.Int64
+	return harnesstest.StartWorkers(t, n, 0, func(ctx context.Context) (string, error) {
+		first := int(turn.Add(1))
+		res, err := agents[first%len(agents)].Get(ctx, service, path)
+		if err != nil && len(agents) > 1 {
+			res, err = agents[(first+1)%len(agents)].Get(ctx, service, path)
+		}
+		return harnesstest.Answer(res, err)
+	})
+}
+
+// steady waits until three instances carry five requests, which nobody has to guess.
+func steady(t *testing.T, service string) wadi.Decision {
+	t.Helper()
+	waitCount(t, service, 3)
+	return waitDecision(t, service, "in steady state", func(d wadi.Decision) bool {
+		return d.Ready == 3 && d.Stable > 4.3 && d.Coverage == 1
+	})
+}
+
+// Another leader changes no count, though the one before has taken along what it held.
+func TestLeaderChange(t *testing.T) {
+	two := second(t)
+	stack.Deploy(t, hello("kept", perInstance(2)+"max = 8"))
+	l := through(t, "kept", "/?sleep=200ms", 5, stack.Agent, two)
+	steady(t, "kept")
+	got := extremes(t, "kept")
+	t.Cleanup(func() { // In any case there is a first agent again.
+		select {
+		case <-stack.Agent.Done():
+			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.Background()))
+		default:
+		}
+		harnesstest.Must(t, "stop the second agent", two.Stop(context.Background()))
+		harnesstest.Must(t, "wait for the first one", stack.Agent.WaitLeader(context.Background()))
+	})
+	harnesstest.Must(t, "kill the leader", stack.Agent.Kill())
+	killed := time.Now()
+	decided := func(what string, is func(wadi.Decision) bool) {
+		t.Helper()
+		err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+			all, err := two.Client.Decisions(t.Context(), "kept")
+			if err != nil || len(all) == 0 || !is(all[len(all)-1]) {
+				return fmt.Errorf("%v after the kill: %v %v", time.Since(killed), all, err)
+			}
+			return nil
+		})
+		harnesstest.Must(t, "the new leader decides "+what, err)
+	}
+	decided("validly", func(d wadi.Decision) bool { return d.Valid })
+	t.Logf("the new leader decided validly %v after the kill", time.Since(killed))
+	decided("on complete windows", func(d wadi.Decision) bool { return d.Valid && d.Coverage == 1 && d.PanicCoverage == 1 })
+	time.Sleep(8 * time.Second) // A window of nothing but that.
+	if least, most := got(); least != 3 || most != 3 {
+		t.Errorf("got counts of %d to %d; want 3 all the time", least, most)
+	}
+	wantAnswered(t, l)
+}
+
+// What an activator holds is load, whether Consul lists it or not: while its checks
+// fail, and while it drains.
+func TestActivatorThatIsNotListed(t *testing.T) {
+	two := second(t)
+	stack.Deploy(t, hello("unlisted", perInstance(2)+"max = 3"))
+	l := through(t, "unlisted", "/?sleep=1s", 5, two)
+	steady(t, "unlisted")
+	got := extremes(t, "unlisted")
+
+	harnesstest.Must(t, "have its checks fail", stack.Consul.Agent().EnableServiceMaintenance("wadi:wadi-2", "a test"))
+	time.Sleep(10 * time.Second) // Longer than the window.
+	if least, most := got(); least != 3 || most != 3 {
+		t.Errorf("with an activator whose checks fail: counts of %d to %d, want 3\n%s", least, most, why(t, "unlisted"))
+	}
+	harnesstest.Must(t, "have them pass", stack.Consul.Agent().DisableServiceMaintenance("wadi:wadi-2"))
+
+	var long sync.WaitGroup
+	for range 5 {
+		long.Go(func() {
+			res, err := two.Get(t.Context(), "unlisted", "/?sleep=15s")
+			if err != nil || res.Status != 200 {
+				t.Errorf("a request of an agent that drains: %v %v", res, err)
+			}
+		})
+	}
+	waitDecision(t, "unlisted", "of all requests", func(d wadi.Decision) bool { return d.Stable > 6 })
+	wantAnswered(t, l)
+	got = extremes(t, "unlisted")
+	harnesstest.Must(t, "drain it", two.Signal(syscall.SIGTERM))
+	long.Wait()
+	if least, most := got(); least != 3 || most != 3 {
+		t.Errorf("with an activator that drains: counts of %d to %d, want 3\n%s", least, most, why(t, "unlisted"))
+	}
+}
