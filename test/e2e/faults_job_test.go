@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	nomad "github.com/hashicorp/nomad/api"
 
@@ -19,7 +18,7 @@ import (
 // waitEvent waits for an event of a revision that says a text.
 func waitEvent(t *testing.T, service, revision, text string) {
 	t.Helper()
-	err := harness.Eventually(t.Context(), 30*time.Second, func() error {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		s, err := stack.Agent.Client.Service(t.Context(), service)
 		if err != nil {
 			return err
@@ -40,7 +39,7 @@ func waitEvent(t *testing.T, service, revision, text string) {
 // waitServed asks until a service answers with 200.
 func waitServed(t *testing.T, service string) {
 	t.Helper()
-	err := harness.Eventually(t.Context(), 30*time.Second, func() error {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		res, err := stack.Agent.Get(t.Context(), service, "/")
 		if err == nil && res.Status != 200 {
 			err = fmt.Errorf("got status %d, want 200: %s", res.Status, res.Body)
@@ -73,7 +72,7 @@ func TestFaults_JobPurged(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "purged", "/"), 200) // By the ending instance, or by a new one.
 	waitEvent(t, "purged", "purged-00001", "job was gone")      // The controller's, or the waker's.
 	waitServed(t, "purged")
-	if err := stack.WaitCount(t.Context(), "purged-00001", 30*time.Second, func(n int) bool { return n == 1 }); err != nil {
+	if err := stack.WaitCount(t.Context(), "purged-00001", harnesstest.WaitLong, func(n int) bool { return n == 1 }); err != nil {
 		t.Fatal(err)
 	}
 	back := jobOf(t, "purged-00001")
@@ -103,7 +102,7 @@ func TestFaults_JobStopped(t *testing.T) {
 	}
 	harnesstest.WantStatus(t, stack.Get(t, "halted", "/"), 200)
 	waitEvent(t, "halted", "halted-00001", "job was stopped")
-	if err := stack.WaitCount(t.Context(), "halted-00001", 30*time.Second, func(n int) bool { return n == 1 }); err != nil {
+	if err := stack.WaitCount(t.Context(), "halted-00001", harnesstest.WaitLong, func(n int) bool { return n == 1 }); err != nil {
 		t.Fatal(err)
 	}
 	waitServed(t, "halted")
@@ -128,7 +127,7 @@ func TestFaults_JobEdited(t *testing.T) {
 		if _, _, err := stack.Nomad.Jobs().Register(job, nil); err != nil {
 			t.Fatal(err)
 		}
-		err := harness.Eventually(t.Context(), 30*time.Second, func() error {
+		err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 			job := jobOf(t, "edited-00001")
 			if c := job.TaskGroups[0].Tasks[appTask(job)].Env["COLOUR"]; c != "green" || job.Meta["wadi_spec_hash"] == "" {
 				return fmt.Errorf("edit %d stands: COLOUR is %s, meta %v", i, c, job.Meta)
@@ -141,7 +140,7 @@ func TestFaults_JobEdited(t *testing.T) {
 		harnesstest.WantStatus(t, stack.Get(t, "edited", "/"), 200)
 	}
 	waitEvent(t, "edited", "edited-00001", "edited in Nomad")
-	if err := stack.WaitCount(t.Context(), "edited-00001", 60*time.Second, func(n int) bool { return n == 1 }); err != nil {
+	if err := stack.WaitCount(t.Context(), "edited-00001", harnesstest.WaitLong, func(n int) bool { return n == 1 }); err != nil {
 		t.Error(err)
 	}
 }
@@ -163,7 +162,7 @@ func TestFaults_JobScaledByHand(t *testing.T) {
 	if _, _, err := stack.Nomad.Jobs().Scale("byhand-00001", "instance", &two, "by hand", false, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := stack.WaitCount(t.Context(), "byhand-00001", 60*time.Second, func(n int) bool { return n == 1 }); err != nil {
+	if err := stack.WaitCount(t.Context(), "byhand-00001", harnesstest.WaitLong, func(n int) bool { return n == 1 }); err != nil {
 		t.Fatal(err)
 	}
 	s, err := stack.Agent.Client.Service(t.Context(), "byhand")

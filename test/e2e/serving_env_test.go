@@ -8,11 +8,11 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	nomad "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // What a user's task refers to of what Wadi gives it has the same value in every
@@ -87,7 +87,7 @@ func names(format string, n int) []string {
 func environments(t *testing.T, revision string, instances int) []map[string]string {
 	t.Helper()
 	var all []map[string]string
-	err := harness.Eventually(t.Context(), 60*time.Second, func() error {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		all = nil
 		live, err := stack.Allocs(t.Context(), revision)
 		if err != nil {

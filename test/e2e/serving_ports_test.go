@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	nomad "github.com/hashicorp/nomad/api"
 
@@ -86,7 +85,7 @@ func TestServing_FurtherPorts(t *testing.T) {
 				t.Errorf("%s: the static port is at %s, want %d", name, addr, free[0])
 			}
 			var res harness.Response
-			err := harness.Eventually(t.Context(), 20*time.Second, func() (err error) {
+			err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() (err error) {
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/", nil)
 				if err == nil {
 					res, err = harness.Do(http.DefaultClient, req)

@@ -142,7 +142,7 @@ func (s *secure) serial(t *testing.T, name string) (int64, error) {
 
 func (s *secure) waitSerial(t *testing.T, name string, want int64) {
 	t.Helper()
-	harnesstest.Eventually(t, 30*time.Second, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		got, err := s.serial(t, name)
 		if err == nil && got != want {
 			err = fmt.Errorf("%s shows certificate %d, want %d", name, got, want)
@@ -170,7 +170,7 @@ func TestServing_TLS(t *testing.T) {
 	s := startSecure(t)
 	stack.Deploy(t, hello("shop", options{min: 1, window: "60s", service: fmt.Sprintf("domains = [%q]", shopHost)}))
 	url := "https://" + shopHost + ":" + mappedPort + "/"
-	harnesstest.Eventually(t, 30*time.Second, func() error { // Its routes come by Consul.
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Its routes come by Consul.
 		_, err := harnesstest.Getting(s.client(t, false, false), url)(t.Context())
 		return err
 	})
@@ -249,7 +249,7 @@ func (s *secure) testBroken(t *testing.T) {
 	other.put(t, s.dir, "other", 1, "other.example.test")
 	harnesstest.Must(t, "break it", os.Rename(filepath.Join(s.dir, "other.key"), key))
 	harnesstest.Must(t, "remove the rest", os.Remove(filepath.Join(s.dir, "other.pem")))
-	harnesstest.Eventually(t, 30*time.Second, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		ran, err := s.Wadi(t.Context(), t.TempDir(), "doctor")
 		if err == nil && (ran.Code != 1 || !strings.Contains(ran.Stdout, "certificate shop") || !strings.Contains(ran.Stdout, "private key does not match")) {
 			err = fmt.Errorf("the doctor says nothing of it: %v", ran)
@@ -266,7 +266,7 @@ func (s *secure) testBroken(t *testing.T) {
 	s.put(t, s.dir, "shop", 110, shopHost)
 	s.waitSerial(t, shopHost, 110)
 	// The other agent tells of this one, too, and of nothing bad any more.
-	harnesstest.Eventually(t, 30*time.Second, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "doctor")
 		if err == nil && (strings.Contains(ran.Stdout, "certificate shop") || !strings.Contains(ran.Stdout, "wadi-tls: gateway certificates   2 are good")) {
 			err = fmt.Errorf("the doctor says %v", ran)

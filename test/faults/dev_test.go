@@ -72,7 +72,7 @@ func startDevAt(t *testing.T, flags ...string) *dev {
 
 func (d *dev) waitUp(t *testing.T) {
 	t.Helper()
-	eventually(t, 90*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		select {
 		case <-d.done:
 			return harness.Final(fmt.Errorf("it ended with %d:\n%s", d.cmd.ProcessState.ExitCode(), d.text()))
@@ -218,7 +218,7 @@ func TestDev_Killed(t *testing.T) {
 	d := startDev(t)
 	harnesstest.Must(t, "kill it", d.cmd.Process.Kill())
 	<-d.done
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		if found := d.processes(t); len(found) > 0 {
 			return fmt.Errorf("there are processes yet: %s", strings.Join(found, ", "))
 		}

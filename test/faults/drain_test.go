@@ -106,7 +106,7 @@ func startSecond(t *testing.T, service string) *harness.Agent {
 	harnesstest.Must(t, "start it", two.Start(t.Context()))
 	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
 	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
-	eventually(t, 30*time.Second, func() error { return through(two, service, "/")(t.Context()) })
+	eventually(t, harnesstest.WaitLong, func() error { return through(two, service, "/")(t.Context()) })
 	return two
 }
 
@@ -114,7 +114,7 @@ func startSecond(t *testing.T, service string) *harness.Agent {
 // of its own: it has to serve who has not heard of it, and send them away.
 func wantUnready(t *testing.T, a *harness.Agent, service string) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		res, err := http.Get("http://" + a.Metrics + "/ready")
 		if err != nil {
 			return err

@@ -134,7 +134,7 @@ func outsider(t *testing.T, service string) func(context.Context) error {
 		harnesstest.Must(t, "remove the caller", err)
 	})
 	var base string
-	eventually(t, 60*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		allocs, err := stack.Allocs(t.Context(), name)
 		if err != nil || len(allocs) == 0 {
 			return errors.Join(err, errors.New("the caller is not placed"))
@@ -163,7 +163,7 @@ func outsider(t *testing.T, service string) func(context.Context) error {
 		}
 		return err
 	}
-	eventually(t, 60*time.Second, func() error { return call(t.Context()) })
+	eventually(t, harnesstest.WaitLong, func() error { return call(t.Context()) })
 	return call
 }
 

@@ -18,7 +18,7 @@ func TestAgentKilled_WhileARevisionStarts(t *testing.T) {
 	hcl = strings.Replace(hcl, "      resources {", `      env { START_DELAY = "4s" }
       resources {`, 1)
 	sub := stack.Submit(t, hcl)
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		n, err := stack.Count(t.Context(), "unseen-00001")
 		if err == nil && n != 1 {
 			err = fmt.Errorf("it has the count %d", n)

@@ -103,7 +103,7 @@ func TestStreamAway_Wakes(t *testing.T) {
 	harnesstest.Must(t, "wait for it", agent.WaitLeader(t.Context()))
 	stack.Deploy(t, harnesstest.Hello("streamless", `window = "6s"`, ""))
 	for _, away := range []time.Duration{0, 12 * time.Second} { // Within the watcher's grace, and beyond it.
-		eventually(t, 10*time.Second, func() error { return through(agent, "streamless", "/")(t.Context()) })
+		eventually(t, harnesstest.WaitLong, func() error { return through(agent, "streamless", "/")(t.Context()) })
 		stack.ToZero(t, "streamless-00001")
 		s.take()
 		wantRefused(t, s)
@@ -115,7 +115,7 @@ func TestStreamAway_Wakes(t *testing.T) {
 			failures <- err
 			answers <- res
 		}()
-		harnesstest.Must(t, "wait for the wake", stack.WaitCount(t.Context(), "streamless-00001", 10*time.Second, func(n int) bool { return n > 0 }))
+		harnesstest.Must(t, "wait for the wake", stack.WaitCount(t.Context(), "streamless-00001", harnesstest.WaitLong, func(n int) bool { return n > 0 }))
 		select {
 		case err := <-failures:
 			t.Errorf("answered (%v) though nothing tells where the instance is", err)
@@ -135,7 +135,7 @@ func wantRefused(t *testing.T, s *streamless) {
 	s.mu.Lock()
 	before := s.refused
 	s.mu.Unlock()
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.refused == before {

@@ -42,7 +42,7 @@ func TestTwoAgents(t *testing.T) {
 		t.Cleanup(func() { stack.Remove(t, s.Name) })
 		harnesstest.Must(t, "wait", two.WaitReady(t.Context(), s.Name, s.Generation))
 	}
-	eventually(t, 10*time.Second, func() error { return through(two, "pair", "/")(t.Context()) })
+	eventually(t, harnesstest.WaitLong, func() error { return through(two, "pair", "/")(t.Context()) })
 	list, err := two.Client.Services(t.Context())
 	if err != nil || len(list) != 3 {
 		t.Errorf("list from the follower: got %d services, error %v; want 3", len(list), err)
@@ -67,7 +67,7 @@ func TestTwoAgents(t *testing.T) {
 	})
 	res := wantAnswer(t, two, "pair", "/") // Woken while nobody leads.
 	t.Logf("woken through the follower %v after the kill, in %v", time.Since(killed), res.Took)
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		l, err := two.Client.Leader(t.Context())
 		if err == nil && l.Name != two.Name {
 			err = fmt.Errorf("%s leads", l.Name)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,7 @@ func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
 			t.Errorf("initial = %d: ready, and its network is %+v (%v)", initial, c, err)
 		}
 		calls.until(t, ready.Add(3*time.Second))
+		calls.answered(t, ready)
 		through := false
 		for _, c := range calls.end() {
 			since := c.began.Sub(ready).Round(time.Millisecond)
@@ -118,6 +120,21 @@ func (c *calls) until(t *testing.T, then time.Time) {
 		defer c.mu.Unlock()
 		if n := len(c.all); n == 0 || c.all[n-1].began.Before(then) {
 			return fmt.Errorf("%d calls so far", n)
+		}
+		return nil
+	})
+}
+
+// answered waits for a good answer to a call that began then or later, and for a few calls
+// after it.
+func (c *calls) answered(t *testing.T, then time.Time) {
+	t.Helper()
+	eventually(t, waitLong, func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		i := slices.IndexFunc(c.all, func(one called) bool { return one.status == http.StatusOK && !one.began.Before(then) })
+		if i < 0 || len(c.all) < i+20 {
+			return fmt.Errorf("%d calls so far, that answered is %d", len(c.all), i)
 		}
 		return nil
 	})

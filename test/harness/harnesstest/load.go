@@ -25,6 +25,7 @@ type Send func(context.Context) (string, error)
 // Load is requests that go on until Stop.
 type Load struct {
 	send   Send
+	ctx    context.Context // Ends with Stop.
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
@@ -32,13 +33,14 @@ type Load struct {
 	answers   map[string]int // Good ones, by their text without the instance.
 	instances map[string]int // Good ones, by the instance.
 	failed    []string       // In words, with the time.
+	row       int            // Good ones since one failed.
 	late      int            // Not sent, as too many waited.
 	slowest   time.Duration
 }
 
 func newLoad(t testing.TB, send Send) (*Load, context.Context) {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &Load{send: send, cancel: cancel, answers: map[string]int{}, instances: map[string]int{}}
+	l := &Load{send: send, ctx: ctx, cancel: cancel, answers: map[string]int{}, instances: map[string]int{}}
 	t.Cleanup(l.Stop)
 	return l, ctx
 }
@@ -107,10 +109,12 @@ func (l *Load) one() {
 	defer l.mu.Unlock()
 	l.slowest = max(l.slowest, took)
 	if err != nil {
+		l.row = 0
 		l.failed = append(l.failed, fmt.Sprintf("%s +%v: %v", begin.Format("15:04:05.000"), took.Round(time.Millisecond), err))
 		return
 	}
 	text, instance, _ := strings.Cut(strings.TrimSpace(text), " (instance ")
+	l.row++
 	l.answers[text]++
 	l.instances[instance]++
 }
@@ -217,15 +221,40 @@ func (l *Load) Wait(t testing.TB, n int) {
 	}
 }
 
-// WantAll ends the load, and fails the test if a request failed, or too few were
-// answered to say so.
+// WaitRow waits until the last n requests to end were answered well, whatever failed before.
+func (l *Load) WaitRow(t testing.TB, n int) {
+	t.Helper()
+	err := harness.Eventually(t.Context(), WaitLong, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.row < n {
+			return fmt.Errorf("%d good answers in a row, want %d", l.row, n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%v: %v", err, l)
+	}
+}
+
+// WantAll ends the load when so many were answered in all, if it has not ended before, and
+// fails the test if a request failed, or too few were answered to say so. How long that
+// takes is the machine's affair.
 func (l *Load) WantAll(t testing.TB, atLeast int) {
 	t.Helper()
+	enough := func() error {
+		good, failed := l.Count()
+		if good < atLeast && failed == 0 && l.ctx.Err() == nil {
+			return fmt.Errorf("%d answers have come, want %d", good, atLeast)
+		}
+		return nil
+	}
+	slow := harness.Eventually(t.Context(), WaitLong, enough)
 	l.Stop()
 	switch good, failed := l.Count(); {
 	case failed > 0:
 		t.Errorf("requests failed, want none: %v", l)
 	case good < atLeast:
-		t.Errorf("too few answers to say, want %d: %v", atLeast, l)
+		t.Errorf("too few answers to say, want %d: %v %v", atLeast, l, slow)
 	}
 }

@@ -58,3 +58,27 @@ func TestStartLoad_SendsOnWhileAnswersAreMissing(t *testing.T) {
 		}
 	})
 }
+
+// A load that is to have come to a number of good answers goes on until it has.
+func TestLoad_WaitsForNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		send := func(context.Context) (string, error) {
+			if n.Add(1) <= 5 {
+				return "", errors.New("no")
+			}
+			return "good", nil
+		}
+		l := harnesstest.StartWorkers(t, 1, time.Second, send)
+		l.WaitRow(t, 10)
+		l.Stop()
+		if good, failed := l.Count(); good < 10 || failed != 5 {
+			t.Errorf("got %d good and %d failed, want 10 and 5", good, failed)
+		}
+		l = harnesstest.StartWorkers(t, 1, time.Second, send)
+		l.WantAll(t, 30)
+		if good, _ := l.Count(); good < 30 {
+			t.Errorf("got %d good, want 30", good)
+		}
+	})
+}
