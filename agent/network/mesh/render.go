@@ -25,10 +25,12 @@ const MetaRevision = "revision"
 // is the one that a caller gets.
 const margin = 5 * time.Second
 
-// connectTimeout is how long a caller's Envoy tries an instance. It includes the TLS
-// handshake, and one that takes longer fails all calls that wait for a connection to
-// that host: with one second, hundreds of calls of a cold service on a busy machine did.
-const connectTimeout = 5 * time.Second
+// connectTimeout is how long a caller's Envoy tries an instance, as long as Wadi's own
+// dial. It includes the TLS handshake, and one that takes longer fails all calls that wait
+// for a connection to that host, of which Envoy sends three again: with one second hundreds
+// of calls of a cold service on a busy machine failed, with five some did at ten times its
+// load. A host that is gone is taken out by Consul, not by this.
+const connectTimeout = 10 * time.Second
 
 // leg is what a revision gets of a route's traffic.
 type leg struct {
