@@ -70,6 +70,7 @@ var arrows = map[string][]string{
 	"test/docker/pause":             {},
 	"bench":                         anything,
 	"internal/consul/consultest":    anything,
+	"internal/nomad/nomadtest":      anything,
 	"agent/admission/admissiontest": anything,
 	"proxy/proxytest":               {},
 }
