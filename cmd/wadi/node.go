@@ -147,7 +147,7 @@ func (n *node) wireBackends(context.Context) (err error) {
 	n.store = store.New(n.consul, c.Consul.Prefix, c.Name, n.log.Named("store"))
 	n.mesh = &mesh.Source{API: n.consul.API(), Services: wadi.Activators(), Log: n.log.Named("mesh")}
 	n.guard = newGuard(n.consul, func() map[string]wadi.Route { return *n.routes.Load() }, n.log.Named("intentions"))
-	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Namespaces: n.namespaces}
+	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Namespaces: n.namespaces, Reread: n.reread}
 	return nil
 }
 
@@ -159,6 +159,13 @@ func (n *node) namespaceOf(revision string) (string, bool) {
 		return "", false
 	}
 	return r.Namespace, true
+}
+
+// reread takes in what a full read says of a job.
+func (n *node) reread(namespace, revision string, index uint64) {
+	if own, ok := n.namespaceOf(revision); ok && own == namespace {
+		n.owned.Reread(revision, index)
+	}
 }
 
 // namespaces are the Nomad namespaces that services are in, once the routes are known.
