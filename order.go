@@ -1,6 +1,9 @@
 package wadi
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Order is what the leader tells an instance before it changes the count: whether it
 // is to be among those that Nomad stops next. An order ends by itself if it is not said
@@ -15,8 +18,13 @@ const (
 )
 
 // HeaderOrder carries an order to a queue-proxy, in a probe of an activator. In answers
-// it says what order is in force there; none is OrderStay.
+// it says what order is in force there; none is OrderStay. Without a probe it means
+// nothing, and those are stripped from what callers send.
 const HeaderOrder = "Wadi-Order"
+
+// ErrNoOrders is the error of an instance that takes no orders: its queue-proxy is
+// older than they are, or it has nothing to know an activator by.
+var ErrNoOrders = errors.New("the instance takes no orders")
 
 // Told is what an instance answers to an order.
 type Told struct {

@@ -89,6 +89,7 @@ type Endpoint struct {
 	Instance  string `json:"instance"` // Allocation ID.
 	Namespace string `json:"namespace"`
 	Node      string `json:"node"`
+	Index     int    `json:"index"` // In its allocation's name: of those that may go Nomad stops the highest first.
 
 	Addr    string `json:"addr"`    // host:port of the traffic path: Envoy's in mesh mode, else the queue-proxy's.
 	Metrics string `json:"metrics"` // host:port of the queue-proxy's metrics listener.

@@ -17,6 +17,7 @@ type Autoscaler struct {
 	Nomad     Nomad
 	Cluster   Cluster
 	Measure   Measure
+	Orders    Orders                                             // Nil: counts are lowered whatever is in flight.
 	Services  func() *View                                       // The controller's.
 	Remember  func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
 	WayBack   func(service string) (ok bool, why string)         // Whether a request would wake it.
@@ -36,7 +37,8 @@ type Autoscaler struct {
 	mu      sync.Mutex
 	view    *View // That the records are of.
 	records map[string]*record
-	all     []*record // The same; replaced and never changed.
+	leaving map[string]time.Time // Revisions of which instances are to go.
+	all     []*record            // The same; replaced and never changed.
 }
 
 const (
@@ -63,6 +65,7 @@ func (a *Autoscaler) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	defer g.Wait()
 	g.Go(func() { a.followGrowth(ctx) })
+	g.Go(func() { a.followLeaving(ctx) })
 	tick := time.NewTicker(evaluateEvery)
 	defer tick.Stop()
 	for {

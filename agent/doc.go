@@ -121,6 +121,12 @@ type Measure interface {
 	Changed() <-chan struct{}
 }
 
+// Orders tells instances whether they are to go, before the count is lowered.
+type Orders interface {
+	// Tell returns what the instance says to that; wadi.ErrNoOrders if it takes none.
+	Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.Told, error)
+}
+
 // Measured is a revision whose load is measured.
 type Measured struct {
 	ID      string

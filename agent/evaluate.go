@@ -35,6 +35,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 	}
 	job := a.Cluster.Job(s.namespace, s.id)
 	if !job.Running() {
+		a.forgetLeavers(r, s)
 		return nil // The controller's business.
 	}
 	if a.changed(r, s, job) && !mayWait {
@@ -46,15 +47,18 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 	alive := r.living(a.Cluster, s)
 	a.bounds(&e.in, r, s, job, alive, now)
 	if alive == 0 && scheduler.AtRest(&e.in) {
+		a.forgetLeavers(r, s)
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
 	a.measure(&e.in, r, s, alive)
 	e.Of(&e.in)
-	if scheduler.Change(&e.Decision) {
+	if change := scheduler.Change(&e.Decision); change || len(r.leavers) > 0 {
 		if !mayWait {
 			return errMustWait
 		}
-		a.again(ctx, r, s, job, alive, e)
+		if change {
+			a.again(ctx, r, s, job, alive, e)
+		}
 	}
 	return a.decided(ctx, r, s, job, e)
 }
@@ -81,15 +85,12 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 // decided carries a decision out and keeps it.
 func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
 	d, next := &e.Decision, e.Deciders
-	err := a.carryOut(ctx, s, job, e)
+	err := a.carryOut(ctx, r, s, job, e)
 	if d.Desired != r.wanted || e.Changed && worthStoring(next, r.stored) {
 		a.Remember(s.id, next, d.Desired)
 		r.stored = next
 	}
 	r.decider, r.wanted = next, d.Desired
-	if d.Carried {
-		r.count = d.Desired
-	}
 	r.kept = a.Decisions.add(r.kept, d, &e.Words)
 	if e.count == nil || e.rule != d.Rule {
 		e.rule, e.count = d.Rule, a.Metrics.ofRule(d.Rule)
@@ -145,19 +146,38 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 	}
 }
 
-// carryOut sets the count, if it is to change.
-func (a *Autoscaler) carryOut(ctx context.Context, s *subject, job scheduler.JobState, e *room) error {
+// carryOut sets the count, if it is to change, as far as that may be now.
+func (a *Autoscaler) carryOut(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
 	d := &e.Decision
 	if !scheduler.Change(d) {
+		a.stay(ctx, r, s, d.Count)
 		return nil
 	}
 	d.Reason = e.Words.String()
+	if d.Desired > d.Count {
+		a.stay(ctx, r, s, d.Count)
+		return a.scale(ctx, r, s, job, e, d.Desired)
+	}
+	plan := a.leave(ctx, r, s, d.Count, d.Desired)
+	var err error
+	if plan.Count < d.Count {
+		err = a.scale(ctx, r, s, job, e, plan.Count)
+	}
+	if d.WhyNot == "" && len(plan.Waits) > 0 {
+		d.WhyNot = plan.WhyNot()
+	}
+	return err
+}
+
+// scale sets the count to n, what is decided or as far as that may be now.
+func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room, n int) error {
+	d := &e.Decision
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	if measured := e.in.Loads.Concurrency.End; !measured.IsZero() {
 		a.Metrics.late.Observe(time.Since(measured).Seconds())
 	}
-	index, err := a.Nomad.Scale(ctx, s.namespace, s.id, d.Desired, job.Index, d.Reason)
+	index, err := a.Nomad.Scale(ctx, s.namespace, s.id, n, job.Index, d.Reason)
 	if errors.Is(err, wadi.ErrConflict) {
 		d.WhyNot = "somebody changed the job at the same time; decided anew"
 		a.Metrics.scales.WithLabelValues(direction(d), "conflict").Inc()
@@ -165,13 +185,13 @@ func (a *Autoscaler) carryOut(ctx context.Context, s *subject, job scheduler.Job
 	} else if err != nil {
 		d.WhyNot = err.Error()
 		a.Metrics.scales.WithLabelValues(direction(d), "error").Inc()
-		return fmt.Errorf("scale %s from %d to %d: %w", s.id, d.Count, d.Desired, err)
+		return fmt.Errorf("scale %s from %d to %d: %w", s.id, d.Count, n, err)
 	}
 	a.Owned.Add(s.id, index)
-	d.Carried = true
+	r.count, d.Carried = n, n == d.Desired
 	a.Metrics.scales.WithLabelValues(direction(d), "ok").Inc()
-	a.Log.Info("scaled", "revision", s.id, "from", d.Count, "to", d.Desired, "rule", d.Rule, "reason", d.Reason)
-	a.Events.Add(s.service, s.id, "Scaled", fmt.Sprintf("%d to %d: %s", d.Count, d.Desired, d.Reason))
+	a.Log.Info("scaled", "revision", s.id, "from", d.Count, "to", n, "rule", d.Rule, "reason", d.Reason)
+	a.Events.Add(s.service, s.id, "Scaled", fmt.Sprintf("%d to %d: %s", d.Count, n, d.Reason))
 	return nil
 }
 

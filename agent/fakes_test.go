@@ -64,6 +64,7 @@ type cluster struct {
 	looks     int           // How often the leader looked at a revision.
 	ends      time.Duration // How long instances of a stopped job take to end.
 	drains    func(string) string
+	orders    agent.Orders
 	late      time.Duration // How long after a purge the job is still listed.
 	purged    map[string]listed
 	unloaded  error         // Why no service can be read; nil: each can.
@@ -269,8 +270,8 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	defer v.mu.Unlock()
 	var eps []wadi.Endpoint
 	if j := v.jobs[id]; j != nil {
-		for _, a := range j.allocs {
-			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
+		for i, a := range j.allocs {
+			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
 		}
 	}
 	return eps, v.changed
@@ -468,6 +469,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	}
 	a := agent.NewAutoscaler()
 	ctl.Done = a.Poke
+	a.Orders = c.orders
 	a.Grown, a.TakeGrown = c.grown, func() []string {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -27,10 +27,11 @@ type record struct {
 	index   uint64    // Of the job, when count was seen.
 	raised  time.Time // When the count was last seen to grow.
 	start   scheduler.Start
-	hold    time.Time // Until when a count that somebody set by hand stands.
-	toAsk   int       // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
-	held    time.Time // Until when the last hold that was seen lasts.
-	kept    *kept     // Its decisions; nil: none yet.
+	hold    time.Time                   // Until when a count that somebody set by hand stands.
+	toAsk   int                         // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
+	held    time.Time                   // Until when the last hold that was seen lasts.
+	kept    *kept                       // Its decisions; nil: none yet.
+	leavers map[string]scheduler.Leaver // Instances that were told to go; replaced and not changed.
 
 	alive int             // Instances, when read last.
 	moved <-chan struct{} // Closed when there may be others; nil: they were never read.
@@ -47,6 +48,7 @@ type subject struct {
 	clock             *calendar.Calendar // Of the schedules; nil: none.
 	limit             int                // Requests at once in an instance; 0: none.
 	progress          time.Duration      // How long a start may take.
+	longest           time.Duration      // How long a request may take.
 
 	theirs   bool // The controller's business alone, as yet or by now.
 	routed   bool
@@ -68,6 +70,9 @@ func newSubject(s *Stored, r *wadi.Revision, before *subject) *subject {
 		routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
 		failed: phase == wadi.Failed, wasReady: phase != wadi.Pending,
 		own: s.Holds[r.ID], of: s,
+	}
+	if su.longest = r.Spec.Timeout.Request.D(); su.longest <= 0 {
+		su.longest = longestRequest
 	}
 	if h, ok := s.Holds[""]; ok && s.Route.Main() == r.ID {
 		su.general = h
@@ -149,6 +154,7 @@ func (a *Autoscaler) forget() {
 		if !there[r] {
 			delete(a.records, id)
 			gone = append(gone, id)
+			delete(a.leaving, id)
 		}
 	}
 	a.Decisions.Forget(gone)

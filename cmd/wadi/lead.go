@@ -75,6 +75,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	}
 	grown := newGrowth(measure, n.activator)
 	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{n.watcher}, measure
+	scaler.Orders = n.activator
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
 	scaler.WayBack = func(service string) (bool, string) {
 		if len(*n.agents.Load()) == 0 {

@@ -1,6 +1,7 @@
 package devcluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/toolchain"
@@ -181,7 +183,7 @@ func nomadClientHCL(c *Cluster, cfg Config, cniPath string) string {
   cpu_disable_dmidecode    = true
   min_dynamic_port         = %d
   max_dynamic_port         = %d
-  max_kill_timeout         = "3600s"
+  max_kill_timeout         = %q
   gc_max_allocs            = 500
 %s  options = {
     # They ask metadata services that are not there, and wait.
@@ -202,5 +204,5 @@ consul {
   address      = %q
   grpc_address = %q
 }
-%s`, c.Interface, low, high, cni, drivers, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, docker)
+%s`, c.Interface, low, high, cmp.Or(cfg.MaxKillTimeout, 30*time.Second).String(), cni, drivers, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, docker)
 }

@@ -48,6 +48,9 @@ type Config struct {
 	// node of the server's process.
 	NomadClientAgent bool
 
+	// MaxKillTimeout is how long Nomad's client lets a task drain; 0 is Nomad's own 30 s.
+	MaxKillTimeout time.Duration
+
 	// Docker turns Nomad's Docker driver on.
 	Docker bool
 

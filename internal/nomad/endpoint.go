@@ -3,6 +3,7 @@ package nomad
 import (
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/wadi-run/wadi"
@@ -17,6 +18,7 @@ func endpoint(a allocation) wadi.Endpoint {
 		Instance:  a.ID,
 		Namespace: a.Namespace,
 		Node:      a.NodeID,
+		Index:     nameIndex(a.Name),
 		Created:   a.CreateTime,
 		Running:   a.ClientStatus == "running",
 		Ended:     ended(a),
@@ -31,6 +33,17 @@ func endpoint(a allocation) wadi.Endpoint {
 	}
 	e.Addr, e.Metrics = addresses(a, service)
 	return e
+}
+
+// nameIndex is the number in an allocation's name, such as hello-00001.instance[3]; 0 if
+// there is none.
+func nameIndex(name string) int {
+	_, after, _ := strings.Cut(name, "[")
+	n, err := strconv.Atoi(strings.TrimSuffix(after, "]"))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // unrecoverable is Nomad's reason not to restart a task that would never run: its

@@ -81,6 +81,7 @@ func (e event) decode() (change, error) {
 // of, in events and in the list alike.
 type allocation struct {
 	ID                 string
+	Name               string
 	Namespace          string
 	JobID              string
 	NodeID             string

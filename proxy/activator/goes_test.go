@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy/activator"
 )
 
 // refusesToGo is the app of an instance that was told to go.
@@ -80,15 +79,15 @@ func TestTell(t *testing.T) {
 			t.Errorf("%s: it was sent %v", protocol, h)
 		}
 		b.order = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
-		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, activator.ErrNoOrders) {
+		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, wadi.ErrNoOrders) {
 			t.Errorf("%s: refused: %v", protocol, err)
 		}
 		b.order = nil // As an older queue-proxy: it is a probe to it.
-		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, activator.ErrNoOrders) {
+		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, wadi.ErrNoOrders) {
 			t.Errorf("%s: older: %v", protocol, err)
 		}
 		b.stop()
-		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); err == nil || errors.Is(err, activator.ErrNoOrders) {
+		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); err == nil || errors.Is(err, wadi.ErrNoOrders) {
 			t.Errorf("%s: gone: %v", protocol, err)
 		}
 	}

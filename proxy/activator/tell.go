@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,10 +12,6 @@ import (
 
 	"github.com/wadi-run/wadi"
 )
-
-// ErrNoOrders is the error of an instance that takes no orders: its queue-proxy is
-// older than they are, or it has nothing to know an activator by.
-var ErrNoOrders = errors.New("the instance takes no orders")
 
 // Tell tells an instance whether it is to go or to stay, on the traffic path and as an
 // activator: that is whom it believes. It returns what the instance says then.
@@ -93,7 +88,7 @@ func toldBy(res *http.Response) (told wadi.Told, err error) {
 	defer func() { _ = res.Body.Close() }() // It was only read.
 	switch {
 	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusOK && res.Header[wadi.HeaderOrder] == nil:
-		return told, ErrNoOrders
+		return told, wadi.ErrNoOrders
 	case res.StatusCode != http.StatusOK:
 		return told, fmt.Errorf("status %d: %s", res.StatusCode, wadi.Plain(res.Header.Get(wadi.HeaderUnready), maxUnready))
 	}

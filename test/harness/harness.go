@@ -56,6 +56,9 @@ type Options struct {
 	// NomadClientAgent: the same of Nomad; see Cluster.NomadClientAgent.
 	NomadClientAgent bool
 
+	// MaxKillTimeout is that of Nomad's client; 0 is Nomad's own.
+	MaxKillTimeout time.Duration
+
 	Docker         bool // Nomad's Docker driver is on.
 	DockerEndpoint string
 	InfraImage     string
@@ -105,7 +108,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{Dir: dir, Bin: o.Bin}
 	s.Cluster, err = devcluster.Start(ctx, devcluster.Config{
-		Tools: tools, Path: []string{o.Bin}, ConsulClientAgent: o.ConsulClientAgent, NomadClientAgent: o.NomadClientAgent, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, InfraImage: o.InfraImage, Log: o.Log,
+		Tools: tools, Path: []string{o.Bin}, ConsulClientAgent: o.ConsulClientAgent, NomadClientAgent: o.NomadClientAgent, MaxKillTimeout: o.MaxKillTimeout, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, InfraImage: o.InfraImage, Log: o.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -15,13 +15,20 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // stack is the one that all tests share.
 var stack *harnesstest.Stack
 
-func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{Parallel: 6}) }
+func TestMain(m *testing.M) {
+	harnesstest.Main(m, &stack, harnesstest.Options{Parallel: 6, Stack: harness.Options{MaxKillTimeout: maxKillTimeout}})
+}
+
+// maxKillTimeout is how long Nomad's client lets an instance drain: far less than what a
+// service asks for, as Nomad's default of 30 s is on most clusters.
+const maxKillTimeout = 5 * time.Second
 
 // hello renders a service of the example app with a scale block of the shortest window.
 func hello(name, scale string) string {

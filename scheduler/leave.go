@@ -1,0 +1,173 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+const (
+	// leaveSettles is how long an instance must have been told to go before it may be
+	// stopped: until callers' Envoys know, by Consul's check of every second.
+	leaveSettles = 3 * time.Second
+	// leaveQuiet is for how long no request must have come there that it took.
+	leaveQuiet = time.Second
+	// leaveSilent is how long an instance may not answer before nothing is expected of
+	// it any more: what is in flight there can't be known.
+	leaveSilent = 10 * time.Second
+	// leaveRenew is when an order is said again. It ends by itself after 10 s.
+	leaveRenew = 2 * time.Second
+)
+
+// Candidate is an instance that may have to go: one that is placed and not told to stop.
+type Candidate struct {
+	ID      string
+	Index   int  // In its allocation's name.
+	Running bool // Nomad says that its tasks run.
+}
+
+// Leaver is what is known of an instance that was told to go, and has not been told
+// to stay since.
+type Leaver struct {
+	Since time.Time  // When it was first told.
+	Order wadi.Order // What it was told last,
+	Told  time.Time  // and when.
+
+	Heard time.Time // When it answered last; zero: never.
+	Said  wadi.Told // What it answered then.
+	Deaf  bool      // It takes no orders.
+}
+
+// LeaveInput is what [PlanLeave] plans from.
+type LeaveInput struct {
+	Now     time.Time
+	Count   int               // In Nomad.
+	Desired int               // What it is to be; as much as Count or more: none goes.
+	Longest time.Duration     // How long a request may take.
+	Alive   []Candidate       // All of the revision.
+	Known   map[string]Leaver // By instance.
+}
+
+// LeavePlan is what is to be done before, or so that, a count is lowered.
+type LeavePlan struct {
+	Orders map[string]wadi.Order // To be given now, by instance.
+	Count  int                   // What the count may be lowered to now.
+	Waits  []string              // The instances that are waited for.
+}
+
+// WhyNot says why the count is not lowered any further.
+func (p LeavePlan) WhyNot() string {
+	switch len(p.Waits) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("instance %s goes when nothing is in flight there any more", p.Waits[0])
+	}
+	return fmt.Sprintf("%d instances go when nothing is in flight there any more", len(p.Waits))
+}
+
+// PlanLeave says who is to go before a count is lowered, and how far it may be lowered
+// now: a client of Nomad ends what it stops after 30 s by default, whatever is in flight
+// there. It is level-triggered: who is told to go and need not any more is told to stay.
+//
+// To zero all go together, and each only if nobody comes: an instance that takes a
+// request stays, for there is nobody else. When all have been idle for long enough they
+// are told to go in earnest, so that what comes from then on waits at an activator.
+func PlanLeave(in LeaveInput) LeavePlan {
+	p := LeavePlan{Orders: map[string]wadi.Order{}, Count: in.Count}
+	going := goers(in.Alive, in.Desired)
+	order, last := wadi.OrderGo, in.Desired == 0
+	if last && !in.allSettled(going) {
+		order = wadi.OrderGoIfIdle
+	}
+	for _, c := range going {
+		in.tell(p.Orders, c, order)
+	}
+	for _, c := range in.Alive {
+		if _, told := in.Known[c.ID]; told && !slices.Contains(going, c) {
+			p.Orders[c.ID] = wadi.OrderStay
+		}
+	}
+	if in.Desired >= in.Count {
+		return p
+	}
+	lowered := len(in.Alive)
+	for i, c := range going {
+		l := in.Known[c.ID]
+		if done := in.isDone(c, l) && (!last || in.isSealed(c, l)); !done {
+			for _, w := range going[i:] {
+				p.Waits = append(p.Waits, w.ID)
+			}
+			break
+		}
+		lowered--
+	}
+	if last && len(p.Waits) > 0 {
+		return p // All or none.
+	}
+	p.Count = min(in.Count, max(lowered, in.Desired))
+	return p
+}
+
+// goers are the instances that Nomad stops when the count becomes n, the first one
+// first: those with the highest index of their names (computeStop in Nomad's reconciler).
+func goers(alive []Candidate, n int) []Candidate {
+	if len(alive) <= n {
+		return nil
+	}
+	sorted := slices.SortedFunc(slices.Values(alive), func(a, b Candidate) int {
+		return cmp.Or(cmp.Compare(b.Index, a.Index), cmp.Compare(a.ID, b.ID))
+	})
+	return sorted[:len(alive)-n]
+}
+
+// tell adds an order, if it is a new one or time to say it again.
+func (in *LeaveInput) tell(orders map[string]wadi.Order, c Candidate, order wadi.Order) {
+	l, known := in.Known[c.ID]
+	if !known || !l.Deaf && (l.Order != order || in.Now.Sub(l.Told) >= leaveRenew) {
+		orders[c.ID] = order
+	}
+}
+
+// allSettled reports whether nothing is in flight at any of them.
+func (in *LeaveInput) allSettled(going []Candidate) bool {
+	return !slices.ContainsFunc(going, func(c Candidate) bool { return !in.isDone(c, in.Known[c.ID]) })
+}
+
+// isDone reports whether an instance may be stopped. Upgraded connections are not
+// waited for: they are told by the drain that comes then, which can't be taken back.
+func (in *LeaveInput) isDone(c Candidate, l Leaver) bool {
+	switch {
+	case l.Since.IsZero():
+		return false
+	case l.Deaf, in.Now.Sub(l.Since) >= leaveSettles+2*in.Longest:
+		return true // Who still comes after that does not count.
+	case in.isSilent(c, l):
+		return true
+	case l.Heard.IsZero():
+		return false
+	}
+	s := l.Said
+	return s.Order != wadi.OrderStay && s.Requests == 0 && s.Since() >= leaveSettles && s.Quiet() >= leaveQuiet
+}
+
+// isSilent reports whether an instance can't tell: none of its processes may have
+// started, or all may be gone.
+func (in *LeaveInput) isSilent(c Candidate, l Leaver) bool {
+	if l.Heard.IsZero() && !c.Running {
+		return !l.Told.IsZero()
+	}
+	heard := l.Heard
+	if heard.IsZero() {
+		heard = l.Since
+	}
+	return in.Now.Sub(heard) >= leaveSilent
+}
+
+// isSealed reports whether an instance, if it can be told anything, takes no more.
+func (in *LeaveInput) isSealed(c Candidate, l Leaver) bool {
+	return l.Deaf || in.isSilent(c, l) || l.Said.Order == wadi.OrderGo || in.Now.Sub(l.Since) >= leaveSettles+2*in.Longest
+}

@@ -1,0 +1,83 @@
+package scheduler_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+func TestPlanLeave(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	candidates := func(n int) (all []scheduler.Candidate) {
+		for i := range n { // In no order of their own.
+			all = append(all, scheduler.Candidate{ID: string(rune('a' + i)), Index: i, Running: true})
+		}
+		return all
+	}
+	// said is an instance that was told just now, and has been told for so long.
+	said := func(order wadi.Order, requests int, since, quiet time.Duration) scheduler.Leaver {
+		return scheduler.Leaver{
+			Since: ago(since), Order: order, Told: ago(time.Second), Heard: ago(time.Second),
+			Said: wadi.Told{Order: order, Requests: requests, SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds()},
+		}
+	}
+	stayed := said(wadi.OrderGoIfIdle, 1, 5*time.Second, 0)
+	stayed.Said.Order = wadi.OrderStay
+	old := said(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
+	old.Told = ago(3 * time.Second)
+	gone := old
+	gone.Heard, gone.Said.Requests = ago(11*time.Second), 3
+	type known = map[string]scheduler.Leaver
+	type orders = map[string]wadi.Order
+	busy, idle := said(wadi.OrderGo, 1, 5*time.Second, 5*time.Second), said(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
+	lastIdle := said(wadi.OrderGoIfIdle, 0, 5*time.Second, 5*time.Second)
+	for _, tt := range []struct {
+		name           string
+		alive          []scheduler.Candidate
+		count, desired int
+		known          known
+		orders         orders
+		lower          int
+		waits          []string
+	}{
+		{"the highest names go", candidates(4), 4, 2, nil, orders{"c": wadi.OrderGo, "d": wadi.OrderGo}, 4, []string{"d", "c"}},
+		{"one has a request", candidates(2), 2, 1, known{"b": busy}, nil, 2, []string{"b"}},
+		{"nothing is in flight", candidates(2), 2, 1, known{"b": idle}, nil, 1, nil},
+		{"callers have not heard yet", candidates(2), 2, 1, known{"b": said(wadi.OrderGo, 0, 2*time.Second, 2*time.Second)}, nil, 2, []string{"b"}},
+		{"one came just now", candidates(2), 2, 1, known{"b": said(wadi.OrderGo, 0, 9*time.Second, 500*time.Millisecond)}, nil, 2, []string{"b"}},
+		{"they come for ever", candidates(2), 2, 1, known{"b": said(wadi.OrderGo, 7, 3*time.Second+2*time.Minute, 0)}, nil, 1, nil},
+		{"step by step", candidates(4), 4, 1, known{"d": idle, "c": busy, "b": idle}, nil, 3, []string{"c", "b"}},
+		{"said again in time", candidates(2), 2, 1, known{"b": old}, orders{"b": wadi.OrderGo}, 1, nil},
+		{"the load is back", candidates(2), 2, 2, known{"b": busy}, orders{"b": wadi.OrderStay}, 2, nil},
+		{"more than ever", candidates(2), 2, 5, known{"b": busy}, orders{"b": wadi.OrderStay}, 2, nil},
+		{"half of it is back", candidates(3), 3, 2, known{"c": busy, "b": idle}, orders{"b": wadi.OrderStay}, 3, []string{"c"}},
+		{"what is not placed need not go", candidates(1), 5, 2, nil, nil, 2, nil},
+		{"nothing is placed", nil, 3, 0, nil, nil, 0, nil},
+		{"it takes no orders", candidates(2), 2, 1, known{"b": {Since: ago(time.Second), Told: ago(time.Second), Deaf: true}}, nil, 1, nil},
+		{"it does not answer", candidates(2), 2, 1, known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, Told: ago(time.Second)}}, nil, 2, []string{"b"}},
+		{"it does not answer for long", candidates(2), 2, 1, known{"b": {Since: ago(time.Minute), Order: wadi.OrderGo, Told: ago(time.Second)}}, nil, 1, nil},
+		{"it answers no more", candidates(2), 2, 1, known{"b": gone}, orders{"b": wadi.OrderGo}, 1, nil},
+		{"its processes have not started", []scheduler.Candidate{{ID: "a", Running: true}, {ID: "b", Index: 1}}, 2, 1,
+			known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, Told: ago(time.Second)}}, nil, 1, nil},
+
+		{"to zero: only if nobody comes", candidates(2), 2, 0, nil, orders{"a": wadi.OrderGoIfIdle, "b": wadi.OrderGoIfIdle}, 2, []string{"b", "a"}},
+		{"to zero: all idle", candidates(2), 2, 0, known{"a": lastIdle, "b": lastIdle}, orders{"a": wadi.OrderGo, "b": wadi.OrderGo}, 2, []string{"b", "a"}},
+		{"to zero: in earnest", candidates(2), 2, 0, known{"a": idle, "b": idle}, nil, 0, nil},
+		{"to zero: one was called", candidates(2), 2, 0, known{"a": stayed, "b": lastIdle}, nil, 2, []string{"b", "a"}},
+		{"to zero: called at the last moment", candidates(2), 2, 0, known{"a": busy, "b": idle}, orders{"a": wadi.OrderGoIfIdle, "b": wadi.OrderGoIfIdle}, 2, []string{"a"}},
+	} {
+		got := scheduler.PlanLeave(scheduler.LeaveInput{
+			Now: now, Count: tt.count, Desired: tt.desired, Longest: time.Minute, Alive: tt.alive, Known: tt.known,
+		})
+		want := scheduler.LeavePlan{Orders: tt.orders, Count: tt.lower, Waits: tt.waits}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}

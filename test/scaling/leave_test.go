@@ -1,0 +1,168 @@
+//go:build e2e
+
+package scaling_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// longCall takes much longer than Nomad's client lets an instance drain.
+const longCall = 4 * maxKillTimeout
+
+// waitsForRequests is a decision that is not carried out because of requests in flight.
+func waitsForRequests(d wadi.Decision) bool { return strings.Contains(d.WhyNot, "in flight") }
+
+func hold(t *testing.T, service string, n int) {
+	t.Helper()
+	_, err := stack.Agent.Client.Hold(t.Context(), service, "", n, time.Hour)
+	harnesstest.Must(t, "hold", err)
+}
+
+// instancesOf are the revision's allocations that run, and the addresses at which they
+// tell their statistics.
+func instancesOf(t *testing.T, service string) map[string]string {
+	t.Helper()
+	allocs, err := stack.Allocs(t.Context(), revision(service))
+	harnesstest.Must(t, "read allocations", err)
+	metrics := map[string]string{}
+	for _, stub := range allocs {
+		a, _, err := stack.Nomad.Allocations().Info(stub.ID, nil)
+		harnesstest.Must(t, "read an allocation", err)
+		for _, p := range a.AllocatedResources.Shared.Ports {
+			if p.Label == wadi.PortMetrics {
+				metrics[a.ID] = net.JoinHostPort(p.HostIP, strconv.Itoa(p.Value))
+			}
+		}
+	}
+	return metrics
+}
+
+// begunAt is how many requests have begun in each instance's app.
+func begunAt(t *testing.T, service string) (begun map[string]float64, sum float64) {
+	t.Helper()
+	begun = map[string]float64{}
+	for id, addr := range instancesOf(t, service) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/metrics", nil)
+		harnesstest.Must(t, "ask an instance", err)
+		res, err := harness.Do(http.DefaultClient, req)
+		harnesstest.Must(t, "read an instance's metrics", err)
+		for line := range strings.Lines(res.Body) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if name == "wadi_queue_in_flight_requests" || name == `wadi_queue_requests_total{class="2xx"}` {
+				n, err := strconv.ParseFloat(value, 64)
+				harnesstest.Must(t, "read "+line, err)
+				begun[id] += n
+			}
+		}
+		sum += begun[id]
+	}
+	return begun, sum
+}
+
+// postLong sends a call that may not be repeated.
+func postLong(client *http.Client, service string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), harnesstest.WaitLong)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, harnesstest.URL(service, "/?sleep="+longCall.String()), strings.NewReader("once"))
+	if err != nil {
+		return err
+	}
+	res, err := harness.Do(client, req)
+	if err == nil && (res.Status != http.StatusOK || res.Body != "once") {
+		err = fmt.Errorf("status %d after %v: %s", res.Status, res.Took, res.Body)
+	}
+	return err
+}
+
+// An instance that is to go is stopped only when nothing is in flight there: nothing is
+// cut, and nothing runs a second time on another one.
+func TestLeave_LongCallsAreNotCut(t *testing.T) {
+	t.Parallel()
+	stack.Deploy(t, hello("leaver", "max = 5"))
+	hold(t, "leaver", 2)
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "leaver", 2) })
+	before, had := begunAt(t, "leaver")
+	client, ends := stack.Client(t), make(chan error, 4)
+	for range 4 {
+		go func() { ends <- postLong(client, "leaver") }()
+	}
+	var begun map[string]float64
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		var sum float64
+		if begun, sum = begunAt(t, "leaver"); sum != had+4 {
+			return fmt.Errorf("%g calls have begun, want 4", sum-had)
+		}
+		return nil
+	})
+	for id, n := range begun {
+		if n == before[id] {
+			t.Fatalf("%v, before %v: an instance has none of the calls", begun, before)
+		}
+	}
+	hold(t, "leaver", 1)
+	waitDecision(t, "leaver", "that waits", waitsForRequests)
+	for range 4 {
+		if err := <-ends; err != nil {
+			t.Errorf("a call that was in flight: %v", err)
+		}
+	}
+	waitCount(t, "leaver", 1)
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		if n := len(instancesOf(t, "leaver")); n != 1 {
+			return fmt.Errorf("%d instances", n)
+		}
+		return nil
+	})
+	after, _ := begunAt(t, "leaver")
+	for id, n := range after {
+		if n != begun[id] {
+			t.Errorf("%g calls have begun in the instance that stays, %g at first: some ran again\n%s", n, begun[id], why(t, "leaver"))
+		}
+	}
+}
+
+// usesAll asks a service, and says whether so many instances have answered.
+func usesAll(t *testing.T, service string, n int) error {
+	seen := map[string]bool{}
+	for range 40 {
+		res := stack.Get(t, service, "/")
+		_, instance, _ := strings.Cut(res.Body, "(instance ")
+		seen[instance] = true
+	}
+	if len(seen) != n {
+		return fmt.Errorf("%d instances answer, want %d", len(seen), n)
+	}
+	return nil
+}
+
+// Load that comes back while instances are on their way out needs no start.
+func TestLeave_LoadIsBack(t *testing.T) {
+	t.Parallel()
+	stack.Deploy(t, hello("returner", "max = 5"))
+	hold(t, "returner", 2)
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "returner", 2) })
+	before := slices.Sorted(maps.Keys(instancesOf(t, "returner")))
+	l := load(t, "returner", 4, 3*time.Second) // Some is in flight at each of them when one is told to go.
+	l.Wait(t, 4)
+	hold(t, "returner", 1)
+	waitDecision(t, "returner", "that waits", waitsForRequests)
+	hold(t, "returner", 2)
+	l.WantAll(t, 4)
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "returner", 2) })
+	if after := slices.Sorted(maps.Keys(instancesOf(t, "returner"))); !slices.Equal(before, after) {
+		t.Errorf("%v run, want %v as before\n%s", after, before, why(t, "returner"))
+	}
+}
