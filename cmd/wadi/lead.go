@@ -78,8 +78,9 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	scaler.Orders = n.activator
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
 	scaler.WayBack = func(service string) (bool, string) {
-		if len(*n.agents.Load()) == 0 {
-			return false, "no agent is registered and healthy in Consul"
+		route, _ := n.route(service)
+		if ok, why := wayBack(route, n.healthy.all()); !ok {
+			return false, why
 		}
 		return ctl.WayBack(service)
 	}

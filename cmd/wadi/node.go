@@ -81,6 +81,7 @@ type node struct {
 	routes    atomic.Pointer[map[string]wadi.Route]
 	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents that are healthy.
 	roster    roster                            // All that there were lately.
+	healthy   healthy                           // How many of Wadi's own are, by service.
 	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
 	leader    atomic.Pointer[leaderInfo]
 	term      atomic.Pointer[prometheus.Registry] // Of what only the leader measures; nil: another leads.

@@ -62,9 +62,13 @@ func (n *node) run(ctx context.Context) error {
 			n.roster.note(all, time.Now())
 			all = consul.Passing(all)
 			n.agents.Store(&all)
+			n.healthy.set(wadi.ServiceAgent, len(all))
 			n.activator.SetPeers(len(all))
 		}, n.quiet("agents"))
 	})
+	for _, service := range wadi.Activators() {
+		core.run("activators", n.watchActivators(service))
+	}
 	core.run("leader", func(ctx context.Context) error {
 		return n.consul.WatchLeader(ctx, n.store.LeaderKey(), n.setLeader, n.quiet("leader"))
 	})
