@@ -21,6 +21,8 @@ var (
 	ErrNotLeading = errors.New("leadership lost")
 	// ErrTooLarge: more than the store or the agent takes.
 	ErrTooLarge = errors.New("too large")
+	// ErrUnreadable: it is stored, but not understood: a newer Wadi, or nobody's, wrote it.
+	ErrUnreadable = errors.New("not understood")
 	// ErrQueueFull: as many requests wait as may wait.
 	ErrQueueFull = errors.New("queue is full")
 	// ErrQueueTimeout: a request waited for as long as it may.

@@ -29,8 +29,8 @@ type RevisionState struct {
 	Since    time.Time `json:"since"` // When it entered Phase.
 	WasReady bool      `json:"was_ready,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
-	Hindered string    `json:"hindered,omitempty"`  // Of a ready one: why its last start failed; empty: it did not.
-	Attempt  uint64    `json:"attempt,omitempty"`   // The service's attempt when it entered Phase.
+	Hindered string    `json:"hindered,omitempty"` // Of a ready one: why its last start failed; empty: it did not.
+	Attempt  uint64    `json:"attempt,omitempty"`  // The service's attempt when it entered Phase.
 	Deciders Deciders  `json:"deciders,omitempty"`
 }
 
@@ -86,12 +86,24 @@ type Condition struct {
 	Since   time.Time `json:"since"`
 }
 
+// ConditionStored is the type of the condition that all that is stored of a service can
+// be read. It is there only while it does not hold.
+const ConditionStored = "Stored"
+
+// PhaseUnknown is the phase of a service, in its status, whose phase can't be read.
+const PhaseUnknown = "unknown"
+
+// Unreadable is the condition that something of a service can't be read.
+func Unreadable(why string) Condition {
+	return Condition{Type: ConditionStored, Reason: "Unreadable", Message: why}
+}
+
 // Status is what the leader last saw of a service.
 type Status struct {
 	Service    string           `json:"service"`
 	Generation uint64           `json:"generation"` // Of the spec that this status is about.
 	URL        string           `json:"url,omitempty"`
-	Phase      string           `json:"phase"` // pending, ready, failed or deleting.
+	Phase      string           `json:"phase"` // pending, ready, failed, deleting or unknown.
 	Conditions []Condition      `json:"conditions"`
 	Traffic    []TargetStatus   `json:"traffic,omitempty"`
 	Revisions  []RevisionStatus `json:"revisions"`

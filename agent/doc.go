@@ -73,6 +73,9 @@ type Stored struct {
 	// Holds are the counts that somebody asked for, ended ones too, by revision; ""
 	// is the one that has most of the traffic.
 	Holds map[string]wadi.Hold
+
+	// Unreadable says which revisions can't be read that nothing needs.
+	Unreadable []string
 }
 
 // Store is the leader's part of the store. Its writes are check-and-set against
@@ -81,7 +84,8 @@ type Store interface {
 	// Watch calls changed with the names of services that somebody submitted or
 	// deleted, all of them at first, until ctx ends.
 	Watch(ctx context.Context, changed func(services []string)) error
-	// Load reads a service; wadi.ErrNotFound when it is gone.
+	// Load reads a service; wadi.ErrNotFound when it is gone. With wadi.ErrUnreadable it
+	// returns what can be read.
 	Load(ctx context.Context, service string) (Stored, error)
 	Revision(ctx context.Context, service, id string) (wadi.Revision, error)
 	PutRoute(ctx context.Context, r wadi.Route) error

@@ -351,7 +351,7 @@ func (c *cluster) Load(_ context.Context, name string) (agent.Stored, error) {
 	defer c.mu.Unlock()
 	if c.unloaded != nil {
 		c.loads++
-		return agent.Stored{}, c.unloaded
+		return agent.Stored{Status: c.stored[name].Status}, c.unloaded
 	}
 	s, ok := c.stored[name]
 	if !ok {

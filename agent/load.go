@@ -19,6 +19,7 @@ const loadsAtOnce = 8
 type unloaded struct {
 	again time.Time // Not before then.
 	pause time.Duration
+	why   string
 }
 
 // pauseAfter is the pause after one more failure of a service, by the one before.
@@ -46,6 +47,9 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 			ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 			defer cancel()
 			st, err := c.Store.Load(ctx, name)
+			if errors.Is(err, wadi.ErrUnreadable) {
+				err = errors.Join(err, c.sayUnreadable(ctx, name, st.Status, err))
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			some = c.loaded(ctx, name, st, err) || some
@@ -59,8 +63,11 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 // loaded takes in what was read, or has it read again later.
 func (c *Controller) loaded(ctx context.Context, name string, st Stored, err error) bool {
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
-		c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
 		late := c.unloaded[name]
+		if late.why != err.Error() { // Told once.
+			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
+		}
+		late.why = err.Error()
 		late.pause = pauseAfter(late.pause)
 		late.again = time.Now().Add(late.pause)
 		c.unloaded[name] = late

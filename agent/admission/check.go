@@ -117,7 +117,8 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 	var revisions []wadi.Revision
 	if c.exists {
 		var err error
-		if revisions, err = a.Store.Revisions(ctx, c.service.Name); err != nil {
+		// One that can't be read keeps nobody from making the next.
+		if revisions, err = a.Store.Revisions(ctx, c.service.Name); err != nil && !errors.Is(err, wadi.ErrUnreadable) {
 			return fmt.Errorf("read revisions of %s: %w", c.service.Name, err)
 		}
 	}
@@ -134,7 +135,7 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		Generation: c.stored.Generation + 1, Submitted: now,
 	}
 	top := newest(revisions)
-	if hash := jobspecs.Hash(c.service); top != nil && top.SpecHash == hash {
+	if hash := jobspecs.Hash(c.service); top != nil && top.SpecHash == hash && top.Number >= numberOf(c.stored.Latest) {
 		c.spec.Latest = top.ID
 	} else {
 		n := nextNumber(top, c.stored.Latest)
@@ -182,10 +183,15 @@ func nextNumber(newest *wadi.Revision, latest string) int {
 	if newest != nil {
 		n = newest.Number
 	}
-	if _, m, ok := wadi.SplitRevisionID(latest); ok {
-		n = max(n, m)
+	return max(n, numberOf(latest)) + 1
+}
+
+// numberOf is the number of a revision; 0: there is none.
+func numberOf(id string) int {
+	if _, n, ok := wadi.SplitRevisionID(id); ok {
+		return n
 	}
-	return n + 1
+	return 0
 }
 
 // same reports whether storing b over a would change nothing that matters. The

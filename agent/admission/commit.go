@@ -179,10 +179,9 @@ func (a *Admission) purgeOwn(ctx context.Context, token string, c *candidate) er
 	}
 	// When the store can't be asked, the job goes: if it was stored all the same,
 	// the controller registers the stored job again.
-	if revisions, err := a.Store.Revisions(ctx, c.service.Name); err == nil {
-		if slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == c.rev.ID }) {
-			return nil
-		}
+	revisions, _ := a.Store.Revisions(ctx, c.service.Name)
+	if slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == c.rev.ID }) {
+		return nil
 	}
 	return a.Nomad.Purge(ctx, token, c.service.Namespace, c.rev.ID)
 }

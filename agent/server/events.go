@@ -31,7 +31,7 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
 		return unavailable("this agent keeps no decisions")
 	}
 	revisions, err := s.Store.Revisions(r.Context(), name)
-	if err != nil {
+	if err != nil && !errors.Is(err, wadi.ErrUnreadable) {
 		return fmt.Errorf("revisions of %s: %w", name, err)
 	}
 	out := []wadi.Decision{}

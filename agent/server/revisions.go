@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -26,7 +27,7 @@ func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	all, err := s.Store.Revisions(r.Context(), name)
-	if err != nil {
+	if err != nil && !errors.Is(err, wadi.ErrUnreadable) { // Status tells of those.
 		return fmt.Errorf("revisions of %s: %w", name, err)
 	}
 	st, err := s.status(r.Context(), name)
@@ -63,10 +64,10 @@ func (s *Server) revision(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	all, err := s.Store.Revisions(r.Context(), service)
-	if err != nil {
+	i := slices.IndexFunc(all, func(rev wadi.Revision) bool { return rev.ID == id })
+	if err != nil && (i < 0 || !errors.Is(err, wadi.ErrUnreadable)) {
 		return fmt.Errorf("revisions of %s: %w", service, err)
 	}
-	i := slices.IndexFunc(all, func(rev wadi.Revision) bool { return rev.ID == id })
 	if i < 0 {
 		return fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
 	}

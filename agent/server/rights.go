@@ -51,16 +51,22 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (admission
 	}
 	spec, index, err := s.Store.Spec(r.Context(), name)
 	missing, namespace := errors.Is(err, wadi.ErrNotFound), spec.Service.Namespace
+	unreadable := errors.Is(err, wadi.ErrUnreadable)
 	switch {
 	case missing && s.Auth == AuthNone:
 		return admission.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	case missing:
 		namespace = nowhere
+	case unreadable: // Why is for who may read it.
+		err = fmt.Errorf("service %s: %w", name, err)
+		namespace = s.namespaceOf(r.Context(), name)
 	case err != nil:
 		return admission.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	}
 	refused := s.may(r, need, namespace)
 	switch {
+	case refused == nil && unreadable:
+		return admission.Spec{}, 0, err
 	case refused == nil && !missing:
 		return spec, index, nil
 	case refused != nil && !errors.Is(refused, wadi.ErrForbidden):
@@ -74,6 +80,15 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (admission
 		}
 	}
 	return admission.Spec{}, 0, s.hidden(r, name)
+}
+
+// namespaceOf is the namespace of a service whose spec can't be read, by its route;
+// nowhere if that can't be read either.
+func (s *Server) namespaceOf(ctx context.Context, name string) string {
+	if route, err := s.Store.Route(ctx, name); err == nil && route.Namespace != "" {
+		return route.Namespace
+	}
+	return nowhere
 }
 
 // hidden is the answer about what is not there, and what the caller may not know of.

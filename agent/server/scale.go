@@ -79,10 +79,11 @@ func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body holdBody) 
 	}
 	if body.Revision != "" {
 		all, err := s.Store.Revisions(r.Context(), name)
-		if err != nil {
+		there := slices.ContainsFunc(all, func(rev wadi.Revision) bool { return rev.ID == body.Revision })
+		if err != nil && (!there || !errors.Is(err, wadi.ErrUnreadable)) {
 			return fmt.Errorf("revisions of %s: %w", name, err)
 		}
-		if !slices.ContainsFunc(all, func(rev wadi.Revision) bool { return rev.ID == body.Revision }) {
+		if !there {
 			return fmt.Errorf("revision %s of %s: %w", body.Revision, name, wadi.ErrNotFound)
 		}
 	}

@@ -63,11 +63,15 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request,
 	return s.reply(w, http.StatusOK, out)
 }
 
-// status returns a service's status; none yet is an empty one, which says pending.
+// status returns a service's status; none yet is an empty one, which says pending, and
+// in place of one that can't be read there is one that says so.
 func (s *Server) status(ctx context.Context, name string) (wadi.Status, error) {
 	st, err := s.Store.Status(ctx, name)
 	if errors.Is(err, wadi.ErrNotFound) {
 		return wadi.Status{Service: name, Phase: string(wadi.Pending)}, nil
+	}
+	if errors.Is(err, wadi.ErrUnreadable) {
+		return wadi.Status{Service: name, Phase: wadi.PhaseUnknown, Conditions: []wadi.Condition{wadi.Unreadable(err.Error())}}, nil
 	}
 	if err != nil {
 		return st, fmt.Errorf("status of %s: %w", name, err)
@@ -94,13 +98,17 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("list services: %w", err)
 	}
 	var all []serviceSummary // Without what the status tells.
-	deleting := map[string]bool{}
+	deleting, unreadable := map[string]bool{}, map[string]bool{}
 	var namespaces []string
 	for _, name := range names {
 		spec, index, err := s.Store.Spec(r.Context(), name)
-		if errors.Is(err, wadi.ErrNotFound) {
+		switch {
+		case errors.Is(err, wadi.ErrNotFound):
 			continue // Gone since.
-		} else if err != nil {
+		case errors.Is(err, wadi.ErrUnreadable): // It keeps nobody from the others.
+			spec.Service.Namespace = s.namespaceOf(r.Context(), name)
+			unreadable[name] = true
+		case err != nil:
 			return fmt.Errorf("service %s: %w", name, err)
 		}
 		all = append(all, serviceSummary{
@@ -125,6 +133,12 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		sum.Phase, sum.URL, sum.Traffic = phase(admission.Spec{Deleting: deleting[sum.Name], Generation: sum.Generation}, st), st.URL, st.Traffic
+		if unreadable[sum.Name] {
+			sum.Phase = wadi.PhaseUnknown
+		}
+		if sum.Namespace == nowhere {
+			sum.Namespace = ""
+		}
 		out = append(out, sum)
 	}
 	return s.reply(w, http.StatusOK, out)
@@ -136,6 +150,8 @@ func phase(spec admission.Spec, st wadi.Status) string {
 	switch {
 	case spec.Deleting:
 		return "deleting"
+	case st.Phase == wadi.PhaseUnknown:
+		return st.Phase
 	case st.Generation < spec.Generation:
 		return string(wadi.Pending)
 	}
@@ -181,10 +197,16 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	case err == nil:
 		shown := route.WithoutProofs()
 		view.Route = &shown
+	case errors.Is(err, wadi.ErrUnreadable):
+		view.Status.Conditions = append(view.Status.Conditions, wadi.Unreadable(err.Error()))
 	case !errors.Is(err, wadi.ErrNotFound):
 		return fmt.Errorf("route of %s: %w", name, err)
 	}
-	if view.Holds, err = s.Store.Holds(r.Context(), name); err != nil {
+	switch view.Holds, err = s.Store.Holds(r.Context(), name); {
+	case errors.Is(err, wadi.ErrUnreadable):
+		view.Holds = nil
+		view.Status.Conditions = append(view.Status.Conditions, wadi.Unreadable(err.Error()))
+	case err != nil:
 		return fmt.Errorf("holds of %s: %w", name, err)
 	}
 	maps.DeleteFunc(view.Holds, func(_ string, h wadi.Hold) bool { return !h.Active(time.Now()) })

@@ -34,7 +34,7 @@ const (
 
 // checks are what an agent looks at. Each says what it found, also when all is well.
 func (n *node) checks() []func(context.Context) []wadi.Finding {
-	return []func(context.Context) []wadi.Finding{n.checkSelf, n.checkConsul, n.checkNomad, n.checkIntentions, n.checkCertificates}
+	return []func(context.Context) []wadi.Finding{n.checkSelf, n.checkConsul, n.checkStored, n.checkNomad, n.checkIntentions, n.checkCertificates}
 }
 
 // reporter makes the agent's report of itself, for many at a time: the metrics
@@ -150,6 +150,19 @@ func (n *node) checkConsul(ctx context.Context) []wadi.Finding {
 	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutConsul,
 		What: fmt.Sprintf("%s answers in %s, and keys below %s may be written", n.cfg.Consul.Address, took.Round(time.Millisecond), n.cfg.Consul.Prefix)}}
+}
+
+// checkStored tells that something stored is not understood. Which it is, the log tells:
+// anybody may ask for this.
+func (n *node) checkStored(context.Context) []wadi.Finding {
+	bad := len(n.store.Unreadable())
+	if bad == 0 {
+		return nil
+	}
+	return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul,
+		What: fmt.Sprintf("%s of the routes and the index %s not understood, so that this agent goes on with what was there before, or without",
+			wadi.Count(bad, "value"), wadi.Either(bad, "is", "are")),
+		Remedy: "upgrade this agent if a newer Wadi wrote them; its log names each, and why"}}
 }
 
 func (n *node) checkNomad(ctx context.Context) []wadi.Finding {

@@ -3,9 +3,9 @@
 //
 // It promises that every write is check-and-set, that what belongs together is
 // written in one transaction (claims of domains and tags that have no room in it
-// before and after), and that a value of a newer Wadi is refused and never misread. It
-// refuses to decide anything: which revision is the latest or
-// may be deleted is its callers' business.
+// before and after), that a value of a newer Wadi is refused and never misread, and
+// that what can't be read keeps nobody from the rest. It refuses to decide anything:
+// which revision is the latest or may be deleted is its callers' business.
 //
 // Keys under the prefix:
 //
@@ -84,6 +84,7 @@ type Store struct {
 	agent  string
 	codec  codec
 	log    hclog.Logger
+	bad    unreadable
 }
 
 // New returns the store of one Wadi installation: those with the same prefix are
@@ -164,7 +165,8 @@ func (s *Store) Revision(ctx context.Context, service, id string) (wadi.Revision
 	return v, err
 }
 
-// Revisions returns all stored revisions of a service, oldest first.
+// Revisions returns all stored revisions of a service, oldest first; with those that
+// can be read also [wadi.ErrUnreadable] if others can't.
 func (s *Store) Revisions(ctx context.Context, service string) ([]wadi.Revision, error) {
 	var out []wadi.Revision
 	err := readAll(ctx, s, s.key(kindRevision, service, ""), kindRevision, func(_ string, v wadi.Revision) { out = append(out, v) })
@@ -172,27 +174,33 @@ func (s *Store) Revisions(ctx context.Context, service string) ([]wadi.Revision,
 	return out, err
 }
 
-// Indexes returns the index of every service.
+// Indexes returns the index of every service; with those that can be read also
+// [wadi.ErrUnreadable] if others can't.
 func (s *Store) Indexes(ctx context.Context) (map[string]Index, error) {
 	out := map[string]Index{}
 	err := readAll(ctx, s, s.key(kindIndex), kindIndex, func(name string, v Index) { out[name] = v })
 	return out, err
 }
 
-// Services returns the names of all services, sorted.
+// Services returns the names of all services, sorted, whatever can be read of them.
 func (s *Store) Services(ctx context.Context) ([]string, error) {
-	all, err := s.Indexes(ctx)
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
+	prefix := s.key(kindIndex)
+	pairs, err := s.kv.List(ctx, prefix)
+	names := make([]string, 0, len(pairs))
+	for _, p := range pairs {
+		names = append(names, strings.TrimPrefix(p.Key, prefix))
 	}
 	slices.Sort(names)
 	return names, err
 }
 
-// Domains returns the service that claims each domain.
+// Domains returns the service that claims each domain, as far as that can be read: the
+// claims themselves are looked at by Submit.
 func (s *Store) Domains(ctx context.Context) (map[string]string, error) {
 	all, err := s.Indexes(ctx)
+	if errors.Is(err, wadi.ErrUnreadable) {
+		err = nil
+	}
 	out := map[string]string{}
 	for name, index := range all {
 		for _, d := range index.Domains {
@@ -214,25 +222,28 @@ func read[T any](ctx context.Context, s *Store, k kind, parts ...string) (v T, i
 	return v, p.Index, s.decode(p, k, &v)
 }
 
-// readAll lists and decodes, and calls fn with what a key has behind prefix.
+// readAll lists and decodes, and calls fn with what a key has behind prefix. What can't
+// be decoded keeps nobody from the rest: its error, [wadi.ErrUnreadable], comes after.
 func readAll[T any](ctx context.Context, s *Store, prefix string, k kind, fn func(name string, v T)) error {
 	pairs, err := s.kv.List(ctx, prefix)
 	if err != nil {
 		return err
 	}
+	var unread []error
 	for _, p := range pairs {
 		var v T
-		if err := s.decode(p, k, &v); err != nil {
-			return err
+		if err := s.decode(p, k, &v); s.skip(p, err) {
+			unread = append(unread, err)
+			continue
 		}
 		fn(strings.TrimPrefix(p.Key, prefix), v)
 	}
-	return nil
+	return errors.Join(unread...)
 }
 
 func (s *Store) decode(p consul.Pair, k kind, v any) error {
 	if err := s.codec.decode(k, p.Value, v); err != nil {
-		return fmt.Errorf("read %s: %w", p.Key, err)
+		return fmt.Errorf("read %s: %w: %w", p.Key, wadi.ErrUnreadable, err)
 	}
 	return nil
 }

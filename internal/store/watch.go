@@ -10,16 +10,17 @@ import (
 )
 
 // WatchIndex calls fn with the index of every service, now and after every
-// change, from this goroutine, until ctx ends. The map is the callee's.
+// change, from this goroutine, until ctx ends. The map is the callee's. One that can't
+// be read stays what it was, or is the zero value: the service is there.
 func (s *Store) WatchIndex(ctx context.Context, fn func(map[string]Index)) error {
-	return watch(ctx, s, kindIndex, fn)
+	return watch(ctx, s, kindIndex, true, fn)
 }
 
 // WatchRoutes calls fn with the route of every service, now and after every
 // change, from this goroutine, until ctx ends. The map is the callee's. A route
 // that can't be read stays what it was.
 func (s *Store) WatchRoutes(ctx context.Context, fn func(map[string]wadi.Route)) error {
-	return watch(ctx, s, kindRoute, fn)
+	return watch(ctx, s, kindRoute, false, fn)
 }
 
 // Watch calls changed with the names of services that somebody submitted, marked,
@@ -53,12 +54,13 @@ type decoded[T any] struct {
 	index uint64
 	value T
 	good  bool // False: it could never be decoded.
+	stale bool // The present one can't be.
 }
 
 // watch decodes only what has changed, and keeps the last good value of what
-// can't be decoded. Nothing where there was something, or at first, is believed
+// can't be decoded; without one, with all, the zero value. Nothing where there was something, or at first, is believed
 // only when the right to read is proved.
-func watch[T any](ctx context.Context, s *Store, k kind, fn func(map[string]T)) error {
+func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(map[string]T)) error {
 	prefix := s.key(k)
 	last := map[string]decoded[T]{}
 	trusted := false // An empty answer is.
@@ -76,15 +78,20 @@ func watch[T any](ctx context.Context, s *Store, k kind, fn func(map[string]T)) 
 		trusted = len(pairs) == 0
 		next := make(map[string]decoded[T], len(pairs))
 		out := make(map[string]T, len(pairs))
+		bad := map[string]struct{}{}
 		for _, p := range pairs {
 			name := strings.TrimPrefix(p.Key, prefix)
 			d := refresh(s, k, p, last[name])
 			next[name] = d
-			if d.good {
+			if d.stale {
+				bad[p.Key] = struct{}{}
+			}
+			if d.good || all {
 				out[name] = d.value
 			}
 		}
 		last = next
+		s.watched(k, bad)
 		fn(out)
 	})
 }
@@ -97,7 +104,7 @@ func refresh[T any](s *Store, k kind, p consul.Pair, old decoded[T]) decoded[T] 
 	var v T
 	if err := s.decode(p, k, &v); err != nil {
 		s.log.Error("stored value not understood, going on with the last one", "error", err)
-		return decoded[T]{index: p.Index, value: old.value, good: old.good}
+		return decoded[T]{index: p.Index, value: old.value, good: old.good, stale: true}
 	}
 	return decoded[T]{index: p.Index, value: v, good: true}
 }

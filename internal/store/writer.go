@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/wadi-run/wadi"
@@ -23,6 +24,9 @@ type Stored struct {
 	Status     wadi.Status
 	Route      wadi.Route // Zero: none.
 	Holds      map[string]wadi.Hold
+
+	// Unreadable says which revisions can't be read that nothing needs.
+	Unreadable []string
 }
 
 // Writer is the leader's hand on the store. It remembers what it read and wrote
@@ -58,7 +62,8 @@ func (w *Writer) fenced(ops ...consul.Op) []consul.Op {
 }
 
 // Load reads a service at one moment; [wadi.ErrNotFound] when it is gone: when there
-// is neither a spec of it nor an entry in the index.
+// is neither a spec of it nor an entry in the index. With [wadi.ErrUnreadable] it returns
+// what can be read. A status that can't be is zero: it will be made again of what is seen.
 func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 	ops := []consul.Op{
 		{Verb: consul.Read, Key: w.key(kindSpec, service)},
@@ -91,6 +96,7 @@ func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 	var spec Spec
 	var out Stored
+	var unread []error
 	for i, part := range []struct {
 		kind kind
 		into any
@@ -100,21 +106,33 @@ func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 		if p.Index == 0 {
 			continue
 		}
-		if err := w.decode(p, part.kind, part.into); err != nil {
-			return Stored{}, err
+		if err := w.decode(p, part.kind, part.into); part.kind == kindStatus && w.skip(p, err) {
+			out.Status = wadi.Status{}
+		} else if err != nil {
+			unread = append(unread, err)
 		}
 	}
-	for _, p := range pairs[6:] {
-		var r wadi.Revision
-		if err := w.decode(p, kindRevision, &r); err != nil {
-			return Stored{}, err
-		}
-		out.Revisions = append(out.Revisions, r)
-	}
-	sortRevisions(out.Revisions)
 	out.Service, out.Latest = spec.Service, spec.Latest
 	out.Generation, out.Attempt, out.Deleting = spec.Generation, spec.Attempt, spec.Deleting
-	return out, nil
+	for _, p := range pairs[6:] {
+		var r wadi.Revision
+		if err := w.decode(p, kindRevision, &r); err == nil {
+			out.Revisions = append(out.Revisions, r)
+		} else if id := p.Key[strings.LastIndexByte(p.Key, '/')+1:]; out.needs(id) {
+			unread = append(unread, err)
+		} else if w.skip(p, err) {
+			out.Unreadable = append(out.Unreadable, err.Error())
+		}
+	}
+	sortRevisions(out.Revisions)
+	return out, errors.Join(unread...)
+}
+
+// needs reports whether a service can't be kept up without a revision.
+func (s *Stored) needs(revision string) bool {
+	named := slices.ContainsFunc(s.Service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
+	_, routed := s.Route.Revisions[revision]
+	return named || routed || revision == s.Latest
 }
 
 // PutRoute stores a route, and its hash in the index.
