@@ -21,6 +21,7 @@ type Autoscaler struct {
 	Services  func() *View                                       // The controller's.
 	Remember  func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
 	WayBack   func(service string) (ok bool, why string)         // Whether a request would wake it.
+	Waking    func() <-chan struct{}                             // Closed when no wake is due or under way here; nil: none is.
 	Grown     <-chan struct{}                                    // Signals that some queue grew.
 	TakeGrown func() []string                                    // The revisions whose queues grew.
 
@@ -31,7 +32,8 @@ type Autoscaler struct {
 	Log       hclog.Logger
 	Metrics   *Metrics
 
-	poke chan struct{}
+	poke  chan struct{}
+	turns turns
 
 	// What follows is guarded by mu.
 	mu      sync.Mutex
@@ -43,12 +45,15 @@ type Autoscaler struct {
 
 const (
 	evaluateEvery  = 2 * time.Second
-	evaluateAtOnce = 8 // Revisions that wait for Nomad concurrently.
+	evaluateAtOnce = 8 // Revisions that wait for Nomad concurrently, whoever looks at them.
 )
 
 // NewAutoscaler returns one whose exported fields are still to be set.
 func NewAutoscaler() *Autoscaler {
-	return &Autoscaler{poke: make(chan struct{}, 1), records: map[string]*record{}}
+	return &Autoscaler{
+		poke: make(chan struct{}, 1), records: map[string]*record{},
+		turns: turns{places: make(chan struct{}, evaluateAtOnce)},
+	}
 }
 
 // Poke asks for an evaluation of all revisions now.
@@ -109,6 +114,8 @@ func (a *Autoscaler) evaluateAll(ctx context.Context, all []*record) {
 	g.SetLimit(evaluateAtOnce)
 	for _, r := range waiting {
 		g.Go(func() error {
+			defer a.turns.enter()()
+			a.turns.yield(ctx, a.Waking) // And decide then.
 			r.busy.Lock()
 			defer r.busy.Unlock()
 			var own room

@@ -60,6 +60,7 @@ type cluster struct {
 	untold    map[string]float64 // Load that is only known of who is asked once more.
 	calls     []string           // What Nomad and the store were asked for.
 	grown     chan struct{}
+	waking    func() <-chan struct{}
 	grew      []string      // Revisions whose queues grew.
 	looks     int           // How often the leader looked at a revision.
 	ends      time.Duration // How long instances of a stopped job take to end.
@@ -476,6 +477,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 		return c.grew
 	}
 	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
+	a.Waking = c.waking
 	a.WayBack = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &agent.Decisions{}, events, owned, hclog.NewNullLogger(), metrics
 	ctx, cancel := context.WithCancel(context.Background())

@@ -84,6 +84,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 		}
 		return ctl.WayBack(service)
 	}
+	scaler.Waking = n.activator.Waking
 	scaler.Grown, scaler.TakeGrown = grown.signal, grown.take
 	scaler.Ceiling, scaler.Decisions, scaler.Events = n.cfg.Limits.MaxInstances, n.decisions, n.events
 	scaler.Owned, scaler.Log, scaler.Metrics = &n.owned, n.log.Named("autoscaler"), n.metrics

@@ -145,6 +145,39 @@ func TestWakes_BoundedPerSecondOldestFirst(t *testing.T) {
 	})
 }
 
+// Whoever raises counts besides can tell when no wake is due any more.
+func TestWakes_TellWhenTheyAreOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := map[string]wadi.Route{}
+		for i := range 3 {
+			name := fmt.Sprintf("s%02d", i)
+			id := wadi.RevisionID(name, 1)
+			all[name] = wadi.Route{Service: name, Targets: allOf(id), Revisions: map[string]wadi.RouteRevision{id: minute()}}
+		}
+		c := newClocked(t, all, 1) // One wake a second.
+		defer c.end(t)
+		if c.act.Waking() != nil {
+			t.Error("wakes are under way before anybody has asked")
+		}
+		c.set(func(c *cluster) { c.onWake = func(string) { time.Sleep(500 * time.Millisecond) } })
+		for name := range all {
+			go c.ask(t, name, wadi.RevisionID(name, 1))
+		}
+		time.Sleep(100 * time.Millisecond)
+		over := c.act.Waking()
+		if over == nil {
+			t.Fatal("no wake is under way though three were asked for")
+		}
+		<-over
+		if took := time.Since(c.start); len(c.wakeTimes()) != 3 || took != 2500*time.Millisecond {
+			t.Errorf("over after %v and %d wakes, want 2.5s and 3", took, len(c.wakeTimes()))
+		}
+		if c.act.Waking() != nil {
+			t.Error("wakes are still under way")
+		}
+	})
+}
+
 // However many come while a wake is under way, and then believed to bring
 // something, it is one.
 func TestWake_OneForAThousand(t *testing.T) {

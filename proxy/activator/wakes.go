@@ -53,6 +53,8 @@ type wakes struct {
 	mu      sync.Mutex
 	pace    pace
 	pending map[*revision]time.Time // Since when its oldest request waits.
+	running int
+	over    chan struct{} // Closed when none is pending or running; nil: nobody wants to know.
 
 	begun []time.Time // Ring of the latest; owned by run.
 	next  int
@@ -98,7 +100,8 @@ func (k *wakes) ask(r *revision, since time.Time) {
 	signal(k.notify)
 }
 
-// oldest takes the revision that waits longest; nil if none does.
+// oldest takes the revision that waits longest, of which one has to, and counts its wake
+// as running.
 func (k *wakes) oldest() *revision {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -109,8 +112,37 @@ func (k *wakes) oldest() *revision {
 		}
 	}
 	delete(k.pending, first)
+	k.running++
 	return first
 }
+
+// ended notes that a wake has.
+func (k *wakes) ended() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.running--
+	if k.over != nil && len(k.pending)+k.running == 0 {
+		close(k.over)
+		k.over = nil
+	}
+}
+
+// underWay is closed when none is pending or running; nil: none is.
+func (k *wakes) underWay() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.pending)+k.running == 0 {
+		return nil
+	}
+	if k.over == nil {
+		k.over = make(chan struct{})
+	}
+	return k.over
+}
+
+// Waking returns a channel that is closed when no wake is due or under way any more; nil
+// if none is. Whoever else raises counts lets them go first.
+func (a *Activator) Waking() <-chan struct{} { return a.wakes.underWay() }
 
 func (k *wakes) empty() bool {
 	k.mu.Lock()
@@ -130,7 +162,10 @@ func (k *wakes) run(ctx context.Context, wake func(context.Context, *revision)) 
 				r := k.oldest()
 				k.begun[k.next] = time.Now()
 				k.next = (k.next + 1) % len(k.begun)
-				running.Go(func() { wake(ctx, r) })
+				running.Go(func() {
+					defer k.ended()
+					wake(ctx, r)
+				})
 				continue
 			}
 			due = time.After(wait)
