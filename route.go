@@ -97,6 +97,7 @@ type Endpoint struct {
 	Created  int64  `json:"created"`  // Unix nanoseconds, by Nomad's servers.
 	Running  bool   `json:"running"`  // Nomad's client says that its tasks run; it may answer long before.
 	Stopping bool   `json:"stopping"` // Nomad was told to stop it, or it has ended: no new requests.
+	Moving   bool   `json:"moving"`   // Nomad has decided to move it: its node is drained.
 	Ended    bool   `json:"ended"`    // Its processes are gone.
 	Restarts int    `json:"restarts"` // Of all tasks, as the client reported.
 	Problem  string `json:"problem"`  // What Nomad last said went wrong with a task; empty if nothing did.

@@ -20,6 +20,7 @@ type Autoscaler struct {
 	Orders    Orders                                             // Nil: counts are lowered whatever is in flight.
 	Services  func() *View                                       // The controller's.
 	Remember  func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
+	Draining  func() map[string]bool                             // Nodes that are drained. Nil: none is known.
 	WayBack   func(service string) (ok bool, why string)         // Whether a request would wake it.
 	Waking    func() <-chan struct{}                             // Closed when no wake is due or under way here; nil: none is.
 	Grown     <-chan struct{}                                    // Signals that some queue grew.

@@ -114,6 +114,8 @@ type Measure interface {
 	// ReadyCount is the number of the revision's instances that answer as ready. known
 	// is false while nobody knows that: a new leader has asked, and not been answered.
 	ReadyCount(revision string) (ready int, known bool)
+	// Ready reports whether an instance answered as ready last.
+	Ready(instance string) bool
 	// Load fills in what the revision's load is by concurrency and by each of some
 	// metrics, over windows that end about now, and returns ReadyCount.
 	Load(revision string, by []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (ready int, known bool)

@@ -138,6 +138,7 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 	in.Ready = min(in.Ready, alive)
 	in.Starting -= in.Ready
 	in.WayBack, in.WhyStranded = a.WayBack(s.service)
+	in.Moving, in.MoveInVain = a.moving(r, s)
 	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
 	in.Start, in.Progress = r.start, s.progress
 	if alive == 0 && r.start.Ready.IsZero() {
@@ -163,7 +164,7 @@ func (a *Autoscaler) carryOut(ctx context.Context, r *record, s *subject, job sc
 	if plan.Count < d.Count {
 		err = a.scale(ctx, r, s, job, e, plan.Count)
 	}
-	if d.WhyNot == "" && len(plan.Waits) > 0 {
+	if d.WhyNot == "" {
 		d.WhyNot = plan.WhyNot()
 	}
 	return err

@@ -66,7 +66,9 @@ type cluster struct {
 	ends      time.Duration // How long instances of a stopped job take to end.
 	drains    func(string) string
 	orders    agent.Orders
-	late      time.Duration // How long after a purge the job is still listed.
+	draining  map[string]bool // Nodes; each instance has one of its own, named as it is.
+	unready   map[string]bool // Instances.
+	late      time.Duration   // How long after a purge the job is still listed.
 	purged    map[string]listed
 	unloaded  error         // Why no service can be read; nil: each can.
 	loads     int           // How often that was tried.
@@ -272,7 +274,7 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	var eps []wadi.Endpoint
 	if j := v.jobs[id]; j != nil {
 		for i, a := range j.allocs {
-			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
+			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Node: "node-of-" + a.id, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
 		}
 	}
 	return eps, v.changed
@@ -308,6 +310,12 @@ func (v view) ReadyCount(id string) (int, bool) {
 		}
 	}
 	return n, true
+}
+
+func (v view) Ready(id string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.unready[id]
 }
 
 func (v view) Load(id string, by []wadi.MetricTarget, stable, _ time.Duration, into *scheduler.Loads) (int, bool) {
@@ -471,6 +479,11 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	a := agent.NewAutoscaler()
 	ctl.Done = a.Poke
 	a.Orders = c.orders
+	a.Draining = func() map[string]bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.draining
+	}
 	a.Grown, a.TakeGrown = c.grown, func() []string {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -37,7 +37,7 @@ func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n 
 	for _, ep := range all {
 		if !ep.Stopping {
 			eps[ep.Instance] = ep
-			in.Alive = append(in.Alive, scheduler.Candidate{ID: ep.Instance, Index: ep.Index, Running: ep.Running})
+			in.Alive = append(in.Alive, scheduler.Candidate{ID: ep.Instance, Index: ep.Index, Running: ep.Running, Ready: a.Measure.Ready(ep.Instance)})
 		}
 	}
 	maps.DeleteFunc(r.leavers, func(id string, _ scheduler.Leaver) bool { _, there := eps[id]; return !there })

@@ -33,6 +33,7 @@ type record struct {
 	kept    *kept                       // Its decisions; nil: none yet.
 	leavers map[string]scheduler.Leaver // Instances that were told to go; replaced and not changed.
 
+	move  scheduler.Move
 	alive int             // Instances, when read last.
 	moved <-chan struct{} // Closed when there may be others; nil: they were never read.
 }

@@ -114,6 +114,8 @@ func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 }
 
 // Load implements agent.Measure: as the leader does it, but at a time that stands still.
+func (view) Ready(string) bool { return true }
+
 func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
 	v.scraper.Read(id, func(got scrape.Reading[*scheduler.Windows]) {
 		into.Concurrency = got.Windows.Averages(v.now, stable, panicking, wadi.Concurrency)

@@ -33,6 +33,9 @@ type EvalInput struct {
 	Starting   int // Placed or asked for, and not ready.
 	Loads      Loads
 
+	Moving     int  // Instances on nodes that are drained, or that Nomad moves already.
+	MoveInVain bool // There is no place for one more.
+
 	Start       Start
 	StartFailed bool          // Nothing of it is alive, and Nomad says why.
 	Progress    time.Duration // How long a start may take: the revision's timeout.progress.
@@ -83,12 +86,14 @@ type Evaluation struct {
 	Deciders wadi.Deciders
 	Changed  bool // Deciders are not those that were passed in.
 
+	base  int // What is wanted for certain, whatever stays because something is not known.
 	loads loads
 }
 
 // Of does what [Evaluate] does.
 func (e *Evaluation) Of(in *EvalInput) {
 	d, l := &e.Decision, &e.loads
+	e.base = 0
 	*d = wadi.Decision{
 		Time: in.Now, Revision: in.Revision, Ready: in.Ready, Starting: in.Starting, Count: in.Count, Desired: in.Count, Times: 1,
 	}
@@ -110,9 +115,11 @@ func (e *Evaluation) Of(in *EvalInput) {
 		e.Words = Words{load: l.reason}
 		e.bound(in)
 		e.leaveToZero(in)
+		e.base = d.Desired
 		e.keepUnlessKnown(in)
 	}
 	e.hold(in)
+	e.oneMore(in)
 	d.ZeroAt, d.StartUntil = zeroAt(in, d), startUntil(in)
 	carry(in, d)
 	e.Deciders, e.Changed = memorise(in.Deciders, l.memory)

@@ -79,7 +79,7 @@ func (e *Evaluation) hold(in *EvalInput) {
 	if d.Valid {
 		held.m = d.Wanted
 	}
-	d.Valid, d.HoldUntil = true, in.Hold.Until
+	d.Valid, d.HoldUntil, e.base = true, in.Hold.Until, n
 	e.set(n, RuleHold, held)
 	switch {
 	case n < in.Hold.Count:

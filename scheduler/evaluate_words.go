@@ -31,6 +31,7 @@ const (
 	RulePartial    = "partial"     // Data are missing: no lowering.
 	RuleFresh      = "fresh"       // Raised later than what was measured: no lowering.
 	RuleUnrouted   = "unrouted"    // No traffic goes to it.
+	RuleMoving     = "moving"      // An instance sits on a node that is drained: one more.
 	RuleFailed     = "failed"      // It never became ready.
 	RuleInvalid    = "invalid"     // Too little is known: nothing changes.
 )
@@ -44,8 +45,8 @@ type Words struct {
 }
 
 // wordsMost is how much can be said besides what the load wants: a lower and an
-// upper bound, and that it is not known.
-const wordsMost = 3
+// upper bound, that it is not known, and that one more is added.
+const wordsMost = 4
 
 func (w *Words) add(p part) {
 	w.parts[w.n] = p
@@ -100,6 +101,7 @@ const (
 	sayHeldInFlight //
 	sayHeldStarting // a: how long it is waited for at most
 	sayHeldStranded // text: why
+	sayMoving       // n; m: how many move
 )
 
 // unknown is a number of instances that nobody knows.
@@ -126,6 +128,8 @@ func (p *part) append(b []byte) []byte {
 		return fmt.Appendf(b, "only %.0f%% of the window is known: nothing changes", p.share*100)
 	case sayBound:
 		return fmt.Appendf(b, "but %s is %d: %s", p.text, p.n, instances(p.n))
+	case sayMoving:
+		return fmt.Appendf(b, "%s on nodes that are drained, so one more: %s", instances(p.m), instances(p.n))
 	case sayInitial:
 		return fmt.Appendf(b, "a new revision begins with %s (initial)", instances(p.n))
 	case saySchedule:

@@ -27,6 +27,7 @@ type Candidate struct {
 	ID      string
 	Index   int  // In its allocation's name.
 	Running bool // Nomad says that its tasks run.
+	Ready   bool // It answers as ready.
 }
 
 // Leaver is what is known of an instance that was told to go, and has not been told
@@ -53,13 +54,17 @@ type LeaveInput struct {
 
 // LeavePlan is what is to be done before, or so that, a count is lowered.
 type LeavePlan struct {
-	Orders map[string]wadi.Order // To be given now, by instance.
-	Count  int                   // What the count may be lowered to now.
-	Waits  []string              // The instances that are waited for.
+	Orders  map[string]wadi.Order // To be given now, by instance.
+	Count   int                   // What the count may be lowered to now.
+	Waits   []string              // The instances that are waited for.
+	Unready int                   // How many of those that would stay are to be ready first.
 }
 
 // WhyNot says why the count is not lowered any further.
 func (p LeavePlan) WhyNot() string {
+	if p.Unready > 0 {
+		return "those that are ready go when as many of the others are"
+	}
 	switch len(p.Waits) {
 	case 0:
 		return ""
@@ -79,6 +84,9 @@ func (p LeavePlan) WhyNot() string {
 func PlanLeave(in LeaveInput) LeavePlan {
 	p := LeavePlan{Orders: map[string]wadi.Order{}, Count: in.Count}
 	going := goers(in.Alive, in.Desired)
+	if p.Unready = in.unready(going); p.Unready > 0 {
+		going = nil // None goes as long as there is nobody in its place.
+	}
 	order, last := wadi.OrderGo, in.Desired == 0
 	if last && !in.allSettled(going) {
 		order = wadi.OrderGoIfIdle
@@ -91,7 +99,7 @@ func PlanLeave(in LeaveInput) LeavePlan {
 			p.Orders[c.ID] = wadi.OrderStay
 		}
 	}
-	if in.Desired >= in.Count {
+	if in.Desired >= in.Count || p.Unready > 0 {
 		return p
 	}
 	lowered := len(in.Alive)
@@ -122,6 +130,26 @@ func goers(alive []Candidate, n int) []Candidate {
 		return cmp.Or(cmp.Compare(b.Index, a.Index), cmp.Compare(a.ID, b.ID))
 	})
 	return sorted[:len(alive)-n]
+}
+
+// unready is how many of those that would stay are to be ready before any goes that is:
+// the one in place of an instance that moves may not have started.
+func (in *LeaveInput) unready(going []Candidate) int {
+	ready, goes := 0, 0
+	for _, c := range in.Alive {
+		if c.Ready {
+			ready++
+		}
+	}
+	for _, c := range going {
+		if c.Ready {
+			goes++
+		}
+	}
+	if goes == 0 {
+		return 0
+	}
+	return max(0, min(in.Desired, ready)-(ready-goes))
 }
 
 // tell adds an order, if it is a new one or time to say it again.

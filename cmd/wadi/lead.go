@@ -16,6 +16,7 @@ import (
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/network/table"
 	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -75,7 +76,8 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	}
 	grown := newGrowth(measure, n.activator)
 	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{n.watcher}, measure
-	scaler.Orders = n.activator
+	nodes := &nomad.Nodes{Client: n.nomad, Log: n.log.Named("nomad"), Changed: scaler.Poke}
+	scaler.Orders, scaler.Draining = n.activator, nodes.Draining
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
 	scaler.WayBack = func(service string) (bool, string) {
 		route, _ := n.route(service)
@@ -98,6 +100,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	g.run("growth", grown.run)
 	g.run("controller", ctl.Run)
 	g.run("autoscaler", scaler.Run)
+	g.run("nodes", nodes.Run)
 	<-g.ctx.Done()
 	g.stop()
 	return firstCause(g)

@@ -26,6 +26,7 @@ func endpoint(a allocation) wadi.Endpoint {
 	}
 	e.Hopeless = e.Ended && hopeless(a.TaskStates)
 	e.Stopping = e.Ended || a.DesiredStatus != "run" || leaving(a.DesiredTransition)
+	e.Moving = a.DesiredTransition.Migrate != nil && *a.DesiredTransition.Migrate
 	for _, s := range a.TaskStates {
 		if s != nil {
 			e.Restarts += int(s.Restarts)

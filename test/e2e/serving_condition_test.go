@@ -14,6 +14,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/scheduler"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -97,6 +98,18 @@ func TestServing_ConditionWithoutANode(t *testing.T) {
 	}
 	t.Cleanup(func() { drain(nil) })
 	drain(&nomad.DrainSpec{Deadline: time.Minute})
+	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		all, err := stack.Agent.Client.Decisions(t.Context(), name)
+		for _, d := range all {
+			if d.Rule == scheduler.RuleMoving && d.Carried {
+				return nil
+			}
+		}
+		return fmt.Errorf("no instance was added before the only one moves (%v): %+v", err, all)
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	if err := stack.WaitGone(t.Context(), id, harnesstest.WaitLong); err != nil {
 		t.Error(err)
 	}
