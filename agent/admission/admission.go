@@ -175,6 +175,11 @@ type Request struct {
 
 	NomadToken  string // The caller's. Every job is registered with it.
 	ConsulToken string // The caller's, for what needs a right of theirs in Consul.
+
+	// Turn waits until the files may be evaluated, once the caller is known to have the
+	// right to submit them. What is left is done within the context that it returns.
+	// Nil: at once.
+	Turn func() (context.Context, error)
 }
 
 // Response says what a submission did, or with Validate would do.
@@ -250,8 +255,17 @@ type candidate struct {
 
 // examine does everything that changes nothing.
 func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
-	adm, err := a.parse(ctx, r)
+	adm := &admitted{permitted: map[string]bool{}}
+	files, options, err := a.permitAll(ctx, r, adm)
 	if err != nil {
+		return nil, err
+	}
+	if r.Turn != nil {
+		if ctx, err = r.Turn(); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.parse(ctx, r, files, options, adm); err != nil {
 		return nil, err
 	}
 	if err := a.check(ctx, r, adm); err != nil {

@@ -11,32 +11,38 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// parse turns files into services, or reports every mistake of every file.
-func (a *Admission) parse(ctx context.Context, r Request) (*admitted, error) {
+// permitAll asks for the right to submit to the namespaces that the files name. Nothing
+// else of them is evaluated.
+func (a *Admission) permitAll(ctx context.Context, r Request, adm *admitted) ([]jobspecs.File, jobspecs.Options, error) {
+	options := jobspecs.Options{Variables: r.Variables, Defaults: a.Defaults, Limits: a.Limits}
 	if err := a.bounds(r); err != nil {
-		return nil, err
+		return nil, options, err
 	}
+	files := make([]jobspecs.File, 0, len(r.Files))
+	for _, f := range r.Files {
+		files = append(files, jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
+	}
+	for _, ns := range jobspecs.Namespaces(files, options) {
+		if err := a.permit(ctx, r.NomadToken, ns, adm.permitted); errors.Is(err, wadi.ErrForbidden) {
+			return nil, options, err
+		} // Else check asks again: mistakes come first, also when Nomad is away.
+	}
+	return files, options, nil
+}
+
+// parse turns files into services, or reports every mistake of every file.
+func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options, adm *admitted) error {
 	var (
-		adm      admitted
 		problems []Detail
 		away     error
 	)
-	files := make([]jobspecs.File, 0, len(r.Files))
 	sources := map[string]File{}
 	for _, f := range r.Files {
-		files = append(files, jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
 		sources[f.Name] = f
-	}
-	options := jobspecs.Options{Variables: r.Variables, Defaults: a.Defaults, Limits: a.Limits}
-	adm.permitted = map[string]bool{}
-	for _, ns := range jobspecs.Namespaces(files, options) {
-		if err := a.permit(ctx, r.NomadToken, ns, adm.permitted); errors.Is(err, wadi.ErrForbidden) {
-			return nil, err
-		} // Else check asks again: mistakes come first, also when Nomad is away.
 	}
 	drafts, found := jobspecs.ParseFiles(files, options)
 	if len(drafts) > jobspecs.MaxServices {
-		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
+		return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
 			"%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)}
 	}
 	for _, p := range found {
@@ -63,13 +69,13 @@ func (a *Admission) parse(ctx context.Context, r Request) (*admitted, error) {
 	switch {
 	case len(problems) > 0:
 		// Known mistakes come first, even when Nomad could not be asked about the rest.
-		return nil, &Error{Status: http.StatusBadRequest, Message: "bad input", Details: problems}
+		return &Error{Status: http.StatusBadRequest, Message: "bad input", Details: problems}
 	case away != nil:
-		return nil, away
+		return away
 	case len(adm.candidates) == 0:
-		return nil, &Error{Status: http.StatusBadRequest, Message: "no service in what was submitted"}
+		return &Error{Status: http.StatusBadRequest, Message: "no service in what was submitted"}
 	}
-	return &adm, nil
+	return nil
 }
 
 // finish has Nomad parse the instance of one draft and makes it a service.

@@ -141,6 +141,7 @@ type Server struct {
 	Config
 	mux         *http.ServeMux
 	handler     http.Handler
+	bodies      *bodies
 	submissions chan struct{} // One place for each submission that is worked on.
 	doctors     chan struct{} // One place for the doctor.
 	requests    *prometheus.CounterVec
@@ -184,7 +185,7 @@ func New(c Config) (*Server, error) {
 			MaxIdleConnsPerHost:   4,
 		}
 	}
-	s := &Server{Config: c, mux: http.NewServeMux(), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1)}
+	s := &Server{Config: c, mux: http.NewServeMux(), bodies: newBodies(), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1)}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wadi_api_requests_total",
 		Help: "Requests answered by the HTTP API.",

@@ -38,24 +38,42 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 	return s.admit(w, r, s.Admission.Validate)
 }
 
+// admit reads a submission and has it judged. It is worked on in its turn, once its
+// caller is known to have the right: others wait for nobody who has none.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request,
 	do func(context.Context, admission.Request) (admission.Response, error)) error {
-	select {
-	case s.submissions <- struct{}{}:
-		defer func() { <-s.submissions }()
-	case <-r.Context().Done():
-		return r.Context().Err()
+	place, err := s.bodies.enter(w, r)
+	if err != nil {
+		return err
 	}
+	defer place.leave()
 	var body submitBody
 	// Sources grow by at most a factor of two when they are escaped.
-	if err := decode(w, r, int64(2*s.MaxSpecBytes+64<<10), &body); err != nil {
+	if err := place.read(decode(w, r, int64(2*s.MaxSpecBytes+64<<10), &body)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), submitTimeout)
-	defer cancel()
+	defer func() { cancel() }()
+	working := false
+	defer func() {
+		if working {
+			<-s.submissions
+		}
+	}()
+	turn := func() (context.Context, error) {
+		select {
+		case s.submissions <- struct{}{}:
+			working = true
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+		cancel()
+		ctx, cancel = context.WithTimeout(r.Context(), submitTimeout)
+		return ctx, nil
+	}
 	out, err := do(ctx, admission.Request{
 		Files: body.Files, Variables: body.Variables, CheckIndex: body.CheckIndex,
-		NomadToken: nomadToken(r), ConsulToken: r.Header.Get("X-Consul-Token"),
+		NomadToken: nomadToken(r), ConsulToken: r.Header.Get("X-Consul-Token"), Turn: turn,
 	})
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ type Nomad struct {
 
 	// OnRegister, if set, runs before a job is registered; its error is the answer.
 	OnRegister func(id string) error
-	// OnPlan, if set, answers a plan.
+	// OnPlan, if set, answers a plan, in its own time.
 	OnPlan func(id string) (warnings string, err error)
 }
 
@@ -250,13 +250,14 @@ func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string
 
 // PlanJob implements admission.Jobs.
 func (n *Nomad) PlanJob(_ context.Context, token string, raw json.RawMessage) (string, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	head, _, err := parse(raw)
 	if err != nil {
 		return "", err
 	}
-	if err := n.may(token, head.Namespace, submit); err != nil {
+	n.mu.Lock()
+	err = n.may(token, head.Namespace, submit)
+	n.mu.Unlock()
+	if err != nil {
 		return "", err
 	}
 	if n.OnPlan != nil {

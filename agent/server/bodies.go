@@ -1,0 +1,170 @@
+package server
+
+import (
+	"context"
+	"hash/maphash"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Bounds of the submissions whose bodies are read, whose rights are judged, or that
+// wait for their turn.
+const (
+	maxBodies   = 32
+	maxBodiesOf = 16          // From one address.
+	slowAfter   = time.Second // A body that has been read for as long has to make room.
+)
+
+// bodies gives places to submissions. Nobody knows yet what those who are read may do:
+// where there is no place left, the slowest of whoever has the most goes.
+type bodies struct {
+	seed maphash.Seed
+
+	mu    sync.Mutex
+	held  map[*place]bool
+	freed chan struct{} // Closed when a place is free.
+}
+
+// place is one submission's, guarded by bodies.mu.
+type place struct {
+	of      *bodies
+	addr    string
+	caller  uint64 // Who says to have the same token is the same.
+	since   time.Time
+	reading bool // Its body is: it may have to go.
+	gone    bool // It had to.
+	cut     func()
+}
+
+func newBodies() *bodies {
+	return &bodies{seed: maphash.MakeSeed(), held: map[*place]bool{}, freed: make(chan struct{})}
+}
+
+// enter waits for a place, for as long as a body may take.
+func (b *bodies) enter(w http.ResponseWriter, r *http.Request) (*place, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), bodyTimeout)
+	defer cancel()
+	p := &place{of: b, addr: addressOf(r), caller: maphash.String(b.seed, nomadToken(r)), reading: true}
+	p.cut = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) } // Not all writers can; the server's can.
+	var cut time.Time                                                                // When somebody last had to make room for this one.
+	for {
+		now := time.Now()
+		freed, cuts := b.take(p, now, now.Sub(cut) >= slowAfter)
+		if freed == nil {
+			return p, nil
+		}
+		if cuts {
+			cut = now
+		}
+		again := time.NewTimer(slowAfter / 4)
+		select {
+		case <-freed:
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return nil, unavailable("too many submissions are read or judged at once")
+		}
+		again.Stop()
+	}
+}
+
+// take gives p a place, or has somebody make room, if it may. Then it returns what is
+// closed when some place is free.
+func (b *bodies) take(p *place, now time.Time, may bool) (freed <-chan struct{}, cuts bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	crowd := b.crowd(p.addr)
+	if crowd == "" {
+		p.since = now
+		b.held[p] = true
+		return nil, false
+	}
+	slow := b.slowest(crowd, now)
+	if !may || slow == nil {
+		return b.freed, false
+	}
+	slow.reading, slow.gone = false, true
+	slow.cut()
+	return b.freed, true
+}
+
+// crowd is the address that has to make room for another submission from addr; empty:
+// there is room.
+func (b *bodies) crowd(addr string) (crowd string) {
+	of := map[string]int{}
+	for p := range b.held {
+		of[p.addr]++
+	}
+	if of[addr] >= maxBodiesOf {
+		return addr
+	}
+	if len(b.held) < maxBodies {
+		return ""
+	}
+	for a, n := range of {
+		if crowd == "" || n > of[crowd] {
+			crowd = a
+		}
+	}
+	return crowd
+}
+
+// slowest is the body from an address that has to make room: the one that has been read
+// for the longest, of the caller with the most; nil: none has been read for long.
+func (b *bodies) slowest(addr string, now time.Time) (slowest *place) {
+	of := map[uint64]int{}
+	for p := range b.held {
+		if p.addr == addr && p.reading {
+			of[p.caller]++
+		}
+	}
+	for p := range b.held {
+		if p.addr != addr || !p.reading || now.Sub(p.since) < slowAfter {
+			continue
+		}
+		if slowest == nil || of[p.caller] > of[slowest.caller] || of[p.caller] == of[slowest.caller] && p.since.Before(slowest.since) {
+			slowest = p
+		}
+	}
+	return slowest
+}
+
+// read says that the body is read, or why not. It has its place until it leaves.
+func (p *place) read(err error) error {
+	p.of.mu.Lock()
+	defer p.of.mu.Unlock()
+	p.reading = false
+	if p.gone && err != nil {
+		return unavailable("the body came so slowly that it had to make room for others")
+	}
+	return err
+}
+
+func (p *place) leave() {
+	p.of.mu.Lock()
+	defer p.of.mu.Unlock()
+	delete(p.of.held, p)
+	close(p.of.freed)
+	p.of.freed = make(chan struct{})
+}
+
+// addressOf is where a request comes from; of IPv6 the network, which is one customer's.
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	if ip = ip.Unmap().WithZone(""); ip.Is6() {
+		if network, err := ip.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return ip.String()
+}
