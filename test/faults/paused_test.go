@@ -1,0 +1,60 @@
+//go:build e2e
+
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// A leader that is stopped for longer than its lock lasts, and goes on, finds that
+// another leads, and undoes nothing of what that one has done.
+func TestPausedLeader(t *testing.T) {
+	two, err := second()
+	harnesstest.Must(t, "configure the second agent", err)
+	harnesstest.Must(t, "start it", two.Start(t.Context()))
+	t.Cleanup(func() {
+		harnesstest.Must(t, "stop the second agent", two.Stop(context.Background()))
+		harnesstest.Must(t, "wait for the first", stack.Agent.WaitLeader(context.Background()))
+	})
+	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
+	stack.Deploy(t, harnesstest.Hello("paused", `window = "60s"`, ""))
+
+	harnesstest.Must(t, "stop the leader's process", stack.Agent.Signal(syscall.SIGSTOP))
+	goOn := func() error { return stack.Agent.Signal(syscall.SIGCONT) }
+	t.Cleanup(func() { _ = goOn() })
+	eventually(t, time.Minute, func() error {
+		l, err := two.Client.Leader(t.Context())
+		if err == nil && l.Name != two.Name {
+			err = fmt.Errorf("%s leads", l.Name)
+		}
+		return err
+	})
+	// What the first one knows of the service is of an earlier life of it.
+	harnesstest.Must(t, "delete it", two.Delete(t.Context(), "paused"))
+	sub, err := two.Submit(t.Context(), harnesstest.Hello("paused", `window = "60s"`, ""))
+	harnesstest.Must(t, "submit it again", err)
+	harnesstest.Must(t, "wait", two.WaitReady(t.Context(), "paused", sub.Services[0].Generation))
+	before := jobs(t, "paused-00001")
+
+	harnesstest.Must(t, "let the first one go on", goOn())
+	eventually(t, time.Minute, func() error {
+		l, err := stack.Agent.Client.Leader(t.Context())
+		if err == nil && l.Name != two.Name {
+			err = fmt.Errorf("%s leads, the first one believes", l.Name)
+		}
+		return err
+	})
+	pause(t, 3*time.Second)
+	wantSame(t, before, "after the pause")
+	if l, err := two.Client.Leader(t.Context()); err != nil || l.Name != two.Name {
+		t.Errorf("got leader %q (%v), want %s", l.Name, err, two.Name)
+	}
+	wantAnswer(t, two, "paused", "/")
+	wantAnswer(t, stack.Agent, "paused", "/")
+}
