@@ -1,0 +1,53 @@
+package nomad
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+// ServerVersions returns the versions of Nomad's servers, by name. The token needs the
+// right to read nodes.
+func (c *Client) ServerVersions(ctx context.Context) (map[string]string, error) {
+	var all api.ServerMembers
+	if _, err := c.api.Raw().Query("/v1/agent/members", &all, c.query(ctx, c.own, "")); err != nil {
+		return nil, fmt.Errorf("read the versions of Nomad's servers: %w", translate(err))
+	}
+	out := map[string]string{}
+	for _, m := range all.Members {
+		if m != nil && m.Status != "left" {
+			out[m.Name] = m.Tags["build"]
+		}
+	}
+	return out, nil
+}
+
+// Guards reports whether a Nomad of that version keeps two changes of a job apart that
+// name the same index and come at the same moment. Before 2.0.1 both may be taken. known
+// is false for what is no version.
+func Guards(version string) (guards, known bool) {
+	number, _, _ := strings.Cut(version, "+")
+	number, before, _ := strings.Cut(number, "-")
+	parts := strings.Split(number, ".")
+	if len(parts) != 3 {
+		return false, false
+	}
+	var n [3]int
+	for i, p := range parts {
+		v, err := strconv.Atoi(p)
+		if err != nil || v < 0 {
+			return false, false
+		}
+		n[i] = v
+	}
+	first := [3]int{2, 0, 1}
+	for i := range n {
+		if n[i] != first[i] {
+			return n[i] > first[i], true
+		}
+	}
+	return before == "", true
+}
