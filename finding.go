@@ -1,5 +1,7 @@
 package wadi
 
+import "time"
+
 // Level says how bad a finding is.
 type Level string
 
@@ -25,4 +27,12 @@ type AgentReport struct {
 	Findings []Finding `json:"findings"`
 
 	GatewayDomain string `json:"gateway_domain,omitempty"` // Below which its gateway finds services.
+
+	Gone []GoneAgent `json:"gone,omitempty"` // Agents that it saw, and that went without a goodbye.
+}
+
+// GoneAgent is an agent that was there.
+type GoneAgent struct {
+	Name  string    `json:"name"`
+	Since time.Time `json:"since"`
 }

@@ -65,6 +65,7 @@ var arrows = map[string][]string{
 	"test/smuggling":                anything,
 	"test/mesh":                     anything,
 	"test/scaling":                  anything,
+	"test/rights":                   anything,
 	"test/dataplane":                anything,
 	"test/docker":                   anything,
 	"test/docker/pause":             {},

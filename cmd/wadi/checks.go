@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	checkTimeout   = 3 * time.Second     // Of one check, and of asking another agent.
+	checkTimeout   = 3 * time.Second     // Of all checks together.
+	askTimeout     = 4 * time.Second     // Of asking another agent, which makes its checks meanwhile.
 	expirySoon     = 14 * 24 * time.Hour // Before a certificate expires.
 	maxReport      = 4 << 20             // Bytes of another agent's report.
 	maxNamed       = 10                  // Services in one finding.
@@ -34,7 +35,9 @@ const (
 
 // checks are what an agent looks at. Each says what it found, also when all is well.
 func (n *node) checks() []func(context.Context) []wadi.Finding {
-	return []func(context.Context) []wadi.Finding{n.checkSelf, n.checkConsul, n.checkStored, n.checkNomad, n.checkIntentions, n.checkCertificates}
+	return []func(context.Context) []wadi.Finding{
+		n.checkSelf, n.checkConsul, n.checkConsulRights, n.checkStored, n.checkNomad, n.checkNomadRights, n.checkIntentions, n.checkCertificates,
+	}
 }
 
 // reporter makes the agent's report of itself, for many at a time: the metrics
@@ -53,12 +56,18 @@ func (n *node) report(ctx context.Context) wadi.AgentReport {
 		return n.reporter.last
 	}
 	r := wadi.AgentReport{Name: n.cfg.Name, Version: buildVersion().Version, GatewayDomain: n.cfg.Gateway.Domain}
-	for _, check := range n.checks() {
-		// Whoever asked first may go away; others get the same report.
-		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
-		r.Findings = append(r.Findings, check(one)...)
-		cancel()
+	// Whoever asked first may go away; others get the same report.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+	defer cancel()
+	checks := n.checks()
+	found := make([][]wadi.Finding, len(checks))
+	var wg sync.WaitGroup
+	for i, check := range checks {
+		wg.Go(func() { found[i] = check(ctx) })
 	}
+	wg.Wait()
+	r.Findings = slices.Concat(found...)
+	r.Gone = n.gone.list(time.Now())
 	n.reporter.at, n.reporter.last = time.Now(), r
 	return r
 }
@@ -90,6 +99,7 @@ func (n *node) doctor(ctx context.Context) []wadi.AgentReport {
 	}
 	all[0] = n.report(ctx)
 	wg.Wait()
+	all[0].Findings = append(slices.Clip(all[0].Findings), agentsGone(all, time.Now())...)
 	slices.SortFunc(all[1:], func(a, b wadi.AgentReport) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
@@ -99,7 +109,7 @@ func askReport(ctx context.Context, addr string) (r wadi.AgentReport, err error)
 	if addr == "" {
 		return r, errors.New("it has not registered a metrics listener")
 	}
-	ctx, cancel := context.WithTimeout(ctx, 4*checkTimeout) // It makes its checks meanwhile.
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+doctorPath, nil)
 	if err != nil {
@@ -107,6 +117,9 @@ func askReport(ctx context.Context, addr string) (r wadi.AgentReport, err error)
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(req)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return r, fmt.Errorf("it takes connections at %s and does not answer within %s, as one does that hangs or is paused", addr, askTimeout)
+	}
 	if err != nil {
 		return r, err
 	}
@@ -144,7 +157,8 @@ func (n *node) checkConsul(ctx context.Context) []wadi.Finding {
 	if err := n.store.Check(ctx); err != nil {
 		f := wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: err.Error()}
 		if errors.Is(err, wadi.ErrForbidden) {
-			f.Remedy = fmt.Sprintf("give the agent's token key_prefix %q { policy = \"write\" }", n.cfg.Consul.Prefix)
+			f.What = fmt.Sprintf("the agent's token lacks write on keys below %s: nothing can be stored (%v)", n.cfg.Consul.Prefix, err)
+			f.Remedy = fmt.Sprintf("give it key_prefix %q { policy = \"write\" }", n.cfg.Consul.Prefix)
 		}
 		return []wadi.Finding{f}
 	}

@@ -82,7 +82,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	scaler.WayBack = func(service string) (bool, string) {
 		route, _ := n.route(service)
 		if ok, why := wayBack(route, n.healthy.all()); !ok {
-			return false, why
+			return false, why + n.whyUnlisted()
 		}
 		return ctl.WayBack(service)
 	}

@@ -82,6 +82,8 @@ type node struct {
 	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents that are healthy.
 	roster    roster                            // All that there were lately.
 	healthy   healthy                           // How many of Wadi's own are, by service.
+	gone      gone                              // Of them, without a goodbye.
+	presence  atomic.Pointer[consul.Presence]   // This one among them; nil before it is registered.
 	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
 	leader    atomic.Pointer[leaderInfo]
 	term      atomic.Pointer[prometheus.Registry] // Of what only the leader measures; nil: another leads.

@@ -60,6 +60,7 @@ func (n *node) run(ctx context.Context) error {
 	core.run("agents", func(ctx context.Context) error {
 		return n.consul.WatchRegistered(ctx, wadi.ServiceAgent, func(all []consul.Instance) {
 			n.roster.note(all, time.Now())
+			n.gone.note(all, time.Now())
 			all = consul.Passing(all)
 			n.agents.Store(&all)
 			n.healthy.set(wadi.ServiceAgent, len(all))

@@ -40,6 +40,7 @@ func (n *node) start(g *parts) func(context.Context) error {
 				consul.MetaBoot:    n.boot,
 			}),
 		}
+		n.presence.Store(self)
 		// The lock hangs on the registration, which therefore outlives the election.
 		outer := newParts(context.WithoutCancel(ctx))
 		outer.run("registration", self.Run)

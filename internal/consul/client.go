@@ -28,9 +28,10 @@ type Config struct {
 
 // Client talks to one Consul agent. It is safe for concurrent use.
 type Client struct {
-	api  *api.Client
-	http *http.Client // Of api.
-	base string       // URL for http.
+	api   *api.Client
+	http  *http.Client // Of api.
+	base  string       // URL for http.
+	token string       // The agent's own.
 }
 
 // New returns a client. It does no I/O except reading the certificate files.
@@ -62,7 +63,7 @@ func New(cfg Config) (*Client, error) {
 	} else if !strings.Contains(base, "://") {
 		base = conf.Scheme + "://" + base
 	}
-	return &Client{api: c, http: conf.HttpClient, base: base}, nil
+	return &Client{api: c, http: conf.HttpClient, base: base, token: cfg.Token}, nil
 }
 
 // API is the client underneath, for what this package has no word for: leaf

@@ -74,3 +74,23 @@ func TestMayWriteIntentions_BySocket(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// One refusal is no proof: the token may be new to a Consul that has just started.
+func TestMayWriteIntentions_RefusedOnce(t *testing.T) {
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked == 1 {
+			http.Error(w, "ACL not found", http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, `[{"Resource":"intention","Segment":"hello","Access":"write","Allow":true}]`)
+	}))
+	defer s.Close()
+	c, err := consul.New(consul.Config{Address: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.MayWriteIntentions(t.Context(), "carol", "hello"); err != nil || asked != 2 {
+		t.Errorf("got %v after %d questions", err, asked)
+	}
+}

@@ -39,6 +39,15 @@ func (c *Client) MayRead(ctx context.Context, token, namespace string) error {
 	return nil
 }
 
+// MayList is nil if the token may list jobs in namespace, ErrForbidden if not.
+func (c *Client) MayList(ctx context.Context, token, namespace string) error {
+	var some []struct{ ID string }
+	if _, err := c.api.Raw().Query("/v1/jobs?per_page=1", &some, c.query(ctx, token, namespace)); err != nil {
+		return fmt.Errorf("ask for list-jobs in %s: %w", namespace, translate(err))
+	}
+	return nil
+}
+
 // MayScale is nil if the token may scale jobs in namespace, ErrForbidden if not.
 func (c *Client) MayScale(ctx context.Context, token, namespace string) error {
 	req := map[string]any{"Count": 0, "Target": map[string]string{"Group": wadi.GroupInstance}}

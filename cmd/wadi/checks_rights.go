@@ -1,0 +1,205 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// needed is a right that the agent's own token should have, what is amiss without it,
+// and the policy that gives it.
+type needed struct {
+	consul.Right
+	level   wadi.Level
+	without string
+	policy  string
+}
+
+// maxProbed bounds the services, and the namespaces, whose rights one report looks at.
+const maxProbed = 32
+
+// consulRights are the rights that the agent's own token should have in Consul, besides
+// that to keys, which checkConsul uses. node is that of Consul's agent; empty: it is not known.
+func (n *node) consulRights(node string) []needed {
+	write := func(resource, segment, without, policy string) needed {
+		return needed{consul.Right{Resource: resource, Segment: segment, Access: "write"}, wadi.LevelFail, without, policy}
+	}
+	all := []needed{
+		write("service", wadi.ServiceAgent, "this agent can't be registered, and can't lead", `service_prefix "wadi" { policy = "write" }`),
+		write("service", wadi.ServiceGateway, "the gateway has no certificate of the mesh", `service_prefix "wadi" { policy = "write" }`),
+	}
+	for _, name := range wadi.Activators() {
+		all = append(all, write("service", name, "nothing in the mesh can be woken", `service_prefix "wadi" { policy = "write" }`))
+	}
+	if node != "" {
+		all = append(all,
+			write("session", node, "this agent can't lead", `session_prefix "" { policy = "write" }`),
+			needed{consul.Right{Resource: "node", Segment: node, Access: "read"}, wadi.LevelFail,
+				"agents don't see each other, and nothing goes to zero", `node_prefix "" { policy = "read" }`},
+			needed{consul.Right{Resource: "agent", Segment: node, Access: "read"}, wadi.LevelWarn,
+				"the default of intentions is not known, and counts as deny", `agent_prefix "" { policy = "read" }`},
+		)
+	}
+	routes := *n.routes.Load()
+	meshed := slices.DeleteFunc(slices.Sorted(maps.Keys(routes)), func(name string) bool { return !inMesh(routes[name]) })
+	for _, name := range meshed[:min(len(meshed), maxProbed)] {
+		all = append(all, write("service", name, "its routes can't be written", fmt.Sprintf("service %q { policy = \"write\" intentions = \"write\" }", name)))
+	}
+	return all
+}
+
+func inMesh(r wadi.Route) bool {
+	for _, rev := range r.Revisions {
+		if rev.Mesh == wadi.MeshEnvoy {
+			return true
+		}
+	}
+	return false
+}
+
+// String is, for instance, `write on the service "wadi"`.
+func (n needed) String() string {
+	return fmt.Sprintf("%s on the %s %q", n.Access, n.Resource, n.Segment)
+}
+
+// checkConsulRights asks Consul for each right by itself, and whether it lists this agent.
+func (n *node) checkConsulRights(ctx context.Context) []wadi.Finding {
+	self := n.presence.Load()
+	node := ""
+	if self != nil {
+		node, _ = n.consul.NodeOf(ctx, self.CheckID()) // Without it fewer can be asked for.
+	}
+	all := n.consulRights(node)
+	rights := make([]consul.Right, len(all))
+	for i, r := range all {
+		rights[i] = r.Right
+	}
+	lacking, err := n.consul.Lacks(ctx, rights)
+	if err != nil {
+		return []wadi.Finding{{Level: wadi.LevelWarn, About: aboutConsul, What: "what its token may can't be asked: " + err.Error()}}
+	}
+	var out []wadi.Finding
+	for _, r := range all {
+		if slices.Contains(lacking, r.Right) {
+			out = append(out, wadi.Finding{Level: r.level, About: aboutConsul,
+				What: fmt.Sprintf("the agent's token lacks %s: %s", r, r.without), Remedy: "give it " + r.policy})
+		}
+	}
+	if f := n.checkListed(ctx); f != nil {
+		out = append(out, *f)
+	}
+	return out
+}
+
+// listedWithin is how long Consul may take to list a registration that it has taken.
+const listedWithin = 2 * time.Second
+
+// checkListed looks for this agent where others look for it. A token that may not read
+// its node sees nothing there, and is told nothing of it.
+func (n *node) checkListed(ctx context.Context) *wadi.Finding {
+	self := n.presence.Load()
+	if self == nil || time.Now().After(self.AliveUntil()) {
+		return nil // It is not registered, which is told elsewhere.
+	}
+	for began := time.Now(); ; sleep(ctx, 250*time.Millisecond) {
+		all, err := n.consul.Services(ctx, wadi.ServiceAgent)
+		switch {
+		case err != nil:
+			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: "agents can't be looked up: " + err.Error()}
+		case slices.ContainsFunc(all, func(i consul.Instance) bool { return i.ID == self.Service.ID }):
+			return nil
+		case ctx.Err() != nil || time.Since(began) > listedWithin:
+			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
+				What:   "it has registered this agent and does not list it: agents don't see each other, and nothing goes to zero",
+				Remedy: `give the agent's token node_prefix "" { policy = "read" } and service_prefix "wadi" { policy = "write" }`}
+		}
+	}
+}
+
+// checkNomadRights asks Nomad for each right in each namespace that services are in.
+func (n *node) checkNomadRights(ctx context.Context) []wadi.Finding {
+	namespaces, _ := n.namespaces()
+	slices.Sort(namespaces)
+	namespaces = namespaces[:min(len(namespaces), maxProbed)]
+	probes := []struct {
+		capability, without string
+		ask                 func(ctx context.Context, token, namespace string) error
+	}{
+		{"submit-job", "nothing is put back, scaled or removed", n.nomad.MaySubmit},
+		{"read-job", "instances are not seen", n.nomad.MayRead},
+		{"list-jobs", "jobs are not seen", n.nomad.MayList},
+	}
+	found := make([]*wadi.Finding, len(namespaces)*len(probes))
+	var wg sync.WaitGroup
+	for i, ns := range namespaces {
+		for j, p := range probes {
+			wg.Go(func() {
+				err := p.ask(ctx, n.nomad.Token(), ns)
+				if errors.Is(err, wadi.ErrForbidden) {
+					found[i*len(probes)+j] = &wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
+						What:   fmt.Sprintf("the agent's token lacks %s in the namespace %q: %s", p.capability, ns, p.without),
+						Remedy: fmt.Sprintf("give it namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", ns)}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	var out []wadi.Finding
+	for _, f := range found {
+		if f != nil {
+			out = append(out, *f)
+		}
+	}
+	return out
+}
+
+// unlisted reports whether Consul has this agent's registration and does not list it,
+// by what is known without asking.
+func (n *node) unlisted() bool {
+	self := n.presence.Load()
+	if self == nil || time.Now().After(self.AliveUntil()) {
+		return false
+	}
+	return !slices.ContainsFunc(*n.agents.Load(), func(i consul.Instance) bool { return i.ID == self.Service.ID })
+}
+
+// whyUnlisted is what else is to be said where Consul lists no agent; empty: nothing.
+func (n *node) whyUnlisted() string {
+	if n.unlisted() {
+		return ", not even this one, which is registered: wadi doctor says which right its token may lack"
+	}
+	return ""
+}
+
+// agentsGone are findings about agents that were there.
+func agentsGone(reports []wadi.AgentReport, now time.Time) []wadi.Finding {
+	here, all := map[string]bool{}, map[string]wadi.GoneAgent{}
+	for _, r := range reports {
+		here[r.Name] = true
+		for _, g := range r.Gone {
+			if was, ok := all[g.Name]; !ok || g.Since.Before(was.Since) {
+				all[g.Name] = g
+			}
+		}
+	}
+	var out []wadi.Finding
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if here[name] {
+			continue
+		}
+		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: "agent " + name,
+			What: fmt.Sprintf("it was there and is gone since %s (%s ago), without a goodbye: it was killed, hangs, or its machine is away",
+				day(all[name].Since), now.Sub(all[name].Since).Truncate(time.Second)),
+			Remedy: fmt.Sprintf("start it again; what is gone for good is told for %s", goneFor)})
+	}
+	return out
+}
