@@ -200,6 +200,9 @@ func (rd *reader) still(ctx context.Context) error {
 			err = rd.server.may(rd.request, rightRead, spec.Service.Namespace)
 		}
 		if errors.Is(err, wadi.ErrForbidden) && !errors.Is(err, wadi.ErrOwnRight) {
+			if unknown := rd.server.known(ctx, rd.request); errors.Is(unknown, wadi.ErrForbidden) {
+				err = unknown
+			}
 			return fmt.Errorf("events of %s: %w", rd.only, err)
 		}
 		return nil

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -66,5 +67,19 @@ func TestAgentsGone(t *testing.T) {
 	got := agentsGone([]wadi.AgentReport{one, two}, now)
 	if len(got) != 1 || got[0].Level != wadi.LevelWarn || got[0].About != "agent three" || !strings.Contains(got[0].What, "gone since 2030-01-01 11:00 UTC (1h0m0s ago)") {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// An agent that hangs costs the doctor a few seconds.
+func TestAskReport_OfOneThatHangs(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // It takes connections, as the kernel does for a paused process.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	_, err = askReport(t.Context(), l.Addr().String())
+	if err == nil || !strings.Contains(err.Error(), "does not answer within 4s") {
+		t.Errorf("got %v", err)
 	}
 }

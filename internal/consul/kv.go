@@ -58,14 +58,21 @@ func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
 	return pair(p), meta.LastIndex, nil
 }
 
-// List reads every key under prefix, sorted by key. A prefix that may not be
-// read is answered as if it were empty.
+// List reads every key under prefix, sorted by key. Consul answers a list that may
+// not be read as if it were empty, so that nothing is believed only when the prefix
+// itself, as a key, may be read: else the error is [wadi.ErrOwnRight].
 func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
 	ps, _, err := c.list(prefix, present(ctx))
-	return ps, err
+	if err != nil || len(ps) > 0 {
+		return ps, err
+	}
+	if _, err := c.Get(ctx, prefix); err != nil && !isNotFound(err) {
+		return nil, err
+	}
+	return ps, nil
 }
 
-// WaitList is List when something under prefix has changed since index, or
+// WaitList is a list, with nothing proved, when something under prefix has changed since index, or
 // after a minute. The index is for the next call; 0 asks for the present state.
 func (c *Client) WaitList(ctx context.Context, prefix string, index uint64) ([]Pair, uint64, error) {
 	q, cancel := blocking(ctx, index, time.Minute)

@@ -110,7 +110,7 @@ func TestTxn_WithoutRights(t *testing.T) {
 	f.Deny("wadi/")
 	c := newClient(t, f.URL)
 	_, err := c.Txn(t.Context(), []consul.Op{{Verb: consul.Set, Key: "wadi/a"}})
-	if !errors.Is(err, wadi.ErrForbidden) || errors.Is(err, wadi.ErrConflict) {
+	if !errors.Is(err, wadi.ErrOwnRight) || errors.Is(err, wadi.ErrConflict) {
 		t.Errorf("got %v, want ErrForbidden", err)
 	}
 }

@@ -143,6 +143,8 @@ func TestReadable(t *testing.T) {
 			answer(400, "ACL support disabled")(w, r)
 		case !acls:
 			answer(404, "job not found")(w, r)
+		case token == "unknown" && self: // Though Nomad says so elsewhere.
+			answer(403, "Permission denied")(w, r)
 		case token == "unknown":
 			answer(403, "ACL token not found")(w, r)
 		case self:

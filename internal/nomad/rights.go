@@ -98,8 +98,12 @@ func (c *Client) Known(ctx context.Context, token string) (acls bool, err error)
 	if err == nil && token == "" {
 		return true, c.MayRead(ctx, token, defaultNamespace)
 	}
-	if err != nil {
-		return true, fmt.Errorf("ask whose token it is: %w", translate(err))
+	switch err = translate(err); {
+	case errors.Is(err, wadi.ErrForbidden) && !strings.Contains(err.Error(), "ACL token"):
+		// Any token may ask for itself: Nomad says so elsewhere, and "Permission denied" here.
+		return true, fmt.Errorf("%w: ACL token not found", wadi.ErrForbidden)
+	case err != nil:
+		return true, fmt.Errorf("ask whose token it is: %w", err)
 	}
 	return true, nil
 }

@@ -108,3 +108,24 @@ func TestStore_ConsulAway(t *testing.T) {
 		t.Errorf("when it is back: %v", err)
 	}
 }
+
+// Nor is such an emptiness told to who asks once.
+func TestServices_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
+	f := consultest.Start(t)
+	s := open(t, f.URL)
+	if all, err := s.Services(t.Context()); len(all) != 0 || err != nil {
+		t.Errorf("empty: got %v, %v", all, err)
+	}
+	submit(t, s, "hello", 1, 0)
+	f.Deny("wadi/")
+	if all, err := s.Services(t.Context()); !errors.Is(err, wadi.ErrOwnRight) {
+		t.Errorf("services: got %v, %v", all, err)
+	}
+	if all, err := s.Revisions(t.Context(), "hello"); !errors.Is(err, wadi.ErrOwnRight) {
+		t.Errorf("revisions: got %v, %v", all, err)
+	}
+	f.Deny("")
+	if all, err := s.Services(t.Context()); len(all) != 1 || err != nil {
+		t.Errorf("with rights: got %v, %v", all, err)
+	}
+}

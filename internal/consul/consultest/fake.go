@@ -177,10 +177,10 @@ func (f *Fake) get(w http.ResponseWriter, r *http.Request) {
 func (f *Fake) read(key string, recurse bool) (out []pair, last uint64, denied bool, changed chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	denied = f.isDenied(key) // Also of a key that is not there.
 	for k, p := range f.pairs {
 		if k == key || recurse && strings.HasPrefix(k, key) {
 			if f.isDenied(k) {
-				denied = true
 				continue
 			}
 			out = append(out, p)
