@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ const (
 const (
 	// exitsKept bounds what is remembered of how the tasks of one revision end.
 	exitsKept = 8
+	// exitNameMost is how many characters name a task.
+	exitNameMost = 100
 	// exitsFor is for how long it is.
 	exitsFor = time.Hour
 	// unsteadyFor is after how long without another the tasks are taken for steady.
@@ -58,18 +61,27 @@ func (c *Controller) lookAtExits(s *service, now time.Time) {
 	if c.Exits == nil {
 		return
 	}
-	known := make(map[string]*exitLog, len(s.exits))
+	if s.exits == nil {
+		s.exits = map[string]*exitLog{}
+	}
 	for _, r := range s.Revisions {
 		log, exits := s.exits[r.ID], c.Exits(s.Service.Namespace, r.ID)
 		if log == nil {
 			log = earlierExits(s.Status, r.ID, now)
+			s.exits[r.ID] = log
+		}
+		if log.seen != nil && len(exits)+len(log.seen)+len(log.facts)+len(log.shown) == 0 {
+			continue // Of most revisions there never is anything.
 		}
 		for _, f := range log.take(exits, r.Spec.ServingTask, now) {
 			c.Events.Add(s.Service.Name, r.ID, eventOf(f.Kind), exitText(f))
 		}
-		known[r.ID] = log
 	}
-	s.exits = known
+	if len(s.exits) > len(s.Revisions) {
+		maps.DeleteFunc(s.exits, func(id string, _ *exitLog) bool {
+			return !slices.ContainsFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == id })
+		})
+	}
 }
 
 // earlierExits is what a leader before has noted.
@@ -223,9 +235,9 @@ func eventOf(kind string) string {
 	return EventExited
 }
 
-// exitWhat says in words what happened to which task.
+// exitWhat says in words what happened to which task, whose name is anybody's.
 func exitWhat(e wadi.Exit, app string) string {
-	who := taskWord(e.Task, app)
+	who := wadi.Plain(taskWord(e.Task, app), exitNameMost)
 	switch {
 	case e.OOM:
 		return who + " was killed for want of memory"

@@ -143,14 +143,18 @@ func TestLeader_TellsHowTasksEnd(t *testing.T) {
 }
 
 // However many ways there are to end, few are remembered, and the status is not stored
-// with each.
+// with each. Names of tasks steer no terminal.
 func TestLeader_ExitsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newEnding()
-		_, stop := lead(t, c.cluster)
+		l, stop := lead(t, c.cluster)
 		defer stop()
 		c.submit("hello")
 		time.Sleep(10 * time.Second)
+		c.ends(wadi.Exit{Instance: "0123456789", Task: "\x1b[2J\n" + strings.Repeat("x", 1000), Code: 1})
+		if got := toldOf(l, "Exited"); len(got) != 1 || len(got[0]) > 250 || strings.ContainsAny(got[0], "\x1b\n") {
+			t.Errorf("got %q, want it plain and short", got)
+		}
 		for code := range 50 {
 			c.ends(wadi.Exit{Instance: "0123456789", Task: "web", Code: 1 + code})
 		}

@@ -14,8 +14,9 @@ import (
 // wait for their turn.
 const (
 	maxBodies   = 32
-	maxBodiesOf = 16          // From one address.
-	slowAfter   = time.Second // A body that has been read for as long has to make room.
+	maxBodiesOf = 16              // From one address.
+	slowAfter   = time.Second     // A body that has been read for as long has to make room.
+	giveWithin  = 5 * time.Second // Within which it does, or another has to.
 )
 
 // bodies gives places to submissions. Nobody knows yet what those who are read may do:
@@ -35,8 +36,10 @@ type place struct {
 	caller  uint64 // Who says to have the same token is the same.
 	since   time.Time
 	reading bool // Its body is: it may have to go.
-	gone    bool // It had to.
 	cut     func()
+	heir    *place        // For whom it had to go; nil: it did not.
+	given   chan struct{} // Closed when somebody's place has become this one's.
+	left    bool          // Nobody waits for it any more.
 }
 
 func newBodies() *bodies {
@@ -47,12 +50,12 @@ func newBodies() *bodies {
 func (b *bodies) enter(w http.ResponseWriter, r *http.Request) (*place, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), bodyTimeout)
 	defer cancel()
-	p := &place{of: b, addr: addressOf(r), caller: maphash.String(b.seed, nomadToken(r)), reading: true}
+	p := &place{of: b, addr: addressOf(r), caller: maphash.String(b.seed, nomadToken(r)), reading: true, given: make(chan struct{})}
 	p.cut = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) } // Not all writers can; the server's can.
 	var cut time.Time                                                                // When somebody last had to make room for this one.
 	for {
 		now := time.Now()
-		freed, cuts := b.take(p, now, now.Sub(cut) >= slowAfter)
+		freed, cuts := b.take(p, now, now.Sub(cut) >= giveWithin)
 		if freed == nil {
 			return p, nil
 		}
@@ -62,20 +65,25 @@ func (b *bodies) enter(w http.ResponseWriter, r *http.Request) (*place, error) {
 		again := time.NewTimer(slowAfter / 4)
 		select {
 		case <-freed:
+		case <-p.given:
 		case <-again.C:
 		case <-ctx.Done():
 			again.Stop()
+			p.leave()
 			return nil, unavailable("too many submissions are read or judged at once")
 		}
 		again.Stop()
 	}
 }
 
-// take gives p a place, or has somebody make room, if it may. Then it returns what is
-// closed when some place is free.
+// take gives p a place, or has somebody make room for it, if it may. Without a place it
+// returns what is closed when some is free.
 func (b *bodies) take(p *place, now time.Time, may bool) (freed <-chan struct{}, cuts bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.held[p] {
+		return nil, false
+	}
 	crowd := b.crowd(p.addr)
 	if crowd == "" {
 		p.since = now
@@ -86,7 +94,7 @@ func (b *bodies) take(p *place, now time.Time, may bool) (freed <-chan struct{},
 	if !may || slow == nil {
 		return b.freed, false
 	}
-	slow.reading, slow.gone = false, true
+	slow.reading, slow.heir = false, p
 	slow.cut()
 	return b.freed, true
 }
@@ -137,18 +145,31 @@ func (p *place) read(err error) error {
 	p.of.mu.Lock()
 	defer p.of.mu.Unlock()
 	p.reading = false
-	if p.gone && err != nil {
+	if p.heir != nil && err != nil {
 		return unavailable("the body came so slowly that it had to make room for others")
 	}
 	return err
 }
 
+// leave gives the place up, first of all to whom it was to make room for: others who
+// wait may be many.
 func (p *place) leave() {
-	p.of.mu.Lock()
-	defer p.of.mu.Unlock()
-	delete(p.of.held, p)
-	close(p.of.freed)
-	p.of.freed = make(chan struct{})
+	b := p.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p.left = true
+	if !b.held[p] {
+		return
+	}
+	delete(b.held, p)
+	if h := p.heir; h != nil && !h.left && !b.held[h] {
+		h.since = time.Now()
+		b.held[h] = true
+		close(h.given)
+		return
+	}
+	close(b.freed)
+	b.freed = make(chan struct{})
 }
 
 // addressOf is where a request comes from; of IPv6 the network, which is one customer's.

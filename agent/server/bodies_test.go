@@ -110,6 +110,20 @@ func TestSubmit_SlowBodiesMakeRoom(t *testing.T) {
 	}
 }
 
+// Whoever waits for a place from an address of few gets the one that was made for it,
+// however many wait from addresses of many.
+func TestSubmit_WhoMakesRoomGetsIt(t *testing.T) {
+	b := newBench(t, nil)
+	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+	none := func(int) string { return "" }
+	for _, from := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"} {
+		slowBodies(t, b, 100, from, none)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		submitSoon(t, b, "alice", strings.ReplaceAll(hello, "hello", name))
+	}
+}
+
 // Whoever may not submit is refused at once, though all turns are taken: he waits for
 // none, and takes none.
 func TestSubmit_RightsBeforeTurns(t *testing.T) {

@@ -139,39 +139,6 @@ func (u *Usage) Set(revisions []Revision, instances []Instance) {
 	u.revisions = next
 }
 
-// note takes in what is said of an instance. One that begins, or begins again, uses
-// something from then on, and nobody can say yet how much. One that has run for long
-// when it is first seen has a past that nobody has read.
-func (r *revision) note(in Instance, now time.Time) {
-	was := r.instances[in.ID]
-	if was == nil {
-		was = &instance{Instance: in, series: &series{}}
-		r.instances[in.ID] = was
-		if !in.Starting {
-			was.since = in.Placed
-			if now.Sub(in.Placed) > settled {
-				was.from = in.Placed
-			}
-		}
-		return
-	}
-	restarted := was.Restarts != in.Restarts
-	was.Instance = in
-	if in.Starting || !was.since.IsZero() && !restarted {
-		return
-	}
-	r.close(was, now)
-	was.series = &series{since: now}
-}
-
-// close ends a series, which counts as long as a window reaches back to it.
-func (r *revision) close(in *instance, now time.Time) {
-	if !in.since.IsZero() {
-		in.ended = now
-		r.past = append(r.past, in.series)
-	}
-}
-
 func (u *Usage) end(rev *revision, in *instance, now time.Time) {
 	delete(rev.instances, in.ID)
 	u.reader.Forget(in.ID)
@@ -287,47 +254,4 @@ func (r *revision) prune(now time.Time) {
 	for _, in := range r.instances {
 		in.prune(before)
 	}
-}
-
-// Averages are those of one quantity over two windows that end now. ok is false
-// if the revision is not followed.
-type Averages struct {
-	Stable, Panic Average
-	End           time.Time // When the oldest of the instances' latest figures was measured; zero: there is none.
-}
-
-// CPU averages the processor.
-func (u *Usage) CPU(revision string, stable, panicking time.Duration) (Averages, bool) {
-	return u.averages(revision, stable, panicking, func(s sample) float64 { return s.cpu })
-}
-
-// Memory averages the memory.
-func (u *Usage) Memory(revision string, stable, panicking time.Duration) (Averages, bool) {
-	return u.averages(revision, stable, panicking, func(s sample) float64 { return s.memory })
-}
-
-func (u *Usage) averages(id string, stable, panicking time.Duration, value func(sample) float64) (Averages, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	rev := u.revisions[id]
-	if rev == nil {
-		return Averages{}, false
-	}
-	all := make([]*series, 0, len(rev.instances)+len(rev.past))
-	var end time.Time
-	for _, in := range rev.instances {
-		if !in.since.IsZero() { // One that has not run has used nothing.
-			all = append(all, in.series)
-		}
-		if n := len(in.samples); n > 0 && (end.IsZero() || in.samples[n-1].at.Before(end)) {
-			end = in.samples[n-1].at
-		}
-	}
-	all = append(all, rev.past...)
-	now := time.Now()
-	return Averages{
-		Stable: average(all, now.Add(-stable), now, value),
-		Panic:  average(all, now.Add(-panicking), now, value),
-		End:    end,
-	}, true
 }

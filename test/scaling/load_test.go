@@ -151,7 +151,7 @@ func TestCPU_StartingInstancesAreUnknown(t *testing.T) {
 		service = "share"
 		known   = 11 * time.Second // A start takes 6 s, and the window has to be past it.
 	)
-	stack.Deploy(t, hello(service, "max = 3\n    panic_threshold_percent = 1000\n    metric \"cpu\" {\n      target = 400\n    }"))
+	stack.Deploy(t, hello(service, "max = 3\n    panic_threshold_percent = 1000\n    metric \"cpu\" {\n      target = 600\n    }"))
 	burn := harnesstest.StartWorkers(t, 1, 50*time.Millisecond, harnesstest.Getting(stack.Client(t), harnesstest.URL(service, "/?cpu=20ms")))
 	raise := waitDecision(t, service, "by cpu", func(d wadi.Decision) bool { return d.Carried && d.Desired > d.Count && d.Metric == wadi.CPU })
 	waitDecision(t, service, "after all is known", func(d wadi.Decision) bool { return d.Time.After(raise.Time.Add(known)) })

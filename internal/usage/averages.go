@@ -1,0 +1,46 @@
+package usage
+
+import "time"
+
+// Averages are those of one quantity over two windows that end now. ok is false
+// if the revision is not followed.
+type Averages struct {
+	Stable, Panic Average
+	End           time.Time // When the oldest of the instances' latest figures was measured; zero: there is none.
+}
+
+// CPU averages the processor.
+func (u *Usage) CPU(revision string, stable, panicking time.Duration) (Averages, bool) {
+	return u.averages(revision, stable, panicking, func(s sample) float64 { return s.cpu })
+}
+
+// Memory averages the memory.
+func (u *Usage) Memory(revision string, stable, panicking time.Duration) (Averages, bool) {
+	return u.averages(revision, stable, panicking, func(s sample) float64 { return s.memory })
+}
+
+func (u *Usage) averages(id string, stable, panicking time.Duration, value func(sample) float64) (Averages, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	rev := u.revisions[id]
+	if rev == nil {
+		return Averages{}, false
+	}
+	all := make([]*series, 0, len(rev.instances)+len(rev.past))
+	var end time.Time
+	for _, in := range rev.instances {
+		if !in.since.IsZero() { // One that has not run has used nothing.
+			all = append(all, in.series)
+		}
+		if n := len(in.samples); n > 0 && (end.IsZero() || in.samples[n-1].at.Before(end)) {
+			end = in.samples[n-1].at
+		}
+	}
+	all = append(all, rev.past...)
+	now := time.Now()
+	return Averages{
+		Stable: average(all, now.Add(-stable), now, value),
+		Panic:  average(all, now.Add(-panicking), now, value),
+		End:    end,
+	}, true
+}
