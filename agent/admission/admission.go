@@ -110,9 +110,10 @@ type Job struct {
 
 // Catalog is Consul's catalog.
 type Catalog interface {
-	// ForeignService reports whether Consul has a service of that name, or a
-	// config entry about it, that isn't Wadi's.
-	ForeignService(ctx context.Context, name string) (bool, error)
+	// ForeignService says what Consul has of that name that isn't Wadi's: "service",
+	// whether its checks pass or not, or the kind of a config entry that says where
+	// the name leads. Empty: nothing.
+	ForeignService(ctx context.Context, name string) (what string, err error)
 }
 
 // Config is what New needs. All fields but Now, Log and GatewayDomain are required.

@@ -83,8 +83,8 @@ func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refus
 		if err != nil {
 			return fmt.Errorf("look for %s in Consul: %w", name, err)
 		}
-		if foreign {
-			refused.invalid(c, "", "Consul has a service %q that isn't Wadi's; choose another name", name)
+		if foreign != "" {
+			refused.invalid(c, "", "Consul has a %s %q that isn't Wadi's; choose another name, or delete that", foreign, name)
 		}
 		return nil
 	}

@@ -159,8 +159,8 @@ func (a *Admission) checkTagName(ctx context.Context, c *candidate, path, tag st
 	if err != nil {
 		return fmt.Errorf("look for %s in Consul: %w", name, err)
 	}
-	if foreign {
-		refused.invalid(c, path, "the tag's name is %q, and Consul has a service of that name that isn't Wadi's; use another tag", name)
+	if foreign != "" {
+		refused.invalid(c, path, "the tag's name is %q, and Consul has a %s of that name that isn't Wadi's; use another tag, or delete that", name, foreign)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -84,6 +83,7 @@ type node struct {
 	healthy   healthy                           // How many of Wadi's own are, by service.
 	gone      gone                              // Of them, without a goodbye.
 	presence  atomic.Pointer[consul.Presence]   // This one among them; nil before it is registered.
+	stranger  atomic.Pointer[string]            // Which agent of another installation is alive; nil or empty: none.
 	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
 	leader    atomic.Pointer[leaderInfo]
 	term      atomic.Pointer[prometheus.Registry] // Of what only the leader measures; nil: another leads.
@@ -372,6 +372,9 @@ func (n *node) problems() []string {
 	if why := n.waits.Load(); why != nil {
 		p = append(p, *why)
 	}
+	if why := n.stranger.Load(); why != nil && *why != "" {
+		p = append(p, *why)
+	}
 	if n.drain.HasBegun() {
 		p = append(p, "draining: it takes no more requests")
 	}
@@ -383,23 +386,3 @@ func (n *node) problems() []string {
 	}
 	return p
 }
-
-// catalog is Consul as admission sees it.
-type catalog struct{ *consul.Client }
-
-// ForeignService reports whether somebody else has a service of that name. Wadi's
-// own are registered by Nomad with a revision in their meta.
-func (c catalog) ForeignService(ctx context.Context, name string) (bool, error) {
-	found, err := c.Client.Services(ctx, name)
-	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
-		return false, err
-	}
-	for _, in := range found {
-		if service, _, ok := wadi.SplitRevisionID(in.Meta["revision"]); !ok || service != name {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-var _ admission.Catalog = catalog{}

@@ -13,7 +13,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/internal/consul"
 )
 
 // parts runs parts of a node. The first that fails ends all.
@@ -58,14 +57,7 @@ func (n *node) run(ctx context.Context) error {
 	core.run("activator", n.activator.Run)
 	core.run("telemetry", n.telemetry.Run)
 	core.run("agents", func(ctx context.Context) error {
-		return n.consul.WatchRegistered(ctx, wadi.ServiceAgent, func(all []consul.Instance) {
-			n.roster.note(all, time.Now())
-			n.gone.note(all, time.Now())
-			all = consul.Passing(all)
-			n.agents.Store(&all)
-			n.healthy.set(wadi.ServiceAgent, len(all))
-			n.activator.SetPeers(len(all))
-		}, n.quiet("agents"))
+		return n.consul.WatchRegistered(ctx, wadi.ServiceAgent, n.noteAgents, n.quiet("agents"))
 	})
 	for _, service := range wadi.Activators() {
 		core.run("activators", n.watchActivators(service))

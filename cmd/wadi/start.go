@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
@@ -26,7 +24,7 @@ func (n *node) start(g *parts) func(context.Context) error {
 			!n.await(ctx, "the intentions in Consul", n.cfg.Consul.Address, n.guard.ready) {
 			return nil // Stopped before.
 		}
-		if err := n.nameIsFree(ctx); err != nil {
+		if err := n.mayJoin(ctx); err != nil {
 			return err
 		}
 		n.waits.Store(nil)
@@ -38,6 +36,7 @@ func (n *node) start(g *parts) func(context.Context) error {
 				consul.MetaGateway: n.reachable(n.gatewayServer.Addr()),
 				consul.MetaVersion: buildVersion().Version,
 				consul.MetaBoot:    n.boot,
+				consul.MetaPrefix:  n.cfg.Consul.Prefix,
 			}),
 		}
 		n.presence.Store(self)
@@ -73,28 +72,6 @@ func (n *node) registerActivator(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
-}
-
-// nameWait is how long a namesake may still be registered: an agent that died is
-// for as long as its check lasts.
-const nameWait = 2 * consul.DefaultTTL
-
-// nameIsFree waits until no other agent of this name is alive. Two of one name
-// would take turns at one registration, and at the lock with it.
-func (n *node) nameIsFree(ctx context.Context) error {
-	own := n.reachable(n.apiListener.Addr())
-	id := consul.AgentRegistration(n.cfg.Name, "", 0, nil).ID
-	for began := time.Now(); ; {
-		all, err := n.consul.Services(ctx, wadi.ServiceAgent)
-		i := slices.IndexFunc(all, func(a consul.Instance) bool { return a.ID == id && a.Meta[consul.MetaHTTP] != own })
-		switch {
-		case ctx.Err() != nil || err == nil && i < 0:
-			return nil
-		case err == nil && time.Since(began) > nameWait:
-			return fmt.Errorf("an agent named %q is alive at %s: give this one another name (name, or -name)", n.cfg.Name, all[i].Meta[consul.MetaHTTP])
-		}
-		sleep(ctx, 250*time.Millisecond)
-	}
 }
 
 // await tries until ready succeeds. It says at once, and then every half minute,

@@ -135,6 +135,28 @@ func TestSecondAgentOfTheSameName(t *testing.T) {
 	harnesstest.Must(t, "the first agent leads", leads(stack.Agent))
 }
 
+// A second installation beside the first, with another prefix in the same Consul, says so
+// and ends: both would have the same names in the mesh and in Nomad.
+func TestSecondInstallation(t *testing.T) {
+	other, err := stack.NewAgent("wadi-other", "consul {\n  prefix = \"other/\"\n}\n")
+	harnesstest.Must(t, "configure it", err)
+	harnesstest.Must(t, "start it", other.Start(t.Context()))
+	select {
+	case <-other.Done():
+	case <-time.After(harnesstest.WaitLong):
+		t.Fatal("it goes on")
+	}
+	if code := other.ExitCode(); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	for _, want := range []string{"another installation", stack.Agent.API, "other/"} {
+		if !strings.Contains(other.Tail(5), want) {
+			t.Errorf("got %q, want %q in it", other.Tail(5), want)
+		}
+	}
+	harnesstest.Must(t, "the first agent leads", leads(stack.Agent))
+}
+
 func readAll(res *http.Response) (string, error) {
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)

@@ -4,7 +4,6 @@ package mesh_test
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,38 +13,49 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Entries of a service's name that somebody else has written are left alone, and the
-// service, to which nobody would lead callers back from zero, keeps an instance. Once
-// they are gone the service is like any other.
+// A name that somebody else has routed is theirs: a service of that name is refused
+// before anything is registered. Once they have let go of it, it is like any other.
 func TestForeign_BeforeApply(t *testing.T) {
 	t.Parallel()
 	theirs := foreignEntries(t, "foreign")
-	stack.Submit(t, hello("foreign", options{initial: 1, window: "6s"}))
-	wantForeign(t, "foreign", "service-defaults foreign", "service-splitter foreign")
-	must(t, "first instance", stack.WaitCount(t.Context(), "foreign-00001", waitLong, func(n int) bool { return n == 1 }))
-	wantStays(t, "foreign-00001")
-	eventually(t, waitLong, func() error { // Envoy learns of the instance after we do.
-		res, err := callerA.send(t, http.MethodGet, "foreign", "/", nil, nil)
-		if err == nil {
-			err = from("foreign-00001")(res)
-		}
-		return err
-	})
-
+	hcl := hello("foreign", options{initial: 1, window: "6s"})
+	_, err := stack.Agent.Submit(t.Context(), hcl)
+	if err == nil || !strings.Contains(err.Error(), `Consul has a service-defaults "foreign" that isn't Wadi's`) {
+		t.Fatalf("submitted: %v, want it refused for their entry", err)
+	}
 	wantUntouched(t, theirs)
-	for _, kind := range []string{consul.ServiceResolver, consul.ServiceRouter} {
-		if e, _, err := stack.Consul.ConfigEntries().Get(kind, "foreign", nil); err == nil {
-			t.Errorf("got entry %s foreign, want none beside those that are not ours: %+v", kind, e)
-		}
+	if n, err := stack.Count(t.Context(), "foreign-00001"); err != nil || n != -1 {
+		t.Errorf("got a job with count %d (%v), want none", n, err)
 	}
 	for _, e := range []string{consul.ServiceSplitter, consul.ServiceDefaults} {
 		_, err := stack.Consul.ConfigEntries().Delete(e, "foreign", nil)
 		must(t, "delete entry", err)
 	}
+	deploy(t, hcl)
 	wantProgrammed(t, "foreign")
 	stack.ToZero(t, "foreign-00001")
 	waitKnown(t, callerA, "foreign")
 	wantFrom(t, callerA.get(t, "foreign", "/"), "foreign-00001")
+}
+
+// So is one that somebody else has registered, whose checks do not pass just now.
+func TestForeign_Failing(t *testing.T) {
+	t.Parallel()
+	agent := stack.Consul.Agent()
+	must(t, "register theirs", agent.ServiceRegister(&consul.AgentServiceRegistration{
+		Name: "foreign-down", Port: 1, Check: &consul.AgentServiceCheck{TTL: "1h", Status: consul.HealthCritical},
+	}))
+	t.Cleanup(func() { _ = agent.ServiceDeregister("foreign-down") })
+	eventually(t, waitLong, func() error { // The catalog learns of it after the agent.
+		if all, _, err := stack.Consul.Catalog().Service("foreign-down", "", nil); err != nil || len(all) == 0 {
+			return fmt.Errorf("%v %v", all, err)
+		}
+		return nil
+	})
+	_, err := stack.Agent.Submit(t.Context(), hello("foreign-down", options{}))
+	if err == nil || !strings.Contains(err.Error(), `Consul has a service "foreign-down" that isn't Wadi's`) {
+		t.Fatalf("submitted: %v, want it refused for their service", err)
+	}
 }
 
 // Somebody who takes an entry over later has it, too, and the instance that runs then

@@ -270,8 +270,11 @@ type Catalog []string
 var _ admission.Catalog = Catalog(nil)
 
 // ForeignService implements admission.Catalog.
-func (c Catalog) ForeignService(_ context.Context, name string) (bool, error) {
-	return slices.Contains(c, name), nil
+func (c Catalog) ForeignService(_ context.Context, name string) (string, error) {
+	if slices.Contains(c, name) {
+		return "service", nil
+	}
+	return "", nil
 }
 
 // Holds is what the server asks.

@@ -1,0 +1,89 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// joinWait is how long one may still be registered that died: as long as its check
+// lasts, and once more.
+const joinWait = 2 * consul.DefaultTTL
+
+// mayJoin waits until nobody alive hinders this agent from being registered.
+func (n *node) mayJoin(ctx context.Context) error {
+	own := n.reachable(n.apiListener.Addr())
+	for began := time.Now(); ; {
+		all, err := n.consul.Services(ctx, wadi.ServiceAgent)
+		why := ""
+		if err == nil {
+			why = whyNotJoin(all, n.cfg.Name, n.cfg.Consul.Prefix, own)
+		}
+		switch {
+		case ctx.Err() != nil || err == nil && why == "":
+			return nil
+		case err == nil && time.Since(began) > joinWait:
+			return fmt.Errorf("%s", why)
+		}
+		sleep(ctx, 250*time.Millisecond)
+	}
+}
+
+// whyNotJoin says which of the agents that are alive hinders one of a name and a prefix
+// that is at own; empty: none. Two of one name would take turns at one registration,
+// and at the lock with it. Two installations in one datacenter would be led to each
+// other's activators, and have the same jobs and names in the mesh.
+func whyNotJoin(alive []consul.Instance, name, prefix, own string) string {
+	for _, a := range alive {
+		if consul.AgentName(a.ID) == name && a.Meta[consul.MetaHTTP] != own {
+			return fmt.Sprintf("an agent named %q is alive at %s: give this one another name (name, or -name)", name, a.Meta[consul.MetaHTTP])
+		}
+	}
+	return whoElse(alive, name, prefix)
+}
+
+// whoElse says which agent that is alive is of another installation; empty: none.
+func whoElse(alive []consul.Instance, name, prefix string) string {
+	_, others := byPrefix(alive, prefix)
+	for _, a := range others {
+		if consul.AgentName(a.ID) != name { // Its own registration of before is replaced.
+			return fmt.Sprintf("agent %q at %s belongs to another installation of Wadi in this datacenter of Consul, with the prefix %q and not %q: there can be one; give both the same consul.prefix, or this one a Consul of its own",
+				consul.AgentName(a.ID), a.Meta[consul.MetaHTTP], a.Meta[consul.MetaPrefix], prefix)
+		}
+	}
+	return ""
+}
+
+// byPrefix tells the agents of an installation from those of others. Older agents do not
+// say their prefix.
+func byPrefix(all []consul.Instance, prefix string) (ours, others []consul.Instance) {
+	for _, a := range all {
+		if p, said := a.Meta[consul.MetaPrefix]; said && p != prefix {
+			others = append(others, a)
+		} else {
+			ours = append(ours, a)
+		}
+	}
+	return ours, others
+}
+
+// noteAgents takes in the agents that Consul lists. Those of another installation, which
+// has come at the same moment, are no peers.
+func (n *node) noteAgents(all []consul.Instance) {
+	all, others := byPrefix(all, n.cfg.Consul.Prefix)
+	n.roster.note(all, time.Now())
+	n.gone.note(all, time.Now())
+	alive := consul.Passing(all)
+	n.agents.Store(&alive)
+	n.healthy.set(wadi.ServiceAgent, len(alive))
+	n.activator.SetPeers(len(alive))
+	why := whoElse(consul.Passing(others), n.cfg.Name, n.cfg.Consul.Prefix)
+	if old := n.stranger.Swap(&why); why != "" && (old == nil || *old != why) {
+		n.log.Error("not alone", "error", why)
+	}
+}
