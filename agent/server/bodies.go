@@ -15,7 +15,8 @@ import (
 const (
 	maxBodies   = 32
 	maxBodiesOf = 16              // From one address.
-	slowAfter   = time.Second     // A body that has been read for as long has to make room.
+	slowAfter   = time.Second     // A body that has been read for as long makes room for an address that has fewer.
+	slowTurn    = 4 * time.Second // And for any other.
 	giveWithin  = 5 * time.Second // Within which it does, or another has to.
 )
 
@@ -84,13 +85,13 @@ func (b *bodies) take(p *place, now time.Time, may bool) (freed <-chan struct{},
 	if b.held[p] {
 		return nil, false
 	}
-	crowd := b.crowd(p.addr)
+	crowd, age := b.crowd(p.addr)
 	if crowd == "" {
 		p.since = now
 		b.held[p] = true
 		return nil, false
 	}
-	slow := b.slowest(crowd, now)
+	slow := b.slowest(crowd, now.Add(-age))
 	if !may || slow == nil {
 		return b.freed, false
 	}
@@ -99,30 +100,37 @@ func (b *bodies) take(p *place, now time.Time, may bool) (freed <-chan struct{},
 	return b.freed, true
 }
 
-// crowd is the address that has to make room for another submission from addr; empty:
-// there is room.
-func (b *bodies) crowd(addr string) (crowd string) {
+// crowd is the address that has to make room for another submission from addr, with what
+// has been read for how long; empty: there is room. One that has its share gets no more
+// than a turn of its own: however many wait there, they leave what is slow to others.
+func (b *bodies) crowd(addr string) (crowd string, age time.Duration) {
 	of := map[string]int{}
 	for p := range b.held {
 		of[p.addr]++
 	}
 	if of[addr] >= maxBodiesOf {
-		return addr
+		return addr, slowTurn
 	}
 	if len(b.held) < maxBodies {
-		return ""
+		return "", 0
 	}
 	for a, n := range of {
 		if crowd == "" || n > of[crowd] {
 			crowd = a
 		}
 	}
-	return crowd
+	switch {
+	case of[crowd] > of[addr]+1:
+		return crowd, slowAfter
+	case of[addr] > 0:
+		return addr, slowTurn
+	}
+	return crowd, slowTurn
 }
 
 // slowest is the body from an address that has to make room: the one that has been read
-// for the longest, of the caller with the most; nil: none has been read for long.
-func (b *bodies) slowest(addr string, now time.Time) (slowest *place) {
+// for the longest, of the caller with the most; nil: none has been since before.
+func (b *bodies) slowest(addr string, before time.Time) (slowest *place) {
 	of := map[uint64]int{}
 	for p := range b.held {
 		if p.addr == addr && p.reading {
@@ -130,7 +138,7 @@ func (b *bodies) slowest(addr string, now time.Time) (slowest *place) {
 		}
 	}
 	for p := range b.held {
-		if p.addr != addr || !p.reading || now.Sub(p.since) < slowAfter {
+		if p.addr != addr || !p.reading || p.since.After(before) {
 			continue
 		}
 		if slowest == nil || of[p.caller] > of[slowest.caller] || of[p.caller] == of[slowest.caller] && p.since.Before(slowest.since) {
