@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/hashicorp/consul/api"
 
@@ -27,7 +29,12 @@ func (c *Client) WatchIntentions(ctx context.Context, emit func(Intentions), rep
 	w.Fetch = func(ctx context.Context, index uint64) (Intentions, uint64, error) {
 		if index == 0 {
 			var err error
-			switch defaultAllow, err = c.intentionsDefault(ctx); {
+			defaultAllow, err = c.intentionsDefault(ctx)
+			if errors.Is(err, wadi.ErrForbidden) { // One refusal is no proof: see doubtWait.
+				sleep(ctx, doubtWait)
+				defaultAllow, err = c.intentionsDefault(ctx)
+			}
+			switch {
 			case errors.Is(err, wadi.ErrForbidden):
 				if !told {
 					report(fmt.Errorf("%w: it needs agent read; without an intention nobody may call", err))
@@ -79,6 +86,16 @@ const hiddenAtOnce = 100
 // HiddenIntentions returns those services whose intentions may not be read: of
 // them, and only of them, no intention does not mean that there is none.
 func (c *Client) HiddenIntentions(ctx context.Context, services []string) (map[string]bool, error) {
+	hidden, err := c.hiddenOnce(ctx, services)
+	if err != nil || len(hidden) == 0 {
+		return hidden, err
+	}
+	// Nobody would be let in to them: one refusal is no proof, see doubtWait.
+	sleep(ctx, doubtWait)
+	return c.hiddenOnce(ctx, slices.Sorted(maps.Keys(hidden)))
+}
+
+func (c *Client) hiddenOnce(ctx context.Context, services []string) (map[string]bool, error) {
 	hidden := map[string]bool{}
 	for len(services) > 0 {
 		some := services[:min(len(services), hiddenAtOnce)]

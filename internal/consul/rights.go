@@ -40,7 +40,8 @@ func (c *Client) MayWriteIntentions(ctx context.Context, token, service string) 
 	return err
 }
 
-// doubtWait is the pause before a caller's right that was refused is asked for again.
+// doubtWait is the pause before what was refused is asked again: a Consul that has just
+// started does not know all tokens and policies yet.
 const doubtWait = 400 * time.Millisecond
 
 func (c *Client) mayOnce(ctx context.Context, what, token string, asked Right) error {

@@ -1,6 +1,7 @@
 package consul_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wadi-run/wadi"
@@ -93,4 +95,44 @@ func TestMayWriteIntentions_RefusedOnce(t *testing.T) {
 	if err := c.MayWriteIntentions(t.Context(), "carol", "hello"); err != nil || asked != 2 {
 		t.Errorf("got %v after %d questions", err, asked)
 	}
+}
+
+// Nor are intentions hidden, or the default deny, after one refusal.
+func TestIntentions_RefusedOnce(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path]++
+		first := asked[r.URL.Path] == 1
+		mu.Unlock()
+		switch w.Header().Set("X-Consul-Index", "7"); {
+		case first:
+			http.Error(w, "Permission denied", http.StatusForbidden)
+		case r.URL.Path == "/v1/agent/self":
+			_, _ = io.WriteString(w, `{"DebugConfig":{"DefaultIntentionPolicy":"allow"}}`)
+		case r.URL.Path == "/v1/connect/intentions/match":
+			_, _ = io.WriteString(w, `{"hello":[]}`)
+		case r.URL.Query().Get("index") > "0":
+			<-r.Context().Done()
+		default:
+			_, _ = io.WriteString(w, `[]`)
+		}
+	}))
+	defer s.Close()
+	c, err := consul.New(consul.Config{Address: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hidden, err := c.HiddenIntentions(t.Context(), []string{"hello"}); len(hidden) != 0 || err != nil {
+		t.Errorf("got %v, %v", hidden, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_ = c.WatchIntentions(ctx, func(in consul.Intentions) {
+		if !in.DefaultAllow {
+			t.Error("the default was taken for deny")
+		}
+		cancel()
+	}, func(err error) { t.Logf("told: %v", err) })
 }
