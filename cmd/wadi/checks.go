@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -214,12 +213,10 @@ func (n *node) checkIntentions(context.Context) []wadi.Finding {
 	if now == nil || len(now.hidden) == 0 {
 		return nil // Not to know them yet is a problem that health tells.
 	}
-	names := slices.Sorted(maps.Keys(now.hidden))
-	if more := len(names) - maxNamed; more > 0 {
-		names = append(names[:maxNamed], fmt.Sprintf("and %d more", more))
-	}
+	// Anybody may ask, who may not know of them.
 	return []wadi.Finding{{Level: wadi.LevelFail, About: "intentions",
-		What:   "they may not be read, so that nobody may call through an activator or the gateway: " + strings.Join(names, ", "),
+		What: fmt.Sprintf("those of %s may not be read, so that nobody may call through an activator or the gateway; the agent's log names them",
+			wadi.Count(len(now.hidden), "service")),
 		Remedy: "give the agent's Consul token service_prefix \"\" { policy = \"read\" intentions = \"read\" }"}}
 }
 

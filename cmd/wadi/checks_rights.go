@@ -49,10 +49,16 @@ func (n *node) consulRights(node string) []needed {
 				"the default of intentions is not known, and counts as deny", `agent_prefix "" { policy = "read" }`},
 		)
 	}
+	return all
+}
+
+// serviceRights are the rights that it should have to services in the mesh.
+func (n *node) serviceRights() (all []consul.Right) {
 	routes := *n.routes.Load()
-	meshed := slices.DeleteFunc(slices.Sorted(maps.Keys(routes)), func(name string) bool { return !inMesh(routes[name]) })
-	for _, name := range meshed[:min(len(meshed), maxProbed)] {
-		all = append(all, write("service", name, "its routes can't be written", fmt.Sprintf("service %q { policy = \"write\" intentions = \"write\" }", name)))
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		if inMesh(routes[name]) && len(all) < maxProbed {
+			all = append(all, consul.Right{Resource: "service", Segment: name, Access: "write"})
+		}
 	}
 	return all
 }
@@ -79,9 +85,9 @@ func (n *node) checkConsulRights(ctx context.Context) []wadi.Finding {
 		node, _ = n.consul.NodeOf(ctx, self.CheckID()) // Without it fewer can be asked for.
 	}
 	all := n.consulRights(node)
-	rights := make([]consul.Right, len(all))
-	for i, r := range all {
-		rights[i] = r.Right
+	rights := n.serviceRights()
+	for _, r := range all {
+		rights = append(rights, r.Right)
 	}
 	lacking, err := n.consul.Lacks(ctx, rights)
 	if err != nil {
@@ -93,6 +99,18 @@ func (n *node) checkConsulRights(ctx context.Context) []wadi.Finding {
 			out = append(out, wadi.Finding{Level: r.level, About: aboutConsul,
 				What: fmt.Sprintf("the agent's token lacks %s: %s", r, r.without), Remedy: "give it " + r.policy})
 		}
+	}
+	var names []string // Anybody may ask, who may not know of them.
+	for _, r := range lacking {
+		if _, ok := n.route(r.Segment); ok && r.Resource == "service" {
+			names = append(names, r.Segment)
+		}
+	}
+	if len(names) > 0 {
+		n.log.Warn("the token lacks write on services", "services", names)
+		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
+			What:   fmt.Sprintf("the agent's token lacks write on %s in the mesh, whose routes can't be written; its log names them", wadi.Count(len(names), "service")),
+			Remedy: `give it for each, or with service_prefix "" for all, service "…" { policy = "write" intentions = "write" }`})
 	}
 	if f := n.checkListed(ctx); f != nil {
 		out = append(out, *f)
