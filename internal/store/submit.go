@@ -103,7 +103,8 @@ func (s *Store) specs(all []Submission) (ops []consul.Op, edits []edit, err erro
 }
 
 // MarkDeleting marks a service as to be removed, if its spec is still at index.
-// It is a change like any other: the generation grows.
+// It is a change like any other: the generation grows. What it has claimed it keeps
+// until it is gone, whatever can be read of that.
 func (s *Store) MarkDeleting(ctx context.Context, name string, index uint64) error {
 	spec, at, err := s.Spec(ctx, name)
 	if err != nil {
@@ -117,8 +118,11 @@ func (s *Store) MarkDeleting(ctx context.Context, name string, index uint64) err
 	}
 	spec.Deleting = true
 	spec.Generation++
-	_, err = s.Submit(ctx, []Submission{{Spec: spec, Index: at}})
-	return err
+	ops, edits, err := s.specs([]Submission{{Spec: spec, Index: at}})
+	if err == nil {
+		_, err = s.write(ctx, ops, edits)
+	}
+	return err // Callers say what it was about.
 }
 
 // write does ops and the edits in one transaction. Somebody else's change of an

@@ -49,7 +49,8 @@ func TestUnreadable_KeepsNobodyFromTheRest(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrUnreadable", sub.Spec.Service.Name, err)
 		}
 	}
-	del(t, s, "new")
+	f.Put("wadi/domain/new.com", []byte("rubbish"))
+	del(t, s, "new") // That needs to know nothing of its claim.
 }
 
 // A leader is told of a service whose index entry can't be read, and loads what can be.
