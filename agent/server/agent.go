@@ -12,10 +12,6 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// headerForwarded marks a read that another agent forwarded, so that it is never
-// forwarded twice.
-const headerForwarded = "Wadi-Forwarded"
-
 // health answers anybody, as load balancers and checks do not log in.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 	var problems, warnings []string
@@ -65,14 +61,18 @@ func (s *Server) whoLeads() (name, url string) {
 // toLeader sends a read to the leader when that is another agent. done is false
 // when this one leads and should answer itself.
 func (s *Server) toLeader(w http.ResponseWriter, r *http.Request) (done bool, err error) {
-	name, addr := s.whoLeads()
+	name, advertised := s.whoLeads()
 	switch {
 	case name == s.Self.Name:
 		return false, nil
 	case name == "":
 		return true, unavailable("no agent leads")
-	case r.Header.Get(headerForwarded) != "":
+	case r.Header.Get(HeaderForwarded) != "":
 		return true, unavailable("leader moved while the request was forwarded")
+	}
+	addr, err := s.wayToLeader(advertised)
+	if err != nil {
+		return true, unavailable("ask the leader %s: %v", name, err)
 	}
 	target, err := url.Parse(addr)
 	if err != nil || target.Host == "" {
@@ -85,7 +85,7 @@ func (s *Server) toLeader(w http.ResponseWriter, r *http.Request) (done bool, er
 		FlushInterval: -1, // Streams pass line by line.
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
-			p.Out.Header.Set(headerForwarded, s.Self.Name)
+			p.Out.Header.Set(HeaderForwarded, s.Self.Name)
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			s.fail(w, r, fmt.Errorf("ask the leader %s at %s: %v: %w", name, addr, err, wadi.ErrUnavailable))

@@ -131,6 +131,10 @@ type Config struct {
 	// listener's.
 	ConnState func(net.Conn, http.ConnState)
 
+	// Way returns the base URL by which this agent reaches the leader's API, or why it
+	// can't; nil: the one that Leadership says.
+	Way func() (string, error)
+
 	Transport  http.RoundTripper // For reads forwarded to the leader; nil: a plain one.
 	Log        hclog.Logger
 	Registerer prometheus.Registerer // nil: no metrics.
@@ -200,6 +204,12 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
+// Reads that only the leader can answer.
+const (
+	pathDecisions = "GET /v1/service/{name}/decisions"
+	pathEvents    = "GET /v1/events"
+)
+
 func (s *Server) routes() {
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"PUT /v1/services":                 s.submit,
@@ -208,10 +218,10 @@ func (s *Server) routes() {
 		"GET /v1/service/{name}":           within(readTimeout, s.read),
 		"DELETE /v1/service/{name}":        s.remove,
 		"GET /v1/service/{name}/revisions": within(readTimeout, s.revisions),
-		"GET /v1/service/{name}/decisions": within(readTimeout, s.decisions),
+		pathDecisions:                      within(readTimeout, s.decisions),
 		"PUT /v1/service/{name}/scale":     within(submitTimeout, s.scale),
 		"GET /v1/revision/{id}":            within(readTimeout, s.revision),
-		"GET /v1/events":                   s.events,
+		pathEvents:                         s.events,
 		"GET /v1/doctor":                   within(submitTimeout, s.doctor),
 		"GET /v1/agent/health":             s.health,
 		"GET /v1/agent/self":               s.self,

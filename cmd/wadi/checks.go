@@ -84,6 +84,9 @@ func (n *node) doctor(ctx context.Context) []wadi.AgentReport {
 		}
 		wg.Go(func() {
 			r, err := askReport(ctx, a.Meta[consul.MetaMetrics])
+			if err == nil && r.Name != name { // As who is asked at a loopback address of his.
+				err = fmt.Errorf("at %s answers %s", a.Meta[consul.MetaMetrics], r.Name)
+			}
 			if err != nil {
 				r = wadi.AgentReport{Name: name, Version: a.Meta[consul.MetaVersion], Findings: []wadi.Finding{{
 					Level: wadi.LevelFail, About: "agent",

@@ -17,9 +17,14 @@ const joinWait = 2 * consul.DefaultTTL
 
 // mayJoin waits until nobody alive hinders this agent from being registered.
 func (n *node) mayJoin(ctx context.Context) error {
-	own := n.reachable(n.apiListener.Addr())
+	own := whereabouts{machine: machineID(), http: n.reachable(n.apiListener.Addr())}
 	for began := time.Now(); ; {
-		all, err := n.consul.Services(ctx, wadi.ServiceAgent)
+		self, err := n.consul.Self(ctx)
+		own.node = self.Node
+		var all []consul.Instance
+		if err == nil {
+			all, err = n.consul.Services(ctx, wadi.ServiceAgent)
+		}
 		why := ""
 		if err == nil {
 			why = whyNotJoin(all, n.cfg.Name, n.cfg.Consul.Prefix, own)
@@ -38,13 +43,24 @@ func (n *node) mayJoin(ctx context.Context) error {
 // that is at own; empty: none. Two of one name would take turns at one registration,
 // and at the lock with it. Two installations in one datacenter would be led to each
 // other's activators, and have the same jobs and names in the mesh.
-func whyNotJoin(alive []consul.Instance, name, prefix, own string) string {
+func whyNotJoin(alive []consul.Instance, name, prefix string, own whereabouts) string {
 	for _, a := range alive {
-		if consul.AgentName(a.ID) == name && a.Meta[consul.MetaHTTP] != own {
-			return fmt.Sprintf("an agent named %q is alive at %s: give this one another name (name, or -name)", name, a.Meta[consul.MetaHTTP])
+		if consul.AgentName(a.ID) == name && own.isAnother(a) {
+			return fmt.Sprintf("an agent named %q is alive on node %s, with its API at %s: give this one another name (name, or -name)", name, a.Node, a.Meta[consul.MetaHTTP])
 		}
 	}
 	return whoElse(alive, name, prefix)
+}
+
+// whereabouts are where an agent runs. Its address alone does not tell: on every machine
+// there is a 127.0.0.1:4747.
+type whereabouts struct{ node, machine, http string }
+
+// isAnother says whether a registration of our name is of an agent somewhere else. One
+// that was here before us has the same whereabouts.
+func (w whereabouts) isAnother(a consul.Instance) bool {
+	machine := a.Meta[consul.MetaMachine] // Of an earlier version it is not known.
+	return a.Node != w.node || a.Meta[consul.MetaHTTP] != w.http || machine != "" && w.machine != "" && machine != w.machine
 }
 
 // whoElse says which agent that is alive is of another installation; empty: none.

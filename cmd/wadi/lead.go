@@ -22,8 +22,10 @@ import (
 
 // leaderInfo is what the lock says of its holder.
 type leaderInfo struct {
-	Name string `json:"name"`
-	URL  string `json:"url"`
+	Name    string `json:"name"`
+	URL     string `json:"url"`
+	Mesh    string `json:"mesh,omitempty"`    // host:port of its mesh listener.
+	Machine string `json:"machine,omitempty"` // See machineID.
 }
 
 func (n *node) setLeader(value string) {

@@ -60,6 +60,7 @@ type node struct {
 	telemetry *telemetry.Telemetry
 
 	apiServer     *server.Server
+	peerAPI       http.Handler // The part of it that is for other agents.
 	apiListener   net.Listener
 	metricsServer *http.Server
 	metricsLn     net.Listener
@@ -223,7 +224,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		return err
 	}
 	n.meshServer, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: c.Activator.Address, Handler: n.front("mesh", n.activator.MeshHandler(n.guard)), TLS: n.mesh.ServerConfig(),
+		Address: c.Activator.Address, Handler: n.peers(n.front("mesh", n.activator.MeshHandler(n.guard))), TLS: n.mesh.ServerConfig(),
 		Malformed: n.gateway.Malformed("mesh"), Log: n.log.Named("mesh"),
 		Bounds: gateway.Bounds{IdleTimeout: proxy.EnvoysIdleTimeout},
 	})
@@ -289,13 +290,14 @@ func (n *node) wireAPI(ctx context.Context) error {
 			Gateway: n.gatewayServer.Addr().String(), GatewayTLS: n.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{n.store}, Rights: apiNomad{n.nomad},
-		Decisions: n.decisions, Events: n.events, Leadership: n, Problems: n.problems, Warnings: n.warnings, Doctor: n.doctor, Admin: n.admin(), MayAdmin: n.nomad.MayAdminister,
+		Decisions: n.decisions, Events: n.events, Leadership: n, Way: n.wayToLeader, Transport: n.peerTransport(), Problems: n.problems, Warnings: n.warnings, Doctor: n.doctor, Admin: n.admin(), MayAdmin: n.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, Log: n.log.Named("api"), Registerer: n.reg,
 		ConnState: limiter.ConnState,
 	})
 	if err != nil {
 		return err
 	}
+	n.peerAPI = n.apiServer.Peers(n.drain.Begun())
 	n.apiListener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTP.Address)
 	if err != nil {
 		return portError("http.address", c.HTTP.Address, err)

@@ -35,6 +35,7 @@ func (n *node) start(g *parts) func(context.Context) error {
 				consul.MetaMetrics: n.reachable(n.metricsLn.Addr()),
 				consul.MetaGateway: n.reachable(n.gatewayServer.Addr()),
 				consul.MetaVersion: buildVersion().Version,
+				consul.MetaMachine: machineID(),
 				consul.MetaBoot:    n.boot,
 				consul.MetaPrefix:  n.cfg.Consul.Prefix,
 			}),
@@ -45,7 +46,9 @@ func (n *node) start(g *parts) func(context.Context) error {
 		outer.run("registration", self.Run)
 		g.run("activator registration", n.registerActivator)
 		n.log.Info("agent is up", "name", n.cfg.Name, "api", n.apiListener.Addr().String(), "gateway", n.gatewayURL(""), "advertise", *n.advertise.Load())
-		value, err := json.Marshal(leaderInfo{Name: n.cfg.Name, URL: "http://" + n.reachable(n.apiListener.Addr())})
+		value, err := json.Marshal(leaderInfo{
+			Name: n.cfg.Name, URL: "http://" + n.reachable(n.apiListener.Addr()), Mesh: n.reachable(n.meshServer.Addr()), Machine: machineID(),
+		})
 		if err != nil {
 			return fmt.Errorf("encode leader: %w", err)
 		}

@@ -39,8 +39,9 @@ const (
 	MetaMetrics = "metrics" // host:port of the metrics listener.
 	MetaGateway = "gateway" // host:port of the gateway.
 	MetaVersion = "version"
-	MetaBoot    = "boot"   // Tells this run of the agent from others.
-	MetaPrefix  = "prefix" // Of the keys in Consul: tells this installation from others.
+	MetaBoot    = "boot"    // Tells this run of the agent from others.
+	MetaPrefix  = "prefix"  // Of the keys in Consul: tells this installation from others.
+	MetaMachine = "machine" // Tells machines and their network namespaces apart.
 )
 
 // AgentRegistration registers a Wadi agent, so that agents find each other.

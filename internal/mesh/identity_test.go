@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/wadi-run/wadi/internal/mesh"
@@ -28,5 +29,29 @@ func TestPeerID(t *testing.T) {
 	}
 	if got, err := mesh.PeerID(tls.ConnectionState{}); err == nil {
 		t.Errorf("without a certificate: got %q", got)
+	}
+}
+
+// One of us has our identity, in the same trust domain and datacenter.
+func TestIsOneOfUs(t *testing.T) {
+	us := source(t, newConsul(t, newCA(t)), "wadi-activator", "wadi-activator-grpc")
+	for id, want := range map[string]bool{
+		trustDomain + "/ns/default/dc/dc1/svc/wadi-activator":                              true,
+		trustDomain + "/ns/default/dc/dc2/svc/wadi-activator":                              false,
+		trustDomain + "/ns/default/dc/dc1/svc/wadi-activator-grpc":                         false,
+		trustDomain + "/ns/default/dc/dc1/svc/web":                                         false,
+		"11111111-0000-0000-0000-000000000000.consul/ns/default/dc/dc1/svc/wadi-activator": false,
+	} {
+		host, path, _ := strings.Cut(id, "/")
+		u := &url.URL{Scheme: "spiffe", Host: host, Path: "/" + path}
+		if got := us.IsOneOfUs(tls.ConnectionState{PeerCertificates: []*x509.Certificate{{URIs: []*url.URL{u}}}}); got != want {
+			t.Errorf("%s: got %t, want %t", id, got, want)
+		}
+	}
+	if us.IsOneOfUs(tls.ConnectionState{}) {
+		t.Error("without a certificate: got true")
+	}
+	if (&mesh.Source{Services: []string{"wadi-activator"}}).IsOneOfUs(tls.ConnectionState{}) {
+		t.Error("without a leaf: got true")
 	}
 }

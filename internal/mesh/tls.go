@@ -166,6 +166,19 @@ func PeerID(state tls.ConnectionState) (service string, err error) {
 	return service, err
 }
 
+// IsOneOfUs says whether a peer is what we are when we dial: its certificate has the
+// identity of our first leaf, trust domain and datacenter included. The connection must
+// have been made with a Source's configuration.
+func (s *Source) IsOneOfUs(state tls.ConnectionState) bool {
+	s.init()
+	own := s.now.Load().leaves[s.Services[0]]
+	if own == nil || len(state.PeerCertificates) == 0 {
+		return false
+	}
+	id, err := x509svid.IDFromCert(state.PeerCertificates[0])
+	return err == nil && id == own.id
+}
+
 // splitID takes /ns/default/dc/<dc>/svc/<service> apart.
 func splitID(id spiffeid.ID) (dc, service string, err error) {
 	p := strings.Split(strings.TrimPrefix(id.Path(), "/"), "/")

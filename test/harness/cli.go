@@ -24,7 +24,7 @@ func (r Ran) String() string {
 // the folder dir. An exit code other than 0 is no error.
 func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Ran, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, a.bin, args...)
+	cmd := a.command(ctx, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
 	cmd.Env = append(cleanEnv(), "WADI_ADDR=http://"+a.API)
 	err := cmd.Run()

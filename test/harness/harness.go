@@ -158,6 +158,7 @@ type Agent struct {
 	Metrics string // host:port
 	Client  *api.Client
 	Env     []string // More environment of its next start.
+	Netns   string   // File of the network namespace that it runs in, with its commands; empty: the test's.
 
 	bin  string
 	cmd  *exec.Cmd
@@ -222,7 +223,7 @@ func (a *Agent) Start(context.Context) error {
 	if extra := strings.TrimSuffix(a.Config, ".hcl") + "-extra.hcl"; exists(extra) {
 		args = append(args, "-config", extra)
 	}
-	a.cmd = exec.Command(a.bin, args...)
+	a.cmd = a.command(context.Background(), args...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.Env = append(append(cleanEnv(), "GOTRACEBACK=all"), a.Env...)
 	a.cmd.SysProcAttr = childAttr()
@@ -236,6 +237,14 @@ func (a *Agent) Start(context.Context) error {
 		close(done)
 	}()
 	return nil
+}
+
+// command is a command of wadi in the agent's network.
+func (a *Agent) command(ctx context.Context, args ...string) *exec.Cmd {
+	if a.Netns == "" {
+		return exec.CommandContext(ctx, a.bin, args...)
+	}
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + a.Netns, a.bin}, args...)...)
 }
 
 func exists(file string) bool { _, err := os.Stat(file); return err == nil }

@@ -1,0 +1,79 @@
+package server_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/agent/server"
+)
+
+// Between agents pass the reads that only the leader can answer, by the rights of who asks.
+func TestPeers(t *testing.T) {
+	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
+	adm, err := admissiontest.New(nomad, store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: &events{}, Decisions: decisions{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest("PUT", "/v1/services", strings.NewReader(submission(hello))))
+	if w.Code != 200 {
+		t.Fatal(w.Body)
+	}
+	peers := s.Peers(nil)
+	for _, tt := range []struct {
+		method, path, from string
+		want               int
+	}{
+		{"GET", "/v1/service/hello/decisions", "two", 200},
+		{"GET", "/v1/service/nobody/decisions", "two", 404},
+		{"GET", "/v1/events?service=hello&follow=false", "two", 200},
+		{"GET", "/v1/service/hello/decisions", "", 404},
+		{"GET", "/v1/services", "two", 404},
+		{"PUT", "/v1/services", "two", 404},
+		{"DELETE", "/v1/service/hello", "two", 404},
+		{"PUT", "/v1/admin/drain", "two", 404},
+		{"GET", "/debug/pprof/", "two", 404},
+	} {
+		r := httptest.NewRequest(tt.method, tt.path, nil)
+		if tt.from != "" {
+			r.Header.Set(server.HeaderForwarded, tt.from)
+		}
+		w := httptest.NewRecorder()
+		peers.ServeHTTP(w, r)
+		if w.Code != tt.want {
+			t.Errorf("%s %s from %q: got %d %s, want %d", tt.method, tt.path, tt.from, w.Code, w.Body, tt.want)
+		}
+	}
+	if _, _, err := store.Spec(t.Context(), "hello"); err != nil {
+		t.Errorf("the service is gone: %v", err)
+	}
+}
+
+// Streams of other agents end when this one drains.
+func TestPeers_Stop(t *testing.T) {
+	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
+	adm, err := admissiontest.New(nomad, store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: &events{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	close(stop)
+	r := httptest.NewRequest("GET", "/v1/events", nil)
+	r.Header.Set(server.HeaderForwarded, "two")
+	w := httptest.NewRecorder()
+	s.Peers(stop).ServeHTTP(w, r) // It returns.
+	if w.Code != http.StatusOK {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
