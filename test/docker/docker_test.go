@@ -214,10 +214,10 @@ func fromZeroAndBack(t *testing.T, s *harness.Stack) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := s.WaitCount(ctx, "boxed-00001", 30*time.Second, func(n int) bool { return n == 0 }); err != nil {
+		if err := s.WaitCount(ctx, "boxed-00001", 90*time.Second, func(n int) bool { return n == 0 }); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.WaitGone(ctx, "boxed-00001", 60*time.Second); err != nil {
+		if err := s.WaitGone(ctx, "boxed-00001", 90*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		res, err := s.Agent.Get(ctx, "boxed", "/")
