@@ -1,5 +1,7 @@
 package wadi
 
+import "time"
+
 // Route is what every agent needs to know to serve a service: abstract, and
 // realised by network layers (the mesh's config entries, the gateway's table).
 type Route struct {
@@ -94,12 +96,13 @@ type Endpoint struct {
 	Addr    string `json:"addr"`    // host:port of the traffic path: Envoy's in mesh mode, else the queue-proxy's.
 	Metrics string `json:"metrics"` // host:port of the queue-proxy's metrics listener.
 
-	Created  int64  `json:"created"`  // Unix nanoseconds, by Nomad's servers.
-	Running  bool   `json:"running"`  // Nomad's client says that its tasks run; it may answer long before.
-	Stopping bool   `json:"stopping"` // Nomad was told to stop it, or it has ended: no new requests.
-	Moving   bool   `json:"moving"`   // Nomad has decided to move it: its node is drained.
-	Ended    bool   `json:"ended"`    // Its processes are gone.
-	Restarts int    `json:"restarts"` // Of all tasks, as the client reported.
-	Problem  string `json:"problem"`  // What Nomad last said went wrong with a task; empty if nothing did.
-	Hopeless bool   `json:"hopeless"` // It has ended by an error that Nomad calls unrecoverable.
+	Created   int64         `json:"created"`              // Unix nanoseconds, by Nomad's servers.
+	Running   bool          `json:"running"`              // Nomad's client says that its tasks run; it may answer long before.
+	Stopping  bool          `json:"stopping"`             // Nomad was told to stop it, or it has ended: no new requests.
+	Moving    bool          `json:"moving"`               // Nomad has decided to move it: its node is drained.
+	KillAfter time.Duration `json:"kill_after,omitempty"` // How long its client lets its queue-proxy drain, as it said when it ended it; 0: it did not.
+	Ended     bool          `json:"ended"`                // Its processes are gone.
+	Restarts  int           `json:"restarts"`             // Of all tasks, as the client reported.
+	Problem   string        `json:"problem"`              // What Nomad last said went wrong with a task; empty if nothing did.
+	Hopeless  bool          `json:"hopeless"`             // It has ended by an error that Nomad calls unrecoverable.
 }

@@ -93,6 +93,7 @@ type service struct {
 	exposed      map[string]exposure     // By revision: how callers may get past its queue-proxies.
 	unread       []string                // Revisions whose instances' usage can't be read, and why.
 	purged       map[string]uint64       // By revision: the index of the job that was purged last.
+	limited      map[string]string       // By revision: that a client of Nomad ends drains early.
 	exits        map[string]*exitLog     // By revision: how its tasks ended of late.
 	hindered     map[string][]toldReason // By revision: what was told of late, the latest last.
 }

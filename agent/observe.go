@@ -135,6 +135,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	c.lookAtCallers(s)
 	c.lookAtUsage(s)
 	c.lookAtApps(s)
+	c.lookAtDrains(s)
 	c.lookAtExits(s, time.Now())
 	o := c.observe(s)
 	c.noteHindrances(s, o)

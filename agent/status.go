@@ -78,6 +78,9 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 	if len(s.exposed) > 0 && !s.Deleting {
 		st.Conditions = append(st.Conditions, shieldedCondition(s))
 	}
+	if len(s.limited) > 0 && !s.Deleting {
+		st.Conditions = append(st.Conditions, drainsCondition(s))
+	}
 	if len(s.Unreadable) > 0 {
 		st.Conditions = append(st.Conditions, storedCondition(s))
 	}

@@ -144,7 +144,7 @@ func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*dev
 	c.printf("Starting Consul and Nomad …\n")
 	began := time.Now()
 	cluster, err := devcluster.Start(ctx, devcluster.Config{
-		Tools: tools, Ports: devcluster.DefaultPorts(), Path: []string{bin},
+		Tools: tools, Ports: devcluster.DefaultPorts(), Path: []string{bin}, MaxKillTimeout: time.Hour,
 		Log: hclog.New(&hclog.LoggerOptions{Name: "cluster", Level: hclog.Warn, Output: c.stderr}),
 	})
 	if err != nil {

@@ -226,6 +226,9 @@ func aboutService(s api.Service) []wadi.Finding {
 		case c.Type == agent.ConditionShielded:
 			f.Level = wadi.LevelWarn // It serves.
 			f.What, f.Remedy, _ = strings.Cut(c.Message, "; ")
+		case c.Type == agent.ConditionDrains:
+			f.Level = wadi.LevelWarn // It serves.
+			f.Remedy = "set client { max_kill_timeout } in the configuration of Nomad's clients to the service's timeout.request and 10 s"
 		case c.Type == agent.ConditionSteady:
 			f.Level = wadi.LevelWarn // It serves, or another condition says that it does not.
 			f.Remedy = "read its logs: nomad alloc logs -stderr; wadi events " + name + " tells of each"

@@ -4,6 +4,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/wadi-run/wadi"
@@ -33,6 +34,7 @@ func endpoint(a allocation) wadi.Endpoint {
 		}
 	}
 	e.Addr, e.Metrics = addresses(a, service)
+	e.KillAfter = killAfter(a.TaskStates[wadi.TaskQueueProxy])
 	return e
 }
 
@@ -45,6 +47,23 @@ func nameIndex(name string) int {
 		return 0
 	}
 	return n
+}
+
+// killAfter is how long a client waits for a task that it ends: less than what its job
+// asks for if the client's max_kill_timeout is. 0: it has not ended it.
+func killAfter(s *api.TaskState) (d time.Duration) {
+	if s == nil {
+		return 0
+	}
+	for _, e := range s.Events {
+		if e.Type != api.TaskKilling {
+			continue
+		}
+		if told, err := time.ParseDuration(e.Details["kill_timeout"]); err == nil {
+			d = told
+		}
+	}
+	return d
 }
 
 // unrecoverable is Nomad's reason not to restart a task that would never run: its

@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"testing"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
 )
@@ -31,5 +32,32 @@ func TestEndpoint_Hopeless(t *testing.T) {
 				t.Errorf("got %v, want %v", e.Hopeless, tt.want)
 			}
 		})
+	}
+}
+
+func TestKillAfter(t *testing.T) {
+	killing := func(limit string) *api.TaskEvent {
+		return &api.TaskEvent{Type: api.TaskKilling, Details: map[string]string{"kill_timeout": limit}}
+	}
+	for _, tt := range []struct {
+		state *api.TaskState
+		want  time.Duration
+	}{
+		{nil, 0},
+		{&api.TaskState{Events: []*api.TaskEvent{{Type: api.TaskStarted}}}, 0},
+		{&api.TaskState{Events: []*api.TaskEvent{killing("5m10s"), {Type: api.TaskStarted}, killing("30s")}}, 30 * time.Second},
+		{&api.TaskState{Events: []*api.TaskEvent{killing("")}}, 0},
+	} {
+		if got := killAfter(tt.state); got != tt.want {
+			t.Errorf("%+v: %v, want %v", tt.state, got, tt.want)
+		}
+	}
+}
+
+func TestNameIndex(t *testing.T) {
+	for name, want := range map[string]int{"hello-00001.instance[12]": 12, "hello-00001.instance[0]": 0, "": 0, "x[y]": 0} {
+		if got := nameIndex(name); got != want {
+			t.Errorf("%q: %d, want %d", name, got, want)
+		}
 	}
 }

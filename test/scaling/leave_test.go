@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -126,11 +127,34 @@ func TestLeave_LongCallsAreNotCut(t *testing.T) {
 		}
 		return nil
 	})
+	wantLimitTold(t, "leaver")
 	after, _ := begunAt(t, "leaver")
 	for id, n := range after {
 		if n != begun[id] {
 			t.Errorf("%g calls have begun in the instance that stays, %g at first: some ran again\n%s", n, begun[id], why(t, "leaver"))
 		}
+	}
+}
+
+// What Nomad's client says as it ends an instance is told: how long it lets one drain.
+func wantLimitTold(t *testing.T, service string) {
+	t.Helper()
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		s, err := stack.Agent.Client.Service(t.Context(), service)
+		if err != nil {
+			return err
+		}
+		for _, c := range s.Status.Conditions {
+			if c.Type == agent.ConditionDrains && strings.Contains(c.Message, fmt.Sprintf("after %v, though its requests may take 5m0s", maxKillTimeout)) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no word of the limit: %+v", s.Status.Conditions)
+	})
+	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "doctor")
+	harnesstest.Must(t, "run doctor", err)
+	if !strings.Contains(ran.Stdout, "max_kill_timeout") {
+		t.Errorf("doctor: %v, want it to say what to set", ran)
 	}
 }
 
