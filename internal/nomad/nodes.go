@@ -70,7 +70,7 @@ func (n *Nodes) ask(ctx context.Context, index uint64) (next uint64, err error) 
 	ctx, cancel := context.WithTimeout(ctx, nodesWait+30*time.Second)
 	defer cancel()
 	q := n.Client.query(ctx, n.Client.own, "")
-	q.WaitIndex, q.WaitTime, q.Filter = index, nodesWait, "Drain == true"
+	q.WaitIndex, q.WaitTime, q.Filter = index, nodesWait, `SchedulingEligibility == "ineligible"` // As all are that are drained; that itself can't be asked for.
 	var all []*api.NodeListStub
 	meta, err := n.Client.streams.Raw().Query("/v1/nodes", &all, q)
 	if err != nil {
@@ -78,7 +78,9 @@ func (n *Nodes) ask(ctx context.Context, index uint64) (next uint64, err error) 
 	}
 	draining := make(map[string]bool, len(all))
 	for _, node := range all {
-		draining[node.ID] = true
+		if node.Drain {
+			draining[node.ID] = true
+		}
 	}
 	n.take(draining)
 	if meta.LastIndex < index { // Nomad was restored.
