@@ -68,6 +68,7 @@ type cluster struct {
 	orders    agent.Orders
 	draining  map[string]bool // Nodes; each instance has one of its own, named as it is.
 	unready   map[string]bool // Instances.
+	killAfter time.Duration   // How long a client has let instances drain; 0: it has ended none.
 	late      time.Duration   // How long after a purge the job is still listed.
 	purged    map[string]listed
 	unloaded  error         // Why no service can be read; nil: each can.
@@ -274,7 +275,7 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	var eps []wadi.Endpoint
 	if j := v.jobs[id]; j != nil {
 		for i, a := range j.allocs {
-			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Node: "node-of-" + a.id, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
+			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Node: "node-of-" + a.id, KillAfter: v.killAfter, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
 		}
 	}
 	return eps, v.changed
