@@ -27,6 +27,7 @@ import (
 // callees are the names that callers have as upstreams, each at a port of its own in
 // every caller's network.
 var callees = []string{
+	"leaves",
 	"flap", "chain-b", "foreign", "foreign-late", "down-1", "down-2", "down-12",
 	"no-envoy", "no-proxy", "long", "drip", "rotate", "rotate-act", "away", "stale",
 	"tagged", "canary-tagged", "claims", "nap", "guarded", "ruled", "toggled",

@@ -27,7 +27,7 @@ var (
 
 func TestMain(m *testing.M) {
 	harnesstest.Main(m, &stack, harnesstest.Options{
-		Parallel: 3, Mesh: true, Stack: harness.Options{ConsulClientAgent: true},
+		Parallel: 3, Mesh: true, Stack: harness.Options{ConsulClientAgent: true, MaxKillTimeout: maxKillTimeout},
 		Ready: func(ctx context.Context) (err error) {
 			callerA, callerB, err = startCallers(ctx)
 			return err

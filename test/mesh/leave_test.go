@@ -1,0 +1,70 @@
+//go:build e2e
+
+package mesh_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// maxKillTimeout is how long Nomad's client lets an instance drain: far less than what a
+// service asks for, as Nomad's default of 30 s is on most clusters.
+const maxKillTimeout = 5 * time.Second
+
+// Before an instance is stopped callers' own Envoys send what comes elsewhere, and what
+// is in flight there is waited for, though no activator is on its way.
+func TestLeave_CallersOwnEnvoys(t *testing.T) {
+	t.Parallel()
+	const name = "leaves"
+	deploy(t, hello(name, options{initial: 2, min: 2, max: 2, window: "6s"}))
+	waitDirect(t, callerA, name)
+	short := startLoad(t, callerA, name, "/", 50*time.Millisecond, from(name+"-00001"))
+	harnesstest.Eventually(t, waitLong, func() error {
+		if n := short.Instances(); n != 2 {
+			return fmt.Errorf("%d instances answer, want 2", n)
+		}
+		return nil
+	})
+	ends, client := make(chan error, 6), callerA.client(t)
+	for range cap(ends) { // Envoy takes instances by turns: each has some.
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+			defer cancel()
+			url := callerA.url(name, "/?sleep="+(4*maxKillTimeout).String())
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("once"))
+			if err != nil {
+				ends <- err
+				return
+			}
+			res, err := harness.Do(client, req)
+			if err == nil && (res.Status != http.StatusOK || res.Body != "once") {
+				err = fmt.Errorf("status %d after %v: %s %v", res.Status, res.Took, res.Body, res.Header)
+			}
+			ends <- err
+		}()
+	}
+	short.Wait(t, 20) // By then they are there.
+	_, err := stack.Agent.Client.Hold(t.Context(), name, "", 1, time.Hour)
+	must(t, "hold", err)
+	for range cap(ends) {
+		if err := <-ends; err != nil {
+			t.Errorf("a call that was in flight: %v", err)
+		}
+	}
+	must(t, "wait for one", stack.WaitCount(t.Context(), name+"-00001", waitLong, func(n int) bool { return n == 1 }))
+	harnesstest.Eventually(t, waitLong, func() error {
+		live, err := stack.Allocs(t.Context(), name+"-00001")
+		if err == nil && len(live) != 1 {
+			err = fmt.Errorf("%d instances", len(live))
+		}
+		return err
+	})
+	short.WantAll(t, 100)
+}
