@@ -35,7 +35,7 @@ const (
 // checks are what an agent looks at. Each says what it found, also when all is well.
 func (n *node) checks() []func(context.Context) []wadi.Finding {
 	return []func(context.Context) []wadi.Finding{
-		n.checkSelf, n.checkConsul, n.checkConsulRights, n.checkStored, n.checkNomad, n.checkNomadRights, n.checkIntentions, n.checkCertificates,
+		n.checkSelf, n.checkConsul, n.checkConsulRights, n.checkStored, n.checkNomad, n.checkNomadRights, n.checkNomadVersion, n.checkIntentions, n.checkCertificates,
 	}
 }
 
