@@ -108,6 +108,7 @@ func TestE2E(t *testing.T) {
 		}
 	})
 	t.Run("life", func(t *testing.T) { life(t, c, w) })
+	t.Run("changes at once", func(t *testing.T) { atOnce(t, c, w) })
 	t.Run("usage", func(t *testing.T) { usage(t, c, w) })
 	t.Run("trouble", func(t *testing.T) { troubles(t, c, w) })
 	t.Run("plan of a mesh job", func(t *testing.T) {

@@ -1,0 +1,108 @@
+//go:build e2e
+
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	base "github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// Two people set a service's count again and again, each at the same moment as the other,
+// to zero too, while two agents wake it and the leader scales it. Nomad before 2.0.1 may
+// take changes of which only one was meant to be. No request is lost, also of those that
+// may not be sent twice: no instance ends with one in flight. When the people have gone,
+// the count is what the load asks for.
+func TestCountsChangedAtOnce(t *testing.T) {
+	two, err := second()
+	harnesstest.Must(t, "configure the second agent", err)
+	harnesstest.Must(t, "start it", two.Start(t.Context()))
+	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
+	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
+	scale := `
+    window      = "6s"
+    max         = 3
+    manual_hold = "0s"
+    metric "concurrency" {
+      target      = 2
+      utilization = 1
+    }`
+	const revision = "atonce-00001"
+	stack.Deploy(t, harnesstest.Hello("atonce", scale, ""))
+	eventually(t, harnesstest.WaitLong, func() error { return through(two, "atonce", "/")(t.Context()) })
+	var loads []*harnesstest.Load
+	for _, a := range []*harness.Agent{stack.Agent, two} {
+		loads = append(loads, drive(t, 2, 10*time.Millisecond, once(a, "atonce", "/?sleep=300ms")))
+	}
+
+	rounds := 0
+	for until := time.Now().Add(20 * time.Second); rounds < 200 && time.Now().Before(until); rounds++ {
+		var people sync.WaitGroup
+		for range 2 {
+			people.Go(func() {
+				n := rand.IntN(4)
+				_, _, err := stack.Nomad.Jobs().Scale(revision, base.GroupInstance, &n, "by hand", false, nil, nil)
+				if err != nil {
+					t.Errorf("round %d: scale by hand: %v", rounds, err)
+				}
+			})
+		}
+		people.Wait()
+		pause(t, 100*time.Millisecond)
+	}
+	t.Logf("%d rounds", rounds)
+	for _, l := range loads {
+		n, _ := l.Count()
+		l.Wait(t, n+20)
+	}
+	// Four at once, of which each instance is to have two.
+	err = stack.WaitCount(t.Context(), revision, harnesstest.WaitLong, func(n int) bool { return n == 2 })
+	harnesstest.Must(t, "wait for the count that the load asks for", err)
+	for _, l := range loads {
+		l.WantAll(t, 20)
+	}
+	stack.ToZero(t, revision)
+}
+
+// The doctor says whether Nomad keeps such changes apart.
+func TestDoctor_SaysWhetherNomadGuards(t *testing.T) {
+	self, err := stack.Nomad.Agent().Self()
+	harnesstest.Must(t, "ask Nomad for its version", err)
+	guards, known := nomad.Guards(self.Member.Tags["build"])
+	if !known {
+		t.Fatalf("Nomad's version is %q", self.Member.Tags["build"])
+	}
+	ran := wadi(t, nil, "doctor")
+	if says := strings.Contains(ran.Stdout, "before 2.0.1 several changes"); says == guards {
+		t.Errorf("version %s, and the doctor says %v", self.Member.Tags["build"], ran)
+	}
+}
+
+// once sends a request that is not sent to a second instance once an app has seen it.
+func once(a *harness.Agent, service, path string) func(context.Context) error {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPatch, a.URL(path), nil)
+		if err != nil {
+			return err
+		}
+		req.Host = service + "." + harness.Domain
+		res, err := harness.Do(client, req)
+		if err == nil && res.Status != http.StatusOK {
+			err = fmt.Errorf("status %d: %s", res.Status, res.Body)
+		}
+		return err
+	}
+}
