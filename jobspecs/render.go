@@ -17,6 +17,9 @@ type Agent struct {
 	// [ParseTask] returns it. Its name, leader, kill signal, kill timeout and
 	// environment of WADI_ names are Render's.
 	QueueProxyTask json.RawMessage
+	// Installation tells the jobs of this installation of Wadi from another one's. Empty: that
+	// is not known, and the job does not say.
+	Installation string
 	// SidecarTask is the body of the Nomad task that runs Envoy; nil is Nomad's own.
 	SidecarTask json.RawMessage
 	// GatewayURL is where the gateway's domain is met from outside, for instance
@@ -74,6 +77,15 @@ type renderer struct {
 }
 
 func (r *renderer) job() *api.Job {
+	// Fixed for the revision: a change of meta would replace every instance.
+	meta := map[string]string{
+		"wadi_service":   r.rev.Service,
+		"wadi_revision":  r.rev.ID,
+		"wadi_spec_hash": r.rev.SpecHash,
+	}
+	if r.agent.Installation != "" {
+		meta["wadi_installation"] = r.agent.Installation
+	}
 	return &api.Job{
 		ID:          new(r.rev.ID),
 		Name:        new(r.rev.ID),
@@ -83,13 +95,8 @@ func (r *renderer) job() *api.Job {
 		NodePool:    new(r.spec.NodePool),
 		Priority:    new(r.spec.Priority),
 		Update:      r.update(),
-		// Fixed for the revision: a change of meta would replace every instance.
-		Meta: map[string]string{
-			"wadi_service":   r.rev.Service,
-			"wadi_revision":  r.rev.ID,
-			"wadi_spec_hash": r.rev.SpecHash,
-		},
-		UI: r.ui(),
+		Meta:        meta,
+		UI:          r.ui(),
 	}
 }
 

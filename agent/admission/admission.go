@@ -129,6 +129,10 @@ type Config struct {
 	Limits   jobspecs.Limits
 	Agent    jobspecs.Agent // What of the agent goes into a rendered job.
 
+	// Installation is what goes into a rendered job as Agent.Installation, which is known
+	// only when Consul has been asked. Nil: it is not.
+	Installation func() string
+
 	MaxBytes      int    // Of all files of a submission together; 0 is 1 MiB.
 	GatewayDomain string // Names right below it belong to the services of these names.
 

@@ -146,7 +146,11 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		if c.service.Mesh == wadi.MeshOff {
 			rev.Proof = wadi.Proof(rand.Text())
 		}
-		job, err := jobspecs.Render(rev, a.Agent)
+		of := a.Agent
+		if a.Installation != nil {
+			of.Installation = a.Installation()
+		}
+		job, err := jobspecs.Render(rev, of)
 		if err != nil {
 			return err // It names the revision.
 		}

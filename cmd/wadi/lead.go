@@ -92,6 +92,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	scaler.Grown, scaler.TakeGrown = grown.signal, grown.take
 	scaler.Ceiling, scaler.Decisions, scaler.Events = n.cfg.Limits.MaxInstances, n.decisions, n.events
 	scaler.Owned, scaler.Log, scaler.Metrics = &n.owned, n.log.Named("autoscaler"), n.metrics
+	sweeper := n.sweeper(asLeader, loopStore{n.store.Writer(term.Lock)}, ctl.Services)
 
 	n.metrics.SetLeading(true)
 	defer n.metrics.SetLeading(false)
@@ -103,9 +104,26 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	g.run("controller", ctl.Run)
 	g.run("autoscaler", scaler.Run)
 	g.run("nodes", nodes.Run)
+	g.run("sweeper", sweeper.Run)
 	<-g.ctx.Done()
 	g.stop()
 	return firstCause(g)
+}
+
+// sweeper stops what is left of services that are gone.
+func (n *node) sweeper(as agent.Nomad, st loopStore, services func() *agent.View) *agent.Sweeper {
+	list := func(ctx context.Context) ([]scheduler.OwnJob, error) {
+		jobs, err := n.nomad.OwnJobs(ctx, *n.installation.Load())
+		out := make([]scheduler.OwnJob, 0, len(jobs))
+		for _, j := range jobs {
+			service, _, _ := wadi.SplitRevisionID(j.ID)
+			out = append(out, scheduler.OwnJob{Namespace: j.Namespace, ID: j.ID, Service: service, Index: j.JobModifyIndex})
+		}
+		return out, err
+	}
+	return &agent.Sweeper{
+		List: list, Services: services, Store: st, Nomad: as, Events: n.events, Log: n.log.Named("sweeper"),
+	}
 }
 
 // activators lists all agents, as sources of statistics: this one, whatever Consul

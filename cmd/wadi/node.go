@@ -88,6 +88,8 @@ type node struct {
 	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
 	leader    atomic.Pointer[leaderInfo]
 	term      atomic.Pointer[prometheus.Registry] // Of what only the leader measures; nil: another leads.
+
+	installation atomic.Pointer[string] // What tells this installation's jobs from others'; empty while it is not known.
 }
 
 // newNode wires an agent. On an error nothing is left open.
@@ -108,6 +110,7 @@ func newNode(ctx context.Context, cfg config.Config, log hclog.Logger, access io
 		return nil, err
 	}
 	n.advertise.Store(&cfg.Advertise)
+	n.installation.Store(new(string))
 	n.routes.Store(&map[string]wadi.Route{})
 	n.agents.Store(&[]consul.Instance{})
 	n.roster = roster{name: cfg.Name, boot: n.boot}
@@ -278,7 +281,8 @@ func (n *node) wireAPI(ctx context.Context) error {
 		Agent: jobspecs.Agent{
 			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: n.gatewayURL(""), AccessLog: c.Telemetry.AccessLog, Shield: c.Mesh.Shield,
 		},
-		Log: n.log.Named("admission"),
+		Installation: func() string { return *n.installation.Load() },
+		Log:          n.log.Named("admission"),
 	})
 	if err != nil {
 		return err

@@ -124,7 +124,14 @@ func (n *node) consulReady(ctx context.Context) error {
 		}
 		n.advertise.Store(&self.Address)
 	}
-	return n.store.Check(ctx)
+	if err := n.store.Check(ctx); err != nil {
+		return err
+	}
+	name, err := n.store.Installation(ctx)
+	if err == nil {
+		n.installation.Store(&name)
+	}
+	return err
 }
 
 func (n *node) nomadReady(ctx context.Context) error {

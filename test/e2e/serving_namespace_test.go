@@ -87,4 +87,9 @@ func TestServing_NewNamespace(t *testing.T) {
 	namespaced(t, "newcomers")
 	stack.Deploy(t, hello("newcomer", options{service: `namespace = "newcomers"`}))
 	harnesstest.WantStatus(t, stack.Get(t, "newcomer", "/"), 200)
+	job, _, err := stack.Nomad.Jobs().Info("newcomer-00001", &nomad.QueryOptions{Namespace: "newcomers"})
+	harnesstest.Must(t, "read the job", err)
+	if job.Meta["wadi_installation"] == "" {
+		t.Errorf("meta is %v, without the installation", job.Meta)
+	}
 }
