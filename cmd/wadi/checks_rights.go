@@ -170,8 +170,13 @@ func (n *node) checkNomadRights(ctx context.Context) []wadi.Finding {
 			})
 		}
 	}
-	wg.Wait()
 	var out []wadi.Finding
+	if err := n.nomad.MayReadNodes(ctx, n.nomad.Token()); errors.Is(err, wadi.ErrForbidden) {
+		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: aboutNomad,
+			What:   "the agent's token lacks node:read: which nodes are drained is not known ahead, nor which versions Nomad's servers have",
+			Remedy: `give it node { policy = "read" }`})
+	}
+	wg.Wait()
 	for _, f := range found {
 		if f != nil {
 			out = append(out, *f)

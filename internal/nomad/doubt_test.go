@@ -183,3 +183,20 @@ func TestReadable(t *testing.T) {
 		t.Errorf("without ACLs: got %v, %v", known, err)
 	}
 }
+
+func TestMayReadNodes(t *testing.T) {
+	t.Parallel()
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/nodes" && r.Header.Get("X-Nomad-Token") == "reader" {
+			answer(200, "[]")(w, r)
+			return
+		}
+		answer(403, "Permission denied")(w, r)
+	}))
+	if err := c.MayReadNodes(t.Context(), "reader"); err != nil {
+		t.Error(err)
+	}
+	if err := c.MayReadNodes(t.Context(), "other"); !errors.Is(err, wadi.ErrForbidden) {
+		t.Errorf("got %v", err)
+	}
+}

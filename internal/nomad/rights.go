@@ -48,6 +48,15 @@ func (c *Client) MayList(ctx context.Context, token, namespace string) error {
 	return nil
 }
 
+// MayReadNodes is nil if the token may read Nomad's nodes, ErrForbidden if not.
+func (c *Client) MayReadNodes(ctx context.Context, token string) error {
+	var some []struct{ ID string }
+	if _, err := c.api.Raw().Query("/v1/nodes?per_page=1", &some, c.query(ctx, token, "")); err != nil {
+		return fmt.Errorf("ask for node:read: %w", translate(err))
+	}
+	return nil
+}
+
 // MayScale is nil if the token may scale jobs in namespace, ErrForbidden if not.
 func (c *Client) MayScale(ctx context.Context, token, namespace string) error {
 	req := map[string]any{"Count": 0, "Target": map[string]string{"Group": wadi.GroupInstance}}

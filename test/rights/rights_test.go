@@ -49,7 +49,8 @@ func TestRights(t *testing.T) {
 	c := start(t)
 	policy := c.rights(t, "", without(""))
 	consulToken := c.consulToken(t, policy)
-	own := c.token(t, `namespace "*" { policy = "write" }`)
+	own := c.token(t, `namespace "*" { policy = "write" }
+		node { policy = "read" }`)
 	one := c.agent(t, "wadi-1", own.SecretID, consulToken)
 	harnesstest.Must(t, "wait for a leader", one.WaitLeader(t.Context()))
 	two := c.agent(t, "wadi-2", own.SecretID, consulToken)
