@@ -46,7 +46,7 @@ func TestCountsChangedAtOnce(t *testing.T) {
 	}
 
 	rounds := 0
-	for until := time.Now().Add(20 * time.Second); rounds < 200 && time.Now().Before(until); rounds++ {
+	for until := time.Now().Add(12 * time.Second); rounds < 200 && time.Now().Before(until); rounds++ {
 		var people sync.WaitGroup
 		for range 2 {
 			people.Go(func() {
