@@ -215,7 +215,11 @@ func (s *state) evaluation(e evaluation) {
 }
 
 // touch notes that there is news of a revision's instances.
-func (s *state) touch(k key) { s.dirty[k] = s.dirty[k] }
+func (s *state) touch(k key) {
+	if _, ok := s.dirty[k]; !ok {
+		s.dirty[k] = false
+	}
+}
 
 // endpoints are a revision's, oldest first. It forgets the oldest of those that
 // have ended.
