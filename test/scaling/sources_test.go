@@ -58,15 +58,7 @@ func TestLeaderChange(t *testing.T) {
 	l := through(t, "kept", "/?sleep=200ms", 5, stack.Agent, two)
 	steady(t, "kept")
 	got := extremes(t, "kept")
-	t.Cleanup(func() { // In any case there is a first agent again.
-		select {
-		case <-stack.Agent.Done():
-			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.Background()))
-		default:
-		}
-		harnesstest.Must(t, "stop the second agent", two.Stop(context.Background()))
-		harnesstest.Must(t, "wait for the first one", stack.Agent.WaitLeader(context.Background()))
-	})
+	firstBack(t, two)
 	harnesstest.Must(t, "kill the leader", stack.Agent.Kill())
 	killed := time.Now()
 	decided := func(what string, is func(wadi.Decision) bool) {
@@ -90,6 +82,53 @@ func TestLeaderChange(t *testing.T) {
 	wantAnswered(t, l)
 }
 
+// inFlight sends five requests that last for longer than two windows, and wants them
+// answered; the returned group waits for that.
+func inFlight(t *testing.T, service string, a *harness.Agent) *sync.WaitGroup {
+	var g sync.WaitGroup
+	for range 5 {
+		g.Go(func() {
+			res, err := a.Get(t.Context(), service, "/?sleep=15s")
+			if err != nil || res.Status != 200 {
+				t.Errorf("a request of an agent that drains: %v %v", res, err)
+			}
+		})
+	}
+	return &g
+}
+
+// A leader that drains holds load, and another leads meanwhile.
+func TestLeaderDrains(t *testing.T) {
+	two := second(t)
+	stack.Deploy(t, hello("drained", perInstance(2)+"max = 3"))
+	l := through(t, "drained", "/?sleep=1s", 5, stack.Agent)
+	steady(t, "drained")
+	long := inFlight(t, "drained", stack.Agent)
+	waitDecision(t, "drained", "of all requests", func(d wadi.Decision) bool { return d.Stable > 6 })
+	wantAnswered(t, l)
+	got := extremes(t, "drained")
+	firstBack(t, two)
+	harnesstest.Must(t, "drain the leader", stack.Agent.Signal(syscall.SIGTERM))
+	long.Wait()
+	if least, most := got(); least != 3 || most != 3 {
+		t.Errorf("while the leader drained: counts of %d to %d, want 3", least, most)
+	}
+	<-stack.Agent.Done()
+}
+
+// firstBack sees to it that in the end the first agent leads again, and alone.
+func firstBack(t *testing.T, two *harness.Agent) {
+	t.Cleanup(func() {
+		select {
+		case <-stack.Agent.Done():
+			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.Background()))
+		default:
+		}
+		harnesstest.Must(t, "stop the second agent", two.Stop(context.Background()))
+		harnesstest.Must(t, "wait for the first one", stack.Agent.WaitLeader(context.Background()))
+	})
+}
+
 // What an activator holds is load, whether Consul lists it or not: while its checks
 // fail, and while it drains.
 func TestActivatorThatIsNotListed(t *testing.T) {
@@ -106,15 +145,7 @@ func TestActivatorThatIsNotListed(t *testing.T) {
 	}
 	harnesstest.Must(t, "have them pass", stack.Consul.Agent().DisableServiceMaintenance("wadi:wadi-2"))
 
-	var long sync.WaitGroup
-	for range 5 {
-		long.Go(func() {
-			res, err := two.Get(t.Context(), "unlisted", "/?sleep=15s")
-			if err != nil || res.Status != 200 {
-				t.Errorf("a request of an agent that drains: %v %v", res, err)
-			}
-		})
-	}
+	long := inFlight(t, "unlisted", two)
 	waitDecision(t, "unlisted", "of all requests", func(d wadi.Decision) bool { return d.Stable > 6 })
 	wantAnswered(t, l)
 	got = extremes(t, "unlisted")
