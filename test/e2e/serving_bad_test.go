@@ -154,12 +154,22 @@ func TestServing_Crash(t *testing.T) {
 		harnesstest.WantStatus(t, stack.Get(t, "crash", "/?crash=1"), 502)
 		harnesstest.WantStatus(t, stack.Get(t, "crash", "/"), 200)
 	}
-	allocs, err := stack.Allocs(t.Context(), "crash-00001")
-	if err != nil || len(allocs) != 1 {
-		t.Fatalf("got allocations %v (%v), want one", allocs, err)
-	}
-	if got := allocs[0].TaskStates["web"].Restarts; got != 2 {
-		t.Errorf("got %d restarts of the app, want 2: a request that crashes the app must not be sent again", got)
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		allocs, err := stack.Allocs(t.Context(), "crash-00001")
+		if err != nil || len(allocs) != 1 {
+			return fmt.Errorf("got allocations %v (%v), want one", allocs, err)
+		}
+		web := allocs[0].TaskStates["web"] // Nil until Nomad's server has heard of it.
+		if web == nil || web.State != "running" || web.Restarts < 2 {
+			return fmt.Errorf("got the app's task %+v, want that it has restarted twice", web)
+		}
+		if web.Restarts > 2 {
+			t.Errorf("got %d restarts of the app, want 2: a request that crashes the app must not be sent again", web.Restarts)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	// Though the revision is ready, what happened is told.
 	const told = "the app (task web) exited with code 3"
