@@ -40,10 +40,9 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request, breaks B
 			return nil
 		}
 		if !a.heard && replayable(r) && r.Context().Err() == nil {
-			// Wadi's own servers answer what they have read, unless they are killed: who calls
-			// them has other instances to send it to.
-			if isReset(err) && breaks.reset() || !isReset(err) && (reused || !u.cfg.Wadi) && breaks.ended() {
-				breaks.pause(r.Context())
+			// A peer may close a connection in the moment in which it is used again. If it takes
+			// connections still it has not died of the request.
+			if isReset(err) && breaks.reset() || !isReset(err) && reused && breaks.ended() {
 				continue
 			}
 		}

@@ -179,8 +179,8 @@ func (*keptBody) Close() error { return nil }
 
 // forward passes a request on as soon as the app is ready. When the app turns out
 // to have ended it has seen nothing of the request, which then waits like those
-// that come later, however often that happens. So does one that an app may have seen as
-// it ended, if it may be sent twice: an app that has died of it dies once more, not again.
+// that come later, however often that happens. One that it may have died of is not sent
+// again.
 func (p *Proxy) forward(r *http.Request, x *request) {
 	var breaks proxy.Breaks
 	for refused := 0; ; refused++ {
@@ -190,7 +190,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
 		}
 		if !ready {
-			p.turnAway(r, x, breaks)
+			p.turnAway(r, x)
 			return
 		}
 		if refused == 0 {
@@ -206,14 +206,12 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 		if err == nil {
 			return
 		}
-		if !p.appRefused(err) {
+		var failed *proxy.ForwardError
+		if !p.appRefused(err) || !errors.As(err, &failed) || !failed.Refused {
 			p.forwardFailed(r, x, err)
 			return
 		}
-		var failed *proxy.ForwardError
-		if errors.As(err, &failed) {
-			breaks = failed.Breaks
-		}
+		breaks = failed.Breaks
 	}
 }
 
@@ -265,14 +263,10 @@ func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
 	return false
 }
 
-// turnAway answers a request whose app will not see it. Activators and callers' Envoys,
-// who name the service, know where else to send one of which it has seen nothing.
-func (p *Proxy) turnAway(r *http.Request, x *request, breaks proxy.Breaks) {
+// turnAway answers a request whose app has seen nothing of it, and will not. Activators
+// and callers' Envoys, who name the service, know where else to send it.
+func (p *Proxy) turnAway(r *http.Request, x *request) {
 	const text = "the instance stops and its app is not ready"
-	if breaks.Ended > 0 {
-		p.refuse(r, x, http.StatusBadGateway, reasonAppFailed, "the app ended before it answered")
-		return
-	}
 	x.timed.Header().Set("Retry-After", "1")
 	if !x.named {
 		p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, text)

@@ -12,7 +12,7 @@
 // passed on to it, with a header Hello-X as X too: a caller for trying out the mesh.
 // With UPSTREAMS (NAME=URL, several apart by spaces), so is /via/NAME/…. It speaks
 // HTTP/1.1 and, to those who know that, HTTP/2. SIGTERM ends it when the running
-// requests are done.
+// requests are done, and those of a last moment.
 package main
 
 import (
@@ -64,7 +64,7 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	app := app{
+	app := &app{
 		upstreams: upstreams,
 		revision:  or(getenv("WADI_REVISION"), or(getenv("K_REVISION"), "no revision")),
 		instance:  or(getenv("NOMAD_ALLOC_ID"), strconv.Itoa(os.Getpid())),
@@ -82,18 +82,29 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
+	// Shutdown closes connections on which a request has just come. So nobody is let in any
+	// more, and those who are get their answers first.
+	app.stopping.Store(true)
+	if err := listener.Close(); err != nil {
+		return fmt.Errorf("close listener: %w", err)
+	}
+	time.Sleep(lastRequests)
 	// Nomad's kill_timeout is the bound; the app does not add one of its own.
 	if err := server.Shutdown(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("finish requests: %w", err)
 	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	fmt.Fprintln(out, "done")
 	return nil
 }
 
+// lastRequests is how long connections from before are served after SIGTERM.
+const lastRequests = 100 * time.Millisecond
+
 type app struct {
+	stopping           atomic.Bool // Every answer is the last one of its connection.
 	revision, instance string
 	upstreams          map[string]*url.URL // By the path below which they are called.
 }
@@ -126,7 +137,7 @@ func parseUpstreams(one, named string) (map[string]*url.URL, error) {
 	return all, nil
 }
 
-func (a app) handler() http.Handler {
+func (a *app) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/", exclusive(a.answer))
@@ -142,7 +153,12 @@ func (a app) handler() http.Handler {
 			},
 		}))
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // exclusive refuses a request that asks to be alone and is not.
@@ -160,7 +176,7 @@ func exclusive(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func (a app) answer(w http.ResponseWriter, r *http.Request) {
+func (a *app) answer(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	k, err := parse(q)
 	if err != nil {
@@ -213,7 +229,7 @@ func echo(w http.ResponseWriter, r *http.Request, status int) {
 	}
 }
 
-func (a app) stream(w http.ResponseWriter, r *http.Request, k knobs) {
+func (a *app) stream(w http.ResponseWriter, r *http.Request, k knobs) {
 	c := http.NewResponseController(w)
 	w.WriteHeader(k.status)
 	for i := range k.stream {

@@ -54,7 +54,7 @@ func TestAnswer(t *testing.T) {
 }
 
 func TestAnswer_Exclusive(t *testing.T) {
-	server := httptest.NewServer(app{}.handler())
+	server := httptest.NewServer((&app{}).handler())
 	defer server.Close()
 	first, err := server.Client().Get(server.URL + "/?exclusive=1&stream=2&every=1m")
 	if err != nil {
@@ -74,13 +74,13 @@ func TestAnswer_Exclusive(t *testing.T) {
 }
 
 func TestCall(t *testing.T) {
-	upstream := httptest.NewServer(app{}.handler())
+	upstream := httptest.NewServer((&app{}).handler())
 	defer upstream.Close()
 	all, err := parseUpstreams(upstream.URL, "other="+upstream.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(app{upstreams: all}.handler())
+	server := httptest.NewServer((&app{upstreams: all}).handler())
 	defer server.Close()
 	for _, path := range []string{"/call/a", "/via/other/a"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path+"?headers=1", nil)
