@@ -104,11 +104,14 @@ func (s *Sweeper) pass(ctx context.Context) error {
 }
 
 // gone asks the store itself whether a job's service is not stored. One of that name in
-// another namespace is another service.
+// another namespace is another service. One that can't be understood is there.
 func (s *Sweeper) gone(ctx context.Context, j scheduler.OwnJob) (bool, error) {
 	st, err := s.Store.Load(ctx, j.Service)
 	if errors.Is(err, wadi.ErrNotFound) {
 		return true, nil
+	}
+	if errors.Is(err, wadi.ErrUnreadable) {
+		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for service %s: %w", j.Service, err)

@@ -18,7 +18,7 @@ import (
 // shelf is a store that knows some services, or can't be read.
 type shelf struct {
 	mu       *sync.Mutex
-	services map[string]string // Namespaces by name.
+	services map[string]string // Namespaces by name; "?" can't be understood.
 	away     bool
 }
 
@@ -31,6 +31,8 @@ func (s *shelf) Load(_ context.Context, service string) (agent.Stored, error) {
 		return agent.Stored{}, wadi.ErrUnavailable
 	case !ok:
 		return agent.Stored{}, wadi.ErrNotFound
+	case ns == "?":
+		return agent.Stored{}, wadi.ErrUnreadable
 	}
 	return agent.Stored{Service: wadi.Service{Name: service, Namespace: ns}}, nil
 }
@@ -67,6 +69,8 @@ func TestSweeper(t *testing.T) {
 		"it is stored":              {func(s *shelf, _ *swept) { s.services["hello"] = "default" }, false},
 		"one elsewhere is stored":   {func(s *shelf, _ *swept) { s.services["hello"] = "other" }, true},
 		"the store can't be read":   {func(s *shelf, _ *swept) { s.away = true }, false},
+		"it is not understood":      {func(s *shelf, _ *swept) { s.services["hello"] = "?" }, false},
+		"another is not understood": {func(s *shelf, _ *swept) { s.services["newer"] = "?" }, true},
 		"the job was changed since": {func(_ *shelf, n *swept) { n.index++ }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +79,10 @@ func TestSweeper(t *testing.T) {
 				st, nomad := &shelf{mu: &mu, services: map[string]string{}}, &swept{mu: &mu, index: 7}
 				s := &agent.Sweeper{
 					List: func(context.Context) ([]scheduler.OwnJob, error) {
-						return []scheduler.OwnJob{{Namespace: "default", ID: "hello-00001", Service: "hello", Index: 7}}, nil
+						return []scheduler.OwnJob{
+							{Namespace: "default", ID: "newer-00001", Service: "newer", Index: 7},
+							{Namespace: "default", ID: "hello-00001", Service: "hello", Index: 7},
+						}, nil
 					},
 					Services: func() *agent.View { return &agent.View{} }, Store: st, Nomad: nomad,
 					Events: &agent.Events{}, Log: hclog.NewNullLogger(),

@@ -110,10 +110,17 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	return firstCause(g)
 }
 
-// sweeper stops what is left of services that are gone.
+// sweeper stops what is left of services that are gone. Whose jobs those are is asked each
+// time: a Consul that has lost everything meanwhile is another installation, and no service
+// is stored there yet.
 func (n *node) sweeper(as agent.Nomad, st loopStore, services func() *agent.View) *agent.Sweeper {
 	list := func(ctx context.Context) ([]scheduler.OwnJob, error) {
-		jobs, err := n.nomad.OwnJobs(ctx, *n.installation.Load())
+		name, err := n.store.Installation(ctx)
+		if err != nil {
+			return nil, err
+		}
+		n.installation.Store(&name)
+		jobs, err := n.nomad.OwnJobs(ctx, name)
 		out := make([]scheduler.OwnJob, 0, len(jobs))
 		for _, j := range jobs {
 			service, _, _ := wadi.SplitRevisionID(j.ID)
