@@ -63,7 +63,7 @@ type LeavePlan struct {
 // WhyNot says why the count is not lowered any further.
 func (p LeavePlan) WhyNot() string {
 	if p.Unready > 0 {
-		return "those that are ready go when as many of the others are"
+		return "more of them go when as many of the others are ready"
 	}
 	switch len(p.Waits) {
 	case 0:
@@ -84,8 +84,9 @@ func (p LeavePlan) WhyNot() string {
 func PlanLeave(in LeaveInput) LeavePlan {
 	p := LeavePlan{Orders: map[string]wadi.Order{}, Count: in.Count}
 	going := goers(in.Alive, in.Desired)
-	if p.Unready = in.unready(going); p.Unready > 0 {
-		going = nil // None goes as long as there is nobody in its place.
+	p.Unready = in.unready(going)
+	for in.unready(going) > 0 { // Whom nobody takes the place of stays; one that is never ready keeps no others.
+		going = going[:len(going)-1]
 	}
 	order, last := wadi.OrderGo, in.Desired == 0
 	if last && !in.allSettled(going) {
@@ -99,7 +100,7 @@ func PlanLeave(in LeaveInput) LeavePlan {
 			p.Orders[c.ID] = wadi.OrderStay
 		}
 	}
-	if in.Desired >= in.Count || p.Unready > 0 {
+	if in.Desired >= in.Count {
 		return p
 	}
 	lowered := len(in.Alive)

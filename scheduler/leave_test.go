@@ -72,6 +72,8 @@ func TestPlanLeave(t *testing.T) {
 		{"to zero: one was called", candidates(2), 2, 0, known{"a": stayed, "b": lastIdle}, nil, 2, []string{"b", "a"}},
 		{"to zero: called at the last moment", candidates(2), 2, 0, known{"a": busy, "b": idle}, orders{"a": wadi.OrderGoIfIdle, "b": wadi.OrderGoIfIdle}, 2, []string{"a"}},
 		{"who would stay is not ready", []scheduler.Candidate{{ID: "a"}, {ID: "b", Index: 1, Running: true, Ready: true}}, 2, 1, known{"b": busy}, orders{"b": wadi.OrderStay}, 2, nil},
+		{"some of those that would stay are not ready", []scheduler.Candidate{{ID: "a"}, {ID: "b", Index: 1, Ready: true}, {ID: "c", Index: 2, Ready: true}, {ID: "d", Index: 3, Ready: true}}, 4, 2,
+			known{"c": idle, "d": idle}, orders{"c": wadi.OrderStay}, 3, nil},
 		{"who would stay is ready", []scheduler.Candidate{{ID: "a", Ready: true}, {ID: "b", Index: 1, Ready: true}}, 2, 1, known{"b": idle}, nil, 1, nil},
 		{"who goes is not ready", []scheduler.Candidate{{ID: "a", Ready: true}, {ID: "b", Index: 1}}, 2, 1, known{"b": idle}, nil, 1, nil},
 	} {
