@@ -40,7 +40,8 @@ func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n 
 			in.Alive = append(in.Alive, scheduler.Candidate{ID: ep.Instance, Index: ep.Index, Running: ep.Running, Ready: a.Measure.Ready(ep.Instance)})
 		}
 	}
-	maps.DeleteFunc(r.leavers, func(id string, _ scheduler.Leaver) bool { _, there := eps[id]; return !there })
+	now := time.Now()
+	maps.DeleteFunc(r.leavers, func(id string, l scheduler.Leaver) bool { _, there := eps[id]; return !there || l.Over(now) })
 	var plan scheduler.LeavePlan
 	for range leaveSteps {
 		in.Now = time.Now()

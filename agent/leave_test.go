@@ -146,6 +146,33 @@ func TestLeave_ToZeroOnlyIfNobodyComes(t *testing.T) {
 	})
 }
 
+// Whoever was told long ago, and not again, has taken requests since: it goes as if it
+// were told for the first time.
+func TestLeave_NomadWasAway(t *testing.T) {
+	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
+		away := func(yes bool) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.silent = yes
+			c.change()
+		}
+		o.set(func(o *obedient) { o.busy["alloc-3"] = 1 })
+		c.hold(t, "", 2, 24*time.Hour)
+		time.Sleep(5 * time.Second)
+		wantTold(t, o, "alloc-3")
+		away(true)
+		time.Sleep(2*time.Hour + time.Minute)                   // Longer than its requests may take, twice.
+		o.set(func(o *obedient) { delete(o.going, "alloc-3") }) // Orders end by themselves.
+		away(false)
+		time.Sleep(10 * time.Second)
+		wantTold(t, o, "alloc-3")
+		wantCount(t, c, id, 3)
+		o.set(func(o *obedient) { o.busy["alloc-3"] = 0 })
+		time.Sleep(3 * time.Second)
+		wantCount(t, c, id, 2)
+	})
+}
+
 // Who can't be told is stopped as ever, and its drain is all there is.
 func TestLeave_WhoCantBeTold(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, again func() *leader) {

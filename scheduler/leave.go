@@ -18,8 +18,10 @@ const (
 	// leaveSilent is how long an instance may not answer before nothing is expected of
 	// it any more: what is in flight there can't be known.
 	leaveSilent = 10 * time.Second
-	// leaveRenew is when an order is said again. It ends by itself after 10 s.
+	// leaveRenew is when an order is said again.
 	leaveRenew = 2 * time.Second
+	// leaveLasts is how long an order is in force that is not said again.
+	leaveLasts = 10 * time.Second
 )
 
 // Candidate is an instance that may have to go: one that is placed and not told to stop.
@@ -40,6 +42,13 @@ type Leaver struct {
 	Heard time.Time // When it answered last; zero: never.
 	Said  wadi.Told // What it answered then.
 	Deaf  bool      // It takes no orders.
+}
+
+// Over reports whether what the instance was told is in force no more, for it was not
+// said again: it has taken requests since, and nothing that is known of it counts. Of
+// one that has never answered nothing was.
+func (l Leaver) Over(now time.Time) bool {
+	return !l.Heard.IsZero() && !l.Deaf && now.Sub(l.Told) >= leaveLasts
 }
 
 // LeaveInput is what [PlanLeave] plans from.
