@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/internal/consul"
@@ -59,6 +60,20 @@ func (n leaderNomad) Purge(ctx context.Context, namespace, id string) error {
 		return err
 	}
 	return n.Nomad.Purge(ctx, namespace, id)
+}
+
+// leaderOrders is how the leader alone tells instances to go. Like Scale it asks nobody
+// first; that they stay anybody may say.
+type leaderOrders struct {
+	agent.Orders
+	term leadership
+}
+
+func (o leaderOrders) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.Told, error) {
+	if err := o.term.Certain(); err != nil && order != wadi.OrderStay {
+		return wadi.Told{}, err
+	}
+	return o.Orders.Tell(ctx, ep, order)
 }
 
 // configEntries is [mesh.Entries], by a name that none of its methods has.

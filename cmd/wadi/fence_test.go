@@ -26,11 +26,11 @@ func (d deposed) Certain() error {
 
 func (d deposed) Confirm(context.Context) error { return wadi.ErrNotLeading }
 
-// reached counts what gets through to Nomad and to Consul's entries.
+// reached counts what gets through to Nomad and to Consul's entries, and the orders to instances.
 type reached struct {
 	agent.Nomad
 	configEntries
-	n int
+	n, orders int
 }
 
 func (r *reached) Scale(context.Context, string, string, int, uint64, string) (uint64, error) {
@@ -47,6 +47,29 @@ func (r *reached) Purge(context.Context, string, string) error { r.n++; return n
 
 func (r *reached) SetEntry(context.Context, api.ConfigEntry, uint64) error   { r.n++; return nil }
 func (r *reached) DeleteEntry(context.Context, string, string, uint64) error { r.n++; return nil }
+
+func (r *reached) Tell(context.Context, wadi.Endpoint, wadi.Order) (wadi.Told, error) {
+	r.orders++
+	return wadi.Told{}, nil
+}
+
+// An agent that does not know whether it leads can't lower a count: whoever it told to go
+// would only keep away those that call.
+func TestLeader_DeposedTellsNobodyToGo(t *testing.T) {
+	r := &reached{}
+	o := leaderOrders{r, deposed{knows: true}}
+	for _, order := range []wadi.Order{wadi.OrderGo, wadi.OrderGoIfIdle} {
+		if _, err := o.Tell(t.Context(), wadi.Endpoint{}, order); !errors.Is(err, wadi.ErrNotLeading) || r.orders != 0 {
+			t.Errorf("%s: %v, and %d orders got through", order, err, r.orders)
+		}
+	}
+	if _, err := o.Tell(t.Context(), wadi.Endpoint{}, wadi.OrderStay); err != nil || r.orders != 1 {
+		t.Errorf("stay: %v", err)
+	}
+	if _, err := (leaderOrders{r, deposed{}}).Tell(t.Context(), wadi.Endpoint{}, wadi.OrderGo); err != nil || r.orders != 2 {
+		t.Errorf("of a leader: %v", err)
+	}
+}
 
 // What can't be in one transaction with the lock is not done by who leads no more.
 func TestLeader_DeposedChangesNothing(t *testing.T) {

@@ -79,7 +79,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	grown := newGrowth(measure, n.activator)
 	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{n.watcher}, measure
 	nodes := &nomad.Nodes{Client: n.nomad, Log: n.log.Named("nomad"), Changed: scaler.Poke}
-	scaler.Orders, scaler.Draining = n.activator, nodes.Draining
+	scaler.Orders, scaler.Draining = leaderOrders{n.activator, term}, nodes.Draining
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
 	scaler.WayBack = func(service string) (bool, string) {
 		route, _ := n.route(service)
