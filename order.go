@@ -33,7 +33,7 @@ type Told struct {
 	Tunnels  int   `json:"tunnels"`  // Upgraded connections.
 
 	SinceMS int64 `json:"since_ms"` // How long it has been told to go, in milliseconds.
-	QuietMS int64 `json:"quiet_ms"` // For how much of that no request has come which it took.
+	QuietMS int64 `json:"quiet_ms"` // For how much of that no request has come which it took, but for quiet ones.
 }
 
 // Since is how long the instance has been told to go.

@@ -30,7 +30,7 @@ type orders struct {
 
 	mu    sync.Mutex
 	since time.Time // When it was told to go first.
-	last  time.Time // When a request came since that it took; zero: none did.
+	last  time.Time // When a request came since that it took and that counts as activity; zero: none did.
 	end   *time.Timer
 	turn  int // Counts the orders, for a timer that comes too late.
 }
@@ -104,15 +104,15 @@ func (o *orders) saw(counted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch kind := o.kind.Load(); {
-	case kind == ordersNone:
-	case kind == ordersGoIfIdle && counted:
+	case kind == ordersNone || !counted: // Monitors come every second; while they are here they count.
+	case kind == ordersGoIfIdle:
 		o.set(ordersNone)
 	default:
 		o.last = time.Now()
 	}
 }
 
-// times are since when it is to go, and since when no request has come.
+// times are for how long it is to go, and for how long no request has come.
 func (o *orders) times() (since, quiet time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -39,3 +39,18 @@ func TestOrders_EndByThemselves(t *testing.T) {
 		}
 	})
 }
+
+// What is no activity is asked for again and again, by monitors: it delays nothing.
+func TestOrders_QuietRequestsAreNoReasonToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := orders{changed: func() {}}
+		for _, order := range []wadi.Order{wadi.OrderGoIfIdle, wadi.OrderGo} {
+			o.tell(order)
+			time.Sleep(time.Second)
+			o.saw(false)
+			if since, quiet := o.times(); o.told() != order || quiet != since {
+				t.Errorf("%s: quiet for %v of %v", o.told(), quiet, since)
+			}
+		}
+	})
+}
