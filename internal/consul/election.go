@@ -129,7 +129,21 @@ func (p *Presence) end(ctx context.Context, key, id string) bool {
 type inherited struct {
 	looked  bool   // At what an earlier run of this agent left, which is seen at the first look only.
 	unended string // A session of ours that could not be ended.
+	at      uint64 // The lock's index when it was seen last.
 }
+
+// note takes in at which index the lock was seen. It only grows, but for a Consul that was
+// restored, sessions and all: then it may be held from the past, as by an earlier run.
+func (old *inherited) note(index uint64) {
+	if index < old.at {
+		old.looked = false
+	}
+	old.at = index
+}
+
+// errNoSession says that the session to contend with does not exist, as in a Consul that
+// was restored: a new one is needed.
+var errNoSession = errors.New("consul does not know our session any more")
 
 // bury destroys the session that holds the lock if it is inherited. One that turns up
 // later is of a living agent that has our name by mistake: they would take the lock
@@ -147,7 +161,10 @@ func (p *Presence) bury(ctx context.Context, holder, id string, old *inherited) 
 	if err != nil {
 		return false, Wrap("read session", err)
 	}
-	if theirs != nil && ours != nil && theirs.Name == ours.Name && theirs.Node == ours.Node {
+	if ours == nil {
+		return false, errNoSession
+	}
+	if theirs != nil && theirs.Name == ours.Name && theirs.Node == ours.Node {
 		if _, err := p.Client.api.Session().Destroy(holder, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
 			return false, Wrap("destroy the session of an earlier run", err)
 		}
@@ -165,6 +182,13 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 		cur, next, err := p.Client.WaitGet(ctx, key, index, watchWait, false)
 		if err != nil && !isNotFound(err) {
 			return sent, err
+		}
+		if err == nil && cur.Index < old.at && index != 0 {
+			index = 0 // Only a read of the present state is believed so much.
+			continue
+		}
+		if err == nil {
+			old.note(cur.Index)
 		}
 		if cur.Session != "" && cur.Session != id {
 			if done, err := p.bury(ctx, cur.Session, id, old); err != nil {
