@@ -184,6 +184,37 @@ func TestReadable(t *testing.T) {
 	}
 }
 
+// What Nomad 1.11.3 says of a token that is asked for itself is told in true words.
+func TestKnown_AsNomadSaysIt(t *testing.T) {
+	t.Parallel()
+	const stored = "8176afd3-772d-0b71-8f85-7fa5d903e9d4"
+	for _, tt := range []struct {
+		token, words string
+		code         int
+		err          string // Empty: it is known.
+	}{
+		{stored, `{"AccessorID":"a"}`, 200, ""},
+		{stored, "Permission denied", 403, "ACL token not found"},
+		{stored, "ACL token not found", 404, "ACL token not found"},
+		{stored, "rpc error: ACL token expired", 500, "ACL token expired"},
+		{"of.a.workload", "ACL token not found", 404, ""},
+		{"cut off", "failed to parse signed token: go-jose/go-jose: compact JWS format must have three parts", 500, "ACL token not found"},
+		{"of.an.ended", "rpc error: allocation is terminal", 500, "ACL token not found"},
+	} {
+		c := client(t, answer(tt.code, tt.words))
+		acls, err := c.Known(t.Context(), tt.token)
+		if !acls || (err == nil) != (tt.err == "") || err != nil && (!errors.Is(err, wadi.ErrForbidden) || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%q, %d %s: got %v, %v", tt.token, tt.code, tt.words, acls, err)
+		}
+	}
+	for _, token := range []string{stored, "of.a.workload"} {
+		c := client(t, answer(500, "No cluster leader"))
+		if _, err := c.Known(t.Context(), token); err == nil || errors.Is(err, wadi.ErrForbidden) {
+			t.Errorf("%q, without a leader: got %v", token, err)
+		}
+	}
+}
+
 func TestMayReadNodes(t *testing.T) {
 	t.Parallel()
 	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

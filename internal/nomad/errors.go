@@ -53,7 +53,7 @@ func translate(err error) error {
 // sentinel is the error of the root package that an answer means, or nil.
 func sentinel(code int, body string) error {
 	switch {
-	case code == http.StatusForbidden, code == http.StatusUnauthorized, hasAny(body, "Permission denied", "ACL token not found"):
+	case code == http.StatusForbidden, code == http.StatusUnauthorized, hasAny(body, "Permission denied", tokenNotFound, "ACL token expired"):
 		return wadi.ErrForbidden
 	case code == http.StatusNotFound:
 		return wadi.ErrNotFound

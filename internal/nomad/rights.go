@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/wadi-run/wadi"
@@ -101,8 +102,17 @@ func (c *Client) readable(ctx context.Context, token string, namespaces []string
 func (c *Client) Known(ctx context.Context, token string) (acls bool, err error) {
 	var self struct{ AccessorID string }
 	_, err = c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
-	if _, body, ok := response(err); ok && strings.Contains(body, aclsDisabled) {
+	code, body, answered := response(err)
+	if answered && strings.Contains(body, aclsDisabled) {
 		return false, nil
+	}
+	if answered && token != "" && !isSecret(token) {
+		switch { // It may be the identity of a workload, which is none of the stored tokens.
+		case code == http.StatusNotFound:
+			return true, nil
+		case code == http.StatusInternalServerError && sentinel(code, body) == nil:
+			return true, errUnknownToken // In the words of who tried to read it.
+		}
 	}
 	if err == nil && token == "" {
 		return true, c.MayRead(ctx, token, defaultNamespace)
@@ -110,12 +120,22 @@ func (c *Client) Known(ctx context.Context, token string) (acls bool, err error)
 	switch err = translate(err); {
 	case errors.Is(err, wadi.ErrForbidden) && !strings.Contains(err.Error(), "ACL token"):
 		// Any token may ask for itself: Nomad says so elsewhere, and "Permission denied" here.
-		return true, fmt.Errorf("%w: ACL token not found", wadi.ErrForbidden)
+		return true, errUnknownToken
 	case err != nil:
 		return true, fmt.Errorf("ask whose token it is: %w", err)
 	}
 	return true, nil
 }
+
+// tokenNotFound is what Nomad says of a token that it does not know.
+const tokenNotFound = "ACL token not found"
+
+var errUnknownToken = fmt.Errorf("%w: %s", wadi.ErrForbidden, tokenNotFound)
+
+// secret is the form of the tokens that Nomad stores. It takes identities of workloads besides.
+var secret = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+func isSecret(token string) bool { return secret.MatchString(token) }
 
 // aclsDisabled is what Nomad says where it has no ACLs.
 const aclsDisabled = "ACL support disabled"
