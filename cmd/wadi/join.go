@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,28 +16,43 @@ import (
 // lasts, and once more.
 const joinWait = 2 * consul.DefaultTTL
 
-// mayJoin waits until nobody alive hinders this agent from being registered.
+// mayJoin waits until nobody alive hinders this agent from being registered, and says
+// for what.
 func (n *node) mayJoin(ctx context.Context) error {
-	own := whereabouts{machine: machineID(), http: n.reachable(n.apiListener.Addr())}
-	for began := time.Now(); ; {
-		self, err := n.consul.Self(ctx)
-		own.node = self.Node
-		var all []consul.Instance
-		if err == nil {
-			all, err = n.consul.Services(ctx, wadi.ServiceAgent)
+	var since time.Time // It has been hindered.
+	var hindered error  // For longer than an agent that died is alive for Consul.
+	n.await(ctx, "the agents in Consul", n.cfg.Consul.Address, func(ctx context.Context) error {
+		own, err := n.whereabouts(ctx)
+		if err != nil {
+			return err
 		}
-		why := ""
-		if err == nil {
-			why = whyNotJoin(all, n.cfg.Name, n.cfg.Consul.Prefix, own)
+		all, err := n.consul.Services(ctx, wadi.ServiceAgent)
+		if err != nil {
+			return err
 		}
-		switch {
-		case ctx.Err() != nil || err == nil && why == "":
+		why := whyNotJoin(all, n.cfg.Name, n.cfg.Consul.Prefix, own)
+		if why == "" {
 			return nil
-		case err == nil && time.Since(began) > joinWait:
-			return fmt.Errorf("%s", why)
 		}
-		sleep(ctx, 250*time.Millisecond)
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) > joinWait {
+			hindered = errors.New(why)
+			return nil
+		}
+		return errors.New(why)
+	})
+	return hindered
+}
+
+// whereabouts are this agent's. Without the right to ask for it the node is not known.
+func (n *node) whereabouts(ctx context.Context) (whereabouts, error) {
+	self, err := n.consul.Self(ctx)
+	if errors.Is(err, wadi.ErrOwnRight) {
+		err = nil
 	}
+	return whereabouts{node: self.Node, machine: machineID(), http: n.reachable(n.apiListener.Addr())}, err
 }
 
 // whyNotJoin says which of the agents that are alive hinders one of a name and a prefix
@@ -60,7 +76,7 @@ type whereabouts struct{ node, machine, http string }
 // that was here before us has the same whereabouts.
 func (w whereabouts) isAnother(a consul.Instance) bool {
 	machine := a.Meta[consul.MetaMachine] // Of an earlier version it is not known.
-	return a.Node != w.node || a.Meta[consul.MetaHTTP] != w.http || machine != "" && w.machine != "" && machine != w.machine
+	return w.node != "" && a.Node != w.node || a.Meta[consul.MetaHTTP] != w.http || machine != "" && w.machine != "" && machine != w.machine
 }
 
 // whoElse says which agent that is alive is of another installation; empty: none.
