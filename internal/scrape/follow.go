@@ -52,6 +52,7 @@ type follower struct {
 const (
 	readyFirst, readyMost = 20 * time.Millisecond, 250 * time.Millisecond
 	retryFirst, retryMost = 100 * time.Millisecond, 2 * time.Second
+	retryEnded            = 20 * time.Second // Of an activator that has ended: of those there may be many, and each is asked for a while.
 	shortTimeout          = time.Second      // Of a request that a source answers at once.
 	historyTimeout        = 5 * time.Second  // Of one that reads back.
 	lateAnswer            = 5 * time.Second  // How much later than asked a poll may be answered.
@@ -103,7 +104,7 @@ func (s *Scraper[W]) pass(ctx context.Context, f *follower) time.Duration {
 	err := s.read(ctx, f, wait)
 	if err != nil {
 		f.fails++
-		return backoff(retryFirst, retryMost, f.fails)
+		return backoff(retryFirst, s.retryMost(f), f.fails)
 	}
 	f.fails = 0
 	if f.pause > 0 {
@@ -113,6 +114,16 @@ func (s *Scraper[W]) pass(ctx context.Context, f *follower) time.Duration {
 		return backoff(retryFirst, retryMost, f.quick)
 	}
 	return 0
+}
+
+// retryMost is how long a source is left alone at most that does not answer.
+func (s *Scraper[W]) retryMost(f *follower) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.down && f.src.Stopping && f.src.Kind == wadi.SourceActivator {
+		return retryEnded
+	}
+	return retryMost
 }
 
 // passUnready asks whether an instance is ready. Once it answers at all, its

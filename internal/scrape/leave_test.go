@@ -1,6 +1,7 @@
 package scrape_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -75,6 +76,37 @@ func TestScraper_ListedAgain(t *testing.T) {
 		pass(70 * time.Second)
 		if a := r.averages(rev1); a.Partial || !near(a.Stable, 2, 0.01) {
 			r.Fatalf("%+v", a)
+		}
+	})
+}
+
+// One that has ended, and is remembered, is seldom asked: there may be a thousand of them.
+// Once it is expected again it is asked at once.
+func TestScraper_EndedIsSeldomAsked(t *testing.T) {
+	scraping(t, func(r rig) {
+		act := r.activator("a1", "b1")
+		stopping := func(yes bool) {
+			srcs := sources("a1")
+			srcs[0].Stopping = yes
+			r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
+		}
+		stopping(false)
+		pass(10 * time.Second)
+		act.stop()
+		other := r.serve(act.addr, http.NotFoundHandler())
+		stopping(true)
+		pass(2 * time.Minute)
+		before := other.requests("/v1/stats")
+		pass(2 * time.Minute)
+		if n := other.requests("/v1/stats") - before; n < 2 || n > 15 {
+			r.Errorf("asked %d times in two minutes", n)
+		}
+		other.stop()
+		again := r.activator("a1", "b2")
+		stopping(false)
+		pass(time.Second)
+		if again.requests("/v1/stats") == 0 {
+			r.Error("not asked though it is back")
 		}
 	})
 }

@@ -113,7 +113,7 @@ func (s *Scraper[W]) setSource(src Source) {
 		return
 	}
 	moved := f.src.Addr != src.Addr
-	stops := src.Stopping && !f.src.Stopping
+	stops, stays := src.Stopping && !f.src.Stopping, !src.Stopping && f.src.Stopping
 	if src.Stopping != f.src.Stopping {
 		s.recount(f)
 	}
@@ -122,6 +122,8 @@ func (s *Scraper[W]) setSource(src Source) {
 	case moved:
 		f.wake()
 	case stops && f.resting: // What it still has to tell it won't for long.
+		signal(f.woken)
+	case stays && f.down: // It may be back.
 		signal(f.woken)
 	}
 	if stops && f.ready {
