@@ -46,11 +46,13 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) error {
 // caller goes away. follow=false ends it after the latest. An empty object now
 // and then says that the stream lives.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
-	only := r.URL.Query().Get("service")
+	only, namespace := r.URL.Query().Get("service"), ""
 	if only != "" {
-		if _, _, err := s.spec(r, only); err != nil {
+		spec, _, err := s.spec(r, only)
+		if err != nil {
 			return err
 		}
+		namespace = spec.Service.Namespace
 	} else if err := s.known(r.Context(), r); err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
@@ -63,7 +65,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := untilStopped(r.Context())
 	defer cancel()
 	out := &stream{w: w, rc: http.NewResponseController(w)}
-	reader := &reader{server: s, request: r.WithContext(ctx), only: only, known: map[string]readable{}, spaces: map[string]readable{}}
+	reader := &reader{server: s, request: r.WithContext(ctx), only: only, namespace: namespace, known: map[string]readable{}, spaces: map[string]readable{}}
 	follow := r.URL.Query().Get("follow") != "false"
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	// What fails from here on fails because the caller is gone.
@@ -133,11 +135,12 @@ func (s *stream) line(v any) error {
 
 // reader knows which services' events the caller of a stream may see.
 type reader struct {
-	server  *Server
-	request *http.Request
-	only    string
-	known   map[string]readable // By service.
-	spaces  map[string]readable // By namespace.
+	server    *Server
+	request   *http.Request
+	only      string
+	namespace string              // Of only, when the caller was let in.
+	known     map[string]readable // By service.
+	spaces    map[string]readable // By namespace.
 }
 
 type readable struct {
@@ -194,21 +197,33 @@ func (rd *reader) mayIn(namespace string) (bool, error) {
 // still refuses a caller who was let in and lost his token or the right since: else
 // he would wait for ever for what he may not see. Nomad being away is no reason.
 func (rd *reader) still(ctx context.Context) error {
-	if rd.only != "" {
-		spec, _, err := rd.server.Store.Spec(ctx, rd.only)
-		if err == nil {
-			err = rd.server.may(rd.request, rightRead, spec.Service.Namespace)
-		}
-		if errors.Is(err, wadi.ErrForbidden) && !errors.Is(err, wadi.ErrOwnRight) {
-			if unknown := rd.server.known(ctx, rd.request); errors.Is(unknown, wadi.ErrForbidden) {
-				err = unknown
-			}
-			return fmt.Errorf("events of %s: %w", rd.only, err)
-		}
+	if rd.only == "" {
+		return rd.stillKnown(ctx, "events")
+	}
+	spec, _, err := rd.server.Store.Spec(ctx, rd.only)
+	about := "events of " + rd.only
+	if errors.Is(err, wadi.ErrNotFound) {
+		return rd.stillKnown(ctx, about)
+	}
+	if err == nil {
+		err = rd.server.may(rd.request, rightRead, spec.Service.Namespace)
+	}
+	if !errors.Is(err, wadi.ErrForbidden) || errors.Is(err, wadi.ErrOwnRight) {
 		return nil
 	}
+	if unknown := rd.stillKnown(ctx, about); unknown != nil {
+		return unknown
+	}
+	if spec.Service.Namespace != rd.namespace { // Another one has the name now, of which he may not know.
+		err = wadi.ErrNotFound
+	}
+	return fmt.Errorf("%s: %w", about, err)
+}
+
+// stillKnown refuses a caller whom Nomad does not know any more.
+func (rd *reader) stillKnown(ctx context.Context, about string) error {
 	if err := rd.server.known(ctx, rd.request); errors.Is(err, wadi.ErrForbidden) {
-		return fmt.Errorf("events: %w", err)
+		return fmt.Errorf("%s: %w", about, err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
 )
@@ -152,11 +153,15 @@ func TestEvents_QuietStream(t *testing.T) {
 func TestEvents_RightIsLost(t *testing.T) {
 	for _, tt := range []struct {
 		query string
-		lose  func(n *admissiontest.Nomad)
+		lose  func(n *admissiontest.Nomad, s *admissiontest.Store)
 		want  string
 	}{
-		{"", func(n *admissiontest.Nomad) { n.Revoke("alice") }, `{"error":"events: permission denied: ACL token not found","status":403}`},
-		{"?service=hello", func(n *admissiontest.Nomad) { n.Allow("alice", admissiontest.Grant{}) },
+		{"", func(n *admissiontest.Nomad, _ *admissiontest.Store) { n.Revoke("alice") }, `{"error":"events: permission denied: ACL token not found","status":403}`},
+		{"?service=hello", func(n *admissiontest.Nomad, s *admissiontest.Store) { s.Forget("hello"); n.Revoke("alice") },
+			`{"error":"events of hello: permission denied: ACL token not found","status":403}`},
+		{"?service=hello", func(_ *admissiontest.Nomad, s *admissiontest.Store) { elsewhere(t, s, "hello", "secret") },
+			`{"error":"events of hello: not found","status":404}`},
+		{"?service=hello", func(n *admissiontest.Nomad, _ *admissiontest.Store) { n.Allow("alice", admissiontest.Grant{}) },
 			`{"error":"events of hello: read in namespace \"default\": permission denied","status":403}`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -184,7 +189,7 @@ func TestEvents_RightIsLost(t *testing.T) {
 			defer cancel()
 			time.AfterFunc(5*time.Minute, func() { nomad.Fail(wadi.ErrUnavailable) })
 			time.AfterFunc(10*time.Minute, func() { nomad.Fail(nil) })
-			time.AfterFunc(15*time.Minute, func() { tt.lose(nomad) })
+			time.AfterFunc(15*time.Minute, func() { tt.lose(nomad, store) })
 			began := time.Now()
 			w := ask(ctx, "GET", "/v1/events"+tt.query, "")
 			lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n")
@@ -195,5 +200,20 @@ func TestEvents_RightIsLost(t *testing.T) {
 				t.Errorf("%q: it ended after %v", tt.query, took)
 			}
 		})
+	}
+}
+
+// elsewhere makes a service one of another namespace, as by a deletion and a submission.
+func elsewhere(t *testing.T, s *admissiontest.Store, name, namespace string) {
+	t.Helper()
+	spec, _, err := s.Spec(t.Context(), name)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	s.Forget(name)
+	spec.Service.Namespace = namespace
+	if _, err := s.Submit(t.Context(), []admission.Submission{{Spec: spec}}); err != nil {
+		t.Error(err)
 	}
 }
