@@ -21,6 +21,7 @@ const (
 // looks for jobs that are in their way.
 func (a *Admission) plan(ctx context.Context, token string, all []*candidate) error {
 	var refused refusals
+	blind := map[string]bool{} // Namespaces in which the caller may not read.
 	for _, c := range all {
 		if c.rev == nil {
 			continue
@@ -36,7 +37,17 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 		if w := strings.TrimSpace(warnings); w != "" {
 			c.warnings = append(c.warnings, "Nomad warns: "+w)
 		}
-		if err := a.lookInTheWay(ctx, token, c, &refused); err != nil {
+		if blind[c.service.Namespace] {
+			continue
+		}
+		err = a.lookInTheWay(ctx, token, c, &refused)
+		if errors.Is(err, wadi.ErrForbidden) {
+			// Who may submit but not read is stopped by the guarded registration. It takes time
+			// to believe a refusal, so that is done once.
+			blind[c.service.Namespace] = true
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -48,8 +59,8 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate, refused *refusals) error {
 	job, err := a.Nomad.Job(ctx, token, c.service.Namespace, c.rev.ID)
 	switch {
-	case errors.Is(err, wadi.ErrNotFound), errors.Is(err, wadi.ErrForbidden):
-		return nil // Who may submit but not read is stopped by the guarded registration.
+	case errors.Is(err, wadi.ErrNotFound):
+		return nil
 	case err != nil:
 		return fmt.Errorf("look for job %s: %w", c.rev.ID, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 )
 
 // Another submission of the same service wins while this one registers: it keeps
@@ -39,6 +40,19 @@ func TestSubmit_LoserPurgesOnlyItsOwnJob(t *testing.T) {
 	}
 	if got := b.submit(t, request(spec("world", "/other"))).Services[0]; got.Changed {
 		t.Errorf("the winner's submission was not kept: %+v", got)
+	}
+}
+
+// Who may submit and not read is refused once, however many services he submits: each
+// refusal takes its time.
+func TestSubmit_WithoutReadIsRefusedOnce(t *testing.T) {
+	b := newBench(t)
+	b.nomad.Allow("blind", admissiontest.Grant{Blind: []string{"default"}})
+	r := request(spec("hello", "/a"), spec("world", "/a"), spec("third", "/a"))
+	r.NomadToken = "blind"
+	b.submit(t, r)
+	if asked := strings.Join(b.nomad.Asked(), " "); strings.Count(asked, "allowed=false") != 1 {
+		t.Errorf("asked %s, want one refusal", asked)
 	}
 }
 
