@@ -8,11 +8,12 @@ import "time"
 const (
 	plausible = 5 * time.Second
 	ahead     = time.Second
+	jump      = 10 * time.Second // By which no figure gets older than another: our clock was set.
 )
 
 // clock maps the time of an instance's node to ours. Where the newest figure looks as
 // old as one may be, both clocks are taken to agree. Else the least age ever seen is
-// taken for what they differ by.
+// taken for what they differ by. Either may be set while we read.
 type clock struct {
 	last  time.Time     // Of the latest figure, by the node's.
 	least time.Duration // How old figures looked.
@@ -21,7 +22,8 @@ type clock struct {
 
 // ours is when a figure was measured that was read now. It fails if it is the one that
 // was read before. The first figure of a clock that differs may be an old one:
-// whether it moves is known at the next.
+// whether it moves is known at the next. What it returns is by now, so that it stays as long
+// ago however our clock is set.
 func (c *clock) ours(at, now time.Time) (time.Time, error) {
 	age := now.Sub(at)
 	switch {
@@ -29,7 +31,7 @@ func (c *clock) ours(at, now time.Time) (time.Time, error) {
 		c.least = age
 	case at.Equal(c.last):
 		return time.Time{}, errOld
-	case at.Before(c.last): // It was set back.
+	case at.Before(c.last), age-c.least > jump: // It was set back, or ours ahead.
 		c.least, c.moved = age, true
 	default:
 		c.least, c.moved = min(c.least, age), true
@@ -40,9 +42,9 @@ func (c *clock) ours(at, now time.Time) (time.Time, error) {
 	case agree && age < 0:
 		return now, nil
 	case agree:
-		return at, nil
+		return now.Add(-age), nil
 	case !c.moved:
 		return time.Time{}, errOld
 	}
-	return at.Add(c.least), nil
+	return now.Add(c.least - age), nil
 }

@@ -11,9 +11,10 @@ func (r *revision) note(in Instance, now time.Time) {
 		was = &instance{Instance: in, series: &series{}}
 		r.instances[in.ID] = was
 		if !in.Starting {
-			was.since = in.Placed
-			if now.Sub(in.Placed) > settled {
-				was.from = in.Placed
+			age := max(0, now.Sub(in.Placed)) // By now, however our clock is set later.
+			was.since = now.Add(-age)
+			if age > settled {
+				was.from = was.since
 			}
 		}
 		return

@@ -1,0 +1,36 @@
+package usage
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Our clock may be set while instances are read, by hours: what they use now is of now.
+func TestClock_OursIsSet(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	for _, differ := range []time.Duration{0, time.Minute, -time.Minute} { // Of the node's, at first.
+		for _, set := range []time.Duration{0, time.Minute, time.Hour, -time.Hour} {
+			var c clock
+			for i := range 20 {
+				then := begin.Add(time.Duration(i) * Every)
+				now := then
+				if i >= 10 {
+					now = now.Add(set)
+				}
+				at := then.Add(differ - time.Second).Round(0)
+				got, err := c.ours(at, now)
+				if i == 0 {
+					continue // The first may be an old one.
+				}
+				if age := now.Sub(got); err != nil || age < 0 || age > plausible {
+					t.Errorf("differ %v, set by %v, reading %d: %v old, %v", differ, set, i, age, err)
+				}
+				if !strings.Contains(got.String(), " m=") {
+					t.Errorf("differ %v, set by %v: %v is of a clock that can be set", differ, set, got)
+				}
+			}
+		}
+	}
+}
