@@ -23,6 +23,8 @@ type claims struct {
 	// there is none. Who counts on claims that are void as yet, its own, checks it.
 	takeover uint64
 	takes    bool // Something void is taken over.
+
+	stored map[string]wadi.Service // Of the submitted, as far as that matters.
 }
 
 // step is one operation on a claim.
@@ -39,7 +41,7 @@ func (s *Store) takeoverKey() string { return s.prefix + "takeover" }
 
 // claims finds what the submissions need, or says what they can't have.
 func (s *Store) claims(ctx context.Context, all []Submission) (*claims, error) {
-	c := &claims{}
+	c := &claims{stored: map[string]wadi.Service{}}
 	switch p, err := s.kv.Get(ctx, s.takeoverKey()); {
 	case err == nil:
 		c.takeover = p.Index
@@ -86,7 +88,7 @@ func (s *Store) claimOne(ctx context.Context, p property, what string, sub Submi
 	if h.err != nil {
 		return fmt.Errorf("%s: whose %s is can't be read: %w", name, what, h.err)
 	}
-	if h.service == name && sub.Index != 0 {
+	if h.service == name && sub.Index != 0 && slices.Contains(p.of(s.asStored(ctx, name, c)), what) {
 		return nil // Nobody takes it from a service that stays as it is stored.
 	}
 	b, err := s.codec.encode(p.kind, claim{name})
@@ -117,6 +119,20 @@ func (s *Store) claimOne(ctx context.Context, p property, what string, sub Submi
 	}
 	c.take = append(c.take, st)
 	return nil
+}
+
+// asStored is a service as it is stored, read once. What it has claimed and does not want
+// is void, and may be given up just now by another submission of it: it is claimed again.
+func (s *Store) asStored(ctx context.Context, service string, c *claims) wadi.Service {
+	if svc, ok := c.stored[service]; ok {
+		return svc
+	}
+	spec, _, err := s.Spec(ctx, service)
+	if err != nil {
+		return wadi.Service{}
+	}
+	c.stored[service] = spec.Service
+	return spec.Service
 }
 
 // wants says who of the submitted wants what of p.
