@@ -120,3 +120,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	*d = Duration(v)
 	return nil
 }
+
+// Nowhere is asked about in place of the namespace of a service that there is not: the
+// answer takes as long as that about one of somebody else's. No namespace has that name.
+const Nowhere = "wadi.nowhere"

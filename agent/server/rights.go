@@ -22,10 +22,6 @@ var (
 	rightScale  = &right{"scale", Rights.MayScale}
 )
 
-// nowhere is asked about in place of the namespace of a service that there is not: the
-// answer takes as long as that about one of somebody else's. No namespace has that name.
-const nowhere = "wadi.nowhere"
-
 // may asks whether the caller has a right in a namespace.
 func (s *Server) may(r *http.Request, need *right, namespace string) error {
 	if s.Auth == AuthNone {
@@ -56,7 +52,7 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (admission
 	case missing && s.Auth == AuthNone:
 		return admission.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	case missing:
-		namespace = nowhere
+		namespace = wadi.Nowhere
 	case unreadable: // Why is for who may read it.
 		err = fmt.Errorf("service %s: %w", name, err)
 		namespace = s.namespaceOf(r.Context(), name)
@@ -83,12 +79,12 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (admission
 }
 
 // namespaceOf is the namespace of a service whose spec can't be read, by its route;
-// nowhere if that can't be read either.
+// Nowhere if that can't be read either.
 func (s *Server) namespaceOf(ctx context.Context, name string) string {
 	if route, err := s.Store.Route(ctx, name); err == nil && route.Namespace != "" {
 		return route.Namespace
 	}
-	return nowhere
+	return wadi.Nowhere
 }
 
 // hidden is the answer about what is not there, and what the caller may not know of.

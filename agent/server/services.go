@@ -154,7 +154,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		if unreadable[sum.Name] {
 			sum.Phase = wadi.PhaseUnknown
 		}
-		if sum.Namespace == nowhere {
+		if sum.Namespace == wadi.Nowhere {
 			sum.Namespace = ""
 		}
 		out = append(out, sum)

@@ -14,7 +14,9 @@ import (
 
 // doubt asks again what Nomad refused to a token: a server that has just started does
 // not know all tokens and policies yet, and refuses those that are good. What was
-// refused was not done. A caller without a token has none that could be unknown.
+// refused was not done. A caller without a token has none that could be unknown. What is
+// asked about [wadi.Nowhere] is asked again whatever the answer: it takes as long as a
+// refusal, and tells who may read most namespaces nothing of the others.
 type doubt struct {
 	next  http.RoundTripper
 	own   string        // The agent's own token, which is always asked for again.
@@ -65,22 +67,25 @@ func (d *doubt) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// ask sends a request, and says whether Nomad refused it for want of a right: a client
-// agent may do so with a 500.
+// ask sends a request, and says whether Nomad refused it for want of a right, or it is to
+// look so: a client agent may do so with a 500.
 func (d *doubt) ask(req *http.Request) (resp *http.Response, refused bool, err error) {
 	resp, err = d.next.RoundTrip(req)
 	if err != nil {
 		return nil, false, err
 	}
+	nowhere := req.URL.Query().Get("namespace") == wadi.Nowhere
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError:
 	default:
-		return resp, false, nil
+		if !nowhere {
+			return resp, false, nil
+		}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
 	if err = errors.Join(err, resp.Body.Close()); err != nil { // Closed, so that its connection is free.
 		return nil, false, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, sentinel(resp.StatusCode, strings.TrimSpace(string(body))) == wadi.ErrForbidden, nil
+	return resp, nowhere || sentinel(resp.StatusCode, strings.TrimSpace(string(body))) == wadi.ErrForbidden, nil
 }

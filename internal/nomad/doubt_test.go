@@ -102,6 +102,46 @@ func TestRefusalsAreBelieved(t *testing.T) {
 	}
 }
 
+// Who may read all namespaces but one can't tell by the time it takes whether a name is
+// nobody's or is in that one.
+func TestRefusals_NowhereIsAskedAsOften(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	asked := map[string]int{}
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ns := r.URL.Query().Get("namespace")
+		mu.Lock()
+		asked[ns]++
+		mu.Unlock()
+		switch {
+		case ns == "secret":
+			answer(403, "Permission denied")(w, r)
+		case strings.HasSuffix(r.URL.Path, "/stable"):
+			answer(500, `job "wadi.rights.probe" at version 0 not found`)(w, r)
+		default:
+			answer(404, "job not found")(w, r)
+		}
+	}))
+	for what, ask := range map[string]func(ctx context.Context, token, namespace string) error{"read": c.MayRead, "submit": c.MaySubmit, "scale": c.MayScale} {
+		mu.Lock()
+		clear(asked)
+		mu.Unlock()
+		if err := ask(t.Context(), "most", "secret"); !errors.Is(err, wadi.ErrForbidden) {
+			t.Errorf("%s: got %v", what, err)
+		}
+		for _, ns := range []string{wadi.Nowhere, "default"} {
+			if err := ask(t.Context(), "most", ns); err != nil {
+				t.Errorf("%s in %s: got %v", what, ns, err)
+			}
+		}
+		mu.Lock()
+		if asked["secret"] != asked[wadi.Nowhere] || asked["default"] != 1 {
+			t.Errorf("%s: asked %v", what, asked)
+		}
+		mu.Unlock()
+	}
+}
+
 // Made-up tokens can't hold up more than a few at a time.
 func TestRefusalsOfManyDontWait(t *testing.T) {
 	t.Parallel()
