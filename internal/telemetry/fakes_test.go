@@ -161,7 +161,11 @@ func (a *app) front(t *testing.T) http.Handler {
 	}
 	set := wadi.RouteRevision{}
 	set.Queue.Depth, set.Queue.Timeout = 10, wadi.Duration(30*time.Second)
-	act.SetRoutes(map[string]wadi.Route{service: {Service: service, Protocol: wadi.HTTP1, Revisions: map[string]wadi.RouteRevision{revision: set}}})
+	act.SetRoutes(map[string]wadi.Route{service: {
+		Service: service, Protocol: wadi.HTTP1,
+		Targets:   []wadi.RouteTarget{{Revision: revision, Weight: wadi.WeightAll}},
+		Revisions: map[string]wadi.RouteRevision{revision: set},
+	}})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { _ = act.Run(ctx); close(ended) }()
