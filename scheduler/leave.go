@@ -22,6 +22,9 @@ const (
 	leaveRenew = 2 * time.Second
 	// leaveLasts is how long an order is in force that is not said again.
 	leaveLasts = 10 * time.Second
+	// leaveAtOnce is how many are told to go at once, but to zero: each is asked again and
+	// again, and one that can't be in time counts as one that does not answer.
+	leaveAtOnce = 100
 )
 
 // Candidate is an instance that may have to go: one that is placed and not told to stop.
@@ -98,6 +101,9 @@ func PlanLeave(in LeaveInput) LeavePlan {
 		going = going[:len(going)-1]
 	}
 	order, last := wadi.OrderGo, in.Desired == 0
+	if !last {
+		going = going[:min(len(going), leaveAtOnce)]
+	}
 	if last && !in.allSettled(going) {
 		order = wadi.OrderGoIfIdle
 	}

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -84,5 +85,25 @@ func TestPlanLeave(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(scheduler.LeavePlan{}, "Unready")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+	}
+}
+
+// Of very many that go so many are told at once as can be: each is asked again and again.
+func TestPlanLeave_ManyGoInTurns(t *testing.T) {
+	var alive []scheduler.Candidate
+	for i := range 1000 {
+		alive = append(alive, scheduler.Candidate{ID: strconv.Itoa(i), Index: i, Running: true, Ready: true})
+	}
+	in := scheduler.LeaveInput{Now: time.Unix(1_700_000_000, 0), Count: 1000, Desired: 500, Longest: time.Minute, Alive: alive}
+	p := scheduler.PlanLeave(in)
+	if len(p.Orders) != 100 || p.Orders["999"] != wadi.OrderGo || p.Orders["900"] != wadi.OrderGo || p.Count != 1000 {
+		t.Errorf("%d are told, and the count becomes %d", len(p.Orders), p.Count)
+	}
+	in.Known = map[string]scheduler.Leaver{}
+	for id := range p.Orders {
+		in.Known[id] = scheduler.Leaver{Since: in.Now, Told: in.Now, Order: wadi.OrderGo, Deaf: true}
+	}
+	if p := scheduler.PlanLeave(in); p.Count != 900 || len(p.Orders) != 0 {
+		t.Errorf("when they may go the count becomes %d, and %d are told", p.Count, len(p.Orders))
 	}
 }
