@@ -38,7 +38,12 @@ type member struct {
 	addr string    // Of its metrics listener.
 	seen time.Time // Since when it is known to be there, perhaps in an earlier process.
 	left time.Time // Since when it is not listed as healthy; zero: it is.
+
+	listed bool // Consul lists it, healthy or not: for days, if its node is gone.
 }
+
+// isGone reports whether it is gone for so long that nothing of it belongs to the load.
+func (m *member) isGone(now time.Time) bool { return !m.left.IsZero() && now.Sub(m.left) > rosterKeeps }
 
 // note takes in what Consul lists.
 func (r *roster) note(listed []consul.Instance, now time.Time) {
@@ -61,10 +66,13 @@ func (r *roster) note(listed []consul.Instance, now time.Time) {
 		if name == r.name && in.Meta[consul.MetaBoot] != r.boot { // Of an earlier run, which has not said goodbye.
 			m.seen = now.Add(-rosterKeeps)
 		}
-		m.addr = addr
-		passing[name] = in.Passing
+		if in.Passing || !passing[name] { // Two may have its name, of which one is gone.
+			m.addr = addr
+			passing[name] = in.Passing
+		}
 	}
 	for name, m := range r.all {
+		_, m.listed = passing[name]
 		switch {
 		case passing[name]:
 			m.left = time.Time{}
@@ -75,14 +83,17 @@ func (r *roster) note(listed []consul.Instance, now time.Time) {
 	r.forget(now)
 }
 
-// forget drops who is gone for long, and of too many those who are for longest.
+// forget drops who is gone for long, and of too many those who are for longest. Who is
+// listed all the same is known to be gone: or it would be one that has just left.
 func (r *roster) forget(now time.Time) {
 	var gone []string
 	for name, m := range r.all {
 		switch {
 		case m.left.IsZero() || name == r.name:
-		case now.Sub(m.left) > rosterKeeps:
-			delete(r.all, name)
+		case m.isGone(now):
+			if !m.listed {
+				delete(r.all, name)
+			}
 		default:
 			gone = append(gone, name)
 		}
@@ -103,6 +114,9 @@ func (r *roster) sources(self string, now time.Time) []agent.Source {
 	for name, m := range r.all {
 		if name == r.name {
 			all[0].Seen = m.seen
+			continue
+		}
+		if m.isGone(now) {
 			continue
 		}
 		all = append(all, agent.Source{ID: name, Kind: wadi.SourceActivator, Addr: m.addr, Stopping: !m.left.IsZero(), Seen: m.seen})

@@ -39,17 +39,40 @@ func TestRoster(t *testing.T) {
 	want(1, source("dead", true, at(1)), source("me", false, time.Time{}), source("one", false, at(1)), source("two", false, at(1)))
 
 	// Some leave in one way or the other, this one too.
-	r.note([]consul.Instance{listed("me", "b1", true), listed("one", "b", true), listed("two", "b", true)}, at(2))
-	r.note([]consul.Instance{listed("one", "b", false)}, at(10))
+	r.note([]consul.Instance{listed("dead", "b", false), listed("me", "b1", true), listed("one", "b", true), listed("two", "b", true)}, at(2))
+	r.note([]consul.Instance{listed("dead", "b", false), listed("one", "b", false)}, at(10))
 	want(11, source("dead", true, at(1)), source("me", false, at(2)), source("one", true, at(1)), source("two", true, at(1)))
 
 	// One comes back, as another process: it was there before.
-	r.note([]consul.Instance{listed("one", "b", false), listed("two", "b2", true)}, at(20))
+	r.note([]consul.Instance{listed("dead", "b", false), listed("one", "b", false), listed("two", "b2", true)}, at(20))
 	want(20, source("dead", true, at(1)), source("me", false, at(2)), source("one", true, at(1)), source("two", false, at(1)))
 
 	// They are not remembered for ever.
 	want(1+3661, source("me", false, at(2)), source("one", true, at(1)), source("two", false, at(1)))
 	want(10+3661, source("me", false, at(2)), source("two", false, at(1)))
+
+	// That Consul lists one for days, whose node is gone, is no news.
+	for _, second := range []int{3700, 3800, 7500, 7600} {
+		r.note([]consul.Instance{listed("dead", "b", false), listed("two", "b2", true)}, at(second))
+		want(second, source("me", false, at(2)), source("two", false, at(1)))
+	}
+	r.note([]consul.Instance{listed("dead", "b2", true)}, at(7700))
+	if got := r.sources("me:4748", at(7700))[0]; got.ID != "dead" || got.Stopping {
+		t.Errorf("it is back: %+v", got)
+	}
+}
+
+// What another of its name has left behind on a node that is gone says nothing of an agent.
+func TestRoster_TwoOfOneName(t *testing.T) {
+	r, now := roster{name: "me"}, time.Now()
+	here, gone := listed("one", "b2", true), listed("one", "b1", false)
+	gone.Meta[consul.MetaMetrics] = "gone:4748"
+	for _, all := range [][]consul.Instance{{here, gone}, {gone, here}} {
+		r.note(all, now)
+		if got := r.sources("me:4748", now)[1]; got.Stopping || got.Addr != "one:4748" {
+			t.Errorf("%+v", got)
+		}
+	}
 }
 
 // An agent that finds a registration of its own that it has not made died before.
