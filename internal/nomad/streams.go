@@ -67,17 +67,31 @@ func (s *streams) begun(n news) {
 	if n.of == s.all { // What nobody follows is nobody's news.
 		owns = func(namespace string) bool { return n.covers[namespace] || s.single[namespace] == nil }
 	}
-	s.state.replace(n.of.namespace, owns, *n.full)
 	if s.w.Reread != nil {
-		for _, j := range n.full.jobs {
-			s.w.Reread(j.Namespace, j.ID, j.JobModifyIndex)
-		}
+		s.reread(owns, n.full.jobs)
 	}
+	s.state.replace(n.of.namespace, owns, *n.full)
 	s.w.publish(s.state)
 	if n.of.failed {
 		s.w.Log.Info("nomad's event stream is back", "namespace", n.of.namespace)
 	}
 	n.of.isUp, n.of.of, n.of.refused, n.of.failed = true, n.covers, false, false
+}
+
+// reread tells at which index a full read found each job that there is, or was.
+func (s *streams) reread(owns func(namespace string) bool, jobs []Job) {
+	at := map[key]uint64{}
+	for k := range s.state.revisions {
+		if owns(k.namespace) {
+			at[k] = 0
+		}
+	}
+	for _, j := range jobs {
+		at[keyOf(j.Namespace, j.ID)] = j.JobModifyIndex
+	}
+	for k, index := range at {
+		s.w.Reread(k.namespace, k.id, index)
+	}
 }
 
 // lost notes that a subscription has ended for now. That is said once.

@@ -30,8 +30,9 @@ type Watcher struct {
 	Namespaces func() (all []string, known bool)
 
 	// Reread is called by Run's goroutine with every revision's job that a full read
-	// found, before readers get to know it. Indexes may have gone back: Nomad may have
-	// been restored. Nil is nobody.
+	// found, and with index 0 for one that was known and is not there any more, before
+	// readers get to know it. Indexes may have gone back: Nomad may have been restored, or
+	// have begun anew. Nil is nobody.
 	Reread func(namespace, revision string, index uint64)
 
 	// FirstLine is how long to wait for a stream's first heartbeat (0: 3 s),

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -533,14 +534,15 @@ func TestWatch_IndexesGoBack(t *testing.T) {
 	c := newCluster()
 	c.index = 500
 	var mu sync.Mutex
-	var read []uint64
+	read := map[string]uint64{}
 	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, Reread: func(namespace, revision string, index uint64) {
 		mu.Lock()
 		defer mu.Unlock()
-		read = append(read, index)
+		read[namespace+"/"+revision] = index
 	}}
 	run(t, w, true)
-	c.say(t, `{"Index":501,"Events":[{"Topic":"Job","Index":501,"Payload":{"Job":{"ID":"hello-00001","Namespace":"default","CreateIndex":501,"JobModifyIndex":501,"TaskGroups":[{"Name":"instance","Count":5}]}}}]}`)
+	c.say(t, `{"Index":501,"Events":[{"Topic":"Job","Index":501,"Payload":{"Job":{"ID":"hello-00001","Namespace":"default","CreateIndex":501,"JobModifyIndex":501,"TaskGroups":[{"Name":"instance","Count":5}]}}}]}`,
+		`{"Index":501,"Events":[{"Topic":"Job","Index":501,"Payload":{"Job":{"ID":"later-00001","Namespace":"default","CreateIndex":501,"JobModifyIndex":501}}}]}`)
 	c.settle(t, w)
 	c.mu.Lock()
 	c.index, c.jobs, c.counts["hello-00001"] = 20, `[{"ID":"hello-00001","Namespace":"default"}]`, 2
@@ -553,8 +555,8 @@ func TestWatch_IndexesGoBack(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if !slices.Equal(read, []uint64{1}) {
-		t.Errorf("full reads told of indexes %v, want 1", read)
+	if want := map[string]uint64{"default/hello-00001": 1, "default/later-00001": 0}; !maps.Equal(read, want) {
+		t.Errorf("full reads told of indexes %v, want %v", read, want)
 	}
 }
 
