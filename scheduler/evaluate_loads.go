@@ -31,7 +31,7 @@ const anyLoad = 1e18
 const minCoverage = 0.5
 
 // coverageOf is the smaller share that is known of what can be in the two windows.
-// What sources that have ended took along keeps a count from being lowered, and must
+// What processes that have ended took along keeps a count from being lowered, and must
 // not keep it from being raised by what the others tell.
 func coverageOf(a *Averages) float64 {
 	return min(knownShare(a.Coverage, a.Lost), knownShare(a.PanicCoverage, a.PanicLost))

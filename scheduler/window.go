@@ -39,7 +39,7 @@ type Averages struct {
 	// Share of the sources' seconds in a window that are known; 0 without any source.
 	Coverage, PanicCoverage float64
 
-	// Share of them that nobody will tell: what sources that have ended took along.
+	// Share of them that nobody will tell: what processes that have ended took along.
 	Lost, PanicLost float64
 
 	End        time.Time     // When the last second of the windows is over.

@@ -8,7 +8,7 @@ type window struct {
 	span64
 	extrapolation
 	all  int64 // The sources' seconds in it.
-	lost int64 // Of those that are unknown, the ones of sources that have ended.
+	lost int64 // Of those that are unknown, the ones that nobody will tell.
 
 	direct  amount // What reached instances by itself.
 	held    amount // What activators held and forwarded.

@@ -128,3 +128,27 @@ func TestWindows_SourceThatWasThereBefore(t *testing.T) {
 		}
 	})
 }
+
+// All agents have just been restarted, and none of them tells what its earlier process
+// held. What they hold now raises the count at once, however long the windows are.
+func TestWindows_AllActivatorsRestarted(t *testing.T) {
+	w := windows("i1", "a1", "a2", "a3")
+	w.Report("i1", 0, stats(100), at(100.1))
+	for _, id := range []string{"a1", "a2", "a3"} {
+		w.SourceSeen(id, at(-3600))
+		w.Report(id, 0, stats(8, busy(0, 8, 100, 0)...), at(100.1)) // Its second 0 is 92.
+	}
+	evaluate := func(count int) wadi.Decision {
+		in := evaluation(running(count))
+		in.Loads.Concurrency = averages(w, 100.2)
+		in.Now, in.Raised = at(100.2), at(0)
+		d, _ := scheduler.Evaluate(in)
+		return d
+	}
+	if d := evaluate(1); d.Desired <= 1 {
+		t.Errorf("of 1 for a load of 300: %+v", d)
+	}
+	if d := evaluate(30); d.Desired != 30 || d.Rule != scheduler.RulePartial {
+		t.Errorf("of 30, when it is not known what was held before: %+v", d)
+	}
+}

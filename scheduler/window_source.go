@@ -207,13 +207,15 @@ func (s *source) count(w *window, through int64, now time.Time) {
 		unknown += in.and(span64{in.from, s.dropped}).len()
 		in.from = s.dropped
 	}
+	lost := int64(0)
 	for _, g := range s.gaps {
-		unknown += in.and(g).len()
+		lost += in.and(g).len()
 	}
-	w.unknown += unknown
+	w.unknown += unknown + lost
 	if s.end != live {
-		w.lost += unknown
+		lost += unknown
 	}
+	w.lost += lost
 }
 
 // lastUnknown is the last second before end that the source has not reported.
