@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -128,4 +129,39 @@ func TestServices_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
 	if all, err := s.Services(t.Context()); len(all) != 1 || err != nil {
 		t.Errorf("with rights: got %v, %v", all, err)
 	}
+}
+
+// What the leader wrote and a restore of Consul has undone is told, so that it is read
+// again: else others would follow another route than the leader believes.
+func TestWatch_TellsWhatIsUndone(t *testing.T) {
+	f, s := openFake(t)
+	submit(t, s, "hello", 1, 0)
+	submit(t, s, "other", 1, 0)
+	old, err := s.Consul().Get(t.Context(), "wadi/index/hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done, told := make(chan error), make(chan []string, 10)
+	go func() { done <- s.Watch(ctx, func(names []string) { told <- names }) }()
+	defer func() { cancel(); <-done }()
+	want := func(names ...string) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if !slices.Equal(got, names) {
+				t.Fatalf("told of %v, want %v", got, names)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("told of nothing, want %v", names)
+		}
+	}
+	want("hello", "other")
+	if err := leader(t, s).PutRoute(t.Context(), route("hello", 1)); err != nil {
+		t.Fatal(err)
+	}
+	submit(t, s, "third", 1, 0)
+	want("third") // The route is seen by now.
+	f.Back("wadi/index/hello", old.Value, old.Index)
+	want("hello")
 }

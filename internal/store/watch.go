@@ -13,25 +13,26 @@ import (
 // change, from this goroutine, until ctx ends. The map is the callee's. One that can't
 // be read stays what it was, or is the zero value: the service is there.
 func (s *Store) WatchIndex(ctx context.Context, fn func(map[string]Index)) error {
-	return watch(ctx, s, kindIndex, true, fn)
+	return watch(ctx, s, kindIndex, true, func(now map[string]Index, _ map[string]bool) { fn(now) })
 }
 
 // WatchRoutes calls fn with the route of every service, now and after every
 // change, from this goroutine, until ctx ends. The map is the callee's. A route
 // that can't be read stays what it was.
 func (s *Store) WatchRoutes(ctx context.Context, fn func(map[string]wadi.Route)) error {
-	return watch(ctx, s, kindRoute, false, fn)
+	return watch(ctx, s, kindRoute, false, func(now map[string]wadi.Route, _ map[string]bool) { fn(now) })
 }
 
 // Watch calls changed with the names of services that somebody submitted, marked,
 // held or removed, all of them at first, until ctx ends. The leader's own writes of
-// routes, state and status are not told.
+// routes, state and status are not told, unless they are undone: in a Consul that was
+// restored to an earlier state.
 func (s *Store) Watch(ctx context.Context, changed func(services []string)) error {
 	var before map[string]Index
-	return s.WatchIndex(ctx, func(now map[string]Index) {
+	return watch(ctx, s, kindIndex, true, func(now map[string]Index, back map[string]bool) {
 		var names []string
 		for name, i := range now {
-			if old, ok := before[name]; !ok || old.Generation != i.Generation || old.Spec != i.Spec || old.Hold != i.Hold {
+			if old, ok := before[name]; !ok || back[name] || old.Generation != i.Generation || old.Spec != i.Spec || old.Hold != i.Hold {
 				names = append(names, name)
 			}
 		}
@@ -59,8 +60,8 @@ type decoded[T any] struct {
 
 // watch decodes only what has changed, and keeps the last good value of what
 // can't be decoded; without one, with all, the zero value. Nothing where there was something, or at first, is believed
-// only when the right to read is proved.
-func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(map[string]T)) error {
+// only when the right to read is proved. back are those that are as they were earlier.
+func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(now map[string]T, back map[string]bool)) error {
 	prefix := s.key(k)
 	last := map[string]decoded[T]{}
 	trusted := false // An empty answer is.
@@ -78,11 +79,14 @@ func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(map[s
 		trusted = len(pairs) == 0
 		next := make(map[string]decoded[T], len(pairs))
 		out := make(map[string]T, len(pairs))
-		bad := map[string]struct{}{}
+		bad, back := map[string]struct{}{}, map[string]bool{}
 		for _, p := range pairs {
 			name := strings.TrimPrefix(p.Key, prefix)
 			d := refresh(s, k, p, last[name])
 			next[name] = d
+			if d.index < last[name].index {
+				back[name] = true
+			}
 			if d.stale {
 				bad[p.Key] = struct{}{}
 			}
@@ -92,7 +96,7 @@ func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(map[s
 		}
 		last = next
 		s.watched(k, bad)
-		fn(out)
+		fn(out, back)
 	})
 }
 
