@@ -53,7 +53,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	streams, _, err := apiClient(u, c, maxSingle+1)
+	streams, _, err := apiClient(u, c, maxSingle+2) // With the stream of all, and the question about nodes.
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	nodesWait   = 5 * time.Minute        // How long Nomad may leave the question unanswered.
+	nodesWait   = 45 * time.Second       // How long Nomad may leave the question unanswered: less than the client waits for any answer.
 	nodesLeast  = 250 * time.Millisecond // Between two answers: nodes of a big cluster change all the time.
 	nodesAgain  = 5 * time.Second        // After a failure.
 	nodesDenied = time.Minute            // After Nomad has said that the token may not know.
