@@ -92,6 +92,9 @@ type Jobs interface {
 type Rights interface {
 	// MaySubmit returns nil, or an error that wraps ErrForbidden or ErrUnavailable.
 	MaySubmit(ctx context.Context, token, namespace string) error
+	// Known says whether tokens mean anything. The error wraps ErrForbidden for a token that
+	// Nomad does not know, and for none where nobody without one may do a thing.
+	Known(ctx context.Context, token string) (acls bool, err error)
 }
 
 // Nomad is all that admission needs of Nomad.
@@ -180,6 +183,10 @@ type Request struct {
 
 	NomadToken  string // The caller's. Every job is registered with it.
 	ConsulToken string // The caller's, for what needs a right of theirs in Consul.
+
+	// Look waits until the files may be looked at for whose they are, which takes memory;
+	// done is called after that. Nil: at once.
+	Look func(context.Context) (done func(), err error)
 
 	// Turn waits until the files may be evaluated, once the caller is known to have the
 	// right to submit them. What is left is done within the context that it returns.

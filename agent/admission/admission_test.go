@@ -291,6 +291,30 @@ func TestSubmit_RightsBeforeMistakes(t *testing.T) {
 	}
 }
 
+// Files take hundreds of times their size when they are read, also those that name no
+// service: for whom Nomad does not know they are not read, and for others in their turn.
+func TestSubmit_NothingIsReadForNobody(t *testing.T) {
+	b := newBench(t)
+	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+	var did []string
+	r := request(strings.Repeat("a {}\n", 10))
+	r.Look = func(context.Context) (func(), error) {
+		did = append(did, "look")
+		return func() { did = append(did, "done") }, nil
+	}
+	r.Turn = func() (context.Context, error) { did = append(did, "turn"); return t.Context(), nil }
+	for _, token := range []string{"mallory", ""} {
+		r.NomadToken = token
+		if _, err := b.Submit(t.Context(), r); !errors.Is(err, wadi.ErrForbidden) || did != nil {
+			t.Errorf("%q: got %v, %v", token, err, did)
+		}
+	}
+	r.NomadToken = "alice"
+	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || strings.Join(did, " ") != "look done turn" {
+		t.Errorf("alice: got %v, %v", err, did)
+	}
+}
+
 // Nomad judges the right to have a job parsed in the namespace that it is told: a token
 // for one namespace is enough for a service in it.
 func TestSubmit_RightsInOneNamespace(t *testing.T) {

@@ -12,22 +12,41 @@ import (
 )
 
 // permitAll asks for the right to submit to the namespaces that the files name. Nothing
-// else of them is evaluated.
+// else of them is evaluated, and nothing at all for nobody.
 func (a *Admission) permitAll(ctx context.Context, r Request, adm *admitted) ([]jobspecs.File, jobspecs.Options, error) {
 	options := jobspecs.Options{Variables: r.Variables, Defaults: a.Defaults, Limits: a.Limits}
 	if err := a.bounds(r); err != nil {
 		return nil, options, err
 	}
+	if _, err := a.Nomad.Known(ctx, r.NomadToken); errors.Is(err, wadi.ErrForbidden) {
+		return nil, options, fmt.Errorf("submit: %w", err)
+	}
 	files := make([]jobspecs.File, 0, len(r.Files))
 	for _, f := range r.Files {
 		files = append(files, jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
 	}
-	for _, ns := range jobspecs.Namespaces(files, options) {
+	namespaces, err := look(ctx, r, files, options)
+	if err != nil {
+		return nil, options, err
+	}
+	for _, ns := range namespaces {
 		if err := a.permit(ctx, r.NomadToken, ns, adm.permitted); errors.Is(err, wadi.ErrForbidden) {
 			return nil, options, err
 		} // Else check asks again: mistakes come first, also when Nomad is away.
 	}
 	return files, options, nil
+}
+
+// look finds the namespaces that the files name.
+func look(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options) ([]string, error) {
+	if r.Look != nil {
+		done, err := r.Look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
+	return jobspecs.Namespaces(files, options), nil
 }
 
 // parse turns files into services, or reports every mistake of every file.

@@ -146,6 +146,7 @@ type Server struct {
 	mux         *http.ServeMux
 	handler     http.Handler
 	bodies      *bodies
+	looks       chan struct{} // One place for each submission that is looked at for whose it is.
 	submissions chan struct{} // One place for each submission that is worked on.
 	doctors     chan struct{} // One place for the doctor.
 	requests    *prometheus.CounterVec
@@ -154,6 +155,7 @@ type Server struct {
 // Bounds of the server.
 const (
 	maxHeaderBytes = 64 << 10
+	maxLooks       = 2 // At submissions before that; each may take hundreds of MiB for a second.
 	maxSubmissions = 8 // Worked on at a time; others wait, as long as their caller does.
 	headerTimeout  = 10 * time.Second
 	bodyTimeout    = 30 * time.Second
@@ -189,7 +191,7 @@ func New(c Config) (*Server, error) {
 			MaxIdleConnsPerHost:   4,
 		}
 	}
-	s := &Server{Config: c, mux: http.NewServeMux(), bodies: newBodies(), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1)}
+	s := &Server{Config: c, mux: http.NewServeMux(), bodies: newBodies(), looks: make(chan struct{}, maxLooks), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1)}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wadi_api_requests_total",
 		Help: "Requests answered by the HTTP API.",

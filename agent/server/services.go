@@ -73,12 +73,22 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request,
 	}
 	out, err := do(ctx, admission.Request{
 		Files: body.Files, Variables: body.Variables, CheckIndex: body.CheckIndex,
-		NomadToken: nomadToken(r), ConsulToken: r.Header.Get("X-Consul-Token"), Turn: turn,
+		NomadToken: nomadToken(r), ConsulToken: r.Header.Get("X-Consul-Token"), Look: s.look, Turn: turn,
 	})
 	if err != nil {
 		return err
 	}
 	return s.reply(w, http.StatusOK, out)
+}
+
+// look waits for one of the few places for it.
+func (s *Server) look(ctx context.Context) (done func(), err error) {
+	select {
+	case s.looks <- struct{}{}:
+		return func() { <-s.looks }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // status returns a service's status; none yet is an empty one, which says pending, and
