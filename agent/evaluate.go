@@ -151,7 +151,9 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 func (a *Autoscaler) carryOut(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
 	d := &e.Decision
 	if !scheduler.Change(d) {
-		a.stay(ctx, r, s, d.Count)
+		if !r.unsettled(d, time.Now()) {
+			a.stay(ctx, r, s, d.Count)
+		}
 		return nil
 	}
 	d.Reason = e.Words.String()

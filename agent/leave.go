@@ -62,6 +62,21 @@ func (a *Autoscaler) stay(ctx context.Context, r *record, s *subject, count int)
 	}
 }
 
+// unsettled reports whether those who were told to go are let be: nothing is known for a
+// moment, as happens on a busy machine, and they would have to begin anew. If it lasts
+// their orders end by themselves. Where no other instance stays they are had back at once.
+func (r *record) unsettled(d *wadi.Decision, now time.Time) bool {
+	if !scheduler.Unknown(d) || len(r.leavers) >= r.alive {
+		return false
+	}
+	for _, l := range r.leavers {
+		if l.Lasts(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // forgetLeavers drops what was told: there are no instances, or they end otherwise.
 func (a *Autoscaler) forgetLeavers(r *record, s *subject) {
 	if r.leavers != nil {

@@ -24,14 +24,20 @@ type obedient struct {
 }
 
 type goer struct {
-	order wadi.Order
-	since time.Time
+	order       wadi.Order
+	since, said time.Time
 }
+
+// isOver: it was not told again, so that it stays.
+func (g goer) isOver() bool { return time.Since(g.said) >= 10*time.Second }
 
 func (o *obedient) Tell(_ context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.Told, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := o.going[ep.Instance]
+	if g.isOver() {
+		g = goer{}
+	}
 	switch {
 	case o.away:
 		return wadi.Told{}, errors.New("connection refused")
@@ -43,7 +49,7 @@ func (o *obedient) Tell(_ context.Context, ep wadi.Endpoint, order wadi.Order) (
 	case g.order == "":
 		g.since = time.Now()
 	}
-	g.order = order
+	g.order, g.said = order, time.Now()
 	o.going[ep.Instance] = g
 	ms := time.Since(g.since).Milliseconds()
 	return wadi.Told{Order: order, Requests: o.busy[ep.Instance], SinceMS: ms, QuietMS: ms}, nil
@@ -59,8 +65,10 @@ func (o *obedient) set(f func(*obedient)) {
 func (o *obedient) told() (ids []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for id := range o.going {
-		ids = append(ids, id)
+	for id, g := range o.going {
+		if !g.isOver() {
+			ids = append(ids, id)
+		}
 	}
 	slices.Sort(ids)
 	return ids
@@ -169,6 +177,36 @@ func TestLeave_NomadWasAway(t *testing.T) {
 		wantCount(t, c, id, 3)
 		o.set(func(o *obedient) { o.busy["alloc-3"] = 0 })
 		time.Sleep(3 * time.Second)
+		wantCount(t, c, id, 2)
+	})
+}
+
+// That nothing is known for a moment takes no order back: on a busy machine nobody would
+// ever have been told to go for long enough.
+func TestLeave_NothingIsKnownForAMoment(t *testing.T) {
+	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
+		unknown := func(yes bool) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.unasked = yes
+		}
+		o.set(func(o *obedient) { o.busy["alloc-2"] = 1 })
+		c.hold(t, "", 0, 0) // Its load of 5 wants one.
+		time.Sleep(1500 * time.Millisecond)
+		wantTold(t, o, "alloc-2", "alloc-3")
+		for range 5 {
+			unknown(true)
+			time.Sleep(1500 * time.Millisecond)
+			if told := o.told(); !slices.Contains(told, "alloc-2") {
+				t.Errorf("%v are to go", told)
+			}
+			unknown(false)
+			time.Sleep(1500 * time.Millisecond)
+		}
+		wantCount(t, c, id, 2)
+		unknown(true)
+		time.Sleep(15 * time.Second) // If that lasts their orders end by themselves.
+		wantTold(t, o)
 		wantCount(t, c, id, 2)
 	})
 }

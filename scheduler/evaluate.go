@@ -143,6 +143,9 @@ func Change(d *wadi.Decision) bool {
 	return d.Valid && d.WhyNot == "" && d.Desired != d.Count
 }
 
+// Unknown reports whether a count stays only because not enough is known.
+func Unknown(d *wadi.Decision) bool { return d.Rule == RulePartial || d.Rule == RuleInvalid }
+
 // AtRest reports whether a revision without instances stays so whatever is
 // measured: waking is the activators' alone. Of in, it needs neither loads nor memory.
 func AtRest(in *EvalInput) bool {

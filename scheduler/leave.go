@@ -51,8 +51,11 @@ type Leaver struct {
 // said again: it has taken requests since, and nothing that is known of it counts. Of
 // one that has never answered nothing was.
 func (l Leaver) Over(now time.Time) bool {
-	return !l.Heard.IsZero() && !l.Deaf && now.Sub(l.Told) >= leaveLasts
+	return !l.Heard.IsZero() && !l.Deaf && !l.Lasts(now)
 }
+
+// Lasts reports whether what the instance was told may still be in force.
+func (l Leaver) Lasts(now time.Time) bool { return now.Sub(l.Told) < leaveLasts }
 
 // LeaveInput is what [PlanLeave] plans from.
 type LeaveInput struct {
