@@ -190,7 +190,7 @@ func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job sched
 		a.Metrics.scales.WithLabelValues(direction(d), "error").Inc()
 		return fmt.Errorf("scale %s from %d to %d: %w", s.id, d.Count, n, err)
 	}
-	a.Owned.Add(s.id, index)
+	a.Owned.Scaled(s.id, job.Index, index)
 	r.count, d.Carried = n, n == d.Desired
 	a.Metrics.scales.WithLabelValues(direction(d), "ok").Inc()
 	a.Log.Info("scaled", "revision", s.id, "from", d.Count, "to", n, "rule", d.Rule, "reason", d.Reason)

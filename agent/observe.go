@@ -62,10 +62,12 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 	c.mu.Unlock()
 	for _, r := range s.Revisions {
 		job := c.Cluster.Job(s.Service.Namespace, r.ID)
-		o.Jobs[r.ID], o.Adopted[r.ID] = job, c.Owned.Index(r.ID)
-		if job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.
-			o.Adopted[r.ID] = max(o.Adopted[r.ID], job.Index)
+		ours := c.Owned.Index(r.ID)
+		if job.Index > ours && job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.
+			ours = job.Index
+			c.Owned.Adopt(r.ID, ours)
 		}
+		o.Jobs[r.ID], o.Adopted[r.ID] = job, ours
 		if check, asked := c.checks.of(r.ID); asked {
 			o.Checks[r.ID] = check
 		}

@@ -30,3 +30,18 @@ func TestOwned_AfterARestore(t *testing.T) {
 		t.Errorf("after a change of ours: %d, want 41", got)
 	}
 }
+
+// To change the count of a job that somebody may have edited makes it none that is as it
+// was stored.
+func TestOwned_ScaledFromWhatIsNotKnown(t *testing.T) {
+	var o agent.Owned
+	o.Adopt("hello-00001", 100)
+	o.Scaled("hello-00001", 100, 110)
+	if got, made := o.Index("hello-00001"), o.Made("hello-00001"); got != 110 || made != 110 {
+		t.Errorf("scaled from what is known: %d and %d, want 110", got, made)
+	}
+	o.Scaled("hello-00001", 115, 120)
+	if got, made := o.Index("hello-00001"), o.Made("hello-00001"); got != 110 || made != 120 {
+		t.Errorf("scaled from what is not known: %d and %d, want 110 and 120", got, made)
+	}
+}

@@ -138,18 +138,19 @@ func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string,
 	case scheduler.WakeNone:
 		return nil
 	case scheduler.WakeScale:
-		index, err = w.Nomad.Scale(ctx, route.Namespace, revision, act.Count, act.Index, act.Reason)
+		if index, err = w.Nomad.Scale(ctx, route.Namespace, revision, act.Count, act.Index, act.Reason); err == nil {
+			w.Owned.Scaled(revision, act.Index, index)
+		}
 	case scheduler.WakeRegister:
-		index, err = w.register(ctx, route, revision, act)
+		if index, err = w.register(ctx, route, revision, act); err == nil {
+			w.Owned.Add(revision, index)
+		}
 	case scheduler.WakeEvaluate:
 		w.waited(revision, false) // So that the next look is not before its time.
 		err = w.Nomad.Evaluate(ctx, route.Namespace, revision)
 	}
 	if err != nil {
 		return fmt.Errorf("wake %s: %w", revision, err)
-	}
-	if index > 0 {
-		w.Owned.Add(revision, index)
 	}
 	w.Log.Info("woken", "revision", revision, "count", act.Count, "reason", act.Reason)
 	w.Events.Add(route.Service, revision, "Woken", act.Reason)
@@ -195,12 +196,25 @@ func (w *Waker) takeBack(ctx context.Context, route wadi.Route, revision string,
 // stored, so that this agent's own changes are not taken for somebody else's.
 type Owned struct {
 	mu      sync.Mutex
-	made    map[string]uint64 // By this agent.
+	made    map[string]uint64 // By this agent, of whatever there was.
+	stored  map[string]uint64 // Made by this agent of what was stored.
 	adopted map[string]uint64 // Made by somebody, and found to be no drift.
 }
 
-// Add notes that index is the revision's job's since a change of ours.
-func (o *Owned) Add(revision string, index uint64) { o.note(&o.made, revision, index) }
+// Add notes that index is the revision's job's since this agent registered what is stored.
+func (o *Owned) Add(revision string, index uint64) {
+	o.note(&o.made, revision, index)
+	o.note(&o.stored, revision, index)
+}
+
+// Scaled notes that this agent changed the count of the revision's job. All else is what
+// it was at the index from: as it was stored, if that is known of it.
+func (o *Owned) Scaled(revision string, from, index uint64) {
+	if from > 0 && from <= o.Index(revision) {
+		o.note(&o.stored, revision, index)
+	}
+	o.note(&o.made, revision, index)
+}
 
 // Adopt notes that the job at index, whoever changed it, is as it was stored.
 func (o *Owned) Adopt(revision string, index uint64) { o.note(&o.adopted, revision, index) }
@@ -221,7 +235,7 @@ func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {
 func (o *Owned) Reread(revision string, index uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, known := range []map[string]uint64{o.made, o.adopted} {
+	for _, known := range []map[string]uint64{o.made, o.stored, o.adopted} {
 		if known[revision] > index {
 			delete(known, revision)
 		}
@@ -232,7 +246,7 @@ func (o *Owned) Reread(revision string, index uint64) {
 func (o *Owned) Index(revision string) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return max(o.made[revision], o.adopted[revision])
+	return max(o.stored[revision], o.adopted[revision])
 }
 
 // Made is the latest index that a change of this agent gave to the revision's job.
@@ -247,5 +261,6 @@ func (o *Owned) Forget(revision string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.made, revision)
+	delete(o.stored, revision)
 	delete(o.adopted, revision)
 }
