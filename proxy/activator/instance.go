@@ -21,6 +21,7 @@ const (
 	probeSlowest    = time.Second            // After a minute.
 	probeMisdirect  = 2 * time.Second        // When somebody else answered.
 	probeGoing      = 100 * time.Millisecond // Of one that was told to go: it may yet stay.
+	probeGoingEach  = 2 * time.Millisecond   // More where more are probed: of them there may be many for minutes.
 	probesAtOnce    = 8                      // Of the agent, before they are spaced out.
 	probeCrowded    = 100 * time.Millisecond
 	probeAttemptMin = 100 * time.Millisecond // Of dial and answer. Grows with the time probed,
@@ -198,7 +199,7 @@ func (i *instance) pause(v verdict, elapsed time.Duration) time.Duration {
 	case v == isOther:
 		return probeMisdirect
 	case v == isGoing:
-		return probeGoing
+		return min(max(probeGoing, time.Duration(i.r.a.probing.Load())*probeGoingEach), probeSlowest)
 	case elapsed > time.Minute:
 		return probeSlowest
 	case elapsed > 5*time.Second:
