@@ -104,7 +104,7 @@ func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: 60 * time.Second,
 	}
-	return &http.Client{Transport: &doubt{next: &retry{next: transport}, own: c.Token, turns: make(chan struct{}, maxDoubts)}}, nil
+	return &http.Client{Transport: newDoubt(&retry{next: transport}, c.Token)}, nil
 }
 
 func (c *Client) query(ctx context.Context, token, namespace string) *api.QueryOptions {

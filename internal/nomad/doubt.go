@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/maphash"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -21,6 +23,14 @@ type doubt struct {
 	next  http.RoundTripper
 	own   string        // The agent's own token, which is always asked for again.
 	turns chan struct{} // One place for each refused call of others that waits.
+
+	mu   sync.Mutex
+	seed maphash.Seed
+	sure map[uint64]time.Time // By hash of others' tokens: until when their refusals are believed.
+}
+
+func newDoubt(next http.RoundTripper, own string) *doubt {
+	return &doubt{next: next, own: own, turns: make(chan struct{}, maxDoubts), seed: maphash.MakeSeed(), sure: map[uint64]time.Time{}}
 }
 
 // doubtWaits are the pauses before a refused call is sent again.
@@ -29,6 +39,11 @@ var doubtWaits = [...]time.Duration{200 * time.Millisecond, 600 * time.Milliseco
 // maxDoubts bounds the refused calls of others that wait at a time: beyond them a
 // refusal is believed at once, so that made-up tokens hold nobody up.
 const maxDoubts = 4
+
+const (
+	sureFor = 5 * time.Second // Who was refused again and again is not doubted once more at each question.
+	maxSure = 1024            // Tokens of which that is remembered.
+)
 
 // maxRefusal is how much of a refusal is kept.
 const maxRefusal = 1 << 20
@@ -46,6 +61,9 @@ func (d *doubt) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	if token != d.own {
+		if d.isSure(token) {
+			return resp, nil
+		}
 		select {
 		case d.turns <- struct{}{}:
 			defer func() { <-d.turns }()
@@ -61,10 +79,28 @@ func (d *doubt) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if resp, refused, err = d.ask(req); !refused {
-			break
+			return resp, err
 		}
 	}
+	if token != d.own {
+		d.believe(token)
+	}
 	return resp, err
+}
+
+func (d *doubt) isSure(token string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Now().Before(d.sure[maphash.String(d.seed, token)])
+}
+
+func (d *doubt) believe(token string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.sure) >= maxSure {
+		clear(d.sure)
+	}
+	d.sure[maphash.String(d.seed, token)] = time.Now().Add(sureFor)
 }
 
 // ask sends a request, and says whether Nomad refused it for want of a right, or it is to

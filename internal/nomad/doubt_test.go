@@ -78,8 +78,8 @@ func TestRefusalsAreDoubted(t *testing.T) {
 	}
 }
 
-// What is refused again and again is refused, in Nomad's words and in bounded time; a
-// caller without a token is refused at once.
+// What is refused again and again is refused, in Nomad's words and in bounded time, and
+// so is at once what the same caller asks next; a caller without a token is refused at once.
 func TestRefusalsAreBelieved(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -92,12 +92,16 @@ func TestRefusalsAreBelieved(t *testing.T) {
 		t.Errorf("got %v after %d calls", err, asked.Load())
 	}
 	asked.Store(0)
+	if err := c.MayRead(t.Context(), "mallory", "other"); !errors.Is(err, wadi.ErrForbidden) || asked.Load() != 1 {
+		t.Errorf("the next question: got %v after %d calls", err, asked.Load())
+	}
+	asked.Store(0)
 	if err := c.MaySubmit(t.Context(), "", "default"); !errors.Is(err, wadi.ErrForbidden) || asked.Load() != 1 {
 		t.Errorf("without a token: got %v after %d calls", err, asked.Load())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := c.MaySubmit(ctx, "mallory", "default"); err == nil || errors.Is(err, wadi.ErrForbidden) {
+	if err := c.MaySubmit(ctx, "trudy", "default"); err == nil || errors.Is(err, wadi.ErrForbidden) {
 		t.Errorf("without time to ask again: got %v, want that it is not known", err)
 	}
 }
@@ -126,11 +130,11 @@ func TestRefusals_NowhereIsAskedAsOften(t *testing.T) {
 		mu.Lock()
 		clear(asked)
 		mu.Unlock()
-		if err := ask(t.Context(), "most", "secret"); !errors.Is(err, wadi.ErrForbidden) {
+		if err := ask(t.Context(), "for secret to "+what, "secret"); !errors.Is(err, wadi.ErrForbidden) {
 			t.Errorf("%s: got %v", what, err)
 		}
 		for _, ns := range []string{wadi.Nowhere, "default"} {
-			if err := ask(t.Context(), "most", ns); err != nil {
+			if err := ask(t.Context(), "for "+ns+" to "+what, ns); err != nil {
 				t.Errorf("%s in %s: got %v", what, ns, err)
 			}
 		}
