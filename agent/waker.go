@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ type Waker struct {
 	Log    hclog.Logger
 
 	mu    sync.Mutex
-	empty map[string]time.Time // Since when a revision has a count but no instance.
+	empty map[string]emptiness // Of revisions that have a count but no instance.
 }
 
 // wakeTries bounds how often a wake that met another change is decided again.
@@ -111,6 +112,14 @@ func alive(c Cluster, namespace, revision string) (n int, changed <-chan struct{
 	return n, changed
 }
 
+// emptiness is how long a revision has been seen without instances though Nomad should
+// run some.
+type emptiness struct{ since, seen time.Time }
+
+// emptyForgotten is how long after the last look that is no longer counted on: who waits
+// has a wake repeated far sooner, and in between there may have been instances.
+const emptyForgotten = time.Minute
+
 // waited notes how long a revision has been without instances though Nomad
 // should run some.
 func (w *Waker) waited(revision string, empty bool) time.Duration {
@@ -120,15 +129,18 @@ func (w *Waker) waited(revision string, empty bool) time.Duration {
 		delete(w.empty, revision)
 		return 0
 	}
+	now := time.Now()
+	e, ok := w.empty[revision]
+	if !ok || now.Sub(e.seen) > emptyForgotten {
+		maps.DeleteFunc(w.empty, func(_ string, e emptiness) bool { return now.Sub(e.seen) > emptyForgotten })
+		e.since = now
+	}
+	e.seen = now
 	if w.empty == nil {
-		w.empty = map[string]time.Time{}
+		w.empty = map[string]emptiness{}
 	}
-	since, ok := w.empty[revision]
-	if !ok {
-		since = time.Now()
-		w.empty[revision] = since
-	}
-	return time.Since(since)
+	w.empty[revision] = e
+	return now.Sub(e.since)
 }
 
 func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) error {
