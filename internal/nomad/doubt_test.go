@@ -251,6 +251,12 @@ func TestKnown_AsNomadSaysIt(t *testing.T) {
 			t.Errorf("%q, %d %s: got %v, %v", tt.token, tt.code, tt.words, acls, err)
 		}
 	}
+	c := client(t, answer(200, `{"AccessorID":"acls-disabled","Name":"ACLs disabled token"}`))
+	for _, token := range []string{"", stored, "any"} {
+		if acls, err := c.Known(t.Context(), token); acls || err != nil || c.Who(t.Context(), token) != "" {
+			t.Errorf("%q, without ACLs: got %v, %v, %q", token, acls, err, c.Who(t.Context(), token))
+		}
+	}
 	for _, token := range []string{stored, "of.a.workload"} {
 		c := client(t, answer(500, "No cluster leader"))
 		if _, err := c.Known(t.Context(), token); err == nil || errors.Is(err, wadi.ErrForbidden) {

@@ -283,6 +283,7 @@ func TestMayAdminister(t *testing.T) {
 		{"yes", map[string]reply{self: {200, `{"AccessorID": "a"}`}, right: {200, "nomad\x00agent"}}, nil},
 		{"no", map[string]reply{self: {200, `{"AccessorID": "a"}`}, right: {403, "Permission denied"}}, wadi.ErrForbidden},
 		{"unknown token", map[string]reply{self: {403, "ACL token not found"}, right: {200, ""}}, wadi.ErrForbidden},
+		{"without ACLs, with Nomad's debug on, as 1.11.3 says it", map[string]reply{self: {200, `{"AccessorID":"acls-disabled","Name":"ACLs disabled token"}`}, right: {200, ""}}, wadi.ErrForbidden},
 		{"without ACLs, with Nomad's debug on", map[string]reply{self: {400, "ACL support disabled"}, right: {200, ""}}, wadi.ErrForbidden},
 		{"nobody to ask", map[string]reply{self: {500, "No cluster leader"}, right: {200, ""}}, wadi.ErrUnavailable},
 	} {

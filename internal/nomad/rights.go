@@ -100,12 +100,11 @@ func (c *Client) readable(ctx context.Context, token string, namespaces []string
 // wraps ErrForbidden if Nomad does not know the token, or if there is none and nobody
 // without one may read the default namespace.
 func (c *Client) Known(ctx context.Context, token string) (acls bool, err error) {
-	var self struct{ AccessorID string }
-	_, err = c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
-	code, body, answered := response(err)
-	if answered && strings.Contains(body, aclsDisabled) {
+	self, err := c.self(ctx, token)
+	if self.noACLs {
 		return false, nil
 	}
+	code, body, answered := response(err)
 	if answered && token != "" && !isSecret(token) {
 		switch { // It may be the identity of a workload, which is none of the stored tokens.
 		case code == http.StatusNotFound:
@@ -137,8 +136,25 @@ var secret = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]
 
 func isSecret(token string) bool { return secret.MatchString(token) }
 
-// aclsDisabled is what Nomad says where it has no ACLs.
-const aclsDisabled = "ACL support disabled"
+// What Nomad says where it has no ACLs: an error, or that any token is this one.
+const (
+	aclsDisabled     = "ACL support disabled"
+	aclsDisabledSelf = "acls-disabled"
+)
+
+// itself is what a token is.
+type itself struct {
+	AccessorID, Name string
+	noACLs           bool // It is none, as Nomad has no ACLs.
+}
+
+// self asks Nomad what a token is. The error is Nomad's own.
+func (c *Client) self(ctx context.Context, token string) (self itself, err error) {
+	_, err = c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
+	_, body, ok := response(err)
+	self.noACLs = ok && strings.Contains(body, aclsDisabled) || err == nil && self.AccessorID == aclsDisabledSelf
+	return self, err
+}
 
 // defaultNamespace is there in every Nomad.
 const defaultNamespace = "default"
@@ -146,8 +162,8 @@ const defaultNamespace = "default"
 // Who is the name of a token, for people to read; empty if it has none, or Nomad
 // does not say.
 func (c *Client) Who(ctx context.Context, token string) string {
-	var self struct{ Name string }
-	if _, err := c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, "")); err != nil {
+	self, err := c.self(ctx, token)
+	if err != nil || self.noACLs {
 		return ""
 	}
 	return self.Name
@@ -157,11 +173,11 @@ func (c *Client) Who(ctx context.Context, token string) string {
 // a management token), ErrForbidden if not. Without ACLs nobody can be told from
 // anybody, and nobody may.
 func (c *Client) MayAdminister(ctx context.Context, token string) error {
-	var self struct{ AccessorID string }
-	if _, err := c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, "")); err != nil {
-		if _, body, ok := response(err); ok && strings.Contains(body, aclsDisabled) {
-			return fmt.Errorf("%w: nomad has no ACLs, so its tokens say nothing", wadi.ErrForbidden)
-		}
+	self, err := c.self(ctx, token)
+	if self.noACLs {
+		return fmt.Errorf("%w: nomad has no ACLs, so its tokens say nothing", wadi.ErrForbidden)
+	}
+	if err != nil {
 		return fmt.Errorf("ask whose token it is: %w", translate(err))
 	}
 	// Of what needs this right it is what costs least and changes nothing.
