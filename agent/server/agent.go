@@ -86,6 +86,7 @@ func (s *Server) toLeader(w http.ResponseWriter, r *http.Request) (done bool, er
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
 			p.Out.Header.Set(HeaderForwarded, s.Self.Name)
+			p.Out.Header.Del(headerConsulToken) // No read needs it.
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			s.fail(w, r, fmt.Errorf("ask the leader %s at %s: %v: %w", name, addr, err, wadi.ErrUnavailable))

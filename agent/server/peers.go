@@ -12,6 +12,9 @@ import (
 // forwarded twice. Its value is that agent's name.
 const HeaderForwarded = "Wadi-Forwarded"
 
+// headerConsulToken has the caller's token for what needs a right of theirs in Consul.
+const headerConsulToken = "X-Consul-Token"
+
 // maxPeers bounds the reads of other agents that are answered at a time, each of which
 // may be a stream.
 const maxPeers = 256

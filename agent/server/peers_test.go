@@ -77,3 +77,21 @@ func TestPeers_Stop(t *testing.T) {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
 }
+
+// The leader is given the token that a read is judged by, and no other.
+func TestPeers_WhoseTokens(t *testing.T) {
+	got := make(chan http.Header, 1)
+	leader := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte("[]"))
+	}))
+	defer leader.Close()
+	follower := newBench(t, func(c *server.Config) { c.Leadership = &leadership{"two", leader.URL} })
+	follower.want(t, 200, "PUT", "/v1/services", submission(hello))
+	follower.ask(t, "GET", "/v1/service/hello/decisions", "", "X-Nomad-Token", "nomad", "X-Consul-Token", "consul").want(t, 200)
+	h := <-got
+	if h.Get("X-Nomad-Token") != "nomad" || h.Get("X-Consul-Token") != "" || h.Get(server.HeaderForwarded) == "" {
+		t.Errorf("got %v", h)
+	}
+}

@@ -73,7 +73,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request,
 	}
 	out, err := do(ctx, admission.Request{
 		Files: body.Files, Variables: body.Variables, CheckIndex: body.CheckIndex,
-		NomadToken: nomadToken(r), ConsulToken: r.Header.Get("X-Consul-Token"), Look: s.look, Turn: turn,
+		NomadToken: nomadToken(r), ConsulToken: r.Header.Get(headerConsulToken), Look: s.look, Turn: turn,
 	})
 	if err != nil {
 		return err
@@ -272,7 +272,7 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if !spec.Deleting {
-		if err := s.Admission.MayRemove(r.Context(), spec.Service, r.Header.Get("X-Consul-Token")); err != nil {
+		if err := s.Admission.MayRemove(r.Context(), spec.Service, r.Header.Get(headerConsulToken)); err != nil {
 			return err
 		}
 		if err := s.Store.MarkDeleting(r.Context(), name, index); err != nil {
