@@ -87,6 +87,10 @@ func (s *Server) toLeader(w http.ResponseWriter, r *http.Request) (done bool, er
 			p.SetURL(target)
 			p.Out.Header.Set(HeaderForwarded, s.Self.Name)
 			p.Out.Header.Del(headerConsulToken) // No read needs it.
+			p.Out.Header.Del(headerJudged)
+			if s.Auth == AuthNone {
+				p.Out.Header.Set(headerJudged, AuthNone)
+			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			s.fail(w, r, fmt.Errorf("ask the leader %s at %s: %v: %w", name, addr, err, wadi.ErrUnavailable))

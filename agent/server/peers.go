@@ -12,6 +12,9 @@ import (
 // forwarded twice. Its value is that agent's name.
 const HeaderForwarded = "Wadi-Forwarded"
 
+// headerJudged says with [AuthNone] that the agent that forwards judges nobody itself.
+const headerJudged = "Wadi-Forwarded-Auth"
+
 // headerConsulToken has the caller's token for what needs a right of theirs in Consul.
 const headerConsulToken = "X-Consul-Token"
 
@@ -21,12 +24,17 @@ const maxPeers = 256
 
 // Peers serves what other agents forward to the leader, by a way on which its caller has
 // made certain that they are agents. Those are reads, and each is judged by the token of
-// who asked that agent, as if it had come here. They end when stop is closed.
+// who asked that agent, as if it had come here; by an agent that judges nobody as well, unless
+// that one does not either: it is for callers of its own machine alone. They end when stop
+// is closed.
 func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 	reads := http.NewServeMux()
 	for _, pattern := range []string{pathDecisions, pathEvents} {
 		reads.Handle(pattern, s.mux)
 	}
+	judging := *s
+	judging.Auth, judging.mux = AuthNomad, http.NewServeMux()
+	judging.routes()
 	places := make(chan struct{}, maxPeers)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -40,7 +48,11 @@ func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 			s.fail(w, r, &admission.Error{Status: http.StatusNotFound, Message: "no such path between agents"})
 			return
 		}
-		s.guard(s.mux).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stopKey{}, stop)))
+		mux := judging.mux
+		if s.Auth == AuthNone && r.Header.Get(headerJudged) == AuthNone {
+			mux = s.mux
+		}
+		s.guard(mux).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stopKey{}, stop)))
 	})
 }
 

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,5 +94,59 @@ func TestPeers_WhoseTokens(t *testing.T) {
 	h := <-got
 	if h.Get("X-Nomad-Token") != "nomad" || h.Get("X-Consul-Token") != "" || h.Get(server.HeaderForwarded) == "" {
 		t.Errorf("got %v", h)
+	}
+}
+
+// An agent that judges none of its own machine's callers judges those of agents that do.
+func TestPeers_OfOneWithoutAuth(t *testing.T) {
+	nomad, store, log := &admissiontest.Nomad{}, &admissiontest.Store{}, &events{}
+	adm, err := admissiontest.New(nomad, store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+	nomad.Allow("stranger", admissiontest.Grant{})
+	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: nomad, Events: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("PUT", "/v1/services", strings.NewReader(submission(hello)))
+	r.Header.Set("X-Nomad-Token", "alice")
+	if s.Handler().ServeHTTP(w, r); w.Code != 200 {
+		t.Fatal(w.Body)
+	}
+	log.add(event("hello", "something"))
+	peers := s.Peers(nil)
+	leader := httptest.NewTLSServer(peers)
+	defer leader.Close()
+	for _, tt := range []struct {
+		auth, token string
+		sees        bool
+	}{
+		{server.AuthNomad, "alice", true}, {server.AuthNomad, "stranger", false}, {server.AuthNomad, "", false}, {server.AuthNone, "", true},
+	} {
+		follower, err := server.New(server.Config{Self: server.Self{Name: "two"}, Auth: tt.auth, Admission: adm, Store: store, Rights: nomad,
+			Leadership: &leadership{"one", leader.URL}, Transport: leader.Client().Transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := httptest.NewServer(follower.Handler())
+		req, err := http.NewRequestWithContext(t.Context(), "GET", f.URL+"/v1/events?follow=false", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Nomad-Token", tt.token)
+		req.Header.Set("Wadi-Forwarded-Auth", server.AuthNone) // As callers may say.
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		f.Close()
+		if sees := strings.Contains(string(text), "something"); sees != tt.sees {
+			t.Errorf("%s, %q: got %d %s", tt.auth, tt.token, resp.StatusCode, text)
+		}
 	}
 }
