@@ -240,6 +240,7 @@ func (a *Admission) Validate(ctx context.Context, r Request) (Response, error) {
 
 // admitted is a request that was found good.
 type admitted struct {
+	known      bool            // Nomad knows the caller; false: it could not be asked.
 	permitted  map[string]bool // Namespaces that the caller may submit to.
 	candidates []*candidate
 	warnings   []Detail
@@ -272,7 +273,14 @@ func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Turn != nil {
+	switch {
+	case !adm.known && r.Look != nil: // Nomad is away, and it may be anybody: his turn is among few.
+		done, err := r.Look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	case adm.known && r.Turn != nil:
 		if ctx, err = r.Turn(); err != nil {
 			return nil, err
 		}

@@ -313,6 +313,11 @@ func TestSubmit_NothingIsReadForNobody(t *testing.T) {
 	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || strings.Join(did, " ") != "look done turn" {
 		t.Errorf("alice: got %v, %v", err, did)
 	}
+	did = nil
+	b.nomad.Fail(wadi.ErrUnavailable)
+	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || strings.Join(did, " ") != "look done look done" {
+		t.Errorf("Nomad is away: got %v, %v", err, did)
+	}
 }
 
 // Nomad judges the right to have a job parsed in the namespace that it is told: a token

@@ -18,9 +18,11 @@ func (a *Admission) permitAll(ctx context.Context, r Request, adm *admitted) ([]
 	if err := a.bounds(r); err != nil {
 		return nil, options, err
 	}
-	if _, err := a.Nomad.Known(ctx, r.NomadToken); errors.Is(err, wadi.ErrForbidden) {
-		return nil, options, fmt.Errorf("submit: %w", err)
+	_, unknown := a.Nomad.Known(ctx, r.NomadToken)
+	if errors.Is(unknown, wadi.ErrForbidden) {
+		return nil, options, fmt.Errorf("submit: %w", unknown)
 	}
+	adm.known = unknown == nil
 	files := make([]jobspecs.File, 0, len(r.Files))
 	for _, f := range r.Files {
 		files = append(files, jobspecs.File{Name: f.Name, Source: []byte(f.Source)})

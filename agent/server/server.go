@@ -155,7 +155,7 @@ type Server struct {
 // Bounds of the server.
 const (
 	maxHeaderBytes = 64 << 10
-	maxLooks       = 2 // At submissions before that; each may take hundreds of MiB for a second.
+	maxLooks       = 2 // At submissions of whom it is not known what he may; each may take hundreds of MiB for a second.
 	maxSubmissions = 8 // Worked on at a time; others wait, as long as their caller does.
 	headerTimeout  = 10 * time.Second
 	bodyTimeout    = 30 * time.Second
