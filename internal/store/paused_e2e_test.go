@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -43,8 +44,8 @@ func present(url, name string) (*store.Store, *consul.Presence) {
 	}
 }
 
-// leadOn leads, and believes that it still does when it was paused: it writes on, and
-// prints for each write what came of it.
+// leadOn leads, and believes that it still does when it was paused: once it is told to, it
+// writes on, and prints for each write what came of it.
 func leadOn(url string) {
 	s, p := present(url, "paused")
 	go func() { _ = p.Run(context.Background()) }()
@@ -56,10 +57,7 @@ func leadOn(url string) {
 			panic(err)
 		}
 		fmt.Println("leading")
-		for last := time.Now(); time.Since(last) < 2*time.Second; {
-			last = time.Now()
-			time.Sleep(10 * time.Millisecond)
-		}
+		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 		for what, err := range map[string]error{
 			"certain": term.Certain(), "confirm": term.Confirm(ctx),
 			"status": w.PutStatus(ctx, wadi.Status{Service: "hello", Phase: "failed"}),
@@ -78,15 +76,18 @@ func leadOn(url string) {
 func TestDeposed_PausedLeader(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	submit(t, open(t, a.URL), "hello", 1, 0)
-	old := exec.Command(os.Args[0])
+	limit, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	old := exec.CommandContext(limit, os.Args[0])
 	old.Env = append(os.Environ(), pausedEnv+"="+a.URL)
 	old.Stderr = os.Stderr
 	old.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := old.StdoutPipe()
-	if err == nil {
-		err = old.Start()
+	in, inErr := old.StdinPipe()
+	out, outErr := old.StdoutPipe()
+	if err := errors.Join(inErr, outErr); err != nil {
+		t.Fatal(err)
 	}
-	if err != nil {
+	if err := old.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = old.Process.Kill(); _ = old.Wait() }()
@@ -124,7 +125,8 @@ func TestDeposed_PausedLeader(t *testing.T) {
 	if err := w.PutStatus(ctx, wadi.Status{Service: "hello", Phase: "pending"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Process.Signal(syscall.SIGCONT); err != nil {
+	_, err := io.WriteString(in, "go on\n")
+	if err = errors.Join(err, old.Process.Signal(syscall.SIGCONT)); err != nil {
 		t.Fatal(err)
 	}
 	for range 6 {
