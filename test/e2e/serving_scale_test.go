@@ -207,8 +207,8 @@ func TestServing_LimitOfOne(t *testing.T) {
 	}
 }
 
-// A request that is in flight in an instance when the count is lowered is answered
-// by that instance before it ends.
+// An instance that has a request in flight when fewer are wanted takes no further ones,
+// answers that, and only then the count is lowered.
 func TestServing_InFlightAtScaleDown(t *testing.T) {
 	t.Parallel()
 	o := options{min: 3, max: 3}
@@ -241,15 +241,25 @@ func TestServing_InFlightAtScaleDown(t *testing.T) {
 	o.min, o.max = 1, 1
 	stack.Deploy(t, hello("drain", o))
 	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
-		if n, err := stack.Running(t.Context(), "drain-00001"); err != nil || n != 1 {
-			return fmt.Errorf("%d instances are not told to stop (%v)", n, err)
+		who := map[string]bool{}
+		for range 12 {
+			res := stack.Get(t, "drain", "/")
+			if res.Status != 200 {
+				return harness.Final(fmt.Errorf("got status %d: %s", res.Status, res.Body))
+			}
+			who[res.Body] = true
+		}
+		if len(who) != 1 {
+			return fmt.Errorf("%d instances take further requests, want one", len(who))
 		}
 		return nil
 	})
 	if err != nil {
 		t.Error(err)
 	}
-	harnesstest.WantStatus(t, stack.Get(t, "drain", "/"), 200)
+	if n, err := stack.Count(t.Context(), "drain-00001"); err != nil || n != 3 {
+		t.Errorf("got a count of %d (%v) while all have requests in flight, want 3", n, err)
+	}
 	if live := liveAllocs(t, "drain-00001"); len(live) != 3 {
 		t.Errorf("%d instances live while all have requests in flight, want 3", len(live))
 	}
