@@ -53,11 +53,19 @@ func (c *Client) covers(ctx context.Context, namespace string) (map[string]bool,
 
 // mayList is nil if the agent's own token may list jobs in some namespace.
 func (c *Client) mayList(ctx context.Context) error {
+	_, err := c.jobsIndex(ctx)
+	return err
+}
+
+// jobsIndex is when any job was changed last, by Nomad's own index. It goes back only if
+// Nomad is restored, or begins anew.
+func (c *Client) jobsIndex(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var some []struct{ ID string }
-	if _, err := c.api.Raw().Query("/v1/jobs?per_page=1", &some, c.query(ctx, c.own, everywhere)); err != nil {
-		return fmt.Errorf("list jobs: %w", translate(err))
+	meta, err := c.api.Raw().Query("/v1/jobs?per_page=1", &some, c.query(ctx, c.own, everywhere))
+	if err != nil {
+		return 0, fmt.Errorf("list jobs: %w", translate(err))
 	}
-	return nil
+	return meta.LastIndex, nil
 }

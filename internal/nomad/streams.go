@@ -162,10 +162,7 @@ func (s *streams) follow(ctx context.Context, namespace string) {
 	case len(s.single) < maxSingle:
 		s.single[namespace] = s.start(ctx, namespace)
 	case s.all.isUp:
-		s.all.stop()
-		before := s.all.link
-		s.all = s.start(ctx, everywhere)
-		s.all.link = link{broke: time.Now(), of: before.of}
+		s.all = s.anew(ctx, s.all)
 	case !s.tooMany:
 		s.tooMany = true
 		s.w.Log.Error("services are in more namespaces than can be watched one by one: give the token read-job in all",

@@ -230,6 +230,15 @@ func (w *Watcher) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.all = s.start(ctx, everywhere)
+	restored := make(chan struct{})
+	s.running.Go(func() {
+		w.watchRestores(ctx, func() {
+			select {
+			case restored <- struct{}{}:
+			case <-ctx.Done():
+			}
+		})
+	})
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -238,6 +247,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return nil
 		case n := <-s.news:
 			s.take(n)
+		case <-restored:
+			s.again(ctx)
 		case <-w.poke:
 		case <-tick.C:
 		}

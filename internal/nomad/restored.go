@@ -1,0 +1,46 @@
+package nomad
+
+import (
+	"context"
+	"time"
+)
+
+// restoredCheck is how often Nomad is asked whether its index of jobs has gone back.
+const restoredCheck = 5 * time.Second
+
+// watchRestores calls restored each time that Nomad's index of jobs has gone back. A
+// server that is restored may leave event streams open, with heartbeats, that tell of the
+// state that it has thrown away. They end with its next change (seen with 1.11.3): until
+// then it is quiet, and the index stays below.
+func (w *Watcher) watchRestores(ctx context.Context, restored func()) {
+	var last uint64
+	for {
+		index, err := w.Client.jobsIndex(ctx)
+		if err == nil {
+			if index < last {
+				restored()
+			}
+			last = index
+		}
+		if sleep(ctx, restoredCheck) != nil {
+			return
+		}
+	}
+}
+
+// again opens all streams anew, each with a full read.
+func (s *streams) again(ctx context.Context) {
+	s.w.Log.Warn("nomad was restored to an earlier state: everything is read anew")
+	s.all = s.anew(ctx, s.all)
+	for namespace, sub := range s.single {
+		s.single[namespace] = s.anew(ctx, sub)
+	}
+}
+
+// anew opens a stream in place of sub. What sub has told is as good as after a break.
+func (s *streams) anew(ctx context.Context, sub *subscription) *subscription {
+	sub.stop()
+	next := s.start(ctx, sub.namespace)
+	next.link = link{broke: time.Now(), of: sub.of}
+	return next
+}
