@@ -88,7 +88,7 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	if err := listener.Close(); err != nil {
 		return fmt.Errorf("close listener: %w", err)
 	}
-	time.Sleep(lastRequests)
+	app.finish()
 	// Nomad's kill_timeout is the bound; the app does not add one of its own.
 	if err := server.Shutdown(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("finish requests: %w", err)
@@ -100,11 +100,26 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	return nil
 }
 
-// lastRequests is how long connections from before are served after SIGTERM.
-const lastRequests = 100 * time.Millisecond
+// Requests of connections from before are served after SIGTERM until none has come for
+// lastQuiet, and for lastMost at most.
+const (
+	lastQuiet = 300 * time.Millisecond
+	lastMost  = 3 * time.Second
+)
+
+// finish waits until nobody asks any more.
+func (a *app) finish() {
+	a.asked.Store(time.Now().UnixNano())
+	for end := time.Now().Add(lastMost); time.Now().Before(end); time.Sleep(lastQuiet / 10) {
+		if time.Since(time.Unix(0, a.asked.Load())) > lastQuiet {
+			return
+		}
+	}
+}
 
 type app struct {
-	stopping           atomic.Bool // Every answer is the last one of its connection.
+	stopping           atomic.Bool  // Every answer is the last one of its connection.
+	asked              atomic.Int64 // When a request came last, in Unix nanoseconds.
 	revision, instance string
 	upstreams          map[string]*url.URL // By the path below which they are called.
 }
@@ -154,6 +169,7 @@ func (a *app) handler() http.Handler {
 		}))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.asked.Store(time.Now().UnixNano())
 		if a.stopping.Load() {
 			w.Header().Set("Connection", "close")
 		}
