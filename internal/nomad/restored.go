@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// restoredCheck is how often Nomad is asked whether its index of jobs has gone back.
-const restoredCheck = 5 * time.Second
-
 // watchRestores calls restored each time that Nomad's index of jobs has gone back. A
 // server that is restored may leave event streams open, with heartbeats, that tell of the
 // state that it has thrown away. They end with its next change (seen with 1.11.3): until
@@ -22,7 +19,7 @@ func (w *Watcher) watchRestores(ctx context.Context, restored func()) {
 			}
 			last = index
 		}
-		if sleep(ctx, restoredCheck) != nil {
+		if sleep(ctx, w.Look) != nil {
 			return
 		}
 	}

@@ -44,6 +44,9 @@ type Watcher struct {
 	// to act on (0: 10 s). A reconnect takes less.
 	Grace time.Duration
 
+	// Look is how often Nomad is asked whether its index of jobs has gone back (0: 5 s).
+	Look time.Duration
+
 	once   sync.Once
 	synced chan struct{}
 	poke   chan struct{}
@@ -90,6 +93,7 @@ func (w *Watcher) init() {
 		w.FirstLine = cmp.Or(w.FirstLine, 3*time.Second)
 		w.Silence = cmp.Or(w.Silence, 90*time.Second)
 		w.Grace = cmp.Or(w.Grace, 10*time.Second)
+		w.Look = cmp.Or(w.Look, 5*time.Second)
 	})
 }
 

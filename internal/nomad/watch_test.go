@@ -33,6 +33,7 @@ type cluster struct {
 	lines  chan string   // What the stream says next; "" ends it.
 	silent chan struct{} // Not nil: the stream opens and says nothing until closed.
 	opened int
+	looks  int // How often it was asked for the index alone.
 }
 
 func newCluster() *cluster {
@@ -50,6 +51,9 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch id := strings.TrimPrefix(r.URL.Path, "/v1/job/"); {
 	case r.URL.Path == "/v1/namespaces":
 		_, _ = fmt.Fprint(w, c.namespaces)
+	case r.URL.Path == "/v1/jobs" && r.URL.Query().Has("per_page"):
+		_, _ = fmt.Fprint(w, "[]")
+		c.looks++
 	case r.URL.Path == "/v1/jobs":
 		_, _ = fmt.Fprint(w, c.jobs)
 		c.happen()
@@ -535,7 +539,7 @@ func TestWatch_IndexesGoBack(t *testing.T) {
 	c.index = 500
 	var mu sync.Mutex
 	read := map[string]uint64{}
-	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, Reread: func(namespace, revision string, index uint64) {
+	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, Look: time.Hour, Reread: func(namespace, revision string, index uint64) {
 		mu.Lock()
 		defer mu.Unlock()
 		read[namespace+"/"+revision] = index
@@ -558,6 +562,24 @@ func TestWatch_IndexesGoBack(t *testing.T) {
 	if want := map[string]uint64{"default/hello-00001": 1, "default/later-00001": 0}; !maps.Equal(read, want) {
 		t.Errorf("full reads told of indexes %v, want %v", read, want)
 	}
+}
+
+// Nomad may leave the stream of a state open that it has thrown away.
+func TestWatch_IndexGoesBackInSilence(t *testing.T) {
+	c := newCluster()
+	c.index, c.jobs, c.counts["hello-00001"] = 500, `[{"ID":"hello-00001","Namespace":"default"}]`, 5
+	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, Look: 10 * time.Millisecond}
+	run(t, w, true)
+	counts := func(want int) func() bool {
+		return func() bool { j, _ := w.Job("", "hello-00001"); return j.Count == want }
+	}
+	soon(t, "the count", counts(5))
+	soon(t, "a look at the index", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.looks > 1 }) // The first is answered.
+	c.mu.Lock()
+	c.index, c.counts["hello-00001"] = 20, 2
+	c.mu.Unlock()
+	soon(t, "the count that there is after the restore", counts(2))
+	soon(t, "that it is told of again", func() bool { return w.Connected("") })
 }
 
 func TestWatch_LongLine(t *testing.T) {
