@@ -24,11 +24,7 @@ import (
 // may not be sent twice: no instance ends with one in flight. When the people have gone,
 // the count is what the load asks for.
 func TestCountsChangedAtOnce(t *testing.T) {
-	two, err := second()
-	harnesstest.Must(t, "configure the second agent", err)
-	harnesstest.Must(t, "start it", two.Start(t.Context()))
-	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
-	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
+	two := startSecond(t)
 	scale := `
     window      = "6s"
     max         = 3
@@ -66,7 +62,7 @@ func TestCountsChangedAtOnce(t *testing.T) {
 		l.Wait(t, n+20)
 	}
 	// Four at once, of which each instance is to have two.
-	err = stack.WaitCount(t.Context(), revision, harnesstest.WaitLong, func(n int) bool { return n == 2 })
+	err := stack.WaitCount(t.Context(), revision, harnesstest.WaitLong, func(n int) bool { return n == 2 })
 	harnesstest.Must(t, "wait for the count that the load asks for", err)
 	for _, l := range loads {
 		l.WantAll(t, 20)

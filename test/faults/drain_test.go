@@ -98,18 +98,6 @@ func clientsOf(t *testing.T) []*http.Client {
 	return all
 }
 
-// startSecond starts the second agent, which is stopped when the test ends.
-func startSecond(t *testing.T, service string) *harness.Agent {
-	t.Helper()
-	two, err := second()
-	harnesstest.Must(t, "configure the second agent", err)
-	harnesstest.Must(t, "start it", two.Start(t.Context()))
-	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
-	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
-	eventually(t, harnesstest.WaitLong, func() error { return through(two, service, "/")(t.Context()) })
-	return two
-}
-
 // wantUnready waits until an agent is not ready, and then asks it on a connection
 // of its own: it has to serve who has not heard of it, and send them away.
 func wantUnready(t *testing.T, a *harness.Agent, service string) {
@@ -152,7 +140,8 @@ func wantLeft(t *testing.T, a *harness.Agent) {
 // that it has begun.
 func TestAgentStops_UnderLoad(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("loaded", `window = "60s"`, ""))
-	two := startSecond(t, "loaded")
+	two := startSecond(t)
+	eventually(t, harnesstest.WaitLong, func() error { return through(two, "loaded", "/")(t.Context()) })
 	load := startCallers(two, "loaded", clientsOf(t)...)
 	long := make(chan error, 1)
 	go func() {
@@ -185,7 +174,8 @@ func TestAgentStops_UnderLoad(t *testing.T) {
 // The admin plane drains an agent in the same way, and leaves it running.
 func TestAgentDrained_ByTheAdminPlane(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("drained", `window = "60s"`, ""))
-	two := startSecond(t, "drained")
+	two := startSecond(t)
+	eventually(t, harnesstest.WaitLong, func() error { return through(two, "drained", "/")(t.Context()) })
 	load := startCallers(two, "drained", clientsOf(t)...)
 	pause(t, time.Second)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+two.API+"/v1/admin/drain", nil)

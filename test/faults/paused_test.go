@@ -15,14 +15,10 @@ import (
 // A leader that is stopped for longer than its lock lasts, and goes on, finds that
 // another leads, and undoes nothing of what that one has done.
 func TestPausedLeader(t *testing.T) {
-	two, err := second()
-	harnesstest.Must(t, "configure the second agent", err)
-	harnesstest.Must(t, "start it", two.Start(t.Context()))
-	t.Cleanup(func() {
-		harnesstest.Must(t, "stop the second agent", two.Stop(context.Background()))
+	t.Cleanup(func() { // When the second agent has been stopped.
 		harnesstest.Must(t, "wait for the first", stack.Agent.WaitLeader(context.Background()))
 	})
-	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
+	two := startSecond(t)
 	stack.Deploy(t, harnesstest.Hello("paused", `window = "60s"`, ""))
 
 	harnesstest.Must(t, "stop the leader's process", stack.Agent.Signal(syscall.SIGSTOP))

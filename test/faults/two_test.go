@@ -23,14 +23,21 @@ import (
 // and stopped by the tests that need it.
 var second = sync.OnceValues(func() (*harness.Agent, error) { return stack.NewAgent("wadi-2", "") })
 
-// A second agent serves like the first, and takes over when that is killed; requests
-// wake services meanwhile.
-func TestTwoAgents(t *testing.T) {
+// startSecond starts the second agent, which is stopped when the test ends.
+func startSecond(t *testing.T) *harness.Agent {
+	t.Helper()
 	two, err := second()
 	harnesstest.Must(t, "configure the second agent", err)
 	harnesstest.Must(t, "start it", two.Start(t.Context()))
 	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
 	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
+	return two
+}
+
+// A second agent serves like the first, and takes over when that is killed; requests
+// wake services meanwhile.
+func TestTwoAgents(t *testing.T) {
+	two := startSecond(t)
 	if l, err := two.Client.Leader(t.Context()); err != nil || l.Name != stack.Agent.Name {
 		t.Fatalf("got leader %q (%v), want %s", l.Name, err, stack.Agent.Name)
 	}
