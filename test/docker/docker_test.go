@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/test/harness"
 )
@@ -244,17 +245,8 @@ func wantOfMemory(t *testing.T, s *harness.Stack) {
 		t.Fatalf("got %+v (%v), want 502 from an app that is killed", res, err)
 	}
 	const told = "the app (task web) was killed for want of memory"
-	err := harness.Eventually(ctx, time.Minute, func() error {
-		got, err := s.Agent.Client.Service(ctx, "hungry")
-		if err != nil {
-			return err
-		}
-		for _, c := range got.Status.Conditions {
-			if c.Type == agent.ConditionSteady && c.Reason == agent.ReasonOOM && strings.HasPrefix(c.Message, "hungry-00001: "+told) {
-				return nil
-			}
-		}
-		return fmt.Errorf("got conditions %+v, want that %s", got.Status.Conditions, told)
+	err := s.Agent.WaitCondition(ctx, "hungry", time.Minute, "that "+told, func(c wadi.Condition) bool {
+		return c.Type == agent.ConditionSteady && c.Reason == agent.ReasonOOM && strings.HasPrefix(c.Message, "hungry-00001: "+told)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -173,17 +174,8 @@ func TestServing_Crash(t *testing.T) {
 	}
 	// Though the revision is ready, what happened is told.
 	const told = "the app (task web) exited with code 3"
-	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
-		s, err := stack.Agent.Client.Service(t.Context(), "crash")
-		if err != nil {
-			return err
-		}
-		for _, c := range s.Status.Conditions {
-			if c.Type == agent.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+told+", 2 times, last at ") {
-				return nil
-			}
-		}
-		return fmt.Errorf("got conditions %+v, want that it %s, 2 times", s.Status.Conditions, told)
+	err = stack.Agent.WaitCondition(t.Context(), "crash", harnesstest.WaitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
+		return c.Type == agent.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+told+", 2 times, last at ")
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -22,17 +22,9 @@ import (
 // waitServing waits until the service's condition Serving is as wanted, and says so.
 func waitServing(t *testing.T, name string, ok bool, text string) {
 	t.Helper()
-	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
-		s, err := stack.Agent.Client.Service(t.Context(), name)
-		if err != nil {
-			return err
-		}
-		for _, c := range s.Status.Conditions {
-			if c.Type == agent.ConditionServing && c.OK == ok && strings.Contains(c.Message, text) {
-				return nil
-			}
-		}
-		return fmt.Errorf("got conditions %+v, want Serving %v with %q", s.Status.Conditions, ok, text)
+	want := fmt.Sprintf("Serving %v with %q", ok, text)
+	err := stack.Agent.WaitCondition(t.Context(), name, harnesstest.WaitLong, want, func(c wadi.Condition) bool {
+		return c.Type == agent.ConditionServing && c.OK == ok && strings.Contains(c.Message, text)
 	})
 	if err != nil {
 		t.Error(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,18 @@ func (a *Agent) WaitReady(ctx context.Context, name string, generation uint64) e
 			return fmt.Errorf("%s is %s: %+v", name, s.Status.Phase, s.Status.Conditions)
 		}
 		return nil
+	})
+}
+
+// WaitCondition waits until one of the service's conditions is as wanted, in words and
+// by a function.
+func (a *Agent) WaitCondition(ctx context.Context, service string, within time.Duration, want string, is func(wadi.Condition) bool) error {
+	return Eventually(ctx, within, func() error {
+		s, err := a.Client.Service(ctx, service)
+		if err == nil && !slices.ContainsFunc(s.Status.Conditions, is) {
+			err = fmt.Errorf("got conditions %+v, want %s", s.Status.Conditions, want)
+		}
+		return err
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 
 	nomad "github.com/hashicorp/nomad/api"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/test/harness"
 )
@@ -76,18 +77,9 @@ func TestKilled(t *testing.T) {
 // wantUnsteady wants the status of a service to say what was killed, how often.
 func wantUnsteady(t *testing.T, service, told string) {
 	t.Helper()
-	eventually(t, waitLong, func() error {
-		s, err := stack.Agent.Client.Service(t.Context(), service)
-		if err != nil {
-			return err
-		}
-		for _, c := range s.Status.Conditions {
-			if c.Type == agent.ConditionSteady && strings.Contains(c.Message, told) && strings.Contains(c.Message, ", 2 times, ") {
-				return nil
-			}
-		}
-		return fmt.Errorf("got conditions %+v, want that %s, 2 times", s.Status.Conditions, told)
-	})
+	must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, waitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
+		return c.Type == agent.ConditionSteady && strings.Contains(c.Message, told) && strings.Contains(c.Message, ", 2 times, ")
+	}))
 }
 
 // waitProcess waits until a program runs in the one instance of a revision.

@@ -139,18 +139,10 @@ func TestLeave_LongCallsAreNotCut(t *testing.T) {
 // What Nomad's client says as it ends an instance is told: how long it lets one drain.
 func wantLimitTold(t *testing.T, service string) {
 	t.Helper()
-	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
-		s, err := stack.Agent.Client.Service(t.Context(), service)
-		if err != nil {
-			return err
-		}
-		for _, c := range s.Status.Conditions {
-			if c.Type == agent.ConditionDrains && strings.Contains(c.Message, fmt.Sprintf("after %v, though its requests may take 5m0s", maxKillTimeout)) {
-				return nil
-			}
-		}
-		return fmt.Errorf("no word of the limit: %+v", s.Status.Conditions)
-	})
+	limit := fmt.Sprintf("after %v, though its requests may take 5m0s", maxKillTimeout)
+	harnesstest.Must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, harnesstest.WaitLong, "a word of the limit, "+limit, func(c wadi.Condition) bool {
+		return c.Type == agent.ConditionDrains && strings.Contains(c.Message, limit)
+	}))
 	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "doctor")
 	harnesstest.Must(t, "run doctor", err)
 	if !strings.Contains(ran.Stdout, "max_kill_timeout") {
