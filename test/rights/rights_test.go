@@ -246,7 +246,7 @@ func killed(t *testing.T, one, two *harness.Agent) {
 		}
 	}
 	const gone, hangs = "wadi-2 it was there and is gone since", "does not answer within"
-	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, func() error { return told("wadi-2: agent")() }))
+	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, told("wadi-2: agent")))
 	harnesstest.Must(t, "pause the second agent", two.Signal(syscall.SIGSTOP))
 	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), time.Minute, told(hangs, gone)))
 	harnesstest.Must(t, "kill the second agent", two.Signal(os.Kill))
