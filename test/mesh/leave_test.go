@@ -3,14 +3,10 @@
 package mesh_test
 
 import (
-	"context"
 	"fmt"
-	"net/http"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
@@ -33,22 +29,9 @@ func TestLeave_CallersOwnEnvoys(t *testing.T) {
 		return nil
 	})
 	ends, client := make(chan error, 6), callerA.client(t)
+	url := callerA.url(name, "/?sleep="+(4*maxKillTimeout).String())
 	for range cap(ends) { // Envoy takes instances by turns: each has some.
-		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-			defer cancel()
-			url := callerA.url(name, "/?sleep="+(4*maxKillTimeout).String())
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("once"))
-			if err != nil {
-				ends <- err
-				return
-			}
-			res, err := harness.Do(client, req)
-			if err == nil && (res.Status != http.StatusOK || res.Body != "once") {
-				err = fmt.Errorf("status %d after %v: %s %v", res.Status, res.Took, res.Body, res.Header)
-			}
-			ends <- err
-		}()
+		go func() { ends <- harnesstest.PostOnce(client, url, requestTimeout) }()
 	}
 	short.Wait(t, 20) // By then they are there.
 	_, err := stack.Agent.Client.Hold(t.Context(), name, "", 1, time.Hour)

@@ -3,7 +3,6 @@
 package scaling_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -73,21 +72,6 @@ func begunAt(t *testing.T, service string) (begun map[string]float64, sum float6
 	return begun, sum
 }
 
-// postLong sends a call that may not be repeated.
-func postLong(client *http.Client, service string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), harnesstest.WaitLong)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, harnesstest.URL(service, "/?sleep="+longCall.String()), strings.NewReader("once"))
-	if err != nil {
-		return err
-	}
-	res, err := harness.Do(client, req)
-	if err == nil && (res.Status != http.StatusOK || res.Body != "once") {
-		err = fmt.Errorf("status %d after %v: %s", res.Status, res.Took, res.Body)
-	}
-	return err
-}
-
 // An instance that is to go is stopped only when nothing is in flight there: nothing is
 // cut, and nothing runs a second time on another one.
 func TestLeave_LongCallsAreNotCut(t *testing.T) {
@@ -97,8 +81,9 @@ func TestLeave_LongCallsAreNotCut(t *testing.T) {
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "leaver", 2) })
 	before, had := begunAt(t, "leaver")
 	client, ends := stack.Client(t), make(chan error, 4)
+	url := harnesstest.URL("leaver", "/?sleep="+longCall.String())
 	for range 4 {
-		go func() { ends <- postLong(client, "leaver") }()
+		go func() { ends <- harnesstest.PostOnce(client, url, harnesstest.WaitLong) }()
 	}
 	var begun map[string]float64
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {

@@ -2,11 +2,13 @@ package harnesstest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 )
@@ -41,6 +43,21 @@ func (s *Stack) Get(t testing.TB, service, path string) harness.Response {
 		t.Fatalf("get %s%s: %v", service, path, err)
 	}
 	return res
+}
+
+// PostOnce sends a call that may not be repeated to the example app, and wants it answered.
+func PostOnce(client *http.Client, url string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("once"))
+	if err != nil {
+		return err
+	}
+	res, err := harness.Do(client, req)
+	if err == nil && (res.Status != http.StatusOK || res.Body != "once") {
+		err = fmt.Errorf("status %d after %v: %s %v", res.Status, res.Took, res.Body, res.Header)
+	}
+	return err
 }
 
 // WantStatus fails the test if the answer has another status.
