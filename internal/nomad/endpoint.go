@@ -27,7 +27,7 @@ func endpoint(a allocation) wadi.Endpoint {
 	}
 	e.Hopeless = e.Ended && hopeless(a.TaskStates)
 	e.Stopping = e.Ended || a.DesiredStatus != "run" || leaving(a.DesiredTransition)
-	e.Moving = a.DesiredTransition.Migrate != nil && *a.DesiredTransition.Migrate
+	e.Moving = a.DesiredTransition.ShouldMigrate()
 	for _, s := range a.TaskStates {
 		if s != nil {
 			e.Restarts += int(s.Restarts)
@@ -116,8 +116,7 @@ func ended(a allocation) bool {
 
 // leaving: Nomad has decided to move it, though it has not told it to stop yet.
 func leaving(t api.DesiredTransition) bool {
-	set := func(b *bool) bool { return b != nil && *b }
-	return set(t.Migrate) || set(t.Reschedule) || set(t.ForceReschedule)
+	return t.ShouldMigrate() || t.ShouldReschedule() || t.ShouldForceReschedule()
 }
 
 // healthy: all tasks that should run do.
