@@ -3,6 +3,7 @@ package nomad
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -91,12 +92,8 @@ func (n *Nodes) ask(ctx context.Context, index uint64) (next uint64, err error) 
 
 func (n *Nodes) take(draining map[string]bool) {
 	before := n.Draining()
-	same := len(before) == len(draining)
-	for id := range draining {
-		same = same && before[id]
-	}
 	n.draining.Store(&draining)
-	if !same && n.Changed != nil {
+	if !maps.Equal(before, draining) && n.Changed != nil {
 		n.Changed()
 	}
 }
