@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,8 +15,7 @@ func (w *Watcher) publish(s *state) {
 	}
 	clear(s.dirty)
 	if appeared {
-		fresh := make(chan struct{})
-		close(*w.absent.Swap(&fresh))
+		renew(&w.absent)
 	}
 	if news {
 		w.news()
@@ -23,9 +23,12 @@ func (w *Watcher) publish(s *state) {
 }
 
 // news tells those who wait for any change.
-func (w *Watcher) news() {
+func (w *Watcher) news() { renew(&w.changed) }
+
+// renew closes the channel that readers wait for, and puts a new one in its place.
+func renew(ch *atomic.Pointer[chan struct{}]) {
 	fresh := make(chan struct{})
-	close(*w.changed.Swap(&fresh))
+	close(*ch.Swap(&fresh))
 }
 
 // publishRevision tells whether the revision was not known to readers before,

@@ -133,8 +133,7 @@ func (w *Watcher) want(namespace string) {
 // look again: it may be expected in another namespace now.
 func (w *Watcher) Renew() {
 	w.init()
-	fresh := make(chan struct{})
-	close(*w.absent.Swap(&fresh))
+	renew(&w.absent)
 	select {
 	case w.poke <- struct{}{}:
 	default:
