@@ -3,7 +3,6 @@ package nomad
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -28,7 +27,7 @@ func (c *Client) read(ctx context.Context, namespace string, covers map[string]b
 	}
 	f.marks.evals = qm.LastIndex
 	ours := func(ns, id string, _ map[string]string) bool {
-		return covers[keyOf(ns, id).namespace] && revisionsJob(id)
+		return covers[orDefault(ns)] && revisionsJob(id)
 	}
 	f.jobs, f.marks.jobs, err = c.Jobs(ctx, c.own, namespace, ours)
 	return f, err
@@ -45,7 +44,7 @@ func (c *Client) covers(ctx context.Context, namespace string) (map[string]bool,
 		return nil, fmt.Errorf("list namespaces: %w", translate(err))
 	}
 	names := map[string]bool{}
-	for n := range slices.Values(all) {
+	for _, n := range all {
 		names[n.Name] = true
 	}
 	return names, nil

@@ -14,7 +14,10 @@ import (
 type key struct{ namespace, id string }
 
 // keyOf is the key of a job in a namespace; empty is Nomad's default.
-func keyOf(namespace, id string) key { return key{cmp.Or(namespace, api.DefaultNamespace), id} }
+func keyOf(namespace, id string) key { return key{orDefault(namespace), id} }
+
+// orDefault is a namespace by its name: an empty one is Nomad's default.
+func orDefault(namespace string) string { return cmp.Or(namespace, api.DefaultNamespace) }
 
 // state is what the watcher knows. It belongs to the goroutine of Watcher.Run.
 //

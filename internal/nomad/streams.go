@@ -176,7 +176,7 @@ func (s *streams) wanted() (all map[string]bool, known bool) {
 	named, known := s.w.Namespaces()
 	all = map[string]bool{}
 	for _, namespace := range named {
-		all[keyOf(namespace, "").namespace] = true
+		all[orDefault(namespace)] = true
 	}
 	now := time.Now()
 	s.w.wants.Range(func(namespace, at any) bool {

@@ -119,7 +119,7 @@ func decode(es []event, covers map[string]bool) ([]change, error) {
 		if err != nil {
 			return nil, err
 		}
-		if covers[keyOf(c.namespace(), "").namespace] {
+		if covers[orDefault(c.namespace())] {
 			out = append(out, c)
 		}
 	}

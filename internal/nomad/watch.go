@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/nomad/api"
 	"github.com/wadi-run/wadi"
 )
 
@@ -201,7 +200,7 @@ func (w *Watcher) Unread() []string {
 // and all has been read since it came up.
 func (w *Watcher) Connected(namespace string) bool {
 	w.init()
-	namespace = cmp.Or(namespace, api.DefaultNamespace)
+	namespace = orDefault(namespace)
 	w.want(namespace)
 	return w.links.Load().up(namespace)
 }
@@ -211,7 +210,7 @@ func (w *Watcher) Connected(namespace string) bool {
 // Changes of jobs are guarded by the index that they were seen at.
 func (w *Watcher) Usable(namespace string) bool {
 	w.init()
-	namespace = cmp.Or(namespace, api.DefaultNamespace)
+	namespace = orDefault(namespace)
 	w.want(namespace)
 	return w.links.Load().usable(namespace, time.Now(), w.Grace)
 }
