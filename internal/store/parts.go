@@ -58,13 +58,18 @@ func (s *Store) withSpecs(c *claims) []consul.Op {
 // were read, and tells others of one of ours.
 func (s *Store) noTakeover(c *claims) consul.Op {
 	key := s.takeoverKey()
-	switch {
-	case c.takes:
+	if c.takes {
 		return consul.Op{Verb: consul.CAS, Key: key, Value: []byte(s.agent), Index: c.takeover}
-	case c.takeover == 0:
+	}
+	return unchanged(key, c.takeover)
+}
+
+// unchanged is the operation that fails unless a key is at index; 0: it must not be there.
+func unchanged(key string, index uint64) consul.Op {
+	if index == 0 {
 		return consul.Op{Verb: consul.MustNotBe, Key: key}
 	}
-	return consul.Op{Verb: consul.MustBeAt, Key: key, Index: c.takeover}
+	return consul.Op{Verb: consul.MustBeAt, Key: key, Index: index}
 }
 
 // inParts makes the claims, stores the services in one transaction, and gives up what
@@ -162,11 +167,7 @@ func before(all []Submission, s *Store) map[string]consul.Op {
 	out := map[string]consul.Op{}
 	for _, sub := range all {
 		name := sub.Spec.Service.Name
-		key := s.key(kindSpec, name)
-		out[name] = consul.Op{Verb: consul.MustBeAt, Key: key, Index: sub.Index}
-		if sub.Index == 0 {
-			out[name] = consul.Op{Verb: consul.MustNotBe, Key: key}
-		}
+		out[name] = unchanged(s.key(kindSpec, name), sub.Index)
 	}
 	return out
 }
