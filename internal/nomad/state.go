@@ -43,12 +43,11 @@ type revision struct {
 }
 
 type instance struct {
-	endpoint    wadi.Endpoint
-	exits       []wadi.Exit
-	index       uint64 // Modify index.
-	createIndex uint64
-	healthy     bool
-	wanted      bool // Nomad wants it to run.
+	endpoint wadi.Endpoint
+	exits    []wadi.Exit
+	index    uint64 // Modify index.
+	healthy  bool
+	wanted   bool // Nomad wants it to run.
 }
 
 // blocked is the latest evaluation that could not place all.
@@ -190,7 +189,7 @@ func (s *state) allocation(a allocation) {
 		return
 	}
 	r.instances[a.ID] = instance{
-		endpoint: endpoint(a), exits: exits(a), index: a.ModifyIndex, createIndex: a.CreateIndex,
+		endpoint: endpoint(a), exits: exits(a), index: a.ModifyIndex,
 		healthy: healthy(a), wanted: a.DesiredStatus == "run",
 	}
 	if a.CreateIndex > r.blocked.index {

@@ -105,7 +105,6 @@ type evaluation struct {
 	Status         string
 	BlockedEval    string
 	FailedTGAllocs map[string]*api.AllocationMetric
-	CreateIndex    uint64
 	ModifyIndex    uint64
 }
 
