@@ -154,21 +154,20 @@ func goers(alive []Candidate, n int) []Candidate {
 // unready is how many of those that would stay are to be ready before any goes that is:
 // the one in place of an instance that moves may not have started.
 func (in *LeaveInput) unready(going []Candidate) int {
-	ready, goes := 0, 0
-	for _, c := range in.Alive {
-		if c.Ready {
-			ready++
-		}
-	}
-	for _, c := range going {
-		if c.Ready {
-			goes++
-		}
-	}
+	ready, goes := countReady(in.Alive), countReady(going)
 	if goes == 0 {
 		return 0
 	}
 	return max(0, min(in.Desired, ready)-(ready-goes))
+}
+
+func countReady(of []Candidate) (n int) {
+	for _, c := range of {
+		if c.Ready {
+			n++
+		}
+	}
+	return n
 }
 
 // tell adds an order, if it is a new one or time to say it again.
