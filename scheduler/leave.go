@@ -189,15 +189,19 @@ func (in *LeaveInput) isDone(c Candidate, l Leaver) bool {
 	switch {
 	case l.Since.IsZero():
 		return false
-	case l.Deaf, in.Now.Sub(l.Since) >= leaveSettles+2*in.Longest:
-		return true // Who still comes after that does not count.
-	case in.isSilent(c, l):
+	case in.isGivenUp(c, l):
 		return true
 	case l.Heard.IsZero():
 		return false
 	}
 	s := l.Said
 	return s.Order != wadi.OrderStay && s.Requests == 0 && s.Since() >= leaveSettles && s.Quiet() >= leaveQuiet
+}
+
+// isGivenUp reports whether nothing is expected of an instance any more: it takes no
+// orders, can't tell, or was told so long ago that who still comes does not count.
+func (in *LeaveInput) isGivenUp(c Candidate, l Leaver) bool {
+	return l.Deaf || in.Now.Sub(l.Since) >= leaveSettles+2*in.Longest || in.isSilent(c, l)
 }
 
 // isSilent reports whether an instance can't tell: none of its processes may have
@@ -215,5 +219,5 @@ func (in *LeaveInput) isSilent(c Candidate, l Leaver) bool {
 
 // isSealed reports whether an instance, if it can be told anything, takes no more.
 func (in *LeaveInput) isSealed(c Candidate, l Leaver) bool {
-	return l.Deaf || in.isSilent(c, l) || l.Said.Order == wadi.OrderGo || in.Now.Sub(l.Since) >= leaveSettles+2*in.Longest
+	return in.isGivenUp(c, l) || l.Said.Order == wadi.OrderGo
 }
