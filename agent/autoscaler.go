@@ -40,8 +40,8 @@ type Autoscaler struct {
 	mu      sync.Mutex
 	view    *View // That the records are of.
 	records map[string]*record
-	leaving map[string]time.Time // Revisions of which instances are to go.
-	all     []*record            // The same; replaced and never changed.
+	all     []*record       // The same; replaced and never changed.
+	leaving map[string]bool // Revisions of which instances are to go.
 }
 
 const (
@@ -52,7 +52,7 @@ const (
 // NewAutoscaler returns one whose exported fields are still to be set.
 func NewAutoscaler() *Autoscaler {
 	return &Autoscaler{
-		poke: make(chan struct{}, 1), records: map[string]*record{},
+		poke: make(chan struct{}, 1), records: map[string]*record{}, leaving: map[string]bool{},
 		turns: turns{places: make(chan struct{}, evaluateAtOnce)},
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"time"
 )
@@ -33,12 +34,12 @@ func (a *Autoscaler) followGrowth(ctx context.Context) {
 		for _, id := range a.TakeGrown() {
 			growing[id] = now.Add(growthFor)
 		}
-		a.evaluateAll(ctx, a.recordsOf(growing))
+		a.evaluateAll(ctx, a.recordsOf(maps.Keys(growing)))
 	}
 }
 
-// recordsOf finds those of revisions that there are.
-func (a *Autoscaler) recordsOf(ids map[string]time.Time) (all []*record) {
+// recordsOf finds those of revisions that there are. It reads ids with mu held.
+func (a *Autoscaler) recordsOf(ids iter.Seq[string]) (all []*record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.look()

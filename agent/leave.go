@@ -155,10 +155,7 @@ func (a *Autoscaler) follow(revision string, leaves bool) {
 		delete(a.leaving, revision)
 		return
 	}
-	if a.leaving == nil {
-		a.leaving = map[string]time.Time{}
-	}
-	a.leaving[revision] = time.Time{}
+	a.leaving[revision] = true
 }
 
 // followLeaving looks at revisions of which instances are to go, until ctx ends.
@@ -171,9 +168,6 @@ func (a *Autoscaler) followLeaving(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		a.mu.Lock()
-		leaving := maps.Clone(a.leaving)
-		a.mu.Unlock()
-		a.evaluateAll(ctx, a.recordsOf(leaving))
+		a.evaluateAll(ctx, a.recordsOf(maps.Keys(a.leaving)))
 	}
 }
