@@ -33,8 +33,15 @@ func (c *cluster) change1(t *testing.T, f func(*agent.Stored)) {
 // led runs a test on a service with one instance and some load.
 func led(t *testing.T, test func(t *testing.T, c *cluster, id string, again func() *leader)) {
 	t.Helper()
+	ledBy(t, nil, test)
+}
+
+// ledBy is led, with leaders that give instances orders.
+func ledBy(t *testing.T, orders agent.Orders, test func(t *testing.T, c *cluster, id string, again func() *leader)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
+		c.orders = orders
 		l, stop := lead(t, c)
 		defer func() { stop() }()
 		id := c.submit("hello")

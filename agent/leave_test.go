@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -77,22 +76,12 @@ func (o *obedient) told() (ids []string) {
 // leaving runs a test on a service that is held at three instances.
 func leaving(t *testing.T, test func(t *testing.T, c *cluster, o *obedient, id string, l func() *leader)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		c, o := newCluster(), &obedient{busy: map[string]int{}, going: map[string]goer{}}
-		c.orders = o
-		l, stop := lead(t, c)
-		defer func() { stop() }()
-		id := c.submit("hello")
-		c.setLoad(id, 5)
-		time.Sleep(5 * time.Second)
+	o := &obedient{busy: map[string]int{}, going: map[string]goer{}}
+	ledBy(t, o, func(t *testing.T, c *cluster, id string, again func() *leader) {
 		c.hold(t, "", 3, time.Hour)
 		time.Sleep(3 * time.Second)
 		wantCount(t, c, id, 3)
-		test(t, c, o, id, func() *leader {
-			stop()
-			l, stop = lead(t, c)
-			return l
-		})
+		test(t, c, o, id, again)
 	})
 }
 
