@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -63,14 +64,27 @@ func (s *Server) revision(w http.ResponseWriter, r *http.Request) error {
 	if _, _, err := s.spec(r, service); err != nil {
 		return err
 	}
-	all, err := s.Store.Revisions(r.Context(), service)
-	i := slices.IndexFunc(all, func(rev wadi.Revision) bool { return rev.ID == id })
-	if err != nil && (i < 0 || !errors.Is(err, wadi.ErrUnreadable)) {
-		return fmt.Errorf("revisions of %s: %w", service, err)
+	rev, there, err := s.findRevision(r.Context(), service, id)
+	if err != nil {
+		return err
 	}
-	if i < 0 {
+	if !there {
 		return fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
 	}
-	all[i].Proof = "" // For agents alone.
-	return s.reply(w, http.StatusOK, all[i])
+	rev.Proof = "" // For agents alone.
+	return s.reply(w, http.StatusOK, rev)
+}
+
+// findRevision returns one stored revision of a service. That others can't be read is no
+// error once it is found.
+func (s *Server) findRevision(ctx context.Context, service, id string) (rev wadi.Revision, there bool, err error) {
+	all, err := s.Store.Revisions(ctx, service)
+	i := slices.IndexFunc(all, func(rev wadi.Revision) bool { return rev.ID == id })
+	switch {
+	case err != nil && (i < 0 || !errors.Is(err, wadi.ErrUnreadable)):
+		return wadi.Revision{}, false, fmt.Errorf("revisions of %s: %w", service, err)
+	case i < 0:
+		return wadi.Revision{}, false, nil
+	}
+	return all[i], true, nil
 }

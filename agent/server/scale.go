@@ -78,10 +78,9 @@ func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body holdBody) 
 		return fmt.Errorf("%s is being deleted: %w", name, wadi.ErrConflict)
 	}
 	if body.Revision != "" {
-		all, err := s.Store.Revisions(r.Context(), name)
-		there := slices.ContainsFunc(all, func(rev wadi.Revision) bool { return rev.ID == body.Revision })
-		if err != nil && (!there || !errors.Is(err, wadi.ErrUnreadable)) {
-			return fmt.Errorf("revisions of %s: %w", name, err)
+		_, there, err := s.findRevision(r.Context(), name, body.Revision)
+		if err != nil {
+			return err
 		}
 		if !there {
 			return fmt.Errorf("revision %s of %s: %w", body.Revision, name, wadi.ErrNotFound)
