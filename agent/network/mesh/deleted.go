@@ -13,17 +13,12 @@ import (
 // The name keeps its protocol and its timeouts. Without them Consul would make a TCP
 // service of it under the requests that its instances still answer.
 func farewell(r wadi.Route) []api.ConfigEntry {
-	activator := wadi.ActivatorOf(r.Protocol)
 	return []api.ConfigEntry{
 		defaults(r),
-		&api.ServiceResolverConfigEntry{
-			Kind: api.ServiceResolver, Name: r.Service, Meta: meta(r.Service), ConnectTimeout: connectTimeout,
-			Subsets:  map[string]api.ServiceResolverSubset{},
-			Failover: map[string]api.ServiceResolverFailover{"*": {Service: activator}},
-		},
+		resolver(r, nil),
 		&api.ServiceSplitterConfigEntry{
 			Kind: api.ServiceSplitter, Name: r.Service, Meta: meta(r.Service),
-			Splits: []api.ServiceSplit{{Weight: 100, Service: activator, RequestHeaders: headers(r.Service, "")}},
+			Splits: []api.ServiceSplit{{Weight: 100, Service: wadi.ActivatorOf(r.Protocol), RequestHeaders: headers(r.Service, "")}},
 		},
 		router(r, nil),
 	}

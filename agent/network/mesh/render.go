@@ -124,13 +124,16 @@ func defaults(r wadi.Route) api.ConfigEntry {
 	}
 }
 
+// resolver finds the instances of each leg, and without any an activator.
 func resolver(r wadi.Route, legs []leg) api.ConfigEntry {
 	e := &api.ServiceResolverConfigEntry{
 		Kind: api.ServiceResolver, Name: r.Service, Meta: meta(r.Service),
 		ConnectTimeout: connectTimeout,
 		Subsets:        map[string]api.ServiceResolverSubset{},
 		Failover:       map[string]api.ServiceResolverFailover{"*": {Service: wadi.ActivatorOf(r.Protocol)}},
-		DefaultSubset:  slices.MaxFunc(legs, func(a, b leg) int { return cmp.Compare(a.weight, b.weight) }).revision,
+	}
+	if len(legs) > 0 {
+		e.DefaultSubset = slices.MaxFunc(legs, func(a, b leg) int { return cmp.Compare(a.weight, b.weight) }).revision
 	}
 	for _, l := range legs {
 		e.Subsets[l.revision] = api.ServiceResolverSubset{
