@@ -125,25 +125,28 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("list services: %w", err)
 	}
-	var all []serviceSummary // Without what the status tells.
-	deleting, unreadable := map[string]bool{}, map[string]bool{}
+	type stored struct {
+		serviceSummary // Without what the status tells.
+
+		deleting, unreadable bool
+	}
+	var all []stored
 	var namespaces []string
 	for _, name := range names {
 		spec, index, err := s.Store.Spec(r.Context(), name)
+		unreadable := errors.Is(err, wadi.ErrUnreadable)
 		switch {
 		case errors.Is(err, wadi.ErrNotFound):
 			continue // Gone since.
-		case errors.Is(err, wadi.ErrUnreadable): // It keeps nobody from the others.
+		case unreadable: // It keeps nobody from the others.
 			spec.Service.Namespace = s.namespaceOf(r.Context(), name)
-			unreadable[name] = true
 		case err != nil:
 			return fmt.Errorf("service %s: %w", name, err)
 		}
-		all = append(all, serviceSummary{
+		all = append(all, stored{serviceSummary{
 			Name: name, Namespace: spec.Service.Namespace, Latest: spec.Latest,
 			Generation: spec.Generation, Index: index, Submitted: spec.Submitted,
-		})
-		deleting[name] = spec.Deleting
+		}, spec.Deleting, unreadable})
 		namespaces = append(namespaces, spec.Service.Namespace)
 	}
 	slices.Sort(namespaces)
@@ -152,7 +155,8 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("list services: %w", err)
 	}
 	out := []serviceSummary{}
-	for _, sum := range all {
+	for _, one := range all {
+		sum := one.serviceSummary
 		if !readable[sum.Namespace] {
 			continue
 		}
@@ -160,8 +164,8 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		sum.Phase, sum.URL, sum.Traffic = phase(admission.Spec{Deleting: deleting[sum.Name], Generation: sum.Generation}, st), st.URL, st.Traffic
-		if unreadable[sum.Name] {
+		sum.Phase, sum.URL, sum.Traffic = phase(admission.Spec{Deleting: one.deleting, Generation: sum.Generation}, st), st.URL, st.Traffic
+		if one.unreadable {
 			sum.Phase = wadi.PhaseUnknown
 		}
 		if sum.Namespace == wadi.Nowhere {
