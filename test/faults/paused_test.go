@@ -4,7 +4,6 @@ package faults_test
 
 import (
 	"context"
-	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -24,13 +23,7 @@ func TestPausedLeader(t *testing.T) {
 	harnesstest.Must(t, "stop the leader's process", stack.Agent.Signal(syscall.SIGSTOP))
 	goOn := func() error { return stack.Agent.Signal(syscall.SIGCONT) }
 	t.Cleanup(func() { _ = goOn() })
-	eventually(t, time.Minute, func() error {
-		l, err := two.Client.Leader(t.Context())
-		if err == nil && l.Name != two.Name {
-			err = fmt.Errorf("%s leads", l.Name)
-		}
-		return err
-	})
+	eventually(t, time.Minute, func() error { return saysLeads(t, two, two) })
 	// What the first one knows of the service is of an earlier life of it.
 	harnesstest.Must(t, "delete it", two.Delete(t.Context(), "paused"))
 	sub, err := two.Submit(t.Context(), harnesstest.Hello("paused", `window = "60s"`, ""))
@@ -39,13 +32,7 @@ func TestPausedLeader(t *testing.T) {
 	before := jobs(t, "paused-00001")
 
 	harnesstest.Must(t, "let the first one go on", goOn())
-	eventually(t, time.Minute, func() error {
-		l, err := stack.Agent.Client.Leader(t.Context())
-		if err == nil && l.Name != two.Name {
-			err = fmt.Errorf("%s leads, the first one believes", l.Name)
-		}
-		return err
-	})
+	eventually(t, time.Minute, func() error { return saysLeads(t, stack.Agent, two) })
 	pause(t, 3*time.Second)
 	wantSame(t, before, "after the pause")
 	if l, err := two.Client.Leader(t.Context()); err != nil || l.Name != two.Name {

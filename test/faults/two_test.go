@@ -34,6 +34,15 @@ func startSecond(t *testing.T) *harness.Agent {
 	return two
 }
 
+// saysLeads is an error unless an agent says that the wanted one leads.
+func saysLeads(t *testing.T, asked, want *harness.Agent) error {
+	l, err := asked.Client.Leader(t.Context())
+	if err == nil && l.Name != want.Name {
+		err = fmt.Errorf("%s leads, %s believes", l.Name, asked.Name)
+	}
+	return err
+}
+
 // A second agent serves like the first, and takes over when that is killed; requests
 // wake services meanwhile.
 func TestTwoAgents(t *testing.T) {
@@ -74,13 +83,7 @@ func TestTwoAgents(t *testing.T) {
 	})
 	res := wantAnswer(t, two, "pair", "/") // Woken while nobody leads.
 	t.Logf("woken through the follower %v after the kill, in %v", time.Since(killed), res.Took)
-	eventually(t, harnesstest.WaitLong, func() error {
-		l, err := two.Client.Leader(t.Context())
-		if err == nil && l.Name != two.Name {
-			err = fmt.Errorf("%s leads", l.Name)
-		}
-		return err
-	})
+	eventually(t, harnesstest.WaitLong, func() error { return saysLeads(t, two, two) })
 	t.Logf("another led %v after the kill", time.Since(killed))
 	wantAnswer(t, two, "spare", "/")
 	stack.ToZero(t, "pair-00001") // The new leader scales.
