@@ -207,22 +207,16 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			return
 		}
 		var failed *proxy.ForwardError
-		if !p.appRefused(err) || !errors.As(err, &failed) || !failed.Refused {
+		gone := errors.As(err, &failed) && failed.Gone()
+		if gone {
+			p.ready.refused(err)
+		}
+		if !gone || !failed.Refused {
 			p.forwardFailed(r, x, err)
 			return
 		}
 		breaks = failed.Breaks
 	}
-}
-
-// appRefused says whether the app refused the connection, and notes it.
-func (p *Proxy) appRefused(err error) bool {
-	var failed *proxy.ForwardError
-	if !errors.As(err, &failed) || !failed.Gone() {
-		return false
-	}
-	p.ready.refused(err)
-	return true
 }
 
 const (
@@ -288,7 +282,6 @@ func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
 	if failed == nil {
 		failed = &proxy.ForwardError{Err: err}
 	}
-	p.appRefused(err)
 	p.log.Debug("request failed", "error", err)
 	if b, ok := r.Body.(*keptBody); ok && b.broken.Load() {
 		x.timed.Header().Set("Connection", "close") // What comes next is no request.
