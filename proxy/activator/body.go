@@ -8,10 +8,6 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 )
 
-// keptBytes is how much of a body is kept until an answer begins: an instance whose app
-// sees nothing of the request may have been sent its body before it said so.
-const keptBytes = 16 << 10
-
 // body lends a request's body to one attempt after another. A transport closes
 // the body of an attempt that failed, and may still be reading it; neither may
 // lose a byte for the next attempt.
@@ -85,7 +81,7 @@ func (b *body) settle() {
 func (b *body) lent(p []byte) {
 	switch {
 	case b.lost || len(p) == 0:
-	case b.long || len(b.kept)+len(p) > keptBytes:
+	case b.long || len(b.kept)+len(p) > proxy.KeptBody:
 		b.lost, b.kept = true, nil
 	default:
 		b.kept = append(b.kept, p...)

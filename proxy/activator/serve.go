@@ -103,7 +103,7 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 		q.end = q.arrived.Add(t)
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		q.body = &body{in: r.Body, long: r.ContentLength > keptBytes}
+		q.body = &body{in: r.Body, long: r.ContentLength > proxy.KeptBody}
 	}
 	trip.arrived(q.arrived)
 	return q

@@ -8,16 +8,12 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy"
 )
 
-const (
-	// orderLease is how long an order is in force that is not said again. Who gives
-	// orders says them again every few seconds.
-	orderLease = 10 * time.Second
-	// movable is how long a body may be of a request that is sent elsewhere: an
-	// activator keeps so much of it.
-	movable = 16 << 10
-)
+// orderLease is how long an order is in force that is not said again. Who gives
+// orders says them again every few seconds.
+const orderLease = 10 * time.Second
 
 // orders are what the leader tells the instance before it changes the count: to go, so
 // that the count is lowered only when nothing is in flight here, or to stay. Unlike a
@@ -136,7 +132,7 @@ func (p *Proxy) turnsAway(r *http.Request, x *request) bool {
 		return false
 	}
 	if p.orders.leaves() {
-		if x.proxied && r.ContentLength >= 0 && r.ContentLength <= movable {
+		if x.proxied && r.ContentLength >= 0 && r.ContentLength <= proxy.KeptBody {
 			return true
 		}
 		x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
