@@ -204,7 +204,7 @@ func (n *node) checkNamespaces() []wadi.Finding {
 		}
 		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
 			What:   fmt.Sprintf("namespace %s: nothing is known of its jobs, so its services are neither kept up nor scaled", namespace),
-			Remedy: fmt.Sprintf("give the agent's token namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", namespace)})
+			Remedy: "give the agent's token " + namespacePolicy(namespace)})
 	}
 	return out
 }

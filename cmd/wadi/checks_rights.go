@@ -165,7 +165,7 @@ func (n *node) checkNomadRights(ctx context.Context) []wadi.Finding {
 				if errors.Is(err, wadi.ErrForbidden) {
 					found[i*len(probes)+j] = &wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
 						What:   fmt.Sprintf("the agent's token lacks %s in the namespace %q: %s", p.capability, ns, p.without),
-						Remedy: fmt.Sprintf("give it namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", ns)}
+						Remedy: "give it " + namespacePolicy(ns)}
 				}
 			})
 		}
@@ -183,6 +183,11 @@ func (n *node) checkNomadRights(ctx context.Context) []wadi.Finding {
 		}
 	}
 	return out
+}
+
+// namespacePolicy gives what the agent's own token should have in a Nomad namespace.
+func namespacePolicy(namespace string) string {
+	return fmt.Sprintf("namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", namespace)
 }
 
 // unlisted reports whether Consul has this agent's registration and does not list it,
