@@ -124,8 +124,8 @@ const listedWithin = 2 * time.Second
 // checkListed looks for this agent where others look for it. A token that may not read
 // its node sees nothing there, and is told nothing of it.
 func (n *node) checkListed(ctx context.Context) *wadi.Finding {
-	self := n.presence.Load()
-	if self == nil || time.Now().After(self.AliveUntil()) {
+	self, ok := n.registered()
+	if !ok {
 		return nil // It is not registered, which is told elsewhere.
 	}
 	for began := time.Now(); ; sleep(ctx, 250*time.Millisecond) {
@@ -133,7 +133,7 @@ func (n *node) checkListed(ctx context.Context) *wadi.Finding {
 		switch {
 		case err != nil:
 			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: "agents can't be looked up: " + err.Error()}
-		case slices.ContainsFunc(all, func(i consul.Instance) bool { return i.ID == self.Service.ID }):
+		case lists(all, self):
 			return nil
 		case ctx.Err() != nil || time.Since(began) > listedWithin:
 			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
@@ -193,11 +193,18 @@ func namespacePolicy(namespace string) string {
 // unlisted reports whether Consul has this agent's registration and does not list it,
 // by what is known without asking.
 func (n *node) unlisted() bool {
-	self := n.presence.Load()
-	if self == nil || time.Now().After(self.AliveUntil()) {
-		return false
-	}
-	return !slices.ContainsFunc(*n.agents.Load(), func(i consul.Instance) bool { return i.ID == self.Service.ID })
+	self, ok := n.registered()
+	return ok && !lists(*n.agents.Load(), self)
+}
+
+// registered is this agent's registration, while Consul takes it for alive.
+func (n *node) registered() (self *consul.Presence, ok bool) {
+	self = n.presence.Load()
+	return self, self != nil && !time.Now().After(self.AliveUntil())
+}
+
+func lists(all []consul.Instance, self *consul.Presence) bool {
+	return slices.ContainsFunc(all, func(i consul.Instance) bool { return i.ID == self.Service.ID })
 }
 
 // whyUnlisted is what else is to be said where Consul lists no agent; empty: nothing.
