@@ -108,14 +108,13 @@ func (v view) Trouble(string, string) (string, time.Time) { return "", time.Time
 func (v view) Changed() <-chan struct{}                   { return nil }
 func (v view) Set([]agent.Measured, []agent.Source)       {}
 func (v view) ReadyCount(string) (int, bool)              { return v.count, true }
+func (v view) Ready(string) bool                          { return true }
 func (v view) Confirm(context.Context, string)            {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }
 
 // Load implements agent.Measure: as the leader does it, but at a time that stands still.
-func (view) Ready(string) bool { return true }
-
 func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
 	v.scraper.Read(id, func(got scrape.Reading[*scheduler.Windows]) {
 		into.Concurrency = got.Windows.Averages(v.now, stable, panicking, wadi.Concurrency)
