@@ -30,7 +30,6 @@ Nomad and Consul is removed.`,
 			name := c.args[0]
 			leftBehind, readable := func() []string { return nil }, false
 			answered := c.patience()
-			defer answered()
 			wait := time.Duration(0)
 			if !detach {
 				if leftBehind, readable = followDeletion(ctx, client, name); !readable {

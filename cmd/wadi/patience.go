@@ -1,9 +1,6 @@
 package main
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // When a command says that it waits for an answer: after the first of them, and then
 // again and again.
@@ -13,8 +10,8 @@ const (
 )
 
 // patience says on standard error that the agent's answer takes its time, until the
-// function that it returns is called, which may be done twice. An agent waits for
-// Nomad and Consul for up to half a minute.
+// function that it returns is called, once. An agent waits for Nomad and Consul for up
+// to half a minute.
 func (c *call) patience() (answered func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	began := time.Now()
@@ -29,8 +26,8 @@ func (c *call) patience() (answered func()) {
 			}
 		}
 	}()
-	return sync.OnceFunc(func() {
+	return func() {
 		close(done)
 		<-ended // Nothing is said after this.
-	})
+	}
 }

@@ -37,7 +37,6 @@ all the same, and it goes back to zero when none is in flight.`,
 			}
 			var out api.Held
 			answered := c.patience()
-			defer answered()
 			if release {
 				out, err = client.Release(ctx, c.args[0], revision)
 			} else {
