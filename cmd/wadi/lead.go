@@ -115,11 +115,10 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 // is stored there yet.
 func (n *node) sweeper(as agent.Nomad, st loopStore, services func() *agent.View) *agent.Sweeper {
 	list := func(ctx context.Context) ([]scheduler.OwnJob, error) {
-		name, err := n.store.Installation(ctx)
+		name, err := n.learnInstallation(ctx)
 		if err != nil {
 			return nil, err
 		}
-		n.installation.Store(&name)
 		jobs, err := n.nomad.OwnJobs(ctx, name)
 		out := make([]scheduler.OwnJob, 0, len(jobs))
 		for _, j := range jobs {

@@ -127,11 +127,17 @@ func (n *node) consulReady(ctx context.Context) error {
 	if err := n.store.Check(ctx); err != nil {
 		return err
 	}
+	_, err := n.learnInstallation(ctx)
+	return err
+}
+
+// learnInstallation asks what tells this installation's jobs from others', and keeps it.
+func (n *node) learnInstallation(ctx context.Context) (string, error) {
 	name, err := n.store.Installation(ctx)
 	if err == nil {
 		n.installation.Store(&name)
 	}
-	return err
+	return name, err
 }
 
 func (n *node) nomadReady(ctx context.Context) error {
