@@ -76,11 +76,11 @@ func followDeletion(ctx context.Context, client *api.Client, name string) (left 
 	ended := make(chan struct{})
 	var told []string
 	var before time.Time // Of an earlier service's of that name.
-	switch err := client.Events(ctx, name, false, func(e wadi.Event) error {
+	err := client.Events(ctx, name, false, func(e wadi.Event) error {
 		before = e.Time
 		return nil
-	}); {
-	case errors.Is(err, wadi.ErrNotFound), errors.Is(err, wadi.ErrForbidden):
+	})
+	if errors.Is(err, wadi.ErrNotFound) || errors.Is(err, wadi.ErrForbidden) {
 		return func() []string { return nil }, false
 	}
 	go func() {
