@@ -214,27 +214,3 @@ func (n *node) whyUnlisted() string {
 	}
 	return ""
 }
-
-// agentsGone are findings about agents that were there.
-func agentsGone(reports []wadi.AgentReport, now time.Time) []wadi.Finding {
-	here, all := map[string]bool{}, map[string]wadi.GoneAgent{}
-	for _, r := range reports {
-		here[r.Name] = true
-		for _, g := range r.Gone {
-			if was, ok := all[g.Name]; !ok || g.Since.Before(was.Since) {
-				all[g.Name] = g
-			}
-		}
-	}
-	var out []wadi.Finding
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if here[name] {
-			continue
-		}
-		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: "agent " + name,
-			What: fmt.Sprintf("it was there and is gone since %s (%s ago), without a goodbye: it was killed, hangs, or its machine is away",
-				day(all[name].Since), now.Sub(all[name].Since).Truncate(time.Second)),
-			Remedy: fmt.Sprintf("start it again; what is gone for good is told for %s", goneFor)})
-	}
-	return out
-}
