@@ -29,16 +29,17 @@ const maxProbed = 32
 
 // consulRights are the rights that the agent's own token should have in Consul, besides
 // that to keys, which checkConsul uses. node is that of Consul's agent; empty: it is not known.
-func (n *node) consulRights(node string) []needed {
+func consulRights(node string) []needed {
 	write := func(resource, segment, without, policy string) needed {
 		return needed{consul.Right{Resource: resource, Segment: segment, Access: "write"}, wadi.LevelFail, without, policy}
 	}
+	const ownServices = `service_prefix "wadi" { policy = "write" }`
 	all := []needed{
-		write("service", wadi.ServiceAgent, "this agent can't be registered, and can't lead", `service_prefix "wadi" { policy = "write" }`),
-		write("service", wadi.ServiceGateway, "the gateway has no certificate of the mesh", `service_prefix "wadi" { policy = "write" }`),
+		write("service", wadi.ServiceAgent, "this agent can't be registered, and can't lead", ownServices),
+		write("service", wadi.ServiceGateway, "the gateway has no certificate of the mesh", ownServices),
 	}
 	for _, name := range wadi.Activators() {
-		all = append(all, write("service", name, "nothing in the mesh can be woken", `service_prefix "wadi" { policy = "write" }`))
+		all = append(all, write("service", name, "nothing in the mesh can be woken", ownServices))
 	}
 	if node != "" {
 		all = append(all,
@@ -84,7 +85,7 @@ func (n *node) checkConsulRights(ctx context.Context) []wadi.Finding {
 	if self != nil {
 		node, _ = n.consul.NodeOf(ctx, self.CheckID()) // Without it fewer can be asked for.
 	}
-	all := n.consulRights(node)
+	all := consulRights(node)
 	rights := n.serviceRights()
 	for _, r := range all {
 		rights = append(rights, r.Right)
