@@ -192,20 +192,6 @@ func (m *meanwhile) Txn(ctx context.Context, ops []consul.Op) ([]consul.Pair, er
 	return pairs, err
 }
 
-// before is a Consul at which something is done before the first transaction.
-type before struct {
-	*consul.Client
-	do func()
-}
-
-func (b *before) Txn(ctx context.Context, ops []consul.Op) ([]consul.Pair, error) {
-	if do := b.do; do != nil {
-		b.do = nil
-		do()
-	}
-	return b.Client.Txn(ctx, ops)
-}
-
 // A service has a claim that it does not want as it is stored, of a submission of it that
 // failed or has given the domain up. That takes the claim back while the next submission
 // counts on it: the service is not stored without one.
@@ -214,7 +200,7 @@ func TestSubmit_ClaimIsGivenUpMeanwhile(t *testing.T) {
 	indexes := claimed(t, s, withDomains("hello", 0))
 
 	f.Put("wadi/domain/x.com", []byte(`{"schema":1,"kind":"domain","data":{"service":"hello"}}`))
-	slow := store.New(&before{Client: s.Consul(), do: func() { f.Remove("wadi/domain/x.com") }}, "wadi", "slow", hclog.NewNullLogger())
+	slow := store.New(&meddler{KV: s.Consul(), before: func() { f.Remove("wadi/domain/x.com") }}, "wadi", "slow", hclog.NewNullLogger())
 	claimed(t, slow, withDomains("hello", indexes["hello"], "x.com"))
 	taken(t, s, withDomains("late", 0, "x.com"), "x.com", "hello")
 }
