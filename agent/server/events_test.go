@@ -109,15 +109,7 @@ func TestFollowerAsksTheLeader(t *testing.T) {
 // service is seen by who could read the service, long after it was asked.
 func TestEvents_QuietStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nomad, store, log := &admissiontest.Nomad{}, &admissiontest.Store{}, &events{}
-		adm, err := admissiontest.New(nomad, store, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: log})
-		if err != nil {
-			t.Fatal(err)
-		}
+		b, s := newUnserved(t, nil)
 		w := httptest.NewRecorder()
 		s.Handler().ServeHTTP(w, httptest.NewRequest("PUT", "/v1/services", strings.NewReader(submission(hello))))
 		if w.Code != 200 {
@@ -130,11 +122,11 @@ func TestEvents_QuietStream(t *testing.T) {
 			defer close(done)
 			s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/v1/events", nil).WithContext(ctx))
 		}()
-		log.add(event("hello", "first"))
+		b.events.add(event("hello", "first"))
 		time.Sleep(time.Hour)
-		store.Forget("hello")
-		log.add(event("hello", "last"))
-		log.add(event("unknown", "never seen"))
+		b.store.Forget("hello")
+		b.events.add(event("hello", "last"))
+		b.events.add(event("unknown", "never seen"))
 		synctest.Wait()
 		cancel()
 		<-done
@@ -165,16 +157,8 @@ func TestEvents_RightIsLost(t *testing.T) {
 			`{"error":"events of hello: read in namespace \"default\": permission denied","status":403}`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			nomad, store, log := &admissiontest.Nomad{}, &admissiontest.Store{}, &events{}
-			adm, err := admissiontest.New(nomad, store, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: log})
-			if err != nil {
-				t.Fatal(err)
-			}
-			nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+			b, s := newUnserved(t, nil)
+			b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 			ask := func(ctx context.Context, method, path, body string) *httptest.ResponseRecorder {
 				w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, strings.NewReader(body)).WithContext(ctx)
 				r.Header.Set("X-Nomad-Token", "alice")
@@ -184,12 +168,12 @@ func TestEvents_RightIsLost(t *testing.T) {
 			if w := ask(t.Context(), "PUT", "/v1/services", submission(hello)); w.Code != 200 {
 				t.Fatal(w.Body)
 			}
-			log.add(event("hello", "first"))
+			b.events.add(event("hello", "first"))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			time.AfterFunc(5*time.Minute, func() { nomad.Fail(wadi.ErrUnavailable) })
-			time.AfterFunc(10*time.Minute, func() { nomad.Fail(nil) })
-			time.AfterFunc(15*time.Minute, func() { tt.lose(nomad, store) })
+			time.AfterFunc(5*time.Minute, func() { b.nomad.Fail(wadi.ErrUnavailable) })
+			time.AfterFunc(10*time.Minute, func() { b.nomad.Fail(nil) })
+			time.AfterFunc(15*time.Minute, func() { tt.lose(b.nomad, b.store) })
 			began := time.Now()
 			w := ask(ctx, "GET", "/v1/events"+tt.query, "")
 			lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n")

@@ -13,15 +13,7 @@ import (
 
 // Between agents pass the reads that only the leader can answer, by the rights of who asks.
 func TestPeers(t *testing.T) {
-	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
-	adm, err := admissiontest.New(nomad, store, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: &events{}, Decisions: decisions{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b, s := newUnserved(t, nil)
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, httptest.NewRequest("PUT", "/v1/services", strings.NewReader(submission(hello))))
 	if w.Code != 200 {
@@ -52,22 +44,14 @@ func TestPeers(t *testing.T) {
 			t.Errorf("%s %s from %q: got %d %s, want %d", tt.method, tt.path, tt.from, w.Code, w.Body, tt.want)
 		}
 	}
-	if _, _, err := store.Spec(t.Context(), "hello"); err != nil {
+	if _, _, err := b.store.Spec(t.Context(), "hello"); err != nil {
 		t.Errorf("the service is gone: %v", err)
 	}
 }
 
 // Streams of other agents end when this one drains.
 func TestPeers_Stop(t *testing.T) {
-	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
-	adm, err := admissiontest.New(nomad, store, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: &events{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, s := newUnserved(t, nil)
 	stop := make(chan struct{})
 	close(stop)
 	r := httptest.NewRequest("GET", "/v1/events", nil)

@@ -34,6 +34,15 @@ type bench struct {
 // newBench starts one; change, if not nil, may change its configuration before.
 func newBench(t *testing.T, change func(*server.Config)) bench {
 	t.Helper()
+	b, s := newUnserved(t, change)
+	b.Server = httptest.NewServer(s.Handler())
+	t.Cleanup(b.Close)
+	return b
+}
+
+// newUnserved makes one that listens nowhere.
+func newUnserved(t *testing.T, change func(*server.Config)) (bench, *server.Server) {
+	t.Helper()
 	b := bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}, events: &events{}, log: &logBuffer{}}
 	adm, err := admissiontest.New(b.nomad, b.store, nil)
 	if err != nil {
@@ -51,9 +60,7 @@ func newBench(t *testing.T, change func(*server.Config)) bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Server = httptest.NewServer(s.Handler())
-	t.Cleanup(b.Close)
-	return b
+	return b, s
 }
 
 const hello = `service "hello" {
@@ -322,15 +329,7 @@ func TestServer_EndlessBodyIsCutOff(t *testing.T) {
 }
 
 func TestServer_ServeStopsWithItsStreams(t *testing.T) {
-	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
-	adm, err := admissiontest.New(nomad, store, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Events: &events{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, s := newUnserved(t, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
