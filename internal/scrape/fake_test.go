@@ -287,8 +287,10 @@ func (n *network) all() []*host {
 
 // follow sets the sources, by names that begin with a for activators. Revisions
 // are as old as the bubble.
-func (r rig) follow(ids ...string) {
-	r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, sources(ids...))
+func (r rig) follow(ids ...string) { r.followSources(sources(ids...)) }
+
+func (r rig) followSources(srcs []scrape.Source) {
+	r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
 }
 
 func sources(ids ...string) []scrape.Source {

@@ -88,7 +88,7 @@ func TestScraper_EndedIsSeldomAsked(t *testing.T) {
 		stopping := func(yes bool) {
 			srcs := sources("a1")
 			srcs[0].Stopping = yes
-			r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
+			r.followSources(srcs)
 		}
 		stopping(false)
 		pass(10 * time.Second)
@@ -126,7 +126,7 @@ func TestScraper_NewLeaderAfterADeath(t *testing.T) {
 				set := func() {
 					srcs := sources("a1", "a2")
 					srcs[1].Stopping = true
-					r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
+					r.followSources(srcs)
 				}
 				set()
 				pass(30 * time.Second)

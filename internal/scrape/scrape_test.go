@@ -233,7 +233,7 @@ func TestScraper_StoppingInstanceEnds(t *testing.T) {
 
 		srcs := sources("i1", "a1")
 		srcs[0].Stopping = true
-		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
+		r.followSources(srcs)
 		if r.readyCount(rev1) != 0 {
 			r.Fatal("ready though it stops")
 		}
@@ -372,7 +372,7 @@ func TestScraper_NewLeaderReadsHistory(t *testing.T) {
 
 		srcs := sources("i1", "a1")
 		srcs[0].Placed = time.Now().Add(-130 * time.Second)
-		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
+		r.followSources(srcs)
 		pass(100 * time.Millisecond)
 		if r.readyCount(rev1) != 1 || !r.readyKnown(rev1) {
 			r.Fatal("readiness not known")

@@ -188,7 +188,7 @@ func TestTurns_StoppingDoesNotWait(t *testing.T) {
 			before[i] = all[i].requests("/v1/stats")
 			srcs[i].Stopping = true
 		}
-		r.s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Truncate(time.Hour), Window: time.Minute}}, srcs)
+		r.followSources(srcs)
 		pass(50 * time.Millisecond)
 		for i, n := range before {
 			if all[i].requests("/v1/stats") == n {
