@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"proxy/queue":                   {"", "proxy/list", "proxy", "proxy/framing", "proxy/parking", "proxy/socket", "proxy/admin", "proxy/accesslog"},
 	"proxy/activator":               {"", "proxy/list", "proxy"},
 	"proxy/gateway":                 {"", "proxy", "proxy/activator", "proxy/fields", "proxy/framing"},
-	"agent":                         {"", "calendar", "scheduler"},
+	"agent/control":                 {"", "calendar", "scheduler"},
 	"agent/config":                  {"", "jobspecs"},
 	"agent/admission":               {"", "jobspecs"},
 	"agent/server":                  {"", "agent/admission"},
@@ -86,7 +86,7 @@ var foreign = map[string][]string{
 	"proxy":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
 	"proxy/activator": {"go.opentelemetry.io/", "github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
 	"proxy/gateway":   {"go.opentelemetry.io/", "github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
-	"agent":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", module + "/proxy", module + "/internal/"},
+	"agent/control":   {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", module + "/proxy", module + "/internal/"},
 	"cmd/queue-proxy": {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl", "github.com/spiffe/", "go.opentelemetry.io/", module + "/agent", module + "/internal/"},
 }
 

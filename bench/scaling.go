@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/scheduler"
@@ -44,7 +44,7 @@ func scaling(ctx context.Context, b *bench) ([]section, error) {
 // newStage is a Nomad with a job of each of so many revisions, of count instances.
 func newStage(revisions, count int) *stage {
 	s := &stage{
-		count: count, services: map[string]*agent.Stored{}, jobs: map[string]scheduler.JobState{},
+		count: count, services: map[string]*control.Stored{}, jobs: map[string]scheduler.JobState{},
 		absent: make(chan struct{}), now: time.Unix(1_800_000_000, 0), scaled: make(chan time.Time, 1),
 	}
 	for i := range revisions {
@@ -73,7 +73,7 @@ func (s *stage) fill() {
 				MaxUpRate: 1000, MaxDownRate: 2, Metrics: []wadi.MetricTarget{wadi.Concurrency.Default()},
 			},
 		}
-		s.services[name] = &agent.Stored{
+		s.services[name] = &control.Stored{
 			Service: svc, Latest: id, Generation: 1, Revisions: []wadi.Revision{{ID: id, Service: name, Number: 1, Spec: svc}},
 			State: wadi.State{Revisions: map[string]wadi.RevisionState{id: {Phase: wadi.Ready}}},
 			Route: wadi.Route{Service: name, Targets: []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}},
@@ -106,15 +106,15 @@ func filled(id string, now time.Time) *scheduler.Windows {
 	return w
 }
 
-func (s *stage) autoscaler() *agent.Autoscaler {
-	a := agent.NewAutoscaler()
+func (s *stage) autoscaler() *control.Autoscaler {
+	a := control.NewAutoscaler()
 	a.Nomad, a.Cluster, a.Measure = s, view{s}, view{s}
-	all := &agent.View{Services: s.services}
-	a.Services = func() *agent.View { return all }
+	all := &control.View{Services: s.services}
+	a.Services = func() *control.View { return all }
 	a.Remember = func(string, wadi.Deciders, int) {}
 	a.WayBack = func(string) (bool, string) { return true, "" }
-	a.Decisions, a.Events, a.Owned = &agent.Decisions{}, &agent.Events{}, &agent.Owned{}
-	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), agent.NewMetrics(prometheus.NewRegistry()), 100
+	a.Decisions, a.Events, a.Owned = &control.Decisions{}, &control.Events{}, &control.Owned{}
+	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
 	return a
 }
 
@@ -199,8 +199,8 @@ func wakes(ctx context.Context, _ *bench) (section, error) {
 	}
 	act, err := activator.New(activator.Config{
 		Name: "bench", Boot: "1", Endpoints: routed{view{s}}, Troubles: routed{view{s}}, Dialer: view{s}, MaxWakes: 10 * scalingWakes,
-		Waker: &agent.Waker{
-			Nomad: s, Cluster: view{s}, Events: &agent.Events{}, Owned: &agent.Owned{}, Log: hclog.NewNullLogger(),
+		Waker: &control.Waker{
+			Nomad: s, Cluster: view{s}, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
 			Route: func(service string) (wadi.Route, bool) { r, ok := routes[service]; return r, ok },
 		},
 		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/scheduler"
 )
@@ -19,7 +19,7 @@ import (
 type stage struct {
 	count    int // Of every job.
 	names    []string
-	services map[string]*agent.Stored
+	services map[string]*control.Stored
 	scaled   chan time.Time // When Nomad was asked to scale.
 
 	jobs      map[string]scheduler.JobState // Looked up as those of the event stream are.
@@ -31,19 +31,19 @@ type stage struct {
 }
 
 var (
-	_ agent.Nomad   = (*stage)(nil)
-	_ agent.Cluster = view{}
-	_ agent.Measure = view{}
+	_ control.Nomad   = (*stage)(nil)
+	_ control.Cluster = view{}
+	_ control.Measure = view{}
 )
 
 func (s *stage) job() scheduler.JobState {
 	return scheduler.JobState{Exists: true, Count: s.count, Index: 1}
 }
 
-// Job implements agent.Nomad.
+// Job implements control.Nomad.
 func (s *stage) Job(context.Context, string, string) (scheduler.JobState, error) { return s.job(), nil }
 
-// Scale implements agent.Nomad: it notes the time and changes nothing.
+// Scale implements control.Nomad: it notes the time and changes nothing.
 func (s *stage) Scale(context.Context, string, string, int, uint64, string) (uint64, error) {
 	select {
 	case s.scaled <- time.Now():
@@ -52,29 +52,29 @@ func (s *stage) Scale(context.Context, string, string, int, uint64, string) (uin
 	return 2, nil
 }
 
-// Register implements agent.Nomad.
+// Register implements control.Nomad.
 func (s *stage) Register(context.Context, json.RawMessage, int, uint64) (uint64, error) {
 	return 0, errors.New("not here")
 }
 
-// Drifted implements agent.Nomad.
+// Drifted implements control.Nomad.
 func (s *stage) Drifted(context.Context, json.RawMessage, int) (bool, error) { return false, nil }
 
-// Evaluate implements agent.Nomad.
+// Evaluate implements control.Nomad.
 func (s *stage) Evaluate(context.Context, string, string) error { return nil }
 
-// ScaledByHand implements agent.Nomad.
+// ScaledByHand implements control.Nomad.
 func (s *stage) ScaledByHand(context.Context, string, string, int) (time.Time, bool, error) {
 	return time.Time{}, false, nil
 }
 
-// Stop implements agent.Nomad.
+// Stop implements control.Nomad.
 func (s *stage) Stop(context.Context, string, string) error { return nil }
 
-// Purge implements agent.Nomad.
+// Purge implements control.Nomad.
 func (s *stage) Purge(context.Context, string, string) error { return nil }
 
-// view is the stage as agent.Cluster and agent.Measure, and as the activator sees Nomad.
+// view is the stage as control.Cluster and control.Measure, and as the activator sees Nomad.
 type view struct{ *stage }
 
 func (v view) Synced(string) bool { return true }
@@ -106,7 +106,7 @@ type instances struct {
 
 func (v view) Trouble(string, string) (string, time.Time) { return "", time.Time{} }
 func (v view) Changed() <-chan struct{}                   { return nil }
-func (v view) Set([]agent.Measured, []agent.Source)       {}
+func (v view) Set([]control.Measured, []control.Source)   {}
 func (v view) ReadyCount(string) (int, bool)              { return v.count, true }
 func (v view) Ready(string) bool                          { return true }
 func (v view) Confirm(context.Context, string)            {}
@@ -114,7 +114,7 @@ func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }
 
-// Load implements agent.Measure: as the leader does it, but at a time that stands still.
+// Load implements control.Measure: as the leader does it, but at a time that stands still.
 func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
 	v.scraper.Read(id, func(got scrape.Reading[*scheduler.Windows]) {
 		into.Concurrency = got.Windows.Averages(v.now, stable, panicking, wadi.Concurrency)

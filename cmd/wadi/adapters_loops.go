@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
@@ -28,7 +28,7 @@ const (
 // loopNomad is Nomad as the agent's loops see it, with the agent's own token.
 type loopNomad struct{ *nomad.Client }
 
-var _ agent.Nomad = loopNomad{}
+var _ control.Nomad = loopNomad{}
 
 func (n loopNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
 	job, err := n.Client.Job(ctx, n.Token(), namespace, id)
@@ -82,7 +82,7 @@ func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
 // loopCluster is Nomad's event stream as the agent's loops see it.
 type loopCluster struct{ *nomad.Watcher }
 
-var _ agent.Cluster = loopCluster{}
+var _ control.Cluster = loopCluster{}
 
 func (c loopCluster) Synced(namespace string) bool { return c.Connected(namespace) }
 
@@ -123,11 +123,11 @@ func (c routedCluster) Trouble(revision string) (string, time.Time) {
 // loopStore is the leader's hand on the store.
 type loopStore struct{ *store.Writer }
 
-var _ agent.Store = loopStore{}
+var _ control.Store = loopStore{}
 
-func (s loopStore) Load(ctx context.Context, service string) (agent.Stored, error) {
+func (s loopStore) Load(ctx context.Context, service string) (control.Stored, error) {
 	st, err := s.Writer.Load(ctx, service)
-	return agent.Stored(st), err
+	return control.Stored(st), err
 }
 
 // instances dials instances: by mTLS where Envoy is in front of them, else plainly.

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/internal/usage"
@@ -27,7 +27,7 @@ type loopMeasure struct {
 	usage *usage.Usage
 }
 
-var _ agent.Measure = loopMeasure{}
+var _ control.Measure = loopMeasure{}
 
 func newMeasure(client *nomad.Client, log hclog.Logger, reg prometheus.Registerer) loopMeasure {
 	return loopMeasure{
@@ -36,9 +36,9 @@ func newMeasure(client *nomad.Client, log hclog.Logger, reg prometheus.Registere
 	}
 }
 
-func (m loopMeasure) Set(revisions []agent.Measured, sources []agent.Source) {
+func (m loopMeasure) Set(revisions []control.Measured, sources []control.Source) {
 	revs := make([]scrape.Revision, 0, len(revisions))
-	used := map[string]agent.Measured{}
+	used := map[string]control.Measured{}
 	var usages []usage.Revision
 	for _, r := range revisions {
 		revs = append(revs, scrape.Revision{ID: r.ID, Created: r.Created, Window: r.Window})

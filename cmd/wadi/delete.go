@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -88,9 +88,9 @@ func followDeletion(ctx context.Context, client *api.Client, name string) (left 
 		_ = client.Events(ctx, name, true, func(e wadi.Event) error {
 			switch {
 			case !e.Time.After(before):
-			case e.Type == agent.EventLeftBehind:
+			case e.Type == control.EventLeftBehind:
 				told = append(told, e.Message)
-			case e.Type == agent.EventDeleted:
+			case e.Type == control.EventDeleted:
 				return errReported // It is the last.
 			}
 			return nil

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/scheduler"
@@ -219,27 +219,27 @@ func aboutService(s api.Service) []wadi.Finding {
 		}
 		f.Remedy = "wadi service status " + name + " tells more"
 		switch {
-		case c.Type == agent.ConditionCallers:
+		case c.Type == control.ConditionCallers:
 			f.What, f.Remedy, _ = strings.Cut(c.Message, ": ")
-		case c.Type == agent.ConditionUsage && strings.Contains(c.Message, nomad.MeasureSetting):
+		case c.Type == control.ConditionUsage && strings.Contains(c.Message, nomad.MeasureSetting):
 			f.Remedy = "set " + nomad.MeasureSetting + " in the configuration of every Nomad client that runs instances, and restart it"
-		case c.Type == agent.ConditionShielded:
+		case c.Type == control.ConditionShielded:
 			f.Level = wadi.LevelWarn // It serves.
 			f.What, f.Remedy, _ = strings.Cut(c.Message, "; ")
-		case c.Type == agent.ConditionDrains:
+		case c.Type == control.ConditionDrains:
 			f.Level = wadi.LevelWarn // It serves.
 			f.Remedy = "set client { max_kill_timeout } in the configuration of Nomad's clients to the service's timeout.request and 10 s"
-		case c.Type == agent.ConditionSteady:
+		case c.Type == control.ConditionSteady:
 			f.Level = wadi.LevelWarn // It serves, or another condition says that it does not.
 			f.Remedy = "read its logs: nomad alloc logs -stderr; wadi events " + name + " tells of each"
-			if c.Reason == agent.ReasonOOM {
+			if c.Reason == control.ReasonOOM {
 				f.Remedy = "raise memory or memory_max in the task's resources, or let fewer requests in at once (concurrency.limit)"
 			}
-		case c.Type == agent.ConditionServing && c.Reason == scheduler.NotServing:
+		case c.Type == control.ConditionServing && c.Reason == scheduler.NotServing:
 			f.Remedy = "mend what hinders it; the next request starts it then, or wadi service scale -for 1m " + name + " 1"
 		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:
 			f.Level = wadi.LevelWarn // It may well be on its way.
-		case (c.Type == "LatestReady" || c.Type == agent.ConditionServing) && c.Reason == "Failed":
+		case (c.Type == "LatestReady" || c.Type == control.ConditionServing) && c.Reason == "Failed":
 			f.Remedy = "submit a revision that works, or the same file once more to try again; callers are served by the one before, if there is any"
 		}
 		out = append(out, f)

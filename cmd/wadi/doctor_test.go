@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
@@ -172,7 +172,7 @@ func TestDoctor_NothingIsMeasured(t *testing.T) {
 	b := applied(t)
 	unread := func(why string) {
 		b.store.SetStatus(wadi.Status{Service: "hello", Generation: 1, Phase: "ready", Conditions: []wadi.Condition{
-			{Type: agent.ConditionUsage, Reason: "NotMeasured", Message: "what instances use can't be read: " + why}}})
+			{Type: control.ConditionUsage, Reason: "NotMeasured", Message: "what instances use can't be read: " + why}}})
 	}
 	unread("nomad has no statistics of the task (its client needs telemetry { publish_allocation_metrics = true })")
 	if o := b.wadi(t, "doctor"); o.code != 1 || !strings.Contains(o.stdout, "-> set telemetry { publish_allocation_metrics = true } in the configuration of every Nomad client") {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -65,7 +65,7 @@ in full, and before it the last ones. Equal decisions in a row are one line.`,
 func explain(s api.Service, all []wadi.Decision, last int, now time.Time) explanation {
 	out := explanation{Service: s.Service.Name, Holds: s.Holds, Revisions: []revisionExplanation{}}
 	for _, c := range s.Status.Conditions {
-		if c.Type == agent.ConditionUsage && !c.OK {
+		if c.Type == control.ConditionUsage && !c.OK {
 			out.Missing = c.Message
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/internal/consul"
 )
@@ -29,7 +29,7 @@ var _ leadership = (*consul.Term)(nil)
 
 // leaderNomad is Nomad as the leader alone changes it.
 type leaderNomad struct {
-	agent.Nomad
+	control.Nomad
 	term leadership
 }
 
@@ -65,7 +65,7 @@ func (n leaderNomad) Purge(ctx context.Context, namespace, id string) error {
 // leaderOrders is how the leader alone tells instances to go. Like Scale it asks nobody
 // first; that they stay anybody may say.
 type leaderOrders struct {
-	agent.Orders
+	control.Orders
 	term leadership
 }
 

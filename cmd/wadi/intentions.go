@@ -16,7 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/intentions"
 	"github.com/wadi-run/wadi/internal/mesh"
@@ -280,5 +280,5 @@ func (g *guard) Changed() <-chan struct{} {
 
 var (
 	_ activator.Guard = (*guard)(nil)
-	_ agent.Callers   = (*guard)(nil)
+	_ control.Callers = (*guard)(nil)
 )

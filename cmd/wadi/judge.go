@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -58,13 +58,13 @@ func judgeRouted(v api.Service) verdict {
 	for _, c := range v.Status.Conditions {
 		switch {
 		case c.OK:
-		case c.Type == agent.ConditionRouted && c.Reason == agent.ReasonHeld:
+		case c.Type == control.ConditionRouted && c.Reason == control.ReasonHeld:
 			out = verdict{phase: "pending", text: c.Message}
 			if namesFailed(v) {
 				out.done, out.failed, out.phase = true, true, "failed"
 			}
 			return out
-		case c.Type == agent.ConditionNetwork && c.Reason == agent.ReasonConflict:
+		case c.Type == control.ConditionNetwork && c.Reason == control.ReasonConflict:
 			out.warning = c.Message
 		}
 	}

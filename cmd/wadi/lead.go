@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/network"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/network/table"
@@ -62,10 +62,10 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	measure := newMeasure(n.nomad, n.log, reg)
 	writer := loopStore{n.store.Writer(term.Lock)}
 	asLeader := leaderNomad{loopNomad{n.nomad}, term}
-	scaler := agent.NewAutoscaler()
+	scaler := control.NewAutoscaler()
 	entries := &mesh.Layer{Entries: leaderEntries{n.consul, term}, Log: n.log.Named("network")}
 	edits := &mesh.Watcher{Source: n.consul, Layer: entries, Log: n.log.Named("network")}
-	ctl := &agent.Controller{
+	ctl := &control.Controller{
 		Nomad: asLeader, Cluster: loopCluster{n.watcher}, Store: writer,
 		Network: network.Layers{entries, &table.Layer{Gateway: n.gateway}},
 		Edits:   edits,
@@ -113,7 +113,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 // sweeper stops what is left of services that are gone. Whose jobs those are is asked each
 // time: a Consul that has lost everything meanwhile is another installation, and no service
 // is stored there yet.
-func (n *node) sweeper(as agent.Nomad, st loopStore, services func() *agent.View) *agent.Sweeper {
+func (n *node) sweeper(as control.Nomad, st loopStore, services func() *control.View) *control.Sweeper {
 	list := func(ctx context.Context) ([]scheduler.OwnJob, error) {
 		name, err := n.learnInstallation(ctx)
 		if err != nil {
@@ -127,14 +127,14 @@ func (n *node) sweeper(as agent.Nomad, st loopStore, services func() *agent.View
 		}
 		return out, err
 	}
-	return &agent.Sweeper{
+	return &control.Sweeper{
 		List: list, Services: services, Store: st, Nomad: as, Events: n.events, Log: n.log.Named("sweeper"),
 	}
 }
 
 // activators lists all agents, as sources of statistics: this one, whatever Consul
 // says, and those that there were lately.
-func (n *node) activators() []agent.Source {
+func (n *node) activators() []control.Source {
 	return n.roster.sources(n.reachable(n.metricsLn.Addr()), time.Now())
 }
 

@@ -21,9 +21,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/config"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/mesh"
@@ -53,10 +53,10 @@ type node struct {
 
 	activator *activator.Activator
 	gateway   *gateway.Gateway
-	events    *agent.Events
-	decisions *agent.Decisions
-	owned     agent.Owned
-	metrics   *agent.Metrics
+	events    *control.Events
+	decisions *control.Decisions
+	owned     control.Owned
+	metrics   *control.Metrics
 	telemetry *telemetry.Telemetry
 
 	apiServer     *server.Server
@@ -97,7 +97,7 @@ type node struct {
 func newNode(ctx context.Context, cfg config.Config, log hclog.Logger, access io.Writer) (_ *node, err error) {
 	n := &node{
 		cfg: cfg, log: log, reg: prometheus.NewRegistry(), boot: bootID(),
-		events: &agent.Events{}, decisions: &agent.Decisions{}, drain: proxy.NewDrain(), drained: make(chan struct{}), routed: make(chan struct{}),
+		events: &control.Events{}, decisions: &control.Decisions{}, drain: proxy.NewDrain(), drained: make(chan struct{}), routed: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -105,7 +105,7 @@ func newNode(ctx context.Context, cfg config.Config, log hclog.Logger, access io
 		}
 	}()
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	n.metrics = agent.NewMetrics(n.reg)
+	n.metrics = control.NewMetrics(n.reg)
 	if err = n.wireTelemetry(access); err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 	routed := routedCluster{cluster, n.namespaceOf}
 	n.activator, err = activator.New(activator.Config{
 		Name: c.Name, Boot: n.boot, Endpoints: routed, Troubles: routed,
-		Waker: &agent.Waker{
+		Waker: &control.Waker{
 			Nomad: loopNomad{n.nomad}, Cluster: cluster, Store: n.store, Route: n.route,
 			Events: n.events, Owned: &n.owned, Log: n.log.Named("waker"),
 		},

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
@@ -106,11 +106,11 @@ func (r *roster) forget(now time.Time) {
 
 // sources lists the agents as sources of statistics: this one, which is at self, and
 // those that there were, which have ended when they do not answer.
-func (r *roster) sources(self string, now time.Time) []agent.Source {
+func (r *roster) sources(self string, now time.Time) []control.Source {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(now)
-	all := []agent.Source{{ID: r.name, Kind: wadi.SourceActivator, Addr: self}}
+	all := []control.Source{{ID: r.name, Kind: wadi.SourceActivator, Addr: self}}
 	for name, m := range r.all {
 		if name == r.name {
 			all[0].Seen = m.seen
@@ -119,8 +119,8 @@ func (r *roster) sources(self string, now time.Time) []agent.Source {
 		if m.isGone(now) {
 			continue
 		}
-		all = append(all, agent.Source{ID: name, Kind: wadi.SourceActivator, Addr: m.addr, Stopping: !m.left.IsZero(), Seen: m.seen})
+		all = append(all, control.Source{ID: name, Kind: wadi.SourceActivator, Addr: m.addr, Stopping: !m.left.IsZero(), Seen: m.seen})
 	}
-	slices.SortFunc(all, func(a, b agent.Source) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all, func(a, b control.Source) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
@@ -23,11 +23,11 @@ func listed(name, boot string, passing bool) consul.Instance {
 func TestRoster(t *testing.T) {
 	now := time.Now()
 	at := func(s int) time.Time { return now.Add(time.Duration(s) * time.Second) }
-	source := func(name string, stopping bool, seen time.Time) agent.Source {
-		return agent.Source{ID: name, Kind: wadi.SourceActivator, Addr: name + ":4748", Stopping: stopping, Seen: seen}
+	source := func(name string, stopping bool, seen time.Time) control.Source {
+		return control.Source{ID: name, Kind: wadi.SourceActivator, Addr: name + ":4748", Stopping: stopping, Seen: seen}
 	}
 	r := roster{name: "me", boot: "b1"}
-	want := func(second int, want ...agent.Source) {
+	want := func(second int, want ...control.Source) {
 		t.Helper()
 		if diff := cmp.Diff(want, r.sources("me:4748", at(second))); diff != "" {
 			t.Errorf("at %d (-want +got):\n%s", second, diff)

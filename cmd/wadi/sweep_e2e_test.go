@@ -12,7 +12,7 @@ import (
 	nomadapi "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/consul/consultest"
 	"github.com/wadi-run/wadi/internal/nomad"
@@ -26,7 +26,7 @@ func TestSweep_RealNomad(t *testing.T) {
 	server, kv := nomadtest.Start(t), consultest.Start(t)
 	server.Namespace("team")
 	server.Allow("wadi", `namespace "*" { capabilities = ["submit-job", "read-job", "list-jobs"] }`)
-	n := &node{log: hclog.NewNullLogger(), events: &agent.Events{}}
+	n := &node{log: hclog.NewNullLogger(), events: &control.Events{}}
 	var err error
 	if n.nomad, err = nomad.New(nomad.Config{Address: server.URL, Token: server.Token("wadi")}); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestSweep_RealNomad(t *testing.T) {
 	server.Job("default", "older-00001", 1, map[string]string{nomad.MetaService: "older", nomad.MetaRevision: "older-00001"})
 	server.Job("default", "plain", 1, nil)
 
-	s := n.sweeper(loopNomad{n.nomad}, loopStore{n.store.Writer(consul.Lock{})}, func() *agent.View { return &agent.View{} })
+	s := n.sweeper(loopNomad{n.nomad}, loopStore{n.store.Writer(consul.Lock{})}, func() *control.View { return &control.View{} })
 	s.Every, s.Grace = 20*time.Millisecond, 500*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

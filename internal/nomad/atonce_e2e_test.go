@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/scheduler"
 )
@@ -43,7 +43,7 @@ func atOnce(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	cl := &counted{Watcher: w}
 	scaler, stop := scalerOf(t, c, cl)
 	defer stop()
-	var wakers []*agent.Waker
+	var wakers []*control.Waker
 	for range 3 {
 		wakers = append(wakers, wakerOf(c, cl))
 	}
@@ -127,19 +127,19 @@ func eventually(t *testing.T, try func() error) {
 	t.Fatal(err)
 }
 
-func wakerOf(c *nomad.Client, cl *counted) *agent.Waker {
+func wakerOf(c *nomad.Client, cl *counted) *control.Waker {
 	route := wadi.Route{
 		Service: "atonce", Namespace: "default", Targets: []wadi.RouteTarget{{Revision: atOnceID, Weight: wadi.WeightAll}},
 		Revisions: map[string]wadi.RouteRevision{atOnceID: {Activation: 1}},
 	}
-	return &agent.Waker{
-		Nomad: theirs{c}, Cluster: cl, Events: &agent.Events{}, Owned: &agent.Owned{}, Log: hclog.NewNullLogger(),
+	return &control.Waker{
+		Nomad: theirs{c}, Cluster: cl, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
 		Route: func(string) (wadi.Route, bool) { return route, true },
 	}
 }
 
 // scalerOf runs a leader's autoscaler that knows of the revision alone.
-func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *agent.Autoscaler, stop func()) {
+func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler, stop func()) {
 	t.Helper()
 	svc := wadi.Service{
 		Name: "atonce", Namespace: "default", Traffic: []wadi.TrafficTarget{{Revision: atOnceID, Percent: 100}},
@@ -149,19 +149,19 @@ func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *agent.Autoscaler, 
 			MaxUpRate: 1000, MaxDownRate: 1000, Metrics: []wadi.MetricTarget{{Metric: wadi.Concurrency, Target: 10, Utilization: 1}},
 		},
 	}
-	stored := &agent.Stored{
+	stored := &control.Stored{
 		Service: svc, Latest: atOnceID, Generation: 1, Revisions: []wadi.Revision{{ID: atOnceID, Service: "atonce", Number: 1, Spec: svc}},
 		State: wadi.State{Revisions: map[string]wadi.RevisionState{atOnceID: {Phase: wadi.Ready, WasReady: true}}},
 		Route: wadi.Route{Service: "atonce", Targets: []wadi.RouteTarget{{Revision: atOnceID, Weight: wadi.WeightAll}}},
 	}
-	view := &agent.View{Services: map[string]*agent.Stored{"atonce": stored}}
-	a = agent.NewAutoscaler()
+	view := &control.View{Services: map[string]*control.Stored{"atonce": stored}}
+	a = control.NewAutoscaler()
 	a.Nomad, a.Cluster, a.Measure = theirs{c}, cl, measured{cl}
-	a.Services = func() *agent.View { return view }
+	a.Services = func() *control.View { return view }
 	a.Remember = func(string, wadi.Deciders, int) {}
 	a.WayBack = func(string) (bool, string) { return true, "" }
-	a.Decisions, a.Events, a.Owned = &agent.Decisions{}, &agent.Events{}, &agent.Owned{}
-	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), agent.NewMetrics(prometheus.NewRegistry()), 100
+	a.Decisions, a.Events, a.Owned = &control.Decisions{}, &control.Events{}, &control.Owned{}
+	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
@@ -228,9 +228,9 @@ func (c *counted) Trouble(string, string) (string, time.Time) { return "", time.
 // measured is what the instances say: each is ready, and together they have the load.
 type measured struct{ *counted }
 
-func (m measured) Set([]agent.Measured, []agent.Source) {}
-func (m measured) Ready(string) bool                    { return true }
-func (m measured) Confirm(context.Context, string)      {}
+func (m measured) Set([]control.Measured, []control.Source) {}
+func (m measured) Ready(string) bool                        { return true }
+func (m measured) Confirm(context.Context, string)          {}
 
 func (m measured) ReadyCount(id string) (int, bool) { return m.Job("default", id).Count, true }
 

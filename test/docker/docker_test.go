@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/test/harness"
 )
 
@@ -246,12 +246,12 @@ func wantOfMemory(t *testing.T, s *harness.Stack) {
 	}
 	const told = "the app (task web) was killed for want of memory"
 	err := s.Agent.WaitCondition(ctx, "hungry", time.Minute, "that "+told, func(c wadi.Condition) bool {
-		return c.Type == agent.ConditionSteady && c.Reason == agent.ReasonOOM && strings.HasPrefix(c.Message, "hungry-00001: "+told)
+		return c.Type == control.ConditionSteady && c.Reason == control.ReasonOOM && strings.HasPrefix(c.Message, "hungry-00001: "+told)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Agent.Wadi(ctx, "", "events", "-service", "hungry"); err != nil || !strings.Contains(got.Stdout, agent.EventOOM) {
+	if got, err := s.Agent.Wadi(ctx, "", "events", "-service", "hungry"); err != nil || !strings.Contains(got.Stdout, control.EventOOM) {
 		t.Errorf("got %+v (%v), want an event of it", got, err)
 	}
 	if err := s.Agent.Delete(ctx, "hungry"); err != nil {

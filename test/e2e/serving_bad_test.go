@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -175,7 +175,7 @@ func TestServing_Crash(t *testing.T) {
 	// Though the revision is ready, what happened is told.
 	const told = "the app (task web) exited with code 3"
 	err = stack.Agent.WaitCondition(t.Context(), "crash", harnesstest.WaitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
-		return c.Type == agent.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+told+", 2 times, last at ")
+		return c.Type == control.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+told+", 2 times, last at ")
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/scheduler"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -24,7 +24,7 @@ func waitServing(t *testing.T, name string, ok bool, text string) {
 	t.Helper()
 	want := fmt.Sprintf("Serving %v with %q", ok, text)
 	err := stack.Agent.WaitCondition(t.Context(), name, harnesstest.WaitLong, want, func(c wadi.Condition) bool {
-		return c.Type == agent.ConditionServing && c.OK == ok && strings.Contains(c.Message, text)
+		return c.Type == control.ConditionServing && c.OK == ok && strings.Contains(c.Message, text)
 	})
 	if err != nil {
 		t.Error(err)

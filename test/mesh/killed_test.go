@@ -19,7 +19,7 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/test/harness"
 )
 
@@ -78,7 +78,7 @@ func TestKilled(t *testing.T) {
 func wantUnsteady(t *testing.T, service, told string) {
 	t.Helper()
 	must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, waitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
-		return c.Type == agent.ConditionSteady && strings.Contains(c.Message, told) && strings.Contains(c.Message, ", 2 times, ")
+		return c.Type == control.ConditionSteady && strings.Contains(c.Message, told) && strings.Contains(c.Message, ", 2 times, ")
 	}))
 }
 

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -126,7 +126,7 @@ func wantLimitTold(t *testing.T, service string) {
 	t.Helper()
 	limit := fmt.Sprintf("after %v, though its requests may take 5m0s", maxKillTimeout)
 	harnesstest.Must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, harnesstest.WaitLong, "a word of the limit, "+limit, func(c wadi.Condition) bool {
-		return c.Type == agent.ConditionDrains && strings.Contains(c.Message, limit)
+		return c.Type == control.ConditionDrains && strings.Contains(c.Message, limit)
 	}))
 	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "doctor")
 	harnesstest.Must(t, "run doctor", err)

@@ -1,0 +1,61 @@
+package control_test
+
+import (
+	"github.com/wadi-run/wadi/agent/control"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A revision that failed for a reason outside of it is tried again when its service
+// is submitted again, by whoever leads then, and serves those who wait once it is
+// ready. Nobody who asks meanwhile reads that it has failed.
+func TestLeader_TriesAgainWhatFailed(t *testing.T) {
+	led(t, func(t *testing.T, c *cluster, _ string, again func() *leader) {
+		c.mu.Lock()
+		c.cantRun["hello-00002"] = "no database"
+		c.mu.Unlock()
+		two := c.submit("hello")
+		time.Sleep(time.Minute + 5*time.Second)
+		wantCount(t, c, two, -1)
+		if got := c.service("hello").Status; got.Phase != "failed" {
+			t.Fatalf("status %+v, want failed", got)
+		}
+		again()
+		time.Sleep(time.Minute)
+		wantCount(t, c, two, -1)
+		submit := func() {
+			c.change1(t, func(s *control.Stored) { s.Generation++; s.Attempt = s.Generation })
+			c.notify("hello")
+		}
+
+		submit()
+		time.Sleep(59 * time.Second)
+		st := c.service("hello")
+		if st.Status.Phase != "pending" || st.Status.Revisions[1].Phase != "pending" || st.Status.Generation != st.Generation {
+			t.Fatalf("status %+v, want pending", st.Status)
+		}
+		time.Sleep(5 * time.Second)
+		if got := c.service("hello").Status; got.Phase != "failed" {
+			t.Fatalf("status %+v, want failed again", got)
+		}
+
+		submit()
+		l := again() // Who asked for it does not lead any more.
+		c.mu.Lock()
+		delete(c.cantRun, two)
+		c.mu.Unlock()
+		c.setLoad(two, 5)
+		time.Sleep(5 * time.Second)
+		if got := c.service("hello"); got.Status.Phase != "ready" || got.Route.Targets[0].Revision != two {
+			t.Fatalf("status %+v, route %+v; want %s ready and routed", got.Status, got.Route, two)
+		}
+		var told []string
+		for _, e := range l.events.Of("hello", time.Time{}) {
+			told = append(told, e.Type)
+		}
+		if text := strings.Join(told, " "); !strings.Contains(text, "Retried") || !strings.Contains(text, "Ready") {
+			t.Errorf("got events %s, want that it is tried again, and ready", text)
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package control
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Autoscaler decides how many instances each revision should have, and sets it
+// in Nomad. Only the leader runs one, and a new one for each term.
+type Autoscaler struct {
+	Nomad     Nomad
+	Cluster   Cluster
+	Measure   Measure
+	Orders    Orders                                             // Nil: counts are lowered whatever is in flight.
+	Services  func() *View                                       // The controller's.
+	Remember  func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
+	Draining  func() map[string]bool                             // Nodes that are drained. Nil: none is known.
+	WayBack   func(service string) (ok bool, why string)         // Whether a request would wake it.
+	Waking    func() <-chan struct{}                             // Closed when no wake is due or under way here; nil: none is.
+	Grown     <-chan struct{}                                    // Signals that some queue grew.
+	TakeGrown func() []string                                    // The revisions whose queues grew.
+
+	Ceiling   int // The agent's bound of instances of one revision.
+	Decisions *Decisions
+	Events    *Events
+	Owned     *Owned
+	Log       hclog.Logger
+	Metrics   *Metrics
+
+	poke  chan struct{}
+	turns turns
+
+	// What follows is guarded by mu.
+	mu      sync.Mutex
+	view    *View // That the records are of.
+	records map[string]*record
+	all     []*record       // The same; replaced and never changed.
+	leaving map[string]bool // Revisions of which instances are to go.
+}
+
+const (
+	evaluateEvery  = 2 * time.Second
+	evaluateAtOnce = 8 // Revisions that wait for Nomad concurrently, whoever looks at them.
+)
+
+// NewAutoscaler returns one whose exported fields are still to be set.
+func NewAutoscaler() *Autoscaler {
+	return &Autoscaler{
+		poke: make(chan struct{}, 1), records: map[string]*record{}, leaving: map[string]bool{},
+		turns: turns{places: make(chan struct{}, evaluateAtOnce)},
+	}
+}
+
+// Poke asks for an evaluation of all revisions now.
+func (a *Autoscaler) Poke() {
+	select {
+	case a.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run evaluates until ctx ends. Revisions whose queues grow do not wait for the
+// others, of which one may wait for Nomad.
+func (a *Autoscaler) Run(ctx context.Context) error {
+	var g sync.WaitGroup
+	defer g.Wait()
+	g.Go(func() { a.followGrowth(ctx) })
+	g.Go(func() { a.followLeaving(ctx) })
+	tick := time.NewTicker(evaluateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-a.poke:
+		}
+		a.Pass(ctx)
+	}
+}
+
+// Pass evaluates all revisions once.
+func (a *Autoscaler) Pass(ctx context.Context) {
+	began := time.Now()
+	a.mu.Lock()
+	a.look()
+	all := a.all
+	a.mu.Unlock()
+	a.evaluateAll(ctx, all)
+	a.Metrics.pass.Observe(time.Since(began).Seconds())
+}
+
+// evaluateAll evaluates one after the other as long as none has to wait for Nomad or
+// for instances, and then those that have to, side by side.
+func (a *Autoscaler) evaluateAll(ctx context.Context, all []*record) {
+	var waiting []*record
+	var own room
+	for _, r := range all {
+		if !r.busy.TryLock() {
+			waiting = append(waiting, r)
+			continue
+		}
+		if err := a.evaluate(ctx, r, &own, false); err != nil {
+			waiting = append(waiting, r)
+		}
+		r.busy.Unlock()
+	}
+	var g errgroup.Group
+	g.SetLimit(evaluateAtOnce)
+	for _, r := range waiting {
+		g.Go(func() error {
+			defer a.turns.enter()()
+			a.turns.yield(ctx, a.Waking) // And decide then.
+			r.busy.Lock()
+			defer r.busy.Unlock()
+			var own room
+			if err := a.evaluate(ctx, r, &own, true); err != nil && ctx.Err() == nil {
+				a.Metrics.scaleError.Inc()
+				a.Log.Error("scaling failed", "revision", r.subject.Load().id, "error", err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // Each has told.
+}

@@ -1,0 +1,146 @@
+package control_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
+)
+
+// Whoever deletes a service that is called all the time does not fight its callers: they
+// are led away before the first job goes, and nothing is registered any more.
+func TestLeader_DeleteUnderCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.ends = 5 * time.Second
+		_, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		w := waker(c)
+		w.Route = func(service string) (wadi.Route, bool) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			s, ok := c.stored[service]
+			return s.Route, ok
+		}
+		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.mu.Lock()
+		registers := c.registers
+		c.mu.Unlock()
+		c.notify("hello")
+		for range 1000 {
+			_ = w.Wake(t.Context(), id)
+			time.Sleep(10 * time.Millisecond)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.registers != registers || len(c.stored) > 0 || len(c.jobs) > 0 || len(c.layers) > 0 {
+			t.Errorf("%d registrations; left are %v, jobs %v, layers %v; want none", c.registers-registers, c.stored, c.jobs, c.layers)
+		}
+	})
+}
+
+// Layers that take nothing keep the instances of a deleted service for a while only.
+func TestLeader_DeleteWithoutTheLayers(t *testing.T) {
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
+		id := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		c.mu.Lock()
+		c.deaf = true
+		c.mu.Unlock()
+		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.notify("hello")
+		time.Sleep(10 * time.Second)
+		wantCount(t, c, id, 1)
+		time.Sleep(30 * time.Second)
+		wantCount(t, c, id, -1)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.stored) > 0 {
+			t.Errorf("it is still stored: %v", c.stored)
+		}
+	})
+}
+
+// forgetful is a cluster whose leader forgets the service while a wake is under way:
+// before the job is registered, or just before the answer.
+type forgetful struct {
+	*cluster
+	before, after bool
+}
+
+func (f *forgetful) Revision(ctx context.Context, service, id string) (wadi.Revision, error) {
+	rev, err := f.cluster.Revision(ctx, service, id)
+	if f.before {
+		_ = f.Forget(ctx, service)
+	}
+	return rev, err
+}
+
+func (f *forgetful) Register(ctx context.Context, body json.RawMessage, count int, index uint64) (uint64, error) {
+	index, err := f.cluster.Register(ctx, body, count, index)
+	if f.after {
+		_ = f.Forget(ctx, "hello")
+	}
+	return index, err
+}
+
+// A wake that read its service before that was deleted leaves no job behind, of which
+// nobody would know.
+func TestWaker_TakesBackWhatIsForgotten(t *testing.T) {
+	for name, f := range map[string]*forgetful{
+		"forgotten before the registration": {before: true},
+		"forgotten during it":               {after: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f.cluster = newCluster()
+				id := f.submit("hello")
+				delete(f.jobs, id)
+				w := waker(f.cluster)
+				w.Nomad, w.Store = f, f
+				if err := w.Wake(t.Context(), id); !errors.Is(err, wadi.ErrNotFound) {
+					t.Errorf("got %v, want not found", err)
+				}
+				if job, _ := f.Job(t.Context(), "", id); job.Exists || f.registers != 1 {
+					t.Errorf("after %d registrations there is %+v, want none", f.registers, job)
+				}
+			})
+		})
+	}
+}
+
+// A wake that meets the deletion does not decide again by what it knew before.
+func TestWaker_DeletedBetweenTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		id := c.submit("hello")
+		w := waker(c)
+		asked := 0
+		before := w.Route
+		w.Route = func(service string) (wadi.Route, bool) {
+			route, ok := before(service)
+			if asked++; asked > 1 {
+				route.Targets = nil
+			}
+			return route, ok
+		}
+		c.stale = true // The leader has stopped the job.
+		if err := w.Wake(t.Context(), id); !errors.Is(err, wadi.ErrUnplaceable) {
+			t.Errorf("got %v, want that it can't run", err)
+		}
+		if got := c.count(id); got != 0 || c.registers != 0 {
+			t.Errorf("%d registrations and a count of %d, want none", c.registers, got)
+		}
+	})
+}

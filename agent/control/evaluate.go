@@ -1,0 +1,206 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// room is what one evaluation after the other is made in.
+type room struct {
+	in scheduler.EvalInput
+	scheduler.Evaluation
+
+	rule  string             // Of the last decision, as many have the same.
+	count prometheus.Counter // Of those by it; nil: there was none.
+}
+
+// errMustWait says that an evaluation would have to wait for Nomad or for instances.
+var errMustWait = errors.New("it would have to wait")
+
+// evaluate decides about one revision and carries the decision out. If it may not
+// wait, it fails with errMustWait rather, and has not decided then. The caller holds
+// the record.
+func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait bool) error {
+	s := r.subject.Load()
+	if s.theirs || !a.Cluster.Usable(s.namespace) {
+		return nil
+	}
+	job := a.Cluster.Job(s.namespace, s.id)
+	if !job.Running() {
+		a.forgetLeavers(r, s)
+		return nil // The controller's business.
+	}
+	if a.changed(r, s, job) && !mayWait {
+		return errMustWait
+	}
+	a.noteCount(ctx, r, s, job)
+	now := time.Now()
+	a.noteHold(r, s, now)
+	alive := r.living(a.Cluster, s)
+	a.bounds(&e.in, r, s, job, alive, now)
+	if alive == 0 && scheduler.AtRest(&e.in) {
+		a.forgetLeavers(r, s)
+		return nil // Waking is the activators' alone: one wake, whoever leads.
+	}
+	a.measure(&e.in, r, s, alive)
+	e.Of(&e.in)
+	if change := scheduler.Change(&e.Decision); change || len(r.leavers) > 0 {
+		if !mayWait {
+			return errMustWait
+		}
+		if change {
+			a.again(ctx, r, s, job, alive, e)
+		}
+	}
+	return a.decided(ctx, r, s, job, e)
+}
+
+// again decides anew, on what is only known if it is asked for, about a count that
+// is to change.
+func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job scheduler.JobState, alive int, e *room) {
+	lowers := e.Decision.Desired < e.Decision.Count
+	if !lowers && r.toAsk == 0 {
+		return
+	}
+	if lowers { // What an open poll has not told yet must be known before instances go.
+		a.Measure.Confirm(ctx, s.id)
+	}
+	a.askWhoScaled(ctx, r, s, job)
+	a.bounds(&e.in, r, s, job, alive, time.Now())
+	a.measure(&e.in, r, s, alive)
+	e.Of(&e.in)
+	if lowers && scheduler.Change(&e.Decision) && r.toAsk > 0 {
+		e.Decision.WhyNot = "who set the present count is not known yet"
+	}
+}
+
+// decided carries a decision out and keeps it.
+func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
+	d, next := &e.Decision, e.Deciders
+	err := a.carryOut(ctx, r, s, job, e)
+	if d.Desired != r.wanted || e.Changed && worthStoring(next, r.stored) {
+		a.Remember(s.id, next, d.Desired)
+		r.stored = next
+	}
+	r.decider, r.wanted = next, d.Desired
+	r.kept = a.Decisions.add(r.kept, d, &e.Words)
+	if e.count == nil || e.rule != d.Rule {
+		e.rule, e.count = d.Rule, a.Metrics.ofRule(d.Rule)
+	}
+	e.count.Inc()
+	return err
+}
+
+// panicStep is how far the moment of panic may move before it is stored again.
+const panicStep = 10 * time.Second
+
+// worthStoring tells changes that a next leader has to know from a panic that is
+// merely prolonged.
+func worthStoring(next, stored wadi.Deciders) bool {
+	if len(next) != len(stored) {
+		return true
+	}
+	for m, d := range next {
+		was, ok := stored[m]
+		if !ok || d.Started != was.Started || d.HighestInPanic != was.HighestInPanic || !slices.Equal(d.Delay, was.Delay) {
+			return true
+		}
+		if d.PanicSince.IsZero() != was.PanicSince.IsZero() || d.PanicSince.Sub(was.PanicSince).Abs() >= panicStep {
+			return true
+		}
+	}
+	return false
+}
+
+// bounds fills in what an evaluation is made from, but for what has to be measured.
+func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int, now time.Time) {
+	*in = scheduler.EvalInput{
+		Revision: s.id, Now: now,
+		Scaling: &s.scale, Calendar: s.clock, ConcurrencyLimit: s.limit, Ceiling: a.Ceiling,
+		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady,
+		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Hold: s.hold(now), ByHandUntil: r.hold,
+		Deciders: r.decider,
+	}
+}
+
+// measure fills in what was measured: what the service is scaled by, and the
+// requests, which decide zero.
+func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, alive int) {
+	in.Ready, in.ReadyKnown = a.Measure.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
+	in.Ready = min(in.Ready, alive)
+	in.Starting -= in.Ready
+	in.WayBack, in.WhyStranded = a.WayBack(s.service)
+	in.Moving, in.MoveInVain = a.moving(r, s)
+	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
+	in.Start, in.Progress = r.start, s.progress
+	if alive == 0 && r.start.Ready.IsZero() {
+		why, _ := a.Cluster.Trouble(s.namespace, s.id)
+		in.StartFailed = why != ""
+	}
+}
+
+// carryOut sets the count, if it is to change, as far as that may be now.
+func (a *Autoscaler) carryOut(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
+	d := &e.Decision
+	if !scheduler.Change(d) {
+		if !r.unsettled(d, time.Now()) {
+			a.stay(ctx, r, s, d.Count)
+		}
+		return nil
+	}
+	d.Reason = e.Words.String()
+	if d.Desired > d.Count {
+		a.stay(ctx, r, s, d.Count)
+		return a.scale(ctx, r, s, job, e, d.Desired)
+	}
+	plan := a.leave(ctx, r, s, d.Count, d.Desired)
+	var err error
+	if plan.Count < d.Count {
+		err = a.scale(ctx, r, s, job, e, plan.Count)
+	}
+	if d.WhyNot == "" {
+		d.WhyNot = plan.WhyNot()
+	}
+	return err
+}
+
+// scale sets the count to n, what is decided or as far as that may be now.
+func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room, n int) error {
+	d := &e.Decision
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	if measured := e.in.Loads.Concurrency.End; !measured.IsZero() {
+		a.Metrics.late.Observe(time.Since(measured).Seconds())
+	}
+	index, err := a.Nomad.Scale(ctx, s.namespace, s.id, n, job.Index, d.Reason)
+	if errors.Is(err, wadi.ErrConflict) {
+		d.WhyNot = "somebody changed the job at the same time; decided anew"
+		a.Metrics.scales.WithLabelValues(direction(d), "conflict").Inc()
+		return nil
+	} else if err != nil {
+		d.WhyNot = err.Error()
+		a.Metrics.scales.WithLabelValues(direction(d), "error").Inc()
+		return fmt.Errorf("scale %s from %d to %d: %w", s.id, d.Count, n, err)
+	}
+	a.Owned.Scaled(s.id, job.Index, index)
+	r.count, d.Carried = n, n == d.Desired
+	a.Metrics.scales.WithLabelValues(direction(d), "ok").Inc()
+	a.Log.Info("scaled", "revision", s.id, "from", d.Count, "to", n, "rule", d.Rule, "reason", d.Reason)
+	a.Events.Add(s.service, s.id, "Scaled", fmt.Sprintf("%d to %d: %s", d.Count, n, d.Reason))
+	return nil
+}
+
+func direction(d *wadi.Decision) string {
+	if d.Desired < d.Count {
+		return "down"
+	}
+	return "up"
+}

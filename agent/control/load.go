@@ -1,0 +1,107 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wadi-run/wadi"
+)
+
+// loadsAtOnce bounds the services that are read from the store at a time.
+const loadsAtOnce = 8
+
+// unloaded is a service that could not be read.
+type unloaded struct {
+	again time.Time // Not before then.
+	pause time.Duration
+	why   string
+}
+
+// pauseAfter is the pause after one more failure of a service, by the one before.
+func pauseAfter(last time.Duration) time.Duration {
+	return min(max(2*last, 500*time.Millisecond), 15*time.Second)
+}
+
+// loadAll reads services anew, and reports whether it could read one. What can't be read
+// is read again later, and later each time: a key that nobody can decode stays so until
+// somebody writes it.
+func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some bool) {
+	var mu sync.Mutex // Guards what this goroutine owns, while others read for it.
+	var g errgroup.Group
+	g.SetLimit(loadsAtOnce)
+	now := time.Now()
+	for name := range names {
+		mu.Lock()
+		early := now.Before(c.unloaded[name].again)
+		mu.Unlock()
+		if early {
+			c.later(name)
+			continue
+		}
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+			defer cancel()
+			st, err := c.Store.Load(ctx, name)
+			if errors.Is(err, wadi.ErrUnreadable) {
+				err = errors.Join(err, c.sayUnreadable(ctx, name, st.Status, err))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			some = c.loaded(ctx, name, st, err) || some
+			return nil
+		})
+	}
+	_ = g.Wait() // Each was taken in.
+	return some
+}
+
+// loaded takes in what was read, or has it read again later.
+func (c *Controller) loaded(ctx context.Context, name string, st Stored, err error) bool {
+	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+		late := c.unloaded[name]
+		if late.why != err.Error() { // Told once.
+			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
+		}
+		late.why = err.Error()
+		late.pause = pauseAfter(late.pause)
+		late.again = time.Now().Add(late.pause)
+		c.unloaded[name] = late
+		c.later(name)
+		return false
+	}
+	delete(c.unloaded, name)
+	if err != nil {
+		delete(c.services, name)
+	} else {
+		c.take(name, st)
+	}
+	return true
+}
+
+// later has a service read in a later pass: nobody is poked.
+func (c *Controller) later(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dirty[name] = true
+}
+
+// take is told what somebody has changed of a service.
+func (c *Controller) take(name string, st Stored) {
+	if st.State.Revisions == nil {
+		st.State.Revisions = map[string]wadi.RevisionState{}
+	}
+	s := c.services[name]
+	if s == nil {
+		s = &service{since: time.Now(), history: st.Status.Events}
+		c.services[name] = s
+	}
+	if s.Generation != st.Generation || s.Deleting != st.Deleting {
+		s.retry, s.backoff = time.Time{}, 0
+	}
+	s.Stored, s.shown, s.checked, s.resting = st, nil, false, false
+}

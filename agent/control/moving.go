@@ -1,0 +1,22 @@
+package control
+
+// moving is how many instances sit on nodes that are drained, or are moved by Nomad and
+// have not ended, and whether one more would be in vain.
+func (a *Autoscaler) moving(r *record, s *subject) (n int, inVain bool) {
+	var draining map[string]bool
+	if a.Draining != nil {
+		draining = a.Draining()
+	}
+	eps, _ := a.Cluster.Endpoints(s.namespace, s.id)
+	for _, ep := range eps {
+		if !ep.Ended && (ep.Moving || !ep.Stopping && draining[ep.Node]) {
+			n++
+		}
+	}
+	trouble := ""
+	if n > 0 {
+		trouble, _ = a.Cluster.Trouble(s.namespace, s.id)
+	}
+	r.move = r.move.Next(n, trouble)
+	return n, r.move.InVain
+}

@@ -1,0 +1,189 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// emptiesWithin is for how long the jobs of a service that is deleted wait for the
+// network layers to lead callers elsewhere.
+const emptiesWithin = 20 * time.Second
+
+// settled reports whether nothing of the service waits for a time to pass that is
+// shorter than that between two rechecks.
+func (s *service) settled(o scheduler.Observed) bool {
+	for id, r := range s.State.Revisions {
+		if r.Phase == wadi.Pending || r.Phase == "" || scheduler.Hinders(r, o.Instances[id]) {
+			return false
+		}
+	}
+	return !s.Deleting && s.programmed
+}
+
+// readBack asks the network layers, now and then, whether they still carry the route.
+func (c *Controller) readBack(ctx context.Context, s *service) error {
+	if s.checked || s.Route.Service == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	ok, why, err := c.Network.Programmed(ctx, s.Route)
+	if err != nil {
+		return err
+	}
+	s.noteReadBack(ok, why)
+	s.leftovers = true // Remove is idempotent: done once before a service is forgotten.
+	return nil
+}
+
+func (c *Controller) observe(s *service) scheduler.Observed {
+	o := scheduler.Observed{
+		Now:  time.Now(),
+		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
+		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
+		Checks: map[string]scheduler.Check{},
+		Route:  s.Route, Leftovers: s.leftovers,
+		Began:      s.began(),
+		Programmed: s.programmed,
+		Tried:      time.Since(s.applied) < s.again(),
+		GivenUp:    s.barred || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
+	}
+	c.mu.Lock()
+	for _, r := range s.Revisions {
+		o.Wanted[r.ID] = c.wanted[r.ID]
+	}
+	c.mu.Unlock()
+	for _, r := range s.Revisions {
+		job := c.Cluster.Job(s.Service.Namespace, r.ID)
+		ours := c.Owned.Index(r.ID)
+		if job.Index > ours && job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.
+			ours = job.Index
+			c.Owned.Adopt(r.ID, ours)
+		}
+		o.Jobs[r.ID], o.Adopted[r.ID] = job, ours
+		if check, asked := c.checks.of(r.ID); asked {
+			o.Checks[r.ID] = check
+		}
+		var in scheduler.Instances
+		var known bool
+		in.Ready, known = c.Measure.ReadyCount(r.ID)
+		in.Unknown = !known
+		eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
+		for _, ep := range eps {
+			switch {
+			case !ep.Stopping:
+				in.Alive++
+			case !ep.Ended:
+				in.Ending++
+			}
+		}
+		in.Trouble, in.Since = c.Cluster.Trouble(s.Service.Namespace, r.ID)
+		if c.Unready != nil {
+			in.Unready = c.Unready(r.ID)
+		}
+		if c.Drains != nil && in.Ending > 0 {
+			in.Draining = c.Drains(r.ID)
+		}
+		in.GivenUp = givenUp(eps, s.State.Revisions[r.ID].Since)
+		o.Instances[r.ID] = in
+	}
+	return o
+}
+
+// givenUp are the problems of the instances that Nomad gave up last, of those that
+// were placed since a time. One that ended otherwise ends the row.
+func givenUp(eps []wadi.Endpoint, since time.Time) []string {
+	var out []string
+	for _, ep := range eps {
+		switch {
+		case !ep.Ended || ep.Created < since.UnixNano():
+		case ep.Hopeless:
+			out = append(out, strings.ReplaceAll(ep.Problem, ep.Instance, "…"))
+		default:
+			out = nil
+		}
+	}
+	return out
+}
+
+// settle notes how the pass of one service went, reports a failure once, and
+// stores the status if it changed.
+func (c *Controller) settle(ctx context.Context, s *service, err error) {
+	name := s.Service.Name
+	if c.services[name] != s {
+		return // Forgotten in this pass.
+	}
+	if err != nil {
+		s.resting = false
+		s.backoff = pauseAfter(s.backoff)
+		s.retry = time.Now().Add(s.backoff)
+		if errors.Is(err, wadi.ErrConflict) {
+			c.markDirty([]string{name})
+		}
+		if s.problem != err.Error() {
+			c.report(ctx, name, err)
+		}
+		s.problem = err.Error()
+	} else {
+		s.backoff, s.problem = 0, ""
+	}
+	c.lookAtCallers(s)
+	c.lookAtUsage(s)
+	c.lookAtApps(s)
+	c.lookAtDrains(s)
+	c.lookAtExits(s, time.Now())
+	o := c.observe(s)
+	c.noteHindrances(s, o)
+	st := statusOf(s, o, c.URL, s.events(c.Events))
+	if equalStatus(st, s.Status) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	defer cancel()
+	if err := c.Store.PutStatus(ctx, st); err != nil {
+		s.resting = false
+		c.report(ctx, name, err)
+		return
+	}
+	s.Status, s.shown = st, nil
+}
+
+func (c *Controller) report(ctx context.Context, name string, err error) {
+	if ctx.Err() == nil {
+		c.Metrics.passErrors.Inc()
+		c.Log.Error("reconciling failed", "service", name, "error", err)
+	}
+}
+
+// publish shows what changed to the autoscaler, and what is measured from now on.
+func (c *Controller) publish() {
+	stranded := map[string]string{}
+	before := c.snapshot.Load()
+	same := before != nil && len(before.Services) == len(c.services)
+	for n, s := range c.services {
+		if !s.programmed {
+			stranded[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
+		}
+		if s.shown == nil {
+			st := s.Stored
+			st.State.Revisions = maps.Clone(s.State.Revisions)
+			s.shown, same = &st, false
+		}
+	}
+	if !same {
+		v := &View{Services: make(map[string]*Stored, len(c.services))}
+		for n, s := range c.services {
+			v.Services[n] = s.shown
+		}
+		c.snapshot.Store(v)
+	}
+	c.stranded.Store(&stranded)
+	c.Measure.Set(c.measured())
+}

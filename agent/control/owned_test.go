@@ -1,0 +1,46 @@
+package control_test
+
+import (
+	"github.com/wadi-run/wadi/agent/control"
+	"testing"
+)
+
+// Indexes go back when Nomad is restored: what was known of later ones says nothing of
+// the jobs that get them again.
+func TestOwned_AfterARestore(t *testing.T) {
+	var o control.Owned
+	o.Add("hello-00001", 100)
+	o.Adopt("hello-00001", 110)
+	o.Reread("hello-00001", 110)
+	o.Reread("other-00001", 1)
+	if got := o.Index("hello-00001"); got != 110 {
+		t.Errorf("after a full read that shows what is known: %d, want 110", got)
+	}
+	o.Reread("hello-00001", 105)
+	if got := o.Index("hello-00001"); got != 100 {
+		t.Errorf("after a full read at 105: %d, want 100", got)
+	}
+	o.Reread("hello-00001", 40)
+	if got, made := o.Index("hello-00001"), o.Made("hello-00001"); got != 0 || made != 0 {
+		t.Errorf("after a full read at 40: %d and %d, want 0", got, made)
+	}
+	o.Add("hello-00001", 41)
+	if got := o.Index("hello-00001"); got != 41 {
+		t.Errorf("after a change of ours: %d, want 41", got)
+	}
+}
+
+// To change the count of a job that somebody may have edited makes it none that is as it
+// was stored.
+func TestOwned_ScaledFromWhatIsNotKnown(t *testing.T) {
+	var o control.Owned
+	o.Adopt("hello-00001", 100)
+	o.Scaled("hello-00001", 100, 110)
+	if got, made := o.Index("hello-00001"), o.Made("hello-00001"); got != 110 || made != 110 {
+		t.Errorf("scaled from what is known: %d and %d, want 110", got, made)
+	}
+	o.Scaled("hello-00001", 115, 120)
+	if got, made := o.Index("hello-00001"), o.Made("hello-00001"); got != 110 || made != 120 {
+		t.Errorf("scaled from what is not known: %d and %d, want 110 and 120", got, made)
+	}
+}

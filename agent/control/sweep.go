@@ -1,0 +1,137 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// Sweeper stops jobs that Wadi has registered and whose service is not stored, such as
+// one that was woken in the moment in which its service was forgotten. Only the leader
+// runs one. It leaves them in Nomad's list, where they can be looked at.
+type Sweeper struct {
+	// List returns the jobs that this installation has registered and nobody has stopped.
+	List     func(ctx context.Context) ([]scheduler.OwnJob, error)
+	Services func() *View // The controller's; nil: there is none yet.
+	Store    interface {
+		Load(ctx context.Context, service string) (Stored, error)
+	}
+	Nomad  Nomad
+	Events *Events
+	Log    hclog.Logger
+
+	// Every is how often it looks (0: a minute), Grace how long a job must have been
+	// without a service (0: two minutes). A submission takes 45 s at most.
+	Every, Grace time.Duration
+
+	orphans []scheduler.Orphan
+	tooMany bool // That was told.
+}
+
+// EventSwept is the type of the event that a job which had no service was stopped.
+const EventSwept = "Swept"
+
+// sweepTimeout bounds one look.
+const sweepTimeout = 30 * time.Second
+
+// Run looks until ctx ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	if s.Every == 0 {
+		s.Every = time.Minute
+	}
+	if s.Grace == 0 {
+		s.Grace = 2 * time.Minute
+	}
+	tick := time.NewTicker(s.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+			s.orphans = nil // What could not be looked at in between says nothing.
+			s.Log.Warn("jobs without a service can't be looked for", "error", err)
+		}
+	}
+}
+
+func (s *Sweeper) pass(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	v := s.Services()
+	if v == nil {
+		return nil
+	}
+	jobs, err := s.List(ctx)
+	if err != nil {
+		return err
+	}
+	var lost []scheduler.OwnJob
+	for _, j := range jobs {
+		if known := v.Services[j.Service]; known != nil && known.Service.Namespace == j.Namespace {
+			continue
+		}
+		gone, err := s.gone(ctx, j)
+		if err != nil {
+			return err
+		}
+		if gone {
+			lost = append(lost, j)
+		}
+	}
+	now := time.Now()
+	s.orphans = scheduler.Orphans(s.orphans, lost, now)
+	stop, tooMany := scheduler.Sweep(s.orphans, now, s.Grace)
+	if tooMany && !s.tooMany {
+		s.Log.Error("many jobs have no stored service: Consul may have been restored from a backup; none is stopped. Submit the services again, or stop the jobs in Nomad",
+			"jobs", len(lost), "first", lost[0].ID, "namespace", lost[0].Namespace)
+	}
+	s.tooMany = tooMany
+	for _, o := range stop {
+		if err := s.stop(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone asks the store itself whether a job's service is not stored. One of that name in
+// another namespace is another service. One that can't be understood is there.
+func (s *Sweeper) gone(ctx context.Context, j scheduler.OwnJob) (bool, error) {
+	st, err := s.Store.Load(ctx, j.Service)
+	if errors.Is(err, wadi.ErrNotFound) {
+		return true, nil
+	}
+	if errors.Is(err, wadi.ErrUnreadable) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for service %s: %w", j.Service, err)
+	}
+	return st.Service.Namespace != j.Namespace, nil
+}
+
+// stop stops an orphan, if it still is what was seen.
+func (s *Sweeper) stop(ctx context.Context, o scheduler.Orphan) error {
+	job, err := s.Nomad.Job(ctx, o.Namespace, o.ID)
+	if err != nil {
+		return err
+	}
+	if !job.Running() || job.Index != o.Index {
+		return nil
+	}
+	if err := s.Nomad.Stop(ctx, o.Namespace, o.ID); err != nil {
+		return err
+	}
+	s.Log.Warn("a job without a service was stopped", "namespace", o.Namespace, "job", o.ID, "count", job.Count)
+	s.Events.Add(o.Service, o.ID, EventSwept, "its job was left in Nomad, in namespace "+o.Namespace+", without a service that is stored: it is stopped")
+	return nil
+}

@@ -1,0 +1,116 @@
+package control_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// shelf is a store that knows some services, or can't be read.
+type shelf struct {
+	mu       *sync.Mutex
+	services map[string]string // Namespaces by name; "?" can't be understood.
+	away     bool
+}
+
+func (s *shelf) Load(_ context.Context, service string) (control.Stored, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ns, ok := s.services[service]
+	switch {
+	case s.away:
+		return control.Stored{}, wadi.ErrUnavailable
+	case !ok:
+		return control.Stored{}, wadi.ErrNotFound
+	case ns == "?":
+		return control.Stored{}, wadi.ErrUnreadable
+	}
+	return control.Stored{Service: wadi.Service{Name: service, Namespace: ns}}, nil
+}
+
+// swept notes what is stopped.
+type swept struct {
+	control.Nomad
+	mu      *sync.Mutex
+	index   uint64
+	stopped []string
+}
+
+func (n *swept) Job(context.Context, string, string) (scheduler.JobState, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return scheduler.JobState{Exists: true, Index: n.index}, nil
+}
+
+func (n *swept) Stop(_ context.Context, namespace, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stopped = append(n.stopped, namespace+"/"+id)
+	return nil
+}
+
+// A job is stopped once its service has been missing for the whole grace, by reads that
+// were answered.
+func TestSweeper(t *testing.T) {
+	for name, tt := range map[string]struct {
+		happens func(*shelf, *swept) // Half a minute after the job was seen first.
+		want    bool                 // It is stopped in the end.
+	}{
+		"nothing":                   {func(*shelf, *swept) {}, true},
+		"it is stored":              {func(s *shelf, _ *swept) { s.services["hello"] = "default" }, false},
+		"one elsewhere is stored":   {func(s *shelf, _ *swept) { s.services["hello"] = "other" }, true},
+		"the store can't be read":   {func(s *shelf, _ *swept) { s.away = true }, false},
+		"it is not understood":      {func(s *shelf, _ *swept) { s.services["hello"] = "?" }, false},
+		"another is not understood": {func(s *shelf, _ *swept) { s.services["newer"] = "?" }, true},
+		"the job was changed since": {func(_ *shelf, n *swept) { n.index++ }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				st, nomad := &shelf{mu: &mu, services: map[string]string{}}, &swept{mu: &mu, index: 7}
+				s := &control.Sweeper{
+					List: func(context.Context) ([]scheduler.OwnJob, error) {
+						return []scheduler.OwnJob{
+							{Namespace: "default", ID: "newer-00001", Service: "newer", Index: 7},
+							{Namespace: "default", ID: "hello-00001", Service: "hello", Index: 7},
+						}, nil
+					},
+					Services: func() *control.View { return &control.View{} }, Store: st, Nomad: nomad,
+					Events: &control.Events{}, Log: hclog.NewNullLogger(),
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- s.Run(ctx) }()
+				time.Sleep(90 * time.Second)
+				synctest.Wait()
+				mu.Lock()
+				tt.happens(st, nomad)
+				mu.Unlock()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				mu.Lock()
+				if len(nomad.stopped) != 0 {
+					t.Errorf("%v is stopped within the grace", nomad.stopped)
+				}
+				mu.Unlock()
+				time.Sleep(4 * time.Minute)
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if got := slices.Contains(nomad.stopped, "default/hello-00001"); got != tt.want {
+					t.Errorf("stopped is %v, want %t", nomad.stopped, tt.want)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,36 @@
+package control
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// ConditionUsage is the type of the condition about what instances use of processor
+// and memory. Only services that are scaled by it have one.
+const ConditionUsage = "UsageKnown"
+
+// lookAtUsage notes of which revisions nobody can tell what their instances use. At
+// zero there is nothing to tell, and nothing amiss.
+func (c *Controller) lookAtUsage(s *service) {
+	s.unread = nil
+	if c.Unread == nil || s.Deleting || !usesUsage(s.Service.Scale) {
+		return
+	}
+	for _, r := range s.Revisions {
+		if why := c.Unread(r.ID); why != "" {
+			s.unread = append(s.unread, fmt.Sprintf("%s: %s", r.ID, why))
+		}
+	}
+}
+
+// usageCondition says why a count can't fall.
+func usageCondition(s *service) wadi.Condition {
+	c := wadi.Condition{Type: ConditionUsage, OK: len(s.unread) == 0}
+	if !c.OK {
+		c.Reason = "NotMeasured"
+		c.Message = "what instances use can't be read, so that no count is lowered: " + strings.Join(s.unread, "; ")
+	}
+	return c
+}

@@ -1,0 +1,278 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// Waker wakes revisions because a request waits for them. Every agent has one:
+// waking needs no leader.
+type Waker struct {
+	Nomad   Nomad
+	Cluster Cluster
+	Store   interface {
+		Revision(ctx context.Context, service, id string) (wadi.Revision, error)
+	}
+	// Route finds the present route of a service.
+	Route  func(service string) (wadi.Route, bool)
+	Events *Events
+	Owned  *Owned
+	Log    hclog.Logger
+
+	mu    sync.Mutex
+	empty map[string]emptiness // Of revisions that have a count but no instance.
+}
+
+// wakeTries bounds how often a wake that met another change is decided again.
+const wakeTries = 5
+
+// Wake makes sure that at least one instance of the revision is there or coming.
+func (w *Waker) Wake(ctx context.Context, revision string) error {
+	var job scheduler.JobState
+	for try := range wakeTries {
+		route, err := w.routeTo(revision) // It may have been deleted since the last try.
+		if err != nil {
+			return err
+		}
+		ns := route.Namespace
+		if try == 0 {
+			job = w.Cluster.Job(ns, revision)
+		}
+		// The stream's view is enough to scale a job that is there, as the index
+		// guards it. That a job is missing is only believed of Nomad itself, and
+		// while the stream is away, that it has a count.
+		if try > 0 || !w.Cluster.Synced(ns) || !job.Running() {
+			if job, err = w.read(ctx, route.Namespace, revision); err != nil {
+				return fmt.Errorf("wake %s: %w", revision, err)
+			}
+		}
+		act := scheduler.Wake(w.state(ns, revision, route.Revisions[revision], job))
+		err = w.carryOut(ctx, route, revision, act)
+		if !errors.Is(err, wadi.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("wake %s: %w", revision, wadi.ErrConflict)
+}
+
+// routeTo is the route of the revision's service, if a request may wake the revision.
+func (w *Waker) routeTo(revision string) (wadi.Route, error) {
+	service, _, _ := wadi.SplitRevisionID(revision)
+	route, ok := w.Route(service)
+	if _, known := route.Revisions[revision]; !ok || !known {
+		return route, fmt.Errorf("wake %s: %w", revision, wadi.ErrNotFound)
+	}
+	if route.Deleted() { // The leader ends its jobs, and would do so again and again.
+		return route, fmt.Errorf("wake %s: %w: its service is being deleted", revision, wadi.ErrUnplaceable)
+	}
+	return route, nil
+}
+
+// readTimeout bounds how long a waiting request goes without word that Nomad is away.
+const readTimeout = 5 * time.Second
+
+func (w *Waker) read(ctx context.Context, namespace, revision string) (scheduler.JobState, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	job, err := w.Nomad.Job(ctx, namespace, revision)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("nomad: %w: no answer within %v", wadi.ErrUnavailable, readTimeout)
+	}
+	return job, err
+}
+
+func (w *Waker) state(namespace, revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
+	alive, _ := alive(w.Cluster, namespace, revision)
+	reason, _ := w.Cluster.Trouble(namespace, revision)
+	return scheduler.WakeState{
+		Job: job, Alive: alive, Blocked: reason != "",
+		Waited:     w.waited(revision, job.Running() && job.Count > 0 && alive == 0),
+		Activation: rr.Activation, Max: rr.Max,
+	}
+}
+
+// alive counts the instances of a revision that are placed and not told to stop. It
+// is the number until changed is closed.
+func alive(c Cluster, namespace, revision string) (n int, changed <-chan struct{}) {
+	eps, changed := c.Endpoints(namespace, revision)
+	for _, ep := range eps {
+		if !ep.Stopping {
+			n++
+		}
+	}
+	return n, changed
+}
+
+// emptiness is how long a revision has been seen without instances though Nomad should
+// run some.
+type emptiness struct{ since, seen time.Time }
+
+// emptyForgotten is how long after the last look that is no longer counted on: who waits
+// has a wake repeated far sooner, and in between there may have been instances.
+const emptyForgotten = time.Minute
+
+// waited notes how long a revision has been without instances though Nomad
+// should run some.
+func (w *Waker) waited(revision string, empty bool) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !empty {
+		delete(w.empty, revision)
+		return 0
+	}
+	now := time.Now()
+	e, ok := w.empty[revision]
+	if !ok || now.Sub(e.seen) > emptyForgotten {
+		maps.DeleteFunc(w.empty, func(_ string, e emptiness) bool { return now.Sub(e.seen) > emptyForgotten })
+		e.since = now
+	}
+	e.seen = now
+	if w.empty == nil {
+		w.empty = map[string]emptiness{}
+	}
+	w.empty[revision] = e
+	return now.Sub(e.since)
+}
+
+func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) error {
+	var index uint64
+	var err error
+	switch act.Kind {
+	case scheduler.WakeNone:
+		return nil
+	case scheduler.WakeScale:
+		if index, err = w.Nomad.Scale(ctx, route.Namespace, revision, act.Count, act.Index, act.Reason); err == nil {
+			w.Owned.Scaled(revision, act.Index, index)
+		}
+	case scheduler.WakeRegister:
+		if index, err = w.register(ctx, route, revision, act); err == nil {
+			w.Owned.Add(revision, index)
+		}
+	case scheduler.WakeEvaluate:
+		w.waited(revision, false) // So that the next look is not before its time.
+		err = w.Nomad.Evaluate(ctx, route.Namespace, revision)
+	}
+	if err != nil {
+		return fmt.Errorf("wake %s: %w", revision, err)
+	}
+	w.Log.Info("woken", "revision", revision, "count", act.Count, "reason", act.Reason)
+	w.Events.Add(route.Service, revision, "Woken", act.Reason)
+	return nil
+}
+
+// register puts the stored job back, and takes it away again if its service was deleted
+// meanwhile: nobody else would know of it. Nomad guards that no other job was there; that
+// its service still is only the store can say, and only afterwards is that not too early.
+func (w *Waker) register(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) (uint64, error) {
+	rev, err := w.Store.Revision(ctx, route.Service, revision)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := w.routeTo(revision); err != nil {
+		return 0, err
+	}
+	index, err := w.Nomad.Register(ctx, rev.Job, act.Count, act.Index)
+	if err != nil {
+		return 0, err
+	}
+	now, err := w.Store.Revision(ctx, route.Service, revision)
+	if errors.Is(err, wadi.ErrNotFound) || err == nil && !bytes.Equal(now.Job, rev.Job) {
+		return 0, w.takeBack(ctx, route, revision, index)
+	}
+	return index, nil // That it could not be asked means nothing; the leader looks after jobs.
+}
+
+// takeBack purges a job that this wake registered, unless somebody has changed it since.
+func (w *Waker) takeBack(ctx context.Context, route wadi.Route, revision string, index uint64) error {
+	job, err := w.read(ctx, route.Namespace, revision)
+	if err == nil && job.Index == index {
+		err = w.Nomad.Purge(ctx, route.Namespace, revision)
+	}
+	if err != nil {
+		return fmt.Errorf("take back what was registered after its service was deleted: %w", err)
+	}
+	w.Log.Warn("registration taken back", "revision", revision, "reason", "its service was deleted meanwhile")
+	return fmt.Errorf("its service was deleted meanwhile: %w", wadi.ErrNotFound)
+}
+
+// Owned remembers which modify indexes of jobs are known to stand for what was
+// stored, so that this agent's own changes are not taken for somebody else's.
+type Owned struct {
+	mu      sync.Mutex
+	made    map[string]uint64 // By this agent, of whatever there was.
+	stored  map[string]uint64 // Made by this agent of what was stored.
+	adopted map[string]uint64 // Made by somebody, and found to be no drift.
+}
+
+// Add notes that index is the revision's job's since this agent registered what is stored.
+func (o *Owned) Add(revision string, index uint64) {
+	o.note(&o.made, revision, index)
+	o.note(&o.stored, revision, index)
+}
+
+// Scaled notes that this agent changed the count of the revision's job. All else is what
+// it was at the index from: as it was stored, if that is known of it.
+func (o *Owned) Scaled(revision string, from, index uint64) {
+	if from > 0 && from <= o.Index(revision) {
+		o.note(&o.stored, revision, index)
+	}
+	o.note(&o.made, revision, index)
+}
+
+// Adopt notes that the job at index, whoever changed it, is as it was stored.
+func (o *Owned) Adopt(revision string, index uint64) { o.note(&o.adopted, revision, index) }
+
+func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if *m == nil {
+		*m = map[string]uint64{}
+	}
+	(*m)[revision] = max((*m)[revision], index)
+}
+
+// Reread notes at which index a full read found the revision's job. A later one that was
+// known is of a past that is no more: Nomad was restored to an earlier state, and may
+// give it again. If it was only given while the read was made, its job is compared once
+// more with what was stored.
+func (o *Owned) Reread(revision string, index uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, known := range []map[string]uint64{o.made, o.stored, o.adopted} {
+		if known[revision] > index {
+			delete(known, revision)
+		}
+	}
+}
+
+// Index is the latest index at which the revision's job is known to be as stored.
+func (o *Owned) Index(revision string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(o.stored[revision], o.adopted[revision])
+}
+
+// Made is the latest index that a change of this agent gave to the revision's job.
+func (o *Owned) Made(revision string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.made[revision]
+}
+
+// Forget drops what is known of a revision.
+func (o *Owned) Forget(revision string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.made, revision)
+	delete(o.stored, revision)
+	delete(o.adopted, revision)
+}

@@ -1,0 +1,40 @@
+package control
+
+import (
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// That a revision was without instances long ago says nothing of now, and is forgotten.
+func TestWaker_Waited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w Waker
+		for i, tt := range []struct {
+			after time.Duration
+			empty bool
+			want  time.Duration
+		}{
+			{0, true, 0},
+			{5 * time.Second, true, 5 * time.Second},
+			{emptyForgotten, true, 5*time.Second + emptyForgotten},
+			{time.Hour, true, 0}, // Others woke it meanwhile.
+			{5 * time.Second, false, 0},
+			{5 * time.Second, true, 0},
+		} {
+			time.Sleep(tt.after)
+			if got := w.waited("hello-00001", tt.empty); got != tt.want {
+				t.Errorf("look %d: waited %v, want %v", i, got, tt.want)
+			}
+		}
+		for i := range 100 {
+			w.waited("gone-"+strconv.Itoa(i), true)
+		}
+		time.Sleep(2 * emptyForgotten)
+		w.waited("hello-00001", true)
+		if n := len(w.empty); n != 1 {
+			t.Errorf("it keeps %d revisions, want 1", n)
+		}
+	})
+}
