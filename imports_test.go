@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"internal/nomad":                {""},
 	"internal/consul":               {""},
 	"internal/store":                {"", "internal/consul"}, // The codec's keys are Consul's.
-	"internal/scrape":               {""},
+	"internal/scrape":               {"", "scheduler"}, // It fills the windows that the scheduler averages.
 	"internal/usage":                {},
 	"internal/mesh":                 {""},
 	"internal/intentions":           {""},

@@ -84,10 +84,11 @@ func (s *stage) fill() {
 		revs = append(revs, scrape.Revision{ID: id, Created: s.now.Add(-time.Hour), Window: scalingWindow})
 	}
 	next := 0
-	s.scraper = scrape.New(func(time.Time, time.Duration) *scheduler.Windows {
+	s.scraper = scrape.New(hclog.NewNullLogger(), nil)
+	s.scraper.Windows = func(time.Time, time.Duration) *scheduler.Windows {
 		next++
 		return filled(revs[next-1].ID, s.now)
-	}, hclog.NewNullLogger(), nil)
+	}
 	s.scraper.Set(revs, srcs)
 }
 

@@ -26,7 +26,7 @@ type stage struct {
 	endpoints sync.Map                      // Revision to *instances.
 	absent    chan struct{}
 
-	scraper *scrape.Scraper[*scheduler.Windows] // Of which nobody asks the sources.
+	scraper *scrape.Scraper // Of which nobody asks the sources.
 	now     time.Time
 }
 
@@ -116,7 +116,7 @@ func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 
 // Load implements control.Measure: as the leader does it, but at a time that stands still.
 func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
-	v.scraper.Read(id, func(got scrape.Reading[*scheduler.Windows]) {
+	v.scraper.Read(id, func(got scrape.Reading) {
 		into.Concurrency = got.Windows.Averages(v.now, stable, panicking, wadi.Concurrency)
 	})
 	return v.count, true

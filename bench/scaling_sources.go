@@ -14,15 +14,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/proxy"
-	"github.com/wadi-run/wadi/scheduler"
 )
 
 const (
@@ -119,10 +118,8 @@ func followSources(ctx context.Context, b *bench, busy string) (share, rate floa
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the sources' address: %w", err)
 	}
-	count := &atomic.Int64{}
-	s := scrape.New(func(born time.Time, keep time.Duration) *countedWindows {
-		return &countedWindows{Windows: scheduler.NewWindows(born, keep), reports: count}
-	}, hclog.NewNullLogger(), nil)
+	reg := prometheus.NewRegistry()
+	s := scrape.New(hclog.NewNullLogger(), reg)
 	s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", strings.TrimSpace(addr))
@@ -149,33 +146,37 @@ func followSources(ctx context.Context, b *bench, busy string) (share, rate floa
 	if err != nil {
 		return 0, 0, err
 	}
-	used, had := ownCPU(), count.Load()
-	err = pause(ctx, sourcesMeasured)
-	used, had = ownCPU()-used, count.Load()-had
-	return 100 * used.Seconds() / sourcesMeasured.Seconds(), float64(had) / sourcesMeasured.Seconds(), errors.Join(err, stop())
+	used := ownCPU()
+	before, err := answers(reg)
+	err = errors.Join(err, pause(ctx, sourcesMeasured))
+	used = ownCPU() - used
+	after, err2 := answers(reg)
+	return 100 * used.Seconds() / sourcesMeasured.Seconds(), (after - before) / sourcesMeasured.Seconds(), errors.Join(err, err2, stop())
 }
 
 // average takes the averages of all revisions as an autoscaler does.
-func average(ctx context.Context, s *scrape.Scraper[*countedWindows], revs []scrape.Revision) {
+func average(ctx context.Context, s *scrape.Scraper, revs []scrape.Revision) {
 	for pause(ctx, 2*time.Second) == nil {
 		for _, r := range revs {
-			s.Read(r.ID, func(got scrape.Reading[*countedWindows]) {
+			s.Read(r.ID, func(got scrape.Reading) {
 				got.Windows.Averages(got.Now, scalingWindow, scalingWindow/10, wadi.Concurrency)
 			})
 		}
 	}
 }
 
-// countedWindows are windows that count what is reported to them.
-type countedWindows struct {
-	*scheduler.Windows
-	reports *atomic.Int64
-}
-
-// Report implements scrape.Windows.
-func (w *countedWindows) Report(id string, since int64, st wadi.Stats, at time.Time) {
-	w.reports.Add(1)
-	w.Windows.Report(id, since, st, at)
+// answers is how many statistics the scraper that counts in reg has read.
+func answers(reg prometheus.Gatherer) (float64, error) {
+	families, err := reg.Gather()
+	if err != nil {
+		return 0, fmt.Errorf("read the scraper's metrics: %w", err)
+	}
+	for _, f := range families {
+		if f.GetName() == "wadi_scrape_answers_total" {
+			return f.GetMetric()[0].GetCounter().GetValue(), nil
+		}
+	}
+	return 0, errors.New("the scraper has no metric wadi_scrape_answers_total")
 }
 
 // profileTo takes a CPU profile of this process until the returned function is called.

@@ -23,7 +23,7 @@ import (
 // loopMeasure is the scraper as the leader's loops see it, and what reads the use
 // of processor and memory.
 type loopMeasure struct {
-	*scrape.Scraper[*scheduler.Windows]
+	*scrape.Scraper
 	usage *usage.Usage
 }
 
@@ -31,7 +31,7 @@ var _ control.Measure = loopMeasure{}
 
 func newMeasure(client *nomad.Client, log hclog.Logger, reg prometheus.Registerer) loopMeasure {
 	return loopMeasure{
-		Scraper: scrape.New(scheduler.NewWindows, log.Named("scrape"), reg),
+		Scraper: scrape.New(log.Named("scrape"), reg),
 		usage:   usage.New(&usageReader{nomad: client}, log.Named("usage"), reg),
 	}
 }
@@ -75,7 +75,7 @@ func (m loopMeasure) Load(revision string, by []wadi.MetricTarget, stable, panic
 			into.Memory = usageAverages(m.usage.Memory(revision, stable, panicking))
 		}
 	}
-	m.Read(revision, func(got scrape.Reading[*scheduler.Windows]) {
+	m.Read(revision, func(got scrape.Reading) {
 		ready, known = got.Ready, got.ReadyKnown
 		into.Concurrency = got.Windows.Averages(got.Now, stable, panicking, wadi.Concurrency)
 		if slices.ContainsFunc(by, func(t wadi.MetricTarget) bool { return t.Metric == wadi.RPS }) {

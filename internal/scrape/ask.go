@@ -48,7 +48,7 @@ type answer struct {
 }
 
 // askReady asks an instance whether it is ready; why is its reason if it is not.
-func (s *Scraper[W]) askReady(ctx context.Context, addr string) (ready bool, why string, err error) {
+func (s *Scraper) askReady(ctx context.Context, addr string) (ready bool, why string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
 	resp, err := s.get(ctx, addr, "/ready", "", true)
@@ -63,7 +63,7 @@ func (s *Scraper[W]) askReady(ctx context.Context, addr string) (ready bool, why
 	return false, wadi.Plain(string(said), maxSaid), err
 }
 
-func (s *Scraper[W]) ask(ctx context.Context, q query) (answer, error) {
+func (s *Scraper) ask(ctx context.Context, q query) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	args := url.Values{"since": {strconv.FormatInt(q.since, 10)}, "wait": {q.wait.String()}}
@@ -87,7 +87,7 @@ func (s *Scraper[W]) ask(ctx context.Context, q query) (answer, error) {
 }
 
 // get sends a request. A short one takes a slot until its header has come.
-func (s *Scraper[W]) get(ctx context.Context, addr, path, args string, short bool) (*http.Response, error) {
+func (s *Scraper) get(ctx context.Context, addr, path, args string, short bool) (*http.Response, error) {
 	if short {
 		select {
 		case s.slots <- struct{}{}:
@@ -105,7 +105,7 @@ func (s *Scraper[W]) get(ctx context.Context, addr, path, args string, short boo
 }
 
 // discard reads what little is left of a body, so that its connection can be used again.
-func (s *Scraper[W]) discard(resp *http.Response) {
+func (s *Scraper) discard(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 	_ = resp.Body.Close()
 }

@@ -253,7 +253,7 @@ const perSecond = 30
 type rig struct {
 	*testing.T
 	*network
-	s *scrape.Scraper[*scheduler.Windows]
+	s *scrape.Scraper
 }
 
 // scraping runs test in a bubble, beside a scraper that has no sources yet.
@@ -261,7 +261,7 @@ func scraping(t *testing.T, test func(r rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := rig{T: t, network: newNetwork()}
-		r.s = scrape.New(scheduler.NewWindows, hclog.NewNullLogger(), nil)
+		r.s = scrape.New(hclog.NewNullLogger(), nil)
 		r.s.Dial, r.s.PerSecond = r.dial, perSecond
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -306,7 +306,7 @@ func sources(ids ...string) []scrape.Source {
 }
 
 func (r rig) readyKnown(revision string) (known bool) {
-	r.s.Read(revision, func(got scrape.Reading[*scheduler.Windows]) { known = got.ReadyKnown })
+	r.s.Read(revision, func(got scrape.Reading) { known = got.ReadyKnown })
 	return known
 }
 
@@ -316,7 +316,7 @@ func (r rig) readyCount(revision string) int {
 }
 
 func (r rig) averages(revision string) (a scheduler.Averages) {
-	r.s.Read(revision, func(got scrape.Reading[*scheduler.Windows]) {
+	r.s.Read(revision, func(got scrape.Reading) {
 		a = got.Windows.Averages(got.Now, time.Minute, 6*time.Second, wadi.Concurrency)
 	})
 	return a

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
 
 // follower follows one source.
@@ -63,7 +64,7 @@ const (
 )
 
 // follow asks a source again and again until ctx ends.
-func (s *Scraper[W]) follow(ctx context.Context, f *follower) {
+func (s *Scraper) follow(ctx context.Context, f *follower) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -79,7 +80,7 @@ func (s *Scraper[W]) follow(ctx context.Context, f *follower) {
 	}
 }
 
-func (s *Scraper[W]) noteAsked(f *follower) {
+func (s *Scraper) noteAsked(f *follower) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !f.asked && !f.gone {
@@ -89,7 +90,7 @@ func (s *Scraper[W]) noteAsked(f *follower) {
 }
 
 // pass asks a source once and returns when to ask next.
-func (s *Scraper[W]) pass(ctx context.Context, f *follower) time.Duration {
+func (s *Scraper) pass(ctx context.Context, f *follower) time.Duration {
 	s.mu.Lock()
 	src, ready := f.src, f.ready
 	f.turn, f.resting = f.resting, false
@@ -117,7 +118,7 @@ func (s *Scraper[W]) pass(ctx context.Context, f *follower) time.Duration {
 }
 
 // retryMost is how long a source is left alone at most that does not answer.
-func (s *Scraper[W]) retryMost(f *follower) time.Duration {
+func (s *Scraper) retryMost(f *follower) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.down && f.src.Stopping && f.src.Kind == wadi.SourceActivator {
@@ -128,7 +129,7 @@ func (s *Scraper[W]) retryMost(f *follower) time.Duration {
 
 // passUnready asks whether an instance is ready. Once it answers at all, its
 // statistics are read too: it may have been ready before.
-func (s *Scraper[W]) passUnready(ctx context.Context, f *follower, src Source) time.Duration {
+func (s *Scraper) passUnready(ctx context.Context, f *follower, src Source) time.Duration {
 	ready, why, err := s.askReady(ctx, src.Addr)
 	f.tries++
 	pause := backoff(readyFirst, readyMost, f.tries)
@@ -161,7 +162,7 @@ func backoff(first, most time.Duration, tries int) time.Duration {
 
 // read asks for what is new, and waits for it up to wait unless there is more to
 // read back.
-func (s *Scraper[W]) read(ctx context.Context, f *follower, wait time.Duration) error {
+func (s *Scraper) read(ctx context.Context, f *follower, wait time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f.pause = 0
@@ -193,7 +194,7 @@ func (s *Scraper[W]) read(ctx context.Context, f *follower, wait time.Duration) 
 }
 
 // query says what to ask a follower's source for, and notes that it is asked.
-func (s *Scraper[W]) query(f *follower, wait time.Duration, interrupt context.CancelFunc) query {
+func (s *Scraper) query(f *follower, wait time.Duration, interrupt context.CancelFunc) query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := query{src: f.src, since: f.next, wait: wait, timeout: wait + lateAnswer}
@@ -205,20 +206,20 @@ func (s *Scraper[W]) query(f *follower, wait time.Duration, interrupt context.Ca
 	f.interrupt = interrupt
 	if q.wait > 0 {
 		f.polling, f.opened = true, s.now()
-		s.each(f, func(w W) { w.OpenPoll(f.src.ID) })
+		s.each(f, func(w *scheduler.Windows) { w.OpenPoll(f.src.ID) })
 	}
 	return q
 }
 
-func (s *Scraper[W]) closePoll(f *follower, quiet time.Time) {
+func (s *Scraper) closePoll(f *follower, quiet time.Time) {
 	if f.polling {
 		f.polling = false
-		s.each(f, func(w W) { w.ClosePoll(f.src.ID, quiet) })
+		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, quiet) })
 	}
 }
 
 // failed takes in that a source could not be asked.
-func (s *Scraper[W]) failed(ctx context.Context, f *follower, err error) {
+func (s *Scraper) failed(ctx context.Context, f *follower, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() == nil && !f.gone {
@@ -228,7 +229,7 @@ func (s *Scraper[W]) failed(ctx context.Context, f *follower, err error) {
 }
 
 // lose takes in that a request which began some time ago failed. The caller holds mu.
-func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
+func (s *Scraper) lose(f *follower, err error, began, at time.Time) {
 	var asking *url.Error // Not of the answer's body.
 	unanswered := errors.As(err, &asking)
 	f.busy = false
@@ -260,7 +261,7 @@ func (s *Scraper[W]) lose(f *follower, err error, began, at time.Time) {
 		}
 		if f.up && !f.down {
 			f.down, f.ended = true, at
-			s.each(f, func(w W) { w.SourceDown(f.src.ID, at) })
+			s.each(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, at) })
 		}
 	}
 	s.suspect(f)
@@ -290,7 +291,7 @@ func (f *follower) hasEnded(refused, broken, unanswered bool, at time.Time) bool
 
 // suspect takes an instance for loaded that has been there for long and has not
 // answered: perhaps it is only we who don't reach it. The caller holds mu.
-func (s *Scraper[W]) suspect(f *follower) {
+func (s *Scraper) suspect(f *follower) {
 	if !f.up && !f.src.Starting && s.now().Sub(f.src.Placed) >= suspectAfter {
 		s.tellUp(f, f.src.Placed)
 	}
@@ -311,21 +312,21 @@ func hungUp(err error) bool {
 }
 
 // tellUp tells the windows that the source may have load. The caller holds mu.
-func (s *Scraper[W]) tellUp(f *follower, since time.Time) {
+func (s *Scraper) tellUp(f *follower, since time.Time) {
 	if !f.up || f.down {
 		f.up, f.down = true, false
-		s.each(f, func(w W) { f.beginIn(w, since) })
+		s.each(f, func(w *scheduler.Windows) { f.beginIn(w, since) })
 	}
 }
 
-func (s *Scraper[W]) setReady(f *follower, ready bool) {
+func (s *Scraper) setReady(f *follower, ready bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.markReady(f, ready)
 }
 
 // markReady notes the readiness. The caller holds mu.
-func (s *Scraper[W]) markReady(f *follower, ready bool) {
+func (s *Scraper) markReady(f *follower, ready bool) {
 	if f.ready != ready && !f.gone && f.src.Kind == wadi.SourceInstance {
 		f.ready = ready
 		if ready {

@@ -29,11 +29,11 @@ func (g *group) ready() (n int, known bool) {
 }
 
 // recount tells that something has changed that ready counts. The caller holds mu.
-func (s *Scraper[W]) recount(f *follower) { s.group(f.src.Revision).counted = false }
+func (s *Scraper) recount(f *follower) { s.group(f.src.Revision).counted = false }
 
 // group are the followers about a revision, or those about all if it is "". The caller
 // holds mu.
-func (s *Scraper[W]) group(revision string) *group {
+func (s *Scraper) group(revision string) *group {
 	g := s.about[revision]
 	if g == nil {
 		g = &group{}
@@ -43,14 +43,14 @@ func (s *Scraper[W]) group(revision string) *group {
 }
 
 // tidy drops a group that nobody needs. The caller holds mu.
-func (s *Scraper[W]) tidy(revision string) {
+func (s *Scraper) tidy(revision string) {
 	if g := s.about[revision]; g != nil && len(g.all) == 0 && s.revisions[revision] == nil {
 		delete(s.about, revision)
 	}
 }
 
 // sources are those that are about a revision.
-func (s *Scraper[W]) sources(revision string, do func(f *follower)) {
+func (s *Scraper) sources(revision string, do func(f *follower)) {
 	for _, id := range []string{"", revision} {
 		if g := s.about[id]; g != nil {
 			for _, f := range g.all {

@@ -8,7 +8,6 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/proxy"
-	"github.com/wadi-run/wadi/scheduler"
 )
 
 // A source that is listed no more is one until it stops answering.
@@ -146,7 +145,7 @@ func TestScraper_NewLeaderAfterADeath(t *testing.T) {
 				srcs[1].Stopping = true
 				r.s.Set([]scrape.Revision{old}, srcs)
 				pass(5 * time.Second)
-				r.s.Read(rev2, func(got scrape.Reading[*scheduler.Windows]) {
+				r.s.Read(rev2, func(got scrape.Reading) {
 					a = got.Windows.Averages(got.Now, 3*time.Minute, 6*time.Second, wadi.Concurrency)
 				})
 				if !a.Partial {

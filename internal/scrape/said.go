@@ -27,14 +27,14 @@ const unheard = 10 * time.Second
 const saysNothing = "its queue-proxy does not answer"
 
 // noteUnready notes why an instance is not ready.
-func (s *Scraper[W]) noteUnready(f *follower, why string) {
+func (s *Scraper) noteUnready(f *follower, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setUnready(f, why)
 }
 
 // setUnready notes why an instance is not ready. The caller holds mu.
-func (s *Scraper[W]) setUnready(f *follower, why string) {
+func (s *Scraper) setUnready(f *follower, why string) {
 	if f.ready || f.gone {
 		return
 	}
@@ -50,7 +50,7 @@ func (s *Scraper[W]) setUnready(f *follower, why string) {
 }
 
 // hear notes what an answer says of its instance. The caller holds mu.
-func (s *Scraper[W]) hear(f *follower, a answer) {
+func (s *Scraper) hear(f *follower, a answer) {
 	if a.ready != "true" {
 		s.setUnready(f, a.unready)
 	}
@@ -62,7 +62,7 @@ func (s *Scraper[W]) hear(f *follower, a answer) {
 
 // unanswered notes that an instance which runs does not answer at all. The caller
 // holds mu.
-func (s *Scraper[W]) unanswered(f *follower) {
+func (s *Scraper) unanswered(f *follower) {
 	if !f.src.Starting && s.now().Sub(f.src.Placed) >= unheard {
 		s.setUnready(f, saysNothing)
 	}
@@ -70,37 +70,37 @@ func (s *Scraper[W]) unanswered(f *follower) {
 
 // Unready says why the instances of a revision are not ready, in the words of the
 // newest that has been asked in vain for a while; empty: none has.
-func (s *Scraper[W]) Unready(revision string) string {
+func (s *Scraper) Unready(revision string) string {
 	return s.newest(revision, func(f *follower) bool { return !f.ready && f.said.told }).unready
 }
 
 // Draining says what an instance of the revision that was told to stop still waits for,
 // in the words of the newest that says so; empty: none does.
-func (s *Scraper[W]) Draining(revision string) string {
+func (s *Scraper) Draining(revision string) string {
 	return s.newestOf(revision, true, func(f *follower) bool { return !f.ready && f.said.unready != "" }).unready
 }
 
 // Wide says where the app of the revision can be reached past its queue-proxy, by the
 // newest instance that was ready; known: there is one.
-func (s *Scraper[W]) Wide(revision string) (at string, known bool) {
+func (s *Scraper) Wide(revision string) (at string, known bool) {
 	f := s.newest(revision, func(f *follower) bool { return f.said.heard })
 	return f.wide, f.heard
 }
 
 // Unshielded says why the network of the revision's instances lets in everybody, though
 // it shall not, by the newest that was ready; known: there is one.
-func (s *Scraper[W]) Unshielded(revision string) (why string, known bool) {
+func (s *Scraper) Unshielded(revision string) (why string, known bool) {
 	f := s.newest(revision, func(f *follower) bool { return f.said.heard })
 	return f.unshielded, f.heard
 }
 
 // newest is what the newest of a revision's instances says of which is holds, but for
 // those that were told to stop.
-func (s *Scraper[W]) newest(revision string, is func(*follower) bool) said {
+func (s *Scraper) newest(revision string, is func(*follower) bool) said {
 	return s.newestOf(revision, false, is)
 }
 
-func (s *Scraper[W]) newestOf(revision string, stopping bool, is func(*follower) bool) said {
+func (s *Scraper) newestOf(revision string, stopping bool, is func(*follower) bool) said {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.about[revision]

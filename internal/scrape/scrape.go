@@ -20,20 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
-
-// Windows is what the load of one revision is recorded in. It is used under the
-// scraper's lock.
-type Windows interface {
-	Keep(window time.Duration)
-	SourceUp(id string, kind wadi.SourceKind, since time.Time)
-	SourceSeen(id string, since time.Time)
-	SourceDown(id string, at time.Time)
-	OpenPoll(id string)
-	ClosePoll(id string, quiet time.Time)
-	Report(id string, since int64, st wadi.Stats, at time.Time)
-	Defer(id string, due time.Time)
-}
 
 // Revision is a revision whose load is measured.
 type Revision struct {
@@ -54,8 +42,8 @@ type Source struct {
 	Seen     time.Time // Since when it is known to be there, whatever process it is now; zero: since that began.
 }
 
-// Scraper follows sources. Its exported fields may be set before Run.
-type Scraper[W Windows] struct {
+// Scraper follows sources. Its exported fields may be set before the first Set.
+type Scraper struct {
 	// Wait is how long a source may leave a poll unanswered; 30s by default.
 	Wait time.Duration
 	// PerSecond is how many busy instances of a revision are read every second; 100
@@ -64,18 +52,21 @@ type Scraper[W Windows] struct {
 	// Dial connects to a source; TCP by default.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	newWindows func(born time.Time, keep time.Duration) W
-	log        hclog.Logger
-	metrics    metrics
-	client     *http.Client
-	start      time.Time
-	slots      chan struct{} // One for each short request under way.
-	added      chan struct{} // Signals followers that are not started.
-	grown      chan struct{} // Signals revisions in grew.
+	// Windows makes the windows of a revision that begins to be measured;
+	// scheduler.NewWindows by default.
+	Windows func(born time.Time, keep time.Duration) *scheduler.Windows
+
+	log     hclog.Logger
+	metrics metrics
+	client  *http.Client
+	start   time.Time
+	slots   chan struct{} // One for each short request under way.
+	added   chan struct{} // Signals followers that are not started.
+	grown   chan struct{} // Signals revisions in grew.
 
 	// mu guards what follows, the windows, and the followers' fields that say so.
 	mu        sync.Mutex
-	revisions map[string]*revision[W]
+	revisions map[string]*revision
 	followers map[string]*follower
 	placed    int               // Followers there ever were.
 	about     map[string]*group // The followers by revision; activators, which are about all, by "".
@@ -84,9 +75,9 @@ type Scraper[W Windows] struct {
 	changed   chan struct{}     // Closed when the readiness of an instance changes.
 }
 
-type revision[W Windows] struct {
+type revision struct {
 	Revision
-	windows   W
+	windows   *scheduler.Windows
 	instances *group
 
 	busy    int // Instances that had load when counted.
@@ -96,24 +87,23 @@ type revision[W Windows] struct {
 // maxShort bounds the short requests under way: readiness, and reads without waiting.
 const maxShort = 256
 
-// New returns a scraper without sources. It makes windows with newWindows, and
-// counts its requests in reg, which may be nil.
-func New[W Windows](newWindows func(born time.Time, keep time.Duration) W, log hclog.Logger, reg prometheus.Registerer) *Scraper[W] {
-	s := &Scraper[W]{
-		Wait:       30 * time.Second,
-		PerSecond:  100,
-		newWindows: newWindows,
-		log:        log,
-		metrics:    newMetrics(reg),
-		start:      time.Now(),
-		slots:      make(chan struct{}, maxShort),
-		added:      make(chan struct{}, 1),
-		grown:      make(chan struct{}, 1),
-		revisions:  map[string]*revision[W]{},
-		followers:  map[string]*follower{},
-		about:      map[string]*group{},
-		grew:       map[string]bool{},
-		changed:    make(chan struct{}),
+// New returns a scraper without sources. It counts its requests in reg, which may be nil.
+func New(log hclog.Logger, reg prometheus.Registerer) *Scraper {
+	s := &Scraper{
+		Wait:      30 * time.Second,
+		PerSecond: 100,
+		Windows:   scheduler.NewWindows,
+		log:       log,
+		metrics:   newMetrics(reg),
+		start:     time.Now(),
+		slots:     make(chan struct{}, maxShort),
+		added:     make(chan struct{}, 1),
+		grown:     make(chan struct{}, 1),
+		revisions: map[string]*revision{},
+		followers: map[string]*follower{},
+		about:     map[string]*group{},
+		grew:      map[string]bool{},
+		changed:   make(chan struct{}),
 	}
 	s.client = &http.Client{
 		Transport: &http.Transport{
@@ -129,7 +119,7 @@ func New[W Windows](newWindows func(born time.Time, keep time.Duration) W, log h
 	return s
 }
 
-func (s *Scraper[W]) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (s *Scraper) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if s.Dial != nil {
 		return s.Dial(ctx, network, addr)
 	}
@@ -138,7 +128,7 @@ func (s *Scraper[W]) dial(ctx context.Context, network, addr string) (net.Conn, 
 }
 
 // Run follows the sources until ctx ends.
-func (s *Scraper[W]) Run(ctx context.Context) error {
+func (s *Scraper) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer s.client.CloseIdleConnections()
 	defer wg.Wait()
@@ -156,7 +146,7 @@ func (s *Scraper[W]) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Scraper[W]) takeFresh() []*follower {
+func (s *Scraper) takeFresh() []*follower {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh := s.fresh
@@ -165,7 +155,7 @@ func (s *Scraper[W]) takeFresh() []*follower {
 }
 
 // begin gives a follower a context that ends with its source.
-func (s *Scraper[W]) begin(ctx context.Context, f *follower) (context.Context, bool) {
+func (s *Scraper) begin(ctx context.Context, f *follower) (context.Context, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.gone {
@@ -176,11 +166,11 @@ func (s *Scraper[W]) begin(ctx context.Context, f *follower) (context.Context, b
 }
 
 // now is the time by the scraper's clock.
-func (s *Scraper[W]) now() time.Time { return s.start.Add(time.Since(s.start)) }
+func (s *Scraper) now() time.Time { return s.start.Add(time.Since(s.start)) }
 
 // Reading is what is known of a revision at a time. It must not be kept.
-type Reading[W Windows] struct {
-	Windows W
+type Reading struct {
+	Windows *scheduler.Windows
 	Now     time.Time // To average the windows at.
 
 	Ready      int  // As ReadyCount.
@@ -189,7 +179,7 @@ type Reading[W Windows] struct {
 
 // Read calls f with what is known of a revision, under the scraper's lock. It reports
 // whether the revision is measured.
-func (s *Scraper[W]) Read(id string, f func(Reading[W])) bool {
+func (s *Scraper) Read(id string, f func(Reading)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.revisions[id]
@@ -197,14 +187,14 @@ func (s *Scraper[W]) Read(id string, f func(Reading[W])) bool {
 		return false
 	}
 	ready, known := r.instances.ready()
-	f(Reading[W]{Windows: r.windows, Now: s.now(), Ready: ready, ReadyKnown: known})
+	f(Reading{Windows: r.windows, Now: s.now(), Ready: ready, ReadyKnown: known})
 	return true
 }
 
 // ReadyCount is how many instances of a revision answer as ready. Those that stop
 // are not among them. It is not known of a revision that is not measured, nor while
 // an instance was never asked.
-func (s *Scraper[W]) ReadyCount(id string) (ready int, known bool) {
+func (s *Scraper) ReadyCount(id string) (ready int, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g := s.about[id]; g != nil {
@@ -214,7 +204,7 @@ func (s *Scraper[W]) ReadyCount(id string) (ready int, known bool) {
 }
 
 // Ready reports whether the instance answered as ready last.
-func (s *Scraper[W]) Ready(instance string) bool {
+func (s *Scraper) Ready(instance string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.followers[instance]
@@ -223,7 +213,7 @@ func (s *Scraper[W]) Ready(instance string) bool {
 
 // Changed returns a channel that is closed when the readiness of an instance
 // changes next.
-func (s *Scraper[W]) Changed() <-chan struct{} {
+func (s *Scraper) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
@@ -231,10 +221,10 @@ func (s *Scraper[W]) Changed() <-chan struct{} {
 
 // Grown signals that activators hold more requests of some revisions than before;
 // TakeGrown says of which.
-func (s *Scraper[W]) Grown() <-chan struct{} { return s.grown }
+func (s *Scraper) Grown() <-chan struct{} { return s.grown }
 
 // TakeGrown returns the revisions that have grown since it was called last.
-func (s *Scraper[W]) TakeGrown() []string {
+func (s *Scraper) TakeGrown() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ids := make([]string, 0, len(s.grew))

@@ -15,7 +15,6 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
 	"github.com/wadi-run/wadi/proxy"
-	"github.com/wadi-run/wadi/scheduler"
 )
 
 func near(got, want, by float64) bool { return math.Abs(got-want) <= by }
@@ -401,7 +400,7 @@ func TestScraper_RevisionAndWindowComeLater(t *testing.T) {
 		pass(10 * time.Second)
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: born, Window: 4 * time.Minute}}, sources("i1", "a1"))
 		pass(time.Second)
-		r.s.Read(rev1, func(got scrape.Reading[*scheduler.Windows]) {
+		r.s.Read(rev1, func(got scrape.Reading) {
 			a := got.Windows.Averages(got.Now, 4*time.Minute, 24*time.Second, wadi.Concurrency)
 			if a.Partial || !near(a.Stable, 8*228.0/240, 0.1) {
 				r.Fatalf("a longer window: %+v", a)
@@ -499,7 +498,7 @@ func TestScraper_TCP(t *testing.T) {
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 
-	s := scrape.New(scheduler.NewWindows, hclog.NewNullLogger(), nil)
+	s := scrape.New(hclog.NewNullLogger(), nil)
 	s.Wait = time.Second
 	src := scrape.Source{ID: "i1", Kind: wadi.SourceInstance, Addr: srv.Listener.Addr().String(), Revision: rev1, Placed: time.Now()}
 	s.Set([]scrape.Revision{{ID: rev1, Created: time.Now().Add(-time.Minute), Window: time.Minute}}, []scrape.Source{src})

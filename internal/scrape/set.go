@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
 
 // minKeep is the shortest window that is kept.
@@ -14,7 +15,7 @@ const minKeep = 6 * time.Second
 // expected to be there, and ends when it stops answering: lists may be wrong, and an
 // agent that drains is on none. What was measured of a revision is kept while it is
 // listed.
-func (s *Scraper[W]) Set(revisions []Revision, sources []Source) {
+func (s *Scraper) Set(revisions []Revision, sources []Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setRevisions(revisions)
@@ -34,7 +35,7 @@ func (s *Scraper[W]) Set(revisions []Revision, sources []Source) {
 	}
 }
 
-func (s *Scraper[W]) setRevisions(revisions []Revision) {
+func (s *Scraper) setRevisions(revisions []Revision) {
 	listed := make(map[string]bool, len(revisions))
 	for _, r := range revisions {
 		r.Window = max(minKeep, r.Window)
@@ -61,8 +62,8 @@ func (s *Scraper[W]) setRevisions(revisions []Revision) {
 	}
 }
 
-func (s *Scraper[W]) addRevision(r Revision) {
-	rev := &revision[W]{Revision: r, windows: s.newWindows(r.Created, r.Window), instances: s.group(r.ID)}
+func (s *Scraper) addRevision(r Revision) {
+	rev := &revision{Revision: r, windows: s.Windows(r.Created, r.Window), instances: s.group(r.ID)}
 	s.revisions[r.ID] = rev
 	s.sources(r.ID, func(f *follower) {
 		switch {
@@ -80,7 +81,7 @@ func (s *Scraper[W]) addRevision(r Revision) {
 
 // readBack makes the sources of a revision tell once more what they did within
 // the last d: new windows don't know it.
-func (s *Scraper[W]) readBack(revision string, d time.Duration) {
+func (s *Scraper) readBack(revision string, d time.Duration) {
 	s.sources(revision, func(f *follower) {
 		if f.answered {
 			f.back = max(f.back, d+readBackSlack)
@@ -92,7 +93,7 @@ func (s *Scraper[W]) readBack(revision string, d time.Duration) {
 // readBackSlack makes up for the different beginnings of seconds.
 const readBackSlack = 10 * time.Second
 
-func (s *Scraper[W]) setSource(src Source) {
+func (s *Scraper) setSource(src Source) {
 	f := s.followers[src.ID]
 	if f == nil {
 		s.placed++
@@ -132,7 +133,7 @@ func (s *Scraper[W]) setSource(src Source) {
 }
 
 // beginIn tells windows that the source may have load since a time.
-func (f *follower) beginIn(w Windows, since time.Time) {
+func (f *follower) beginIn(w *scheduler.Windows, since time.Time) {
 	w.SourceUp(f.src.ID, f.src.Kind, since)
 	if !f.src.Seen.IsZero() {
 		w.SourceSeen(f.src.ID, f.src.Seen)
@@ -141,7 +142,7 @@ func (f *follower) beginIn(w Windows, since time.Time) {
 
 // leave takes in that a source is listed no more. One that answers is followed until
 // it does not.
-func (s *Scraper[W]) leave(f *follower) {
+func (s *Scraper) leave(f *follower) {
 	measured := f.src.Kind == wadi.SourceActivator || s.revisions[f.src.Revision] != nil
 	if !measured || !f.heard || f.down {
 		s.remove(f)
@@ -154,7 +155,7 @@ func (s *Scraper[W]) leave(f *follower) {
 }
 
 // remove ends a source.
-func (s *Scraper[W]) remove(f *follower) {
+func (s *Scraper) remove(f *follower) {
 	f.gone = true
 	if f.stop != nil {
 		f.stop()
@@ -164,14 +165,14 @@ func (s *Scraper[W]) remove(f *follower) {
 	g.all = slices.DeleteFunc(g.all, func(o *follower) bool { return o == f })
 	s.recount(f)
 	s.tidy(f.src.Revision)
-	s.each(f, func(w W) { w.SourceDown(f.src.ID, s.now()) })
+	s.each(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, s.now()) })
 	if f.ready {
 		s.notify()
 	}
 }
 
 // each calls do with the windows that a source is about.
-func (s *Scraper[W]) each(f *follower, do func(w W)) {
+func (s *Scraper) each(f *follower, do func(w *scheduler.Windows)) {
 	if f.src.Kind != wadi.SourceActivator {
 		if r := s.revisions[f.src.Revision]; r != nil {
 			do(r.windows)
@@ -184,7 +185,7 @@ func (s *Scraper[W]) each(f *follower, do func(w W)) {
 }
 
 // notify tells that the readiness of an instance has changed.
-func (s *Scraper[W]) notify() {
+func (s *Scraper) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

@@ -7,10 +7,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
 
 // take records the answer to a question asked at began. The caller holds mu.
-func (s *Scraper[W]) take(f *follower, q query, a answer, began, at time.Time) {
+func (s *Scraper) take(f *follower, q query, a answer, began, at time.Time) {
 	s.metrics.answers.Inc()
 	if q.wait > 0 {
 		f.polling = false
@@ -23,7 +24,7 @@ func (s *Scraper[W]) take(f *follower, q query, a answer, began, at time.Time) {
 	}
 	if len(a.stats) == 0 { // An activator that has seen no request yet.
 		f.next = 0
-		s.each(f, func(w W) { w.ClosePoll(f.src.ID, at) })
+		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, at) })
 		return
 	}
 	boot := a.stats[0].Boot
@@ -34,7 +35,7 @@ func (s *Scraper[W]) take(f *follower, q query, a answer, began, at time.Time) {
 		if q.wait > 0 {
 			quiet = quietUntil(began, at)
 		}
-		s.each(f, func(w W) { w.ClosePoll(f.src.ID, quiet) })
+		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, quiet) })
 		return
 	}
 	if boot != f.boot {
@@ -45,9 +46,9 @@ func (s *Scraper[W]) take(f *follower, q query, a answer, began, at time.Time) {
 
 // record gives an answer to the windows that it is about, and returns the first
 // second that it does not tell of all of them. The caller holds mu.
-func (s *Scraper[W]) record(f *follower, since int64, all []wadi.Stats, at time.Time) int64 {
+func (s *Scraper) record(f *follower, since int64, all []wadi.Stats, at time.Time) int64 {
 	if f.src.Kind != wadi.SourceActivator {
-		s.each(f, func(w W) { w.Report(f.src.ID, since, all[0], at) })
+		s.each(f, func(w *scheduler.Windows) { w.Report(f.src.ID, since, all[0], at) })
 		return all[0].Now
 	}
 	now := all[0].Now
@@ -68,7 +69,7 @@ func (s *Scraper[W]) record(f *follower, since int64, all []wadi.Stats, at time.
 }
 
 // noteGrowth tells when an activator holds more of a revision than a second ago.
-func (s *Scraper[W]) noteGrowth(f *follower, st wadi.Stats) {
+func (s *Scraper) noteGrowth(f *follower, st wadi.Stats) {
 	held := 0.0
 	if n := len(st.Samples); n > 0 && st.Samples[n-1].N == st.Now-1 {
 		held = st.Samples[n-1].Concurrency
@@ -93,7 +94,7 @@ const confirmTimeout = 2 * time.Second
 // Confirm reads every source of a revision that has an open poll once, without
 // waiting: silence must not be mistaken for rest when a count is lowered. What a
 // source that does not answer has not told yet is unknown then.
-func (s *Scraper[W]) Confirm(ctx context.Context, revision string) {
+func (s *Scraper) Confirm(ctx context.Context, revision string) {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	var g errgroup.Group
@@ -106,7 +107,7 @@ func (s *Scraper[W]) Confirm(ctx context.Context, revision string) {
 	_ = g.Wait()
 }
 
-func (s *Scraper[W]) polled(revision string) []*follower {
+func (s *Scraper) polled(revision string) []*follower {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var fs []*follower
@@ -118,7 +119,7 @@ func (s *Scraper[W]) polled(revision string) []*follower {
 	return fs
 }
 
-func (s *Scraper[W]) confirm(ctx context.Context, f *follower) {
+func (s *Scraper) confirm(ctx context.Context, f *follower) {
 	s.mu.Lock()
 	q := query{src: f.src, since: f.next, timeout: confirmTimeout}
 	boot := f.boot
@@ -133,11 +134,11 @@ func (s *Scraper[W]) confirm(ctx context.Context, f *follower) {
 	case f.gone || f.boot != boot:
 		return
 	case err != nil || other: // The poll itself finds out what is wrong.
-		s.each(f, func(w W) { w.ClosePoll(f.src.ID, time.Time{}) })
+		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, time.Time{}) })
 		return
 	}
 	s.take(f, q, a, at, at)
 	if f.polling {
-		s.each(f, func(w W) { w.OpenPoll(f.src.ID) })
+		s.each(f, func(w *scheduler.Windows) { w.OpenPoll(f.src.ID) })
 	}
 }

@@ -49,7 +49,7 @@ func place(n int) float64 {
 
 // rest says for how long a source that has just answered is left alone: an idle
 // one, an activator, and one that stops never are. The caller holds mu.
-func (s *Scraper[W]) rest(f *follower, q query, a answer, at time.Time) time.Duration {
+func (s *Scraper) rest(f *follower, q query, a answer, at time.Time) time.Duration {
 	if q.wait > 0 || f.turn { // Else the answer may be all about long ago.
 		f.busy = len(a.stats) > 0 && len(a.stats[0].Samples) > 0
 	}
@@ -69,7 +69,7 @@ func (s *Scraper[W]) rest(f *follower, q query, a answer, at time.Time) time.Dur
 
 // busyOf is how many instances of a revision are busy, counted once a second. The
 // caller holds mu.
-func (s *Scraper[W]) busyOf(r *revision[W], at time.Time) int {
+func (s *Scraper) busyOf(r *revision, at time.Time) int {
 	if at.Sub(r.counted) < time.Second {
 		return r.busy
 	}

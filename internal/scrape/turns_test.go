@@ -7,7 +7,6 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
-	"github.com/wadi-run/wadi/scheduler"
 )
 
 // crowd opens n instances that are ready.
@@ -220,7 +219,7 @@ func TestTurns_WindowGrows(t *testing.T) {
 		pass(100 * time.Second)
 		r.s.Set([]scrape.Revision{{ID: rev1, Created: born, Window: 90 * time.Second}}, sources(ids...))
 		pass(time.Second)
-		r.s.Read(rev1, func(got scrape.Reading[*scheduler.Windows]) {
+		r.s.Read(rev1, func(got scrape.Reading) {
 			a := got.Windows.Averages(got.Now, 90*time.Second, 9*time.Second, wadi.Concurrency)
 			if a.Partial || !near(a.Stable, 120, 1) {
 				r.Fatalf("%+v", a)
