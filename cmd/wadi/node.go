@@ -209,7 +209,7 @@ func (n *node) wireDataPlane(ctx context.Context) (err error) {
 		},
 		Dialer:     &instances{mesh: n.mesh, route: n.route},
 		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
-		MaxWakes: float64(c.Activator.MaxWakes), Trips: n.telemetry.On(),
+		MaxWakes: float64(c.Activator.MaxWakes), RequestRecords: n.telemetry.On(),
 		Guard: n.guard, Peer: func(r *http.Request) string { return n.gateway.Caller(r) },
 		Log: n.log.Named("activator"), Registerer: n.reg,
 	})

@@ -153,7 +153,7 @@ func (a *app) header() http.Header {
 func (a *app) front(t *testing.T) http.Handler {
 	t.Helper()
 	act, err := activator.New(activator.Config{
-		Name: "one", Boot: "1", Endpoints: a, Waker: a, Troubles: a, Dialer: a, Trips: true,
+		Name: "one", Boot: "1", Endpoints: a, Waker: a, Troubles: a, Dialer: a, RequestRecords: true,
 		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -107,7 +107,7 @@ func (s *spans) end(p *passage, end time.Time) {
 	}
 	end = p.at(end)
 	s.waits(p, end)
-	if t := &p.trip; !t.Granted.IsZero() {
+	if t := &p.record; !t.Granted.IsZero() {
 		_, up := s.tracer.Start(context.WithValue(p.span.ctx, wanted{}, p.span.upstream), "upstream",
 			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(p.at(t.Granted)),
 			trace.WithAttributes(attribute.String("wadi.instance", t.Instance), attribute.Int("http.request.resend_count", max(0, t.Attempts-1))))
@@ -121,7 +121,7 @@ func (s *spans) end(p *passage, end time.Time) {
 	}
 	status := p.status()
 	p.span.root.SetAttributes(p.attributes(status)...)
-	if status >= 500 || status == 0 || p.trip.Aborted {
+	if status >= 500 || status == 0 || p.record.Aborted {
 		p.span.root.SetStatus(codes.Error, p.code())
 	}
 	p.span.root.End(trace.WithTimestamp(end))
@@ -129,7 +129,7 @@ func (s *spans) end(p *passage, end time.Time) {
 
 // waits makes the spans of the wait for an instance, and of its wake within.
 func (s *spans) waits(p *passage, end time.Time) {
-	t := &p.trip
+	t := &p.record
 	refused := t.Granted.IsZero() && !t.Arrived.IsZero()
 	if t.Cold == nil && !refused {
 		return
@@ -170,7 +170,7 @@ func (p *passage) attributes(status int) []attribute.KeyValue {
 		all = append(all, attribute.Int("http.response.status_code", status))
 	}
 	for _, a := range []struct{ name, value string }{
-		{"wadi.service", p.trip.Service}, {"wadi.revision", p.trip.Revision}, {"wadi.caller", p.trip.Caller}, {"wadi.error", p.code()},
+		{"wadi.service", p.record.Service}, {"wadi.revision", p.record.Revision}, {"wadi.caller", p.record.Caller}, {"wadi.error", p.code()},
 	} {
 		if a.value != "" {
 			all = append(all, attribute.String(a.name, a.value))

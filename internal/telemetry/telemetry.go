@@ -1,6 +1,6 @@
 // Package telemetry tells of the requests that pass the agent: in the lines of an
 // access log, and as OpenTelemetry spans sent to a collector by OTLP over HTTP.
-// Both are made of a request's [activator.Trip] when it has ended.
+// Both are made of a request's [activator.RequestRecord] when it has ended.
 //
 // It promises that what nobody asked for costs nothing: the handler is next itself
 // then, and trace context passes as it came. A collector or a disk that is slow or
@@ -66,7 +66,7 @@ func New(cfg Config) (*Telemetry, error) {
 	return t, nil
 }
 
-// On reports whether anything is told of requests: whether they carry a trip.
+// On reports whether anything is told of requests: whether they carry a record.
 func (t *Telemetry) On() bool { return t.access != nil || t.spans != nil }
 
 // Run writes until ctx ends, and then what is left, within a bound.
@@ -92,7 +92,7 @@ func (t *Telemetry) Handler(listener string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &passage{begun: time.Now(), listener: listener, in: r, host: r.Host, path: r.URL.EscapedPath()}
 		p.out.ResponseWriter = w
-		ctx := activator.WithTrip(r.Context(), &p.trip)
+		ctx := activator.WithRequestRecord(r.Context(), &p.record)
 		if t.spans != nil {
 			p.span = t.spans.begin(ctx, p)
 		}
@@ -108,7 +108,7 @@ type passage struct {
 	listener   string
 	in         *http.Request
 	host, path string // As they came.
-	trip       activator.Trip
+	record     activator.RequestRecord
 	out        writer
 	whole      bool // The handler did not break off.
 	span       span
@@ -118,8 +118,8 @@ type passage struct {
 // HTTP says; 0 if it was broken off before an answer.
 func (p *passage) status() int {
 	switch {
-	case p.trip.Status != 0:
-		return p.trip.Status
+	case p.record.Status != 0:
+		return p.record.Status
 	case p.out.status == 0 && p.whole:
 		return http.StatusOK
 	}
@@ -129,8 +129,8 @@ func (p *passage) status() int {
 // code is why Wadi answered itself; empty if it did not. Before the activator and in a
 // queue-proxy it is told by the answer alone.
 func (p *passage) code() string {
-	if p.trip.Code != "" {
-		return p.trip.Code
+	if p.record.Code != "" {
+		return p.record.Code
 	}
 	return p.out.Header().Get(activator.HeaderError)
 }
@@ -138,12 +138,12 @@ func (p *passage) code() string {
 // wait is how long the request waited for an instance.
 func (p *passage) wait(end time.Time) time.Duration {
 	switch {
-	case p.trip.Arrived.IsZero():
+	case p.record.Arrived.IsZero():
 		return 0
-	case p.trip.Granted.IsZero():
-		return end.Sub(p.trip.Arrived)
+	case p.record.Granted.IsZero():
+		return end.Sub(p.record.Arrived)
 	}
-	return p.trip.Granted.Sub(p.trip.Arrived)
+	return p.record.Granted.Sub(p.record.Arrived)
 }
 
 func (t *Telemetry) ended(p *passage) {
@@ -156,13 +156,13 @@ func (t *Telemetry) ended(p *passage) {
 	}
 	e := accesslog.Entry{
 		Time: p.begun, Method: p.in.Method, Host: p.host, Path: p.path, Protocol: p.in.Proto,
-		Status: p.status(), BytesIn: p.trip.BytesIn, BytesOut: cmp.Or(p.trip.BytesOut, p.out.bytes),
+		Status: p.status(), BytesIn: p.record.BytesIn, BytesOut: cmp.Or(p.record.BytesOut, p.out.bytes),
 		Duration: end.Sub(p.begun), Wait: p.wait(end),
-		Service: p.trip.Service, Revision: p.trip.Revision, Instance: p.trip.Instance,
-		Retries: max(0, p.trip.Attempts-1), Code: p.code(), Caller: p.trip.Caller, Peer: p.in.RemoteAddr,
+		Service: p.record.Service, Revision: p.record.Revision, Instance: p.record.Instance,
+		Retries: max(0, p.record.Attempts-1), Code: p.code(), Caller: p.record.Caller, Peer: p.in.RemoteAddr,
 		Trace: p.traceID(),
 	}
-	if c := p.trip.Cold; c != nil {
+	if c := p.record.Cold; c != nil {
 		e.Cold = []accesslog.Phase{{Name: "queue", Took: c.Queue}, {Name: "place", Took: c.Place},
 			{Name: "start", Took: c.Start}, {Name: "probe", Took: c.Probe}, {Name: "turn", Took: c.Turn}}
 	}

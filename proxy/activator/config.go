@@ -62,8 +62,9 @@ type Config struct {
 	// wait take turns by it. Nil: all are one.
 	Peer func(*http.Request) string
 
-	// Trips says that requests may carry a [Trip]; else nobody looks.
-	Trips bool
+	// RequestRecords says that requests may carry a [RequestRecord]; else none is looked
+	// for, at no cost.
+	RequestRecords bool
 
 	Log        hclog.Logger
 	Registerer prometheus.Registerer

@@ -53,9 +53,9 @@ func coldCluster(t *testing.T, c *clocked, b *backend) {
 // near compares durations of which a probe's pause decides the last digits.
 var near = cmp.Comparer(func(a, b time.Duration) bool { return (a - b).Abs() <= 150*time.Millisecond })
 
-func TestTrip_Cold(t *testing.T) {
+func TestRequestRecord_Cold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClocked(t, routes(settings(), wadi.HTTP1), 20, func(c *activator.Config) { c.Trips = true })
+		c := newClocked(t, routes(settings(), wadi.HTTP1), 20, func(c *activator.Config) { c.RequestRecords = true })
 		defer c.end(t)
 		b := &backend{name: "alloc-1", app: func(w http.ResponseWriter, r *http.Request) {
 			n, _ := io.Copy(io.Discard, r.Body)
@@ -63,51 +63,51 @@ func TestTrip_Cold(t *testing.T) {
 			_, _ = fmt.Fprintf(w, "got %d", n)
 		}}
 		coldCluster(t, c, b)
-		trip := &activator.Trip{}
+		record := &activator.RequestRecord{}
 		w := httptest.NewRecorder()
-		r := httptest.NewRequestWithContext(activator.WithTrip(t.Context(), trip), http.MethodPost, "/", strings.NewReader("body"))
+		r := httptest.NewRequestWithContext(activator.WithRequestRecord(t.Context(), record), http.MethodPost, "/", strings.NewReader("body"))
 		r.Header.Set(wadi.HeaderService, service)
 		r.Header.Set(wadi.HeaderRevision, revision)
 		c.act.MeshHandler(everybody{}).ServeHTTP(w, r)
 
-		want := &activator.Trip{
+		want := &activator.RequestRecord{
 			Service: service, Revision: revision, Instance: "alloc-1", Caller: "web", Status: 200, Attempts: 1, BytesIn: 4, BytesOut: 5,
 			Arrived: c.start, Granted: c.start.Add(3500 * time.Millisecond), FirstByte: c.start.Add(6500 * time.Millisecond),
 			Cold: &activator.Phases{Place: 2 * time.Second, Start: time.Second, Probe: 500 * time.Millisecond},
 		}
-		if diff := cmp.Diff(want, trip, near, cmpopts.EquateApproxTime(200*time.Millisecond)); diff != "" {
+		if diff := cmp.Diff(want, record, near, cmpopts.EquateApproxTime(200*time.Millisecond)); diff != "" {
 			t.Error(diff)
 		}
-		if p := trip.Cold; p == nil || p.Queue+p.Place+p.Start+p.Probe+p.Turn != trip.Granted.Sub(trip.Arrived) {
-			t.Errorf("the phases %+v are not the time from %v to %v", p, trip.Arrived, trip.Granted)
+		if p := record.Cold; p == nil || p.Queue+p.Place+p.Start+p.Probe+p.Turn != record.Granted.Sub(record.Arrived) {
+			t.Errorf("the phases %+v are not the time from %v to %v", p, record.Arrived, record.Granted)
 		}
 		var q, p, s, pr, f float64
 		header := w.Header().Get("Server-Timing")
 		if _, err := fmt.Sscanf(header, "queue;dur=%f, place;dur=%f, start;dur=%f, probe;dur=%f, forward;dur=%f", &q, &p, &s, &pr, &f); err != nil {
 			t.Fatalf("Server-Timing %q: %v", header, err)
 		}
-		if sum := time.Duration((q + p + s + pr + f) * float64(time.Millisecond)); (sum - trip.FirstByte.Sub(trip.Arrived)).Abs() > time.Millisecond {
-			t.Errorf("Server-Timing %q adds up to %v, want %v", header, sum, trip.FirstByte.Sub(trip.Arrived))
+		if sum := time.Duration((q + p + s + pr + f) * float64(time.Millisecond)); (sum - record.FirstByte.Sub(record.Arrived)).Abs() > time.Millisecond {
+			t.Errorf("Server-Timing %q adds up to %v, want %v", header, sum, record.FirstByte.Sub(record.Arrived))
 		}
 	})
 }
 
 // Those that come while an instance starts wait a part of each phase.
-func TestTrip_CameLater(t *testing.T) {
+func TestRequestRecord_CameLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := settings()
 		set.ConcurrencyLimit = 1
-		c := newClocked(t, routes(set, wadi.HTTP1), 20, func(c *activator.Config) { c.Trips = true })
+		c := newClocked(t, routes(set, wadi.HTTP1), 20, func(c *activator.Config) { c.RequestRecords = true })
 		defer c.end(t)
 		b := &backend{name: "alloc-1", app: func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Second) }}
 		coldCluster(t, c, b)
 		go c.ask(t, service, revision)
 		time.Sleep(2500 * time.Millisecond)
-		trip := &activator.Trip{}
-		r := httptest.NewRequestWithContext(activator.WithTrip(t.Context(), trip), http.MethodGet, "/", nil)
+		record := &activator.RequestRecord{}
+		r := httptest.NewRequestWithContext(activator.WithRequestRecord(t.Context(), record), http.MethodGet, "/", nil)
 		c.act.ServeRevision(httptest.NewRecorder(), r, service, revision)
 		want := &activator.Phases{Start: 500 * time.Millisecond, Probe: 500 * time.Millisecond, Turn: 10 * time.Second}
-		if diff := cmp.Diff(want, trip.Cold, near); diff != "" {
+		if diff := cmp.Diff(want, record.Cold, near); diff != "" {
 			t.Error(diff)
 		}
 		if n := gauge(t, c.reg, "wadi_activator_cold_start_seconds"); n != 5 {
@@ -116,21 +116,21 @@ func TestTrip_CameLater(t *testing.T) {
 	})
 }
 
-func TestTrip_Refused(t *testing.T) {
+func TestRequestRecord_Refused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := settings()
 		set.Queue.Timeout = wadi.Duration(time.Second)
-		c := newClocked(t, routes(set, wadi.HTTP1), 20, func(c *activator.Config) { c.Trips = true })
+		c := newClocked(t, routes(set, wadi.HTTP1), 20, func(c *activator.Config) { c.RequestRecords = true })
 		defer c.end(t)
-		for revision, want := range map[string]activator.Trip{
+		for revision, want := range map[string]activator.RequestRecord{
 			revision:      {Service: service, Revision: revision, Code: "queue_timeout", Status: 504, Arrived: c.start},
 			"hello-00009": {Service: service, Revision: "hello-00009", Code: "unknown_revision", Status: 404},
 		} {
-			var got activator.Trip
+			var got activator.RequestRecord
 			w := httptest.NewRecorder()
-			r := httptest.NewRequestWithContext(activator.WithTrip(t.Context(), &got), http.MethodGet, "/", nil)
+			r := httptest.NewRequestWithContext(activator.WithRequestRecord(t.Context(), &got), http.MethodGet, "/", nil)
 			c.act.ServeRevision(w, r, service, revision)
-			if diff := cmp.Diff(want, got, cmpopts.EquateApproxTime(time.Second), cmpopts.IgnoreFields(activator.Trip{}, "BytesOut")); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.EquateApproxTime(time.Second), cmpopts.IgnoreFields(activator.RequestRecord{}, "BytesOut")); diff != "" {
 				t.Error(diff)
 			}
 			if timing := w.Header().Get("Server-Timing"); strings.HasPrefix(timing, "queue;dur=0.0, place;dur=1000.0,") != (want.Status == 504) {

@@ -19,9 +19,9 @@ type request struct {
 	a      *Activator
 	rev    *revision
 	set    *wadi.RouteRevision
-	trip   *Trip  // Nil: nobody wants to know.
-	caller string // As the mesh names it.
-	mesh   bool   // It came over the mesh listener: the caller's certificate is verified.
+	record *RequestRecord // Nil: none is kept.
+	caller string         // As the mesh names it.
+	mesh   bool           // It came over the mesh listener: the caller's certificate is verified.
 
 	arrived time.Time
 	quiet   bool // Doesn't wake, and is not counted as activity.

@@ -75,7 +75,7 @@ func (w *response) begins(status int) {
 		q.body.settle()
 	}
 	p := q.grant.cold
-	if p == nil && q.trip == nil {
+	if p == nil && q.record == nil {
 		return
 	}
 	var forward time.Duration
@@ -89,7 +89,7 @@ func (w *response) begins(status int) {
 	if w.refusal != 0 {
 		return
 	}
-	q.trip.firstByte(now)
+	q.record.setFirstByte(now)
 	if q.oldest {
 		q.a.metrics.coldStart(p, forward)
 	}

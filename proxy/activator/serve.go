@@ -17,30 +17,30 @@ import (
 func (a *Activator) MeshHandler(g Guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service, revision := r.Header.Get(wadi.HeaderService), r.Header.Get(wadi.HeaderRevision)
-		trip := a.tripOf(r)
-		trip.named(service, revision)
+		record := a.recordOf(r)
+		record.setTarget(service, revision)
 		caller, err := authorize(g, service, r)
-		trip.calledBy(caller)
+		record.setCaller(caller)
 		if err != nil {
 			if denied(err) {
 				w.Header().Set("Connection", "close") // It has no use for one, over HTTP/2 neither.
 			}
-			a.refuseFor(w, r, trip, err)
+			a.refuseFor(w, r, record, err)
 			return
 		}
 		if (*a.deleted.Load())[service] {
-			a.refuse(w, r, trip, isDeleted(service))
+			a.refuse(w, r, record, isDeleted(service))
 			return
 		}
 		if service == "" || revision == "" {
-			a.refuse(w, r, trip, namesNobody())
+			a.refuse(w, r, record, namesNobody())
 			return
 		}
 		if rev := (*a.revisions.Load())[revision]; rev == nil || rev.service != service {
-			a.refuse(w, r, trip, notYetKnown(service, revision))
+			a.refuse(w, r, record, notYetKnown(service, revision))
 			return
 		}
-		a.serve(w, r, trip, call{service, revision, caller, true})
+		a.serve(w, r, record, call{service, revision, caller, true})
 	})
 }
 
@@ -48,9 +48,9 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 // revision, which it waits for and wakes if there is none. Wadi's internal headers
 // of r don't reach it.
 func (a *Activator) ServeRevision(w http.ResponseWriter, r *http.Request, service, revision string) {
-	trip := a.tripOf(r)
-	trip.named(service, revision)
-	a.serve(w, r, trip, call{service, revision, wadi.ServiceGateway, false})
+	record := a.recordOf(r)
+	record.setTarget(service, revision)
+	a.serve(w, r, record, call{service, revision, wadi.ServiceGateway, false})
 }
 
 // call is who calls what.
@@ -61,13 +61,13 @@ type call struct {
 
 // serve is small on the stack, like others on the way to waiting: of a request that
 // waits, net/http's stack grows from 4 to 8 KiB where a little more is needed.
-func (a *Activator) serve(w http.ResponseWriter, r *http.Request, trip *Trip, c call) {
+func (a *Activator) serve(w http.ResponseWriter, r *http.Request, record *RequestRecord, c call) {
 	rev, err := a.admit(c)
 	if err != nil {
-		a.refuseFor(w, r, trip, err)
+		a.refuseFor(w, r, record, err)
 		return
 	}
-	q := a.newRequest(w, r, rev, trip, c)
+	q := a.newRequest(w, r, rev, record, c)
 	defer q.over()
 	if q.set.Failed != "" {
 		q.refuse(hasFailed(rev.id, q.set.Failed))
@@ -93,8 +93,8 @@ func (a *Activator) admit(c call) (*revision, error) {
 	return rev, nil
 }
 
-func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, trip *Trip, c call) *request {
-	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), trip: trip, caller: c.caller, mesh: c.mesh, arrived: time.Now()}
+func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, record *RequestRecord, c call) *request {
+	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), record: record, caller: c.caller, mesh: c.mesh, arrived: time.Now()}
 	q.first.client = r.Context()
 	q.ctx = &q.first
 	q.out = response{ResponseWriter: w, q: q}
@@ -105,7 +105,7 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 	if r.Body != nil && r.Body != http.NoBody {
 		q.body = &body{in: r.Body, long: r.ContentLength > proxy.KeptBody}
 	}
-	trip.arrived(q.arrived)
+	record.setArrived(q.arrived)
 	return q
 }
 
@@ -118,21 +118,21 @@ func (q *request) over() {
 		}
 	}
 	q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
-	q.trip.ended(q)
+	q.record.complete(q)
 	q.a.leave()
 }
 
 // refuseFor answers with err, a Refusal.
-func (a *Activator) refuseFor(w http.ResponseWriter, r *http.Request, trip *Trip, err error) {
+func (a *Activator) refuseFor(w http.ResponseWriter, r *http.Request, record *RequestRecord, err error) {
 	var f Refusal
 	errors.As(err, &f)
-	a.refuse(w, r, trip, f)
+	a.refuse(w, r, record, f)
 }
 
 // refuse answers with f and counts it.
-func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, trip *Trip, f Refusal) {
+func (a *Activator) refuse(w http.ResponseWriter, r *http.Request, record *RequestRecord, f Refusal) {
 	a.metrics.refusals.WithLabelValues(f.Code).Inc()
-	trip.refused(f)
+	record.setRefusal(f)
 	Refuse(w, r, f)
 }
 
@@ -146,7 +146,7 @@ func (q *request) refuse(f Refusal) {
 	if q.caller != wadi.ServiceGateway {
 		f = f.inside()
 	}
-	q.a.refuse(&q.out, q.in, q.trip, f)
+	q.a.refuse(&q.out, q.in, q.record, f)
 }
 
 // serve forwards q to one instance after another until one takes it, where that does

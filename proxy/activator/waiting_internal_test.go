@@ -13,13 +13,13 @@ func order(w *waitQueue) (out []string) {
 	for w.Len() > 0 {
 		q := w.next()
 		w.take(q)
-		out = append(out, q.trip.Service)
+		out = append(out, q.record.Service)
 	}
 	return out
 }
 
 func named(caller, name string) *request {
-	return &request{from: caller, trip: &Trip{Service: name}}
+	return &request{from: caller, record: &RequestRecord{Service: name}}
 }
 
 func TestWaitQueue_CallersTakeTurns(t *testing.T) {

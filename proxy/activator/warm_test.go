@@ -92,12 +92,12 @@ func TestWarm_Allocations(t *testing.T) {
 	}
 }
 
-// Trips cost nothing where nobody asks for them.
-func TestWarm_TripsOff(t *testing.T) {
+// Request records cost nothing where nobody asks for them.
+func TestWarm_RequestRecordsOff(t *testing.T) {
 	off := testing.AllocsPerRun(1000, warm(t))
-	on := testing.AllocsPerRun(1000, warm(t, func(c *activator.Config) { c.Trips = true }))
+	on := testing.AllocsPerRun(1000, warm(t, func(c *activator.Config) { c.RequestRecords = true }))
 	if on > off {
-		t.Errorf("%v allocations with trips that nobody asked for, %v without", on, off)
+		t.Errorf("%v allocations with request records that nobody asked for, %v without", on, off)
 	}
 }
 
