@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
@@ -93,6 +94,11 @@ func (c loopCluster) Job(namespace, revision string) scheduler.JobState {
 	}
 	return scheduler.JobState{Exists: true, Stopped: j.Stopped, Count: j.Count, Index: j.JobModifyIndex}
 }
+
+var (
+	_ activator.Guard = (*authz.Guard)(nil)
+	_ control.Callers = (*authz.Guard)(nil)
+)
 
 // routedCluster is the same for who knows revisions by their routes.
 type routedCluster struct {

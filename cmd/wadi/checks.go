@@ -209,17 +209,21 @@ func (n *node) checkNamespaces() []wadi.Finding {
 	return out
 }
 
-// checkIntentions looks for services whose intentions this agent may not read: it
-// can let nobody in to them.
+// checkIntentions looks for services whose intentions this agent may not read, so that it
+// lets no caller in. Intentions that are not read yet are a problem of the start.
 func (n *node) checkIntentions(context.Context) []wadi.Finding {
-	now := n.guard.now.Load()
-	if now == nil || len(now.hidden) == 0 {
-		return nil // Not to know them yet is a problem that health tells.
+	return aboutIntentions(n.guard.Hidden())
+}
+
+// aboutIntentions judges the number of services whose intentions may not be read. It
+// names none of them: the report is open to everyone.
+func aboutIntentions(hidden int) []wadi.Finding {
+	if hidden == 0 {
+		return nil
 	}
-	// Anybody may ask, who may not know of them.
 	return []wadi.Finding{{Level: wadi.LevelFail, About: "intentions",
 		What: fmt.Sprintf("those of %s may not be read, so that nobody may call through an activator or the gateway; the agent's log names them",
-			wadi.Count(len(now.hidden), "service")),
+			wadi.Count(hidden, "service")),
 		Remedy: "give the agent's Consul token service_prefix \"\" { policy = \"read\" intentions = \"read\" }"}}
 }
 

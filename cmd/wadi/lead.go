@@ -12,6 +12,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/agent/measure"
 	"github.com/wadi-run/wadi/agent/network"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/network/table"
@@ -59,7 +60,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	defer n.term.Store(nil)
 	reg.MustRegister(n.decisions)
 	defer n.decisions.Clear()
-	measure := newMeasure(n.nomad, n.log, reg)
+	meter := measure.New(n.nomad, n.log, reg)
 	writer := loopStore{n.store.Writer(term.Lock)}
 	asLeader := leaderNomad{loopNomad{n.nomad}, term}
 	scaler := control.NewAutoscaler()
@@ -69,15 +70,15 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 		Nomad: asLeader, Cluster: loopCluster{n.watcher}, Store: writer,
 		Network: network.Layers{entries, &table.Layer{Gateway: n.gateway}},
 		Edits:   edits,
-		Measure: measure, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
-		Callers: n.guard, Unread: measure.usage.Unread, Unready: measure.Unready, Exits: n.watcher.Exits, Drains: measure.Draining, Wide: measure.Wide, Unshielded: measure.Unshielded,
+		Measure: meter, Agents: n.activators, Events: n.events, Owned: &n.owned, URL: n.urlOf,
+		Callers: n.guard, Unread: meter.Unread, Unready: meter.Unready, Exits: n.watcher.Exits, Drains: meter.Draining, Wide: meter.Wide, Unshielded: meter.Unshielded,
 		Ages: scheduler.Retention{
 			KeepFor: n.cfg.Retention.KeepFor, KeepActiveFor: n.cfg.Retention.KeepActiveFor, Max: n.cfg.Retention.Max,
 		},
 		Done: scaler.Poke, Log: n.log.Named("controller"), Metrics: n.metrics,
 	}
-	grown := newGrowth(measure, n.activator)
-	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{n.watcher}, measure
+	grown := newGrowth(meter, n.activator)
+	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{n.watcher}, meter
 	nodes := &nomad.Nodes{Client: n.nomad, Log: n.log.Named("nomad"), Changed: scaler.Poke}
 	scaler.Orders, scaler.Draining = leaderOrders{n.activator, term}, nodes.Draining
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
@@ -97,8 +98,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	n.metrics.SetLeading(true)
 	defer n.metrics.SetLeading(false)
 	g := newParts(ctx)
-	g.run("scraper", measure.Run)
-	g.run("usage", measure.usage.Run)
+	g.run("meter", meter.Run)
 	g.run("edits", edits.Run)
 	g.run("growth", grown.run)
 	g.run("controller", ctl.Run)
@@ -159,7 +159,7 @@ type growth struct {
 	}
 }
 
-func newGrowth(m loopMeasure, a interface {
+func newGrowth(m *measure.Meter, a interface {
 	Growth() <-chan struct{}
 	Grown() []string
 }) *growth {

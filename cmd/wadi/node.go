@@ -22,6 +22,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/server"
@@ -49,7 +50,7 @@ type node struct {
 	watcher *nomad.Watcher
 	store   *store.Store
 	mesh    *mesh.Source
-	guard   *guard
+	guard   *authz.Guard
 
 	activator *activator.Activator
 	gateway   *gateway.Gateway
@@ -153,7 +154,7 @@ func (n *node) wireBackends(context.Context) (err error) {
 	}
 	n.store = store.New(n.consul, c.Consul.Prefix, c.Name, n.log.Named("store"))
 	n.mesh = &mesh.Source{API: n.consul.API(), Services: wadi.Activators(), Log: n.log.Named("mesh")}
-	n.guard = newGuard(n.consul, func() map[string]wadi.Route { return *n.routes.Load() }, n.log.Named("intentions"))
+	n.guard = authz.New(n.consul, func() map[string]wadi.Route { return *n.routes.Load() }, n.log.Named("intentions"))
 	n.watcher = &nomad.Watcher{Client: n.nomad, Log: n.log.Named("nomad"), Namespaces: n.namespaces, Reread: n.reread}
 	return nil
 }

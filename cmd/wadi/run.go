@@ -53,7 +53,7 @@ func (n *node) run(ctx context.Context) error {
 	core.run("nomad", n.watcher.Run)
 	core.run("routes", func(ctx context.Context) error { return n.store.WatchRoutes(ctx, n.setRoutes) })
 	core.run("mesh", n.mesh.Run)
-	core.run("intentions", n.guard.run)
+	core.run("intentions", n.guard.Run)
 	core.run("activator", n.activator.Run)
 	core.run("telemetry", n.telemetry.Run)
 	core.run("agents", func(ctx context.Context) error {
@@ -118,7 +118,7 @@ func (n *node) quiet(what string) func(error) {
 func (n *node) setRoutes(routes map[string]wadi.Route) {
 	n.routes.Store(&routes)
 	defer n.watcher.Renew() // Services may be in other namespaces now.
-	n.guard.routesChanged()
+	n.guard.RoutesChanged()
 	n.activator.SetRoutes(routes)
 	defer n.routedOnce.Do(func() { close(n.routed) })
 	for _, c := range n.gateway.SetRoutes(routes) {

@@ -21,7 +21,7 @@ func (n *node) start(g *parts) func(context.Context) error {
 		if !n.await(ctx, "Consul", n.cfg.Consul.Address, n.consulReady) ||
 			!n.await(ctx, "Nomad", n.cfg.Nomad.Address, n.nomadReady) ||
 			!n.await(ctx, "the routes in Consul", n.cfg.Consul.Address, n.routesReady) ||
-			!n.await(ctx, "the intentions in Consul", n.cfg.Consul.Address, n.guard.ready) {
+			!n.await(ctx, "the intentions in Consul", n.cfg.Consul.Address, n.guard.Ready) {
 			return nil // Stopped before.
 		}
 		if err := n.mayJoin(ctx); err != nil {

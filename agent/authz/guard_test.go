@@ -1,4 +1,4 @@
-package main
+package authz
 
 import (
 	"context"
@@ -70,27 +70,27 @@ func l4(destination, from string, action api.IntentionAction) *api.ServiceIntent
 }
 
 // guarded runs a guard of the services hello and plain, which is not in the mesh.
-func guarded(t *testing.T) (g *guard, f *fakeIntentions, route func(name string)) {
+func guarded(t *testing.T) (g *Guard, f *fakeIntentions, route func(name string)) {
 	f = &fakeIntentions{tell: make(chan consul.Intentions)}
 	var mu sync.Mutex
 	routes := map[string]wadi.Route{"hello": {Service: "hello", Mesh: wadi.MeshEnvoy}, "plain": {Service: "plain", Mesh: wadi.MeshOff}}
-	g = newGuard(f, func() map[string]wadi.Route {
+	g = New(f, func() map[string]wadi.Route {
 		mu.Lock()
 		defer mu.Unlock()
 		return routes
 	}, hclog.NewNullLogger())
-	go func() { _ = g.run(t.Context()) }()
+	go func() { _ = g.Run(t.Context()) }()
 	return g, f, func(name string) {
 		mu.Lock()
 		routes = maps.Clone(routes)
 		routes[name] = wadi.Route{Service: name, Mesh: wadi.MeshEnvoy}
 		mu.Unlock()
-		g.routesChanged()
+		g.RoutesChanged()
 	}
 }
 
 // expect asks, once everything has come to rest.
-func expect(t *testing.T, g *guard, caller, service string, want error) {
+func expect(t *testing.T, g *Guard, caller, service string, want error) {
 	t.Helper()
 	synctest.Wait()
 	got := g.Authorize(caller, service, httptest.NewRequest(http.MethodGet, "/", nil))
@@ -110,7 +110,7 @@ func TestGuard(t *testing.T) {
 		f.tell <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", nil)
 		<-changed
-		if err := g.ready(t.Context()); err != nil {
+		if err := g.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
 		f.tell <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "deny")}}
@@ -146,7 +146,7 @@ func TestGuard_Hidden(t *testing.T) {
 		f.tell <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", wadi.ErrUnavailable)
 		expect(t, g, wadi.ServiceGateway, "plain", nil)
-		if err := g.ready(t.Context()); err != nil {
+		if err := g.Ready(t.Context()); err != nil {
 			t.Errorf("one service that is hidden keeps the agent from starting: %v", err)
 		}
 		if err := g.Authorize("web", "hello", httptest.NewRequest(http.MethodGet, "/", nil)); !strings.Contains(err.Error(), "may not read") {
@@ -177,12 +177,12 @@ func TestGuard_Away(t *testing.T) {
 		f.set(errors.New("away"))
 		f.tell <- consul.Intentions{DefaultAllow: false}
 		expect(t, g, "web", "hello", nil)
-		if err := g.ready(t.Context()); err != nil {
+		if err := g.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
 		route("new")
 		expect(t, g, "web", "new", wadi.ErrUnavailable)
-		if g.ready(t.Context()) == nil {
+		if g.Ready(t.Context()) == nil {
 			t.Error("it is ready without the intentions of a service")
 		}
 		time.Sleep(5 * retryUnknown)
@@ -210,7 +210,7 @@ func TestGuard_NewService(t *testing.T) {
 		time.Sleep(retryHidden)
 		synctest.Wait()
 		asked := f.asked
-		g.routesChanged() // Of services that are known already.
+		g.RoutesChanged() // Of services that are known already.
 		expect(t, g, "web", "secret", nil)
 		if f.asked != asked {
 			t.Error("rights were asked for again")
@@ -219,7 +219,7 @@ func TestGuard_NewService(t *testing.T) {
 }
 
 func TestGuard_Caller(t *testing.T) {
-	g := newGuard(nil, nil, hclog.NewNullLogger())
+	g := New(nil, nil, hclog.NewNullLogger())
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	if who, err := g.Caller(r); err == nil {
 		t.Errorf("without TLS: %q", who)
@@ -256,8 +256,8 @@ func TestGuard_ServiceThatHasJustCome(t *testing.T) {
 		route("later")
 		began := time.Now()
 		expect(t, g, "web", "later", wadi.ErrUnavailable)
-		if got := time.Since(began); got != unjudgedWait {
-			t.Errorf("waited %v, want %v", got, unjudgedWait)
+		if got := time.Since(began); got != newServiceWait {
+			t.Errorf("waited %v, want %v", got, newServiceWait)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
