@@ -64,41 +64,43 @@ func newMetrics(p *Proxy) *metrics {
 		m.probes[result] = probes.WithLabelValues(result)
 	}
 	m.registry.MustRegister(requests, m.seconds, m.wait, refused, probes,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(gauges(p)...)
+	return m
+}
+
+// gauges read what p is doing at the moment of a scrape.
+func gauges(p *Proxy) []prometheus.Collector {
+	const connections, connectionsHelp = "wadi_queue_upstream_connections", "Open connections to the app, by whether a request uses them."
+	return []prometheus.Collector{
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "wadi_queue_concurrency_seconds_total",
 			Help: "Integral over time of the requests in flight or waiting.",
 		}, func() float64 { busy, _ := p.recorder.Totals(); return busy }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_in_flight_requests", Help: "Requests that are admitted.",
-		}, func() float64 { return float64(p.limiter.InFlight()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_waiting_requests", Help: "Requests that wait for the limit.",
-		}, func() float64 { return float64(p.limiter.Waiting()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_tunnels", Help: "Requests that were upgraded, such as WebSockets. They are among those in flight.",
-		}, func() float64 { return float64(p.live.rest().Tunnels) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_connections", Help: "Open connections of callers.",
-		}, func() float64 { return float64(p.conns.count()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_upstream_connections", Help: "Open connections to the app, by whether a request uses them.",
-			ConstLabels: prometheus.Labels{"state": "active"},
-		}, func() float64 { open, idle := p.app.Conns(); return float64(open - idle) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_upstream_connections", Help: "Open connections to the app, by whether a request uses them.",
-			ConstLabels: prometheus.Labels{"state": "idle"},
-		}, func() float64 { _, idle := p.app.Conns(); return float64(idle) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "wadi_queue_ready", Help: "1 if requests may be sent here.",
-		}, func() float64 {
+		gauge("wadi_queue_in_flight_requests", "Requests that are admitted.", nil,
+			func() int { return p.limiter.InFlight() }),
+		gauge("wadi_queue_waiting_requests", "Requests that wait for the limit.", nil,
+			func() int { return p.limiter.Waiting() }),
+		gauge("wadi_queue_tunnels", "Requests that were upgraded, such as WebSockets. They are among those in flight.", nil,
+			func() int { return p.live.rest().Tunnels }),
+		gauge("wadi_queue_connections", "Open connections of callers.", nil,
+			func() int { return p.conns.count() }),
+		gauge(connections, connectionsHelp, prometheus.Labels{"state": "active"},
+			func() int { open, idle := p.app.Conns(); return open - idle }),
+		gauge(connections, connectionsHelp, prometheus.Labels{"state": "idle"},
+			func() int { _, idle := p.app.Conns(); return idle }),
+		gauge("wadi_queue_ready", "1 if requests may be sent here.", nil, func() int {
 			if p.isReady() && !p.orders.going() {
 				return 1
 			}
 			return 0
 		}),
-	)
-	return m
+	}
+}
+
+func gauge(name, help string, labels prometheus.Labels, value func() int) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
+		func() float64 { return float64(value()) })
 }
 
 // observe counts a request that has ended.
@@ -111,37 +113,12 @@ func (m *metrics) observe(status int, took time.Duration) {
 	m.seconds.Observe(took.Seconds())
 }
 
-// headerReady tells on every answer of statistics whether requests may be sent here.
-const headerReady = "Wadi-Ready"
-
-// statsPath is where the statistics are.
-const statsPath = "/v1/stats"
-
 // metricsHandler is the metrics plane: it only reads.
 func (p *Proxy) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	mux.Handle("GET "+statsPath, proxy.StatsHandler(p.recorder, func(h http.Header) {
-		ready := "false"
-		if p.isReady() {
-			ready = "true"
-		}
-		h.Set(headerReady, ready)
-		p.tellTrouble(h)
-	}))
-	// Whoever sees this as ready sends requests, in the mesh through Envoy.
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case p.drain.HasBegun(), !p.ready.isReady():
-			http.Error(w, p.notReady(), http.StatusServiceUnavailable)
-		case p.orders.going(): // Statistics say that it is ready all the same: it may yet stay.
-			http.Error(w, toldToGo, http.StatusServiceUnavailable)
-		case !p.envoyListens(r.Context()):
-			http.Error(w, "Envoy does not listen", http.StatusServiceUnavailable)
-		default:
-			_, _ = w.Write([]byte("ready\n"))
-		}
-	})
+	mux.Handle("GET "+statsPath, p.statsHandler())
+	mux.HandleFunc("GET /ready", p.answerReady)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.URL.Path != statsPath { // There it is known when the answer is.
 			proxy.EndUnread(w, r)

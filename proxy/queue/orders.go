@@ -141,18 +141,6 @@ func (p *Proxy) turnsAway(r *http.Request, x *request) bool {
 	return false
 }
 
-// busy reports whether a request is here that counts as activity.
-func (l *live) busy() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for x := range l.all.All() {
-		if x.counted {
-			return true
-		}
-	}
-	return false
-}
-
 // answerOrder carries out an order of an activator, and says what is still here. Of
 // anybody else it is refused: who could drain instances could stop a service.
 func (p *Proxy) answerOrder(x *request, r *http.Request, order wadi.Order) {
@@ -175,14 +163,4 @@ func (p *Proxy) answerOrder(x *request, r *http.Request, order wadi.Order) {
 	x.Header().Set("Content-Type", "application/json")
 	x.WriteHeader(http.StatusOK)
 	_ = json.NewEncoder(&x.response).Encode(told) // The reader has gone if this fails.
-}
-
-// sendElsewhere answers a request that others take.
-func (p *Proxy) sendElsewhere(x *request) {
-	p.metrics.refusals[reasonLeaving].Inc()
-	x.instance = "" // Or it were the app's own answer.
-	x.timed.Header().Set(wadi.HeaderError, reasonLeaving)
-	x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
-	http.Error(&x.timed, "queue-proxy: the instance is about to stop, others take its requests", http.StatusMisdirectedRequest)
-	x.reason = reasonLeaving
 }

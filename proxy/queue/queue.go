@@ -254,9 +254,6 @@ func (p *Proxy) server(ctx context.Context, h http.Handler, l *conns) *http.Serv
 	}
 }
 
-// isReady says whether requests may be sent here.
-func (p *Proxy) isReady() bool { return p.ready.isReady() && !p.drain.HasBegun() }
-
 // quiet says whether a request to path is not activity.
 func (p *Proxy) quiet(path string) bool {
 	for _, q := range p.cfg.Quiet {

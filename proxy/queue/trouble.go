@@ -1,12 +1,10 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -168,31 +166,4 @@ func (w *witness) seen(age time.Duration) []netip.AddrPort {
 		w.looked = time.Now()
 	}
 	return w.sockets
-}
-
-// toldToGo is why an instance is not ready that could be.
-const toldToGo = "about to stop, others take its requests"
-
-// notReady is why the app is not ready, in one line.
-func (p *Proxy) notReady() string {
-	if p.drain.HasBegun() {
-		return "draining: waits for " + p.rest().String()
-	}
-	if p.ready.isReady() && p.orders.going() {
-		return toldToGo
-	}
-	return cmp.Or(p.witness.unready(p.ready.lastError()), "the app is not ready")
-}
-
-// tellTrouble puts what is amiss into the header of the statistics.
-func (p *Proxy) tellTrouble(h http.Header) {
-	if !p.isReady() {
-		h.Set(wadi.HeaderUnready, p.notReady())
-	}
-	if at := p.witness.wide(); at != "" {
-		h.Set(headerWide, at)
-	}
-	if why := p.witness.unshielded; why != "" {
-		h.Set(headerUnshielded, why)
-	}
 }

@@ -1,0 +1,111 @@
+package queue
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/wadi-run/wadi/proxy"
+)
+
+// forward passes a request on as soon as the app is ready. When the app turns out
+// to have ended it has seen nothing of the request, which then waits like those
+// that come later, however often that happens. One that it may have died of is not sent
+// again.
+func (p *Proxy) forward(r *http.Request, x *request) {
+	var breaks proxy.Breaks
+	for refused := 0; ; refused++ {
+		x.state.Store(stateHeld)
+		ready := p.hold(r, x, refused)
+		if r.Context().Err() != nil || ready && x.hasWaited && proxy.CallerLeft(r) {
+			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
+		}
+		if !ready {
+			p.turnAway(r, x)
+			return
+		}
+		if refused == 0 {
+			x.waited = time.Since(x.begun)
+			p.metrics.wait.Observe(x.waited.Seconds())
+			proxy.StripInternal(r.Header)
+			if x.cert != "" {
+				r.Header[proxy.HeaderClientCert] = []string{x.cert}
+			}
+		}
+		x.state.Store(stateForward)
+		err := p.app.ForwardAfter(&x.timed, r, breaks)
+		if err == nil {
+			return
+		}
+		var failed *proxy.ForwardError
+		gone := errors.As(err, &failed) && failed.Gone()
+		if gone {
+			p.ready.refused(err)
+		}
+		if !gone || !failed.Refused {
+			p.forwardFailed(r, x, err)
+			return
+		}
+		breaks = failed.Breaks
+	}
+}
+
+const (
+	// refusedPause is the pause after the second refusal in a row of an app that probes
+	// find ready, and twice as long after each further one, up to refusedPauseMost.
+	refusedPause     = 5 * time.Millisecond
+	refusedPauseMost = time.Second
+)
+
+// hold waits until the app is ready, which has refused x before so many times. False
+// means that the request is over, or that the instance ends without its app.
+func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
+	if refused == 0 && p.ready.isReady() {
+		return true
+	}
+	defer p.watched(r, x)()
+	ends := p.drain.Settled()
+	if x.proxied {
+		ends = p.drain.Begun() // The activator has heard of the drain by then, or hears of it now.
+	}
+	if refused > 1 {
+		pause := time.NewTimer(min(refusedPause<<min(refused-2, 10), refusedPauseMost))
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ends:
+			return false
+		case <-r.Context().Done():
+			return false
+		}
+	}
+	select {
+	case <-p.ready.wait():
+		return true
+	case <-ends:
+	case <-r.Context().Done():
+	}
+	return false
+}
+
+// forwardFailed answers in place of an app that did not.
+func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
+	var failed *proxy.ForwardError
+	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
+		panic(http.ErrAbortHandler)
+	}
+	if failed == nil {
+		failed = &proxy.ForwardError{Err: err}
+	}
+	p.log.Debug("request failed", "error", err)
+	if b, ok := r.Body.(*keptBody); ok && b.broken.Load() {
+		x.timed.Header().Set("Connection", "close") // What comes next is no request.
+		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, "the request's body can't be read")
+		return
+	}
+	if failed.Unsendable {
+		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, failed.Err.Error())
+		return
+	}
+	p.refuse(r, x, http.StatusBadGateway, failure(failed), failed.Reason("the app"))
+}

@@ -1,0 +1,46 @@
+package queue
+
+import (
+	"net/http"
+
+	"github.com/wadi-run/wadi"
+)
+
+// kindProbe is what the access log calls a probe.
+const kindProbe = "probe"
+
+// The results of probes, as the metrics have them.
+const (
+	probedReady       = "ready"
+	probedNotReady    = "not_ready"
+	probedMisdirected = "misdirected"
+)
+
+// answerProbe tells whether requests may be sent here. The app sees nothing of it.
+func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision string) {
+	x := ownAnswer(w, r)
+	p.setIdentity(x.Header())
+	x.kind = kindProbe
+	result := probedReady
+	switch {
+	case revision != p.cfg.Revision || !p.isMeant(r.Header):
+		result = probedMisdirected
+		x.WriteHeader(http.StatusMisdirectedRequest)
+	case r.Header[wadi.HeaderOrder] != nil:
+		p.answerOrder(x, r, wadi.Order(first(r.Header[wadi.HeaderOrder])))
+	case !p.isReady(), p.orders.leaves():
+		result = probedNotReady
+		x.Header().Set("Retry-After", "1")
+		x.Header().Set(wadi.HeaderUnready, p.notReady())
+		if p.orders.leaves() {
+			x.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
+		}
+		x.WriteHeader(http.StatusServiceUnavailable)
+	default:
+		x.WriteHeader(http.StatusOK)
+	}
+	p.metrics.probes[result].Inc()
+	if p.access != nil {
+		p.logRequest(x, r)
+	}
+}
