@@ -20,7 +20,7 @@ func BenchmarkEvaluate(b *testing.B) {
 			var e scheduler.Evaluation
 			b.ReportAllocs()
 			for b.Loop() {
-				e.Of(&in)
+				e.Evaluate(&in)
 				in.Deciders = e.Deciders
 			}
 		})
@@ -52,9 +52,9 @@ func TestEvaluation_AllocatesNothing(t *testing.T) {
 	} {
 		in := evaluation(running(2), set)
 		var e scheduler.Evaluation
-		e.Of(&in)
+		e.Evaluate(&in)
 		in.Deciders = e.Deciders
-		if n := testing.AllocsPerRun(10, func() { e.Of(&in) }); n > 0 {
+		if n := testing.AllocsPerRun(10, func() { e.Evaluate(&in) }); n > 0 {
 			t.Errorf("%s: %g allocations, want none", name, n)
 		}
 	}

@@ -43,7 +43,7 @@ func Decide(s Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi.
 		return Output{Panicking: panicking(st), Rule: RuleInvalid, Reason: "the measured load is not a number"}, st
 	}
 	out, next := decide(&s, st, in, now)
-	reason := loadReasonOf(&s, in, &out)
+	reason := explainLoad(&s, in, &out)
 	out.Reason = string(reason.append(nil))
 	return out, next
 }

@@ -33,8 +33,8 @@ type EvalInput struct {
 	Starting   int // Placed or asked for, and not ready.
 	Loads      Loads
 
-	Moving     int  // Instances on nodes that are drained, or that Nomad moves already.
-	MoveInVain bool // There is no place for one more.
+	Migrating           int  // Instances on nodes that are drained, or that Nomad moves already.
+	MigrationHasNoPlace bool // There is no place for one more.
 
 	Start       Start
 	StartFailed bool          // Nothing of it is alive, and Nomad says why.
@@ -73,26 +73,26 @@ func (l *Loads) Of(m wadi.Metric) *Averages {
 // starting: carried out or not, one need raises it once. See [Change].
 func Evaluate(in EvalInput) (wadi.Decision, wadi.Deciders) {
 	var e Evaluation
-	e.Of(&in)
-	e.Decision.Reason = e.Words.String()
+	e.Evaluate(&in)
+	e.Decision.Reason = e.Explanation.String()
 	return e.Decision, e.Deciders
 }
 
 // Evaluation is room for one evaluation after the other, which needs no memory of
 // its own while nothing changes. What one leaves is good until the next.
 type Evaluation struct {
-	Decision wadi.Decision // But for its reason, which Words tell.
-	Words    Words
-	Deciders wadi.Deciders
-	Changed  bool // Deciders are not those that were passed in.
+	Decision    wadi.Decision // But for its reason, which Words tell.
+	Explanation Explanation
+	Deciders    wadi.Deciders
+	Changed     bool // Deciders are not those that were passed in.
 
-	base  int // What is wanted for certain, whatever stays because something is not known.
-	loads loads
+	base    int // What is wanted for certain, whatever stays because something is not known.
+	metrics perMetric
 }
 
-// Of does what [Evaluate] does.
-func (e *Evaluation) Of(in *EvalInput) {
-	d, l := &e.Decision, &e.loads
+// Evaluate does what [Evaluate] does.
+func (e *Evaluation) Evaluate(in *EvalInput) {
+	d, l := &e.Decision, &e.metrics
 	e.base = 0
 	*d = wadi.Decision{
 		Time: in.Now, Revision: in.Revision, Ready: in.Ready, Starting: in.Starting, Count: in.Count, Desired: in.Count, Times: 1,
@@ -101,40 +101,40 @@ func (e *Evaluation) Of(in *EvalInput) {
 		d.Floor = floorOf(in)
 	}
 	d.Ceiling = ceilingOf(in)
-	l.weigh(in)
-	l.tell(d)
+	l.decide(in)
+	l.fill(d)
 	switch {
 	case in.Failed:
 		d.Valid, d.Floor = true, wadi.Bound{}
-		e.set(0, RuleFailed, part{say: sayFailed})
-	case l.which < 0:
+		e.set(0, RuleFailed, clause{kind: clauseFailed})
+	case l.winnerIndex < 0:
 		e.unmeasured(in)
 	default:
 		d.Valid, d.Wanted = true, l.winner.Desired
 		d.Desired, d.Rule = l.winner.Desired, l.winner.Rule
-		e.Words = Words{load: l.reason}
+		e.Explanation = Explanation{load: l.reason}
 		e.bound(in)
-		e.leaveToZero(in)
+		e.scaleToZero(in)
 		e.base = d.Desired
-		e.keepUnlessKnown(in)
+		e.keepWhileUncertain(in)
 	}
 	e.hold(in)
-	e.oneMore(in)
+	e.addForMigration(in)
 	d.ZeroAt, d.StartUntil = zeroAt(in, d), startUntil(in)
-	carry(in, d)
+	explainBlocked(in, d)
 	e.Deciders, e.Changed = memorise(in.Deciders, l.memory)
 }
 
 // set decides, whatever was decided before.
-func (e *Evaluation) set(n int, rule string, why part) {
-	e.Words = Words{}
+func (e *Evaluation) set(n int, rule string, why clause) {
+	e.Explanation = Explanation{}
 	e.also(n, rule, why)
 }
 
 // also decides because of something besides.
-func (e *Evaluation) also(n int, rule string, why part) {
+func (e *Evaluation) also(n int, rule string, why clause) {
 	e.Decision.Desired, e.Decision.Rule = n, rule
-	e.Words.add(why)
+	e.Explanation.add(why)
 }
 
 // Change reports whether a decision is to be carried out: the count becomes
@@ -156,28 +156,28 @@ func AtRest(in *EvalInput) bool {
 // unmeasured keeps the count. But the instances that a new revision begins with
 // need no measuring: it gets them, or it would never become ready.
 func (e *Evaluation) unmeasured(in *EvalInput) {
-	e.set(in.Count, RuleInvalid, e.loads.why)
+	e.set(in.Count, RuleInvalid, e.metrics.why)
 	if floor := &e.Decision.Floor; floor.By == RuleInitial && in.Count < floor.Count {
 		e.Decision.Valid = true
 		e.set(floor.Count, RuleInitial, boundReason(floor))
 	}
 }
 
-// keepUnlessKnown takes a lowering back that is decided on data with holes, or on
+// keepWhileUncertain takes a lowering back that is decided on data with holes, or on
 // data older than the last raise, whose reason they can't hold.
-func (e *Evaluation) keepUnlessKnown(in *EvalInput) {
-	switch l := &e.loads; {
+func (e *Evaluation) keepWhileUncertain(in *EvalInput) {
+	switch l := &e.metrics; {
 	case e.Decision.Desired >= in.Count || e.Decision.Rule == RuleUnrouted:
-	case l.missing.say != sayNothing:
+	case l.missing.kind != clauseNone:
 		l.missing.n = in.Count
 		e.also(in.Count, RulePartial, l.missing)
 	case !in.Raised.IsZero() && l.end.Before(in.Raised.Add(time.Second)):
-		e.also(in.Count, RuleFresh, part{say: sayFresh, n: in.Count})
+		e.also(in.Count, RuleFresh, clause{kind: clauseFresh, n: in.Count})
 	}
 }
 
-// carry says why a change is not carried out.
-func carry(in *EvalInput, d *wadi.Decision) {
+// explainBlocked says why a change is not carried out.
+func explainBlocked(in *EvalInput, d *wadi.Decision) {
 	byHand := in.Now.Before(in.ByHandUntil)
 	if byHand && d.HoldUntil.IsZero() {
 		d.HoldUntil = in.ByHandUntil

@@ -19,15 +19,15 @@ func (e *Evaluation) bound(in *EvalInput) {
 	}
 }
 
-func boundReason(b *wadi.Bound) part {
-	p := part{say: sayBound, n: b.Count, text: b.By}
+func boundReason(b *wadi.Bound) clause {
+	p := clause{kind: clauseBound, n: b.Count, text: b.By}
 	switch b.By {
 	case RuleInitial:
-		p.say = sayInitial
+		p.kind = clauseInitial
 	case RuleSchedule:
-		p.say, p.text = saySchedule, b.Name
+		p.kind, p.text = clauseSchedule, b.Name
 	case RuleCeiling:
-		p.say = sayCeiling
+		p.kind = clauseCeiling
 	}
 	return p
 }
@@ -75,7 +75,7 @@ func (e *Evaluation) hold(in *EvalInput) {
 		return
 	}
 	d, n := &e.Decision, min(max(0, in.Hold.Count), topOf(in))
-	held := part{say: sayHeld, n: in.Hold.Count, m: unknown, a: in.Hold.Until.Sub(in.Now), text: in.Hold.Who}
+	held := clause{kind: clauseOverride, n: in.Hold.Count, m: unknown, a: in.Hold.Until.Sub(in.Now), text: in.Hold.Who}
 	if d.Valid {
 		held.m = d.Wanted
 	}
@@ -85,18 +85,18 @@ func (e *Evaluation) hold(in *EvalInput) {
 	case n < in.Hold.Count:
 		e.also(n, d.Ceiling.By, boundReason(&d.Ceiling))
 	case n > 0 || in.Count == 0:
-		e.Words.add(part{say: sayInstances, n: n})
+		e.Explanation.add(clause{kind: clauseInstances, n: n})
 	case !in.Raised.IsZero() && in.Loads.Concurrency.End.Before(in.Raised.Add(time.Second)):
 		// Whoever woke it is not measured yet.
-		e.also(in.Count, RuleFresh, part{say: sayWoken, n: in.Count})
+		e.also(in.Count, RuleFresh, clause{kind: clauseWoken, n: in.Count})
 	case !startUntil(in).IsZero():
-		e.also(1, RuleStarting, part{say: sayHeldStarting, a: startUntil(in).Sub(in.Now)})
+		e.also(1, RuleStarting, clause{kind: clauseOverrideStarting, a: startUntil(in).Sub(in.Now)})
 	case idleFor(in) < atRest:
-		e.also(1, RuleIdle, part{say: sayHeldInFlight})
+		e.also(1, RuleIdle, clause{kind: clauseOverrideInFlight})
 	case !in.WayBack && in.WasReady:
-		e.also(1, RuleNoWayBack, part{say: sayHeldStranded, text: whyStranded(in)})
+		e.also(1, RuleNoWayBack, clause{kind: clauseOverrideNotWakeable, text: whyStranded(in)})
 	default:
-		e.Words.add(part{say: sayInstances})
+		e.Explanation.add(clause{kind: clauseInstances})
 	}
 }
 
@@ -109,41 +109,41 @@ func idleNeeded(in *EvalInput) time.Duration {
 	return in.Scaling.Window.D() + in.Scaling.ZeroGrace.D()
 }
 
-// leaveToZero permits zero only after the idle time and with a way back. It
+// scaleToZero permits zero only after the idle time and with a way back. It
 // never raises a count of zero.
-func (e *Evaluation) leaveToZero(in *EvalInput) {
+func (e *Evaluation) scaleToZero(in *EvalInput) {
 	requests := &in.Loads.Concurrency
 	idle := requests.Idle
 	stranded := !in.WayBack && in.WasReady
 	if !in.Routed && idle >= atRest && !stranded {
-		e.set(0, RuleUnrouted, part{say: sayUnrouted})
+		e.set(0, RuleUnrouted, clause{kind: clauseUnrouted})
 		return
 	}
 	if e.Decision.Desired > 0 || in.Count == 0 {
 		return
 	}
-	need, since := idleNeeded(in), sayIdle
+	need, since := idleNeeded(in), clauseIdle
 	if in.Routed {
 		if idle = idleFor(in); idle < requests.Idle {
-			since = sayIdleReady
+			since = clauseIdleReady
 		}
 	}
 	switch {
 	case !startUntil(in).IsZero():
-		e.set(1, RuleStarting, part{say: sayStarting, a: startUntil(in).Sub(in.Now)})
+		e.set(1, RuleStarting, clause{kind: clauseStarting, a: startUntil(in).Sub(in.Now)})
 	case !in.Routed && idle >= atRest:
 		// As long as the new route is not carried callers may be led here.
-		e.set(1, RuleNoWayBack, part{say: sayUnroutedStranded, text: whyStranded(in)})
+		e.set(1, RuleNoWayBack, clause{kind: clauseUnroutedNotWakeable, text: whyStranded(in)})
 	case !in.Routed:
-		e.set(1, RuleIdle, part{say: sayUnroutedInFlight})
+		e.set(1, RuleIdle, clause{kind: clauseUnroutedInFlight})
 	case idle < need && requests.Partial:
-		e.set(1, RulePartial, part{say: sayIdlePartial})
+		e.set(1, RulePartial, clause{kind: clauseIdlePartial})
 	case idle < need:
-		e.set(1, RuleIdle, part{say: since, a: idle, b: need})
+		e.set(1, RuleIdle, clause{kind: since, a: idle, b: need})
 	case !in.WayBack:
-		e.set(1, RuleNoWayBack, part{say: sayNoWayBack, text: whyStranded(in)})
+		e.set(1, RuleNoWayBack, clause{kind: clauseNotWakeable, text: whyStranded(in)})
 	default:
-		e.set(0, RuleZero, part{say: sayZero, a: idle})
+		e.set(0, RuleZero, clause{kind: clauseZero, a: idle})
 	}
 }
 

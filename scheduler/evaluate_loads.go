@@ -8,17 +8,17 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// loads is what the metrics of a revision say together.
-type loads struct {
-	settings []Settings
-	readings []wadi.Reading
-	memory   []remembered
-	winner   Output // The largest answer, without its reason.
-	reason   loadReason
-	which    int  // Whose reading it is; -1: nothing is known.
-	why      part // Why nothing is known.
-	missing  part // What is not known, so that nothing may be lowered.
-	sampled  bool // Not every source was read.
+// perMetric is what the metrics of a revision say together.
+type perMetric struct {
+	settings    []Settings
+	readings    []wadi.Reading
+	memory      []metricDecider
+	winner      Output // The largest answer, without its reason.
+	reason      loadExplanation
+	winnerIndex int    // Whose reading it is; -1: nothing is known.
+	why         clause // Why nothing is known.
+	missing     clause // What is not known, so that nothing may be lowered.
+	sampled     bool   // Not every source was read.
 
 	panicSince time.Time // Zero: no metric panics.
 	end        time.Time // Of the data by which was decided: the oldest.
@@ -44,14 +44,14 @@ func knownShare(coverage, lost float64) float64 {
 	return 0
 }
 
-// weigh lets each metric decide by itself. The largest answer wins, of equal ones
+// decide lets each metric decide by itself. The largest answer wins, of equal ones
 // the one whose metric was named first. What cpu and memory want is one or more:
 // zero is decided by requests alone, and once it is due by them, the others have
 // no say.
-func (l *loads) weigh(in *EvalInput) {
-	*l = loads{
+func (l *perMetric) decide(in *EvalInput) {
+	*l = perMetric{
 		settings: settingsOf(in, l.settings[:0]), readings: l.readings[:0], memory: l.memory[:0],
-		end: in.Loads.Concurrency.End, which: -1,
+		end: in.Loads.Concurrency.End, winnerIndex: -1,
 	}
 	due := idleFor(in) >= idleNeeded(in)
 	for i := range l.settings {
@@ -69,14 +69,14 @@ func (l *loads) weigh(in *EvalInput) {
 		st, known := in.Deciders[s.Metric]
 		why := invalid(in, a)
 		if !silent {
-			l.note(a, why, s.Metric)
+			l.noteMissing(a, why, s.Metric)
 		}
-		if why.say == sayNothing {
+		if why.kind == clauseNone {
 			measured := Input{Stable: a.Stable, Panic: a.Panic, Ready: in.Ready}
 			var out Output
 			out, st = decide(s, st, measured, in.Now)
 			known = true
-			reason := loadReasonOf(s, measured, &out)
+			reason := explainLoad(s, measured, &out)
 			if !s.Metric.OfRequests() && out.Desired < 1 {
 				out.Desired = 1
 			}
@@ -87,26 +87,26 @@ func (l *loads) weigh(in *EvalInput) {
 			if !silent && a.End.Before(l.end) {
 				l.end = a.End
 			}
-			if !silent && (l.which < 0 || out.Desired > l.winner.Desired) {
-				l.winner, l.reason, l.which = out, reason, i
+			if !silent && (l.winnerIndex < 0 || out.Desired > l.winner.Desired) {
+				l.winner, l.reason, l.winnerIndex = out, reason, i
 			}
 		}
 		if known {
-			l.memory = append(l.memory, remembered{s.Metric, st})
+			l.memory = append(l.memory, metricDecider{s.Metric, st})
 		}
 		l.readings = append(l.readings, r)
 	}
 }
 
-// remembered is the memory of one metric.
-type remembered struct {
+// metricDecider is the memory of one metric.
+type metricDecider struct {
 	metric wadi.Metric
 	wadi.Decider
 }
 
 // memorise makes the memory to pass next time. Mostly nothing has changed: then it
 // is the old one.
-func memorise(old wadi.Deciders, memory []remembered) (next wadi.Deciders, changed bool) {
+func memorise(old wadi.Deciders, memory []metricDecider) (next wadi.Deciders, changed bool) {
 	equal := len(memory) == len(old)
 	for _, m := range memory {
 		o, ok := old[m.metric]
@@ -123,25 +123,25 @@ func memorise(old wadi.Deciders, memory []remembered) (next wadi.Deciders, chang
 	return next, true
 }
 
-// note takes in what is amiss with what was measured.
-func (l *loads) note(a *Averages, why part, m wadi.Metric) {
-	if why.say != sayNothing && l.why.say == sayNothing {
+// noteMissing takes in what is amiss with what was measured.
+func (l *perMetric) noteMissing(a *Averages, why clause, m wadi.Metric) {
+	if why.kind != clauseNone && l.why.kind == clauseNone {
 		l.why = why
 	}
 	switch {
-	case l.missing.say != sayNothing || why.say == sayNothing && !a.Partial:
-	case m.OfRequests() && a.Unseen:
-		l.missing = part{say: sayUnseen}
+	case l.missing.kind != clauseNone || why.kind == clauseNone && !a.Partial:
+	case m.OfRequests() && a.Unaccounted:
+		l.missing = clause{kind: clauseUnaccounted}
 	case m.OfRequests():
-		l.missing = part{say: sayUnreported}
+		l.missing = clause{kind: clauseUnreported}
 	default:
-		l.missing = part{say: sayUnread, text: string(m)}
+		l.missing = clause{kind: clauseUsageUnknown, text: string(m)}
 	}
 }
 
-// tell writes into a decision what was measured.
-func (l *loads) tell(d *wadi.Decision) {
-	r := &l.readings[max(0, l.which)]
+// fill writes into a decision what was measured.
+func (l *perMetric) fill(d *wadi.Decision) {
+	r := &l.readings[max(0, l.winnerIndex)]
 	d.Metric, d.Stable, d.Panic, d.Target = r.Metric, r.Stable, r.Panic, r.Target
 	d.Coverage, d.PanicCoverage, d.Sampled = r.Coverage, r.PanicCoverage, l.sampled
 	d.PanicSince, d.Panicking = l.panicSince, !l.panicSince.IsZero()
@@ -175,14 +175,14 @@ func metricsOf(s *wadi.Scaling) []wadi.MetricTarget {
 }
 
 // invalid says why nothing can be decided from what was measured, or nothing.
-func invalid(in *EvalInput, a *Averages) part {
+func invalid(in *EvalInput, a *Averages) clause {
 	switch coverage := coverageOf(a); {
 	case !in.ReadyKnown:
-		return part{say: sayReadyUnknown}
+		return clause{kind: clauseReadyUnknown}
 	case math.IsNaN(a.Stable) || math.IsNaN(a.Panic) || math.IsInf(a.Stable, 0) || math.IsInf(a.Panic, 0):
-		return part{say: sayNoNumber}
+		return clause{kind: clauseNoNumber}
 	case coverage < minCoverage && !a.AtLeast:
-		return part{say: sayUnknownWindow, share: coverage}
+		return clause{kind: clauseUnknownWindow, share: coverage}
 	}
-	return part{}
+	return clause{}
 }

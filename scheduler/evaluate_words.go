@@ -36,32 +36,32 @@ const (
 	RuleInvalid    = "invalid"     // Too little is known: nothing changes.
 )
 
-// Words are why a decision came out as it did. They are put together when somebody
+// Explanation are why a decision came out as it did. They are put together when somebody
 // reads them: most of the evaluations of a leader nobody ever reads.
-type Words struct {
-	load  loadReason // Zero: none.
-	parts [wordsMost]part
+type Explanation struct {
+	load  loadExplanation // Zero: none.
+	parts [maxClauses]clause
 	n     int
 }
 
-// wordsMost is how much can be said besides what the load wants: a lower and an
+// maxClauses is how much can be said besides what the load wants: a lower and an
 // upper bound, that it is not known, and that one more is added.
-const wordsMost = 4
+const maxClauses = 4
 
-func (w *Words) add(p part) {
+func (w *Explanation) add(p clause) {
 	w.parts[w.n] = p
 	w.n++
 }
 
 // String is one sentence, of which each part begins with a semicolon but the first.
-func (w *Words) String() string {
+func (w *Explanation) String() string {
 	b := make([]byte, 0, 256)
 	if w.load.metric != "" {
 		b = w.load.append(b)
 	}
 	for i := range w.parts[:w.n] {
 		p := &w.parts[i]
-		if len(b) > 0 && p.say != sayInstances {
+		if len(b) > 0 && p.kind != clauseInstances {
 			b = append(b, "; "...)
 		}
 		b = p.append(b)
@@ -69,123 +69,123 @@ func (w *Words) String() string {
 	return string(b)
 }
 
-// say is a sentence, or a part of one.
-type say uint8
+// clauseKind is a sentence, or a part of one.
+type clauseKind uint8
 
 const (
-	sayNothing say = iota
-	sayFailed
-	sayReadyUnknown
-	sayNoNumber
-	sayUnknownWindow // share of it is known
-	sayBound         // text: by which; n
-	sayInitial       // n
-	saySchedule      // text: its name; n
-	sayCeiling       // n
-	sayUnreported    // n: the count that stays
-	sayUnseen        // n: the count that stays
-	sayUnread        // text: the metric; n: the count that stays
-	sayFresh         // n: the count that stays
-	sayUnrouted
-	sayUnroutedStranded // text: why
-	sayUnroutedInFlight
-	sayIdlePartial
-	sayIdle         // a: for how long; b: how long it has to be
-	sayIdleReady    // The same, since it became ready.
-	sayStarting     // a: how long it is waited for at most
-	sayNoWayBack    // text: why
-	sayZero         // a: for how long it was idle
-	sayHeld         // n: at; m: what the load wants, or unknown; a: for how long; text: by whom
-	sayInstances    // n
-	sayWoken        // n: the count that stays
-	sayHeldInFlight //
-	sayHeldStarting // a: how long it is waited for at most
-	sayHeldStranded // text: why
-	sayMoving       // n; m: how many move
+	clauseNone clauseKind = iota
+	clauseFailed
+	clauseReadyUnknown
+	clauseNoNumber
+	clauseUnknownWindow // share of it is known
+	clauseBound         // text: by which; n
+	clauseInitial       // n
+	clauseSchedule      // text: its name; n
+	clauseCeiling       // n
+	clauseUnreported    // n: the count that stays
+	clauseUnaccounted   // n: the count that stays
+	clauseUsageUnknown  // text: the metric; n: the count that stays
+	clauseFresh         // n: the count that stays
+	clauseUnrouted
+	clauseUnroutedNotWakeable // text: why
+	clauseUnroutedInFlight
+	clauseIdlePartial
+	clauseIdle                // a: for how long; b: how long it has to be
+	clauseIdleReady           // The same, since it became ready.
+	clauseStarting            // a: how long it is waited for at most
+	clauseNotWakeable         // text: why
+	clauseZero                // a: for how long it was idle
+	clauseOverride            // n: at; m: what the load wants, or unknown; a: for how long; text: by whom
+	clauseInstances           // n
+	clauseWoken               // n: the count that stays
+	clauseOverrideInFlight    //
+	clauseOverrideStarting    // a: how long it is waited for at most
+	clauseOverrideNotWakeable // text: why
+	clauseMigrating           // n; m: how many move
 )
 
 // unknown is a number of instances that nobody knows.
 const unknown = -1
 
-// part is a sentence with what it is about.
-type part struct {
-	say   say
+// clause is a sentence with what it is about.
+type clause struct {
+	kind  clauseKind
 	n, m  int
 	a, b  time.Duration
 	share float64
 	text  string
 }
 
-func (p *part) append(b []byte) []byte {
-	switch p.say {
-	case sayFailed:
+func (p *clause) append(b []byte) []byte {
+	switch p.kind {
+	case clauseFailed:
 		return append(b, "it did not become ready in time: 0 instances"...)
-	case sayReadyUnknown:
+	case clauseReadyUnknown:
 		return append(b, "how many instances are ready is not known: nothing changes"...)
-	case sayNoNumber:
+	case clauseNoNumber:
 		return append(b, "the measured load is not a number: nothing changes"...)
-	case sayUnknownWindow:
+	case clauseUnknownWindow:
 		return fmt.Appendf(b, "only %.0f%% of the window is known: nothing changes", p.share*100)
-	case sayBound:
+	case clauseBound:
 		return fmt.Appendf(b, "but %s is %d: %s", p.text, p.n, instances(p.n))
-	case sayMoving:
+	case clauseMigrating:
 		return fmt.Appendf(b, "%s on nodes that are drained, so one more: %s", instances(p.m), instances(p.n))
-	case sayInitial:
+	case clauseInitial:
 		return fmt.Appendf(b, "a new revision begins with %s (initial)", instances(p.n))
-	case saySchedule:
+	case clauseSchedule:
 		return fmt.Appendf(b, "but schedule %s asks for at least %d: %s", p.text, p.n, instances(p.n))
-	case sayCeiling:
+	case clauseCeiling:
 		return fmt.Appendf(b, "but the agent allows at most %d (limits.max_instances): %s", p.n, instances(p.n))
-	case sayUnreported:
+	case clauseUnreported:
 		return fmt.Appendf(b, "but not every source has reported: stays at %d", p.n)
-	case sayUnseen:
+	case clauseUnaccounted:
 		return fmt.Appendf(b, "but instances got more from activators than those tell: stays at %d", p.n)
-	case sayUnread:
+	case clauseUsageUnknown:
 		return fmt.Appendf(b, "but the %s of some instance is not known: stays at %d", p.text, p.n)
-	case sayFresh:
+	case clauseFresh:
 		return fmt.Appendf(b, "but that was measured before it was raised: stays at %d", p.n)
-	case sayHeld:
+	case clauseOverride:
 		return p.appendHeld(b)
 	}
 	return p.appendZero(b)
 }
 
 // appendZero are the sentences about leaving for zero.
-func (p *part) appendZero(b []byte) []byte {
-	switch p.say {
-	case sayUnrouted:
+func (p *clause) appendZero(b []byte) []byte {
+	switch p.kind {
+	case clauseUnrouted:
 		return append(b, "no traffic goes to it, and nothing is in flight: 0 instances"...)
-	case sayUnroutedStranded:
+	case clauseUnroutedNotWakeable:
 		return fmt.Appendf(b, "no traffic is to go to it, but %s: keeps 1 instance", p.text)
-	case sayUnroutedInFlight:
+	case clauseUnroutedInFlight:
 		return append(b, "no traffic goes to it, but requests are in flight: keeps 1 instance"...)
-	case sayIdlePartial:
+	case clauseIdlePartial:
 		return append(b, "idle, but not every source has reported: keeps 1 instance"...)
-	case sayIdle:
+	case clauseIdle:
 		return fmt.Appendf(b, "no request for %s, zero after %s: keeps 1 instance", span(p.a), span(p.b))
-	case sayIdleReady:
+	case clauseIdleReady:
 		return fmt.Appendf(b, "no request since it became ready %s ago, zero after %s: keeps 1 instance", span(p.a), span(p.b))
-	case sayStarting:
+	case clauseStarting:
 		return fmt.Appendf(b, "no request, but an instance starts and is waited for, %s more at most (timeout.progress): keeps 1 instance", span(p.a))
-	case sayNoWayBack:
+	case clauseNotWakeable:
 		return fmt.Appendf(b, "no way back from zero: %s: keeps 1 instance", p.text)
-	case sayZero:
+	case clauseZero:
 		return fmt.Appendf(b, "no request for %s: 0 instances", span(p.a))
-	case sayInstances:
+	case clauseInstances:
 		return append(append(b, ": "...), instances(p.n)...)
-	case sayWoken:
+	case clauseWoken:
 		return fmt.Appendf(b, "but it was woken since: stays at %s", instances(p.n))
-	case sayHeldInFlight:
+	case clauseOverrideInFlight:
 		return append(b, "but requests may be in flight: keeps 1 instance"...)
-	case sayHeldStarting:
+	case clauseOverrideStarting:
 		return fmt.Appendf(b, "but an instance starts and is waited for, %s more at most (timeout.progress): keeps 1 instance", span(p.a))
-	case sayHeldStranded:
+	case clauseOverrideNotWakeable:
 		return fmt.Appendf(b, "but %s: keeps 1 instance", p.text)
 	}
 	return b
 }
 
-func (p *part) appendHeld(b []byte) []byte {
+func (p *clause) appendHeld(b []byte) []byte {
 	b = fmt.Appendf(b, "held at %d for %s more", p.n, span(p.a))
 	if p.text != "" {
 		b = append(append(b, " by "...), p.text...)
@@ -196,8 +196,8 @@ func (p *part) appendHeld(b []byte) []byte {
 	return b
 }
 
-// loadReason is what was measured and what follows from it.
-type loadReason struct {
+// loadExplanation is what was measured and what follows from it.
+type loadExplanation struct {
 	metric           wadi.Metric
 	rule             string
 	average, target  float64
@@ -206,8 +206,8 @@ type loadReason struct {
 	ready, desired   int
 }
 
-func loadReasonOf(s *Settings, in Input, out *Output) loadReason {
-	r := loadReason{
+func explainLoad(s *Settings, in Input, out *Output) loadExplanation {
+	r := loadExplanation{
 		metric: cmp.Or(s.Metric, wadi.Concurrency), rule: out.Rule, average: in.Stable, target: s.TargetValue, over: s.StableWindow, calm: s.StableWindow,
 		held: s.DownDelay, ready: in.Ready, desired: out.Desired,
 	}
@@ -222,7 +222,7 @@ func loadReasonOf(s *Settings, in Input, out *Output) loadReason {
 	return r
 }
 
-func (r *loadReason) append(b []byte) []byte {
+func (r *loadExplanation) append(b []byte) []byte {
 	if r.rule == RulePanic {
 		b = strconv.AppendInt(append(b, "panic, "...), int64(r.ready), 10)
 		b = append(b, " ready: "...)

@@ -22,19 +22,19 @@ func TestPlanLeave(t *testing.T) {
 		return all
 	}
 	// said is an instance that was told just now, and has been told for so long.
-	said := func(order wadi.Order, requests int, since, quiet time.Duration) scheduler.Leaver {
-		return scheduler.Leaver{
-			Since: ago(since), Order: order, Told: ago(time.Second), Heard: ago(time.Second),
-			Said: wadi.Told{Order: order, Requests: requests, SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds()},
+	said := func(order wadi.Order, requests int, since, quiet time.Duration) scheduler.DrainingInstance {
+		return scheduler.DrainingInstance{
+			Since: ago(since), Order: order, SentAt: ago(time.Second), AnsweredAt: ago(time.Second),
+			Answer: wadi.Told{Order: order, Requests: requests, SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds()},
 		}
 	}
 	stayed := said(wadi.OrderGoIfIdle, 1, 5*time.Second, 0)
-	stayed.Said.Order = wadi.OrderStay
+	stayed.Answer.Order = wadi.OrderStay
 	old := said(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
-	old.Told = ago(3 * time.Second)
+	old.SentAt = ago(3 * time.Second)
 	gone := old
-	gone.Heard, gone.Said.Requests = ago(11*time.Second), 3
-	type known = map[string]scheduler.Leaver
+	gone.AnsweredAt, gone.Answer.Requests = ago(11*time.Second), 3
+	type known = map[string]scheduler.DrainingInstance
 	type orders = map[string]wadi.Order
 	busy, idle := said(wadi.OrderGo, 1, 5*time.Second, 5*time.Second), said(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
 	lastIdle := said(wadi.OrderGoIfIdle, 0, 5*time.Second, 5*time.Second)
@@ -60,12 +60,12 @@ func TestPlanLeave(t *testing.T) {
 		{"half of it is back", candidates(3), 3, 2, known{"c": busy, "b": idle}, orders{"b": wadi.OrderStay}, 3, []string{"c"}},
 		{"what is not placed need not go", candidates(1), 5, 2, nil, nil, 2, nil},
 		{"nothing is placed", nil, 3, 0, nil, nil, 0, nil},
-		{"it takes no orders", candidates(2), 2, 1, known{"b": {Since: ago(time.Second), Told: ago(time.Second), Deaf: true}}, nil, 1, nil},
-		{"it does not answer", candidates(2), 2, 1, known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, Told: ago(time.Second)}}, nil, 2, []string{"b"}},
-		{"it does not answer for long", candidates(2), 2, 1, known{"b": {Since: ago(time.Minute), Order: wadi.OrderGo, Told: ago(time.Second)}}, nil, 1, nil},
+		{"it takes no orders", candidates(2), 2, 1, known{"b": {Since: ago(time.Second), SentAt: ago(time.Second), RefusesOrders: true}}, nil, 1, nil},
+		{"it does not answer", candidates(2), 2, 1, known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, SentAt: ago(time.Second)}}, nil, 2, []string{"b"}},
+		{"it does not answer for long", candidates(2), 2, 1, known{"b": {Since: ago(time.Minute), Order: wadi.OrderGo, SentAt: ago(time.Second)}}, nil, 1, nil},
 		{"it answers no more", candidates(2), 2, 1, known{"b": gone}, orders{"b": wadi.OrderGo}, 1, nil},
 		{"its processes have not started", []scheduler.Candidate{{ID: "a", Running: true}, {ID: "b", Index: 1}}, 2, 1,
-			known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, Told: ago(time.Second)}}, nil, 1, nil},
+			known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, SentAt: ago(time.Second)}}, nil, 1, nil},
 
 		{"to zero: only if nobody comes", candidates(2), 2, 0, nil, orders{"a": wadi.OrderGoIfIdle, "b": wadi.OrderGoIfIdle}, 2, []string{"b", "a"}},
 		{"to zero: all idle", candidates(2), 2, 0, known{"a": lastIdle, "b": lastIdle}, orders{"a": wadi.OrderGo, "b": wadi.OrderGo}, 2, []string{"b", "a"}},
@@ -78,11 +78,11 @@ func TestPlanLeave(t *testing.T) {
 		{"who would stay is ready", []scheduler.Candidate{{ID: "a", Ready: true}, {ID: "b", Index: 1, Ready: true}}, 2, 1, known{"b": idle}, nil, 1, nil},
 		{"who goes is not ready", []scheduler.Candidate{{ID: "a", Ready: true}, {ID: "b", Index: 1}}, 2, 1, known{"b": idle}, nil, 1, nil},
 	} {
-		got := scheduler.PlanLeave(scheduler.LeaveInput{
-			Now: now, Count: tt.count, Desired: tt.desired, Longest: time.Minute, Alive: tt.alive, Known: tt.known,
+		got := scheduler.PlanScaleDown(scheduler.ScaleDownInput{
+			Now: now, Count: tt.count, Desired: tt.desired, MaxRequest: time.Minute, Alive: tt.alive, Draining: tt.known,
 		})
-		want := scheduler.LeavePlan{Orders: tt.orders, Count: tt.lower, Waits: tt.waits}
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(scheduler.LeavePlan{}, "Unready")); diff != "" {
+		want := scheduler.ScaleDownPlan{Orders: tt.orders, Count: tt.lower, WaitingFor: tt.waits}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(scheduler.ScaleDownPlan{}, "Unready")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
@@ -94,16 +94,16 @@ func TestPlanLeave_ManyGoInTurns(t *testing.T) {
 	for i := range 1000 {
 		alive = append(alive, scheduler.Candidate{ID: strconv.Itoa(i), Index: i, Running: true, Ready: true})
 	}
-	in := scheduler.LeaveInput{Now: time.Unix(1_700_000_000, 0), Count: 1000, Desired: 500, Longest: time.Minute, Alive: alive}
-	p := scheduler.PlanLeave(in)
+	in := scheduler.ScaleDownInput{Now: time.Unix(1_700_000_000, 0), Count: 1000, Desired: 500, MaxRequest: time.Minute, Alive: alive}
+	p := scheduler.PlanScaleDown(in)
 	if len(p.Orders) != 100 || p.Orders["999"] != wadi.OrderGo || p.Orders["900"] != wadi.OrderGo || p.Count != 1000 {
 		t.Errorf("%d are told, and the count becomes %d", len(p.Orders), p.Count)
 	}
-	in.Known = map[string]scheduler.Leaver{}
+	in.Draining = map[string]scheduler.DrainingInstance{}
 	for id := range p.Orders {
-		in.Known[id] = scheduler.Leaver{Since: in.Now, Told: in.Now, Order: wadi.OrderGo, Deaf: true}
+		in.Draining[id] = scheduler.DrainingInstance{Since: in.Now, SentAt: in.Now, Order: wadi.OrderGo, RefusesOrders: true}
 	}
-	if p := scheduler.PlanLeave(in); p.Count != 900 || len(p.Orders) != 0 {
+	if p := scheduler.PlanScaleDown(in); p.Count != 900 || len(p.Orders) != 0 {
 		t.Errorf("when they may go the count becomes %d, and %d are told", p.Count, len(p.Orders))
 	}
 }

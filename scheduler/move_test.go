@@ -39,7 +39,7 @@ func TestEvaluate_OneMoreWhileInstancesMove(t *testing.T) {
 	} {
 		in := evaluation(running(tt.count))
 		in.Scaling.Max = 3
-		in.Moving, in.MoveInVain = tt.moving, tt.inVain
+		in.Migrating, in.MigrationHasNoPlace = tt.moving, tt.inVain
 		if tt.change != nil {
 			tt.change(&in)
 		}
@@ -51,7 +51,7 @@ func TestEvaluate_OneMoreWhileInstancesMove(t *testing.T) {
 }
 
 func TestMove(t *testing.T) {
-	var m scheduler.Move
+	var m scheduler.Migration
 	for i, step := range []struct {
 		moving  int
 		trouble string
@@ -64,7 +64,7 @@ func TestMove(t *testing.T) {
 		{0, "", false},
 		{1, "", false},
 	} {
-		if m = m.Next(step.moving, step.trouble); m.InVain != step.inVain {
+		if m = m.Next(step.moving, step.trouble); m.NoPlace != step.inVain {
 			t.Errorf("step %d: %+v", i, m)
 		}
 	}

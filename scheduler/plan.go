@@ -39,11 +39,11 @@ type Observed struct {
 	Wanted    map[string]int       // What the autoscaler last wanted, by revision.
 	Began     map[string]time.Time // When a pending revision's time began, without the time in which nobody saw it.
 
-	Route      wadi.Route // As stored; zero: none.
-	Programmed bool       // The network layers carry the stored route, as was read back.
-	Tried      bool       // They were told to lately: not again in this pass.
-	GivenUp    bool       // They can't be made to, or have not been for too long: what waits for them goes on.
-	Leftovers  bool       // Network layers still hold something of the service.
+	Route        wadi.Route // As stored; zero: none.
+	Programmed   bool       // The network layers carry the stored route, as was read back.
+	ProgramTried bool       // They were told to lately: not again in this pass.
+	GivenUp      bool       // They can't be made to, or have not been for too long: what waits for them goes on.
+	Leftovers    bool       // Network layers still hold something of the service.
 }
 
 // Check is a question to Nomad's plan whether a job is still as it was stored.
@@ -54,14 +54,14 @@ type Check struct {
 
 // Instances counts a revision's allocations.
 type Instances struct {
-	Alive   int    // Placed and not told to stop.
-	Ending  int    // Told to stop and not yet gone.
-	Ready   int    // Answering as ready.
-	Unknown bool   // How many are ready is not known: not all were asked yet.
-	Trouble string // What Nomad says hinders it; empty: nothing.
-	Unready string // Why those that run are not ready, as they say; empty: nothing is known.
+	Alive         int    // Placed and not told to stop.
+	Stopping      int    // Told to stop and not yet gone.
+	Ready         int    // Answering as ready.
+	Unknown       bool   // How many are ready is not known: not all were asked yet.
+	Diagnosis     string // What Nomad says hinders it; empty: nothing.
+	UnreadyReason string // Why those that run are not ready, as they say; empty: nothing is known.
 
-	Draining string // What those that end wait for, as they say; empty: nothing is known.
+	DrainReason string // What those that end wait for, as they say; empty: nothing is known.
 
 	Since time.Time // Since when it has been in trouble.
 
@@ -131,7 +131,7 @@ func Plan(d Desired, o Observed) []Action {
 	acts = append(acts, first...)
 	if moves {
 		acts = append(acts, Action{Kind: PutRoute, Route: route})
-	} else if !o.Programmed && !o.Tried {
+	} else if !o.Programmed && !o.ProgramTried {
 		acts = append(acts, Action{Kind: Program, Route: route})
 	}
 	acts = append(acts, later...)
@@ -157,7 +157,7 @@ func planDelete(d Desired, o Observed) []Action {
 		return jobs
 	}
 	var program []Action
-	if !o.Tried {
+	if !o.ProgramTried {
 		program = []Action{{Kind: Program, Route: o.Route}}
 	}
 	if o.GivenUp {
@@ -171,7 +171,7 @@ func planDelete(d Desired, o Observed) []Action {
 func planEnds(d Desired, o Observed) (acts []Action, left bool) {
 	for _, r := range d.Revisions {
 		job, in := o.Jobs[r.ID], o.Instances[r.ID]
-		busy := in.Alive+in.Ending > 0
+		busy := in.Alive+in.Stopping > 0
 		switch {
 		case job.Running() && (busy || job.Count > 0):
 			acts = append(acts, Action{Kind: StopJob, Revision: r.ID, Index: job.Index, Reason: "the service is deleted"})
@@ -220,7 +220,7 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		switch {
 		case in.Ready >= need:
 			set(r.ID, wadi.Ready, "")
-		case wanted && in.hopeless():
+		case wanted && in.unrecoverable():
 			set(r.ID, wadi.Failed, fmt.Sprintf("Nomad gave %s up, one after the other, for the same error, which it calls unrecoverable: %s",
 				wadi.Count(len(in.GivenUp), "instance"), in.GivenUp[len(in.GivenUp)-1]))
 		case wanted && !in.Unknown && !o.Now.Before(FailsAt(r, s, o)):
@@ -242,7 +242,7 @@ func FailsAt(r wadi.Revision, s wadi.RevisionState, o Observed) time.Time {
 
 func progressReason(r wadi.Revision, in Instances, need int) string {
 	s := fmt.Sprintf("%d of %s %s ready within %v (timeout.progress)", in.Ready, wadi.Count(need, "instance"), wadi.Either(need, "was", "were"), r.Spec.Timeout.Progress)
-	if why := cmp.Or(in.Trouble, in.Unready); why != "" {
+	if why := cmp.Or(in.Diagnosis, in.UnreadyReason); why != "" {
 		s += ": " + why
 	}
 	return s
@@ -291,7 +291,7 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 
 func planRetire(job JobState, in Instances, r wadi.Revision, phase wadi.Phase) []Action {
 	var acts []Action
-	busy := in.Alive > 0 || in.Ending > 0 || job.Running() && job.Count > 0
+	busy := in.Alive > 0 || in.Stopping > 0 || job.Running() && job.Count > 0
 	if job.Exists && !busy {
 		acts = append(acts, Action{Kind: PurgeJob, Revision: r.ID, Index: job.Index, Reason: "no traffic goes to it"})
 	}

@@ -86,7 +86,7 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		w.checkRoute(t, a.Route)
 		w.o.Route = a.Route
 	case scheduler.Program:
-		if w.o.Tried = w.foreign; !w.foreign {
+		if w.o.ProgramTried = w.foreign; !w.foreign {
 			w.programed = a.Route
 		}
 	case scheduler.Unprogram:
@@ -104,7 +104,7 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		w.o.Jobs[a.Revision] = scheduler.JobState{Exists: true, Stopped: true, Index: w.o.Jobs[a.Revision].Index + 1}
 		w.o.Instances[a.Revision] = scheduler.Instances{}
 	case scheduler.PurgeJob:
-		if in := w.o.Instances[a.Revision]; in.Alive+in.Ending > 0 {
+		if in := w.o.Instances[a.Revision]; in.Alive+in.Stopping > 0 {
 			t.Fatalf("purged while %+v: Nomad would forget them at once", in)
 		}
 		if w.used(a.Revision) {
@@ -192,7 +192,7 @@ func TestPlan_OldRevisionStaysUntilTheRouteIsCarried(t *testing.T) {
 	if !w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Ready {
 		t.Fatalf("old revision while callers are led to it: job %+v, phase %q", w.o.Jobs[r1], w.d.State.Revisions[r1].Phase)
 	}
-	w.foreign, w.o.Tried = false, false
+	w.foreign, w.o.ProgramTried = false, false
 	w.settle(t)
 	if w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Retired {
 		t.Fatalf("old revision when the new route is carried: job %+v, phase %q", w.o.Jobs[r1], w.d.State.Revisions[r1].Phase)
@@ -205,7 +205,7 @@ func TestPlan_RevisionThatNeverBecomesReadyChangesNothing(t *testing.T) {
 	w.settle(t)
 	w.submit()
 	w.settle(t)
-	w.o.Instances[r2] = scheduler.Instances{Alive: 1, Trouble: "image missing"}
+	w.o.Instances[r2] = scheduler.Instances{Alive: 1, Diagnosis: "image missing"}
 	w.o.Now = w.o.Now.Add(59 * time.Second)
 	if got := w.settle(t).d.State.Revisions[r2].Phase; got != wadi.Pending {
 		t.Fatalf("phase %q before the deadline, want pending", got)
@@ -233,7 +233,7 @@ func TestPlan_TriesAgainWhatFailed(t *testing.T) {
 	w.o.Now = w.o.Now.Add(time.Hour)
 	fail := func(want wadi.Phase) {
 		t.Helper()
-		w.o.Instances[r2] = scheduler.Instances{Alive: 1, Trouble: "no database"}
+		w.o.Instances[r2] = scheduler.Instances{Alive: 1, Diagnosis: "no database"}
 		w.settle(t)
 		w.o.Now = w.o.Now.Add(time.Minute)
 		w.settle(t)
@@ -328,7 +328,7 @@ func TestPlan_DeleteDrainsFirst(t *testing.T) {
 	if !w.o.Route.Deleted() || len(w.o.Route.Revisions) != 1 {
 		t.Fatalf("route %+v, want one without targets that still knows the revision", w.o.Route)
 	}
-	w.o.Instances[r1] = scheduler.Instances{Ending: 1}
+	w.o.Instances[r1] = scheduler.Instances{Stopping: 1}
 	if acts := scheduler.Plan(w.d, w.o); len(acts) != 0 {
 		t.Fatalf("plan %+v while an instance drains, want none", acts)
 	}
@@ -355,11 +355,11 @@ func TestPlan_DeleteGoesOnWithoutTheLayers(t *testing.T) {
 	if acts := scheduler.Plan(w.d, w.o); len(acts) != 1 || acts[0].Kind != scheduler.Program {
 		t.Fatalf("plan %+v, want the layers told first", acts)
 	}
-	w.o.Tried = true
+	w.o.ProgramTried = true
 	if acts := scheduler.Plan(w.d, w.o); len(acts) != 0 {
 		t.Fatalf("plan %+v while the layers were told, want none", acts)
 	}
-	w.o.GivenUp, w.o.Tried = true, false
+	w.o.GivenUp, w.o.ProgramTried = true, false
 	acts := scheduler.Plan(w.d, w.o)
 	if len(acts) != 2 || acts[0].Kind != scheduler.StopJob || acts[1].Kind != scheduler.Program {
 		t.Fatalf("plan %+v, want the job stopped, and the layers tried behind it", acts)

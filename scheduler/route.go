@@ -129,8 +129,8 @@ func Routed(svc *wadi.Service, route *wadi.Route, revision, latest string, phase
 		(Targeted(*route, revision) || Named(*svc, revision) || revision == latest && phase == wadi.Pending)
 }
 
-// Held says why the traffic is not as it was submitted; empty: it is.
-func Held(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route) string {
+// TrafficPending says why the traffic is not as it was submitted; empty: it is.
+func TrafficPending(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route) string {
 	want := targetsOf(svc, latest, revs, state)
 	if slices.Equal(want, route.Targets) || len(route.Targets) == 0 {
 		return ""

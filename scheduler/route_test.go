@@ -217,7 +217,7 @@ func TestPlan_Traffic(t *testing.T) {
 }
 
 func (w *world) held() string {
-	return scheduler.Held(w.d.Service, w.d.Latest, w.d.Revisions, w.d.State.Revisions, w.o.Route)
+	return scheduler.TrafficPending(w.d.Service, w.d.Latest, w.d.Revisions, w.d.State.Revisions, w.o.Route)
 }
 
 // What is changed besides the traffic does not wait with it.

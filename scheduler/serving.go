@@ -27,8 +27,8 @@ func planStarts(d Desired, o Observed, state map[string]wadi.RevisionState) []Ac
 			s.Hindered = ""
 			acts = append(acts, Action{Kind: NoteStart, Revision: r.ID})
 		case Hinders(s, in) && o.Now.Sub(in.Since) >= hinderedAfter:
-			s.Hindered = in.Trouble
-			acts = append(acts, Action{Kind: NoteStart, Revision: r.ID, Reason: in.Trouble})
+			s.Hindered = in.Diagnosis
+			acts = append(acts, Action{Kind: NoteStart, Revision: r.ID, Reason: in.Diagnosis})
 		}
 		state[r.ID] = s
 	}
@@ -37,7 +37,7 @@ func planStarts(d Desired, o Observed, state map[string]wadi.RevisionState) []Ac
 
 // Hinders reports whether a start is failing that is not known to.
 func Hinders(s wadi.RevisionState, in Instances) bool {
-	return s.Phase == wadi.Ready && s.Hindered == "" && in.Ready == 0 && !in.Unknown && in.Trouble != ""
+	return s.Phase == wadi.Ready && s.Hindered == "" && in.Ready == 0 && !in.Unknown && in.Diagnosis != ""
 }
 
 // The reasons why a service does not serve.
@@ -47,11 +47,11 @@ const (
 	NotYetServed = "Starting" // Nothing has traffic yet, or what has it was never ready.
 )
 
-// NotServed says which callers get no answer from an app, in one word and in words:
+// Unavailable says which callers get no answer from an app, in one word and in words:
 // those of some revision that has traffic or a tag. Nothing is amiss at zero, unless
 // the last start from there failed. An app that runs and does not answer, though Nomad
 // has nothing against it, serves nobody either.
-func NotServed(route wadi.Route, state map[string]wadi.RevisionState, of map[string]Instances, jobs map[string]JobState) (reason, message string) {
+func Unavailable(route wadi.Route, state map[string]wadi.RevisionState, of map[string]Instances, jobs map[string]JobState) (reason, message string) {
 	if len(route.Targets) == 0 {
 		return NotYetServed, "no revision has its traffic yet"
 	}
@@ -65,12 +65,12 @@ func NotServed(route wadi.Route, state map[string]wadi.RevisionState, of map[str
 		case in.Ready > 0:
 		case s.Hindered != "" && jobs[id].Count == 0:
 			return NotServing, fmt.Sprintf("%s is at zero, and its last start failed: %s; the next request tries again", id, s.Hindered)
-		case s.Hindered != "" && in.Trouble == "":
+		case s.Hindered != "" && in.Diagnosis == "":
 			return NotServing, fmt.Sprintf("no instance of %s is ready since its last start failed: %s", id, s.Hindered)
-		case s.Hindered != "", s.Phase == wadi.Pending && in.Trouble != "":
-			return NotServing, fmt.Sprintf("callers of %s wait or get 503, none of its instances is ready: %s", id, in.Trouble)
-		case in.Alive > 0 && in.Unready != "": // They have said so for a while: see the scraper.
-			starting, lacks = id, ": "+in.Unready
+		case s.Hindered != "", s.Phase == wadi.Pending && in.Diagnosis != "":
+			return NotServing, fmt.Sprintf("callers of %s wait or get 503, none of its instances is ready: %s", id, in.Diagnosis)
+		case in.Alive > 0 && in.UnreadyReason != "": // They have said so for a while: see the scraper.
+			starting, lacks = id, ": "+in.UnreadyReason
 		case s.Phase == wadi.Pending || s.Phase == "":
 			starting = id
 		}

@@ -23,27 +23,27 @@ func TestNotServed(t *testing.T) {
 		{"at zero", ready, scheduler.Instances{}, scheduler.JobState{Exists: true}, "", ""},
 		{"serving", ready, serves, up, "", ""},
 		{"starting from zero", ready, scheduler.Instances{Alive: 1}, up, "", ""},
-		{"runs, and does not listen", ready, scheduler.Instances{Alive: 1, Unready: "nothing listens on 127.0.0.1:8080"}, up, "Starting", "callers wait until hello-00001 is ready: nothing listens on 127.0.0.1:8080"},
-		{"one does not listen, another serves", ready, scheduler.Instances{Alive: 2, Ready: 1, Unready: "nothing listens on 127.0.0.1:8080"}, up, "", ""},
-		{"in trouble for a moment", ready, scheduler.Instances{Alive: 1, Trouble: "exit 4"}, up, "", ""},
-		{"failing", hindered, scheduler.Instances{Alive: 1, Trouble: "exit 5"}, up, "Hindered", "none of its instances is ready: exit 5"},
+		{"runs, and does not listen", ready, scheduler.Instances{Alive: 1, UnreadyReason: "nothing listens on 127.0.0.1:8080"}, up, "Starting", "callers wait until hello-00001 is ready: nothing listens on 127.0.0.1:8080"},
+		{"one does not listen, another serves", ready, scheduler.Instances{Alive: 2, Ready: 1, UnreadyReason: "nothing listens on 127.0.0.1:8080"}, up, "", ""},
+		{"in trouble for a moment", ready, scheduler.Instances{Alive: 1, Diagnosis: "exit 4"}, up, "", ""},
+		{"failing", hindered, scheduler.Instances{Alive: 1, Diagnosis: "exit 5"}, up, "Hindered", "none of its instances is ready: exit 5"},
 		{"failed, and nothing is said now", hindered, scheduler.Instances{Alive: 1}, up, "Hindered", "since its last start failed: exit 4"},
 		{"failed, and at zero", hindered, scheduler.Instances{}, scheduler.JobState{Exists: true}, "Hindered", "its last start failed: exit 4"},
 		{"failed, and ready by now", hindered, serves, up, "", ""},
 		{"never ready", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Alive: 1}, up, "Starting", "callers wait until hello-00001 is ready"},
-		{"never ready, and in trouble", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Trouble: "no node fits"}, up, "Hindered", "no node fits"},
+		{"never ready, and in trouble", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Diagnosis: "no node fits"}, up, "Hindered", "no node fits"},
 		{"failed for good", wadi.RevisionState{Phase: wadi.Failed, Reason: "exit 1"}, scheduler.Instances{}, scheduler.JobState{}, "Failed", "get 503, it has failed: exit 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			route := wadi.Route{Targets: []wadi.RouteTarget{{Revision: r2, Weight: 9000}, {Revision: r1, Weight: 1000}}}
-			reason, text := scheduler.NotServed(route, map[string]wadi.RevisionState{r1: tt.one, r2: ready},
+			reason, text := scheduler.Unavailable(route, map[string]wadi.RevisionState{r1: tt.one, r2: ready},
 				map[string]scheduler.Instances{r1: tt.of, r2: serves}, map[string]scheduler.JobState{r1: tt.job, r2: up})
 			if reason != tt.reason || !strings.Contains(text, tt.text) || (reason == "") != (text == "") {
 				t.Errorf("got %q, %q; want %q, %q", reason, text, tt.reason, tt.text)
 			}
 		})
 	}
-	if reason, _ := scheduler.NotServed(wadi.Route{}, nil, nil, nil); reason != "Starting" {
+	if reason, _ := scheduler.Unavailable(wadi.Route{}, nil, nil, nil); reason != "Starting" {
 		t.Errorf("got %q without a route, want Starting", reason)
 	}
 }
@@ -69,7 +69,7 @@ func TestPlan_RemembersAStartThatFailed(t *testing.T) {
 		}
 	}
 	trouble := func(why string, unknown bool) scheduler.Instances {
-		return scheduler.Instances{Alive: 1, Trouble: why, Since: w.o.Now, Unknown: unknown}
+		return scheduler.Instances{Alive: 1, Diagnosis: why, Since: w.o.Now, Unknown: unknown}
 	}
 	want("serving", "", 0)
 	w.o.Instances[r1] = trouble("exit 4", true)

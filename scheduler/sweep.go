@@ -18,10 +18,10 @@ type Orphan struct {
 	Since time.Time
 }
 
-// sweepAtOnce is how many services may have left jobs behind. What leaves them is a rare
+// maxSwept is how many services may have left jobs behind. What leaves them is a rare
 // race; where there are more, it is rather the store that has lost services, as one does
 // that is restored from a backup, and to end what serves callers would make it worse.
-const sweepAtOnce = 5
+const maxSwept = 5
 
 // Orphans are the jobs without a stored service that are found now, given those that were
 // before. A job that somebody has registered since is a new one.
@@ -48,7 +48,7 @@ func Sweep(all []Orphan, now time.Time, grace time.Duration) (stop []Orphan, too
 			stop = append(stop, o)
 		}
 	}
-	if len(services) > sweepAtOnce {
+	if len(services) > maxSwept {
 		return nil, true
 	}
 	return stop, false

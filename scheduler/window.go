@@ -15,11 +15,11 @@ import (
 //
 // All times given to it must come from one clock. It is not safe for concurrent use.
 type Windows struct {
-	born   int64 // The first second that counts.
-	keep   int64 // How many seconds are kept.
-	forgot int64 // What lies before this second was dropped last.
-	heard  int64 // The second of the last call that told the time; never before the first.
-	claims bool  // A source was told of whose beginning was not held against the time yet.
+	born       int64 // The first second that counts.
+	keep       int64 // How many seconds are kept.
+	forgot     int64 // What lies before this second was dropped last.
+	lastTime   int64 // The second of the last call that told the time; never before the first.
+	newSources bool  // A source was told of whose beginning was not held against the time yet.
 
 	sources []source // By their IDs, so that sums are the same each time; side by side, as all are read together.
 
@@ -29,12 +29,12 @@ type Windows struct {
 
 // Averages is the load of a revision over windows that end at End.
 type Averages struct {
-	Stable  float64
-	Panic   float64
-	Partial bool // A source has not reported some second of a window, or is not known: see Unseen.
-	Unseen  bool // Instances had more through activators than those tell who are known.
-	AtLeast bool // What is missing can only add to it: a raise needs no more.
-	Sampled bool // Not every source was read: of some, the mean of others stands in.
+	Stable      float64
+	Panic       float64
+	Partial     bool // A source has not reported some second of a window, or is not known: see Unseen.
+	Unaccounted bool // Instances had more through activators than those tell who are known.
+	AtLeast     bool // What is missing can only add to it: a raise needs no more.
+	Sampled     bool // Not every source was read: of some, the mean of others stands in.
 
 	// Share of the sources' seconds in a window that are known; 0 without any source.
 	Coverage, PanicCoverage float64
@@ -52,7 +52,7 @@ const never = math.MinInt64
 
 // NewWindows measures a revision that exists since born, over windows no longer than keep.
 func NewWindows(born time.Time, keep time.Duration) *Windows {
-	w := &Windows{born: born.Unix(), lastBusy: never, lastUnknown: never, heard: never}
+	w := &Windows{born: born.Unix(), lastBusy: never, lastUnknown: never, lastTime: never}
 	w.Keep(keep)
 	return w
 }
@@ -66,7 +66,7 @@ func (w *Windows) Keep(window time.Duration) { w.keep = wholeSeconds(window) }
 // source had ended: then it did not exist in between.
 func (w *Windows) SourceUp(id string, kind wadi.SourceKind, since time.Time) {
 	i, known := w.index(id)
-	w.claims = true
+	w.newSources = true
 	if !known {
 		w.sources = slices.Insert(w.sources, i, source{id: id, kind: kind, start: since.Unix(), seen: live, end: live, busy: never})
 		return
@@ -109,7 +109,7 @@ func (w *Windows) SourceDown(id string, at time.Time) {
 // something happens. As long as it does not answer, nothing has.
 func (w *Windows) OpenPoll(id string) {
 	if s := w.source(id); s != nil {
-		s.endTurn()
+		s.endSampling()
 		s.polling = true
 	}
 }
@@ -137,16 +137,16 @@ func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 	if s == nil {
 		return
 	}
-	w.hear(at)
+	w.observeTime(at)
 	s.polling = false
 	s.report(since, st, at)
-	s.endTurn()
+	s.endSampling()
 	w.forget(at)
 }
 
 // Averages is the load over the two windows at now, by metric.
 func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wadi.Metric) Averages {
-	w.hear(now)
+	w.observeTime(now)
 	last, inTurn := w.lastSecond(now)
 	end := last + 1 // The windows end before it.
 	long := window{span64: span64{max(w.born, end-wholeSeconds(stable)), end}}
@@ -176,8 +176,8 @@ func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wad
 		a.Partial = true
 		return a
 	}
-	a.Unseen = long.unseen() || short.unseen()
-	a.Partial = a.Partial || a.Unseen
+	a.Unaccounted = long.unaccounted() || short.unaccounted()
+	a.Partial = a.Partial || a.Unaccounted
 	a.Coverage, a.PanicCoverage = long.coverage(), short.coverage()
 	a.Lost, a.PanicLost = long.lostShare(), short.lostShare()
 	a.Idle = time.Duration(max(0, end-1-max(busy, unknown))) * time.Second
@@ -189,7 +189,7 @@ const maxAge = 2
 
 // lastSecond is the last whole second, at most maxAge old, that every live source
 // has reported, or of those that take turns enough have. Sources that are later
-// than that are not waited for. inTurn reports whether any take turns.
+// than that are not waited for. sampledSecond reports whether any take turns.
 func (w *Windows) lastSecond(now time.Time) (second int64, inTurn bool) {
 	last := now.Unix() - 1
 	oldest := last - maxAge
@@ -205,7 +205,7 @@ func (w *Windows) lastSecond(now time.Time) (second int64, inTurn bool) {
 		}
 	}
 	if inTurn {
-		end = w.lastInTurn(oldest, end, now)
+		end = w.lastSampled(oldest, end, now)
 	}
 	return end, inTurn
 }

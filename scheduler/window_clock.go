@@ -6,20 +6,20 @@ import "time"
 // told may be out of order by less, and a smaller step is over as soon.
 const setBackFrom = 60
 
-// hear takes note of the time. Beginnings come from the clocks of other machines, which
+// observeTime takes note of the time. Beginnings come from the clocks of other machines, which
 // may be ahead of ours: what would begin in the future begins now, else its load would
 // count for nothing until then. And ours may be set back.
-func (w *Windows) hear(now time.Time) {
+func (w *Windows) observeTime(now time.Time) {
 	second := now.Unix()
-	if by := w.heard - second; w.heard != never && by >= setBackFrom {
+	if by := w.lastTime - second; w.lastTime != never && by >= setBackFrom {
 		w.setBack(by)
 	}
-	w.heard = second
+	w.lastTime = second
 	w.born = min(w.born, second)
-	if !w.claims {
+	if !w.newSources {
 		return
 	}
-	w.claims = false
+	w.newSources = false
 	for i := range w.sources {
 		if s := &w.sources[i]; s.boot == "" {
 			s.start, s.zeros = min(s.start, second), min(s.zeros, second)
@@ -46,7 +46,7 @@ func (s *source) setBack(by int64) {
 	for i := range s.past {
 		s.past[i].second -= by
 	}
-	for _, spans := range [][]span64{s.gaps, s.turns} {
+	for _, spans := range [][]span64{s.gaps, s.sampling} {
 		for i := range spans {
 			shift(&spans[i].from, by)
 			shift(&spans[i].to, by)

@@ -10,15 +10,15 @@ type window struct {
 	all  int64 // The sources' seconds in it.
 	lost int64 // Of those that are unknown, the ones that nobody will tell.
 
-	direct  amount // What reached instances by itself.
-	held    amount // What activators held and forwarded.
-	proxied amount // What instances say came through activators: a part of held.
+	direct        amount // What reached instances by itself.
+	viaActivators amount // What activators held and forwarded.
+	proxied       amount // What instances say came through activators: a part of held.
 }
 
 // add takes in one second of a source.
 func (w *window) add(l *load, activator bool) {
 	if activator {
-		w.held.add(l.amount)
+		w.viaActivators.add(l.amount)
 		return
 	}
 	w.direct.add(l.amount)
@@ -29,17 +29,17 @@ func (w *window) add(l *load, activator bool) {
 // those say: seconds of the one do not begin with those of the other.
 const inexact = 1.1
 
-// unseen reports whether instances had more through activators than those tell who
+// unaccounted reports whether instances had more through activators than those tell who
 // are known: there is one more, which nobody has listed, or which did not tell all.
 // The sums of whole windows are compared, but for one second of them at their edges,
 // as single seconds differ. Requests that wait are held before they are begun, so
 // those in flight are compared whatever is measured.
-func (w *window) unseen() bool {
+func (w *window) unaccounted() bool {
 	if w.len() < 2 {
 		return false
 	}
 	edge := w.proxied.concurrency / float64(w.len())
-	return w.proxied.concurrency-edge > inexact*w.held.concurrency+noLoad
+	return w.proxied.concurrency-edge > inexact*w.viaActivators.concurrency+noLoad
 }
 
 // noLoad is what sums of floating-point numbers may differ by.
@@ -52,8 +52,8 @@ func (w *window) mean(m wadi.Metric) float64 {
 	if n <= 0 {
 		return 0
 	}
-	through := w.held.by(m)
-	if w.unseen() {
+	through := w.viaActivators.by(m)
+	if w.unaccounted() {
 		through = max(through, w.proxied.by(m))
 	}
 	return micro((w.sum + w.direct.by(m) + through) / float64(n))

@@ -31,8 +31,8 @@ func TestWindows_ActivatorThatIsNotListed(t *testing.T) {
 			w.Report("i1", 0, stats(100, busy(0, 100, 10, tt.proxied)...), at(100.1))
 			got := averages(w, 100.2)
 			want(t, got, tt.want, tt.want, 1, tt.unlisted, 100)
-			if got.Unseen != tt.unlisted {
-				t.Errorf("unseen: %v", got.Unseen)
+			if got.Unaccounted != tt.unlisted {
+				t.Errorf("unseen: %v", got.Unaccounted)
 			}
 		})
 	}
@@ -59,7 +59,7 @@ func TestWindows_SecondsDoNotBeginTogether(t *testing.T) {
 		if n < 70 {
 			continue
 		}
-		if got := averages(w, float64(n)+1.4); got.Unseen {
+		if got := averages(w, float64(n)+1.4); got.Unaccounted {
 			t.Fatalf("second %d: %+v", n, got)
 		}
 	}

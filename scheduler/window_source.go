@@ -51,8 +51,8 @@ type source struct {
 	polling bool  // It will answer as soon as something happens.
 	busy    int64 // The last of our seconds with a request.
 
-	due   time.Time // When its turn to be read comes; zero: it takes no turns now.
-	turns []span64  // Our seconds in which it takes or took turns, in order.
+	due      time.Time // When its turn to be read comes; zero: it takes no turns now.
+	sampling []span64  // Our seconds in which it takes or took turns, in order.
 }
 
 // report takes in an answer about the seconds from since on.
@@ -156,7 +156,7 @@ func (s *source) splice(since int64, st wadi.Stats) {
 // finish ends the source at a second.
 func (s *source) finish(at int64) {
 	told := s.reported()
-	s.endTurn()
+	s.endSampling()
 	if s.polling {
 		told = max(told, at)
 	}
@@ -245,7 +245,7 @@ func (s *source) prune(before int64) {
 	for len(s.gaps) > 1 && s.gaps[0].to <= before {
 		s.gaps = s.gaps[1:]
 	}
-	for len(s.turns) > 0 && s.turns[0].to <= before {
-		s.turns = s.turns[1:]
+	for len(s.sampling) > 0 && s.sampling[0].to <= before {
+		s.sampling = s.sampling[1:]
 	}
 }

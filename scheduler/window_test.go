@@ -49,7 +49,7 @@ func averages(w *scheduler.Windows, now float64) scheduler.Averages {
 func want(t *testing.T, got scheduler.Averages, stable, panic, coverage float64, partial bool, end float64) {
 	t.Helper()
 	want := scheduler.Averages{Stable: stable, Panic: panic, Coverage: coverage, Partial: partial, End: at(end)}
-	got.LastActive, got.Idle, got.Unseen, got.Lost, got.PanicLost = time.Time{}, 0, false, 0, 0
+	got.LastActive, got.Idle, got.Unaccounted, got.Lost, got.PanicLost = time.Time{}, 0, false, 0, 0
 	got.Coverage, got.PanicCoverage = math.Round(min(got.Coverage, got.PanicCoverage)*1000)/1000, 0 // The worse of both.
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("averages (-want +got):\n%s", diff)

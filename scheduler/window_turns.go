@@ -6,9 +6,9 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// turnsNeeded is how many of the sources that are read in turn must have told of
+// minSampled is how many of the sources that are read in turn must have told of
 // a second before their mean stands for that of the others.
-const turnsNeeded = 20
+const minSampled = 20
 
 // Defer tells that an instance that has load is read next at a time: there are too
 // many for all to be read all the time. From its last report until then what it
@@ -23,20 +23,20 @@ func (w *Windows) Defer(id string, due time.Time) {
 	}
 	s.polling, s.due = false, due
 	from := s.reported()
-	if n := len(s.turns); n > 0 && s.turns[n-1].to >= from-1 { // Offsets differ by a second.
-		s.turns[n-1].to = live
+	if n := len(s.sampling); n > 0 && s.sampling[n-1].to >= from-1 { // Offsets differ by a second.
+		s.sampling[n-1].to = live
 		return
 	}
-	s.turns = append(s.turns, span64{from, live})
+	s.sampling = append(s.sampling, span64{from, live})
 }
 
-// endTurn ends a turn, where the source's reports do.
-func (s *source) endTurn() {
+// endSampling ends a turn, where the source's reports do.
+func (s *source) endSampling() {
 	if s.due.IsZero() {
 		return
 	}
 	s.due = time.Time{}
-	last := &s.turns[len(s.turns)-1]
+	last := &s.sampling[len(s.sampling)-1]
 	last.to = max(last.from, s.reported())
 }
 
@@ -52,10 +52,10 @@ type extrapolation struct {
 	sampled bool
 }
 
-// inTurn is what is known of one second of the sources that take turns.
-type inTurn struct {
-	told, untold int64   // Sources that have told of it, and that are not yet due.
-	sum          float64 // Of those that have told.
+// sampledSecond is what is known of one second of the sources that take turns.
+type sampledSecond struct {
+	reported, pending int64   // Sources that have told of it, and that are not yet due.
+	sum               float64 // Of those that have told.
 }
 
 // extrapolate adds to each second, for those that are not yet due in their turn,
@@ -71,36 +71,36 @@ func (w *Windows) extrapolate(win span64, m wadi.Metric, now time.Time) (e extra
 	if tail.len() == 0 {
 		return e
 	}
-	seconds := make([]inTurn, tail.len())
+	seconds := make([]sampledSecond, tail.len())
 	for i := range w.sources {
 		s := &w.sources[i]
-		s.takeTurns(seconds, tail, m, now)
+		s.sumSampled(seconds, tail, m, now)
 	}
 	for _, t := range seconds {
 		switch {
-		case t.untold == 0:
-		case t.told < turnsNeeded:
-			e.unknown += t.untold
+		case t.pending == 0:
+		case t.reported < minSampled:
+			e.unknown += t.pending
 		default:
-			e.sum += t.sum / float64(t.told) * float64(t.untold)
+			e.sum += t.sum / float64(t.reported) * float64(t.pending)
 			e.sampled = true
 		}
 	}
 	return e
 }
 
-// takeTurns adds the source to the seconds of a window in which it takes turns.
-func (s *source) takeTurns(seconds []inTurn, win span64, m wadi.Metric, now time.Time) {
-	for _, turn := range s.turns {
+// sumSampled adds the source to the seconds of a window in which it takes turns.
+func (s *source) sumSampled(seconds []sampledSecond, win span64, m wadi.Metric, now time.Time) {
+	for _, turn := range s.sampling {
 		in := s.life(win).and(turn)
 		for n := in.from; n < in.to; n++ {
 			t := &seconds[n-win.from]
 			switch {
 			case n < s.reported() && !s.lost(n):
-				t.told++
+				t.reported++
 				t.sum += s.at(n, m)
 			case n >= s.reported() && s.deferred(now):
-				t.untold++
+				t.pending++
 			}
 		}
 	}
@@ -116,10 +116,10 @@ func (s *source) lost(n int64) bool {
 	return n < s.dropped
 }
 
-// lastInTurn is the last second from oldest to end of which enough of those that
+// lastSampled is the last second from oldest to end of which enough of those that
 // take turns have told. If there is none they are not waited for.
-func (w *Windows) lastInTurn(oldest, end int64, now time.Time) int64 {
-	seconds := make([]inTurn, max(0, end-oldest+1))
+func (w *Windows) lastSampled(oldest, end int64, now time.Time) int64 {
+	seconds := make([]sampledSecond, max(0, end-oldest+1))
 	for i := range w.sources {
 		s := &w.sources[i]
 		if s.due.IsZero() || s.end != live {
@@ -127,14 +127,14 @@ func (w *Windows) lastInTurn(oldest, end int64, now time.Time) int64 {
 		}
 		for n := range seconds {
 			if oldest+int64(n) < s.reported() {
-				seconds[n].told++
+				seconds[n].reported++
 			} else if s.deferred(now) {
-				seconds[n].untold++
+				seconds[n].pending++
 			}
 		}
 	}
 	for i := len(seconds) - 1; i >= 0; i-- {
-		if seconds[i].untold == 0 || seconds[i].told >= turnsNeeded {
+		if seconds[i].pending == 0 || seconds[i].reported >= minSampled {
 			return oldest + int64(i)
 		}
 	}

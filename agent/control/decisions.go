@@ -29,9 +29,9 @@ type Decisions struct {
 // kept are the decisions about one revision, guarded by Decisions.mu.
 type kept struct {
 	last  wadi.Decision
-	words *scheduler.Words // Of the last one, if its reason has not been read yet; nil: it has.
-	room  scheduler.Words  // For words.
-	older []wadi.Decision  // Oldest first.
+	words *scheduler.Explanation // Of the last one, if its reason has not been read yet; nil: it has.
+	room  scheduler.Explanation  // For words.
+	older []wadi.Decision        // Oldest first.
 	bytes int
 	gone  bool // Forgotten.
 }
@@ -44,7 +44,7 @@ func (d *Decisions) Add(dec wadi.Decision) { d.add(nil, &dec, nil) }
 
 // add records a decision, which has a reason or words that tell it, among those that
 // are kept of its revision: k if that is known. It returns what is known next time.
-func (d *Decisions) add(k *kept, dec *wadi.Decision, words *scheduler.Words) *kept {
+func (d *Decisions) add(k *kept, dec *wadi.Decision, words *scheduler.Explanation) *kept {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if k == nil {
@@ -81,7 +81,7 @@ func (d *Decisions) add(k *kept, dec *wadi.Decision, words *scheduler.Words) *ke
 }
 
 // set makes a decision the last one.
-func (k *kept) set(dec *wadi.Decision, words *scheduler.Words, times int) {
+func (k *kept) set(dec *wadi.Decision, words *scheduler.Explanation, times int) {
 	readings := append(k.last.Readings[:0], dec.Readings...)
 	k.last, k.words = *dec, nil
 	k.last.Readings, k.last.Times = readings, times

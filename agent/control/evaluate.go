@@ -51,7 +51,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
 	a.measure(&e.in, r, s, alive)
-	e.Of(&e.in)
+	e.Evaluate(&e.in)
 	if change := scheduler.Change(&e.Decision); change || len(r.leavers) > 0 {
 		if !mayWait {
 			return errMustWait
@@ -76,7 +76,7 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 	a.askWhoScaled(ctx, r, s, job)
 	a.bounds(&e.in, r, s, job, alive, time.Now())
 	a.measure(&e.in, r, s, alive)
-	e.Of(&e.in)
+	e.Evaluate(&e.in)
 	if lowers && scheduler.Change(&e.Decision) && r.toAsk > 0 {
 		e.Decision.WhyNot = "who set the present count is not known yet"
 	}
@@ -91,7 +91,7 @@ func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job sch
 		r.stored = next
 	}
 	r.decider, r.wanted = next, d.Desired
-	r.kept = a.Decisions.add(r.kept, d, &e.Words)
+	r.kept = a.Decisions.add(r.kept, d, &e.Explanation)
 	if e.count == nil || e.rule != d.Rule {
 		e.rule, e.count = d.Rule, a.Metrics.ofRule(d.Rule)
 	}
@@ -138,7 +138,7 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 	in.Ready = min(in.Ready, alive)
 	in.Starting -= in.Ready
 	in.WayBack, in.WhyStranded = a.WayBack(s.service)
-	in.Moving, in.MoveInVain = a.moving(r, s)
+	in.Migrating, in.MigrationHasNoPlace = a.moving(r, s)
 	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
 	in.Start, in.Progress = r.start, s.progress
 	if alive == 0 && r.start.Ready.IsZero() {
@@ -156,7 +156,7 @@ func (a *Autoscaler) carryOut(ctx context.Context, r *record, s *subject, job sc
 		}
 		return nil
 	}
-	d.Reason = e.Words.String()
+	d.Reason = e.Explanation.String()
 	if d.Desired > d.Count {
 		a.stay(ctx, r, s, d.Count)
 		return a.scale(ctx, r, s, job, e, d.Desired)

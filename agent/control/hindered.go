@@ -33,7 +33,7 @@ func (c *Controller) noteHindrances(s *service, o scheduler.Observed) {
 	known := map[string][]toldReason{}
 	for _, r := range s.Revisions {
 		told := s.hindered[r.ID]
-		why := o.Instances[r.ID].Trouble
+		why := o.Instances[r.ID].Diagnosis
 		id := wadi.ReasonID(r.ID, why)
 		if why != "" && !slices.ContainsFunc(told, func(t toldReason) bool { return t.id == id && o.Now.Sub(t.at) < hinderedAgain }) {
 			c.Events.Add(s.Service.Name, r.ID, EventHindered, withID(r.ID, why))

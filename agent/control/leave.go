@@ -27,12 +27,12 @@ const (
 
 // leave has the instances told that are to go before the count becomes n, and those
 // that need not any more, and returns how far the count may be lowered now.
-func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n int) scheduler.LeavePlan {
+func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n int) scheduler.ScaleDownPlan {
 	if a.Orders == nil {
-		return scheduler.LeavePlan{Count: n}
+		return scheduler.ScaleDownPlan{Count: n}
 	}
 	eps := map[string]wadi.Endpoint{}
-	in := scheduler.LeaveInput{Count: count, Desired: n, Longest: s.longest, Known: r.leavers}
+	in := scheduler.ScaleDownInput{Count: count, Desired: n, MaxRequest: s.longest, Draining: r.leavers}
 	all, _ := a.Cluster.Endpoints(s.namespace, s.id)
 	for _, ep := range all {
 		if !ep.Stopping {
@@ -41,16 +41,19 @@ func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n 
 		}
 	}
 	now := time.Now()
-	maps.DeleteFunc(r.leavers, func(id string, l scheduler.Leaver) bool { _, there := eps[id]; return !there || l.Over(now) })
-	var plan scheduler.LeavePlan
+	maps.DeleteFunc(r.leavers, func(id string, l scheduler.DrainingInstance) bool {
+		_, there := eps[id]
+		return !there || l.Expired(now)
+	})
+	var plan scheduler.ScaleDownPlan
 	for range leaveSteps {
 		in.Now = time.Now()
-		if plan = scheduler.PlanLeave(in); len(plan.Orders) == 0 {
+		if plan = scheduler.PlanScaleDown(in); len(plan.Orders) == 0 {
 			break
 		}
-		in.Known = a.tell(ctx, s, eps, in.Known, plan.Orders)
+		in.Draining = a.tell(ctx, s, eps, in.Draining, plan.Orders)
 	}
-	r.leavers = in.Known
+	r.leavers = in.Draining
 	a.follow(s.id, len(r.leavers) > 0)
 	return plan
 }
@@ -70,7 +73,7 @@ func (r *record) unsettled(d *wadi.Decision, now time.Time) bool {
 		return false
 	}
 	for _, l := range r.leavers {
-		if l.Lasts(now) {
+		if l.InForce(now) {
 			return true
 		}
 	}
@@ -86,12 +89,12 @@ func (a *Autoscaler) forgetLeavers(r *record, s *subject) {
 }
 
 // tell gives orders, all at once, and returns what is known after that.
-func (a *Autoscaler) tell(ctx context.Context, s *subject, eps map[string]wadi.Endpoint, known map[string]scheduler.Leaver, orders map[string]wadi.Order) map[string]scheduler.Leaver {
+func (a *Autoscaler) tell(ctx context.Context, s *subject, eps map[string]wadi.Endpoint, known map[string]scheduler.DrainingInstance, orders map[string]wadi.Order) map[string]scheduler.DrainingInstance {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 	next := maps.Clone(known)
 	if next == nil {
-		next = map[string]scheduler.Leaver{}
+		next = map[string]scheduler.DrainingInstance{}
 	}
 	var mu sync.Mutex
 	var g sync.WaitGroup
@@ -116,23 +119,23 @@ func (a *Autoscaler) tell(ctx context.Context, s *subject, eps map[string]wadi.E
 }
 
 // leaver is what is known of an instance after it was told.
-func leaver(l scheduler.Leaver, order wadi.Order, told wadi.Told, err error, now time.Time) scheduler.Leaver {
+func leaver(l scheduler.DrainingInstance, order wadi.Order, told wadi.Told, err error, now time.Time) scheduler.DrainingInstance {
 	if l.Since.IsZero() {
 		l.Since = now
 	}
-	l.Order, l.Told = order, now
+	l.Order, l.SentAt = order, now
 	switch {
 	case errors.Is(err, wadi.ErrNoOrders):
-		l.Deaf = true
+		l.RefusesOrders = true
 	case err == nil:
-		l.Heard, l.Said = now, told
+		l.AnsweredAt, l.Answer = now, told
 	}
 	return l
 }
 
 // noteLeaving logs who is to go now and was not, and who stays after all.
-func (a *Autoscaler) noteLeaving(s *subject, before, after map[string]scheduler.Leaver) {
-	log := func(what string, of, except map[string]scheduler.Leaver) {
+func (a *Autoscaler) noteLeaving(s *subject, before, after map[string]scheduler.DrainingInstance) {
+	log := func(what string, of, except map[string]scheduler.DrainingInstance) {
 		var ids []string
 		for _, id := range slices.Sorted(maps.Keys(of)) {
 			if _, there := except[id]; !there {

@@ -18,5 +18,5 @@ func (a *Autoscaler) moving(r *record, s *subject) (n int, inVain bool) {
 		trouble, _ = a.Cluster.Trouble(s.namespace, s.id)
 	}
 	r.move = r.move.Next(n, trouble)
-	return n, r.move.InVain
+	return n, r.move.NoPlace
 }

@@ -50,10 +50,10 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
 		Checks: map[string]scheduler.Check{},
 		Route:  s.Route, Leftovers: s.leftovers,
-		Began:      s.began(),
-		Programmed: s.programmed,
-		Tried:      time.Since(s.applied) < s.again(),
-		GivenUp:    s.barred || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
+		Began:        s.began(),
+		Programmed:   s.programmed,
+		ProgramTried: time.Since(s.applied) < s.again(),
+		GivenUp:      s.barred || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
 	}
 	c.mu.Lock()
 	for _, r := range s.Revisions {
@@ -81,15 +81,15 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 			case !ep.Stopping:
 				in.Alive++
 			case !ep.Ended:
-				in.Ending++
+				in.Stopping++
 			}
 		}
-		in.Trouble, in.Since = c.Cluster.Trouble(s.Service.Namespace, r.ID)
+		in.Diagnosis, in.Since = c.Cluster.Trouble(s.Service.Namespace, r.ID)
 		if c.Unready != nil {
-			in.Unready = c.Unready(r.ID)
+			in.UnreadyReason = c.Unready(r.ID)
 		}
-		if c.Drains != nil && in.Ending > 0 {
-			in.Draining = c.Drains(r.ID)
+		if c.Drains != nil && in.Stopping > 0 {
+			in.DrainReason = c.Drains(r.ID)
 		}
 		in.GivenUp = givenUp(eps, s.State.Revisions[r.ID].Since)
 		o.Instances[r.ID] = in

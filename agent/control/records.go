@@ -27,13 +27,13 @@ type record struct {
 	index   uint64    // Of the job, when count was seen.
 	raised  time.Time // When the count was last seen to grow.
 	start   scheduler.Start
-	hold    time.Time                   // Until when a count that somebody set by hand stands.
-	toAsk   int                         // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
-	held    time.Time                   // Until when the last hold that was seen lasts.
-	kept    *kept                       // Its decisions; nil: none yet.
-	leavers map[string]scheduler.Leaver // Instances that were told to go; replaced and not changed.
+	hold    time.Time                             // Until when a count that somebody set by hand stands.
+	toAsk   int                                   // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
+	held    time.Time                             // Until when the last hold that was seen lasts.
+	kept    *kept                                 // Its decisions; nil: none yet.
+	leavers map[string]scheduler.DrainingInstance // Instances that were told to go; replaced and not changed.
 
-	move  scheduler.Move
+	move  scheduler.Migration
 	alive int             // Instances, when read last.
 	moved <-chan struct{} // Closed when there may be others; nil: they were never read.
 }

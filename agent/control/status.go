@@ -143,9 +143,9 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	}
 	out.Percent = float64(weight) / 100
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
-		out.Reason = cmp.Or(in.Trouble, in.Unready)
+		out.Reason = cmp.Or(in.Diagnosis, in.UnreadyReason)
 	}
-	if in.Alive == 0 && in.Ending > 0 && rs.Phase != wadi.Failed {
+	if in.Alive == 0 && in.Stopping > 0 && rs.Phase != wadi.Failed {
 		out.Reason = ending(in)
 	}
 	if rs.Phase == wadi.Pending && !rs.Since.IsZero() && (r.ID == s.Latest || scheduler.Named(s.Service, r.ID)) {
@@ -156,9 +156,9 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 
 // ending says what instances that end wait for.
 func ending(in scheduler.Instances) string {
-	text := wadi.Count(in.Ending, "instance") + wadi.Either(in.Ending, " ends", " end")
-	if in.Draining != "" {
-		text += ", " + in.Draining
+	text := wadi.Count(in.Stopping, "instance") + wadi.Either(in.Stopping, " ends", " end")
+	if in.DrainReason != "" {
+		text += ", " + in.DrainReason
 	}
 	return text
 }
@@ -169,7 +169,7 @@ const ConditionDrained = "Drained"
 // drainedCondition is there while some have not.
 func drainedCondition(s *service, o scheduler.Observed) []wadi.Condition {
 	for _, r := range s.Revisions {
-		if in := o.Instances[r.ID]; in.Ending > 0 {
+		if in := o.Instances[r.ID]; in.Stopping > 0 {
 			return []wadi.Condition{{Type: ConditionDrained, Reason: "Draining", Message: r.ID + ": " + ending(in)}}
 		}
 	}
@@ -186,10 +186,10 @@ func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) 
 	default:
 		c.Reason, c.Message = "Starting", fmt.Sprintf("%s waits for its instances", s.Latest)
 		switch {
-		case in.Trouble != "":
-			c.Reason, c.Message = "Hindered", fmt.Sprintf("%s: %s", s.Latest, in.Trouble)
-		case in.Alive > 0 && in.Unready != "":
-			c.Message = fmt.Sprintf("%s is placed and starts: %s", s.Latest, in.Unready)
+		case in.Diagnosis != "":
+			c.Reason, c.Message = "Hindered", fmt.Sprintf("%s: %s", s.Latest, in.Diagnosis)
+		case in.Alive > 0 && in.UnreadyReason != "":
+			c.Message = fmt.Sprintf("%s is placed and starts: %s", s.Latest, in.UnreadyReason)
 		case in.Alive > 0:
 			c.Message = fmt.Sprintf("%s is placed and starts", s.Latest)
 		}
@@ -205,7 +205,7 @@ func routeCondition(s *service) wadi.Condition {
 		}
 	}
 	if c.OK && !s.Deleting {
-		if why := scheduler.Held(s.Service, s.Latest, s.Revisions, s.State.Revisions, s.Route); why != "" {
+		if why := scheduler.TrafficPending(s.Service, s.Latest, s.Revisions, s.State.Revisions, s.Route); why != "" {
 			c.OK, c.Reason, c.Message = false, ReasonHeld, why
 		}
 	}
@@ -221,7 +221,7 @@ func servingCondition(s *service, o scheduler.Observed) wadi.Condition {
 	for _, t := range s.Route.Targets {
 		state[t.Revision] = s.state(t.Revision)
 	}
-	reason, message := scheduler.NotServed(s.Route, state, o.Instances, o.Jobs)
+	reason, message := scheduler.Unavailable(s.Route, state, o.Instances, o.Jobs)
 	return wadi.Condition{Type: ConditionServing, OK: reason == "", Reason: reason, Message: message}
 }
 

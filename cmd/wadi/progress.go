@@ -60,7 +60,7 @@ func (p *progress) note(f *followed) (times int) {
 	if f.done {
 		return 1
 	}
-	fact := scheduler.Fact(key)
+	fact := scheduler.WithoutNumbers(key)
 	if len(of.seen) >= maxFacts {
 		clear(of.seen)
 	}
@@ -120,7 +120,7 @@ func (p *progress) line(all []*followed, now time.Time, took time.Duration) {
 func (p *progress) counted(f *followed, now time.Time) string {
 	var parts []string
 	if of := p.told[f.Name]; of != nil {
-		if n := of.seen[scheduler.Fact(f.phase+" "+f.text)]; n > 1 {
+		if n := of.seen[scheduler.WithoutNumbers(f.phase+" "+f.text)]; n > 1 {
 			parts = append(parts, wadi.Count(n, "time"))
 		}
 	}
