@@ -35,8 +35,8 @@ var arrows = map[string][]string{
 	"agent/authz":                   {"", "internal/consul", "internal/intentions", "internal/mesh"},
 	"agent/config":                  {"", "jobspecs"},
 	"agent/measure":                 {"", "agent/control", "internal/nomad", "internal/scrape", "internal/usage", "scheduler"},
-	"agent/admission":               {"", "jobspecs"},
-	"agent/server":                  {"", "agent/admission"},
+	"agent/admission":               {"", "api", "jobspecs"},
+	"agent/server":                  {"", "agent/admission", "api"},
 	"agent/network":                 {""},
 	"agent/network/mesh":            {"", "agent/network"},
 	"agent/network/table":           {"", "agent/network"},
@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"internal/nomad":                {""},
 	"internal/consul":               {""},
 	"internal/store":                {"", "internal/consul"}, // The codec's keys are Consul's.
-	"internal/scrape":               {"", "scheduler"}, // It fills the windows that the scheduler averages.
+	"internal/scrape":               {"", "scheduler"},       // It fills the windows that the scheduler averages.
 	"internal/usage":                {},
 	"internal/mesh":                 {""},
 	"internal/intentions":           {""},
@@ -88,6 +88,7 @@ var foreign = map[string][]string{
 	"proxy":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
 	"proxy/activator": {"go.opentelemetry.io/", "github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
 	"proxy/gateway":   {"go.opentelemetry.io/", "github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
+	"api":             {"github.com/hashicorp/", "github.com/prometheus/", "golang.org/x/", module + "/jobspecs", module + "/agent", module + "/internal/"},
 	"agent/control":   {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", module + "/proxy", module + "/internal/"},
 	"cmd/queue-proxy": {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl", "github.com/spiffe/", "go.opentelemetry.io/", module + "/agent", module + "/internal/"},
 }

@@ -81,68 +81,6 @@ func New(c Config) (*Client, error) {
 // Address is the base URL that c calls.
 func (c *Client) Address() string { return c.base.String() }
 
-// Detail is one mistake, where it stands in the user's files if that is known.
-type Detail struct {
-	File    string `json:"file,omitempty"`
-	Line    int    `json:"line,omitempty"`
-	Column  int    `json:"column,omitempty"`
-	Path    string `json:"path,omitempty"`
-	Message string `json:"message"`
-}
-
-// String is, for instance, "hello.hcl:12,3: scale.max: must be a number".
-func (d Detail) String() string {
-	var b strings.Builder
-	if d.File != "" {
-		b.WriteString(d.File)
-		if d.Line > 0 {
-			fmt.Fprintf(&b, ":%d", d.Line)
-			if d.Column > 0 {
-				fmt.Fprintf(&b, ",%d", d.Column)
-			}
-		}
-		b.WriteString(": ")
-	}
-	if d.Path != "" {
-		b.WriteString(d.Path + ": ")
-	}
-	b.WriteString(d.Message)
-	return b.String()
-}
-
-// Error is an answer that is no success.
-type Error struct {
-	Status  int
-	Message string
-	Details []Detail
-}
-
-// Error is the message, and every detail on a line of its own.
-func (e *Error) Error() string {
-	lines := []string{e.Message}
-	for _, d := range e.Details {
-		lines = append(lines, d.String())
-	}
-	return strings.Join(lines, "\n")
-}
-
-// Unwrap returns the sentinel that the status stands for, or nil.
-func (e *Error) Unwrap() error {
-	switch e.Status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return wadi.ErrForbidden
-	case http.StatusNotFound:
-		return wadi.ErrNotFound
-	case http.StatusConflict:
-		return wadi.ErrConflict
-	case http.StatusRequestEntityTooLarge:
-		return wadi.ErrTooLarge
-	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return wadi.ErrUnavailable
-	}
-	return nil
-}
-
 // call sends a request and decodes the answer.
 func call[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (T, error) {
 	var out T
@@ -217,20 +155,20 @@ func cause(err error) error {
 	return err
 }
 
+// readError is the answer as an [*Error]. A body that no agent wrote leaves the status.
 func readError(resp *http.Response) error {
 	e := &Error{Status: resp.StatusCode, Message: resp.Status}
 	var body struct {
-		Error    string   `json:"error"`
-		Details  []Detail `json:"details"`
-		Problems []string `json:"problems"` // Of the agent's health.
+		Error
+		Health // Of an agent that is not well.
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil || json.Unmarshal(raw, &body) != nil {
 		return e
 	}
 	switch {
-	case body.Error != "":
-		e.Message, e.Details = body.Error, body.Details
+	case body.Message != "":
+		e.Message, e.Details = body.Message, body.Details
 	case len(body.Problems) > 0:
 		e.Message = strings.Join(body.Problems, "; ")
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -166,20 +167,9 @@ func New(c Config) (*Admission, error) {
 	return &Admission{Config: c}, nil
 }
 
-// File is one file of a submission. Name is only used in messages.
-type File struct {
-	Name   string `json:"name"`
-	Source string `json:"source"`
-}
-
-// Request is a submission.
+// Request is a submission, and its caller.
 type Request struct {
-	Files     []File
-	Variables map[string]string
-
-	// CheckIndex holds, for the services it names, the index that must be
-	// stored; 0: the service must not exist.
-	CheckIndex map[string]uint64
+	api.Submission
 
 	NomadToken  string // The caller's. Every job is registered with it.
 	ConsulToken string // The caller's, for what needs a right of theirs in Consul.
@@ -194,46 +184,28 @@ type Request struct {
 	Turn func() (context.Context, error)
 }
 
-// Response says what a submission did, or with Validate would do.
-type Response struct {
-	Services []Result `json:"services"`
-	Warnings []Detail `json:"warnings,omitempty"`
-}
-
-// Result is the outcome for one service.
-type Result struct {
-	Name        string   `json:"name"`
-	Index       uint64   `json:"index"` // For a later check; of Validate the present one, 0 for a new service.
-	Generation  uint64   `json:"generation"`
-	Revision    string   `json:"revision"`          // The newest.
-	NewRevision bool     `json:"new_revision"`      // Made by this submission.
-	Changed     bool     `json:"changed"`           // False: all is as it was stored before.
-	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and are tried again.
-	Warnings    []string `json:"warnings,omitempty"`
-}
-
 // Submit admits and stores all services of the request, or none. What it
 // refuses is an *Error; other errors wrap the root package's sentinels.
-func (a *Admission) Submit(ctx context.Context, r Request) (Response, error) {
+func (a *Admission) Submit(ctx context.Context, r Request) (api.Submitted, error) {
 	adm, err := a.examine(ctx, r)
 	if err != nil {
-		return Response{}, err
+		return api.Submitted{}, err
 	}
 	// From here on a caller that goes away changes nothing: half a submission
 	// would have to be undone anyway.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	if err := a.commit(ctx, r.NomadToken, adm); err != nil {
-		return Response{}, err
+		return api.Submitted{}, err
 	}
 	return adm.response(), nil
 }
 
 // Validate does all that Submit does short of registering and storing.
-func (a *Admission) Validate(ctx context.Context, r Request) (Response, error) {
+func (a *Admission) Validate(ctx context.Context, r Request) (api.Submitted, error) {
 	adm, err := a.examine(ctx, r)
 	if err != nil {
-		return Response{}, err
+		return api.Submitted{}, err
 	}
 	return adm.response(), nil
 }
@@ -243,12 +215,12 @@ type admitted struct {
 	known      bool            // Nomad knows the caller; false: it could not be asked.
 	permitted  map[string]bool // Namespaces that the caller may submit to.
 	candidates []*candidate
-	warnings   []Detail
+	warnings   []api.Detail
 }
 
 // candidate is one service on its way through admission.
 type candidate struct {
-	file     File
+	file     api.File
 	draft    *jobspecs.Draft
 	service  wadi.Service
 	warnings []string
@@ -303,10 +275,10 @@ func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
 	return adm, nil
 }
 
-func (adm *admitted) response() Response {
-	out := Response{Services: make([]Result, 0, len(adm.candidates)), Warnings: adm.warnings}
+func (adm *admitted) response() api.Submitted {
+	out := api.Submitted{Services: make([]api.SubmittedService, 0, len(adm.candidates)), Warnings: adm.warnings}
 	for _, c := range adm.candidates {
-		out.Services = append(out.Services, Result{
+		out.Services = append(out.Services, api.SubmittedService{
 			Name:        c.service.Name,
 			Index:       c.index,
 			Generation:  c.spec.Generation,

@@ -13,6 +13,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/api"
 )
 
 // bench is an Admission among stand-ins.
@@ -54,12 +55,12 @@ func spec(name, command string, more ...string) string {
 func request(sources ...string) admission.Request {
 	r := admission.Request{NomadToken: "alice"}
 	for i, s := range sources {
-		r.Files = append(r.Files, admission.File{Name: fmt.Sprintf("%c.hcl", 'a'+i), Source: s})
+		r.Files = append(r.Files, api.File{Name: fmt.Sprintf("%c.hcl", 'a'+i), Source: s})
 	}
 	return r
 }
 
-func (b bench) submit(t *testing.T, r admission.Request) admission.Response {
+func (b bench) submit(t *testing.T, r admission.Request) api.Submitted {
 	t.Helper()
 	out, err := b.Submit(t.Context(), r)
 	if err != nil {
@@ -69,10 +70,10 @@ func (b bench) submit(t *testing.T, r admission.Request) admission.Response {
 }
 
 // refused submits and wants an *Error with that status and all these texts.
-func (b bench) refused(t *testing.T, r admission.Request, status int, texts ...string) *admission.Error {
+func (b bench) refused(t *testing.T, r admission.Request, status int, texts ...string) *api.Error {
 	t.Helper()
 	_, err := b.Submit(t.Context(), r)
-	var refusal *admission.Error
+	var refusal *api.Error
 	if !errors.As(err, &refusal) {
 		t.Fatalf("got error %v, want a refusal", err)
 	}
@@ -101,7 +102,7 @@ func (b bench) untouched(t *testing.T, jobs ...string) {
 func TestSubmit_FirstRevisionIsRegisteredAtZeroWithTheCallersToken(t *testing.T) {
 	b := newBench(t)
 	got := b.submit(t, request(spec("hello", "/bin/a")))
-	want := admission.Response{Services: []admission.Result{{
+	want := api.Submitted{Services: []api.SubmittedService{{
 		Name: "hello", Index: 1, Generation: 1, Revision: "hello-00001", NewRevision: true, Changed: true,
 	}}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -128,23 +129,23 @@ func TestSubmit_WhatMakesARevision(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		second string
-		want   admission.Result
+		want   api.SubmittedService
 	}{
 		{"the same again changes nothing", first,
-			admission.Result{Name: "hello", Index: 1, Generation: 1, Revision: "hello-00001"}},
+			api.SubmittedService{Name: "hello", Index: 1, Generation: 1, Revision: "hello-00001"}},
 		{"bounds change in place", spec("hello", "/bin/a", "scale {", "max = 7", "}"),
-			admission.Result{Name: "hello", Index: 2, Generation: 2, Revision: "hello-00001", Changed: true}},
+			api.SubmittedService{Name: "hello", Index: 2, Generation: 2, Revision: "hello-00001", Changed: true}},
 		{"a comment makes no revision", "# better\n" + first,
-			admission.Result{Name: "hello", Index: 2, Generation: 2, Revision: "hello-00001", Changed: true}},
+			api.SubmittedService{Name: "hello", Index: 2, Generation: 2, Revision: "hello-00001", Changed: true}},
 		{"another command makes one", spec("hello", "/bin/b"),
-			admission.Result{Name: "hello", Index: 2, Generation: 2, Revision: "hello-00002", NewRevision: true, Changed: true}},
+			api.SubmittedService{Name: "hello", Index: 2, Generation: 2, Revision: "hello-00002", NewRevision: true, Changed: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
 			b.submit(t, request(first))
 			b.nomad.Calls()
 			got := b.submit(t, request(tt.second))
-			if diff := cmp.Diff([]admission.Result{tt.want}, got.Services); diff != "" {
+			if diff := cmp.Diff([]api.SubmittedService{tt.want}, got.Services); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)
 			}
 			if calls := b.nomad.Calls(); (len(calls) > 0) != tt.want.NewRevision {
@@ -190,17 +191,17 @@ func TestSubmit_Refused(t *testing.T) {
 	}{
 		{"nothing", admission.Request{}, 400, []string{"no file"}},
 		{"no service", request("locals {}\n"), 400, []string{"no service"}},
-		{"file without a name", admission.Request{Files: []admission.File{{Source: "x"}}}, 400, []string{"no name"}},
-		{"two files of one name", admission.Request{Files: []admission.File{{Name: "a"}, {Name: "a"}}}, 400, []string{"two files"}},
+		{"file without a name", admission.Request{Submission: api.Submission{Files: []api.File{{Source: "x"}}}}, 400, []string{"no name"}},
+		{"two files of one name", admission.Request{Submission: api.Submission{Files: []api.File{{Name: "a"}, {Name: "a"}}}}, 400, []string{"two files"}},
 		{"too large", request(strings.Repeat("#", 65<<10)), 413, []string{"66560", "65536"}},
 		{"too many services", request(many), 413, []string{"17 services", "16"}},
 		{"two services of one name", request(spec("hello", "/a"), spec("hello", "/b")), 400, []string{"b.hcl:1", "hello"}},
 		{"foreign Consul service", request(spec("postgres", "/a")), 422, []string{"a.hcl:1", "isn't Wadi's"}},
 		{"a name below the gateway's domain", request(spec("hello", "/a", `domains = ["other.wadi.localhost"]`)), 422,
 			[]string{"a.hcl:4", "other.wadi.localhost"}},
-		{"check_index of another", admission.Request{Files: request(spec("hello", "/a")).Files, CheckIndex: map[string]uint64{"x": 1}}, 400,
+		{"check_index of another", admission.Request{Submission: api.Submission{Files: request(spec("hello", "/a")).Files, CheckIndex: map[string]uint64{"x": 1}}}, 400,
 			[]string{`"x"`}},
-		{"check_index of one that isn't there", admission.Request{Files: request(spec("hello", "/a")).Files, CheckIndex: map[string]uint64{"hello": 9}}, 409,
+		{"check_index of one that isn't there", admission.Request{Submission: api.Submission{Files: request(spec("hello", "/a")).Files, CheckIndex: map[string]uint64{"hello": 9}}}, 409,
 			[]string{"check_index is 9", "stored index is 0"}},
 		{"a revision that isn't there", request(spec("hello", "/a", "traffic {", `revision = "hello-00009"`, "percent = 100", "}")), 422,
 			[]string{"hello-00009"}},
@@ -223,7 +224,7 @@ func TestSubmit_RefusedBecauseOfWhatIsStored(t *testing.T) {
 		{"namespace", request(spec("hello", "/a", `namespace = "prod"`)), 422, []string{"a.hcl:4", "namespace", "can't change"}},
 		{"protocol", request(spec("hello", "/a", `protocol = "grpc"`)), 422, []string{"protocol", "can't change", "http1"}},
 		{"domain of another", request(spec("world", "/a", `domains = ["hello.example.com"]`)), 422, []string{`belongs to the service "hello"`}},
-		{"must not exist", admission.Request{Files: request(spec("hello", "/b")).Files, CheckIndex: map[string]uint64{"hello": 0}}, 409,
+		{"must not exist", admission.Request{Submission: api.Submission{Files: request(spec("hello", "/b")).Files, CheckIndex: map[string]uint64{"hello": 0}}}, 409,
 			[]string{"stored index is 1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -280,7 +281,7 @@ func TestSubmit_RightsBeforeMistakes(t *testing.T) {
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 	r := request("locals {\n  n = \"default\"\n}\n" + spec("hello", "/a", "namespace = local.n", "priority = nosuch(1)"))
 	r.NomadToken = "mallory"
-	for _, do := range []func(context.Context, admission.Request) (admission.Response, error){b.Submit, b.Validate} {
+	for _, do := range []func(context.Context, admission.Request) (api.Submitted, error){b.Submit, b.Validate} {
 		if _, err := do(t.Context(), r); !errors.Is(err, wadi.ErrForbidden) {
 			t.Errorf("got %v, want forbidden", err)
 		}
@@ -351,7 +352,7 @@ func TestSubmit_SecondRegistrationFailsAndTheFirstIsTakenBack(t *testing.T) {
 		want func(error) bool
 	}{
 		{"refused", errors.New("quota exceeded"), func(err error) bool {
-			var e *admission.Error
+			var e *api.Error
 			return errors.As(err, &e) && e.Status == 422 && strings.Contains(err.Error(), "quota exceeded")
 		}},
 		{"away", wadi.ErrUnavailable, func(err error) bool { return errors.Is(err, wadi.ErrUnavailable) }},

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -42,7 +43,7 @@ func (a *Admission) check(ctx context.Context, r Request, adm *admitted) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.CheckIndex)) {
 		if !slices.ContainsFunc(all, func(c *candidate) bool { return c.service.Name == name }) {
-			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("check_index names %q, which is not in what was submitted", name)}
+			return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("check_index names %q, which is not in what was submitted", name)}
 		}
 	}
 	return refused.err()

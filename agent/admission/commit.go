@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 )
 
 const (
@@ -100,7 +101,7 @@ func (a *Admission) fits(ctx context.Context, all []*candidate) error {
 		if len(changed) > 1 {
 			text += "; submit the services in parts"
 		}
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: text}
+		return &api.Error{Status: http.StatusRequestEntityTooLarge, Message: text}
 	}
 	if err != nil {
 		return fmt.Errorf("look whether the store takes it: %w", err)
@@ -146,7 +147,7 @@ func (a *Admission) register(ctx context.Context, token string, c *candidate) er
 	index, err := a.Nomad.RegisterAt(ctx, token, c.rev.Job, c.takeOver)
 	switch {
 	case errors.Is(err, wadi.ErrConflict):
-		return &Error{Status: http.StatusConflict, Message: fmt.Sprintf(
+		return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf(
 			"somebody else registered the job %q in the meantime; nothing was stored, try again", c.rev.ID)}
 	case err != nil && isSentinel(err):
 		return fmt.Errorf("register job %s: %w", c.rev.ID, err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 )
 
 // IntentionRights asks Consul what a token may do.
@@ -21,7 +22,7 @@ type IntentionRights interface {
 // write its intentions in Consul: Wadi writes them with its own right. What stays
 // as it is stored needs none, so that who only changes the app needs no more.
 func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candidate) error {
-	var details []Detail
+	var details []api.Detail
 	for _, c := range all {
 		if a.AllowIntentions || !changesIntentions(c) {
 			continue
@@ -39,7 +40,7 @@ func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candi
 		}
 	}
 	if len(details) > 0 {
-		return &Error{Status: http.StatusForbidden, Message: "your right in Consul is missing", Details: details}
+		return &api.Error{Status: http.StatusForbidden, Message: "your right in Consul is missing", Details: details}
 	}
 	return nil
 }
@@ -53,7 +54,7 @@ func (a *Admission) MayRemove(ctx context.Context, service wadi.Service, consulT
 	}
 	err := a.mayWriteIntentions(ctx, consulToken, service.Name)
 	if errors.Is(err, wadi.ErrForbidden) {
-		return &Error{Status: http.StatusForbidden, Message: needed(consulToken, service.Name, "delete it, as its intentions go with it")}
+		return &api.Error{Status: http.StatusForbidden, Message: needed(consulToken, service.Name, "delete it, as its intentions go with it")}
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/api"
 )
 
 // meshed is a service in the mesh; more is put into it.
@@ -107,7 +108,7 @@ func TestMayRemove(t *testing.T) {
 		status  int
 	}{{with, "carol", 0}, {with, "bob", 403}, {with, "", 403}, {wadi.Service{Name: "hello"}, "", 0}} {
 		err := b.MayRemove(t.Context(), tt.service, tt.token)
-		var refusal *admission.Error
+		var refusal *api.Error
 		if tt.status == 0 && err != nil || tt.status != 0 && (!errors.As(err, &refusal) || refusal.Status != tt.status || !strings.Contains(err.Error(), policy)) {
 			t.Errorf("%q deletes %+v: got %v", tt.token, tt.service, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -54,16 +55,16 @@ func look(ctx context.Context, r Request, files []jobspecs.File, options jobspec
 // parse turns files into services, or reports every mistake of every file.
 func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options, adm *admitted) error {
 	var (
-		problems []Detail
+		problems []api.Detail
 		away     error
 	)
-	sources := map[string]File{}
+	sources := map[string]api.File{}
 	for _, f := range r.Files {
 		sources[f.Name] = f
 	}
 	drafts, found := jobspecs.ParseFiles(files, options)
 	if len(drafts) > jobspecs.MaxServices {
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
+		return &api.Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
 			"%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)}
 	}
 	for _, p := range found {
@@ -90,24 +91,24 @@ func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File,
 	switch {
 	case len(problems) > 0:
 		// Known mistakes come first, even when Nomad could not be asked about the rest.
-		return &Error{Status: http.StatusBadRequest, Message: "bad input", Details: problems}
+		return &api.Error{Status: http.StatusBadRequest, Message: "bad input", Details: problems}
 	case away != nil:
 		return away
 	case len(adm.candidates) == 0:
-		return &Error{Status: http.StatusBadRequest, Message: "no service in what was submitted"}
+		return &api.Error{Status: http.StatusBadRequest, Message: "no service in what was submitted"}
 	}
 	return nil
 }
 
 // finish has Nomad parse the instance of one draft and makes it a service.
-func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft) (*candidate, []Detail, error) {
+func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft) (*candidate, []api.Detail, error) {
 	job, variables := d.NomadSource()
 	parsed, err := a.Nomad.ParseJob(ctx, token, d.Service.Namespace, job, variables)
 	if err != nil {
 		if isSentinel(err) || ctx.Err() != nil {
 			return nil, nil, fmt.Errorf("parse instance: %w", err)
 		}
-		var details []Detail
+		var details []api.Detail
 		for _, p := range d.ParseErrors(err.Error()) {
 			details = append(details, detailOf(p))
 		}
@@ -115,7 +116,7 @@ func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft)
 	}
 	service, found := d.Finish(parsed)
 	c := &candidate{draft: d, service: service}
-	var details []Detail
+	var details []api.Detail
 	for _, p := range found {
 		if p.Warning {
 			c.warnings = append(c.warnings, detailOf(p).String())
@@ -131,7 +132,7 @@ func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft)
 
 func (a *Admission) bounds(r Request) error {
 	if len(r.Files) == 0 {
-		return &Error{Status: http.StatusBadRequest, Message: "no file in what was submitted"}
+		return &api.Error{Status: http.StatusBadRequest, Message: "no file in what was submitted"}
 	}
 	var total int
 	seen := map[string]bool{}
@@ -139,14 +140,14 @@ func (a *Admission) bounds(r Request) error {
 		total += len(f.Source)
 		switch {
 		case f.Name == "":
-			return &Error{Status: http.StatusBadRequest, Message: "a file has no name"}
+			return &api.Error{Status: http.StatusBadRequest, Message: "a file has no name"}
 		case seen[f.Name]:
-			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("two files are named %q", f.Name)}
+			return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("two files are named %q", f.Name)}
 		}
 		seen[f.Name] = true
 	}
 	if total > a.MaxBytes {
-		return &Error{
+		return &api.Error{
 			Status:  http.StatusRequestEntityTooLarge,
 			Message: fmt.Sprintf("the files have %d bytes together; limits.max_spec_bytes is %d", total, a.MaxBytes),
 		}

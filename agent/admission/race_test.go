@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/api"
 )
 
 // Another submission of the same service wins while this one registers: it keeps
@@ -158,7 +158,7 @@ func TestSubmit_TooMuchForTheStore(t *testing.T) {
 	b := newBench(t)
 	b.store.Most = 1
 	_, err := b.Submit(t.Context(), request(spec("hello", "/a"), spec("world", "/a")))
-	var refused *admission.Error
+	var refused *api.Error
 	if !errors.As(err, &refused) || refused.Status != http.StatusRequestEntityTooLarge || !strings.Contains(refused.Message, "in parts") {
 		t.Errorf("got %v, want a refusal with 413 that says what to do", err)
 	}

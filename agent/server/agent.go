@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 )
 
 // health answers anybody, as load balancers and checks do not log in.
@@ -25,19 +26,14 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 	if len(problems) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	return s.reply(w, status, struct {
-		OK       bool     `json:"ok"`
-		Problems []string `json:"problems,omitempty"`
-		Warnings []string `json:"warnings,omitempty"`
-	}{len(problems) == 0, problems, warnings})
+	return s.reply(w, status, api.Health{OK: len(problems) == 0, Problems: problems, Warnings: warnings})
 }
 
 func (s *Server) self(w http.ResponseWriter, _ *http.Request) error {
+	self := s.Self
 	name, _ := s.whoLeads()
-	return s.reply(w, http.StatusOK, struct {
-		Self
-		Leader bool `json:"leader"`
-	}{s.Self, name == s.Self.Name})
+	self.Leader = name == self.Name
+	return s.reply(w, http.StatusOK, self)
 }
 
 func (s *Server) leader(w http.ResponseWriter, _ *http.Request) error {
@@ -45,10 +41,7 @@ func (s *Server) leader(w http.ResponseWriter, _ *http.Request) error {
 	if name == "" {
 		return unavailable("no agent leads")
 	}
-	return s.reply(w, http.StatusOK, struct {
-		Name    string `json:"name"`
-		Address string `json:"address,omitempty"`
-	}{name, addr})
+	return s.reply(w, http.StatusOK, api.Leader{Name: name, Address: addr})
 }
 
 func (s *Server) whoLeads() (name, url string) {

@@ -3,7 +3,7 @@ package server
 import (
 	"net/http"
 
-	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 )
 
 // doctor answers with what all agents found about themselves. Anybody may ask, as
@@ -18,7 +18,5 @@ func (s *Server) doctor(w http.ResponseWriter, r *http.Request) error {
 	case <-r.Context().Done():
 		return r.Context().Err()
 	}
-	return s.reply(w, http.StatusOK, struct {
-		Agents []wadi.AgentReport `json:"agents"`
-	}{s.Doctor(r.Context())})
+	return s.reply(w, http.StatusOK, api.Doctor{Agents: s.Doctor(r.Context())})
 }

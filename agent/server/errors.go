@@ -11,14 +11,8 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/api"
 )
-
-// errorBody is how every error reads.
-type errorBody struct {
-	Error   string             `json:"error"`
-	Details []admission.Detail `json:"details,omitempty"`
-}
 
 // fail answers with err. What the caller can't be blamed for is logged.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -26,61 +20,51 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// The answer has begun: cut it off, so that nobody takes it for whole.
 		panic(http.ErrAbortHandler)
 	}
-	status, body := s.explain(r, err)
-	switch status {
+	answer := s.explain(r, err)
+	switch answer.Status {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="wadi"`)
-	}
-	if status == http.StatusInternalServerError {
+	case http.StatusInternalServerError:
 		s.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	_ = s.reply(w, status, body)
+	_ = s.reply(w, answer.Status, api.Error{Message: answer.Message, Details: answer.Details})
 }
 
-func (s *Server) explain(r *http.Request, err error) (int, errorBody) {
-	body := errorBody{Error: err.Error()}
-	var refusal *admission.Error
+// explain is err as the caller may read it.
+func (s *Server) explain(r *http.Request, err error) api.Error {
+	answer := api.Error{Status: api.StatusOf(err), Message: err.Error()}
+	var refusal *api.Error
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &refusal):
-		// What is wrapped around a refusal says what could not be undone.
-		body.Error = strings.Replace(body.Error, refusal.Error(), refusal.Message, 1)
-		body.Details = refusal.Details
-		return refusal.Status, body
+		// The text around a refusal says what could not be undone.
+		answer.Message = strings.Replace(answer.Message, refusal.Error(), refusal.Message, 1)
+		answer.Details = refusal.Details
 	case errors.As(err, &tooLarge):
-		body.Error = fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit)
-		return http.StatusRequestEntityTooLarge, body
+		answer.Status = http.StatusRequestEntityTooLarge
+		answer.Message = fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit)
 	case errors.Is(err, wadi.ErrOwnRight):
-		// Which one is for who runs the agent, and names keys of others.
+		// The missing right is in the log only: it names keys of other services.
 		s.Log.Error("this agent's own token lacks a right", "method", r.Method, "path", r.URL.Path, "error", err)
-		body.Error = "this agent can't do that: its own token lacks a right, which no other token makes up for; \"wadi doctor\" says which"
-		return http.StatusServiceUnavailable, body
-	case errors.Is(err, wadi.ErrForbidden):
-		if nomadToken(r) == "" {
-			body.Error += "; send a Nomad token in X-Nomad-Token"
-			return http.StatusUnauthorized, body
-		}
-		return http.StatusForbidden, body
-	case errors.Is(err, wadi.ErrNotFound):
-		return http.StatusNotFound, body
-	case errors.Is(err, wadi.ErrConflict):
-		return http.StatusConflict, body
-	case errors.Is(err, wadi.ErrTooLarge):
-		return http.StatusRequestEntityTooLarge, body
-	case errors.Is(err, wadi.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return http.StatusServiceUnavailable, body
+		answer.Status = http.StatusServiceUnavailable
+		answer.Message = "this agent can't do that: its own token lacks a right, which no other token makes up for; \"wadi doctor\" says which"
+	case answer.Status == http.StatusForbidden && nomadToken(r) == "":
+		answer.Status = http.StatusUnauthorized
+		answer.Message += "; send a Nomad token in X-Nomad-Token"
+	case answer.Status == http.StatusInternalServerError && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+		answer.Status = http.StatusServiceUnavailable
 	}
-	return http.StatusInternalServerError, body
+	return answer
 }
 
 func badInput(format string, args ...any) error {
-	return &admission.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+	return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
 func conflict(format string, args ...any) error {
-	return &admission.Error{Status: http.StatusConflict, Message: fmt.Sprintf(format, args...)}
+	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf(format, args...)}
 }
 
 func unavailable(format string, args ...any) error {

@@ -107,11 +107,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 
 // endStream says in a last line why nothing more comes.
 func (s *Server) endStream(out *stream, r *http.Request, err error) error {
-	status, body := s.explain(r, err)
-	_ = out.line(struct { // The caller is gone if this fails.
-		errorBody
-		Status int `json:"status"`
-	}{body, status})
+	_ = out.line(s.explain(r, err)) // The caller is gone if this fails.
 	return nil
 }
 

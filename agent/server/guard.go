@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/api"
 )
 
 // guard keeps browsers' pages out, and counts and logs what passes.
@@ -25,10 +25,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		switch {
 		case !s.hostAllowed(r):
-			s.fail(rec, r, &admission.Error{Status: http.StatusForbidden,
+			s.fail(rec, r, &api.Error{Status: http.StatusForbidden,
 				Message: "the Host of the request is not one of a loopback listener; call it as localhost or 127.0.0.1"})
 		case origin.Check(r) != nil:
-			s.fail(rec, r, &admission.Error{Status: http.StatusForbidden,
+			s.fail(rec, r, &api.Error{Status: http.StatusForbidden,
 				Message: "a page of another site may not change anything here"})
 		default:
 			next.ServeHTTP(rec, r)
@@ -72,10 +72,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(probe, r)
 	if allow := probe.header.Get("Allow"); allow != "" {
 		w.Header().Set("Allow", allow)
-		s.fail(w, r, &admission.Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " is not a method of this path; " + allow + " is"})
+		s.fail(w, r, &api.Error{Status: http.StatusMethodNotAllowed, Message: r.Method + " is not a method of this path; " + allow + " is"})
 		return
 	}
-	s.fail(w, r, &admission.Error{Status: http.StatusNotFound, Message: "no such path"})
+	s.fail(w, r, &api.Error{Status: http.StatusNotFound, Message: "no such path"})
 }
 
 func isLoopback(a net.Addr) bool {

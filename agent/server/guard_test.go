@@ -13,6 +13,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/api"
 )
 
 func TestGuard_PagesOfOtherSites(t *testing.T) {
@@ -115,7 +116,7 @@ func TestAdmin(t *testing.T) {
 	}
 	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
 	adm, _ := admissiontest.New(nomad, store, nil)
-	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Admin: admin})
+	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Admin: admin})
 	if err != nil {
 		t.Fatal(err)
 	}

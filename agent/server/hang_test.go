@@ -12,6 +12,7 @@ import (
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/api"
 )
 
 // Who deletes and waits is told when it is done.
@@ -22,7 +23,7 @@ func TestServer_DeleteWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad})
+		s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +81,7 @@ func TestServer_HangingStore(t *testing.T) {
 					t.Fatal(err)
 				}
 				s, err := server.New(server.Config{
-					Self: server.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: nomad,
+					Self: api.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: nomad,
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/api"
 )
 
 // HeaderForwarded marks a read that another agent forwarded, so that it is never
@@ -45,7 +45,7 @@ func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 			return
 		}
 		if _, pattern := reads.Handler(r); pattern == "" || r.Header.Get(HeaderForwarded) == "" {
-			s.fail(w, r, &admission.Error{Status: http.StatusNotFound, Message: "no such path between agents"})
+			s.fail(w, r, &api.Error{Status: http.StatusNotFound, Message: "no such path between agents"})
 			return
 		}
 		mux := judging.mux

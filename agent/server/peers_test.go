@@ -9,6 +9,7 @@ import (
 
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/api"
 )
 
 // Between agents pass the reads that only the leader can answer, by the rights of who asks.
@@ -90,7 +91,7 @@ func TestPeers_OfOneWithoutAuth(t *testing.T) {
 	}
 	nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 	nomad.Allow("stranger", admissiontest.Grant{})
-	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: nomad, Events: log})
+	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: nomad, Events: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestPeers_OfOneWithoutAuth(t *testing.T) {
 	}{
 		{server.AuthNomad, "alice", true}, {server.AuthNomad, "stranger", false}, {server.AuthNomad, "", false}, {server.AuthNone, "", true},
 	} {
-		follower, err := server.New(server.Config{Self: server.Self{Name: "two"}, Auth: tt.auth, Admission: adm, Store: store, Rights: nomad,
+		follower, err := server.New(server.Config{Self: api.Self{Name: "two"}, Auth: tt.auth, Admission: adm, Store: store, Rights: nomad,
 			Leadership: &leadership{"one", leader.URL}, Transport: leader.Client().Transport})
 		if err != nil {
 			t.Fatal(err)

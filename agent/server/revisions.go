@@ -9,17 +9,8 @@ import (
 	"slices"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
 )
-
-type revisionSummary struct {
-	ID       string     `json:"id"`
-	Number   int        `json:"number"`
-	Created  int64      `json:"created"`
-	SpecHash string     `json:"spec_hash"`
-	Phase    wadi.Phase `json:"phase"`
-	Reason   string     `json:"reason,omitempty"`
-	Percent  float64    `json:"percent"`
-}
 
 // revisions answers with the stored revisions of a service, newest first.
 func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
@@ -39,18 +30,18 @@ func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
 	for _, rs := range st.Revisions {
 		seen[rs.ID] = rs
 	}
-	out := []revisionSummary{}
+	out := []api.Revision{}
 	for _, rev := range all {
 		rs, ok := seen[rev.ID]
 		if !ok {
 			rs.Phase = wadi.Pending
 		}
-		out = append(out, revisionSummary{
+		out = append(out, api.Revision{
 			ID: rev.ID, Number: rev.Number, Created: rev.Created, SpecHash: rev.SpecHash,
 			Phase: rs.Phase, Reason: rs.Reason, Percent: rs.Percent,
 		})
 	}
-	slices.SortFunc(out, func(a, b revisionSummary) int { return cmp.Compare(b.Number, a.Number) })
+	slices.SortFunc(out, func(a, b api.Revision) int { return cmp.Compare(b.Number, a.Number) })
 	return s.reply(w, http.StatusOK, out)
 }
 

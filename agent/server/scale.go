@@ -11,6 +11,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/api"
 )
 
 // Bounds of a hold.
@@ -21,25 +22,11 @@ const (
 	whoKept     = 64
 )
 
-// holdBody asks for a count to be held for a time; For 0 ends the hold.
-type holdBody struct {
-	Count    *int          `json:"count"`
-	For      wadi.Duration `json:"for"`
-	Revision string        `json:"revision"` // Empty: whichever has most of the traffic.
-}
-
-type holdAnswer struct {
-	Service  string     `json:"service"`
-	Revision string     `json:"revision,omitempty"`
-	Hold     *wadi.Hold `json:"hold"` // null: none any more.
-	Warnings []string   `json:"warnings,omitempty"`
-}
-
 // scale stores a count that is to be held. Any agent does it; the leader, told by
 // the store, carries it out.
 func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	var body holdBody
+	var body api.Scale
 	if err := decode(w, r, maxHoldBody, &body); err != nil {
 		return err
 	}
@@ -52,7 +39,7 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := time.Now().UTC()
-	out := holdAnswer{Service: name, Revision: body.Revision}
+	out := api.Held{Service: name, Revision: body.Revision}
 	hold := wadi.Hold{}
 	if body.For > 0 {
 		hold = wadi.Hold{Count: *body.Count, Until: now.Add(body.For.D()).Truncate(time.Second), Who: who}
@@ -72,7 +59,7 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 }
 
 // judgeHold refuses what can't be held.
-func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body holdBody) error {
+func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body api.Scale) error {
 	name := spec.Service.Name
 	if spec.Deleting {
 		return fmt.Errorf("%s is being deleted: %w", name, wadi.ErrConflict)

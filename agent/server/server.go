@@ -20,6 +20,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/api"
 )
 
 // The ways in which a caller's rights are judged.
@@ -30,8 +31,8 @@ const (
 
 // Admission judges and stores what is submitted.
 type Admission interface {
-	Submit(ctx context.Context, r admission.Request) (admission.Response, error)
-	Validate(ctx context.Context, r admission.Request) (admission.Response, error)
+	Submit(ctx context.Context, r admission.Request) (api.Submitted, error)
+	Validate(ctx context.Context, r admission.Request) (api.Submitted, error)
 	// MayRemove judges whether the caller may delete a service, besides his rights in Nomad.
 	MayRemove(ctx context.Context, service wadi.Service, consulToken string) error
 }
@@ -89,21 +90,10 @@ type Leadership interface {
 	Leader() (name, url string)
 }
 
-// Self is what an agent says about itself.
-type Self struct {
-	Name          string `json:"name"`
-	Version       string `json:"version"`
-	API           string `json:"api,omitempty"`         // host:port
-	Gateway       string `json:"gateway,omitempty"`     // host:port
-	GatewayTLS    string `json:"gateway_tls,omitempty"` // host:port
-	GatewayDomain string `json:"gateway_domain,omitempty"`
-	Metrics       string `json:"metrics,omitempty"` // host:port
-}
-
 // Config is what New needs. Admission, Store, Rights and Self.Name are required.
 type Config struct {
-	Self      Self
-	Auth      string // AuthNomad (default) or AuthNone.
+	Self      api.Self // Leader is not used: Leadership knows.
+	Auth      string   // AuthNomad (default) or AuthNone.
 	Admission Admission
 	Store     Store
 	Rights    Rights

@@ -20,6 +20,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/api"
 )
 
 // bench is a server with a real admission among stand-ins.
@@ -49,7 +50,7 @@ func newUnserved(t *testing.T, change func(*server.Config)) (bench, *server.Serv
 		t.Fatal(err)
 	}
 	c := server.Config{
-		Self: server.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
+		Self: api.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
 		Events: b.events, Decisions: decisions{}, MaxSpecBytes: admissiontest.MaxBytes,
 		Log: hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Trace}),
 	}
@@ -356,7 +357,7 @@ func TestServer_NoAuthenticationNeedsLoopback(t *testing.T) {
 	b := &admissiontest.Nomad{}
 	store := &admissiontest.Store{}
 	adm, _ := admissiontest.New(b, store, nil)
-	s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: b})
+	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: b})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +378,7 @@ func TestNew_Refuses(t *testing.T) {
 	}
 	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
 	adm, _ := admissiontest.New(nomad, store, nil)
-	_, err := server.New(server.Config{Self: server.Self{Name: "one"}, Auth: "nomda", Admission: adm, Store: store, Rights: nomad})
+	_, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: "nomda", Admission: adm, Store: store, Rights: nomad})
 	if diff := cmp.Diff(`server: unknown auth "nomda"`, fmt.Sprint(err)); diff != "" {
 		t.Error(diff)
 	}

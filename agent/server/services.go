@@ -13,6 +13,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/api"
 )
 
 // A name from a path becomes part of a key in the store: nothing but names of
@@ -23,12 +24,6 @@ const (
 	maxDeleteWait  = 10 * time.Minute
 	deletePollTime = 250 * time.Millisecond
 )
-
-type submitBody struct {
-	Files      []admission.File  `json:"files"`
-	Variables  map[string]string `json:"variables"`
-	CheckIndex map[string]uint64 `json:"check_index"`
-}
 
 func (s *Server) submit(w http.ResponseWriter, r *http.Request) error {
 	return s.admit(w, r, s.Admission.Submit)
@@ -41,13 +36,13 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
 // admit reads a submission and has it judged. It is worked on in its turn, once its
 // caller is known to have the right: others wait for nobody who has none.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request,
-	do func(context.Context, admission.Request) (admission.Response, error)) error {
+	do func(context.Context, admission.Request) (api.Submitted, error)) error {
 	place, err := s.bodies.enter(w, r)
 	if err != nil {
 		return err
 	}
 	defer place.leave()
-	var body submitBody
+	var body api.Submission
 	// Sources grow by at most a factor of two when they are escaped.
 	if err := place.read(decode(w, r, int64(2*s.MaxSpecBytes+64<<10), &body)); err != nil {
 		return err
@@ -72,8 +67,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request,
 		return ctx, nil
 	}
 	out, err := do(ctx, admission.Request{
-		Files: body.Files, Variables: body.Variables, CheckIndex: body.CheckIndex,
-		NomadToken: nomadToken(r), ConsulToken: r.Header.Get(headerConsulToken), Look: s.look, Turn: turn,
+		Submission: body, NomadToken: nomadToken(r), ConsulToken: r.Header.Get(headerConsulToken), Look: s.look, Turn: turn,
 	})
 	if err != nil {
 		return err
@@ -107,18 +101,6 @@ func (s *Server) status(ctx context.Context, name string) (wadi.Status, error) {
 	return st, nil
 }
 
-type serviceSummary struct {
-	Name       string              `json:"name"`
-	Namespace  string              `json:"namespace"`
-	Phase      string              `json:"phase"`
-	URL        string              `json:"url,omitempty"`
-	Latest     string              `json:"latest"`
-	Traffic    []wadi.TargetStatus `json:"traffic,omitempty"`
-	Generation uint64              `json:"generation"`
-	Index      uint64              `json:"index"`
-	Submitted  int64               `json:"submitted"`
-}
-
 // list answers with the services that the caller may read.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	names, err := s.Store.Services(r.Context())
@@ -126,7 +108,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("list services: %w", err)
 	}
 	type stored struct {
-		serviceSummary // Without what the status tells.
+		api.ServiceSummary // Without what the status tells.
 
 		deleting, unreadable bool
 	}
@@ -143,7 +125,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		case err != nil:
 			return fmt.Errorf("service %s: %w", name, err)
 		}
-		all = append(all, stored{serviceSummary{
+		all = append(all, stored{api.ServiceSummary{
 			Name: name, Namespace: spec.Service.Namespace, Latest: spec.Latest,
 			Generation: spec.Generation, Index: index, Submitted: spec.Submitted,
 		}, spec.Deleting, unreadable})
@@ -154,9 +136,9 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("list services: %w", err)
 	}
-	out := []serviceSummary{}
+	out := []api.ServiceSummary{}
 	for _, one := range all {
-		sum := one.serviceSummary
+		sum := one.ServiceSummary
 		if !readable[sum.Namespace] {
 			continue
 		}
@@ -190,25 +172,6 @@ func phase(spec admission.Spec, st wadi.Status) string {
 	return st.Phase
 }
 
-type serviceView struct {
-	Service    wadi.Service      `json:"service"`
-	Index      uint64            `json:"index"`
-	Generation uint64            `json:"generation"`
-	Phase      string            `json:"phase"`
-	Latest     string            `json:"latest"`
-	Deleting   bool              `json:"deleting,omitempty"`
-	Submitted  int64             `json:"submitted"`
-	File       string            `json:"file"`
-	Source     string            `json:"source"`
-	Variables  map[string]string `json:"variables,omitempty"`
-	Status     wadi.Status       `json:"status"`
-	Route      *wadi.Route       `json:"route,omitempty"`
-
-	// Holds are the counts that are held now, by revision; "" is the one that has
-	// most of the traffic.
-	Holds map[string]wadi.Hold `json:"holds,omitempty"`
-}
-
 func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	spec, index, err := s.spec(r, name)
@@ -219,7 +182,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view := serviceView{
+	view := api.Service{
 		Service: spec.Service, Index: index, Generation: spec.Generation, Phase: phase(spec, st),
 		Latest: spec.Latest, Deleting: spec.Deleting, Submitted: spec.Submitted,
 		File: spec.File, Source: spec.Source, Variables: spec.Variables, Status: st,
@@ -243,12 +206,6 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	}
 	maps.DeleteFunc(view.Holds, func(_ string, h wadi.Hold) bool { return !h.Active(time.Now()) })
 	return s.reply(w, http.StatusOK, view)
-}
-
-type deletion struct {
-	Name     string `json:"name"`
-	Deleting bool   `json:"deleting"` // Marked, and not gone yet.
-	Gone     bool   `json:"gone"`
 }
 
 // remove marks a service; the leader drains, removes and forgets it. With wait it
@@ -289,9 +246,9 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if gone {
-		return s.reply(w, http.StatusOK, deletion{Name: name, Gone: true})
+		return s.reply(w, http.StatusOK, api.Deletion{Name: name, Gone: true})
 	}
-	return s.reply(w, http.StatusAccepted, deletion{Name: name, Deleting: true})
+	return s.reply(w, http.StatusAccepted, api.Deletion{Name: name, Deleting: true})
 }
 
 func (s *Server) waitGone(ctx context.Context, name string, wait time.Duration) (bool, error) {

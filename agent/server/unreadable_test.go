@@ -12,6 +12,7 @@ import (
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/api"
 )
 
 var errNewer = fmt.Errorf("%w: written by a newer Wadi; upgrade this agent", wadi.ErrUnreadable)
@@ -55,7 +56,7 @@ func TestServer_WhatCantBeRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := server.New(server.Config{Self: server.Self{Name: "one"}, Auth: auth, Admission: adm, Store: store, Rights: nomad})
+			s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: auth, Admission: adm, Store: store, Rights: nomad})
 			if err != nil {
 				t.Fatal(err)
 			}

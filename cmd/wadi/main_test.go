@@ -20,6 +20,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/api"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -46,7 +47,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	s, err := server.New(server.Config{
-		Self: server.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
+		Self: api.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
 		Events: b.events, Decisions: b.decisions, MaxInstances: 20, MaxSpecBytes: admissiontest.MaxBytes,
 		Doctor: func(context.Context) []wadi.AgentReport { return b.reports },
 	})

@@ -26,6 +26,7 @@ import (
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
@@ -290,7 +291,7 @@ func (n *node) wireAPI(ctx context.Context) error {
 	}
 	limiter := proxy.NewConnLimiter(maxAPIConns, nil)
 	n.apiServer, err = server.New(server.Config{
-		Self: server.Self{
+		Self: api.Self{
 			Name: c.Name, Version: buildVersion().Version, API: c.HTTP.Address,
 			Gateway: n.gatewayServer.Addr().String(), GatewayTLS: n.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Detail is one mistake, with its place in the user's files if that is known.
+type Detail struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Path    string `json:"path,omitempty"` // For instance scale.max.
+	Message string `json:"message"`
+}
+
+// String is, for instance, "hello.hcl:12,3: scale.max: must be a number".
+func (d Detail) String() string {
+	var b strings.Builder
+	if d.File != "" {
+		b.WriteString(d.File)
+		if d.Line > 0 {
+			fmt.Fprintf(&b, ":%d", d.Line)
+			if d.Column > 0 {
+				fmt.Fprintf(&b, ",%d", d.Column)
+			}
+		}
+		b.WriteString(": ")
+	}
+	if d.Path != "" {
+		b.WriteString(d.Path + ": ")
+	}
+	b.WriteString(d.Message)
+	return b.String()
+}
+
+// Error is a refusal or a failure as an agent answers with it. The same request would be
+// refused again until either it or what is stored changes, unless it wraps
+// [wadi.ErrUnavailable].
+type Error struct {
+	Message string   `json:"error"`
+	Details []Detail `json:"details,omitempty"`
+
+	// Status is the HTTP status. A body has it only as the last line of a stream, whose
+	// own status was sent before.
+	Status int `json:"status,omitempty"`
+}
+
+// Error is the message, and every detail on a line of its own.
+func (e *Error) Error() string {
+	lines := []string{e.Message}
+	for _, d := range e.Details {
+		lines = append(lines, d.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// statuses are the HTTP statuses of the root package's errors. Of several for one error
+// agents answer with the first.
+var statuses = []struct {
+	status int
+	err    error
+}{
+	{http.StatusForbidden, wadi.ErrForbidden},
+	{http.StatusUnauthorized, wadi.ErrForbidden},
+	{http.StatusNotFound, wadi.ErrNotFound},
+	{http.StatusConflict, wadi.ErrConflict},
+	{http.StatusRequestEntityTooLarge, wadi.ErrTooLarge},
+	{http.StatusServiceUnavailable, wadi.ErrUnavailable},
+	{http.StatusBadGateway, wadi.ErrUnavailable},
+	{http.StatusGatewayTimeout, wadi.ErrUnavailable},
+}
+
+// Unwrap returns the root package's error that the status stands for, or nil.
+func (e *Error) Unwrap() error {
+	for _, s := range statuses {
+		if s.status == e.Status {
+			return s.err
+		}
+	}
+	return nil
+}
+
+// StatusOf is the HTTP status of an error: that of the [*Error] or of the root package's
+// error that it wraps, else 500.
+func StatusOf(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return http.StatusInternalServerError
+}

@@ -1,0 +1,139 @@
+package api
+
+import "github.com/wadi-run/wadi"
+
+// The wire format of the API: agents answer with these types, and clients decode them.
+// What is stored as well as shown has its type in package wadi: a [wadi.Status], a
+// [wadi.Route], a [wadi.Revision], a [wadi.Decision] and a [wadi.Event].
+
+// File is one file of a submission. Its name is used in messages only.
+type File struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+}
+
+// Submission is the body of PUT /v1/services and of POST /v1/services/validate.
+type Submission struct {
+	Files     []File            `json:"files"`
+	Variables map[string]string `json:"variables,omitempty"`
+
+	// CheckIndex holds, for the services it names, the index that must be
+	// stored; 0: the service must not exist.
+	CheckIndex map[string]uint64 `json:"check_index,omitempty"`
+}
+
+// Submitted is the outcome of a submission, or of its validation.
+type Submitted struct {
+	Services []SubmittedService `json:"services"`
+	Warnings []Detail           `json:"warnings,omitempty"`
+}
+
+// SubmittedService is the outcome for one service.
+type SubmittedService struct {
+	Name        string   `json:"name"`
+	Index       uint64   `json:"index"` // For a later CheckIndex; of a validation the present one, 0 for a new service.
+	Generation  uint64   `json:"generation"`
+	Revision    string   `json:"revision"`          // The newest.
+	NewRevision bool     `json:"new_revision"`      // Made by this submission.
+	Changed     bool     `json:"changed"`           // False: the service is as it was stored before.
+	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and are tried again.
+	Warnings    []string `json:"warnings,omitempty"`
+}
+
+// ServiceSummary is one element of GET /v1/services.
+type ServiceSummary struct {
+	Name       string              `json:"name"`
+	Namespace  string              `json:"namespace"`
+	Phase      string              `json:"phase"`
+	URL        string              `json:"url,omitempty"`
+	Latest     string              `json:"latest"`            // ID of the newest revision.
+	Traffic    []wadi.TargetStatus `json:"traffic,omitempty"` // Where requests go now.
+	Generation uint64              `json:"generation"`
+	Index      uint64              `json:"index"`
+	Submitted  int64               `json:"submitted"` // Unix seconds.
+}
+
+// Service is the answer of GET /v1/service/NAME: the service as it was submitted, and
+// its status.
+type Service struct {
+	Service    wadi.Service      `json:"service"` // With every default.
+	Index      uint64            `json:"index"`   // For CheckIndex.
+	Generation uint64            `json:"generation"`
+	Phase      string            `json:"phase"` // pending until the leader has reconciled this generation.
+	Latest     string            `json:"latest"`
+	Deleting   bool              `json:"deleting,omitempty"`
+	Submitted  int64             `json:"submitted"` // Unix seconds.
+	File       string            `json:"file"`
+	Source     string            `json:"source"`
+	Variables  map[string]string `json:"variables,omitempty"`
+	Status     wadi.Status       `json:"status"`
+	Route      *wadi.Route       `json:"route,omitempty"`
+
+	// Holds are the counts that are held now, by revision; "" is the one that has
+	// most of the traffic.
+	Holds map[string]wadi.Hold `json:"holds,omitempty"`
+}
+
+// Revision is one element of GET /v1/service/NAME/revisions.
+type Revision struct {
+	ID       string     `json:"id"`
+	Number   int        `json:"number"`
+	Created  int64      `json:"created"` // Unix seconds.
+	SpecHash string     `json:"spec_hash"`
+	Phase    wadi.Phase `json:"phase"`
+	Reason   string     `json:"reason,omitempty"`
+	Percent  float64    `json:"percent"` // Of the service's traffic.
+}
+
+// Deletion is the answer of DELETE /v1/service/NAME.
+type Deletion struct {
+	Name     string `json:"name"`
+	Deleting bool   `json:"deleting"` // Marked, and not gone yet.
+	Gone     bool   `json:"gone"`
+}
+
+// Scale is the body of PUT /v1/service/NAME/scale: a count to hold for a time. Without
+// Count and For it ends the hold.
+type Scale struct {
+	Count    *int          `json:"count,omitempty"`
+	For      wadi.Duration `json:"for,omitempty"`
+	Revision string        `json:"revision"` // Empty: the one that has most of the traffic.
+}
+
+// Held is the answer of PUT /v1/service/NAME/scale.
+type Held struct {
+	Service  string     `json:"service"`
+	Revision string     `json:"revision,omitempty"` // Empty: the one that has most of the traffic.
+	Hold     *wadi.Hold `json:"hold"`               // Null: none any more.
+	Warnings []string   `json:"warnings,omitempty"`
+}
+
+// Self is the answer of GET /v1/agent/self. Addresses are host:port.
+type Self struct {
+	Name          string `json:"name"`
+	Version       string `json:"version"`
+	API           string `json:"api,omitempty"`
+	Gateway       string `json:"gateway,omitempty"`
+	GatewayTLS    string `json:"gateway_tls,omitempty"`
+	GatewayDomain string `json:"gateway_domain,omitempty"`
+	Metrics       string `json:"metrics,omitempty"`
+	Leader        bool   `json:"leader"` // This agent leads now.
+}
+
+// Leader is the answer of GET /v1/status/leader.
+type Leader struct {
+	Name    string `json:"name"`
+	Address string `json:"address,omitempty"` // Base URL of its API.
+}
+
+// Health is the answer of GET /v1/agent/health, with status 200 or 503.
+type Health struct {
+	OK       bool     `json:"ok"`
+	Problems []string `json:"problems,omitempty"` // What is wrong with the agent now.
+	Warnings []string `json:"warnings,omitempty"` // What to look at; the agent works all the same.
+}
+
+// Doctor is the answer of GET /v1/doctor: what the agents found about themselves.
+type Doctor struct {
+	Agents []wadi.AgentReport `json:"agents"`
+}
