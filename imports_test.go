@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"proxy/parking":                 {"proxy/socket"},
 	"proxy/socket":                  {},
 	"proxy/queue":                   {"", "proxy/list", "proxy", "proxy/framing", "proxy/parking", "proxy/socket", "proxy/admin", "proxy/accesslog"},
-	"proxy/activator":               {"", "proxy/list", "proxy"},
+	"proxy/activator":               {"", "internal/backlog", "proxy/list", "proxy"},
 	"proxy/gateway":                 {"", "proxy", "proxy/activator", "proxy/fields", "proxy/framing"},
 	"agent/control":                 {"", "calendar", "scheduler"},
 	"agent/authz":                   {"", "internal/consul", "internal/intentions", "internal/mesh"},
@@ -43,9 +43,10 @@ var arrows = map[string][]string{
 	"api":                           {""},
 	"internal/nomad":                {""},
 	"internal/consul":               {""},
-	"internal/store":                {"", "internal/consul"}, // The codec's keys are Consul's.
-	"internal/scrape":               {"", "scheduler"},       // It fills the windows that the scheduler averages.
+	"internal/store":                {"", "internal/consul"},               // The codec's keys are Consul's.
+	"internal/scrape":               {"", "internal/backlog", "scheduler"}, // It fills the windows that the scheduler averages.
 	"internal/usage":                {},
+	"internal/backlog":              {},
 	"internal/mesh":                 {""},
 	"internal/intentions":           {""},
 	"internal/telemetry":            {"proxy/accesslog", "proxy/activator"},

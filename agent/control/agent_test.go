@@ -480,26 +480,21 @@ func TestWaker_OneCall(t *testing.T) {
 	})
 }
 
-// A queue that grows is looked at when it does, and not when the others are.
-func TestAutoscaler_GrowthIsLookedAtOnce(t *testing.T) {
+// A revision whose queue grows is evaluated at once, and not when the others are.
+func TestAutoscaler_BacklogIsEvaluatedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.grown = make(chan struct{}, 1)
 		_, stop := lead(t, c)
 		defer stop()
 		id := c.submit("hello")
 		c.setLoad(id, 5)
 		time.Sleep(5*time.Second + 100*time.Millisecond)
 		c.setLoad(id, 35)
-		c.mu.Lock()
-		c.grew = []string{id, "gone-00001", "hello-00009"}
-		c.mu.Unlock()
-		c.grown <- struct{}{}
+		for _, id := range []string{id, "gone-00001", "hello-00009"} {
+			c.backlog.Add(id)
+		}
 		time.Sleep(time.Millisecond)
 		wantCount(t, c, id, 4)
-		c.mu.Lock()
-		c.grew = nil
-		c.mu.Unlock()
 		c.setLoad(id, 75) // What it holds is measured a little later.
 		time.Sleep(600 * time.Millisecond)
 		wantCount(t, c, id, 8)
@@ -510,7 +505,6 @@ func TestAutoscaler_GrowthIsLookedAtOnce(t *testing.T) {
 func TestLeader_PanicIsStoredSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.grown = make(chan struct{}, 1)
 		_, stop := lead(t, c)
 		defer stop()
 		id := c.submit("hello")
@@ -519,10 +513,7 @@ func TestLeader_PanicIsStoredSoon(t *testing.T) {
 		c.change1(t, func(s *control.Stored) { s.Service.Scale.Max = 1 }) // Nothing else will make anybody look.
 		time.Sleep(10*time.Second + 300*time.Millisecond)                 // Between the turns of controller and autoscaler.
 		c.setLoad(id, 95)
-		c.mu.Lock()
-		c.grew = []string{id}
-		c.mu.Unlock()
-		c.grown <- struct{}{}
+		c.backlog.Add(id)
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
 		d := c.service("hello").State.Revisions[id].Deciders[wadi.Concurrency]

@@ -14,17 +14,16 @@ import (
 // Autoscaler decides how many instances each revision should have, and sets it
 // in Nomad. Only the leader runs one, and a new one for each term.
 type Autoscaler struct {
-	Nomad     Nomad
-	Cluster   Cluster
-	Measure   Measure
-	Orders    Orders                                             // Nil: counts are lowered whatever is in flight.
-	Services  func() *View                                       // The controller's.
-	Remember  func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
-	Draining  func() map[string]bool                             // Nodes that are drained. Nil: none is known.
-	WayBack   func(service string) (ok bool, why string)         // Whether a request would wake it.
-	Waking    func() <-chan struct{}                             // Closed when no wake is due or under way here; nil: none is.
-	Grown     <-chan struct{}                                    // Signals that some queue grew.
-	TakeGrown func() []string                                    // The revisions whose queues grew.
+	Nomad    Nomad
+	Cluster  Cluster
+	Measure  Measure
+	Orders   Orders                                             // Nil: counts are lowered whatever is in flight.
+	Services func() *View                                       // The controller's.
+	Remember func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
+	Draining func() map[string]bool                             // Nodes that are drained. Nil: none is known.
+	WayBack  func(service string) (ok bool, why string)         // Whether a request would wake it.
+	Waking   func() <-chan struct{}                             // Closed when no wake is due or under way here; nil: none is.
+	Backlog  Backlog                                            // Nil: queues that grow are not followed.
 
 	Ceiling   int // The agent's bound of instances of one revision.
 	Decisions *Decisions
@@ -70,7 +69,7 @@ func (a *Autoscaler) Poke() {
 func (a *Autoscaler) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	defer g.Wait()
-	g.Go(func() { a.followGrowth(ctx) })
+	g.Go(func() { a.followBacklog(ctx) })
 	g.Go(func() { a.followLeaving(ctx) })
 	tick := time.NewTicker(evaluateEvery)
 	defer tick.Stop()

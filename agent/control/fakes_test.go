@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/internal/backlog"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -59,9 +60,8 @@ type cluster struct {
 	registers int
 	untold    map[string]float64 // Load that is only known of who is asked once more.
 	calls     []string           // What Nomad and the store were asked for.
-	grown     chan struct{}
+	backlog   *backlog.Set
 	waking    func() <-chan struct{}
-	grew      []string      // Revisions whose queues grew.
 	looks     int           // How often the leader looked at a revision.
 	ends      time.Duration // How long instances of a stopped job take to end.
 	drains    func(string) string
@@ -99,6 +99,7 @@ func newCluster() *cluster {
 	return &cluster{
 		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{}, quiet: map[string]time.Time{},
 		stored: map[string]control.Stored{}, purged: map[string]listed{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
+		backlog: backlog.New(),
 	}
 }
 
@@ -485,11 +486,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 		defer c.mu.Unlock()
 		return c.draining
 	}
-	a.Grown, a.TakeGrown = c.grown, func() []string {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.grew
-	}
+	a.Backlog = c.backlog
 	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
 	a.Waking = c.waking
 	a.WayBack = func(string) (bool, string) { return true, "" }

@@ -21,7 +21,6 @@ func TestAutoscaler_WakesGoFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
-				c.grown = make(chan struct{}, 1)
 				var over chan struct{}
 				c.waking = func() <-chan struct{} { c.mu.Lock(); defer c.mu.Unlock(); return over }
 				_, stop := lead(t, c)
@@ -38,10 +37,7 @@ func TestAutoscaler_WakesGoFirst(t *testing.T) {
 				}
 				began := time.Now()
 				c.setLoad(id, 35)
-				c.mu.Lock()
-				c.grew = []string{id}
-				c.mu.Unlock()
-				c.grown <- struct{}{}
+				c.backlog.Add(id)
 				for c.count(id) != 4 && time.Since(began) < time.Minute {
 					time.Sleep(time.Millisecond)
 				}

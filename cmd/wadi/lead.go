@@ -77,7 +77,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 		},
 		Done: scaler.Poke, Log: n.log.Named("controller"), Metrics: n.metrics,
 	}
-	grown := newGrowth(meter, n.activator)
+	meter.Backlog = n.activator.Backlog()
 	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{n.watcher}, meter
 	nodes := &nomad.Nodes{Client: n.nomad, Log: n.log.Named("nomad"), Changed: scaler.Poke}
 	scaler.Orders, scaler.Draining = leaderOrders{n.activator, term}, nodes.Draining
@@ -90,7 +90,7 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 		return ctl.WayBack(service)
 	}
 	scaler.Waking = n.activator.Waking
-	scaler.Grown, scaler.TakeGrown = grown.signal, grown.take
+	scaler.Backlog = n.activator.Backlog()
 	scaler.Ceiling, scaler.Decisions, scaler.Events = n.cfg.Limits.MaxInstances, n.decisions, n.events
 	scaler.Owned, scaler.Log, scaler.Metrics = &n.owned, n.log.Named("autoscaler"), n.metrics
 	sweeper := n.sweeper(asLeader, loopStore{n.store.Writer(term.Lock)}, ctl.Services)
@@ -100,7 +100,6 @@ func (n *node) lead(ctx context.Context, term *consul.Term) error {
 	g := newParts(ctx)
 	g.run("meter", meter.Run)
 	g.run("edits", edits.Run)
-	g.run("growth", grown.run)
 	g.run("controller", ctl.Run)
 	g.run("autoscaler", scaler.Run)
 	g.run("nodes", nodes.Run)
@@ -144,41 +143,3 @@ func (n *node) urlOf(s wadi.Service) string {
 	}
 	return n.gatewayURL(s.Name)
 }
-
-// growth joins what this agent's own activator says at once with what the others
-// say with their statistics.
-type growth struct {
-	signal chan struct{}
-	far    interface {
-		Grown() <-chan struct{}
-		TakeGrown() []string
-	}
-	near interface {
-		Growth() <-chan struct{}
-		Grown() []string
-	}
-}
-
-func newGrowth(m *measure.Meter, a interface {
-	Growth() <-chan struct{}
-	Grown() []string
-}) *growth {
-	return &growth{signal: make(chan struct{}, 1), far: m, near: a}
-}
-
-func (g *growth) run(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-g.far.Grown():
-		case <-g.near.Growth():
-		}
-		select {
-		case g.signal <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (g *growth) take() []string { return append(g.far.TakeGrown(), g.near.Grown()...) }

@@ -11,20 +11,20 @@ import (
 
 // Whichever agent's activator it is whose queue grows: its leader knows as soon as the
 // second is over in which it did, and what was measured then has it.
-func TestScraper_GrowthIsKnownWhenTheSecondIsOver(t *testing.T) {
+func TestScraper_BacklogIsKnownWhenTheSecondIsOver(t *testing.T) {
 	scraping(t, func(r rig) {
 		own, other := r.activator("a1", "b1"), r.activator("a2", "b2")
 		r.follow("a1", "a2")
 		pass(65*time.Second + 300*time.Millisecond)
-		for len(r.s.Grown()) > 0 {
-			<-r.s.Grown()
+		for len(r.s.Backlog.Changed()) > 0 {
+			<-r.s.Backlog.Changed()
 		}
 		defer load(other.of(rev1), 40, false)()
 		began := time.Now()
-		<-r.s.Grown()
+		<-r.s.Backlog.Changed()
 		took := time.Since(began)
-		if got := r.s.TakeGrown(); len(got) != 1 || got[0] != rev1 {
-			r.Errorf("grown: %v, want %s", got, rev1)
+		if got := r.s.Backlog.Take(); len(got) != 1 || got[0] != rev1 {
+			r.Errorf("backlog: %v, want %s", got, rev1)
 		}
 		if took > time.Second {
 			r.Errorf("known after %v", took)

@@ -12,7 +12,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/backlog"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -55,6 +55,9 @@ type Scraper struct {
 	// Windows makes the windows of a revision that begins to be measured;
 	// scheduler.NewWindows by default.
 	Windows func(born time.Time, keep time.Duration) *scheduler.Windows
+	// Backlog is where revisions are added of which an activator has more requests than
+	// a second ago; a set of the scraper's own by default.
+	Backlog *backlog.Set
 
 	log     hclog.Logger
 	metrics metrics
@@ -62,7 +65,6 @@ type Scraper struct {
 	start   time.Time
 	slots   chan struct{} // One for each short request under way.
 	added   chan struct{} // Signals followers that are not started.
-	grown   chan struct{} // Signals revisions in grew.
 
 	// mu guards what follows, the windows, and the followers' fields that say so.
 	mu        sync.Mutex
@@ -71,7 +73,6 @@ type Scraper struct {
 	placed    int               // Followers there ever were.
 	about     map[string]*group // The followers by revision; activators, which are about all, by "".
 	fresh     []*follower       // Not started.
-	grew      map[string]bool   // Revisions of which an activator holds more than before.
 	changed   chan struct{}     // Closed when the readiness of an instance changes.
 }
 
@@ -93,16 +94,15 @@ func New(log hclog.Logger, reg prometheus.Registerer) *Scraper {
 		Wait:      30 * time.Second,
 		PerSecond: 100,
 		Windows:   scheduler.NewWindows,
+		Backlog:   backlog.New(),
 		log:       log,
 		metrics:   newMetrics(reg),
 		start:     time.Now(),
 		slots:     make(chan struct{}, maxShort),
 		added:     make(chan struct{}, 1),
-		grown:     make(chan struct{}, 1),
 		revisions: map[string]*revision{},
 		followers: map[string]*follower{},
 		about:     map[string]*group{},
-		grew:      map[string]bool{},
 		changed:   make(chan struct{}),
 	}
 	s.client = &http.Client{
@@ -217,23 +217,6 @@ func (s *Scraper) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
-}
-
-// Grown signals that activators hold more requests of some revisions than before;
-// TakeGrown says of which.
-func (s *Scraper) Grown() <-chan struct{} { return s.grown }
-
-// TakeGrown returns the revisions that have grown since it was called last.
-func (s *Scraper) TakeGrown() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ids := make([]string, 0, len(s.grew))
-	for id := range s.grew {
-		ids = append(ids, id)
-	}
-	clear(s.grew)
-	slices.Sort(ids)
-	return ids
 }
 
 // signal wakes the reader of a channel of capacity one.

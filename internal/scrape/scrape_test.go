@@ -144,16 +144,16 @@ func TestScraper_ActivatorOfSeveralRevisions(t *testing.T) {
 		end := load(act.of(rev1), 3, false)
 		pass(2100 * time.Millisecond)
 		select {
-		case <-r.s.Grown():
+		case <-r.s.Backlog.Changed():
 		default:
-			r.Fatal("no word of the growth")
+			r.Fatal("the backlog is not signalled")
 		}
-		if got := r.s.TakeGrown(); !slices.Equal(got, []string{rev1}) {
-			r.Fatalf("grown: %v", got)
+		if got := r.s.Backlog.Take(); !slices.Equal(got, []string{rev1}) {
+			r.Fatalf("backlog: %v", got)
 		}
 		pass(10 * time.Second)
-		if got := r.s.TakeGrown(); len(got) != 0 {
-			r.Fatalf("grown without growth: %v", got)
+		if got := r.s.Backlog.Take(); len(got) != 0 {
+			r.Fatalf("backlog of queues that did not grow: %v", got)
 		}
 		one, two := r.averages(rev1), r.averages(rev2)
 		if !near(one.Panic, 3, 0.01) || two.Panic != 0 || two.Partial || two.Idle < 45*time.Second {

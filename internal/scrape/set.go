@@ -56,7 +56,6 @@ func (s *Scraper) setRevisions(revisions []Revision) {
 	for id := range s.revisions {
 		if !listed[id] {
 			delete(s.revisions, id)
-			delete(s.grew, id)
 			s.tidy(id)
 		}
 	}

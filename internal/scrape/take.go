@@ -62,21 +62,20 @@ func (s *Scraper) record(f *follower, since int64, all []wadi.Stats, at time.Tim
 		if !ok { // Nothing of this one.
 			st = wadi.Stats{Source: all[0].Source, Boot: all[0].Boot, Now: now, Revision: id}
 		}
-		s.noteGrowth(f, st)
+		s.noteBacklog(f, st)
 		r.windows.Report(f.src.ID, since, st, at)
 	}
 	return now
 }
 
-// noteGrowth tells when an activator holds more of a revision than a second ago.
-func (s *Scraper) noteGrowth(f *follower, st wadi.Stats) {
+// noteBacklog notes that an activator has more requests of a revision than a second ago.
+func (s *Scraper) noteBacklog(f *follower, st wadi.Stats) {
 	held := 0.0
 	if n := len(st.Samples); n > 0 && st.Samples[n-1].N == st.Now-1 {
 		held = st.Samples[n-1].Concurrency
 	}
 	if held > f.holds[st.Revision] {
-		s.grew[st.Revision] = true
-		signal(s.grown)
+		s.Backlog.Add(st.Revision)
 	}
 	if f.holds == nil {
 		f.holds = map[string]float64{}

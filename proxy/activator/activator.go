@@ -17,12 +17,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/backlog"
 	"github.com/wadi-run/wadi/proxy"
 )
 
@@ -33,6 +33,7 @@ type Activator struct {
 	metrics *metrics
 	clock   *proxy.Clock
 	wakes   *wakes
+	backlog *backlog.Set
 	room    room
 	peers   atomic.Int64 // Activators that share the instances, this one included.
 	probing atomic.Int64 // Probes under way, of all revisions.
@@ -46,12 +47,10 @@ type Activator struct {
 	idle     chan struct{} // Signals, while draining, that active became 0.
 
 	toStart chan struct{} // Signals that starts has something.
-	growth  chan struct{} // Signals that grown has something.
 
 	mu      sync.Mutex
 	stopped bool
 	starts  []*revision // Whose loops Run has to start.
-	grown   map[string]struct{}
 }
 
 // New checks cfg. It starts nothing; Run does.
@@ -75,8 +74,7 @@ func New(cfg Config) (*Activator, error) {
 		room:    room{maxCount: int64(cfg.MaxWaiting), maxBytes: cfg.MaxWaitingBytes},
 		idle:    make(chan struct{}, 1),
 		toStart: make(chan struct{}, 1),
-		growth:  make(chan struct{}, 1),
-		grown:   make(map[string]struct{}),
+		backlog: backlog.New(),
 	}
 	a.metrics = newMetrics(cfg.Registerer, a.conns)
 	a.peers.Store(1)
@@ -199,29 +197,9 @@ func (a *Activator) StatsHandler() http.Handler {
 	})
 }
 
-// Growth is signalled when a queue has grown; Grown says whose.
-func (a *Activator) Growth() <-chan struct{} { return a.growth }
-
-// Grown takes the revisions whose queues grew since the last call, sorted.
-func (a *Activator) Grown() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	ids := make([]string, 0, len(a.grown))
-	for id := range a.grown {
-		ids = append(ids, id)
-	}
-	clear(a.grown)
-	slices.Sort(ids)
-	return ids
-}
-
-// grew marks r for Grown.
-func (a *Activator) grew(r *revision) {
-	a.mu.Lock()
-	a.grown[r.id] = struct{}{}
-	a.mu.Unlock()
-	signal(a.growth)
-}
+// Backlog is the set of revisions whose queues grow here. It has no reader but the
+// caller's.
+func (a *Activator) Backlog() *backlog.Set { return a.backlog }
 
 // start asks Run for r's loop. It reports false when Run has ended.
 func (a *Activator) start(r *revision) bool {

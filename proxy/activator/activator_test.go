@@ -653,14 +653,14 @@ func TestStatistics(t *testing.T) {
 	}
 }
 
-func TestGrowth(t *testing.T) {
+func TestBacklog(t *testing.T) {
 	g := newRig(t, settings())
 	go g.get(t)
-	<-g.act.Growth()
-	if got, want := g.act.Grown(), []string{revision}; !cmp.Equal(got, want) {
+	<-g.act.Backlog().Changed()
+	if got, want := g.act.Backlog().Take(), []string{revision}; !cmp.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := g.act.Grown(); len(got) != 0 {
+	if got := g.act.Backlog().Take(); len(got) != 0 {
 		t.Errorf("got %v, want none left", got)
 	}
 }

@@ -68,8 +68,8 @@ func TestMeshHandler_Denied(t *testing.T) {
 			if n := len(g.act.Recorders()); n != 0 {
 				t.Errorf("%d revisions have statistics", n)
 			}
-			if grown := g.act.Grown(); len(grown) != 0 || g.cluster.wakes[revision] != 0 {
-				t.Errorf("queues grew: %v, wakes: %v", grown, g.cluster.wakes)
+			if backlog := g.act.Backlog().Take(); len(backlog) != 0 || g.cluster.wakes[revision] != 0 {
+				t.Errorf("queues grew: %v, wakes: %v", backlog, g.cluster.wakes)
 			}
 			if n := g.gauge(t, "wadi_activator_refusals_total"); n != 1 || g.gauge(t, "wadi_activator_requests_total") != 0 {
 				t.Errorf("%v refusals counted", n)

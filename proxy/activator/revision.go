@@ -160,7 +160,7 @@ func (r *revision) wait(ctx context.Context, q *request) error {
 		return err
 	}
 	if !q.quiet {
-		r.a.grew(r)
+		r.a.backlog.Add(r.id)
 	}
 	select {
 	case <-q.done:
