@@ -147,3 +147,22 @@ func TrafficPending(svc wadi.Service, latest string, revs []wadi.Revision, state
 		return fmt.Sprintf("the traffic stays as it was until %s is ready", id)
 	}
 }
+
+// RouteRevisionOf is what activators need to know of a revision under the
+// service's present settings: what makes the revision comes from the revision,
+// what is changed in place from the service.
+func RouteRevisionOf(rev wadi.Revision, svc wadi.Service, st wadi.RevisionState) wadi.RouteRevision {
+	r := wadi.RouteRevision{
+		Timeout:          rev.Spec.Timeout,
+		Queue:            wadi.Queue{Depth: svc.Queue.Depth, Timeout: svc.Queue.Timeout, Quiet: rev.Spec.Queue.Quiet},
+		ConcurrencyLimit: rev.Spec.ConcurrencyLimit,
+		Activation:       svc.Scale.Activation,
+		Max:              svc.Scale.Max,
+		Mesh:             rev.Spec.Mesh,
+		Proof:            rev.Proof,
+	}
+	if st.Phase == wadi.Failed {
+		r.Failed = st.Reason
+	}
+	return r
+}

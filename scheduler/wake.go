@@ -3,20 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"time"
-
-	"github.com/wadi-run/wadi"
 )
-
-// JobState is what Nomad says of a revision's job.
-type JobState struct {
-	Exists  bool
-	Stopped bool   // By somebody's `nomad job stop`; its count is meaningless then.
-	Count   int    // Of the group instance.
-	Index   uint64 // JobModifyIndex, the guard of every change.
-}
-
-// Running reports whether Nomad keeps instances of the job up, if its count asks for any.
-func (j JobState) Running() bool { return j.Exists && !j.Stopped }
 
 // WakeState is what a wake is decided from.
 type WakeState struct {
@@ -79,23 +66,4 @@ func Wake(s WakeState) WakeAction {
 		return WakeAction{Kind: WakeEvaluate, Reason: "a request waits and no instance is placed"}
 	}
 	return WakeAction{Kind: WakeNone}
-}
-
-// RouteRevisionOf is what activators need to know of a revision under the
-// service's present settings: what makes the revision comes from the revision,
-// what is changed in place from the service.
-func RouteRevisionOf(rev wadi.Revision, svc wadi.Service, st wadi.RevisionState) wadi.RouteRevision {
-	r := wadi.RouteRevision{
-		Timeout:          rev.Spec.Timeout,
-		Queue:            wadi.Queue{Depth: svc.Queue.Depth, Timeout: svc.Queue.Timeout, Quiet: rev.Spec.Queue.Quiet},
-		ConcurrencyLimit: rev.Spec.ConcurrencyLimit,
-		Activation:       svc.Scale.Activation,
-		Max:              svc.Scale.Max,
-		Mesh:             rev.Spec.Mesh,
-		Proof:            rev.Proof,
-	}
-	if st.Phase == wadi.Failed {
-		r.Failed = st.Reason
-	}
-	return r
 }

@@ -36,7 +36,7 @@ func inTurns(all, told int, load func(i int) float64) *scheduler.Windows {
 	return w
 }
 
-func TestTurns(t *testing.T) {
+func TestSampling(t *testing.T) {
 	two := func(int) float64 { return 2 }
 	for _, tt := range []struct {
 		name       string
@@ -168,7 +168,7 @@ func TestTurns(t *testing.T) {
 }
 
 // A window does not wait for those that are not due, but for enough of those that are.
-func TestTurns_EndWhereEnoughHaveTold(t *testing.T) {
+func TestSampling_EndsWhereEnoughReported(t *testing.T) {
 	w := inTurns(300, 100, func(int) float64 { return 2 })
 	for i, id := range many(300)[100:119] {
 		w.Report(id, 100, stats(104, busy(100, 104, 2, 0)...), at(104.1+float64(i)/100))
@@ -195,7 +195,7 @@ type turned struct {
 // Whatever the load does over time, as long as it is the same on all instances, as
 // many as there are, in turns of whatever length, what is extrapolated is what
 // there was. One that is late for its turn is never taken for known.
-func TestTurns_EqualLoadIsExact(t *testing.T) {
+func TestSampling_EqualLoadIsExact(t *testing.T) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		cycle := 2 + rng.Int64N(6)
@@ -283,7 +283,7 @@ func reported(s *turned, now int64, load map[int64]float64) wadi.Stats {
 
 // A load that differs between instances is met on average, and better as their
 // turns come: what they told is counted as it was.
-func TestTurns_UnequalLoad(t *testing.T) {
+func TestSampling_UnequalLoad(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	const n, cycle = 600, 6
 	w, ids := windows(many(n)...), many(n)

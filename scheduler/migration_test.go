@@ -50,7 +50,7 @@ func TestEvaluate_OneMoreWhileInstancesMove(t *testing.T) {
 	}
 }
 
-func TestMove(t *testing.T) {
+func TestMigration(t *testing.T) {
 	var m scheduler.Migration
 	for i, step := range []struct {
 		moving  int

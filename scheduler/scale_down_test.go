@@ -12,7 +12,7 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-func TestPlanLeave(t *testing.T) {
+func TestPlanScaleDown(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	candidates := func(n int) (all []scheduler.Candidate) {
@@ -89,7 +89,7 @@ func TestPlanLeave(t *testing.T) {
 }
 
 // Of very many that go so many are told at once as can be: each is asked again and again.
-func TestPlanLeave_ManyGoInTurns(t *testing.T) {
+func TestPlanScaleDown_ManyGoInTurns(t *testing.T) {
 	var alive []scheduler.Candidate
 	for i := range 1000 {
 		alive = append(alive, scheduler.Candidate{ID: strconv.Itoa(i), Index: i, Running: true, Ready: true})

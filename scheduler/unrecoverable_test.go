@@ -11,7 +11,7 @@ import (
 
 // A revision that was never ready is given up as soon as Nomad has given up three of
 // its instances for the same reason, and not for less.
-func TestPlan_GivesUpWhatIsHopeless(t *testing.T) {
+func TestPlan_GivesUpUnrecoverable(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		givenUp []string
