@@ -8,6 +8,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // What an Envoy in front of an instance says itself, word for word.
@@ -43,7 +44,7 @@ func TestForward_EnvoysOwnAnswers(t *testing.T) {
 	} {
 		for _, p := range []wadi.Protocol{wadi.HTTP1, wadi.H2C} {
 			t.Run(string(p)+", "+name, func(t *testing.T) {
-				peer := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				peer := proxytest.Serve(t, func(w http.ResponseWriter, _ *http.Request) {
 					for k, v := range tt.header {
 						w.Header().Set(k, v)
 					}
@@ -65,7 +66,7 @@ func TestForward_EnvoysOwnAnswers(t *testing.T) {
 
 // To a gRPC call an Envoy says it in trailers only.
 func TestForward_EnvoysOwnAnswers_GRPC(t *testing.T) {
-	peer := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	peer := proxytest.Serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set("Grpc-Status", "14")
 		w.Header().Set("Grpc-Message", envoyRefused)
@@ -89,7 +90,7 @@ func wantEnvoys(t *testing.T, cfg proxy.UpstreamConfig, method string, check fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := client(t, false).Do(req)
+	res, err := proxytest.Client(t, false).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

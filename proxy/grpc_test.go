@@ -9,6 +9,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 func TestRefuseGRPC(t *testing.T) {
@@ -35,7 +36,7 @@ func TestRefuseGRPC(t *testing.T) {
 		{"", true, 503, "x", "", ""},
 		{"application/grpc", false, 503, "x", "", ""},
 	} {
-		addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		addr := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Wadi-Error", "code")
 			if !proxy.RefuseGRPC(w, r, tt.status, tt.message) {
 				w.WriteHeader(418)
@@ -43,7 +44,7 @@ func TestRefuseGRPC(t *testing.T) {
 		})
 		req, _ := http.NewRequest(http.MethodPost, "http://"+addr, strings.NewReader("unread"))
 		req.Header.Set("Content-Type", tt.kind)
-		res, err := client(t, tt.http2).Do(req)
+		res, err := proxytest.Client(t, tt.http2).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,10 +65,10 @@ func TestRefuseGRPC(t *testing.T) {
 
 func TestTimeout_OfGRPC(t *testing.T) {
 	h := proxy.TimeoutHandler(http.HandlerFunc(stall), wadi.Timeouts{Request: wadi.Duration(10 * time.Millisecond)})
-	addr := serve(t, h.ServeHTTP)
+	addr := proxytest.Serve(t, h.ServeHTTP)
 	req, _ := http.NewRequest(http.MethodPost, "http://"+addr, strings.NewReader("x"))
 	req.Header.Set("Content-Type", "application/grpc")
-	res, err := client(t, true).Do(req)
+	res, err := proxytest.Client(t, true).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

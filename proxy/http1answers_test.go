@@ -16,6 +16,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // What an app answers and what can't be an answer, or could be read in two ways:
@@ -209,7 +210,7 @@ func TestHTTP1_ManyHints(t *testing.T) {
 			return nil
 		},
 	}), http.MethodGet, "http://"+addr, nil)
-	res, err := client(t, false).Do(r)
+	res, err := proxytest.Client(t, false).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,12 +246,12 @@ func TestHTTP1_PartsAtOnce(t *testing.T) {
 						}
 					}
 				})
-				u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
+				u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: proxytest.Dialer(app)})
 				t.Cleanup(u.Close)
-				addr := serve(t, proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				addr := proxytest.Serve(t, proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					_ = u.Forward(w, r) // Its answer breaks off; that is for the caller.
 				}), limits).ServeHTTP)
-				res, err := client(t, false).Get("http://" + addr)
+				res, err := proxytest.Client(t, false).Get("http://" + addr)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // A connection that the peer has closed meanwhile, or on which something came that
@@ -37,7 +38,7 @@ func TestHTTP1_StaleConnections(t *testing.T) {
 					t.Errorf("the connection was used again: %q", rest)
 				}
 			})
-			u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
+			u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: proxytest.Dialer(app)})
 			for range 5 {
 				w, err := do(u, http.MethodPost, nil) // No second try would do any harm to GET.
 				if err != nil || w.Body.String() != "ok" {
@@ -60,7 +61,7 @@ func TestHTTP1_MoreThanTheAnswer(t *testing.T) {
 			t.Errorf("the connection was used again: %q", rest)
 		}
 	})
-	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: proxytest.Dialer(app)})
 	for i := range 3 {
 		if w, err := do(u, http.MethodPost, nil); err != nil || w.Body.String() != fmt.Sprint(i+1) {
 			t.Errorf("request %d: got %q, %v", i, w.Body, err)
@@ -88,7 +89,7 @@ func TestHTTP1_BreaksUnderARequest(t *testing.T) {
 				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 			}
 		})
-		u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
+		u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: proxytest.Dialer(app)})
 		for range 2 {
 			w, err := do(u, tt.method, strings.NewReader(tt.body))
 			if w.Body.String() == "ok" {
@@ -134,7 +135,7 @@ func TestHTTP1_Connections(t *testing.T) {
 	var opened, opening, most atomic.Int64
 	crowd := make(chan struct{}) // Closed when as many connections are being opened as may be.
 	full := sync.OnceFunc(func() { close(crowd) })
-	app := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	app := proxytest.Serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Greet: func(context.Context, net.Conn) error {
 		opened.Add(1)
 		n := opening.Add(1)
@@ -146,7 +147,7 @@ func TestHTTP1_Connections(t *testing.T) {
 		<-crowd
 		opening.Add(-1)
 		return nil
-	}, Dial: dialer(app)})
+	}, Dial: proxytest.Dialer(app)})
 	var all sync.WaitGroup
 	for range 200 {
 		all.Go(func() {

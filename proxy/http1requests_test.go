@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // An app that waits for the body only after it has said so, and one that does not
@@ -96,7 +97,7 @@ func TestHTTP1_RequestBodies(t *testing.T) {
 			"hello", -1, http.Header{"X-Sum": {"1"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				body, err := io.ReadAll(r.Body)
 				if err != nil || string(body) != tt.body || r.ContentLength != tt.length {
 					t.Errorf("got %d bytes of length %d, %v; want %d of %d", len(body), r.ContentLength, err, len(tt.body), tt.length)
@@ -125,7 +126,7 @@ func TestHTTP1_CallerBreaksItsBody(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nXX\r\n",
 	} {
 		seen := make(chan error, 1)
-		app := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		app := proxytest.Serve(t, func(_ http.ResponseWriter, r *http.Request) {
 			_, err := io.ReadAll(r.Body)
 			seen <- err
 		})
@@ -172,7 +173,7 @@ func TestHTTP1_Unsendable(t *testing.T) {
 		"line end in a value": func(r *http.Request) { r.Header.Set("X-A", "b\r\nX-B: c") },
 		"colon in a name":     func(r *http.Request) { r.Header["X-A: b"] = []string{"c"} },
 	} {
-		u := proxy.NewUpstream(proxy.UpstreamConfig{Dial: dialer(answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))})
+		u := proxy.NewUpstream(proxy.UpstreamConfig{Dial: proxytest.Dialer(answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))})
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		change(r)
 		var failed *proxy.ForwardError

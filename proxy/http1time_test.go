@@ -34,7 +34,7 @@ func memoryUpstream(t *testing.T, l *proxytest.Listener, cfg proxy.UpstreamConfi
 // An idle connection is closed in time, and not before.
 func TestHTTP1_IdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+		l := proxytest.ServeMemory(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 		u := memoryUpstream(t, l, proxy.UpstreamConfig{IdleTimeout: time.Minute})
 		for i, tt := range []struct {
 			after      time.Duration
@@ -56,7 +56,7 @@ func TestHTTP1_IdleTimeout(t *testing.T) {
 // nothing from those that wait on.
 func TestHTTP1_WaitingIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+		l := proxytest.ServeMemory(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 		let := make(chan struct{})
 		u := memoryUpstream(t, l, proxy.UpstreamConfig{Dial: func(ctx context.Context) (net.Conn, error) {
 			<-let
@@ -109,7 +109,7 @@ func TestHTTP1_SlowBodyAfterTheAnswer(t *testing.T) {
 				defer app.Close()
 				u := memoryUpstream(t, app, proxy.UpstreamConfig{})
 				returned := make(chan time.Time, 1)
-				l := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+				l := proxytest.ServeMemory(t, func(w http.ResponseWriter, r *http.Request) {
 					_ = u.Forward(w, r)
 					returned <- time.Now()
 				})
@@ -144,7 +144,7 @@ func contextEnds(t *testing.T, after, unheard time.Duration) {
 	most := 2 * cmp.Or(unheard, 20*time.Millisecond)
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan struct{})
-		l := serveMemory(t, func(_ http.ResponseWriter, r *http.Request) {
+		l := proxytest.ServeMemory(t, func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			close(gone)
 		})
@@ -191,7 +191,7 @@ func TestUnheardFor(t *testing.T) {
 // they have given up is no connection of theirs.
 func TestHTTP1_SlowDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+		l := proxytest.ServeMemory(t, func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(time.Second)
 			_, _ = io.WriteString(w, "ok")
 		})

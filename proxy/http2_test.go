@@ -20,6 +20,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // tlsServer starts a server that speaks HTTP/2 over TLS, and returns how to dial it.
@@ -29,7 +30,7 @@ func tlsServer(t *testing.T, conf *http.HTTP2Config, h http.HandlerFunc) func(co
 	s.EnableHTTP2 = true
 	s.Config.HTTP2 = conf
 	s.Config.MaxHeaderBytes = 8 << 10
-	s.Config.ErrorLog = noPanicsLog(t)
+	s.Config.ErrorLog = proxytest.NoPanicsLog(t)
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	client := s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
@@ -201,7 +202,7 @@ func framePeer(t *testing.T, serve func(n int, f *http2.Framer, c net.Conn)) fun
 			}()
 		}
 	}()
-	return dialer(l.Addr().String())
+	return proxytest.Dialer(l.Addr().String())
 }
 
 // await reads up to a frame of a type, and returns its stream.
@@ -350,7 +351,7 @@ func TestHTTP2_BrokenWhileTheCallerIsSilent(t *testing.T) {
 // Who opens the connection for all leaves meanwhile: that is no affair of the others.
 func TestHTTP2_OpenerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		peer := serveMemory(t, func(http.ResponseWriter, *http.Request) {})
+		peer := proxytest.ServeMemory(t, func(http.ResponseWriter, *http.Request) {})
 		dials := 0
 		u := upstream(t, proxy.UpstreamConfig{Dial: func(ctx context.Context) (net.Conn, error) {
 			if dials++; dials == 1 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // An app sends a body over HTTP/2 where there may be none: the caller gets the answer
@@ -36,7 +37,7 @@ func TestHTTP2_BodyWhereThereIsNone(t *testing.T) {
 						_ = f.WriteData(stream, true, []byte("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"))
 					}
 				})
-				c := client(t, version)
+				c := proxytest.Client(t, version)
 				addr := front(t, proxy.UpstreamConfig{Addr: "app", Dial: dial, Protocol: wadi.H2C}, nil)
 				for i := range 5 {
 					res, err := c.Get("http://" + addr)

@@ -24,14 +24,14 @@ const (
 // timed starts a server in the bubble whose requests are forwarded to app within limits.
 func timed(t *testing.T, p wadi.Protocol, limits wadi.Timeouts, app http.HandlerFunc) *proxytest.Listener {
 	t.Helper()
-	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: "app", Protocol: p, Dial: serveMemory(t, app).Dial})
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: "app", Protocol: p, Dial: proxytest.ServeMemory(t, app).Dial})
 	t.Cleanup(u.Close)
 	h := proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := u.Forward(w, r); err != nil {
 			http.Error(w, "forward failed", http.StatusBadGateway)
 		}
 	}), limits)
-	return serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+	return proxytest.ServeMemory(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Before", "kept")
 		h.ServeHTTP(w, r)
 	})
@@ -41,7 +41,7 @@ func timed(t *testing.T, p wadi.Protocol, limits wadi.Timeouts, app http.Handler
 // in a bubble of fake time: what a busy machine takes does not count.
 func eachTimed(t *testing.T, limits wadi.Timeouts, app http.HandlerFunc, f func(t *testing.T, c *http.Client)) {
 	each(t, func(t *testing.T, p wadi.Protocol, _ *http.Client) {
-		synctest.Test(t, func(t *testing.T) { f(t, memoryClient(t, p, timed(t, p, limits, app))) })
+		synctest.Test(t, func(t *testing.T) { f(t, proxytest.MemoryClient(t, p != wadi.HTTP1, timed(t, p, limits, app))) })
 	})
 }
 
@@ -147,15 +147,15 @@ func TestTimeout_StuckCallers(t *testing.T) {
 		"reads nothing": {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", endless},
 	} {
 		t.Run(name, func(t *testing.T) {
-			app := serve(t, tt.app)
-			u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: dialer(app)})
+			app := proxytest.Serve(t, tt.app)
+			u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: proxytest.Dialer(app)})
 			t.Cleanup(u.Close)
 			done := make(chan error, 1)
 			h := proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				defer func() { done <- r.Context().Err() }()
 				_ = u.Forward(w, r)
 			}), wadi.Timeouts{Request: 4 * short})
-			conn, err := net.Dial("tcp", serve(t, h.ServeHTTP))
+			conn, err := net.Dial("tcp", proxytest.Serve(t, h.ServeHTTP))
 			if err != nil {
 				t.Fatal(err)
 			}

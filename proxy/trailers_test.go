@@ -12,6 +12,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // Trailers pass in both directions, also those of a short answer, whose length the
@@ -19,11 +20,11 @@ import (
 func TestForward_Trailers(t *testing.T) {
 	both := func(t *testing.T, f func(*testing.T, wadi.Protocol, *http.Client)) {
 		each(t, f)
-		t.Run("http1 to h2c", func(t *testing.T) { f(t, wadi.H2C, client(t, false)) })
-		t.Run("h2c to http1", func(t *testing.T) { f(t, wadi.HTTP1, client(t, true)) })
+		t.Run("http1 to h2c", func(t *testing.T) { f(t, wadi.H2C, proxytest.Client(t, false)) })
+		t.Run("h2c to http1", func(t *testing.T) { f(t, wadi.HTTP1, proxytest.Client(t, true)) })
 	}
 	both(t, func(t *testing.T, p wadi.Protocol, c *http.Client) {
-		app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", "X-Came")
 			_, _ = io.Copy(io.Discard, r.Body)
 			_, _ = io.WriteString(w, "body")

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // A caller of HTTP/2 that makes no room for an answer holds its stream for no longer
@@ -20,7 +21,7 @@ func TestEndUnread_NoRoomInHTTP2(t *testing.T) {
 	for name, h := range unreadWays {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn, err := serveMemory(t, h).Dial(t.Context())
+				conn, err := proxytest.ServeMemory(t, h).Dial(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -57,7 +58,7 @@ const unreadFor = 2 * time.Second // And some.
 // stream where many end at once, and reset what has ended.
 func TestEndUnread_HeaderAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, err := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := proxytest.ServeMemory(t, func(w http.ResponseWriter, r *http.Request) {
 			proxy.EndUnread(w, r)
 			proxy.RefuseGRPC(w, r, http.StatusServiceUnavailable, "no")
 		}).Dial(t.Context())

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
 // unreadWays are the ways in which a body stays unread.
@@ -94,7 +95,7 @@ func TestEndUnread_NeverComes(t *testing.T) {
 		} {
 			t.Run(name+" "+send, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					conn, err := serveMemory(t, h).Dial(t.Context())
+					conn, err := proxytest.ServeMemory(t, h).Dial(t.Context())
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -121,7 +122,7 @@ func TestEndUnread_Trickles(t *testing.T) {
 	for name, h := range unreadWays {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn, err := serveMemory(t, h).Dial(t.Context())
+				conn, err := proxytest.ServeMemory(t, h).Dial(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -145,7 +146,7 @@ func TestEndUnread_Trickles(t *testing.T) {
 // One that comes in time is no reason to close the connection.
 func TestEndUnread_Comes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, err := serveMemory(t, unreadWays["our own answer"]).Dial(t.Context())
+		conn, err := proxytest.ServeMemory(t, unreadWays["our own answer"]).Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +172,7 @@ func TestEndUnread_NotRead(t *testing.T) {
 	for name, h := range unreadWays {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn, err := serveMemory(t, h).Dial(t.Context())
+				conn, err := proxytest.ServeMemory(t, h).Dial(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -196,8 +197,8 @@ func TestEndUnread_HTTP2(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, dials := serveMemory(t, h), 0
-				tr := &http.Transport{Protocols: protocols(false, true)}
+				l, dials := proxytest.ServeMemory(t, h), 0
+				tr := &http.Transport{Protocols: proxytest.Protocols(false, true)}
 				tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { dials++; return l.Dial(ctx) }
 				defer tr.CloseIdleConnections()
 				for range 3 {

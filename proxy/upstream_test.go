@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,53 +21,19 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/proxytest"
 )
-
-// serve starts a server that speaks HTTP/1.1 and HTTP/2 without TLS.
-func serve(t *testing.T, h http.HandlerFunc) (addr string) {
-	t.Helper()
-	s := httptest.NewUnstartedServer(h)
-	s.Config.Protocols = protocols(true, true)
-	s.Config.ErrorLog = noPanicsLog(t)
-	s.Start()
-	t.Cleanup(s.Close)
-	return s.Listener.Addr().String()
-}
-
-// noPanics fails the test when the server logs a panic.
-type noPanics struct{ t *testing.T }
-
-func noPanicsLog(t *testing.T) *log.Logger { return log.New(noPanics{t}, "", 0) }
-
-func (n noPanics) Write(b []byte) (int, error) {
-	if strings.Contains(string(b), "panic") {
-		n.t.Errorf("server: %s", b)
-	}
-	return len(b), nil
-}
-
-func protocols(http1, http2 bool) *http.Protocols {
-	var p http.Protocols
-	p.SetHTTP1(http1)
-	p.SetUnencryptedHTTP2(http2)
-	return &p
-}
-
-// dialer dials addr without a timeout of its own: a machine may be busy for a second.
-func dialer(addr string) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
-}
 
 // front starts a server that forwards to the peer; failed gets its errors. Without
 // failed there must be none.
 func front(t *testing.T, cfg proxy.UpstreamConfig, failed func(http.ResponseWriter, *http.Request, *proxy.ForwardError)) string {
 	t.Helper()
 	if cfg.Dial == nil {
-		cfg.Dial = dialer(cfg.Addr)
+		cfg.Dial = proxytest.Dialer(cfg.Addr)
 	}
 	u := proxy.NewUpstream(cfg)
 	t.Cleanup(u.Close)
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+	return proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		err := u.Forward(w, r)
 		var fe *proxy.ForwardError
 		switch {
@@ -82,16 +47,10 @@ func front(t *testing.T, cfg proxy.UpstreamConfig, failed func(http.ResponseWrit
 	})
 }
 
-func client(t *testing.T, http2 bool) *http.Client {
-	tr := &http.Transport{Protocols: protocols(!http2, http2), DisableCompression: true}
-	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr}
-}
-
 // each runs f over HTTP/1.1 and over HTTP/2, toward a peer of the same protocol.
 func each(t *testing.T, f func(t *testing.T, p wadi.Protocol, c *http.Client)) {
-	t.Run("http1", func(t *testing.T) { f(t, wadi.HTTP1, client(t, false)) })
-	t.Run("h2c", func(t *testing.T) { f(t, wadi.H2C, client(t, true)) })
+	t.Run("http1", func(t *testing.T) { f(t, wadi.HTTP1, proxytest.Client(t, false)) })
+	t.Run("h2c", func(t *testing.T) { f(t, wadi.H2C, proxytest.Client(t, true)) })
 }
 
 func TestForward_KeepsWhatCame(t *testing.T) {
@@ -102,7 +61,7 @@ func TestForward_KeepsWhatCame(t *testing.T) {
 	}
 	each(t, func(t *testing.T, p wadi.Protocol, c *http.Client) {
 		got := make(chan seen, 1)
-		app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			got <- seen{r.Proto, r.RequestURI, r.Host, r.Method, string(body), r.Header["Forwarded"],
 				r.Header["X-Forwarded-For"], r.Header["User-Agent"], r.Header.Get(wadi.HeaderInstance)}
@@ -146,7 +105,7 @@ func TestForward_KeepsWhatCame(t *testing.T) {
 // other way round.
 func TestForward_StreamsBothWays(t *testing.T) {
 	each(t, func(t *testing.T, p wadi.Protocol, c *http.Client) {
-		app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			rc := http.NewResponseController(w)
 			_ = rc.EnableFullDuplex()
 			w.Header().Set("Trailer", "X-Sum")
@@ -194,7 +153,7 @@ func TestForward_StreamsBothWays(t *testing.T) {
 // An app that answers without reading the body: the answer arrives while the
 // rest of the body is still to come, and the connection is not used again.
 func TestForward_AnswerBeforeTheBodysEnd(t *testing.T) {
-	app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		w.Header().Set("Connection", "close")
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
@@ -221,7 +180,7 @@ func TestForward_AnswerBeforeTheBodysEnd(t *testing.T) {
 }
 
 func TestForward_InformationalAnswersAndHead(t *testing.T) {
-	app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</style.css>")
 		w.WriteHeader(http.StatusEarlyHints)
 		w.Header().Set("Content-Length", "1234")
@@ -233,7 +192,7 @@ func TestForward_InformationalAnswersAndHead(t *testing.T) {
 		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error { hints.Store(int64(code)); return nil },
 	})
 	req, _ := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+addr, nil)
-	res, err := client(t, false).Do(req)
+	res, err := proxytest.Client(t, false).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +203,7 @@ func TestForward_InformationalAnswersAndHead(t *testing.T) {
 }
 
 func TestForward_Upgrade(t *testing.T) {
-	app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
@@ -270,7 +229,7 @@ func TestForward_Upgrade(t *testing.T) {
 
 func TestForward_BrokenAnswerBreaksTheStream(t *testing.T) {
 	each(t, func(t *testing.T, p wadi.Protocol, c *http.Client) {
-		app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "half")
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
@@ -288,19 +247,19 @@ func TestForward_BrokenAnswerBreaksTheStream(t *testing.T) {
 }
 
 func TestForward_Errors(t *testing.T) {
-	misdirected := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	misdirected := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusMisdirectedRequest)
 	})
-	own := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	own := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(wadi.HeaderInstance, "alloc")
 		w.WriteHeader(http.StatusMisdirectedRequest)
 	})
-	closing := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	closing := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		panic(http.ErrAbortHandler)
 	})
-	gone := serve(t, nil)
+	gone := proxytest.Serve(t, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -337,7 +296,7 @@ func TestForward_Errors(t *testing.T) {
 				w.WriteHeader(599)
 			})
 			req, _ := http.NewRequest(tt.method, "http://"+addr, strings.NewReader(tt.body))
-			res, err := client(t, false).Do(req)
+			res, err := proxytest.Client(t, false).Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -363,7 +322,7 @@ func TestForward_Errors(t *testing.T) {
 // A connection that was used before breaks at the second request, and dialling
 // again is refused: the peer may have seen the request all the same.
 func TestForward_BrokenThenRefused(t *testing.T) {
-	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	addr := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/break" {
 			panic(http.ErrAbortHandler)
 		}
@@ -373,7 +332,7 @@ func TestForward_BrokenThenRefused(t *testing.T) {
 		if dials++; dials > 1 {
 			return nil, syscall.ECONNREFUSED
 		}
-		return dialer(addr)(ctx)
+		return proxytest.Dialer(addr)(ctx)
 	}})
 	defer up.Close()
 	if err := up.Forward(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)); err != nil {
@@ -387,13 +346,13 @@ func TestForward_BrokenThenRefused(t *testing.T) {
 }
 
 func TestForward_GreetsEachConnectionOnce(t *testing.T) {
-	app := serve(t, func(w http.ResponseWriter, r *http.Request) {})
+	app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {})
 	var greeted atomic.Int64
 	addr := front(t, proxy.UpstreamConfig{Addr: app, Greet: func(context.Context, net.Conn) error {
 		greeted.Add(1)
 		return nil
 	}}, nil)
-	c := client(t, false)
+	c := proxytest.Client(t, false)
 	for range 5 {
 		res, err := c.Get("http://" + addr)
 		if err != nil {
@@ -409,7 +368,7 @@ func TestForward_GreetsEachConnectionOnce(t *testing.T) {
 func TestForward_CallerGone(t *testing.T) {
 	entered := make(chan struct{})
 	left := make(chan struct{})
-	app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		close(entered)
 		<-r.Context().Done()
 		close(left)
@@ -422,7 +381,7 @@ func TestForward_CallerGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-entered; cancel() }()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr, nil)
-	if _, err := client(t, false).Do(req); !errors.Is(err, context.Canceled) {
+	if _, err := proxytest.Client(t, false).Do(req); !errors.Is(err, context.Canceled) {
 		t.Errorf("err=%v", err)
 	}
 	select {
@@ -435,8 +394,8 @@ func TestForward_CallerGone(t *testing.T) {
 // An answer of a header alone, as gRPC refuses calls, stays one: it is not flushed
 // before its end is known, or the server would send an empty part to end it.
 func TestForward_TrailersOnly(t *testing.T) {
-	addr := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Grpc-Status", "12") })
-	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: addr, Protocol: wadi.GRPC, Dial: dialer(addr)})
+	addr := proxytest.Serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Grpc-Status", "12") })
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: addr, Protocol: wadi.GRPC, Dial: proxytest.Dialer(addr)})
 	t.Cleanup(u.Close)
 	for i := range 1000 {
 		w, err := do(u, http.MethodPost, strings.NewReader("call"))
