@@ -120,7 +120,7 @@ func valueEnd(s string) (int, error) {
 
 func isFieldName(s string) bool {
 	for i := range len(s) {
-		if !isToken(s[i]) {
+		if !fields.IsToken(s[i]) {
 			return false
 		}
 	}

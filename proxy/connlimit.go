@@ -267,7 +267,5 @@ func (c *LimitedConn) CloseWrite() error {
 
 // Upgraded ends the checking of requests, for who takes the connection over.
 func (c *LimitedConn) Upgraded() {
-	if checked, ok := c.Conn.(interface{ Upgraded() }); ok {
-		checked.Upgraded()
-	}
+	NotifyUpgraded(c.Conn)
 }

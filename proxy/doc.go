@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // StripInternal removes the headers that only Wadi may set, X-Forwarded-Client-Cert
@@ -21,22 +22,22 @@ import (
 // what the app gets.
 func StripInternal(h http.Header) {
 	for name := range h {
-		if isInternal(name) {
+		if IsInternal(name) {
 			delete(h, name)
 		}
 	}
 }
 
-// isInternal says whether only Wadi may set a field. Its name is canonical, as all
+// IsInternal says whether only Wadi may set a field. Its name is canonical, as all
 // names in a header are; with an underscore in it that may mean little.
-func isInternal(name string) bool {
+func IsInternal(name string) bool {
 	switch {
 	case len(name) < len("Wadi-"):
 		return false
 	case name[0]|0x20 == 'w':
 		return strings.EqualFold(name[:4], "Wadi") && (name[4] == '-' || name[4] == '_') && name != wadi.HeaderTag
 	case name[0]|0x20 == 'x':
-		return len(name) == len(HeaderClientCert) && strings.EqualFold(strings.ReplaceAll(name, "_", "-"), HeaderClientCert)
+		return len(name) == len(fields.ClientCert) && strings.EqualFold(strings.ReplaceAll(name, "_", "-"), fields.ClientCert)
 	}
 	return false
 }

@@ -17,6 +17,9 @@ const (
 	grpcUnauthenticated  = 16
 )
 
+// CodeRequestTimeout is what Wadi-Error says of a request that took too long.
+const CodeRequestTimeout = "request_timeout"
+
 // maxGRPCMessage bounds the message of a refusal, before it is encoded.
 const maxGRPCMessage = 1 << 10
 

@@ -69,7 +69,7 @@ func (a *http1Answer) run() error {
 	a.answered, a.unflushed = true, true
 	a.w.WriteHeader(h.status)
 	if err := a.passBody(); err != nil {
-		a.conn.pool.abandon(a.conn)
+		a.conn.pool.abandon(a.conn, a.w)
 		panic(http.ErrAbortHandler) // The caller's stream must break as this one did.
 	}
 	a.end()
@@ -116,7 +116,7 @@ func (a *http1Answer) failed(err error) error {
 	if a.conn.reused && errors.Is(err, errMalformed) {
 		a.conn.pool.distrust() // It may be what was left of an answer before.
 	}
-	a.conn.pool.abandon(a.conn)
+	a.conn.pool.abandon(a.conn, a.w)
 	if a.send != nil {
 		if fault := a.send.fault.Load(); fault != nil {
 			err = fault
@@ -322,17 +322,6 @@ func (a *http1Answer) splice(to io.ReaderFrom, n int64) error {
 		}
 	}
 	return nil
-}
-
-// flushing sends what is written at once.
-type flushing struct{ http.ResponseWriter }
-
-func (w flushing) Write(b []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(b)
-	if err == nil {
-		err = flush(w.ResponseWriter)
-	}
-	return n, err
 }
 
 // flush sends what w holds, if it is one that holds something.

@@ -55,7 +55,6 @@ type http1Conn struct {
 	// Guarded by the pool.
 	idleSince time.Time
 	ctx       context.Context       // Of the request, until it is watched.
-	of        context.Context       // Of the request, or of the last one.
 	node      list.Node[*http1Conn] // Among those that are not watched yet.
 	tick      uint64                // When it was taken, in ticks of the pool.
 	stop      func() bool           // Ends the watching of the context; nil: it isn't watched.

@@ -253,7 +253,7 @@ func canonicalName(s string) (name string, ok bool) {
 	canonical, upper := true, true
 	for i := range len(s) {
 		c := s[i]
-		if !isToken(c) {
+		if !fields.IsToken(c) {
 			return "", false
 		}
 		if upper && 'a' <= c && c <= 'z' || !upper && 'A' <= c && c <= 'Z' {
@@ -265,19 +265,6 @@ func canonicalName(s string) (name string, ok bool) {
 		return s, s != ""
 	}
 	return textproto.CanonicalMIMEHeaderKey(s), true
-}
-
-// isToken says whether c may be in a token (RFC 9110, section 5.6.2).
-func isToken(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	}
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
-	}
-	return false
 }
 
 // isFieldValue says whether s may be a field's value: no control characters but

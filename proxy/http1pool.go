@@ -244,7 +244,7 @@ func (p *http1Pool) counts() (open, idle int) {
 // use notes that c is in use for a request whose context is ctx. The caller holds
 // the mutex.
 func (p *http1Pool) use(c *http1Conn, ctx context.Context) {
-	c.ctx, c.of, c.tick, c.interrupted = ctx, ctx, p.tick, false // Nobody else has it.
+	c.ctx, c.tick, c.interrupted = ctx, p.tick, false // Nobody else has it.
 	p.unwatched.PushBack(&c.node, c)
 	if !p.ticking {
 		p.ticking = true
@@ -257,7 +257,7 @@ func (p *http1Pool) done(c *http1Conn) bool {
 	p.mu.Lock()
 	stop := c.stop
 	p.unwatched.Remove(&c.node)
-	c.stop, c.ctx, c.of = nil, nil, nil
+	c.stop, c.ctx = nil, nil
 	p.mu.Unlock()
 	return stop == nil || stop()
 }

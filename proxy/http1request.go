@@ -169,7 +169,7 @@ func (p *http1Plan) appendFraming(b []byte, r *http.Request) []byte {
 // than that.
 func appendField(b []byte, name, value string) (_ []byte, ok bool) {
 	for i := range len(name) {
-		if !isToken(name[i]) {
+		if !fields.IsToken(name[i]) {
 			return b, false
 		}
 	}
@@ -218,7 +218,7 @@ func isMethod(m string) bool {
 		return false
 	}
 	for i := range len(m) {
-		if !isToken(m[i]) {
+		if !fields.IsToken(m[i]) {
 			return false
 		}
 	}

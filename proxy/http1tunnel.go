@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,10 +19,11 @@ func (a *http1Answer) tunnel() error {
 	}
 	a.setHeader()
 	header := a.w.Header()
-	conn, rw, err := hijack(a.w)
+	conn, rw, err := http.NewResponseController(a.w).Hijack()
 	if err != nil {
 		return a.failed(err)
 	}
+	NotifyUpgraded(conn)
 	defer func() { _ = conn.Close() }() // Both ways have ended.
 	a.answered = true
 	early := c.buffered()
@@ -44,7 +46,7 @@ func (a *http1Answer) tunnel() error {
 		}
 		joinConns(conn, sent, c.tunnelled(), patienceWith(h.upgrade))
 	}
-	c.pool.abandon(c)
+	c.pool.abandon(c, a.w)
 	return nil
 }
 

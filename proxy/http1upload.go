@@ -178,7 +178,7 @@ func (u *upload) settle(w http.ResponseWriter, known bool) {
 			u.discard()
 		}
 	}
-	if l, ok := w.(interface{ Later(func()) }); ok {
+	if l, ok := w.(Deferrer); ok {
 		l.Later(wait)
 		return
 	}

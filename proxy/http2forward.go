@@ -185,7 +185,7 @@ func dropBody(res *http.Response) {
 
 func (f *forward) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if !f.answered && IsGRPC(r) && outOfTime(r, err) {
-		w.Header().Set(wadi.HeaderError, codeRequestTimeout)
+		w.Header().Set(wadi.HeaderError, CodeRequestTimeout)
 		RefuseGRPC(w, r, http.StatusGatewayTimeout, "the app took longer than the call's deadline")
 		return
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -15,50 +16,30 @@ const (
 	lastWords = time.Second
 )
 
-// WhenLeft calls f when no peer is at work on the request any more: at once, or when
-// all that were broken off in the midst of it have closed their connection. It is to
-// be called once, after the forwarding.
-func (t *Timed) WhenLeft(f func()) {
-	t.mu.Lock()
-	if t.behind > 0 {
-		t.whenLeft = f
-		t.mu.Unlock()
-		return
-	}
-	t.mu.Unlock()
-	f()
+// Tracker is what a response writer given to [Upstream.Forward] may be besides: what
+// the answer's writer learns of the forwarding that outlasts it.
+type Tracker interface {
+	// PeerBusy notes that a peer still works on the request, which was broken off. PeerDone
+	// follows, once and perhaps after the handler's end.
+	PeerBusy()
+	PeerDone()
 }
 
-// Later has [Timed.End] call wait, which concerns the caller alone: by then the handler
-// has given back what it held for the app.
-func (t *Timed) Later(wait func()) { t.later = wait }
-
-// leftBehind counts a peer that is still at work, or -1 that it is no longer.
-func (t *Timed) leftBehind(n int) {
-	t.mu.Lock()
-	t.behind += n
-	var f func()
-	if t.behind == 0 {
-		f, t.whenLeft = t.whenLeft, nil
-	}
-	t.mu.Unlock()
-	if f != nil {
-		f()
-	}
+// Deferrer is a response writer that has waiting for the caller alone done at the end of
+// the handler, when what is held for the app was given back.
+type Deferrer interface {
+	Later(wait func())
 }
 
 // abandon ends a connection in the midst of a request. With lingering the peer hears
 // of it by the end of what it reads, and has done with the request when it closes.
-func (p *http1Pool) abandon(c *http1Conn) {
-	p.mu.Lock()
-	ctx, _ := c.of.(*timedContext)
-	p.mu.Unlock()
-	if p.linger <= 0 || c.tcp == nil || ctx == nil {
+func (p *http1Pool) abandon(c *http1Conn, w http.ResponseWriter) {
+	t, ok := w.(Tracker)
+	if p.linger <= 0 || c.tcp == nil || !ok {
 		p.discard(c)
 		return
 	}
-	t := (*Timed)(ctx)
-	t.leftBehind(1)
+	t.PeerBusy()
 	c.deadline.Lock()
 	c.lingering = true
 	c.deadline.Unlock()
@@ -70,7 +51,7 @@ func (p *http1Pool) abandon(c *http1Conn) {
 			_ = c.tcp.SetLinger(0) // By a reset: its next write tells the app. It fails on closed ones.
 		}
 		p.discardUnused(c)
-		t.leftBehind(-1)
+		t.PeerDone()
 	}()
 }
 

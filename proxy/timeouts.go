@@ -27,7 +27,6 @@ func (e timeoutError) Is(target error) bool { return target == context.DeadlineE
 
 // The same in Wadi-Error.
 const (
-	codeRequestTimeout       = "request_timeout"
 	codeResponseStartTimeout = "response_start_timeout"
 	codeIdleTimeout          = "idle_timeout"
 )
@@ -39,7 +38,7 @@ func timeoutCode(err error) string {
 	case ErrIdleTimeout:
 		return codeIdleTimeout
 	}
-	return codeRequestTimeout
+	return CodeRequestTimeout
 }
 
 // TimeoutHandler ends requests that take longer than t allows: the whole
@@ -81,12 +80,15 @@ func NewTimekeeper(limits wadi.Timeouts) *Timekeeper {
 	return &Timekeeper{limits: limits, eager: UnheardFor(limits) < youngFor}
 }
 
+// unwatchedLeast is what UnheardFor says where a limit is short.
+const unwatchedLeast = 20 * time.Millisecond
+
 // UnheardFor is for how long nobody need listen to the contexts of requests that end
 // by limits, see [UpstreamConfig]: not where a limit may be over by then.
 func UnheardFor(limits wadi.Timeouts) time.Duration {
 	for _, limit := range []wadi.Duration{limits.Request, limits.ResponseStart, limits.Idle} {
 		if limit > 0 && limit.D() <= 2*youngFor {
-			return watchTick
+			return unwatchedLeast
 		}
 	}
 	return youngFor

@@ -36,9 +36,7 @@ type Upgraded struct {
 // NewUpgraded returns c as the connection of r's caller, on which another protocol
 // is spoken from now on. It calls touch, unless that is nil, when bytes have gone.
 func NewUpgraded(c net.Conn, r *http.Request, touch func()) *Upgraded {
-	if checked, ok := c.(interface{ Upgraded() }); ok {
-		checked.Upgraded() // What comes is no longer requests.
-	}
+	NotifyUpgraded(c)
 	u := &Upgraded{Conn: c, touch: touch}
 	if u.touch == nil {
 		u.touch = func() {}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -104,6 +105,20 @@ func (t *Timed) ReadFrom(r io.Reader) (int64, error) {
 	return below.ReadFrom(r)
 }
 
+// flushing sends at once what is written.
+type flushing struct{ t *Timed }
+
+func (w flushing) Write(b []byte) (int, error) {
+	n, err := w.t.Write(b)
+	if err == nil {
+		err = w.t.FlushError()
+	}
+	if errors.Is(err, http.ErrNotSupported) {
+		err = nil // The writer below holds nothing back.
+	}
+	return n, err
+}
+
 // FlushError sends what is buffered, and the header before it.
 func (t *Timed) FlushError() error {
 	if err := t.begin(); err != nil {
@@ -121,7 +136,7 @@ func (t *Timed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if t.expired != nil {
 		return nil, nil, http.ErrHandlerTimeout
 	}
-	conn, rw, err := hijack(t.w)
+	conn, rw, err := http.NewResponseController(t.w).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}

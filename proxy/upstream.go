@@ -22,28 +22,9 @@ const (
 	DialTimeout = 10 * time.Second
 	// MaxIdleConns is how many idle HTTP/1.1 connections to one peer are kept.
 	MaxIdleConns = 256
-	// EnvoysIdleTimeout is how long a server keeps connections that nobody uses where
-	// Envoys may be the callers: longer than the hour for which they do, so that none is
-	// closed under a request.
-	EnvoysIdleTimeout = 65 * time.Minute
 	// UpstreamIdleTimeout is how long they are kept, unless configured.
 	UpstreamIdleTimeout = 90 * time.Second
-	// MaxHeaderBytes bounds the headers of a request and of an answer.
-	MaxHeaderBytes = 64 << 10
-	// StreamBuffer bounds what is received ahead on one HTTP/2 stream.
-	StreamBuffer = 64 << 10
-	// ConnBuffer bounds what is received ahead on one HTTP/2 connection.
-	ConnBuffer = 1 << 20
-	// DeafAfter is for how long a caller of HTTP/2 may take none of what is sent before its
-	// connection ends. It can't be told that a request is over, so that each of its
-	// requests would be held beyond any limit.
-	DeafAfter = 30 * time.Second
-	// FrameSize bounds one frame of HTTP/2 that is received: each connection on which one
-	// has begun has memory for all of it. Go offers 1 MiB, all others what this is, the
-	// least that may be.
-	FrameSize = 16 << 10
-
-	copyBuffer = 16 << 10
+	copyBuffer          = 16 << 10
 )
 
 // UpstreamConfig describes a peer.
@@ -224,7 +205,7 @@ func (u *Upstream) ForwardAfter(w http.ResponseWriter, r *http.Request, breaks B
 // mayAnswer says whether a field of the peer's answer is passed on, as far as it is
 // Wadi's.
 func (u *Upstream) mayAnswer(name string) bool {
-	return !isInternal(name) || u.cfg.Wadi && name == wadi.HeaderError
+	return !IsInternal(name) || u.cfg.Wadi && name == wadi.HeaderError
 }
 
 // toldToGo takes in what a queue-proxy says about its staying.

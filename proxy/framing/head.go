@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/http"
 	"strings"
+
+	"github.com/wadi-run/wadi/proxy/fields"
 )
 
 // takeRequestLine is about RFC 9112, section 3.
@@ -28,7 +30,7 @@ func (c *checker) takeRequestLine(line []byte) Reason {
 		return Version
 	}
 	for _, b := range method {
-		if !isToken(b) {
+		if !fields.IsToken(b) {
 			return RequestLine
 		}
 	}
@@ -106,7 +108,7 @@ func nameOf(line []byte) (int, Reason) {
 		return 0, Fold
 	}
 	n := 0
-	for n < len(line) && isToken(line[n]) {
+	for n < len(line) && fields.IsToken(line[n]) {
 		n++
 	}
 	if n == 0 || n == len(line) || line[n] != ':' {
@@ -223,14 +225,6 @@ func hasControlByte(b []byte) bool {
 	return false
 }
 
-// isToken reports whether b may stand in a method or a header's name (RFC 9110,
-// section 5.6.2).
-func isToken(b byte) bool {
-	const low = 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.' | (1<<10-1)<<'0'
-	const high = (1<<26-1)<<('A'-64) | 1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | (1<<26-1)<<('a'-64) | 1<<('|'-64) | 1<<('~'-64)
-	return (uint64(1)<<b)&low|(uint64(1)<<(b-64))&high != 0 // A shift by 64 or more gives 0.
-}
-
 // Acceptable is what the check says of a request of HTTP/2, which has been read by
 // others: in it there is as little room for a request line that HTTP/1.1 can't have, for
 // a second host, and for names that stand for a length or coding to whoever gets headers
@@ -253,7 +247,7 @@ func acceptableLine(method, target string) Reason {
 		return RequestLine
 	}
 	for i := range len(method) {
-		if !isToken(method[i]) {
+		if !fields.IsToken(method[i]) {
 			return RequestLine
 		}
 	}

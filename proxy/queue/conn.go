@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/parking"
 	"github.com/wadi-run/wadi/proxy/socket"
 )
@@ -171,7 +172,5 @@ func (c *conn) CloseWrite() error {
 
 // Upgraded ends the checking of requests.
 func (c *conn) Upgraded() {
-	if below, ok := c.Conn.(interface{ Upgraded() }); ok {
-		below.Upgraded()
-	}
+	proxy.NotifyUpgraded(c.Conn)
 }
