@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/proxytest"
 )
@@ -60,20 +58,5 @@ func TestRefuseGRPC(t *testing.T) {
 			(tt.code != "") != (h.Get("Content-Type") == "application/grpc") {
 			t.Errorf("%q, %d: got %d %v %q, want code %q %q", tt.kind, tt.status, res.StatusCode, h, body, tt.code, tt.encoded)
 		}
-	}
-}
-
-func TestTimeout_OfGRPC(t *testing.T) {
-	h := proxy.TimeoutHandler(http.HandlerFunc(stall), wadi.Timeouts{Request: wadi.Duration(10 * time.Millisecond)})
-	addr := proxytest.Serve(t, h.ServeHTTP)
-	req, _ := http.NewRequest(http.MethodPost, "http://"+addr, strings.NewReader("x"))
-	req.Header.Set("Content-Type", "application/grpc")
-	res, err := proxytest.Client(t, true).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	if got := res.Header.Get("Grpc-Status"); res.StatusCode != 200 || got != "4" {
-		t.Errorf("got %d, code %q, want 200 and 4", res.StatusCode, got)
 	}
 }

@@ -248,7 +248,7 @@ func TestHTTP1_PartsAtOnce(t *testing.T) {
 				})
 				u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: proxytest.Dialer(app)})
 				t.Cleanup(u.Close)
-				addr := proxytest.Serve(t, proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				addr := proxytest.Serve(t, within(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					_ = u.Forward(w, r) // Its answer breaks off; that is for the caller.
 				}), limits).ServeHTTP)
 				res, err := proxytest.Client(t, false).Get("http://" + addr)

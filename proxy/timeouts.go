@@ -41,24 +41,6 @@ func timeoutCode(err error) string {
 	return CodeRequestTimeout
 }
 
-// TimeoutHandler ends requests that take longer than t allows: the whole
-// request, the wait for the first byte of the answer, and the pause between two
-// of its bytes (or before the first). The context of the request that next gets
-// ends then. As long as nothing of an answer was sent the caller gets 504 with a
-// short text, whatever next answers from then on; later the stream is broken
-// off. A timeout of 0 is none. An upgraded request is not cut, but when no byte
-// has gone either way for t.Idle its connection is closed.
-//
-// Next must return when its context ends; it runs in the caller's goroutine.
-func TimeoutHandler(next http.Handler, t wadi.Timeouts) http.Handler {
-	k := NewTimekeeper(t)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t := &Timed{}
-		defer t.End()
-		next.ServeHTTP(t, k.Begin(t, w, r, time.Now()))
-	})
-}
-
 // youngFor is for how long nothing watches a request. Most are over by then and
 // cost neither a timer nor a place among those who listen for the caller's leave.
 // It is long enough for a busy machine, where small requests take their time.

@@ -21,12 +21,22 @@ const (
 	long  = wadi.Duration(time.Minute)
 )
 
+// within serves h within limits.
+func within(h http.Handler, limits wadi.Timeouts) http.Handler {
+	k := proxy.NewTimekeeper(limits)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t := &proxy.Timed{}
+		defer t.End()
+		h.ServeHTTP(t, k.Begin(t, w, r, time.Now()))
+	})
+}
+
 // timed starts a server in the bubble whose requests are forwarded to app within limits.
 func timed(t *testing.T, p wadi.Protocol, limits wadi.Timeouts, app http.HandlerFunc) *proxytest.Listener {
 	t.Helper()
 	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: "app", Protocol: p, Dial: proxytest.ServeMemory(t, app).Dial})
 	t.Cleanup(u.Close)
-	h := proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := within(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := u.Forward(w, r); err != nil {
 			http.Error(w, "forward failed", http.StatusBadGateway)
 		}
@@ -40,9 +50,11 @@ func timed(t *testing.T, p wadi.Protocol, limits wadi.Timeouts, app http.Handler
 // eachTimed runs f over HTTP/1.1 and over HTTP/2, with a client of a timed server,
 // in a bubble of fake time: what a busy machine takes does not count.
 func eachTimed(t *testing.T, limits wadi.Timeouts, app http.HandlerFunc, f func(t *testing.T, c *http.Client)) {
-	each(t, func(t *testing.T, p wadi.Protocol, _ *http.Client) {
-		synctest.Test(t, func(t *testing.T) { f(t, proxytest.MemoryClient(t, p != wadi.HTTP1, timed(t, p, limits, app))) })
-	})
+	for _, p := range []wadi.Protocol{wadi.HTTP1, wadi.H2C} {
+		t.Run(string(p), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(t, proxytest.MemoryClient(t, p != wadi.HTTP1, timed(t, p, limits, app))) })
+		})
+	}
 }
 
 // stall answers nothing until the caller has gone.
@@ -151,7 +163,7 @@ func TestTimeout_StuckCallers(t *testing.T) {
 			u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Dial: proxytest.Dialer(app)})
 			t.Cleanup(u.Close)
 			done := make(chan error, 1)
-			h := proxy.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h := within(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				defer func() { done <- r.Context().Err() }()
 				_ = u.Forward(w, r)
 			}), wadi.Timeouts{Request: 4 * short})
@@ -249,7 +261,7 @@ func TestTimeout_UpgradedIsCutWhenIdle(t *testing.T) {
 }
 
 func TestTimeout_LeavesOtherPanicsAlone(t *testing.T) {
-	h := proxy.TimeoutHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	h := within(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		panic("a bug")
 	}), wadi.Timeouts{Request: long})
 	defer func() {
@@ -267,3 +279,18 @@ type nopWriter struct{}
 func (nopWriter) Header() http.Header         { return http.Header{} }
 func (nopWriter) Write(b []byte) (int, error) { return len(b), nil }
 func (nopWriter) WriteHeader(int)             {}
+
+func TestTimeout_OfGRPC(t *testing.T) {
+	h := within(http.HandlerFunc(stall), wadi.Timeouts{Request: wadi.Duration(10 * time.Millisecond)})
+	addr := proxytest.Serve(t, h.ServeHTTP)
+	req, _ := http.NewRequest(http.MethodPost, "http://"+addr, strings.NewReader("x"))
+	req.Header.Set("Content-Type", "application/grpc")
+	res, err := proxytest.Client(t, true).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if got := res.Header.Get("Grpc-Status"); res.StatusCode != 200 || got != "4" {
+		t.Errorf("got %d, code %q, want 200 and 4", res.StatusCode, got)
+	}
+}

@@ -25,7 +25,7 @@ var unreadWays = map[string]http.HandlerFunc{
 		http.Error(w, "no", http.StatusMisdirectedRequest)
 	},
 	"another's answer": func(w http.ResponseWriter, r *http.Request) {
-		within(long, func(w http.ResponseWriter, r *http.Request) {
+		withinTime(long, func(w http.ResponseWriter, r *http.Request) {
 			if r.ProtoMajor == 1 {
 				w.Header().Set("Connection", "close")
 			}
@@ -34,7 +34,7 @@ var unreadWays = map[string]http.HandlerFunc{
 		})(w, r)
 	},
 	breaksOff: func(w http.ResponseWriter, r *http.Request) {
-		within(long, func(w http.ResponseWriter, r *http.Request) {
+		withinTime(long, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			io.WriteString(w, "a")
 			_ = http.NewResponseController(w).Flush()
@@ -42,7 +42,7 @@ var unreadWays = map[string]http.HandlerFunc{
 		})(w, r)
 	},
 	"an answer while the body is read": func(w http.ResponseWriter, r *http.Request) {
-		within(long, func(w http.ResponseWriter, r *http.Request) {
+		withinTime(long, func(w http.ResponseWriter, r *http.Request) {
 			beginReading(r)
 			if r.ProtoMajor == 1 {
 				w.Header().Set("Connection", "close")
@@ -52,10 +52,10 @@ var unreadWays = map[string]http.HandlerFunc{
 		})(w, r)
 	},
 	timesOut: func(w http.ResponseWriter, r *http.Request) {
-		within(wadi.Duration(time.Second), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })(w, r)
+		withinTime(wadi.Duration(time.Second), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })(w, r)
 	},
 	breaksOffReading: func(w http.ResponseWriter, r *http.Request) {
-		within(long, func(w http.ResponseWriter, r *http.Request) {
+		withinTime(long, func(w http.ResponseWriter, r *http.Request) {
 			beginReading(r)
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			io.WriteString(w, "a")
@@ -78,9 +78,9 @@ func beginReading(r *http.Request) {
 	synctest.Wait()
 }
 
-// within bounds h by a keeper of its own, for its timer is of one bubble only.
-func within(limit wadi.Duration, h http.HandlerFunc) http.HandlerFunc {
-	return proxy.TimeoutHandler(h, wadi.Timeouts{Request: limit}).ServeHTTP
+// withinTime bounds h by a keeper of its own, for its timer is of one bubble only.
+func withinTime(limit wadi.Duration, h http.HandlerFunc) http.HandlerFunc {
+	return within(h, wadi.Timeouts{Request: limit}).ServeHTTP
 }
 
 // A body that nobody reads and that never comes holds no connection, however it is
