@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -180,7 +181,7 @@ func (l *loader) listeners() {
 		good = append(good, listener{a.path, host, port})
 	}
 	host, _, ok := listen(c.HTTP.Address)
-	if ok && c.HTTP.Auth == AuthNone && !loopback(host) {
+	if ok && c.HTTP.Auth == AuthNone && !wadi.IsLoopback(host) {
 		l.problem(l.at("http.auth"), "http.auth", "\"none\" lets everybody do everything, and is possible on a loopback address only, not on %q", c.HTTP.Address)
 	}
 }
@@ -221,11 +222,6 @@ func listen(addr string) (host, port string, ok bool) {
 func anyHost(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return host == "" || err == nil && a.IsUnspecified()
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // backend checks how Nomad or Consul are to be reached.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 
 	"github.com/wadi-run/wadi"
@@ -140,6 +139,5 @@ func fromHere(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return wadi.IsLoopback(host)
 }

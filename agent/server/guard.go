@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -83,8 +84,7 @@ func isLoopback(a net.Addr) bool {
 	if err != nil {
 		return false
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return wadi.IsLoopback(host)
 }
 
 // recorder remembers the status of an answer.

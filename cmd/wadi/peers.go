@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -72,16 +71,11 @@ func wayTo(l leaderInfo, inMesh bool, here string) (string, error) {
 	if err != nil || u.Host == "" {
 		return "", fmt.Errorf("its address %q can't be used", l.URL)
 	}
-	if !isLoopbackHost(u.Hostname()) || here != "" && l.Machine == here {
+	if !wadi.IsLoopback(u.Hostname()) || here != "" && l.Machine == here {
 		return l.URL, nil
 	}
 	return "", fmt.Errorf("its API listens on %s, for its own machine alone, and this agent has no certificate of the mesh by which agents ask each other: "+
 		"turn Consul Connect on, or give the agents an http.address that the others reach; or ask %s on its machine", u.Host, l.Name)
-}
-
-func isLoopbackHost(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback() || host == "localhost"
 }
 
 // machineID tells apart those who do not have a loopback interface in common: by the boot

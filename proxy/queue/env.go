@@ -91,7 +91,7 @@ func (e *env) config() Config {
 		e.complain("WADI_HISTORY", "must be at most %v", maxHistory)
 	}
 	c.Drain = e.duration("WADI_DRAIN_TIMEOUT", c.Timeout.Request.D(), time.Millisecond)
-	if host, _, err := net.SplitHostPort(c.Admin); err == nil && !loopback(host) {
+	if host, _, err := net.SplitHostPort(c.Admin); err == nil && !wadi.IsLoopback(host) {
 		e.complain("WADI_ADMIN", "must be a loopback address, because it is not authenticated; got %q", c.Admin)
 	}
 	return c
@@ -284,9 +284,4 @@ func strictJSON(s string, into any) error {
 func isPath(s string) bool {
 	_, err := url.ParseRequestURI(s)
 	return err == nil && strings.HasPrefix(s, "/")
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
