@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"proxy/queue":                   {"", "proxy/list", "proxy", "proxy/framing", "proxy/parking", "proxy/socket", "proxy/admin", "proxy/accesslog"},
 	"proxy/activator":               {"", "internal/backlog", "proxy/list", "proxy"},
 	"proxy/gateway":                 {"", "proxy", "proxy/activator", "proxy/fields", "proxy/framing"},
+	"agent":                         {"", "agent/admission", "agent/authz", "agent/config", "agent/control", "agent/measure", "agent/network", "agent/network/mesh", "agent/network/table", "agent/server", "api", "internal/consul", "internal/mesh", "internal/nomad", "internal/store", "internal/telemetry", "jobspecs", "proxy", "proxy/activator", "proxy/admin", "proxy/gateway", "scheduler"},
 	"agent/control":                 {"", "calendar", "scheduler"},
 	"agent/authz":                   {"", "internal/consul", "internal/intentions", "internal/mesh"},
 	"agent/config":                  {"", "jobspecs"},
@@ -76,6 +77,7 @@ var arrows = map[string][]string{
 	"internal/consul/consultest":    anything,
 	"internal/nomad/nomadtest":      anything,
 	"agent/admission/admissiontest": anything,
+	"agent/agenttest":               {},
 	"proxy/proxytest":               {},
 }
 

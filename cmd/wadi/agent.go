@@ -12,7 +12,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent"
 	"github.com/wadi-run/wadi/agent/config"
 )
 
@@ -90,12 +93,12 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (co
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	n, err := newNode(ctx, cfg, log, c.stdout)
+	a, err := agent.New(ctx, cfg, agent.Deps{Log: log, AccessLog: c.stdout, Version: buildVersion().Version})
 	if err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- n.run(ctx) }()
+	go func() { done <- a.Run(ctx) }()
 	for {
 		select {
 		case <-hup:
@@ -104,7 +107,7 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (co
 				log.Error("the configuration is not read again: it has mistakes; all stays as it was", "error", err)
 				continue
 			}
-			rest := n.reload(next)
+			rest := a.Reload(next)
 			log.Info("configuration read again", "log_level", next.LogLevel)
 			if len(rest) > 0 {
 				log.Warn("changed settings wait for a restart", "settings", strings.Join(rest, ","))
@@ -116,4 +119,12 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (co
 			return err
 		}
 	}
+}
+
+// newLogger makes the agent's logger. Level trace to error, as Nomad and Consul.
+func newLogger(level string, asJSON bool, out interface{ Write([]byte) (int, error) }) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "wadi", Level: hclog.LevelFromString(level), Output: out, JSONFormat: asJSON,
+		TimeFormat: "2006-01-02T15:04:05.000Z0700",
+	})
 }

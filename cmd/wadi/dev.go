@@ -203,7 +203,10 @@ func (c *call) tellWhatNext(ctx context.Context, cfg config.Config, file string)
 		if err == nil && client.Health(ctx) == nil {
 			break
 		}
-		sleep(ctx, 100*time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	if ctx.Err() != nil {
 		return nil

@@ -5,16 +5,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
-	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/control"
-	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
 // well is the report of an agent that found nothing wrong.
@@ -124,42 +118,6 @@ func TestDoctor_Rights(t *testing.T) {
 	}
 	if o := b.wadi(t, "doctor", "-token", "alice"); !strings.Contains(o.stdout, "secret") {
 		t.Errorf("got %+v", o)
-	}
-}
-
-func TestCheckIntentions(t *testing.T) {
-	n := &node{guard: authz.New(nil, nil, hclog.NewNullLogger())}
-	if got := n.checkIntentions(t.Context()); got != nil {
-		t.Errorf("nothing known: got %v", got)
-	}
-	got := aboutIntentions(12)
-	if len(got) != 1 || got[0].Level != wadi.LevelFail || !strings.Contains(got[0].What, "those of 12 services may not be read") {
-		t.Errorf("got %+v", got)
-	}
-}
-
-func TestAboutCertificates(t *testing.T) {
-	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	got := aboutCertificates([]gateway.Certificate{
-		{Name: "broken", Hosts: []string{"b.com"}, NotAfter: now.Add(1000 * time.Hour), Problem: "b.pem: x"},
-		{Name: "fine", Hosts: []string{"f.com"}, NotAfter: now.Add(15 * 24 * time.Hour)},
-		{Name: "gone", Hosts: []string{"g.com"}, NotAfter: now.Add(-time.Hour)},
-		{Name: "never", Problem: "n.pem: x"},
-		{Name: "soon", Hosts: []string{"s.com", "t.com"}, NotAfter: now.Add(13*24*time.Hour + time.Hour), LooseKey: "/s.key"},
-		{Problem: "/certs: no such file or directory"},
-	}, now)
-	mend := "mend the files, they are read again by themselves; an agent that is started with them refuses them"
-	want := []wadi.Finding{
-		{Level: "fail", About: "certificate broken", What: "b.pem: x; what was there before is in force", Remedy: mend},
-		{Level: "fail", About: "certificate gone", What: "it expired on 2029-12-31 23:00 UTC, for g.com", Remedy: "put a new one in its place"},
-		{Level: "fail", About: "certificate never", What: "n.pem: x; its hosts are not served by it", Remedy: mend},
-		{Level: "warn", About: "certificate soon", What: "it expires on 2030-01-14 01:00 UTC, in 13 days, for s.com, t.com", Remedy: "put a new one in its place"},
-		{Level: "warn", About: "certificate soon", What: "everybody on the machine may read its key /s.key", Remedy: "chmod o-rwx /s.key"},
-		{Level: "fail", About: "gateway certificates", What: "/certs: no such file or directory; what was there before is in force", Remedy: mend},
-		{Level: "ok", About: "gateway certificates", What: "1 is good for two weeks at least"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

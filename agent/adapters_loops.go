@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/authz"
+	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/internal/mesh"
+	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/store"
+	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// What marks Wadi's own entries in a job's scaling history.
+const (
+	scaledBy   = "by"
+	wadiItself = "wadi"
+)
+
+// loopNomad is Nomad as the agent's loops see it, with the agent's own token.
+type loopNomad struct{ *nomad.Client }
+
+var _ control.Nomad = loopNomad{}
+
+func (n loopNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
+	job, err := n.Client.Job(ctx, n.Token(), namespace, id)
+	if errors.Is(err, wadi.ErrNotFound) {
+		return scheduler.JobState{}, nil
+	}
+	return scheduler.JobState{Exists: true, Stopped: job.Stopped, Count: job.Count, Index: job.JobModifyIndex}, err
+}
+
+func (n loopNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
+	index, _, err := n.Client.Scale(ctx, namespace, id, count, index, message, map[string]any{scaledBy: wadiItself})
+	return index, err
+}
+
+func (n loopNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
+	return n.Client.Register(ctx, n.Token(), job, count, index)
+}
+
+func (n loopNomad) Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error) {
+	job, err := nomad.WithCount(job, count)
+	if err != nil {
+		return false, err
+	}
+	plan, err := n.PlanJob(ctx, n.Token(), job, true)
+	return plan.Changed, err
+}
+
+func (n loopNomad) Evaluate(ctx context.Context, namespace, id string) error {
+	return n.Client.Evaluate(ctx, namespace, id, true)
+}
+
+func (n loopNomad) ScaledByHand(ctx context.Context, namespace, id string, count int) (time.Time, bool, error) {
+	last, err := n.LastScaling(ctx, namespace, id)
+	if err != nil || last.Time.IsZero() {
+		return time.Time{}, false, err
+	}
+	if last.Count != count {
+		return time.Time{}, false, fmt.Errorf("read who scaled %s to %d: its history ends with %d", id, count, last.Count)
+	}
+	return last.Time, last.Meta[scaledBy] != wadiItself, nil
+}
+
+func (n loopNomad) Stop(ctx context.Context, namespace, id string) error {
+	return n.Client.Stop(ctx, n.Token(), namespace, id)
+}
+
+func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
+	return n.Client.Purge(ctx, n.Token(), namespace, id)
+}
+
+// loopCluster is Nomad's event stream as the agent's loops see it.
+type loopCluster struct{ *nomad.Watcher }
+
+var _ control.Cluster = loopCluster{}
+
+func (c loopCluster) Synced(namespace string) bool { return c.Connected(namespace) }
+
+func (c loopCluster) Job(namespace, revision string) scheduler.JobState {
+	j, ok := c.Watcher.Job(namespace, revision)
+	if !ok {
+		return scheduler.JobState{}
+	}
+	return scheduler.JobState{Exists: true, Stopped: j.Stopped, Count: j.Count, Index: j.JobModifyIndex}
+}
+
+var (
+	_ activator.Guard = (*authz.Guard)(nil)
+	_ control.Callers = (*authz.Guard)(nil)
+)
+
+// routedCluster is the same for who knows revisions by their routes.
+type routedCluster struct {
+	cluster     loopCluster
+	namespaceOf func(revision string) (string, bool)
+}
+
+var (
+	_ activator.Endpoints = routedCluster{}
+	_ activator.Troubles  = routedCluster{}
+)
+
+func (c routedCluster) Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{}) {
+	changed := c.cluster.Changed()
+	if namespace, ok := c.namespaceOf(revision); ok {
+		return c.cluster.Endpoints(namespace, revision)
+	}
+	return nil, changed
+}
+
+func (c routedCluster) Trouble(revision string) (string, time.Time) {
+	if namespace, ok := c.namespaceOf(revision); ok {
+		return c.cluster.Trouble(namespace, revision)
+	}
+	return "", time.Time{}
+}
+
+// loopStore is the leader's hand on the store.
+type loopStore struct{ *store.Writer }
+
+var _ control.Store = loopStore{}
+
+func (s loopStore) Load(ctx context.Context, service string) (control.Stored, error) {
+	st, err := s.Writer.Load(ctx, service)
+	return control.Stored(st), err
+}
+
+// instances dials instances: by mTLS where Envoy is in front of them, else plainly.
+type instances struct {
+	mesh  *mesh.Source
+	route func(service string) (wadi.Route, bool)
+	tcp   net.Dialer
+}
+
+var _ activator.Dialer = (*instances)(nil)
+
+func (d *instances) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
+	r, _ := d.route(ep.Service)
+	switch {
+	case r.Revisions[ep.Revision].Mesh != wadi.MeshEnvoy:
+		return d.tcp.DialContext(ctx, "tcp", ep.Addr)
+	case r.Protocol.HTTP2():
+		return d.mesh.Dial(ctx, ep.Addr, ep.Service, "h2")
+	}
+	return d.mesh.Dial(ctx, ep.Addr, ep.Service)
+}

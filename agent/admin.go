@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/admin"
+)
+
+// admin is the admin plane of the agent. The API's server lets loopback callers
+// in, and those whose Nomad token may administer Nomad's agents.
+func (a *Agent) admin() http.Handler {
+	return admin.Handler(admin.Plane{
+		Drain: a.drain.Begin, Draining: a.drain.HasBegun, Drained: a.awaitDrained,
+		Note: "a drain can't be undone: until it is restarted, this agent serves no requests and does not lead",
+		Dump: func() any { return a.dump() }, Log: a.log,
+	})
+}
+
+// dump shows what this agent knows: routes, instances, jobs and what is in
+// flight or waiting.
+func (a *Agent) dump() map[string]any {
+	type revision struct {
+		Instances []wadi.Endpoint `json:"instances"`
+		Trouble   string          `json:"trouble,omitempty"`
+		Job       any             `json:"job"`
+	}
+	cluster := loopCluster{a.watcher}
+	revisions := map[string]revision{}
+	routes := *a.routes.Load()
+	for _, route := range routes {
+		for id := range route.Revisions {
+			eps, _ := cluster.Endpoints(route.Namespace, id)
+			why, _ := cluster.Trouble(route.Namespace, id)
+			revisions[id] = revision{eps, why, cluster.Job(route.Namespace, id)}
+		}
+	}
+	leader, _ := a.Leader()
+	return map[string]any{
+		"name": a.cfg.Name, "leader": leader, "problems": a.problems(), "last_contact_nomad": a.watcher.LastContact().UTC().Format(time.RFC3339Nano),
+		"agents": *a.agents.Load(), "routes": routes, "revisions": revisions, "requests": a.activator.Dump(),
+	}
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v) // The caller is gone if this fails.
+}

@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
+)
+
+// deposed is the term of an agent that leads no more. It may not know by itself.
+type deposed struct{ knows bool }
+
+func (d deposed) Certain() error {
+	if d.knows {
+		return wadi.ErrNotLeading
+	}
+	return nil
+}
+
+func (d deposed) Confirm(context.Context) error { return wadi.ErrNotLeading }
+
+// reached counts what gets through to Nomad and to Consul's entries, and the orders to instances.
+type reached struct {
+	control.Nomad
+	configEntries
+	n, orders int
+}
+
+func (r *reached) Scale(context.Context, string, string, int, uint64, string) (uint64, error) {
+	r.n++
+	return 0, nil
+}
+
+func (r *reached) Register(context.Context, json.RawMessage, int, uint64) (uint64, error) {
+	r.n++
+	return 0, nil
+}
+func (r *reached) Stop(context.Context, string, string) error  { r.n++; return nil }
+func (r *reached) Purge(context.Context, string, string) error { r.n++; return nil }
+
+func (r *reached) SetEntry(context.Context, api.ConfigEntry, uint64) error   { r.n++; return nil }
+func (r *reached) DeleteEntry(context.Context, string, string, uint64) error { r.n++; return nil }
+
+func (r *reached) Tell(context.Context, wadi.Endpoint, wadi.Order) (wadi.Told, error) {
+	r.orders++
+	return wadi.Told{}, nil
+}
+
+// An agent that does not know whether it leads can't lower a count: whoever it told to go
+// would only keep away those that call.
+func TestLeader_DeposedTellsNobodyToGo(t *testing.T) {
+	r := &reached{}
+	o := leaderOrders{r, deposed{knows: true}}
+	for _, order := range []wadi.Order{wadi.OrderGo, wadi.OrderGoIfIdle} {
+		if _, err := o.Tell(t.Context(), wadi.Endpoint{}, order); !errors.Is(err, wadi.ErrNotLeading) || r.orders != 0 {
+			t.Errorf("%s: %v, and %d orders got through", order, err, r.orders)
+		}
+	}
+	if _, err := o.Tell(t.Context(), wadi.Endpoint{}, wadi.OrderStay); err != nil || r.orders != 1 {
+		t.Errorf("stay: %v", err)
+	}
+	if _, err := (leaderOrders{r, deposed{}}).Tell(t.Context(), wadi.Endpoint{}, wadi.OrderGo); err != nil || r.orders != 2 {
+		t.Errorf("of a leader: %v", err)
+	}
+}
+
+// What can't be in one transaction with the lock is not done by who leads no more.
+func TestLeader_DeposedChangesNothing(t *testing.T) {
+	ctx := t.Context()
+	for _, term := range []deposed{{knows: true}, {knows: false}} {
+		r := &reached{}
+		n, e := leaderNomad{r, term}, leaderEntries{r, term}
+		_, registered := n.Register(ctx, nil, 1, 7)
+		calls := map[string]error{
+			"register": registered, "stop": n.Stop(ctx, "default", "hello-00001"), "purge": n.Purge(ctx, "default", "hello-00001"),
+			"set entry": e.SetEntry(ctx, nil, 7), "delete entry": e.DeleteEntry(ctx, api.ServiceResolver, "hello", 7),
+		}
+		if term.knows {
+			_, calls["scale"] = n.Scale(ctx, "default", "hello-00001", 1, 7, "for the test")
+		}
+		for what, err := range calls {
+			if !errors.Is(err, wadi.ErrNotLeading) {
+				t.Errorf("%s: got %v, want ErrNotLeading", what, err)
+			}
+		}
+		if r.n != 0 {
+			t.Errorf("%d calls got through, want none", r.n)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// An agent reaches the leader over the mesh, else at an address that is the leader's: the
+// loopback address of another machine is not, and there its callers' tokens would go to
+// whoever listens.
+func TestWayTo(t *testing.T) {
+	const here, there = "boot/net:[1]", "boot/net:[2]"
+	for _, tt := range []struct {
+		name   string
+		leader leaderInfo
+		inMesh bool
+		want   string
+		err    string
+	}{
+		{"mesh", leaderInfo{URL: "http://127.0.0.1:4747", Mesh: "10.0.0.1:4750", Machine: there}, true, "https://10.0.0.1:4750", ""},
+		{"no certificate", leaderInfo{Name: "a", URL: "http://127.0.0.1:4747", Mesh: "10.0.0.1:4750", Machine: there}, false, "", "http.address"},
+		{"the leader does not say", leaderInfo{Name: "a", URL: "http://127.0.0.1:4747"}, true, "", "127.0.0.1:4747"},
+		{"same machine", leaderInfo{URL: "http://127.0.0.1:4747", Machine: here}, false, "http://127.0.0.1:4747", ""},
+		{"IPv6", leaderInfo{URL: "http://[::1]:4747", Machine: there}, false, "", "http.address"},
+		{"localhost", leaderInfo{URL: "http://localhost:4747", Machine: there}, false, "", "http.address"},
+		{"reachable", leaderInfo{URL: "http://10.0.0.1:4747", Machine: there}, false, "http://10.0.0.1:4747", ""},
+		{"no address", leaderInfo{}, true, "", "can't be used"},
+	} {
+		got, err := wayTo(tt.leader, tt.inMesh, here)
+		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: got %q, %v, want %q, %q", tt.name, got, err, tt.want, tt.err)
+		}
+	}
+	if got, err := wayTo(leaderInfo{URL: "http://127.0.0.1:4747"}, false, ""); err == nil {
+		t.Errorf("of machines nothing is known: got %q", got)
+	}
+}
+
+// A namesake is known by node and machine too: every machine has a 127.0.0.1:4747.
+func TestWhereabouts(t *testing.T) {
+	own := whereabouts{node: "n1", machine: "m1", http: "127.0.0.1:4747"}
+	for _, tt := range []struct {
+		node, machine, http string
+		want                bool
+	}{
+		{"n1", "m1", "127.0.0.1:4747", false},
+		{"n1", "", "127.0.0.1:4747", false}, // An earlier version.
+		{"n2", "m2", "127.0.0.1:4747", true},
+		{"n2", "", "127.0.0.1:4747", true},
+		{"n1", "m2", "127.0.0.1:4747", true}, // Both use one Consul agent.
+		{"n1", "m1", "127.0.0.1:4748", true},
+	} {
+		in := consul.Instance{Node: tt.node, Meta: map[string]string{consul.MetaHTTP: tt.http, consul.MetaMachine: tt.machine}}
+		if got := own.isAnother(in); got != tt.want {
+			t.Errorf("%+v: got %t, want %t", tt, got, tt.want)
+		}
+	}
+}

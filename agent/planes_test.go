@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/wadi-run/wadi/agent/agenttest"
+	"github.com/wadi-run/wadi/agent/config"
+)
+
+// lonely is an agent that has neither Nomad nor Consul, and has not been run.
+func lonely(t *testing.T) *Agent {
+	t.Helper()
+	file, _ := agenttest.SecureConfig(t, false)
+	cfg, problems := config.Load([]string{file}, func(string) string { return "" }, config.Flags{Name: "one"})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	cfg.Telemetry.AccessLog = true // It has a metric.
+	a, err := New(t.Context(), cfg, Deps{Log: hclog.NewNullLogger(), AccessLog: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.close)
+	a.waits.Store(nil) // As if it had started.
+	return a
+}
+
+// Each plane answers its own paths, and no other one's.
+func TestPlanes_KeepToThemselves(t *testing.T) {
+	a := lonely(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { _ = a.gatewayServer.Run(ctx); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	admin := a.admin()
+	for _, path := range []string{"/v1/admin/live", "/v1/admin/drain", "/v1/admin/dump", "/v1/admin/log-level", "/debug/pprof/", "/debug/pprof/goroutine"} {
+		res, err := http.Get("http://" + a.gatewayServer.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusNotFound || res.Header.Get("Wadi-Error") != "unknown_host" {
+			t.Errorf("the gateway answers %s: %d, %q", path, res.StatusCode, res.Header.Get("Wadi-Error"))
+		}
+		for name, tt := range map[string]struct {
+			h    http.Handler
+			want int
+		}{
+			"mesh":    {a.activator.MeshHandler(a.guard), http.StatusForbidden},
+			"metrics": {a.metricsServer.Handler, http.StatusNotFound},
+			"admin":   {admin, http.StatusOK},
+		} {
+			w := httptest.NewRecorder()
+			tt.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			if w.Code != tt.want {
+				t.Errorf("the %s plane answers %s: %d, want %d", name, path, w.Code, tt.want)
+			}
+		}
+	}
+}
+
+// The API's server asks who wants to administer an agent from another machine.
+func TestAdmin_NotForEverybody(t *testing.T) {
+	a := lonely(t)
+	for _, path := range []string{"/v1/admin/dump", "/debug/pprof/heap"} {
+		for remote, want := range map[string]int{"127.0.0.1:9": http.StatusOK, "192.0.2.1:9": http.StatusUnauthorized} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.RemoteAddr = remote
+			w := httptest.NewRecorder()
+			a.apiServer.Handler().ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s from %s: %d, want %d", path, remote, w.Code, want)
+			}
+		}
+		// With a token it is Nomad's word that counts, which is away here.
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.RemoteAddr = "192.0.2.1:9"
+		r.Header.Set("X-Nomad-Token", "anything")
+		w := httptest.NewRecorder()
+		a.apiServer.Handler().ServeHTTP(w, r)
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s with a token, Nomad away: %d, want 503: %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+func TestMetrics_KeepToTheConventions(t *testing.T) {
+	a := lonely(t)
+	w := httptest.NewRecorder()
+	a.metricsServer.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	text := w.Body.String()
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	for _, want := range []string{"wadi_activator_waiting_requests ", "wadi_access_log_dropped_total ", "go_goroutines ", "process_cpu_seconds_total "} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+}
+
+// Idle connections, and however many of one peer, don't keep others from the API and
+// the metrics; and a plane that does not speak HTTP/2 makes no buffers for its frames.
+func TestPlanes_IdleConnsMakeRoom(t *testing.T) {
+	a := lonely(t)
+	planes := newParts(context.WithoutCancel(t.Context()))
+	defer planes.stop()
+	planes.run("api", func(ctx context.Context) error { return a.apiServer.Serve(ctx, a.apiListener) })
+	planes.run("metrics", a.serveMetrics)
+	for path, tt := range map[string]struct {
+		addr net.Addr
+		max  int
+	}{
+		"/v1/agent/health": {a.apiListener.Addr(), maxAPIConns},
+		"/metrics":         {a.metricsLn.Addr(), maxMetricsConns},
+	} {
+		var first net.Conn
+		for range tt.max {
+			c, err := net.Dial("tcp", tt.addr.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			if first == nil {
+				first = c
+			}
+		}
+		for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
+			tr := &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}).DialContext}
+			res, err := (&http.Client{Transport: tr, Timeout: time.Minute}).Get("http://" + tt.addr.String() + path)
+			if err != nil {
+				t.Fatalf("%s from %s: %v", path, ip, err)
+			}
+			_ = res.Body.Close()
+		}
+		_ = first.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := first.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the first idle connection of %d is still open", path, tt.max)
+		}
+		c, err := net.Dial("tcp", tt.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_, _ = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab")
+		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 ") {
+			t.Errorf("%s: with a body that never comes: %.100q, %v", path, got, err)
+		}
+		if c, err = net.Dial("tcp", tt.addr.String()); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_, _ = io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+		if got, _ := io.ReadAll(c); !strings.HasPrefix(string(got), "HTTP/1.1 ") {
+			t.Errorf("%s: to HTTP/2 it answers %q", path, got)
+		}
+		_ = c.Close()
+	}
+}
