@@ -136,7 +136,7 @@ func TestHTTP1_Connections(t *testing.T) {
 	crowd := make(chan struct{}) // Closed when as many connections are being opened as may be.
 	full := sync.OnceFunc(func() { close(crowd) })
 	app := proxytest.Serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Greet: func(context.Context, net.Conn) error {
+	u := proxy.NewUpstream(proxy.UpstreamConfig{Addr: app, Handshake: func(context.Context, net.Conn) error {
 		opened.Add(1)
 		n := opening.Add(1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {

@@ -39,9 +39,9 @@ type UpstreamConfig struct {
 	// meanwhile; 0 is 10 s.
 	DialTimeout time.Duration
 
-	// Greet, if set, is called once on every new HTTP/1.1 connection before the
+	// Handshake, if set, is called once on every new HTTP/1.1 connection before the
 	// first request goes over it. An error closes the connection.
-	Greet func(context.Context, net.Conn) error
+	Handshake func(context.Context, net.Conn) error
 
 	// Verify is the same for HTTP/2, where requests of its own go over the
 	// connection. It gets none of the values of a request's context.
@@ -146,18 +146,18 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error)) 
 	}
 }
 
-// dial opens a connection and greets the peer.
+// dial opens a connection and has its handshake done.
 func (u *Upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	conn, err := u.cfg.Dial(ctx)
 	if err != nil {
 		return nil, &refusedError{fmt.Errorf("dial %s: %w", u.cfg.Addr, err)}
 	}
-	if u.cfg.Greet == nil || u.http2 != nil {
+	if u.cfg.Handshake == nil || u.http2 != nil {
 		return conn, nil
 	}
-	if err := u.cfg.Greet(ctx, conn); err != nil {
-		_ = conn.Close() // The greeting's error says it all.
-		return nil, &refusedError{fmt.Errorf("greet %s: %w", u.cfg.Addr, err)}
+	if err := u.cfg.Handshake(ctx, conn); err != nil {
+		_ = conn.Close() // The error of the handshake says it all.
+		return nil, &refusedError{fmt.Errorf("handshake with %s: %w", u.cfg.Addr, err)}
 	}
 	return conn, nil
 }

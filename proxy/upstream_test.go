@@ -265,7 +265,7 @@ func TestForward_Errors(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	badGreeting := func(context.Context, net.Conn) error { return io.ErrUnexpectedEOF }
+	badHandshake := func(context.Context, net.Conn) error { return io.ErrUnexpectedEOF }
 	meant := http.Header{wadi.HeaderInstance: {"alloc"}}
 
 	for _, tt := range []struct {
@@ -278,7 +278,7 @@ func TestForward_Errors(t *testing.T) {
 	}{
 		{"refused dial", proxy.UpstreamConfig{Addr: l.Addr().String()}, "POST", "x", proxy.ForwardError{Refused: true}, true, 0},
 		{"refused dial, h2c", proxy.UpstreamConfig{Addr: l.Addr().String(), Protocol: wadi.H2C}, "POST", "x", proxy.ForwardError{Refused: true}, true, 0},
-		{"refused greeting", proxy.UpstreamConfig{Addr: gone, Greet: badGreeting}, "POST", "x", proxy.ForwardError{Refused: true}, true, 0},
+		{"failed handshake", proxy.UpstreamConfig{Addr: gone, Handshake: badHandshake}, "POST", "x", proxy.ForwardError{Refused: true}, true, 0},
 		{"421", proxy.UpstreamConfig{Addr: misdirected, Header: meant}, "POST", "", proxy.ForwardError{Misdirected: true}, true, 0},
 		{"421, h2c", proxy.UpstreamConfig{Addr: misdirected, Header: meant, Protocol: wadi.GRPC}, "POST", "", proxy.ForwardError{Misdirected: true}, true, 0},
 		{"421, body read", proxy.UpstreamConfig{Addr: misdirected, Header: meant}, "POST", "x", proxy.ForwardError{Misdirected: true, BodyRead: true}, false, 0},
@@ -345,11 +345,11 @@ func TestForward_BrokenThenRefused(t *testing.T) {
 	}
 }
 
-func TestForward_GreetsEachConnectionOnce(t *testing.T) {
+func TestForward_OneHandshakePerConnection(t *testing.T) {
 	app := proxytest.Serve(t, func(w http.ResponseWriter, r *http.Request) {})
-	var greeted atomic.Int64
-	addr := front(t, proxy.UpstreamConfig{Addr: app, Greet: func(context.Context, net.Conn) error {
-		greeted.Add(1)
+	var handshakes atomic.Int64
+	addr := front(t, proxy.UpstreamConfig{Addr: app, Handshake: func(context.Context, net.Conn) error {
+		handshakes.Add(1)
 		return nil
 	}}, nil)
 	c := proxytest.Client(t, false)
@@ -360,8 +360,8 @@ func TestForward_GreetsEachConnectionOnce(t *testing.T) {
 		}
 		res.Body.Close()
 	}
-	if got := greeted.Load(); got != 1 {
-		t.Errorf("greeted %d times, want once", got)
+	if got := handshakes.Load(); got != 1 {
+		t.Errorf("%d handshakes, want 1", got)
 	}
 }
 

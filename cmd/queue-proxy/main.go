@@ -101,7 +101,7 @@ func serve(cfg queue.Config, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // The second signal ends the process at once.
-	p, err := queue.New(cfg, log, stdout)
+	p, err := queue.New(ctx, cfg, log, stdout)
 	if err == nil {
 		err = p.Run(ctx)
 	}

@@ -51,8 +51,8 @@ func (i *instance) verify(ctx context.Context, rt http.RoundTripper) error {
 	return err
 }
 
-// greet checks that the peer of a new HTTP/1.1 connection is this instance.
-func (i *instance) greet(ctx context.Context, c net.Conn) error {
+// handshake checks that the peer of a new HTTP/1.1 connection is this instance.
+func (i *instance) handshake(ctx context.Context, c net.Conn) error {
 	i.mu.Lock()
 	known := i.known == c
 	if known {

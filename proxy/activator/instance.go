@@ -55,12 +55,12 @@ type instance struct {
 	mu      sync.Mutex
 	spare   net.Conn // The verified connection of the probe, for the first request.
 	spareAt time.Time
-	known   net.Conn // The same, once it was taken: needs no greeting.
+	known   net.Conn // The same, once it was taken: it has passed the handshake.
 }
 
 func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	i := &instance{r: r, ep: ep, placed: now, slot: -1}
-	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Greet: i.greet, Header: i.header(), Wadi: true,
+	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Handshake: i.handshake, Header: i.header(), Wadi: true,
 		Goes:  func() { r.goes(i) },
 		Envoy: r.settings.Load().Mesh == wadi.MeshEnvoy, Unheard: proxy.UnheardFor(r.settings.Load().Timeout)}
 	if r.protocol.HTTP2() {

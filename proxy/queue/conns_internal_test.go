@@ -35,7 +35,7 @@ func running(t *testing.T, max int) *Proxy {
 		t.Fatal(errs)
 	}
 	cfg.Settle = time.Millisecond
-	p, err := New(cfg, hclog.NewNullLogger(), io.Discard)
+	p, err := New(t.Context(), cfg, hclog.NewNullLogger(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func costless(t testing.TB, environ ...string) (http.Handler, func() *http.Reque
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	p, err := New(cfg, hclog.NewNullLogger(), io.Discard)
+	p, err := New(t.Context(), cfg, hclog.NewNullLogger(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func TestDrain_SeesRequests(t *testing.T) {
 		wadi.HeaderProbe:    DefaultSettle,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p, err := New(cfg, hclog.NewNullLogger(), io.Discard)
+			p, err := New(t.Context(), cfg, hclog.NewNullLogger(), io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

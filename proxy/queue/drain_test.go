@@ -215,7 +215,7 @@ func TestDrain_TellsAnUpgradedApp(t *testing.T) {
 	conn, answers := s.upgrade("echo")
 	io.WriteString(conn, "hello")
 	eventually(t, "forwarded", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"forwarded"`) })
-	time.Sleep(50 * time.Millisecond) // Else the greeting may come after the goodbye.
+	time.Sleep(50 * time.Millisecond) // "hello" is to reach the app before the drain ends its input.
 	s.stop()
 	eventually(t, "closed to newcomers", func() bool {
 		c, err := net.Dial("tcp", s.Addr())

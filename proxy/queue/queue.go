@@ -74,7 +74,7 @@ type Proxy struct {
 
 // New opens the listeners and returns what serves on them. Access log lines go to
 // access, if the configuration asks for them.
-func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
+func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: &live{}, drain: proxy.NewDrain(), keeper: proxy.NewTimekeeper(cfg.Timeout)}
 	if cfg.AccessLog {
 		p.access = accesslog.New(access)
@@ -105,13 +105,13 @@ func New(cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	if p.access != nil {
 		p.access.Register(p.metrics.registry)
 	}
-	if err := p.listen(); err != nil {
+	if err := p.listen(ctx); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *Proxy) listen() error {
+func (p *Proxy) listen(ctx context.Context) error {
 	for _, l := range []struct {
 		to   *net.Listener
 		addr string
@@ -120,7 +120,7 @@ func (p *Proxy) listen() error {
 		{&p.listeners.admin, p.cfg.Admin},
 		{&p.listeners.metrics, p.cfg.Metrics},
 	} {
-		opened, err := proxy.Listen(context.Background(), l.addr)
+		opened, err := proxy.Listen(ctx, l.addr)
 		if err != nil {
 			p.Close()
 			return err // It says "listen tcp" and the address.

@@ -83,7 +83,7 @@ func run(t *testing.T, settle time.Duration, target string, environ ...string) *
 	}
 	cfg.Settle, cfg.Deaf = settle, deafSoon
 	out := &lines{}
-	p, err := queue.New(cfg, hclog.New(&hclog.LoggerOptions{Level: cfg.LogLevel, Output: io.Discard}), out)
+	p, err := queue.New(t.Context(), cfg, hclog.New(&hclog.LoggerOptions{Level: cfg.LogLevel, Output: io.Discard}), out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func newFlapping(t *testing.T, refusals int32) (*Proxy, *flapping) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	p, err := New(cfg, hclog.NewNullLogger(), nil)
+	p, err := New(t.Context(), cfg, hclog.NewNullLogger(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
