@@ -13,43 +13,10 @@ import (
 
 // The adapters know nothing of each other's types; here they are joined.
 
-// apiStore is the store as admission and the API see it.
-type apiStore struct{ *store.Store }
-
 var (
-	_ admission.Store = apiStore{}
-	_ server.Store    = apiStore{}
+	_ admission.Store = (*store.Store)(nil)
+	_ server.Store    = (*store.Store)(nil)
 )
-
-func (s apiStore) Spec(ctx context.Context, name string) (admission.Spec, uint64, error) {
-	spec, index, err := s.Store.Spec(ctx, name)
-	return admission.Spec(spec), index, err
-}
-
-func (s apiStore) Fits(ctx context.Context, all []admission.Submission) error {
-	return s.Store.Fits(ctx, submissionsOf(all))
-}
-
-func submissionsOf(all []admission.Submission) []store.Submission {
-	out := make([]store.Submission, 0, len(all))
-	for _, sub := range all {
-		out = append(out, store.Submission{Spec: store.Spec(sub.Spec), Index: sub.Index, NewRevision: sub.NewRevision})
-	}
-	return out
-}
-
-func (s apiStore) Submit(ctx context.Context, all []admission.Submission) (map[string]uint64, error) {
-	indexes, err := s.Store.Submit(ctx, submissionsOf(all))
-	var taken *store.DomainError
-	if errors.As(err, &taken) {
-		return nil, &admission.DomainTaken{Domain: taken.Domain, Service: taken.Service, Holder: taken.Holder}
-	}
-	var named *store.NameError
-	if errors.As(err, &named) {
-		return nil, &admission.NameTaken{Name: named.Name, Service: named.Service, Holder: named.Holder}
-	}
-	return indexes, err
-}
 
 // apiNomad is Nomad as admission and the API see it.
 type apiNomad struct{ *nomad.Client }

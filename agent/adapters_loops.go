@@ -124,15 +124,7 @@ func (c routedCluster) Trouble(revision string) (string, time.Time) {
 	return "", time.Time{}
 }
 
-// loopStore is the leader's hand on the store.
-type loopStore struct{ *store.Writer }
-
-var _ control.Store = loopStore{}
-
-func (s loopStore) Load(ctx context.Context, service string) (control.Stored, error) {
-	st, err := s.Writer.Load(ctx, service)
-	return control.Stored(st), err
-}
+var _ control.Store = (*store.Writer)(nil)
 
 // instances dials instances: by mTLS where Envoy is in front of them, else plainly.
 type instances struct {

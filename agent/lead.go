@@ -16,6 +16,7 @@ import (
 	"github.com/wadi-run/wadi/agent/network/table"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/store"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -59,7 +60,7 @@ func (a *Agent) lead(ctx context.Context, term *consul.Term) error {
 	reg.MustRegister(a.decisions)
 	defer a.decisions.Clear()
 	meter := measure.New(a.nomad, a.log, reg)
-	writer := loopStore{a.store.Writer(term.Lock)}
+	writer := a.store.Writer(term.Lock)
 	asLeader := leaderNomad{loopNomad{a.nomad}, term}
 	scaler := control.NewAutoscaler()
 	entries := &mesh.Layer{Entries: leaderEntries{a.consul, term}, Log: a.log.Named("network")}
@@ -91,7 +92,7 @@ func (a *Agent) lead(ctx context.Context, term *consul.Term) error {
 	scaler.Backlog = a.activator.Backlog()
 	scaler.Ceiling, scaler.Decisions, scaler.Events = a.cfg.Limits.MaxInstances, a.decisions, a.events
 	scaler.Owned, scaler.Log, scaler.Metrics = &a.owned, a.log.Named("autoscaler"), a.metrics
-	sweeper := a.sweeper(asLeader, loopStore{a.store.Writer(term.Lock)}, ctl.Services)
+	sweeper := a.sweeper(asLeader, a.store.Writer(term.Lock), ctl.Services)
 
 	a.metrics.SetLeading(true)
 	defer a.metrics.SetLeading(false)
@@ -110,7 +111,7 @@ func (a *Agent) lead(ctx context.Context, term *consul.Term) error {
 // sweeper stops what is left of services that are gone. Whose jobs those are is asked each
 // time: a Consul that has lost everything meanwhile is another installation, and no service
 // is stored there yet.
-func (a *Agent) sweeper(as control.Nomad, st loopStore, services func() *control.View) *control.Sweeper {
+func (a *Agent) sweeper(as control.Nomad, st *store.Writer, services func() *control.View) *control.Sweeper {
 	list := func(ctx context.Context) ([]scheduler.OwnJob, error) {
 		name, err := a.learnInstallation(ctx)
 		if err != nil {

@@ -283,7 +283,7 @@ func (a *Agent) onceStarted(next http.Handler) http.Handler {
 func (a *Agent) wireAPI(ctx context.Context) error {
 	c := a.cfg
 	adm, err := admission.New(admission.Config{
-		Store: apiStore{a.store}, Nomad: apiNomad{a.nomad}, Catalog: catalog{a.consul},
+		Store: a.store, Nomad: apiNomad{a.nomad}, Catalog: catalog{a.consul},
 		Intentions: a.consul, AllowIntentions: c.Consul.AllowIntentions,
 		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{
@@ -301,7 +301,7 @@ func (a *Agent) wireAPI(ctx context.Context) error {
 			Name: c.Name, Version: a.deps.Version, API: c.HTTP.Address,
 			Gateway: a.gatewayServer.Addr().String(), GatewayTLS: a.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
-		Auth: string(c.HTTP.Auth), Admission: adm, Store: apiStore{a.store}, Rights: apiNomad{a.nomad},
+		Auth: string(c.HTTP.Auth), Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
 		Decisions: a.decisions, Events: a.events, Leadership: a, Way: a.wayToLeader, Transport: a.peerTransport(), Problems: a.problems, Warnings: a.warnings, Doctor: a.doctor, Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, Log: a.log.Named("api"), Registerer: a.reg,
 		ConnState: limiter.ConnState,

@@ -41,7 +41,7 @@ func TestSweep_RealNomad(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.installation.Store(&name)
-	_, err = a.store.Submit(t.Context(), []store.Submission{{Spec: store.Spec{Service: wadi.Service{Name: "stored", Namespace: "default"}, Latest: "stored-00001"}}})
+	_, err = a.store.Submit(t.Context(), []wadi.Submission{{Spec: wadi.Spec{Service: wadi.Service{Name: "stored", Namespace: "default"}, Latest: "stored-00001"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestSweep_RealNomad(t *testing.T) {
 	server.Job("default", "older-00001", 1, map[string]string{nomad.MetaService: "older", nomad.MetaRevision: "older-00001"})
 	server.Job("default", "plain", 1, nil)
 
-	s := a.sweeper(loopNomad{a.nomad}, loopStore{a.store.Writer(consul.Lock{})}, func() *control.View { return &control.View{} })
+	s := a.sweeper(loopNomad{a.nomad}, a.store.Writer(consul.Lock{}), func() *control.View { return &control.View{} })
 	s.Every, s.Grace = 20*time.Millisecond, 500*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

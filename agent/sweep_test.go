@@ -40,7 +40,7 @@ func TestSweeper_ConsulThatLostEverything(t *testing.T) {
 	}
 	a.installation.Store(&before)
 
-	list := a.sweeper(nil, loopStore{}, nil).List
+	list := a.sweeper(nil, nil, nil).List
 	if _, err := list(t.Context()); err != nil || !strings.Contains(filters[0], before) {
 		t.Fatalf("asked for %q, %v, want jobs of %s", filters, err, before)
 	}

@@ -44,7 +44,7 @@ func scaling(ctx context.Context, b *bench) ([]section, error) {
 // newStage is a Nomad with a job of each of so many revisions, of count instances.
 func newStage(revisions, count int) *stage {
 	s := &stage{
-		count: count, services: map[string]*control.Stored{}, jobs: map[string]scheduler.JobState{},
+		count: count, services: map[string]*wadi.Stored{}, jobs: map[string]scheduler.JobState{},
 		absent: make(chan struct{}), now: time.Unix(1_800_000_000, 0), scaled: make(chan time.Time, 1),
 	}
 	for i := range revisions {
@@ -73,7 +73,7 @@ func (s *stage) fill() {
 				MaxUpRate: 1000, MaxDownRate: 2, Metrics: []wadi.MetricTarget{wadi.Concurrency.Default()},
 			},
 		}
-		s.services[name] = &control.Stored{
+		s.services[name] = &wadi.Stored{
 			Service: svc, Latest: id, Generation: 1, Revisions: []wadi.Revision{{ID: id, Service: name, Number: 1, Spec: svc}},
 			State: wadi.State{Revisions: map[string]wadi.RevisionState{id: {Phase: wadi.Ready}}},
 			Route: wadi.Route{Service: name, Targets: []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}},

@@ -19,7 +19,7 @@ import (
 type stage struct {
 	count    int // Of every job.
 	names    []string
-	services map[string]*control.Stored
+	services map[string]*wadi.Stored
 	scaled   chan time.Time // When Nomad was asked to scale.
 
 	jobs      map[string]scheduler.JobState // Looked up as those of the event stream are.

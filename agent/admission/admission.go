@@ -28,31 +28,11 @@ const (
 	metaSpecHash = "wadi_spec_hash"
 )
 
-// Spec is a service as it is stored. Its fields are those of the store's own type.
-type Spec struct {
-	Service    wadi.Service
-	File       string
-	Source     string
-	Variables  map[string]string
-	Generation uint64 // Grows by one with every change.
-	Latest     string // ID of the newest revision.
-	Attempt    uint64 // The generation at which failed revisions were last to be tried again.
-	Deleting   bool
-	Submitted  int64 // Unix seconds.
-}
-
-// Submission is one service to be stored.
-type Submission struct {
-	Spec        Spec
-	Index       uint64         // What the spec's index must be; 0: it must not exist.
-	NewRevision *wadi.Revision // Stored beside it; nil for none.
-}
-
 // Store is what admission needs of the store. Errors are the root package's:
 // ErrNotFound, ErrConflict, ErrTooLarge, ErrUnavailable.
 type Store interface {
 	// Spec returns a service and the index to check and set it by.
-	Spec(ctx context.Context, name string) (Spec, uint64, error)
+	Spec(ctx context.Context, name string) (wadi.Spec, uint64, error)
 	// Revisions returns all stored revisions of a service, in any order.
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
 	// State returns what the leader remembers of a service; ErrNotFound if nothing.
@@ -62,11 +42,11 @@ type Store interface {
 	// Domains returns the service that claims each domain.
 	Domains(ctx context.Context) (map[string]string, error)
 	// Fits is ErrTooLarge for what Submit would refuse as too much at once.
-	Fits(ctx context.Context, all []Submission) error
+	Fits(ctx context.Context, all []wadi.Submission) error
 	// Submit stores all or none, and returns the new index of each service. A
-	// domain of another service is refused with a *DomainTaken, and a name that is
-	// another service's or a tag's with a *NameTaken.
-	Submit(ctx context.Context, all []Submission) (map[string]uint64, error)
+	// domain of another service is refused with a [*wadi.DomainTakenError], and a name that is
+	// another service's or a tag's with a [*wadi.NameTakenError].
+	Submit(ctx context.Context, all []wadi.Submission) (map[string]uint64, error)
 }
 
 // Parser is Nomad's parser. An error that wraps none of the root package's
@@ -226,10 +206,10 @@ type candidate struct {
 	warnings []string
 
 	exists bool
-	stored Spec
+	stored wadi.Spec
 	index  uint64
 
-	spec    Spec           // What will be stored.
+	spec    wadi.Spec      // What will be stored.
 	changed bool           // spec differs from stored.
 	rev     *wadi.Revision // The new revision, if it makes one.
 	retried []string       // Revisions that had failed and are to be tried again.

@@ -131,7 +131,7 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		}
 	}
 	now := a.Now().Unix()
-	c.spec = Spec{
+	c.spec = wadi.Spec{
 		Service: c.service, File: c.file.Name, Source: c.file.Source, Variables: r.Variables,
 		Generation: c.stored.Generation + 1, Submitted: now,
 	}
@@ -201,7 +201,7 @@ func numberOf(id string) int {
 
 // same reports whether storing b over a would change nothing that matters. The
 // file's name does not: the same file is often applied from elsewhere.
-func same(a, b Spec) bool {
+func same(a, b wadi.Spec) bool {
 	x, errA := json.Marshal(a.Service)
 	y, errB := json.Marshal(b.Service)
 	return errA == nil && errB == nil && bytes.Equal(x, y) &&

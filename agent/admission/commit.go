@@ -79,11 +79,11 @@ func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate
 }
 
 // changes are those of the candidates that change something, and what is to be stored.
-func changes(all []*candidate) (changed []*candidate, submissions []Submission) {
+func changes(all []*candidate) (changed []*candidate, submissions []wadi.Submission) {
 	for _, c := range all {
 		if c.changed {
 			changed = append(changed, c)
-			submissions = append(submissions, Submission{Spec: c.spec, Index: c.index, NewRevision: c.rev})
+			submissions = append(submissions, wadi.Submission{Spec: c.spec, Index: c.index, NewRevision: c.rev})
 		}
 	}
 	return changed, submissions

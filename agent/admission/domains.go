@@ -16,13 +16,6 @@ import (
 // goes into one transaction of the store.
 const maxDomains = 32
 
-// DomainTaken is the store's refusal of a domain that another service has got.
-type DomainTaken struct{ Domain, Service, Holder string }
-
-func (e *DomainTaken) Error() string {
-	return fmt.Sprintf("the domain %q belongs to the service %q", e.Domain, e.Holder)
-}
-
 // checkDomains refuses domains that another service has, or that are kept for one.
 // Of two submissions at the same moment both may pass; the store then refuses one.
 func (a *Admission) checkDomains(ctx context.Context, adm *admitted, refused *refusals) error {
@@ -78,25 +71,11 @@ func (a *Admission) sayHolder(ctx context.Context, adm *admitted, holder claim) 
 	return holder.String()
 }
 
-// Unwrap makes it a conflict.
-func (e *DomainTaken) Unwrap() error { return wadi.ErrConflict }
-
-// NameTaken is the store's refusal of a name, the service's own or a tag's, that
-// another service or a tag of it has got.
-type NameTaken struct{ Name, Service, Holder string }
-
-func (e *NameTaken) Error() string {
-	return fmt.Sprintf("the name %q belongs to the service %q", e.Name, e.Holder)
-}
-
-// Unwrap makes it a conflict.
-func (e *NameTaken) Unwrap() error { return wadi.ErrConflict }
-
 // takenSince makes a refusal at the user's line of a domain or a name that the store
 // refused, as another submission was faster. It returns nil for other errors.
 func (a *Admission) takenSince(ctx context.Context, err error, adm *admitted, all []*candidate) error {
-	var domain *DomainTaken
-	var name *NameTaken
+	var domain *wadi.DomainTakenError
+	var name *wadi.NameTakenError
 	var refused refusals
 	switch {
 	case errors.As(err, &domain):

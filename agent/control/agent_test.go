@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/scheduler"
@@ -48,7 +49,7 @@ func (c *cluster) setLoad(id string, l float64) {
 	}
 }
 
-func (c *cluster) service(name string) control.Stored {
+func (c *cluster) service(name string) wadi.Stored {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stored[name]
@@ -193,7 +194,7 @@ func TestLeader_CountSetByHandStandsForAWhile(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		id := c.submit("hello")
 		time.Sleep(time.Second)
-		if err := c.edit("hello", func(s *control.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) }); err != nil {
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) }); err != nil {
 			t.Fatal(err)
 		}
 		c.notify("hello")
@@ -238,7 +239,7 @@ func TestLeader_Delete(t *testing.T) {
 				t.Fatalf("nothing was decided about %s", id)
 			}
 		}
-		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
 		c.notify("hello")
@@ -269,7 +270,7 @@ func TestLeader_DeleteSaysWhatItWaitsFor(t *testing.T) {
 		defer stop()
 		id := c.submit("hello")
 		time.Sleep(3 * time.Second)
-		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
 		c.notify("hello")
@@ -330,7 +331,7 @@ func TestLeader_DeleteEndsAtForeignEntries(t *testing.T) {
 		c.mu.Lock()
 		c.needed = fmt.Errorf("service-splitter hello needs service-defaults hello: %w", wadi.ErrForeign)
 		c.mu.Unlock()
-		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
 		c.notify("hello")
@@ -510,8 +511,8 @@ func TestLeader_PanicIsStoredSoon(t *testing.T) {
 		id := c.submit("hello")
 		c.setLoad(id, 5)
 		time.Sleep(time.Second)
-		c.change1(t, func(s *control.Stored) { s.Service.Scale.Max = 1 }) // Nothing else will make anybody look.
-		time.Sleep(10*time.Second + 300*time.Millisecond)                 // Between the turns of controller and autoscaler.
+		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.Max = 1 }) // Nothing else will make anybody look.
+		time.Sleep(10*time.Second + 300*time.Millisecond)              // Between the turns of controller and autoscaler.
 		c.setLoad(id, 95)
 		c.backlog.Add(id)
 		time.Sleep(100 * time.Millisecond)

@@ -1,10 +1,11 @@
 package control_test
 
 import (
-	"github.com/wadi-run/wadi/agent/control"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 // A revision that failed for a reason outside of it is tried again when its service
@@ -25,7 +26,7 @@ func TestLeader_TriesAgainWhatFailed(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantCount(t, c, two, -1)
 		submit := func() {
-			c.change1(t, func(s *control.Stored) { s.Generation++; s.Attempt = s.Generation })
+			c.change1(t, func(s *wadi.Stored) { s.Generation++; s.Attempt = s.Generation })
 			c.notify("hello")
 		}
 

@@ -1,9 +1,10 @@
 package control_test
 
 import (
-	"github.com/wadi-run/wadi/agent/control"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 // Nomad guards neither stopping nor purging a job. One that is not what the leader
@@ -29,7 +30,7 @@ func TestLeader_StopsAndPurgesOnlyWhatItKnows(t *testing.T) {
 		c.ends = 10 * time.Second
 		c.mu.Unlock()
 		behind(true)
-		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
 		c.notify("hello")

@@ -61,7 +61,7 @@ func (c *cluster) condition() (*wadi.Condition, string) {
 // resubmit edits what is stored of hello, as a submission would.
 func (c *cluster) resubmit(t *testing.T, change func(*wadi.Service)) {
 	t.Helper()
-	if err := c.edit("hello", func(s *control.Stored) { change(&s.Service); s.Generation++ }); err != nil {
+	if err := c.edit("hello", func(s *wadi.Stored) { change(&s.Service); s.Generation++ }); err != nil {
 		t.Fatal(err)
 	}
 	c.notify("hello")

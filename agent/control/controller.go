@@ -68,8 +68,8 @@ type Controller struct {
 
 // service is what the controller knows of one service.
 type service struct {
-	Stored
-	shown      *Stored // A copy that is not changed; nil: to be made, as something of Stored has changed.
+	wadi.Stored
+	shown      *wadi.Stored // A copy that is not changed; nil: to be made, as something of Stored has changed.
 	programmed bool
 	leftovers  bool
 	whyNot     string    // Why the route is not programmed.

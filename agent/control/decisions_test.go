@@ -121,7 +121,7 @@ func TestDecisions_RenewedTakesNoRoom(t *testing.T) {
 // words and readings.
 func TestDecisions_OfTheAutoscalerAreNotChangedLater(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
-		c.change1(t, func(s *control.Stored) {
+		c.change1(t, func(s *wadi.Stored) {
 			s.Service.Scale.Metrics = append(s.Service.Scale.Metrics, wadi.RPS.Default())
 			s.Service.Scale.Max = 2
 		})

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/control"
 )
 
 // Whoever deletes a service that is called all the time does not fight its callers: they
@@ -29,7 +28,7 @@ func TestLeader_DeleteUnderCalls(t *testing.T) {
 			s, ok := c.stored[service]
 			return s.Route, ok
 		}
-		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
 		c.mu.Lock()
@@ -56,7 +55,7 @@ func TestLeader_DeleteWithoutTheLayers(t *testing.T) {
 		c.mu.Lock()
 		c.deaf = true
 		c.mu.Unlock()
-		if err := c.edit("hello", func(s *control.Stored) { s.Deleting = true }); err != nil {
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
 		}
 		c.notify("hello")

@@ -58,26 +58,6 @@ type Cluster interface {
 	Changed() <-chan struct{}
 }
 
-// Stored is everything that is stored of one service.
-type Stored struct {
-	Service    wadi.Service
-	Latest     string
-	Generation uint64
-	Attempt    uint64 // Revisions that failed at an earlier one are tried again.
-	Deleting   bool
-	Revisions  []wadi.Revision
-	State      wadi.State
-	Status     wadi.Status
-	Route      wadi.Route // Zero: none.
-
-	// Holds are the counts that somebody asked for, ended ones too, by revision; ""
-	// is the one that has most of the traffic.
-	Holds map[string]wadi.Hold
-
-	// Unreadable says which revisions can't be read that nothing needs.
-	Unreadable []string
-}
-
 // Store is the leader's part of the store. Its writes are check-and-set against
 // what was read or written last.
 type Store interface {
@@ -86,7 +66,7 @@ type Store interface {
 	Watch(ctx context.Context, changed func(services []string)) error
 	// Load reads a service; wadi.ErrNotFound when it is gone. With wadi.ErrUnreadable it
 	// returns what can be read.
-	Load(ctx context.Context, service string) (Stored, error)
+	Load(ctx context.Context, service string) (wadi.Stored, error)
 	Revision(ctx context.Context, service, id string) (wadi.Revision, error)
 	PutRoute(ctx context.Context, r wadi.Route) error
 	PutState(ctx context.Context, service string, s wadi.State) error

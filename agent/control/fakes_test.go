@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/internal/backlog"
@@ -43,7 +44,7 @@ type cluster struct {
 	behind    bool                 // The event stream has not told of the jobs' last changes.
 	scales    []string
 	changed   chan struct{}
-	stored    map[string]control.Stored
+	stored    map[string]wadi.Stored
 	watch     func([]string)
 	layers    map[string]wadi.Route
 	edits     control.Edits
@@ -98,7 +99,7 @@ type listed struct {
 func newCluster() *cluster {
 	return &cluster{
 		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{}, quiet: map[string]time.Time{},
-		stored: map[string]control.Stored{}, purged: map[string]listed{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
+		stored: map[string]wadi.Stored{}, purged: map[string]listed{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
 		backlog: backlog.New(),
 	}
 }
@@ -357,12 +358,12 @@ func (c *cluster) Watch(ctx context.Context, changed func([]string)) error {
 	return nil
 }
 
-func (c *cluster) Load(_ context.Context, name string) (control.Stored, error) {
+func (c *cluster) Load(_ context.Context, name string) (wadi.Stored, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.unloaded != nil {
 		c.loads++
-		return control.Stored{Status: c.stored[name].Status}, c.unloaded
+		return wadi.Stored{Status: c.stored[name].Status}, c.unloaded
 	}
 	s, ok := c.stored[name]
 	if !ok {
@@ -384,7 +385,7 @@ func (c *cluster) Revision(_ context.Context, service, id string) (wadi.Revision
 	return wadi.Revision{}, wadi.ErrNotFound
 }
 
-func (c *cluster) edit(name string, f func(*control.Stored)) error {
+func (c *cluster) edit(name string, f func(*wadi.Stored)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, ok := c.stored[name]
@@ -397,19 +398,19 @@ func (c *cluster) edit(name string, f func(*control.Stored)) error {
 }
 
 func (c *cluster) PutRoute(_ context.Context, r wadi.Route) error {
-	return c.edit(r.Service, func(s *control.Stored) { s.Route = r })
+	return c.edit(r.Service, func(s *wadi.Stored) { s.Route = r })
 }
 
 func (c *cluster) PutState(_ context.Context, name string, st wadi.State) error {
-	return c.edit(name, func(s *control.Stored) { s.State = st })
+	return c.edit(name, func(s *wadi.Stored) { s.State = st })
 }
 
 func (c *cluster) PutStatus(_ context.Context, st wadi.Status) error {
-	return c.edit(st.Service, func(s *control.Stored) { s.Status = st; c.statuses++ })
+	return c.edit(st.Service, func(s *wadi.Stored) { s.Status = st; c.statuses++ })
 }
 
 func (c *cluster) DeleteRevision(_ context.Context, name, id string) error {
-	return c.edit(name, func(s *control.Stored) {
+	return c.edit(name, func(s *wadi.Stored) {
 		s.Revisions = slices.DeleteFunc(slices.Clone(s.Revisions), func(r wadi.Revision) bool { return r.ID == id })
 	})
 }

@@ -18,11 +18,11 @@ func (c *cluster) hold(t *testing.T, revision string, count int, d time.Duration
 	if d > 0 {
 		holds[revision] = wadi.Hold{Count: count, Until: time.Now().Add(d), Who: "alice"}
 	}
-	c.change1(t, func(s *control.Stored) { s.Holds = holds })
+	c.change1(t, func(s *wadi.Stored) { s.Holds = holds })
 }
 
 // change1 changes the service hello as somebody outside does.
-func (c *cluster) change1(t *testing.T, f func(*control.Stored)) {
+func (c *cluster) change1(t *testing.T, f func(*wadi.Stored)) {
 	t.Helper()
 	if err := c.edit("hello", f); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestHold_EndedByHand(t *testing.T) {
 // alone until nothing is in flight.
 func TestHold_OfZero(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
-		c.change1(t, func(s *control.Stored) { s.Service.Scale.Min = 1 })
+		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.Min = 1 })
 		c.hold(t, "", 0, time.Minute)
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 1) // Requests are in flight.
@@ -127,7 +127,7 @@ func TestHold_OfTheMainRevision(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, one string, _ func() *leader) {
 		two := c.submit("hello")
 		c.setLoad(two, 5)
-		c.change1(t, func(s *control.Stored) {
+		c.change1(t, func(s *wadi.Stored) {
 			s.Service.Traffic = []wadi.TrafficTarget{{Revision: one, Percent: 90}, {Revision: two, Percent: 10}}
 		})
 		time.Sleep(5 * time.Second)
@@ -141,7 +141,7 @@ func TestHold_OfTheMainRevision(t *testing.T) {
 // A hold is newer than a count that was set by hand, and wins.
 func TestHold_AfterAScaleByHand(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
-		c.change1(t, func(s *control.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
+		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
 		c.mu.Lock()
 		c.handAt = time.Now()
 		c.set(id, c.jobs[id].body, 4)
@@ -159,7 +159,7 @@ func TestHold_AfterAScaleByHand(t *testing.T) {
 func TestByHand_KnownLater(t *testing.T) {
 	for late, want := range map[int]int{1: 4, 3: 4, 1000: 1} {
 		led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
-			c.change1(t, func(s *control.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
+			c.change1(t, func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
 			c.mu.Lock()
 			c.handAt, c.handLate = time.Now(), late
 			c.set(id, c.jobs[id].body, 4)
@@ -173,7 +173,7 @@ func TestByHand_KnownLater(t *testing.T) {
 // What a person scaled stands for its time, whoever comes to lead meanwhile.
 func TestByHand_StandsAcrossLeaders(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
-		c.change1(t, func(s *control.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
+		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
 		c.mu.Lock()
 		c.handAt = time.Now()
 		c.set(id, c.jobs[id].body, 3)
@@ -210,7 +210,7 @@ func TestBounds_InForceAtOnce(t *testing.T) {
 		for _, min := range []int{3, 5, 2} {
 			time.Sleep(700 * time.Millisecond)
 			before := len(c.scaled())
-			c.change1(t, func(s *control.Stored) {
+			c.change1(t, func(s *wadi.Stored) {
 				s.Service.Scale.Min, s.Service.Scale.Max = min, 6
 				s.Generation++
 			})
@@ -223,7 +223,7 @@ func TestBounds_InForceAtOnce(t *testing.T) {
 			}
 		}
 		c.setLoad(id, 55)
-		c.change1(t, func(s *control.Stored) { s.Service.Scale.Min, s.Service.Scale.Max = 0, 2 })
+		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.Min, s.Service.Scale.Max = 0, 2 })
 		time.Sleep(900 * time.Millisecond)
 		wantCount(t, c, id, 2)
 		c.mu.Lock()

@@ -17,7 +17,7 @@ func TestLimited_IsTold(t *testing.T) {
 		time.Sleep(time.Second)
 		id := c.submit("hello")
 		c.setLoad(id, 5)
-		c.change1(t, func(s *control.Stored) { s.Revisions[0].Spec.Timeout.Request = wadi.Duration(5 * time.Minute) })
+		c.change1(t, func(s *wadi.Stored) { s.Revisions[0].Spec.Timeout.Request = wadi.Duration(5 * time.Minute) })
 		for _, step := range []struct {
 			limit time.Duration
 			told  bool

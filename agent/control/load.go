@@ -61,7 +61,7 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 }
 
 // loaded takes in what was read, or has it read again later.
-func (c *Controller) loaded(ctx context.Context, name string, st Stored, err error) bool {
+func (c *Controller) loaded(ctx context.Context, name string, st wadi.Stored, err error) bool {
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		late := c.unloaded[name]
 		if late.why != err.Error() { // Told once.
@@ -91,7 +91,7 @@ func (c *Controller) later(name string) {
 }
 
 // take is told what somebody has changed of a service.
-func (c *Controller) take(name string, st Stored) {
+func (c *Controller) take(name string, st wadi.Stored) {
 	if st.State.Revisions == nil {
 		st.State.Revisions = map[string]wadi.RevisionState{}
 	}

@@ -178,7 +178,7 @@ func (c *Controller) publish() {
 		}
 	}
 	if !same {
-		v := &View{Services: make(map[string]*Stored, len(c.services))}
+		v := &View{Services: make(map[string]*wadi.Stored, len(c.services))}
 		for n, s := range c.services {
 			v.Services[n] = s.shown
 		}

@@ -1,8 +1,9 @@
 package control_test
 
 import (
-	"github.com/wadi-run/wadi/agent/control"
 	"testing"
+
+	"github.com/wadi-run/wadi/agent/control"
 )
 
 // Indexes go back when Nomad is restored: what was known of later ones says nothing of

@@ -12,7 +12,7 @@ import (
 
 // View is what the controller knows of all services at one moment. The same one
 // means that nothing has changed, and so does the same Stored in two of them.
-type View struct{ Services map[string]*Stored }
+type View struct{ Services map[string]*wadi.Stored }
 
 // record is everything that the autoscaler keeps of one revision, found once and not
 // by its ID in every pass. But for subject it is guarded by busy.
@@ -58,10 +58,10 @@ type subject struct {
 
 	own, general wadi.Hold // The revision's, and the service's if it has most of the traffic.
 
-	of *Stored // That it was made from.
+	of *wadi.Stored // That it was made from.
 }
 
-func newSubject(s *Stored, r *wadi.Revision, before *subject) *subject {
+func newSubject(s *wadi.Stored, r *wadi.Revision, before *subject) *subject {
 	phase := s.State.Revisions[r.ID].Phase
 	sc := s.Service.Scale
 	su := &subject{
@@ -131,7 +131,7 @@ func (a *Autoscaler) look() {
 }
 
 // record is that of a revision, made or renewed. The caller holds mu.
-func (a *Autoscaler) record(s *Stored, rev *wadi.Revision) *record {
+func (a *Autoscaler) record(s *wadi.Stored, rev *wadi.Revision) *record {
 	r := a.records[rev.ID]
 	if r == nil {
 		d := s.State.Revisions[rev.ID].Deciders

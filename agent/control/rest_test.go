@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/control"
 )
 
 // An agent has many services that rest, and must not spend its time on them.
@@ -46,7 +45,7 @@ func TestLeader_ViewChangesWithWhatItShows(t *testing.T) {
 		if l.Services() != before {
 			t.Error("got another view, though nothing that it shows has changed")
 		}
-		changed := func(what string, done func(*control.Stored) bool) {
+		changed := func(what string, done func(*wadi.Stored) bool) {
 			t.Helper()
 			time.Sleep(5 * time.Second) // Panic is over after ten.
 			now := l.Services()
@@ -56,15 +55,15 @@ func TestLeader_ViewChangesWithWhatItShows(t *testing.T) {
 			before = now
 		}
 		c.hold(t, id, 2, time.Hour)
-		changed("a hold", func(s *control.Stored) bool { return s.Holds[id].Count == 2 })
+		changed("a hold", func(s *wadi.Stored) bool { return s.Holds[id].Count == 2 })
 		two := c.submit("hello")
 		c.setLoad(two, 5)
-		changed("a revision", func(s *control.Stored) bool {
+		changed("a revision", func(s *wadi.Stored) bool {
 			_, routed := s.Route.Revisions[two]
 			return s.Latest == two && routed && s.State.Revisions[two].Phase == wadi.Ready && s.Status.Phase == "ready"
 		})
 		c.setLoad(two, 500)
-		changed("what panic has to remember", func(s *control.Stored) bool {
+		changed("what panic has to remember", func(s *wadi.Stored) bool {
 			return s.State.Revisions[two].Deciders[wadi.Concurrency].HighestInPanic > 1
 		})
 	})

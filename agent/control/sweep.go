@@ -20,7 +20,7 @@ type Sweeper struct {
 	List     func(ctx context.Context) ([]scheduler.OwnJob, error)
 	Services func() *View // The controller's; nil: there is none yet.
 	Store    interface {
-		Load(ctx context.Context, service string) (Stored, error)
+		Load(ctx context.Context, service string) (wadi.Stored, error)
 	}
 	Nomad  Nomad
 	Events *Events

@@ -22,19 +22,19 @@ type shelf struct {
 	away     bool
 }
 
-func (s *shelf) Load(_ context.Context, service string) (control.Stored, error) {
+func (s *shelf) Load(_ context.Context, service string) (wadi.Stored, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ns, ok := s.services[service]
 	switch {
 	case s.away:
-		return control.Stored{}, wadi.ErrUnavailable
+		return wadi.Stored{}, wadi.ErrUnavailable
 	case !ok:
-		return control.Stored{}, wadi.ErrNotFound
+		return wadi.Stored{}, wadi.ErrNotFound
 	case ns == "?":
-		return control.Stored{}, wadi.ErrUnreadable
+		return wadi.Stored{}, wadi.ErrUnreadable
 	}
-	return control.Stored{Service: wadi.Service{Name: service, Namespace: ns}}, nil
+	return wadi.Stored{Service: wadi.Service{Name: service, Namespace: ns}}, nil
 }
 
 // swept notes what is stopped.

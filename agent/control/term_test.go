@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -22,7 +21,7 @@ func (c *cluster) submitMany(n int) (ids []string) {
 	for i := range n {
 		name := fmt.Sprintf("s%04d", i)
 		id := c.submit(name)
-		_ = c.edit(name, func(s *control.Stored) {
+		_ = c.edit(name, func(s *wadi.Stored) {
 			s.State.Revisions = map[string]wadi.RevisionState{id: {Phase: wadi.Ready, WasReady: true}}
 			s.Route = scheduler.RouteOf(s.Service, id, s.Revisions, s.State.Revisions)
 			c.layers[name] = s.Route
@@ -169,7 +168,7 @@ func TestLeader_PlansThatFail(t *testing.T) {
 		}
 		c.planErr = nil
 		c.mu.Unlock()
-		c.change1(t, func(s *control.Stored) { s.Service.Traffic[0].Revision = id })
+		c.change1(t, func(s *wadi.Stored) { s.Service.Traffic[0].Revision = id })
 		time.Sleep(40 * time.Second)
 		if got := c.bodyOf(id); got != body {
 			t.Errorf("its job is %q, want %q", got, body)

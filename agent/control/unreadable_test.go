@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/control"
 )
 
 // A service that the leader can't read says so in its status, once, and not any more
@@ -41,7 +40,7 @@ func TestLeader_SaysWhatItCantRead(t *testing.T) {
 		if got := stored(); got != nil {
 			t.Errorf("condition is %+v when it can be read", got)
 		}
-		if err := c.edit("hello", func(s *control.Stored) {
+		if err := c.edit("hello", func(s *wadi.Stored) {
 			s.Unreadable = []string{"read wadi/revision/hello/hello-00000: not understood"}
 		}); err != nil {
 			t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
 )
@@ -197,7 +196,7 @@ func elsewhere(t *testing.T, s *admissiontest.Store, name, namespace string) {
 	}
 	s.Forget(name)
 	spec.Service.Namespace = namespace
-	if _, err := s.Submit(t.Context(), []admission.Submission{{Spec: spec}}); err != nil {
+	if _, err := s.Submit(t.Context(), []wadi.Submission{{Spec: spec}}); err != nil {
 		t.Error(err)
 	}
 }

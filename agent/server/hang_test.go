@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
@@ -55,9 +56,9 @@ func (hanging) Services(ctx context.Context) ([]string, error) {
 	return nil, ctx.Err()
 }
 
-func (hanging) Spec(ctx context.Context, _ string) (admission.Spec, uint64, error) {
+func (hanging) Spec(ctx context.Context, _ string) (wadi.Spec, uint64, error) {
 	<-ctx.Done()
-	return admission.Spec{}, 0, ctx.Err()
+	return wadi.Spec{}, 0, ctx.Err()
 }
 
 // A Nomad or Consul that hangs is told as away, and does not keep callers for ever.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/admission"
 )
 
 // right is what a caller needs in the Nomad namespace of a service.
@@ -34,48 +33,48 @@ func (s *Server) may(r *http.Request, need *right, namespace string) error {
 }
 
 // spec returns a service that the caller may read.
-func (s *Server) spec(r *http.Request, name string) (admission.Spec, uint64, error) {
+func (s *Server) spec(r *http.Request, name string) (wadi.Spec, uint64, error) {
 	return s.permitted(r, name, rightRead)
 }
 
 // permitted returns a service for which the caller has a right. Whether there is one
 // that he may not know of he is not told: what is not there and what is somebody
 // else's have one answer, after the same questions.
-func (s *Server) permitted(r *http.Request, name string, need *right) (admission.Spec, uint64, error) {
+func (s *Server) permitted(r *http.Request, name string, need *right) (wadi.Spec, uint64, error) {
 	if !namePattern.MatchString(name) {
-		return admission.Spec{}, 0, fmt.Errorf("service %q: %w", name, wadi.ErrNotFound)
+		return wadi.Spec{}, 0, fmt.Errorf("service %q: %w", name, wadi.ErrNotFound)
 	}
 	spec, index, err := s.Store.Spec(r.Context(), name)
 	missing, namespace := errors.Is(err, wadi.ErrNotFound), spec.Service.Namespace
 	unreadable := errors.Is(err, wadi.ErrUnreadable)
 	switch {
 	case missing && s.Auth == AuthNone:
-		return admission.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
+		return wadi.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	case missing:
 		namespace = wadi.Nowhere
 	case unreadable: // Why is for who may read it.
 		err = fmt.Errorf("service %s: %w", name, err)
 		namespace = s.namespaceOf(r.Context(), name)
 	case err != nil:
-		return admission.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
+		return wadi.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	}
 	refused := s.may(r, need, namespace)
 	switch {
 	case refused == nil && unreadable:
-		return admission.Spec{}, 0, err
+		return wadi.Spec{}, 0, err
 	case refused == nil && !missing:
 		return spec, index, nil
 	case refused != nil && !errors.Is(refused, wadi.ErrForbidden):
-		return admission.Spec{}, 0, s.unasked(name, refused)
+		return wadi.Spec{}, 0, s.unasked(name, refused)
 	case need != rightRead:
 		switch err := s.may(r, rightRead, namespace); {
 		case err == nil && !missing:
-			return admission.Spec{}, 0, refused // He may know of it.
+			return wadi.Spec{}, 0, refused // He may know of it.
 		case err != nil && !errors.Is(err, wadi.ErrForbidden):
-			return admission.Spec{}, 0, s.unasked(name, err)
+			return wadi.Spec{}, 0, s.unasked(name, err)
 		}
 	}
-	return admission.Spec{}, 0, s.hidden(r, name)
+	return wadi.Spec{}, 0, s.hidden(r, name)
 }
 
 // namespaceOf is the namespace of a service whose spec can't be read, by its route;

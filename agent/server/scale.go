@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -59,7 +58,7 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 }
 
 // judgeHold refuses what can't be held.
-func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body api.Scale) error {
+func (s *Server) judgeHold(r *http.Request, spec wadi.Spec, body api.Scale) error {
 	name := spec.Service.Name
 	if spec.Deleting {
 		return fmt.Errorf("%s is being deleted: %w", name, wadi.ErrConflict)
@@ -94,7 +93,7 @@ func (s *Server) judgeHold(r *http.Request, spec admission.Spec, body api.Scale)
 }
 
 // judgeHeld refuses a hold of a revision that gets no instances, whatever is held.
-func (s *Server) judgeHeld(r *http.Request, spec admission.Spec, revision string) error {
+func (s *Server) judgeHeld(r *http.Request, spec wadi.Spec, revision string) error {
 	name := spec.Service.Name
 	route, err := s.Store.Route(r.Context(), name)
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {

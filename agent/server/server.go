@@ -41,7 +41,7 @@ type Admission interface {
 type Store interface {
 	// Services returns the names of all services, sorted.
 	Services(ctx context.Context) ([]string, error)
-	Spec(ctx context.Context, name string) (admission.Spec, uint64, error)
+	Spec(ctx context.Context, name string) (wadi.Spec, uint64, error)
 	Status(ctx context.Context, name string) (wadi.Status, error)
 	Route(ctx context.Context, name string) (wadi.Route, error)
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)

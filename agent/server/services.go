@@ -146,7 +146,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		sum.Phase, sum.URL, sum.Traffic = phase(admission.Spec{Deleting: one.deleting, Generation: sum.Generation}, st), st.URL, st.Traffic
+		sum.Phase, sum.URL, sum.Traffic = phase(wadi.Spec{Deleting: one.deleting, Generation: sum.Generation}, st), st.URL, st.Traffic
 		if one.unreadable {
 			sum.Phase = wadi.PhaseUnknown
 		}
@@ -160,7 +160,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 
 // phase does not show the last generation's phase for a spec that no leader has
 // looked at yet.
-func phase(spec admission.Spec, st wadi.Status) string {
+func phase(spec wadi.Spec, st wadi.Status) string {
 	switch {
 	case spec.Deleting:
 		return "deleting"

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
@@ -25,9 +24,9 @@ func (s halfRead) Services(context.Context) ([]string, error) {
 	return []string{"hello", "stranger"}, nil
 }
 
-func (s halfRead) Spec(ctx context.Context, name string) (admission.Spec, uint64, error) {
+func (s halfRead) Spec(ctx context.Context, name string) (wadi.Spec, uint64, error) {
 	if name == "stranger" {
-		return admission.Spec{}, 0, errNewer
+		return wadi.Spec{}, 0, errNewer
 	}
 	return s.Store.Spec(ctx, name)
 }

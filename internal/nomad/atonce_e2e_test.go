@@ -149,12 +149,12 @@ func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler
 			MaxUpRate: 1000, MaxDownRate: 1000, Metrics: []wadi.MetricTarget{{Metric: wadi.Concurrency, Target: 10, Utilization: 1}},
 		},
 	}
-	stored := &control.Stored{
+	stored := &wadi.Stored{
 		Service: svc, Latest: atOnceID, Generation: 1, Revisions: []wadi.Revision{{ID: atOnceID, Service: "atonce", Number: 1, Spec: svc}},
 		State: wadi.State{Revisions: map[string]wadi.RevisionState{atOnceID: {Phase: wadi.Ready, WasReady: true}}},
 		Route: wadi.Route{Service: "atonce", Targets: []wadi.RouteTarget{{Revision: atOnceID, Weight: wadi.WeightAll}}},
 	}
-	view := &control.View{Services: map[string]*control.Stored{"atonce": stored}}
+	view := &control.View{Services: map[string]*wadi.Stored{"atonce": stored}}
 	a = control.NewAutoscaler()
 	a.Nomad, a.Cluster, a.Measure = theirs{c}, cl, measured{cl}
 	a.Services = func() *control.View { return view }

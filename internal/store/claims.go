@@ -40,7 +40,7 @@ type step struct {
 func (s *Store) takeoverKey() string { return s.prefix + "takeover" }
 
 // claims finds what the submissions need, or says what they can't have.
-func (s *Store) claims(ctx context.Context, all []Submission) (*claims, error) {
+func (s *Store) claims(ctx context.Context, all []wadi.Submission) (*claims, error) {
 	c := &claims{stored: map[string]wadi.Service{}}
 	switch p, err := s.kv.Get(ctx, s.takeoverKey()); {
 	case err == nil:
@@ -56,7 +56,7 @@ func (s *Store) claims(ctx context.Context, all []Submission) (*claims, error) {
 	return c, nil
 }
 
-func (s *Store) claimsOf(ctx context.Context, p property, all []Submission, c *claims) error {
+func (s *Store) claimsOf(ctx context.Context, p property, all []wadi.Submission, c *claims) error {
 	now, err := s.held(ctx, p.kind)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (s *Store) claimsOf(ctx context.Context, p property, all []Submission, c *c
 }
 
 // claimOne finds what one submission needs to have one claim.
-func (s *Store) claimOne(ctx context.Context, p property, what string, sub Submission, h held, submitted map[string]bool, c *claims) error {
+func (s *Store) claimOne(ctx context.Context, p property, what string, sub wadi.Submission, h held, submitted map[string]bool, c *claims) error {
 	name := sub.Spec.Service.Name
 	if h.err != nil {
 		return fmt.Errorf("%s: whose %s is can't be read: %w", name, what, h.err)
@@ -136,8 +136,8 @@ func (s *Store) asStored(ctx context.Context, service string, c *claims) wadi.Se
 }
 
 // wants says who of the submitted wants what of p.
-func wants(p property, all []Submission) (submitted map[string]bool, wanted map[string]Submission, err error) {
-	submitted, wanted = map[string]bool{}, map[string]Submission{}
+func wants(p property, all []wadi.Submission) (submitted map[string]bool, wanted map[string]wadi.Submission, err error) {
+	submitted, wanted = map[string]bool{}, map[string]wadi.Submission{}
 	for _, sub := range all {
 		submitted[sub.Spec.Service.Name] = true
 		for _, d := range p.of(sub.Spec.Service) {
@@ -151,7 +151,7 @@ func wants(p property, all []Submission) (submitted map[string]bool, wanted map[
 }
 
 // noService returns the operation that fails if a service has a tag's name, or a
-// [NameError] if one has it already.
+// [wadi.NameTakenError] if one has it already.
 func (s *Store) noService(ctx context.Context, tag, service string, submitted map[string]bool) (consul.Op, error) {
 	key := s.key(kindSpec, tag)
 	if !submitted[tag] {
@@ -163,19 +163,19 @@ func (s *Store) noService(ctx context.Context, tag, service string, submitted ma
 			return consul.Op{}, err
 		}
 	}
-	return consul.Op{}, &NameError{Name: tag, Service: service, Holder: tag}
+	return consul.Op{}, &wadi.NameTakenError{Name: tag, Service: service, Holder: tag}
 }
 
 // tagGuards finds what must hold so that the name of a new service does not become a
-// tag's, or a [NameError] if it is one already. Only names with a dash can be.
-func (s *Store) tagGuards(ctx context.Context, all []Submission, now map[string]held, wanted map[string]Submission, c *claims) error {
+// tag's, or a [wadi.NameTakenError] if it is one already. Only names with a dash can be.
+func (s *Store) tagGuards(ctx context.Context, all []wadi.Submission, now map[string]held, wanted map[string]wadi.Submission, c *claims) error {
 	for _, sub := range all {
 		name := sub.Spec.Service.Name
 		if sub.Index != 0 || !strings.Contains(name, "-") {
 			continue
 		}
 		if w, ok := wanted[name]; ok {
-			return &NameError{Name: name, Service: name, Holder: w.Spec.Service.Name}
+			return &wadi.NameTakenError{Name: name, Service: name, Holder: w.Spec.Service.Name}
 		}
 		h, ok := now[name]
 		switch {
@@ -185,7 +185,7 @@ func (s *Store) tagGuards(ctx context.Context, all []Submission, now map[string]
 		case h.err != nil:
 			return fmt.Errorf("%s: whose tag has that name can't be read: %w", name, h.err)
 		}
-		if slices.ContainsFunc(all, func(o Submission) bool { return o.Spec.Service.Name == h.service }) {
+		if slices.ContainsFunc(all, func(o wadi.Submission) bool { return o.Spec.Service.Name == h.service }) {
 			continue // It gives the tag up in the same submission.
 		}
 		guard, err := s.void(ctx, tags(), name, name, h.service)

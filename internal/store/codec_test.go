@@ -20,9 +20,9 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files")
 
 // spec is a service with something in most fields. Its source is n bytes long.
-func spec(name string, n int) store.Spec {
+func spec(name string, n int) wadi.Spec {
 	grpc := ""
-	return store.Spec{
+	return wadi.Spec{
 		Service: wadi.Service{
 			Name: name, Namespace: "default", Datacenters: []string{"*"}, Port: 8080, Protocol: wadi.HTTP1,
 			Domains:  []string{name + ".example.com"},
@@ -51,7 +51,7 @@ func TestCodec_RoundTrip(t *testing.T) {
 		if err != nil || !bytes.Equal(b, again) {
 			t.Errorf("%d bytes of source: equal values differ when encoded", n)
 		}
-		var got store.Spec
+		var got wadi.Spec
 		if err := c.Decode(b, &got); err != nil {
 			t.Fatal(err)
 		}
@@ -68,12 +68,12 @@ func FuzzCodec(f *testing.F) {
 	f.Add("", []byte{0x1f, 0x8b, 8, 0})
 	f.Fuzz(func(t *testing.T, source string, found []byte) {
 		c := store.NewCodec()
-		want := store.Spec{Source: strings.ToValidUTF8(source, "?")}
+		want := wadi.Spec{Source: strings.ToValidUTF8(source, "?")}
 		b, err := c.Encode(want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got, other store.Spec
+		var got, other wadi.Spec
 		if err := c.Decode(b, &got); err != nil || got.Source != want.Source {
 			t.Errorf("got %q, %v; want %q", got.Source, err, want.Source)
 		}
@@ -101,7 +101,7 @@ func TestCodec_Golden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got store.Spec
+		var got wadi.Spec
 		if err := c.Decode(b, &got); err != nil {
 			t.Fatal(err)
 		}
@@ -122,11 +122,11 @@ func TestCodec_LiftsOlderSchemas(t *testing.T) {
 	}
 	old := []byte(`{"schema":1,"kind":"spec","data":{"text":"x","generation":7}}`)
 	older := store.NewCodec(rename(`"text"`, `"body"`), rename(`"body"`, `"source"`))
-	var got store.Spec
+	var got wadi.Spec
 	if err := older.Decode(old, &got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(store.Spec{Source: "x", Generation: 7}, got); diff != "" {
+	if diff := cmp.Diff(wadi.Spec{Source: "x", Generation: 7}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	middle := []byte(`{"schema":2,"kind":"spec","data":{"body":"y"}}`)
@@ -142,7 +142,7 @@ func TestCodec_LiftsOlderSchemas(t *testing.T) {
 func TestCodec_Refuses(t *testing.T) {
 	var route wadi.Route
 	zipBomb := func() []byte {
-		b, _ := store.NewCodec().Encode(store.Spec{Source: strings.Repeat("x", 1<<20)})
+		b, _ := store.NewCodec().Encode(wadi.Spec{Source: strings.Repeat("x", 1<<20)})
 		return b[:len(b)-20]
 	}
 	for _, tt := range []struct {
@@ -165,7 +165,7 @@ func TestCodec_Refuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := store.NewCodec().Encode(store.Spec{Source: strings.Repeat("x", 9<<20)}); err == nil {
+	if _, err := store.NewCodec().Encode(wadi.Spec{Source: strings.Repeat("x", 9<<20)}); err == nil {
 		t.Error("9 MiB are encoded, though they can't be decoded")
 	}
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -44,13 +43,17 @@ type property struct {
 // domains are the services' own domains.
 func domains() property {
 	return property{kindDomain, func(s wadi.Service) []string { return s.Domains },
-		func(what, service, holder string) error { return &DomainError{what, service, holder} }}
+		func(what, service, holder string) error {
+			return &wadi.DomainTakenError{Domain: what, Service: service, Holder: holder}
+		}}
 }
 
 // tags are the names of tags, which no services have either.
 func tags() property {
 	return property{kindTag, tagNames,
-		func(what, service, holder string) error { return &NameError{what, service, holder} }}
+		func(what, service, holder string) error {
+			return &wadi.NameTakenError{Name: what, Service: service, Holder: holder}
+		}}
 }
 
 func tagNames(s wadi.Service) []string {
@@ -62,27 +65,6 @@ func tagNames(s wadi.Service) []string {
 	}
 	return out
 }
-
-// DomainError says that another service has a domain. It is [wadi.ErrConflict].
-type DomainError struct{ Domain, Service, Holder string }
-
-func (e *DomainError) Error() string {
-	return fmt.Sprintf("the domain %q belongs to the service %q: %v", e.Domain, e.Holder, wadi.ErrConflict)
-}
-
-// Unwrap makes it a conflict.
-func (e *DomainError) Unwrap() error { return wadi.ErrConflict }
-
-// NameError says that a name which Service would have, its own or a tag's, is that of
-// Holder or of a tag of it. It is [wadi.ErrConflict].
-type NameError struct{ Name, Service, Holder string }
-
-func (e *NameError) Error() string {
-	return fmt.Sprintf("the name %q belongs to the service %q: %v", e.Name, e.Holder, wadi.ErrConflict)
-}
-
-// Unwrap makes it a conflict.
-func (e *NameError) Unwrap() error { return wadi.ErrConflict }
 
 // void returns the operation that fails unless the holder's claim is still void,
 // or says that it is taken if it is not void at all.

@@ -18,14 +18,14 @@ import (
 )
 
 // withDomains is a submission of a service that wants domains.
-func withDomains(name string, index uint64, domains ...string) store.Submission {
+func withDomains(name string, index uint64, domains ...string) wadi.Submission {
 	sp := spec(name, 0)
 	sp.Service.Domains = domains
-	return store.Submission{Spec: sp, Index: index}
+	return wadi.Submission{Spec: sp, Index: index}
 }
 
 // claimed submits, and wants it to be stored.
-func claimed(t *testing.T, s *store.Store, all ...store.Submission) map[string]uint64 {
+func claimed(t *testing.T, s *store.Store, all ...wadi.Submission) map[string]uint64 {
 	t.Helper()
 	indexes, err := s.Submit(t.Context(), all)
 	if err != nil {
@@ -35,14 +35,14 @@ func claimed(t *testing.T, s *store.Store, all ...store.Submission) map[string]u
 }
 
 // taken submits, and wants another service to have one of the domains.
-func taken(t *testing.T, s *store.Store, sub store.Submission, domain, holder string) {
+func taken(t *testing.T, s *store.Store, sub wadi.Submission, domain, holder string) {
 	t.Helper()
-	_, err := s.Submit(t.Context(), []store.Submission{sub})
-	var got *store.DomainError
+	_, err := s.Submit(t.Context(), []wadi.Submission{sub})
+	var got *wadi.DomainTakenError
 	if !errors.As(err, &got) || !errors.Is(err, wadi.ErrConflict) {
-		t.Fatalf("got %v, want a DomainError", err)
+		t.Fatalf("got %v, want a DomainTakenError", err)
 	}
-	if diff := cmp.Diff(&store.DomainError{Domain: domain, Service: sub.Spec.Service.Name, Holder: holder}, got); diff != "" {
+	if diff := cmp.Diff(&wadi.DomainTakenError{Domain: domain, Service: sub.Spec.Service.Name, Holder: holder}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if _, _, err := s.Spec(t.Context(), sub.Spec.Service.Name); sub.Index == 0 && !errors.Is(err, wadi.ErrNotFound) {
@@ -81,7 +81,7 @@ func testDomains(t *testing.T, s *store.Store) {
 	both := claimed(t, s, withDomains("a", a, "x.com", "w.com"), withDomains("b", b, "y.com"))
 	taken(t, s, withDomains("c", 0, "x.com"), "x.com", "a")
 	taken(t, s, withDomains("c", 0, "y.com"), "y.com", "b")
-	if _, err := s.Submit(t.Context(), []store.Submission{withDomains("c", 0, "n.com"), withDomains("d", 0, "n.com")}); !errors.Is(err, wadi.ErrConflict) {
+	if _, err := s.Submit(t.Context(), []wadi.Submission{withDomains("c", 0, "n.com"), withDomains("d", 0, "n.com")}); !errors.Is(err, wadi.ErrConflict) {
 		t.Errorf("two of one submission: got %v", err)
 	}
 	claimed(t, s, withDomains("a", both["a"], "x.com", "w.com")) // The same again.
@@ -115,10 +115,10 @@ func testDomainsAtOnce(t *testing.T, s *store.Store) {
 		for i := range n {
 			wg.Go(func() {
 				name := fmt.Sprintf("s%d-%d", round, i)
-				_, err := s.Submit(context.Background(), []store.Submission{withDomains(name, 0, domain, name+".com")})
+				_, err := s.Submit(context.Background(), []wadi.Submission{withDomains(name, 0, domain, name+".com")})
 				mu.Lock()
 				defer mu.Unlock()
-				var refused *store.DomainError
+				var refused *wadi.DomainTakenError
 				switch {
 				case err == nil:
 					winners = append(winners, name)
@@ -189,7 +189,7 @@ func TestDomains_BeforeClaims(t *testing.T) {
 func TestDomains_OfANewerWadi(t *testing.T) {
 	f, s := openFake(t)
 	f.Put("wadi/domain/x.com", []byte(`{"schema":9,"kind":"domain","data":{}}`))
-	if _, err := s.Submit(t.Context(), []store.Submission{withDomains("a", 0, "x.com")}); err == nil || errors.Is(err, wadi.ErrConflict) {
+	if _, err := s.Submit(t.Context(), []wadi.Submission{withDomains("a", 0, "x.com")}); err == nil || errors.Is(err, wadi.ErrConflict) {
 		t.Errorf("got %v, want to be told of a newer Wadi", err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // A claim that was made before is void until its service is stored. It stays so if
 // that does not come to pass and nobody is left to take it back: others may take it
 // over, and the service's next submission does. What was not given up after is void too.
-func (s *Store) claiming(ctx context.Context, all []Submission, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
+func (s *Store) claiming(ctx context.Context, all []wadi.Submission, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
 	for try := 1; ; try++ {
 		c, err := s.claims(ctx, all)
 		if err != nil {
@@ -74,7 +74,7 @@ func unchanged(key string, index uint64) consul.Op {
 
 // inParts makes the claims, stores the services in one transaction, and gives up what
 // they don't want any more.
-func (s *Store) inParts(ctx context.Context, all []Submission, c *claims, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
+func (s *Store) inParts(ctx context.Context, all []wadi.Submission, c *claims, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
 	if err := s.fit(ctx, slices.Concat(ops, s.withSpecs(c)), edits); err != nil {
 		return nil, err // Before anything is written.
 	}
@@ -163,7 +163,7 @@ func (s *Store) giveUp(ctx context.Context, steps []step, guard map[string]consu
 }
 
 // before are the operations that fail if a service is not as it was submitted on.
-func before(all []Submission, s *Store) map[string]consul.Op {
+func before(all []wadi.Submission, s *Store) map[string]consul.Op {
 	out := map[string]consul.Op{}
 	for _, sub := range all {
 		name := sub.Spec.Service.Name
@@ -173,7 +173,7 @@ func before(all []Submission, s *Store) map[string]consul.Op {
 }
 
 // after are the operations that fail if a service is not as it was stored in pairs.
-func after(all []Submission, s *Store, pairs []consul.Pair) map[string]consul.Op {
+func after(all []wadi.Submission, s *Store, pairs []consul.Pair) map[string]consul.Op {
 	out := map[string]consul.Op{}
 	for _, sub := range all {
 		key := s.key(kindSpec, sub.Spec.Service.Name)

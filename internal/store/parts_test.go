@@ -17,8 +17,8 @@ import (
 
 // many are as many services as may be submitted at once, each with more domains than
 // have room in one transaction.
-func many(prefix, below string, indexes map[string]uint64) []store.Submission {
-	var all []store.Submission
+func many(prefix, below string, indexes map[string]uint64) []wadi.Submission {
+	var all []wadi.Submission
 	for i := range 16 {
 		name := fmt.Sprintf("%s%d", prefix, i)
 		var domains []string
@@ -136,7 +136,7 @@ func (d *dying) Txn(ctx context.Context, ops []consul.Op) ([]consul.Pair, error)
 // nothing that keeps others, or the same submission, from being stored.
 func TestSubmit_DiesBetweenTheParts(t *testing.T) {
 	for left := range 4 {
-		for name, next := range map[string][]store.Submission{
+		for name, next := range map[string][]wadi.Submission{
 			"submitted again": many("s", "x.com", nil),
 			"taken over":      {withDomains("other", 0, "d0.s0.x.com", "d5.s15.x.com", "d1.s7.x.com")},
 		} {
@@ -170,9 +170,9 @@ func TestSubmit_ClaimsAreTakenOverMeanwhile(t *testing.T) {
 	slow := store.New(between, "wadi", "slow", hclog.NewNullLogger())
 	between.do = func() { claimed(t, s, withDomains("fast", 0, "d3.s4.x.com")) }
 	_, err := slow.Submit(t.Context(), many("s", "x.com", nil))
-	var got *store.DomainError
+	var got *wadi.DomainTakenError
 	if !errors.As(err, &got) || got.Holder != "fast" {
-		t.Errorf("got %v, want a DomainError with the holder fast", err)
+		t.Errorf("got %v, want a DomainTakenError with the holder fast", err)
 	}
 	wantServices(t, s, 1)
 }

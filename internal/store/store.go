@@ -47,26 +47,6 @@ type KV interface {
 
 var _ KV = (*consul.Client)(nil)
 
-// Spec is a service as it is stored.
-type Spec struct {
-	Service    wadi.Service      `json:"service"`
-	File       string            `json:"file"`
-	Source     string            `json:"source"`
-	Variables  map[string]string `json:"variables,omitempty"`
-	Generation uint64            `json:"generation"`        // Grows by one with every change.
-	Latest     string            `json:"latest"`            // ID of the newest revision.
-	Attempt    uint64            `json:"attempt,omitempty"` // The generation at which failed revisions were last to be tried again.
-	Deleting   bool              `json:"deleting,omitempty"`
-	Submitted  int64             `json:"submitted"` // Unix seconds.
-}
-
-// Submission is one service to be stored.
-type Submission struct {
-	Spec        Spec
-	Index       uint64         // What the spec's index must be; 0: it must not exist.
-	NewRevision *wadi.Revision // Stored beside it; nil for none.
-}
-
 // Index is what tells a watcher that something of a service has changed.
 type Index struct {
 	Generation uint64            `json:"generation"`
@@ -123,15 +103,8 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // Spec returns a service, and the index to check and set it by.
-func (s *Store) Spec(ctx context.Context, name string) (Spec, uint64, error) {
-	return read[Spec](ctx, s, kindSpec, name)
-}
-
-// Specs returns all services. It reads all that is stored of them: large.
-func (s *Store) Specs(ctx context.Context) (map[string]Spec, error) {
-	out := map[string]Spec{}
-	err := readAll(ctx, s, s.key(kindSpec), kindSpec, func(name string, v Spec) { out[name] = v })
-	return out, err
+func (s *Store) Spec(ctx context.Context, name string) (wadi.Spec, uint64, error) {
+	return read[wadi.Spec](ctx, s, kindSpec, name)
 }
 
 // Route returns the route of a service.

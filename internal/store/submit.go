@@ -30,9 +30,9 @@ type edit struct {
 // Submit stores all or none of the services, and returns the new index of each
 // spec. A spec that is not at its index any more, and a revision that exists
 // already, are [wadi.ErrConflict]; a domain of another service is that too, as a
-// [*DomainError], and a name that is another's, as a [*NameError]; too much at once is
+// [*wadi.DomainTakenError], and a name that is another's, as a [*wadi.NameTakenError]; too much at once is
 // [wadi.ErrTooLarge], as [Store.Fits] says before.
-func (s *Store) Submit(ctx context.Context, all []Submission) (map[string]uint64, error) {
+func (s *Store) Submit(ctx context.Context, all []wadi.Submission) (map[string]uint64, error) {
 	ops, edits, err := s.specs(all)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (s *Store) Submit(ctx context.Context, all []Submission) (map[string]uint64
 
 // Fits says whether Submit would refuse the services as [wadi.ErrTooLarge]. What else
 // Submit would refuse is no error.
-func (s *Store) Fits(ctx context.Context, all []Submission) error {
+func (s *Store) Fits(ctx context.Context, all []wadi.Submission) error {
 	ops, edits, err := s.specs(all)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (s *Store) Fits(ctx context.Context, all []Submission) error {
 
 // specs are the operations that store specs and revisions, and what they change in
 // the index.
-func (s *Store) specs(all []Submission) (ops []consul.Op, edits []edit, err error) {
+func (s *Store) specs(all []wadi.Submission) (ops []consul.Op, edits []edit, err error) {
 	for _, sub := range all {
 		name := sub.Spec.Service.Name
 		spec, err := s.codec.encode(kindSpec, sub.Spec)
@@ -118,7 +118,7 @@ func (s *Store) MarkDeleting(ctx context.Context, name string, index uint64) err
 	}
 	spec.Deleting = true
 	spec.Generation++
-	ops, edits, err := s.specs([]Submission{{Spec: spec, Index: at}})
+	ops, edits, err := s.specs([]wadi.Submission{{Spec: spec, Index: at}})
 	if err == nil {
 		_, err = s.write(ctx, ops, edits)
 	}

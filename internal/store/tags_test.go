@@ -15,19 +15,19 @@ import (
 )
 
 // withTags is a submission of a service with tags.
-func withTags(name string, index uint64, tags ...string) store.Submission {
+func withTags(name string, index uint64, tags ...string) wadi.Submission {
 	sp := spec(name, 0)
 	for _, tag := range tags {
 		sp.Service.Traffic = append(sp.Service.Traffic, wadi.TrafficTarget{Revision: wadi.Latest, Tag: tag})
 	}
-	return store.Submission{Spec: sp, Index: index}
+	return wadi.Submission{Spec: sp, Index: index}
 }
 
 // nameTaken submits, and wants the name of one to be another's.
-func nameTaken(t *testing.T, s *store.Store, want store.NameError, all ...store.Submission) {
+func nameTaken(t *testing.T, s *store.Store, want wadi.NameTakenError, all ...wadi.Submission) {
 	t.Helper()
 	_, err := s.Submit(t.Context(), all)
-	var got *store.NameError
+	var got *wadi.NameTakenError
 	if !errors.As(err, &got) || !errors.Is(err, wadi.ErrConflict) {
 		t.Fatalf("got %v, want %+v", err, want)
 	}
@@ -39,16 +39,16 @@ func nameTaken(t *testing.T, s *store.Store, want store.NameError, all ...store.
 func testTags(t *testing.T, s *store.Store) {
 	c := claimed(t, s, withTags("c", 0, "a-b", "next"))["c"]
 	c = claimed(t, s, withTags("c", c, "a-b", "next"))["c"] // The same again.
-	nameTaken(t, s, store.NameError{Name: "a-b-c", Service: "b-c", Holder: "c"}, withTags("b-c", 0, "a"))
-	nameTaken(t, s, store.NameError{Name: "a-b-c", Service: "a-b-c", Holder: "c"}, withTags("a-b-c", 0))
-	nameTaken(t, s, store.NameError{Name: "x-d", Service: "d", Holder: "x-d"}, withTags("d", 0, "x"), withTags("x-d", 0))
+	nameTaken(t, s, wadi.NameTakenError{Name: "a-b-c", Service: "b-c", Holder: "c"}, withTags("b-c", 0, "a"))
+	nameTaken(t, s, wadi.NameTakenError{Name: "a-b-c", Service: "a-b-c", Holder: "c"}, withTags("a-b-c", 0))
+	nameTaken(t, s, wadi.NameTakenError{Name: "x-d", Service: "d", Holder: "x-d"}, withTags("d", 0, "x"), withTags("x-d", 0))
 	bc := claimed(t, s, withTags("b-c", 0))["b-c"]
-	nameTaken(t, s, store.NameError{Name: "b-c", Service: "c", Holder: "b-c"}, withTags("c", c, "a-b", "b"))
+	nameTaken(t, s, wadi.NameTakenError{Name: "b-c", Service: "c", Holder: "b-c"}, withTags("c", c, "a-b", "b"))
 	// In one submission a name may change hands.
 	both := claimed(t, s, withTags("c", c, "next"), withTags("b-c", bc, "a"))
-	nameTaken(t, s, store.NameError{Name: "a-b-c", Service: "c", Holder: "b-c"}, withTags("c", both["c"], "a-b"))
+	nameTaken(t, s, wadi.NameTakenError{Name: "a-b-c", Service: "c", Holder: "b-c"}, withTags("c", both["c"], "a-b"))
 	claimed(t, s, withTags("b-c", both["b-c"]), withTags("a-b-c", 0))
-	nameTaken(t, s, store.NameError{Name: "a-b-c", Service: "c", Holder: "a-b-c"}, withTags("c", both["c"], "a-b"))
+	nameTaken(t, s, wadi.NameTakenError{Name: "a-b-c", Service: "c", Holder: "a-b-c"}, withTags("c", both["c"], "a-b"))
 	del(t, s, "a-b-c")
 	del(t, s, "c")
 	claimed(t, s, withTags("next-c", 0))
@@ -74,10 +74,10 @@ func testTagsAtOnce(t *testing.T, s *store.Store) {
 				sub = withTags(strings.Join(parts[i:], "-"), 0, strings.Join(parts[:i], "-"))
 			}
 			wg.Go(func() {
-				_, err := s.Submit(context.Background(), []store.Submission{sub})
+				_, err := s.Submit(context.Background(), []wadi.Submission{sub})
 				mu.Lock()
 				defer mu.Unlock()
-				var refused *store.NameError
+				var refused *wadi.NameTakenError
 				switch {
 				case err == nil:
 					winners = append(winners, sub.Spec.Service.Name)
@@ -128,5 +128,5 @@ func TestTags_VoidAndMissingClaims(t *testing.T) {
 	f.Put("wadi/tag/gone-old", []byte(`{"schema":1,"kind":"tag","data":{"service":"gone"}}`))
 	claimed(t, s, withTags("y-z-old", 0), withTags("gone-old", 0))
 	claimed(t, s, withTags("old", index, "x"))
-	nameTaken(t, s, store.NameError{Name: "x-old", Service: "x-old", Holder: "old"}, withTags("x-old", 0))
+	nameTaken(t, s, wadi.NameTakenError{Name: "x-old", Service: "x-old", Holder: "old"}, withTags("x-old", 0))
 }

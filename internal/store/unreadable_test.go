@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/internal/store"
 )
 
 // newer is a value of a newer Wadi.
@@ -44,8 +43,8 @@ func TestUnreadable_KeepsNobodyFromTheRest(t *testing.T) {
 	submit(t, s, "hello", 2, index)
 	claimed(t, s, withDomains("new", 0, "new.com"))
 	claimed(t, s, withDomains("canary-hello", 0))
-	for _, sub := range []store.Submission{withDomains("other", 0, "bad.com"), withDomains("canary-bad", 0)} {
-		if _, err := s.Submit(t.Context(), []store.Submission{sub}); !errors.Is(err, wadi.ErrUnreadable) {
+	for _, sub := range []wadi.Submission{withDomains("other", 0, "bad.com"), withDomains("canary-bad", 0)} {
+		if _, err := s.Submit(t.Context(), []wadi.Submission{sub}); !errors.Is(err, wadi.ErrUnreadable) {
 			t.Errorf("%s: got %v, want ErrUnreadable", sub.Spec.Service.Name, err)
 		}
 	}
@@ -75,7 +74,7 @@ func TestUnreadable_ForTheLeader(t *testing.T) {
 	}
 
 	w := leader(t, s)
-	load := func() (store.Stored, error) { return w.Load(t.Context(), "hello") }
+	load := func() (wadi.Stored, error) { return w.Load(t.Context(), "hello") }
 	f.Put("wadi/status/hello", []byte("rubbish"))
 	f.Put("wadi/revision/hello/hello-00000", newer("revision"))
 	st, err := load()

@@ -12,23 +12,6 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// Stored is everything that is stored of one service, read at one moment.
-type Stored struct {
-	Service    wadi.Service
-	Latest     string
-	Generation uint64
-	Attempt    uint64
-	Deleting   bool
-	Revisions  []wadi.Revision // Oldest first.
-	State      wadi.State
-	Status     wadi.Status
-	Route      wadi.Route // Zero: none.
-	Holds      map[string]wadi.Hold
-
-	// Unreadable says which revisions can't be read that nothing needs.
-	Unreadable []string
-}
-
 // Writer is the leader's hand on the store. It remembers what it read and wrote
 // last: writes are check-and-set against that, and what would change nothing is
 // not written. A new leader takes a new one. It is safe for concurrent use.
@@ -64,7 +47,7 @@ func (w *Writer) fenced(ops ...consul.Op) []consul.Op {
 // Load reads a service at one moment; [wadi.ErrNotFound] when it is gone: when there
 // is neither a spec of it nor an entry in the index. With [wadi.ErrUnreadable] it returns
 // what can be read. A status that can't be is zero: it will be made again of what is seen.
-func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
+func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) {
 	ops := []consul.Op{
 		{Verb: consul.Read, Key: w.key(kindSpec, service)},
 		{Verb: consul.Read, Key: w.key(kindState, service)},
@@ -76,26 +59,26 @@ func (w *Writer) Load(ctx context.Context, service string) (Stored, error) {
 	}
 	pairs, err := w.kv.Txn(ctx, ops)
 	if err != nil {
-		return Stored{}, fmt.Errorf("load %s: %w", service, err)
+		return wadi.Stored{}, fmt.Errorf("load %s: %w", service, err)
 	}
 	for i, op := range ops[:len(ops)-1] { // Consul leaves out what may not be read.
 		if i >= len(pairs) || pairs[i].Key != op.Key {
-			return Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrOwnRight)
+			return wadi.Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrOwnRight)
 		}
 	}
 	switch spec, index := pairs[0].Index, pairs[5].Index; {
 	case spec == 0 && index == 0:
-		return Stored{}, fmt.Errorf("load %s: %w", service, wadi.ErrNotFound)
+		return wadi.Stored{}, fmt.Errorf("load %s: %w", service, wadi.ErrNotFound)
 	case spec == 0:
-		return Stored{}, fmt.Errorf("load %s: it is in the index, but %s is missing", service, pairs[0].Key)
+		return wadi.Stored{}, fmt.Errorf("load %s: it is in the index, but %s is missing", service, pairs[0].Key)
 	}
 	return w.stored(pairs)
 }
 
 // stored decodes what Load has read.
-func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
-	var spec Spec
-	var out Stored
+func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
+	var spec wadi.Spec
+	var out wadi.Stored
 	var unread []error
 	for i, part := range []struct {
 		kind kind
@@ -118,7 +101,7 @@ func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 		var r wadi.Revision
 		if err := w.decode(p, kindRevision, &r); err == nil {
 			out.Revisions = append(out.Revisions, r)
-		} else if id := p.Key[strings.LastIndexByte(p.Key, '/')+1:]; out.needs(id) {
+		} else if id := p.Key[strings.LastIndexByte(p.Key, '/')+1:]; out.Needs(id) {
 			unread = append(unread, err)
 		} else if w.skip(p, err) {
 			out.Unreadable = append(out.Unreadable, err.Error())
@@ -126,13 +109,6 @@ func (w *Writer) stored(pairs []consul.Pair) (Stored, error) {
 	}
 	sortRevisions(out.Revisions)
 	return out, errors.Join(unread...)
-}
-
-// needs reports whether a service can't be kept up without a revision.
-func (s *Stored) needs(revision string) bool {
-	named := slices.ContainsFunc(s.Service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
-	_, routed := s.Route.Revisions[revision]
-	return named || routed || revision == s.Latest
 }
 
 // PutRoute stores a route, and its hash in the index.

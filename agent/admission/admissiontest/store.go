@@ -33,7 +33,7 @@ type Store struct {
 }
 
 type stored struct {
-	admission.Spec
+	wadi.Spec
 	index uint64
 }
 
@@ -47,18 +47,18 @@ func (s *Store) Fail(err error) {
 }
 
 // Spec implements admission.Store.
-func (s *Store) Spec(_ context.Context, name string) (admission.Spec, uint64, error) {
+func (s *Store) Spec(_ context.Context, name string) (wadi.Spec, uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
-		return admission.Spec{}, 0, s.down
+		return wadi.Spec{}, 0, s.down
 	}
 	if strings.ContainsAny(name, "/.") {
-		return admission.Spec{}, 0, errors.New("a key outside the store")
+		return wadi.Spec{}, 0, errors.New("a key outside the store")
 	}
 	got, ok := s.specs[name]
 	if !ok {
-		return admission.Spec{}, 0, wadi.ErrNotFound
+		return wadi.Spec{}, 0, wadi.ErrNotFound
 	}
 	return got.Spec, got.index, nil
 }
@@ -84,7 +84,7 @@ func (s *Store) Domains(context.Context) (map[string]string, error) {
 }
 
 // Fits implements admission.Store.
-func (s *Store) Fits(_ context.Context, all []admission.Submission) error {
+func (s *Store) Fits(_ context.Context, all []wadi.Submission) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Most > 0 && len(all) > s.Most {
@@ -94,7 +94,7 @@ func (s *Store) Fits(_ context.Context, all []admission.Submission) error {
 }
 
 // Submit implements admission.Store.
-func (s *Store) Submit(ctx context.Context, all []admission.Submission) (map[string]uint64, error) {
+func (s *Store) Submit(ctx context.Context, all []wadi.Submission) (map[string]uint64, error) {
 	if s.OnSubmit != nil {
 		if err := s.OnSubmit(); err != nil {
 			return nil, err
@@ -115,10 +115,10 @@ func (s *Store) Submit(ctx context.Context, all []admission.Submission) (map[str
 	}
 	for _, sub := range all {
 		for name, other := range s.specs {
-			submitted := slices.ContainsFunc(all, func(o admission.Submission) bool { return o.Spec.Service.Name == name })
+			submitted := slices.ContainsFunc(all, func(o wadi.Submission) bool { return o.Spec.Service.Name == name })
 			for _, d := range sub.Spec.Service.Domains {
 				if !submitted && slices.Contains(other.Service.Domains, d) {
-					return nil, &admission.DomainTaken{Domain: d, Service: sub.Spec.Service.Name, Holder: name}
+					return nil, &wadi.DomainTakenError{Domain: d, Service: sub.Spec.Service.Name, Holder: name}
 				}
 			}
 		}
@@ -134,19 +134,19 @@ func (s *Store) Submit(ctx context.Context, all []admission.Submission) (map[str
 }
 
 // namesTaken refuses tags whose name is that of a stored service.
-func (s *Store) namesTaken(all []admission.Submission) error {
+func (s *Store) namesTaken(all []wadi.Submission) error {
 	for _, sub := range all {
 		for _, t := range sub.Spec.Service.Traffic {
 			name := wadi.TagName(t.Tag, sub.Spec.Service.Name)
 			if _, ok := s.specs[name]; ok && t.Tag != "" {
-				return &admission.NameTaken{Name: name, Service: sub.Spec.Service.Name, Holder: name}
+				return &wadi.NameTakenError{Name: name, Service: sub.Spec.Service.Name, Holder: name}
 			}
 		}
 	}
 	return nil
 }
 
-func (s *Store) put(sub admission.Submission) uint64 {
+func (s *Store) put(sub wadi.Submission) uint64 {
 	if s.specs == nil {
 		s.specs, s.revisions, s.statuses = map[string]stored{}, map[string][]wadi.Revision{}, map[string]wadi.Status{}
 	}
@@ -244,7 +244,7 @@ func (s *Store) MarkDeleting(_ context.Context, name string, index uint64) error
 	}
 	got.Deleting = true
 	got.Generation++
-	s.put(admission.Submission{Spec: got.Spec})
+	s.put(wadi.Submission{Spec: got.Spec})
 	return nil
 }
 
