@@ -7,7 +7,7 @@ type ActionKind string
 
 // The actions of the controller.
 const (
-	NoteStart      ActionKind = "note-start"      // Remember that the revision's start failed for Reason; empty: that one succeeded.
+	NoteStart      ActionKind = "note-start"      // Remember that the revision's last start failed for Reason; empty: it succeeded.
 	SetPhase       ActionKind = "set-phase"       // Remember that the revision is in Phase, for Reason.
 	PutRoute       ActionKind = "put-route"       // Store Route for every agent.
 	Program        ActionKind = "program"         // Make the network layers carry the stored route.
@@ -21,8 +21,8 @@ const (
 	ForgetService  ActionKind = "forget-service"  // Remove the service from the store.
 )
 
-// Action is one step towards what is desired. Steps are carried out in order;
-// one that fails ends the pass, and the next pass plans anew.
+// Action is one step towards the desired state. Steps are executed in order. A step that
+// fails ends the pass, and the next pass plans anew.
 type Action struct {
 	Kind     ActionKind
 	Revision string

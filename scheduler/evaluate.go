@@ -9,49 +9,49 @@ import (
 	"github.com/wadi-run/wadi/calendar"
 )
 
-// EvalInput is what one revision's evaluation is made from.
+// EvalInput is what one evaluation of a revision is made from.
 type EvalInput struct {
 	Revision string
 	Now      time.Time
 
-	Scaling          *wadi.Scaling      // The service's present one.
-	Calendar         *calendar.Calendar // Of its schedules; nil: none.
-	ConcurrencyLimit int                // The revision's; 0 is none.
-	Ceiling          int                // The agent's bound of instances; 0 is none.
+	Scaling          *wadi.Scaling      // The service's current scaling.
+	Calendar         *calendar.Calendar // The service's schedules; nil: none.
+	ConcurrencyLimit int                // The revision's limit; 0: none.
+	Ceiling          int                // The agent's limit of instances; 0: none.
 
-	Routed   bool // A traffic target or tag names it, or it is the newest and may still become ready.
+	Routed   bool // A traffic target or tag names it, or it is the latest and may still become ready.
 	Failed   bool // It did not become ready in time.
 	WasReady bool // It was ready once.
 
 	WayBack     bool   // From zero, a request would wake it.
 	WhyStranded string // Why there is no way back.
 
-	Count      int       // In Nomad.
-	Raised     time.Time // When Count was last raised, by whomever; zero if not lately.
-	Ready      int       // Instances that answer as ready.
+	Count      int       // The job's count in Nomad.
+	Raised     time.Time // When Count was last raised, by any writer; zero: not lately.
+	Ready      int       // Ready instances.
 	ReadyKnown bool
-	Starting   int // Placed or asked for, and not ready.
+	Starting   int // Instances placed or requested that are not ready.
 	Loads      Loads
 
-	Migrating           int  // Instances on nodes that are drained, or that Nomad moves already.
-	MigrationHasNoPlace bool // There is no place for one more.
+	Migrating           int  // Instances on draining nodes, or that Nomad already migrates.
+	MigrationHasNoPlace bool // No node fits one more instance.
 
 	Start       Start
-	StartFailed bool          // Nothing of it is alive, and Nomad says why.
+	StartFailed bool          // No instance is alive, and Nomad says why.
 	Progress    time.Duration // How long a start may take: the revision's timeout.progress.
 
 	Hold        wadi.Hold // What somebody asked for; zero: nothing.
-	ByHandUntil time.Time // A count set by hand in Nomad stands until then; zero: none was.
+	ByHandUntil time.Time // A count set by hand in Nomad is kept until then; zero: none.
 	Deciders    wadi.Deciders
 }
 
-// Loads is what was measured, by metric: that of each of the scaling's metrics,
-// and always that of concurrency, by which zero is decided.
+// Loads are the measured loads, one for each metric of the scaling. Concurrency is always
+// among them: it decides about zero.
 type Loads struct {
 	Concurrency, RPS, CPU, Memory Averages
 }
 
-// Of is the load by a metric, to read or to set.
+// Of is the load of one metric, to read or to set.
 func (l *Loads) Of(m wadi.Metric) *Averages {
 	switch m {
 	case wadi.RPS:
@@ -64,13 +64,13 @@ func (l *Loads) Of(m wadi.Metric) *Averages {
 	return &l.Concurrency
 }
 
-// Evaluate decides how many instances a revision should have: [Decide] for each
-// metric, and what comes after it. It returns the decision and the memory to pass
-// next time, which holds unbounded values. An evaluation may be repeated with the
-// old memory and newer data, as is done before a count is lowered.
+// Evaluate decides how many instances a revision should have. It asks [Decide] for each
+// metric, and then applies the service's rules. It returns the decision and the memory to
+// pass next time, which holds unbounded values. An evaluation may be repeated with the old
+// memory and newer data; the autoscaler does so before it lowers a count.
 //
-// The decision's Desired is absolute and meant for a count that includes what is
-// starting: carried out or not, one need raises it once. See [Change].
+// The decision's Desired is an absolute count that includes starting instances. So one
+// need raises the count once, however often it is evaluated. See [Change].
 func Evaluate(in EvalInput) (wadi.Decision, wadi.Deciders) {
 	var e Evaluation
 	e.Evaluate(&in)
@@ -78,19 +78,19 @@ func Evaluate(in EvalInput) (wadi.Decision, wadi.Deciders) {
 	return e.Decision, e.Deciders
 }
 
-// Evaluation is room for one evaluation after the other, which needs no memory of
-// its own while nothing changes. What one leaves is good until the next.
+// Evaluation can be reused for one evaluation after the other, and allocates nothing while
+// nothing changes. Its result is valid until the next one.
 type Evaluation struct {
-	Decision    wadi.Decision // But for its reason, which Words tell.
-	Explanation Explanation
+	Decision    wadi.Decision // Without its Reason: see Explanation.
+	Explanation Explanation   // Becomes the Reason when it is read.
 	Deciders    wadi.Deciders
-	Changed     bool // Deciders are not those that were passed in.
+	Changed     bool // Deciders differ from those that were passed in.
 
-	base    int // What is wanted for certain, whatever stays because something is not known.
+	base    int // The desired count before missing data keep it from being lowered.
 	metrics perMetric
 }
 
-// Evaluate does what [Evaluate] does.
+// Evaluate does what the function [Evaluate] does, except for the Reason.
 func (e *Evaluation) Evaluate(in *EvalInput) {
 	d, l := &e.Decision, &e.metrics
 	e.base = 0
@@ -125,36 +125,36 @@ func (e *Evaluation) Evaluate(in *EvalInput) {
 	e.Deciders, e.Changed = memorise(in.Deciders, l.memory)
 }
 
-// set decides, whatever was decided before.
+// set replaces the decision and its explanation.
 func (e *Evaluation) set(n int, rule string, why clause) {
 	e.Explanation = Explanation{}
 	e.also(n, rule, why)
 }
 
-// also decides because of something besides.
+// also changes the decision and adds to its explanation.
 func (e *Evaluation) also(n int, rule string, why clause) {
 	e.Decision.Desired, e.Decision.Rule = n, rule
 	e.Explanation.add(why)
 }
 
-// Change reports whether a decision is to be carried out: the count becomes
-// Desired. It is a lowering if Desired is less than Count.
+// Change reports whether the decision changes the count to Desired. It lowers the count if
+// Desired is less than Count.
 func Change(d *wadi.Decision) bool {
 	return d.Valid && d.WhyNot == "" && d.Desired != d.Count
 }
 
-// Unknown reports whether a count stays only because not enough is known.
+// Unknown reports whether the count stays only because data are missing.
 func Unknown(d *wadi.Decision) bool { return d.Rule == RulePartial || d.Rule == RuleInvalid }
 
-// AtRest reports whether a revision without instances stays so whatever is
-// measured: waking is the activators' alone. Of in, it needs neither loads nor memory.
+// AtRest reports whether a revision without instances stays at zero whatever the load:
+// only activators wake it. It reads neither the loads nor the memory of in.
 func AtRest(in *EvalInput) bool {
 	held := in.Hold.Active(in.Now) && in.Hold.Count > 0
 	return in.Count == 0 && in.Starting == 0 && (!in.Routed || !held && floorOf(in).Count == 0)
 }
 
-// unmeasured keeps the count. But the instances that a new revision begins with
-// need no measuring: it gets them, or it would never become ready.
+// unmeasured keeps the count, as the load is not known. A new revision still gets its
+// initial instances: without them it would never become ready.
 func (e *Evaluation) unmeasured(in *EvalInput) {
 	e.set(in.Count, RuleInvalid, e.metrics.why)
 	if floor := &e.Decision.Floor; floor.By == RuleInitial && in.Count < floor.Count {
@@ -163,8 +163,8 @@ func (e *Evaluation) unmeasured(in *EvalInput) {
 	}
 }
 
-// keepWhileUncertain takes a lowering back that is decided on data with holes, or on
-// data older than the last raise, whose reason they can't hold.
+// keepWhileUncertain undoes a lowering that is based on incomplete data, or on data from
+// before the last raise: the load behind that raise is not in them yet.
 func (e *Evaluation) keepWhileUncertain(in *EvalInput) {
 	switch l := &e.metrics; {
 	case e.Decision.Desired >= in.Count || e.Decision.Rule == RuleUnrouted:
@@ -176,7 +176,7 @@ func (e *Evaluation) keepWhileUncertain(in *EvalInput) {
 	}
 }
 
-// explainBlocked says why a change is not carried out.
+// explainBlocked says why a change is not executed.
 func explainBlocked(in *EvalInput, d *wadi.Decision) {
 	byHand := in.Now.Before(in.ByHandUntil)
 	if byHand && d.HoldUntil.IsZero() {
@@ -191,7 +191,7 @@ func explainBlocked(in *EvalInput, d *wadi.Decision) {
 	}
 }
 
-// finite keeps what JSON can't write out of a decision.
+// finite replaces NaN and infinities, which JSON can't represent.
 func finite(v float64) float64 {
 	if math.IsNaN(v) {
 		return 0

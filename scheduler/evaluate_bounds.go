@@ -6,7 +6,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// bound keeps the count between the revision's bounds. The upper one wins.
+// bound applies the revision's lower and upper bound. The upper bound wins.
 func (e *Evaluation) bound(in *EvalInput) {
 	d := &e.Decision
 	if d.Desired < d.Floor.Count {
@@ -30,8 +30,7 @@ func boundReason(b *wadi.Bound) clause {
 	return p
 }
 
-// floorOf is the lower bound of a routed revision, and which rule it comes from;
-// zero if there is none.
+// floorOf is the lower bound of a routed revision, with the rule behind it; zero: none.
 func floorOf(in *EvalInput) wadi.Bound {
 	b := wadi.Bound{Count: in.Scaling.Min, By: RuleMin}
 	if f, ok := in.Calendar.At(in.Now); ok && f.Min > b.Count {
@@ -46,7 +45,7 @@ func floorOf(in *EvalInput) wadi.Bound {
 	return b
 }
 
-// ceilingOf is the upper bound; zero if there is none.
+// ceilingOf is the upper bound; zero: none.
 func ceilingOf(in *EvalInput) wadi.Bound {
 	switch top := in.Scaling.Max; {
 	case top > 0 && (in.Ceiling <= 0 || top <= in.Ceiling):

@@ -8,31 +8,32 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// perMetric is what the metrics of a revision say together.
+// perMetric is what each metric of a revision wants, and which one wins.
 type perMetric struct {
 	settings    []Settings
 	readings    []wadi.Reading
 	memory      []metricDecider
-	winner      Output // The largest answer, without its reason.
+	winner      Output // The largest answer, without its Reason.
 	reason      loadExplanation
-	winnerIndex int    // Whose reading it is; -1: nothing is known.
-	why         clause // Why nothing is known.
-	missing     clause // What is not known, so that nothing may be lowered.
+	winnerIndex int    // Of the winner's reading; -1: no metric is known.
+	why         clause // Why no metric is known.
+	missing     clause // What is not known, so that the count may not be lowered.
 	sampled     bool   // Not every source was read.
 
 	panicSince time.Time // Zero: no metric panics.
-	end        time.Time // Of the data by which was decided: the oldest.
+	end        time.Time // The earliest end of the windows behind the decision.
 }
 
 // anyLoad is a target at which any load wants one instance.
 const anyLoad = 1e18
 
-// minCoverage is the share of a window that must be known, of what can be.
+// minCoverage is the share of a window's seconds that must be known, without the lost
+// ones.
 const minCoverage = 0.5
 
-// coverageOf is the smaller share that is known of what can be in the two windows.
-// What processes that have ended took along keeps a count from being lowered, and must
-// not keep it from being raised by what the others tell.
+// coverageOf is the smaller coverage of the two windows, without lost seconds. Seconds
+// lost with ended processes keep the count from being lowered, and must not keep the load
+// of the others from raising it.
 func coverageOf(a *Averages) float64 {
 	return min(knownShare(a.Coverage, a.Lost), knownShare(a.PanicCoverage, a.PanicLost))
 }
@@ -44,10 +45,9 @@ func knownShare(coverage, lost float64) float64 {
 	return 0
 }
 
-// decide lets each metric decide by itself. The largest answer wins, of equal ones
-// the one whose metric was named first. What cpu and memory want is one or more:
-// zero is decided by requests alone, and once it is due by them, the others have
-// no say.
+// decide lets each metric decide by itself. The largest answer wins; of equal answers,
+// that of the metric named first. CPU and memory want at least one instance: requests
+// alone decide about zero, and once they permit it, the other metrics abstain.
 func (l *perMetric) decide(in *EvalInput) {
 	*l = perMetric{
 		settings: settingsOf(in, l.settings[:0]), readings: l.readings[:0], memory: l.memory[:0],
@@ -58,37 +58,28 @@ func (l *perMetric) decide(in *EvalInput) {
 		s := &l.settings[i]
 		a := in.Loads.Of(s.Metric)
 		l.sampled = l.sampled || a.Sampled
-		r := wadi.Reading{
-			Metric: s.Metric, Stable: finite(a.Stable), Panic: finite(a.Panic), Target: s.TargetValue,
-			Coverage: a.Coverage, PanicCoverage: a.PanicCoverage,
-		}
-		if r.Target >= anyLoad {
-			r.Target = 0
-		}
-		silent := !s.Metric.OfRequests() && (due || in.Count == 0)
-		st, known := in.Deciders[s.Metric]
+		abstains := !s.Metric.OfRequests() && (due || in.Count == 0)
 		why := invalid(in, a)
-		if !silent {
+		if !abstains {
 			l.noteMissing(a, why, s.Metric)
 		}
+		r := readingOf(s, a)
+		st, known := in.Deciders[s.Metric]
 		if why.kind == clauseNone {
 			measured := Input{Stable: a.Stable, Panic: a.Panic, Ready: in.Ready}
 			var out Output
 			out, st = decide(s, st, measured, in.Now)
 			known = true
-			reason := explainLoad(s, measured, &out)
-			if !s.Metric.OfRequests() && out.Desired < 1 {
-				out.Desired = 1
+			explained := explainLoad(s, measured, &out)
+			if !s.Metric.OfRequests() {
+				out.Desired = max(1, out.Desired)
 			}
 			r.Valid, r.Wanted, r.Panicking = true, out.Desired, out.Panicking
 			if out.Panicking && st.PanicSince.After(l.panicSince) {
 				l.panicSince = st.PanicSince
 			}
-			if !silent && a.End.Before(l.end) {
-				l.end = a.End
-			}
-			if !silent && (l.winnerIndex < 0 || out.Desired > l.winner.Desired) {
-				l.winner, l.reason, l.winnerIndex = out, reason, i
+			if !abstains {
+				l.take(i, out, explained, a.End)
 			}
 		}
 		if known {
@@ -98,14 +89,37 @@ func (l *perMetric) decide(in *EvalInput) {
 	}
 }
 
+// readingOf is what was measured of one metric, without a decision.
+func readingOf(s *Settings, a *Averages) wadi.Reading {
+	r := wadi.Reading{
+		Metric: s.Metric, Stable: finite(a.Stable), Panic: finite(a.Panic), Target: s.TargetValue,
+		Coverage: a.Coverage, PanicCoverage: a.PanicCoverage,
+	}
+	if r.Target >= anyLoad {
+		r.Target = 0
+	}
+	return r
+}
+
+// take records the decision of the metric at index i. It wins if it wants more than
+// the metrics before it.
+func (l *perMetric) take(i int, out Output, explained loadExplanation, end time.Time) {
+	if end.Before(l.end) {
+		l.end = end
+	}
+	if l.winnerIndex < 0 || out.Desired > l.winner.Desired {
+		l.winner, l.reason, l.winnerIndex = out, explained, i
+	}
+}
+
 // metricDecider is the memory of one metric.
 type metricDecider struct {
 	metric wadi.Metric
 	wadi.Decider
 }
 
-// memorise makes the memory to pass next time. Mostly nothing has changed: then it
-// is the old one.
+// memorise makes the memory to pass next time. It returns the old one if nothing has
+// changed, as is usual.
 func memorise(old wadi.Deciders, memory []metricDecider) (next wadi.Deciders, changed bool) {
 	equal := len(memory) == len(old)
 	for _, m := range memory {
@@ -123,7 +137,7 @@ func memorise(old wadi.Deciders, memory []metricDecider) (next wadi.Deciders, ch
 	return next, true
 }
 
-// noteMissing takes in what is amiss with what was measured.
+// noteMissing records what is missing from a metric's data.
 func (l *perMetric) noteMissing(a *Averages, why clause, m wadi.Metric) {
 	if why.kind != clauseNone && l.why.kind == clauseNone {
 		l.why = why
@@ -139,7 +153,7 @@ func (l *perMetric) noteMissing(a *Averages, why clause, m wadi.Metric) {
 	}
 }
 
-// fill writes into a decision what was measured.
+// fill writes the measurements into a decision.
 func (l *perMetric) fill(d *wadi.Decision) {
 	r := &l.readings[max(0, l.winnerIndex)]
 	d.Metric, d.Stable, d.Panic, d.Target = r.Metric, r.Stable, r.Panic, r.Target
@@ -150,8 +164,8 @@ func (l *perMetric) fill(d *wadi.Decision) {
 	}
 }
 
-// settingsOf appends to all the scaling of each metric. One of requests is always among
-// them: where none was asked for, one instance is wanted while requests come.
+// settingsOf appends the settings of each metric to all. A metric of requests is always
+// among them: if the service names none, one instance is wanted while there are requests.
 func settingsOf(in *EvalInput, all []Settings) []Settings {
 	requests := false
 	for _, m := range metricsOf(in.Scaling) {
@@ -174,7 +188,8 @@ func metricsOf(s *wadi.Scaling) []wadi.MetricTarget {
 	return s.Metrics
 }
 
-// invalid says why nothing can be decided from what was measured, or nothing.
+// invalid says why nothing can be decided from the averages; the zero clause: nothing is
+// wrong.
 func invalid(in *EvalInput, a *Averages) clause {
 	switch coverage := coverageOf(a); {
 	case !in.ReadyKnown:

@@ -103,7 +103,7 @@ func TestEvaluate_Rules(t *testing.T) {
 		{"raised just now", []func(*I){idle(600), func(in *I) { in.Raised = at(999.5) }}, 1, "fresh", "; but that was measured before it was raised: stays at 1", ""},
 		{"raised a while ago", []func(*I){idle(600), func(in *I) { in.Raised = at(999) }}, 0, "zero", "", ""},
 		{"starting", []func(*I){idle(600), have(1, 0), begun(970, 0)}, 1, "starting",
-			"no request, but an instance starts and is waited for, 9m30s more at most (timeout.progress): keeps 1 instance", ""},
+			"no request, but an instance is starting, for 9m30s more at most (timeout.progress): keeps 1 instance", ""},
 		{"starting, of several", []func(*I){idle(600), have(2, 0), begun(970, 0)}, 1, "starting", "", ""},
 		{"starting for too long", []func(*I){idle(700), have(1, 0), begun(400, 0)}, 0, "zero", "no request for 11m40s: 0 instances", ""},
 		{"a start that failed", []func(*I){idle(600), have(1, 0), begun(970, 0), func(in *I) { in.StartFailed = true }}, 0, "zero", "", ""},

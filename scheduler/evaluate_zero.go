@@ -7,11 +7,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// atRest is how long the sources of a revision without traffic must report
-// nothing: one second that all of them have completed.
+// atRest is how long a revision without traffic must be idle before zero: one second that
+// all sources have completed.
 const atRest = time.Second
 
-// idleNeeded is for how long no request must come before zero.
+// idleNeeded is how long a routed revision must be idle before zero.
 func idleNeeded(in *EvalInput) time.Duration {
 	return in.Scaling.Window.D() + in.Scaling.ZeroGrace.D()
 }
@@ -39,7 +39,7 @@ func (e *Evaluation) scaleToZero(in *EvalInput) {
 	case !startUntil(in).IsZero():
 		e.set(1, RuleStarting, clause{kind: clauseStarting, a: startUntil(in).Sub(in.Now)})
 	case !in.Routed && idle >= atRest:
-		// As long as the new route is not carried callers may be led here.
+		// Callers may come until the mesh carries the new route.
 		e.set(1, RuleNoWayBack, clause{kind: clauseUnroutedNotWakeable, text: whyStranded(in)})
 	case !in.Routed:
 		e.set(1, RuleIdle, clause{kind: clauseUnroutedInFlight})
@@ -54,8 +54,8 @@ func (e *Evaluation) scaleToZero(in *EvalInput) {
 	}
 }
 
-// zeroAt is when zero will be permitted if no request comes, and the zero time if
-// it is not known, or something else holds the instances.
+// zeroAt is when zero will be permitted if no request comes. It is the zero time if that
+// is not known, or another rule keeps the instances.
 func zeroAt(in *EvalInput, d *wadi.Decision) time.Time {
 	held := in.Hold.Active(in.Now)
 	if in.Count == 0 || !startUntil(in).IsZero() || !in.Routed || in.Failed || !in.WayBack || !d.Valid || d.Floor.Count > 0 || held {

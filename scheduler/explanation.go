@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Explanation are why a decision came out as it did. They are put together when somebody
-// reads them: most of the evaluations of a leader nobody ever reads.
+// Explanation is why a decision came out as it did. It becomes text only when it is read,
+// as most evaluations of a leader are never read.
 type Explanation struct {
 	load  loadExplanation // Zero: none.
 	parts [maxClauses]clause
 	n     int
 }
 
-// maxClauses is how much can be said besides what the load wants: a lower and an
-// upper bound, that it is not known, and that one more is added.
+// maxClauses is the most clauses beside the load: a lower and an upper bound, missing
+// data, and one more instance.
 const maxClauses = 4
 
 func (w *Explanation) add(p clause) {
@@ -22,7 +22,7 @@ func (w *Explanation) add(p clause) {
 	w.n++
 }
 
-// String is one sentence, of which each part begins with a semicolon but the first.
+// String is one sentence; semicolons separate its clauses.
 func (w *Explanation) String() string {
 	b := make([]byte, 0, 256)
 	if w.load.metric != "" {
@@ -38,7 +38,7 @@ func (w *Explanation) String() string {
 	return string(b)
 }
 
-// clauseKind is a sentence, or a part of one.
+// clauseKind selects a clause's text. The comments say which fields of [clause] it uses.
 type clauseKind uint8
 
 const (
@@ -47,7 +47,7 @@ const (
 	clauseReadyUnknown
 	clauseNoNumber
 	clauseUnknownWindow // share of it is known
-	clauseBound         // text: by which; n
+	clauseBound         // text: which bound; n
 	clauseInitial       // n
 	clauseSchedule      // text: its name; n
 	clauseCeiling       // n
@@ -59,24 +59,24 @@ const (
 	clauseUnroutedNotWakeable // text: why
 	clauseUnroutedInFlight
 	clauseIdlePartial
-	clauseIdle                // a: for how long; b: how long it has to be
-	clauseIdleReady           // The same, since it became ready.
-	clauseStarting            // a: how long it is waited for at most
+	clauseIdle                // a: for how long; b: how long is needed
+	clauseIdleReady           // a, b: the same since it became ready
+	clauseStarting            // a: how long it may still take
 	clauseNotWakeable         // text: why
 	clauseZero                // a: for how long it was idle
 	clauseOverride            // n: at; m: what the load wants, or unknown; a: for how long; text: by whom
 	clauseInstances           // n
 	clauseWoken               // n: the count that stays
 	clauseOverrideInFlight    //
-	clauseOverrideStarting    // a: how long it is waited for at most
+	clauseOverrideStarting    // a: how long it may still take
 	clauseOverrideNotWakeable // text: why
-	clauseMigrating           // n; m: how many move
+	clauseMigrating           // n; m: how many migrate
 )
 
-// unknown is a number of instances that nobody knows.
+// unknown stands for a number of instances that is not known.
 const unknown = -1
 
-// clause is a sentence with what it is about.
+// clause is one part of an explanation with its parameters.
 type clause struct {
 	kind  clauseKind
 	n, m  int
@@ -108,7 +108,7 @@ func (p *clause) append(b []byte) []byte {
 	case clauseUnreported:
 		return fmt.Appendf(b, "but not every source has reported: stays at %d", p.n)
 	case clauseUnaccounted:
-		return fmt.Appendf(b, "but instances got more from activators than those tell: stays at %d", p.n)
+		return fmt.Appendf(b, "but instances got more from activators than the activators report: stays at %d", p.n)
 	case clauseUsageUnknown:
 		return fmt.Appendf(b, "but the %s of some instance is not known: stays at %d", p.text, p.n)
 	case clauseFresh:
@@ -119,7 +119,7 @@ func (p *clause) append(b []byte) []byte {
 	return p.appendZero(b)
 }
 
-// appendZero are the sentences about leaving for zero.
+// appendZero writes the clauses about scale to zero.
 func (p *clause) appendZero(b []byte) []byte {
 	switch p.kind {
 	case clauseUnrouted:
@@ -135,7 +135,7 @@ func (p *clause) appendZero(b []byte) []byte {
 	case clauseIdleReady:
 		return fmt.Appendf(b, "no request since it became ready %s ago, zero after %s: keeps 1 instance", span(p.a), span(p.b))
 	case clauseStarting:
-		return fmt.Appendf(b, "no request, but an instance starts and is waited for, %s more at most (timeout.progress): keeps 1 instance", span(p.a))
+		return fmt.Appendf(b, "no request, but an instance is starting, for %s more at most (timeout.progress): keeps 1 instance", span(p.a))
 	case clauseNotWakeable:
 		return fmt.Appendf(b, "no way back from zero: %s: keeps 1 instance", p.text)
 	case clauseZero:
@@ -147,7 +147,7 @@ func (p *clause) appendZero(b []byte) []byte {
 	case clauseOverrideInFlight:
 		return append(b, "but requests may be in flight: keeps 1 instance"...)
 	case clauseOverrideStarting:
-		return fmt.Appendf(b, "but an instance starts and is waited for, %s more at most (timeout.progress): keeps 1 instance", span(p.a))
+		return fmt.Appendf(b, "but an instance is starting, for %s more at most (timeout.progress): keeps 1 instance", span(p.a))
 	case clauseOverrideNotWakeable:
 		return fmt.Appendf(b, "but %s: keeps 1 instance", p.text)
 	}

@@ -15,7 +15,7 @@ type loadExplanation struct {
 	metric           wadi.Metric
 	rule             string
 	average, target  float64
-	rate             float64 // Of the rule.
+	rate             float64 // The rate that the rule applies.
 	over, calm, held time.Duration
 	ready, desired   int
 }
@@ -83,12 +83,12 @@ func appendAmount(b []byte, v float64, m wadi.Metric) []byte {
 	return append(append(append(b, " request"...), s...), " at once"...)
 }
 
-// appendNumber writes a measured value with what a person needs of its digits.
+// appendNumber writes a measured value with as many digits as a reader needs.
 func appendNumber(b []byte, v float64) []byte {
 	if math.Abs(v) >= 1e9 || math.IsNaN(v) {
 		return strconv.AppendFloat(b, v, 'g', 3, 64)
 	}
-	if v > 0 && v < 0.005 { // Little, and not nothing.
+	if v > 0 && v < 0.005 { // Small, but not zero.
 		return strconv.AppendFloat(b, max(0.0001, math.Round(v*1e4)/1e4), 'f', -1, 64)
 	}
 	return strconv.AppendFloat(b, math.Round(v*100)/100, 'f', -1, 64)
@@ -101,7 +101,7 @@ func instances(n int) string {
 	return strconv.Itoa(n) + " instances"
 }
 
-// span writes a duration as people set it: 60s, 90s, 10m, 1h30m.
+// span writes a duration as users write it: 60s, 90s, 10m, 1h30m.
 func span(d time.Duration) string {
 	switch {
 	case d <= 0:

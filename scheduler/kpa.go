@@ -7,26 +7,26 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Input is what [Decide] decides from.
+// Input is what one decision of [Decide] is made from.
 type Input struct {
 	Stable float64 // Average over the stable window.
 	Panic  float64 // Average over the panic window.
-	Ready  int     // Instances that answer as ready.
+	Ready  int     // Ready instances.
 }
 
 // Output is what [Decide] wants.
 type Output struct {
 	Desired     int     // Before bounds.
-	ExcessBurst float64 // Capacity beyond the load and the burst capacity; -1 if that is without bound.
+	ExcessBurst float64 // Capacity beyond the load and the burst capacity; -1 if the burst capacity is unlimited.
 	Panicking   bool
-	Valid       bool // False: the averages are no numbers, and nothing changes.
-	Rule        string
-	Reason      string
+	Valid       bool   // False: an average is not a number, and nothing changes.
+	Rule        string // One of the Rule constants.
+	Reason      string // The explanation, one sentence.
 }
 
-// NewDecider is the memory of a decider that comes to be at now. History may
-// have been lost, so one with more than one ready instance starts in panic: it
-// lowers nothing before it has seen a whole window.
+// NewDecider is the memory of a decider that is created at now. The history may be lost,
+// so a decider with more than one ready instance starts in panic: it lowers nothing before
+// it has seen a whole window.
 func NewDecider(ready int, now time.Time) wadi.Decider {
 	st := wadi.Decider{Started: true, HighestInPanic: max(0, ready)}
 	if ready > 1 {
@@ -35,9 +35,8 @@ func NewDecider(ready int, now time.Time) wadi.Decider {
 	return st
 }
 
-// Decide returns how many instances the load wants at now, before any bound, and
-// the memory to pass next time. It is Knative's KPA. A memory that was never
-// started starts at now.
+// Decide returns how many instances the load wants at now, before any bound, and the
+// memory to pass next time. It is Knative's KPA. A zero memory starts at now.
 func Decide(s Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi.Decider) {
 	if math.IsNaN(in.Stable) || math.IsNaN(in.Panic) {
 		return Output{Panicking: panicking(st), Rule: RuleInvalid, Reason: "the measured load is not a number"}, st
@@ -48,7 +47,7 @@ func Decide(s Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi.
 	return out, next
 }
 
-// decide is Decide of averages that are numbers, without the reason.
+// decide is Decide without the explanation, for averages that are numbers.
 func decide(s *Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi.Decider) {
 	if !st.Started {
 		st = NewDecider(in.Ready, now)
@@ -74,12 +73,12 @@ func decide(s *Settings, st wadi.Decider, in Input, now time.Time) (Output, wadi
 
 // wants is what both windows want.
 type wants struct {
-	unclamped    float64 // By the stable window, before rates.
-	ratio        float64 // By the panic window before rates, per ready instance.
+	unclamped    float64 // Of the stable window, before rates.
+	ratio        float64 // Of the panic window before rates, per ready instance.
 	down, up     float64 // The bounds of one decision.
 	stable       int
 	panic        int
-	byActivation bool // The stable one was raised to the activation count.
+	byActivation bool // stable was raised to the activation count.
 }
 
 func wantedBy(s *Settings, in Input) wants {
@@ -112,7 +111,7 @@ func panicNext(s *Settings, st wadi.Decider, w wants, now time.Time) wadi.Decide
 	switch {
 	case w.ratio >= s.PanicThreshold:
 		st.PanicSince = now
-	case st.PanicSince.After(now): // By a clock that was ahead, or has been set back.
+	case st.PanicSince.After(now): // The clock was ahead, or was set back.
 		st.PanicSince = now
 	case panicking(st) && st.PanicSince.Add(s.StableWindow).Before(now):
 		st.PanicSince = time.Time{}
@@ -123,7 +122,7 @@ func panicNext(s *Settings, st wadi.Decider, w wants, now time.Time) wadi.Decide
 
 func panicking(st wadi.Decider) bool { return !st.PanicSince.IsZero() }
 
-// excessBurst says how much more the ready instances could take at once.
+// excessBurst is how many more requests the ready instances could take at once.
 func excessBurst(s *Settings, in Input) float64 {
 	switch {
 	case s.BurstCapacity < 0:
@@ -136,7 +135,7 @@ func excessBurst(s *Settings, in Input) float64 {
 	return min(max(excess, -math.MaxFloat64), math.MaxFloat64)
 }
 
-// ruleOf names what led to the number, before the delay.
+// ruleOf names the rule behind the number, before the delay.
 func ruleOf(w wants, out Output) string {
 	switch {
 	case out.Panicking:
@@ -167,9 +166,8 @@ func whole(v float64) int {
 // bucketSeconds is the width of a delay bucket.
 const bucketSeconds = 2
 
-// delay records desired and returns the highest of the buckets that lie within
-// the delay. Of the buckets it keeps only those that can still be the highest:
-// each is larger than all that came after it.
+// delay records desired and returns the highest of the buckets within the delay. It keeps
+// only buckets that can still be the highest: each is larger than all later ones.
 func delay(old []wadi.DelayBucket, d time.Duration, desired int, now time.Time) (int, []wadi.DelayBucket) {
 	width := time.Duration(bucketSeconds * time.Second)
 	n := int64((d + width - 1) / width)
@@ -178,7 +176,7 @@ func delay(old []wadi.DelayBucket, d time.Duration, desired int, now time.Time) 
 	var keep []wadi.DelayBucket // A new slice: the caller's memory stays as it was.
 	for _, b := range old {
 		if b.Index > index {
-			continue // By a clock that was ahead, or has been set back: it would hold for as long.
+			continue // The clock was ahead, or was set back: the bucket would stay in force for as long.
 		}
 		if b.Max > desired && index-b.Index < n {
 			keep = append(keep, b)

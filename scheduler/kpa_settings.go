@@ -7,29 +7,29 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Settings is what [Decide] decides by, resolved from a service's scaling.
+// Settings are the parameters of [Decide], resolved from a service's scaling.
 type Settings struct {
-	Metric        wadi.Metric // For the reason only.
+	Metric        wadi.Metric // For the explanation only.
 	TargetValue   float64     // What one instance should carry.
 	TotalValue    float64     // What one instance can carry.
-	BurstCapacity float64     // Spare capacity to keep; below 0 is without bound.
+	BurstCapacity float64     // Spare capacity to keep; below 0 is unlimited.
 
-	MaxUpRate      float64 // Highest factor of one decision upwards.
-	MaxDownRate    float64 // Highest factor of one decision downwards.
-	PanicThreshold float64 // Wanted instances per ready one at which panic begins.
+	MaxUpRate      float64 // The count grows at most by this factor in one decision.
+	MaxDownRate    float64 // The count shrinks at most by this factor in one decision.
+	PanicThreshold float64 // Panic begins at this many wanted instances per ready instance.
 
 	StableWindow time.Duration
-	PanicWindow  time.Duration // For the reason only.
+	PanicWindow  time.Duration // For the explanation only.
 	DownDelay    time.Duration // 0 is off.
 	Activation   int           // Instances when leaving zero.
 	Reachable    bool          // Routed: callers can reach the revision.
 }
 
-// minTarget keeps a division by the target harmless.
+// minTarget avoids a division by zero.
 const minTarget = 0.01
 
-// SettingsOf resolves a scaling by one metric. The concurrency limit of an
-// instance, 0 being none, bounds its target of concurrency.
+// SettingsOf resolves a service's scaling for one metric. An instance's concurrency limit
+// (0: none) caps its concurrency target.
 func SettingsOf(s *wadi.Scaling, m wadi.MetricTarget, concurrencyLimit int, routed bool) Settings {
 	total := totalOf(m, concurrencyLimit)
 	window := s.Window.D()

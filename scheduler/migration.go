@@ -2,20 +2,20 @@ package scheduler
 
 import "strings"
 
-// Migration is what is remembered of instances on nodes that are drained. Nomad starts the
-// one in an old one's place only when that has ended; so one more is added before.
+// Migration is the memory about instances on draining nodes. Nomad starts a replacement
+// only after the old instance has ended; so the autoscaler adds an instance first.
 type Migration struct {
-	NoPlace bool // There is no place for one more: the drain must not wait for it.
+	NoPlace bool // No node fits one more instance: the node's drain must not wait for it.
 }
 
-// Next is what is remembered when so many instances move, and Nomad says what hinders
-// the revision; empty: nothing.
+// Next is the memory at the next evaluation, given how many instances migrate and the
+// diagnosis of the revision (empty: none).
 func (m Migration) Next(moving int, trouble string) Migration {
 	return Migration{NoPlace: moving > 0 && (m.NoPlace || strings.HasPrefix(trouble, "no node fits"))}
 }
 
-// addForMigration adds an instance while others move. It does not count what is there: or what
-// was added would be a reason to add more.
+// addForMigration adds one instance while others migrate. It adds to the base count and
+// not to the current one: else each evaluation would add another.
 func (e *Evaluation) addForMigration(in *EvalInput) {
 	d := &e.Decision
 	if in.Migrating == 0 || in.MigrationHasNoPlace || e.base == 0 || !d.Valid {

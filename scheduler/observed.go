@@ -6,73 +6,74 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Desired is what was submitted of one service, and what the leader remembers of it.
+// Desired is what was submitted of one service, with the leader's memory of it.
 type Desired struct {
 	Service   wadi.Service
-	Latest    string // The newest revision.
-	Attempt   uint64 // Revisions that failed at an earlier one are tried again.
+	Latest    string // The latest revision.
+	Attempt   uint64 // Revisions that failed at an earlier attempt are tried again.
 	Deleting  bool
-	Revisions []wadi.Revision // Every one that is stored.
+	Revisions []wadi.Revision // All stored revisions.
 	State     wadi.State
-	Retention Retention // The agent's.
+	Retention Retention // The agent's setting.
 }
 
 // Retention bounds, for all services, how long revisions without traffic are kept.
-// Those beyond a service's own retention.keep go when both ages have passed.
+// Revisions beyond a service's own retention.keep are removed when both ages have passed.
 type Retention struct {
 	KeepFor       time.Duration // Since it was submitted.
 	KeepActiveFor time.Duration // Since it last had traffic.
-	Max           int           // Of one service, whatever their age; 0 is no bound.
+	Max           int           // Revisions of one service, whatever their age; 0: no bound.
 }
 
-// Observed is what Nomad, Consul and the instances say of one service.
+// Observed is the state of one service in Nomad, Consul and its instances.
 type Observed struct {
 	Now       time.Time
-	Jobs      map[string]JobState  // By revision; a missing one has no job.
-	Adopted   map[string]uint64    // The jobs' modify indexes that are known to be ours.
-	Checks    map[string]Check     // The latest of each revision's job; a missing one was none.
+	Jobs      map[string]JobState  // By revision; missing: no job.
+	Adopted   map[string]uint64    // By revision: the highest modify index of its job that Wadi wrote.
+	Checks    map[string]Check     // By revision: the latest check of its job; missing: none.
 	Instances map[string]Instances // By revision.
-	Wanted    map[string]int       // What the autoscaler last wanted, by revision.
-	Began     map[string]time.Time // When a pending revision's time began, without the time in which nobody saw it.
+	Wanted    map[string]int       // By revision: what the autoscaler last wanted.
+	Began     map[string]time.Time // By pending revision: when its progress deadline began, without the time when no leader observed it.
 
-	Route        wadi.Route // As stored; zero: none.
-	Programmed   bool       // The network layers carry the stored route, as was read back.
-	ProgramTried bool       // They were told to lately: not again in this pass.
-	GivenUp      bool       // They can't be made to, or have not been for too long: what waits for them goes on.
+	Route        wadi.Route // The stored route; zero: none.
+	Programmed   bool       // The network layers carry the stored route; it was read back.
+	ProgramTried bool       // The network layers were programmed lately: not again in this pass.
+	GivenUp      bool       // The network layers can't be programmed, or were not for too long: the rest of the plan no longer waits for them.
 	Leftovers    bool       // Network layers still hold something of the service.
 }
 
-// Check is a question to Nomad's plan whether a job is still as it was stored.
+// Check is the question to Nomad's plan whether a job still is as it was stored.
 type Check struct {
-	Index   uint64 // Of the job that it is about.
-	Drifted bool   // The answer, once there is one.
+	Index   uint64 // The job's modify index that was checked.
+	Drifted bool   // The job differs from what was stored.
 }
 
 // Instances counts a revision's allocations.
 type Instances struct {
-	Alive         int    // Placed and not told to stop.
+	Alive         int    // Placed and not stopped.
 	Stopping      int    // Told to stop and not yet gone.
-	Ready         int    // Answering as ready.
-	Unknown       bool   // How many are ready is not known: not all were asked yet.
-	Diagnosis     string // What Nomad says hinders it; empty: nothing.
-	UnreadyReason string // Why those that run are not ready, as they say; empty: nothing is known.
+	Ready         int    // Ready for requests.
+	Unknown       bool   // How many are ready is not known: not all were probed yet.
+	Diagnosis     string // Why Nomad can't run the revision; empty: it can.
+	UnreadyReason string // Why running instances are not ready, as they report it; empty: not known.
 
-	DrainReason string // What those that end wait for, as they say; empty: nothing is known.
+	DrainReason string // What stopping instances wait for, as they report it; empty: not known.
 
-	Since time.Time // Since when it has been in trouble.
+	Since time.Time // Since when Diagnosis is not empty.
 
-	// GivenUp are the problems of the latest instances of this attempt, oldest first,
-	// if each ended by an error that Nomad calls unrecoverable.
+	// GivenUp are the problems of the latest instances of this attempt, oldest first. It
+	// is empty unless each ended with an error that Nomad calls unrecoverable.
 	GivenUp []string
 }
 
-// JobState is what Nomad says of a revision's job.
+// JobState is the state of a revision's job in Nomad.
 type JobState struct {
 	Exists  bool
-	Stopped bool   // By somebody's `nomad job stop`; its count is meaningless then.
-	Count   int    // Of the group instance.
+	Stopped bool   // By `nomad job stop`; Count is meaningless then.
+	Count   int    // The count of the group "instance".
 	Index   uint64 // JobModifyIndex, the guard of every change.
 }
 
-// Running reports whether Nomad keeps instances of the job up, if its count asks for any.
+// Running reports whether Nomad keeps the job's instances running, as many as its count
+// says.
 func (j JobState) Running() bool { return j.Exists && !j.Stopped }

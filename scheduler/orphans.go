@@ -12,19 +12,19 @@ type OwnJob struct {
 	Index         uint64 // Modify index.
 }
 
-// Orphan is one whose service is not stored, and since when that is known.
+// Orphan is a job whose service is not stored.
 type Orphan struct {
 	OwnJob
-	Since time.Time
+	Since time.Time // When it was first found without a service.
 }
 
-// maxSwept is how many services may have left jobs behind. What leaves them is a rare
-// race; where there are more, it is rather the store that has lost services, as one does
-// that is restored from a backup, and to end what serves callers would make it worse.
+// maxSwept is how many services may have left jobs behind. Orphans come from a rare race.
+// If there are many, the store has rather lost services, as after a restore from an old
+// backup; stopping jobs that serve callers would make that worse.
 const maxSwept = 5
 
-// Orphans are the jobs without a stored service that are found now, given those that were
-// before. A job that somebody has registered since is a new one.
+// Orphans are the jobs found now without a stored service, given the orphans before. A job
+// that was registered again since counts as new.
 func Orphans(before []Orphan, found []OwnJob, now time.Time) []Orphan {
 	var out []Orphan
 	for _, j := range found {
@@ -37,9 +37,9 @@ func Orphans(before []Orphan, found []OwnJob, now time.Time) []Orphan {
 	return out
 }
 
-// Sweep returns the orphans that are to be stopped: those that have been some for grace,
-// longer than a submission takes, which registers its job before it stores the service.
-// tooMany: it is more than one can believe, and none is.
+// Sweep returns the orphans to stop: those older than grace. Grace must be longer than a
+// submission takes, as a submission registers the job before it stores the service.
+// tooMany: there are so many that none is stopped.
 func Sweep(all []Orphan, now time.Time, grace time.Duration) (stop []Orphan, tooMany bool) {
 	services := map[string]bool{}
 	for _, o := range all {

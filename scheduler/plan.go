@@ -8,9 +8,9 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Plan returns the steps that bring one service closer to what is desired. It is
-// level-triggered: it knows nothing of earlier steps, so whoever leads goes on
-// where the last one stopped.
+// Plan returns the steps that bring one service closer to its desired state. It is
+// level-triggered and knows nothing of earlier steps, so a new leader continues where the
+// last one stopped.
 func Plan(d Desired, o Observed) []Action {
 	d.Revisions = slices.SortedFunc(slices.Values(d.Revisions), func(a, b wadi.Revision) int {
 		return cmp.Compare(a.Number, b.Number)
@@ -23,9 +23,9 @@ func Plan(d Desired, o Observed) []Action {
 	want := targetsOf(d.Service, d.Latest, d.Revisions, state)
 	route := planRoute(d, o, want, state)
 	moves := !reflect.DeepEqual(route, o.Route)
-	// A revision that the route comes to name has its job before; one that it no
-	// longer names keeps its job until then, and one that took traffic until the mesh
-	// carries the new route: callers may still be led to it.
+	// A revision that enters the route gets its job first. A revision that leaves the
+	// route keeps its job until the mesh carries the new route: callers may still come
+	// until then.
 	first, later := []Action{}, []Action{}
 	for _, r := range d.Revisions {
 		jobs := planJob(d, o, r, state, route, want, o.Programmed && !moves)

@@ -1,12 +1,12 @@
 package scheduler
 
-// planDelete drains and removes: first no new requests, which nobody may wake anything
-// for, wherever they come from; then the instances; then, when every one has ended, the
-// jobs, the entries in Consul and what is stored.
+// planDelete drains and removes a service. First the route loses its targets, so no
+// request wakes an instance. Then the instances stop. When all have ended, the jobs, the
+// entries in Consul and the stored service are removed.
 func planDelete(d Desired, o Observed) []Action {
 	if o.Route.Service != "" && !o.Route.Deleted() {
 		r := o.Route
-		r.Targets = nil // Its revisions stay: what is in flight has their settings.
+		r.Targets = nil // Its revisions stay: requests in flight use their settings.
 		return []Action{{Kind: PutRoute, Route: r}}
 	}
 	jobs, left := planEnds(d, o)
@@ -23,13 +23,13 @@ func planDelete(d Desired, o Observed) []Action {
 		program = []Action{{Kind: Program, Route: o.Route}}
 	}
 	if o.GivenUp {
-		return append(jobs, program...) // Which may fail for ever.
+		return append(jobs, program...) // Programming may fail for ever, so it comes last.
 	}
 	return program
 }
 
-// planEnds ends the jobs of a service that is deleted; left: there is still something
-// of one.
+// planEnds stops and purges the jobs of a deleted service. left: a job or an instance
+// still exists.
 func planEnds(d Desired, o Observed) (acts []Action, left bool) {
 	for _, r := range d.Revisions {
 		job, in := o.Jobs[r.ID], o.Instances[r.ID]

@@ -2,8 +2,8 @@ package scheduler
 
 import "github.com/wadi-run/wadi"
 
-// planJob keeps a routed revision's job in Nomad, as it was stored, and takes
-// the job of one that is not routed away once its last instance has ended.
+// planJob keeps a routed revision's job in Nomad as it was stored. It purges the job of an
+// unrouted revision once its last instance has ended.
 func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.RevisionState, route wadi.Route, want []wadi.RouteTarget, carried bool) []Action {
 	job, in := o.Jobs[r.ID], o.Instances[r.ID]
 	phase := state[r.ID].Phase
@@ -25,7 +25,7 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Reason: why})
 	case job.Stopped:
 		acts = append(acts, Action{Kind: PutBack, Revision: r.ID, Count: count, Index: job.Index, Reason: "its job was stopped in Nomad"})
-	case job.Index > o.Adopted[r.ID]: // A lower one is our own change that the event stream has not told yet.
+	case job.Index > o.Adopted[r.ID]: // A lower index: the event stream lags behind Wadi's own change.
 		check := o.Checks[r.ID]
 		if check.Index != job.Index {
 			acts = append(acts, Action{Kind: CheckDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
@@ -33,7 +33,7 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 			acts = append(acts, Action{Kind: UndoDrift, Revision: r.ID, Count: job.Count, Index: job.Index})
 		}
 	}
-	if phase == wadi.Retired { // Only now that it has its job again may the route name it.
+	if phase == wadi.Retired { // The job comes back before the route may name the revision.
 		next := wadi.Pending
 		if state[r.ID].WasReady {
 			next = wadi.Ready
@@ -43,6 +43,8 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 	return acts
 }
 
+// planRetire purges the job of an unrouted revision without instances, and retires the
+// revision.
 func planRetire(job JobState, in Instances, r wadi.Revision, phase wadi.Phase) []Action {
 	var acts []Action
 	busy := in.Alive > 0 || in.Stopping > 0 || job.Running() && job.Count > 0

@@ -8,11 +8,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// TriedAgain is why a revision is pending that had failed.
+// TriedAgain is the reason of a pending revision that had failed before.
 const TriedAgain = "it had failed and was submitted again: it is tried again"
 
-// planPhases moves revisions from pending to ready or failed. It returns the
-// state as it will be, so that the rest of the plan need not wait for a pass.
+// planPhases moves revisions from pending to ready or failed. It returns the states after
+// these steps, so the rest of the plan need not wait for another pass.
 func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState) {
 	var acts []Action
 	state := map[string]wadi.RevisionState{}
@@ -55,8 +55,8 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 	return acts, state
 }
 
-// FailsAt is when a pending revision fails if it is not ready by then. Only time in
-// which a leader could see its instances counts: what nobody saw may have been ready.
+// FailsAt is when a pending revision fails if it is not ready by then. Only time in which
+// a leader observed its instances counts: in between they may have been ready.
 func FailsAt(r wadi.Revision, s wadi.RevisionState, o Observed) time.Time {
 	began := s.Since
 	if b := o.Began[r.ID]; b.After(began) {

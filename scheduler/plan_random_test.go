@@ -95,8 +95,21 @@ func (w *world) wantAtRest(t *testing.T, seed uint64) {
 			t.Fatalf("seed %d: the route names %s and says nothing of it", seed, target.Revision)
 		}
 	}
-	want := scheduler.RouteOf(w.d.Service, w.d.Latest, w.d.Revisions, w.d.State.Revisions).Targets
+	want := w.submittedRoute().Targets
 	if same := slices.Equal(want, w.o.Route.Targets); same != (w.held() == "") {
 		t.Fatalf("seed %d: targets %+v, want %+v; held because %q", seed, w.o.Route.Targets, want, w.held())
 	}
+}
+
+// submittedRoute is what is planned for the service if it had no route: the route that
+// the submitted traffic asks for.
+func (w *world) submittedRoute() wadi.Route {
+	o := w.o
+	o.Route = wadi.Route{}
+	for _, a := range scheduler.Plan(w.d, o) {
+		if a.Kind == scheduler.PutRoute {
+			return a.Route
+		}
+	}
+	return wadi.Route{}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// planRetention forgets the oldest revisions beyond those that are to be kept.
+// planRetention forgets the oldest revisions beyond those that are kept.
 func planRetention(d Desired, o Observed, state map[string]wadi.RevisionState, route wadi.Route, want []wadi.RouteTarget) []Action {
 	var idle []wadi.Revision
 	for _, r := range d.Revisions {

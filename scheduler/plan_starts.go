@@ -6,14 +6,14 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// hinderedAfter is how long nothing of a revision may be ready, for a reason that
-// Nomad tells, before its start counts as failed: an app that is restarted at once
-// is no such.
+// hinderedAfter is how long no instance may be ready, for a reason that Nomad reports,
+// before the revision's start counts as failed. An app that Nomad restarts at once is
+// ready again before that.
 const hinderedAfter = 3 * time.Second
 
-// planStarts remembers which revisions that were ready once can't be started now,
-// and until when: at zero nothing is seen of them, but what the last start showed
-// stands until one succeeds.
+// planStarts records which revisions that were ready once fail to start now, and clears
+// the record when a start succeeds. Nothing can be observed of a revision at zero, so the
+// result of its last start stands until then.
 func planStarts(d Desired, o Observed, state map[string]wadi.RevisionState) []Action {
 	var acts []Action
 	for _, r := range d.Revisions {
@@ -34,7 +34,7 @@ func planStarts(d Desired, o Observed, state map[string]wadi.RevisionState) []Ac
 	return acts
 }
 
-// Hinders reports whether a start is failing that is not known to.
+// Hinders reports whether a start is failing and not yet recorded as failed.
 func Hinders(s wadi.RevisionState, in Instances) bool {
 	return s.Phase == wadi.Ready && s.Hindered == "" && in.Ready == 0 && !in.Unknown && in.Diagnosis != ""
 }

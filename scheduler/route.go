@@ -7,15 +7,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// RouteOf says who is to answer for a service by what was submitted. [Plan] leaves
-// the targets as they are for as long as those can't take the traffic, and the old
-// ones can.
-func RouteOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
-	return routeTo(targetsOf(svc, latest, revs, state), svc, revs, state)
-}
-
-// planRoute is RouteOf, with the targets that have the traffic now while it may not
-// move yet: whatever becomes of a revision, callers don't notice.
+// planRoute is RouteOf, but keeps the current targets while the traffic may not move yet,
+// so callers do not notice a revision that does not become ready.
 func planRoute(d Desired, o Observed, want []wadi.RouteTarget, state map[string]wadi.RevisionState) wadi.Route {
 	if _, waits := WaitsFor(want, state); waits && len(o.Route.Targets) > 0 {
 		if _, bad := WaitsFor(o.Route.Targets, state); !bad {
@@ -25,9 +18,9 @@ func planRoute(d Desired, o Observed, want []wadi.RouteTarget, state map[string]
 	return routeTo(want, d.Service, d.Revisions, state)
 }
 
-// WaitsFor finds a target that can't be given what it is meant to have: a revision
-// that is not ready, or, if it would be for its tag alone, one without a job. Who
-// asks for a tag may wait for the revision, or be told why it failed.
+// WaitsFor finds a target that can't take its traffic yet: a revision that is not ready,
+// or, if it has a tag only, one without a job. A caller of a tag may wait for the
+// revision, or get the reason why it failed.
 func WaitsFor(targets []wadi.RouteTarget, state map[string]wadi.RevisionState) (revision string, waits bool) {
 	for _, t := range targets {
 		p := state[t.Revision].Phase
@@ -38,10 +31,10 @@ func WaitsFor(targets []wadi.RouteTarget, state map[string]wadi.RevisionState) (
 	return "", false
 }
 
-// targetsOf resolves the service's traffic. The target latest is the newest
-// revision that became ready. While none has, it is the newest one that may yet, so
-// that callers wait for it instead of being turned away. Targets without a tag that
-// come to be the same revision are one.
+// targetsOf resolves the service's traffic. The target "latest" is the newest revision
+// that became ready. If there is none yet, it is the newest that may still become ready,
+// so that callers wait instead of getting an error. Targets without a tag that resolve to
+// the same revision are merged.
 func targetsOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) []wadi.RouteTarget {
 	var targets []wadi.RouteTarget
 	for _, t := range svc.Traffic {
@@ -101,7 +94,7 @@ func routeTo(targets []wadi.RouteTarget, svc wadi.Service, revs []wadi.Revision,
 		}
 	}
 	switch {
-	case envoy: // Of several, mesh callers find one that is not in the mesh through an activator.
+	case envoy: // Mesh callers reach a target outside the mesh through an activator.
 		route.Mesh = wadi.MeshEnvoy
 	case off:
 		route.Mesh = wadi.MeshOff
@@ -121,9 +114,8 @@ func Named(svc wadi.Service, revision string) bool {
 	return slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
 }
 
-// Routed reports whether the revision is to have instances by the service's
-// settings: it has a share of the traffic or a tag, or is to have one, or it is the
-// newest and may still become ready.
+// Routed reports whether the revision is to have instances: it has, or is to have, a share
+// of the traffic or a tag, or it is the latest and may still become ready.
 func Routed(svc *wadi.Service, route *wadi.Route, revision, latest string, phase wadi.Phase) bool {
 	return phase != wadi.Failed &&
 		(Targeted(*route, revision) || Named(*svc, revision) || revision == latest && phase == wadi.Pending)
@@ -148,9 +140,9 @@ func TrafficPending(svc wadi.Service, latest string, revs []wadi.Revision, state
 	}
 }
 
-// RouteRevisionOf is what activators need to know of a revision under the
-// service's present settings: what makes the revision comes from the revision,
-// what is changed in place from the service.
+// RouteRevisionOf is what activators need to know of a revision. Settings that make a
+// revision come from the revision; settings that can be changed in place come from the
+// service.
 func RouteRevisionOf(rev wadi.Revision, svc wadi.Service, st wadi.RevisionState) wadi.RouteRevision {
 	r := wadi.RouteRevision{
 		Timeout:          rev.Spec.Timeout,

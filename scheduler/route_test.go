@@ -332,7 +332,7 @@ func TestRouteOf_MeshOfSeveral(t *testing.T) {
 			w.d.Revisions[i].Spec.Mesh = m
 		}
 		w.d.Service.Traffic = share("50 hello-00001", "50 hello-00002")
-		if got := scheduler.RouteOf(w.d.Service, r2, w.d.Revisions, nil).Mesh; got != tt.want {
+		if got := w.submittedRoute().Mesh; got != tt.want {
 			t.Errorf("%v: route has %q, want %q", tt.modes, got, tt.want)
 		}
 	}

@@ -10,97 +10,98 @@ import (
 )
 
 const (
-	// drainSettle is how long an instance must have been told to go before it may be
-	// stopped: until callers' Envoys know, by Consul's check of every second.
+	// drainSettle is how long an instance must drain before it may be stopped: until
+	// callers' Envoys know of the drain, through a Consul check that runs every second.
 	drainSettle = 3 * time.Second
-	// drainQuiet is for how long no request must have come there that it took.
+	// drainQuiet is how long the instance must not have accepted a request.
 	drainQuiet = time.Second
-	// silentAfter is how long an instance may not answer before nothing is expected of
-	// it any more: what is in flight there can't be known.
+	// silentAfter is how long an instance may not answer before the plan stops waiting for
+	// it: whether requests are in flight there can't be known.
 	silentAfter = 10 * time.Second
-	// renewOrderAfter is when an order is said again.
+	// renewOrderAfter is when an order is sent again.
 	renewOrderAfter = 2 * time.Second
-	// orderLifetime is how long an order is in force that is not said again.
+	// orderLifetime is how long an order is in force if it is not sent again.
 	orderLifetime = 10 * time.Second
-	// maxDraining is how many are told to go at once, but to zero: each is asked again and
-	// again, and one that can't be in time counts as one that does not answer.
+	// maxDraining is how many instances drain at once, except to zero. Each is polled, and
+	// an instance that can't be polled in time counts as silent.
 	maxDraining = 100
 )
 
-// Candidate is an instance that may have to go: one that is placed and not told to stop.
+// Candidate is an instance that a scale-down may stop: it is placed and not stopped.
 type Candidate struct {
 	ID      string
-	Index   int  // In its allocation's name.
-	Running bool // Nomad says that its tasks run.
-	Ready   bool // It answers as ready.
+	Index   int  // The index in its allocation's name.
+	Running bool // Its tasks run, as Nomad reports.
+	Ready   bool // It is ready for requests.
 }
 
-// DrainingInstance is what is known of an instance that was told to go, and has not been told
-// to stay since.
+// DrainingInstance is an instance that was ordered to drain, and has not been ordered to
+// stay since.
 type DrainingInstance struct {
-	Since  time.Time  // When it was first told.
-	Order  wadi.Order // What it was told last,
-	SentAt time.Time  // and when.
+	Since  time.Time  // When the first order was sent.
+	Order  wadi.Order // The last order,
+	SentAt time.Time  // and when it was sent.
 
-	AnsweredAt    time.Time // When it answered last; zero: never.
-	Answer        wadi.Told // What it answered then.
-	RefusesOrders bool      // It takes no orders.
+	AnsweredAt    time.Time // Its last answer; zero: never.
+	Answer        wadi.Told // The last answer.
+	RefusesOrders bool      // It can't take orders.
 }
 
-// Expired reports whether what the instance was told is in force no more, for it was not
-// said again: it has taken requests since, and nothing that is known of it counts. Of
-// one that has never answered nothing was.
+// Expired reports whether an order has ended because it was not renewed. The instance has
+// accepted requests since, so its last answer no longer counts. An instance that never
+// answered has no order that could expire.
 func (l DrainingInstance) Expired(now time.Time) bool {
 	return !l.AnsweredAt.IsZero() && !l.RefusesOrders && !l.InForce(now)
 }
 
-// InForce reports whether what the instance was told may still be in force.
+// InForce reports whether the last order may still be in force.
 func (l DrainingInstance) InForce(now time.Time) bool { return now.Sub(l.SentAt) < orderLifetime }
 
 // ScaleDownInput is what [PlanScaleDown] plans from.
 type ScaleDownInput struct {
 	Now        time.Time
-	Count      int                         // In Nomad.
-	Desired    int                         // What it is to be; as much as Count or more: none goes.
+	Count      int                         // The job's count in Nomad.
+	Desired    int                         // The count wanted; Count or more: no instance drains.
 	MaxRequest time.Duration               // How long a request may take.
-	Alive      []Candidate                 // All of the revision.
+	Alive      []Candidate                 // All instances of the revision.
 	Draining   map[string]DrainingInstance // By instance.
 }
 
-// ScaleDownPlan is what is to be done before, or so that, a count is lowered.
+// ScaleDownPlan is what has to happen before the count is lowered.
 type ScaleDownPlan struct {
-	Orders     map[string]wadi.Order // To be given now, by instance.
+	Orders     map[string]wadi.Order // By instance: the order to send now.
 	Count      int                   // What the count may be lowered to now.
-	WaitingFor []string              // The instances that are waited for.
-	Unready    int                   // How many of those that would stay are to be ready first.
+	WaitingFor []string              // The instances that must drain first.
+	Unready    int                   // How many of the remaining instances must become ready first.
 }
 
-// WhyNot says why the count is not lowered any further.
+// WhyNot says why the count is not lowered further.
 func (p ScaleDownPlan) WhyNot() string {
 	if p.Unready > 0 {
-		return "more of them go when as many of the others are ready"
+		return "more instances stop when as many of the others are ready"
 	}
 	switch len(p.WaitingFor) {
 	case 0:
 		return ""
 	case 1:
-		return fmt.Sprintf("instance %s goes when nothing is in flight there any more", p.WaitingFor[0])
+		return fmt.Sprintf("instance %s stops when it has no request in flight", p.WaitingFor[0])
 	}
-	return fmt.Sprintf("%d instances go when nothing is in flight there any more", len(p.WaitingFor))
+	return fmt.Sprintf("%d instances stop when they have no request in flight", len(p.WaitingFor))
 }
 
-// PlanScaleDown says who is to go before a count is lowered, and how far it may be lowered
-// now: a client of Nomad ends what it stops after 30 s by default, whatever is in flight
-// there. It is level-triggered: who is told to go and need not any more is told to stay.
+// PlanScaleDown says which instances drain before a count is lowered, and how far it may
+// be lowered now. A Nomad client kills what it stops after 30 s by default, even with
+// requests in flight. The plan is level-triggered: an instance that drains and need not
+// any more is ordered to stay.
 //
-// To zero all go together, and each only if nobody comes: an instance that takes a
-// request stays, for there is nobody else. When all have been idle for long enough they
-// are told to go in earnest, so that what comes from then on waits at an activator.
+// To zero, all instances drain together, and each only while it is idle: an instance that
+// gets a request stays, as there is no other one. When all have been idle for long enough
+// they are ordered to drain finally, so later requests wait at an activator.
 func PlanScaleDown(in ScaleDownInput) ScaleDownPlan {
 	p := ScaleDownPlan{Orders: map[string]wadi.Order{}, Count: in.Count}
 	going := surplus(in.Alive, in.Desired)
 	p.Unready = in.unready(going)
-	for in.unready(going) > 0 { // Whom nobody takes the place of stays; one that is never ready keeps no others.
+	for in.unready(going) > 0 { // An instance without a ready replacement stays.
 		going = going[:len(going)-1]
 	}
 	order, last := wadi.OrderGo, in.Desired == 0
@@ -118,9 +119,16 @@ func PlanScaleDown(in ScaleDownInput) ScaleDownPlan {
 			p.Orders[c.ID] = wadi.OrderStay
 		}
 	}
-	if in.Desired >= in.Count {
-		return p
+	if in.Desired < in.Count {
+		in.lower(&p, going)
 	}
+	return p
+}
+
+// lower sets how far the count may be lowered now: Nomad stops instances in order, so
+// one that has not drained keeps all after it. To zero it is all or none.
+func (in *ScaleDownInput) lower(p *ScaleDownPlan, going []Candidate) {
+	last := in.Desired == 0
 	lowered := len(in.Alive)
 	for i, c := range going {
 		l := in.Draining[c.ID]
@@ -133,14 +141,13 @@ func PlanScaleDown(in ScaleDownInput) ScaleDownPlan {
 		lowered--
 	}
 	if last && len(p.WaitingFor) > 0 {
-		return p // All or none.
+		return
 	}
 	p.Count = min(in.Count, max(lowered, in.Desired))
-	return p
 }
 
-// surplus are the instances that Nomad stops when the count becomes n, the first one
-// first: those with the highest index of their names (computeStop in Nomad's reconciler).
+// surplus are the instances that Nomad stops when the count becomes n, in its order:
+// highest name index first (computeStop in Nomad's reconciler).
 func surplus(alive []Candidate, n int) []Candidate {
 	if len(alive) <= n {
 		return nil
@@ -151,8 +158,8 @@ func surplus(alive []Candidate, n int) []Candidate {
 	return sorted[:len(alive)-n]
 }
 
-// unready is how many of those that would stay are to be ready before any goes that is:
-// the one in place of an instance that moves may not have started.
+// unready is how many of the remaining instances must become ready before a ready one
+// drains: the replacement of a migrating instance may not have started.
 func (in *ScaleDownInput) unready(going []Candidate) int {
 	ready, goes := countReady(in.Alive), countReady(going)
 	if goes == 0 {
@@ -170,7 +177,7 @@ func countReady(of []Candidate) (n int) {
 	return n
 }
 
-// addOrder adds an order, if it is a new one or time to say it again.
+// addOrder adds an order if it is new or due to be renewed.
 func (in *ScaleDownInput) addOrder(orders map[string]wadi.Order, c Candidate, order wadi.Order) {
 	l, known := in.Draining[c.ID]
 	if !known || !l.RefusesOrders && (l.Order != order || in.Now.Sub(l.SentAt) >= renewOrderAfter) {
@@ -178,13 +185,13 @@ func (in *ScaleDownInput) addOrder(orders map[string]wadi.Order, c Candidate, or
 	}
 }
 
-// allDrained reports whether nothing is in flight at any of them.
+// allDrained reports whether all may be stopped.
 func (in *ScaleDownInput) allDrained(going []Candidate) bool {
 	return !slices.ContainsFunc(going, func(c Candidate) bool { return !in.isDrained(c, in.Draining[c.ID]) })
 }
 
-// isDrained reports whether an instance may be stopped. Upgraded connections are not
-// waited for: they are told by the drain that comes then, which can't be taken back.
+// isDrained reports whether an instance may be stopped. Upgraded connections do not count:
+// they are shut down by the drain that comes with the stop, which can't be undone.
 func (in *ScaleDownInput) isDrained(c Candidate, l DrainingInstance) bool {
 	switch {
 	case l.Since.IsZero():
@@ -198,14 +205,14 @@ func (in *ScaleDownInput) isDrained(c Candidate, l DrainingInstance) bool {
 	return s.Order != wadi.OrderStay && s.Requests == 0 && s.Since() >= drainSettle && s.Quiet() >= drainQuiet
 }
 
-// isGivenUp reports whether nothing is expected of an instance any more: it takes no
-// orders, can't tell, or was told so long ago that who still comes does not count.
+// isGivenUp reports whether the plan no longer waits for an instance: it takes no orders,
+// is silent, or has drained for so long that requests still coming do not count.
 func (in *ScaleDownInput) isGivenUp(c Candidate, l DrainingInstance) bool {
 	return l.RefusesOrders || in.Now.Sub(l.Since) >= drainSettle+2*in.MaxRequest || in.isSilent(c, l)
 }
 
-// isSilent reports whether an instance can't tell: none of its processes may have
-// started, or all may be gone.
+// isSilent reports whether an instance can't answer: its processes may not have started,
+// or may have ended.
 func (in *ScaleDownInput) isSilent(c Candidate, l DrainingInstance) bool {
 	if l.AnsweredAt.IsZero() && !c.Running {
 		return !l.SentAt.IsZero()
@@ -217,7 +224,8 @@ func (in *ScaleDownInput) isSilent(c Candidate, l DrainingInstance) bool {
 	return in.Now.Sub(heard) >= silentAfter
 }
 
-// isClosed reports whether an instance, if it can be told anything, takes no more.
+// isClosed reports whether an instance accepts no more requests, if it takes orders at
+// all.
 func (in *ScaleDownInput) isClosed(c Candidate, l DrainingInstance) bool {
 	return in.isGivenUp(c, l) || l.Answer.Order == wadi.OrderGo
 }

@@ -6,17 +6,17 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// The reasons why a service does not serve.
+// Reasons why a service does not serve.
 const (
-	NotServing   = "Hindered" // What has traffic can't be started.
-	NotServable  = "Failed"   // What has traffic has failed, and gets no instances.
-	NotYetServed = "Starting" // Nothing has traffic yet, or what has it was never ready.
+	NotServing   = "Hindered" // A revision with traffic can't start.
+	NotServable  = "Failed"   // A revision with traffic has failed, and gets no instances.
+	NotYetServed = "Starting" // No revision has traffic yet, or one that has was never ready.
 )
 
-// Unavailable says which callers get no answer from an app, in one word and in words:
-// those of some revision that has traffic or a tag. Nothing is amiss at zero, unless
-// the last start from there failed. An app that runs and does not answer, though Nomad
-// has nothing against it, serves nobody either.
+// Unavailable says whether a revision with traffic or a tag can't answer its callers: a
+// reason of one word, and a message. Both are empty if all can. A revision at zero is fine
+// unless its last start failed. A revision whose app runs but does not answer is not
+// available, even if Nomad reports no problem.
 func Unavailable(route wadi.Route, state map[string]wadi.RevisionState, of map[string]Instances, jobs map[string]JobState) (reason, message string) {
 	if len(route.Targets) == 0 {
 		return NotYetServed, "no revision has its traffic yet"
@@ -35,7 +35,7 @@ func Unavailable(route wadi.Route, state map[string]wadi.RevisionState, of map[s
 			return NotServing, fmt.Sprintf("no instance of %s is ready since its last start failed: %s", id, s.Hindered)
 		case s.Hindered != "", s.Phase == wadi.Pending && in.Diagnosis != "":
 			return NotServing, fmt.Sprintf("callers of %s wait or get 503, none of its instances is ready: %s", id, in.Diagnosis)
-		case in.Alive > 0 && in.UnreadyReason != "": // They have said so for a while: see the scraper.
+		case in.Alive > 0 && in.UnreadyReason != "": // Reported for a while: see package scrape.
 			starting, lacks = id, ": "+in.UnreadyReason
 		case s.Phase == wadi.Pending || s.Phase == "":
 			starting = id

@@ -2,14 +2,14 @@ package scheduler
 
 import "time"
 
-// Start is how far a revision is on its way from zero. It is memory of the leader's:
-// a new one takes what it finds for just begun, or for just become ready.
+// Start is how far a revision is on its way from zero. It is in the leader's memory only:
+// a new leader takes what it finds as just begun, or as just become ready.
 type Start struct {
-	Began time.Time // When its count was first seen above zero; zero: it is at zero.
-	Ready time.Time // When one of its instances was first seen ready after that; zero: none was.
+	Began time.Time // When the count was first seen above zero; zero: it is at zero.
+	Ready time.Time // When an instance was first seen ready after that; zero: none yet.
 }
 
-// Next is the start as it is at now, by what is seen of the revision then.
+// Next is the start at now, given the revision's current count and ready instances.
 func (s Start) Next(now time.Time, count, ready int, readyKnown bool) Start {
 	if count == 0 {
 		return Start{}
@@ -23,9 +23,9 @@ func (s Start) Next(now time.Time, count, ready int, readyKnown bool) Start {
 	return s
 }
 
-// startUntil is until when a start is waited for though nobody asks any more; the
-// zero time if there is none: something was ready, the start has failed or took too
-// long, or the revision has none to wait for.
+// startUntil is how long a start is kept although no request comes. It is the zero time if
+// there is nothing to wait for: an instance was ready, or the start has failed or taken
+// too long.
 func startUntil(in *EvalInput) time.Time {
 	s := &in.Start
 	until := s.Began.Add(in.Progress)
@@ -38,10 +38,9 @@ func startUntil(in *EvalInput) time.Time {
 	return until
 }
 
-// idleFor is for how long a revision has been idle: since its last request, and not
-// while it starts. An instance that was woken waits for its caller's next try for as
-// long as one that has served: or an app that starts more slowly than callers wait
-// would never serve anybody.
+// idleFor is how long a revision has been idle: since its last request, and since it
+// became ready. A woken instance stays for the caller's next try as long as one that has
+// served; otherwise an app that starts more slowly than callers wait would never serve.
 func idleFor(in *EvalInput) time.Duration {
 	idle := in.Loads.Concurrency.Idle
 	if !startUntil(in).IsZero() {

@@ -2,12 +2,12 @@ package scheduler
 
 import "strings"
 
-// unrecoverableAfter is how many instances have to end in the same unrecoverable way
-// before a revision is given up: Nomad places each elsewhere, if there are other
-// nodes, and what one lacks another may have.
+// unrecoverableAfter is how many instances have to end with the same unrecoverable error
+// before the revision fails. Nomad places each on another node if there is one, and
+// another node may have what the first lacked.
 const unrecoverableAfter = 3
 
-// unrecoverable reports whether more instances would only end as those before.
+// unrecoverable reports whether further instances would only end like the last ones.
 func (in *Instances) unrecoverable() bool {
 	if in.Ready > 0 || len(in.GivenUp) < unrecoverableAfter {
 		return false
@@ -21,7 +21,8 @@ func (in *Instances) unrecoverable() bool {
 	return true
 }
 
-// WithoutNumbers is a problem without what differs each time, as ports and addresses do.
+// WithoutNumbers strips the digits from a problem's text: ports and addresses differ each
+// time.
 func WithoutNumbers(problem string) string {
 	return strings.Map(func(r rune) rune {
 		if '0' <= r && r <= '9' {

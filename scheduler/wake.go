@@ -8,25 +8,25 @@ import (
 // WakeState is what a wake is decided from.
 type WakeState struct {
 	Job        JobState
-	Alive      int           // Allocations placed and not told to stop.
-	Blocked    bool          // Nomad knows that it can't place what is asked for, and tries by itself.
-	Waited     time.Duration // Since the count was first seen above zero with nothing alive.
+	Alive      int           // Allocations placed and not stopped.
+	Blocked    bool          // Nomad has a blocked evaluation: it can't place the instances, and retries by itself.
+	Waited     time.Duration // Since the count was first seen above zero with no instance alive.
 	Activation int           // Instances when leaving zero.
 	Max        int           // 0: no bound.
 }
 
-// WakeKind says what a wake has to do.
+// WakeKind says what a wake does.
 type WakeKind int
 
 // The kinds of wakes.
 const (
-	WakeNone     WakeKind = iota // Instances are there or coming: wait for them.
+	WakeNone     WakeKind = iota // Instances exist or are being placed: wait for them.
 	WakeScale                    // Scale the job to Count, guarded by its index.
 	WakeRegister                 // Register the stored job with Count, guarded by its index.
-	WakeEvaluate                 // Make Nomad look again, reschedule delays notwithstanding.
+	WakeEvaluate                 // Make Nomad evaluate the job again, despite reschedule delays.
 )
 
-// WakeAction is what Wake decided.
+// WakeAction is what [Wake] decided.
 type WakeAction struct {
 	Kind   WakeKind
 	Count  int
@@ -34,14 +34,14 @@ type WakeAction struct {
 	Reason string // For Nomad's scaling history.
 }
 
-// evaluateAfter is how long a count above zero may stay without an allocation
-// before Nomad is asked to look again: placing takes 15 ms on an idle server and
-// some seconds on a busy one.
+// evaluateAfter is how long a count above zero may stay without an allocation before Nomad
+// is asked to evaluate again. Placing takes 15 ms on an idle server and some seconds on a
+// busy one.
 const evaluateAfter = 3 * time.Second
 
-// Wake decides how a revision leaves zero because a request waits for it. It is
-// the same for every agent and needs no leader: two that wake at once meet at the
-// job's modify index, and the loser finds a count above zero when it reads again.
+// Wake decides how a revision leaves zero when a request waits for it. Every agent may
+// wake, without a leader: if two wake at once, the job's modify index lets one win, and
+// the other reads a count above zero.
 func Wake(s WakeState) WakeAction {
 	count := max(1, s.Activation)
 	if s.Max > 0 {

@@ -23,12 +23,23 @@ func (c *cluster) submitMany(n int) (ids []string) {
 		id := c.submit(name)
 		_ = c.edit(name, func(s *wadi.Stored) {
 			s.State.Revisions = map[string]wadi.RevisionState{id: {Phase: wadi.Ready, WasReady: true}}
-			s.Route = scheduler.RouteOf(s.Service, id, s.Revisions, s.State.Revisions)
+			s.Route = submittedRoute(s, id)
 			c.layers[name] = s.Route
 		})
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// submittedRoute is the route that is planned for a service without one.
+func submittedRoute(s *wadi.Stored, latest string) wadi.Route {
+	d := scheduler.Desired{Service: s.Service, Latest: latest, Revisions: s.Revisions, State: s.State}
+	for _, a := range scheduler.Plan(d, scheduler.Observed{}) {
+		if a.Kind == scheduler.PutRoute {
+			return a.Route
+		}
+	}
+	return wadi.Route{}
 }
 
 // A new leader that knows of no job whether somebody has edited it scales at once: no plan
