@@ -33,3 +33,40 @@ var (
 	// wraps it gives Nomad's reason.
 	ErrUnplaceable = errors.New("instance can't run")
 )
+
+// statuses are the errors that HTTP statuses stand for, in the answers of Nomad, of Consul
+// and of an agent. Of several for one error an agent answers with the first.
+var statuses = []struct {
+	status int
+	err    error
+}{
+	{403, ErrForbidden},
+	{401, ErrForbidden},
+	{404, ErrNotFound},
+	{409, ErrConflict},
+	{413, ErrTooLarge},
+	{503, ErrUnavailable},
+	{502, ErrUnavailable},
+	{504, ErrUnavailable},
+	{429, ErrUnavailable},
+}
+
+// ErrorOfStatus returns the error that an HTTP status stands for; nil: it stands for none.
+func ErrorOfStatus(status int) error {
+	for _, s := range statuses {
+		if s.status == status {
+			return s.err
+		}
+	}
+	return nil
+}
+
+// StatusOfError returns the HTTP status that stands for err; 500 if none does.
+func StatusOfError(err error) int {
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return 500
+}

@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/wadi-run/wadi"
@@ -59,43 +58,15 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// statuses are the HTTP statuses of the root package's errors. Of several for one error
-// agents answer with the first.
-var statuses = []struct {
-	status int
-	err    error
-}{
-	{http.StatusForbidden, wadi.ErrForbidden},
-	{http.StatusUnauthorized, wadi.ErrForbidden},
-	{http.StatusNotFound, wadi.ErrNotFound},
-	{http.StatusConflict, wadi.ErrConflict},
-	{http.StatusRequestEntityTooLarge, wadi.ErrTooLarge},
-	{http.StatusServiceUnavailable, wadi.ErrUnavailable},
-	{http.StatusBadGateway, wadi.ErrUnavailable},
-	{http.StatusGatewayTimeout, wadi.ErrUnavailable},
-}
-
 // Unwrap returns the root package's error that the status stands for, or nil.
-func (e *Error) Unwrap() error {
-	for _, s := range statuses {
-		if s.status == e.Status {
-			return s.err
-		}
-	}
-	return nil
-}
+func (e *Error) Unwrap() error { return wadi.ErrorOfStatus(e.Status) }
 
-// StatusOf is the HTTP status of an error: that of the [*Error] or of the root package's
-// error that it wraps, else 500.
+// StatusOf is the HTTP status of an answer that failed by err: that of the [*Error] or of
+// the root package's error that it wraps, else 500.
 func StatusOf(err error) int {
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Status
 	}
-	for _, s := range statuses {
-		if errors.Is(err, s.err) {
-			return s.status
-		}
-	}
-	return http.StatusInternalServerError
+	return wadi.StatusOfError(err)
 }

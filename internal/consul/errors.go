@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -54,18 +53,8 @@ func sentinel(err error) error {
 }
 
 func statusSentinel(e api.StatusError) error {
-	switch e.Code {
-	case http.StatusForbidden, http.StatusUnauthorized:
-		return wadi.ErrForbidden
-	case http.StatusNotFound:
-		return wadi.ErrNotFound
-	case http.StatusConflict:
-		return wadi.ErrConflict
-	case http.StatusRequestEntityTooLarge:
-		return wadi.ErrTooLarge
-	case http.StatusTooManyRequests, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return wadi.ErrUnavailable
+	if err := wadi.ErrorOfStatus(e.Code); err != nil {
+		return err
 	}
 	return textSentinel(e.Body)
 }

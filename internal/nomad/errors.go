@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/nomad/api"
+
 	"github.com/wadi-run/wadi"
 )
 
@@ -52,18 +53,15 @@ func translate(err error) error {
 
 // sentinel is the error of the root package that an answer means, or nil.
 func sentinel(code int, body string) error {
-	switch {
-	case code == http.StatusForbidden, code == http.StatusUnauthorized, hasAny(body, "Permission denied", tokenNotFound, "ACL token expired"):
+	if hasAny(body, "Permission denied", tokenNotFound, "ACL token expired") {
 		return wadi.ErrForbidden
-	case code == http.StatusNotFound:
-		return wadi.ErrNotFound
-	case code == http.StatusRequestEntityTooLarge:
-		return wadi.ErrTooLarge
+	}
+	if err := wadi.ErrorOfStatus(code); err != nil {
+		return err
+	}
+	switch {
 	case hasAny(body, "Enforcing job modify index"):
 		return wadi.ErrConflict
-	case code == http.StatusTooManyRequests, code == http.StatusBadGateway,
-		code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
-		return wadi.ErrUnavailable
 	case code == http.StatusInternalServerError && (body == "EOF" || hasAny(body, "No cluster leader", "No path to region",
 		"Not ready to serve consistent reads", "not the leader", "leadership lost", "connection refused",
 		"connection reset", "i/o timeout", "raft is already shutdown", "No servers")):
