@@ -357,7 +357,7 @@ func TestPresence_SurvivesARestartOfConsul(t *testing.T) {
 	}
 	eventually(t, "registered", there(1))
 	is, err := c.Services(t.Context(), wadi.ServiceAgent)
-	if err != nil || is[0].HostPort() != "127.0.0.1:4747" || is[0].Meta[consul.MetaHTTP] != "127.0.0.1:4747" {
+	if err != nil || is[0].Address != "127.0.0.1" || is[0].Port != 4747 || is[0].Meta[consul.MetaHTTP] != "127.0.0.1:4747" {
 		t.Errorf("got %+v, %v", is, err)
 	}
 	a.Restart()

@@ -3,8 +3,6 @@ package consul
 import (
 	"context"
 	"errors"
-	"net"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -25,9 +23,6 @@ type Instance struct {
 	Meta    map[string]string
 	Passing bool // All its checks pass, and those of its node.
 }
-
-// HostPort is where the instance listens.
-func (i Instance) HostPort() string { return net.JoinHostPort(i.Address, strconv.Itoa(i.Port)) }
 
 // Services returns the passing instances of a service. Consul answers with none
 // as well when the token may not read them.
@@ -92,13 +87,6 @@ func (c *Client) services(name string, passing bool, q *api.QueryOptions) ([]Ins
 		}
 	}
 	return out, meta.LastIndex, nil
-}
-
-// Catalog returns the names of all registered services that may be read, with
-// the tags in use.
-func (c *Client) Catalog(ctx context.Context) (map[string][]string, error) {
-	m, _, err := c.api.Catalog().Services(present(ctx))
-	return m, Wrap("list services", err)
 }
 
 func isNotFound(err error) bool { return errors.Is(err, wadi.ErrNotFound) }

@@ -135,12 +135,6 @@ func (c *Client) ParseJob(ctx context.Context, token, namespace, hcl, variables 
 	return out, nil
 }
 
-// RegisterNew registers a job that must not exist yet; ErrConflict if it does.
-// It returns the new job modify index.
-func (c *Client) RegisterNew(ctx context.Context, token string, job json.RawMessage) (uint64, error) {
-	return c.RegisterAt(ctx, token, job, 0)
-}
-
 // Register puts a job back with the given count, if the one in Nomad still has
 // the given job modify index (0: doesn't exist); else ErrConflict.
 func (c *Client) Register(ctx context.Context, token string, job json.RawMessage, count int, index uint64) (uint64, error) {

@@ -88,7 +88,7 @@ func TestErrors(t *testing.T) {
 // A client agent passes on what a server says about a job, with words of its own before.
 func TestRegister_RefusedThroughAClientAgent(t *testing.T) {
 	c := client(t, answer(500, "rpc error: 1 error occurred:\n\t* Missing job task groups\n\n"))
-	_, err := c.RegisterNew(t.Context(), "", json.RawMessage(`{"ID":"a","Namespace":"default"}`))
+	_, err := c.RegisterAt(t.Context(), "", json.RawMessage(`{"ID":"a","Namespace":"default"}`), 0)
 	var invalid *nomad.InvalidError
 	if !errors.As(err, &invalid) || strings.Contains(invalid.Text, "rpc error") {
 		t.Fatalf("got %v, want an InvalidError in the server's words", err)
@@ -188,7 +188,7 @@ func TestRegisterNewIsGuarded(t *testing.T) {
 		}
 		answer(500, "Enforcing job modify index 0: job already exists")(w, r)
 	}))
-	_, err := c.RegisterNew(t.Context(), "", json.RawMessage(`{"ID":"hello-00001"}`))
+	_, err := c.RegisterAt(t.Context(), "", json.RawMessage(`{"ID":"hello-00001"}`), 0)
 	if !errors.Is(err, wadi.ErrConflict) {
 		t.Fatalf("got %v, want %v", err, wadi.ErrConflict)
 	}

@@ -36,7 +36,7 @@ const (
 //
 // Nothing is ever placed: instances are taken to be there as soon as they are counted.
 func atOnce(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
-	if _, err := c.RegisterNew(t.Context(), "", parse(t, c, jobHCL(atOnceID, -1, 99999999, false))); err != nil {
+	if _, err := c.RegisterAt(t.Context(), "", parse(t, c, jobHCL(atOnceID, -1, 99999999, false)), 0); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Purge(context.Background(), "", "default", atOnceID) })

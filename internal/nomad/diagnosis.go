@@ -2,10 +2,8 @@ package nomad
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -16,23 +14,6 @@ import (
 // maxTrouble is how many characters are told of what hinders an instance: much of it
 // comes from apps, images and their registries.
 const maxTrouble = 400
-
-// FailedPlacements says in words why Nomad can't place instances of a job now;
-// empty if nothing is blocked.
-func (c *Client) FailedPlacements(ctx context.Context, namespace, id string) (string, error) {
-	var all []evaluation
-	path := "/v1/job/" + url.PathEscape(id) + "/evaluations"
-	if _, err := c.api.Raw().Query(path, &all, c.query(ctx, c.own, namespace)); err != nil {
-		return "", fmt.Errorf("read evaluations of job %s: %w", id, translate(err))
-	}
-	slices.SortFunc(all, func(a, b evaluation) int { return cmp.Compare(b.ModifyIndex, a.ModifyIndex) })
-	for _, e := range all {
-		if e.Status == "blocked" && len(e.FailedTGAllocs) > 0 {
-			return placementReason(e.FailedTGAllocs), nil
-		}
-	}
-	return "", nil
-}
 
 // placementReason puts Nomad's metrics of a failed placement into words, for
 // instance "no node fits: memory exhausted on 1 node".

@@ -13,7 +13,7 @@ import (
 )
 
 // The blocks of a service, one function each. Bounds stand here; what two
-// settings must keep together stands in check.go.
+// settings must keep together stands in check_settings.go.
 
 func (r *reader) datacenters(s *wadi.Service) func(cty.Value) error {
 	read := texts(&s.Datacenters, 100, notEmpty)
