@@ -1,10 +1,9 @@
-// Package calendar says which floors by the clock are in force: the schedules of
-// a service, each from the times that its cron expression names, for its duration.
+// Package calendar evaluates a service's schedules: which lower bound is in force at a
+// time. A schedule begins at the times of its cron expression, and lasts for its duration.
 //
-// It promises to depend on its arguments alone: the time is one of them, and the
-// rules of time zones are those that were built in or that the machine has. It
-// refuses expressions that never begin, and zones that mean something else on
-// another machine.
+// It promises to depend on its arguments only: the time is one of them, and the time zone
+// rules are built in or the machine's. It refuses expressions that never begin, and time
+// zones that differ from machine to machine.
 package calendar
 
 import (
@@ -21,7 +20,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Calendar is a list of schedules, made ready to be asked. The zero value has none.
+// Calendar is a list of parsed schedules. The zero value has none.
 type Calendar struct {
 	list    []wadi.Schedule
 	entries []entry
@@ -33,15 +32,15 @@ type entry struct {
 	zone *time.Location
 }
 
-// Floor is a floor by the clock that is in force.
+// Floor is a lower bound in force.
 type Floor struct {
-	Name  string // The schedule's.
+	Name  string // The schedule's name.
 	Min   int
 	Until time.Time // When it ends, unless another one takes its place.
 }
 
-// New makes schedules ready to be asked. Of a schedule that can't be, the others
-// still count; the error says all that is wrong.
+// New parses schedules. If some are invalid, the others still count, and the error names
+// all that is wrong.
 func New(list []wadi.Schedule) (*Calendar, error) {
 	c := &Calendar{list: slices.Clone(list)}
 	var errs []error
@@ -59,7 +58,7 @@ func New(list []wadi.Schedule) (*Calendar, error) {
 	return c, errors.Join(errs...)
 }
 
-// Of reports whether c was made of this list.
+// Of reports whether c was made from this list.
 func (c *Calendar) Of(list []wadi.Schedule) bool { return slices.Equal(c.list, list) }
 
 // Cron reads a cron expression of five fields, or a word such as @daily.
@@ -82,7 +81,7 @@ func Cron(text string) (*cron.SpecSchedule, error) {
 	return s, nil
 }
 
-// Zone finds a time zone by its name in the IANA's list; an empty one is UTC.
+// Zone finds a time zone by its IANA name; empty is UTC.
 func Zone(name string) (*time.Location, error) {
 	if name == "Local" {
 		return nil, errors.New("\"Local\" is another time zone on another machine; name one, such as \"Europe/Berlin\"")
@@ -94,8 +93,8 @@ func Zone(name string) (*time.Location, error) {
 	return zone, nil
 }
 
-// At is the highest floor that is in force at now; ok is false if none is. Of
-// two equally high ones it is the one that ends later.
+// At is the highest floor in force at now; ok is false if there is none. Of two equally
+// high floors it is the one that ends later.
 func (c *Calendar) At(now time.Time) (f Floor, ok bool) {
 	if c == nil {
 		return Floor{}, false
@@ -109,7 +108,7 @@ func (c *Calendar) At(now time.Time) (f Floor, ok bool) {
 	return f, ok
 }
 
-// Next is when some schedule begins after now; the zero time: never.
+// Next is when a schedule begins after now; the zero time: never.
 func (c *Calendar) Next(now time.Time) (first time.Time) {
 	if c == nil {
 		return first
@@ -125,12 +124,12 @@ func (c *Calendar) Next(now time.Time) (first time.Time) {
 // next is the first beginning after t.
 func (e entry) next(t time.Time) time.Time { return e.cron.Next(t.In(e.zone)) }
 
-// overlaps bounds how many beginnings in a row are followed to find an end. What
-// goes on for longer ends no sooner than is said.
+// overlaps bounds how many consecutive beginnings are followed to find an end. A longer
+// schedule ends no sooner than the time returned.
 const overlaps = 24
 
-// until reports whether the schedule is in force at now, and when it ends. One
-// that begins again before it has ended goes on.
+// until reports whether the schedule is in force at now, and when it ends. A schedule that
+// begins again before it ends continues.
 func (e entry) until(now time.Time) (time.Time, bool) {
 	start := e.next(now.Add(-e.Duration.D()))
 	if start.IsZero() || start.After(now) {

@@ -4,10 +4,9 @@ import (
 	"time"
 )
 
-// hold puts what somebody asked for in place of what the load wants, even where
-// nothing is known of the load. It bends neither the upper bound nor the rule that
-// no request loses its instance; and as callers do not reach a revision that is
-// not routed, nor one that has failed, it does not concern those.
+// The override replaces what the load wants, even if the load is not known. It respects
+// the upper bound, and the rule that no request loses its instance. It does not apply to a
+// revision that is not routed or has failed, as callers do not reach those.
 func (e *Evaluation) hold(in *EvalInput) {
 	if !in.Hold.Active(in.Now) || !in.Routed || in.Failed {
 		return
@@ -25,7 +24,7 @@ func (e *Evaluation) hold(in *EvalInput) {
 	case n > 0 || in.Count == 0:
 		e.Explanation.add(clause{kind: clauseInstances, n: n})
 	case !in.Raised.IsZero() && in.Loads.Concurrency.End.Before(in.Raised.Add(time.Second)):
-		// Whoever woke it is not measured yet.
+		// The request that woke it is not measured yet.
 		e.also(in.Count, RuleFresh, clause{kind: clauseWoken, n: in.Count})
 	case !startUntil(in).IsZero():
 		e.also(1, RuleStarting, clause{kind: clauseOverrideStarting, a: startUntil(in).Sub(in.Now)})

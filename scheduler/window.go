@@ -9,21 +9,21 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Windows measures one revision: it keeps what the revision's sources reported,
-// second by second, and averages it. Sources count their own seconds; they are
-// mapped to the seconds of whoever reads them, so the clocks of nodes may differ.
+// Windows measures one revision: it keeps the per-second reports of the revision's sources
+// and averages them. Each source counts its own seconds; they are mapped to the reader's
+// seconds, so the clocks of nodes may differ.
 //
-// All times given to it must come from one clock. It is not safe for concurrent use.
+// All times passed to it must come from one clock. It is not safe for concurrent use.
 type Windows struct {
 	born       int64 // The first second that counts.
 	keep       int64 // How many seconds are kept.
-	forgot     int64 // What lies before this second was dropped last.
-	lastTime   int64 // The second of the last call that told the time; never before the first.
-	newSources bool  // A source was told of whose beginning was not held against the time yet.
+	forgot     int64 // Seconds before it were dropped.
+	lastTime   int64 // The second of the last call with a time; never: none yet.
+	newSources bool  // A source was added whose start was not compared with the time yet.
 
-	sources []source // By their IDs, so that sums are the same each time; side by side, as all are read together.
+	sources []source // Sorted by ID, so that sums are the same each time; values, as all are read together.
 
-	// What sources that are forgotten have left behind.
+	// Of sources that are forgotten.
 	lastBusy, lastUnknown int64
 }
 
@@ -32,19 +32,19 @@ type Averages struct {
 	Stable      float64
 	Panic       float64
 	Partial     bool // A source has not reported some second of a window, or is not known: see Unseen.
-	Unaccounted bool // Instances had more through activators than those tell who are known.
-	AtLeast     bool // What is missing can only add to it: a raise needs no more.
-	Sampled     bool // Not every source was read: of some, the mean of others stands in.
+	Unaccounted bool // Instances got more through activators than the known activators report.
+	AtLeast     bool // Missing data can only add load: a raise is safe.
+	Sampled     bool // Not every source was read: the mean of others stands in for some.
 
-	// Share of the sources' seconds in a window that are known; 0 without any source.
+	// Share of the sources' seconds in a window that are known; 0 without a source.
 	Coverage, PanicCoverage float64
 
-	// Share of them that nobody will tell: what processes that have ended took along.
+	// Share of the sources' seconds that are lost: processes ended without reporting them.
 	Lost, PanicLost float64
 
 	End        time.Time     // When the last second of the windows is over.
-	LastActive time.Time     // When the last second with a request began; zero if none is known of.
-	Idle       time.Duration // For how long before End, by complete data, there was no request.
+	LastActive time.Time     // When the last second with a request began; zero: none is known.
+	Idle       time.Duration // How long before End there was no request, by complete data.
 }
 
 // never is a second before all others.
@@ -57,13 +57,13 @@ func NewWindows(born time.Time, keep time.Duration) *Windows {
 	return w
 }
 
-// Keep sets the length of the longest window. Seconds that were dropped before
-// are unknown until a source is read from them on again.
+// Keep sets the length of the longest window. Seconds that were dropped before are unknown
+// until a source reports them again.
 func (w *Windows) Keep(window time.Duration) { w.keep = wholeSeconds(window) }
 
-// SourceUp tells that a source may have load since a time; what it does not
-// report from then on is unknown. Telling it again does nothing, unless the
-// source had ended: then it did not exist in between.
+// SourceUp adds a source that may have load since a time; seconds after that are unknown
+// until it reports them. Adding it again does nothing, unless the source had ended: then
+// it did not exist in between.
 func (w *Windows) SourceUp(id string, kind wadi.SourceKind, since time.Time) {
 	i, known := w.index(id)
 	w.newSources = true
@@ -77,20 +77,21 @@ func (w *Windows) SourceUp(id string, kind wadi.SourceKind, since time.Time) {
 	}
 }
 
-// SourceSeen tells since when a source is known to be there, whatever process it is
-// now: if that one began later, what went before it has taken its load along.
+// SourceSeen records since when a source is known to exist, in any of its processes. If
+// its current process began later, the load of the process before is lost.
 func (w *Windows) SourceSeen(id string, since time.Time) {
 	if s := w.source(id); s != nil && s.boot == "" {
 		s.seen = min(s.seen, since.Unix())
 	}
 }
 
-// index is where a source stands, or would stand.
+// index is a source's position, or where it would be inserted.
 func (w *Windows) index(id string) (i int, known bool) {
 	return slices.BinarySearchFunc(w.sources, id, func(s source, id string) int { return strings.Compare(s.id, id) })
 }
 
-// source finds one, for as long as none comes or goes; nil: it is not known.
+// source finds a source; nil: it is not known. The pointer is valid until a source is
+// added or removed.
 func (w *Windows) source(id string) *source {
 	if i, known := w.index(id); known {
 		return &w.sources[i]
@@ -98,15 +99,15 @@ func (w *Windows) source(id string) *source {
 	return nil
 }
 
-// SourceDown tells that a source has ended: it counts zero from then on.
+// SourceDown ends a source: it counts zero from then on.
 func (w *Windows) SourceDown(id string, at time.Time) {
 	if s := w.source(id); s != nil && s.end == live {
 		s.finish(at.Unix())
 	}
 }
 
-// OpenPoll tells that a source that has answered before was asked to tell when
-// something happens. As long as it does not answer, nothing has.
+// OpenPoll records that a source that has reported before is being long-polled: it answers
+// when something happens. Until it answers, its load is zero.
 func (w *Windows) OpenPoll(id string) {
 	if s := w.source(id); s != nil {
 		s.endSampling()
@@ -114,9 +115,8 @@ func (w *Windows) OpenPoll(id string) {
 	}
 }
 
-// ClosePoll tells that the poll ended without an answer. The seconds that were
-// over before quiet are known to be zero; the zero time stands for none: nobody
-// knows whether an answer would have come through.
+// ClosePoll records that the poll ended without an answer. The seconds before quiet are
+// known to be zero. A zero quiet means none are: an answer may have been lost.
 func (w *Windows) ClosePoll(id string, quiet time.Time) {
 	s := w.source(id)
 	if s == nil {
@@ -129,9 +129,8 @@ func (w *Windows) ClosePoll(id string, quiet time.Time) {
 	}
 }
 
-// Report takes in what a source answered at a time when it was asked for its
-// seconds from since on. Seconds that it leaves out are zero. An answer ends the
-// source's poll.
+// Report records a source's answer at a time, for its seconds from since on. Seconds that
+// it leaves out are zero. An answer ends the source's poll.
 func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 	s := w.source(id)
 	if s == nil {
@@ -144,7 +143,7 @@ func (w *Windows) Report(id string, since int64, st wadi.Stats, at time.Time) {
 	w.forget(at)
 }
 
-// Averages is the load over the two windows at now, by metric.
+// Averages is the load of a metric over the two windows at now.
 func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wadi.Metric) Averages {
 	w.observeTime(now)
 	last, inTurn := w.lastSecond(now)
@@ -187,9 +186,9 @@ func (w *Windows) Averages(now time.Time, stable, panicking time.Duration, m wad
 // maxAge is how old the end of a window may be, in seconds.
 const maxAge = 2
 
-// lastSecond is the last whole second, at most maxAge old, that every live source
-// has reported, or of those that take turns enough have. Sources that are later
-// than that are not waited for. sampledSecond reports whether any take turns.
+// lastSecond is the last whole second, at most maxAge old, that every live source has
+// reported; of the sampled sources, enough of them. Sources that are later than that are
+// not waited for. inTurn reports whether any source is sampled.
 func (w *Windows) lastSecond(now time.Time) (second int64, inTurn bool) {
 	last := now.Unix() - 1
 	oldest := last - maxAge
@@ -210,7 +209,7 @@ func (w *Windows) lastSecond(now time.Time) (second int64, inTurn bool) {
 	return end, inTurn
 }
 
-// forget drops what no window reaches back to.
+// forget drops what no window reaches.
 func (w *Windows) forget(now time.Time) {
 	before := now.Unix() - w.keep - slack
 	if before == w.forgot {
@@ -232,7 +231,7 @@ func (w *Windows) forget(now time.Time) {
 	w.sources = kept
 }
 
-// at is the time when a second begins, by the clock that now was read from.
+// at is the time when a second begins, by the clock of now.
 func at(now time.Time, second int64) time.Time {
 	return now.Add(time.Duration(second-now.Unix())*time.Second - time.Duration(now.Nanosecond()))
 }
@@ -241,8 +240,8 @@ func wholeSeconds(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
 }
 
-// micro rounds to six decimals, so that a steady load just at the target is not
-// more than the target.
+// micro rounds to six decimals, so a steady load exactly at the target is not more than
+// the target.
 func micro(v float64) float64 {
 	if math.Abs(v) > 1e9 {
 		return v

@@ -2,13 +2,13 @@ package scheduler
 
 import "time"
 
-// setBackFrom is by how many seconds a clock must be set back to be noticed: what is
-// told may be out of order by less, and a smaller step is over as soon.
+// setBackFrom is by how many seconds a clock must be set back to be noticed. Reports may
+// be out of order by less, and a smaller step is over as soon.
 const setBackFrom = 60
 
-// observeTime takes note of the time. Beginnings come from the clocks of other machines, which
-// may be ahead of ours: what would begin in the future begins now, else its load would
-// count for nothing until then. And ours may be set back.
+// observeTime notes the current time. Starts come from the clocks of other machines, which
+// may be ahead: a start in the future becomes now, else its load would count for nothing
+// until then. The local clock may be set back.
 func (w *Windows) observeTime(now time.Time) {
 	second := now.Unix()
 	if by := w.lastTime - second; w.lastTime != never && by >= setBackFrom {
@@ -27,8 +27,8 @@ func (w *Windows) observeTime(now time.Time) {
 	}
 }
 
-// setBack moves all that is known to where it lies by a clock that was set back: as
-// much time has passed since as before.
+// setBack shifts all records after the clock was set back, so that their ages stay the
+// same.
 func (w *Windows) setBack(by int64) {
 	for _, s := range []*int64{&w.born, &w.forgot, &w.lastBusy, &w.lastUnknown} {
 		shift(s, by)
@@ -57,7 +57,7 @@ func (s *source) setBack(by int64) {
 	}
 }
 
-// shift moves a second, unless it stands for none.
+// shift moves a second, unless it is never or live.
 func shift(second *int64, by int64) {
 	if *second != never && *second != live {
 		*second -= by

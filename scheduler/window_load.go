@@ -2,20 +2,20 @@ package scheduler
 
 import "github.com/wadi-run/wadi"
 
-// window is what the sources say of some seconds: with what is extrapolated to
-// begin with, the sum of their loads, and how many of their seconds are unknown.
+// window sums what the sources report of some seconds: their loads, and how many of their
+// seconds are unknown. It begins with the extrapolation for sampled sources.
 type window struct {
 	span64
 	extrapolation
-	all  int64 // The sources' seconds in it.
-	lost int64 // Of those that are unknown, the ones that nobody will tell.
+	all  int64 // The seconds of all sources in the window.
+	lost int64 // The unknown ones that will never be reported.
 
-	direct        amount // What reached instances by itself.
-	viaActivators amount // What activators held and forwarded.
-	proxied       amount // What instances say came through activators: a part of held.
+	direct        amount // What reached instances without an activator.
+	viaActivators amount // What activators queued and forwarded.
+	proxied       amount // What instances report as coming through activators: a part of viaActivators.
 }
 
-// add takes in one second of a source.
+// add adds one second of a source.
 func (w *window) add(l *load, activator bool) {
 	if activator {
 		w.viaActivators.add(l.amount)
@@ -25,15 +25,14 @@ func (w *window) add(l *load, activator bool) {
 	w.proxied.add(l.proxied)
 }
 
-// inexact is by how much more the instances may have had through activators than
-// those say: seconds of the one do not begin with those of the other.
+// inexact is how much more than the activators' count the instances may report as coming
+// through them: the seconds of different sources do not begin together.
 const inexact = 1.1
 
-// unaccounted reports whether instances had more through activators than those tell who
-// are known: there is one more, which nobody has listed, or which did not tell all.
-// The sums of whole windows are compared, but for one second of them at their edges,
-// as single seconds differ. Requests that wait are held before they are begun, so
-// those in flight are compared whatever is measured.
+// unaccounted reports whether instances got more through activators than the known
+// activators report: an activator is not listed, or reported only a part. Whole windows
+// are compared, except for one second at their edges, as single seconds differ. Requests
+// are queued before they begin, so concurrency is compared whatever the metric is.
 func (w *window) unaccounted() bool {
 	if w.len() < 2 {
 		return false
@@ -42,11 +41,11 @@ func (w *window) unaccounted() bool {
 	return w.proxied.concurrency-edge > inexact*w.viaActivators.concurrency+noLoad
 }
 
-// noLoad is what sums of floating-point numbers may differ by.
+// noLoad is how much sums of floating-point numbers may differ.
 const noLoad = 1e-6
 
-// mean is the load. What an activator that is not known holds nobody can say, but
-// what it has forwarded the instances do.
+// mean is the load. The queue of an unlisted activator is not known, but what it forwarded
+// is: the instances report it.
 func (w *window) mean(m wadi.Metric) float64 {
 	n := w.len()
 	if n <= 0 {
@@ -67,7 +66,7 @@ func (w *window) coverage() float64 {
 	return 1
 }
 
-// lostShare is the share of them that nobody will tell.
+// lostShare is the share of the sources' seconds that are lost.
 func (w *window) lostShare() float64 {
 	if w.all > 0 {
 		return float64(w.lost) / float64(w.all)

@@ -6,16 +6,16 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// minSampled is how many of the sources that are read in turn must have told of
-// a second before their mean stands for that of the others.
+// minSampled is how many of the sampled sources must have reported a second before their
+// mean stands in for the others.
 const minSampled = 20
 
-// Defer tells that an instance that has load is read next at a time: there are too
-// many for all to be read all the time. From its last report until then what it
-// has is taken from the mean of those that are read in turn like it. That mean is
-// over the seconds of others' turns only, so who takes turns must not be chosen by
-// the load to come. An instance that is late by more than what is allowed to each
-// is unknown. A report, an open poll and the instance's end end the turn.
+// Defer schedules the next read of an instance with load: there are too many instances to
+// read all of them all the time. From its last report until due, its load is taken from
+// the mean of the other deferred sources. That mean covers the seconds when others were
+// read, so the choice of deferred sources must not depend on their future load. An
+// instance is unknown if it is later than the tolerance for each source. A report, an open
+// poll or the instance's end ends the deferral.
 func (w *Windows) Defer(id string, due time.Time) {
 	s := w.source(id)
 	if s == nil || s.kind != wadi.SourceInstance || s.end != live || s.boot == "" {
@@ -30,7 +30,7 @@ func (w *Windows) Defer(id string, due time.Time) {
 	s.sampling = append(s.sampling, span64{from, live})
 }
 
-// endSampling ends a turn, where the source's reports do.
+// endSampling ends a deferral at the end of the source's reports.
 func (s *source) endSampling() {
 	if s.due.IsZero() {
 		return
@@ -40,28 +40,28 @@ func (s *source) endSampling() {
 	last.to = max(last.from, s.reported())
 }
 
-// deferred reports whether the source's turn is still to come.
+// deferred reports whether the source is not due yet.
 func (s *source) deferred(now time.Time) bool {
 	return !s.due.IsZero() && s.end == live && !now.After(s.due.Add(maxAge*time.Second))
 }
 
-// extrapolation is what the sources that are not yet due add to a window.
+// extrapolation is what deferred sources add to a window.
 type extrapolation struct {
 	sum     float64
-	unknown int64 // Seconds of sources of which too few others have told.
+	unknown int64 // Seconds of sources that too few others have reported.
 	sampled bool
 }
 
-// sampledSecond is what is known of one second of the sources that take turns.
+// sampledSecond is what is known of one second of the deferred sources.
 type sampledSecond struct {
-	reported, pending int64   // Sources that have told of it, and that are not yet due.
-	sum               float64 // Of those that have told.
+	reported, pending int64   // Sources that have reported it, and that are not yet due.
+	sum               float64 // Of the sources that have reported it.
 }
 
-// extrapolate adds to each second, for those that are not yet due in their turn,
-// the mean of those in turn that have told of it.
+// extrapolate adds to each second, for each source that is not yet due, the mean of the
+// deferred sources that have reported it.
 func (w *Windows) extrapolate(win span64, m wadi.Metric, now time.Time) (e extrapolation) {
-	tail := span64{win.to, win.to} // Before it, all have told.
+	tail := span64{win.to, win.to} // Before it, all have reported.
 	for i := range w.sources {
 		s := &w.sources[i]
 		if s.deferred(now) {
@@ -89,7 +89,7 @@ func (w *Windows) extrapolate(win span64, m wadi.Metric, now time.Time) (e extra
 	return e
 }
 
-// sumSampled adds the source to the seconds of a window in which it takes turns.
+// sumSampled adds the source to the seconds of a window in which it is deferred.
 func (s *source) sumSampled(seconds []sampledSecond, win span64, m wadi.Metric, now time.Time) {
 	for _, turn := range s.sampling {
 		in := s.life(win).and(turn)
@@ -106,7 +106,7 @@ func (s *source) sumSampled(seconds []sampledSecond, win span64, m wadi.Metric, 
 	}
 }
 
-// lost reports whether nobody has told nor will tell of a second of ours.
+// lost reports whether a second of the reader will never be reported.
 func (s *source) lost(n int64) bool {
 	for _, g := range s.gaps {
 		if g.from <= n && n < g.to {
@@ -116,8 +116,8 @@ func (s *source) lost(n int64) bool {
 	return n < s.dropped
 }
 
-// lastSampled is the last second from oldest to end of which enough of those that
-// take turns have told. If there is none they are not waited for.
+// lastSampled is the last second from oldest to end that enough deferred sources have
+// reported. If there is none, the deferred sources are not waited for.
 func (w *Windows) lastSampled(oldest, end int64, now time.Time) int64 {
 	seconds := make([]sampledSecond, max(0, end-oldest+1))
 	for i := range w.sources {

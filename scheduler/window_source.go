@@ -12,18 +12,18 @@ import (
 // live is the end of a source that has not ended.
 const live = math.MaxInt64
 
-// slack is how many seconds more than the longest window are kept: a window ends
-// a little before now.
+// slack is how many seconds more than the longest window are kept: a window ends a little
+// before now.
 const slack = 5
 
-// shortGap is how many seconds at the end of a source may be missing: nobody will
-// ever report them, and its end is learnt a little late.
+// shortGap is how many unreported seconds at the end of a source are ignored: they will
+// never be reported, and the end is detected a little late.
 const shortGap = 5
 
-// maxHistory is how far back sources can tell, in seconds.
+// maxHistory is how many seconds sources keep.
 const maxHistory = 3600
 
-// span64 is the seconds from From up to, and without, To.
+// span64 is the seconds from from up to, but without, to.
 type span64 struct{ from, to int64 }
 
 func (s span64) len() int64 { return max(0, s.to-s.from) }
@@ -35,29 +35,29 @@ type source struct {
 	id    string
 	kind  wadi.SourceKind
 	start int64 // The first second in which it may have had load.
-	seen  int64 // Since when it is known to be there, whatever process it is now; live: that is not known.
+	seen  int64 // Since when it is known to exist, in any process; live: not known.
 	end   int64 // It counts zero from this second on.
 
 	boot   string // The process that reported last; empty before the first report.
-	offset offset // From its seconds to ours.
+	offset offset // From its seconds to the reader's.
 	next   int64  // Its seconds before next are reported.
 	loads  []load // Of this process, by its own seconds.
 
-	past []load   // Of earlier processes, by our seconds, in order.
-	gaps []span64 // Our seconds that nobody has reported nor will report, in order.
+	past []load   // Of earlier processes, by the reader's seconds, in order.
+	gaps []span64 // The reader's seconds that are lost, in order.
 
-	dropped int64 // Our seconds before it are no longer kept.
-	zeros   int64 // Our seconds before it that are not reported are zero.
-	polling bool  // It will answer as soon as something happens.
-	busy    int64 // The last of our seconds with a request.
+	dropped int64 // The reader's seconds before it are no longer kept.
+	zeros   int64 // The reader's seconds before it that are not reported are zero.
+	polling bool  // It answers as soon as something happens.
+	busy    int64 // The reader's last second with a request.
 
-	due      time.Time // When its turn to be read comes; zero: it takes no turns now.
-	sampling []span64  // Our seconds in which it takes or took turns, in order.
+	due      time.Time // When it is read next; zero: it is not deferred.
+	sampling []span64  // The reader's seconds in which it is or was deferred, in order.
 }
 
-// report takes in an answer about the seconds from since on.
+// report records an answer about the seconds from since on.
 func (s *source) report(since int64, st wadi.Stats, at time.Time) {
-	// Rounding, so that a source's seconds end at most half a second after ours.
+	// Rounding, so that a source's seconds end at most half a second after the reader's.
 	estimate := at.Add(time.Second/2).Unix() - st.Now
 	if st.Boot != s.boot {
 		s.restart(since, st, estimate, at.Unix())
@@ -72,15 +72,15 @@ func (s *source) report(since int64, st wadi.Stats, at time.Time) {
 	}
 }
 
-// restart begins with a process that has not reported before. What the last one
-// has not told before it ended is lost.
+// restart begins a process that has not reported before. Seconds that the last process did
+// not report are lost.
 func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
 	told, first := s.reported(), s.boot == ""
 	for _, l := range s.loads {
 		l.second += s.offset.value()
 		s.past = append(s.past, l)
 	}
-	// One began a little before the other's end, by what is known of their clocks.
+	// By the estimated clocks, one may have begun a little before the other ended.
 	slices.SortStableFunc(s.past, func(a, b load) int { return cmp.Compare(a.second, b.second) })
 	s.boot, s.offset, s.loads = st.Boot, newOffset(estimate, at), nil
 	s.next = max(min(since, st.Now), st.Now-maxHistory)
@@ -101,7 +101,7 @@ func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
 	s.gap(told, known)
 }
 
-// readBack fills what was not known with the source's seconds from since up to now.
+// readBack fills gaps with the source's seconds from since up to now.
 func (s *source) readBack(since, now int64) {
 	off := s.offset.value()
 	if since > s.next {
@@ -169,7 +169,7 @@ func (s *source) finish(at int64) {
 	s.zeros = max(s.zeros, s.end)
 }
 
-// reported is the second of ours from which on nothing is reported.
+// reported is the reader's second from which on nothing is reported.
 func (s *source) reported() int64 {
 	told := max(s.start, s.zeros)
 	if s.boot != "" {
@@ -178,7 +178,7 @@ func (s *source) reported() int64 {
 	return told
 }
 
-// through is reported at now, an open poll being as good as a report of zero.
+// through is reported at now; an open poll counts as a report of zero.
 func (s *source) through(now time.Time) int64 {
 	if s.polling {
 		return max(s.reported(), pollCertain(now))
@@ -186,16 +186,16 @@ func (s *source) through(now time.Time) int64 {
 	return s.reported()
 }
 
-// pollCertain is the second of ours from which on a source may have load that it
-// would not have told at a time: it tells of a second when that is over, and its
-// seconds begin up to one later than ours.
+// pollCertain is the reader's second from which on a polled source may have load that it
+// has not reported. A source reports a second when that is over, and its seconds begin up
+// to one later than the reader's.
 func pollCertain(at time.Time) int64 { return at.Unix() - 1 }
 
 // life is the part of a window in which the source existed.
 func (s *source) life(win span64) span64 { return win.and(span64{s.start, s.end}) }
 
-// count adds the source's seconds in a window, and those of them that it should
-// have reported and has not. Before its turn it should not.
+// count adds the source's seconds in a window, and how many of them are unknown. A
+// deferred source's recent seconds are not unknown.
 func (s *source) count(w *window, through int64, now time.Time) {
 	in := s.life(w.span64)
 	unknown := int64(0)
@@ -234,8 +234,8 @@ func (s *source) lastGap() int64 {
 	return last
 }
 
-// prune drops what lies before a second of ours. The last gap stays: it bounds
-// for how long the source is known to be idle.
+// prune drops what lies before a second of the reader. The last gap stays: it bounds how
+// long the source is known to be idle.
 func (s *source) prune(before int64) {
 	past, loads := dropLoads(s.past, before), dropLoads(s.loads, before-s.offset.value())
 	if len(past) < len(s.past) || len(loads) < len(s.loads) {

@@ -6,11 +6,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// load is what counts of one second of a source. Seconds without load are not kept.
+// load is a source's load in one second. Seconds without load are not kept.
 type load struct {
 	second int64
 	amount
-	proxied amount // Of an instance: what came through activators, and counts there.
+	proxied amount // Of an instance: what came through activators, which count it.
 }
 
 // amount is requests, by both metrics.
@@ -67,15 +67,15 @@ func (s *source) at(second int64, m wadi.Metric) float64 {
 	return w.direct.by(m)
 }
 
-// index is where in loads the first one at or after a second of the source stands.
-// There is at most one for each second up to the next, so of a busy source it is just
-// as many before the end: nothing is looked at that is not read next.
+// index is the position in loads of the first one at or after a second of the source.
+// There is at most one load per second, so it can't be further from the end than the
+// seconds up to next.
 func (s *source) index(second int64) int {
 	i := len(s.loads) - int(min(int64(len(s.loads)), max(0, s.next-second)))
 	return i + indexOf(s.loads[i:], second)
 }
 
-// indexOf is where the first of loads at or after a second stands.
+// indexOf is the position of the first load at or after a second.
 func indexOf(loads []load, second int64) int {
 	if len(loads) == 0 || loads[0].second >= second {
 		return 0

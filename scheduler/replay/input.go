@@ -18,7 +18,7 @@ type header struct {
 	Start  float64         `json:"start_s"`
 }
 
-// evaluation is any other line. What is missing is nil.
+// evaluation is any other line. Missing values are nil.
 type evaluation struct {
 	Seconds     *float64        `json:"t_s"`
 	Stable      *float64        `json:"stable"`
@@ -30,7 +30,7 @@ type evaluation struct {
 	ReadyError  bool            `json:"ready_error"`
 }
 
-// unknown says what an evaluation can't do without, or nothing.
+// unknown says which required value an evaluation lacks; empty: none.
 func (e evaluation) unknown() string {
 	switch {
 	case e.ReadyError || e.Ready == nil:
@@ -59,7 +59,7 @@ func (s sample) check() error {
 	return bounded("samples: second", *s.Second)
 }
 
-// config is the setting as it is written. Later ones change what they name.
+// config is the settings as they are written. Later ones change what they name.
 type config struct {
 	Target         *float64 `json:"target_value"`
 	Total          float64  `json:"total_value"`
@@ -74,7 +74,7 @@ type config struct {
 	Reachable      bool     `json:"reachable"`
 }
 
-// defaultConfig is that of a service that sets nothing.
+// defaultConfig is the config of a service that sets nothing.
 func defaultConfig() config {
 	return config{
 		Total: wadi.Concurrency.Default().Target, MaxUpRate: 1000, MaxDownRate: 2, PanicThreshold: 2, StableWindow: 60,
@@ -82,7 +82,7 @@ func defaultConfig() config {
 	}
 }
 
-// change takes in what raw names, if all of it is possible.
+// change applies the values that raw names, if all of them are valid.
 func (c *config) change(raw json.RawMessage) error {
 	next := *c
 	if err := decode(raw, &next); err != nil {
@@ -126,7 +126,7 @@ func (c config) check() error {
 	return nil
 }
 
-// target is the share of the total that is the default of a service.
+// target is the default utilization of the total unless it is set.
 func (c config) target() float64 {
 	if c.Target != nil {
 		return *c.Target
@@ -134,7 +134,7 @@ func (c config) target() float64 {
 	return max(0.01, c.Total*wadi.Concurrency.Default().Utilization)
 }
 
-// panicWindow is a tenth of the window unless something else is set.
+// panicWindow is a tenth of the window unless it is set.
 func (c config) panicWindow() float64 {
 	if c.PanicWindow != nil {
 		return *c.PanicWindow
@@ -153,8 +153,8 @@ func (c config) settings() scheduler.Settings {
 
 // Bounds of the input.
 const (
-	maxSeconds = 1e12 // Of a time. Those since 1970 are fine.
-	maxWindow  = 3600 // Seconds that the agent looks back at most.
+	maxSeconds = 1e12 // Of a time; Unix seconds are fine.
+	maxWindow  = 3600 // Seconds: the agent's longest window.
 	maxDelay   = 1e9  // Seconds.
 	maxCount   = 1e9
 )
@@ -166,7 +166,7 @@ func bounded(name string, seconds float64) error {
 	return nil
 }
 
-// whole is a count.
+// whole checks that a number is a count.
 func whole(name string, v float64) (int, error) {
 	if v != math.Trunc(v) || v < 0 || v > maxCount {
 		return 0, fmt.Errorf("%s must be a whole number between 0 and %v, got %v", name, maxCount, v)
@@ -178,7 +178,7 @@ func duration(seconds float64) time.Duration {
 	return time.Duration(math.Round(seconds * float64(time.Second)))
 }
 
-// decode reads one JSON object into dst, with errors for people.
+// decode reads one JSON object into dst; its errors are for users.
 func decode(raw json.RawMessage, dst any) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return fmt.Errorf("an object is required, got %.40s", raw)

@@ -1,10 +1,10 @@
-// Package replay makes scaling decisions from a file: JSON lines in, JSON lines
-// out, with the time taken from the input.
+// Package replay makes scaling decisions from a file: JSON lines in, JSON lines out. The
+// time comes from the input.
 //
-// It promises to decide by the very code that the agent runs, [scheduler.Decide]
-// and [scheduler.Windows]; that every line is answered before the next one is
-// read; and that a mistake is told with the number of its line. It refuses what it
-// can't make sense of, and passes over fields that it does not know.
+// It promises to decide with the agent's own code, [scheduler.Decide] and
+// [scheduler.Windows]; to answer every line before it reads the next one; and to name the
+// line of a mistake. It refuses input that makes no sense, and ignores fields that it does
+// not know.
 package replay
 
 import (
@@ -24,7 +24,7 @@ import (
 // maxLine bounds one line of the input, in bytes.
 const maxLine = 16 << 20
 
-// Result is what is written for one evaluation.
+// Result is the answer to one evaluation.
 type Result struct {
 	Seconds     float64 `json:"t_s"`
 	Desired     int     `json:"desired"` // Before bounds.
@@ -67,7 +67,7 @@ func Run(in io.Reader, out io.Writer) error {
 
 // decider is the state between two lines.
 type decider struct {
-	set      bool // The setting was read.
+	set      bool // The settings were read.
 	config   config
 	memory   wadi.Decider
 	windows  windows
@@ -76,7 +76,7 @@ type decider struct {
 	previous Result
 }
 
-// line takes in all values of one line.
+// line handles all values of one line.
 func (d *decider) line(text []byte) (results []Result, err error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	for {
@@ -103,7 +103,7 @@ func (d *decider) line(text []byte) (results []Result, err error) {
 	}
 }
 
-// begin reads the first value, the setting.
+// begin reads the first value, the settings.
 func (d *decider) begin(raw json.RawMessage) error {
 	var h header
 	if err := decode(raw, &h); err != nil {

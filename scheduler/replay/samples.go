@@ -10,17 +10,17 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// windows measures as the agent does: one source tells what happened in its
-// seconds. A second that it leaves out is zero, a second that it tells again is
-// what it says last, and seconds before the start count only if it tells of them.
+// windows measures as the agent does, with one source. A second that the samples leave out
+// is zero; of a repeated second the last value counts; seconds before the start count only
+// if they are named.
 type windows struct {
-	born    int64 // The first second that counts.
-	told    int64 // The seconds before it were reported.
-	history map[int64]float64
-	w       *scheduler.Windows
+	born     int64 // The first second that counts.
+	reported int64 // The seconds before it were reported.
+	history  map[int64]float64
+	w        *scheduler.Windows
 }
 
-// source is the one source's name.
+// source is the name of the only source.
 const source = "samples"
 
 func newWindows(start float64) windows {
@@ -29,16 +29,16 @@ func newWindows(start float64) windows {
 	return w
 }
 
-// restart begins to measure at born, with nothing told.
+// restart measures from born on, with no reports.
 func (w *windows) restart() {
 	w.w = scheduler.NewWindows(second(w.born), maxWindow*time.Second)
 	w.w.SourceUp(source, wadi.SourceActivator, second(w.born))
-	w.told = w.born
+	w.reported = w.born
 }
 
-// read takes in samples and averages over the whole seconds before t.
+// read records samples, and averages over the whole seconds before t.
 func (w *windows) read(samples []sample, t float64, s scheduler.Settings) (stable, panicking float64) {
-	now, from := int64(math.Floor(t)), w.told
+	now, from := int64(math.Floor(t)), w.reported
 	for _, sm := range samples {
 		n := int64(*sm.Second)
 		w.history[n] = sm.Concurrency
@@ -59,7 +59,7 @@ func (w *windows) read(samples []sample, t float64, s scheduler.Settings) (stabl
 	}
 	if now > w.born {
 		w.w.Report(source, from-w.born, wadi.Stats{Source: source, Boot: source, Now: now - w.born, Samples: list}, second(now))
-		w.told = now
+		w.reported = now
 	}
 	a := w.w.Averages(second(now), s.StableWindow, s.PanicWindow, wadi.Concurrency)
 	return a.Stable, a.Panic

@@ -6,17 +6,17 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// step is what the simulation tells apart.
+// step is the resolution of the simulation.
 const step = 10 * time.Millisecond
 
-// batch is requests that came at one moment.
+// batch is requests that arrived at one moment.
 type batch struct {
 	n  int
 	at time.Duration
 }
 
-// cluster is the instances of one revision and the requests in them. Requests wait
-// in one queue, and go to whichever instance has room.
+// cluster is the instances of one revision and the requests in them. Requests wait in one
+// queue, and go to any instance with a free slot.
 type cluster struct {
 	trace    Trace
 	capacity int
@@ -29,11 +29,11 @@ type cluster struct {
 	queued   int
 	inside   int
 	finish   map[time.Duration]int // How many requests end, by when.
-	busy     time.Duration         // Request time of the second so far,
-	served   time.Duration         // and what of it was not waiting.
-	begun    int                   // Requests begun in the second so far.
-	fraction float64               // Of the next request that is to come.
-	quiet    bool                  // Nothing came in the step before.
+	busy     time.Duration         // Request time of this second so far,
+	served   time.Duration         // and the part of it in instances.
+	begun    int                   // Requests begun in this second so far.
+	fraction float64               // Of the next request to arrive.
+	quiet    bool                  // The load was zero in the step before.
 
 	insideBefore float64 // Requests in instances: the mean of the last full second.
 
@@ -59,7 +59,8 @@ func (c *cluster) ready() int {
 	return n
 }
 
-// scale adds instances, or takes the newest away. Requests inside are answered.
+// scale adds instances, or removes the newest. Requests in removed instances are still
+// answered.
 func (c *cluster) scale(count int) {
 	switch have := len(c.instances); {
 	case count == have:
@@ -76,7 +77,7 @@ func (c *cluster) scale(count int) {
 	c.totals.Peak = max(c.totals.Peak, count)
 }
 
-// arrive takes in what the load sends in this step, and says how many came.
+// arrive queues the requests of this step, and returns how many came.
 func (c *cluster) arrive(p Point) int {
 	n := 0
 	if p.Concurrency > 0 {
@@ -97,10 +98,10 @@ func (c *cluster) arrive(p Point) int {
 	}
 	c.totals.Requests += n
 	c.begun += n
-	room := max(0, c.trace.QueueDepth+max(0, c.ready()*c.capacity-c.inside)-c.queued)
-	if n > room {
-		c.totals.Refused += n - room
-		n = room
+	slots := max(0, c.trace.QueueDepth+max(0, c.ready()*c.capacity-c.inside)-c.queued)
+	if n > slots {
+		c.totals.Refused += n - slots
+		n = slots
 	}
 	if n > 0 {
 		c.waiting = append(c.waiting, batch{n, c.now})
@@ -117,14 +118,14 @@ func (c *cluster) answer() {
 	}
 }
 
-// serve gives up what has waited for too long, and lets as many of the others in
-// as there is room.
+// serve refuses requests that have waited for too long, and starts others while there are
+// free slots.
 func (c *cluster) serve(p Point) {
-	room := c.ready()*c.capacity - c.inside
+	slots := c.ready()*c.capacity - c.inside
 	for len(c.waiting) > 0 {
 		b := &c.waiting[0]
 		waited := c.now - b.at
-		n := min(b.n, room)
+		n := min(b.n, slots)
 		switch {
 		case waited > c.trace.QueueTimeout:
 			n = b.n
@@ -132,7 +133,7 @@ func (c *cluster) serve(p Point) {
 		case n <= 0:
 			return
 		default:
-			room -= n
+			slots -= n
 			c.inside += n
 			c.finish[c.now+p.Service] += n
 			if waited > c.trace.LateAfter {
@@ -148,8 +149,8 @@ func (c *cluster) serve(p Point) {
 	}
 }
 
-// pass counts the step that is over.
-func (c *cluster) pass() {
+// advance accounts for the step, and moves the clock.
+func (c *cluster) advance() {
 	c.busy += time.Duration(c.inside+c.queued) * step
 	c.served += time.Duration(c.inside) * step
 	c.totals.instances += time.Duration(len(c.instances)) * step

@@ -24,15 +24,15 @@ type Wadi struct {
 	last     wadi.Decision
 }
 
-// maxStart is how long a start may take here: longer than any that is simulated.
+// maxStart is how long a start may take: longer than any that is simulated.
 const maxStart = 24 * time.Hour
 
-// everything is the name of the one source of statistics.
+// everything is the name of the only source of statistics.
 const everything = "all"
 
-// NewWadi is a service's scaling, with the concurrency limit of an instance and
-// the agent's bound of instances; 0: none. What scales by cpu or memory is left
-// out: a trace does not tell of those.
+// NewWadi makes the rule from a service's scaling, an instance's concurrency limit and the
+// agent's limit of instances; 0: none. Metrics of cpu and memory are ignored, as a trace
+// does not have those loads.
 func NewWadi(s wadi.Scaling, limit, ceiling int) (*Wadi, error) {
 	clock, err := calendar.New(s.Schedules)
 	if err != nil {
@@ -70,7 +70,7 @@ func (w *Wadi) Capacity() int {
 	return int(wadi.Concurrency.Default().Target)
 }
 
-// Wake is what every agent does when a request waits and nothing runs.
+// Wake is what every agent does when a request waits and no instance runs.
 func (w *Wadi) Wake(s State) Answer {
 	top := w.scaling.Max
 	if top == 0 {
@@ -80,7 +80,7 @@ func (w *Wadi) Wake(s State) Answer {
 	return Answer{Count: a.Count, Wanted: a.Count, Rule: "wake", Reason: a.Reason}
 }
 
-// Second measures, and decides every two seconds and when more requests wait.
+// Second measures, and decides every two seconds and when the queue has grown.
 func (w *Wadi) Second(s State, second wadi.Sample) Answer {
 	st := wadi.Stats{Source: everything, Boot: everything, Now: second.N + 1}
 	if second.Concurrency > 0 || second.Begun > 0 {
@@ -118,14 +118,14 @@ func (w *Wadi) input(s State) scheduler.EvalInput {
 	return in
 }
 
-// TargetValue is the rule that the Nomad Autoscaler has by default: every ten
-// seconds, the count times load by target, rounded up, unless it is within a
-// hundredth of it; then nothing for five minutes. It does not go to zero. What it
-// is told here is the load of the last ten seconds per instance.
+// TargetValue is the default rule of the Nomad Autoscaler: every ten seconds, count times
+// load by target, rounded up, unless it is within a hundredth of it; then a cooldown of
+// five minutes. It does not go to zero. Here its metric is the load of the last ten
+// seconds per instance.
 type TargetValue struct {
-	Target   float64 // Requests at once that an instance should carry.
-	Served   bool    // It is told of the requests in the instances, and not of those that wait.
-	Limit    int     // Requests at once that an instance takes.
+	Target   float64 // Concurrent requests that an instance should carry.
+	Served   bool    // Its metric leaves out requests that wait.
+	Limit    int     // Concurrent requests that an instance takes.
 	Max      int     // Instances; 0: no bound.
 	loads    []float64
 	cooledAt time.Time
@@ -139,13 +139,13 @@ const (
 	deadBand           = 0.01
 )
 
-// Begin is one: it refuses zero.
+// Begin is one instance: the rule refuses zero.
 func (v *TargetValue) Begin(time.Time) int { return 1 }
 
 // Capacity is the limit.
 func (v *TargetValue) Capacity() int { return v.Limit }
 
-// Wake is never asked.
+// Wake is never called, as the count is never zero.
 func (v *TargetValue) Wake(s State) Answer { return Answer{Count: s.Count} }
 
 // Second decides every ten seconds.

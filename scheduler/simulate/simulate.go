@@ -1,11 +1,11 @@
-// Package simulate answers what would happen if: it lets a load meet instances
-// that take their time to start, under a rule that decides how many there are.
+// Package simulate answers what-if questions: a load meets instances that take time to
+// start, under a rule that decides how many there are.
 //
 // It promises that the rule of Wadi is the agent's own code, [scheduler.Windows],
-// [scheduler.Evaluate] and [scheduler.Wake]; that another rule meets the very same
-// load; and that the same trace gives the same answer every time. It leaves out
-// what a real cluster has besides: placing takes no time, no instance is slower
-// than another, and each takes the same time for a request until it is full.
+// [scheduler.Evaluate] and [scheduler.Wake]; that another rule meets the very same load;
+// and that the same trace gives the same answer every time. It leaves out other parts of a
+// real cluster: placing takes no time, all instances are equally fast, and a request takes
+// the same time until the instance is full.
 package simulate
 
 import (
@@ -17,18 +17,18 @@ import (
 // State is what a rule decides from.
 type State struct {
 	Now             time.Time
-	Count           int // Asked for.
+	Count           int // Instances requested.
 	Ready, Starting int
 	Waiting         int       // Requests that wait for an instance.
 	Inside          float64   // Requests in instances: the mean of the second before.
 	Raised          time.Time // When the count last grew; zero: never.
-	Grew            bool      // More requests wait than a second ago.
+	Grew            bool      // More requests wait than at the last full second.
 }
 
 // Answer is what a rule decided.
 type Answer struct {
 	Count  int // Instances to ask for.
-	Wanted int // By the load, before bounds.
+	Wanted int // For the load, before bounds.
 	Rule   string
 	Reason string
 }
@@ -39,13 +39,13 @@ type Rule interface {
 	Begin(at time.Time) int
 	// Capacity is how many requests one instance takes at once.
 	Capacity() int
-	// Wake is asked when a request comes and no instance was asked for.
+	// Wake is called when a request comes and the count is zero.
 	Wake(s State) Answer
-	// Second is asked at each full second, and told what happened in it.
+	// Second is called at each full second with what happened in it.
 	Second(s State, second wadi.Sample) Answer
 }
 
-// Row is how things stand at a moment.
+// Row is the state at a moment.
 type Row struct {
 	Seconds     float64 `json:"t_s"`
 	Load        float64 `json:"load"` // Requests at once, waiting ones included: the mean of the second before.
@@ -66,65 +66,89 @@ type Row struct {
 // Totals are of a whole trace.
 type Totals struct {
 	Requests        int           `json:"requests"`
-	Refused         int           `json:"refused"` // No room to wait, or waited for too long.
-	Late            int           `json:"late"`    // Answered after a wait that was too long.
-	LongestWait     time.Duration `json:"-"`       // Of those that were answered.
+	Refused         int           `json:"refused"` // The queue was full, or they waited for too long.
+	Late            int           `json:"late"`    // Answered after a wait longer than late_after_s.
+	LongestWait     time.Duration `json:"-"`       // Of the answered requests.
 	LongestWaitS    float64       `json:"longest_wait_s"`
-	InstanceSeconds float64       `json:"instance_seconds"` // From being asked for to being told to stop.
+	InstanceSeconds float64       `json:"instance_seconds"` // From being requested to being stopped.
 	Peak            int           `json:"peak"`             // Most instances.
 	Changes         int           `json:"changes"`          // How often the count was changed.
 
 	instances time.Duration
 }
 
-// Run lets a trace meet a rule. Rows come at the beginning and after each every.
+// Run simulates a trace under a rule. It reports a row at the beginning, after each
+// every and at the end.
 func Run(t Trace, r Rule, every time.Duration, row func(Row)) Totals {
 	capacity := t.Capacity
 	if capacity == 0 {
 		capacity = r.Capacity()
 	}
-	c := newCluster(t, max(1, capacity), r.Begin(t.Begin))
-	var (
-		last     Answer
-		previous Row
-		waited   int
-		second   wadi.Sample
-		i        int
-		p        Point
-	)
-	state := func() State {
-		ready := c.ready()
-		s := State{
-			Now: t.Begin.Add(c.now), Count: len(c.instances), Ready: ready, Starting: len(c.instances) - ready,
-			Waiting: c.queued, Inside: c.insideBefore, Grew: c.queued > waited,
+	s := simulation{cluster: newCluster(t, max(1, capacity), r.Begin(t.Begin)), trace: t, rule: r}
+	for end := t.End(); ; s.cluster.advance() {
+		s.decideEachSecond()
+		if s.cluster.now%every == 0 || s.cluster.now >= end {
+			s.row = s.cluster.row(s.row, s.second, s.answer)
+			row(s.row)
 		}
-		if c.raised > 0 {
-			s.Raised = t.Begin.Add(c.raised)
+		if s.cluster.now >= end {
+			return s.cluster.total()
 		}
-		return s
+		s.step()
 	}
-	for end := t.End(); ; c.pass() {
-		if c.now > 0 && c.now%time.Second == 0 {
-			second = c.sample()
-			last = r.Second(state(), second)
-			c.scale(last.Count)
-			waited = c.queued
-		}
-		if c.now%every == 0 || c.now >= end {
-			previous = c.row(previous, second, last)
-			row(previous)
-		}
-		if c.now >= end {
-			return c.total()
-		}
-		p, i = t.at(c.now, i)
-		c.answer()
-		if c.arrive(p) > 0 && len(c.instances) == 0 {
-			last = r.Wake(state())
-			c.scale(last.Count)
-		}
-		c.serve(p)
+}
+
+// simulation is the state of a run between two steps.
+type simulation struct {
+	cluster *cluster
+	trace   Trace
+	rule    Rule
+
+	answer Answer      // The rule's last one.
+	row    Row         // The last one reported.
+	second wadi.Sample // The last full second.
+	queued int         // Requests that waited at its end.
+	point  int         // Index of the trace's current point.
+}
+
+// decideEachSecond asks the rule at each full second.
+func (s *simulation) decideEachSecond() {
+	c := s.cluster
+	if c.now == 0 || c.now%time.Second != 0 {
+		return
 	}
+	s.second = c.sample()
+	s.answer = s.rule.Second(s.state(), s.second)
+	c.scale(s.answer.Count)
+	s.queued = c.queued
+}
+
+// step ends requests, lets new ones arrive, wakes the service from zero, and starts
+// requests in free instances.
+func (s *simulation) step() {
+	c := s.cluster
+	var p Point
+	p, s.point = s.trace.at(c.now, s.point)
+	c.answer()
+	if c.arrive(p) > 0 && len(c.instances) == 0 {
+		s.answer = s.rule.Wake(s.state())
+		c.scale(s.answer.Count)
+	}
+	c.serve(p)
+}
+
+// state is what the rule decides from.
+func (s *simulation) state() State {
+	c := s.cluster
+	ready := c.ready()
+	st := State{
+		Now: s.trace.Begin.Add(c.now), Count: len(c.instances), Ready: ready, Starting: len(c.instances) - ready,
+		Waiting: c.queued, Inside: c.insideBefore, Grew: c.queued > s.queued,
+	}
+	if c.raised > 0 {
+		st.Raised = s.trace.Begin.Add(c.raised)
+	}
+	return st
 }
 
 func (c *cluster) row(previous Row, second wadi.Sample, last Answer) Row {

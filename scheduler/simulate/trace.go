@@ -14,38 +14,38 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Trace is a load over time, and what it meets.
+// Trace is a load over time, and the limits that it meets.
 type Trace struct {
 	Begin        time.Time     // When second 0 is, for schedules.
-	StartUp      time.Duration // Until an instance that was asked for is ready.
-	Capacity     int           // Requests at once in one instance; 0: what the setting says.
-	QueueDepth   int           // More that wait are refused; 0: see Fill.
-	QueueTimeout time.Duration // What waits for longer is refused; 0: see Fill.
+	StartUp      time.Duration // From the request for an instance until it is ready.
+	Capacity     int           // Concurrent requests of one instance; 0: the rule's Capacity.
+	QueueDepth   int           // Further waiting requests are refused; 0: see Fill.
+	QueueTimeout time.Duration // Requests that wait for longer are refused; 0: see Fill.
 	LateAfter    time.Duration // A request that waits for longer is late.
-	Points       []Point       // In the order of time; the last one is the end.
+	Points       []Point       // Ordered by time; the last one is the end.
 }
 
 // Point is the load from a moment on.
 type Point struct {
 	At          time.Duration
 	RPS         float64       // Requests that begin per second.
-	Concurrency float64       // Requests at once: as one is answered, the next begins. Beside RPS.
-	Service     time.Duration // How long an instance takes for one.
-	Ramp        bool          // The load goes evenly to that of the next point.
+	Concurrency float64       // Concurrent requests: when one is answered, the next begins. Not used with RPS.
+	Service     time.Duration // How long an instance takes for a request.
+	Ramp        bool          // The load changes linearly until the next point.
 }
 
 // End is when the trace is over.
 func (t Trace) End() time.Duration { return t.Points[len(t.Points)-1].At }
 
-// Fill gives what the trace leaves open the values of a service's queue.
+// Fill takes what the trace leaves open from a service's queue settings.
 func (t Trace) Fill(q wadi.Queue) Trace {
 	t.QueueDepth = cmp.Or(t.QueueDepth, q.Depth)
 	t.QueueTimeout = cmp.Or(t.QueueTimeout, q.Timeout.D())
 	return t
 }
 
-// at is the load at a time, given the index of a point at or before it, and the
-// index of the point that it comes from.
+// at is the load at a time. i is the index of a point at or before it; at returns the
+// index of the point in force.
 func (t Trace) at(now time.Duration, i int) (Point, int) {
 	for i+1 < len(t.Points) && t.Points[i+1].At <= now {
 		i++
@@ -86,8 +86,8 @@ type line struct {
 	Ramp        bool     `json:"ramp"`
 }
 
-// ReadTrace reads JSON lines: what the load meets, in any line, and its points.
-// What a point does not name is as it was before.
+// ReadTrace reads JSON lines: settings of the trace, in any line, and its points. A point
+// keeps the values of the point before unless it names them.
 func ReadTrace(in io.Reader) (Trace, error) {
 	t := Trace{
 		Begin: time.Unix(0, 0).UTC(), StartUp: 5 * time.Second, LateAfter: time.Second,
@@ -110,7 +110,7 @@ func ReadTrace(in io.Reader) (Trace, error) {
 			err = errors.New("one object a line is required")
 		}
 		if err == nil {
-			err = t.take(l, &last)
+			err = t.add(l, &last)
 		}
 		if err != nil {
 			return Trace{}, fmt.Errorf("line %d: %w", n, err)
@@ -125,37 +125,14 @@ func ReadTrace(in io.Reader) (Trace, error) {
 	return t, nil
 }
 
-// take takes in one line.
-func (t *Trace) take(l line, last *Point) error {
+// add applies one line to the trace.
+func (t *Trace) add(l line, last *Point) error {
 	if l.Begin != nil {
 		t.Begin = *l.Begin
 	}
-	var capacity, depth float64 = float64(t.Capacity), float64(t.QueueDepth)
-	for _, s := range []struct {
-		name      string
-		from      *float64
-		low, high float64
-		set       func(float64)
-	}{
-		{"start_up_s", l.StartUp, 0, maxService.Seconds(), func(v float64) { t.StartUp = seconds(v) }},
-		{"capacity", l.Capacity, 1, maxCapacity, func(v float64) { capacity = v }},
-		{"queue_depth", l.QueueDepth, 1, maxCapacity, func(v float64) { depth = v }},
-		{"queue_timeout_s", l.QueueTimeout, step.Seconds(), maxService.Seconds(), func(v float64) { t.QueueTimeout = seconds(v) }},
-		{"late_after_s", l.LateAfter, 0, maxService.Seconds(), func(v float64) { t.LateAfter = seconds(v) }},
-		{"t_s", l.At, 0, maxTrace.Seconds(), func(v float64) { last.At = seconds(v) }},
-		{"rps", l.RPS, 0, maxRate, func(v float64) { last.RPS, last.Concurrency = v, 0 }},
-		{"concurrency", l.Concurrency, 0, maxRate, func(v float64) { last.Concurrency = v }},
-		{"service_time_s", l.Service, step.Seconds(), maxService.Seconds(), func(v float64) { last.Service = seconds(v) }},
-	} {
-		switch {
-		case s.from == nil:
-		case !(*s.from >= s.low && *s.from <= s.high):
-			return fmt.Errorf("%s must be between %v and %v, got %v", s.name, s.low, s.high, *s.from)
-		default:
-			s.set(*s.from)
-		}
+	if err := t.set(l, last); err != nil {
+		return err
 	}
-	t.Capacity, t.QueueDepth = int(capacity), int(depth)
 	if l.At == nil {
 		if l.RPS != nil || l.Concurrency != nil || l.Ramp {
 			return errors.New("t_s is missing: from when on this is the load, in seconds")
@@ -175,7 +152,36 @@ func (t *Trace) take(l line, last *Point) error {
 	return nil
 }
 
-// seconds is rounded to what the simulation tells apart.
+// set sets the numbers that a line names, if they are within their bounds.
+func (t *Trace) set(l line, last *Point) error {
+	for _, s := range []struct {
+		name      string
+		from      *float64
+		low, high float64
+		set       func(float64)
+	}{
+		{"start_up_s", l.StartUp, 0, maxService.Seconds(), func(v float64) { t.StartUp = seconds(v) }},
+		{"capacity", l.Capacity, 1, maxCapacity, func(v float64) { t.Capacity = int(v) }},
+		{"queue_depth", l.QueueDepth, 1, maxCapacity, func(v float64) { t.QueueDepth = int(v) }},
+		{"queue_timeout_s", l.QueueTimeout, step.Seconds(), maxService.Seconds(), func(v float64) { t.QueueTimeout = seconds(v) }},
+		{"late_after_s", l.LateAfter, 0, maxService.Seconds(), func(v float64) { t.LateAfter = seconds(v) }},
+		{"t_s", l.At, 0, maxTrace.Seconds(), func(v float64) { last.At = seconds(v) }},
+		{"rps", l.RPS, 0, maxRate, func(v float64) { last.RPS, last.Concurrency = v, 0 }},
+		{"concurrency", l.Concurrency, 0, maxRate, func(v float64) { last.Concurrency = v }},
+		{"service_time_s", l.Service, step.Seconds(), maxService.Seconds(), func(v float64) { last.Service = seconds(v) }},
+	} {
+		switch {
+		case s.from == nil:
+		case !(*s.from >= s.low && *s.from <= s.high):
+			return fmt.Errorf("%s must be between %v and %v, got %v", s.name, s.low, s.high, *s.from)
+		default:
+			s.set(*s.from)
+		}
+	}
+	return nil
+}
+
+// seconds is rounded to the simulation's resolution.
 func seconds(v float64) time.Duration {
 	return time.Duration(math.Round(v*float64(time.Second)/float64(step))) * step
 }
