@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/queue/probe"
 )
 
 // answering is an app that costs nothing.
@@ -38,6 +40,20 @@ func (s *sink) WriteHeader(int)             {}
 func (s *sink) SetReadDeadline(time.Time) error  { return nil }
 func (s *sink) SetWriteDeadline(time.Time) error { return nil }
 
+// ready has p believe that its app is ready.
+func ready(t testing.TB, p *Proxy) {
+	t.Helper()
+	p.ready = probe.NewReadiness(probe.Config{
+		Probe: func(context.Context) error { return nil }, Timeout: time.Second,
+		Log: hclog.NewNullLogger(), Changed: func() {},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); p.ready.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	<-p.ready.Wait()
+}
+
 // costless returns the traffic plane of a queue-proxy in front of such an app, and
 // the request that an activator sends.
 func costless(t testing.TB, environ ...string) (http.Handler, func() *http.Request) {
@@ -53,7 +69,7 @@ func costless(t testing.TB, environ ...string) (http.Handler, func() *http.Reque
 	}
 	t.Cleanup(p.Close)
 	p.app = answering{body: []byte("hello")}
-	p.ready.set(true, nil)
+	ready(t, p)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Body = http.NoBody
 	return p.trafficHandler(), func() *http.Request { // Who serves takes the headers off.

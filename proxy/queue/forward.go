@@ -40,7 +40,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 		var failed *proxy.ForwardError
 		gone := errors.As(err, &failed) && failed.Gone()
 		if gone {
-			p.ready.refused(err)
+			p.ready.Refused(err)
 		}
 		if !gone || !failed.Refused {
 			p.forwardFailed(r, x, err)
@@ -60,7 +60,7 @@ const (
 // hold waits until the app is ready, which has refused x before so many times. False
 // means that the request is over, or that the instance ends without its app.
 func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
-	if refused == 0 && p.ready.isReady() {
+	if refused == 0 && p.ready.IsReady() {
 		return true
 	}
 	defer p.watched(r, x)()
@@ -80,7 +80,7 @@ func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
 		}
 	}
 	select {
-	case <-p.ready.wait():
+	case <-p.ready.Wait():
 		return true
 	case <-ends:
 	case <-r.Context().Done():

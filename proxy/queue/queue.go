@@ -19,6 +19,8 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/accesslog"
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/queue/diagnosis"
+	"github.com/wadi-run/wadi/proxy/queue/probe"
 )
 
 // Bounds of the listeners.
@@ -52,22 +54,23 @@ type Proxy struct {
 	log    hclog.Logger
 	access *accesslog.Log // Nil unless asked for.
 
-	limiter  *proxy.Limiter
-	release  func() // Ends what the limiter has admitted.
-	clock    *proxy.Clock
-	recorder *proxy.Recorder
-	app      forwarder
-	keeper   *proxy.Timekeeper
-	ready    *readiness
-	witness  *witness
-	drain    *proxy.Drain
-	orders   orders // Not to be confused with drain, which ends the process.
-	conns    *conns
-	planes   struct{ admin, metrics *conns }
-	drainEnd atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
-	hangUps  proxy.HangUps
-	live     *live
-	metrics  *metrics
+	limiter   *proxy.Limiter
+	release   func() // Ends what the limiter has admitted.
+	clock     *proxy.Clock
+	recorder  *proxy.Recorder
+	app       forwarder
+	keeper    *proxy.Timekeeper
+	ready     *probe.Readiness
+	diagnosis *diagnosis.Diagnosis
+	shield    shield
+	drain     *proxy.Drain
+	orders    orders // Not to be confused with drain, which ends the process.
+	conns     *conns
+	planes    struct{ admin, metrics *conns }
+	drainEnd  atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
+	hangUps   proxy.HangUps
+	live      *live
+	metrics   *metrics
 
 	listeners struct{ traffic, admin, metrics net.Listener }
 }
@@ -95,11 +98,12 @@ func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*
 			log.Warn("the app sends more than its answers, as they say how long they are: each of its connections carries one request from now on; mend its Content-Length, and bodies of 1xx, 204, 205, 304 and HEAD")
 		},
 	})
-	p.ready = newReadiness(newProbe(cfg.Probe, cfg.Protocol, cfg.Target), cfg.Probe.Timeout.D(),
-		cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil)
-	p.ready.log, p.ready.changed = log, func() { p.witness.forget(); p.clock.Wake() }
-	p.witness = &witness{scene: newScene(cfg), look: listening}
-	p.witness.shields = cfg.Envoy != "" && p.witness.scene.own
+	p.diagnosis = diagnosis.New(cfg.diagnosed())
+	p.ready = probe.NewReadiness(probe.Config{
+		Probe: probe.New(cfg.Probe, cfg.Protocol, cfg.Target), Timeout: cfg.Probe.Timeout.D(),
+		Repeat: cfg.Probe.HTTP != "" || cfg.Probe.GRPC != nil, // A TCP connection would only bother the app.
+		Log:    log, Changed: func() { p.diagnosis.Forget(); p.clock.Wake() },
+	})
 	p.orders.changed = p.clock.Wake
 	p.metrics = newMetrics(p)
 	if p.access != nil {
@@ -183,7 +187,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	serve("traffic", traffic, p.conns.parked)
 	serve("admin", admin, p.planes.admin)
 	serve("metrics", metrics, p.planes.metrics)
-	g.Go(func() error { p.ready.run(work); return nil })
+	g.Go(func() error { p.ready.Run(work); return nil })
 	if p.access != nil {
 		g.Go(func() error { p.access.Run(work); return nil })
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // isReady reports whether requests may be sent here.
-func (p *Proxy) isReady() bool { return p.ready.isReady() && !p.drain.HasBegun() }
+func (p *Proxy) isReady() bool { return p.ready.IsReady() && !p.drain.HasBegun() }
 
 // toldToGo is why an instance is not ready that could be.
 const toldToGo = "about to stop, others take its requests"
@@ -19,17 +19,17 @@ func (p *Proxy) notReady() string {
 	if p.drain.HasBegun() {
 		return "draining: waits for " + p.rest().String()
 	}
-	if p.ready.isReady() && p.orders.going() {
+	if p.ready.IsReady() && p.orders.going() {
 		return toldToGo
 	}
-	return cmp.Or(p.witness.unready(p.ready.lastError()), "the app is not ready")
+	return cmp.Or(p.diagnosis.Unready(p.ready.LastError()), "the app is not ready")
 }
 
 // answerReady is the check of Consul: whoever sees this as ready sends requests, in the
 // mesh through Envoy.
 func (p *Proxy) answerReady(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case p.drain.HasBegun(), !p.ready.isReady():
+	case p.drain.HasBegun(), !p.ready.IsReady():
 		http.Error(w, p.notReady(), http.StatusServiceUnavailable)
 	case p.orders.going(): // Statistics say that it is ready all the same: it may yet stay.
 		http.Error(w, toldToGo, http.StatusServiceUnavailable)

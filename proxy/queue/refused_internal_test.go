@@ -47,11 +47,7 @@ func newFlapping(t *testing.T, refusals int32) (*Proxy, *flapping) {
 	app := &flapping{}
 	app.left.Store(refusals)
 	p.app = app
-	p.ready.probe = func(context.Context) error { return nil }
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); p.ready.run(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
+	ready(t, p)
 	return p, app
 }
 

@@ -18,19 +18,25 @@ const statsPath = "/v1/stats"
 func (p *Proxy) statsHandler() http.Handler {
 	return proxy.StatsHandler(p.recorder, func(h http.Header) {
 		h.Set(headerReady, strconv.FormatBool(p.isReady()))
-		p.tellTrouble(h)
+		p.setDiagnosis(h)
 	})
 }
 
-// tellTrouble puts what is amiss into the header of the statistics.
-func (p *Proxy) tellTrouble(h http.Header) {
+// Headers of the statistics about an app that can be reached past the queue-proxy.
+const (
+	headerWide       = "Wadi-Wide"       // Where the app listens besides loopback.
+	headerUnshielded = "Wadi-Unshielded" // Why the shield that the configuration asks for is not up.
+)
+
+// setDiagnosis puts into h what is wrong with the app.
+func (p *Proxy) setDiagnosis(h http.Header) {
 	if !p.isReady() {
 		h.Set(wadi.HeaderUnready, p.notReady())
 	}
-	if at := p.witness.wide(); at != "" {
+	if at := p.exposed(); at != "" {
 		h.Set(headerWide, at)
 	}
-	if why := p.witness.unshielded; why != "" {
+	if why := p.shield.failure; why != "" {
 		h.Set(headerUnshielded, why)
 	}
 }

@@ -1,4 +1,9 @@
-package queue
+// Package probe asks the app whether it is ready, and knows the last answer.
+//
+// It promises that an app which starts is seen to be ready within a few milliseconds,
+// and that a failed connection of a request ends readiness at once. It never restarts
+// the app, and does not decide what happens to requests meanwhile.
+package probe
 
 import (
 	"bytes"
@@ -8,15 +13,18 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
 )
 
-// newProbe returns a function that asks the app at target once whether it is
-// ready; nil means yes.
-func newProbe(p wadi.Probe, protocol wadi.Protocol, target string) func(context.Context) error {
+// Func asks the app once whether it is ready; nil means yes.
+type Func func(context.Context) error
+
+// New returns the probe that p asks for, of the app at target (host:port): GET of a
+// path, gRPC's health check, or by default a TCP connection.
+func New(p wadi.Probe, protocol wadi.Protocol, target string) Func {
 	switch {
 	case p.HTTP != "":
 		return httpProbe(protocol, target, p.HTTP)
@@ -33,7 +41,26 @@ func newProbe(p wadi.Probe, protocol wadi.Protocol, target string) func(context.
 	}
 }
 
-func httpProbe(protocol wadi.Protocol, target, path string) func(context.Context) error {
+// StatusError is an answer to an HTTP probe whose status is not a success.
+type StatusError struct {
+	Probe  string // For instance "GET /healthz".
+	Status int
+}
+
+func (e *StatusError) Error() string { return fmt.Sprintf("%s was answered %d", e.Probe, e.Status) }
+
+// Describe names the probe for people, for instance "GET /healthz".
+func Describe(p wadi.Probe) string {
+	switch {
+	case p.HTTP != "":
+		return "GET " + p.HTTP
+	case p.GRPC != nil:
+		return "gRPC health check " + strconv.Quote(*p.GRPC)
+	}
+	return "connect"
+}
+
+func httpProbe(protocol wadi.Protocol, target, path string) Func {
 	transport := probeTransport(protocol != wadi.HTTP1)
 	return func(ctx context.Context) error {
 		defer transport.CloseIdleConnections()
@@ -46,20 +73,23 @@ func httpProbe(protocol wadi.Protocol, target, path string) func(context.Context
 		if err != nil {
 			return err
 		}
-		defer func() { _ = res.Body.Close() }() // It was only read.
+		defer func() { _ = res.Body.Close() }() // The body was only read.
 		if res.StatusCode < 200 || res.StatusCode > 399 {
-			return &statusError{what: "GET " + path, status: res.StatusCode}
+			return &StatusError{Probe: "GET " + path, Status: res.StatusCode}
 		}
 		return nil
 	}
 }
 
-// maxHealthAnswer bounds what is read of an answer; it has a few bytes.
+// maxFrame is the smallest bound of a frame that HTTP/2 knows, in bytes.
+const maxFrame = 16 << 10
+
+// maxHealthAnswer bounds the bytes that are read of an answer, which has a few.
 const maxHealthAnswer = 1 << 10
 
 // grpcProbe calls grpc.health.v1.Health/Check. Its two messages have one field
 // each, so they are written and read by hand.
-func grpcProbe(target, service string) func(context.Context) error {
+func grpcProbe(target, service string) Func {
 	transport := probeTransport(true)
 	message := healthRequest(service)
 	return func(ctx context.Context) error {
@@ -76,14 +106,14 @@ func grpcProbe(target, service string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = res.Body.Close() }() // It was only read.
+		defer func() { _ = res.Body.Close() }() // The body was only read.
 		body, err := io.ReadAll(io.LimitReader(res.Body, maxHealthAnswer))
 		if err != nil {
 			return err
 		}
 		status := res.Trailer.Get("Grpc-Status")
 		if status == "" {
-			status = res.Header.Get("Grpc-Status") // An answer of trailers only.
+			status = res.Header.Get("Grpc-Status") // The answer consists of trailers only.
 		}
 		if res.StatusCode != http.StatusOK || status != "0" {
 			return fmt.Errorf("health check answered HTTP %d, gRPC status %q", res.StatusCode, status)
@@ -117,7 +147,7 @@ func serving(b []byte) bool {
 	if len(b) < frameHeader || b[0] != 0 {
 		return false
 	}
-	m := b[frameHeader:] // Field 1 as a varint, and its value.
+	m := b[frameHeader:] // Field 1, a varint, and its value.
 	return len(m) >= 2 && m[0] == 1<<3 && m[1] == 1
 }
 
@@ -133,6 +163,6 @@ func probeTransport(http2 bool) *http.Transport {
 		DisableKeepAlives:      !http2,
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        time.Second,
-		HTTP2:                  &http.HTTP2Config{MaxReadFrameSize: proxy.FrameSize},
+		HTTP2:                  &http.HTTP2Config{MaxReadFrameSize: maxFrame},
 	}
 }

@@ -1,4 +1,4 @@
-package queue
+package diagnosis
 
 import (
 	"net"
@@ -57,21 +57,21 @@ func TestListening_ThisMachine(t *testing.T) {
 	}
 }
 
-// In a namespace of its own an instance sees its app's sockets without its own and
-// Envoy's; in a host network only those at its own port: the others are anybody's.
-func TestApps(t *testing.T) {
+// In a network of its own an instance sees its app's sockets without its own and
+// Envoy's; in a host network only those at the app's port: any process may have the rest.
+func TestOfApp(t *testing.T) {
 	all := []netip.AddrPort{}
 	for _, s := range []string{"127.0.0.1:8012", "[::]:9090", "127.0.0.2:19001", "0.0.0.0:25000", "127.0.0.1:5000", "[::1]:8080", "[::]:3000"} {
 		all = append(all, netip.MustParseAddrPort(s))
 	}
-	others := neighbours{8012, 9090, 25000, 5000}
-	if got := tellSockets(apps(all, 8080, true, others)); got != "*:3000 and [::1]:8080" {
+	others := []uint16{8012, 9090, 25000, 5000}
+	if got := listed(ofApp(all, 8080, true, others)); got != "*:3000 and [::1]:8080" {
 		t.Errorf("in a bridge network: %s", got)
 	}
-	if got := tellSockets(apps(all, 8080, false, others)); got != "[::1]:8080" {
+	if got := listed(ofApp(all, 8080, false, others)); got != "[::1]:8080" {
 		t.Errorf("in a host network: %s", got)
 	}
-	if got := tellSockets(all); got != "*:25000 and *:3000 and *:9090 and 4 more" {
+	if got := listed(all); got != "*:25000 and *:3000 and *:9090 and 4 more" {
 		t.Errorf("many: %s", got)
 	}
 }

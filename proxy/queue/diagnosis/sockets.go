@@ -1,4 +1,4 @@
-package queue
+package diagnosis
 
 import (
 	"bufio"
@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// Bounds of what is read of the kernel's tables. Listeners come first in them.
+// Bounds of what is read of the kernel's tables, in which listeners come first.
 const (
-	maxTable     = 256 << 10
+	maxTable     = 256 << 10 // Bytes.
 	maxListeners = 256
 )
 
@@ -31,7 +31,7 @@ func listening() ([]netip.AddrPort, error) {
 			return nil, err
 		}
 		all = append(all, parseListening(io.LimitReader(f, maxTable))...)
-		_ = f.Close() // It was only read.
+		_ = f.Close() // The file was only read.
 	}
 	return all, nil
 }
@@ -39,8 +39,8 @@ func listening() ([]netip.AddrPort, error) {
 // stateListen is the kernel's number of TCP_LISTEN.
 const stateListen = "0A"
 
-// parseListening reads one of the kernel's tables up to the first connection. What it
-// can't read it leaves out.
+// parseListening reads one of the kernel's tables up to the first connection, and
+// leaves out lines that it can't parse.
 func parseListening(table io.Reader) []netip.AddrPort {
 	var all []netip.AddrPort
 	lines := bufio.NewScanner(table)
@@ -76,50 +76,45 @@ func parseSocket(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr.Unmap(), uint16(n)), ok
 }
 
-// Envoy's own ports in an instance's namespace, which apps may not have.
+// Envoy's own ports in an instance's network, which apps may not have.
 const envoyFirst, envoyLast = 19000, 19100
 
-// neighbours are the ports of an instance's namespace that are not its app's.
-type neighbours []uint16
-
-func (n neighbours) has(port uint16) bool {
-	return port >= envoyFirst && port <= envoyLast || slices.Contains(n, port)
-}
-
-// apps keeps of the listeners those that are the app's: in a namespace of the
-// instance's own all but its neighbours'; else those at the app's own port, for the
-// others are anybody's.
-func apps(all []netip.AddrPort, target uint16, own bool, others neighbours) []netip.AddrPort {
+// ofApp returns the listeners of the app. In a network of the instance's own these are
+// all but those at Envoy's ports and at others; in the host's network only those at the
+// app's own port, as any process may have the rest.
+func ofApp(all []netip.AddrPort, target uint16, ownNetwork bool, others []uint16) []netip.AddrPort {
 	return slices.DeleteFunc(slices.Clone(all), func(at netip.AddrPort) bool {
-		return at.Port() != target && (!own || others.has(at.Port()))
+		port := at.Port()
+		foreign := port >= envoyFirst && port <= envoyLast || slices.Contains(others, port)
+		return port != target && (!ownNetwork || foreign)
 	})
 }
 
-// maxToldSockets is how many listeners are told of.
-const maxToldSockets = 3
+// maxListed is how many listeners a text names.
+const maxListed = 3
 
-// tellSockets lists listeners as ss does, for instance "*:3000 and [::1]:8080".
-func tellSockets(all []netip.AddrPort) string {
-	var told []string
+// listed names listeners as ss does, for instance "*:3000 and [::1]:8080".
+func listed(all []netip.AddrPort) string {
+	var names []string
 	for _, at := range all {
 		s := at.String()
 		if at.Addr().IsUnspecified() {
 			s = "*:" + strconv.Itoa(int(at.Port()))
 		}
-		if !slices.Contains(told, s) {
-			told = append(told, s)
+		if !slices.Contains(names, s) {
+			names = append(names, s)
 		}
 	}
-	slices.Sort(told)
-	if more := len(told) - maxToldSockets; more > 0 {
-		told = append(told[:maxToldSockets], strconv.Itoa(more)+" more")
+	slices.Sort(names)
+	if more := len(names) - maxListed; more > 0 {
+		names = append(names[:maxListed], strconv.Itoa(more)+" more")
 	}
-	return strings.Join(told, " and ")
+	return strings.Join(names, " and ")
 }
 
-// reaches reports whether a connection to target gets to a listener at at. One for
-// all addresses of IPv6 takes those of IPv4 too, unless its app said otherwise,
-// which the kernel's table does not tell.
+// reaches reports whether a connection to target gets to a listener at at. A listener
+// for all addresses of IPv6 takes those of IPv4 too, unless its app has ruled that out,
+// which the kernel's table does not show.
 func reaches(at, target netip.AddrPort) bool {
 	return at.Port() == target.Port() && (at.Addr() == target.Addr() || at.Addr().IsUnspecified())
 }

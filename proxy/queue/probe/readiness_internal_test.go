@@ -1,4 +1,4 @@
-package queue
+package probe
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // probed is an app under a readiness loop, in a bubble.
 type probed struct {
-	*readiness
+	*Readiness
 	err     atomic.Pointer[error] // What the app answers; nil is ready.
 	probes  atomic.Int64
 	changes atomic.Int64
@@ -23,14 +23,16 @@ type probed struct {
 func watch(t *testing.T, repeat bool, first error) *probed {
 	p := &probed{}
 	p.answer(first)
-	p.readiness = newReadiness(func(context.Context) error {
-		p.probes.Add(1)
-		return *p.err.Load()
-	}, time.Second, repeat)
-	p.log, p.changed = hclog.NewNullLogger(), func() { p.changes.Add(1) }
+	p.Readiness = NewReadiness(Config{
+		Probe: func(context.Context) error {
+			p.probes.Add(1)
+			return *p.err.Load()
+		},
+		Timeout: time.Second, Repeat: repeat, Log: hclog.NewNullLogger(), Changed: func() { p.changes.Add(1) },
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	go p.run(ctx)
+	go p.Run(ctx)
 	synctest.Wait()
 	return p
 }
@@ -40,7 +42,7 @@ func (p *probed) answer(err error) { p.err.Store(&err) }
 func (p *probed) after(d time.Duration) (ready bool) {
 	time.Sleep(d)
 	synctest.Wait()
-	return p.isReady()
+	return p.IsReady()
 }
 
 func TestReadiness_ProbesOftenAndThenLess(t *testing.T) {
@@ -102,8 +104,8 @@ func TestReadiness_RefusedRequest(t *testing.T) {
 		p := watch(t, false, nil)
 		p.after(time.Hour)
 		p.answer(syscall.ECONNREFUSED)
-		p.refused(syscall.ECONNREFUSED)
-		if p.isReady() {
+		p.Refused(syscall.ECONNREFUSED)
+		if p.IsReady() {
 			t.Error("ready")
 		}
 		p.after(time.Second)
@@ -111,7 +113,7 @@ func TestReadiness_RefusedRequest(t *testing.T) {
 		if !p.after(5 * time.Millisecond) {
 			t.Error("not ready 5 ms after the app is: it was probed too seldom")
 		}
-		p.refused(syscall.ECONNREFUSED)
+		p.Refused(syscall.ECONNREFUSED)
 		if !p.after(5*time.Millisecond) || p.changes.Load() != 5 {
 			t.Errorf("changes %d, want 5", p.changes.Load())
 		}
