@@ -28,11 +28,12 @@ type AgentReport struct {
 
 	GatewayDomain string `json:"gateway_domain,omitempty"` // Below which its gateway finds services.
 
-	Gone []GoneAgent `json:"gone,omitempty"` // Agents that it saw, and that went without a goodbye.
+	Lost []LostAgent `json:"lost,omitempty"` // Agents that it saw, and that vanished without deregistering.
 }
 
-// GoneAgent is an agent that was there.
-type GoneAgent struct {
+// LostAgent is an agent that vanished without deregistering: it was killed, or hangs, or its
+// machine is down.
+type LostAgent struct {
 	Name  string    `json:"name"`
 	Since time.Time `json:"since"`
 }

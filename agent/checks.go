@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
@@ -64,7 +66,7 @@ func (a *Agent) report(ctx context.Context) wadi.AgentReport {
 	}
 	wg.Wait()
 	r.Findings = slices.Concat(found...)
-	r.Gone = a.gone.list(time.Now())
+	r.Lost = a.members.Lost(time.Now())
 	a.reporter.at, a.reporter.last = time.Now(), r
 	return r
 }
@@ -75,7 +77,7 @@ func (a *Agent) doctor(ctx context.Context) []wadi.AgentReport {
 	all := []wadi.AgentReport{{}}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, other := range *a.agents.Load() {
+	for _, other := range a.members.Alive() {
 		name := consul.AgentName(other.ID)
 		if name == a.cfg.Name {
 			continue
@@ -99,7 +101,7 @@ func (a *Agent) doctor(ctx context.Context) []wadi.AgentReport {
 	}
 	all[0] = a.report(ctx)
 	wg.Wait()
-	all[0].Findings = append(slices.Clip(all[0].Findings), agentsGone(all, time.Now())...)
+	all[0].Findings = append(slices.Clip(all[0].Findings), lostAgents(all, time.Now())...)
 	slices.SortFunc(all[1:], func(a, b wadi.AgentReport) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
@@ -129,6 +131,30 @@ func askReport(ctx context.Context, addr string) (r wadi.AgentReport, err error)
 	}
 	err = json.NewDecoder(io.LimitReader(resp.Body, maxReport)).Decode(&r)
 	return r, err
+}
+
+// lostAgents are findings about agents that vanished, unless they answer again.
+func lostAgents(reports []wadi.AgentReport, now time.Time) []wadi.Finding {
+	answering, all := map[string]bool{}, map[string]wadi.LostAgent{}
+	for _, r := range reports {
+		answering[r.Name] = true
+		for _, l := range r.Lost {
+			if before, ok := all[l.Name]; !ok || l.Since.Before(before.Since) {
+				all[l.Name] = l
+			}
+		}
+	}
+	var out []wadi.Finding
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if answering[name] {
+			continue
+		}
+		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: "agent " + name,
+			What: fmt.Sprintf("it is lost since %s (%s ago): it did not deregister, so it was killed, hangs, or its machine is down",
+				day(all[name].Since), now.Sub(all[name].Since).Truncate(time.Second)),
+			Remedy: fmt.Sprintf("start it again; a lost agent is reported for %s", membership.LostFor)})
+	}
+	return out
 }
 
 // checkSelf turns the problems that health tells into findings.

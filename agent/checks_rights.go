@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
@@ -78,7 +79,7 @@ func (n needed) String() string {
 
 // checkConsulRights asks Consul for each right by itself, and whether it lists this agent.
 func (a *Agent) checkConsulRights(ctx context.Context) []wadi.Finding {
-	self := a.presence.Load()
+	self, _ := a.members.Registration()
 	node := ""
 	if self != nil {
 		node, _ = a.consul.NodeOf(ctx, self.CheckID()) // Without it fewer can be asked for.
@@ -123,7 +124,7 @@ const listedWithin = 2 * time.Second
 // checkListed looks for this agent where others look for it. A token that may not read
 // its node sees nothing there, and is told nothing of it.
 func (a *Agent) checkListed(ctx context.Context) *wadi.Finding {
-	self, ok := a.registered()
+	self, ok := a.members.Registration()
 	if !ok {
 		return nil // It is not registered, which is told elsewhere.
 	}
@@ -132,7 +133,7 @@ func (a *Agent) checkListed(ctx context.Context) *wadi.Finding {
 		switch {
 		case err != nil:
 			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: "agents can't be looked up: " + err.Error()}
-		case lists(all, self):
+		case membership.Lists(all, self):
 			return nil
 		case ctx.Err() != nil || time.Since(began) > listedWithin:
 			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
@@ -187,29 +188,4 @@ func (a *Agent) checkNomadRights(ctx context.Context) []wadi.Finding {
 // namespacePolicy gives what the agent's own token should have in a Nomad namespace.
 func namespacePolicy(namespace string) string {
 	return fmt.Sprintf("namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", namespace)
-}
-
-// unlisted reports whether Consul has this agent's registration and does not list it,
-// by what is known without asking.
-func (a *Agent) unlisted() bool {
-	self, ok := a.registered()
-	return ok && !lists(*a.agents.Load(), self)
-}
-
-// registered is this agent's registration, while Consul takes it for alive.
-func (a *Agent) registered() (self *consul.Presence, ok bool) {
-	self = a.presence.Load()
-	return self, self != nil && !time.Now().After(self.AliveUntil())
-}
-
-func lists(all []consul.Instance, self *consul.Presence) bool {
-	return slices.ContainsFunc(all, func(i consul.Instance) bool { return i.ID == self.Service.ID })
-}
-
-// whyUnlisted is what else is to be said where Consul lists no agent; empty: nothing.
-func (a *Agent) whyUnlisted() string {
-	if a.unlisted() {
-		return ", not even this one, which is registered: wadi doctor says which right its token may lack"
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -46,5 +47,31 @@ func TestAboutCertificates(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// An agent that several others lost is reported once, and not while it answers.
+func TestLostAgents(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	one, two := wadi.AgentReport{Name: "one"}, wadi.AgentReport{Name: "two"}
+	one.Lost = []wadi.LostAgent{{Name: "three", Since: now.Add(-time.Minute)}, {Name: "two", Since: now}}
+	two.Lost = []wadi.LostAgent{{Name: "three", Since: now.Add(-time.Hour)}}
+	got := lostAgents([]wadi.AgentReport{one, two}, now)
+	if len(got) != 1 || got[0].Level != wadi.LevelWarn || got[0].About != "agent three" || !strings.Contains(got[0].What, "lost since 2030-01-01 11:00 UTC (1h0m0s ago)") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// A hanging agent costs the doctor a few seconds.
+func TestAskReport_HangingAgent(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // The kernel takes connections for a paused process.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	_, err = askReport(t.Context(), l.Addr().String())
+	if err == nil || !strings.Contains(err.Error(), "does not answer within 4s") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -25,7 +25,7 @@ type leaderInfo struct {
 	Name    string `json:"name"`
 	URL     string `json:"url"`
 	Mesh    string `json:"mesh,omitempty"`    // host:port of its mesh listener.
-	Machine string `json:"machine,omitempty"` // See machineID.
+	Machine string `json:"machine,omitempty"` // See [membership.MachineID].
 }
 
 func (a *Agent) setLeader(value string) {
@@ -83,8 +83,8 @@ func (a *Agent) lead(ctx context.Context, term *consul.Term) error {
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
 	scaler.WayBack = func(service string) (bool, string) {
 		route, _ := a.route(service)
-		if ok, why := wayBack(route, a.healthy.all()); !ok {
-			return false, why + a.whyUnlisted()
+		if ok, why := a.members.Wakeable(route); !ok {
+			return false, why
 		}
 		return ctl.WayBack(service)
 	}
@@ -133,7 +133,7 @@ func (a *Agent) sweeper(as control.Nomad, st *store.Writer, services func() *con
 // activators lists all agents, as sources of statistics: this one, whatever Consul
 // says, and those that there were lately.
 func (a *Agent) activators() []control.Source {
-	return a.roster.sources(a.reachable(a.metricsLn.Addr()), time.Now())
+	return a.members.Sources(a.reachable(a.metricsLn.Addr()), time.Now())
 }
 
 func (a *Agent) urlOf(s wadi.Service) string {

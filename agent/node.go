@@ -23,6 +23,7 @@ import (
 	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/consul"
@@ -80,13 +81,8 @@ type Agent struct {
 
 	advertise atomic.Pointer[string] // Where others reach this agent, once it is known.
 	routes    atomic.Pointer[map[string]wadi.Route]
-	agents    atomic.Pointer[[]consul.Instance] // All Wadi agents that are healthy.
-	roster    roster                            // All that there were lately.
-	healthy   healthy                           // How many of Wadi's own are, by service.
-	gone      gone                              // Of them, without a goodbye.
-	presence  atomic.Pointer[consul.Presence]   // This one among them; nil before it is registered.
-	stranger  atomic.Pointer[string]            // Which agent of another installation is alive; nil or empty: none.
-	waits     atomic.Pointer[string]            // What the start waits for; nil: nothing.
+	members   *membership.Members
+	waits     atomic.Pointer[string] // What the start waits for; nil: nothing.
 	leader    atomic.Pointer[leaderInfo]
 	term      atomic.Pointer[prometheus.Registry] // Of what only the leader measures; nil: another leads.
 
@@ -120,8 +116,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	a.advertise.Store(&cfg.Advertise)
 	a.installation.Store(new(string))
 	a.routes.Store(&map[string]wadi.Route{})
-	a.agents.Store(&[]consul.Instance{})
-	a.roster = roster{name: cfg.Name, boot: a.boot}
+	a.members = membership.New(membership.Self{Name: cfg.Name, Boot: a.boot, Prefix: cfg.Consul.Prefix}, a.log)
 	starting := "starting"
 	a.waits.Store(&starting)
 	a.leader.Store(&leaderInfo{})
@@ -386,8 +381,8 @@ func (a *Agent) problems() []string {
 	if why := a.waits.Load(); why != nil {
 		p = append(p, *why)
 	}
-	if why := a.stranger.Load(); why != nil && *why != "" {
-		p = append(p, *why)
+	if why := a.members.Conflict(); why != "" {
+		p = append(p, why)
 	}
 	if a.drain.HasBegun() {
 		p = append(p, "draining: it takes no more requests")

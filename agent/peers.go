@@ -6,11 +6,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/agent/server"
 )
 
@@ -55,7 +54,7 @@ func (a *Agent) wayToLeader() (string, error) {
 		inMesh = true
 	default:
 	}
-	return wayTo(*a.leader.Load(), inMesh, machineID())
+	return wayTo(*a.leader.Load(), inMesh, membership.MachineID())
 }
 
 // wayTo is how an agent on the machine here reaches the leader l: over the mesh, where
@@ -74,18 +73,4 @@ func wayTo(l leaderInfo, inMesh bool, here string) (string, error) {
 	}
 	return "", fmt.Errorf("its API listens on %s, for its own machine alone, and this agent has no certificate of the mesh by which agents ask each other: "+
 		"turn Consul Connect on, or give the agents an http.address that the others reach; or ask %s on its machine", u.Host, l.Name)
-}
-
-// machineID tells apart those who do not have a loopback interface in common: by the boot
-// of the kernel, and by its network namespace. It is empty where it can't be told.
-func machineID() string {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	ns, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(boot)) + "/" + ns
 }

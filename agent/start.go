@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
@@ -33,19 +34,19 @@ func (a *Agent) start(g *parts) func(context.Context) error {
 				consul.MetaMetrics: a.reachable(a.metricsLn.Addr()),
 				consul.MetaGateway: a.reachable(a.gatewayServer.Addr()),
 				consul.MetaVersion: a.deps.Version,
-				consul.MetaMachine: machineID(),
+				consul.MetaMachine: membership.MachineID(),
 				consul.MetaBoot:    a.boot,
 				consul.MetaPrefix:  a.cfg.Consul.Prefix,
 			}),
 		}
-		a.presence.Store(self)
+		a.members.Joined(self)
 		// The lock hangs on the registration, which therefore outlives the election.
 		outer := newParts(context.WithoutCancel(ctx))
 		outer.run("registration", self.Run)
 		g.run("activator registration", a.registerActivator)
 		a.log.Info("agent is up", "name", a.cfg.Name, "api", a.apiListener.Addr().String(), "gateway", a.gatewayURL(""), "advertise", *a.advertise.Load())
 		value, err := json.Marshal(leaderInfo{
-			Name: a.cfg.Name, URL: "http://" + a.reachable(a.apiListener.Addr()), Mesh: a.reachable(a.meshServer.Addr()), Machine: machineID(),
+			Name: a.cfg.Name, URL: "http://" + a.reachable(a.apiListener.Addr()), Mesh: a.reachable(a.meshServer.Addr()), Machine: membership.MachineID(),
 		})
 		if err != nil {
 			return fmt.Errorf("encode leader: %w", err)

@@ -245,7 +245,7 @@ func killed(t *testing.T, one, two *harness.Agent) {
 			return fmt.Errorf("none of %q is told: %+v", texts, found)
 		}
 	}
-	const gone, hangs = "wadi-2 it was there and is gone since", "does not answer within"
+	const gone, hangs = "wadi-2 it is lost since", "does not answer within"
 	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, told("wadi-2: agent")))
 	harnesstest.Must(t, "pause the second agent", two.Signal(syscall.SIGSTOP))
 	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), time.Minute, told(hangs, gone)))

@@ -1,4 +1,4 @@
-package agent
+package membership
 
 import (
 	"fmt"
@@ -36,20 +36,20 @@ func TestRoster(t *testing.T) {
 	r.note([]consul.Instance{listed("dead", "b", false), listed("one", "b", true), listed("two", "b", true)}, at(1))
 	want(1, source("dead", true, at(1)), source("me", false, time.Time{}), source("one", false, at(1)), source("two", false, at(1)))
 
-	// Some leave in one way or the other, this one too.
+	// Some agents leave, in either way, and this one too.
 	r.note([]consul.Instance{listed("dead", "b", false), listed("me", "b1", true), listed("one", "b", true), listed("two", "b", true)}, at(2))
 	r.note([]consul.Instance{listed("dead", "b", false), listed("one", "b", false)}, at(10))
 	want(11, source("dead", true, at(1)), source("me", false, at(2)), source("one", true, at(1)), source("two", true, at(1)))
 
-	// One comes back, as another process: it was there before.
+	// An agent comes back as another process: it was there before.
 	r.note([]consul.Instance{listed("dead", "b", false), listed("one", "b", false), listed("two", "b2", true)}, at(20))
 	want(20, source("dead", true, at(1)), source("me", false, at(2)), source("one", true, at(1)), source("two", false, at(1)))
 
-	// They are not remembered for ever.
+	// Agents that left are forgotten after a while.
 	want(1+3661, source("me", false, at(2)), source("one", true, at(1)), source("two", false, at(1)))
 	want(10+3661, source("me", false, at(2)), source("two", false, at(1)))
 
-	// That Consul lists one for days, whose node is gone, is no news.
+	// Consul lists an agent of a lost node for days, which is no news.
 	for _, second := range []int{3700, 3800, 7500, 7600} {
 		r.note([]consul.Instance{listed("dead", "b", false), listed("two", "b2", true)}, at(second))
 		want(second, source("me", false, at(2)), source("two", false, at(1)))
@@ -60,7 +60,7 @@ func TestRoster(t *testing.T) {
 	}
 }
 
-// What another of its name has left behind on a node that is gone says nothing of an agent.
+// A registration with the same name on a lost node says nothing about an agent.
 func TestRoster_TwoOfOneName(t *testing.T) {
 	r, now := roster{name: "me"}, time.Now()
 	here, gone := listed("one", "b2", true), listed("one", "b1", false)
@@ -73,7 +73,7 @@ func TestRoster_TwoOfOneName(t *testing.T) {
 	}
 }
 
-// An agent that finds a registration of its own that it has not made died before.
+// An agent that finds a registration of its own from an earlier run died before.
 func TestRoster_OfAnEarlierRun(t *testing.T) {
 	r, now := roster{name: "me", boot: "b2"}, time.Now()
 	r.note([]consul.Instance{listed("me", "b1", false)}, now)
@@ -85,11 +85,11 @@ func TestRoster_OfAnEarlierRun(t *testing.T) {
 
 func TestRoster_IsBounded(t *testing.T) {
 	r, now := roster{name: "me"}, time.Now()
-	for i := range 3 * rosterHolds {
+	for i := range 3 * rosterMax {
 		r.note([]consul.Instance{listed(fmt.Sprintf("n%d", i), "b", true)}, now.Add(time.Duration(i)*time.Millisecond))
 	}
 	all := r.sources("me:4748", now.Add(time.Minute))
-	if len(all) > rosterHolds+2 {
+	if len(all) > rosterMax+2 {
 		t.Errorf("%d are remembered", len(all))
 	}
 	for _, s := range all {

@@ -3,8 +3,6 @@ package agent
 import (
 	"strings"
 	"testing"
-
-	"github.com/wadi-run/wadi/internal/consul"
 )
 
 // An agent reaches the leader over the mesh, else at an address that is the leader's: the
@@ -35,26 +33,5 @@ func TestWayTo(t *testing.T) {
 	}
 	if got, err := wayTo(leaderInfo{URL: "http://127.0.0.1:4747"}, false, ""); err == nil {
 		t.Errorf("of machines nothing is known: got %q", got)
-	}
-}
-
-// A namesake is known by node and machine too: every machine has a 127.0.0.1:4747.
-func TestWhereabouts(t *testing.T) {
-	own := whereabouts{node: "n1", machine: "m1", http: "127.0.0.1:4747"}
-	for _, tt := range []struct {
-		node, machine, http string
-		want                bool
-	}{
-		{"n1", "m1", "127.0.0.1:4747", false},
-		{"n1", "", "127.0.0.1:4747", false}, // An earlier version.
-		{"n2", "m2", "127.0.0.1:4747", true},
-		{"n2", "", "127.0.0.1:4747", true},
-		{"n1", "m2", "127.0.0.1:4747", true}, // Both use one Consul agent.
-		{"n1", "m1", "127.0.0.1:4748", true},
-	} {
-		in := consul.Instance{Node: tt.node, Meta: map[string]string{consul.MetaHTTP: tt.http, consul.MetaMachine: tt.machine}}
-		if got := own.isAnother(in); got != tt.want {
-			t.Errorf("%+v: got %t, want %t", tt, got, tt.want)
-		}
 	}
 }

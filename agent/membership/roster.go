@@ -1,4 +1,4 @@
-package agent
+package membership
 
 import (
 	"slices"
@@ -12,36 +12,38 @@ import (
 )
 
 const (
-	// rosterKeeps is for how long an agent is remembered that is gone: what it held
-	// belongs to the load for as long as the longest window.
+	// rosterKeeps is how long an agent that left is remembered: the requests that it
+	// counted belong to the load for as long as the longest window.
 	rosterKeeps = time.Hour + time.Minute
 
-	// rosterHolds bounds how many of those are.
-	rosterHolds = 1000
+	// rosterMax bounds the agents that left.
+	rosterMax = 1000
 )
 
-// roster remembers which agents there were. What Consul lists is no proof: an agent
-// whose node's Consul agent is away, or that drains, is not listed and serves on; and
-// one that died took the load that it had counted along. Every agent keeps one, as
-// whoever leads next has to know what was before.
+// roster remembers which agents there were. A missing entry in Consul proves nothing: an
+// agent whose node's Consul agent is away, or that drains, is not listed and serves on; and
+// an agent that died took the load that it had counted along. Every agent keeps a roster,
+// because the next leader has to know which agents there were before its term.
 type roster struct {
 	name, boot string // This agent's.
 
 	mu  sync.Mutex
-	all map[string]*member
+	all map[string]*member // By name.
 }
 
-// member is an agent that there is or was.
+// member is an agent that is there or was.
 type member struct {
 	addr string    // Of its metrics listener.
-	seen time.Time // Since when it is known to be there, perhaps in an earlier process.
+	seen time.Time // Since when it is known, perhaps from an earlier process.
 	left time.Time // Since when it is not listed as healthy; zero: it is.
 
 	listed bool // Consul lists it, healthy or not: for days, if its node is gone.
 }
 
-// isGone reports whether it is gone for so long that nothing of it belongs to the load.
-func (m *member) isGone(now time.Time) bool { return !m.left.IsZero() && now.Sub(m.left) > rosterKeeps }
+// expired reports whether nothing that it counted belongs to the load any more.
+func (m *member) expired(now time.Time) bool {
+	return !m.left.IsZero() && now.Sub(m.left) > rosterKeeps
+}
 
 // note takes in what Consul lists.
 func (r *roster) note(listed []consul.Instance, now time.Time) {
@@ -61,10 +63,10 @@ func (r *roster) note(listed []consul.Instance, now time.Time) {
 			m = &member{seen: now}
 			r.all[name] = m
 		}
-		if name == r.name && in.Meta[consul.MetaBoot] != r.boot { // Of an earlier run, which has not said goodbye.
+		if name == r.name && in.Meta[consul.MetaBoot] != r.boot { // An earlier run's, which did not deregister.
 			m.seen = now.Add(-rosterKeeps)
 		}
-		if in.Passing || !passing[name] { // Two may have its name, of which one is gone.
+		if in.Passing || !passing[name] { // A registration on a lost node may have the same name.
 			m.addr = addr
 			passing[name] = in.Passing
 		}
@@ -81,29 +83,29 @@ func (r *roster) note(listed []consul.Instance, now time.Time) {
 	r.forget(now)
 }
 
-// forget drops who is gone for long, and of too many those who are for longest. Who is
-// listed all the same is known to be gone: or it would be one that has just left.
+// forget drops agents that left long ago, and of too many the ones that left first. An
+// expired agent that Consul still lists is kept, or the next note would take it for one that
+// has just left.
 func (r *roster) forget(now time.Time) {
-	var gone []string
+	var left []string
 	for name, m := range r.all {
 		switch {
 		case m.left.IsZero() || name == r.name:
-		case m.isGone(now):
+		case m.expired(now):
 			if !m.listed {
 				delete(r.all, name)
 			}
 		default:
-			gone = append(gone, name)
+			left = append(left, name)
 		}
 	}
-	slices.SortFunc(gone, func(a, b string) int { return r.all[b].left.Compare(r.all[a].left) })
-	for _, name := range gone[min(len(gone), rosterHolds):] {
+	slices.SortFunc(left, func(a, b string) int { return r.all[b].left.Compare(r.all[a].left) })
+	for _, name := range left[min(len(left), rosterMax):] {
 		delete(r.all, name)
 	}
 }
 
-// sources lists the agents as sources of statistics: this one, which is at self, and
-// those that there were, which have ended when they do not answer.
+// sources lists this agent, which is at self, and the remembered ones.
 func (r *roster) sources(self string, now time.Time) []control.Source {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,7 +116,7 @@ func (r *roster) sources(self string, now time.Time) []control.Source {
 			all[0].Seen = m.seen
 			continue
 		}
-		if m.isGone(now) {
+		if m.expired(now) {
 			continue
 		}
 		all = append(all, control.Source{ID: name, Kind: wadi.SourceActivator, Addr: m.addr, Stopping: !m.left.IsZero(), Seen: m.seen})
