@@ -222,7 +222,7 @@ func (a *Agent) checkNomad(ctx context.Context) []wadi.Finding {
 // of, while it is of others.
 func (a *Agent) checkNamespaces() []wadi.Finding {
 	var out []wadi.Finding
-	for _, namespace := range a.watcher.Unread() {
+	for _, namespace := range a.watcher.Unwatched() {
 		if len(out) == maxNamed {
 			break
 		}

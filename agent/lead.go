@@ -117,7 +117,7 @@ func (a *Agent) sweeper(as control.Nomad, st *store.Writer, services func() *con
 		if err != nil {
 			return nil, err
 		}
-		jobs, err := a.nomad.OwnJobs(ctx, name)
+		jobs, err := a.nomad.OwnedJobs(ctx, name)
 		out := make([]scheduler.OwnJob, 0, len(jobs))
 		for _, j := range jobs {
 			service, _, _ := wadi.SplitRevisionID(j.ID)

@@ -21,7 +21,7 @@ const peerDial = 5 * time.Second
 // prove who they are, and activators have no other business with each other.
 func (a *Agent) peers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil && r.Header.Get(server.HeaderForwarded) != "" && a.mesh.IsOneOfUs(*r.TLS) {
+		if r.TLS != nil && r.Header.Get(server.HeaderForwarded) != "" && a.mesh.HasOwnIdentity(*r.TLS) {
 			a.peerAPI.ServeHTTP(w, r)
 			return
 		}

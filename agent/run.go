@@ -113,7 +113,7 @@ func (a *Agent) quiet(what string) func(error) {
 
 func (a *Agent) setRoutes(routes map[string]wadi.Route) {
 	a.routes.Store(&routes)
-	defer a.watcher.Renew() // Services may be in other namespaces now.
+	defer a.watcher.Refresh() // Services may be in other namespaces now.
 	a.guard.RoutesChanged()
 	a.activator.SetRoutes(routes)
 	defer a.routedOnce.Do(func() { close(a.routed) })

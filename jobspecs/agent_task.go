@@ -30,8 +30,8 @@ func ParseTask(body hcl.Body, path string) (json.RawMessage, []Problem) {
 	r.body(body, path, []setting{
 		{"driver", text(&t.Driver, notEmpty)},
 		{"user", text(&t.User, nil)},
-		{"env", words(&t.Env, 1000, 32<<10)},
-		{"meta", words(&t.Meta, 1000, 32<<10)},
+		{"env", stringMap(&t.Env, 1000, 32<<10)},
+		{"meta", stringMap(&t.Meta, 1000, 32<<10)},
 		{"kill_timeout", duration(&kill, 0, 24*time.Hour)},
 		{"shutdown_delay", duration(&shutdown, 0, time.Hour)},
 	}, []nested{
@@ -103,8 +103,8 @@ func (r *taskReader) artifact(b *hcl.Block, path string) *api.TaskArtifact {
 		{"source", text(&source, notEmptyRuntime)},
 		{"destination", text(&destination, nil)},
 		{"mode", text(&mode, nil)},
-		{"options", words(&a.GetterOptions, 100, 4096)},
-		{"headers", words(&a.GetterHeaders, 100, 4096)},
+		{"options", stringMap(&a.GetterOptions, 100, 4096)},
+		{"headers", stringMap(&a.GetterHeaders, 100, 4096)},
 	}, []nested{
 		{name: "options", read: func(b *hcl.Block, path string) { a.GetterOptions = r.strings(b.Body, path) }},
 		{name: "headers", read: func(b *hcl.Block, path string) { a.GetterHeaders = r.strings(b.Body, path) }},

@@ -16,7 +16,7 @@ import (
 // settings must keep together stands in check_settings.go.
 
 func (r *reader) datacenters(s *wadi.Service) func(cty.Value) error {
-	read := texts(&s.Datacenters, 100, notEmpty)
+	read := stringList(&s.Datacenters, 100, notEmpty)
 	return func(v cty.Value) error {
 		if err := read(v); err != nil {
 			return err
@@ -46,7 +46,7 @@ func (r *reader) port(s *wadi.Service) func(cty.Value) error {
 // meta adds to the defaults' entries.
 func (r *reader) meta(s *wadi.Service) func(cty.Value) error {
 	var given map[string]string
-	read := words(&given, 64, 1024)
+	read := stringMap(&given, 64, 1024)
 	return func(v cty.Value) error {
 		if err := read(v); err != nil {
 			return err
@@ -104,7 +104,7 @@ func (r *reader) queue(b *hcl.Block, path string, q *wadi.Queue) {
 	r.body(b.Body, path, []setting{
 		{"depth", integer(&q.Depth, 1, 100_000)},
 		{"timeout", duration(&q.Timeout, 10*time.Millisecond, time.Hour)},
-		{"quiet", texts(&q.Quiet, 64, checkPath)},
+		{"quiet", stringList(&q.Quiet, 64, checkPath)},
 	}, nil)
 }
 

@@ -23,63 +23,63 @@ const (
 	perValue = 32 // What a value costs besides its text.
 )
 
-// meter is a budget, and what became of it.
-type meter struct {
-	left int
-	over string // Why nothing more is evaluated; empty while something is.
-	told bool
+// budget is a budget, and what became of it.
+type budget struct {
+	left     int
+	exceeded string // Why nothing more is evaluated; empty while something is.
+	reported bool
 }
 
-func newMeter(work int) *meter { return &meter{left: work} }
+func newBudget(work int) *budget { return &budget{left: work} }
 
 // spend takes n from the budget; false: it is used up.
-func (m *meter) spend(n int) bool {
-	if m.over == "" && (n < 0 || n > m.left) {
+func (m *budget) spend(n int) bool {
+	if m.exceeded == "" && (n < 0 || n > m.left) {
 		m.stop("the expressions make more than %d KiB of values", maxWork>>10)
 	}
 	m.left -= n
-	return m.over == ""
+	return m.exceeded == ""
 }
 
-func (m *meter) stop(format string, args ...any) {
-	if m.over == "" {
-		m.over = fmt.Sprintf(format, args...)
+func (m *budget) stop(format string, args ...any) {
+	if m.exceeded == "" {
+		m.exceeded = fmt.Sprintf(format, args...)
 	}
 }
 
-func (m *meter) diagnostics(rng hcl.Range) hcl.Diagnostics {
+func (m *budget) diagnostics(rng hcl.Range) hcl.Diagnostics {
 	return hcl.Diagnostics{{
 		Severity: hcl.DiagError, Summary: "Too much to evaluate", Subject: &rng,
-		Detail: m.over + "; outside the instance block write the value, or less of it.",
+		Detail: m.exceeded + "; outside the instance block write the value, or less of it.",
 	}}
 }
 
 // value evaluates e. That the budget is used up is told once.
-func (m *meter) value(e hcl.Expression, ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
+func (m *budget) value(e hcl.Expression, ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	var v cty.Value
 	var diags hcl.Diagnostics
-	if m.over == "" {
+	if m.exceeded == "" {
 		if x, ok := e.(hclsyntax.Expression); ok {
 			e = m.wrap(x)
 		}
-		if v, diags = e.Value(ctx); m.over == "" {
+		if v, diags = e.Value(ctx); m.exceeded == "" {
 			return v, diags
 		}
 	}
-	if m.told {
+	if m.reported {
 		return cty.DynamicVal, nil
 	}
-	m.told = true
+	m.reported = true
 	return cty.DynamicVal, m.diagnostics(e.Range())
 }
 
 // charge pays for a value, and all that is in it.
-func (m *meter) charge(v cty.Value, depth int) bool {
+func (m *budget) charge(v cty.Value, depth int) bool {
 	if depth > maxNest {
 		m.stop("a value is nested more than %d deep", maxNest)
 	}
 	if !m.spend(perValue) || !v.IsKnown() || v.IsNull() {
-		return m.over == ""
+		return m.exceeded == ""
 	}
 	switch t := v.Type(); {
 	case t == cty.String:
@@ -110,16 +110,16 @@ func digits(f *big.Float) int {
 // metered is an expression whose value is paid for.
 type metered struct {
 	hclsyntax.Expression
-	meter *meter
+	budget *budget
 }
 
 // Value implements hcl.Expression.
 func (x *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
-	m := x.meter
+	m := x.budget
 	if t, ok := x.Expression.(*hclsyntax.TemplateExpr); ok {
 		m.parts(t, ctx)
 	}
-	if m.over != "" {
+	if m.exceeded != "" {
 		return cty.DynamicVal, m.diagnostics(x.Range())
 	}
 	v, diags := x.Expression.Value(ctx)
@@ -134,7 +134,7 @@ func (x *metered) UnwrapExpression() hcl.Expression { return x.Expression }
 
 // parts pays for the variables in a text before it is put together: what they hold is
 // shared until then.
-func (m *meter) parts(t *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
+func (m *budget) parts(t *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
 	for _, p := range t.Parts {
 		switch p.(type) {
 		case *metered, *hclsyntax.LiteralValueExpr: // Paid for, or in the file.
@@ -147,7 +147,7 @@ func (m *meter) parts(t *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
 }
 
 // wrap has every part of e paid for. It changes e, whose meaning and variables stay.
-func (m *meter) wrap(e hclsyntax.Expression) hclsyntax.Expression {
+func (m *budget) wrap(e hclsyntax.Expression) hclsyntax.Expression {
 	switch x := e.(type) {
 	case nil, *metered, *hclsyntax.ScopeTraversalExpr, *hclsyntax.AnonSymbolExpr:
 		return e
@@ -176,11 +176,11 @@ func (m *meter) wrap(e hclsyntax.Expression) hclsyntax.Expression {
 	default:
 		m.wrapMany(e)
 	}
-	return &metered{Expression: e, meter: m}
+	return &metered{Expression: e, budget: m}
 }
 
 // wrapMany is wrap for what makes many values or a text.
-func (m *meter) wrapMany(e hclsyntax.Expression) {
+func (m *budget) wrapMany(e hclsyntax.Expression) {
 	switch x := e.(type) {
 	case *hclsyntax.TupleConsExpr:
 		for i, v := range x.Exprs {

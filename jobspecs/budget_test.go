@@ -117,7 +117,7 @@ func TestParse_BombsForNomad(t *testing.T) {
 		want bool
 	}{{"", false}, {"  c = [for a in local.a : [for b in local.a : [for c in local.a : 1]]]\n", true}} {
 		drafts, problems := jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: fmt.Appendf(nil, src, tt.more)}, jobspecs.Options{})
-		if len(drafts) != 1 || drafts[0].TooMuch() != tt.want || len(problems) > 1 || jobspecs.HasErrors(problems) != tt.want {
+		if len(drafts) != 1 || drafts[0].OverBudget() != tt.want || len(problems) > 1 || jobspecs.HasErrors(problems) != tt.want {
 			t.Errorf("too much: want %t, got problems %v", tt.want, problems)
 		}
 	}

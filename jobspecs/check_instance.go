@@ -52,16 +52,16 @@ func reservedEnv(name string) bool {
 // checkInstance finds what may not stand in an instance block, as far as the
 // syntax shows it. Finish finds the rest (what dynamic blocks and expressions make).
 func checkInstance(body *hclsyntax.Body, service string) []Problem {
-	c := &checker{service: service, meter: newMeter(maxWork)}
+	c := &checker{service: service, budget: newBudget(maxWork)}
 	c.attribute(body, "count", "instance", notCount)
 	c.attribute(body, "shutdown_delay", "instance", notShutdownDelay)
 	for _, name := range slices.Sorted(maps.Keys(body.Attributes)) {
-		if place := besideTask(name); place != "" {
+		if place := hintInInstance(name); place != "" {
 			c.attribute(body, name, "instance", place)
 		}
 	}
 	for _, b := range body.Blocks {
-		if place := besideTask(b.Type); place != "" {
+		if place := hintInInstance(b.Type); place != "" {
 			c.add(b.DefRange(), "instance."+b.Type, place)
 		}
 		switch b.Type {
@@ -83,7 +83,7 @@ func checkInstance(body *hclsyntax.Body, service string) []Problem {
 type checker struct {
 	service  string
 	networks int // Network blocks so far.
-	meter    *meter
+	budget   *budget
 	problems []Problem
 }
 
@@ -100,7 +100,7 @@ func (c *checker) attribute(body *hclsyntax.Body, name, path, message string) {
 func (c *checker) serviceBlock(b *hclsyntax.Block, path string) {
 	name := ""
 	if a := b.Body.Attributes["name"]; a != nil {
-		if v, diags := c.meter.value(a.Expr, nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
+		if v, diags := c.budget.value(a.Expr, nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
 			if name = v.AsString(); name == c.service {
 				c.add(a.Expr.Range(), join(path, "service."+name), notService(name))
 			}
@@ -122,7 +122,7 @@ func (c *checker) task(b *hclsyntax.Block) {
 		c.add(b.LabelRanges[0], path, notTask(b.Labels[0]))
 	}
 	if a := b.Body.Attributes["leader"]; a != nil {
-		if v, diags := c.meter.value(a.Expr, nil); diags.HasErrors() || !v.RawEquals(cty.False) {
+		if v, diags := c.budget.value(a.Expr, nil); diags.HasErrors() || !v.RawEquals(cty.False) {
 			c.add(a.NameRange, path+".leader", notLeader)
 		}
 	}
@@ -160,7 +160,7 @@ func (c *checker) env(task *hclsyntax.Body, path string) {
 	if a := task.Attributes["env"]; a != nil {
 		if object, ok := a.Expr.(*hclsyntax.ObjectConsExpr); ok {
 			for _, item := range object.Items {
-				if k, diags := c.meter.value(item.KeyExpr, nil); !diags.HasErrors() && k.Type() == cty.String && k.IsKnown() && !k.IsNull() {
+				if k, diags := c.budget.value(item.KeyExpr, nil); !diags.HasErrors() && k.Type() == cty.String && k.IsKnown() && !k.IsNull() {
 					check(k.AsString(), item.KeyExpr.Range())
 				}
 			}

@@ -25,7 +25,7 @@ func (c *Constants) Body(f File) (hcl.Body, hcl.Diagnostics) {
 // Value evaluates an expression that may refer to nothing.
 func (c *Constants) Value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 	v, diags := c.scope.constant(e)
-	if m := c.scope.meter; m.over != "" && !diags.HasErrors() {
+	if m := c.scope.budget; m.exceeded != "" && !diags.HasErrors() {
 		return v, m.diagnostics(e.Range())
 	}
 	return v, diags

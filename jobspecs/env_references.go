@@ -86,9 +86,9 @@ func inTemplate(values map[string]string, template object) map[string]string {
 	return written
 }
 
-// byChance lists the variables in a task's env that refer to others in it: Nomad
+// unstableReferences lists the variables in a task's env that refer to others in it: Nomad
 // resolves such a reference or leaves it as it is.
-func byChance(t *api.Task) (names []string, refers map[string]string) {
+func unstableReferences(t *api.Task) (names []string, refers map[string]string) {
 	refers = map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
 		for _, m := range reference.FindAllStringSubmatch(t.Env[name], -1) {

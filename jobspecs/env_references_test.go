@@ -88,7 +88,7 @@ func TestRender_References(t *testing.T) {
 func TestFinish_EnvByChance(t *testing.T) {
 	src := "service \"a\" {\n  instance {\n    task \"web\" {\n      driver = \"x\"\n    }\n  }\n}\n"
 	drafts, _ := jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: []byte(src)}, jobspecs.Options{})
-	_, problems := drafts[0].Finish([]byte(`{"TaskGroups":[{"Name":"i","Tasks":[{"Name":"web","Driver":"x",
+	_, problems := drafts[0].Complete([]byte(`{"TaskGroups":[{"Name":"i","Tasks":[{"Name":"web","Driver":"x",
 		"Env":{"HOME_URL":"http://${HOST}:${PORT}","HOST":"a","OTHER":"${NOMAD_IP_x}"}}]}]}`))
 	want := "a.hcl:3,5: warning: instance.task.web.env.HOME_URL: it refers to HOST in the same env, which Nomad resolves at some starts and leaves as it is at others; write the value, or use a local for both"
 	if len(problems) != 1 || problems[0].String() != want {

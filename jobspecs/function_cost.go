@@ -21,7 +21,7 @@ const (
 var wideVerb = regexp.MustCompile(`%[^a-zA-Z%]*\d{4}`)
 
 // guard makes fn refuse what would cost too much, before it does anything.
-func (m *meter) guard(name string, fn function.Function) function.Function {
+func (m *budget) guard(name string, fn function.Function) function.Function {
 	return function.New(&function.Spec{
 		Params: fn.Params(), VarParam: fn.VarParam(),
 		Type: func(args []cty.Value) (cty.Type, error) {
@@ -34,17 +34,17 @@ func (m *meter) guard(name string, fn function.Function) function.Function {
 	})
 }
 
-func (m *meter) admit(name string, args []cty.Value) error {
+func (m *budget) admit(name string, args []cty.Value) error {
 	for _, a := range args {
 		if !m.charge(a, 0) {
-			return errors.New(m.over)
+			return errors.New(m.exceeded)
 		}
 	}
 	if err := refuses(name, args); err != nil {
 		return err
 	}
 	if !m.spend(cost(name, args)) {
-		return errors.New(m.over)
+		return errors.New(m.exceeded)
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func lengthOf(v cty.Value) int {
 
 // sizeOf is what values cost.
 func sizeOf(all ...cty.Value) int {
-	m := newMeter(maxWork)
+	m := newBudget(maxWork)
 	for _, v := range all {
 		m.charge(v, 0)
 	}

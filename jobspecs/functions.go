@@ -18,7 +18,7 @@ import (
 // functions are Nomad's, by the same names, so that a local that instance and service
 // both use means the same in both. Those that read files say so, and those that give
 // another value each time. What they may cost is m's to say.
-func functions(m *meter) map[string]function.Function {
+func functions(m *budget) map[string]function.Function {
 	all := map[string]function.Function{
 		"abs": stdlib.AbsoluteFunc, "ceil": stdlib.CeilFunc, "floor": stdlib.FloorFunc, "log": stdlib.LogFunc,
 		"max": stdlib.MaxFunc, "min": stdlib.MinFunc, "parseint": stdlib.ParseIntFunc, "pow": stdlib.PowFunc, "signum": stdlib.SignumFunc,

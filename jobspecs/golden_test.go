@@ -157,7 +157,7 @@ func TestGolden_Jobs(t *testing.T) {
 				if refusal != "" {
 					t.Fatalf("Nomad refused it: %s", refusal)
 				}
-				s, problems := d.Finish(job)
+				s, problems := d.Complete(job)
 				for _, p := range problems {
 					if !p.Warning {
 						t.Errorf("problem: %s", p)
@@ -201,7 +201,7 @@ func TestGolden_Errors(t *testing.T) {
 				if refusal != "" {
 					problems = d.ParseErrors(refusal)
 				} else {
-					_, problems = d.Finish(job)
+					_, problems = d.Complete(job)
 				}
 				for _, p := range problems {
 					out.WriteString(p.String() + "\n")

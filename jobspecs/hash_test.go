@@ -81,8 +81,8 @@ func TestHash_CommentsAndLayoutDoNotCount(t *testing.T) {
 	a, _ := parseOne(t, "service \"a\" {\n  instance {\n  }\n}\n", jobspecs.Options{})
 	b, _ := parseOne(t, "# Hello.\n\nservice \"a\" {\n  priority = 50 # As by default.\n  instance { }\n}\n", jobspecs.Options{})
 	job := []byte(`{"TaskGroups":[{"Name":"i","Tasks":[{"Name":"web"}]}]}`)
-	sa, _ := a.Finish(job)
-	sb, _ := b.Finish(job)
+	sa, _ := a.Complete(job)
+	sb, _ := b.Complete(job)
 	if jobspecs.Hash(sa) != jobspecs.Hash(sb) {
 		t.Error("hashes differ")
 	}

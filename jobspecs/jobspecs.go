@@ -59,24 +59,24 @@ type Draft struct {
 	// user named one.
 	Service wadi.Service
 
-	file      File
-	root      *hclsyntax.Body
-	service   *hclsyntax.Block
-	instance  *hclsyntax.Block
-	variables string               // HCL of a variable file for Nomad.
-	ranges    map[string]hcl.Range // Where settings stand, by path.
-	reported  map[string]bool      // Paths in instance that Parse already complained about.
-	places    map[[2]int]bool      // Lines and columns of that.
-	valueless map[string]bool      // Variables whose values Parse refused or missed.
-	tooMuch   bool                 // What is to be evaluated is beyond all bounds.
+	file       File
+	root       *hclsyntax.Body
+	service    *hclsyntax.Block
+	instance   *hclsyntax.Block
+	variables  string               // HCL of a variable file for Nomad.
+	ranges     map[string]hcl.Range // Where settings stand, by path.
+	reported   map[string]bool      // Paths in instance that Parse already complained about.
+	places     map[[2]int]bool      // Lines and columns of that.
+	valueless  map[string]bool      // Variables whose values Parse refused or missed.
+	overBudget bool                 // What is to be evaluated is beyond all bounds.
 }
 
 // File names the file that d came from.
 func (d *Draft) File() string { return d.file.Name }
 
-// TooMuch reports whether Parse gave up evaluating. Nomad must not be asked then: its
+// OverBudget reports whether Parse gave up evaluating. Nomad must not be asked then: its
 // parser has no bounds.
-func (d *Draft) TooMuch() bool { return d.tooMuch }
+func (d *Draft) OverBudget() bool { return d.overBudget }
 
 // At makes a problem about a setting of d, such as "protocol" or "scale.max". It
 // stands where the setting does, else at the head of the service.
@@ -107,9 +107,9 @@ func ParseFiles(files []File, o Options) ([]*Draft, []Problem) {
 		parsed   = true
 	)
 	o.Limits = o.Limits.orDefault()
-	meter := newMeter(maxWork)
+	meter := newBudget(maxWork)
 	for _, f := range files {
-		r := &reader{file: f, limits: o.Limits, scope: scope{meter: meter}}
+		r := &reader{file: f, limits: o.Limits, scope: scope{budget: meter}}
 		ds, ok := r.parse(o)
 		parsed = parsed && ok
 		maps.Copy(declared, r.declared)
@@ -118,7 +118,7 @@ func ParseFiles(files []File, o Options) ([]*Draft, []Problem) {
 		problems = append(problems, bounded(r.problems)...)
 	}
 	for _, d := range drafts {
-		d.tooMuch = meter.over != ""
+		d.overBudget = meter.exceeded != ""
 	}
 	problems = append(problems, crossCheck(drafts)...)
 	if parsed { // Else variables may be declared where the syntax is broken.

@@ -28,18 +28,18 @@ func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name strin
 	r.problems = append(r.problems, p)
 }
 
-// elsewhere says where something belongs that people look for in the block at path of
+// hintsFor says where something belongs that people look for in the block at path of
 // a service, because Nomad has it, or another block of Wadi's; empty if that is not known.
-func elsewhere(path string) func(name string) string {
-	return func(name string) string { return placeOf(path, name) }
+func hintsFor(path string) func(name string) string {
+	return func(name string) string { return hint(path, name) }
 }
 
-func placeOf(path, name string) string {
+func hint(path, name string) string {
 	switch path {
 	case "":
-		return besideInstance(name)
+		return hintInService(name)
 	case "scale":
-		return besideMetrics(name)
+		return hintInScale(name)
 	case "concurrency":
 		if name == "target" || name == "utilization" {
 			return fmt.Sprintf("use scale { metric \"concurrency\" { %s = … } }; the limit here is what one instance takes at most", name)
@@ -61,9 +61,9 @@ func placeOf(path, name string) string {
 	return ""
 }
 
-// besideTask says what to do with a name that stands in an instance block; empty if it
+// hintInInstance says what to do with a name that stands in an instance block; empty if it
 // is for Nomad to judge.
-func besideTask(name string) string {
+func hintInInstance(name string) string {
 	switch {
 	case slices.Contains([]string{
 		"scale", "concurrency", "probe", "timeout", "queue", "retention", "domains", "visibility", "mesh", "protocol", "port",
@@ -76,8 +76,8 @@ func besideTask(name string) string {
 	return ""
 }
 
-// besideInstance says what to do with a name that stands in a service block.
-func besideInstance(name string) string {
+// hintInService says what to do with a name that stands in a service block.
+func hintInService(name string) string {
 	switch {
 	case slices.Contains([]string{
 		"task", "constraint", "affinity", "spread", "volume", "restart", "reschedule", "ephemeral_disk", "vault", "consul",
@@ -129,7 +129,7 @@ func besideInstance(name string) string {
 	return ""
 }
 
-func besideMetrics(name string) string {
+func hintInScale(name string) string {
 	switch name {
 	case "target", "utilization":
 		return fmt.Sprintf("it belongs in a metric: metric \"concurrency\" { %s = … }", name)
@@ -143,15 +143,15 @@ func besideMetrics(name string) string {
 	return ""
 }
 
-// outsideService says what to do with a name that stands at the top of a file.
-func outsideService(name string) string {
+// hintAtTop says what to do with a name that stands at the top of a file.
+func hintAtTop(name string) string {
 	switch name {
 	case "group":
 		return "put the inside of the group into service \"name\" { instance { … } }"
 	case "instance":
 		return "it belongs in a service: service \"name\" { instance { … } }"
 	}
-	if place := besideInstance(name); place != "" {
+	if place := hintInService(name); place != "" {
 		return "it belongs in a service: service \"name\" { … }. There: " + place
 	}
 	return ""

@@ -14,7 +14,7 @@ const maxDepth = 500
 // tooDeep finds the first place where f is nested too deeply to be parsed.
 func tooDeep(f File) (Problem, bool) {
 	tokens, _ := hclsyntax.LexConfig(f.Source, f.Name, hcl.Pos{Line: 1, Column: 1})
-	var d depth
+	var d nesting
 	for _, t := range tokens {
 		d.add(t.Type)
 		if d.total+len(d.open) > maxDepth {
@@ -24,8 +24,8 @@ func tooDeep(f File) (Problem, bool) {
 	return Problem{}, false
 }
 
-// depth follows the tokens of a file. It is an upper bound of the nesting.
-type depth struct {
+// nesting follows the tokens of a file. It is an upper bound of the nesting.
+type nesting struct {
 	open  []level
 	base  level // Outside of all brackets.
 	total int   // The sum of all chains.
@@ -37,14 +37,14 @@ type level struct {
 	chain  int
 }
 
-func (d *depth) top() *level {
+func (d *nesting) top() *level {
 	if len(d.open) == 0 {
 		return &d.base
 	}
 	return &d.open[len(d.open)-1]
 }
 
-func (d *depth) add(t hclsyntax.TokenType) {
+func (d *nesting) add(t hclsyntax.TokenType) {
 	switch t {
 	case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp:
 		d.open = append(d.open, level{opener: t})
@@ -66,7 +66,7 @@ func (d *depth) add(t hclsyntax.TokenType) {
 }
 
 // close ends the innermost bracket. A chain of indices or calls counts in the level around it.
-func (d *depth) close(t hclsyntax.TokenType) {
+func (d *nesting) close(t hclsyntax.TokenType) {
 	if len(d.open) == 0 {
 		return
 	}
@@ -77,7 +77,7 @@ func (d *depth) close(t hclsyntax.TokenType) {
 	}
 }
 
-func (d *depth) chain(n int) {
+func (d *nesting) chain(n int) {
 	d.top().chain += n
 	d.total += n
 }

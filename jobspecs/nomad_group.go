@@ -13,16 +13,16 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Finish takes what Nomad's parser made of NomadSource (a job in JSON) and
+// Complete takes what Nomad's parser made of NomadSource (a job in JSON) and
 // returns the whole service. It refuses what may not stand in an instance and
 // Parse could not see.
-func (d *Draft) Finish(jobJSON []byte) (wadi.Service, []Problem) {
+func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []Problem) {
 	s := d.Service
 	raw, group, err := groupOf(jobJSON)
 	if err != nil {
 		return s, []Problem{d.inInstance("instance", "read the parsed job: %s", err)}
 	}
-	f := &finisher{draft: d}
+	f := &groupChecker{draft: d}
 	f.group(group)
 	networks, _ := raw["Networks"].([]any)
 	f.networks(networks, group.Networks)
@@ -65,25 +65,25 @@ func groupOf(jobJSON []byte) (object, *api.TaskGroup, error) {
 	return raw, &group, nil
 }
 
-type finisher struct {
+type groupChecker struct {
 	draft    *Draft
 	problems []Problem
 }
 
 // add complains about path, unless Parse has done so already.
-func (f *finisher) add(path, message string) {
+func (f *groupChecker) add(path, message string) {
 	if !f.draft.reported[path] {
 		f.problems = append(f.problems, f.draft.inInstance(path, "%s", message))
 	}
 }
 
-func (f *finisher) warn(path, message string) {
+func (f *groupChecker) warn(path, message string) {
 	p := f.draft.inInstance(path, "%s", message)
 	p.Warning = true
 	f.problems = append(f.problems, p)
 }
 
-func (f *finisher) group(g *api.TaskGroup) {
+func (f *groupChecker) group(g *api.TaskGroup) {
 	for _, c := range []struct {
 		set           bool
 		name, message string
@@ -100,7 +100,7 @@ func (f *finisher) group(g *api.TaskGroup) {
 	f.services(g.Services, "instance")
 }
 
-func (f *finisher) services(services []*api.Service, path string) {
+func (f *groupChecker) services(services []*api.Service, path string) {
 	for _, s := range services {
 		if s == nil {
 			continue
@@ -114,7 +114,7 @@ func (f *finisher) services(services []*api.Service, path string) {
 	}
 }
 
-func (f *finisher) task(t *api.Task) {
+func (f *groupChecker) task(t *api.Task) {
 	path := "instance.task." + t.Name
 	if reservedTask(t.Name) {
 		f.add(path, notTask(t.Name))
@@ -130,16 +130,16 @@ func (f *finisher) task(t *api.Task) {
 			f.add(path+".env."+name, notEnv(name))
 		}
 	}
-	f.chance(t, path+".env")
+	f.warnUnstableEnv(t, path+".env")
 	if t.Resources != nil && len(t.Resources.Networks) > 0 {
 		f.add(path+".resources.network", notNetwork)
 	}
 	f.services(t.Services, path)
 }
 
-// chance warns of what Nomad itself does differently from start to start.
-func (f *finisher) chance(t *api.Task, path string) {
-	names, refers := byChance(t)
+// warnUnstableEnv warns of what Nomad itself does differently from start to start.
+func (f *groupChecker) warnUnstableEnv(t *api.Task, path string) {
+	names, refers := unstableReferences(t)
 	for _, name := range names {
 		f.warn(join(path, name), fmt.Sprintf("it refers to %s in the same env, which Nomad resolves at some starts and leaves as it is at others; write the value, or use a local for both", refers[name]))
 	}
@@ -147,7 +147,7 @@ func (f *finisher) chance(t *api.Task, path string) {
 
 // servingTask chooses the task that listens on $PORT: the one that is named, else
 // the only one that is not a lifecycle task.
-func (f *finisher) servingTask(tasks []*api.Task) string {
+func (f *groupChecker) servingTask(tasks []*api.Task) string {
 	var main, other []string
 	for _, t := range tasks {
 		if t.Lifecycle == nil {

@@ -89,7 +89,7 @@ func (d *Draft) ParseErrors(text string) []Problem {
 	}
 	places := nomadPlace.FindAllStringSubmatchIndex(text, -1)
 	if len(places) == 0 {
-		return []Problem{d.nomadSays(d.instance.DefRange(), text)}
+		return []Problem{d.nomadProblem(d.instance.DefRange(), text)}
 	}
 	var problems []Problem
 	for i, at := range places {
@@ -100,19 +100,19 @@ func (d *Draft) ParseErrors(text string) []Problem {
 		line, err1 := strconv.Atoi(text[at[4]:at[5]])
 		column, err2 := strconv.Atoi(text[at[6]:at[7]])
 		if err1 != nil || err2 != nil || line < 1 || line > d.root.EndRange.End.Line {
-			return []Problem{d.nomadSays(d.instance.DefRange(), text)}
+			return []Problem{d.nomadProblem(d.instance.DefRange(), text)}
 		}
 		if d.places[[2]int{line, column}] && !moreProblems.MatchString(text[at[1]:end]) {
 			continue // Parse has said it, in words of its own.
 		}
 		rng := hcl.Range{Filename: d.file.Name, Start: hcl.Pos{Line: line, Column: column}}
-		problems = append(problems, d.nomadSays(rng, text[at[1]:end]))
+		problems = append(problems, d.nomadProblem(rng, text[at[1]:end]))
 	}
 	sortProblems(problems)
 	return problems
 }
 
-func (d *Draft) nomadSays(rng hcl.Range, text string) Problem {
+func (d *Draft) nomadProblem(rng hcl.Range, text string) Problem {
 	text = strings.TrimRight(strings.TrimSpace(text), "\n* ")
 	text = strings.ReplaceAll(text, "input.hcl", d.file.Name)
 	text = moreProblems.ReplaceAllString(text, " (and $1 more)")

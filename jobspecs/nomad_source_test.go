@@ -110,7 +110,7 @@ func TestParseErrors(t *testing.T) {
 func TestFinish_NotWhatNomadAnswers(t *testing.T) {
 	d, _ := parseOne(t, "service \"a\" {\n  instance {\n  }\n}\n", jobspecs.Options{})
 	for _, in := range []string{"", "null", "[]", "{}", `{"TaskGroups":[null]}`, `{"TaskGroups":[{},{}]}`, `{"TaskGroups":[{"Tasks":[null]}]}`, `{"TaskGroups":[{"Count":"x"}]}`} {
-		_, problems := d.Finish([]byte(in))
+		_, problems := d.Complete([]byte(in))
 		if len(problems) != 1 || problems[0].Line != 2 || !strings.HasPrefix(problems[0].Message, "read the parsed job: ") {
 			t.Errorf("Finish(%q): %s", in, texts(problems))
 		}
@@ -119,7 +119,7 @@ func TestFinish_NotWhatNomadAnswers(t *testing.T) {
 
 func TestFinish_KeepsWhatItDoesNotKnow(t *testing.T) {
 	d, _ := parseOne(t, "service \"a\" {\n  instance {\n  }\n}\n", jobspecs.Options{})
-	s, problems := d.Finish([]byte(`{"TaskGroups":[{"Name":"i","Future":{"A":123456789012345678},"Tasks":[{"Name":"web","New":true,"Env":null}]}]}`))
+	s, problems := d.Complete([]byte(`{"TaskGroups":[{"Name":"i","Future":{"A":123456789012345678},"Tasks":[{"Name":"web","New":true,"Env":null}]}]}`))
 	if len(problems) > 0 {
 		t.Fatal(texts(problems))
 	}

@@ -18,7 +18,7 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 	}
 	content, diags := root.Content(top())
 	for _, d := range diags {
-		r.misplaced(d, "", outsideService, []string{"service", "variable", "locals"}, root.MissingItemRange())
+		r.misplaced(d, "", hintAtTop, []string{"service", "variable", "locals"}, root.MissingItemRange())
 	}
 	r.begin()
 	variables := r.variables(content.Blocks.OfType("variable"), o.Variables)
@@ -41,24 +41,24 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 			drafts = append(drafts, d)
 		}
 	}
-	r.weigh()
+	r.evaluateLocals()
 	if services == 0 {
 		r.addf(root.MissingItemRange(), "", "no service in this file; add: service \"name\" { instance { … } }")
 	}
 	return drafts, true
 }
 
-// weigh evaluates all locals, those too that only the instance needs: Nomad's parser has
+// evaluateLocals evaluates all locals, those too that only the instance needs: Nomad's parser has
 // no bounds, and gets them from Wadi. What else is wrong with those is for Nomad to say.
-func (r *reader) weigh() {
-	all := scope{variables: r.scope.variables, locals: map[string]*local{}, meter: r.scope.meter}
+func (r *reader) evaluateLocals() {
+	all := scope{variables: r.scope.variables, locals: map[string]*local{}, budget: r.scope.budget}
 	for name, l := range r.scope.locals {
 		all.locals[name] = &local{expr: l.expr}
 	}
 	for _, name := range slices.Sorted(maps.Keys(all.locals)) {
 		rng := all.locals[name].expr.Range()
 		_, diags := all.local(name, rng)
-		if r.scope.meter.over != "" {
+		if r.scope.budget.exceeded != "" {
 			r.addDiagnostics(diags, "local."+name, rng)
 			return
 		}
@@ -80,9 +80,9 @@ func top() *hcl.BodySchema {
 // looked at. They are at most MaxServices.
 func Namespaces(files []File, o Options) (all []string) {
 	o.Limits = o.Limits.orDefault()
-	meter := newMeter(maxWork)
+	meter := newBudget(maxWork)
 	for _, f := range files {
-		r := &reader{file: f, limits: o.Limits, scope: scope{meter: meter}}
+		r := &reader{file: f, limits: o.Limits, scope: scope{budget: meter}}
 		root, ok := r.syntax()
 		if !ok {
 			continue
@@ -160,7 +160,7 @@ func (r *reader) draft(b *hclsyntax.Block, defaults Defaults) *Draft {
 // service reads all that may stand in a service block.
 func (r *reader) service(body hcl.Body, s *wadi.Service) {
 	settings := append(r.general(s),
-		setting{"domains", texts(&s.Domains, 100, checkDomain)},
+		setting{"domains", stringList(&s.Domains, 100, checkDomain)},
 		setting{"serving_task", text(&s.ServingTask, notEmpty)},
 	)
 	blocks := append(r.tunable(s),

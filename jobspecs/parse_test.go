@@ -258,7 +258,7 @@ func FuzzParse(f *testing.F) {
 		drafts, problems := jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: src}, o)
 		for _, d := range drafts {
 			d.NomadSource()
-			_, more := d.Finish([]byte(`{"TaskGroups":[{"Tasks":[{"Name":"web"},{"Name":"b","Env":{"PORT":"1"}}]}]}`))
+			_, more := d.Complete([]byte(`{"TaskGroups":[{"Tasks":[{"Name":"web"},{"Name":"b","Env":{"PORT":"1"}}]}]}`))
 			problems = append(problems, more...)
 			problems = append(problems, d.ParseErrors(value)...)
 		}

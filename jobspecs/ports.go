@@ -44,7 +44,7 @@ func (c *checker) network(b *hclsyntax.Block) {
 }
 
 // networks judges what Nomad's parser made of the network blocks.
-func (f *finisher) networks(raw []any, parsed []*api.NetworkResource) {
+func (f *groupChecker) networks(raw []any, parsed []*api.NetworkResource) {
 	const path = "instance.network"
 	if len(raw) > 1 {
 		f.add(path, notTwoNetworks)
@@ -83,7 +83,7 @@ const (
 )
 
 // port judges one port; static is its number on the node, 0 if Nomad chooses one.
-func (f *finisher) port(p api.Port, static int) {
+func (f *groupChecker) port(p api.Port, static int) {
 	path := "instance.network.port." + p.Label
 	if strings.HasPrefix(p.Label, "wadi_") || strings.HasPrefix(p.Label, "connect-proxy-") {
 		f.add(path, fmt.Sprintf("the label %q is reserved for Wadi's own ports; use another one", p.Label))
@@ -110,12 +110,12 @@ func (f *finisher) port(p api.Port, static int) {
 // parser wrote them.
 func withPorts(networks any, users any) {
 	all, _ := networks.([]any)
-	theirs, _ := users.([]any)
-	if len(all) == 0 || len(theirs) == 0 {
+	fromUser, _ := users.([]any)
+	if len(all) == 0 || len(fromUser) == 0 {
 		return
 	}
 	network, _ := all[0].(object)
-	from, _ := theirs[0].(object)
+	from, _ := fromUser[0].(object)
 	for _, key := range []string{keyStatic, keyDynamic} {
 		if more, _ := from[key].([]any); len(more) > 0 {
 			own, _ := network[key].([]any)

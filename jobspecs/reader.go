@@ -60,7 +60,7 @@ func (r *reader) body(b hcl.Body, path string, settings []setting, blocks []nest
 	}
 	content, diags := b.Content(schema)
 	for _, d := range diags {
-		r.misplaced(d, path, elsewhere(path), namesOf(schema), b.MissingItemRange())
+		r.misplaced(d, path, hintsFor(path), namesOf(schema), b.MissingItemRange())
 	}
 	for _, s := range settings {
 		if attr := content.Attributes[s.name]; attr != nil {

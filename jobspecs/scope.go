@@ -15,18 +15,18 @@ type scope struct {
 
 	runtime bool // Keep references that only Nomad can resolve, as text.
 
-	meter     *meter                       // Nil: one of its own.
+	budget    *budget                      // Nil: one of its own.
 	functions map[string]function.Function // Bound to meter.
 	values    cty.Value                    // Of variables; NilVal until it is needed.
 }
 
 // prepare makes what evaluations share.
 func (s *scope) prepare() {
-	if s.meter == nil {
-		s.meter = newMeter(maxWork)
+	if s.budget == nil {
+		s.budget = newBudget(maxWork)
 	}
 	if s.functions == nil {
-		s.functions = functions(s.meter)
+		s.functions = functions(s.budget)
 	}
 	if s.values == cty.NilVal {
 		s.values = cty.ObjectVal(s.variables)
@@ -35,10 +35,10 @@ func (s *scope) prepare() {
 
 // constant evaluates an expression that may refer to nothing.
 func (s *scope) constant(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
-	if s.meter == nil {
-		s.meter = newMeter(maxWork)
+	if s.budget == nil {
+		s.budget = newBudget(maxWork)
 	}
-	return s.meter.value(e, nil)
+	return s.budget.value(e, nil)
 }
 
 type local struct {
@@ -63,12 +63,12 @@ func (s *scope) value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 		}
 	}
 	s.prepare()
-	s.meter.spend(len(locals) * perValue)
+	s.budget.spend(len(locals) * perValue)
 	known := map[string]cty.Value{"var": s.values, "local": cty.ObjectVal(locals)}
 	if s.runtime {
 		known = references(e.Variables())
 	}
-	v, more := s.meter.value(e, &hcl.EvalContext{Functions: s.functions, Variables: known})
+	v, more := s.budget.value(e, &hcl.EvalContext{Functions: s.functions, Variables: known})
 	return v, append(diags, more...)
 }
 

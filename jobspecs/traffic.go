@@ -110,7 +110,7 @@ func checkTag(tag, service string) error {
 // intentions reads who may call the service.
 func (r *reader) intentions(b *hcl.Block, path string, s *wadi.Service) {
 	in := wadi.Intentions{Allow: []string{}}
-	read := texts(&in.Allow, 100, checkCaller)
+	read := stringList(&in.Allow, 100, checkCaller)
 	r.body(b.Body, path, []setting{{"allow", func(v cty.Value) error {
 		err := read(v)
 		if in.Allow == nil {

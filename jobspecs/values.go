@@ -132,7 +132,7 @@ func duration(dst *wadi.Duration, low, high time.Duration) func(cty.Value) error
 	}
 }
 
-func texts(dst *[]string, most int, check func(string) error) func(cty.Value) error {
+func stringList(dst *[]string, most int, check func(string) error) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if t := v.Type(); !t.IsListType() && !t.IsTupleType() && !t.IsSetType() {
 			return fmt.Errorf("a list of strings is required, got %s", t.FriendlyName())
@@ -158,8 +158,8 @@ func texts(dst *[]string, most int, check func(string) error) func(cty.Value) er
 	}
 }
 
-// words reads a map of strings.
-func words(dst *map[string]string, most, longest int) func(cty.Value) error {
+// stringMap reads a map of strings.
+func stringMap(dst *map[string]string, most, longest int) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if t := v.Type(); !t.IsMapType() && !t.IsObjectType() {
 			return fmt.Errorf("a map of strings is required, got %s", t.FriendlyName())

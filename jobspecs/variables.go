@@ -18,7 +18,7 @@ import (
 // that got a value from outside as a variable file for Nomad.
 func (r *reader) variables(blocks hcl.Blocks, given map[string]string) string {
 	r.declared, r.valueless = map[string]bool{}, map[string]bool{}
-	r.scope = scope{variables: map[string]cty.Value{}, locals: map[string]*local{}, meter: r.scope.meter}
+	r.scope = scope{variables: map[string]cty.Value{}, locals: map[string]*local{}, budget: r.scope.budget}
 	out := hclwrite.NewEmptyFile()
 	for _, b := range blocks {
 		name := b.Labels[0]
@@ -66,7 +66,7 @@ func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v
 	if a := content.Attributes["default"]; a != nil {
 		value, diags := r.scope.constant(a.Expr)
 		r.addDiagnostics(diags, path+".default", a.Range)
-		if diags.HasErrors() || r.scope.meter.over != "" {
+		if diags.HasErrors() || r.scope.budget.exceeded != "" {
 			return cty.DynamicVal, false
 		}
 		if v = value; typ == cty.NilType {
@@ -115,8 +115,8 @@ func (r *reader) parseValue(raw string, typ cty.Type) (cty.Value, error) {
 	if diags.HasErrors() {
 		return cty.NilVal, fmt.Errorf("write it as in HCL: %s", diags[0].Detail)
 	}
-	if r.scope.meter.over != "" {
-		return cty.NilVal, errors.New(r.scope.meter.over)
+	if r.scope.budget.exceeded != "" {
+		return cty.NilVal, errors.New(r.scope.budget.exceeded)
 	}
 	return convert.Convert(v, typ)
 }

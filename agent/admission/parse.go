@@ -75,7 +75,7 @@ func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File,
 		}
 	}
 	for _, d := range drafts {
-		if d.TooMuch() {
+		if d.OverBudget() {
 			continue
 		}
 		c, found, err := a.finish(ctx, r.NomadToken, d)
@@ -114,7 +114,7 @@ func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft)
 		}
 		return nil, details, nil // None: the parse before has said it all.
 	}
-	service, found := d.Finish(parsed)
+	service, found := d.Complete(parsed)
 	c := &candidate{draft: d, service: service}
 	var details []api.Detail
 	for _, p := range found {

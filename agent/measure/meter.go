@@ -52,7 +52,7 @@ func (m *Meter) Run(ctx context.Context) error {
 
 // Unread returns why the resource usage of a revision's instances can't be read; empty
 // while it can.
-func (m *Meter) Unread(revision string) string { return m.usage.Unread(revision) }
+func (m *Meter) Unread(revision string) string { return m.usage.ReadError(revision) }
 
 // Set implements [control.Measure].
 func (m *Meter) Set(revisions []control.Measured, sources []control.Source) {

@@ -62,7 +62,7 @@ func (u *usageReader) resources(ctx context.Context, in usage.Instance) (nomad.R
 	if ok {
 		return r, nil
 	}
-	r, err := u.nomad.Asked(ctx, in.Namespace, in.ID, in.Task)
+	r, err := u.nomad.RequestedResources(ctx, in.Namespace, in.ID, in.Task)
 	if err != nil {
 		return r, err
 	}

@@ -134,6 +134,6 @@ func (s *Server) who(r *http.Request) string {
 			return -1
 		}
 		return c
-	}, s.Rights.Who(r.Context(), nomadToken(r)))
+	}, s.Rights.TokenName(r.Context(), nomadToken(r)))
 	return who[:min(len(who), whoKept)]
 }

@@ -66,8 +66,8 @@ type Rights interface {
 	Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error)
 	// Known says whether tokens mean anything; no for a token as with Readable.
 	Known(ctx context.Context, token string) (acls bool, err error)
-	// Who is the name of the token; empty if that is not known.
-	Who(ctx context.Context, token string) string
+	// TokenName is the name of the token; empty if that is not known.
+	TokenName(ctx context.Context, token string) string
 }
 
 // Decisions are the leader's last scaling decisions.

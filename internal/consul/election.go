@@ -18,8 +18,8 @@ const (
 	// lockRetry is between two attempts at a lock that nobody holds: Consul
 	// tells nobody when the delay is over.
 	lockRetry = 100 * time.Millisecond
-	// farewell bounds giving back the lock when everything stops.
-	farewell = 2 * time.Second
+	// releaseTimeout bounds giving back the lock when everything stops.
+	releaseTimeout = 2 * time.Second
 )
 
 // Elect contends for the lock at key until ctx ends, and calls lead whenever it
@@ -63,12 +63,12 @@ func (p *Presence) term(ctx context.Context, key, value string, lead func(contex
 			return false, nil
 		}
 	}
-	id, err := p.session(ctx)
+	id, err := p.createSession(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer func() {
-		if !p.end(ctx, key, id) {
+		if !p.endSession(ctx, key, id) {
 			old.unended = id
 		}
 	}()
@@ -81,23 +81,23 @@ func (p *Presence) term(ctx context.Context, key, value string, lead func(contex
 
 	leading, cancel := context.WithCancelCause(ctx)
 	t := newTerm(p, Lock{Key: key, Session: id}, acquired, cancel)
-	held := make(chan struct{})
+	watched := make(chan struct{})
 	go func() {
-		defer close(held)
-		cancel(t.hold(leading))
+		defer close(watched)
+		cancel(t.watchLock(leading))
 	}()
 	err = lead(leading, t)
 	lost := context.Cause(leading)
 	cancel(nil)
-	<-held
+	<-watched
 	if errors.Is(lost, wadi.ErrNotLeading) {
 		return true, lost
 	}
 	return true, err
 }
 
-// session makes a session that lasts as long as p's check and its node do.
-func (p *Presence) session(ctx context.Context) (string, error) {
+// createSession makes a session that lasts as long as p's check and its node do.
+func (p *Presence) createSession(ctx context.Context) (string, error) {
 	id, _, err := p.Client.api.Session().Create(&api.SessionEntry{
 		Name:          p.Service.ID,
 		NodeChecks:    []string{"serfHealth"},
@@ -108,10 +108,10 @@ func (p *Presence) session(ctx context.Context) (string, error) {
 	return id, Wrap("create session", err)
 }
 
-// end releases the lock, if it is held, before it destroys the session: a lock
+// endSession releases the lock, if it is held, before it destroys the session: a lock
 // that falls with its session is delayed. It reports whether that is done.
-func (p *Presence) end(ctx context.Context, key, id string) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+func (p *Presence) endSession(ctx context.Context, key, id string) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	w := (&api.WriteOptions{}).WithContext(ctx)
 	_, _, err := p.Client.api.KV().Release(&api.KVPair{Key: key, Session: id}, w)
@@ -127,51 +127,51 @@ func (p *Presence) end(ctx context.Context, key, id string) bool {
 // inherited are sessions that hang on our check and are not the present one: their
 // check passes because we pass it, so they would hold the lock for ever.
 type inherited struct {
-	looked  bool   // At what an earlier run of this agent left, which is seen at the first look only.
+	checked bool   // At what an earlier run of this agent left, which is seen at the first look only.
 	unended string // A session of ours that could not be ended.
-	at      uint64 // The lock's index when it was seen last.
+	index   uint64 // The lock's index when it was seen last.
 }
 
-// note takes in at which index the lock was seen. It only grows, but for a Consul that was
+// noteIndex takes in at which index the lock was seen. It only grows, but for a Consul that was
 // restored, sessions and all: then it may be held from the past, as by an earlier run.
-func (old *inherited) note(index uint64) {
-	if index < old.at {
-		old.looked = false
+func (old *inherited) noteIndex(index uint64) {
+	if index < old.index {
+		old.checked = false
 	}
-	old.at = index
+	old.index = index
 }
 
 // errNoSession says that the session to contend with does not exist, as in a Consul that
 // was restored: a new one is needed.
 var errNoSession = errors.New("consul does not know our session any more")
 
-// bury destroys the session that holds the lock if it is inherited. One that turns up
+// endInherited destroys the session that holds the lock if it is inherited. One that turns up
 // later is of a living agent that has our name by mistake: they would take the lock
 // from each other without end.
-func (p *Presence) bury(ctx context.Context, holder, id string, old *inherited) (done bool, err error) {
-	if old.looked && holder != old.unended {
+func (p *Presence) endInherited(ctx context.Context, holder, id string, old *inherited) (done bool, err error) {
+	if old.checked && holder != old.unended {
 		return false, nil
 	}
 	q := (&api.QueryOptions{}).WithContext(ctx)
-	theirs, _, err := p.Client.api.Session().Info(holder, q)
+	holderSession, _, err := p.Client.api.Session().Info(holder, q)
 	if err != nil {
 		return false, Wrap("read session", err)
 	}
-	ours, _, err := p.Client.api.Session().Info(id, q)
+	ownSession, _, err := p.Client.api.Session().Info(id, q)
 	if err != nil {
 		return false, Wrap("read session", err)
 	}
-	if ours == nil {
+	if ownSession == nil {
 		return false, errNoSession
 	}
-	if theirs != nil && theirs.Name == ours.Name && theirs.Node == ours.Node {
+	if holderSession != nil && holderSession.Name == ownSession.Name && holderSession.Node == ownSession.Node {
 		if _, err := p.Client.api.Session().Destroy(holder, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
 			return false, Wrap("destroy the session of an earlier run", err)
 		}
 		p.Log.Info("ended the session of an earlier run", "session", holder)
 		done = true
 	}
-	old.looked, old.unended = true, ""
+	old.checked, old.unended = true, ""
 	return done, nil
 }
 
@@ -183,15 +183,15 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 		if err != nil && !isNotFound(err) {
 			return sent, err
 		}
-		if err == nil && cur.Index < old.at && index != 0 {
+		if err == nil && cur.Index < old.index && index != 0 {
 			index = 0 // Only a read of the present state is believed so much.
 			continue
 		}
 		if err == nil {
-			old.note(cur.Index)
+			old.noteIndex(cur.Index)
 		}
 		if cur.Session != "" && cur.Session != id {
-			if done, err := p.bury(ctx, cur.Session, id, old); err != nil {
+			if done, err := p.endInherited(ctx, cur.Session, id, old); err != nil {
 				return sent, err
 			} else if done {
 				index = 0
@@ -203,7 +203,7 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 			index = next
 			continue
 		}
-		old.looked = true
+		old.checked = true
 		w := (&api.WriteOptions{}).WithContext(ctx)
 		sent = time.Now()
 		ok, _, err := p.Client.api.KV().Acquire(&api.KVPair{Key: key, Value: []byte(value), Session: id}, w)

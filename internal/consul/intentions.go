@@ -24,22 +24,22 @@ type Intentions struct {
 // has to begin anew, as it does when Consul's agent restarts; where it may not be
 // read it counts as deny, and report is told so once.
 func (c *Client) WatchIntentions(ctx context.Context, emit func(Intentions), report func(error)) error {
-	var defaultAllow, told bool
+	var defaultAllow, reported bool
 	w := Watch[Intentions]{Report: report}
 	w.Fetch = func(ctx context.Context, index uint64) (Intentions, uint64, error) {
 		if index == 0 {
 			var err error
 			defaultAllow, err = c.intentionsDefault(ctx)
-			if errors.Is(err, wadi.ErrForbidden) { // One refusal is no proof: see doubtWait.
-				sleep(ctx, doubtWait)
+			if errors.Is(err, wadi.ErrForbidden) { // One refusal is no proof: see refusedPause.
+				sleep(ctx, refusedPause)
 				defaultAllow, err = c.intentionsDefault(ctx)
 			}
 			switch {
 			case errors.Is(err, wadi.ErrForbidden):
-				if !told {
+				if !reported {
 					report(fmt.Errorf("%w: it needs agent read; without an intention nobody may call", err))
 				}
-				defaultAllow, told = false, true
+				defaultAllow, reported = false, true
 			case err != nil:
 				return Intentions{}, 0, err
 			}
@@ -90,8 +90,8 @@ func (c *Client) HiddenIntentions(ctx context.Context, services []string) (map[s
 	if err != nil || len(hidden) == 0 {
 		return hidden, err
 	}
-	// Nobody would be let in to them: one refusal is no proof, see doubtWait.
-	sleep(ctx, doubtWait)
+	// Nobody would be let in to them: one refusal is no proof, see refusedPause.
+	sleep(ctx, refusedPause)
 	return c.hiddenOnce(ctx, slices.Sorted(maps.Keys(hidden)))
 }
 

@@ -20,8 +20,8 @@ const (
 	DefaultEvery = time.Second
 )
 
-// forgetAfter is when Consul drops a registration whose agent is gone for good.
-const forgetAfter = "10m"
+// deregisterAfter is when Consul drops a registration whose agent is gone for good.
+const deregisterAfter = "10m"
 
 // Registration is a service instance as it is registered with the local agent.
 type Registration struct {
@@ -86,21 +86,21 @@ type Presence struct {
 // Run registers, passes the check until ctx ends, and deregisters then. A pass
 // that failed is repeated; it returns nil always.
 func (p *Presence) Run(ctx context.Context) error {
-	defer p.leave(ctx)
+	defer p.deregister(ctx)
 	tick := time.NewTicker(p.every())
 	defer tick.Stop()
-	registered, well := false, true
+	registered, passed := false, true
 	for {
 		err := p.pass(ctx, &registered)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && well:
+		case err != nil && passed:
 			p.Log.Warn("not registered in consul, trying on", "service", p.Service.ID, "error", err)
-		case err == nil && !well:
+		case err == nil && !passed:
 			p.Log.Info("registered in consul again", "service", p.Service.ID)
 		}
-		well = err == nil
+		passed = err == nil
 		select {
 		case <-ctx.Done():
 			return nil
@@ -128,7 +128,7 @@ func (p *Presence) pass(ctx context.Context, registered *bool) error {
 		sent := time.Now()
 		err := p.update(ctx)
 		if err == nil {
-			p.stamp(sent)
+			p.notePassed(sent)
 			return nil
 		}
 		if !errors.Is(err, wadi.ErrNotFound) {
@@ -141,13 +141,13 @@ func (p *Presence) pass(ctx context.Context, registered *bool) error {
 		return err
 	}
 	*registered = true
-	p.stamp(sent)
+	p.notePassed(sent)
 	return nil
 }
 
-// stamp notes a pass by when it was sent: Consul counts from its receipt, so
+// notePassed notes a pass by when it was sent: Consul counts from its receipt, so
 // this side gives up first.
-func (p *Presence) stamp(sent time.Time) {
+func (p *Presence) notePassed(sent time.Time) {
 	until := sent.Add(p.ttl())
 	p.alive.Store(&until)
 }
@@ -167,7 +167,7 @@ func (p *Presence) register(ctx context.Context) error {
 			Name:                           fmt.Sprintf("%s is alive", s.ID),
 			TTL:                            p.ttl().String(),
 			Status:                         api.HealthPassing,
-			DeregisterCriticalServiceAfter: forgetAfter,
+			DeregisterCriticalServiceAfter: deregisterAfter,
 		},
 	}
 	if s.ConnectNative {
@@ -177,9 +177,9 @@ func (p *Presence) register(ctx context.Context) error {
 	return Wrap("register "+s.ID, p.Client.api.Agent().ServiceRegisterOpts(reg, opts))
 }
 
-// leave deregisters, although ctx has ended. What can't be done now, Consul does
-// after forgetAfter.
-func (p *Presence) leave(ctx context.Context) {
+// deregister deregisters, although ctx has ended. What can't be done now, Consul does
+// after deregisterAfter.
+func (p *Presence) deregister(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.ttl()/2)
 	defer cancel()
 	p.alive.Store(nil)

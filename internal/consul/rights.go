@@ -33,16 +33,16 @@ func (c *Client) MayWriteIntentions(ctx context.Context, token, service string) 
 	err := c.mayOnce(ctx, what, token, asked)
 	if errors.Is(err, wadi.ErrForbidden) && token != anonymous {
 		// One refusal is no proof: a Consul that has just started does not know all tokens.
-		if sleep(ctx, doubtWait); ctx.Err() == nil {
+		if sleep(ctx, refusedPause); ctx.Err() == nil {
 			err = c.mayOnce(ctx, what, token, asked)
 		}
 	}
 	return err
 }
 
-// doubtWait is the pause before what was refused is asked again: a Consul that has just
+// refusedPause is the pause before what was refused is asked again: a Consul that has just
 // started does not know all tokens and policies yet.
-const doubtWait = 400 * time.Millisecond
+const refusedPause = 400 * time.Millisecond
 
 func (c *Client) mayOnce(ctx context.Context, what, token string, asked Right) error {
 	got, err := c.authorize(ctx, token, []Right{asked})

@@ -29,14 +29,14 @@ func (l Lock) Held() Op { return Op{Verb: MustHold, Key: l.Key, Session: l.Sessi
 type Term struct {
 	Lock
 
-	presence *Presence
-	sent     atomic.Pointer[time.Time] // When the question was asked that confirmed the lock last.
-	end      context.CancelCauseFunc
+	presence    *Presence
+	confirmedAt atomic.Pointer[time.Time] // When the question was asked that confirmed the lock last.
+	end         context.CancelCauseFunc
 }
 
 func newTerm(p *Presence, l Lock, acquired time.Time, end context.CancelCauseFunc) *Term {
 	t := &Term{Lock: l, presence: p, end: end}
-	t.sent.Store(&acquired)
+	t.confirmedAt.Store(&acquired)
 	return t
 }
 
@@ -52,7 +52,7 @@ func (t *Term) Certain() error {
 
 // until is how long the lock is ours for certain.
 func (t *Term) until() time.Time {
-	until := t.sent.Load().Add(t.presence.ttl())
+	until := t.confirmedAt.Load().Add(t.presence.ttl())
 	if alive := t.presence.AliveUntil(); alive.Before(until) {
 		return alive
 	}
@@ -72,9 +72,9 @@ func (t *Term) Confirm(ctx context.Context) error {
 	return err
 }
 
-// hold returns [wadi.ErrNotLeading] as soon as it is not certain any more that the lock is
+// watchLock returns [wadi.ErrNotLeading] as soon as it is not certain any more that the lock is
 // ours, and nil when ctx ends.
-func (t *Term) hold(ctx context.Context) error {
+func (t *Term) watchLock(ctx context.Context) error {
 	var index uint64
 	for {
 		if err := t.Certain(); err != nil {
@@ -110,15 +110,15 @@ func (t *Term) confirm(ctx context.Context, index uint64) (next uint64, err erro
 	case cur.Session != t.Session:
 		return 0, fmt.Errorf("%w: the lock is not ours any more", wadi.ErrNotLeading)
 	}
-	t.note(sent)
+	t.noteConfirmed(sent)
 	return next, nil
 }
 
-// note keeps the latest time: two may be asking.
-func (t *Term) note(sent time.Time) {
+// noteConfirmed keeps the latest time: two may be asking.
+func (t *Term) noteConfirmed(sent time.Time) {
 	for {
-		last := t.sent.Load()
-		if !sent.After(*last) || t.sent.CompareAndSwap(last, &sent) {
+		last := t.confirmedAt.Load()
+		if !sent.After(*last) || t.confirmedAt.CompareAndSwap(last, &sent) {
 			return
 		}
 	}

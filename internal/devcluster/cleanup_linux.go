@@ -27,8 +27,8 @@ const (
 // nothing is mounted below it.
 func (s *slot) clean(ctx context.Context) error {
 	ids := s.allocations()
-	ours := func(line string) bool {
-		return s.ours(line) || slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(line, id) })
+	owned := func(line string) bool {
+		return s.owns(line) || slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(line, id) })
 	}
 	errs := []error{
 		s.killProcesses(ctx),
@@ -38,7 +38,7 @@ func (s *slot) clean(ctx context.Context) error {
 		errs = append(errs,
 			removeNetworkNamespaces(ids),
 			removeLink(s.bridge()),
-			cleanIPTables(ctx, ours, nil, false),
+			cleanIPTables(ctx, owned, nil, false),
 			s.removeLeases(ids),
 			removeTaskCgroups(ids),
 		)
@@ -52,8 +52,8 @@ func (s *slot) clean(ctx context.Context) error {
 	return nil
 }
 
-// ours reports whether a line of text speaks of this slot's network.
-func (s *slot) ours(line string) bool {
+// owns reports whether a line of text speaks of this slot's network.
+func (s *slot) owns(line string) bool {
 	return containsWord(line, s.bridge()) || strings.Contains(line, s.prefix())
 }
 
@@ -85,7 +85,7 @@ func (s *slot) allocations() []string {
 	for _, f := range results { // nomad-<allocation>-eth0
 		b, err := os.ReadFile(f)
 		id := strings.TrimPrefix(filepath.Base(f), "nomad-")
-		if err == nil && len(id) >= 36 && s.ours(string(b)) && !slices.Contains(ids, id[:36]) {
+		if err == nil && len(id) >= 36 && s.owns(string(b)) && !slices.Contains(ids, id[:36]) {
 			ids = append(ids, id[:36])
 		}
 	}

@@ -20,7 +20,7 @@ var cniShared = []string{"CNI-FORWARD", "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ"
 // cleanIPTables removes the rules and chains that are ours, and with all set
 // the shared chains that nobody uses and that are not in keep ("table chain").
 // The CNI plugins make them again whenever they need them.
-func cleanIPTables(ctx context.Context, ours func(line string) bool, keep []string, all bool) error {
+func cleanIPTables(ctx context.Context, owned func(line string) bool, keep []string, all bool) error {
 	iptables := toolchain.IPTables()
 	if iptables == "" {
 		return nil
@@ -32,8 +32,8 @@ func cleanIPTables(ctx context.Context, ours func(line string) bool, keep []stri
 		if err != nil {
 			return fmt.Errorf("read iptables table %s: %w", table, err)
 		}
-		mayGo := func(chain string) bool { return all && !slices.Contains(keep, table+" "+chain) }
-		script := purge(string(saved), ours, mayGo)
+		removable := func(chain string) bool { return all && !slices.Contains(keep, table+" "+chain) }
+		script := purge(string(saved), owned, removable)
 		if script == "" {
 			continue
 		}
@@ -63,18 +63,18 @@ func (r rule) target() string {
 // purge turns what iptables-save printed of a table into what iptables-restore
 // is to do: delete our rules, then empty and delete our chains and, where
 // nobody else has a rule in them, the shared ones that may go.
-func purge(saved string, ours func(line string) bool, mayGo func(chain string) bool) string {
+func purge(saved string, owned func(line string) bool, removable func(chain string) bool) string {
 	chains, rules := parseSave(saved)
 	var doomed []string
 	for _, c := range chains {
 		if strings.HasPrefix(c, "CNI-") && !slices.Contains(cniShared, c) &&
-			slices.ContainsFunc(rules, func(r rule) bool { return (r.chain() == c || r.target() == c) && ours(string(r)) }) {
+			slices.ContainsFunc(rules, func(r rule) bool { return (r.chain() == c || r.target() == c) && owned(string(r)) }) {
 			doomed = append(doomed, c)
 		}
 	}
-	if !slices.ContainsFunc(rules, func(r rule) bool { return foreign(r, doomed) && !ours(string(r)) }) {
+	if !slices.ContainsFunc(rules, func(r rule) bool { return foreign(r, doomed) && !owned(string(r)) }) {
 		for _, c := range chains {
-			if slices.Contains(cniShared, c) && mayGo(c) {
+			if slices.Contains(cniShared, c) && removable(c) {
 				doomed = append(doomed, c)
 			}
 		}
@@ -82,7 +82,7 @@ func purge(saved string, ours func(line string) bool, mayGo func(chain string) b
 
 	var script strings.Builder
 	for _, r := range rules {
-		if !slices.Contains(doomed, r.chain()) && (slices.Contains(doomed, r.target()) || ours(string(r))) {
+		if !slices.Contains(doomed, r.chain()) && (slices.Contains(doomed, r.target()) || owned(string(r))) {
 			script.WriteString("-D " + string(r) + "\n")
 		}
 	}

@@ -71,7 +71,7 @@ func TestPurge(t *testing.T) {
 		{"another cluster's bridge", strings.ReplaceAll(strings.ReplaceAll(filter, "wadi-dev1", "wadi-dev11"), "10.213.1.", "10.213.11."), true, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := purge(tt.saved, s.ours, func(string) bool { return tt.mayGo })
+			got := purge(tt.saved, s.owns, func(string) bool { return tt.mayGo })
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -44,14 +44,14 @@ func TestIsOneOfUs(t *testing.T) {
 	} {
 		host, path, _ := strings.Cut(id, "/")
 		u := &url.URL{Scheme: "spiffe", Host: host, Path: "/" + path}
-		if got := us.IsOneOfUs(tls.ConnectionState{PeerCertificates: []*x509.Certificate{{URIs: []*url.URL{u}}}}); got != want {
+		if got := us.HasOwnIdentity(tls.ConnectionState{PeerCertificates: []*x509.Certificate{{URIs: []*url.URL{u}}}}); got != want {
 			t.Errorf("%s: got %t, want %t", id, got, want)
 		}
 	}
-	if us.IsOneOfUs(tls.ConnectionState{}) {
+	if us.HasOwnIdentity(tls.ConnectionState{}) {
 		t.Error("without a certificate: got true")
 	}
-	if (&mesh.Source{Services: []string{"wadi-activator"}}).IsOneOfUs(tls.ConnectionState{}) {
+	if (&mesh.Source{Services: []string{"wadi-activator"}}).HasOwnIdentity(tls.ConnectionState{}) {
 		t.Error("without a leaf: got true")
 	}
 }

@@ -41,9 +41,9 @@ type Source struct {
 	// dial. Empty is the activator alone.
 	Services []string
 
-	// Settle is how long a leaf is held back that a new root alone vouches for, until
+	// RotationDelay is how long a leaf is held back that a new root alone vouches for, until
 	// peers know that root; 0 is 10 s.
-	Settle time.Duration
+	RotationDelay time.Duration
 
 	once  sync.Once
 	ready chan struct{}
@@ -72,9 +72,9 @@ type leaf struct {
 	chain []*x509.Certificate // The same, parsed.
 }
 
-// sessionsKept bounds the memory of TLS sessions for resumption: one for each
+// maxSessions bounds the memory of TLS sessions for resumption: one for each
 // instance that was dialled lately.
-const sessionsKept = 2048
+const maxSessions = 2048
 
 func (s *Source) init() {
 	s.once.Do(func() {
@@ -116,7 +116,7 @@ func (s *Source) watch(ctx context.Context, what string, fetch func(*api.QueryOp
 	// An agent that answers at once every time must not keep us busy.
 	pace := rate.NewLimiter(rate.Every(time.Second), 5)
 	var index uint64
-	away := false
+	unavailable := false
 	for pace.Wait(ctx) == nil {
 		q := (&api.QueryOptions{WaitIndex: index, WaitTime: 5 * time.Minute}).WithContext(ctx)
 		next, err := fetch(q)
@@ -124,19 +124,19 @@ func (s *Source) watch(ctx context.Context, what string, fetch func(*api.QueryOp
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			if !away {
+			if !unavailable {
 				s.Log.Warn("mesh certificates are not to be had", "what", what, "error", err)
 			}
-			away, index = true, 0
+			unavailable, index = true, 0
 			continue
 		case next < index:
 			index = 0
 		default:
 			index = max(next, 1) // Index 0 would not block.
 		}
-		if away {
+		if unavailable {
 			s.Log.Info("mesh certificates are to be had again", "what", what)
-			away = false
+			unavailable = false
 		}
 	}
 	return nil
@@ -171,7 +171,7 @@ func (s *Source) fetchLeaf(service string, q *api.QueryOptions) (uint64, error) 
 	if err != nil {
 		return 0, err
 	}
-	if err := s.holdBack(q.Context(), service, l); err != nil {
+	if err := s.delayRotation(q.Context(), service, l); err != nil {
 		return 0, err
 	}
 	s.update(func(m *material) bool {
@@ -195,7 +195,7 @@ func (s *Source) update(change func(*material) bool) {
 	old := s.now.Load()
 	m := &material{
 		bundle: old.bundle, leaves: maps.Clone(old.leaves), roots: old.roots,
-		sessions: tls.NewLRUClientSessionCache(sessionsKept),
+		sessions: tls.NewLRUClientSessionCache(maxSessions),
 	}
 	if m.leaves == nil {
 		m.leaves = make(map[string]*leaf, len(s.Services))

@@ -10,24 +10,24 @@ import (
 )
 
 const (
-	// defaultSettle is how long Consul may take to tell all Envoys of a new root. On a
+	// defaultRotationDelay is how long Consul may take to tell all Envoys of a new root. On a
 	// busy machine it takes a second.
-	defaultSettle = 10 * time.Second
-	// settlePoll is how often the leaf in use is looked at meanwhile.
-	settlePoll = 250 * time.Millisecond
+	defaultRotationDelay = 10 * time.Second
+	// rotationPoll is how often the leaf in use is looked at meanwhile.
+	rotationPoll = 250 * time.Millisecond
 )
 
-// holdBack waits before next takes the place of the leaf in use, if peers may not know
+// delayRotation waits before next takes the place of the leaf in use, if peers may not know
 // its root yet: Consul was told to change the root without signing the new one by the
 // old one. The leaf in use is as good as before meanwhile, as retired roots stay known.
-func (s *Source) holdBack(ctx context.Context, service string, next *leaf) error {
-	until := time.Now().Add(cmp.Or(s.Settle, defaultSettle))
-	for told := false; time.Now().Before(until) && s.betterNot(service, next); told = true {
-		if !told {
+func (s *Source) delayRotation(ctx context.Context, service string, next *leaf) error {
+	until := time.Now().Add(cmp.Or(s.RotationDelay, defaultRotationDelay))
+	for reported := false; time.Now().Before(until) && s.peersMayRefuse(service, next); reported = true {
+		if !reported {
 			s.Log.Info("a new mesh certificate is held back: only a new root vouches for it, and peers may not know that yet",
 				"service", service, "until", until)
 		}
-		timer := time.NewTimer(min(settlePoll, time.Until(until)))
+		timer := time.NewTimer(min(rotationPoll, time.Until(until)))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -38,9 +38,9 @@ func (s *Source) holdBack(ctx context.Context, service string, next *leaf) error
 	return nil
 }
 
-// betterNot reports whether the leaf in use is good, and vouched for by a root that does
+// peersMayRefuse reports whether the leaf in use is good, and vouched for by a root that does
 // not vouch for next.
-func (s *Source) betterNot(service string, next *leaf) bool {
+func (s *Source) peersMayRefuse(service string, next *leaf) bool {
 	m := s.now.Load()
 	old := m.leaves[service]
 	if old == nil || m.bundle == nil {

@@ -166,10 +166,10 @@ func PeerID(state tls.ConnectionState) (service string, err error) {
 	return service, err
 }
 
-// IsOneOfUs says whether a peer is what we are when we dial: its certificate has the
+// HasOwnIdentity says whether a peer is what we are when we dial: its certificate has the
 // identity of our first leaf, trust domain and datacenter included. The connection must
 // have been made with a Source's configuration.
-func (s *Source) IsOneOfUs(state tls.ConnectionState) bool {
+func (s *Source) HasOwnIdentity(state tls.ConnectionState) bool {
 	s.init()
 	own := s.now.Load().leaves[s.Services[0]]
 	if own == nil || len(state.PeerCertificates) == 0 {

@@ -39,7 +39,7 @@ const maxConns = 16
 type Client struct {
 	api     *api.Client // Without a token: each call says whose it carries.
 	streams *api.Client // The same for event streams, which keep their connections.
-	own     string
+	token   string
 	close   func()
 }
 
@@ -57,7 +57,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{api: calls, streams: streams, own: c.Token, close: idle}, nil
+	return &Client{api: calls, streams: streams, token: c.Token, close: idle}, nil
 }
 
 func apiClient(u *url.URL, c Config, conns int) (_ *api.Client, closeIdle func(), err error) {
@@ -73,7 +73,7 @@ func apiClient(u *url.URL, c Config, conns int) (_ *api.Client, closeIdle func()
 }
 
 // Token returns the agent's own token, for calls that take one.
-func (c *Client) Token() string { return c.own }
+func (c *Client) Token() string { return c.token }
 
 // Close gives up idle connections.
 func (c *Client) Close() { c.close() }
@@ -104,7 +104,7 @@ func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: 60 * time.Second,
 	}
-	return &http.Client{Transport: newDoubt(&retry{next: transport}, c.Token)}, nil
+	return &http.Client{Transport: newRetryRefused(&retryBusy{next: transport}, c.Token)}, nil
 }
 
 func (c *Client) query(ctx context.Context, token, namespace string) *api.QueryOptions {
@@ -115,15 +115,15 @@ func (c *Client) write(ctx context.Context, token, namespace string) *api.WriteO
 	return (&api.WriteOptions{AuthToken: token, Namespace: namespace}).WithContext(ctx)
 }
 
-// retry sends a request again that Nomad refused to look at: 429 is its answer
+// retryBusy sends a request again that Nomad refused to look at: 429 is its answer
 // to too many connections or calls, and nothing was done.
-type retry struct{ next http.RoundTripper }
+type retryBusy struct{ next http.RoundTripper }
 
 // maxTries of one request.
 const maxTries = 5
 
 // RoundTrip implements http.RoundTripper.
-func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r *retryBusy) RoundTrip(req *http.Request) (*http.Response, error) {
 	wait := 50 * time.Millisecond
 	for try := 1; ; try++ {
 		resp, err := r.next.RoundTrip(req)
@@ -141,14 +141,14 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		wait *= 2
-		if req, err = again(req); err != nil {
+		if req, err = rewound(req); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// again is req with its body from the start.
-func again(req *http.Request) (*http.Request, error) {
+// rewound is req with its body from the start.
+func rewound(req *http.Request) (*http.Request, error) {
 	req = req.Clone(req.Context())
 	if req.GetBody == nil {
 		return req, nil

@@ -11,9 +11,9 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// maxTrouble is how many characters are told of what hinders an instance: much of it
+// maxDiagnosis is how many characters are told of what hinders an instance: much of it
 // comes from apps, images and their registries.
-const maxTrouble = 400
+const maxDiagnosis = 400
 
 // placementReason puts Nomad's metrics of a failed placement into words, for
 // instance "no node fits: memory exhausted on 1 node".
@@ -48,7 +48,7 @@ func placementReason(failed map[string]*api.AllocationMetric) string {
 	if len(why) == 0 {
 		why = append(why, fmt.Sprintf("%s of %d filtered, %d exhausted", nodes(m.NodesFiltered), m.NodesEvaluated, m.NodesExhausted))
 	}
-	return wadi.Plain("no node fits: "+strings.Join(why, "; "), maxTrouble)
+	return wadi.Plain("no node fits: "+strings.Join(why, "; "), maxDiagnosis)
 }
 
 func nodes(n int) string { return wadi.Count(n, "node") }
@@ -63,7 +63,7 @@ func taskProblem(states map[string]*api.TaskState) string {
 			text, at = fmt.Sprintf("task %s: %s", name, what), when
 		}
 	}
-	return wadi.Plain(text, maxTrouble)
+	return wadi.Plain(text, maxDiagnosis)
 }
 
 // eventTemplate is the type of what Nomad says of a task whose templates wait for
@@ -85,23 +85,23 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 	if s == nil {
 		return "", 0
 	}
-	told := false // Nomad told it to end.
-	hinders := "" // What keeps it from starting; over once it has started.
+	stopRequested := false // Nomad told it to end.
+	waitsFor := ""         // What keeps it from starting; over once it has started.
 	for _, e := range s.Events {
 		what := strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))
 		switch {
 		case e.Type == api.TaskStarted:
-			told = false
-			if text == hinders {
+			stopRequested = false
+			if text == waitsFor {
 				text, at = "", 0
 			}
-			hinders = ""
+			waitsFor = ""
 		case failsTask(e) && e.Type == api.TaskKilling:
-			text, at, told = what, e.Time, true // Not on purpose: for instance a template or a secret failed.
+			text, at, stopRequested = what, e.Time, true // Not on purpose: for instance a template or a secret failed.
 		case e.Type == api.TaskKilling, e.Type == api.TaskRestartSignal, e.Type == api.TaskLeaderDead, e.Type == api.TaskSiblingFailed:
-			told = true
+			stopRequested = true
 		case e.Type == api.TaskTerminated:
-			if code := e.Details["exit_code"]; !told && (code != "0" || e.Details["oom_killed"] == "true") {
+			if code := e.Details["exit_code"]; !stopRequested && (code != "0" || e.Details["oom_killed"] == "true") {
 				text, at = terminated(e), e.Time
 			}
 		case e.Type == api.TaskNotRestarting:
@@ -112,13 +112,13 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 			}
 		case slices.Contains(ordinary, e.Type):
 		case e.Type == eventTemplate:
-			hinders = "waits for " + strings.TrimPrefix(what, "Missing: ")
-			text, at = hinders, e.Time
+			waitsFor = "waits for " + strings.TrimPrefix(what, "Missing: ")
+			text, at = waitsFor, e.Time
 		case isFailure(e.Type):
 			text, at = what, e.Time
-		case s.State != "running" && !told:
-			hinders = e.Type + ": " + what
-			text, at = hinders, e.Time
+		case s.State != "running" && !stopRequested:
+			waitsFor = e.Type + ": " + what
+			text, at = waitsFor, e.Time
 		}
 	}
 	return text, at

@@ -18,8 +18,8 @@ func TestTrouble_Lingers(t *testing.T) {
 	fits := func() { r.blocked.reason = "" }
 	told := func(after time.Duration, wantReason string, wantSince time.Duration) {
 		t.Helper()
-		r.setTrouble(began.Add(after))
-		reason, since := r.trouble.at(began.Add(after))
+		r.updateDiagnosis(began.Add(after))
+		reason, since := r.diagnosis.visibleAt(began.Add(after))
 		want := began.Add(wantSince)
 		if wantReason == "" {
 			want = time.Time{}

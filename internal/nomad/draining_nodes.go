@@ -15,8 +15,8 @@ import (
 
 const (
 	nodesWait   = 45 * time.Second       // How long Nomad may leave the question unanswered: less than the client waits for any answer.
-	nodesLeast  = 250 * time.Millisecond // Between two answers: nodes of a big cluster change all the time.
-	nodesAgain  = 5 * time.Second        // After a failure.
+	nodesPause  = 250 * time.Millisecond // Between two answers: nodes of a big cluster change all the time.
+	nodesRetry  = 5 * time.Second        // After a failure.
 	nodesDenied = time.Minute            // After Nomad has said that the token may not know.
 )
 
@@ -40,23 +40,23 @@ func (n *Nodes) Draining() map[string]bool {
 
 // Run asks until ctx ends. While Nomad is away what it said last stands.
 func (n *Nodes) Run(ctx context.Context) error {
-	told := false // That it can't be known; said once.
+	reported := false // That it can't be known; said once.
 	for index := uint64(0); ctx.Err() == nil; {
 		next, err := n.ask(ctx, index)
-		pause := nodesLeast
+		pause := nodesPause
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			index, told = next, false
+			index, reported = next, false
 		default:
-			index, pause = 0, nodesAgain
+			index, pause = 0, nodesRetry
 			if errors.Is(err, wadi.ErrForbidden) {
 				pause = nodesDenied
 			}
-			if !told {
+			if !reported {
 				n.Log.Info("which nodes are drained is not known: a service with one instance may wait for its next one when that moves", "error", err)
-				told = true
+				reported = true
 			}
 		}
 		if sleep(ctx, pause) != nil {
@@ -70,7 +70,7 @@ func (n *Nodes) Run(ctx context.Context) error {
 func (n *Nodes) ask(ctx context.Context, index uint64) (next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nodesWait+30*time.Second)
 	defer cancel()
-	q := n.Client.query(ctx, n.Client.own, "")
+	q := n.Client.query(ctx, n.Client.token, "")
 	q.WaitIndex, q.WaitTime, q.Filter = index, nodesWait, `SchedulingEligibility == "ineligible"` // As all are that are drained; that itself can't be asked for.
 	var all []*api.NodeListStub
 	meta, err := n.Client.streams.Raw().Query("/v1/nodes", &all, q)
@@ -83,14 +83,14 @@ func (n *Nodes) ask(ctx context.Context, index uint64) (next uint64, err error) 
 			draining[node.ID] = true
 		}
 	}
-	n.take(draining)
+	n.setDraining(draining)
 	if meta.LastIndex < index { // Nomad was restored.
 		return 0, nil
 	}
 	return meta.LastIndex, nil
 }
 
-func (n *Nodes) take(draining map[string]bool) {
+func (n *Nodes) setDraining(draining map[string]bool) {
 	before := n.Draining()
 	n.draining.Store(&draining)
 	if !maps.Equal(before, draining) && n.Changed != nil {

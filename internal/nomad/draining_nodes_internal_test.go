@@ -43,7 +43,7 @@ func TestNodes_QuietCluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hc.Transport.(*doubt).next.(*retry).next.(*http.Transport).DialContext = network.dial
+		hc.Transport.(*retryRefused).next.(*retryBusy).next.(*http.Transport).DialContext = network.dial
 		a, err := api.NewClient(&api.Config{Address: u.String(), HttpClient: hc})
 		if err != nil {
 			t.Fatal(err)

@@ -25,8 +25,8 @@ func endpoint(a allocation) wadi.Endpoint {
 		Ended:     ended(a),
 		Problem:   taskProblem(a.TaskStates),
 	}
-	e.Hopeless = e.Ended && hopeless(a.TaskStates)
-	e.Stopping = e.Ended || a.DesiredStatus != "run" || leaving(a.DesiredTransition)
+	e.Hopeless = e.Ended && gaveUp(a.TaskStates)
+	e.Stopping = e.Ended || a.DesiredStatus != "run" || willMove(a.DesiredTransition)
 	e.Moving = a.DesiredTransition.ShouldMigrate()
 	for _, s := range a.TaskStates {
 		if s != nil {
@@ -59,8 +59,8 @@ func killAfter(s *api.TaskState) (d time.Duration) {
 		if e.Type != api.TaskKilling {
 			continue
 		}
-		if told, err := time.ParseDuration(e.Details["kill_timeout"]); err == nil {
-			d = told
+		if timeout, err := time.ParseDuration(e.Details["kill_timeout"]); err == nil {
+			d = timeout
 		}
 	}
 	return d
@@ -70,9 +70,9 @@ func killAfter(s *api.TaskState) (d time.Duration) {
 // program is not there, say, or its configuration is none that the driver takes.
 const unrecoverable = "Error was unrecoverable"
 
-// hopeless reports whether Nomad gave some task up because of an error that it calls
+// gaveUp reports whether Nomad gave some task up because of an error that it calls
 // unrecoverable.
-func hopeless(states map[string]*api.TaskState) bool {
+func gaveUp(states map[string]*api.TaskState) bool {
 	for _, s := range states {
 		if s == nil || !s.Failed {
 			continue
@@ -114,8 +114,8 @@ func ended(a allocation) bool {
 	return a.ClientStatus == "complete" || a.ClientStatus == "failed" || a.ClientStatus == "lost"
 }
 
-// leaving: Nomad has decided to move it, though it has not told it to stop yet.
-func leaving(t api.DesiredTransition) bool {
+// willMove: Nomad has decided to move it, though it has not told it to stop yet.
+func willMove(t api.DesiredTransition) bool {
 	return t.ShouldMigrate() || t.ShouldReschedule() || t.ShouldForceReschedule()
 }
 

@@ -26,20 +26,20 @@ func exits(a allocation) []wadi.Exit {
 }
 
 func exitsOf(instance, task string, events []*api.TaskEvent) (out []wadi.Exit) {
-	told := false // To end.
+	stopRequested := false // To end.
 	for i, e := range events {
 		switch e.Type {
 		case api.TaskStarted:
-			told = false
+			stopRequested = false
 		case api.TaskKilling, api.TaskLeaderDead, api.TaskSiblingFailed:
-			told = true
+			stopRequested = true
 		case api.TaskRestartSignal:
-			told = true
+			stopRequested = true
 			why := wadi.Plain(cmp.Or(e.Details["restart_reason"], e.DisplayMessage, "somebody asked for it"), maxRestart)
 			out = append(out, wadi.Exit{Instance: instance, Task: task, At: e.Time, Restart: why})
 		case api.TaskTerminated:
 			x := exitOf(e)
-			if told || x.Code == 0 && x.Signal == 0 && !x.OOM && !restarts(events[i+1:]) {
+			if stopRequested || x.Code == 0 && x.Signal == 0 && !x.OOM && !restarts(events[i+1:]) {
 				continue // A task that is done may end.
 			}
 			x.Instance, x.Task = instance, task
@@ -90,7 +90,7 @@ func (r *revision) exits() []wadi.Exit {
 // Exits are the ends of a revision's tasks that nobody asked for, and the restarts that
 // were, of which Nomad tells, the oldest first. The slice must not be written to.
 func (w *Watcher) Exits(namespace, revision string) []wadi.Exit {
-	if v, ok := w.look(namespace, revision); ok {
+	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.exits
 	}
 	return nil

@@ -72,24 +72,24 @@ func (c *Client) Job(ctx context.Context, token, namespace, id string) (Job, err
 // Jobs lists the jobs that ours accepts, out of all that the token may list in
 // namespace ("*" is all), and the index that the list is of. Nomad leaves out
 // what the token may not read without saying so.
-func (c *Client) Jobs(ctx context.Context, token, namespace string, ours func(namespace, id string, meta map[string]string) bool) ([]Job, uint64, error) {
+func (c *Client) Jobs(ctx context.Context, token, namespace string, keep func(namespace, id string, meta map[string]string) bool) ([]Job, uint64, error) {
 	var all []job
 	qm, err := c.api.Raw().Query("/v1/jobs?meta=true", &all, c.query(ctx, token, namespace))
 	if err != nil {
 		return nil, 0, fmt.Errorf("list jobs: %w", translate(err))
 	}
-	var mine []job
+	var kept []job
 	for _, j := range all {
-		if ours(j.Namespace, j.ID, j.Meta) {
-			mine = append(mine, j)
+		if keep(j.Namespace, j.ID, j.Meta) {
+			kept = append(kept, j)
 		}
 	}
 	// The list has no counts, and Nomad's statuses list leaves out jobs that
 	// changed at the same index, so each job is read.
-	out := make([]Job, len(mine))
+	out := make([]Job, len(kept))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxConns / 2)
-	for i, j := range mine {
+	for i, j := range kept {
 		g.Go(func() error {
 			got, err := c.Job(ctx, token, j.Namespace, j.ID)
 			if errors.Is(err, wadi.ErrNotFound) {
@@ -102,11 +102,11 @@ func (c *Client) Jobs(ctx context.Context, token, namespace string, ours func(na
 	if err := g.Wait(); err != nil {
 		return nil, 0, err
 	}
-	return present(out), qm.LastIndex, nil
+	return withoutZero(out), qm.LastIndex, nil
 }
 
-// present drops the zero jobs.
-func present(all []Job) []Job {
+// withoutZero drops the zero jobs.
+func withoutZero(all []Job) []Job {
 	var out []Job
 	for _, j := range all {
 		if j.ID != "" {
@@ -190,7 +190,7 @@ func (c *Client) Scale(ctx context.Context, namespace, id string, count int, ind
 		EvalID         string
 	}
 	path := "/v1/job/" + url.PathEscape(id) + "/scale"
-	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, c.own, namespace)); err != nil {
+	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, c.token, namespace)); err != nil {
 		return 0, "", fmt.Errorf("scale job %s to %d: %w", id, count, translate(err))
 	}
 	return out.JobModifyIndex, out.EvalID, nil
@@ -202,7 +202,7 @@ func (c *Client) Evaluate(ctx context.Context, namespace, id string, forceResche
 	req := map[string]any{"JobID": id, "EvalOptions": map[string]bool{"ForceReschedule": forceReschedule}}
 	var out struct{ EvalID string }
 	path := "/v1/job/" + url.PathEscape(id) + "/evaluate"
-	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, c.own, namespace)); err != nil {
+	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, c.token, namespace)); err != nil {
 		return fmt.Errorf("evaluate job %s: %w", id, translate(err))
 	}
 	return nil

@@ -50,7 +50,7 @@ func TestE2E_SomeNamespaces(t *testing.T) {
 	}
 	told("team")
 	server.Job("foreign", "hello-00001", 100, nil)
-	soon(t, "foreign is said to be refused", func() bool { _ = w.Usable("foreign"); return slices.Equal(w.Unread(), []string{"foreign"}) })
+	soon(t, "foreign is said to be refused", func() bool { _ = w.Usable("foreign"); return slices.Equal(w.Unwatched(), []string{"foreign"}) })
 	told("team")
 
 	server.Allow("wadi", mayRead("team", "foreign"))

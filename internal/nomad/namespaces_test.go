@@ -173,7 +173,7 @@ func TestWatch_SomeNamespaces(t *testing.T) {
 	if _, ok := w.Job("foreign", "hello-00001"); ok || w.Usable("foreign") {
 		t.Error("something is known of a namespace that may not be read")
 	}
-	soon(t, "the refused namespace is told of", func() bool { return slices.Equal(w.Unread(), []string{"foreign"}) })
+	soon(t, "the refused namespace is told of", func() bool { return slices.Equal(w.Unwatched(), []string{"foreign"}) })
 	if !w.Up() {
 		t.Error("Nomad is said to be away")
 	}
@@ -227,7 +227,7 @@ func TestWatch_ManyNewNamespaces(t *testing.T) {
 	for i, ns := range later {
 		a.tells(t, w, ns, 20+i)
 	}
-	if un := w.Unread(); len(un) != 0 {
+	if un := w.Unwatched(); len(un) != 0 {
 		t.Errorf("%v are not watched", un)
 	}
 }

@@ -14,14 +14,14 @@ const (
 	MetaInstallation = "wadi_installation"
 )
 
-// OwnJobs lists the revisions' jobs that an installation of Wadi has registered and
+// OwnedJobs lists the revisions' jobs that an installation of Wadi has registered and
 // nobody has stopped, in all namespaces that the agent's own token may list. A copy under
 // another ID is none, and neither is one without an installation, of an earlier Wadi.
-func (c *Client) OwnJobs(ctx context.Context, installation string) ([]Job, error) {
+func (c *Client) OwnedJobs(ctx context.Context, installation string) ([]Job, error) {
 	if installation == "" {
 		return nil, nil
 	}
-	q := c.query(ctx, c.own, everywhere)
+	q := c.query(ctx, c.token, everywhere)
 	q.Filter = fmt.Sprintf("Meta.%s == %q", MetaInstallation, installation)
 	var all []job
 	path := "/v1/jobs?" + url.Values{"meta": {"true"}}.Encode()

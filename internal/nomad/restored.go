@@ -19,25 +19,25 @@ func (w *Watcher) watchRestores(ctx context.Context, restored func()) {
 			}
 			last = index
 		}
-		if sleep(ctx, w.Look) != nil {
+		if sleep(ctx, w.RestoreCheck) != nil {
 			return
 		}
 	}
 }
 
-// again opens all streams anew, each with a full read.
-func (s *streams) again(ctx context.Context) {
+// reopenAll opens all streams anew, each with a full read.
+func (s *streams) reopenAll(ctx context.Context) {
 	s.w.Log.Warn("nomad was restored to an earlier state: everything is read anew")
-	s.all = s.anew(ctx, s.all)
+	s.all = s.reopen(ctx, s.all)
 	for namespace, sub := range s.single {
-		s.single[namespace] = s.anew(ctx, sub)
+		s.single[namespace] = s.reopen(ctx, sub)
 	}
 }
 
-// anew opens a stream in place of sub. What sub has told is as good as after a break.
-func (s *streams) anew(ctx context.Context, sub *subscription) *subscription {
+// reopen opens a stream in place of sub. What sub has told is as good as after a break.
+func (s *streams) reopen(ctx context.Context, sub *subscription) *subscription {
 	sub.stop()
 	next := s.start(ctx, sub.namespace)
-	next.link = link{broke: time.Now(), of: sub.of}
+	next.streamState = streamState{brokeAt: time.Now(), namespaces: sub.namespaces}
 	return next
 }

@@ -253,8 +253,8 @@ func TestKnown_AsNomadSaysIt(t *testing.T) {
 	}
 	c := client(t, answer(200, `{"AccessorID":"acls-disabled","Name":"ACLs disabled token"}`))
 	for _, token := range []string{"", stored, "any"} {
-		if acls, err := c.Known(t.Context(), token); acls || err != nil || c.Who(t.Context(), token) != "" {
-			t.Errorf("%q, without ACLs: got %v, %v, %q", token, acls, err, c.Who(t.Context(), token))
+		if acls, err := c.Known(t.Context(), token); acls || err != nil || c.TokenName(t.Context(), token) != "" {
+			t.Errorf("%q, without ACLs: got %v, %v, %q", token, acls, err, c.TokenName(t.Context(), token))
 		}
 	}
 	for _, token := range []string{stored, "of.a.workload"} {

@@ -73,14 +73,14 @@ func (c *Client) MayScale(ctx context.Context, token, namespace string) error {
 // is nothing to be left out for a token that Nomad does not know, and for nobody at
 // all, the error wraps ErrForbidden then, also without any namespace.
 func (c *Client) Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error) {
-	out, err := c.readable(believing(ctx), token, namespaces)
+	out, err := c.readable(withoutRetry(ctx), token, namespaces)
 	if err != nil || len(out) > 0 {
 		return out, err
 	}
 	if _, err := c.Known(ctx, token); err != nil {
 		return nil, err
 	}
-	return c.readable(believing(ctx), token, namespaces) // The token may have been unknown before.
+	return c.readable(withoutRetry(ctx), token, namespaces) // The token may have been unknown before.
 }
 
 func (c *Client) readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error) {
@@ -142,14 +142,14 @@ const (
 	aclsDisabledSelf = "acls-disabled"
 )
 
-// itself is what a token is.
-type itself struct {
+// tokenInfo is what a token is.
+type tokenInfo struct {
 	AccessorID, Name string
 	noACLs           bool // It is none, as Nomad has no ACLs.
 }
 
 // self asks Nomad what a token is. The error is Nomad's own.
-func (c *Client) self(ctx context.Context, token string) (self itself, err error) {
+func (c *Client) self(ctx context.Context, token string) (self tokenInfo, err error) {
 	_, err = c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
 	_, body, ok := response(err)
 	self.noACLs = ok && strings.Contains(body, aclsDisabled) || err == nil && self.AccessorID == aclsDisabledSelf
@@ -159,9 +159,9 @@ func (c *Client) self(ctx context.Context, token string) (self itself, err error
 // defaultNamespace is there in every Nomad.
 const defaultNamespace = "default"
 
-// Who is the name of a token, for people to read; empty if it has none, or Nomad
+// TokenName is the name of a token, for people to read; empty if it has none, or Nomad
 // does not say.
-func (c *Client) Who(ctx context.Context, token string) string {
+func (c *Client) TokenName(ctx context.Context, token string) string {
 	self, err := c.self(ctx, token)
 	if err != nil || self.noACLs {
 		return ""
@@ -192,7 +192,7 @@ func (c *Client) MayAdminister(ctx context.Context, token string) error {
 // Leader returns the address of Nomad's leader; ErrUnavailable if there is none.
 func (c *Client) Leader(ctx context.Context) (string, error) {
 	var leader string
-	_, err := c.api.Raw().Query("/v1/status/leader", &leader, c.query(ctx, c.own, ""))
+	_, err := c.api.Raw().Query("/v1/status/leader", &leader, c.query(ctx, c.token, ""))
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("ask for nomad's leader: %w", translate(err))

@@ -2,37 +2,37 @@ package nomad
 
 import "time"
 
-// links is which streams are up, as readers get it. It never changes.
-type links struct {
-	all    link
-	single map[string]link // By namespace.
-	unread []string
+// streamStates is which streams are up, as readers get it. It never changes.
+type streamStates struct {
+	all       streamState
+	single    map[string]streamState // By namespace.
+	unwatched []string
 }
 
-// link is one stream.
-type link struct {
-	isUp  bool
-	broke time.Time       // When it was last over; zero: never.
-	of    map[string]bool // The namespaces that it tells, or told, of.
+// streamState is one stream.
+type streamState struct {
+	isUp       bool
+	brokeAt    time.Time       // When it was last over; zero: never.
+	namespaces map[string]bool // The namespaces that it tells, or told, of.
 }
 
 // covers tells whether the stream is up and tells of a namespace.
-func (l link) covers(namespace string) bool { return l.isUp && l.of[namespace] }
+func (l streamState) covers(namespace string) bool { return l.isUp && l.namespaces[namespace] }
 
 // usable tells whether what the stream said of a namespace is good enough.
-func (l link) usable(namespace string, now time.Time, grace time.Duration) bool {
-	return l.of[namespace] && (l.isUp || !l.broke.IsZero() && now.Sub(l.broke) < grace)
+func (l streamState) usable(namespace string, now time.Time, grace time.Duration) bool {
+	return l.namespaces[namespace] && (l.isUp || !l.brokeAt.IsZero() && now.Sub(l.brokeAt) < grace)
 }
 
-func (l *links) up(namespace string) bool {
+func (l *streamStates) up(namespace string) bool {
 	return l.all.covers(namespace) || l.single[namespace].covers(namespace)
 }
 
-func (l *links) usable(namespace string, now time.Time, grace time.Duration) bool {
+func (l *streamStates) usable(namespace string, now time.Time, grace time.Duration) bool {
 	return l.all.usable(namespace, now, grace) || l.single[namespace].usable(namespace, now, grace)
 }
 
-func (l *links) some() bool {
+func (l *streamStates) anyUp() bool {
 	if l.all.isUp {
 		return true
 	}

@@ -16,23 +16,23 @@ const maxSingle = 32
 // streams are all subscriptions of a watcher, and what they have told. It belongs to
 // the goroutine of Watcher.Run.
 type streams struct {
-	w       *Watcher
-	state   *state
-	all     *subscription            // To all namespaces.
-	single  map[string]*subscription // To one each: those that all does not tell of.
-	news    chan news
-	running sync.WaitGroup
-	tooMany bool // That was told.
+	w               *Watcher
+	state           *state
+	all             *subscription            // To all namespaces.
+	single          map[string]*subscription // To one each: those that all does not tell of.
+	updates         chan update
+	running         sync.WaitGroup
+	reportedTooMany bool // That was told.
 }
 
 func (s *streams) start(ctx context.Context, namespace string) *subscription {
 	ctx, cancel := context.WithCancel(ctx)
 	sub := &subscription{namespace: namespace, stop: cancel}
 	s.running.Go(func() {
-		s.w.keep(ctx, namespace, func(n news) error {
-			n.of = sub
+		s.w.runSubscription(ctx, namespace, func(n update) error {
+			n.from = sub
 			select {
-			case s.news <- n:
+			case s.updates <- n:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -42,44 +42,44 @@ func (s *streams) start(ctx context.Context, namespace string) *subscription {
 	return sub
 }
 
-// take takes in what a subscription has told.
-func (s *streams) take(n news) {
-	if n.of != s.all && n.of != s.single[n.of.namespace] {
+// apply takes in what a subscription has told.
+func (s *streams) apply(n update) {
+	if n.from != s.all && n.from != s.single[n.from.namespace] {
 		return // It was stopped.
 	}
 	switch {
 	case n.err != nil:
-		n.of.listed = n.covers
-		s.lost(n.of, n.err)
-	case n.full != nil:
-		s.begun(n)
+		n.from.listed = n.covers
+		s.lost(n.from, n.err)
+	case n.snapshot != nil:
+		s.applySnapshot(n)
 	default:
 		for _, c := range n.changes {
-			s.state.take(n.of.namespace, c)
+			s.state.apply(n.from.namespace, c)
 		}
 		s.w.publish(s.state)
 	}
 }
 
-// begun takes in a full read.
-func (s *streams) begun(n news) {
+// applySnapshot takes in a full read.
+func (s *streams) applySnapshot(n update) {
 	owns := func(namespace string) bool { return n.covers[namespace] }
-	if n.of == s.all { // What nobody follows is nobody's news.
+	if n.from == s.all { // What nobody follows is nobody's news.
 		owns = func(namespace string) bool { return n.covers[namespace] || s.single[namespace] == nil }
 	}
 	if s.w.Reread != nil {
-		s.reread(owns, n.full.jobs)
+		s.reportReread(owns, n.snapshot.jobs)
 	}
-	s.state.replace(n.of.namespace, owns, *n.full)
+	s.state.replace(n.from.namespace, owns, *n.snapshot)
 	s.w.publish(s.state)
-	if n.of.failed {
-		s.w.Log.Info("nomad's event stream is back", "namespace", n.of.namespace)
+	if n.from.failed {
+		s.w.Log.Info("nomad's event stream is back", "namespace", n.from.namespace)
 	}
-	n.of.isUp, n.of.of, n.of.refused, n.of.failed = true, n.covers, false, false
+	n.from.isUp, n.from.namespaces, n.from.refused, n.from.failed = true, n.covers, false, false
 }
 
-// reread tells at which index a full read found each job that there is, or was.
-func (s *streams) reread(owns func(namespace string) bool, jobs []Job) {
+// reportReread tells at which index a full read found each job that there is, or was.
+func (s *streams) reportReread(owns func(namespace string) bool, jobs []Job) {
 	at := map[key]uint64{}
 	for k := range s.state.revisions {
 		if owns(k.namespace) {
@@ -97,7 +97,7 @@ func (s *streams) reread(owns func(namespace string) bool, jobs []Job) {
 // lost notes that a subscription has ended for now. That is said once.
 func (s *streams) lost(sub *subscription, err error) {
 	if sub.isUp {
-		sub.isUp, sub.broke = false, time.Now()
+		sub.isUp, sub.brokeAt = false, time.Now()
 	}
 	refused := errors.Is(err, errNotAll)
 	switch {
@@ -109,8 +109,8 @@ func (s *streams) lost(sub *subscription, err error) {
 	sub.failed, sub.refused = true, sub.refused || refused
 }
 
-// direct starts and stops subscriptions to single namespaces, and shows which are up.
-func (s *streams) direct(ctx context.Context) {
+// reconcile starts and stops subscriptions to single namespaces, and shows which are up.
+func (s *streams) reconcile(ctx context.Context) {
 	wanted, known := s.wanted()
 	watched := s.watched(wanted)
 	for namespace, sub := range s.single {
@@ -126,12 +126,12 @@ func (s *streams) direct(ctx context.Context) {
 	if s.all.isUp || s.all.refused {
 		for _, namespace := range slices.Sorted(maps.Keys(watched)) {
 			if s.single[namespace] == nil && !s.all.covers(namespace) {
-				s.follow(ctx, namespace)
+				s.subscribe(ctx, namespace)
 			}
 		}
 	}
-	if s.show(wanted, known) {
-		s.w.news()
+	if s.publishStates(wanted, known) {
+		s.w.notifyChanged()
 	}
 }
 
@@ -155,16 +155,16 @@ func (s *streams) watched(wanted map[string]bool) map[string]bool {
 	return all
 }
 
-// follow subscribes to one namespace. When there are too many of them, the subscription
+// subscribe subscribes to one namespace. When there are too many of them, the subscription
 // to all is opened anew, if it may be: it tells of those that were made since, too.
-func (s *streams) follow(ctx context.Context, namespace string) {
+func (s *streams) subscribe(ctx context.Context, namespace string) {
 	switch {
 	case len(s.single) < maxSingle:
 		s.single[namespace] = s.start(ctx, namespace)
 	case s.all.isUp:
-		s.all = s.anew(ctx, s.all)
-	case !s.tooMany:
-		s.tooMany = true
+		s.all = s.reopen(ctx, s.all)
+	case !s.reportedTooMany:
+		s.reportedTooMany = true
 		s.w.Log.Error("services are in more namespaces than can be watched one by one: give the token read-job in all",
 			"most", maxSingle, "first_without", namespace)
 	}
@@ -179,9 +179,9 @@ func (s *streams) wanted() (all map[string]bool, known bool) {
 		all[orDefault(namespace)] = true
 	}
 	now := time.Now()
-	s.w.wants.Range(func(namespace, at any) bool {
-		if now.Sub(at.(time.Time)) > wantedFor {
-			s.w.wants.Delete(namespace)
+	s.w.requested.Range(func(namespace, at any) bool {
+		if now.Sub(at.(time.Time)) > watchedFor {
+			s.w.requested.Delete(namespace)
 		} else {
 			all[namespace.(string)] = true
 		}
@@ -190,21 +190,21 @@ func (s *streams) wanted() (all map[string]bool, known bool) {
 	return all, known
 }
 
-// show lets readers know which streams are up, and reports whether that is new.
-func (s *streams) show(wanted map[string]bool, known bool) (changed bool) {
-	now := &links{all: s.all.link, single: map[string]link{}}
+// publishStates lets readers know which streams are up, and reports whether that is new.
+func (s *streams) publishStates(wanted map[string]bool, known bool) (changed bool) {
+	now := &streamStates{all: s.all.streamState, single: map[string]streamState{}}
 	for namespace, sub := range s.single {
-		now.single[namespace] = sub.link
+		now.single[namespace] = sub.streamState
 	}
-	settled := known && now.some()
+	settled := known && now.anyUp()
 	for _, namespace := range slices.Sorted(maps.Keys(wanted)) {
 		sub := s.single[namespace]
 		if !now.up(namespace) && (s.all.isUp || s.all.refused) {
-			now.unread = append(now.unread, namespace)
+			now.unwatched = append(now.unwatched, namespace)
 		}
 		settled = settled && (now.up(namespace) || sub != nil && sub.failed || sub == nil && len(s.single) >= maxSingle)
 	}
-	before := s.w.links.Swap(now)
+	before := s.w.states.Swap(now)
 	select {
 	case <-s.w.synced:
 	default:
@@ -212,5 +212,5 @@ func (s *streams) show(wanted map[string]bool, known bool) (changed bool) {
 			close(s.w.synced)
 		}
 	}
-	return before.all.isUp != now.all.isUp || !maps.EqualFunc(before.single, now.single, func(a, b link) bool { return a.isUp == b.isUp })
+	return before.all.isUp != now.all.isUp || !maps.EqualFunc(before.single, now.single, func(a, b streamState) bool { return a.isUp == b.isUp })
 }

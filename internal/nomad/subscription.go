@@ -20,19 +20,19 @@ type subscription struct {
 	namespace string
 	stop      func()
 
-	link
+	streamState
 	refused bool            // All namespaces are more than the token may read.
 	listed  map[string]bool // Namespaces that the token could see when it was last refused.
 	failed  bool            // Since it was last up.
 }
 
-// news is what a subscription has to tell.
-type news struct {
-	of      *subscription
-	covers  map[string]bool // The namespaces that it is about.
-	full    *full           // All that there is, at the beginning,
-	changes []change        // or what has changed since,
-	err     error           // or why it has ended for now.
+// update is what a subscription has to tell.
+type update struct {
+	from     *subscription
+	covers   map[string]bool // The namespaces that it is about.
+	snapshot *snapshot       // All that there is, at the beginning,
+	changes  []change        // or what has changed since,
+	err      error           // or why it has ended for now.
 }
 
 var (
@@ -47,18 +47,18 @@ const (
 	pauseMaxRefused = 15 * time.Second
 )
 
-// keep follows a subscription until ctx ends.
-func (w *Watcher) keep(ctx context.Context, namespace string, tell func(news) error) {
+// runSubscription follows a subscription until ctx ends.
+func (w *Watcher) runSubscription(ctx context.Context, namespace string, tell func(update) error) {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, pauseMaxRefused
 	for {
-		covers, err := w.follow(ctx, namespace, func(n news) error {
-			if n.full != nil {
+		covers, err := w.runStream(ctx, namespace, func(n update) error {
+			if n.snapshot != nil {
 				b.Reset()
 			}
 			return tell(n)
 		})
-		if ctx.Err() != nil || tell(news{covers: covers, err: err}) != nil {
+		if ctx.Err() != nil || tell(update{covers: covers, err: err}) != nil {
 			return
 		}
 		pause := b.NextBackOff()
@@ -71,9 +71,9 @@ func (w *Watcher) keep(ctx context.Context, namespace string, tell func(news) er
 	}
 }
 
-// follow reads everything and then follows one stream until it breaks. It returns the
+// runStream reads everything and then follows one stream until it breaks. It returns the
 // namespaces that it is about, and why it broke.
-func (w *Watcher) follow(ctx context.Context, namespace string, tell func(news) error) (covers map[string]bool, err error) {
+func (w *Watcher) runStream(ctx context.Context, namespace string, tell func(update) error) (covers map[string]bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if covers, err = w.Client.covers(ctx, namespace); err != nil {
@@ -83,13 +83,13 @@ func (w *Watcher) follow(ctx context.Context, namespace string, tell func(news) 
 	defer silent.Stop()
 	began := false
 	err = w.Client.stream(ctx, namespace, w.FirstLine, func(es []event) error {
-		w.contact.Store(time.Now().UnixNano())
+		w.lastLine.Store(time.Now().UnixNano())
 		if !began {
 			// The stream is open first and waits meanwhile, so nothing falls between.
 			silent.Stop()
-			f, err := w.Client.read(ctx, namespace, covers)
+			f, err := w.Client.readSnapshot(ctx, namespace, covers)
 			if err == nil {
-				err = tell(news{full: &f, covers: covers})
+				err = tell(update{snapshot: &f, covers: covers})
 			}
 			began = true
 			silent.Reset(w.Silence)
@@ -100,7 +100,7 @@ func (w *Watcher) follow(ctx context.Context, namespace string, tell func(news) 
 		if err != nil || len(changes) == 0 {
 			return err
 		}
-		return tell(news{changes: changes})
+		return tell(update{changes: changes})
 	})
 	switch {
 	case errors.Is(context.Cause(ctx), errSilent):

@@ -28,9 +28,9 @@ const MeasureSetting = "telemetry { publish_allocation_metrics = true }"
 // tell yet, or nobody told Nomad's client to measure, which it does only to publish.
 var errNotMeasured = errors.New("nomad has no statistics of the task (its client needs " + MeasureSetting + ")")
 
-// Asked reads what a task of an allocation asked for: CPU shares or the share of
+// RequestedResources reads what a task of an allocation asked for: CPU shares or the share of
 // its cores, and the memory that it reserved (not memory_max).
-func (c *Client) Asked(ctx context.Context, namespace, alloc, task string) (Resources, error) {
+func (c *Client) RequestedResources(ctx context.Context, namespace, alloc, task string) (Resources, error) {
 	var a struct {
 		AllocatedResources *struct {
 			Tasks map[string]*struct {
@@ -39,7 +39,7 @@ func (c *Client) Asked(ctx context.Context, namespace, alloc, task string) (Reso
 			}
 		}
 	}
-	if _, err := c.api.Raw().Query("/v1/allocation/"+url.PathEscape(alloc), &a, c.query(ctx, c.own, namespace)); err != nil {
+	if _, err := c.api.Raw().Query("/v1/allocation/"+url.PathEscape(alloc), &a, c.query(ctx, c.token, namespace)); err != nil {
 		return Resources{}, fmt.Errorf("read allocation %s: %w", alloc, translate(err))
 	}
 	if a.AllocatedResources == nil || a.AllocatedResources.Tasks[task] == nil {
@@ -65,7 +65,7 @@ func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usag
 		}
 	}
 	path := "/v1/client/allocation/" + url.PathEscape(alloc) + "/stats?" + url.Values{"task": {task}}.Encode()
-	if _, err := c.api.Raw().Query(path, &s, c.query(ctx, c.own, namespace)); err != nil {
+	if _, err := c.api.Raw().Query(path, &s, c.query(ctx, c.token, namespace)); err != nil {
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, translate(err))
 	}
 	t := s.Tasks[task]
@@ -75,8 +75,8 @@ func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usag
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, errNotMeasured)
 	}
 	ticks, timed := t.ResourceUsage.CpuStats.ticks()
-	bytes, held := t.ResourceUsage.MemoryStats.bytes()
-	if !timed || !held {
+	bytes, measured := t.ResourceUsage.MemoryStats.bytes()
+	if !timed || !measured {
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, errNotMeasured)
 	}
 	return Usage{Resources: Resources{CPU: ticks, Memory: bytes}, At: time.Unix(0, t.Timestamp)}, nil

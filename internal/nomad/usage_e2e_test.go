@@ -27,7 +27,7 @@ func usage(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		if len(eps) == 0 {
 			continue
 		}
-		asked, err := c.Asked(t.Context(), "default", eps[0].Instance, "web")
+		asked, err := c.RequestedResources(t.Context(), "default", eps[0].Instance, "web")
 		if err != nil || asked != (nomad.Resources{CPU: 50, Memory: 64 << 20}) {
 			t.Fatalf("asked %+v (%v), want 50 MHz and 64 MiB", asked, err)
 		}

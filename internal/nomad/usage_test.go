@@ -50,11 +50,11 @@ func TestUsage(t *testing.T) {
 
 func TestAsked(t *testing.T) {
 	c := client(t, answer(200, `{"AllocatedResources":{"Tasks":{"web":{"Cpu":{"CpuShares":200},"Memory":{"MemoryMB":64,"MemoryMaxMB":128}}}}}`))
-	got, err := c.Asked(t.Context(), "default", "a", "web")
+	got, err := c.RequestedResources(t.Context(), "default", "a", "web")
 	if want := (nomad.Resources{CPU: 200, Memory: 64 * mib}); err != nil || got != want {
 		t.Errorf("got %+v (%v), want %+v", got, err, want)
 	}
-	if _, err := c.Asked(t.Context(), "default", "a", "db"); err == nil {
+	if _, err := c.RequestedResources(t.Context(), "default", "a", "db"); err == nil {
 		t.Error("a task that is not there has resources")
 	}
 }

@@ -43,19 +43,19 @@ type Watcher struct {
 	// to act on (0: 10 s). A reconnect takes less.
 	Grace time.Duration
 
-	// Look is how often Nomad is asked whether its index of jobs has gone back (0: 5 s).
-	Look time.Duration
+	// RestoreCheck is how often Nomad is asked whether its index of jobs has gone back (0: 5 s).
+	RestoreCheck time.Duration
 
-	once   sync.Once
-	synced chan struct{}
-	poke   chan struct{}
+	once    sync.Once
+	synced  chan struct{}
+	refresh chan struct{}
 
-	views   sync.Map                      // key → *view; written by Run's goroutine only.
-	wants   sync.Map                      // Namespace → when somebody asked for something in it and it was not covered.
-	absent  atomic.Pointer[chan struct{}] // Closed when a revision appears.
-	changed atomic.Pointer[chan struct{}] // Closed when anything changes.
-	contact atomic.Int64                  // Unix nanoseconds of the last line.
-	links   atomic.Pointer[links]
+	views     sync.Map                      // key → *view; written by Run's goroutine only.
+	requested sync.Map                      // Namespace → when somebody asked for something in it and it was not covered.
+	absent    atomic.Pointer[chan struct{}] // Closed when a revision appears.
+	changed   atomic.Pointer[chan struct{}] // Closed when anything changes.
+	lastLine  atomic.Int64                  // Unix nanoseconds of the last line.
+	states    atomic.Pointer[streamStates]
 }
 
 // JobState is what Nomad last said of a revision's job.
@@ -71,18 +71,18 @@ type view struct {
 	job       JobState
 	endpoints []wadi.Endpoint
 	exits     []wadi.Exit
-	trouble   trouble
+	diagnosis diagnosis
 	changed   chan struct{}
 }
 
 func (w *Watcher) init() {
 	w.once.Do(func() {
-		w.synced, w.poke = make(chan struct{}), make(chan struct{}, 1)
+		w.synced, w.refresh = make(chan struct{}), make(chan struct{}, 1)
 		absent := make(chan struct{})
 		w.absent.Store(&absent)
 		changed := make(chan struct{})
 		w.changed.Store(&changed)
-		w.links.Store(&links{})
+		w.states.Store(&streamStates{})
 		if w.Log == nil {
 			w.Log = hclog.NewNullLogger()
 		}
@@ -92,15 +92,15 @@ func (w *Watcher) init() {
 		w.FirstLine = cmp.Or(w.FirstLine, 3*time.Second)
 		w.Silence = cmp.Or(w.Silence, 90*time.Second)
 		w.Grace = cmp.Or(w.Grace, 10*time.Second)
-		w.Look = cmp.Or(w.Look, 5*time.Second)
+		w.RestoreCheck = cmp.Or(w.RestoreCheck, 5*time.Second)
 	})
 }
 
-// look finds what is known of a revision's job, and has its namespace watched.
-func (w *Watcher) look(namespace, revision string) (*view, bool) {
+// lookUp finds what is known of a revision's job, and has its namespace watched.
+func (w *Watcher) lookUp(namespace, revision string) (*view, bool) {
 	w.init()
 	k := keyOf(namespace, revision)
-	w.want(k.namespace)
+	w.request(k.namespace)
 	v, ok := w.views.Load(k)
 	if !ok {
 		return nil, false
@@ -108,40 +108,40 @@ func (w *Watcher) look(namespace, revision string) (*view, bool) {
 	return v.(*view), true
 }
 
-// wantedFor is how long a namespace is watched after somebody asked for something in it.
-const wantedFor = 5 * time.Minute
+// watchedFor is how long a namespace is watched after somebody asked for something in it.
+const watchedFor = 5 * time.Minute
 
-// want notes that somebody asks for something in a namespace that is not covered by
+// request notes that somebody asks for something in a namespace that is not covered by
 // the stream of all.
-func (w *Watcher) want(namespace string) {
-	if w.links.Load().all.covers(namespace) {
+func (w *Watcher) request(namespace string) {
+	if w.states.Load().all.covers(namespace) {
 		return
 	}
 	now := time.Now()
-	last, ok := w.wants.Load(namespace)
-	if ok && now.Sub(last.(time.Time)) < wantedFor/10 {
+	last, ok := w.requested.Load(namespace)
+	if ok && now.Sub(last.(time.Time)) < watchedFor/10 {
 		return
 	}
-	w.wants.Store(namespace, now)
+	w.requested.Store(namespace, now)
 	if !ok {
-		w.Renew()
+		w.Refresh()
 	}
 }
 
-// Renew has Namespaces asked again at once, and those who wait for a revision to appear
+// Refresh has Namespaces asked again at once, and those who wait for a revision to appear
 // look again: it may be expected in another namespace now.
-func (w *Watcher) Renew() {
+func (w *Watcher) Refresh() {
 	w.init()
-	renew(&w.absent)
+	broadcast(&w.absent)
 	select {
-	case w.poke <- struct{}{}:
+	case w.refresh <- struct{}{}:
 	default:
 	}
 }
 
 // Job returns what is known of a revision's job; false if there is none.
 func (w *Watcher) Job(namespace, revision string) (JobState, bool) {
-	if v, ok := w.look(namespace, revision); ok {
+	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.job, true
 	}
 	return JobState{}, false
@@ -155,7 +155,7 @@ func (w *Watcher) Job(namespace, revision string) (JobState, bool) {
 func (w *Watcher) Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan struct{}) {
 	w.init()
 	absent := *w.absent.Load() // Before the look-up, else an appearance between the two is missed.
-	if v, ok := w.look(namespace, revision); ok {
+	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.endpoints, v.changed
 	}
 	return nil, absent
@@ -171,8 +171,8 @@ func (w *Watcher) Changed() <-chan struct{} {
 // Trouble says why Nomad can't run instances of a revision, and since when this
 // agent has known; empty if nothing is known against it.
 func (w *Watcher) Trouble(namespace, revision string) (reason string, since time.Time) {
-	if v, ok := w.look(namespace, revision); ok {
-		return v.trouble.at(time.Now())
+	if v, ok := w.lookUp(namespace, revision); ok {
+		return v.diagnosis.visibleAt(time.Now())
 	}
 	return "", time.Time{}
 }
@@ -186,14 +186,14 @@ func (w *Watcher) Synced() <-chan struct{} {
 // Up tells whether some stream is up: Nomad is there.
 func (w *Watcher) Up() bool {
 	w.init()
-	return w.links.Load().some()
+	return w.states.Load().anyUp()
 }
 
-// Unread lists the namespaces that somebody asks for and that no stream tells of,
+// Unwatched lists the namespaces that somebody asks for and that no stream tells of,
 // though there are streams of others.
-func (w *Watcher) Unread() []string {
+func (w *Watcher) Unwatched() []string {
 	w.init()
-	return slices.Clone(w.links.Load().unread)
+	return slices.Clone(w.states.Load().unwatched)
 }
 
 // Connected tells whether what is known of a namespace is kept up: a stream of it is up,
@@ -201,8 +201,8 @@ func (w *Watcher) Unread() []string {
 func (w *Watcher) Connected(namespace string) bool {
 	w.init()
 	namespace = orDefault(namespace)
-	w.want(namespace)
-	return w.links.Load().up(namespace)
+	w.request(namespace)
+	return w.states.Load().up(namespace)
 }
 
 // Usable tells whether what is known of a namespace may be acted on: its stream is up,
@@ -211,13 +211,13 @@ func (w *Watcher) Connected(namespace string) bool {
 func (w *Watcher) Usable(namespace string) bool {
 	w.init()
 	namespace = orDefault(namespace)
-	w.want(namespace)
-	return w.links.Load().usable(namespace, time.Now(), w.Grace)
+	w.request(namespace)
+	return w.states.Load().usable(namespace, time.Now(), w.Grace)
 }
 
 // LastContact is when a stream last said something; zero if never.
 func (w *Watcher) LastContact() time.Time {
-	if n := w.contact.Load(); n != 0 {
+	if n := w.lastLine.Load(); n != 0 {
 		return time.Unix(0, n)
 	}
 	return time.Time{}
@@ -227,7 +227,7 @@ func (w *Watcher) LastContact() time.Time {
 // each time, because a broken stream may have missed something.
 func (w *Watcher) Run(ctx context.Context) error {
 	w.init()
-	s := &streams{w: w, state: newState(), single: map[string]*subscription{}, news: make(chan news)}
+	s := &streams{w: w, state: newState(), single: map[string]*subscription{}, updates: make(chan update)}
 	defer s.running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -247,13 +247,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case n := <-s.news:
-			s.take(n)
+		case n := <-s.updates:
+			s.apply(n)
 		case <-restored:
-			s.again(ctx)
-		case <-w.poke:
+			s.reopenAll(ctx)
+		case <-w.refresh:
 		case <-tick.C:
 		}
-		s.direct(ctx)
+		s.reconcile(ctx)
 	}
 }

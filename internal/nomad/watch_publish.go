@@ -15,18 +15,18 @@ func (w *Watcher) publish(s *state) {
 	}
 	clear(s.dirty)
 	if appeared {
-		renew(&w.absent)
+		broadcast(&w.absent)
 	}
 	if news {
-		w.news()
+		w.notifyChanged()
 	}
 }
 
-// news tells those who wait for any change.
-func (w *Watcher) news() { renew(&w.changed) }
+// notifyChanged tells those who wait for any change.
+func (w *Watcher) notifyChanged() { broadcast(&w.changed) }
 
-// renew closes the channel that readers wait for, and puts a new one in its place.
-func renew(ch *atomic.Pointer[chan struct{}]) {
+// broadcast closes the channel that readers wait for, and puts a new one in its place.
+func broadcast(ch *atomic.Pointer[chan struct{}]) {
 	fresh := make(chan struct{})
 	close(*ch.Swap(&fresh))
 }
@@ -47,14 +47,14 @@ func (w *Watcher) publishRevision(s *state, k key) (appeared, changed bool) {
 		return false, old != nil
 	}
 	endpoints, exits := r.endpoints(), r.exits()
-	r.setTrouble(time.Now())
-	if old != nil && old.trouble == r.trouble && slices.Equal(old.endpoints, endpoints) && slices.Equal(old.exits, exits) {
+	r.updateDiagnosis(time.Now())
+	if old != nil && old.diagnosis == r.diagnosis && slices.Equal(old.endpoints, endpoints) && slices.Equal(old.exits, exits) {
 		if old.job != r.job {
-			w.views.Store(k, &view{job: r.job, endpoints: old.endpoints, exits: old.exits, trouble: old.trouble, changed: old.changed})
+			w.views.Store(k, &view{job: r.job, endpoints: old.endpoints, exits: old.exits, diagnosis: old.diagnosis, changed: old.changed})
 		}
 		return false, false
 	}
-	w.views.Store(k, &view{job: r.job, endpoints: endpoints, exits: exits, trouble: r.trouble, changed: make(chan struct{})})
+	w.views.Store(k, &view{job: r.job, endpoints: endpoints, exits: exits, diagnosis: r.diagnosis, changed: make(chan struct{})})
 	if old == nil {
 		return true, true
 	}
@@ -62,21 +62,21 @@ func (w *Watcher) publishRevision(s *state, k key) (appeared, changed bool) {
 	return false, true
 }
 
-// setTrouble notes what is wrong now. It goes on from when it began, even if
+// updateDiagnosis notes what is wrong now. It goes on from when it began, even if
 // Nomad words it differently, or for a moment nothing was wrong.
-func (r *revision) setTrouble(now time.Time) {
-	kind, reason := r.problem()
-	t := &r.trouble
+func (r *revision) updateDiagnosis(now time.Time) {
+	kind, reason := r.diagnose()
+	t := &r.diagnosis
 	switch {
 	case r.job.Count == 0 || r.job.Stopped || kind == "" && t.kind == "":
-		*t = trouble{}
+		*t = diagnosis{}
 	case kind == "":
-		if t.over.IsZero() {
-			t.over = now
+		if t.overAt.IsZero() {
+			t.overAt = now
 		}
-	case kind != t.kind || !t.over.IsZero() && now.Sub(t.over) > relapse:
-		*t = trouble{kind: kind, reason: reason, since: now}
+	case kind != t.kind || !t.overAt.IsZero() && now.Sub(t.overAt) > relapse:
+		*t = diagnosis{kind: kind, reason: reason, since: now}
 	default:
-		t.reason, t.over = reason, time.Time{}
+		t.reason, t.overAt = reason, time.Time{}
 	}
 }

@@ -39,7 +39,7 @@ type revision struct {
 	created   uint64 // The job's create index: older allocations were another's of that ID.
 	instances map[string]instance
 	blocked   blocked
-	trouble   trouble // As published.
+	diagnosis diagnosis // As published.
 }
 
 type instance struct {
@@ -57,24 +57,24 @@ type blocked struct {
 	index  uint64
 }
 
-type trouble struct {
+type diagnosis struct {
 	kind   string // What may change without a new beginning is the text.
 	reason string
 	since  time.Time
-	over   time.Time // When it was last over; zero while it lasts.
+	overAt time.Time // When it was last over; zero while it lasts.
 }
 
 // relapse is within how much time the same trouble goes on from where it began: an
 // app that always exits soon runs for a moment every time.
 const relapse = 30 * time.Second
 
-// linger is how long a task's trouble is told after it was over: that the app runs
+// diagnosisLinger is how long a task's trouble is told after it was over: that the app runs
 // again does not say yet that it stays.
-const linger = 5 * time.Second
+const diagnosisLinger = 5 * time.Second
 
-// at is what is told of t.
-func (t trouble) at(now time.Time) (reason string, since time.Time) {
-	if !t.over.IsZero() && (t.kind != troubleTask || now.Sub(t.over) > linger) {
+// visibleAt is what is told of t.
+func (t diagnosis) visibleAt(now time.Time) (reason string, since time.Time) {
+	if !t.overAt.IsZero() && (t.kind != diagnosisTask || now.Sub(t.overAt) > diagnosisLinger) {
 		return "", time.Time{}
 	}
 	return t.reason, t.since
@@ -82,15 +82,15 @@ func (t trouble) at(now time.Time) (reason string, since time.Time) {
 
 // The kinds of trouble.
 const (
-	troublePlacement = "placement"
-	troubleTask      = "task"
+	diagnosisPlacement = "placement"
+	diagnosisTask      = "task"
 )
 
 // keepEnded is how many ended instances of a revision are remembered.
 const keepEnded = 5
 
-// full is everything that a subscription is about, as read.
-type full struct {
+// snapshot is everything that a subscription is about, as read.
+type snapshot struct {
 	jobs   []Job
 	allocs []allocation
 	evals  []evaluation
@@ -101,14 +101,14 @@ func newState() *state {
 	return &state{revisions: map[key]*revision{}, marks: map[string]marks{}, dirty: map[key]bool{}}
 }
 
-// revisionsJob tells whether a job may be a revision's.
-func revisionsJob(id string) bool {
+// isRevisionJob tells whether a job may be a revision's.
+func isRevisionJob(id string) bool {
 	_, _, ok := wadi.SplitRevisionID(id)
 	return ok
 }
 
 // replace makes f all that is known of the namespaces that its subscription owns.
-func (s *state) replace(subscription string, owns func(namespace string) bool, f full) {
+func (s *state) replace(subscription string, owns func(namespace string) bool, f snapshot) {
 	old := map[key]*revision{}
 	for k, r := range s.revisions {
 		if owns(k.namespace) {
@@ -121,7 +121,7 @@ func (s *state) replace(subscription string, owns func(namespace string) bool, f
 	}
 	for k, r := range old {
 		if now := s.revisions[k]; now != nil {
-			now.trouble = r.trouble // For its beginning.
+			now.diagnosis = r.diagnosis // For its beginning.
 		}
 	}
 	for _, a := range f.allocs {
@@ -135,18 +135,18 @@ func (s *state) replace(subscription string, owns func(namespace string) bool, f
 
 // forget drops what is known of namespaces.
 func (s *state) forget(subscription string, owns func(namespace string) bool) {
-	s.replace(subscription, owns, full{})
+	s.replace(subscription, owns, snapshot{})
 	delete(s.marks, subscription)
 }
 
-// take takes in what one event of a subscription says.
-func (s *state) take(subscription string, c change) {
+// apply takes in what one event of a subscription says.
+func (s *state) apply(subscription string, c change) {
 	seen := s.marks[subscription]
 	switch {
 	case c.job != nil && c.index > seen.jobs:
 		if c.purged {
 			s.purged(keyOf(c.job.Namespace, c.job.ID))
-		} else if revisionsJob(c.job.ID) {
+		} else if isRevisionJob(c.job.ID) {
 			s.job(c.job.export())
 		}
 	case c.alloc != nil && c.index > seen.allocs:
@@ -195,7 +195,7 @@ func (s *state) allocation(a allocation) {
 	if a.CreateIndex > r.blocked.index {
 		r.blocked = blocked{}
 	}
-	s.touch(k)
+	s.markChanged(k)
 }
 
 func (s *state) evaluation(e evaluation) {
@@ -213,11 +213,11 @@ func (s *state) evaluation(e evaluation) {
 	default:
 		return
 	}
-	s.touch(k)
+	s.markChanged(k)
 }
 
-// touch notes that there is news of a revision's instances.
-func (s *state) touch(k key) {
+// markChanged notes that there is news of a revision's instances.
+func (s *state) markChanged(k key) {
 	if _, ok := s.dirty[k]; !ok {
 		s.dirty[k] = false
 	}
@@ -226,20 +226,20 @@ func (s *state) touch(k key) {
 // endpoints are a revision's, oldest first. It forgets the oldest of those that
 // have ended.
 func (r *revision) endpoints() []wadi.Endpoint {
-	var out, gone []wadi.Endpoint
+	var out, ended []wadi.Endpoint
 	for _, i := range r.instances {
 		if i.endpoint.Ended {
-			gone = append(gone, i.endpoint)
+			ended = append(ended, i.endpoint)
 		} else {
 			out = append(out, i.endpoint)
 		}
 	}
-	slices.SortFunc(gone, byAge)
-	for len(gone) > keepEnded {
-		delete(r.instances, gone[0].Instance)
-		gone = gone[1:]
+	slices.SortFunc(ended, byAge)
+	for len(ended) > keepEnded {
+		delete(r.instances, ended[0].Instance)
+		ended = ended[1:]
 	}
-	out = append(out, gone...)
+	out = append(out, ended...)
 	slices.SortFunc(out, byAge)
 	return out
 }
@@ -248,13 +248,13 @@ func byAge(a, b wadi.Endpoint) int {
 	return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Instance, b.Instance))
 }
 
-// problem is why a revision can't run, by what is known now.
-func (r *revision) problem() (kind, reason string) {
+// diagnose is why a revision can't run, by what is known now.
+func (r *revision) diagnose() (kind, reason string) {
 	if r.job.Count == 0 || r.job.Stopped {
 		return "", ""
 	}
 	if r.blocked.reason != "" {
-		return troublePlacement, r.blocked.reason
+		return diagnosisPlacement, r.blocked.reason
 	}
 	newestFirst := slices.SortedFunc(maps.Values(r.instances), func(a, b instance) int {
 		return byAge(b.endpoint, a.endpoint)
@@ -266,7 +266,7 @@ func (r *revision) problem() (kind, reason string) {
 		case i.healthy:
 			return "", ""
 		case i.endpoint.Problem != "":
-			return troubleTask, i.endpoint.Problem
+			return diagnosisTask, i.endpoint.Problem
 		}
 	}
 	return "", ""

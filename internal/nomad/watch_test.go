@@ -539,7 +539,7 @@ func TestWatch_IndexesGoBack(t *testing.T) {
 	c.index = 500
 	var mu sync.Mutex
 	read := map[string]uint64{}
-	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, Look: time.Hour, Reread: func(namespace, revision string, index uint64) {
+	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, RestoreCheck: time.Hour, Reread: func(namespace, revision string, index uint64) {
 		mu.Lock()
 		defer mu.Unlock()
 		read[namespace+"/"+revision] = index
@@ -568,7 +568,7 @@ func TestWatch_IndexesGoBack(t *testing.T) {
 func TestWatch_IndexGoesBackInSilence(t *testing.T) {
 	c := newCluster()
 	c.index, c.jobs, c.counts["hello-00001"] = 500, `[{"ID":"hello-00001","Namespace":"default"}]`, 5
-	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, Look: 10 * time.Millisecond}
+	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute, RestoreCheck: 10 * time.Millisecond}
 	run(t, w, true)
 	counts := func(want int) func() bool {
 		return func() bool { j, _ := w.Job("", "hello-00001"); return j.Count == want }

@@ -16,30 +16,30 @@ import (
 // follower follows one source.
 type follower struct {
 	// Guarded by the scraper's mu.
-	src       Source
-	place     float64       // In the cycle of those that take turns.
-	woken     chan struct{} // Signals that it shall not rest any longer.
-	gone      bool
-	left      bool      // It is listed no more.
-	up        bool      // The windows were told of it.
-	down      bool      // The windows were told that it has ended,
-	ended     time.Time // and when.
-	asked     bool
-	heard     bool      // It has answered once.
-	silent    time.Time // Since when it does not answer; zero: it did last.
-	answered  bool
-	ready     bool
-	said      said
-	polling   bool // A poll is open.
-	opened    time.Time
-	busy      bool // It had load to tell when read last.
-	resting   bool // Left alone until its turn.
-	boot      string
-	next      int64 // Its first second that was not read.
-	back      time.Duration
-	holds     map[string]float64 // What an activator held of each revision, last.
-	stop      context.CancelFunc
-	interrupt context.CancelFunc // Of the poll under way.
+	src          Source
+	position     float64       // In the cycle of those that take turns.
+	woken        chan struct{} // Signals that it shall not rest any longer.
+	removed      bool
+	unlisted     bool      // It is listed no more.
+	up           bool      // The windows were told of it.
+	down         bool      // The windows were told that it has ended,
+	endedAt      time.Time // and when.
+	asked        bool
+	everAnswered bool      // It has answered once.
+	silentSince  time.Time // Since when it does not answer; zero: it did last.
+	answered     bool
+	ready        bool
+	report       selfReport
+	polling      bool // A poll is open.
+	opened       time.Time
+	busy         bool // It had load to tell when read last.
+	resting      bool // Left alone until its turn.
+	boot         string
+	next         int64 // Its first second that was not read.
+	readBack     time.Duration
+	holds        map[string]float64 // What an activator held of each revision, last.
+	stop         context.CancelFunc
+	interrupt    context.CancelFunc // Of the poll under way.
 
 	// Owned by follow.
 	tries  int // To become ready.
@@ -51,16 +51,16 @@ type follower struct {
 }
 
 const (
-	readyFirst, readyMost = 20 * time.Millisecond, 250 * time.Millisecond
-	retryFirst, retryMost = 100 * time.Millisecond, 2 * time.Second
-	retryEnded            = 20 * time.Second // Of an activator that has ended: of those there may be many, and each is asked for a while.
-	shortTimeout          = time.Second      // Of a request that a source answers at once.
-	historyTimeout        = 5 * time.Second  // Of one that reads back.
-	lateAnswer            = 5 * time.Second  // How much later than asked a poll may be answered.
-	unreadyRead           = time.Second      // How often an instance is read that is not ready.
-	suspectAfter          = time.Minute      // A source that has not answered for so long since it was placed may have load.
-	failuresUnready       = 3                // Failures in a row that make an instance unready.
-	silentGone            = 10 * time.Second // A source that is not expected to be there and silent for so long is not.
+	readyRetryMin, readyRetryMax = 20 * time.Millisecond, 250 * time.Millisecond
+	retryMin, retryMax           = 100 * time.Millisecond, 2 * time.Second
+	retryEnded                   = 20 * time.Second // Of an activator that has ended: of those there may be many, and each is asked for a while.
+	shortTimeout                 = time.Second      // Of a request that a source answers at once.
+	historyTimeout               = 5 * time.Second  // Of one that reads back.
+	lateAnswer                   = 5 * time.Second  // How much later than asked a poll may be answered.
+	unreadyRead                  = time.Second      // How often an instance is read that is not ready.
+	suspectAfter                 = time.Minute      // A source that has not answered for so long since it was placed may have load.
+	failuresUnready              = 3                // Failures in a row that make an instance unready.
+	silentEnded                  = 10 * time.Second // A source that is not expected to be there and silent for so long is not.
 )
 
 // follow asks a source again and again until ctx ends.
@@ -83,7 +83,7 @@ func (s *Scraper) follow(ctx context.Context, f *follower) {
 func (s *Scraper) noteAsked(f *follower) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !f.asked && !f.gone {
+	if !f.asked && !f.removed {
 		f.asked = true
 		s.recount(f)
 	}
@@ -105,26 +105,26 @@ func (s *Scraper) pass(ctx context.Context, f *follower) time.Duration {
 	err := s.read(ctx, f, wait)
 	if err != nil {
 		f.fails++
-		return backoff(retryFirst, s.retryMost(f), f.fails)
+		return backoff(retryMin, s.maxRetry(f), f.fails)
 	}
 	f.fails = 0
 	if f.pause > 0 {
 		return f.pause
 	}
 	if f.quick > 2 { // A source that does not wait is not asked all the time.
-		return backoff(retryFirst, retryMost, f.quick)
+		return backoff(retryMin, retryMax, f.quick)
 	}
 	return 0
 }
 
-// retryMost is how long a source is left alone at most that does not answer.
-func (s *Scraper) retryMost(f *follower) time.Duration {
+// maxRetry is how long a source is left alone at most that does not answer.
+func (s *Scraper) maxRetry(f *follower) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.down && f.src.Stopping && f.src.Kind == wadi.SourceActivator {
 		return retryEnded
 	}
-	return retryMost
+	return retryMax
 }
 
 // passUnready asks whether an instance is ready. Once it answers at all, its
@@ -132,10 +132,10 @@ func (s *Scraper) retryMost(f *follower) time.Duration {
 func (s *Scraper) passUnready(ctx context.Context, f *follower, src Source) time.Duration {
 	ready, why, err := s.askReady(ctx, src.Addr)
 	f.tries++
-	pause := backoff(readyFirst, readyMost, f.tries)
+	pause := backoff(readyRetryMin, readyRetryMax, f.tries)
 	switch {
 	case err != nil:
-		s.failed(ctx, f, err)
+		s.unreachable(ctx, f, err)
 		return pause
 	case ready:
 		f.tries = 0
@@ -175,16 +175,16 @@ func (s *Scraper) read(ctx context.Context, f *follower, wait time.Duration) err
 	defer s.mu.Unlock()
 	f.interrupt = nil
 	interrupted := ctx.Err() != nil
-	if f.gone || err != nil && interrupted {
+	if f.removed || err != nil && interrupted {
 		s.closePoll(f, time.Time{})
 		return nil
 	}
 	if err != nil {
-		s.lose(f, err, began, at)
+		s.recordFailure(f, err, began, at)
 		return err
 	}
-	s.take(f, q, a, began, at)
-	f.pause = s.rest(f, q, a, at)
+	s.record(f, q, a, began, at)
+	f.pause = s.restFor(f, q, a, at)
 	if q.wait == 0 || f.pause > 0 || at.Sub(began) > 100*time.Millisecond {
 		f.quick = 0
 	} else {
@@ -198,15 +198,15 @@ func (s *Scraper) query(f *follower, wait time.Duration, interrupt context.Cance
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := query{src: f.src, since: f.next, wait: wait, timeout: wait + lateAnswer}
-	if !f.answered || f.fails > 0 || f.back > 0 || wait == 0 { // The silence of a poll counts only after an answer.
+	if !f.answered || f.fails > 0 || f.readBack > 0 || wait == 0 { // The silence of a poll counts only after an answer.
 		q.wait, q.timeout = 0, historyTimeout
-		q.since = max(0, f.next-int64(f.back/time.Second))
-		f.back = 0
+		q.since = max(0, f.next-int64(f.readBack/time.Second))
+		f.readBack = 0
 	}
 	f.interrupt = interrupt
 	if q.wait > 0 {
 		f.polling, f.opened = true, s.now()
-		s.each(f, func(w *scheduler.Windows) { w.OpenPoll(f.src.ID) })
+		s.eachWindows(f, func(w *scheduler.Windows) { w.OpenPoll(f.src.ID) })
 	}
 	return q
 }
@@ -214,26 +214,26 @@ func (s *Scraper) query(f *follower, wait time.Duration, interrupt context.Cance
 func (s *Scraper) closePoll(f *follower, quiet time.Time) {
 	if f.polling {
 		f.polling = false
-		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, quiet) })
+		s.eachWindows(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, quiet) })
 	}
 }
 
-// failed takes in that a source could not be asked.
-func (s *Scraper) failed(ctx context.Context, f *follower, err error) {
+// unreachable takes in that a source could not be asked.
+func (s *Scraper) unreachable(ctx context.Context, f *follower, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ctx.Err() == nil && !f.gone {
+	if ctx.Err() == nil && !f.removed {
 		now := s.now()
-		s.lose(f, err, now, now)
+		s.recordFailure(f, err, now, now)
 	}
 }
 
-// lose takes in that a request which began some time ago failed. The caller holds mu.
-func (s *Scraper) lose(f *follower, err error, began, at time.Time) {
+// recordFailure takes in that a request which began some time ago failed. The caller holds mu.
+func (s *Scraper) recordFailure(f *follower, err error, began, at time.Time) {
 	var asking *url.Error // Not of the answer's body.
 	unanswered := errors.As(err, &asking)
 	f.busy = false
-	refused, broken := errors.Is(err, syscall.ECONNREFUSED), unanswered && hungUp(err)
+	refused, broken := errors.Is(err, syscall.ECONNREFUSED), unanswered && connectionEnded(err)
 	var quiet time.Time
 	if broken || refused { // http.Client dials anew when a connection breaks.
 		quiet = quietUntil(began, at)
@@ -250,18 +250,18 @@ func (s *Scraper) lose(f *follower, err error, began, at time.Time) {
 		s.recount(f)
 		s.notify()
 	}
-	if f.silent.IsZero() {
-		f.silent = at
+	if f.silentSince.IsZero() {
+		f.silentSince = at
 	}
 	if f.hasEnded(refused, broken, unanswered, at) {
-		if f.left {
+		if f.unlisted {
 			s.remove(f)
 			s.metrics.sources.Set(float64(len(s.followers)))
 			return
 		}
 		if f.up && !f.down {
-			f.down, f.ended = true, at
-			s.each(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, at) })
+			f.down, f.endedAt = true, at
+			s.eachWindows(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, at) })
 		}
 	}
 	s.suspect(f)
@@ -275,7 +275,7 @@ func (s *Scraper) lose(f *follower, err error, began, at time.Time) {
 // says so, if it is silent. Else one failure proves nothing, unless nobody listens
 // there any more; and who answers something else is somebody else.
 func (f *follower) hasEnded(refused, broken, unanswered bool, at time.Time) bool {
-	expected := f.src.Kind == wadi.SourceInstance && !f.left
+	expected := f.src.Kind == wadi.SourceInstance && !f.unlisted
 	switch {
 	case !f.src.Stopping:
 		return false
@@ -286,14 +286,14 @@ func (f *follower) hasEnded(refused, broken, unanswered bool, at time.Time) bool
 	case broken, !unanswered:
 		return f.fails > 0
 	}
-	return at.Sub(f.silent) >= silentGone
+	return at.Sub(f.silentSince) >= silentEnded
 }
 
 // suspect takes an instance for loaded that has been there for long and has not
 // answered: perhaps it is only we who don't reach it. The caller holds mu.
 func (s *Scraper) suspect(f *follower) {
 	if !f.up && !f.src.Starting && s.now().Sub(f.src.Placed) >= suspectAfter {
-		s.tellUp(f, f.src.Placed)
+		s.markUp(f, f.src.Placed)
 	}
 }
 
@@ -306,16 +306,16 @@ func quietUntil(began, at time.Time) time.Time {
 	return at
 }
 
-// hungUp reports whether the other side ended the connection.
-func hungUp(err error) bool {
+// connectionEnded reports whether the other side ended the connection.
+func connectionEnded(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// tellUp tells the windows that the source may have load. The caller holds mu.
-func (s *Scraper) tellUp(f *follower, since time.Time) {
+// markUp tells the windows that the source may have load. The caller holds mu.
+func (s *Scraper) markUp(f *follower, since time.Time) {
 	if !f.up || f.down {
 		f.up, f.down = true, false
-		s.each(f, func(w *scheduler.Windows) { f.beginIn(w, since) })
+		s.eachWindows(f, func(w *scheduler.Windows) { f.beginIn(w, since) })
 	}
 }
 
@@ -327,10 +327,10 @@ func (s *Scraper) setReady(f *follower, ready bool) {
 
 // markReady notes the readiness. The caller holds mu.
 func (s *Scraper) markReady(f *follower, ready bool) {
-	if f.ready != ready && !f.gone && f.src.Kind == wadi.SourceInstance {
+	if f.ready != ready && !f.removed && f.src.Kind == wadi.SourceInstance {
 		f.ready = ready
 		if ready {
-			f.said = said{wide: f.said.wide, unshielded: f.said.unshielded, heard: f.said.heard}
+			f.report = selfReport{wide: f.report.wide, unshielded: f.report.unshielded, known: f.report.known}
 		}
 		s.recount(f)
 		s.notify()

@@ -34,25 +34,25 @@ func (s *Scraper) recount(f *follower) { s.group(f.src.Revision).counted = false
 // group are the followers about a revision, or those about all if it is "". The caller
 // holds mu.
 func (s *Scraper) group(revision string) *group {
-	g := s.about[revision]
+	g := s.groups[revision]
 	if g == nil {
 		g = &group{}
-		s.about[revision] = g
+		s.groups[revision] = g
 	}
 	return g
 }
 
-// tidy drops a group that nobody needs. The caller holds mu.
-func (s *Scraper) tidy(revision string) {
-	if g := s.about[revision]; g != nil && len(g.all) == 0 && s.revisions[revision] == nil {
-		delete(s.about, revision)
+// dropIfEmpty drops a group that nobody needs. The caller holds mu.
+func (s *Scraper) dropIfEmpty(revision string) {
+	if g := s.groups[revision]; g != nil && len(g.all) == 0 && s.revisions[revision] == nil {
+		delete(s.groups, revision)
 	}
 }
 
-// sources are those that are about a revision.
-func (s *Scraper) sources(revision string, do func(f *follower)) {
+// eachFollower are those that are about a revision.
+func (s *Scraper) eachFollower(revision string, do func(f *follower)) {
 	for _, id := range []string{"", revision} {
-		if g := s.about[id]; g != nil {
+		if g := s.groups[id]; g != nil {
 			for _, f := range g.all {
 				do(f)
 			}

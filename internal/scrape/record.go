@@ -10,21 +10,21 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// take records the answer to a question asked at began. The caller holds mu.
-func (s *Scraper) take(f *follower, q query, a answer, began, at time.Time) {
+// record records the answer to a question asked at began. The caller holds mu.
+func (s *Scraper) record(f *follower, q query, a answer, began, at time.Time) {
 	s.metrics.answers.Inc()
 	if q.wait > 0 {
 		f.polling = false
 	}
-	s.tellUp(f, at)
-	f.answered, f.heard, f.silent = true, true, time.Time{}
+	s.markUp(f, at)
+	f.answered, f.everAnswered, f.silentSince = true, true, time.Time{}
 	if a.ready != "" {
 		s.markReady(f, a.ready == "true")
-		s.hear(f, a)
+		s.noteSelfReport(f, a)
 	}
 	if len(a.stats) == 0 { // An activator that has seen no request yet.
 		f.next = 0
-		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, at) })
+		s.eachWindows(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, at) })
 		return
 	}
 	boot := a.stats[0].Boot
@@ -35,20 +35,20 @@ func (s *Scraper) take(f *follower, q query, a answer, began, at time.Time) {
 		if q.wait > 0 {
 			quiet = quietUntil(began, at)
 		}
-		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, quiet) })
+		s.eachWindows(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, quiet) })
 		return
 	}
 	if boot != f.boot {
 		f.boot, f.next = boot, 0
 	}
-	f.next = max(f.next, s.record(f, q.since, a.stats, at))
+	f.next = max(f.next, s.recordStats(f, q.since, a.stats, at))
 }
 
-// record gives an answer to the windows that it is about, and returns the first
+// recordStats gives an answer to the windows that it is about, and returns the first
 // second that it does not tell of all of them. The caller holds mu.
-func (s *Scraper) record(f *follower, since int64, all []wadi.Stats, at time.Time) int64 {
+func (s *Scraper) recordStats(f *follower, since int64, all []wadi.Stats, at time.Time) int64 {
 	if f.src.Kind != wadi.SourceActivator {
-		s.each(f, func(w *scheduler.Windows) { w.Report(f.src.ID, since, all[0], at) })
+		s.eachWindows(f, func(w *scheduler.Windows) { w.Report(f.src.ID, since, all[0], at) })
 		return all[0].Now
 	}
 	now := all[0].Now
@@ -110,7 +110,7 @@ func (s *Scraper) polled(revision string) []*follower {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var fs []*follower
-	s.sources(revision, func(f *follower) {
+	s.eachFollower(revision, func(f *follower) {
 		if f.polling {
 			fs = append(fs, f)
 		}
@@ -130,14 +130,14 @@ func (s *Scraper) confirm(ctx context.Context, f *follower) {
 	defer s.mu.Unlock()
 	other := len(a.stats) > 0 && a.stats[0].Boot != boot && q.since > 0
 	switch {
-	case f.gone || f.boot != boot:
+	case f.removed || f.boot != boot:
 		return
 	case err != nil || other: // The poll itself finds out what is wrong.
-		s.each(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, time.Time{}) })
+		s.eachWindows(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, time.Time{}) })
 		return
 	}
-	s.take(f, q, a, at, at)
+	s.record(f, q, a, at, at)
 	if f.polling {
-		s.each(f, func(w *scheduler.Windows) { w.OpenPoll(f.src.ID) })
+		s.eachWindows(f, func(w *scheduler.Windows) { w.OpenPoll(f.src.ID) })
 	}
 }

@@ -28,7 +28,7 @@ const (
 	maxInstanceBody  = 1 << 20
 	maxActivatorBody = 256 << 20
 	maxValue         = 1e9 // Of anything in a sample.
-	maxSaid          = 200 // Characters of what an instance says of itself.
+	maxReport        = 200 // Characters of what an instance says of itself.
 )
 
 // query is one question to a source.
@@ -59,8 +59,8 @@ func (s *Scraper) askReady(ctx context.Context, addr string) (ready bool, why st
 	if resp.StatusCode == http.StatusOK {
 		return true, "", nil
 	}
-	said, err := io.ReadAll(io.LimitReader(resp.Body, 4*maxSaid)) // Bytes.
-	return false, wadi.Plain(string(said), maxSaid), err
+	said, err := io.ReadAll(io.LimitReader(resp.Body, 4*maxReport)) // Bytes.
+	return false, wadi.Plain(string(said), maxReport), err
 }
 
 func (s *Scraper) ask(ctx context.Context, q query) (answer, error) {
@@ -77,8 +77,8 @@ func (s *Scraper) ask(ctx context.Context, q query) (answer, error) {
 	}
 	a := answer{
 		ready:   resp.Header.Get(headerReady),
-		unready: wadi.Plain(resp.Header.Get(wadi.HeaderUnready), maxSaid), wide: wadi.Plain(resp.Header.Get(headerWide), maxSaid),
-		unshielded: wadi.Plain(resp.Header.Get(headerUnshielded), maxSaid),
+		unready: wadi.Plain(resp.Header.Get(wadi.HeaderUnready), maxReport), wide: wadi.Plain(resp.Header.Get(headerWide), maxReport),
+		unshielded: wadi.Plain(resp.Header.Get(headerUnshielded), maxReport),
 	}
 	if a.stats, err = decode(resp.Body, q.src); err != nil {
 		return answer{}, fmt.Errorf("read statistics of %s: %w", q.src.ID, err)

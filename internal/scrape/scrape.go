@@ -70,9 +70,9 @@ type Scraper struct {
 	mu        sync.Mutex
 	revisions map[string]*revision
 	followers map[string]*follower
-	placed    int               // Followers there ever were.
-	about     map[string]*group // The followers by revision; activators, which are about all, by "".
-	fresh     []*follower       // Not started.
+	created   int               // Followers there ever were.
+	groups    map[string]*group // The followers by revision; activators, which are about all, by "".
+	unstarted []*follower       // Not started.
 	changed   chan struct{}     // Closed when the readiness of an instance changes.
 }
 
@@ -102,7 +102,7 @@ func New(log hclog.Logger, reg prometheus.Registerer) *Scraper {
 		added:     make(chan struct{}, 1),
 		revisions: map[string]*revision{},
 		followers: map[string]*follower{},
-		about:     map[string]*group{},
+		groups:    map[string]*group{},
 		changed:   make(chan struct{}),
 	}
 	s.client = &http.Client{
@@ -133,7 +133,7 @@ func (s *Scraper) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
 	defer wg.Wait()
 	for {
-		for _, f := range s.takeFresh() {
+		for _, f := range s.takeUnstarted() {
 			if fctx, ok := s.begin(ctx, f); ok {
 				wg.Go(func() { s.follow(fctx, f) })
 			}
@@ -146,11 +146,11 @@ func (s *Scraper) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Scraper) takeFresh() []*follower {
+func (s *Scraper) takeUnstarted() []*follower {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fresh := s.fresh
-	s.fresh = nil
+	fresh := s.unstarted
+	s.unstarted = nil
 	return fresh
 }
 
@@ -158,7 +158,7 @@ func (s *Scraper) takeFresh() []*follower {
 func (s *Scraper) begin(ctx context.Context, f *follower) (context.Context, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.gone {
+	if f.removed {
 		return nil, false
 	}
 	ctx, f.stop = context.WithCancel(ctx)
@@ -197,7 +197,7 @@ func (s *Scraper) Read(id string, f func(Reading)) bool {
 func (s *Scraper) ReadyCount(id string) (ready int, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g := s.about[id]; g != nil {
+	if g := s.groups[id]; g != nil {
 		return g.ready()
 	}
 	return 0, false

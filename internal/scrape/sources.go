@@ -26,11 +26,11 @@ func (s *Scraper) Set(revisions []Revision, sources []Source) {
 	}
 	for id, f := range s.followers {
 		if !listed[id] {
-			s.leave(f)
+			s.unlist(f)
 		}
 	}
 	s.metrics.sources.Set(float64(len(s.followers)))
-	if len(s.fresh) > 0 {
+	if len(s.unstarted) > 0 {
 		signal(s.added)
 	}
 }
@@ -56,7 +56,7 @@ func (s *Scraper) setRevisions(revisions []Revision) {
 	for id := range s.revisions {
 		if !listed[id] {
 			delete(s.revisions, id)
-			s.tidy(id)
+			s.dropIfEmpty(id)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func (s *Scraper) setRevisions(revisions []Revision) {
 func (s *Scraper) addRevision(r Revision) {
 	rev := &revision{Revision: r, windows: s.Windows(r.Created, r.Window), instances: s.group(r.ID)}
 	s.revisions[r.ID] = rev
-	s.sources(r.ID, func(f *follower) {
+	s.eachFollower(r.ID, func(f *follower) {
 		switch {
 		case f.src.Kind == wadi.SourceActivator:
 			f.beginIn(rev.windows, r.Created)
@@ -72,7 +72,7 @@ func (s *Scraper) addRevision(r Revision) {
 			f.beginIn(rev.windows, f.src.Placed)
 		}
 		if f.down {
-			rev.windows.SourceDown(f.src.ID, f.ended)
+			rev.windows.SourceDown(f.src.ID, f.endedAt)
 		}
 	})
 	s.readBack(r.ID, min(r.Window, s.now().Sub(r.Created)))
@@ -81,9 +81,9 @@ func (s *Scraper) addRevision(r Revision) {
 // readBack makes the sources of a revision tell once more what they did within
 // the last d: new windows don't know it.
 func (s *Scraper) readBack(revision string, d time.Duration) {
-	s.sources(revision, func(f *follower) {
+	s.eachFollower(revision, func(f *follower) {
 		if f.answered {
-			f.back = max(f.back, d+readBackSlack)
+			f.readBack = max(f.readBack, d+readBackSlack)
 			f.wake()
 		}
 	})
@@ -95,13 +95,13 @@ const readBackSlack = 10 * time.Second
 func (s *Scraper) setSource(src Source) {
 	f := s.followers[src.ID]
 	if f == nil {
-		s.placed++
-		f = &follower{src: src, place: place(s.placed), woken: make(chan struct{}, 1)}
+		s.created++
+		f = &follower{src: src, position: cyclePosition(s.created), woken: make(chan struct{}, 1)}
 		s.followers[src.ID] = f
 		g := s.group(src.Revision)
 		g.all = append(g.all, f)
 		s.recount(f)
-		s.fresh = append(s.fresh, f)
+		s.unstarted = append(s.unstarted, f)
 		if src.Kind == wadi.SourceActivator {
 			f.up = true
 			for _, r := range s.revisions {
@@ -117,7 +117,7 @@ func (s *Scraper) setSource(src Source) {
 	if src.Stopping != f.src.Stopping {
 		s.recount(f)
 	}
-	f.src, f.left = src, false
+	f.src, f.unlisted = src, false
 	switch {
 	case moved:
 		f.wake()
@@ -139,23 +139,23 @@ func (f *follower) beginIn(w *scheduler.Windows, since time.Time) {
 	}
 }
 
-// leave takes in that a source is listed no more. One that answers is followed until
+// unlist takes in that a source is listed no more. One that answers is followed until
 // it does not.
-func (s *Scraper) leave(f *follower) {
+func (s *Scraper) unlist(f *follower) {
 	measured := f.src.Kind == wadi.SourceActivator || s.revisions[f.src.Revision] != nil
-	if !measured || !f.heard || f.down {
+	if !measured || !f.everAnswered || f.down {
 		s.remove(f)
 		return
 	}
 	src := f.src
 	src.Stopping = true
 	s.setSource(src)
-	f.left = true
+	f.unlisted = true
 }
 
 // remove ends a source.
 func (s *Scraper) remove(f *follower) {
-	f.gone = true
+	f.removed = true
 	if f.stop != nil {
 		f.stop()
 	}
@@ -163,15 +163,15 @@ func (s *Scraper) remove(f *follower) {
 	g := s.group(f.src.Revision)
 	g.all = slices.DeleteFunc(g.all, func(o *follower) bool { return o == f })
 	s.recount(f)
-	s.tidy(f.src.Revision)
-	s.each(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, s.now()) })
+	s.dropIfEmpty(f.src.Revision)
+	s.eachWindows(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, s.now()) })
 	if f.ready {
 		s.notify()
 	}
 }
 
-// each calls do with the windows that a source is about.
-func (s *Scraper) each(f *follower, do func(w *scheduler.Windows)) {
+// eachWindows calls do with the windows that a source is about.
+func (s *Scraper) eachWindows(f *follower, do func(w *scheduler.Windows)) {
 	if f.src.Kind != wadi.SourceActivator {
 		if r := s.revisions[f.src.Revision]; r != nil {
 			do(r.windows)

@@ -162,6 +162,6 @@ func TestWatch_TellsWhatIsUndone(t *testing.T) {
 	}
 	submit(t, s, "third", 1, 0)
 	want("third") // The route is seen by now.
-	f.Back("wadi/index/hello", old.Value, old.Index)
+	f.RestoreKey("wadi/index/hello", old.Value, old.Index)
 	want("hello")
 }

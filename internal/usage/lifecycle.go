@@ -2,10 +2,10 @@ package usage
 
 import "time"
 
-// note takes in what is said of an instance. One that begins, or begins again, uses
+// track takes in what is said of an instance. One that begins, or begins again, uses
 // something from then on, and nobody can say yet how much. One that has run for long
 // when it is first seen has a past that nobody has read.
-func (r *revision) note(in Instance, now time.Time) {
+func (r *revision) track(in Instance, now time.Time) {
 	was := r.instances[in.ID]
 	if was == nil {
 		was = &instance{Instance: in, series: &series{}}
@@ -13,7 +13,7 @@ func (r *revision) note(in Instance, now time.Time) {
 		if !in.Starting {
 			age := max(0, now.Sub(in.Placed)) // By now, however our clock is set later.
 			was.since = now.Add(-age)
-			if age > settled {
+			if age > pastAfter {
 				was.from = was.since
 			}
 		}
@@ -24,12 +24,12 @@ func (r *revision) note(in Instance, now time.Time) {
 	if in.Starting || !was.since.IsZero() && !restarted {
 		return
 	}
-	r.close(was, now)
+	r.endSeries(was, now)
 	was.series = &series{since: now}
 }
 
-// close ends a series, which counts as long as a window reaches back to it.
-func (r *revision) close(in *instance, now time.Time) {
+// endSeries ends a series, which counts as long as a window reaches back to it.
+func (r *revision) endSeries(in *instance, now time.Time) {
 	if !in.since.IsZero() {
 		in.ended = now
 		r.past = append(r.past, in.series)

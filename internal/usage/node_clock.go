@@ -2,49 +2,49 @@ package usage
 
 import "time"
 
-// plausible is how old a figure may look when it is read: drivers take up to 3.5 s to
+// maxAge is how old a figure may look when it is read: drivers take up to 3.5 s to
 // tell what they measured. By ahead it may seem to come from the future, as clocks of
 // one cluster differ a little.
 const (
-	plausible = 5 * time.Second
-	ahead     = time.Second
-	jump      = 10 * time.Second // By which no figure gets older than another: our clock was set.
+	maxAge    = 5 * time.Second
+	maxAhead  = time.Second
+	clockJump = 10 * time.Second // By which no figure gets older than another: our clock was set.
 )
 
-// clock maps the time of an instance's node to ours. Where the newest figure looks as
+// nodeClock maps the time of an instance's node to ours. Where the newest figure looks as
 // old as one may be, both clocks are taken to agree. Else the least age ever seen is
 // taken for what they differ by. Either may be set while we read.
-type clock struct {
-	last  time.Time     // Of the latest figure, by the node's.
-	least time.Duration // How old figures looked.
-	moved bool          // There was another figure after the first.
+type nodeClock struct {
+	last     time.Time     // Of the latest figure, by the node's.
+	leastAge time.Duration // How old figures looked.
+	moved    bool          // There was another figure after the first.
 }
 
-// ours is when a figure was measured that was read now. It fails if it is the one that
+// localTime is when a figure was measured that was read now. It fails if it is the one that
 // was read before. The first figure of a clock that differs may be an old one:
 // whether it moves is known at the next. What it returns is by now, so that it stays as long
 // ago however our clock is set.
-func (c *clock) ours(at, now time.Time) (time.Time, error) {
+func (c *nodeClock) localTime(at, now time.Time) (time.Time, error) {
 	age := now.Sub(at)
 	switch {
 	case c.last.IsZero():
-		c.least = age
+		c.leastAge = age
 	case at.Equal(c.last):
-		return time.Time{}, errOld
-	case at.Before(c.last), age-c.least > jump: // It was set back, or ours ahead.
-		c.least, c.moved = age, true
+		return time.Time{}, errStale
+	case at.Before(c.last), age-c.leastAge > clockJump: // It was set back, or ours ahead.
+		c.leastAge, c.moved = age, true
 	default:
-		c.least, c.moved = min(c.least, age), true
+		c.leastAge, c.moved = min(c.leastAge, age), true
 	}
 	c.last = at
-	agree := c.least >= -ahead && c.least <= plausible
+	agree := c.leastAge >= -maxAhead && c.leastAge <= maxAge
 	switch {
 	case agree && age < 0:
 		return now, nil
 	case agree:
 		return now.Add(-age), nil
 	case !c.moved:
-		return time.Time{}, errOld
+		return time.Time{}, errStale
 	}
-	return now.Add(c.least - age), nil
+	return now.Add(c.leastAge - age), nil
 }

@@ -12,7 +12,7 @@ func TestClock_OursIsSet(t *testing.T) {
 	begin := time.Now()
 	for _, differ := range []time.Duration{0, time.Minute, -time.Minute} { // Of the node's, at first.
 		for _, set := range []time.Duration{0, time.Minute, time.Hour, -time.Hour} {
-			var c clock
+			var c nodeClock
 			for i := range 20 {
 				then := begin.Add(time.Duration(i) * Every)
 				now := then
@@ -20,11 +20,11 @@ func TestClock_OursIsSet(t *testing.T) {
 					now = now.Add(set)
 				}
 				at := then.Add(differ - time.Second).Round(0)
-				got, err := c.ours(at, now)
+				got, err := c.localTime(at, now)
 				if i == 0 {
 					continue // The first may be an old one.
 				}
-				if age := now.Sub(got); err != nil || age < 0 || age > plausible {
+				if age := now.Sub(got); err != nil || age < 0 || age > maxAge {
 					t.Errorf("differ %v, set by %v, reading %d: %v old, %v", differ, set, i, age, err)
 				}
 				if !strings.Contains(got.String(), " m=") {

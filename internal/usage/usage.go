@@ -24,13 +24,13 @@ const (
 	// Every is how often an instance is read.
 	Every = 3 * time.Second
 
-	atOnce     = 6 // Readings under way: Nomad permits few connections.
-	readWithin = 5 * time.Second
-	settled    = 10 * time.Second // An instance that is older when first seen has a past.
-	warmUp     = 6 * time.Second  // What an instance uses at first is its start; and Nomad's first figures are zeros.
-	minKeep    = 6 * time.Second
-	tickEvery  = 250 * time.Millisecond
-	unreadFor  = 15 * time.Second // After which it is said why: at first, and now and then, Nomad has nothing to tell.
+	maxConcurrent  = 6 // Readings under way: Nomad permits few connections.
+	readTimeout    = 5 * time.Second
+	pastAfter      = 10 * time.Second // An instance that is older when first seen has a past.
+	warmUp         = 6 * time.Second  // What an instance uses at first is its start; and Nomad's first figures are zeros.
+	minKeep        = 6 * time.Second
+	tickEvery      = 250 * time.Millisecond
+	readErrorAfter = 15 * time.Second // After which it is said why: at first, and now and then, Nomad has nothing to tell.
 )
 
 // Instance is one that runs.
@@ -56,9 +56,9 @@ type Reading struct {
 	At          time.Time // By the clock of its node.
 }
 
-// errOld: what was told was told before. Nomad's client measures once a second, or has
+// errStale: what was told was told before. Nomad's client measures once a second, or has
 // stopped to.
-var errOld = errors.New("nomad's client tells the same statistics again and again")
+var errStale = errors.New("nomad's client tells the same statistics again and again")
 
 // Reader asks for what an instance uses.
 type Reader interface {
@@ -86,7 +86,7 @@ type revision struct {
 type instance struct {
 	Instance
 	*series
-	clock   clock
+	clock   nodeClock
 	next    time.Time
 	asking  bool
 	failing time.Time // Since then each reading has failed; zero: the last one did not.
@@ -127,7 +127,7 @@ func (u *Usage) Set(revisions []Revision, instances []Instance) {
 			continue
 		}
 		listed[in.ID] = true
-		rev.note(in, now)
+		rev.track(in, now)
 	}
 	for id, rev := range u.revisions {
 		for _, in := range rev.instances {
@@ -142,14 +142,14 @@ func (u *Usage) Set(revisions []Revision, instances []Instance) {
 func (u *Usage) end(rev *revision, in *instance, now time.Time) {
 	delete(rev.instances, in.ID)
 	u.reader.Forget(in.ID)
-	rev.close(in, now)
+	rev.endSeries(in, now)
 }
 
 // Run reads until ctx ends.
 func (u *Usage) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	free := make(chan struct{}, atOnce)
+	free := make(chan struct{}, maxConcurrent)
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
@@ -189,7 +189,7 @@ func (u *Usage) due(now time.Time) []Instance {
 }
 
 func (u *Usage) read(ctx context.Context, in Instance) {
-	asking, cancel := context.WithTimeout(ctx, readWithin)
+	asking, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	got, err := u.reader.Read(asking, in)
 	u.mu.Lock()
@@ -202,7 +202,7 @@ func (u *Usage) read(ctx context.Context, in Instance) {
 	i.asking = false
 	var at time.Time
 	if err == nil {
-		at, err = i.clock.ours(got.At, now)
+		at, err = i.clock.localTime(got.At, now)
 	}
 	if err != nil {
 		u.failures.Inc()
@@ -224,9 +224,9 @@ func (u *Usage) read(ctx context.Context, in Instance) {
 	rev.prune(now)
 }
 
-// Unread says why what a revision's instances use has not been read for a while,
+// ReadError says why what a revision's instances use has not been read for a while,
 // of the first of them; empty: it has.
-func (u *Usage) Unread(id string) string {
+func (u *Usage) ReadError(id string) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	rev, now := u.revisions[id], time.Now()
@@ -234,7 +234,7 @@ func (u *Usage) Unread(id string) string {
 		return ""
 	}
 	for _, alloc := range slices.Sorted(maps.Keys(rev.instances)) {
-		if i := rev.instances[alloc]; !i.failing.IsZero() && now.Sub(i.failing) >= unreadFor {
+		if i := rev.instances[alloc]; !i.failing.IsZero() && now.Sub(i.failing) >= readErrorAfter {
 			return i.err.Error()
 		}
 	}
@@ -242,7 +242,7 @@ func (u *Usage) Unread(id string) string {
 }
 
 func (r *revision) prune(now time.Time) {
-	before := now.Add(-r.Window - holdFor)
+	before := now.Add(-r.Window - sampleValidFor)
 	kept := r.past[:0]
 	for _, s := range r.past {
 		if s.ended.After(before) {

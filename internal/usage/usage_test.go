@@ -243,7 +243,7 @@ func TestUsage_SaysWhatCanNotBeRead(t *testing.T) {
 	following(t, func(u *usage.Usage, r *reader) {
 		want := func(when, want string) {
 			t.Helper()
-			if got := u.Unread(rev); got != want {
+			if got := u.ReadError(rev); got != want {
 				t.Errorf("%s: got %q, want %q", when, got, want)
 			}
 		}
@@ -346,7 +346,7 @@ func TestUsage_FiguresHaveTheirOwnTime(t *testing.T) {
 			if a := averages(t, u); a.Panic.Coverage > 0 || time.Since(a.End) < 15*time.Second {
 				t.Errorf("nothing new is told: got %+v, want the panic window unknown", a)
 			}
-			if why := u.Unread(rev); !strings.Contains(why, "the same statistics") {
+			if why := u.ReadError(rev); !strings.Contains(why, "the same statistics") {
 				t.Errorf("got %q, want that it tells the same", why)
 			}
 		})

@@ -12,7 +12,7 @@ type sample struct {
 
 // series is what was read of one instance, oldest first. A reading stands for the
 // time since the one before it, and until the next one, but not for longer than
-// holdFor: what is farther from any reading is not known.
+// sampleValidFor: what is farther from any reading is not known.
 type series struct {
 	since   time.Time // From then on it may use something; zero: it has not run.
 	from    time.Time // Until then it starts: what it uses is not told, nor guessed. Zero: it still does.
@@ -20,19 +20,19 @@ type series struct {
 	samples []sample
 }
 
-// holdFor is how long a reading stands for what nobody has read.
-const holdFor = 3 * Every
+// sampleValidFor is how long a reading stands for what nobody has read.
+const sampleValidFor = 3 * Every
 
 // known adds up value × seconds of what is known between two times, and the
 // seconds that are.
 func (s *series) known(from, to time.Time, value func(sample) float64) (sum, seconds float64) {
 	for i, v := range s.samples {
-		begin, end := v.at.Add(-holdFor), v.at
+		begin, end := v.at.Add(-sampleValidFor), v.at
 		if i > 0 && s.samples[i-1].at.After(begin) {
 			begin = s.samples[i-1].at
 		}
 		if i == len(s.samples)-1 {
-			end = v.at.Add(holdFor)
+			end = v.at.Add(sampleValidFor)
 		}
 		d := overlap(begin, end, from, to).Seconds()
 		sum += d * value(v)

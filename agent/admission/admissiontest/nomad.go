@@ -211,8 +211,8 @@ func (n *Nomad) Revoke(token string) {
 	delete(n.tokens, token)
 }
 
-// Who is what the server asks: every token is alice's.
-func (n *Nomad) Who(_ context.Context, token string) string {
+// TokenName is what the server asks: every token is alice's.
+func (n *Nomad) TokenName(_ context.Context, token string) string {
 	if token == "" {
 		return ""
 	}

@@ -84,9 +84,9 @@ func (f *Fake) Restore() {
 	f.change(func() { f.pairs, f.index = map[string]pair{}, 2 })
 }
 
-// Back sets a key to what it was at an earlier index, as in a Consul that was restored to
+// RestoreKey sets a key to what it was at an earlier index, as in a Consul that was restored to
 // its state of then.
-func (f *Fake) Back(key string, value []byte, index uint64) {
+func (f *Fake) RestoreKey(key string, value []byte, index uint64) {
 	f.change(func() {
 		f.index = index
 		f.pairs[key] = pair{Key: key, Value: value, ModifyIndex: index}
