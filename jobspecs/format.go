@@ -14,7 +14,7 @@ func Format(src []byte) ([]byte, []Problem) {
 	}
 	start := hcl.Pos{Line: 1, Column: 1}
 	if _, diags := hclsyntax.ParseConfig(src, "", start); diags.HasErrors() {
-		return src, bounded(fromDiagnostics(diags, "", hcl.Range{Start: start}))
+		return src, bounded(FromDiagnostics(diags, "", hcl.Range{Start: start}))
 	}
 	return hclwrite.Format(src), nil
 }

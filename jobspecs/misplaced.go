@@ -15,7 +15,7 @@ var unexpectedName = regexp.MustCompile(`^(?:An argument named|Blocks of type) "
 // misplaced reports what the parser found in the block at path. For a name that may
 // not stand there it says where the name belongs, or what may stand there instead.
 func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name string) string, known []string, fallback hcl.Range) {
-	p := fromDiagnostics(hcl.Diagnostics{d}, r.pathOf(path, d), fallback)[0]
+	p := FromDiagnostics(hcl.Diagnostics{d}, r.pathOf(path, d), fallback)[0]
 	if m := unexpectedName.FindStringSubmatch(d.Detail); m != nil {
 		switch place := place(m[1]); {
 		case place != "":

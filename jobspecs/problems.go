@@ -48,9 +48,9 @@ func problemAt(rng hcl.Range, path, format string, args ...any) Problem {
 	}
 }
 
-// fromDiagnostics turns what HCL complains about into problems. Those without a
+// FromDiagnostics turns what HCL complains about into problems. Those without a
 // place of their own stand at fallback.
-func fromDiagnostics(diags hcl.Diagnostics, path string, fallback hcl.Range) []Problem {
+func FromDiagnostics(diags hcl.Diagnostics, path string, fallback hcl.Range) []Problem {
 	var problems []Problem
 	for _, d := range diags {
 		rng := fallback

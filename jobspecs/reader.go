@@ -42,7 +42,7 @@ func (r *reader) addf(rng hcl.Range, path, format string, args ...any) {
 }
 
 func (r *reader) addDiagnostics(diags hcl.Diagnostics, path string, fallback hcl.Range) {
-	r.problems = append(r.problems, fromDiagnostics(diags, path, fallback)...)
+	r.problems = append(r.problems, FromDiagnostics(diags, path, fallback)...)
 }
 
 // body reads what may stand in a block, and refuses everything else.

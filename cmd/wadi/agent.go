@@ -20,7 +20,7 @@ import (
 )
 
 func agentCommand() command {
-	var paths list
+	var paths stringList
 	var f config.Flags
 	var apply string
 	return command{

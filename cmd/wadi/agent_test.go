@@ -96,3 +96,16 @@ func TestAgent_Hangup(t *testing.T) {
 	hangup("nonsense = 1\n" + string(text))
 	out.await(t, "the configuration is not read again: it has mistakes")
 }
+
+// One mistake is not "1 mistakes".
+func TestAgent_CountsMistakes(t *testing.T) {
+	for config, want := range map[string]string{
+		"":              "the configuration has 1 mistake; nothing was started", // It needs a queue_proxy.
+		"nothing = 1\n": "the configuration has 2 mistakes; nothing was started",
+	} {
+		o := (&bench{}).wadiIn(t.Context(), "", nil, "agent", "-config", file(t, config))
+		if o.code != exitUsage || !strings.Contains(o.stderr, want) {
+			t.Errorf("got %+v, want %q", o, want)
+		}
+	}
+}

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
@@ -28,8 +24,8 @@ type command struct {
 	run      func(ctx context.Context, c *call) error
 }
 
-// world is what a command may touch outside.
-type world struct {
+// stdio is what a command may touch outside.
+type stdio struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            map[string]string
@@ -37,7 +33,7 @@ type world struct {
 
 // call is one call of a command.
 type call struct {
-	world
+	stdio
 	args []string
 	json bool
 
@@ -87,8 +83,8 @@ func (cmd command) helpText() string {
 	return b.String()
 }
 
-func (cmd command) invoke(ctx context.Context, w world, args []string) int {
-	c := &call{world: w}
+func (cmd command) invoke(ctx context.Context, w stdio, args []string) int {
+	c := &call{stdio: w}
 	fs := cmd.flagSet(c)
 	err := fs.Parse(args)
 	if err == nil {
@@ -143,21 +139,12 @@ func (c *call) client() (*api.Client, error) {
 	return client, nil
 }
 
-func (w world) setting(key, def string) string {
+func (w stdio) setting(key, def string) string {
 	if v := w.env[key]; v != "" {
 		return v
 	}
 	return def
 }
-
-func (w world) errorf(format string, args ...any) {
-	say(w.stderr, "Error: "+format+"\n", args...)
-}
-
-// say writes to where nobody could be told of a failure.
-func say(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
-
-func (w world) printf(format string, args ...any) { say(w.stdout, format, args...) }
 
 // fail tells the user what went wrong, every mistake on a line of its own.
 func (c *call) fail(err error) {
@@ -177,35 +164,14 @@ func (c *call) fail(err error) {
 	c.errorf("%v", err)
 	switch {
 	case isRefusal && refusal.Status == 401:
-		say(c.stderr, "Set a Nomad token with -token or NOMAD_TOKEN.\n")
+		writef(c.stderr, "Set a Nomad token with -token or NOMAD_TOKEN.\n")
 	case !isRefusal && errors.Is(err, wadi.ErrUnavailable):
-		say(c.stderr, "Does an agent run there? Start one with \"wadi agent\", or name another address with -address or WADI_ADDR.\n")
+		writef(c.stderr, "Does an agent run there? Start one with \"wadi agent\", or name another address with -address or WADI_ADDR.\n")
 	}
 }
 
-func (w world) printJSON(v any) error {
-	e := json.NewEncoder(w.stdout)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
+func (l *stringList) String() string     { return strings.Join(*l, ", ") }
+func (l *stringList) Set(v string) error { *l = append(*l, v); return nil }
 
-// printLine prints one line of JSON.
-func (w world) printLine(v any) error {
-	e := json.NewEncoder(w.stdout)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
-// terminal reports whether out is one, and how wide.
-func terminal(out io.Writer) (width int, ok bool) {
-	f, isFile := out.(*os.File)
-	if !isFile || !term.IsTerminal(int(f.Fd())) {
-		return 0, false
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil || width < 20 {
-		width = 80
-	}
-	return width, true
-}
+// stringList is a flag that may be given several times.
+type stringList []string

@@ -44,7 +44,7 @@ func TestExplain_Text(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	showExplanation(&call{world: world{stdout: &out, stderr: &out}}, explain(s, history(), 10, at(90)))
+	showExplanation(&call{stdio: stdio{stdout: &out, stderr: &out}}, explain(s, history(), 10, at(90)))
 	output{stdout: out.String()}.golden(t, "explain.txt")
 
 	b.wadi(t, "explain", "-n", "0", "hello").wantCode(t, 2, "less than one")
@@ -86,7 +86,7 @@ func TestExplain_Next(t *testing.T) {
 		{"dry run", serving, &wadi.Decision{Count: 1, Desired: 3, WhyNot: "dry_run"}, "not carried out: dry_run"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := next(s, tt.r, tt.d, at(0)); got != tt.want {
+			if got := nextChange(s, tt.r, tt.d, at(0)); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

@@ -148,3 +148,13 @@ func batches(files []api.File) [][]api.File {
 	}
 	return out
 }
+
+func errorOf(problems []jobspecs.Problem) error {
+	var all []error
+	for _, p := range problems {
+		if !p.Warning {
+			all = append(all, errors.New(p.String()))
+		}
+	}
+	return errors.Join(all...)
+}

@@ -54,7 +54,7 @@ func commands() map[string]command {
 // run is main without the process: it ends early when ctx does, and returns the
 // exit code. env holds KEY=value pairs.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
-	w := world{stdin: stdin, stdout: stdout, stderr: stderr, env: environment(env)}
+	w := stdio{stdin: stdin, stdout: stdout, stderr: stderr, env: environment(env)}
 	reached := false // A command of ours ran, so the code is its own.
 	factories := map[string]cli.CommandFactory{}
 	for name, c := range commands() {

@@ -17,18 +17,18 @@ type progress struct {
 	c     *call
 	out   io.Writer
 	width int // 0: no terminal.
-	told  map[string]*facts
+	facts map[string]*serviceFacts
 	drawn bool
 }
 
 // maxFacts bounds what is remembered of one service.
 const maxFacts = 100
 
-// facts are those of one service.
-type facts struct {
-	seen  map[string]int // How often each was told anew.
-	last  string         // As it was told last.
-	again int            // How often some were told that have their line already.
+// serviceFacts are those of one service.
+type serviceFacts struct {
+	seen     map[string]int // How often each was told anew.
+	last     string         // As it was told last.
+	repeated int            // How often some were told that have their line already.
 }
 
 func newProgress(c *call) *progress {
@@ -43,14 +43,14 @@ func newProgress(c *call) *progress {
 
 // note takes in what is told of a service, and says how often that fact was told, or
 // 0 if it is the same as a moment ago.
-func (p *progress) note(f *followed) (times int) {
-	of := p.told[f.Name]
+func (p *progress) note(f *awaited) (times int) {
+	of := p.facts[f.Name]
 	if of == nil {
-		if p.told == nil {
-			p.told = map[string]*facts{}
+		if p.facts == nil {
+			p.facts = map[string]*serviceFacts{}
 		}
-		of = &facts{seen: map[string]int{}}
-		p.told[f.Name] = of
+		of = &serviceFacts{seen: map[string]int{}}
+		p.facts[f.Name] = of
 	}
 	key := f.phase + " " + f.text
 	if of.last == key {
@@ -66,37 +66,37 @@ func (p *progress) note(f *followed) (times int) {
 	}
 	of.seen[fact]++
 	if of.seen[fact] > 1 {
-		of.again++
+		of.repeated++
 	}
 	return of.seen[fact]
 }
 
 // update notes the state of one service. What is final gets a line of its own.
-func (p *progress) update(f *followed, now time.Time, took time.Duration) {
+func (p *progress) update(f *awaited, now time.Time, took time.Duration) {
 	times := p.note(f)
 	if times != 1 || (p.width > 0 && !f.done) {
 		return
 	}
 	text := clean(f.text)
 	p.erase()
-	if f.done && p.width == 0 && p.told[f.Name].again > 0 {
-		say(p.out, "%s: %s, and %s more what was said before\n", f.Name, p.c.paint(p.out, "pending"), wadi.Count(p.told[f.Name].again, "time"))
+	if f.done && p.width == 0 && p.facts[f.Name].repeated > 0 {
+		writef(p.out, "%s: %s, and %s more what was said before\n", f.Name, p.c.paint(p.out, "pending"), wadi.Count(p.facts[f.Name].repeated, "time"))
 	}
 	switch {
 	case f.done && !f.failed:
 		text = strings.TrimSuffix(strings.Join([]string{f.Revision, text}, ", "), ", ") + fmt.Sprintf(" (%.1fs)", took.Seconds())
 	case !f.done && !f.until.IsZero():
-		text += fmt.Sprintf(" (fails in %s unless it is ready)", in(f.until, now))
+		text += fmt.Sprintf(" (fails in %s unless it is ready)", remaining(f.until, now))
 	}
 	out := p.out
 	if f.failed && !p.c.json {
 		out = p.c.stderr
 	}
-	say(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
+	writef(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
 }
 
 // line redraws the line of a terminal with what is not done yet.
-func (p *progress) line(all []*followed, now time.Time, took time.Duration) {
+func (p *progress) line(all []*awaited, now time.Time, took time.Duration) {
 	if p.width == 0 {
 		return
 	}
@@ -111,21 +111,21 @@ func (p *progress) line(all []*followed, now time.Time, took time.Duration) {
 		return
 	}
 	text := []rune(fmt.Sprintf("%4.1fs  %s", took.Seconds(), strings.Join(open, "   ")))
-	say(p.out, "%s", string(text[:min(len(text), p.width-1)]))
+	writef(p.out, "%s", string(text[:min(len(text), p.width-1)]))
 	p.drawn = true
 }
 
 // counted says before a fact, which may not fit on the line, how often it was told and
 // how much time is left.
-func (p *progress) counted(f *followed, now time.Time) string {
+func (p *progress) counted(f *awaited, now time.Time) string {
 	var parts []string
-	if of := p.told[f.Name]; of != nil {
+	if of := p.facts[f.Name]; of != nil {
 		if n := of.seen[scheduler.WithoutNumbers(f.phase+" "+f.text)]; n > 1 {
 			parts = append(parts, wadi.Count(n, "time"))
 		}
 	}
 	if !f.until.IsZero() {
-		parts = append(parts, in(f.until, now)+" left")
+		parts = append(parts, remaining(f.until, now)+" left")
 	}
 	if len(parts) == 0 {
 		return ""
@@ -135,7 +135,7 @@ func (p *progress) counted(f *followed, now time.Time) string {
 
 func (p *progress) erase() {
 	if p.drawn {
-		say(p.out, "\r\x1b[K")
+		writef(p.out, "\r\x1b[K")
 		p.drawn = false
 	}
 }

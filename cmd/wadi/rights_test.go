@@ -82,7 +82,7 @@ func TestEvents_EndWithTheReason(t *testing.T) {
 // While Nomad hangs, apply says after a moment that it waits, and for what.
 func TestApply_SaysThatItWaits(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(patienceFirst + time.Second)
+		time.Sleep(slowAnswerAfter + time.Second)
 		http.Error(w, `{"error":"unavailable"}`, http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(s.Close)

@@ -17,14 +17,8 @@ import (
 
 const variablePrefix = "WADI_VAR_"
 
-// list is a flag that may be given several times.
-type list []string
-
-func (l *list) String() string     { return strings.Join(*l, ", ") }
-func (l *list) Set(v string) error { *l = append(*l, v); return nil }
-
 // variableFlags are the ways to set HCL variables on the command line.
-type variableFlags struct{ vars, files list }
+type variableFlags struct{ vars, files stringList }
 
 func (v *variableFlags) register(fs *flag.FlagSet) {
 	fs.Var(&v.vars, "var", "set an HCL variable: `name=value`; may be repeated")

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
-	"time"
+
+	"golang.org/x/term"
 )
 
 // The colours of words. All codes have the same length, so that the columns of a
@@ -19,13 +22,13 @@ const (
 )
 
 // coloured reports whether colours are welcome on out.
-func (w world) coloured(out io.Writer) bool {
+func (w stdio) coloured(out io.Writer) bool {
 	_, ok := terminal(out)
 	return ok && w.env["NO_COLOR"] == "" && w.env["TERM"] != "dumb"
 }
 
 // paint colours a word after its meaning; unknown words and headers are plain.
-func (w world) paint(out io.Writer, word string) string {
+func (w stdio) paint(out io.Writer, word string) string {
 	if !w.coloured(out) {
 		return word
 	}
@@ -42,7 +45,7 @@ func (w world) paint(out io.Writer, word string) string {
 }
 
 // table prints rows under a header, aligned. paintColumn is coloured; -1: none.
-func (w world) table(paintColumn int, header []string, rows [][]string) {
+func (w stdio) table(paintColumn int, header []string, rows [][]string) {
 	var out strings.Builder
 	tw := tabwriter.NewWriter(&out, 0, 8, 3, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
@@ -53,7 +56,7 @@ func (w world) table(paintColumn int, header []string, rows [][]string) {
 				cells[i] = w.paint(w.stdout, cells[i])
 			}
 		}
-		say(tw, "%s\n", strings.Join(cells, "\t"))
+		writef(tw, "%s\n", strings.Join(cells, "\t"))
 	}
 	_ = tw.Flush()
 	for line := range strings.Lines(out.String()) {
@@ -74,26 +77,38 @@ func clean(s string) string {
 	}, s)
 }
 
-// age is how long ago a moment was, in one unit.
-func age(since time.Time, now time.Time) string {
-	if since.IsZero() || since.Unix() == 0 {
-		return "-"
-	}
-	switch d := max(0, now.Sub(since)); {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours()/24))
-	}
+func (w stdio) errorf(format string, args ...any) {
+	writef(w.stderr, "Error: "+format+"\n", args...)
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+func (w stdio) printf(format string, args ...any) { writef(w.stdout, format, args...) }
+
+func (w stdio) printJSON(v any) error {
+	e := json.NewEncoder(w.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }
+
+// printLine prints one line of JSON.
+func (w stdio) printLine(v any) error {
+	e := json.NewEncoder(w.stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// terminal reports whether out is one, and how wide.
+func terminal(out io.Writer) (width int, ok bool) {
+	f, isFile := out.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 20 {
+		width = 80
+	}
+	return width, true
+}
+
+// writef writes to where nobody could be told of a failure.
+func writef(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }

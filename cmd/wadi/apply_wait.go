@@ -12,34 +12,34 @@ import (
 )
 
 const (
-	pollTime = 200 * time.Millisecond
-	// awayTime is how long an agent may be away before a command gives up on it.
-	awayTime = 30 * time.Second
+	pollInterval = 200 * time.Millisecond
+	// maxOutage is how long an agent may be away before a command gives up on it.
+	maxOutage = 30 * time.Second
 )
 
-// followed is one service that apply waits for.
-type followed struct {
+// awaited is one service that apply waits for.
+type awaited struct {
 	api.SubmittedService
 	verdict
 	URL  string
 	read bool // At least once.
 }
 
-// follow waits until every submitted service is ready or has failed.
-func follow(ctx context.Context, c *call, client *api.Client, submitted api.Submitted, began time.Time) error {
+// waitReady waits until every submitted service is ready or has failed.
+func waitReady(ctx context.Context, c *call, client *api.Client, submitted api.Submitted, began time.Time) error {
 	if !c.json {
 		showWarnings(c, submitted)
 	}
-	var all []*followed
+	var all []*awaited
 	for _, s := range submitted.Services {
 		if len(s.Retried) > 0 && !c.json {
 			c.printf("%s: %s\n", s.Name, outcomes(s, "new revision"))
 		}
-		all = append(all, &followed{SubmittedService: s, verdict: verdict{phase: "pending", text: outcomes(s, "new revision")}})
+		all = append(all, &awaited{SubmittedService: s, verdict: verdict{phase: "pending", text: outcomes(s, "new revision")}})
 	}
 	show := newProgress(c)
 	defer show.end()
-	away := awayClock{}
+	away := outage{}
 	for {
 		open := 0
 		for _, f := range all {
@@ -49,10 +49,10 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 			v, err := client.Service(ctx, f.Name)
 			switch {
 			case ctx.Err() != nil:
-				return interrupted(c, show, all)
+				return reportInterrupt(c, show, all)
 			case errors.Is(err, wadi.ErrNotFound) && !f.read:
 				show.end()
-				say(c.stderr, "It was submitted. Whether it becomes ready can't be seen: it was deleted meanwhile, or may not be read with this token.\n")
+				writef(c.stderr, "It was submitted. Whether it becomes ready can't be seen: it was deleted meanwhile, or may not be read with this token.\n")
 				return err
 			case errors.Is(err, wadi.ErrNotFound):
 				f.verdict = verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
@@ -60,10 +60,10 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 				f.text = "the agent doesn't answer; trying again"
 			case err != nil:
 				show.end()
-				say(c.stderr, "What was submitted stands.\n")
+				writef(c.stderr, "What was submitted stands.\n")
 				return err
 			default:
-				f.verdict, f.URL, f.read = judge(f.SubmittedService, v), v.Status.URL, true
+				f.verdict, f.URL, f.read = verdictOf(f.SubmittedService, v), v.Status.URL, true
 			}
 			show.update(f, time.Now(), time.Since(began))
 			if !f.done {
@@ -73,17 +73,17 @@ func follow(ctx context.Context, c *call, client *api.Client, submitted api.Subm
 		show.line(all, time.Now(), time.Since(began))
 		if open == 0 {
 			show.end()
-			return finishFollow(c, all, submitted)
+			return reportResults(c, all, submitted)
 		}
 		select {
 		case <-ctx.Done():
-			return interrupted(c, show, all)
-		case <-time.After(pollTime):
+			return reportInterrupt(c, show, all)
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-func interrupted(c *call, show *progress, all []*followed) error {
+func reportInterrupt(c *call, show *progress, all []*awaited) error {
 	show.end()
 	names := make([]string, 0, len(all))
 	for _, f := range all {
@@ -91,13 +91,13 @@ func interrupted(c *call, show *progress, all []*followed) error {
 			names = append(names, f.Name)
 		}
 	}
-	say(c.stderr, "Interrupted. What was submitted stands, and goes on without this command; see wadi service status %s\n",
+	writef(c.stderr, "Interrupted. What was submitted stands, and goes on without this command; see wadi service status %s\n",
 		strings.Join(names, ", "))
 	return errReported
 }
 
-// finishFollow prints the JSON, if that is wanted, and turns failures into an exit code.
-func finishFollow(c *call, all []*followed, submitted api.Submitted) error {
+// reportResults prints the JSON, if that is wanted, and turns failures into an exit code.
+func reportResults(c *call, all []*awaited, submitted api.Submitted) error {
 	type result struct {
 		api.SubmittedService
 		Phase  string `json:"phase"`
@@ -117,7 +117,7 @@ func finishFollow(c *call, all []*followed, submitted api.Submitted) error {
 		if f.warning != "" {
 			r.Warnings = append(slices.Clone(r.Warnings), f.warning)
 			if !c.json {
-				say(c.stderr, "Warning: %s: %s\n", f.Name, clean(f.warning))
+				writef(c.stderr, "Warning: %s: %s\n", f.Name, clean(f.warning))
 			}
 		}
 		out.Services = append(out.Services, r)
@@ -133,11 +133,11 @@ func finishFollow(c *call, all []*followed, submitted api.Submitted) error {
 	return nil
 }
 
-// awayClock measures how long an agent hasn't answered.
-type awayClock struct{ since time.Time }
+// outage measures how long an agent hasn't answered.
+type outage struct{ since time.Time }
 
 // tolerates reports whether err may be waited out.
-func (a *awayClock) tolerates(err error, now time.Time) bool {
+func (a *outage) tolerates(err error, now time.Time) bool {
 	if err == nil || !errors.Is(err, wadi.ErrUnavailable) {
 		a.since = time.Time{}
 		return false
@@ -145,5 +145,5 @@ func (a *awayClock) tolerates(err error, now time.Time) bool {
 	if a.since.IsZero() {
 		a.since = now
 	}
-	return now.Sub(a.since) < awayTime
+	return now.Sub(a.since) < maxOutage
 }

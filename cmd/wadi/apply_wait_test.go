@@ -26,7 +26,7 @@ hello: ready, hello-00001, http://hello.wadi.localhost:8080 (TIME)
 
 func TestAwayClock(t *testing.T) {
 	t0 := time.Unix(1700000000, 0)
-	var a awayClock
+	var a outage
 	for _, tt := range []struct {
 		name  string
 		err   error
@@ -101,7 +101,7 @@ func TestJudge(t *testing.T) {
 			text: "it was submitted again by somebody else (generation 3); see wadi service status hello"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, judge(tt.s, tt.v), cmp.AllowUnexported(verdict{})); diff != "" {
+			if diff := cmp.Diff(tt.want, verdictOf(tt.s, tt.v), cmp.AllowUnexported(verdict{})); diff != "" {
 				t.Errorf("verdict (-want +got):\n%s", diff)
 			}
 		})
@@ -111,13 +111,13 @@ func TestJudge(t *testing.T) {
 // A terminal gets one line that changes, and a line of its own for what is final.
 func TestProgress_OnATerminal(t *testing.T) {
 	var out bytes.Buffer
-	c := &call{world: world{stdout: &out, stderr: &out}}
+	c := &call{stdio: stdio{stdout: &out, stderr: &out}}
 	p := &progress{c: c, out: &out, width: 30}
-	f := &followed{SubmittedService: api.SubmittedService{Name: "hello", Revision: "hello-00001"},
+	f := &awaited{SubmittedService: api.SubmittedService{Name: "hello", Revision: "hello-00001"},
 		verdict: verdict{phase: "pending", text: "a text that is much longer than the terminal is wide"}}
 	show := func(took time.Duration) {
 		p.update(f, at(0), took)
-		p.line([]*followed{f}, at(0), took)
+		p.line([]*awaited{f}, at(0), took)
 	}
 	show(100 * time.Millisecond)
 	show(300 * time.Millisecond)
@@ -135,9 +135,9 @@ func TestProgress_OnATerminal(t *testing.T) {
 // said before, though with other numbers, is counted.
 func TestProgress_OneLineForEachFact(t *testing.T) {
 	var out bytes.Buffer
-	c := &call{world: world{stdout: &out, stderr: &out}}
+	c := &call{stdio: stdio{stdout: &out, stderr: &out}}
 	p := newProgress(c)
-	f := &followed{SubmittedService: api.SubmittedService{Name: "hello", Revision: "hello-00001"}}
+	f := &awaited{SubmittedService: api.SubmittedService{Name: "hello", Revision: "hello-00001"}}
 	for i := range 50 {
 		f.verdict = verdict{phase: "pending", text: fmt.Sprintf("can't listen on port %d", 20000+i), until: at(600)}
 		p.update(f, at(i), 0)
@@ -163,7 +163,7 @@ hello: failed, Exit Code: 1
 		f.verdict = verdict{phase: "pending", text: fmt.Sprintf("can't listen on port %d", 20000+i), until: at(600)}
 		p.update(f, at(0), 0)
 	}
-	p.line([]*followed{f}, at(60), time.Second)
+	p.line([]*awaited{f}, at(60), time.Second)
 	if want := " 1.0s  hello: (3 times, 9m0s left) can't listen on port 200"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}

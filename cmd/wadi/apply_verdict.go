@@ -21,8 +21,8 @@ type verdict struct {
 	warning string // Of one that is done.
 }
 
-// judge says whether a service has become what was submitted as s.
-func judge(s api.SubmittedService, v api.Service) verdict {
+// verdictOf says whether a service has become what was submitted as s.
+func verdictOf(s api.SubmittedService, v api.Service) verdict {
 	switch {
 	case v.Deleting:
 		return verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
@@ -39,21 +39,21 @@ func judge(s api.SubmittedService, v api.Service) verdict {
 	}
 	for _, id := range s.Retried {
 		if rev, known := revisionOf(v, id); known && rev.Phase == wadi.Pending {
-			return verdict{phase: "pending", text: waitsFor(id, v), until: rev.Until}
+			return verdict{phase: "pending", text: blockedReason(id, v), until: rev.Until}
 		}
 	}
 	rev, known := revisionOf(v, s.Revision)
 	switch {
 	case v.Status.Phase == string(wadi.Failed):
-		return verdict{done: true, failed: true, phase: "failed", text: waitsFor(s.Revision, v)}
+		return verdict{done: true, failed: true, phase: "failed", text: blockedReason(s.Revision, v)}
 	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && known || !s.NewRevision):
-		return judgeRouted(v)
+		return verdictOfReady(v)
 	}
-	return verdict{phase: "pending", text: waitsFor(s.Revision, v), until: rev.Until}
+	return verdict{phase: "pending", text: blockedReason(s.Revision, v), until: rev.Until}
 }
 
-// judgeRouted says whether callers get to a service that is ready, as it was submitted.
-func judgeRouted(v api.Service) verdict {
+// verdictOfReady says whether callers get to a service that is ready, as it was submitted.
+func verdictOfReady(v api.Service) verdict {
 	out := verdict{done: true, phase: "ready", text: v.Status.URL}
 	for _, c := range v.Status.Conditions {
 		switch {
@@ -87,8 +87,8 @@ func revisionOf(v api.Service, id string) (rev wadi.RevisionStatus, known bool) 
 	return v.Status.Revisions[i], true
 }
 
-// waitsFor is the best explanation there is of why a revision isn't ready.
-func waitsFor(id string, v api.Service) string {
+// blockedReason is the best explanation there is of why a revision isn't ready.
+func blockedReason(id string, v api.Service) string {
 	if rev, _ := revisionOf(v, id); rev.Reason != "" {
 		return id + ": " + rev.Reason
 	}

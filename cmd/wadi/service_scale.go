@@ -36,7 +36,7 @@ all the same, and it goes back to zero when none is in flight.`,
 				return err
 			}
 			var out api.Held
-			answered := c.patience()
+			answered := c.noticeSlowAnswer()
 			if release {
 				out, err = client.Release(ctx, c.args[0], revision)
 			} else {
@@ -88,14 +88,14 @@ func showHeld(c *call, h api.Held) {
 	}
 	c.printf("%s: %s\n", what, holdText(*h.Hold, time.Now()))
 	for _, w := range h.Warnings {
-		say(c.stderr, "Warning: %s\n", clean(w))
+		writef(c.stderr, "Warning: %s\n", clean(w))
 	}
 }
 
 // holdText says what is held and until when.
 func holdText(h wadi.Hold, now time.Time) string {
 	text := "held at " + strconv.Itoa(h.Count) + " until " + h.Until.Local().Format("2006-01-02 15:04:05") +
-		" (" + in(h.Until, now) + " more)"
+		" (" + remaining(h.Until, now) + " more)"
 	if h.Who != "" {
 		text += " by " + clean(h.Who)
 	}

@@ -29,11 +29,11 @@ Nomad and Consul is removed.`,
 			defer cancel()
 			name := c.args[0]
 			leftBehind, readable := func() []string { return nil }, false
-			answered := c.patience()
+			answered := c.noticeSlowAnswer()
 			wait := time.Duration(0)
 			if !detach {
-				if leftBehind, readable = followDeletion(ctx, client, name); !readable {
-					wait = unreadWait // To who may not read it, it looks gone at once: the agent knows better.
+				if leftBehind, readable = watchDeletion(ctx, client, name); !readable {
+					wait = maxDeletion // To who may not read it, it looks gone at once: the agent knows better.
 				}
 			}
 			out, err := client.Delete(ctx, name, 0, wait)
@@ -42,13 +42,13 @@ Nomad and Consul is removed.`,
 				return err
 			}
 			if readable {
-				if err := waitGone(ctx, c, client, name); err != nil {
+				if err := waitDeleted(ctx, c, client, name); err != nil {
 					return err
 				}
 				out = api.Deletion{Name: name, Gone: true}
 			}
 			for _, what := range leftBehind() {
-				say(c.stderr, "Warning: %s\n", clean(what))
+				writef(c.stderr, "Warning: %s\n", clean(what))
 			}
 			switch {
 			case c.json:
@@ -63,16 +63,16 @@ Nomad and Consul is removed.`,
 	}
 }
 
-// lastEvents is how long the events of a deletion may come after it.
-const lastEvents = time.Second
+// lastEventsWithin is how long the events of a deletion may come after it.
+const lastEventsWithin = time.Second
 
-// unreadWait is how long the agent waits for the end of a service that may not be read.
-const unreadWait = 10 * time.Minute
+// maxDeletion is how long the agent waits for the end of a service that may not be read.
+const maxDeletion = 10 * time.Minute
 
-// followDeletion listens to a service's events: once it is gone nobody may ask for
+// watchDeletion listens to a service's events: once it is gone nobody may ask for
 // them. What is returned waits for the last, and says what stays of the service.
 // readable is false if the service may not be read, or is not there.
-func followDeletion(ctx context.Context, client *api.Client, name string) (left func() []string, readable bool) {
+func watchDeletion(ctx context.Context, client *api.Client, name string) (left func() []string, readable bool) {
 	ended := make(chan struct{})
 	var told []string
 	var before time.Time // Of an earlier service's of that name.
@@ -100,24 +100,24 @@ func followDeletion(ctx context.Context, client *api.Client, name string) (left 
 		select {
 		case <-ended:
 			return told
-		case <-time.After(lastEvents):
+		case <-time.After(lastEventsWithin):
 			return nil // The stream goes on to write.
 		}
 	}, true
 }
 
-// waitGone waits until a service that is being deleted isn't there any more.
-func waitGone(ctx context.Context, c *call, client *api.Client, name string) error {
+// waitDeleted waits until a service that is being deleted isn't there any more.
+func waitDeleted(ctx context.Context, c *call, client *api.Client, name string) error {
 	show := newProgress(c)
 	defer show.end()
-	f := &followed{SubmittedService: api.SubmittedService{Name: name}, verdict: verdict{phase: "deleting", text: "instances are finishing"}}
-	began, away := time.Now(), awayClock{}
+	f := &awaited{SubmittedService: api.SubmittedService{Name: name}, verdict: verdict{phase: "deleting", text: "instances are finishing"}}
+	began, away := time.Now(), outage{}
 	for {
 		v, err := client.Service(ctx, name)
 		switch {
 		case ctx.Err() != nil:
 			show.end()
-			say(c.stderr, "Interrupted. The deletion goes on without this command.\n")
+			writef(c.stderr, "Interrupted. The deletion goes on without this command.\n")
 			return errReported
 		case errors.Is(err, wadi.ErrNotFound):
 			return nil
@@ -131,10 +131,10 @@ func waitGone(ctx context.Context, c *call, client *api.Client, name string) err
 			f.text = deletionText(v)
 		}
 		show.update(f, time.Now(), time.Since(began))
-		show.line([]*followed{f}, time.Now(), time.Since(began))
+		show.line([]*awaited{f}, time.Now(), time.Since(began))
 		select {
 		case <-ctx.Done():
-		case <-time.After(pollTime):
+		case <-time.After(pollInterval):
 		}
 	}
 }
