@@ -32,16 +32,16 @@ type Decision struct {
 	Floor   Bound `json:"floor,omitzero"`   // In force; zero: none.
 	Ceiling Bound `json:"ceiling,omitzero"` // In force; zero: none.
 
-	PanicSince time.Time `json:"panic_since,omitzero"` // Zero: no panic.
-	HoldUntil  time.Time `json:"hold_until,omitzero"`  // Until when a count that somebody set stands.
-	ZeroAt     time.Time `json:"zero_at,omitzero"`     // When zero is permitted, if no request comes; zero: it is not.
-	StartUntil time.Time `json:"start_until,omitzero"` // Until when an instance that starts is waited for; zero: none is.
+	PanicSince    time.Time `json:"panic_since,omitzero"`    // Zero: no panic.
+	OverrideUntil time.Time `json:"override_until,omitzero"` // Until when an override, or a count set by hand in Nomad, stands.
+	ZeroAt        time.Time `json:"zero_at,omitzero"`        // When zero is permitted, if no request comes; zero: it is not.
+	StartUntil    time.Time `json:"start_until,omitzero"`    // Until when an instance that starts is waited for; zero: none is.
 
-	Rule    string `json:"rule"`   // Which rule decided; one of few words.
-	Reason  string `json:"reason"` // In words.
-	Carried bool   `json:"carried"`
-	WhyNot  string `json:"why_not,omitempty"` // Why it was not carried out.
-	Times   int    `json:"times"`             // How many equal decisions in a row this stands for.
+	Rule     string `json:"rule"`   // Which rule decided; one of few words.
+	Reason   string `json:"reason"` // In words.
+	Executed bool   `json:"executed"`
+	WhyNot   string `json:"why_not,omitempty"` // Why it was not executed.
+	Times    int    `json:"times"`             // How many equal decisions in a row this stands for.
 }
 
 // Reading is what one metric says.
@@ -60,7 +60,7 @@ type Reading struct {
 // Bound is a lower or upper bound of a count.
 type Bound struct {
 	Count int       `json:"count"`
-	By    string    `json:"by"`             // Where it comes from: min, schedule, initial, hold, max or ceiling.
+	By    string    `json:"by"`             // Where it comes from: min, schedule, initial, override, max or ceiling.
 	Name  string    `json:"name,omitempty"` // Of the schedule.
 	Until time.Time `json:"until,omitzero"` // When it ends; zero: it does not by itself.
 }

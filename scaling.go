@@ -47,16 +47,16 @@ type Schedule struct {
 	Min      int      `json:"min"`      // Instances, while it is in force.
 }
 
-// Hold is a count that somebody asked for, for a time. It stands above what the
+// Override is a count that a caller asked for, for a time. It stands above what the
 // load wants and above Min and schedules, and below Max.
-type Hold struct {
+type Override struct {
 	Count int       `json:"count"`
 	Until time.Time `json:"until"`
-	Who   string    `json:"who,omitempty"` // Who asked for it.
+	By    string    `json:"by,omitempty"` // The caller that asked for it, if known.
 }
 
 // Active reports whether h is in force at now. The zero value never is.
-func (h Hold) Active(now time.Time) bool { return now.Before(h.Until) }
+func (h Override) Active(now time.Time) bool { return now.Before(h.Until) }
 
 // Scaling says how many instances a revision should have.
 type Scaling struct {
@@ -75,7 +75,7 @@ type Scaling struct {
 	ZeroGrace   Duration `json:"zero_grace"` // Further idle time before zero.
 
 	BurstCapacity float64  `json:"burst_capacity"`
-	DryRun        bool     `json:"dry_run"`     // Decide and show, don't carry out.
+	DryRun        bool     `json:"dry_run"`     // Decide and show, but don't execute.
 	ManualHold    Duration `json:"manual_hold"` // How long a count set by hand in Nomad stands.
 
 	Metrics   []MetricTarget `json:"metrics,omitempty"` // The largest answer wins. None is concurrency.

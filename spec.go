@@ -35,9 +35,9 @@ type Stored struct {
 	Status     Status
 	Route      Route // Zero: none.
 
-	// Holds are the counts that somebody asked for, ended ones too, by revision; ""
+	// Overrides are the counts that somebody asked for, ended ones too, by revision; ""
 	// is the one that has most of the traffic.
-	Holds map[string]Hold
+	Overrides map[string]Override
 
 	// Unreadable says, for each revision that can't be read and is not needed, why.
 	Unreadable []string

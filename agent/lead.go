@@ -81,12 +81,12 @@ func (a *Agent) lead(ctx context.Context, term *consul.Term) error {
 	nodes := &nomad.Nodes{Client: a.nomad, Log: a.log.Named("nomad"), Changed: scaler.Poke}
 	scaler.Orders, scaler.Draining = leaderOrders{a.activator, term}, nodes.Draining
 	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
-	scaler.WayBack = func(service string) (bool, string) {
+	scaler.Wakeable = func(service string) (bool, string) {
 		route, _ := a.route(service)
 		if ok, why := a.members.Wakeable(route); !ok {
 			return false, why
 		}
-		return ctl.WayBack(service)
+		return ctl.Wakeable(service)
 	}
 	scaler.Waking = a.activator.Waking
 	scaler.Backlog = a.activator.Backlog()

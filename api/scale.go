@@ -9,15 +9,15 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Hold has a service keep a count of instances for a time, whatever its load. An
+// Override has a service keep a count of instances for a time, whatever its load. An
 // empty revision is whichever has most of the traffic.
-func (c *Client) Hold(ctx context.Context, service, revision string, count int, d time.Duration) (Held, error) {
+func (c *Client) Override(ctx context.Context, service, revision string, count int, d time.Duration) (Scaled, error) {
 	body := Scale{Count: &count, For: wadi.Duration(d), Revision: revision}
-	return call[Held](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/scale", nil, body)
+	return call[Scaled](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/scale", nil, body)
 }
 
-// Release ends a hold.
-func (c *Client) Release(ctx context.Context, service, revision string) (Held, error) {
+// ClearOverride ends an override.
+func (c *Client) ClearOverride(ctx context.Context, service, revision string) (Scaled, error) {
 	body := Scale{Revision: revision}
-	return call[Held](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/scale", nil, body)
+	return call[Scaled](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/scale", nil, body)
 }

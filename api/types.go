@@ -69,9 +69,9 @@ type Service struct {
 	Status     wadi.Status       `json:"status"`
 	Route      *wadi.Route       `json:"route,omitempty"`
 
-	// Holds are the counts that are held now, by revision; "" is the one that has
+	// Overrides are the ones in force, by revision; "" is the one that has
 	// most of the traffic.
-	Holds map[string]wadi.Hold `json:"holds,omitempty"`
+	Overrides map[string]wadi.Override `json:"overrides,omitempty"`
 }
 
 // Revision is one element of GET /v1/service/NAME/revisions.
@@ -92,20 +92,20 @@ type Deletion struct {
 	Gone     bool   `json:"gone"`
 }
 
-// Scale is the body of PUT /v1/service/NAME/scale: a count to hold for a time. Without
-// Count and For it ends the hold.
+// Scale is the body of PUT /v1/service/NAME/scale: a count for a time, whatever the load. Without
+// Count and For it ends the override.
 type Scale struct {
 	Count    *int          `json:"count,omitempty"`
 	For      wadi.Duration `json:"for,omitempty"`
 	Revision string        `json:"revision"` // Empty: the one that has most of the traffic.
 }
 
-// Held is the answer of PUT /v1/service/NAME/scale.
-type Held struct {
-	Service  string     `json:"service"`
-	Revision string     `json:"revision,omitempty"` // Empty: the one that has most of the traffic.
-	Hold     *wadi.Hold `json:"hold"`               // Null: none any more.
-	Warnings []string   `json:"warnings,omitempty"`
+// Scaled is the answer of PUT /v1/service/NAME/scale.
+type Scaled struct {
+	Service  string         `json:"service"`
+	Revision string         `json:"revision,omitempty"` // Empty: the one that has most of the traffic.
+	Override *wadi.Override `json:"override"`           // Null: there is none now.
+	Warnings []string       `json:"warnings,omitempty"`
 }
 
 // Self is the answer of GET /v1/agent/self. Addresses are host:port.

@@ -113,7 +113,7 @@ func (s *stage) autoscaler() *control.Autoscaler {
 	all := &control.View{Services: s.services}
 	a.Services = func() *control.View { return all }
 	a.Remember = func(string, wadi.Deciders, int) {}
-	a.WayBack = func(string) (bool, string) { return true, "" }
+	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned = &control.Decisions{}, &control.Events{}, &control.Owned{}
 	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
 	return a

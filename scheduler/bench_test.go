@@ -42,8 +42,8 @@ func TestEvaluation_AllocatesNothing(t *testing.T) {
 			in.Scaling.Max = 2
 			in.Scaling.PanicThresholdPercent = 1000
 		},
-		"partial": func(in *scheduler.EvalInput) { in.Loads.Concurrency.Partial = true },
-		"hold":    func(in *scheduler.EvalInput) { in.Hold = wadi.Hold{Count: 2, Until: at(2000), Who: "alice"} },
+		"partial":  func(in *scheduler.EvalInput) { in.Loads.Concurrency.Partial = true },
+		"override": func(in *scheduler.EvalInput) { in.Override = wadi.Override{Count: 2, Until: at(2000), By: "alice"} },
 		"two metrics": func(in *scheduler.EvalInput) {
 			load(120)(in)
 			in.Scaling.Metrics = append(in.Scaling.Metrics, wadi.RPS.Default())

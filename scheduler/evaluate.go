@@ -23,8 +23,8 @@ type EvalInput struct {
 	Failed   bool // It did not become ready in time.
 	WasReady bool // It was ready once.
 
-	WayBack     bool   // From zero, a request would wake it.
-	WhyStranded string // Why there is no way back.
+	Wakeable       bool   // From zero, a request would wake it.
+	WhyNotWakeable string // Why it is not wakeable.
 
 	Count      int       // The job's count in Nomad.
 	Raised     time.Time // When Count was last raised, by any writer; zero: not lately.
@@ -40,8 +40,8 @@ type EvalInput struct {
 	StartFailed bool          // No instance is alive, and Nomad says why.
 	Progress    time.Duration // How long a start may take: the revision's timeout.progress.
 
-	Hold        wadi.Hold // What somebody asked for; zero: nothing.
-	ByHandUntil time.Time // A count set by hand in Nomad is kept until then; zero: none.
+	Override    wadi.Override // What somebody asked for; zero: nothing.
+	ByHandUntil time.Time     // A count set by hand in Nomad is kept until then; zero: none.
 	Deciders    wadi.Deciders
 }
 
@@ -118,7 +118,7 @@ func (e *Evaluation) Evaluate(in *EvalInput) {
 		e.base = d.Desired
 		e.keepWhileUncertain(in)
 	}
-	e.hold(in)
+	e.override(in)
 	e.addForMigration(in)
 	d.ZeroAt, d.StartUntil = zeroAt(in, d), startUntil(in)
 	explainBlocked(in, d)
@@ -149,8 +149,8 @@ func Unknown(d *wadi.Decision) bool { return d.Rule == RulePartial || d.Rule == 
 // AtRest reports whether a revision without instances stays at zero whatever the load:
 // only activators wake it. It reads neither the loads nor the memory of in.
 func AtRest(in *EvalInput) bool {
-	held := in.Hold.Active(in.Now) && in.Hold.Count > 0
-	return in.Count == 0 && in.Starting == 0 && (!in.Routed || !held && floorOf(in).Count == 0)
+	overridden := in.Override.Active(in.Now) && in.Override.Count > 0
+	return in.Count == 0 && in.Starting == 0 && (!in.Routed || !overridden && floorOf(in).Count == 0)
 }
 
 // unmeasured keeps the count, as the load is not known. A new revision still gets its
@@ -179,8 +179,8 @@ func (e *Evaluation) keepWhileUncertain(in *EvalInput) {
 // explainBlocked says why a change is not executed.
 func explainBlocked(in *EvalInput, d *wadi.Decision) {
 	byHand := in.Now.Before(in.ByHandUntil)
-	if byHand && d.HoldUntil.IsZero() {
-		d.HoldUntil = in.ByHandUntil
+	if byHand && d.OverrideUntil.IsZero() {
+		d.OverrideUntil = in.ByHandUntil
 	}
 	switch {
 	case d.Desired == in.Count:

@@ -204,8 +204,8 @@ func TestEvaluate_Schedules(t *testing.T) {
 
 func TestEvaluate_Hold(t *testing.T) {
 	type I = scheduler.EvalInput
-	hold := func(n int) func(*I) {
-		return func(in *I) { in.Hold = wadi.Hold{Count: n, Until: at(1600), Who: "eve"} }
+	override := func(n int) func(*I) {
+		return func(in *I) { in.Override = wadi.Override{Count: n, Until: at(1600), By: "eve"} }
 	}
 	rest := func(in *I) { in.Loads.Concurrency.Idle = time.Second }
 	for _, tt := range []struct {
@@ -216,24 +216,24 @@ func TestEvaluate_Hold(t *testing.T) {
 		reason  string
 		whyNot  string
 	}{
-		{"above the load", []func(*I){hold(5), loaded(wadi.Concurrency, 1)}, 5, "hold", "held at 5 for 10m more by eve (the load wants 1): 5 instances", ""},
-		{"below the load", []func(*I){hold(1), running(4), loaded(wadi.Concurrency, 250)}, 1, "hold", "(the load wants 4)", ""},
-		{"below min", []func(*I){hold(1), running(4), func(in *I) { in.Scaling.Min = 3 }}, 1, "hold", "", ""},
-		{"not above max", []func(*I){hold(5), func(in *I) { in.Scaling.Max = 3 }}, 3, "max", "but max is 3: 3 instances", ""},
-		{"not above the ceiling", []func(*I){hold(500)}, 100, "ceiling", "", ""},
-		{"nothing is known", []func(*I){hold(5), func(in *I) { in.ReadyKnown = false }}, 5, "hold", "held at 5 for 10m more by eve: 5 instances", ""},
-		{"lowered on holes", []func(*I){hold(2), running(5), func(in *I) { in.Loads.Concurrency.Partial = true }}, 2, "hold", "", ""},
-		{"zero at rest", []func(*I){hold(0), rest}, 0, "hold", "held at 0 for 10m more by eve (the load wants 0): 0 instances", ""},
-		{"zero and requests in flight", []func(*I){hold(0), running(3), loaded(wadi.Concurrency, 5)}, 1, "idle", "but requests may be in flight: keeps 1 instance", ""},
-		{"zero and no way back", []func(*I){hold(0), rest, func(in *I) { in.WayBack = false }}, 1, "no_way_back", "but no activator could wake it", ""},
-		{"zero and woken just now", []func(*I){hold(0), func(in *I) { in.Loads.Concurrency.Idle, in.Raised = time.Minute, at(999.5) }}, 1, "fresh", "", ""},
-		{"zero and woken a while ago", []func(*I){hold(0), func(in *I) { in.Loads.Concurrency.Idle, in.Raised = time.Minute, at(999) }}, 0, "hold", "", ""},
-		{"zero stays", []func(*I){hold(0), running(0), loaded(wadi.Concurrency, 5)}, 0, "hold", "", ""},
-		{"over", []func(*I){hold(5), rest, func(in *I) { in.Hold.Until = at(1000) }}, 1, "idle", "", ""},
-		{"not routed", []func(*I){hold(5), rest, func(in *I) { in.Routed = false }}, 0, "unrouted", "", ""},
-		{"failed", []func(*I){hold(5), func(in *I) { in.Failed = true }}, 0, "failed", "", ""},
-		{"dry run", []func(*I){hold(5), func(in *I) { in.Scaling.DryRun = true }}, 5, "hold", "", "dry_run"},
-		{"set in Nomad as well", []func(*I){hold(5), func(in *I) { in.ByHandUntil = at(1010) }}, 5, "hold", "", "the count was set by hand in Nomad and stands for 10s more"},
+		{"above the load", []func(*I){override(5), loaded(wadi.Concurrency, 1)}, 5, "override", "overridden to 5 for 10m more by eve (the load wants 1): 5 instances", ""},
+		{"below the load", []func(*I){override(1), running(4), loaded(wadi.Concurrency, 250)}, 1, "override", "(the load wants 4)", ""},
+		{"below min", []func(*I){override(1), running(4), func(in *I) { in.Scaling.Min = 3 }}, 1, "override", "", ""},
+		{"not above max", []func(*I){override(5), func(in *I) { in.Scaling.Max = 3 }}, 3, "max", "but max is 3: 3 instances", ""},
+		{"not above the ceiling", []func(*I){override(500)}, 100, "ceiling", "", ""},
+		{"nothing is known", []func(*I){override(5), func(in *I) { in.ReadyKnown = false }}, 5, "override", "overridden to 5 for 10m more by eve: 5 instances", ""},
+		{"lowered on holes", []func(*I){override(2), running(5), func(in *I) { in.Loads.Concurrency.Partial = true }}, 2, "override", "", ""},
+		{"zero at rest", []func(*I){override(0), rest}, 0, "override", "overridden to 0 for 10m more by eve (the load wants 0): 0 instances", ""},
+		{"zero and requests in flight", []func(*I){override(0), running(3), loaded(wadi.Concurrency, 5)}, 1, "idle", "but requests may be in flight: keeps 1 instance", ""},
+		{"zero and not wakeable", []func(*I){override(0), rest, func(in *I) { in.Wakeable = false }}, 1, "not_wakeable", "but no activator could wake it", ""},
+		{"zero and woken just now", []func(*I){override(0), func(in *I) { in.Loads.Concurrency.Idle, in.Raised = time.Minute, at(999.5) }}, 1, "fresh", "", ""},
+		{"zero and woken a while ago", []func(*I){override(0), func(in *I) { in.Loads.Concurrency.Idle, in.Raised = time.Minute, at(999) }}, 0, "override", "", ""},
+		{"zero stays", []func(*I){override(0), running(0), loaded(wadi.Concurrency, 5)}, 0, "override", "", ""},
+		{"over", []func(*I){override(5), rest, func(in *I) { in.Override.Until = at(1000) }}, 1, "idle", "", ""},
+		{"not routed", []func(*I){override(5), rest, func(in *I) { in.Routed = false }}, 0, "unrouted", "", ""},
+		{"failed", []func(*I){override(5), func(in *I) { in.Failed = true }}, 0, "failed", "", ""},
+		{"dry run", []func(*I){override(5), func(in *I) { in.Scaling.DryRun = true }}, 5, "override", "", "dry_run"},
+		{"set in Nomad as well", []func(*I){override(5), func(in *I) { in.ByHandUntil = at(1010) }}, 5, "override", "", "the count was set by hand in Nomad and stands for 10s more"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := evaluation(tt.set...)
@@ -241,17 +241,17 @@ func TestEvaluate_Hold(t *testing.T) {
 			if got.Desired != tt.desired || got.Rule != tt.rule || !strings.Contains(got.Reason, tt.reason) || got.WhyNot != tt.whyNot || !got.Valid {
 				t.Fatalf("got %d by %s: %q, %q\nwant %d by %s: %q, %q", got.Desired, got.Rule, got.Reason, got.WhyNot, tt.desired, tt.rule, tt.reason, tt.whyNot)
 			}
-			if got.Rule == "hold" && !got.HoldUntil.Equal(at(1600)) {
-				t.Errorf("held until %v", got.HoldUntil)
+			if got.Rule == "override" && !got.OverrideUntil.Equal(at(1600)) {
+				t.Errorf("overridden until %v", got.OverrideUntil)
 			}
 		})
 	}
-	in := evaluation(hold(2), running(0))
+	in := evaluation(override(2), running(0))
 	if scheduler.AtRest(&in) {
-		t.Error("at rest below a hold")
+		t.Error("at rest below an override")
 	}
-	if in.Hold.Count = 0; !scheduler.AtRest(&in) {
-		t.Error("not at rest at a hold of zero")
+	if in.Override.Count = 0; !scheduler.AtRest(&in) {
+		t.Error("not at rest at an override of zero")
 	}
 }
 
@@ -272,8 +272,8 @@ func TestEvaluate_ZeroAt(t *testing.T) {
 	}
 }
 
-// Whatever several metrics, holds, schedules and bounds say: never above the
-// ceiling, never below the floor unless held, never lowered by what is unknown,
+// Whatever several metrics, overrides, schedules and bounds say: never above the
+// ceiling, never below the floor unless overridden, never lowered by what is unknown,
 // never to zero with a request in flight, and more load never wants fewer.
 func TestEvaluate_Properties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
@@ -286,11 +286,11 @@ func TestEvaluate_Properties(t *testing.T) {
 			}
 		}
 		in := evaluation(by(some...), running(rng.IntN(10)), func(in *scheduler.EvalInput) {
-			in.Routed, in.WasReady, in.WayBack = rng.IntN(5) > 0, rng.IntN(5) > 0, rng.IntN(5) > 0
+			in.Routed, in.WasReady, in.Wakeable = rng.IntN(5) > 0, rng.IntN(5) > 0, rng.IntN(5) > 0
 			in.Scaling.Min, in.Scaling.Max, in.Scaling.Initial = rng.IntN(3), rng.IntN(8), rng.IntN(3)
 			in.Scaling.PanicThresholdPercent = 110 + float64(rng.IntN(300))
 			if rng.IntN(4) == 0 {
-				in.Hold = wadi.Hold{Count: rng.IntN(12), Until: at(1100)}
+				in.Override = wadi.Override{Count: rng.IntN(12), Until: at(1100)}
 			}
 			if rng.IntN(3) == 0 {
 				in.Loads.Concurrency.Idle = time.Duration(rng.IntN(90)) * time.Second
@@ -305,7 +305,7 @@ func TestEvaluate_Properties(t *testing.T) {
 		})
 		in.Loads.RPS.Partial = in.Loads.Concurrency.Partial // They are told by the same sources.
 		d, _ := scheduler.Evaluate(in)
-		held := in.Hold.Active(in.Now) && in.Routed
+		overridden := in.Override.Active(in.Now) && in.Routed
 		top := 100
 		if in.Scaling.Max > 0 {
 			top = in.Scaling.Max
@@ -314,9 +314,9 @@ func TestEvaluate_Properties(t *testing.T) {
 		switch {
 		case d.Desired > max(top, in.Count), d.Desired > top && d.Desired > in.Count:
 			t.Fatalf("above %d: %+v", top, d)
-		case in.Routed && d.Valid && !held && d.Desired < min(in.Scaling.Min, top):
+		case in.Routed && d.Valid && !overridden && d.Desired < min(in.Scaling.Min, top):
 			t.Fatalf("below %d: %+v", in.Scaling.Min, d)
-		case !held && d.Rule != scheduler.RuleUnrouted && d.Desired < in.Count && partial:
+		case !overridden && d.Rule != scheduler.RuleUnrouted && d.Desired < in.Count && partial:
 			t.Fatalf("lowered on holes: %+v", d)
 		case in.Count > 0 && d.Desired == 0 && in.Loads.Concurrency.Idle < time.Second:
 			t.Fatalf("zero with a request in flight: %+v", d)

@@ -23,7 +23,7 @@ func evaluation(change ...func(*scheduler.EvalInput)) scheduler.EvalInput {
 			MaxUpRate: 1000, MaxDownRate: 2,
 			Metrics: []wadi.MetricTarget{{Metric: wadi.Concurrency, Target: 100, Utilization: 0.7}},
 		},
-		Ceiling: 100, Routed: true, WasReady: true, WayBack: true, ReadyKnown: true,
+		Ceiling: 100, Routed: true, WasReady: true, Wakeable: true, ReadyKnown: true,
 		Count: 1, Ready: 1,
 		Loads:    scheduler.Loads{Concurrency: scheduler.Averages{Coverage: 1, PanicCoverage: 1, End: at(1000)}},
 		Deciders: wadi.Deciders{wadi.Concurrency: scheduler.NewDecider(1, at(0))},
@@ -83,9 +83,9 @@ func TestEvaluate_Rules(t *testing.T) {
 		{"grace", []func(*I){idle(89), func(in *I) { in.Scaling.ZeroGrace = wadi.Duration(30 * time.Second) }}, 1, "idle",
 			"no request for 89s, zero after 90s: keeps 1 instance", ""},
 		{"grace is over", []func(*I){idle(90), func(in *I) { in.Scaling.ZeroGrace = wadi.Duration(30 * time.Second) }}, 0, "zero", "", ""},
-		{"no way back", []func(*I){idle(600), func(in *I) { in.WayBack = false; in.WhyStranded = "the resolver is somebody else's" }}, 1, "no_way_back",
-			"no way back from zero: the resolver is somebody else's: keeps 1 instance", ""},
-		{"no way back does not raise", []func(*I){idle(600), have(0, 0), func(in *I) { in.WayBack = false }}, 0, "load", "", ""},
+		{"not wakeable", []func(*I){idle(600), func(in *I) { in.Wakeable = false; in.WhyNotWakeable = "the resolver is somebody else's" }}, 1, "not_wakeable",
+			"not wakeable from zero: the resolver is somebody else's: keeps 1 instance", ""},
+		{"not wakeable does not raise", []func(*I){idle(600), have(0, 0), func(in *I) { in.Wakeable = false }}, 0, "load", "", ""},
 		{"idle does not raise", []func(*I){idle(5), have(0, 0)}, 0, "load", "", ""},
 		{"idle and partial", []func(*I){func(in *I) { in.Loads.Concurrency.Partial = true }}, 1, "partial", "idle, but not every source has reported: keeps 1 instance", ""},
 
@@ -120,9 +120,9 @@ func TestEvaluate_Rules(t *testing.T) {
 			"no traffic goes to it, and nothing is in flight: 0 instances", ""},
 		{"unrouted, at rest, its window still full", []func(*I){have(5, 5), load(140), idle(1), func(in *I) { in.Routed = false }}, 0, "unrouted", "", ""},
 		{"unrouted and never ready", []func(*I){idle(1), func(in *I) { in.Routed, in.WasReady = false, false }}, 0, "unrouted", "", ""},
-		{"unrouted, and the new route not carried", []func(*I){idle(1), func(in *I) { in.Routed, in.WayBack = false, false }}, 1, "no_way_back",
+		{"unrouted, and the new route not carried", []func(*I){idle(1), func(in *I) { in.Routed, in.Wakeable = false, false }}, 1, "not_wakeable",
 			"no traffic is to go to it, but no activator could wake it: keeps 1 instance", ""},
-		{"never ready needs no way back", []func(*I){idle(1), func(in *I) { in.Routed, in.WayBack, in.WasReady = false, false, false }}, 0, "unrouted", "", ""},
+		{"never ready need not be wakeable", []func(*I){idle(1), func(in *I) { in.Routed, in.Wakeable, in.WasReady = false, false, false }}, 0, "unrouted", "", ""},
 		{"unrouted and busy", []func(*I){have(9, 9), load(70), func(in *I) { in.Routed = false }}, 1, "load", "", ""},
 		{"unrouted and not quite at rest", []func(*I){have(9, 9), func(in *I) { in.Routed = false }}, 1, "idle",
 			"no traffic goes to it, but requests are in flight: keeps 1 instance", ""},
@@ -202,7 +202,7 @@ func TestEvaluate_Invariants(t *testing.T) {
 		in.Deciders = nil
 		for i := range 50 {
 			in.Now = at(float64(1000 + 2*i))
-			in.Routed, in.WayBack, in.WasReady = rng.IntN(5) > 0, flip(), flip()
+			in.Routed, in.Wakeable, in.WasReady = rng.IntN(5) > 0, flip(), flip()
 			in.Scaling.Min, in.Scaling.Max = rng.IntN(3), rng.IntN(8)
 			in.Scaling.Activation, in.Ceiling = rng.IntN(4), 1+rng.IntN(10)
 			in.Count = rng.IntN(10)
@@ -227,7 +227,7 @@ func TestEvaluate_Invariants(t *testing.T) {
 				t.Fatalf("lowered without data: %+v", d)
 			case d.Desired < in.Count && in.Loads.Concurrency.Partial && d.Rule != scheduler.RuleUnrouted:
 				t.Fatalf("lowered by partial data: %+v", d)
-			case d.Desired == 0 && in.Count > 0 && in.Routed && (in.Loads.Concurrency.Idle < time.Minute || !in.WayBack):
+			case d.Desired == 0 && in.Count > 0 && in.Routed && (in.Loads.Concurrency.Idle < time.Minute || !in.Wakeable):
 				t.Fatalf("zero too early: %+v", d)
 			case d.Reason == "" || d.Rule == "":
 				t.Fatalf("no reason: %+v", d)
@@ -236,7 +236,7 @@ func TestEvaluate_Invariants(t *testing.T) {
 	}
 }
 
-// Measured, decided and carried out: a load that comes, stays and goes.
+// Measured, decided and executed: a load that comes, stays and goes.
 func TestEvaluate_Story(t *testing.T) {
 	w := windows("a1", "i1")
 	in := evaluation(func(in *scheduler.EvalInput) { in.Now = at(0); in.Deciders = nil })

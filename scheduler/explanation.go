@@ -137,7 +137,7 @@ func (p *clause) appendZero(b []byte) []byte {
 	case clauseStarting:
 		return fmt.Appendf(b, "no request, but an instance is starting, for %s more at most (timeout.progress): keeps 1 instance", span(p.a))
 	case clauseNotWakeable:
-		return fmt.Appendf(b, "no way back from zero: %s: keeps 1 instance", p.text)
+		return fmt.Appendf(b, "not wakeable from zero: %s: keeps 1 instance", p.text)
 	case clauseZero:
 		return fmt.Appendf(b, "no request for %s: 0 instances", span(p.a))
 	case clauseInstances:
@@ -155,7 +155,7 @@ func (p *clause) appendZero(b []byte) []byte {
 }
 
 func (p *clause) appendHeld(b []byte) []byte {
-	b = fmt.Appendf(b, "held at %d for %s more", p.n, span(p.a))
+	b = fmt.Appendf(b, "overridden to %d for %s more", p.n, span(p.a))
 	if p.text != "" {
 		b = append(append(b, " by "...), p.text...)
 	}

@@ -25,14 +25,14 @@ func TestEvaluate_OneMoreWhileInstancesMove(t *testing.T) {
 		{"there is no place", 2, 1, true, nil, 1, ""},
 		{"max stands", 3, 2, false, func(in *scheduler.EvalInput) { in.Scaling.Min = 3 }, 3, ""},
 		{"data are missing", 2, 1, false, func(in *scheduler.EvalInput) { in.Loads.Concurrency.Partial = true }, 2, ""},
-		{"held", 1, 1, false, func(in *scheduler.EvalInput) {
-			in.Hold = wadi.Hold{Count: 1, Until: in.Now.Add(time.Hour)}
+		{"overridden", 1, 1, false, func(in *scheduler.EvalInput) {
+			in.Override = wadi.Override{Count: 1, Until: in.Now.Add(time.Hour)}
 		}, 2, scheduler.RuleMoving},
-		{"held, and one more is there", 2, 1, false, func(in *scheduler.EvalInput) {
-			in.Hold = wadi.Hold{Count: 1, Until: in.Now.Add(time.Hour)}
+		{"overridden, and one more is there", 2, 1, false, func(in *scheduler.EvalInput) {
+			in.Override = wadi.Override{Count: 1, Until: in.Now.Add(time.Hour)}
 		}, 2, scheduler.RuleMoving},
-		{"held at zero", 1, 1, false, func(in *scheduler.EvalInput) {
-			in.Hold = wadi.Hold{Until: in.Now.Add(time.Hour)}
+		{"overridden to zero", 1, 1, false, func(in *scheduler.EvalInput) {
+			in.Override = wadi.Override{Until: in.Now.Add(time.Hour)}
 			in.Loads.Concurrency = scheduler.Averages{Coverage: 1, PanicCoverage: 1, Idle: time.Hour, End: in.Now}
 		}, 0, ""},
 		{"nothing is known", 2, 1, false, func(in *scheduler.EvalInput) { in.Loads = scheduler.Loads{} }, 2, ""},

@@ -52,7 +52,7 @@ func (w *world) submit() {
 	w.o.Adopted[id] = 1
 }
 
-// settle plans and carries out until nothing is left to do.
+// settle plans and executes until nothing is left to do.
 func (w *world) settle(t *testing.T) *world {
 	t.Helper()
 	for range 50 {

@@ -21,7 +21,7 @@ type Autoscaler struct {
 	Services func() *View                                       // The controller's.
 	Remember func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
 	Draining func() map[string]bool                             // Nodes that are drained. Nil: none is known.
-	WayBack  func(service string) (ok bool, why string)         // Whether a request would wake it.
+	Wakeable func(service string) (ok bool, why string)         // Whether a request would wake it.
 	Waking   func() <-chan struct{}                             // Closed when no wake is due or under way here; nil: none is.
 	Backlog  Backlog                                            // Nil: queues that grow are not followed.
 
@@ -88,7 +88,7 @@ func (a *Autoscaler) Run(ctx context.Context) error {
 func (a *Autoscaler) Pass(ctx context.Context) {
 	began := time.Now()
 	a.mu.Lock()
-	a.look()
+	a.refresh()
 	all := a.all
 	a.mu.Unlock()
 	a.evaluateAll(ctx, all)

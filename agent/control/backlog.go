@@ -52,7 +52,7 @@ func (a *Autoscaler) followBacklog(ctx context.Context) {
 func (a *Autoscaler) recordsOf(ids iter.Seq[string]) (all []*record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.look()
+	a.refresh()
 	for id := range ids {
 		if r := a.records[id]; r != nil {
 			all = append(all, r)

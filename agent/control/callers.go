@@ -30,10 +30,10 @@ func (c *Controller) callersChanged() <-chan struct{} {
 	return c.Callers.Changed()
 }
 
-// lookAtCallers notes who of Wadi's own is kept out. Intentions that the service
+// refreshCallers notes who of Wadi's own is kept out. Intentions that the service
 // itself has are written by the network layer, and those of a service outside the
 // mesh mean nothing.
-func (c *Controller) lookAtCallers(s *service) {
+func (c *Controller) refreshCallers(s *service) {
 	s.keptOut, s.callersKnown = nil, false
 	if c.Callers == nil || s.Deleting || s.Service.Intentions != nil || s.Service.Mesh == wadi.MeshOff {
 		return

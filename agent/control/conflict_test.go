@@ -26,8 +26,8 @@ func TestLeader_ConflictIsToldOnly(t *testing.T) {
 		if got.OK || got.Reason != "Conflict" || got.Message != "host shop.test is held by service a" {
 			t.Errorf("condition is %+v", got)
 		}
-		if ok, why := l.WayBack("hello"); !ok {
-			t.Errorf("no way back: %s", why)
+		if ok, why := l.Wakeable("hello"); !ok {
+			t.Errorf("not wakeable: %s", why)
 		}
 	})
 }

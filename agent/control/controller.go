@@ -37,7 +37,7 @@ type Controller struct {
 	Owned   *Owned
 	URL     func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
 	Ages    scheduler.Retention       // How long revisions that are not routed are kept.
-	Done    func()                    // Called when something was carried out; may be nil.
+	Done    func()                    // Called when an action was executed; may be nil.
 	Log     hclog.Logger
 	Metrics *Metrics
 
@@ -61,9 +61,9 @@ type Controller struct {
 	deciders map[string]wadi.Deciders
 	wanted   map[string]int
 
-	snapshot atomic.Pointer[View]
-	stranded atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
-	checks   checks                            // Of jobs that may have been edited.
+	snapshot    atomic.Pointer[View]
+	notWakeable atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
+	checks      checks                            // Of jobs that may have been edited.
 }
 
 // service is what the controller knows of one service.
@@ -178,15 +178,15 @@ func (c *Controller) Poke() {
 // is none yet.
 func (c *Controller) Services() *View { return c.snapshot.Load() }
 
-// WayBack reports whether the network layers bring requests for the service to an
+// Wakeable reports whether the network layers bring requests for the service to an
 // activator when no instance of it runs.
-func (c *Controller) WayBack(service string) (ok bool, why string) {
-	p := c.stranded.Load()
+func (c *Controller) Wakeable(service string) (ok bool, why string) {
+	p := c.notWakeable.Load()
 	if p == nil {
 		return false, "nothing is known of its route yet"
 	}
-	why, stranded := (*p)[service]
-	return !stranded, why
+	why, notWakeable := (*p)[service]
+	return !notWakeable, why
 }
 
 // Remember stores what the autoscaler's decision of a revision has to keep, soon:
@@ -259,7 +259,7 @@ func (c *Controller) tellScaler() {
 	}
 }
 
-// reconcile plans and carries out until there is nothing left to do now.
+// reconcile plans and executes until there is nothing left to do now.
 func (c *Controller) reconcile(ctx context.Context, s *service) error {
 	s.resting = false
 	var seen scheduler.Observed
@@ -283,7 +283,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		}
 		s.shown = nil // Whatever comes of it.
 		for _, a := range acts {
-			if err := c.carryOut(ctx, s, a); err != nil {
+			if err := c.execute(ctx, s, a); err != nil {
 				return fmt.Errorf("%s %s: %w", a.Kind, cmp.Or(a.Revision, s.Service.Name), err)
 			}
 			c.acted = true

@@ -151,7 +151,7 @@ func cut(text string) string {
 // same reports whether two decisions say the same but for the numbers behind them.
 func same(a, b *wadi.Decision) bool {
 	return a.Ready == b.Ready && a.Starting == b.Starting && a.Count == b.Count && a.Wanted == b.Wanted && a.Desired == b.Desired &&
-		a.Metric == b.Metric && a.Panicking == b.Panicking && a.Valid == b.Valid && a.Rule == b.Rule && a.Carried == b.Carried &&
+		a.Metric == b.Metric && a.Panicking == b.Panicking && a.Valid == b.Valid && a.Rule == b.Rule && a.Executed == b.Executed &&
 		(a.WhyNot == "") == (b.WhyNot == "") && alike(a.Floor, b.Floor) && alike(a.Ceiling, b.Ceiling)
 }
 

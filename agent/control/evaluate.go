@@ -30,7 +30,7 @@ var errMustWait = errors.New("it would have to wait")
 // the record.
 func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait bool) error {
 	s := r.subject.Load()
-	if s.theirs || !a.Cluster.Usable(s.namespace) {
+	if s.unmanaged || !a.Cluster.Usable(s.namespace) {
 		return nil
 	}
 	job := a.Cluster.Job(s.namespace, s.id)
@@ -43,7 +43,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 	}
 	a.noteCount(ctx, r, s, job)
 	now := time.Now()
-	a.noteHold(r, s, now)
+	a.noteOverride(r, s, now)
 	alive := r.living(a.Cluster, s)
 	a.bounds(&e.in, r, s, job, alive, now)
 	if alive == 0 && scheduler.AtRest(&e.in) {
@@ -67,17 +67,17 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait b
 // is to change.
 func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job scheduler.JobState, alive int, e *room) {
 	lowers := e.Decision.Desired < e.Decision.Count
-	if !lowers && r.toAsk == 0 {
+	if !lowers && r.byHandChecks == 0 {
 		return
 	}
 	if lowers { // What an open poll has not told yet must be known before instances go.
 		a.Measure.Confirm(ctx, s.id)
 	}
-	a.askWhoScaled(ctx, r, s, job)
+	a.checkScaledByHand(ctx, r, s, job)
 	a.bounds(&e.in, r, s, job, alive, time.Now())
 	a.measure(&e.in, r, s, alive)
 	e.Evaluate(&e.in)
-	if lowers && scheduler.Change(&e.Decision) && r.toAsk > 0 {
+	if lowers && scheduler.Change(&e.Decision) && r.byHandChecks > 0 {
 		e.Decision.WhyNot = "who set the present count is not known yet"
 	}
 }
@@ -85,7 +85,7 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 // decided carries a decision out and keeps it.
 func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
 	d, next := &e.Decision, e.Deciders
-	err := a.carryOut(ctx, r, s, job, e)
+	err := a.execute(ctx, r, s, job, e)
 	if d.Desired != r.wanted || e.Changed && worthStoring(next, r.stored) {
 		a.Remember(s.id, next, d.Desired)
 		r.stored = next
@@ -126,7 +126,7 @@ func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job 
 		Revision: s.id, Now: now,
 		Scaling: &s.scale, Calendar: s.clock, ConcurrencyLimit: s.limit, Ceiling: a.Ceiling,
 		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady,
-		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Hold: s.hold(now), ByHandUntil: r.hold,
+		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Override: s.override(now), ByHandUntil: r.byHandUntil,
 		Deciders: r.decider,
 	}
 }
@@ -137,7 +137,7 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 	in.Ready, in.ReadyKnown = a.Measure.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
 	in.Ready = min(in.Ready, alive)
 	in.Starting -= in.Ready
-	in.WayBack, in.WhyStranded = a.WayBack(s.service)
+	in.Wakeable, in.WhyNotWakeable = a.Wakeable(s.service)
 	in.Migrating, in.MigrationHasNoPlace = a.moving(r, s)
 	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
 	in.Start, in.Progress = r.start, s.progress
@@ -147,8 +147,8 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 	}
 }
 
-// carryOut sets the count, if it is to change, as far as that may be now.
-func (a *Autoscaler) carryOut(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
+// execute sets the count, if it is to change, as far as that may be now.
+func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
 	d := &e.Decision
 	if !scheduler.Change(d) {
 		if !r.unsettled(d, time.Now()) {
@@ -191,7 +191,7 @@ func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job sched
 		return fmt.Errorf("scale %s from %d to %d: %w", s.id, d.Count, n, err)
 	}
 	a.Owned.Scaled(s.id, job.Index, index)
-	r.count, d.Carried = n, n == d.Desired
+	r.count, d.Executed = n, n == d.Desired
 	a.Metrics.scales.WithLabelValues(direction(d), "ok").Inc()
 	a.Log.Info("scaled", "revision", s.id, "from", d.Count, "to", n, "rule", d.Rule, "reason", d.Reason)
 	a.Events.Add(s.service, s.id, "Scaled", fmt.Sprintf("%d to %d: %s", d.Count, n, d.Reason))

@@ -56,8 +56,8 @@ type exitLog struct {
 	shownAt time.Time
 }
 
-// lookAtExits notes how tasks ended, and makes events of what is new.
-func (c *Controller) lookAtExits(s *service, now time.Time) {
+// refreshExits notes how tasks ended, and makes events of what is new.
+func (c *Controller) refreshExits(s *service, now time.Time) {
 	if c.Exits == nil {
 		return
 	}

@@ -490,7 +490,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	a.Backlog = c.backlog
 	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
 	a.Waking = c.waking
-	a.WayBack = func(string) (bool, string) { return true, "" }
+	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &control.Decisions{}, events, owned, hclog.NewNullLogger(), metrics
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

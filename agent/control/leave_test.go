@@ -73,12 +73,12 @@ func (o *obedient) told() (ids []string) {
 	return ids
 }
 
-// leaving runs a test on a service that is held at three instances.
+// leaving runs a test on a service that is overridden to three instances.
 func leaving(t *testing.T, test func(t *testing.T, c *cluster, o *obedient, id string, l func() *leader)) {
 	t.Helper()
 	o := &obedient{busy: map[string]int{}, going: map[string]goer{}}
 	ledBy(t, o, func(t *testing.T, c *cluster, id string, again func() *leader) {
-		c.hold(t, "", 3, time.Hour)
+		c.override(t, "", 3, time.Hour)
 		time.Sleep(3 * time.Second)
 		wantCount(t, c, id, 3)
 		test(t, c, o, id, again)
@@ -95,7 +95,7 @@ func wantTold(t *testing.T, o *obedient, want ...string) {
 func TestLeave_WaitsForWhatIsInFlight(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		o.set(func(o *obedient) { o.busy["alloc-2"] = 1 })
-		c.hold(t, "", 1, time.Hour)
+		c.override(t, "", 1, time.Hour)
 		time.Sleep(time.Second)
 		wantTold(t, o, "alloc-2", "alloc-3")
 		wantCount(t, c, id, 3)
@@ -113,17 +113,17 @@ func TestLeave_WaitsForWhatIsInFlight(t *testing.T) {
 func TestLeave_LoadIsBack(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, again func() *leader) {
 		o.set(func(o *obedient) { o.busy["alloc-3"] = 1 })
-		c.hold(t, "", 1, time.Hour)
+		c.override(t, "", 1, time.Hour)
 		time.Sleep(10 * time.Second)
 		wantTold(t, o, "alloc-2", "alloc-3")
 		again() // The next leader goes on.
 		time.Sleep(10 * time.Second)
 		wantTold(t, o, "alloc-2", "alloc-3")
 		wantCount(t, c, id, 3)
-		c.hold(t, "", 2, time.Hour)
+		c.override(t, "", 2, time.Hour)
 		time.Sleep(3 * time.Second)
 		wantTold(t, o, "alloc-3")
-		c.hold(t, "", 3, time.Hour)
+		c.override(t, "", 3, time.Hour)
 		time.Sleep(3 * time.Second)
 		wantTold(t, o)
 		wantCount(t, c, id, 3)
@@ -134,7 +134,7 @@ func TestLeave_ToZeroOnlyIfNobodyComes(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		o.set(func(o *obedient) { o.busy["alloc-1"] = 1 }) // Which no statistics have told yet.
 		c.setLoad(id, 0)
-		c.hold(t, "", 0, time.Hour)
+		c.override(t, "", 0, time.Hour)
 		time.Sleep(20 * time.Second)
 		wantCount(t, c, id, 3)
 		o.set(func(o *obedient) { o.busy["alloc-1"] = 0 })
@@ -154,7 +154,7 @@ func TestLeave_NomadWasAway(t *testing.T) {
 			c.change()
 		}
 		o.set(func(o *obedient) { o.busy["alloc-3"] = 1 })
-		c.hold(t, "", 2, 24*time.Hour)
+		c.override(t, "", 2, 24*time.Hour)
 		time.Sleep(5 * time.Second)
 		wantTold(t, o, "alloc-3")
 		away(true)
@@ -180,7 +180,7 @@ func TestLeave_NothingIsKnownForAMoment(t *testing.T) {
 			c.unasked = yes
 		}
 		o.set(func(o *obedient) { o.busy["alloc-2"] = 1 })
-		c.hold(t, "", 0, 0) // Its load of 5 wants one.
+		c.override(t, "", 0, 0) // Its load of 5 wants one.
 		time.Sleep(1500 * time.Millisecond)
 		wantTold(t, o, "alloc-2", "alloc-3")
 		for range 5 {
@@ -204,16 +204,16 @@ func TestLeave_NothingIsKnownForAMoment(t *testing.T) {
 func TestLeave_WhoCantBeTold(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, again func() *leader) {
 		o.set(func(o *obedient) { o.deaf = true })
-		c.hold(t, "", 2, time.Hour)
+		c.override(t, "", 2, time.Hour)
 		time.Sleep(3 * time.Second)
 		wantCount(t, c, id, 2)
 		o.set(func(o *obedient) { o.deaf, o.away = false, true })
 		l := again()
-		c.hold(t, "", 1, time.Hour)
+		c.override(t, "", 1, time.Hour)
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 2)
 		d := l.scaler.Decisions.Of(id)
-		if last := d[len(d)-1]; !strings.Contains(last.WhyNot, "in flight") || last.Carried {
+		if last := d[len(d)-1]; !strings.Contains(last.WhyNot, "in flight") || last.Executed {
 			t.Errorf("%+v", last)
 		}
 		time.Sleep(10 * time.Second)

@@ -13,9 +13,9 @@ import (
 // drain for as long as its requests may take. Others have none.
 const ConditionDrains = "DrainsInTime"
 
-// lookAtDrains notes of which revisions a client of Nomad ends drains early. It says so
+// refreshDrainLimits notes of which revisions a client of Nomad ends drains early. It says so
 // only as it ends one: nothing else in Nomad tells. What was known stays so.
-func (c *Controller) lookAtDrains(s *service) {
+func (c *Controller) refreshDrainLimits(s *service) {
 	listed := map[string]bool{}
 	for _, r := range s.Revisions {
 		listed[r.ID] = true

@@ -25,7 +25,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "wadi_autoscaler_scalings_total", Help: "Counts that the autoscaler asked Nomad to set. A conflict is decided anew.",
 		}, []string{"direction", "result"}),
 		scaleError: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "wadi_autoscaler_errors_total", Help: "Decisions that could not be carried out.",
+			Name: "wadi_autoscaler_errors_total", Help: "Decisions that could not be executed.",
 		}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_autoscaler_decisions_total", Help: "Decisions by the rule that decided.",

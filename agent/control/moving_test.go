@@ -9,7 +9,7 @@ import (
 // one before; and takes it back when the one in the old one's place is ready.
 func TestMoving_OneMoreFirst(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, _ *obedient, id string, _ func() *leader) {
-		c.hold(t, "", 1, time.Hour)
+		c.override(t, "", 1, time.Hour)
 		time.Sleep(10 * time.Second)
 		wantCount(t, c, id, 1)
 		c.mu.Lock()

@@ -134,11 +134,11 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	} else {
 		s.backoff, s.problem = 0, ""
 	}
-	c.lookAtCallers(s)
-	c.lookAtUsage(s)
-	c.lookAtApps(s)
-	c.lookAtDrains(s)
-	c.lookAtExits(s, time.Now())
+	c.refreshCallers(s)
+	c.refreshUsage(s)
+	c.refreshExposure(s)
+	c.refreshDrainLimits(s)
+	c.refreshExits(s, time.Now())
 	o := c.observe(s)
 	c.noteHindrances(s, o)
 	st := statusOf(s, o, c.URL, s.events(c.Events))
@@ -164,12 +164,12 @@ func (c *Controller) report(ctx context.Context, name string, err error) {
 
 // publish shows what changed to the autoscaler, and what is measured from now on.
 func (c *Controller) publish() {
-	stranded := map[string]string{}
+	notWakeable := map[string]string{}
 	before := c.snapshot.Load()
 	same := before != nil && len(before.Services) == len(c.services)
 	for n, s := range c.services {
 		if !s.programmed {
-			stranded[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
+			notWakeable[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
 		}
 		if s.shown == nil {
 			st := s.Stored
@@ -184,6 +184,6 @@ func (c *Controller) publish() {
 		}
 		c.snapshot.Store(v)
 	}
-	c.stranded.Store(&stranded)
+	c.notWakeable.Store(&notWakeable)
 	c.Measure.Set(c.measured())
 }

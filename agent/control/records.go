@@ -20,18 +20,18 @@ type record struct {
 	subject atomic.Pointer[subject]
 	busy    sync.Mutex // One evaluation of a revision at a time.
 
-	decider wadi.Deciders
-	stored  wadi.Deciders // As they were last told to Remember.
-	wanted  int
-	count   int       // When last seen, or set by this leader; -1: not seen yet.
-	index   uint64    // Of the job, when count was seen.
-	raised  time.Time // When the count was last seen to grow.
-	start   scheduler.Start
-	hold    time.Time                             // Until when a count that somebody set by hand stands.
-	toAsk   int                                   // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
-	held    time.Time                             // Until when the last hold that was seen lasts.
-	kept    *kept                                 // Its decisions; nil: none yet.
-	leavers map[string]scheduler.DrainingInstance // Instances that were told to go; replaced and not changed.
+	decider       wadi.Deciders
+	stored        wadi.Deciders // As they were last told to Remember.
+	wanted        int
+	count         int       // When last seen, or set by this leader; -1: not seen yet.
+	index         uint64    // Of the job, when count was seen.
+	raised        time.Time // When the count was last seen to grow.
+	start         scheduler.Start
+	byHandUntil   time.Time                             // Until when a count that somebody set by hand stands.
+	byHandChecks  int                                   // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
+	overrideUntil time.Time                             // Until when the last override that was seen lasts.
+	kept          *kept                                 // Its decisions; nil: none yet.
+	leavers       map[string]scheduler.DrainingInstance // Instances that were told to go; replaced and not changed.
 
 	move  scheduler.Migration
 	alive int             // Instances, when read last.
@@ -51,12 +51,12 @@ type subject struct {
 	progress          time.Duration      // How long a start may take.
 	longest           time.Duration      // How long a request may take.
 
-	theirs   bool // The controller's business alone, as yet or by now.
-	routed   bool
-	failed   bool
-	wasReady bool
+	unmanaged bool // The controller's business alone, as yet or by now.
+	routed    bool
+	failed    bool
+	wasReady  bool
 
-	own, general wadi.Hold // The revision's, and the service's if it has most of the traffic.
+	ownOverride, serviceOverride wadi.Override // The revision's, and the service's if it has most of the traffic.
 
 	of *wadi.Stored // That it was made from.
 }
@@ -67,16 +67,16 @@ func newSubject(s *wadi.Stored, r *wadi.Revision, before *subject) *subject {
 	su := &subject{
 		id: r.ID, service: s.Service.Name, namespace: s.Service.Namespace,
 		scale: sc, window: sc.Window.D(), panicking: scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent),
-		limit: r.Spec.ConcurrencyLimit, progress: r.Spec.Timeout.Progress.D(), theirs: s.Deleting || phase == "",
+		limit: r.Spec.ConcurrencyLimit, progress: r.Spec.Timeout.Progress.D(), unmanaged: s.Deleting || phase == "",
 		routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
 		failed: phase == wadi.Failed, wasReady: phase != wadi.Pending,
-		own: s.Holds[r.ID], of: s,
+		ownOverride: s.Overrides[r.ID], of: s,
 	}
 	if su.longest = r.Spec.Timeout.Request.D(); su.longest <= 0 {
 		su.longest = longestRequest
 	}
-	if h, ok := s.Holds[""]; ok && s.Route.Main() == r.ID {
-		su.general = h
+	if h, ok := s.Overrides[""]; ok && s.Route.Main() == r.ID {
+		su.serviceOverride = h
 	}
 	if len(sc.Metrics) == 1 {
 		su.metric[0] = sc.Metrics[0]
@@ -90,12 +90,12 @@ func newSubject(s *wadi.Stored, r *wadi.Revision, before *subject) *subject {
 	return su
 }
 
-// hold is the one that counts; it may have ended. The zero value: none.
-func (s *subject) hold(now time.Time) wadi.Hold {
-	if s.own.Active(now) {
-		return s.own
+// override is the one that counts; it may have ended. The zero value: none.
+func (s *subject) override(now time.Time) wadi.Override {
+	if s.ownOverride.Active(now) {
+		return s.ownOverride
 	}
-	return s.general
+	return s.serviceOverride
 }
 
 // living is how many instances a revision has, looked up if that may have changed.
@@ -111,8 +111,8 @@ func (r *record) living(c Cluster, s *subject) int {
 	return r.alive
 }
 
-// look takes in what the controller knows by now. The caller holds mu.
-func (a *Autoscaler) look() {
+// refresh takes in what the controller knows by now. The caller holds mu.
+func (a *Autoscaler) refresh() {
 	v := a.Services()
 	if v == a.view || v == nil {
 		return
@@ -135,7 +135,7 @@ func (a *Autoscaler) record(s *wadi.Stored, rev *wadi.Revision) *record {
 	r := a.records[rev.ID]
 	if r == nil {
 		d := s.State.Revisions[rev.ID].Deciders
-		r = &record{decider: d, stored: d, count: -1, toAsk: askTries}
+		r = &record{decider: d, stored: d, count: -1, byHandChecks: byHandTries}
 		a.records[rev.ID] = r
 	}
 	if before := r.subject.Load(); before == nil || before.of != s {

@@ -54,8 +54,8 @@ func TestLeader_ViewChangesWithWhatItShows(t *testing.T) {
 			}
 			before = now
 		}
-		c.hold(t, id, 2, time.Hour)
-		changed("a hold", func(s *wadi.Stored) bool { return s.Holds[id].Count == 2 })
+		c.override(t, id, 2, time.Hour)
+		changed("an override", func(s *wadi.Stored) bool { return s.Overrides[id].Count == 2 })
 		two := c.submit("hello")
 		c.setLoad(two, 5)
 		changed("a revision", func(s *wadi.Stored) bool {
@@ -74,9 +74,9 @@ func TestLeader_CountsInstancesThatCome(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
 		l := again()
 		for _, n := range []int{3, 2} {
-			c.hold(t, id, n, time.Hour)
+			c.override(t, id, n, time.Hour)
 			time.Sleep(10 * time.Second)
-			if d, _ := l.scaler.Decisions.Last(id); d.Ready != n || d.Starting != 0 || !strings.Contains(d.Reason, "held at") {
+			if d, _ := l.scaler.Decisions.Last(id); d.Ready != n || d.Starting != 0 || !strings.Contains(d.Reason, "overridden to") {
 				t.Errorf("at %d instances: %+v", n, d)
 			}
 		}

@@ -83,10 +83,10 @@ func TestLeader_GivesAStartUp(t *testing.T) {
 	})
 }
 
-// At a held zero an instance that a request woke is waited for too.
+// At an override of zero an instance that a request woke is waited for too.
 func TestLeader_WaitsForAStartAtAHeldZero(t *testing.T) {
 	asleep(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
-		c.hold(t, "", 0, time.Hour)
+		c.override(t, "", 0, time.Hour)
 		c.wake(t, id)
 		time.Sleep(29 * time.Second)
 		wantCount(t, c, id, 1)

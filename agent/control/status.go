@@ -234,7 +234,7 @@ func meshCondition(s *service, o scheduler.Observed) wadi.Condition {
 			c.Reason = ReasonConflict
 		}
 	case s.whyNot != "":
-		// Somebody has to decide, but there is a way back from zero.
+		// Somebody has to decide, but it can be woken from zero.
 		c.OK, c.Reason, c.Message = false, ReasonConflict, s.whyNot
 	}
 	return c

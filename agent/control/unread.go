@@ -11,9 +11,9 @@ import (
 // and memory. Only services that are scaled by it have one.
 const ConditionUsage = "UsageKnown"
 
-// lookAtUsage notes of which revisions nobody can tell what their instances use. At
+// refreshUsage notes of which revisions nobody can tell what their instances use. At
 // zero there is nothing to tell, and nothing amiss.
-func (c *Controller) lookAtUsage(s *service) {
+func (c *Controller) refreshUsage(s *service) {
 	s.unread = nil
 	if c.Unread == nil || s.Deleting || !usesUsage(s.Service.Scale) {
 		return

@@ -56,7 +56,7 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 			}
 		}
 		act := scheduler.Wake(w.state(ns, revision, route.Revisions[revision], job))
-		err = w.carryOut(ctx, route, revision, act)
+		err = w.execute(ctx, route, revision, act)
 		if !errors.Is(err, wadi.ErrConflict) {
 			return err
 		}
@@ -143,7 +143,7 @@ func (w *Waker) waited(revision string, empty bool) time.Duration {
 	return now.Sub(e.since)
 }
 
-func (w *Waker) carryOut(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) error {
+func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) error {
 	var index uint64
 	var err error
 	switch act.Kind {

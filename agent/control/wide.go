@@ -39,10 +39,10 @@ func (e exposure) each(tell func(reason, text string)) {
 // warning names what was told of a revision.
 type warning struct{ revision, reason string }
 
-// lookAtApps notes of which revisions in the mesh the app listens on more than loopback,
+// refreshExposure notes of which revisions in the mesh the app listens on more than loopback,
 // or the instances are not shielded though they shall be, and tells so once of each. What
 // was known stays so at zero.
-func (c *Controller) lookAtApps(s *service) {
+func (c *Controller) refreshExposure(s *service) {
 	listed := map[string]bool{}
 	for _, r := range s.Revisions {
 		listed[r.ID] = true

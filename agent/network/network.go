@@ -23,7 +23,7 @@ type Layer interface {
 	// Remove takes a service out of the layer. Nothing there is no error.
 	Remove(ctx context.Context, service string) error
 	// Programmed reads back whether the layer carries the route, and says why not.
-	// A revision must not go to zero before: there may be no way back. Of one that
+	// A revision must not go to zero before: it may not be wakeable. Of one that
 	// is carried, why tells what is amiss all the same, and keeps nothing from zero:
 	// a host that another service holds.
 	Programmed(ctx context.Context, r wadi.Route) (ok bool, why string, err error)

@@ -13,20 +13,20 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// Bounds of a hold.
+// Bounds of an override.
 const (
-	minHold     = time.Second
-	maxHold     = 30 * 24 * time.Hour // Who wants a count for longer means min and max.
-	maxHoldBody = 4 << 10
-	whoKept     = 64
+	minOverride     = time.Second
+	maxOverride     = 30 * 24 * time.Hour // Who wants a count for longer means min and max.
+	maxOverrideBody = 4 << 10
+	whoKept         = 64
 )
 
-// scale stores a count that is to be held. Any agent does it; the leader, told by
+// scale stores a count that overrides the load. Any agent does it; the leader, told by
 // the store, carries it out.
 func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	var body api.Scale
-	if err := decode(w, r, maxHoldBody, &body); err != nil {
+	if err := decode(w, r, maxOverrideBody, &body); err != nil {
 		return err
 	}
 	spec, _, err := s.permitted(r, name, rightScale)
@@ -34,31 +34,31 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who := s.who(r)
-	if err := s.judgeHold(r, spec, body); err != nil {
+	if err := s.validateOverride(r, spec, body); err != nil {
 		return err
 	}
 	now := time.Now().UTC()
-	out := api.Held{Service: name, Revision: body.Revision}
-	hold := wadi.Hold{}
+	out := api.Scaled{Service: name, Revision: body.Revision}
+	override := wadi.Override{}
 	if body.For > 0 {
-		hold = wadi.Hold{Count: *body.Count, Until: now.Add(body.For.D()).Truncate(time.Second), Who: who}
-		out.Hold = &hold
+		override = wadi.Override{Count: *body.Count, Until: now.Add(body.For.D()).Truncate(time.Second), By: who}
+		out.Override = &override
 		if spec.Service.Scale.DryRun {
-			out.Warnings = append(out.Warnings, "scale.dry_run is on: the hold is decided and shown, not carried out")
+			out.Warnings = append(out.Warnings, "scale.dry_run is on: the override is decided and shown, not executed")
 		}
-		if hold.Count == 0 {
+		if override.Count == 0 {
 			out.Warnings = append(out.Warnings, "a request wakes the service all the same; it goes back to zero when none is in flight")
 		}
 	}
-	if err := s.Store.PutHold(r.Context(), name, body.Revision, hold, now); err != nil {
+	if err := s.Store.PutOverride(r.Context(), name, body.Revision, override, now); err != nil {
 		return err
 	}
-	s.Log.Info("count held", "service", name, "revision", body.Revision, "count", hold.Count, "until", hold.Until, "who", who)
+	s.Log.Info("count overridden", "service", name, "revision", body.Revision, "count", override.Count, "until", override.Until, "by", who)
 	return s.reply(w, http.StatusOK, out)
 }
 
-// judgeHold refuses what can't be held.
-func (s *Server) judgeHold(r *http.Request, spec wadi.Spec, body api.Scale) error {
+// validateOverride refuses what can't be set.
+func (s *Server) validateOverride(r *http.Request, spec wadi.Spec, body api.Scale) error {
 	name := spec.Service.Name
 	if spec.Deleting {
 		return fmt.Errorf("%s is being deleted: %w", name, wadi.ErrConflict)
@@ -74,11 +74,11 @@ func (s *Server) judgeHold(r *http.Request, spec wadi.Spec, body api.Scale) erro
 	}
 	switch d := body.For.D(); {
 	case d == 0 && body.Count == nil:
-		return nil // The end of a hold.
+		return nil // The end of an override.
 	case d == 0:
-		return badInput("for how long is missing: \"for\" is a duration such as 10m, and without \"count\" it ends the hold")
-	case d < minHold || d > maxHold:
-		return badInput("for %s is not between %s and %s; scale.min and scale.max are for always", d, minHold, maxHold)
+		return badInput("for how long is missing: \"for\" is a duration such as 10m, and without \"count\" it ends the override")
+	case d < minOverride || d > maxOverride:
+		return badInput("for %s is not between %s and %s; scale.min and scale.max are for always", d, minOverride, maxOverride)
 	case body.Count == nil:
 		return badInput("count is missing")
 	}
@@ -89,11 +89,11 @@ func (s *Server) judgeHold(r *http.Request, spec wadi.Spec, body api.Scale) erro
 	if *body.Count < 0 || most > 0 && *body.Count > most {
 		return badInput("count %d is not between 0 and %d (%s)", *body.Count, most, setting)
 	}
-	return s.judgeHeld(r, spec, body.Revision)
+	return s.validateOverridden(r, spec, body.Revision)
 }
 
-// judgeHeld refuses a hold of a revision that gets no instances, whatever is held.
-func (s *Server) judgeHeld(r *http.Request, spec wadi.Spec, revision string) error {
+// validateOverridden refuses an override of a revision that gets no instances, whatever it is set to.
+func (s *Server) validateOverridden(r *http.Request, spec wadi.Spec, revision string) error {
 	name := spec.Service.Name
 	route, err := s.Store.Route(r.Context(), name)
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {

@@ -16,11 +16,11 @@ func TestScale_Hold(t *testing.T) {
 	b.want(t, 404, "PUT", path, `{"count":5,"for":"10m"}`, "not found")
 	b.want(t, 200, "PUT", "/v1/services", submission(hello))
 	b.want(t, 200, "PUT", path, `{"count":5,"for":"10m"}`, `"count":5`, `"until":"2`, `"service":"hello"`)
-	b.want(t, 200, "GET", "/v1/service/hello", "", `"holds":{"":{"count":5,`)
+	b.want(t, 200, "GET", "/v1/service/hello", "", `"overrides":{"":{"count":5,`)
 	b.want(t, 200, "PUT", path, `{"count":0,"for":"1s","revision":"hello-00001"}`, `"count":0`, "a request wakes the service all the same")
-	b.want(t, 200, "PUT", path, `{}`, `"hold":null`)
+	b.want(t, 200, "PUT", path, `{}`, `"override":null`)
 	if a := b.ask(t, "GET", "/v1/service/hello", ""); strings.Contains(a.body, `"":{"count":5`) {
-		t.Errorf("a hold that was ended is shown: %s", a.body)
+		t.Errorf("an override that was ended is shown: %s", a.body)
 	}
 	b.want(t, 400, "PUT", path, `{"count":5,"for":"0s"}`, "for how long")
 }
@@ -53,13 +53,13 @@ func TestScale_RefusesWhatCantBeHeld(t *testing.T) {
 			b.want(t, tt.status, "PUT", "/v1/service/hello/scale", tt.body, tt.text)
 		})
 	}
-	if h, _ := b.store.Holds(t.Context(), "hello"); len(h) != 0 {
-		t.Errorf("held all the same: %v", h)
+	if h, _ := b.store.Overrides(t.Context(), "hello"); len(h) != 0 {
+		t.Errorf("overridden all the same: %v", h)
 	}
 	b.want(t, 404, "PUT", "/v1/service/..%2Fx/scale", `{"count":5,"for":"1m"}`)
 }
 
-// A count of what gets no instances is not held, and the answer says what to do.
+// A count of what gets no instances is not set, and the answer says what to do.
 func TestScale_RefusesWhatHasNoJob(t *testing.T) {
 	b := newBench(t, nil)
 	for _, command := range []string{"/bin/a", "/bin/b"} {
@@ -73,7 +73,7 @@ func TestScale_RefusesWhatHasNoJob(t *testing.T) {
 	b.want(t, 409, "PUT", path, `{"count":1,"for":"1m"}`, "hello-00002 has failed and gets no instances: no database; apply its file again")
 	b.want(t, 409, "PUT", path, `{"count":1,"for":"1m","revision":"hello-00002"}`, "has failed")
 	b.want(t, 409, "PUT", path, `{"count":1,"for":"1m","revision":"hello-00001"}`, "no traffic goes to hello-00001", "give it traffic or a tag")
-	b.want(t, 200, "PUT", path, `{}`, `"hold":null`)
+	b.want(t, 200, "PUT", path, `{}`, `"override":null`)
 	// Submitted again, it is on its way.
 	b.want(t, 200, "PUT", "/v1/services", submission(strings.Replace(hello, "/bin/a", "/bin/b", 1)), `"retried":["hello-00002"]`)
 	b.want(t, 200, "PUT", path, `{"count":1,"for":"1m"}`, `"count":1`)
@@ -99,8 +99,8 @@ func TestScale_Rights(t *testing.T) {
 			t.Errorf("token %q: got %d %s, want %d", token, a.status, a.body, want)
 		}
 	}
-	h, err := b.store.Holds(t.Context(), "hello")
-	if err != nil || h[""].Count != 5 || h[""].Who != "alice" {
+	h, err := b.store.Overrides(t.Context(), "hello")
+	if err != nil || h[""].Count != 5 || h[""].By != "alice" {
 		t.Errorf("got %+v (%v), want 5, asked for by alice", h, err)
 	}
 	if a := b.ask(t, "PUT", "/v1/service/hello/scale", body, "X-Nomad-Token", "scaler", "Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"); a.status != http.StatusForbidden {

@@ -49,10 +49,10 @@ type Store interface {
 	State(ctx context.Context, service string) (wadi.State, error)
 	// MarkDeleting marks a service if its spec is still at index.
 	MarkDeleting(ctx context.Context, name string, index uint64) error
-	// Holds returns the counts that somebody asked for, ended ones too, by revision.
-	Holds(ctx context.Context, service string) (map[string]wadi.Hold, error)
-	// PutHold stores one; the zero value ends it.
-	PutHold(ctx context.Context, service, revision string, h wadi.Hold, now time.Time) error
+	// Overrides returns the counts that somebody asked for, ended ones too, by revision.
+	Overrides(ctx context.Context, service string) (map[string]wadi.Override, error)
+	// PutOverride stores one; the zero value ends it.
+	PutOverride(ctx context.Context, service, revision string, h wadi.Override, now time.Time) error
 }
 
 // Rights asks Nomad what a token may do in a namespace. nil is yes; no wraps

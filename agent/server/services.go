@@ -197,14 +197,14 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	case !errors.Is(err, wadi.ErrNotFound):
 		return fmt.Errorf("route of %s: %w", name, err)
 	}
-	switch view.Holds, err = s.Store.Holds(r.Context(), name); {
+	switch view.Overrides, err = s.Store.Overrides(r.Context(), name); {
 	case errors.Is(err, wadi.ErrUnreadable):
-		view.Holds = nil
+		view.Overrides = nil
 		view.Status.Conditions = append(view.Status.Conditions, wadi.Unreadable(err.Error()))
 	case err != nil:
-		return fmt.Errorf("holds of %s: %w", name, err)
+		return fmt.Errorf("overrides of %s: %w", name, err)
 	}
-	maps.DeleteFunc(view.Holds, func(_ string, h wadi.Hold) bool { return !h.Active(time.Now()) })
+	maps.DeleteFunc(view.Overrides, func(_ string, h wadi.Override) bool { return !h.Active(time.Now()) })
 	return s.reply(w, http.StatusOK, view)
 }
 

@@ -44,7 +44,9 @@ func (s halfRead) Revisions(ctx context.Context, name string) ([]wadi.Revision, 
 	return all, err
 }
 
-func (s halfRead) Holds(context.Context, string) (map[string]wadi.Hold, error) { return nil, errNewer }
+func (s halfRead) Overrides(context.Context, string) (map[string]wadi.Override, error) {
+	return nil, errNewer
+}
 
 // What can't be read of one service is said of that one, and all else answered.
 func TestServer_WhatCantBeRead(t *testing.T) {

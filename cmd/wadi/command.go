@@ -40,7 +40,7 @@ type call struct {
 	address, token, consulToken string
 }
 
-// usageError is a call that can't be carried out as it was typed.
+// usageError is a call that can't be executed as it was typed.
 type usageError struct{ error }
 
 // errReported is a failure that the user has been told about already.

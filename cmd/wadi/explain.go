@@ -14,9 +14,9 @@ import (
 
 // explanation is why a service has as many instances as it has.
 type explanation struct {
-	Service string               `json:"service"`
-	Holds   map[string]wadi.Hold `json:"holds,omitempty"`
-	Missing string               `json:"missing,omitempty"` // Why what instances use is not known, of a service that is scaled by it.
+	Service   string                   `json:"service"`
+	Overrides map[string]wadi.Override `json:"overrides,omitempty"`
+	Missing   string                   `json:"missing,omitempty"` // Why what instances use is not known, of a service that is scaled by it.
 
 	Revisions []revisionExplanation `json:"revisions"`
 }
@@ -59,7 +59,7 @@ in full, and before it the last ones. Equal decisions in a row are one line.`,
 // explain sorts out what concerns whom: of the revisions that have traffic or
 // something was decided about.
 func explain(s api.Service, all []wadi.Decision, last int, now time.Time) explanation {
-	out := explanation{Service: s.Service.Name, Holds: s.Holds, Revisions: []revisionExplanation{}}
+	out := explanation{Service: s.Service.Name, Overrides: s.Overrides, Revisions: []revisionExplanation{}}
 	for _, c := range s.Status.Conditions {
 		if c.Type == control.ConditionUsage && !c.OK {
 			out.Missing = c.Message
@@ -87,7 +87,7 @@ func explain(s api.Service, all []wadi.Decision, last int, now time.Time) explan
 
 // atZero reports whether the last decision left nothing.
 func atZero(d *wadi.Decision) bool {
-	return d == nil || d.Desired == 0 && (d.Carried || d.Count == 0)
+	return d == nil || d.Desired == 0 && (d.Executed || d.Count == 0)
 }
 
 // nextChange says when the count changes by itself, if nothing else does.
@@ -101,15 +101,15 @@ func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time
 		return "no traffic goes to it"
 	}
 	var parts []string
-	if now.Before(d.HoldUntil) {
-		parts = append(parts, fmt.Sprintf("the hold ends in %s", remaining(d.HoldUntil, now)))
+	if now.Before(d.OverrideUntil) {
+		parts = append(parts, fmt.Sprintf("the override ends in %s", remaining(d.OverrideUntil, now)))
 	}
 	if d.Floor.Until.After(now) {
 		parts = append(parts, fmt.Sprintf("the floor of %d (%s) ends in %s", d.Floor.Count, floorName(d.Floor), remaining(d.Floor.Until, now)))
 	}
 	switch {
-	case d.Desired > d.Count && !d.Carried && d.WhyNot != "":
-		parts = append(parts, "not carried out: "+d.WhyNot)
+	case d.Desired > d.Count && !d.Executed && d.WhyNot != "":
+		parts = append(parts, "not executed: "+d.WhyNot)
 	case now.Before(d.StartUntil):
 		parts = append(parts, fmt.Sprintf("it starts: the idle time before zero begins when it is ready, and the start is given up in %s (timeout.progress)", remaining(d.StartUntil, now)))
 	case !d.ZeroAt.IsZero() && d.Desired <= 1:

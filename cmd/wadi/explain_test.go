@@ -22,7 +22,7 @@ func history() []wadi.Decision {
 		Ceiling: wadi.Bound{Count: 10, By: "max"}, Valid: true, Times: 1, Ready: 1, Count: 1,
 	}
 	up, down := base, base
-	up.Time, up.Stable, up.Panic, up.Wanted, up.Desired, up.Rule, up.Carried = at(0), 140, 150, 2, 2, "load", true
+	up.Time, up.Stable, up.Panic, up.Wanted, up.Desired, up.Rule, up.Executed = at(0), 140, 150, 2, 2, "load", true
 	up.Reason = "140 requests at once on average over 60s, 70 wanted per instance: 2 instances"
 	down.Time, down.Count, down.Ready, down.Desired, down.Times, down.Rule = at(90), 1, 1, 1, 30, "idle"
 	down.Reason = "no request for 48s, zero after 60s: keeps 1 instance"
@@ -72,18 +72,18 @@ func TestExplain_Next(t *testing.T) {
 		want string
 	}{
 		{"at zero", serving, nil, "a request wakes it, with 2 instances"},
-		{"just at zero", serving, &wadi.Decision{Count: 1, Carried: true}, "a request wakes it, with 2 instances"},
+		{"just at zero", serving, &wadi.Decision{Count: 1, Executed: true}, "a request wakes it, with 2 instances"},
 		{"at zero without traffic", wadi.RevisionStatus{Phase: wadi.Ready}, nil, "no traffic goes to it"},
 		{"failed", wadi.RevisionStatus{Phase: wadi.Failed}, nil, "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"},
 		{"idle", serving, &wadi.Decision{Count: 1, Desired: 1, ZeroAt: at(11)}, "zero in 11s if no request comes"},
 		{"starting", serving, &wadi.Decision{Count: 1, Desired: 1, StartUntil: at(90)},
 			"it starts: the idle time before zero begins when it is ready, and the start is given up in 1m30s (timeout.progress)"},
-		{"held", serving, &wadi.Decision{Count: 3, Desired: 3, HoldUntil: at(90)}, "the hold ends in 1m30s"},
+		{"overridden", serving, &wadi.Decision{Count: 3, Desired: 3, OverrideUntil: at(90)}, "the override ends in 1m30s"},
 		{"a schedule", serving, &wadi.Decision{Count: 3, Desired: 3, Floor: wadi.Bound{Count: 3, By: "schedule", Name: "office", Until: at(60)}},
 			"the floor of 3 (schedule office) ends in 1m0s"},
 		{"panic", serving, &wadi.Decision{Count: 3, Desired: 3, Panicking: true, PanicSince: at(-20)}, "fewer in 40s at the soonest, if the load stays below"},
 		{"steady", serving, &wadi.Decision{Count: 3, Desired: 3, ZeroAt: at(60)}, "stays as it is until the load changes"},
-		{"dry run", serving, &wadi.Decision{Count: 1, Desired: 3, WhyNot: "dry_run"}, "not carried out: dry_run"},
+		{"dry run", serving, &wadi.Decision{Count: 1, Desired: 3, WhyNot: "dry_run"}, "not executed: dry_run"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := nextChange(s, tt.r, tt.d, at(0)); got != tt.want {
@@ -101,9 +101,9 @@ func TestServiceScale(t *testing.T) {
 		code int
 		text string
 	}{
-		{"held", []string{"-for", "10m", "hello", "5"}, 0, "hello: held at 5 until "},
-		{"shown", nil, 0, "Instances   held at 5 until "},
-		{"a revision", []string{"-for", "10m", "-revision", "hello-00001", "hello", "2"}, 0, "hello-00001: held at 2 until "},
+		{"overridden", []string{"-for", "10m", "hello", "5"}, 0, "hello: overridden to 5 until "},
+		{"shown", nil, 0, "Instances   overridden to 5 until "},
+		{"a revision", []string{"-for", "10m", "-revision", "hello-00001", "hello", "2"}, 0, "hello-00001: overridden to 2 until "},
 		{"too many", []string{"-for", "10m", "hello", "21"}, 1, "between 0 and 20"},
 		{"no time", []string{"hello"}, 2, "for how long"},
 		{"no count", []string{"-for", "10m", "hello"}, 2, "the count is missing"},
@@ -112,8 +112,8 @@ func TestServiceScale(t *testing.T) {
 		{"both", []string{"-for", "1m", "-clear", "hello"}, 2, "together"},
 		{"clear with a count", []string{"-clear", "hello", "5"}, 2, "takes no count"},
 		{"nothing", nil, 0, "Instances"},
-		{"ended", []string{"-clear", "hello"}, 0, "hello: no count is held any more"},
-		{"ended by 0", []string{"-for", "0s", "-revision", "hello-00001", "hello", "2"}, 0, "hello-00001: no count is held any more"},
+		{"ended", []string{"-clear", "hello"}, 0, "hello: the override has ended"},
+		{"ended by 0", []string{"-for", "0s", "-revision", "hello-00001", "hello", "2"}, 0, "hello-00001: the override has ended"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			args := append([]string{"service", "scale"}, tt.args...)
@@ -126,8 +126,8 @@ func TestServiceScale(t *testing.T) {
 			}
 		})
 	}
-	if o := b.wadi(t, "service", "status", "hello"); strings.Contains(o.stdout, "held") {
-		t.Errorf("a hold that was ended is shown:\n%s", o.stdout)
+	if o := b.wadi(t, "service", "status", "hello"); strings.Contains(o.stdout, "overridden") {
+		t.Errorf("an override that was ended is shown:\n%s", o.stdout)
 	}
 }
 

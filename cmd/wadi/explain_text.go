@@ -19,12 +19,12 @@ func floorName(b wadi.Bound) string {
 }
 
 func showExplanation(c *call, e explanation) {
-	for _, id := range slices.Sorted(maps.Keys(e.Holds)) {
+	for _, id := range slices.Sorted(maps.Keys(e.Overrides)) {
 		what := id
 		if id == "" {
 			what = e.Service
 		}
-		c.printf("%s is %s\n\n", what, holdText(e.Holds[id], time.Now()))
+		c.printf("%s is %s\n\n", what, overrideText(e.Overrides[id], time.Now()))
 	}
 	if e.Missing != "" {
 		c.printf("cpu and memory: %s\n\n", clean(e.Missing))
@@ -71,7 +71,7 @@ func showRevision(c *call, r revisionExplanation) {
 }
 
 func countAfter(d wadi.Decision) int {
-	if d.Carried {
+	if d.Executed {
 		return d.Desired
 	}
 	return d.Count
@@ -135,7 +135,7 @@ func wantedText(m wadi.Reading) string {
 // executedWord is a word on what became of a decision.
 func executedWord(d wadi.Decision) string {
 	switch {
-	case d.Carried:
+	case d.Executed:
 		return "yes"
 	case d.Desired == d.Count:
 		return "-"

@@ -27,7 +27,7 @@ all the same, and it goes back to zero when none is in flight.`,
 			fs.StringVar(&revision, "revision", "", "hold the revision with this `ID`; default: whichever has most of the traffic")
 		},
 		run: func(ctx context.Context, c *call) error {
-			count, release, err := holdArgs(c.args, lasts, isClear)
+			count, release, err := overrideArgs(c.args, lasts, isClear)
 			if err != nil {
 				return err
 			}
@@ -35,12 +35,12 @@ all the same, and it goes back to zero when none is in flight.`,
 			if err != nil {
 				return err
 			}
-			var out api.Held
+			var out api.Scaled
 			answered := c.noticeSlowAnswer()
 			if release {
-				out, err = client.Release(ctx, c.args[0], revision)
+				out, err = client.ClearOverride(ctx, c.args[0], revision)
 			} else {
-				out, err = client.Hold(ctx, c.args[0], revision, count, lasts)
+				out, err = client.Override(ctx, c.args[0], revision, count, lasts)
 			}
 			answered()
 			if err != nil {
@@ -49,14 +49,14 @@ all the same, and it goes back to zero when none is in flight.`,
 			if c.json {
 				return c.printJSON(out)
 			}
-			showHeld(c, out)
+			showOverride(c, out)
 			return nil
 		},
 	}
 }
 
-// holdArgs reads what was typed: a hold needs a count and a time, its end neither.
-func holdArgs(args []string, lasts time.Duration, isClear bool) (count int, release bool, err error) {
+// overrideArgs reads what was typed: a hold needs a count and a time, its end neither.
+func overrideArgs(args []string, lasts time.Duration, isClear bool) (count int, release bool, err error) {
 	switch {
 	case isClear && lasts != 0:
 		return 0, false, usagef("-clear and -for can't be had together")
@@ -77,27 +77,27 @@ func holdArgs(args []string, lasts time.Duration, isClear bool) (count int, rele
 	return count, lasts == 0, nil
 }
 
-func showHeld(c *call, h api.Held) {
+func showOverride(c *call, h api.Scaled) {
 	what := h.Service
 	if h.Revision != "" {
 		what = h.Revision
 	}
-	if h.Hold == nil {
+	if h.Override == nil {
 		c.printf("%s: no count is held any more\n", what)
 		return
 	}
-	c.printf("%s: %s\n", what, holdText(*h.Hold, time.Now()))
+	c.printf("%s: %s\n", what, overrideText(*h.Override, time.Now()))
 	for _, w := range h.Warnings {
 		writef(c.stderr, "Warning: %s\n", clean(w))
 	}
 }
 
-// holdText says what is held and until when.
-func holdText(h wadi.Hold, now time.Time) string {
+// overrideText says what is held and until when.
+func overrideText(h wadi.Override, now time.Time) string {
 	text := "held at " + strconv.Itoa(h.Count) + " until " + h.Until.Local().Format("2006-01-02 15:04:05") +
 		" (" + remaining(h.Until, now) + " more)"
-	if h.Who != "" {
-		text += " by " + clean(h.Who)
+	if h.By != "" {
+		text += " by " + clean(h.By)
 	}
 	return text
 }

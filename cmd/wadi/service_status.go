@@ -29,8 +29,8 @@ func showStatus(c *call, s api.Service) {
 	}
 	c.printf("\nIndex       %d\n", s.Index)
 	c.printf("Submitted   %s ago, from %s\n", age(time.Unix(s.Submitted, 0), time.Now()), clean(s.File))
-	for _, id := range slices.Sorted(maps.Keys(s.Holds)) {
-		c.printf("Instances   %s%s\n", strings.TrimLeft(id+" ", " "), holdText(s.Holds[id], time.Now()))
+	for _, id := range slices.Sorted(maps.Keys(s.Overrides)) {
+		c.printf("Instances   %s%s\n", strings.TrimLeft(id+" ", " "), overrideText(s.Overrides[id], time.Now()))
 	}
 	var rows [][]string
 	if len(st.Traffic) > 1 || len(st.Traffic) == 1 && st.Traffic[0].Tag != "" {

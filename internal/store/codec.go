@@ -23,7 +23,7 @@ const (
 	kindRevision kind = "revision"
 	kindState    kind = "state"
 	kindStatus   kind = "status"
-	kindHold     kind = "hold"
+	kindOverride kind = "override"
 	kindDomain   kind = "domain"
 	kindTag      kind = "tag"
 	kindCheck    kind = "check"

@@ -15,7 +15,7 @@
 //	revision/<service>/<revision>  immutable: spec and frozen job
 //	state/<service>                what the leader remembers
 //	status/<service>               what the leader saw
-//	hold/<service>                 counts that somebody asked for, for a time
+//	override/<service>             counts that callers asked for, for a time
 //	domain/<host>                  which service has the domain
 //	tag/<name>                     which service has the tag of that name, such as canary-hello
 //	takeover                       written when a void claim of a domain or a tag is taken over
@@ -52,8 +52,8 @@ type Index struct {
 	Generation uint64            `json:"generation"`
 	Spec       string            `json:"spec"` // Hash.
 	Revisions  map[string]string `json:"revisions,omitempty"`
-	Route      string            `json:"route,omitempty"` // Hash; empty: there is none.
-	Hold       string            `json:"hold,omitempty"`  // Hash; empty: there was never one.
+	Route      string            `json:"route,omitempty"`    // Hash; empty: there is none.
+	Override   string            `json:"override,omitempty"` // Hash; empty: there was never one.
 	Domains    []string          `json:"domains,omitempty"`
 }
 

@@ -65,7 +65,7 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"deposed leader":        testDeposed,
 		"delete":                testDelete,
 		"forget leftovers":      testForgetLeftovers,
-		"hold":                  testHold,
+		"override":              testOverride,
 		"watch":                 testWatch,
 		"watch routes":          testWatchRoutes,
 		"domains":               testDomains,
@@ -338,7 +338,7 @@ func testWatch(t *testing.T, s *store.Store) {
 	expect("hello")
 	submit(t, s, "other", 1, 0)
 	expect("other")
-	if err := s.PutHold(ctx, "other", "", wadi.Hold{Count: 1, Until: time.Now().Add(time.Hour)}, time.Now()); err != nil {
+	if err := s.PutOverride(ctx, "other", "", wadi.Override{Count: 1, Until: time.Now().Add(time.Hour)}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	expect("other")

@@ -20,7 +20,7 @@ func newer(kind string) []byte { return []byte(`{"schema":9,"kind":"` + kind + `
 func TestUnreadable_KeepsNobodyFromTheRest(t *testing.T) {
 	f, s := openFake(t)
 	index := submit(t, s, "hello", 1, 0)
-	for _, kind := range []string{"index", "spec", "state", "status", "route", "hold"} {
+	for _, kind := range []string{"index", "spec", "state", "status", "route", "override"} {
 		f.Put("wadi/"+kind+"/bad", newer(kind))
 	}
 	f.Put("wadi/revision/hello/hello-00009", newer("revision"))

@@ -32,7 +32,7 @@ func (s *Store) Watch(ctx context.Context, changed func(services []string)) erro
 	return watch(ctx, s, kindIndex, true, func(now map[string]Index, back map[string]bool) {
 		var names []string
 		for name, i := range now {
-			if old, ok := before[name]; !ok || back[name] || old.Generation != i.Generation || old.Spec != i.Spec || old.Hold != i.Hold {
+			if old, ok := before[name]; !ok || back[name] || old.Generation != i.Generation || old.Spec != i.Spec || old.Override != i.Override {
 				names = append(names, name)
 			}
 		}

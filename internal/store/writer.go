@@ -53,7 +53,7 @@ func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) 
 		{Verb: consul.Read, Key: w.key(kindState, service)},
 		{Verb: consul.Read, Key: w.key(kindStatus, service)},
 		{Verb: consul.Read, Key: w.key(kindRoute, service)},
-		{Verb: consul.Read, Key: w.key(kindHold, service)},
+		{Verb: consul.Read, Key: w.key(kindOverride, service)},
 		{Verb: consul.Read, Key: w.key(kindIndex, service)},
 		{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")},
 	}
@@ -83,7 +83,7 @@ func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
 	for i, part := range []struct {
 		kind kind
 		into any
-	}{{kindSpec, &spec}, {kindState, &out.State}, {kindStatus, &out.Status}, {kindRoute, &out.Route}, {kindHold, &out.Holds}} {
+	}{{kindSpec, &spec}, {kindState, &out.State}, {kindStatus, &out.Status}, {kindRoute, &out.Route}, {kindOverride, &out.Overrides}} {
 		p := pairs[i]
 		w.remember(p.Key, p.Index, p.Value)
 		if p.Index == 0 {
@@ -219,7 +219,7 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 	}
 	ops := w.fenced(guard, consul.Op{Verb: consul.DeleteTree, Key: w.key(kindRevision, service, "")})
 	var keys []string
-	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindHold, kindIndex} {
+	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindOverride, kindIndex} {
 		keys = append(keys, w.key(k, service))
 		if k != kindSpec {
 			ops = append(ops, consul.Op{Verb: consul.Delete, Key: w.key(k, service)})

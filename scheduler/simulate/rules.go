@@ -108,7 +108,7 @@ func (w *Wadi) input(s State) scheduler.EvalInput {
 	in := scheduler.EvalInput{
 		Start: w.start, Progress: maxStart,
 		Now: s.Now, Scaling: &w.scaling, Calendar: w.clock, ConcurrencyLimit: w.limit, Ceiling: w.ceiling,
-		Routed: true, WasReady: true, WayBack: true, Count: s.Count, Raised: s.Raised,
+		Routed: true, WasReady: true, Wakeable: true, Count: s.Count, Raised: s.Raised,
 		Ready: s.Ready, ReadyKnown: true, Starting: s.Starting, Deciders: w.deciders,
 	}
 	window, panicking := sc.Window.D(), scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent)

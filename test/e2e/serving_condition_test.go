@@ -93,7 +93,7 @@ func TestServing_ConditionWithoutANode(t *testing.T) {
 	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		all, err := stack.Agent.Client.Decisions(t.Context(), name)
 		for _, d := range all {
-			if d.Rule == scheduler.RuleMoving && d.Carried {
+			if d.Rule == scheduler.RuleMoving && d.Executed {
 				return nil
 			}
 		}

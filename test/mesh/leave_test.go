@@ -34,8 +34,8 @@ func TestLeave_CallersOwnEnvoys(t *testing.T) {
 		go func() { ends <- harnesstest.PostOnce(client, url, requestTimeout) }()
 	}
 	short.Wait(t, 20) // By then they are there.
-	_, err := stack.Agent.Client.Hold(t.Context(), name, "", 1, time.Hour)
-	must(t, "hold", err)
+	_, err := stack.Agent.Client.Override(t.Context(), name, "", 1, time.Hour)
+	must(t, "override", err)
 	for range cap(ends) {
 		if err := <-ends; err != nil {
 			t.Errorf("a call that was in flight: %v", err)

@@ -32,8 +32,8 @@ func TestShield_KeepsNeighboursOut(t *testing.T) {
 	waitDirect(t, callerA, "shielded")
 	wantShielded(t, alloc)
 
-	_, err := stack.Agent.Client.Hold(t.Context(), "shielded", "", 2, time.Minute)
-	must(t, "hold two", err)
+	_, err := stack.Agent.Client.Override(t.Context(), "shielded", "", 2, time.Minute)
+	must(t, "override to two", err)
 	eventually(t, waitLong, func() error {
 		s, err := stack.Agent.Client.Service(t.Context(), "shielded")
 		if err != nil {

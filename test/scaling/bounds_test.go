@@ -37,37 +37,37 @@ func TestSchedule(t *testing.T) {
 	t.Logf("at zero %v after the schedule was taken out", time.Since(changed))
 }
 
-// A count that is held is there at once, whatever the load, until it is released; at
-// a hold of zero requests are served all the same.
-func TestHold(t *testing.T) {
+// An override is there at once, whatever the load, until it is cleared; at
+// an override of zero requests are served all the same.
+func TestOverride(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("held", "max = 5"))
 	began := time.Now()
-	held, err := stack.Agent.Client.Hold(t.Context(), "held", "", 3, time.Hour)
-	harnesstest.Must(t, "hold", err)
+	overridden, err := stack.Agent.Client.Override(t.Context(), "held", "", 3, time.Hour)
+	harnesstest.Must(t, "override", err)
 	waitCount(t, "held", 3)
-	t.Logf("3 in Nomad %v after the hold", time.Since(began))
-	if held.Hold.Count != 3 {
-		t.Errorf("got %+v, want 3 held", held)
+	t.Logf("3 in Nomad %v after the override", time.Since(began))
+	if overridden.Override.Count != 3 {
+		t.Errorf("got %+v, want an override of 3", overridden)
 	}
-	d := waitDecision(t, "held", "by the hold", func(d wadi.Decision) bool { return d.Rule == "hold" && d.Carried })
-	if !strings.Contains(d.Reason, "held at 3") || d.HoldUntil.IsZero() {
-		t.Errorf("got %+v, want it to say the hold and its end", d)
+	d := waitDecision(t, "held", "by the override", func(d wadi.Decision) bool { return d.Rule == "override" && d.Executed })
+	if !strings.Contains(d.Reason, "overridden to 3") || d.OverrideUntil.IsZero() {
+		t.Errorf("got %+v, want it to say the override and its end", d)
 	}
 	wantCount(t, "held", 3, 10*time.Second)
 	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "explain", "held")
-	if err != nil || ran.Code != 0 || !strings.Contains(ran.Stdout, "held at 3 until") || !strings.Contains(ran.Stdout, d.Reason) {
-		t.Errorf("explain: %v %v, want the hold and %q", err, ran, d.Reason)
+	if err != nil || ran.Code != 0 || !strings.Contains(ran.Stdout, "overridden to 3 until") || !strings.Contains(ran.Stdout, d.Reason) {
+		t.Errorf("explain: %v %v, want the override and %q", err, ran, d.Reason)
 	}
-	if _, err := stack.Agent.Client.Hold(t.Context(), "held", "", 6, time.Hour); err == nil {
-		t.Error("more than scale.max is held")
+	if _, err := stack.Agent.Client.Override(t.Context(), "held", "", 6, time.Hour); err == nil {
+		t.Error("more than scale.max is accepted")
 	}
-	_, err = stack.Agent.Client.Hold(t.Context(), "held", "", 0, time.Hour)
-	harnesstest.Must(t, "hold zero", err)
+	_, err = stack.Agent.Client.Override(t.Context(), "held", "", 0, time.Hour)
+	harnesstest.Must(t, "override to zero", err)
 	stack.ToZero(t, "held-00001")
 	harnesstest.WantStatus(t, stack.Get(t, "held", "/"), 200)
 	stack.ToZero(t, "held-00001")
-	_, err = stack.Agent.Client.Release(t.Context(), "held", "")
+	_, err = stack.Agent.Client.ClearOverride(t.Context(), "held", "")
 	harnesstest.Must(t, "release", err)
 	harnesstest.WantStatus(t, stack.Get(t, "held", "/"), 200)
 	wantSentences(t, "held")
@@ -79,8 +79,8 @@ func TestDryRun(t *testing.T) {
 	stack.Deploy(t, hello("dry", perInstance(1)+"max = 5\n    initial = 0\n    dry_run = true"))
 	l := load(t, "dry", 3, 100*time.Millisecond)
 	d := waitDecision(t, "dry", "of more than one", func(d wadi.Decision) bool { return d.Desired > 1 })
-	if d.Carried || d.WhyNot != "dry_run" {
-		t.Errorf("got %+v, want it not carried out", d)
+	if d.Executed || d.WhyNot != "dry_run" {
+		t.Errorf("got %+v, want it not executed", d)
 	}
 	wantCount(t, "dry", 1, 5*time.Second)
 	wantAnswered(t, l)
@@ -99,7 +99,7 @@ func TestInitialActivationGrace(t *testing.T) {
 	if took := time.Since(asked); took < 16*time.Second {
 		t.Errorf("at zero after %v, want window and grace, 16 s, at least", took)
 	}
-	d := waitDecision(t, "few", "to zero", func(d wadi.Decision) bool { return d.Carried && d.Desired == 0 })
+	d := waitDecision(t, "few", "to zero", func(d wadi.Decision) bool { return d.Executed && d.Desired == 0 })
 	if d.Rule != "zero" {
 		t.Errorf("got %+v, want zero by the idle time", d)
 	}

@@ -22,13 +22,13 @@ import (
 // longCall takes much longer than Nomad's client lets an instance drain.
 const longCall = 4 * maxKillTimeout
 
-// waitsForRequests is a decision that is not carried out because of requests in flight.
+// waitsForRequests is a decision that is not executed because of requests in flight.
 func waitsForRequests(d wadi.Decision) bool { return strings.Contains(d.WhyNot, "in flight") }
 
-func hold(t *testing.T, service string, n int) {
+func override(t *testing.T, service string, n int) {
 	t.Helper()
-	_, err := stack.Agent.Client.Hold(t.Context(), service, "", n, time.Hour)
-	harnesstest.Must(t, "hold", err)
+	_, err := stack.Agent.Client.Override(t.Context(), service, "", n, time.Hour)
+	harnesstest.Must(t, "override", err)
 }
 
 // instancesOf are the revision's allocations that run, and the addresses at which they
@@ -77,7 +77,7 @@ func begunAt(t *testing.T, service string) (begun map[string]float64, sum float6
 func TestLeave_LongCallsAreNotCut(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("leaver", "max = 5"))
-	hold(t, "leaver", 2)
+	override(t, "leaver", 2)
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "leaver", 2) })
 	before, had := begunAt(t, "leaver")
 	client, ends := stack.Client(t), make(chan error, 4)
@@ -98,7 +98,7 @@ func TestLeave_LongCallsAreNotCut(t *testing.T) {
 			t.Fatalf("%v, before %v: an instance has none of the calls", begun, before)
 		}
 	}
-	hold(t, "leaver", 1)
+	override(t, "leaver", 1)
 	waitDecision(t, "leaver", "that waits", waitsForRequests)
 	for range 4 {
 		if err := <-ends; err != nil {
@@ -153,14 +153,14 @@ func usesAll(t *testing.T, service string, n int) error {
 func TestLeave_LoadIsBack(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("returner", "max = 5"))
-	hold(t, "returner", 2)
+	override(t, "returner", 2)
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "returner", 2) })
 	before := slices.Sorted(maps.Keys(instancesOf(t, "returner")))
 	l := load(t, "returner", 4, 3*time.Second) // Some is in flight at each of them when one is told to go.
 	l.Wait(t, 4)
-	hold(t, "returner", 1)
+	override(t, "returner", 1)
 	waitDecision(t, "returner", "that waits", waitsForRequests)
-	hold(t, "returner", 2)
+	override(t, "returner", 2)
 	l.WantAll(t, 4)
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "returner", 2) })
 	if after := slices.Sorted(maps.Keys(instancesOf(t, "returner"))); !slices.Equal(before, after) {

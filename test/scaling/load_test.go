@@ -94,7 +94,7 @@ func wantSentences(t *testing.T, service string) {
 	}
 	carried := 0
 	for _, d := range decisions(t, service) {
-		if d.Carried {
+		if d.Executed {
 			carried++
 			if !slices.Contains(told, d.Reason) {
 				t.Errorf("Nomad's history lacks %q:\n%q", d.Reason, told)
@@ -102,7 +102,7 @@ func wantSentences(t *testing.T, service string) {
 		}
 	}
 	if carried == 0 {
-		t.Errorf("nothing was carried out:\n%s", why(t, service))
+		t.Errorf("nothing was executed:\n%s", why(t, service))
 	}
 }
 
@@ -134,7 +134,7 @@ func TestCPU(t *testing.T) {
 	stack.Deploy(t, hello("burn", "max = 2\n    metric \"concurrency\" {\n      target = 1000\n    }\n    metric \"cpu\" {\n      target = 80\n    }"))
 	burn := harnesstest.StartWorkers(t, 1, 50*time.Millisecond, harnesstest.Getting(stack.Client(t), harnesstest.URL("burn", "/?cpu=20ms")))
 	waitCount(t, "burn", 2)
-	d := waitDecision(t, "burn", "by cpu", func(d wadi.Decision) bool { return d.Carried && d.Desired == 2 })
+	d := waitDecision(t, "burn", "by cpu", func(d wadi.Decision) bool { return d.Executed && d.Desired == 2 })
 	if d.Metric != wadi.CPU || len(d.Readings) != 2 || d.Stable < 80 {
 		t.Errorf("got %+v, want it by cpu, and what both metrics say", d)
 	}
@@ -153,11 +153,11 @@ func TestCPU_StartingInstancesAreUnknown(t *testing.T) {
 	)
 	stack.Deploy(t, hello(service, "max = 3\n    panic_threshold_percent = 1000\n    metric \"cpu\" {\n      target = 600\n    }"))
 	burn := harnesstest.StartWorkers(t, 1, 50*time.Millisecond, harnesstest.Getting(stack.Client(t), harnesstest.URL(service, "/?cpu=20ms")))
-	raise := waitDecision(t, service, "by cpu", func(d wadi.Decision) bool { return d.Carried && d.Desired > d.Count && d.Metric == wadi.CPU })
+	raise := waitDecision(t, service, "by cpu", func(d wadi.Decision) bool { return d.Executed && d.Desired > d.Count && d.Metric == wadi.CPU })
 	waitDecision(t, service, "after all is known", func(d wadi.Decision) bool { return d.Time.After(raise.Time.Add(known)) })
 	wantAnswered(t, burn)
 	for _, d := range decisions(t, service) {
-		if after := d.Time.Sub(raise.Time); after > 0 && after < known && d.Carried && d.Desired < d.Count {
+		if after := d.Time.Sub(raise.Time); after > 0 && after < known && d.Executed && d.Desired < d.Count {
 			t.Errorf("lowered %v after the raise, on what is known of some:\n%s", after, why(t, service))
 		}
 	}

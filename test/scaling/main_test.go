@@ -1,7 +1,7 @@
 //go:build e2e
 
 // Package scaling_test proves the autoscaler on a real Nomad: counts follow the load,
-// bounds, schedules and holds, and say why.
+// bounds, schedules and overrides, and say why.
 //
 // All tests share one cluster; each has a service of its own, in host networks and
 // with the shortest window.

@@ -21,7 +21,7 @@ type Store struct {
 	revisions map[string][]wadi.Revision
 	statuses  map[string]wadi.Status
 	states    map[string]wadi.State
-	holds     map[string]map[string]wadi.Hold
+	overrides map[string]map[string]wadi.Override
 	routes    map[string]wadi.Route
 	down      error
 
@@ -277,29 +277,29 @@ func (c Catalog) ForeignService(_ context.Context, name string) (string, error) 
 	return "", nil
 }
 
-// Holds is what the server asks.
-func (s *Store) Holds(_ context.Context, service string) (map[string]wadi.Hold, error) {
+// Overrides is what the server asks.
+func (s *Store) Overrides(_ context.Context, service string) (map[string]wadi.Override, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.holds[service]), s.down
+	return maps.Clone(s.overrides[service]), s.down
 }
 
-// PutHold is what the server asks.
-func (s *Store) PutHold(_ context.Context, service, revision string, h wadi.Hold, now time.Time) error {
+// PutOverride is what the server asks.
+func (s *Store) PutOverride(_ context.Context, service, revision string, h wadi.Override, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
 		return s.down
 	}
-	if s.holds == nil {
-		s.holds = map[string]map[string]wadi.Hold{}
+	if s.overrides == nil {
+		s.overrides = map[string]map[string]wadi.Override{}
 	}
-	if s.holds[service] == nil {
-		s.holds[service] = map[string]wadi.Hold{}
+	if s.overrides[service] == nil {
+		s.overrides[service] = map[string]wadi.Override{}
 	}
-	delete(s.holds[service], revision)
+	delete(s.overrides[service], revision)
 	if h.Active(now) {
-		s.holds[service][revision] = h
+		s.overrides[service][revision] = h
 	}
 	return nil
 }

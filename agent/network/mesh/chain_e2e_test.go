@@ -219,7 +219,7 @@ func TestE2E_RemoveNeededByOthers(t *testing.T) {
 		if err := l.Remove(t.Context(), "hello"); !errors.As(err, &kept) {
 			t.Fatalf("%s: got %v, want a KeptError", tt.what, err)
 		}
-		want := &mesh.KeptError{Ours: tt.left, Theirs: []string{"service-splitter hello"}}
+		want := &mesh.KeptError{Managed: tt.left, Foreign: []string{"service-splitter hello"}}
 		if d := cmp.Diff(want, kept); d != "" {
 			t.Errorf("%s: (-want +got):\n%s", tt.what, d)
 		}

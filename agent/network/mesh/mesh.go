@@ -145,7 +145,7 @@ func (l *Layer) make(ctx context.Context, service string, changes []Change) erro
 		} else {
 			err = l.Entries.SetEntry(ctx, c.Entry, c.Index)
 		}
-		l.list.wrote(service, entryKey{kind, name}) // A failed call may have been carried out.
+		l.list.wrote(service, entryKey{kind, name}) // A failed call may have been executed.
 		if err != nil {
 			return err
 		}

@@ -130,7 +130,7 @@ func TestRemove_NeededByOthers(t *testing.T) {
 			if !errors.As(err, &kept) || !errors.Is(err, wadi.ErrForeign) {
 				t.Fatalf("got %v, want a KeptError", err)
 			}
-			want := &mesh.KeptError{Ours: tt.ours, Theirs: []string{tt.theirs.GetKind() + " " + tt.theirs.GetName()}}
+			want := &mesh.KeptError{Managed: tt.ours, Foreign: []string{tt.theirs.GetKind() + " " + tt.theirs.GetName()}}
 			if d := cmp.Diff(want, kept); d != "" {
 				t.Error(d)
 			}

@@ -14,13 +14,13 @@ import (
 
 // KeptError: entries of ours can't be deleted, because somebody else's need them.
 type KeptError struct {
-	Ours, Theirs []string // For instance "service-splitter hello".
+	Managed, Foreign []string // For instance "service-splitter hello".
 }
 
 // Error implements error.
 func (e *KeptError) Error() string {
 	return fmt.Sprintf("%s of somebody else: Wadi leaves that alone, and Consul keeps what it needs: delete it, and then %s",
-		strings.Join(e.Theirs, ", "), strings.Join(e.Ours, ", "))
+		strings.Join(e.Foreign, ", "), strings.Join(e.Managed, ", "))
 }
 
 // Unwrap makes it wadi.ErrForeign.
@@ -81,7 +81,7 @@ func (l *Layer) removeRest(ctx context.Context, service string, cause error) err
 	case len(left) > 0 && len(theirs) == 0:
 		return cause
 	case len(left) > 0:
-		return &KeptError{Ours: names(left), Theirs: names(theirs)}
+		return &KeptError{Managed: names(left), Foreign: names(theirs)}
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 func (l *Layer) Remove(context.Context, string) error { return nil }
 
 // Programmed asks the gateway. A host that another service holds is told, but bars
-// nothing: the way back from zero is under the service's own name.
+// nothing: the service is woken under the service's own name.
 func (l *Layer) Programmed(_ context.Context, r wadi.Route) (ok bool, why string, err error) {
 	ok, why = l.Gateway.Carries(r)
 	return ok, why, nil

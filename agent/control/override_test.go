@@ -11,14 +11,14 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 )
 
-// hold stores a hold as the API does.
-func (c *cluster) hold(t *testing.T, revision string, count int, d time.Duration) {
+// override stores an override as the API does.
+func (c *cluster) override(t *testing.T, revision string, count int, d time.Duration) {
 	t.Helper()
-	holds := map[string]wadi.Hold{}
+	overrides := map[string]wadi.Override{}
 	if d > 0 {
-		holds[revision] = wadi.Hold{Count: count, Until: time.Now().Add(d), Who: "alice"}
+		overrides[revision] = wadi.Override{Count: count, Until: time.Now().Add(d), By: "alice"}
 	}
-	c.change1(t, func(s *wadi.Stored) { s.Holds = holds })
+	c.change1(t, func(s *wadi.Stored) { s.Overrides = overrides })
 }
 
 // change1 changes the service hello as somebody outside does.
@@ -57,7 +57,7 @@ func ledBy(t *testing.T, orders control.Orders, test func(t *testing.T, c *clust
 
 func TestHold_InForceAtOnceAndEndsByItself(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
-		c.hold(t, "", 3, 30*time.Second)
+		c.override(t, "", 3, 30*time.Second)
 		time.Sleep(time.Second)
 		wantCount(t, c, id, 3)
 		c.setLoad(id, 75) // More is wanted, and not given.
@@ -74,21 +74,21 @@ func TestHold_InForceAtOnceAndEndsByItself(t *testing.T) {
 
 func TestHold_EndedByHand(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
-		c.hold(t, id, 3, time.Hour)
+		c.override(t, id, 3, time.Hour)
 		time.Sleep(time.Second)
 		wantCount(t, c, id, 3)
-		c.hold(t, id, 0, 0)
+		c.override(t, id, 0, 0)
 		time.Sleep(30 * time.Second)
 		wantCount(t, c, id, 1)
 	})
 }
 
-// At a hold of zero nothing is raised, but who waits is served: the wake is left
+// At an override of zero nothing is raised, but who waits is served: the wake is left
 // alone until nothing is in flight.
 func TestHold_OfZero(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
 		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.Min = 1 })
-		c.hold(t, "", 0, time.Minute)
+		c.override(t, "", 0, time.Minute)
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 1) // Requests are in flight.
 		c.setLoad(id, 0)
@@ -108,10 +108,10 @@ func TestHold_OfZero(t *testing.T) {
 	})
 }
 
-// A hold of the service is of whichever revision has the traffic.
+// An override of the service is of whichever revision has the traffic.
 func TestHold_FollowsTheTraffic(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, one string, _ func() *leader) {
-		c.hold(t, "", 3, time.Hour)
+		c.override(t, "", 3, time.Hour)
 		time.Sleep(time.Second)
 		two := c.submit("hello")
 		c.setLoad(one, 0)
@@ -131,14 +131,14 @@ func TestHold_OfTheMainRevision(t *testing.T) {
 			s.Service.Traffic = []wadi.TrafficTarget{{Revision: one, Percent: 90}, {Revision: two, Percent: 10}}
 		})
 		time.Sleep(5 * time.Second)
-		c.hold(t, "", 3, time.Hour)
+		c.override(t, "", 3, time.Hour)
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, one, 3)
 		wantCount(t, c, two, 1)
 	})
 }
 
-// A hold is newer than a count that was set by hand, and wins.
+// An override is newer than a count that was set by hand, and wins.
 func TestHold_AfterAScaleByHand(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
 		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
@@ -148,7 +148,7 @@ func TestHold_AfterAScaleByHand(t *testing.T) {
 		c.mu.Unlock()
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 4)
-		c.hold(t, "", 2, time.Minute)
+		c.override(t, "", 2, time.Minute)
 		time.Sleep(time.Second)
 		wantCount(t, c, id, 2)
 	})
@@ -183,12 +183,12 @@ func TestByHand_StandsAcrossLeaders(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		wantCount(t, c, id, 3)
 		evs, _, _ := l.events.Since(0)
-		if !slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == "Held" && strings.Contains(e.Message, "manual_hold") }) {
+		if !slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == "Overridden" && strings.Contains(e.Message, "manual_hold") }) {
 			t.Errorf("the new leader does not say why: %+v", evs)
 		}
 		d, ok := l.scaler.Decisions.Last(id)
-		if !ok || d.Carried || !strings.Contains(d.WhyNot, "by hand") || !d.HoldUntil.After(time.Now()) {
-			t.Errorf("got decision %+v, want it held by hand", d)
+		if !ok || d.Executed || !strings.Contains(d.WhyNot, "by hand") || !d.OverrideUntil.After(time.Now()) {
+			t.Errorf("got decision %+v, want it overridden by hand", d)
 		}
 		time.Sleep(20 * time.Second)
 		wantCount(t, c, id, 1)
@@ -198,7 +198,7 @@ func TestByHand_StandsAcrossLeaders(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 4)
 		evs, _, _ = l.events.Since(0)
-		if slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == "Held" }) {
+		if slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == "Overridden" }) {
 			t.Errorf("a later leader holds what is long over: %+v", evs)
 		}
 	})

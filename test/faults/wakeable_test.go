@@ -15,23 +15,23 @@ import (
 // keeps an instance, and says why, until one is.
 func TestActivatorAway_NoZero(t *testing.T) {
 	const id = "wadi-activator:wadi-1"
-	stack.Deploy(t, meshed("stranded", `window = "6s"`))
+	stack.Deploy(t, meshed("unwakeable", `window = "6s"`))
 	harnesstest.Must(t, "have the activator's checks fail", stack.Consul.Agent().EnableServiceMaintenance(id, "a test"))
 	back := func() error { return stack.Consul.Agent().DisableServiceMaintenance(id) }
 	t.Cleanup(func() { _ = back() }) // Twice does no harm.
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
-		all, err := stack.Agent.Client.Decisions(t.Context(), "stranded")
+		all, err := stack.Agent.Client.Decisions(t.Context(), "unwakeable")
 		if err != nil || len(all) == 0 {
 			return fmt.Errorf("no decision: %v", err)
 		}
-		if d := all[len(all)-1]; d.Rule != scheduler.RuleNoWayBack || !strings.Contains(d.Reason, "no wadi-activator, ") {
+		if d := all[len(all)-1]; d.Rule != scheduler.RuleNotWakeable || !strings.Contains(d.Reason, "no wadi-activator, ") {
 			return fmt.Errorf("got %+v", d)
 		}
 		return nil
 	})
-	if n, err := stack.Count(t.Context(), "stranded-00001"); err != nil || n != 1 {
+	if n, err := stack.Count(t.Context(), "unwakeable-00001"); err != nil || n != 1 {
 		t.Errorf("got a count of %d (%v), want 1", n, err)
 	}
 	harnesstest.Must(t, "have them pass", back())
-	stack.ToZero(t, "stranded-00001")
+	stack.ToZero(t, "unwakeable-00001")
 }

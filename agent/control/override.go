@@ -9,29 +9,29 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// noteHold learns of a new hold, which is what is meant now: a count that was set
+// noteOverride learns of a new override, which is what is meant now: a count that was set
 // by hand before it does not stand any more.
-func (a *Autoscaler) noteHold(r *record, s *subject, now time.Time) {
-	h := s.hold(now)
-	if h.Until.Equal(r.held) {
+func (a *Autoscaler) noteOverride(r *record, s *subject, now time.Time) {
+	h := s.override(now)
+	if h.Until.Equal(r.overrideUntil) {
 		return
 	}
-	known := !r.held.IsZero()
-	r.held = h.Until
+	known := !r.overrideUntil.IsZero()
+	r.overrideUntil = h.Until
 	switch {
 	case h.Active(now):
-		r.hold, r.toAsk = time.Time{}, 0
-		a.Events.Add(s.service, s.id, "Held", fmt.Sprintf("at %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
+		r.byHandUntil, r.byHandChecks = time.Time{}, 0
+		a.Events.Add(s.service, s.id, "Overridden", fmt.Sprintf("to %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
 	case known && h.Until.IsZero():
-		a.Events.Add(s.service, s.id, "Released", "no count is held any more")
+		a.Events.Add(s.service, s.id, "OverrideEnded", "the count follows the load again")
 	}
 }
 
-func by(h wadi.Hold) string {
-	if h.Who == "" {
+func by(h wadi.Override) string {
+	if h.By == "" {
 		return ""
 	}
-	return " by " + h.Who
+	return " by " + h.By
 }
 
 // changed reports whether somebody else has set the count since it was seen last.
@@ -52,37 +52,37 @@ func (a *Autoscaler) noteCount(ctx context.Context, r *record, s *subject, job s
 	changed := a.changed(r, s, job)
 	r.count, r.index = job.Count, job.Index
 	if changed {
-		r.toAsk = askTries
-		a.askWhoScaled(ctx, r, s, job)
+		r.byHandChecks = byHandTries
+		a.checkScaledByHand(ctx, r, s, job)
 	}
 }
 
-// askTries bounds how often Nomad is asked who set a count: it writes its scaling
+// byHandTries bounds how often Nomad is asked who set a count: it writes its scaling
 // history after the count, and may not answer at all.
-const askTries = 5
+const byHandTries = 5
 
-// askWhoScaled learns who set the present count, also if that was in an earlier
+// checkScaledByHand learns who set the present count, also if that was in an earlier
 // leader's term, unless it is known. Until then it is not lowered.
-func (a *Autoscaler) askWhoScaled(ctx context.Context, r *record, s *subject, job scheduler.JobState) {
+func (a *Autoscaler) checkScaledByHand(ctx context.Context, r *record, s *subject, job scheduler.JobState) {
 	hold := s.scale.ManualHold.D()
 	if hold == 0 {
-		r.toAsk = 0
+		r.byHandChecks = 0
 	}
-	if r.toAsk == 0 {
+	if r.byHandChecks == 0 {
 		return
 	}
-	r.toAsk--
+	r.byHandChecks--
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	at, byHand, err := a.Nomad.ScaledByHand(ctx, s.namespace, s.id, job.Count)
 	if err != nil {
 		return // Asked again.
 	}
-	r.toAsk = 0
+	r.byHandChecks = 0
 	if !byHand || time.Since(at) >= hold {
 		return // Not a person's, or not any more: decided as usual.
 	}
-	r.hold = at.Add(hold)
-	a.Log.Info("count was set by hand", "revision", s.id, "count", job.Count, "stands_until", r.hold)
-	a.Events.Add(s.service, s.id, "Held", fmt.Sprintf("somebody set %d in Nomad: it stands for %s (scale.manual_hold)", job.Count, hold))
+	r.byHandUntil = at.Add(hold)
+	a.Log.Info("count was set by hand", "revision", s.id, "count", job.Count, "stands_until", r.byHandUntil)
+	a.Events.Add(s.service, s.id, "Overridden", fmt.Sprintf("somebody set %d in Nomad: it stands for %s (scale.manual_hold)", job.Count, hold))
 }

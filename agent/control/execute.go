@@ -14,9 +14,9 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// carryOut does one planned step, and changes what is known of the service
+// execute does one planned step, and changes what is known of the service
 // accordingly once it is done.
-func (c *Controller) carryOut(ctx context.Context, s *service, a scheduler.Action) error {
+func (c *Controller) execute(ctx context.Context, s *service, a scheduler.Action) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	name, ns := s.Service.Name, s.Service.Namespace
