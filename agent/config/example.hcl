@@ -2,9 +2,9 @@
 # sidecar runs (queue_proxy); what is shown is the default unless it says otherwise.
 #
 #   wadi agent -config /etc/wadi/            all *.hcl files, in order of their names
-#   wadi agent -config a.hcl -config b.hcl   what comes later wins
+#   wadi agent -config a.hcl -config b.hcl   the later file wins
 #
-# On SIGHUP log_level is taken over; all else needs a restart, which the log names.
+# On SIGHUP a new log_level is applied; the log names the other changes, which need a restart.
 # A flag beats the environment (NOMAD_ADDR, CONSUL_HTTP_TOKEN …), which beats this.
 
 log_level = "info"                     # trace, debug, info, warn or error
@@ -14,7 +14,7 @@ advertise = "10.0.0.5"                 # where other agents and instances reach 
 
 http {                                 # the API
   address = "127.0.0.1:4747"
-  auth    = "nomad"                    # the caller's Nomad token decides; "none": nobody is asked, on loopback only
+  auth    = "nomad"                    # the caller's Nomad token decides; "none": everything is permitted, on loopback only
 }
 
 metrics {                              # Prometheus and statistics, read only
@@ -25,7 +25,7 @@ gateway {                              # HTTP from outside the mesh
   address         = "0.0.0.0:8080"
   public_port     = 80                 # where callers reach it, behind a port mapping; default: the address's
   domain          = "apps.example.com" # a service is <name>.<domain>; default: wadi.localhost
-  trusted_proxies = ["10.0.0.0/8"]     # whose X-Forwarded headers are believed; default: nobody's
+  trusted_proxies = ["10.0.0.0/8"]     # addresses whose X-Forwarded headers are believed; default: none
   # tls {                              # HTTPS beside it; default: none
   #   address     = "0.0.0.0:8443"
   #   public_port = 443                # where callers reach it, and are sent to; default: the address's
@@ -34,7 +34,7 @@ gateway {                              # HTTP from outside the mesh
   # }
 }
 
-activator {                            # holds requests while no instance can take them
+activator {                            # queues requests while no instance can take them
   address           = "0.0.0.0:4749"   # mesh listener, mTLS
   max_waiting       = 10000            # requests, of all revisions together
   max_waiting_bytes = "256MiB"
@@ -51,11 +51,11 @@ consul {                               # also ca_file, cert_file, key_file
   address          = "http://127.0.0.1:8500"
   token            = "9a3e2d7c-0000-0000-0000-000000000000"
   prefix           = "wadi/"           # of all keys: agents with the same prefix are one installation
-  allow_intentions = false             # true: who may submit a service may say who calls it; false: needs intentions = "write" in Consul, too
+  allow_intentions = false             # true: the right to submit a service includes its intentions; false: they also need intentions = "write" in Consul
 }
 
 mesh {
-  shield = true                        # instances let in only Envoy's callers, the metrics port and ports that they map; needs raw_exec, root and nft; default: false
+  shield = true                        # instances accept only Envoy's callers, and calls to the metrics port and to mapped ports; needs raw_exec, root and nft; default: false
   sidecar_task {                       # the Nomad task that runs Envoy; default: Nomad's own, with docker
     driver = "docker"
     config {
@@ -83,7 +83,7 @@ defaults {                             # any setting of a service
   mesh = "envoy"
   scale {
     window = "90s"                     # default: 60s
-    metric "concurrency" {             # a service's own metrics take the place of these
+    metric "concurrency" {             # a service's own metrics replace these
       utilization = 0.6                # default: 0.7
     }
     schedule "office" {                # a service may change one by its name

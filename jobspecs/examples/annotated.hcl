@@ -35,8 +35,8 @@ service "annotated" {
   # Wadi adds the network, the Consul service, the queue-proxy and Envoy; count,
   # scaling, update, shutdown_delay and leader can't be set.
   instance {
-    # Further ports, at most 32; all else of the network is Wadi's. Callers of them reach the app
-    # past queue-proxy, Envoy and intentions, and wake nothing. In the host's network leave out "to".
+    # Further ports, at most 32; the rest of the network is Wadi's. Their callers reach the app without
+    # queue-proxy, Envoy and intentions, and wake nothing. In the host's network leave out "to".
     # network {
     #   port "admin" { to = 9000 }        # The app finds it as ${NOMAD_PORT_admin}.
     #   port "gossip" { static = 7946 }   # At most one instance per node, and no next revision beside it.
@@ -81,12 +81,12 @@ service "annotated" {
   network = "bridge" # bridge | host
   mesh    = "envoy"  # envoy: through Consul's mesh, needs a bridge network | off: plain HTTP
 
-  # Whom the app calls through its Envoy, here at 127.0.0.1:9191. Default: nobody.
+  # A service that the app calls through its Envoy, here at 127.0.0.1:9191. Default: none.
   upstream "billing" {
     local_port = 9191
   }
 
-  # When the app is ready, as the queue-proxy asks it: http = a path, grpc = a
+  # How the queue-proxy probes whether the app is ready: http = a path, grpc = a
   # service's name, or tcp = true: a connection, which is the default.
   probe {
     http    = "/healthz"
@@ -127,22 +127,22 @@ service "annotated" {
     max_down_rate = 2    # and down; each above 1, up to 1000000.
 
     panic_window_percent    = 10  # 1 to 100, of window: the short window that sees a burst.
-    panic_threshold_percent = 200 # 110 to 1000, of what is ready: from there on nothing is scaled down.
+    panic_threshold_percent = 200 # 110 to 1000, of the ready instances: above it, nothing is scaled down.
 
     # In the mesh, callers go straight to the instances while some run. Other than 0:
-    # always through an activator, which evens the load out, at the cost of a hop.
-    # The number is how many more requests at once should find room; -1: any number.
+    # always through an activator, which balances the load, at the cost of a hop.
+    # The number is the capacity kept free, in requests at once; -1: unbounded.
     burst_capacity = 0
 
     dry_run     = false # Decide and show, but don't scale.
     manual_hold = "60s" # Up to 24h: how long a count set by hand in Nomad stands.
 
-    # What is counted; none at all is concurrency. Of several the largest answer wins.
+    # The metrics; without a block it is concurrency. Of several the largest answer wins.
     # concurrency: requests at once | rps: requests begun per second | cpu, memory: in
     # percent of what the serving task asks for. Only requests decide about zero.
     metric "concurrency" {
       target      = 100 # 0.01 or more, per instance. Default: concurrency.limit, else 100; rps 200; cpu and memory 80 (up to 1000).
-      utilization = 0.7 # 0.01 to 1: the share of it that an instance should carry. cpu, memory: 1.
+      utilization = 0.7 # 0.01 to 1: the share of it that an instance should have. cpu, memory: 1.
     }
 
     metric "cpu" {
@@ -154,7 +154,7 @@ service "annotated" {
     schedule "office" {
       cron     = "0 8 * * mon-fri" # Minute, hour, day, month, weekday; or @hourly, @daily, …
       duration = "10h"             # 1m to 168h, from each time that cron names.
-      timezone = "Europe/Berlin"   # By its IANA name. Default: UTC. A time that summer time skips does not come.
+      timezone = "Europe/Berlin"   # By its IANA name. Default: UTC. A time that summer time skips does not occur.
       min      = 2
     }
   }
@@ -176,14 +176,14 @@ service "annotated" {
     keep = 5 # Revisions kept besides those that get traffic.
   }
 
-  # Who may call it in the mesh, by their names in Consul; "*" is everybody, [] nobody.
-  # Wadi then writes the service's intentions, with its activators let in, and the
-  # gateway where visibility is public. Default: none, they are left to you.
+  # The allowed callers in the mesh, by their names in Consul; "*" is every caller, [] none.
+  # Wadi then writes the service's intentions, and allows its activators too, and the
+  # gateway where visibility is public. Default: none: the intentions are yours.
   intentions {
     allow = ["web", "billing"]
   }
 
   meta = {
-    team = local.team # Free text of yours. Default: none.
+    team = local.team # Free text. Default: none.
   }
 }

@@ -1,5 +1,5 @@
 # The smallest service: one task that answers HTTP on $PORT. After 15 seconds
-# without a request nothing of it runs any more; the next request starts it again.
+# without a request it stops; the next request starts it again.
 service "hello" {
   instance {
     task "web" {
