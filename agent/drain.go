@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/drain"
 )
 
 // Bounds of a drain.
@@ -16,12 +16,12 @@ const (
 
 // settle is how long callers may come that have not heard of the drain. Load
 // balancers ask /ready, or Consul, every second or few.
-var settle = proxy.Settle{Least: 2 * time.Second, Quiet: time.Second, Longest: 10 * time.Second}
+var settle = drain.Policy{Min: 2 * time.Second, Quiet: time.Second, Max: 10 * time.Second}
 
 // settling is settle, and next to nothing in development: nobody balances there.
-func (a *Agent) settling() proxy.Settle {
+func (a *Agent) settling() drain.Policy {
 	if a.cfg.Dev {
-		return proxy.Settle{Least: 100 * time.Millisecond, Quiet: 100 * time.Millisecond, Longest: time.Second}
+		return drain.Policy{Min: 100 * time.Millisecond, Quiet: 100 * time.Millisecond, Max: time.Second}
 	}
 	return settle
 }

@@ -34,7 +34,11 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/connlimit"
+	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/drain"
 	"github.com/wadi-run/wadi/proxy/gateway"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 // Agent is all parts of an agent, wired. New opens every listener, so that a
@@ -73,7 +77,7 @@ type Agent struct {
 
 	reporter reporter
 
-	drain   *proxy.Drain
+	drain   *drain.Drain
 	drained chan struct{} // Closed when the drain is over.
 
 	routedOnce sync.Once
@@ -101,7 +105,7 @@ type Deps struct {
 func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error) {
 	a := &Agent{
 		cfg: cfg, deps: deps, log: deps.Log, reg: prometheus.NewRegistry(), boot: bootID(),
-		events: &control.Events{}, decisions: &control.Decisions{}, drain: proxy.NewDrain(), drained: make(chan struct{}), routed: make(chan struct{}),
+		events: &control.Events{}, decisions: &control.Decisions{}, drain: drain.New(), drained: make(chan struct{}), routed: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -290,7 +294,7 @@ func (a *Agent) wireAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	limiter := proxy.NewConnLimiter(maxAPIConns, nil)
+	limiter := connlimit.New(maxAPIConns, nil)
 	a.apiServer, err = server.New(server.Config{
 		Self: api.Self{
 			Name: c.Name, Version: a.deps.Version, API: c.HTTP.Address,
@@ -337,9 +341,9 @@ func (a *Agent) wireMetrics(ctx context.Context) (err error) {
 			http.Error(w, p[0], http.StatusServiceUnavailable)
 		}
 	})
-	limiter := proxy.NewConnLimiter(maxMetricsConns, nil)
+	limiter := connlimit.New(maxMetricsConns, nil)
 	a.metricsServer = &http.Server{
-		Handler: bodiless(mux), ConnState: limiter.ConnState, WriteTimeout: proxy.MaxStatsWait + 30*time.Second, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: bodiless(mux), ConnState: limiter.ConnState, WriteTimeout: stats.MaxWait + 30*time.Second, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: a.log.Named("metrics").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	a.metricsLn, err = (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.Metrics.Address)
@@ -355,7 +359,7 @@ func (a *Agent) wireMetrics(ctx context.Context) (err error) {
 func bodiless(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
-			proxy.EndUnread(w, r)
+			deadline.EndUnread(w, r)
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -21,7 +21,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 const (
@@ -44,9 +44,9 @@ func serveSources(count, busy string) error {
 	}
 	handlers := map[string]http.Handler{}
 	for i := range n {
-		clock := proxy.NewClock()
+		clock := stats.NewClock()
 		rec := clock.NewRecorder(sourceName(i), "boot", sourceRevision(i), time.Hour)
-		handlers[sourceName(i)+":80"] = proxy.StatsHandler(rec, func(h http.Header) { h.Set("Wadi-Ready", "true") })
+		handlers[sourceName(i)+":80"] = stats.Handler(rec, func(h http.Header) { h.Set("Wadi-Ready", "true") })
 		if busy == "busy" {
 			rec.Begin(false)
 		}

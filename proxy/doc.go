@@ -1,11 +1,10 @@
-// Package proxy is the core of the data plane, shared by the queue-proxy, the
-// activator and the gateway: a limiter with a first come, first served queue,
-// statistics per second, timeouts of a request, and the forwarding of a request
-// to one peer.
+// Package proxy has the rules and bounds that every hop of the data plane keeps, the
+// queue-proxy, the activator and the gateway alike: which headers only Wadi may set, how a
+// gRPC call is refused, how large a header or a frame may be, and how a connection is told
+// that another protocol follows.
 //
-// It promises that nothing in it grows without a bound, and that no body is
-// ever held whole. It decides nothing: who is asked, who is woken and what is
-// retried is up to its callers. It knows neither Nomad nor Consul.
+// It promises nothing about the way of a request, and decides nothing: its packages below
+// do, each for one part of that way.
 package proxy
 
 import (

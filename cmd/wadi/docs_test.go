@@ -17,7 +17,7 @@ func TestDocs_DataPlane(t *testing.T) {
 	}
 	source := map[string]bool{}
 	var all strings.Builder
-	for _, dir := range []string{"proxy", "proxy/activator", "proxy/gateway", "proxy/queue", "proxy/accesslog", "proxy/admin", "agent", "cmd/wadi"} {
+	for _, dir := range []string{"proxy", "proxy/deadline", "proxy/upstream", "proxy/activator", "proxy/gateway", "proxy/queue", "proxy/accesslog", "proxy/admin", "agent", "cmd/wadi"} {
 		files, err := filepath.Glob("../../" + dir + "/*.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no source in %s: %v", dir, err)

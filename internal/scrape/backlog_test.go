@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/internal/scrape"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 // Whichever agent's activator it is whose queue grows: its leader knows as soon as the
@@ -41,16 +41,16 @@ func TestScraper_BacklogIsKnownWhenTheSecondIsOver(t *testing.T) {
 }
 
 // late is an instance that takes its time to answer.
-func (n *network) late(id string, by time.Duration) (*host, *proxy.Recorder) {
-	clock := proxy.NewClock()
+func (n *network) late(id string, by time.Duration) (*host, *stats.Recorder) {
+	clock := stats.NewClock()
 	rec := clock.NewRecorder(id, "b1", rev1, time.Hour)
-	stats := proxy.StatsHandler(rec, func(h http.Header) { h.Set("Wadi-Ready", "true") })
+	handler := stats.Handler(rec, func(h http.Header) { h.Set("Wadi-Ready", "true") })
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/v1/stats", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-time.After(by):
-			stats.ServeHTTP(w, r)
+			handler.ServeHTTP(w, r)
 		case <-r.Context().Done():
 		}
 	})

@@ -17,7 +17,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -129,8 +129,8 @@ func (h *host) Addr() net.Addr { return &net.TCPAddr{} }
 // instance is a queue-proxy's metrics listener.
 type instance struct {
 	*host
-	clock *proxy.Clock
-	rec   *proxy.Recorder
+	clock *stats.Clock
+	rec   *stats.Recorder
 
 	readyMu sync.Mutex
 	isReady bool
@@ -140,10 +140,10 @@ type instance struct {
 }
 
 func (n *network) instance(id, boot string) *instance {
-	in := &instance{clock: proxy.NewClock()}
+	in := &instance{clock: stats.NewClock()}
 	in.rec = in.clock.NewRecorder(id, boot, rev1, time.Hour)
 	mux := http.NewServeMux()
-	mux.Handle("/v1/stats", proxy.StatsHandler(in.rec, func(h http.Header) {
+	mux.Handle("/v1/stats", stats.Handler(in.rec, func(h http.Header) {
 		h.Set("Wadi-Ready", fmt.Sprint(in.ready()))
 		if !in.ready() {
 			h.Set("Wadi-Unready", in.says())
@@ -197,21 +197,21 @@ func (in *instance) setReady(ready bool) {
 // activator is an agent's metrics listener.
 type activator struct {
 	*host
-	clock *proxy.Clock
+	clock *stats.Clock
 	id    string
 	boot  string
 
 	recMu sync.Mutex
-	recs  map[string]*proxy.Recorder
+	recs  map[string]*stats.Recorder
 }
 
 func (n *network) activator(id, boot string) *activator {
-	a := &activator{clock: proxy.NewClock(), id: id, boot: boot, recs: map[string]*proxy.Recorder{}}
+	a := &activator{clock: stats.NewClock(), id: id, boot: boot, recs: map[string]*stats.Recorder{}}
 	mux := http.NewServeMux()
-	mux.Handle("/v1/stats", proxy.StatsHandlerMany(a.clock, func() []*proxy.Recorder {
+	mux.Handle("/v1/stats", stats.HandlerOfMany(a.clock, func() []*stats.Recorder {
 		a.recMu.Lock()
 		defer a.recMu.Unlock()
-		var all []*proxy.Recorder
+		var all []*stats.Recorder
 		for _, r := range a.recs {
 			all = append(all, r)
 		}
@@ -221,7 +221,7 @@ func (n *network) activator(id, boot string) *activator {
 	return a
 }
 
-func (a *activator) of(revision string) *proxy.Recorder {
+func (a *activator) of(revision string) *stats.Recorder {
 	a.recMu.Lock()
 	defer a.recMu.Unlock()
 	if a.recs[revision] == nil {
@@ -233,7 +233,7 @@ func (a *activator) of(revision string) *proxy.Recorder {
 const rev1, rev2 = "hello-00001", "hello-00002"
 
 // load begins n requests, and ends them when the returned function is called.
-func load(r *proxy.Recorder, n int, proxied bool) (end func()) {
+func load(r *stats.Recorder, n int, proxied bool) (end func()) {
 	var ends []func()
 	for range n {
 		ends = append(ends, r.Begin(proxied))

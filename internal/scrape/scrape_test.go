@@ -14,7 +14,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 func near(got, want, by float64) bool { return math.Abs(got-want) <= by }
@@ -490,11 +490,11 @@ func TestScraper_SourceThatDoesNotWait(t *testing.T) {
 
 // The same over real connections.
 func TestScraper_TCP(t *testing.T) {
-	rec := proxy.NewRecorder("i1", "b1", rev1, time.Hour)
+	rec := stats.NewRecorder("i1", "b1", rev1, time.Hour)
 	defer rec.Begin(false)()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
-	mux.Handle("/v1/stats", proxy.StatsHandler(rec))
+	mux.Handle("/v1/stats", stats.Handler(rec))
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/scrape"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 // A source that is listed no more is one until it stops answering.
@@ -20,7 +20,7 @@ func TestScraper_ListedNoMore(t *testing.T) {
 		{"it falls silent", func(_ rig, h *host) { h.silence(true) }},
 		{"another has its address", func(r rig, h *host) {
 			h.stop()
-			r.serve(h.addr, proxy.StatsHandler(proxy.NewRecorder("other", "b1", rev1, time.Hour)))
+			r.serve(h.addr, stats.Handler(stats.NewRecorder("other", "b1", rev1, time.Hour)))
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

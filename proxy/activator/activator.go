@@ -23,7 +23,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/backlog"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 // Activator is the core that gateway and mesh listener hand their requests to.
@@ -31,7 +31,7 @@ import (
 type Activator struct {
 	cfg     Config
 	metrics *metrics
-	clock   *proxy.Clock
+	clock   *stats.Clock
 	wakes   *wakes
 	backlog *backlog.Set
 	room    room
@@ -69,7 +69,7 @@ func New(cfg Config) (*Activator, error) {
 	cfg.History = cmp.Or(cfg.History, time.Hour)
 	a := &Activator{
 		cfg:     cfg,
-		clock:   proxy.NewClock(),
+		clock:   stats.NewClock(),
 		wakes:   newWakes(cfg.MaxWakes),
 		room:    room{maxCount: int64(cfg.MaxWaiting), maxBytes: cfg.MaxWaitingBytes},
 		idle:    make(chan struct{}, 1),
@@ -174,8 +174,8 @@ func (a *Activator) Drain(ctx context.Context) error {
 }
 
 // Recorders returns the statistics of every revision that had a request here.
-func (a *Activator) Recorders() []*proxy.Recorder {
-	var all []*proxy.Recorder
+func (a *Activator) Recorders() []*stats.Recorder {
+	var all []*stats.Recorder
 	for _, r := range *a.revisions.Load() {
 		if rec := r.recorder.Load(); rec != nil {
 			all = append(all, rec)
@@ -188,8 +188,8 @@ func (a *Activator) Recorders() []*proxy.Recorder {
 // is one it is a line of none, so that the reader knows whose process answers, and
 // since when that runs.
 func (a *Activator) StatsHandler() http.Handler {
-	none := []*proxy.Recorder{a.clock.NewRecorder(a.cfg.Name, a.cfg.Boot, "", time.Second)}
-	return proxy.StatsHandlerMany(a.clock, func() []*proxy.Recorder {
+	none := []*stats.Recorder{a.clock.NewRecorder(a.cfg.Name, a.cfg.Boot, "", time.Second)}
+	return stats.HandlerOfMany(a.clock, func() []*stats.Recorder {
 		if all := a.Recorders(); len(all) > 0 {
 			return all
 		}
@@ -260,7 +260,7 @@ func signal(c chan struct{}) {
 }
 
 // recorderOf returns r's statistics, made at its first request: they are large.
-func (a *Activator) recorderOf(r *revision) *proxy.Recorder {
+func (a *Activator) recorderOf(r *revision) *stats.Recorder {
 	if rec := r.recorder.Load(); rec != nil {
 		return rec
 	}

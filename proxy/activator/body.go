@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // body lends a request's body to one attempt after another. A transport closes
@@ -81,7 +82,7 @@ func (b *body) settle() {
 func (b *body) lent(p []byte) {
 	switch {
 	case b.lost || len(p) == 0:
-	case b.long || len(b.kept)+len(p) > proxy.KeptBody:
+	case b.long || len(b.kept)+len(p) > upstream.KeptBody:
 		b.lost, b.kept = true, nil
 	default:
 		b.kept = append(b.kept, p...)
@@ -96,12 +97,12 @@ func (q *request) endReading() {
 		return
 	}
 	q.body.revoke()
-	if !proxy.StopReading(q.out.ResponseWriter, &q.body.reading) {
+	if !deadline.StopReading(q.out.ResponseWriter, &q.body.reading) {
 		return
 	}
 	q.body.reading.Unlock()
 	if !q.body.ended() {
-		proxy.EndUnread(q.out.ResponseWriter, q.in)
+		deadline.EndUnread(q.out.ResponseWriter, q.in)
 	}
 }
 

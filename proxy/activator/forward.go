@@ -7,6 +7,9 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/clientcert"
+	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // slowAnswer is how long the answer to a request that ran out of time may take
@@ -45,13 +48,13 @@ func (q *request) forward() error {
 // could say the same.
 func (q *request) introduce() {
 	if q.mesh && q.in.TLS != nil && q.set.Mesh == wadi.MeshEnvoy {
-		q.in.Header[proxy.HeaderClientCert] = []string{proxy.FormatClientCert(q.in.TLS.PeerCertificates)}
+		q.in.Header[clientcert.Header] = []string{clientcert.Format(q.in.TLS.PeerCertificates)}
 	}
 }
 
 // failed judges the error of a forward, and who is to blame for it.
 func (q *request) failed(ctx *attempt, err error) error {
-	var failed *proxy.ForwardError
+	var failed *upstream.ForwardError
 	switch {
 	case errors.As(err, &failed) && failed.Answered:
 		q.out.aborted = true
@@ -117,24 +120,24 @@ func (r *revision) expire() {
 }
 
 // upgrade notes that q's connection was taken over: its time has no end.
-func (r *revision) upgrade(q *request, up *proxy.Upgraded) {
+func (r *revision) upgrade(q *request, up *deadline.Upgraded) {
 	r.mu.Lock()
 	q.end, q.upgraded = time.Time{}, up
 	r.mu.Unlock()
 	if r.a.leaving.Load() {
-		go up.Leave()
+		go up.GoAway()
 	}
 }
 
 // Leave tells both ends of upgraded connections that this agent is to stop; see
-// [proxy.Timed.Leave]. Those that are upgraded from now on are told at once.
+// [deadline.Tracker.GoAway]. Those that are upgraded from now on are told at once.
 func (a *Activator) Leave() {
 	a.leaving.Store(true)
 	for _, r := range *a.revisions.Load() {
 		r.mu.Lock()
 		for q := range r.serving.All() {
 			if q.upgraded != nil {
-				go q.upgraded.Leave() // It ends with the connection at the latest.
+				go q.upgraded.GoAway() // It ends with the connection at the latest.
 			}
 		}
 		r.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // How long is between two probes of one instance.
@@ -37,7 +38,7 @@ type instance struct {
 	r        *revision
 	ep       wadi.Endpoint // As first seen; its address never changes.
 	placed   time.Time     // When it was first seen.
-	upstream *proxy.Upstream
+	upstream *upstream.Upstream
 
 	// Guarded by the revision's mutex.
 	ready       bool
@@ -60,13 +61,13 @@ type instance struct {
 
 func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	i := &instance{r: r, ep: ep, placed: now, slot: -1}
-	cfg := proxy.UpstreamConfig{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Handshake: i.handshake, Header: i.header(), Wadi: true,
+	cfg := upstream.Config{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Handshake: i.handshake, Header: i.header(), Wadi: true,
 		Goes:  func() { r.goes(i) },
-		Envoy: r.settings.Load().Mesh == wadi.MeshEnvoy, Unheard: proxy.UnheardFor(r.settings.Load().Timeout)}
+		Envoy: r.settings.Load().Mesh == wadi.MeshEnvoy, Unheard: deadline.UnwatchedFor(r.settings.Load().Timeout)}
 	if r.protocol.HTTP2() {
 		cfg.Dial, cfg.Verify, cfg.Ping = i.open, i.verify, pingAfter
 	}
-	i.upstream = proxy.NewUpstream(cfg)
+	i.upstream = upstream.New(cfg)
 	return i
 }
 

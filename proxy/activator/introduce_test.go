@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/clientcert"
 )
 
 // An instance in the mesh is told what a mesh caller has proved to be, and never what
@@ -25,7 +25,7 @@ func TestForward_TellsTheCallersCertificate(t *testing.T) {
 		mode wadi.MeshMode
 		want string
 	}{
-		"mesh to mesh":     {true, wadi.MeshEnvoy, proxy.FormatClientCert(chain)},
+		"mesh to mesh":     {true, wadi.MeshEnvoy, clientcert.Format(chain)},
 		"mesh to none":     {true, wadi.MeshOff, ""},
 		"gateway to mesh":  {false, wadi.MeshEnvoy, ""},
 		"gateway to none":  {false, wadi.MeshOff, ""},
@@ -50,13 +50,13 @@ func TestForward_TellsTheCallersCertificate(t *testing.T) {
 			r := g.request(t, http.MethodGet, "/", nil)
 			r.Header.Set(wadi.HeaderService, service)
 			r.Header.Set(wadi.HeaderRevision, revision)
-			r.Header[proxy.HeaderClientCert] = []string{"URI=forged", "URI=forged"}
+			r.Header[clientcert.Header] = []string{"URI=forged", "URI=forged"}
 			r.Header["X_Forwarded-client_cert"] = []string{"forged"}
 			if got := g.do(r); got.status != 200 {
 				t.Fatalf("got %v", got)
 			}
 			h := b.last().Header
-			if got := strings.Join(h[proxy.HeaderClientCert], ","); got != tt.want {
+			if got := strings.Join(h[clientcert.Header], ","); got != tt.want {
 				t.Errorf("told %q, want %q", got, tt.want)
 			}
 			for name, values := range h {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
 // HeaderError names, in an answer that Wadi gives itself, why. An app's own
@@ -64,7 +65,7 @@ func (f Refusal) inside() Refusal {
 // Refuse answers with f: as text, as JSON to those who prefer it, or to a gRPC call
 // with the code that stands for the status.
 func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
-	proxy.EndUnread(w, r)
+	deadline.EndUnread(w, r)
 	h := w.Header()
 	h.Set(HeaderError, f.Code)
 	if f.RetryAfter > 0 {
@@ -109,7 +110,7 @@ func discard(w http.ResponseWriter, r *http.Request) error {
 	if !slowBody(r) {
 		return nil
 	}
-	proxy.EndUnread(w, r)
+	deadline.EndUnread(w, r)
 	_ = http.NewResponseController(w).Flush() // What fails here fails again below.
 	if _, err := io.CopyN(io.Discard, r.Body, discardBytes); err != nil && err != io.EOF {
 		return err

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/list"
 )
 
@@ -39,7 +39,7 @@ type request struct {
 	until    time.Time           // Of the waiting.
 	tooLong  bool                // The above is the whole request's end, not the queue's.
 	end      time.Time           // Of the whole request; zero is never.
-	upgraded *proxy.Upgraded
+	upgraded *deadline.Upgraded
 	expired  chan struct{} // Made when its time is over; closed when that is dealt with.
 	oldest   bool          // It was the oldest that waited when the first instance came.
 

@@ -2,12 +2,11 @@ package activator
 
 import (
 	"bufio"
+	"github.com/wadi-run/wadi/proxy/deadline"
 	"io"
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/wadi-run/wadi/proxy"
 )
 
 // response notes what becomes of an answer, and adds Server-Timing to that of a
@@ -24,7 +23,7 @@ type response struct {
 	later     func() // Nil, or what is to be waited for when the instance is given back.
 }
 
-// Later is what [proxy.Upstream] calls where only the client is waited for any more.
+// Later is what [upstream.Upstream] calls where only the client is waited for any more.
 func (w *response) Later(wait func()) { w.later = wait }
 
 // hurry lets reads and writes of the client's connection fail soon, for a slow
@@ -51,7 +50,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.begins(http.StatusSwitchingProtocols)
-	up := proxy.NewUpgraded(conn, w.q.in, nil)
+	up := deadline.NewUpgraded(conn, w.q.in, nil)
 	w.q.rev.upgrade(w.q, up)
 	return up, rw, nil
 }

@@ -28,7 +28,7 @@ func says(raw string) http.HandlerFunc {
 func unsized(s string) io.Reader { return struct{ io.Reader }{strings.NewReader(s)} }
 
 // The first instance that gets the request fails; what it gets a second time is
-// answered well. See the rule in [proxy.ForwardError.Retryable].
+// answered well. See the rule in [upstream.ForwardError.Retryable].
 func TestRetryRule(t *testing.T) {
 	abort := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	afterBody := func(w http.ResponseWriter, r *http.Request) {

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 // probeIdle is how long after its last request a revision's instances are still
@@ -27,7 +27,7 @@ type revision struct {
 	protocol wadi.Protocol
 
 	settings atomic.Pointer[wadi.RouteRevision]
-	recorder atomic.Pointer[proxy.Recorder]
+	recorder atomic.Pointer[stats.Recorder]
 	kick     chan struct{} // Tells the loop to look again.
 
 	room     tenant

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // MeshHandler serves requests of mesh callers whom g lets pass. Their own Envoys
@@ -103,7 +104,7 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 		q.end = q.arrived.Add(t)
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		q.body = &body{in: r.Body, long: r.ContentLength > proxy.KeptBody}
+		q.body = &body{in: r.Body, long: r.ContentLength > upstream.KeptBody}
 	}
 	record.setArrived(q.arrived)
 	return q
@@ -114,7 +115,7 @@ func (q *request) over() {
 	if q.out.status != http.StatusSwitchingProtocols {
 		q.endReading()
 		if q.in.ProtoMajor == 1 || q.out.unflushed {
-			proxy.EndAnswer(q.out.ResponseWriter, q.end)
+			deadline.EndAnswer(q.out.ResponseWriter, q.end)
 		}
 	}
 	q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
@@ -185,9 +186,9 @@ func (q *request) serve() {
 // again reports whether q may be sent to an instance once more after err. What no app
 // has seen may be sent for as long as it may wait; the time at instances that did not
 // take it counts as waiting. What an app may have seen is sent once more, by the rule of
-// [proxy.ForwardError.Retryable], and has its time to wait anew.
+// [upstream.ForwardError.Retryable], and has its time to wait anew.
 func (q *request) again(err error) bool {
-	var failed *proxy.ForwardError
+	var failed *upstream.ForwardError
 	switch {
 	case !errors.As(err, &failed) || q.in.Context().Err() != nil || q.body != nil && !q.body.whole():
 		return false
@@ -269,7 +270,7 @@ func (q *request) judgedAgain() error {
 // refusal is the answer for err.
 func (q *request) refusal(err error) Refusal {
 	var f Refusal
-	var failed *proxy.ForwardError
+	var failed *upstream.ForwardError
 	switch {
 	case errors.As(err, &f):
 		return f

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/connlimit"
 )
 
 // Caller names who sent r, which g has served: the address that is the last in
@@ -15,7 +15,7 @@ import (
 func (g *Gateway) Caller(r *http.Request) string {
 	hops := r.Header["X-Forwarded-For"]
 	if len(g.cfg.TrustedProxies) == 0 || len(hops) != 1 {
-		return proxy.OwnerOf(r.RemoteAddr)
+		return connlimit.OwnerOf(r.RemoteAddr)
 	}
 	rest, owner := hops[0], ""
 	for rest != "" {
@@ -30,7 +30,7 @@ func (g *Gateway) Caller(r *http.Request) string {
 			break // A proxy that is trusted says something else: it stands for its callers.
 		}
 		ip = ip.Unmap().WithZone("")
-		owner = proxy.OwnerOf(ip.String())
+		owner = connlimit.OwnerOf(ip.String())
 		if !slices.ContainsFunc(g.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) }) {
 			break
 		}

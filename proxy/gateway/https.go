@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
 // codeMisdirected is the Wadi-Error of a request on a connection of another host.
@@ -63,7 +63,7 @@ func (g *Gateway) ToTLS(port string) http.Handler {
 			return
 		}
 		g.requests.WithLabelValues("redirected").Inc()
-		proxy.EndUnread(w, r)
+		deadline.EndUnread(w, r)
 		path := r.URL.EscapedPath()
 		if !strings.HasPrefix(path, "/") { // OPTIONS *.
 			path = "/"

@@ -13,22 +13,23 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/connlimit"
+	"github.com/wadi-run/wadi/proxy/drain"
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// listener hands connections to an HTTP server: bounded by a [proxy.ConnBudget], with
+// listener hands connections to an HTTP server: bounded by a [connlimit.Budget], with
 // their requests checked, and after the TLS handshake if there is one. The server knows a
 // *tls.Conn by its type, and speaks HTTP/2 over that alone. So one that has agreed on
 // HTTP/2 is handed over as it is; of any other one the server gets the check, which
 // tells the TLS state.
 type listener struct {
-	below   *proxy.Listener
+	below   *drain.Listener
 	checker *framing.Checker
 	tls     *tls.Config // Nil: plain.
 	timeout time.Duration
-	limiter *proxy.ConnLimiter
-	park    *proxy.ConnPark // Nil over TLS: what it costs is mostly the state of that.
+	limiter *connlimit.Limiter
+	park    *connlimit.Park // Nil over TLS: what it costs is mostly the state of that.
 	log     hclog.Logger
 
 	last  atomic.Bool   // No more are accepted than have come.
@@ -37,10 +38,10 @@ type listener struct {
 	close func() error
 }
 
-func newListener(l *proxy.Listener, cfg ServerConfig, b Bounds) *listener {
+func newListener(l *drain.Listener, cfg ServerConfig, b Bounds) *listener {
 	out := &listener{
 		below: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout, Header: b.ReadHeaderTimeout}),
-		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, limiter: proxy.NewConnLimiter(b.MaxConns, cfg.TrustedProxies), log: cfg.Log,
+		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, limiter: connlimit.New(b.MaxConns, cfg.TrustedProxies), log: cfg.Log,
 		ready: make(chan net.Conn), done: make(chan struct{}),
 	}
 	if cfg.TLS == nil {
@@ -167,7 +168,7 @@ func (l *listener) endAfter(handshakes *sync.WaitGroup) {
 const acceptPause = 100 * time.Millisecond
 
 // handshake hands c over when it has ended well.
-func (l *listener) handshake(ctx context.Context, below *proxy.LimitedConn) {
+func (l *listener) handshake(ctx context.Context, below *connlimit.LimitedConn) {
 	bound, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	c := tls.Server(below, l.tls)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/drain"
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
@@ -67,7 +68,7 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	if cfg.ShutdownTimeout == 0 {
 		cfg.ShutdownTimeout = 30 * time.Second
 	}
-	ln, err := proxy.Listen(ctx, cfg.Address)
+	ln, err := drain.Listen(ctx, cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}

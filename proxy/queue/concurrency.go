@@ -5,7 +5,7 @@ import (
 	"net/http"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/hangup"
 )
 
 // admit waits for the limit and for the app, and forwards. When the context ends
@@ -19,7 +19,7 @@ func (p *Proxy) admit(r *http.Request, x *request) {
 	} else if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	defer x.timed.WhenLeft(p.release)
+	defer x.timed.WhenPeersDone(p.release)
 	if r.Body != nil && r.Body != http.NoBody {
 		// The server closes the body when the answer has gone out; to close it here
 		// would be to wait for the rest of it first. The request is a copy, made for its
@@ -42,5 +42,5 @@ func (p *Proxy) acquire(r *http.Request, x *request) error {
 // the caller of one that waits, so that the server would not notice.
 func (p *Proxy) watched(r *http.Request, x *request) (stop func()) {
 	x.hasWaited = true
-	return proxy.WatchCaller(r, x.timed.Left)
+	return hangup.Watch(r, x.timed.CallerGone)
 }

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/drain"
 	"github.com/wadi-run/wadi/proxy/parking"
 )
 
@@ -18,7 +18,7 @@ import (
 // long as it waits for a header only, and Envoy keeps such ones in its pool.
 type conns struct {
 	net.Listener
-	below *proxy.Listener // All that checks is above it; nil where no last call is made.
+	below *drain.Listener // All that checks is above it; nil where no last call is made.
 	max   int
 	http2 int           // Of those that speak HTTP/2; 0: no bound.
 	drops bool          // One in use gives its place away, too.
@@ -38,7 +38,7 @@ type conns struct {
 	patience time.Duration // and after this time at once.
 }
 
-func newConns(l net.Listener, below *proxy.Listener, max int) *conns {
+func newConns(l net.Listener, below *drain.Listener, max int) *conns {
 	return &conns{Listener: l, below: below, max: max, after: evictAfter, parked: parking.NewLot(l.Addr(), idleTimeout), accepted: make(chan struct{}), open: map[*conn]struct{}{}}
 }
 

@@ -12,14 +12,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/queue/probe"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // answering is an app that costs nothing.
 type answering struct{ body []byte }
 
-func (a answering) ForwardAfter(w http.ResponseWriter, r *http.Request, _ proxy.Breaks) error {
+func (a answering) ForwardAfter(w http.ResponseWriter, r *http.Request, _ upstream.Breaks) error {
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(a.body)
 	return err

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/drain"
 )
 
 const (
@@ -21,8 +21,8 @@ const (
 )
 
 // settle says for how long callers are served that have not heard of a drain.
-func (p *Proxy) settle() proxy.Settle {
-	return proxy.Settle{Quiet: p.quietFor(), Longest: min(settleLongest, p.cfg.Drain/2)}
+func (p *Proxy) settle() drain.Policy {
+	return drain.Policy{Quiet: p.quietFor(), Max: min(settleLongest, p.cfg.Drain/2)}
 }
 
 func (p *Proxy) quietFor() time.Duration { return cmp.Or(p.cfg.Settle, DefaultSettle) }

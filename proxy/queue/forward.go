@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/clientcert"
+	"github.com/wadi-run/wadi/proxy/hangup"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // forward passes a request on as soon as the app is ready. When the app turns out
@@ -13,11 +16,11 @@ import (
 // that come later, however often that happens. One that it may have died of is not sent
 // again.
 func (p *Proxy) forward(r *http.Request, x *request) {
-	var breaks proxy.Breaks
+	var breaks upstream.Breaks
 	for refused := 0; ; refused++ {
 		x.state.Store(stateHeld)
 		ready := p.hold(r, x, refused)
-		if r.Context().Err() != nil || ready && x.hasWaited && proxy.CallerLeft(r) {
+		if r.Context().Err() != nil || ready && x.hasWaited && hangup.CallerLeft(r) {
 			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
 		}
 		if !ready {
@@ -29,7 +32,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			p.metrics.wait.Observe(x.waited.Seconds())
 			proxy.StripInternal(r.Header)
 			if x.cert != "" {
-				r.Header[proxy.HeaderClientCert] = []string{x.cert}
+				r.Header[clientcert.Header] = []string{x.cert}
 			}
 		}
 		x.state.Store(stateForward)
@@ -37,7 +40,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 		if err == nil {
 			return
 		}
-		var failed *proxy.ForwardError
+		var failed *upstream.ForwardError
 		gone := errors.As(err, &failed) && failed.Gone()
 		if gone {
 			p.ready.Refused(err)
@@ -90,12 +93,12 @@ func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
 
 // forwardFailed answers in place of an app that did not.
 func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
-	var failed *proxy.ForwardError
+	var failed *upstream.ForwardError
 	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
 	}
 	if failed == nil {
-		failed = &proxy.ForwardError{Err: err}
+		failed = &upstream.ForwardError{Err: err}
 	}
 	p.log.Debug("request failed", "error", err)
 	if b, ok := r.Body.(*keptBody); ok && b.broken.Load() {

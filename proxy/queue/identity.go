@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/clientcert"
 )
 
 // identity is what is proved about who sent a request.
@@ -23,7 +23,7 @@ func (p *Proxy) identify(h http.Header) identity {
 	if p.cfg.Envoy == "" {
 		return identity{proxied: p.proves(claim)}
 	}
-	cert, err := proxy.ParseClientCert(h[proxy.HeaderClientCert])
+	cert, err := clientcert.Parse(h[clientcert.Header])
 	if err != nil {
 		return identity{} // What Envoy said can't be told from what its caller did.
 	}

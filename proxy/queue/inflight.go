@@ -32,7 +32,7 @@ func (l *live) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for x := range l.all.All() {
-		x.timed.Leave()
+		x.timed.GoAway()
 	}
 }
 

@@ -8,8 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
 // metrics are the proxy's Prometheus metrics, on a registry of their own.
@@ -121,7 +120,7 @@ func (p *Proxy) metricsHandler() http.Handler {
 	mux.HandleFunc("GET /ready", p.answerReady)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.URL.Path != statsPath { // There it is known when the answer is.
-			proxy.EndUnread(w, r)
+			deadline.EndUnread(w, r)
 		}
 		mux.ServeHTTP(w, r)
 	})

@@ -18,9 +18,15 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/accesslog"
+	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/drain"
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/hangup"
+	"github.com/wadi-run/wadi/proxy/limiter"
 	"github.com/wadi-run/wadi/proxy/queue/diagnosis"
 	"github.com/wadi-run/wadi/proxy/queue/probe"
+	"github.com/wadi-run/wadi/proxy/stats"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // Bounds of the listeners.
@@ -41,9 +47,9 @@ const (
 	appNotices = 10 * time.Second
 )
 
-// forwarder is the app, see [proxy.Upstream].
+// forwarder is the app, see [upstream.Upstream].
 type forwarder interface {
-	ForwardAfter(http.ResponseWriter, *http.Request, proxy.Breaks) error
+	ForwardAfter(http.ResponseWriter, *http.Request, upstream.Breaks) error
 	Conns() (open, idle int)
 	Close()
 }
@@ -54,21 +60,21 @@ type Proxy struct {
 	log    hclog.Logger
 	access *accesslog.Log // Nil unless asked for.
 
-	limiter   *proxy.Limiter
+	limiter   *limiter.Limiter
 	release   func() // Ends what the limiter has admitted.
-	clock     *proxy.Clock
-	recorder  *proxy.Recorder
+	clock     *stats.Clock
+	recorder  *stats.Recorder
 	app       forwarder
-	keeper    *proxy.Timekeeper
+	keeper    *deadline.Timer
 	ready     *probe.Readiness
 	diagnosis *diagnosis.Diagnosis
 	shield    shield
-	drain     *proxy.Drain
+	drain     *drain.Drain
 	orders    orders // Not to be confused with drain, which ends the process.
 	conns     *conns
 	planes    struct{ admin, metrics *conns }
 	drainEnd  atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
-	hangUps   proxy.HangUps
+	hangUps   hangup.Watcher
 	live      *live
 	metrics   *metrics
 
@@ -78,22 +84,22 @@ type Proxy struct {
 // New opens the listeners and returns what serves on them. Access log lines go to
 // access, if the configuration asks for them.
 func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, clock: proxy.NewClock(), live: &live{}, drain: proxy.NewDrain(), keeper: proxy.NewTimekeeper(cfg.Timeout)}
+	p := &Proxy{cfg: cfg, log: log, clock: stats.NewClock(), live: &live{}, drain: drain.New(), keeper: deadline.NewTimer(cfg.Timeout)}
 	if cfg.AccessLog {
 		p.access = accesslog.New(access)
 	}
 	var linger time.Duration
 	if cfg.Limit > 0 {
-		p.limiter = proxy.NewLimiter(cfg.Limit, cfg.Depth)
+		p.limiter = limiter.New(cfg.Limit, cfg.Depth)
 		linger = appNotices
 	} else {
-		p.limiter = proxy.NewLimiter(cfg.MaxInFlight, 0)
+		p.limiter = limiter.New(cfg.MaxInFlight, 0)
 	}
 	p.release = p.limiter.Release
 	p.recorder = p.clock.NewRecorder(cfg.Instance, rand.Text(), cfg.Revision, cfg.History)
-	p.app = proxy.NewUpstream(proxy.UpstreamConfig{
+	p.app = upstream.New(upstream.Config{
 		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout, Linger: linger,
-		Unheard: proxy.UnheardFor(cfg.Timeout),
+		Unheard: deadline.UnwatchedFor(cfg.Timeout),
 		Distrusted: func() {
 			log.Warn("the app sends more than its answers, as they say how long they are: each of its connections carries one request from now on; mend its Content-Length, and bodies of 1xx, 204, 205, 304 and HEAD")
 		},
@@ -124,7 +130,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 		{&p.listeners.admin, p.cfg.Admin},
 		{&p.listeners.metrics, p.cfg.Metrics},
 	} {
-		opened, err := proxy.Listen(ctx, l.addr)
+		opened, err := drain.Listen(ctx, l.addr)
 		if err != nil {
 			p.Close()
 			return err // It says "listen tcp" and the address.
@@ -133,7 +139,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 	}
 	checked := framing.Listen(p.listeners.traffic, checks(func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }))
 	p.planes.admin, p.planes.metrics = newPlane(p.listeners.admin), newPlane(p.listeners.metrics)
-	p.conns = newConns(checked, p.listeners.traffic.(*proxy.Listener), maxConns)
+	p.conns = newConns(checked, p.listeners.traffic.(*drain.Listener), maxConns)
 	p.conns.http2 = p.cfg.MaxHTTP2
 	return nil
 }

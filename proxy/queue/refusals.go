@@ -7,7 +7,9 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // Why a request is refused, as the metrics and Wadi-Error say. Timeouts are named as
@@ -25,10 +27,10 @@ const (
 
 // reasons are all of them.
 var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonLeaving, reasonAppRefused, reasonAppFailed, reasonAppAnswer, reasonMalformed,
-	proxy.ErrRequestTimeout.Error(), proxy.ErrResponseStartTimeout.Error(), proxy.ErrIdleTimeout.Error()}
+	deadline.ErrRequestTimeout.Error(), deadline.ErrResponseStartTimeout.Error(), deadline.ErrIdleTimeout.Error()}
 
 // failure is the reason of the metrics for how the app failed.
-func failure(e *proxy.ForwardError) string {
+func failure(e *upstream.ForwardError) string {
 	switch {
 	case e.Refused:
 		return reasonAppRefused
@@ -82,7 +84,7 @@ func (p *Proxy) refused(x *request, r *http.Request, status int, reason string) 
 
 // ownAnswer is for a request that is answered at once, and waits for nothing.
 func ownAnswer(w http.ResponseWriter, r *http.Request) *request {
-	proxy.EndUnread(w, r)
+	deadline.EndUnread(w, r)
 	return &request{response: response{ResponseWriter: w}, method: r.Method, path: r.URL.Path, begun: time.Now()}
 }
 

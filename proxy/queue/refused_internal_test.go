@@ -11,7 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
 // flapping is an app that probes find ready, and that refuses the first connections
@@ -20,10 +20,10 @@ type flapping struct {
 	left, tries atomic.Int32
 }
 
-func (f *flapping) ForwardAfter(w http.ResponseWriter, _ *http.Request, _ proxy.Breaks) error {
+func (f *flapping) ForwardAfter(w http.ResponseWriter, _ *http.Request, _ upstream.Breaks) error {
 	f.tries.Add(1)
 	if f.left.Add(-1) >= 0 {
-		return &proxy.ForwardError{Refused: true, Err: syscall.ECONNREFUSED}
+		return &upstream.ForwardError{Refused: true, Err: syscall.ECONNREFUSED}
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

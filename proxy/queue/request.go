@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/list"
 )
 
@@ -21,7 +21,7 @@ const (
 // it, so that it costs one allocation.
 type request struct {
 	response
-	timed   proxy.Timed
+	timed   deadline.Tracker
 	method  string
 	path    string
 	begun   time.Time

@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/stats"
 )
 
 // headerReady tells on every answer of statistics whether requests may be sent here.
@@ -16,7 +16,7 @@ const statsPath = "/v1/stats"
 
 // statsHandler serves the statistics of the requests, and what is amiss with the app.
 func (p *Proxy) statsHandler() http.Handler {
-	return proxy.StatsHandler(p.recorder, func(h http.Header) {
+	return stats.Handler(p.recorder, func(h http.Header) {
 		h.Set(headerReady, strconv.FormatBool(p.isReady()))
 		p.setDiagnosis(h)
 	})

@@ -1,0 +1,106 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+)
+
+// refusedError: no connection to the peer came about.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// unsendableError: no peer could be sent this request, by its protocol's rules.
+type unsendableError struct{ err error }
+
+func (e *unsendableError) Error() string { return e.err.Error() }
+func (e *unsendableError) Unwrap() error { return e.err }
+
+// ForwardError says how a request could not be forwarded.
+type ForwardError struct {
+	Refused     bool   // No connection, or one that ended before the peer looked at the request.
+	Misdirected bool   // The peer answered 421: its app saw nothing of the request.
+	BodyRead    bool   // Some of the request's body was read.
+	Answered    bool   // Some of an answer was sent; only breaking it off is left.
+	Unsendable  bool   // The request is one that the peer's protocol can't carry; the peer is not to blame.
+	Begun       bool   // Some of an answer came, but none that is one. Of HTTP/1.1 only.
+	Malformed   bool   // What came is no answer that can be passed on.
+	Reused      bool   // The connection had carried other requests before. Of HTTP/1.1 only.
+	Breaks      Breaks // Of the connections before the last one. Of HTTP/1.1 only.
+	Err         error
+}
+
+func (e *ForwardError) Error() string { return "forward: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ForwardError) Unwrap() error { return e.Err }
+
+// Gone says that nobody listens at the peer: the connection was refused, or its listener
+// closed while it came about.
+func (e *ForwardError) Gone() bool {
+	return errors.Is(e.Err, syscall.ECONNREFUSED) || errors.As(e.Err, new(*refusedError)) && isReset(e.Err)
+}
+
+// Unseen says that no app has seen anything of the request.
+func (e *ForwardError) Unseen() bool { return e.Refused || e.Misdirected }
+
+// KeptBody is how much of a body an activator keeps until an answer begins: an instance
+// whose app sees nothing of the request may have been sent its body before it said so.
+const KeptBody = 16 << 10
+
+// Retryable says whether r may be sent once more, to another instance: if the
+// app can't have seen it and its body is still whole, or if it is idempotent,
+// has no body, and nothing of an answer came. A request that was given up by its
+// caller or ran out of time is not.
+func (e *ForwardError) Retryable(r *http.Request) bool {
+	if e.Answered || e.BodyRead || e.Unsendable || e.Begun || r.Context().Err() != nil {
+		return false
+	}
+	if e.Unseen() {
+		return true
+	}
+	return replayable(r)
+}
+
+// replayable says whether sending r twice is like sending it once.
+func replayable(r *http.Request) bool {
+	return idempotent(r.Method) && (r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0)
+}
+
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// Reason says how the peer failed, in the words of who asks it: what names it.
+func (e *ForwardError) Reason(what string) string {
+	var errno syscall.Errno
+	switch {
+	case e.Refused && errors.Is(e.Err, syscall.ECONNREFUSED):
+		return what + " refuses connections"
+	case e.Refused && isTimeout(e.Err):
+		return what + " did not accept a connection in time: its listen queue is full"
+	case e.Refused && errors.As(e.Err, &errno):
+		return fmt.Sprintf("no connection to %s came about: %v", what, errno)
+	case e.Refused:
+		return what + " did not take the request"
+	case e.Malformed:
+		return fmt.Sprintf("%s sent a %v", what, e.Err)
+	case errors.As(e.Err, new(streamError)):
+		return what + " reset the stream before it answered"
+	}
+	return what + " broke the connection before it answered"
+}
+
+// isTimeout says whether err is that a time was over.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
