@@ -26,8 +26,8 @@ const HeaderOrder = "Wadi-Order"
 // older than they are, or it has nothing to know an activator by.
 var ErrNoOrders = errors.New("the instance takes no orders")
 
-// Told is what an instance answers to an order.
-type Told struct {
+// OrderAnswer is what an instance answers to an order.
+type OrderAnswer struct {
 	Order    Order `json:"order"`    // In force from now on: OrderStay if it would not go.
 	Requests int   `json:"requests"` // In flight or waiting there, without Tunnels.
 	Tunnels  int   `json:"tunnels"`  // Upgraded connections.
@@ -37,7 +37,7 @@ type Told struct {
 }
 
 // Since is how long the instance has been told to go.
-func (t Told) Since() time.Duration { return time.Duration(t.SinceMS) * time.Millisecond }
+func (t OrderAnswer) Since() time.Duration { return time.Duration(t.SinceMS) * time.Millisecond }
 
 // Quiet is for how much of that no request has come which it took.
-func (t Told) Quiet() time.Duration { return time.Duration(t.QuietMS) * time.Millisecond }
+func (t OrderAnswer) Quiet() time.Duration { return time.Duration(t.QuietMS) * time.Millisecond }

@@ -6,9 +6,9 @@ import (
 	"unicode"
 )
 
-// Plain makes one printable line of at most max characters of what others wrote: an
+// OneLine makes one printable line of at most max characters of what others wrote: an
 // app or an image must not steer a terminal, nor fill a status.
-func Plain(text string, max int) string {
+func OneLine(text string, max int) string {
 	text = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -25,11 +25,11 @@ func Plain(text string, max int) string {
 	return text
 }
 
-// Count is how many there are of something, such as "1 instance" or "2 instances".
-func Count(n int, one string) string { return Either(n, "1 "+one, strconv.Itoa(n)+" "+one+"s") }
+// Quantity is how many there are of something, such as "1 instance" or "2 instances".
+func Quantity(n int, one string) string { return Plural(n, "1 "+one, strconv.Itoa(n)+" "+one+"s") }
 
-// Either is the one word or the other: for one of something, or for another number.
-func Either(n int, one, others string) string {
+// Plural is the one word or the other: for one of something, or for another number.
+func Plural(n int, one, others string) string {
 	if n == 1 {
 		return one
 	}

@@ -16,7 +16,7 @@ func TestPlain(t *testing.T) {
 		{"bad \xff\xfe bytes", "bad \ufffd\ufffd bytes"},
 		{strings.Repeat("ä", 30), strings.Repeat("ä", 19) + "…"},
 	} {
-		if got := wadi.Plain(tt.in, 20); got != tt.want {
+		if got := wadi.OneLine(tt.in, 20); got != tt.want {
 			t.Errorf("%q: got %q, want %q", tt.in, got, tt.want)
 		}
 	}
@@ -24,7 +24,7 @@ func TestPlain(t *testing.T) {
 
 func TestCount(t *testing.T) {
 	for n, want := range map[int]string{0: "0 mistakes", 1: "1 mistake", 2: "2 mistakes"} {
-		if got := wadi.Count(n, "mistake"); got != want {
+		if got := wadi.Quantity(n, "mistake"); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

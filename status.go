@@ -25,13 +25,13 @@ type State struct {
 
 // RevisionState is what the leader remembers of a revision.
 type RevisionState struct {
-	Phase    Phase     `json:"phase"`
-	Since    time.Time `json:"since"` // When it entered Phase.
-	WasReady bool      `json:"was_ready,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
-	Hindered string    `json:"hindered,omitempty"` // Of a ready one: why its last start failed; empty: it did not.
-	Attempt  uint64    `json:"attempt,omitempty"`  // The service's attempt when it entered Phase.
-	Deciders Deciders  `json:"deciders,omitempty"`
+	Phase        Phase     `json:"phase"`
+	Since        time.Time `json:"since"` // When it entered Phase.
+	WasReady     bool      `json:"was_ready,omitempty"`
+	Reason       string    `json:"reason,omitempty"`
+	StartFailure string    `json:"start_failure,omitempty"` // Why the last start of a ready revision failed; empty: it did not fail.
+	Attempt      uint64    `json:"attempt,omitempty"`       // The service's attempt when it entered Phase.
+	Deciders     Deciders  `json:"deciders,omitempty"`
 }
 
 // TriedAgain reports whether a revision that failed is to be tried again: the

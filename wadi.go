@@ -121,6 +121,6 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Nowhere is asked about in place of the namespace of a service that there is not: the
+// UnknownNamespace is asked about in place of the namespace of a service that there is not: the
 // answer takes as long as that about one of somebody else's. No namespace has that name.
-const Nowhere = "wadi.nowhere"
+const UnknownNamespace = "wadi.nowhere"

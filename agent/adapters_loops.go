@@ -106,7 +106,7 @@ type routedCluster struct {
 
 var (
 	_ activator.Endpoints = routedCluster{}
-	_ activator.Troubles  = routedCluster{}
+	_ activator.Diagnoses = routedCluster{}
 )
 
 func (c routedCluster) Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{}) {
@@ -117,9 +117,9 @@ func (c routedCluster) Endpoints(revision string) ([]wadi.Endpoint, <-chan struc
 	return nil, changed
 }
 
-func (c routedCluster) Trouble(revision string) (string, time.Time) {
+func (c routedCluster) Diagnosis(revision string) (string, time.Time) {
 	if namespace, ok := c.namespaceOf(revision); ok {
-		return c.cluster.Trouble(namespace, revision)
+		return c.cluster.Diagnosis(namespace, revision)
 	}
 	return "", time.Time{}
 }

@@ -24,7 +24,7 @@ func (a *Agent) admin() http.Handler {
 func (a *Agent) dump() map[string]any {
 	type revision struct {
 		Instances []wadi.Endpoint `json:"instances"`
-		Trouble   string          `json:"trouble,omitempty"`
+		Diagnosis string          `json:"diagnosis,omitempty"`
 		Job       any             `json:"job"`
 	}
 	cluster := loopCluster{a.watcher}
@@ -33,7 +33,7 @@ func (a *Agent) dump() map[string]any {
 	for _, route := range routes {
 		for id := range route.Revisions {
 			eps, _ := cluster.Endpoints(route.Namespace, id)
-			why, _ := cluster.Trouble(route.Namespace, id)
+			why, _ := cluster.Diagnosis(route.Namespace, id)
 			revisions[id] = revision{eps, why, cluster.Job(route.Namespace, id)}
 		}
 	}

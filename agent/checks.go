@@ -201,7 +201,7 @@ func (a *Agent) checkStored(context.Context) []wadi.Finding {
 	}
 	return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul,
 		What: fmt.Sprintf("%s of the routes and the index %s not understood, so that this agent goes on with what was there before, or without",
-			wadi.Count(bad, "value"), wadi.Either(bad, "is", "are")),
+			wadi.Quantity(bad, "value"), wadi.Plural(bad, "is", "are")),
 		Remedy: "upgrade this agent if a newer Wadi wrote them; its log names each, and why"}}
 }
 
@@ -247,7 +247,7 @@ func aboutIntentions(hidden int) []wadi.Finding {
 	}
 	return []wadi.Finding{{Level: wadi.LevelFail, About: "intentions",
 		What: fmt.Sprintf("those of %s may not be read, so that nobody may call through an activator or the gateway; the agent's log names them",
-			wadi.Count(hidden, "service")),
+			wadi.Quantity(hidden, "service")),
 		Remedy: "give the agent's Consul token service_prefix \"\" { policy = \"read\" intentions = \"read\" }"}}
 }
 
@@ -284,7 +284,7 @@ func aboutCertificates(all []gateway.Certificate, now time.Time) []wadi.Finding 
 		case left <= 0:
 			add(wadi.LevelFail, fmt.Sprintf("it expired on %s, for %s", day(c.NotAfter), strings.Join(c.Hosts, ", ")), "put a new one in its place")
 		case left < expirySoon:
-			add(wadi.LevelWarn, fmt.Sprintf("it expires on %s, in %s, for %s", day(c.NotAfter), wadi.Count(int(left.Hours()/24), "day"), strings.Join(c.Hosts, ", ")), "put a new one in its place")
+			add(wadi.LevelWarn, fmt.Sprintf("it expires on %s, in %s, for %s", day(c.NotAfter), wadi.Quantity(int(left.Hours()/24), "day"), strings.Join(c.Hosts, ", ")), "put a new one in its place")
 		case c.Problem == "":
 			good++
 		}
@@ -293,7 +293,7 @@ func aboutCertificates(all []gateway.Certificate, now time.Time) []wadi.Finding 
 		}
 	}
 	if good > 0 {
-		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: aboutCertsPath, What: fmt.Sprintf("%d %s good for two weeks at least", good, wadi.Either(good, "is", "are"))})
+		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: aboutCertsPath, What: fmt.Sprintf("%d %s good for two weeks at least", good, wadi.Plural(good, "is", "are"))})
 	}
 	return out
 }

@@ -109,7 +109,7 @@ func (a *Agent) checkConsulRights(ctx context.Context) []wadi.Finding {
 	if len(names) > 0 {
 		a.log.Warn("the token lacks write on services", "services", names)
 		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
-			What:   fmt.Sprintf("the agent's token lacks write on %s in the mesh, whose routes can't be written; its log names them", wadi.Count(len(names), "service")),
+			What:   fmt.Sprintf("the agent's token lacks write on %s in the mesh, whose routes can't be written; its log names them", wadi.Quantity(len(names), "service")),
 			Remedy: `give it for each, or with service_prefix "" for all, service "…" { policy = "write" intentions = "write" }`})
 	}
 	if f := a.checkListed(ctx); f != nil {

@@ -67,9 +67,9 @@ type leaderOrders struct {
 	term leadership
 }
 
-func (o leaderOrders) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.Told, error) {
+func (o leaderOrders) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
 	if err := o.term.Certain(); err != nil && order != wadi.OrderStay {
-		return wadi.Told{}, err
+		return wadi.OrderAnswer{}, err
 	}
 	return o.Orders.Tell(ctx, ep, order)
 }

@@ -46,9 +46,9 @@ func (r *reached) Purge(context.Context, string, string) error { r.n++; return n
 func (r *reached) SetEntry(context.Context, api.ConfigEntry, uint64) error   { r.n++; return nil }
 func (r *reached) DeleteEntry(context.Context, string, string, uint64) error { r.n++; return nil }
 
-func (r *reached) Tell(context.Context, wadi.Endpoint, wadi.Order) (wadi.Told, error) {
+func (r *reached) Tell(context.Context, wadi.Endpoint, wadi.Order) (wadi.OrderAnswer, error) {
 	r.orders++
-	return wadi.Told{}, nil
+	return wadi.OrderAnswer{}, nil
 }
 
 // An agent that does not know whether it leads can't lower a count: whoever it told to go

@@ -209,7 +209,7 @@ func (a *Agent) wireDataPlane(ctx context.Context) (err error) {
 	cluster := loopCluster{a.watcher}
 	routed := routedCluster{cluster, a.namespaceOf}
 	a.activator, err = activator.New(activator.Config{
-		Name: c.Name, Boot: a.boot, Endpoints: routed, Troubles: routed,
+		Name: c.Name, Boot: a.boot, Endpoints: routed, Diagnoses: routed,
 		Waker: &control.Waker{
 			Nomad: loopNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.route,
 			Events: a.events, Owned: &a.owned, Log: a.log.Named("waker"),

@@ -32,15 +32,15 @@ type single struct{ wadi.Endpoint }
 var (
 	_ activator.Endpoints = single{}
 	_ activator.Waker     = single{}
-	_ activator.Troubles  = single{}
+	_ activator.Diagnoses = single{}
 	_ activator.Dialer    = single{}
 )
 
 func (c single) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) {
 	return []wadi.Endpoint{c.Endpoint}, make(chan struct{})
 }
-func (single) Wake(context.Context, string) error        { return nil }
-func (single) Trouble(string) (why string, at time.Time) { return "", time.Time{} }
+func (single) Wake(context.Context, string) error          { return nil }
+func (single) Diagnosis(string) (why string, at time.Time) { return "", time.Time{} }
 func (single) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", ep.Addr)
 }
@@ -50,7 +50,7 @@ func front(listen, instance string) error {
 	c := single{wadi.Endpoint{Revision: planeRevision, Service: planeService, Instance: planeService, Addr: instance, Running: true}}
 	reg, log, ctx := prometheus.NewRegistry(), hclog.NewNullLogger(), context.Background()
 	a, err := activator.New(activator.Config{
-		Name: "bench", Boot: "1", Endpoints: c, Waker: c, Troubles: c, Dialer: c, Log: log, Registerer: reg,
+		Name: "bench", Boot: "1", Endpoints: c, Waker: c, Diagnoses: c, Dialer: c, Log: log, Registerer: reg,
 	})
 	if err != nil {
 		return err

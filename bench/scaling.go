@@ -199,7 +199,7 @@ func wakes(ctx context.Context, _ *bench) (section, error) {
 		}}
 	}
 	act, err := activator.New(activator.Config{
-		Name: "bench", Boot: "1", Endpoints: routed{view{s}}, Troubles: routed{view{s}}, Dialer: view{s}, MaxWakes: 10 * scalingWakes,
+		Name: "bench", Boot: "1", Endpoints: routed{view{s}}, Diagnoses: routed{view{s}}, Dialer: view{s}, MaxWakes: 10 * scalingWakes,
 		Waker: &control.Waker{
 			Nomad: s, Cluster: view{s}, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
 			Route: func(service string) (wadi.Route, bool) { r, ok := routes[service]; return r, ok },

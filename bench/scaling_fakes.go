@@ -96,7 +96,7 @@ type routed struct{ view }
 func (r routed) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 	return r.view.Endpoints("", id)
 }
-func (r routed) Trouble(string) (string, time.Time) { return "", time.Time{} }
+func (r routed) Diagnosis(string) (string, time.Time) { return "", time.Time{} }
 
 // instances are those of one revision.
 type instances struct {
@@ -104,12 +104,12 @@ type instances struct {
 	changed chan struct{} // Never closed, as here nothing changes.
 }
 
-func (v view) Trouble(string, string) (string, time.Time) { return "", time.Time{} }
-func (v view) Changed() <-chan struct{}                   { return nil }
-func (v view) Set([]control.Measured, []control.Source)   {}
-func (v view) ReadyCount(string) (int, bool)              { return v.count, true }
-func (v view) Ready(string) bool                          { return true }
-func (v view) Confirm(context.Context, string)            {}
+func (v view) Diagnosis(string, string) (string, time.Time) { return "", time.Time{} }
+func (v view) Changed() <-chan struct{}                     { return nil }
+func (v view) Set([]control.Measured, []control.Source)     {}
+func (v view) ReadyCount(string) (int, bool)                { return v.count, true }
+func (v view) Ready(string) bool                            { return true }
+func (v view) Confirm(context.Context, string)              {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }

@@ -10,8 +10,8 @@ type Migration struct {
 
 // Next is the memory at the next evaluation, given how many instances migrate and the
 // diagnosis of the revision (empty: none).
-func (m Migration) Next(moving int, trouble string) Migration {
-	return Migration{NoPlace: moving > 0 && (m.NoPlace || strings.HasPrefix(trouble, "no node fits"))}
+func (m Migration) Next(moving int, diagnosis string) Migration {
+	return Migration{NoPlace: moving > 0 && (m.NoPlace || strings.HasPrefix(diagnosis, "no node fits"))}
 }
 
 // addForMigration adds one instance while others migrate. It adds to the base count and

@@ -53,9 +53,9 @@ func TestEvaluate_OneMoreWhileInstancesMove(t *testing.T) {
 func TestMigration(t *testing.T) {
 	var m scheduler.Migration
 	for i, step := range []struct {
-		moving  int
-		trouble string
-		inVain  bool
+		moving    int
+		diagnosis string
+		inVain    bool
 	}{
 		{0, "no node fits: memory exhausted on 1 node", false},
 		{1, "task web: exit code 1", false},
@@ -64,7 +64,7 @@ func TestMigration(t *testing.T) {
 		{0, "", false},
 		{1, "", false},
 	} {
-		if m = m.Next(step.moving, step.trouble); m.NoPlace != step.inVain {
+		if m = m.Next(step.moving, step.diagnosis); m.NoPlace != step.inVain {
 			t.Errorf("step %d: %+v", i, m)
 		}
 	}

@@ -47,7 +47,7 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 			set(r.ID, wadi.Ready, "")
 		case wanted && in.unrecoverable():
 			set(r.ID, wadi.Failed, fmt.Sprintf("Nomad gave %s up, one after the other, for the same error, which it calls unrecoverable: %s",
-				wadi.Count(len(in.GivenUp), "instance"), in.GivenUp[len(in.GivenUp)-1]))
+				wadi.Quantity(len(in.GivenUp), "instance"), in.GivenUp[len(in.GivenUp)-1]))
 		case wanted && !in.Unknown && !o.Now.Before(FailsAt(r, s, o)):
 			set(r.ID, wadi.Failed, progressReason(r, in, need))
 		}
@@ -66,7 +66,7 @@ func FailsAt(r wadi.Revision, s wadi.RevisionState, o Observed) time.Time {
 }
 
 func progressReason(r wadi.Revision, in Instances, need int) string {
-	s := fmt.Sprintf("%d of %s %s ready within %v (timeout.progress)", in.Ready, wadi.Count(need, "instance"), wadi.Either(need, "was", "were"), r.Spec.Timeout.Progress)
+	s := fmt.Sprintf("%d of %s %s ready within %v (timeout.progress)", in.Ready, wadi.Quantity(need, "instance"), wadi.Plural(need, "was", "were"), r.Spec.Timeout.Progress)
 	if why := cmp.Or(in.Diagnosis, in.UnreadyReason); why != "" {
 		s += ": " + why
 	}

@@ -6,10 +6,10 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// hinderedAfter is how long no instance may be ready, for a reason that Nomad reports,
+// startFailedAfter is how long no instance may be ready, for a reason that Nomad reports,
 // before the revision's start counts as failed. An app that Nomad restarts at once is
 // ready again before that.
-const hinderedAfter = 3 * time.Second
+const startFailedAfter = 3 * time.Second
 
 // planStarts records which revisions that were ready once fail to start now, and clears
 // the record when a start succeeds. Nothing can be observed of a revision at zero, so the
@@ -22,11 +22,11 @@ func planStarts(d Desired, o Observed, state map[string]wadi.RevisionState) []Ac
 			continue
 		}
 		switch {
-		case in.Ready > 0 && s.Hindered != "":
-			s.Hindered = ""
+		case in.Ready > 0 && s.StartFailure != "":
+			s.StartFailure = ""
 			acts = append(acts, Action{Kind: NoteStart, Revision: r.ID})
-		case Hinders(s, in) && o.Now.Sub(in.Since) >= hinderedAfter:
-			s.Hindered = in.Diagnosis
+		case StartFailing(s, in) && o.Now.Sub(in.Since) >= startFailedAfter:
+			s.StartFailure = in.Diagnosis
 			acts = append(acts, Action{Kind: NoteStart, Revision: r.ID, Reason: in.Diagnosis})
 		}
 		state[r.ID] = s
@@ -34,7 +34,7 @@ func planStarts(d Desired, o Observed, state map[string]wadi.RevisionState) []Ac
 	return acts
 }
 
-// Hinders reports whether a start is failing and not yet recorded as failed.
-func Hinders(s wadi.RevisionState, in Instances) bool {
-	return s.Phase == wadi.Ready && s.Hindered == "" && in.Ready == 0 && !in.Unknown && in.Diagnosis != ""
+// StartFailing reports whether a start is failing and not yet recorded as failed.
+func StartFailing(s wadi.RevisionState, in Instances) bool {
+	return s.Phase == wadi.Ready && s.StartFailure == "" && in.Ready == 0 && !in.Unknown && in.Diagnosis != ""
 }

@@ -80,7 +80,7 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		w.d.State.Revisions[a.Revision] = s
 	case scheduler.NoteStart:
 		s := w.d.State.Revisions[a.Revision]
-		s.Hindered = a.Reason
+		s.StartFailure = a.Reason
 		w.d.State.Revisions[a.Revision] = s
 	case scheduler.PutRoute:
 		w.checkRoute(t, a.Route)

@@ -42,9 +42,9 @@ type DrainingInstance struct {
 	Order  wadi.Order // The last order,
 	SentAt time.Time  // and when it was sent.
 
-	AnsweredAt    time.Time // Its last answer; zero: never.
-	Answer        wadi.Told // The last answer.
-	RefusesOrders bool      // It can't take orders.
+	AnsweredAt    time.Time        // Its last answer; zero: never.
+	Answer        wadi.OrderAnswer // The last answer.
+	RefusesOrders bool             // It can't take orders.
 }
 
 // Expired reports whether an order has ended because it was not renewed. The instance has

@@ -25,7 +25,7 @@ func TestPlanScaleDown(t *testing.T) {
 	said := func(order wadi.Order, requests int, since, quiet time.Duration) scheduler.DrainingInstance {
 		return scheduler.DrainingInstance{
 			Since: ago(since), Order: order, SentAt: ago(time.Second), AnsweredAt: ago(time.Second),
-			Answer: wadi.Told{Order: order, Requests: requests, SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds()},
+			Answer: wadi.OrderAnswer{Order: order, Requests: requests, SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds()},
 		}
 	}
 	stayed := said(wadi.OrderGoIfIdle, 1, 5*time.Second, 0)

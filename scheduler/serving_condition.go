@@ -8,7 +8,7 @@ import (
 
 // Reasons why a service does not serve.
 const (
-	NotServing   = "Hindered" // A revision with traffic can't start.
+	NotServing   = "Blocked"  // A revision with traffic can't start.
 	NotServable  = "Failed"   // A revision with traffic has failed, and gets no instances.
 	NotYetServed = "Starting" // No revision has traffic yet, or one that has was never ready.
 )
@@ -29,11 +29,11 @@ func Unavailable(route wadi.Route, state map[string]wadi.RevisionState, of map[s
 		case s.Phase == wadi.Failed:
 			return NotServable, fmt.Sprintf("callers of %s get 503, it has failed: %s", id, s.Reason)
 		case in.Ready > 0:
-		case s.Hindered != "" && jobs[id].Count == 0:
-			return NotServing, fmt.Sprintf("%s is at zero, and its last start failed: %s; the next request tries again", id, s.Hindered)
-		case s.Hindered != "" && in.Diagnosis == "":
-			return NotServing, fmt.Sprintf("no instance of %s is ready since its last start failed: %s", id, s.Hindered)
-		case s.Hindered != "", s.Phase == wadi.Pending && in.Diagnosis != "":
+		case s.StartFailure != "" && jobs[id].Count == 0:
+			return NotServing, fmt.Sprintf("%s is at zero, and its last start failed: %s; the next request tries again", id, s.StartFailure)
+		case s.StartFailure != "" && in.Diagnosis == "":
+			return NotServing, fmt.Sprintf("no instance of %s is ready since its last start failed: %s", id, s.StartFailure)
+		case s.StartFailure != "", s.Phase == wadi.Pending && in.Diagnosis != "":
 			return NotServing, fmt.Sprintf("callers of %s wait or get 503, none of its instances is ready: %s", id, in.Diagnosis)
 		case in.Alive > 0 && in.UnreadyReason != "": // Reported for a while: see package scrape.
 			starting, lacks = id, ": "+in.UnreadyReason

@@ -60,7 +60,7 @@ func choices(c *candidate, revisions []wadi.Revision, state wadi.State) string {
 		}
 	}
 	if more := len(names) - shownRevisions; more > 0 {
-		names = append(names[:shownRevisions], "and "+wadi.Count(more, "older one"))
+		names = append(names[:shownRevisions], "and "+wadi.Quantity(more, "older one"))
 	}
 	return strings.Join(names, ", ")
 }

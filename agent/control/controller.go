@@ -95,7 +95,7 @@ type service struct {
 	purged       map[string]uint64       // By revision: the index of the job that was purged last.
 	limited      map[string]string       // By revision: that a client of Nomad ends drains early.
 	exits        map[string]*exitLog     // By revision: how its tasks ended of late.
-	hindered     map[string][]toldReason // By revision: what was told of late, the latest last.
+	diagnoses    map[string][]pastReason // By revision: what was told of late, the latest last.
 }
 
 const (

@@ -52,8 +52,8 @@ type Cluster interface {
 	Job(namespace, revision string) scheduler.JobState
 	// Endpoints are the revision's instances, until the channel is closed.
 	Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan struct{})
-	// Trouble is what Nomad says hinders the revision; empty: nothing.
-	Trouble(namespace, revision string) (reason string, since time.Time)
+	// Diagnosis is what Nomad says hinders the revision; empty: nothing.
+	Diagnosis(namespace, revision string) (reason string, since time.Time)
 	// Changed returns a channel that is closed at the next change of anything.
 	Changed() <-chan struct{}
 }
@@ -110,7 +110,7 @@ type Measure interface {
 // Orders tells instances whether they are to go, before the count is lowered.
 type Orders interface {
 	// Tell returns what the instance says to that; wadi.ErrNoOrders if it takes none.
-	Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.Told, error)
+	Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error)
 }
 
 // Measured is a revision whose load is measured.

@@ -142,7 +142,7 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
 	in.Start, in.Progress = r.start, s.progress
 	if alive == 0 && r.start.Ready.IsZero() {
-		why, _ := a.Cluster.Trouble(s.namespace, s.id)
+		why, _ := a.Cluster.Diagnosis(s.namespace, s.id)
 		in.StartFailed = why != ""
 	}
 }

@@ -126,7 +126,7 @@ func (c *Controller) notePurged(s *service, a scheduler.Action) {
 func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
 	rs.WasReady = rs.WasReady || rs.Phase == wadi.Ready || a.Phase == wadi.Ready
-	rs.Hindered = ""
+	rs.StartFailure = ""
 	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
@@ -153,7 +153,7 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 // noteStart remembers that a revision can't be started, or that it can again.
 func (c *Controller) noteStart(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
-	rs.Hindered = a.Reason
+	rs.StartFailure = a.Reason
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
 	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
@@ -165,7 +165,7 @@ func (c *Controller) noteStart(ctx context.Context, s *service, a scheduler.Acti
 		return nil
 	}
 	c.Log.Warn("revision can't be started", "revision", a.Revision, "reason", a.Reason)
-	c.Events.Add(s.Service.Name, a.Revision, "Hindered", "none of its instances is ready: "+a.Reason)
+	c.Events.Add(s.Service.Name, a.Revision, "Blocked", "none of its instances is ready: "+a.Reason)
 	return nil
 }
 
@@ -221,7 +221,7 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 		return err
 	}
 	c.Owned.Add(a.Revision, index)
-	msg := fmt.Sprintf("%s: put back with %s", a.Reason, wadi.Count(a.Count, "instance"))
+	msg := fmt.Sprintf("%s: put back with %s", a.Reason, wadi.Quantity(a.Count, "instance"))
 	c.Log.Warn("job put back", "revision", a.Revision, "reason", a.Reason, "count", a.Count)
 	c.Events.Add(s.Service.Name, a.Revision, "PutBack", msg)
 	return nil

@@ -237,7 +237,7 @@ func eventOf(kind string) string {
 
 // exitWhat says in words what happened to which task, whose name is anybody's.
 func exitWhat(e wadi.Exit, app string) string {
-	who := wadi.Plain(taskWord(e.Task, app), exitNameMost)
+	who := wadi.OneLine(taskWord(e.Task, app), exitNameMost)
 	switch {
 	case e.OOM:
 		return who + " was killed for want of memory"

@@ -283,7 +283,7 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	return eps, v.changed
 }
 
-func (v view) Trouble(_, id string) (string, time.Time) {
+func (v view) Diagnosis(_, id string) (string, time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.looks++

@@ -119,7 +119,7 @@ func (a *Autoscaler) tell(ctx context.Context, s *subject, eps map[string]wadi.E
 }
 
 // leaver is what is known of an instance after it was told.
-func leaver(l scheduler.DrainingInstance, order wadi.Order, told wadi.Told, err error, now time.Time) scheduler.DrainingInstance {
+func leaver(l scheduler.DrainingInstance, order wadi.Order, told wadi.OrderAnswer, err error, now time.Time) scheduler.DrainingInstance {
 	if l.Since.IsZero() {
 		l.Since = now
 	}

@@ -30,7 +30,7 @@ type goer struct {
 // isOver: it was not told again, so that it stays.
 func (g goer) isOver() bool { return time.Since(g.said) >= 10*time.Second }
 
-func (o *obedient) Tell(_ context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.Told, error) {
+func (o *obedient) Tell(_ context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := o.going[ep.Instance]
@@ -39,19 +39,19 @@ func (o *obedient) Tell(_ context.Context, ep wadi.Endpoint, order wadi.Order) (
 	}
 	switch {
 	case o.away:
-		return wadi.Told{}, errors.New("connection refused")
+		return wadi.OrderAnswer{}, errors.New("connection refused")
 	case o.deaf:
-		return wadi.Told{}, wadi.ErrNoOrders
+		return wadi.OrderAnswer{}, wadi.ErrNoOrders
 	case order == wadi.OrderStay, order == wadi.OrderGoIfIdle && o.busy[ep.Instance] > 0:
 		delete(o.going, ep.Instance)
-		return wadi.Told{Order: wadi.OrderStay, Requests: o.busy[ep.Instance]}, nil
+		return wadi.OrderAnswer{Order: wadi.OrderStay, Requests: o.busy[ep.Instance]}, nil
 	case g.order == "":
 		g.since = time.Now()
 	}
 	g.order, g.said = order, time.Now()
 	o.going[ep.Instance] = g
 	ms := time.Since(g.since).Milliseconds()
-	return wadi.Told{Order: order, Requests: o.busy[ep.Instance], SinceMS: ms, QuietMS: ms}, nil
+	return wadi.OrderAnswer{Order: order, Requests: o.busy[ep.Instance], SinceMS: ms, QuietMS: ms}, nil
 }
 
 func (o *obedient) set(f func(*obedient)) {

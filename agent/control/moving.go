@@ -13,10 +13,10 @@ func (a *Autoscaler) moving(r *record, s *subject) (n int, inVain bool) {
 			n++
 		}
 	}
-	trouble := ""
+	diagnosis := ""
 	if n > 0 {
-		trouble, _ = a.Cluster.Trouble(s.namespace, s.id)
+		diagnosis, _ = a.Cluster.Diagnosis(s.namespace, s.id)
 	}
-	r.move = r.move.Next(n, trouble)
+	r.move = r.move.Next(n, diagnosis)
 	return n, r.move.NoPlace
 }

@@ -20,7 +20,7 @@ const emptiesWithin = 20 * time.Second
 // shorter than that between two rechecks.
 func (s *service) settled(o scheduler.Observed) bool {
 	for id, r := range s.State.Revisions {
-		if r.Phase == wadi.Pending || r.Phase == "" || scheduler.Hinders(r, o.Instances[id]) {
+		if r.Phase == wadi.Pending || r.Phase == "" || scheduler.StartFailing(r, o.Instances[id]) {
 			return false
 		}
 	}
@@ -84,7 +84,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 				in.Stopping++
 			}
 		}
-		in.Diagnosis, in.Since = c.Cluster.Trouble(s.Service.Namespace, r.ID)
+		in.Diagnosis, in.Since = c.Cluster.Diagnosis(s.Service.Namespace, r.ID)
 		if c.Unready != nil {
 			in.UnreadyReason = c.Unready(r.ID)
 		}
@@ -140,7 +140,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	c.refreshDrainLimits(s)
 	c.refreshExits(s, time.Now())
 	o := c.observe(s)
-	c.noteHindrances(s, o)
+	c.noteDiagnoses(s, o)
 	st := statusOf(s, o, c.URL, s.events(c.Events))
 	if equalStatus(st, s.Status) {
 		return

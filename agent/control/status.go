@@ -156,7 +156,7 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 
 // ending says what instances that end wait for.
 func ending(in scheduler.Instances) string {
-	text := wadi.Count(in.Stopping, "instance") + wadi.Either(in.Stopping, " ends", " end")
+	text := wadi.Quantity(in.Stopping, "instance") + wadi.Plural(in.Stopping, " ends", " end")
 	if in.DrainReason != "" {
 		text += ", " + in.DrainReason
 	}
@@ -187,7 +187,7 @@ func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) 
 		c.Reason, c.Message = "Starting", fmt.Sprintf("%s waits for its instances", s.Latest)
 		switch {
 		case in.Diagnosis != "":
-			c.Reason, c.Message = "Hindered", fmt.Sprintf("%s: %s", s.Latest, in.Diagnosis)
+			c.Reason, c.Message = "Blocked", fmt.Sprintf("%s: %s", s.Latest, in.Diagnosis)
 		case in.Alive > 0 && in.UnreadyReason != "":
 			c.Message = fmt.Sprintf("%s is placed and starts: %s", s.Latest, in.UnreadyReason)
 		case in.Alive > 0:

@@ -92,7 +92,7 @@ func (w *Waker) read(ctx context.Context, namespace, revision string) (scheduler
 
 func (w *Waker) state(namespace, revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
 	alive, _ := alive(w.Cluster, namespace, revision)
-	reason, _ := w.Cluster.Trouble(namespace, revision)
+	reason, _ := w.Cluster.Diagnosis(namespace, revision)
 	return scheduler.WakeState{
 		Job: job, Alive: alive, Blocked: reason != "",
 		Waited:     w.waited(revision, job.Running() && job.Count > 0 && alive == 0),

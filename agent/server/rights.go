@@ -51,7 +51,7 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (wadi.Spec
 	case missing && s.Auth == AuthNone:
 		return wadi.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	case missing:
-		namespace = wadi.Nowhere
+		namespace = wadi.UnknownNamespace
 	case unreadable: // Why is for who may read it.
 		err = fmt.Errorf("service %s: %w", name, err)
 		namespace = s.namespaceOf(r.Context(), name)
@@ -83,7 +83,7 @@ func (s *Server) namespaceOf(ctx context.Context, name string) string {
 	if route, err := s.Store.Route(ctx, name); err == nil && route.Namespace != "" {
 		return route.Namespace
 	}
-	return wadi.Nowhere
+	return wadi.UnknownNamespace
 }
 
 // hidden is the answer about what is not there, and what the caller may not know of.

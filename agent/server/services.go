@@ -150,7 +150,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		if one.unreadable {
 			sum.Phase = wadi.PhaseUnknown
 		}
-		if sum.Namespace == wadi.Nowhere {
+		if sum.Namespace == wadi.UnknownNamespace {
 			sum.Namespace = ""
 		}
 		out = append(out, sum)

@@ -81,7 +81,7 @@ func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error)
 		fmt.Fprintf(c.stderr, "%s: %s\n", kind, p)
 	}
 	if wrong > 0 {
-		return cfg, usageError{fmt.Errorf("the configuration has %s; nothing was started", wadi.Count(wrong, "mistake"))}
+		return cfg, usageError{fmt.Errorf("the configuration has %s; nothing was started", wadi.Quantity(wrong, "mistake"))}
 	}
 	return cfg, nil
 }

@@ -48,7 +48,7 @@ func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 		}
 	}
 	if good > 0 || len(all) == 0 {
-		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: "services", What: fmt.Sprintf("%d %s should be", good, wadi.Either(good, "is as it", "are as they"))})
+		out = append(out, wadi.Finding{Level: wadi.LevelOK, About: "services", What: fmt.Sprintf("%d %s should be", good, wadi.Plural(good, "is as it", "are as they"))})
 	}
 	return out, nil
 }

@@ -96,7 +96,7 @@ func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time
 	case r.Phase == wadi.Failed:
 		return "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"
 	case atZero(d) && r.Percent > 0:
-		return fmt.Sprintf("a request wakes it, with %s", wadi.Count(max(1, s.Service.Scale.Activation), "instance"))
+		return fmt.Sprintf("a request wakes it, with %s", wadi.Quantity(max(1, s.Service.Scale.Activation), "instance"))
 	case atZero(d):
 		return "no traffic goes to it"
 	}

@@ -80,7 +80,7 @@ func (p *progress) update(f *awaited, now time.Time, took time.Duration) {
 	text := clean(f.text)
 	p.erase()
 	if f.done && p.width == 0 && p.facts[f.Name].repeated > 0 {
-		writef(p.out, "%s: %s, and %s more what was said before\n", f.Name, p.c.paint(p.out, "pending"), wadi.Count(p.facts[f.Name].repeated, "time"))
+		writef(p.out, "%s: %s, and %s more what was said before\n", f.Name, p.c.paint(p.out, "pending"), wadi.Quantity(p.facts[f.Name].repeated, "time"))
 	}
 	switch {
 	case f.done && !f.failed:
@@ -121,7 +121,7 @@ func (p *progress) counted(f *awaited, now time.Time) string {
 	var parts []string
 	if of := p.facts[f.Name]; of != nil {
 		if n := of.seen[scheduler.WithoutNumbers(f.phase+" "+f.text)]; n > 1 {
-			parts = append(parts, wadi.Count(n, "time"))
+			parts = append(parts, wadi.Quantity(n, "time"))
 		}
 	}
 	if !f.until.IsZero() {

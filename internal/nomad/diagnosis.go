@@ -48,10 +48,10 @@ func placementReason(failed map[string]*api.AllocationMetric) string {
 	if len(why) == 0 {
 		why = append(why, fmt.Sprintf("%s of %d filtered, %d exhausted", nodes(m.NodesFiltered), m.NodesEvaluated, m.NodesExhausted))
 	}
-	return wadi.Plain("no node fits: "+strings.Join(why, "; "), maxDiagnosis)
+	return wadi.OneLine("no node fits: "+strings.Join(why, "; "), maxDiagnosis)
 }
 
-func nodes(n int) string { return wadi.Count(n, "node") }
+func nodes(n int) string { return wadi.Quantity(n, "node") }
 
 // taskProblem says what Nomad last reported to have gone wrong with a task;
 // empty if nothing did.
@@ -63,7 +63,7 @@ func taskProblem(states map[string]*api.TaskState) string {
 			text, at = fmt.Sprintf("task %s: %s", name, what), when
 		}
 	}
-	return wadi.Plain(text, maxDiagnosis)
+	return wadi.OneLine(text, maxDiagnosis)
 }
 
 // eventTemplate is the type of what Nomad says of a task whose templates wait for

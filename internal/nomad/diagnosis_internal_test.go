@@ -9,7 +9,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-func TestTrouble_Lingers(t *testing.T) {
+func TestDiagnosis_Lingers(t *testing.T) {
 	began := time.Unix(1000, 0)
 	r := revision{job: JobState{Count: 1}}
 	ill := func() { r.instances = map[string]instance{"a": {endpoint: wadi.Endpoint{Problem: "Exit Code: 1"}}} }

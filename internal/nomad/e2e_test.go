@@ -229,7 +229,7 @@ func troubles(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		deadline := time.After(30 * time.Second)
 		for {
 			_, changed := w.Endpoints("", id)
-			got, since := w.Trouble("", id)
+			got, since := w.Diagnosis("", id)
 			if strings.HasPrefix(got, want) && !since.IsZero() {
 				break
 			}
@@ -242,7 +242,7 @@ func troubles(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		scale(t, c, id, 0, index)
 		for {
 			_, changed := w.Endpoints("", id)
-			if got, _ := w.Trouble("", id); got == "" {
+			if got, _ := w.Diagnosis("", id); got == "" {
 				break
 			}
 			select {

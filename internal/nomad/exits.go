@@ -35,7 +35,7 @@ func exitsOf(instance, task string, events []*api.TaskEvent) (out []wadi.Exit) {
 			stopRequested = true
 		case api.TaskRestartSignal:
 			stopRequested = true
-			why := wadi.Plain(cmp.Or(e.Details["restart_reason"], e.DisplayMessage, "somebody asked for it"), maxRestart)
+			why := wadi.OneLine(cmp.Or(e.Details["restart_reason"], e.DisplayMessage, "somebody asked for it"), maxRestart)
 			out = append(out, wadi.Exit{Instance: instance, Task: task, At: e.Time, Restart: why})
 		case api.TaskTerminated:
 			x := exitOf(e)

@@ -223,7 +223,7 @@ func (c *counted) Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan
 	return all, changed
 }
 
-func (c *counted) Trouble(string, string) (string, time.Time) { return "", time.Time{} }
+func (c *counted) Diagnosis(string, string) (string, time.Time) { return "", time.Time{} }
 
 // measured is what the instances say: each is ready, and together they have the load.
 type measured struct{ *counted }

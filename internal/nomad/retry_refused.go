@@ -112,7 +112,7 @@ func (d *retryRefused) send(req *http.Request) (resp *http.Response, refused boo
 	if err != nil {
 		return nil, false, err
 	}
-	nowhere := req.URL.Query().Get("namespace") == wadi.Nowhere
+	nowhere := req.URL.Query().Get("namespace") == wadi.UnknownNamespace
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError:
 	default:

@@ -133,13 +133,13 @@ func TestRefusals_NowhereIsAskedAsOften(t *testing.T) {
 		if err := ask(t.Context(), "for secret to "+what, "secret"); !errors.Is(err, wadi.ErrForbidden) {
 			t.Errorf("%s: got %v", what, err)
 		}
-		for _, ns := range []string{wadi.Nowhere, "default"} {
+		for _, ns := range []string{wadi.UnknownNamespace, "default"} {
 			if err := ask(t.Context(), "for "+ns+" to "+what, ns); err != nil {
 				t.Errorf("%s in %s: got %v", what, ns, err)
 			}
 		}
 		mu.Lock()
-		if asked["secret"] != asked[wadi.Nowhere] || asked["default"] != 1 {
+		if asked["secret"] != asked[wadi.UnknownNamespace] || asked["default"] != 1 {
 			t.Errorf("%s: asked %v", what, asked)
 		}
 		mu.Unlock()

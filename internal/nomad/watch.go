@@ -168,9 +168,9 @@ func (w *Watcher) Changed() <-chan struct{} {
 	return *w.changed.Load()
 }
 
-// Trouble says why Nomad can't run instances of a revision, and since when this
+// Diagnosis says why Nomad can't run instances of a revision, and since when this
 // agent has known; empty if nothing is known against it.
-func (w *Watcher) Trouble(namespace, revision string) (reason string, since time.Time) {
+func (w *Watcher) Diagnosis(namespace, revision string) (reason string, since time.Time) {
 	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.diagnosis.visibleAt(time.Now())
 	}

@@ -60,7 +60,7 @@ func (s *Scraper) askReady(ctx context.Context, addr string) (ready bool, why st
 		return true, "", nil
 	}
 	said, err := io.ReadAll(io.LimitReader(resp.Body, 4*maxReport)) // Bytes.
-	return false, wadi.Plain(string(said), maxReport), err
+	return false, wadi.OneLine(string(said), maxReport), err
 }
 
 func (s *Scraper) ask(ctx context.Context, q query) (answer, error) {
@@ -77,8 +77,8 @@ func (s *Scraper) ask(ctx context.Context, q query) (answer, error) {
 	}
 	a := answer{
 		ready:   resp.Header.Get(headerReady),
-		unready: wadi.Plain(resp.Header.Get(wadi.HeaderUnready), maxReport), wide: wadi.Plain(resp.Header.Get(headerWide), maxReport),
-		unshielded: wadi.Plain(resp.Header.Get(headerUnshielded), maxReport),
+		unready: wadi.OneLine(resp.Header.Get(wadi.HeaderUnready), maxReport), wide: wadi.OneLine(resp.Header.Get(headerWide), maxReport),
+		unshielded: wadi.OneLine(resp.Header.Get(headerUnshielded), maxReport),
 	}
 	if a.stats, err = decode(resp.Body, q.src); err != nil {
 		return answer{}, fmt.Errorf("read statistics of %s: %w", q.src.ID, err)

@@ -137,7 +137,7 @@ func (a *app) Wake(context.Context, string) error {
 	return nil
 }
 
-func (a *app) Trouble(string) (string, time.Time) { return "", time.Time{} }
+func (a *app) Diagnosis(string) (string, time.Time) { return "", time.Time{} }
 
 func (a *app) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", ep.Addr)
@@ -153,7 +153,7 @@ func (a *app) header() http.Header {
 func (a *app) front(t *testing.T) http.Handler {
 	t.Helper()
 	act, err := activator.New(activator.Config{
-		Name: "one", Boot: "1", Endpoints: a, Waker: a, Troubles: a, Dialer: a, RequestRecords: true,
+		Name: "one", Boot: "1", Endpoints: a, Waker: a, Diagnoses: a, Dialer: a, RequestRecords: true,
 		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -58,8 +58,8 @@ func New(cfg Config) (*Activator, error) {
 	switch {
 	case cfg.Name == "" || cfg.Boot == "":
 		return nil, errors.New("activator: name and boot are required")
-	case cfg.Endpoints == nil || cfg.Waker == nil || cfg.Troubles == nil || cfg.Dialer == nil:
-		return nil, errors.New("activator: endpoints, waker, troubles and dialer are required")
+	case cfg.Endpoints == nil || cfg.Waker == nil || cfg.Diagnoses == nil || cfg.Dialer == nil:
+		return nil, errors.New("activator: endpoints, waker, diagnoses and dialer are required")
 	case cfg.Log == nil || cfg.Registerer == nil:
 		return nil, errors.New("activator: log and registerer are required")
 	}

@@ -27,10 +27,10 @@ type Waker interface {
 	Wake(ctx context.Context, revision string) error
 }
 
-// Troubles tells what hinders a revision's instances from starting.
-type Troubles interface {
-	// Trouble returns the reason and since when it holds, or an empty reason.
-	Trouble(revision string) (reason string, since time.Time)
+// Diagnoses tells what hinders a revision's instances from starting.
+type Diagnoses interface {
+	// Diagnosis returns the reason and since when it holds, or an empty reason.
+	Diagnosis(revision string) (reason string, since time.Time)
 }
 
 // Dialer connects to an instance's traffic path, by TCP or mTLS.
@@ -46,7 +46,7 @@ type Config struct {
 
 	Endpoints Endpoints
 	Waker     Waker
-	Troubles  Troubles
+	Diagnoses Diagnoses
 	Dialer    Dialer
 
 	MaxWaiting      int           // Requests of the whole agent; default 10000.

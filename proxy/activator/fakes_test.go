@@ -78,7 +78,7 @@ func (c *cluster) Wake(_ context.Context, rev string) error {
 	return err
 }
 
-func (c *cluster) Trouble(string) (string, time.Time) {
+func (c *cluster) Diagnosis(string) (string, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.trouble, c.since
@@ -230,7 +230,7 @@ func newRig(t testing.TB, set wadi.RouteRevision, edit ...func(*activator.Config
 	c := newCluster()
 	reg := prometheus.NewRegistry()
 	cfg := activator.Config{
-		Name: "agent", Boot: "1", Endpoints: c, Waker: c, Troubles: c, Dialer: c,
+		Name: "agent", Boot: "1", Endpoints: c, Waker: c, Diagnoses: c, Dialer: c,
 		Log: hclog.NewNullLogger(), Registerer: reg,
 	}
 	for _, f := range edit {

@@ -71,7 +71,7 @@ func TestTell(t *testing.T) {
 			_, _ = io.WriteString(w, `{"order": "go", "requests": 2, "tunnels": 1, "since_ms": 1500, "quiet_ms": 500}`)
 		}
 		told, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo)
-		if want := (wadi.Told{Order: wadi.OrderGo, Requests: 2, Tunnels: 1, SinceMS: 1500, QuietMS: 500}); err != nil || told != want {
+		if want := (wadi.OrderAnswer{Order: wadi.OrderGo, Requests: 2, Tunnels: 1, SinceMS: 1500, QuietMS: 500}); err != nil || told != want {
 			t.Fatalf("%s: %+v %v", protocol, told, err)
 		}
 		h := *got.Load()

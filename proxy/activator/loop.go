@@ -11,10 +11,10 @@ import (
 const (
 	// goneEvery is how often connections are looked at that net/http doesn't watch.
 	goneEvery = 250 * time.Millisecond
-	// troubleEvery is how often Troubles is asked while requests wait.
-	troubleEvery = 500 * time.Millisecond
-	// troubleAtLeast bounds the patience with a trouble from below.
-	troubleAtLeast = time.Second
+	// diagnosisEvery is how often Troubles is asked while requests wait.
+	diagnosisEvery = 500 * time.Millisecond
+	// diagnosisAtLeast bounds the patience with a trouble from below.
+	diagnosisAtLeast = time.Second
 	// wakeAfterLoss is the least time between two wakes when an instance was
 	// there and has gone again.
 	wakeAfterLoss = time.Second
@@ -180,7 +180,7 @@ func (r *revision) wantsProbes(now time.Time) bool {
 // something hinders. It returns when to look again at the latest.
 func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 	if r.coldAndWaiting() {
-		r.checkTrouble(now)
+		r.checkDiagnosis(now)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -213,7 +213,7 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 		return next, true
 	}
 	if r.waiting.loud > 0 && r.ready == 0 {
-		next = earlier(next, now.Add(troubleEvery))
+		next = earlier(next, now.Add(diagnosisEvery))
 		if r.cold.since.IsZero() {
 			r.cold.since = now
 		}
@@ -236,10 +236,10 @@ func (r *revision) coldAndWaiting() bool {
 	return r.waiting.loud > 0 && r.ready == 0 && (r.live > 0 || !r.cold.wokenAt.Before(r.cold.since))
 }
 
-// checkTrouble refuses those that wait if what hinders the revision has lasted
+// checkDiagnosis refuses those that wait if what hinders the revision has lasted
 // for a quarter of the longest wait, while nothing was ready.
-func (r *revision) checkTrouble(now time.Time) {
-	reason, since := r.a.cfg.Troubles.Trouble(r.id)
+func (r *revision) checkDiagnosis(now time.Time) {
+	reason, since := r.a.cfg.Diagnoses.Diagnosis(r.id)
 	if reason == "" {
 		return
 	}
@@ -282,7 +282,7 @@ func (r *revision) late(q *request) Refusal {
 
 // patience is how long a trouble must last before requests fail for it.
 func (r *revision) patience() time.Duration {
-	return max(troubleAtLeast, r.settings.Load().Queue.Timeout.D()/4)
+	return max(diagnosisAtLeast, r.settings.Load().Queue.Timeout.D()/4)
 }
 
 func isClosed(c <-chan struct{}) bool {

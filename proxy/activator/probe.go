@@ -76,7 +76,7 @@ func judge(res *http.Response, ep wadi.Endpoint) (v verdict, whole bool, err err
 	case res.StatusCode != http.StatusOK && res.Header.Get(wadi.HeaderOrder) == string(wadi.OrderGo):
 		return isGoing, whole, fmt.Errorf("probe %s: it is about to stop", ep.Addr)
 	case res.StatusCode != http.StatusOK:
-		return isUnready, whole, &unreadyError{ep.Addr, res.StatusCode, wadi.Plain(res.Header.Get(wadi.HeaderUnready), maxUnready)}
+		return isUnready, whole, &unreadyError{ep.Addr, res.StatusCode, wadi.OneLine(res.Header.Get(wadi.HeaderUnready), maxUnready)}
 	case revision != ep.Revision || instance != ep.Instance:
 		return isOther, whole, fmt.Errorf("probe %s: it is revision %q, instance %q", ep.Addr, revision, instance)
 	}

@@ -15,16 +15,16 @@ import (
 
 // Tell tells an instance whether it is to go or to stay, on the traffic path and as an
 // activator: that is whom it believes. It returns what the instance says then.
-func (a *Activator) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.Told, error) {
+func (a *Activator) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
 	r := (*a.revisions.Load())[ep.Revision]
 	if r == nil {
-		return wadi.Told{}, fmt.Errorf("tell %s: %w", ep.Revision, wadi.ErrNotFound)
+		return wadi.OrderAnswer{}, fmt.Errorf("tell %s: %w", ep.Revision, wadi.ErrNotFound)
 	}
 	i := newInstance(r, ep, time.Now())
 	defer i.upstream.Close()
 	told, err := i.tell(ctx, order)
 	if err != nil {
-		return wadi.Told{}, fmt.Errorf("tell instance %s to %s: %w", ep.Instance, order, err)
+		return wadi.OrderAnswer{}, fmt.Errorf("tell instance %s to %s: %w", ep.Instance, order, err)
 	}
 	return told, nil
 }
@@ -43,57 +43,57 @@ func (i *instance) orderRequest(ctx context.Context, order wadi.Order) (*http.Re
 }
 
 // tell is over a connection of its own: orders are few.
-func (i *instance) tell(ctx context.Context, order wadi.Order) (wadi.Told, error) {
+func (i *instance) tell(ctx context.Context, order wadi.Order) (wadi.OrderAnswer, error) {
 	req, err := i.orderRequest(ctx, order)
 	if err != nil {
-		return wadi.Told{}, err
+		return wadi.OrderAnswer{}, err
 	}
 	if i.r.protocol.HTTP2() {
 		cc, err := i.upstream.Open(ctx)
 		if err != nil {
-			return wadi.Told{}, err
+			return wadi.OrderAnswer{}, err
 		}
 		defer func() { _ = cc.Close() }() // Nothing else is on it.
 		res, err := cc.RoundTrip(req)
 		if err != nil {
-			return wadi.Told{}, err
+			return wadi.OrderAnswer{}, err
 		}
 		return toldBy(res)
 	}
 	c, err := i.r.a.cfg.Dialer.Dial(ctx, i.ep)
 	if err != nil {
-		return wadi.Told{}, err
+		return wadi.OrderAnswer{}, err
 	}
 	defer closeConn(c)
 	return tellOver(ctx, c, req)
 }
 
 // tellOver sends an order in HTTP/1.1.
-func tellOver(ctx context.Context, c net.Conn, req *http.Request) (wadi.Told, error) {
+func tellOver(ctx context.Context, c net.Conn, req *http.Request) (wadi.OrderAnswer, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // Can't fail but on a closed connection.
 	defer stop()
 	req.Close = true
 	if err := req.Write(c); err != nil {
-		return wadi.Told{}, err
+		return wadi.OrderAnswer{}, err
 	}
 	res, err := http.ReadResponse(bufio.NewReaderSize(c, 1<<10), req)
 	if err != nil {
-		return wadi.Told{}, err
+		return wadi.OrderAnswer{}, err
 	}
 	return toldBy(res)
 }
 
 // toldBy reads the answer to an order.
-func toldBy(res *http.Response) (told wadi.Told, err error) {
+func toldBy(res *http.Response) (told wadi.OrderAnswer, err error) {
 	defer func() { _ = res.Body.Close() }() // It was only read.
 	switch {
 	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusOK && res.Header[wadi.HeaderOrder] == nil:
 		return told, wadi.ErrNoOrders
 	case res.StatusCode != http.StatusOK:
-		return told, fmt.Errorf("status %d: %s", res.StatusCode, wadi.Plain(res.Header.Get(wadi.HeaderUnready), maxUnready))
+		return told, fmt.Errorf("status %d: %s", res.StatusCode, wadi.OneLine(res.Header.Get(wadi.HeaderUnready), maxUnready))
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxProbeBody)).Decode(&told); err != nil {
-		return wadi.Told{}, fmt.Errorf("its answer: %w", err)
+		return wadi.OrderAnswer{}, fmt.Errorf("its answer: %w", err)
 	}
 	return told, nil
 }

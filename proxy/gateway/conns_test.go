@@ -460,14 +460,14 @@ type nowhere struct{}
 
 func (nowhere) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) { return nil, make(chan struct{}) }
 func (nowhere) Wake(context.Context, string) error                  { return nil }
-func (nowhere) Trouble(string) (string, time.Time)                  { return "", time.Time{} }
+func (nowhere) Diagnosis(string) (string, time.Time)                { return "", time.Time{} }
 func (nowhere) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nowhere to dial")
 }
 
 // A caller that may not call is told so, and has no connection then.
 func TestServer_DeniedOnesDontStay(t *testing.T) {
-	act, err := activator.New(activator.Config{Name: "a", Boot: "1", Endpoints: nowhere{}, Waker: nowhere{}, Troubles: nowhere{}, Dialer: nowhere{},
+	act, err := activator.New(activator.Config{Name: "a", Boot: "1", Endpoints: nowhere{}, Waker: nowhere{}, Diagnoses: nowhere{}, Dialer: nowhere{},
 		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)

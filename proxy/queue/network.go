@@ -58,7 +58,7 @@ func (p *Proxy) raiseShield(ctx context.Context) {
 		err = p.cfg.ports().Raise(ctx, firewall.NamespacesOf(p.cfg.Instance))
 	}
 	if err != nil {
-		p.shield.failure = wadi.Plain(err.Error(), diagnosis.MaxText)
+		p.shield.failure = wadi.OneLine(err.Error(), diagnosis.MaxText)
 		p.log.Warn("the instance can't be shielded; it serves all the same", "reason", p.shield.failure)
 		return
 	}

@@ -155,7 +155,7 @@ func (p *Proxy) answerOrder(x *request, r *http.Request, order wadi.Order) {
 	}
 	left := p.live.rest()
 	since, quiet := p.orders.times()
-	told := wadi.Told{
+	told := wadi.OrderAnswer{
 		Order: p.orders.told(), Requests: left.Requests, Tunnels: left.Tunnels,
 		SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds(),
 	}

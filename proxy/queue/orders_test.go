@@ -13,7 +13,7 @@ import (
 const proof = wadi.Proof("a-secret-of-the-revision")
 
 // told tells the instance an order as an activator does, and returns its answer.
-func (s *sidecar) told(order wadi.Order) (got wadi.Told) {
+func (s *sidecar) told(order wadi.Order) (got wadi.OrderAnswer) {
 	s.t.Helper()
 	a := s.order(order, string(proof))
 	if a.StatusCode != 200 || json.Unmarshal([]byte(a.text), &got) != nil {

@@ -98,8 +98,8 @@ type cluster struct{ endpoint wadi.Endpoint }
 func (c cluster) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) {
 	return []wadi.Endpoint{c.endpoint}, make(chan struct{})
 }
-func (cluster) Wake(context.Context, string) error        { return nil }
-func (cluster) Trouble(string) (why string, at time.Time) { return "", time.Time{} }
+func (cluster) Wake(context.Context, string) error          { return nil }
+func (cluster) Diagnosis(string) (why string, at time.Time) { return "", time.Time{} }
 func (cluster) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", ep.Addr)
 }
@@ -109,7 +109,7 @@ func startGateway(t *testing.T, q queueProxy) (addr string) {
 	t.Helper()
 	c := cluster{wadi.Endpoint{Revision: revision, Service: service, Instance: instance, Addr: q.addr, Running: true}}
 	reg := prometheus.NewRegistry()
-	act, err := activator.New(activator.Config{Name: "agent", Boot: "1", Endpoints: c, Waker: c, Troubles: c, Dialer: c, Log: hclog.NewNullLogger(), Registerer: reg})
+	act, err := activator.New(activator.Config{Name: "agent", Boot: "1", Endpoints: c, Waker: c, Diagnoses: c, Dialer: c, Log: hclog.NewNullLogger(), Registerer: reg})
 	if err != nil {
 		t.Fatal(err)
 	}

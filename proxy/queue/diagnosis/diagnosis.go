@@ -61,13 +61,13 @@ func (d *Diagnosis) Unready(err error) string {
 	if err == nil {
 		return ""
 	}
-	return wadi.Plain(d.explain(err, d.known(unreadyMaxAge)), MaxText)
+	return wadi.OneLine(d.explain(err, d.known(unreadyMaxAge)), MaxText)
 }
 
 // Exposed lists the addresses other than loopback at which the app takes connections,
 // past the queue-proxy; "" if there are none.
 func (d *Diagnosis) Exposed() string {
-	return wadi.Plain(d.exposed(d.known(exposedMaxAge)), MaxText)
+	return wadi.OneLine(d.exposed(d.known(exposedMaxAge)), MaxText)
 }
 
 // Forget has the sockets read anew: the app has begun to listen, or has ended.

@@ -122,7 +122,7 @@ func (p Ports) Raise(ctx context.Context, n Namespaces) error {
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		line, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
-		return fmt.Errorf("nft: %w: %s; it takes root or CAP_NET_ADMIN, and nf_tables in the kernel", err, wadi.Plain(string(line), maxNftLine))
+		return fmt.Errorf("nft: %w: %s; it takes root or CAP_NET_ADMIN, and nf_tables in the kernel", err, wadi.OneLine(string(line), maxNftLine))
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // What hinders a revision is an event, with the ID that callers got; once, however
 // often it comes and goes in turns with others.
-func TestLeader_TellsWhatHinders(t *testing.T) {
+func TestLeader_DiagnosisIsAnEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		l, stop := lead(t, c)
@@ -31,7 +31,7 @@ func TestLeader_TellsWhatHinders(t *testing.T) {
 		all, _, _ := l.Events.Since(0)
 		told := map[string]int{}
 		for _, e := range all {
-			if e.Type != "Hindered" {
+			if e.Type != "Blocked" {
 				continue
 			}
 			for _, why := range reasons {
