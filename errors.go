@@ -28,7 +28,7 @@ var (
 	// ErrQueueTimeout: a request waited for as long as it may.
 	ErrQueueTimeout = errors.New("no instance became ready in time")
 	// ErrForeign: what Wadi would have to write belongs to somebody else.
-	ErrForeign = errors.New("not ours")
+	ErrForeign = errors.New("not managed by Wadi")
 	// ErrUnplaceable: Nomad says that the revision can't run. The error that
 	// wraps it gives Nomad's reason.
 	ErrUnplaceable = errors.New("instance can't run")

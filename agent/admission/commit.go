@@ -65,9 +65,9 @@ func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate
 	case err != nil:
 		return fmt.Errorf("look for job %s: %w", c.rev.ID, err)
 	}
-	ours := job.Meta[metaService] == c.service.Name && job.Meta[metaSpecHash] != ""
+	managed := job.Meta[metaService] == c.service.Name && job.Meta[metaSpecHash] != ""
 	switch {
-	case !ours:
+	case !managed:
 		refused.clash(c, "", "Nomad has a job %q that isn't Wadi's; rename or purge it", c.rev.ID)
 	case job.Count > 0:
 		refused.clash(c, "",

@@ -84,7 +84,7 @@ func TestSubmit_ConflictAfterTakeOver(t *testing.T) {
 }
 
 func TestSubmit_JobInTheWay(t *testing.T) {
-	ours := map[string]string{"wadi_service": "hello", "wadi_spec_hash": "0123"}
+	managed := map[string]string{"wadi_service": "hello", "wadi_spec_hash": "0123"}
 	for _, tt := range []struct {
 		name  string
 		meta  map[string]string
@@ -93,8 +93,8 @@ func TestSubmit_JobInTheWay(t *testing.T) {
 	}{
 		{"somebody else's", nil, 0, "isn't Wadi's"},
 		{"of another service", map[string]string{"wadi_service": "world", "wadi_spec_hash": "0123"}, 0, "isn't Wadi's"},
-		{"ours and running", ours, 2, "running job"},
-		{"ours, left over", ours, 0, ""},
+		{"managed and running", managed, 2, "running job"},
+		{"managed, left over", managed, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
@@ -140,7 +140,7 @@ func TestValidate_ChangesNothing(t *testing.T) {
 	}
 }
 
-// Somebody registered another job under the same ID after this one: it is theirs.
+// Somebody registered another job under the same ID after this one: it is foreign.
 func TestSubmit_FailureLeavesJobThatOthersChanged(t *testing.T) {
 	b := newBench(t)
 	b.store.OnSubmit = func() error {

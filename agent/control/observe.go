@@ -62,12 +62,12 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 	c.mu.Unlock()
 	for _, r := range s.Revisions {
 		job := c.Cluster.Job(s.Service.Namespace, r.ID)
-		ours := c.Owned.Index(r.ID)
-		if job.Index > ours && job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.
-			ours = job.Index
-			c.Owned.Adopt(r.ID, ours)
+		adopted := c.Owned.Index(r.ID)
+		if job.Index > adopted && job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.
+			adopted = job.Index
+			c.Owned.Adopt(r.ID, adopted)
 		}
-		o.Jobs[r.ID], o.Adopted[r.ID] = job, ours
+		o.Jobs[r.ID], o.Adopted[r.ID] = job, adopted
 		if check, asked := c.checks.of(r.ID); asked {
 			o.Checks[r.ID] = check
 		}

@@ -45,7 +45,7 @@ func showRevision(c *call, r revisionExplanation) {
 	if d := r.Now; d != nil {
 		c.printf("  why       %s\n", clean(d.Reason))
 		if d.WhyNot != "" {
-			c.printf("  but       not carried out: %s\n", clean(d.WhyNot))
+			c.printf("  but       not executed: %s\n", clean(d.WhyNot))
 		}
 		c.printf("  now       %d in Nomad, %d ready, %d starting\n", countAfter(*d), d.Ready, d.Starting)
 		c.printf("  wanted    %d by the load, %d after bounds%s\n", d.Wanted, d.Desired, boundsText(*d))

@@ -16,15 +16,15 @@ func serviceScaleCommand() command {
 	var revision string
 	return command{
 		usage:    "wadi service scale -for 10m [options] NAME COUNT | wadi service scale -clear NAME",
-		synopsis: "Hold a count of instances for a time",
+		synopsis: "Override the count of instances for a time",
 		help: `The count stands above what the load wants, above scale.min and schedules, and
 below scale.max; it ends by itself. At a count of 0 a request wakes the service
 all the same, and it goes back to zero when none is in flight.`,
 		remote: true, min: 1, max: 2,
 		flags: func(fs *flag.FlagSet) {
-			fs.DurationVar(&lasts, "for", 0, "how `long` the count is held, for instance 10m; 0 ends a hold")
-			fs.BoolVar(&isClear, "clear", false, "end the hold")
-			fs.StringVar(&revision, "revision", "", "hold the revision with this `ID`; default: whichever has most of the traffic")
+			fs.DurationVar(&lasts, "for", 0, "how `long` the count stands, for instance 10m; 0 ends an override")
+			fs.BoolVar(&isClear, "clear", false, "end the override")
+			fs.StringVar(&revision, "revision", "", "override the revision with this `ID`; default: whichever has most of the traffic")
 		},
 		run: func(ctx context.Context, c *call) error {
 			count, release, err := overrideArgs(c.args, lasts, isClear)
@@ -55,7 +55,7 @@ all the same, and it goes back to zero when none is in flight.`,
 	}
 }
 
-// overrideArgs reads what was typed: a hold needs a count and a time, its end neither.
+// overrideArgs reads what was typed: an override needs a count and a time, its end neither.
 func overrideArgs(args []string, lasts time.Duration, isClear bool) (count int, release bool, err error) {
 	switch {
 	case isClear && lasts != 0:
@@ -83,7 +83,7 @@ func showOverride(c *call, h api.Scaled) {
 		what = h.Revision
 	}
 	if h.Override == nil {
-		c.printf("%s: no count is held any more\n", what)
+		c.printf("%s: the override has ended\n", what)
 		return
 	}
 	c.printf("%s: %s\n", what, overrideText(*h.Override, time.Now()))
@@ -92,9 +92,9 @@ func showOverride(c *call, h api.Scaled) {
 	}
 }
 
-// overrideText says what is held and until when.
+// overrideText says what a count is overridden to, and until when.
 func overrideText(h wadi.Override, now time.Time) string {
-	text := "held at " + strconv.Itoa(h.Count) + " until " + h.Until.Local().Format("2006-01-02 15:04:05") +
+	text := "overridden to " + strconv.Itoa(h.Count) + " until " + h.Until.Local().Format("2006-01-02 15:04:05") +
 		" (" + remaining(h.Until, now) + " more)"
 	if h.By != "" {
 		text += " by " + clean(h.By)

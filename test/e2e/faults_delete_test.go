@@ -22,7 +22,7 @@ type traces struct{ jobs, keys, entries, services []string }
 func tracesOf(t *testing.T, name string) traces {
 	t.Helper()
 	var out traces
-	ours := func(s string) bool {
+	managed := func(s string) bool {
 		return s == name || strings.HasPrefix(s, name+"-") || strings.HasPrefix(s, name+"/")
 	}
 	jobs, _, err := stack.Nomad.Jobs().List(&nomad.QueryOptions{Namespace: "*"})
@@ -30,7 +30,7 @@ func tracesOf(t *testing.T, name string) traces {
 		t.Fatal(err)
 	}
 	for _, j := range jobs {
-		if ours(j.ID) {
+		if managed(j.ID) {
 			out.jobs = append(out.jobs, j.ID)
 		}
 	}
@@ -39,7 +39,7 @@ func tracesOf(t *testing.T, name string) traces {
 		t.Fatal(err)
 	}
 	for _, k := range keys {
-		if _, rest, ok := strings.Cut(strings.TrimPrefix(k, "wadi/"), "/"); ok && ours(rest) {
+		if _, rest, ok := strings.Cut(strings.TrimPrefix(k, "wadi/"), "/"); ok && managed(rest) {
 			out.keys = append(out.keys, k)
 		}
 	}
@@ -51,7 +51,7 @@ func tracesOf(t *testing.T, name string) traces {
 			t.Fatal(err)
 		}
 		for _, e := range all {
-			if ours(e.GetName()) {
+			if managed(e.GetName()) {
 				out.entries = append(out.entries, kind+" "+e.GetName())
 			}
 		}
@@ -61,7 +61,7 @@ func tracesOf(t *testing.T, name string) traces {
 		t.Fatal(err)
 	}
 	for s := range services {
-		if ours(s) {
+		if managed(s) {
 			out.services = append(out.services, s)
 		}
 	}

@@ -133,7 +133,7 @@ func TestE2E_Chains(t *testing.T) {
 }
 
 // From every shape to every other Consul refuses nothing, a second Apply writes
-// nothing, and Remove leaves what is not ours.
+// nothing, and Remove leaves what is foreign.
 func TestE2E_AnyShapeToAnyOther(t *testing.T) {
 	client, l := startLayer(t)
 	foreign := []api.ConfigEntry{
@@ -199,7 +199,7 @@ func TestE2E_RemoveNeededByOthers(t *testing.T) {
 	client, l := startLayer(t)
 	for _, tt := range []struct {
 		what   string
-		theirs api.ConfigEntry
+		foreign api.ConfigEntry
 		left   []string
 	}{
 		{"a subset",
@@ -212,7 +212,7 @@ func TestE2E_RemoveNeededByOthers(t *testing.T) {
 		if err := l.Apply(t.Context(), one(1)); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := client.API().ConfigEntries().Set(tt.theirs, nil); err != nil {
+		if _, _, err := client.API().ConfigEntries().Set(tt.foreign, nil); err != nil {
 			t.Fatal(err)
 		}
 		var kept *mesh.KeptError
@@ -238,7 +238,7 @@ func TestE2E_RemoveNeededByOthers(t *testing.T) {
 }
 
 // Consul puts intentions into a form of its own; a source that somebody adds to
-// ours goes again.
+// the managed one goes again.
 func TestE2E_IntentionsDrift(t *testing.T) {
 	client, l := startLayer(t)
 	r := shapes()["intentions"]

@@ -75,10 +75,10 @@ func TestE2E_Entries(t *testing.T) {
 	}
 
 	// A splitter that somebody else wrote stays.
-	theirs := &api.ServiceSplitterConfigEntry{
+	foreign := &api.ServiceSplitterConfigEntry{
 		Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100, ServiceSubset: "hello-00003"}},
 	}
-	if _, _, err := client.API().ConfigEntries().Set(theirs, nil); err != nil {
+	if _, _, err := client.API().ConfigEntries().Set(foreign, nil); err != nil {
 		t.Fatal(err)
 	}
 	var fe *mesh.ForeignError

@@ -92,10 +92,10 @@ func TestIntentions_Drift(t *testing.T) {
 // Somebody else's intentions stay, and bar no way; but what the service's owner
 // asked for is not in force, and perhaps the activator is not let in.
 func TestIntentions_Foreign(t *testing.T) {
-	theirs := &api.ServiceIntentionsConfigEntry{Kind: api.ServiceIntentions, Name: "hello",
+	foreign := &api.ServiceIntentionsConfigEntry{Kind: api.ServiceIntentions, Name: "hello",
 		Sources: []*api.SourceIntention{{Name: "*", Action: "allow"}}}
 	c := newRegistry()
-	c.entries["intentions hello"] = stamped(theirs, 7)
+	c.entries["intentions hello"] = stamped(foreign, 7)
 	l := &mesh.Layer{Entries: c}
 	r := with(one(1), allow("web"))
 	for range 2 {

@@ -70,8 +70,8 @@ func TestApply_LeavingTheMesh(t *testing.T) {
 
 func TestForeignEntries(t *testing.T) {
 	c := newRegistry()
-	theirs := &api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100}}}
-	c.entries["splitter hello"] = stamped(theirs, 7)
+	foreign := &api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100}}}
+	c.entries["splitter hello"] = stamped(foreign, 7)
 	l := &mesh.Layer{Entries: c}
 
 	var fe *mesh.ForeignError
@@ -100,8 +100,8 @@ func TestForeignEntries(t *testing.T) {
 func TestRemove_NeededByOthers(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
-		theirs       api.ConfigEntry
-		ours, writes []string
+		foreign       api.ConfigEntry
+		managed, writes []string
 	}{
 		{"a subset",
 			&api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100, ServiceSubset: "hello-00001"}}},
@@ -124,13 +124,13 @@ func TestRemove_NeededByOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.writes = nil
-			c.entries[key(tt.theirs.GetKind(), tt.theirs.GetName())] = stamped(tt.theirs, 70)
+			c.entries[key(tt.foreign.GetKind(), tt.foreign.GetName())] = stamped(tt.foreign, 70)
 			err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello")
 			var kept *mesh.KeptError
 			if !errors.As(err, &kept) || !errors.Is(err, wadi.ErrForeign) {
 				t.Fatalf("got %v, want a KeptError", err)
 			}
-			want := &mesh.KeptError{Managed: tt.ours, Foreign: []string{tt.theirs.GetKind() + " " + tt.theirs.GetName()}}
+			want := &mesh.KeptError{Managed: tt.managed, Foreign: []string{tt.foreign.GetKind() + " " + tt.foreign.GetName()}}
 			if d := cmp.Diff(want, kept); d != "" {
 				t.Error(d)
 			}

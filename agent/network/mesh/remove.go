@@ -12,7 +12,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// KeptError: entries of ours can't be deleted, because somebody else's need them.
+// KeptError says that managed entries can't be deleted, because foreign ones refer to them.
 type KeptError struct {
 	Managed, Foreign []string // For instance "service-splitter hello".
 }
@@ -26,7 +26,7 @@ func (e *KeptError) Error() string {
 // Unwrap makes it wadi.ErrForeign.
 func (e *KeptError) Unwrap() error { return wadi.ErrForeign }
 
-// Remove deletes a service's entries, as far as they are ours. Those of the
+// Remove deletes a service's entries, as far as they are managed. Those of the
 // activator stay: other services use them. So do, with a *KeptError, those that
 // Consul refuses to delete because somebody else's entry needs them.
 func (l *Layer) Remove(ctx context.Context, service string) error {
@@ -74,21 +74,21 @@ func (l *Layer) removeRest(ctx context.Context, service string, cause error) err
 			left = append(left, c.Entry)
 		}
 	}
-	theirs, err := l.needing(ctx, service, left)
+	foreign, err := l.foreignReferences(ctx, service, left)
 	switch {
 	case err != nil:
 		return err
-	case len(left) > 0 && len(theirs) == 0:
+	case len(left) > 0 && len(foreign) == 0:
 		return cause
 	case len(left) > 0:
-		return &KeptError{Managed: names(left), Foreign: names(theirs)}
+		return &KeptError{Managed: names(left), Foreign: names(foreign)}
 	}
 	return nil
 }
 
-// needing are the entries of others that lead to the names of some of ours.
-func (l *Layer) needing(ctx context.Context, service string, ours []api.ConfigEntry) ([]api.ConfigEntry, error) {
-	var theirs []api.ConfigEntry
+// foreignReferences are the foreign entries that lead to the names of some managed ones.
+func (l *Layer) foreignReferences(ctx context.Context, service string, managed []api.ConfigEntry) ([]api.ConfigEntry, error) {
+	var foreign []api.ConfigEntry
 	for _, kind := range routing() {
 		all, err := l.Entries.Entries(ctx, kind)
 		if err != nil {
@@ -96,12 +96,12 @@ func (l *Layer) needing(ctx context.Context, service string, ours []api.ConfigEn
 		}
 		for _, e := range all {
 			leads := append(leadsTo(e), e.GetName())
-			if owner(e) != service && slices.ContainsFunc(ours, func(o api.ConfigEntry) bool { return slices.Contains(leads, o.GetName()) }) {
-				theirs = append(theirs, e)
+			if owner(e) != service && slices.ContainsFunc(managed, func(o api.ConfigEntry) bool { return slices.Contains(leads, o.GetName()) }) {
+				foreign = append(foreign, e)
 			}
 		}
 	}
-	return theirs, nil
+	return foreign, nil
 }
 
 // leadsTo are the services that an entry names.

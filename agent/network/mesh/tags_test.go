@@ -72,9 +72,9 @@ func TestTags_Drift(t *testing.T) {
 	notProgrammed(t, c, oneTagged("next"), "service-router next-hello is not as it should be")
 	apply(t, c, oneTagged("next"))
 
-	ours := *c.entries["defaults next-hello"].(*api.ServiceConfigEntry)
-	ours.Name = "old-hello"
-	c.entries["defaults old-hello"] = stamped(&ours, 99)
+	managed := *c.entries["defaults next-hello"].(*api.ServiceConfigEntry)
+	managed.Name = "old-hello"
+	c.entries["defaults old-hello"] = stamped(&managed, 99)
 	notProgrammed(t, c, oneTagged("next"), "service-defaults old-hello is not as it should be")
 	apply(t, c, oneTagged("next"))
 	if c.entries["defaults old-hello"] != nil {
@@ -83,19 +83,19 @@ func TestTags_Drift(t *testing.T) {
 }
 
 // Whoever routes a tag's name has it, whichever entry he routes it with, and even if
-// it is another service of ours. Somebody's intentions for it are no matter.
+// it is another managed service. Foreign intentions for it do not matter.
 func TestTags_Foreign(t *testing.T) {
 	other := one(1)
 	other.Service = "next-hello"
 	ofOurs := newRegistry()
 	apply(t, ofOurs, other)
-	theirs := map[string]api.ConfigEntry{
+	foreign := map[string]api.ConfigEntry{
 		"service-defaults next-hello":                         &api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: "next-hello", Protocol: "http"},
 		"service-resolver next-hello":                         &api.ServiceResolverConfigEntry{Kind: api.ServiceResolver, Name: "next-hello"},
 		"service-defaults next-hello (of service next-hello)": ofOurs.entries["defaults next-hello"],
 		"service-router next-hello (of service next-hello)":   ofOurs.entries["router next-hello"],
 	}
-	for want, e := range theirs {
+	for want, e := range foreign {
 		c := newRegistry()
 		c.entries[key(e.GetKind(), e.GetName())] = stamped(e, 7)
 		var fe *mesh.ForeignError

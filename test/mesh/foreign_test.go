@@ -13,17 +13,17 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// A name that somebody else has routed is theirs: a service of that name is refused
+// A name that somebody else has routed is foreign: a service of that name is refused
 // before anything is registered. Once they have let go of it, it is like any other.
 func TestForeign_BeforeApply(t *testing.T) {
 	t.Parallel()
-	theirs := foreignEntries(t, "foreign")
+	foreign := foreignEntries(t, "foreign")
 	hcl := hello("foreign", options{initial: 1, window: "6s"})
 	_, err := stack.Agent.Submit(t.Context(), hcl)
 	if err == nil || !strings.Contains(err.Error(), `Consul has a service-defaults "foreign" that isn't Wadi's`) {
 		t.Fatalf("submitted: %v, want it refused for their entry", err)
 	}
-	wantUntouched(t, theirs)
+	wantUntouched(t, foreign)
 	if n, err := stack.Count(t.Context(), "foreign-00001"); err != nil || n != -1 {
 		t.Errorf("got a job with count %d (%v), want none", n, err)
 	}
@@ -42,7 +42,7 @@ func TestForeign_BeforeApply(t *testing.T) {
 func TestForeign_Failing(t *testing.T) {
 	t.Parallel()
 	agent := stack.Consul.Agent()
-	must(t, "register theirs", agent.ServiceRegister(&consul.AgentServiceRegistration{
+	must(t, "register foreign", agent.ServiceRegister(&consul.AgentServiceRegistration{
 		Name: "foreign-down", Port: 1, Check: &consul.AgentServiceCheck{TTL: "1h", Status: consul.HealthCritical},
 	}))
 	t.Cleanup(func() { _ = agent.ServiceDeregister("foreign-down") })
@@ -67,16 +67,16 @@ func TestForeign_Later(t *testing.T) {
 	busy := startLoad(t, callerA, "foreign-late", "/", 200*time.Millisecond, from("foreign-late-00001"))
 	busy.Wait(t, 5)
 	waitDirect(t, callerA, "foreign-late")
-	theirs := &consul.ServiceSplitterConfigEntry{
+	foreign := &consul.ServiceSplitterConfigEntry{
 		Kind: consul.ServiceSplitter, Name: "foreign-late", Splits: []consul.ServiceSplit{{Weight: 100}},
 	}
-	_, _, err := stack.Consul.ConfigEntries().Set(theirs, nil)
+	_, _, err := stack.Consul.ConfigEntries().Set(foreign, nil)
 	must(t, "write entry", err)
 	t.Cleanup(func() { _, _ = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil) })
 	wantForeign(t, "foreign-late", "service-splitter foreign-late")
 	busy.WantAll(t, 5)
 	wantStays(t, "foreign-late-00001")
-	wantUntouched(t, []consul.ConfigEntry{theirs})
+	wantUntouched(t, []consul.ConfigEntry{foreign})
 
 	_, err = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil)
 	must(t, "delete entry", err)
@@ -92,10 +92,10 @@ func TestForeign_Delete(t *testing.T) {
 	t.Parallel()
 	must(t, "submit", stack.Agent.Apply(t.Context(), hello("foreign-gone", options{window: "6s"}))) // Deleted by hand.
 	wantProgrammed(t, "foreign-gone")
-	theirs := &consul.ServiceSplitterConfigEntry{
+	foreign := &consul.ServiceSplitterConfigEntry{
 		Kind: consul.ServiceSplitter, Name: "foreign-gone", Splits: []consul.ServiceSplit{{Weight: 100, ServiceSubset: "foreign-gone-00001"}},
 	}
-	_, _, err := stack.Consul.ConfigEntries().Set(theirs, nil)
+	_, _, err := stack.Consul.ConfigEntries().Set(foreign, nil)
 	must(t, "write entry", err)
 	t.Cleanup(func() { // In the order in which Consul lets them go.
 		for _, kind := range []string{consul.ServiceSplitter, consul.ServiceResolver, consul.ServiceDefaults} {
@@ -104,7 +104,7 @@ func TestForeign_Delete(t *testing.T) {
 	})
 	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "service", "delete", "foreign-gone")
 	must(t, "delete the service", err)
-	wantUntouched(t, []consul.ConfigEntry{theirs})
+	wantUntouched(t, []consul.ConfigEntry{foreign})
 	for _, want := range []string{"service-splitter foreign-gone of somebody else", "delete it, and then service-resolver foreign-gone, service-defaults foreign-gone"} {
 		if ran.Code != 0 || !strings.Contains(ran.Stderr, want) {
 			t.Errorf("got %v, want %q in it", ran, want)
