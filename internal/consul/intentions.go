@@ -29,11 +29,10 @@ func (c *Client) WatchIntentions(ctx context.Context, emit func(Intentions), rep
 	w.Fetch = func(ctx context.Context, index uint64) (Intentions, uint64, error) {
 		if index == 0 {
 			var err error
-			defaultAllow, err = c.intentionsDefault(ctx)
-			if errors.Is(err, wadi.ErrForbidden) { // One refusal is no proof: see refusedPause.
-				sleep(ctx, refusedPause)
+			retryRefused(ctx, func() (refused bool) {
 				defaultAllow, err = c.intentionsDefault(ctx)
-			}
+				return errors.Is(err, wadi.ErrForbidden)
+			})
 			switch {
 			case errors.Is(err, wadi.ErrForbidden):
 				if !reported {
@@ -86,13 +85,14 @@ const hiddenAtOnce = 100
 // HiddenIntentions returns those services whose intentions may not be read: of
 // them, and only of them, no intention does not mean that there is none.
 func (c *Client) HiddenIntentions(ctx context.Context, services []string) (map[string]bool, error) {
-	hidden, err := c.hiddenOnce(ctx, services)
-	if err != nil || len(hidden) == 0 {
-		return hidden, err
-	}
-	// Nobody would be let in to them: one refusal is no proof, see refusedPause.
-	sleep(ctx, refusedPause)
-	return c.hiddenOnce(ctx, slices.Sorted(maps.Keys(hidden)))
+	var hidden map[string]bool
+	var err error
+	retryRefused(ctx, func() (refused bool) {
+		hidden, err = c.hiddenOnce(ctx, services)
+		services = slices.Sorted(maps.Keys(hidden)) // The others need no second question.
+		return len(hidden) > 0
+	})
+	return hidden, err
 }
 
 func (c *Client) hiddenOnce(ctx context.Context, services []string) (map[string]bool, error) {

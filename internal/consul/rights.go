@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -30,19 +29,13 @@ func (c *Client) MayWriteIntentions(ctx context.Context, token, service string) 
 		token = anonymous
 	}
 	asked := Right{Resource: "intention", Segment: service, Access: "write"}
-	err := c.mayOnce(ctx, what, token, asked)
-	if errors.Is(err, wadi.ErrForbidden) && token != anonymous {
-		// One refusal is no proof: a Consul that has just started does not know all tokens.
-		if sleep(ctx, refusedPause); ctx.Err() == nil {
-			err = c.mayOnce(ctx, what, token, asked)
-		}
-	}
+	var err error
+	retryRefused(ctx, func() (refused bool) {
+		err = c.mayOnce(ctx, what, token, asked)
+		return errors.Is(err, wadi.ErrForbidden) && token != anonymous
+	})
 	return err
 }
-
-// refusedPause is the pause before what was refused is asked again: a Consul that has just
-// started does not know all tokens and policies yet.
-const refusedPause = 400 * time.Millisecond
 
 func (c *Client) mayOnce(ctx context.Context, what, token string, asked Right) error {
 	got, err := c.authorize(ctx, token, []Right{asked})

@@ -154,7 +154,15 @@ func (p *Process) exit() error {
 
 // Kill ends the process with SIGKILL and waits until it is gone. A process
 // that is not running is no error.
-func (p *Process) Kill() error { return p.end(syscall.SIGKILL, context.Background()) }
+func (p *Process) Kill() error {
+	if err := p.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	if done := p.Done(); done != nil {
+		<-done
+	}
+	return nil
+}
 
 // Stop ends the process with SIGINT, and with SIGKILL after 15 s or when ctx
 // ends. Nomad's tasks go on.
@@ -164,15 +172,8 @@ func (p *Process) Stop(ctx context.Context) error {
 	if err := p.Resume(); err != nil { // A paused process would not hear it.
 		return err
 	}
-	if err := p.end(syscall.SIGINT, ctx); err == nil {
-		return nil
-	}
-	return p.Kill()
-}
-
-func (p *Process) end(sig syscall.Signal, ctx context.Context) error {
-	if err := p.signal(sig); err != nil {
-		return err
+	if err := p.signal(syscall.SIGINT); err != nil {
+		return p.Kill()
 	}
 	done := p.Done()
 	if done == nil {
@@ -182,7 +183,7 @@ func (p *Process) end(sig syscall.Signal, ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for %s to exit: %w", p.Name, ctx.Err())
+		return p.Kill()
 	}
 }
 
