@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// EnvoyTask is what a sidecar_task block runs Envoy by without Docker, in HCL.
+// EnvoyTask is the HCL of a sidecar_task block that runs Envoy without Docker.
 const EnvoyTask = `    driver = "raw_exec"
     config {
       command = "/bin/sh"
@@ -15,9 +15,9 @@ const EnvoyTask = `    driver = "raw_exec"
     }
 `
 
-// AgentConfig is the configuration of a Wadi agent that works on this cluster:
-// the queue-proxy of the folder bin and the Envoy of the tools run by raw_exec, as
-// a machine without Docker can. Services get Envoy where bridge networks work.
+// AgentConfig is the configuration of a Wadi agent that works on this cluster. The
+// queue-proxy of the folder bin and the Envoy of the tools run by raw_exec, so the
+// machine needs no Docker. Services get Envoy where bridge networks work.
 func (c *Cluster) AgentConfig(bin string) string {
 	mesh, network := "off", "host"
 	if c.Bridge {
@@ -60,8 +60,8 @@ defaults {
 `, c.NomadAddr, c.ConsulAddr, filepath.Join(bin, "queue-proxy"), mesh, network)
 }
 
-// Existing describes a cluster that somebody else runs on this machine. Services
-// on it begin without the mesh: whether its clients have CNI plugins is not known.
+// Existing describes a cluster that runs already and is not Wadi's. Its services begin
+// without the mesh: whether its clients have CNI plugins is not known.
 func Existing(nomad, consul string) *Cluster {
 	return &Cluster{
 		NomadAddr: nomad, ConsulAddr: consul, HostIP: HostIP(),

@@ -15,14 +15,14 @@ import (
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
-// ports of one cluster; they stay the same when its processes are restarted.
+// ports of one cluster. They stay the same when its processes are restarted.
 type ports struct {
 	consul, consulClient consulPorts
 	nomad, nomadClient   nomadPorts
 }
 
-// DefaultPorts returns Consul's and Nomad's usual ports where they are free,
-// and 0 where they are not. They stay this process's.
+// DefaultPorts returns Consul's and Nomad's usual ports where they are free, and 0 where
+// they are not. This process keeps them until it ends.
 func DefaultPorts() Ports {
 	free := func(port int) int {
 		if !freeport.Claim("127.0.0.1", port) {
@@ -33,8 +33,8 @@ func DefaultPorts() Ports {
 	return Ports{ConsulHTTP: free(8500), ConsulGRPC: free(8502), NomadHTTP: free(4646)}
 }
 
-// choosePorts fills in free ports. They are held until all are chosen, so that
-// none is chosen twice.
+// choosePorts fills in free ports. Their listeners stay open until all are chosen, so
+// that no port is chosen twice.
 func choosePorts(cfg Config) (ports, error) {
 	var p ports
 	consul, nomad := &p.consul, &p.nomad
@@ -60,8 +60,8 @@ func choosePorts(cfg Config) (ports, error) {
 	return p, nil
 }
 
-// findNetwork decides which interface mapped ports are on, and whether bridge
-// networks can reach it.
+// findNetwork sets the interface that mapped ports are on, and whether bridge networks
+// and the mesh work.
 func (c *Cluster) findNetwork(tools toolchain.Paths) {
 	c.Interface, c.HostIP = "lo", "127.0.0.1"
 	name, ip, err := defaultInterface()
@@ -79,7 +79,8 @@ func (c *Cluster) findNetwork(tools toolchain.Paths) {
 	}
 }
 
-// HostIP is the address that instances reach this machine by, as far as there is one.
+// HostIP is the address by which instances reach this machine; 127.0.0.1 without a
+// default route.
 func HostIP() string {
 	_, ip, err := defaultInterface()
 	if err != nil {
@@ -117,8 +118,8 @@ func defaultInterface() (name, ip string, err error) {
 	return "", "", errors.New("no interface has an IPv4 default route: ports are on loopback, where bridge networks can't reach them")
 }
 
-// environment is what the children, and through them raw_exec tasks, inherit:
-// the parent's without what would point them at another cluster.
+// environment is inherited by the children, and through them by raw_exec tasks: the
+// parent's environment without settings that would point them at another cluster.
 func environment(dir, mark string, path []string) ([]string, error) {
 	tmp := filepath.Join(dir, "t")
 	if err := os.MkdirAll(tmp, 0o777); err != nil {
@@ -137,45 +138,27 @@ func environment(dir, mark string, path []string) ([]string, error) {
 		env = append(env, kv)
 	}
 	dirs := append(append([]string{}, path...), filepath.SplitList(os.Getenv("PATH"))...)
-	dirs = append(dirs, "/usr/sbin", "/sbin") // Of iptables.
+	dirs = append(dirs, "/usr/sbin", "/sbin") // For iptables.
 	return append(env,
 		"PATH="+strings.Join(dirs, string(os.PathListSeparator)),
-		"TMPDIR="+tmp, // Sockets of Nomad's plugins.
+		"TMPDIR="+tmp, // For the sockets of Nomad's plugins.
 		mark,
 	), nil
 }
 
-// nomadClientHCL is what the second and every later start adds.
+// nomadClientHCL is the configuration of the node, which every start of Nomad but the
+// first one has in addition to the server's.
 func nomadClientHCL(c *Cluster, cfg Config, cniPath string) string {
-	drivers := "docker,java,qemu"
-	docker := ""
+	drivers, docker := "docker,java,qemu", ""
 	if cfg.Docker {
-		drivers = "java,qemu"
-		image := ""
-		if cfg.InfraImage != "" {
-			image = fmt.Sprintf("infra_image = %q", cfg.InfraImage)
-		}
-		if cfg.DockerEndpoint != "" {
-			image += fmt.Sprintf("\n    endpoint = %q", cfg.DockerEndpoint)
-		}
-		// Other Nomads may use the same engine: no reaping of strangers' containers.
-		docker = fmt.Sprintf(`plugin "docker" {
-  config {
-    %s
-    gc {
-      image = false
-      dangling_containers { enabled = false }
-    }
-  }
-}
-`, image)
+		drivers, docker = "java,qemu", dockerHCL(cfg)
 	}
 	cni := ""
 	if c.Bridge {
 		cni = fmt.Sprintf("  cni_path              = %q\n  bridge_network_name   = %q\n  bridge_network_subnet = %q\n",
-			cniPath, c.slot.bridge(), c.slot.subnet())
+			cniPath, c.slot.Bridge(), c.slot.Subnet())
 	}
-	low, high := c.slot.dynamicPorts()
+	low, high := c.slot.DynamicPorts()
 	return fmt.Sprintf(`client {
   enabled                  = true
   network_interface        = %q
@@ -186,16 +169,16 @@ func nomadClientHCL(c *Cluster, cfg Config, cniPath string) string {
   max_kill_timeout         = %q
   gc_max_allocs            = 500
 %s  options = {
-    # They ask metadata services that are not there, and wait.
+    # They wait for metadata services that do not exist here.
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,vault"
     "driver.denylist"      = %q
   }
 }
 telemetry {
-  publish_allocation_metrics = true # Else it measures no task, and nothing could be scaled by cpu or memory.
+  publish_allocation_metrics = true # Otherwise Nomad measures no task, and no service can scale by cpu or memory.
 }
 limits {
-  http_max_conns_per_client = 400 # Agent, tests and people are one address.
+  http_max_conns_per_client = 400 # Agent, tests and people have one address.
 }
 plugin "raw_exec" {
   config { enabled = true }
@@ -205,4 +188,26 @@ consul {
   grpc_address = %q
 }
 %s`, c.Interface, low, high, cmp.Or(cfg.MaxKillTimeout, 30*time.Second).String(), cni, drivers, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, docker)
+}
+
+// dockerHCL configures the Docker driver. Other Nomads may use the same engine, so the
+// driver removes no dangling containers.
+func dockerHCL(cfg Config) string {
+	options := ""
+	if cfg.InfraImage != "" {
+		options = fmt.Sprintf("infra_image = %q", cfg.InfraImage)
+	}
+	if cfg.DockerEndpoint != "" {
+		options += fmt.Sprintf("\n    endpoint = %q", cfg.DockerEndpoint)
+	}
+	return fmt.Sprintf(`plugin "docker" {
+  config {
+    %s
+    gc {
+      image = false
+      dangling_containers { enabled = false }
+    }
+  }
+}
+`, options)
 }

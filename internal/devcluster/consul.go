@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	consul "github.com/hashicorp/consul/api"
+	"github.com/wadi-run/wadi/internal/devcluster/process"
 )
 
 // consulClientNode is the node of the client agent, in Consul.
@@ -17,7 +18,7 @@ type consulPorts struct{ http, grpc, rpc, serf int }
 
 func (p *consulPorts) all() []*int { return []*int{&p.http, &p.grpc, &p.rpc, &p.serf} }
 
-// setConsulAddrs says which agent everybody uses: the client agent, if there is one.
+// setConsulAddrs sets the agent that clients use: the client agent, if there is one.
 func (c *Cluster) setConsulAddrs(p ports, clientAgent bool) {
 	use := p.consul
 	if clientAgent {
@@ -28,19 +29,18 @@ func (c *Cluster) setConsulAddrs(p ports, clientAgent bool) {
 	c.ConsulServerAddr = fmt.Sprintf("http://127.0.0.1:%d", p.consul.http)
 }
 
-// consulProcesses makes both processes, the second one only if it is wanted.
+// consulProcesses makes the server, and the client agent if it is wanted.
 func (c *Cluster) consulProcesses(cfg Config, env []string) {
-	file := func(name string) string { return filepath.Join(c.Dir, name) }
-	c.Consul = &Process{
-		Name: "consul", LogFile: file("consul.log"), env: env, ready: c.consulReady,
-		argv: []string{cfg.Tools.Consul, "agent", "-config-file", file("consul.hcl")},
+	c.Consul = &process.Process{
+		Name: "consul", LogFile: c.file("consul.log"), Env: env, Ready: c.consulReady,
+		Argv: []string{cfg.Tools.Consul, "agent", "-config-file", c.file("consul.hcl")},
 	}
 	if !cfg.ConsulClientAgent {
 		return
 	}
-	c.ConsulClientAgent = &Process{
-		Name: "consul client agent", LogFile: file("consul-client.log"), env: env, ready: c.consulClientReady,
-		argv: []string{cfg.Tools.Consul, "agent", "-config-file", file("consul-client.hcl")},
+	c.ConsulClientAgent = &process.Process{
+		Name: "consul client agent", LogFile: c.file("consul-client.log"), Env: env, Ready: c.consulClientReady,
+		Argv: []string{cfg.Tools.Consul, "agent", "-config-file", c.file("consul-client.hcl")},
 	}
 }
 
@@ -68,8 +68,8 @@ func (c *Cluster) consulReady(ctx context.Context) error {
 	return nil
 }
 
-// consulClientReady: it reaches the server, which has it as a healthy node. Before
-// that its services are in no answer.
+// consulClientReady returns nil when the server has the client agent as a healthy node.
+// Before that no answer contains its services.
 func (c *Cluster) consulClientReady(ctx context.Context) error {
 	client, err := c.ConsulClient()
 	if err != nil {
@@ -96,8 +96,8 @@ performance { raft_multiplier = 1 }
 ` + consulAgentHCL(filepath.Join(dir, "c"), p)
 }
 
-// consulClientHCL is the client agent's. Like any, it leaves when it is stopped, and
-// its node and services are gone until it is started again.
+// consulClientHCL is the client agent's configuration. Like any client agent, it leaves
+// the cluster when it is stopped, and its node and services are gone until its next start.
 func consulClientHCL(dir string, p consulPorts, server consulPorts) string {
 	return fmt.Sprintf(`node_name      = %q
 server         = false

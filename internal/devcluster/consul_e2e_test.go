@@ -10,6 +10,7 @@ import (
 	consul "github.com/hashicorp/consul/api"
 
 	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/internal/devcluster/process"
 )
 
 // With a client agent Nomad registers services there, and they are back after
@@ -24,7 +25,7 @@ func TestCluster_ConsulClientAgent(t *testing.T) {
 	}
 	addr := job(t, c, "first", "host")
 	wantRegistered(t, c, "first")
-	for _, p := range []*devcluster.Process{c.ConsulClientAgent, c.Consul} {
+	for _, p := range []*process.Process{c.ConsulClientAgent, c.Consul} {
 		for how, end := range map[string]func() error{
 			"killed": p.Kill, "stopped": func() error { return p.Stop(t.Context()) },
 		} {

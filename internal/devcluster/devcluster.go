@@ -1,11 +1,14 @@
 // Package devcluster runs a real Consul and a real Nomad as child processes,
 // for `wadi agent -dev` and for the end-to-end tests.
 //
-// It promises that Start returns when jobs can run, that Stop leaves nothing
-// behind that it or the jobs made, and that the children do not outlive a
-// parent that is killed. Up to 16 clusters run beside each other and beside
-// the machine's own Nomad; each has its own ports, bridge, subnet and range of
-// dynamic ports. It refuses to be a production cluster: one server, no ACLs, no TLS.
+// It promises that Start returns when jobs can run, that Stop removes everything that
+// the cluster and its jobs made, and that the children do not outlive a killed parent.
+// Up to 16 clusters run beside each other and beside the machine's own Nomad; each has
+// its own ports, bridge, subnet and range of dynamic ports. It refuses to be a
+// production cluster: one server, no ACLs, no TLS.
+//
+// Package process runs the children, and package slot is the cluster's share of the
+// machine.
 package devcluster
 
 import (
@@ -15,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"time"
 
 	consul "github.com/hashicorp/consul/api"
@@ -23,6 +25,8 @@ import (
 	nomad "github.com/hashicorp/nomad/api"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wadi-run/wadi/internal/devcluster/process"
+	"github.com/wadi-run/wadi/internal/devcluster/slot"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
@@ -32,7 +36,7 @@ type Config struct {
 	// are on where Tools.Bridge is true and the machine has a default route.
 	Tools toolchain.Paths
 
-	// Ports that matter to people. Those that are 0 are free ones.
+	// Ports are those that people type. 0 is any free port.
 	Ports Ports
 
 	// Path holds directories that come first on the PATH of Nomad, and so of its
@@ -40,7 +44,7 @@ type Config struct {
 	Path []string
 
 	// ConsulClientAgent has Nomad, Envoys and Wadi use a client agent of Consul
-	// beside the server, as they do on most machines. Else they use the server.
+	// beside the server, as they do on most machines. Otherwise they use the server.
 	ConsulClientAgent bool
 
 	// NomadClientAgent has Wadi and the tests talk to a client agent of Nomad beside
@@ -63,24 +67,24 @@ type Config struct {
 	InfraImage string
 
 	// ExtraNomadHCL and ExtraConsulHCL are merged into the agents' configurations,
-	// that of Consul's client agent too.
+	// that of Consul's client agent included.
 	ExtraNomadHCL, ExtraConsulHCL string
 
 	// StopGrace bounds how long Stop waits for allocations to end by
 	// themselves, before it kills what is left; 0 is 20 s.
 	StopGrace time.Duration
 
-	// Log gets what the cluster does; nil is nothing. The children write into
-	// files of their own, see Process.LogFile.
+	// Log gets the cluster's own events; nil logs nothing. The children write into
+	// files of their own, see [process.Process.LogFile].
 	Log hclog.Logger
 }
 
-// Ports are on 127.0.0.1.
+// Ports are listeners on 127.0.0.1.
 type Ports struct {
 	ConsulHTTP, ConsulGRPC, NomadHTTP int
 }
 
-// Cluster is a running Consul and Nomad.
+// Cluster is a running Consul and Nomad. Its fields do not change after Start.
 type Cluster struct {
 	Dir string // All state; gone after Stop.
 
@@ -88,29 +92,28 @@ type Cluster struct {
 	ConsulGRPC string // 127.0.0.1:8502.
 	NomadAddr  string // http://127.0.0.1:4646, as NOMAD_ADDR takes it.
 
-	ConsulServerAddr string // The server's; without a client agent it is ConsulAddr.
-	NomadServerAddr  string // The same of Nomad.
+	ConsulServerAddr string // Of Consul's server; without a client agent it is ConsulAddr.
+	NomadServerAddr  string // Of Nomad's server; without a client agent it is NomadAddr.
 
-	Interface string // Whose address mapped ports have.
-	HostIP    string // Its address: what bridge networks reach this machine by.
+	Interface string // The network interface that mapped ports are on.
+	HostIP    string // Its address, by which bridge networks reach this machine.
 	Bridge    bool   // Bridge networks work.
-	Mesh      bool   // So does the mesh: there is an Envoy, too.
-	WhyNot    string // Why one of them does not; empty where both do.
+	Mesh      bool   // The mesh works: bridge networks do, and there is an Envoy.
+	WhyNot    string // Why Bridge or Mesh is false; empty if both are true.
 
-	Consul            *Process // The server.
-	ConsulClientAgent *Process // Nil without Config.ConsulClientAgent.
-	Nomad             *Process // The server, and the node that runs jobs.
-	NomadClientAgent  *Process // Nil without Config.NomadClientAgent.
+	Consul            *process.Process // The server.
+	ConsulClientAgent *process.Process // Nil without Config.ConsulClientAgent.
+	Nomad             *process.Process // The server, and the node that runs jobs.
+	NomadClientAgent  *process.Process // Nil without Config.NomadClientAgent.
 
-	slot   *slot
-	reaper *reaper
-	log    hclog.Logger
-	grace  time.Duration
+	slot  *slot.Slot
+	log   hclog.Logger
+	grace time.Duration
 }
 
 // Start returns when Consul and Nomad have leaders and Nomad's node takes jobs,
-// including those with bridge networks where that is possible. On an error
-// nothing is left running, and the error has the end of the child's log.
+// including those with bridge networks where these work. After an error nothing runs any
+// more, and the error has the end of the child's log.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Log == nil {
 		cfg.Log = hclog.NewNullLogger()
@@ -124,13 +127,13 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.StopGrace == 0 {
 		cfg.StopGrace = 20 * time.Second
 	}
-	s, err := acquire(ctx, baseDir(), cfg.Log)
+	s, err := slot.Acquire(ctx, cfg.Log)
 	if err != nil {
 		return nil, fmt.Errorf("start dev cluster: %w", err)
 	}
-	c := &Cluster{Dir: s.dir, slot: s, log: cfg.Log, grace: cfg.StopGrace}
+	c := &Cluster{Dir: s.Dir, slot: s, log: cfg.Log, grace: cfg.StopGrace}
 	if err := c.start(ctx, cfg); err != nil {
-		// The caller's context may be what ended the start; tidying up goes on.
+		// The cleanup also runs if the caller's context has ended the start.
 		return nil, errors.Join(fmt.Errorf("start dev cluster: %w", err), c.Stop(context.WithoutCancel(ctx)))
 	}
 	return c, nil
@@ -138,75 +141,16 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 
 func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	began := time.Now()
-	c.findNetwork(cfg.Tools)
-	p, err := choosePorts(cfg)
-	if err != nil {
+	if err := c.prepare(cfg); err != nil {
 		return err
-	}
-	c.setConsulAddrs(p, cfg.ConsulClientAgent)
-	c.setNomadAddrs(p, cfg.NomadClientAgent)
-
-	mark := fmt.Sprintf("%s=%s:%d-%d", marker, c.Dir, os.Getpid(), began.UnixNano())
-	if c.reaper, err = startReaper(mark); err != nil {
-		return err
-	}
-	env, err := environment(c.Dir, mark, append(cfg.Path, cfg.Tools.Dirs()...))
-	if err != nil {
-		return err
-	}
-	cniPath := ""
-	if c.Bridge {
-		if cniPath, err = ownLeases(c.Dir, cfg.Tools.CNI); err != nil {
-			return err
-		}
-	}
-	files := map[string]string{
-		"consul.hcl":        consulHCL(c.Dir, p.consul) + cfg.ExtraConsulHCL,
-		"consul-client.hcl": consulClientHCL(c.Dir, p.consulClient, p.consul) + cfg.ExtraConsulHCL,
-		"nomad-server.hcl":  nomadServerHCL(c, p.nomad),
-		"nomad-front.hcl":   nomadFrontHCL(c, p.nomadClient, p.nomad),
-		"nomad-client.hcl":  nomadClientHCL(c, cfg, cniPath) + cfg.ExtraNomadHCL,
-	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(c.Dir, name), []byte(text), 0o600); err != nil {
-			return fmt.Errorf("write configuration: %w", err)
-		}
-	}
-	file := func(name string) string { return filepath.Join(c.Dir, name) }
-	c.consulProcesses(cfg, env)
-	if cfg.NomadClientAgent {
-		c.NomadClientAgent = c.nomadFront(cfg.Tools.Nomad, env)
-	}
-	c.Nomad = &Process{
-		Name: "nomad", LogFile: file("nomad.log"), env: env, ready: c.nomadReady,
-		argv: []string{cfg.Tools.Nomad, "agent", "-config", file("nomad-server.hcl"), "-config", file("nomad-client.hcl")},
-		// By the number of the run, nomadReady tells a node that has registered
-		// from one that the restarted server remembers.
-		perRun: func(run int) []string { return []string{"-meta", runMeta + "=" + strconv.Itoa(run)} },
-	}
-	// A node that registers before the server's keyring exists is refused, and
-	// tries again only 15 to 30 s later. So the server alone comes first, once,
-	// while Consul starts: that saves 20 s.
-	first := &Process{
-		Name: "nomad", LogFile: c.Nomad.LogFile, env: env, ready: c.keyringReady,
-		argv: c.Nomad.argv[:4],
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.startConsul(gctx) })
-	g.Go(func() error {
-		err := first.Start(gctx)
-		if err == nil {
-			err = c.snapshot(gctx)
-		}
-		if err != nil {
-			return errors.Join(err, first.Kill())
-		}
-		return first.Stop(gctx)
-	})
+	g.Go(func() error { return c.initNomad(gctx) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := c.Nomad.start(ctx, c.nomadReadyOrNudged); err != nil {
+	if err := c.Nomad.StartWhen(ctx, c.nomadReadyOrNudged); err != nil {
 		return err
 	}
 	if c.NomadClientAgent != nil {
@@ -219,7 +163,56 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// NomadClient returns a client of this Nomad, whatever the environment says.
+// prepare does everything that comes before the first child runs: it chooses network and
+// ports, starts the reaper, and writes the configuration files.
+func (c *Cluster) prepare(cfg Config) error {
+	c.findNetwork(cfg.Tools)
+	p, err := choosePorts(cfg)
+	if err != nil {
+		return err
+	}
+	c.setConsulAddrs(p, cfg.ConsulClientAgent)
+	c.setNomadAddrs(p, cfg.NomadClientAgent)
+	if err := c.slot.StartReaper(); err != nil {
+		return err
+	}
+	env, err := environment(c.Dir, c.slot.Mark(), append(cfg.Path, cfg.Tools.Dirs()...))
+	if err != nil {
+		return err
+	}
+	if err := c.writeConfigs(cfg, p); err != nil {
+		return err
+	}
+	c.consulProcesses(cfg, env)
+	c.nomadProcesses(cfg, env)
+	return nil
+}
+
+func (c *Cluster) writeConfigs(cfg Config, p ports) (err error) {
+	cniPath := ""
+	if c.Bridge {
+		if cniPath, err = c.slot.OwnLeases(cfg.Tools.CNI); err != nil {
+			return err
+		}
+	}
+	for name, text := range map[string]string{
+		"consul.hcl":        consulHCL(c.Dir, p.consul) + cfg.ExtraConsulHCL,
+		"consul-client.hcl": consulClientHCL(c.Dir, p.consulClient, p.consul) + cfg.ExtraConsulHCL,
+		"nomad-server.hcl":  nomadServerHCL(c, p.nomad),
+		"nomad-front.hcl":   nomadFrontHCL(c, p.nomadClient, p.nomad),
+		"nomad-client.hcl":  nomadClientHCL(c, cfg, cniPath) + cfg.ExtraNomadHCL,
+	} {
+		if err := os.WriteFile(c.file(name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("write configuration: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) file(name string) string { return filepath.Join(c.Dir, name) }
+
+// NomadClient returns a client of the Nomad agent at NomadAddr, whatever the environment
+// says.
 func (c *Cluster) NomadClient() (*nomad.Client, error) {
 	client, err := nomad.NewClient(&nomad.Config{Address: c.NomadAddr})
 	if err != nil {
@@ -238,9 +231,9 @@ func (c *Cluster) ConsulClient() (*consul.Client, error) {
 	return client, nil
 }
 
-// Stop purges all jobs, waits for their allocations to end, stops Nomad and
-// Consul, and removes what any of them left. It may be called twice. When ctx
-// ends it goes on, without patience: tasks are killed.
+// Stop purges all jobs, waits for their allocations to end, stops Nomad and Consul, and
+// removes everything that they made. It may be called twice. When ctx ends it no longer
+// waits for tasks, and kills them.
 func (c *Cluster) Stop(ctx context.Context) error {
 	if c.slot == nil {
 		return nil
@@ -252,21 +245,18 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for _, p := range []*Process{c.NomadClientAgent, c.Nomad, c.ConsulClientAgent, c.Consul} {
+	for _, p := range []*process.Process{c.NomadClientAgent, c.Nomad, c.ConsulClientAgent, c.Consul} {
 		switch {
 		case p == nil:
-		case p == c.NomadClientAgent: // It has no task, and nothing of it is kept.
+		case p == c.NomadClientAgent: // It has no tasks, and its data is thrown away.
 			errs = append(errs, p.Kill())
-		case p == c.ConsulClientAgent: // Leaving in order takes 4 s, and nobody is left to know.
+		case p == c.ConsulClientAgent: // An orderly stop takes 4 s, and no other agent is left to be informed.
 			errs = append(errs, p.Kill())
 		default:
 			errs = append(errs, p.Stop(context.WithoutCancel(ctx)))
 		}
 	}
-	if c.reaper != nil {
-		errs = append(errs, c.reaper.dismiss())
-	}
-	errs = append(errs, c.slot.release(context.WithoutCancel(ctx)))
+	errs = append(errs, c.slot.Release(context.WithoutCancel(ctx)))
 	c.slot = nil
 	c.log.Info("dev cluster stopped", "took", time.Since(began).Round(time.Millisecond))
 	if err := errors.Join(errs...); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/internal/devcluster/process"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
@@ -283,7 +284,7 @@ func TestCluster_LeavesNothingBehindWhenNomadIsDead(t *testing.T) {
 func TestCluster_Restarts(t *testing.T) {
 	c := start(t, devcluster.Config{Path: []string{hello(t)}})
 	addr := job(t, c, "stays", "host")
-	for _, p := range []*devcluster.Process{c.Nomad, c.Consul} {
+	for _, p := range []*process.Process{c.Nomad, c.Consul} {
 		for _, end := range []struct {
 			how string
 			f   func() error

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	nomad "github.com/hashicorp/nomad/api"
+	"github.com/wadi-run/wadi/internal/devcluster/process"
 )
 
-// frontPool is the node pool of the client agent. Jobs are in other ones.
+// frontPool is the node pool of the client agent, which no job uses.
 const frontPool = "wadi-dev-front"
 
 // nomadPorts of one agent. A client agent does not listen on rpc and serf.
@@ -17,7 +19,7 @@ type nomadPorts struct{ http, rpc, serf int }
 
 func (p *nomadPorts) all() []*int { return []*int{&p.http, &p.rpc, &p.serf} }
 
-// setNomadAddrs says which agent everybody uses: the client agent, if there is one.
+// setNomadAddrs sets the agent that clients use: the client agent, if there is one.
 func (c *Cluster) setNomadAddrs(p ports, clientAgent bool) {
 	use := p.nomad
 	if clientAgent {
@@ -27,15 +29,48 @@ func (c *Cluster) setNomadAddrs(p ports, clientAgent bool) {
 	c.NomadServerAddr = fmt.Sprintf("http://127.0.0.1:%d", p.nomad.http)
 }
 
-// nomadFront is the client agent that answers in the server's place.
-func (c *Cluster) nomadFront(program string, env []string) *Process {
-	return &Process{
-		Name: "nomad client agent", LogFile: filepath.Join(c.Dir, "nomad-front.log"), env: env, ready: c.nomadFrontReady,
-		argv: []string{program, "agent", "-config", filepath.Join(c.Dir, "nomad-front.hcl")},
+// nomadProcesses makes the server with the node that runs jobs, and the client agent if
+// it is wanted.
+func (c *Cluster) nomadProcesses(cfg Config, env []string) {
+	if cfg.NomadClientAgent {
+		c.NomadClientAgent = c.nomadFront(cfg.Tools.Nomad, env)
+	}
+	c.Nomad = &process.Process{
+		Name: "nomad", LogFile: c.file("nomad.log"), Env: env, Ready: c.nomadReady,
+		Argv: []string{cfg.Tools.Nomad, "agent", "-config", c.file("nomad-server.hcl"), "-config", c.file("nomad-client.hcl")},
+		// By the number of the run, nomadReady distinguishes a node that has registered
+		// from one that the restarted server remembers.
+		PerRun: func(run int) []string { return []string{"-meta", runMeta + "=" + strconv.Itoa(run)} },
 	}
 }
 
-// nomadFrontReady: it reaches the server.
+// initNomad runs the server alone once. A node that registers before the server's
+// keyring exists is refused, and tries again only 15 to 30 s later. So the server runs
+// without a node first, while Consul starts: that saves 20 s.
+func (c *Cluster) initNomad(ctx context.Context) error {
+	first := &process.Process{
+		Name: "nomad", LogFile: c.Nomad.LogFile, Env: c.Nomad.Env, Ready: c.keyringReady,
+		Argv: c.Nomad.Argv[:4],
+	}
+	err := first.Start(ctx)
+	if err == nil {
+		err = c.snapshot(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, first.Kill())
+	}
+	return first.Stop(ctx)
+}
+
+// nomadFront is the client agent that answers in the server's place.
+func (c *Cluster) nomadFront(program string, env []string) *process.Process {
+	return &process.Process{
+		Name: "nomad client agent", LogFile: c.file("nomad-front.log"), Env: env, Ready: c.nomadFrontReady,
+		Argv: []string{program, "agent", "-config", c.file("nomad-front.hcl")},
+	}
+}
+
+// nomadFrontReady returns nil when the client agent reaches the server.
 func (c *Cluster) nomadFrontReady(ctx context.Context) error {
 	client, err := c.NomadClient()
 	if err != nil {

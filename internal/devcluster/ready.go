@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	nomad "github.com/hashicorp/nomad/api"
 )
@@ -17,10 +14,11 @@ import (
 // runMeta is a key of the node's metadata; "unique." keeps it out of the node's class.
 const runMeta = "unique.wadi-dev-run"
 
-// errNotReady: the node has registered, and has not sent a heartbeat.
+// errNotReady says that the node has registered, and has not sent a heartbeat yet.
 var errNotReady = errors.New("registered, and not ready")
 
-// keyringReady: only with a keyring does the server take a node's registration.
+// keyringReady returns nil when the server has a keyring: without it the server refuses
+// nodes.
 func (c *Cluster) keyringReady(ctx context.Context) error {
 	client, err := c.server()
 	if err != nil {
@@ -38,10 +36,9 @@ func (c *Cluster) keyringReady(ctx context.Context) error {
 	return errors.New("no active key yet")
 }
 
-// snapshot has the server write one to its disk. A server that restarts has
-// the keys of a snapshot before it is elected; those of its log only a moment
-// after, in which it denies its own node's registration, and the node tries
-// again only 15 to 30 s later.
+// snapshot makes the server write a snapshot to its disk. A restarted server has the keys
+// of a snapshot before it is elected, but those of its log only a moment later. In this
+// moment it refuses its own node, which tries again only 15 to 30 s later.
 func (c *Cluster) snapshot(ctx context.Context) error {
 	client, err := c.server()
 	if err != nil {
@@ -58,8 +55,8 @@ func (c *Cluster) snapshot(ctx context.Context) error {
 	return nil
 }
 
-// nomadReady: a leader, and a node that runs raw_exec jobs, knows Consul, and
-// has bridge networks where they are wanted.
+// nomadReady returns nil when Nomad has a leader, and a node that runs raw_exec jobs,
+// knows Consul, and has bridge networks if the cluster has.
 func (c *Cluster) nomadReady(ctx context.Context) error {
 	client, err := c.server()
 	if err != nil {
@@ -83,7 +80,7 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 	}
 	driver := node.Drivers["raw_exec"]
 	switch {
-	case node.Meta[runMeta] != strconv.Itoa(c.Nomad.run()):
+	case node.Meta[runMeta] != strconv.Itoa(c.Nomad.Runs()):
 		return errors.New("node has not registered")
 	case node.Status != nomad.NodeStatusReady || node.SchedulingEligibility != nomad.NodeSchedulingEligible:
 		return fmt.Errorf("node is %s and %s: %w", node.Status, node.SchedulingEligibility, errNotReady)
@@ -97,10 +94,10 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 	return nil
 }
 
-// nomadReadyOrNudged is for a new node. That is ready from its first heartbeat
-// on, which it sends up to 10 s after it has registered, or as soon as a call
-// of its own to the server is answered. The call that waits for allocations
-// is, when the node and the table of allocations have changed.
+// nomadReadyOrNudged is nomadReady for a new node, and makes that ready sooner. A new
+// node is ready from its first heartbeat on, which it sends up to 10 s after it has
+// registered, or as soon as the server answers one of its calls. Its call that waits for
+// allocations is answered when the node and the table of allocations have changed.
 func (c *Cluster) nomadReadyOrNudged(ctx context.Context) error {
 	err := c.nomadReady(ctx)
 	if !errors.Is(err, errNotReady) {
@@ -109,7 +106,8 @@ func (c *Cluster) nomadReadyOrNudged(ctx context.Context) error {
 	return errors.Join(err, c.nudge(ctx))
 }
 
-// nudge changes both: purging a job, of no instance here, touches the table.
+// nudge changes the node and the table of allocations: purging a job touches the table,
+// even if the job has no instance.
 func (c *Cluster) nudge(ctx context.Context) error {
 	client, err := c.server()
 	if err != nil {
@@ -152,82 +150,4 @@ func hasBridge(node *nomad.Node) bool {
 		}
 	}
 	return false
-}
-
-// stopJobs purges every job and waits until no allocation runs any more, and
-// Nomad has removed their directories and networks.
-func (c *Cluster) stopJobs(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.grace)
-	defer cancel()
-	if err := c.Nomad.Resume(); err != nil {
-		return err
-	}
-	client, err := c.server()
-	if err != nil {
-		return err
-	}
-	q := (&nomad.QueryOptions{Namespace: nomad.AllNamespacesNamespace}).WithContext(ctx)
-	jobs, _, err := client.Jobs().List(q)
-	if err != nil {
-		return fmt.Errorf("list jobs: %w", err)
-	}
-	for _, j := range jobs {
-		w := (&nomad.WriteOptions{Namespace: j.Namespace}).WithContext(ctx)
-		if _, _, err := client.Jobs().Deregister(j.ID, true, w); err != nil {
-			return fmt.Errorf("purge job %s: %w", j.ID, err)
-		}
-	}
-	err = poll(ctx, func() error {
-		allocs, _, err := client.Allocations().List(q)
-		if err != nil {
-			return fmt.Errorf("list allocations: %w", err)
-		}
-		c.slot.allocs = nil
-		live := 0
-		for _, a := range allocs {
-			c.slot.allocs = append(c.slot.allocs, a.ID)
-			switch a.ClientStatus {
-			case nomad.AllocClientStatusComplete, nomad.AllocClientStatusFailed, nomad.AllocClientStatusLost:
-			default:
-				live++
-			}
-		}
-		if live > 0 {
-			return fmt.Errorf("%d allocations have not ended", live)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	// Collecting them is what makes the client take down networks and mounts.
-	if err := client.System().GarbageCollect(); err != nil {
-		return fmt.Errorf("collect garbage: %w", err)
-	}
-	ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	return poll(ctx, func() error {
-		dirs, err := os.ReadDir(filepath.Join(c.Dir, "n", "alloc"))
-		if err == nil && len(dirs) > 0 {
-			err = fmt.Errorf("%d allocations are not collected", len(dirs))
-		}
-		return err
-	})
-}
-
-// poll asks until the answer is nil or ctx ends.
-func poll(ctx context.Context, ask func() error) error {
-	t := time.NewTicker(25 * time.Millisecond)
-	defer t.Stop()
-	for {
-		err := ask()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case <-t.C:
-		}
-	}
 }

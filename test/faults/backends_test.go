@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/internal/devcluster/process"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -18,7 +18,7 @@ import (
 // backend is Consul or Nomad.
 type backend struct {
 	name, addr string
-	process    *devcluster.Process
+	process    *process.Process
 }
 
 func backends() []backend {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/internal/devcluster/process"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
@@ -32,7 +32,7 @@ func TestConsul_Away(t *testing.T) {
 			l.WantAll(t, 20)
 		}
 	}
-	for _, p := range []*devcluster.Process{stack.Cluster.Consul, stack.Cluster.ConsulClientAgent} {
+	for _, p := range []*process.Process{stack.Cluster.Consul, stack.Cluster.ConsulClientAgent} {
 		t.Cleanup(func() {
 			if !p.Running() {
 				must(t, "start "+p.Name, p.Start(context.Background()))

@@ -1,4 +1,4 @@
-package devcluster
+package slot
 
 import (
 	"context"
@@ -17,27 +17,26 @@ import (
 
 const (
 	netnsDir   = "/run/netns"
-	cniLeases  = "/run/cni/nomad"       // Of the address plugin, one file an address.
-	cniResults = "/var/lib/cni/results" // Of the CNI library, one file an interface.
+	cniLeases  = "/run/cni/nomad"       // Of the address plugin, one file per address.
+	cniResults = "/var/lib/cni/results" // Of the CNI library, one file per interface.
 	mountinfo  = "/proc/self/mountinfo"
 )
 
-// clean removes what the slot's processes left: first the processes, then what
-// they held. It goes on after an error, but the directory is only removed when
-// nothing is mounted below it.
-func (s *slot) clean(ctx context.Context) error {
+// clean removes the slot's processes, and then everything that they made. It goes on
+// after an error, but removes the directory only when nothing is mounted below it.
+func (s *Slot) clean(ctx context.Context) error {
 	ids := s.allocations()
 	owned := func(line string) bool {
 		return s.owns(line) || slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(line, id) })
 	}
 	errs := []error{
 		s.killProcesses(ctx),
-		unmountBelow(s.dir),
+		unmountBelow(s.Dir),
 	}
 	if os.Geteuid() == 0 {
 		errs = append(errs,
 			removeNetworkNamespaces(ids),
-			removeLink(s.bridge()),
+			removeLink(s.Bridge()),
 			cleanIPTables(ctx, owned, nil, false),
 			s.removeLeases(ids),
 			removeTaskCgroups(ids),
@@ -46,15 +45,15 @@ func (s *slot) clean(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
+	if err := os.RemoveAll(s.Dir); err != nil {
 		return fmt.Errorf("remove state: %w", err)
 	}
 	return nil
 }
 
-// owns reports whether a line of text speaks of this slot's network.
-func (s *slot) owns(line string) bool {
-	return containsWord(line, s.bridge()) || strings.Contains(line, s.prefix())
+// owns reports whether a line of text names this slot's network.
+func (s *Slot) owns(line string) bool {
+	return containsWord(line, s.Bridge()) || strings.Contains(line, s.prefix())
 }
 
 // containsWord keeps wadi-dev1 apart from wadi-dev11.
@@ -71,11 +70,11 @@ func containsWord(line, word string) bool {
 	}
 }
 
-// allocations returns the IDs that Nomad told, and those that are still to be
-// seen on the machine.
-func (s *slot) allocations() []string {
-	ids := slices.Clone(s.allocs)
-	dirs, _ := os.ReadDir(filepath.Join(s.dir, "n", "alloc")) // None is none.
+// allocations returns the IDs that Nomad listed, and those that still have files on the
+// machine.
+func (s *Slot) allocations() []string {
+	ids := slices.Clone(s.Allocs)
+	dirs, _ := os.ReadDir(filepath.Join(s.Dir, "n", "alloc")) // No directory: no allocations.
 	for _, d := range dirs {
 		if len(d.Name()) == 36 && !slices.Contains(ids, d.Name()) {
 			ids = append(ids, d.Name())
@@ -92,9 +91,9 @@ func (s *slot) allocations() []string {
 	return ids
 }
 
-// killProcesses ends every process that carries the marker of the slot, in its
-// present use or an earlier one.
-func (s *slot) killProcesses(ctx context.Context) error {
+// killProcesses ends every process with the mark of the slot, of this cluster or an
+// earlier one.
+func (s *Slot) killProcesses(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	t := time.NewTicker(20 * time.Millisecond)
@@ -117,7 +116,7 @@ func (s *slot) killProcesses(ctx context.Context) error {
 	}
 }
 
-func (s *slot) processes() []int {
+func (s *Slot) processes() []int {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -129,14 +128,14 @@ func (s *slot) processes() []int {
 			continue
 		}
 		env, err := os.ReadFile(filepath.Join("/proc", d.Name(), "environ"))
-		if err == nil && strings.Contains("\x00"+string(env), "\x00"+marker+"="+s.dir+":") {
+		if err == nil && strings.Contains("\x00"+string(env), "\x00"+marker+"="+s.Dir+":") {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-// mounts returns the mount points at or below dir, those on top first.
+// mounts returns the mount points at or below dir, the topmost first.
 func mounts(dir string) ([]string, error) {
 	b, err := os.ReadFile(mountinfo)
 	if err != nil {
@@ -173,7 +172,7 @@ func unmountBelow(dir string) error {
 	return err
 }
 
-// removeNetworkNamespaces removes those of allocations; Nomad names them so.
+// removeNetworkNamespaces removes those of allocations, which Nomad names by their IDs.
 func removeNetworkNamespaces(ids []string) error {
 	for _, id := range ids {
 		if err := unmountBelow(filepath.Join(netnsDir, id)); err != nil {
@@ -187,7 +186,7 @@ func removeNetworkNamespaces(ids []string) error {
 }
 
 // removeLeases removes the address and result files of this slot.
-func (s *slot) removeLeases(ids []string) error {
+func (s *Slot) removeLeases(ids []string) error {
 	leases, _ := filepath.Glob(filepath.Join(cniLeases, s.prefix()+"*"))
 	results, _ := filepath.Glob(filepath.Join(cniResults, "*"))
 	for _, f := range results {

@@ -1,4 +1,10 @@
-package devcluster
+// Package process runs a program as a child process that can be stopped, paused, killed
+// and started again.
+//
+// It promises that a child has a process group of its own, so that Ctrl-C in a terminal
+// reaches the parent only, that Kill and Stop return when the child has ended, and that
+// the output of all runs is in one file. It refuses to restart a child by itself.
+package process
 
 import (
 	"context"
@@ -13,23 +19,22 @@ import (
 	"time"
 )
 
-// Process is a child that can be started again with the same data and ports.
-// It is in a process group of its own, so that Ctrl-C in a terminal reaches
-// only the parent, which then stops it in order.
+// Process is a child process. Set its fields before the first Start. It is safe for
+// concurrent use.
 type Process struct {
-	Name    string
-	LogFile string // Its output, of all runs.
+	Name    string // For error texts.
+	LogFile string // The output of all runs.
 
-	argv   []string
-	env    []string
-	ready  func(context.Context) error // nil when it is; asked again and again.
-	perRun func(run int) []string      // More arguments; may be nil.
+	Argv   []string
+	Env    []string
+	Ready  func(context.Context) error // Returns nil when the process is ready; polled.
+	PerRun func(run int) []string      // More arguments of a run, counted from 1; may be nil.
 
-	mu   sync.Mutex // Guards the following.
-	runs int        // How often it was started.
-	cmd  *exec.Cmd
-	done chan struct{} // Closed when the run of cmd has ended.
-	err  error         // How it ended; to be read after done.
+	mu      sync.Mutex // Guards the following.
+	started int        // Number of runs so far.
+	cmd     *exec.Cmd
+	done    chan struct{} // Closed when the run of cmd has ended.
+	err     error         // Result of the run; valid after done.
 }
 
 const (
@@ -37,11 +42,12 @@ const (
 	stopWithin  = 15 * time.Second
 )
 
-// Start runs the process and returns when it is ready. It is an error if it
-// runs already, exits, or is not ready in time; in the last case it still runs.
-func (p *Process) Start(ctx context.Context) error { return p.start(ctx, p.ready) }
+// Start runs the process and returns when it is ready. It fails if the process runs
+// already, exits, or is not ready within 90 s; in the last case it still runs.
+func (p *Process) Start(ctx context.Context) error { return p.StartWhen(ctx, p.Ready) }
 
-func (p *Process) start(ctx context.Context, ready func(context.Context) error) error {
+// StartWhen does what Start does, but asks ready instead of Ready.
+func (p *Process) StartWhen(ctx context.Context, ready func(context.Context) error) error {
 	if err := p.spawn(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
@@ -75,14 +81,14 @@ func (p *Process) spawn() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() // The child has its own.
-	argv := p.argv
-	p.runs++
-	if p.perRun != nil {
-		argv = slices.Concat(argv, p.perRun(p.runs))
+	defer log.Close() // The child has a descriptor of its own.
+	argv := p.Argv
+	p.started++
+	if p.PerRun != nil {
+		argv = slices.Concat(argv, p.PerRun(p.started))
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, log, log
+	cmd.Env, cmd.Stdout, cmd.Stderr = p.Env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -99,7 +105,7 @@ func (p *Process) spawn() error {
 	return nil
 }
 
-// running is Running with the mutex held.
+// running is Running for callers that hold mu.
 func (p *Process) running() bool {
 	if p.done == nil {
 		return false
@@ -112,22 +118,22 @@ func (p *Process) running() bool {
 	}
 }
 
-// Running reports whether the process is there, paused or not.
+// Running reports whether the process runs, paused or not.
 func (p *Process) Running() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running()
 }
 
-// Done returns a channel that is closed when the present run has ended, and is
-// nil before the first one.
+// Done returns a channel that is closed when the present run has ended; nil before the
+// first run.
 func (p *Process) Done() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.done
 }
 
-// PID returns the process ID of the present or last run, or 0.
+// PID returns the process ID of the present or last run; 0 before the first.
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,10 +143,11 @@ func (p *Process) PID() int {
 	return p.cmd.Process.Pid
 }
 
-func (p *Process) run() int {
+// Runs returns how often the process was started.
+func (p *Process) Runs() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.runs
+	return p.started
 }
 
 func (p *Process) exit() error {
@@ -152,8 +159,8 @@ func (p *Process) exit() error {
 	return p.err
 }
 
-// Kill ends the process with SIGKILL and waits until it is gone. A process
-// that is not running is no error.
+// Kill ends the process with SIGKILL and waits until it has ended. It is no error if the
+// process is not running.
 func (p *Process) Kill() error {
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
@@ -164,12 +171,12 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Stop ends the process with SIGINT, and with SIGKILL after 15 s or when ctx
-// ends. Nomad's tasks go on.
+// Stop ends the process with SIGINT, and with SIGKILL after 15 s or when ctx ends.
+// Processes that it started itself go on, such as Nomad's tasks.
 func (p *Process) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopWithin)
 	defer cancel()
-	if err := p.Resume(); err != nil { // A paused process would not hear it.
+	if err := p.Resume(); err != nil { // A paused process would not see the signal.
 		return err
 	}
 	if err := p.signal(syscall.SIGINT); err != nil {
@@ -199,7 +206,7 @@ func (p *Process) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Tail returns the last n lines of the log.
+// Tail returns the last n lines of the log, or why it can't be read.
 func (p *Process) Tail(n int) string {
 	b, err := os.ReadFile(p.LogFile)
 	if err != nil {

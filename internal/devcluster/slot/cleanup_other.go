@@ -1,6 +1,6 @@
 //go:build !linux
 
-package devcluster
+package slot
 
 import (
 	"context"
@@ -13,5 +13,5 @@ func observe(context.Context) baseline { return baseline{} }
 
 func cleanShared(context.Context, baseline) error { return nil }
 
-// clean makes Start fail before anything runs: the dev cluster needs Linux.
-func (s *slot) clean(context.Context) error { return os.RemoveAll(s.dir) }
+// clean removes the directory; nothing else was made, as the dev cluster needs Linux.
+func (s *Slot) clean(context.Context) error { return os.RemoveAll(s.Dir) }

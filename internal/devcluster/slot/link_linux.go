@@ -1,4 +1,4 @@
-package devcluster
+package slot
 
 import (
 	"encoding/binary"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// removeLink deletes a network interface over netlink, so that iproute2 need
-// not be there. None of that name is no error.
+// removeLink deletes a network interface over netlink, so that iproute2 is not needed.
+// It is no error if there is no such interface.
 func removeLink(name string) error {
 	iface, err := net.InterfaceByName(name)
 	if err != nil {
@@ -40,7 +40,7 @@ func removeLink(name string) error {
 		return fmt.Errorf("remove interface %s: %w", name, err)
 	}
 	if n < header+4 || order.Uint16(answer[4:]) != unix.NLMSG_ERROR {
-		return fmt.Errorf("remove interface %s: the kernel's answer is not understood", name)
+		return fmt.Errorf("remove interface %s: the kernel sent an unknown answer", name)
 	}
 	if code := int32(order.Uint32(answer[header:])); code != 0 {
 		if errno := unix.Errno(-code); !errors.Is(errno, unix.ENODEV) {

@@ -1,4 +1,4 @@
-package devcluster
+package slot
 
 import (
 	"errors"
@@ -9,16 +9,16 @@ import (
 )
 
 // reaper is a shell that outlives a parent which is killed, and then kills
-// whatever carries the cluster's marker: Consul, Nomad, its helpers and raw_exec
+// every process that carries the slot's mark: Consul, Nomad, its helpers and raw_exec
 // tasks. (A parent-death signal would reach Nomad only, whose tasks go on
-// without it.) The next cluster removes what they leave in files and networks.
+// without it.) The next cluster removes their files and networks.
 type reaper struct {
 	cmd  *exec.Cmd
 	pipe io.WriteCloser
 }
 
-// reaperScript waits for a line, which is a dismissal, or the end of the pipe,
-// which is the parent's. Its $0 is the marker.
+// reaperScript waits for a line, which dismisses it, or for the end of the pipe, which
+// is the parent's end. Its $0 is the mark.
 const reaperScript = `
 read -r line && exit 0
 round=0
@@ -35,9 +35,17 @@ while [ $round -lt 100 ]; do
 done
 `
 
+// StartReaper makes a process that kills everything with the slot's mark when this
+// process is killed. Release ends it.
+func (s *Slot) StartReaper() error {
+	r, err := startReaper(s.Mark())
+	s.reaper = r
+	return err
+}
+
 func startReaper(mark string) (*reaper, error) {
 	cmd := exec.Command("/bin/sh", "-c", reaperScript, mark)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not reach it.
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start reaper: %w", err)
@@ -48,7 +56,7 @@ func startReaper(mark string) (*reaper, error) {
 	return &reaper{cmd, pipe}, nil
 }
 
-// dismiss ends the reaper, and nothing else.
+// dismiss ends the reaper without killing anything.
 func (r *reaper) dismiss() error {
 	_, err := io.WriteString(r.pipe, "\n")
 	if err = errors.Join(err, r.pipe.Close(), r.cmd.Wait()); err != nil {

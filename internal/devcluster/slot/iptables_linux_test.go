@@ -1,4 +1,4 @@
-package devcluster
+package slot
 
 import (
 	"strings"
@@ -31,7 +31,7 @@ func TestPurge(t *testing.T) {
 -A NOMAD-ADMIN -d 10.213.1.0/24 -o wadi-dev1 -j ACCEPT
 `
 	stranger := "-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment \"dnat id: \\\"bbbb\\\"\" -j CNI-DN-0b0b\n"
-	s := &slot{n: 1}
+	s := &Slot{n: 1}
 	for _, tt := range []struct {
 		name  string
 		saved string

@@ -1,4 +1,4 @@
-package devcluster
+package slot
 
 import (
 	"context"
@@ -16,29 +16,28 @@ import (
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
-// baseline is what was on the machine before the first cluster, of what
-// Nomads can't but share: its cgroups' and CNI's names are fixed in their code.
+// baseline is what was on the machine before the first cluster, of what all Nomads of
+// a machine share: the names of cgroups and of CNI's files are fixed in their code.
 type baseline struct {
 	Chains []string `json:"chains"` // "table chain".
 	Dirs   []string `json:"dirs"`
 	Netns  bool     `json:"netns"` // The directory of network namespaces was a mount point.
 }
 
-// sharedDirs are removed when they were not there before: those within
-// others come first.
+// sharedDirs are removed if they did not exist before. Inner directories come first.
 var sharedDirs = []string{
 	"/run/cni/nomad", "/run/cni", "/var/lib/cni/results", "/var/lib/cni/cache", "/var/lib/cni", netnsDir,
 }
 
-// cgroupDirs hold the tasks of every Nomad of the machine (version 1, one a
-// controller, and version 2); its option cgroup_parent changes nothing on Linux.
+// cgroupDirs hold the tasks of every Nomad of the machine (version 1, one per
+// controller, and version 2); Nomad's option cgroup_parent changes nothing on Linux.
 var cgroupDirs = []string{
 	"/sys/fs/cgroup/cpuset/nomad", "/sys/fs/cgroup/cpu/nomad", "/sys/fs/cgroup/freezer/nomad",
 	"/sys/fs/cgroup/memory/nomad", "/sys/fs/cgroup/nomad.slice",
 }
 
-// observe notes the present state. What can't be read counts as absent only
-// where we could not make it either: without root.
+// observe returns the present state. Without root it is empty: nothing can be read, and
+// a cluster can't make anything either.
 func observe(ctx context.Context) baseline {
 	var b baseline
 	if os.Geteuid() != 0 {
@@ -68,8 +67,8 @@ func isMount(dir string) bool {
 	return err == nil && slices.Contains(points, dir)
 }
 
-// cleanShared removes what clusters share, was not there before, and is in
-// nobody's use: another Nomad may have come to use the same.
+// cleanShared removes what clusters share, unless it existed before or is in use: another
+// Nomad may have begun to use it.
 func cleanShared(ctx context.Context, before baseline) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -86,7 +85,7 @@ func cleanShared(ctx context.Context, before baseline) error {
 		}
 	}
 	for _, d := range cgroupDirs {
-		// A Nomad makes them when it starts, and counts on them from then on.
+		// A Nomad makes them when it starts, and relies on them from then on.
 		if !slices.Contains(before.Dirs, d) && !otherNomad() {
 			removeCgroups(d)
 		}
@@ -97,7 +96,7 @@ func cleanShared(ctx context.Context, before baseline) error {
 		}
 		if leases, _ := filepath.Glob(filepath.Join(cniLeases, "*.*.*.*")); d == cniLeases && len(leases) == 0 {
 			for _, f := range []string{"lock", "last_reserved_ip.0"} { // Of the address plugin.
-				_ = os.Remove(filepath.Join(d, f)) // Often not there.
+				_ = os.Remove(filepath.Join(d, f)) // Often missing.
 			}
 		}
 		if err := removeUnused(d); err != nil {
@@ -107,8 +106,8 @@ func cleanShared(ctx context.Context, before baseline) error {
 	return nil
 }
 
-// removeUnused removes a directory, unless it is somebody's: it has something in it,
-// or is where something is mounted.
+// removeUnused removes a directory, unless it is in use: it is not empty, or a mount
+// point.
 func removeUnused(dir string) error {
 	err := os.Remove(dir)
 	for _, fine := range []error{fs.ErrNotExist, unix.ENOTEMPTY, unix.EBUSY} {
@@ -122,7 +121,7 @@ func removeUnused(dir string) error {
 	return nil
 }
 
-// otherNomad reports whether any Nomad agent runs; our own have ended.
+// otherNomad reports whether any Nomad agent runs; those of the clusters have ended.
 func otherNomad() bool {
 	names, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, n := range names {
@@ -130,7 +129,7 @@ func otherNomad() bool {
 		if err != nil || strings.TrimSpace(string(comm)) != "nomad" {
 			continue
 		}
-		// That of a process which has ended, and only waits for its parent, is empty.
+		// The command line of a zombie is empty.
 		if cmdline, err := os.ReadFile(filepath.Join(filepath.Dir(n), "cmdline")); err == nil && len(cmdline) > 0 {
 			return true
 		}
@@ -160,8 +159,8 @@ func removeTaskCgroups(ids []string) error {
 	return nil
 }
 
-// removeCgroups removes a cgroup and those below it. The kernel refuses the
-// ones that have processes, which is all the care that is needed.
+// removeCgroups removes a cgroup and those below it, except for cgroups with processes:
+// the kernel refuses to remove them.
 func removeCgroups(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

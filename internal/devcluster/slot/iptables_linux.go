@@ -1,4 +1,4 @@
-package devcluster
+package slot
 
 import (
 	"context"
@@ -17,9 +17,9 @@ var natAndFilter = []string{"filter", "nat"}
 // cniShared are the chains that all networks share.
 var cniShared = []string{"CNI-FORWARD", "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK", "NOMAD-ADMIN"}
 
-// cleanIPTables removes the rules and chains that are ours, and with all set
-// the shared chains that nobody uses and that are not in keep ("table chain").
-// The CNI plugins make them again whenever they need them.
+// cleanIPTables removes the owned rules and chains, and with all set the unused shared
+// chains that are not in keep ("table chain"). The CNI plugins make them again whenever
+// they need them.
 func cleanIPTables(ctx context.Context, owned func(line string) bool, keep []string, all bool) error {
 	iptables := toolchain.IPTables()
 	if iptables == "" {
@@ -60,9 +60,9 @@ func (r rule) target() string {
 	return ""
 }
 
-// purge turns what iptables-save printed of a table into what iptables-restore
-// is to do: delete our rules, then empty and delete our chains and, where
-// nobody else has a rule in them, the shared ones that may go.
+// purge turns what iptables-save printed of a table into commands for iptables-restore:
+// delete the owned rules, then empty and delete the owned chains and those removable
+// shared chains that have no foreign rule.
 func purge(saved string, owned func(line string) bool, removable func(chain string) bool) string {
 	chains, rules := parseSave(saved)
 	var doomed []string
@@ -95,8 +95,8 @@ func purge(saved string, owned func(line string) bool, removable func(chain stri
 	return script.String()
 }
 
-// foreign reports whether a rule shows that somebody else uses the shared
-// chains: one that the plugins add for an instance, not one of the fixed ones.
+// foreign reports whether a rule shows that something else uses the shared chains: the
+// plugins add it for an instance, so it is not one of the fixed rules.
 func foreign(r rule, doomed []string) bool {
 	switch r.chain() {
 	case "NOMAD-ADMIN":

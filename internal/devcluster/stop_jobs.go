@@ -1,0 +1,104 @@
+package devcluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	nomad "github.com/hashicorp/nomad/api"
+)
+
+// stopJobs purges every job and waits until no allocation runs any more, and
+// Nomad has removed their directories and networks.
+func (c *Cluster) stopJobs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.grace)
+	defer cancel()
+	if err := c.Nomad.Resume(); err != nil {
+		return err
+	}
+	client, err := c.server()
+	if err != nil {
+		return err
+	}
+	if err := purgeJobs(ctx, client); err != nil {
+		return err
+	}
+	if err := poll(ctx, func() error { return c.allocationsEnded(ctx, client) }); err != nil {
+		return err
+	}
+	// The garbage collection is what makes the client remove networks and mounts.
+	if err := client.System().GarbageCollect(); err != nil {
+		return fmt.Errorf("collect garbage: %w", err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return poll(ctx, c.allocationsRemoved)
+}
+
+func allNamespaces(ctx context.Context) *nomad.QueryOptions {
+	return (&nomad.QueryOptions{Namespace: nomad.AllNamespacesNamespace}).WithContext(ctx)
+}
+
+func purgeJobs(ctx context.Context, client *nomad.Client) error {
+	jobs, _, err := client.Jobs().List(allNamespaces(ctx))
+	if err != nil {
+		return fmt.Errorf("list jobs: %w", err)
+	}
+	for _, j := range jobs {
+		w := (&nomad.WriteOptions{Namespace: j.Namespace}).WithContext(ctx)
+		if _, _, err := client.Jobs().Deregister(j.ID, true, w); err != nil {
+			return fmt.Errorf("purge job %s: %w", j.ID, err)
+		}
+	}
+	return nil
+}
+
+// allocationsEnded is an error while an allocation runs. It gives the slot the IDs of all
+// allocations.
+func (c *Cluster) allocationsEnded(ctx context.Context, client *nomad.Client) error {
+	allocs, _, err := client.Allocations().List(allNamespaces(ctx))
+	if err != nil {
+		return fmt.Errorf("list allocations: %w", err)
+	}
+	c.slot.Allocs = nil
+	live := 0
+	for _, a := range allocs {
+		c.slot.Allocs = append(c.slot.Allocs, a.ID)
+		switch a.ClientStatus {
+		case nomad.AllocClientStatusComplete, nomad.AllocClientStatusFailed, nomad.AllocClientStatusLost:
+		default:
+			live++
+		}
+	}
+	if live > 0 {
+		return fmt.Errorf("%d allocations have not ended", live)
+	}
+	return nil
+}
+
+// allocationsRemoved is an error while the client has directories of allocations.
+func (c *Cluster) allocationsRemoved() error {
+	dirs, err := os.ReadDir(c.file("n/alloc"))
+	if err == nil && len(dirs) > 0 {
+		err = fmt.Errorf("%d allocations are not collected", len(dirs))
+	}
+	return err
+}
+
+// poll calls ask until it returns nil or ctx ends.
+func poll(ctx context.Context, ask func() error) error {
+	t := time.NewTicker(25 * time.Millisecond)
+	defer t.Stop()
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-t.C:
+		}
+	}
+}
