@@ -30,7 +30,7 @@ func (p *Proxy) quietFor() time.Duration { return cmp.Or(p.cfg.Settle, DefaultSe
 // startDrain makes the instance unready. It is heard of on every plane at once.
 func (p *Proxy) startDrain() {
 	p.drain.Begin()
-	p.conns.leave(p.quietFor() / 2)
+	p.conns.GoAway(p.quietFor() / 2)
 	p.clock.Wake()
 }
 
@@ -114,13 +114,13 @@ func (p *Proxy) finish(ctx context.Context, traffic *http.Server) error {
 	case <-p.drain.Settled():
 	case <-ctx.Done():
 	}
-	p.conns.lastCall()
+	p.conns.StopAccepting()
 	p.live.leave()
 	select {
-	case <-p.conns.accepted:
+	case <-p.conns.Accepted():
 	case <-ctx.Done():
 	}
-	if err := until(ctx, func() bool { return p.conns.closeIdle(p.quietFor()) && p.live.count() == 0 }); err != nil {
+	if err := until(ctx, func() bool { return p.conns.CloseIdle(p.quietFor()) && p.live.count() == 0 }); err != nil {
 		return err
 	}
 	return traffic.Shutdown(ctx)

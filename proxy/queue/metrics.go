@@ -83,7 +83,7 @@ func gauges(p *Proxy) []prometheus.Collector {
 		gauge("wadi_queue_tunnels", "Requests that were upgraded, such as WebSockets. They are among those in flight.", nil,
 			func() int { return p.live.rest().Tunnels }),
 		gauge("wadi_queue_connections", "Open connections of callers.", nil,
-			func() int { return p.conns.count() }),
+			func() int { return p.conns.Len() }),
 		gauge(connections, connectionsHelp, prometheus.Labels{"state": "active"},
 			func() int { open, idle := p.app.Conns(); return open - idle }),
 		gauge(connections, connectionsHelp, prometheus.Labels{"state": "idle"},

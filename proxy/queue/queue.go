@@ -23,6 +23,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/framing"
 	"github.com/wadi-run/wadi/proxy/hangup"
 	"github.com/wadi-run/wadi/proxy/limiter"
+	"github.com/wadi-run/wadi/proxy/queue/conns"
 	"github.com/wadi-run/wadi/proxy/queue/diagnosis"
 	"github.com/wadi-run/wadi/proxy/queue/probe"
 	"github.com/wadi-run/wadi/proxy/stats"
@@ -31,13 +32,9 @@ import (
 
 // Bounds of the listeners.
 const (
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = proxy.EnvoysIdleTimeout
-	maxConns          = 16384 // Open connections of the traffic plane, see conns.
-	maxPlaneConns     = 256   // The same of each of the other planes,
-	planeIdleTimeout  = 10 * time.Second
-	farewellTimeout   = 250 * time.Millisecond
-	maxStreams        = 1024 // HTTP/2 streams of one connection.
+	planeIdleTimeout = 10 * time.Second // Of the admin and metrics planes.
+	farewellTimeout  = 250 * time.Millisecond
+	maxStreams       = 1024 // HTTP/2 streams of one connection.
 
 	// appIdleTimeout is shorter than any common server keeps a connection, so
 	// that the app seldom closes one under a request. A new one costs little.
@@ -71,8 +68,8 @@ type Proxy struct {
 	shield    shield
 	drain     *drain.Drain
 	orders    orders // Not to be confused with drain, which ends the process.
-	conns     *conns
-	planes    struct{ admin, metrics *conns }
+	conns     *conns.Listener
+	planes    struct{ admin, metrics *conns.Listener }
 	drainEnd  atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
 	hangUps   hangup.Watcher
 	live      *live
@@ -137,17 +134,10 @@ func (p *Proxy) listen(ctx context.Context) error {
 		}
 		*l.to = opened
 	}
-	checked := framing.Listen(p.listeners.traffic, checks(func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() }))
-	p.planes.admin, p.planes.metrics = newPlane(p.listeners.admin), newPlane(p.listeners.metrics)
-	p.conns = newConns(checked, p.listeners.traffic.(*drain.Listener), maxConns)
-	p.conns.http2 = p.cfg.MaxHTTP2
+	p.planes.admin, p.planes.metrics = conns.Plane(p.listeners.admin), conns.Plane(p.listeners.metrics)
+	p.conns = conns.Traffic(p.listeners.traffic.(*drain.Listener), p.cfg.MaxHTTP2,
+		func(framing.Reason) { p.metrics.refusals[reasonMalformed].Inc() })
 	return nil
-}
-
-// checks is how callers' requests are checked. A connection without a request yet is
-// as good as an idle one: callers keep such.
-func checks(refused func(framing.Reason)) framing.Config {
-	return framing.Config{HTTP2: true, Silence: idleTimeout, Header: readHeaderTimeout, Refused: refused}
 }
 
 // Close closes the listeners of a proxy that is not run.
@@ -190,7 +180,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		})
 	}
 	serve("traffic", traffic, p.conns)
-	serve("traffic", traffic, p.conns.parked)
+	serve("traffic", traffic, p.conns.Parked())
 	serve("admin", admin, p.planes.admin)
 	serve("metrics", metrics, p.planes.metrics)
 	g.Go(func() error { p.ready.Run(work); return nil })
@@ -231,7 +221,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s := p.server(ctx, p.trafficHandler(), p.conns)
-	s.IdleTimeout = idleTimeout
+	s.IdleTimeout = conns.IdleTimeout
 	s.ConnContext = p.hangUps.ConnContext
 	s.DisableGeneralOptionsHandler = true // OPTIONS * is the app's, too.
 	s.Protocols = &protocols
@@ -246,19 +236,19 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 }
 
 // planeServer serves a plane on which requests have next to no bodies.
-func (p *Proxy) planeServer(ctx context.Context, h http.Handler, l *conns) *http.Server {
+func (p *Proxy) planeServer(ctx context.Context, h http.Handler, l *conns.Listener) *http.Server {
 	s := p.server(ctx, h, l)
 	s.IdleTimeout = planeIdleTimeout
-	s.ReadTimeout = readHeaderTimeout
+	s.ReadTimeout = conns.ReadHeaderTimeout
 	return s
 }
 
-func (p *Proxy) server(ctx context.Context, h http.Handler, l *conns) *http.Server {
+func (p *Proxy) server(ctx context.Context, h http.Handler, l *conns.Listener) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: readHeaderTimeout,
+		ReadHeaderTimeout: conns.ReadHeaderTimeout,
 		MaxHeaderBytes:    proxy.MaxHeaderBytes,
-		ConnState:         l.changed,
+		ConnState:         l.ConnState,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          p.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
