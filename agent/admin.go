@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -42,11 +41,4 @@ func (a *Agent) dump() map[string]any {
 		"name": a.cfg.Name, "leader": leader, "problems": a.problems(), "last_contact_nomad": a.watcher.LastContact().UTC().Format(time.RFC3339Nano),
 		"agents": a.members.Alive(), "routes": routes, "revisions": revisions, "requests": a.activator.Dump(),
 	}
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	_ = e.Encode(v) // The caller is gone if this fails.
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/agent/doctor"
 	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
@@ -75,7 +76,7 @@ type Agent struct {
 	tlsServer     *gateway.Server       // The gateway over TLS; nil: there is none.
 	meshServer    *gateway.Server
 
-	reporter reporter
+	doctor *doctor.Doctor
 
 	drain   *drain.Drain
 	drained chan struct{} // Closed when the drain is over.
@@ -125,7 +126,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	a.waits.Store(&starting)
 	a.leader.Store(&leaderInfo{})
 	for _, step := range []func(context.Context) error{
-		a.wireBackends, a.wireDataPlane, a.wireAPI, a.wireMetrics,
+		a.wireBackends, a.wireDataPlane, a.wireDoctor, a.wireAPI, a.wireMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -301,7 +302,7 @@ func (a *Agent) wireAPI(ctx context.Context) error {
 			Gateway: a.gatewayServer.Addr().String(), GatewayTLS: a.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
-		Decisions: a.decisions, Events: a.events, Leadership: a, Way: a.wayToLeader, Transport: a.peerTransport(), Problems: a.problems, Warnings: a.warnings, Doctor: a.doctor, Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
+		Decisions: a.decisions, Events: a.events, Leadership: a, Way: a.wayToLeader, Transport: a.peerTransport(), Problems: a.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports, Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, Log: a.log.Named("api"), Registerer: a.reg,
 		ConnState: limiter.ConnState,
 	})
@@ -335,7 +336,7 @@ func (a *Agent) wireMetrics(ctx context.Context) (err error) {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: a.reg}))
 	mux.Handle("GET /v1/stats", a.activator.StatsHandler())
-	mux.HandleFunc("GET "+doctorPath, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, a.report(r.Context())) })
+	mux.Handle("GET "+doctor.Path, a.doctor)
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if p := a.problems(); len(p) > 0 {
 			http.Error(w, p[0], http.StatusServiceUnavailable)
@@ -377,25 +378,4 @@ func (a *Agent) close() {
 			_ = s.Close()
 		}
 	}
-}
-
-// problems are what is wrong with this agent now.
-func (a *Agent) problems() []string {
-	var p []string
-	if why := a.waits.Load(); why != nil {
-		p = append(p, *why)
-	}
-	if why := a.members.Conflict(); why != "" {
-		p = append(p, why)
-	}
-	if a.drain.HasBegun() {
-		p = append(p, "draining: it takes no more requests")
-	}
-	if leader, _ := a.Leader(); leader == "" && a.waits.Load() == nil {
-		p = append(p, "no agent leads: nothing is reconciled or scaled, requests are served and wake")
-	}
-	if !a.watcher.Up() {
-		p = append(p, "Nomad's event stream is away")
-	}
-	return p
 }

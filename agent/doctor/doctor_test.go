@@ -1,4 +1,4 @@
-package agent
+package doctor
 
 import (
 	"net"
@@ -15,12 +15,14 @@ import (
 )
 
 func TestCheckIntentions(t *testing.T) {
-	a := &Agent{guard: authz.New(nil, nil, hclog.NewNullLogger())}
-	if got := a.checkIntentions(t.Context()); got != nil {
+	hidden := authz.New(nil, nil, hclog.NewNullLogger()).Hidden()
+	d := &Doctor{Hidden: func() int { return hidden }}
+	if got := d.checkIntentions(); got != nil {
 		t.Errorf("nothing known: got %v", got)
 	}
-	got := aboutIntentions(12)
-	if len(got) != 1 || got[0].Level != wadi.LevelFail || !strings.Contains(got[0].What, "those of 12 services may not be read") {
+	hidden = 12
+	got := d.checkIntentions()
+	if len(got) != 1 || got[0].Level != wadi.LevelFail || !strings.Contains(got[0].What, "the intentions of 12 services may not be read") {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -1,0 +1,55 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// checkConsul finds out whether Consul answers, and takes writes below the prefix.
+func (d *Doctor) checkConsul(ctx context.Context) []wadi.Finding {
+	began := time.Now()
+	if _, err := d.Consul.Leader(ctx); err != nil {
+		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul, What: err.Error(),
+			Remedy: "look at Consul at " + d.ConsulAddress + " (consul.address); warm requests are served meanwhile"}}
+	}
+	took := time.Since(began)
+	if err := d.Store.Check(ctx); err != nil {
+		f := wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: err.Error()}
+		if errors.Is(err, wadi.ErrForbidden) {
+			f.What = fmt.Sprintf("the agent's token lacks write on keys below %s: nothing can be stored (%v)", d.Prefix, err)
+			f.Remedy = fmt.Sprintf("give it key_prefix %q { policy = \"write\" }", d.Prefix)
+		}
+		return []wadi.Finding{f}
+	}
+	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutConsul,
+		What: fmt.Sprintf("%s answers in %s, and keys below %s may be written", d.ConsulAddress, took.Round(time.Millisecond), d.Prefix)}}
+}
+
+// checkStored says how many stored values are not understood.
+func (d *Doctor) checkStored() []wadi.Finding {
+	bad := len(d.Store.Unreadable())
+	if bad == 0 {
+		return nil
+	}
+	return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul,
+		What: fmt.Sprintf("%s of the routes and the index %s not understood, so that this agent goes on with what was there before, or without",
+			wadi.Quantity(bad, "value"), wadi.Plural(bad, "is", "are")),
+		Remedy: "upgrade this agent if a newer Wadi wrote them; its log names each, and why"}}
+}
+
+// checkIntentions says how many services have intentions that this agent may not read, so that
+// it lets no caller in. Intentions that are not read yet are a problem of the start.
+func (d *Doctor) checkIntentions() []wadi.Finding {
+	hidden := d.Hidden()
+	if hidden == 0 {
+		return nil
+	}
+	return []wadi.Finding{{Level: wadi.LevelFail, About: "intentions",
+		What: fmt.Sprintf("the intentions of %s may not be read, so that no caller may call through an activator or the gateway; the agent's log names them",
+			wadi.Quantity(hidden, "service")),
+		Remedy: "give the agent's Consul token service_prefix \"\" { policy = \"read\" intentions = \"read\" }"}}
+}

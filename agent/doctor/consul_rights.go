@@ -1,0 +1,157 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/membership"
+	"github.com/wadi-run/wadi/internal/consul"
+)
+
+// needed is a right that the agent's own token should have, what does not work without it,
+// and the policy that gives it.
+type needed struct {
+	consul.Right
+	level   wadi.Level
+	without string
+	policy  string
+}
+
+const (
+	listedWithin = 2 * time.Second // Consul may take this long to list a new registration.
+	listedEvery  = 250 * time.Millisecond
+)
+
+// consulRights are the rights that the agent's own token should have in Consul, besides the
+// right to keys, which checkConsul uses. node is the node of Consul's agent; empty: it is
+// not known.
+func consulRights(node string) []needed {
+	write := func(resource, segment, without, policy string) needed {
+		return needed{consul.Right{Resource: resource, Segment: segment, Access: "write"}, wadi.LevelFail, without, policy}
+	}
+	const ownServices = `service_prefix "wadi" { policy = "write" }`
+	all := []needed{
+		write("service", wadi.ServiceAgent, "this agent can't be registered, and can't lead", ownServices),
+		write("service", wadi.ServiceGateway, "the gateway has no certificate of the mesh", ownServices),
+	}
+	for _, name := range wadi.Activators() {
+		all = append(all, write("service", name, "nothing in the mesh can be woken", ownServices))
+	}
+	if node != "" {
+		all = append(all,
+			write("session", node, "this agent can't lead", `session_prefix "" { policy = "write" }`),
+			needed{consul.Right{Resource: "node", Segment: node, Access: "read"}, wadi.LevelFail,
+				"agents don't see each other, and nothing goes to zero", `node_prefix "" { policy = "read" }`},
+			needed{consul.Right{Resource: "agent", Segment: node, Access: "read"}, wadi.LevelWarn,
+				"the default of intentions is not known, and counts as deny", `agent_prefix "" { policy = "read" }`},
+		)
+	}
+	return all
+}
+
+// serviceRights are the rights that the token should have to services in the mesh.
+func (d *Doctor) serviceRights() (all []consul.Right) {
+	routes := d.Routes()
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		if inMesh(routes[name]) && len(all) < maxProbed {
+			all = append(all, consul.Right{Resource: "service", Segment: name, Access: "write"})
+		}
+	}
+	return all
+}
+
+func inMesh(r wadi.Route) bool {
+	for _, rev := range r.Revisions {
+		if rev.Mesh == wadi.MeshEnvoy {
+			return true
+		}
+	}
+	return false
+}
+
+// String is, for instance, `write on the service "wadi"`.
+func (n needed) String() string {
+	return fmt.Sprintf("%s on the %s %q", n.Access, n.Resource, n.Segment)
+}
+
+// checkConsulRights asks Consul for each right by itself, and whether it lists this agent.
+func (d *Doctor) checkConsulRights(ctx context.Context) []wadi.Finding {
+	self, _ := d.Members.Registration()
+	node := ""
+	if self != nil {
+		node, _ = d.Consul.NodeOf(ctx, self.CheckID()) // Without it, rights to the node are not asked for.
+	}
+	own, services := consulRights(node), d.serviceRights()
+	rights := slices.Clone(services)
+	for _, r := range own {
+		rights = append(rights, r.Right)
+	}
+	lacking, err := d.Consul.Lacks(ctx, rights)
+	if err != nil {
+		return []wadi.Finding{{Level: wadi.LevelWarn, About: aboutConsul, What: "the rights of the agent's token can't be read: " + err.Error()}}
+	}
+	var out []wadi.Finding
+	for _, r := range own {
+		if slices.Contains(lacking, r.Right) {
+			out = append(out, wadi.Finding{Level: r.level, About: aboutConsul,
+				What: fmt.Sprintf("the agent's token lacks %s: %s", r, r.without), Remedy: "give it " + r.policy})
+		}
+	}
+	out = append(out, d.lackingServices(services, lacking)...)
+	if f := d.checkListed(ctx); f != nil {
+		out = append(out, *f)
+	}
+	return out
+}
+
+// lackingServices says to how many services in the mesh a right is lacking, and logs them.
+func (d *Doctor) lackingServices(services, lacking []consul.Right) []wadi.Finding {
+	var names []string
+	for _, r := range lacking {
+		if slices.Contains(services, r) {
+			names = append(names, r.Segment)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	d.Log.Warn("the token lacks write on services", "services", names)
+	return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul,
+		What:   fmt.Sprintf("the agent's token lacks write on %s in the mesh, whose routes can't be written; its log names them", wadi.Quantity(len(names), "service")),
+		Remedy: `give it for each, or with service_prefix "" for all, service "…" { policy = "write" intentions = "write" }`}}
+}
+
+// checkListed looks whether Consul lists this agent, as other agents see it. A token that
+// may not read its node gets a list without it, and no error.
+func (d *Doctor) checkListed(ctx context.Context) *wadi.Finding {
+	self, valid := d.Members.Registration()
+	if !valid {
+		return nil // A missing registration has findings of its own.
+	}
+	late := time.NewTimer(listedWithin)
+	defer late.Stop()
+	again := time.NewTicker(listedEvery)
+	defer again.Stop()
+	for {
+		all, err := d.Consul.Services(ctx, wadi.ServiceAgent)
+		switch {
+		case err != nil:
+			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: "agents can't be looked up: " + err.Error()}
+		case membership.Lists(all, self):
+			return nil
+		}
+		select {
+		case <-again.C:
+			continue
+		case <-late.C:
+		case <-ctx.Done():
+		}
+		return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
+			What:   "it has registered this agent and does not list it: agents don't see each other, and nothing goes to zero",
+			Remedy: `give the agent's token node_prefix "" { policy = "read" } and service_prefix "wadi" { policy = "write" }`}
+	}
+}

@@ -1,0 +1,131 @@
+// Package doctor examines an agent and what it works with, and says what to do about what
+// it finds.
+//
+// It promises that a report takes a few seconds at most, that it is made at most once in a
+// while however many ask for it, and that it names no service: anyone who reaches the
+// metrics listener may read it, and the agent's log has the names. It refuses to change
+// anything.
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/membership"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/store"
+	"github.com/wadi-run/wadi/proxy/gateway"
+)
+
+// Path is where an agent's metrics listener serves its report.
+const Path = "/v1/doctor"
+
+const (
+	checkTimeout = 3 * time.Second // Of all checks together.
+	reportAge    = 2 * time.Second // For which a report is served again.
+)
+
+// What findings are about.
+const (
+	aboutConsul = "Consul"
+	aboutNomad  = "Nomad"
+)
+
+// Doctor examines one agent. Set all fields before the first call; Certificates alone may
+// be nil. It is safe for concurrent use.
+type Doctor struct {
+	Name, Version string // Of the agent.
+	GatewayDomain string
+	Prefix        string // Of the installation's keys in Consul.
+	ConsulAddress string
+	NomadAddress  string
+
+	Consul  *consul.Client
+	Nomad   *nomad.Client
+	Store   *store.Store
+	Members *membership.Members
+	Log     hclog.Logger
+
+	Routes       func() map[string]wadi.Route
+	Namespaces   func() (all []string, known bool) // Nomad's namespaces that services are in.
+	Unwatched    func() []string                   // Those of them whose events are not received, while those of others are.
+	Hidden       func() int                        // Services whose intentions may not be read.
+	Problems     func() []wadi.Finding             // What keeps the agent from being healthy.
+	Certificates func() []gateway.Certificate      // Of the gateway; nil: it speaks no TLS.
+
+	mu   sync.Mutex
+	at   time.Time
+	last wadi.AgentReport
+}
+
+// Report examines this agent, or returns the report that was made just before.
+func (d *Doctor) Report(ctx context.Context) wadi.AgentReport {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.at) < reportAge {
+		return d.last
+	}
+	// The report is for all callers, so it outlives the one that is here first.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+	defer cancel()
+	checks := d.checks()
+	found := make([][]wadi.Finding, len(checks))
+	var wg sync.WaitGroup
+	for i, check := range checks {
+		wg.Go(func() { found[i] = check(ctx) })
+	}
+	wg.Wait()
+	d.at, d.last = time.Now(), wadi.AgentReport{
+		Name: d.Name, Version: d.Version, GatewayDomain: d.GatewayDomain,
+		Findings: slices.Concat(found...), Lost: d.Members.Lost(time.Now()),
+	}
+	return d.last
+}
+
+// checks are run side by side. Each returns what it found, also when all is well.
+func (d *Doctor) checks() []func(context.Context) []wadi.Finding {
+	known := func(check func() []wadi.Finding) func(context.Context) []wadi.Finding {
+		return func(context.Context) []wadi.Finding { return check() }
+	}
+	return []func(context.Context) []wadi.Finding{
+		known(d.checkSelf), d.checkConsul, d.checkConsulRights, known(d.checkStored), d.checkNomad, d.checkNomadRights,
+		d.checkNomadVersion, known(d.checkIntentions), known(d.checkCertificates),
+	}
+}
+
+// Warnings are the findings that need no connection, in words.
+func (d *Doctor) Warnings() []string {
+	var out []string
+	for _, f := range append(d.checkCertificates(), d.checkNamespaces()...) {
+		if f.Level != wadi.LevelOK {
+			out = append(out, f.About+": "+f.What)
+		}
+	}
+	return out
+}
+
+// ServeHTTP answers with the report.
+func (d *Doctor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(d.Report(r.Context())) // It fails only if the caller is gone.
+}
+
+// checkSelf says what keeps the agent from being healthy.
+func (d *Doctor) checkSelf() []wadi.Finding {
+	if found := d.Problems(); len(found) > 0 {
+		return found
+	}
+	return []wadi.Finding{{Level: wadi.LevelOK, About: "agent", What: "it is healthy"}}
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

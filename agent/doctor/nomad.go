@@ -1,0 +1,123 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/nomad"
+)
+
+const (
+	maxNamed  = 10 // Namespaces that a report has findings about.
+	maxProbed = 32 // Services, and namespaces, whose rights one report asks for.
+)
+
+// checkNomad looks whether Nomad answers, and sends events of all namespaces.
+func (d *Doctor) checkNomad(ctx context.Context) []wadi.Finding {
+	began := time.Now()
+	if err := d.Nomad.Health(ctx); err != nil {
+		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutNomad, What: err.Error(),
+			Remedy: "look at Nomad at " + d.NomadAddress + " (nomad.address), and at the agent's token"}}
+	}
+	if unread := d.checkNamespaces(); len(unread) > 0 {
+		return unread
+	}
+	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutNomad,
+		What: fmt.Sprintf("%s answers in %s", d.NomadAddress, time.Since(began).Round(time.Millisecond))}}
+}
+
+// checkNamespaces reports Nomad namespaces with services whose events this agent does not
+// receive, while it receives those of others.
+func (d *Doctor) checkNamespaces() []wadi.Finding {
+	var out []wadi.Finding
+	for _, namespace := range d.Unwatched() {
+		if len(out) == maxNamed {
+			break
+		}
+		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
+			What:   fmt.Sprintf("namespace %s: nothing is known of its jobs, so its services are neither kept up nor scaled", namespace),
+			Remedy: "give the agent's token " + namespacePolicy(namespace)})
+	}
+	return out
+}
+
+// checkNomadVersion looks for servers of Nomad that accept two guarded changes of a job at
+// once. Without the right to read versions it finds nothing: no other part needs that right.
+func (d *Doctor) checkNomadVersion(ctx context.Context) []wadi.Finding {
+	servers, err := d.Nomad.ServerVersions(ctx)
+	if err != nil {
+		return nil // checkNomad reports it.
+	}
+	return aboutNomadVersions(servers)
+}
+
+// aboutNomadVersions judges the versions of Nomad's servers.
+func aboutNomadVersions(servers map[string]string) []wadi.Finding {
+	var old []string
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		if guards, known := nomad.Guards(servers[name]); known && !guards && !slices.Contains(old, servers[name]) {
+			old = append(old, servers[name])
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	return []wadi.Finding{{Level: wadi.LevelWarn, About: aboutNomad,
+		What: fmt.Sprintf("its version is %s; before 2.0.1, of several guarded changes of one job at the same moment, more than one may be accepted: "+
+			"a count can be another change's until the next pass, within seconds", strings.Join(old, ", ")),
+		Remedy: "bring Nomad's servers to 2.0.1 or newer"}}
+}
+
+// checkNomadRights asks Nomad for each right in each namespace that services are in.
+func (d *Doctor) checkNomadRights(ctx context.Context) []wadi.Finding {
+	namespaces, _ := d.Namespaces()
+	slices.Sort(namespaces)
+	namespaces = namespaces[:min(len(namespaces), maxProbed)]
+	probes := []struct {
+		capability, without string
+		ask                 func(ctx context.Context, token, namespace string) error
+	}{
+		{"submit-job", "nothing is put back, scaled or removed", d.Nomad.MaySubmit},
+		{"read-job", "instances are not seen", d.Nomad.MayRead},
+		{"list-jobs", "jobs are not seen", d.Nomad.MayList},
+	}
+	found := make([]*wadi.Finding, len(namespaces)*len(probes))
+	var wg sync.WaitGroup
+	for i, ns := range namespaces {
+		for j, p := range probes {
+			wg.Go(func() {
+				err := p.ask(ctx, d.Nomad.Token(), ns)
+				if errors.Is(err, wadi.ErrForbidden) {
+					found[i*len(probes)+j] = &wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
+						What:   fmt.Sprintf("the agent's token lacks %s in the namespace %q: %s", p.capability, ns, p.without),
+						Remedy: "give it " + namespacePolicy(ns)}
+				}
+			})
+		}
+	}
+	var out []wadi.Finding
+	if err := d.Nomad.MayReadNodes(ctx, d.Nomad.Token()); errors.Is(err, wadi.ErrForbidden) {
+		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: aboutNomad,
+			What:   "the agent's token lacks node:read: which nodes are drained is not known ahead, nor which versions Nomad's servers have",
+			Remedy: `give it node { policy = "read" }`})
+	}
+	wg.Wait()
+	for _, f := range found {
+		if f != nil {
+			out = append(out, *f)
+		}
+	}
+	return out
+}
+
+// namespacePolicy gives what the agent's own token should have in a Nomad namespace.
+func namespacePolicy(namespace string) string {
+	return fmt.Sprintf("namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", namespace)
+}
