@@ -30,23 +30,16 @@ func agentCommand() command {
 It runs in the foreground until it gets SIGINT or SIGTERM, and then finishes the
 requests in flight. Settings come from the files of -config, then from the
 environment (NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …),
-then from the flags; what comes later wins.
+then from the flags; later ones win.
 
-With -dev it needs no configuration, and where no Nomad or Consul is reachable
-it starts them as its children, with all of their state in a temporary folder.
-Where one of the usual ports is in use it takes a free one, and says which.`,
+With -dev it needs no configuration. If no Nomad and Consul are reachable
+it starts them as its children, with all their state in a temporary folder.
+If one of the usual ports is in use it takes a free one, and prints it.`,
 		flags: func(fs *flag.FlagSet) {
-			fs.Var(&paths, "config", "`file` or directory of *.hcl files; may be repeated, and what comes later wins")
-			fs.BoolVar(&f.Dev, "dev", false, "bring up a cluster for development where there is none")
+			fs.Var(&paths, "config", "`file` or directory of *.hcl files; may be repeated, later files win")
+			fs.BoolVar(&f.Dev, "dev", false, "start a cluster for development if there is none")
 			fs.StringVar(&apply, "apply", "", "with -dev: `file` to apply once the agent is up")
-			fs.StringVar(&f.Name, "name", "", "`name` of this agent; the host's by default")
-			fs.StringVar(&f.LogLevel, "log-level", "", "trace, debug, info, warn or error")
-			fs.StringVar(&f.HTTPAddress, "http-address", "", "`host:port` of the API")
-			fs.StringVar(&f.GatewayAddress, "gateway-address", "", "`host:port` of the gateway")
-			fs.StringVar(&f.MetricsAddress, "metrics-address", "", "`host:port` of metrics and statistics")
-			fs.StringVar(&f.ActivatorAddress, "activator-address", "", "`host:port` of the mesh listener")
-			fs.StringVar(&f.NomadAddress, "nomad-address", "", "`URL` of Nomad (NOMAD_ADDR)")
-			fs.StringVar(&f.ConsulAddress, "consul-address", "", "`URL` of Consul (CONSUL_HTTP_ADDR)")
+			overrideFlags(fs, &f)
 		},
 		run: func(ctx context.Context, c *call) error {
 			switch {
@@ -66,8 +59,20 @@ Where one of the usual ports is in use it takes a free one, and says which.`,
 	}
 }
 
-// loadConfig reads the configuration and tells all that is wrong with it. One
-// that can't be used is wrong usage: exit code 2.
+// overrideFlags are the flags that take precedence over the configuration.
+func overrideFlags(fs *flag.FlagSet, f *config.Flags) {
+	fs.StringVar(&f.Name, "name", "", "`name` of this agent; the host's by default")
+	fs.StringVar(&f.LogLevel, "log-level", "", "trace, debug, info, warn or error")
+	fs.StringVar(&f.HTTPAddress, "http-address", "", "`host:port` of the API")
+	fs.StringVar(&f.GatewayAddress, "gateway-address", "", "`host:port` of the gateway")
+	fs.StringVar(&f.MetricsAddress, "metrics-address", "", "`host:port` of metrics and statistics")
+	fs.StringVar(&f.ActivatorAddress, "activator-address", "", "`host:port` of the mesh listener")
+	fs.StringVar(&f.NomadAddress, "nomad-address", "", "`URL` of Nomad (NOMAD_ADDR)")
+	fs.StringVar(&f.ConsulAddress, "consul-address", "", "`URL` of Consul (CONSUL_HTTP_ADDR)")
+}
+
+// loadConfig reads the configuration and prints its problems. A configuration with
+// mistakes is wrong usage: exit code 2.
 func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error) {
 	cfg, problems := config.Load(paths, func(k string) string { return c.env[k] }, f)
 	wrong := 0
@@ -87,7 +92,7 @@ func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error)
 }
 
 // runAgent runs an agent until ctx ends. On SIGHUP it reads its configuration again,
-// for what can change while it runs.
+// for the settings that can change while it runs.
 func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (config.Config, error)) error {
 	log := newLogger(cfg.LogLevel, cfg.LogJSON, c.stderr)
 	hup := make(chan os.Signal, 1)
@@ -104,7 +109,7 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (co
 		case <-hup:
 			next, err := again()
 			if err != nil {
-				log.Error("the configuration is not read again: it has mistakes; all stays as it was", "error", err)
+				log.Error("configuration not reloaded: it has mistakes; the old one stays in force", "error", err)
 				continue
 			}
 			rest := a.Reload(next)
@@ -121,7 +126,7 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (co
 	}
 }
 
-// newLogger makes the agent's logger. Level trace to error, as Nomad and Consul.
+// newLogger makes the agent's logger. level is trace to error, as in Nomad and Consul.
 func newLogger(level string, asJSON bool, out interface{ Write([]byte) (int, error) }) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
 		Name: "wadi", Level: hclog.LevelFromString(level), Output: out, JSONFormat: asJSON,

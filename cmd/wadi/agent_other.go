@@ -7,7 +7,7 @@ import (
 	"errors"
 )
 
-// agentCommand says where agents run: the rest of the commands only talk to one.
+// agentCommand says that agents run on Linux only: the other commands just call one.
 func agentCommand() command {
 	return command{
 		usage:    "wadi agent",

@@ -94,7 +94,7 @@ func TestAgent_Hangup(t *testing.T) {
 	hangup("limits { max_instances = 7 }\n" + string(text))
 	out.await(t, "changed settings wait for a restart: settings=limits")
 	hangup("nonsense = 1\n" + string(text))
-	out.await(t, "the configuration is not read again: it has mistakes")
+	out.await(t, "configuration not reloaded: it has mistakes")
 }
 
 // One mistake is not "1 mistakes".

@@ -10,27 +10,27 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// verdict is how far a submitted service is.
+// verdict is how far a submitted service has got.
 type verdict struct {
 	done   bool
 	failed bool
 	phase  string
 	text   string    // What it waits for, or why it failed.
-	until  time.Time // When it fails, if it is not ready by then; zero: not known.
+	until  time.Time // When it fails if it is not ready by then; zero: not known.
 
-	warning string // Of one that is done.
+	warning string // Only if done.
 }
 
-// verdictOf says whether a service has become what was submitted as s.
+// verdictOf says how far the service v has got towards the submission s.
 func verdictOf(s api.SubmittedService, v api.Service) verdict {
 	switch {
 	case v.Deleting:
 		return verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
 	case v.Generation > s.Generation:
 		return verdict{done: true, failed: true, phase: "pending", text: fmt.Sprintf(
-			"it was submitted again by somebody else (generation %d); see wadi service status %s", v.Generation, s.Name)}
+			"another submission has replaced it (generation %d); see wadi service status %s", v.Generation, s.Name)}
 	case v.Status.Generation < s.Generation:
-		return verdict{phase: "pending", text: "waiting for the leading agent to take it up"}
+		return verdict{phase: "pending", text: "waiting for the leader to start on it"}
 	}
 	for _, id := range append([]string{s.Revision}, s.Retried...) {
 		if rev, _ := revisionOf(v, id); rev.Phase == wadi.Failed {
@@ -52,7 +52,7 @@ func verdictOf(s api.SubmittedService, v api.Service) verdict {
 	return verdict{phase: "pending", text: blockedReason(s.Revision, v), until: rev.Until}
 }
 
-// verdictOfReady says whether callers get to a service that is ready, as it was submitted.
+// verdictOfReady says whether the traffic of a ready service is as it was submitted.
 func verdictOfReady(v api.Service) verdict {
 	out := verdict{done: true, phase: "ready", text: v.Status.URL}
 	for _, c := range v.Status.Conditions {
@@ -71,8 +71,8 @@ func verdictOfReady(v api.Service) verdict {
 	return out
 }
 
-// namesFailed reports whether the traffic names a revision that has failed: it stays
-// where it was for good.
+// namesFailed reports whether the traffic names a failed revision: then the route does not
+// change any more.
 func namesFailed(v api.Service) bool {
 	return slices.ContainsFunc(v.Status.Revisions, func(r wadi.RevisionStatus) bool {
 		return r.Phase == wadi.Failed && slices.ContainsFunc(v.Service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == r.ID })
@@ -87,7 +87,7 @@ func revisionOf(v api.Service, id string) (rev wadi.RevisionStatus, known bool) 
 	return v.Status.Revisions[i], true
 }
 
-// blockedReason is the best explanation there is of why a revision isn't ready.
+// blockedReason is the best available reason why a revision is not ready.
 func blockedReason(id string, v api.Service) string {
 	if rev, _ := revisionOf(v, id); rev.Reason != "" {
 		return id + ": " + rev.Reason

@@ -13,7 +13,7 @@ import (
 
 const (
 	pollInterval = 200 * time.Millisecond
-	// maxOutage is how long an agent may be away before a command gives up on it.
+	// maxOutage is how long the agent may not answer before a command gives up.
 	maxOutage = 30 * time.Second
 )
 
@@ -22,7 +22,17 @@ type awaited struct {
 	api.SubmittedService
 	verdict
 	URL  string
-	read bool // At least once.
+	read bool // Its status was read at least once.
+}
+
+// applyWait waits for the services of one submission.
+type applyWait struct {
+	*call
+	client    *api.Client
+	submitted api.Submitted
+	services  []*awaited
+	show      *progress
+	outage    outage
 }
 
 // waitReady waits until every submitted service is ready or has failed.
@@ -30,100 +40,110 @@ func waitReady(ctx context.Context, c *call, client *api.Client, submitted api.S
 	if !c.json {
 		showWarnings(c, submitted)
 	}
-	var all []*awaited
+	w := &applyWait{call: c, client: client, submitted: submitted}
 	for _, s := range submitted.Services {
 		if len(s.Retried) > 0 && !c.json {
 			c.printf("%s: %s\n", s.Name, outcomes(s, "new revision"))
 		}
-		all = append(all, &awaited{SubmittedService: s, verdict: verdict{phase: "pending", text: outcomes(s, "new revision")}})
+		w.services = append(w.services, &awaited{SubmittedService: s, verdict: verdict{phase: "pending", text: outcomes(s, "new revision")}})
 	}
-	show := newProgress(c)
-	defer show.end()
-	away := outage{}
+	w.show = newProgress(c)
+	defer w.show.end()
 	for {
 		open := 0
-		for _, f := range all {
-			if f.done {
+		for _, s := range w.services {
+			if s.done {
 				continue
 			}
-			v, err := client.Service(ctx, f.Name)
-			switch {
-			case ctx.Err() != nil:
-				return reportInterrupt(c, show, all)
-			case errors.Is(err, wadi.ErrNotFound) && !f.read:
-				show.end()
-				writef(c.stderr, "It was submitted. Whether it becomes ready can't be seen: it was deleted meanwhile, or may not be read with this token.\n")
+			if err := w.poll(ctx, s); err != nil {
 				return err
-			case errors.Is(err, wadi.ErrNotFound):
-				f.verdict = verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
-			case away.tolerates(err, time.Now()):
-				f.text = "the agent doesn't answer; trying again"
-			case err != nil:
-				show.end()
-				writef(c.stderr, "What was submitted stands.\n")
-				return err
-			default:
-				f.verdict, f.URL, f.read = verdictOf(f.SubmittedService, v), v.Status.URL, true
 			}
-			show.update(f, time.Now(), time.Since(began))
-			if !f.done {
+			w.show.update(s, time.Now(), time.Since(began))
+			if !s.done {
 				open++
 			}
 		}
-		show.line(all, time.Now(), time.Since(began))
+		w.show.line(w.services, time.Now(), time.Since(began))
 		if open == 0 {
-			show.end()
-			return reportResults(c, all, submitted)
+			w.show.end()
+			return w.reportResults()
 		}
 		select {
 		case <-ctx.Done():
-			return reportInterrupt(c, show, all)
+			return w.reportInterrupt()
 		case <-time.After(pollInterval):
 		}
 	}
 }
 
-func reportInterrupt(c *call, show *progress, all []*awaited) error {
-	show.end()
-	names := make([]string, 0, len(all))
-	for _, f := range all {
-		if !f.done {
-			names = append(names, f.Name)
+// poll reads the status of one service. An error ends the wait.
+func (w *applyWait) poll(ctx context.Context, s *awaited) error {
+	v, err := w.client.Service(ctx, s.Name)
+	switch {
+	case ctx.Err() != nil:
+		return w.reportInterrupt()
+	case errors.Is(err, wadi.ErrNotFound) && !s.read:
+		w.show.end()
+		writef(w.stderr, "It was submitted, but whether it becomes ready can't be seen: it was deleted meanwhile, or this token may not read it.\n")
+		return err
+	case errors.Is(err, wadi.ErrNotFound):
+		s.verdict = verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
+	case w.outage.tolerates(err, time.Now()):
+		s.text = "the agent doesn't answer; trying again"
+	case err != nil:
+		w.show.end()
+		writef(w.stderr, "The services stay submitted.\n")
+		return err
+	default:
+		s.verdict, s.URL, s.read = verdictOf(s.SubmittedService, v), v.Status.URL, true
+	}
+	return nil
+}
+
+func (w *applyWait) reportInterrupt() error {
+	w.show.end()
+	names := make([]string, 0, len(w.services))
+	for _, s := range w.services {
+		if !s.done {
+			names = append(names, s.Name)
 		}
 	}
-	writef(c.stderr, "Interrupted. What was submitted stands, and goes on without this command; see wadi service status %s\n",
+	writef(w.stderr, "Interrupted. The services stay submitted and are rolled out without this command; see wadi service status %s\n",
 		strings.Join(names, ", "))
 	return errReported
 }
 
-// reportResults prints the JSON, if that is wanted, and turns failures into an exit code.
-func reportResults(c *call, all []*awaited, submitted api.Submitted) error {
-	type result struct {
-		api.SubmittedService
-		Phase  string `json:"phase"`
-		URL    string `json:"url,omitempty"`
-		Reason string `json:"reason,omitempty"`
-	}
+// appliedService is one service in the JSON output.
+type appliedService struct {
+	api.SubmittedService
+	Phase  string `json:"phase"`
+	URL    string `json:"url,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// reportResults prints warnings and the JSON. Its error makes the exit code if a service
+// has failed.
+func (w *applyWait) reportResults() error {
 	out := struct {
-		Services []result     `json:"services"`
-		Warnings []api.Detail `json:"warnings,omitempty"`
-	}{Warnings: submitted.Warnings}
+		Services []appliedService `json:"services"`
+		Warnings []api.Detail     `json:"warnings,omitempty"`
+	}{Warnings: w.submitted.Warnings}
 	failed := false
-	for _, f := range all {
-		r := result{SubmittedService: f.SubmittedService, Phase: f.phase, URL: f.URL}
-		if f.failed {
-			r.Reason, failed = f.text, true
+	for _, s := range w.services {
+		r := appliedService{SubmittedService: s.SubmittedService, Phase: s.phase, URL: s.URL}
+		if s.failed {
+			r.Reason, failed = s.text, true
 		}
-		if f.warning != "" {
-			r.Warnings = append(slices.Clone(r.Warnings), f.warning)
-			if !c.json {
-				writef(c.stderr, "Warning: %s: %s\n", f.Name, clean(f.warning))
+		if s.warning != "" {
+			r.Warnings = append(slices.Clone(r.Warnings), s.warning)
+			if !w.json {
+				writef(w.stderr, "Warning: %s: %s\n", s.Name, clean(s.warning))
 			}
 		}
 		out.Services = append(out.Services, r)
 	}
-	if c.json {
-		if err := c.printJSON(out); err != nil {
+	if w.json {
+		if err := w.printJSON(out); err != nil {
 			return err
 		}
 	}
@@ -133,7 +153,7 @@ func reportResults(c *call, all []*awaited, submitted api.Submitted) error {
 	return nil
 }
 
-// outage measures how long an agent hasn't answered.
+// outage measures how long an agent has not answered.
 type outage struct{ since time.Time }
 
 // tolerates reports whether err may be waited out.

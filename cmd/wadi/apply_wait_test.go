@@ -18,7 +18,7 @@ func TestApply_WaitsOutAnAgentThatIsAway(t *testing.T) {
 	b := newBench(t)
 	b.then(nothing, func() { b.store.Fail(wadi.ErrUnavailable) }, nothing,
 		func() { b.store.Fail(nil); b.store.SetStatus(ready()) })
-	b.wadi(t, "apply", file(t, hello)).want(t, 0, `hello: pending, waiting for the leading agent to take it up
+	b.wadi(t, "apply", file(t, hello)).want(t, 0, `hello: pending, waiting for the leader to start on it
 hello: pending, the agent doesn't answer; trying again
 hello: ready, hello-00001, http://hello.wadi.localhost:8080 (TIME)
 `, "")
@@ -80,7 +80,7 @@ func TestJudge(t *testing.T) {
 		v    api.Service
 		want verdict
 	}{
-		{"old status", made, status(1, "ready", rev(wadi.Ready, "")), verdict{phase: "pending", text: "waiting for the leading agent to take it up"}},
+		{"old status", made, status(1, "ready", rev(wadi.Ready, "")), verdict{phase: "pending", text: "waiting for the leader to start on it"}},
 		{"ready", made, status(2, "ready", rev(wadi.Ready, "")), verdict{done: true, phase: "ready", text: "url"}},
 		{"service ready by the old revision", made, status(2, "ready", rev(wadi.Pending, "starting")), verdict{phase: "pending", text: "hello-00002: starting"}},
 		{"new revision not listed yet", made, status(2, "ready"), verdict{phase: "pending", text: "waiting for hello-00002"}},
@@ -98,7 +98,7 @@ func TestJudge(t *testing.T) {
 		{"tried again and ready", again, status(2, "ready", rev(wadi.Ready, "")), verdict{done: true, phase: "ready", text: "url"}},
 		{"deleted", made, deleting, verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}},
 		{"again", made, later, verdict{done: true, failed: true, phase: "pending",
-			text: "it was submitted again by somebody else (generation 3); see wadi service status hello"}},
+			text: "another submission has replaced it (generation 3); see wadi service status hello"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, verdictOf(tt.s, tt.v), cmp.AllowUnexported(verdict{})); diff != "" {

@@ -12,19 +12,19 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// command is one command of the command line. It is built anew for every call, so
-// that flags may be variables of the function that builds it.
+// command is one command of the command line. It is built anew for every call, so its
+// flags may be variables of the function that builds it.
 type command struct {
 	usage    string // For instance "wadi apply [options] FILE".
 	synopsis string // One line, without a full stop.
-	help     string // What the usage and the flags don't say.
+	help     string // More than the usage and the flags say.
 	remote   bool   // It calls an agent.
 	flags    func(fs *flag.FlagSet)
-	min, max int // How many arguments it takes; max < 0: any number.
+	min, max int // The number of arguments; max < 0: no limit.
 	run      func(ctx context.Context, c *call) error
 }
 
-// stdio is what a command may touch outside.
+// stdio is everything outside the process that a command may use.
 type stdio struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -40,10 +40,10 @@ type call struct {
 	address, token, consulToken string
 }
 
-// usageError is a call that can't be executed as it was typed.
+// usageError is wrong usage of a command.
 type usageError struct{ error }
 
-// errReported is a failure that the user has been told about already.
+// errReported is a failure that the command has already printed.
 var errReported = errors.New("reported")
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -130,7 +130,7 @@ func (cmd command) checkArgs(args []string) error {
 	return nil
 }
 
-// client is the agent that the flags name.
+// client is a client of the agent that the flags name.
 func (c *call) client() (*api.Client, error) {
 	client, err := api.New(api.Config{Address: c.address, Token: c.token, ConsulToken: c.consulToken})
 	if err != nil {
@@ -146,7 +146,7 @@ func (w stdio) setting(key, def string) string {
 	return def
 }
 
-// fail tells the user what went wrong, every mistake on a line of its own.
+// fail prints an error, one line for each mistake, with a remedy if there is one.
 func (c *call) fail(err error) {
 	var refusal *api.Error
 	isRefusal := errors.As(err, &refusal)
@@ -166,12 +166,12 @@ func (c *call) fail(err error) {
 	case isRefusal && refusal.Status == 401:
 		writef(c.stderr, "Set a Nomad token with -token or NOMAD_TOKEN.\n")
 	case !isRefusal && errors.Is(err, wadi.ErrUnavailable):
-		writef(c.stderr, "Does an agent run there? Start one with \"wadi agent\", or name another address with -address or WADI_ADDR.\n")
+		writef(c.stderr, "Is an agent running there? Start one with \"wadi agent\", or name another address with -address or WADI_ADDR.\n")
 	}
 }
 
 func (l *stringList) String() string     { return strings.Join(*l, ", ") }
 func (l *stringList) Set(v string) error { *l = append(*l, v); return nil }
 
-// stringList is a flag that may be given several times.
+// stringList is a flag that may be repeated.
 type stringList []string

@@ -209,7 +209,7 @@ func TestUsage(t *testing.T) {
 		{"service list -address ftp://x", 2, "ftp://x"},
 		{"apply - -", 2, "once only"},
 		{"apply /nonexistent.hcl", 1, "no such file"},
-		{"service list -address 127.0.0.1:1", 1, "Does an agent run there?"},
+		{"service list -address 127.0.0.1:1", 1, "Is an agent running there?"},
 		{"version", 0, "Wadi "},
 		{"-version", 0, "Wadi "},
 	} {

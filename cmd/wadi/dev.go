@@ -14,8 +14,8 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// runDev runs an agent for development: with a cluster of its own where none is
-// reachable, and with something to try.
+// runDev runs an agent for development. It starts a Nomad and a Consul if none are
+// reachable, and applies a file to try.
 func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply string) (err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -29,7 +29,7 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	file := filepath.Join(dir, "dev.hcl")
 	paths = append([]string{file}, paths...)
-	// What is wrong with files, flags and ports is said before anything is started.
+	// Mistakes in files, flags and ports are reported before anything is started.
 	addrs, err := chooseAddresses(devcluster.HostIP())
 	if err != nil {
 		return err
@@ -42,36 +42,40 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	// What is reached or started counts, whatever files and environment say.
+	// The cluster that was found or started overrides files and environment.
 	f.NomadAddress, f.ConsulAddress = cluster.NomadAddr, cluster.ConsulAddr
 	if err := os.WriteFile(file, []byte(devConfig(cluster, addrs, bin)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	read := func() (config.Config, error) { return c.loadConfig(paths, f) }
+	return c.runWithHints(ctx, func() (config.Config, error) { return c.loadConfig(paths, f) }, apply)
+}
+
+// runWithHints runs an agent, applies a file when the agent is up, and prints hints. It
+// ends with the agent, or when the file can't be applied.
+func (c *call) runWithHints(ctx context.Context, read func() (config.Config, error), apply string) error {
 	cfg, err := read()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- c.runAgent(ctx, cfg, read) }()
-	told := make(chan error, 1)
-	go func() { told <- c.applyAndPrintHints(ctx, cfg, apply) }()
+	ran, hinted := make(chan error, 1), make(chan error, 1)
+	go func() { ran <- c.runAgent(ctx, cfg, read) }()
+	go func() { hinted <- c.applyAndPrintHints(ctx, cfg, apply) }()
 	select {
-	case err = <-done:
+	case err := <-ran:
 		cancel()
-		return errors.Join(err, <-told)
-	case err = <-told:
+		return errors.Join(err, <-hinted)
+	case err := <-hinted:
 		if err != nil && ctx.Err() == nil {
 			cancel()
-			return errors.Join(err, <-done)
+			return errors.Join(err, <-ran)
 		}
-		return <-done
+		return <-ran
 	}
 }
 
-// checkDev reads the configuration as if a cluster were there.
+// checkDev reads the configuration as if the cluster existed.
 func (c *call) checkDev(file string, paths []string, f config.Flags, addrs devAddresses, bin string) error {
 	const somewhere = "http://127.0.0.1:1"
 	if err := os.WriteFile(file, []byte(devConfig(devcluster.Existing(somewhere, somewhere), addrs, bin)), 0o600); err != nil {
@@ -79,13 +83,13 @@ func (c *call) checkDev(file string, paths []string, f config.Flags, addrs devAd
 	}
 	cfg, problems := config.Load(paths, func(k string) string { return c.env[k] }, f)
 	if jobspecs.HasErrors(problems) {
-		_, err := c.loadConfig(paths, f) // Which tells them.
+		_, err := c.loadConfig(paths, f) // Prints them.
 		return err
 	}
 	return c.checkListeners(cfg, addrs)
 }
 
-// devConfig is what an agent needs on a development cluster.
+// devConfig is the configuration of an agent on a development cluster.
 func devConfig(cluster *devcluster.Cluster, a devAddresses, bin string) string {
 	return fmt.Sprintf(`log_level = "warn"
 name      = %q

@@ -37,6 +37,11 @@ func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*dev
 	case haveConsul:
 		return nil, nil, fmt.Errorf("a Consul answers at %s, but no Nomad at %s: start one, or name it with NOMAD_ADDR", consul, nomad)
 	}
+	return c.startCluster(ctx, bin)
+}
+
+// startCluster starts a Nomad and a Consul as children of this process.
+func (c *call) startCluster(ctx context.Context, bin string) (*devcluster.Cluster, func() error, error) {
 	tools, missing := toolchain.Locate(ctx)
 	for _, m := range missing {
 		fmt.Fprintf(c.stderr, "Missing %s\n", m)
@@ -67,7 +72,7 @@ func (c *call) devCluster(ctx context.Context, f config.Flags, bin string) (*dev
 	}, nil
 }
 
-// printNetworks says what services can't have, and why.
+// printNetworks says what services can't have on this cluster, and why.
 func (c *call) printNetworks(cluster *devcluster.Cluster) {
 	switch {
 	case !cluster.Bridge:
@@ -77,7 +82,7 @@ func (c *call) printNetworks(cluster *devcluster.Cluster) {
 	}
 }
 
-// reachable reports whether something answers a GET with 200.
+// reachable reports whether a GET is answered with 200.
 func reachable(ctx context.Context, url string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

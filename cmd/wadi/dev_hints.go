@@ -15,31 +15,17 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// applyAndPrintHints waits for the agent, applies the file if there is one, and says
-// what to type.
+// applyAndPrintHints waits for the agent, applies the file if there is one, and prints
+// what to type next. It returns nil if ctx ends.
 func (c *call) applyAndPrintHints(ctx context.Context, cfg config.Config, file string) error {
-	client, err := api.New(api.Config{Address: "http://" + cfg.HTTP.Address})
-	if err != nil {
+	address := "http://" + cfg.HTTP.Address
+	if err := waitAgent(ctx, address); err != nil || ctx.Err() != nil {
 		return err
 	}
-	for ctx.Err() == nil {
-		_, err := client.Leader(ctx)
-		if err == nil && client.Health(ctx) == nil {
-			break
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	c.printf("Wadi is up: API http://%s, gateway http://%s\n", cfg.HTTP.Address, cfg.Gateway.Address)
+	c.printf("Wadi is up: API %s, gateway http://%s\n", address, cfg.Gateway.Address)
 	name := "NAME"
 	if file != "" {
-		w := c.stdio
-		code := run(ctx, []string{"apply", "-address", "http://" + cfg.HTTP.Address, file}, nil, w.stdout, w.stderr, nil)
+		code := run(ctx, []string{"apply", "-address", address, file}, nil, c.stdout, c.stderr, nil)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -48,6 +34,30 @@ func (c *call) applyAndPrintHints(ctx context.Context, cfg config.Config, file s
 		}
 		name = strings.TrimSuffix(filepath.Base(file), ".hcl")
 	}
+	c.printHints(cfg, name)
+	return nil
+}
+
+// waitAgent waits until the agent at an address is healthy and there is a leader, or ctx
+// ends.
+func waitAgent(ctx context.Context, address string) error {
+	client, err := api.New(api.Config{Address: address})
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if _, err := client.Leader(ctx); err == nil && client.Health(ctx) == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func (c *call) printHints(cfg config.Config, name string) {
 	_, port, _ := net.SplitHostPort(cfg.Gateway.Address)
 	address := ""
 	if cfg.HTTP.Address != "127.0.0.1:4747" {
@@ -64,5 +74,4 @@ Consul's UI:     %[6]s/ui
 
 Ctrl-C stops it all and leaves nothing behind.
 `, name, cfg.Gateway.Domain, port, os.Args[0], ui, cfg.Consul.Address, address)
-	return nil
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/wadi-run/wadi/internal/freeport"
 )
 
-// devListener is one of the listeners of an agent for development.
+// devListener is one listener of an agent for development.
 type devListener struct {
 	what    string
-	setting string // Of the configuration.
-	flag    string // Of the command line; empty: none.
-	usual   int    // Its port, where that is free.
+	setting string // In the configuration.
+	flag    string // On the command line; empty: none.
+	usual   int    // Its default port; 0: none.
 	at      func(config.Config) string
 }
 
@@ -31,18 +31,16 @@ func devListeners() []devListener {
 	}
 }
 
-// devAddresses are where an agent for development listens unless it is told otherwise:
-// the API, metrics and the gateway on loopback, where names below localhost lead; the
-// mesh listener where bridge networks reach it, but for which no port is open to the
-// world where there is only loopback.
+// devAddresses are the default listeners of an agent for development: the API, metrics and
+// the gateway on loopback, where names below localhost resolve to; the mesh listener where
+// bridge networks reach it, or on loopback if the host has no other address.
 type devAddresses struct {
 	http, metrics, gateway, mesh string
-	name                         string // Another one for each agent of this machine.
+	name                         string // Unique among the agents of this machine.
 }
 
-// chooseAddresses takes the usual ports, and free ones instead of those that somebody
-// uses. What is taken stays this process's, so that of two that start at once each has
-// its own.
+// chooseAddresses takes the default ports, and free ports for those in use. This process
+// keeps its claim on the ports, so two agents that start at once get different ones.
 func chooseAddresses(hostIP string) (devAddresses, error) {
 	var addrs []string
 	for _, l := range devListeners() {
@@ -64,13 +62,13 @@ func chooseAddresses(hostIP string) (devAddresses, error) {
 	}
 	a := devAddresses{http: addrs[0], metrics: addrs[1], gateway: addrs[2], mesh: addrs[3], name: "dev"}
 	if _, port, _ := net.SplitHostPort(a.http); port != "4747" {
-		a.name = "dev-" + port // The other one may be an agent of the same cluster.
+		a.name = "dev-" + port // The port's user may be an agent of the same cluster.
 	}
 	return a, nil
 }
 
-// checkListeners says which addresses of the configuration can't be listened at,
-// before anything is started, and which are not the usual ones.
+// checkListeners reports configured addresses that can't be opened, and prints those that
+// are not the default.
 func (c *call) checkListeners(cfg config.Config, chosen devAddresses) error {
 	var errs []error
 	for _, l := range devListeners() {
@@ -87,7 +85,7 @@ func (c *call) checkListeners(cfg config.Config, chosen devAddresses) error {
 			errs = append(errs, fmt.Errorf("%s: %w; choose another address with %s", l.what, err, way))
 			continue
 		}
-		_ = listener.Close() // Nothing was written.
+		_ = listener.Close() // Nothing was accepted.
 		_, port, _ := net.SplitHostPort(addr)
 		if usual := strconv.Itoa(l.usual); chosen.has(addr) && port != usual {
 			c.printf("Port %s is in use: the %s is at %s.\n", usual, l.what, addr)

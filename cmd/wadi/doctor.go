@@ -18,20 +18,20 @@ type checkup struct {
 	reports []wadi.AgentReport
 }
 
-// checks are the doctor's checks, in order. One that returns an error ends
-// the run: what comes after it could find nothing.
+// checks are the doctor's checks, in order. A check that returns an error ends the run, as
+// the later ones could find nothing.
 func checks() []func(context.Context, *checkup) ([]wadi.Finding, error) {
 	return []func(context.Context, *checkup) ([]wadi.Finding, error){
 		checkAgent, checkLeader, checkAgents, checkVersions, checkServices,
 	}
 }
 
-// errStopChecks ends a run after a finding that says why.
+// errStopChecks ends a run after a finding that explains why.
 var errStopChecks = errors.New("examined")
 
 func doctorCommand() command {
 	return command{
-		usage: "wadi doctor [options]", synopsis: "Look for what is wrong, and say what to do",
+		usage: "wadi doctor [options]", synopsis: "Find problems, and say what to do about them",
 		help: `
 It asks an agent, and through it all others, whether they are well, reach Consul
 and Nomad, and what becomes of their certificates; and looks for services with a
@@ -104,12 +104,12 @@ func checkLeader(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	leader, err := e.client.Leader(ctx)
 	if err != nil {
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "leader", What: err.Error(),
-			Remedy: "nothing is reconciled or scaled until one leads; the agents' logs say what they wait for"}}, nil
+			Remedy: "nothing is reconciled or scaled without a leader; the agents' logs say what they wait for"}}, nil
 	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: "leader", What: leader.Name + " leads"}}, nil
 }
 
-// checkAgents gathers what the agents found about themselves.
+// checkAgents collects what the agents found about themselves.
 func checkAgents(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	d, err := e.client.Doctor(ctx)
 	if err != nil {
@@ -126,8 +126,8 @@ func checkAgents(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	return out, nil
 }
 
-// checkVersions looks for agents that are not alike in what callers may notice: each
-// gateway makes its own table of hosts, and the leader's is the one that status is about.
+// checkVersions looks for settings that must be the same at all agents: each gateway
+// derives host names from its own domain, and status shows the leader's.
 func checkVersions(_ context.Context, e *checkup) ([]wadi.Finding, error) {
 	var out []wadi.Finding
 	if parts := e.differences(func(r wadi.AgentReport) string { return orDash(r.Version) }); parts != "" {
@@ -141,8 +141,8 @@ func checkVersions(_ context.Context, e *checkup) ([]wadi.Finding, error) {
 	return out, nil
 }
 
-// differences says which agents differ in what of tells; empty: they are alike. One that tells
-// nothing, as an old one may, or one that can't be asked, is left out.
+// differences lists the values of a property with the agents that have them; empty: all
+// are the same. Agents without a value are left out: they are older, or can't be asked.
 func (e *checkup) differences(of func(wadi.AgentReport) string) string {
 	by := map[string][]string{}
 	for _, r := range e.reports {

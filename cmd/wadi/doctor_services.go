@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// checkServices looks at the conditions of all services that the token may read.
+// checkServices checks the conditions of all services that the token may read.
 func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	all, err := e.client.Services(ctx)
 	switch {
@@ -22,9 +22,9 @@ func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	case errors.Is(err, wadi.ErrForbidden):
 		remedy := "set a Nomad token with -token or NOMAD_TOKEN"
 		if e.token != "" {
-			remedy = "set another Nomad token with -token or NOMAD_TOKEN: Nomad does not know this one, or not any more"
+			remedy = "set another Nomad token with -token or NOMAD_TOKEN: Nomad does not know this one, or no longer"
 		}
-		return []wadi.Finding{{Level: wadi.LevelWarn, About: "services", What: "they were not looked at: " + err.Error(), Remedy: remedy}}, nil
+		return []wadi.Finding{{Level: wadi.LevelWarn, About: "services", What: "they were not checked: " + err.Error(), Remedy: remedy}}, nil
 	case err != nil:
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "services", What: "they can't be listed: " + err.Error()}}, nil
 	}
@@ -37,7 +37,7 @@ func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 		case ctx.Err() != nil:
 			return out, ctx.Err()
 		case errors.Is(err, wadi.ErrNotFound):
-			continue // Gone since.
+			continue // Deleted meanwhile.
 		case err != nil:
 			found = []wadi.Finding{{Level: wadi.LevelFail, About: "service " + summary.Name, What: "it can't be read: " + err.Error()}}
 		default:
@@ -53,7 +53,7 @@ func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	return out, nil
 }
 
-// serviceFindings judges the conditions of a service that do not hold.
+// serviceFindings explains the conditions of a service that do not hold.
 func serviceFindings(s api.Service) []wadi.Finding {
 	name := s.Service.Name
 	var out []wadi.Finding
@@ -65,7 +65,7 @@ func serviceFindings(s api.Service) []wadi.Finding {
 		if f.What == "" {
 			f.What = strings.TrimSpace(c.Type + " does not hold " + c.Reason)
 		}
-		f.Remedy = "wadi service status " + name + " tells more"
+		f.Remedy = "wadi service status " + name + " shows more"
 		switch {
 		case c.Type == control.ConditionCallers:
 			f.What, f.Remedy, _ = strings.Cut(c.Message, ": ")
@@ -78,15 +78,15 @@ func serviceFindings(s api.Service) []wadi.Finding {
 			f.Level = wadi.LevelWarn // It serves.
 			f.Remedy = "set client { max_kill_timeout } in the configuration of Nomad's clients to the service's timeout.request and 10 s"
 		case c.Type == control.ConditionSteady:
-			f.Level = wadi.LevelWarn // It serves, or another condition says that it does not.
-			f.Remedy = "read its logs: nomad alloc logs -stderr; wadi events " + name + " tells of each"
+			f.Level = wadi.LevelWarn // It serves, or another condition says otherwise.
+			f.Remedy = "read its logs: nomad alloc logs -stderr; wadi events " + name + " shows each of them"
 			if c.Reason == control.ReasonOOM {
 				f.Remedy = "raise memory or memory_max in the task's resources, or let fewer requests in at once (concurrency.limit)"
 			}
 		case c.Type == control.ConditionServing && c.Reason == scheduler.NotServing:
-			f.Remedy = "mend what hinders it; the next request starts it then, or wadi service scale -for 1m " + name + " 1"
+			f.Remedy = "fix what prevents the start; then the next request starts it, or wadi service scale -for 1m " + name + " 1"
 		case c.Reason == "Starting" || s.Deleting || s.Status.Generation < s.Generation:
-			f.Level = wadi.LevelWarn // It may well be on its way.
+			f.Level = wadi.LevelWarn // It may become true by itself.
 		case (c.Type == "LatestReady" || c.Type == control.ConditionServing) && c.Reason == "Failed":
 			f.Remedy = "submit a revision that works, or the same file once more to try again; callers are served by the one before, if there is any"
 		}

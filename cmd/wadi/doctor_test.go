@@ -52,7 +52,7 @@ OK      one: agent           it is healthy
 OK      two: agent           it is healthy
 WARN    two: certificate a   it expires soon -> put a new one in its place
 WARN    agents               they have different versions: old (two), test (one) -> bring all to the newest
-FAIL    service hello        service-splitter hello is somebody else's[31m -> wadi service status hello tells more
+FAIL    service hello        service-splitter hello is somebody else's[31m -> wadi service status hello shows more
 FAIL    service hello        Consul's intentions refuse wadi-activator for hello -> add { Name = "wadi-activator" Action = "allow" } to service-intentions hello
 `, "")
 	o := b.wadi(t, "doctor", "-json")
@@ -101,7 +101,7 @@ func TestDoctor_HalfAnAgent(t *testing.T) {
 	}))
 	defer s.Close()
 	o := (&bench{Server: s}).wadi(t, "doctor")
-	for _, text := range []string{"FAIL    leader      no agent leads", "FAIL    agents      they can't be asked", "WARN    services    they were not looked at: permission denied -> set a Nomad token"} {
+	for _, text := range []string{"FAIL    leader      no agent leads", "FAIL    agents      they can't be asked", "WARN    services    they were not checked: permission denied -> set a Nomad token"} {
 		if o.code != 1 || !strings.Contains(o.stdout, text) {
 			t.Errorf("%q is missing in %+v", text, o)
 		}
@@ -137,7 +137,7 @@ func TestDoctor_NothingIsMeasured(t *testing.T) {
 		t.Errorf("explain: got %+v", o)
 	}
 	unread("Permission denied")
-	if o := b.wadi(t, "doctor"); o.code != 1 || !strings.Contains(o.stdout, "Permission denied -> wadi service status hello tells more") {
+	if o := b.wadi(t, "doctor"); o.code != 1 || !strings.Contains(o.stdout, "Permission denied -> wadi service status hello shows more") {
 		t.Errorf("got %+v", o)
 	}
 }

@@ -13,12 +13,12 @@ func eventsCommand() command {
 	var service string
 	return command{
 		usage:    "wadi events [options]",
-		synopsis: "Show what Wadi did and saw",
+		synopsis: "Show events: what Wadi did and observed",
 		help:     "With -json every event is a line of JSON.",
 		remote:   true,
 		flags: func(fs *flag.FlagSet) {
-			fs.BoolVar(&follow, "follow", false, "go on with what happens, until Ctrl-C")
-			fs.StringVar(&service, "service", "", "only what is about the service with this `name`")
+			fs.BoolVar(&follow, "follow", false, "show new events as they happen, until Ctrl-C")
+			fs.StringVar(&service, "service", "", "only events of the service with this `name`")
 		},
 		run: func(ctx context.Context, c *call) error {
 			client, err := c.client()

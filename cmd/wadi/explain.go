@@ -12,11 +12,11 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// explanation is why a service has as many instances as it has.
+// explanation is why a service has its number of instances.
 type explanation struct {
 	Service   string                   `json:"service"`
 	Overrides map[string]wadi.Override `json:"overrides,omitempty"`
-	Missing   string                   `json:"missing,omitempty"` // Why what instances use is not known, of a service that is scaled by it.
+	Missing   string                   `json:"missing,omitempty"` // Why the usage of instances is not known, if the service is scaled by it.
 
 	Revisions []revisionExplanation `json:"revisions"`
 }
@@ -25,16 +25,16 @@ type revisionExplanation struct {
 	Revision  string          `json:"revision"`
 	Percent   float64         `json:"percent"` // Of the service's traffic.
 	Phase     wadi.Phase      `json:"phase"`
-	Next      string          `json:"next"`          // When it changes next, by itself.
-	Now       *wadi.Decision  `json:"now,omitempty"` // The latest decision; null: nothing was decided yet, as at zero.
-	Decisions []wadi.Decision `json:"decisions"`     // The latest ones, oldest first.
+	Next      string          `json:"next"`          // When the count changes next without other input.
+	Now       *wadi.Decision  `json:"now,omitempty"` // The latest decision; null: there is none yet, as at zero.
+	Decisions []wadi.Decision `json:"decisions"`     // The latest decisions, oldest first.
 }
 
 func explainCommand() command {
 	var last int
 	cmd := remoteCommand(command{
-		usage: "wadi explain [options] NAME", synopsis: "Say why a service has as many instances as it has",
-		help: `Shown are, for each revision that has instances or traffic, the latest decision
+		usage: "wadi explain [options] NAME", synopsis: "Explain why a service has its number of instances",
+		help: `It shows, for each revision that has instances or traffic, the latest decision
 in full, and before it the last ones. Equal decisions in a row are one line.`,
 		min: 1, max: 1,
 	},
@@ -56,8 +56,7 @@ in full, and before it the last ones. Equal decisions in a row are one line.`,
 	return cmd
 }
 
-// explain sorts out what concerns whom: of the revisions that have traffic or
-// something was decided about.
+// explain selects the revisions that have traffic or a recent decision.
 func explain(s api.Service, all []wadi.Decision, last int, now time.Time) explanation {
 	out := explanation{Service: s.Service.Name, Overrides: s.Overrides, Revisions: []revisionExplanation{}}
 	for _, c := range s.Status.Conditions {
@@ -85,12 +84,12 @@ func explain(s api.Service, all []wadi.Decision, last int, now time.Time) explan
 	return out
 }
 
-// atZero reports whether the last decision left nothing.
+// atZero reports whether the last decision left no instance.
 func atZero(d *wadi.Decision) bool {
 	return d == nil || d.Desired == 0 && (d.Executed || d.Count == 0)
 }
 
-// nextChange says when the count changes by itself, if nothing else does.
+// nextChange says when the count changes next if the load stays as it is.
 func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time.Time) string {
 	switch {
 	case r.Phase == wadi.Failed:
@@ -98,7 +97,7 @@ func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time
 	case atZero(d) && r.Percent > 0:
 		return fmt.Sprintf("a request wakes it, with %s", wadi.Quantity(max(1, s.Service.Scale.Activation), "instance"))
 	case atZero(d):
-		return "no traffic goes to it"
+		return "it has no traffic"
 	}
 	var parts []string
 	if now.Before(d.OverrideUntil) {
@@ -111,7 +110,7 @@ func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time
 	case d.Desired > d.Count && !d.Executed && d.WhyNot != "":
 		parts = append(parts, "not executed: "+d.WhyNot)
 	case now.Before(d.StartUntil):
-		parts = append(parts, fmt.Sprintf("it starts: the idle time before zero begins when it is ready, and the start is given up in %s (timeout.progress)", remaining(d.StartUntil, now)))
+		parts = append(parts, fmt.Sprintf("it is starting: the idle time before zero begins when it is ready, and the start is aborted in %s (timeout.progress)", remaining(d.StartUntil, now)))
 	case !d.ZeroAt.IsZero() && d.Desired <= 1:
 		parts = append(parts, fmt.Sprintf("zero in %s if no request comes", remaining(d.ZeroAt, now)))
 	case d.Panicking:

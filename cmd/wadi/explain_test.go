@@ -73,11 +73,11 @@ func TestExplain_Next(t *testing.T) {
 	}{
 		{"at zero", serving, nil, "a request wakes it, with 2 instances"},
 		{"just at zero", serving, &wadi.Decision{Count: 1, Executed: true}, "a request wakes it, with 2 instances"},
-		{"at zero without traffic", wadi.RevisionStatus{Phase: wadi.Ready}, nil, "no traffic goes to it"},
+		{"at zero without traffic", wadi.RevisionStatus{Phase: wadi.Ready}, nil, "it has no traffic"},
 		{"failed", wadi.RevisionStatus{Phase: wadi.Failed}, nil, "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"},
 		{"idle", serving, &wadi.Decision{Count: 1, Desired: 1, ZeroAt: at(11)}, "zero in 11s if no request comes"},
 		{"starting", serving, &wadi.Decision{Count: 1, Desired: 1, StartUntil: at(90)},
-			"it starts: the idle time before zero begins when it is ready, and the start is given up in 1m30s (timeout.progress)"},
+			"it is starting: the idle time before zero begins when it is ready, and the start is aborted in 1m30s (timeout.progress)"},
 		{"overridden", serving, &wadi.Decision{Count: 3, Desired: 3, OverrideUntil: at(90)}, "the override ends in 1m30s"},
 		{"a schedule", serving, &wadi.Decision{Count: 3, Desired: 3, Floor: wadi.Bound{Count: 3, By: "schedule", Name: "office", Until: at(60)}},
 			"the floor of 3 (schedule office) ends in 1m0s"},

@@ -30,7 +30,7 @@ func showExplanation(c *call, e explanation) {
 		c.printf("cpu and memory: %s\n\n", clean(e.Missing))
 	}
 	if len(e.Revisions) == 0 {
-		c.printf("Nothing was decided about %s yet.\n", e.Service)
+		c.printf("There is no decision about %s yet.\n", e.Service)
 	}
 	for i, r := range e.Revisions {
 		if i > 0 {
@@ -53,7 +53,7 @@ func showRevision(c *call, r revisionExplanation) {
 			c.printf("  measured  %s\n", m)
 		}
 	} else {
-		c.printf("  why       nothing was decided since this leader began: it has no instances, and none are wanted\n")
+		c.printf("  why       no decision since this leader's term began: it has no instances, and needs none\n")
 	}
 	c.printf("  next      %s\n", clean(r.Next))
 	if len(r.Decisions) == 0 {
@@ -92,7 +92,7 @@ func boundsText(d wadi.Decision) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// readings says what was measured, of each metric.
+// readings describes the measurements of each metric.
 func readings(d wadi.Decision) []string {
 	all := d.Readings
 	if len(all) == 0 && d.Metric != "" {
@@ -111,12 +111,12 @@ func readings(d wadi.Decision) []string {
 		out = append(out, text)
 	}
 	if d.Sampled {
-		out = append(out, "more instances are busy than are read each second: what the others carry is taken for the mean of those read")
+		out = append(out, "more instances are busy than are read each second: the others count as the mean of those read")
 	}
 	return out
 }
 
-// perInstance says how much of a metric makes one more instance.
+// perInstance says how much of a metric one instance should carry.
 func perInstance(m wadi.Reading) string {
 	if m.Target == 0 {
 		return "one instance for any"
@@ -124,7 +124,7 @@ func perInstance(m wadi.Reading) string {
 	return number(m.Target) + " wanted per instance"
 }
 
-// wantedText is the answer of a metric, if it has one.
+// wantedText is how many instances a metric wants, if that is known.
 func wantedText(m wadi.Reading) string {
 	if !m.Valid {
 		return "not enough is known"
@@ -132,7 +132,7 @@ func wantedText(m wadi.Reading) string {
 	return strconv.Itoa(m.Wanted)
 }
 
-// executedWord is a word on what became of a decision.
+// executedWord says whether a decision was executed; "-": there was nothing to do.
 func executedWord(d wadi.Decision) string {
 	switch {
 	case d.Executed:

@@ -16,13 +16,14 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// maxFile keeps a wrong argument, such as a device, from filling the memory.
+// maxFile bounds a file, so that a wrong argument such as a device does not fill the
+// memory.
 const maxFile = 16 << 20
 
 // stdinName stands for standard input in messages.
 const stdinName = "<stdin>"
 
-// filePaths replaces directories by the .hcl files right in them.
+// filePaths replaces directories by the .hcl files directly in them.
 func filePaths(args []string) ([]string, error) {
 	var out []string
 	for _, arg := range args {
@@ -104,7 +105,7 @@ func readSources(stdin io.Reader, args []string) ([]api.File, error) {
 	return out, errors.Join(failed...)
 }
 
-// outline is what can be seen of a file without evaluating it.
+// outline is what a file declares, without evaluating it.
 type outline struct {
 	services  int
 	names     []string // Of services.
@@ -113,7 +114,7 @@ type outline struct {
 
 func outlineOf(f api.File) outline {
 	var out outline
-	// What is wrong with the file, the agent says better.
+	// The agent reports mistakes in the file better.
 	parsed, _ := hclsyntax.ParseConfig([]byte(f.Source), f.Name, hcl.InitialPos)
 	if parsed == nil {
 		return out
@@ -134,7 +135,7 @@ func outlineOf(f api.File) outline {
 	return out
 }
 
-// batches splits files into submissions that an agent takes. A file is never split.
+// batches splits files into submissions that an agent accepts. A file is never split.
 func batches(files []api.File) [][]api.File {
 	var out [][]api.File
 	services := 0
@@ -149,6 +150,7 @@ func batches(files []api.File) [][]api.File {
 	return out
 }
 
+// errorOf joins the problems that are no warnings.
 func errorOf(problems []jobspecs.Problem) error {
 	var all []error
 	for _, p := range problems {

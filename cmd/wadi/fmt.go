@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,12 +16,12 @@ func fmtCommand() command {
 	var check, write bool
 	return command{
 		usage:    "wadi fmt [options] FILE|DIR|- ...",
-		synopsis: "Lay HCL files out in the usual way",
-		help: `Files are rewritten in place and named if that changed them. With - standard
+		synopsis: "Format HCL files",
+		help: `Files are rewritten in place, and their names printed if they changed. With - standard
 input is read and standard output written. Nothing is sent to an agent.`,
 		min: 1, max: -1,
 		flags: func(fs *flag.FlagSet) {
-			fs.BoolVar(&check, "check", false, "change nothing; exit 1 and name the files if some would change")
+			fs.BoolVar(&check, "check", false, "change nothing; exit 1 and print the names of files that would change")
 			fs.BoolVar(&write, "write", true, "rewrite the files; false: print them instead")
 		},
 		run: func(_ context.Context, c *call) error {
@@ -46,7 +45,7 @@ input is read and standard output written. Nothing is sent to an agent.`,
 	}
 }
 
-// formatFile reports whether all is well with a file afterwards.
+// formatFile reports whether a file is formatted, now or already.
 func formatFile(c *call, path string, check, write bool) (bool, error) {
 	f, err := readSource(c.stdin, path)
 	if err != nil {
@@ -54,12 +53,10 @@ func formatFile(c *call, path string, check, write bool) (bool, error) {
 	}
 	out, problems := jobspecs.Format([]byte(f.Source))
 	if len(problems) > 0 {
-		var all []error
-		for _, p := range problems {
-			p.File = f.Name
-			all = append(all, errors.New(p.String()))
+		for i := range problems {
+			problems[i].File = f.Name
 		}
-		return false, errors.Join(all...)
+		return false, errorOf(problems)
 	}
 	changed := !bytes.Equal(out, []byte(f.Source))
 	switch {

@@ -36,19 +36,19 @@ func orDash(s string) string {
 	return s
 }
 
-// number writes a measured value as people do.
+// number writes a measured value with as many digits as a reader needs.
 func number(v float64) string {
 	digits := 100.0
-	if v < 0.005 { // Little, and not nothing.
+	if v < 0.005 { // Small, but not zero.
 		digits = 1e4
 	}
 	return strconv.FormatFloat(math.Round(v*digits)/digits, 'f', -1, 64)
 }
 
-// share writes a part of all that is all only if nothing is missing.
+// share writes a fraction as a percentage, rounded down: 100 % only if nothing is missing.
 func share(v float64) string { return fmt.Sprintf("%.0f %%", math.Floor(100*v+1e-6)) }
 
-// remaining is how long it is until a moment, in whole seconds upwards.
+// remaining is the time until a moment, rounded up to whole seconds.
 func remaining(at, now time.Time) string {
 	return max(0, at.Sub(now)+time.Second-1).Truncate(time.Second).String()
 }

@@ -1,8 +1,8 @@
 // Command wadi is the agent and the command line of Wadi.
 //
-// It promises exit code 0 when it did what was asked, 1 when that failed, and 2
-// when it was called wrongly; that with -json standard output holds nothing but
-// JSON; and that colours and updating lines go to terminals only.
+// It promises exit code 0 on success, 1 on failure and 2 on wrong usage; that with -json
+// standard output has nothing but JSON; and that colours and updating lines go to
+// terminals only.
 package main
 
 import (
@@ -51,11 +51,11 @@ func commands() map[string]command {
 	}
 }
 
-// run is main without the process: it ends early when ctx does, and returns the
-// exit code. env holds KEY=value pairs.
+// run is main without the process. It ends early when ctx does, and returns the exit code.
+// env holds KEY=value pairs.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
 	w := stdio{stdin: stdin, stdout: stdout, stderr: stderr, env: environment(env)}
-	reached := false // A command of ours ran, so the code is its own.
+	reached := false // A command ran, so the exit code is that command's.
 	factories := map[string]cli.CommandFactory{}
 	for name, c := range commands() {
 		factories[name] = func() (cli.Command, error) {
@@ -66,8 +66,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}
 	for name, synopsis := range map[string]string{
-		"service":  "Look at services and delete them",
-		"revision": "Look at the revisions of a service",
+		"service":  "Show, scale and delete services",
+		"revision": "Show the revisions of a service",
 		"scale":    "Replay scaling decisions",
 	} {
 		factories[name] = func() (cli.Command, error) { return group(synopsis), nil }
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		w.errorf("%v", err)
 		return exitFailed
 	}
-	if code != exitDone && !reached { // Flags in front of a command, or none such.
+	if code != exitDone && !reached { // Flags before the command, or an unknown command.
 		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 			w.errorf("there is no command \"wadi %s\"", strings.Join(args, " "))
 		}
@@ -99,7 +99,7 @@ func environment(pairs []string) map[string]string {
 	return out
 }
 
-// adapter shows a command to the cli library.
+// adapter makes a command usable by the cli library.
 type adapter struct {
 	command
 	invoke func(args []string) int

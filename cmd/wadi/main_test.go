@@ -204,7 +204,7 @@ func nothing() {}
 func TestApply_ShowsProgressUntilReady(t *testing.T) {
 	b := newBench(t)
 	b.then(nothing, b.status(pending("no node has raw_exec")), nothing, b.status(pending("starting")), b.status(ready()))
-	b.wadi(t, "apply", file(t, hello)).want(t, 0, `hello: pending, waiting for the leading agent to take it up
+	b.wadi(t, "apply", file(t, hello)).want(t, 0, `hello: pending, waiting for the leader to start on it
 hello: pending, hello-00001: no node has raw_exec
 hello: pending, hello-00001: starting
 hello: ready, hello-00001, http://hello.wadi.localhost:8080 (TIME)
@@ -225,7 +225,7 @@ func TestApply_SaysWhyItFailed(t *testing.T) {
 		{"deleted", func(b *bench) func() { return func() { _ = b.store.MarkDeleting(context.Background(), "hello", 1) } },
 			"hello: deleting, it was deleted meanwhile\n"},
 		{"gone before anybody saw it", func(b *bench) func() { return func() { b.store.Forget("hello") } },
-			"It was submitted. Whether it becomes ready can't be seen: it was deleted meanwhile, or may not be read with this token.\nError: service hello: not found\n"},
+			"It was submitted, but whether it becomes ready can't be seen: it was deleted meanwhile, or this token may not read it.\nError: service hello: not found\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
@@ -269,7 +269,7 @@ func TestApply_CtrlC(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b.then(nothing, cancel)
 	o := b.wadiIn(ctx, hello, nil, "apply", "-address", b.URL, "-")
-	if o.code != 1 || !strings.Contains(o.stderr, "What was submitted stands") || !strings.Contains(o.stderr, "wadi service status hello") {
+	if o.code != 1 || !strings.Contains(o.stderr, "services stay submitted") || !strings.Contains(o.stderr, "wadi service status hello") {
 		t.Errorf("got %+v", o)
 	}
 	if names, _ := b.store.Services(t.Context()); len(names) != 1 {

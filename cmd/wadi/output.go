@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// The colours of words. All codes have the same length, so that the columns of a
-// table stay aligned.
+// Colours of words. All codes have the same length, so that the columns of a table stay
+// aligned.
 const (
 	plain  = "\x1b[39m"
 	red    = "\x1b[31m"
@@ -21,13 +21,13 @@ const (
 	reset  = "\x1b[0m"
 )
 
-// coloured reports whether colours are welcome on out.
+// coloured reports whether out shows colours.
 func (w stdio) coloured(out io.Writer) bool {
 	_, ok := terminal(out)
 	return ok && w.env["NO_COLOR"] == "" && w.env["TERM"] != "dumb"
 }
 
-// paint colours a word after its meaning; unknown words and headers are plain.
+// paint colours a word by its meaning; unknown words and headers stay plain.
 func (w stdio) paint(out io.Writer, word string) string {
 	if !w.coloured(out) {
 		return word
@@ -44,7 +44,7 @@ func (w stdio) paint(out io.Writer, word string) string {
 	return colour + word + reset
 }
 
-// table prints rows under a header, aligned. paintColumn is coloured; -1: none.
+// table prints rows under a header, aligned. The column paintColumn is coloured; -1: none.
 func (w stdio) table(paintColumn int, header []string, rows [][]string) {
 	var out strings.Builder
 	tw := tabwriter.NewWriter(&out, 0, 8, 3, ' ', 0)
@@ -64,7 +64,7 @@ func (w stdio) table(paintColumn int, header []string, rows [][]string) {
 	}
 }
 
-// clean makes text of others fit for a line of a terminal.
+// clean removes control characters from foreign text, so that it can't steer the terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -97,7 +97,7 @@ func (w stdio) printLine(v any) error {
 	return e.Encode(v)
 }
 
-// terminal reports whether out is one, and how wide.
+// terminal reports whether out is a terminal, and how wide it is.
 func terminal(out io.Writer) (width int, ok bool) {
 	f, isFile := out.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
@@ -110,5 +110,5 @@ func terminal(out io.Writer) (width int, ok bool) {
 	return width, true
 }
 
-// writef writes to where nobody could be told of a failure.
+// writef writes to a user's terminal or pipe; if that fails, there is no way to report it.
 func writef(out io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }

@@ -10,9 +10,9 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// progress shows how far services are: on a terminal one line that changes, and
-// else a line for each new fact. A fact that is told again, be it with another port
-// number, is counted.
+// progress shows how far services are: on a terminal as one line that changes, elsewhere
+// as a line for each new fact. A repeated fact is counted, even if its port number
+// differs.
 type progress struct {
 	c     *call
 	out   io.Writer
@@ -21,14 +21,14 @@ type progress struct {
 	drawn bool
 }
 
-// maxFacts bounds what is remembered of one service.
+// maxFacts bounds how many facts of one service are remembered.
 const maxFacts = 100
 
-// serviceFacts are those of one service.
+// serviceFacts are the facts shown of one service.
 type serviceFacts struct {
-	seen     map[string]int // How often each was told anew.
-	last     string         // As it was told last.
-	repeated int            // How often some were told that have their line already.
+	seen     map[string]int // How often each fact came up.
+	last     string         // The last one.
+	repeated int            // How many came that had their line already.
 }
 
 func newProgress(c *call) *progress {
@@ -41,8 +41,8 @@ func newProgress(c *call) *progress {
 	return p
 }
 
-// note takes in what is told of a service, and says how often that fact was told, or
-// 0 if it is the same as a moment ago.
+// note records the state of a service. It returns how often this fact has come up, or 0 if
+// it has not changed.
 func (p *progress) note(f *awaited) (times int) {
 	of := p.facts[f.Name]
 	if of == nil {
@@ -71,7 +71,7 @@ func (p *progress) note(f *awaited) (times int) {
 	return of.seen[fact]
 }
 
-// update notes the state of one service. What is final gets a line of its own.
+// update records the state of one service, and prints a line for a new fact or the result.
 func (p *progress) update(f *awaited, now time.Time, took time.Duration) {
 	times := p.note(f)
 	if times != 1 || (p.width > 0 && !f.done) {
@@ -95,7 +95,7 @@ func (p *progress) update(f *awaited, now time.Time, took time.Duration) {
 	writef(out, "%s: %s, %s\n", f.Name, p.c.paint(out, f.phase), text)
 }
 
-// line redraws the line of a terminal with what is not done yet.
+// line redraws the line of a terminal with the services that are not done.
 func (p *progress) line(all []*awaited, now time.Time, took time.Duration) {
 	if p.width == 0 {
 		return
@@ -115,8 +115,8 @@ func (p *progress) line(all []*awaited, now time.Time, took time.Duration) {
 	p.drawn = true
 }
 
-// counted says before a fact, which may not fit on the line, how often it was told and
-// how much time is left.
+// counted is how often a fact has come up and how much time is left. It is written before
+// the fact, which may not fit on the line.
 func (p *progress) counted(f *awaited, now time.Time) string {
 	var parts []string
 	if of := p.facts[f.Name]; of != nil {
@@ -140,5 +140,5 @@ func (p *progress) erase() {
 	}
 }
 
-// end leaves the terminal as a next command expects it. It may be called twice.
+// end leaves the terminal ready for the next output. It may be called twice.
 func (p *progress) end() { p.erase() }

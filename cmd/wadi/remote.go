@@ -6,7 +6,8 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// remoteCommand is a command that asks an agent for something and shows it.
+// remoteCommand is a command that asks an agent for a T and shows it. A nil show prints
+// JSON.
 func remoteCommand[T any](cmd command, ask func(context.Context, *api.Client, *call) (T, error), show func(*call, T)) command {
 	cmd.remote = true
 	cmd.run = func(ctx context.Context, c *call) error {

@@ -18,7 +18,7 @@ func TestRights_SubmitWithoutRead(t *testing.T) {
 	b := newBench(t)
 	b.nomad.Allow("blind", admissiontest.Grant{Blind: []string{"default"}})
 	b.wadi(t, "apply", "-token", "blind", file(t, hello)).want(t, 1, "",
-		"It was submitted. Whether it becomes ready can't be seen: it was deleted meanwhile, or may not be read with this token.\n"+
+		"It was submitted, but whether it becomes ready can't be seen: it was deleted meanwhile, or this token may not read it.\n"+
 			"Error: service hello: not found, or this token may not know of it\n")
 	var forgotten time.Time
 	time.AfterFunc(time.Second, func() { forgotten = time.Now(); b.store.Forget("hello") })
@@ -90,7 +90,7 @@ func TestApply_SaysThatItWaits(t *testing.T) {
 		t.Run(args[0]+args[1], func(t *testing.T) {
 			t.Parallel()
 			(&bench{Server: s}).wadi(t, args...).want(t, 1, "",
-				"No answer from the agent yet, after 2s: it may be waiting for Nomad or Consul. Waiting on.\nError: unavailable\n")
+				"No answer from the agent yet, after 2s: it may be waiting for Nomad or Consul. Still waiting.\nError: unavailable\n")
 		})
 	}
 }

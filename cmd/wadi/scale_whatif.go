@@ -23,8 +23,8 @@ func (w *whatIf) register(fs *flag.FlagSet) {
 	fs.Var(&w.traces, "what-if", "simulate the load in this `file`; may be repeated")
 	fs.Var(&w.configs, "config", "with -what-if: take the scale block of this HCL `file`, of a service or by itself; may be repeated, to compare")
 	fs.StringVar(&w.service, "service", "", "with -config: the `name` of the service, if the file has several")
-	fs.Var(&w.against, "against", "with -what-if: compare with another `rule`, nomad-autoscaler or\nnomad-autoscaler-served (it does not see what waits); may be repeated")
-	fs.DurationVar(&w.every, "every", 10*time.Second, "with -what-if: how much `time` a line stands for")
+	fs.Var(&w.against, "against", "with -what-if: compare with another `rule`, nomad-autoscaler or\nnomad-autoscaler-served (it does not see waiting requests); may be repeated")
+	fs.DurationVar(&w.every, "every", 10*time.Second, "with -what-if: the `time` between two lines")
 	fs.BoolVar(&w.totals, "totals", false, "with -what-if: print nothing but the totals")
 	fs.BoolVar(&w.json, "json", false, "with -what-if: print JSON lines")
 }
@@ -65,14 +65,14 @@ func (w *whatIf) all(c *call, settings []setting) ([]totals, error) {
 	return all, nil
 }
 
-// totals is what came of one load under one setting.
+// totals is the result of one load under one setting.
 type totals struct {
 	Load    string          `json:"trace"`
 	Setting string          `json:"setting"`
 	Totals  simulate.Totals `json:"totals"`
 }
 
-// simulate lets one load meet each setting, and prints what happens.
+// simulate runs one load under each setting, and prints the rows.
 func (w *whatIf) simulate(c *call, name string, trace simulate.Trace, settings []setting) ([]totals, error) {
 	var all []totals
 	rows := make([][]simulate.Row, len(settings))

@@ -15,17 +15,17 @@ import (
 	"github.com/wadi-run/wadi/scheduler/simulate"
 )
 
-// setting is one rule with its numbers, under a name.
+// setting is one rule with its parameters, under a name.
 type setting struct {
 	name    string
 	service wadi.Service
 	rule    func(capacity int) (simulate.Rule, error)
 }
 
-// ceiling is the agent's bound of instances unless its configuration says otherwise.
+// ceiling is the agent's default limit of instances.
 const ceiling = 100
 
-// settings are what is compared, in the order in which it was named.
+// settings are the rules to compare, in the order of the flags.
 func (w *whatIf) settings(c *call) ([]setting, error) {
 	var all []setting
 	for _, path := range w.configs {
@@ -35,7 +35,7 @@ func (w *whatIf) settings(c *call) ([]setting, error) {
 		}
 		for _, m := range s.Scale.Metrics {
 			if !m.Metric.OfRequests() {
-				writef(c.stderr, "Warning: %s: metric %q is left out: a load does not tell of it.\n", baseName(path), m.Metric)
+				writef(c.stderr, "Warning: %s: metric %q is left out: a simulated load does not have it.\n", baseName(path), m.Metric)
 			}
 		}
 		all = append(all, setting{name: baseName(path), service: s})
@@ -57,7 +57,7 @@ func (w *whatIf) settings(c *call) ([]setting, error) {
 	return all, nil
 }
 
-// targetValue is the rule of the Nomad Autoscaler with the target of a service.
+// targetValue is the rule of the Nomad Autoscaler with a service's target.
 func targetValue(rule string, s wadi.Service) setting {
 	m := wadi.Concurrency.Default()
 	if i := slices.IndexFunc(s.Scale.Metrics, func(m wadi.MetricTarget) bool { return m.Metric == wadi.Concurrency }); i >= 0 {
@@ -69,7 +69,7 @@ func targetValue(rule string, s wadi.Service) setting {
 	}}
 }
 
-// config reads a service, or settings by themselves, as an agent's defaults have them.
+// config reads a service, or a bare scale block, with an agent's defaults.
 func (w *whatIf) config(c *call, path string) (wadi.Service, error) {
 	f, err := readSource(c.stdin, path)
 	if err != nil {
@@ -80,7 +80,7 @@ func (w *whatIf) config(c *call, path string) (wadi.Service, error) {
 	}
 	parsed, diags := hclsyntax.ParseConfig([]byte(f.Source), f.Name, hcl.InitialPos)
 	if diags.HasErrors() {
-		return wadi.Service{}, diagnosticErrors(diags)
+		return wadi.Service{}, errorOf(jobspecs.FromDiagnostics(diags, "", hcl.Range{Filename: f.Name}))
 	}
 	d, problems := jobspecs.ParseDefaults(parsed.Body)
 	return d.Service(), errorOf(problems)
@@ -100,7 +100,7 @@ func (w *whatIf) serviceOf(f api.File) (wadi.Service, error) {
 	return wadi.Service{}, usagef("%s has the services %s; name one with -service", f.Name, strings.Join(names, ", "))
 }
 
-// The rules of others.
+// Rules of other autoscalers.
 const (
 	naRule       = "nomad-autoscaler"
 	naServedRule = "nomad-autoscaler-served"

@@ -10,11 +10,11 @@ import (
 	"github.com/wadi-run/wadi/scheduler/simulate"
 )
 
-// barWidth is how long the bar of the most instances is.
+// barWidth is the length of the longest bar.
 const barWidth = 20
 
-// printRows shows the settings side by side: instances as a bar, those that are
-// starting in another shade.
+// printRows shows the settings side by side: instances as a bar, starting ones in another
+// shade.
 func (c *call) printRows(name string, settings []setting, rows [][]simulate.Row) {
 	header := []string{"Time", "Load"}
 	most := 1
@@ -53,7 +53,7 @@ func count(r simulate.Row) string {
 	return fmt.Sprintf("%d+%d", r.Ready, r.Starting)
 }
 
-// printTotals shows what came of each load under each setting.
+// printTotals shows the result of each load under each setting.
 func (c *call) printTotals(all []totals) {
 	var rows [][]string
 	for _, t := range all {

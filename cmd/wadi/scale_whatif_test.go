@@ -69,12 +69,12 @@ func TestScaleWhatIf_Table(t *testing.T) {
 	}
 }
 
-// A load tells nothing of processor and memory: what scales by those is said to be left out.
+// A simulated load has no processor and memory usage: metrics of those are left out with a warning.
 func TestScaleWhatIf_LeavesOut(t *testing.T) {
 	b := newBench(t)
 	cpu := written(t, "cpu.hcl", "scale {\n  metric \"cpu\" {\n  }\n}\n")
 	o := b.wadiIn(t.Context(), load, nil, "scale", "replay", "-what-if", "-", "-config", cpu, "-every", "60s")
-	if want := "Warning: cpu: metric \"cpu\" is left out: a load does not tell of it.\n"; o.code != 0 || o.stderr != want {
+	if want := "Warning: cpu: metric \"cpu\" is left out: a simulated load does not have it.\n"; o.code != 0 || o.stderr != want {
 		t.Errorf("got %+v, want %q", o, want)
 	}
 }

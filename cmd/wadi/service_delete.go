@@ -16,7 +16,7 @@ func serviceDeleteCommand() command {
 	return command{
 		usage:    "wadi service delete [options] NAME",
 		synopsis: "Delete a service and wait until it is gone",
-		help: `Its instances finish their requests and end; then all that Wadi made for it in
+		help: `Its instances finish their requests and stop; then all that Wadi made for it in
 Nomad and Consul is removed.`,
 		remote: true, min: 1, max: 1,
 		flags: func(fs *flag.FlagSet) { fs.BoolVar(&detach, "detach", false, "don't wait") },
@@ -27,55 +27,60 @@ Nomad and Consul is removed.`,
 			}
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			name := c.args[0]
-			leftBehind, readable := func() []string { return nil }, false
-			answered := c.noticeSlowAnswer()
-			wait := time.Duration(0)
-			if !detach {
-				if leftBehind, readable = watchDeletion(ctx, client, name); !readable {
-					wait = maxDeletion // To who may not read it, it looks gone at once: the agent knows better.
-				}
-			}
-			out, err := client.Delete(ctx, name, 0, wait)
-			answered()
-			if err != nil {
-				return err
-			}
-			if readable {
-				if err := waitDeleted(ctx, c, client, name); err != nil {
-					return err
-				}
-				out = api.Deletion{Name: name, Gone: true}
-			}
-			for _, what := range leftBehind() {
-				writef(c.stderr, "Warning: %s\n", clean(what))
-			}
-			switch {
-			case c.json:
-				return c.printJSON(out)
-			case out.Gone:
-				c.printf("%s: gone\n", name)
-			default:
-				c.printf("%s: marked for deletion\n", name)
-			}
-			return nil
+			return deleteService(ctx, c, client, c.args[0], detach)
 		},
 	}
 }
 
-// lastEventsWithin is how long the events of a deletion may come after it.
+// deleteService deletes a service, and waits until it is gone unless detach.
+func deleteService(ctx context.Context, c *call, client *api.Client, name string, detach bool) error {
+	leftBehind, readable := func() []string { return nil }, false
+	answered := c.noticeSlowAnswer()
+	wait := time.Duration(0)
+	if !detach {
+		if leftBehind, readable = watchDeletion(ctx, client, name); !readable {
+			wait = maxDeletion // Without the right to read, "not found" says nothing: the agent waits.
+		}
+	}
+	out, err := client.Delete(ctx, name, 0, wait)
+	answered()
+	if err != nil {
+		return err
+	}
+	if readable {
+		if err := waitDeleted(ctx, c, client, name); err != nil {
+			return err
+		}
+		out = api.Deletion{Name: name, Gone: true}
+	}
+	for _, what := range leftBehind() {
+		writef(c.stderr, "Warning: %s\n", clean(what))
+	}
+	switch {
+	case c.json:
+		return c.printJSON(out)
+	case out.Gone:
+		c.printf("%s: gone\n", name)
+	default:
+		c.printf("%s: marked for deletion\n", name)
+	}
+	return nil
+}
+
+// lastEventsWithin is how long after a deletion its last events may arrive.
 const lastEventsWithin = time.Second
 
-// maxDeletion is how long the agent waits for the end of a service that may not be read.
+// maxDeletion is how long the agent waits for the end of a service that the token may not
+// read.
 const maxDeletion = 10 * time.Minute
 
-// watchDeletion listens to a service's events: once it is gone nobody may ask for
-// them. What is returned waits for the last, and says what stays of the service.
-// readable is false if the service may not be read, or is not there.
+// watchDeletion reads a service's events from now on: once the service is gone, its events
+// can't be read. left waits for the last event and returns what could not be removed.
+// readable is false if the token may not read the service, or it does not exist.
 func watchDeletion(ctx context.Context, client *api.Client, name string) (left func() []string, readable bool) {
 	ended := make(chan struct{})
-	var told []string
-	var before time.Time // Of an earlier service's of that name.
+	var messages []string
+	var before time.Time // Of the last event before the deletion, as of an earlier service of that name.
 	err := client.Events(ctx, name, false, func(e wadi.Event) error {
 		before = e.Time
 		return nil
@@ -89,7 +94,7 @@ func watchDeletion(ctx context.Context, client *api.Client, name string) (left f
 			switch {
 			case !e.Time.After(before):
 			case e.Type == control.EventLeftBehind:
-				told = append(told, e.Message)
+				messages = append(messages, e.Message)
 			case e.Type == control.EventDeleted:
 				return errReported // It is the last.
 			}
@@ -99,14 +104,14 @@ func watchDeletion(ctx context.Context, client *api.Client, name string) (left f
 	return func() []string {
 		select {
 		case <-ended:
-			return told
+			return messages
 		case <-time.After(lastEventsWithin):
-			return nil // The stream goes on to write.
+			return nil // The stream may still append to messages.
 		}
 	}, true
 }
 
-// waitDeleted waits until a service that is being deleted isn't there any more.
+// waitDeleted waits until a service is gone.
 func waitDeleted(ctx context.Context, c *call, client *api.Client, name string) error {
 	show := newProgress(c)
 	defer show.end()
@@ -126,7 +131,7 @@ func waitDeleted(ctx context.Context, c *call, client *api.Client, name string) 
 		case err != nil:
 			return err
 		case !v.Deleting:
-			return nil // Gone, and submitted anew by somebody.
+			return nil // Gone, and submitted anew.
 		default:
 			f.text = deletionText(v)
 		}

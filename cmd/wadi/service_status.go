@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -18,38 +19,61 @@ func serviceStatusCommand() command {
 }
 
 func showStatus(c *call, s api.Service) {
-	st := s.Status
+	showSummary(c, s)
+	showTargets(c, s.Status.Traffic)
+	showRevisions(c, s.Status.Revisions)
+	showConditions(c, s.Status.Conditions)
+	if len(s.Status.Events) > 0 {
+		c.printf("\n")
+	}
+	for _, e := range s.Status.Events {
+		showEvent(c, e)
+	}
+}
+
+func showSummary(c *call, s api.Service) {
 	c.printf("Name        %s\n", s.Service.Name)
 	c.printf("Namespace   %s\n", s.Service.Namespace)
 	c.printf("Phase       %s\n", c.paint(c.stdout, s.Phase))
-	c.printf("URL         %s\n", orDash(st.URL))
+	c.printf("URL         %s\n", orDash(s.Status.URL))
 	c.printf("Generation  %d", s.Generation)
-	if st.Generation < s.Generation {
-		c.printf(" (what follows is about %d)", st.Generation)
+	if s.Status.Generation < s.Generation {
+		c.printf(" (what follows is about %d)", s.Status.Generation)
 	}
 	c.printf("\nIndex       %d\n", s.Index)
 	c.printf("Submitted   %s ago, from %s\n", age(time.Unix(s.Submitted, 0), time.Now()), clean(s.File))
 	for _, id := range slices.Sorted(maps.Keys(s.Overrides)) {
 		c.printf("Instances   %s%s\n", strings.TrimLeft(id+" ", " "), overrideText(s.Overrides[id], time.Now()))
 	}
-	var rows [][]string
-	if len(st.Traffic) > 1 || len(st.Traffic) == 1 && st.Traffic[0].Tag != "" {
-		for _, t := range st.Traffic {
-			rows = append(rows, []string{t.Revision, percent(t.Percent), orDash(t.Tag), orDash(t.URL)})
-		}
-		c.printf("\n")
-		c.table(-1, []string{"TARGET", "TRAFFIC", "TAG", "URL"}, rows)
-		rows = nil
+}
+
+// showTargets lists the traffic targets, unless it is one without a tag.
+func showTargets(c *call, targets []wadi.TargetStatus) {
+	if len(targets) == 0 || len(targets) == 1 && targets[0].Tag == "" {
+		return
 	}
-	for _, r := range st.Revisions {
+	var rows [][]string
+	for _, t := range targets {
+		rows = append(rows, []string{t.Revision, percent(t.Percent), orDash(t.Tag), orDash(t.URL)})
+	}
+	c.printf("\n")
+	c.table(-1, []string{"TARGET", "TRAFFIC", "TAG", "URL"}, rows)
+}
+
+func showRevisions(c *call, revisions []wadi.RevisionStatus) {
+	var rows [][]string
+	for _, r := range revisions {
 		rows = append(rows, []string{r.ID, string(r.Phase), percent(r.Percent), age(time.Unix(r.Created, 0), time.Now()), r.Reason})
 	}
 	if len(rows) > 0 {
 		c.printf("\n")
 		c.table(1, []string{"REVISION", "PHASE", "TRAFFIC", "AGE", "REASON"}, rows)
 	}
-	rows = nil
-	for _, cond := range st.Conditions {
+}
+
+func showConditions(c *call, conditions []wadi.Condition) {
+	var rows [][]string
+	for _, cond := range conditions {
 		ok := "no"
 		if cond.OK {
 			ok = "yes"
@@ -59,11 +83,5 @@ func showStatus(c *call, s api.Service) {
 	if len(rows) > 0 {
 		c.printf("\n")
 		c.table(1, []string{"CONDITION", "OK", "SINCE", "REASON", "MESSAGE"}, rows)
-	}
-	if len(st.Events) > 0 {
-		c.printf("\n")
-		for _, e := range st.Events {
-			showEvent(c, e)
-		}
 	}
 }

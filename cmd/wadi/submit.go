@@ -9,7 +9,7 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// optionalIndex is a flag that may be absent, as 0 has a meaning.
+// optionalIndex is a flag that tells 0 from absent.
 type optionalIndex struct {
 	set   bool
 	index uint64
@@ -25,7 +25,7 @@ func (o *optionalIndex) Set(v string) error {
 	return nil
 }
 
-// addTo checks the index of the only service in parts.
+// addTo sets the check index of the only service in parts.
 func (o *optionalIndex) addTo(parts []api.Submission) error {
 	if !o.set {
 		return nil
@@ -43,7 +43,7 @@ func (o *optionalIndex) addTo(parts []api.Submission) error {
 	return nil
 }
 
-// submissions reads the files that the arguments name, in parts that an agent takes.
+// submissions reads the files that the arguments name, in parts that an agent accepts.
 func submissions(c *call, variables *variableFlags) ([]api.Submission, error) {
 	files, err := readSources(c.stdin, c.args)
 	if err != nil {
@@ -55,7 +55,7 @@ func submissions(c *call, variables *variableFlags) ([]api.Submission, error) {
 	}
 	split := batches(files)
 	if len(split) > 1 {
-		writef(c.stderr, "More services than one submission may hold: submitting in %d parts, each all or nothing.\n", len(split))
+		writef(c.stderr, "More services than one submission may hold: submitting in %d parts, each all or none.\n", len(split))
 	}
 	var out []api.Submission
 	for _, part := range split {
@@ -64,8 +64,8 @@ func submissions(c *call, variables *variableFlags) ([]api.Submission, error) {
 	return out, nil
 }
 
-// variablesOf leaves out what only other parts declare. What nobody declares
-// stays, for the agent to complain about.
+// variablesOf leaves out variables that only other parts declare. Variables that no file
+// declares stay, so that the agent reports them.
 func variablesOf(part, all []api.File, values map[string]string) map[string]string {
 	here, anywhere := declared(part), declared(all)
 	out := map[string]string{}
@@ -93,7 +93,7 @@ func submitAll(ctx context.Context, c *call, client *api.Client, parts []api.Sub
 		answered()
 		if err != nil {
 			if i > 0 {
-				writef(c.stderr, "Part %d of %d was refused; the parts before it stand.\n", i+1, len(parts))
+				writef(c.stderr, "Part %d of %d was refused; the parts before it stay submitted.\n", i+1, len(parts))
 			}
 			if errors.Is(err, context.Canceled) {
 				err = errors.New("interrupted while submitting: \"wadi service list\" shows whether it was stored")
@@ -117,7 +117,7 @@ func showSubmitted(c *call, submitted api.Submitted) error {
 	return nil
 }
 
-// showWarnings prints them to where they disturb nobody.
+// showWarnings prints warnings to standard error, where they do not disturb the output.
 func showWarnings(c *call, submitted api.Submitted) {
 	for _, w := range submitted.Warnings {
 		writef(c.stderr, "Warning: %s\n", w)
@@ -129,6 +129,7 @@ func showWarnings(c *call, submitted api.Submitted) {
 	}
 }
 
+// outcome says what a submission did to a service; made introduces a new revision.
 func outcome(s api.SubmittedService, made string) string {
 	switch {
 	case s.NewRevision:

@@ -11,8 +11,8 @@ func validateCommand() command {
 	var variables variableFlags
 	return command{
 		usage:    "wadi validate [options] FILE|DIR|- ...",
-		synopsis: "Check files as apply would, and change nothing",
-		help: `The agent judges the files with Nomad's own parser and plan. Exit code 0 means
+		synopsis: "Check files as apply does, and change nothing",
+		help: `The agent checks the files with Nomad's own parser and plan. Exit code 0 means
 that the same call of apply would be accepted now.`,
 		remote: true, min: 1, max: -1,
 		flags: func(fs *flag.FlagSet) { variables.register(fs) },

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"flag"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -17,7 +15,7 @@ import (
 
 const variablePrefix = "WADI_VAR_"
 
-// variableFlags are the ways to set HCL variables on the command line.
+// variableFlags are the flags that set HCL variables.
 type variableFlags struct{ vars, files stringList }
 
 func (v *variableFlags) register(fs *flag.FlagSet) {
@@ -25,8 +23,8 @@ func (v *variableFlags) register(fs *flag.FlagSet) {
 	fs.Var(&v.files, "var-file", "`file` of HCL variables, name = value; may be repeated")
 }
 
-// values returns the variables for files: -var beats -var-file beats WADI_VAR_x.
-// Of the environment only what the files declare counts.
+// values returns the variables for files. -var overrides -var-file, which overrides
+// WADI_VAR_x. From the environment it takes only variables that the files declare.
 func (v *variableFlags) values(c *call, files []api.File) (map[string]string, error) {
 	out := map[string]string{}
 	for _, f := range files {
@@ -57,24 +55,25 @@ func (v *variableFlags) values(c *call, files []api.File) (map[string]string, er
 	return out, nil
 }
 
-// parseVariables reads a file of name = value. A string is taken as it reads,
-// anything else as the HCL that stands there.
+// parseVariables reads a file of name = value. A string is used as it is, any other value
+// as its HCL source.
 func parseVariables(f api.File) (map[string]string, error) {
 	var constants jobspecs.Constants
+	fallback := hcl.Range{Filename: f.Name}
 	body, diags := constants.Body(jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
 	if diags.HasErrors() {
-		return nil, diagnosticErrors(diags)
+		return nil, errorOf(jobspecs.FromDiagnostics(diags, "", fallback))
 	}
 	attributes, diags := body.JustAttributes()
 	if diags.HasErrors() {
-		return nil, diagnosticErrors(diags)
+		return nil, errorOf(jobspecs.FromDiagnostics(diags, "", fallback))
 	}
 	out := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		expr := attributes[name].Expr
 		value, diags := constants.Value(expr)
 		if diags.HasErrors() {
-			return nil, diagnosticErrors(diags)
+			return nil, errorOf(jobspecs.FromDiagnostics(diags, "", fallback))
 		}
 		if value.Type() == cty.String && !value.IsNull() && value.IsKnown() {
 			out[name] = value.AsString()
@@ -83,16 +82,4 @@ func parseVariables(f api.File) (map[string]string, error) {
 		out[name] = string(expr.Range().SliceBytes([]byte(f.Source)))
 	}
 	return out, nil
-}
-
-func diagnosticErrors(diags hcl.Diagnostics) error {
-	var all []error
-	for _, d := range diags {
-		if d.Subject == nil {
-			all = append(all, errors.New(d.Summary))
-			continue
-		}
-		all = append(all, fmt.Errorf("%s:%d,%d: %s: %s", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column, d.Summary, d.Detail))
-	}
-	return errors.Join(all...)
 }

@@ -8,7 +8,7 @@ import (
 	"runtime/debug"
 )
 
-// version of this source, unless the build says another.
+// version of this source, unless the linker sets another.
 var version = "0.1.0-dev" // A variable, as the linker sets it.
 
 type versionInfo struct {
