@@ -9,28 +9,28 @@ import (
 var (
 	// ErrNotFound: there is no such service, revision or job.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: somebody else changed it in the meantime; read again.
+	// ErrConflict: it has changed since it was read; read it again.
 	ErrConflict = errors.New("conflict")
-	// ErrForbidden: the token may not do that.
+	// ErrForbidden: the token lacks the right.
 	ErrForbidden = errors.New("permission denied")
-	// ErrOwnRight: it is the agent's own token that may not. Callers can do nothing about it.
+	// ErrOwnRight: the agent's own token lacks the right. Callers can't change that.
 	ErrOwnRight = fmt.Errorf("%w to the agent's own token", ErrForbidden)
 	// ErrUnavailable: Nomad or Consul can't be reached, or has no leader.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrNotLeading: only the agent that leads does it, and this one does no more.
+	// ErrNotLeading: only the leader may do it, and this agent's term has ended.
 	ErrNotLeading = errors.New("leadership lost")
-	// ErrTooLarge: more than the store or the agent takes.
+	// ErrTooLarge: it exceeds a limit of the store or the agent.
 	ErrTooLarge = errors.New("too large")
-	// ErrUnreadable: it is stored, but not understood: a newer Wadi, or nobody's, wrote it.
+	// ErrUnreadable: the stored value can't be decoded. A newer Wadi wrote it, or no Wadi.
 	ErrUnreadable = errors.New("not understood")
-	// ErrQueueFull: as many requests wait as may wait.
+	// ErrQueueFull: the queue has its maximum of waiting requests.
 	ErrQueueFull = errors.New("queue is full")
-	// ErrQueueTimeout: a request waited for as long as it may.
+	// ErrQueueTimeout: a request waited for its whole queue timeout.
 	ErrQueueTimeout = errors.New("no instance became ready in time")
-	// ErrForeign: what Wadi would have to write belongs to somebody else.
+	// ErrForeign: the entry that Wadi would have to write is not managed by Wadi.
 	ErrForeign = errors.New("not managed by Wadi")
-	// ErrUnplaceable: Nomad says that the revision can't run. The error that
-	// wraps it gives Nomad's reason.
+	// ErrUnplaceable: Nomad can't run the revision. The error that wraps it has Nomad's
+	// reason.
 	ErrUnplaceable = errors.New("instance can't run")
 )
 

@@ -2,16 +2,16 @@ package wadi
 
 import "time"
 
-// Exit is an end of a task that nobody asked for, or a restart that somebody or something
-// had Nomad make.
+// Exit is an end of a task that no user asked for, or a restart by Nomad that a user, a
+// template or a check asked for.
 type Exit struct {
 	Instance string // Allocation ID.
 	Task     string
 	At       int64  // Unix nanoseconds, by the clock of its node.
-	Code     int    // What it exited with.
-	Signal   int    // That ended it; 0: none.
-	OOM      bool   // The kernel killed it for want of memory, as the driver saw.
-	Restart  string // Why Nomad restarted it; empty: it ended by itself.
+	Code     int    // Exit code.
+	Signal   int    // Signal that ended it; 0: none.
+	OOM      bool   // The kernel killed it for lack of memory, as the driver reports.
+	Restart  string // Reason of the restart; empty: the task ended by itself.
 }
 
 // The kinds of [ExitStatus].
@@ -21,11 +21,11 @@ const (
 	ExitRestart = "restarted"
 )
 
-// ExitStatus counts the ends of one task of a revision's instances that are alike.
+// ExitStatus counts the like ends of one task in a revision's instances.
 type ExitStatus struct {
 	Task  string    `json:"task"`
-	Kind  string    `json:"kind"` // out_of_memory, exited or restarted.
-	What  string    `json:"what"` // In words, with what the task is.
+	Kind  string    `json:"kind"` // ExitOOM, ExitItself or ExitRestart.
+	What  string    `json:"what"` // Description, with the task's role.
 	Times int       `json:"times"`
 	Last  time.Time `json:"last"` // By the clock of its node.
 }

@@ -1,21 +1,21 @@
 package wadi
 
-// Names that Wadi has in Consul. In the mesh they are identities: what an
-// intention names as its source.
+// Names of Wadi's own services in Consul. In the mesh they are identities, which
+// intentions name as sources.
 const (
 	// ServiceAgent is every agent, outside the mesh.
 	ServiceAgent = "wadi"
-	// ServiceActivator is every activator, for services of protocol http1. Toward
-	// an instance an activator is always this one, whatever the protocol.
+	// ServiceActivator is every activator, for services of protocol http1. Activators
+	// call instances under this identity whatever the protocol.
 	ServiceActivator = "wadi-activator"
 	// ServiceActivatorHTTP2 is the activators for services of protocol h2c: Consul
 	// refuses a failover from one protocol to another.
 	ServiceActivatorHTTP2 = "wadi-activator-http2"
 	// ServiceActivatorGRPC is the activators for services of protocol grpc.
 	ServiceActivatorGRPC = "wadi-activator-grpc"
-	// ServiceGateway is who a caller from outside the mesh is to intentions. It has
-	// no certificate: only an activator uses the name, about requests that its own
-	// gateway took in.
+	// ServiceGateway is the source that intentions name for callers from outside the
+	// mesh. It has no certificate: an activator uses the name for the requests that its
+	// own gateway accepted.
 	ServiceGateway = "wadi-gateway"
 )
 
@@ -30,8 +30,8 @@ func ActivatorOf(p Protocol) string {
 	return ServiceActivator
 }
 
-// Activators lists the names that an activator has, the one that it shows to
-// instances first.
+// Activators lists the names of an activator, with the identity that instances see
+// first.
 func Activators() []string {
 	return []string{ServiceActivator, ServiceActivatorHTTP2, ServiceActivatorGRPC}
 }
@@ -40,10 +40,11 @@ func Activators() []string {
 // host at the gateway: canary-hello for tag canary of service hello.
 func TagName(tag, service string) string { return tag + "-" + service }
 
-// Intentions say who may call a service in the mesh. A service that has them
-// leaves its intentions in Consul to Wadi; nil leaves them to whoever writes them.
+// Intentions list the allowed callers of a service in the mesh. With them Wadi manages
+// the service's intentions in Consul; nil leaves those unmanaged.
 type Intentions struct {
-	// Allow lists services, by their names in Consul; "*" is every one. Activators,
-	// and for a public service the gateway, are let in besides; nobody else is.
+	// Allow lists services by their names in Consul; "*" is every service. Activators
+	// are always allowed, and the gateway is for a public service. All other callers
+	// are refused.
 	Allow []string `json:"allow"`
 }

@@ -5,39 +5,39 @@ import (
 	"time"
 )
 
-// Order is what the leader tells an instance before it changes the count: whether it
-// is to be among those that Nomad stops next. An order ends by itself if it is not said
-// again: whoever gave it may have died.
+// Order says whether an instance is to drain. The leader sends it before it lowers the
+// count, to the instances that Nomad will stop. An order expires unless it is repeated,
+// because the leader that gave it may have died.
 type Order string
 
 // The orders.
 const (
-	OrderStay     Order = "stay"       // It stays, whatever it was told before.
-	OrderGo       Order = "go"         // It goes: others take what comes.
-	OrderGoIfIdle Order = "go-if-idle" // It goes, and no other stays: the first request that comes ends the order.
+	OrderStay     Order = "stay"       // Serve; any earlier order ends.
+	OrderGo       Order = "go"         // Drain: other instances take new requests.
+	OrderGoIfIdle Order = "go-if-idle" // Drain, as the last instance: the first request that comes ends the order.
 )
 
-// HeaderOrder carries an order to a queue-proxy, in a probe of an activator. In answers
-// it says what order is in force there; none is OrderStay. Without a probe it means
-// nothing, and those are stripped from what callers send.
+// HeaderOrder carries an order in an activator's probe of a queue-proxy. In the answer it
+// is the order in force there; without it that is OrderStay. It has no meaning outside
+// probes, which are stripped from what callers send.
 const HeaderOrder = "Wadi-Order"
 
-// ErrNoOrders is the error of an instance that takes no orders: its queue-proxy is
-// older than they are, or it has nothing to know an activator by.
+// ErrNoOrders: the instance takes no orders. Its queue-proxy is too old for them, or has
+// no means to identify an activator.
 var ErrNoOrders = errors.New("the instance takes no orders")
 
-// OrderAnswer is what an instance answers to an order.
+// OrderAnswer is the answer of an instance to an order.
 type OrderAnswer struct {
-	Order    Order `json:"order"`    // In force from now on: OrderStay if it would not go.
-	Requests int   `json:"requests"` // In flight or waiting there, without Tunnels.
+	Order    Order `json:"order"`    // In force from now on: OrderStay if the instance refused to drain.
+	Requests int   `json:"requests"` // In flight or waiting at the instance, without Tunnels.
 	Tunnels  int   `json:"tunnels"`  // Upgraded connections.
 
-	SinceMS int64 `json:"since_ms"` // How long it has been told to go, in milliseconds.
-	QuietMS int64 `json:"quiet_ms"` // For how much of that no request has come which it took, but for quiet ones.
+	SinceMS int64 `json:"since_ms"` // Milliseconds since it was first ordered to drain.
+	QuietMS int64 `json:"quiet_ms"` // The last of these milliseconds in which it accepted no request, quiet ones excepted.
 }
 
-// Since is how long the instance has been told to go.
+// Since is the time since the instance was first ordered to drain.
 func (t OrderAnswer) Since() time.Duration { return time.Duration(t.SinceMS) * time.Millisecond }
 
-// Quiet is for how much of that no request has come which it took.
+// Quiet is the last part of that time in which it accepted no request.
 func (t OrderAnswer) Quiet() time.Duration { return time.Duration(t.QuietMS) * time.Millisecond }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Metric names what a scaling target counts.
+// Metric is a measure of load by which a revision can be scaled.
 type Metric string
 
 // The metrics by which a revision can be scaled.
@@ -17,10 +17,10 @@ const (
 	Memory      Metric = "memory"      // Percent of what the serving task asked for.
 )
 
-// OfRequests reports whether m counts requests. Only those decide about zero.
+// OfRequests reports whether m counts requests. Only such metrics decide about zero.
 func (m Metric) OfRequests() bool { return m != CPU && m != Memory }
 
-// Default is what m is scaled by unless something else is set.
+// Default is the target of m unless the service sets another.
 func (m Metric) Default() MetricTarget {
 	switch m {
 	case CPU, Memory:
@@ -31,20 +31,20 @@ func (m Metric) Default() MetricTarget {
 	return MetricTarget{Metric: m, Target: 100, Utilization: 0.7}
 }
 
-// MetricTarget is one measure of how much an instance should carry.
+// MetricTarget is the load that one instance should carry by one metric.
 type MetricTarget struct {
 	Metric      Metric  `json:"metric"`
 	Target      float64 `json:"target"`      // Per instance; 0 is the metric's default.
-	Utilization float64 `json:"utilization"` // Share of the target that one instance should carry.
+	Utilization float64 `json:"utilization"` // Share of Target at which an instance counts as loaded, 0 to 1.
 }
 
 // Schedule is a floor by the clock: from each time that Cron names, for Duration.
 type Schedule struct {
 	Name     string   `json:"name"`
-	Cron     string   `json:"cron"` // Minute, hour, day, month, weekday; or a word such as @daily.
+	Cron     string   `json:"cron"` // Minute, hour, day, month, weekday; or a macro such as @daily.
 	Duration Duration `json:"duration"`
-	Timezone string   `json:"timezone"` // By its IANA name; empty is UTC.
-	Min      int      `json:"min"`      // Instances, while it is in force.
+	Timezone string   `json:"timezone"` // IANA name; empty is UTC.
+	Min      int      `json:"min"`      // Instances while the schedule is in force.
 }
 
 // Override is a count that a caller asked for, for a time. It stands above what the
@@ -82,7 +82,7 @@ type Scaling struct {
 	Schedules []Schedule     `json:"schedules,omitempty"`
 }
 
-// UnmarshalJSON reads what is stored, also from when there was one metric only.
+// UnmarshalJSON also reads values that were stored when there was one metric only.
 func (s *Scaling) UnmarshalJSON(b []byte) error {
 	type plain Scaling // Without this method.
 	var one MetricTarget

@@ -15,7 +15,7 @@ const (
 // HTTP2 reports whether p is spoken over HTTP/2.
 func (p Protocol) HTTP2() bool { return p == H2C || p == GRPC }
 
-// Visibility says who may call a service.
+// Visibility says from where a service can be called.
 type Visibility string
 
 // The visibilities of a service.
@@ -52,7 +52,7 @@ type Service struct {
 	Datacenters []string    `json:"datacenters"`
 	NodePool    string      `json:"node_pool"`
 	Priority    int         `json:"priority"`
-	Port        int         `json:"port"`     // Where the app listens, as $PORT says. Dynamic in host networks.
+	Port        int         `json:"port"`     // Port of the app, passed as $PORT. Dynamic in host networks.
 	Protocol    Protocol    `json:"protocol"` // Can't change later.
 	Domains     []string    `json:"domains,omitempty"`
 	Visibility  Visibility  `json:"visibility"`
@@ -72,7 +72,7 @@ type Service struct {
 	Scale            Scaling           `json:"scale"`
 	Traffic          []TrafficTarget   `json:"traffic"`
 	Retention        Retention         `json:"retention"`
-	Intentions       *Intentions       `json:"intentions,omitempty"` // Nil: not Wadi's to write.
+	Intentions       *Intentions       `json:"intentions,omitempty"` // Nil: unmanaged.
 	Meta             map[string]string `json:"meta,omitempty"`
 }
 
@@ -96,10 +96,10 @@ type Timeouts struct {
 	Request       Duration `json:"request"` // Whole request, waiting included.
 	ResponseStart Duration `json:"response_start"`
 	Idle          Duration `json:"idle"`     // Between bytes of the response.
-	Progress      Duration `json:"progress"` // Within which a revision becomes ready, or has failed.
+	Progress      Duration `json:"progress"` // A revision that is not ready by then has failed.
 }
 
-// Queue bounds what waits for an instance at an activator.
+// Queue bounds the requests that wait for an instance at an activator.
 type Queue struct {
 	Depth   int      `json:"depth"` // Per revision and agent.
 	Timeout Duration `json:"timeout"`
@@ -118,20 +118,7 @@ type Retention struct {
 	Keep int `json:"keep"` // Besides the routed ones.
 }
 
-// Revision is one immutable version of how a service's instance runs.
-type Revision struct {
-	ID       string  `json:"id"` // RevisionID(Service, Number); also the Nomad job's ID.
-	Service  string  `json:"service"`
-	Number   int     `json:"number"`
-	Created  int64   `json:"created"`   // Unix seconds.
-	SpecHash string  `json:"spec_hash"` // Of what makes a revision; see jobspecs.Hash.
-	Spec     Service `json:"spec"`      // As submitted with this revision.
-
-	// Proof is empty in the mesh, where certificates tell who an activator is. It is
-	// between the agents: nobody else is shown it.
-	Proof Proof `json:"proof,omitempty"`
-
-	// Job is the Nomad job, rendered once when the revision was submitted and
-	// never again: it is what is put back when somebody changed it in Nomad.
-	Job json.RawMessage `json:"job"`
-}
+// UnknownNamespace stands in for the namespace of a service that does not exist when
+// Nomad is asked for a caller's rights, so that the answer takes as long as the one about
+// a service of another namespace. No namespace has that name.
+const UnknownNamespace = "wadi.nowhere"

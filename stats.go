@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// SourceKind says what a source of statistics is.
+// SourceKind is the kind of a source of statistics.
 type SourceKind string
 
 // The kinds of sources.
 const (
-	SourceInstance  SourceKind = "instance"  // A queue-proxy: what reached its app, or waits for it there.
-	SourceActivator SourceKind = "activator" // What an activator holds and forwards.
+	SourceInstance  SourceKind = "instance"  // A queue-proxy: requests at its app, or waiting for it.
+	SourceActivator SourceKind = "activator" // An activator: requests that it queues and forwards.
 )
 
-// Stats is what a source of statistics answers to GET /v1/stats: a queue-proxy
-// one of them, an activator one for each revision, as NDJSON.
+// Stats is the answer of a source to GET /v1/stats, as NDJSON: one of them by a
+// queue-proxy, one for each revision by an activator.
 type Stats struct {
 	Source   string   `json:"source"` // Allocation ID, or agent name.
 	Boot     string   `json:"boot"`   // Changes when the source restarts.
@@ -24,10 +24,10 @@ type Stats struct {
 	Samples  []Sample `json:"samples"`
 }
 
-// Sample is what a source saw in one whole second of its own monotonic clock,
-// counted from its start. It is written as a JSON array in the order of the fields.
+// Sample is the load of one whole second of a source's own monotonic clock, counted from
+// its start. In JSON it is an array in the order of the fields.
 type Sample struct {
-	N                  int64   // Which second.
+	N                  int64   // Number of the second.
 	Concurrency        float64 // Time-weighted average of requests in flight or waiting.
 	ConcurrencyProxied float64 // The part of it that came through an activator.
 	Begun              float64 // Requests begun.
@@ -39,7 +39,7 @@ func (s Sample) MarshalJSON() ([]byte, error) {
 	return json.Marshal([5]float64{float64(s.N), s.Concurrency, s.ConcurrencyProxied, s.Begun, s.BegunProxied})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads the format of MarshalJSON.
 func (s *Sample) UnmarshalJSON(b []byte) error {
 	var a []float64
 	if err := json.Unmarshal(b, &a); err != nil {

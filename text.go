@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// OneLine makes one printable line of at most max characters of what others wrote: an
-// app or an image must not steer a terminal, nor fill a status.
+// OneLine makes one printable line of at most max characters of a text that Wadi did not
+// write: an app or an image must not control a terminal or fill a status.
 func OneLine(text string, max int) string {
 	text = strings.Map(func(r rune) rune {
 		switch {
@@ -25,10 +25,10 @@ func OneLine(text string, max int) string {
 	return text
 }
 
-// Quantity is how many there are of something, such as "1 instance" or "2 instances".
+// Quantity is n of a noun, such as "1 instance" or "2 instances".
 func Quantity(n int, one string) string { return Plural(n, "1 "+one, strconv.Itoa(n)+" "+one+"s") }
 
-// Plural is the one word or the other: for one of something, or for another number.
+// Plural is the form of a word for n: one for 1, others for every other number.
 func Plural(n int, one, others string) string {
 	if n == 1 {
 		return one

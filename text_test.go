@@ -7,7 +7,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-func TestPlain(t *testing.T) {
+func TestOneLine(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"Exit Code: 1", "Exit Code: 1"},
 		{" two\r\n\tlines ", "two lines"},
@@ -22,7 +22,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-func TestCount(t *testing.T) {
+func TestQuantity(t *testing.T) {
 	for n, want := range map[int]string{0: "0 mistakes", 1: "1 mistake", 2: "2 mistakes"} {
 		if got := wadi.Quantity(n, "mistake"); got != want {
 			t.Errorf("got %q, want %q", got, want)

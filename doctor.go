@@ -2,31 +2,31 @@ package wadi
 
 import "time"
 
-// Level says how bad a finding is.
+// Level is the severity of a finding.
 type Level string
 
 // The levels of a finding.
 const (
 	LevelOK   Level = "ok"
-	LevelWarn Level = "warn" // It works, and should be looked at.
-	LevelFail Level = "fail" // Something does not work, or won't after the next restart.
+	LevelWarn Level = "warn" // It works, and a person should check it.
+	LevelFail Level = "fail" // It does not work, or will not after the next restart.
 )
 
 // Finding is what one check of an installation found.
 type Finding struct {
 	Level  Level  `json:"level"`
-	About  string `json:"about"`            // Whom: an agent, a service, Consul.
-	What   string `json:"what"`             // What was found.
-	Remedy string `json:"remedy,omitempty"` // What to do; empty if there is nothing.
+	About  string `json:"about"`            // The subject: an agent, a service, Consul.
+	What   string `json:"what"`             // The fact.
+	Remedy string `json:"remedy,omitempty"` // What to do; empty: nothing.
 }
 
-// AgentReport is what an agent found about itself, and about what it works with.
+// AgentReport holds the findings of an agent about itself and about its surroundings.
 type AgentReport struct {
 	Name     string    `json:"name"`
 	Version  string    `json:"version,omitempty"`
 	Findings []Finding `json:"findings"`
 
-	GatewayDomain string `json:"gateway_domain,omitempty"` // Below which its gateway finds services.
+	GatewayDomain string `json:"gateway_domain,omitempty"` // Parent domain of the services' names at its gateway.
 
 	Lost []LostAgent `json:"lost,omitempty"` // Agents that it saw, and that vanished without deregistering.
 }
