@@ -34,7 +34,7 @@ func (q *request) forward() error {
 	q.introduce()
 	out := q.in.WithContext(ctx)
 	if q.body != nil {
-		out.Body = q.body.lend()
+		out.Body = q.body.Attempt()
 	}
 	err := q.grant.instance.upstream.Forward(&q.out, out)
 	if err == nil {
@@ -63,8 +63,8 @@ func (q *request) failed(ctx *attempt, err error) error {
 		return tooLong(q.set.Timeout.Request)
 	case q.in.Context().Err() != nil:
 		return q.in.Context().Err()
-	case q.body != nil && q.body.failure() != nil: // The instance is not to blame.
-		return badBody(q.body.failure())
+	case q.body != nil && q.body.Failure() != nil: // The instance is not to blame.
+		return badBody(q.body.Failure())
 	case failed != nil && failed.Unsendable: // Nor is it here.
 	case failed != nil && failed.Begun: // It answers, if badly.
 	case failed == nil || failed.Refused || failed.Misdirected || !failed.BodyRead:

@@ -99,6 +99,6 @@ func (r *RequestRecord) complete(q *request) {
 	}
 	r.Status, r.Attempts, r.Aborted, r.BytesOut = q.out.counted(), int(q.sent.Load()), q.out.aborted, q.out.bytes
 	if q.body != nil {
-		r.BytesIn = q.body.size()
+		r.BytesIn = q.body.Size()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/list"
+	"github.com/wadi-run/wadi/proxy/replay"
 )
 
 // request is one request on its way through. It is in at most one of its
@@ -25,7 +26,7 @@ type request struct {
 
 	arrived time.Time
 	quiet   bool // Doesn't wake, and is not counted as activity.
-	body    *body
+	body    *replay.Body
 	sent    atomic.Int32 // How often it was sent to an instance.
 	// It was sent again after an app may have seen it.
 	repeated bool

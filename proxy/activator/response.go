@@ -71,7 +71,7 @@ func (w *response) begins(status int) {
 	w.status = status
 	q := w.q
 	if q.body != nil {
-		q.body.settle()
+		q.body.Commit()
 	}
 	p := q.grant.cold
 	if p == nil && q.record == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/replay"
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
@@ -104,10 +105,27 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 		q.end = q.arrived.Add(t)
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		q.body = &body{in: r.Body, long: r.ContentLength > upstream.KeptBody}
+		q.body = replay.New(r.Body, r.ContentLength, replay.MaxKept)
 	}
 	record.setArrived(q.arrived)
 	return q
+}
+
+// endReading ends an attempt's reading of q's body, and bounds the reading of what is left.
+// Where the server finds a reader at the handler's end it lifts all bounds, and waits for
+// the rest of the body without one.
+func (q *request) endReading() {
+	if q.body == nil || q.in.ProtoMajor != 1 {
+		return
+	}
+	q.body.Revoke()
+	if !deadline.StopReading(q.out.ResponseWriter, &q.body.Reading) {
+		return
+	}
+	q.body.Reading.Unlock()
+	if !q.body.Ended() {
+		deadline.EndUnread(q.out.ResponseWriter, q.in)
+	}
 }
 
 // over counts q by how it ended, and bounds what its server still does for it.
@@ -165,7 +183,7 @@ func (q *request) serve() {
 				later()
 			}
 			q.out.unhurry()
-			if later == nil && q.body != nil && !q.body.ended() {
+			if later == nil && q.body != nil && !q.body.Ended() {
 				_ = discard(&q.out, q.in) // The answer has said already that the connection closes.
 			}
 			return
@@ -190,7 +208,7 @@ func (q *request) serve() {
 func (q *request) again(err error) bool {
 	var failed *upstream.ForwardError
 	switch {
-	case !errors.As(err, &failed) || q.in.Context().Err() != nil || q.body != nil && !q.body.whole():
+	case !errors.As(err, &failed) || q.in.Context().Err() != nil || q.body != nil && !q.body.IsWhole():
 		return false
 	case failed.Unseen():
 		if q.until.IsZero() {

@@ -20,12 +20,6 @@ func (p *Proxy) admit(r *http.Request, x *request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer x.timed.WhenPeersDone(p.release)
-	if r.Body != nil && r.Body != http.NoBody {
-		// The server closes the body when the answer has gone out; to close it here
-		// would be to wait for the rest of it first. The request is a copy, made for its
-		// context.
-		r.Body = &keptBody{ReadCloser: r.Body}
-	}
 	p.forward(r, x)
 }
 

@@ -3,11 +3,13 @@ package queue
 import (
 	"errors"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/clientcert"
 	"github.com/wadi-run/wadi/proxy/hangup"
+	"github.com/wadi-run/wadi/proxy/replay"
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
@@ -17,6 +19,10 @@ import (
 // again.
 func (p *Proxy) forward(r *http.Request, x *request) {
 	var breaks upstream.Breaks
+	var body *replay.Body
+	if r.Body != nil && r.Body != http.NoBody {
+		body = replay.New(r.Body, -1, 0) // An attempt that has read some of it is the last.
+	}
 	for refused := 0; ; refused++ {
 		x.state.Store(stateHeld)
 		ready := p.hold(r, x, refused)
@@ -36,6 +42,11 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			}
 		}
 		x.state.Store(stateForward)
+		if body != nil {
+			// To close the server's own body would be to wait for the rest of it. The request
+			// is a copy, made for its context.
+			r.Body = body.Attempt()
+		}
 		err := p.app.ForwardAfter(&x.timed, r, breaks)
 		if err == nil {
 			return
@@ -46,7 +57,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			p.ready.Refused(err)
 		}
 		if !gone || !failed.Refused {
-			p.forwardFailed(r, x, err)
+			p.forwardFailed(r, x, body, err)
 			return
 		}
 		breaks = failed.Breaks
@@ -92,7 +103,7 @@ func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
 }
 
 // forwardFailed answers in place of an app that did not.
-func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
+func (p *Proxy) forwardFailed(r *http.Request, x *request, body *replay.Body, err error) {
 	var failed *upstream.ForwardError
 	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
@@ -101,7 +112,7 @@ func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
 		failed = &upstream.ForwardError{Err: err}
 	}
 	p.log.Debug("request failed", "error", err)
-	if b, ok := r.Body.(*keptBody); ok && b.broken.Load() {
+	if body != nil && isMalformed(body.Failure()) {
 		x.timed.Header().Set("Connection", "close") // What comes next is no request.
 		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, "the request's body can't be read")
 		return
@@ -111,4 +122,10 @@ func (p *Proxy) forwardFailed(r *http.Request, x *request, err error) {
 		return
 	}
 	p.refuse(r, x, http.StatusBadGateway, failure(failed), failed.Reason("the app"))
+}
+
+// isMalformed reports whether err, of reading a body, is about what the caller has sent,
+// and not about a request that is over.
+func isMalformed(err error) bool {
+	return err != nil && !errors.Is(err, http.ErrBodyReadAfterClose) && !errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy/upstream"
+	"github.com/wadi-run/wadi/proxy/replay"
 )
 
 // orderLease is how long an order is in force that is not said again. Who gives
@@ -132,7 +132,7 @@ func (p *Proxy) turnsAway(r *http.Request, x *request) bool {
 		return false
 	}
 	if p.orders.leaves() {
-		if x.proxied && r.ContentLength >= 0 && r.ContentLength <= upstream.KeptBody {
+		if x.proxied && r.ContentLength >= 0 && r.ContentLength <= replay.MaxKept {
 			return true
 		}
 		x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))

@@ -1,11 +1,7 @@
 package queue
 
 import (
-	"errors"
-	"io"
 	"net/http"
-	"os"
-	"sync/atomic"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/framing"
@@ -64,19 +60,3 @@ func names(values []string, own string) bool {
 	}
 	return true
 }
-
-// keptBody outlives an attempt that did not come about, and knows whether it is whole.
-type keptBody struct {
-	io.ReadCloser
-	broken atomic.Bool
-}
-
-func (b *keptBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		b.broken.Store(true)
-	}
-	return n, err
-}
-
-func (*keptBody) Close() error { return nil }

@@ -48,10 +48,6 @@ func (e *ForwardError) Gone() bool {
 // Unseen says that no app has seen anything of the request.
 func (e *ForwardError) Unseen() bool { return e.Refused || e.Misdirected }
 
-// KeptBody is how much of a body an activator keeps until an answer begins: an instance
-// whose app sees nothing of the request may have been sent its body before it said so.
-const KeptBody = 16 << 10
-
 // Retryable says whether r may be sent once more, to another instance: if the
 // app can't have seen it and its body is still whole, or if it is idempotent,
 // has no body, and nothing of an answer came. A request that was given up by its

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wadi-run/wadi/proxy/replay"
 )
 
 // http2Tries is how often a request is sent of which the peer says each time that
@@ -80,9 +82,9 @@ type opening struct {
 // headers are written; it is false again when the peer certainly has not seen them.
 func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, error) {
 	ctx := r.Context()
-	var body *pump
+	var body *replay.AsyncBody
 	if r.Body != nil && r.Body != http.NoBody {
-		body = &pump{in: r.Body}
+		body = replay.NewAsync(r.Body)
 	}
 	for try := 1; ; try++ {
 		cc, err := c.take(ctx)
@@ -92,7 +94,7 @@ func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, e
 		out := r
 		if body != nil {
 			out = r.WithContext(ctx)
-			out.Body = body.view()
+			out.Body = body.Attempt()
 		}
 		res, err := cc.RoundTrip(out)
 		if err == nil {
@@ -109,7 +111,7 @@ func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, e
 			return nil, err
 		}
 		sent.Store(false)
-		if try == http2Tries || body != nil && body.used() {
+		if try == http2Tries || body != nil && body.IsUsed() {
 			return nil, &refusedError{err}
 		}
 	}
