@@ -8,21 +8,22 @@ import (
 )
 
 const (
-	// A turn comes at least once in a quarter of the window, so that most of it is
-	// read and not extrapolated. With it comes the word of who is not ready.
+	// A turn comes at least four times per window, so that most of the window is measured
+	// and not extrapolated. It also brings the news of an instance that is not ready.
 	turnsPerWindow     = 4
 	minCycle, maxCycle = 2 * time.Second, 10 * time.Second
 
-	// minRest is how long an instance is left alone at least: one that is read
-	// within a second has nothing new to tell.
+	// minRest is the shortest time between two reads of an instance: within a second there
+	// are no new statistics.
 	minRest = time.Second
 
-	// quietAfter is for how long a poll of a busy instance is open before it counts as idle.
+	// quietAfter is how long a poll of a busy instance is open before the instance counts
+	// as idle.
 	quietAfter = 2 * time.Second
 )
 
-// cycle is how long it takes until each busy instance of a revision has been
-// read once, perSecond of them in a second; 0: they are read every second.
+// cycle is how long it takes to read each busy instance of a revision once, at perSecond
+// per second; 0: each is read every second.
 func cycle(busy, perSecond int, window time.Duration) time.Duration {
 	if busy <= perSecond {
 		return 0
@@ -31,8 +32,8 @@ func cycle(busy, perSecond int, window time.Duration) time.Duration {
 	return min(d, max(minCycle, min(maxCycle, window/turnsPerWindow)))
 }
 
-// nextTurn is how long after now, counted from any fixed moment, the turn comes of
-// whoever has a place in [0, 1) in the cycle.
+// nextTurn is the time from now until the next turn of a position in [0, 1) in the cycle.
+// now counts from any fixed moment.
 func nextTurn(now, cycle time.Duration, place float64) time.Duration {
 	d := (time.Duration(place*float64(cycle)) - now%cycle + cycle) % cycle
 	if d < minRest {
@@ -47,10 +48,10 @@ func cyclePosition(n int) float64 {
 	return frac
 }
 
-// restFor says for how long a source that has just answered is left alone: an idle
-// one, an activator, and one that stops never are. The caller holds mu.
+// restFor is how long a source that has just answered is not asked. Idle sources,
+// activators, and sources that stop never rest. The caller holds mu.
 func (s *Scraper) restFor(f *follower, q query, a answer, at time.Time) time.Duration {
-	if q.wait > 0 || f.turn { // Else the answer may be all about long ago.
+	if q.wait > 0 || f.turn { // Otherwise the answer may be about the past only.
 		f.busy = len(a.stats) > 0 && len(a.stats[0].Samples) > 0
 	}
 	r := s.revisions[f.src.Revision]
@@ -67,8 +68,8 @@ func (s *Scraper) restFor(f *follower, q query, a answer, at time.Time) time.Dur
 	return d
 }
 
-// busyOf is how many instances of a revision are busy, counted once a second. The
-// caller holds mu.
+// busyOf is how many instances of a revision are busy, counted at most once per second.
+// The caller holds mu.
 func (s *Scraper) busyOf(r *revision, at time.Time) int {
 	if at.Sub(r.counted) < time.Second {
 		return r.busy
@@ -82,7 +83,7 @@ func (s *Scraper) busyOf(r *revision, at time.Time) int {
 	return r.busy
 }
 
-// wake makes a source be asked now, whatever it is waited for. The caller holds mu.
+// wake makes the follower ask its source now. The caller holds mu.
 func (f *follower) wake() {
 	if f.interrupt != nil {
 		f.interrupt()

@@ -2,68 +2,64 @@ package scrape
 
 import (
 	"context"
-	"errors"
-	"io"
 	"math/rand/v2"
-	"net/url"
-	"syscall"
 	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// follower follows one source.
+// follower is the state of one source.
 type follower struct {
 	// Guarded by the scraper's mu.
 	src          Source
-	position     float64       // In the cycle of those that take turns.
-	woken        chan struct{} // Signals that it shall not rest any longer.
+	position     float64       // In the cycle in which busy instances take turns.
+	woken        chan struct{} // Signals that its rest is over.
 	removed      bool
-	unlisted     bool      // It is listed no more.
-	up           bool      // The windows were told of it.
-	down         bool      // The windows were told that it has ended,
-	endedAt      time.Time // and when.
+	unlisted     bool      // No list has it any more.
+	up           bool      // The windows know it as a source.
+	down         bool      // The windows know that it has ended,
+	endedAt      time.Time // at this time.
 	asked        bool
-	everAnswered bool      // It has answered once.
-	silentSince  time.Time // Since when it does not answer; zero: it did last.
+	everAnswered bool      // It has answered at least once.
+	silentSince  time.Time // Since when it has not answered; zero: it answered last.
 	answered     bool
 	ready        bool
 	report       selfReport
 	polling      bool // A poll is open.
 	opened       time.Time
-	busy         bool // It had load to tell when read last.
-	resting      bool // Left alone until its turn.
+	busy         bool // It had load when it was read last.
+	resting      bool // Not asked before its turn.
 	boot         string
-	next         int64 // Its first second that was not read.
+	next         int64 // The first second that was not read.
 	readBack     time.Duration
-	holds        map[string]float64 // What an activator held of each revision, last.
+	holds        map[string]float64 // An activator's requests of each revision, as last read.
 	stop         context.CancelFunc
-	interrupt    context.CancelFunc // Of the poll under way.
+	interrupt    context.CancelFunc // Ends the poll in flight.
 
 	// Owned by follow.
-	tries  int // To become ready.
-	fails  int // In a row.
+	tries  int // Attempts to become ready.
+	fails  int // Failures in a row.
 	quick  int // Polls in a row that were answered at once.
 	readAt time.Time
-	turn   bool          // It is asked because its turn has come.
-	pause  time.Duration // Before it is asked again, after an answer.
+	turn   bool          // Asked because its turn has come.
+	pause  time.Duration // Until it is asked again after an answer.
 }
 
 const (
 	readyRetryMin, readyRetryMax = 20 * time.Millisecond, 250 * time.Millisecond
 	retryMin, retryMax           = 100 * time.Millisecond, 2 * time.Second
-	retryEnded                   = 20 * time.Second // Of an activator that has ended: of those there may be many, and each is asked for a while.
-	shortTimeout                 = time.Second      // Of a request that a source answers at once.
-	historyTimeout               = 5 * time.Second  // Of one that reads back.
-	lateAnswer                   = 5 * time.Second  // How much later than asked a poll may be answered.
-	unreadyRead                  = time.Second      // How often an instance is read that is not ready.
-	suspectAfter                 = time.Minute      // A source that has not answered for so long since it was placed may have load.
+	retryEnded                   = 20 * time.Second // Of an activator that has ended: there may be many, and each is asked for a while.
+	shortTimeout                 = time.Second      // Of a request that is answered at once.
+	historyTimeout               = 5 * time.Second  // Of a request for past seconds.
+	lateAnswer                   = 5 * time.Second  // How late the answer to a poll may be.
+	unreadyRead                  = time.Second      // How often an unready instance is read.
+	suspectAfter                 = time.Minute      // An instance that was created so long ago and has never answered may have load.
 	failuresUnready              = 3                // Failures in a row that make an instance unready.
-	silentEnded                  = 10 * time.Second // A source that is not expected to be there and silent for so long is not.
+	silentEnded                  = 10 * time.Second // A source that should have ended, and has been silent for so long, has ended.
 )
 
-// follow asks a source again and again until ctx ends.
+// follow asks a source repeatedly until ctx ends.
 func (s *Scraper) follow(ctx context.Context, f *follower) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -99,7 +95,7 @@ func (s *Scraper) pass(ctx context.Context, f *follower) time.Duration {
 		return s.passUnready(ctx, f, src)
 	}
 	wait := s.Wait
-	if f.turn { // What it did since is told at once; silence counts only from then on.
+	if f.turn { // Its past load is reported at once; silence counts only from now on.
 		wait = 0
 	}
 	err := s.read(ctx, f, wait)
@@ -111,13 +107,13 @@ func (s *Scraper) pass(ctx context.Context, f *follower) time.Duration {
 	if f.pause > 0 {
 		return f.pause
 	}
-	if f.quick > 2 { // A source that does not wait is not asked all the time.
+	if f.quick > 2 { // Polls that are answered at once are slowed down.
 		return backoff(retryMin, retryMax, f.quick)
 	}
 	return 0
 }
 
-// maxRetry is how long a source is left alone at most that does not answer.
+// maxRetry is the longest pause before a source that does not answer is asked again.
 func (s *Scraper) maxRetry(f *follower) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,8 +123,8 @@ func (s *Scraper) maxRetry(f *follower) time.Duration {
 	return retryMax
 }
 
-// passUnready asks whether an instance is ready. Once it answers at all, its
-// statistics are read too: it may have been ready before.
+// passUnready asks whether an instance is ready. If it answers at all, its statistics are
+// read too: it may have been ready before.
 func (s *Scraper) passUnready(ctx context.Context, f *follower, src Source) time.Duration {
 	ready, why, err := s.askReady(ctx, src.Addr)
 	f.tries++
@@ -147,11 +143,12 @@ func (s *Scraper) passUnready(ctx context.Context, f *follower, src Source) time
 		return pause
 	}
 	f.readAt = time.Now()
-	_ = s.read(ctx, f, 0) // A failure is taken in there, and this is asked again soon.
+	_ = s.read(ctx, f, 0) // read handles a failure, and the instance is asked again soon.
 	return pause
 }
 
-// backoff doubles the pause with each try, less up to a fifth so that not all try at once.
+// backoff doubles the pause with each try, with up to a fifth off at random, so that
+// sources are not asked all at once.
 func backoff(first, most time.Duration, tries int) time.Duration {
 	d := most
 	if tries < 10 {
@@ -160,8 +157,8 @@ func backoff(first, most time.Duration, tries int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.2*rand.Float64()))
 }
 
-// read asks for what is new, and waits for it up to wait unless there is more to
-// read back.
+// read asks for new statistics, and waits up to wait for them, unless there are past
+// seconds to read.
 func (s *Scraper) read(ctx context.Context, f *follower, wait time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -193,12 +190,13 @@ func (s *Scraper) read(ctx context.Context, f *follower, wait time.Duration) err
 	return nil
 }
 
-// query says what to ask a follower's source for, and notes that it is asked.
+// query returns the next question for a follower's source, and notes that it is being
+// asked.
 func (s *Scraper) query(f *follower, wait time.Duration, interrupt context.CancelFunc) query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := query{src: f.src, since: f.next, wait: wait, timeout: wait + lateAnswer}
-	if !f.answered || f.fails > 0 || f.readBack > 0 || wait == 0 { // The silence of a poll counts only after an answer.
+	if !f.answered || f.fails > 0 || f.readBack > 0 || wait == 0 { // The silence of a poll proves no rest before the first answer.
 		q.wait, q.timeout = 0, historyTimeout
 		q.since = max(0, f.next-int64(f.readBack/time.Second))
 		f.readBack = 0
@@ -218,100 +216,7 @@ func (s *Scraper) closePoll(f *follower, quiet time.Time) {
 	}
 }
 
-// unreachable takes in that a source could not be asked.
-func (s *Scraper) unreachable(ctx context.Context, f *follower, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if ctx.Err() == nil && !f.removed {
-		now := s.now()
-		s.recordFailure(f, err, now, now)
-	}
-}
-
-// recordFailure takes in that a request which began some time ago failed. The caller holds mu.
-func (s *Scraper) recordFailure(f *follower, err error, began, at time.Time) {
-	var asking *url.Error // Not of the answer's body.
-	unanswered := errors.As(err, &asking)
-	f.busy = false
-	refused, broken := errors.Is(err, syscall.ECONNREFUSED), unanswered && connectionEnded(err)
-	var quiet time.Time
-	if broken || refused { // http.Client dials anew when a connection breaks.
-		quiet = quietUntil(began, at)
-	}
-	if f.answered || f.src.Kind == wadi.SourceActivator {
-		s.metrics.failures.Inc()
-	}
-	if f.answered && f.fails == 0 && !f.src.Stopping {
-		s.log.Debug("source of statistics does not answer", "source", f.src.ID, "kind", f.src.Kind, "error", err)
-	}
-	s.closePoll(f, quiet)
-	if f.ready && unanswered && (refused || f.fails+1 >= failuresUnready) {
-		f.ready = false
-		s.recount(f)
-		s.notify()
-	}
-	if f.silentSince.IsZero() {
-		f.silentSince = at
-	}
-	if f.hasEnded(refused, broken, unanswered, at) {
-		if f.unlisted {
-			s.remove(f)
-			s.metrics.sources.Set(float64(len(s.followers)))
-			return
-		}
-		if f.up && !f.down {
-			f.down, f.endedAt = true, at
-			s.eachWindows(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, at) })
-		}
-	}
-	s.suspect(f)
-	if f.src.Kind == wadi.SourceInstance {
-		s.unanswered(f)
-	}
-}
-
-// hasEnded reports whether a source that failed just now is gone: only one can be that
-// is not expected to stay. An instance whose allocation is listed is there while Nomad
-// says so, if it is silent. Else one failure proves nothing, unless nobody listens
-// there any more; and who answers something else is somebody else.
-func (f *follower) hasEnded(refused, broken, unanswered bool, at time.Time) bool {
-	expected := f.src.Kind == wadi.SourceInstance && !f.unlisted
-	switch {
-	case !f.src.Stopping:
-		return false
-	case refused, broken && expected:
-		return true
-	case expected:
-		return false
-	case broken, !unanswered:
-		return f.fails > 0
-	}
-	return at.Sub(f.silentSince) >= silentEnded
-}
-
-// suspect takes an instance for loaded that has been there for long and has not
-// answered: perhaps it is only we who don't reach it. The caller holds mu.
-func (s *Scraper) suspect(f *follower) {
-	if !f.up && !f.src.Starting && s.now().Sub(f.src.Placed) >= suspectAfter {
-		s.markUp(f, f.src.Placed)
-	}
-}
-
-// quietUntil is until when a source had nothing to tell whose poll was broken off
-// by its end. The zero time is none: the poll was not open for long enough.
-func quietUntil(began, at time.Time) time.Time {
-	if at.Sub(began) < time.Second {
-		return time.Time{}
-	}
-	return at
-}
-
-// connectionEnded reports whether the other side ended the connection.
-func connectionEnded(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// markUp tells the windows that the source may have load. The caller holds mu.
+// markUp notes in the windows that the source may have load. The caller holds mu.
 func (s *Scraper) markUp(f *follower, since time.Time) {
 	if !f.up || f.down {
 		f.up, f.down = true, false
@@ -325,7 +230,7 @@ func (s *Scraper) setReady(f *follower, ready bool) {
 	s.markReady(f, ready)
 }
 
-// markReady notes the readiness. The caller holds mu.
+// markReady sets the readiness. The caller holds mu.
 func (s *Scraper) markReady(f *follower, ready bool) {
 	if f.ready != ready && !f.removed && f.src.Kind == wadi.SourceInstance {
 		f.ready = ready

@@ -1,16 +1,17 @@
 package scrape
 
-// group are the followers that are about one revision.
+// group is the followers of one revision's instances, or of all activators.
 type group struct {
 	all []*follower
 
-	// What ready found, until recount: it is asked far more often than it changes.
+	// The result of ready until the next recount: it is read far more often than it
+	// changes.
 	counted, known bool
 	n              int
 }
 
-// ready counts the instances that answer as ready; those that stop are not among
-// them. known is false while one of the others was never asked.
+// ready counts the ready instances, without those that stop. known is false while one of
+// them was never asked.
 func (g *group) ready() (n int, known bool) {
 	if g.counted {
 		return g.n, g.known
@@ -28,11 +29,11 @@ func (g *group) ready() (n int, known bool) {
 	return g.n, g.known
 }
 
-// recount tells that something has changed that ready counts. The caller holds mu.
+// recount drops the counted result. The caller holds mu.
 func (s *Scraper) recount(f *follower) { s.group(f.src.Revision).counted = false }
 
-// group are the followers about a revision, or those about all if it is "". The caller
-// holds mu.
+// group returns the group of a revision, or that of activators for "". The caller holds
+// mu.
 func (s *Scraper) group(revision string) *group {
 	g := s.groups[revision]
 	if g == nil {
@@ -42,14 +43,14 @@ func (s *Scraper) group(revision string) *group {
 	return g
 }
 
-// dropIfEmpty drops a group that nobody needs. The caller holds mu.
+// dropIfEmpty drops an unused group. The caller holds mu.
 func (s *Scraper) dropIfEmpty(revision string) {
 	if g := s.groups[revision]; g != nil && len(g.all) == 0 && s.revisions[revision] == nil {
 		delete(s.groups, revision)
 	}
 }
 
-// eachFollower are those that are about a revision.
+// eachFollower calls do with every follower that is about a revision, activators included.
 func (s *Scraper) eachFollower(revision string, do func(f *follower)) {
 	for _, id := range []string{"", revision} {
 		if g := s.groups[id]; g != nil {

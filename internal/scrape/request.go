@@ -15,23 +15,23 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// What an instance says of itself in the header of an answer.
+// Headers in which an instance reports about itself.
 const (
 	headerReady = "Wadi-Ready" // Whether it is ready.
-	headerWide  = "Wadi-Wide"  // Where its app can be reached past the queue-proxy.
+	headerWide  = "Wadi-Wide"  // The address of its app past the queue-proxy.
 
-	headerUnshielded = "Wadi-Unshielded" // Why its network lets in everybody, though it shall not.
+	headerUnshielded = "Wadi-Unshielded" // Why its network is open to other callers although it should not be.
 )
 
-// Bounds of an answer: an hour of seconds takes 0.3 MiB.
+// Bounds of an answer. An hour of seconds takes 0.3 MiB.
 const (
 	maxInstanceBody  = 1 << 20
 	maxActivatorBody = 256 << 20
-	maxValue         = 1e9 // Of anything in a sample.
-	maxReport        = 200 // Characters of what an instance says of itself.
+	maxValue         = 1e9 // Of each value in a sample.
+	maxReport        = 200 // Characters of each text in a self-report.
 )
 
-// query is one question to a source.
+// query is one request to a source.
 type query struct {
 	src     Source
 	since   int64
@@ -39,10 +39,10 @@ type query struct {
 	timeout time.Duration
 }
 
-// answer is what a source answered.
+// answer is the answer of a source.
 type answer struct {
 	stats []wadi.Stats
-	ready string // Header; empty if the source did not say.
+	ready string // Header; empty if the source did not send it.
 
 	unready, wide, unshielded string // Headers.
 }
@@ -86,7 +86,8 @@ func (s *Scraper) ask(ctx context.Context, q query) (answer, error) {
 	return a, nil
 }
 
-// get sends a request. A short one takes a slot until its header has come.
+// get sends a request. A short one occupies a slot until the header of its answer has
+// come.
 func (s *Scraper) get(ctx context.Context, addr, path, args string, short bool) (*http.Response, error) {
 	if short {
 		select {
@@ -104,13 +105,13 @@ func (s *Scraper) get(ctx context.Context, addr, path, args string, short bool) 
 	return s.client.Do(req)
 }
 
-// discard reads what little is left of a body, so that its connection can be used again.
+// discard reads a small rest of the body, so that the connection can be used again.
 func (s *Scraper) discard(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 	_ = resp.Body.Close()
 }
 
-// decode reads the statistics that a source answered, and refuses nonsense.
+// decode reads the statistics of a source, and refuses invalid ones.
 func decode(body io.Reader, src Source) ([]wadi.Stats, error) {
 	limit := int64(maxInstanceBody)
 	if src.Kind == wadi.SourceActivator {

@@ -1,11 +1,12 @@
-// Package scrape reads the statistics of instances and activators and feeds them
-// to the windows of the revisions that they are about.
+// Package scrape reads the statistics of instances and activators and feeds them to the
+// scheduler's windows of the revisions that they are about.
 //
-// It promises that an idle source costs one open request, that a busy one is
-// heard every second (of more than a hundred busy instances of one revision, about
-// a hundred a second: they take turns, and tell all when theirs comes), and that what could not be read is told as unknown, never
-// as zero. Its clock is monotonic: a step of the machine's does no harm. It
-// refuses to judge: what the numbers mean is decided by whoever reads the windows.
+// It promises that an idle source costs one open request, that a busy source is read every
+// second, and that statistics which could not be read are reported as unknown, never as
+// zero. If more than a hundred instances of a revision are busy, about a hundred per
+// second are read in turn, and each reports everything since its last turn. The scraper's
+// clock is monotonic: a step of the machine's clock does no harm. It refuses to judge: the
+// reader of the windows decides what the numbers mean.
 package scrape
 
 import (
@@ -36,18 +37,18 @@ type Source struct {
 	Kind     wadi.SourceKind
 	Addr     string    // host:port of its metrics listener.
 	Revision string    // Of an instance.
-	Placed   time.Time // Of an instance: since when it exists.
-	Starting bool      // Of an instance: it can't have load before it answers, however long that takes.
-	Stopping bool      // It takes no new requests, or is believed to be gone: it is when it stops answering.
-	Seen     time.Time // Since when it is known to be there, whatever process it is now; zero: since that began.
+	Placed   time.Time // Of an instance: when it was created.
+	Starting bool      // Of an instance: it can't have load before it has answered, however long that takes.
+	Stopping bool      // It takes no new requests, or is believed to have ended: it has when it stops answering.
+	Seen     time.Time // Since when the source is known, perhaps as another process; zero: since its process began.
 }
 
 // Scraper follows sources. Its exported fields may be set before the first Set.
 type Scraper struct {
-	// Wait is how long a source may leave a poll unanswered; 30s by default.
+	// Wait is how long a source may leave a poll unanswered; 30 s by default.
 	Wait time.Duration
-	// PerSecond is how many busy instances of a revision are read every second; 100
-	// by default. If there are more, they take turns, so that it stays about as many.
+	// PerSecond is how many busy instances of a revision are read every second; 100 by
+	// default. If more are busy, they take turns.
 	PerSecond int
 	// Dial connects to a source; TCP by default.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -55,8 +56,8 @@ type Scraper struct {
 	// Windows makes the windows of a revision that begins to be measured;
 	// scheduler.NewWindows by default.
 	Windows func(born time.Time, keep time.Duration) *scheduler.Windows
-	// Backlog is where revisions are added of which an activator has more requests than
-	// a second ago; a set of the scraper's own by default.
+	// Backlog gets the revisions of which an activator has more requests than a second
+	// ago; by default a set that has no reader.
 	Backlog *backlog.Set
 
 	log     hclog.Logger
@@ -64,16 +65,16 @@ type Scraper struct {
 	client  *http.Client
 	start   time.Time
 	slots   chan struct{} // One for each short request under way.
-	added   chan struct{} // Signals followers that are not started.
+	added   chan struct{} // Signals unstarted followers.
 
-	// mu guards what follows, the windows, and the followers' fields that say so.
+	// mu guards the following fields, the windows, and the marked fields of followers.
 	mu        sync.Mutex
 	revisions map[string]*revision
 	followers map[string]*follower
-	created   int               // Followers there ever were.
-	groups    map[string]*group // The followers by revision; activators, which are about all, by "".
-	unstarted []*follower       // Not started.
-	changed   chan struct{}     // Closed when the readiness of an instance changes.
+	created   int               // Number of followers so far.
+	groups    map[string]*group // Followers by revision; those of activators, which are about all revisions, by "".
+	unstarted []*follower
+	changed   chan struct{} // Closed when the readiness of an instance changes.
 }
 
 type revision struct {
@@ -81,11 +82,12 @@ type revision struct {
 	windows   *scheduler.Windows
 	instances *group
 
-	busy    int // Instances that had load when counted.
+	busy    int // Instances that had load when they were counted.
 	counted time.Time
 }
 
-// maxShort bounds the short requests under way: readiness, and reads without waiting.
+// maxShort bounds the short requests in flight: probes for readiness, and reads that don't
+// wait.
 const maxShort = 256
 
 // New returns a scraper without sources. It counts its requests in reg, which may be nil.
@@ -165,20 +167,21 @@ func (s *Scraper) begin(ctx context.Context, f *follower) (context.Context, bool
 	return ctx, true
 }
 
-// now is the time by the scraper's clock.
+// now is the time by the scraper's monotonic clock.
 func (s *Scraper) now() time.Time { return s.start.Add(time.Since(s.start)) }
 
-// Reading is what is known of a revision at a time. It must not be kept.
+// Reading is the state of a revision at one time. It is valid only during the call of
+// Read.
 type Reading struct {
 	Windows *scheduler.Windows
 	Now     time.Time // To average the windows at.
 
-	Ready      int  // As ReadyCount.
-	ReadyKnown bool // Every instance was asked at least once, with whatever success.
+	Ready      int  // See ReadyCount.
+	ReadyKnown bool // Every instance was asked at least once, even if it did not answer.
 }
 
-// Read calls f with what is known of a revision, under the scraper's lock. It reports
-// whether the revision is measured.
+// Read calls f with the state of a revision, under the scraper's lock. It reports whether
+// the revision is measured.
 func (s *Scraper) Read(id string, f func(Reading)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,9 +194,8 @@ func (s *Scraper) Read(id string, f func(Reading)) bool {
 	return true
 }
 
-// ReadyCount is how many instances of a revision answer as ready. Those that stop
-// are not among them. It is not known of a revision that is not measured, nor while
-// an instance was never asked.
+// ReadyCount is how many instances of a revision are ready, without those that stop. It is
+// not known if the revision is not measured, or one of its instances was never asked.
 func (s *Scraper) ReadyCount(id string) (ready int, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +205,7 @@ func (s *Scraper) ReadyCount(id string) (ready int, known bool) {
 	return 0, false
 }
 
-// Ready reports whether the instance answered as ready last.
+// Ready reports whether the instance was ready when it answered last.
 func (s *Scraper) Ready(instance string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,8 +213,7 @@ func (s *Scraper) Ready(instance string) bool {
 	return f != nil && f.ready
 }
 
-// Changed returns a channel that is closed when the readiness of an instance
-// changes next.
+// Changed returns a channel that is closed at the next change of an instance's readiness.
 func (s *Scraper) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,35 +5,35 @@ import (
 	"time"
 )
 
-// selfReport is what an instance says of itself, for people.
+// selfReport is what an instance reports about itself, in words for people.
 type selfReport struct {
 	unready  string    // Why it is not ready.
-	since    time.Time // When it first said so.
-	reported bool      // That was long ago: the readers know.
+	since    time.Time // When it first reported a reason.
+	reported bool      // The reason has lasted for unreadyAfter, and readers see it.
 	wide     string    // Where its app can be reached past the queue-proxy.
-	known    bool      // Of one that was ready: wide and unshielded are known.
+	known    bool      // The instance was ready once: wide and unshielded are known.
 
-	unshielded string // Why its network lets in everybody, though it shall not.
+	unshielded string // Why its network is open to other callers although it should not be.
 }
 
-// unreadyAfter is for how long an instance must have been asked in vain before its
-// reason is told: most that start have one, for a moment.
+// unreadyAfter is how long an instance must have been unready before its reason is shown:
+// most instances have one for a moment when they start.
 const unreadyAfter = 3 * time.Second
 
-// unansweredAfter is for how long an instance that runs may not answer at all before that is
-// told as the reason.
+// unansweredAfter is how long an instance must have run without any answer before that is
+// shown as the reason.
 const unansweredAfter = 10 * time.Second
 
 const noAnswer = "its queue-proxy does not answer"
 
-// noteUnready notes why an instance is not ready.
+// noteUnready sets why an instance is not ready.
 func (s *Scraper) noteUnready(f *follower, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setUnready(f, why)
 }
 
-// setUnready notes why an instance is not ready. The caller holds mu.
+// setUnready is noteUnready for callers that hold mu.
 func (s *Scraper) setUnready(f *follower, why string) {
 	if f.ready || f.removed {
 		return
@@ -49,7 +49,7 @@ func (s *Scraper) setUnready(f *follower, why string) {
 	}
 }
 
-// noteSelfReport notes what an answer says of its instance. The caller holds mu.
+// noteSelfReport takes the self-report in an answer. The caller holds mu.
 func (s *Scraper) noteSelfReport(f *follower, a answer) {
 	if a.ready != "true" {
 		s.setUnready(f, a.unready)
@@ -60,42 +60,43 @@ func (s *Scraper) noteSelfReport(f *follower, a answer) {
 	}
 }
 
-// unanswered notes that an instance which runs does not answer at all. The caller
-// holds mu.
+// unanswered notes that a running instance does not answer at all. The caller holds mu.
 func (s *Scraper) unanswered(f *follower) {
 	if !f.src.Starting && s.now().Sub(f.src.Placed) >= unansweredAfter {
 		s.setUnready(f, noAnswer)
 	}
 }
 
-// Unready says why the instances of a revision are not ready, in the words of the
-// newest that has been asked in vain for a while; empty: none has.
+// Unready is why the newest of a revision's unready instances is not ready; empty if none
+// has been unready for a while.
 func (s *Scraper) Unready(revision string) string {
 	return s.newest(revision, func(f *follower) bool { return !f.ready && f.report.reported }).unready
 }
 
-// Draining says what an instance of the revision that was told to stop still waits for,
-// in the words of the newest that says so; empty: none does.
+// Draining is what the newest stopping instance of a revision still waits for; empty if
+// none waits.
 func (s *Scraper) Draining(revision string) string {
 	return s.newestOf(revision, true, func(f *follower) bool { return !f.ready && f.report.unready != "" }).unready
 }
 
-// Wide says where the app of the revision can be reached past its queue-proxy, by the
-// newest instance that was ready; known: there is one.
+// Wide is the address at which the app can be reached past the queue-proxy, by the newest
+// instance that was ready; empty if there is none. known is false if no instance was ready
+// yet.
 func (s *Scraper) Wide(revision string) (at string, known bool) {
 	f := s.newest(revision, func(f *follower) bool { return f.report.known })
 	return f.wide, f.known
 }
 
-// Unshielded says why the network of the revision's instances lets in everybody, though
-// it shall not, by the newest that was ready; known: there is one.
+// Unshielded is why the network of the revision's newest instance that was ready is open
+// to other callers although it should not be; empty if it is closed. known is false if no
+// instance was ready yet.
 func (s *Scraper) Unshielded(revision string) (why string, known bool) {
 	f := s.newest(revision, func(f *follower) bool { return f.report.known })
 	return f.unshielded, f.known
 }
 
-// newest is what the newest of a revision's instances says of which is holds, but for
-// those that were told to stop.
+// newest is the self-report of the newest instance of a revision that fulfils is, without
+// those that stop.
 func (s *Scraper) newest(revision string, is func(*follower) bool) selfReport {
 	return s.newestOf(revision, false, is)
 }

@@ -11,10 +11,9 @@ import (
 // minKeep is the shortest window that is kept.
 const minKeep = 6 * time.Second
 
-// Set replaces the revisions and the sources. A source that is missing is no more
-// expected to be there, and ends when it stops answering: lists may be wrong, and an
-// agent that drains is on none. What was measured of a revision is kept while it is
-// listed.
+// Set replaces the revisions and the sources. An unlisted source is followed until it
+// stops answering, because lists may be wrong, and a draining agent is in no list. The
+// statistics of a revision are kept as long as it is listed.
 func (s *Scraper) Set(revisions []Revision, sources []Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,8 +77,8 @@ func (s *Scraper) addRevision(r Revision) {
 	s.readBack(r.ID, min(r.Window, s.now().Sub(r.Created)))
 }
 
-// readBack makes the sources of a revision tell once more what they did within
-// the last d: new windows don't know it.
+// readBack makes the sources of a revision report their last d again, for windows that are
+// new.
 func (s *Scraper) readBack(revision string, d time.Duration) {
 	s.eachFollower(revision, func(f *follower) {
 		if f.answered {
@@ -89,7 +88,7 @@ func (s *Scraper) readBack(revision string, d time.Duration) {
 	})
 }
 
-// readBackSlack makes up for the different beginnings of seconds.
+// readBackSlack covers that the seconds of different sources begin at different times.
 const readBackSlack = 10 * time.Second
 
 func (s *Scraper) setSource(src Source) {
@@ -121,7 +120,7 @@ func (s *Scraper) setSource(src Source) {
 	switch {
 	case moved:
 		f.wake()
-	case stops && f.resting: // What it still has to tell it won't for long.
+	case stops && f.resting: // It has little time left to report.
 		signal(f.woken)
 	case stays && f.down: // It may be back.
 		signal(f.woken)
@@ -131,7 +130,7 @@ func (s *Scraper) setSource(src Source) {
 	}
 }
 
-// beginIn tells windows that the source may have load since a time.
+// beginIn notes in windows that the source may have load since a time.
 func (f *follower) beginIn(w *scheduler.Windows, since time.Time) {
 	w.SourceUp(f.src.ID, f.src.Kind, since)
 	if !f.src.Seen.IsZero() {
@@ -139,8 +138,8 @@ func (f *follower) beginIn(w *scheduler.Windows, since time.Time) {
 	}
 }
 
-// unlist takes in that a source is listed no more. One that answers is followed until
-// it does not.
+// unlist handles a source that is no longer listed. If it answers, it is followed until it
+// stops answering.
 func (s *Scraper) unlist(f *follower) {
 	measured := f.src.Kind == wadi.SourceActivator || s.revisions[f.src.Revision] != nil
 	if !measured || !f.everAnswered || f.down {
@@ -153,7 +152,7 @@ func (s *Scraper) unlist(f *follower) {
 	f.unlisted = true
 }
 
-// remove ends a source.
+// remove stops following a source.
 func (s *Scraper) remove(f *follower) {
 	f.removed = true
 	if f.stop != nil {
@@ -170,7 +169,7 @@ func (s *Scraper) remove(f *follower) {
 	}
 }
 
-// eachWindows calls do with the windows that a source is about.
+// eachWindows calls do with the windows of each revision that a source is about.
 func (s *Scraper) eachWindows(f *follower, do func(w *scheduler.Windows)) {
 	if f.src.Kind != wadi.SourceActivator {
 		if r := s.revisions[f.src.Revision]; r != nil {
@@ -183,7 +182,7 @@ func (s *Scraper) eachWindows(f *follower, do func(w *scheduler.Windows)) {
 	}
 }
 
-// notify tells that the readiness of an instance has changed.
+// notify signals that the readiness of an instance has changed.
 func (s *Scraper) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
