@@ -29,7 +29,7 @@ func (c *Client) Lacks(ctx context.Context, rights []Right) ([]Right, error) {
 		rights = rights[len(some):]
 		got, err := c.authorize(ctx, c.token, some)
 		if err != nil {
-			return nil, Wrap("ask for our rights", err)
+			return nil, Wrap("read the rights of the agent's token", err)
 		}
 		for i, r := range got {
 			if !r.Allow {

@@ -119,7 +119,7 @@ func (p *Presence) endSession(ctx context.Context, key, id string) bool {
 		_, err = p.Client.api.Session().Destroy(id, w)
 	}
 	if err != nil {
-		p.Log.Warn("session not ended", "error", Wrap("release "+key, err))
+		p.Log.Warn("ending the session failed", "error", Wrap("release "+key, err))
 	}
 	return err == nil
 }
@@ -143,7 +143,7 @@ func (old *inherited) noteIndex(index uint64) {
 
 // errNoSession says that the session to contend with does not exist, as in a Consul that
 // was restored: a new one is needed.
-var errNoSession = errors.New("consul does not know our session any more")
+var errNoSession = errors.New("consul has lost the session")
 
 // endInherited destroys the session that holds the lock if it is inherited. One that turns up
 // later is of a living agent that has our name by mistake: they would take the lock

@@ -36,7 +36,7 @@ func (c *Client) WatchIntentions(ctx context.Context, emit func(Intentions), rep
 			switch {
 			case errors.Is(err, wadi.ErrForbidden):
 				if !reported {
-					report(fmt.Errorf("%w: it needs agent read; without an intention nobody may call", err))
+					report(fmt.Errorf("%w: it needs agent read; without an intention every call is denied", err))
 				}
 				defaultAllow, reported = false, true
 			case err != nil:

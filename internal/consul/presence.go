@@ -96,7 +96,7 @@ func (p *Presence) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && passed:
-			p.Log.Warn("not registered in consul, trying on", "service", p.Service.ID, "error", err)
+			p.Log.Warn("not registered in consul, retrying", "service", p.Service.ID, "error", err)
 		case err == nil && !passed:
 			p.Log.Info("registered in consul again", "service", p.Service.ID)
 		}

@@ -104,11 +104,11 @@ func (t *Term) confirm(ctx context.Context, index uint64) (next uint64, err erro
 	cur, next, err := t.presence.Client.WaitGet(ctx, t.Key, index, lockPoll, true)
 	switch {
 	case isNotFound(err):
-		return 0, fmt.Errorf("%w: somebody deleted the lock", wadi.ErrNotLeading)
+		return 0, fmt.Errorf("%w: the lock was deleted", wadi.ErrNotLeading)
 	case err != nil:
 		return 0, err
 	case cur.Session != t.Session:
-		return 0, fmt.Errorf("%w: the lock is not ours any more", wadi.ErrNotLeading)
+		return 0, fmt.Errorf("%w: another session has the lock", wadi.ErrNotLeading)
 	}
 	t.noteConfirmed(sent)
 	return next, nil

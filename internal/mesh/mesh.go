@@ -125,7 +125,7 @@ func (s *Source) watch(ctx context.Context, what string, fetch func(*api.QueryOp
 			return nil
 		case err != nil:
 			if !unavailable {
-				s.Log.Warn("mesh certificates are not to be had", "what", what, "error", err)
+				s.Log.Warn("mesh certificates unavailable", "what", what, "error", err)
 			}
 			unavailable, index = true, 0
 			continue
@@ -135,7 +135,7 @@ func (s *Source) watch(ctx context.Context, what string, fetch func(*api.QueryOp
 			index = max(next, 1) // Index 0 would not block.
 		}
 		if unavailable {
-			s.Log.Info("mesh certificates are to be had again", "what", what)
+			s.Log.Info("mesh certificates available again", "what", what)
 			unavailable = false
 		}
 	}

@@ -24,7 +24,7 @@ func (s *Source) delayRotation(ctx context.Context, service string, next *leaf) 
 	until := time.Now().Add(cmp.Or(s.RotationDelay, defaultRotationDelay))
 	for reported := false; time.Now().Before(until) && s.peersMayRefuse(service, next); reported = true {
 		if !reported {
-			s.Log.Info("a new mesh certificate is held back: only a new root vouches for it, and peers may not know that yet",
+			s.Log.Info("the rotation to a new mesh certificate is delayed: only a new root vouches for it, which peers may not know yet",
 				"service", service, "until", until)
 		}
 		timer := time.NewTimer(min(rotationPoll, time.Until(until)))

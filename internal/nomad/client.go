@@ -1,10 +1,10 @@
-// Package nomad is Wadi's adapter to Nomad: it asks, translates and returns.
+// Package nomad is Wadi's adapter to Nomad: calls, event streams and their state.
 //
-// It promises that every call ends with its context, that errors can be told
-// apart by the root package's sentinels, and that a job passes through as the
-// JSON it is: what this Nomad knows and Wadi doesn't is neither lost nor changed.
-// It refuses to decide anything, and to use the agent's own token where a
-// caller's is expected: an empty token is an anonymous caller.
+// It promises that every call ends with its context, that errors wrap the root package's
+// sentinels, and that a job passes through as the JSON it is: settings that this Nomad
+// knows and Wadi does not are neither lost nor changed. It refuses to decide anything, and
+// to use the agent's own token where a caller's is expected: an empty token is an
+// anonymous caller.
 package nomad
 
 import (
@@ -24,21 +24,21 @@ import (
 type Config struct {
 	Address string // For instance http://127.0.0.1:4646 or unix:///run/nomad.sock.
 	Token   string // The agent's own.
-	Region  string // Empty is the region of the Nomad agent that answers.
+	Region  string // Empty is the region of the Nomad agent at Address.
 
 	CAFile, CertFile, KeyFile string
 	TLSServerName             string
 	SkipVerify                bool // Accepts any certificate of Nomad's.
 }
 
-// maxConns bounds the connections of one Client, but for those of its streams. Nomad permits 100 per source
-// address by default and counts idle ones too.
+// maxConns bounds the connections of one Client, without those of its streams. Nomad
+// permits 100 per source address by default, idle ones included.
 const maxConns = 16
 
 // Client calls Nomad's HTTP API. It is safe for concurrent use.
 type Client struct {
-	api     *api.Client // Without a token: each call says whose it carries.
-	streams *api.Client // The same for event streams, which keep their connections.
+	api     *api.Client // Without a token: each call carries its own.
+	streams *api.Client // For event streams, each of which occupies a connection.
 	token   string
 	close   func()
 }
@@ -53,7 +53,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	streams, _, err := apiClient(u, c, maxSingle+2) // With the stream of all, and the question about nodes.
+	streams, _, err := apiClient(u, c, maxSingle+2) // And the stream of all namespaces, and the query about nodes.
 	if err != nil {
 		return nil, err
 	}
@@ -72,15 +72,15 @@ func apiClient(u *url.URL, c Config, conns int) (_ *api.Client, closeIdle func()
 	return a, hc.CloseIdleConnections, nil
 }
 
-// Token returns the agent's own token, for calls that take one.
+// Token returns the agent's own token, for calls that take a token.
 func (c *Client) Token() string { return c.token }
 
-// Close gives up idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.close() }
 
 func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
-	// A peer that is gone without a word shows within 30 s, also on the event stream,
-	// where silence proves nothing for longer than that.
+	// A peer that has vanished is noticed within 30 s, also on the event stream, where
+	// silence proves nothing for a longer time.
 	d := &net.Dialer{Timeout: 10 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 	}}
@@ -115,11 +115,11 @@ func (c *Client) write(ctx context.Context, token, namespace string) *api.WriteO
 	return (&api.WriteOptions{AuthToken: token, Namespace: namespace}).WithContext(ctx)
 }
 
-// retryBusy sends a request again that Nomad refused to look at: 429 is its answer
-// to too many connections or calls, and nothing was done.
+// retryBusy repeats a request that Nomad answered with 429: it has too many connections or
+// calls, and did nothing.
 type retryBusy struct{ next http.RoundTripper }
 
-// maxTries of one request.
+// maxTries bounds how often one request is sent.
 const maxTries = 5
 
 // RoundTrip implements http.RoundTripper.

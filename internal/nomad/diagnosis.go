@@ -11,12 +11,12 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// maxDiagnosis is how many characters are told of what hinders an instance: much of it
-// comes from apps, images and their registries.
+// maxDiagnosis bounds the characters of a diagnosis: much of it comes from apps, images
+// and registries.
 const maxDiagnosis = 400
 
-// placementReason puts Nomad's metrics of a failed placement into words, for
-// instance "no node fits: memory exhausted on 1 node".
+// placementReason describes Nomad's metrics of a failed placement, for instance "no node
+// fits: memory exhausted on 1 node".
 func placementReason(failed map[string]*api.AllocationMetric) string {
 	m := failed[wadi.GroupInstance]
 	if m == nil {
@@ -53,8 +53,7 @@ func placementReason(failed map[string]*api.AllocationMetric) string {
 
 func nodes(n int) string { return wadi.Quantity(n, "node") }
 
-// taskProblem says what Nomad last reported to have gone wrong with a task;
-// empty if nothing did.
+// taskProblem is the latest problem of a task that Nomad reports; empty if there is none.
 func taskProblem(states map[string]*api.TaskState) string {
 	var text string
 	var at int64
@@ -66,12 +65,12 @@ func taskProblem(states map[string]*api.TaskState) string {
 	return wadi.OneLine(text, maxDiagnosis)
 }
 
-// eventTemplate is the type of what Nomad says of a task whose templates wait for
-// something: a variable, a key, a secret. It has no name in Nomad's API.
+// eventTemplate is the type of the event that a task's templates wait for something: a
+// variable, a key, a secret. Nomad's API has no name for it.
 const eventTemplate = "Template"
 
-// ordinary are the types of events that every task has, or that end it on purpose.
-// Any other, known or not, tells of something that keeps a task from running.
+// ordinary are the types of events that every task has, or that end it on purpose. Any
+// other type, known or not, reports something that keeps a task from running.
 var ordinary = []string{
 	api.TaskReceived, api.TaskSetup, api.TaskBuildingTaskDir, api.TaskDownloadingArtifacts, api.TaskDriverMessage, api.TaskStarted,
 	api.TaskTerminated, api.TaskRestarting, api.TaskSignaling, api.TaskRestartSignal, api.TaskKilling, api.TaskKilled,
@@ -79,14 +78,14 @@ var ordinary = []string{
 	"Waiting for shutdown delay", "Skipping shutdown delay", "Running", "Pausing", "Plugin became healthy",
 }
 
-// lastProblem finds the latest bad event of a task. That a task was ended on
-// purpose is none, whatever its exit code.
+// lastProblem finds the latest bad event of a task. An intended end is no problem,
+// whatever its exit code.
 func lastProblem(s *api.TaskState) (text string, at int64) {
 	if s == nil {
 		return "", 0
 	}
 	stopRequested := false // Nomad told it to end.
-	waitsFor := ""         // What keeps it from starting; over once it has started.
+	waitsFor := ""         // What keeps it from starting; reset when it has started.
 	for _, e := range s.Events {
 		what := strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))
 		switch {
@@ -97,7 +96,7 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 			}
 			waitsFor = ""
 		case failsTask(e) && e.Type == api.TaskKilling:
-			text, at, stopRequested = what, e.Time, true // Not on purpose: for instance a template or a secret failed.
+			text, at, stopRequested = what, e.Time, true // Not on purpose: a template or a secret failed, for instance.
 		case e.Type == api.TaskKilling, e.Type == api.TaskRestartSignal, e.Type == api.TaskLeaderDead, e.Type == api.TaskSiblingFailed:
 			stopRequested = true
 		case e.Type == api.TaskTerminated:
@@ -124,7 +123,7 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 	return text, at
 }
 
-// isFailure: these say all by themselves.
+// isFailure reports whether an event's message is complete without its type.
 func isFailure(kind string) bool {
 	switch kind {
 	case api.TaskDriverFailure, api.TaskSetupFailure, api.TaskFailedValidation, api.TaskArtifactDownloadFailed, "Task hook failed":

@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	nodesWait   = 45 * time.Second       // How long Nomad may leave the question unanswered: less than the client waits for any answer.
-	nodesPause  = 250 * time.Millisecond // Between two answers: nodes of a big cluster change all the time.
+	nodesWait   = 45 * time.Second       // Nomad's bound of a blocking query: less than the client waits for any answer.
+	nodesPause  = 250 * time.Millisecond // Between two queries: nodes of a big cluster change all the time.
 	nodesRetry  = 5 * time.Second        // After a failure.
-	nodesDenied = time.Minute            // After Nomad has said that the token may not know.
+	nodesDenied = time.Minute            // After Nomad has refused the token.
 )
 
-// Nodes knows which of Nomad's nodes are drained. It needs node:read; without it none
-// is, and that an instance moves is known when Nomad has told it to.
+// Nodes watches which of Nomad's nodes are drained. It needs node:read. Without it no node
+// counts as drained, and a move of an instance shows only when Nomad has requested it.
 type Nodes struct {
 	Client  *Client
 	Log     hclog.Logger
@@ -30,7 +30,8 @@ type Nodes struct {
 	draining atomic.Pointer[map[string]bool]
 }
 
-// Draining are the nodes that are drained, as Nomad said last. It must not be written to.
+// Draining is the set of drained nodes, as Nomad last reported it. It must not be written
+// to.
 func (n *Nodes) Draining() map[string]bool {
 	if m := n.draining.Load(); m != nil {
 		return *m
@@ -38,9 +39,9 @@ func (n *Nodes) Draining() map[string]bool {
 	return nil
 }
 
-// Run asks until ctx ends. While Nomad is away what it said last stands.
+// Run watches until ctx ends. While Nomad is unavailable the last set stays.
 func (n *Nodes) Run(ctx context.Context) error {
-	reported := false // That it can't be known; said once.
+	reported := false // The failure was logged.
 	for index := uint64(0); ctx.Err() == nil; {
 		next, err := n.ask(ctx, index)
 		pause := nodesPause
@@ -55,7 +56,7 @@ func (n *Nodes) Run(ctx context.Context) error {
 				pause = nodesDenied
 			}
 			if !reported {
-				n.Log.Info("which nodes are drained is not known: a service with one instance may wait for its next one when that moves", "error", err)
+				n.Log.Info("drained nodes are unknown: requests to a service with one instance may wait while the instance moves", "error", err)
 				reported = true
 			}
 		}
@@ -66,12 +67,12 @@ func (n *Nodes) Run(ctx context.Context) error {
 	return nil
 }
 
-// ask waits for nodes other than at index, and takes them in.
+// ask waits for a list of nodes newer than index, and stores it.
 func (n *Nodes) ask(ctx context.Context, index uint64) (next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nodesWait+30*time.Second)
 	defer cancel()
 	q := n.Client.query(ctx, n.Client.token, "")
-	q.WaitIndex, q.WaitTime, q.Filter = index, nodesWait, `SchedulingEligibility == "ineligible"` // As all are that are drained; that itself can't be asked for.
+	q.WaitIndex, q.WaitTime, q.Filter = index, nodesWait, `SchedulingEligibility == "ineligible"` // All drained nodes are ineligible; Nomad can't filter by drain itself.
 	var all []*api.NodeListStub
 	meta, err := n.Client.streams.Raw().Query("/v1/nodes", &all, q)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// endpoint makes an Endpoint of an allocation of a revision.
+// endpoint makes an Endpoint of a revision's allocation.
 func endpoint(a allocation) wadi.Endpoint {
 	service, _, _ := wadi.SplitRevisionID(a.JobID)
 	e := wadi.Endpoint{
@@ -49,8 +49,8 @@ func nameIndex(name string) int {
 	return n
 }
 
-// killAfter is how long a client waits for a task that it ends: less than what its job
-// asks for if the client's max_kill_timeout is. 0: it has not ended it.
+// killAfter is how long a client waits for a task that it stops: the job's kill timeout,
+// bounded by the client's max_kill_timeout. 0: the client has not stopped it.
 func killAfter(s *api.TaskState) (d time.Duration) {
 	if s == nil {
 		return 0
@@ -66,11 +66,11 @@ func killAfter(s *api.TaskState) (d time.Duration) {
 	return d
 }
 
-// unrecoverable is Nomad's reason not to restart a task that would never run: its
-// program is not there, say, or its configuration is none that the driver takes.
+// unrecoverable is Nomad's reason not to restart a task that would never run: its program
+// does not exist, say, or its driver refuses the configuration.
 const unrecoverable = "Error was unrecoverable"
 
-// gaveUp reports whether Nomad gave some task up because of an error that it calls
+// gaveUp reports whether Nomad gave up a task because of an error that it calls
 // unrecoverable.
 func gaveUp(states map[string]*api.TaskState) bool {
 	for _, s := range states {
@@ -86,8 +86,8 @@ func gaveUp(states map[string]*api.TaskState) bool {
 	return false
 }
 
-// addresses are those of the traffic path and of the metrics listener; empty
-// if the allocation has no such port.
+// addresses are the host:port of the traffic path and of the metrics listener; empty if
+// the allocation has no such port.
 func addresses(a allocation, service string) (traffic, metrics string) {
 	if a.AllocatedResources == nil {
 		return "", ""
@@ -104,7 +104,7 @@ func addresses(a allocation, service string) (traffic, metrics string) {
 			metrics = addr
 		}
 	}
-	if envoy != "" { // The queue-proxy listens on loopback then.
+	if envoy != "" { // The queue-proxy listens on loopback only.
 		return envoy, metrics
 	}
 	return plain, metrics
@@ -114,12 +114,13 @@ func ended(a allocation) bool {
 	return a.ClientStatus == "complete" || a.ClientStatus == "failed" || a.ClientStatus == "lost"
 }
 
-// willMove: Nomad has decided to move it, though it has not told it to stop yet.
+// willMove reports whether Nomad has decided to move the allocation, even if it has not
+// stopped it yet.
 func willMove(t api.DesiredTransition) bool {
 	return t.ShouldMigrate() || t.ShouldReschedule() || t.ShouldForceReschedule()
 }
 
-// healthy: all tasks that should run do.
+// healthy reports whether all tasks run that should.
 func healthy(a allocation) bool {
 	if a.ClientStatus != "running" || len(a.TaskStates) == 0 {
 		return false

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// ParseError is Nomad's complaint about a job's HCL. Its lines read
+// ParseError is Nomad's complaint about a job's HCL. Its lines look like
 // "input.hcl:30,9-13: …".
 type ParseError struct {
 	Text string // As Nomad wrote it.
@@ -22,7 +22,7 @@ type ParseError struct {
 // Error implements error.
 func (e *ParseError) Error() string { return e.Text }
 
-// InvalidError is Nomad's complaint about a job that it could read.
+// InvalidError is Nomad's complaint about a job that it could parse.
 type InvalidError struct {
 	Text string // As Nomad wrote it.
 }
@@ -30,7 +30,7 @@ type InvalidError struct {
 // Error implements error.
 func (e *InvalidError) Error() string { return e.Text }
 
-// translate wraps err in the sentinel that fits, keeping Nomad's words.
+// translate wraps err in the sentinel that fits, and keeps Nomad's text.
 func translate(err error) error {
 	if err == nil {
 		return nil
@@ -51,7 +51,7 @@ func translate(err error) error {
 	return err
 }
 
-// sentinel is the error of the root package that an answer means, or nil.
+// sentinel is the root package's error for an answer; nil if none fits.
 func sentinel(code int, body string) error {
 	if hasAny(body, "Permission denied", tokenNotFound, "ACL token expired") {
 		return wadi.ErrForbidden
@@ -70,12 +70,12 @@ func sentinel(code int, body string) error {
 	return nil
 }
 
-// forwarded is what an agent puts before the words of a server that it asked: a client
-// agent always, a server that does not lead sometimes.
+// forwarded is the prefix of a server's error that another agent passes on: client agents
+// always add it, servers that are not the leader sometimes.
 const forwarded = "rpc error: "
 
-// response takes Nomad's answer out of err, in a server's words whichever agent was
-// asked.
+// response returns the status and text of Nomad's answer in err, without the prefixes of
+// agents that passed it on.
 func response(err error) (code int, body string, ok bool) {
 	var re api.UnexpectedResponseError
 	if !errors.As(err, &re) || !re.HasStatusCode() {

@@ -10,11 +10,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// maxRestart is how many characters are told of why Nomad restarted a task.
+// maxRestart bounds the characters of the reason for a restart.
 const maxRestart = 120
 
-// exits are the ends of an allocation's tasks that nobody asked for, and the restarts
-// that were asked for, of which Nomad still tells: it keeps ten events of a task.
+// exits are the unrequested exits of an allocation's tasks, and the requested restarts, as
+// far as Nomad has their events: it keeps ten per task.
 func exits(a allocation) []wadi.Exit {
 	var out []wadi.Exit
 	for _, task := range slices.Sorted(maps.Keys(a.TaskStates)) {
@@ -26,7 +26,7 @@ func exits(a allocation) []wadi.Exit {
 }
 
 func exitsOf(instance, task string, events []*api.TaskEvent) (out []wadi.Exit) {
-	stopRequested := false // To end.
+	stopRequested := false // The task was told to end.
 	for i, e := range events {
 		switch e.Type {
 		case api.TaskStarted:
@@ -35,12 +35,12 @@ func exitsOf(instance, task string, events []*api.TaskEvent) (out []wadi.Exit) {
 			stopRequested = true
 		case api.TaskRestartSignal:
 			stopRequested = true
-			why := wadi.OneLine(cmp.Or(e.Details["restart_reason"], e.DisplayMessage, "somebody asked for it"), maxRestart)
+			why := wadi.OneLine(cmp.Or(e.Details["restart_reason"], e.DisplayMessage, "restart requested"), maxRestart)
 			out = append(out, wadi.Exit{Instance: instance, Task: task, At: e.Time, Restart: why})
 		case api.TaskTerminated:
 			x := exitOf(e)
 			if stopRequested || x.Code == 0 && x.Signal == 0 && !x.OOM && !restarts(events[i+1:]) {
-				continue // A task that is done may end.
+				continue // A task that has done its work may exit.
 			}
 			x.Instance, x.Task = instance, task
 			out = append(out, x)
@@ -62,7 +62,7 @@ func exitOf(e *api.TaskEvent) wadi.Exit {
 	}
 }
 
-// restarts tells whether Nomad went on to restart the task.
+// restarts reports whether Nomad restarted the task afterwards.
 func restarts(next []*api.TaskEvent) bool {
 	for _, e := range next {
 		switch e.Type {
@@ -75,7 +75,7 @@ func restarts(next []*api.TaskEvent) bool {
 	return false
 }
 
-// exits are those of a revision's instances, by age and instance.
+// exits are those of a revision's instances, by time and instance.
 func (r *revision) exits() []wadi.Exit {
 	var out []wadi.Exit
 	for _, i := range r.instances {
@@ -87,8 +87,8 @@ func (r *revision) exits() []wadi.Exit {
 	return out
 }
 
-// Exits are the ends of a revision's tasks that nobody asked for, and the restarts that
-// were, of which Nomad tells, the oldest first. The slice must not be written to.
+// Exits are the unrequested exits of a revision's tasks, and the requested restarts, as
+// far as Nomad keeps them, oldest first. The slice must not be written to.
 func (w *Watcher) Exits(namespace, revision string) []wadi.Exit {
 	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.exits

@@ -8,8 +8,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// WithCount returns job with the count of its instance group set, and all else
-// as it was.
+// WithCount returns job with another count of its instance group, and otherwise unchanged.
 func WithCount(job json.RawMessage, count int) (json.RawMessage, error) {
 	var top map[string]json.RawMessage
 	if err := json.Unmarshal(job, &top); err != nil {
@@ -40,7 +39,7 @@ func WithCount(job json.RawMessage, count int) (json.RawMessage, error) {
 	return json.Marshal(top)
 }
 
-// identity reads who a job is.
+// identity reads the job's ID and namespace.
 func identity(job json.RawMessage) (id, namespace string, err error) {
 	var j struct{ ID, Namespace string }
 	if err := json.Unmarshal(job, &j); err != nil {

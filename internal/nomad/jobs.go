@@ -12,25 +12,25 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// MetaService is the key in a job's meta that names the service it belongs to.
-// A job without it is none of Wadi's.
+// MetaService is the key in a job's meta that names its service. A job without it is not
+// Wadi's.
 const MetaService = "wadi_service"
 
-// Job is what Nomad says of a job.
+// Job is a job's state in Nomad.
 type Job struct {
 	ID             string
 	Namespace      string
 	Meta           map[string]string
-	JobModifyIndex uint64 // Changes with what is submitted, not with what happens to it.
+	JobModifyIndex uint64 // Changes when the job is submitted, not when its status changes.
 	ModifyIndex    uint64
 	CreateIndex    uint64
 	Version        uint64
 	Stopped        bool
 	Count          int    // Of the instance group.
-	Status         string // Nomad's; "dead" is also what a job at count 0 is.
+	Status         string // Nomad's; a job at count 0 is "dead", too.
 }
 
-// job mirrors the part of Nomad's job that a Job is made of.
+// job mirrors the part of Nomad's job that a Job needs.
 type job struct {
 	ID             string
 	Namespace      string
@@ -69,9 +69,9 @@ func (c *Client) Job(ctx context.Context, token, namespace, id string) (Job, err
 	return j.export(), nil
 }
 
-// Jobs lists the jobs that ours accepts, out of all that the token may list in
-// namespace ("*" is all), and the index that the list is of. Nomad leaves out
-// what the token may not read without saying so.
+// Jobs lists the jobs that keep accepts, out of all that the token may list in namespace
+// ("*" is all), and the index of the list. Nomad silently leaves out jobs that the token
+// may not read.
 func (c *Client) Jobs(ctx context.Context, token, namespace string, keep func(namespace, id string, meta map[string]string) bool) ([]Job, uint64, error) {
 	var all []job
 	qm, err := c.api.Raw().Query("/v1/jobs?meta=true", &all, c.query(ctx, token, namespace))
@@ -84,8 +84,8 @@ func (c *Client) Jobs(ctx context.Context, token, namespace string, keep func(na
 			kept = append(kept, j)
 		}
 	}
-	// The list has no counts, and Nomad's statuses list leaves out jobs that
-	// changed at the same index, so each job is read.
+	// The list has no counts, and Nomad's statuses list omits jobs that changed at the
+	// same index, so each job is read.
 	out := make([]Job, len(kept))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxConns / 2)
@@ -93,7 +93,7 @@ func (c *Client) Jobs(ctx context.Context, token, namespace string, keep func(na
 		g.Go(func() error {
 			got, err := c.Job(ctx, token, j.Namespace, j.ID)
 			if errors.Is(err, wadi.ErrNotFound) {
-				return nil // Purged since; its event is still to come.
+				return nil // Purged in the meantime; its event will follow.
 			}
 			out[i] = got
 			return err
@@ -116,9 +116,9 @@ func withoutZero(all []Job) []Job {
 	return out
 }
 
-// ParseJob lets Nomad parse a job's HCL, with the values of its variables as
-// the content of a variables file. Rights are judged in namespace. It returns the job's JSON as Nomad wrote it,
-// not canonicalised; a *ParseError if Nomad refuses it.
+// ParseJob makes Nomad parse a job's HCL, with the content of a variables file. The token
+// needs rights in namespace. It returns the job's JSON as Nomad wrote it, not
+// canonicalised; a *ParseError if Nomad refuses the HCL.
 func (c *Client) ParseJob(ctx context.Context, token, namespace, hcl, variables string) ([]byte, error) {
 	req := struct {
 		JobHCL, Variables string
@@ -135,8 +135,9 @@ func (c *Client) ParseJob(ctx context.Context, token, namespace, hcl, variables 
 	return out, nil
 }
 
-// Register puts a job back with the given count, if the one in Nomad still has
-// the given job modify index (0: doesn't exist); else ErrConflict.
+// Register submits a job with the given count, if the job in Nomad still has the given job
+// modify index (0: there is none); otherwise it returns ErrConflict. It returns the new
+// job modify index.
 func (c *Client) Register(ctx context.Context, token string, job json.RawMessage, count int, index uint64) (uint64, error) {
 	job, err := WithCount(job, count)
 	if err != nil {
@@ -145,9 +146,9 @@ func (c *Client) Register(ctx context.Context, token string, job json.RawMessage
 	return c.RegisterAt(ctx, token, job, index)
 }
 
-// RegisterAt registers a job as it stands, its count included, if the one in
-// Nomad still has the given job modify index (0: doesn't exist); else ErrConflict.
-// It returns the new index.
+// RegisterAt submits a job with its own count, if the job in Nomad still has the given job
+// modify index (0: there is none); otherwise it returns ErrConflict. It returns the new
+// job modify index.
 func (c *Client) RegisterAt(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error) {
 	id, namespace, err := identity(job)
 	if err != nil {
@@ -165,8 +166,8 @@ func (c *Client) RegisterAt(ctx context.Context, token string, job json.RawMessa
 	return out.JobModifyIndex, nil
 }
 
-// invalid translates err where Nomad may also complain about the job: those
-// answers are 500 and begin with a count of errors, or are 400.
+// invalid translates err where Nomad may also complain about the job: such an answer is
+// 500 and begins with a number of errors, or is 400.
 func invalid(err error) error {
 	code, body, ok := response(err)
 	if ok && sentinel(code, body) == nil && (code == http.StatusBadRequest || code == http.StatusInternalServerError) {
@@ -175,8 +176,8 @@ func invalid(err error) error {
 	return translate(err)
 }
 
-// Scale sets the count of a revision's job, if it still has the given job modify
-// index (0: whatever it has). Message and meta appear in Nomad's scaling history.
+// Scale sets the count of a revision's job, if it still has the given job modify index (0:
+// any). Message and meta appear in Nomad's scaling history.
 func (c *Client) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string, meta map[string]any) (newIndex uint64, evalID string, err error) {
 	req := struct {
 		Count          int
@@ -196,8 +197,8 @@ func (c *Client) Scale(ctx context.Context, namespace, id string, count int, ind
 	return out.JobModifyIndex, out.EvalID, nil
 }
 
-// Evaluate makes Nomad look at a job again; with forceReschedule also at
-// allocations that it has given up on.
+// Evaluate makes Nomad evaluate a job again; with forceReschedule also allocations that it
+// has given up.
 func (c *Client) Evaluate(ctx context.Context, namespace, id string, forceReschedule bool) error {
 	req := map[string]any{"JobID": id, "EvalOptions": map[string]bool{"ForceReschedule": forceReschedule}}
 	var out struct{ EvalID string }
@@ -208,14 +209,14 @@ func (c *Client) Evaluate(ctx context.Context, namespace, id string, forceResche
 	return nil
 }
 
-// Stop stops a job and leaves it in Nomad's list. That it doesn't exist is no error.
+// Stop stops a job, which stays in Nomad's list. It is no error if there is no such job.
 func (c *Client) Stop(ctx context.Context, token, namespace, id string) error {
 	return c.deregister(ctx, token, namespace, id, false)
 }
 
-// Purge stops a job and removes it. That it doesn't exist is no error. Instances
-// end as in a stop, but Nomad forgets them with the job: who wants to know when
-// they have ended stops or scales to zero first.
+// Purge stops and removes a job. It is no error if there is no such job. Its instances end
+// as in a stop, but Nomad forgets them with the job: a caller that must know when they
+// have ended stops the job or scales it to zero first.
 func (c *Client) Purge(ctx context.Context, token, namespace, id string) error {
 	return c.deregister(ctx, token, namespace, id, true)
 }

@@ -8,15 +8,15 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// The keys in a job's meta that tell Wadi's own jobs from copies of them.
+// The keys in a job's meta that distinguish Wadi's own jobs from copies of them.
 const (
 	MetaRevision     = "wadi_revision"
 	MetaInstallation = "wadi_installation"
 )
 
-// OwnedJobs lists the revisions' jobs that an installation of Wadi has registered and
-// nobody has stopped, in all namespaces that the agent's own token may list. A copy under
-// another ID is none, and neither is one without an installation, of an earlier Wadi.
+// OwnedJobs lists the revisions' jobs that an installation of Wadi has registered and that
+// are not stopped, in all namespaces that the agent's own token may list. A copy under
+// another ID is not listed, nor is a job without an installation, of an earlier Wadi.
 func (c *Client) OwnedJobs(ctx context.Context, installation string) ([]Job, error) {
 	if installation == "" {
 		return nil, nil

@@ -11,20 +11,19 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// Plan is what Nomad says would happen if a job were registered.
+// Plan is the result of a dry run of a registration.
 type Plan struct {
-	JobModifyIndex uint64 // Of the job as it is; 0 if there is none.
-	Changed        bool   // The job differs from the one that Nomad has. Only known with a diff.
+	JobModifyIndex uint64 // Of the present job; 0 if there is none.
+	Changed        bool   // The job differs from the one in Nomad. Only known with a diff.
 	Warnings       string
 	Diff           *api.JobDiff // Nil without a diff.
 
-	// FailedPlacements says in words why instances would not be placed; empty
-	// if all would.
+	// FailedPlacements is why instances could not be placed; empty if all could.
 	FailedPlacements string
 }
 
-// PlanJob asks Nomad what registering job would do. It validates the job (an
-// *InvalidError says what is wrong), and needs the right to submit it.
+// PlanJob asks Nomad what a registration of job would do. Nomad validates the job (the
+// error is an *InvalidError if it is wrong), and requires the right to submit it.
 func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage, diff bool) (Plan, error) {
 	id, namespace, err := identity(job)
 	if err != nil {
@@ -48,9 +47,9 @@ func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage,
 	}, nil
 }
 
-// Nomad calls a job edited when only what it filled in itself differs: the
-// scaling block then shows as an edited object without an edited field. So the
-// leaves are asked, not the top.
+// Nomad calls a job edited when only settings that it filled in itself differ: the scaling
+// block then is an edited object without an edited field. So the leaves decide, not the
+// top.
 
 func jobDiffers(d *api.JobDiff) bool {
 	return d.Type == "Added" || d.Type == "Deleted" || fieldsDiffer(d.Fields) || objectsDiffer(d.Objects) ||

@@ -6,9 +6,9 @@ import (
 )
 
 // watchRestores calls restored each time that Nomad's index of jobs has gone back. A
-// server that is restored may leave event streams open, with heartbeats, that tell of the
-// state that it has thrown away. They end with its next change (seen with 1.11.3): until
-// then it is quiet, and the index stays below.
+// restored server may keep event streams open, with heartbeats, that report the state it
+// has thrown away. They end with its next change (seen with 1.11.3). Until then they are
+// silent, and the index stays lower.
 func (w *Watcher) watchRestores(ctx context.Context, restored func()) {
 	var last uint64
 	for {
@@ -25,16 +25,17 @@ func (w *Watcher) watchRestores(ctx context.Context, restored func()) {
 	}
 }
 
-// reopenAll opens all streams anew, each with a full read.
+// reopenAll opens all streams again, each with a full read.
 func (s *streams) reopenAll(ctx context.Context) {
-	s.w.Log.Warn("nomad was restored to an earlier state: everything is read anew")
+	s.w.Log.Warn("nomad was restored to an earlier state, reading everything again")
 	s.all = s.reopen(ctx, s.all)
 	for namespace, sub := range s.single {
 		s.single[namespace] = s.reopen(ctx, sub)
 	}
 }
 
-// reopen opens a stream in place of sub. What sub has told is as good as after a break.
+// reopen replaces a subscription by a new one. The old data is as usable as after a broken
+// stream.
 func (s *streams) reopen(ctx context.Context, sub *subscription) *subscription {
 	sub.stop()
 	next := s.start(ctx, sub.namespace)

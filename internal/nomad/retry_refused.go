@@ -14,41 +14,42 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// retryRefused asks again what Nomad refused to a token: a server that has just started does
-// not know all tokens and policies yet, and refuses those that are good. What was
-// refused was not done. A caller without a token has none that could be unknown. What is
-// asked about [wadi.Nowhere] is asked again whatever the answer: it takes as long as a
-// refusal, and tells who may read most namespaces nothing of the others.
+// retryRefused repeats requests that Nomad refused: a server that has just started does
+// not know all tokens and policies yet, and refuses good ones. A refused request changed
+// nothing. Requests without a token are not repeated. Requests about [wadi.Nowhere] are
+// repeated whatever the answer is: they take as long as a refusal, so a caller who may
+// read most namespaces learns nothing about the others.
 type retryRefused struct {
 	next       http.RoundTripper
-	agentToken string        // The agent's own token, which is always asked for again.
-	waiting    chan struct{} // One place for each refused call of others that waits.
+	agentToken string        // The agent's own token, whose requests are always repeated.
+	waiting    chan struct{} // Has a slot for each waiting request with another token.
 
 	mu       sync.Mutex
 	hashSeed maphash.Seed
-	believed map[uint64]time.Time // By hash of others' tokens: until when their refusals are believed.
+	believed map[uint64]time.Time // By hash of other tokens: until when their refusals are believed at once.
 }
 
 func newRetryRefused(next http.RoundTripper, own string) *retryRefused {
 	return &retryRefused{next: next, agentToken: own, waiting: make(chan struct{}, maxRefusedWaiting), hashSeed: maphash.MakeSeed(), believed: map[uint64]time.Time{}}
 }
 
-// refusedPauses are the pauses before a refused call is sent again.
+// refusedPauses are the pauses before a refused request is sent again.
 var refusedPauses = [...]time.Duration{200 * time.Millisecond, 600 * time.Millisecond}
 
-// maxRefusedWaiting bounds the refused calls of others that wait at a time: beyond them a
-// refusal is believed at once, so that made-up tokens hold nobody up.
+// maxRefusedWaiting bounds the refused requests of other tokens that wait at a time.
+// Beyond it a refusal is believed at once, so that invalid tokens block no other caller.
 const maxRefusedWaiting = 4
 
 const (
-	believedFor = 5 * time.Second // Who was refused again and again is not doubted once more at each question.
-	maxBelieved = 1024            // Tokens of which that is remembered.
+	believedFor = 5 * time.Second // After a token was refused each time, its next refusals are believed at once.
+	maxBelieved = 1024            // Number of such tokens.
 )
 
-// maxRefusalBody is how much of a refusal is kept.
+// maxRefusalBody bounds the part of a refusal that is kept.
 const maxRefusalBody = 1 << 20
 
-// withoutRetry is ctx for calls whose refusals are believed at once, since nothing ends by them.
+// withoutRetry is ctx for requests whose refusals are believed at once, because nothing
+// ends by them.
 func withoutRetry(ctx context.Context) context.Context {
 	return context.WithValue(ctx, skipRetry{}, true)
 }
@@ -105,8 +106,8 @@ func (d *retryRefused) noteBelieved(token string) {
 	d.believed[maphash.String(d.hashSeed, token)] = time.Now().Add(believedFor)
 }
 
-// send sends a request, and says whether Nomad refused it for want of a right, or it is to
-// look so: a client agent may do so with a 500.
+// send sends a request, and reports whether Nomad refused it for want of a right, or the
+// caller must not see the difference. A client agent may refuse with a 500.
 func (d *retryRefused) send(req *http.Request) (resp *http.Response, refused bool, err error) {
 	resp, err = d.next.RoundTrip(req)
 	if err != nil {
@@ -121,7 +122,7 @@ func (d *retryRefused) send(req *http.Request) (resp *http.Response, refused boo
 		}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusalBody))
-	if err = errors.Join(err, resp.Body.Close()); err != nil { // Closed, so that its connection is free.
+	if err = errors.Join(err, resp.Body.Close()); err != nil { // Closed, so that the connection is free.
 		return nil, false, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))

@@ -11,16 +11,17 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// probeJob is a job that doesn't exist: asking for it tells rights, and changes nothing.
+// probeJob is a job that doesn't exist: a call about it reveals rights, and changes
+// nothing.
 const probeJob = "wadi.rights.probe"
 
-// MaySubmit is nil if the token may submit jobs in namespace, ErrForbidden if
-// not. A namespace that doesn't exist looks as if it were permitted.
+// MaySubmit is nil if the token may submit jobs in namespace, ErrForbidden if not. A
+// namespace that doesn't exist looks permitted.
 func (c *Client) MaySubmit(ctx context.Context, token, namespace string) error {
 	req := map[string]any{"JobID": probeJob, "JobVersion": 0, "Stable": true}
 	var out struct{ JobModifyIndex uint64 }
 	_, err := c.api.Raw().Write("/v1/job/"+probeJob+"/stable", req, &out, c.write(ctx, token, namespace))
-	// Rights are checked first, so "not found" is a yes.
+	// Nomad checks rights first, so "not found" is a yes.
 	code, body, ok := response(err)
 	if ok && code == http.StatusInternalServerError && strings.HasPrefix(body, "job ") && strings.HasSuffix(body, "not found") {
 		return nil
@@ -69,9 +70,9 @@ func (c *Client) MayScale(ctx context.Context, token, namespace string) error {
 	return nil
 }
 
-// Readable returns those of the namespaces in which the token may read jobs. As there
-// is nothing to be left out for a token that Nomad does not know, and for nobody at
-// all, the error wraps ErrForbidden then, also without any namespace.
+// Readable returns the namespaces in which the token may read jobs. If there are none, the
+// error wraps ErrForbidden for an unknown token, and for an anonymous caller that may not
+// read the default namespace.
 func (c *Client) Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error) {
 	out, err := c.readable(withoutRetry(ctx), token, namespaces)
 	if err != nil || len(out) > 0 {
@@ -96,9 +97,9 @@ func (c *Client) readable(ctx context.Context, token string, namespaces []string
 	return out, nil
 }
 
-// Known says whether tokens mean anything here (else Nomad has no ACLs). The error
-// wraps ErrForbidden if Nomad does not know the token, or if there is none and nobody
-// without one may read the default namespace.
+// Known reports whether Nomad has ACLs. The error wraps ErrForbidden if Nomad does not
+// know the token, or if there is no token and the anonymous caller may not read the
+// default namespace.
 func (c *Client) Known(ctx context.Context, token string) (acls bool, err error) {
 	self, err := c.self(ctx, token)
 	if self.noACLs {
@@ -106,11 +107,11 @@ func (c *Client) Known(ctx context.Context, token string) (acls bool, err error)
 	}
 	code, body, answered := response(err)
 	if answered && token != "" && !isSecret(token) {
-		switch { // It may be the identity of a workload, which is none of the stored tokens.
+		switch { // It may be a workload identity, which is none of the stored tokens.
 		case code == http.StatusNotFound:
 			return true, nil
 		case code == http.StatusInternalServerError && sentinel(code, body) == nil:
-			return true, errUnknownToken // In the words of who tried to read it.
+			return true, errUnknownToken // With the text of Nomad's other answers.
 		}
 	}
 	if err == nil && token == "" {
@@ -118,37 +119,39 @@ func (c *Client) Known(ctx context.Context, token string) (acls bool, err error)
 	}
 	switch err = translate(err); {
 	case errors.Is(err, wadi.ErrForbidden) && !strings.Contains(err.Error(), "ACL token"):
-		// Any token may ask for itself: Nomad says so elsewhere, and "Permission denied" here.
+		// Any token may read itself, but this endpoint says "Permission denied" for an
+		// unknown token.
 		return true, errUnknownToken
 	case err != nil:
-		return true, fmt.Errorf("ask whose token it is: %w", err)
+		return true, fmt.Errorf("read the token: %w", err)
 	}
 	return true, nil
 }
 
-// tokenNotFound is what Nomad says of a token that it does not know.
+// tokenNotFound is Nomad's text for a token that it does not know.
 const tokenNotFound = "ACL token not found"
 
 var errUnknownToken = fmt.Errorf("%w: %s", wadi.ErrForbidden, tokenNotFound)
 
-// secret is the form of the tokens that Nomad stores. It takes identities of workloads besides.
+// secret is the form of the tokens that Nomad stores. Nomad also accepts workload
+// identities.
 var secret = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 func isSecret(token string) bool { return secret.MatchString(token) }
 
-// What Nomad says where it has no ACLs: an error, or that any token is this one.
+// Nomad's answers without ACLs: an error, or this accessor for any token.
 const (
 	aclsDisabled     = "ACL support disabled"
 	aclsDisabledSelf = "acls-disabled"
 )
 
-// tokenInfo is what a token is.
+// tokenInfo describes a token.
 type tokenInfo struct {
 	AccessorID, Name string
-	noACLs           bool // It is none, as Nomad has no ACLs.
+	noACLs           bool // There are no tokens: Nomad has no ACLs.
 }
 
-// self asks Nomad what a token is. The error is Nomad's own.
+// self reads a token's description. The error is Nomad's own.
 func (c *Client) self(ctx context.Context, token string) (self tokenInfo, err error) {
 	_, err = c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
 	_, body, ok := response(err)
@@ -156,11 +159,10 @@ func (c *Client) self(ctx context.Context, token string) (self tokenInfo, err er
 	return self, err
 }
 
-// defaultNamespace is there in every Nomad.
+// defaultNamespace exists in every Nomad.
 const defaultNamespace = "default"
 
-// TokenName is the name of a token, for people to read; empty if it has none, or Nomad
-// does not say.
+// TokenName is the name of a token, for people; empty if it has none or can't be read.
 func (c *Client) TokenName(ctx context.Context, token string) string {
 	self, err := c.self(ctx, token)
 	if err != nil || self.noACLs {
@@ -169,23 +171,23 @@ func (c *Client) TokenName(ctx context.Context, token string) string {
 	return self.Name
 }
 
-// MayAdminister is nil if the token may administer Nomad's agents (agent:write, or
-// a management token), ErrForbidden if not. Without ACLs nobody can be told from
-// anybody, and nobody may.
+// MayAdminister is nil if the token may administer Nomad's agents (agent:write, or a
+// management token), ErrForbidden if not. Without ACLs no caller may: all callers look
+// alike.
 func (c *Client) MayAdminister(ctx context.Context, token string) error {
 	self, err := c.self(ctx, token)
 	if self.noACLs {
-		return fmt.Errorf("%w: nomad has no ACLs, so its tokens say nothing", wadi.ErrForbidden)
+		return fmt.Errorf("%w: nomad has no ACLs, so a token proves nothing", wadi.ErrForbidden)
 	}
 	if err != nil {
-		return fmt.Errorf("ask whose token it is: %w", translate(err))
+		return fmt.Errorf("read the token: %w", translate(err))
 	}
-	// Of what needs this right it is what costs least and changes nothing.
+	// Of all calls that need this right this is the cheapest, and it changes nothing.
 	body, err := c.api.Raw().Response("/v1/agent/pprof/cmdline", c.query(ctx, token, ""))
 	if err != nil {
 		return fmt.Errorf("ask for agent:write: %w", translate(err))
 	}
-	_ = body.Close() // Nobody reads it.
+	_ = body.Close() // The body is not needed.
 	return nil
 }
 

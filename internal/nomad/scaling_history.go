@@ -12,7 +12,7 @@ import (
 
 // Scaling is an entry of a job's scaling history.
 type Scaling struct {
-	Time  time.Time // Zero: there is none.
+	Time  time.Time // Zero: there is no entry.
 	Count int
 	Meta  map[string]any
 }

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// readSnapshot asks for all that there is in the namespaces of a subscription.
+// readSnapshot reads everything in the namespaces of a subscription.
 //
-// The jobs come last. What is placed or blocked after its own list was made is told by
-// the stream, and is taken in as the list of jobs is newer: were that the older one, an
-// instance of a job that was registered in between would be in the list of instances,
-// belong to nobody, and not be told again.
+// The jobs are read last. The stream reports instances and evaluations that are newer than
+// their lists, and these are applied because the list of jobs is newer still. If the list
+// of jobs were the older one, an instance of a job that was registered in between would be
+// in the list of instances without its job, and the stream would not report it again.
 func (c *Client) readSnapshot(ctx context.Context, namespace string, covers map[string]bool) (f snapshot, err error) {
 	q := c.query(ctx, c.token, namespace)
 	q.Filter = `ClientStatus != "complete"`
@@ -33,8 +33,8 @@ func (c *Client) readSnapshot(ctx context.Context, namespace string, covers map[
 	return f, err
 }
 
-// covers are the namespaces that a stream tells of that is opened from now on. One of
-// all does not tell of those that are made after it was opened.
+// covers are the namespaces that a stream covers which is opened from now on. A stream of
+// all namespaces does not cover those that are made after it was opened.
 func (c *Client) covers(ctx context.Context, namespace string) (map[string]bool, error) {
 	if namespace != everywhere {
 		return map[string]bool{namespace: true}, nil
@@ -50,14 +50,14 @@ func (c *Client) covers(ctx context.Context, namespace string) (map[string]bool,
 	return names, nil
 }
 
-// mayList is nil if the agent's own token may list jobs in some namespace.
+// mayList is nil if the agent's own token may list jobs in at least one namespace.
 func (c *Client) mayList(ctx context.Context) error {
 	_, err := c.jobsIndex(ctx)
 	return err
 }
 
-// jobsIndex is when any job was changed last, by Nomad's own index. It goes back only if
-// Nomad is restored, or begins anew.
+// jobsIndex is Nomad's index of the last change of any job. It goes back only if Nomad is
+// restored, or starts with an empty state.
 func (c *Client) jobsIndex(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -14,11 +14,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// maxLine bounds one line of the event stream. Client updates come in batches:
-// lines of half a megabyte are ordinary.
+// maxLine bounds one line of the event stream. Client updates come in batches: lines of
+// half a megabyte are ordinary.
 const maxLine = 64 << 20
 
-// event is one of the event stream.
+// event is one event of the stream.
 type event struct {
 	Topic     string
 	Type      string
@@ -28,16 +28,16 @@ type event struct {
 	Payload   json.RawMessage
 }
 
-// change is what one event says; one of its parts is set, or none.
+// change is the content of one event. One of its parts is set, or none.
 type change struct {
 	index  uint64
 	job    *job
-	purged bool // The job was.
+	purged bool // The job was purged.
 	alloc  *allocation
 	eval   *evaluation
 }
 
-// namespace is where what has changed is.
+// namespace is that of the changed object.
 func (c change) namespace() string {
 	switch {
 	case c.job != nil:
@@ -50,7 +50,7 @@ func (c change) namespace() string {
 	return ""
 }
 
-// decode reads what an event says.
+// decode reads the content of an event.
 func (e event) decode() (change, error) {
 	var p struct {
 		Job        *job
@@ -77,8 +77,8 @@ func (e event) decode() (change, error) {
 	return c, nil
 }
 
-// allocation mirrors the part of Nomad's allocation that an endpoint is made
-// of, in events and in the list alike.
+// allocation mirrors the part of Nomad's allocation that an endpoint needs, in events and
+// lists alike.
 type allocation struct {
 	ID                 string
 	Name               string
@@ -97,7 +97,7 @@ type allocation struct {
 	ModifyIndex uint64
 }
 
-// evaluation mirrors the part of Nomad's evaluation that tells of failed placements.
+// evaluation mirrors the part of Nomad's evaluation about failed placements.
 type evaluation struct {
 	ID             string
 	Namespace      string
@@ -108,13 +108,11 @@ type evaluation struct {
 	ModifyIndex    uint64
 }
 
-// errNoHeartbeat is what a token without the rights looks like: Nomad answers
-// 200 and then nothing.
+// errNoHeartbeat reports a token without rights: Nomad answers 200 and then nothing.
 var errNoHeartbeat = errors.New("event stream gave no heartbeat: the token may lack read-job in a namespace")
 
-// stream reads Nomad's event stream until ctx or the stream ends, and hands
-// every line's events to emit, heartbeats as an empty list. The first line must
-// come within first.
+// stream reads Nomad's event stream until ctx or the stream ends, and hands every line's
+// events to emit, heartbeats as an empty list. The first line must come within first.
 func (c *Client) stream(ctx context.Context, namespace string, first time.Duration, emit func([]event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -148,7 +146,7 @@ func (c *Client) stream(ctx context.Context, namespace string, first time.Durati
 	}
 }
 
-// streamError prefers why the stream was given up to how that showed.
+// streamError prefers the reason for giving up the stream to the resulting error.
 func streamError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errNoHeartbeat) {
 		err = cause

@@ -2,24 +2,24 @@ package nomad
 
 import "time"
 
-// streamStates is which streams are up, as readers get it. It never changes.
+// streamStates is the state of all streams for readers. It never changes.
 type streamStates struct {
 	all       streamState
 	single    map[string]streamState // By namespace.
 	unwatched []string
 }
 
-// streamState is one stream.
+// streamState is the state of one stream.
 type streamState struct {
 	isUp       bool
-	brokeAt    time.Time       // When it was last over; zero: never.
-	namespaces map[string]bool // The namespaces that it tells, or told, of.
+	brokeAt    time.Time       // When it last broke; zero: never.
+	namespaces map[string]bool // The namespaces that it covers, or covered before it broke.
 }
 
-// covers tells whether the stream is up and tells of a namespace.
+// covers reports whether the stream is up and covers a namespace.
 func (l streamState) covers(namespace string) bool { return l.isUp && l.namespaces[namespace] }
 
-// usable tells whether what the stream said of a namespace is good enough.
+// usable reports whether the stream's data about a namespace is recent enough to act on.
 func (l streamState) usable(namespace string, now time.Time, grace time.Duration) bool {
 	return l.namespaces[namespace] && (l.isUp || !l.brokeAt.IsZero() && now.Sub(l.brokeAt) < grace)
 }

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// maxSingle bounds the subscriptions to one namespace each: every one is a connection,
-// and Nomad permits 100 of an address unless told otherwise.
+// maxSingle bounds the subscriptions to single namespaces: each is a connection, and Nomad
+// permits 100 per address by default.
 const maxSingle = 32
 
-// streams are all subscriptions of a watcher, and what they have told. It belongs to
-// the goroutine of Watcher.Run.
+// streams are all subscriptions of a watcher, and their state. It belongs to the goroutine
+// of Watcher.Run.
 type streams struct {
 	w               *Watcher
 	state           *state
 	all             *subscription            // To all namespaces.
-	single          map[string]*subscription // To one each: those that all does not tell of.
+	single          map[string]*subscription // To single namespaces that all does not cover.
 	updates         chan update
 	running         sync.WaitGroup
-	reportedTooMany bool // That was told.
+	reportedTooMany bool // The shortage was logged.
 }
 
 func (s *streams) start(ctx context.Context, namespace string) *subscription {
@@ -42,10 +42,10 @@ func (s *streams) start(ctx context.Context, namespace string) *subscription {
 	return sub
 }
 
-// apply takes in what a subscription has told.
+// apply handles an update of a subscription.
 func (s *streams) apply(n update) {
 	if n.from != s.all && n.from != s.single[n.from.namespace] {
-		return // It was stopped.
+		return // The subscription was stopped.
 	}
 	switch {
 	case n.err != nil:
@@ -61,10 +61,10 @@ func (s *streams) apply(n update) {
 	}
 }
 
-// applySnapshot takes in a full read.
+// applySnapshot applies a full read.
 func (s *streams) applySnapshot(n update) {
 	owns := func(namespace string) bool { return n.covers[namespace] }
-	if n.from == s.all { // What nobody follows is nobody's news.
+	if n.from == s.all { // It also owns the namespaces without a subscription of their own.
 		owns = func(namespace string) bool { return n.covers[namespace] || s.single[namespace] == nil }
 	}
 	if s.w.Reread != nil {
@@ -78,7 +78,8 @@ func (s *streams) applySnapshot(n update) {
 	n.from.isUp, n.from.namespaces, n.from.refused, n.from.failed = true, n.covers, false, false
 }
 
-// reportReread tells at which index a full read found each job that there is, or was.
+// reportReread reports at which index a full read found each job, and which known jobs it
+// did not find.
 func (s *streams) reportReread(owns func(namespace string) bool, jobs []Job) {
 	at := map[key]uint64{}
 	for k := range s.state.revisions {
@@ -94,7 +95,7 @@ func (s *streams) reportReread(owns func(namespace string) bool, jobs []Job) {
 	}
 }
 
-// lost notes that a subscription has ended for now. That is said once.
+// lost notes that a stream broke, and logs it once.
 func (s *streams) lost(sub *subscription, err error) {
 	if sub.isUp {
 		sub.isUp, sub.brokeAt = false, time.Now()
@@ -102,14 +103,15 @@ func (s *streams) lost(sub *subscription, err error) {
 	refused := errors.Is(err, errNotAll)
 	switch {
 	case refused && !sub.refused:
-		s.w.Log.Info("the token may not read jobs in every namespace: each that services are in is watched by itself")
+		s.w.Log.Info("the token may not read jobs in every namespace: the namespaces of services are watched one by one")
 	case !refused && !sub.failed:
-		s.w.Log.Warn("nomad's event stream is away", "namespace", sub.namespace, "error", err)
+		s.w.Log.Warn("nomad's event stream broke", "namespace", sub.namespace, "error", err)
 	}
 	sub.failed, sub.refused = true, sub.refused || refused
 }
 
-// reconcile starts and stops subscriptions to single namespaces, and shows which are up.
+// reconcile starts and stops subscriptions to single namespaces, and publishes the state
+// of all streams.
 func (s *streams) reconcile(ctx context.Context) {
 	wanted, known := s.wanted()
 	watched := s.watched(wanted)
@@ -135,8 +137,9 @@ func (s *streams) reconcile(ctx context.Context) {
 	}
 }
 
-// watched are the namespaces that are wanted, and while nothing of those can be had, and
-// not all either, those that the token can see: one of them proves that Nomad talks.
+// watched are the namespaces to watch: the wanted ones. While none of these can be read,
+// nor all namespaces, it adds those that the token can see: a stream of any of them proves
+// that Nomad is there.
 func (s *streams) watched(wanted map[string]bool) map[string]bool {
 	if s.all.isUp || !s.all.refused {
 		return wanted
@@ -155,8 +158,9 @@ func (s *streams) watched(wanted map[string]bool) map[string]bool {
 	return all
 }
 
-// subscribe subscribes to one namespace. When there are too many of them, the subscription
-// to all is opened anew, if it may be: it tells of those that were made since, too.
+// subscribe subscribes to one namespace. If there are too many subscriptions, the one to
+// all namespaces is reopened if the token may have it: it covers the namespaces that were
+// made since, too.
 func (s *streams) subscribe(ctx context.Context, namespace string) {
 	switch {
 	case len(s.single) < maxSingle:
@@ -165,13 +169,13 @@ func (s *streams) subscribe(ctx context.Context, namespace string) {
 		s.all = s.reopen(ctx, s.all)
 	case !s.reportedTooMany:
 		s.reportedTooMany = true
-		s.w.Log.Error("services are in more namespaces than can be watched one by one: give the token read-job in all",
+		s.w.Log.Error("services are in more namespaces than can be watched one by one: give the token read-job in all namespaces",
 			"most", maxSingle, "first_without", namespace)
 	}
 }
 
-// wanted are the namespaces that are to be watched. known is false while those that
-// services are in are not known.
+// wanted are the namespaces of services and of recent requests. known is false while the
+// services are not known.
 func (s *streams) wanted() (all map[string]bool, known bool) {
 	named, known := s.w.Namespaces()
 	all = map[string]bool{}
@@ -190,7 +194,7 @@ func (s *streams) wanted() (all map[string]bool, known bool) {
 	return all, known
 }
 
-// publishStates lets readers know which streams are up, and reports whether that is new.
+// publishStates publishes the state of the streams, and reports whether it changed.
 func (s *streams) publishStates(wanted map[string]bool, known bool) (changed bool) {
 	now := &streamStates{all: s.all.streamState, single: map[string]streamState{}}
 	for namespace, sub := range s.single {

@@ -10,44 +10,44 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// everywhere is the subscription to all namespaces. Nomad gives it to who may read
-// each of them alone, and an open one tells nothing of namespaces that were made since.
+// everywhere is the subscription to all namespaces. Nomad gives it only to tokens that may
+// read each of them, and an open one does not cover namespaces that are made later.
 const everywhere = "*"
 
-// subscription is one event stream, opened again and again. But for what is constant
-// it belongs to the goroutine of Watcher.Run.
+// subscription is one event stream, which is reopened when it breaks. Except for its
+// constants it belongs to the goroutine of Watcher.Run.
 type subscription struct {
 	namespace string
 	stop      func()
 
 	streamState
-	refused bool            // All namespaces are more than the token may read.
-	listed  map[string]bool // Namespaces that the token could see when it was last refused.
-	failed  bool            // Since it was last up.
+	refused bool            // The token may not read all namespaces.
+	listed  map[string]bool // Namespaces that the token could list when it was last refused.
+	failed  bool            // Since the stream was last up.
 }
 
-// update is what a subscription has to tell.
+// update is a message from a subscription's goroutine.
 type update struct {
 	from     *subscription
-	covers   map[string]bool // The namespaces that it is about.
-	snapshot *snapshot       // All that there is, at the beginning,
-	changes  []change        // or what has changed since,
-	err      error           // or why it has ended for now.
+	covers   map[string]bool // The namespaces that it covers.
+	snapshot *snapshot       // The full read at the beginning,
+	changes  []change        // or the changes since,
+	err      error           // or why the stream broke.
 }
 
 var (
-	// errNotAll: all namespaces are refused, though not each of them.
+	// errNotAll says that the token may read some namespaces, but not all.
 	errNotAll = errors.New("the token may not read jobs in every namespace")
 	errSilent = errors.New("event stream fell silent")
 )
 
-// What can't be had for want of a right may be had later; asking costs Nomad little.
+// A missing right may be granted later, and the question costs Nomad little.
 const (
 	pauseMax        = 5 * time.Second
 	pauseMaxRefused = 15 * time.Second
 )
 
-// runSubscription follows a subscription until ctx ends.
+// runSubscription keeps a stream open until ctx ends.
 func (w *Watcher) runSubscription(ctx context.Context, namespace string, tell func(update) error) {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, pauseMaxRefused
@@ -72,7 +72,7 @@ func (w *Watcher) runSubscription(ctx context.Context, namespace string, tell fu
 }
 
 // runStream reads everything and then follows one stream until it breaks. It returns the
-// namespaces that it is about, and why it broke.
+// namespaces that the stream covered, and why it broke.
 func (w *Watcher) runStream(ctx context.Context, namespace string, tell func(update) error) (covers map[string]bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -85,7 +85,8 @@ func (w *Watcher) runStream(ctx context.Context, namespace string, tell func(upd
 	err = w.Client.stream(ctx, namespace, w.FirstLine, func(es []event) error {
 		w.lastLine.Store(time.Now().UnixNano())
 		if !began {
-			// The stream is open first and waits meanwhile, so nothing falls between.
+			// The stream is opened before the read and waits meanwhile, so no change is
+			// lost.
 			silent.Stop()
 			f, err := w.Client.readSnapshot(ctx, namespace, covers)
 			if err == nil {
@@ -111,7 +112,7 @@ func (w *Watcher) runStream(ctx context.Context, namespace string, tell func(upd
 	return covers, err
 }
 
-// decode reads what events say of namespaces.
+// decode reads the changes in the covered namespaces.
 func decode(es []event, covers map[string]bool) ([]change, error) {
 	var out []change
 	for _, e := range es {

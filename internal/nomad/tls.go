@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// tlsClientConfig reads the files that c names; none of them is the system's roots.
+// tlsClientConfig reads the files in c. Without a CA file the system's roots are used.
 func tlsClientConfig(c Config) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLSServerName, InsecureSkipVerify: c.SkipVerify}
 	if c.CAFile != "" {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Resources are processor and memory, of what a task asked for or of what it uses.
+// Resources are processor and memory, requested or used by a task.
 type Resources struct {
 	CPU    float64 // MHz.
 	Memory float64 // Bytes.
@@ -18,18 +18,20 @@ type Resources struct {
 // Usage is what a task used lately, as Nomad's client measured it.
 type Usage struct {
 	Resources
-	At time.Time // When it was measured, by the clock of the node.
+	At time.Time // When it was measured, by the node's clock.
 }
 
-// MeasureSetting is what makes a Nomad client tell what tasks use.
+// MeasureSetting is the configuration of a Nomad client that makes it report what tasks
+// use.
 const MeasureSetting = "telemetry { publish_allocation_metrics = true }"
 
-// errNotMeasured: the task does not run yet, its driver can't tell, it has nothing to
-// tell yet, or nobody told Nomad's client to measure, which it does only to publish.
+// errNotMeasured says that the task does not run yet, that its driver has no statistics,
+// that there are none yet, or that Nomad's client does not measure, which it does only if
+// it publishes metrics.
 var errNotMeasured = errors.New("nomad has no statistics of the task (its client needs " + MeasureSetting + ")")
 
-// RequestedResources reads what a task of an allocation asked for: CPU shares or the share of
-// its cores, and the memory that it reserved (not memory_max).
+// RequestedResources reads what a task of an allocation requests: CPU shares or the share
+// of its cores, and its reserved memory (not memory_max).
 func (c *Client) RequestedResources(ctx context.Context, namespace, alloc, task string) (Resources, error) {
 	var a struct {
 		AllocatedResources *struct {
@@ -49,11 +51,11 @@ func (c *Client) RequestedResources(ctx context.Context, namespace, alloc, task 
 	return Resources{CPU: float64(r.Cpu.CpuShares), Memory: float64(r.Memory.MemoryMB) * (1 << 20)}, nil
 }
 
-// Usage reads what a task of an allocation uses. The server passes the question on
-// to the allocation's node, which measures once a second.
+// Usage reads what a task of an allocation uses. Nomad's server forwards the question to
+// the allocation's node, which measures once per second.
 //
-// Memory is the resident set. Where that is not measured, as by cgroup v2, it is
-// what the cgroup is charged with less the page cache, which the kernel gives back.
+// Memory is the resident set. Where that is not measured, as with cgroup v2, it is the
+// cgroup's memory without the page cache, which the kernel gives back.
 func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usage, error) {
 	var s struct {
 		Tasks map[string]*struct {
@@ -69,8 +71,8 @@ func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usag
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, translate(err))
 	}
 	t := s.Tasks[task]
-	// A driver that has not measured yet gives zeros, with the time zero of its language:
-	// long before 1970.
+	// A driver that has not measured yet returns zeros, with the zero time of its
+	// language: long before 1970.
 	if t == nil || t.Timestamp <= 0 || t.ResourceUsage == nil {
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, errNotMeasured)
 	}
@@ -87,7 +89,7 @@ type cpuStats struct {
 	Measured   []string
 }
 
-// ticks are MHz. A task that rests uses none; so does one of which nothing is measured.
+// ticks are MHz. An idle task uses none; so does a task without measurements.
 func (c *cpuStats) ticks() (mhz float64, known bool) {
 	if c == nil || c.TotalTicks < 0 || c.TotalTicks == 0 && !slices.Contains(c.Measured, "Percent") {
 		return 0, false
@@ -97,7 +99,7 @@ func (c *cpuStats) ticks() (mhz float64, known bool) {
 
 type memoryStats struct{ RSS, Cache, Usage uint64 }
 
-// bytes is known if there are some: no process lives in none.
+// bytes is known if it is not zero: no process uses no memory.
 func (m *memoryStats) bytes() (bytes float64, known bool) {
 	switch {
 	case m == nil:

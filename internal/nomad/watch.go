@@ -12,38 +12,39 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Watcher keeps up event streams and what they tell of revisions' jobs: one stream of
-// all namespaces where the token may read each of them, else one of each namespace that
-// is asked for. Set its fields before Run; the methods may be called at any time, by
-// anybody. An empty namespace is Nomad's default.
+// Watcher keeps event streams open, and the state of revisions' jobs up to date: one
+// stream of all namespaces where the token may read each of them, otherwise one per
+// requested namespace. Set its fields before Run. Its methods are safe for concurrent use,
+// also before Run. An empty namespace is Nomad's default.
 //
 // A job is known by namespace and ID, never by ID alone. Until the first full read
-// everything is empty: wait for Synced. When Nomad goes away the last known state stays.
+// everything is empty: wait for Synced. While Nomad is unavailable the last known state
+// stays.
 type Watcher struct {
 	Client *Client
 	Log    hclog.Logger
 
-	// Namespaces are those that services are in, if that is known yet: they are watched
-	// before anybody asks for something in them. Nil knows none. It is called by Run's
-	// goroutine.
+	// Namespaces returns the namespaces of services, if they are known yet: they are
+	// watched before anything in them is requested. Nil has none. Run's goroutine calls
+	// it.
 	Namespaces func() (all []string, known bool)
 
 	// Reread is called by Run's goroutine with every revision's job that a full read
-	// found, and with index 0 for one that was known and is not there any more, before
-	// readers get to know it. Indexes may have gone back: Nomad may have been restored, or
-	// have begun anew. Nil is nobody.
+	// found, and with index 0 for a known job that it did not find, before readers see the
+	// result. Indexes may have gone back: Nomad may have been restored, or have started
+	// with an empty state. Nil is not called.
 	Reread func(namespace, revision string, index uint64)
 
-	// FirstLine is how long to wait for a stream's first heartbeat (0: 3 s),
-	// Silence how long a stream may say nothing (0: 90 s; Nomad's heartbeat
-	// comes every 30 s).
+	// FirstLine is how long to wait for a stream's first heartbeat (0: 3 s), Silence how
+	// long a stream may be silent (0: 90 s; Nomad sends a heartbeat every 30 s).
 	FirstLine, Silence time.Duration
 
-	// Grace is how long after a stream broke what was known of it is good enough
-	// to act on (0: 10 s). A reconnect takes less.
+	// Grace is how long the state may be acted on after a stream broke (0: 10 s). A
+	// reconnect takes less.
 	Grace time.Duration
 
-	// RestoreCheck is how often Nomad is asked whether its index of jobs has gone back (0: 5 s).
+	// RestoreCheck is how often the Watcher checks whether Nomad's index of jobs has gone
+	// back (0: 5 s).
 	RestoreCheck time.Duration
 
 	once    sync.Once
@@ -51,14 +52,14 @@ type Watcher struct {
 	refresh chan struct{}
 
 	views     sync.Map                      // key → *view; written by Run's goroutine only.
-	requested sync.Map                      // Namespace → when somebody asked for something in it and it was not covered.
+	requested sync.Map                      // Uncovered namespace → when it was last requested.
 	absent    atomic.Pointer[chan struct{}] // Closed when a revision appears.
 	changed   atomic.Pointer[chan struct{}] // Closed when anything changes.
 	lastLine  atomic.Int64                  // Unix nanoseconds of the last line.
 	states    atomic.Pointer[streamStates]
 }
 
-// JobState is what Nomad last said of a revision's job.
+// JobState is the last known state of a revision's job.
 type JobState struct {
 	Count          int
 	Version        uint64
@@ -66,7 +67,7 @@ type JobState struct {
 	Stopped        bool
 }
 
-// view is what readers get of a revision. It never changes.
+// view is a revision's state for readers. It never changes.
 type view struct {
 	job       JobState
 	endpoints []wadi.Endpoint
@@ -96,7 +97,7 @@ func (w *Watcher) init() {
 	})
 }
 
-// lookUp finds what is known of a revision's job, and has its namespace watched.
+// lookUp returns the view of a revision's job, and makes its namespace watched.
 func (w *Watcher) lookUp(namespace, revision string) (*view, bool) {
 	w.init()
 	k := keyOf(namespace, revision)
@@ -108,11 +109,10 @@ func (w *Watcher) lookUp(namespace, revision string) (*view, bool) {
 	return v.(*view), true
 }
 
-// watchedFor is how long a namespace is watched after somebody asked for something in it.
+// watchedFor is how long a namespace is watched after its last request.
 const watchedFor = 5 * time.Minute
 
-// request notes that somebody asks for something in a namespace that is not covered by
-// the stream of all.
+// request makes a namespace watched that the stream of all does not cover.
 func (w *Watcher) request(namespace string) {
 	if w.states.Load().all.covers(namespace) {
 		return
@@ -128,8 +128,8 @@ func (w *Watcher) request(namespace string) {
 	}
 }
 
-// Refresh has Namespaces asked again at once, and those who wait for a revision to appear
-// look again: it may be expected in another namespace now.
+// Refresh makes Run call Namespaces at once, and wakes those who wait for a revision to
+// appear: it may be expected in another namespace now.
 func (w *Watcher) Refresh() {
 	w.init()
 	broadcast(&w.absent)
@@ -139,7 +139,7 @@ func (w *Watcher) Refresh() {
 	}
 }
 
-// Job returns what is known of a revision's job; false if there is none.
+// Job returns the state of a revision's job; false if there is none.
 func (w *Watcher) Job(namespace, revision string) (JobState, bool) {
 	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.job, true
@@ -147,28 +147,28 @@ func (w *Watcher) Job(namespace, revision string) (JobState, bool) {
 	return JobState{}, false
 }
 
-// Endpoints returns the instances of a revision, oldest first, and a channel
-// that is closed when they, or the revision's trouble, change. The slice must
-// not be written to. Those that have ended are in it for a while, but when a job
-// is purged all go at once: Nomad says no more of them, though their processes
-// may need seconds to end.
+// Endpoints returns the instances of a revision, oldest first, and a channel that is
+// closed when they, or the revision's diagnosis, change. The slice must not be written to.
+// Ended instances stay in it for a while. But when a job is purged, all its instances
+// vanish at once: Nomad no longer reports them, though their processes may need seconds to
+// end.
 func (w *Watcher) Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan struct{}) {
 	w.init()
-	absent := *w.absent.Load() // Before the look-up, else an appearance between the two is missed.
+	absent := *w.absent.Load() // Loaded before the look-up, so that no appearance in between is missed.
 	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.endpoints, v.changed
 	}
 	return nil, absent
 }
 
-// Changed returns a channel that is closed at the next change of any job,
-// instance or trouble. Take it before reading what may change.
+// Changed returns a channel that is closed at the next change of any job, instance or
+// diagnosis. Take it before reading the state.
 func (w *Watcher) Changed() <-chan struct{} {
 	w.init()
 	return *w.changed.Load()
 }
 
-// Diagnosis says why Nomad can't run instances of a revision, and since when this
+// Diagnosis is why Nomad can't run instances of a revision, and since when this
 // agent has known; empty if nothing is known against it.
 func (w *Watcher) Diagnosis(namespace, revision string) (reason string, since time.Time) {
 	if v, ok := w.lookUp(namespace, revision); ok {
@@ -177,27 +177,28 @@ func (w *Watcher) Diagnosis(namespace, revision string) (reason string, since ti
 	return "", time.Time{}
 }
 
-// Synced is closed once everything that the token may read has been read for the first time.
+// Synced is closed when everything that the token may read has been read for the first
+// time.
 func (w *Watcher) Synced() <-chan struct{} {
 	w.init()
 	return w.synced
 }
 
-// Up tells whether some stream is up: Nomad is there.
+// Up reports whether some stream is up: Nomad is available.
 func (w *Watcher) Up() bool {
 	w.init()
 	return w.states.Load().anyUp()
 }
 
-// Unwatched lists the namespaces that somebody asks for and that no stream tells of,
-// though there are streams of others.
+// Unwatched lists the requested namespaces that no stream covers, though there are streams
+// of others.
 func (w *Watcher) Unwatched() []string {
 	w.init()
 	return slices.Clone(w.states.Load().unwatched)
 }
 
-// Connected tells whether what is known of a namespace is kept up: a stream of it is up,
-// and all has been read since it came up.
+// Connected reports whether the state of a namespace is up to date: a stream of it is up,
+// and everything has been read since it came up.
 func (w *Watcher) Connected(namespace string) bool {
 	w.init()
 	namespace = orDefault(namespace)
@@ -205,9 +206,9 @@ func (w *Watcher) Connected(namespace string) bool {
 	return w.states.Load().up(namespace)
 }
 
-// Usable tells whether what is known of a namespace may be acted on: its stream is up,
-// or broke so short a time ago that its state is as good as one that arrives late.
-// Changes of jobs are guarded by the index that they were seen at.
+// Usable reports whether the state of a namespace may be acted on: its stream is up, or
+// broke so recently that the state is as good as one that arrives late. Changes of jobs
+// are guarded by the index at which they were seen.
 func (w *Watcher) Usable(namespace string) bool {
 	w.init()
 	namespace = orDefault(namespace)
@@ -215,7 +216,7 @@ func (w *Watcher) Usable(namespace string) bool {
 	return w.states.Load().usable(namespace, time.Now(), w.Grace)
 }
 
-// LastContact is when a stream last said something; zero if never.
+// LastContact is when a stream last had a line; zero if never.
 func (w *Watcher) LastContact() time.Time {
 	if n := w.lastLine.Load(); n != 0 {
 		return time.Unix(0, n)
@@ -223,8 +224,8 @@ func (w *Watcher) LastContact() time.Time {
 	return time.Time{}
 }
 
-// Run watches until ctx ends. It reconnects for ever, and reads everything anew
-// each time, because a broken stream may have missed something.
+// Run watches until ctx ends. It reconnects for ever, and reads everything again each
+// time, because a broken stream may have missed changes.
 func (w *Watcher) Run(ctx context.Context) error {
 	w.init()
 	s := &streams{w: w, state: newState(), single: map[string]*subscription{}, updates: make(chan update)}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// publish gives readers what changed since the last time.
+// publish gives readers the changes since the last publication.
 func (w *Watcher) publish(s *state) {
 	appeared, news := false, false
 	for k, job := range s.dirty {
@@ -22,17 +22,17 @@ func (w *Watcher) publish(s *state) {
 	}
 }
 
-// notifyChanged tells those who wait for any change.
+// notifyChanged wakes the readers that wait for any change.
 func (w *Watcher) notifyChanged() { broadcast(&w.changed) }
 
-// broadcast closes the channel that readers wait for, and puts a new one in its place.
+// broadcast closes the channel that readers wait for, and replaces it by a new one.
 func broadcast(ch *atomic.Pointer[chan struct{}]) {
 	fresh := make(chan struct{})
 	close(*ch.Swap(&fresh))
 }
 
-// publishRevision tells whether the revision was not known to readers before,
-// and whether what they get of its instances changed.
+// publishRevision reports whether readers did not know the revision before, and whether
+// its instances, exits or diagnosis changed.
 func (w *Watcher) publishRevision(s *state, k key) (appeared, changed bool) {
 	var old *view
 	if v, ok := w.views.Load(k); ok {
@@ -62,8 +62,8 @@ func (w *Watcher) publishRevision(s *state, k key) (appeared, changed bool) {
 	return false, true
 }
 
-// updateDiagnosis notes what is wrong now. It goes on from when it began, even if
-// Nomad words it differently, or for a moment nothing was wrong.
+// updateDiagnosis sets the present diagnosis. The same kind of diagnosis keeps its
+// beginning, even if Nomad words it differently or it was gone for a moment.
 func (r *revision) updateDiagnosis(now time.Time) {
 	kind, reason := r.diagnose()
 	t := &r.diagnosis

@@ -10,33 +10,35 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// key names a job: an ID alone is anybody's who may submit in any namespace.
+// key names a job by namespace and ID: other users may submit a job with the same ID in
+// another namespace.
 type key struct{ namespace, id string }
 
 // keyOf is the key of a job in a namespace; empty is Nomad's default.
 func keyOf(namespace, id string) key { return key{orDefault(namespace), id} }
 
-// orDefault is a namespace by its name: an empty one is Nomad's default.
+// orDefault is the name of a namespace: an empty one is Nomad's default.
 func orDefault(namespace string) string { return cmp.Or(namespace, api.DefaultNamespace) }
 
-// state is what the watcher knows. It belongs to the goroutine of Watcher.Run.
+// state is everything that the watcher has read. It belongs to the goroutine of
+// Watcher.Run.
 //
-// It has every job with a revision's ID, whatever its meta says: that may have been
-// edited, and which namespace a revision's job is in is for those who read to say.
+// It has every job with a revision's ID, whatever its meta says: the meta may have been
+// edited, and readers know in which namespace a revision's job is.
 type state struct {
 	revisions map[key]*revision
 	marks     map[string]marks // By subscription.
-	dirty     map[key]bool     // Revisions that readers don't know yet; true: the job itself is another.
+	dirty     map[key]bool     // Revisions that are not published yet; true: the job itself changed.
 }
 
-// marks are the indexes of a subscription's lists. Events up to them are in the lists
-// already. Without this, an old event of a purged job would bring it back.
+// marks are the indexes of a subscription's lists. The lists already contain events up to
+// them. Without marks an old event of a purged job would bring it back.
 type marks struct{ jobs, allocs, evals uint64 }
 
-// revision is what is known of one job and its allocations.
+// revision is one job and its allocations.
 type revision struct {
 	job       JobState
-	created   uint64 // The job's create index: older allocations were another's of that ID.
+	created   uint64 // The job's create index: older allocations belong to an earlier job with this ID.
 	instances map[string]instance
 	blocked   blocked
 	diagnosis diagnosis // As published.
@@ -50,7 +52,7 @@ type instance struct {
 	wanted   bool // Nomad wants it to run.
 }
 
-// blocked is the latest evaluation that could not place all.
+// blocked is the latest evaluation that could not place all instances.
 type blocked struct {
 	eval   string
 	reason string
@@ -58,21 +60,21 @@ type blocked struct {
 }
 
 type diagnosis struct {
-	kind   string // What may change without a new beginning is the text.
+	kind   string // The text may change while the kind stays.
 	reason string
 	since  time.Time
-	overAt time.Time // When it was last over; zero while it lasts.
+	overAt time.Time // When it was last gone; zero while it lasts.
 }
 
-// relapse is within how much time the same trouble goes on from where it began: an
-// app that always exits soon runs for a moment every time.
+// relapse is how long a diagnosis may be gone and still keep its beginning: an app that
+// always exits soon runs for a moment every time.
 const relapse = 30 * time.Second
 
-// diagnosisLinger is how long a task's trouble is told after it was over: that the app runs
-// again does not say yet that it stays.
+// diagnosisLinger is how long a task's diagnosis is shown after it was gone: the app may
+// exit again soon.
 const diagnosisLinger = 5 * time.Second
 
-// visibleAt is what is told of t.
+// visibleAt is what readers see of d at a time.
 func (t diagnosis) visibleAt(now time.Time) (reason string, since time.Time) {
 	if !t.overAt.IsZero() && (t.kind != diagnosisTask || now.Sub(t.overAt) > diagnosisLinger) {
 		return "", time.Time{}
@@ -80,16 +82,16 @@ func (t diagnosis) visibleAt(now time.Time) (reason string, since time.Time) {
 	return t.reason, t.since
 }
 
-// The kinds of trouble.
+// The kinds of diagnosis.
 const (
 	diagnosisPlacement = "placement"
 	diagnosisTask      = "task"
 )
 
-// keepEnded is how many ended instances of a revision are remembered.
+// keepEnded bounds the ended instances that a revision keeps.
 const keepEnded = 5
 
-// snapshot is everything that a subscription is about, as read.
+// snapshot is everything that a subscription covers, as read at once.
 type snapshot struct {
 	jobs   []Job
 	allocs []allocation
@@ -101,13 +103,13 @@ func newState() *state {
 	return &state{revisions: map[key]*revision{}, marks: map[string]marks{}, dirty: map[key]bool{}}
 }
 
-// isRevisionJob tells whether a job may be a revision's.
+// isRevisionJob reports whether a job has a revision's ID.
 func isRevisionJob(id string) bool {
 	_, _, ok := wadi.SplitRevisionID(id)
 	return ok
 }
 
-// replace makes f all that is known of the namespaces that its subscription owns.
+// replace replaces everything in the namespaces that a subscription owns by f.
 func (s *state) replace(subscription string, owns func(namespace string) bool, f snapshot) {
 	old := map[key]*revision{}
 	for k, r := range s.revisions {
@@ -121,7 +123,7 @@ func (s *state) replace(subscription string, owns func(namespace string) bool, f
 	}
 	for k, r := range old {
 		if now := s.revisions[k]; now != nil {
-			now.diagnosis = r.diagnosis // For its beginning.
+			now.diagnosis = r.diagnosis // For the beginning of the diagnosis.
 		}
 	}
 	for _, a := range f.allocs {
@@ -133,13 +135,13 @@ func (s *state) replace(subscription string, owns func(namespace string) bool, f
 	s.marks[subscription] = f.marks
 }
 
-// forget drops what is known of namespaces.
+// forget drops everything in the namespaces that a subscription owns.
 func (s *state) forget(subscription string, owns func(namespace string) bool) {
 	s.replace(subscription, owns, snapshot{})
 	delete(s.marks, subscription)
 }
 
-// apply takes in what one event of a subscription says.
+// apply applies one event of a subscription.
 func (s *state) apply(subscription string, c change) {
 	seen := s.marks[subscription]
 	switch {
@@ -170,11 +172,11 @@ func (s *state) job(j Job) {
 		return // Only its status changed.
 	}
 	r.job, r.created = now, j.CreateIndex
-	s.dirty[k] = true // Its trouble too: that depends on the count.
+	s.dirty[k] = true // Its diagnosis too, which depends on the count.
 }
 
-// purged forgets a job and its instances: Nomad forgets them with the job, and
-// says nothing more about them while its client ends their processes.
+// purged forgets a job and its instances: Nomad forgets them with the job, and reports
+// nothing more while its client ends their processes.
 func (s *state) purged(k key) {
 	if s.revisions[k] != nil {
 		delete(s.revisions, k)
@@ -216,15 +218,14 @@ func (s *state) evaluation(e evaluation) {
 	s.markChanged(k)
 }
 
-// markChanged notes that there is news of a revision's instances.
+// markChanged marks a revision whose instances changed for publication.
 func (s *state) markChanged(k key) {
 	if _, ok := s.dirty[k]; !ok {
 		s.dirty[k] = false
 	}
 }
 
-// endpoints are a revision's, oldest first. It forgets the oldest of those that
-// have ended.
+// endpoints are the revision's instances, oldest first. It drops the oldest ended ones.
 func (r *revision) endpoints() []wadi.Endpoint {
 	var out, ended []wadi.Endpoint
 	for _, i := range r.instances {
@@ -248,7 +249,7 @@ func byAge(a, b wadi.Endpoint) int {
 	return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Instance, b.Instance))
 }
 
-// diagnose is why a revision can't run, by what is known now.
+// diagnose is why the revision can't run now; empty if it can.
 func (r *revision) diagnose() (kind, reason string) {
 	if r.job.Count == 0 || r.job.Stopped {
 		return "", ""
@@ -259,8 +260,7 @@ func (r *revision) diagnose() (kind, reason string) {
 	newestFirst := slices.SortedFunc(maps.Values(r.instances), func(a, b instance) int {
 		return byAge(b.endpoint, a.endpoint)
 	})
-	// A replacement that was only just placed says nothing yet, so the one
-	// before it still counts.
+	// A new replacement says nothing yet, so the one before it still counts.
 	for _, i := range newestFirst {
 		switch {
 		case i.healthy:

@@ -69,7 +69,7 @@ func (b *Builder) start(ctx context.Context, want []Name, names ...Name) <-chan 
 			if slices.Contains(want, n) {
 				path, err := b.one(ctx, pins()[n])
 				if err != nil {
-					b.printf("%s: can't be had: %v\n", n, err)
+					b.printf("%s: failed: %v\n", n, err)
 				}
 				results <- result{n, path, err}
 			}
@@ -175,7 +175,7 @@ func (b *Builder) tick(what string, began time.Time) func() {
 			case <-done:
 				return
 			case <-t.C:
-				b.printf("%s: still at it after %s …\n", what, time.Since(began).Round(time.Second))
+				b.printf("%s: still working after %s …\n", what, time.Since(began).Round(time.Second))
 			}
 		}
 	})

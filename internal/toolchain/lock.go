@@ -28,7 +28,7 @@ func (b *Builder) lock(ctx context.Context, p pin, cache string) (unlock func(),
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 		}
 		if !said {
-			b.printf("%s %s: somebody else makes it, waiting …\n", p.name, p.version)
+			b.printf("%s %s: another process makes it, waiting …\n", p.name, p.version)
 			said = true
 		}
 		select {

@@ -58,7 +58,7 @@ type Reading struct {
 
 // errStale: what was told was told before. Nomad's client measures once a second, or has
 // stopped to.
-var errStale = errors.New("nomad's client tells the same statistics again and again")
+var errStale = errors.New("nomad's client repeats the same statistics")
 
 // Reader asks for what an instance uses.
 type Reader interface {

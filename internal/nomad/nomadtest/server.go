@@ -1,5 +1,7 @@
-// Package nomadtest has a real Nomad for tests of what a development cluster has not: a
-// server with ACLs. No node runs anything in it.
+// Package nomadtest runs a real Nomad server with ACLs, for tests that need what a
+// development cluster does not have.
+//
+// It promises that the server ends with its test. It has no node, so no job runs in it.
 package nomadtest
 
 import (
@@ -18,7 +20,7 @@ import (
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
-// Management is the secret of a server's management token.
+// Management is the secret ID of a server's management token.
 const Management = "2b778dd9-f5f1-6f29-b4b4-9a5fa948757a"
 
 // Server is a Nomad server with ACLs.
@@ -30,8 +32,8 @@ type Server struct {
 	tokens int
 }
 
-// Start starts a server and waits until it leads. It is stopped with the test. A Nomad
-// that can't be found fails the test: a skipped one would look like a passed one.
+// Start starts a server and waits until it is the leader. It ends with the test. If Nomad
+// can't be found the test fails: a skipped test would look like a passed one.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	tools, missing := toolchain.Locate(tb.Context())
@@ -85,7 +87,7 @@ consul {
 	return s
 }
 
-// bootstrap waits until the server leads, and makes the management token.
+// bootstrap waits until the server is the leader, and makes the management token.
 func (s *Server) bootstrap(log string) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
@@ -113,7 +115,7 @@ func (s *Server) Namespace(names ...string) {
 	}
 }
 
-// Allow makes the rules of a policy what they are from now on.
+// Allow sets the rules of a policy.
 func (s *Server) Allow(policy, rules string) {
 	s.tb.Helper()
 	_, err := s.API.ACLPolicies().Upsert(&api.ACLPolicy{Name: policy, Rules: rules}, nil)
@@ -129,7 +131,7 @@ func (s *Server) Token(policies ...string) string {
 	return t.SecretID
 }
 
-// Job registers a job with an instance group, which nothing can place, and returns its
+// Job registers a job with an instance group that nothing can place, and returns its
 // modify index.
 func (s *Server) Job(namespace, id string, count int, meta map[string]string) uint64 {
 	s.tb.Helper()
