@@ -45,7 +45,7 @@ var arrows = map[string][]string{
 	"proxy/activator":               {"", "internal/backlog", "proxy", "proxy/clientcert", "proxy/deadline", "proxy/list", "proxy/replay", "proxy/stats", "proxy/upstream"},
 	"proxy/gateway":                 {"", "proxy", "proxy/activator", "proxy/connlimit", "proxy/deadline", "proxy/drain", "proxy/fields", "proxy/framing"},
 	"agent":                         {"", "agent/admission", "agent/authz", "agent/config", "agent/control", "agent/doctor", "agent/measure", "agent/membership", "agent/network", "agent/network/mesh", "agent/network/table", "agent/server", "api", "internal/consul", "internal/mesh", "internal/nomad", "internal/store", "internal/telemetry", "jobspecs", "proxy", "proxy/activator", "proxy/admin", "proxy/connlimit", "proxy/deadline", "proxy/drain", "proxy/gateway", "proxy/stats", "scheduler"},
-	"agent/control":                 {"", "calendar", "scheduler"},
+	"agent/control":                 {"", "agent/network", "calendar", "scheduler"},
 	"agent/authz":                   {"", "internal/consul", "internal/intentions", "internal/mesh"},
 	"agent/config":                  {"", "jobspecs"},
 	"agent/measure":                 {"", "agent/control", "internal/nomad", "internal/scrape", "internal/usage", "scheduler"},

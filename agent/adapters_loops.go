@@ -27,7 +27,12 @@ const (
 // loopNomad is Nomad as the agent's loops see it, with the agent's own token.
 type loopNomad struct{ *nomad.Client }
 
-var _ control.Nomad = loopNomad{}
+var (
+	_ leaderJobs         = loopNomad{}
+	_ control.JobStarter = loopNomad{}
+	_ control.JobPurger  = loopNomad{}
+	_ control.JobStopper = loopNomad{}
+)
 
 func (n loopNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
 	job, err := n.Client.Job(ctx, n.Token(), namespace, id)
@@ -81,7 +86,12 @@ func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
 // loopCluster is Nomad's event stream as the agent's loops see it.
 type loopCluster struct{ *nomad.Watcher }
 
-var _ control.Cluster = loopCluster{}
+var (
+	_ control.UsableCluster = loopCluster{}
+	_ control.SyncedCluster = loopCluster{}
+	_ control.Notifier      = loopCluster{}
+	_ control.ExitReader    = loopCluster{}
+)
 
 func (c loopCluster) Synced(namespace string) bool { return c.Connected(namespace) }
 
@@ -124,7 +134,12 @@ func (c routedCluster) Diagnosis(revision string) (string, time.Time) {
 	return "", time.Time{}
 }
 
-var _ control.Store = (*store.Writer)(nil)
+var (
+	_ control.ServiceReader  = (*store.Writer)(nil)
+	_ control.StateWriter    = (*store.Writer)(nil)
+	_ control.ServiceRemover = (*store.Writer)(nil)
+	_ control.RevisionReader = (*store.Store)(nil)
+)
 
 // instances dials instances: by mTLS where Envoy is in front of them, else plainly.
 type instances struct {

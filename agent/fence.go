@@ -25,9 +25,16 @@ type leadership interface {
 
 var _ leadership = (*consul.Term)(nil)
 
+// leaderJobs is what the leader's loops ask of Nomad.
+type leaderJobs interface {
+	control.JobKeeper
+	control.DriftPlanner
+	control.CountSetter
+}
+
 // leaderNomad is Nomad as the leader alone changes it.
 type leaderNomad struct {
-	control.Nomad
+	leaderJobs
 	term leadership
 }
 
@@ -36,28 +43,28 @@ func (n leaderNomad) Scale(ctx context.Context, namespace, id string, count int,
 	if err := n.term.Certain(); err != nil {
 		return 0, err
 	}
-	return n.Nomad.Scale(ctx, namespace, id, count, index, message)
+	return n.leaderJobs.Scale(ctx, namespace, id, count, index, message)
 }
 
 func (n leaderNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
 	if err := n.term.Confirm(ctx); err != nil {
 		return 0, err
 	}
-	return n.Nomad.Register(ctx, job, count, index)
+	return n.leaderJobs.Register(ctx, job, count, index)
 }
 
 func (n leaderNomad) Stop(ctx context.Context, namespace, id string) error {
 	if err := n.term.Confirm(ctx); err != nil {
 		return err
 	}
-	return n.Nomad.Stop(ctx, namespace, id)
+	return n.leaderJobs.Stop(ctx, namespace, id)
 }
 
 func (n leaderNomad) Purge(ctx context.Context, namespace, id string) error {
 	if err := n.term.Confirm(ctx); err != nil {
 		return err
 	}
-	return n.Nomad.Purge(ctx, namespace, id)
+	return n.leaderJobs.Purge(ctx, namespace, id)
 }
 
 // leaderOrders is how the leader alone tells instances to go. Like Scale it asks nobody

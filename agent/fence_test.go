@@ -9,7 +9,6 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/control"
 )
 
 // deposed is the term of an agent that leads no more. It may not know by itself.
@@ -26,7 +25,7 @@ func (d deposed) Confirm(context.Context) error { return wadi.ErrNotLeading }
 
 // reached counts what gets through to Nomad and to Consul's entries, and the orders to instances.
 type reached struct {
-	control.Nomad
+	leaderJobs
 	configEntries
 	n, orders int
 }

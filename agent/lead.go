@@ -65,22 +65,25 @@ func (a *Agent) lead(ctx context.Context, term *consul.Term) error {
 	scaler := control.NewAutoscaler()
 	entries := &mesh.Layer{Entries: leaderEntries{a.consul, term}, Log: a.log.Named("network")}
 	edits := &mesh.Watcher{Source: a.consul, Layer: entries, Log: a.log.Named("network")}
+	cluster := loopCluster{a.watcher}
 	ctl := &control.Controller{
-		Nomad: asLeader, Cluster: loopCluster{a.watcher}, Store: writer,
+		Jobs: asLeader, Plans: asLeader, Cluster: cluster, ClusterNews: cluster,
+		Store: writer, State: writer, Remover: writer,
 		Network: network.Layers{entries, &table.Layer{Gateway: a.gateway}},
 		Edits:   edits,
-		Measure: meter, Agents: a.activators, Events: a.events, Owned: &a.owned, URL: a.urlOf,
-		Callers: a.guard, Unread: meter.Unread, Unready: meter.Unready, Exits: a.watcher.Exits, Drains: meter.Draining, Wide: meter.Wide, Unshielded: meter.Unshielded,
-		Ages: scheduler.Retention{
+		Meter:   meter, Agents: a.activators, Events: a.events, Owned: &a.owned, URL: a.urlOf,
+		Observers: control.Observers{Callers: a.guard, Usage: meter, Instances: meter, Exposure: meter, Exits: a.watcher},
+		Memory:    scaler.Memory,
+		Retention: scheduler.Retention{
 			KeepFor: a.cfg.Retention.KeepFor, KeepActiveFor: a.cfg.Retention.KeepActiveFor, Max: a.cfg.Retention.Max,
 		},
-		Done: scaler.Poke, Log: a.log.Named("controller"), Metrics: a.metrics,
+		Acted: scaler.Poke, Log: a.log.Named("controller"), Metrics: a.metrics,
 	}
 	meter.Backlog = a.activator.Backlog()
-	scaler.Nomad, scaler.Cluster, scaler.Measure = asLeader, loopCluster{a.watcher}, meter
+	scaler.Counts, scaler.Cluster, scaler.Loads = asLeader, cluster, meter
 	nodes := &nomad.Nodes{Client: a.nomad, Log: a.log.Named("nomad"), Changed: scaler.Poke}
 	scaler.Orders, scaler.Draining = leaderOrders{a.activator, term}, nodes.Draining
-	scaler.Services, scaler.Remember = ctl.Services, ctl.Remember
+	scaler.Services = ctl.Services
 	scaler.Wakeable = func(service string) (bool, string) {
 		route, _ := a.route(service)
 		if ok, why := a.members.Wakeable(route); !ok {
@@ -111,7 +114,7 @@ func (a *Agent) lead(ctx context.Context, term *consul.Term) error {
 // sweeper stops what is left of services that are gone. Whose jobs those are is asked each
 // time: a Consul that has lost everything meanwhile is another installation, and no service
 // is stored there yet.
-func (a *Agent) sweeper(as control.Nomad, st *store.Writer, services func() *control.View) *control.Sweeper {
+func (a *Agent) sweeper(jobs control.JobStopper, st *store.Writer, services func() *control.View) *control.Sweeper {
 	list := func(ctx context.Context) ([]scheduler.OwnJob, error) {
 		name, err := a.learnInstallation(ctx)
 		if err != nil {
@@ -126,7 +129,7 @@ func (a *Agent) sweeper(as control.Nomad, st *store.Writer, services func() *con
 		return out, err
 	}
 	return &control.Sweeper{
-		List: list, Services: services, Store: st, Nomad: as, Events: a.events, Log: a.log.Named("sweeper"),
+		List: list, Services: services, Store: st, Jobs: jobs, Events: a.events, Log: a.log.Named("sweeper"),
 	}
 }
 

@@ -212,7 +212,7 @@ func (a *Agent) wireDataPlane(ctx context.Context) (err error) {
 	a.activator, err = activator.New(activator.Config{
 		Name: c.Name, Boot: a.boot, Endpoints: routed, Diagnoses: routed,
 		Waker: &control.Waker{
-			Nomad: loopNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.route,
+			Jobs: loopNomad{a.nomad}, Purger: loopNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.route,
 			Events: a.events, Owned: &a.owned, Log: a.log.Named("waker"),
 		},
 		Dialer:     &instances{mesh: a.mesh, route: a.route},

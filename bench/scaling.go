@@ -109,10 +109,9 @@ func filled(id string, now time.Time) *scheduler.Windows {
 
 func (s *stage) autoscaler() *control.Autoscaler {
 	a := control.NewAutoscaler()
-	a.Nomad, a.Cluster, a.Measure = s, view{s}, view{s}
+	a.Counts, a.Cluster, a.Loads = s, view{s}, view{s}
 	all := &control.View{Services: s.services}
 	a.Services = func() *control.View { return all }
-	a.Remember = func(string, wadi.Deciders, int) {}
 	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned = &control.Decisions{}, &control.Events{}, &control.Owned{}
 	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
@@ -201,7 +200,7 @@ func wakes(ctx context.Context, _ *bench) (section, error) {
 	act, err := activator.New(activator.Config{
 		Name: "bench", Boot: "1", Endpoints: routed{view{s}}, Diagnoses: routed{view{s}}, Dialer: view{s}, MaxWakes: 10 * scalingWakes,
 		Waker: &control.Waker{
-			Nomad: s, Cluster: view{s}, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
+			Jobs: s, Cluster: view{s}, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
 			Route: func(service string) (wadi.Route, bool) { r, ok := routes[service]; return r, ok },
 		},
 		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),

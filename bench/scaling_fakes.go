@@ -31,19 +31,21 @@ type stage struct {
 }
 
 var (
-	_ control.Nomad   = (*stage)(nil)
-	_ control.Cluster = view{}
-	_ control.Measure = view{}
+	_ control.CountSetter   = (*stage)(nil)
+	_ control.JobStarter    = (*stage)(nil)
+	_ control.UsableCluster = view{}
+	_ control.SyncedCluster = view{}
+	_ control.Loads         = view{}
 )
 
 func (s *stage) job() scheduler.JobState {
 	return scheduler.JobState{Exists: true, Count: s.count, Index: 1}
 }
 
-// Job implements control.Nomad.
+// Job implements control.JobStarter.
 func (s *stage) Job(context.Context, string, string) (scheduler.JobState, error) { return s.job(), nil }
 
-// Scale implements control.Nomad: it notes the time and changes nothing.
+// Scale implements control.CountSetter: it notes the time and changes nothing.
 func (s *stage) Scale(context.Context, string, string, int, uint64, string) (uint64, error) {
 	select {
 	case s.scaled <- time.Now():
@@ -52,29 +54,20 @@ func (s *stage) Scale(context.Context, string, string, int, uint64, string) (uin
 	return 2, nil
 }
 
-// Register implements control.Nomad.
+// Register implements control.JobStarter.
 func (s *stage) Register(context.Context, json.RawMessage, int, uint64) (uint64, error) {
 	return 0, errors.New("not here")
 }
 
-// Drifted implements control.Nomad.
-func (s *stage) Drifted(context.Context, json.RawMessage, int) (bool, error) { return false, nil }
-
-// Evaluate implements control.Nomad.
+// Evaluate implements control.JobStarter.
 func (s *stage) Evaluate(context.Context, string, string) error { return nil }
 
-// ScaledByHand implements control.Nomad.
+// ScaledByHand implements control.CountSetter.
 func (s *stage) ScaledByHand(context.Context, string, string, int) (time.Time, bool, error) {
 	return time.Time{}, false, nil
 }
 
-// Stop implements control.Nomad.
-func (s *stage) Stop(context.Context, string, string) error { return nil }
-
-// Purge implements control.Nomad.
-func (s *stage) Purge(context.Context, string, string) error { return nil }
-
-// view is the stage as control.Cluster and control.Measure, and as the activator sees Nomad.
+// view is the stage as control.Cluster and control.Loads, and as the activator sees Nomad.
 type view struct{ *stage }
 
 func (v view) Synced(string) bool { return true }
@@ -105,16 +98,13 @@ type instances struct {
 }
 
 func (v view) Diagnosis(string, string) (string, time.Time) { return "", time.Time{} }
-func (v view) Changed() <-chan struct{}                     { return nil }
-func (v view) Set([]control.Measured, []control.Source)     {}
-func (v view) ReadyCount(string) (int, bool)                { return v.count, true }
 func (v view) Ready(string) bool                            { return true }
 func (v view) Confirm(context.Context, string)              {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }
 
-// Load implements control.Measure: as the leader does it, but at a time that stands still.
+// Load implements control.Loads: as the leader does it, but at a time that stands still.
 func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
 	v.scraper.Read(id, func(got scrape.Reading) {
 		into.Concurrency = got.Windows.Averages(v.now, stable, panicking, wadi.Concurrency)

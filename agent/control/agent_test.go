@@ -396,7 +396,7 @@ func TestLeader_QuietClusterWritesNothing(t *testing.T) {
 
 func waker(c *cluster) *control.Waker {
 	return &control.Waker{
-		Nomad: c, Cluster: view{c}, Store: c, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
+		Jobs: c, Purger: c, Cluster: view{c}, Store: c, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
 		Route: func(string) (wadi.Route, bool) {
 			return wadi.Route{Service: "hello", Targets: []wadi.RouteTarget{{Revision: "hello-00001", Weight: 10000}}, Revisions: map[string]wadi.RouteRevision{"hello-00001": {Activation: 2}}}, true
 		},

@@ -9,21 +9,45 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
+
+// CountSetter is how the autoscaler sets counts in Nomad.
+type CountSetter interface {
+	// Scale sets the count and returns the new modify index; wadi.ErrConflict when index is
+	// not the job's modify index any more.
+	Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error)
+	// ScaledByHand reports whether count was set last by something other than Wadi, and
+	// when. An error: that is not known, or not yet.
+	ScaledByHand(ctx context.Context, namespace, id string, count int) (at time.Time, byHand bool, err error)
+}
+
+// Loads is what agents and instances report of the load of revisions.
+type Loads interface {
+	// Load fills in the revision's load by concurrency and by each of some metrics, over
+	// windows that end about now. It returns how many instances report themselves ready;
+	// known is false while a new leader has not been answered yet.
+	Load(revision string, by []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (ready int, known bool)
+	// Confirm reads every source of the revision once more, so that what a pending
+	// poll has not reported yet is known before a count is lowered.
+	Confirm(ctx context.Context, revision string)
+	// Ready reports whether an instance was ready when it was read last.
+	Ready(instance string) bool
+}
 
 // Autoscaler decides how many instances each revision should have, and sets it
 // in Nomad. Only the leader runs one, and a new one for each term.
 type Autoscaler struct {
-	Nomad    Nomad
-	Cluster  Cluster
-	Measure  Measure
-	Orders   Orders                                             // Nil: counts are lowered whatever is in flight.
-	Services func() *View                                       // The controller's.
-	Remember func(revision string, d wadi.Deciders, wanted int) // What has to survive this leader.
-	Draining func() map[string]bool                             // Nodes that are drained. Nil: none is known.
-	Wakeable func(service string) (ok bool, why string)         // Whether a request would wake it.
-	Waking   func() <-chan struct{}                             // Closed when no wake is due or under way here; nil: none is.
-	Backlog  Backlog                                            // Nil: queues that grow are not followed.
+	Counts   CountSetter
+	Cluster  UsableCluster
+	Loads    Loads
+	Orders   Orders                                     // Nil: counts are lowered whatever is in flight.
+	Services func() *View                               // The controller's.
+	Wakeable func(service string) (ok bool, why string) // Whether a request would wake it.
+	Draining func() map[string]bool                     // Nodes that are drained. Nil: none is known.
+	Waking   func() <-chan struct{}                     // Closed when no wake is due or under way here; nil: none is.
+	Backlog  Backlog                                    // Nil: revisions are evaluated by the clock alone.
+	Memory   *Memory                                    // What has to survive this leader.
 
 	Ceiling   int // The agent's bound of instances of one revision.
 	Decisions *Decisions
@@ -51,17 +75,14 @@ const (
 // NewAutoscaler returns one whose exported fields are still to be set.
 func NewAutoscaler() *Autoscaler {
 	return &Autoscaler{
-		poke: make(chan struct{}, 1), records: map[string]*record{}, leaving: map[string]bool{},
+		Memory: &Memory{}, poke: make(chan struct{}, 1), records: map[string]*record{}, leaving: map[string]bool{},
 		turns: turns{places: make(chan struct{}, evaluateAtOnce)},
 	}
 }
 
 // Poke asks for an evaluation of all revisions now.
 func (a *Autoscaler) Poke() {
-	select {
-	case a.poke <- struct{}{}:
-	default:
-	}
+	signal(a.poke)
 }
 
 // Run evaluates until ctx ends. Revisions whose queues grow do not wait for the

@@ -14,31 +14,22 @@ type Callers interface {
 	// out and that have to be let in; a public service has to let the gateway in too.
 	// known is false while nobody has read the intentions.
 	Missing(service string, public bool) (identities []string, known bool)
-	// Changed returns a channel that is closed at the next change of any intention.
-	Changed() <-chan struct{}
+	Notifier // Of a change of any intention.
 }
 
 // ConditionCallers is the type of the condition about intentions that somebody
 // else writes.
 const ConditionCallers = "CallersAllowed"
 
-// callersChanged is nil, and never ready, without Callers.
-func (c *Controller) callersChanged() <-chan struct{} {
-	if c.Callers == nil {
-		return nil
-	}
-	return c.Callers.Changed()
-}
-
 // refreshCallers notes who of Wadi's own is kept out. Intentions that the service
 // itself has are written by the network layer, and those of a service outside the
 // mesh mean nothing.
 func (c *Controller) refreshCallers(s *service) {
 	s.keptOut, s.callersKnown = nil, false
-	if c.Callers == nil || s.Deleting || s.Service.Intentions != nil || s.Service.Mesh == wadi.MeshOff {
+	if c.Observers.Callers == nil || s.Deleting || s.Service.Intentions != nil || s.Service.Mesh == wadi.MeshOff {
 		return
 	}
-	s.keptOut, s.callersKnown = c.Callers.Missing(s.Service.Name, s.Service.Visibility == wadi.Public)
+	s.keptOut, s.callersKnown = c.Observers.Callers.Missing(s.Service.Name, s.Service.Visibility == wadi.Public)
 }
 
 // callersCondition says what to add to intentions that are not Wadi's to write.

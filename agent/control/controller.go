@@ -1,8 +1,15 @@
+// Package control executes what package scheduler decides: the leader's controller,
+// autoscaler and sweeper, and the waker of every agent.
+//
+// It promises that each loop is level-triggered and can be stopped at any point: the
+// next leader finds the same work to do. It decides nothing itself, and talks to Nomad,
+// Consul and the instances only through the small interfaces that each loop declares.
 package control
 
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,56 +21,95 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/network"
 	"github.com/wadi-run/wadi/scheduler"
 )
+
+// JobKeeper is how the controller keeps jobs in Nomad. Guarded calls return
+// wadi.ErrConflict when index is not the job's modify index any more; an index of 0 means
+// that the job must not exist.
+type JobKeeper interface {
+	JobReader
+	// Register registers a stored job with count and returns the new modify index.
+	Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error)
+	// Stop ends a job's instances and keeps the job. A job that does not exist is no error.
+	// Nomad guards neither this nor Purge: callers read the job just before.
+	Stop(ctx context.Context, namespace, id string) error
+	// Purge stops a job and forgets it. A job that does not exist is no error.
+	Purge(ctx context.Context, namespace, id string) error
+}
+
+// Meter is where the controller says what is measured, and reads which instances are ready.
+type Meter interface {
+	Notifier // Of a change of any instance's readiness.
+	// Set replaces the revisions that are measured, and the sources of their statistics.
+	Set(revisions []MeasuredRevision, sources []Source)
+	// ReadyCount is the number of the revision's instances that report themselves ready.
+	// known is false while a new leader has not been answered yet.
+	ReadyCount(revision string) (ready int, known bool)
+}
+
+// StateWriter stores what the leader decides and sees. Its writes are check-and-set
+// against what was read or written last.
+type StateWriter interface {
+	PutRoute(ctx context.Context, r wadi.Route) error
+	PutState(ctx context.Context, service string, s wadi.State) error
+	PutStatus(ctx context.Context, s wadi.Status) error
+}
+
+// ServiceRemover deletes what is stored, with the same guard as [StateWriter].
+type ServiceRemover interface {
+	DeleteRevision(ctx context.Context, service, id string) error
+	Forget(ctx context.Context, service string) error
+}
+
+// Observers report what the conditions of a service show. Nothing is said about what a
+// nil one would report.
+type Observers struct {
+	Callers   Callers
+	Usage     UsageReader
+	Instances InstanceReports
+	Exposure  ExposureReports
+	Exits     ExitReader
+}
 
 // Controller makes Nomad and Consul match what was submitted. Only the leader
 // runs one, and a new one for each term, so that nothing of an old term is left.
 type Controller struct {
-	Nomad   Nomad
-	Cluster Cluster
-	Store   Store
-	Network Network
-	Edits   Edits // Nil: what is edited in the network layers is found at the recheck.
-	Measure Measure
-	Callers Callers                                       // Nil: nothing is said about intentions.
-	Unread  func(revision string) string                  // Why what its instances use can't be read; empty: it is. Nil: nothing is said.
-	Unready func(revision string) string                  // Why its instances are not ready, as they say themselves; empty: they don't. Nil: nothing is said.
-	Exits   func(namespace, revision string) []wadi.Exit  // How its tasks ended that nobody told to, of which Nomad tells. Nil: nothing is said.
-	Drains  func(revision string) string                  // What its instances that stop wait for, as they say themselves; empty: they don't. Nil: nothing is said.
-	Wide    func(revision string) (at string, known bool) // Where its app can be reached past the queue-proxy; empty: nowhere. Nil: nothing is said.
-	Agents  func() []Source                               // The activators' statistics.
+	Jobs        JobKeeper
+	Plans       DriftPlanner
+	Cluster     UsableCluster
+	ClusterNews Notifier
+	Store       ServiceReader
+	State       StateWriter
+	Remover     ServiceRemover
+	Network     network.Layer
+	Edits       Edits // Nil: edits in the network layers are found at the recheck.
+	Meter       Meter
+	Agents      func() []Source // The activators' statistics.
+	Observers   Observers
+	Memory      *Memory // The autoscaler's, to be stored.
+
+	URL       func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
+	Retention scheduler.Retention       // How long revisions that are not routed are kept.
+	Acted     func()                    // Called after a pass that executed an action; may be nil.
+
 	Events  *Events
 	Owned   *Owned
-	URL     func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
-	Ages    scheduler.Retention       // How long revisions that are not routed are kept.
-	Done    func()                    // Called when an action was executed; may be nil.
 	Log     hclog.Logger
 	Metrics *Metrics
 
-	// Unshielded says why the network of a revision's instances lets in everybody, though
-	// it shall not; empty: no reason. Nil: nothing is said.
-	Unshielded func(revision string) (why string, known bool)
+	inbox  inbox
+	checks driftChecks // Of jobs that may have been edited.
 
-	// services is owned by the goroutine of Run.
+	// What follows is owned by the goroutine of Run.
 	services map[string]*service
-	acted    bool                // In this pass; of the same goroutine.
-	recheck  time.Time           // When all are read back again; of the same goroutine.
-	unloaded map[string]unloaded // Services that could not be read; of the same goroutine.
-	// dirty holds services that somebody submitted or deleted, told those that the
-	// autoscaler said something of; guarded by mu.
-	mu    sync.Mutex
-	dirty map[string]bool
-	told  map[string]bool
-	poke  chan struct{}
-	tell  chan struct{} // Signals that told has something.
-	// deciders and wanted are what the autoscaler tells, guarded by mu.
-	deciders map[string]wadi.Deciders
-	wanted   map[string]int
+	unloaded map[string]unloaded // Services that could not be read.
+	acted    bool                // In this pass.
+	recheck  time.Time           // When all network layers are read back again.
 
 	snapshot    atomic.Pointer[View]
 	notWakeable atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
-	checks      checks                            // Of jobs that may have been edited.
 }
 
 // service is what the controller knows of one service.
@@ -100,7 +146,7 @@ type service struct {
 
 const (
 	passInterval   = 2 * time.Second       // Without any news.
-	settleTime     = 20 * time.Millisecond // Between passes, however much news there is.
+	passPause      = 20 * time.Millisecond // Between passes, however much news there is.
 	networkRecheck = 30 * time.Second      // How soon drift in Consul is found.
 	actionTimeout  = 10 * time.Second      // Of one call to Nomad or Consul.
 	roundsPerPass  = 8
@@ -108,120 +154,81 @@ const (
 
 // Run makes passes until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
-	c.services, c.dirty, c.poke = map[string]*service{}, map[string]bool{}, make(chan struct{}, 1)
-	c.unloaded = map[string]unloaded{}
-	c.mu.Lock()
-	c.tell = make(chan struct{}, 1)
-	c.deciders, c.wanted, c.told = map[string]wadi.Deciders{}, map[string]int{}, map[string]bool{}
-	c.mu.Unlock()
+	c.services, c.unloaded = map[string]*service{}, map[string]unloaded{}
+	c.inbox.init()
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.checks.ask, c.checks.answer = c.askDrift, c.tellOf
+	c.checks.ask, c.checks.answer = c.askDrift, c.inbox.touch
 	c.checks.begin(ctx)
 	defer c.checks.working.Wait()
 	defer cancel()
 	watchErr := make(chan error, 1)
-	wg.Go(func() { watchErr <- c.Store.Watch(ctx, c.markDirty) })
+	wg.Go(func() { watchErr <- c.Store.Watch(ctx, c.inbox.submitted) })
 
 	tick := time.NewTicker(passInterval)
 	defer tick.Stop()
-	for news := true; ctx.Err() == nil; {
-		cluster, measure, callers := c.Cluster.Changed(), c.Measure.Changed(), c.callersChanged()
+	var err error
+	for news, more := true, true; more && ctx.Err() == nil; {
+		next := c.nextNews()
 		c.pass(ctx, news)
-		news = false
-		select {
-		case <-ctx.Done():
-		case err := <-watchErr:
-			return err
-		case <-cluster:
-			news = true
-			pause(ctx, settleTime)
-		case <-callers:
-			news = true
-			pause(ctx, settleTime)
-		case <-c.editNews():
-			pause(ctx, settleTime)
-			news = c.takeEdits() || news
-		case <-measure:
-			news = true
-		case <-c.poke:
-			news = true
-		case <-c.tell:
-			pause(ctx, settleTime)
-		case <-tick.C:
-		}
+		news, more, err = c.wait(ctx, next, watchErr, tick.C)
 	}
-	return nil
+	return err
 }
 
-func (c *Controller) markDirty(names []string) {
-	c.mu.Lock()
-	for _, n := range names {
-		c.dirty[n] = true
+// newsChannels are closed at the next change of what a pass is about to read.
+type newsChannels struct{ cluster, meter, callers <-chan struct{} }
+
+func (c *Controller) nextNews() newsChannels {
+	n := newsChannels{cluster: c.ClusterNews.Changed(), meter: c.Meter.Changed()}
+	if c.Observers.Callers != nil {
+		n.callers = c.Observers.Callers.Changed()
 	}
-	c.mu.Unlock()
-	c.Poke()
+	return n
+}
+
+// wait blocks until another pass is due, and reports whether it concerns services at rest
+// too. There is no more once the watch of the store has ended, with its error.
+func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-chan error, tick <-chan time.Time) (news, more bool, err error) {
+	select {
+	case <-ctx.Done():
+	case err := <-watchErr:
+		return false, false, err
+	case <-next.cluster:
+		news = true
+		pause(ctx, passPause)
+	case <-next.callers:
+		news = true
+		pause(ctx, passPause)
+	case <-c.editNews():
+		pause(ctx, passPause)
+		news = c.takeEdits()
+	case <-next.meter:
+		news = true
+	case <-c.inbox.poke:
+		news = true
+	case <-c.inbox.nudge:
+		pause(ctx, passPause)
+	case <-c.Memory.Changed():
+		pause(ctx, passPause)
+	case <-tick:
+	}
+	return news, true, nil
 }
 
 // Poke asks for a pass now.
-func (c *Controller) Poke() {
-	select {
-	case c.poke <- struct{}{}:
-	default:
-	}
-}
-
-// Services returns an immutable view of all services, for the autoscaler; nil: there
-// is none yet.
-func (c *Controller) Services() *View { return c.snapshot.Load() }
-
-// Wakeable reports whether the network layers bring requests for the service to an
-// activator when no instance of it runs.
-func (c *Controller) Wakeable(service string) (ok bool, why string) {
-	p := c.notWakeable.Load()
-	if p == nil {
-		return false, "nothing is known of its route yet"
-	}
-	why, notWakeable := (*p)[service]
-	return !notWakeable, why
-}
-
-// Remember stores what the autoscaler's decision of a revision has to keep, soon:
-// another may lead the moment after.
-func (c *Controller) Remember(revision string, d wadi.Deciders, wanted int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deciders[revision], c.wanted[revision] = d, wanted
-	service, _, _ := wadi.SplitRevisionID(revision)
-	c.note(service)
-}
-
-// tellOf has a service looked at, which may be at rest.
-func (c *Controller) tellOf(service string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.note(service)
-}
-
-// note does, with mu held.
-func (c *Controller) note(service string) {
-	c.told[service] = true
-	select {
-	case c.tell <- struct{}{}:
-	default:
-	}
-}
+func (c *Controller) Poke() { c.inbox.pokeNow() }
 
 // pass looks at all services; without news of the cluster not at those at rest,
 // of which there may be many.
 func (c *Controller) pass(ctx context.Context, news bool) {
-	c.mu.Lock()
-	dirty, told := c.dirty, c.told
-	c.dirty, c.told = map[string]bool{}, map[string]bool{}
-	c.mu.Unlock()
+	dirty, touched := c.inbox.take()
+	for _, name := range c.Memory.TakeChanged() {
+		touched[name] = true
+	}
 	if now := time.Now(); !now.Before(c.recheck) {
 		// All at once: the layers can then read what there is in a few calls.
 		for _, s := range c.services {
@@ -231,7 +238,7 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 	}
 	if c.loadAll(ctx, dirty) {
 		c.publish() // A new leader has thousands to look at: those who scale need not wait for that.
-		c.tellScaler()
+		c.notifyActed()
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.services)) {
 		s := c.services[name]
@@ -239,23 +246,23 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 			s.resting = false // What is news now is looked at then.
 			continue
 		}
-		if ctx.Err() != nil || time.Now().Before(s.retry) || s.resting && !news && !told[name] {
+		if ctx.Err() != nil || time.Now().Before(s.retry) || s.resting && !news && !touched[name] {
 			continue
 		}
 		err := c.reconcile(ctx, s)
-		c.settle(ctx, s, err)
+		c.finishPass(ctx, s, err)
 	}
 	c.publish()
 	if c.acted {
-		c.tellScaler()
+		c.notifyActed()
 	}
 	c.acted = false
 }
 
-// tellScaler: the autoscaler need not wait for its next turn.
-func (c *Controller) tellScaler() {
-	if c.Done != nil {
-		c.Done()
+// notifyActed has the autoscaler evaluate at once, and not at its next interval.
+func (c *Controller) notifyActed() {
+	if c.Acted != nil {
+		c.Acted()
 	}
 }
 
@@ -275,10 +282,10 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		seen.Began = s.began()
 		acts := scheduler.Plan(scheduler.Desired{
 			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
-			Retention: c.Ages,
+			Retention: c.Retention,
 		}, seen)
 		if len(acts) == 0 {
-			s.resting = round == 0 && s.settled(seen)
+			s.resting = round == 0 && s.atRest(seen)
 			break
 		}
 		s.shown = nil // Whatever comes of it.
@@ -292,7 +299,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 			}
 		}
 	}
-	return errors.Join(c.checks.failures(s.Revisions, seen), c.storeDeciders(ctx, s))
+	return errors.Join(c.checks.failures(s.Revisions, seen), c.storeMemory(ctx, s))
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -107,7 +107,7 @@ func TestWaker_TakesBackWhatIsForgotten(t *testing.T) {
 				id := f.submit("hello")
 				delete(f.jobs, id)
 				w := waker(f.cluster)
-				w.Nomad, w.Store = f, f
+				w.Jobs, w.Purger, w.Store = f, f, f
 				if err := w.Wake(t.Context(), id); !errors.Is(err, wadi.ErrNotFound) {
 					t.Errorf("got %v, want not found", err)
 				}

@@ -16,9 +16,15 @@ import (
 // beside everything else, and leave connections for what is urgent.
 const checksAtOnce = 4
 
-// checks asks Nomad whether jobs are still as they were stored, in the background. Each
+// DriftPlanner compares jobs with what is stored.
+type DriftPlanner interface {
+	// Drifted asks Nomad's plan whether registering job with count would change it.
+	Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error)
+}
+
+// driftChecks asks Nomad whether jobs are still as they were stored, in the background. Each
 // revision has one question at most, so that there is no other bound.
-type checks struct {
+type driftChecks struct {
 	ask    func(ctx context.Context, q question) (drifted bool, err error)
 	answer func(service string) // Called when there is news of one.
 
@@ -48,14 +54,14 @@ type asked struct {
 }
 
 // begin has questions asked until ctx ends.
-func (c *checks) begin(ctx context.Context) {
+func (c *driftChecks) begin(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ctx, c.waiting, c.asked = ctx, nil, map[string]*asked{}
 }
 
 // of is the latest question about a revision. One that had no answer is none.
-func (c *checks) of(revision string) (scheduler.Check, bool) {
+func (c *driftChecks) of(revision string) (scheduler.Check, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a := c.asked[revision]
@@ -66,7 +72,7 @@ func (c *checks) of(revision string) (scheduler.Check, bool) {
 }
 
 // put asks, in place of what was asked about the revision before.
-func (c *checks) put(q question) {
+func (c *driftChecks) put(q question) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.asked[q.revision]
@@ -86,7 +92,7 @@ func (c *checks) put(q question) {
 }
 
 // work asks until no question waits.
-func (c *checks) work() {
+func (c *driftChecks) work() {
 	for {
 		q, ctx, ok := c.next()
 		if !ok {
@@ -102,7 +108,7 @@ func (c *checks) work() {
 }
 
 // next takes the first question that still stands. A worker that gets none ends.
-func (c *checks) next() (question, context.Context, bool) {
+func (c *driftChecks) next() (question, context.Context, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.waiting) > 0 && c.ctx.Err() == nil {
@@ -118,7 +124,7 @@ func (c *checks) next() (question, context.Context, bool) {
 }
 
 // note keeps an answer, if the question still stands.
-func (c *checks) note(q question, drifted bool, err error) bool {
+func (c *driftChecks) note(q question, drifted bool, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a := c.asked[q.revision]
@@ -131,7 +137,7 @@ func (c *checks) note(q question, drifted bool, err error) bool {
 
 // failures says which of some revisions could not be asked about when that was last
 // tried. What needs no answer any more is none.
-func (c *checks) failures(revisions []wadi.Revision, o scheduler.Observed) error {
+func (c *driftChecks) failures(revisions []wadi.Revision, o scheduler.Observed) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
@@ -147,7 +153,7 @@ func (c *checks) failures(revisions []wadi.Revision, o scheduler.Observed) error
 	return errors.Join(errs...)
 }
 
-func (c *checks) forget(revision string) {
+func (c *driftChecks) forget(revision string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.asked, revision)
@@ -165,7 +171,7 @@ func (c *Controller) checkDrift(s *service, a scheduler.Action) error {
 
 // askDrift asks it, and adopts a job that is.
 func (c *Controller) askDrift(ctx context.Context, q question) (bool, error) {
-	drifted, err := c.Nomad.Drifted(ctx, q.stored, q.count)
+	drifted, err := c.Plans.Drifted(ctx, q.stored, q.count)
 	if err == nil && !drifted {
 		c.Owned.Adopt(q.revision, q.index)
 	}
@@ -178,7 +184,7 @@ func (c *Controller) undoDrift(ctx context.Context, s *service, a scheduler.Acti
 	if err != nil {
 		return err
 	}
-	index, err := c.Nomad.Register(ctx, stored, a.Count, a.Index)
+	index, err := c.Jobs.Register(ctx, stored, a.Count, a.Index)
 	if errors.Is(err, wadi.ErrConflict) {
 		c.checks.forget(a.Revision) // It is another by now.
 		return nil

@@ -71,7 +71,7 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 		return
 	}
 	if lowers { // What an open poll has not told yet must be known before instances go.
-		a.Measure.Confirm(ctx, s.id)
+		a.Loads.Confirm(ctx, s.id)
 	}
 	a.checkScaledByHand(ctx, r, s, job)
 	a.bounds(&e.in, r, s, job, alive, time.Now())
@@ -87,7 +87,7 @@ func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job sch
 	d, next := &e.Decision, e.Deciders
 	err := a.execute(ctx, r, s, job, e)
 	if d.Desired != r.wanted || e.Changed && worthStoring(next, r.stored) {
-		a.Remember(s.id, next, d.Desired)
+		a.Memory.Put(s.id, Remembered{Deciders: next, Desired: d.Desired})
 		r.stored = next
 	}
 	r.decider, r.wanted = next, d.Desired
@@ -134,7 +134,7 @@ func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job 
 // measure fills in what was measured: what the service is scaled by, and the
 // requests, which decide zero.
 func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, alive int) {
-	in.Ready, in.ReadyKnown = a.Measure.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
+	in.Ready, in.ReadyKnown = a.Loads.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
 	in.Ready = min(in.Ready, alive)
 	in.Starting -= in.Ready
 	in.Wakeable, in.WhyNotWakeable = a.Wakeable(s.service)
@@ -180,7 +180,7 @@ func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job sched
 	if measured := e.in.Loads.Concurrency.End; !measured.IsZero() {
 		a.Metrics.late.Observe(time.Since(measured).Seconds())
 	}
-	index, err := a.Nomad.Scale(ctx, s.namespace, s.id, n, job.Index, d.Reason)
+	index, err := a.Counts.Scale(ctx, s.namespace, s.id, n, job.Index, d.Reason)
 	if errors.Is(err, wadi.ErrConflict) {
 		d.WhyNot = "somebody changed the job at the same time; decided anew"
 		a.Metrics.scales.WithLabelValues(direction(d), "conflict").Inc()

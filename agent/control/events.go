@@ -79,3 +79,9 @@ func (e *Events) Of(service string, since time.Time) []wadi.Event {
 	slices.Reverse(evs)
 	return evs
 }
+
+// events are the latest of the service, of earlier terms too.
+func (s *service) events(log *Events) []wadi.Event {
+	evs := append(slices.Clone(s.history), log.Of(s.Service.Name, s.since)...)
+	return evs[max(0, len(evs)-eventsStored):]
+}

@@ -26,7 +26,7 @@ func (c *Controller) execute(ctx context.Context, s *service, a scheduler.Action
 	case scheduler.NoteStart:
 		return c.noteStart(ctx, s, a)
 	case scheduler.PutRoute:
-		if err := c.Store.PutRoute(ctx, a.Route); err != nil {
+		if err := c.State.PutRoute(ctx, a.Route); err != nil {
 			return err
 		}
 		c.noteTargets(s, a.Route)
@@ -52,23 +52,23 @@ func (c *Controller) execute(ctx context.Context, s *service, a scheduler.Action
 	case scheduler.UndoDrift:
 		return c.undoDrift(ctx, s, a)
 	case scheduler.StopJob:
-		if same, err := c.unchanged(ctx, ns, a); err != nil || !same {
-			return err
+		if _, same, err := jobUnchanged(ctx, c.Jobs, ns, a.Revision, a.Index); err != nil || !same {
+			return err // The next pass plans anew.
 		}
-		if err := c.Nomad.Stop(ctx, ns, a.Revision); err != nil {
+		if err := c.Jobs.Stop(ctx, ns, a.Revision); err != nil {
 			return err
 		}
 		c.Log.Info("job stopped", "revision", a.Revision, "reason", a.Reason)
 	case scheduler.PurgeJob:
-		if same, err := c.unchanged(ctx, ns, a); err != nil || !same {
-			return err
+		if _, same, err := jobUnchanged(ctx, c.Jobs, ns, a.Revision, a.Index); err != nil || !same {
+			return err // The next pass plans anew.
 		}
-		if err := c.Nomad.Purge(ctx, ns, a.Revision); err != nil {
+		if err := c.Jobs.Purge(ctx, ns, a.Revision); err != nil {
 			return err
 		}
 		c.notePurged(s, a)
 	case scheduler.ForgetRevision:
-		if err := c.Store.DeleteRevision(ctx, name, a.Revision); err != nil {
+		if err := c.Remover.DeleteRevision(ctx, name, a.Revision); err != nil {
 			return err
 		}
 		s.Revisions = slices.DeleteFunc(slices.Clone(s.Revisions), func(r wadi.Revision) bool { return r.ID == a.Revision })
@@ -88,7 +88,7 @@ func (c *Controller) execute(ctx context.Context, s *service, a scheduler.Action
 		}
 		s.leftovers = false
 	case scheduler.ForgetService:
-		if err := c.Store.Forget(ctx, name); err != nil {
+		if err := c.Remover.Forget(ctx, name); err != nil {
 			return err
 		}
 		for _, r := range s.Revisions {
@@ -99,14 +99,6 @@ func (c *Controller) execute(ctx context.Context, s *service, a scheduler.Action
 		c.Events.Add(name, "", EventDeleted, "the service and all that it made are gone")
 	}
 	return nil
-}
-
-// unchanged reports whether a job is still the one that the plan was made of. Nomad
-// guards neither stopping nor purging: what was put back or woken since must not go.
-// If it is another, the next pass plans anew.
-func (c *Controller) unchanged(ctx context.Context, namespace string, a scheduler.Action) (bool, error) {
-	job, err := c.Nomad.Job(ctx, namespace, a.Revision)
-	return err == nil && job.Exists && job.Index == a.Index, err
 }
 
 // notePurged tells of a purge, once: until Nomad's event comes the job is still listed,
@@ -130,7 +122,7 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
-	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
+	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
 		return err
 	}
 	s.State = st
@@ -156,7 +148,7 @@ func (c *Controller) noteStart(ctx context.Context, s *service, a scheduler.Acti
 	rs.StartFailure = a.Reason
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
-	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
+	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
 		return err
 	}
 	s.State = st
@@ -203,7 +195,7 @@ func (s *service) storedJob(revision string) (json.RawMessage, error) {
 // putBack registers the stored job again. A job that only the event stream does
 // not know is not touched: Nomad itself is asked first.
 func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action) error {
-	job, err := c.Nomad.Job(ctx, s.Service.Namespace, a.Revision)
+	job, err := c.Jobs.Job(ctx, s.Service.Namespace, a.Revision)
 	if err != nil {
 		return err
 	}
@@ -214,7 +206,7 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 	if err != nil {
 		return err
 	}
-	index, err := c.Nomad.Register(ctx, stored, a.Count, job.Index)
+	index, err := c.Jobs.Register(ctx, stored, a.Count, job.Index)
 	if errors.Is(err, wadi.ErrConflict) {
 		return nil // Somebody woke it; the next pass sees.
 	} else if err != nil {
@@ -227,37 +219,9 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 	return nil
 }
 
-// storeDeciders keeps what the autoscaler has to remember, if it changed.
-func (c *Controller) storeDeciders(ctx context.Context, s *service) error {
-	st, changed := s.State, false
-	c.mu.Lock()
-	for _, r := range s.Revisions {
-		d, ok := c.deciders[r.ID]
-		rs := st.Revisions[r.ID]
-		if ok && rs.Phase != "" && !reflect.DeepEqual(d, rs.Deciders) {
-			rs.Deciders = d
-			st.Revisions = copyWith(st.Revisions, r.ID, rs)
-			changed = true
-		}
-	}
-	c.mu.Unlock()
-	if !changed {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
-	defer cancel()
-	if err := c.Store.PutState(ctx, s.Service.Name, st); err != nil {
-		return fmt.Errorf("store decider state: %w", err)
-	}
-	s.State, s.shown = st, nil
-	return nil
-}
-
+// forget drops what is kept of a revision that is gone.
 func (c *Controller) forget(revision string) {
 	c.Owned.Forget(revision)
 	c.checks.forget(revision)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.deciders, revision)
-	delete(c.wanted, revision)
+	c.Memory.Forget(revision)
 }

@@ -56,16 +56,22 @@ type exitLog struct {
 	shownAt time.Time
 }
 
+// ExitReader knows how tasks ended.
+type ExitReader interface {
+	// Exits are the unexpected ends of the revision's tasks that Nomad still lists.
+	Exits(namespace, revision string) []wadi.Exit
+}
+
 // refreshExits notes how tasks ended, and makes events of what is new.
 func (c *Controller) refreshExits(s *service, now time.Time) {
-	if c.Exits == nil {
+	if c.Observers.Exits == nil {
 		return
 	}
 	if s.exits == nil {
 		s.exits = map[string]*exitLog{}
 	}
 	for _, r := range s.Revisions {
-		log, exits := s.exits[r.ID], c.Exits(s.Service.Namespace, r.ID)
+		log, exits := s.exits[r.ID], c.Observers.Exits.Exits(s.Service.Namespace, r.ID)
 		if log == nil {
 			log = earlierExits(s.Status, r.ID, now)
 			s.exits[r.ID] = log

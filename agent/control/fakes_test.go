@@ -17,6 +17,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/agent/network"
 	"github.com/wadi-run/wadi/internal/backlog"
 	"github.com/wadi-run/wadi/scheduler"
 )
@@ -145,7 +146,7 @@ func (c *cluster) guard(id string, index uint64) error {
 	return nil
 }
 
-// As agent.Nomad.
+// As what the loops ask of Nomad.
 
 func (c *cluster) Job(_ context.Context, _, id string) (scheduler.JobState, error) {
 	c.mu.Lock()
@@ -247,8 +248,8 @@ func (c *cluster) Purge(_ context.Context, _, id string) error {
 	return nil
 }
 
-// view is the same cluster as agent.Cluster and agent.Measure, whose methods
-// have other arguments.
+// view is the same cluster as the event stream and the meter, whose methods have other
+// arguments.
 type view struct{ *cluster }
 
 func (v view) Synced(string) bool {
@@ -296,7 +297,7 @@ func (v view) Changed() <-chan struct{} {
 	return v.changed
 }
 
-func (v view) Set([]control.Measured, []control.Source) {}
+func (v view) Set([]control.MeasuredRevision, []control.Source) {}
 
 func (v view) ReadyCount(id string) (int, bool) {
 	v.mu.Lock()
@@ -346,7 +347,7 @@ func (v view) Confirm(_ context.Context, id string) {
 	}
 }
 
-// As agent.Store.
+// As what the loops ask of the store.
 
 func (c *cluster) Watch(ctx context.Context, changed func([]string)) error {
 	c.mu.Lock()
@@ -422,7 +423,7 @@ func (c *cluster) Forget(_ context.Context, name string) error {
 	return nil
 }
 
-// layer is the cluster as agent.Network.
+// layer is the cluster as a network layer.
 type layer struct{ *cluster }
 
 func (l layer) Apply(_ context.Context, r wadi.Route) error {
@@ -455,12 +456,57 @@ func (l layer) Programmed(_ context.Context, r wadi.Route) (bool, string, error)
 }
 
 var (
-	_ control.Nomad   = (*cluster)(nil)
-	_ control.Store   = (*cluster)(nil)
-	_ control.Cluster = view{}
-	_ control.Measure = view{}
-	_ control.Network = layer{}
+	_ control.JobKeeper      = (*cluster)(nil)
+	_ control.DriftPlanner   = (*cluster)(nil)
+	_ control.CountSetter    = (*cluster)(nil)
+	_ control.JobStarter     = (*cluster)(nil)
+	_ control.JobPurger      = (*cluster)(nil)
+	_ control.JobStopper     = (*cluster)(nil)
+	_ control.ServiceReader  = (*cluster)(nil)
+	_ control.StateWriter    = (*cluster)(nil)
+	_ control.ServiceRemover = (*cluster)(nil)
+	_ control.RevisionReader = (*cluster)(nil)
+	_ control.UsableCluster  = view{}
+	_ control.SyncedCluster  = view{}
+	_ control.Meter          = view{}
+	_ control.Loads          = view{}
+	_ network.Layer          = layer{}
 )
+
+// observers are those that the test has set.
+func (c *cluster) observers() (o control.Observers) {
+	o.Callers = c.callers
+	if c.unread != nil {
+		o.Usage = reports{c}
+	}
+	if c.drains != nil {
+		o.Instances = reports{c}
+	}
+	if c.wide != nil || c.bare != nil {
+		o.Exposure = reports{c}
+	}
+	if c.exits != nil {
+		o.Exits = reports{c}
+	}
+	return o
+}
+
+// reports is the cluster as the observers of the controller.
+type reports struct{ c *cluster }
+
+func (r reports) Unread(id string) string             { return r.c.unread(id) }
+func (r reports) Unready(string) string               { return "" }
+func (r reports) Draining(id string) string           { return r.c.drains(id) }
+func (r reports) Exits(ns, id string) []wadi.Exit     { return r.c.exits(ns, id) }
+func (r reports) Wide(id string) (string, bool)       { return reported(r.c.wide, id) }
+func (r reports) Unshielded(id string) (string, bool) { return reported(r.c.bare, id) }
+
+func reported(of func(string) (string, bool), id string) (string, bool) {
+	if of == nil {
+		return "", false
+	}
+	return of(id)
+}
 
 // leader is one term of controller and autoscaler.
 type leader struct {
@@ -474,13 +520,13 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	t.Helper()
 	events, owned := &control.Events{}, &control.Owned{}
 	metrics := control.NewMetrics(prometheus.NewRegistry())
+	a := control.NewAutoscaler()
 	ctl := &control.Controller{
-		Nomad: c, Cluster: view{c}, Store: c, Network: layer{c}, Edits: c.edits, Wide: c.wide, Unshielded: c.bare, Measure: view{c}, Callers: c.callers, Unread: c.unread, Exits: c.exits, Drains: c.drains,
-		Agents: func() []control.Source { return nil }, Events: events, Owned: owned,
+		Jobs: c, Plans: c, Cluster: view{c}, ClusterNews: view{c}, Store: c, State: c, Remover: c, Network: layer{c}, Edits: c.edits,
+		Meter: view{c}, Agents: func() []control.Source { return nil }, Observers: c.observers(), Memory: a.Memory,
+		Events: events, Owned: owned, Acted: a.Poke,
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}
-	a := control.NewAutoscaler()
-	ctl.Done = a.Poke
 	a.Orders = c.orders
 	a.Draining = func() map[string]bool {
 		c.mu.Lock()
@@ -488,7 +534,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 		return c.draining
 	}
 	a.Backlog = c.backlog
-	a.Nomad, a.Cluster, a.Measure, a.Services, a.Remember = c, view{c}, view{c}, ctl.Services, ctl.Remember
+	a.Counts, a.Cluster, a.Loads, a.Services = c, view{c}, view{c}, ctl.Services
 	a.Waking = c.waking
 	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &control.Decisions{}, events, owned, hclog.NewNullLogger(), metrics

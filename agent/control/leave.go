@@ -13,6 +13,12 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
+// Orders tells instances whether they are to drain, before the count is lowered.
+type Orders interface {
+	// Tell returns the instance's answer; wadi.ErrNoOrders if it takes none.
+	Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error)
+}
+
 const (
 	// leaveEvery is how often revisions are looked at of which instances are to go.
 	leaveEvery = time.Second
@@ -37,7 +43,7 @@ func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n 
 	for _, ep := range all {
 		if !ep.Stopping {
 			eps[ep.Instance] = ep
-			in.Alive = append(in.Alive, scheduler.Candidate{ID: ep.Instance, Index: ep.Index, Running: ep.Running, Ready: a.Measure.Ready(ep.Instance)})
+			in.Alive = append(in.Alive, scheduler.Candidate{ID: ep.Instance, Index: ep.Index, Running: ep.Running, Ready: a.Loads.Ready(ep.Instance)})
 		}
 	}
 	now := time.Now()

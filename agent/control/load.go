@@ -12,6 +12,16 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
+// ServiceReader reads what is stored of services.
+type ServiceReader interface {
+	// Watch calls changed with the names of services that were submitted or deleted, all
+	// of them at first, until ctx ends.
+	Watch(ctx context.Context, changed func(services []string)) error
+	// Load reads a service; wadi.ErrNotFound when it is gone. With wadi.ErrUnreadable it
+	// returns what can be read.
+	Load(ctx context.Context, service string) (wadi.Stored, error)
+}
+
 // loadsAtOnce bounds the services that are read from the store at a time.
 const loadsAtOnce = 8
 
@@ -40,7 +50,7 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 		early := now.Before(c.unloaded[name].again)
 		mu.Unlock()
 		if early {
-			c.later(name)
+			c.inbox.later(name)
 			continue
 		}
 		g.Go(func() error {
@@ -71,7 +81,7 @@ func (c *Controller) loaded(ctx context.Context, name string, st wadi.Stored, er
 		late.pause = pauseAfter(late.pause)
 		late.again = time.Now().Add(late.pause)
 		c.unloaded[name] = late
-		c.later(name)
+		c.inbox.later(name)
 		return false
 	}
 	delete(c.unloaded, name)
@@ -81,13 +91,6 @@ func (c *Controller) loaded(ctx context.Context, name string, st wadi.Stored, er
 		c.take(name, st)
 	}
 	return true
-}
-
-// later has a service read in a later pass: nobody is poked.
-func (c *Controller) later(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dirty[name] = true
 }
 
 // take is told what somebody has changed of a service.

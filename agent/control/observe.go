@@ -1,10 +1,8 @@
 package control
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"strings"
 	"time"
 
@@ -16,9 +14,9 @@ import (
 // network layers to lead callers elsewhere.
 const emptiesWithin = 20 * time.Second
 
-// settled reports whether nothing of the service waits for a time to pass that is
+// atRest reports whether nothing of the service waits for a time to pass that is
 // shorter than that between two rechecks.
-func (s *service) settled(o scheduler.Observed) bool {
+func (s *service) atRest(o scheduler.Observed) bool {
 	for id, r := range s.State.Revisions {
 		if r.Phase == wadi.Pending || r.Phase == "" || scheduler.StartFailing(r, o.Instances[id]) {
 			return false
@@ -43,6 +41,14 @@ func (c *Controller) readBack(ctx context.Context, s *service) error {
 	return nil
 }
 
+// InstanceReports is what a revision's instances say of themselves; empty: nothing.
+type InstanceReports interface {
+	// Unready says why the instances are not ready.
+	Unready(revision string) string
+	// Draining says what instances that stop wait for.
+	Draining(revision string) string
+}
+
 func (c *Controller) observe(s *service) scheduler.Observed {
 	o := scheduler.Observed{
 		Now:  time.Now(),
@@ -55,12 +61,9 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		ProgramTried: time.Since(s.applied) < s.again(),
 		GivenUp:      s.barred || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
 	}
-	c.mu.Lock()
 	for _, r := range s.Revisions {
-		o.Wanted[r.ID] = c.wanted[r.ID]
-	}
-	c.mu.Unlock()
-	for _, r := range s.Revisions {
+		remembered, _ := c.Memory.Of(r.ID)
+		o.Wanted[r.ID] = remembered.Desired
 		job := c.Cluster.Job(s.Service.Namespace, r.ID)
 		adopted := c.Owned.Index(r.ID)
 		if job.Index > adopted && job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.
@@ -73,7 +76,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		}
 		var in scheduler.Instances
 		var known bool
-		in.Ready, known = c.Measure.ReadyCount(r.ID)
+		in.Ready, known = c.Meter.ReadyCount(r.ID)
 		in.Unknown = !known
 		eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
 		for _, ep := range eps {
@@ -85,11 +88,11 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 			}
 		}
 		in.Diagnosis, in.Since = c.Cluster.Diagnosis(s.Service.Namespace, r.ID)
-		if c.Unready != nil {
-			in.UnreadyReason = c.Unready(r.ID)
-		}
-		if c.Drains != nil && in.Stopping > 0 {
-			in.DrainReason = c.Drains(r.ID)
+		if reports := c.Observers.Instances; reports != nil {
+			in.UnreadyReason = reports.Unready(r.ID)
+			if in.Stopping > 0 {
+				in.DrainReason = reports.Draining(r.ID)
+			}
 		}
 		in.GivenUp = givenUp(eps, s.State.Revisions[r.ID].Since)
 		o.Instances[r.ID] = in
@@ -113,9 +116,9 @@ func givenUp(eps []wadi.Endpoint, since time.Time) []string {
 	return out
 }
 
-// settle notes how the pass of one service went, reports a failure once, and
+// finishPass notes how the pass of one service went, reports a failure once, and
 // stores the status if it changed.
-func (c *Controller) settle(ctx context.Context, s *service, err error) {
+func (c *Controller) finishPass(ctx context.Context, s *service, err error) {
 	name := s.Service.Name
 	if c.services[name] != s {
 		return // Forgotten in this pass.
@@ -125,7 +128,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 		s.backoff = pauseAfter(s.backoff)
 		s.retry = time.Now().Add(s.backoff)
 		if errors.Is(err, wadi.ErrConflict) {
-			c.markDirty([]string{name})
+			c.inbox.submitted([]string{name})
 		}
 		if s.problem != err.Error() {
 			c.report(ctx, name, err)
@@ -147,7 +150,7 @@ func (c *Controller) settle(ctx context.Context, s *service, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
-	if err := c.Store.PutStatus(ctx, st); err != nil {
+	if err := c.State.PutStatus(ctx, st); err != nil {
 		s.resting = false
 		c.report(ctx, name, err)
 		return
@@ -160,30 +163,4 @@ func (c *Controller) report(ctx context.Context, name string, err error) {
 		c.Metrics.passErrors.Inc()
 		c.Log.Error("reconciling failed", "service", name, "error", err)
 	}
-}
-
-// publish shows what changed to the autoscaler, and what is measured from now on.
-func (c *Controller) publish() {
-	notWakeable := map[string]string{}
-	before := c.snapshot.Load()
-	same := before != nil && len(before.Services) == len(c.services)
-	for n, s := range c.services {
-		if !s.programmed {
-			notWakeable[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
-		}
-		if s.shown == nil {
-			st := s.Stored
-			st.State.Revisions = maps.Clone(s.State.Revisions)
-			s.shown, same = &st, false
-		}
-	}
-	if !same {
-		v := &View{Services: make(map[string]*wadi.Stored, len(c.services))}
-		for n, s := range c.services {
-			v.Services[n] = s.shown
-		}
-		c.snapshot.Store(v)
-	}
-	c.notWakeable.Store(&notWakeable)
-	c.Measure.Set(c.measured())
 }

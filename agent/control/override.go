@@ -74,7 +74,7 @@ func (a *Autoscaler) checkScaledByHand(ctx context.Context, r *record, s *subjec
 	r.byHandChecks--
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
-	at, byHand, err := a.Nomad.ScaledByHand(ctx, s.namespace, s.id, job.Count)
+	at, byHand, err := a.Counts.ScaledByHand(ctx, s.namespace, s.id, job.Count)
 	if err != nil {
 		return // Asked again.
 	}

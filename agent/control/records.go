@@ -10,10 +10,6 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// View is what the controller knows of all services at one moment. The same one
-// means that nothing has changed, and so does the same Stored in two of them.
-type View struct{ Services map[string]*wadi.Stored }
-
 // record is everything that the autoscaler keeps of one revision, found once and not
 // by its ID in every pass. But for subject it is guarded by busy.
 type record struct {
@@ -21,7 +17,7 @@ type record struct {
 	busy    sync.Mutex // One evaluation of a revision at a time.
 
 	decider       wadi.Deciders
-	stored        wadi.Deciders // As they were last told to Remember.
+	stored        wadi.Deciders // As they were last put into the memory.
 	wanted        int
 	count         int       // When last seen, or set by this leader; -1: not seen yet.
 	index         uint64    // Of the job, when count was seen.

@@ -12,6 +12,14 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
+// JobStopper is how the sweeper reads and stops jobs.
+type JobStopper interface {
+	JobReader
+	// Stop ends a job's instances and keeps the job. Nomad does not guard it: callers read
+	// the job just before.
+	Stop(ctx context.Context, namespace, id string) error
+}
+
 // Sweeper stops jobs that Wadi has registered and whose service is not stored, such as
 // one that was woken in the moment in which its service was forgotten. Only the leader
 // runs one. It leaves them in Nomad's list, where they can be looked at.
@@ -22,7 +30,7 @@ type Sweeper struct {
 	Store    interface {
 		Load(ctx context.Context, service string) (wadi.Stored, error)
 	}
-	Nomad  Nomad
+	Jobs   JobStopper
 	Events *Events
 	Log    hclog.Logger
 
@@ -121,14 +129,11 @@ func (s *Sweeper) gone(ctx context.Context, j scheduler.OwnJob) (bool, error) {
 
 // stop stops an orphan, if it still is what was seen.
 func (s *Sweeper) stop(ctx context.Context, o scheduler.Orphan) error {
-	job, err := s.Nomad.Job(ctx, o.Namespace, o.ID)
-	if err != nil {
+	job, same, err := jobUnchanged(ctx, s.Jobs, o.Namespace, o.ID, o.Index)
+	if err != nil || !same || !job.Running() {
 		return err
 	}
-	if !job.Running() || job.Index != o.Index {
-		return nil
-	}
-	if err := s.Nomad.Stop(ctx, o.Namespace, o.ID); err != nil {
+	if err := s.Jobs.Stop(ctx, o.Namespace, o.ID); err != nil {
 		return err
 	}
 	s.Log.Warn("a job without a service was stopped", "namespace", o.Namespace, "job", o.ID, "count", job.Count)

@@ -39,7 +39,6 @@ func (s *shelf) Load(_ context.Context, service string) (wadi.Stored, error) {
 
 // swept notes what is stopped.
 type swept struct {
-	control.Nomad
 	mu      *sync.Mutex
 	index   uint64
 	stopped []string
@@ -84,7 +83,7 @@ func TestSweeper(t *testing.T) {
 							{Namespace: "default", ID: "hello-00001", Service: "hello", Index: 7},
 						}, nil
 					},
-					Services: func() *control.View { return &control.View{} }, Store: st, Nomad: nomad,
+					Services: func() *control.View { return &control.View{} }, Store: st, Jobs: nomad,
 					Events: &control.Events{}, Log: hclog.NewNullLogger(),
 				}
 				ctx, cancel := context.WithCancel(t.Context())

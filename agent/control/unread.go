@@ -11,15 +11,21 @@ import (
 // and memory. Only services that are scaled by it have one.
 const ConditionUsage = "UsageKnown"
 
+// UsageReader knows what instances use of processor and memory.
+type UsageReader interface {
+	// Unread says why the usage of a revision's instances can't be read; empty: it can.
+	Unread(revision string) string
+}
+
 // refreshUsage notes of which revisions nobody can tell what their instances use. At
 // zero there is nothing to tell, and nothing amiss.
 func (c *Controller) refreshUsage(s *service) {
 	s.unread = nil
-	if c.Unread == nil || s.Deleting || !usesUsage(s.Service.Scale) {
+	if c.Observers.Usage == nil || s.Deleting || !usesUsage(s.Service.Scale) {
 		return
 	}
 	for _, r := range s.Revisions {
-		if why := c.Unread(r.ID); why != "" {
+		if why := c.Observers.Usage.Unread(r.ID); why != "" {
 			s.unread = append(s.unread, fmt.Sprintf("%s: %s", r.ID, why))
 		}
 	}

@@ -21,7 +21,7 @@ func (c *Controller) sayUnreadable(ctx context.Context, name string, was wadi.St
 	if equalStatus(st, was) {
 		return nil
 	}
-	if err := c.Store.PutStatus(ctx, st); err != nil {
+	if err := c.State.PutStatus(ctx, st); err != nil {
 		return fmt.Errorf("say so: %w", err)
 	}
 	return nil

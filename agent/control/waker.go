@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,14 +15,43 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
+// JobStarter is how the waker starts instances. Guarded calls return wadi.ErrConflict when
+// index is not the job's modify index any more; an index of 0 means that the job must not
+// exist.
+type JobStarter interface {
+	JobReader
+	// Scale sets the count and returns the new modify index.
+	Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error)
+	// Register registers a stored job with count and returns the new modify index.
+	Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error)
+	// Evaluate makes Nomad try again to place what is missing.
+	Evaluate(ctx context.Context, namespace, id string) error
+}
+
+// JobPurger is how the waker takes a registration back. Nomad does not guard it.
+type JobPurger interface {
+	Purge(ctx context.Context, namespace, id string) error
+}
+
+// SyncedCluster is a [Cluster] that knows whether it is complete.
+type SyncedCluster interface {
+	Cluster
+	// Synced reports whether everything of a namespace was read since the stream was opened.
+	Synced(namespace string) bool
+}
+
+// RevisionReader reads one stored revision.
+type RevisionReader interface {
+	Revision(ctx context.Context, service, id string) (wadi.Revision, error)
+}
+
 // Waker wakes revisions because a request waits for them. Every agent has one:
 // waking needs no leader.
 type Waker struct {
-	Nomad   Nomad
-	Cluster Cluster
-	Store   interface {
-		Revision(ctx context.Context, service, id string) (wadi.Revision, error)
-	}
+	Jobs    JobStarter
+	Purger  JobPurger
+	Cluster SyncedCluster
+	Store   RevisionReader
 	// Route finds the present route of a service.
 	Route  func(service string) (wadi.Route, bool)
 	Events *Events
@@ -81,9 +111,16 @@ func (w *Waker) routeTo(revision string) (wadi.Route, error) {
 const readTimeout = 5 * time.Second
 
 func (w *Waker) read(ctx context.Context, namespace, revision string) (scheduler.JobState, error) {
+	return readWithin{w.Jobs}.Job(ctx, namespace, revision)
+}
+
+// readWithin reads jobs within readTimeout.
+type readWithin struct{ JobReader }
+
+func (r readWithin) Job(ctx context.Context, namespace, revision string) (scheduler.JobState, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	job, err := w.Nomad.Job(ctx, namespace, revision)
+	job, err := r.JobReader.Job(ctx, namespace, revision)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("nomad: %w: no answer within %v", wadi.ErrUnavailable, readTimeout)
 	}
@@ -98,18 +135,6 @@ func (w *Waker) state(namespace, revision string, rr wadi.RouteRevision, job sch
 		Waited:     w.waited(revision, job.Running() && job.Count > 0 && alive == 0),
 		Activation: rr.Activation, Max: rr.Max,
 	}
-}
-
-// alive counts the instances of a revision that are placed and not told to stop. It
-// is the number until changed is closed.
-func alive(c Cluster, namespace, revision string) (n int, changed <-chan struct{}) {
-	eps, changed := c.Endpoints(namespace, revision)
-	for _, ep := range eps {
-		if !ep.Stopping {
-			n++
-		}
-	}
-	return n, changed
 }
 
 // emptiness is how long a revision has been seen without instances though Nomad should
@@ -150,7 +175,7 @@ func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, 
 	case scheduler.WakeNone:
 		return nil
 	case scheduler.WakeScale:
-		if index, err = w.Nomad.Scale(ctx, route.Namespace, revision, act.Count, act.Index, act.Reason); err == nil {
+		if index, err = w.Jobs.Scale(ctx, route.Namespace, revision, act.Count, act.Index, act.Reason); err == nil {
 			w.Owned.Scaled(revision, act.Index, index)
 		}
 	case scheduler.WakeRegister:
@@ -159,7 +184,7 @@ func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, 
 		}
 	case scheduler.WakeEvaluate:
 		w.waited(revision, false) // So that the next look is not before its time.
-		err = w.Nomad.Evaluate(ctx, route.Namespace, revision)
+		err = w.Jobs.Evaluate(ctx, route.Namespace, revision)
 	}
 	if err != nil {
 		return fmt.Errorf("wake %s: %w", revision, err)
@@ -180,7 +205,7 @@ func (w *Waker) register(ctx context.Context, route wadi.Route, revision string,
 	if _, err := w.routeTo(revision); err != nil {
 		return 0, err
 	}
-	index, err := w.Nomad.Register(ctx, rev.Job, act.Count, act.Index)
+	index, err := w.Jobs.Register(ctx, rev.Job, act.Count, act.Index)
 	if err != nil {
 		return 0, err
 	}
@@ -193,86 +218,13 @@ func (w *Waker) register(ctx context.Context, route wadi.Route, revision string,
 
 // takeBack purges a job that this wake registered, unless somebody has changed it since.
 func (w *Waker) takeBack(ctx context.Context, route wadi.Route, revision string, index uint64) error {
-	job, err := w.read(ctx, route.Namespace, revision)
-	if err == nil && job.Index == index {
-		err = w.Nomad.Purge(ctx, route.Namespace, revision)
+	_, same, err := jobUnchanged(ctx, readWithin{w.Jobs}, route.Namespace, revision, index)
+	if err == nil && same {
+		err = w.Purger.Purge(ctx, route.Namespace, revision)
 	}
 	if err != nil {
 		return fmt.Errorf("take back what was registered after its service was deleted: %w", err)
 	}
 	w.Log.Warn("registration taken back", "revision", revision, "reason", "its service was deleted meanwhile")
 	return fmt.Errorf("its service was deleted meanwhile: %w", wadi.ErrNotFound)
-}
-
-// Owned remembers which modify indexes of jobs are known to stand for what was
-// stored, so that this agent's own changes are not taken for somebody else's.
-type Owned struct {
-	mu      sync.Mutex
-	made    map[string]uint64 // By this agent, of whatever there was.
-	stored  map[string]uint64 // Made by this agent of what was stored.
-	adopted map[string]uint64 // Made by somebody, and found to be no drift.
-}
-
-// Add notes that index is the revision's job's since this agent registered what is stored.
-func (o *Owned) Add(revision string, index uint64) {
-	o.note(&o.made, revision, index)
-	o.note(&o.stored, revision, index)
-}
-
-// Scaled notes that this agent changed the count of the revision's job. All else is what
-// it was at the index from: as it was stored, if that is known of it.
-func (o *Owned) Scaled(revision string, from, index uint64) {
-	if from > 0 && from <= o.Index(revision) {
-		o.note(&o.stored, revision, index)
-	}
-	o.note(&o.made, revision, index)
-}
-
-// Adopt notes that the job at index, whoever changed it, is as it was stored.
-func (o *Owned) Adopt(revision string, index uint64) { o.note(&o.adopted, revision, index) }
-
-func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if *m == nil {
-		*m = map[string]uint64{}
-	}
-	(*m)[revision] = max((*m)[revision], index)
-}
-
-// Reread notes at which index a full read found the revision's job. A later one that was
-// known is of a past that is no more: Nomad was restored to an earlier state, and may
-// give it again. If it was only given while the read was made, its job is compared once
-// more with what was stored.
-func (o *Owned) Reread(revision string, index uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, known := range []map[string]uint64{o.made, o.stored, o.adopted} {
-		if known[revision] > index {
-			delete(known, revision)
-		}
-	}
-}
-
-// Index is the latest index at which the revision's job is known to be as stored.
-func (o *Owned) Index(revision string) uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return max(o.stored[revision], o.adopted[revision])
-}
-
-// Made is the latest index that a change of this agent gave to the revision's job.
-func (o *Owned) Made(revision string) uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.made[revision]
-}
-
-// Forget drops what is known of a revision.
-func (o *Owned) Forget(revision string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.made, revision)
-	delete(o.stored, revision)
-	delete(o.adopted, revision)
 }

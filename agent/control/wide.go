@@ -20,6 +20,16 @@ const (
 	reasonUnshielded = "NotShielded"
 )
 
+// ExposureReports is what the newest ready instance of a revision says of the ways past
+// its queue-proxy. known is false while none has reported.
+type ExposureReports interface {
+	// Wide is where the app can be reached past the queue-proxy; empty: nowhere.
+	Wide(revision string) (at string, known bool)
+	// Unshielded is why the instances' network admits every caller, though it is set to
+	// be shielded; empty: there is no such reason.
+	Unshielded(revision string) (why string, known bool)
+}
+
 // exposure is how callers may get past the queue-proxies of a revision.
 type exposure struct {
 	wide       string // Where the app can be reached so; empty: nowhere.
@@ -61,14 +71,12 @@ func (c *Controller) refreshExposure(s *service) {
 
 // exposureOf is what the newest instance that was ready says.
 func (c *Controller) exposureOf(revision string) (e exposure, known bool) {
-	if c.Wide != nil {
-		e.wide, known = c.Wide(revision)
+	if c.Observers.Exposure == nil {
+		return e, false
 	}
-	if c.Unshielded != nil {
-		why, heard := c.Unshielded(revision)
-		e.unshielded, known = why, known || heard
-	}
-	return e, known
+	wide, wideKnown := c.Observers.Exposure.Wide(revision)
+	why, whyKnown := c.Observers.Exposure.Unshielded(revision)
+	return exposure{wide: wide, unshielded: why}, wideKnown || whyKnown
 }
 
 func (s *service) expose(revision string, e exposure) {

@@ -30,7 +30,13 @@ type Meter struct {
 	usage *usage.Usage
 }
 
-var _ control.Measure = (*Meter)(nil)
+var (
+	_ control.Meter           = (*Meter)(nil)
+	_ control.Loads           = (*Meter)(nil)
+	_ control.UsageReader     = (*Meter)(nil)
+	_ control.InstanceReports = (*Meter)(nil)
+	_ control.ExposureReports = (*Meter)(nil)
+)
 
 // New returns a meter that measures nothing until Set. Its metrics are registered at reg.
 func New(client *nomad.Client, log hclog.Logger, reg prometheus.Registerer) *Meter {
@@ -54,10 +60,10 @@ func (m *Meter) Run(ctx context.Context) error {
 // while it can.
 func (m *Meter) Unread(revision string) string { return m.usage.ReadError(revision) }
 
-// Set implements [control.Measure].
-func (m *Meter) Set(revisions []control.Measured, sources []control.Source) {
+// Set implements [control.Meter].
+func (m *Meter) Set(revisions []control.MeasuredRevision, sources []control.Source) {
 	revs := make([]scrape.Revision, 0, len(revisions))
-	used := map[string]control.Measured{}
+	used := map[string]control.MeasuredRevision{}
 	var usages []usage.Revision
 	for _, r := range revisions {
 		revs = append(revs, scrape.Revision{ID: r.ID, Created: r.Created, Window: r.Window})
@@ -84,7 +90,7 @@ func (m *Meter) Set(revisions []control.Measured, sources []control.Source) {
 	m.usage.Set(usages, instances)
 }
 
-// Load implements [control.Measure].
+// Load implements [control.Loads].
 func (m *Meter) Load(revision string, by []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (ready int, known bool) {
 	for _, t := range by {
 		switch t.Metric {

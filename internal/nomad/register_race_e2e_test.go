@@ -133,7 +133,7 @@ func wakerOf(c *nomad.Client, cl *counted) *control.Waker {
 		Revisions: map[string]wadi.RouteRevision{atOnceID: {Activation: 1}},
 	}
 	return &control.Waker{
-		Nomad: theirs{c}, Cluster: cl, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
+		Jobs: loopsNomad{c}, Cluster: cl, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
 		Route: func(string) (wadi.Route, bool) { return route, true },
 	}
 }
@@ -156,9 +156,8 @@ func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler
 	}
 	view := &control.View{Services: map[string]*wadi.Stored{"atonce": stored}}
 	a = control.NewAutoscaler()
-	a.Nomad, a.Cluster, a.Measure = theirs{c}, cl, measured{cl}
+	a.Counts, a.Cluster, a.Loads = loopsNomad{c}, cl, measured{cl}
 	a.Services = func() *control.View { return view }
-	a.Remember = func(string, wadi.Deciders, int) {}
 	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.Decisions, a.Events, a.Owned = &control.Decisions{}, &control.Events{}, &control.Owned{}
 	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
@@ -173,33 +172,28 @@ func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler
 	}
 }
 
-// theirs is Nomad as the loops see it.
-type theirs struct{ *nomad.Client }
+// loopsNomad is Nomad as the loops see it.
+type loopsNomad struct{ *nomad.Client }
 
-func (n theirs) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
+func (n loopsNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
 	job, err := n.Client.Job(ctx, "", namespace, id)
 	return scheduler.JobState{Exists: err == nil, Stopped: job.Stopped, Count: job.Count, Index: job.JobModifyIndex}, err
 }
 
-func (n theirs) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
+func (n loopsNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
 	index, _, err := n.Client.Scale(ctx, namespace, id, count, index, message, nil)
 	return index, err
 }
 
-func (n theirs) Evaluate(context.Context, string, string) error { return nil }
+func (n loopsNomad) Evaluate(context.Context, string, string) error { return nil }
 
-func (n theirs) Register(context.Context, json.RawMessage, int, uint64) (uint64, error) {
+func (n loopsNomad) Register(context.Context, json.RawMessage, int, uint64) (uint64, error) {
 	return 0, errors.New("its job is always there")
 }
 
-func (n theirs) Drifted(context.Context, json.RawMessage, int) (bool, error) { return false, nil }
-
-func (n theirs) ScaledByHand(context.Context, string, string, int) (time.Time, bool, error) {
+func (n loopsNomad) ScaledByHand(context.Context, string, string, int) (time.Time, bool, error) {
 	return time.Time{}, false, nil // No count by hand is held.
 }
-
-func (n theirs) Stop(context.Context, string, string) error  { return errors.New("nobody stops it") }
-func (n theirs) Purge(context.Context, string, string) error { return errors.New("nobody purges it") }
 
 // counted is Nomad's event stream, and as many instances as are counted.
 type counted struct {
@@ -228,11 +222,8 @@ func (c *counted) Diagnosis(string, string) (string, time.Time) { return "", tim
 // measured is what the instances say: each is ready, and together they have the load.
 type measured struct{ *counted }
 
-func (m measured) Set([]control.Measured, []control.Source) {}
-func (m measured) Ready(string) bool                        { return true }
-func (m measured) Confirm(context.Context, string)          {}
-
-func (m measured) ReadyCount(id string) (int, bool) { return m.Job("default", id).Count, true }
+func (m measured) Ready(string) bool               { return true }
+func (m measured) Confirm(context.Context, string) {}
 
 func (m measured) Load(id string, by []wadi.MetricTarget, _, _ time.Duration, into *scheduler.Loads) (int, bool) {
 	load := float64(m.load.Load())
@@ -240,5 +231,5 @@ func (m measured) Load(id string, by []wadi.MetricTarget, _, _ time.Duration, in
 	for _, one := range by {
 		*into.Of(one.Metric) = into.Concurrency
 	}
-	return m.ReadyCount(id)
+	return m.Job("default", id).Count, true
 }

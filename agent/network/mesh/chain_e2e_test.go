@@ -198,9 +198,9 @@ func left(t *testing.T, client *consul.Client) []string {
 func TestE2E_RemoveNeededByOthers(t *testing.T) {
 	client, l := startLayer(t)
 	for _, tt := range []struct {
-		what   string
+		what    string
 		foreign api.ConfigEntry
-		left   []string
+		left    []string
 	}{
 		{"a subset",
 			&api.ServiceSplitterConfigEntry{Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100, ServiceSubset: "hello-00001"}}},

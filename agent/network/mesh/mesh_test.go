@@ -99,8 +99,8 @@ func TestForeignEntries(t *testing.T) {
 // What somebody else's entry needs stays, and is told; all else goes.
 func TestRemove_NeededByOthers(t *testing.T) {
 	for _, tt := range []struct {
-		name         string
-		foreign       api.ConfigEntry
+		name            string
+		foreign         api.ConfigEntry
 		managed, writes []string
 	}{
 		{"a subset",

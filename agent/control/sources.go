@@ -7,17 +7,46 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
+// MeasuredRevision is a revision whose load is measured.
+type MeasuredRevision struct {
+	ID      string
+	Created time.Time
+	Window  time.Duration // The longest that its load is averaged over.
+
+	// Usage: what its instances use of processor and memory is measured too, namely
+	// what Task does in Namespace.
+	Usage           bool
+	Namespace, Task string
+}
+
+// Source is an agent or an instance that serves statistics.
+type Source struct {
+	ID   string // Allocation ID, or agent name.
+	Kind wadi.SourceKind
+	Addr string // host:port of its metrics listener.
+
+	Stopping bool      // It is draining, or believed to be gone.
+	Seen     time.Time // Since when it is known to exist, across restarts of its process; zero: since its process began.
+
+	// Of an instance alone:
+
+	Revision string
+	Placed   time.Time
+	Starting bool // Not known to have run: it has no load before it is ready.
+	Restarts int  // Of its tasks.
+}
+
 // measured lists the revisions that may have load, and everything that serves
 // statistics of them now.
-func (c *Controller) measured() ([]Measured, []Source) {
-	var revs []Measured
+func (c *Controller) measured() ([]MeasuredRevision, []Source) {
+	var revs []MeasuredRevision
 	srcs := c.Agents()
 	for _, s := range c.services {
 		for _, r := range s.Revisions {
 			if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(s.Service.Namespace, r.ID).Exists {
 				continue
 			}
-			revs = append(revs, Measured{
+			revs = append(revs, MeasuredRevision{
 				ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D(),
 				Usage: usesUsage(s.Service.Scale), Namespace: s.Service.Namespace, Task: r.Spec.ServingTask,
 			})
@@ -46,10 +75,4 @@ func instanceSource(revision string, ep wadi.Endpoint) Source {
 // usesUsage reports whether a service is scaled by what its instances use.
 func usesUsage(sc wadi.Scaling) bool {
 	return slices.ContainsFunc(sc.Metrics, func(m wadi.MetricTarget) bool { return !m.Metric.OfRequests() })
-}
-
-// events are the latest of the service, of earlier terms too.
-func (s *service) events(log *Events) []wadi.Event {
-	evs := append(slices.Clone(s.history), log.Of(s.Service.Name, s.since)...)
-	return evs[max(0, len(evs)-eventsStored):]
 }

@@ -1,0 +1,44 @@
+package control
+
+import (
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// Cluster is what Nomad's event streams say of revisions. A revision's job is always
+// looked up in its service's namespace: in another one a foreign job may have the same ID.
+type Cluster interface {
+	Job(namespace, revision string) scheduler.JobState
+	// Endpoints are the revision's instances, until the channel is closed.
+	Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan struct{})
+	// Diagnosis is why Nomad can't run the revision's instances; empty: nothing hinders it.
+	Diagnosis(namespace, revision string) (reason string, since time.Time)
+}
+
+// UsableCluster is a [Cluster] that the leader's loops act on.
+type UsableCluster interface {
+	Cluster
+	// Usable reports whether what is known of a namespace may be acted on. It stays true
+	// for a short time after the stream broke, so that nothing stops while it is read anew.
+	Usable(namespace string) bool
+}
+
+// Notifier has news for a loop.
+type Notifier interface {
+	// Changed returns a channel that is closed at the next change of anything.
+	Changed() <-chan struct{}
+}
+
+// alive counts the instances of a revision that are placed and not stopping. The number
+// is valid until changed is closed.
+func alive(c Cluster, namespace, revision string) (n int, changed <-chan struct{}) {
+	eps, changed := c.Endpoints(namespace, revision)
+	for _, ep := range eps {
+		if !ep.Stopping {
+			n++
+		}
+	}
+	return n, changed
+}

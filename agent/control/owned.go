@@ -1,0 +1,76 @@
+package control
+
+import "sync"
+
+// Owned remembers which modify indexes of jobs are known to stand for what was
+// stored, so that this agent's own changes are not taken for somebody else's.
+type Owned struct {
+	mu      sync.Mutex
+	made    map[string]uint64 // By this agent, of whatever there was.
+	stored  map[string]uint64 // Made by this agent of what was stored.
+	adopted map[string]uint64 // Made by somebody, and found to be no drift.
+}
+
+// Add notes that index is the revision's job's since this agent registered what is stored.
+func (o *Owned) Add(revision string, index uint64) {
+	o.note(&o.made, revision, index)
+	o.note(&o.stored, revision, index)
+}
+
+// Scaled notes that this agent changed the count of the revision's job. All else is what
+// it was at the index from: as it was stored, if that is known of it.
+func (o *Owned) Scaled(revision string, from, index uint64) {
+	if from > 0 && from <= o.Index(revision) {
+		o.note(&o.stored, revision, index)
+	}
+	o.note(&o.made, revision, index)
+}
+
+// Adopt notes that the job at index, whoever changed it, is as it was stored.
+func (o *Owned) Adopt(revision string, index uint64) { o.note(&o.adopted, revision, index) }
+
+func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if *m == nil {
+		*m = map[string]uint64{}
+	}
+	(*m)[revision] = max((*m)[revision], index)
+}
+
+// Reread notes at which index a full read found the revision's job. A later one that was
+// known is of a past that is no more: Nomad was restored to an earlier state, and may
+// give it again. If it was only given while the read was made, its job is compared once
+// more with what was stored.
+func (o *Owned) Reread(revision string, index uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, known := range []map[string]uint64{o.made, o.stored, o.adopted} {
+		if known[revision] > index {
+			delete(known, revision)
+		}
+	}
+}
+
+// Index is the latest index at which the revision's job is known to be as stored.
+func (o *Owned) Index(revision string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(o.stored[revision], o.adopted[revision])
+}
+
+// Made is the latest index that a change of this agent gave to the revision's job.
+func (o *Owned) Made(revision string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.made[revision]
+}
+
+// Forget drops what is known of a revision.
+func (o *Owned) Forget(revision string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.made, revision)
+	delete(o.stored, revision)
+	delete(o.adopted, revision)
+}

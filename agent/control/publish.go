@@ -1,0 +1,53 @@
+package control
+
+import (
+	"cmp"
+	"maps"
+
+	"github.com/wadi-run/wadi"
+)
+
+// View is what the controller knows of all services at one moment. The same one
+// means that nothing has changed, and so does the same Stored in two of them.
+type View struct{ Services map[string]*wadi.Stored }
+
+// Services returns an immutable view of all services, for the autoscaler; nil: there
+// is none yet.
+func (c *Controller) Services() *View { return c.snapshot.Load() }
+
+// Wakeable reports whether the network layers bring requests for the service to an
+// activator when no instance of it runs.
+func (c *Controller) Wakeable(service string) (ok bool, why string) {
+	p := c.notWakeable.Load()
+	if p == nil {
+		return false, "nothing is known of its route yet"
+	}
+	why, notWakeable := (*p)[service]
+	return !notWakeable, why
+}
+
+// publish shows what changed to the autoscaler, and what is measured from now on.
+func (c *Controller) publish() {
+	notWakeable := map[string]string{}
+	before := c.snapshot.Load()
+	same := before != nil && len(before.Services) == len(c.services)
+	for n, s := range c.services {
+		if !s.programmed {
+			notWakeable[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
+		}
+		if s.shown == nil {
+			st := s.Stored
+			st.State.Revisions = maps.Clone(s.State.Revisions)
+			s.shown, same = &st, false
+		}
+	}
+	if !same {
+		v := &View{Services: make(map[string]*wadi.Stored, len(c.services))}
+		for n, s := range c.services {
+			v.Services[n] = s.shown
+		}
+		c.snapshot.Store(v)
+	}
+	c.notWakeable.Store(&notWakeable)
+	c.Meter.Set(c.measured())
+}
