@@ -129,43 +129,59 @@ func passes(ctx context.Context, b *bench) (section, error) {
 		label string
 		count int
 	}{{"each with one busy instance", 1}, {"all at zero", 0}} {
-		s := newStage(scalingRevisions, kind.count)
-		before := heapInUse()
-		s.fill()
-		windows := heapInUse() - before
-		a := s.autoscaler()
-		a.Pass(ctx) // The first one makes the memory.
-		var took samples
-		used := ownCPU()
-		stop, err := b.profileSelf("scaling-pass-" + fmt.Sprint(kind.count) + ".pprof")
+		p, err := measurePasses(ctx, b, kind.count)
 		if err != nil {
 			return out, err
 		}
-		for range scalingPasses {
-			began := time.Now()
-			a.Pass(ctx)
-			took = append(took, time.Since(began))
-			if err := ctx.Err(); err != nil {
-				return out, err
-			}
-		}
-		if err := stop(); err != nil {
-			return out, err
-		}
-		each := ms(ownCPU()-used) / scalingPasses
-		a.Decisions.Clear()
-		a.Pass(ctx) // It lets go of them.
-		memory := float64(heapInUse()-before) / scalingRevisions / 1024
-		out.add(kind.label, took.at(.5), took.at(.99), each, memory)
+		out.add(kind.label, p.took.at(.5), p.took.at(.99), p.cpu, p.memory)
 		if kind.count > 0 {
-			out.judge("ms of CPU of an evaluation of 10,000 revisions", each, 50)
-			out.judge("KiB a revision, without decisions", memory, 8)
-			out.note("windows, sources and what is stored of the service are %.1f KiB of it", float64(windows)/scalingRevisions/1024)
+			out.judge("ms of CPU of an evaluation of 10,000 revisions", p.cpu, 50)
+			out.judge("KiB a revision, without decisions", p.memory, 8)
+			out.note("windows, sources and what is stored of the service are %.1f KiB of it", p.windows)
 		}
-		runtime.KeepAlive(s)
-		runtime.KeepAlive(a)
 	}
 	return out, nil
+}
+
+// passCost is what the passes of one kind of revisions cost.
+type passCost struct {
+	took            samples
+	cpu             float64 // Milliseconds a pass.
+	memory, windows float64 // KiB a revision; windows is the part of what is measured and stored.
+}
+
+// measurePasses measures passes over revisions with count instances each.
+func measurePasses(ctx context.Context, b *bench, count int) (p passCost, err error) {
+	s := newStage(scalingRevisions, count)
+	before := heapInUse()
+	s.fill()
+	windows := heapInUse() - before
+	a := s.autoscaler()
+	a.Pass(ctx) // The first pass allocates what later ones reuse.
+	used := ownCPU()
+	stop, err := b.profileSelf("scaling-pass-" + fmt.Sprint(count) + ".pprof")
+	if err != nil {
+		return p, err
+	}
+	for range scalingPasses {
+		began := time.Now()
+		a.Pass(ctx)
+		p.took = append(p.took, time.Since(began))
+		if err := ctx.Err(); err != nil {
+			return p, err
+		}
+	}
+	if err := stop(); err != nil {
+		return p, err
+	}
+	p.cpu = ms(ownCPU()-used) / scalingPasses
+	a.Decisions.Clear()
+	a.Pass(ctx) // It releases them.
+	p.memory = float64(heapInUse()-before) / scalingRevisions / 1024
+	p.windows = float64(windows) / scalingRevisions / 1024
+	runtime.KeepAlive(s)
+	runtime.KeepAlive(a)
+	return p, nil
 }
 
 func heapInUse() int64 {
@@ -189,14 +205,44 @@ func ownCPU() time.Duration {
 func wakes(ctx context.Context, _ *bench) (section, error) {
 	out := section{Title: fmt.Sprintf("from a request for a revision at zero to the call that scales it, %d times", scalingWakes), Columns: []string{"p50 ms", "p99 ms"}}
 	s := newStage(scalingWakes, 0)
+	routes := wakeRoutes(s.names)
+	act, err := wakingActivator(s, routes)
+	if err != nil {
+		return out, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = act.Run(ctx) }) // It returns nil.
+	var took samples
+	for name := range routes {
+		d, err := s.wake(ctx, act, name)
+		if err != nil {
+			return out, err
+		}
+		took = append(took, d)
+	}
+	out.add("request to scale call", took.at(.5), took.at(.99))
+	out.judge("ms from a request to the scale call, p99", took.at(.99), 10)
+	return out, nil
+}
+
+// wakeRoutes sends all traffic of each service to its first revision.
+func wakeRoutes(services []string) map[string]wadi.Route {
 	routes := map[string]wadi.Route{}
-	for _, name := range s.names {
+	for _, name := range services {
 		id := wadi.RevisionID(name, 1)
 		all := []wadi.RouteTarget{{Revision: id, Weight: wadi.WeightAll}}
 		routes[name] = wadi.Route{Service: name, Namespace: "default", Targets: all, Revisions: map[string]wadi.RouteRevision{
 			id: {Activation: 1, Queue: wadi.Queue{Depth: 10, Timeout: wadi.Duration(time.Second)}, Timeout: wadi.Timeouts{Request: wadi.Duration(time.Second)}},
 		}}
 	}
+	return routes
+}
+
+// wakingActivator is an activator that wakes the revisions of a stage.
+func wakingActivator(s *stage, routes map[string]wadi.Route) (*activator.Activator, error) {
 	act, err := activator.New(activator.Config{
 		Name: "bench", Boot: "1", Endpoints: routed{view{s}}, Diagnoses: routed{view{s}}, Dialer: view{s}, MaxWakes: 10 * scalingWakes,
 		Waker: &control.Waker{
@@ -206,36 +252,30 @@ func wakes(ctx context.Context, _ *bench) (section, error) {
 		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
-		return out, err
+		return nil, err
 	}
 	act.SetRoutes(routes)
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	defer running.Wait()
+	return act, nil
+}
+
+// wake sends a request for a service at zero, and returns the time until the scale call.
+func (s *stage) wake(ctx context.Context, act *activator.Activator, name string) (time.Duration, error) {
+	asking, cancel := context.WithCancel(ctx)
+	var request sync.WaitGroup
+	defer request.Wait()
 	defer cancel()
-	running.Go(func() { _ = act.Run(ctx) }) // It returns nil.
-	var took samples
-	for name := range routes {
-		asking, gone := context.WithCancel(ctx)
-		began := time.Now()
-		running.Go(func() {
-			act.ServeRevision(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://bench/", nil).WithContext(asking), name, wadi.RevisionID(name, 1))
-		})
-		select {
-		case at := <-s.scaled:
-			took = append(took, at.Sub(began))
-		case <-time.After(10 * time.Second):
-			gone()
-			return out, fmt.Errorf("%s was not woken", name)
-		case <-ctx.Done():
-			gone()
-			return out, ctx.Err()
-		}
-		gone()
+	began := time.Now()
+	request.Go(func() {
+		act.ServeRevision(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://bench/", nil).WithContext(asking), name, wadi.RevisionID(name, 1))
+	})
+	select {
+	case at := <-s.scaled:
+		return at.Sub(began), nil
+	case <-time.After(10 * time.Second):
+		return 0, fmt.Errorf("%s was not woken", name)
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
-	out.add("request to scale call", took.at(.5), took.at(.99))
-	out.judge("ms from a request to the scale call, p99", took.at(.99), 10)
-	return out, nil
 }
 
 // profileSelf takes a CPU profile of this process, if any are wanted, until the

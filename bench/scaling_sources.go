@@ -95,44 +95,17 @@ func sourcesCost(ctx context.Context, b *bench) (section, error) {
 	return out, nil
 }
 
+// followSources follows the statistics of a process's instances, and returns the share
+// of a core in percent and the answers per second.
 func followSources(ctx context.Context, b *bench, busy string) (share, rate float64, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return 0, 0, fmt.Errorf("find this program: %w", err)
-	}
-	child := exec.CommandContext(ctx, self, sourcesCommand, strconv.Itoa(sourceCount), busy)
-	child.Stderr = os.Stderr
-	stdin, err := child.StdinPipe()
+	addr, stopSources, err := startSources(ctx, busy)
 	if err != nil {
 		return 0, 0, err
 	}
-	stdout, err := child.StdoutPipe()
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := child.Start(); err != nil {
-		return 0, 0, fmt.Errorf("start the sources: %w", err)
-	}
-	defer func() { err = errors.Join(err, stdin.Close(), child.Wait()) }()
-	addr, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		return 0, 0, fmt.Errorf("read the sources' address: %w", err)
-	}
+	defer func() { err = errors.Join(err, stopSources()) }()
 	reg := prometheus.NewRegistry()
-	s := scrape.New(hclog.NewNullLogger(), reg)
-	s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", strings.TrimSpace(addr))
-	}
-	var revs []scrape.Revision
-	for i := range sourceRevisions {
-		revs = append(revs, scrape.Revision{ID: sourceRevision(i), Created: time.Now().Add(-time.Hour), Window: scalingWindow})
-	}
-	var srcs []scrape.Source
-	for i := range sourceCount {
-		srcs = append(srcs, scrape.Source{ID: sourceName(i), Kind: wadi.SourceInstance, Addr: sourceName(i) + ":80", Revision: sourceRevision(i), Placed: time.Now()})
-	}
-	s.Set(revs, srcs)
+	s, revs := followingScraper(reg, addr)
+
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -152,6 +125,52 @@ func followSources(ctx context.Context, b *bench, busy string) (share, rate floa
 	used = ownCPU() - used
 	after, err2 := answers(reg)
 	return 100 * used.Seconds() / sourcesMeasured.Seconds(), (after - before) / sourcesMeasured.Seconds(), errors.Join(err, err2, stop())
+}
+
+// startSources runs this program again to serve statistics, until stop.
+func startSources(ctx context.Context, busy string) (addr string, stop func() error, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, fmt.Errorf("find this program: %w", err)
+	}
+	child := exec.CommandContext(ctx, self, sourcesCommand, strconv.Itoa(sourceCount), busy)
+	child.Stderr = os.Stderr
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := child.Start(); err != nil {
+		return "", nil, fmt.Errorf("start the sources: %w", err)
+	}
+	stop = func() error { return errors.Join(stdin.Close(), child.Wait()) }
+	addr, err = bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return "", nil, errors.Join(fmt.Errorf("read the sources' address: %w", err), stop())
+	}
+	return strings.TrimSpace(addr), stop, nil
+}
+
+// followingScraper is a scraper of all sources, which it finds at one address.
+func followingScraper(reg prometheus.Registerer, addr string) (*scrape.Scraper, []scrape.Revision) {
+	s := scrape.New(hclog.NewNullLogger(), reg)
+	s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addr)
+	}
+	var revs []scrape.Revision
+	for i := range sourceRevisions {
+		revs = append(revs, scrape.Revision{ID: sourceRevision(i), Created: time.Now().Add(-time.Hour), Window: scalingWindow})
+	}
+	var srcs []scrape.Source
+	for i := range sourceCount {
+		srcs = append(srcs, scrape.Source{ID: sourceName(i), Kind: wadi.SourceInstance, Addr: sourceName(i) + ":80", Revision: sourceRevision(i), Placed: time.Now()})
+	}
+	s.Set(revs, srcs)
+	return s, revs
 }
 
 // average takes the averages of all revisions as an autoscaler does.

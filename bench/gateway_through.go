@@ -68,6 +68,11 @@ func through(ctx context.Context, b *bench) (_ []section, err error) {
 	if err := b.profileLoad(ctx, own, get(own)); err != nil {
 		return nil, err
 	}
+	return []section{throughSection(r)}, b.remove(ctx, running...)
+}
+
+// throughSection is the table of a race that Wadi's two proxies took part in.
+func throughSection(r *race) section {
 	out := section{
 		Title:   fmt.Sprintf("small requests through gateway and queue-proxy, %d connections, %d turns of %v each, host network", planeConns, throughRounds, planeTurn),
 		Columns: []string{"µs CPU/req", "× ReverseProxy", "min", "max", "first µs", "Envoy µs", "req/s"},
@@ -80,7 +85,7 @@ func through(ctx context.Context, b *bench) (_ []section, err error) {
 	r.notes(&out)
 	out.note("first is the first process alone: with the gateway, the agent")
 	out.judge("gateway's and queue-proxy's CPU against one ReverseProxy's", r.ratio(labelThrough, labelReverse).median, 0.9)
-	return []section{out}, b.remove(ctx, running...)
+	return out
 }
 
 // lane is the way through the gateway to the only instance of s, and where its app is.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,26 +84,11 @@ func (b *bench) coldStarts(ctx context.Context, s service, runs int, dial func(c
 
 	parts := map[string]samples{}
 	for i := range runs + 1 {
-		// Each is first every other time, as the second may find warmer caches.
-		turns := []func() error{
-			func() error { return b.coldWadi(ctx, s, parts) },
-			func() error { return b.coldFloor(ctx, f, parts) },
-		}
-		for n := range turns {
-			if err := turns[(n+i)%len(turns)](); err != nil {
-				return c, err
-			}
-		}
-		for _, job := range []string{s.revision(), f.job} {
-			if err := b.stack.WaitGone(ctx, job, time.Minute); err != nil {
-				return c, err
-			}
+		if err := b.coldPair(ctx, s, f, i%2 == 1, parts); err != nil {
+			return c, err
 		}
 		if i == 0 {
 			clear(parts) // The first start reads everything from the disk.
-		}
-		if err := pause(ctx, settle); err != nil {
-			return c, err
 		}
 	}
 	c.Columns = []string{"p50 ms", "p95 ms", "min ms", "max ms"}
@@ -118,6 +104,29 @@ func (b *bench) coldStarts(ctx context.Context, s service, runs int, dial func(c
 	}
 	c.add("ratio", c.ratio(0), c.ratio(1), c.ratio(2), c.ratio(3))
 	return c, nil
+}
+
+// coldPair measures one cold start of each, and waits until both are at zero again.
+// Each side is first every other time, as the second may find warmer caches.
+func (b *bench) coldPair(ctx context.Context, s service, f *floor, floorFirst bool, parts map[string]samples) error {
+	sides := []func() error{
+		func() error { return b.coldWadi(ctx, s, parts) },
+		func() error { return b.coldFloor(ctx, f, parts) },
+	}
+	if floorFirst {
+		slices.Reverse(sides)
+	}
+	for _, side := range sides {
+		if err := side(); err != nil {
+			return err
+		}
+	}
+	for _, job := range []string{s.revision(), f.job} {
+		if err := b.stack.WaitGone(ctx, job, time.Minute); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, settle)
 }
 
 // coldWadi measures a request that wakes s, and sends it back to zero.
