@@ -46,9 +46,9 @@ func (single) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 }
 
 // front serves until the process ends.
-func front(listen, instance string) error {
+func front(ctx context.Context, listen, instance string) error {
 	c := single{wadi.Endpoint{Revision: planeRevision, Service: planeService, Instance: planeService, Addr: instance, Running: true}}
-	reg, log, ctx := prometheus.NewRegistry(), hclog.NewNullLogger(), context.Background()
+	reg, log := prometheus.NewRegistry(), hclog.NewNullLogger()
 	a, err := activator.New(activator.Config{
 		Name: "bench", Boot: "1", Endpoints: c, Waker: c, Diagnoses: c, Dialer: c, Log: log, Registerer: reg,
 	})

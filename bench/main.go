@@ -75,7 +75,7 @@ func main() {
 		os.Exit(1)
 	}
 	if len(os.Args) == 4 && os.Args[1] == frontCommand {
-		fmt.Fprintln(os.Stderr, front(os.Args[2], os.Args[3]))
+		fmt.Fprintln(os.Stderr, front(context.Background(), os.Args[2], os.Args[3]))
 		os.Exit(1)
 	}
 	if len(os.Args) == 4 && os.Args[1] == sourcesCommand {

@@ -222,7 +222,7 @@ func TestApply_SaysWhyItFailed(t *testing.T) {
 	}{
 		{"revision", func(b *bench) func() { return b.status(failed) },
 			"hello: failed, hello-00001: image nginx:1.99 not found\n"},
-		{"deleted", func(b *bench) func() { return func() { _ = b.store.MarkDeleting(context.Background(), "hello", 1) } },
+		{"deleted", func(b *bench) func() { return func() { _ = b.store.MarkDeleting(t.Context(), "hello", 1) } },
 			"hello: deleting, it was deleted meanwhile\n"},
 		{"gone before anybody saw it", func(b *bench) func() { return func() { b.store.Forget("hello") } },
 			"It was submitted, but whether it becomes ready can't be seen: it was deleted meanwhile, or this token may not read it.\nError: service hello: not found\n"},

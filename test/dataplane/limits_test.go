@@ -23,7 +23,7 @@ func startAgent(t *testing.T, name, extra string) *harness.Agent {
 	a, err := stack.NewAgent(name, extra)
 	must(t, "configure an agent", err)
 	must(t, "start it", a.Start(t.Context()))
-	t.Cleanup(func() { must(t, "stop it", a.Stop(context.Background())) })
+	t.Cleanup(func() { must(t, "stop it", a.Stop(context.WithoutCancel(t.Context()))) })
 	must(t, "wait for it", a.WaitLeader(t.Context()))
 	return a
 }

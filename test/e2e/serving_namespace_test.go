@@ -20,7 +20,7 @@ func namespaced(t *testing.T, name string) *nomad.WriteOptions {
 	_, err := stack.Nomad.Namespaces().Register(&nomad.Namespace{Name: name}, nil)
 	harnesstest.Must(t, "make namespace "+name, err)
 	t.Cleanup(func() {
-		err := harness.Eventually(context.Background(), harnesstest.WaitLong, func() error { // Once its jobs are gone.
+		err := harness.Eventually(context.WithoutCancel(t.Context()), harnesstest.WaitLong, func() error { // Once its jobs are gone.
 			_, err := stack.Nomad.Namespaces().Delete(name, nil)
 			return err
 		})

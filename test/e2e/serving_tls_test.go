@@ -98,7 +98,7 @@ func startSecure(t *testing.T) *secure {
 	harnesstest.Must(t, "configure an agent", err)
 	harnesstest.Must(t, "start an agent", s.Start(t.Context()))
 	t.Cleanup(func() {
-		if err := s.Stop(context.Background()); err != nil {
+		if err := s.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {

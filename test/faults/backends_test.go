@@ -34,9 +34,9 @@ func (b backend) away(t *testing.T) {
 	harnesstest.Must(t, "stop "+b.name, b.process.Stop(t.Context()))
 	t.Cleanup(func() {
 		if !b.process.Running() {
-			harnesstest.Must(t, "start "+b.name, b.process.Start(context.Background()))
+			harnesstest.Must(t, "start "+b.name, b.process.Start(context.WithoutCancel(t.Context())))
 		}
-		harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+		harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 	})
 }
 
@@ -217,7 +217,7 @@ func TestBackendHangs(t *testing.T) {
 			harnesstest.Must(t, "pause "+b.name, b.process.Pause())
 			t.Cleanup(func() {
 				harnesstest.Must(t, "resume "+b.name, b.process.Resume())
-				harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+				harnesstest.Must(t, "wait for the agent", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 			})
 			load := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "calm", "/"))
 			ask := func() (harness.Response, error) { return put(stack.Agent, "stuck") }

@@ -40,10 +40,10 @@ func TestFullDisk(t *testing.T) {
 	log := a.LogFile
 	a.LogFile, a.Env = "/dev/full", []string{"TMPDIR=" + dir, "HOME=" + dir}
 	t.Cleanup(func() {
-		harnesstest.Must(t, "stop the agent", a.Stop(context.Background()))
+		harnesstest.Must(t, "stop the agent", a.Stop(context.WithoutCancel(t.Context())))
 		a.LogFile, a.Env = log, nil
-		harnesstest.Must(t, "start the agent", a.Start(context.Background()))
-		harnesstest.Must(t, "wait for it", a.WaitLeader(context.Background()))
+		harnesstest.Must(t, "start the agent", a.Start(context.WithoutCancel(t.Context())))
+		harnesstest.Must(t, "wait for it", a.WaitLeader(context.WithoutCancel(t.Context())))
 	})
 	harnesstest.Must(t, "start the agent on a full disk", a.Start(t.Context()))
 	harnesstest.Must(t, "wait for it", a.WaitLeader(t.Context()))

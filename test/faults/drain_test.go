@@ -32,12 +32,12 @@ type callers struct {
 }
 
 // startCallers starts one caller for each client.
-func startCallers(a *harness.Agent, service string, clients ...*http.Client) *callers {
+func startCallers(ctx context.Context, a *harness.Agent, service string, clients ...*http.Client) *callers {
 	c := &callers{}
 	for _, client := range clients {
 		c.done.Go(func() {
 			for {
-				res, err := post(client, a, service, "/?sleep=20ms")
+				res, err := post(ctx, client, a, service, "/?sleep=20ms")
 				switch {
 				case errors.Is(err, syscall.ECONNREFUSED):
 					return
@@ -61,8 +61,8 @@ func startCallers(a *harness.Agent, service string, clients ...*http.Client) *ca
 	return c
 }
 
-func post(client *http.Client, a *harness.Agent, service, path string) (harness.Response, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func post(ctx context.Context, client *http.Client, a *harness.Agent, service, path string) (harness.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.URL(path), strings.NewReader("x"))
 	if err != nil {
@@ -115,7 +115,7 @@ func wantUnready(t *testing.T, a *harness.Agent, service string) {
 	})
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	res, err := post(client, a, service, "/")
+	res, err := post(t.Context(), client, a, service, "/")
 	if err != nil || res.Status != http.StatusOK || res.Header.Get("Connection") != "close" {
 		t.Errorf("a new connection while it settles: status %d, connection %q, error %v; want 200, close",
 			res.Status, res.Header.Get("Connection"), err)
@@ -142,10 +142,10 @@ func TestAgentStops_UnderLoad(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("loaded", `window = "60s"`, ""))
 	two := startSecond(t)
 	eventually(t, harnesstest.WaitLong, func() error { return through(two, "loaded", "/")(t.Context()) })
-	load := startCallers(two, "loaded", clientsOf(t)...)
+	load := startCallers(t.Context(), two, "loaded", clientsOf(t)...)
 	long := make(chan error, 1)
 	go func() {
-		res, err := post(&http.Client{Transport: &http.Transport{}}, two, "loaded", "/?sleep=14s") // Longer than it settles.
+		res, err := post(t.Context(), &http.Client{Transport: &http.Transport{}}, two, "loaded", "/?sleep=14s") // Longer than it settles.
 		if err == nil && res.Status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", res.Status, res.Body)
 		}
@@ -176,7 +176,7 @@ func TestAgentDrained_ByTheAdminPlane(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("drained", `window = "60s"`, ""))
 	two := startSecond(t)
 	eventually(t, harnesstest.WaitLong, func() error { return through(two, "drained", "/")(t.Context()) })
-	load := startCallers(two, "drained", clientsOf(t)...)
+	load := startCallers(t.Context(), two, "drained", clientsOf(t)...)
 	pause(t, time.Second)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+two.API+"/v1/admin/drain", nil)
 	harnesstest.Must(t, "make request", err)

@@ -15,7 +15,7 @@ import (
 // another leads, and undoes nothing of what that one has done.
 func TestPausedLeader(t *testing.T) {
 	t.Cleanup(func() { // When the second agent has been stopped.
-		harnesstest.Must(t, "wait for the first", stack.Agent.WaitLeader(context.Background()))
+		harnesstest.Must(t, "wait for the first", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 	})
 	two := startSecond(t)
 	stack.Deploy(t, harnesstest.Hello("paused", `window = "60s"`, ""))

@@ -23,8 +23,8 @@ func TestNomadRestored(t *testing.T) {
 	t.Cleanup(func() { // In any case there is an agent again.
 		select {
 		case <-stack.Agent.Done():
-			harnesstest.Must(t, "start the agent", stack.Agent.Start(context.Background()))
-			harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(context.Background()))
+			harnesstest.Must(t, "start the agent", stack.Agent.Start(context.WithoutCancel(t.Context())))
+			harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 		default:
 		}
 	})

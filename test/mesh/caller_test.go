@@ -192,7 +192,7 @@ func (c *caller) get(t *testing.T, callee, path string) harness.Response {
 }
 
 // admin asks the caller's Envoy itself.
-func (c *caller) admin(path string) (string, error) {
+func (c *caller) admin(ctx context.Context, path string) (string, error) {
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
 		for port := 19001; port < 19009; port++ { // One of these is what Nomad chose.
 			if conn, err = c.dial(ctx, fmt.Sprintf("127.0.0.2:%d", port)); err == nil {
@@ -201,7 +201,7 @@ func (c *caller) admin(path string) (string, error) {
 		}
 		return conn, err
 	}}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://envoy"+path, nil)
 	if err != nil {
@@ -213,8 +213,8 @@ func (c *caller) admin(path string) (string, error) {
 
 // troubles says what went wrong in the caller's Envoy with calls of a service since it
 // runs, by its counters.
-func (c *caller) troubles(service string) string {
-	stats, err := c.admin("/stats?usedonly&filter=" + url.QueryEscape(
+func (c *caller) troubles(ctx context.Context, service string) string {
+	stats, err := c.admin(ctx, "/stats?usedonly&filter="+url.QueryEscape(
 		`[.~]`+service+`\..*(upstream_cx_connect_(fail|timeout)|none_healthy|no_cluster|ejections_active|rq_timeout|overflow|upstream_rq_retry|ssl.fail_verify|ssl.connection_error)`))
 	if err != nil {
 		return err.Error()
@@ -229,8 +229,8 @@ func (c *caller) troubles(service string) string {
 }
 
 // forgot returns an error while the caller's Envoy has an address of a revision.
-func (c *caller) forgot(revision string) error {
-	clusters, err := c.admin("/clusters")
+func (c *caller) forgot(ctx context.Context, revision string) error {
+	clusters, err := c.admin(ctx, "/clusters")
 	if err != nil {
 		return err
 	}

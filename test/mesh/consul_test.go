@@ -35,9 +35,9 @@ func TestConsul_Away(t *testing.T) {
 	for _, p := range []*process.Process{stack.Cluster.Consul, stack.Cluster.ConsulClientAgent} {
 		t.Cleanup(func() {
 			if !p.Running() {
-				must(t, "start "+p.Name, p.Start(context.Background()))
+				must(t, "start "+p.Name, p.Start(context.WithoutCancel(t.Context())))
 			}
-			must(t, "wait for the agent", stack.Agent.WaitLeader(context.Background()))
+			must(t, "wait for the agent", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 		})
 	}
 

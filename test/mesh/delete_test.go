@@ -21,7 +21,7 @@ import (
 // registered that the deletion has to end again.
 func TestDelete_UnderCalls(t *testing.T) {
 	const name, revision, enough = "ended", "ended-00001", 20
-	t.Cleanup(func() { _ = stack.Agent.Delete(context.Background(), name) }) // There is none unless the test failed.
+	t.Cleanup(func() { _ = stack.Agent.Delete(context.WithoutCancel(t.Context()), name) }) // There is none unless the test failed.
 	must(t, "submit", stack.Agent.Apply(t.Context(), hello(name, options{initial: 1, more: `visibility = "public"`})))
 	waitKnown(t, callerA, name)
 	waitDirect(t, callerA, name)

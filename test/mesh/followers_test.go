@@ -32,7 +32,7 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 	for i, c := range []*caller{callerA, callerB} {
 		a := inNetworkOf(t, c, fmt.Sprintf("wadi-apart-%d", i+1), nomadAddr, consulAddr)
 		must(t, "start "+a.Name, a.Start(t.Context()))
-		t.Cleanup(func() { must(t, "stop "+a.Name, a.Stop(context.Background())) })
+		t.Cleanup(func() { must(t, "stop "+a.Name, a.Stop(context.WithoutCancel(t.Context()))) })
 		followers = append(followers, a)
 	}
 	for _, a := range followers {
@@ -77,7 +77,7 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 	must(t, "stop "+followers[1].Name, followers[1].Stop(t.Context()))
 	twin := inNetworkOf(t, callerB, "wadi-twin", nomadAddr, consulAddr, fmt.Sprintf("name = %q\n", name))
 	must(t, "start the twin", twin.Start(t.Context()))
-	t.Cleanup(func() { must(t, "stop the twin", twin.Stop(context.Background())) })
+	t.Cleanup(func() { must(t, "stop the twin", twin.Stop(context.WithoutCancel(t.Context()))) })
 	select {
 	case <-twin.Done():
 	case <-time.After(waitLong):

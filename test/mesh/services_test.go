@@ -122,7 +122,7 @@ func toZero(t *testing.T, revision string) {
 		t.Fatalf("to zero: %v\n%s", err, stack.TasksOf(revision))
 	}
 	for _, c := range []*caller{callerA, callerB} {
-		eventually(t, waitLong, func() error { return c.forgot(revision) })
+		eventually(t, waitLong, func() error { return c.forgot(t.Context(), revision) })
 	}
 }
 

@@ -64,7 +64,7 @@ func deployShielded(t *testing.T) {
 	agent, err := stack.NewAgent("wadi-shield", "mesh {\n  shield = true\n}\n")
 	must(t, "make an agent", err)
 	stop := func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		return agent.Stop(ctx)
 	}
@@ -106,8 +106,8 @@ func wantShielded(t *testing.T, alloc string) {
 		open bool
 	}{{"8080", false}, {"9200", false}, {"9100", true}, {"9090", true}} {
 		addr := net.JoinHostPort(host, tt.port)
-		eventually(t, waitLong, func() error { return dials(inside, addr) })
-		err := dials(callerA.netns, addr)
+		eventually(t, waitLong, func() error { return dials(t.Context(), inside, addr) })
+		err := dials(t.Context(), callerA.netns, addr)
 		var late net.Error
 		if tt.open && err != nil || !tt.open && !(errors.As(err, &late) && late.Timeout()) {
 			t.Errorf("a neighbour dials %s: %v, open: %t", addr, err, tt.open)
@@ -146,8 +146,8 @@ func waitServes(t *testing.T, alloc string) (host string) {
 	return host
 }
 
-func dials(netns, addr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+func dials(ctx context.Context, netns, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	conn, err := dialIn(ctx, netns, addr)
 	if err == nil {

@@ -22,7 +22,7 @@ func second(t *testing.T) *harness.Agent {
 	two, err := stack.NewAgent("wadi-2", "")
 	harnesstest.Must(t, "configure the second agent", err)
 	harnesstest.Must(t, "start it", two.Start(t.Context()))
-	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
+	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.WithoutCancel(t.Context()))) })
 	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
 	return two
 }
@@ -121,11 +121,11 @@ func firstBack(t *testing.T, two *harness.Agent) {
 	t.Cleanup(func() {
 		select {
 		case <-stack.Agent.Done():
-			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.Background()))
+			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.WithoutCancel(t.Context())))
 		default:
 		}
-		harnesstest.Must(t, "stop the second agent", two.Stop(context.Background()))
-		harnesstest.Must(t, "wait for the first one", stack.Agent.WaitLeader(context.Background()))
+		harnesstest.Must(t, "stop the second agent", two.Stop(context.WithoutCancel(t.Context())))
+		harnesstest.Must(t, "wait for the first one", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 	})
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -29,54 +30,71 @@ Exit code 0: Nomad and Consul (or all that was named) are there. 1: they are not
 
 `
 
-func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	cache, err := toolchain.CacheDir()
-	if err != nil {
-		fmt.Fprintln(errOut, err)
-		return 1
+// errUsage is a call that was reported as wrong.
+var errUsage = errors.New("usage")
+
+// options are what a call asks for.
+type options struct {
+	dir   string // Of the pinned modules.
+	look  bool
+	parts []toolchain.Name // Named ones; empty: all.
+}
+
+// required reports whether the call fails without a part.
+func (o options) required(n toolchain.Name) bool {
+	if len(o.parts) > 0 {
+		return slices.Contains(o.parts, n)
 	}
+	return n == toolchain.Nomad || n == toolchain.Consul
+}
+
+func parse(args []string, cache string, errOut io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("ensure", flag.ContinueOnError)
 	flags.SetOutput(errOut)
 	flags.Usage = func() {
 		fmt.Fprintf(errOut, usage, cache)
 		flags.PrintDefaults()
 	}
-	dir := flags.String("tools-dir", "tools", "`directory` of the pinned modules")
-	look := flags.Bool("look", false, "only look, make nothing")
+	flags.StringVar(&o.dir, "tools-dir", "tools", "`directory` of the pinned modules")
+	flags.BoolVar(&o.look, "look", false, "only look, make nothing")
 	if err := flags.Parse(args); err != nil {
-		if err == flag.ErrHelp {
-			return 0
-		}
-		return 2
+		return o, err
 	}
-	required := map[toolchain.Name]bool{toolchain.Nomad: true, toolchain.Consul: true}
-	var want []toolchain.Name
 	for _, a := range flags.Args() {
 		n := toolchain.Name(a)
 		if !slices.Contains(toolchain.All(), n) {
 			fmt.Fprintf(errOut, "unknown part %q\n", a)
-			return 2
+			return o, errUsage
 		}
-		want, required[n] = append(want, n), true
+		o.parts = append(o.parts, n)
 	}
-	if len(want) > 0 {
-		required = map[toolchain.Name]bool{}
-		for _, n := range want {
-			required[n] = true
-		}
-	}
+	return o, nil
+}
 
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	cache, err := toolchain.CacheDir()
+	if err != nil {
+		fmt.Fprintln(errOut, err)
+		return 1
+	}
+	o, err := parse(args, cache, errOut)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
 	var missing []toolchain.Missing
-	if *look {
+	if o.look {
 		_, missing = toolchain.Locate(ctx)
 	} else {
-		b := &toolchain.Builder{Tools: *dir, Out: out}
-		_, missing = b.Ensure(ctx, want...)
+		b := &toolchain.Builder{Tools: o.dir, Out: out}
+		_, missing = b.Ensure(ctx, o.parts...)
 	}
 	code := 0
 	for _, m := range missing {
 		fmt.Fprintf(errOut, "missing %s\n", m)
-		if required[m.Name] {
+		if o.required(m.Name) {
 			code = 1
 		}
 	}

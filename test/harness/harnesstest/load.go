@@ -101,7 +101,7 @@ func StartWorkers(t testing.TB, n int, every time.Duration, send Send) *Load {
 // one sends a request that is finished even when the load is stopped.
 func (l *Load) one() {
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), requestTimeout)
 	defer cancel()
 	text, err := l.send(ctx)
 	took := time.Since(begin)

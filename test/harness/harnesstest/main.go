@@ -45,7 +45,7 @@ func Main(m *testing.M, place **Stack, o Options) {
 	if *bin != "" {
 		o.Stack.Bin = *bin
 	}
-	code, err := run(m, place, o)
+	code, err := run(context.Background(), m, place, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -53,8 +53,7 @@ func Main(m *testing.M, place **Stack, o Options) {
 	os.Exit(code)
 }
 
-func run(m *testing.M, place **Stack, o Options) (code int, err error) {
-	ctx := context.Background()
+func run(ctx context.Context, m *testing.M, place **Stack, o Options) (code int, err error) {
 	if o.Parallel > 0 {
 		if err := flag.Set("test.parallel", strconv.Itoa(o.Parallel)); err != nil {
 			return 1, err

@@ -46,8 +46,8 @@ func (s *Stack) Get(t testing.TB, service, path string) harness.Response {
 }
 
 // PostOnce sends a call that may not be repeated to the example app, and wants it answered.
-func PostOnce(client *http.Client, url string, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+func PostOnce(ctx context.Context, client *http.Client, url string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("once"))
 	if err != nil {

@@ -98,7 +98,7 @@ func TestStreamAway_Wakes(t *testing.T) {
 	harnesstest.Must(t, "start it", agent.Start(t.Context()))
 	t.Cleanup(func() {
 		s.give()
-		harnesstest.Must(t, "stop it", agent.Stop(context.Background()))
+		harnesstest.Must(t, "stop it", agent.Stop(context.WithoutCancel(t.Context())))
 	})
 	harnesstest.Must(t, "wait for it", agent.WaitLeader(t.Context()))
 	stack.Deploy(t, harnesstest.Hello("streamless", `window = "6s"`, ""))

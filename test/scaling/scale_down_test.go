@@ -83,7 +83,7 @@ func TestLeave_LongCallsAreNotCut(t *testing.T) {
 	client, ends := stack.Client(t), make(chan error, 4)
 	url := harnesstest.URL("leaver", "/?sleep="+longCall.String())
 	for range 4 {
-		go func() { ends <- harnesstest.PostOnce(client, url, harnesstest.WaitLong) }()
+		go func() { ends <- harnesstest.PostOnce(t.Context(), client, url, harnesstest.WaitLong) }()
 	}
 	var begun map[string]float64
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {

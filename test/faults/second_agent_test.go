@@ -29,7 +29,7 @@ func startSecond(t *testing.T) *harness.Agent {
 	two, err := second()
 	harnesstest.Must(t, "configure the second agent", err)
 	harnesstest.Must(t, "start it", two.Start(t.Context()))
-	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.Background())) })
+	t.Cleanup(func() { harnesstest.Must(t, "stop the second agent", two.Stop(context.WithoutCancel(t.Context()))) })
 	harnesstest.Must(t, "wait for it", two.WaitLeader(t.Context()))
 	return two
 }
@@ -76,8 +76,8 @@ func TestTwoAgents(t *testing.T) {
 	t.Cleanup(func() { // In any case there is a first agent again.
 		select {
 		case <-stack.Agent.Done():
-			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.Background()))
-			harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(context.Background()))
+			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.WithoutCancel(t.Context())))
+			harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 		default:
 		}
 	})

@@ -122,7 +122,7 @@ func processOf(alloc, program string) (int, error) {
 func waitRestarted(t *testing.T, alloc, task string, times uint64) {
 	t.Helper()
 	err := harness.Eventually(t.Context(), waitLong, func() error {
-		a, _, err := stack.Nomad.Allocations().Info(alloc, (&nomad.QueryOptions{}).WithContext(context.Background()))
+		a, _, err := stack.Nomad.Allocations().Info(alloc, (&nomad.QueryOptions{}).WithContext(context.WithoutCancel(t.Context())))
 		if err != nil {
 			return err
 		}

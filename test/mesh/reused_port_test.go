@@ -41,7 +41,7 @@ func TestStale_AddressOfAnother(t *testing.T) {
 				wantFrom(t, callerA.get(t, "stale", "/"), "stale-00001")
 			}
 			if n := callerA.retries(t, "stale") - before; n < 20 {
-				return fmt.Errorf("%s: %d calls were tried again, want at least 20:\n%s", tt.what, n, callerA.troubles("stale"))
+				return fmt.Errorf("%s: %d calls were tried again, want at least 20:\n%s", tt.what, n, callerA.troubles(t.Context(), "stale"))
 			}
 			return nil
 		})
@@ -52,7 +52,7 @@ func TestStale_AddressOfAnother(t *testing.T) {
 // retries counts how often the caller's Envoy has tried a call of a service again.
 func (c *caller) retries(t *testing.T, service string) int {
 	t.Helper()
-	stats, err := c.admin("/stats?filter=" + url.QueryEscape(`cluster\.([^.]+\.)?`+service+`\..*upstream_rq_retry$`))
+	stats, err := c.admin(t.Context(), "/stats?filter="+url.QueryEscape(`cluster\.([^.]+\.)?`+service+`\..*upstream_rq_retry$`))
 	must(t, "ask Envoy", err)
 	n := 0
 	for line := range strings.Lines(stats) {

@@ -25,7 +25,7 @@ func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
 		if t.Failed() {
 			t.Log(stack.LogOf("again", 80))
 		}
-		_ = stack.Agent.Delete(context.Background(), "again") // There is none unless the test failed.
+		_ = stack.Agent.Delete(context.WithoutCancel(t.Context()), "again") // There is none unless the test failed.
 	})
 	for _, initial := range []int{0, 1} {
 		hcl := hello("again", options{initial: initial, window: "60s"})

@@ -31,7 +31,7 @@ func TestLeave_CallersOwnEnvoys(t *testing.T) {
 	ends, client := make(chan error, 6), callerA.client(t)
 	url := callerA.url(name, "/?sleep="+(4*maxKillTimeout).String())
 	for range cap(ends) { // Envoy takes instances by turns: each has some.
-		go func() { ends <- harnesstest.PostOnce(client, url, requestTimeout) }()
+		go func() { ends <- harnesstest.PostOnce(t.Context(), client, url, requestTimeout) }()
 	}
 	short.Wait(t, 20) // By then they are there.
 	_, err := stack.Agent.Client.Override(t.Context(), name, "", 1, time.Hour)

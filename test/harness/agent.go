@@ -1,0 +1,206 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/internal/freeport"
+)
+
+// Agent is a wadi agent in a process of its own.
+type Agent struct {
+	Name    string
+	Config  string // File.
+	LogFile string
+	API     string // host:port
+	Gateway string // host:port
+	Metrics string // host:port
+	Client  *api.Client
+	Env     []string // More environment of its next start.
+	Netns   string   // File of the network namespace that it runs in, with its commands; empty: the test's.
+
+	bin  string
+	cmd  *exec.Cmd
+	done chan struct{} // Closed when the process has ended; ExitCode is valid then.
+}
+
+// NewAgent writes the configuration of one more agent. It does not start it.
+func (s *Stack) NewAgent(name, extra string) (*Agent, error) {
+	ports, err := freeport.Ports(4)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		Name: name, bin: filepath.Join(s.Bin, "wadi"),
+		Config: filepath.Join(s.Dir, name+".hcl"), LogFile: filepath.Join(s.Dir, name+".log"),
+		API: loopback(ports[0]), Gateway: loopback(ports[1]), Metrics: loopback(ports[2]),
+	}
+	mesh := net.JoinHostPort(s.Cluster.HostIP, strconv.Itoa(ports[3]))
+	hcl := fmt.Sprintf(`log_level = "debug"
+name      = %q
+advertise = %q
+http {
+  address = %q
+  auth    = "none"
+}
+metrics {
+  address = %q
+}
+gateway {
+  address = %q
+  domain  = %q
+}
+activator {
+  address = %q
+}
+`, name, s.Cluster.HostIP, a.API, a.Metrics, a.Gateway, Domain, mesh) + s.Cluster.AgentConfig(s.Bin)
+	if err := os.WriteFile(a.Config, []byte(hcl), 0o600); err != nil {
+		return nil, fmt.Errorf("write configuration: %w", err)
+	}
+	if extra != "" {
+		if err := os.WriteFile(strings.TrimSuffix(a.Config, ".hcl")+"-extra.hcl", []byte(extra), 0o600); err != nil {
+			return nil, fmt.Errorf("write configuration: %w", err)
+		}
+	}
+	if a.Client, err = api.New(api.Config{Address: "http://" + a.API}); err != nil {
+		return nil, err
+	}
+	s.agents = append(s.agents, a)
+	return a, nil
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// Start runs the agent, without waiting for anything.
+func (a *Agent) Start(ctx context.Context) error {
+	log, err := os.OpenFile(a.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	args := []string{"agent", "-config", a.Config}
+	if extra := strings.TrimSuffix(a.Config, ".hcl") + "-extra.hcl"; exists(extra) {
+		args = append(args, "-config", extra)
+	}
+	a.cmd = a.command(context.WithoutCancel(ctx), args...) // Stop ends it.
+	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.Env = append(append(cleanEnv(), "GOTRACEBACK=all"), a.Env...)
+	a.cmd.SysProcAttr = childAttr()
+	if err := a.cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", a.Name, err)
+	}
+	cmd, done := a.cmd, make(chan struct{})
+	a.done = done
+	go func() {
+		_ = cmd.Wait() // ExitCode tells.
+		close(done)
+	}()
+	return nil
+}
+
+// command is a command of wadi in the agent's network.
+func (a *Agent) command(ctx context.Context, args ...string) *exec.Cmd {
+	if a.Netns == "" {
+		return exec.CommandContext(ctx, a.bin, args...)
+	}
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + a.Netns, a.bin}, args...)...)
+}
+
+func exists(file string) bool { _, err := os.Stat(file); return err == nil }
+
+// cleanEnv is the environment without what would configure an agent.
+func cleanEnv() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "NOMAD_") && !strings.HasPrefix(kv, "CONSUL_") && !strings.HasPrefix(kv, "WADI_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// WaitLeader waits until some agent leads and this one is healthy.
+func (a *Agent) WaitLeader(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		_, err := a.Client.Leader(ctx)
+		if err == nil {
+			err = a.Client.Health(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-a.done:
+			return fmt.Errorf("%s exited with %d:\n%s", a.Name, a.cmd.ProcessState.ExitCode(), a.Tail(30))
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a leader: %w\n%s", err, a.Tail(30))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Tail returns the last lines of the agent's log.
+func (a *Agent) Tail(n int) string {
+	b, err := os.ReadFile(a.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// PID is the agent's process ID.
+func (a *Agent) PID() int { return a.cmd.Process.Pid }
+
+// Signal sends a signal to the agent.
+func (a *Agent) Signal(sig os.Signal) error { return a.cmd.Process.Signal(sig) }
+
+// Kill ends the agent with SIGKILL and waits.
+func (a *Agent) Kill() error {
+	err := a.cmd.Process.Kill()
+	<-a.done
+	return err
+}
+
+// Done is closed when the agent's process has ended.
+func (a *Agent) Done() <-chan struct{} { return a.done }
+
+// ExitCode of an agent that has ended.
+func (a *Agent) ExitCode() int { return a.cmd.ProcessState.ExitCode() }
+
+// Stop ends the agent in order, and by force when ctx or 40 s end. An agent that does not run is
+// no error.
+func (a *Agent) Stop(ctx context.Context) error {
+	if a.cmd == nil || a.cmd.Process == nil {
+		return nil
+	}
+	select {
+	case <-a.done:
+		return nil
+	default:
+	}
+	if err := a.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop %s: %w", a.Name, err)
+	}
+	select {
+	case <-a.done:
+		if code := a.cmd.ProcessState.ExitCode(); code != 0 {
+			return fmt.Errorf("%s exited with %d:\n%s", a.Name, code, a.Tail(20))
+		}
+		return nil
+	case <-ctx.Done():
+	case <-time.After(40 * time.Second):
+	}
+	return errors.Join(fmt.Errorf("stop %s: it did not end by itself:\n%s", a.Name, a.Tail(20)), a.Kill())
+}
