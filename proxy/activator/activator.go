@@ -32,9 +32,9 @@ type Activator struct {
 	cfg     Config
 	metrics *metrics
 	clock   *stats.Clock
-	wakes   *wakes
+	wakes   *wakeLimiter
 	backlog *backlog.Set
-	room    room
+	budget  budget
 	peers   atomic.Int64 // Activators that share the instances, this one included.
 	probing atomic.Int64 // Probes under way, of all revisions.
 
@@ -70,8 +70,8 @@ func New(cfg Config) (*Activator, error) {
 	a := &Activator{
 		cfg:     cfg,
 		clock:   stats.NewClock(),
-		wakes:   newWakes(cfg.MaxWakes),
-		room:    room{maxCount: int64(cfg.MaxWaiting), maxBytes: cfg.MaxWaitingBytes},
+		wakes:   newWakeLimiter(cfg.MaxWakes),
+		budget:  budget{maxCount: int64(cfg.MaxWaiting), maxBytes: cfg.MaxWaitingBytes},
 		idle:    make(chan struct{}, 1),
 		toStart: make(chan struct{}, 1),
 		backlog: backlog.New(),
@@ -122,7 +122,7 @@ func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 	for id, r := range old {
 		if next[id] == r {
 			r.reshare()
-			r.look() // Its bounds may have changed.
+			r.pokeLoop() // Its settings may have changed.
 			continue
 		}
 		_, there := routes[r.service]
@@ -242,7 +242,7 @@ func (a *Activator) leave() {
 func (a *Activator) conns() (open, idle int) {
 	for _, r := range *a.revisions.Load() {
 		r.mu.Lock()
-		for _, i := range r.instances {
+		for _, i := range r.pool.instances {
 			o, n := i.upstream.Conns()
 			open, idle = open+o, idle+n
 		}

@@ -8,7 +8,6 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/clientcert"
-	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
@@ -74,72 +73,4 @@ func (q *request) failed(ctx *attempt, err error) error {
 		}
 	}
 	return err
-}
-
-// expireAt has expire called at end, if not earlier. One timer looks after all
-// requests of a revision: most are over long before it fires, and cost it nothing.
-// The caller holds the mutex.
-func (r *revision) expireAt(end time.Time) {
-	switch {
-	case !r.expiryAt.IsZero() && !end.Before(r.expiryAt):
-		return
-	case r.expiry == nil:
-		r.expiry = time.AfterFunc(time.Until(end), r.expire)
-	default:
-		r.expiry.Reset(time.Until(end))
-	}
-	r.expiryAt = end
-}
-
-// expire ends the requests whose time is over.
-func (r *revision) expire() {
-	now := time.Now()
-	var over []*request
-	r.mu.Lock()
-	r.expiryAt = time.Time{}
-	var next time.Time
-	for q := range r.serving.All() {
-		switch {
-		case q.end.IsZero() || q.expired != nil:
-		case !q.end.After(now):
-			q.expired = make(chan struct{})
-			q.ctx.end(errTooLong)
-			over = append(over, q)
-		case next.IsZero() || q.end.Before(next):
-			next = q.end
-		}
-	}
-	if !next.IsZero() {
-		r.expireAt(next)
-	}
-	r.mu.Unlock()
-	for _, q := range over {
-		q.out.hurry()
-		close(q.expired)
-	}
-}
-
-// upgrade notes that q's connection was taken over: its time has no end.
-func (r *revision) upgrade(q *request, up *deadline.Upgraded) {
-	r.mu.Lock()
-	q.end, q.upgraded = time.Time{}, up
-	r.mu.Unlock()
-	if r.a.leaving.Load() {
-		go up.GoAway()
-	}
-}
-
-// Leave tells both ends of upgraded connections that this agent is to stop; see
-// [deadline.Tracker.GoAway]. Those that are upgraded from now on are told at once.
-func (a *Activator) Leave() {
-	a.leaving.Store(true)
-	for _, r := range *a.revisions.Load() {
-		r.mu.Lock()
-		for q := range r.serving.All() {
-			if q.upgraded != nil {
-				go q.upgraded.GoAway() // It ends with the connection at the latest.
-			}
-		}
-		r.mu.Unlock()
-	}
 }

@@ -102,8 +102,8 @@ func (m *metrics) answered(rev *revision, w *response, took time.Duration) {
 
 // coldStart notes where the time of a cold start went.
 func (m *metrics) coldStart(p *Phases, forward time.Duration) {
-	for _, part := range p.parts(forward) {
-		m.cold.WithLabelValues(part.name).Observe(part.took.Seconds())
+	for _, phase := range p.named(forward) {
+		m.cold.WithLabelValues(phase.name).Observe(phase.took.Seconds())
 	}
 }
 

@@ -56,36 +56,8 @@ type request struct {
 // grant is the right to send one request to an instance.
 type grant struct {
 	instance *instance
-	turn     int // The instance's, when it was granted.
-	at       time.Time
-	cold     *Phases // Nil: it had not to wait.
+	// ejections is the instance's count when it was granted.
+	ejections int
+	at        time.Time
+	cold      *Phases // Nil: it had not to wait.
 }
-
-// queue is a list of requests that knows how many of them are not quiet.
-type queue struct {
-	list.List[*request]
-	loud int
-}
-
-func (l *queue) pushBack(q *request) {
-	l.PushBack(&q.node, q)
-	l.count(q, 1)
-}
-
-func (l *queue) pushFront(q *request) {
-	l.PushFront(&q.node, q)
-	l.count(q, 1)
-}
-
-func (l *queue) remove(q *request) {
-	l.Remove(&q.node)
-	l.count(q, -1)
-}
-
-func (l *queue) count(q *request, n int) {
-	if !q.quiet {
-		l.loud += n
-	}
-}
-
-func (l *queue) has(q *request) bool { return l.Has(&q.node) }

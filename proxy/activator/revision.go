@@ -13,13 +13,13 @@ import (
 	"github.com/wadi-run/wadi/proxy/stats"
 )
 
-// probeIdle is how long after its last request a revision's instances are still
-// probed into rotation.
-const probeIdle = 10 * time.Second
-
-// revision is what the activator knows of one revision: who waits, and which
-// instances can take requests. Its loop runs only while somebody waits or an
-// instance is known; requests that find a ready instance don't need it.
+// revision is what the activator knows of one revision: a queue of requests, a pool of
+// instances, and a waker. Its loop runs only while a request waits or an instance is
+// known; requests that find an available instance don't need it.
+//
+// One mutex guards queue, pool, waker and inFlight together, as a request moves from one
+// to the other at once. The revision locks; the four types never do. Methods of the
+// revision whose comment says so are called with the mutex held.
 type revision struct {
 	a        *Activator
 	id       string
@@ -28,133 +28,116 @@ type revision struct {
 
 	settings atomic.Pointer[wadi.RouteRevision]
 	recorder atomic.Pointer[stats.Recorder]
-	kick     chan struct{} // Tells the loop to look again.
+	kick     chan struct{} // Signals the loop to make a pass.
 
-	room     tenant
-	counters [6]atomic.Pointer[prometheus.Counter] // Of requests answered, by class.
+	budgetUse budgetUse
+	counters  [6]atomic.Pointer[prometheus.Counter] // Of requests answered, by class.
 
-	mu        sync.Mutex
-	looping   bool
-	closed    *Refusal // Set when it takes no more requests.
-	waiting   waitQueue
-	serving   queue                // At instances, in the order in which they went there.
-	armed     time.Time            // When the loop wakes by itself; zero: not known to.
-	instances map[string]*instance // By allocation.
-	ready     int                  // Instances in rotation.
-	open      []*instance          // Those of them that have room, in no order.
-	bound     int                  // Requests that an instance may have at once; 0 is any number.
-	lentAt    time.Time            // When more than the share was last taken.
-	live      int                  // Instances that Nomad has not been told to stop.
-	used      time.Time            // When a request last came or ended.
-	paused    bool                 // Some instance is neither ready nor probed, for want of requests.
-	lacks     string               // What the instance that was not ready last lacks; empty: nothing is known.
-	cold      cold
-	expiry    *time.Timer // Looks at the ends of those at instances.
-	expiryAt  time.Time   // When it does; zero: it does not.
+	mu       sync.Mutex
+	queue    queue
+	pool     pool
+	waker    waker
+	inFlight inFlight
+
+	looping  bool
+	nextPass time.Time // When the loop makes a pass by itself; zero: unknown.
+	closed   *Refusal  // Set when no more requests are taken.
+	activeAt time.Time // When a request that is not quiet last came or ended.
 }
 
 func newRevision(a *Activator, id, service string, p wadi.Protocol) *revision {
-	return &revision{
+	r := &revision{
 		a: a, id: id, service: service, protocol: p,
-		kick:      make(chan struct{}, 1),
-		instances: make(map[string]*instance),
+		kick:  make(chan struct{}, 1),
+		queue: queue{waiting: a.metrics.waiting},
+		pool:  pool{instances: make(map[string]*instance)},
 	}
+	r.inFlight.onTimer = r.expireInFlight
+	return r
 }
 
-// look makes a loop that runs look at everything again.
-func (r *revision) look() { signal(r.kick) }
+// pokeLoop has the loop, if it runs, make a pass.
+func (r *revision) pokeLoop() { signal(r.kick) }
 
-// take grants q an instance at once, if one has room and nobody waits.
-func (r *revision) take(q *request) bool {
+// tryGrant grants q an instance at once, if one is available and no request waits.
+func (r *revision) tryGrant(q *request) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed != nil || r.waiting.Len() > 0 {
+	if r.closed != nil || r.queue.Len() > 0 {
 		return false
 	}
-	i := r.pick()
+	i := r.pool.pick()
 	if i == nil {
 		return false
 	}
 	if !q.quiet {
-		r.touch(q.arrived)
+		r.noteActivity(q.arrived)
 	}
-	r.send(q, i, q.arrived)
+	r.grant(q, i, q.arrived)
 	return true
 }
 
-// touch notes a request, so that instances are probed. The caller holds the mutex.
-func (r *revision) touch(now time.Time) {
-	r.used = now
-	if r.paused {
-		r.paused = false
-		r.look()
+// noteActivity notes a request, so that instances are probed. The caller holds the mutex.
+func (r *revision) noteActivity(now time.Time) {
+	r.activeAt = now
+	if r.pool.probesPaused {
+		r.pool.probesPaused = false
+		r.pokeLoop()
 	}
 }
 
-// send grants i to q, and counts it there. The caller holds the mutex.
-func (r *revision) send(q *request, i *instance, now time.Time) {
-	i.inFlight++
-	r.settle(i)
-	r.serving.pushBack(q)
-	if !q.end.IsZero() {
-		r.expireAt(q.end)
-	}
-	q.grant = grant{instance: i, turn: i.turn, at: now, cold: q.grant.cold}
+// grant gives q a slot of i. The caller holds the mutex.
+func (r *revision) grant(q *request, i *instance, now time.Time) {
+	r.pool.take(i)
+	r.inFlight.add(q)
+	q.grant = grant{instance: i, ejections: i.ejections, at: now, cold: q.grant.cold}
 }
 
-// serveWaiting grants what can be granted: callers take turns. The caller holds the mutex.
-func (r *revision) serveWaiting(now time.Time) {
-	for r.waiting.Len() > 0 {
-		i := r.pick()
+// grantWaiting grants instances to waiting requests while there are both, callers in
+// turn. The caller holds the mutex.
+func (r *revision) grantWaiting(now time.Time) {
+	for r.queue.Len() > 0 {
+		i := r.pool.pick()
 		if i == nil {
 			return
 		}
-		q := r.waiting.next()
-		if q.conn != nil && hungUp(q.conn) { // Since the loop last looked.
-			r.leave(q, clientGone())
+		q := r.queue.next()
+		if q.conn != nil && disconnected(q.conn) { // Since the last pass.
+			r.cancel(q, clientGone())
 			continue
 		}
-		r.waiting.take(q)
-		r.unqueued(q)
-		r.send(q, i, now)
-		q.grant.cold = r.phases(q, i, now)
+		r.queue.dequeue(q)
+		r.noteDequeued(q)
+		r.grant(q, i, now)
+		q.grant.cold = r.waker.phases(q.arrived, i, now)
 		close(q.done)
 	}
 }
 
-// leave takes q out of the queue, refused. The caller holds the mutex.
-func (r *revision) leave(q *request, err error) {
-	r.unqueue(q)
-	q.err = err
+// cancel ends the wait of q with an error. The caller holds the mutex.
+func (r *revision) cancel(q *request, err error) {
+	r.noteDequeued(q)
 	if q.grant.at.IsZero() {
-		q.grant.cold = r.phasesInVain(q, time.Now())
+		q.grant.cold = r.waker.phases(q.arrived, r.pool.furthest(), time.Now())
 	}
-	close(q.done)
+	r.queue.cancel(q, err)
 }
 
-// unqueue frees q's place in the queue. The caller holds the mutex.
-func (r *revision) unqueue(q *request) {
-	r.waiting.leave(q)
-	r.unqueued(q)
-}
-
-// unqueued notes that q waits no longer. The caller holds the mutex.
-func (r *revision) unqueued(q *request) {
-	r.a.metrics.waiting.Dec()
+// noteDequeued notes that q has left the queue. The caller holds the mutex.
+func (r *revision) noteDequeued(q *request) {
 	if !q.quiet {
-		r.used = time.Now()
+		r.activeAt = time.Now()
 	}
 }
 
-// failWaiting refuses those that wait. The caller holds the mutex.
-func (r *revision) failWaiting(err error) {
-	for q := range r.waiting.All() {
-		r.leave(q, err)
+// cancelAll cancels all waiting requests. The caller holds the mutex.
+func (r *revision) cancelAll(err error) {
+	for q := range r.queue.All() {
+		r.cancel(q, err)
 	}
 }
 
-// wait queues q, and returns when an instance is granted, the waiting is
-// refused, or ctx ends.
+// wait enqueues q, and returns when q is granted an instance or canceled, or ctx ends.
 func (r *revision) wait(ctx context.Context, q *request) error {
 	if err := r.enqueue(q); err != nil {
 		return err
@@ -168,8 +151,9 @@ func (r *revision) wait(ctx context.Context, q *request) error {
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
-	if r.waiting.has(q) {
-		r.unqueue(q)
+	if r.queue.has(q) {
+		r.queue.withdraw(q)
+		r.noteDequeued(q)
 		r.mu.Unlock()
 		return ctx.Err()
 	}
@@ -180,72 +164,72 @@ func (r *revision) wait(ctx context.Context, q *request) error {
 	return ctx.Err()
 }
 
+// enqueue puts q into the queue, or returns a Refusal.
 func (r *revision) enqueue(q *request) error {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.shut(q); err != nil {
+	if err := r.admit(q); err != nil {
 		return err
 	}
 	if !r.looping {
 		r.looping = true
-		r.armed = time.Time{}
+		r.nextPass = time.Time{}
 	}
-	r.waiting.enter(q, q.sent.Load() > 0)
-	r.a.metrics.waiting.Inc()
-	if r.waiting.Len() == 1 {
-		r.takeBack(now)
-		r.cold.unplaced = false // It was for those that wait no longer.
+	r.queue.enqueue(q, q.sent.Load() > 0)
+	if r.queue.Len() == 1 {
+		r.pool.returnToShare(r.share(), now)
+		r.waker.unplaced = false // It was about a wake for earlier requests.
 	}
 	if !q.quiet {
-		if r.waiting.Len() == 1 && now.Sub(r.used) > r.patience() {
-			r.cold.since = time.Time{} // What hindered long ago may be over.
+		if r.queue.Len() == 1 && now.Sub(r.activeAt) > r.patience() {
+			r.waker.coldSince = time.Time{} // What blocked it long ago may be over.
 		}
-		r.touch(now)
+		r.noteActivity(now)
 	}
-	r.serveWaiting(now) // An instance may have become ready in between.
-	if !r.waiting.has(q) {
+	r.grantWaiting(now) // An instance may have become available in between.
+	if !r.queue.has(q) {
 		return nil
 	}
-	if r.waiting.Len() == 1 || r.waiting.loud == 1 || q.until.Before(r.armed) || q.conn != nil && r.armed.After(now.Add(goneEvery)) {
-		r.look()
+	if r.queue.Len() == 1 || r.queue.waking == 1 || q.until.Before(r.nextPass) || q.conn != nil && r.nextPass.After(now.Add(disconnectEvery)) {
+		r.pokeLoop()
 	}
 	return nil
 }
 
-// shut says why q can't be queued, and starts the loop if it can. The caller holds
-// the mutex. It is a function of its own, as what it needs of the stack would stay
-// with every request that waits.
-func (r *revision) shut(q *request) error {
+// admit returns a Refusal if q can't be enqueued, and has the loop started if it does not
+// run. The caller holds the mutex. It is a function of its own, as its part of the stack
+// would stay with every request that waits.
+func (r *revision) admit(q *request) error {
 	depth := r.settings.Load().Queue.Depth
 	switch {
 	case r.closed != nil:
 		return *r.closed
 	case q.quiet && r.atZero():
 		return atZero()
-	case q.sent.Load() == 0 && r.waiting.Len() >= depth && !r.displace(q.from, depth):
-		return tooMany(r.id, depth)
+	case q.sent.Load() == 0 && r.queue.Len() >= depth && !r.displace(q.from, depth):
+		return depthReached(r.id, depth)
 	case !r.looping && !r.a.start(r):
 		return shuttingDown()
 	}
 	return nil
 }
 
-// displace refuses a request of the caller with the most, for one of a caller that has
+// displace cancels a request of the caller with the most, for one of a caller that has
 // less than its share of the queue, and reports whether it did. The caller holds the mutex.
 func (r *revision) displace(caller string, depth int) bool {
-	q := r.waiting.displaced(caller)
+	q := r.queue.displaceable(caller)
 	if q == nil {
 		return false
 	}
-	r.leave(q, tooMany(r.id, depth))
+	r.cancel(q, depthReached(r.id, depth))
 	return true
 }
 
-// atZero reports whether nothing is placed. The caller holds the mutex.
+// atZero reports whether no instance is placed. The caller holds the mutex.
 func (r *revision) atZero() bool {
 	if r.looping {
-		return r.live == 0
+		return r.pool.placed == 0
 	}
 	eps, _ := r.a.cfg.Endpoints.Endpoints(r.id)
 	for _, ep := range eps {
@@ -256,22 +240,20 @@ func (r *revision) atZero() bool {
 	return true
 }
 
-// release ends q's time at its instance, and serves who waits for the place. It
-// returns when nobody else touches q's answer any more.
+// release ends q's time at its instance, and grants the slot to a waiting request. It
+// returns when nothing else touches q's answer any more.
 func (r *revision) release(q *request) {
 	i := q.grant.instance
 	now := time.Now()
 	r.mu.Lock()
-	i.inFlight--
 	if q.out.status != 0 {
 		i.failures = 0
 	}
-	r.serving.remove(q)
+	r.inFlight.remove(q)
 	expired := q.expired
-	r.settle(i)
-	r.used = now
-	r.serveWaiting(now)
-	unused := i.gone && i.inFlight == 0
+	unused := r.pool.free(i)
+	r.activeAt = now
+	r.grantWaiting(now)
 	r.mu.Unlock()
 	if unused {
 		i.close()
@@ -281,23 +263,23 @@ func (r *revision) release(q *request) {
 	}
 }
 
-// fail takes the instance of g out of rotation, unless it has been probed again
-// since g was granted, and reports whether it did. The loop probes it back in.
+// fail takes the instance of g out of rotation, unless that has happened since g was
+// granted, and reports whether it did. The loop has it probed again.
 func (r *revision) fail(g grant) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := g.instance
-	if !i.ready || i.turn != g.turn {
+	if !i.ready || i.ejections != g.ejections {
 		return false
 	}
-	r.unready(i)
+	r.pool.eject(i)
 	i.failures++
-	r.look()
+	r.pokeLoop()
 	return true
 }
 
-// retire refuses all requests from now on: the revision is not routed any more. Those
-// that wait may come again: another one may have its place.
+// retire refuses all requests from now on: the revision is not routed any more. Callers
+// may come again: another revision may have taken its place.
 func (r *revision) retire() {
 	r.close(Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
 		Message: "revision " + r.id + " is not served any more"})
@@ -311,7 +293,13 @@ func (r *revision) close(f Refusal) {
 	if r.closed == nil {
 		r.closed = &f
 	}
-	r.failWaiting(f)
+	r.cancelAll(f)
 	r.mu.Unlock()
-	r.look()
+	r.pokeLoop()
+}
+
+func (r *revision) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed != nil
 }

@@ -236,15 +236,15 @@ func (q *request) isLate() bool { return !q.until.IsZero() && !time.Now().Before
 
 // acquire grants q an instance, at once or after waiting for one.
 func (q *request) acquire() error {
-	if q.rev.take(q) {
+	if q.rev.tryGrant(q) {
 		return nil
 	}
-	size, err := q.a.room.enter(&q.rev.room, q.in)
+	size, err := q.a.budget.reserveFor(&q.rev.budgetUse, q.in)
 	if err != nil {
 		return err
 	}
 	err = q.wait()
-	q.a.room.give(&q.rev.room, size)
+	q.a.budget.release(&q.rev.budgetUse, size)
 	if err != nil || q.a.cfg.Guard == nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (q *request) acquire() error {
 func (q *request) wait() error {
 	began := time.Now()
 	q.done = make(chan struct{})
-	q.conn = watched(q.in)
+	q.conn = unwatched(q.in)
 	q.from = q.callerName()
 	if q.until.IsZero() {
 		q.waitUntil(began)
@@ -295,7 +295,7 @@ func (q *request) refusal(err error) Refusal {
 	case q.in.Context().Err() != nil:
 		return clientGone()
 	case errors.As(err, &failed) && failed.Unseen() && q.isLate():
-		return q.rev.lateNow(q)
+		return q.rev.refusalWhenLate(q)
 	case errors.As(err, &failed) && failed.Unseen():
 		return instanceFailed("no instance took the request")
 	}

@@ -83,32 +83,32 @@ func (r *revision) dump(now time.Time) (d RevisionDump, busy bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d = RevisionDump{
-		Service: r.service, Revision: r.id, Waiting: r.waiting.Len(), InFlight: r.serving.Len(),
+		Service: r.service, Revision: r.id, Waiting: r.queue.Len(), InFlight: r.inFlight.Len(),
 		Instances: []InstanceDump{}, Requests: []RequestDump{},
 	}
-	if r.cold.err != nil {
-		d.WakeError = r.cold.err.Error()
+	if r.waker.err != nil {
+		d.WakeError = r.waker.err.Error()
 	}
-	if q := r.waiting.First(); q != nil {
+	if q := r.queue.First(); q != nil {
 		d.OldestWait = wadi.Duration(now.Sub(q.arrived))
 	}
-	for _, l := range []*queue{&r.waiting.queue, &r.serving} {
+	for _, l := range []*requestList{&r.queue.requestList, &r.inFlight.requestList} {
 		n := 0
 		for q := range l.All() {
 			if n++; n > dumpRequests {
 				break
 			}
-			d.Requests = append(d.Requests, q.dump(now, l == &r.waiting.queue))
+			d.Requests = append(d.Requests, q.dump(now, l == &r.queue.requestList))
 		}
 	}
-	for _, i := range r.instances {
+	for _, i := range r.pool.instances {
 		if len(d.Instances) == dumpInstances {
 			break
 		}
 		d.Instances = append(d.Instances, InstanceDump{i.ep.Instance, i.ep.Addr, i.state(), i.inFlight})
 	}
 	slices.SortFunc(d.Instances, func(a, b InstanceDump) int { return cmp.Compare(a.Instance, b.Instance) })
-	return d, r.waiting.Len()+r.serving.Len()+len(r.instances) > 0
+	return d, r.queue.Len()+r.inFlight.Len()+len(r.pool.instances) > 0
 }
 
 // dump describes q. The caller holds the revision's mutex.

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// spareFresh is how old the kept connection of a probe may get.
+const spareFresh = time.Second
+
 // dial hands out the probe's connection, or opens one.
 func (i *instance) dial(ctx context.Context) (net.Conn, error) {
 	if c := i.takeSpare(); c != nil {

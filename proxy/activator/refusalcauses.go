@@ -59,8 +59,8 @@ func queueTimeout(revision string, timeout wadi.Duration, ready int, unready str
 		Message: fmt.Sprintf("%s: waited %s for %s", why, timeout, revision)}
 }
 
-func tooMany(revision string, depth int) Refusal {
-	return full("as many requests wait for %s as may: %d", revision, depth)
+func depthReached(revision string, depth int) Refusal {
+	return queueFull("as many requests wait for %s as may: %d", revision, depth)
 }
 
 // notWoken is the answer to those who waited in vain because the wakes failed.
@@ -115,7 +115,7 @@ func hasFailed(revision, why string) Refusal {
 		Inside:  fmt.Sprintf("revision %s has failed: %s", revision, why)}
 }
 
-func full(format string, args ...any) Refusal {
+func queueFull(format string, args ...any) Refusal {
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeQueueFull, RetryAfter: retrySoon,
 		Message: wadi.ErrQueueFull.Error() + ": " + fmt.Sprintf(format, args...)}
 }

@@ -9,32 +9,22 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Bounds of waking one revision.
-const (
-	wakeTimeout  = 30 * time.Second // Of one call.
-	wakeBackoff  = 50 * time.Millisecond
-	wakeMaxDelay = 2 * time.Second
-	// wakeAgain is when a wake that brought no instance to sight is repeated:
-	// somebody may have set the count back to zero in between.
-	wakeAgain = 5 * time.Second
-)
-
-// By how long Nomad takes to place an instance it shows whether it keeps up: it
-// takes scale calls far faster than it places, and says nothing of that.
+// The time that Nomad takes to place an instance shows whether it keeps up: it accepts
+// scale calls far faster than it places, without a sign.
 const (
 	placedSlowly  = 2 * time.Second
 	placedQuickly = 500 * time.Millisecond
-	slowDownEvery = time.Second // What was begun before the last slowing tells of before it.
+	slowDownEvery = time.Second // Wakes that began before the last slowing are no reason for another.
 )
 
 // pace is how many wakes may begin in a second.
 type pace struct {
 	most, rate float64
-	slowed     time.Time // When it was last reduced.
+	slowed     time.Time // When rate was last reduced.
 }
 
-// after is the pace after an instance was placed so long after the call that woke
-// its revision: half when that was slow, and step by step up to the most again.
+// after is the pace after an instance was placed so long after its wake began: half when
+// that was slow, and step by step up to the most again.
 func (p pace) after(took time.Duration, now time.Time) pace {
 	switch {
 	case took >= placedSlowly && now.Sub(p.slowed) >= slowDownEvery:
@@ -45,23 +35,24 @@ func (p pace) after(took time.Duration, now time.Time) pace {
 	return p
 }
 
-// wakes begins the wakes of all revisions, oldest first and at most so many per
-// second. It asks for each revision once at a time; the revision sees to that.
-type wakes struct {
+// wakeLimiter begins the wakes of all revisions, those with the oldest request first, and
+// at most so many per second. Each revision's waker asks for one wake at a time. It has
+// a mutex of its own; a revision may hold its own mutex when it calls.
+type wakeLimiter struct {
 	notify chan struct{}
 
 	mu      sync.Mutex
 	pace    pace
-	pending map[*revision]time.Time // Since when its oldest request waits.
+	pending map[*revision]time.Time // When the revision's oldest request came.
 	running int
-	over    chan struct{} // Closed when none is pending or running; nil: nobody wants to know.
+	idle    chan struct{} // Closed when none is pending or running; nil: there is no reader.
 
 	begun []time.Time // Ring of the latest; owned by run.
 	next  int
 }
 
-func newWakes(perSecond float64) *wakes {
-	return &wakes{
+func newWakeLimiter(perSecond float64) *wakeLimiter {
+	return &wakeLimiter{
 		notify:  make(chan struct{}, 1),
 		pace:    pace{most: perSecond, rate: perSecond},
 		pending: make(map[*revision]time.Time),
@@ -69,15 +60,15 @@ func newWakes(perSecond float64) *wakes {
 	}
 }
 
-// placed takes in how long after its wake an instance was placed.
-func (k *wakes) placed(took time.Duration, now time.Time) {
+// placed adapts the pace to how long after its wake an instance was placed.
+func (k *wakeLimiter) placed(took time.Duration, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.pace = k.pace.after(took, now)
 }
 
 // rate is how many may begin in a second now.
-func (k *wakes) rate() float64 {
+func (k *wakeLimiter) rate() float64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.pace.rate
@@ -85,24 +76,24 @@ func (k *wakes) rate() float64 {
 
 // nextAt is when the next may begin: at a rate of n a second, when the n-th last
 // one was a second ago.
-func (k *wakes) nextAt() time.Time {
+func (k *wakeLimiter) nextAt() time.Time {
 	rate := k.rate()
 	n := max(1, min(len(k.begun), int(rate)))
 	last := k.begun[(k.next+len(k.begun)-n)%len(k.begun)]
 	return last.Add(time.Duration(float64(n) / rate * float64(time.Second)))
 }
 
-// ask queues a wake of r, whose oldest request waits since then.
-func (k *wakes) ask(r *revision, since time.Time) {
+// ask queues a wake of r, whose oldest request came then.
+func (k *wakeLimiter) ask(r *revision, oldest time.Time) {
 	k.mu.Lock()
-	k.pending[r] = since
+	k.pending[r] = oldest
 	k.mu.Unlock()
 	signal(k.notify)
 }
 
-// oldest takes the revision that waits longest, of which one has to, and counts its wake
-// as running.
-func (k *wakes) oldest() *revision {
+// oldest takes the pending revision with the oldest request, and counts its wake as
+// running. Some revision has to be pending.
+func (k *wakeLimiter) oldest() *revision {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var first *revision
@@ -116,42 +107,38 @@ func (k *wakes) oldest() *revision {
 	return first
 }
 
-// ended notes that a wake has.
-func (k *wakes) ended() {
+// ended notes that a wake has ended.
+func (k *wakeLimiter) ended() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.running--
-	if k.over != nil && len(k.pending)+k.running == 0 {
-		close(k.over)
-		k.over = nil
+	if k.idle != nil && len(k.pending)+k.running == 0 {
+		close(k.idle)
+		k.idle = nil
 	}
 }
 
-// underWay is closed when none is pending or running; nil: none is.
-func (k *wakes) underWay() <-chan struct{} {
+// busy returns a channel that is closed when no wake is pending or running; nil: none is.
+func (k *wakeLimiter) busy() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.pending)+k.running == 0 {
 		return nil
 	}
-	if k.over == nil {
-		k.over = make(chan struct{})
+	if k.idle == nil {
+		k.idle = make(chan struct{})
 	}
-	return k.over
+	return k.idle
 }
 
-// Waking returns a channel that is closed when no wake is due or under way any more; nil
-// if none is. Whoever else raises counts lets them go first.
-func (a *Activator) Waking() <-chan struct{} { return a.wakes.underWay() }
-
-func (k *wakes) empty() bool {
+func (k *wakeLimiter) empty() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.pending) == 0
 }
 
-// run begins what is asked for until ctx ends, and waits for what it began.
-func (k *wakes) run(ctx context.Context, wake func(context.Context, *revision)) {
+// run begins the wakes that are asked for until ctx ends, and waits for those it began.
+func (k *wakeLimiter) run(ctx context.Context, wake func(context.Context, *revision)) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for {
@@ -179,7 +166,11 @@ func (k *wakes) run(ctx context.Context, wake func(context.Context, *revision)) 
 	}
 }
 
-// wake calls the Waker once for r and tells r's loop what came of it.
+// Waking returns a channel that is closed when no wake is due or under way any more; nil
+// if none is. The autoscaler waits for it before it raises counts: wakes go first.
+func (a *Activator) Waking() <-chan struct{} { return a.wakes.busy() }
+
+// wake calls the Waker once for r, and reports the result to r.
 func (a *Activator) wake(ctx context.Context, r *revision) {
 	if r.isClosed() {
 		return
@@ -199,5 +190,5 @@ func (a *Activator) wake(ctx context.Context, r *revision) {
 	if err != nil && ctx.Err() == nil {
 		a.cfg.Log.Warn("wake refused", "service", r.service, "revision", r.id, "error", err)
 	}
-	r.woken(err, time.Now())
+	r.wakeEnded(err, time.Now())
 }

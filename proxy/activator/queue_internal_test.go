@@ -7,12 +7,17 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
-func order(w *waitQueue) (out []string) {
+func newQueue() *queue {
+	return &queue{waiting: prometheus.NewGauge(prometheus.GaugeOpts{Name: "waiting"})}
+}
+
+func order(w *queue) (out []string) {
 	for w.Len() > 0 {
 		q := w.next()
-		w.take(q)
+		w.dequeue(q)
 		out = append(out, q.record.Service)
 	}
 	return out
@@ -22,23 +27,23 @@ func named(caller, name string) *request {
 	return &request{from: caller, record: &RequestRecord{Service: name}}
 }
 
-func TestWaitQueue_CallersTakeTurns(t *testing.T) {
-	var w waitQueue
+func TestQueue_CallersTakeTurns(t *testing.T) {
+	w := newQueue()
 	for _, name := range []string{"a1", "a2", "a3", "b1", "a4", "c1", "b2"} {
-		w.enter(named(name[:1], name), false)
+		w.enqueue(named(name[:1], name), false)
 	}
-	w.enter(named("c", "c0"), true) // It was granted before.
+	w.enqueue(named("c", "c0"), true) // It was granted before.
 	want := []string{"c0", "a1", "b1", "c1", "a2", "b2", "a3", "a4"}
-	if diff := cmp.Diff(want, order(&w)); diff != "" {
+	if diff := cmp.Diff(want, order(w)); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}
 }
 
 // Whatever comes and goes, each caller's requests are in order, and the largest caller
 // is known.
-func TestWaitQueue_AnyOrder(t *testing.T) {
+func TestQueue_AnyOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	var w waitQueue
+	w := newQueue()
 	model := map[string][]*request{}
 	var all []*request
 	gone := func(q *request) {
@@ -50,7 +55,7 @@ func TestWaitQueue_AnyOrder(t *testing.T) {
 		case n < 5 && len(all) < 200 || len(all) == 0:
 			q := named(fmt.Sprint(rng.IntN(8)), "")
 			again := rng.IntN(10) == 0
-			if w.enter(q, again); again {
+			if w.enqueue(q, again); again {
 				model[q.from] = append([]*request{q}, model[q.from]...)
 			} else {
 				model[q.from] = append(model[q.from], q)
@@ -61,11 +66,11 @@ func TestWaitQueue_AnyOrder(t *testing.T) {
 			if q != model[q.from][0] {
 				t.Fatalf("step %d: not the first of its caller", step)
 			}
-			w.take(q)
+			w.dequeue(q)
 			gone(q)
 		default:
 			q := all[rng.IntN(len(all))]
-			w.leave(q)
+			w.withdraw(q)
 			gone(q)
 		}
 		top, callers := 0, 0
@@ -74,10 +79,10 @@ func TestWaitQueue_AnyOrder(t *testing.T) {
 				callers++
 			}
 		}
-		if w.Len() != len(all) || w.top != top || len(w.callers) != callers || w.turns.Len() != callers {
-			t.Fatalf("step %d: %d wait of %d callers (%d turns), at most %d; want %d of %d, %d", step, w.Len(), len(w.callers), w.turns.Len(), w.top, len(all), callers, top)
+		if w.Len() != len(all) || w.longest != top || len(w.callers) != callers || w.turns.Len() != callers {
+			t.Fatalf("step %d: %d wait of %d callers (%d turns), at most %d; want %d of %d, %d", step, w.Len(), len(w.callers), w.turns.Len(), w.longest, len(all), callers, top)
 		}
-		q := w.displaced("0")
+		q := w.displaceable("0")
 		if (q != nil) != (top >= len(model["0"])+2) {
 			t.Fatalf("step %d: displaced %v with %d of at most %d", step, q, len(model["0"]), top)
 		}

@@ -3,6 +3,7 @@ package activator
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -22,13 +23,13 @@ func TestShare(t *testing.T) {
 		if got := share(tt.limit, tt.k); got != tt.share {
 			t.Errorf("share(%d, %d): got %d, want %d", tt.limit, tt.k, got, tt.share)
 		}
-		if got := most(tt.limit, tt.k); got != tt.most {
-			t.Errorf("most(%d, %d): got %d, want %d", tt.limit, tt.k, got, tt.most)
+		if got := maxShare(tt.limit, tt.k); got != tt.most {
+			t.Errorf("maxShare(%d, %d): got %d, want %d", tt.limit, tt.k, got, tt.most)
 		}
 	}
 	for limit := 1; limit <= 50; limit++ {
 		for k := 1; k <= 10*limit; k++ {
-			s, m := share(limit, k), most(limit, k)
+			s, m := share(limit, k), maxShare(limit, k)
 			if s < 1 || s*k < limit || s > m || m > limit || m*k > 11*limit && m > 1 {
 				t.Fatalf("limit %d of %d activators: share %d, most %d", limit, k, s, m)
 			}
@@ -36,25 +37,24 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// crowd is a revision with n ready instances.
-func crowd(n, bound int) *revision {
-	r := &revision{instances: map[string]*instance{}, bound: bound, a: &Activator{}}
-	r.settings.Store(&wadi.RouteRevision{ConcurrencyLimit: bound})
+// newPool is a pool with n ready instances.
+func newPool(n, limit int) *pool {
+	p := &pool{instances: map[string]*instance{}, limit: limit}
 	for k := range n {
-		i := &instance{ready: true, slot: -1, ep: wadi.Endpoint{Instance: strconv.Itoa(k)}}
-		r.instances[i.ep.Instance] = i
-		r.settle(i)
+		i := &instance{index: -1, ep: wadi.Endpoint{Instance: strconv.Itoa(k)}}
+		p.instances[i.ep.Instance] = i
+		p.admit(i, time.Now())
 	}
-	return r
+	return p
 }
 
 func TestPick_Balances(t *testing.T) {
-	r := crowd(50, 0)
+	p := newPool(50, 0)
 	for range 50 * 20 {
-		r.pick().inFlight++
+		p.pick().inFlight++
 	}
 	sum := 0
-	for _, i := range r.instances {
+	for _, i := range p.instances {
 		sum += (i.inFlight - 20) * (i.inFlight - 20)
 	}
 	if variance := sum / 50; variance > 8 { // By chance alone it is about 20; with two choices, two.
@@ -63,47 +63,47 @@ func TestPick_Balances(t *testing.T) {
 }
 
 func TestPick_OnlyWithRoom(t *testing.T) {
-	r := crowd(20, 2)
+	p := newPool(20, 2)
 	for range 40 {
-		i := r.pick()
+		i := p.pick()
 		i.inFlight++
-		r.settle(i)
+		p.updateAvailable(i)
 	}
 	got := map[int]int{}
-	for _, i := range r.instances {
+	for _, i := range p.instances {
 		got[i.inFlight]++
 	}
-	if want := map[int]int{2: 20}; !cmp.Equal(got, want) || r.pick() != nil {
-		t.Fatalf("got %v, and then %v; want %v and none", got, r.pick(), want)
+	if want := map[int]int{2: 20}; !cmp.Equal(got, want) || p.pick() != nil {
+		t.Fatalf("got %v, and then %v; want %v and none", got, p.pick(), want)
 	}
-	r.setBound(3)
-	if len(r.open) != 20 {
-		t.Errorf("%d have room for a third, want all", len(r.open))
+	p.setLimit(3)
+	if len(p.available) != 20 {
+		t.Errorf("%d have room for a third, want all", len(p.available))
 	}
-	i := r.pick()
+	i := p.pick()
 	i.ready = false
-	r.settle(i)
+	p.updateAvailable(i)
 	for range 19 {
-		o := r.pick()
+		o := p.pick()
 		if o == i {
 			t.Fatal("an instance that is not ready was picked")
 		}
 		o.inFlight++
-		r.settle(o)
+		p.updateAvailable(o)
 	}
-	if r.pick() != nil {
+	if p.pick() != nil {
 		t.Error("one has room for a fourth")
 	}
 }
 
 func BenchmarkPick(b *testing.B) {
-	r := crowd(1000, 100)
+	p := newPool(1000, 100)
 	b.ReportAllocs()
 	for b.Loop() {
-		i := r.pick()
+		i := p.pick()
 		i.inFlight++
-		r.settle(i)
+		p.updateAvailable(i)
 		i.inFlight--
-		r.settle(i)
+		p.updateAvailable(i)
 	}
 }

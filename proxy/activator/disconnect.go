@@ -30,8 +30,8 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, raw)
 }
 
-// watched returns the connection of r if net/http doesn't watch it.
-func watched(r *http.Request) syscall.RawConn {
+// unwatched returns the connection of r if net/http doesn't watch it.
+func unwatched(r *http.Request) syscall.RawConn {
 	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -39,8 +39,8 @@ func watched(r *http.Request) syscall.RawConn {
 	return raw
 }
 
-// hungUp reports whether the peer of c has closed its side. It reads nothing.
-func hungUp(c syscall.RawConn) bool {
+// disconnected reports whether the peer of c has closed its side. It reads nothing.
+func disconnected(c syscall.RawConn) bool {
 	gone := false
 	err := c.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
