@@ -11,17 +11,17 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// Right is one that a token may have in Consul, for instance write on the key wadi/x.
+// Right is a right in Consul, for instance write on the key wadi/x.
 type Right struct {
 	Resource, Segment, Access string
 	Allow                     bool `json:",omitempty"` // Of the answer; Consul refuses it in a question.
 }
 
-// maxRights is for how many rights Consul is asked at once.
+// maxRights bounds the rights of one question to Consul.
 const maxRights = 64
 
-// Lacks returns those of the rights that the agent's own token has not. Without ACLs
-// it lacks none.
+// Lacks returns the rights that the agent's own token does not have. Without ACLs it lacks
+// none.
 func (c *Client) Lacks(ctx context.Context, rights []Right) ([]Right, error) {
 	var lacking []Right
 	for len(rights) > 0 {
@@ -40,7 +40,7 @@ func (c *Client) Lacks(ctx context.Context, rights []Right) ([]Right, error) {
 	return lacking, nil
 }
 
-// authorize asks which of the rights a token has. Without ACLs it has all.
+// authorize asks Consul which of the rights a token has. Without ACLs it has all.
 func (c *Client) authorize(ctx context.Context, token string, rights []Right) ([]Right, error) {
 	body, err := json.Marshal(rights)
 	if err != nil {
@@ -64,7 +64,7 @@ func (c *Client) authorize(ctx context.Context, token string, rights []Right) ([
 	}
 	for i, r := range got {
 		if r.Resource != rights[i].Resource || r.Segment != rights[i].Segment || r.Access != rights[i].Access {
-			got[i].Allow = false // It is about another.
+			got[i].Allow = false // The answer is about another right.
 		}
 	}
 	return got, nil
@@ -72,8 +72,8 @@ func (c *Client) authorize(ctx context.Context, token string, rights []Right) ([
 
 var errNotUnderstood = errors.New("consul's answer is not understood")
 
-// NodeOf returns the name of the node of Consul's agent, as one of its checks tells
-// it; empty if the agent does not have the check, or it may not be read.
+// NodeOf returns the name of the node of Consul's agent, from one of its checks; empty if
+// the agent does not have the check, or the token may not read it.
 func (c *Client) NodeOf(ctx context.Context, checkID string) (string, error) {
 	checks, err := c.api.Agent().ChecksWithFilterOpts(fmt.Sprintf("CheckID == %q", checkID), (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {

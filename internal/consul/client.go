@@ -1,9 +1,9 @@
-// Package consul is Wadi's way to Consul: key-value pairs, config entries,
+// Package consul is Wadi's adapter to Consul: key-value pairs, config entries,
 // registrations, look-ups, blocking queries and the leader's lock.
 //
-// It promises that every call ends with its context, and that its errors are
-// told apart with the sentinels of package wadi. It refuses to decide anything:
-// what is stored, and what an answer means, is its callers' business.
+// It promises that every call ends with its context, and that its errors wrap the
+// sentinels of package wadi. It refuses to decide anything: its callers decide what is
+// stored, and what an answer means.
 package consul
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// Config says how Consul's agent is reached.
+// Config is how to reach Consul's agent.
 type Config struct {
 	Address    string // http://, https:// or unix://.
 	Token      string
@@ -26,12 +26,12 @@ type Config struct {
 	SkipVerify bool // Accepts any certificate of Consul's.
 }
 
-// Client talks to one Consul agent. It is safe for concurrent use.
+// Client calls one Consul agent. It is safe for concurrent use.
 type Client struct {
 	api   *api.Client
 	http  *http.Client // Of api.
 	base  string       // URL for http.
-	token string       // The agent's own.
+	token string       // The Wadi agent's own.
 }
 
 // New returns a client. It does no I/O except reading the certificate files.
@@ -59,26 +59,26 @@ func New(cfg Config) (*Client, error) {
 	}
 	base := strings.TrimRight(cfg.Address, "/")
 	if strings.HasPrefix(base, "unix://") {
-		base = "http://consul" // The transport knows the socket.
+		base = "http://consul" // The transport dials the socket.
 	} else if !strings.Contains(base, "://") {
 		base = conf.Scheme + "://" + base
 	}
 	return &Client{api: c, http: conf.HttpClient, base: base, token: cfg.Token}, nil
 }
 
-// API is the client underneath, for what this package has no word for: leaf
+// API is the underlying client, for calls that this package does not have: leaf
 // certificates and roots. Errors can be translated with [Wrap].
 func (c *Client) API() *api.Client { return c.api }
 
-// Agent is what Consul's agent says about itself.
+// Agent is the self-description of Consul's agent.
 type Agent struct {
 	Node       string
 	Datacenter string
-	Address    string // What it advertises to the others.
+	Address    string // The address that it advertises.
 	Version    string
 }
 
-// Self asks the agent who it is. It needs agent read.
+// Self reads the agent's self-description. It needs agent read.
 func (c *Client) Self(ctx context.Context) (Agent, error) {
 	var out struct {
 		Config struct{ NodeName, Datacenter, Version string }
@@ -109,17 +109,17 @@ func (c *Client) Leader(ctx context.Context) (string, error) {
 	return addr, nil
 }
 
-// present are the options of a read of the present state. Consul's leader makes sure
-// first that it still leads and has caught up: one that was just elected, as after a
-// restart, answers other reads with what it has read of its log so far, which may be
-// nothing, and an empty answer would be believed.
+// present are the options of a read of the present state: Consul's leader first makes sure
+// that it still leads and has caught up. A newly elected leader answers other reads with
+// the part of its log that it has read so far, which may be nothing, and an empty answer
+// would be believed.
 func present(ctx context.Context) *api.QueryOptions {
 	return (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)
 }
 
-// blocking are the options of one blocking query. The context's deadline lies
-// beyond Consul's own, so that an agent that went away silently is noticed. The first
-// query of a watch, with index 0, is one of the present state.
+// blocking are the options of one blocking query. The context's deadline is later than
+// Consul's own, so that an agent that vanished is noticed. The first query of a watch,
+// with index 0, reads the present state.
 func blocking(ctx context.Context, index uint64, wait time.Duration) (*api.QueryOptions, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, wait+wait/8+10*time.Second)
 	q := &api.QueryOptions{WaitIndex: index, WaitTime: wait, RequireConsistent: index == 0}

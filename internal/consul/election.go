@@ -12,29 +12,28 @@ import (
 )
 
 const (
-	// lockDelay keeps others from the lock after it was lost by its holder's
-	// death, so that the holder's last calls have ended.
+	// lockDelay is how long the lock stays unavailable after its holder died, so that the
+	// holder's last calls have ended.
 	lockDelay = time.Second
-	// lockRetry is between two attempts at a lock that nobody holds: Consul
-	// tells nobody when the delay is over.
+	// lockRetry is the pause between two attempts at a free lock: Consul does not report
+	// the end of the delay.
 	lockRetry = 100 * time.Millisecond
-	// releaseTimeout bounds giving back the lock when everything stops.
+	// releaseTimeout bounds the release of the lock when ctx has ended.
 	releaseTimeout = 2 * time.Second
 )
 
-// Elect contends for the lock at key until ctx ends, and calls lead whenever it
-// holds it, one call at a time. It returns nil when ctx has ended and the lock
-// is released.
+// Elect contends for the lock at key until ctx ends, and calls lead whenever it has the
+// lock, one call at a time. It returns nil when ctx has ended and the lock is released.
 //
-// The context of lead ends as soon as the lock is lost or can't be confirmed:
-// somebody else has it, p's check could not be passed for its TTL, or Consul's
-// servers did not answer for as long. Elect waits for lead to return, releases
-// the lock and contends again. value tells the others who leads.
+// The context of lead ends as soon as the lock is lost or can't be confirmed: another
+// session has it, p's check could not be passed for its TTL, or Consul's servers did not
+// answer for as long. Elect waits for lead to return, releases the lock and contends
+// again. value tells the other contenders which one leads.
 //
-// A process that was paused learns that its lock is lost only some time after it goes
-// on. What must not be done then is done with lead's [Term].
+// A process that was paused learns only some time after it goes on that its lock is lost.
+// Calls that must not be made then are made with lead's [Term].
 //
-// p must run longer than Elect: its check is what the lock hangs on.
+// p must run longer than Elect: the lock depends on its check.
 func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx context.Context, t *Term) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = watchPauseMin, watchPauseMax
@@ -55,8 +54,8 @@ func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx c
 	return nil
 }
 
-// term is one session: from contending to the loss of the lock. led says
-// whether the lock was had.
+// term is one session, from contending to the loss of the lock. led reports whether it got
+// the lock.
 func (p *Presence) term(ctx context.Context, key, value string, lead func(context.Context, *Term) error, old *inherited) (led bool, err error) {
 	for time.Now().After(p.AliveUntil()) { // A session needs a passing check.
 		if sleep(ctx, lockRetry); ctx.Err() != nil {
@@ -96,7 +95,7 @@ func (p *Presence) term(ctx context.Context, key, value string, lead func(contex
 	return true, err
 }
 
-// createSession makes a session that lasts as long as p's check and its node do.
+// createSession makes a session that ends when p's check or its node fails.
 func (p *Presence) createSession(ctx context.Context) (string, error) {
 	id, _, err := p.Client.api.Session().Create(&api.SessionEntry{
 		Name:          p.Service.ID,
@@ -108,8 +107,8 @@ func (p *Presence) createSession(ctx context.Context) (string, error) {
 	return id, Wrap("create session", err)
 }
 
-// endSession releases the lock, if it is held, before it destroys the session: a lock
-// that falls with its session is delayed. It reports whether that is done.
+// endSession releases the lock before it destroys the session, because a lock that ends
+// with its session is delayed. It reports whether it succeeded.
 func (p *Presence) endSession(ctx context.Context, key, id string) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
@@ -124,16 +123,16 @@ func (p *Presence) endSession(ctx context.Context, key, id string) bool {
 	return err == nil
 }
 
-// inherited are sessions that hang on our check and are not the present one: their
-// check passes because we pass it, so they would hold the lock for ever.
+// inherited is the memory of sessions that depend on p's check and are not the present
+// one: p passes their check, so they would keep the lock for ever.
 type inherited struct {
-	checked bool   // At what an earlier run of this agent left, which is seen at the first look only.
-	unended string // A session of ours that could not be ended.
-	index   uint64 // The lock's index when it was seen last.
+	checked bool   // Whether an earlier run of this agent left a session, which the first check shows.
+	unended string // A session of this run that could not be ended.
+	index   uint64 // The lock's last index.
 }
 
-// noteIndex takes in at which index the lock was seen. It only grows, but for a Consul that was
-// restored, sessions and all: then it may be held from the past, as by an earlier run.
+// noteIndex stores the lock's index. It goes back only if Consul was restored with its
+// sessions: then an earlier run may have the lock again.
 func (old *inherited) noteIndex(index uint64) {
 	if index < old.index {
 		old.checked = false
@@ -141,13 +140,13 @@ func (old *inherited) noteIndex(index uint64) {
 	old.index = index
 }
 
-// errNoSession says that the session to contend with does not exist, as in a Consul that
-// was restored: a new one is needed.
+// errNoSession says that the contending session does not exist, as in a restored Consul: a
+// new one is needed.
 var errNoSession = errors.New("consul has lost the session")
 
-// endInherited destroys the session that holds the lock if it is inherited. One that turns up
-// later is of a living agent that has our name by mistake: they would take the lock
-// from each other without end.
+// endInherited destroys the session that has the lock if it is inherited. A session that
+// appears later belongs to a living agent that has the same name by mistake: the two would
+// take the lock from each other without end.
 func (p *Presence) endInherited(ctx context.Context, holder, id string, old *inherited) (done bool, err error) {
 	if old.checked && holder != old.unended {
 		return false, nil
@@ -175,7 +174,7 @@ func (p *Presence) endInherited(ctx context.Context, holder, id string, old *inh
 	return done, nil
 }
 
-// acquire returns when the lock is held, and when it asked for it.
+// acquire returns when it has the lock, with the time at which it asked for it.
 func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inherited) (sent time.Time, err error) {
 	var index uint64
 	for {
@@ -184,7 +183,7 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 			return sent, err
 		}
 		if err == nil && cur.Index < old.index && index != 0 {
-			index = 0 // Only a read of the present state is believed so much.
+			index = 0 // Only a consistent read is trusted to have gone back.
 			continue
 		}
 		if err == nil {
@@ -220,8 +219,8 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 	}
 }
 
-// WatchLeader emits the value of the lock's holder, now and after every change,
-// until ctx ends; empty while nobody leads. report is told what failed.
+// WatchLeader emits the value of the lock's holder, now and after every change, until ctx
+// ends; empty while there is no leader. report gets every failure.
 func (c *Client) WatchLeader(ctx context.Context, key string, emit func(value string), report func(error)) error {
 	w := Watch[string]{Report: report}
 	w.Fetch = func(ctx context.Context, index uint64) (string, uint64, error) {

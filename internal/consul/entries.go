@@ -9,21 +9,21 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Entry reads a config entry; [wadi.ErrNotFound] if there is none. Some kinds
-// are answered so too when they may not be read.
+// Entry reads a config entry; [wadi.ErrNotFound] if there is none. For some kinds Consul
+// answers so, too, if the token may not read the entry.
 func (c *Client) Entry(ctx context.Context, kind, name string) (api.ConfigEntry, error) {
 	e, _, err := c.api.ConfigEntries().Get(kind, name, present(ctx))
 	return e, Wrap(fmt.Sprintf("read %s %s", kind, name), err)
 }
 
-// Entries lists the config entries of a kind that may be read.
+// Entries lists the config entries of a kind that the token may read.
 func (c *Client) Entries(ctx context.Context, kind string) ([]api.ConfigEntry, error) {
 	es, _, err := c.api.ConfigEntries().List(kind, present(ctx))
 	return es, Wrap("list "+kind, err)
 }
 
-// WatchEntries emits the config entries of a kind, now and after every change,
-// until ctx ends. report is told what failed.
+// WatchEntries emits the config entries of a kind, now and after every change, until ctx
+// ends. report gets every failure.
 func (c *Client) WatchEntries(ctx context.Context, kind string, emit func([]api.ConfigEntry), report func(error)) error {
 	w := Watch[[]api.ConfigEntry]{Report: report}
 	w.Fetch = func(ctx context.Context, index uint64) ([]api.ConfigEntry, uint64, error) {
@@ -38,10 +38,10 @@ func (c *Client) WatchEntries(ctx context.Context, kind string, emit func([]api.
 	return w.Run(ctx, emit)
 }
 
-// SetEntry writes a config entry if index is still its ModifyIndex; 0: if there
-// is none. Else it is [wadi.ErrConflict], unless what is there says the same
-// already. An entry that does not fit the others,
-// for instance in its protocol, is refused with Consul's own words.
+// SetEntry writes a config entry if index is still its ModifyIndex (0: if there is none).
+// Otherwise it returns [wadi.ErrConflict], unless the present entry is the same. Consul
+// refuses, in its own words, an entry that does not fit other entries, for instance in its
+// protocol.
 func (c *Client) SetEntry(ctx context.Context, e api.ConfigEntry, index uint64) error {
 	what := fmt.Sprintf("write %s %s", e.GetKind(), e.GetName())
 	ok, _, err := c.api.ConfigEntries().CAS(e, index, (&api.WriteOptions{}).WithContext(ctx))
@@ -54,8 +54,8 @@ func (c *Client) SetEntry(ctx context.Context, e api.ConfigEntry, index uint64) 
 	return nil
 }
 
-// DeleteEntry deletes a config entry if index is still its ModifyIndex, else it
-// is [wadi.ErrConflict]. No such entry is no error.
+// DeleteEntry deletes a config entry if index is still its ModifyIndex; otherwise it
+// returns [wadi.ErrConflict]. It is no error if there is no such entry.
 func (c *Client) DeleteEntry(ctx context.Context, kind, name string, index uint64) error {
 	what := fmt.Sprintf("delete %s %s", kind, name)
 	ok, _, err := c.api.ConfigEntries().DeleteCAS(kind, name, index, (&api.WriteOptions{}).WithContext(ctx))

@@ -15,11 +15,11 @@ import (
 
 const noLeader = "No cluster leader"
 
-// Wrap says what could not be done with the agent's own token, and puts the sentinel
-// error that fits err into the chain. It returns nil for nil.
+// Wrap adds to err what could not be done with the agent's own token, and the sentinel
+// error that fits. It returns nil for nil.
 func Wrap(what string, err error) error { return wrap(what, err, wadi.ErrOwnRight) }
 
-// wrap does that where a refusal is the given one.
+// wrap is Wrap with another sentinel for refusals.
 func wrap(what string, err, refused error) error {
 	if err == nil {
 		return nil
@@ -34,7 +34,7 @@ func wrap(what string, err, refused error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// sentinel returns the root error that err stands for; nil when there is none.
+// sentinel returns the root package's error for err; nil if none fits.
 func sentinel(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -48,7 +48,7 @@ func sentinel(err error) error {
 	if errors.As(err, &urlErr) || errors.As(err, &netErr) {
 		return wadi.ErrUnavailable
 	}
-	// A transaction that Consul refuses whole comes as text only.
+	// Consul refuses a whole transaction in text only.
 	return textSentinel(err.Error())
 }
 
@@ -59,8 +59,8 @@ func statusSentinel(e api.StatusError) error {
 	return textSentinel(e.Body)
 }
 
-// textSentinel reads what Consul says where its status code says too little: a
-// 500 may be a refusal, a leader election, or a server that is just going away.
+// textSentinel reads Consul's text where its status code is ambiguous: a 500 may be a
+// refusal, a leader election, or a server that is shutting down.
 func textSentinel(text string) error {
 	has := func(parts ...string) bool {
 		for _, p := range parts {
@@ -72,7 +72,7 @@ func textSentinel(text string) error {
 	}
 	switch {
 	case has("does not have a subset named", `discovery chain "`):
-		return nil // A refused config entry; by way of a client agent that is an "rpc error", too.
+		return nil // A refused config entry; passed on by a client agent it is an "rpc error", too.
 	case has("Permission denied", "ACL not found", "ACL support disabled"):
 		return wadi.ErrForbidden
 	case has(noLeader, "No known Consul servers", "rpc error", "raft is already shutdown",

@@ -12,17 +12,18 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Intentions are the intentions that may be read, and what holds without one.
-// Consul leaves out silently what may not be read: see HiddenIntentions.
+// Intentions are the intentions that the token may read, and the default without an
+// intention. Consul silently leaves out intentions that the token may not read: see
+// HiddenIntentions.
 type Intentions struct {
 	Entries      []*api.ServiceIntentionsConfigEntry
 	DefaultAllow bool
 }
 
-// WatchIntentions emits all intentions, now and after every change, until ctx
-// ends. report is told what failed. The default is read again whenever the watch
-// has to begin anew, as it does when Consul's agent restarts; where it may not be
-// read it counts as deny, and report is told so once.
+// WatchIntentions emits all intentions, now and after every change, until ctx ends. report
+// gets every failure. The default is read again whenever the watch starts over, as it does
+// when Consul's agent restarts. If the token may not read the default, it counts as deny,
+// and report gets that once.
 func (c *Client) WatchIntentions(ctx context.Context, emit func(Intentions), report func(error)) error {
 	var defaultAllow, reported bool
 	w := Watch[Intentions]{Report: report}
@@ -60,8 +61,8 @@ func (c *Client) WatchIntentions(ctx context.Context, emit func(Intentions), rep
 	return w.Run(ctx, emit)
 }
 
-// intentionsDefault reads what Consul's agent gives its Envoys as the default
-// intention policy: its own, else that of its ACLs.
+// intentionsDefault reads the default intention policy that Consul's agent gives its
+// Envoys: its own, or else that of its ACLs.
 func (c *Client) intentionsDefault(ctx context.Context) (allow bool, err error) {
 	var out struct {
 		DebugConfig struct {
@@ -79,17 +80,17 @@ func (c *Client) intentionsDefault(ctx context.Context) (allow bool, err error) 
 	return policy == "allow", nil
 }
 
-// hiddenAtOnce is for how many services one call asks.
+// hiddenAtOnce bounds the services of one question.
 const hiddenAtOnce = 100
 
-// HiddenIntentions returns those services whose intentions may not be read: of
-// them, and only of them, no intention does not mean that there is none.
+// HiddenIntentions returns the services whose intentions the token may not read. Of these,
+// and only of these, it is unknown whether there are intentions.
 func (c *Client) HiddenIntentions(ctx context.Context, services []string) (map[string]bool, error) {
 	var hidden map[string]bool
 	var err error
 	retryRefused(ctx, func() (refused bool) {
 		hidden, err = c.hiddenOnce(ctx, services)
-		services = slices.Sorted(maps.Keys(hidden)) // The others need no second question.
+		services = slices.Sorted(maps.Keys(hidden)) // The other services need no second question.
 		return len(hidden) > 0
 	})
 	return hidden, err
@@ -100,7 +101,7 @@ func (c *Client) hiddenOnce(ctx context.Context, services []string) (map[string]
 	for len(services) > 0 {
 		some := services[:min(len(services), hiddenAtOnce)]
 		services = services[len(some):]
-		// It is refused as a whole where one of them is.
+		// Consul refuses the whole question if it refuses one service.
 		_, _, err := c.api.Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: some},
 			(&api.QueryOptions{}).WithContext(ctx))
 		if err == nil {

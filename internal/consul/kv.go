@@ -11,22 +11,22 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Consul's bounds of a transaction. The bytes are those of the request as it is
-// sent, with values in base64: about 384 KiB of values.
+// Consul's bounds of a transaction. The bytes are those of the request, with values in
+// base64: about 384 KiB of values.
 const (
 	MaxTxnOps   = 128
 	MaxTxnBytes = 512 << 10
 )
 
-// opOverhead is what one operation of a transaction takes besides key and value.
+// opOverhead is the size of an operation besides key and value.
 const opOverhead = 128
 
 // Pair is a key with its value.
 type Pair struct {
 	Key     string
 	Value   []byte
-	Index   uint64 // ModifyIndex: what a check-and-set compares.
-	Session string // Who holds it as a lock; empty if nobody does.
+	Index   uint64 // ModifyIndex, which a check-and-set compares.
+	Session string // The session that has it as a lock; empty if none has.
 }
 
 // Get reads a key; [wadi.ErrNotFound] if there is none.
@@ -35,8 +35,8 @@ func (c *Client) Get(ctx context.Context, key string) (Pair, error) {
 	return p, err
 }
 
-// WaitGet is Get when the key has changed since index, or after wait. With
-// consistent, Consul's leader first makes sure that it is still the leader.
+// WaitGet is Get after the key has changed since index, or after wait. With consistent,
+// Consul's leader first makes sure that it still leads.
 func (c *Client) WaitGet(ctx context.Context, key string, index uint64, wait time.Duration, consistent bool) (Pair, uint64, error) {
 	q, cancel := blocking(ctx, index, wait)
 	defer cancel()
@@ -58,9 +58,9 @@ func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
 	return pair(p), meta.LastIndex, nil
 }
 
-// List reads every key under prefix, sorted by key. Consul answers a list that may
-// not be read as if it were empty, so that nothing is believed only when the prefix
-// itself, as a key, may be read: else the error is [wadi.ErrOwnRight].
+// List reads every key under prefix, sorted by key. Consul answers a list that the token
+// may not read as if it were empty. So an empty list is believed only if the prefix itself
+// may be read as a key; otherwise the error is [wadi.ErrOwnRight].
 func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
 	ps, _, err := c.list(prefix, present(ctx))
 	if err != nil || len(ps) > 0 {
@@ -72,8 +72,9 @@ func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
 	return ps, nil
 }
 
-// WaitList is a list, with nothing proved, when something under prefix has changed since index, or
-// after a minute. The index is for the next call; 0 asks for the present state.
+// WaitList is List without that proof, after something under prefix has changed since
+// index, or after a minute. The returned index is for the next call; 0 asks for the
+// present state.
 func (c *Client) WaitList(ctx context.Context, prefix string, index uint64) ([]Pair, uint64, error) {
 	q, cancel := blocking(ctx, index, time.Minute)
 	defer cancel()
@@ -95,8 +96,8 @@ func (c *Client) list(prefix string, q *api.QueryOptions) ([]Pair, uint64, error
 	return out, meta.LastIndex, nil
 }
 
-// answered tells Consul's 404, which means that there is no such key, from that of
-// something else at its address, such as a proxy: Consul's has an index always.
+// answered refuses an answer without an index: it comes from something else at Consul's
+// address, such as a proxy, whose 404 does not mean that there is no such key.
 func answered(meta *api.QueryMeta) error {
 	if meta.LastIndex == 0 {
 		return fmt.Errorf("an answer that is not Consul's, without an index: %w", wadi.ErrUnavailable)
@@ -108,7 +109,7 @@ func pair(p *api.KVPair) Pair {
 	return Pair{Key: p.Key, Value: p.Value, Index: p.ModifyIndex, Session: p.Session}
 }
 
-// Verb says what an operation of a transaction does.
+// Verb is the kind of an operation in a transaction.
 type Verb string
 
 // The verbs of a transaction.
@@ -135,27 +136,27 @@ type Op struct {
 	Value []byte
 	Index uint64
 
-	Session string // Of MustHold.
+	Session string // For MustHold.
 }
 
 // TxnError says which operations made a transaction fail. Nothing of it was done.
 type TxnError struct {
-	Ops   []int // Places in the transaction.
+	Ops   []int // Positions in the transaction.
 	Cause string
 	kind  error
 }
 
-// Error gives Consul's reasons.
+// Error is Consul's reason.
 func (e *TxnError) Error() string { return e.Cause }
 
-// Unwrap gives the sentinel error that fits.
+// Unwrap is the sentinel error that fits.
 func (e *TxnError) Unwrap() error { return e.kind }
 
-// Txn does all of ops or nothing. It returns the pairs that Consul answers with
-// (writes without value, deletes not at all). An operation that could not be
-// done gives a [*TxnError] that is [wadi.ErrConflict], [wadi.ErrOwnRight] or [wadi.ErrNotLeading];
-// [wadi.ErrTooLarge] is told before anything is sent. One that only reads is a read of
-// the present state.
+// Txn does all of ops or nothing. It returns the pairs in Consul's answer (writes without
+// their values, deletes not at all). If an operation fails, the error is a [*TxnError]
+// that wraps [wadi.ErrConflict], [wadi.ErrOwnRight] or [wadi.ErrNotLeading]. Too large
+// transactions are refused with [wadi.ErrTooLarge] before anything is sent. A transaction
+// that only reads is a read of the present state.
 func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
 	if err := Measure(ops); err != nil {
 		return nil, fmt.Errorf("write transaction: %w", err)
@@ -197,7 +198,7 @@ func txnError(ops []Op, errs api.TxnErrors) *TxnError {
 			e.kind, e.Cause = kind, te.What
 		}
 	}
-	for _, i := range e.Ops { // Whatever else is wrong matters to nobody then.
+	for _, i := range e.Ops { // Without the lock no other reason matters.
 		if i < len(ops) && ops[i].Verb == MustHold && !errors.Is(e.kind, wadi.ErrForbidden) {
 			e.kind = wadi.ErrNotLeading
 		}
@@ -205,7 +206,7 @@ func txnError(ops []Op, errs api.TxnErrors) *TxnError {
 	return e
 }
 
-// Measure is [wadi.ErrTooLarge] for what Consul would refuse to do in one transaction.
+// Measure returns [wadi.ErrTooLarge] for a transaction that is larger than Consul permits.
 func Measure(ops []Op) error {
 	if len(ops) > MaxTxnOps {
 		return fmt.Errorf("%d operations, at most %d in one transaction: %w", len(ops), MaxTxnOps, wadi.ErrTooLarge)

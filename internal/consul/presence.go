@@ -14,16 +14,16 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// How a registration shows that it is alive, unless a [Presence] says otherwise.
+// Defaults of a [Presence].
 const (
 	DefaultTTL   = 4 * time.Second
 	DefaultEvery = time.Second
 )
 
-// deregisterAfter is when Consul drops a registration whose agent is gone for good.
+// deregisterAfter is when Consul removes a registration whose agent has vanished.
 const deregisterAfter = "10m"
 
-// Registration is a service instance as it is registered with the local agent.
+// Registration is a service instance in the catalog of the local Consul agent.
 type Registration struct {
 	ID            string
 	Name          string
@@ -39,18 +39,18 @@ const (
 	MetaMetrics = "metrics" // host:port of the metrics listener.
 	MetaGateway = "gateway" // host:port of the gateway.
 	MetaVersion = "version"
-	MetaBoot    = "boot"    // Tells this run of the agent from others.
-	MetaPrefix  = "prefix"  // Of the keys in Consul: tells this installation from others.
-	MetaMachine = "machine" // Tells machines and their network namespaces apart.
+	MetaBoot    = "boot"    // Identifies this run of the agent.
+	MetaPrefix  = "prefix"  // Of the keys in Consul: identifies this installation.
+	MetaMachine = "machine" // Identifies the machine and its network namespace.
 )
 
-// AgentRegistration registers a Wadi agent, so that agents find each other.
+// AgentRegistration is the registration of a Wadi agent, by which agents find each other.
 func AgentRegistration(name, address string, port int, meta map[string]string) Registration {
 	return Registration{ID: registrationID(wadi.ServiceAgent, name), Name: wadi.ServiceAgent, Address: address, Port: port, Meta: meta}
 }
 
-// ActivatorRegistrations register the mesh listener of an agent: under one name
-// for each protocol, because Consul refuses a failover between protocols.
+// ActivatorRegistrations are the registrations of an agent's mesh listener: under one name
+// per protocol, because Consul refuses a failover between protocols.
 func ActivatorRegistrations(name, address string, port int) []Registration {
 	var all []Registration
 	for _, service := range wadi.Activators() {
@@ -61,30 +61,30 @@ func ActivatorRegistrations(name, address string, port int) []Registration {
 	return all
 }
 
-// registrationID names an agent's registration of a service. No name has a colon,
-// so that none looks like another's.
+// registrationID is the ID of an agent's registration of a service. Names have no colon,
+// so all IDs differ.
 func registrationID(service, name string) string { return service + ":" + name }
 
-// AgentName is the name of the agent that has a registration, by its ID.
+// AgentName is the name of the agent in the ID of a registration.
 func AgentName(id string) string {
 	_, name, _ := strings.Cut(id, ":")
 	return name
 }
 
-// Presence keeps a service instance registered and its TTL check passing, also
-// after Consul's agent has restarted and forgotten it.
+// Presence keeps a service instance registered and its TTL check passing, also after
+// Consul's agent has restarted and forgotten it. Set its fields before Run.
 type Presence struct {
 	Client  *Client
 	Service Registration
 	TTL     time.Duration // 0: DefaultTTL.
-	Every   time.Duration // Between two passes; 0: DefaultEvery.
+	Every   time.Duration // Between two passes of the check; 0: DefaultEvery.
 	Log     hclog.Logger
 
 	alive atomic.Pointer[time.Time] // See AliveUntil. Written by Run.
 }
 
-// Run registers, passes the check until ctx ends, and deregisters then. A pass
-// that failed is repeated; it returns nil always.
+// Run registers, passes the check until ctx ends, and deregisters then. It retries failed
+// passes, and always returns nil.
 func (p *Presence) Run(ctx context.Context) error {
 	defer p.deregister(ctx)
 	tick := time.NewTicker(p.every())
@@ -109,8 +109,8 @@ func (p *Presence) Run(ctx context.Context) error {
 	}
 }
 
-// AliveUntil is when Consul may take the instance for dead at the earliest. It
-// is the zero time before the first pass.
+// AliveUntil is the earliest time at which Consul may consider the instance dead; zero
+// before the first pass.
 func (p *Presence) AliveUntil() time.Time {
 	if t := p.alive.Load(); t != nil {
 		return *t
@@ -134,7 +134,7 @@ func (p *Presence) pass(ctx context.Context, registered *bool) error {
 		if !errors.Is(err, wadi.ErrNotFound) {
 			return err
 		}
-		*registered = false // Consul's agent restarted without its memory.
+		*registered = false // Consul's agent restarted without its data.
 	}
 	sent := time.Now()
 	if err := p.register(ctx); err != nil {
@@ -145,7 +145,7 @@ func (p *Presence) pass(ctx context.Context, registered *bool) error {
 	return nil
 }
 
-// notePassed notes a pass by when it was sent: Consul counts from its receipt, so
+// notePassed stores the time at which a pass was sent: Consul counts from its receipt, so
 // this side gives up first.
 func (p *Presence) notePassed(sent time.Time) {
 	until := sent.Add(p.ttl())
@@ -177,8 +177,8 @@ func (p *Presence) register(ctx context.Context) error {
 	return Wrap("register "+s.ID, p.Client.api.Agent().ServiceRegisterOpts(reg, opts))
 }
 
-// deregister deregisters, although ctx has ended. What can't be done now, Consul does
-// after deregisterAfter.
+// deregister removes the registration, although ctx has ended. If it fails, Consul removes
+// it after deregisterAfter.
 func (p *Presence) deregister(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.ttl()/2)
 	defer cancel()

@@ -14,17 +14,16 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// anonymous is the token of callers without one, by Consul's own name for it. An
-// empty one would stand for the default token of Consul's agent, and for ours in
-// the client's library: a caller without a token would get rights of others.
+// anonymous is Consul's own name for the token of callers without one. An empty token
+// would be replaced by the default token of Consul's agent, or by the Wadi agent's in the
+// client library: a caller without a token would get their rights.
 const anonymous = "anonymous"
 
-// MayWriteIntentions asks Consul whether a token may write the intentions of a
-// service: nil, or an error that wraps [wadi.ErrForbidden]. Without ACLs everybody
-// may.
+// MayWriteIntentions returns nil if a token may write the intentions of a service, or an
+// error that wraps [wadi.ErrForbidden] if not. Without ACLs every token may.
 func (c *Client) MayWriteIntentions(ctx context.Context, token, service string) error {
 	what := "ask for the right to intentions of " + service
-	token = strings.TrimSpace(token) // As on the wire.
+	token = strings.TrimSpace(token) // HTTP trims headers, too.
 	if token == "" {
 		token = anonymous
 	}
@@ -40,7 +39,7 @@ func (c *Client) MayWriteIntentions(ctx context.Context, token, service string) 
 func (c *Client) mayOnce(ctx context.Context, what, token string, asked Right) error {
 	got, err := c.authorize(ctx, token, []Right{asked})
 	if err != nil {
-		return wrap(what, err, wadi.ErrForbidden) // It is the caller's.
+		return wrap(what, err, wadi.ErrForbidden) // It is the caller's right that is missing.
 	}
 	if !got[0].Allow {
 		return fmt.Errorf("%s: %w", what, wadi.ErrForbidden)
@@ -48,7 +47,8 @@ func (c *Client) mayOnce(ctx context.Context, what, token string, asked Right) e
 	return nil
 }
 
-// post is a call that the library has no word for. Errors never hold the token.
+// post makes a call that the client library does not have. Its errors never contain the
+// token.
 func (c *Client) post(ctx context.Context, path, token string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(body))
 	if err != nil {

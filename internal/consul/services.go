@@ -10,7 +10,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// watchWait is how long Consul may hold a blocking query.
+// watchWait is how long Consul may leave a blocking query unanswered.
 const watchWait = time.Minute
 
 // Instance is a registered service instance.
@@ -18,33 +18,33 @@ type Instance struct {
 	ID      string
 	Service string
 	Node    string
-	Address string // The node's where the service names none.
+	Address string // The node's if the service has none.
 	Port    int
 	Meta    map[string]string
-	Passing bool // All its checks pass, and those of its node.
+	Passing bool // All its checks and those of its node pass.
 }
 
-// Services returns the passing instances of a service. Consul answers with none
-// as well when the token may not read them.
+// Services returns the passing instances of a service. Consul also returns none if the
+// token may not read them.
 func (c *Client) Services(ctx context.Context, name string) ([]Instance, error) {
 	is, _, err := c.services(name, true, present(ctx))
 	return is, err
 }
 
-// Registered returns all instances of a service, those too whose checks fail.
+// Registered returns all instances of a service, including those with failing checks.
 func (c *Client) Registered(ctx context.Context, name string) ([]Instance, error) {
 	is, _, err := c.services(name, false, present(ctx))
 	return is, err
 }
 
-// WatchServices emits the passing instances of a service, now and after every
-// change, until ctx ends. report is told what failed.
+// WatchServices emits the passing instances of a service, now and after every change,
+// until ctx ends. report gets every failure.
 func (c *Client) WatchServices(ctx context.Context, name string, emit func([]Instance), report func(error)) error {
 	return c.watchServices(ctx, name, true, emit, report)
 }
 
-// WatchRegistered does what [Client.WatchServices] does, of all instances of a
-// service: those too whose checks fail.
+// WatchRegistered is [Client.WatchServices] for all instances of a service, including
+// those with failing checks.
 func (c *Client) WatchRegistered(ctx context.Context, name string, emit func([]Instance), report func(error)) error {
 	return c.watchServices(ctx, name, false, emit, report)
 }
@@ -59,7 +59,7 @@ func (c *Client) watchServices(ctx context.Context, name string, passing bool, e
 	return w.Run(ctx, emit)
 }
 
-// Passing are those of some instances whose checks pass.
+// Passing returns the instances whose checks pass.
 func Passing(all []Instance) []Instance {
 	out := make([]Instance, 0, len(all))
 	for _, in := range all {

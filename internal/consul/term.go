@@ -10,27 +10,27 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// lockPoll is how often a leader has its lock confirmed.
+// lockPoll is how often a leader confirms its lock.
 const lockPoll = time.Second
 
-// Lock is a key and the session that holds it.
+// Lock is a key and the session that has it.
 type Lock struct{ Key, Session string }
 
 // Held is the operation that makes a transaction fail with [wadi.ErrNotLeading] unless the
-// lock is held: Consul decides that, whatever its holder believes.
+// session has the lock: Consul decides that, whatever the session's owner believes.
 func (l Lock) Held() Op { return Op{Verb: MustHold, Key: l.Key, Session: l.Session} }
 
-// Term is one agent's time of leading. It is safe for concurrent use.
+// Term is one agent's time as leader. It is safe for concurrent use.
 //
-// What goes into a transaction is fenced by the lock, with [Lock.Held]. What can't,
-// such as a call to Nomad, is done after [Term.Certain] or [Term.Confirm]: they leave
-// a moment in which the process may be paused, so that it is guarded besides by what
-// was seen.
+// Transactions are fenced by the lock, with [Lock.Held]. Other calls, such as those to
+// Nomad, are made after [Term.Certain] or [Term.Confirm]. Between these and the call the
+// process may be paused, so the call must also be guarded by an index that was read
+// before.
 type Term struct {
 	Lock
 
 	presence    *Presence
-	confirmedAt atomic.Pointer[time.Time] // When the question was asked that confirmed the lock last.
+	confirmedAt atomic.Pointer[time.Time] // When the last confirmation of the lock was requested.
 	end         context.CancelCauseFunc
 }
 
@@ -40,9 +40,9 @@ func newTerm(p *Presence, l Lock, acquired time.Time, end context.CancelCauseFun
 	return t
 }
 
-// Certain returns an error that is [wadi.ErrNotLeading] unless it is certain, without asking,
-// that the lock is still ours: it was when Consul was asked last, and Consul can't
-// have given it up since for want of a passing check.
+// Certain returns an error that is [wadi.ErrNotLeading] unless the agent surely still has
+// the lock. It asks nobody: the lock was confirmed recently, and Consul can't have
+// released it since for want of a passing check.
 func (t *Term) Certain() error {
 	if !time.Now().Before(t.until()) {
 		return fmt.Errorf("%w: not confirmed for %s", wadi.ErrNotLeading, t.presence.ttl())
@@ -50,7 +50,7 @@ func (t *Term) Certain() error {
 	return nil
 }
 
-// until is how long the lock is ours for certain.
+// until is the time until which the agent surely has the lock.
 func (t *Term) until() time.Time {
 	until := t.confirmedAt.Load().Add(t.presence.ttl())
 	if alive := t.presence.AliveUntil(); alive.Before(until) {
@@ -59,8 +59,9 @@ func (t *Term) until() time.Time {
 	return until
 }
 
-// Confirm has Consul confirm the lock now. A lock that is lost is [wadi.ErrNotLeading], and ends
-// the term; when Consul can't be asked the lock is not confirmed either.
+// Confirm asks Consul whether the agent has the lock. If it is lost, the error is
+// [wadi.ErrNotLeading] and the term ends. If Consul does not answer, the lock is not
+// confirmed.
 func (t *Term) Confirm(ctx context.Context) error {
 	if err := t.Certain(); err != nil {
 		return err
@@ -72,8 +73,8 @@ func (t *Term) Confirm(ctx context.Context) error {
 	return err
 }
 
-// watchLock returns [wadi.ErrNotLeading] as soon as it is not certain any more that the lock is
-// ours, and nil when ctx ends.
+// watchLock returns [wadi.ErrNotLeading] as soon as the agent may have lost the lock, and
+// nil when ctx ends.
 func (t *Term) watchLock(ctx context.Context) error {
 	var index uint64
 	for {
@@ -95,8 +96,8 @@ func (t *Term) watchLock(ctx context.Context) error {
 	}
 }
 
-// confirm reads the lock: at once with index 0, else at its next change or after a
-// moment.
+// confirm reads the lock: at once with index 0, otherwise at its next change or after
+// lockPoll.
 func (t *Term) confirm(ctx context.Context, index uint64) (next uint64, err error) {
 	ctx, cancel := context.WithDeadline(ctx, t.until())
 	defer cancel()
@@ -114,7 +115,7 @@ func (t *Term) confirm(ctx context.Context, index uint64) (next uint64, err erro
 	return next, nil
 }
 
-// noteConfirmed keeps the latest time: two may be asking.
+// noteConfirmed keeps the latest time: two confirmations may run at once.
 func (t *Term) noteConfirmed(sent time.Time) {
 	for {
 		last := t.confirmedAt.Load()

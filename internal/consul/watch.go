@@ -13,18 +13,18 @@ const (
 	watchPauseMax = 5 * time.Second
 )
 
-// Watch is a blocking query that is asked again and again.
+// Watch is a repeated blocking query.
 type Watch[T any] struct {
-	// Fetch asks for what is newer than index; 0 asks for the present state.
-	// It returns the index of its answer.
+	// Fetch waits for a state newer than index, or reads the present state for index 0. It
+	// returns the index of its answer.
 	Fetch func(ctx context.Context, index uint64) (T, uint64, error)
-	// Report is told of every failed fetch. Nil is nobody.
+	// Report gets the error of every failed fetch. Nil ignores them.
 	Report func(err error)
 }
 
-// Run calls emit with the present state and with every later one, from this
-// goroutine, until ctx ends. It returns nil then. A state may be emitted twice,
-// for instance after Consul was away.
+// Run calls emit with the present state and with every later one, from this goroutine,
+// until ctx ends, and returns nil then. A state may be emitted twice, for instance after
+// Consul was unavailable.
 func (w Watch[T]) Run(ctx context.Context, emit func(T)) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = watchPauseMin, watchPauseMax

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claim reports whether port is this process's alone from now on. What says so is
-// the name of a socket in the abstract namespace: the kernel gives it to one only,
-// and takes it back when the process ends, however that comes about.
+// claim reports whether the port belongs to this process from now on. The mark is the name
+// of a socket in the abstract namespace: the kernel gives each name to one process, and
+// frees it when the process ends in whatever way.
 func claim(port int) bool {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

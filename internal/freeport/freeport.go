@@ -1,9 +1,9 @@
-// Package freeport finds ports of 127.0.0.1 for programs that are started soon, and
+// Package freeport finds free ports of 127.0.0.1 for programs that are started soon, and
 // perhaps stopped and started again.
 //
-// It promises that no two processes that use it get the same port while both live,
-// and that the kernel and Nomad give it to nobody else by themselves. It can't keep
-// a program that asks for exactly that port from taking it.
+// It promises that no two processes that use it get the same port while both run, and that
+// neither the kernel nor Nomad gives the port to another program by itself. It can't
+// prevent that a program takes exactly this port.
 package freeport
 
 import (
@@ -15,16 +15,16 @@ import (
 	"syscall"
 )
 
-// Ports are chosen between those that need a right and those that the kernel, from
-// 32768 on, or Nomad, from 20000 on, gives to anybody.
+// Ports are chosen above the privileged ones, and below those that Nomad (from 20000 on)
+// and the kernel (from 32768 on) give to any program.
 const (
 	lowest  = 10000
 	highest = 19999
 	tries   = 500
 )
 
-// Listen listens on a port that nobody uses. It belongs to this process until that
-// ends, also when the listener is closed.
+// Listen listens on a free port. The port belongs to this process until the process ends,
+// even if the listener is closed.
 func Listen() (net.Listener, error) {
 	for range tries {
 		port := lowest + rand.IntN(highest-lowest+1)
@@ -37,13 +37,13 @@ func Listen() (net.Listener, error) {
 		case claim(port):
 			return l, nil
 		}
-		_ = l.Close() // Another process has chosen it, and does not use it just now.
+		_ = l.Close() // Another process has claimed it without listening now.
 	}
 	return nil, fmt.Errorf("listen: %d ports between %d and %d are in use", tries, lowest, highest)
 }
 
-// Claim makes port this process's own until that ends, if nobody uses it and no other
-// process that uses this package has it.
+// Claim gives this process a port until the process ends. It reports false if the port is
+// in use, or another process that uses this package has it.
 func Claim(address string, port int) bool {
 	l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
@@ -53,7 +53,7 @@ func Claim(address string, port int) bool {
 	return claim(port)
 }
 
-// Ports returns n different ones that nobody uses.
+// Ports returns n different free ports, which belong to this process until it ends.
 func Ports(n int) ([]int, error) {
 	var ports []int
 	for range n {
@@ -61,7 +61,7 @@ func Ports(n int) ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = l.Close() }() // At the end, so that none is chosen twice.
+		defer func() { _ = l.Close() }() // Closed at the end, so that no port is chosen twice.
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil

@@ -1,8 +1,9 @@
-// Package intentions judges who may call whom in the mesh, by Consul's intentions.
+// Package intentions decides by Consul's intentions which service may call which in the
+// mesh.
 //
-// It promises to answer as the Envoy in front of the destination would, or more
-// strictly: what it can't evaluate as Envoy would it does not allow. It refuses to
-// do I/O, and to verify JWTs: an allowance that needs one allows nobody here.
+// It promises to answer as the Envoy in front of the destination would, or more strictly:
+// it denies what it can't evaluate as Envoy would. It refuses to do I/O, and to verify
+// JWTs: an intention that allows with a JWT only allows no caller here.
 package intentions
 
 import (
@@ -13,18 +14,18 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// wildcard names every service, as a source or as a destination.
+// wildcard stands for every service, as a source or as a destination.
 const wildcard = "*"
 
-// Table is all intentions, ready to be asked. It never changes. The nil Table
-// allows nothing.
+// Table is a compiled set of all intentions. It never changes. The nil Table allows
+// nothing.
 type Table struct {
 	services     map[string]*destination // Without the wildcard.
 	every        *destination            // The wildcard's; nil: there is none.
 	defaultAllow bool
 }
 
-// destination is what a service-intentions entry says.
+// destination is a compiled service-intentions entry.
 type destination struct {
 	sources map[string]*source // Without the wildcard.
 	every   *source            // The wildcard's; nil: there is none.
@@ -32,14 +33,14 @@ type destination struct {
 
 // source is what an entry says about one source.
 type source struct {
-	allow       bool         // Where there are no permissions.
+	allow       bool         // If there are no permissions.
 	permissions []permission // In order; the first that matches decides.
-	jwt         bool         // Only with a token, which we can't verify.
+	jwt         bool         // Requires a JWT, which can't be verified here.
 }
 
-// New compiles all service-intentions entries. defaultAllow is Consul's default
-// intention policy. Entries and sources of other partitions, namespaces and peers
-// are about other callers than those of our mesh and left out.
+// New compiles all service-intentions entries. defaultAllow is Consul's default intention
+// policy. Entries and sources of other partitions, namespaces and peers are left out: they
+// are about callers outside of this mesh.
 func New(entries []*api.ServiceIntentionsConfigEntry, defaultAllow bool) *Table {
 	t := &Table{services: make(map[string]*destination, len(entries)), defaultAllow: defaultAllow}
 	for _, e := range entries {
@@ -66,7 +67,7 @@ func compile(e *api.ServiceIntentionsConfigEntry) *destination {
 		}
 		s := &source{allow: in.Action == api.IntentionActionAllow, jwt: hasJWT(e.JWT)}
 		if in.SamenessGroup != "" || in.Namespace == wildcard {
-			// It may be about our callers and may be not: good for a refusal only.
+			// It may be about callers of this mesh or not, so only a refusal counts.
 			if s.allow {
 				continue
 			}
@@ -83,8 +84,8 @@ func compile(e *api.ServiceIntentionsConfigEntry) *destination {
 	return d
 }
 
-// put adds a source. Where two have one name, which only Consul's Enterprise
-// knows, the one that allows less stays.
+// put adds a source. Of two with the same name, which only Consul Enterprise has, the one
+// that allows less stays.
 func (d *destination) put(name string, s *source) {
 	old := d.sources[name]
 	if name == wildcard {
@@ -104,7 +105,7 @@ func (s *source) denies() bool { return !s.allow && len(s.permissions) == 0 }
 
 func hasJWT(r *api.IntentionJWTRequirement) bool { return r != nil && len(r.Providers) > 0 }
 
-// Names reports whether an entry is about this very destination.
+// Names reports whether an entry names exactly this destination.
 func (t *Table) Names(service string) bool {
 	return t != nil && t.services[service] != nil
 }
@@ -130,10 +131,10 @@ func (t *Table) Evaluate(caller, destination string, r Request) (allowed bool, w
 	return allowed, why
 }
 
-// about finds the sources that decide; both have to allow. There is a second one
-// where the caller is named by the wildcard destination only, and the destination
-// has a wildcard source: by its precedence the latter decides alone, but an Envoy
-// whose default is to allow enforces both.
+// about finds the sources that decide; both must allow. There is a second one if only the
+// wildcard destination names the caller, and the destination has a wildcard source: by
+// precedence the latter decides alone, but an Envoy whose default is to allow enforces
+// both.
 func (t *Table) about(caller, destination string) (first, second *source) {
 	var named, every *source
 	if t.every != nil {
@@ -168,10 +169,10 @@ func (s *source) judge(r *Request, defaultAllow bool) (allowed bool, why string)
 	return allowed, why
 }
 
-// Missing lists those of Wadi's own sources that a service's intentions must let
-// in and don't, so that it can't be served: wadi.ServiceActivator, whose requests
-// to an instance all have to pass, and for a public service wadi.ServiceGateway,
-// some of whose requests have to.
+// Missing lists Wadi's own sources that a service's intentions must allow and do not, so
+// that the service can't be served: wadi.ServiceActivator, whose requests to an instance
+// must all pass, and for a public service wadi.ServiceGateway, of whose requests some must
+// pass.
 func (t *Table) Missing(service string, public bool) []string {
 	var missing []string
 	if !t.can(wadi.ServiceActivator, service, (*source).allowsAll) {
@@ -211,7 +212,7 @@ func (s *source) allowsAll(defaultAllow bool) bool {
 	return defaultAllow
 }
 
-// allowsSome reports whether there may be a request that passes.
+// allowsSome reports whether some request may pass.
 func (s *source) allowsSome(defaultAllow bool) bool {
 	if s.jwt || len(s.permissions) == 0 {
 		return s.allow && !s.jwt
@@ -228,7 +229,7 @@ func (s *source) allowsSome(defaultAllow bool) bool {
 	return defaultAllow
 }
 
-// String says how large t is.
+// String describes the size of t.
 func (t *Table) String() string {
 	if t == nil {
 		return "no intentions"

@@ -5,12 +5,12 @@ import (
 	"unicode/utf8"
 )
 
-// pathForms is how many readings of a path there are: with escaped slashes
-// decoded or not, dot segments resolved or not, slashes merged or not.
+// pathForms is the number of readings of a path: with escaped slashes decoded or not, dot
+// segments resolved or not, slashes merged or not.
 const pathForms = 8
 
-// pathForm is one reading of a path. It is not ok where Envoy would take the
-// path for an invalid one.
+// pathForm is the n-th reading of a path. It is not ok if Envoy would refuse the path as
+// invalid.
 func pathForm(path string, n int) (_ string, ok bool) {
 	if !strings.HasPrefix(path, "/") || strings.Contains(path, "#") {
 		return "", false
@@ -29,10 +29,10 @@ func pathForm(path string, n int) (_ string, ok bool) {
 	return path, true
 }
 
-// slashes decodes what is a slash when decoded.
+// slashes decodes escaped slashes and backslashes.
 var slashes = strings.NewReplacer("%2F", "/", "%2f", "/", "%5C", `\`, "%5c", `\`)
 
-// plain reports whether a path has but one reading.
+// plain reports whether a path has only one reading.
 func plain(path string) bool {
 	if path == "" || path[0] != '/' {
 		return false
@@ -51,15 +51,15 @@ func unreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-// kept characters are left as they are in a path, except for dot segments.
+// kept characters stay unchanged in a path, except for dot segments.
 func kept(c byte) bool {
 	return unreserved(c) || strings.IndexByte("/!$&'()*+,;=:@[]", c) >= 0
 }
 
-// normalize does what Envoy does with a path when it is to normalize it: it
-// decodes what need not be escaped, encodes what must be, takes a backslash for a
-// slash and resolves dot segments, escaped ones too. It keeps repeated slashes. It
-// is not ok for what neither Envoy nor Go takes for a path.
+// normalize does what Envoy does when it normalizes paths: it decodes what need not be
+// escaped, encodes what must be, replaces backslashes by slashes and resolves dot
+// segments, escaped ones too. It keeps repeated slashes. It is not ok for a text that
+// neither Envoy nor Go accepts as a path.
 func normalize(path string) (_ string, ok bool) {
 	if !utf8.ValidString(path) {
 		return "", false
@@ -116,7 +116,7 @@ func dot(path string, i int) int {
 	return 0
 }
 
-// directory reports whether a dot that ends before i, at the begin of a segment,
+// directory reports whether a dot that ends before i, at the beginning of a segment,
 // stands for a directory, with the length of the rest of the segment.
 func directory(path string, i int) (used int, up, isDir bool) {
 	if n, end := slash(path, i); end {
@@ -141,7 +141,7 @@ func slash(path string, i int) (n int, end bool) {
 	return 0, false
 }
 
-// parent takes the last segment off a path that ends in a slash.
+// parent removes the last segment of a path that ends in a slash.
 func parent(out []byte) []byte {
 	for i := len(out) - 2; i >= 0; i-- {
 		if out[i] == '/' {

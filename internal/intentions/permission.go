@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// match is whether a request has a property. What can't be told as Envoy would
-// is maybe; it counts as whatever allows less.
+// match is whether a request has a property. If Envoy's answer can't be known it is maybe,
+// which counts as whatever allows less.
 type match int
 
 const (
@@ -30,9 +30,9 @@ func matchOf(b bool) match {
 // permission is one L7 rule of a source.
 type permission struct {
 	allow   bool
-	jwt     bool // Only with a token, which we can't verify.
+	jwt     bool // Requires a JWT, which can't be verified here.
 	path    pathRule
-	methods []string // Empty is every one.
+	methods []string // Empty: all methods.
 	headers []headerRule
 }
 
@@ -40,7 +40,7 @@ type permission struct {
 type pathRule struct {
 	exact, prefix string
 	regex         *regexp.Regexp
-	unknown       bool // The rule is not one that we understand.
+	unknown       bool // The rule can't be evaluated.
 }
 
 // headerRule matches a header's value.
@@ -75,8 +75,8 @@ func compilePermission(p *api.IntentionPermission) permission {
 	return out
 }
 
-// whole compiles a regular expression that has to match the whole of a text; nil
-// if Go does not understand it.
+// whole compiles a regular expression that must match the whole text; nil if Go does not
+// accept it.
 func whole(expr string) *regexp.Regexp {
 	if _, err := regexp.Compile(expr); err != nil {
 		return nil
@@ -101,7 +101,7 @@ func compileHeader(h api.IntentionHTTPHeaderPermission) headerRule {
 			return matchOf(f(value, want))
 		}
 	}
-	switch { // In Consul's order; it accepts but one of them.
+	switch { // In Consul's order; it accepts only one of them.
 	case h.Exact != "":
 		test(func(value, want string) bool { return value == want }, h.Exact)
 	case h.Regex != "":
@@ -129,8 +129,7 @@ func lower(s string) string {
 	}, s)
 }
 
-// matches tries a regular expression. Go's and Envoy's differ on text that is not
-// UTF-8.
+// matches applies a regular expression. Go and Envoy differ on text that is not UTF-8.
 func matches(re *regexp.Regexp, s string) match {
 	if re == nil || !utf8.ValidString(s) {
 		return maybe
@@ -138,14 +137,14 @@ func matches(re *regexp.Regexp, s string) match {
 	return matchOf(re.MatchString(s))
 }
 
-// judgeRequest finds the first permission that matches. A request that matches
-// none falls to the default, not to the wildcard source.
+// judgeRequest applies the first permission that matches. A request that matches none
+// falls to the default, not to the wildcard source.
 func (s *source) judgeRequest(r *Request, defaultAllow bool) (bool, string) {
 	if plain(r.Path) {
 		return s.judgePath(r, r.Path, defaultAllow)
 	}
-	// Which of these forms an instance's Envoy judges by depends on the mesh's
-	// configuration, and none of them may be a way around a rule.
+	// The mesh's configuration decides which of these forms an instance's Envoy uses, and
+	// none of them may be a way around a rule.
 	for n := range pathForms {
 		path, ok := pathForm(r.Path, n)
 		if !ok {
@@ -190,8 +189,8 @@ func (p *permission) matches(r *Request, path string) match {
 	return m
 }
 
-// matchesAll reports whether every request matches. Every path begins with a
-// slash, or is refused.
+// matchesAll reports whether every request matches. Every path begins with a slash, or is
+// refused.
 func (p *permission) matchesAll() bool {
 	return p.path.exact == "" && p.path.regex == nil && !p.path.unknown && (p.path.prefix == "" || p.path.prefix == "/") &&
 		len(p.methods) == 0 && len(p.headers) == 0
@@ -217,7 +216,7 @@ func (h *headerRule) matches(r *Request) match {
 	case there == maybe:
 		return maybe
 	case there == no:
-		// Envoy inverts what it finds in a value, but not that there is none.
+		// Envoy inverts the match of a value, but not the absence of a header.
 		return matchOf(h.text == nil && h.invert)
 	case h.text == nil:
 		return matchOf(!h.invert)

@@ -1,10 +1,10 @@
-// Package mesh is Wadi's way into the Consul service mesh: leaf certificates,
-// roots, and the TLS that is made of them.
+// Package mesh is Wadi's access to the Consul service mesh: leaf certificates, roots, and
+// TLS configurations with them.
 //
-// It promises that a connection is only made with, or taken from, a peer whose
-// certificate the mesh's present roots vouch for, resumed sessions included, and
-// that rotation drops no connection. It refuses to decide who may call whom: that
-// is for intentions, which others evaluate with what PeerID says.
+// It promises that a connection is only made to, or accepted from, a peer whose
+// certificate the mesh's present roots vouch for, resumed sessions included, and that a
+// rotation drops no connection. It refuses to decide which service may call which: that is
+// for intentions, which its callers evaluate with the identity from PeerID.
 package mesh
 
 import (
@@ -31,35 +31,35 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Source keeps the leaf certificates of our own services and the mesh's roots.
-// Set its fields before Run; its methods may be called by anybody at any time.
+// Source keeps the leaf certificates of Wadi's own services and the mesh's roots. Set its
+// fields before Run. Its methods are safe for concurrent use, also before Run.
 type Source struct {
 	API *api.Client
 	Log hclog.Logger
 
-	// Services are those whose leaves we hold. The first is who we are when we
-	// dial. Empty is the activator alone.
+	// Services are the services whose leaves are kept. The first is the identity of
+	// outgoing connections. Empty: only the activator.
 	Services []string
 
-	// RotationDelay is how long a leaf is held back that a new root alone vouches for, until
-	// peers know that root; 0 is 10 s.
+	// RotationDelay is how long a new leaf is delayed that only a new root vouches for,
+	// until peers know that root; 0 is 10 s.
 	RotationDelay time.Duration
 
 	once  sync.Once
 	ready chan struct{}
 	now   atomic.Pointer[material]
 
-	mu sync.Mutex // Held while the next material is made.
+	mu sync.Mutex // Locked while the next material is made.
 }
 
-// material is what handshakes are made of. It never changes.
+// material is everything that a handshake needs. It never changes.
 type material struct {
 	bundle *x509bundle.Bundle
 	leaves map[string]*leaf // By service.
 
-	// roots counts the changes of bundle. A session that was begun under other
-	// roots is not resumed: its certificates might be refused now, and a refusal
-	// ends the connection where a full handshake would succeed.
+	// roots counts the changes of bundle. A session that began under other roots is not
+	// resumed: its certificates might be refused now, and a refusal ends the connection
+	// where a full handshake would succeed.
 	roots    uint64
 	sessions tls.ClientSessionCache
 }
@@ -69,11 +69,10 @@ type leaf struct {
 	id    spiffeid.ID
 	dc    string
 	cert  *tls.Certificate
-	chain []*x509.Certificate // The same, parsed.
+	chain []*x509.Certificate // The same certificate, parsed.
 }
 
-// maxSessions bounds the memory of TLS sessions for resumption: one for each
-// instance that was dialled lately.
+// maxSessions bounds the TLS sessions for resumption: one per recently dialled instance.
 const maxSessions = 2048
 
 func (s *Source) init() {
@@ -89,13 +88,13 @@ func (s *Source) init() {
 	})
 }
 
-// Ready is closed once there are roots and all leaves.
+// Ready is closed when there are roots and all leaves.
 func (s *Source) Ready() <-chan struct{} {
 	s.init()
 	return s.ready
 }
 
-// Run keeps roots and leaves up to date until ctx ends. While Consul is away the
+// Run keeps roots and leaves up to date until ctx ends. While Consul is unavailable the
 // last ones stay in use.
 func (s *Source) Run(ctx context.Context) error {
 	s.init()
@@ -109,11 +108,10 @@ func (s *Source) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// watch runs one blocking query for ever. After a restart of Consul's agent the
-// index may be lower, or the same with another answer, so every answer is taken
-// as new.
+// watch repeats one blocking query until ctx ends. After a restart of Consul's agent the
+// index may be lower, or the same with another answer, so every answer counts as new.
 func (s *Source) watch(ctx context.Context, what string, fetch func(*api.QueryOptions) (uint64, error)) error {
-	// An agent that answers at once every time must not keep us busy.
+	// Slows down if the agent answers at once every time.
 	pace := rate.NewLimiter(rate.Every(time.Second), 5)
 	var index uint64
 	unavailable := false
@@ -188,7 +186,8 @@ func (s *Source) fetchLeaf(service string, q *api.QueryOptions) (uint64, error) 
 	return meta.LastIndex, nil
 }
 
-// update swaps in a copy of the material, if change says that it changed it.
+// update replaces the material by a changed copy, if change reports that it changed
+// something.
 func (s *Source) update(change func(*material) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,8 +213,8 @@ func (s *Source) update(change func(*material) bool) {
 	}
 }
 
-// parseRoots makes a bundle of all roots, the retired ones included: leaves
-// that they vouch for are in use until they are renewed.
+// parseRoots makes a bundle of all roots, retired ones included: the leaves that they
+// vouch for are in use until they are renewed.
 func parseRoots(list *api.CARootList) (*x509bundle.Bundle, error) {
 	td, err := spiffeid.TrustDomainFromString(list.TrustDomain)
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// defaultRotationDelay is how long Consul may take to tell all Envoys of a new root. On a
+	// defaultRotationDelay is how long Consul may take to give all Envoys a new root. On a
 	// busy machine it takes a second.
 	defaultRotationDelay = 10 * time.Second
-	// rotationPoll is how often the leaf in use is looked at meanwhile.
+	// rotationPoll is how often the roots are checked during the delay.
 	rotationPoll = 250 * time.Millisecond
 )
 
-// delayRotation waits before next takes the place of the leaf in use, if peers may not know
-// its root yet: Consul was told to change the root without signing the new one by the
-// old one. The leaf in use is as good as before meanwhile, as retired roots stay known.
+// delayRotation waits before next replaces the leaf in use, if peers may not know its root
+// yet: the root was changed without signing the new one by the old one. The leaf in use
+// stays good meanwhile, as retired roots stay known.
 func (s *Source) delayRotation(ctx context.Context, service string, next *leaf) error {
 	until := time.Now().Add(cmp.Or(s.RotationDelay, defaultRotationDelay))
 	for reported := false; time.Now().Before(until) && s.peersMayRefuse(service, next); reported = true {
@@ -38,8 +38,8 @@ func (s *Source) delayRotation(ctx context.Context, service string, next *leaf) 
 	return nil
 }
 
-// peersMayRefuse reports whether the leaf in use is good, and vouched for by a root that does
-// not vouch for next.
+// peersMayRefuse reports whether the leaf in use is good, and is vouched for by roots that
+// do not vouch for next.
 func (s *Source) peersMayRefuse(service string, next *leaf) bool {
 	m := s.now.Load()
 	old := m.leaves[service]
@@ -48,7 +48,7 @@ func (s *Source) peersMayRefuse(service string, next *leaf) bool {
 	}
 	_, chains, err := x509svid.Verify(old.chain, m.bundle)
 	if err != nil {
-		return false // Nobody takes it any more.
+		return false // Peers refuse the leaf in use.
 	}
 	known := x509bundle.New(m.bundle.TrustDomain())
 	for _, chain := range chains {

@@ -18,20 +18,20 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// errNotReady: no roots or no leaf yet.
+// errNotReady says that there are no roots or no leaf yet.
 var errNotReady = fmt.Errorf("%w: no mesh certificates yet", wadi.ErrUnavailable)
 
-// ServerConfig is TLS for our mesh listener. A client must present a certificate
-// of the mesh; what it may do is the caller's to judge by PeerID. The leaf that is
-// presented is the one of the service that the first label of the client's SNI
-// names, else the first of Services.
+// ServerConfig is the TLS configuration of the mesh listener. A client must present a
+// certificate of the mesh; the caller of ServerConfig decides by PeerID what the client
+// may do. The listener presents the leaf of the service that the first label of the
+// client's SNI names, or else of the first of Services.
 func (s *Source) ServerConfig() *tls.Config {
 	s.init()
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
-		// The chain is verified in VerifyConnection: unlike VerifyPeerCertificate
-		// it is called for resumed sessions as well, whose roots may be gone.
+		// VerifyConnection verifies the chain: unlike VerifyPeerCertificate it is also
+		// called for resumed sessions, whose roots may be gone.
 		ClientAuth: tls.RequireAnyClientCert,
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			label, _, _ := strings.Cut(h.ServerName, ".")
@@ -47,7 +47,7 @@ func (s *Source) ServerConfig() *tls.Config {
 		},
 		VerifyConnection: s.verify(tlsconfig.AuthorizeAny()),
 	}
-	// A ticket says under which roots it was given out.
+	// A ticket contains the number of the roots under which it was issued.
 	cfg.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
 		ss.Extra = append(ss.Extra, binary.BigEndian.AppendUint64(nil, s.now.Load().roots))
 		return cfg.EncryptTicket(cs, ss)
@@ -66,10 +66,11 @@ func (s *Source) ServerConfig() *tls.Config {
 	return cfg
 }
 
-// ClientConfig is TLS toward an instance of a service: its SNI in the mesh, our
-// first leaf, and a peer that must be that service in our datacenter. protos are
-// offered in the handshake; none is http/1.1, what an Envoy in front of an HTTP/1
-// app speaks. It is for one dial: the next one may have other sessions to resume.
+// ClientConfig is the TLS configuration for a connection to an instance of a service: its
+// SNI in the mesh, the first leaf, and a peer that must be that service in the same
+// datacenter. protos are offered in the handshake; without any it is http/1.1, which an
+// Envoy in front of an HTTP/1 app speaks. It is for one dial: the next dial may have other
+// sessions to resume.
 func (s *Source) ClientConfig(service string, protos ...string) (*tls.Config, error) {
 	s.init()
 	m := s.now.Load()
@@ -89,8 +90,8 @@ func (s *Source) ClientConfig(service string, protos ...string) (*tls.Config, er
 		MinVersion: tls.VersionTLS12,
 		ServerName: fmt.Sprintf("%s.default.%s.internal.%s", service, me.dc, td.Name()),
 		NextProtos: protos,
-		// The mesh's certificates name services, not hosts: VerifyConnection
-		// checks the chain and the name in Go's place.
+		// The mesh's certificates name services, not hosts: VerifyConnection checks chain
+		// and name instead of Go.
 		InsecureSkipVerify: true,
 		VerifyConnection:   s.verify(tlsconfig.AuthorizeID(want)),
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -104,14 +105,14 @@ func (s *Source) ClientConfig(service string, protos ...string) (*tls.Config, er
 	}, nil
 }
 
-// Dial connects to an instance of a service by mTLS. Protos are those of
+// Dial connects to an instance of a service by mTLS, with the protocols of
 // [Source.ClientConfig].
 func (s *Source) Dial(ctx context.Context, addr, service string, protos ...string) (net.Conn, error) {
 	cfg, err := s.ClientConfig(service, protos...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s at %s: %w", service, addr, err)
 	}
-	// Each instance has its own session keys, though all share one SNI.
+	// Each instance has its own session keys, though all have the same SNI.
 	cfg.ClientSessionCache = byAddress{addr, cfg.ClientSessionCache}
 	d := tls.Dialer{Config: cfg}
 	c, err := d.DialContext(ctx, "tcp", addr)
@@ -121,7 +122,7 @@ func (s *Source) Dial(ctx context.Context, addr, service string, protos ...strin
 	return c, nil
 }
 
-// byAddress keeps the sessions of different instances apart.
+// byAddress separates the sessions of different instances.
 type byAddress struct {
 	addr string
 	tls.ClientSessionCache
@@ -137,7 +138,7 @@ func (c byAddress) Put(key string, s *tls.ClientSessionState) {
 	c.ClientSessionCache.Put(c.addr+"/"+key, s)
 }
 
-// verify checks a peer against the roots of the moment.
+// verify checks a peer against the present roots.
 func (s *Source) verify(authorize tlsconfig.Authorizer) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		b := s.now.Load().bundle
@@ -152,8 +153,8 @@ func (s *Source) verify(authorize tlsconfig.Authorizer) func(tls.ConnectionState
 	}
 }
 
-// PeerID names the service that a peer is, by its certificate. The connection
-// must have been made with a Source's configuration, which verified it.
+// PeerID is the name of the service in a peer's certificate. The connection must have been
+// made with a Source's configuration, which verified the certificate.
 func PeerID(state tls.ConnectionState) (service string, err error) {
 	if len(state.PeerCertificates) == 0 {
 		return "", errors.New("peer has no certificate")
@@ -166,9 +167,9 @@ func PeerID(state tls.ConnectionState) (service string, err error) {
 	return service, err
 }
 
-// HasOwnIdentity says whether a peer is what we are when we dial: its certificate has the
-// identity of our first leaf, trust domain and datacenter included. The connection must
-// have been made with a Source's configuration.
+// HasOwnIdentity reports whether a peer's certificate has the identity of the first leaf,
+// trust domain and datacenter included: the peer is an agent of the same mesh. The
+// connection must have been made with a Source's configuration.
 func (s *Source) HasOwnIdentity(state tls.ConnectionState) bool {
 	s.init()
 	own := s.now.Load().leaves[s.Services[0]]
@@ -179,10 +180,10 @@ func (s *Source) HasOwnIdentity(state tls.ConnectionState) bool {
 	return err == nil && id == own.id
 }
 
-// splitID takes /ns/default/dc/<dc>/svc/<service> apart.
+// splitID parses /ns/default/dc/<dc>/svc/<service>.
 func splitID(id spiffeid.ID) (dc, service string, err error) {
 	p := strings.Split(strings.TrimPrefix(id.Path(), "/"), "/")
-	// Another namespace's services have names of their own.
+	// Services of other namespaces have other names.
 	if len(p) != 6 || p[0] != "ns" || p[1] != "default" || p[2] != "dc" || p[4] != "svc" {
 		return "", "", fmt.Errorf("peer identity %s is not a service's", id)
 	}

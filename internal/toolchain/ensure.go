@@ -12,25 +12,26 @@ import (
 	"time"
 )
 
-// Builder makes what is missing.
+// Builder makes missing parts. It is safe for concurrent use, except for its fields.
 type Builder struct {
 	// Tools is the directory with nomad/go.mod, consul/go.mod and cni/go.mod.
 	Tools string
-	// Out gets one line per part, and one every half minute while one is made.
+	// Out gets one line per part, and one every half minute while a part is being made.
+	// Nil prints nothing.
 	Out io.Writer
 
 	mu sync.Mutex // Guards Out.
 }
 
-// Ensure finds each wanted part (none named: all of them), and makes those that
-// are not there. What can't be made is in the returned list. Programs that run
-// it at the same time wait for each other.
+// Ensure finds each wanted part (none named: all of them), and makes missing ones. The
+// returned list has the parts that could not be made. Processes that run it at the same
+// time wait for each other.
 func (b *Builder) Ensure(ctx context.Context, want ...Name) (Paths, []Missing) {
 	if len(want) == 0 {
 		want = All()
 	}
-	// What is downloaded can go beside what is compiled. The two big builds
-	// follow one another: together they need twice the memory and save nothing.
+	// Downloads run beside compilations. The two big builds run one after the other:
+	// together they need twice the memory and save no time.
 	quick := b.start(ctx, want, Envoy, CNI)
 	slow := b.start(ctx, want, Consul, Nomad)
 
@@ -59,8 +60,8 @@ type result struct {
 	err  error
 }
 
-// start ensures the named parts that are wanted, one after another, and closes
-// the channel at the end.
+// start ensures the wanted ones of the named parts, one after another, and closes the
+// channel at the end.
 func (b *Builder) start(ctx context.Context, want []Name, names ...Name) <-chan result {
 	results := make(chan result, len(names))
 	go func() {
@@ -99,15 +100,15 @@ func (b *Builder) one(ctx context.Context, p pin) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if p.complete(p.dir(cache)) { // Somebody else made it while we waited.
+	if p.complete(p.dir(cache)) { // Another process made it in the meantime.
 		b.printf("%s: %s\n", p.name, p.path(p.dir(cache)))
 		return p.path(p.dir(cache)), nil
 	}
 	return b.make(ctx, p, cache)
 }
 
-// make builds into a temporary directory and renames it, so that the cache
-// never holds half a part.
+// make builds into a temporary directory and renames it, so that the cache never contains
+// half a part.
 func (b *Builder) make(ctx context.Context, p pin, cache string) (string, error) {
 	tmp, err := os.MkdirTemp(cache, "."+string(p.name)+"-*")
 	if err != nil {
@@ -130,7 +131,7 @@ func (b *Builder) make(ctx context.Context, p pin, cache string) (string, error)
 		return "", fmt.Errorf("make %s %s: not all of %v came out", p.name, p.version, p.files)
 	}
 	dir := p.dir(cache)
-	if err := os.RemoveAll(dir); err != nil { // An incomplete one of before.
+	if err := os.RemoveAll(dir); err != nil { // An incomplete one of an earlier run.
 		return "", fmt.Errorf("make %s: %w", p.name, err)
 	}
 	if err := os.Rename(tmp, dir); err != nil {
@@ -140,7 +141,7 @@ func (b *Builder) make(ctx context.Context, p pin, cache string) (string, error)
 	return p.path(dir), nil
 }
 
-// recipe says how a part is made, in words and as a function.
+// recipe is how a part is made, in words and as a function.
 func (b *Builder) recipe(p pin) (string, func(ctx context.Context, out string) error) {
 	module := filepath.Join(b.Tools, string(p.name))
 	switch p.name {
@@ -163,7 +164,7 @@ func (b *Builder) recipe(p pin) (string, func(ctx context.Context, out string) e
 	}
 }
 
-// tick says every half minute that it still goes on; the returned function ends it.
+// tick prints every half minute that the build goes on; the returned function ends it.
 func (b *Builder) tick(what string, began time.Time) func() {
 	done := make(chan struct{})
 	var wg sync.WaitGroup

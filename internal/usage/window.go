@@ -4,27 +4,26 @@ import (
 	"time"
 )
 
-// sample is what was read of one instance: shares of what it asked for, in percent.
+// sample is one measurement of an instance, in percent of what it requests.
 type sample struct {
 	at          time.Time
 	cpu, memory float64
 }
 
-// series is what was read of one instance, oldest first. A reading stands for the
-// time since the one before it, and until the next one, but not for longer than
-// sampleValidFor: what is farther from any reading is not known.
+// series is the samples of one instance, oldest first. A sample stands for the time since
+// the one before it, and until the next one, but not for longer than sampleValidFor: the
+// use at other times is unknown.
 type series struct {
-	since   time.Time // From then on it may use something; zero: it has not run.
-	from    time.Time // Until then it starts: what it uses is not told, nor guessed. Zero: it still does.
-	ended   time.Time // From then on it uses nothing; zero: it lives.
+	since   time.Time // The instance may use something from then on; zero: it has not run.
+	from    time.Time // It starts until then: its use is not reported, nor guessed. Zero: it still starts.
+	ended   time.Time // It uses nothing from then on; zero: it runs.
 	samples []sample
 }
 
-// sampleValidFor is how long a reading stands for what nobody has read.
+// sampleValidFor is how long a sample stands for unmeasured time.
 const sampleValidFor = 3 * Every
 
-// known adds up value × seconds of what is known between two times, and the
-// seconds that are.
+// known sums value × seconds of the known use between two times, and the known seconds.
 func (s *series) known(from, to time.Time, value func(sample) float64) (sum, seconds float64) {
 	for i, v := range s.samples {
 		begin, end := v.at.Add(-sampleValidFor), v.at
@@ -62,7 +61,7 @@ func overlap(a, b, from, to time.Time) time.Duration {
 	return max(0, b.Sub(a))
 }
 
-// counted is the part of a window in which what the instance uses counts.
+// counted is the part of a window in which the instance's use counts.
 func (s *series) counted(from, to time.Time) (time.Time, time.Time) {
 	if s.from.IsZero() {
 		return to, to
@@ -74,7 +73,7 @@ func (s *series) counted(from, to time.Time) (time.Time, time.Time) {
 	return from, to
 }
 
-// prune forgets what no window reaches back to.
+// prune drops samples that no window reaches back to.
 func (s *series) prune(before time.Time) {
 	i := 0
 	for i < len(s.samples) && s.samples[i].at.Before(before) {
@@ -87,15 +86,14 @@ func (s *series) prune(before time.Time) {
 
 // Average is the sum over instances of one quantity, averaged over a window.
 type Average struct {
-	Mean     float64 // Percent of what one instance asked for: two at 80 are 160.
-	Coverage float64 // Share of the instances' time in the window that is known; 0 without any instance.
-	Counted  float64 // The same without the time in which instances started.
+	Mean     float64 // Percent of one instance's request: two instances at 80 are 160.
+	Coverage float64 // Share of the instances' time in the window that is known; 0 without instances.
+	Counted  float64 // Coverage without the time in which instances started.
 }
 
-// average of a window. What is not known of an instance is taken for as much as
-// what is, so that a gap does not look like rest. But a start is not taken for
-// anything: what an instance uses in it says nothing of later, so that as long as it
-// is in the window the mean is that at least.
+// average averages a window. Unknown use of an instance counts as its known average, so
+// that a gap does not look like idleness. But use during a start is not guessed: it says
+// nothing about later use, so while a start is in the window, the mean is a lower bound.
 func average(all []*series, from, to time.Time, value func(sample) float64) Average {
 	window := to.Sub(from).Seconds()
 	var mean, living, counting, known float64

@@ -16,7 +16,7 @@ import (
 	"github.com/wadi-run/wadi/internal/freeport"
 )
 
-// Agent is a real Consul in dev mode, on ports of its own.
+// Agent is a real Consul in dev mode, on its own ports.
 type Agent struct {
 	URL string
 
@@ -27,10 +27,9 @@ type Agent struct {
 	child *exec.Cmd
 }
 
-// StartAgent starts Consul and waits until it has a leader. It is stopped with
-// the test. With memory it keeps its data over a Restart. A Consul that can't be
-// found fails the test: a skipped one would look like a passed one. hcl is more
-// configuration.
+// StartAgent starts Consul and waits until it has a leader. It ends with the test. With
+// memory it keeps its data over a Restart. hcl is additional configuration. If Consul
+// can't be found the test fails: a skipped test would look like a passed one.
 func StartAgent(tb testing.TB, memory bool, hcl ...string) *Agent {
 	tb.Helper()
 	bin, err := binary()
@@ -94,7 +93,7 @@ func (a *Agent) Kill() {
 	a.child = nil
 }
 
-// waitLeader returns when Consul takes writes, or refuses them for want of rights.
+// waitLeader returns when Consul accepts writes, or refuses them for want of rights.
 func (a *Agent) waitLeader() {
 	a.tb.Helper()
 	ctx, cancel := context.WithTimeout(a.tb.Context(), time.Minute)

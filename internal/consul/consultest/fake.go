@@ -1,8 +1,8 @@
-// Package consultest has Consuls for tests: an in-memory one that knows the
-// key-value store and its transactions, and a real agent as a child process.
+// Package consultest has Consuls for tests: an in-memory one with the key-value store and
+// its transactions, and a real agent as a child process.
 //
-// The in-memory one refuses what it does not know; it promises no more than the
-// calls that package consul makes.
+// The in-memory one promises the calls that package consul makes, and refuses every other
+// one.
 package consultest
 
 import (
@@ -27,10 +27,10 @@ type Fake struct {
 	pairs   map[string]pair
 	index   uint64
 	changed chan struct{} // Closed and replaced on every change.
-	denied  string        // Prefix without rights; empty is none.
-	fail    int           // Status code of every answer; 0 is none.
-	txns    int           // Transactions that were done.
-	session int           // The last one that was made.
+	denied  string        // Prefix without rights; empty: none.
+	fail    int           // Status code of every answer; 0: no failure.
+	txns    int           // Number of successful transactions.
+	session int           // The number of the last session.
 }
 
 type pair struct {
@@ -78,14 +78,14 @@ func (f *Fake) Put(key string, value []byte) {
 // Remove removes a key.
 func (f *Fake) Remove(key string) { f.change(func() { f.index++; delete(f.pairs, key) }) }
 
-// Restore forgets everything, and that there ever was something: the index
-// begins again, as in a Consul that was restored or lost its data.
+// Restore removes everything and starts the index again, as in a Consul that was restored
+// or lost its data.
 func (f *Fake) Restore() {
 	f.change(func() { f.pairs, f.index = map[string]pair{}, 2 })
 }
 
-// RestoreKey sets a key to what it was at an earlier index, as in a Consul that was restored to
-// its state of then.
+// RestoreKey sets a key to its value at an earlier index, as in a Consul that was restored
+// to its state at that index.
 func (f *Fake) RestoreKey(key string, value []byte, index uint64) {
 	f.change(func() {
 		f.index = index
@@ -105,7 +105,7 @@ func (f *Fake) Keys() []string {
 	return ks
 }
 
-// Txns is how many transactions were done.
+// Txns is the number of successful transactions.
 func (f *Fake) Txns() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -134,7 +134,7 @@ func (f *Fake) newSession(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"ID": fmt.Sprintf("session-%d", f.session)})
 }
 
-// lock locks a key that nobody else has, or releases it.
+// lock locks a key unless another session has it, or releases it.
 func (f *Fake) lock(w http.ResponseWriter, r *http.Request) {
 	key, q := r.PathValue("key"), r.URL.Query()
 	session, release := q.Get("acquire"), q.Get("release")
@@ -186,7 +186,7 @@ func (f *Fake) get(w http.ResponseWriter, r *http.Request) {
 func (f *Fake) read(key string, recurse bool) (out []pair, last uint64, denied bool, changed chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	denied = f.isDenied(key) // Also of a key that is not there.
+	denied = f.isDenied(key) // Also if the key does not exist.
 	for k, p := range f.pairs {
 		if k == key || recurse && strings.HasPrefix(k, key) {
 			if f.isDenied(k) {
@@ -211,113 +211,4 @@ func answer(w http.ResponseWriter, out []pair, index uint64, denied bool) {
 	default:
 		_ = json.NewEncoder(w).Encode(out)
 	}
-}
-
-type op struct {
-	Verb, Key string
-	Value     []byte
-	Index     uint64
-	Session   string
-}
-
-type txnError struct {
-	OpIndex int
-	What    string
-}
-
-// txn does all operations on a copy, and keeps it when none failed.
-func (f *Fake) txn(w http.ResponseWriter, r *http.Request) {
-	var ops []struct{ KV op }
-	if err := json.NewDecoder(r.Body).Decode(&ops); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	next := map[string]pair{}
-	for k, p := range f.pairs {
-		next[k] = p
-	}
-	type result struct{ KV pair }
-	var results []result
-	var errs []txnError
-	for i, o := range ops {
-		got, err := f.apply(next, o.KV)
-		if err != nil {
-			errs = append(errs, txnError{i, err.Error()})
-		}
-		for _, p := range got {
-			results = append(results, result{p})
-		}
-	}
-	if len(errs) > 0 {
-		w.WriteHeader(http.StatusConflict)
-		_ = json.NewEncoder(w).Encode(map[string]any{"Errors": errs})
-		return
-	}
-	f.pairs, f.txns = next, f.txns+1
-	f.index++
-	close(f.changed)
-	f.changed = make(chan struct{})
-	_ = json.NewEncoder(w).Encode(map[string]any{"Results": results})
-}
-
-func (f *Fake) apply(m map[string]pair, o op) ([]pair, error) {
-	if f.isDenied(o.Key) {
-		return nil, fmt.Errorf("key %q: Permission denied: token lacks permission 'key:write'", o.Key)
-	}
-	old, exists := m[o.Key]
-	switch o.Verb {
-	case "cas", "delete-cas":
-		if old.ModifyIndex != o.Index && (exists || o.Verb == "cas") {
-			return nil, fmt.Errorf("failed to %s key %q, index is stale", o.Verb, o.Key)
-		}
-	case "get":
-		if !exists {
-			return nil, fmt.Errorf("key %q doesn't exist", o.Key)
-		}
-		return []pair{old}, nil
-	case "check-index":
-		if !exists || old.ModifyIndex != o.Index {
-			return nil, fmt.Errorf("failed index check for key %q, index is stale", o.Key)
-		}
-		return []pair{old}, nil
-	case "check-session":
-		if !exists || old.Session != o.Session {
-			return nil, fmt.Errorf("failed session check for key %q, current session %q != %q", o.Key, old.Session, o.Session)
-		}
-		return []pair{old}, nil
-	case "get-or-empty":
-		old.Key = o.Key
-		return []pair{old}, nil
-	case "check-not-exists":
-		if exists {
-			return nil, fmt.Errorf("key %q exists", o.Key)
-		}
-		return nil, nil
-	}
-	switch o.Verb {
-	case "set", "cas":
-		p := pair{Key: o.Key, Value: o.Value, CreateIndex: old.CreateIndex, ModifyIndex: f.index + 1}
-		m[o.Key] = p
-		p.Value = nil
-		return []pair{p}, nil
-	case "delete", "delete-cas":
-		delete(m, o.Key)
-		return nil, nil
-	case "delete-tree", "get-tree":
-		var out []pair
-		for k, p := range m {
-			if !strings.HasPrefix(k, o.Key) {
-				continue
-			}
-			if o.Verb == "delete-tree" {
-				delete(m, k)
-				continue
-			}
-			out = append(out, p)
-		}
-		return out, nil
-	}
-	return nil, fmt.Errorf("unknown verb %q", o.Verb)
 }

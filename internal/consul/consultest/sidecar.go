@@ -11,8 +11,8 @@ import (
 	"github.com/wadi-run/wadi/internal/freeport"
 )
 
-// StartSidecar runs the sidecar of a registered service until the test ends. Envoy
-// is the path of its program.
+// StartSidecar runs the Envoy sidecar of a registered service until the test ends. envoy
+// is the path of the program.
 func (a *Agent) StartSidecar(envoy, service string) {
 	a.tb.Helper()
 	admin, err := freeport.Ports(1)

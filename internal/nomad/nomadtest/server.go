@@ -23,7 +23,7 @@ import (
 // Management is the secret ID of a server's management token.
 const Management = "2b778dd9-f5f1-6f29-b4b4-9a5fa948757a"
 
-// Server is a Nomad server with ACLs.
+// Server is a running Nomad server with ACLs.
 type Server struct {
 	URL string
 	API *api.Client // With the management token.
@@ -32,8 +32,8 @@ type Server struct {
 	tokens int
 }
 
-// Start starts a server and waits until it is the leader. It ends with the test. If Nomad
-// can't be found the test fails: a skipped test would look like a passed one.
+// Start starts a server and waits until it is the leader. It ends with the test. If
+// Nomad can't be found the test fails: a skipped test would look like a passed one.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	tools, missing := toolchain.Locate(tb.Context())
@@ -44,7 +44,35 @@ func Start(tb testing.TB) *Server {
 	must(tb, "find ports", err)
 	dir := tb.TempDir()
 	config, log := filepath.Join(dir, "nomad.hcl"), filepath.Join(dir, "nomad.log")
-	must(tb, "write Nomad's configuration", os.WriteFile(config, fmt.Appendf(nil, `data_dir  = %q
+	must(tb, "write Nomad's configuration", os.WriteFile(config, serverHCL(filepath.Join(dir, "data"), ports), 0o600))
+	run(tb, log, tools.Nomad, "agent", "-config", config)
+	s := &Server{URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), tb: tb}
+	s.API, err = api.NewClient(&api.Config{Address: s.URL, SecretID: Management})
+	must(tb, "make a client", err)
+	s.bootstrap(log)
+	return s
+}
+
+// run runs a program until the test ends, with its output in the file log.
+func run(tb testing.TB, log, program string, args ...string) {
+	tb.Helper()
+	out, err := os.Create(log)
+	must(tb, "make a log", err)
+	defer func() { _ = out.Close() }()
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(tb, "start "+program, cmd.Start())
+	tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// serverHCL is the configuration of a server with ACLs. ports are those of HTTP, RPC and
+// Serf.
+func serverHCL(data string, ports []int) []byte {
+	return fmt.Appendf(nil, `data_dir  = %q
 bind_addr = "127.0.0.1"
 log_level = "warn"
 ports {
@@ -68,23 +96,7 @@ consul {
   server_auto_join = false
   auto_advertise   = false
 }
-`, filepath.Join(dir, "data"), ports[0], ports[1], ports[2]), 0o600))
-	out, err := os.Create(log)
-	must(tb, "make a log", err)
-	defer func() { _ = out.Close() }()
-	cmd := exec.Command(tools.Nomad, "agent", "-config", config)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(tb, "start Nomad", cmd.Start())
-	tb.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	s := &Server{URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), tb: tb}
-	s.API, err = api.NewClient(&api.Config{Address: s.URL, SecretID: Management})
-	must(tb, "make a client", err)
-	s.bootstrap(log)
-	return s
+`, data, ports[0], ports[1], ports[2])
 }
 
 // bootstrap waits until the server is the leader, and makes the management token.
@@ -106,7 +118,7 @@ func (s *Server) bootstrap(log string) {
 	}
 }
 
-// Namespace makes namespaces.
+// Namespace makes namespaces with these names.
 func (s *Server) Namespace(names ...string) {
 	s.tb.Helper()
 	for _, name := range names {
