@@ -302,7 +302,7 @@ func (a *Agent) wireAPI(ctx context.Context) error {
 			Gateway: a.gatewayServer.Addr().String(), GatewayTLS: a.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
-		Decisions: a.decisions, Events: a.events, Leadership: a, Way: a.wayToLeader, Transport: a.peerTransport(), Problems: a.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports, Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
+		Decisions: a.decisions, Events: a.events, Leadership: a, LeaderURL: a.wayToLeader, Transport: a.peerTransport(), Problems: a.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports, Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, Log: a.log.Named("api"), Registerer: a.reg,
 		ConnState: limiter.ConnState,
 	})

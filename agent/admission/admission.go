@@ -154,14 +154,13 @@ type Request struct {
 	NomadToken  string // The caller's. Every job is registered with it.
 	ConsulToken string // The caller's, for what needs a right of theirs in Consul.
 
-	// Look waits until the files may be looked at for whose they are, which takes memory;
-	// done is called after that. Nil: at once.
-	Look func(context.Context) (done func(), err error)
+	// Scan waits until the files may be scanned for their namespaces, which takes memory;
+	// the caller calls done afterwards. Nil: at once.
+	Scan func(context.Context) (done func(), err error)
 
-	// Turn waits until the files may be evaluated, once the caller is known to have the
-	// right to submit them. What is left is done within the context that it returns.
-	// Nil: at once.
-	Turn func() (context.Context, error)
+	// Evaluate waits until the files may be evaluated, after the caller's right to submit
+	// them is known. The rest of the work uses the context that it returns. Nil: at once.
+	Evaluate func() (context.Context, error)
 }
 
 // Submit admits and stores all services of the request, or none. What it
@@ -226,14 +225,14 @@ func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
 		return nil, err
 	}
 	switch {
-	case !adm.known && r.Look != nil: // Nomad is away, and it may be anybody: his turn is among few.
-		done, err := r.Look(ctx)
+	case !adm.known && r.Scan != nil: // Nomad is away, and it may be anybody: his turn is among few.
+		done, err := r.Scan(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer done()
-	case adm.known && r.Turn != nil:
-		if ctx, err = r.Turn(); err != nil {
+	case adm.known && r.Evaluate != nil:
+		if ctx, err = r.Evaluate(); err != nil {
 			return nil, err
 		}
 	}

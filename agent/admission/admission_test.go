@@ -299,11 +299,11 @@ func TestSubmit_NothingIsReadForNobody(t *testing.T) {
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 	var did []string
 	r := request(strings.Repeat("a {}\n", 10))
-	r.Look = func(context.Context) (func(), error) {
+	r.Scan = func(context.Context) (func(), error) {
 		did = append(did, "look")
 		return func() { did = append(did, "done") }, nil
 	}
-	r.Turn = func() (context.Context, error) { did = append(did, "turn"); return t.Context(), nil }
+	r.Evaluate = func() (context.Context, error) { did = append(did, "turn"); return t.Context(), nil }
 	for _, token := range []string{"mallory", ""} {
 		r.NomadToken = token
 		if _, err := b.Submit(t.Context(), r); !errors.Is(err, wadi.ErrForbidden) || did != nil {

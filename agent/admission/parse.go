@@ -42,8 +42,8 @@ func (a *Admission) permitAll(ctx context.Context, r Request, adm *admitted) ([]
 
 // look finds the namespaces that the files name.
 func look(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options) ([]string, error) {
-	if r.Look != nil {
-		done, err := r.Look(ctx)
+	if r.Scan != nil {
+		done, err := r.Scan(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -2,22 +2,19 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 )
 
-// fail answers with err. What the caller can't be blamed for is logged.
+// fail answers with err. Errors that are not the caller's fault are logged.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if rec, ok := w.(*recorder); ok && rec.wrote {
-		// The answer has begun: cut it off, so that nobody takes it for whole.
+		// The answer has begun: cut it off, so that the caller does not take it for whole.
 		panic(http.ErrAbortHandler)
 	}
 	answer := s.explain(r, err)
@@ -59,59 +56,17 @@ func (s *Server) explain(r *http.Request, err error) api.Error {
 	return answer
 }
 
+// badInput refuses the request itself: 400.
 func badInput(format string, args ...any) error {
 	return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
+// conflict refuses the request in the present state: 409.
 func conflict(format string, args ...any) error {
 	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf(format, args...)}
 }
 
+// unavailable is an error that passes by itself: 503.
 func unavailable(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), wadi.ErrUnavailable)
-}
-
-// decode reads a JSON body strictly: bounded in size and time, one value, and no
-// key that isn't known.
-func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // Not all writers can; the server's can.
-
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return decodeError(err)
-	}
-	switch _, err := d.Token(); {
-	case errors.Is(err, io.EOF):
-		_ = rc.SetReadDeadline(time.Time{}) // Else the request seems to be given up then.
-		return nil
-	case err == nil:
-		return badInput("the body holds more than one JSON value")
-	default:
-		return decodeError(err)
-	}
-}
-
-func decodeError(err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return err
-	}
-	if errors.Is(err, io.EOF) {
-		return badInput("the body is empty")
-	}
-	return badInput("the body is not the JSON that belongs here: %s", strings.TrimPrefix(err.Error(), "json: "))
-}
-
-// nomadToken is the caller's, from X-Nomad-Token or Authorization: Bearer.
-func nomadToken(r *http.Request) string {
-	if t := r.Header.Get("X-Nomad-Token"); t != "" {
-		return t
-	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(token)
-	}
-	return ""
 }

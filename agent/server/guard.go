@@ -13,14 +13,14 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// guard keeps browsers' pages out, and counts and logs what passes.
+// guard refuses requests of pages in browsers, and counts and logs all requests.
 func (s *Server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, request: r, status: http.StatusOK}
-		if r.Body != nil && r.Body != http.NoBody { // Whoever reads it.
-			_ = http.NewResponseController(w).SetReadDeadline(start.Add(bodyTimeout)) // Not all writers can; the server's can.
+		if r.Body != nil && r.Body != http.NoBody { // Also if no handler reads it.
+			_ = http.NewResponseController(w).SetReadDeadline(start.Add(bodyTimeout)) // Recorders in tests don't support it.
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -39,13 +39,13 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			route = "other"
 		}
 		s.requests.WithLabelValues(route, strconv.Itoa(rec.status)).Inc()
-		// Neither headers nor the query: there may be a token in them.
+		// Without headers and query: they may contain a token.
 		s.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", rec.status, "took", time.Since(start))
 	})
 }
 
-// hostAllowed defends a loopback listener against names that somebody else's DNS
-// made point to it.
+// hostAllowed protects a loopback listener from pages whose host name resolves to it
+// (DNS rebinding).
 func (s *Server) hostAllowed(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok || !isLoopback(local) {
@@ -62,7 +62,7 @@ func (s *Server) hostAllowed(r *http.Request) bool {
 	return host == "localhost" || slices.Contains(s.AllowedHosts, host)
 }
 
-// dispatch answers unknown paths and methods with JSON, as everything else.
+// dispatch answers unknown paths and methods with JSON, like all errors.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
 	if pattern != "" {
@@ -87,42 +87,7 @@ func isLoopback(a net.Addr) bool {
 	return wadi.IsLoopback(host)
 }
 
-// recorder remembers the status of an answer.
-type recorder struct {
-	http.ResponseWriter
-	request *http.Request
-	status  int
-	wrote   bool
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if !r.wrote && status >= 200 {
-		r.status = status
-		r.begin()
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(b []byte) (int, error) {
-	if !r.wrote {
-		r.begin()
-	}
-	return r.ResponseWriter.Write(b)
-}
-
-// begin notes that the answer begins. What of the request's body nobody has read by
-// then the server reads, to use the connection again: it has to come soon.
-func (r *recorder) begin() {
-	r.wrote = true
-	if r.request.Body != nil && r.request.Body != http.NoBody {
-		_ = http.NewResponseController(r.ResponseWriter).SetReadDeadline(time.Now().Add(unreadTimeout)) // Not all writers can; the server's can.
-	}
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// probe takes an answer that nobody gets.
+// probe discards an answer except for its header.
 type probe struct{ header http.Header }
 
 func (p *probe) Header() http.Header         { return p.header }

@@ -19,7 +19,7 @@ func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	all, err := s.Store.Revisions(r.Context(), name)
-	if err != nil && !errors.Is(err, wadi.ErrUnreadable) { // Status tells of those.
+	if err != nil && !errors.Is(err, wadi.ErrUnreadable) { // The status shows unreadable revisions.
 		return fmt.Errorf("revisions of %s: %w", name, err)
 	}
 	st, err := s.status(r.Context(), name)
@@ -62,12 +62,12 @@ func (s *Server) revision(w http.ResponseWriter, r *http.Request) error {
 	if !there {
 		return fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
 	}
-	rev.Proof = "" // For agents alone.
+	rev.Proof = "" // A secret of the agents.
 	return s.reply(w, http.StatusOK, rev)
 }
 
-// findRevision returns one stored revision of a service. That others can't be read is no
-// error once it is found.
+// findRevision returns one stored revision of a service. Other revisions that can't be read
+// are no error if it is found.
 func (s *Server) findRevision(ctx context.Context, service, id string) (rev wadi.Revision, there bool, err error) {
 	all, err := s.Store.Revisions(ctx, service)
 	i := slices.IndexFunc(all, func(rev wadi.Revision) bool { return rev.ID == id })

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/wadi-run/wadi"
 )
 
-// right is what a caller needs in the Nomad namespace of a service.
+// right is a right of a caller in the Nomad namespace of a service.
 type right struct {
-	does string // What it lets one do, for people.
+	does string // The permitted action, for error texts.
 	ask  func(r Rights, ctx context.Context, token, namespace string) error
 }
 
@@ -21,7 +22,7 @@ var (
 	rightScale  = &right{"scale", Rights.MayScale}
 )
 
-// may asks whether the caller has a right in a namespace.
+// may returns an error unless the caller has a right in a namespace.
 func (s *Server) may(r *http.Request, need *right, namespace string) error {
 	if s.Auth == AuthNone {
 		return nil
@@ -37,9 +38,9 @@ func (s *Server) spec(r *http.Request, name string) (wadi.Spec, uint64, error) {
 	return s.permitted(r, name, rightRead)
 }
 
-// permitted returns a service for which the caller has a right. Whether there is one
-// that he may not know of he is not told: what is not there and what is somebody
-// else's have one answer, after the same questions.
+// permitted returns a service for which the caller has a right. A service that the caller
+// may not read and a service that does not exist have the same answer, after the same
+// requests to Nomad.
 func (s *Server) permitted(r *http.Request, name string, need *right) (wadi.Spec, uint64, error) {
 	if !namePattern.MatchString(name) {
 		return wadi.Spec{}, 0, fmt.Errorf("service %q: %w", name, wadi.ErrNotFound)
@@ -52,7 +53,7 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (wadi.Spec
 		return wadi.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	case missing:
 		namespace = wadi.UnknownNamespace
-	case unreadable: // Why is for who may read it.
+	case unreadable: // The reason is for callers that may read the service.
 		err = fmt.Errorf("service %s: %w", name, err)
 		namespace = s.namespaceOf(r.Context(), name)
 	case err != nil:
@@ -69,7 +70,7 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (wadi.Spec
 	case need != rightRead:
 		switch err := s.may(r, rightRead, namespace); {
 		case err == nil && !missing:
-			return wadi.Spec{}, 0, refused // He may know of it.
+			return wadi.Spec{}, 0, refused // The caller may read the service.
 		case err != nil && !errors.Is(err, wadi.ErrForbidden):
 			return wadi.Spec{}, 0, s.unasked(name, err)
 		}
@@ -77,8 +78,8 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (wadi.Spec
 	return wadi.Spec{}, 0, s.hidden(r, name)
 }
 
-// namespaceOf is the namespace of a service whose spec can't be read, by its route;
-// Nowhere if that can't be read either.
+// namespaceOf is the namespace of a service with an unreadable spec, from its route;
+// UnknownNamespace if that can't be read either.
 func (s *Server) namespaceOf(ctx context.Context, name string) string {
 	if route, err := s.Store.Route(ctx, name); err == nil && route.Namespace != "" {
 		return route.Namespace
@@ -86,7 +87,7 @@ func (s *Server) namespaceOf(ctx context.Context, name string) string {
 	return wadi.UnknownNamespace
 }
 
-// hidden is the answer about what is not there, and what the caller may not know of.
+// hidden is the answer about services that do not exist or that the caller may not read.
 func (s *Server) hidden(r *http.Request, name string) error {
 	acls, err := s.Rights.Known(r.Context(), nomadToken(r))
 	switch {
@@ -100,14 +101,14 @@ func (s *Server) hidden(r *http.Request, name string) error {
 	return fmt.Errorf("service %s: %w", name, wadi.ErrNotFound)
 }
 
-// unasked is the answer while Nomad can't be asked. Its words would tell a namespace.
+// unasked is the answer while Nomad is unavailable. Nomad's error would reveal a namespace.
 func (s *Server) unasked(name string, err error) error {
 	s.Log.Warn("nomad can't be asked for a caller's rights", "service", name, "error", err)
 	return unavailable("service %s: Nomad can't be asked what this token may", name)
 }
 
-// readable returns those of the namespaces that the caller may read. Its error is that
-// of a caller whom Nomad does not know, or that of Nomad.
+// readable returns the namespaces among the given that the caller may read. The error is
+// Nomad's, or that of a caller unknown to Nomad.
 func (s *Server) readable(r *http.Request, namespaces []string) (map[string]bool, error) {
 	if s.Auth != AuthNone {
 		return s.Rights.Readable(r.Context(), nomadToken(r), namespaces)
@@ -119,11 +120,23 @@ func (s *Server) readable(r *http.Request, namespaces []string) (map[string]bool
 	return all, nil
 }
 
-// known refuses a caller whom Nomad does not know.
+// known refuses a caller that is unknown to Nomad.
 func (s *Server) known(ctx context.Context, r *http.Request) error {
 	if s.Auth == AuthNone {
 		return nil
 	}
 	_, err := s.Rights.Known(ctx, nomadToken(r))
 	return err
+}
+
+// nomadToken is the caller's Nomad token, from X-Nomad-Token or Authorization: Bearer.
+func nomadToken(r *http.Request) string {
+	if t := r.Header.Get("X-Nomad-Token"); t != "" {
+		return t
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	return ""
 }

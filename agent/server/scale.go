@@ -16,13 +16,13 @@ import (
 // Bounds of an override.
 const (
 	minOverride     = time.Second
-	maxOverride     = 30 * 24 * time.Hour // Who wants a count for longer means min and max.
+	maxOverride     = 30 * 24 * time.Hour // For longer there are min and max.
 	maxOverrideBody = 4 << 10
-	whoKept         = 64
+	maxWho          = 64
 )
 
-// scale stores a count that overrides the load. Any agent does it; the leader, told by
-// the store, carries it out.
+// scale stores a count that overrides the load. Any agent can; the leader sees it in the
+// store and executes it.
 func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	var body api.Scale
@@ -74,7 +74,7 @@ func (s *Server) validateOverride(r *http.Request, spec wadi.Spec, body api.Scal
 	}
 	switch d := body.For.D(); {
 	case d == 0 && body.Count == nil:
-		return nil // The end of an override.
+		return nil // It ends the override.
 	case d == 0:
 		return badInput("for how long is missing: \"for\" is a duration such as 10m, and without \"count\" it ends the override")
 	case d < minOverride || d > maxOverride:
@@ -105,7 +105,7 @@ func (s *Server) validateOverridden(r *http.Request, spec wadi.Spec, revision st
 	}
 	id := cmp.Or(revision, route.Main())
 	switch st := state.Revisions[id]; {
-	case id == "" || st.TriedAgain(spec.Attempt): // It is only just submitted.
+	case id == "" || st.TriedAgain(spec.Attempt): // Submitted, but not reconciled yet.
 		return nil
 	case st.Phase == wadi.Failed:
 		return conflict("%s has failed and gets no instances: %s; apply its file again to try again, or submit a revision that works", id, st.Reason)
@@ -124,7 +124,7 @@ func named(svc wadi.Service, revision string) bool {
 	return slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
 }
 
-// who is the caller; empty if that is not known.
+// who is the name of the caller's token in printable characters; empty: unknown.
 func (s *Server) who(r *http.Request) string {
 	if s.Auth == AuthNone {
 		return ""
@@ -135,5 +135,5 @@ func (s *Server) who(r *http.Request) string {
 		}
 		return c
 	}, s.Rights.TokenName(r.Context(), nomadToken(r)))
-	return who[:min(len(who), whoKept)]
+	return who[:min(len(who), maxWho)]
 }

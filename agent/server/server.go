@@ -1,14 +1,13 @@
-// Package server is the agent's HTTP API.
+// Package server is the agent's HTTP API. The types of its bodies are in package api.
 //
 // It promises that every answer is JSON with the right status, that no body or
 // header is read without a bound, that a browser's page can change nothing, and
-// that a token is neither logged nor kept. It refuses to decide: admission judges
-// what is submitted, the leader's loops do the rest, and it shows what they stored.
+// that a token is neither logged nor kept. It refuses to decide: admission validates
+// submissions, the leader's loops do the rest, and the API shows what they stored.
 package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -19,80 +18,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/api"
 )
 
-// The ways in which a caller's rights are judged.
+// The ways to check a caller's rights.
 const (
-	AuthNomad = "nomad" // What the caller's Nomad token may.
-	AuthNone  = "none"  // Everybody who can connect may; loopback listeners only.
+	AuthNomad = "nomad" // By the rights of the caller's Nomad token.
+	AuthNone  = "none"  // Every caller has every right; loopback listeners only.
 )
 
-// Admission judges and stores what is submitted.
-type Admission interface {
-	Submit(ctx context.Context, r admission.Request) (api.Submitted, error)
-	Validate(ctx context.Context, r admission.Request) (api.Submitted, error)
-	// MayRemove judges whether the caller may delete a service, besides his rights in Nomad.
-	MayRemove(ctx context.Context, service wadi.Service, consulToken string) error
-}
-
-// Store is what the API reads and marks. What is not there is wadi.ErrNotFound.
-type Store interface {
-	// Services returns the names of all services, sorted.
-	Services(ctx context.Context) ([]string, error)
-	Spec(ctx context.Context, name string) (wadi.Spec, uint64, error)
-	Status(ctx context.Context, name string) (wadi.Status, error)
-	Route(ctx context.Context, name string) (wadi.Route, error)
-	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
-	// State is what the leader remembers of a service; ErrNotFound if nothing.
-	State(ctx context.Context, service string) (wadi.State, error)
-	// MarkDeleting marks a service if its spec is still at index.
-	MarkDeleting(ctx context.Context, name string, index uint64) error
-	// Overrides returns the counts that somebody asked for, ended ones too, by revision.
-	Overrides(ctx context.Context, service string) (map[string]wadi.Override, error)
-	// PutOverride stores one; the zero value ends it.
-	PutOverride(ctx context.Context, service, revision string, h wadi.Override, now time.Time) error
-}
-
-// Rights asks Nomad what a token may do in a namespace. nil is yes; no wraps
-// wadi.ErrForbidden.
-type Rights interface {
-	MaySubmit(ctx context.Context, token, namespace string) error
-	MayRead(ctx context.Context, token, namespace string) error
-	MayScale(ctx context.Context, token, namespace string) error
-	// Readable returns those of the namespaces that the token may read. No wraps
-	// wadi.ErrForbidden only for a token that Nomad does not know, and for nobody.
-	Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error)
-	// Known says whether tokens mean anything; no for a token as with Readable.
-	Known(ctx context.Context, token string) (acls bool, err error)
-	// TokenName is the name of the token; empty if that is not known.
-	TokenName(ctx context.Context, token string) string
-}
-
-// Decisions are the leader's last scaling decisions.
-type Decisions interface {
-	// Of returns those about a revision, oldest first.
-	Of(revision string) []wadi.Decision
-}
-
-// Events are what the leader did and saw.
-type Events interface {
-	// Since returns the events from number seq on that are still known, the number
-	// to ask for next, and a channel that is closed when there are more.
-	Since(seq uint64) (events []wadi.Event, next uint64, changed <-chan struct{})
-}
-
-// Leadership knows who leads.
-type Leadership interface {
-	// Leader returns the leading agent's name and the base URL of its API; an
-	// empty name when nobody leads.
-	Leader() (name, url string)
-}
+// Bounds of the server.
+const (
+	maxHeaderBytes = 64 << 10
+	maxScans       = 2 // Submissions scanned for their namespaces at a time: each may take hundreds of MiB for a second.
+	maxSubmissions = 8 // Evaluated at a time; further ones wait as long as their callers do.
+	headerTimeout  = 10 * time.Second
+	bodyTimeout    = 30 * time.Second
+	writeTimeout   = 30 * time.Second // Of an answer, or of one line of a stream.
+	discardTimeout = time.Second / 2  // Of the rest of a body that no handler reads.
+	idleTimeout    = 2 * time.Minute
+	drainTimeout   = 10 * time.Second
+	readTimeout    = 10 * time.Second // Of the requests to Nomad and Consul for one read.
+	submitTimeout  = 30 * time.Second // Of validating a submission; storing has its own bound.
+)
 
 // Config is what New needs. Admission, Store, Rights and Self.Name are required.
 type Config struct {
-	Self      api.Self // Leader is not used: Leadership knows.
+	Self      api.Self // Without Leader.
 	Auth      string   // AuthNomad (default) or AuthNone.
 	Admission Admission
 	Store     Store
@@ -102,14 +54,15 @@ type Config struct {
 	Events     Events     // nil: the path about events answers 503.
 	Leadership Leadership // nil: this agent leads, always.
 
-	// Problems returns what is wrong with this agent now; nil: never anything.
+	// Problems returns what makes this agent unhealthy now; nil: never anything.
 	Problems func() []string
-	// Warnings returns what should be looked at and keeps the agent from nothing; nil: never anything.
+	// Warnings returns what a person should check although the agent is healthy; nil:
+	// never anything.
 	Warnings func() []string
-	// Doctor has all agents look at themselves. nil: 503.
+	// Doctor returns the reports of all agents. nil: 503.
 	Doctor func(ctx context.Context) []wadi.AgentReport
-	// Admin serves /v1/admin/ and /debug/pprof/ to loopback callers, and to those
-	// that MayAdmin lets in. nil: 404.
+	// Admin serves /v1/admin/ and /debug/pprof/ to loopback callers, and to callers whom
+	// MayAdmin allows. nil: 404.
 	Admin    http.Handler
 	MayAdmin func(ctx context.Context, token string) error
 
@@ -117,13 +70,12 @@ type Config struct {
 	MaxInstances int      // The agent's bound of instances of one revision; 0 is none.
 	AllowedHosts []string // Further names by which a loopback listener may be called.
 
-	// ConnState, if set, is told what each connection is used for, by who bounds the
-	// listener's.
+	// ConnState, if set, is the hook of a connection limiter, as in http.Server.
 	ConnState func(net.Conn, http.ConnState)
 
-	// Way returns the base URL by which this agent reaches the leader's API, or why it
-	// can't; nil: the one that Leadership says.
-	Way func() (string, error)
+	// LeaderURL returns the base URL at which this agent reaches the leader's API, or an
+	// error; nil: the URL from Leadership.
+	LeaderURL func() (string, error)
 
 	Transport  http.RoundTripper // For reads forwarded to the leader; nil: a plain one.
 	Log        hclog.Logger
@@ -135,38 +87,43 @@ type Server struct {
 	Config
 	mux         *http.ServeMux
 	handler     http.Handler
-	bodies      *bodies
-	looks       chan struct{} // One place for each submission that is looked at for whose it is.
-	submissions chan struct{} // One place for each submission that is worked on.
-	doctors     chan struct{} // One place for the doctor.
+	slots       *submitSlots
+	scans       chan struct{} // One element for each submission that is scanned.
+	submissions chan struct{} // One element for each submission that is evaluated.
+	doctors     chan struct{} // One element while the doctor runs.
 	requests    *prometheus.CounterVec
 }
 
-// Bounds of the server.
-const (
-	maxHeaderBytes = 64 << 10
-	maxLooks       = 2 // At submissions of whom it is not known what he may; each may take hundreds of MiB for a second.
-	maxSubmissions = 8 // Worked on at a time; others wait, as long as their caller does.
-	headerTimeout  = 10 * time.Second
-	bodyTimeout    = 30 * time.Second
-	writeTimeout   = 30 * time.Second // Of an answer, or one line of a stream.
-	unreadTimeout  = time.Second / 2  // Of the rest of a body that nobody wants.
-	idleTimeout    = 2 * time.Minute
-	drainTimeout   = 10 * time.Second
-	readTimeout    = 10 * time.Second // Of what Nomad and Consul are asked for one read.
-	submitTimeout  = 30 * time.Second // Of judging a submission; storing has its own bound.
-)
-
-// New returns a server, or an error when c lacks something.
+// New returns a server, or an error when c lacks a required field.
 func New(c Config) (*Server, error) {
 	if c.Admission == nil || c.Store == nil || c.Rights == nil || c.Self.Name == "" {
 		return nil, errors.New("server: admission, store, rights and a name are required")
 	}
-	if c.Auth == "" {
-		c.Auth = AuthNomad
-	}
+	c.setDefaults()
 	if c.Auth != AuthNomad && c.Auth != AuthNone {
 		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
+	}
+	s := &Server{
+		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(),
+		scans: make(chan struct{}, maxScans), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1),
+	}
+	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wadi_api_requests_total",
+		Help: "Requests answered by the HTTP API.",
+	}, []string{"route", "code"})
+	if c.Registerer != nil {
+		if err := c.Registerer.Register(s.requests); err != nil {
+			return nil, fmt.Errorf("server: register metrics: %w", err)
+		}
+	}
+	s.routes()
+	s.handler = s.guard(http.HandlerFunc(s.dispatch))
+	return s, nil
+}
+
+func (c *Config) setDefaults() {
+	if c.Auth == "" {
+		c.Auth = AuthNomad
 	}
 	if c.MaxSpecBytes <= 0 {
 		c.MaxSpecBytes = 1 << 20
@@ -181,19 +138,6 @@ func New(c Config) (*Server, error) {
 			MaxIdleConnsPerHost:   4,
 		}
 	}
-	s := &Server{Config: c, mux: http.NewServeMux(), bodies: newBodies(), looks: make(chan struct{}, maxLooks), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1)}
-	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "wadi_api_requests_total",
-		Help: "Requests answered by the HTTP API.",
-	}, []string{"route", "code"})
-	if c.Registerer != nil {
-		if err := c.Registerer.Register(s.requests); err != nil {
-			return nil, fmt.Errorf("server: register metrics: %w", err)
-		}
-	}
-	s.routes()
-	s.handler = s.guard(http.HandlerFunc(s.dispatch))
-	return s, nil
 }
 
 // Reads that only the leader can answer.
@@ -229,7 +173,7 @@ func (s *Server) routes() {
 	}
 }
 
-// within bounds what h may take: a Nomad or Consul that hangs is away, too.
+// within bounds the time of h, so that a Nomad or Consul that hangs counts as unavailable.
 func within(d time.Duration, h func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), d)
@@ -240,70 +184,3 @@ func within(d time.Duration, h func(http.ResponseWriter, *http.Request) error) f
 
 // Handler is the whole API, guards included.
 func (s *Server) Handler() http.Handler { return s.handler }
-
-// Serve answers on l until ctx ends, then lets requests finish for a while. It
-// closes l. Without authentication it refuses listeners that are not loopback.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if s.Auth == AuthNone && !isLoopback(l.Addr()) {
-		_ = l.Close()
-		return fmt.Errorf("serve API on %s: auth = \"none\" is for loopback addresses only", l.Addr())
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	hs := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         s.ConnState,
-		// Streams end when ctx does; other requests go on until they are done.
-		BaseContext: func(net.Listener) context.Context {
-			return context.WithValue(context.WithoutCancel(ctx), stopKey{}, ctx.Done())
-		},
-		ErrorLog: s.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
-	}
-	done := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		err := hs.Shutdown(drain)
-		if err != nil {
-			err = errors.Join(err, hs.Close())
-		}
-		done <- err
-	}()
-	err := hs.Serve(l)
-	cancel()
-	if shutdown := <-done; errors.Is(err, http.ErrServerClosed) {
-		err = nil
-		if shutdown != nil {
-			s.Log.Warn("requests cut off at shutdown", "error", shutdown)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("serve API on %s: %w", l.Addr(), err)
-	}
-	return nil
-}
-
-// stopKey finds, in a request's context, the channel that closes at shutdown.
-type stopKey struct{}
-
-func stopped(ctx context.Context) <-chan struct{} {
-	ch, _ := ctx.Value(stopKey{}).(<-chan struct{})
-	return ch
-}
-
-func (s *Server) reply(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // The server lifts it.
-	w.WriteHeader(status)
-	// The caller is gone if this fails.
-	_, _ = w.Write(append(body, '\n'))
-	return nil
-}

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// decode reads a JSON body strictly: bounded in size and time, one value, and known keys
+// only.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // Recorders in tests don't support it.
+
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return decodeError(err)
+	}
+	switch _, err := d.Token(); {
+	case errors.Is(err, io.EOF):
+		_ = rc.SetReadDeadline(time.Time{}) // Else the deadline would cancel the request.
+		return nil
+	case err == nil:
+		return badInput("the body holds more than one JSON value")
+	default:
+		return decodeError(err)
+	}
+}
+
+func decodeError(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return err
+	}
+	if errors.Is(err, io.EOF) {
+		return badInput("the body is empty")
+	}
+	return badInput("the body is not the JSON that belongs here: %s", strings.TrimPrefix(err.Error(), "json: "))
+}
