@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// Doctor has all agents look at themselves.
+// Doctor returns the findings of all agents about themselves.
 func (c *Client) Doctor(ctx context.Context) (Doctor, error) {
 	return call[Doctor](ctx, c, http.MethodGet, "/v1/doctor", nil, nil)
 }

@@ -130,7 +130,7 @@ type Leader struct {
 type Health struct {
 	OK       bool     `json:"ok"`
 	Problems []string `json:"problems,omitempty"` // What is wrong with the agent now.
-	Warnings []string `json:"warnings,omitempty"` // What to look at; the agent works all the same.
+	Warnings []string `json:"warnings,omitempty"` // What a person should check; the agent is healthy all the same.
 }
 
 // Doctor is the answer of GET /v1/doctor: what the agents found about themselves.

@@ -9,11 +9,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// tryAgain finds the revisions that are wanted by what was submitted and have
-// failed. A revision often fails for a reason outside of it, such as a database that
-// is away: to submit the same once more says that it should be gone by now. What is
-// stored is a number only, the attempt. The leader compares it with that at which a
-// revision failed, so that each submission is one attempt, whoever leads.
+// tryAgain finds the failed revisions that the submission wants. A revision often fails for
+// an outside reason, such as an unavailable database; submitting it again means that the
+// reason is gone. The spec stores a number, the attempt. The leader compares it with the
+// attempt at which a revision failed, so that each submission is one attempt under every
+// leader.
 func (a *Admission) tryAgain(ctx context.Context, c *candidate, revisions []wadi.Revision) error {
 	wanted := map[string]bool{c.spec.Latest: true}
 	for _, t := range c.service.Traffic {

@@ -18,8 +18,8 @@ const (
 	cleanupTimeout = 15 * time.Second // Of taking registered jobs back.
 )
 
-// plan has Nomad judge every new revision's job with the caller's token, and
-// looks for jobs that are in their way.
+// plan has Nomad validate the job of every new revision with the caller's token, and finds
+// existing jobs of the same ID.
 func (a *Admission) plan(ctx context.Context, token string, all []*candidate) error {
 	var refused refusals
 	blind := map[string]bool{} // Namespaces in which the caller may not read.
@@ -41,10 +41,10 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 		if blind[c.service.Namespace] {
 			continue
 		}
-		err = a.lookInTheWay(ctx, token, c, &refused)
+		err = a.findExistingJob(ctx, token, c, &refused)
 		if errors.Is(err, wadi.ErrForbidden) {
-			// Who may submit but not read is stopped by the guarded registration. It takes time
-			// to believe a refusal, so that is done once.
+			// For a caller that may submit but not read, the registration at an index is the
+			// check. A refusal takes time to confirm, so that it is asked for once.
 			blind[c.service.Namespace] = true
 			continue
 		}
@@ -55,9 +55,9 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 	return refused.err()
 }
 
-// lookInTheWay finds a job that already has the new revision's ID. One that an
-// earlier submission left behind, never ran and isn't stored is taken over.
-func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate, refused *refusals) error {
+// findExistingJob finds a job with the new revision's ID. A job that an earlier submission
+// left, and that does not run, is taken over.
+func (a *Admission) findExistingJob(ctx context.Context, token string, c *candidate, refused *refusals) error {
 	job, err := a.Nomad.Job(ctx, token, c.service.Namespace, c.rev.ID)
 	switch {
 	case errors.Is(err, wadi.ErrNotFound):
@@ -78,7 +78,7 @@ func (a *Admission) lookInTheWay(ctx context.Context, token string, c *candidate
 	return nil
 }
 
-// changes are those of the candidates that change something, and what is to be stored.
+// changes returns the candidates that change something, and what is to be stored of them.
 func changes(all []*candidate) (changed []*candidate, submissions []wadi.Submission) {
 	for _, c := range all {
 		if c.changed {
@@ -89,7 +89,7 @@ func changes(all []*candidate) (changed []*candidate, submissions []wadi.Submiss
 	return changed, submissions
 }
 
-// fits refuses what is too much for the store, before anything is registered.
+// fits refuses more than the store can take at once, before anything is registered.
 func (a *Admission) fits(ctx context.Context, all []*candidate) error {
 	changed, submissions := changes(all)
 	if len(changed) == 0 {
@@ -104,12 +104,13 @@ func (a *Admission) fits(ctx context.Context, all []*candidate) error {
 		return &api.Error{Status: http.StatusRequestEntityTooLarge, Message: text}
 	}
 	if err != nil {
-		return fmt.Errorf("look whether the store takes it: %w", err)
+		return fmt.Errorf("check the size: %w", err)
 	}
 	return nil
 }
 
-// commit registers the new jobs and then stores all services, or undoes.
+// commit registers the new jobs and then stores all services. If that fails it removes the
+// jobs again.
 func (a *Admission) commit(ctx context.Context, token string, adm *admitted) error {
 	changed, submissions := changes(adm.candidates)
 	if len(changed) == 0 {
@@ -140,6 +141,7 @@ func (a *Admission) commit(ctx context.Context, token string, adm *admitted) err
 	return nil
 }
 
+// register registers the job of a candidate's new revision.
 func (a *Admission) register(ctx context.Context, token string, c *candidate) error {
 	if c.rev == nil {
 		return nil
@@ -160,10 +162,10 @@ func (a *Admission) register(ctx context.Context, token string, c *candidate) er
 	return nil
 }
 
-// undo purges the jobs that this submission made, and returns cause, with what
-// could not be purged. A job that was taken over, has changed since, or belongs to
-// a stored revision by now is another submission's, and left alone. What can't be
-// removed stays at count 0, for the next submission to take over.
+// undo purges the jobs that this submission registered, and returns cause, with the jobs
+// that could not be purged. It keeps jobs of other submissions: those that were taken over,
+// have changed since, or belong to a stored revision. A job that can't be purged stays at
+// count 0; the next submission takes it over.
 func (a *Admission) undo(ctx context.Context, token string, all []*candidate, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
@@ -172,13 +174,14 @@ func (a *Admission) undo(ctx context.Context, token string, all []*candidate, ca
 			continue
 		}
 		if err := a.purgeOwn(ctx, token, c); err != nil {
-			// As text only: what went wrong with the submission decides the status.
+			// As text only: the cause decides the status of the answer.
 			cause = fmt.Errorf("%w (the job %s stays at Nomad with count 0: %v)", cause, c.rev.ID, err)
 		}
 	}
 	return cause
 }
 
+// purgeOwn purges a candidate's job, unless it is another submission's by now.
 func (a *Admission) purgeOwn(ctx context.Context, token string, c *candidate) error {
 	job, err := a.Nomad.Job(ctx, token, c.service.Namespace, c.rev.ID)
 	switch {
@@ -189,8 +192,8 @@ func (a *Admission) purgeOwn(ctx context.Context, token string, c *candidate) er
 	case job.ModifyIndex != c.jobIndex:
 		return nil
 	}
-	// When the store can't be asked, the job goes: if it was stored all the same,
-	// the controller registers the stored job again.
+	// While the store is unavailable the job is purged too: if its revision was stored
+	// all the same, the controller registers the job again.
 	revisions, _ := a.Store.Revisions(ctx, c.service.Name)
 	if slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == c.rev.ID }) {
 		return nil

@@ -12,12 +12,11 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// maxDomains bounds the domains of one service: all that changes of a submission
-// goes into one transaction of the store.
+// maxDomains bounds the domains of one service: a submission is stored in one transaction.
 const maxDomains = 32
 
-// checkDomains refuses domains that another service has, or that are kept for one.
-// Of two submissions at the same moment both may pass; the store then refuses one.
+// checkDomains refuses domains that another service has, or that are reserved for one. Two
+// submissions at the same moment may both pass; the store then refuses one.
 func (a *Admission) checkDomains(ctx context.Context, adm *admitted, refused *refusals) error {
 	all := adm.candidates
 	if !slices.ContainsFunc(all, func(c *candidate) bool { return len(c.service.Domains) > 0 }) {
@@ -29,7 +28,7 @@ func (a *Admission) checkDomains(ctx context.Context, adm *admitted, refused *re
 	}
 	owners = maps.Clone(owners)
 	for _, c := range all {
-		// What this submission gives up is free for the others in it.
+		// Domains that this submission frees are free for all its services.
 		maps.DeleteFunc(owners, func(_, owner string) bool { return owner == c.service.Name })
 	}
 	for _, c := range all {
@@ -39,8 +38,8 @@ func (a *Admission) checkDomains(ctx context.Context, adm *admitted, refused *re
 		}
 		for _, domain := range c.service.Domains {
 			if owner, ok := owners[domain]; ok {
-				refused.invalid(c, "domains", "the domain %q belongs to %s", domain, a.sayHolder(ctx, adm, claim{service: owner}))
-			} else if why := a.kept(c.service.Name, domain); why != "" {
+				refused.invalid(c, "domains", "the domain %q belongs to %s", domain, a.describeHolder(ctx, adm, claim{service: owner}))
+			} else if why := a.reserved(c.service.Name, domain); why != "" {
 				refused.invalid(c, "domains", "%s", why)
 			}
 		}
@@ -48,9 +47,10 @@ func (a *Admission) checkDomains(ctx context.Context, adm *admitted, refused *re
 	return nil
 }
 
-// kept says why a service can't have a domain that nobody has. Below the gateway's
-// domain services and their tags have their names, those to come as well.
-func (a *Admission) kept(service, domain string) string {
+// reserved is the reason why a service can't have a free domain; empty: it can. The names
+// below the gateway's domain are reserved for services and tags of these names, future
+// ones included.
+func (a *Admission) reserved(service, domain string) string {
 	label, below := strings.CutSuffix(domain, "."+a.GatewayDomain)
 	switch {
 	case !below || a.GatewayDomain == "" || label == service:
@@ -61,9 +61,9 @@ func (a *Admission) kept(service, domain string) string {
 	return fmt.Sprintf("the domain %q is kept for a service named %q", domain, label)
 }
 
-// sayHolder says who has a name, to who may know: services of namespaces to which this
-// submission may go are named, others are not.
-func (a *Admission) sayHolder(ctx context.Context, adm *admitted, holder claim) string {
+// describeHolder describes the holder of a name. It names only services of namespaces to
+// which the caller may submit.
+func (a *Admission) describeHolder(ctx context.Context, adm *admitted, holder claim) string {
 	spec, _, err := a.Store.Spec(ctx, holder.service)
 	if err != nil || !adm.permitted[spec.Service.Namespace] {
 		return "a service in another Nomad namespace"
@@ -71,8 +71,8 @@ func (a *Admission) sayHolder(ctx context.Context, adm *admitted, holder claim) 
 	return holder.String()
 }
 
-// takenSince makes a refusal at the user's line of a domain or a name that the store
-// refused, as another submission was faster. It returns nil for other errors.
+// takenSince turns the store's refusal of a domain or a name into a refusal at the user's
+// line: another submission was faster. It returns nil for other errors.
 func (a *Admission) takenSince(ctx context.Context, err error, adm *admitted, all []*candidate) error {
 	var domain *wadi.DomainTakenError
 	var name *wadi.NameTakenError
@@ -81,20 +81,20 @@ func (a *Admission) takenSince(ctx context.Context, err error, adm *admitted, al
 	case errors.As(err, &domain):
 		for _, c := range all {
 			if c.service.Name == domain.Service {
-				refused.clash(c, "domains", "the domain %q belongs to %s, which was stored in the meantime", domain.Domain, a.sayHolder(ctx, adm, claim{service: domain.Holder}))
+				refused.clash(c, "domains", "the domain %q belongs to %s, which was stored in the meantime", domain.Domain, a.describeHolder(ctx, adm, claim{service: domain.Holder}))
 			}
 		}
 	case errors.As(err, &name):
 		for _, c := range all {
 			if c.service.Name == name.Service {
-				refused.clash(c, pathOfName(c.service, name.Name), "the name %q belongs to %s or a tag of it, which was stored in the meantime", name.Name, a.sayHolder(ctx, adm, claim{service: name.Holder}))
+				refused.clash(c, pathOfName(c.service, name.Name), "the name %q belongs to %s or a tag of it, which was stored in the meantime", name.Name, a.describeHolder(ctx, adm, claim{service: name.Holder}))
 			}
 		}
 	}
 	return refused.err()
 }
 
-// pathOfName is the setting from which a service has a name: its own, or a tag's.
+// pathOfName is the setting that gives a service a name: its own, or a tag's.
 func pathOfName(s wadi.Service, name string) string {
 	for i, t := range s.Traffic {
 		if t.Tag != "" && wadi.TagName(t.Tag, s.Name) == name {

@@ -7,26 +7,29 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
+// detailOf is a problem as the API shows it.
 func detailOf(p jobspecs.Problem) api.Detail {
 	return api.Detail{File: p.File, Line: p.Line, Column: p.Column, Path: p.Path, Message: p.Message}
 }
 
-// refusals gathers what is wrong with several services.
+// refusals collects the mistakes of several services.
 type refusals struct {
 	conflict bool
 	details  []api.Detail
 }
 
+// invalid adds a mistake at a setting of the candidate's file.
 func (r *refusals) invalid(c *candidate, path, format string, args ...any) {
 	r.details = append(r.details, detailOf(c.draft.At(path, format, args...)))
 }
 
-// clash is a refusal that comes from what others did in the meantime.
+// clash adds a mistake that comes from the stored state.
 func (r *refusals) clash(c *candidate, path, format string, args ...any) {
 	r.conflict = true
 	r.invalid(c, path, format, args...)
 }
 
+// err is the refusal of all mistakes; nil: there are none.
 func (r *refusals) err() error {
 	switch {
 	case len(r.details) == 0:

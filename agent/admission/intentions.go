@@ -11,16 +11,9 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// IntentionRights asks Consul what a token may do.
-type IntentionRights interface {
-	// MayWriteIntentions returns nil, or an error that wraps ErrForbidden or
-	// ErrUnavailable. An empty token is that of a caller without one.
-	MayWriteIntentions(ctx context.Context, token, service string) error
-}
-
-// checkIntentions refuses a change of who may call a service to those who may not
-// write its intentions in Consul: Wadi writes them with its own right. What stays
-// as it is stored needs none, so that who only changes the app needs no more.
+// checkIntentions refuses a change of a service's allowed callers unless the submitting
+// caller may write its intentions in Consul, because Wadi writes them with its own right.
+// Unchanged intentions need no right.
 func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candidate) error {
 	var details []api.Detail
 	for _, c := range all {
@@ -45,9 +38,9 @@ func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candi
 	return nil
 }
 
-// MayRemove refuses to delete a service that has intentions to those who may not
-// write them: they would go with it, and whoever submits it anew without would have
-// opened it. The error is an *Error, or wraps ErrUnavailable.
+// MayRemove refuses to delete a service with intentions unless the caller may write them:
+// they are deleted with the service, and a new submission without them would open it. The
+// error is an [*api.Error], or wraps ErrUnavailable.
 func (a *Admission) MayRemove(ctx context.Context, service wadi.Service, consulToken string) error {
 	if a.AllowIntentions || service.Intentions == nil {
 		return nil
@@ -66,7 +59,8 @@ func (a *Admission) mayWriteIntentions(ctx context.Context, token, service strin
 	return nil
 }
 
-// needed says what is missing, and where to put it.
+// needed is the text about a missing right: where to send a token, and a policy with the
+// right.
 func needed(token, service, what string) string {
 	whose := "the Consul token that was sent lacks the right"
 	if token == "" {
@@ -76,8 +70,8 @@ func needed(token, service, what string) string {
 		service, what, whose, service)
 }
 
-// changesIntentions reports whether what is submitted lets other callers in than
-// what is stored. Visibility counts: the gateway is let in to public services.
+// changesIntentions reports whether the submitted service allows other callers than the
+// stored one. Visibility counts: public services allow the gateway.
 func changesIntentions(c *candidate) bool {
 	was, is := c.stored.Service.Intentions, c.service.Intentions
 	if was == nil || is == nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// permitAll asks for the right to submit to the namespaces that the files name. Nothing
-// else of them is evaluated, and nothing at all for nobody.
+// permitAll checks the right to submit to the namespaces that the files name. It evaluates
+// nothing else of the files, and nothing at all for an unknown caller.
 func (a *Admission) permitAll(ctx context.Context, r Request, adm *admitted) ([]jobspecs.File, jobspecs.Options, error) {
 	options := jobspecs.Options{Variables: r.Variables, Defaults: a.Defaults, Limits: a.Limits}
 	if err := a.bounds(r); err != nil {
@@ -28,20 +28,20 @@ func (a *Admission) permitAll(ctx context.Context, r Request, adm *admitted) ([]
 	for _, f := range r.Files {
 		files = append(files, jobspecs.File{Name: f.Name, Source: []byte(f.Source)})
 	}
-	namespaces, err := look(ctx, r, files, options)
+	namespaces, err := scan(ctx, r, files, options)
 	if err != nil {
 		return nil, options, err
 	}
 	for _, ns := range namespaces {
 		if err := a.permit(ctx, r.NomadToken, ns, adm.permitted); errors.Is(err, wadi.ErrForbidden) {
 			return nil, options, err
-		} // Else check asks again: mistakes come first, also when Nomad is away.
+		} // Else check asks again: mistakes come first, even while Nomad is unavailable.
 	}
 	return files, options, nil
 }
 
-// look finds the namespaces that the files name.
-func look(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options) ([]string, error) {
+// scan finds the namespaces that the files name.
+func scan(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options) ([]string, error) {
 	if r.Scan != nil {
 		done, err := r.Scan(ctx)
 		if err != nil {
@@ -52,55 +52,60 @@ func look(ctx context.Context, r Request, files []jobspecs.File, options jobspec
 	return jobspecs.Namespaces(files, options), nil
 }
 
-// parse turns files into services, or reports every mistake of every file.
+// parse turns files into candidates, or reports every mistake of every file.
 func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options, adm *admitted) error {
-	var (
-		problems []api.Detail
-		away     error
-	)
-	sources := map[string]api.File{}
-	for _, f := range r.Files {
-		sources[f.Name] = f
-	}
 	drafts, found := jobspecs.ParseFiles(files, options)
 	if len(drafts) > jobspecs.MaxServices {
 		return &api.Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
 			"%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)}
 	}
+	var mistakes []api.Detail
 	for _, p := range found {
 		if p.Warning {
 			adm.warnings = append(adm.warnings, detailOf(p))
 		} else {
-			problems = append(problems, detailOf(p))
+			mistakes = append(mistakes, detailOf(p))
 		}
 	}
-	for _, d := range drafts {
-		if d.OverBudget() {
-			continue
-		}
-		c, found, err := a.finish(ctx, r.NomadToken, d)
-		if err != nil && away == nil {
-			away = err
-		}
-		problems = append(problems, found...)
-		if c != nil {
-			c.file = sources[d.File()]
-			adm.candidates = append(adm.candidates, c)
-		}
-	}
+	more, unavailable := a.finishAll(ctx, r, drafts, adm)
+	mistakes = append(mistakes, more...)
 	switch {
-	case len(problems) > 0:
-		// Known mistakes come first, even when Nomad could not be asked about the rest.
-		return &api.Error{Status: http.StatusBadRequest, Message: "bad input", Details: problems}
-	case away != nil:
-		return away
+	case len(mistakes) > 0:
+		// Known mistakes come first, even if Nomad was unavailable for the rest.
+		return &api.Error{Status: http.StatusBadRequest, Message: "bad input", Details: mistakes}
+	case unavailable != nil:
+		return unavailable
 	case len(adm.candidates) == 0:
 		return &api.Error{Status: http.StatusBadRequest, Message: "no service in what was submitted"}
 	}
 	return nil
 }
 
-// finish has Nomad parse the instance of one draft and makes it a service.
+// finishAll makes candidates of drafts. It returns the mistakes of all, and the first error
+// of Nomad that is none.
+func (a *Admission) finishAll(ctx context.Context, r Request, drafts []*jobspecs.Draft, adm *admitted) (mistakes []api.Detail, first error) {
+	sources := map[string]api.File{}
+	for _, f := range r.Files {
+		sources[f.Name] = f
+	}
+	for _, d := range drafts {
+		if d.OverBudget() {
+			continue
+		}
+		c, found, err := a.finish(ctx, r.NomadToken, d)
+		if err != nil && first == nil {
+			first = err
+		}
+		mistakes = append(mistakes, found...)
+		if c != nil {
+			c.file = sources[d.File()]
+			adm.candidates = append(adm.candidates, c)
+		}
+	}
+	return mistakes, first
+}
+
+// finish has Nomad parse the instance of one draft, and makes a candidate of it.
 func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft) (*candidate, []api.Detail, error) {
 	job, variables := d.NomadSource()
 	parsed, err := a.Nomad.ParseJob(ctx, token, d.Service.Namespace, job, variables)
@@ -112,7 +117,7 @@ func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft)
 		for _, p := range d.ParseErrors(err.Error()) {
 			details = append(details, detailOf(p))
 		}
-		return nil, details, nil // None: the parse before has said it all.
+		return nil, details, nil // Empty if an earlier parse has reported them.
 	}
 	service, found := d.Complete(parsed)
 	c := &candidate{draft: d, service: service}
@@ -130,6 +135,7 @@ func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft)
 	return c, nil, nil
 }
 
+// bounds refuses a request without files, and one that is too large.
 func (a *Admission) bounds(r Request) error {
 	if len(r.Files) == 0 {
 		return &api.Error{Status: http.StatusBadRequest, Message: "no file in what was submitted"}
@@ -155,7 +161,7 @@ func (a *Admission) bounds(r Request) error {
 	return nil
 }
 
-// isSentinel reports whether err says something else than Nomad's opinion of a job.
+// isSentinel reports whether err is anything but Nomad's opinion of a job.
 func isSentinel(err error) bool {
 	return slices.ContainsFunc([]error{
 		wadi.ErrUnavailable, wadi.ErrForbidden, wadi.ErrNotFound, wadi.ErrConflict, wadi.ErrTooLarge,

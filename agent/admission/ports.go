@@ -1,0 +1,97 @@
+package admission
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Store is the part of the store that admission uses. Its errors wrap the root package's
+// ErrNotFound, ErrConflict, ErrTooLarge and ErrUnavailable.
+type Store interface {
+	Services
+	Submissions
+}
+
+// Services are the stored services.
+type Services interface {
+	// Spec returns a service and the index to check and set it by.
+	Spec(ctx context.Context, name string) (wadi.Spec, uint64, error)
+	// Revisions returns all stored revisions of a service, in any order.
+	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
+	// State returns the leader's memory of a service.
+	State(ctx context.Context, service string) (wadi.State, error)
+	// Services returns the names of all services.
+	Services(ctx context.Context) ([]string, error)
+	// Domains returns the service that claims each domain.
+	Domains(ctx context.Context) (map[string]string, error)
+}
+
+// Submissions stores services.
+type Submissions interface {
+	// Fits returns ErrTooLarge if Submit would refuse the services as too much at once.
+	Fits(ctx context.Context, all []wadi.Submission) error
+	// Submit stores all or none, and returns the new index of each service. It refuses a
+	// domain of another service with a [*wadi.DomainTakenError], and a name that another
+	// service or a tag has with a [*wadi.NameTakenError].
+	Submit(ctx context.Context, all []wadi.Submission) (map[string]uint64, error)
+}
+
+// Parser is Nomad's parser. An error that wraps none of the root package's sentinels is the
+// parser's own complaint about the job.
+type Parser interface {
+	ParseJob(ctx context.Context, token, namespace, jobHCL, variables string) ([]byte, error)
+}
+
+// Jobs are Nomad's jobs, always with the caller's token.
+type Jobs interface {
+	// PlanJob has Nomad validate the job without registering it. An error that wraps none
+	// of the sentinels is Nomad's refusal.
+	PlanJob(ctx context.Context, token string, job json.RawMessage) (warnings string, err error)
+	// RegisterAt registers the job if Nomad's job of that ID is still at index; 0: if
+	// there is none. Else the error wraps ErrConflict. It returns the job's new index.
+	RegisterAt(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error)
+	// Job returns a job, or ErrNotFound.
+	Job(ctx context.Context, token, namespace, id string) (Job, error)
+	// Purge removes a job.
+	Purge(ctx context.Context, token, namespace, id string) error
+}
+
+// Rights asks Nomad what a token may do.
+type Rights interface {
+	// MaySubmit returns nil, or an error that wraps ErrForbidden or ErrUnavailable.
+	MaySubmit(ctx context.Context, token, namespace string) error
+	// Known reports whether Nomad has ACLs. The error wraps ErrForbidden for an unknown
+	// token, and for a missing one if the anonymous token has no rights.
+	Known(ctx context.Context, token string) (acls bool, err error)
+}
+
+// Nomad is all that admission needs of Nomad.
+type Nomad interface {
+	Parser
+	Jobs
+	Rights
+}
+
+// Job is the part of a job in Nomad that admission uses.
+type Job struct {
+	Meta        map[string]string
+	Count       int    // Of all its groups; 0 for a job that was stopped.
+	ModifyIndex uint64 // JobModifyIndex.
+}
+
+// Catalog is Consul's catalog.
+type Catalog interface {
+	// ForeignService returns the kind of an entry of that name which Wadi does not manage:
+	// "service", healthy or not, or the kind of a config entry that routes the name.
+	// Empty: there is none.
+	ForeignService(ctx context.Context, name string) (what string, err error)
+}
+
+// IntentionRights asks Consul what a token may do.
+type IntentionRights interface {
+	// MayWriteIntentions returns nil, or an error that wraps ErrForbidden or
+	// ErrUnavailable. An empty token is that of a caller without one.
+	MayWriteIntentions(ctx context.Context, token, service string) error
+}

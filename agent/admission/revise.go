@@ -1,0 +1,132 @@
+package admission
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/jobspecs"
+)
+
+// reviseAll revises every candidate.
+func (a *Admission) reviseAll(ctx context.Context, r Request, adm *admitted) error {
+	all := adm.candidates
+	var refused refusals
+	for _, c := range all {
+		if err := a.revise(ctx, r, c, &refused); err != nil {
+			return err
+		}
+	}
+	if err := a.checkNames(ctx, adm, &refused); err != nil {
+		return err
+	}
+	return refused.err()
+}
+
+// revise decides what will be stored of a candidate, and whether it makes a new revision.
+func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused *refusals) error {
+	var revisions []wadi.Revision
+	if c.exists {
+		var err error
+		// An unreadable revision does not prevent the next.
+		if revisions, err = a.Store.Revisions(ctx, c.service.Name); err != nil && !errors.Is(err, wadi.ErrUnreadable) {
+			return fmt.Errorf("read revisions of %s: %w", c.service.Name, err)
+		}
+	}
+	kept := len(c.service.Traffic) == 0
+	if kept {
+		c.service.Traffic = c.stored.Service.Traffic
+		if len(c.service.Traffic) == 0 {
+			c.service.Traffic = []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}}
+		}
+	}
+	c.spec = wadi.Spec{
+		Service: c.service, File: c.file.Name, Source: c.file.Source, Variables: r.Variables,
+		Generation: c.stored.Generation + 1, Attempt: c.stored.Attempt, Submitted: a.Now().Unix(),
+	}
+	if err := a.setRevision(c, newest(revisions)); err != nil {
+		return err
+	}
+	if err := a.checkTraffic(ctx, c, kept, revisions, refused); err != nil {
+		return err
+	}
+	if err := a.tryAgain(ctx, c, revisions); err != nil {
+		return err
+	}
+	c.changed = !c.exists || c.rev != nil || len(c.retried) > 0 || !same(c.stored, c.spec)
+	if !c.changed {
+		c.spec = c.stored
+	}
+	return nil
+}
+
+// setRevision makes a new revision of a candidate, unless the newest stored one has the same
+// hash.
+func (a *Admission) setRevision(c *candidate, top *wadi.Revision) error {
+	hash := jobspecs.Hash(c.service)
+	if top != nil && top.SpecHash == hash && top.Number >= numberOf(c.stored.Latest) {
+		c.spec.Latest = top.ID
+		return nil
+	}
+	n := nextNumber(top, c.stored.Latest)
+	rev := wadi.Revision{
+		ID: wadi.RevisionID(c.service.Name, n), Service: c.service.Name, Number: n,
+		Created: c.spec.Submitted, SpecHash: hash, Spec: c.service,
+	}
+	if c.service.Mesh == wadi.MeshOff {
+		rev.Proof = wadi.Proof(rand.Text())
+	}
+	agent := a.Agent
+	if a.Installation != nil {
+		agent.Installation = a.Installation()
+	}
+	job, err := jobspecs.Render(rev, agent)
+	if err != nil {
+		return err // It names the revision.
+	}
+	rev.Job = job
+	c.rev, c.spec.Latest = &rev, rev.ID
+	return nil
+}
+
+// newest is the revision with the highest number; nil: there is none.
+func newest(all []wadi.Revision) *wadi.Revision {
+	var top *wadi.Revision
+	for i := range all {
+		if top == nil || all[i].Number > top.Number {
+			top = &all[i]
+		}
+	}
+	return top
+}
+
+// nextNumber never returns a number twice, even after revisions were deleted.
+func nextNumber(newest *wadi.Revision, latest string) int {
+	var n int
+	if newest != nil {
+		n = newest.Number
+	}
+	return max(n, numberOf(latest)) + 1
+}
+
+// numberOf is the number of a revision; 0: there is none.
+func numberOf(id string) int {
+	if _, n, ok := wadi.SplitRevisionID(id); ok {
+		return n
+	}
+	return 0
+}
+
+// same reports whether b equals a in all that matters. The file's name does not: the same
+// file is often applied from another folder.
+func same(a, b wadi.Spec) bool {
+	x, errA := json.Marshal(a.Service)
+	y, errB := json.Marshal(b.Service)
+	return errA == nil && errB == nil && bytes.Equal(x, y) &&
+		a.Source == b.Source && maps.Equal(a.Variables, b.Variables)
+}
