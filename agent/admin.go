@@ -39,6 +39,6 @@ func (a *Agent) dump() map[string]any {
 	leader, _ := a.Leader()
 	return map[string]any{
 		"name": a.cfg.Name, "leader": leader, "problems": a.problems(), "last_contact_nomad": a.watcher.LastContact().UTC().Format(time.RFC3339Nano),
-		"agents": a.members.Alive(), "routes": routes, "revisions": revisions, "requests": a.activator.Dump(),
+		"agents": a.members.Alive(), "routes": routes, "revisions": revisions, "requests": a.activator.Snapshot(),
 	}
 }

@@ -42,7 +42,7 @@ func (a *Agent) runDrain(ctx context.Context, presence, front *parts) {
 	}()
 	presence.stop()
 	<-settled
-	a.activator.Leave()
+	a.activator.GoAway()
 	begun := time.Now()
 	bound, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()

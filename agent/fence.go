@@ -74,11 +74,11 @@ type leaderOrders struct {
 	term leadership
 }
 
-func (o leaderOrders) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
+func (o leaderOrders) SendOrder(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
 	if err := o.term.Certain(); err != nil && order != wadi.OrderStay {
 		return wadi.OrderAnswer{}, err
 	}
-	return o.Orders.Tell(ctx, ep, order)
+	return o.Orders.SendOrder(ctx, ep, order)
 }
 
 // configEntries is [mesh.Entries], by a name that none of its methods has.

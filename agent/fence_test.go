@@ -45,7 +45,7 @@ func (r *reached) Purge(context.Context, string, string) error { r.n++; return n
 func (r *reached) SetEntry(context.Context, api.ConfigEntry, uint64) error   { r.n++; return nil }
 func (r *reached) DeleteEntry(context.Context, string, string, uint64) error { r.n++; return nil }
 
-func (r *reached) Tell(context.Context, wadi.Endpoint, wadi.Order) (wadi.OrderAnswer, error) {
+func (r *reached) SendOrder(context.Context, wadi.Endpoint, wadi.Order) (wadi.OrderAnswer, error) {
 	r.orders++
 	return wadi.OrderAnswer{}, nil
 }
@@ -56,14 +56,14 @@ func TestLeader_DeposedTellsNobodyToGo(t *testing.T) {
 	r := &reached{}
 	o := leaderOrders{r, deposed{knows: true}}
 	for _, order := range []wadi.Order{wadi.OrderGo, wadi.OrderGoIfIdle} {
-		if _, err := o.Tell(t.Context(), wadi.Endpoint{}, order); !errors.Is(err, wadi.ErrNotLeading) || r.orders != 0 {
+		if _, err := o.SendOrder(t.Context(), wadi.Endpoint{}, order); !errors.Is(err, wadi.ErrNotLeading) || r.orders != 0 {
 			t.Errorf("%s: %v, and %d orders got through", order, err, r.orders)
 		}
 	}
-	if _, err := o.Tell(t.Context(), wadi.Endpoint{}, wadi.OrderStay); err != nil || r.orders != 1 {
+	if _, err := o.SendOrder(t.Context(), wadi.Endpoint{}, wadi.OrderStay); err != nil || r.orders != 1 {
 		t.Errorf("stay: %v", err)
 	}
-	if _, err := (leaderOrders{r, deposed{}}).Tell(t.Context(), wadi.Endpoint{}, wadi.OrderGo); err != nil || r.orders != 2 {
+	if _, err := (leaderOrders{r, deposed{}}).SendOrder(t.Context(), wadi.Endpoint{}, wadi.OrderGo); err != nil || r.orders != 2 {
 		t.Errorf("of a leader: %v", err)
 	}
 }

@@ -15,8 +15,8 @@ import (
 
 // Orders tells instances whether they are to drain, before the count is lowered.
 type Orders interface {
-	// Tell returns the instance's answer; wadi.ErrNoOrders if it takes none.
-	Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error)
+	// SendOrder returns the instance's answer; wadi.ErrNoOrders if it takes none.
+	SendOrder(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error)
 }
 
 const (
@@ -106,7 +106,7 @@ func (a *Autoscaler) tell(ctx context.Context, s *subject, eps map[string]wadi.E
 	var g sync.WaitGroup
 	for id, order := range orders {
 		g.Go(func() {
-			told, err := a.Orders.Tell(ctx, eps[id], order)
+			told, err := a.Orders.SendOrder(ctx, eps[id], order)
 			if err != nil {
 				a.Log.Debug("instance was not told", "revision", s.id, "instance", id, "order", order, "error", err)
 			}

@@ -30,7 +30,7 @@ type goer struct {
 // isOver: it was not told again, so that it stays.
 func (g goer) isOver() bool { return time.Since(g.said) >= 10*time.Second }
 
-func (o *obedient) Tell(_ context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
+func (o *obedient) SendOrder(_ context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := o.going[ep.Instance]

@@ -41,10 +41,10 @@ type Activator struct {
 	revisions atomic.Pointer[map[string]*revision] // By ID; replaced whole.
 	deleted   atomic.Pointer[map[string]bool]      // Services that are being deleted; replaced whole.
 
-	active   atomic.Int64 // Requests inside.
-	draining atomic.Bool
-	leaving  atomic.Bool   // Upgraded connections were told.
-	idle     chan struct{} // Signals, while draining, that active became 0.
+	active    atomic.Int64 // Requests inside.
+	draining  atomic.Bool
+	goingAway atomic.Bool   // Upgraded connections were told.
+	idle      chan struct{} // Signals, while draining, that active became 0.
 
 	toStart chan struct{} // Signals that starts has something.
 
@@ -162,7 +162,7 @@ func (a *Activator) Run(ctx context.Context) error {
 // that are upgraded have left, or ctx ends. Run has to go on meanwhile.
 func (a *Activator) Drain(ctx context.Context) error {
 	a.draining.Store(true)
-	a.Leave()
+	a.GoAway()
 	for a.active.Load() > 0 {
 		select {
 		case <-a.idle:
@@ -226,13 +226,13 @@ func (a *Activator) takeStarts(stop bool) []*revision {
 func (a *Activator) enter() bool {
 	a.active.Add(1)
 	if a.draining.Load() {
-		a.leave()
+		a.exit()
 		return false
 	}
 	return true
 }
 
-func (a *Activator) leave() {
+func (a *Activator) exit() {
 	if a.active.Add(-1) == 0 && a.draining.Load() {
 		signal(a.idle)
 	}

@@ -12,10 +12,10 @@ import (
 type attempt struct {
 	client context.Context
 
-	mu     sync.Mutex
-	heard  context.Context // Nil: nobody listens.
-	cancel context.CancelCauseFunc
-	cause  error // Why it has ended before the client's; nil: it has not.
+	mu       sync.Mutex
+	listened context.Context // Nil: nobody listens.
+	cancel   context.CancelCauseFunc
+	cause    error // Why it has ended before the client's; nil: it has not.
 }
 
 var _ context.Context = (*attempt)(nil)
@@ -32,8 +32,8 @@ func (a *attempt) end(cause error) {
 	}
 }
 
-// because is why it was ended; nil if it was not.
-func (a *attempt) because() error {
+// causeOf is why it was ended; nil if it was not.
+func (a *attempt) causeOf() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.cause
@@ -46,18 +46,18 @@ func (a *attempt) Deadline() (time.Time, bool) { return a.client.Deadline() }
 func (a *attempt) Done() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.heard == nil {
-		a.heard, a.cancel = context.WithCancelCause(a.client)
+	if a.listened == nil {
+		a.listened, a.cancel = context.WithCancelCause(a.client)
 		if a.cause != nil {
 			a.cancel(a.cause)
 		}
 	}
-	return a.heard.Done()
+	return a.listened.Done()
 }
 
 // Err implements context.Context.
 func (a *attempt) Err() error {
-	if a.because() != nil {
+	if a.causeOf() != nil {
 		return context.Canceled
 	}
 	return a.client.Err()
@@ -67,7 +67,7 @@ func (a *attempt) Err() error {
 // of its own to listen to.
 func (a *attempt) Value(key any) any {
 	a.mu.Lock()
-	in := a.heard
+	in := a.listened
 	a.mu.Unlock()
 	if in == nil {
 		in = a.client

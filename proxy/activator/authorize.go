@@ -33,8 +33,8 @@ func authorize(g Guard, service string, r *http.Request) (caller string, err err
 	return caller, nil
 }
 
-// denied reports whether err refuses a caller for who it is or what it asks for.
-func denied(err error) bool {
+// isDenied reports whether err refuses a caller for who it is or what it asks for.
+func isDenied(err error) bool {
 	var f Refusal
 	return errors.As(err, &f) && f.Code == CodeDenied
 }

@@ -15,8 +15,8 @@ import (
 // to reach its client.
 const slowAnswer = 5 * time.Second
 
-// errTooLong is why the context of a request that ran out of time ends.
-var errTooLong = errors.New("the request took too long")
+// errDeadline is why the context of a request that ran out of time ends.
+var errDeadline = errors.New("the request took too long")
 
 // errOver is why the context of a request ends that is over.
 var errOver = errors.New("the request is over")
@@ -30,7 +30,7 @@ func (q *request) forward() error {
 	defer q.rev.release(q)
 	q.sent.Add(1)
 	proxy.StripInternal(q.in.Header)
-	q.introduce()
+	q.setClientCert()
 	out := q.in.WithContext(ctx)
 	if q.body != nil {
 		out.Body = q.body.Attempt()
@@ -39,27 +39,27 @@ func (q *request) forward() error {
 	if err == nil {
 		return nil
 	}
-	return q.failed(ctx, err)
+	return q.judgeFailure(ctx, err)
 }
 
-// introduce tells the instance's queue-proxy, and by that the app, what a caller in the
+// setClientCert tells the instance's queue-proxy, and by that the app, what a caller in the
 // mesh has proved to be, as the instance's own Envoy would. Without the mesh anybody
 // could say the same.
-func (q *request) introduce() {
+func (q *request) setClientCert() {
 	if q.mesh && q.in.TLS != nil && q.set.Mesh == wadi.MeshEnvoy {
 		q.in.Header[clientcert.Header] = []string{clientcert.Format(q.in.TLS.PeerCertificates)}
 	}
 }
 
-// failed judges the error of a forward, and who is to blame for it.
-func (q *request) failed(ctx *attempt, err error) error {
+// judgeFailure judges the error of a forward, and who is to blame for it.
+func (q *request) judgeFailure(ctx *attempt, err error) error {
 	var failed *upstream.ForwardError
 	switch {
 	case errors.As(err, &failed) && failed.Answered:
 		q.out.aborted = true
 		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
-	case errors.Is(ctx.because(), errTooLong): // First: it makes net/http end the client's context too.
-		return tooLong(q.set.Timeout.Request)
+	case errors.Is(ctx.causeOf(), errDeadline): // First: it makes net/http end the client's context too.
+		return deadlineReached(q.set.Timeout.Request)
 	case q.in.Context().Err() != nil:
 		return q.in.Context().Err()
 	case q.body != nil && q.body.Failure() != nil: // The instance is not to blame.

@@ -70,7 +70,7 @@ func TestTell(t *testing.T) {
 			w.Header().Set(wadi.HeaderOrder, r.Header.Get(wadi.HeaderOrder))
 			_, _ = io.WriteString(w, `{"order": "go", "requests": 2, "tunnels": 1, "since_ms": 1500, "quiet_ms": 500}`)
 		}
-		told, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo)
+		told, err := g.act.SendOrder(t.Context(), b.ep, wadi.OrderGo)
 		if want := (wadi.OrderAnswer{Order: wadi.OrderGo, Requests: 2, Tunnels: 1, SinceMS: 1500, QuietMS: 500}); err != nil || told != want {
 			t.Fatalf("%s: %+v %v", protocol, told, err)
 		}
@@ -79,15 +79,15 @@ func TestTell(t *testing.T) {
 			t.Errorf("%s: it was sent %v", protocol, h)
 		}
 		b.order = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
-		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, wadi.ErrNoOrders) {
+		if _, err := g.act.SendOrder(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, wadi.ErrNoOrders) {
 			t.Errorf("%s: refused: %v", protocol, err)
 		}
 		b.order = nil // As an older queue-proxy: it is a probe to it.
-		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, wadi.ErrNoOrders) {
+		if _, err := g.act.SendOrder(t.Context(), b.ep, wadi.OrderGo); !errors.Is(err, wadi.ErrNoOrders) {
 			t.Errorf("%s: older: %v", protocol, err)
 		}
 		b.stop()
-		if _, err := g.act.Tell(t.Context(), b.ep, wadi.OrderGo); err == nil || errors.Is(err, wadi.ErrNoOrders) {
+		if _, err := g.act.SendOrder(t.Context(), b.ep, wadi.OrderGo); err == nil || errors.Is(err, wadi.ErrNoOrders) {
 			t.Errorf("%s: gone: %v", protocol, err)
 		}
 	}

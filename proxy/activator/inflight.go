@@ -25,8 +25,8 @@ type inFlight struct {
 // add puts q into the list.
 func (f *inFlight) add(q *request) {
 	f.pushBack(q)
-	if !q.end.IsZero() {
-		f.fireAt(q.end)
+	if !q.deadline.IsZero() {
+		f.fireAt(q.deadline)
 	}
 }
 
@@ -50,13 +50,13 @@ func (f *inFlight) expire(now time.Time) (over []*request) {
 	var next time.Time
 	for q := range f.All() {
 		switch {
-		case q.end.IsZero() || q.expired != nil:
-		case !q.end.After(now):
+		case q.deadline.IsZero() || q.expired != nil:
+		case !q.deadline.After(now):
 			q.expired = make(chan struct{})
-			q.ctx.end(errTooLong)
+			q.ctx.end(errDeadline)
 			over = append(over, q)
 		default:
-			next = earliest(next, q.end)
+			next = earliest(next, q.deadline)
 		}
 	}
 	if !next.IsZero() {
@@ -71,7 +71,7 @@ func (r *revision) expireInFlight() {
 	over := r.inFlight.expire(time.Now())
 	r.mu.Unlock()
 	for _, q := range over {
-		q.out.hurry()
+		q.out.limitAnswer()
 		close(q.expired)
 	}
 }
@@ -79,17 +79,17 @@ func (r *revision) expireInFlight() {
 // upgrade notes that q's connection was taken over: it has no deadline any more.
 func (r *revision) upgrade(q *request, up *deadline.Upgraded) {
 	r.mu.Lock()
-	q.end, q.upgraded = time.Time{}, up
+	q.deadline, q.upgraded = time.Time{}, up
 	r.mu.Unlock()
-	if r.a.leaving.Load() {
+	if r.a.goingAway.Load() {
 		go up.GoAway()
 	}
 }
 
-// Leave tells both ends of upgraded connections that this agent is to stop; see
+// GoAway tells both ends of upgraded connections that this agent is to stop; see
 // [deadline.Tracker.GoAway]. Connections that are upgraded from now on are told at once.
-func (a *Activator) Leave() {
-	a.leaving.Store(true)
+func (a *Activator) GoAway() {
+	a.goingAway.Store(true)
 	for _, r := range *a.revisions.Load() {
 		r.mu.Lock()
 		for q := range r.inFlight.All() {

@@ -211,11 +211,11 @@ func TestDump(t *testing.T) {
 		}
 		ask(http.MethodGet, "http://hello.example/first?token=secret")
 		ask(http.MethodPost, "http://hello.example/"+strings.Repeat("x", 1000)+"?token=secret")
-		got := c.act.Dump()
-		want := activator.Dump{Inside: 2, Wakes: 20, Revisions: []activator.RevisionDump{{
+		got := c.act.Snapshot()
+		want := activator.Snapshot{Inside: 2, Wakes: 20, Revisions: []activator.RevisionSnapshot{{
 			Service: service, Revision: revision, Waiting: 1, InFlight: 1, OldestWait: wadi.Duration(time.Second),
-			Instances: []activator.InstanceDump{{Instance: "alloc-1", Address: "app:1", State: "ready", InFlight: 1}},
-			Requests: []activator.RequestDump{
+			Instances: []activator.InstanceSnapshot{{Instance: "alloc-1", Address: "app:1", State: "ready", InFlight: 1}},
+			Requests: []activator.RequestSnapshot{
 				{Method: "POST", Host: "hello.example", Path: "/" + strings.Repeat("x", 199), Caller: wadi.ServiceGateway, Age: wadi.Duration(time.Second), Waiting: true},
 				{Method: "GET", Host: "hello.example", Path: "/first", Caller: wadi.ServiceGateway, Age: wadi.Duration(2 * time.Second), Instance: "alloc-1", Attempts: 1},
 			},
@@ -227,7 +227,7 @@ func TestDump(t *testing.T) {
 			wg.Go(func() { c.ask(t, service, revision) })
 		}
 		synctest.Wait()
-		d := c.act.Dump()
+		d := c.act.Snapshot()
 		if r := d.Revisions[0]; r.Waiting != 101 || len(r.Requests) != 51 {
 			t.Errorf("%d wait, %d requests are listed, want 101 and 50 of them besides the one in flight", r.Waiting, len(r.Requests))
 		}
@@ -236,7 +236,7 @@ func TestDump(t *testing.T) {
 		}
 		close(gate)
 		wg.Wait()
-		if d := c.act.Dump(); d.Inside != 0 || d.Revisions[0].InFlight != 0 || len(d.Revisions[0].Requests) != 0 {
+		if d := c.act.Snapshot(); d.Inside != 0 || d.Revisions[0].InFlight != 0 || len(d.Revisions[0].Requests) != 0 {
 			t.Errorf("got %+v", d)
 		}
 	})
@@ -341,7 +341,7 @@ func TestWakes_SlowPlacement(t *testing.T) {
 		}
 		for _, want := range []float64{10, 5, 2.5, 1.25, 1, 1} {
 			cycle()
-			if got := c.act.Dump().Wakes; got != want {
+			if got := c.act.Snapshot().Wakes; got != want {
 				t.Errorf("%v wakes a second, want %v", got, want)
 			}
 		}
@@ -349,7 +349,7 @@ func TestWakes_SlowPlacement(t *testing.T) {
 		for range 5 {
 			cycle()
 		}
-		if got := c.act.Dump().Wakes; got != 6 {
+		if got := c.act.Snapshot().Wakes; got != 6 {
 			t.Errorf("%v wakes a second, want five more", got)
 		}
 	})

@@ -13,16 +13,16 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Tell tells an instance whether it is to go or to stay, on the traffic path and as an
+// SendOrder tells an instance whether it is to go or to stay, on the traffic path and as an
 // activator: that is whom it believes. It returns what the instance says then.
-func (a *Activator) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
+func (a *Activator) SendOrder(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
 	r := (*a.revisions.Load())[ep.Revision]
 	if r == nil {
 		return wadi.OrderAnswer{}, fmt.Errorf("tell %s: %w", ep.Revision, wadi.ErrNotFound)
 	}
 	i := newInstance(r, ep, time.Now())
 	defer i.upstream.Close()
-	told, err := i.tell(ctx, order)
+	told, err := i.sendOrder(ctx, order)
 	if err != nil {
 		return wadi.OrderAnswer{}, fmt.Errorf("tell instance %s to %s: %w", ep.Instance, order, err)
 	}
@@ -31,7 +31,7 @@ func (a *Activator) Tell(ctx context.Context, ep wadi.Endpoint, order wadi.Order
 
 // orderRequest is a probe that brings an order.
 func (i *instance) orderRequest(ctx context.Context, order wadi.Order) (*http.Request, error) {
-	req, err := probe(ctx, i.r.service, i.ep)
+	req, err := newProbe(ctx, i.r.service, i.ep)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +42,8 @@ func (i *instance) orderRequest(ctx context.Context, order wadi.Order) (*http.Re
 	return req, nil
 }
 
-// tell is over a connection of its own: orders are few.
-func (i *instance) tell(ctx context.Context, order wadi.Order) (wadi.OrderAnswer, error) {
+// sendOrder is over a connection of its own: orders are few.
+func (i *instance) sendOrder(ctx context.Context, order wadi.Order) (wadi.OrderAnswer, error) {
 	req, err := i.orderRequest(ctx, order)
 	if err != nil {
 		return wadi.OrderAnswer{}, err
@@ -58,18 +58,18 @@ func (i *instance) tell(ctx context.Context, order wadi.Order) (wadi.OrderAnswer
 		if err != nil {
 			return wadi.OrderAnswer{}, err
 		}
-		return toldBy(res)
+		return orderAnswer(res)
 	}
 	c, err := i.r.a.cfg.Dialer.Dial(ctx, i.ep)
 	if err != nil {
 		return wadi.OrderAnswer{}, err
 	}
 	defer closeConn(c)
-	return tellOver(ctx, c, req)
+	return sendOrderOver(ctx, c, req)
 }
 
-// tellOver sends an order in HTTP/1.1.
-func tellOver(ctx context.Context, c net.Conn, req *http.Request) (wadi.OrderAnswer, error) {
+// sendOrderOver sends an order in HTTP/1.1.
+func sendOrderOver(ctx context.Context, c net.Conn, req *http.Request) (wadi.OrderAnswer, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // Can't fail but on a closed connection.
 	defer stop()
 	req.Close = true
@@ -80,11 +80,11 @@ func tellOver(ctx context.Context, c net.Conn, req *http.Request) (wadi.OrderAns
 	if err != nil {
 		return wadi.OrderAnswer{}, err
 	}
-	return toldBy(res)
+	return orderAnswer(res)
 }
 
-// toldBy reads the answer to an order.
-func toldBy(res *http.Response) (told wadi.OrderAnswer, err error) {
+// orderAnswer reads the answer to an order.
+func orderAnswer(res *http.Response) (told wadi.OrderAnswer, err error) {
 	defer func() { _ = res.Body.Close() }() // It was only read.
 	switch {
 	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusOK && res.Header[wadi.HeaderOrder] == nil:

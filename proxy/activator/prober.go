@@ -49,9 +49,9 @@ func (e *unreadyError) Error() string {
 	return fmt.Sprintf("probe %s: status %d: %s", e.addr, e.status, e.why)
 }
 
-// probe is the request that asks: on the traffic path, so that its answer says how
+// newProbe is the request that asks: on the traffic path, so that its answer says how
 // requests fare.
-func probe(ctx context.Context, service string, ep wadi.Endpoint) (*http.Request, error) {
+func newProbe(ctx context.Context, service string, ep wadi.Endpoint) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ep.Addr+"/", nil)
 	if err != nil {
 		return nil, err
@@ -62,8 +62,8 @@ func probe(ctx context.Context, service string, ep wadi.Endpoint) (*http.Request
 	return r, nil
 }
 
-// judge reads a probe's answer, to its end if whole.
-func judge(res *http.Response, ep wadi.Endpoint) (v verdict, whole bool, err error) {
+// readProbeAnswer reads a probe's answer, to its end if whole.
+func readProbeAnswer(res *http.Response, ep wadi.Endpoint) (v verdict, whole bool, err error) {
 	n, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxProbeBody+1))
 	if err != nil {
 		return isAway, false, fmt.Errorf("probe %s: %w", ep.Addr, err)
@@ -111,7 +111,7 @@ func (p *probeConn) ask(ctx context.Context, service string, ep wadi.Endpoint) (
 	if err != nil {
 		return isAway, fmt.Errorf("probe %s: %w", ep.Addr, err)
 	}
-	v, whole, err := judge(res, ep)
+	v, whole, err := readProbeAnswer(res, ep)
 	p.cut = !stop() // It would break the next request.
 	p.usable = v != isAway && !p.cut && !res.Close && whole && p.buf.Buffered() == 0
 	return v, err
@@ -134,7 +134,7 @@ func (p *probeStream) ask(ctx context.Context, service string, ep wadi.Endpoint)
 
 // askOver asks over an HTTP/2 connection.
 func askOver(ctx context.Context, rt http.RoundTripper, service string, ep wadi.Endpoint) (verdict, error) {
-	r, err := probe(ctx, service, ep)
+	r, err := newProbe(ctx, service, ep)
 	if err != nil {
 		return isAway, fmt.Errorf("probe %s: %w", ep.Addr, err)
 	}
@@ -143,6 +143,6 @@ func askOver(ctx context.Context, rt http.RoundTripper, service string, ep wadi.
 		return isAway, fmt.Errorf("probe %s: %w", ep.Addr, err)
 	}
 	defer func() { _ = res.Body.Close() }() // It was only read.
-	v, _, err := judge(res, ep)
+	v, _, err := readProbeAnswer(res, ep)
 	return v, err
 }

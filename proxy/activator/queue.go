@@ -35,24 +35,24 @@ type callerQueue struct {
 // instance before goes to the front of the queue, and its caller is the next one: it
 // came before all that wait.
 func (w *queue) enqueue(q *request, again bool) {
-	c := w.callers[q.from]
+	c := w.callers[q.queueKey]
 	if c == nil {
 		if w.callers == nil {
 			w.callers = map[string]*callerQueue{}
 		}
-		c = &callerQueue{caller: q.from}
-		w.callers[q.from] = c
+		c = &callerQueue{caller: q.queueKey}
+		w.callers[q.queueKey] = c
 		w.turns.PushBack(&c.turn, c)
 	}
-	q.of = c
+	q.callerQueue = c
 	if again {
 		w.pushFront(q)
-		c.requests.PushFront(&q.own, q)
+		c.requests.PushFront(&q.callerNode, q)
 		w.turns.Remove(&c.turn)
 		w.turns.PushFront(&c.turn, c)
 	} else {
 		w.pushBack(q)
-		c.requests.PushBack(&q.own, q)
+		c.requests.PushBack(&q.callerNode, q)
 	}
 	w.resized(c, c.requests.Len()-1)
 	w.waiting.Inc()
@@ -70,7 +70,7 @@ func (w *queue) next() *request {
 // the last to have a turn again. The caller of dequeue closes q.done once the grant is
 // complete.
 func (w *queue) dequeue(q *request) {
-	c := q.of
+	c := q.callerQueue
 	w.withdraw(q)
 	if c.requests.Len() > 0 {
 		w.turns.Remove(&c.turn)
@@ -87,10 +87,10 @@ func (w *queue) cancel(q *request, err error) {
 
 // withdraw takes q out of the queue for its own goroutine, which waits no longer.
 func (w *queue) withdraw(q *request) {
-	c := q.of
-	q.of = nil
+	c := q.callerQueue
+	q.callerQueue = nil
 	w.remove(q)
-	c.requests.Remove(&q.own)
+	c.requests.Remove(&q.callerNode)
 	w.resized(c, c.requests.Len()+1)
 	if c.requests.Len() == 0 {
 		w.turns.Remove(&c.turn)

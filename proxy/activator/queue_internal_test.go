@@ -24,7 +24,7 @@ func order(w *queue) (out []string) {
 }
 
 func named(caller, name string) *request {
-	return &request{from: caller, record: &RequestRecord{Service: name}}
+	return &request{queueKey: caller, record: &RequestRecord{Service: name}}
 }
 
 func TestQueue_CallersTakeTurns(t *testing.T) {
@@ -47,7 +47,7 @@ func TestQueue_AnyOrder(t *testing.T) {
 	model := map[string][]*request{}
 	var all []*request
 	gone := func(q *request) {
-		model[q.from] = slices.DeleteFunc(model[q.from], func(o *request) bool { return o == q })
+		model[q.queueKey] = slices.DeleteFunc(model[q.queueKey], func(o *request) bool { return o == q })
 		all = slices.DeleteFunc(all, func(o *request) bool { return o == q })
 	}
 	for step := range 30_000 {
@@ -56,14 +56,14 @@ func TestQueue_AnyOrder(t *testing.T) {
 			q := named(fmt.Sprint(rng.IntN(8)), "")
 			again := rng.IntN(10) == 0
 			if w.enqueue(q, again); again {
-				model[q.from] = append([]*request{q}, model[q.from]...)
+				model[q.queueKey] = append([]*request{q}, model[q.queueKey]...)
 			} else {
-				model[q.from] = append(model[q.from], q)
+				model[q.queueKey] = append(model[q.queueKey], q)
 			}
 			all = append(all, q)
 		case n < 8:
 			q := w.next()
-			if q != model[q.from][0] {
+			if q != model[q.queueKey][0] {
 				t.Fatalf("step %d: not the first of its caller", step)
 			}
 			w.dequeue(q)
@@ -86,7 +86,7 @@ func TestQueue_AnyOrder(t *testing.T) {
 		if (q != nil) != (top >= len(model["0"])+2) {
 			t.Fatalf("step %d: displaced %v with %d of at most %d", step, q, len(model["0"]), top)
 		}
-		if q != nil && (len(model[q.from]) != top || q != model[q.from][top-1]) {
+		if q != nil && (len(model[q.queueKey]) != top || q != model[q.queueKey][top-1]) {
 			t.Fatalf("step %d: displaced is not the last of the largest caller", step)
 		}
 	}

@@ -27,10 +27,10 @@ func isDeleted(service string) Refusal {
 	return Refusal{Status: http.StatusNotFound, Code: CodeNoRevision, Message: fmt.Sprintf("service %s is deleted", service)}
 }
 
-// namesNobody and notYetKnown are answers to mesh callers whose Envoys may just not
+// noTarget and notYetKnown are answers to mesh callers whose Envoys may just not
 // have heard of a change: of a service that is new, or gone. Such a thing is over soon,
 // so that it is no 404.
-func namesNobody() Refusal {
+func noTarget() Refusal {
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
 		Message: "the request names no service and revision: the caller's Envoy does not know the way yet, or the activator was called instead of a service by its own name"}
 }
@@ -40,7 +40,7 @@ func notYetKnown(service, revision string) Refusal {
 		Message: fmt.Sprintf("no revision %q of service %q is served here: it is gone, or this agent does not know it yet", revision, service)}
 }
 
-func tooLong(timeout wadi.Duration) Refusal {
+func deadlineReached(timeout wadi.Duration) Refusal {
 	return Refusal{Status: http.StatusGatewayTimeout, Code: CodeRequestTimeout,
 		Message: fmt.Sprintf("the request took longer than %s", timeout)}
 }

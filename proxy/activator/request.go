@@ -34,18 +34,18 @@ type request struct {
 	first    attempt
 
 	// Guarded by the revision's mutex.
-	node     list.Node[*request]
-	own      list.Node[*request] // Among those of its caller that wait.
-	of       *callerQueue        // Nil: it does not wait.
-	until    time.Time           // Of the waiting.
-	tooLong  bool                // The above is the whole request's end, not the queue's.
-	end      time.Time           // Of the whole request; zero is never.
-	upgraded *deadline.Upgraded
-	expired  chan struct{} // Made when its time is over; closed when that is dealt with.
-	oldest   bool          // It was the oldest that waited when the first instance came.
+	node                list.Node[*request]
+	callerNode          list.Node[*request] // Among those of its caller that wait.
+	callerQueue         *callerQueue        // Nil: it does not wait.
+	waitDeadline        time.Time           // Of the waiting.
+	waitEndsWithRequest bool                // The above is the whole request's end, not the queue's.
+	deadline            time.Time           // Of the whole request; zero is never.
+	upgraded            *deadline.Upgraded
+	expired             chan struct{} // Made when its time is over; closed when that is dealt with.
+	oldest              bool          // It was the oldest that waited when the first instance came.
 
-	from string          // Whose it is, when it has to wait.
-	conn syscall.RawConn // Looked at by the loop while r waits, if net/http doesn't.
+	queueKey string          // Whose it is, when it has to wait.
+	conn     syscall.RawConn // Looked at by the loop while r waits, if net/http doesn't.
 
 	// Set before done is closed, and the request's own from then on.
 	done  chan struct{}

@@ -19,24 +19,24 @@ type response struct {
 	aborted bool
 	bytes   int64
 	// Some of the body is not flushed.
-	unflushed bool
-	later     func() // Nil, or what is to be waited for when the instance is given back.
+	unflushed     bool
+	waitForClient func() // Nil, or what is to be waited for when the instance is given back.
 }
 
 // Later is what [upstream.Upstream] calls where only the client is waited for any more.
-func (w *response) Later(wait func()) { w.later = wait }
+func (w *response) Later(wait func()) { w.waitForClient = wait }
 
-// hurry lets reads and writes of the client's connection fail soon, for a slow
+// limitAnswer lets reads and writes of the client's connection fail soon, for a slow
 // client would hold a request whose time is over.
-func (w *response) hurry() {
+func (w *response) limitAnswer() {
 	c := http.NewResponseController(w.ResponseWriter)
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // Not every connection can; then only the client ends it.
 	_ = c.SetWriteDeadline(time.Now().Add(slowAnswer))
 }
 
-// unhurry is for an answer that was complete when its time was over. Net/http
+// unlimitAnswer is for an answer that was complete when its time was over. Net/http
 // itself lifts only the limit on reading.
-func (w *response) unhurry() {
+func (w *response) unlimitAnswer() {
 	if w.q.expired != nil {
 		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
 	}
@@ -49,7 +49,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w.begins(http.StatusSwitchingProtocols)
+	w.begin(http.StatusSwitchingProtocols)
 	up := deadline.NewUpgraded(conn, w.q.in, nil)
 	w.q.rev.upgrade(w.q, up)
 	return up, rw, nil
@@ -61,13 +61,13 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader notes a final status.
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.begins(status)
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// begins notes that the answer begins.
-func (w *response) begins(status int) {
+// begin notes that the answer begins.
+func (w *response) begin(status int) {
 	w.status = status
 	q := w.q
 	if q.body != nil {

@@ -171,7 +171,7 @@ func TestRetryRule_ClientBreaks(t *testing.T) {
 	if got := g.gauge(t, "wadi_activator_retries_total"); got != 0 {
 		t.Errorf("%v retries, want none", got)
 	}
-	if d := g.act.Dump(); d.Revisions[0].Instances[0].State != "ready" {
+	if d := g.act.Snapshot(); d.Revisions[0].Instances[0].State != "ready" {
 		t.Errorf("got %+v, want the instance still ready", d.Revisions[0].Instances[0])
 	}
 }

@@ -191,7 +191,7 @@ func (r *revision) enqueue(q *request) error {
 	if !r.queue.has(q) {
 		return nil
 	}
-	if r.queue.Len() == 1 || r.queue.waking == 1 || q.until.Before(r.nextPass) || q.conn != nil && r.nextPass.After(now.Add(disconnectEvery)) {
+	if r.queue.Len() == 1 || r.queue.waking == 1 || q.waitDeadline.Before(r.nextPass) || q.conn != nil && r.nextPass.After(now.Add(disconnectEvery)) {
 		r.pokeLoop()
 	}
 	return nil
@@ -207,7 +207,7 @@ func (r *revision) admit(q *request) error {
 		return *r.closed
 	case q.quiet && r.atZero():
 		return atZero()
-	case q.sent.Load() == 0 && r.queue.Len() >= depth && !r.displace(q.from, depth):
+	case q.sent.Load() == 0 && r.queue.Len() >= depth && !r.displace(q.queueKey, depth):
 		return depthReached(r.id, depth)
 	case !r.looping && !r.a.start(r):
 		return shuttingDown()

@@ -131,14 +131,14 @@ func (r *revision) pass(now time.Time) (next time.Time, over bool) {
 func (r *revision) expireWaiting(now time.Time) (next time.Time) {
 	for q := range r.queue.All() {
 		switch {
-		case !q.until.After(now):
+		case !q.waitDeadline.After(now):
 			r.cancel(q, r.waitedTooLong(q))
 		case q.quiet && r.pool.placed == 0:
 			r.cancel(q, atZero())
 		case q.conn != nil && disconnected(q.conn):
 			r.cancel(q, clientGone())
 		default:
-			next = earliest(next, q.until)
+			next = earliest(next, q.waitDeadline)
 			if q.conn != nil {
 				next = earliest(next, now.Add(disconnectEvery))
 			}
@@ -220,8 +220,8 @@ func (r *revision) waitedTooLong(q *request) Refusal {
 	switch {
 	case !q.quiet && r.pool.placed == 0 && r.waker.err != nil:
 		return notWoken(r.id, r.waker.err)
-	case q.tooLong:
-		return tooLong(set.Timeout.Request)
+	case q.waitEndsWithRequest:
+		return deadlineReached(set.Timeout.Request)
 	}
 	why := ""
 	if q.caller != wadi.ServiceGateway && r.pool.placed > 0 { // Callers from outside need not know what an app lacks.

@@ -24,7 +24,7 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 		caller, err := authorize(g, service, r)
 		record.setCaller(caller)
 		if err != nil {
-			if denied(err) {
+			if isDenied(err) {
 				w.Header().Set("Connection", "close") // It has no use for one, over HTTP/2 neither.
 			}
 			a.refuseFor(w, r, record, err)
@@ -35,7 +35,7 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 			return
 		}
 		if service == "" || revision == "" {
-			a.refuse(w, r, record, namesNobody())
+			a.refuse(w, r, record, noTarget())
 			return
 		}
 		if rev := (*a.revisions.Load())[revision]; rev == nil || rev.service != service {
@@ -70,7 +70,7 @@ func (a *Activator) serve(w http.ResponseWriter, r *http.Request, record *Reques
 		return
 	}
 	q := a.newRequest(w, r, rev, record, c)
-	defer q.over()
+	defer q.finish()
 	if q.set.Failed != "" {
 		q.refuse(hasFailed(rev.id, q.set.Failed))
 		return
@@ -102,7 +102,7 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 	q.out = response{ResponseWriter: w, q: q}
 	q.quiet = slices.Contains(q.set.Queue.Quiet, r.URL.Path)
 	if t := q.set.Timeout.Request.D(); t > 0 {
-		q.end = q.arrived.Add(t)
+		q.deadline = q.arrived.Add(t)
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		q.body = replay.New(r.Body, r.ContentLength, replay.MaxKept)
@@ -128,17 +128,17 @@ func (q *request) endReading() {
 	}
 }
 
-// over counts q by how it ended, and bounds what its server still does for it.
-func (q *request) over() {
+// finish counts q by how it ended, and bounds what its server still does for it.
+func (q *request) finish() {
 	if q.out.status != http.StatusSwitchingProtocols {
 		q.endReading()
 		if q.in.ProtoMajor == 1 || q.out.unflushed {
-			deadline.EndAnswer(q.out.ResponseWriter, q.end)
+			deadline.EndAnswer(q.out.ResponseWriter, q.deadline)
 		}
 	}
 	q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
 	q.record.complete(q)
-	q.a.leave()
+	q.a.exit()
 }
 
 // refuseFor answers with err, a Refusal.
@@ -178,17 +178,17 @@ func (q *request) serve() {
 		}
 		err := q.forward()
 		if err == nil {
-			later := q.out.later
+			later := q.out.waitForClient
 			if later != nil && q.expired == nil {
 				later()
 			}
-			q.out.unhurry()
+			q.out.unlimitAnswer()
 			if later == nil && q.body != nil && !q.body.Ended() {
 				_ = discard(&q.out, q.in) // The answer has said already that the connection closes.
 			}
 			return
 		}
-		if !q.again(err) {
+		if !q.mayRetry(err) {
 			f := q.refusal(err)
 			if (f.Code == CodeRequestTimeout || f.Code == CodeBadBody) && q.in.ProtoMajor == 1 {
 				q.out.Header().Set("Connection", "close") // Its deadlines are used up, or what comes next is no request.
@@ -201,38 +201,40 @@ func (q *request) serve() {
 	}
 }
 
-// again reports whether q may be sent to an instance once more after err. What no app
+// mayRetry reports whether q may be sent to an instance once more after err. What no app
 // has seen may be sent for as long as it may wait; the time at instances that did not
 // take it counts as waiting. What an app may have seen is sent once more, by the rule of
 // [upstream.ForwardError.Retryable], and has its time to wait anew.
-func (q *request) again(err error) bool {
+func (q *request) mayRetry(err error) bool {
 	var failed *upstream.ForwardError
 	switch {
 	case !errors.As(err, &failed) || q.in.Context().Err() != nil || q.body != nil && !q.body.IsWhole():
 		return false
 	case failed.Unseen():
-		if q.until.IsZero() {
-			q.waitUntil(q.arrived)
+		if q.waitDeadline.IsZero() {
+			q.limitWait(q.arrived)
 		}
-		return !q.isLate()
+		return !q.waitExpired()
 	case q.repeated || !failed.Retryable(q.in):
 		return false
 	}
 	q.repeated = true
-	q.waitUntil(time.Now())
+	q.limitWait(time.Now())
 	return true
 }
 
-// waitUntil bounds the waiting of q, which is in no list, as if it began at from.
-func (q *request) waitUntil(from time.Time) {
-	q.until = from.Add(q.set.Queue.Timeout.D())
-	if q.tooLong = !q.end.IsZero() && q.end.Before(q.until); q.tooLong {
-		q.until = q.end
+// limitWait bounds the waiting of q, which is in no list, as if it began at from.
+func (q *request) limitWait(from time.Time) {
+	q.waitDeadline = from.Add(q.set.Queue.Timeout.D())
+	if q.waitEndsWithRequest = !q.deadline.IsZero() && q.deadline.Before(q.waitDeadline); q.waitEndsWithRequest {
+		q.waitDeadline = q.deadline
 	}
 }
 
-// isLate reports whether q, which is in no list, has waited for as long as it may.
-func (q *request) isLate() bool { return !q.until.IsZero() && !time.Now().Before(q.until) }
+// waitExpired reports whether q, which is in no list, has waited for as long as it may.
+func (q *request) waitExpired() bool {
+	return !q.waitDeadline.IsZero() && !time.Now().Before(q.waitDeadline)
+}
 
 // acquire grants q an instance, at once or after waiting for one.
 func (q *request) acquire() error {
@@ -248,7 +250,7 @@ func (q *request) acquire() error {
 	if err != nil || q.a.cfg.Guard == nil {
 		return err
 	}
-	return q.judgedAgain()
+	return q.reauthorize()
 }
 
 // wait waits for a grant.
@@ -256,27 +258,27 @@ func (q *request) wait() error {
 	began := time.Now()
 	q.done = make(chan struct{})
 	q.conn = unwatched(q.in)
-	q.from = q.callerName()
-	if q.until.IsZero() {
-		q.waitUntil(began)
+	q.queueKey = q.callerKey()
+	if q.waitDeadline.IsZero() {
+		q.limitWait(began)
 	}
 	err := q.rev.wait(q.in.Context(), q)
 	q.a.metrics.queue.Observe(time.Since(began).Seconds())
 	return err
 }
 
-// callerName is who takes turns with others: in the mesh the caller's service, outside
+// callerKey is who takes turns with others: in the mesh the caller's service, outside
 // its address.
-func (q *request) callerName() string {
+func (q *request) callerKey() string {
 	if q.caller == wadi.ServiceGateway && q.a.cfg.Peer != nil {
 		return q.a.cfg.Peer(q.in)
 	}
 	return q.caller
 }
 
-// judgedAgain asks whether q's caller may still do what it could when it came. If
+// reauthorize asks whether q's caller may still do what it could when it came. If
 // not, the instance is given back.
-func (q *request) judgedAgain() error {
+func (q *request) reauthorize() error {
 	err := q.a.cfg.Guard.Authorize(q.caller, q.rev.service, q.in)
 	if err == nil {
 		return nil
@@ -294,7 +296,7 @@ func (q *request) refusal(err error) Refusal {
 		return f
 	case q.in.Context().Err() != nil:
 		return clientGone()
-	case errors.As(err, &failed) && failed.Unseen() && q.isLate():
+	case errors.As(err, &failed) && failed.Unseen() && q.waitExpired():
 		return q.rev.refusalWhenLate(q)
 	case errors.As(err, &failed) && failed.Unseen():
 		return instanceFailed("no instance took the request")

@@ -136,7 +136,7 @@ func TestFloodLeavesRoom(t *testing.T) {
 				if got := flood(); got[404] == 0 || got[404]+got[503] != 200 {
 					t.Errorf("got %v, want those that waited retired, and the others refused", got)
 				}
-				if again := c.act.Dump(); len(again.Revisions) != 0 || again.Inside != 0 {
+				if again := c.act.Snapshot(); len(again.Revisions) != 0 || again.Inside != 0 {
 					t.Errorf("got %+v left", again)
 				}
 			})
@@ -223,7 +223,7 @@ func TestJudgedAgainAfterWaiting(t *testing.T) {
 		if n, _, _ := b.counts(); n != 0 {
 			t.Errorf("the instance got %d requests", n)
 		}
-		if d := c.act.Dump(); d.Inside != 0 || d.Revisions[0].Instances[0].InFlight != 0 {
+		if d := c.act.Snapshot(); d.Inside != 0 || d.Revisions[0].Instances[0].InFlight != 0 {
 			t.Errorf("got %+v, want nothing in flight", d)
 		}
 		j.set(nil)
