@@ -14,13 +14,13 @@ import (
 const (
 	coldRuns     = 20
 	coldMeshRuns = 6
-	// listening is the row of when a dial first succeeds; in the mesh with Envoy's
+	// listening is the row for the first successful dial; in the mesh with Envoy's
 	// TLS, behind which there may be nothing yet.
 	listening = "  floor: a dial succeeds"
-	// settle is between two starts, so that the bookkeeping after one does not
+	// settle is the pause between two starts, so that the bookkeeping after one does not
 	// fall into the next.
 	settle = 400 * time.Millisecond
-	// attemptTimeout is of one dial with TLS, by which a lost one is given up.
+	// attemptTimeout bounds one dial with TLS; a lost one is tried again.
 	attemptTimeout = time.Second
 )
 
@@ -63,13 +63,14 @@ func cold(ctx context.Context, b *bench) (_ []section, err error) {
 	return []section{host.section, envoy.section}, nil
 }
 
-// comparison is a section of which the first row is Wadi, the second the floor.
+// comparison is a section whose first row is Wadi and whose second is the floor.
 type comparison struct{ section }
 
 func (c comparison) ratio(column int) float64 {
 	return c.Rows[0].Values[column] / c.Rows[1].Values[column]
 }
 
+// coldStarts compares runs cold starts of a service with its floor.
 func (b *bench) coldStarts(ctx context.Context, s service, runs int, dial func(context.Context, string) (net.Conn, error)) (c comparison, err error) {
 	if err := b.apply(ctx, s); err != nil {
 		return c, err
@@ -106,7 +107,7 @@ func (b *bench) coldStarts(ctx context.Context, s service, runs int, dial func(c
 	return c, nil
 }
 
-// coldPair measures one cold start of each, and waits until both are at zero again.
+// coldPair measures one cold start on each side, and waits until both are at zero again.
 // Each side is first every other time, as the second may find warmer caches.
 func (b *bench) coldPair(ctx context.Context, s service, f *floor, floorFirst bool, parts map[string]samples) error {
 	sides := []func() error{

@@ -18,8 +18,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// floor is the very job of a revision under another name, of which Wadi knows
-// nothing: what a start takes if one does nothing but call Nomad and dial.
+// floor is a copy of a revision's job under another name, unmanaged by Wadi: the time of a
+// start that only calls Nomad and dials.
 type floor struct {
 	b       *bench
 	job     string
@@ -38,14 +38,14 @@ type start struct {
 	call, placed, dialled, answered time.Duration // Since the beginning.
 }
 
-// newFloor registers the copy at count 0. Its placements are followed until ctx ends.
+// newFloor registers the copy with count 0, and follows its placements until ctx ends.
 func (b *bench) newFloor(ctx context.Context, s service, dial func(context.Context, string) (net.Conn, error)) (*floor, error) {
 	job, _, err := b.stack.Nomad.Jobs().Info(s.revision(), (&nomad.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read job of %s: %w", s.name, err)
 	}
 	id, zero := "floor-"+s.name, 0
-	job.ID, job.Name, job.Meta = &id, &id, nil // Without its meta it is none of Wadi's.
+	job.ID, job.Name, job.Meta = &id, &id, nil // Without the meta Wadi does not manage it.
 	job.TaskGroups[0].Count = &zero
 	if _, _, err := b.stack.Nomad.Jobs().Register(job, (&nomad.WriteOptions{}).WithContext(ctx)); err != nil {
 		return nil, fmt.Errorf("register %s: %w", id, err)
@@ -64,7 +64,7 @@ func (f *floor) remove(ctx context.Context) error {
 	return err
 }
 
-// start scales from zero to one and dials from placement on until an answer is 200.
+// start scales from zero to one, and dials from placement on until an answer is 200.
 func (f *floor) start(ctx context.Context) (s start, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -98,7 +98,7 @@ func (f *floor) start(ctx context.Context) (s start, err error) {
 	return s, err
 }
 
-// address is where the next allocation that is placed listens.
+// address is where the next placed allocation listens.
 func (f *floor) address(ctx context.Context) (string, error) {
 	for {
 		select {
@@ -121,8 +121,8 @@ func (f *floor) address(ctx context.Context) (string, error) {
 	}
 }
 
-// answers dials once and reports whether the app answers 200. It calls dialled if
-// there is a connection.
+// answers dials once and reports whether the app answers 200. It calls dialled when the
+// connection is open.
 func (f *floor) answers(ctx context.Context, addr string, dialled func()) bool {
 	c, err := f.dial(ctx, addr)
 	if err != nil {
@@ -144,7 +144,7 @@ func (f *floor) answers(ctx context.Context, addr string, dialled func()) bool {
 	return err == nil && res.StatusCode == http.StatusOK
 }
 
-// placement is what a start needs to know of an allocation.
+// placement is the part of an allocation that a start needs.
 type placement struct {
 	ID, DesiredStatus  string
 	AllocatedResources *struct {

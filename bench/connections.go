@@ -9,14 +9,16 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// crowdHeld is how many requests wait for one revision: fewer than the four fifths of
-// its queue that an agent gives to one (package activator).
+// crowdHeld is how many requests wait for one revision: fewer than four fifths of the
+// agent's waiting requests, which is the most that one revision may have (package
+// activator).
 const crowdHeld = 7500
 
-// crowdDelay is the start of an app for which many requests wait: all are there by then.
+// crowdDelay is how long an app with many waiting requests takes to start: all of them
+// wait by then.
 const crowdDelay = time.Minute
 
-// crowded measures what stays resident in an agent with many connections to its gateway.
+// crowded measures an agent's resident memory with many connections to its gateway.
 func crowded(ctx context.Context, b *bench) ([]section, error) {
 	out := section{
 		Title:   "resident memory of an agent, many connections to its gateway",
@@ -49,7 +51,7 @@ func crowded(ctx context.Context, b *bench) ([]section, error) {
 	return []section{out}, errors.Join(err, b.remove(ctx, cold))
 }
 
-// anew starts the agent again: a process keeps what it needed at its worst.
+// anew restarts the agent: a process keeps the memory of its peak.
 func (b *bench) anew(ctx context.Context) error {
 	a := b.stack.Agent
 	if err := a.Kill(); err != nil {
@@ -62,8 +64,8 @@ func crowdHead(s service) string {
 	return fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s.%s\r\nUser-Agent: bench\r\n\r\n", s.name, harness.Domain)
 }
 
-// crowdedBy adds a row about n connections on each of which something was done,
-// when all have come to where ready says so.
+// crowdedBy adds a row about n connections: do runs on each, and the memory is read when
+// ready returns nil.
 func (b *bench) crowdedBy(ctx context.Context, out *section, label string, n int, do func(*wire) error, ready func() error) error {
 	if err := pause(ctx, settle); err != nil {
 		return err

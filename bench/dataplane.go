@@ -12,7 +12,7 @@ import (
 const (
 	planeConns  = 64
 	planeRounds = 5
-	planeTurn   = time.Second // Of one contender in one round.
+	planeTurn   = time.Second // One contender's turn in a round.
 	bodyRounds  = 3
 	smallAnswer = 13 // Bytes of a small answer's body.
 )
@@ -44,7 +44,7 @@ func crowds(ctx context.Context, b *bench) ([]section, error) {
 	return inPlane(b, func(p *plane) ([]section, error) { return p.memory(ctx) })
 }
 
-// plane is what the parts of the data plane's benchmark share.
+// plane is shared by the parts of the data plane's benchmark.
 type plane struct {
 	b      *bench
 	dir    string
@@ -91,7 +91,7 @@ func (p *plane) small(ctx context.Context) (_ []section, err error) {
 	return []section{out}, nil
 }
 
-// bodies measures what a second of CPU moves.
+// bodies measures how many bytes a second of CPU moves.
 func (p *plane) bodies(ctx context.Context) (_ []section, err error) {
 	r, err := p.race(ctx, labelHAProxy, labelNginx, labelReverse, labelQueue)
 	if err != nil {
@@ -127,7 +127,7 @@ func (p *plane) bodies(ctx context.Context) (_ []section, err error) {
 	return []section{out}, nil
 }
 
-// spread is a figure over the rounds.
+// spread is a figure's range over the rounds.
 type spread struct{ median, min, max float64 }
 
 func spreadOf(v []float64) spread {
@@ -142,5 +142,5 @@ func spreadOf(v []float64) spread {
 	return spread{m, s[0], s[len(s)-1]}
 }
 
-// same is one shot for all.
+// same sends the same shot on all lanes.
 func same(s shot) func(*lane) shot { return func(*lane) shot { return s } }

@@ -21,11 +21,11 @@ import (
 // contender is a proxy in a process of its own.
 type contender struct {
 	label, addr string
-	host        string        // That it serves; empty is any.
-	cmd         *exec.Cmd     // Nil: it is somebody else's.
+	host        string        // The Host it serves; empty: any.
+	cmd         *exec.Cmd     // Nil: not started here.
 	output      *bytes.Buffer // Read only after stop.
 	pids        []int         // Of the process and its workers.
-	besides     []int         // Processes that a request passes and that do not count.
+	besides     []int         // Other processes on the request's way, measured apart.
 }
 
 // missingError says that a program is not installed.
@@ -33,7 +33,7 @@ type missingError struct{ program, remedy string }
 
 func (e *missingError) Error() string { return e.program + " is not installed: " + e.remedy }
 
-// program finds an executable, also where root's are and a user's PATH does not lead.
+// program finds an executable on PATH, or in /usr/sbin, which may not be on a user's PATH.
 func program(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
@@ -80,7 +80,7 @@ func (p *plane) command(ctx context.Context, label string, ports []int, more []s
 		path, file, err := p.configured("nginx", nginxConfig, local(ports[0]))
 		return exec.Command(path, "-e", "stderr", "-p", p.dir, "-c", file), err
 	case labelEnvoy:
-		tools, _ := toolchain.Locate(ctx) // What else is missing does not matter here.
+		tools, _ := toolchain.Locate(ctx) // Other missing tools do not matter here.
 		if tools.Envoy == "" {
 			return nil, &missingError{"Envoy", "make tools"}
 		}
@@ -119,7 +119,7 @@ func (p *plane) configured(name, config, listen string) (path, file string, err 
 }
 
 func (p *plane) configure(name, config, listen string) (string, error) {
-	file := filepath.Join(p.dir, name+"-"+strings.ReplaceAll(listen, ":", "-")+".yaml") // Envoy asks for that ending; the others for none.
+	file := filepath.Join(p.dir, name+"-"+strings.ReplaceAll(listen, ":", "-")+".yaml") // Envoy requires that suffix.
 	host, port, err := net.SplitHostPort(p.origin)
 	if err != nil {
 		return "", fmt.Errorf("origin: %w", err)
@@ -131,7 +131,7 @@ func (p *plane) configure(name, config, listen string) (string, error) {
 	return file, nil
 }
 
-// One thread each, which is what costs them the least for a request.
+// One thread each: that is their lowest cost per request.
 const (
 	haproxyConfig = `global
   nbthread 1
@@ -221,7 +221,7 @@ func (c *contender) ready(ctx context.Context) error {
 	}
 }
 
-// sumCPU is the time of several processes.
+// sumCPU is the CPU time of several processes.
 func sumCPU(pids []int) (sum time.Duration, err error) {
 	for _, pid := range pids {
 		d, err := cpu(pid)
@@ -233,7 +233,7 @@ func sumCPU(pids []int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// stop ends the process, by force if it takes long.
+// stop ends the process, and kills it if that takes long.
 func (c *contender) stop() error {
 	if c.cmd == nil {
 		return nil
@@ -244,7 +244,7 @@ func (c *contender) stop() error {
 	kill := time.AfterFunc(stopContender, func() { _ = c.cmd.Process.Kill() })
 	defer kill.Stop()
 	err := c.cmd.Wait()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) { // A signal's is its usual end.
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) { // A signal ends it as usual.
 		err = nil
 	}
 	return err

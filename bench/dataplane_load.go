@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// shot is a request, as the load generator sends it again and again.
+// shot is a request that the load generator sends again and again.
 type shot struct {
-	head string // With the empty line at its end.
+	head string // Includes the empty line at its end.
 	body int64  // Bytes that follow.
 }
 
-// bodyShot asks for so many bytes, or sends them.
+// bodyShot downloads so many bytes, or uploads them.
 func bodyShot(size int64, up bool) shot {
 	if up {
 		return shot{fmt.Sprintf("POST /up HTTP/1.1\r\nHost: bench.example\r\nContent-Length: %d\r\n\r\n", size), size}
@@ -28,17 +28,17 @@ func bodyShot(size int64, up bool) shot {
 	return shot{head: fmt.Sprintf("GET /bytes/%d HTTP/1.1\r\nHost: bench.example\r\n\r\n", size)}
 }
 
-// client is a load generator on connections that stay open.
+// client is a load generator on persistent connections.
 type client struct{ conns []*wire }
 
-// wire is one of its connections.
+// wire is one connection of a client.
 type wire struct {
 	net.Conn
 	r       *bufio.Reader
 	scratch []byte
 }
 
-// grace is how long beyond a turn an answer may take.
+// grace is how long after the end of a turn an answer may come.
 const grace = time.Minute
 
 func newClient(ctx context.Context, addr string, conns int) (*client, error) {
@@ -70,11 +70,11 @@ func dialWire(ctx context.Context, addr, from string) (*wire, error) {
 
 func (c *client) close() {
 	for _, w := range c.conns {
-		_ = w.Close() // Nothing more is to come.
+		_ = w.Close() // All answers were read.
 	}
 }
 
-// load fires on all connections for a while and counts the answers.
+// load sends on all connections for a while and counts the answers.
 func (c *client) load(ctx context.Context, s shot, lasts time.Duration) (int64, error) {
 	until := time.Now().Add(lasts)
 	var n atomic.Int64
@@ -98,7 +98,7 @@ func (c *client) load(ctx context.Context, s shot, lasts time.Duration) (int64, 
 	return n.Load(), errors.Join(append(errs, ctx.Err())...)
 }
 
-// fire sends one request and reads its whole answer, which has to be 200 with a
+// fire sends one request and reads its whole answer, which must be 200 with a
 // Content-Length.
 func (w *wire) fire(s shot) error {
 	if _, err := io.WriteString(w.Conn, s.head); err != nil {
@@ -132,7 +132,7 @@ func (w *wire) answer() error {
 	return w.discard(length)
 }
 
-// discard reads a body: what is buffered, then in large pieces past the buffer.
+// discard reads a body: first what is buffered, then large pieces past the buffer.
 func (w *wire) discard(length int64) error {
 	n, err := w.r.Discard(int(min(length, int64(w.r.Buffered()))))
 	for left := length - int64(n); left > 0 && err == nil; left -= int64(n) {
@@ -145,7 +145,7 @@ func (w *wire) discard(length int64) error {
 	return err
 }
 
-// headLength reads the rest of a head and tells its Content-Length; -1: none.
+// headLength reads the rest of a head and returns its Content-Length; -1: none.
 func headLength(r *bufio.Reader) (int64, error) {
 	const name = "content-length:"
 	length := int64(-1)

@@ -11,14 +11,14 @@ import (
 
 const (
 	manyConns   = 10000
-	manySources = 10 // Addresses that they come from: one has too few ports if others are in use.
+	manySources = 10 // Source addresses: one address may have too few free ports.
 	atOnceDials = 64
 	manyTimeout = 30 * time.Second
 	spare       = 10 // Files that a process may have closed meanwhile.
 )
 
-// memory measures what stays resident with nothing to do, with many connections on
-// which nothing happens, and with many requests that wait.
+// memory measures resident memory when idle, with many idle connections, and with many
+// waiting requests.
 func (p *plane) memory(ctx context.Context) ([]section, error) {
 	out := section{
 		Title:   fmt.Sprintf("resident memory, %d connections", manyConns),
@@ -55,10 +55,10 @@ func (p *plane) memory(ctx context.Context) ([]section, error) {
 	return []section{out}, nil
 }
 
-// crowding is what many connections took.
+// crowding is the memory that many connections take.
 type crowding struct {
 	before, after float64 // Bytes resident.
-	accepted      int     // Of many: the rest did not get in.
+	accepted      int     // Accepted connections.
 }
 
 func (c crowding) values() []float64 {
@@ -71,7 +71,7 @@ func (c crowding) incomplete(s *section, label string) {
 	}
 }
 
-// crowded starts a contender and does something on many connections to it.
+// crowded starts a contender, and runs do on many connections to it.
 func (p *plane) crowded(ctx context.Context, label string, do func(*wire) error, env ...string) (m crowding, err error) {
 	c, err := p.start(ctx, label, env...)
 	if err != nil {
@@ -110,15 +110,15 @@ func (p *plane) crowded(ctx context.Context, label string, do func(*wire) error,
 		}
 	}
 	m.accepted = min(m.accepted, manyConns)
-	if err := pause(ctx, 2*time.Second); err != nil { // The last ones' requests are read.
+	if err := pause(ctx, 2*time.Second); err != nil { // Until the last requests are read.
 		return m, err
 	}
 	m.after, err = c.rss()
 	return m, err
 }
 
-// many opens n connections and does something on each. What does not come to an
-// end in time is left as it is.
+// many opens n connections and runs do on each. Connections that are not done in time are
+// left open.
 func many(ctx context.Context, addr string, n int, do func(*wire) error) ([]*wire, error) {
 	var mu sync.Mutex
 	var out []*wire
@@ -160,7 +160,7 @@ func many(ctx context.Context, addr string, n int, do func(*wire) error) ([]*wir
 	return out, nil
 }
 
-// rss is what the process and its workers have resident.
+// rss is the resident memory of the process and its workers.
 func (c *contender) rss() (sum float64, err error) {
 	for _, pid := range c.pids {
 		v, err := rss(pid)

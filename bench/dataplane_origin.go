@@ -11,12 +11,12 @@ import (
 	"sync"
 )
 
-// origin is the app behind the contenders, as cheap as it can be: it knows just as
-// much of HTTP/1.1 as proxies need. GET /bytes/N is answered with N bytes, /hold when
-// the origin is released, all else with a few bytes once its body has come.
+// origin is the app behind the contenders. It is as cheap as possible, and knows as much
+// HTTP/1.1 as proxies need. GET /bytes/N gets N bytes, /hold is answered when the origin
+// is released, and all other requests get a few bytes after their body has arrived.
 type origin struct {
 	net.Listener
-	held    chan struct{} // Closed: nobody is held.
+	held    chan struct{} // Closed: /hold is answered at once.
 	release func()
 }
 

@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// race has contenders in front of one origin that take turns.
+// race is contenders in front of one origin that take turns.
 type race struct {
 	lanes   []*lane
-	missing []string // Why some don't take part.
+	missing []string // Why contenders are missing.
 }
 
-// lane is one contender and what was measured of it.
+// lane is one contender with its measurements.
 type lane struct {
 	*contender
 	client *client
 	turns  []turn
 }
 
-// turn is one contender's in one round.
+// turn is one contender's turn in one round.
 type turn struct {
-	cpu, first, beside, lasted time.Duration // First is the CPU of the first process alone.
+	cpu, first, beside, lasted time.Duration // first is the CPU time of the first process alone.
 	answered                   int64
 }
 
-// each is the CPU seconds of one request, over all turns.
+// each is the CPU seconds per request, over all turns.
 func (l *lane) each() float64 { return l.perAnswer(func(t turn) time.Duration { return t.cpu }) }
 
-// perAnswer is seconds of something for one request, over all turns.
+// perAnswer is seconds of something per request, over all turns.
 func (l *lane) perAnswer(of func(turn) time.Duration) float64 {
 	var sum time.Duration
 	var n int64
@@ -40,7 +40,7 @@ func (l *lane) perAnswer(of func(turn) time.Duration) float64 {
 	return sum.Seconds() / float64(n)
 }
 
-// rate is the answers in a second.
+// rate is the answers per second.
 func (l *lane) rate() float64 {
 	var lasted time.Duration
 	var n int64
@@ -52,7 +52,7 @@ func (l *lane) rate() float64 {
 
 func (t turn) each() float64 { return t.cpu.Seconds() / float64(t.answered) }
 
-// race starts the contenders. One that is not installed is left out, with a note.
+// race starts the contenders. A contender that is not installed is left out, with a note.
 func (p *plane) race(ctx context.Context, labels ...string) (*race, error) {
 	r := &race{}
 	for _, label := range labels {
@@ -86,7 +86,7 @@ func (r *race) reset() {
 	}
 }
 
-// run has all take their turns, every other round in the other order, after one
+// run lets all lanes take their turns, in reverse order every other round, after a round
 // that opens the connections and is not counted.
 func (r *race) run(ctx context.Context, of func(*lane) shot, conns, rounds int) error {
 	if err := r.connect(ctx, of, conns); err != nil {
@@ -104,7 +104,7 @@ func (r *race) run(ctx context.Context, of func(*lane) shot, conns, rounds int) 
 	return nil
 }
 
-// connect gives every lane a client, and has it ask for a while that is not counted.
+// connect gives every lane a client, and warms it up with a load that is not counted.
 func (r *race) connect(ctx context.Context, of func(*lane) shot, conns int) (err error) {
 	for _, l := range r.lanes {
 		if l.client != nil {
@@ -140,7 +140,7 @@ func (l *lane) measure(ctx context.Context, s shot) error {
 		return err
 	}
 	t.first, t.beside = firstAfter-firstBefore, besideAfter-besideBefore
-	t.cpu = max(after-before, clockTick/2) // Below a tick: less than can be said.
+	t.cpu = max(after-before, clockTick/2) // Less than a tick can't be measured.
 	l.turns = append(l.turns, t)
 	return nil
 }
@@ -156,8 +156,8 @@ func (r *race) lane(label string) *lane {
 
 func (r *race) has(label string) bool { return r.lane(label) != nil }
 
-// ratio is a's CPU of a request divided by b's, round by round. It is zero if one
-// of them does not take part.
+// ratio is a's CPU per request divided by b's, round by round. It is zero if one of them
+// is missing.
 func (r *race) ratio(a, b string) spread {
 	la, lb := r.lane(a), r.lane(b)
 	if la == nil || lb == nil {

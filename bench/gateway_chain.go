@@ -15,18 +15,18 @@ import (
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
-// frontCommand makes this program a gateway with its activator, as the agent has them
-// and without the rest of it, in front of the one instance of a service.
+// frontCommand makes this program a gateway with its activator, as the agent has them but
+// without the rest of it, in front of the only instance of a service.
 const frontCommand = "front"
 
-// Of the service that queue-proxies here belong to.
+// The service of the queue-proxies here.
 const (
 	planeService  = "bench"
 	planeRevision = "bench-00001"
 	planeHost     = "bench.example"
 )
 
-// single is a cluster where the instance runs already.
+// single is a cluster where the only instance already runs.
 type single struct{ wadi.Endpoint }
 
 var (
@@ -73,13 +73,13 @@ func front(ctx context.Context, listen, instance string) error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = a.Run(ctx) }() // As long as the process.
+	go func() { _ = a.Run(ctx) }() // Ends with the process.
 	return s.Run(ctx)
 }
 
-// chain compares what a request costs in a gateway and a queue-proxy together with
-// what it costs in one other proxy, in front of the cheapest origin. Nothing else
-// runs beside, so that it shows changes of either better than through does.
+// chain compares the CPU cost of a request in a gateway and a queue-proxy together with
+// its cost in one other proxy, in front of the cheapest origin. Nothing else runs, so it
+// shows changes of either better than through does.
 func chain(ctx context.Context, b *bench) ([]section, error) {
 	return inPlane(b, func(p *plane) ([]section, error) { return p.chain(ctx) })
 }

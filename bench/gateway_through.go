@@ -16,17 +16,17 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// throughRounds are more than others': two proxies have twice as many who disturb them.
+// throughRounds are more than elsewhere: two proxies meet twice as much noise.
 const throughRounds = 11
 
-// Labels of what goes through Wadi's two proxies.
+// Labels of the ways through Wadi's two proxies.
 const (
 	labelThrough = "gateway and queue-proxy"
 	labelMTLS    = "gateway and queue-proxy, mTLS to Envoy"
 )
 
-// through compares what a request costs in the gateway and the queue-proxy together
-// with what it costs in one other proxy in front of the very same app.
+// through compares the CPU cost of a request in the gateway and the queue-proxy together
+// with its cost in one other proxy in front of the same app.
 func through(ctx context.Context, b *bench) (_ []section, err error) {
 	dir, err := os.MkdirTemp("", "wadi-bench-")
 	if err != nil {
@@ -88,7 +88,8 @@ func throughSection(r *race) section {
 	return out
 }
 
-// lane is the way through the gateway to the only instance of s, and where its app is.
+// lane is the way through the gateway to the only instance of s, and the address of its
+// app.
 func (b *bench) lane(ctx context.Context, s service, label string) (*lane, string, error) {
 	if _, err := b.ask(ctx, s, "/"); err != nil {
 		return nil, "", err
@@ -135,7 +136,7 @@ func findTask(task, alloc string) (int, error) {
 	})
 }
 
-// profileLoad takes a profile of the agent under load, if profiles are wanted.
+// profileLoad takes a profile of the agent under load, if profiles are requested.
 func (b *bench) profileLoad(ctx context.Context, l *lane, s shot) error {
 	if b.profiles == "" {
 		return nil

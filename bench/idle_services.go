@@ -10,10 +10,10 @@ import (
 const (
 	idleServices = 100
 	idleFor      = 20 * time.Second
-	idleCalm     = 8 * time.Second // After submitting, for what follows from it.
+	idleCalm     = 8 * time.Second // After a submission, until its work is done.
 )
 
-// idle measures what an agent that leads uses while nothing happens.
+// idle measures what a leading agent uses while nothing happens.
 func idle(ctx context.Context, b *bench) ([]section, error) {
 	s := section{
 		Title:   fmt.Sprintf("an agent that leads, no request, %.0f s each", idleFor.Seconds()),
@@ -44,7 +44,7 @@ func idle(ctx context.Context, b *bench) ([]section, error) {
 	return []section{s}, b.remove(ctx, services...)
 }
 
-// rest adds a row about a time in which nothing happens, and returns the agent's share of a core.
+// rest adds a row about an idle time, and returns the agent's share of a core.
 func (b *bench) rest(ctx context.Context, s *section, label string) (float64, error) {
 	if err := pause(ctx, idleCalm); err != nil {
 		return 0, err

@@ -11,11 +11,11 @@ import (
 
 const (
 	latencyRounds = 5
-	latencyRate   = 2000 // Requests in a second, of the open loop.
+	latencyRate   = 2000 // Requests per second of the open loop.
 )
 
-// latency measures how long small requests take: with all connections busy all the
-// time, and at a fixed rate that leaves every contender idle most of it.
+// latency measures how long small requests take: with all connections always busy, and at
+// a fixed rate that leaves every contender mostly idle.
 func latency(ctx context.Context, b *bench) ([]section, error) {
 	return inPlane(b, func(p *plane) ([]section, error) { return p.latency(ctx) })
 }
@@ -59,7 +59,7 @@ type laps struct {
 	of     map[string][]samples
 }
 
-// latencies has all lanes take their turns, every other round in the other order.
+// latencies lets all lanes take their turns, in reverse order every other round.
 func (r *race) latencies(ctx context.Context, turn func(context.Context, *client) (samples, error)) (laps, error) {
 	out := laps{of: map[string][]samples{}}
 	for _, l := range r.lanes {
@@ -79,7 +79,8 @@ func (r *race) latencies(ctx context.Context, turn func(context.Context, *client
 	return out, nil
 }
 
-// p99 is a's 99th percentile divided by b's, round by round; zero if one did not run.
+// p99 is a's 99th percentile divided by b's, round by round; zero if one of them is
+// missing.
 func (l laps) p99(a, b string) spread {
 	var all []float64
 	for i := range min(len(l.of[a]), len(l.of[b])) {
@@ -99,7 +100,7 @@ func (l laps) section(title string) section {
 	return out
 }
 
-// saturate fires on all connections for a while, each as soon as it has its answer.
+// saturate sends on all connections for a while, each as soon as it has its answer.
 func (c *client) saturate(ctx context.Context, s shot, lasts time.Duration) (samples, error) {
 	until := time.Now().Add(lasts)
 	return c.each(ctx, until, func(w *wire, _ int, add func(time.Duration)) error {
@@ -114,9 +115,8 @@ func (c *client) saturate(ctx context.Context, s shot, lasts time.Duration) (sam
 	})
 }
 
-// atRate fires evenly, the connections by turns. What is late because an earlier
-// answer was late counts from when it was due; what is late because this program woke
-// late does not.
+// atRate sends at an even rate, the connections by turns. A request delayed by a late
+// answer counts from when it was due; one delayed because this program woke late does not.
 func (c *client) atRate(ctx context.Context, s shot, perSecond int, lasts time.Duration) (samples, error) {
 	began := time.Now()
 	until, step := began.Add(lasts), time.Second/time.Duration(perSecond)
@@ -143,7 +143,7 @@ func (c *client) atRate(ctx context.Context, s shot, perSecond int, lasts time.D
 	})
 }
 
-// each runs what fires on every connection, and gathers how long it took.
+// each runs a sender on every connection, and collects how long its requests took.
 func (c *client) each(ctx context.Context, until time.Time, run func(w *wire, at int, add func(time.Duration)) error) (samples, error) {
 	var all sync.WaitGroup
 	took := make([]samples, len(c.conns))

@@ -1,9 +1,9 @@
-// Command bench measures Wadi on the real stack, as `make bench` runs it, and
-// prints the figures side by side with what they are to be compared with.
+// Command bench measures Wadi on the real stack, as `make bench` runs it, and prints the
+// figures side by side with what they are compared with.
 //
-// It promises that all figures of a table are from one run, interleaved where
-// noise would favour one side. It refuses to judge: a missed target is printed
-// and changes no exit code, which is 1 only if something could not be measured.
+// It promises that all figures of a table are from one run, interleaved where noise would
+// favour one side. It refuses to judge: a missed target is printed but does not change the
+// exit code, which is 1 only if a measurement failed.
 package main
 
 import (
@@ -50,7 +50,7 @@ func benchmarks() []benchmark {
 	}
 }
 
-// bench is what the benchmarks share.
+// bench is shared by the benchmarks.
 type bench struct {
 	stack    *harness.Stack // Nil where no benchmark needs it.
 	bin      string         // Folder of the binaries; empty: bin/ of the checkout.
@@ -58,7 +58,7 @@ type bench struct {
 	profiles string         // Folder for the agent's profiles; empty: none are taken.
 }
 
-// binary is the file of one of the programs.
+// binary is the path of a program.
 func (b *bench) binary(name string) (string, error) {
 	if b.bin != "" {
 		return filepath.Join(b.bin, name), nil
@@ -168,7 +168,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // stopTimeout bounds how long stopping the stack may take, Ctrl-C or not.
 const stopTimeout = 2 * time.Minute
 
-// measure runs the benchmarks on one stack, and stops it whatever happens.
+// measure runs the benchmarks on one stack, and always stops it.
 func measure(ctx context.Context, o options, log io.Writer, done func(section)) (err error) {
 	b := &bench{log: log, profiles: o.profiles, bin: o.bin}
 	if needsStack(o.only) {
@@ -210,7 +210,7 @@ func needsStack(only []string) bool {
 	})
 }
 
-// machine describes where the figures are from.
+// machine describes the machine of the figures.
 func machine() string {
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease") // Without it the line is shorter.
 	load, _ := os.ReadFile("/proc/loadavg")

@@ -20,13 +20,14 @@ import (
 )
 
 const (
-	meshCaller    = "bench-caller" // Who the benchmark itself is in the mesh.
+	meshCaller    = "bench-caller" // The benchmark's own name in the mesh.
 	meshHeldDelay = 12 * time.Second
 	directRuns    = 6
 	directEvery   = 20 * time.Millisecond
 )
 
-// meshed measures what the mesh costs an agent, and when it gets out of the way.
+// meshed measures what the mesh costs an agent, and when callers' Envoys go to an instance
+// directly.
 func meshed(ctx context.Context, b *bench) (out []section, err error) {
 	if !b.stack.Cluster.Bridge {
 		return []section{{Title: "no mesh here: " + b.stack.Cluster.WhyNot}}, nil
@@ -69,7 +70,7 @@ func (b *bench) member(ctx context.Context, services ...string) (src *mesh.Sourc
 	}
 }
 
-// heldMesh sends many requests by mTLS to the activator, for one service at zero.
+// heldMesh sends many requests over mTLS to the activator, for one service at zero.
 func (b *bench) heldMesh(ctx context.Context, src *mesh.Source) (out section, err error) {
 	s := service{
 		name: "heldmesh", mesh: true, env: fmt.Sprintf("START_DELAY = %q", meshHeldDelay),
@@ -92,7 +93,7 @@ func (b *bench) heldMesh(ctx context.Context, src *mesh.Source) (out section, er
 	return out, b.remove(ctx, s)
 }
 
-// activator is where the agent takes requests from the mesh.
+// activator is the address where the agent takes requests from the mesh.
 func (b *bench) activator(ctx context.Context) (string, error) {
 	all, _, err := b.stack.Consul.Health().Service(wadi.ServiceActivator, "", true, (&consul.QueryOptions{}).WithContext(ctx))
 	if err != nil {
@@ -132,9 +133,8 @@ func askActivator(ctx context.Context, src *mesh.Source, addr string, s service)
 	return nil
 }
 
-// warmMesh compares the agent's work for a request to an instance behind Envoy
-// with that for one to a plain instance, both through the gateway and both in a
-// bridge network.
+// warmMesh compares the agent's CPU for a request to an instance behind Envoy with that to
+// a plain instance, both through the gateway and in a bridge network.
 func (b *bench) warmMesh(ctx context.Context) (out section, err error) {
 	plain := service{name: "warmplain", bridge: true, scale: "min = 1\n    max = 1"}
 	envoy := service{name: "warmmesh", mesh: true, scale: "min = 1\n    max = 1"}
@@ -169,8 +169,8 @@ func (b *bench) warmMesh(ctx context.Context) (out section, err error) {
 	return out, b.remove(ctx, plain, envoy)
 }
 
-// direct measures how long after the first answer of a woken instance a mesh
-// caller's Envoy goes to it by itself.
+// direct measures how long after the first answer of a woken instance a mesh caller's
+// Envoy uses it directly.
 func (b *bench) direct(ctx context.Context) (out section, err error) {
 	callee := service{name: "directcallee", mesh: true, scale: byHand}
 	caller := service{

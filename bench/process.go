@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// clockTick is the unit of CPU time in /proc; Linux tells every program 100 Hz.
+// clockTick is the unit of CPU time in /proc; Linux reports 100 Hz to every program.
 const clockTick = 10 * time.Millisecond
 
 // cpu is the CPU time that a process has used.
@@ -22,7 +22,7 @@ func cpu(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read CPU time: %w", err)
 	}
-	_, after, _ := strings.Cut(string(b), ") ") // The name may hold spaces.
+	_, after, _ := strings.Cut(string(b), ") ") // The name may contain spaces.
 	f := strings.Fields(after)
 	if len(f) < 13 {
 		return 0, fmt.Errorf("read CPU time of %d: short line", pid)
@@ -56,8 +56,8 @@ func findProcess(program, alloc string) (int, error) {
 	})
 }
 
-// findWhere returns the first process of which the executable and the environment,
-// each variable between NULs, are as wanted.
+// findWhere returns the first process whose executable and environment match. In env, each
+// variable stands between NULs.
 func findWhere(what string, is func(exe, env string) bool) (int, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -111,8 +111,8 @@ func fetch(ctx context.Context, url string) (string, error) {
 	return res.Body, err
 }
 
-// profile writes a profile of the agent, if profiles are wanted. What is a path
-// below /debug/pprof.
+// profile writes a profile of the agent, if profiles are requested. what is a path below
+// /debug/pprof.
 func (b *bench) profile(ctx context.Context, file, what string) error {
 	if b.profiles == "" {
 		return nil

@@ -14,7 +14,7 @@ import (
 type section struct {
 	Name     string    `json:"name"`
 	Title    string    `json:"title"`
-	Columns  []string  `json:"columns"` // Of the rows' values, with their units.
+	Columns  []string  `json:"columns"` // Names of the rows' values, with units.
 	Rows     []row     `json:"rows"`
 	Verdicts []verdict `json:"verdicts,omitempty"`
 	Notes    []string  `json:"notes,omitempty"`
@@ -26,12 +26,12 @@ type row struct {
 	Values []float64 `json:"values"`
 }
 
-// verdict compares a figure with what the design promises. It never fails a run.
+// verdict compares a figure with its target. It never fails a run.
 type verdict struct {
 	What   string  `json:"what"`
 	Got    float64 `json:"got"`
 	Target float64 `json:"target"`          // At most.
-	Least  bool    `json:"least,omitempty"` // The target is at least that.
+	Least  bool    `json:"least,omitempty"` // The target is a lower bound.
 	Met    bool    `json:"met"`
 }
 
@@ -47,12 +47,12 @@ func (s *section) judge(what string, got, target float64) {
 	s.Verdicts = append(s.Verdicts, verdict{What: what, Got: got, Target: target, Met: got <= target})
 }
 
-// atLeast judges a figure that should be large.
+// atLeast judges a figure with a lower bound.
 func (s *section) atLeast(what string, got, target float64) {
 	s.Verdicts = append(s.Verdicts, verdict{What: what, Got: got, Target: target, Least: true, Met: got >= target})
 }
 
-// report is what one run found.
+// report is the result of one run.
 type report struct {
 	Command  string    `json:"command"`
 	Machine  string    `json:"machine"`
@@ -77,7 +77,7 @@ func (s section) write(out io.Writer) {
 		}
 		fmt.Fprint(w, "\t\n")
 	}
-	_ = w.Flush() // The terminal; nobody could be told.
+	_ = w.Flush() // If the terminal fails, there is no way to report it.
 	for _, v := range s.Verdicts {
 		word, bound := "met", "at most"
 		if v.Least {
@@ -104,10 +104,10 @@ func digits(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// samples are measurements of one thing.
+// samples are measurements of one quantity.
 type samples []time.Duration
 
-// at is the q-quantile in milliseconds, of the nearest rank.
+// at is the q-quantile in milliseconds, by nearest rank.
 func (s samples) at(q float64) float64 {
 	if len(s) == 0 {
 		return 0

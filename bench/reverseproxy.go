@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// reverseProxyCommand makes this program the proxy that Go's library has, tuned as
-// one tunes it: what Wadi's are compared with.
+// reverseProxyCommand makes this program Go's own reverse proxy with common tuning, for
+// comparison.
 const (
 	reverseProxyCommand = "reverse-proxy"
 	pooledProxyCommand  = "reverse-proxy-pooled" // With a BufferPool too.
@@ -35,7 +35,7 @@ func reverseProxy(listen, origin string, pooled bool) error {
 	return s.ListenAndServe()
 }
 
-// buffers are what bodies are copied with.
+// buffers are the buffers for copying bodies.
 type buffers struct{ pool sync.Pool }
 
 func (b *buffers) Get() []byte {

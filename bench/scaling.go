@@ -41,7 +41,7 @@ func scaling(ctx context.Context, b *bench) ([]section, error) {
 	return all, nil
 }
 
-// newStage is a Nomad with a job of each of so many revisions, of count instances.
+// newStage is a Nomad with a job for each of so many revisions, with count instances each.
 func newStage(revisions, count int) *stage {
 	s := &stage{
 		count: count, services: map[string]*wadi.Stored{}, jobs: map[string]scheduler.JobState{},
@@ -59,8 +59,8 @@ func newStage(revisions, count int) *stage {
 	return s
 }
 
-// fill stores a service for each revision, of which one instance and one activator
-// have reported a whole window.
+// fill stores a service for each revision. One instance and one activator have reported a
+// whole window.
 func (s *stage) fill() {
 	var revs []scrape.Revision
 	var srcs []scrape.Source
@@ -92,7 +92,7 @@ func (s *stage) fill() {
 	s.scraper.Set(revs, srcs)
 }
 
-// filled is a window of which every second had some load.
+// filled is a window with load in every second.
 func filled(id string, now time.Time) *scheduler.Windows {
 	seconds := int64(scalingWindow / time.Second)
 	w := scheduler.NewWindows(now.Add(-time.Hour), scalingWindow)
@@ -118,8 +118,7 @@ func (s *stage) autoscaler() *control.Autoscaler {
 	return a
 }
 
-// passes measures how long the evaluation of many revisions takes, and what they
-// take of memory.
+// passes measures how long one evaluation of many revisions takes, and their memory.
 func passes(ctx context.Context, b *bench) (section, error) {
 	out := section{
 		Title:   fmt.Sprintf("one evaluation of %d revisions with a window of %v, %d times", scalingRevisions, scalingWindow, scalingPasses),
@@ -147,7 +146,7 @@ func passes(ctx context.Context, b *bench) (section, error) {
 type passCost struct {
 	took            samples
 	cpu             float64 // Milliseconds a pass.
-	memory, windows float64 // KiB a revision; windows is the part of what is measured and stored.
+	memory, windows float64 // KiB a revision; windows is the part for measurements and stored data.
 }
 
 // measurePasses measures passes over revisions with count instances each.
@@ -184,6 +183,7 @@ func measurePasses(ctx context.Context, b *bench, count int) (p passCost, err er
 	return p, nil
 }
 
+// heapInUse is the live heap in bytes.
 func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -192,11 +192,11 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// ownCPU is what this process has used.
+// ownCPU is the CPU time of this process.
 func ownCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0 // It does not fail for oneself.
+		return 0 // It does not fail for the own process.
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
@@ -278,7 +278,7 @@ func (s *stage) wake(ctx context.Context, act *activator.Activator, name string)
 	}
 }
 
-// profileSelf takes a CPU profile of this process, if any are wanted, until the
+// profileSelf takes a CPU profile of this process, if profiles are requested, until the
 // returned function is called.
 func (b *bench) profileSelf(file string) (stop func() error, err error) {
 	if b.profiles == "" {

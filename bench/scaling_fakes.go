@@ -14,19 +14,18 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// stage is what an autoscaler works on, in memory: a Nomad that does what it is
-// told, and windows that somebody has filled.
+// stage is an autoscaler's world in memory: a fake Nomad, and windows filled in advance.
 type stage struct {
-	count    int // Of every job.
+	count    int // The count of every job.
 	names    []string
 	services map[string]*wadi.Stored
 	scaled   chan time.Time // When Nomad was asked to scale.
 
-	jobs      map[string]scheduler.JobState // Looked up as those of the event stream are.
+	jobs      map[string]scheduler.JobState // Read as from the event stream.
 	endpoints sync.Map                      // Revision to *instances.
 	absent    chan struct{}
 
-	scraper *scrape.Scraper // Of which nobody asks the sources.
+	scraper *scrape.Scraper // Not running: it asks no sources.
 	now     time.Time
 }
 
@@ -83,7 +82,7 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	return nil, v.absent
 }
 
-// routed is the view of who knows revisions alone.
+// routed is the view for an activator, which knows revisions only.
 type routed struct{ view }
 
 func (r routed) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
@@ -91,7 +90,7 @@ func (r routed) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 }
 func (r routed) Diagnosis(string) (string, time.Time) { return "", time.Time{} }
 
-// instances are those of one revision.
+// instances are the instances of one revision.
 type instances struct {
 	list    []wadi.Endpoint
 	changed chan struct{} // Never closed, as here nothing changes.
@@ -104,7 +103,7 @@ func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }
 
-// Load implements control.Loads: as the leader does it, but at a time that stands still.
+// Load implements control.Measure as the leader does, but with a clock that stands still.
 func (v view) Load(id string, _ []wadi.MetricTarget, stable, panicking time.Duration, into *scheduler.Loads) (int, bool) {
 	v.scraper.Read(id, func(got scrape.Reading) {
 		into.Concurrency = got.Windows.Averages(v.now, stable, panicking, wadi.Concurrency)

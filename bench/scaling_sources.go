@@ -34,9 +34,9 @@ const (
 	sourcesMeasured = 15 * time.Second
 )
 
-// serveSources serves statistics of so many instances on one address, which the
-// Host of a request tells apart. Busy ones have a request in flight all the time.
-// It prints its address, and ends with its standard input.
+// serveSources serves statistics of so many instances on one address; the Host header
+// selects the instance. Busy instances always have a request in flight. It prints its
+// address, and ends when standard input ends.
 func serveSources(count, busy string) error {
 	n, err := strconv.Atoi(count)
 	if err != nil {
@@ -74,8 +74,8 @@ func serveSources(count, busy string) error {
 func sourceName(i int) string     { return fmt.Sprintf("instance-%d", i) }
 func sourceRevision(i int) string { return wadi.RevisionID(fmt.Sprintf("s%d", i%sourceRevisions), 1) }
 
-// sourcesCost measures what it costs the leader to follow many instances, the
-// averages that it takes every 2 s included.
+// sourcesCost measures the leader's CPU for following many instances, including the
+// averages every 2 s.
 func sourcesCost(ctx context.Context, b *bench) (section, error) {
 	out := section{
 		Title:   fmt.Sprintf("%d instances of %d revisions, whose statistics the leader follows over HTTP for %v", sourceCount, sourceRevisions, sourcesMeasured),
@@ -154,7 +154,7 @@ func startSources(ctx context.Context, busy string) (addr string, stop func() er
 	return strings.TrimSpace(addr), stop, nil
 }
 
-// followingScraper is a scraper of all sources, which it finds at one address.
+// followingScraper is a scraper of all sources; they share one address.
 func followingScraper(reg prometheus.Registerer, addr string) (*scrape.Scraper, []scrape.Revision) {
 	s := scrape.New(hclog.NewNullLogger(), reg)
 	s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -184,7 +184,7 @@ func average(ctx context.Context, s *scrape.Scraper, revs []scrape.Revision) {
 	}
 }
 
-// answers is how many statistics the scraper that counts in reg has read.
+// answers is how many statistics the scraper registered in reg has read.
 func answers(reg prometheus.Gatherer) (float64, error) {
 	families, err := reg.Gather()
 	if err != nil {

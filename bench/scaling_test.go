@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-// BenchmarkPass is one evaluation of 10,000 revisions, and its CPU time, which the
-// machine's other work does not change as much. With -cpuprofile it says where it goes.
+// BenchmarkPass is one evaluation of 10,000 revisions. It reports CPU time too, which
+// other work on the machine changes less. -cpuprofile shows where it goes.
 func BenchmarkPass(b *testing.B) {
 	for _, count := range []int{1, 0} {
 		b.Run(fmt.Sprintf("count=%d", count), func(b *testing.B) {
 			s := newStage(scalingRevisions, count)
 			s.fill()
 			a := s.autoscaler()
-			a.Pass(b.Context()) // The first one makes the memory.
+			a.Pass(b.Context()) // The first pass allocates what later ones reuse.
 			b.ReportAllocs()
 			used := ownCPU()
 			for b.Loop() {
@@ -24,7 +24,7 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-// A pass in which nothing changes makes no garbage, however many revisions there are.
+// A pass in which nothing changes allocates nothing, however many revisions there are.
 func TestPass_AllocatesNothing(t *testing.T) {
 	for _, count := range []int{1, 0} {
 		s := newStage(200, count)

@@ -13,14 +13,14 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// service is the example app as a benchmark needs it.
+// service is the example app with the settings of a benchmark.
 type service struct {
 	name   string
-	mesh   bool // With Envoy in a bridge network; else plain, in the host's.
-	bridge bool // Plain in a bridge network.
+	mesh   bool // With Envoy in a bridge network; else without, in the host's network.
+	bridge bool // Without Envoy in a bridge network.
 	env    string
 	scale  string // The inside of the scale block.
-	more   string // Of the service block.
+	more   string // More of the service block.
 }
 
 func (s service) hcl() string {
@@ -58,14 +58,13 @@ func (s service) hcl() string {
 
 func (s service) revision() string { return wadi.RevisionID(s.name, 1) }
 
-// byHand keeps the autoscaler's hands off: the benchmark itself sets the count
-// back to zero, and nothing else moves meanwhile.
+// byHand turns the autoscaler off (dry run): the benchmark sets the count back to zero
+// itself, and nothing else changes it.
 const byHand = "initial = 0\n    window = \"6s\"\n    dry_run = true"
 
-// apply submits services at zero and waits until they are ready, which takes
-// nothing but the leader's looking at them.
+// apply submits services at zero and waits until they are ready.
 func (b *bench) apply(ctx context.Context, services ...service) error {
-	const atOnce = 16 // In one submission.
+	const atOnce = 16 // Services in one submission.
 	for len(services) > 0 {
 		n := min(atOnce, len(services))
 		var hcl strings.Builder
@@ -99,7 +98,7 @@ func (b *bench) remove(ctx context.Context, services ...service) error {
 	return errors.Join(errs...)
 }
 
-// scale sets the count of a job, as anybody could.
+// scale sets the count of a job, as any user of Nomad can.
 func (b *bench) scale(ctx context.Context, job string, count int) error {
 	group := wadi.GroupInstance
 	_, _, err := b.stack.Nomad.Jobs().Scale(job, group, &count, "", false, nil, (&nomad.WriteOptions{}).WithContext(ctx))
@@ -109,7 +108,7 @@ func (b *bench) scale(ctx context.Context, job string, count int) error {
 	return nil
 }
 
-// ask sends a request through the gateway and wants 200.
+// ask sends a request through the gateway, and fails unless the answer is 200.
 func (b *bench) ask(ctx context.Context, s service, path string) (harness.Response, error) {
 	res, err := b.stack.Agent.Get(ctx, s.name, path)
 	if err == nil && res.Status != 200 {

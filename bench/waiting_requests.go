@@ -16,7 +16,7 @@ import (
 
 const (
 	heldRequests = 1000
-	heldDelay    = 4 * time.Second // Of the app's start: all wait by then.
+	heldDelay    = 4 * time.Second // The app's start: all requests wait by then.
 )
 
 // held sends many requests to one service at zero.
@@ -52,14 +52,14 @@ func held(ctx context.Context, b *bench) ([]section, error) {
 	return []section{out}, b.remove(ctx, s)
 }
 
-// holding is what the agent needed while many requests waited in it.
+// holding is the agent's memory while many requests wait in it.
 type holding struct {
 	before, peak memory
 	raw          float64 // Resident while all waited, before a garbage collection.
 	crowd        *crowd
 }
 
-// hold has many ask at once, which have to wait within a time, and lets them finish.
+// hold sends many requests at once, measures when all of them wait, and lets them finish.
 func (b *bench) hold(ctx context.Context, within time.Duration, ask func(context.Context) error) (h holding, err error) {
 	if err := pause(ctx, settle); err != nil {
 		return h, err
@@ -85,7 +85,7 @@ func (b *bench) hold(ctx context.Context, within time.Duration, ask func(context
 	return h, nil
 }
 
-// section is the table of what was needed.
+// section is the table of the memory.
 func (h holding) section(title string) section {
 	out := section{Title: title, Columns: []string{"before MiB", "all wait MiB", "KiB a request"}}
 	h.add(&out, "agent's resident memory", h.before.rss, h.raw)
@@ -98,13 +98,13 @@ func (h holding) add(out *section, label string, was, is float64) {
 	out.add(label, was/(1<<20), is/(1<<20), each(was, is))
 }
 
-// grown is what a request takes of resident memory, in KiB.
+// grown is a waiting request's resident memory, in KiB.
 func (h holding) grown() float64 { return each(h.before.rss, h.raw) }
 
-// each is a request's share of what was needed more, in KiB.
+// each is a request's share of the additional memory, in KiB.
 func each(was, is float64) float64 { return (is - was) / 1024 / heldRequests }
 
-// memory is the agent's, after a garbage collection.
+// memory is the agent's memory in bytes, after a garbage collection.
 type memory struct{ rss, heap, stacks float64 }
 
 func (b *bench) memory(ctx context.Context) (m memory, err error) {
@@ -175,7 +175,7 @@ func (b *bench) crowd(ctx context.Context, n int, ask func(context.Context) erro
 	return c
 }
 
-// spread is how long after the first answer the last one came.
+// spread is the time from the first answer to the last.
 func (c *crowd) spread() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

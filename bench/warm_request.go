@@ -18,11 +18,11 @@ import (
 
 const (
 	warmConns = 64
-	warmFor   = 2 * time.Second // Of one turn.
+	warmFor   = 2 * time.Second // One turn.
 	warmTurns = 4
 )
 
-// warm compares a request to an instance that runs with one to its app itself.
+// warm compares a request to a running instance with one directly to its app.
 func warm(ctx context.Context, b *bench) ([]section, error) {
 	s := service{name: "warm", scale: "min = 1\n    max = 1"}
 	if err := b.apply(ctx, s); err != nil {
@@ -55,7 +55,7 @@ func warm(ctx context.Context, b *bench) ([]section, error) {
 	return []section{out}, b.remove(ctx, s)
 }
 
-// turns measures the ways by turns, so that noise falls on all of them.
+// turns measures the ways by turns, so that noise affects all of them.
 func turns(ctx context.Context, ways []way, pids []int) error {
 	for turn := range warmTurns + 1 {
 		for i := range ways {
@@ -71,7 +71,7 @@ func turns(ctx context.Context, ways []way, pids []int) error {
 	return nil
 }
 
-// way is one way to the app, and what was measured on it.
+// way is one way to the app, with its measurements.
 type way struct {
 	label, addr, host string
 
@@ -81,7 +81,7 @@ type way struct {
 	cpu    [2]time.Duration
 }
 
-// ways are three to the only instance of s, and the process of its queue-proxy.
+// ways are the three ways to the only instance of s, and the PID of its queue-proxy.
 func (b *bench) ways(ctx context.Context, s service) ([]way, int, error) {
 	live, err := b.stack.Allocs(ctx, s.revision())
 	if err != nil {
@@ -106,7 +106,7 @@ func (b *bench) ways(ctx context.Context, s service) ([]way, int, error) {
 	}, pid, err
 }
 
-// measure asks for a while over many connections.
+// measure sends requests for a while over many connections.
 func (w *way) measure(ctx context.Context, pids []int) error {
 	var before [2]time.Duration
 	for i, pid := range pids {

@@ -44,7 +44,7 @@ func (d *demo) note(res harness.Response, revision string) error {
 	return err
 }
 
-// answered reads who answered: "hello from hello-00001 (instance 1a2b3c4d)".
+// answered parses an answer: "hello from hello-00001 (instance 1a2b3c4d)".
 func answered(res harness.Response) (revision, instance string, err error) {
 	if res.Status != http.StatusOK {
 		return "", "", fmt.Errorf("status %d: %s", res.Status, strings.TrimSpace(res.Body))
@@ -55,7 +55,7 @@ func answered(res harness.Response) (revision, instance string, err error) {
 	return revision, instance, nil
 }
 
-// callers ask one after the other, each for itself, until they are stopped.
+// callers send requests one after another, each by itself, until they are stopped.
 type callers struct {
 	running sync.WaitGroup
 	cancel  context.CancelFunc
@@ -73,7 +73,7 @@ func (d *demo) call(ctx context.Context, n int, path string) *callers {
 	for range n {
 		c.running.Go(func() {
 			for ctx.Err() == nil {
-				// A request that has begun is finished, so that none looks failed.
+				// A request that has begun is completed, so that none fails by stop.
 				res, err := d.stack.Agent.Get(context.WithoutCancel(ctx), "hello", path)
 				if !c.add(res, err) {
 					return
@@ -84,7 +84,7 @@ func (d *demo) call(ctx context.Context, n int, path string) *callers {
 	return c
 }
 
-// add takes an answer in, and reports whether it was right.
+// add records an answer, and reports whether it was right.
 func (c *callers) add(res harness.Response, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,13 +102,13 @@ func (c *callers) add(res harness.Response, err error) bool {
 	return true
 }
 
-// stop lets the callers finish what they have begun.
+// stop waits until the callers' requests are answered.
 func (c *callers) stop() {
 	c.cancel()
 	c.running.Wait()
 }
 
-// failed is what went wrong first; it needs no more waiting then.
+// failed is the first error; after it, waiting is pointless.
 func (c *callers) failed() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +142,7 @@ func (c *callers) quantile(q float64) time.Duration {
 	return quantile(c.took, q)
 }
 
-// remove deletes the services and looks for what might be left of them.
+// remove deletes the services and checks that nothing is left of them.
 func (d *demo) remove(ctx context.Context) error {
 	revisions, services := []string{first, second}, []string{"hello"}
 	if d.mesh {
@@ -170,7 +170,7 @@ func (d *demo) remove(ctx context.Context) error {
 	return nil
 }
 
-// forgotten checks that a service is known neither to the gateway nor to Consul.
+// forgotten checks that neither the gateway nor Consul knows a service.
 func (d *demo) forgotten(ctx context.Context, service string) error {
 	res, err := d.stack.Agent.Get(ctx, service, "/")
 	if err != nil {
@@ -210,7 +210,7 @@ func (d *demo) forgotten(ctx context.Context, service string) error {
 	return nil
 }
 
-// stop ends everything, and checks that it has.
+// stop ends all processes, and checks that they have ended.
 func (d *demo) stop(ctx context.Context) error {
 	d.tell("stop", "agent, Nomad and Consul are asked to end", "")
 	pids := map[string]int{"the agent": d.stack.Agent.PID(), "Nomad": d.stack.Cluster.Nomad.PID(), "Consul": d.stack.Cluster.Consul.PID()}

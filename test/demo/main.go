@@ -1,9 +1,9 @@
-// Command demo tells Wadi's whole story on the real stack, without a person, as
-// `make demo` runs it: from an empty cluster through cold and warm requests, load,
-// zero, the mesh and a second revision to an empty cluster.
+// Command demo shows all of Wadi on the real stack without user input, as `make demo` runs
+// it: from an empty cluster through cold and warm requests, load, zero, the mesh and a
+// second revision to an empty cluster.
 //
-// It promises to exit with 0 only if every step held, and that nothing is left
-// behind, after Ctrl-C too. It refuses to go on after a step that did not hold.
+// It promises to exit with 0 only if every step succeeded, and that nothing is left
+// behind, even after Ctrl-C. It refuses to continue after a failed step.
 package main
 
 import (
@@ -54,7 +54,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	return o, err
 }
 
-// Bounds of the whole demo: a machine with the tools needs less than one minute.
+// Bounds of the whole demo: it takes less than one minute if the tools are in place.
 const (
 	demoTimeout = 5 * time.Minute
 	stopTimeout = 2 * time.Minute
@@ -84,17 +84,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// demo is one telling of the story.
+// demo is one run of the story.
 type demo struct {
 	timeline
 	stack *harness.Stack
 	mesh  bool
 	noWhy string // Why there is no mesh.
 
-	instance string // Of the last answer of hello.
+	instance string // The instance of hello's last answer.
 }
 
-// play tells the story, and stops what it started whatever happens.
+// play runs the story, and always stops what it started.
 func (d *demo) play(ctx context.Context, o options, stderr io.Writer) (err error) {
 	if err := d.start(ctx, o); err != nil {
 		return err

@@ -17,7 +17,7 @@ const (
 	vault  = "vault-00001"
 )
 
-// callers lets only some services of the mesh call one.
+// callers allows only some mesh services to call a service.
 func (d *demo) callers(names ...string) string {
 	if !d.mesh {
 		return ""
@@ -25,9 +25,9 @@ func (d *demo) callers(names ...string) string {
 	return fmt.Sprintf("  intentions {\n    allow = [\"%s\"]\n  }\n", strings.Join(names, `", "`))
 }
 
-// meshHCL are three services of the mesh that are called by each other only: web
-// runs always, may call relay and hello, and would call vault; relay calls hello;
-// vault lets only relay in.
+// meshHCL are three mesh services that are called by each other only: web always runs, may
+// call relay and hello, and tries to call vault; relay calls hello; vault allows only
+// relay.
 func (d *demo) meshHCL() string {
 	service := func(name, more, upstreams string, min int) string {
 		return fmt.Sprintf(`service %q {
@@ -64,8 +64,8 @@ func (d *demo) meshHCL() string {
 		service("vault", d.callers("relay")+"  visibility = \"mesh\"\n", "", 0)
 }
 
-// meshCall lets web wake relay and hello with one call, each through an Envoy, and
-// has it turned away by vault, which does not wake.
+// meshCall lets web wake relay and hello with one call, each through an Envoy. vault
+// refuses web's call and is not woken.
 func (d *demo) meshCall(ctx context.Context) error {
 	if !d.mesh {
 		d.tell("mesh", "skipped: calls from service to service", "%s", d.noWhy)
@@ -98,7 +98,7 @@ func (d *demo) meshCall(ctx context.Context) error {
 	return d.denied(ctx)
 }
 
-// via has web pass a call on, and wants hello's answer.
+// via lets web forward a call, and expects hello's answer.
 func (d *demo) via(ctx context.Context, path string) (harness.Response, error) {
 	res, err := d.stack.Agent.Get(ctx, "web", path)
 	if err == nil {
@@ -107,7 +107,7 @@ func (d *demo) via(ctx context.Context, path string) (harness.Response, error) {
 	return res, err
 }
 
-// denied has web call whom it may not.
+// denied lets web call a service that does not allow it.
 func (d *demo) denied(ctx context.Context) error {
 	res, err := d.stack.Agent.Get(ctx, "web", "/via/vault/")
 	if err != nil {

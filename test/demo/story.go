@@ -22,11 +22,11 @@ const (
 	loadCallers  = 12 // With a target of 2 requests at once: more than two instances.
 	enough       = 3  // Instances under load.
 
-	// patience with a busy machine; on a quiet one no wait is near it.
+	// patience is for a busy machine; on an idle one no wait takes nearly as long.
 	patience = 90 * time.Second
 )
 
-// helloHCL is the service of the story. The generation makes another revision.
+// helloHCL is the service of the story. Another generation makes another revision.
 func (d *demo) helloHCL(generation int) string {
 	return fmt.Sprintf(`service "hello" {
 %s%s  instance {
@@ -82,7 +82,7 @@ func (d *demo) start(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// story is everything between start and stop.
+// story is all steps between start and stop.
 func (d *demo) story(ctx context.Context) error {
 	for _, step := range []struct {
 		name string
@@ -116,7 +116,7 @@ func (d *demo) apply(ctx context.Context) error {
 	return nil
 }
 
-// cold asks a service at zero.
+// cold sends a request to a service at zero.
 func (d *demo) cold(ctx context.Context, step, what string) error {
 	before := d.instance
 	if err := d.count(ctx, first, 0); err != nil {
@@ -161,7 +161,7 @@ func (d *demo) warm(ctx context.Context) error {
 	return nil
 }
 
-// load sends more than one instance should carry.
+// load sends more requests than one instance should carry.
 func (d *demo) load(ctx context.Context) error {
 	c := d.call(ctx, loadCallers, "/?sleep=200ms")
 	defer c.stop()
@@ -193,7 +193,7 @@ func (d *demo) load(ctx context.Context) error {
 	return nil
 }
 
-// idleAndDeploy waits for zero, and uses the time to submit callers in the mesh.
+// idleAndDeploy waits for zero, and meanwhile submits callers in the mesh.
 func (d *demo) idleAndDeploy(ctx context.Context) error {
 	d.tell("idle", "nobody asks any more", "zero is due after 6 s")
 	g, ctx := errgroup.WithContext(ctx)
@@ -225,7 +225,7 @@ func (d *demo) zero(ctx context.Context, step string) error {
 	return nil
 }
 
-// revision submits a changed instance while somebody goes on asking.
+// revision submits a changed instance under load.
 func (d *demo) revision(ctx context.Context) error {
 	c := d.call(ctx, 1, "/?sleep=20ms")
 	defer c.stop()

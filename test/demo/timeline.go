@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// timeline prints what happened, when, and what proves it.
+// timeline prints what happened, when, and the proof.
 type timeline struct {
 	out   io.Writer
 	began time.Time
-	step  string // The last one printed: its name stands on its first line only.
+	step  string // The last step printed: its name is only on its first line.
 }
 
 // tell prints one line.
@@ -32,7 +32,7 @@ func (t *timeline) done() {
 
 func round(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 
-// quantile is of the nearest rank; 0 of nothing.
+// quantile is by nearest rank; 0 if there are no values.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0

@@ -25,15 +25,15 @@ type Agent struct {
 	Gateway string // host:port
 	Metrics string // host:port
 	Client  *api.Client
-	Env     []string // More environment of its next start.
-	Netns   string   // File of the network namespace that it runs in, with its commands; empty: the test's.
+	Env     []string // Additional environment of its next start.
+	Netns   string   // File of the network namespace of the agent and its commands; empty: the test's.
 
 	bin  string
 	cmd  *exec.Cmd
 	done chan struct{} // Closed when the process has ended; ExitCode is valid then.
 }
 
-// NewAgent writes the configuration of one more agent. It does not start it.
+// NewAgent writes the configuration of another agent. It does not start it.
 func (s *Stack) NewAgent(name, extra string) (*Agent, error) {
 	ports, err := freeport.Ports(4)
 	if err != nil {
@@ -80,7 +80,8 @@ activator {
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// Start runs the agent, without waiting for anything.
+// Start runs the agent, and waits for nothing. The agent runs until it is stopped, even
+// after ctx has ended.
 func (a *Agent) Start(ctx context.Context) error {
 	log, err := os.OpenFile(a.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -101,7 +102,7 @@ func (a *Agent) Start(ctx context.Context) error {
 	cmd, done := a.cmd, make(chan struct{})
 	a.done = done
 	go func() {
-		_ = cmd.Wait() // ExitCode tells.
+		_ = cmd.Wait() // See ExitCode.
 		close(done)
 	}()
 	return nil
@@ -117,7 +118,7 @@ func (a *Agent) command(ctx context.Context, args ...string) *exec.Cmd {
 
 func exists(file string) bool { _, err := os.Stat(file); return err == nil }
 
-// cleanEnv is the environment without what would configure an agent.
+// cleanEnv is the environment without variables that configure an agent.
 func cleanEnv() []string {
 	var env []string
 	for _, kv := range os.Environ() {
@@ -128,7 +129,7 @@ func cleanEnv() []string {
 	return env
 }
 
-// WaitLeader waits until some agent leads and this one is healthy.
+// WaitLeader waits until there is a leader and this agent is healthy.
 func (a *Agent) WaitLeader(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -179,8 +180,8 @@ func (a *Agent) Done() <-chan struct{} { return a.done }
 // ExitCode of an agent that has ended.
 func (a *Agent) ExitCode() int { return a.cmd.ProcessState.ExitCode() }
 
-// Stop ends the agent in order, and by force when ctx or 40 s end. An agent that does not run is
-// no error.
+// Stop shuts the agent down, and kills it when ctx or 40 s end. Stopping an agent that
+// does not run is no error.
 func (a *Agent) Stop(ctx context.Context) error {
 	if a.cmd == nil || a.cmd.Process == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Ran is how a call of the command line went.
+// Ran is the result of a command.
 type Ran struct {
 	Code           int
 	Stdout, Stderr string
@@ -20,8 +20,8 @@ func (r Ran) String() string {
 	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.Code, r.Stdout, r.Stderr)
 }
 
-// Wadi runs the command line in a process of its own, against this agent and in
-// the folder dir. An exit code other than 0 is no error.
+// Wadi runs the command line in a process of its own, against this agent and in the folder
+// dir. An exit code other than 0 is no error.
 func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Ran, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := a.command(ctx, args...)

@@ -2,8 +2,8 @@ package harness
 
 import "syscall"
 
-// childAttr keeps Ctrl-C in a terminal from the child, which is stopped in order, and
-// has it die with a parent that is killed.
+// childAttr keeps a terminal's Ctrl-C from the child, which Stop ends, and kills the child
+// with its parent.
 func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// URL of a service at the agent's gateway. Names below localhost need no DNS when
-// the Host header says them.
+// URL of a path at the agent's gateway. The Host header selects the service, so no DNS is
+// needed.
 func (a *Agent) URL(path string) string { return "http://" + a.Gateway + path }
 
 // Response is an answer with its whole body.

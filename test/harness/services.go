@@ -52,8 +52,8 @@ func (a *Agent) WaitReady(ctx context.Context, name string, generation uint64) e
 	})
 }
 
-// WaitCondition waits until one of the service's conditions is as wanted, in words and
-// by a function.
+// WaitCondition waits until one of the service's conditions satisfies is; want describes
+// it.
 func (a *Agent) WaitCondition(ctx context.Context, service string, within time.Duration, want string, is func(wadi.Condition) bool) error {
 	return Eventually(ctx, within, func() error {
 		s, err := a.Client.Service(ctx, service)
@@ -92,8 +92,7 @@ func (s *Stack) Count(ctx context.Context, revision string) (int, error) {
 	return *job.TaskGroups[0].Count, nil
 }
 
-// Running counts the revision's allocations that are not told to stop and whose
-// tasks run.
+// Running counts the revision's allocations that are not stopped and whose tasks run.
 func (s *Stack) Running(ctx context.Context, revision string) (int, error) {
 	allocs, err := s.Allocs(ctx, revision)
 	n := 0
@@ -145,10 +144,10 @@ func (s *Stack) WaitGone(ctx context.Context, revision string, within time.Durat
 // finalError ends waiting.
 type finalError struct{ error }
 
-// Final marks an error that waiting does not mend.
+// Final marks an error that ends the waiting of [Eventually].
 func Final(err error) error { return finalError{err} }
 
-// Eventually tries until try returns nil, or an error that is Final, or time is up.
+// Eventually repeats try until it returns nil or a [Final] error, or the time is up.
 func Eventually(ctx context.Context, within time.Duration, try func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

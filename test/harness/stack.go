@@ -1,8 +1,8 @@
-// Package harness runs the whole of Wadi, as its own processes, on a real Nomad,
-// Consul and Envoy: for the end-to-end tests, the demo and the benchmarks.
+// Package harness runs the whole of Wadi, as its own processes, on a real Nomad, Consul
+// and Envoy: for the end-to-end tests, the demo and the benchmarks.
 //
-// It promises that everything has its own ports and directories, and that Stop
-// leaves nothing behind. It refuses to stand in for any part.
+// It promises that everything has its own ports and directories, and that Stop leaves
+// nothing behind. It refuses to fake any part.
 package harness
 
 import (
@@ -22,17 +22,17 @@ import (
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
-// Domain is the gateway's in every stack.
+// Domain is the gateway's domain in every stack.
 const Domain = "wadi.localhost"
 
 // Stack is a running Wadi.
 type Stack struct {
-	Dir     string // Of configurations and logs; gone after Stop.
-	Bin     string // Where wadi, queue-proxy and hello are.
+	Dir     string // Configurations and logs; Stop removes it.
+	Bin     string // The folder of wadi, queue-proxy and hello.
 	Cluster *devcluster.Cluster
 	Nomad   *nomad.Client
 	Consul  *consul.Client
-	Agent   *Agent // The first one.
+	Agent   *Agent // The first agent.
 
 	agents []*Agent
 }
@@ -42,17 +42,17 @@ type Options struct {
 	Bin   string // The folder of the binaries; empty is bin/ of the checkout.
 	Extra string // HCL merged into each agent's configuration.
 
-	// ConsulClientAgent: a client agent of Consul beside the server is what Nomad,
-	// Envoys and Wadi use; see Cluster.ConsulClientAgent.
+	// ConsulClientAgent: Nomad, Envoys and Wadi use a client agent of Consul beside
+	// the server; see Cluster.ConsulClientAgent.
 	ConsulClientAgent bool
 
-	// NomadClientAgent: the same of Nomad; see Cluster.NomadClientAgent.
+	// NomadClientAgent: the same for Nomad; see Cluster.NomadClientAgent.
 	NomadClientAgent bool
 
-	// MaxKillTimeout is that of Nomad's client; 0 is Nomad's own.
+	// MaxKillTimeout is Nomad's client option; 0: Nomad's default.
 	MaxKillTimeout time.Duration
 
-	Docker         bool // Nomad's Docker driver is on.
+	Docker         bool // Turns Nomad's Docker driver on.
 	DockerEndpoint string
 	InfraImage     string
 

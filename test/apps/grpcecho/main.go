@@ -1,4 +1,4 @@
-// Command grpcecho is the gRPC app of the tests: it says back what it is told, and
+// Command grpcecho is the gRPC app of the tests: it echoes messages, and
 // misbehaves on request.
 //
 // Environment: PORT (8080), ADDR (host to listen on, default 127.0.0.1), WADI_REVISION,
@@ -78,7 +78,7 @@ type echo struct {
 	upstream *grpc.ClientConn // Nil: there is none.
 }
 
-// desc is what a generated file would say.
+// desc is the service description that protoc would generate.
 var desc = grpc.ServiceDesc{
 	ServiceName: "wadi.test.Echo",
 	HandlerType: (*any)(nil),
@@ -143,7 +143,7 @@ func talk(srv any, s grpc.ServerStream) error {
 	for {
 		in := &wrapperspb.StringValue{}
 		if err := s.RecvMsg(in); errors.Is(err, io.EOF) {
-			return nil // The caller has said all.
+			return nil // The caller has closed its side.
 		} else if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func talk(srv any, s grpc.ServerStream) error {
 	}
 }
 
-// answer does what text says.
+// answer follows the instruction in text.
 func (e *echo) answer(ctx context.Context, text string) (*wrapperspb.StringValue, error) {
 	verb, rest, _ := strings.Cut(text, " ")
 	switch verb {
@@ -187,7 +187,7 @@ func (e *echo) answer(ctx context.Context, text string) (*wrapperspb.StringValue
 
 func (e *echo) trailer() metadata.MD { return metadata.Pairs("echo-revision", e.revision) }
 
-// back is the metadata to be sent back.
+// back is the metadata to echo.
 func back(ctx context.Context) metadata.MD {
 	in, _ := metadata.FromIncomingContext(ctx)
 	out := metadata.MD{}

@@ -1,5 +1,5 @@
-// Package launch is how the tests' apps begin, as Nomad and the tests tell them to in
-// their environment.
+// Package launch starts the tests' apps as their environment says, which Nomad and the
+// tests set.
 package launch
 
 import (
@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Listen listens at PORT (8080) of ADDR (127.0.0.1), after START_DELAY, if that is
-// set.
+// Listen listens at PORT (8080) of ADDR (127.0.0.1), after START_DELAY if that is set.
 func Listen(ctx context.Context, getenv func(string) string) (net.Listener, error) {
 	if d := getenv("START_DELAY"); d != "" {
 		delay, err := time.ParseDuration(d)
@@ -27,7 +26,7 @@ func Listen(ctx context.Context, getenv func(string) string) (net.Listener, erro
 	return l, nil
 }
 
-// Pause waits, or less when nobody waits for it any more.
+// Pause waits for d, or until ctx ends.
 func Pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

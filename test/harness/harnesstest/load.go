@@ -22,19 +22,19 @@ const requestTimeout = 2 * time.Minute
 // as a failed request.
 type Send func(context.Context) (string, error)
 
-// Load is requests that go on until Stop.
+// Load is a stream of requests until Stop.
 type Load struct {
 	send   Send
 	ctx    context.Context // Ends with Stop.
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	mu        sync.Mutex     // Guards the following.
-	answers   map[string]int // Good ones, by their text without the instance.
-	instances map[string]int // Good ones, by the instance.
-	failed    []string       // In words, with the time.
-	row       int            // Good ones since one failed.
-	late      int            // Not sent, as too many waited.
+	mu        sync.Mutex     // Guards the fields below.
+	answers   map[string]int // Good answers, by their text without the instance.
+	instances map[string]int // Good answers, by instance.
+	failed    []string       // Messages with the time.
+	row       int            // Good answers since the last failure.
+	late      int            // Not sent, as too many were waiting.
 	slowest   time.Duration
 }
 
@@ -45,22 +45,22 @@ func newLoad(t testing.TB, send Send) (*Load, context.Context) {
 	return l, ctx
 }
 
-// StartLoad sends a request every so often, whether the earlier ones are answered or
-// not. When atOnce of them wait for their answers it sends none: a service that is
-// slow to come up on a busy machine must not meet hundreds at once.
+// StartLoad sends a request every so often, without waiting for answers. While atOnce of
+// them are unanswered it sends none: a service that starts slowly on a busy machine must
+// not meet hundreds at once.
 func StartLoad(t testing.TB, every time.Duration, atOnce int, send Send) *Load {
 	t.Helper()
 	l, ctx := newLoad(t, send)
 	l.done.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
-		room := make(chan struct{}, atOnce)
+		slots := make(chan struct{}, atOnce)
 		for {
 			select {
-			case room <- struct{}{}:
+			case slots <- struct{}{}:
 				l.done.Go(func() {
 					l.one()
-					<-room
+					<-slots
 				})
 			default:
 				l.mu.Lock()
@@ -77,8 +77,8 @@ func StartLoad(t testing.TB, every time.Duration, atOnce int, send Send) *Load {
 	return l
 }
 
-// StartWorkers sends requests one after another, as many at once as n, and each
-// worker at most one every so often; 0: without a break.
+// StartWorkers runs n workers. Each sends one request after another, at most one per
+// every; 0: without a pause.
 func StartWorkers(t testing.TB, n int, every time.Duration, send Send) *Load {
 	t.Helper()
 	l, ctx := newLoad(t, send)
@@ -98,7 +98,7 @@ func StartWorkers(t testing.TB, n int, every time.Duration, send Send) *Load {
 	return l
 }
 
-// one sends a request that is finished even when the load is stopped.
+// one sends a request that is completed even when the load is stopped.
 func (l *Load) one() {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), requestTimeout)
@@ -119,7 +119,7 @@ func (l *Load) one() {
 	l.instances[instance]++
 }
 
-// Answer is the text of an answer with status 200, and an error for any other.
+// Answer is the text of an answer with status 200; any other status is an error.
 func Answer(res harness.Response, err error) (string, error) {
 	if err == nil && res.Status != http.StatusOK {
 		err = fmt.Errorf("status %d %q %v", res.Status, res.Body, res.Header)
@@ -154,8 +154,8 @@ func (l *Load) Count() (good, failed int) {
 	return good, len(l.failed)
 }
 
-// Answers counts the good answers that were this text, without its " (instance …",
-// and the good ones that were another.
+// Answers counts the good answers with this text, without its " (instance …", and the good
+// answers with another.
 func (l *Load) Answers(text string) (so, others int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,14 +176,14 @@ func (l *Load) Instances() int {
 	return len(l.instances)
 }
 
-// Failed says what failed, each with its time, the oldest first.
+// Failed lists the failures with their times, oldest first.
 func (l *Load) Failed() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.failed)
 }
 
-// String says what came back.
+// String summarises the answers.
 func (l *Load) String() string {
 	good, failed := l.Count()
 	l.mu.Lock()
@@ -221,7 +221,8 @@ func (l *Load) Wait(t testing.TB, n int) {
 	}
 }
 
-// WaitRow waits until the last n requests to end were answered well, whatever failed before.
+// WaitRow waits until the last n completed requests were answered well, whatever failed
+// before.
 func (l *Load) WaitRow(t testing.TB, n int) {
 	t.Helper()
 	err := harness.Eventually(t.Context(), WaitLong, func() error {
@@ -237,9 +238,9 @@ func (l *Load) WaitRow(t testing.TB, n int) {
 	}
 }
 
-// WantAll ends the load when so many were answered in all, if it has not ended before, and
-// fails the test if a request failed, or too few were answered to say so. How long that
-// takes is the machine's affair.
+// WantAll stops the load when at least so many requests were answered, unless it was
+// stopped before. It fails the test if a request failed, or too few were answered to
+// judge. How long that takes depends on the machine.
 func (l *Load) WantAll(t testing.TB, atLeast int) {
 	t.Helper()
 	enough := func() error {

@@ -1,10 +1,10 @@
-// Package harnesstest is what the test packages on a harness.Stack share: to start
-// one for all tests of a package, to deploy services that are gone after the test,
-// to ask them, and to keep asking them.
+// Package harnesstest is shared by the test packages on a harness.Stack: it starts one
+// stack for all tests of a package, deploys services and deletes them after the test, and
+// sends requests and loads.
 //
-// It promises that what a test deploys is deleted when the test ends, and that a
-// test that failed shows what the agent's log and Nomad tell about its services.
-// It refuses to decide what a service looks like: that is each package's.
+// It promises that services that a test deploys are deleted when the test ends, and that a
+// failed test shows the agent's log and Nomad's events about its services. It refuses to
+// decide what a service looks like: that is up to each package.
 package harnesstest
 
 import (
@@ -22,13 +22,13 @@ import (
 // WaitLong bounds waits for what takes seconds on an idle machine.
 const WaitLong = 90 * time.Second
 
-// Stack is one whose methods fail the test that calls them.
+// Stack is a stack whose methods fail the test that calls them.
 type Stack struct{ *harness.Stack }
 
 // Options of the tests of a package.
 type Options struct {
-	Parallel int  // How many tests at once, since they wait more than they work; 0: Go's default.
-	Mesh     bool // Without bridge networks there is nothing to test.
+	Parallel int  // Concurrent tests, as they mostly wait; 0: Go's default.
+	Mesh     bool // Skip all tests without bridge networks.
 
 	Stack harness.Options
 
@@ -37,8 +37,8 @@ type Options struct {
 	Ready func(context.Context) error
 }
 
-// Main runs the tests of a package on one stack, which it puts in place, and exits.
-// The flag -bin names the folder of the binaries.
+// Main runs the tests of a package on one stack, which it stores in place, and exits. The
+// flag -bin names the folder of the binaries.
 func Main(m *testing.M, place **Stack, o Options) {
 	bin := flag.String("bin", "", "folder of the binaries, else bin/ of the checkout")
 	flag.Parse()
@@ -91,7 +91,7 @@ func Must(t testing.TB, what string, err error) {
 	}
 }
 
-// Eventually waits until try is nil, and fails the test if it does not become so.
+// Eventually waits until try returns nil, and fails the test if it does not in time.
 func Eventually(t testing.TB, within time.Duration, try func() error) {
 	t.Helper()
 	if err := harness.Eventually(t.Context(), within, try); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// Client returns an HTTP client that keeps connections, and finds services at the
-// gateway by their names; see URL.
+// Client returns an HTTP client that keeps connections, and finds services at the gateway
+// by their host names; see URL.
 func (s *Stack) Client(t testing.TB) *http.Client {
 	tr := &http.Transport{MaxIdleConnsPerHost: 256, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, s.Agent.Gateway)
@@ -23,7 +23,7 @@ func (s *Stack) Client(t testing.TB) *http.Client {
 	return &http.Client{Transport: tr}
 }
 
-// H2Client is as Client, and speaks HTTP/2 without TLS.
+// H2Client is Client with HTTP/2 without TLS.
 func (s *Stack) H2Client(t testing.TB) *http.Client {
 	c := s.Client(t)
 	tr := c.Transport.(*http.Transport)
@@ -45,7 +45,8 @@ func (s *Stack) Get(t testing.TB, service, path string) harness.Response {
 	return res
 }
 
-// PostOnce sends a call that may not be repeated to the example app, and wants it answered.
+// PostOnce sends a call that must not be repeated to the example app, and expects its
+// answer.
 func PostOnce(ctx context.Context, client *http.Client, url string, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

@@ -27,7 +27,7 @@ func (s *Stack) Deploy(t testing.TB, hcl string) []api.SubmittedService {
 	return sub
 }
 
-// Submit applies services without waiting. Those that are new are deleted at the end.
+// Submit applies services without waiting. New services are deleted at the end.
 func (s *Stack) Submit(t testing.TB, hcl string) []api.SubmittedService {
 	t.Helper()
 	sub, err := s.Agent.Submit(t.Context(), hcl)
@@ -46,8 +46,8 @@ func (s *Stack) Submit(t testing.TB, hcl string) []api.SubmittedService {
 	return sub.Services
 }
 
-// Remove deletes a service at the end of a test, and shows what happened to it in
-// one that failed. One that the test has deleted is no error.
+// Remove deletes a service at the end of a test, and shows what happened to it if the test
+// failed. If the test has deleted it, that is no error.
 func (s *Stack) Remove(t testing.TB, name string) {
 	if t.Failed() {
 		t.Logf("the agent's log about %s:\n%s\nIn Nomad:\n%s", name, s.LogOf(name, 80), s.TasksOf(name))
@@ -59,7 +59,7 @@ func (s *Stack) Remove(t testing.TB, name string) {
 	}
 }
 
-// LogOf returns the agent's last lines that name a service, without readers' requests.
+// LogOf returns the agent's last lines that name a service, without read requests.
 func (s *Stack) LogOf(name string, n int) string {
 	lines := slices.DeleteFunc(strings.Split(s.Agent.Tail(100_000), "\n"),
 		func(line string) bool {
@@ -68,7 +68,7 @@ func (s *Stack) LogOf(name string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// TasksOf says what Nomad tells of the tasks of a service's instances.
+// TasksOf lists Nomad's task events of a service's instances.
 func (s *Stack) TasksOf(name string) string {
 	jobs, _, err := s.Nomad.Jobs().PrefixList(name + "-0")
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *Stack) ToZero(t testing.TB, revision string) {
 	}
 }
 
-// ScaleByHand sets a revision's count as somebody in Nomad does.
+// ScaleByHand sets a revision's count in Nomad, as a user does.
 func (s *Stack) ScaleByHand(t testing.TB, revision string, count int) {
 	t.Helper()
 	_, _, err := s.Nomad.Jobs().Scale(revision, wadi.GroupInstance, &count, "by hand", false, nil, nil)
@@ -113,8 +113,8 @@ func (s *Stack) ScaleByHand(t testing.TB, revision string, count int) {
 	}
 }
 
-// Scalings returns what Nomad's history says of a revision's count, oldest first.
-// Nomad keeps the latest twenty.
+// Scalings returns Nomad's scaling history of a revision, oldest first. Nomad keeps the
+// latest twenty.
 func (s *Stack) Scalings(t testing.TB, revision string) []nomad.ScalingEvent {
 	t.Helper()
 	st, _, err := s.Nomad.Jobs().ScaleStatus(revision, nil)
@@ -126,8 +126,8 @@ func (s *Stack) Scalings(t testing.TB, revision string) []nomad.ScalingEvent {
 	return events
 }
 
-// Wakes are Nomad's indexes of the scalings of a revision that a request asked for,
-// of the twenty that Nomad keeps, oldest first.
+// Wakes are the Nomad indexes of the scalings by a waiting request, oldest first, of the
+// twenty that Nomad keeps.
 func (s *Stack) Wakes(t testing.TB, revision string) []uint64 {
 	t.Helper()
 	var out []uint64

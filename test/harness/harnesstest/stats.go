@@ -10,8 +10,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// BegunAt is how many requests have begun in the instance whose metrics listener is at
-// an address, and how many of them it takes for an activator's, once that many have.
+// BegunAt waits until at least so many requests have begun in the instance whose metrics
+// listener is at an address. It returns how many have begun, and how many of them came
+// through an activator.
 func BegunAt(t *testing.T, metrics string, atLeast float64) (begun, proxied float64) {
 	t.Helper()
 	Eventually(t, WaitLong, func() error {
