@@ -119,7 +119,7 @@ type service struct {
 	programmed bool
 	leftovers  bool
 	whyNot     string    // Why the route is not programmed.
-	barred     bool      // It can't be: what is in the way is somebody else's.
+	foreign    bool      // It can't be: what is in the way is somebody else's.
 	edited     bool      // It was, and somebody has edited something since.
 	fights     int       // Such edits, each soon after the one before was undone.
 	checked    bool      // The network layers were read back, not long ago.
@@ -133,15 +133,10 @@ type service struct {
 	since      time.Time       // Of the term's first event.
 	waits      map[string]wait // Of its pending revisions.
 
-	keptOut      []string                // Of Wadi's own, by intentions that others write.
-	callersKnown bool                    // What keptOut says is known.
-	warned       map[warning]bool        // What was told of revisions that are or were in exposed.
-	exposed      map[string]exposure     // By revision: how callers may get past its queue-proxies.
-	unread       []string                // Revisions whose instances' usage can't be read, and why.
-	purged       map[string]uint64       // By revision: the index of the job that was purged last.
-	limited      map[string]string       // By revision: that a client of Nomad ends drains early.
-	exits        map[string]*exitLog     // By revision: how its tasks ended of late.
-	diagnoses    map[string][]pastReason // By revision: what was told of late, the latest last.
+	missingCallers []string // Of Wadi's own identities, by intentions that Wadi does not manage.
+	callersKnown   bool     // What missingCallers says is known.
+	usageUnread    []string // Revisions whose instances' usage can't be read, and why.
+	noted          map[string]*revisionNotes
 }
 
 const (

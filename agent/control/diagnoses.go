@@ -9,45 +9,42 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// EventBlocked is the type of what keeps a revision's instances from running, as
-// Nomad says it.
+// EventBlocked is the type of the event that Nomad can't run a revision's instances.
 const EventBlocked = "Blocked"
 
 const (
-	// blockedKept bounds the reasons of a revision that are known as told: some apps
-	// fail in turns.
+	// blockedKept bounds the reasons of a revision that are remembered: some apps fail
+	// for alternating reasons.
 	blockedKept = 8
-	// blockedAgain is after how long one is told again.
+	// blockedAgain is after how long the same reason is an event again.
 	blockedAgain = 10 * time.Minute
 )
 
-// pastReason is a reason that an event has told.
+// pastReason is a reason that an event has named.
 type pastReason struct {
 	id string
 	at time.Time
 }
 
 // noteDiagnoses makes an event of each new reason for which Nomad can't run a
-// revision: callers from outside get only its ID.
+// revision. Callers from outside get only the reason's ID.
 func (c *Controller) noteDiagnoses(s *service, o scheduler.Observed) {
-	known := map[string][]pastReason{}
 	for _, r := range s.Revisions {
-		told := s.diagnoses[r.ID]
 		why := o.Instances[r.ID].Diagnosis
-		id := wadi.ReasonID(r.ID, why)
-		if why != "" && !slices.ContainsFunc(told, func(t pastReason) bool { return t.id == id && o.Now.Sub(t.at) < blockedAgain }) {
-			c.Events.Add(s.Service.Name, r.ID, EventBlocked, withID(r.ID, why))
-			told = append(told, pastReason{id, o.Now})
-			told = told[max(0, len(told)-blockedKept):]
+		if why == "" {
+			continue
 		}
-		if len(told) > 0 {
-			known[r.ID] = told
+		n, id := s.notes(r.ID), wadi.ReasonID(r.ID, why)
+		if slices.ContainsFunc(n.diagnoses, func(p pastReason) bool { return p.id == id && o.Now.Sub(p.at) < blockedAgain }) {
+			continue
 		}
+		c.Events.Add(s.Service.Name, r.ID, EventBlocked, withID(r.ID, why))
+		n.diagnoses = append(n.diagnoses, pastReason{id, o.Now})
+		n.diagnoses = n.diagnoses[max(0, len(n.diagnoses)-blockedKept):]
 	}
-	s.diagnoses = known
 }
 
-// withID is a reason as an event has it: with the ID that callers got in its place.
+// withID is a reason with the ID that callers got in its place.
 func withID(revision, reason string) string {
 	return fmt.Sprintf("%s (%s)", reason, wadi.ReasonID(revision, reason))
 }

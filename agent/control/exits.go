@@ -1,29 +1,10 @@
 package control
 
 import (
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
-)
-
-// ConditionSteady is the type of the condition of a service of which tasks ended lately
-// that nobody told to, though a revision was ready. Others have none. ReasonOOM is why
-// where one was killed for want of memory.
-const (
-	ConditionSteady = "Steady"
-	ReasonOOM       = "OutOfMemory"
-	reasonExits     = "Exits"
-)
-
-// The types of the events about tasks that end.
-const (
-	EventOOM       = "OutOfMemory"
-	EventExited    = "Exited"
-	EventRestarted = "Restarted"
 )
 
 const (
@@ -67,26 +48,18 @@ func (c *Controller) refreshExits(s *service, now time.Time) {
 	if c.Observers.Exits == nil {
 		return
 	}
-	if s.exits == nil {
-		s.exits = map[string]*exitLog{}
-	}
 	for _, r := range s.Revisions {
-		log, exits := s.exits[r.ID], c.Observers.Exits.Exits(s.Service.Namespace, r.ID)
-		if log == nil {
-			log = earlierExits(s.Status, r.ID, now)
-			s.exits[r.ID] = log
+		n, exits := s.notes(r.ID), c.Observers.Exits.Exits(s.Service.Namespace, r.ID)
+		if n.exits == nil {
+			n.exits = earlierExits(s.Status, r.ID, now)
 		}
+		log := n.exits
 		if log.seen != nil && len(exits)+len(log.seen)+len(log.facts)+len(log.shown) == 0 {
-			continue // Of most revisions there never is anything.
+			continue // Most revisions never have any.
 		}
-		for _, f := range log.take(exits, r.Spec.ServingTask, now) {
+		for _, f := range log.record(exits, r.Spec.ServingTask, now) {
 			c.Events.Add(s.Service.Name, r.ID, eventOf(f.Kind), exitText(f))
 		}
-	}
-	if len(s.exits) > len(s.Revisions) {
-		maps.DeleteFunc(s.exits, func(id string, _ *exitLog) bool {
-			return !slices.ContainsFunc(s.Revisions, func(r wadi.Revision) bool { return r.ID == id })
-		})
 	}
 }
 
@@ -109,9 +82,9 @@ func earlierExits(st wadi.Status, revision string, now time.Time) *exitLog {
 	return log
 }
 
-// take counts the exits that were not seen before. It returns the facts to tell: each
+// record counts the exits that were not seen before. It returns the facts to tell: each
 // when it is new, and when its number has doubled.
-func (l *exitLog) take(exits []wadi.Exit, app string, now time.Time) []exitFact {
+func (l *exitLog) record(exits []wadi.Exit, app string, now time.Time) []exitFact {
 	first := l.seen == nil
 	seen := make(map[wadi.Exit]bool, len(exits))
 	changed := map[string]bool{} // By what, of facts that have to be told.
@@ -179,8 +152,8 @@ func (l *exitLog) show(news bool, now time.Time) {
 	}
 }
 
-// told is what the status says.
-func (l *exitLog) told() []wadi.ExitStatus {
+// exitStatus is what the status shows.
+func (l *exitLog) exitStatus() []wadi.ExitStatus {
 	if l == nil {
 		return nil
 	}
@@ -201,83 +174,4 @@ func (l *exitLog) unsteady(now time.Time) (worst *wadi.ExitStatus) {
 		}
 	}
 	return worst
-}
-
-// steadyCondition says of each revision that was ready how tasks of it ended lately.
-func steadyCondition(s *service, now time.Time) (c wadi.Condition, steady bool) {
-	c = wadi.Condition{Type: ConditionSteady, Reason: reasonExits}
-	var told []string
-	for _, r := range s.Revisions {
-		e := s.exits[r.ID].unsteady(now)
-		if e == nil || s.state(r.ID).Phase != wadi.Ready {
-			continue
-		}
-		if e.Kind == wadi.ExitOOM {
-			c.Reason = ReasonOOM
-		}
-		told = append(told, fmt.Sprintf("%s: %s%s, last at %s", r.ID, e.What, times(e.Times), e.Last.Format(time.TimeOnly+" MST")))
-	}
-	c.Message = strings.Join(told, "; ")
-	return c, len(told) == 0
-}
-
-func kindOf(e wadi.Exit) string {
-	switch {
-	case e.OOM:
-		return wadi.ExitOOM
-	case e.Restart != "":
-		return wadi.ExitRestart
-	}
-	return wadi.ExitItself
-}
-
-func eventOf(kind string) string {
-	switch kind {
-	case wadi.ExitOOM:
-		return EventOOM
-	case wadi.ExitRestart:
-		return EventRestarted
-	}
-	return EventExited
-}
-
-// exitWhat says in words what happened to which task, whose name is anybody's.
-func exitWhat(e wadi.Exit, app string) string {
-	who := wadi.OneLine(taskWord(e.Task, app), exitNameMost)
-	switch {
-	case e.OOM:
-		return who + " was killed for want of memory"
-	case e.Restart != "":
-		return who + " was restarted: " + e.Restart
-	case e.Signal == 9 || e.Code == 137:
-		return who + " was killed by signal 9: for want of memory, or by somebody"
-	case e.Signal != 0:
-		return fmt.Sprintf("%s ended by signal %d", who, e.Signal)
-	}
-	return fmt.Sprintf("%s exited with code %d", who, e.Code)
-}
-
-// taskWord says what a task of a revision's instances is.
-func taskWord(task, app string) string {
-	switch {
-	case task == app:
-		return fmt.Sprintf("the app (task %s)", task)
-	case task == wadi.TaskQueueProxy:
-		return "Wadi's queue-proxy"
-	case strings.HasPrefix(task, wadi.PortEnvoy("")):
-		return fmt.Sprintf("the Envoy (task %s)", task)
-	}
-	return "task " + task
-}
-
-func times(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return fmt.Sprintf(", %d times", n)
-}
-
-// exitText is what an event says.
-func exitText(f exitFact) string {
-	return fmt.Sprintf("%s%s; last in instance %.8s", f.What, times(f.Times), f.instance)
 }

@@ -25,22 +25,6 @@ func (s *service) atRest(o scheduler.Observed) bool {
 	return !s.Deleting && s.programmed
 }
 
-// readBack asks the network layers, now and then, whether they still carry the route.
-func (c *Controller) readBack(ctx context.Context, s *service) error {
-	if s.checked || s.Route.Service == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
-	defer cancel()
-	ok, why, err := c.Network.Programmed(ctx, s.Route)
-	if err != nil {
-		return err
-	}
-	s.noteReadBack(ok, why)
-	s.leftovers = true // Remove is idempotent: done once before a service is forgotten.
-	return nil
-}
-
 // InstanceReports is what a revision's instances say of themselves; empty: nothing.
 type InstanceReports interface {
 	// Unready says why the instances are not ready.
@@ -59,7 +43,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Began:        s.began(),
 		Programmed:   s.programmed,
 		ProgramTried: time.Since(s.applied) < s.again(),
-		GivenUp:      s.barred || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
+		GivenUp:      s.foreign || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
 	}
 	for _, r := range s.Revisions {
 		remembered, _ := c.Memory.Of(r.ID)
@@ -74,30 +58,32 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		if check, asked := c.checks.of(r.ID); asked {
 			o.Checks[r.ID] = check
 		}
-		var in scheduler.Instances
-		var known bool
-		in.Ready, known = c.Meter.ReadyCount(r.ID)
-		in.Unknown = !known
-		eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
-		for _, ep := range eps {
-			switch {
-			case !ep.Stopping:
-				in.Alive++
-			case !ep.Ended:
-				in.Stopping++
-			}
-		}
-		in.Diagnosis, in.Since = c.Cluster.Diagnosis(s.Service.Namespace, r.ID)
-		if reports := c.Observers.Instances; reports != nil {
-			in.UnreadyReason = reports.Unready(r.ID)
-			if in.Stopping > 0 {
-				in.DrainReason = reports.Draining(r.ID)
-			}
-		}
-		in.GivenUp = givenUp(eps, s.State.Revisions[r.ID].Since)
-		o.Instances[r.ID] = in
+		o.Instances[r.ID] = c.observeInstances(s, r.ID)
 	}
 	return o
+}
+
+func (c *Controller) observeInstances(s *service, revision string) (in scheduler.Instances) {
+	ready, known := c.Meter.ReadyCount(revision)
+	in.Ready, in.Unknown = ready, !known
+	eps, _ := c.Cluster.Endpoints(s.Service.Namespace, revision)
+	for _, ep := range eps {
+		switch {
+		case !ep.Stopping:
+			in.Alive++
+		case !ep.Ended:
+			in.Stopping++
+		}
+	}
+	in.Diagnosis, in.Since = c.Cluster.Diagnosis(s.Service.Namespace, revision)
+	if reports := c.Observers.Instances; reports != nil {
+		in.UnreadyReason = reports.Unready(revision)
+		if in.Stopping > 0 {
+			in.DrainReason = reports.Draining(revision)
+		}
+	}
+	in.GivenUp = givenUp(eps, s.State.Revisions[revision].Since)
+	return in
 }
 
 // givenUp are the problems of the instances that Nomad gave up last, of those that
@@ -142,6 +128,7 @@ func (c *Controller) finishPass(ctx context.Context, s *service, err error) {
 	c.refreshExposure(s)
 	c.refreshDrainLimits(s)
 	c.refreshExits(s, time.Now())
+	s.forgetGone()
 	o := c.observe(s)
 	c.noteDiagnoses(s, o)
 	st := statusOf(s, o, c.URL, s.events(c.Events))

@@ -25,27 +25,27 @@ const ConditionCallers = "CallersAllowed"
 // itself has are written by the network layer, and those of a service outside the
 // mesh mean nothing.
 func (c *Controller) refreshCallers(s *service) {
-	s.keptOut, s.callersKnown = nil, false
+	s.missingCallers, s.callersKnown = nil, false
 	if c.Observers.Callers == nil || s.Deleting || s.Service.Intentions != nil || s.Service.Mesh == wadi.MeshOff {
 		return
 	}
-	s.keptOut, s.callersKnown = c.Observers.Callers.Missing(s.Service.Name, s.Service.Visibility == wadi.Public)
+	s.missingCallers, s.callersKnown = c.Observers.Callers.Missing(s.Service.Name, s.Service.Visibility == wadi.Public)
 }
 
 // callersCondition says what to add to intentions that are not Wadi's to write.
 // Instances that run serve those whom the intentions let in all the same: it is no
 // matter of readiness.
 func callersCondition(s *service) wadi.Condition {
-	c := wadi.Condition{Type: ConditionCallers, OK: len(s.keptOut) == 0}
+	c := wadi.Condition{Type: ConditionCallers, OK: len(s.missingCallers) == 0}
 	if c.OK {
 		return c
 	}
 	var sources []string
-	for _, name := range s.keptOut {
+	for _, name := range s.missingCallers {
 		sources = append(sources, fmt.Sprintf("{ Name = %q Action = \"allow\" }", name))
 	}
 	c.Reason = "IntentionMissing"
 	c.Message = fmt.Sprintf("Consul's intentions refuse %s for %s: add %s to service-intentions %s",
-		strings.Join(s.keptOut, " and "), s.Service.Name, strings.Join(sources, " and "), s.Service.Name)
+		strings.Join(s.missingCallers, " and "), s.Service.Name, strings.Join(sources, " and "), s.Service.Name)
 	return c
 }

@@ -36,7 +36,7 @@ func (c *Controller) takeEdits() (all bool) {
 	for _, name := range names {
 		if s := c.services[name]; s != nil {
 			s.checked, s.resting = false, false
-			s.barred = false // Who was in the way may have gone.
+			s.foreign = false // Who was in the way may have gone.
 		}
 	}
 	if all {
@@ -49,7 +49,7 @@ func (c *Controller) takeEdits() (all bool) {
 
 // noteReadBack takes in what the network layers were found to carry.
 func (s *service) noteReadBack(ok bool, why string) {
-	if s.programmed && !ok && !s.barred {
+	if s.programmed && !ok && !s.foreign {
 		s.edited = true
 	}
 	s.programmed, s.whyNot, s.checked = ok, why, true
@@ -60,7 +60,7 @@ func (s *service) noteReadBack(ok bool, why string) {
 // edited is put back at once, unless that is a fight.
 func (s *service) again() time.Duration {
 	switch {
-	case s.barred:
+	case s.foreign:
 		return networkRecheck
 	case s.edited && s.fights == 0:
 		return 0

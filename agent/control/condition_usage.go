@@ -20,23 +20,23 @@ type UsageReader interface {
 // refreshUsage notes of which revisions nobody can tell what their instances use. At
 // zero there is nothing to tell, and nothing amiss.
 func (c *Controller) refreshUsage(s *service) {
-	s.unread = nil
+	s.usageUnread = nil
 	if c.Observers.Usage == nil || s.Deleting || !usesUsage(s.Service.Scale) {
 		return
 	}
 	for _, r := range s.Revisions {
 		if why := c.Observers.Usage.Unread(r.ID); why != "" {
-			s.unread = append(s.unread, fmt.Sprintf("%s: %s", r.ID, why))
+			s.usageUnread = append(s.usageUnread, fmt.Sprintf("%s: %s", r.ID, why))
 		}
 	}
 }
 
 // usageCondition says why a count can't fall.
 func usageCondition(s *service) wadi.Condition {
-	c := wadi.Condition{Type: ConditionUsage, OK: len(s.unread) == 0}
+	c := wadi.Condition{Type: ConditionUsage, OK: len(s.usageUnread) == 0}
 	if !c.OK {
 		c.Reason = "NotMeasured"
-		c.Message = "what instances use can't be read, so that no count is lowered: " + strings.Join(s.unread, "; ")
+		c.Message = "what instances use can't be read, so that no count is lowered: " + strings.Join(s.usageUnread, "; ")
 	}
 	return c
 }

@@ -1,0 +1,104 @@
+package control
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// ConditionSteady is the type of the condition of a service of which tasks ended lately
+// that nobody told to, though a revision was ready. Others have none. ReasonOOM is why
+// where one was killed for want of memory.
+const (
+	ConditionSteady = "Steady"
+	ReasonOOM       = "OutOfMemory"
+	reasonExits     = "Exits"
+)
+
+// The types of the events about tasks that end.
+const (
+	EventOOM       = "OutOfMemory"
+	EventExited    = "Exited"
+	EventRestarted = "Restarted"
+)
+
+// steadyCondition says of each revision that was ready how tasks of it ended lately.
+func steadyCondition(s *service, now time.Time) (c wadi.Condition, steady bool) {
+	c = wadi.Condition{Type: ConditionSteady, Reason: reasonExits}
+	var told []string
+	for _, r := range s.Revisions {
+		e := s.notes(r.ID).exits.unsteady(now)
+		if e == nil || s.state(r.ID).Phase != wadi.Ready {
+			continue
+		}
+		if e.Kind == wadi.ExitOOM {
+			c.Reason = ReasonOOM
+		}
+		told = append(told, fmt.Sprintf("%s: %s%s, last at %s", r.ID, e.What, times(e.Times), e.Last.Format(time.TimeOnly+" MST")))
+	}
+	c.Message = strings.Join(told, "; ")
+	return c, len(told) == 0
+}
+
+func kindOf(e wadi.Exit) string {
+	switch {
+	case e.OOM:
+		return wadi.ExitOOM
+	case e.Restart != "":
+		return wadi.ExitRestart
+	}
+	return wadi.ExitItself
+}
+
+func eventOf(kind string) string {
+	switch kind {
+	case wadi.ExitOOM:
+		return EventOOM
+	case wadi.ExitRestart:
+		return EventRestarted
+	}
+	return EventExited
+}
+
+// exitWhat says in words what happened to which task, whose name is anybody's.
+func exitWhat(e wadi.Exit, app string) string {
+	who := wadi.OneLine(taskWord(e.Task, app), exitNameMost)
+	switch {
+	case e.OOM:
+		return who + " was killed for want of memory"
+	case e.Restart != "":
+		return who + " was restarted: " + e.Restart
+	case e.Signal == 9 || e.Code == 137:
+		return who + " was killed by signal 9: for want of memory, or by somebody"
+	case e.Signal != 0:
+		return fmt.Sprintf("%s ended by signal %d", who, e.Signal)
+	}
+	return fmt.Sprintf("%s exited with code %d", who, e.Code)
+}
+
+// taskWord says what a task of a revision's instances is.
+func taskWord(task, app string) string {
+	switch {
+	case task == app:
+		return fmt.Sprintf("the app (task %s)", task)
+	case task == wadi.TaskQueueProxy:
+		return "Wadi's queue-proxy"
+	case strings.HasPrefix(task, wadi.PortEnvoy("")):
+		return fmt.Sprintf("the Envoy (task %s)", task)
+	}
+	return "task " + task
+}
+
+func times(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return fmt.Sprintf(", %d times", n)
+}
+
+// exitText is what an event says.
+func exitText(f exitFact) string {
+	return fmt.Sprintf("%s%s; last in instance %.8s", f.What, times(f.Times), f.instance)
+}

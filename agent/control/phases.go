@@ -1,0 +1,66 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// setPhase stores the phase that a revision is in from now on, and makes an event of it.
+func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {
+	rs := s.State.Revisions[a.Revision]
+	rs.WasReady = rs.WasReady || rs.Phase == wadi.Ready || a.Phase == wadi.Ready
+	rs.StartFailure = ""
+	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
+	st := s.State
+	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
+	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
+		return err
+	}
+	s.State = st
+	switch a.Phase {
+	case wadi.Ready:
+		c.Events.Add(s.Service.Name, a.Revision, "Ready", cmp.Or(a.Reason, "enough instances were ready"))
+	case wadi.Pending:
+		if a.Reason == scheduler.TriedAgain {
+			c.Events.Add(s.Service.Name, a.Revision, "Retried", a.Reason)
+		}
+	case wadi.Failed:
+		c.Events.Add(s.Service.Name, a.Revision, "Failed", withID(a.Revision, a.Reason))
+	case wadi.Retired:
+		c.Events.Add(s.Service.Name, a.Revision, "Retired", a.Reason)
+	}
+	c.Log.Info("revision changed phase", "revision", a.Revision, "phase", a.Phase, "reason", a.Reason)
+	return nil
+}
+
+// noteStart remembers that a revision can't be started, or that it can again.
+func (c *Controller) noteStart(ctx context.Context, s *service, a scheduler.Action) error {
+	rs := s.State.Revisions[a.Revision]
+	rs.StartFailure = a.Reason
+	st := s.State
+	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
+	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
+		return err
+	}
+	s.State = st
+	if a.Reason == "" {
+		c.Events.Add(s.Service.Name, a.Revision, "Recovered", "an instance is ready again")
+		return nil
+	}
+	c.Log.Warn("revision can't be started", "revision", a.Revision, "reason", a.Reason)
+	c.Events.Add(s.Service.Name, a.Revision, "Blocked", "none of its instances is ready: "+a.Reason)
+	return nil
+}
+
+func copyWith(m map[string]wadi.RevisionState, id string, rs wadi.RevisionState) map[string]wadi.RevisionState {
+	n := make(map[string]wadi.RevisionState, len(m)+1)
+	for k, v := range m {
+		n[k] = v
+	}
+	n[id] = rs
+	return n
+}
