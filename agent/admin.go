@@ -28,7 +28,7 @@ func (a *Agent) dump() map[string]any {
 	}
 	cluster := loopCluster{a.watcher}
 	revisions := map[string]revision{}
-	routes := *a.routes.Load()
+	routes := a.routing.all()
 	for _, route := range routes {
 		for id := range route.Revisions {
 			eps, _ := cluster.Endpoints(route.Namespace, id)
@@ -36,7 +36,7 @@ func (a *Agent) dump() map[string]any {
 			revisions[id] = revision{eps, why, cluster.Job(route.Namespace, id)}
 		}
 	}
-	leader, _ := a.Leader()
+	leader, _ := a.leadership.Leader()
 	return map[string]any{
 		"name": a.cfg.Name, "leader": leader, "problems": a.problems(), "last_contact_nomad": a.watcher.LastContact().UTC().Format(time.RFC3339Nano),
 		"agents": a.members.Alive(), "routes": routes, "revisions": revisions, "requests": a.activator.Snapshot(),

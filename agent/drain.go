@@ -8,50 +8,65 @@ import (
 	"github.com/wadi-run/wadi/proxy/drain"
 )
 
-// Bounds of a drain.
-const (
-	drainTimeout = 30 * time.Second // For requests in flight, once it has settled.
-	leaveTimeout = 5 * time.Second  // For deregistering.
-)
+// drainTimeout bounds how long requests in flight may take once no new ones come.
+const drainTimeout = 30 * time.Second
 
-// settle is how long callers may come that have not heard of the drain. Load
-// balancers ask /ready, or Consul, every second or few.
-var settle = drain.Policy{Min: 2 * time.Second, Quiet: time.Second, Max: 10 * time.Second}
+// planesName is the entry of the stop stack above which a drain stops everything.
+const planesName = "planes"
 
-// settling is settle, and next to nothing in development: nobody balances there.
-func (a *Agent) settling() drain.Policy {
-	if a.cfg.Dev {
+// drainPolicy gives callers time to hear of a drain: load balancers ask /ready, or Consul,
+// every second or few. In development there are none.
+func drainPolicy(dev bool) drain.Policy {
+	if dev {
 		return drain.Policy{Min: 100 * time.Millisecond, Quiet: 100 * time.Millisecond, Max: time.Second}
 	}
-	return settle
+	return drain.Policy{Min: 2 * time.Second, Quiet: time.Second, Max: 10 * time.Second}
 }
 
-// runDrain waits until a drain begins and carries it out, in the order in which
-// callers lose nothing: nobody is sent here any more; who comes all the same is
-// served until it is quiet; no new connections; what has come is finished, and who
-// speaks another protocol than HTTP is told to end. The process goes on: who drains
-// without stopping restarts it, or stops it then.
-func (a *Agent) runDrain(ctx context.Context, presence, front *parts) {
-	<-a.drain.Begun()
-	defer close(a.drained)
-	a.log.Info("draining: serving on until callers have heard of it")
+// pushStops pushes how the stages are stopped, in the order in which callers lose nothing.
+// Read it from the end:
+//
+//	presence   deregister, and end the term: no caller is sent here any more
+//	callers    serve on until the callers that have not heard of it stop coming
+//	front      close the listeners; requests in flight are finished
+//	requests   end connections of other protocols than HTTP
+//	planes     the API and the metrics listener have reported the drain to its end
+//	core       everything else
+//
+// A drain stops the first four. The process goes on then, until it is stopped: what asked
+// for the drain sees that it is over.
+func (a *Agent) pushStops(ctx context.Context, s *stages) {
 	settled := make(chan struct{})
-	go func() { // A front that has failed has nothing to wait for.
+	go func() { // It waits for the drain to begin. A front that has failed has no callers.
 		defer close(settled)
-		a.drain.Run(front.ctx, a.settling())
+		a.drain.Run(s.front.ctx, drainPolicy(a.cfg.Dev))
 	}()
-	presence.stop()
-	<-settled
-	a.activator.GoAway()
-	begun := time.Now()
-	bound, cancel := context.WithTimeout(ctx, drainTimeout)
+	var quiet time.Time // When callers had stopped coming.
+	a.opened.push("core", s.core.stop)
+	a.opened.push(planesName, s.planes.stop)
+	a.opened.push("requests", func() { a.finishRequests(ctx, quiet) })
+	a.opened.push("front", func() {
+		quiet = time.Now()
+		a.activator.GoAway()
+		s.front.stop() // Within drainTimeout: see gateway.ServerConfig.ShutdownTimeout.
+	})
+	a.opened.push("callers", func() { <-settled })
+	a.opened.push("presence", func() {
+		a.log.Info("draining: serving on until callers have heard of it")
+		s.presence.stop()
+	})
+}
+
+// finishRequests waits for the requests in flight, until drainTimeout after callers had
+// stopped coming.
+func (a *Agent) finishRequests(ctx context.Context, quiet time.Time) {
+	ctx, cancel := context.WithDeadline(ctx, quiet.Add(drainTimeout))
 	defer cancel()
-	front.stop() // Within drainTimeout: see gateway.ServerConfig.ShutdownTimeout.
-	if err := a.activator.Drain(bound); err != nil {
+	if err := a.activator.Drain(ctx); err != nil {
 		a.log.Warn("requests were not finished in time", "error", err)
 		return
 	}
-	a.log.Info("drained", "took", time.Since(begun))
+	a.log.Info("drained", "took", time.Since(quiet))
 }
 
 // awaitDrained waits until the drain is over.
@@ -64,9 +79,9 @@ func (a *Agent) awaitDrained(ctx context.Context) error {
 	}
 }
 
-// leaving is next for a traffic listener: while the agent drains, every answer
-// sends its caller to another one. On HTTP/2 the connection is told to go away.
-func (a *Agent) leaving(next http.Handler) http.Handler {
+// whileDraining is next for a traffic listener. During a drain every answer sends its
+// caller to another agent; HTTP/2 makes a GoAway of that.
+func (a *Agent) whileDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.drain.HasBegun() {
 			a.drain.Saw()

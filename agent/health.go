@@ -23,9 +23,9 @@ func (a *Agent) unhealthy() []wadi.Finding {
 	add := func(level wadi.Level, what, remedy string) {
 		out = append(out, wadi.Finding{Level: level, About: "agent", What: what, Remedy: remedy})
 	}
-	waits := a.waits.Load()
-	if waits != nil {
-		add(wadi.LevelFail, *waits, "")
+	waits := a.startup.waitsFor()
+	if waits != "" {
+		add(wadi.LevelFail, waits, "")
 	}
 	if why := a.members.Conflict(); why != "" {
 		add(wadi.LevelFail, why, "")
@@ -33,7 +33,7 @@ func (a *Agent) unhealthy() []wadi.Finding {
 	if a.drain.HasBegun() {
 		add(wadi.LevelWarn, "draining: it takes no more requests", "restart it, or stop it")
 	}
-	if leader, _ := a.Leader(); leader == "" && waits == nil {
+	if leader, _ := a.leadership.Leader(); leader == "" && waits == "" {
 		add(wadi.LevelFail, "no agent leads: nothing is reconciled or scaled, requests are served and wake", "")
 	}
 	if !a.watcher.Up() {
@@ -42,16 +42,17 @@ func (a *Agent) unhealthy() []wadi.Finding {
 	return out
 }
 
-func (a *Agent) wireDoctor(context.Context) error {
+// openDoctor makes what examines this agent.
+func (a *Agent) openDoctor(context.Context) error {
 	a.doctor = &doctor.Doctor{
 		Name: a.cfg.Name, Version: a.deps.Version, GatewayDomain: a.cfg.Gateway.Domain, Prefix: a.cfg.Consul.Prefix,
 		ConsulAddress: a.cfg.Consul.Address, NomadAddress: a.cfg.Nomad.Address,
 		Consul: a.consul, Nomad: a.nomad, Store: a.store, Members: a.members, Log: a.log,
-		Routes:     func() map[string]wadi.Route { return *a.routes.Load() },
-		Namespaces: a.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.unhealthy,
+		Routes:     a.routing.all,
+		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.unhealthy,
 	}
-	if a.certs != nil {
-		a.doctor.Certificates = a.certs.List
+	if a.front.certs != nil {
+		a.doctor.Certificates = a.front.certs.List
 	}
 	return nil
 }

@@ -6,9 +6,9 @@ import (
 )
 
 // An agent reaches the leader over the mesh, else at an address that is the leader's: the
-// loopback address of another machine is not, and there its callers' tokens would go to
-// whoever listens.
-func TestWayTo(t *testing.T) {
+// loopback address of another machine is not, and the program that listens there would get
+// its callers' tokens.
+func TestAddressOf(t *testing.T) {
 	const here, there = "boot/net:[1]", "boot/net:[2]"
 	for _, tt := range []struct {
 		name   string
@@ -26,12 +26,12 @@ func TestWayTo(t *testing.T) {
 		{"reachable", leaderInfo{URL: "http://10.0.0.1:4747", Machine: there}, false, "http://10.0.0.1:4747", ""},
 		{"no address", leaderInfo{}, true, "", "can't be used"},
 	} {
-		got, err := wayTo(tt.leader, tt.inMesh, here)
+		got, err := addressOf(tt.leader, tt.inMesh, here)
 		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: got %q, %v, want %q, %q", tt.name, got, err, tt.want, tt.err)
 		}
 	}
-	if got, err := wayTo(leaderInfo{URL: "http://127.0.0.1:4747"}, false, ""); err == nil {
-		t.Errorf("of machines nothing is known: got %q", got)
+	if got, err := addressOf(leaderInfo{URL: "http://127.0.0.1:4747"}, false, ""); err == nil {
+		t.Errorf("the machines are not known: got %q", got)
 	}
 }

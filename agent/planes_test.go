@@ -32,8 +32,8 @@ func lonely(t *testing.T) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(a.close)
-	a.waits.Store(nil) // As if it had started.
+	t.Cleanup(a.Close)
+	a.startup.done() // As if it had started.
 	return a
 }
 
@@ -42,11 +42,11 @@ func TestPlanes_KeepToThemselves(t *testing.T) {
 	a := lonely(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { _ = a.gatewayServer.Run(ctx); close(ended) }()
+	go func() { _ = a.front.gateway.Run(ctx); close(ended) }()
 	defer func() { cancel(); <-ended }()
 	admin := a.admin()
 	for _, path := range []string{"/v1/admin/live", "/v1/admin/drain", "/v1/admin/dump", "/v1/admin/log-level", "/debug/pprof/", "/debug/pprof/goroutine"} {
-		res, err := http.Get("http://" + a.gatewayServer.Addr().String() + path)
+		res, err := http.Get("http://" + a.GatewayAddr().String() + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestPlanes_KeepToThemselves(t *testing.T) {
 			want int
 		}{
 			"mesh":    {a.activator.MeshHandler(a.guard), http.StatusForbidden},
-			"metrics": {a.metricsServer.Handler, http.StatusNotFound},
+			"metrics": {a.metrics.server.Handler, http.StatusNotFound},
 			"admin":   {admin, http.StatusOK},
 		} {
 			w := httptest.NewRecorder()
@@ -79,7 +79,7 @@ func TestAdmin_NotForEverybody(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
 			r.RemoteAddr = remote
 			w := httptest.NewRecorder()
-			a.apiServer.Handler().ServeHTTP(w, r)
+			a.api.server.Handler().ServeHTTP(w, r)
 			if w.Code != want {
 				t.Errorf("%s from %s: %d, want %d", path, remote, w.Code, want)
 			}
@@ -89,7 +89,7 @@ func TestAdmin_NotForEverybody(t *testing.T) {
 		r.RemoteAddr = "192.0.2.1:9"
 		r.Header.Set("X-Nomad-Token", "anything")
 		w := httptest.NewRecorder()
-		a.apiServer.Handler().ServeHTTP(w, r)
+		a.api.server.Handler().ServeHTTP(w, r)
 		if w.Code != http.StatusServiceUnavailable {
 			t.Errorf("%s with a token, Nomad away: %d, want 503: %s", path, w.Code, w.Body)
 		}
@@ -99,7 +99,7 @@ func TestAdmin_NotForEverybody(t *testing.T) {
 func TestMetrics_KeepToTheConventions(t *testing.T) {
 	a := lonely(t)
 	w := httptest.NewRecorder()
-	a.metricsServer.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	a.metrics.server.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	text := w.Body.String()
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
@@ -119,16 +119,16 @@ func TestMetrics_KeepToTheConventions(t *testing.T) {
 // the metrics; and a plane that does not speak HTTP/2 makes no buffers for its frames.
 func TestPlanes_IdleConnsMakeRoom(t *testing.T) {
 	a := lonely(t)
-	planes := newParts(context.WithoutCancel(t.Context()))
+	planes := newGroup(context.WithoutCancel(t.Context()))
 	defer planes.stop()
-	planes.run("api", func(ctx context.Context) error { return a.apiServer.Serve(ctx, a.apiListener) })
-	planes.run("metrics", a.serveMetrics)
+	planes.run("api", a.api.run)
+	planes.run("metrics", a.metrics.run)
 	for path, tt := range map[string]struct {
 		addr net.Addr
 		max  int
 	}{
-		"/v1/agent/health": {a.apiListener.Addr(), maxAPIConns},
-		"/metrics":         {a.metricsLn.Addr(), maxMetricsConns},
+		"/v1/agent/health": {a.APIAddr(), maxAPIConns},
+		"/metrics":         {a.MetricsAddr(), maxMetricsConns},
 	} {
 		var first net.Conn
 		for range tt.max {

@@ -14,8 +14,8 @@ import (
 // are looked at anyway. It returns the settings that have changed and wait for a restart.
 func (a *Agent) Reload(next config.Config) []string {
 	a.log.SetLevel(hclog.LevelFromString(next.LogLevel))
-	if a.certs != nil {
-		a.certs.Refresh()
+	if a.front.certs != nil {
+		a.front.certs.Refresh()
 	}
 	next.LogLevel = a.cfg.LogLevel
 	return differing(a.cfg, next)

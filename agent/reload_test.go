@@ -52,7 +52,7 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.close()
+	defer a.Close()
 	part := log.Named("part")
 	cfg.LogLevel = "debug"
 	if got := a.Reload(cfg); len(got) > 0 || !part.IsDebug() {

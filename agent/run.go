@@ -2,141 +2,79 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/http"
-	"sync"
-	"time"
 
 	"github.com/wadi-run/wadi"
 )
 
-// parts runs parts of a node. The first that fails ends all.
-type parts struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
-	failed chan struct{} // Closed when a part has failed.
-	once   sync.Once
+// stages are the groups of parts that run together, in the order in which they start.
+type stages struct {
+	core     *group // What all others need: clients, routes, intentions, the activator.
+	planes   *group // The API and the metrics listener, which report a drain to its end.
+	front    *group // The listeners for requests.
+	presence *group // The registration in Consul, and leadership.
 }
 
-func newParts(ctx context.Context) *parts {
-	g := &parts{failed: make(chan struct{})}
-	g.ctx, g.cancel = context.WithCancelCause(ctx)
-	return g
-}
-
-func (g *parts) run(name string, f func(context.Context) error) {
-	g.wg.Go(func() {
-		if err := f(g.ctx); err != nil {
-			g.cancel(fmt.Errorf("%s: %w", name, err))
-			g.once.Do(func() { close(g.failed) })
-		}
-	})
-}
-
-// stop ends the group's parts and waits for them.
-func (g *parts) stop() {
-	g.cancel(context.Canceled)
-	g.wg.Wait()
-}
-
-// Run runs the agent until ctx ends or a part of it fails, and drains it then: see
-// runDrain. What tells of the drain goes last.
+// Run runs the agent until ctx ends or a part of it fails. Then it drains, stops all parts
+// and closes all that New opened. It returns nil if ctx ended, else the error of the part.
 func (a *Agent) Run(ctx context.Context) error {
-	core := newParts(context.WithoutCancel(ctx))
-	defer core.stop()
-	core.run("nomad", a.watcher.Run)
-	core.run("routes", func(ctx context.Context) error { return a.store.WatchRoutes(ctx, a.setRoutes) })
-	core.run("mesh", a.mesh.Run)
-	core.run("intentions", a.guard.Run)
-	core.run("activator", a.activator.Run)
-	core.run("telemetry", a.telemetry.Run)
-	core.run("agents", func(ctx context.Context) error {
-		return a.consul.WatchRegistered(ctx, wadi.ServiceAgent, a.noteAgents, a.quiet("agents"))
-	})
-	for _, service := range wadi.Activators() {
-		core.run("activators", a.watchActivators(service))
-	}
-	core.run("leader", func(ctx context.Context) error {
-		return a.consul.WatchLeader(ctx, a.store.LeaderKey(), a.setLeader, a.quiet("leader"))
-	})
-
-	planes := newParts(core.ctx)
-	planes.run("api", func(ctx context.Context) error { return a.apiServer.Serve(ctx, a.apiListener) })
-	planes.run("metrics", a.serveMetrics)
-
-	front := newParts(core.ctx)
-	front.run("gateway", a.gatewayServer.Run)
-	if a.tlsServer != nil {
-		core.run("certificates", a.certs.Run)
-		front.run("gateway over TLS", a.tlsServer.Run)
-	}
-	front.run("mesh listener", a.meshServer.Run)
-
-	presence := newParts(core.ctx)
-	presence.run("start", a.start(presence))
-	go a.runDrain(context.WithoutCancel(ctx), presence, front)
-
+	s := a.start(context.WithoutCancel(ctx))
+	go func() {
+		<-a.drain.Begun()
+		defer close(a.drained)
+		a.opened.stopAbove(planesName)
+	}()
 	select {
 	case <-ctx.Done():
 		a.log.Info("stopping: requests in flight are finished first")
-	case <-front.failed:
-	case <-core.failed:
-	case <-presence.failed:
-	case <-planes.failed:
+	case <-s.front.failed:
+	case <-s.core.failed:
+	case <-s.presence.failed:
+	case <-s.planes.failed:
 	}
 	a.drain.Begin()
 	<-a.drained
-	planes.stop()
-	core.stop()
-	a.nomad.Close()
+	a.opened.stopAbove("")
 	if ctx.Err() != nil {
 		return nil
 	}
-	return firstCause(presence, front, planes, core)
+	return firstError(s.presence, s.front, s.planes, s.core)
 }
 
-func firstCause(groups ...*parts) error {
-	for _, g := range groups {
-		if err := context.Cause(g.ctx); err != nil && !errors.Is(err, context.Canceled) {
-			return err
-		}
+// start starts all parts, stage by stage, and pushes how each is stopped.
+func (a *Agent) start(ctx context.Context) *stages {
+	core := newGroup(ctx)
+	s := &stages{core: core, planes: newGroup(core.ctx), front: newGroup(core.ctx), presence: newGroup(core.ctx)}
+	a.runCore(s.core)
+	s.planes.run("api", a.api.run)
+	s.planes.run("metrics", a.metrics.run)
+	a.front.run(s.front)
+	s.presence.run("start", func(ctx context.Context) error { return a.join(ctx, s.presence) })
+	a.pushStops(ctx, s)
+	return s
+}
+
+func (a *Agent) runCore(g *group) {
+	g.run("nomad", a.watcher.Run)
+	g.run("routes", func(ctx context.Context) error { return a.store.WatchRoutes(ctx, a.setRoutes) })
+	g.run("mesh", a.mesh.Run)
+	g.run("intentions", a.guard.Run)
+	g.run("activator", a.activator.Run)
+	g.run("telemetry", a.telemetry.Run)
+	if a.front.certs != nil {
+		g.run("certificates", a.front.certs.Run)
 	}
-	return nil
+	g.run("agents", func(ctx context.Context) error {
+		return a.consul.WatchRegistered(ctx, wadi.ServiceAgent, a.noteAgents, a.logWatch("agents"))
+	})
+	for _, service := range wadi.Activators() {
+		g.run("activators", a.watchActivators(service))
+	}
+	g.run("leader", func(ctx context.Context) error {
+		return a.consul.WatchLeader(ctx, a.store.LeaderKey(), a.leadership.observe, a.logWatch("leader"))
+	})
 }
 
-// quiet reports what a watch can't do for now; it goes on by itself.
-func (a *Agent) quiet(what string) func(error) {
+// logWatch logs the errors of a watch, which goes on by itself.
+func (a *Agent) logWatch(what string) func(error) {
 	return func(err error) { a.log.Debug("watch failed", "what", what, "error", err) }
-}
-
-func (a *Agent) setRoutes(routes map[string]wadi.Route) {
-	a.routes.Store(&routes)
-	defer a.watcher.Refresh() // Services may be in other namespaces now.
-	a.guard.RoutesChanged()
-	a.activator.SetRoutes(routes)
-	defer a.routedOnce.Do(func() { close(a.routed) })
-	for _, c := range a.gateway.SetRoutes(routes) {
-		a.log.Warn("two services claim a host", "host", c.Host, "without", c.Service, "holder", c.Holder)
-	}
-}
-
-func (a *Agent) serveMetrics(ctx context.Context) error {
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if a.metricsServer.Shutdown(bound) != nil {
-			_ = a.metricsServer.Close() // Polls that wait; their readers ask again elsewhere.
-		}
-	}()
-	err := a.metricsServer.Serve(a.metricsLn)
-	if errors.Is(err, http.ErrServerClosed) {
-		<-stopped
-		return nil
-	}
-	return fmt.Errorf("serve metrics: %w", err)
 }

@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/control"
-	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
-	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/scheduler"
 )
 
@@ -103,36 +100,7 @@ func (c loopCluster) Job(namespace, revision string) scheduler.JobState {
 	return scheduler.JobState{Exists: true, Stopped: j.Stopped, Count: j.Count, Index: j.JobModifyIndex}
 }
 
-var (
-	_ activator.Guard = (*authz.Guard)(nil)
-	_ control.Callers = (*authz.Guard)(nil)
-)
-
-// routedCluster is the same for who knows revisions by their routes.
-type routedCluster struct {
-	cluster     loopCluster
-	namespaceOf func(revision string) (string, bool)
-}
-
-var (
-	_ activator.Endpoints = routedCluster{}
-	_ activator.Diagnoses = routedCluster{}
-)
-
-func (c routedCluster) Endpoints(revision string) ([]wadi.Endpoint, <-chan struct{}) {
-	changed := c.cluster.Changed()
-	if namespace, ok := c.namespaceOf(revision); ok {
-		return c.cluster.Endpoints(namespace, revision)
-	}
-	return nil, changed
-}
-
-func (c routedCluster) Diagnosis(revision string) (string, time.Time) {
-	if namespace, ok := c.namespaceOf(revision); ok {
-		return c.cluster.Diagnosis(namespace, revision)
-	}
-	return "", time.Time{}
-}
+var _ control.Callers = (*authz.Guard)(nil)
 
 var (
 	_ control.ServiceReader  = (*store.Writer)(nil)
@@ -140,23 +108,3 @@ var (
 	_ control.ServiceRemover = (*store.Writer)(nil)
 	_ control.RevisionReader = (*store.Store)(nil)
 )
-
-// instances dials instances: by mTLS where Envoy is in front of them, else plainly.
-type instances struct {
-	mesh  *mesh.Source
-	route func(service string) (wadi.Route, bool)
-	tcp   net.Dialer
-}
-
-var _ activator.Dialer = (*instances)(nil)
-
-func (d *instances) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
-	r, _ := d.route(ep.Service)
-	switch {
-	case r.Revisions[ep.Revision].Mesh != wadi.MeshEnvoy:
-		return d.tcp.DialContext(ctx, "tcp", ep.Addr)
-	case r.Protocol.HTTP2():
-		return d.mesh.Dial(ctx, ep.Addr, ep.Service, "h2")
-	}
-	return d.mesh.Dial(ctx, ep.Addr, ep.Service)
-}

@@ -24,23 +24,22 @@ func TestSweeper_ConsulThatLostEverything(t *testing.T) {
 	}))
 	defer jobs.Close()
 	kv := consultest.Start(t)
-	a := &Agent{log: hclog.NewNullLogger()}
-	var err error
-	if a.nomad, err = nomad.New(nomad.Config{Address: jobs.URL}); err != nil {
-		t.Fatal(err)
-	}
-	defer a.nomad.Close()
-	if a.consul, err = consul.New(consul.Config{Address: kv.URL}); err != nil {
-		t.Fatal(err)
-	}
-	a.store = store.New(a.consul, "wadi", "one", a.log)
-	before, err := a.store.Installation(t.Context())
+	client, err := nomad.New(nomad.Config{Address: jobs.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.installation.Store(&before)
+	defer client.Close()
+	c, err := consul.New(consul.Config{Address: kv.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &installation{store: store.New(c, "wadi", "one", hclog.NewNullLogger())}
+	before, err := own.read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 
-	list := a.sweeper(nil, nil, nil).List
+	list := ownedJobs{client, own}.list
 	if _, err := list(t.Context()); err != nil || !strings.Contains(filters[0], before) {
 		t.Fatalf("asked for %q, %v, want jobs of %s", filters, err, before)
 	}

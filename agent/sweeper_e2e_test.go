@@ -26,22 +26,21 @@ func TestSweep_RealNomad(t *testing.T) {
 	server, kv := nomadtest.Start(t), consultest.Start(t)
 	server.Namespace("team")
 	server.Allow("wadi", `namespace "*" { capabilities = ["submit-job", "read-job", "list-jobs"] }`)
-	a := &Agent{log: hclog.NewNullLogger(), events: &control.Events{}}
-	var err error
-	if a.nomad, err = nomad.New(nomad.Config{Address: server.URL, Token: server.Token("wadi")}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(a.nomad.Close)
-	if a.consul, err = consul.New(consul.Config{Address: kv.URL}); err != nil {
-		t.Fatal(err)
-	}
-	a.store = store.New(a.consul, "wadi", "one", a.log)
-	name, err := a.store.Installation(t.Context())
+	client, err := nomad.New(nomad.Config{Address: server.URL, Token: server.Token("wadi")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.installation.Store(&name)
-	_, err = a.store.Submit(t.Context(), []wadi.Submission{{Spec: wadi.Spec{Service: wadi.Service{Name: "stored", Namespace: "default"}, Latest: "stored-00001"}}})
+	t.Cleanup(client.Close)
+	c, err := consul.New(consul.Config{Address: kv.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &installation{store: store.New(c, "wadi", "one", hclog.NewNullLogger())}
+	name, err := own.read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = own.store.Submit(t.Context(), []wadi.Submission{{Spec: wadi.Spec{Service: wadi.Service{Name: "stored", Namespace: "default"}, Latest: "stored-00001"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +57,10 @@ func TestSweep_RealNomad(t *testing.T) {
 	server.Job("default", "older-00001", 1, map[string]string{nomad.MetaService: "older", nomad.MetaRevision: "older-00001"})
 	server.Job("default", "plain", 1, nil)
 
-	s := a.sweeper(loopNomad{a.nomad}, a.store.Writer(consul.Lock{}), func() *control.View { return &control.View{} })
+	s := &control.Sweeper{
+		List: ownedJobs{client, own}.list, Services: func() *control.View { return &control.View{} }, Jobs: loopNomad{client},
+		Store: own.store.Writer(consul.Lock{}), Events: &control.Events{}, Log: hclog.NewNullLogger(),
+	}
 	s.Every, s.Grace = 20*time.Millisecond, 500*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

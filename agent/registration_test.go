@@ -40,13 +40,13 @@ func TestMayJoin_WithoutAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	a := &Agent{consul: client, apiListener: l, log: hclog.NewNullLogger(), members: membership.New(membership.Self{}, hclog.NewNullLogger())}
+	a := &Agent{consul: client, api: &apiPlane{listener: l}, startup: newStartup(hclog.NewNullLogger()), members: membership.New(membership.Self{}, hclog.NewNullLogger())}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	joined := make(chan error, 1)
-	go func() { joined <- a.mayJoin(ctx) }()
-	for a.waits.Load() == nil || !strings.Contains(*a.waits.Load(), "the agents in Consul") {
-		if sleep(ctx, 10*time.Millisecond); ctx.Err() != nil {
+	go func() { joined <- a.awaitName(ctx) }()
+	for !strings.Contains(a.startup.waitsFor(), "the agents in Consul") {
+		if time.Sleep(10 * time.Millisecond); ctx.Err() != nil {
 			t.Fatal("it does not say that it waits")
 		}
 	}

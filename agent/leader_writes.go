@@ -12,18 +12,20 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// An agent that was paused, or that Consul's servers took for dead, goes on as if it
-// led until it hears that another does. What it stores is fenced in Consul's
-// transactions. Nomad's jobs and Consul's config entries can't be: before those are
-// changed the lock is looked at, and each change is guarded by what was seen.
+// An agent that was paused, or that Consul's servers took for dead, goes on as if it led
+// until it hears that another agent does. What it stores is fenced in Consul's transactions.
+// Writes to Nomad's jobs and Consul's config entries can't be fenced: each is preceded by a
+// read of the lock, and guarded by the index that was read.
 
-// leadership is what is asked of a term; see [consul.Term].
-type leadership interface {
+// leadershipProof is the part of [consul.Term] that a write needs.
+type leadershipProof interface {
+	// Certain returns an error once the lock may have been lost, without a call.
 	Certain() error
+	// Confirm reads the lock, and returns an error unless this agent holds it.
 	Confirm(ctx context.Context) error
 }
 
-var _ leadership = (*consul.Term)(nil)
+var _ leadershipProof = (*consul.Term)(nil)
 
 // leaderJobs is what the leader's loops ask of Nomad.
 type leaderJobs interface {
@@ -32,73 +34,73 @@ type leaderJobs interface {
 	control.CountSetter
 }
 
-// leaderNomad is Nomad as the leader alone changes it.
+// leaderNomad is Nomad with the writes that only a leader makes.
 type leaderNomad struct {
 	leaderJobs
-	term leadership
+	lease leadershipProof
 }
 
-// Scale asks nobody first: it is guarded, frequent, and must not wait for Consul.
+// Scale does not read the lock first: it is guarded, frequent, and must not wait for Consul.
 func (n leaderNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
-	if err := n.term.Certain(); err != nil {
+	if err := n.lease.Certain(); err != nil {
 		return 0, err
 	}
 	return n.leaderJobs.Scale(ctx, namespace, id, count, index, message)
 }
 
 func (n leaderNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
-	if err := n.term.Confirm(ctx); err != nil {
+	if err := n.lease.Confirm(ctx); err != nil {
 		return 0, err
 	}
 	return n.leaderJobs.Register(ctx, job, count, index)
 }
 
 func (n leaderNomad) Stop(ctx context.Context, namespace, id string) error {
-	if err := n.term.Confirm(ctx); err != nil {
+	if err := n.lease.Confirm(ctx); err != nil {
 		return err
 	}
 	return n.leaderJobs.Stop(ctx, namespace, id)
 }
 
 func (n leaderNomad) Purge(ctx context.Context, namespace, id string) error {
-	if err := n.term.Confirm(ctx); err != nil {
+	if err := n.lease.Confirm(ctx); err != nil {
 		return err
 	}
 	return n.leaderJobs.Purge(ctx, namespace, id)
 }
 
-// leaderOrders is how the leader alone tells instances to go. Like Scale it asks nobody
-// first; that they stay anybody may say.
+// leaderOrders sends the orders to leave that only a leader gives. Like Scale it does not
+// read the lock first. The order to stay may come from any agent.
 type leaderOrders struct {
 	control.Orders
-	term leadership
+	lease leadershipProof
 }
 
 func (o leaderOrders) SendOrder(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
-	if err := o.term.Certain(); err != nil && order != wadi.OrderStay {
+	if err := o.lease.Certain(); err != nil && order != wadi.OrderStay {
 		return wadi.OrderAnswer{}, err
 	}
 	return o.Orders.SendOrder(ctx, ep, order)
 }
 
-// configEntries is [mesh.Entries], by a name that none of its methods has.
+// configEntries is [mesh.Entries], under a name that can be embedded: Entries is a method.
 type configEntries interface{ mesh.Entries }
 
-// leaderEntries are Consul's config entries as the leader alone changes them.
+// leaderEntries are Consul's config entries with the writes that only a leader makes.
 type leaderEntries struct {
 	configEntries
-	term leadership
+	lease leadershipProof
 }
 
 func (e leaderEntries) SetEntry(ctx context.Context, entry api.ConfigEntry, index uint64) error {
-	if err := e.term.Confirm(ctx); err != nil {
+	if err := e.lease.Confirm(ctx); err != nil {
 		return err
 	}
 	return e.configEntries.SetEntry(ctx, entry, index)
 }
 
 func (e leaderEntries) DeleteEntry(ctx context.Context, kind, name string, index uint64) error {
-	if err := e.term.Confirm(ctx); err != nil {
+	if err := e.lease.Confirm(ctx); err != nil {
 		return err
 	}
 	return e.configEntries.DeleteEntry(ctx, kind, name, index)

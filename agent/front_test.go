@@ -34,11 +34,11 @@ func TestGatewayURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer a.close()
-		_, plain, _ := net.SplitHostPort(a.gatewayServer.Addr().String())
-		_, secure, _ := net.SplitHostPort(a.tlsAddress())
+		defer a.Close()
+		_, plain, _ := net.SplitHostPort(a.GatewayAddr().String())
+		_, secure, _ := net.SplitHostPort(a.front.tlsAddress())
 		want := strings.NewReplacer("PLAIN", plain, "SECURE", secure).Replace(tt.want)
-		if got := a.gatewayURL("hello"); got != want {
+		if got := a.front.url("hello"); got != want {
 			t.Errorf("%+v: got %s, want %s", tt, got, want)
 		}
 	}

@@ -1,0 +1,47 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/authz"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/mesh"
+	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/store"
+)
+
+// openClients makes the clients of Consul and Nomad, and what reads from them all the time.
+func (a *Agent) openClients(context.Context) (err error) {
+	c := a.cfg
+	a.consul, err = consul.New(consul.Config{
+		Address: c.Consul.Address, Token: c.Consul.Token, CAFile: c.Consul.TLS.CAFile,
+		CertFile: c.Consul.TLS.CertFile, KeyFile: c.Consul.TLS.KeyFile, SkipVerify: c.Consul.TLS.SkipVerify,
+	})
+	if err != nil {
+		return err
+	}
+	a.nomad, err = nomad.New(nomad.Config{
+		Address: c.Nomad.Address, Token: c.Nomad.Token, Region: c.Nomad.Region,
+		CAFile: c.Nomad.TLS.CAFile, CertFile: c.Nomad.TLS.CertFile, KeyFile: c.Nomad.TLS.KeyFile,
+		SkipVerify: c.Nomad.TLS.SkipVerify,
+	})
+	if err != nil {
+		return err
+	}
+	a.opened.push("connections to Nomad", a.nomad.Close)
+	a.store = store.New(a.consul, c.Consul.Prefix, c.Name, a.log.Named("store"))
+	a.installation = &installation{store: a.store}
+	a.mesh = &mesh.Source{API: a.consul.API(), Services: wadi.Activators(), Log: a.log.Named("mesh")}
+	a.leadership = &leadership{log: a.log, inMesh: a.mesh.Ready()}
+	a.guard = authz.New(a.consul, a.routing.all, a.log.Named("intentions"))
+	a.watcher = &nomad.Watcher{Client: a.nomad, Log: a.log.Named("nomad"), Namespaces: a.routing.namespaces, Reread: a.reread}
+	return nil
+}
+
+// reread takes in a job's modify index from a full read.
+func (a *Agent) reread(namespace, revision string, index uint64) {
+	if own, ok := a.routing.namespaceOf(revision); ok && own == namespace {
+		a.owned.Reread(revision, index)
+	}
+}

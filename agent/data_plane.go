@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/internal/telemetry"
+	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/gateway"
+)
+
+// openTelemetry makes what writes the access log and sends spans.
+func (a *Agent) openTelemetry(context.Context) (err error) {
+	c, access := a.cfg.Telemetry, a.deps.AccessLog
+	if !c.AccessLog {
+		access = nil
+	}
+	a.telemetry, err = telemetry.New(telemetry.Config{
+		Name: a.cfg.Name, Version: a.deps.Version, AccessLog: access, Endpoint: c.OTLPEndpoint,
+		Log: a.log.Named("telemetry"), Registerer: a.reg,
+	})
+	return err
+}
+
+// openDataPlane makes the activator and the gateway.
+func (a *Agent) openDataPlane(context.Context) (err error) {
+	c := a.cfg
+	cluster := loopCluster{a.watcher}
+	routed := routedCluster{cluster, a.routing.namespaceOf}
+	a.activator, err = activator.New(activator.Config{
+		Name: c.Name, Boot: a.boot, Endpoints: routed, Diagnoses: routed,
+		Waker: &control.Waker{
+			Jobs: loopNomad{a.nomad}, Purger: loopNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.routing.route,
+			Events: a.events, Owned: &a.owned, Log: a.log.Named("waker"),
+		},
+		Dialer:     &instanceDialer{mesh: a.mesh, route: a.routing.route},
+		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
+		MaxWakes: float64(c.Activator.MaxWakes), RequestRecords: a.telemetry.On(),
+		Guard: a.guard, Peer: func(r *http.Request) string { return a.gateway.Caller(r) },
+		Log: a.log.Named("activator"), Registerer: a.reg,
+	})
+	if err != nil {
+		return err
+	}
+	a.gateway, err = gateway.New(gateway.Config{
+		Domain: c.Gateway.Domain, Activator: a.activator, Registerer: a.reg, TrustedProxies: c.Gateway.TrustedProxies,
+		Authorize: a.guard.Authorize,
+	})
+	return err
+}
+
+// setRoutes gives new routes to every part that routes.
+func (a *Agent) setRoutes(routes map[string]wadi.Route) {
+	a.routing.set(routes)
+	a.guard.RoutesChanged()
+	a.activator.SetRoutes(routes)
+	for _, c := range a.gateway.SetRoutes(routes) {
+		a.log.Warn("two services claim a host", "host", c.Host, "without", c.Service, "holder", c.Holder)
+	}
+	a.routing.announce()
+	a.watcher.Refresh() // Services may be in other namespaces now.
+}
