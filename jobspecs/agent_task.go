@@ -15,16 +15,38 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// ParseTask reads the body of a Nomad task out of the agent's configuration
-// (queue_proxy, and mesh.sidecar_task), where Nomad's parser can't be asked, and
-// returns it as Agent takes it. It knows driver, user, config, env, meta,
-// resources, logs, kill_timeout, shutdown_delay, artifact and volume_mount.
-// References to what Nomad knows at run time, such as ${NOMAD_TASK_DIR} or
-// ${attr.cpu.arch}, are kept as they are.
+// ParseTask reads the body of a Nomad task in the agent's configuration (queue_proxy, and
+// mesh.sidecar_task), where Nomad's parser can't be asked, and returns it as Agent needs
+// it. It knows driver, user, config, env, meta, resources, logs, kill_timeout,
+// shutdown_delay, artifact and volume_mount. References that Nomad resolves at run time,
+// such as ${NOMAD_TASK_DIR} or ${attr.cpu.arch}, are kept.
 func ParseTask(body hcl.Body, path string) (json.RawMessage, []Problem) {
 	r := &taskReader{}
 	r.begin()
 	r.scope.runtime = true
+	t := r.task(body, path)
+	o, err := asObject(t)
+	if err != nil {
+		r.addf(body.MissingItemRange(), path, "write the task: %s", err)
+		return nil, r.problems
+	}
+	for k, v := range o {
+		if isZero(v) {
+			delete(o, k) // Only at the top; config and env stay as the user wrote them.
+		}
+	}
+	data, err := json.Marshal(o)
+	if err != nil {
+		r.addf(body.MissingItemRange(), path, "write the task: %s", err)
+	}
+	sortProblems(r.problems)
+	return data, r.problems
+}
+
+type taskReader struct{ reader }
+
+// task reads the settings of the task.
+func (r *taskReader) task(body hcl.Body, path string) *api.Task {
 	var t api.Task
 	var kill, shutdown wadi.Duration
 	r.body(body, path, []setting{
@@ -50,25 +72,8 @@ func ParseTask(body hcl.Body, path string) (json.RawMessage, []Problem) {
 		t.KillTimeout = new(kill.D())
 	}
 	t.ShutdownDelay = shutdown.D()
-	o, err := asObject(&t)
-	if err != nil {
-		r.addf(body.MissingItemRange(), path, "write the task: %s", err)
-		return nil, r.problems
-	}
-	for k, v := range o {
-		if isZero(v) {
-			delete(o, k) // Of ours; what is in config and env is the user's.
-		}
-	}
-	data, err := json.Marshal(o)
-	if err != nil {
-		r.addf(body.MissingItemRange(), path, "write the task: %s", err)
-	}
-	sortProblems(r.problems)
-	return data, r.problems
+	return &t
 }
-
-type taskReader struct{ reader }
 
 func (r *taskReader) resources(b *hcl.Block, path string) *api.Resources {
 	var cpu, cores, memory, most int
@@ -129,7 +134,7 @@ func (r *taskReader) volumeMount(b *hcl.Block, path string) *api.VolumeMount {
 	return m
 }
 
-// strings reads a block of free names with string values.
+// strings reads a block of arbitrary names with string values.
 func (r *taskReader) strings(body hcl.Body, path string) map[string]string {
 	attrs, diags := body.JustAttributes()
 	r.addDiagnostics(diags, path, body.MissingItemRange())
@@ -147,8 +152,8 @@ func (r *taskReader) strings(body hcl.Body, path string) map[string]string {
 	return all
 }
 
-// anything reads a driver's config: whatever stands there. Blocks become lists of
-// maps, as Nomad's own parser makes them.
+// anything reads a driver's config, with arbitrary content. Blocks become lists of maps,
+// as in Nomad's own parser.
 func (r *taskReader) anything(body hcl.Body, path string) map[string]any {
 	all := map[string]any{}
 	b, ok := body.(*hclsyntax.Body)

@@ -12,8 +12,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// The blocks of a service, one function each. Bounds stand here; what two
-// settings must keep together stands in check_settings.go.
+// The blocks of a service, one function each, with the bounds of single settings. Rules
+// about two settings are in check_settings.go.
 
 func (r *reader) datacenters(s *wadi.Service) func(cty.Value) error {
 	read := stringList(&s.Datacenters, 100, notEmpty)
@@ -43,7 +43,7 @@ func (r *reader) port(s *wadi.Service) func(cty.Value) error {
 	}
 }
 
-// meta adds to the defaults' entries.
+// meta adds to the entries of the defaults.
 func (r *reader) meta(s *wadi.Service) func(cty.Value) error {
 	var given map[string]string
 	read := stringMap(&given, 64, 1024)
@@ -117,7 +117,7 @@ func (r *reader) rollout(b *hcl.Block, path string) {
 	}, nil)
 }
 
-// limited adds to an error of range which of the agent's limits is the upper bound.
+// limited adds to a range error which of the agent's limits is the upper bound.
 func (r *reader) limited(read func(cty.Value) error, limit string) func(cty.Value) error {
 	return func(v cty.Value) error {
 		err := read(v)

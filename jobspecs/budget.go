@@ -9,30 +9,30 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// A kilobyte of HCL can ask for any amount of memory and time: locals that double
-// each other, loops in loops, a function that repeats. So every value is paid for as it
-// comes into being, out of one budget for all files of a submission.
+// A kilobyte of HCL can require any amount of memory and time: locals that double each
+// other, nested loops, a function that repeats. So every value is charged when it is made,
+// to one budget for all files of a submission.
 
-// Bounds of what expressions outside the instance block may make. Few specs need more
-// than some kilobytes.
+// Bounds of expressions outside the instance block. Few specs need more than some
+// kilobytes.
 const (
-	maxWork  = 4 << 20 // Bytes of all values, those on the way included.
-	maxNest  = 100     // Of values in values.
-	maxNames = 1000    // Variables of a file, and locals.
+	maxWork  = 4 << 20 // Bytes of all values, intermediate ones included.
+	maxNest  = 100     // Depth of nested values.
+	maxNames = 1000    // Number of variables of a file, and of locals.
 
-	perValue = 32 // What a value costs besides its text.
+	perValue = 32 // Charge of a value besides its text.
 )
 
-// budget is a budget, and what became of it.
+// budget is the remaining work of evaluations.
 type budget struct {
 	left     int
-	exceeded string // Why nothing more is evaluated; empty while something is.
+	exceeded string // Why evaluation stopped; empty while it goes on.
 	reported bool
 }
 
 func newBudget(work int) *budget { return &budget{left: work} }
 
-// spend takes n from the budget; false: it is used up.
+// spend takes n from the budget, and reports whether that was enough.
 func (m *budget) spend(n int) bool {
 	if m.exceeded == "" && (n < 0 || n > m.left) {
 		m.stop("the expressions make more than %d KiB of values", maxWork>>10)
@@ -54,7 +54,7 @@ func (m *budget) diagnostics(rng hcl.Range) hcl.Diagnostics {
 	}}
 }
 
-// value evaluates e. That the budget is used up is told once.
+// value evaluates e. It reports only once that the budget is exceeded.
 func (m *budget) value(e hcl.Expression, ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	var v cty.Value
 	var diags hcl.Diagnostics
@@ -73,7 +73,7 @@ func (m *budget) value(e hcl.Expression, ctx *hcl.EvalContext) (cty.Value, hcl.D
 	return cty.DynamicVal, m.diagnostics(e.Range())
 }
 
-// charge pays for a value, and all that is in it.
+// charge takes the size of a value and everything in it from the budget.
 func (m *budget) charge(v cty.Value, depth int) bool {
 	if depth > maxNest {
 		m.stop("a value is nested more than %d deep", maxNest)
@@ -98,7 +98,7 @@ func (m *budget) charge(v cty.Value, depth int) bool {
 	return true
 }
 
-// digits is how long a number is when it is written out.
+// digits is the length of a number when it is written out.
 func digits(f *big.Float) int {
 	if f.IsInf() {
 		return 1
@@ -107,7 +107,7 @@ func digits(f *big.Float) int {
 	return max(exponent, -exponent) / 3
 }
 
-// metered is an expression whose value is paid for.
+// metered is an expression whose value is charged.
 type metered struct {
 	hclsyntax.Expression
 	budget *budget
@@ -129,15 +129,15 @@ func (x *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	return v, diags
 }
 
-// UnwrapExpression lets HCL see what x is.
+// UnwrapExpression lets HCL see the original expression.
 func (x *metered) UnwrapExpression() hcl.Expression { return x.Expression }
 
-// parts pays for the variables in a text before it is put together: what they hold is
-// shared until then.
+// parts charges the variables in a text before it is put together: until then they share
+// their memory.
 func (m *budget) parts(t *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
 	for _, p := range t.Parts {
 		switch p.(type) {
-		case *metered, *hclsyntax.LiteralValueExpr: // Paid for, or in the file.
+		case *metered, *hclsyntax.LiteralValueExpr: // Charged already, or in the file.
 			continue
 		}
 		if v, diags := p.Value(ctx); !diags.HasErrors() && !m.charge(v, 0) {
@@ -146,7 +146,7 @@ func (m *budget) parts(t *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
 	}
 }
 
-// wrap has every part of e paid for. It changes e, whose meaning and variables stay.
+// wrap makes every part of e metered. It changes e, but not its meaning or variables.
 func (m *budget) wrap(e hclsyntax.Expression) hclsyntax.Expression {
 	switch x := e.(type) {
 	case nil, *metered, *hclsyntax.ScopeTraversalExpr, *hclsyntax.AnonSymbolExpr:
@@ -161,7 +161,7 @@ func (m *budget) wrap(e hclsyntax.Expression) hclsyntax.Expression {
 		x.Source = m.wrap(x.Source)
 	case *hclsyntax.FunctionCallExpr:
 		for i, a := range x.Args {
-			if x.Name != "convert" || i == 0 { // The second is a type, and no value.
+			if x.Name != "convert" || i == 0 { // The second argument is a type, not a value.
 				x.Args[i] = m.wrap(a)
 			}
 		}
@@ -179,7 +179,7 @@ func (m *budget) wrap(e hclsyntax.Expression) hclsyntax.Expression {
 	return &metered{Expression: e, budget: m}
 }
 
-// wrapMany is wrap for what makes many values or a text.
+// wrapMany is wrap for expressions that make collections or texts.
 func (m *budget) wrapMany(e hclsyntax.Expression) {
 	switch x := e.(type) {
 	case *hclsyntax.TupleConsExpr:

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// What may not stand in an instance block, and the setting to use instead.
+// Settings that an instance block may not have, and what to use instead.
 const (
 	notCount         = "Wadi decides how many instances run; use min and max in the service's scale block"
 	notScaling       = "Wadi scales the instances; use the service's scale block"
@@ -49,8 +49,8 @@ func reservedEnv(name string) bool {
 	return slices.Contains([]string{"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}, name) || strings.HasPrefix(name, "WADI_")
 }
 
-// checkInstance finds what may not stand in an instance block, as far as the
-// syntax shows it. Finish finds the rest (what dynamic blocks and expressions make).
+// checkInstance finds what an instance block may not have, as far as the syntax shows it.
+// Complete finds the rest, which dynamic blocks and expressions make.
 func checkInstance(body *hclsyntax.Body, service string) []Problem {
 	c := &checker{service: service, budget: newBudget(maxWork)}
 	c.attribute(body, "count", "instance", notCount)
@@ -82,7 +82,7 @@ func checkInstance(body *hclsyntax.Body, service string) []Problem {
 
 type checker struct {
 	service  string
-	networks int // Network blocks so far.
+	networks int // Number of network blocks so far.
 	budget   *budget
 	problems []Problem
 }
@@ -142,7 +142,7 @@ func (c *checker) task(b *hclsyntax.Block) {
 	}
 }
 
-// env looks into both forms that Nomad takes: a block, and a map.
+// env checks both forms that Nomad accepts: a block, and a map.
 func (c *checker) env(task *hclsyntax.Body, path string) {
 	check := func(name string, rng hcl.Range) {
 		if reservedEnv(name) {

@@ -12,8 +12,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// check finds settings that are good by themselves and impossible together.
-// head is where a complaint stands if all settings in it are defaults.
+// check finds settings that are good by themselves and impossible together. head is the
+// place of complaints about settings that are all defaults.
 func (r *reader) check(s *wadi.Service, head hcl.Range) {
 	say := func(path, format string, args ...any) { r.addf(r.at(path, head), path, format, args...) }
 	r.checkScale(s.Scale, say)
@@ -56,7 +56,7 @@ func (r *reader) checkUpstreams(s *wadi.Service, say func(path, format string, a
 			say(path, "an upstream is reached through Envoy, and mesh is \"off\"; set mesh = \"envoy\" or remove it (mesh is set %s)", r.origin("mesh"))
 		}
 		switch use := reservedPort(u.LocalPort); {
-		case u.LocalPort == 0: // Reported where it was read.
+		case u.LocalPort == 0: // Reported when it was read.
 		case use != "":
 			say(port, "%d is reserved for %s; use another port", u.LocalPort, use)
 		case u.LocalPort == s.Port:
@@ -109,7 +109,7 @@ func (r *reader) checkTimes(s *wadi.Service, say func(path, format string, args 
 			say(c.path, "%s is above timeout.request (%s, set %s), which ends the request before", span(c.d.D()), span(t.Request.D()), r.origin("timeout.request"))
 		}
 	}
-	// A default that is too long for a short timeout.request does no harm.
+	// A default that is longer than a short timeout.request does no harm.
 	if rng, ok := r.ranges["queue.timeout"]; ok && s.Queue.Timeout > t.Request && r.good("queue.timeout", "timeout.request") {
 		p := problemAt(rng, "queue.timeout", "%s is above timeout.request (%s, set %s), which ends the wait before", span(s.Queue.Timeout.D()), span(t.Request.D()), r.origin("timeout.request"))
 		p.Warning = true
@@ -117,7 +117,7 @@ func (r *reader) checkTimes(s *wadi.Service, say func(path, format string, args 
 	}
 }
 
-// wholeSeconds refuses what read took if it has a fraction of a second.
+// wholeSeconds is read, but refuses fractions of a second.
 func wholeSeconds(read func(cty.Value) error, d *wadi.Duration) func(cty.Value) error {
 	return func(v cty.Value) error {
 		before := *d
@@ -132,7 +132,7 @@ func wholeSeconds(read func(cty.Value) error, d *wadi.Duration) func(cty.Value) 
 	}
 }
 
-// onlyZero takes nothing but what switches a feature off that does not exist yet.
+// onlyZero accepts only the value that switches off a feature which does not exist yet.
 func onlyZero(what string) func(cty.Value) error {
 	return func(v cty.Value) error {
 		zero := false

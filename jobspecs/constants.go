@@ -6,11 +6,11 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// Constants reads other HCL than services, such as an agent's configuration, within the
+// Constants reads HCL other than services, such as an agent's configuration, within the
 // same bounds. The zero value is ready.
 type Constants struct{ scope scope }
 
-// Body parses a file. One that is nested too deeply is refused before it is parsed.
+// Body parses a file. It refuses one that is nested too deeply, before it is parsed.
 func (c *Constants) Body(f File) (hcl.Body, hcl.Diagnostics) {
 	if p, deep := tooDeep(f); deep {
 		at := hcl.Pos{Line: p.Line, Column: p.Column}
@@ -22,7 +22,7 @@ func (c *Constants) Body(f File) (hcl.Body, hcl.Diagnostics) {
 	return parsed.Body, diags
 }
 
-// Value evaluates an expression that may refer to nothing.
+// Value evaluates an expression that may not refer to anything.
 func (c *Constants) Value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 	v, diags := c.scope.constant(e)
 	if m := c.scope.budget; m.exceeded != "" && !diags.HasErrors() {

@@ -10,7 +10,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// builtin holds every default of a service: the one place where they stand.
+// builtin has every default of a service: the only place for defaults.
 func builtin() wadi.Service {
 	return wadi.Service{
 		Namespace:   "default",
@@ -22,7 +22,7 @@ func builtin() wadi.Service {
 		Visibility:  wadi.Public,
 		Network:     wadi.Bridge,
 		Mesh:        wadi.MeshEnvoy,
-		Probe:       wadi.Probe{Timeout: wadi.Duration(time.Second)}, // TCP connect.
+		Probe:       wadi.Probe{Timeout: wadi.Duration(time.Second)}, // A TCP connect.
 		Timeout: wadi.Timeouts{
 			Request:  wadi.Duration(300 * time.Second),
 			Progress: wadi.Duration(600 * time.Second),
@@ -46,13 +46,13 @@ func builtin() wadi.Service {
 	}
 }
 
-// Defaults are the settings that a service has unless its spec says otherwise.
-// The zero value is the built-in ones.
+// Defaults are the settings of a service whose spec does not set them. The zero value is
+// the built-in ones.
 type Defaults struct {
 	service *wadi.Service
 }
 
-// Service is a service with nothing but defaults. The caller owns it.
+// Service is a service with only defaults. The caller owns it.
 func (d Defaults) Service() wadi.Service {
 	if d.service == nil {
 		return builtin()
@@ -66,11 +66,11 @@ func (d Defaults) Service() wadi.Service {
 	return s
 }
 
-// ParseDefaults reads the agent configuration's defaults block: any setting of a
-// service but what is a single service's own (instance, serving_task, domains,
-// upstream, traffic). What it does not set is the built-in default.
+// ParseDefaults reads the defaults block of the agent's configuration: any setting of a
+// service except those of a single service (instance, serving_task, domains, upstream,
+// traffic). Other settings have the built-in defaults.
 func ParseDefaults(body hcl.Body) (Defaults, []Problem) {
-	// The agent's limits are checked with each service: they may come to be lower.
+	// The agent's limits are checked with each service: they may be lowered later.
 	r := &reader{limits: Limits{MaxInstances: 10_000, MaxRequestTimeout: 24 * time.Hour}.orDefault()}
 	r.begin()
 	s := builtin()

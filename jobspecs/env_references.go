@@ -10,28 +10,27 @@ import (
 )
 
 // Nomad resolves references to a task's environment in the order of a Go map, which
-// differs from start to start: an env value that refers to another variable of the
-// same task gets its value or stays "${PORT}", by chance. So what Wadi gives to a
-// task is put in as a value when the job is rendered; what only Nomad knows, the
-// port in a host network, as a NOMAD_ variable, which is always resolved first.
+// differs from start to start: an env value that refers to another variable of the same
+// task gets its value or stays "${PORT}", by chance. So Wadi's variables are replaced by
+// their values when the job is rendered. The port in a host network, which only Nomad
+// knows, is replaced by a NOMAD_ variable, which Nomad always resolves first.
 
-// reference is how Nomad's users refer to a variable; Nomad knows no escape for it.
+// reference is the syntax of a reference to a variable; Nomad has no escape for it.
 var reference = regexp.MustCompile(`\$\{([a-zA-Z0-9_]+)\}`)
 
-// given are the variables that Wadi adds to the user's tasks, with PORT, which only
-// the serving task has in its environment.
+// given are the variables that Wadi adds to the user's tasks. Only the serving task has
+// PORT in its environment.
 func (r *renderer) given() map[string]string {
 	return map[string]string{
 		"PORT":          r.appPort(),
 		"WADI_SERVICE":  r.rev.Service,
 		"WADI_REVISION": r.rev.ID,
-		// As in images made for Knative or Cloud Run.
+		// For images made for Knative or Cloud Run.
 		"K_SERVICE": r.rev.Service, "K_REVISION": r.rev.ID, "K_CONFIGURATION": r.rev.Service,
 	}
 }
 
-// resolve puts values in for references to them, everywhere below v where Nomad
-// would, and returns v.
+// resolve replaces references by values everywhere in v where Nomad would, and returns v.
 func resolve(v any, values map[string]string) any {
 	switch v := v.(type) {
 	case string:
@@ -57,10 +56,10 @@ func resolve(v any, values map[string]string) any {
 	return v
 }
 
-// resolveTemplate leaves a template's text alone, as Nomad does: a shell script may
-// mean its own ${PORT}. Only where the template makes environment variables the
-// reference has no other meaning. There the template's own function looks up what
-// Nomad knows, because Nomad resolves nothing in what comes out.
+// resolveTemplate leaves a template's text unchanged, as Nomad does: a shell script may
+// mean its own ${PORT}. Only in a template of environment variables a reference has no
+// other meaning. There the template's own function looks up Nomad's variables, because
+// Nomad resolves nothing in the result.
 func resolveTemplate(template object, text any, values map[string]string) any {
 	if template["Envvars"] != true {
 		return text
@@ -68,7 +67,7 @@ func resolveTemplate(template object, text any, values map[string]string) any {
 	return resolve(text, inTemplate(values, template))
 }
 
-// inTemplate is values as the template's language writes them.
+// inTemplate is values in the template's language.
 func inTemplate(values map[string]string, template object) map[string]string {
 	left, right := "{{", "}}"
 	if s, ok := template["LeftDelim"].(string); ok && s != "" {
@@ -86,8 +85,8 @@ func inTemplate(values map[string]string, template object) map[string]string {
 	return written
 }
 
-// unstableReferences lists the variables in a task's env that refer to others in it: Nomad
-// resolves such a reference or leaves it as it is.
+// unstableReferences lists the variables in a task's env that refer to others in it, and
+// the referred ones: Nomad resolves such a reference at some starts only.
 func unstableReferences(t *api.Task) (names []string, refers map[string]string) {
 	refers = map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(t.Env)) {

@@ -6,8 +6,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclwrite"
 )
 
-// Format lays src out as HCL is usually laid out. A file that can't be parsed is
-// returned as it is, with what is wrong; the problems name no file.
+// Format lays out src as is usual for HCL. If src can't be parsed it is returned
+// unchanged, with the problems, which name no file.
 func Format(src []byte) ([]byte, []Problem) {
 	if p, deep := tooDeep(File{Source: src}); deep {
 		return src, []Problem{p}

@@ -12,15 +12,15 @@ import (
 
 // Bounds of single arguments.
 const (
-	maxDecoded = 64 << 10 // Of a text that is decoded: what comes out is many times larger.
+	maxDecoded = 64 << 10 // Of a text to decode: the result is many times larger.
 	maxIndent  = 1000
 	maxDigits  = 1000 // Of a number in a text.
 )
 
-// wideVerb has a width or precision of thousands.
+// wideVerb matches a width or precision of thousands.
 var wideVerb = regexp.MustCompile(`%[^a-zA-Z%]*\d{4}`)
 
-// guard makes fn refuse what would cost too much, before it does anything.
+// guard makes fn refuse too expensive calls before it does anything.
 func (m *budget) guard(name string, fn function.Function) function.Function {
 	return function.New(&function.Spec{
 		Params: fn.Params(), VarParam: fn.VarParam(),
@@ -49,7 +49,7 @@ func (m *budget) admit(name string, args []cty.Value) error {
 	return nil
 }
 
-// refuses says why a function does not take its arguments, each of which is paid for.
+// refuses returns why a function does not accept its arguments, which are already charged.
 func refuses(name string, args []cty.Value) error {
 	switch name {
 	case "format", "formatlist":
@@ -75,7 +75,7 @@ func refuses(name string, args []cty.Value) error {
 	return nil
 }
 
-// refusesText says why a text is not decoded.
+// refusesText returns why a text can't be decoded.
 func refusesText(name, text string) error {
 	if (name == "jsondecode" || name == "yamldecode") && brackets(text) > maxNest {
 		return fmt.Errorf("it is nested more than %d deep", maxNest)
@@ -84,17 +84,17 @@ func refusesText(name, text string) error {
 		return nil
 	}
 	for line := range strings.Lines(text) {
-		if len(line)-len(strings.TrimLeft(line, " -?\t")) > 2*maxNest { // Each may begin a level.
+		if len(line)-len(strings.TrimLeft(line, " -?\t")) > 2*maxNest { // Each of these characters may begin a level.
 			return fmt.Errorf("it is nested more than %d deep", maxNest)
 		}
 	}
-	if strings.Contains(text, "&") && strings.Contains(text, "*") { // Each alias may double what it stands for.
+	if strings.Contains(text, "&") && strings.Contains(text, "*") { // Each alias may double its anchor.
 		return errors.New("YAML with anchors and aliases can't be decoded here")
 	}
 	return nil
 }
 
-// brackets is how deeply brackets stand in each other at most.
+// brackets is the greatest depth of nested brackets.
 func brackets(text string) (deepest int) {
 	depth := 0
 	for i := range len(text) {
@@ -109,7 +109,8 @@ func brackets(text string) (deepest int) {
 	return deepest
 }
 
-// cost is what a call may make, or how long it may take, beyond the size of what it is given.
+// cost is the size of a call's result or its time, in bytes, beyond the size of its
+// arguments.
 func cost(name string, args []cty.Value) int {
 	switch name {
 	case "formatlist":
@@ -130,7 +131,7 @@ func cost(name string, args []cty.Value) int {
 		return times(1+len(textOf(args, 0)), 1+len(textOf(args, 2)))
 	case "regex_replace":
 		return times(8*(1+len(textOf(args, 0))), 1+len(textOf(args, 1))+len(textOf(args, 2)))
-	case "flatten": // It makes a type of all elements for each of its steps.
+	case "flatten": // Each of its steps makes a type of all elements.
 		n := sizeOf(args...) / perValue
 		return times(n, n)
 	case "setproduct":
@@ -149,7 +150,7 @@ func cost(name string, args []cty.Value) int {
 	return 0
 }
 
-// times multiplies without going beyond what any budget has.
+// times multiplies, but never overflows: the result is at most just above any budget.
 func times(a, b int) int {
 	if a != 0 && b > maxWork/a {
 		return maxWork + 1
@@ -172,7 +173,7 @@ func numberOf(args []cty.Value, i int) float64 {
 	return f
 }
 
-// lengthOf is how many elements v has; 0 if it has none.
+// lengthOf is the number of v's elements; 0 if it has none.
 func lengthOf(v cty.Value) int {
 	if !v.IsKnown() || v.IsNull() || !v.CanIterateElements() {
 		return 0
@@ -180,7 +181,7 @@ func lengthOf(v cty.Value) int {
 	return v.LengthInt()
 }
 
-// sizeOf is what values cost.
+// sizeOf is what values are charged.
 func sizeOf(all ...cty.Value) int {
 	m := newBudget(maxWork)
 	for _, v := range all {

@@ -15,9 +15,9 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// functions are Nomad's, by the same names, so that a local that instance and service
-// both use means the same in both. Those that read files say so, and those that give
-// another value each time. What they may cost is m's to say.
+// functions are Nomad's functions by the same names, so that a local means the same in
+// instance and service. Functions that read files, or give another value each time, only
+// explain that they can't be used. The budget b bounds the cost.
 func functions(m *budget) map[string]function.Function {
 	all := map[string]function.Function{
 		"abs": stdlib.AbsoluteFunc, "ceil": stdlib.CeilFunc, "floor": stdlib.FloorFunc, "log": stdlib.LogFunc,
@@ -58,7 +58,7 @@ func functions(m *budget) map[string]function.Function {
 	return all
 }
 
-// refused is a function that only says why it can't be used.
+// refused is a function that only explains why it can't be used.
 func refused(format, name string) function.Function {
 	err := fmt.Errorf(format, name)
 	return function.New(&function.Spec{

@@ -10,11 +10,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Hash is of what makes a revision: the parsed instance, and every setting that
-// is not changed in place. Two specs with the same hash are the same revision.
-// Layout, comments, the order of maps and settings that are as if not set don't count.
+// Hash identifies a revision: it covers the parsed instance, and every setting that is not
+// changed in place. Two specs with the same hash are the same revision. Layout, comments,
+// the order of maps and settings with zero values do not count.
 func Hash(s wadi.Service) string {
-	// In place: these belong to the service, not to a revision.
+	// Changed in place: these belong to the service, not to a revision.
 	s.Scale, s.Traffic, s.Retention, s.Meta = wadi.Scaling{}, nil, wadi.Retention{}, nil
 	s.Domains, s.Visibility, s.Intentions = nil, "", nil
 	s.Queue = wadi.Queue{Quiet: slices.Sorted(slices.Values(s.Queue.Quiet))}
@@ -29,7 +29,7 @@ func Hash(s wadi.Service) string {
 		return "" // A Service without its instance always marshals.
 	}
 	dropZeros(o)
-	// A grpc probe of the whole app has an empty name, which is not the same as none.
+	// A grpc probe of the whole app has an empty name, which differs from no probe.
 	if s.Probe.GRPC != nil {
 		inner(o, "probe")["grpc"] = *s.Probe.GRPC
 	}
@@ -48,8 +48,8 @@ func Hash(s wadi.Service) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// dropZeros leaves out what is as if not set, so that a setting that a later
-// Wadi adds changes no hash while nobody uses it.
+// dropZeros removes zero values, so that a setting which a later Wadi adds changes no hash
+// while it is not used.
 func dropZeros(o object) {
 	for k, v := range o {
 		if m, ok := v.(object); ok {

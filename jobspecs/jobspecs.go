@@ -1,13 +1,12 @@
-// Package jobspecs turns a user's HCL into wadi.Service values, and a revision
-// into the Nomad job that runs it.
+// Package jobspecs turns a user's HCL into wadi.Service values, and a revision into the
+// Nomad job that runs it.
 //
-// It promises to report every mistake of a file at once, each with its file,
-// line, column and the setting it is about; to keep Nomad's own errors at the
-// user's lines; and to render the same revision to the same bytes every time.
-// It is pure: no I/O, no clock. The caller asks Nomad's parser between
-// [Draft.NomadSource] and [Draft.Finish]. It is the only package that knows
-// Nomad's job types, and it refuses what this version of Wadi doesn't do
-// instead of ignoring it.
+// It promises to report every mistake of a file at once, each with its file, line, column
+// and setting; to keep Nomad's own errors at the user's lines; and to render the same
+// revision to the same bytes every time. It is pure: no I/O, no clock. The caller asks
+// Nomad's parser between [Draft.NomadSource] and [Draft.Complete]. [Render] makes the
+// job's JSON. It is the only package with Nomad's job types. It refuses settings that this
+// version of Wadi does not have instead of ignoring them.
 package jobspecs
 
 import (
@@ -23,7 +22,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// MaxServices is how many services may be submitted at once.
+// MaxServices bounds the services of one submission.
 const MaxServices = 16
 
 // File is one file of a submission.
@@ -32,14 +31,14 @@ type File struct {
 	Source []byte
 }
 
-// Options are what a parse depends on besides the files.
+// Options are the inputs of a parse besides the files.
 type Options struct {
 	Variables map[string]string // Values of HCL variables, as given with -var.
 	Defaults  Defaults          // The agent's; the zero value is the built-in ones.
 	Limits    Limits            // The agent's.
 }
 
-// Limits bound what a spec may ask for. A zero field is its default.
+// Limits bound what a spec may request. A zero field is its default.
 type Limits struct {
 	MaxInstances      int           // Of one revision; 100.
 	MaxRequestTimeout time.Duration // 1h.
@@ -53,10 +52,10 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// Draft is a service as its file says, whose instance block Nomad has still to parse.
+// Draft is a service as in its file, whose instance block is not parsed by Nomad yet.
 type Draft struct {
-	// Service is defaulted and has no Instance yet, nor a ServingTask unless the
-	// user named one.
+	// Service has its defaults. It has no Instance yet, and a ServingTask only if the user
+	// named one.
 	Service wadi.Service
 
 	file       File
@@ -64,22 +63,22 @@ type Draft struct {
 	service    *hclsyntax.Block
 	instance   *hclsyntax.Block
 	variables  string               // HCL of a variable file for Nomad.
-	ranges     map[string]hcl.Range // Where settings stand, by path.
-	reported   map[string]bool      // Paths in instance that Parse already complained about.
-	places     map[[2]int]bool      // Lines and columns of that.
+	ranges     map[string]hcl.Range // Places of settings, by path.
+	reported   map[string]bool      // Paths in instance that Parse complained about.
+	places     map[[2]int]bool      // Lines and columns of these.
 	valueless  map[string]bool      // Variables whose values Parse refused or missed.
-	overBudget bool                 // What is to be evaluated is beyond all bounds.
+	overBudget bool                 // The expressions exceed all bounds.
 }
 
-// File names the file that d came from.
+// File is the name of d's file.
 func (d *Draft) File() string { return d.file.Name }
 
-// OverBudget reports whether Parse gave up evaluating. Nomad must not be asked then: its
+// OverBudget reports whether Parse stopped evaluating. Nomad must not be asked then: its
 // parser has no bounds.
 func (d *Draft) OverBudget() bool { return d.overBudget }
 
-// At makes a problem about a setting of d, such as "protocol" or "scale.max". It
-// stands where the setting does, else at the head of the service.
+// At makes a problem about a setting of d, such as "protocol" or "scale.max". Its place is
+// that of the setting, or else the head of the service.
 func (d *Draft) At(path, format string, args ...any) Problem {
 	rng, ok := d.ranges[path]
 	if !ok {
@@ -93,12 +92,12 @@ func Parse(f File, o Options) ([]*Draft, []Problem) {
 	return ParseFiles([]File{f}, o)
 }
 
-// ParseFiles reads files that are submitted together and returns the services
-// in them, with everything that is wrong, in the order of the files.
+// ParseFiles reads files that are submitted together and returns their services, with
+// every problem, in the order of the files.
 //
-// Drafts come back even if there are problems, wherever the instance block could
-// be found: so the caller can ask Nomad's parser about those too, and show the
-// user all mistakes at once. A submission is good only if no problem is an error.
+// It returns drafts even if there are problems, wherever it found an instance block: so
+// the caller can ask Nomad's parser about those, too, and show all mistakes at once. A
+// submission is good only if no problem is an error.
 func ParseFiles(files []File, o Options) ([]*Draft, []Problem) {
 	var (
 		drafts   []*Draft
@@ -121,13 +120,13 @@ func ParseFiles(files []File, o Options) ([]*Draft, []Problem) {
 		d.overBudget = meter.exceeded != ""
 	}
 	problems = append(problems, crossCheck(drafts)...)
-	if parsed { // Else variables may be declared where the syntax is broken.
+	if parsed { // Otherwise variables may be declared where the syntax is broken.
 		problems = append(problems, undeclared(files, o.Variables, declared)...)
 	}
 	return drafts, problems
 }
 
-// crossCheck finds what can only be seen with all services of a submission in sight.
+// crossCheck finds problems between the services of a submission.
 func crossCheck(drafts []*Draft) []Problem {
 	var problems []Problem
 	names, domains := map[string]*Draft{}, map[string]*Draft{}

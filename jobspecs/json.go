@@ -6,9 +6,8 @@ import (
 	"fmt"
 )
 
-// object is a JSON object whose nulls have been left out. Numbers in it are
-// json.Number, so that durations keep all their digits. It marshals the same
-// way every time.
+// object is a JSON object without nulls. Its numbers are json.Number, so that durations
+// keep all their digits. It always marshals to the same bytes.
 type object = map[string]any
 
 func toObject(data []byte) (object, error) {
@@ -25,7 +24,7 @@ func toObject(data []byte) (object, error) {
 	return o, nil
 }
 
-// asObject turns a value of our types into an object.
+// asObject turns a value of Go types into an object.
 func asObject(v any) (object, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -51,7 +50,7 @@ func dropNulls(v any) {
 	}
 }
 
-// inner is the object under key; it is made if it isn't there.
+// inner is the object under key, which it adds if it is missing.
 func inner(o object, key string) object {
 	if m, ok := o[key].(object); ok {
 		return m

@@ -9,11 +9,11 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// unexpectedName finds what HCL's parser complains about when it does not know a name.
+// unexpectedName matches HCL's complaint about an unknown name.
 var unexpectedName = regexp.MustCompile(`^(?:An argument named|Blocks of type) "([^"]+)" (?:is|are) not expected here\.`)
 
-// misplaced reports what the parser found in the block at path. For a name that may
-// not stand there it says where the name belongs, or what may stand there instead.
+// misplaced reports a complaint of the parser about the block at path. For a name that is
+// not allowed there it adds where the name belongs, or which names are known there.
 func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name string) string, known []string, fallback hcl.Range) {
 	p := FromDiagnostics(hcl.Diagnostics{d}, r.pathOf(path, d), fallback)[0]
 	if m := unexpectedName.FindStringSubmatch(d.Detail); m != nil {
@@ -28,8 +28,9 @@ func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name strin
 	r.problems = append(r.problems, p)
 }
 
-// hintsFor says where something belongs that people look for in the block at path of
-// a service, because Nomad has it, or another block of Wadi's; empty if that is not known.
+// hintsFor returns a function that tells where a name belongs that is wrong in the block
+// at path of a service, because Nomad has it, or another block of Wadi; empty if that is
+// not known.
 func hintsFor(path string) func(name string) string {
 	return func(name string) string { return hint(path, name) }
 }
@@ -61,8 +62,7 @@ func hint(path, name string) string {
 	return ""
 }
 
-// hintInInstance says what to do with a name that stands in an instance block; empty if it
-// is for Nomad to judge.
+// hintInInstance is the hint for a name in an instance block; empty if Nomad knows better.
 func hintInInstance(name string) string {
 	switch {
 	case slices.Contains([]string{
@@ -76,7 +76,7 @@ func hintInInstance(name string) string {
 	return ""
 }
 
-// hintInService says what to do with a name that stands in a service block.
+// hintInService is the hint for a name in a service block.
 func hintInService(name string) string {
 	switch {
 	case slices.Contains([]string{
@@ -98,6 +98,12 @@ func hintInService(name string) string {
 	case slices.Contains([]string{"periodic", "parameterized", "type", "all_at_once"}, name):
 		return "a service answers requests as long as there are any; what runs by itself or by dispatch stays a Nomad job"
 	}
+	return nomadSetting(name)
+}
+
+// nomadSetting is the hint for a name that Nomad has and a service replaces by settings
+// of its own; empty for other names.
+func nomadSetting(name string) string {
 	switch name {
 	case "group":
 		return "put the inside of the group in the instance block: instance { task \"web\" { … } }"
@@ -143,7 +149,7 @@ func hintInScale(name string) string {
 	return ""
 }
 
-// hintAtTop says what to do with a name that stands at the top of a file.
+// hintAtTop is the hint for a name at the top of a file.
 func hintAtTop(name string) string {
 	switch name {
 	case "group":

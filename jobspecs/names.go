@@ -13,13 +13,13 @@ import (
 var (
 	label     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 	nomadName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,128}$`)
-	// consulName is more than a DNS label: callers need not be Wadi's.
+	// consulName is more than a DNS label: callers may be other services than Wadi's.
 	consulName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,126}[a-zA-Z0-9])?$`)
 	revision   = regexp.MustCompile(`-[0-9]{5,}$`)
 )
 
-// maxName is the longest name of a service: with a tag or a revision's number
-// around it, it still is a DNS label.
+// maxName is the longest name of a service: with a tag or a revision's number added, it is
+// still a DNS label.
 const maxName = 40
 
 func checkName(s string) error {
@@ -105,7 +105,7 @@ func checkPlain(s string) error {
 	return nil
 }
 
-// reservedPort says what a port inside an instance is used for, if it is not free.
+// reservedPort is the user of a port inside an instance; empty if the port is free.
 func reservedPort(p int) string {
 	switch {
 	case p == wadi.BridgeTrafficPort, p == wadi.BridgeAdminPort, p == wadi.BridgeMetricsPort:

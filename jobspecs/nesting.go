@@ -5,10 +5,9 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// maxDepth is how deeply an expression may be nested. HCL's parser recurses once
-// for each bracket, operator, index and template directive, and a stack that
-// overflows can't be recovered from: it would end the agent, and Nomad's server
-// after it.
+// maxDepth bounds the nesting of an expression. HCL's parser recurses once for each
+// bracket, operator, index and template directive, and a stack overflow can't be recovered
+// from: it would end the agent, and Nomad's server after it.
 const maxDepth = 500
 
 // tooDeep finds the first place where f is nested too deeply to be parsed.
@@ -24,14 +23,14 @@ func tooDeep(f File) (Problem, bool) {
 	return Problem{}, false
 }
 
-// nesting follows the tokens of a file. It is an upper bound of the nesting.
+// nesting computes from the tokens of a file an upper bound of its nesting.
 type nesting struct {
 	open  []level
 	base  level // Outside of all brackets.
 	total int   // The sum of all chains.
 }
 
-// level is one open bracket with what is chained in it so far.
+// level is one open bracket with the length of the chain in it.
 type level struct {
 	opener hclsyntax.TokenType
 	chain  int
@@ -65,7 +64,8 @@ func (d *nesting) add(t hclsyntax.TokenType) {
 	}
 }
 
-// close ends the innermost bracket. A chain of indices or calls counts in the level around it.
+// close ends the innermost bracket. Indices and calls in a chain count in the level around
+// it.
 func (d *nesting) close(t hclsyntax.TokenType) {
 	if len(d.open) == 0 {
 		return

@@ -13,9 +13,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Complete takes what Nomad's parser made of NomadSource (a job in JSON) and
-// returns the whole service. It refuses what may not stand in an instance and
-// Parse could not see.
+// Complete returns the whole service. jobJSON is what Nomad's parser made of NomadSource.
+// It refuses settings that an instance may not have and Parse could not see.
 func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []Problem) {
 	s := d.Service
 	raw, group, err := groupOf(jobJSON)
@@ -39,8 +38,8 @@ func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []Problem) {
 	return s, f.problems
 }
 
-// groupOf reads the one group of a job twice: as it is, so that nothing is lost
-// that a newer Nomad knows and our types don't, and as far as our types know it.
+// groupOf reads the only group of a job twice: as it is, so that nothing is lost that a
+// newer Nomad has and Wadi's types do not, and as Wadi's types.
 func groupOf(jobJSON []byte) (object, *api.TaskGroup, error) {
 	var job struct{ TaskGroups []json.RawMessage }
 	if err := json.Unmarshal(jobJSON, &job); err != nil {
@@ -70,7 +69,7 @@ type groupChecker struct {
 	problems []Problem
 }
 
-// add complains about path, unless Parse has done so already.
+// add complains about path, unless Parse has done so.
 func (f *groupChecker) add(path, message string) {
 	if !f.draft.reported[path] {
 		f.problems = append(f.problems, f.draft.inInstance(path, "%s", message))
@@ -137,7 +136,7 @@ func (f *groupChecker) task(t *api.Task) {
 	f.services(t.Services, path)
 }
 
-// warnUnstableEnv warns of what Nomad itself does differently from start to start.
+// warnUnstableEnv warns of references that Nomad resolves at some starts only.
 func (f *groupChecker) warnUnstableEnv(t *api.Task, path string) {
 	names, refers := unstableReferences(t)
 	for _, name := range names {
@@ -145,8 +144,8 @@ func (f *groupChecker) warnUnstableEnv(t *api.Task, path string) {
 	}
 }
 
-// servingTask chooses the task that listens on $PORT: the one that is named, else
-// the only one that is not a lifecycle task.
+// servingTask chooses the task that listens on $PORT: the named one, or else the only one
+// that is not a lifecycle task.
 func (f *groupChecker) servingTask(tasks []*api.Task) string {
 	var main, other []string
 	for _, t := range tasks {
@@ -176,8 +175,8 @@ func (f *groupChecker) servingTask(tasks []*api.Task) string {
 	return ""
 }
 
-// inInstance makes a problem about something in the instance block, at the task or
-// port that it is about if there is one.
+// inInstance makes a problem about the instance block, at the task or port that it is
+// about if there is one.
 func (d *Draft) inInstance(path, format string, args ...any) Problem {
 	rng := d.instance.DefRange()
 	for _, b := range d.instance.Body.Blocks {

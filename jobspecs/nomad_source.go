@@ -8,12 +8,12 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// NomadSource is what Nomad's parser is to be asked about: a job with the
-// draft's instance as its one group, and the values of variables as a variable
-// file (JobHCL and Variables of POST /v1/jobs/parse; leave Canonicalize off).
+// NomadSource is the input for Nomad's parser: a job with the draft's instance as its only
+// group, and the values of variables as a variable file (JobHCL and Variables of POST
+// /v1/jobs/parse; leave Canonicalize off).
 //
-// Everything in it stands on the line and in the column where the user wrote
-// it, so what Nomad says about it is true of the user's file.
+// Everything in it is on the same line and column as in the user's file, so that Nomad's
+// complaints have the right places.
 func (d *Draft) NomadSource() (jobHCL, variables string) {
 	l := &layout{src: d.file.Source, line: 1, column: 1}
 	for _, b := range d.root.Blocks {
@@ -34,11 +34,11 @@ func (d *Draft) NomadSource() (jobHCL, variables string) {
 	return l.out.String(), d.variables
 }
 
-// groupLabel stands for the group's name in what Nomad's parser gets: short
-// enough for "instance" to become "group  i". Finish puts the real name in.
+// groupLabel is the group's name for Nomad's parser: short enough for "instance" to become
+// "group  i". Complete sets the real name.
 const groupLabel = "i"
 
-// layout writes pieces of a source to the places where they are in it.
+// layout writes pieces of a source at their original places.
 type layout struct {
 	src          []byte
 	out          strings.Builder
@@ -64,10 +64,10 @@ var nomadPlace = regexp.MustCompile(`(?m)(^|^[^\n]*?[ *])input\.hcl:(\d+),(\d+)-
 
 var moreProblems = regexp.MustCompile(`, and (\d+) other diagnostic\(s\)$`)
 
-// unsetVariable is one line about a variable without a value; Nomad names no place.
+// unsetVariable matches a line about a variable without a value; Nomad names no place.
 var unsetVariable = regexp.MustCompile(`(?m)^(?:Failed to parse job: )?<nil>: Unset variable "([^"]*)";.*(?:\n|$)`)
 
-// withoutUnset leaves out what Nomad says of variables whose values Parse has refused.
+// withoutUnset removes lines about variables whose values Parse has refused.
 func (d *Draft) withoutUnset(text string) string {
 	return strings.TrimSpace(unsetVariable.ReplaceAllStringFunc(text, func(line string) string {
 		if d.valueless[unsetVariable.FindStringSubmatch(line)[1]] {
@@ -77,9 +77,9 @@ func (d *Draft) withoutUnset(text string) string {
 	}))
 }
 
-// ParseErrors reads what Nomad's parser said about NomadSource. What has no
-// place in the user's file is given whole, at the instance block; what Parse has
-// complained about already, in better words, is left out.
+// ParseErrors reads the errors of Nomad's parser about NomadSource. Text without a place
+// in the user's file is returned whole, at the instance block. Problems that Parse has
+// reported in better words are left out.
 func (d *Draft) ParseErrors(text string) []Problem {
 	if text = strings.TrimSpace(text); text == "" {
 		text = "refused without a reason"
@@ -103,7 +103,7 @@ func (d *Draft) ParseErrors(text string) []Problem {
 			return []Problem{d.nomadProblem(d.instance.DefRange(), text)}
 		}
 		if d.places[[2]int{line, column}] && !moreProblems.MatchString(text[at[1]:end]) {
-			continue // Parse has said it, in words of its own.
+			continue // Parse has reported it.
 		}
 		rng := hcl.Range{Filename: d.file.Name, Start: hcl.Pos{Line: line, Column: column}}
 		problems = append(problems, d.nomadProblem(rng, text[at[1]:end]))

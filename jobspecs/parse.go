@@ -48,8 +48,9 @@ func (r *reader) parse(o Options) (drafts []*Draft, ok bool) {
 	return drafts, true
 }
 
-// evaluateLocals evaluates all locals, those too that only the instance needs: Nomad's parser has
-// no bounds, and gets them from Wadi. What else is wrong with those is for Nomad to say.
+// evaluateLocals evaluates all locals, also those that only the instance needs: Nomad's
+// parser has no bounds, and gets them from Wadi. Other problems with these are reported by
+// Nomad.
 func (r *reader) evaluateLocals() {
 	all := scope{variables: r.scope.variables, locals: map[string]*local{}, budget: r.scope.budget}
 	for name, l := range r.scope.locals {
@@ -65,19 +66,19 @@ func (r *reader) evaluateLocals() {
 	}
 }
 
-// top is what may stand in a file.
+// top is the schema of a file.
 func top() *hcl.BodySchema {
 	return &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 		{Type: "service", LabelNames: []string{"name"}},
 		{Type: "variable", LabelNames: []string{"name"}},
 		{Type: "locals"},
-		{Type: "job", LabelNames: []string{"name"}}, // Refused by parse, with better words.
+		{Type: "job", LabelNames: []string{"name"}}, // parse refuses it with a better message.
 	}}
 }
 
-// Namespaces lists the Nomad namespaces that the services in files are for, as far as
-// files without mistakes say, so that rights can be asked for before anything else is
-// looked at. They are at most MaxServices.
+// Namespaces lists the Nomad namespaces of the services in files, as far as these have no
+// mistakes, so that rights can be checked before anything else. There are at most
+// MaxServices.
 func Namespaces(files []File, o Options) (all []string) {
 	o.Limits = o.Limits.orDefault()
 	meter := newBudget(maxWork)
@@ -87,7 +88,7 @@ func Namespaces(files []File, o Options) (all []string) {
 		if !ok {
 			continue
 		}
-		content, _ := root.Content(top()) // Parse tells what is wrong.
+		content, _ := root.Content(top()) // Parse reports the problems.
 		r.begin()
 		r.variables(content.Blocks.OfType("variable"), o.Variables)
 		r.locals(content.Blocks.OfType("locals"))
@@ -157,14 +158,14 @@ func (r *reader) draft(b *hclsyntax.Block, defaults Defaults) *Draft {
 	return d
 }
 
-// service reads all that may stand in a service block.
+// service reads everything in a service block.
 func (r *reader) service(body hcl.Body, s *wadi.Service) {
 	settings := append(r.general(s),
 		setting{"domains", stringList(&s.Domains, 100, checkDomain)},
 		setting{"serving_task", text(&s.ServingTask, notEmpty)},
 	)
 	blocks := append(r.tunable(s),
-		nested{name: "instance", read: func(*hcl.Block, string) {}}, // Nomad's.
+		nested{name: "instance", read: func(*hcl.Block, string) {}}, // For Nomad.
 		nested{name: "upstream", label: "service", many: true, read: func(b *hcl.Block, path string) {
 			u := wadi.Upstream{Service: b.Labels[0]}
 			if err := checkUpstream(u.Service); err != nil {
@@ -181,7 +182,7 @@ func (r *reader) service(body hcl.Body, s *wadi.Service) {
 	r.body(body, "", settings, blocks)
 }
 
-// general lists the plain settings that the agent may have defaults for too.
+// general lists the settings that the agent may also have defaults for.
 func (r *reader) general(s *wadi.Service) []setting {
 	return []setting{
 		{"namespace", text(&s.Namespace, checkNomadName)},
@@ -197,7 +198,7 @@ func (r *reader) general(s *wadi.Service) []setting {
 	}
 }
 
-// tunable lists the blocks that the agent may have defaults for too.
+// tunable lists the blocks that the agent may also have defaults for.
 func (r *reader) tunable(s *wadi.Service) []nested {
 	return []nested{
 		{name: "probe", read: func(b *hcl.Block, path string) { r.probe(b, path, &s.Probe) }},

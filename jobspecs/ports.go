@@ -12,10 +12,10 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// An instance may have ports of its own beside Wadi's. Of the network that they are in
-// everything else is Wadi's.
+// An instance may have its own ports beside Wadi's. Everything else of its network is
+// Wadi's.
 
-// maxPorts bounds how many an instance may have.
+// maxPorts bounds the ports of an instance.
 const maxPorts = 32
 
 func notInNetwork(name string) string {
@@ -27,7 +27,7 @@ func notInNetwork(name string) string {
 
 const notTwoNetworks = "an instance has one network; put all ports in one block"
 
-// network finds what else than ports stands in a network block.
+// network finds settings other than ports in a network block.
 func (c *checker) network(b *hclsyntax.Block) {
 	const path = "instance.network"
 	if c.networks++; c.networks > 1 {
@@ -43,7 +43,7 @@ func (c *checker) network(b *hclsyntax.Block) {
 	}
 }
 
-// networks judges what Nomad's parser made of the network blocks.
+// networks checks the network blocks as Nomad's parser returned them.
 func (f *groupChecker) networks(raw []any, parsed []*api.NetworkResource) {
 	const path = "instance.network"
 	if len(raw) > 1 {
@@ -76,13 +76,13 @@ func (f *groupChecker) networks(raw []any, parsed []*api.NetworkResource) {
 	}
 }
 
-// Where Nomad's jobs keep the two kinds of ports.
+// The two kinds of ports in Nomad's jobs.
 const (
 	keyStatic  = "ReservedPorts"
 	keyDynamic = "DynamicPorts"
 )
 
-// port judges one port; static is its number on the node, 0 if Nomad chooses one.
+// port checks one port; static is its number on the node, 0 if Nomad chooses one.
 func (f *groupChecker) port(p api.Port, static int) {
 	path := "instance.network.port." + p.Label
 	if strings.HasPrefix(p.Label, "wadi_") || strings.HasPrefix(p.Label, "connect-proxy-") {
@@ -106,8 +106,8 @@ func (f *groupChecker) port(p api.Port, static int) {
 	}
 }
 
-// withPorts adds the user's ports to the network that Wadi makes. They stay as the
-// parser wrote them.
+// withPorts adds the user's ports to the network that Wadi makes, as the parser wrote
+// them.
 func withPorts(networks any, users any) {
 	all, _ := networks.([]any)
 	fromUser, _ := users.([]any)

@@ -8,14 +8,14 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// Problem is one thing that is wrong with a file, and where.
+// Problem is one mistake in a file, and its place.
 type Problem struct {
 	File    string `json:"file"`
 	Line    int    `json:"line"`   // From 1; 0 if it is about no line.
 	Column  int    `json:"column"` // From 1, in characters.
 	Path    string `json:"path,omitempty"`
 	Message string `json:"message"`
-	Warning bool   `json:"warning,omitempty"` // It can be submitted all the same.
+	Warning bool   `json:"warning,omitempty"` // The file can be submitted nevertheless.
 }
 
 // String is, for instance, `hello.hcl:12,3: scale.max: 2 is below scale.min (3)`.
@@ -36,7 +36,7 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d,%d: %s", p.File, p.Line, p.Column, s)
 }
 
-// HasErrors reports whether any of the problems is more than a warning.
+// HasErrors reports whether some problem is more than a warning.
 func HasErrors(problems []Problem) bool {
 	return slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning })
 }
@@ -74,7 +74,7 @@ func sortProblems(problems []Problem) {
 	})
 }
 
-// maxProblems of one file are told; a file with more has one cause.
+// maxProblems bounds the problems of one file; if there are more, they have one cause.
 const maxProblems = 100
 
 func bounded(problems []Problem) []Problem {

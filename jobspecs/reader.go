@@ -9,21 +9,21 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// reader collects what one file says, and all that is wrong with it.
+// reader collects the settings of one file, and its problems.
 type reader struct {
 	file     File
 	limits   Limits
 	scope    scope
 	problems []Problem
 
-	ranges   map[string]hcl.Range // Where the settings of the service at hand stand, by path.
-	bad      map[string]bool      // Settings whose value has been refused.
+	ranges   map[string]hcl.Range // Places of the present service's settings, by path.
+	bad      map[string]bool      // Settings with refused values.
 	declared map[string]bool      // Names of variables.
 
 	valueless map[string]bool // Variables without a good value.
 }
 
-// setting is one attribute: read puts its value in place, or says what is wrong with it.
+// setting is one attribute: read stores its value, or returns what is wrong with it.
 type setting struct {
 	name string
 	read func(v cty.Value) error
@@ -32,7 +32,7 @@ type setting struct {
 // nested is one kind of block inside another.
 type nested struct {
 	name  string
-	label string // What its label is, if it has one.
+	label string // The meaning of its label, if it has one.
 	many  bool
 	read  func(b *hcl.Block, path string)
 }
@@ -45,7 +45,7 @@ func (r *reader) addDiagnostics(diags hcl.Diagnostics, path string, fallback hcl
 	r.problems = append(r.problems, FromDiagnostics(diags, path, fallback)...)
 }
 
-// body reads what may stand in a block, and refuses everything else.
+// body reads the allowed settings and blocks, and refuses all others.
 func (r *reader) body(b hcl.Body, path string, settings []setting, blocks []nested) {
 	schema := &hcl.BodySchema{}
 	for _, s := range settings {
@@ -83,7 +83,7 @@ func namesOf(schema *hcl.BodySchema) (names []string) {
 	return names
 }
 
-// pathOf names the setting that d is about, if d points at its name.
+// pathOf is the path of the setting that d is about, if d points at its name.
 func (r *reader) pathOf(path string, d *hcl.Diagnostic) string {
 	if d.Subject == nil || !d.Subject.CanSliceBytes(r.file.Source) {
 		return path
@@ -99,12 +99,12 @@ func (r *reader) attribute(attr *hcl.Attribute, path string, read func(cty.Value
 	r.ranges[path] = rng
 	v, diags := r.scope.value(attr.Expr)
 	r.addDiagnostics(diags, path, rng)
-	if diags.HasErrors() || !v.IsWhollyKnown() { // Unknown has been reported where it comes from.
+	if diags.HasErrors() || !v.IsWhollyKnown() { // An unknown value has been reported at its origin.
 		r.bad[path] = true
 		return
 	}
 	if v.IsNull() {
-		return // As if it weren't there.
+		return // Null is the same as not set.
 	}
 	if err := read(v); err != nil {
 		r.bad[path] = true
@@ -112,13 +112,12 @@ func (r *reader) attribute(attr *hcl.Attribute, path string, read func(cty.Value
 	}
 }
 
-// good reports whether none of the settings has been refused, so that it makes
-// sense to look at them together.
+// good reports whether none of the settings was refused, so that they can be compared.
 func (r *reader) good(paths ...string) bool {
 	return !slices.ContainsFunc(paths, func(p string) bool { return r.bad[p] })
 }
 
-// begin forgets the service before.
+// begin forgets the previous service.
 func (r *reader) begin() {
 	r.ranges, r.bad = map[string]hcl.Range{}, map[string]bool{}
 }
@@ -148,8 +147,8 @@ func (r *reader) blocks(found hcl.Blocks, n nested, path string) {
 	}
 }
 
-// at is where the setting stands; if it has its value by default, the nearest
-// block around it that the user wrote.
+// at is the place of a setting; if its value is a default, that of the nearest block
+// around it in the file.
 func (r *reader) at(path string, service hcl.Range) hcl.Range {
 	for p := path; p != ""; p = parent(p) {
 		if rng, ok := r.ranges[p]; ok {
@@ -159,8 +158,7 @@ func (r *reader) at(path string, service hcl.Range) hcl.Range {
 	return service
 }
 
-// origin says where the value of a setting comes from, for complaints about two
-// of them together.
+// origin tells where the value of a setting comes from, for complaints about two settings.
 func (r *reader) origin(path string) string {
 	if rng, ok := r.ranges[path]; ok {
 		return fmt.Sprintf("at line %d", rng.Start.Line)

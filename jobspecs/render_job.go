@@ -11,47 +11,46 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Agent holds the settings of the agent that are frozen into a revision's job.
+// Agent has the agent's settings that are frozen into a revision's job.
 type Agent struct {
-	// QueueProxyTask is the Nomad task that runs the sidecar, in JSON, as
-	// [ParseTask] returns it. Its name, leader, kill signal, kill timeout and
-	// environment of WADI_ names are Render's.
+	// QueueProxyTask is the Nomad task of the queue-proxy, in JSON, as [ParseTask] returns
+	// it. Render sets its name, leader, kill signal, kill timeout and the WADI_ variables.
 	QueueProxyTask json.RawMessage
-	// Installation tells the jobs of this installation of Wadi from another one's. Empty: that
-	// is not known, and the job does not say.
+	// Installation distinguishes the jobs of this installation of Wadi from those of
+	// others. Empty: unknown, and not in the job.
 	Installation string
 	// SidecarTask is the body of the Nomad task that runs Envoy; nil is Nomad's own.
 	SidecarTask json.RawMessage
-	// GatewayURL is where the gateway's domain is met from outside, for instance
-	// http://wadi.localhost:8080. The link in Nomad's UI puts the service's name
-	// before the host. Empty: no link.
+	// GatewayURL is the gateway's domain as seen from outside, for instance
+	// http://wadi.localhost:8080. The link in Nomad's UI puts the service's name before
+	// the host. Empty: no link.
 	GatewayURL string
 	// LogLevel and AccessLog are the queue-proxy's. Empty is its default.
 	LogLevel  string
 	AccessLog bool
-	// Shield makes the instances of services in the mesh let nobody into their network
-	// but Envoy's callers, whoever reads the metrics, and those of ports that are mapped.
+	// Shield makes instances of services in the mesh accept only Envoy's callers, readers
+	// of the metrics, and callers of mapped ports.
 	Shield bool
 }
 
 // Constants of every revision's job.
 const (
-	// The scaling block's bounds are outside any bound of Wadi's, so that Nomad's
-	// own never refuse it.
+	// The bounds of the scaling block are outside any bound of Wadi's, so that Nomad never
+	// refuses a count.
 	scalingMax    = 10_000
-	shutdownDelay = 2 * time.Second // Callers' Envoys learn of the departure within it.
+	shutdownDelay = 2 * time.Second // Callers' Envoys learn within this time that the instance ends.
 	killMargin    = 10 * time.Second
-	envoyMargin   = 5 * time.Second // Envoy cuts after the queue-proxy, which says why.
+	envoyMargin   = 5 * time.Second // Envoy ends a request after the queue-proxy, which reports why.
 
-	// Unless the user sets them. A disk must be larger than any task's logs.
+	// Used unless the user sets them. A disk must be larger than any task's logs.
 	diskMB      = 10
 	logFiles    = 2
 	logFileMB   = 4
 	diskSpareMB = 2
 )
 
-// Render makes the Nomad job of a revision, in JSON (api.Job), with count 0. It is
-// called once per revision, and gives the same bytes every time.
+// Render makes the Nomad job of a revision, in JSON (api.Job), with count 0. It is called
+// once per revision, and always returns the same bytes.
 func Render(rev wadi.Revision, a Agent) (json.RawMessage, error) {
 	r := &renderer{rev: rev, spec: rev.Spec, agent: a}
 	group, err := r.group()
@@ -100,10 +99,10 @@ func (r *renderer) job() *api.Job {
 	}
 }
 
-// nomadsProgressDeadline is what Nomad takes for a job that says none.
+// nomadsProgressDeadline is Nomad's default for a job without one.
 const nomadsProgressDeadline = 10 * time.Minute
 
-// update wants no deployments: while one runs, Nomad refuses to scale. All the same it
+// update switches deployments off: while one runs, Nomad refuses to scale. Nevertheless it
 // refuses a task whose end may take longer than a deployment.
 func (r *renderer) update() *api.UpdateStrategy {
 	u := &api.UpdateStrategy{MaxParallel: new(0)}
@@ -124,7 +123,7 @@ func (r *renderer) ui() *api.JobUIConfig {
 	return ui
 }
 
-// group is the user's group with Wadi's parts added.
+// group is the user's group with Wadi's parts.
 func (r *renderer) group() (object, error) {
 	g, err := toObject(r.spec.Instance)
 	if err != nil {

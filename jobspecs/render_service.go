@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// service is the Consul service that stands for this instance.
+// service is the Consul service of this instance.
 func (r *renderer) service() (object, error) {
 	s := &api.Service{
 		Name:      r.rev.Service,
@@ -30,9 +30,9 @@ func (r *renderer) service() (object, error) {
 	if r.spec.Mesh != wadi.MeshEnvoy {
 		return asObject(s)
 	}
-	s.PortLabel = strconv.Itoa(wadi.BridgeTrafficPort) // On loopback: Envoy is the only way in.
+	s.PortLabel = strconv.Itoa(wadi.BridgeTrafficPort) // On loopback: Envoy is the only entrance.
 	s.Connect = &api.ConsulConnect{SidecarService: &api.ConsulSidecarService{
-		DisableDefaultTCPCheck: true, // It runs every 10 s only; the check above says more.
+		DisableDefaultTCPCheck: true, // It runs only every 10 s; the check above is better.
 		Proxy:                  r.proxy(),
 	}}
 	o, err := asObject(s)
@@ -40,7 +40,7 @@ func (r *renderer) service() (object, error) {
 		return nil, err
 	}
 	if len(r.agent.SidecarTask) > 0 {
-		var task api.SidecarTask // Read to refuse what is none; kept as it is.
+		var task api.SidecarTask // Parsed to refuse invalid ones; kept unchanged.
 		if err := json.Unmarshal(r.agent.SidecarTask, &task); err != nil {
 			return nil, fmt.Errorf("read the agent's sidecar task: %w", err)
 		}
@@ -57,7 +57,7 @@ func (r *renderer) service() (object, error) {
 func (r *renderer) proxy() *api.ConsulProxy {
 	limit := (r.spec.Timeout.Request.D() + envoyMargin).Milliseconds()
 	p := &api.ConsulProxy{Config: map[string]any{
-		// Envoy's own are 15 s for a request and 300 s without a byte.
+		// Envoy's defaults are 15 s for a request and 300 s without a byte.
 		"local_request_timeout_ms": limit,
 		"local_idle_timeout_ms":    limit,
 	}}

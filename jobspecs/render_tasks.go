@@ -10,11 +10,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// proxyRestartDelay is how long Nomad waits before it starts a queue-proxy again that
-// has died, a quarter of it more at random. The instance's other tasks run on.
+// proxyRestartDelay is how long Nomad waits before it restarts a queue-proxy that has
+// died, plus up to a quarter of it at random. The instance's other tasks go on.
 const proxyRestartDelay = 50 * time.Millisecond
 
-// tasks are the user's, and the queue-proxy after them.
+// tasks are the user's tasks, and the queue-proxy after them.
 func (r *renderer) tasks(group object) ([]any, error) {
 	_, ownDisk := group["EphemeralDisk"]
 	users, _ := group["Tasks"].([]any)
@@ -50,7 +50,7 @@ func (r *renderer) tasks(group object) ([]any, error) {
 	return append(tasks, proxy), nil
 }
 
-// queueProxy is the agent's task with what makes it this revision's.
+// queueProxy is the agent's task with this revision's settings.
 func (r *renderer) queueProxy() (object, error) {
 	if len(r.agent.QueueProxyTask) == 0 {
 		return nil, errors.New("the agent has no queue_proxy task")
@@ -65,7 +65,7 @@ func (r *renderer) queueProxy() (object, error) {
 	task["KillSignal"] = "SIGTERM"
 	task["KillTimeout"] = int64(r.spec.Timeout.Request.D() + killMargin)
 	if task["RestartPolicy"] == nil {
-		// It has no start of its own to recover from, and callers wait for it.
+		// It starts at once, and callers wait for it.
 		task["RestartPolicy"] = object{"Attempts": 5, "Interval": time.Minute, "Delay": proxyRestartDelay, "Mode": "fail"}
 	}
 	env := inner(task, "Env")
@@ -77,8 +77,8 @@ func (r *renderer) queueProxy() (object, error) {
 	return task, nil
 }
 
-// queueProxyEnv is the queue-proxy's whole configuration. What is the
-// queue-proxy's own default is left out.
+// queueProxyEnv is the queue-proxy's whole configuration, without settings that have its
+// own default.
 func (r *renderer) queueProxyEnv() map[string]string {
 	s := r.spec
 	env := map[string]string{
@@ -93,22 +93,7 @@ func (r *renderer) queueProxyEnv() map[string]string {
 		"WADI_TIMEOUT_RESPONSE_START": s.Timeout.ResponseStart.String(),
 		"WADI_TIMEOUT_IDLE":           s.Timeout.Idle.String(),
 	}
-	switch {
-	case s.Network == wadi.Host:
-		env["WADI_LISTEN"] = ":" + portVariable(wadi.PortTraffic)
-		env["WADI_ADMIN"] = "127.0.0.1:" + portVariable(wadi.PortAdmin)
-		env["WADI_METRICS"] = ":" + portVariable(wadi.PortMetrics)
-	default:
-		host := "127.0.0.1" // Envoy's, in the same network namespace.
-		if s.Mesh == wadi.MeshOff {
-			host = "0.0.0.0"
-		} else {
-			env["WADI_ENVOY"] = "127.0.0.1:" + portVariable(wadi.PortEnvoy(r.rev.Service))
-		}
-		env["WADI_LISTEN"] = fmt.Sprintf("%s:%d", host, wadi.BridgeTrafficPort)
-		env["WADI_ADMIN"] = fmt.Sprintf("127.0.0.1:%d", wadi.BridgeAdminPort)
-		env["WADI_METRICS"] = fmt.Sprintf("0.0.0.0:%d", wadi.BridgeMetricsPort)
-	}
+	r.addListeners(env)
 	if probe, err := json.Marshal(s.Probe); err == nil {
 		env["WADI_PROBE"] = string(probe)
 	}
@@ -118,7 +103,7 @@ func (r *renderer) queueProxyEnv() map[string]string {
 		}
 	}
 	if r.rev.Proof != "" {
-		env["WADI_PROOF_SHA256"] = r.rev.Proof.Digest() // Whoever may read the job learns nothing by it.
+		env["WADI_PROOF_SHA256"] = r.rev.Proof.Digest() // A reader of the job can't derive the proof from it.
 	}
 	if r.agent.LogLevel != "" {
 		env["WADI_LOG_LEVEL"] = r.agent.LogLevel
@@ -132,7 +117,26 @@ func (r *renderer) queueProxyEnv() map[string]string {
 	return env
 }
 
-// appPort is where the app listens: fixed in a namespace of its own, else Nomad's choice.
+// addListeners sets the addresses of the queue-proxy's listeners.
+func (r *renderer) addListeners(env map[string]string) {
+	if r.spec.Network == wadi.Host {
+		env["WADI_LISTEN"] = ":" + portVariable(wadi.PortTraffic)
+		env["WADI_ADMIN"] = "127.0.0.1:" + portVariable(wadi.PortAdmin)
+		env["WADI_METRICS"] = ":" + portVariable(wadi.PortMetrics)
+		return
+	}
+	host := "127.0.0.1" // For Envoy, in the same network namespace.
+	if r.spec.Mesh == wadi.MeshOff {
+		host = "0.0.0.0"
+	} else {
+		env["WADI_ENVOY"] = "127.0.0.1:" + portVariable(wadi.PortEnvoy(r.rev.Service))
+	}
+	env["WADI_LISTEN"] = fmt.Sprintf("%s:%d", host, wadi.BridgeTrafficPort)
+	env["WADI_ADMIN"] = fmt.Sprintf("127.0.0.1:%d", wadi.BridgeAdminPort)
+	env["WADI_METRICS"] = fmt.Sprintf("0.0.0.0:%d", wadi.BridgeMetricsPort)
+}
+
+// appPort is the app's port: fixed in a bridge network, otherwise Nomad's choice.
 func (r *renderer) appPort() string {
 	if r.spec.Network == wadi.Host {
 		return portVariable(wadi.PortApp)
@@ -142,8 +146,8 @@ func (r *renderer) appPort() string {
 
 func portVariable(label string) string { return "${NOMAD_PORT_" + label + "}" }
 
-// hostNetwork takes a Docker task into the host's network: in that mode Docker
-// would put it into a network of its own, where nobody finds it.
+// hostNetwork makes a Docker task use the host's network: otherwise Docker would put it
+// into a network of its own, where it can't be reached.
 func (r *renderer) hostNetwork(task object) {
 	if r.spec.Network != wadi.Host || task["Driver"] != "docker" {
 		return
@@ -153,9 +157,8 @@ func (r *renderer) hostNetwork(task object) {
 	}
 }
 
-// boundLogs keeps a task's logs small unless it says otherwise: Nomad's default
-// is 100 MB for each task (Envoy's too, once it has a body of its own), and a disk
-// must be larger than that.
+// boundLogs bounds a task's logs unless the task does: Nomad's default is 100 MB per task
+// (also for Envoy if its task has a body), and a disk must be larger than that.
 func boundLogs(task object) {
 	logs := inner(task, "LogConfig")
 	if logs["MaxFiles"] == nil {
@@ -166,8 +169,8 @@ func boundLogs(task object) {
 	}
 }
 
-// diskFor is the smallest disk that Nomad takes for these tasks' logs. Nomad's
-// default of 300 MB would fill a node long before its memory is full.
+// diskFor is the smallest disk that Nomad accepts for these tasks' logs. Nomad's default
+// of 300 MB would fill a node long before its memory is full.
 func diskFor(tasks []any) int {
 	size := diskMB
 	for _, t := range tasks {

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/calendar"
 )
 
-// The scale block and what stands in it.
+// The scale block and its blocks.
 
 func (r *reader) scale(b *hcl.Block, path string, s *wadi.Scaling) {
 	most := r.limits.MaxInstances
@@ -42,11 +42,11 @@ func (r *reader) scale(b *hcl.Block, path string, s *wadi.Scaling) {
 	}
 }
 
-// limitInstances is the agent's bound of every count.
+// limitInstances is the agent's setting that bounds every count.
 const limitInstances = "limits.max_instances"
 
-// metric reads a metric block. A service's metrics take the place of the
-// defaults' ones; of a metric that those name too, what is not set is theirs.
+// metric reads a metric block. A service's metrics replace those of the defaults; if the
+// defaults have the same metric, it supplies the missing settings.
 func (r *reader) metric(b *hcl.Block, path string, s wadi.Scaling, all *[]wadi.MetricTarget) {
 	name := wadi.Metric(b.Labels[0])
 	if !slices.Contains([]wadi.Metric{wadi.Concurrency, wadi.RPS, wadi.CPU, wadi.Memory}, name) {
@@ -59,7 +59,7 @@ func (r *reader) metric(b *hcl.Block, path string, s wadi.Scaling, all *[]wadi.M
 	}
 	most := 1e9
 	if !name.OfRequests() {
-		most = 1000 // Percent of what the task asked for, which it may exceed.
+		most = 1000 // Percent of the task's request, which it may exceed.
 	}
 	r.body(b.Body, path, []setting{
 		{"target", number(&m.Target, 0.01, most)},
@@ -68,11 +68,11 @@ func (r *reader) metric(b *hcl.Block, path string, s wadi.Scaling, all *[]wadi.M
 	*all = append(*all, m)
 }
 
-// maxSchedules bounds the floors by the clock of one service.
+// maxSchedules bounds the schedules of one service.
 const maxSchedules = 32
 
-// schedule reads a schedule block. It is added to the defaults' ones; of one that
-// those name too, what is not set is theirs.
+// schedule reads a schedule block, which is added to those of the defaults; if the
+// defaults have one with the same name, it supplies the missing settings.
 func (r *reader) schedule(b *hcl.Block, path string, s *wadi.Scaling) {
 	sch := wadi.Schedule{Name: b.Labels[0], Timezone: "UTC"}
 	if err := checkScheduleName(sch.Name); err != nil {
@@ -118,7 +118,7 @@ func checkScheduleName(name string) error {
 	return nil
 }
 
-// burst reads a burst capacity: requests at once, or -1 for no bound.
+// burst reads a burst capacity: a number of requests, or -1 for no bound.
 func burst(dst *float64) func(cty.Value) error {
 	var f float64
 	read := number(&f, -1, 1e9)

@@ -15,12 +15,12 @@ type scope struct {
 
 	runtime bool // Keep references that only Nomad can resolve, as text.
 
-	budget    *budget                      // Nil: one of its own.
+	budget    *budget                      // Nil: a budget of its own.
 	functions map[string]function.Function // Bound to meter.
-	values    cty.Value                    // Of variables; NilVal until it is needed.
+	values    cty.Value                    // The variables as a value; NilVal until it is needed.
 }
 
-// prepare makes what evaluations share.
+// prepare makes what all evaluations share.
 func (s *scope) prepare() {
 	if s.budget == nil {
 		s.budget = newBudget(maxWork)
@@ -33,7 +33,7 @@ func (s *scope) prepare() {
 	}
 }
 
-// constant evaluates an expression that may refer to nothing.
+// constant evaluates an expression that may not refer to anything.
 func (s *scope) constant(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 	if s.budget == nil {
 		s.budget = newBudget(maxWork)
@@ -47,8 +47,8 @@ type local struct {
 	running bool
 }
 
-// value evaluates an expression. What went wrong in a local is reported once;
-// after that the local is an unknown value.
+// value evaluates an expression. A problem in a local is reported once; after that the
+// local is an unknown value.
 func (s *scope) value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 	var diags hcl.Diagnostics
 	locals := map[string]cty.Value{}

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// maxTargets bounds what one service adds to every caller's proxy.
+// maxTargets bounds the routes that one service adds to every caller's proxy.
 const maxTargets = 32
 
 // TrafficPath is the path of the i-th traffic block of a service.
@@ -30,9 +30,8 @@ func (r *reader) traffic(b *hcl.Block, path string, s *wadi.Service) {
 	s.Traffic = append(s.Traffic, t)
 }
 
-// checkTraffic looks at all traffic targets of a service together. The only one has
-// all the traffic unless it says otherwise; of several, one that names no percent
-// is for its tag alone.
+// checkTraffic checks all traffic targets of a service together. A single one has all the
+// traffic unless it sets a percent; of several, one without percent only serves its tag.
 func (r *reader) checkTraffic(s *wadi.Service, say func(path, format string, args ...any)) {
 	if len(s.Traffic) == 0 {
 		return
@@ -51,7 +50,7 @@ func (r *reader) checkTraffic(s *wadi.Service, say func(path, format string, arg
 		sum += int(t.Percent*100 + 0.5)
 		good = good && r.good(path+".percent")
 		if !r.good(path + ".tag") {
-			continue // It may not even have been meant to have none.
+			continue // It may have been meant to have a tag.
 		}
 		seen, key := untagged, t.Revision
 		if t.Tag != "" {
@@ -74,7 +73,7 @@ func (r *reader) checkTraffic(s *wadi.Service, say func(path, format string, arg
 	}
 }
 
-// line is where something stands, for complaints about something else.
+// line is the line of a setting, for complaints about others.
 func (r *reader) line(path string) int { return r.ranges[path].Start.Line }
 
 // hundredths reads a percentage in steps of 0.01.
@@ -94,7 +93,7 @@ func hundredths(dst *float64) func(cty.Value) error {
 	}
 }
 
-// checkTag accepts what can stand before a service's name in a host and in the mesh.
+// checkTag accepts a tag that can precede a service's name in a host and in the mesh.
 func checkTag(tag, service string) error {
 	switch name := wadi.TagName(tag, service); {
 	case !label.MatchString(tag):
@@ -107,14 +106,14 @@ func checkTag(tag, service string) error {
 	return nil
 }
 
-// intentions reads who may call the service.
+// intentions reads which services may call this one.
 func (r *reader) intentions(b *hcl.Block, path string, s *wadi.Service) {
 	in := wadi.Intentions{Allow: []string{}}
 	read := stringList(&in.Allow, 100, checkCaller)
 	r.body(b.Body, path, []setting{{"allow", func(v cty.Value) error {
 		err := read(v)
 		if in.Allow == nil {
-			in.Allow = []string{} // Nobody, which is not the same as nothing said.
+			in.Allow = []string{} // No caller, which differs from no intentions.
 		}
 		return err
 	}}}, nil)

@@ -15,7 +15,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Readers of values. Each puts a value in place only if it is good.
+// Readers of values. Each stores a value only if it is good.
 
 // rangeError says that a value of the right type is too small or too large.
 type rangeError string
@@ -38,7 +38,7 @@ func text(dst *string, check func(string) error) func(cty.Value) error {
 	}
 }
 
-// oneOf reads a string that must be one of a few words.
+// oneOf reads one of a few words.
 func oneOf[T ~string](dst *T, words ...T) func(cty.Value) error {
 	var s string
 	read := text(&s, nil)

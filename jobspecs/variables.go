@@ -14,8 +14,8 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 )
 
-// variables reads the file's variable blocks into the scope and returns those
-// that got a value from outside as a variable file for Nomad.
+// variables reads the file's variable blocks into the scope, and returns those with a
+// given value as a variable file for Nomad.
 func (r *reader) variables(blocks hcl.Blocks, given map[string]string) string {
 	r.declared, r.valueless = map[string]bool{}, map[string]bool{}
 	r.scope = scope{variables: map[string]cty.Value{}, locals: map[string]*local{}, budget: r.scope.budget}
@@ -64,20 +64,13 @@ func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v
 	}
 	v = cty.NilVal
 	if a := content.Attributes["default"]; a != nil {
-		value, diags := r.scope.constant(a.Expr)
-		r.addDiagnostics(diags, path+".default", a.Range)
-		if diags.HasErrors() || r.scope.budget.exceeded != "" {
+		var ok bool
+		if v, ok = r.defaultValue(a, path+".default", typ); !ok {
 			return cty.DynamicVal, false
 		}
-		if v = value; typ == cty.NilType {
-			typ = value.Type()
+		if typ == cty.NilType {
+			typ = v.Type()
 		}
-		converted, err := convert.Convert(v, typ)
-		if err != nil {
-			r.addf(a.Expr.Range(), path+".default", "the default does not have the variable's type: %s", err)
-			return cty.DynamicVal, false
-		}
-		v = converted
 	}
 	raw, fromOutside := given[b.Labels[0]]
 	if fromOutside {
@@ -95,8 +88,27 @@ func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v
 	return v, false
 }
 
-// parseValue reads a value from the command line as Nomad does: for a string or
-// a number the text itself, else an expression.
+// defaultValue evaluates the default of a variable, converted to typ, or of its own type
+// if that is cty.NilType.
+func (r *reader) defaultValue(a *hcl.Attribute, path string, typ cty.Type) (v cty.Value, ok bool) {
+	value, diags := r.scope.constant(a.Expr)
+	r.addDiagnostics(diags, path, a.Range)
+	if diags.HasErrors() || r.scope.budget.exceeded != "" {
+		return cty.DynamicVal, false
+	}
+	if typ == cty.NilType {
+		return value, true
+	}
+	converted, err := convert.Convert(value, typ)
+	if err != nil {
+		r.addf(a.Expr.Range(), path, "the default does not have the variable's type: %s", err)
+		return cty.DynamicVal, false
+	}
+	return converted, true
+}
+
+// parseValue reads a value from the command line as Nomad does: for a string or a number
+// the text itself, otherwise an expression.
 func (r *reader) parseValue(raw string, typ cty.Type) (cty.Value, error) {
 	switch typ {
 	case cty.NilType:
@@ -121,9 +133,9 @@ func (r *reader) parseValue(raw string, typ cty.Type) (cty.Value, error) {
 	return convert.Convert(v, typ)
 }
 
-// locals puts the file's locals into the scope. They are evaluated when
-// something outside of the instance block refers to them: those that only the
-// instance needs may use all that Nomad knows and Wadi doesn't.
+// locals puts the file's locals into the scope. They are evaluated when something outside
+// of the instance block refers to them: locals that only the instance needs may use
+// everything that Nomad has and Wadi does not.
 func (r *reader) locals(blocks hcl.Blocks) {
 	for _, b := range blocks {
 		attrs, diags := b.Body.JustAttributes()

@@ -1,18 +1,31 @@
-// Command hello is the example app: a small HTTP server that says which
-// revision and instance answered, and misbehaves on request.
+// Command hello is the example app: a small HTTP server that names the revision and
+// instance that answered, and misbehaves on request.
 //
-// Environment: PORT (8080), ADDR (host to listen on, default 127.0.0.1: all others
-// are to come through the queue-proxy beside it), WADI_REVISION
-// or K_REVISION, START_DELAY (duration before it listens), FAIL_START (exit 1
-// at once). Query of any request, in this order: sleep=200ms, cpu=10ms (burns
-// CPU), take=N (takes N bytes of memory, for good), crash=1 (exits with code 3),
-// status=500, bytes=N (a body of N bytes), stream=N with every=50ms (N lines, each
-// flushed), headers=1 (what came in, as text). With exclusive=1 it answers 500 while another such request is inside. A POST
-// or PUT echoes its body. /healthz answers ok. With UPSTREAM (a base URL), /call/… is
-// passed on to it, with a header Hello-X as X too: a caller for trying out the mesh.
-// With UPSTREAMS (NAME=URL, several apart by spaces), so is /via/NAME/…. It speaks
-// HTTP/1.1 and, to those who know that, HTTP/2. SIGTERM ends it when the running
-// requests are done, and those of a last moment.
+// It speaks HTTP/1.1 and, to clients that know it in advance, HTTP/2. SIGTERM ends it when
+// the running requests are done, and those of a last moment.
+//
+// Environment:
+//
+//	PORT                           port to listen on; 8080
+//	ADDR                           host to listen on; 127.0.0.1, as callers come through the queue-proxy beside it
+//	WADI_REVISION, or K_REVISION   the name in its answers
+//	START_DELAY                    duration before it listens
+//	FAIL_START                     exits with 1 at once
+//	UPSTREAM                       base URL that /call/… is forwarded to, with a header Hello-X as X too
+//	UPSTREAMS                      NAME=URL, separated by spaces: the same for /via/NAME/…
+//
+// /healthz answers ok. A POST or PUT echoes its body. The query of any request, in this
+// order:
+//
+//	sleep=200ms           waits
+//	cpu=10ms              burns CPU
+//	take=N                allocates N bytes of memory, for good
+//	crash=1               exits with 3
+//	status=500            answers with this status
+//	bytes=N               answers with a body of N bytes
+//	stream=N, every=50ms  answers with N lines, each flushed
+//	headers=1             answers with the request's head, as text
+//	exclusive=1           answers 500 while another such request is running
 package main
 
 import (
@@ -28,7 +41,6 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -43,17 +55,10 @@ func main() {
 	}
 }
 
-// run serves until ctx ends, and then finishes what it has begun.
+// run serves until ctx ends, and then finishes the running requests.
 func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
-	if getenv("FAIL_START") != "" && getenv("FAIL_START") != "0" {
-		return errors.New("FAIL_START is set")
-	}
-	if d := getenv("START_DELAY"); d != "" {
-		delay, err := time.ParseDuration(d)
-		if err != nil {
-			return fmt.Errorf("read START_DELAY: %w", err)
-		}
-		pause(ctx, delay)
+	if err := misbehaveAtStart(ctx, getenv); err != nil {
+		return err
 	}
 	addr := net.JoinHostPort(or(getenv("ADDR"), "127.0.0.1"), or(getenv("PORT"), "8080"))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
@@ -82,16 +87,8 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	// Shutdown closes connections on which a request has just come. So nobody is let in any
-	// more, and those who are get their answers first.
-	app.stopping.Store(true)
-	if err := listener.Close(); err != nil {
-		return fmt.Errorf("close listener: %w", err)
-	}
-	app.finish()
-	// Nomad's kill_timeout is the bound; the app does not add one of its own.
-	if err := server.Shutdown(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("finish requests: %w", err)
+	if err := app.drain(ctx, listener, server); err != nil {
+		return err
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve: %w", err)
@@ -100,18 +97,47 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	return nil
 }
 
-// Requests of connections from before are served after SIGTERM until none has come for
-// lastQuiet, and for lastMost at most.
+func misbehaveAtStart(ctx context.Context, getenv func(string) string) error {
+	if getenv("FAIL_START") != "" && getenv("FAIL_START") != "0" {
+		return errors.New("FAIL_START is set")
+	}
+	if d := getenv("START_DELAY"); d != "" {
+		delay, err := time.ParseDuration(d)
+		if err != nil {
+			return fmt.Errorf("read START_DELAY: %w", err)
+		}
+		pause(ctx, delay)
+	}
+	return nil
+}
+
+// drain accepts no more connections, answers the requests of present ones, and returns
+// when all are done. Shutdown alone would close a connection on which a request has just
+// arrived. Nomad's kill_timeout bounds the drain; the app adds no bound of its own.
+func (a *app) drain(ctx context.Context, listener net.Listener, server *http.Server) error {
+	a.stopping.Store(true)
+	if err := listener.Close(); err != nil {
+		return fmt.Errorf("close listener: %w", err)
+	}
+	a.waitQuiet()
+	if err := server.Shutdown(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("finish requests: %w", err)
+	}
+	return nil
+}
+
+// Requests on present connections are answered after SIGTERM until none has come for
+// drainQuiet, and for drainMax at most.
 const (
-	lastQuiet = 300 * time.Millisecond
-	lastMost  = 3 * time.Second
+	drainQuiet = 300 * time.Millisecond
+	drainMax   = 3 * time.Second
 )
 
-// finish waits until nobody asks any more.
-func (a *app) finish() {
-	a.asked.Store(time.Now().UnixNano())
-	for end := time.Now().Add(lastMost); time.Now().Before(end); time.Sleep(lastQuiet / 10) {
-		if time.Since(time.Unix(0, a.asked.Load())) > lastQuiet {
+// waitQuiet waits until no more requests come.
+func (a *app) waitQuiet() {
+	a.lastRequest.Store(time.Now().UnixNano())
+	for end := time.Now().Add(drainMax); time.Now().Before(end); time.Sleep(drainQuiet / 10) {
+		if time.Since(time.Unix(0, a.lastRequest.Load())) > drainQuiet {
 			return
 		}
 	}
@@ -119,12 +145,12 @@ func (a *app) finish() {
 
 type app struct {
 	stopping           atomic.Bool  // Every answer is the last one of its connection.
-	asked              atomic.Int64 // When a request came last, in Unix nanoseconds.
+	lastRequest        atomic.Int64 // Arrival of the last request, in Unix nanoseconds.
 	revision, instance string
-	upstreams          map[string]*url.URL // By the path below which they are called.
+	upstreams          map[string]*url.URL // By path prefix.
 }
 
-// parseUpstreams says below which path whom the app calls.
+// parseUpstreams returns the upstreams of UPSTREAM and UPSTREAMS by path prefix.
 func parseUpstreams(one, named string) (map[string]*url.URL, error) {
 	all := map[string]*url.URL{}
 	add := func(prefix, base string) error {
@@ -169,7 +195,7 @@ func (a *app) handler() http.Handler {
 		}))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.asked.Store(time.Now().UnixNano())
+		a.lastRequest.Store(time.Now().UnixNano())
 		if a.stopping.Load() {
 			w.Header().Set("Connection", "close")
 		}
@@ -177,7 +203,7 @@ func (a *app) handler() http.Handler {
 	})
 }
 
-// exclusive refuses a request that asks to be alone and is not.
+// exclusive refuses a request with exclusive=1 while another one is running.
 func exclusive(next http.HandlerFunc) http.HandlerFunc {
 	var inside atomic.Int32
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -190,159 +216,4 @@ func exclusive(next http.HandlerFunc) http.HandlerFunc {
 		}
 		next(w, r)
 	}
-}
-
-func (a *app) answer(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	k, err := parse(q)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	pause(r.Context(), k.sleep)
-	burn(k.cpu)
-	take(k.take)
-	if q.Get("crash") == "1" {
-		os.Exit(3)
-	}
-	w.Header().Set("Hello-Revision", a.revision)
-	switch {
-	case k.stream > 0:
-		a.stream(w, r, k)
-	case q.Get("headers") == "1":
-		w.WriteHeader(k.status)
-		fmt.Fprintf(w, "%s %s %s\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Proto, r.Host)
-		_ = r.Header.Write(w) // Fails only when the caller has gone.
-	case r.Method == http.MethodPost || r.Method == http.MethodPut:
-		if t := r.Header.Get("Content-Type"); t != "" {
-			w.Header().Set("Content-Type", t)
-		}
-		echo(w, r, k.status)
-	case k.bytes >= 0:
-		w.Header().Set("Content-Length", strconv.FormatInt(k.bytes, 10))
-		w.WriteHeader(k.status)
-		_, _ = io.CopyN(w, xs{}, k.bytes) // Fails only when the caller has gone.
-	default:
-		w.WriteHeader(k.status)
-		fmt.Fprintf(w, "hello from %s (instance %.8s)\n", a.revision, a.instance)
-	}
-}
-
-// echo answers with the body, while it still comes in.
-func echo(w http.ResponseWriter, r *http.Request, status int) {
-	c := http.NewResponseController(w)
-	_ = c.EnableFullDuplex() // HTTP/2 has it anyway.
-	w.WriteHeader(status)
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Body.Read(buf)
-		if _, werr := w.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-		if c.Flush() != nil {
-			return
-		}
-	}
-}
-
-func (a *app) stream(w http.ResponseWriter, r *http.Request, k knobs) {
-	c := http.NewResponseController(w)
-	w.WriteHeader(k.status)
-	for i := range k.stream {
-		if i > 0 {
-			pause(r.Context(), k.every)
-		}
-		if _, err := fmt.Fprintf(w, "%d %s\n", i, a.revision); err != nil || c.Flush() != nil {
-			return
-		}
-	}
-}
-
-// knobs are the parts of a query that need parsing.
-type knobs struct {
-	sleep, cpu, every time.Duration
-	bytes             int64 // -1 is not asked for.
-	take              int
-	stream, status    int
-}
-
-func parse(q url.Values) (knobs, error) {
-	k := knobs{bytes: -1, status: http.StatusOK, every: 50 * time.Millisecond}
-	var errs []error
-	for key, to := range map[string]*time.Duration{"sleep": &k.sleep, "cpu": &k.cpu, "every": &k.every} {
-		if s := q.Get(key); s != "" {
-			d, err := time.ParseDuration(s)
-			*to, errs = d, append(errs, err)
-		}
-	}
-	if s := q.Get("bytes"); s != "" {
-		n, err := strconv.ParseInt(s, 10, 64)
-		k.bytes, errs = max(n, 0), append(errs, err)
-	}
-	for key, to := range map[string]*int{"stream": &k.stream, "status": &k.status, "take": &k.take} {
-		if s := q.Get(key); s != "" {
-			n, err := strconv.Atoi(s)
-			*to, errs = n, append(errs, err)
-		}
-	}
-	if k.status < 200 || k.status > 599 {
-		errs = append(errs, fmt.Errorf("status %d is not between 200 and 599", k.status))
-	}
-	return k, errors.Join(errs...)
-}
-
-// pause waits, or less when nobody waits for it any more.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-// burn keeps one core busy.
-func burn(d time.Duration) {
-	for end := time.Now().Add(d); d > 0 && time.Now().Before(end); {
-	}
-}
-
-// taken is what callers had it take.
-var taken struct {
-	sync.Mutex
-	all [][]byte
-}
-
-// take takes memory and writes to all of it, or the kernel would not give it.
-func take(n int) {
-	if n <= 0 {
-		return
-	}
-	b := make([]byte, n)
-	for i := 0; i < n; i += 4096 {
-		b[i] = 1
-	}
-	taken.Lock()
-	defer taken.Unlock()
-	taken.all = append(taken.all, b)
-}
-
-// xs is an endless body.
-type xs struct{}
-
-func (xs) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
-	}
-	return len(p), nil
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
