@@ -1,15 +1,18 @@
-// Package activator holds requests while no instance can take them, wakes the
+// Package activator queues requests while no instance can take them, wakes the
 // revision, picks an instance and forwards.
 //
-// It promises one wake per revision however many requests wait, that callers take
-// turns and each one's requests are first come first served, that a place in the
-// queue is free as soon as its client has gone, and that nothing waits without a
+// It promises one wake per revision however many requests wait; that callers take
+// turns, and the requests of one caller are first come, first served; that a request
+// leaves the queue as soon as its client has gone; and that nothing waits without a
 // bound in number, in bytes and in time.
 // A revision without requests and without instances costs nothing.
 //
-// It refuses to decide anything about instances: how many there are is said by
-// the Waker and by whoever scales. It knows neither Nomad nor Consul nor
-// certificates, and it never reads a body while its request waits.
+// It refuses to decide how many instances there are: the Waker and the autoscaler do.
+// It knows neither Nomad nor Consul nor certificates, and it never reads a body while
+// its request waits.
+//
+// A revision is composed of a queue, a pool of instances, a waker, and the requests in
+// flight. Its one mutex guards all four; see revision.
 package activator
 
 import (
@@ -21,13 +24,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/backlog"
 	"github.com/wadi-run/wadi/proxy/stats"
 )
 
-// Activator is the core that gateway and mesh listener hand their requests to.
-// Requests that have to wait are only served while Run runs.
+// Activator is the core to which gateway and mesh listener hand their requests.
+// Requests that have to wait are served only while Run runs.
 type Activator struct {
 	cfg     Config
 	metrics *metrics
@@ -43,14 +45,14 @@ type Activator struct {
 
 	active    atomic.Int64 // Requests inside.
 	draining  atomic.Bool
-	goingAway atomic.Bool   // Upgraded connections were told.
+	goingAway atomic.Bool   // Upgraded connections get a GoAway at once.
 	idle      chan struct{} // Signals, while draining, that active became 0.
 
 	toStart chan struct{} // Signals that starts has something.
 
 	mu      sync.Mutex
 	stopped bool
-	starts  []*revision // Whose loops Run has to start.
+	starts  []*revision // Run has to start their loops.
 }
 
 // New checks cfg. It starts nothing; Run does.
@@ -83,7 +85,7 @@ func New(cfg Config) (*Activator, error) {
 	return a, nil
 }
 
-// SetPeers says how many activators, this one included, there are: they share the
+// SetPeers sets how many activators there are, this one included: they share the
 // instances of a revision with a concurrency limit.
 func (a *Activator) SetPeers(n int) {
 	if a.peers.Swap(int64(max(1, n))) == int64(max(1, n)) {
@@ -94,51 +96,8 @@ func (a *Activator) SetPeers(n int) {
 	}
 }
 
-// SetRoutes replaces what is served, keyed by service. Requests that wait for a
-// revision that is no longer in any route, or whose service is being deleted, are
-// refused; requests in flight finish.
-func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
-	a.mu.Lock()
-	old := *a.revisions.Load()
-	next, deleted := make(map[string]*revision), make(map[string]bool)
-	for _, route := range routes {
-		if route.Deleted() {
-			deleted[route.Service] = true
-			continue
-		}
-		for id, settings := range route.Revisions {
-			r := old[id]
-			if r == nil || r.service != route.Service || r.protocol != route.Protocol {
-				r = newRevision(a, id, route.Service, route.Protocol)
-			}
-			r.settings.Store(&settings)
-			next[id] = r
-		}
-	}
-	a.revisions.Store(&next)
-	a.deleted.Store(&deleted)
-	a.mu.Unlock()
-
-	for id, r := range old {
-		if next[id] == r {
-			r.reshare()
-			r.pokeLoop() // Its settings may have changed.
-			continue
-		}
-		_, there := routes[r.service]
-		if !there || deleted[r.service] {
-			r.close(isDeleted(r.service))
-		} else {
-			r.retire()
-		}
-		if !there {
-			a.metrics.forget(r.service)
-		}
-	}
-}
-
-// Run serves those that wait until ctx ends, and returns when all that it
-// started has ended. Requests that still wait then are refused.
+// Run serves waiting requests until ctx ends, and returns when all goroutines that it
+// started have ended. Requests that still wait then are refused.
 func (a *Activator) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -158,8 +117,8 @@ func (a *Activator) Run(ctx context.Context) error {
 	}
 }
 
-// Drain takes no new requests, and waits until those inside are answered and those
-// that are upgraded have left, or ctx ends. Run has to go on meanwhile.
+// Drain takes no new requests, and waits until the requests inside are answered and the
+// upgraded connections are closed, or until ctx ends. Run has to go on meanwhile.
 func (a *Activator) Drain(ctx context.Context) error {
 	a.draining.Store(true)
 	a.GoAway()
@@ -185,8 +144,8 @@ func (a *Activator) Recorders() []*stats.Recorder {
 }
 
 // StatsHandler serves the statistics of all revisions, as lines of JSON. Before there
-// is one it is a line of none, so that the reader knows whose process answers, and
-// since when that runs.
+// is one it serves a line without a revision, so that the reader knows which process
+// answers, and since when it runs.
 func (a *Activator) StatsHandler() http.Handler {
 	none := []*stats.Recorder{a.clock.NewRecorder(a.cfg.Name, a.cfg.Boot, "", time.Second)}
 	return stats.HandlerOfMany(a.clock, func() []*stats.Recorder {
@@ -197,8 +156,8 @@ func (a *Activator) StatsHandler() http.Handler {
 	})
 }
 
-// Backlog is the set of revisions whose queues grow here. It has no reader but the
-// caller's.
+// Backlog is the set of revisions whose queues have grown here. The activator only adds
+// to it.
 func (a *Activator) Backlog() *backlog.Set { return a.backlog }
 
 // start asks Run for r's loop. It reports false when Run has ended.
@@ -238,7 +197,7 @@ func (a *Activator) exit() {
 	}
 }
 
-// conns counts the connections to instances, of HTTP/1.1.
+// conns counts the HTTP/1.1 connections to instances.
 func (a *Activator) conns() (open, idle int) {
 	for _, r := range *a.revisions.Load() {
 		r.mu.Lock()
@@ -251,7 +210,7 @@ func (a *Activator) conns() (open, idle int) {
 	return open, idle
 }
 
-// signal sends on c, which has room for one, unless a signal is pending.
+// signal sends on c, which has capacity one, unless a signal is pending.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -7,20 +7,20 @@ import (
 )
 
 // attempt is the context of one forward: it ends with the client's, or by end. It
-// listens for the client only when somebody listens to it. Most requests are over
-// before, and pay for none of that.
+// follows the client's only once its own Done is asked for. Most requests are over
+// before, and don't pay for that.
 type attempt struct {
 	client context.Context
 
 	mu       sync.Mutex
-	listened context.Context // Nil: nobody listens.
+	followed context.Context // Nil: Done was not called.
 	cancel   context.CancelCauseFunc
-	cause    error // Why it has ended before the client's; nil: it has not.
+	cause    error // Why it ended before the client's; nil: it did not.
 }
 
 var _ context.Context = (*attempt)(nil)
 
-// end ends it because of cause, which is not nil. The first one counts.
+// end ends the context with a cause, which is not nil. The first call counts.
 func (a *attempt) end(cause error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -32,8 +32,8 @@ func (a *attempt) end(cause error) {
 	}
 }
 
-// causeOf is why it was ended; nil if it was not.
-func (a *attempt) causeOf() error {
+// endCause is the cause that end was called with; nil: it was not.
+func (a *attempt) endCause() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.cause
@@ -46,28 +46,28 @@ func (a *attempt) Deadline() (time.Time, bool) { return a.client.Deadline() }
 func (a *attempt) Done() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.listened == nil {
-		a.listened, a.cancel = context.WithCancelCause(a.client)
+	if a.followed == nil {
+		a.followed, a.cancel = context.WithCancelCause(a.client)
 		if a.cause != nil {
 			a.cancel(a.cause)
 		}
 	}
-	return a.listened.Done()
+	return a.followed.Done()
 }
 
 // Err implements context.Context.
 func (a *attempt) Err() error {
-	if a.causeOf() != nil {
+	if a.endCause() != nil {
 		return context.Canceled
 	}
 	return a.client.Err()
 }
 
 // Value implements context.Context. The standard library looks in it for a context
-// of its own to listen to.
+// of its own to follow.
 func (a *attempt) Value(key any) any {
 	a.mu.Lock()
-	in := a.listened
+	in := a.followed
 	a.mu.Unlock()
 	if in == nil {
 		in = a.client

@@ -12,7 +12,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Endpoints tells where a revision's instances are.
+// Endpoints knows where a revision's instances are.
 type Endpoints interface {
 	// Endpoints returns the instances placed now, and a channel that is closed
 	// at the next change of them. An instance that is missing counts as ended.
@@ -27,7 +27,7 @@ type Waker interface {
 	Wake(ctx context.Context, revision string) error
 }
 
-// Diagnoses tells what hinders a revision's instances from starting.
+// Diagnoses knows what keeps a revision's instances from starting.
 type Diagnoses interface {
 	// Diagnosis returns the reason and since when it holds, or an empty reason.
 	Diagnosis(revision string) (reason string, since time.Time)
@@ -50,16 +50,16 @@ type Config struct {
 	Dialer    Dialer
 
 	MaxWaiting      int           // Requests of the whole agent; default 10000.
-	MaxWaitingBytes int64         // What they hold in memory, estimated; default 256 MiB.
+	MaxWaitingBytes int64         // That they take of memory, estimated; default 256 MiB.
 	MaxWakes        float64       // Begun per second at most, fewer while Nomad is slow to place; default 20.
 	History         time.Duration // Of the statistics; default one hour.
 
-	// Guard is asked once more about a request that had to wait, when its turn has
-	// come: what callers may do may have changed meanwhile. Nil lets everybody pass.
+	// Guard checks a request that had to wait once more when it is granted an instance:
+	// the rules may have changed meanwhile. Nil allows all.
 	Guard Guard
 
-	// Peer names who sent a request from outside the mesh, by an address; those that
-	// wait take turns by it. Nil: all are one.
+	// Peer returns the caller's address of a request from outside the mesh: the queue
+	// takes turns by it. Nil: all such requests count as one caller's.
 	Peer func(*http.Request) string
 
 	// RequestRecords says that requests may carry a [RequestRecord]; else none is looked

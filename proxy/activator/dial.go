@@ -10,7 +10,7 @@ import (
 // spareFresh is how old the kept connection of a probe may get.
 const spareFresh = time.Second
 
-// dial hands out the probe's connection, or opens one.
+// dial returns the probe's connection, or opens one.
 func (i *instance) dial(ctx context.Context) (net.Conn, error) {
 	if c := i.takeSpare(); c != nil {
 		return c, nil
@@ -39,10 +39,10 @@ func (i *instance) takeSpare() net.Conn {
 	return c
 }
 
-// closeConn closes c, which holds nothing that could be lost.
+// closeConn closes c, if it is not nil, where nothing on it could be lost.
 func closeConn(c net.Conn) {
 	if c != nil {
-		_ = c.Close() // Says nothing that anybody needs.
+		_ = c.Close() // Nothing depends on the error.
 	}
 }
 
@@ -84,7 +84,7 @@ func (i *instance) close() {
 	i.upstream.Close()
 }
 
-// keep hands a verified connection to the request that comes first.
+// keep keeps a probe's verified connection for the first request.
 func (i *instance) keep(p prober, now time.Time) {
 	switch p := p.(type) {
 	case *probeConn:

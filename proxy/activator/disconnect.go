@@ -12,9 +12,9 @@ import (
 // connKey is the context's key of a request's connection.
 type connKey struct{}
 
-// ConnContext is for the servers in front: with it, the place of a client that
-// has gone is free at once even if its request has a body. While a body is
-// unread net/http doesn't look at the connection.
+// ConnContext is for the servers in front of the activator: with it, a request leaves the
+// queue soon after its client has gone even if it has a body. While a body is unread
+// net/http doesn't check the connection.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS.
 		c = t.NetConn()
@@ -30,7 +30,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, raw)
 }
 
-// unwatched returns the connection of r if net/http doesn't watch it.
+// unwatched returns the connection of r if net/http doesn't watch it, and nil if it does.
 func unwatched(r *http.Request) syscall.RawConn {
 	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
 		return nil
@@ -41,11 +41,11 @@ func unwatched(r *http.Request) syscall.RawConn {
 
 // disconnected reports whether the peer of c has closed its side. It reads nothing.
 func disconnected(c syscall.RawConn) bool {
-	gone := false
+	closed := false
 	err := c.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		n, err := unix.Poll(fds, 0)
-		gone = err == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+		closed = err == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 	})
-	return err != nil || gone
+	return err != nil || closed
 }

@@ -19,8 +19,7 @@ type metrics struct {
 	cold     *prometheus.HistogramVec // By phase.
 }
 
-// classes of a status. One that was never there, of a connection that was broken
-// off before, counts as the first.
+// noClass is the class of a request whose connection broke before a status.
 const noClass = 0
 
 func className(class int) string {
@@ -34,7 +33,8 @@ func classOf(status int) int {
 	return status / 100
 }
 
-// newMetrics registers the metrics; conns counts the connections to instances.
+// newMetrics makes the metrics and registers them; conns counts the connections to
+// instances.
 func newMetrics(reg prometheus.Registerer, conns func() (open, idle int)) *metrics {
 	m := &metrics{
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -51,14 +51,14 @@ func newMetrics(reg prometheus.Registerer, conns func() (open, idle int)) *metri
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"class"}),
 		queue: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wadi_activator_queue_duration_seconds", Help: "How long requests waited that found no instance with room, granted or not.",
+			Name: "wadi_activator_queue_duration_seconds", Help: "How long requests waited that found no instance available, granted one or not.",
 			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_activator_refusals_total", Help: "Requests that Wadi answered itself, by reason.",
 		}, []string{"reason"}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "wadi_activator_retries_total", Help: "Requests that were sent to a second instance.",
+			Name: "wadi_activator_retries_total", Help: "Requests that were sent to an instance once more.",
 		}),
 		wakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_activator_wakes_total", Help: "Wakes of revisions, by result.",
@@ -71,6 +71,13 @@ func newMetrics(reg prometheus.Registerer, conns func() (open, idle int)) *metri
 	for class := range m.byClass {
 		m.byClass[class] = m.duration.WithLabelValues(className(class))
 	}
+	registerConnections(reg, conns)
+	reg.MustRegister(m.waiting, m.inFlight, m.requests, m.duration, m.queue, m.refusals, m.retries, m.wakes, m.cold)
+	return m
+}
+
+// registerConnections registers the gauges of the connections to instances.
+func registerConnections(reg prometheus.Registerer, conns func() (open, idle int)) {
 	for _, state := range []string{"active", "idle"} {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wadi_activator_upstream_connections", Help: "Connections to instances, of HTTP/1.1.",
@@ -83,8 +90,6 @@ func newMetrics(reg prometheus.Registerer, conns func() (open, idle int)) *metri
 			return float64(open - idle)
 		}))
 	}
-	reg.MustRegister(m.waiting, m.inFlight, m.requests, m.duration, m.queue, m.refusals, m.retries, m.wakes, m.cold)
-	return m
 }
 
 // answered counts a request of rev.
@@ -100,14 +105,14 @@ func (m *metrics) answered(rev *revision, w *response, took time.Duration) {
 	(*counter).Inc()
 }
 
-// coldStart notes where the time of a cold start went.
+// coldStart observes the phases of a cold start.
 func (m *metrics) coldStart(p *Phases, forward time.Duration) {
 	for _, phase := range p.named(forward) {
 		m.cold.WithLabelValues(phase.name).Observe(phase.took.Seconds())
 	}
 }
 
-// forget drops what is kept of a service that is no longer served.
+// forget drops the metrics of a service that is no longer served.
 func (m *metrics) forget(service string) {
 	m.requests.DeletePartialMatch(prometheus.Labels{"service": service})
 }

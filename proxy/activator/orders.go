@@ -13,23 +13,25 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// SendOrder tells an instance whether it is to go or to stay, on the traffic path and as an
-// activator: that is whom it believes. It returns what the instance says then.
+// SendOrder orders an instance to go or to stay, and returns its answer. It uses the
+// traffic path and the activator's identity: an instance takes orders of nothing else. The
+// error is wadi.ErrNotFound, wrapped, if the revision is not routed, and wadi.ErrNoOrders
+// if the instance takes none.
 func (a *Activator) SendOrder(ctx context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
 	r := (*a.revisions.Load())[ep.Revision]
 	if r == nil {
-		return wadi.OrderAnswer{}, fmt.Errorf("tell %s: %w", ep.Revision, wadi.ErrNotFound)
+		return wadi.OrderAnswer{}, fmt.Errorf("order %s: %w", ep.Revision, wadi.ErrNotFound)
 	}
 	i := newInstance(r, ep, time.Now())
 	defer i.upstream.Close()
-	told, err := i.sendOrder(ctx, order)
+	answer, err := i.sendOrder(ctx, order)
 	if err != nil {
-		return wadi.OrderAnswer{}, fmt.Errorf("tell instance %s to %s: %w", ep.Instance, order, err)
+		return wadi.OrderAnswer{}, fmt.Errorf("order instance %s to %s: %w", ep.Instance, order, err)
 	}
-	return told, nil
+	return answer, nil
 }
 
-// orderRequest is a probe that brings an order.
+// orderRequest is a probe with an order.
 func (i *instance) orderRequest(ctx context.Context, order wadi.Order) (*http.Request, error) {
 	req, err := newProbe(ctx, i.r.service, i.ep)
 	if err != nil {
@@ -42,7 +44,7 @@ func (i *instance) orderRequest(ctx context.Context, order wadi.Order) (*http.Re
 	return req, nil
 }
 
-// sendOrder is over a connection of its own: orders are few.
+// sendOrder sends an order over a connection of its own: orders are few.
 func (i *instance) sendOrder(ctx context.Context, order wadi.Order) (wadi.OrderAnswer, error) {
 	req, err := i.orderRequest(ctx, order)
 	if err != nil {
@@ -68,7 +70,7 @@ func (i *instance) sendOrder(ctx context.Context, order wadi.Order) (wadi.OrderA
 	return sendOrderOver(ctx, c, req)
 }
 
-// sendOrderOver sends an order in HTTP/1.1.
+// sendOrderOver sends an order over HTTP/1.1.
 func sendOrderOver(ctx context.Context, c net.Conn, req *http.Request) (wadi.OrderAnswer, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // Can't fail but on a closed connection.
 	defer stop()
@@ -83,17 +85,17 @@ func sendOrderOver(ctx context.Context, c net.Conn, req *http.Request) (wadi.Ord
 	return orderAnswer(res)
 }
 
-// orderAnswer reads the answer to an order.
-func orderAnswer(res *http.Response) (told wadi.OrderAnswer, err error) {
+// orderAnswer reads the answer to an order, and closes it.
+func orderAnswer(res *http.Response) (answer wadi.OrderAnswer, err error) {
 	defer func() { _ = res.Body.Close() }() // It was only read.
 	switch {
 	case res.StatusCode == http.StatusForbidden, res.StatusCode == http.StatusOK && res.Header[wadi.HeaderOrder] == nil:
-		return told, wadi.ErrNoOrders
+		return answer, wadi.ErrNoOrders
 	case res.StatusCode != http.StatusOK:
-		return told, fmt.Errorf("status %d: %s", res.StatusCode, wadi.OneLine(res.Header.Get(wadi.HeaderUnready), maxUnready))
+		return answer, fmt.Errorf("status %d: %s", res.StatusCode, wadi.OneLine(res.Header.Get(wadi.HeaderUnready), maxUnready))
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxProbeBody)).Decode(&told); err != nil {
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxProbeBody)).Decode(&answer); err != nil {
 		return wadi.OrderAnswer{}, fmt.Errorf("its answer: %w", err)
 	}
-	return told, nil
+	return answer, nil
 }

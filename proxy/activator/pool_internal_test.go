@@ -48,6 +48,34 @@ func newPool(n, limit int) *pool {
 	return p
 }
 
+// Instances are removed at once, and closed when their last request has ended.
+func TestPool_Sync(t *testing.T) {
+	now := time.Unix(1000, 0)
+	p := &pool{instances: map[string]*instance{}}
+	create := func(ep wadi.Endpoint) *instance { return &instance{ep: ep, index: -1} }
+	one, two := wadi.Endpoint{Instance: "1", Addr: "a:1"}, wadi.Endpoint{Instance: "2", Addr: "a:2"}
+	added, unused := p.sync([]wadi.Endpoint{one, two, {Instance: "3"}, {Instance: "4", Addr: "a:4", Ended: true}}, create)
+	if added != 2 || len(unused) != 0 || p.placed != 3 {
+		t.Fatalf("%d added, %d to close, %d placed; want 2, 0, 3", added, len(unused), p.placed)
+	}
+	first, second := p.instances["1"], p.instances["2"]
+	p.admit(first, now)
+	p.admit(second, now)
+	p.take(first)
+	one.Stopping = true
+	if _, unused = p.sync([]wadi.Endpoint{one, two}, create); len(unused) != 0 || p.placed != 1 || p.ready != 1 || p.pick() != second {
+		t.Errorf("%d to close, %d placed, %d ready after one is to stop", len(unused), p.placed, p.ready)
+	}
+	two.Addr = "a:3" // It has moved.
+	added, unused = p.sync([]wadi.Endpoint{two}, create)
+	if added != 1 || len(unused) != 1 || unused[0] != second || p.ready != 0 || len(p.instances) != 1 {
+		t.Errorf("%d added, %d to close, %d ready after one has ended and one has moved", added, len(unused), p.ready)
+	}
+	if !p.free(first) {
+		t.Error("the last request at an ended instance does not close it")
+	}
+}
+
 func TestPick_Balances(t *testing.T) {
 	p := newPool(50, 0)
 	for range 50 * 20 {

@@ -17,39 +17,39 @@ type verdict int
 
 const (
 	isAway    verdict = iota // No answer.
-	isUnready                // An answer, but not yes.
-	isGoing                  // It was told to go, and may be told to stay.
-	isOther                  // The answer of another instance, or of something else.
+	isUnready                // The instance is not ready.
+	isGoing                  // It has the order to go, and may yet get the order to stay.
+	isOther                  // Another instance answers, or something else.
 	isReady
 )
 
-// maxProbeBody bounds what of a probe's answer is read.
+// maxProbeBody is how many bytes of a probe's answer are read.
 const maxProbeBody = 4 << 10
 
-// prober is a connection over which an instance is asked for its name.
+// prober is a connection over which probes are sent.
 type prober interface {
-	// ask sends one probe. The queue-proxy answers it itself, never its app.
+	// ask sends one probe. The queue-proxy answers it, never its app.
 	ask(ctx context.Context, service string, ep wadi.Endpoint) (verdict, error)
-	// open reports whether it may be used for another request.
+	// open reports whether the connection can take another request.
 	open() bool
 	close()
 }
 
-// maxUnready is how many characters are told of why an instance is not ready.
+// maxUnready is how many characters are kept of why an instance is not ready.
 const maxUnready = 200
 
-// unreadyError: the instance answers, and is not ready.
+// unreadyError is the answer of an instance that is not ready.
 type unreadyError struct {
 	addr   string
 	status int
-	why    string // In its own words; may be empty.
+	why    string // As the instance says; may be empty.
 }
 
 func (e *unreadyError) Error() string {
 	return fmt.Sprintf("probe %s: status %d: %s", e.addr, e.status, e.why)
 }
 
-// newProbe is the request that asks: on the traffic path, so that its answer says how
+// newProbe makes a probe: a request on the traffic path, so that its answer shows how
 // requests fare.
 func newProbe(ctx context.Context, service string, ep wadi.Endpoint) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ep.Addr+"/", nil)
@@ -62,7 +62,7 @@ func newProbe(ctx context.Context, service string, ep wadi.Endpoint) (*http.Requ
 	return r, nil
 }
 
-// readProbeAnswer reads a probe's answer, to its end if whole.
+// readProbeAnswer reads a probe's answer. It reports whether it has read it to its end.
 func readProbeAnswer(res *http.Response, ep wadi.Endpoint) (v verdict, whole bool, err error) {
 	n, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxProbeBody+1))
 	if err != nil {
@@ -83,12 +83,12 @@ func readProbeAnswer(res *http.Response, ep wadi.Endpoint) (v verdict, whole boo
 	return isReady, whole, nil
 }
 
-// probeConn asks in HTTP/1.1.
+// probeConn probes over HTTP/1.1.
 type probeConn struct {
 	conn   net.Conn
 	buf    *bufio.Reader
 	usable bool
-	cut    bool // Its deadline is over, or is about to be.
+	cut    bool // Its deadline has passed, or is about to.
 }
 
 func newProbeConn(c net.Conn) *probeConn {
@@ -117,14 +117,14 @@ func (p *probeConn) ask(ctx context.Context, service string, ep wadi.Endpoint) (
 	return v, err
 }
 
-// probeStream asks over an HTTP/2 connection that requests follow on.
+// probeStream probes over an HTTP/2 connection that requests use afterwards.
 type probeStream struct {
 	conn   *http.ClientConn
 	usable bool
 }
 
 func (p *probeStream) open() bool { return p.usable && p.conn.Available() > 0 }
-func (p *probeStream) close()     { _ = p.conn.Close() } // Nothing that anybody needs is on it.
+func (p *probeStream) close()     { _ = p.conn.Close() } // No request is on it.
 
 func (p *probeStream) ask(ctx context.Context, service string, ep wadi.Endpoint) (verdict, error) {
 	v, err := askOver(ctx, p.conn, service, ep)
@@ -132,7 +132,7 @@ func (p *probeStream) ask(ctx context.Context, service string, ep wadi.Endpoint)
 	return v, err
 }
 
-// askOver asks over an HTTP/2 connection.
+// askOver probes over HTTP/2.
 func askOver(ctx context.Context, rt http.RoundTripper, service string, ep wadi.Endpoint) (verdict, error) {
 	r, err := newProbe(ctx, service, ep)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
-// HeaderError names, in an answer that Wadi gives itself, why. An app's own
-// answers never carry it.
+// HeaderError is the header of Wadi's own answers that has their code. An app's answers
+// never have it.
 const HeaderError = wadi.HeaderError
 
 // Codes of refusals, the values of HeaderError.
@@ -28,41 +28,41 @@ const (
 	CodeQueueTimeout   = "queue_timeout"
 	CodeRequestTimeout = "request_timeout"
 	CodeUnplaceable    = "unplaceable"
-	CodeNotWoken       = "not_woken" // The wakes failed until the time was over.
+	CodeNotWoken       = "not_woken" // Wakes failed until the wait expired.
 	CodeQuiet          = "at_zero"
 	CodeBadBody        = "bad_body"
 	CodeUpstream       = "instance_failed"
 	CodeClientGone     = "client_gone"
 	CodeShutdown       = "shutting_down"
 	CodeDenied         = "denied"             // The caller may not call the service.
-	CodeUnjudged       = "intentions_unknown" // Nobody can tell now whether it may.
+	CodeUnjudged       = "intentions_unknown" // It is unknown for now whether it may.
 )
 
-// discardBytes is what of a body is still read after its answer, at most.
+// discardBytes is how much of a body is still read after its answer, at most.
 const discardBytes = 256 << 10
 
-// statusClientGone is logged and counted for a client that went away. Nobody reads it.
+// statusClientGone is logged and counted for a client that has gone. No client gets it.
 const statusClientGone = 499
 
 // Refusal is an answer that Wadi gives itself.
 type Refusal struct {
 	Status     int
 	Code       string        // For programs; one of the codes above.
-	Message    string        // For people; one line. Anybody may read it.
-	Inside     string        // The same for those in the mesh, with what Nomad says; empty: it is the same.
+	Message    string        // For people; one line. It is for any caller.
+	Inside     string        // The message for callers in the mesh, with what Nomad says; empty: Message.
 	RetryAfter time.Duration // Rounded up to seconds; 0 leaves the header out.
 }
 
 // Error makes a Refusal an error.
 func (f Refusal) Error() string { return f.Message }
 
-// inside is f as those in the mesh get it.
+// inside is f as callers in the mesh get it.
 func (f Refusal) inside() Refusal {
 	f.Message = cmp.Or(f.Inside, f.Message)
 	return f
 }
 
-// Refuse answers with f: as text, as JSON to those who prefer it, or to a gRPC call
+// Refuse answers with f: as text, as JSON to clients that prefer it, or to a gRPC call
 // with the code that stands for the status.
 func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	deadline.EndUnread(w, r)
@@ -87,10 +87,10 @@ func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 		_ = http.NewResponseController(w).EnableFullDuplex() // Else the body would be read first.
 	}
 	w.WriteHeader(f.Status)
-	_, _ = w.Write(body) // The client may have gone; there is nobody to tell.
+	_, _ = w.Write(body) // The client may have gone.
 	if err := discard(w, r); err != nil {
-		// What follows a broken body is no request. The answer has gone out whole, so
-		// that nothing is lost with the connection.
+		// The bytes after a broken body are no request. The whole answer has been sent,
+		// so that nothing is lost with the connection.
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -101,11 +101,11 @@ func slowBody(r *http.Request) bool {
 	return r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody
 }
 
-// discard sends what is answered so far, and reads the rest of a body that nobody
-// wants, so that the connection can be used again. It gives up where the rest is
-// long or slow, and the connection closes. net/http would wait without a bound,
-// and trips over the body's end when it finds that after a full-duplex answer. An
-// error says that the connection can't be used again.
+// discard sends what is answered so far, and reads the rest of r's body, so that the
+// connection can be used again. It gives up where the rest is long or slow, and the
+// connection closes. net/http would wait without a bound, and fails at the body's end when
+// it finds that after a full-duplex answer. After an error the connection can't be used
+// again.
 func discard(w http.ResponseWriter, r *http.Request) error {
 	if !slowBody(r) {
 		return nil
@@ -119,7 +119,7 @@ func discard(w http.ResponseWriter, r *http.Request) error {
 }
 
 // prefersJSON reports whether accept ranks application/json above plain text.
-// A wildcard counts as a liking for text.
+// A wildcard counts as a preference for text.
 func prefersJSON(accept []string) bool {
 	js, text := -1.0, 0.0
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {

@@ -11,9 +11,9 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// How soon it may be worth to come again.
+// How soon a retry may be worth it.
 const (
-	retrySoon  = time.Second      // A place is free, or another agent takes it.
+	retrySoon  = time.Second      // The queue is shorter, or another agent takes the request.
 	retryLater = 10 * time.Second // Something in the cluster has to change.
 )
 
@@ -22,17 +22,16 @@ func unknownRevision(service, revision string) Refusal {
 		Message: fmt.Sprintf("no revision %q of service %q is served here", revision, service)}
 }
 
-// isDeleted is the answer while what is left of a service ends: it is known to be gone.
+// isDeleted is the answer while a deleted service's instances end: it is known to be gone.
 func isDeleted(service string) Refusal {
 	return Refusal{Status: http.StatusNotFound, Code: CodeNoRevision, Message: fmt.Sprintf("service %s is deleted", service)}
 }
 
-// noTarget and notYetKnown are answers to mesh callers whose Envoys may just not
-// have heard of a change: of a service that is new, or gone. Such a thing is over soon,
-// so that it is no 404.
+// noTarget and notYetKnown are answers to mesh callers whose Envoys may not know yet of a
+// new service, or of the end of one. That is over soon, so the status is not 404.
 func noTarget() Refusal {
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
-		Message: "the request names no service and revision: the caller's Envoy does not know the way yet, or the activator was called instead of a service by its own name"}
+		Message: "the request names no service and revision: the caller's Envoy has no route to it yet, or the activator was called by its own name instead of a service's"}
 }
 
 func notYetKnown(service, revision string) Refusal {
@@ -45,8 +44,8 @@ func deadlineReached(timeout wadi.Duration) Refusal {
 		Message: fmt.Sprintf("the request took longer than %s", timeout)}
 }
 
-// queueTimeout is the answer to those who waited in vain. Of ready instances, none had
-// a place for them: it has as many requests as its limit lets it.
+// queueTimeout is the answer to a request whose wait has expired. If instances are ready,
+// each has as many requests as its limit allows.
 func queueTimeout(revision string, timeout wadi.Duration, ready int, unready string) Refusal {
 	why := wadi.ErrQueueTimeout.Error()
 	if unready != "" {
@@ -63,8 +62,8 @@ func depthReached(revision string, depth int) Refusal {
 	return queueFull("as many requests wait for %s as may: %d", revision, depth)
 }
 
-// notWoken is the answer to those who waited in vain because the wakes failed.
-// What the error says besides is for the log: it may name addresses.
+// notWoken is the answer to a request whose wait has expired because the wakes failed.
+// The error itself is for the log: it may name addresses.
 func notWoken(revision string, err error) Refusal {
 	why := "the agent's log says why"
 	switch {
@@ -73,14 +72,14 @@ func notWoken(revision string, err error) Refusal {
 	case errors.Is(err, wadi.ErrForbidden):
 		why = "this agent may not do that in Nomad"
 	case errors.Is(err, wadi.ErrConflict):
-		why = "somebody else keeps changing its Nomad job"
+		why = "its Nomad job is changed by others all the time"
 	}
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNotWoken, RetryAfter: retryLater,
 		Message: fmt.Sprintf("%s can't be woken: %s", revision, why)}
 }
 
-// unplaceable returns the answer for an error of a Waker that says that the
-// revision can't run.
+// unplaceable returns the answer for a Waker's error that means that the revision can't
+// run.
 func unplaceable(err error) (Refusal, bool) {
 	if !errors.Is(err, wadi.ErrUnplaceable) {
 		return Refusal{}, false
@@ -88,8 +87,9 @@ func unplaceable(err error) (Refusal, bool) {
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, RetryAfter: retryLater, Message: err.Error()}, true
 }
 
-// cantRun is the answer where Nomad can't run an instance, or its task ends. What Nomad
-// and its drivers say names images, registries and paths: those outside get its kind.
+// cantRun is the answer where Nomad can't run an instance, or its task ends. The reason of
+// Nomad and its drivers names images, registries and paths: callers from outside the mesh
+// get its kind only.
 func cantRun(revision, reason string) Refusal {
 	kind := "its task does not start, or has ended"
 	if strings.HasPrefix(reason, "no node fits") {
@@ -100,7 +100,7 @@ func cantRun(revision, reason string) Refusal {
 		Inside:  fmt.Sprintf("%v: %s", wadi.ErrUnplaceable, reason)}
 }
 
-// findBy says where the whole reason is told.
+// findBy says where the whole reason is found.
 func findBy(revision, reason string) string {
 	return "wadi events says why, under " + wadi.ReasonID(revision, reason)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/replay"
 )
 
-// request is one request on its way through. It is in at most one of its
-// revision's lists: it waits, or it is at an instance.
+// request is one request on its way through the activator. It is in at most one list of
+// its revision: in the queue, or in flight.
 type request struct {
 	out    response
 	in     *http.Request
@@ -24,30 +24,29 @@ type request struct {
 	caller string         // As the mesh names it.
 	mesh   bool           // It came over the mesh listener: the caller's certificate is verified.
 
-	arrived time.Time
-	quiet   bool // Doesn't wake, and is not counted as activity.
-	body    *replay.Body
-	sent    atomic.Int32 // How often it was sent to an instance.
-	// It was sent again after an app may have seen it.
-	repeated bool
-	ctx      *attempt // Of the present attempt, or of the next.
+	arrived  time.Time
+	quiet    bool // It doesn't wake, and is not counted as activity.
+	body     *replay.Body
+	sent     atomic.Int32 // How often it was sent to an instance.
+	repeated bool         // It was sent again after an app may have seen it.
+	ctx      *attempt     // Of the present attempt, or of the next.
 	first    attempt
 
-	// Guarded by the revision's mutex.
+	// The revision's mutex guards these.
 	node                list.Node[*request]
 	callerNode          list.Node[*request] // Among those of its caller that wait.
 	callerQueue         *callerQueue        // Nil: it does not wait.
-	waitDeadline        time.Time           // Of the waiting.
-	waitEndsWithRequest bool                // The above is the whole request's end, not the queue's.
-	deadline            time.Time           // Of the whole request; zero is never.
+	waitDeadline        time.Time           // Zero: it has not waited yet.
+	waitEndsWithRequest bool                // waitDeadline is the whole request's, not the queue's.
+	deadline            time.Time           // Of the whole request; zero: none.
 	upgraded            *deadline.Upgraded
-	expired             chan struct{} // Made when its time is over; closed when that is dealt with.
-	oldest              bool          // It was the oldest that waited when the first instance came.
+	expired             chan struct{} // Made when its deadline has passed; closed when its connection's are set.
+	oldest              bool          // It was the oldest one waiting when the first instance became ready.
 
-	queueKey string          // Whose it is, when it has to wait.
-	conn     syscall.RawConn // Looked at by the loop while r waits, if net/http doesn't.
+	queueKey string          // The caller, as the queue takes turns by it.
+	conn     syscall.RawConn // The loop checks it while the request waits, if net/http doesn't; nil: it does.
 
-	// Set before done is closed, and the request's own from then on.
+	// The revision sets these before it closes done. From then on they are the request's.
 	done  chan struct{}
 	grant grant
 	err   error
@@ -55,9 +54,8 @@ type request struct {
 
 // grant is the right to send one request to an instance.
 type grant struct {
-	instance *instance
-	// ejections is the instance's count when it was granted.
-	ejections int
+	instance  *instance
+	ejections int // The instance's count at the time.
 	at        time.Time
-	cold      *Phases // Nil: it had not to wait.
+	cold      *Phases // Nil: the request did not wait.
 }

@@ -2,15 +2,15 @@ package activator
 
 import (
 	"bufio"
-	"github.com/wadi-run/wadi/proxy/deadline"
 	"io"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
-// response notes what becomes of an answer, and adds Server-Timing to that of a
-// request that waited.
+// response records how an answer goes, and adds Server-Timing if the request waited.
 type response struct {
 	http.ResponseWriter
 	q       *request
@@ -18,32 +18,32 @@ type response struct {
 	refusal int // The status of a refusal, whatever HTTP's is.
 	aborted bool
 	bytes   int64
-	// Some of the body is not flushed.
-	unflushed     bool
-	waitForClient func() // Nil, or what is to be waited for when the instance is given back.
+
+	unflushed     bool   // Some of the body is not flushed.
+	waitForClient func() // Called after the grant is released; nil: there is nothing to wait for.
 }
 
-// Later is what [upstream.Upstream] calls where only the client is waited for any more.
+// Later is called by [upstream.Upstream] where only the client is still to be waited for.
 func (w *response) Later(wait func()) { w.waitForClient = wait }
 
-// limitAnswer lets reads and writes of the client's connection fail soon, for a slow
-// client would hold a request whose time is over.
+// limitAnswer lets reads and writes of the client's connection fail soon, as a slow
+// client would keep a request whose deadline has passed.
 func (w *response) limitAnswer() {
 	c := http.NewResponseController(w.ResponseWriter)
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // Not every connection can; then only the client ends it.
 	_ = c.SetWriteDeadline(time.Now().Add(slowAnswer))
 }
 
-// unlimitAnswer is for an answer that was complete when its time was over. Net/http
-// itself lifts only the limit on reading.
+// unlimitAnswer undoes limitAnswer where the answer was complete by then. Net/http itself
+// lifts only the limit on reading.
 func (w *response) unlimitAnswer() {
 	if w.q.expired != nil {
 		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
 	}
 }
 
-// Hijack hands the connection over, for an upgrade. From then on nothing limits it,
-// but that it is told when the agent stops.
+// Hijack hands the connection over, for an upgrade. From then on it has no deadline. It
+// gets a GoAway when the agent stops.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -58,7 +58,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap lets http.ResponseController reach the server's own.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader notes a final status.
+// WriteHeader records a final status.
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.begin(status)
@@ -66,7 +66,7 @@ func (w *response) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// begin notes that the answer begins.
+// begin records that the answer begins.
 func (w *response) begin(status int) {
 	w.status = status
 	q := w.q
@@ -104,7 +104,7 @@ func (w *response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// FlushError sends what is held back.
+// FlushError sends what is buffered.
 func (w *response) FlushError() error {
 	w.unflushed = false
 	return http.NewResponseController(w.ResponseWriter).Flush()
@@ -121,7 +121,7 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// counted is the status that counts: 0 if there was none.
+// counted is the status for metrics and logs; 0: there was none.
 func (w *response) counted() int {
 	if w.refusal != 0 {
 		return w.refusal

@@ -8,7 +8,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Bounds of a Dump.
+// Bounds of a Snapshot.
 const (
 	maxSnapshotRevisions = 200
 	maxSnapshotRequests  = 50 // Of each revision, and of each kind.
@@ -20,7 +20,7 @@ const (
 // header and no body: they may be secret.
 type Snapshot struct {
 	Draining  bool               `json:"draining"`
-	Inside    int64              `json:"inside"` // Requests that are not over.
+	Inside    int64              `json:"inside"` // Requests that have not ended.
 	Revisions []RevisionSnapshot `json:"revisions"`
 	Wakes     float64            `json:"wakes_per_second"` // How many may begin; fewer than configured while Nomad places slowly.
 	Omitted   int                `json:"omitted"`          // Revisions with requests or instances that are not among them.
@@ -44,7 +44,7 @@ type RevisionSnapshot struct {
 type InstanceSnapshot struct {
 	Instance string `json:"instance"`
 	Address  string `json:"address"`
-	State    string `json:"state"` // ready, probed, stopping or idle: not ready, and nobody asks.
+	State    string `json:"state"` // ready, probed, stopping or idle: neither ready nor probed.
 	InFlight int    `json:"in_flight"`
 }
 
@@ -60,13 +60,13 @@ type RequestSnapshot struct {
 	Attempts int           `json:"attempts,omitempty"`
 }
 
-// Snapshot lists what waits and what is in flight now. Its length is bounded.
+// Snapshot lists the requests that wait and are in flight now. Its length is bounded.
 func (a *Activator) Snapshot() Snapshot {
 	d := Snapshot{Draining: a.draining.Load(), Inside: a.active.Load(), Wakes: a.wakes.rate(), Revisions: []RevisionSnapshot{}}
 	now := time.Now()
 	for _, r := range *a.revisions.Load() {
-		if one, busy := r.snapshot(now); busy {
-			d.Revisions = append(d.Revisions, one)
+		if rev, busy := r.snapshot(now); busy {
+			d.Revisions = append(d.Revisions, rev)
 		}
 	}
 	slices.SortFunc(d.Revisions, func(a, b RevisionSnapshot) int {
@@ -79,6 +79,7 @@ func (a *Activator) Snapshot() Snapshot {
 	return d
 }
 
+// snapshot describes r. It reports whether r has any request or instance.
 func (r *revision) snapshot(now time.Time) (d RevisionSnapshot, busy bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

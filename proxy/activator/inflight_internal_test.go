@@ -1,0 +1,49 @@
+package activator
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// One timer serves all deadlines: it fires for the earliest, then for the next.
+func TestInFlight_OneTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		fired := make(chan time.Duration, 10)
+		f := inFlight{}
+		f.onTimer = func() {
+			f.expire(time.Now())
+			fired <- time.Since(began)
+		}
+		at := func(d time.Duration) *request {
+			q := &request{ctx: &attempt{client: context.Background()}}
+			if d > 0 {
+				q.deadline = began.Add(d)
+			}
+			return q
+		}
+		late, over, early, never := at(3*time.Second), at(2*time.Second), at(time.Second), at(0)
+		for _, q := range []*request{late, over, early, never} {
+			f.add(q)
+		}
+		f.remove(over) // Its answer came in time.
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, want := range []time.Duration{time.Second, 3 * time.Second} {
+			if got := <-fired; got != want {
+				t.Errorf("fired after %v, want %v", got, want)
+			}
+		}
+		if len(fired) != 0 {
+			t.Errorf("fired again after %v", <-fired)
+		}
+		if early.expired == nil || late.expired == nil || over.expired != nil || never.expired != nil {
+			t.Error("the wrong requests expired")
+		}
+		if early.ctx.endCause() != errDeadline || never.ctx.endCause() != nil {
+			t.Errorf("contexts ended by %v and %v", early.ctx.endCause(), never.ctx.endCause())
+		}
+	})
+}

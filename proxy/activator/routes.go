@@ -1,0 +1,53 @@
+package activator
+
+import "github.com/wadi-run/wadi"
+
+// SetRoutes replaces what is served, keyed by service. Requests that wait for a
+// revision that is no longer in any route, or whose service is being deleted, are
+// refused; requests in flight finish.
+func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
+	a.mu.Lock()
+	old := *a.revisions.Load()
+	next, deleted := a.revisionsOf(routes, old)
+	a.revisions.Store(&next)
+	a.deleted.Store(&deleted)
+	a.mu.Unlock()
+
+	for id, r := range old {
+		if next[id] == r {
+			r.reshare()
+			r.pokeLoop() // Its settings may have changed.
+			continue
+		}
+		_, routed := routes[r.service]
+		if !routed || deleted[r.service] {
+			r.close(isDeleted(r.service))
+		} else {
+			r.retire()
+		}
+		if !routed {
+			a.metrics.forget(r.service)
+		}
+	}
+}
+
+// revisionsOf returns the revisions of routes, the old ones where they are the same, and
+// the services that are being deleted.
+func (a *Activator) revisionsOf(routes map[string]wadi.Route, old map[string]*revision) (map[string]*revision, map[string]bool) {
+	next, deleted := make(map[string]*revision), make(map[string]bool)
+	for _, route := range routes {
+		if route.Deleted() {
+			deleted[route.Service] = true
+			continue
+		}
+		for id, settings := range route.Revisions {
+			r := old[id]
+			if r == nil || r.service != route.Service || r.protocol != route.Protocol {
+				r = newRevision(a, id, route.Service, route.Protocol)
+			}
+			r.settings.Store(&settings)
+			next[id] = r
+		}
+	}
+	return next, deleted
+}
