@@ -72,7 +72,7 @@ type Agent struct {
 	metrics   *metricsPlane
 
 	events         *control.Events
-	decisions      *control.Decisions
+	decisions      *control.History
 	owned          control.Owned
 	controlMetrics *control.Metrics
 
@@ -89,7 +89,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	a := &Agent{
 		cfg: cfg, deps: deps, log: deps.Log, reg: prometheus.NewRegistry(), boot: bootID(), opened: &stack{log: deps.Log},
 		routing: newRouting(), startup: newStartup(deps.Log), drain: drain.New(), drained: make(chan struct{}),
-		events: &control.Events{}, decisions: &control.Decisions{},
+		events: &control.Events{}, decisions: &control.History{},
 	}
 	defer func() {
 		if err != nil {

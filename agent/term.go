@@ -87,7 +87,7 @@ func (t *term) wireAutoscaler() {
 	s.Orders, s.Draining = leaderOrders{a.activator, t.lease}, t.nodes.Draining
 	s.Services, s.Wakeable = t.controller.Services, t.wakeable
 	s.Waking, s.Backlog = a.activator.Waking, a.activator.Backlog()
-	s.Ceiling, s.Decisions, s.Events = a.cfg.Limits.MaxInstances, a.decisions, a.events
+	s.Ceiling, s.History, s.Events = a.cfg.Limits.MaxInstances, a.decisions, a.events
 	s.Owned, s.Log, s.Metrics = &a.owned, a.log.Named("autoscaler"), a.controlMetrics
 }
 

@@ -113,7 +113,7 @@ func (s *stage) autoscaler() *control.Autoscaler {
 	all := &control.View{Services: s.services}
 	a.Services = func() *control.View { return all }
 	a.Wakeable = func(string) (bool, string) { return true, "" }
-	a.Decisions, a.Events, a.Owned = &control.Decisions{}, &control.Events{}, &control.Owned{}
+	a.History, a.Events, a.Owned = &control.History{}, &control.Events{}, &control.Owned{}
 	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
 	return a
 }
@@ -174,7 +174,7 @@ func measurePasses(ctx context.Context, b *bench, count int) (p passCost, err er
 		return p, err
 	}
 	p.cpu = ms(ownCPU()-used) / scalingPasses
-	a.Decisions.Clear()
+	a.History.Clear()
 	a.Pass(ctx) // It releases them.
 	p.memory = float64(heapInUse()-before) / scalingRevisions / 1024
 	p.windows = float64(windows) / scalingRevisions / 1024

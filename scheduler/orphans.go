@@ -39,7 +39,7 @@ func Orphans(before []Orphan, found []OwnJob, now time.Time) []Orphan {
 
 // Sweep returns the orphans to stop: those older than grace. Grace must be longer than a
 // submission takes, as a submission registers the job before it stores the service.
-// tooMany: there are so many that none is stopped.
+// warnedTooMany: there are so many that none is stopped.
 func Sweep(all []Orphan, now time.Time, grace time.Duration) (stop []Orphan, tooMany bool) {
 	services := map[string]bool{}
 	for _, o := range all {

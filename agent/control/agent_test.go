@@ -235,7 +235,7 @@ func TestLeader_Delete(t *testing.T) {
 		id, other := c.submit("hello"), c.submit("other")
 		time.Sleep(3 * time.Second)
 		for _, id := range []string{id, other} {
-			if _, ok := l.scaler.Decisions.Last(id); !ok {
+			if _, ok := l.scaler.History.Last(id); !ok {
 				t.Fatalf("nothing was decided about %s", id)
 			}
 		}
@@ -245,10 +245,10 @@ func TestLeader_Delete(t *testing.T) {
 		c.notify("hello")
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, -1)
-		if d, ok := l.scaler.Decisions.Last(id); ok {
+		if d, ok := l.scaler.History.Last(id); ok {
 			t.Errorf("still remembers of a revision that is gone: %v", d)
 		}
-		if _, ok := l.scaler.Decisions.Last(other); !ok {
+		if _, ok := l.scaler.History.Last(other); !ok {
 			t.Error("forgot a revision that is there")
 		}
 		c.mu.Lock()

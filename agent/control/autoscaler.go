@@ -49,22 +49,22 @@ type Autoscaler struct {
 	Backlog  Backlog                                    // Nil: revisions are evaluated by the clock alone.
 	Memory   *Memory                                    // What has to survive this leader.
 
-	Ceiling   int // The agent's bound of instances of one revision.
-	Decisions *Decisions
-	Events    *Events
-	Owned     *Owned
-	Log       hclog.Logger
-	Metrics   *Metrics
+	Ceiling int // The agent's bound of instances of one revision.
+	History *History
+	Events  *Events
+	Owned   *Owned
+	Log     hclog.Logger
+	Metrics *Metrics
 
-	poke  chan struct{}
-	turns turns
+	poke     chan struct{}
+	priority wakePriority
 
 	// What follows is guarded by mu.
-	mu      sync.Mutex
-	view    *View // That the records are of.
-	records map[string]*record
-	all     []*record       // The same; replaced and never changed.
-	leaving map[string]bool // Revisions of which instances are to go.
+	mu       sync.Mutex
+	view     *View // That the records are of.
+	records  map[string]*record
+	all      []*record       // The same; replaced and never changed.
+	draining map[string]bool // Revisions of which instances are to go.
 }
 
 const (
@@ -75,8 +75,8 @@ const (
 // NewAutoscaler returns one whose exported fields are still to be set.
 func NewAutoscaler() *Autoscaler {
 	return &Autoscaler{
-		Memory: &Memory{}, poke: make(chan struct{}, 1), records: map[string]*record{}, leaving: map[string]bool{},
-		turns: turns{places: make(chan struct{}, evaluateAtOnce)},
+		Memory: &Memory{}, poke: make(chan struct{}, 1), records: map[string]*record{}, draining: map[string]bool{},
+		priority: wakePriority{slots: make(chan struct{}, evaluateAtOnce)},
 	}
 }
 
@@ -91,7 +91,7 @@ func (a *Autoscaler) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	defer g.Wait()
 	g.Go(func() { a.followBacklog(ctx) })
-	g.Go(func() { a.followLeaving(ctx) })
+	g.Go(func() { a.followDraining(ctx) })
 	tick := time.NewTicker(evaluateEvery)
 	defer tick.Stop()
 	for {
@@ -120,26 +120,26 @@ func (a *Autoscaler) Pass(ctx context.Context) {
 // for instances, and then those that have to, side by side.
 func (a *Autoscaler) evaluateAll(ctx context.Context, all []*record) {
 	var waiting []*record
-	var own room
+	var own workspace
 	for _, r := range all {
-		if !r.busy.TryLock() {
+		if !r.mu.TryLock() {
 			waiting = append(waiting, r)
 			continue
 		}
 		if err := a.evaluate(ctx, r, &own, false); err != nil {
 			waiting = append(waiting, r)
 		}
-		r.busy.Unlock()
+		r.mu.Unlock()
 	}
 	var g errgroup.Group
 	g.SetLimit(evaluateAtOnce)
 	for _, r := range waiting {
 		g.Go(func() error {
-			defer a.turns.enter()()
-			a.turns.yield(ctx, a.Waking) // And decide then.
-			r.busy.Lock()
-			defer r.busy.Unlock()
-			var own room
+			defer a.priority.enter()()
+			a.priority.yield(ctx, a.Waking) // And decide then.
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			var own workspace
 			if err := a.evaluate(ctx, r, &own, true); err != nil && ctx.Err() == nil {
 				a.Metrics.scaleError.Inc()
 				a.Log.Error("scaling failed", "revision", r.subject.Load().id, "error", err)

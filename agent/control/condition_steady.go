@@ -99,6 +99,6 @@ func times(n int) string {
 }
 
 // exitText is what an event says.
-func exitText(f exitFact) string {
+func exitText(f exitKind) string {
 	return fmt.Sprintf("%s%s; last in instance %.8s", f.What, times(f.Times), f.instance)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// sayUnreadable tells people, with the status that is stored, that the leader can't
+// reportUnreadable tells people, with the status that is stored, that the leader can't
 // read a service. What it knew of it before goes on.
-func (c *Controller) sayUnreadable(ctx context.Context, name string, was wadi.Status, why error) error {
+func (c *Controller) reportUnreadable(ctx context.Context, name string, was wadi.Status, why error) error {
 	st := was
 	st.Service = name
 	st.Conditions = slices.DeleteFunc(slices.Clone(was.Conditions), func(c wadi.Condition) bool { return c.Type == wadi.ConditionStored })

@@ -41,8 +41,8 @@ func conditionsOf(s *service, newest wadi.RevisionState, o scheduler.Observed) [
 	if len(s.Unreadable) > 0 {
 		all = append(all, storedCondition(s))
 	}
-	if s.problem != "" {
-		all = append(all, wadi.Condition{Type: "Reconciled", Reason: "Error", Message: s.problem})
+	if s.lastError != "" {
+		all = append(all, wadi.Condition{Type: "Reconciled", Reason: "Error", Message: s.lastError})
 	}
 	return all
 }
@@ -72,7 +72,7 @@ const ConditionDrained = "Drained"
 func drainedCondition(s *service, o scheduler.Observed) []wadi.Condition {
 	for _, r := range s.Revisions {
 		if in := o.Instances[r.ID]; in.Stopping > 0 {
-			return []wadi.Condition{{Type: ConditionDrained, Reason: "Draining", Message: r.ID + ": " + ending(in)}}
+			return []wadi.Condition{{Type: ConditionDrained, Reason: "Draining", Message: r.ID + ": " + endingText(in)}}
 		}
 	}
 	return nil

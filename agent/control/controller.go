@@ -103,10 +103,10 @@ type Controller struct {
 	checks driftChecks // Of jobs that may have been edited.
 
 	// What follows is owned by the goroutine of Run.
-	services map[string]*service
-	unloaded map[string]unloaded // Services that could not be read.
-	acted    bool                // In this pass.
-	recheck  time.Time           // When all network layers are read back again.
+	services     map[string]*service
+	loadFailures map[string]loadFailure // Services that could not be read.
+	acted        bool                   // In this pass.
+	recheck      time.Time              // When all network layers are read back again.
 
 	snapshot    atomic.Pointer[View]
 	notWakeable atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
@@ -115,23 +115,23 @@ type Controller struct {
 // service is what the controller knows of one service.
 type service struct {
 	wadi.Stored
-	shown      *wadi.Stored // A copy that is not changed; nil: to be made, as something of Stored has changed.
-	programmed bool
-	leftovers  bool
-	whyNot     string    // Why the route is not programmed.
-	foreign    bool      // It can't be: what is in the way is somebody else's.
-	edited     bool      // It was, and somebody has edited something since.
-	fights     int       // Such edits, each soon after the one before was undone.
-	checked    bool      // The network layers were read back, not long ago.
-	resting    bool      // The last pass had nothing to do, and only news will change that.
-	applied    time.Time // When the stored route was last written to them.
-	emptied    time.Time // Since when the layers are to lead nobody to it any more; zero: they may.
-	retry      time.Time // Not before then, after an error.
-	backoff    time.Duration
-	problem    string          // The last pass's error.
-	history    []wadi.Event    // What was stored before this term.
-	since      time.Time       // Of the term's first event.
-	waits      map[string]wait // Of its pending revisions.
+	published         *wadi.Stored // A copy that is not changed; nil: to be made, as something of Stored has changed.
+	programmed        bool
+	leftovers         bool
+	whyNot            string    // Why the route is not programmed.
+	foreign           bool      // It can't be: what is in the way is somebody else's.
+	edited            bool      // It was, and somebody has edited something since.
+	repeatedEdits     int       // Such edits, each soon after the one before was undone.
+	checked           bool      // The network layers were read back, not long ago.
+	resting           bool      // The last pass had nothing to do, and only news will change that.
+	applied           time.Time // When the stored route was last written to them.
+	deletedRouteSince time.Time // Since when the layers are to lead nobody to it any more; zero: they may.
+	retry             time.Time // Not before then, after an error.
+	backoff           time.Duration
+	lastError         string                 // The last pass's error.
+	pastEvents        []wadi.Event           // What was stored before this term.
+	termBegan         time.Time              // Of the term's first event.
+	pending           map[string]pendingWait // Of its pending revisions.
 
 	missingCallers []string // Of Wadi's own identities, by intentions that Wadi does not manage.
 	callersKnown   bool     // What missingCallers says is known.
@@ -149,7 +149,7 @@ const (
 
 // Run makes passes until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
-	c.services, c.unloaded = map[string]*service{}, map[string]unloaded{}
+	c.services, c.loadFailures = map[string]*service{}, map[string]loadFailure{}
 	c.inbox.init()
 
 	var wg sync.WaitGroup
@@ -269,12 +269,12 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		if err := c.readBack(ctx, s); err != nil {
 			return err
 		}
-		if s.Route.Deleted() && s.emptied.IsZero() {
-			s.emptied = time.Now()
+		if s.Route.Deleted() && s.deletedRouteSince.IsZero() {
+			s.deletedRouteSince = time.Now()
 		}
 		seen = c.observe(s)
-		s.noteWaits(seen)
-		seen.Began = s.began()
+		s.notePending(seen)
+		seen.Began = s.pendingSince()
 		acts := scheduler.Plan(scheduler.Desired{
 			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
 			Retention: c.Retention,
@@ -283,7 +283,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 			s.resting = round == 0 && s.atRest(seen)
 			break
 		}
-		s.shown = nil // Whatever comes of it.
+		s.published = nil // Whatever comes of it.
 		for _, a := range acts {
 			if err := c.execute(ctx, s, a); err != nil {
 				return fmt.Errorf("%s %s: %w", a.Kind, cmp.Or(a.Revision, s.Service.Name), err)

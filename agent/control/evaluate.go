@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// room is what one evaluation after the other is made in.
-type room struct {
+// workspace is what one evaluation after the other is made in.
+type workspace struct {
 	in scheduler.EvalInput
 	scheduler.Evaluation
 
@@ -22,50 +22,50 @@ type room struct {
 	count prometheus.Counter // Of those by it; nil: there was none.
 }
 
-// errMustWait says that an evaluation would have to wait for Nomad or for instances.
-var errMustWait = errors.New("it would have to wait")
+// errWouldWait says that an evaluation would have to wait for Nomad or for instances.
+var errWouldWait = errors.New("it would have to wait")
 
 // evaluate decides about one revision and carries the decision out. If it may not
-// wait, it fails with errMustWait rather, and has not decided then. The caller holds
+// wait, it fails with errWouldWait rather, and has not decided then. The caller holds
 // the record.
-func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *room, mayWait bool) error {
+func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *workspace, mayWait bool) error {
 	s := r.subject.Load()
-	if s.unmanaged || !a.Cluster.Usable(s.namespace) {
+	if s.excluded || !a.Cluster.Usable(s.namespace) {
 		return nil
 	}
 	job := a.Cluster.Job(s.namespace, s.id)
 	if !job.Running() {
-		a.forgetLeavers(r, s)
+		a.forgetDraining(r, s)
 		return nil // The controller's business.
 	}
-	if a.changed(r, s, job) && !mayWait {
-		return errMustWait
+	if a.countChanged(r, s, job) && !mayWait {
+		return errWouldWait
 	}
 	a.noteCount(ctx, r, s, job)
 	now := time.Now()
 	a.noteOverride(r, s, now)
-	alive := r.living(a.Cluster, s)
-	a.bounds(&e.in, r, s, job, alive, now)
+	alive := r.countAlive(a.Cluster, s)
+	a.fillInput(&e.in, r, s, job, alive, now)
 	if alive == 0 && scheduler.AtRest(&e.in) {
-		a.forgetLeavers(r, s)
+		a.forgetDraining(r, s)
 		return nil // Waking is the activators' alone: one wake, whoever leads.
 	}
-	a.measure(&e.in, r, s, alive)
+	a.fillLoads(&e.in, r, s, alive)
 	e.Evaluate(&e.in)
-	if change := scheduler.Change(&e.Decision); change || len(r.leavers) > 0 {
+	if change := scheduler.Change(&e.Decision); change || len(r.draining) > 0 {
 		if !mayWait {
-			return errMustWait
+			return errWouldWait
 		}
 		if change {
-			a.again(ctx, r, s, job, alive, e)
+			a.reevaluate(ctx, r, s, job, alive, e)
 		}
 	}
-	return a.decided(ctx, r, s, job, e)
+	return a.finish(ctx, r, s, job, e)
 }
 
-// again decides anew, on what is only known if it is asked for, about a count that
+// reevaluate decides anew, on what is only known if it is asked for, about a count that
 // is to change.
-func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job scheduler.JobState, alive int, e *room) {
+func (a *Autoscaler) reevaluate(ctx context.Context, r *record, s *subject, job scheduler.JobState, alive int, e *workspace) {
 	lowers := e.Decision.Desired < e.Decision.Count
 	if !lowers && r.byHandChecks == 0 {
 		return
@@ -74,24 +74,24 @@ func (a *Autoscaler) again(ctx context.Context, r *record, s *subject, job sched
 		a.Loads.Confirm(ctx, s.id)
 	}
 	a.checkScaledByHand(ctx, r, s, job)
-	a.bounds(&e.in, r, s, job, alive, time.Now())
-	a.measure(&e.in, r, s, alive)
+	a.fillInput(&e.in, r, s, job, alive, time.Now())
+	a.fillLoads(&e.in, r, s, alive)
 	e.Evaluate(&e.in)
 	if lowers && scheduler.Change(&e.Decision) && r.byHandChecks > 0 {
 		e.Decision.WhyNot = "who set the present count is not known yet"
 	}
 }
 
-// decided carries a decision out and keeps it.
-func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
+// finish carries a decision out and keeps it.
+func (a *Autoscaler) finish(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *workspace) error {
 	d, next := &e.Decision, e.Deciders
 	err := a.execute(ctx, r, s, job, e)
-	if d.Desired != r.wanted || e.Changed && worthStoring(next, r.stored) {
+	if d.Desired != r.wanted || e.Changed && worthRemembering(next, r.remembered) {
 		a.Memory.Put(s.id, Remembered{Deciders: next, Desired: d.Desired})
-		r.stored = next
+		r.remembered = next
 	}
 	r.decider, r.wanted = next, d.Desired
-	r.kept = a.Decisions.add(r.kept, d, &e.Explanation)
+	r.history = a.History.add(r.history, d, &e.Explanation)
 	if e.count == nil || e.rule != d.Rule {
 		e.rule, e.count = d.Rule, a.Metrics.ofRule(d.Rule)
 	}
@@ -102,9 +102,9 @@ func (a *Autoscaler) decided(ctx context.Context, r *record, s *subject, job sch
 // panicStep is how far the moment of panic may move before it is stored again.
 const panicStep = 10 * time.Second
 
-// worthStoring tells changes that a next leader has to know from a panic that is
+// worthRemembering tells changes that a next leader has to know from a panic that is
 // merely prolonged.
-func worthStoring(next, stored wadi.Deciders) bool {
+func worthRemembering(next, stored wadi.Deciders) bool {
 	if len(next) != len(stored) {
 		return true
 	}
@@ -120,27 +120,27 @@ func worthStoring(next, stored wadi.Deciders) bool {
 	return false
 }
 
-// bounds fills in what an evaluation is made from, but for what has to be measured.
-func (a *Autoscaler) bounds(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int, now time.Time) {
+// fillInput fills in what an evaluation is made from, but for what has to be measured.
+func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int, now time.Time) {
 	*in = scheduler.EvalInput{
 		Revision: s.id, Now: now,
-		Scaling: &s.scale, Calendar: s.clock, ConcurrencyLimit: s.limit, Ceiling: a.Ceiling,
+		Scaling: &s.scale, Calendar: s.calendar, ConcurrencyLimit: s.limit, Ceiling: a.Ceiling,
 		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady,
 		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Override: s.override(now), ByHandUntil: r.byHandUntil,
 		Deciders: r.decider,
 	}
 }
 
-// measure fills in what was measured: what the service is scaled by, and the
+// fillLoads fills in what was measured: what the service is scaled by, and the
 // requests, which decide zero.
-func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, alive int) {
+func (a *Autoscaler) fillLoads(in *scheduler.EvalInput, r *record, s *subject, alive int) {
 	in.Ready, in.ReadyKnown = a.Loads.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
 	in.Ready = min(in.Ready, alive)
 	in.Starting -= in.Ready
 	in.Wakeable, in.WhyNotWakeable = a.Wakeable(s.service)
-	in.Migrating, in.MigrationHasNoPlace = a.moving(r, s)
+	in.Migrating, in.MigrationHasNoPlace = a.migrating(r, s)
 	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
-	in.Start, in.Progress = r.start, s.progress
+	in.Start, in.Progress = r.start, s.startTimeout
 	if alive == 0 && r.start.Ready.IsZero() {
 		why, _ := a.Cluster.Diagnosis(s.namespace, s.id)
 		in.StartFailed = why != ""
@@ -148,20 +148,20 @@ func (a *Autoscaler) measure(in *scheduler.EvalInput, r *record, s *subject, ali
 }
 
 // execute sets the count, if it is to change, as far as that may be now.
-func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room) error {
+func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *workspace) error {
 	d := &e.Decision
 	if !scheduler.Change(d) {
-		if !r.unsettled(d, time.Now()) {
-			a.stay(ctx, r, s, d.Count)
+		if !r.keepsOrders(d, time.Now()) {
+			a.cancelScaleDown(ctx, r, s, d.Count)
 		}
 		return nil
 	}
 	d.Reason = e.Explanation.String()
 	if d.Desired > d.Count {
-		a.stay(ctx, r, s, d.Count)
+		a.cancelScaleDown(ctx, r, s, d.Count)
 		return a.scale(ctx, r, s, job, e, d.Desired)
 	}
-	plan := a.leave(ctx, r, s, d.Count, d.Desired)
+	plan := a.scaleDown(ctx, r, s, d.Count, d.Desired)
 	var err error
 	if plan.Count < d.Count {
 		err = a.scale(ctx, r, s, job, e, plan.Count)
@@ -173,12 +173,12 @@ func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job sch
 }
 
 // scale sets the count to n, what is decided or as far as that may be now.
-func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *room, n int) error {
+func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *workspace, n int) error {
 	d := &e.Decision
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	if measured := e.in.Loads.Concurrency.End; !measured.IsZero() {
-		a.Metrics.late.Observe(time.Since(measured).Seconds())
+		a.Metrics.signalToScale.Observe(time.Since(measured).Seconds())
 	}
 	index, err := a.Counts.Scale(ctx, s.namespace, s.id, n, job.Index, d.Reason)
 	if errors.Is(err, wadi.ErrConflict) {

@@ -82,6 +82,6 @@ func (e *Events) Of(service string, since time.Time) []wadi.Event {
 
 // events are the latest of the service, of earlier terms too.
 func (s *service) events(log *Events) []wadi.Event {
-	evs := append(slices.Clone(s.history), log.Of(s.Service.Name, s.since)...)
+	evs := append(slices.Clone(s.pastEvents), log.Of(s.Service.Name, s.termBegan)...)
 	return evs[max(0, len(evs)-eventsStored):]
 }

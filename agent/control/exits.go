@@ -21,8 +21,8 @@ const (
 	exitsShown = 10 * time.Second
 )
 
-// exitFact is one way in which a task of a revision ends.
-type exitFact struct {
+// exitKind is one way in which a task of a revision ends.
+type exitKind struct {
 	wadi.ExitStatus
 	noted    time.Time // The last one, by our clock.
 	instance string    // Of the last one.
@@ -32,7 +32,7 @@ type exitFact struct {
 // revision that was never looked at.
 type exitLog struct {
 	seen    map[wadi.Exit]bool // Of which Nomad still tells; nil: nobody has looked.
-	facts   []exitFact         // In the order of the last ones.
+	kinds   []exitKind         // In the order of the last ones.
 	shown   []wadi.ExitStatus
 	shownAt time.Time
 }
@@ -54,7 +54,7 @@ func (c *Controller) refreshExits(s *service, now time.Time) {
 			n.exits = earlierExits(s.Status, r.ID, now)
 		}
 		log := n.exits
-		if log.seen != nil && len(exits)+len(log.seen)+len(log.facts)+len(log.shown) == 0 {
+		if log.seen != nil && len(exits)+len(log.seen)+len(log.kinds)+len(log.shown) == 0 {
 			continue // Most revisions never have any.
 		}
 		for _, f := range log.record(exits, r.Spec.ServingTask, now) {
@@ -75,7 +75,7 @@ func earlierExits(st wadi.Status, revision string, now time.Time) *exitLog {
 			if noted.After(now) {
 				noted = now
 			}
-			log.facts = append(log.facts, exitFact{ExitStatus: e, noted: noted})
+			log.kinds = append(log.kinds, exitKind{ExitStatus: e, noted: noted})
 		}
 		log.shown, log.shownAt = r.Exits, now
 	}
@@ -84,13 +84,13 @@ func earlierExits(st wadi.Status, revision string, now time.Time) *exitLog {
 
 // record counts the exits that were not seen before. It returns the facts to tell: each
 // when it is new, and when its number has doubled.
-func (l *exitLog) record(exits []wadi.Exit, app string, now time.Time) []exitFact {
+func (l *exitLog) record(exits []wadi.Exit, app string, now time.Time) []exitKind {
 	first := l.seen == nil
 	seen := make(map[wadi.Exit]bool, len(exits))
 	changed := map[string]bool{} // By what, of facts that have to be told.
 	for _, e := range exits {
 		seen[e] = true
-		if l.seen[e] || first && l.old(e, app, now) {
+		if l.seen[e] || first && l.alreadyReported(e, app, now) {
 			continue
 		}
 		if f := l.count(e, app, now); f.Times&(f.Times-1) == 0 {
@@ -98,12 +98,12 @@ func (l *exitLog) record(exits []wadi.Exit, app string, now time.Time) []exitFac
 		}
 	}
 	l.seen = seen
-	l.facts = slices.DeleteFunc(l.facts, func(f exitFact) bool { return now.Sub(f.noted) > exitsFor })
-	if more := len(l.facts) - exitsKept; more > 0 {
-		l.facts = slices.Delete(l.facts, 0, more)
+	l.kinds = slices.DeleteFunc(l.kinds, func(f exitKind) bool { return now.Sub(f.noted) > exitsFor })
+	if more := len(l.kinds) - exitsKept; more > 0 {
+		l.kinds = slices.Delete(l.kinds, 0, more)
 	}
-	var tell []exitFact
-	for _, f := range l.facts {
+	var tell []exitKind
+	for _, f := range l.kinds {
 		if changed[f.What] {
 			tell = append(tell, f)
 		}
@@ -112,11 +112,11 @@ func (l *exitLog) record(exits []wadi.Exit, app string, now time.Time) []exitFac
 	return tell
 }
 
-// old reports whether an exit of which Nomad still tells when a leader begins is known
+// alreadyReported reports whether an exit of which Nomad still tells when a leader begins is known
 // from the one before, or no news any more.
-func (l *exitLog) old(e wadi.Exit, app string, now time.Time) bool {
+func (l *exitLog) alreadyReported(e wadi.Exit, app string, now time.Time) bool {
 	at, what := time.Unix(0, e.At), exitWhat(e, app)
-	for _, f := range l.facts {
+	for _, f := range l.kinds {
 		if f.What == what {
 			return !at.After(f.Last)
 		}
@@ -125,29 +125,29 @@ func (l *exitLog) old(e wadi.Exit, app string, now time.Time) bool {
 }
 
 // count adds an exit to its fact, which becomes the last.
-func (l *exitLog) count(e wadi.Exit, app string, now time.Time) exitFact {
+func (l *exitLog) count(e wadi.Exit, app string, now time.Time) exitKind {
 	what := exitWhat(e, app)
-	f := exitFact{ExitStatus: wadi.ExitStatus{Task: e.Task, Kind: kindOf(e), What: what}}
-	if i := slices.IndexFunc(l.facts, func(f exitFact) bool { return f.What == what }); i >= 0 {
-		f = l.facts[i]
-		l.facts = slices.Delete(l.facts, i, i+1)
+	f := exitKind{ExitStatus: wadi.ExitStatus{Task: e.Task, Kind: kindOf(e), What: what}}
+	if i := slices.IndexFunc(l.kinds, func(f exitKind) bool { return f.What == what }); i >= 0 {
+		f = l.kinds[i]
+		l.kinds = slices.Delete(l.kinds, i, i+1)
 	}
 	f.Times++
 	f.noted, f.instance = now, e.Instance
 	if at := time.Unix(0, e.At).UTC(); at.After(f.Last) {
 		f.Last = at
 	}
-	l.facts = append(l.facts, f)
+	l.kinds = append(l.kinds, f)
 	return f
 }
 
 // show brings what the status says up to date, if it is time.
 func (l *exitLog) show(news bool, now time.Time) {
-	if !news && len(l.facts) == len(l.shown) && now.Sub(l.shownAt) < exitsShown {
+	if !news && len(l.kinds) == len(l.shown) && now.Sub(l.shownAt) < exitsShown {
 		return
 	}
 	l.shownAt, l.shown = now, nil
-	for _, f := range l.facts {
+	for _, f := range l.kinds {
 		l.shown = append(l.shown, f.ExitStatus)
 	}
 }
@@ -168,7 +168,7 @@ func (l *exitLog) unsteady(now time.Time) (worst *wadi.ExitStatus) {
 	}
 	for i := range l.shown {
 		e := &l.shown[i]
-		lately := slices.ContainsFunc(l.facts, func(f exitFact) bool { return f.What == e.What && now.Sub(f.noted) <= unsteadyFor })
+		lately := slices.ContainsFunc(l.kinds, func(f exitKind) bool { return f.What == e.What && now.Sub(f.noted) <= unsteadyFor })
 		if lately && e.Kind != wadi.ExitRestart && (worst == nil || e.Kind == wadi.ExitOOM || worst.Kind != wadi.ExitOOM) {
 			worst = e
 		}

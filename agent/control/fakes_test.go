@@ -537,7 +537,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	a.Counts, a.Cluster, a.Loads, a.Services = c, view{c}, view{c}, ctl.Services
 	a.Waking = c.waking
 	a.Wakeable = func(string) (bool, string) { return true, "" }
-	a.Decisions, a.Events, a.Owned, a.Log, a.Metrics = &control.Decisions{}, events, owned, hclog.NewNullLogger(), metrics
+	a.History, a.Events, a.Owned, a.Log, a.Metrics = &control.History{}, events, owned, hclog.NewNullLogger(), metrics
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {

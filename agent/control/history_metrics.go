@@ -7,7 +7,7 @@ import (
 )
 
 // Describe implements prometheus.Collector.
-func (d *Decisions) Describe(out chan<- *prometheus.Desc) {
+func (d *History) Describe(out chan<- *prometheus.Desc) {
 	for _, g := range gauges {
 		out <- g.desc
 	}
@@ -15,7 +15,7 @@ func (d *Decisions) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector: what was decided last about each
 // revision, written when somebody asks, so that it costs a decision nothing.
-func (d *Decisions) Collect(out chan<- prometheus.Metric) {
+func (d *History) Collect(out chan<- prometheus.Metric) {
 	d.mu.Lock()
 	last := make([]wadi.Decision, 0, len(d.kept))
 	for _, k := range d.kept {

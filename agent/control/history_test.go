@@ -18,7 +18,7 @@ func decision(revision string, desired int, reason string) wadi.Decision {
 }
 
 func TestDecisions_EqualOnesAreOneWithACount(t *testing.T) {
-	var d control.Decisions
+	var d control.History
 	for range 5 {
 		d.Add(decision("hello-00001", 1, "the same"))
 	}
@@ -32,7 +32,7 @@ func TestDecisions_EqualOnesAreOneWithACount(t *testing.T) {
 }
 
 func TestDecisions_KeepsTheLatest(t *testing.T) {
-	var d control.Decisions
+	var d control.History
 	for i := range 500 {
 		d.Add(decision("hello-00001", i, "n"))
 	}
@@ -76,7 +76,7 @@ func TestDecisions_BoundedInBytes(t *testing.T) {
 }
 
 func TestDecisions_AreMetrics(t *testing.T) {
-	var d control.Decisions
+	var d control.History
 	last := decision("hello-00001", 3, "x")
 	last.Wanted, last.Ready, last.Starting, last.Stable, last.Panic, last.Panicking, last.Coverage = 4, 1, 2, 250, 300, true, 0.9
 	d.Add(last)
@@ -127,7 +127,7 @@ func TestDecisions_OfTheAutoscalerAreNotChangedLater(t *testing.T) {
 		})
 		l := again()
 		time.Sleep(20 * time.Second)
-		last, _ := l.scaler.Decisions.Last(id)
+		last, _ := l.scaler.History.Last(id)
 		if len(last.Readings) != 2 || last.Readings[0].Stable != 5 {
 			t.Fatalf("readings %+v, want two of 5", last.Readings)
 		}
@@ -138,7 +138,7 @@ func TestDecisions_OfTheAutoscalerAreNotChangedLater(t *testing.T) {
 		if last.Readings[0].Stable != 5 {
 			t.Error("a decision that was read has changed since")
 		}
-		all := l.scaler.Decisions.Of(id)
+		all := l.scaler.History.Of(id)
 		if len(all) < 2 {
 			t.Fatalf("got %+v, want several decisions", all)
 		}

@@ -25,28 +25,28 @@ type DriftPlanner interface {
 // driftChecks asks Nomad whether jobs are still as they were stored, in the background. Each
 // revision has one question at most, so that there is no other bound.
 type driftChecks struct {
-	ask    func(ctx context.Context, q question) (drifted bool, err error)
+	ask    func(ctx context.Context, q driftQuestion) (drifted bool, err error)
 	answer func(service string) // Called when there is news of one.
 
 	mu      sync.Mutex
 	ctx     context.Context // Of the term; nil: it has not begun.
 	working sync.WaitGroup
 	workers int
-	waiting []string          // Revisions, oldest first.
-	asked   map[string]*asked // By revision.
+	waiting []string                // Revisions, oldest first.
+	asked   map[string]*driftAnswer // By revision.
 }
 
-// question is a job that may have been edited.
-type question struct {
+// driftQuestion is a job that may have been edited.
+type driftQuestion struct {
 	service, revision string
 	stored            json.RawMessage
 	count             int
 	index             uint64
 }
 
-// asked is a question, and what came of it.
-type asked struct {
-	question
+// driftAnswer is a question, and what came of it.
+type driftAnswer struct {
+	driftQuestion
 	waits   bool // It is in line.
 	failed  bool // There was no answer.
 	drifted bool
@@ -57,7 +57,7 @@ type asked struct {
 func (c *driftChecks) begin(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ctx, c.waiting, c.asked = ctx, nil, map[string]*asked{}
+	c.ctx, c.waiting, c.asked = ctx, nil, map[string]*driftAnswer{}
 }
 
 // of is the latest question about a revision. One that had no answer is none.
@@ -72,11 +72,11 @@ func (c *driftChecks) of(revision string) (scheduler.Check, bool) {
 }
 
 // put asks, in place of what was asked about the revision before.
-func (c *driftChecks) put(q question) {
+func (c *driftChecks) put(q driftQuestion) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.asked[q.revision]
-	now := &asked{question: q, waits: true}
+	now := &driftAnswer{driftQuestion: q, waits: true}
 	c.asked[q.revision] = now
 	if before != nil {
 		now.err = before.err
@@ -108,7 +108,7 @@ func (c *driftChecks) work() {
 }
 
 // next takes the first question that still stands. A worker that gets none ends.
-func (c *driftChecks) next() (question, context.Context, bool) {
+func (c *driftChecks) next() (driftQuestion, context.Context, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.waiting) > 0 && c.ctx.Err() == nil {
@@ -116,15 +116,15 @@ func (c *driftChecks) next() (question, context.Context, bool) {
 		c.waiting = c.waiting[1:]
 		if a != nil && a.waits {
 			a.waits = false
-			return a.question, c.ctx, true
+			return a.driftQuestion, c.ctx, true
 		}
 	}
 	c.workers--
-	return question{}, nil, false
+	return driftQuestion{}, nil, false
 }
 
 // note keeps an answer, if the question still stands.
-func (c *driftChecks) note(q question, drifted bool, err error) bool {
+func (c *driftChecks) note(q driftQuestion, drifted bool, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a := c.asked[q.revision]
@@ -165,12 +165,12 @@ func (c *Controller) checkDrift(s *service, a scheduler.Action) error {
 	if err != nil {
 		return err
 	}
-	c.checks.put(question{s.Service.Name, a.Revision, stored, a.Count, a.Index})
+	c.checks.put(driftQuestion{s.Service.Name, a.Revision, stored, a.Count, a.Index})
 	return nil
 }
 
 // askDrift asks it, and adopts a job that is.
-func (c *Controller) askDrift(ctx context.Context, q question) (bool, error) {
+func (c *Controller) askDrift(ctx context.Context, q driftQuestion) (bool, error) {
 	drifted, err := c.Plans.Drifted(ctx, q.stored, q.count)
 	if err == nil && !drifted {
 		c.Owned.Adopt(q.revision, q.index)

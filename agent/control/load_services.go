@@ -25,15 +25,15 @@ type ServiceReader interface {
 // loadsAtOnce bounds the services that are read from the store at a time.
 const loadsAtOnce = 8
 
-// unloaded is a service that could not be read.
-type unloaded struct {
+// loadFailure is a service that could not be read.
+type loadFailure struct {
 	again time.Time // Not before then.
 	pause time.Duration
 	why   string
 }
 
-// pauseAfter is the pause after one more failure of a service, by the one before.
-func pauseAfter(last time.Duration) time.Duration {
+// nextPause is the pause after one more failure of a service, by the one before.
+func nextPause(last time.Duration) time.Duration {
 	return min(max(2*last, 500*time.Millisecond), 15*time.Second)
 }
 
@@ -47,7 +47,7 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 	now := time.Now()
 	for name := range names {
 		mu.Lock()
-		early := now.Before(c.unloaded[name].again)
+		early := now.Before(c.loadFailures[name].again)
 		mu.Unlock()
 		if early {
 			c.inbox.later(name)
@@ -58,7 +58,7 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 			defer cancel()
 			st, err := c.Store.Load(ctx, name)
 			if errors.Is(err, wadi.ErrUnreadable) {
-				err = errors.Join(err, c.sayUnreadable(ctx, name, st.Status, err))
+				err = errors.Join(err, c.reportUnreadable(ctx, name, st.Status, err))
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -73,38 +73,38 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 // loaded takes in what was read, or has it read again later.
 func (c *Controller) loaded(ctx context.Context, name string, st wadi.Stored, err error) bool {
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
-		late := c.unloaded[name]
+		late := c.loadFailures[name]
 		if late.why != err.Error() { // Told once.
 			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
 		}
 		late.why = err.Error()
-		late.pause = pauseAfter(late.pause)
+		late.pause = nextPause(late.pause)
 		late.again = time.Now().Add(late.pause)
-		c.unloaded[name] = late
+		c.loadFailures[name] = late
 		c.inbox.later(name)
 		return false
 	}
-	delete(c.unloaded, name)
+	delete(c.loadFailures, name)
 	if err != nil {
 		delete(c.services, name)
 	} else {
-		c.take(name, st)
+		c.storeLoaded(name, st)
 	}
 	return true
 }
 
-// take is told what somebody has changed of a service.
-func (c *Controller) take(name string, st wadi.Stored) {
+// storeLoaded is told what somebody has changed of a service.
+func (c *Controller) storeLoaded(name string, st wadi.Stored) {
 	if st.State.Revisions == nil {
 		st.State.Revisions = map[string]wadi.RevisionState{}
 	}
 	s := c.services[name]
 	if s == nil {
-		s = &service{since: time.Now(), history: st.Status.Events}
+		s = &service{termBegan: time.Now(), pastEvents: st.Status.Events}
 		c.services[name] = s
 	}
 	if s.Generation != st.Generation || s.Deleting != st.Deleting {
 		s.retry, s.backoff = time.Time{}, 0
 	}
-	s.Stored, s.shown, s.checked, s.resting = st, nil, false, false
+	s.Stored, s.published, s.checked, s.resting = st, nil, false, false
 }

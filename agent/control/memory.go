@@ -97,6 +97,6 @@ func (c *Controller) storeMemory(ctx context.Context, s *service) error {
 	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
 		return fmt.Errorf("store decider state: %w", err)
 	}
-	s.State, s.shown = st, nil
+	s.State, s.published = st, nil
 	return nil
 }

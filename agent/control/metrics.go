@@ -6,13 +6,13 @@ import (
 
 // Metrics of the leader's loops.
 type Metrics struct {
-	passErrors prometheus.Counter
-	scales     *prometheus.CounterVec // By direction (up, down) and result (ok, conflict, error).
-	scaleError prometheus.Counter
-	decisions  *prometheus.CounterVec // By rule.
-	late       prometheus.Histogram
-	pass       prometheus.Histogram
-	leading    prometheus.Gauge
+	passErrors    prometheus.Counter
+	scales        *prometheus.CounterVec // By direction (up, down) and result (ok, conflict, error).
+	scaleError    prometheus.Counter
+	decisions     *prometheus.CounterVec // By rule.
+	signalToScale prometheus.Histogram
+	pass          prometheus.Histogram
+	leading       prometheus.Gauge
 }
 
 // NewMetrics registers them with reg.
@@ -30,7 +30,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_autoscaler_decisions_total", Help: "Decisions by the rule that decided.",
 		}, []string{"rule"}),
-		late: prometheus.NewHistogram(prometheus.HistogramOpts{
+		signalToScale: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "wadi_autoscaler_signal_to_scale_seconds", Help: "From the end of the last second that was measured to the scale call that it led to.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 3, 5, 10},
 		}),
@@ -42,7 +42,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "wadi_leader", Help: "1 on the agent that leads.",
 		}),
 	}
-	reg.MustRegister(m.passErrors, m.scales, m.scaleError, m.decisions, m.late, m.pass, m.leading)
+	reg.MustRegister(m.passErrors, m.scales, m.scaleError, m.decisions, m.signalToScale, m.pass, m.leading)
 	return m
 }
 

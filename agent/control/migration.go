@@ -1,8 +1,8 @@
 package control
 
-// moving is how many instances sit on nodes that are drained, or are moved by Nomad and
+// migrating is how many instances sit on nodes that are drained, or are moved by Nomad and
 // have not ended, and whether one more would be in vain.
-func (a *Autoscaler) moving(r *record, s *subject) (n int, inVain bool) {
+func (a *Autoscaler) migrating(r *record, s *subject) (n int, inVain bool) {
 	var draining map[string]bool
 	if a.Draining != nil {
 		draining = a.Draining()
@@ -17,6 +17,6 @@ func (a *Autoscaler) moving(r *record, s *subject) (n int, inVain bool) {
 	if n > 0 {
 		diagnosis, _ = a.Cluster.Diagnosis(s.namespace, s.id)
 	}
-	r.move = r.move.Next(n, diagnosis)
-	return n, r.move.NoPlace
+	r.migration = r.migration.Next(n, diagnosis)
+	return n, r.migration.NoPlace
 }

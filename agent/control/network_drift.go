@@ -20,7 +20,7 @@ const EventPutBack = "DriftCorrected"
 
 // Whoever edits again and again is answered less and less often: a put-back is twice as
 // late each time, up to the interval of the recheck, until nobody has edited for a while.
-const fightOver = 2 * time.Minute
+const repeatsWithin = 2 * time.Minute
 
 func (c *Controller) editNews() <-chan struct{} {
 	if c.Edits == nil {
@@ -55,17 +55,17 @@ func (s *service) noteReadBack(ok bool, why string) {
 	s.programmed, s.whyNot, s.checked = ok, why, true
 }
 
-// again is how soon a route that the network layers don't carry is given to them again.
+// reapplyAfter is how soon a route that the network layers don't carry is given to them again.
 // Entries that somebody else owns stay as they are: once in a while is enough. What was
 // edited is put back at once, unless that is a fight.
-func (s *service) again() time.Duration {
+func (s *service) reapplyAfter() time.Duration {
 	switch {
 	case s.foreign:
 		return networkRecheck
-	case s.edited && s.fights == 0:
+	case s.edited && s.repeatedEdits == 0:
 		return 0
 	}
-	return min(networkRecheck, passInterval<<min(s.fights, 10))
+	return min(networkRecheck, passInterval<<min(s.repeatedEdits, 10))
 }
 
 // notePutBack tells that what somebody edited is as it was submitted again.
@@ -73,10 +73,10 @@ func (c *Controller) notePutBack(s *service, now time.Time) {
 	if !s.edited {
 		return
 	}
-	if now.Sub(s.applied) < fightOver {
-		s.fights++
+	if now.Sub(s.applied) < repeatsWithin {
+		s.repeatedEdits++
 	} else {
-		s.fights = 0
+		s.repeatedEdits = 0
 	}
 	s.edited = false
 	c.Events.Add(s.Service.Name, "", EventPutBack,

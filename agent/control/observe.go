@@ -10,9 +10,9 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// emptiesWithin is for how long the jobs of a service that is deleted wait for the
+// deletedRouteTimeout is for how long the jobs of a service that is deleted wait for the
 // network layers to lead callers elsewhere.
-const emptiesWithin = 20 * time.Second
+const deletedRouteTimeout = 20 * time.Second
 
 // atRest reports whether nothing of the service waits for a time to pass that is
 // shorter than that between two rechecks.
@@ -40,10 +40,10 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
 		Checks: map[string]scheduler.Check{},
 		Route:  s.Route, Leftovers: s.leftovers,
-		Began:        s.began(),
+		Began:        s.pendingSince(),
 		Programmed:   s.programmed,
-		ProgramTried: time.Since(s.applied) < s.again(),
-		GivenUp:      s.foreign || !s.emptied.IsZero() && time.Since(s.emptied) > emptiesWithin,
+		ProgramTried: time.Since(s.applied) < s.reapplyAfter(),
+		GivenUp:      s.foreign || !s.deletedRouteSince.IsZero() && time.Since(s.deletedRouteSince) > deletedRouteTimeout,
 	}
 	for _, r := range s.Revisions {
 		remembered, _ := c.Memory.Of(r.ID)
@@ -111,17 +111,17 @@ func (c *Controller) finishPass(ctx context.Context, s *service, err error) {
 	}
 	if err != nil {
 		s.resting = false
-		s.backoff = pauseAfter(s.backoff)
+		s.backoff = nextPause(s.backoff)
 		s.retry = time.Now().Add(s.backoff)
 		if errors.Is(err, wadi.ErrConflict) {
 			c.inbox.submitted([]string{name})
 		}
-		if s.problem != err.Error() {
+		if s.lastError != err.Error() {
 			c.report(ctx, name, err)
 		}
-		s.problem = err.Error()
+		s.lastError = err.Error()
 	} else {
-		s.backoff, s.problem = 0, ""
+		s.backoff, s.lastError = 0, ""
 	}
 	c.refreshCallers(s)
 	c.refreshUsage(s)
@@ -142,7 +142,7 @@ func (c *Controller) finishPass(ctx context.Context, s *service, err error) {
 		c.report(ctx, name, err)
 		return
 	}
-	s.Status, s.shown = st, nil
+	s.Status, s.published = st, nil
 }
 
 func (c *Controller) report(ctx context.Context, name string, err error) {

@@ -34,8 +34,8 @@ func by(h wadi.Override) string {
 	return " by " + h.By
 }
 
-// changed reports whether somebody else has set the count since it was seen last.
-func (a *Autoscaler) changed(r *record, s *subject, job scheduler.JobState) bool {
+// countChanged reports whether somebody else has set the count since it was seen last.
+func (a *Autoscaler) countChanged(r *record, s *subject, job scheduler.JobState) bool {
 	return r.count >= 0 && job.Count != r.count && job.Index > max(r.index, a.Owned.Made(s.id))
 }
 
@@ -49,7 +49,7 @@ func (a *Autoscaler) noteCount(ctx context.Context, r *record, s *subject, job s
 	if r.count <= 0 || job.Count == 0 {
 		r.start = scheduler.Start{} // What was ready before zero says nothing of what starts after it.
 	}
-	changed := a.changed(r, s, job)
+	changed := a.countChanged(r, s, job)
 	r.count, r.index = job.Count, job.Index
 	if changed {
 		r.byHandChecks = byHandTries

@@ -186,7 +186,7 @@ func TestByHand_StandsAcrossLeaders(t *testing.T) {
 		if !slices.ContainsFunc(evs, func(e wadi.Event) bool { return e.Type == "Overridden" && strings.Contains(e.Message, "manual_hold") }) {
 			t.Errorf("the new leader does not say why: %+v", evs)
 		}
-		d, ok := l.scaler.Decisions.Last(id)
+		d, ok := l.scaler.History.Last(id)
 		if !ok || d.Executed || !strings.Contains(d.WhyNot, "by hand") || !d.OverrideUntil.After(time.Now()) {
 			t.Errorf("got decision %+v, want it overridden by hand", d)
 		}

@@ -35,19 +35,19 @@ func (c *Controller) publish() {
 		if !s.programmed {
 			notWakeable[n] = cmp.Or(s.whyNot, "its route is not programmed yet")
 		}
-		if s.shown == nil {
+		if s.published == nil {
 			st := s.Stored
 			st.State.Revisions = maps.Clone(s.State.Revisions)
-			s.shown, same = &st, false
+			s.published, same = &st, false
 		}
 	}
 	if !same {
 		v := &View{Services: make(map[string]*wadi.Stored, len(c.services))}
 		for n, s := range c.services {
-			v.Services[n] = s.shown
+			v.Services[n] = s.published
 		}
 		c.snapshot.Store(v)
 	}
 	c.notWakeable.Store(&notWakeable)
-	c.Meter.Set(c.measured())
+	c.Meter.Set(c.measuredRevisions())
 }

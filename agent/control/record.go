@@ -14,10 +14,10 @@ import (
 // by its ID in every pass. But for subject it is guarded by busy.
 type record struct {
 	subject atomic.Pointer[subject]
-	busy    sync.Mutex // One evaluation of a revision at a time.
+	mu      sync.Mutex // One evaluation of a revision at a time.
 
 	decider       wadi.Deciders
-	stored        wadi.Deciders // As they were last put into the memory.
+	remembered    wadi.Deciders // As they were last put into the memory.
 	wanted        int
 	count         int       // When last seen, or set by this leader; -1: not seen yet.
 	index         uint64    // Of the job, when count was seen.
@@ -26,12 +26,12 @@ type record struct {
 	byHandUntil   time.Time                             // Until when a count that somebody set by hand stands.
 	byHandChecks  int                                   // How often Nomad may still be asked who set the present count; 0: that is known, or given up.
 	overrideUntil time.Time                             // Until when the last override that was seen lasts.
-	kept          *kept                                 // Its decisions; nil: none yet.
-	leavers       map[string]scheduler.DrainingInstance // Instances that were told to go; replaced and not changed.
+	history       *revisionHistory                      // Its decisions; nil: none yet.
+	draining      map[string]scheduler.DrainingInstance // Instances that were told to go; replaced and not changed.
 
-	move  scheduler.Migration
-	alive int             // Instances, when read last.
-	moved <-chan struct{} // Closed when there may be others; nil: they were never read.
+	migration        scheduler.Migration
+	alive            int             // Instances, when read last.
+	endpointsChanged <-chan struct{} // Closed when there may be others; nil: they were never read.
 }
 
 // subject is what was submitted of one revision and what the controller made of it,
@@ -42,19 +42,19 @@ type subject struct {
 	scale             wadi.Scaling
 	metric            [1]wadi.MetricTarget // Of scale, where there is one: beside the rest, as it is read with it.
 	window, panicking time.Duration
-	clock             *calendar.Calendar // Of the schedules; nil: none.
+	calendar          *calendar.Calendar // Of the schedules; nil: none.
 	limit             int                // Requests at once in an instance; 0: none.
-	progress          time.Duration      // How long a start may take.
-	longest           time.Duration      // How long a request may take.
+	startTimeout      time.Duration      // How long a start may take.
+	maxRequest        time.Duration      // How long a request may take.
 
-	unmanaged bool // The controller's business alone, as yet or by now.
-	routed    bool
-	failed    bool
-	wasReady  bool
+	excluded bool // The controller's business alone, as yet or by now.
+	routed   bool
+	failed   bool
+	wasReady bool
 
 	ownOverride, serviceOverride wadi.Override // The revision's, and the service's if it has most of the traffic.
 
-	of *wadi.Stored // That it was made from.
+	stored *wadi.Stored // That it was made from.
 }
 
 func newSubject(s *wadi.Stored, r *wadi.Revision, before *subject) *subject {
@@ -63,13 +63,13 @@ func newSubject(s *wadi.Stored, r *wadi.Revision, before *subject) *subject {
 	su := &subject{
 		id: r.ID, service: s.Service.Name, namespace: s.Service.Namespace,
 		scale: sc, window: sc.Window.D(), panicking: scheduler.PanicWindow(sc.Window.D(), sc.PanicWindowPercent),
-		limit: r.Spec.ConcurrencyLimit, progress: r.Spec.Timeout.Progress.D(), unmanaged: s.Deleting || phase == "",
+		limit: r.Spec.ConcurrencyLimit, startTimeout: r.Spec.Timeout.Progress.D(), excluded: s.Deleting || phase == "",
 		routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
 		failed: phase == wadi.Failed, wasReady: phase != wadi.Pending,
-		ownOverride: s.Overrides[r.ID], of: s,
+		ownOverride: s.Overrides[r.ID], stored: s,
 	}
-	if su.longest = r.Spec.Timeout.Request.D(); su.longest <= 0 {
-		su.longest = longestRequest
+	if su.maxRequest = r.Spec.Timeout.Request.D(); su.maxRequest <= 0 {
+		su.maxRequest = defaultMaxRequest
 	}
 	if h, ok := s.Overrides[""]; ok && s.Route.Main() == r.ID {
 		su.serviceOverride = h
@@ -78,10 +78,10 @@ func newSubject(s *wadi.Stored, r *wadi.Revision, before *subject) *subject {
 		su.metric[0] = sc.Metrics[0]
 		su.scale.Metrics = su.metric[:]
 	}
-	if before != nil && before.clock != nil && before.clock.Of(sc.Schedules) {
-		su.clock = before.clock
+	if before != nil && before.calendar != nil && before.calendar.Of(sc.Schedules) {
+		su.calendar = before.calendar
 	} else if len(sc.Schedules) > 0 {
-		su.clock, _ = calendar.New(sc.Schedules) // They were checked when they were submitted.
+		su.calendar, _ = calendar.New(sc.Schedules) // They were checked when they were submitted.
 	}
 	return su
 }
@@ -94,16 +94,16 @@ func (s *subject) override(now time.Time) wadi.Override {
 	return s.serviceOverride
 }
 
-// living is how many instances a revision has, looked up if that may have changed.
-func (r *record) living(c Cluster, s *subject) int {
+// countAlive is how many instances a revision has, looked up if that may have changed.
+func (r *record) countAlive(c Cluster, s *subject) int {
 	select {
-	case <-r.moved:
+	case <-r.endpointsChanged:
 	default:
-		if r.moved != nil {
+		if r.endpointsChanged != nil {
 			return r.alive
 		}
 	}
-	r.alive, r.moved = alive(c, s.namespace, s.id)
+	r.alive, r.endpointsChanged = alive(c, s.namespace, s.id)
 	return r.alive
 }
 
@@ -131,10 +131,10 @@ func (a *Autoscaler) record(s *wadi.Stored, rev *wadi.Revision) *record {
 	r := a.records[rev.ID]
 	if r == nil {
 		d := s.State.Revisions[rev.ID].Deciders
-		r = &record{decider: d, stored: d, count: -1, byHandChecks: byHandTries}
+		r = &record{decider: d, remembered: d, count: -1, byHandChecks: byHandTries}
 		a.records[rev.ID] = r
 	}
-	if before := r.subject.Load(); before == nil || before.of != s {
+	if before := r.subject.Load(); before == nil || before.stored != s {
 		r.subject.Store(newSubject(s, rev, before))
 	}
 	return r
@@ -151,8 +151,8 @@ func (a *Autoscaler) forget() {
 		if !there[r] {
 			delete(a.records, id)
 			gone = append(gone, id)
-			delete(a.leaving, id)
+			delete(a.draining, id)
 		}
 	}
-	a.Decisions.Forget(gone)
+	a.History.Forget(gone)
 }

@@ -76,7 +76,7 @@ func TestLeader_CountsInstancesThatCome(t *testing.T) {
 		for _, n := range []int{3, 2} {
 			c.override(t, id, n, time.Hour)
 			time.Sleep(10 * time.Second)
-			if d, _ := l.scaler.Decisions.Last(id); d.Ready != n || d.Starting != 0 || !strings.Contains(d.Reason, "overridden to") {
+			if d, _ := l.scaler.History.Last(id); d.Ready != n || d.Starting != 0 || !strings.Contains(d.Reason, "overridden to") {
 				t.Errorf("at %d instances: %+v", n, d)
 			}
 		}

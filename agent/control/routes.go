@@ -30,7 +30,7 @@ func (c *Controller) putRoute(ctx context.Context, s *service, r wadi.Route) err
 	if err := c.State.PutRoute(ctx, r); err != nil {
 		return err
 	}
-	c.noteTargets(s, r)
+	c.reportTargets(s, r)
 	s.Route, s.programmed, s.whyNot, s.edited = r, false, "", false
 	s.checked, s.applied = false, time.Time{}
 	return nil
@@ -68,7 +68,7 @@ func (c *Controller) unprogram(ctx context.Context, s *service) error {
 	return nil
 }
 
-func (c *Controller) noteTargets(s *service, r wadi.Route) {
+func (c *Controller) reportTargets(s *service, r wadi.Route) {
 	if len(r.Targets) == 0 || reflect.DeepEqual(r.Targets, s.Route.Targets) {
 		return
 	}

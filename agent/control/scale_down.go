@@ -20,25 +20,25 @@ type Orders interface {
 }
 
 const (
-	// leaveEvery is how often revisions are looked at of which instances are to go.
-	leaveEvery = time.Second
-	// tellTimeout bounds the telling of one instance.
-	tellTimeout = 2 * time.Second
-	// leaveSteps bounds the rounds of one look: an order may follow from what was said
+	// drainEvery is how often revisions are looked at of which instances are to go.
+	drainEvery = time.Second
+	// orderTimeout bounds the telling of one instance.
+	orderTimeout = 2 * time.Second
+	// orderRounds bounds the rounds of one look: an order may follow from what was said
 	// to the one before.
-	leaveSteps = 3
-	// longestRequest stands for the bound of requests that have none.
-	longestRequest = time.Hour
+	orderRounds = 3
+	// defaultMaxRequest stands for the bound of requests that have none.
+	defaultMaxRequest = time.Hour
 )
 
-// leave has the instances told that are to go before the count becomes n, and those
+// scaleDown has the instances told that are to go before the count becomes n, and those
 // that need not any more, and returns how far the count may be lowered now.
-func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n int) scheduler.ScaleDownPlan {
+func (a *Autoscaler) scaleDown(ctx context.Context, r *record, s *subject, count, n int) scheduler.ScaleDownPlan {
 	if a.Orders == nil {
 		return scheduler.ScaleDownPlan{Count: n}
 	}
 	eps := map[string]wadi.Endpoint{}
-	in := scheduler.ScaleDownInput{Count: count, Desired: n, MaxRequest: s.longest, Draining: r.leavers}
+	in := scheduler.ScaleDownInput{Count: count, Desired: n, MaxRequest: s.maxRequest, Draining: r.draining}
 	all, _ := a.Cluster.Endpoints(s.namespace, s.id)
 	for _, ep := range all {
 		if !ep.Stopping {
@@ -47,38 +47,38 @@ func (a *Autoscaler) leave(ctx context.Context, r *record, s *subject, count, n 
 		}
 	}
 	now := time.Now()
-	maps.DeleteFunc(r.leavers, func(id string, l scheduler.DrainingInstance) bool {
+	maps.DeleteFunc(r.draining, func(id string, l scheduler.DrainingInstance) bool {
 		_, there := eps[id]
 		return !there || l.Expired(now)
 	})
 	var plan scheduler.ScaleDownPlan
-	for range leaveSteps {
+	for range orderRounds {
 		in.Now = time.Now()
 		if plan = scheduler.PlanScaleDown(in); len(plan.Orders) == 0 {
 			break
 		}
-		in.Draining = a.tell(ctx, s, eps, in.Draining, plan.Orders)
+		in.Draining = a.sendOrders(ctx, s, eps, in.Draining, plan.Orders)
 	}
-	r.leavers = in.Draining
-	a.follow(s.id, len(r.leavers) > 0)
+	r.draining = in.Draining
+	a.setDraining(s.id, len(r.draining) > 0)
 	return plan
 }
 
-// stay has those told to stay that were told to go.
-func (a *Autoscaler) stay(ctx context.Context, r *record, s *subject, count int) {
-	if len(r.leavers) > 0 {
-		a.leave(ctx, r, s, count, count)
+// cancelScaleDown has those told to stay that were told to go.
+func (a *Autoscaler) cancelScaleDown(ctx context.Context, r *record, s *subject, count int) {
+	if len(r.draining) > 0 {
+		a.scaleDown(ctx, r, s, count, count)
 	}
 }
 
-// unsettled reports whether those who were told to go are let be: nothing is known for a
+// keepsOrders reports whether those who were told to go are let be: nothing is known for a
 // moment, as happens on a busy machine, and they would have to begin anew. If it lasts
 // their orders end by themselves. Where no other instance stays they are had back at once.
-func (r *record) unsettled(d *wadi.Decision, now time.Time) bool {
-	if !scheduler.Unknown(d) || len(r.leavers) >= r.alive {
+func (r *record) keepsOrders(d *wadi.Decision, now time.Time) bool {
+	if !scheduler.Unknown(d) || len(r.draining) >= r.alive {
 		return false
 	}
-	for _, l := range r.leavers {
+	for _, l := range r.draining {
 		if l.InForce(now) {
 			return true
 		}
@@ -86,17 +86,17 @@ func (r *record) unsettled(d *wadi.Decision, now time.Time) bool {
 	return false
 }
 
-// forgetLeavers drops what was told: there are no instances, or they end otherwise.
-func (a *Autoscaler) forgetLeavers(r *record, s *subject) {
-	if r.leavers != nil {
-		r.leavers = nil
-		a.follow(s.id, false)
+// forgetDraining drops what was told: there are no instances, or they end otherwise.
+func (a *Autoscaler) forgetDraining(r *record, s *subject) {
+	if r.draining != nil {
+		r.draining = nil
+		a.setDraining(s.id, false)
 	}
 }
 
-// tell gives orders, all at once, and returns what is known after that.
-func (a *Autoscaler) tell(ctx context.Context, s *subject, eps map[string]wadi.Endpoint, known map[string]scheduler.DrainingInstance, orders map[string]wadi.Order) map[string]scheduler.DrainingInstance {
-	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+// sendOrders gives orders, all at once, and returns what is known after that.
+func (a *Autoscaler) sendOrders(ctx context.Context, s *subject, eps map[string]wadi.Endpoint, known map[string]scheduler.DrainingInstance, orders map[string]wadi.Order) map[string]scheduler.DrainingInstance {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	next := maps.Clone(known)
 	if next == nil {
@@ -116,16 +116,16 @@ func (a *Autoscaler) tell(ctx context.Context, s *subject, eps map[string]wadi.E
 				delete(next, id)
 				return
 			}
-			next[id] = leaver(next[id], order, told, err, time.Now())
+			next[id] = afterOrder(next[id], order, told, err, time.Now())
 		})
 	}
 	g.Wait()
-	a.noteLeaving(s, known, next)
+	a.logDraining(s, known, next)
 	return next
 }
 
-// leaver is what is known of an instance after it was told.
-func leaver(l scheduler.DrainingInstance, order wadi.Order, told wadi.OrderAnswer, err error, now time.Time) scheduler.DrainingInstance {
+// afterOrder is what is known of an instance after it was told.
+func afterOrder(l scheduler.DrainingInstance, order wadi.Order, told wadi.OrderAnswer, err error, now time.Time) scheduler.DrainingInstance {
 	if l.Since.IsZero() {
 		l.Since = now
 	}
@@ -139,8 +139,8 @@ func leaver(l scheduler.DrainingInstance, order wadi.Order, told wadi.OrderAnswe
 	return l
 }
 
-// noteLeaving logs who is to go now and was not, and who stays after all.
-func (a *Autoscaler) noteLeaving(s *subject, before, after map[string]scheduler.DrainingInstance) {
+// logDraining logs who is to go now and was not, and who stays after all.
+func (a *Autoscaler) logDraining(s *subject, before, after map[string]scheduler.DrainingInstance) {
 	log := func(what string, of, except map[string]scheduler.DrainingInstance) {
 		var ids []string
 		for _, id := range slices.Sorted(maps.Keys(of)) {
@@ -156,20 +156,20 @@ func (a *Autoscaler) noteLeaving(s *subject, before, after map[string]scheduler.
 	log("instances stay after all", before, after)
 }
 
-// follow has a revision looked at every second, or not any more.
-func (a *Autoscaler) follow(revision string, leaves bool) {
+// setDraining has a revision looked at every second, or not any more.
+func (a *Autoscaler) setDraining(revision string, leaves bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !leaves {
-		delete(a.leaving, revision)
+		delete(a.draining, revision)
 		return
 	}
-	a.leaving[revision] = true
+	a.draining[revision] = true
 }
 
-// followLeaving looks at revisions of which instances are to go, until ctx ends.
-func (a *Autoscaler) followLeaving(ctx context.Context) {
-	tick := time.NewTicker(leaveEvery)
+// followDraining looks at revisions of which instances are to go, until ctx ends.
+func (a *Autoscaler) followDraining(ctx context.Context) {
+	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -177,6 +177,6 @@ func (a *Autoscaler) followLeaving(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		a.evaluateAll(ctx, a.recordsOf(maps.Keys(a.leaving)))
+		a.evaluateAll(ctx, a.recordsOf(maps.Keys(a.draining)))
 	}
 }

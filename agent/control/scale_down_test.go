@@ -212,7 +212,7 @@ func TestLeave_WhoCantBeTold(t *testing.T) {
 		c.override(t, "", 1, time.Hour)
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 2)
-		d := l.scaler.Decisions.Of(id)
+		d := l.scaler.History.Of(id)
 		if last := d[len(d)-1]; !strings.Contains(last.WhyNot, "in flight") || last.Executed {
 			t.Errorf("%+v", last)
 		}

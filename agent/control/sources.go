@@ -36,9 +36,9 @@ type Source struct {
 	Restarts int  // Of its tasks.
 }
 
-// measured lists the revisions that may have load, and everything that serves
+// measuredRevisions lists the revisions that may have load, and everything that serves
 // statistics of them now.
-func (c *Controller) measured() ([]MeasuredRevision, []Source) {
+func (c *Controller) measuredRevisions() ([]MeasuredRevision, []Source) {
 	var revs []MeasuredRevision
 	srcs := c.Agents()
 	for _, s := range c.services {

@@ -103,7 +103,7 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 		out.Reason = cmp.Or(in.Diagnosis, in.UnreadyReason)
 	}
 	if in.Alive == 0 && in.Stopping > 0 && rs.Phase != wadi.Failed {
-		out.Reason = ending(in)
+		out.Reason = endingText(in)
 	}
 	if rs.Phase == wadi.Pending && !rs.Since.IsZero() && (r.ID == s.Latest || scheduler.Named(s.Service, r.ID)) {
 		out.Until = scheduler.FailsAt(r, rs, o).UTC().Truncate(time.Second)
@@ -111,8 +111,8 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	return out
 }
 
-// ending says what instances that end wait for.
-func ending(in scheduler.Instances) string {
+// endingText says what instances that end wait for.
+func endingText(in scheduler.Instances) string {
 	text := wadi.Quantity(in.Stopping, "instance") + wadi.Plural(in.Stopping, " ends", " end")
 	if in.DrainReason != "" {
 		text += ", " + in.DrainReason

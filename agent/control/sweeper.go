@@ -38,8 +38,8 @@ type Sweeper struct {
 	// without a service (0: two minutes). A submission takes 45 s at most.
 	Every, Grace time.Duration
 
-	orphans []scheduler.Orphan
-	tooMany bool // That was told.
+	orphans       []scheduler.Orphan
+	warnedTooMany bool // That was told.
 }
 
 // EventSwept is the type of the event that a job which had no service was stopped.
@@ -87,7 +87,7 @@ func (s *Sweeper) pass(ctx context.Context) error {
 		if known := v.Services[j.Service]; known != nil && known.Service.Namespace == j.Namespace {
 			continue
 		}
-		gone, err := s.gone(ctx, j)
+		gone, err := s.serviceGone(ctx, j)
 		if err != nil {
 			return err
 		}
@@ -98,11 +98,11 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	now := time.Now()
 	s.orphans = scheduler.Orphans(s.orphans, lost, now)
 	stop, tooMany := scheduler.Sweep(s.orphans, now, s.Grace)
-	if tooMany && !s.tooMany {
+	if tooMany && !s.warnedTooMany {
 		s.Log.Error("many jobs have no stored service: Consul may have been restored from a backup; none is stopped. Submit the services again, or stop the jobs in Nomad",
 			"jobs", len(lost), "first", lost[0].ID, "namespace", lost[0].Namespace)
 	}
-	s.tooMany = tooMany
+	s.warnedTooMany = tooMany
 	for _, o := range stop {
 		if err := s.stop(ctx, o); err != nil {
 			return err
@@ -111,9 +111,9 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	return nil
 }
 
-// gone asks the store itself whether a job's service is not stored. One of that name in
+// serviceGone asks the store itself whether a job's service is not stored. One of that name in
 // another namespace is another service. One that can't be understood is there.
-func (s *Sweeper) gone(ctx context.Context, j scheduler.OwnJob) (bool, error) {
+func (s *Sweeper) serviceGone(ctx context.Context, j scheduler.OwnJob) (bool, error) {
 	st, err := s.Store.Load(ctx, j.Service)
 	if errors.Is(err, wadi.ErrNotFound) {
 		return true, nil

@@ -59,7 +59,7 @@ type Waker struct {
 	Log    hclog.Logger
 
 	mu    sync.Mutex
-	empty map[string]emptiness // Of revisions that have a count but no instance.
+	empty map[string]emptyPeriod // Of revisions that have a count but no instance.
 }
 
 // wakeTries bounds how often a wake that met another change is decided again.
@@ -85,7 +85,7 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 				return fmt.Errorf("wake %s: %w", revision, err)
 			}
 		}
-		act := scheduler.Wake(w.state(ns, revision, route.Revisions[revision], job))
+		act := scheduler.Wake(w.wakeState(ns, revision, route.Revisions[revision], job))
 		err = w.execute(ctx, route, revision, act)
 		if !errors.Is(err, wadi.ErrConflict) {
 			return err
@@ -127,27 +127,27 @@ func (r readWithin) Job(ctx context.Context, namespace, revision string) (schedu
 	return job, err
 }
 
-func (w *Waker) state(namespace, revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
+func (w *Waker) wakeState(namespace, revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
 	alive, _ := alive(w.Cluster, namespace, revision)
 	reason, _ := w.Cluster.Diagnosis(namespace, revision)
 	return scheduler.WakeState{
 		Job: job, Alive: alive, Blocked: reason != "",
-		Waited:     w.waited(revision, job.Running() && job.Count > 0 && alive == 0),
+		Waited:     w.emptyFor(revision, job.Running() && job.Count > 0 && alive == 0),
 		Activation: rr.Activation, Max: rr.Max,
 	}
 }
 
-// emptiness is how long a revision has been seen without instances though Nomad should
+// emptyPeriod is how long a revision has been seen without instances though Nomad should
 // run some.
-type emptiness struct{ since, seen time.Time }
+type emptyPeriod struct{ since, seen time.Time }
 
-// emptyForgotten is how long after the last look that is no longer counted on: who waits
+// emptyForgottenAfter is how long after the last look that is no longer counted on: who waits
 // has a wake repeated far sooner, and in between there may have been instances.
-const emptyForgotten = time.Minute
+const emptyForgottenAfter = time.Minute
 
-// waited notes how long a revision has been without instances though Nomad
+// emptyFor notes how long a revision has been without instances though Nomad
 // should run some.
-func (w *Waker) waited(revision string, empty bool) time.Duration {
+func (w *Waker) emptyFor(revision string, empty bool) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !empty {
@@ -156,13 +156,13 @@ func (w *Waker) waited(revision string, empty bool) time.Duration {
 	}
 	now := time.Now()
 	e, ok := w.empty[revision]
-	if !ok || now.Sub(e.seen) > emptyForgotten {
-		maps.DeleteFunc(w.empty, func(_ string, e emptiness) bool { return now.Sub(e.seen) > emptyForgotten })
+	if !ok || now.Sub(e.seen) > emptyForgottenAfter {
+		maps.DeleteFunc(w.empty, func(_ string, e emptyPeriod) bool { return now.Sub(e.seen) > emptyForgottenAfter })
 		e.since = now
 	}
 	e.seen = now
 	if w.empty == nil {
-		w.empty = map[string]emptiness{}
+		w.empty = map[string]emptyPeriod{}
 	}
 	w.empty[revision] = e
 	return now.Sub(e.since)
@@ -183,7 +183,7 @@ func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, 
 			w.Owned.Add(revision, index)
 		}
 	case scheduler.WakeEvaluate:
-		w.waited(revision, false) // So that the next look is not before its time.
+		w.emptyFor(revision, false) // So that the next look is not before its time.
 		err = w.Jobs.Evaluate(ctx, route.Namespace, revision)
 	}
 	if err != nil {
@@ -211,13 +211,13 @@ func (w *Waker) register(ctx context.Context, route wadi.Route, revision string,
 	}
 	now, err := w.Store.Revision(ctx, route.Service, revision)
 	if errors.Is(err, wadi.ErrNotFound) || err == nil && !bytes.Equal(now.Job, rev.Job) {
-		return 0, w.takeBack(ctx, route, revision, index)
+		return 0, w.undoRegister(ctx, route, revision, index)
 	}
 	return index, nil // That it could not be asked means nothing; the leader looks after jobs.
 }
 
-// takeBack purges a job that this wake registered, unless somebody has changed it since.
-func (w *Waker) takeBack(ctx context.Context, route wadi.Route, revision string, index uint64) error {
+// undoRegister purges a job that this wake registered, unless somebody has changed it since.
+func (w *Waker) undoRegister(ctx context.Context, route wadi.Route, revision string, index uint64) error {
 	_, same, err := jobUnchanged(ctx, readWithin{w.Jobs}, route.Namespace, revision, index)
 	if err == nil && same {
 		err = w.Purger.Purge(ctx, route.Namespace, revision)

@@ -18,21 +18,21 @@ func TestWaker_Waited(t *testing.T) {
 		}{
 			{0, true, 0},
 			{5 * time.Second, true, 5 * time.Second},
-			{emptyForgotten, true, 5*time.Second + emptyForgotten},
+			{emptyForgottenAfter, true, 5*time.Second + emptyForgottenAfter},
 			{time.Hour, true, 0}, // Others woke it meanwhile.
 			{5 * time.Second, false, 0},
 			{5 * time.Second, true, 0},
 		} {
 			time.Sleep(tt.after)
-			if got := w.waited("hello-00001", tt.empty); got != tt.want {
+			if got := w.emptyFor("hello-00001", tt.empty); got != tt.want {
 				t.Errorf("look %d: waited %v, want %v", i, got, tt.want)
 			}
 		}
 		for i := range 100 {
-			w.waited("gone-"+strconv.Itoa(i), true)
+			w.emptyFor("gone-"+strconv.Itoa(i), true)
 		}
-		time.Sleep(2 * emptyForgotten)
-		w.waited("hello-00001", true)
+		time.Sleep(2 * emptyForgottenAfter)
+		w.emptyFor("hello-00001", true)
 		if n := len(w.empty); n != 1 {
 			t.Errorf("it keeps %d revisions, want 1", n)
 		}

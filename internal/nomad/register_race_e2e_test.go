@@ -159,7 +159,7 @@ func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler
 	a.Counts, a.Cluster, a.Loads = loopsNomad{c}, cl, measured{cl}
 	a.Services = func() *control.View { return view }
 	a.Wakeable = func(string) (bool, string) { return true, "" }
-	a.Decisions, a.Events, a.Owned = &control.Decisions{}, &control.Events{}, &control.Owned{}
+	a.History, a.Events, a.Owned = &control.History{}, &control.Events{}, &control.Owned{}
 	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

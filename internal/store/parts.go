@@ -34,7 +34,7 @@ func (s *Store) claiming(ctx context.Context, all []wadi.Submission, ops []consu
 	}
 }
 
-// takeBack bounds giving claims back that a refused submission has made.
+// undoRegister bounds giving claims back that a refused submission has made.
 const takeBack = 5 * time.Second
 
 // errClaim says that a claim was somebody else's at the moment when it was made.

@@ -174,7 +174,7 @@ func (b *Budget) Open() int {
 	return b.open
 }
 
-// makeRoom returns a connection to close, if any has to be, and whether there is a
+// trimAll returns a connection to close, if any has to be, and whether there is a
 // slot then. The caller holds the mutex.
 func (b *Budget) makeRoom(o *connOwner, exempt bool, now time.Time) (victim Evictable, ok bool) {
 	if o != nil && !exempt && o.held >= max(ownerReserve, ownerShare*(b.max-b.open)) {
