@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// pattern is what the app's /bytes answers, without an end.
+// pattern is the endless body of the app's /bytes.
 type pattern struct {
 	block []byte
 	at    int
@@ -33,18 +33,18 @@ func (p *pattern) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// summed is how the app writes a body's length and sum.
+// summed is a body's length and checksum as the app writes them.
 func summed(r io.Reader) (string, error) {
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	n, err := io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 	return fmt.Sprintf("%d %08x", n, sum.Sum32()), err
 }
 
-// TestBodies: bodies of any length come through whole, in both directions at once.
+// TestBodies: bodies of any length arrive whole, in both directions at once.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	for _, way := range ways() {
-		size := int64(3 << 30) // More than what fits into 31 bits.
+		size := int64(3 << 30) // More than 31 bits.
 		if way.mesh {
 			size = 200 << 20
 		}
@@ -55,7 +55,7 @@ func TestBodies(t *testing.T) {
 			want, err := summed(io.LimitReader(newPattern(), size))
 			must(t, "sum", err)
 			c := stack.Client(t)
-			t.Run("requests", func(t *testing.T) { // One that says its length, and a small one that doesn't.
+			t.Run("requests", func(t *testing.T) { // One with a length, and a small one without.
 				sendBody(t, c, name, size, size, want)
 				sendBody(t, c, name, 10<<20, -1, "")
 			})

@@ -15,8 +15,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// TestCold: who wakes a service is told where the time went; who waits for one that
-// Nomad can't start is told why, in the form that it asked for, and when to come back.
+// TestCold: a request that wakes a service learns where the time went. A request for a
+// service that Nomad can't start gets the reason in the form that it accepts, and when to
+// retry.
 func TestCold(t *testing.T) {
 	t.Parallel()
 	t.Run("woken", func(t *testing.T) {

@@ -23,7 +23,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// TestScaleDown: instances that are taken away under load lose nothing of it.
+// TestScaleDown: instances that are scaled down under load lose no request.
 func TestScaleDown(t *testing.T) {
 	t.Parallel()
 	for _, way := range ways() {
@@ -48,7 +48,7 @@ func TestScaleDown(t *testing.T) {
 	}
 }
 
-// uploads sends bodies, which can't be sent twice.
+// uploads sends bodies, which must not be sent twice.
 func uploads(t *testing.T, name string) harnesstest.Send {
 	c := stack.Client(t)
 	return func(ctx context.Context) (string, error) {
@@ -61,7 +61,7 @@ func uploads(t *testing.T, name string) harnesstest.Send {
 	}
 }
 
-// running waits until so many instances run, and all others are gone.
+// running waits until exactly so many instances run.
 func running(t *testing.T, name string, n int) {
 	t.Helper()
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
@@ -77,8 +77,8 @@ func running(t *testing.T, name string, n int) {
 	})
 }
 
-// TestAgentStops: an agent that is stopped answers what it has taken, and takes what
-// comes until it listens no more.
+// TestAgentStops: an agent that stops answers its requests in flight, and accepts new ones
+// until it closes its listener.
 func TestAgentStops(t *testing.T) {
 	t.Parallel()
 	const name, long = "leaving", 16
@@ -112,8 +112,8 @@ func TestAgentStops(t *testing.T) {
 	once.WantAll(t, 10)
 }
 
-// until sends as long as the agent listens. What has reached the listener's queue in
-// the very moment when it is closed is reset by the kernel: nobody had taken it.
+// until sends as long as the agent listens. The kernel resets connections in the
+// listener's queue at the moment of its closing: no request was accepted on them.
 func until(a *harness.Agent, send harnesstest.Send) harnesstest.Send {
 	return func(ctx context.Context) (string, error) {
 		text, err := send(ctx)
@@ -128,8 +128,8 @@ func until(a *harness.Agent, send harnesstest.Send) harnesstest.Send {
 	}
 }
 
-// TestInstanceDies: requests that may be sent twice survive the death of a queue-proxy:
-// they go to the other instance, or wait until the only one is back.
+// TestInstanceDies: repeatable requests survive the death of a queue-proxy: they go to the
+// other instance, or wait until the only one is back.
 func TestInstanceDies(t *testing.T) {
 	t.Parallel()
 	for _, way := range ways() {
@@ -153,8 +153,7 @@ func TestInstanceDies(t *testing.T) {
 	}
 }
 
-// killProxy kills the queue-proxy of an instance, and waits until Nomad has started
-// another.
+// killProxy kills the queue-proxy of an instance, and waits until Nomad has restarted it.
 func killProxy(t *testing.T, alloc string) {
 	t.Helper()
 	pid, err := processOf("queue-proxy", alloc)
@@ -169,8 +168,8 @@ func killProxy(t *testing.T, alloc string) {
 	})
 }
 
-// TestInstancesRestart: the tasks of all instances restart at once, as those do whose
-// template has changed. No app sees what comes meanwhile, and it waits.
+// TestInstancesRestart: the tasks of all instances restart at once, as after a change of a
+// template. Requests wait meanwhile, and no app sees them before it is ready.
 func TestInstancesRestart(t *testing.T) {
 	t.Parallel()
 	for _, way := range ways() {
@@ -182,8 +181,8 @@ func TestInstancesRestart(t *testing.T) {
 			load := harnesstest.StartWorkers(t, 8, 0, at(t, stack.Agent, name, "/?sleep=20ms"))
 			tasks := []string{"app", "", "app", ""} // Empty: all.
 			if way.mesh {
-				// An Envoy that is told to end breaks off what is in flight. What one instance's
-				// has broken off, and then another's, no caller gets: its app may have seen it twice.
+				// A stopped Envoy breaks off its requests. A request that two Envoys have
+				// broken off fails: its app may have seen it twice.
 				tasks = []string{"app", "app", "app"}
 			}
 			for _, task := range tasks {
@@ -213,7 +212,7 @@ func allocsOf(t *testing.T, name string) []*nomad.Allocation {
 	return all
 }
 
-// restart restarts a task of an instance, or all if it is empty.
+// restart restarts a task of an instance; empty: all of its tasks.
 func restart(t *testing.T, instance *nomad.Allocation, task string) {
 	t.Helper()
 	err := stack.Nomad.Allocations().Restart(instance, task, nil)

@@ -22,8 +22,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// TestGRPC: calls of each kind, many at once on one connection; what they end with is
-// the app's. Through Envoys they are shown by the tests of the mesh.
+// TestGRPC: calls of each kind, many at once on one connection, end with the app's status.
+// The mesh tests show the same through Envoys.
 func TestGRPC(t *testing.T) {
 	t.Parallel()
 	const name = "grpc-plain"
@@ -56,7 +56,7 @@ func TestGRPC(t *testing.T) {
 		if status.Code(err) != codes.DeadlineExceeded {
 			t.Errorf("got %v, want the deadline's", err)
 		}
-		says(t, conn, "after it") // The connection lives on.
+		says(t, conn, "after it") // The connection stays open.
 	})
 }
 
@@ -70,7 +70,7 @@ func says(t *testing.T, conn *grpc.ClientConn, text string) {
 	}
 }
 
-// talksBack sends each message when the last one was answered.
+// talksBack sends each message after the answer to the last one.
 func talksBack(t *testing.T, conn *grpc.ClientConn) {
 	t.Helper()
 	s, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/wadi.test.Echo/Talk")

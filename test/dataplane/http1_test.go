@@ -11,10 +11,9 @@ import (
 	"testing"
 )
 
-// TestHTTP1 shows each corner of HTTP/1.1 on both ways to an instance. Some are lost
-// in Envoy's HTTP/1 as Consul configures it, whatever Wadi does: trailers, interim
-// answers (it answers Expect itself), protocols other than WebSocket to switch to,
-// and the end of one direction alone.
+// TestHTTP1 shows each corner of HTTP/1.1 on both ways to an instance. Envoy's HTTP/1, as
+// Consul configures it, does not support some: trailers, interim answers (it answers
+// Expect itself), upgrades other than WebSocket, and half-closed connections.
 func TestHTTP1(t *testing.T) {
 	t.Parallel()
 	for _, way := range ways() {
@@ -43,13 +42,13 @@ func TestHTTP1(t *testing.T) {
 	}
 }
 
-// way is one to an instance.
+// way is one way to an instance.
 type way struct {
 	name string
 	mesh bool
 }
 
-// ways are all that there are on this machine.
+// ways are all ways on this machine.
 func ways() []way {
 	all := []way{{"plain", false}}
 	if stack.Cluster.Bridge {
@@ -79,7 +78,7 @@ func chunked(t *testing.T, w *wire) {
 	if got := w.body(res); !strings.Contains(got, "Length: -1\nEncoding: chunked\n") {
 		t.Errorf("the app got\n%s\nwant a chunked body", got)
 	}
-	w.ask("GET", "/healthz") // The connection is where it should be.
+	w.ask("GET", "/healthz") // The connection is in step.
 	w.want("GET", 200, "ok\n")
 }
 
@@ -100,7 +99,7 @@ func goesOn(t *testing.T, w *wire) {
 	w.want("POST", 200, crcOf("12345"))
 }
 
-// refusedAtOnce: who asks first gets the app's answer and sends nothing.
+// refusedAtOnce: a caller that sends Expect gets the app's refusal before its body.
 func refusedAtOnce(_ *testing.T, w *wire) {
 	w.ask("POST", "/count?refuse=1", "Content-Length: 5", "Expect: 100-continue")
 	w.want("POST", http.StatusExpectationFailed, "no\n")
@@ -138,7 +137,7 @@ func pipelined(_ *testing.T, w *wire) {
 	}
 }
 
-// earlyAnswer comes while most of the body has not been sent.
+// earlyAnswer arrives while most of the body is not sent yet.
 func earlyAnswer(_ *testing.T, w *wire) {
 	w.say(head("POST", "/early", "Content-Length: 100000000") + strings.Repeat("x", 100000))
 	w.want("POST", 403, "not you\n")
@@ -184,7 +183,7 @@ func fullDuplex(t *testing.T, w *wire) {
 	}
 }
 
-// events: the first one is there while the app waits to be told to send the second.
+// events: the first event arrives while the app waits for the signal for the second.
 func events(t *testing.T, w *wire) {
 	const first, second = "data: one\n\n", "data: two\n\n"
 	key := strings.ReplaceAll(t.Name(), "/", "-")
@@ -247,7 +246,7 @@ func oldHTTP(t *testing.T, w *wire) {
 	}
 }
 
-// brokenAnswer: what the app breaks off is seen to be broken off, and nothing is added.
+// brokenAnswer: a caller sees that the app has broken off, and nothing is added.
 func brokenAnswer(t *testing.T, w *wire) {
 	w.ask("GET", "/die")
 	res := w.answer("GET")

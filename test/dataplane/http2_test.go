@@ -138,8 +138,8 @@ func (h h2) early(t *testing.T) {
 	}
 }
 
-// brokenOff: an answer that the app breaks off ends with an error after what came;
-// in HTTP/2, other requests on the same connection don't notice.
+// brokenOff: an answer that the app breaks off ends with an error; in HTTP/2, other
+// requests on the same connection are not affected.
 func brokenOff(t *testing.T, c *http.Client, name string) {
 	key := strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())
 	open, err := c.Get(harnesstest.URL(name, "/events?key="+key))

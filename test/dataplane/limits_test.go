@@ -17,7 +17,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// startAgent starts one more agent, until the test ends.
+// startAgent runs another agent until the test ends.
 func startAgent(t *testing.T, name, extra string) *harness.Agent {
 	t.Helper()
 	a, err := stack.NewAgent(name, extra)
@@ -28,7 +28,7 @@ func startAgent(t *testing.T, name, extra string) *harness.Agent {
 	return a
 }
 
-// at sends requests through an agent's gateway on connections that stay open.
+// at sends requests through an agent's gateway on persistent connections.
 func at(t *testing.T, a *harness.Agent, service, path string) harnesstest.Send {
 	tr := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(tr.CloseIdleConnections)
@@ -43,7 +43,7 @@ func at(t *testing.T, a *harness.Agent, service, path string) harnesstest.Send {
 	}
 }
 
-// TestLimit shows what becomes of more requests than an app may get at once.
+// TestLimit shows what happens to more requests than an app may get at once.
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	two := startAgent(t, "wadi-limit", "")
@@ -51,8 +51,8 @@ func TestLimit(t *testing.T) {
 	t.Run("two agents", func(t *testing.T) { never2(t, two) })
 }
 
-// never2: an app that may serve one request at once never sees two, though two agents
-// send it more than it can do; and every request is answered.
+// never2: an app with a limit of one request never sees two at once, though two agents
+// send more than it can do; every request is answered.
 func never2(t *testing.T, two *harness.Agent) {
 	const name, workers, enough = "alone", 24, 500
 	up(t, name, options{limit: 1})
@@ -75,8 +75,8 @@ func known(t *testing.T, a *harness.Agent, service string) {
 	})
 }
 
-// inOrder: who waits is served in the order of arrival. The agent has no other
-// requests, so that its metrics tell when one has arrived.
+// inOrder: waiting requests are served in the order of arrival. The agent has no other
+// requests, so its metrics show when one has arrived.
 func inOrder(t *testing.T, a *harness.Agent) {
 	const name, waiting = "order", 12
 	up(t, name, options{limit: 1})
@@ -98,7 +98,7 @@ func inOrder(t *testing.T, a *harness.Agent) {
 			return nil
 		})
 	}
-	// The limit has no room for the request that lets them go on: so the app itself is asked.
+	// The limit has no slot for the request that releases them, so it goes to the app directly.
 	res, err := http.Get("http://" + appOf(t, name) + "/go?key=all")
 	must(t, "let them go on", err)
 	must(t, "let them go on", res.Body.Close())
@@ -108,7 +108,7 @@ func inOrder(t *testing.T, a *harness.Agent) {
 	}
 }
 
-// held is how many requests wait in an agent or are forwarded by it.
+// held is how many requests an agent queues or forwards.
 func held(t *testing.T, a *harness.Agent) int {
 	t.Helper()
 	return int(metric(t, a, "wadi_activator_waiting_requests") + metric(t, a, "wadi_activator_in_flight_requests"))
@@ -120,7 +120,7 @@ func metric(t *testing.T, a *harness.Agent, name string) float64 {
 	return s.Metric(t, name)
 }
 
-// appOf is where the app of the only instance itself listens.
+// appOf is the address of the only instance's app itself.
 func appOf(t *testing.T, service string) string {
 	t.Helper()
 	live, err := stack.Allocs(t.Context(), revision(service))
@@ -139,7 +139,7 @@ func appOf(t *testing.T, service string) string {
 	return ""
 }
 
-// TestFairness: whoever floods one service does not keep another's requests out.
+// TestFairness: a flood for one service does not block another service's requests.
 func TestFairness(t *testing.T) {
 	t.Parallel()
 	const flooded, other, room, flood = "flooded", "spared", 100, 300

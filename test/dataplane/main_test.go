@@ -1,11 +1,11 @@
 //go:build e2e
 
-// Package dataplane_test proves what the data plane promises in every corner of
-// HTTP, with the real binaries: client, gateway, queue-proxy, app, without a mesh and
-// with Envoy and mTLS between them.
+// Package dataplane_test proves what the data plane promises in every corner of HTTP, with
+// the real binaries: client, gateway, queue-proxy, app, without a mesh and with Envoy and
+// mTLS between them.
 //
-// All tests share one cluster and one agent; some start a second agent. Answers are
-// read from the wire where a client library would hide what matters.
+// All tests share one cluster and one agent; some start a second agent. Answers are read
+// from the wire where a client library would hide what matters.
 package dataplane_test
 
 import (
@@ -15,13 +15,13 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// stack is the one that all tests share.
+// stack is shared by all tests.
 var stack *harnesstest.Stack
 
 func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{Parallel: 4}) }
 
-// options are what a test wants different in its service. The zero value is the app
-// corners in the host's network, up with one instance.
+// options are a test's changes to its service. The zero value is the app corners in the
+// host's network, always with one instance.
 type options struct {
 	mesh     bool   // Bridge network and Envoy.
 	command  string // Empty: corners.
@@ -35,7 +35,7 @@ type options struct {
 	more     string // More of the service block.
 }
 
-// fixed is a scale block's inside for a count that stays.
+// fixed is the inside of a scale block for a constant count.
 func fixed(n int) string {
 	return fmt.Sprintf("min = %d\n    max = %d\n    initial = %d", n, n, n)
 }
@@ -97,7 +97,7 @@ func or(s, otherwise string) string {
 	return s
 }
 
-// revision is a service's first one.
+// revision is a service's first revision.
 func revision(service string) string { return service + "-00001" }
 
 // up deploys a service and waits until it answers.

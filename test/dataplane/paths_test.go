@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestPaths: the app gets the target of the request line as the caller wrote it, byte
-// for byte, and the host. (Envoys in a mesh may write a path in another way before
-// they judge by it; so this is of the way without one.)
+// TestPaths: the app gets the target of the request line as the caller wrote it, byte for
+// byte, and the host. (Envoys in a mesh may normalise a path, so this test is without
+// one.)
 func TestPaths(t *testing.T) {
 	t.Parallel()
 	const name = "paths"

@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// TestTimeouts: before the first byte of an answer a timeout is 504; after it, the
-// answer is broken off, and nothing is ever added to it.
+// TestTimeouts: before the first byte of an answer a timeout is 504; after it the answer
+// is broken off, and nothing is added to it.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -56,7 +56,7 @@ func cutHTTP1(t *testing.T, name string) {
 	}
 }
 
-// cutHTTP2: the stream is reset, and the connection lives on.
+// cutHTTP2: the stream is reset, and the connection stays open.
 func cutHTTP2(t *testing.T, name string) {
 	c := stack.H2Client(t)
 	for path, want := range map[string]string{"/half": "half", "/events?key=never": "data: one\n\n"} {
@@ -70,8 +70,7 @@ func cutHTTP2(t *testing.T, name string) {
 	}
 }
 
-// talks keeps an upgraded connection busy for longer than any of the timeouts, and
-// then quiet.
+// talks keeps an upgraded connection busy for longer than all timeouts, and then is quiet.
 func talks(t *testing.T, name string, cut bool) {
 	w := dial(t, name)
 	w.switches("websocket")

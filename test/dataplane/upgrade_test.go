@@ -32,7 +32,7 @@ func webSocket(t *testing.T, w *wire) {
 	}
 }
 
-// halfClosed: who has nothing more to say still hears the other end out.
+// halfClosed: a side that has closed its half still receives the rest of the other.
 func halfClosed(t *testing.T, w *wire) {
 	w.switches("websocket")
 	w.say("last words\n")

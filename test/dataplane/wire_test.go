@@ -16,10 +16,10 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// patience bounds what a test waits for on one connection.
+// patience bounds the waits on one connection.
 const patience = time.Minute
 
-// wire is a connection to the gateway on which a test says byte by byte what it wants.
+// wire is a connection to the gateway for requests written byte by byte.
 type wire struct {
 	net.Conn
 	t    *testing.T
@@ -37,7 +37,7 @@ func dial(t *testing.T, service string) *wire {
 	return &wire{Conn: c, t: t, host: service + "." + harness.Domain, r: bufio.NewReader(c)}
 }
 
-// say writes; HOST stands for the service's.
+// say writes text; HOST stands for the service's host.
 func (w *wire) say(text string) {
 	w.t.Helper()
 	if _, err := io.WriteString(w, strings.ReplaceAll(text, "HOST", w.host)); err != nil {
@@ -56,7 +56,7 @@ func head(method, target string, header ...string) string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
-// answer reads the next head, also one of an interim answer.
+// answer reads the next head, including interim answers.
 func (w *wire) answer(method string) *http.Response {
 	w.t.Helper()
 	res, err := http.ReadResponse(w.r, &http.Request{Method: method})
@@ -97,7 +97,8 @@ func (w *wire) line() string {
 	return strings.TrimRight(s, "\r\n")
 }
 
-// wantClosed reads to the end, which has to be one, and returns what came before.
+// wantClosed reads to the end of the connection, which must be a clean one, and returns
+// what was read.
 func (w *wire) wantClosed() string {
 	w.t.Helper()
 	b, err := io.ReadAll(w.r)

@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package docker_test runs a service whose tasks are containers, on a Docker engine
-// that it starts itself, with images that it makes itself.
+// Package docker_test runs a service whose tasks are containers, on a Docker engine that
+// it starts itself, with images that it builds itself.
 package docker_test
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// engine is a Docker engine of the test's own. It has no bridge and writes no
-// firewall rules: networks are Nomad's.
+// engine is the test's own Docker engine. It has no bridge and writes no firewall rules:
+// networks are Nomad's.
 type engine struct {
 	dir, socket string
 	cmd         *exec.Cmd
@@ -83,7 +83,7 @@ func (e *engine) stop(t *testing.T) {
 	}
 }
 
-// unmount lets go of what an engine that was killed left mounted.
+// unmount unmounts what a killed engine has left mounted.
 func (e *engine) unmount(t *testing.T) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -113,7 +113,7 @@ func (e *engine) docker(stdin []byte, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// image makes an image that holds one static program.
+// image builds an image with one static program.
 func (e *engine) image(t *testing.T, name, program string) {
 	t.Helper()
 	content, err := os.ReadFile(program)
@@ -235,7 +235,7 @@ func fromZeroAndBack(t *testing.T, s *harness.Stack) {
 	}
 }
 
-// wantOfMemory has the kernel kill the app: it takes more than it asked for.
+// wantOfMemory lets the kernel kill the app for using more memory than it has.
 func wantOfMemory(t *testing.T, s *harness.Stack) {
 	ctx := t.Context()
 	if err := s.Agent.Apply(ctx, service("hungry", "wadi-test/hello:1")); err != nil {
@@ -259,8 +259,8 @@ func wantOfMemory(t *testing.T, s *harness.Stack) {
 	}
 }
 
-// missing names an image of a registry that nothing listens at: the engine must
-// not ask one outside of this machine.
+// missing names an image of a registry that nothing listens at: the engine must not ask a
+// registry outside of this machine.
 const missing = "127.0.0.1:1/wadi-test/nothing:1"
 
 func missingImage(t *testing.T, s *harness.Stack) {

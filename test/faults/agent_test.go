@@ -17,8 +17,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// An agent that is killed under load takes nothing along: callers in the mesh do not
-// notice, and when it is back everything is as it was.
+// Killing an agent under load loses no state: callers in the mesh do not notice, and after
+// its restart everything is as before.
 func TestAgentKilled(t *testing.T) {
 	stack.Deploy(t, meshed("inmesh", `
     min    = 1
@@ -39,13 +39,13 @@ func TestAgentKilled(t *testing.T) {
 	front.Wait(t, 100)
 
 	harnesstest.Must(t, "kill the agent", stack.Agent.Kill())
-	front.Stop() // What was on its way has failed, and what came after.
+	front.Stop() // Requests in flight failed, and later ones.
 	pause(t, time.Second)
 	harnesstest.Must(t, "start the agent again", stack.Agent.Start(t.Context()))
 	harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
 
 	back := drive(t, 4, 10*time.Millisecond, through(stack.Agent, "steady", "/"))
-	pause(t, 10*time.Second) // More than the short window.
+	pause(t, 10*time.Second) // Longer than the short window.
 	back.WantAll(t, 20)
 	mesh.WantAll(t, 200)
 	wantSame(t, before, "after the restart")
@@ -60,7 +60,7 @@ func TestAgentKilled(t *testing.T) {
 	harnesstest.Must(t, "the agent leads", leads(stack.Agent))
 }
 
-// An agent that is killed and comes back before Consul missed it must lead again.
+// An agent that is killed and restarts before Consul misses it must lead again.
 func TestAgentKilled_LeadsAgainAtOnce(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("again", `window = "6s"`, ""))
 	for range 2 {
@@ -72,7 +72,7 @@ func TestAgentKilled_LeadsAgainAtOnce(t *testing.T) {
 	stack.ToZero(t, "again-00001")
 }
 
-// leads reports why an agent does not lead, by what only a leader has.
+// leads returns an error if an agent does not lead, by a metric that only the leader has.
 func leads(a *harness.Agent) error {
 	res, err := http.Get("http://" + a.Metrics + "/metrics")
 	if err != nil {
@@ -85,8 +85,8 @@ func leads(a *harness.Agent) error {
 	return err
 }
 
-// An agent that is told to stop finishes what it has begun, leaves Consul, and is
-// content.
+// An agent that is stopped finishes its requests, deregisters from Consul, and exits with
+// 0.
 func TestAgentStops_FinishesRequests(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("longer", `window = "60s"`, ""))
 	wantAnswer(t, stack.Agent, "longer", "/")
@@ -136,7 +136,7 @@ func TestAgentStops_FinishesRequests(t *testing.T) {
 	wantSame(t, before, "after the restart")
 }
 
-// A leader whose session is destroyed stops to lead, and leads again.
+// A leader whose session is destroyed steps down, and leads again.
 func TestLeadershipLost(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("reign", `window = "6s"`, ""))
 	key, _, err := stack.Consul.KV().Get("wadi/leader", nil)
@@ -158,7 +158,7 @@ func TestLeadershipLost(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("reign2", `window = "6s"`, ""))
 }
 
-// pause waits, as what is looked for here is that nothing happens.
+// pause waits to see that nothing happens.
 func pause(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {

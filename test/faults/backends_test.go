@@ -28,7 +28,7 @@ func backends() []backend {
 	}
 }
 
-// away stops a backend. It is there again at the end of the test.
+// away stops a backend until the end of the test.
 func (b backend) away(t *testing.T) {
 	t.Helper()
 	harnesstest.Must(t, "stop "+b.name, b.process.Stop(t.Context()))
@@ -45,7 +45,7 @@ func (b backend) back(t *testing.T) {
 	harnesstest.Must(t, "start "+b.name, b.process.Start(t.Context()))
 }
 
-// healthOf returns the status and the text of an agent's health.
+// healthOf is the status and the text of an agent's health.
 func healthOf(a *harness.Agent) (int, string, error) {
 	res, err := http.Get("http://" + a.API + "/v1/agent/health")
 	if err != nil {
@@ -55,8 +55,8 @@ func healthOf(a *harness.Agent) (int, string, error) {
 	return res.StatusCode, body, err
 }
 
-// An agent that starts without Consul or Nomad says what it waits for, and goes on
-// by itself.
+// An agent that starts without Consul or Nomad says what it waits for, and continues by
+// itself.
 func TestBackendAway_AtStart(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("patient", `window = "60s"`, ""))
 	before := jobs(t, "patient-00001")
@@ -88,12 +88,11 @@ func TestBackendAway_AtStart(t *testing.T) {
 			wantAnswer(t, stack.Agent, "patient", "/")
 		})
 	}
-	// Consul's restart registers nothing anew, and Nomad's brings its jobs back.
+	// After the restarts, Consul still has its registrations and Nomad its jobs.
 	wantSame(t, before, "after both")
 }
 
-// What is submitted while Consul or Nomad are away is refused, and nothing of it is
-// anywhere.
+// A submission while Consul or Nomad is away is refused, and leaves nothing behind.
 func TestBackendAway_AtSubmit(t *testing.T) {
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
@@ -124,7 +123,7 @@ func put(a *harness.Agent, name string) (harness.Response, error) {
 	return harness.Do(http.DefaultClient, req)
 }
 
-// read asks an agent's API.
+// read sends a GET to an agent's API.
 func read(a *harness.Agent, path string) (harness.Response, error) {
 	req, err := http.NewRequest(http.MethodGet, "http://"+a.API+path, nil)
 	if err != nil {
@@ -150,8 +149,8 @@ func wantNothingOf(t *testing.T, name string) {
 	}
 }
 
-// Without Consul, and then without Nomad, warm services are served, nothing is scaled
-// to zero for lack of data, and all is well by itself afterwards.
+// Without Consul, and then without Nomad, warm services are served, nothing is scaled to
+// zero for lack of data, and everything recovers by itself.
 func TestBackendAway_InRunning(t *testing.T) {
 	stack.Deploy(t, meshed("webbed", "min = 1\n window = \"6s\"")+
 		harnesstest.Hello("warm", `window = "60s"`, "")+harnesstest.Hello("busy", `window = "6s"`, "")+harnesstest.Hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
@@ -173,7 +172,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 
 			b.away(t)
 			pause(t, 15*time.Second)
-			if b.name == "Consul" { // To wake needs Nomad only.
+			if b.name == "Consul" { // A wake needs Nomad only.
 				wantAnswer(t, stack.Agent, "napping", "/")
 				delete(before, "napping-00001")
 			} else {
@@ -183,7 +182,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 				}
 			}
 			b.back(t)
-			// The cluster's single Consul is Envoy's server too, and begins with all its
+			// The cluster's only Consul is also Envoy's server, and starts with all its
 			// checks critical: its restart may cost mesh callers some seconds, its absence
 			// nothing.
 			pause(t, 3*time.Second)
@@ -193,7 +192,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 			if b.name == "Nomad" {
 				mesh.WantAll(t, 20)
 			} else {
-				mesh.WaitRow(t, 50) // How many fail before is a matter of how long Consul starts.
+				mesh.WaitRow(t, 50) // How many fail before depends on how long Consul takes to start.
 				mesh.Stop()
 				t.Logf("in the mesh: %v", mesh)
 			}
@@ -209,7 +208,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 	}
 }
 
-// A backend that hangs, and does not even refuse, is away too.
+// A backend that hangs, without refusing connections, counts as away too.
 func TestBackendHangs(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("calm", `window = "60s"`, ""))
 	for _, b := range backends() {
@@ -221,7 +220,7 @@ func TestBackendHangs(t *testing.T) {
 			})
 			load := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "calm", "/"))
 			ask := func() (harness.Response, error) { return put(stack.Agent, "stuck") }
-			if b.name == "Consul" { // Reading gives up sooner.
+			if b.name == "Consul" { // Reads time out sooner.
 				ask = func() (harness.Response, error) { return read(stack.Agent, "/v1/services") }
 			}
 			res, err := ask()

@@ -18,11 +18,10 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// Two people set a service's count again and again, each at the same moment as the other,
-// to zero too, while two agents wake it and the leader scales it. Nomad before 2.0.1 may
-// take changes of which only one was meant to be. No request is lost, also of those that
-// may not be sent twice: no instance ends with one in flight. When the people have gone,
-// the count is what the load asks for.
+// Two users set a service's count again and again, at the same moments, to zero too, while
+// two agents wake it and the leader scales it. Nomad before 2.0.1 may accept both of two
+// conflicting changes. No request is lost, even if it must not be repeated: no instance
+// ends with a request in flight. When the users stop, the count is what the load needs.
 func TestCountsChangedAtOnce(t *testing.T) {
 	two := startSecond(t)
 	scale := `
@@ -61,7 +60,7 @@ func TestCountsChangedAtOnce(t *testing.T) {
 		n, _ := l.Count()
 		l.Wait(t, n+20)
 	}
-	// Four at once, of which each instance is to have two.
+	// Four at once, with a target of two per instance.
 	err := stack.WaitCount(t.Context(), revision, harnesstest.WaitLong, func(n int) bool { return n == 2 })
 	harnesstest.Must(t, "wait for the count that the load asks for", err)
 	for _, l := range loads {
@@ -70,7 +69,7 @@ func TestCountsChangedAtOnce(t *testing.T) {
 	stack.ToZero(t, revision)
 }
 
-// The doctor says whether Nomad keeps such changes apart.
+// The doctor says whether Nomad guards against conflicting changes.
 func TestDoctor_SaysWhetherNomadGuards(t *testing.T) {
 	self, err := stack.Nomad.Agent().Self()
 	harnesstest.Must(t, "ask Nomad for its version", err)
@@ -84,7 +83,7 @@ func TestDoctor_SaysWhetherNomadGuards(t *testing.T) {
 	}
 }
 
-// once sends a request that is not sent to a second instance once an app has seen it.
+// once sends a request that is not repeated after an app has seen it.
 func once(a *harness.Agent, service, path string) func(context.Context) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	return func(ctx context.Context) error {

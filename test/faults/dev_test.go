@@ -22,7 +22,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// dev is a running "wadi agent -dev" with a cluster of its own.
+// dev is a running "wadi agent -dev" with its own cluster.
 type dev struct {
 	cmd     *exec.Cmd
 	tmp     string // Its TMPDIR.
@@ -31,10 +31,10 @@ type dev struct {
 	done    chan struct{}
 
 	cluster string // The cluster's folder.
-	mark    string // What all of the cluster's processes have in their environment.
+	mark    string // An environment variable of all processes of the cluster.
 }
 
-// startDev starts it on ports of its own, with a service, and waits until that is up.
+// startDev starts it on its own ports, with a service, and waits until that is ready.
 func startDev(t *testing.T) *dev {
 	t.Helper()
 	a := freeAddrs(t, 4)
@@ -54,7 +54,7 @@ func startDevAt(t *testing.T, flags ...string) *dev {
 	defer out.Close()
 	d.cmd = exec.Command(filepath.Join(stack.Bin, "wadi"), append([]string{"agent", "-dev", "-apply", service}, flags...)...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
-	// Nothing answers there, so it brings up its own.
+	// Nothing listens there, so it starts its own cluster.
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "NOMAD_ADDR=http://"+addrs[0], "CONSUL_HTTP_ADDR="+addrs[1])
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	harnesstest.Must(t, "start", d.cmd.Start())
@@ -116,7 +116,7 @@ func (d *dev) text() string {
 	return string(b)
 }
 
-// processes are those of the cluster that run.
+// processes are the running processes of the cluster.
 func (d *dev) processes(t *testing.T) []string {
 	var found []string
 	for pid, env := range environments(t) {
@@ -130,7 +130,7 @@ func (d *dev) processes(t *testing.T) []string {
 	return found
 }
 
-// left lists what there is of the cluster.
+// left returns an error that lists what remains of the cluster.
 func (d *dev) left(t *testing.T) error {
 	var errs []error
 	if found := d.processes(t); len(found) > 0 {
@@ -167,7 +167,7 @@ func freeAddrs(t *testing.T, n int) []string {
 	return addrs
 }
 
-// environments returns the environment of every process, by its ID.
+// environments returns the environment of every process, by PID.
 func environments(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
@@ -192,7 +192,7 @@ func parentOf(pid string) string {
 	return ""
 }
 
-// Ctrl-C ends "wadi agent -dev" and all that it started, and leaves nothing.
+// Ctrl-C ends "wadi agent -dev" and all that it started, and leaves nothing behind.
 func TestDev_CtrlC(t *testing.T) {
 	d := startDev(t)
 	if n := len(d.processes(t)); n < 4 {
@@ -212,8 +212,8 @@ func TestDev_CtrlC(t *testing.T) {
 	}
 }
 
-// When "wadi agent -dev" is killed its children go too, tasks and all; the next start
-// removes what lies about.
+// When "wadi agent -dev" is killed its children end too, including tasks; the next start
+// removes leftover files.
 func TestDev_Killed(t *testing.T) {
 	d := startDev(t)
 	harnesstest.Must(t, "kill it", d.cmd.Process.Kill())
@@ -237,8 +237,8 @@ func TestDev_Killed(t *testing.T) {
 	}
 }
 
-// Where the usual ports are taken, a second "wadi agent -dev" takes free ones, and says
-// which they are.
+// If the default ports are in use, a second "wadi agent -dev" takes free ones, and prints
+// them.
 func TestDev_BesideAnother(t *testing.T) {
 	var want []string
 	for what, addr := range map[string]string{
@@ -247,7 +247,7 @@ func TestDev_BesideAnother(t *testing.T) {
 	} {
 		_, port, _ := net.SplitHostPort(addr)
 		want = append(want, fmt.Sprintf("Port %s is in use: the %s is at ", port, what))
-		if l, err := net.Listen("tcp", addr); err == nil { // Else it is somebody else's.
+		if l, err := net.Listen("tcp", addr); err == nil { // Else another process has it.
 			defer l.Close()
 		}
 	}
@@ -259,7 +259,7 @@ func TestDev_BesideAnother(t *testing.T) {
 	}
 }
 
-// An address that was asked for and is taken ends it before anything is started.
+// If a requested address is in use, the command fails before anything is started.
 func TestDev_AddressInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	harnesstest.Must(t, "listen", err)
@@ -268,7 +268,7 @@ func TestDev_AddressInUse(t *testing.T) {
 	defer cancel()
 	for _, flag := range []string{"-http-address", "-metrics-address", "-gateway-address", "-activator-address"} {
 		cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), "agent", "-dev", flag, l.Addr().String())
-		out, _ := cmd.CombinedOutput() // The exit code tells.
+		out, _ := cmd.CombinedOutput() // The exit code is checked below.
 		if text := string(out); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(text, flag) ||
 			!strings.Contains(text, "address already in use") || strings.Contains(text, "Starting") {
 			t.Errorf("got exit code %d, want 1, the flag %s and nothing started:\n%s", cmd.ProcessState.ExitCode(), flag, text)

@@ -17,7 +17,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// fullDisk returns a folder on a file system without a free byte.
+// fullDisk returns a folder on a full file system.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,8 +32,7 @@ func fullDisk(t *testing.T) string {
 	return dir
 }
 
-// An agent that can neither log nor write a file works all the same: it has no state
-// on disk.
+// An agent that can neither log nor write a file still works: it has no state on disk.
 func TestFullDisk(t *testing.T) {
 	dir, a := fullDisk(t), stack.Agent
 	harnesstest.Must(t, "stop the agent", a.Stop(t.Context()))

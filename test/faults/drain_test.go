@@ -20,12 +20,12 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// callers send requests through an agent's gateway, which may not be repeated, until
-// no connection is taken any more. Whatever else goes wrong is a failure.
+// callers send requests that must not be repeated through an agent's gateway, until it
+// accepts no more connections. Any other error is a failure.
 type callers struct {
 	done   sync.WaitGroup
 	good   atomic.Int64
-	closed atomic.Int64 // Answers that sent their caller away.
+	closed atomic.Int64 // Answers with Connection: close.
 
 	mu     sync.Mutex
 	failed []string
@@ -77,13 +77,13 @@ func post(ctx context.Context, client *http.Client, a *harness.Agent, service, p
 	body, err := io.ReadAll(res.Body)
 	h := res.Header
 	if res.Close {
-		h.Set("Connection", "close") // Go's client takes it away.
+		h.Set("Connection", "close") // Go's client removes it.
 	}
 	return harness.Response{Status: res.StatusCode, Header: h, Body: string(body)}, err
 }
 
-// clientsOf are callers of all kinds: with connections that are kept, with one for
-// each request, and with HTTP/2.
+// clientsOf are clients of all kinds: with persistent connections, with one connection per
+// request, and with HTTP/2.
 func clientsOf(t *testing.T) []*http.Client {
 	var all []*http.Client
 	for i := range 12 {
@@ -98,8 +98,8 @@ func clientsOf(t *testing.T) []*http.Client {
 	return all
 }
 
-// wantUnready waits until an agent is not ready, and then asks it on a connection
-// of its own: it has to serve who has not heard of it, and send them away.
+// wantUnready waits until an agent is not ready, and then sends a request on a new
+// connection: a draining agent must still serve it, with Connection: close.
 func wantUnready(t *testing.T, a *harness.Agent, service string) {
 	t.Helper()
 	eventually(t, harnesstest.WaitLong, func() error {
@@ -122,7 +122,7 @@ func wantUnready(t *testing.T, a *harness.Agent, service string) {
 	}
 }
 
-// wantLeft fails the test if Consul still sends callers to an agent.
+// wantLeft fails the test if Consul still lists an agent for callers.
 func wantLeft(t *testing.T, a *harness.Agent) {
 	t.Helper()
 	for _, name := range []string{"wadi", "wadi-activator", "wadi-activator-http2", "wadi-activator-grpc"} {
@@ -136,8 +136,7 @@ func wantLeft(t *testing.T, a *harness.Agent) {
 	}
 }
 
-// An agent that is told to stop under full load loses no request, and none of those
-// that it has begun.
+// An agent that is stopped under full load loses no request, in flight or new.
 func TestAgentStops_UnderLoad(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("loaded", `window = "60s"`, ""))
 	two := startSecond(t)
@@ -145,7 +144,7 @@ func TestAgentStops_UnderLoad(t *testing.T) {
 	load := startCallers(t.Context(), two, "loaded", clientsOf(t)...)
 	long := make(chan error, 1)
 	go func() {
-		res, err := post(t.Context(), &http.Client{Transport: &http.Transport{}}, two, "loaded", "/?sleep=14s") // Longer than it settles.
+		res, err := post(t.Context(), &http.Client{Transport: &http.Transport{}}, two, "loaded", "/?sleep=14s") // Longer than the drain's settling time.
 		if err == nil && res.Status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", res.Status, res.Body)
 		}
@@ -171,7 +170,7 @@ func TestAgentStops_UnderLoad(t *testing.T) {
 	t.Logf("%d requests, of which %d sent their callers away", load.good.Load(), load.closed.Load())
 }
 
-// The admin plane drains an agent in the same way, and leaves it running.
+// The admin API drains an agent in the same way, but leaves it running.
 func TestAgentDrained_ByTheAdminPlane(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("drained", `window = "60s"`, ""))
 	two := startSecond(t)

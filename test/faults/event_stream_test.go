@@ -18,7 +18,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// streamless is Nomad as an agent sees it whose event stream can be taken away.
+// streamless is a proxy for Nomad whose event stream can be cut off.
 type streamless struct {
 	proxy *httputil.ReverseProxy
 
@@ -65,7 +65,7 @@ func (s *streamless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		delete(s.streams, ctx)
 		s.mu.Unlock()
-		// What was begun breaks off.
+		// A cut-off response ends with a panic.
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			panic(p)
 		}
@@ -73,7 +73,7 @@ func (s *streamless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// take ends the streams there are, and refuses more until give.
+// take ends the streams, and refuses new ones until give.
 func (s *streamless) take() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,8 +89,9 @@ func (s *streamless) give() {
 	s.away = false
 }
 
-// A request wakes its service while the agent's event stream is away, for however
-// long: Nomad itself is asked. It is answered as soon as the stream tells of the instance.
+// A request wakes its service while the agent's event stream is away, however long: the
+// agent asks Nomad itself. The request is answered as soon as the stream shows the
+// instance.
 func TestStreamAway_Wakes(t *testing.T) {
 	s, addr := newStreamless(t)
 	agent, err := stack.NewAgent("wadi-streamless", fmt.Sprintf("nomad {\n  address = %q\n}\n", addr))
@@ -129,7 +130,7 @@ func TestStreamAway_Wakes(t *testing.T) {
 	}
 }
 
-// wantRefused waits until the agent has asked for a stream in vain.
+// wantRefused waits until the agent was refused a stream.
 func wantRefused(t *testing.T, s *streamless) {
 	t.Helper()
 	s.mu.Lock()

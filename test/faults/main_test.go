@@ -1,8 +1,8 @@
 //go:build e2e
 
-// Package faults_test breaks what the other end-to-end tests stand on: agents,
-// Consul, Nomad, the disk. Its tests run one after another on a stack of their
-// own, and each leaves the stack as it found it.
+// Package faults_test breaks what the other end-to-end tests rely on: agents, Consul,
+// Nomad, the disk. Its tests run one after another on a stack of their own, and each
+// restores the stack.
 package faults_test
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// stack is the one that all tests share.
+// stack is shared by all tests.
 var stack *harnesstest.Stack
 
 func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{}) }
@@ -35,8 +35,8 @@ func meshed(name, scale string) string {
 	return strings.Replace(s, `"off"`, `"envoy"`, 1)
 }
 
-// wantAnswer asks a service through an agent's gateway, and fails the test if that
-// is not answered well.
+// wantAnswer sends a request through an agent's gateway, and fails the test unless the
+// answer is good.
 func wantAnswer(t *testing.T, a *harness.Agent, service, path string) harness.Response {
 	t.Helper()
 	res, err := a.Get(t.Context(), service, path)
@@ -50,7 +50,7 @@ func wantAnswer(t *testing.T, a *harness.Agent, service, path string) harness.Re
 	return res
 }
 
-// eventually waits until try is nil, and fails the test if it does not become so.
+// eventually waits until try returns nil, and fails the test if it does not in time.
 func eventually(t *testing.T, within time.Duration, try func() error) {
 	t.Helper()
 	if err := harness.Eventually(t.Context(), within, try); err != nil {
@@ -58,7 +58,7 @@ func eventually(t *testing.T, within time.Duration, try func() error) {
 	}
 }
 
-// jobState is all of a job that must not change by itself.
+// jobState is what must not change in a job by itself.
 type jobState struct {
 	Created, Modified, Version uint64
 	Count                      int
@@ -86,7 +86,7 @@ func jobs(t *testing.T, revisions ...string) map[string]jobState {
 	return out
 }
 
-// wantSame fails the test if jobs are not as they were.
+// wantSame fails the test if jobs have changed.
 func wantSame(t *testing.T, before map[string]jobState, when string) {
 	t.Helper()
 	var names []string
@@ -104,7 +104,7 @@ func drive(t *testing.T, workers int, every time.Duration, send func(context.Con
 	return harnesstest.StartWorkers(t, workers, every, func(ctx context.Context) (string, error) { return "good", send(ctx) })
 }
 
-// through asks a service through an agent's gateway.
+// through sends a request through an agent's gateway.
 func through(a *harness.Agent, service, path string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -117,8 +117,8 @@ func through(a *harness.Agent, service, path string) func(context.Context) error
 	}
 }
 
-// outsider runs a caller in the mesh that Wadi knows nothing of, and returns how to
-// have it call the service.
+// outsider runs a mesh caller that Wadi does not manage, and returns a function that lets
+// it call the service.
 func outsider(t *testing.T, service string) func(context.Context) error {
 	t.Helper()
 	if !stack.Cluster.Bridge {

@@ -11,10 +11,10 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A leader that is stopped for longer than its lock lasts, and goes on, finds that
-// another leads, and undoes nothing of what that one has done.
+// A leader that is paused for longer than its lock lasts finds another leader when it
+// continues, and undoes none of its changes.
 func TestPausedLeader(t *testing.T) {
-	t.Cleanup(func() { // When the second agent has been stopped.
+	t.Cleanup(func() { // After the second agent has been stopped.
 		harnesstest.Must(t, "wait for the first", stack.Agent.WaitLeader(context.WithoutCancel(t.Context())))
 	})
 	two := startSecond(t)
@@ -24,7 +24,7 @@ func TestPausedLeader(t *testing.T) {
 	goOn := func() error { return stack.Agent.Signal(syscall.SIGCONT) }
 	t.Cleanup(func() { _ = goOn() })
 	eventually(t, time.Minute, func() error { return saysLeads(t, two, two) })
-	// What the first one knows of the service is of an earlier life of it.
+	// The first agent still knows the service from before its deletion.
 	harnesstest.Must(t, "delete it", two.Delete(t.Context(), "paused"))
 	sub, err := two.Submit(t.Context(), harnesstest.Hello("paused", `window = "60s"`, ""))
 	harnesstest.Must(t, "submit it again", err)

@@ -11,8 +11,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A revision that starts while nobody leads, for longer than it may take, has not
-// failed: the time in which nobody saw it does not count, and that it is ready does.
+// A revision that starts while there is no leader, for longer than its deadline, has not
+// failed: time without an observing leader does not count, and its readiness does.
 func TestAgentKilled_WhileARevisionStarts(t *testing.T) {
 	hcl := harnesstest.Hello("unseen", `window = "60s"`, `timeout { progress = "8s" }`)
 	hcl = strings.Replace(hcl, "      resources {", `      env { START_DELAY = "4s" }
@@ -26,7 +26,7 @@ func TestAgentKilled_WhileARevisionStarts(t *testing.T) {
 		return err
 	})
 	harnesstest.Must(t, "kill the agent", stack.Agent.Kill())
-	pause(t, 12*time.Second) // More than timeout.progress.
+	pause(t, 12*time.Second) // Longer than timeout.progress.
 	harnesstest.Must(t, "start the agent again", stack.Agent.Start(t.Context()))
 	harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
 	if err := stack.Agent.WaitReady(t.Context(), "unseen", sub[0].Generation); err != nil {

@@ -13,14 +13,14 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// Nomad is restored to a state in which somebody had edited a job: that is put back
-// again, though the agent has put it back once, at a later index.
+// Nomad is restored to a state with an edited job: the agent corrects the job again,
+// though it has corrected it before, at a later index.
 func TestNomadRestored(t *testing.T) {
 	const revision = "restored-00001"
 	stack.Deploy(t, harnesstest.Hello("restored", `window = "6s"`, ""))
 	stack.ToZero(t, revision)
 	harnesstest.Must(t, "stop the agent", stack.Agent.Stop(t.Context()))
-	t.Cleanup(func() { // In any case there is an agent again.
+	t.Cleanup(func() { // An agent must run again in any case.
 		select {
 		case <-stack.Agent.Done():
 			harnesstest.Must(t, "start the agent", stack.Agent.Start(context.WithoutCancel(t.Context())))
@@ -46,7 +46,7 @@ func TestNomadRestored(t *testing.T) {
 	eventually(t, 30*time.Second, func() error { return through(stack.Agent, "restored", "/")(t.Context()) })
 }
 
-// wantPutBack waits until a job is without what was edited at an index.
+// wantPutBack waits until the edit of a job at an index is undone.
 func wantPutBack(t *testing.T, revision string, edited uint64) {
 	t.Helper()
 	eventually(t, 30*time.Second, func() error {

@@ -19,11 +19,11 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// second is one more agent on the cluster. Only one is ever made; it is started
-// and stopped by the tests that need it.
+// second is another agent on the cluster. Only one is ever made; the tests that need it
+// start and stop it.
 var second = sync.OnceValues(func() (*harness.Agent, error) { return stack.NewAgent("wadi-2", "") })
 
-// startSecond starts the second agent, which is stopped when the test ends.
+// startSecond runs the second agent until the test ends.
 func startSecond(t *testing.T) *harness.Agent {
 	t.Helper()
 	two, err := second()
@@ -34,7 +34,7 @@ func startSecond(t *testing.T) *harness.Agent {
 	return two
 }
 
-// saysLeads is an error unless an agent says that the wanted one leads.
+// saysLeads is an error unless an agent reports the wanted leader.
 func saysLeads(t *testing.T, asked, want *harness.Agent) error {
 	l, err := asked.Client.Leader(t.Context())
 	if err == nil && l.Name != want.Name {
@@ -43,15 +43,15 @@ func saysLeads(t *testing.T, asked, want *harness.Agent) error {
 	return err
 }
 
-// A second agent serves like the first, and takes over when that is killed; requests
-// wake services meanwhile.
+// A second agent serves like the first, and takes over when that is killed; requests wake
+// services meanwhile.
 func TestTwoAgents(t *testing.T) {
 	two := startSecond(t)
 	if l, err := two.Client.Leader(t.Context()); err != nil || l.Name != stack.Agent.Name {
 		t.Fatalf("got leader %q (%v), want %s", l.Name, err, stack.Agent.Name)
 	}
 
-	// The follower takes a submission, and its gateway answers.
+	// The follower accepts a submission, and its gateway answers.
 	sub, err := two.Submit(t.Context(), harnesstest.Hello("pair", `window = "6s"`, "")+harnesstest.Hello("spare", `window = "6s"`, "")+harnesstest.Hello("kept", `window = "60s"`, ""))
 	harnesstest.Must(t, "submit to the follower", err)
 	for _, s := range sub.Services {
@@ -73,7 +73,7 @@ func TestTwoAgents(t *testing.T) {
 
 	harnesstest.Must(t, "kill the leader", stack.Agent.Kill())
 	killed := time.Now()
-	t.Cleanup(func() { // In any case there is a first agent again.
+	t.Cleanup(func() { // The first agent must run again in any case.
 		select {
 		case <-stack.Agent.Done():
 			harnesstest.Must(t, "start the first agent", stack.Agent.Start(context.WithoutCancel(t.Context())))
@@ -81,7 +81,7 @@ func TestTwoAgents(t *testing.T) {
 		default:
 		}
 	})
-	res := wantAnswer(t, two, "pair", "/") // Woken while nobody leads.
+	res := wantAnswer(t, two, "pair", "/") // Woken without a leader.
 	t.Logf("woken through the follower %v after the kill, in %v", time.Since(killed), res.Took)
 	eventually(t, harnesstest.WaitLong, func() error { return saysLeads(t, two, two) })
 	t.Logf("another led %v after the kill", time.Since(killed))
@@ -97,10 +97,11 @@ func TestTwoAgents(t *testing.T) {
 	}
 	wantAnswer(t, stack.Agent, "spare", "/")
 	harnesstest.Must(t, "stop the second agent", two.Stop(t.Context()))
-	eventually(t, 10*time.Second, func() error { return leads(stack.Agent) }) // At once: the lock was given back.
+	eventually(t, 10*time.Second, func() error { return leads(stack.Agent) }) // At once: the lock was released.
 }
 
-// A second agent on the first one's ports says so and ends, and the first does not notice.
+// A second agent on the first one's ports reports that and exits, and the first is not
+// affected.
 func TestSecondAgentOnTheSamePorts(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("first", `window = "60s"`, ""))
 	steady := drive(t, 2, 20*time.Millisecond, through(stack.Agent, "first", "/"))
@@ -109,7 +110,7 @@ func TestSecondAgentOnTheSamePorts(t *testing.T) {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), "agent", "-config", stack.Agent.Config)
 	cmd.Stderr = &stderr
-	_ = cmd.Run() // The exit code tells.
+	_ = cmd.Run() // The exit code is checked below.
 	if code := cmd.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("got exit code %d, want 1", code)
 	}
@@ -123,7 +124,7 @@ func TestSecondAgentOnTheSamePorts(t *testing.T) {
 	harnesstest.Must(t, "the first agent leads", leads(stack.Agent))
 }
 
-// A second agent of the first one's name, on ports of its own, says so and ends: they
+// A second agent with the first one's name, on its own ports, reports that and exits: they
 // would take turns at one registration.
 func TestSecondAgentOfTheSameName(t *testing.T) {
 	two, err := second()
@@ -133,7 +134,7 @@ func TestSecondAgentOfTheSameName(t *testing.T) {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), "agent", "-config", two.Config, "-name", stack.Agent.Name)
 	cmd.Stderr = &stderr
-	_ = cmd.Run() // The exit code tells.
+	_ = cmd.Run() // The exit code is checked below.
 	if code := cmd.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("got exit code %d, want 1", code)
 	}
@@ -145,8 +146,8 @@ func TestSecondAgentOfTheSameName(t *testing.T) {
 	harnesstest.Must(t, "the first agent leads", leads(stack.Agent))
 }
 
-// A second installation beside the first, with another prefix in the same Consul, says so
-// and ends: both would have the same names in the mesh and in Nomad.
+// A second installation beside the first, with another prefix in the same Consul, reports
+// that and exits: both would have the same names in the mesh and in Nomad.
 func TestSecondInstallation(t *testing.T) {
 	other, err := stack.NewAgent("wadi-other", "consul {\n  prefix = \"other/\"\n}\n")
 	harnesstest.Must(t, "configure it", err)

@@ -14,8 +14,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// Values of a newer Wadi, or of nobody's, are skipped and told of: they keep nobody
-// from submitting, listing or serving anything else, nor a new leader from leading.
+// Values of a newer Wadi, or unknown ones, are skipped and reported. They do not prevent
+// submitting, listing or serving anything else, nor a new leader's term.
 func TestUnreadableKeys(t *testing.T) {
 	stack.Deploy(t, harnesstest.Hello("plain", `window = "60s"`, ""))
 	for key, value := range map[string]string{
@@ -28,7 +28,7 @@ func TestUnreadableKeys(t *testing.T) {
 	} {
 		_, err := stack.Consul.KV().Put(&consul.KVPair{Key: "wadi/" + key, Value: []byte(value)}, nil)
 		harnesstest.Must(t, "write "+key, err)
-		if !strings.HasPrefix(key, "status/") { // The leader makes that again.
+		if !strings.HasPrefix(key, "status/") { // The leader writes that again.
 			t.Cleanup(func() {
 				_, err := stack.Consul.KV().Delete("wadi/"+key, nil)
 				harnesstest.Must(t, "remove "+key, err)
@@ -45,7 +45,7 @@ func TestUnreadableKeys(t *testing.T) {
 	if ran := wadi(t, nil, "service", "list"); ran.Code != 0 || !strings.Contains(ran.Stdout, "after") || !strings.Contains(ran.Stdout, "stranger") {
 		t.Errorf("list: got %v, want all services in it", ran)
 	}
-	eventually(t, 30*time.Second, func() error { // The agent's report of itself is a little old.
+	eventually(t, 30*time.Second, func() error { // The agent's own report is cached for a while.
 		ran := wadi(t, nil, "doctor")
 		for _, want := range []string{"values of the routes and the index are not understood", "service stranger", "newer Wadi"} {
 			if !strings.Contains(ran.Stdout, want) {

@@ -11,14 +11,14 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// No activator of a service's protocol is to be had by callers in the mesh: the service
-// keeps an instance, and says why, until one is.
+// Mesh callers have no activator of the service's protocol: the service keeps an instance,
+// and says why, until there is one.
 func TestActivatorAway_NoZero(t *testing.T) {
 	const id = "wadi-activator:wadi-1"
 	stack.Deploy(t, meshed("unwakeable", `window = "6s"`))
 	harnesstest.Must(t, "have the activator's checks fail", stack.Consul.Agent().EnableServiceMaintenance(id, "a test"))
 	back := func() error { return stack.Consul.Agent().DisableServiceMaintenance(id) }
-	t.Cleanup(func() { _ = back() }) // Twice does no harm.
+	t.Cleanup(func() { _ = back() }) // It may be called twice.
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		all, err := stack.Agent.Client.Decisions(t.Context(), "unwakeable")
 		if err != nil || len(all) == 0 {

@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package rights_test has agents, and the command line, on a real Nomad and a real
-// Consul with ACLs. Nothing runs there: Nomad has no client.
+// Package rights_test runs agents and the command line on a real Nomad and a real Consul
+// with ACLs. No instance runs: Nomad has no client.
 package rights_test
 
 import (
@@ -22,10 +22,10 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// management is the token that may everything, in Nomad and in Consul.
+// management is the token with all rights, in Nomad and in Consul.
 const management = nomadtest.Management
 
-// unknown is a token that nobody has made.
+// unknown is a token that does not exist.
 const unknown = "5f1b6c1e-9999-4000-8000-000000000000"
 
 // cluster is a Nomad and a Consul with ACLs, and agents on them.
@@ -61,7 +61,7 @@ func start(t *testing.T) *cluster {
 	return c
 }
 
-// token makes one of Nomad's, that has a policy with the rules.
+// token makes a Nomad token with a policy of these rules.
 func (c *cluster) token(t *testing.T, rules string) *nomad.ACLToken {
 	t.Helper()
 	c.tokens++
@@ -73,7 +73,7 @@ func (c *cluster) token(t *testing.T, rules string) *nomad.ACLToken {
 	return token
 }
 
-// rights makes or changes a policy of Consul's, by its ID, and returns that.
+// rights makes or changes a Consul policy, by its ID, and returns that.
 func (c *cluster) rights(t *testing.T, id, rules string) string {
 	t.Helper()
 	write := c.consul.ACL().PolicyCreate
@@ -85,7 +85,7 @@ func (c *cluster) rights(t *testing.T, id, rules string) string {
 	return p.ID
 }
 
-// consulToken makes one of Consul's, that has a policy.
+// consulToken makes a Consul token with a policy.
 func (c *cluster) consulToken(t *testing.T, policy string) string {
 	t.Helper()
 	token, _, err := c.consul.ACL().TokenCreate(&consul.ACLToken{Policies: []*consul.ACLLink{{ID: policy}}}, nil)
@@ -93,7 +93,7 @@ func (c *cluster) consulToken(t *testing.T, policy string) string {
 	return token.SecretID
 }
 
-// agent starts one, with tokens of its own.
+// agent starts an agent with its own tokens.
 func (c *cluster) agent(t *testing.T, name, nomadToken, consulToken string) *harness.Agent {
 	t.Helper()
 	a, err := c.stack.NewAgent(name, fmt.Sprintf(`nomad {
@@ -112,10 +112,10 @@ http {
 	return a
 }
 
-// finding is one of the doctor's.
+// finding is a finding of the doctor.
 type finding struct{ Level, About, What, Remedy string }
 
-// doctor asks an agent.
+// doctor is what an agent's doctor finds.
 func doctor(t *testing.T, a *harness.Agent) (all []finding) {
 	t.Helper()
 	ran := run(t, a, "", "doctor", "-json", "-token", management)

@@ -20,7 +20,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// What an agent needs in Consul, each right by itself.
+// The rights that an agent needs in Consul, each by itself.
 var (
 	keys     = `key_prefix "wadi/" { policy = "write" }`
 	sessions = `session_prefix "" { policy = "write" }`
@@ -44,8 +44,8 @@ func without(right string) string {
 	return strings.Join(out, "\n")
 }
 
-// Rights are Nomad's and Consul's: what callers are told of theirs, what the doctor
-// tells of the agents' own, and who is there.
+// Rights are Nomad's and Consul's: what callers learn about their own rights, what the
+// doctor reports about the agents' rights, and which agents there are.
 func TestRights(t *testing.T) {
 	c := start(t)
 	policy := c.rights(t, "", without(""))
@@ -68,10 +68,10 @@ func TestRights(t *testing.T) {
 	t.Run("an agent is killed", func(t *testing.T) { killed(t, one, two) })
 }
 
-// patience is what a command says while it waits.
+// patience is what a command prints while it waits.
 var patience = regexp.MustCompile(`No answer from the agent yet, [^\n]*\n`)
 
-// What is somebody else's looks as if it were not there, to read and to change.
+// A service that a token may not see looks as if it did not exist, to read and to change.
 func oneAnswer(t *testing.T, c *cluster, a *harness.Agent) {
 	var wg sync.WaitGroup
 	for who, rules := range map[string]string{
@@ -83,7 +83,7 @@ func oneAnswer(t *testing.T, c *cluster, a *harness.Agent) {
 			wg.Go(func() {
 				as := func(name string) string {
 					ran := run(t, a, "", append(append(args[:len(args):len(args)], "-token", token), name)...)
-					// How long a refusal is doubted depends on how many are.
+					// How long a command waits on a refusal depends on how many there are.
 					return strings.ReplaceAll(patience.ReplaceAllString(ran.String(), ""), name, "NAME")
 				}
 				there, not := as("hello"), as("nobody")
@@ -94,7 +94,7 @@ func oneAnswer(t *testing.T, c *cluster, a *harness.Agent) {
 		}
 	}
 	wg.Wait()
-	// Who may everything is told what is.
+	// A token with all rights gets the real reason.
 	for _, args := range [][]string{{"service", "delete"}, {"service", "scale", "-clear"}} {
 		if ran := run(t, a, "", append(append(args[:len(args):len(args)], "-token", management), "nobody")...); ran.Code != 1 || !strings.Contains(ran.Stderr, "Error: service nobody: not found") {
 			t.Errorf("%v: %s", args, ran)
@@ -107,7 +107,8 @@ func oneAnswer(t *testing.T, c *cluster, a *harness.Agent) {
 	}
 }
 
-// A token that Nomad does not know is no token without services.
+// A token that Nomad does not know is refused; it is not taken as a token without
+// services.
 func unknownTokens(t *testing.T, a *harness.Agent) {
 	for _, args := range [][]string{{"service", "list"}, {"events"}, {"service", "status", "hello"}, {"service", "status", "nobody"}} {
 		at := 1
@@ -124,7 +125,7 @@ func unknownTokens(t *testing.T, a *harness.Agent) {
 	}
 }
 
-// Scaling takes scale-job, deleting submit-job, and neither the right to read.
+// Scaling needs scale-job and deleting needs submit-job; neither needs the right to read.
 func alone(t *testing.T, c *cluster, a *harness.Agent) {
 	scaler := c.token(t, `namespace "default" { capabilities = ["scale-job"] }`).SecretID
 	reader := c.token(t, `namespace "default" { policy = "read" }`).SecretID
@@ -147,7 +148,7 @@ func alone(t *testing.T, c *cluster, a *harness.Agent) {
 	}
 }
 
-// Events that are followed with a token that is revoked end with the reason.
+// A stream of events ends with the reason when its token is revoked.
 func revoked(t *testing.T, c *cluster, a *harness.Agent) {
 	token := c.token(t, `namespace "default" { policy = "read" }`)
 	client, err := api.New(api.Config{Address: "http://" + a.API, Token: token.SecretID})
@@ -178,7 +179,7 @@ func revoked(t *testing.T, c *cluster, a *harness.Agent) {
 	}
 }
 
-// The doctor knows each right of the agent's own token, and nobody else is blamed.
+// The doctor knows each right of the agent's own token, and blames nothing else.
 func ownRights(t *testing.T, c *cluster, a *harness.Agent, policy string) {
 	defer c.rights(t, policy, without(""))
 	lacks := func(want ...string) error {
@@ -230,7 +231,7 @@ func ownRights(t *testing.T, c *cluster, a *harness.Agent, policy string) {
 	}
 }
 
-// An agent that hangs holds the doctor up by seconds, and one that is killed is told of.
+// A hanging agent delays the doctor by seconds, and a killed one is reported.
 func killed(t *testing.T, one, two *harness.Agent) {
 	told := func(texts ...string) func() error {
 		return func() error {

@@ -11,8 +11,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A schedule's floor is kept while it is in force, and its end, here by another
-// submission, touches no job.
+// A schedule's floor is kept while it is in force. Its end, here by another submission,
+// changes no job.
 func TestSchedule(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("clock", `max = 5
@@ -37,8 +37,8 @@ func TestSchedule(t *testing.T) {
 	t.Logf("at zero %v after the schedule was taken out", time.Since(changed))
 }
 
-// An override is there at once, whatever the load, until it is cleared; at
-// an override of zero requests are served all the same.
+// An override takes effect at once, whatever the load, until it is cleared. With an
+// override of zero, requests are still served.
 func TestOverride(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("held", "max = 5"))
@@ -73,7 +73,7 @@ func TestOverride(t *testing.T) {
 	wantSentences(t, "held")
 }
 
-// A dry run decides and shows, and carries nothing out.
+// A dry run decides and shows, and executes nothing.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("dry", perInstance(1)+"max = 5\n    initial = 0\n    dry_run = true"))
@@ -86,8 +86,8 @@ func TestDryRun(t *testing.T) {
 	wantAnswered(t, l)
 }
 
-// With initial = 0 nothing starts before it is called, and then as many as
-// activation says. zero_grace makes the way to zero longer.
+// With initial = 0 nothing starts before the first call, which starts as many as
+// activation says. zero_grace extends the time before zero.
 func TestInitialActivationGrace(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("few", "max = 5\n    initial = 0\n    activation = 3\n    zero_grace = \"10s\""))

@@ -47,9 +47,9 @@ func extremes(t *testing.T, service string) func() (least, most int) {
 	}
 }
 
-// A step of the load: from one instance to ten, which carry what they are meant to,
-// and back to one and to none, without a request lost. Instances that start are not
-// asked for twice. After half a minute of silence a request is served all the same.
+// A step of the load: from one instance to ten, each of which carries its target, and back
+// to one and to none, without a lost request. Starting instances are not requested twice.
+// After half a minute of silence a request is still served.
 func TestStep(t *testing.T) {
 	t.Parallel()
 	const target, full = 2, 20
@@ -85,7 +85,7 @@ func TestStep(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "step", "/"), 200)
 }
 
-// wantSentences wants what explain says to be what Nomad's history says.
+// wantSentences expects explain and Nomad's history to give the same reasons.
 func wantSentences(t *testing.T, service string) {
 	t.Helper()
 	var told []string
@@ -106,8 +106,8 @@ func wantSentences(t *testing.T, service string) {
 	}
 }
 
-// A load that comes and goes within the window is carried by what stays, and loses
-// no request.
+// A load that comes and goes within the window is carried by the instances that stay, and
+// loses no request.
 func TestSawtooth(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("saw", perInstance(2)+"max = 6"))
@@ -128,7 +128,7 @@ func TestSawtooth(t *testing.T) {
 	wantAnswered(t, base)
 }
 
-// What instances use of the processor, as Nomad's client measures it, brings more of them.
+// The instances' CPU usage, as Nomad's client measures it, scales the service up.
 func TestCPU(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("burn", "max = 2\n    metric \"concurrency\" {\n      target = 1000\n    }\n    metric \"cpu\" {\n      target = 80\n    }"))
@@ -139,12 +139,12 @@ func TestCPU(t *testing.T) {
 		t.Errorf("got %+v, want it by cpu, and what both metrics say", d)
 	}
 	wantAnswered(t, burn)
-	stack.ToZero(t, "burn-00001") // Zero is decided by requests alone.
+	stack.ToZero(t, "burn-00001") // Requests alone decide about zero.
 }
 
-// A load on the processor that instances share goes on while some of them start: what
-// those use is not known yet, and what the first is rid of is no reason to lower, though
-// no panic keeps the count.
+// A CPU load shared by the instances goes on while some of them start. Their usage is not
+// known yet, so the first one's smaller share is no reason to scale down, even without
+// panic.
 func TestCPU_StartingInstancesAreUnknown(t *testing.T) {
 	t.Parallel()
 	const (

@@ -19,7 +19,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// stack is the one that all tests share.
+// stack is shared by all tests.
 var stack *harnesstest.Stack
 
 func TestMain(m *testing.M) {
@@ -35,18 +35,18 @@ func hello(name, scale string) string {
 	return harnesstest.Hello(name, "window = \"6s\"\n    "+scale, "")
 }
 
-// perInstance is a target of requests at once that instances are to carry in full.
+// perInstance is a target of concurrent requests that instances carry in full.
 func perInstance(n int) string {
 	return fmt.Sprintf("metric \"concurrency\" {\n      target      = %d\n      utilization = 1\n    }\n    ", n)
 }
 
-// load has n requests in flight all the time, each for so long.
+// load always has n requests in flight, each for so long.
 func load(t *testing.T, service string, n int, each time.Duration) *harnesstest.Load {
 	t.Helper()
 	return harnesstest.StartWorkers(t, n, 0, harnesstest.Getting(stack.Client(t), harnesstest.URL(service, "/?sleep="+each.String())))
 }
 
-// wantAnswered ends a load, of which 99.9 % have to be answered.
+// wantAnswered ends a load; 99.9 % of it must be answered.
 func wantAnswered(t *testing.T, l *harnesstest.Load) {
 	t.Helper()
 	l.Stop()
@@ -65,7 +65,7 @@ func waitCount(t *testing.T, service string, n int) {
 	}
 }
 
-// wantCount wants a count to stay as it is for a while.
+// wantCount expects a count to stay as it is for a while.
 func wantCount(t *testing.T, service string, n int, during time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
@@ -83,7 +83,7 @@ func decisions(t *testing.T, service string) []wadi.Decision {
 	return all
 }
 
-// why is what the leader says about its latest decisions.
+// why is the leader's explanation of its latest decisions.
 func why(t *testing.T, service string) string {
 	t.Helper()
 	var b strings.Builder
@@ -94,7 +94,7 @@ func why(t *testing.T, service string) string {
 	return b.String()
 }
 
-// waitDecision waits for a decision that is as wanted.
+// waitDecision waits for a decision that satisfies is.
 func waitDecision(t *testing.T, service, what string, is func(wadi.Decision) bool) wadi.Decision {
 	t.Helper()
 	var found wadi.Decision

@@ -22,7 +22,7 @@ import (
 // longCall takes much longer than Nomad's client lets an instance drain.
 const longCall = 4 * maxKillTimeout
 
-// waitsForRequests is a decision that is not executed because of requests in flight.
+// waitsForRequests reports whether a decision is blocked by requests in flight.
 func waitsForRequests(d wadi.Decision) bool { return strings.Contains(d.WhyNot, "in flight") }
 
 func override(t *testing.T, service string, n int) {
@@ -31,8 +31,8 @@ func override(t *testing.T, service string, n int) {
 	harnesstest.Must(t, "override", err)
 }
 
-// instancesOf are the revision's allocations that run, and the addresses at which they
-// tell their statistics.
+// instancesOf are the revision's running allocations, with the addresses of their
+// statistics.
 func instancesOf(t *testing.T, service string) map[string]string {
 	t.Helper()
 	allocs, err := stack.Allocs(t.Context(), revision(service))
@@ -72,8 +72,8 @@ func begunAt(t *testing.T, service string) (begun map[string]float64, sum float6
 	return begun, sum
 }
 
-// An instance that is to go is stopped only when nothing is in flight there: nothing is
-// cut, and nothing runs a second time on another one.
+// An instance is stopped only when it has no request in flight: no call is cut, and none
+// runs a second time elsewhere.
 func TestLeave_LongCallsAreNotCut(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("leaver", "max = 5"))
@@ -121,7 +121,7 @@ func TestLeave_LongCallsAreNotCut(t *testing.T) {
 	}
 }
 
-// What Nomad's client says as it ends an instance is told: how long it lets one drain.
+// The status reports the limit of Nomad's client on draining.
 func wantLimitTold(t *testing.T, service string) {
 	t.Helper()
 	limit := fmt.Sprintf("after %v, though its requests may take 5m0s", maxKillTimeout)
@@ -135,7 +135,7 @@ func wantLimitTold(t *testing.T, service string) {
 	}
 }
 
-// usesAll asks a service, and says whether so many instances have answered.
+// usesAll sends a request, and returns nil once so many instances have answered.
 func usesAll(t *testing.T, service string, n int) error {
 	seen := map[string]bool{}
 	for range 40 {
@@ -149,14 +149,14 @@ func usesAll(t *testing.T, service string, n int) error {
 	return nil
 }
 
-// Load that comes back while instances are on their way out needs no start.
+// Load that comes back while instances drain needs no start.
 func TestLeave_LoadIsBack(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("returner", "max = 5"))
 	override(t, "returner", 2)
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "returner", 2) })
 	before := slices.Sorted(maps.Keys(instancesOf(t, "returner")))
-	l := load(t, "returner", 4, 3*time.Second) // Some is in flight at each of them when one is told to go.
+	l := load(t, "returner", 4, 3*time.Second) // Each has requests in flight when it is ordered to drain.
 	l.Wait(t, 4)
 	override(t, "returner", 1)
 	waitDecision(t, "returner", "that waits", waitsForRequests)

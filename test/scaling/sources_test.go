@@ -16,7 +16,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// second starts a second agent, for as long as the test runs.
+// second runs a second agent for the time of the test.
 func second(t *testing.T) *harness.Agent {
 	t.Helper()
 	two, err := stack.NewAgent("wadi-2", "")
@@ -27,8 +27,8 @@ func second(t *testing.T) *harness.Agent {
 	return two
 }
 
-// through has n requests in flight all the time, each through one agent after the other,
-// and where that is gone through the next.
+// through always has n requests in flight, through each agent in turn, or through the next
+// if that is gone.
 func through(t *testing.T, service, path string, n int, agents ...*harness.Agent) *harnesstest.Load {
 	t.Helper()
 	var turn atomic.Int64
@@ -42,7 +42,7 @@ func through(t *testing.T, service, path string, n int, agents ...*harness.Agent
 	})
 }
 
-// steady waits until three instances carry five requests, which nobody has to guess.
+// steady waits until three instances carry five requests, by complete data.
 func steady(t *testing.T, service string) wadi.Decision {
 	t.Helper()
 	waitCount(t, service, 3)
@@ -51,7 +51,7 @@ func steady(t *testing.T, service string) wadi.Decision {
 	})
 }
 
-// Another leader changes no count, though the one before has taken along what it held.
+// A new leader changes no count, though the requests in the old one are lost with it.
 func TestLeaderChange(t *testing.T) {
 	two := second(t)
 	stack.Deploy(t, hello("kept", perInstance(2)+"max = 8"))
@@ -75,15 +75,15 @@ func TestLeaderChange(t *testing.T) {
 	decided("validly", func(d wadi.Decision) bool { return d.Valid })
 	t.Logf("the new leader decided validly %v after the kill", time.Since(killed))
 	decided("on complete windows", func(d wadi.Decision) bool { return d.Valid && d.Coverage == 1 && d.PanicCoverage == 1 })
-	time.Sleep(8 * time.Second) // A window of nothing but that.
+	time.Sleep(8 * time.Second) // A whole window of it.
 	if least, most := got(); least != 3 || most != 3 {
 		t.Errorf("got counts of %d to %d; want 3 all the time", least, most)
 	}
 	wantAnswered(t, l)
 }
 
-// inFlight sends five requests that last for longer than two windows, and wants them
-// answered; the returned group waits for that.
+// inFlight sends five requests that last for longer than two windows, and expects their
+// answers; the returned group waits for that.
 func inFlight(t *testing.T, service string, a *harness.Agent) *sync.WaitGroup {
 	var g sync.WaitGroup
 	for range 5 {
@@ -97,7 +97,7 @@ func inFlight(t *testing.T, service string, a *harness.Agent) *sync.WaitGroup {
 	return &g
 }
 
-// A leader that drains holds load, and another leads meanwhile.
+// A draining leader still has load, while another one leads.
 func TestLeaderDrains(t *testing.T) {
 	two := second(t)
 	stack.Deploy(t, hello("drained", perInstance(2)+"max = 3"))
@@ -116,7 +116,7 @@ func TestLeaderDrains(t *testing.T) {
 	<-stack.Agent.Done()
 }
 
-// firstBack sees to it that in the end the first agent leads again, and alone.
+// firstBack makes the first agent the leader again at the end, and stops the second.
 func firstBack(t *testing.T, two *harness.Agent) {
 	t.Cleanup(func() {
 		select {
@@ -129,8 +129,8 @@ func firstBack(t *testing.T, two *harness.Agent) {
 	})
 }
 
-// What an activator holds is load, whether Consul lists it or not: while its checks
-// fail, and while it drains.
+// An activator's requests are load, whether Consul lists it or not: while its checks fail,
+// and while it drains.
 func TestActivatorThatIsNotListed(t *testing.T) {
 	two := second(t)
 	stack.Deploy(t, hello("unlisted", perInstance(2)+"max = 3"))

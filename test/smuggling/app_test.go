@@ -12,15 +12,15 @@ import (
 	"testing"
 )
 
-// app is a server that knows nothing but bytes: it notes what comes, as one that
-// believes every word reads it.
+// app is a server on the level of bytes: it records what arrives, as a server would read
+// it that trusts every word.
 type app struct {
 	addr string
 
 	mu       sync.Mutex
-	requests []string // Method, target and body of each whole one.
-	begun    int      // All, also those that broke off.
-	odd      []string // What is no request.
+	requests []string // Method, target and body of each whole request.
+	begun    int      // All requests, broken off ones too.
+	odd      []string // Input that is no request.
 	open     sync.WaitGroup
 }
 
@@ -63,7 +63,7 @@ func startApp(t *testing.T) *app {
 	return a
 }
 
-// take returns what came since it was last asked.
+// take returns what arrived since the last call.
 func (a *app) take() (requests, odd []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -116,8 +116,7 @@ func (a *app) serve(c net.Conn) {
 	}
 }
 
-// readRest reads headers and body. There is one way to say how long that is, or this
-// is an error.
+// readRest reads headers and body. A request must state its length in exactly one way.
 func readRest(r *bufio.Reader) (body string, err error) {
 	length, chunked := -1, false
 	for {

@@ -65,7 +65,7 @@ func startQueueProxy(t *testing.T, target string) queueProxy {
 	return queueProxy{addr: at(0), metrics: at(2)}
 }
 
-// counted is how many requests have ended there, and how many of them well.
+// counted is how many requests have ended in the queue-proxy, and how many with success.
 func (q queueProxy) counted(t *testing.T) (all, well int) {
 	t.Helper()
 	res, err := http.Get("http://" + q.metrics + "/metrics")
@@ -92,7 +92,7 @@ func (q queueProxy) counted(t *testing.T) (all, well int) {
 	return all, well
 }
 
-// cluster is one where the instance runs already.
+// cluster is a cluster where the instance already runs.
 type cluster struct{ endpoint wadi.Endpoint }
 
 func (c cluster) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) {
@@ -145,8 +145,8 @@ func startGateway(t *testing.T, q queueProxy) (addr string) {
 	return s.Addr().String()
 }
 
-// send sends what an attacker does, closes that half, and returns the statuses of all
-// answers, and whether the connection was closed in the end.
+// send writes an attack, closes its half, and returns the statuses of all answers, and
+// whether the connection was closed in the end.
 func send(t *testing.T, addr string, what []byte) (statuses []int) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -175,7 +175,7 @@ func send(t *testing.T, addr string, what []byte) (statuses []int) {
 	}
 }
 
-// last ends what is harmless, for a server that keeps its connections open.
+// last is a harmless request that makes a server close its connection.
 const last = "GET /last HTTP/1.1\nHost: h\nConnection: close\n\n"
 
 func TestAttacks(t *testing.T) {
@@ -188,7 +188,7 @@ func TestAttacks(t *testing.T) {
 			t.Run(where+"/"+attack.Name, func(t *testing.T) { check(t, a, q, addr, attack) })
 		}
 	}
-	// Some were counted that broke off before the app saw them; none the other way.
+	// Requests that broke off before the app are counted too; never the other way round.
 	eventually(t, "all that the app saw to be counted", func() bool {
 		all, _ := q.counted(t)
 		return all >= a.total()
@@ -232,7 +232,7 @@ func check(t *testing.T, a *app, q queueProxy, addr string, attack proxytest.Att
 	})
 }
 
-// eventually waits for what is done soon: a request is counted when it has ended.
+// eventually waits for a state that comes soon: a request is counted after it has ended.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); {

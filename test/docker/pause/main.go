@@ -1,5 +1,5 @@
-// Command pause does nothing until it is told to end: the process of the container
-// that holds a Docker group's network.
+// Command pause does nothing until it is stopped. It is the process of the container that
+// holds a Docker group's network.
 package main
 
 import (
