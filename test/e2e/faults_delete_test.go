@@ -16,7 +16,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// traces is where something of a service can be.
+// traces is what exists of a service.
 type traces struct{ jobs, keys, entries, services []string }
 
 func tracesOf(t *testing.T, name string) traces {
@@ -69,7 +69,7 @@ func tracesOf(t *testing.T, name string) traces {
 	return out
 }
 
-// A service that is deleted drains, and takes with it all that it made and nothing else.
+// A deleted service drains, and everything that it made is removed, and nothing else.
 func TestFaults_Delete(t *testing.T) {
 	t.Parallel()
 	skipWithoutMesh(t)
@@ -86,7 +86,7 @@ func TestFaults_Delete(t *testing.T) {
 	}
 	strangers(t)
 
-	// One that is on its way is finished.
+	// A request in flight completes.
 	flight := make(chan harness.Response, 1)
 	failed := make(chan error, 1)
 	began := make(chan struct{})
@@ -101,7 +101,7 @@ func TestFaults_Delete(t *testing.T) {
 			failed <- err
 			return
 		}
-		close(began) // Its head is here.
+		close(began) // Its head has arrived.
 		body, err := bodyOf(res)
 		if err != nil {
 			failed <- err
@@ -137,7 +137,7 @@ func TestFaults_Delete(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "bystander", "/"), 200)
 }
 
-// strangers makes things of somebody else, whose names could be taken for the service's.
+// strangers makes unmanaged objects whose names could be taken for the service's.
 func strangers(t *testing.T) {
 	t.Helper()
 	job := nomad.NewServiceJob("dooomed-00001", "dooomed-00001", nomad.GlobalRegion, 50)
@@ -180,7 +180,7 @@ func wantStrangers(t *testing.T) {
 	}
 }
 
-// A name is free again when its service is gone, and what comes next begins anew.
+// A name is free again when its service is gone, and the next service starts anew.
 func TestFaults_DeletedAndSubmittedAgain(t *testing.T) {
 	t.Parallel()
 	for range 2 {

@@ -15,7 +15,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// waitEvent waits for an event of a revision that says a text.
+// waitEvent waits for an event of a revision that contains a text.
 func waitEvent(t *testing.T, service, revision, text string) {
 	t.Helper()
 	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
@@ -36,7 +36,7 @@ func waitEvent(t *testing.T, service, revision, text string) {
 	}
 }
 
-// waitServed asks until a service answers with 200.
+// waitServed sends requests until a service answers with 200.
 func waitServed(t *testing.T, service string) {
 	t.Helper()
 	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
@@ -61,7 +61,7 @@ func jobOf(t *testing.T, id string) *nomad.Job {
 	return job
 }
 
-// A job that somebody purges is put back, and callers are served all the while.
+// A job that a user purges is registered again, and callers are served meanwhile.
 func TestFaults_JobPurged(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("purged", options{window: "60s", min: 1}))
@@ -69,7 +69,7 @@ func TestFaults_JobPurged(t *testing.T) {
 	if _, _, err := stack.Nomad.Jobs().Deregister("purged-00001", true, nil); err != nil {
 		t.Fatal(err)
 	}
-	harnesstest.WantStatus(t, stack.Get(t, "purged", "/"), 200) // By the ending instance, or by a new one.
+	harnesstest.WantStatus(t, stack.Get(t, "purged", "/"), 200) // From the stopping instance, or a new one.
 	waitEvent(t, "purged", "purged-00001", "job was gone")      // The controller's, or the waker's.
 	waitServed(t, "purged")
 	if err := stack.WaitCount(t.Context(), "purged-00001", harnesstest.WaitLong, func(n int) bool { return n == 1 }); err != nil {
@@ -81,7 +81,7 @@ func TestFaults_JobPurged(t *testing.T) {
 	}
 }
 
-// One that is purged at zero is there again before, or at the latest with, the next request.
+// A job purged at zero is back before, or at the latest with, the next request.
 func TestFaults_JobPurgedAtZero(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("purgedzero", options{}))
@@ -93,7 +93,7 @@ func TestFaults_JobPurgedAtZero(t *testing.T) {
 	waitEvent(t, "purgedzero", "purgedzero-00001", "job was gone")
 }
 
-// A job that somebody stops is put back.
+// A job that a user stops is started again.
 func TestFaults_JobStopped(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("halted", options{window: "60s", min: 1}))
@@ -108,8 +108,8 @@ func TestFaults_JobStopped(t *testing.T) {
 	waitServed(t, "halted")
 }
 
-// A job that somebody edits is put back as it was stored; a count that was set on the
-// way stays the autoscaler's business.
+// A job that a user edits is restored; the count, if it was edited too, stays the
+// autoscaler's business.
 func TestFaults_JobEdited(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("edited", options{window: "6s", env: map[string]string{"COLOUR": "green"}, min: 1}))
@@ -149,8 +149,8 @@ func appTask(j *nomad.Job) int {
 	return slices.IndexFunc(j.TaskGroups[0].Tasks, func(task *nomad.Task) bool { return task.Name == "web" })
 }
 
-// A count that somebody sets with "nomad job scale" is no drift: no version, no event,
-// no instance replaced; it is decided anew after a while.
+// A count set with "nomad job scale" is no drift: no version, no event, no replaced
+// instance; the autoscaler decides again after a while.
 func TestFaults_JobScaledByHand(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("byhand", options{window: "6s", min: 1, scale: `manual_hold = "0s"`}))
@@ -178,7 +178,7 @@ func TestFaults_JobScaledByHand(t *testing.T) {
 	if err != nil || len(live) == 0 {
 		t.Fatalf("got %d allocations (%v)", len(live), err)
 	}
-	// Nomad takes away the highest name index, which is the new one.
+	// Nomad stops the highest name index, which is the new instance.
 	if !slices.ContainsFunc(live, func(a *nomad.AllocationListStub) bool { return a.ID == before[0].ID }) {
 		t.Errorf("the first instance %s was replaced", before[0].ID)
 	}

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// A configuration that can't be used is refused at start, with file and line, and
-// exit code 2.
+// An invalid configuration is refused at start, with file and line, and exit code 2.
 func TestInput_AgentConfiguration(t *testing.T) {
 	t.Parallel()
 	const proxy = "queue_proxy {\n  driver = \"raw_exec\"\n  config {\n    command = \"queue-proxy\"\n  }\n}\n"
@@ -52,7 +51,7 @@ func TestInput_AgentConfiguration(t *testing.T) {
 	}
 }
 
-// Calls of the agent that can't be meant.
+// Wrong usage of the agent command.
 func TestInput_AgentCalls(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

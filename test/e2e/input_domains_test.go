@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// As many services as may be submitted at once, with more domains than have room in
-// one transaction of Consul's, are stored all the same.
+// The largest allowed submission, with more domains than fit into one Consul transaction,
+// is stored.
 func TestInput_ManyDomains(t *testing.T) {
 	t.Parallel()
 	var hcl strings.Builder
@@ -28,7 +28,7 @@ func TestInput_ManyDomains(t *testing.T) {
 	if got := stack.Submit(t, hcl.String()); len(got) != 16 {
 		t.Fatalf("%d services were stored, want 16", len(got))
 	}
-	harnesstest.Eventually(t, time.Minute, func() error { // Its route comes by Consul.
+	harnesstest.Eventually(t, time.Minute, func() error { // Its route comes through Consul.
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+stack.Agent.Gateway+"/", nil)
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func TestInput_ManyDomains(t *testing.T) {
 	wantRefused(t, ran, "d0.s0.many.test", "many0")
 }
 
-// quoted are strings as HCL has them.
+// quoted are strings as HCL literals.
 func quoted(all []string) string {
 	return `["` + strings.Join(all, `", "`) + `"]`
 }

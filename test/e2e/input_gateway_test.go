@@ -21,7 +21,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// dial opens a connection that ends with the test, and by itself after a while.
+// dial opens a connection that is closed with the test, and has a deadline.
 func dial(t *testing.T, addr string, within time.Duration) net.Conn {
 	t.Helper()
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
@@ -35,7 +35,7 @@ func dial(t *testing.T, addr string, within time.Duration) net.Conn {
 	return c
 }
 
-// raw sends bytes as they are, and returns the answers as they are.
+// raw sends bytes and returns the answers, both unchanged.
 func raw(t *testing.T, addr, request string) string {
 	t.Helper()
 	c := dial(t, addr, 15*time.Second)
@@ -49,7 +49,7 @@ func raw(t *testing.T, addr, request string) string {
 	return string(answer)
 }
 
-// memoryOf is what the agent holds of the machine's memory, in bytes.
+// memoryOf is the agent's resident memory, in bytes.
 func memoryOf(t *testing.T) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", stack.Agent.PID()))
@@ -100,8 +100,8 @@ func TestInput_HugeHeader(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "heady", "/"), 200)
 }
 
-// Bodies without an end, to an app that does not read, stand in the way of nobody:
-// they are stopped at their source and cost no memory.
+// Endless bodies for an app that does not read do not affect other requests: they are
+// stopped at their source and cost no memory.
 func TestInput_EndlessBody(t *testing.T) {
 	stack.Deploy(t, hello("deaf", options{window: "60s"}))
 	harnesstest.WantStatus(t, stack.Get(t, "deaf", "/"), 200)
@@ -110,7 +110,7 @@ func TestInput_EndlessBody(t *testing.T) {
 	var wg sync.WaitGroup
 	chunk := "10000\r\n" + strings.Repeat("x", 0x10000) + "\r\n"
 	for range 8 {
-		c := dial(t, stack.Agent.Gateway, 5*time.Second) // Then it gives up.
+		c := dial(t, stack.Agent.Gateway, 5*time.Second) // Its deadline.
 		wg.Go(func() {
 			_, err := fmt.Fprintf(c, "POST /?sleep=7s HTTP/1.1\r\nHost: deaf.%s\r\nTransfer-Encoding: chunked\r\n\r\n", harness.Domain)
 			for err == nil {
@@ -126,7 +126,7 @@ func TestInput_EndlessBody(t *testing.T) {
 	wg.Wait()
 	grown := memoryOf(t) - before
 	t.Logf("sent %d KiB on 8 connections; the agent grew by %d KiB", sent.Load()>>10, grown>>10)
-	if sent.Load() > 8*64<<20 { // What the kernel buffers on three connections in a row.
+	if sent.Load() > 8*64<<20 { // The kernel's buffers of three connections in a row.
 		t.Errorf("got %d bytes taken for an app that reads none", sent.Load())
 	}
 	if grown > 48<<20 {
@@ -135,7 +135,7 @@ func TestInput_EndlessBody(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "deaf", "/"), 200)
 }
 
-// A header that never ends is not waited for.
+// An endless header is not waited for.
 func TestInput_SlowHeader(t *testing.T) {
 	t.Parallel()
 	for name, addr := range map[string]string{"gateway": stack.Agent.Gateway, "API": stack.Agent.API, "metrics": stack.Agent.Metrics} {
@@ -167,7 +167,7 @@ func TestInput_SlowHeader(t *testing.T) {
 	}
 }
 
-// What one side could take for one request and the other for two never passes.
+// A request that two parsers could frame differently never passes.
 func TestInput_Smuggling(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("smuggled", options{window: "60s"}))
@@ -203,7 +203,7 @@ func TestInput_Smuggling(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "smuggled", "/"), 200)
 }
 
-// Garbage on any listener hurts nobody.
+// Garbage does not harm any listener.
 func TestInput_Garbage(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("calm", options{window: "60s"}))
@@ -216,7 +216,7 @@ func TestInput_Garbage(t *testing.T) {
 	}
 	for i := range 30 {
 		var b strings.Builder
-		if i%3 > 0 { // Something that begins well.
+		if i%3 > 0 { // Begins like a request.
 			b.WriteString([]string{"GET", "PUT", "DELETE", "POST"}[random.Intn(4)] + " /v1/" + []string{"services", "service/x", "events", "stats", "revision/"}[random.Intn(5)])
 		}
 		for range 1 + random.Intn(12) {
@@ -239,7 +239,7 @@ func TestInput_Garbage(t *testing.T) {
 		_, _ = bodyOf(res)
 	}
 	harnesstest.WantStatus(t, stack.Get(t, "calm", "/"), 200)
-	// The autoscaler speaks of panic too, and means something else.
+	// The autoscaler's "panic" is not meant here.
 	if log := stack.Agent.Tail(100_000); strings.Contains(log, "panic serving") || strings.Contains(log, "panic: ") || strings.Contains(log, "goroutine ") {
 		t.Errorf("got a panic in the agent's log")
 	}

@@ -37,8 +37,8 @@ func wadiIn(t *testing.T, files map[string]string, args ...string) harness.Ran {
 	return ran
 }
 
-// wantRefused fails the test unless a call ended with 1 and said all of want on
-// standard error, and only there.
+// wantRefused fails the test unless a command ended with 1 and printed all of want on
+// standard error only.
 func wantRefused(t *testing.T, ran harness.Ran, want ...string) {
 	t.Helper()
 	if ran.Code != 1 || ran.Stdout != "" {
@@ -67,7 +67,7 @@ func inner(instance string) string {
 	return "service \"badone\" {\n  instance {\n" + instance + "\n  }\n  mesh = \"off\"\n  network = \"host\"\n}\n"
 }
 
-// doubling are n locals of which each is twice as long as the one before.
+// doubling are n locals, each twice as long as the one before.
 func doubling(n int) string {
 	all := "locals {\n a0 = \"0123456789abcdef\"\n"
 	for i := range n {
@@ -83,7 +83,7 @@ const goodTask = `    task "web" {
       }
     }`
 
-// What can't be, is refused with file and line, by the real command line and agent.
+// Invalid submissions are refused with file and line, by the real command line and agent.
 func TestInput_BadSubmissions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -140,7 +140,7 @@ func TestInput_BadSubmissions(t *testing.T) {
 	wantNothing(t, "Bad_One")
 }
 
-// All mistakes of a file are told at once, and as JSON to machines.
+// All mistakes of a file are reported at once, and as JSON for machines.
 func TestInput_AllMistakesAtOnce(t *testing.T) {
 	t.Parallel()
 	hcl := strings.NewReplacer(`mesh = "off"`, "mesh = \"of\"\n  prt = 1\n  port = 0\n").Replace(inner(goodTask))
@@ -148,7 +148,7 @@ func TestInput_AllMistakesAtOnce(t *testing.T) {
 	wantRefused(t, ran, "bad.hcl:10", "bad.hcl:11", "bad.hcl:12")
 }
 
-// Files that are no input at all.
+// Arguments that are no input files.
 func TestInput_NoFiles(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -178,7 +178,7 @@ func TestInput_NoFiles(t *testing.T) {
 	}
 }
 
-// A file that is far too large is refused before anybody reads it whole.
+// A file that is far too large is refused before it is read whole.
 func TestInput_TooLarge(t *testing.T) {
 	t.Parallel()
 	large := inner(goodTask) + "# " + strings.Repeat("x", 2<<20) + "\n"
@@ -190,7 +190,7 @@ func TestInput_TooLarge(t *testing.T) {
 	wantNothing(t, "badone")
 }
 
-// Of two files one of which is bad, nothing is stored.
+// If one of two files is bad, nothing is stored.
 func TestInput_AllOrNothing(t *testing.T) {
 	t.Parallel()
 	good := strings.Replace(inner(goodTask), "badone", "goodone", 1)
@@ -201,8 +201,8 @@ func TestInput_AllOrNothing(t *testing.T) {
 	wantNothing(t, "badone")
 }
 
-// Of many submissions of one service at the same moment exactly one wins; the others
-// are told so, and leave nothing.
+// Of many submissions of one service at the same moment exactly one wins; the others get a
+// conflict, and leave nothing behind.
 func TestInput_SubmittedAtOnce(t *testing.T) {
 	t.Parallel()
 	const n = 8
@@ -288,8 +288,8 @@ func TestInput_StaleIndex(t *testing.T) {
 	}
 }
 
-// What somebody else has in Consul or Nomad under a name that is needed is left alone,
-// and the name refused.
+// Foreign objects in Consul or Nomad under a needed name are not touched, and the name is
+// refused.
 func TestInput_ForeignNames(t *testing.T) {
 	t.Parallel()
 	if err := stack.Consul.Agent().ServiceRegister(&consul.AgentServiceRegistration{Name: "theirs", Port: 1}); err != nil {
@@ -325,7 +325,7 @@ func TestInput_ForeignNames(t *testing.T) {
 	}
 }
 
-// The status codes of refusals, for those who speak HTTP themselves.
+// The status codes of refusals, for clients that use HTTP directly.
 func TestInput_StatusCodes(t *testing.T) {
 	t.Parallel()
 	base := "http://" + stack.Agent.API

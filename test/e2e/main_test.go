@@ -2,9 +2,9 @@
 
 // Package e2e_test proves what Wadi promises, on a real Nomad, Consul and Envoy.
 //
-// All tests share one cluster and one agent. A test has a service of its own and
-// removes it; one that stops or breaks a shared part must not call t.Parallel, and
-// leaves the part as it found it.
+// All tests share one cluster and one agent. Each test has its own service and removes it.
+// A test that stops or breaks a shared part must not call t.Parallel, and restores the
+// part.
 package e2e_test
 
 import (
@@ -19,18 +19,18 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// stack is the one that all tests share.
+// stack is shared by all tests.
 var stack *harnesstest.Stack
 
 func TestMain(m *testing.M) {
 	harnesstest.Main(m, &stack, harnesstest.Options{
-		// Wadi talks to a client agent of Nomad, as on most machines, not to a server.
+		// Wadi uses a client agent of Nomad, as on most machines, not a server.
 		Parallel: 5, Stack: harness.Options{NomadClientAgent: true},
 	})
 }
 
-// options are what a test wants different in its service of the example app. The
-// zero value is the cheapest: host network, no mesh, to zero after six seconds.
+// options are a test's changes to its service of the example app. The zero value is the
+// cheapest: host network, no mesh, zero after six seconds.
 type options struct {
 	mesh     bool              // Bridge network and Envoy.
 	command  string            // Empty: hello.

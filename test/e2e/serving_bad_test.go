@@ -19,14 +19,14 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// An app that never starts: whoever waits for it gets what Nomad says about it, and
-// apply reports the same. Nothing of it is left running.
+// An app that never starts: waiting requests get Nomad's reason, and apply reports the
+// same. Nothing of it keeps running.
 func TestServing_NeverStarts(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		o      options
-		reason string // In words of Nomad.
+		reason string // Nomad's text.
 	}{
 		{"exits", options{env: map[string]string{"FAIL_START": "1"}}, "Exit Code: 1"},
 		{"missing", options{command: "no-such-program"}, "no-such-program"},
@@ -71,7 +71,7 @@ func TestServing_NeverStarts(t *testing.T) {
 				t.Errorf("got from wadi apply %q, want a failure with exit status 1 and the reason %q", out, tt.reason)
 			}
 			stack.ToZero(t, name+"-00001")
-			// From then on nobody has to wait for the answer.
+			// Later requests get the answer at once.
 			err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 				res := stack.Get(t, name, "/")
 				if res.Status != 503 || res.Header.Get("Wadi-Error") != "revision_failed" {
@@ -87,8 +87,8 @@ func TestServing_NeverStarts(t *testing.T) {
 	}
 }
 
-// findReason wants Nomad's reason in an event, under the ID that the caller from outside
-// got in its place.
+// findReason expects Nomad's reason in an event, with the ID that an outside caller got in
+// its place.
 func findReason(t *testing.T, service, answer, reason string) {
 	t.Helper()
 	if strings.Contains(answer, reason) {
@@ -117,8 +117,8 @@ func findReason(t *testing.T, service, answer, reason string) {
 	}
 }
 
-// A service that could start once and can't any more: a waiting request is told
-// why, and when it can again the next request is served.
+// A service that started once can't start any more: a waiting request gets the reason.
+// When it can start again, the next request is served.
 func TestServing_StartsNoMore(t *testing.T) {
 	t.Parallel()
 	broken := filepath.Join(t.TempDir(), "broken")
@@ -146,7 +146,7 @@ func TestServing_StartsNoMore(t *testing.T) {
 	}
 }
 
-// An app that dies in the middle of a request costs that request only.
+// An app that dies in the middle of a request fails that request only.
 func TestServing_Crash(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("crash", options{window: "30s"}))
@@ -160,7 +160,7 @@ func TestServing_Crash(t *testing.T) {
 		if err != nil || len(allocs) != 1 {
 			return fmt.Errorf("got allocations %v (%v), want one", allocs, err)
 		}
-		web := allocs[0].TaskStates["web"] // Nil until Nomad's server has heard of it.
+		web := allocs[0].TaskStates["web"] // Nil until Nomad's server knows it.
 		if web == nil || web.State != "running" || web.Restarts < 2 {
 			return fmt.Errorf("got the app's task %+v, want that it has restarted twice", web)
 		}
@@ -172,7 +172,7 @@ func TestServing_Crash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Though the revision is ready, what happened is told.
+	// The status reports it although the revision is ready.
 	const told = "the app (task web) exited with code 3"
 	err = stack.Agent.WaitCondition(t.Context(), "crash", harnesstest.WaitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
 		return c.Type == control.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+told+", 2 times, last at ")
@@ -187,8 +187,7 @@ func TestServing_Crash(t *testing.T) {
 	}
 }
 
-// An app that is slower than it may be is not waited for, cold or warm. It serves
-// on after that.
+// An app that exceeds its timeout is not waited for, cold or warm. It continues to serve.
 func TestServing_TooSlow(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("slow", options{window: "60s", timeout: `request = "5s"`})+
@@ -203,8 +202,8 @@ func TestServing_TooSlow(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "slow-start", "/"), 200)
 }
 
-// When as many requests wait as may, further ones are refused at once, and those
-// that wait are answered.
+// When the queue is full further requests are refused at once, and waiting ones are
+// answered.
 func TestServing_QueueOverflow(t *testing.T) {
 	t.Parallel()
 	const depth, requests = 3, 12
@@ -232,8 +231,8 @@ func TestServing_QueueOverflow(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "overflow", "/"), 200)
 }
 
-// A request that has waited as long as it may is told so, and those that come when
-// the instance is there are served.
+// A request that exceeds the queue timeout is refused with the reason, and later ones are
+// served when the instance is ready.
 func TestServing_QueueTimeout(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("patience", options{
@@ -258,7 +257,7 @@ func TestServing_QueueTimeout(t *testing.T) {
 	}
 }
 
-// A client that goes away frees its place in the queue.
+// A client that disconnects frees its slot in the queue.
 func TestServing_ClientGone(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("gone", options{
@@ -277,7 +276,7 @@ func TestServing_ClientGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	harnesstest.WantStatus(t, stack.Get(t, "gone", "/"), 503) // The place is taken.
+	harnesstest.WantStatus(t, stack.Get(t, "gone", "/"), 503) // The slot is taken.
 	hangUp()
 	if a := <-first; a.err == nil {
 		t.Fatalf("got status %d before the client went: this proves nothing", a.Status)

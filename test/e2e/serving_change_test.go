@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A second revision takes the traffic when it is ready: no request fails, none is
-// answered by the old one afterwards, and one that is in flight there is finished.
+// A second revision takes the traffic when it is ready: no request fails, later ones are
+// not answered by the old revision, and a request in flight there completes.
 func TestServing_SecondRevision(t *testing.T) {
 	t.Parallel()
 	o := options{env: map[string]string{"VERSION": "1"}}
@@ -51,8 +51,8 @@ func TestServing_SecondRevision(t *testing.T) {
 	}
 }
 
-// A second revision that never becomes ready changes nothing for callers, says why,
-// and goes; a third one that is well takes over.
+// A second revision that never becomes ready changes nothing for callers, reports why, and
+// is removed; a good third one takes over.
 func TestServing_BadRevision(t *testing.T) {
 	t.Parallel()
 	o := options{timeout: `progress = "10s"`}

@@ -19,7 +19,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// waitServing waits until the service's condition Serving is as wanted, and says so.
+// waitServing waits until the service's condition Serving is as wanted and contains text.
 func waitServing(t *testing.T, name string, ok bool, text string) {
 	t.Helper()
 	want := fmt.Sprintf("Serving %v with %q", ok, text)
@@ -31,8 +31,8 @@ func waitServing(t *testing.T, name string, ok bool, text string) {
 	}
 }
 
-// A revision was ready once, and its app can't start any more: status and doctor say
-// so with the reason, at zero too, until it starts again.
+// A revision was ready once, and its app can't start any more: status and doctor say so
+// with the reason, also at zero, until it starts again.
 func TestServing_ConditionOfWhatStartsNoMore(t *testing.T) {
 	t.Parallel()
 	const name, id = "lapsed", "lapsed-00001"
@@ -42,7 +42,7 @@ func TestServing_ConditionOfWhatStartsNoMore(t *testing.T) {
 	}))
 	waitServing(t, name, true, "")
 	stack.ToZero(t, id)
-	waitServing(t, name, true, "") // Nobody asks: nothing is amiss.
+	waitServing(t, name, true, "") // Without requests there is no problem.
 	if err := os.WriteFile(broken, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +71,8 @@ func TestServing_ConditionOfWhatStartsNoMore(t *testing.T) {
 	waitServing(t, name, true, "")
 }
 
-// While the only node is drained nothing serves, and status says why. Not parallel:
-// the node is everybody's.
+// While the only node is drained nothing serves, and status says why. Not parallel: all
+// tests share the node.
 func TestServing_ConditionWithoutANode(t *testing.T) {
 	const name, id = "homeless", "homeless-00001"
 	stack.Deploy(t, hello(name, options{min: 1}))

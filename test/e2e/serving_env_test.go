@@ -15,10 +15,10 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// What a user's task refers to of what Wadi gives it has the same value in every
-// instance and at every start, in env, arguments and templates alike. Nomad resolves
-// references within an environment in random order: with 20 of them, one start shows
-// what 20 starts with one would.
+// References of a user's task to Wadi's variables have the same value in every instance
+// and at every start, in env, arguments and templates. Nomad resolves references within an
+// environment in random order: one start with 20 of them shows what 20 starts with one
+// would.
 func TestServing_EnvRefersToPort(t *testing.T) {
 	t.Parallel()
 	const instances = 3
@@ -83,7 +83,7 @@ func names(format string, n int) []string {
 	return all
 }
 
-// environments reads what each instance's task has printed of its environment.
+// environments reads the environments that the instances' tasks have printed.
 func environments(t *testing.T, revision string, instances int) []map[string]string {
 	t.Helper()
 	var all []map[string]string

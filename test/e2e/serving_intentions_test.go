@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// Intentions that somebody else wrote and that keep Wadi out are told, with what to
-// add, until they let it in; the service is ready all the same.
+// Foreign intentions that keep Wadi out are reported, with what to add, until they admit
+// it; the service is ready meanwhile.
 func TestServing_ForeignIntentions(t *testing.T) {
 	t.Parallel()
 	const name = "walled"

@@ -14,7 +14,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// namespaced makes a Nomad namespace, until the end of the test.
+// namespaced makes a Nomad namespace for the time of the test.
 func namespaced(t *testing.T, name string) *nomad.WriteOptions {
 	t.Helper()
 	_, err := stack.Nomad.Namespaces().Register(&nomad.Namespace{Name: name}, nil)
@@ -29,8 +29,8 @@ func namespaced(t *testing.T, name string) *nomad.WriteOptions {
 	return &nomad.WriteOptions{Namespace: name}
 }
 
-// An ID is not a service's own: somebody who may submit in any other namespace may have a
-// job of it, before the revision is made or after. Neither is taken for the revision's.
+// A job ID is not unique: another namespace may have a job with the revision's ID, before
+// the revision is made or after. Neither is taken for the revision's job.
 func TestServing_SameIDInAnotherNamespace(t *testing.T) {
 	t.Parallel()
 	theirs := namespaced(t, "squatters")
@@ -80,8 +80,8 @@ func TestServing_SameIDInAnotherNamespace(t *testing.T) {
 	harnesstest.WantStatus(t, stack.Get(t, "claimed", "/"), 200)
 }
 
-// A namespace that is made while the agent runs is one like any other, though Nomad's
-// stream of all namespaces is of those that there were when it was opened.
+// A namespace that is made while the agent runs works like any other, though Nomad's event
+// stream of all namespaces covers only those that existed when it was opened.
 func TestServing_NewNamespace(t *testing.T) {
 	t.Parallel()
 	namespaced(t, "newcomers")

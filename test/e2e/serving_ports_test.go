@@ -17,8 +17,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// An instance may have ports of its own, static and dynamic, in either network; the
-// service is served beside them.
+// An instance may have further ports, static and dynamic, in either network; the service
+// is served beside them.
 func TestServing_FurtherPorts(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -99,7 +99,7 @@ func TestServing_FurtherPorts(t *testing.T) {
 	}
 }
 
-// furtherPortsOf finds where the user's ports of the only instance are.
+// furtherPortsOf finds the user's ports of the only instance.
 func furtherPortsOf(t *testing.T, revision string) map[string]string {
 	t.Helper()
 	live, err := stack.Allocs(t.Context(), revision)

@@ -16,8 +16,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// wadiCommand runs the command line against the agent, and returns all that it wrote
-// and how it ended.
+// wadiCommand runs the command line against the agent, and returns its output and its
+// error.
 func wadiCommand(t *testing.T, args ...string) (out string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(stack.Bin, "wadi"), args...)
@@ -26,9 +26,9 @@ func wadiCommand(t *testing.T, args ...string) (out string, err error) {
 	return string(b), err
 }
 
-// A revision that failed because something outside of it was missing is tried again
-// when its file is applied again: callers who come then wait, and are served. Until
-// then what can't be done is refused with what to do.
+// A revision that failed because something outside of it was missing is tried again when
+// its file is applied again: later callers wait, and are served. Until then requests are
+// refused with a remedy.
 func TestServing_AppliedAgain(t *testing.T) {
 	t.Parallel()
 	const name, id = "once-more", "once-more-00001"
@@ -65,7 +65,7 @@ func TestServing_AppliedAgain(t *testing.T) {
 	if out, err := wadiCommand(t, "apply", "-detach", file); err != nil || !strings.Contains(out, id+" had failed and is tried again") {
 		t.Fatalf("apply: %v, %s; want that it is tried again", err, out)
 	}
-	// Who comes from now on waits, once the agent knows.
+	// New requests wait, once the agent knows.
 	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		res = stack.Get(t, name, "/")
 		if res.Status == 503 && res.Header.Get("Wadi-Error") == "revision_failed" {
@@ -85,9 +85,8 @@ func TestServing_AppliedAgain(t *testing.T) {
 	}
 }
 
-// A program that is not there is no reason to wait for ten minutes: apply fails as
-// soon as Nomad has given three instances up for it. Until then it says, once for each
-// new fact, what it waits for and until when.
+// A missing program is no reason to wait for ten minutes: apply fails as soon as Nomad has
+// given up three instances. Until then it prints each new fact once, with the deadline.
 func TestServing_HopelessFailsSoon(t *testing.T) {
 	t.Parallel()
 	const name = "misspelled"

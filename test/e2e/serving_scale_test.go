@@ -15,8 +15,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// However many requests wait for a service without an instance, it is woken once,
-// and all are answered. Not parallel: the metrics are of all services.
+// However many requests wait for a service at zero, it is woken once, and all are
+// answered. Not parallel: the metrics are of all services.
 func TestServing_ManyColdRequestsAreOneWake(t *testing.T) {
 	const requests = 200
 	stack.Deploy(t, hello("herd", options{env: map[string]string{"START_DELAY": "1s"}, scale: "initial = 0", max: 1}))
@@ -41,9 +41,9 @@ func TestServing_ManyColdRequestsAreOneWake(t *testing.T) {
 	}
 }
 
-// Load that one instance should not carry alone brings more, all of them serve,
-// and when the load goes they go, down to one for a trickle and to none after it.
-// No request fails on the way, and Nomad's history says why each step was taken.
+// Load above one instance's target adds instances, and all of them serve. When the load
+// ends they stop: down to one for a trickle, and to none after it. No request fails, and
+// Nomad's history has a reason for each step.
 func TestServing_UpUnderLoadAndDown(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("updown", options{target: 2, max: 4, scale: "initial = 0"}))
@@ -81,7 +81,7 @@ func TestServing_UpUnderLoadAndDown(t *testing.T) {
 	}
 }
 
-// Changed bounds change neither revision nor job nor instance; they hold all the same.
+// Changed bounds change neither revision nor job nor instance, and still take effect.
 func TestServing_ChangedBounds(t *testing.T) {
 	t.Parallel()
 	o := options{min: 1, max: 2, window: "60s"}
@@ -155,8 +155,8 @@ func liveAllocs(t *testing.T, revision string) []string {
 	return ids
 }
 
-// Ten services in one file, all called at once from zero: each answers for itself,
-// and each is woken once.
+// Ten services of one file are all called at once from zero: each answers for itself, and
+// each is woken once.
 func TestServing_TenServicesAtOnce(t *testing.T) {
 	t.Parallel()
 	const services, requests = 10, 5
@@ -188,8 +188,8 @@ func TestServing_TenServicesAtOnce(t *testing.T) {
 	}
 }
 
-// concurrency.limit = 1 holds through the whole chain, with several instances and
-// while they come and go: the app refuses to be entered twice.
+// concurrency.limit = 1 holds along the whole way, with several instances and while they
+// start and stop: the app refuses a second request at once.
 func TestServing_LimitOfOne(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("one", options{limit: 1, max: 3, scale: "initial = 0"})+hello("many", options{max: 1, scale: "initial = 0"}))
@@ -201,14 +201,14 @@ func TestServing_LimitOfOne(t *testing.T) {
 	if got := collect(t, one); len(got[200]) != len(one) {
 		t.Errorf("got %s, want %d times 200", statuses(got), len(one))
 	}
-	// So that we know that it would have been noticed.
+	// Proves that a violation would be noticed.
 	if got := collect(t, many); len(got[500]) == 0 {
 		t.Errorf("got %s from a service without a limit, want some requests to meet", statuses(got))
 	}
 }
 
-// An instance that has a request in flight when fewer are wanted takes no further ones,
-// answers that, and only then the count is lowered.
+// An instance with a request in flight accepts no new ones when fewer instances are
+// wanted. It answers the request, and only then the count is lowered.
 func TestServing_InFlightAtScaleDown(t *testing.T) {
 	t.Parallel()
 	o := options{min: 3, max: 3}
@@ -277,8 +277,8 @@ func TestServing_InFlightAtScaleDown(t *testing.T) {
 	}
 }
 
-// In Nomad's UI a revision's job says what it is, for which service, and links to
-// its address.
+// In Nomad's UI a revision's job says what it is and for which service, and links to its
+// address.
 func TestServing_JobExplainsItself(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("ui", options{scale: "initial = 0"}))
@@ -292,7 +292,7 @@ func TestServing_JobExplainsItself(t *testing.T) {
 	if j.UI == nil || !strings.Contains(j.UI.Description, "Revision 1 of Wadi service **ui**") || len(j.UI.Links) != 1 {
 		t.Fatalf("got ui block %+v", j.UI)
 	}
-	// The link works as it stands, where names below localhost are this machine's.
+	// The link works if names below localhost resolve to this machine.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, j.UI.Links[0].URL, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -13,9 +13,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// An instance that needs longer to start than its only caller waits, and than the
-// idle time before zero, starts all the same and serves the next caller. Only then
-// zero comes, the whole idle time later.
+// An instance that starts more slowly than its only caller waits, and than the idle time
+// before zero, still starts and serves the next caller. Zero comes after that, the whole
+// idle time later.
 func TestServing_SlowStartIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("slow-app", options{

@@ -16,8 +16,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A service that has no instance answers its first request, which starts one. When
-// it has been idle for its window there is none again; twice.
+// A service without an instance answers its first request, which starts one. After an idle
+// window there is none again; twice.
 func TestServing_ColdAndBackToZero(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("cold", options{}))
@@ -35,8 +35,7 @@ func TestServing_ColdAndBackToZero(t *testing.T) {
 	stack.ToZero(t, "cold-00001")
 }
 
-// The answer to a cold request says where the time went; that to a warm one has
-// nothing to say.
+// The answer to a cold request says where the time went; a warm one has no such header.
 func TestServing_ServerTiming(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("timing", options{scale: "initial = 0"}))
@@ -66,8 +65,8 @@ func TestServing_ServerTiming(t *testing.T) {
 	}
 }
 
-// A body that comes while there is no instance arrives whole and unchanged,
-// whether its length is known or not.
+// A body that arrives while there is no instance reaches the app whole and unchanged, with
+// and without a known length.
 func TestServing_ColdPost(t *testing.T) {
 	t.Parallel()
 	body := make([]byte, 1<<20)
@@ -95,8 +94,8 @@ func TestServing_ColdPost(t *testing.T) {
 	}
 }
 
-// What the app has written reaches the client before the app writes more, and what
-// the client has sent reaches the app before the request is complete.
+// The app's output reaches the client before the app writes more, and the client's input
+// reaches the app before the request is complete.
 func TestServing_StreamsBothWays(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("stream", options{}))
@@ -106,7 +105,7 @@ func TestServing_StreamsBothWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = out.Write([]byte("0")) }() // If nobody reads it, the answer fails to come.
+	go func() { _, _ = out.Write([]byte("0")) }() // If the app does not read it, the answer does not come.
 	res, err := stack.Client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +128,7 @@ func TestServing_StreamsBothWays(t *testing.T) {
 	}
 }
 
-// What Wadi says to itself in headers has no effect from outside, and no app sees it.
+// Wadi's internal headers have no effect from outside, and no app sees them.
 func TestServing_InternalHeadersFromOutside(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("headers", options{})+hello("victim", options{scale: "initial = 0"}))
@@ -170,7 +169,7 @@ func TestServing_InternalHeadersFromOutside(t *testing.T) {
 	}
 }
 
-// An app that speaks HTTP/2 is spoken to in HTTP/2, whatever the caller speaks.
+// An app with HTTP/2 gets HTTP/2, whatever the caller uses.
 func TestServing_H2C(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("h2c", options{scale: "initial = 0", service: `protocol = "h2c"`}))
@@ -223,8 +222,7 @@ func TestServing_QuietPaths(t *testing.T) {
 	}
 }
 
-// A host that no service has is an unknown host, and a header of a hundred kilobytes
-// is refused.
+// An unknown host is refused, and so is a header of a hundred kilobytes.
 func TestServing_RefusesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	res := stack.Get(t, "nobody", "/")

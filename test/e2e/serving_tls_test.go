@@ -53,8 +53,8 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// put writes a certificate for hosts as NAME.pem and NAME.key, each by renaming a
-// file over the old one.
+// put writes a certificate for hosts as NAME.pem and NAME.key, each by renaming a file
+// over the old one.
 func (a *authority) put(t *testing.T, dir, name string, serial int64, hosts ...string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -72,8 +72,8 @@ func (a *authority) put(t *testing.T, dir, name string, serial int64, hosts ...s
 	}
 }
 
-// mappedPort is where callers are told to find the TLS listener; the tests' dialers do
-// what a port mapping would.
+// mappedPort is the advertised port of the TLS listener; the tests' dialers act as its
+// port mapping.
 const mappedPort = "9443"
 
 // secure is an agent with a TLS listener.
@@ -84,7 +84,7 @@ type secure struct {
 	addr string // Of the listener.
 }
 
-// startSecure starts one more agent, beside the one that leads.
+// startSecure runs another agent, beside the leader.
 func startSecure(t *testing.T) *secure {
 	t.Helper()
 	s := &secure{authority: newAuthority(t), dir: t.TempDir()}
@@ -129,7 +129,7 @@ func (s *secure) client(t *testing.T, h2, keep bool) *http.Client {
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// serial is that of the certificate which a new connection is shown.
+// serial is the serial number of the certificate on a new connection.
 func (s *secure) serial(t *testing.T, name string) (int64, error) {
 	t.Helper()
 	c, err := (&tls.Dialer{Config: &tls.Config{RootCAs: s.pool, ServerName: name}}).DialContext(t.Context(), "tcp", s.addr)
@@ -151,7 +151,7 @@ func (s *secure) waitSerial(t *testing.T, name string, want int64) {
 	})
 }
 
-// askHTTPS sends one request by TLS and returns the answer.
+// askHTTPS sends one request over TLS and returns the answer.
 func askHTTPS(t *testing.T, c *http.Client, method, url, host string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -170,7 +170,7 @@ func TestServing_TLS(t *testing.T) {
 	s := startSecure(t)
 	stack.Deploy(t, hello("shop", options{min: 1, window: "60s", service: fmt.Sprintf("domains = [%q]", shopHost)}))
 	url := "https://" + shopHost + ":" + mappedPort + "/"
-	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Its routes come by Consul.
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Its routes come through Consul.
 		_, err := harnesstest.Getting(s.client(t, false, false), url)(t.Context())
 		return err
 	})
@@ -191,11 +191,11 @@ func (s *secure) testProtocols(t *testing.T, url string) {
 			t.Errorf("got %s over %s: %s", res.Status, res.Proto, body)
 		}
 	}
-	// By its own name, with the wildcard's certificate.
+	// With its own name, and the wildcard certificate.
 	if res, body := askHTTPS(t, s.client(t, true, false), http.MethodGet, "https://shop."+harness.Domain+":"+mappedPort+"/", ""); res.StatusCode != 200 {
 		t.Errorf("by its name: got %s %s", res.Status, body)
 	}
-	// A host that the connection's certificate is not for.
+	// A host that the connection's certificate does not cover.
 	if res, body := askHTTPS(t, s.client(t, true, false), http.MethodGet, url, "shop."+harness.Domain); res.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("of another certificate: got %s %s, want 421", res.Status, body)
 	}
@@ -238,7 +238,7 @@ func (s *secure) testReplaced(t *testing.T, url string) {
 	}
 }
 
-// A pair that does not fit is reported, and the one before stays in force.
+// A pair that does not match is reported, and the previous one stays in force.
 func (s *secure) testBroken(t *testing.T) {
 	before, err := s.serial(t, shopHost)
 	harnesstest.Must(t, "ask", err)
@@ -265,7 +265,7 @@ func (s *secure) testBroken(t *testing.T) {
 	harnesstest.Must(t, "mend it", os.WriteFile(key, old, 0o600))
 	s.put(t, s.dir, "shop", 110, shopHost)
 	s.waitSerial(t, shopHost, 110)
-	// The other agent tells of this one, too, and of nothing bad any more.
+	// The other agent reports this one too, and no problem any more.
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "doctor")
 		if err == nil && (strings.Contains(ran.Stdout, "certificate shop") || !strings.Contains(ran.Stdout, "wadi-tls: gateway certificates   2 are good")) {
@@ -275,7 +275,7 @@ func (s *secure) testBroken(t *testing.T) {
 	})
 }
 
-// A domain belongs to one service, until that one is gone.
+// A domain belongs to one service until that is gone.
 func TestServing_OneDomainOneService(t *testing.T) {
 	t.Parallel()
 	const host = "one.example.test"

@@ -15,26 +15,26 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// startLoad sends a request for url every so often, whether the earlier ones are
-// answered or not. What is not answered with 200 counts as failed.
+// startLoad sends a request for url every so often, without waiting for answers. Any
+// status but 200 counts as failed.
 func startLoad(t *testing.T, c *http.Client, url string, every time.Duration) *harnesstest.Load {
 	t.Helper()
 	return harnesstest.StartLoad(t, every, 50, harnesstest.Getting(c, url))
 }
 
-// startWorkers sends requests one after the other, as many at once as n.
+// startWorkers runs n workers that send one request after another.
 func startWorkers(t *testing.T, c *http.Client, url string, n int) *harnesstest.Load {
 	t.Helper()
 	return harnesstest.StartWorkers(t, n, 0, harnesstest.Getting(c, url))
 }
 
-// answer is one request's, sent in the background.
+// answer is the answer to a request sent in the background.
 type answer struct {
 	harness.Response
 	err error
 }
 
-// ask sends a request in the background, on a connection of its own.
+// ask sends a request in the background, on its own connection.
 func ask(ctx context.Context, service, path string) <-chan answer {
 	c := make(chan answer, 1)
 	go func() {
@@ -44,8 +44,8 @@ func ask(ctx context.Context, service, path string) <-chan answer {
 	return c
 }
 
-// collect waits for n answers and counts them by status. A request that failed
-// otherwise fails the test.
+// collect waits for n answers and counts them by status. A request without an answer fails
+// the test.
 func collect(t *testing.T, answers []<-chan answer) map[int][]harness.Response {
 	t.Helper()
 	got := map[int][]harness.Response{}
@@ -60,8 +60,8 @@ func collect(t *testing.T, answers []<-chan answer) map[int][]harness.Response {
 	return got
 }
 
-// open is a request whose body goes on: the app sends back what comes. It is in
-// flight until finish.
+// open is a request with an unfinished body: the app echoes it. It is in flight until
+// finish.
 type open struct {
 	res  *http.Response
 	body *io.PipeWriter
@@ -76,7 +76,7 @@ func openRequest(t *testing.T, service string) *open {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = out.Write([]byte("0")) }() // If nobody reads it, the answer does not come.
+	go func() { _, _ = out.Write([]byte("0")) }() // If the app does not read it, the answer does not come.
 	res, err := stack.Client(t).Do(req)
 	if err != nil {
 		t.Fatalf("open a request: %v", err)
@@ -92,7 +92,7 @@ func openRequest(t *testing.T, service string) *open {
 func (o *open) finish(t *testing.T, revision string) {
 	t.Helper()
 	go func() {
-		_, _ = o.body.Write([]byte("1")) // What fails here is missing in the answer.
+		_, _ = o.body.Write([]byte("1")) // A failure shows in the answer.
 		_ = o.body.Close()
 	}()
 	got, err := io.ReadAll(o.res.Body)
@@ -101,7 +101,7 @@ func (o *open) finish(t *testing.T, revision string) {
 	}
 }
 
-// statuses is what collect returned, in words.
+// statuses describes the result of collect.
 func statuses(got map[int][]harness.Response) string {
 	var b strings.Builder
 	for status, all := range got {

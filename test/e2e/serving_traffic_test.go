@@ -27,7 +27,7 @@ func traffic(targets ...string) string {
 	return b.String()
 }
 
-// tagged asks a service for a tag by the header.
+// tagged sends a request with a tag in the header.
 func tagged(t *testing.T, c *http.Client, service, tag string) harness.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, harnesstest.URL(service, "/"), nil)
@@ -46,8 +46,8 @@ func wantRevision(t *testing.T, res harness.Response, revision string) {
 	}
 }
 
-// Traffic is split between two revisions; one without a share is reached by its tag
-// alone, also at zero; one that was retired comes back when it is named.
+// Traffic is split between two revisions. A revision without a share is reached by its tag
+// only, also at zero. A retired one comes back when the traffic names it.
 func TestServing_Traffic(t *testing.T) {
 	t.Parallel()
 	const one, two = "split-00001", "split-00002"

@@ -15,9 +15,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// Without the mesh anybody reaches an instance, and may say there what an activator
-// says: it is counted as load all the same, and no app sees a certificate that nobody
-// has verified. What activators prove themselves by is shown nowhere.
+// Without the mesh any client reaches an instance, and may send an activator's headers:
+// its requests still count as load, and no app sees an unverified certificate. The
+// activators' proof is shown nowhere.
 func TestServing_ClaimsWithoutTheMesh(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("claimed", options{window: "60s", max: 1}))
@@ -74,7 +74,7 @@ func TestServing_ClaimsWithoutTheMesh(t *testing.T) {
 	}
 }
 
-// proofOf is what agents read in Consul.
+// proofOf is the proof that agents read in Consul.
 func proofOf(t *testing.T, service, revision string) string {
 	t.Helper()
 	pairs, _, err := stack.Consul.KV().List("wadi/", nil)
@@ -91,7 +91,7 @@ func proofOf(t *testing.T, service, revision string) string {
 	return ""
 }
 
-// portsOf are the ports of a revision's one instance, by label.
+// portsOf are the ports of a revision's only instance, by label.
 func portsOf(t *testing.T, revision string) map[string]string {
 	t.Helper()
 	allocs, err := stack.Allocs(t.Context(), revision)
@@ -109,7 +109,7 @@ func portsOf(t *testing.T, revision string) map[string]string {
 	return ports
 }
 
-// An error of the queue-proxy's says why in Wadi-Error, as every error of Wadi's.
+// The queue-proxy's errors have their reason in Wadi-Error, as all errors of Wadi.
 func TestServing_ErrorOfADeadApp(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("dies", options{window: "60s", max: 1}))

@@ -15,8 +15,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// An instance that runs and is not ready says what it lacks: apply says it while it
-// waits and when it gives up, and status and doctor say the same.
+// A running instance that is not ready reports what it lacks: apply shows it while it
+// waits and when it gives up, and status and doctor show the same.
 func TestServing_SaysWhatIsNotReady(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -79,7 +79,7 @@ func TestServing_SaysWhatIsNotReady(t *testing.T) {
 	}
 }
 
-// command runs wadi the command line against the stack's agent.
+// command runs the command line against the stack's agent.
 func command(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), args...)
 	cmd.Env = append(os.Environ(), "WADI_ADDR=http://"+stack.Agent.API)

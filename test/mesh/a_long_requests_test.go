@@ -14,9 +14,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// Envoy cuts after 15 s, and after 300 s without bytes, unless it is told otherwise in
-// four places. A request that waits a minute for its instance, and then two minutes
-// for its answer, gets that, and so does one that goes straight to the instance.
+// Envoy has a timeout of 15 s, and an idle timeout of 300 s, unless four settings change
+// them. A request that waits a minute for its instance and then two minutes for its answer
+// gets it, and so does one that goes directly to the instance.
 //
 // The calls take three minutes of waiting, so they begin before all other tests.
 func TestLong_Begin(t *testing.T) { long.begin(t) }
@@ -44,7 +44,7 @@ func TestLong_WaitAndAnswer(t *testing.T) {
 			t.Errorf("%s: it took %v only, so it proves nothing", what, a.Took)
 		}
 	}
-	if after := activated(t, "long"); after > before+1 { // The cold one, which is counted at its end.
+	if after := activated(t, "long"); after > before+1 { // The cold request, which is counted at its end.
 		t.Errorf("%g requests ended in the activator after the instance was up, want the cold one only", after-before)
 	}
 }
@@ -57,8 +57,8 @@ type coldCall struct {
 	cold <-chan longAnswer
 }
 
-// begin sends the call, and returns when its instance starts. The service outlives
-// the test.
+// begin sends the call, and returns when its instance starts. The service outlives the
+// test.
 func (c *coldCall) begin(t *testing.T) {
 	c.once.Do(func() {
 		hcl := hello("long", options{env: map[string]string{"START_DELAY": "60s"}, queue: `timeout = "120s"`})
@@ -75,7 +75,7 @@ type longAnswer struct {
 	err error
 }
 
-// longCall calls for an answer that takes two minutes.
+// longCall sends a call whose answer takes two minutes.
 func longCall(t *testing.T, c *caller) <-chan longAnswer {
 	out := make(chan longAnswer, 1)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
@@ -90,8 +90,8 @@ func longCall(t *testing.T, c *caller) <-chan longAnswer {
 	return out
 }
 
-// What an app and its caller say to each other piece by piece arrives so, in both
-// directions: through the activator and straight.
+// Streamed pieces arrive one by one, in both directions: through the activator and
+// directly.
 func TestStream_PieceByPiece(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("drip", options{}))
@@ -103,7 +103,7 @@ func TestStream_PieceByPiece(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, callerA.url("drip", "/"), in)
 		must(t, "make request", err)
-		go func() { _, _ = out.Write([]byte("0")) }() // If nobody reads it, the answer does not come.
+		go func() { _, _ = out.Write([]byte("0")) }() // If the app does not read it, the answer does not come.
 		res, err := callerA.client(t).Do(req)
 		must(t, state+": begin", err)
 		// Each piece is sent only when the one before has come back.

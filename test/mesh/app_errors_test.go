@@ -13,11 +13,11 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// An app that answers nothing but 500 is the app's business: its callers get its
-// answers, and never a 503 because somebody takes its instances for broken.
+// Callers of an app that answers only 500 get those answers, and never a 503 because an
+// Envoy takes its instances for broken.
 //
-// It has the machine to itself, and its calls begin when all instances run: a dozen
-// Envoys that start leave others so little that callers' connections time out.
+// It runs alone, and its calls begin when all instances run: a dozen starting Envoys leave
+// so little CPU that callers' connections time out.
 func TestDown_CallersSeeTheApps500(t *testing.T) {
 	counts := []int{1, 2, 12}
 	for _, n := range counts {
@@ -40,7 +40,7 @@ func TestDown_CallersSeeTheApps500(t *testing.T) {
 				startLoad(t, callerA, name, "/?status=500", 50*time.Millisecond, apps),
 				startLoad(t, callerB, name, "/?status=500", 50*time.Millisecond, apps),
 			}
-			time.Sleep(12 * time.Second) // Longer than the 10 s in which Envoy judges hosts.
+			time.Sleep(12 * time.Second) // Longer than Envoy's outlier detection interval of 10 s.
 			for _, l := range loads {
 				l.WantAll(t, 30)
 			}

@@ -24,8 +24,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// callees are the names that callers have as upstreams, each at a port of its own in
-// every caller's network.
+// callees are the upstreams of the callers, each at its own port in every caller's
+// network.
 var callees = []string{
 	"leaves",
 	"flap", "chain-b", "foreign", "foreign-late", "down-1", "down-2", "down-12",
@@ -35,7 +35,7 @@ var callees = []string{
 	"exits", "shielded", "ended",
 }
 
-// portOf is where a caller's Envoy listens for calls of a service.
+// portOf is the port of a caller's Envoy for calls of a service.
 func portOf(callee string) int {
 	i := slices.Index(callees, callee)
 	if i < 0 {
@@ -44,8 +44,8 @@ func portOf(callee string) int {
 	return 9201 + i
 }
 
-// caller is a service of the mesh that Wadi knows nothing of. Requests are sent from
-// inside its network.
+// caller is a mesh service that Wadi does not manage. The tests send requests from inside
+// its network.
 type caller struct {
 	name  string // Its identity.
 	alloc string
@@ -76,7 +76,7 @@ func startCallers(ctx context.Context) (a, b *caller, err error) {
 	return a, b, err
 }
 
-// findCaller waits until a caller's Envoy has taken all its listeners.
+// findCaller waits until a caller's Envoy has all its listeners.
 func findCaller(ctx context.Context, name string) (*caller, error) {
 	c := &caller{name: name}
 	err := harness.Eventually(ctx, waitLong, func() error {
@@ -112,8 +112,8 @@ func (c *caller) dial(ctx context.Context, addr string) (conn net.Conn, err erro
 	return dialIn(ctx, c.netns, addr)
 }
 
-// dialIn connects to an address of a network namespace. A socket stays in the one
-// in which it was made.
+// dialIn connects to an address in a network namespace. A socket stays in the namespace in
+// which it was made.
 func dialIn(ctx context.Context, netns, addr string) (net.Conn, error) {
 	there, err := os.Open(netns)
 	if err != nil {
@@ -140,7 +140,7 @@ func dialIn(ctx context.Context, netns, addr string) (net.Conn, error) {
 			return
 		}
 		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp4", addr)
-		// A thread that can't go back ends with this goroutine.
+		// A thread that can't switch back ends with this goroutine.
 		if unix.Setns(int(here.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
@@ -150,8 +150,8 @@ func dialIn(ctx context.Context, netns, addr string) (net.Conn, error) {
 	return r.conn, r.err
 }
 
-// client returns an HTTP client whose requests come out of the caller's network. It
-// keeps connections.
+// client returns an HTTP client whose requests come from the caller's network. It keeps
+// connections.
 func (c *caller) client(t *testing.T) *http.Client {
 	tr := &http.Transport{MaxIdleConnsPerHost: 512, DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 		return c.dial(ctx, addr)
@@ -181,7 +181,7 @@ func (c *caller) send(t *testing.T, method, callee, path string, header http.Hea
 	return harness.Do(c.client(t), req)
 }
 
-// get asks a service, and fails the test if no answer comes.
+// get sends a request to a service, and fails the test if no answer comes.
 func (c *caller) get(t *testing.T, callee, path string) harness.Response {
 	t.Helper()
 	res, err := c.send(t, http.MethodGet, callee, path, nil, nil)
@@ -191,10 +191,10 @@ func (c *caller) get(t *testing.T, callee, path string) harness.Response {
 	return res
 }
 
-// admin asks the caller's Envoy itself.
+// admin sends a request to the admin API of the caller's Envoy.
 func (c *caller) admin(ctx context.Context, path string) (string, error) {
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		for port := 19001; port < 19009; port++ { // One of these is what Nomad chose.
+		for port := 19001; port < 19009; port++ { // Nomad chose one of these.
 			if conn, err = c.dial(ctx, fmt.Sprintf("127.0.0.2:%d", port)); err == nil {
 				break
 			}
@@ -211,8 +211,7 @@ func (c *caller) admin(ctx context.Context, path string) (string, error) {
 	return res.Body, err
 }
 
-// troubles says what went wrong in the caller's Envoy with calls of a service since it
-// runs, by its counters.
+// troubles lists the Envoy's error counters for calls of a service.
 func (c *caller) troubles(ctx context.Context, service string) string {
 	stats, err := c.admin(ctx, "/stats?usedonly&filter="+url.QueryEscape(
 		`[.~]`+service+`\..*(upstream_cx_connect_(fail|timeout)|none_healthy|no_cluster|ejections_active|rq_timeout|overflow|upstream_rq_retry|ssl.fail_verify|ssl.connection_error)`))
@@ -228,7 +227,7 @@ func (c *caller) troubles(ctx context.Context, service string) string {
 	return strings.Join(some, "\n    ")
 }
 
-// forgot returns an error while the caller's Envoy has an address of a revision.
+// forgot returns an error while the caller's Envoy knows an address of a revision.
 func (c *caller) forgot(ctx context.Context, revision string) error {
 	clusters, err := c.admin(ctx, "/clusters")
 	if err != nil {

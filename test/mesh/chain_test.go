@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A caller calls a service at zero that calls another one at zero: one request wakes
-// both, and its body and headers arrive.
+// A caller calls a service at zero that calls another one at zero: one request wakes both,
+// and its body and headers arrive.
 func TestChain_OneRequestWakesAll(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("chain-c", options{})+hello("chain-b", options{

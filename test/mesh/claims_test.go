@@ -10,9 +10,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// What Wadi says to itself in headers has no effect in a caller's mouth, for a warm
-// instance and for one that is woken: it chooses no revision, and the app sees none
-// of it.
+// Wadi's internal headers have no effect when a caller sends them, to a warm and to a
+// woken instance: they select no revision, and the app sees none of them.
 func TestClaims_OfTheCaller(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("claims", options{})+hello("victim", options{}))

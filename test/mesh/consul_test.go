@@ -11,8 +11,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// Consul's server is away for 20 s, and then its client agent, which all Envoys, Nomad
-// and Wadi use, is restarted. Nobody who calls notices.
+// Consul's server is away for 20 s, and then its client agent, which all Envoys, Nomad and
+// Wadi use, is restarted. No caller notices.
 func TestConsul_Away(t *testing.T) {
 	deploy(t, hello("away", options{initial: 1, min: 1}))
 	waitDirect(t, callerA, "away")
@@ -47,12 +47,12 @@ func TestConsul_Away(t *testing.T) {
 	must(t, "start the server", stack.Cluster.Consul.Start(t.Context()))
 	end()
 
-	// One that is stopped in order leaves, and says first that nothing on its node is
-	// there any more: that is all there is in this cluster.
+	// An agent that is shut down deregisters, and first removes all services of its
+	// node: here those are all services of the cluster.
 	begin()
 	must(t, "kill the client agent", stack.Cluster.ConsulClientAgent.Kill())
 	must(t, "start the client agent", stack.Cluster.ConsulClientAgent.Start(t.Context()))
-	time.Sleep(5 * time.Second) // All Envoys come back to it within that.
+	time.Sleep(5 * time.Second) // All Envoys reconnect within that.
 	end()
 	waitDirect(t, callerA, "away")
 }

@@ -15,13 +15,12 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A service that is deleted while it is called from everywhere. While what is left of it
-// ends, here a request that goes on, its callers are told that it is gone, by the gateway
-// and in the mesh: nobody waits for an instance, nobody wakes one, and nothing is
-// registered that the deletion has to end again.
+// A service is deleted under calls from everywhere. While its last request ends, callers
+// learn that it is gone, from the gateway and in the mesh: no request waits, wakes an
+// instance, or registers anything that the deletion has to remove again.
 func TestDelete_UnderCalls(t *testing.T) {
 	const name, revision, enough = "ended", "ended-00001", 20
-	t.Cleanup(func() { _ = stack.Agent.Delete(context.WithoutCancel(t.Context()), name) }) // There is none unless the test failed.
+	t.Cleanup(func() { _ = stack.Agent.Delete(context.WithoutCancel(t.Context()), name) }) // It exists only if the test failed.
 	must(t, "submit", stack.Agent.Apply(t.Context(), hello(name, options{initial: 1, more: `visibility = "public"`})))
 	waitKnown(t, callerA, name)
 	waitDirect(t, callerA, name)
@@ -75,7 +74,7 @@ func TestDelete_UnderCalls(t *testing.T) {
 	}
 }
 
-// had returns an error until so many of the calls had an answer.
+// had returns an error until so many calls had an answer with the status.
 func (c *calls) had(status, n int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,9 +10,8 @@ import (
 	consul "github.com/hashicorp/consul/api"
 )
 
-// Somebody edits entries of Wadi's, and leaves on them that they are Wadi's, or deletes
-// them. Each is put back long before all are looked at again, which is twice a minute,
-// and an event says so.
+// A user edits entries of Wadi, without removing its mark, or deletes them. Each is
+// restored long before the next full check, which is twice a minute, and an event says so.
 func TestEdited_IsPutBackAtOnce(t *testing.T) {
 	t.Parallel()
 	names := []string{"edited-1", "edited-2", "edited-3"}

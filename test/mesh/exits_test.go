@@ -18,16 +18,16 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// An app exits by itself twice, and each time its instance ends with it. Calls that no
-// app has seen go to the next instance, from a caller's Envoy and from outside.
+// An app exits by itself twice, and each time its instance ends with it. Calls that no app
+// has seen go to the next instance, from a caller's Envoy and from outside.
 func TestAppExits(t *testing.T) {
 	t.Parallel()
-	// Its third instance stays: on a busy machine, one that lives for two seconds may have
-	// ended before anybody is led to it.
+	// Its third instance stays: on a busy machine, an instance that lives for two seconds may
+	// end before a call reaches it.
 	exited := t.TempDir()
 	must(t, "let the app leave its marks", os.Chmod(exited, 0o777))
 	script := fmt.Sprintf("for n in 1 2; do mkdir %[1]s/$n && { timeout 2 hello; exit 0; }; done; exec hello", exited)
-	// What hinders the next instance is not to be told before a busy machine has started it.
+	// Callers must not get a reason before a busy machine has started the next instance.
 	deploy(t, strings.Replace(hello("exits", options{min: 1, initial: 1, queue: `timeout = "280s"`}), `      config {
         command = "hello"
       }
@@ -40,7 +40,7 @@ func TestAppExits(t *testing.T) {
         mode     = "fail"
       }
 `, 1))
-	// An Envoy has three calls of a service sent again at once, not more.
+	// An Envoy retries at most three calls of a service at once.
 	client := callerA.client(t)
 	inside := harnesstest.StartWorkers(t, 3, 50*time.Millisecond, func(ctx context.Context) (string, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, callerA.url("exits", "/"), strings.NewReader("the body"))

@@ -22,9 +22,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// Three agents as a default installation has them, each in a network of its own and with
-// its API on the same loopback address: reads that only the leader can answer are
-// answered by the others too, on a way that nobody has configured.
+// Three agents as a default installation has them, each in its own network and with its
+// API on the same loopback address: followers answer reads that need the leader, without
+// any configuration.
 func TestFollowers_AskTheLeader(t *testing.T) {
 	deploy(t, hello("asked", options{initial: 1, min: 1}))
 	nomadAddr, consulAddr := relay(t, stack.Cluster.NomadAddr), relay(t, stack.Cluster.ConsulAddr)
@@ -40,7 +40,7 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 		if l, err := a.Client.Leader(t.Context()); err != nil || l.Name != stack.Agent.Name {
 			t.Fatalf("got leader %q (%v), want %s", l.Name, err, stack.Agent.Name)
 		}
-		eventually(t, waitLong, func() error { // It has its certificate soon.
+		eventually(t, waitLong, func() error { // It gets its certificate soon.
 			_, err := a.Client.Decisions(t.Context(), "asked")
 			return err
 		})
@@ -52,7 +52,7 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 		}
 	}
 
-	// Nobody but an agent is told anything.
+	// Only agents get an answer.
 	listeners, _, err := stack.Consul.Catalog().Service(wadi.ServiceActivator, "", nil)
 	must(t, "find the mesh listeners", err)
 	i := slices.IndexFunc(listeners, func(l *consulapi.CatalogService) bool { return strings.HasSuffix(l.ServiceID, ":"+stack.Agent.Name) })
@@ -71,7 +71,7 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 		}
 	}
 
-	// An agent of a follower's name on another machine is told so, though its API has the
+	// An agent with a follower's name on another machine is refused, though its API has the
 	// same address.
 	name := followers[0].Name
 	must(t, "stop "+followers[1].Name, followers[1].Stop(t.Context()))
@@ -120,8 +120,8 @@ consul {
 	return a
 }
 
-// relay lets bridge networks reach what listens on this machine's loopback, and returns
-// the base URL there.
+// relay makes an address on this machine's loopback reachable from bridge networks, and
+// returns its base URL there.
 func relay(t *testing.T, base string) string {
 	t.Helper()
 	to, err := netip.ParseAddrPort(strings.TrimPrefix(base, "http://"))

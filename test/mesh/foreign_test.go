@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// A name that somebody else has routed is foreign: a service of that name is refused
-// before anything is registered. Once they have let go of it, it is like any other.
+// A name with foreign entries is refused before anything is registered. Once those entries
+// are gone the name can be used.
 func TestForeign_BeforeApply(t *testing.T) {
 	t.Parallel()
 	foreign := foreignEntries(t, "foreign")
@@ -38,7 +38,7 @@ func TestForeign_BeforeApply(t *testing.T) {
 	wantFrom(t, callerA.get(t, "foreign", "/"), "foreign-00001")
 }
 
-// So is one that somebody else has registered, whose checks do not pass just now.
+// The same holds for a foreign service whose checks do not pass at the moment.
 func TestForeign_Failing(t *testing.T) {
 	t.Parallel()
 	agent := stack.Consul.Agent()
@@ -46,7 +46,7 @@ func TestForeign_Failing(t *testing.T) {
 		Name: "foreign-down", Port: 1, Check: &consul.AgentServiceCheck{TTL: "1h", Status: consul.HealthCritical},
 	}))
 	t.Cleanup(func() { _ = agent.ServiceDeregister("foreign-down") })
-	eventually(t, waitLong, func() error { // The catalog learns of it after the agent.
+	eventually(t, waitLong, func() error { // The catalog gets it after the agent.
 		if all, _, err := stack.Consul.Catalog().Service("foreign-down", "", nil); err != nil || len(all) == 0 {
 			return fmt.Errorf("%v %v", all, err)
 		}
@@ -58,8 +58,7 @@ func TestForeign_Failing(t *testing.T) {
 	}
 }
 
-// Somebody who takes an entry over later has it, too, and the instance that runs then
-// stays.
+// An entry that becomes foreign later stays foreign, and the running instance stays.
 func TestForeign_Later(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("foreign-late", options{window: "6s"}))
@@ -86,8 +85,8 @@ func TestForeign_Later(t *testing.T) {
 	wantFrom(t, callerA.get(t, "foreign-late", "/"), "foreign-late-00001")
 }
 
-// A service that is deleted goes, though somebody else's entry has come to need what
-// Wadi wrote for it. That stays, and an event says so.
+// A service can be deleted though a foreign entry depends on one of Wadi's entries. That
+// entry stays, and an event says so.
 func TestForeign_Delete(t *testing.T) {
 	t.Parallel()
 	must(t, "submit", stack.Agent.Apply(t.Context(), hello("foreign-gone", options{window: "6s"}))) // Deleted by hand.
@@ -97,7 +96,7 @@ func TestForeign_Delete(t *testing.T) {
 	}
 	_, _, err := stack.Consul.ConfigEntries().Set(foreign, nil)
 	must(t, "write entry", err)
-	t.Cleanup(func() { // In the order in which Consul lets them go.
+	t.Cleanup(func() { // In the order that Consul permits.
 		for _, kind := range []string{consul.ServiceSplitter, consul.ServiceResolver, consul.ServiceDefaults} {
 			_, _ = stack.Consul.ConfigEntries().Delete(kind, "foreign-gone", nil)
 		}
@@ -112,8 +111,8 @@ func TestForeign_Delete(t *testing.T) {
 	}
 }
 
-// foreignEntries writes what somebody else might have of a service's name, and
-// removes it at the end.
+// foreignEntries writes foreign entries with a service's name, and removes them at the
+// end.
 func foreignEntries(t *testing.T, name string) []consul.ConfigEntry {
 	t.Helper()
 	entries := []consul.ConfigEntry{
@@ -123,13 +122,13 @@ func foreignEntries(t *testing.T, name string) []consul.ConfigEntry {
 	for _, e := range entries {
 		_, _, err := stack.Consul.ConfigEntries().Set(e, nil)
 		must(t, "write entry", err)
-		// One that is gone already is no error to Consul.
+		// Deleting a missing entry is no error in Consul.
 		t.Cleanup(func() { _, _ = stack.Consul.ConfigEntries().Delete(e.GetKind(), name, nil) })
 	}
 	return entries
 }
 
-// wantUntouched fails the test if entries are not as they were written.
+// wantUntouched fails the test if entries have changed.
 func wantUntouched(t *testing.T, entries []consul.ConfigEntry) {
 	t.Helper()
 	for _, e := range entries {
@@ -141,7 +140,7 @@ func wantUntouched(t *testing.T, entries []consul.ConfigEntry) {
 	}
 }
 
-// network returns what the status says of a service's network.
+// network returns the network condition of a service.
 func network(t *testing.T, name string) (wadi.Condition, error) {
 	t.Helper()
 	s, err := stack.Agent.Client.Service(t.Context(), name)
@@ -156,8 +155,7 @@ func network(t *testing.T, name string) (wadi.Condition, error) {
 	return wadi.Condition{}, fmt.Errorf("no condition NetworkProgrammed in %+v", s.Status)
 }
 
-// wantForeign waits until the status names the entries that are in the way, and says
-// what to do.
+// wantForeign waits until the status names the conflicting entries and a remedy.
 func wantForeign(t *testing.T, name string, entries ...string) {
 	t.Helper()
 	eventually(t, waitLong, func() error {
@@ -186,8 +184,8 @@ func wantProgrammed(t *testing.T, name string) {
 	})
 }
 
-// wantStays fails the test if a revision without requests goes below one instance
-// within two of its windows.
+// wantStays fails the test if a revision without requests goes below one instance within
+// two of its windows.
 func wantStays(t *testing.T, revision string) {
 	t.Helper()
 	for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {

@@ -72,7 +72,7 @@ func grpcClient(t *testing.T, authority string, dial func(context.Context, strin
 	return conn
 }
 
-// grpc returns a client whose calls of a service come out of the caller's network.
+// grpc returns a client whose calls of a service come from the caller's network.
 func (c *caller) grpc(t *testing.T, callee string) *grpc.ClientConn {
 	return grpcClient(t, fmt.Sprintf("127.0.0.1:%d", portOf(callee)), c.dial)
 }
@@ -90,7 +90,7 @@ func callContext(t *testing.T) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "echo-in", "a, b", "echo-bin-bin", "\x00\xff")
 }
 
-// say calls Say and checks all that comes back.
+// say calls Say and checks the whole answer.
 func say(t *testing.T, conn *grpc.ClientConn, revision, text string) {
 	t.Helper()
 	var header, trailer metadata.MD
@@ -116,7 +116,7 @@ func wantEchoed(t *testing.T, header, trailer metadata.MD, revision string) {
 	}
 }
 
-// talk speaks in both directions: each message only when the last one was answered.
+// talk exchanges messages in both directions: each after the answer to the last one.
 func talk(t *testing.T, conn *grpc.ClientConn, revision string) {
 	t.Helper()
 	s, err := conn.NewStream(callContext(t), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/wadi.test.Echo/Talk")
@@ -140,7 +140,7 @@ func talk(t *testing.T, conn *grpc.ClientConn, revision string) {
 	wantEchoed(t, header, s.Trailer(), revision)
 }
 
-// count has messages streamed to it.
+// count receives a stream of messages.
 func count(t *testing.T, conn *grpc.ClientConn, revision string) {
 	t.Helper()
 	s, err := conn.NewStream(callContext(t), &grpc.StreamDesc{ServerStreams: true}, "/wadi.test.Echo/Count")
@@ -161,7 +161,7 @@ func count(t *testing.T, conn *grpc.ClientConn, revision string) {
 	wantEchoed(t, header, s.Trailer(), revision)
 }
 
-// fails checks that the app's own status comes through.
+// fails checks that the app's own status arrives.
 func fails(t *testing.T, conn *grpc.ClientConn, revision string) {
 	t.Helper()
 	const message = "100 % naïve\n"
@@ -175,9 +175,8 @@ func fails(t *testing.T, conn *grpc.ClientConn, revision string) {
 	}
 }
 
-// Each kind of call wakes a gRPC service, and comes to it directly when it runs, in
-// the mesh and through the gateway; status codes and metadata of both ends are the
-// app's.
+// Each kind of call wakes a gRPC service, and goes directly to it when it runs, in the
+// mesh and through the gateway. Status codes and metadata are the app's.
 func TestGRPC_ColdAndWarm(t *testing.T) {
 	t.Parallel()
 	const service, revision = "grpc-echo", "grpc-echo-00001"
@@ -197,7 +196,7 @@ func TestGRPC_ColdAndWarm(t *testing.T) {
 		toZero(t, revision)
 	}
 	kinds["talk"](fromGateway)
-	kinds["status"](fromA) // Through whichever way there is now.
+	kinds["status"](fromA) // On any way.
 	waitDirectGRPC(t, service, func() { say(t, fromA, revision, "hi") })
 	for name, kind := range kinds {
 		kind(fromA)
@@ -208,7 +207,7 @@ func TestGRPC_ColdAndWarm(t *testing.T) {
 	}
 }
 
-// Outside the mesh it is the same, for the gateway's clients.
+// Outside the mesh the same holds for the gateway's clients.
 func TestGRPC_OutsideTheMesh(t *testing.T) {
 	t.Parallel()
 	const service, revision = "grpc-off", "grpc-off-00001"
@@ -246,13 +245,13 @@ func TestGRPC_Chain(t *testing.T) {
 	}
 }
 
-// What Wadi refuses it refuses in gRPC's terms.
+// Wadi refuses gRPC calls with gRPC statuses.
 func TestGRPC_Refusals(t *testing.T) {
 	t.Parallel()
 	deploy(t, grpcEcho("grpc-slow", "envoy", "", "timeout {\n    request = \"3s\"\n  }\n")+
 		grpcEcho("grpc-never", "off", `START_DELAY = "10m"`, "timeout {\n    request = \"2s\"\n  }\n"))
 	slow := callerA.grpc(t, "grpc-slow")
-	eventually(t, waitLong, func() error { // The first ones may run out of time before it is up.
+	eventually(t, waitLong, func() error { // The first calls may time out before it is ready.
 		return slow.Invoke(callContext(t), "/wadi.test.Echo/Say", wrapperspb.String("hi"), &wrapperspb.StringValue{})
 	})
 	waitDirectGRPC(t, "grpc-slow", func() { say(t, slow, "grpc-slow-00001", "hi") })
@@ -305,7 +304,7 @@ func TestH2C_ColdAndWarm(t *testing.T) {
 		if got := send(c, http.MethodGet, "/?stream=3&every=20ms", "").Body; strings.Count(got, "\n") != 3 {
 			t.Errorf("got %q, want three lines", got)
 		}
-		// The app is spoken to in HTTP/2 whatever the caller speaks.
+		// The app gets HTTP/2 whatever the caller uses.
 		if got := send(c, http.MethodGet, "/?headers=1", "").Body; !strings.HasPrefix(got, "GET /?headers=1 HTTP/2.0") {
 			t.Errorf("the app was asked %.60q, want HTTP/2", got)
 		}

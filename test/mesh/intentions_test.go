@@ -17,8 +17,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// A service that says who may call it lets in those, what Wadi itself needs, and
-// nobody else: neither to an instance nor to wake one.
+// A service with intentions admits the callers it names and Wadi's own parts, and no
+// others: neither to an instance nor to wake one.
 func TestIntentions_OfTheSpec(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("guarded", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
@@ -35,8 +35,7 @@ func TestIntentions_OfTheSpec(t *testing.T) {
 	wantFrom(t, res, "guarded-00001")
 }
 
-// wantDenied waits until a service's intentions are in force, which refuse a caller.
-// It wakes nothing.
+// wantDenied waits until a service's intentions refuse a caller. It wakes no instance.
 func wantDenied(t *testing.T, c *caller, service string) {
 	t.Helper()
 	eventually(t, waitLong, func() error { return either(http.StatusForbidden)(c.get(t, service, quietPath)) })
@@ -56,12 +55,12 @@ func source(name string, action consul.IntentionAction) *consul.SourceIntention 
 	return &consul.SourceIntention{Name: name, Action: action}
 }
 
-// attempt is a call that intentions let pass or not.
+// attempt is a call that intentions allow or refuse.
 type attempt struct {
 	from         *caller // Nil: the gateway.
 	method, path string
 	header       string // Lines, each with its end.
-	want         int    // 0: whatever it is, it is the same in both states.
+	want         int    // 0: any status, but the same cold and warm.
 }
 
 func (a attempt) String() string {
@@ -72,7 +71,7 @@ func (a attempt) String() string {
 	return fmt.Sprintf("%s %s %q from %s", a.method, a.path, a.header, from)
 }
 
-// send sends it, with a path that no client has tidied, and returns the status.
+// send sends it with an unnormalised path, and returns the status.
 func (a attempt) send(t *testing.T, service string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
@@ -95,8 +94,8 @@ func (a attempt) send(t *testing.T, service string) int {
 	return res.StatusCode
 }
 
-// What method, path and header decide, they decide alike at an instance's Envoy and,
-// at zero, in the activator.
+// Rules on method, path and header have the same result at an instance's Envoy and, at
+// zero, in the activator.
 func TestIntentions_L7ColdAndWarm(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("ruled", options{}))
@@ -152,8 +151,8 @@ func TestIntentions_L7ColdAndWarm(t *testing.T) {
 	t.Logf("cold: %v", cold)
 }
 
-// A caller that asks all the time is let in, turned away, and let in again: while the
-// service runs, and while it is at zero, where only those who are let in wake it.
+// A caller is allowed, refused and allowed again under traffic: while the service runs,
+// and at zero, where only allowed callers wake it.
 func TestIntentions_ChangeUnderTraffic(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("toggled", options{}))
@@ -168,7 +167,7 @@ func TestIntentions_ChangeUnderTraffic(t *testing.T) {
 		if n := len(stack.Wakes(t, "toggled-00001")); n != had {
 			t.Errorf("%s: %d wakes by calls that were refused", state, n-had)
 		}
-		expect(t, state+": allowed", 200, allow) // The first answers come when there is an instance.
+		expect(t, state+": allowed", 200, allow) // The first answers come when an instance is ready.
 		waitDirect(t, callerA, "toggled")
 		expect(t, "warm: denied", 403, deny)
 		expect(t, "warm: allowed", 200, allow)
@@ -177,9 +176,9 @@ func TestIntentions_ChangeUnderTraffic(t *testing.T) {
 	}
 }
 
-// expect makes a change under traffic, and fails the test if calls go on to be answered
-// by the old rules when a first one was answered by the new ones. Envoy's connections
-// that were idle all the time pass one call each by the old rules.
+// expect makes a change under traffic, and fails the test if calls are answered by the old
+// rules after the first one by the new ones. Envoy's idle connections pass one more call
+// each by the old rules.
 func expect(t *testing.T, what string, status int, change func()) {
 	t.Helper()
 	change()

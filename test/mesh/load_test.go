@@ -17,12 +17,12 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// loadAtOnce bounds the requests of a load that wait for their answers, below what
-// an Envoy and a queue take.
+// loadAtOnce bounds the unanswered requests of a load, below the limits of an Envoy and a
+// queue.
 const loadAtOnce = 400
 
-// startLoad has a caller call a service every so often, whether the earlier calls are
-// answered or not. What good does not take as an answer counts as failed.
+// startLoad lets a caller call a service every so often, without waiting for answers.
+// Answers that good rejects count as failed.
 func startLoad(t *testing.T, c *caller, callee, path string, every time.Duration, good func(harness.Response) error) *harnesstest.Load {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, c.url(callee, path), nil)
@@ -39,7 +39,8 @@ func startOutside(t *testing.T, callee, path string, every time.Duration, good f
 }
 
 // startRequests sends a request without a body, from a caller or, if that is nil, from
-// outside the mesh. A test that fails shows what the answers and the caller's Envoy say.
+// outside the mesh. If the test fails it shows the answers' statuses and the counters of
+// the caller's Envoy.
 func startRequests(t *testing.T, from *caller, callee string, c *http.Client, req *http.Request, every time.Duration, good func(harness.Response) error) *harnesstest.Load {
 	t.Helper()
 	var mu sync.Mutex
@@ -71,7 +72,7 @@ func startRequests(t *testing.T, from *caller, callee string, c *http.Client, re
 	})
 }
 
-// from takes answers with status 200 of a revision.
+// from accepts answers with status 200 from a revision.
 func from(revision string) func(harness.Response) error {
 	return func(res harness.Response) error {
 		if res.Status != http.StatusOK {
@@ -84,7 +85,7 @@ func from(revision string) func(harness.Response) error {
 	}
 }
 
-// either takes answers with one of the statuses.
+// either accepts answers with one of the statuses.
 func either(statuses ...int) func(harness.Response) error {
 	return func(res harness.Response) error {
 		if !slices.Contains(statuses, res.Status) {
@@ -104,7 +105,7 @@ func activated(t *testing.T, service string) float64 {
 	return sum
 }
 
-// waitDirect calls a service until it is answered without an activator.
+// waitDirect calls a service until an answer comes without an activator.
 func waitDirect(t *testing.T, c *caller, service string) {
 	t.Helper()
 	eventually(t, waitLong, func() error {

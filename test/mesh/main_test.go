@@ -1,13 +1,12 @@
 //go:build e2e
 
-// Package mesh_test proves what Wadi promises to callers inside the Consul mesh, on
-// a real Nomad, Consul and several Envoys.
+// Package mesh_test proves what Wadi promises to callers inside the Consul mesh, on a real
+// Nomad, Consul and several Envoys.
 //
-// All tests share one cluster, one agent and two callers, each of which has an Envoy
-// with an upstream to every service of the tests. What a test sends, it sends from
-// inside a caller's network, straight to that Envoy: there is no app in between that
-// could mend or spoil an answer. A test that stops or breaks a shared part must not
-// call t.Parallel, and leaves the part as it found it.
+// All tests share one cluster, one agent and two callers, each with an Envoy that has
+// every service of the tests as upstream. The tests send requests from inside a caller's
+// network, straight to that Envoy: no app in between can change an answer. A test that
+// stops or breaks a shared part must not call t.Parallel, and restores the part.
 package mesh_test
 
 import (
@@ -18,7 +17,7 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// stack is the one that all tests share, and so are the callers.
+// stack and the callers are shared by all tests.
 var (
 	stack   *harnesstest.Stack
 	callerA *caller

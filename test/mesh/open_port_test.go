@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// An app that listens on all addresses is reached by a neighbour past its Envoy, and
-// the service's status says so; the example app listens on loopback, and is not.
+// A neighbour reaches an app that listens on all addresses past its Envoy, and the
+// service's status says so. The example app listens on loopback, so it is not reachable.
 func TestWide_IsTold(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("wide", options{initial: 1, min: 1, env: map[string]string{"ADDR": "0.0.0.0"}})+

@@ -15,17 +15,16 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// A service that is deleted and submitted again: whoever goes on calling it is told that
-// there is no such thing while it ends, and never once it was submitted again: then to come
-// again. It is ready only when its
-// entries are in Consul as they should be; from the first answer of its app on, which is
-// as soon as the caller's Envoy knows, every call is answered.
+// A service is deleted and submitted again under calls. While it ends, callers learn that
+// it does not exist; after the new submission never again, but that they should retry. It
+// is ready only when its entries are in Consul. From the app's first answer on, which
+// comes as soon as the caller's Envoy knows the service, every call is answered.
 func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(stack.LogOf("again", 80))
 		}
-		_ = stack.Agent.Delete(context.WithoutCancel(t.Context()), "again") // There is none unless the test failed.
+		_ = stack.Agent.Delete(context.WithoutCancel(t.Context()), "again") // It exists only if the test failed.
 	})
 	for _, initial := range []int{0, 1} {
 		hcl := hello("again", options{initial: initial, window: "60s"})
@@ -66,7 +65,7 @@ type called struct {
 	body   string
 }
 
-// calls are those that a caller makes one after another, on connections that it keeps.
+// calls are a caller's requests, one after another, on persistent connections.
 type calls struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -112,7 +111,7 @@ func startCallsOf(t *testing.T, client *http.Client, url string) *calls {
 	return c
 }
 
-// until waits for a call that began then or later.
+// until waits for a call that began at or after then.
 func (c *calls) until(t *testing.T, then time.Time) {
 	t.Helper()
 	eventually(t, waitLong, func() error {
@@ -125,8 +124,8 @@ func (c *calls) until(t *testing.T, then time.Time) {
 	})
 }
 
-// answered waits for a good answer to a call that began then or later, and for a few calls
-// after it.
+// answered waits for a good answer to a call that began at or after then, and for a few
+// more calls.
 func (c *calls) answered(t *testing.T, then time.Time) {
 	t.Helper()
 	eventually(t, waitLong, func() error {
@@ -140,7 +139,7 @@ func (c *calls) answered(t *testing.T, then time.Time) {
 	})
 }
 
-// end ends them, and returns all.
+// end stops the calls, and returns all of them.
 func (c *calls) end() []called {
 	c.cancel()
 	<-c.done

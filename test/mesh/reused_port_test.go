@@ -15,8 +15,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Ports are given to others, and Consul may list for a while who had one before. Its
-// caller gets the right answer whoever listens there now.
+// A port is reused by another instance while Consul still lists the old one. A caller gets
+// the right answer, whichever instance listens there now.
 func TestStale_AddressOfAnother(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("stale", options{initial: 1, min: 1, env: map[string]string{"N": "1"}}))
@@ -34,9 +34,9 @@ func TestStale_AddressOfAnother(t *testing.T) {
 		waitDirect(t, callerA, "stale")
 		undo := misregister(t, tt.what, "stale", "stale-00001", envoyOf(t, tt.revision))
 		before := callerA.retries(t, "stale")
-		// Envoy hears of it in its own time, and before that nobody is sent to the wrong one.
+		// Until Envoy learns of it, no call goes to the wrong instance.
 		eventually(t, waitLong, func() error {
-			// An Envoy tries no more than three calls again at once, so there is one at a time.
+			// An Envoy retries at most three calls at once, so there is one at a time.
 			for range 100 {
 				wantFrom(t, callerA.get(t, "stale", "/"), "stale-00001")
 			}
@@ -49,7 +49,7 @@ func TestStale_AddressOfAnother(t *testing.T) {
 	}
 }
 
-// retries counts how often the caller's Envoy has tried a call of a service again.
+// retries counts how often the caller's Envoy has retried calls of a service.
 func (c *caller) retries(t *testing.T, service string) int {
 	t.Helper()
 	stats, err := c.admin(t.Context(), "/stats?filter="+url.QueryEscape(`cluster\.([^.]+\.)?`+service+`\..*upstream_rq_retry$`))
@@ -64,7 +64,7 @@ func (c *caller) retries(t *testing.T, service string) int {
 	return n
 }
 
-// envoyOf is where the Envoy of a revision's one instance is.
+// envoyOf is the Envoy of a revision's only instance.
 func envoyOf(t *testing.T, revision string) (envoy *consul.ServiceEntry) {
 	t.Helper()
 	service, _, _ := wadi.SplitRevisionID(revision)
@@ -81,8 +81,8 @@ func envoyOf(t *testing.T, revision string) (envoy *consul.ServiceEntry) {
 	return envoy
 }
 
-// misregister has Consul say that at an Envoy's address there is an instance of a
-// revision. It lasts until undo or the end of the test.
+// misregister registers, at an Envoy's address, an instance of a revision in Consul. It
+// lasts until undo or the end of the test.
 func misregister(t *testing.T, what, service, revision string, at *consul.ServiceEntry) (undo func()) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addrOf(at))

@@ -19,9 +19,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// The mesh gets a new root while callers go straight to an instance, through the
-// activator to another one, and come in at the gateway. No call fails, neither on
-// connections made before nor on those made after.
+// The mesh gets a new root while callers go directly to an instance, through the activator
+// to another one, and in at the gateway. No call fails, neither on old connections nor on
+// new ones.
 func TestRotation_OfTheRoot(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("rotate", options{initial: 1, min: 1})+
@@ -75,7 +75,7 @@ func TestRotation_OfTheRoot(t *testing.T) {
 	}
 }
 
-// rotate has Consul make a new root, by another size of its key.
+// rotate lets Consul make a new root, by changing the size of its key.
 func rotate(t *testing.T) {
 	t.Helper()
 	ca := stack.Consul.Connect()
@@ -108,10 +108,10 @@ func activeRoot(t *testing.T) *x509.Certificate {
 	return nil
 }
 
-// issuedBy says whether what a listener of the mesh shows was signed by a root itself,
-// not by way of an older one's.
+// issuedBy returns an error unless a mesh listener's certificate was signed by a root
+// itself, not through an older one.
 func issuedBy(name, addr string, root *x509.Certificate) error {
-	// It shows its certificate before it asks for ours, which we have none of.
+	// The listener shows its certificate before it asks for the client's, which is missing.
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: &tls.Config{InsecureSkipVerify: true, ServerName: name + ".default.dc1.internal"}}
 	conn, err := d.Dial("tcp", addr)
 	if err != nil {
@@ -136,7 +136,7 @@ func activatorAddr(t *testing.T) string {
 	return addrOf(found[0])
 }
 
-// sidecarAddr is the Envoy of a service's one instance.
+// sidecarAddr is the address of the Envoy of a service's only instance.
 func sidecarAddr(t *testing.T, service string) (addr string) {
 	t.Helper()
 	eventually(t, waitLong, func() error {

@@ -14,8 +14,8 @@ import (
 // service asks for, as Nomad's default of 30 s is on most clusters.
 const maxKillTimeout = 5 * time.Second
 
-// Before an instance is stopped callers' own Envoys send what comes elsewhere, and what
-// is in flight there is waited for, though no activator is on its way.
+// Before an instance stops, callers' own Envoys send new requests to others, and its
+// requests in flight complete, though no activator is on their way.
 func TestLeave_CallersOwnEnvoys(t *testing.T) {
 	t.Parallel()
 	const name = "leaves"
@@ -30,10 +30,10 @@ func TestLeave_CallersOwnEnvoys(t *testing.T) {
 	})
 	ends, client := make(chan error, 6), callerA.client(t)
 	url := callerA.url(name, "/?sleep="+(4*maxKillTimeout).String())
-	for range cap(ends) { // Envoy takes instances by turns: each has some.
+	for range cap(ends) { // Envoy uses instances by turns: each gets some.
 		go func() { ends <- harnesstest.PostOnce(t.Context(), client, url, requestTimeout) }()
 	}
-	short.Wait(t, 20) // By then they are there.
+	short.Wait(t, 20) // They have arrived by then.
 	_, err := stack.Agent.Client.Override(t.Context(), name, "", 1, time.Hour)
 	must(t, "override", err)
 	for range cap(ends) {

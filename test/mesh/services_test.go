@@ -16,14 +16,14 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// waitLong bounds waits for what takes seconds on an idle machine.
+// waitLong bounds waits that take seconds on an idle machine.
 const waitLong = harnesstest.WaitLong
 
 // requestTimeout bounds a request that is not meant to be long.
 const requestTimeout = 2 * time.Minute
 
-// options are what a test wants different in its service of the example app. The
-// zero value scales from zero to one, and stays up for a minute without requests.
+// options are a test's changes to its service of the example app. The zero value scales
+// from zero to one, and stays up for a minute without requests.
 type options struct {
 	env      map[string]string // Of the app.
 	window   string            // Empty: 60s.
@@ -92,16 +92,16 @@ func deploy(t *testing.T, hcl string) {
 	}
 }
 
-// quietPath is one that wakes no service of the tests.
+// quietPath wakes no service of the tests.
 const quietPath = "/quiet"
 
-// waitKnown waits until a caller's Envoy sends what it gets for a service to the
-// service, or to the activator with the service's name. It wakes nothing.
+// waitKnown waits until a caller's Envoy forwards requests to the service, or to the
+// activator under the service's name. It wakes nothing.
 func waitKnown(t *testing.T, c *caller, service string) {
 	t.Helper()
 	err := harness.Eventually(t.Context(), waitLong, func() error {
 		res, err := c.send(t, http.MethodGet, service, quietPath, nil, nil)
-		// Who may not call is told so.
+		// A caller without permission gets 403.
 		if err == nil && res.Status != http.StatusOK && res.Status != http.StatusForbidden &&
 			res.Header.Get(activator.HeaderError) != activator.CodeQuiet {
 			err = fmt.Errorf("status %d: %v %s", res.Status, res.Header, res.Body)
@@ -113,8 +113,8 @@ func waitKnown(t *testing.T, c *caller, service string) {
 	}
 }
 
-// toZero takes a revision that gets no requests to zero by hand, and waits until no
-// instance is left and no caller's Envoy knows of one.
+// toZero sets a revision without requests to zero, and waits until no instance is left and
+// no caller's Envoy knows one.
 func toZero(t *testing.T, revision string) {
 	t.Helper()
 	stack.ScaleByHand(t, revision, 0)
@@ -126,7 +126,7 @@ func toZero(t *testing.T, revision string) {
 	}
 }
 
-// wantFrom fails the test if the answer is not 200 and of the revision.
+// wantFrom fails the test unless the answer is 200 and from the revision.
 func wantFrom(t *testing.T, res harness.Response, revision string) {
 	t.Helper()
 	harnesstest.WantStatus(t, res, 200)
@@ -135,7 +135,7 @@ func wantFrom(t *testing.T, res harness.Response, revision string) {
 	}
 }
 
-// eventually waits until try is nil, and fails the test if it does not become so.
+// eventually waits until try returns nil, and fails the test if it does not in time.
 func eventually(t *testing.T, within time.Duration, try func() error) {
 	t.Helper()
 	harnesstest.Eventually(t, within, try)

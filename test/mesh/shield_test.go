@@ -16,9 +16,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// With the agent's shield a neighbour reaches of an instance Envoy, the metrics port
-// and what it maps, and neither the app that listens on all addresses nor a port beside
-// it: after a restart of the queue-proxy too, and in each instance. Calls of the mesh,
+// With the agent's shield, a neighbour reaches only an instance's Envoy, its metrics port
+// and its mapped ports. It reaches neither an app that listens on all addresses nor a port
+// beside it: also after a restart of the queue-proxy, and in each instance. Mesh calls,
 // checks and scaling go on.
 func TestShield_KeepsNeighboursOut(t *testing.T) {
 	deployShielded(t)
@@ -57,8 +57,8 @@ func TestShield_KeepsNeighboursOut(t *testing.T) {
 	}
 }
 
-// deployShielded submits a service to an agent of its own, which has the setting, and
-// leaves it to the one that all tests share.
+// deployShielded submits a service through its own agent with the setting; the shared
+// agent manages it then.
 func deployShielded(t *testing.T) {
 	t.Helper()
 	agent, err := stack.NewAgent("wadi-shield", "mesh {\n  shield = true\n}\n")
@@ -96,8 +96,8 @@ func deployShielded(t *testing.T) {
 	waitKnown(t, callerA, "shielded")
 }
 
-// wantShielded fails the test if one instance lets in others than it should. What is
-// kept out is proved to listen by a call from inside.
+// wantShielded fails the test if an instance can be reached where it should not be. A call
+// from inside proves that the app listens there.
 func wantShielded(t *testing.T, alloc string) {
 	t.Helper()
 	host, inside := waitServes(t, alloc), "/var/run/netns/"+alloc
@@ -120,8 +120,8 @@ func wantShielded(t *testing.T, alloc string) {
 	}
 }
 
-// waitServes waits until an instance says at its metrics port that it is ready, and
-// fails the test if it says that callers get past its queue-proxy.
+// waitServes waits until an instance reports that it is ready, and fails the test if it
+// reports that callers can get past its queue-proxy.
 func waitServes(t *testing.T, alloc string) (host string) {
 	t.Helper()
 	eventually(t, waitLong, func() error {

@@ -23,9 +23,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// Beside an app, Envoy and the queue-proxy are killed: while requests wait for the
-// instance, and while it serves. Those that wait are answered; those that are in
-// flight fail, and later ones are answered when the task is back.
+// Envoy and the queue-proxy of an instance are killed: while requests wait for it, and
+// while it serves. Waiting requests are answered; requests in flight fail, and later ones
+// are answered when the task is back.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ service, task, program, told string }{
@@ -60,7 +60,7 @@ func TestKilled(t *testing.T) {
 			waitDirect(t, callerA, tt.service)
 			l.Stop()
 			for _, f := range l.Failed() {
-				if !strings.Contains(f, "unexpected EOF") { // An answer that had begun.
+				if !strings.Contains(f, "unexpected EOF") { // An answer had begun.
 					t.Errorf("a call that no instance had in hand: %s", f)
 				}
 			}
@@ -74,7 +74,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// wantUnsteady wants the status of a service to say what was killed, how often.
+// wantUnsteady expects the status to say what was killed, and how often.
 func wantUnsteady(t *testing.T, service, told string) {
 	t.Helper()
 	must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, waitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
@@ -82,7 +82,7 @@ func wantUnsteady(t *testing.T, service, told string) {
 	}))
 }
 
-// waitProcess waits until a program runs in the one instance of a revision.
+// waitProcess waits until a program runs in the only instance of a revision.
 func waitProcess(t *testing.T, revision, program string) (alloc string, pid int) {
 	t.Helper()
 	eventually(t, waitLong, func() error {
@@ -100,7 +100,7 @@ func waitProcess(t *testing.T, revision, program string) (alloc string, pid int)
 	return alloc, pid
 }
 
-// processOf finds a program that runs in an allocation.
+// processOf finds a running program of an allocation.
 func processOf(alloc, program string) (int, error) {
 	comms, err := filepath.Glob("/proc/[0-9]*/comm")
 	if err != nil {

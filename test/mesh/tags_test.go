@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A tag leads to its revision whatever the traffic says, by its own name and by a
-// header: while that is at zero, and while it runs.
+// A tag leads to its revision whatever the traffic is, by its own name and by a header:
+// while the revision is at zero, and while it runs.
 func TestTags(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("tagged", options{env: map[string]string{"N": "1"}}))

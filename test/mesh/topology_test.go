@@ -17,7 +17,7 @@ type topology struct {
 	}
 }
 
-// topologyOf asks as the UI does.
+// topologyOf sends the UI's request.
 func topologyOf(t *testing.T, service string) (top topology) {
 	t.Helper()
 	res, err := http.Get(stack.Cluster.ConsulAddr + "/v1/internal/ui/service-topology/" + service + "?kind=")
@@ -27,8 +27,8 @@ func topologyOf(t *testing.T, service string) (top topology) {
 	return top
 }
 
-// Consul's UI shows a service among those that its callers call, at zero too, and
-// when it runs who calls it, and who may.
+// Consul's UI shows a service among its callers' upstreams, also at zero; when it runs,
+// the UI shows who calls it and who may.
 func TestTopology(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("shown", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))

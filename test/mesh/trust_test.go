@@ -22,16 +22,15 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// forgedCert is what a caller would have an app believe: it is another one.
+// forgedCert is a certificate header with which a caller pretends to be another one.
 const forgedCert = `By=spiffe://x.consul/ns/default/dc/dc1/svc/seen;Hash=00;Subject="CN=\"a\",b;c";URI=spiffe://x.consul/ns/default/dc/dc1/svc/forged`
 
-// A caller that intentions let in, with its own certificate and no Envoy of its own,
-// can't hide its load from the autoscaler: that an activator counts a request
-// already is believed of activators alone.
+// An allowed caller with its own certificate but without an Envoy can't hide its load from
+// the autoscaler: only activators may mark a request as already counted.
 func TestTrust_LoadOfACallerThatSaysItIsProxied(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("counted", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
-	// Through an activator: it is woken.
+	// Through an activator, which wakes it.
 	wantFrom(t, callerA.get(t, "counted", "/"), "counted-00001")
 	certs := certsOf(t, "caller-a")
 	begun, proxied := harnesstest.BegunAt(t, portsOf(t, "counted")[wadi.PortMetrics], 1)
@@ -56,9 +55,9 @@ func TestTrust_LoadOfACallerThatSaysItIsProxied(t *testing.T) {
 	}
 }
 
-// An app learns from X-Forwarded-Client-Cert who called, and whatever anybody claims
-// it is the same at a warm instance and at one that was woken for the call: what the
-// instance's own Envoy has verified.
+// An app gets its caller's identity in X-Forwarded-Client-Cert. It is the one that the
+// instance's own Envoy has verified, at a warm instance and at a woken one, whatever the
+// request claims.
 func TestTrust_ClientCertColdAndWarm(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("seen", options{more: `visibility = "public"`})+hello("seen-h2c", options{more: `protocol = "h2c"`}))
@@ -112,7 +111,7 @@ func TestTrust_ClientCertColdAndWarm(t *testing.T) {
 	}
 }
 
-// wantCert returns what an app was told of its caller, which must be that one alone.
+// wantCert returns the certificate header that an app got, which must be the only one.
 func wantCert(t *testing.T, what, seen, callee, caller string) string {
 	t.Helper()
 	var certs []string
@@ -139,7 +138,7 @@ func field(cert, name string) string {
 	return ""
 }
 
-// certsOf are the certificates of a service, as whoever may write it gets them.
+// certsOf are the certificates of a service, as anyone with its write right gets them.
 func certsOf(t *testing.T, service string) *mesh.Source {
 	t.Helper()
 	s := &mesh.Source{API: stack.Consul, Services: []string{service}}
@@ -155,7 +154,7 @@ func certsOf(t *testing.T, service string) *mesh.Source {
 	return s
 }
 
-// portsOf are the ports of a service's one instance, by label.
+// portsOf are the ports of a service's only instance, by label.
 func portsOf(t *testing.T, service string) map[string]string {
 	t.Helper()
 	ports := map[string]string{}
@@ -182,7 +181,7 @@ func portsOf(t *testing.T, service string) map[string]string {
 	return ports
 }
 
-// dialInstance connects to the Envoy of a service's one instance.
+// dialInstance connects to the Envoy of a service's only instance.
 func dialInstance(t *testing.T, s *mesh.Source, service string) net.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
@@ -220,8 +219,8 @@ func ask(t *testing.T, conn net.Conn, path, header string) (out harness.Response
 	return harness.Response{Status: res.StatusCode, Header: res.Header, Body: body.String()}
 }
 
-// What intentions allow Wadi's own parts is not for those who get a certificate of
-// their names: nothing is woken for them.
+// Intentions for Wadi's own parts do not help a caller with a certificate of their names:
+// nothing is woken for it.
 func TestTrust_NobodyCallsAsWadi(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("shut", options{more: "visibility = \"public\"\n  intentions {\n    allow = [\"caller-a\"]\n  }"}))

@@ -14,9 +14,8 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A service goes from zero to one and back by itself, and whoever calls it gets an
-// answer: also in the very moment in which its instance is told to stop, and a body
-// that waits for an instance arrives whole.
+// A service goes from zero to one and back by itself, and every call is answered: also at
+// the moment when its instance stops. A body that waits for an instance arrives whole.
 func TestZero_ByItself(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("nap", options{window: "6s"}))
@@ -41,10 +40,10 @@ func TestZero_ByItself(t *testing.T) {
 	}
 }
 
-// Two callers ask without a pause, 200 times a second in all, for a service that goes
-// from zero to one, is sent to zero in the midst of it, and comes back. No call fails.
+// Two callers send 200 calls a second in all to a service that goes from zero to one, is
+// set to zero meanwhile, and comes back. No call fails.
 //
-// It has the machine to itself, which has no more to give.
+// It runs alone, as it needs the whole machine.
 func TestZero_UnderLoad(t *testing.T) {
 	deploy(t, hello("flap", options{}))
 	loads := []*harnesstest.Load{
