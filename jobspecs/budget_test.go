@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// A few bytes that ask for gigabytes, or for hours, are refused before they get them,
-// with one error at the place that asked.
+// A few bytes that require gigabytes, or hours, are refused before they take them, with
+// one error at their place.
 func TestParse_Bombs(t *testing.T) {
 	var doubling strings.Builder
 	doubling.WriteString("a0 = \"0123456789abcdef\"\n")
@@ -83,8 +83,8 @@ func TestParse_Bombs(t *testing.T) {
 	})
 }
 
-// What a large submission really needs is far from the bounds: as many services as may
-// be, each with all the metadata that it may have.
+// A large submission is far from the bounds: as many services as allowed, each with all
+// the metadata that is allowed.
 func TestParse_LargeIsGood(t *testing.T) {
 	var src strings.Builder
 	src.WriteString("locals {\n  long = \"" + strings.Repeat("x", 900) + "\"\n}\n")
@@ -97,8 +97,8 @@ func TestParse_LargeIsGood(t *testing.T) {
 	}
 }
 
-// maxMade is what a parse may make altogether: many times the bound of its values, and
-// a small part of what the bombs ask for.
+// maxMade bounds the memory of a parse: many times the bound of its values, and a small
+// part of what the bombs require.
 const maxMade = 512 << 20
 
 func allocated(do func()) uint64 {
@@ -149,7 +149,7 @@ func TestConstants(t *testing.T) {
 		body, diags := c.Body(jobspecs.File{Name: "a.hcl", Source: []byte(src)})
 		if !diags.HasErrors() {
 			attrs, _ := body.JustAttributes()
-			for range 2 { // Each that is asked for says so.
+			for range 2 { // Each function reports it.
 				_, diags = c.Value(attrs["a"].Expr)
 				if len(diags) != 1 {
 					t.Errorf("%s: got %v, want one error", name, diags)

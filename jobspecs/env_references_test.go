@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// What Wadi gives to a task stands as a value wherever a user refers to it: Nomad
+// Wadi's variables are replaced by their values wherever a user refers to them: Nomad
 // resolves references between variables of one task by chance.
 func TestRender_References(t *testing.T) {
 	instance := `{"Tasks":[
@@ -84,7 +84,7 @@ func TestRender_References(t *testing.T) {
 	}
 }
 
-// Of a user's own references between variables of one task Wadi warns.
+// Wadi warns of a user's own references between variables of one task.
 func TestFinish_EnvByChance(t *testing.T) {
 	src := "service \"a\" {\n  instance {\n    task \"web\" {\n      driver = \"x\"\n    }\n  }\n}\n"
 	drafts, _ := jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: []byte(src)}, jobspecs.Options{})

@@ -8,8 +8,8 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// evaluate puts an expression in a setting of a service and returns its value, or what
-// is wrong.
+// evaluate evaluates an expression in a setting of a service and returns its value, or the
+// error.
 func evaluate(expr string) (value string, problems []jobspecs.Problem) {
 	src := fmt.Sprintf("locals {\n  x = %s\n}\nservice \"a\" {\n  instance {}\n  meta = { value = local.x }\n}\n", expr)
 	drafts, problems := jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: []byte(src)}, jobspecs.Options{})
@@ -45,7 +45,7 @@ func TestParse_Functions(t *testing.T) {
 	}
 }
 
-// What reads files, and what is another each time, says what to do instead.
+// Functions that read files, or give another value each time, explain what to do instead.
 func TestParse_FunctionsRefused(t *testing.T) {
 	for expr, want := range map[string]string{
 		`file("/etc/passwd")`: "reads files",

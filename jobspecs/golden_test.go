@@ -42,8 +42,7 @@ func golden(t *testing.T, file string, got []byte) {
 	}
 }
 
-// optionsOf reads the variables that a test file gives itself in its first line:
-// "# vars: a=1 b=x".
+// optionsOf reads the variables of a test file from its first line: "# vars: a=1 b=x".
 func optionsOf(src []byte) jobspecs.Options {
 	var o jobspecs.Options
 	line, _, _ := strings.Cut(string(src), "\n")
@@ -59,8 +58,8 @@ func optionsOf(src []byte) jobspecs.Options {
 	return o
 }
 
-// parsed returns what a real Nomad's parser answered about d: recorded beside
-// the file, as <file>.<service>.json or, where it refused, .txt.
+// parsed returns the answer of a real Nomad's parser about d: it is recorded beside the
+// file, as <file>.<service>.json or, for a refusal, .txt.
 func parsed(t *testing.T, file string, d *jobspecs.Draft) (job []byte, refusal string) {
 	t.Helper()
 	base := strings.TrimSuffix(file, ".hcl") + "." + d.Service.Name
@@ -132,7 +131,7 @@ func indented(t *testing.T, data []byte) []byte {
 	return out.Bytes()
 }
 
-// testAgent is an agent as the development cluster has it.
+// testAgent is an agent like that of the development cluster.
 func testAgent() jobspecs.Agent {
 	return jobspecs.Agent{
 		QueueProxyTask: json.RawMessage(`{"Driver":"raw_exec","Config":{"command":"queue-proxy"},"Resources":{"CPU":50,"MemoryMB":64},"Env":{"GOGC":"200"}}`),
@@ -141,7 +140,7 @@ func testAgent() jobspecs.Agent {
 	}
 }
 
-// TestGolden_Jobs follows each spec the whole way to its Nomad job.
+// TestGolden_Jobs turns each spec into its Nomad job.
 func TestGolden_Jobs(t *testing.T) {
 	all := append(files(t, "testdata/specs/*.hcl"), files(t, "examples/*.hcl")...)
 	for _, file := range all {
@@ -182,7 +181,7 @@ func TestGolden_Jobs(t *testing.T) {
 	}
 }
 
-// TestGolden_Errors holds every text that a user can get to see, at its place.
+// TestGolden_Errors has every error text that a user can see, with its place.
 func TestGolden_Errors(t *testing.T) {
 	for _, file := range files(t, "testdata/errors/*.hcl") {
 		t.Run(filepath.Base(file), func(t *testing.T) {

@@ -19,8 +19,8 @@ func lex(t *testing.T, src string) hclsyntax.Tokens {
 	return tokens
 }
 
-// TestNomadSource_KeepsPlaces: every word that Nomad's parser gets stands where
-// it does in the user's file, but for the two that Wadi puts in.
+// TestNomadSource_KeepsPlaces: every word for Nomad's parser is at its place in the user's
+// file, except for the two that Wadi adds.
 func TestNomadSource_KeepsPlaces(t *testing.T) {
 	sources := map[string]string{
 		"no newline":  "service \"a\" {\n  instance {\n    task \"web\" {\n    }\n  }\n}",

@@ -105,7 +105,7 @@ func TestParse_ServiceOverDefaults(t *testing.T) {
 	}
 }
 
-// What a service changes of the defaults is its own.
+// A service that changes the defaults changes only its own copy.
 func TestParse_DefaultsStay(t *testing.T) {
 	d, _ := jobspecs.ParseDefaults(body(t, "testdata/defaults/good.hcl"))
 	other, _ := jobspecs.ParseDefaults(body(t, "testdata/defaults/good.hcl"))
@@ -197,7 +197,7 @@ a.hcl:1,1: var.y: a value for variable "y" was given, but no file declares it; a
 	}
 }
 
-// TestParse_Deep: a parser that runs out of stack takes the whole agent with it.
+// TestParse_Deep: a parser that overflows its stack would end the agent.
 func TestParse_Deep(t *testing.T) {
 	for name, expr := range map[string]string{
 		"brackets": strings.Repeat("[", 20_000), "parentheses": strings.Repeat("(", 20_000),
@@ -235,8 +235,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever is submitted, there is no panic, and every problem has a
-// place in the file.
+// FuzzParse: no submission causes a panic, and every problem has a place in the file.
 func FuzzParse(f *testing.F) {
 	for _, dir := range []string{"testdata/specs", "testdata/errors", "examples"} {
 		entries, err := os.ReadDir(dir)

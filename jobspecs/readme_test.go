@@ -8,7 +8,7 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// What the documents show as a service can be submitted as it stands.
+// The services in the documents can be submitted as they are.
 func TestReadme(t *testing.T) {
 	for _, file := range []string{"../README.md", "../docs/secrets.md"} {
 		text, err := os.ReadFile(file)

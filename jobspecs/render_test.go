@@ -41,7 +41,8 @@ func TestRender_SameBytesEveryTime(t *testing.T) {
 	}
 }
 
-// The shield is for the mesh alone, and stays out of jobs of an agent that has none.
+// The shield is for services in the mesh only, and is not in the jobs of an agent without
+// it.
 func TestRender_Shield(t *testing.T) {
 	for _, tt := range []struct {
 		mesh   wadi.MeshMode
@@ -162,8 +163,8 @@ func hclBody(t *testing.T, src string) hcl.Body {
 	return f.Body
 }
 
-// Nomad refuses a task whose end may take longer than its progress deadline, which is
-// 10 minutes where a job says none.
+// Nomad refuses a task whose end may take longer than its progress deadline, by default 10
+// minutes.
 func TestRender_LongRequests(t *testing.T) {
 	for _, tt := range []struct{ request, want time.Duration }{
 		{5 * time.Minute, 0},

@@ -46,7 +46,7 @@ func TestParse_Traffic(t *testing.T) {
 	}
 }
 
-// A complaint about one of several targets stands at that one.
+// A complaint about one of several targets is at the place of that target.
 func TestDraft_AtTraffic(t *testing.T) {
 	d, _ := parseOne(t, "service \"a\" {\n instance {}\n traffic {\n  revision = \"latest\"\n  percent = 100\n }\n"+
 		" traffic {\n  revision = \"a-00001\"\n  tag = \"old\"\n }\n}\n", jobspecs.Options{})

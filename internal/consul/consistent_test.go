@@ -16,8 +16,8 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// waking is a Consul whose leader was just elected and has read nothing of its log
-// yet: it has an answer for those alone who insist on the present state.
+// waking is a Consul whose leader was just elected and has read nothing of its log yet:
+// only consistent reads get the state.
 func waking(t *testing.T) *consul.Client {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Consul-Index", "7")
@@ -49,7 +49,7 @@ func waking(t *testing.T) *consul.Client {
 	return newClient(t, srv.URL)
 }
 
-// one is what there is one of at a path.
+// one is the only answer of a path.
 func one(path string) string {
 	switch {
 	case strings.HasPrefix(path, "/v1/kv/"):
@@ -60,8 +60,8 @@ func one(path string) string {
 	return `{"Kind":"service-intentions","Name":"x"}`
 }
 
-// An empty answer of a Consul that has just started must be believed by nobody: it
-// would let every caller in, or drop every service.
+// An empty answer of a Consul that has just started must not be believed: it would allow
+// every caller, or remove every service.
 func TestReads_OfAConsulThatHasJustStarted(t *testing.T) {
 	for name, count := range map[string]func(context.Context, *consul.Client) (int, error){
 		"list keys": func(ctx context.Context, c *consul.Client) (int, error) {
@@ -119,7 +119,7 @@ func TestReads_OfAConsulThatHasJustStarted(t *testing.T) {
 	}
 }
 
-// first is what a watch emits first, or reports.
+// first is the first value that a watch emits, or its failure.
 func first(ctx context.Context, watch func(context.Context, func(int), func(error)) error) (n int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -130,8 +130,8 @@ func first(ctx context.Context, watch func(context.Context, func(int), func(erro
 	return n, err
 }
 
-// A 404 says that there is no such key if it is Consul's: a proxy in front of it that
-// has lost its way says nothing.
+// Only Consul's own 404 says that there is no such key: a misconfigured proxy in front of
+// it proves nothing.
 func TestReads_ANotFoundOfSomebodyElse(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()

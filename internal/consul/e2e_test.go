@@ -24,7 +24,7 @@ import (
 	"github.com/wadi-run/wadi/internal/consul/consultest"
 )
 
-// holderEnv makes this test binary a process that leads until it is killed.
+// holderEnv makes this test binary a process that has the lock until it is killed.
 const holderEnv = "WADI_TEST_LOCK_HOLDER"
 
 func TestMain(m *testing.M) {
@@ -68,7 +68,7 @@ func run(t *testing.T, p *consul.Presence) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-// candidate contends for the lock, and tells when it leads and when no more.
+// candidate contends for the lock, and reports the beginning and end of its terms.
 type candidate struct {
 	started, ended chan time.Time
 	running        atomic.Int32
@@ -98,7 +98,7 @@ func elect(t *testing.T, p *consul.Presence) *candidate {
 	return c
 }
 
-// patience is for how long something is waited for: a loaded machine takes its time.
+// patience bounds every wait: a loaded machine is slow.
 const patience = time.Minute
 
 func within(t *testing.T, what string, ch <-chan time.Time) time.Time {
@@ -164,13 +164,13 @@ func TestElect_AnotherLeadsAfterAKill(t *testing.T) {
 	_ = holder.Wait()
 	at := within(t, "heir leads", heir.started)
 	t.Logf("another led %s after SIGKILL", at.Sub(killed).Round(time.Millisecond))
-	if gap := at.Sub(killed); gap > 15*time.Second { // It is about 6 s where there is nothing else to do.
+	if gap := at.Sub(killed); gap > 15*time.Second { // It takes about 6 s on an idle machine.
 		t.Errorf("another led after %s, want within 15 s", gap)
 	}
 }
 
-// An agent that comes back before its check has failed keeps that passing, and with
-// it the session of its earlier run.
+// An agent that restarts before its check has failed keeps the check passing, and with it
+// the session of its earlier run.
 func TestElect_TakesOverFromItsEarlierRun(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	p := presence(newClient(t, a.URL), "again")
@@ -181,8 +181,8 @@ func TestElect_TakesOverFromItsEarlierRun(t *testing.T) {
 	within(t, "leads", c.started)
 }
 
-// Two agents of one name by mistake take the lock from each other once at most. Who
-// has it then is a matter of luck.
+// Two agents with one name by mistake take the lock from each other at most once. Chance
+// decides which of them has it then.
 func TestElect_LeavesALivingNamesakeAlone(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	client := newClient(t, a.URL)
@@ -211,7 +211,7 @@ func TestElect_LeavesALivingNamesakeAlone(t *testing.T) {
 	within(t, "the other leads", waits.started)
 }
 
-// lock takes the lock with a session as an earlier run of p has it.
+// lock takes the lock with a session as an earlier run of p had it.
 func lock(t *testing.T, p *consul.Presence) {
 	t.Helper()
 	client := p.Client.API()
@@ -283,7 +283,7 @@ func TestElect_StopsWhenTheLockIsTakenAway(t *testing.T) {
 	within(t, "leads again", c.started)
 }
 
-// A lock that was taken away is noticed by who asks before it acts, and ends the term.
+// The loss of a lock is noticed by a caller that confirms it, and ends the term.
 func TestTerm_Confirm(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	p := presence(newClient(t, a.URL), "asks")
@@ -411,7 +411,7 @@ func TestEntries_CheckAndSet(t *testing.T) {
 	if got, err = c.Entry(ctx, api.ServiceDefaults, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // The second time there is nothing left to delete.
+	for range 2 { // The second time there is nothing to delete.
 		if err := c.DeleteEntry(ctx, api.ServiceDefaults, "hello", got.GetModifyIndex()); err != nil {
 			t.Errorf("delete: %v", err)
 		}

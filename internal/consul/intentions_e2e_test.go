@@ -55,7 +55,7 @@ func clientAt(t *testing.T, url, token string) *consul.Client {
 	return c
 }
 
-// watch returns what the watch emits and reports.
+// watch returns the emitted and reported values of the watch.
 func watchIntentions(t *testing.T, c *consul.Client) (got chan consul.Intentions, reported chan error) {
 	t.Helper()
 	got, reported = make(chan consul.Intentions, 100), make(chan error, 100)
@@ -107,7 +107,7 @@ func TestE2E_WatchIntentions(t *testing.T) {
 		t.Errorf("reported %v", <-reported)
 	}
 
-	// Without agent read the default counts as deny, and that is said.
+	// Without agent read the default counts as deny, and that is reported.
 	blind := token(`service_prefix "" { policy = "read" }`)
 	got, reported = watchIntentions(t, blind)
 	if i := next(t, got, func(consul.Intentions) bool { return true }); i.DefaultAllow || len(i.Entries) != 1 {
@@ -117,7 +117,7 @@ func TestE2E_WatchIntentions(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 
-	// What may not be read looks as if there were none, but for this.
+	// Unreadable intentions look as if there were none, except for HiddenIntentions.
 	names := []string{"hello", "none", "secret"}
 	for i := range 250 {
 		names = append(names, fmt.Sprint("other-", i))
@@ -151,8 +151,8 @@ func TestE2E_WatchIntentions(t *testing.T) {
 	}
 }
 
-// The default is the agent's own, else that of its ACLs, and read anew when the
-// agent was away.
+// The default is the agent's own, or else that of its ACLs, and is read again after the
+// agent was unavailable.
 func TestE2E_IntentionsDefault(t *testing.T) {
 	plain := consultest.StartAgent(t, false)
 	denying := consultest.StartAgent(t, false, `default_intention_policy = "deny"`)

@@ -16,12 +16,12 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// localAgent stands for Consul's agent API for registrations.
+// localAgent is a fake of Consul's agent API for registrations.
 type localAgent struct {
 	mu    sync.Mutex
 	known bool
 	calls []string
-	code  int // Of every answer; 0 is none.
+	code  int // Of every answer; 0: none.
 }
 
 func (a *localAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -56,8 +56,8 @@ func (a *localAgent) want(t *testing.T, calls ...string) {
 	a.calls = nil
 }
 
-// inProcess carries requests to a handler without a network, so that it works
-// in a synctest bubble.
+// inProcess sends requests to a handler without a network, so that it works in a synctest
+// bubble.
 type inProcess struct{ h http.Handler }
 
 func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -86,11 +86,11 @@ func TestPresence_RegistersPassesAndComesBack(t *testing.T) {
 		time.Sleep(2500 * time.Millisecond)
 		a.want(t, pass, pass)
 
-		a.set(false, 0) // Consul restarts and has forgotten.
+		a.set(false, 0) // Consul restarts and has lost its data.
 		time.Sleep(time.Second)
 		a.want(t, pass, "service/register")
 
-		a.set(true, 500) // Away: no new registration, and no longer alive after the TTL.
+		a.set(true, 500) // Unavailable: no new registration, and no longer alive after the TTL.
 		time.Sleep(5 * time.Second)
 		a.want(t, pass, pass, pass, pass, pass)
 		if time.Now().Before(p.AliveUntil()) {
@@ -108,7 +108,7 @@ func TestPresence_RegistersPassesAndComesBack(t *testing.T) {
 	})
 }
 
-// A service of each protocol finds the same listener under a name of that protocol.
+// A service of each protocol finds the same listener under the name of its protocol.
 func TestActivatorRegistrations(t *testing.T) {
 	var got []string
 	for _, r := range consul.ActivatorRegistrations("one", "10.0.0.1", 4749) {

@@ -17,8 +17,8 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// lockServer stands for a Consul with one key, the lock, and sessions that end only when
-// somebody destroys them.
+// lockServer is a fake Consul with one key, the lock, and sessions that end only when they
+// are destroyed.
 type lockServer struct {
 	mu       sync.Mutex
 	index    uint64
@@ -91,7 +91,7 @@ func (s *lockServer) lock(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(done)
 }
 
-// get answers when the index is another one than was asked with, or after a while.
+// get answers when the index differs from the requested one, or after a while.
 func (s *lockServer) get(w http.ResponseWriter, r *http.Request) {
 	asked, _ := strconv.ParseUint(r.URL.Query().Get("index"), 10, 64)
 	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
@@ -113,7 +113,7 @@ func (s *lockServer) get(w http.ResponseWriter, r *http.Request) {
 }
 
 // Consul is restored to a state in which an earlier run of the agent led. Its session is
-// valid again, and stays so, as the agent itself passes the check that it hangs on.
+// valid again, and would stay so, as the agent itself passes the session's check.
 func TestElect_RestoredWithASessionOfAnEarlierRun(t *testing.T) {
 	for name, other := range map[string]bool{"as it leads": false, "as another leads": true} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/wadi-run/wadi/internal/consul/consultest"
 )
 
-// Consul's agent has a default token that may everything, as Wadi's own may here:
+// Consul's agent has a default token that may do everything, and so may Wadi's own here:
 // neither counts for a caller without a token.
 func TestMayWriteIntentions_RealConsul(t *testing.T) {
 	const management = "5f1b6c1e-2222-4000-8000-000000000000"

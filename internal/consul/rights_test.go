@@ -77,7 +77,7 @@ func TestMayWriteIntentions_BySocket(t *testing.T) {
 	}
 }
 
-// One refusal is no proof: the token may be new to a Consul that has just started.
+// One refusal proves nothing: the token may be new to a Consul that has just started.
 func TestMayWriteIntentions_RefusedOnce(t *testing.T) {
 	asked := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -97,7 +97,7 @@ func TestMayWriteIntentions_RefusedOnce(t *testing.T) {
 	}
 }
 
-// Nor are intentions hidden, or the default deny, after one refusal.
+// Nor does one refusal make intentions hidden, or the default deny.
 func TestIntentions_RefusedOnce(t *testing.T) {
 	var mu sync.Mutex
 	asked := map[string]int{}

@@ -52,7 +52,7 @@ func (s *source) fetch(ctx context.Context, index uint64) (string, uint64, error
 	return v, i, nil
 }
 
-// watched runs a watch in a bubble, and returns a look at what it has emitted.
+// watched runs a watch in a bubble, and returns a function that reads the emitted values.
 func watched(t *testing.T, s *source) func() []string {
 	var mu sync.Mutex
 	var got []string

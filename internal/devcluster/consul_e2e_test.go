@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/internal/devcluster/process"
 )
 
-// With a client agent Nomad registers services there, and they are back after
-// either agent was killed or stopped. The tasks don't notice.
+// With a client agent Nomad registers services there, and they are registered again after
+// either agent was killed or stopped. The tasks go on.
 func TestCluster_ConsulClientAgent(t *testing.T) {
 	c := start(t, devcluster.Config{Path: []string{hello(t)}, ConsulClientAgent: true})
 	if c.ConsulAddr == c.ConsulServerAddr {
@@ -52,8 +52,8 @@ func TestCluster_ConsulClientAgent(t *testing.T) {
 	wantRegistered(t, c, "second")
 }
 
-// wantRegistered waits until a service is in the client agent, and in the server as
-// healthy, on the node of the client agent.
+// wantRegistered waits until a service is registered in the client agent, and healthy in
+// the server, on the client agent's node.
 func wantRegistered(t *testing.T, c *devcluster.Cluster, name string) {
 	t.Helper()
 	agent, err := c.ConsulClient()

@@ -156,7 +156,7 @@ func eventually(t *testing.T, what string, f func() error) {
 	}
 }
 
-// machine is what a cluster might leave behind on it.
+// machine is everything that a cluster might leave on the machine.
 func machine(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
@@ -197,7 +197,7 @@ func machine(t *testing.T, dir string) []string {
 		add("file", files...)
 	}
 	for _, cmd := range []string{"iptables-save", "ip6tables-save"} {
-		out, _ := exec.Command(cmd).Output() // None is none.
+		out, _ := exec.Command(cmd).Output() // No directory: nothing.
 		for line := range strings.Lines(string(out)) {
 			if strings.HasPrefix(line, "-") || strings.Contains(line, " - [") { // Rules, and chains that are not the kernel's.
 				rule, _, _ := strings.Cut(line, " [")
@@ -209,8 +209,8 @@ func machine(t *testing.T, dir string) []string {
 	return found
 }
 
-// wantSame compares the machine with how it was. Another Nomad on it makes and
-// removes things of its own: then only what is certainly ours counts.
+// wantSame compares the machine with its earlier state. If another Nomad runs, which makes
+// and removes things of its own, only the things that are certainly the cluster's count.
 func wantSame(t *testing.T, before []string, dir string) {
 	t.Helper()
 	got := machine(t, dir)
@@ -259,7 +259,7 @@ func TestCluster_LeavesNothingBehind(t *testing.T) {
 	wantSame(t, before, dir)
 }
 
-// Here Nomad can't tidy up, since it is killed; Stop does.
+// Nomad is killed here and can't clean up; Stop does.
 func TestCluster_LeavesNothingBehindWhenNomadIsDead(t *testing.T) {
 	before := machine(t, "")
 	c := start(t, devcluster.Config{Path: []string{hello(t)}})
@@ -317,7 +317,7 @@ func TestCluster_Restarts(t *testing.T) {
 	if err := c.Consul.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	// The state is the same one, and new jobs run.
+	// The state is the same, and new jobs run.
 	n, err := c.NomadClient()
 	if err != nil {
 		t.Fatal(err)
@@ -354,11 +354,11 @@ func TestStart_SaysWhyAChildExited(t *testing.T) {
 	}
 }
 
-// A parent that is killed can do nothing any more: its children end by
-// themselves, and so do their tasks; the next cluster removes the rest.
+// A killed parent can do nothing: its children end by themselves, and so do their tasks;
+// the next cluster removes the rest.
 func TestCluster_ParentIsKilled(t *testing.T) {
 	const key = "DEVCLUSTER_TEST_PARENT"
-	if path := os.Getenv(key); path != "" { // We are that parent.
+	if path := os.Getenv(key); path != "" { // This process is the parent.
 		c := start(t, devcluster.Config{Path: []string{path}})
 		mode := "host"
 		if c.Bridge {
@@ -388,12 +388,12 @@ func TestCluster_ParentIsKilled(t *testing.T) {
 	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = parent.Wait() // It says that it was killed.
+	_ = parent.Wait() // The test reports the kill.
 	if addr == "" {
 		t.Fatal("the parent did not get ready")
 	}
 	eventually(t, "every process ended", func() error {
-		for _, f := range machine(t, dir+":") { // As in the marker.
+		for _, f := range machine(t, dir+":") { // As in the mark.
 			if strings.HasPrefix(f, "process ") {
 				return errors.New(f)
 			}

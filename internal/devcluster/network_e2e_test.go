@@ -16,15 +16,15 @@ import (
 )
 
 // An address that was just freed is not given to the next instance, whatever other
-// clusters do meanwhile: the machine still knows it by the MAC address of the one
-// before, for up to a minute.
+// clusters do meanwhile: for up to a minute the machine knows it by the MAC address of the
+// instance before.
 func TestCluster_TwoAtOnceReuseNoAddress(t *testing.T) {
 	path := []string{hello(t)}
 	a, b := start(t, devcluster.Config{Path: path}), start(t, devcluster.Config{Path: path})
 	if !a.Bridge {
 		t.Skip("no bridge networks: " + a.WhyNot)
 	}
-	// With no instance at all the bridge is down, and what the machine knew is forgotten.
+	// Without any instance the bridge is down, and the machine forgets the MAC addresses.
 	job(t, a, "stays", "bridge")
 	job(t, b, "stays", "bridge")
 	had := map[string]bool{}
@@ -48,7 +48,7 @@ func TestCluster_TwoAtOnceReuseNoAddress(t *testing.T) {
 	}
 }
 
-// only returns the one allocation of a job, when it has an address.
+// only returns the only allocation of a job, when it has an address.
 func only(t *testing.T, c *devcluster.Cluster, name string) *api.Allocation {
 	t.Helper()
 	n, err := c.NomadClient()

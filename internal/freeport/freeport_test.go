@@ -12,7 +12,7 @@ import (
 	"github.com/wadi-run/wadi/internal/freeport"
 )
 
-// A port that was chosen is none that the kernel gives to a connection meanwhile.
+// The kernel does not give a chosen port to a connection.
 func TestListen(t *testing.T) {
 	seen := map[int]bool{}
 	for range 50 {
@@ -21,7 +21,7 @@ func TestListen(t *testing.T) {
 			t.Fatal(err)
 		}
 		port := l.Addr().(*net.TCPAddr).Port
-		l.Close() // It may be used now, and is nobody else's.
+		l.Close() // The port can be used now, and belongs to this process.
 		if port < 10000 || port >= 20000 || seen[port] {
 			t.Errorf("got port %d, want another one from 10000 to 19999", port)
 		}
@@ -29,7 +29,7 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// While a program that was given a port is stopped, nobody else is given it.
+// While a program with a chosen port is stopped, no other process gets the port.
 func TestListen_StaysOurs(t *testing.T) {
 	ports, err := freeport.Ports(1)
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 	"github.com/wadi-run/wadi/internal/intentions"
 )
 
-// Whatever a real Envoy answers, we answer so too, or more strictly where that is
-// listed.
+// A Table answers like a real Envoy, or more strictly where that is listed.
 func TestE2E_AsEnvoy(t *testing.T) {
 	for _, policy := range []string{"allow", "deny"} {
 		t.Run("default_"+policy, func(t *testing.T) {
@@ -46,7 +45,7 @@ func compare(t *testing.T, s *stage, set set, table *intentions.Table) {
 			}
 			theirs := status == 200 || status == 404 // It has no route for *.
 			switch {
-			case status == 400: // No request to Envoy; it asked no intention.
+			case status == 400: // No request to Envoy, which applied no intention.
 			case !theirs && status != 403:
 				t.Errorf("%s, %s, %s: envoy answered %d", set.name, caller, q.name, status)
 			case ours && !theirs:
@@ -64,7 +63,7 @@ func compare(t *testing.T, s *stage, set set, table *intentions.Table) {
 	}
 }
 
-// paths compares what Envoy makes of a path.
+// paths compares the normalization of a path with Envoy's.
 func paths(t *testing.T, s *stage) {
 	t.Helper()
 	s.apply()
@@ -104,7 +103,7 @@ func paths(t *testing.T, s *stage) {
 type set struct {
 	name     string
 	entries  []*api.ServiceIntentionsConfigEntry
-	stricter map[string]string // Why we may refuse a caller whom Envoy allows.
+	stricter map[string]string // Why a Table may refuse a caller that Envoy allows.
 }
 
 func entry(name string, sources ...*api.SourceIntention) *api.ServiceIntentionsConfigEntry {
@@ -189,7 +188,7 @@ func sets() []set {
 type request struct {
 	name, method, target string
 	headers              []string
-	stricter             string // Why we may refuse what Envoy allows.
+	stricter             string // Why a Table may refuse a request that Envoy allows.
 }
 
 func (q request) raw() string {

@@ -28,13 +28,13 @@ const (
 	patience = 30 * time.Second
 )
 
-// stage is a lone Consul with one service behind a real Envoy, and callers of it.
+// stage is a Consul with one service behind a real Envoy, and its callers.
 type stage struct {
 	t       *testing.T
 	client  *api.Client
 	addr    string // Envoy's public listener.
 	callers map[string]*mesh.Source
-	set     int // How many sets of intentions were applied.
+	set     int // Number of applied sets of intentions.
 }
 
 func newStage(t *testing.T, defaultPolicy string) *stage {
@@ -111,7 +111,7 @@ func (s *stage) apply(entries ...*api.ServiceIntentionsConfigEntry) []*api.Servi
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.After(patience); ; {
-		// The new path passes, and what only the old intentions let through does not.
+		// The new path passes, and a path that only the old intentions allow does not.
 		if s.status(path) == 200 && s.status("/other") == 403 {
 			return out
 		}
@@ -123,7 +123,7 @@ func (s *stage) apply(entries ...*api.ServiceIntentionsConfigEntry) []*api.Servi
 	}
 }
 
-// status asks over a new connection as the marker does.
+// status sends a request over a new connection, as the marker does.
 func (s *stage) status(path string) int {
 	c, err := s.callers[marker].Dial(s.t.Context(), s.addr, service)
 	if err != nil {
@@ -141,7 +141,7 @@ func (s *stage) write(e api.ConfigEntry) {
 	}
 }
 
-// session is a caller's connection, made anew when Envoy closed it.
+// session is a caller's connection, which is remade when Envoy closes it.
 type session struct {
 	s      *stage
 	caller string

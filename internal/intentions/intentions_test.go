@@ -119,9 +119,8 @@ func TestEvaluate_JWT(t *testing.T) {
 	}
 }
 
-// Every rule is asked as "allow that, by default deny" and as "deny that, by
-// default allow". yes and no are whether it matches; what can't be told is refused
-// both times.
+// Every rule is evaluated as "allow that, by default deny" and as "deny that, by default
+// allow". yes and no are whether it matches; an unknown match is refused both times.
 func TestEvaluate_Permissions(t *testing.T) {
 	const yes, no, maybe = "yes", "no", "maybe"
 	get := func(h ...header7) http7 { return http7{Header: h} }
@@ -197,7 +196,8 @@ func TestEvaluate_FirstPermissionDecides(t *testing.T) {
 			t.Errorf("%s: got %t", path, got)
 		}
 	}
-	// What matches none falls to the default, not to the wildcard source.
+	// A request that matches no permission falls to the default, not to the wildcard
+	// source.
 	for _, defaultAllow := range []bool{true, false} {
 		fall := table(defaultAllow, l7src("web", perm("allow", http7{Methods: []string{"GET"}})), l4src("*", "deny"))
 		if got, _ := fall.Evaluate("web", "hello", ask(t, "PUT /")); got != defaultAllow {
@@ -259,7 +259,8 @@ func FuzzEvaluate(f *testing.F) {
 			if !whole {
 				continue
 			}
-			// Nobody may pass as something that would be refused when it is written out.
+			// A request must not pass as a form that would be refused when it is written
+			// out.
 			plain := r
 			plain.Path = raw
 			if ok, why := table(true, l7src("web", denied)).Evaluate("web", "hello", plain); !ok {
@@ -272,7 +273,7 @@ func FuzzEvaluate(f *testing.F) {
 	})
 }
 
-// BenchmarkEvaluate is what each request costs.
+// BenchmarkEvaluate measures the cost per request.
 func BenchmarkEvaluate(b *testing.B) {
 	var entries []*config
 	for i := range 500 {

@@ -49,8 +49,8 @@ func realSource(t *testing.T, client *api.Client, services ...string) *mesh.Sour
 	return s
 }
 
-// The new root comes with a restart's worth of trouble: leaves are renewed up to
-// half a minute later, and no dial may fail in between.
+// A new root is as disruptive as a restart: leaves are renewed up to half a minute later,
+// and no dial may fail meanwhile.
 func TestE2E_RootRotation(t *testing.T) {
 	_, client := realConsul(t)
 	activator, hello := realSource(t, client), realSource(t, client, "hello")
@@ -140,7 +140,7 @@ func behindEnvoy(t *testing.T) (client *api.Client, activator *mesh.Source, inbo
 	return client, activator, inbound, upstream
 }
 
-// fromUs asks hello by way of its Envoy, and toUs the activator by way of that.
+// fromUs calls hello through its Envoy, and toUs calls the activator through that Envoy.
 func fromUs(ctx context.Context, activator *mesh.Source, inbound string) error {
 	c, err := activator.Dial(ctx, inbound, "hello")
 	if err != nil {
@@ -179,13 +179,13 @@ func TestE2E_Envoy(t *testing.T) {
 	retry(t, func() error { return toUs(upstream) })
 }
 
-// Consul is told to change its root twice without signing the new one by the old one. No
-// call that we make or take fails: we use no leaf whose root an Envoy may not know.
+// Consul changes its root twice without signing the new one by the old one. No call in
+// either direction fails: the source uses no leaf whose root an Envoy may not know.
 func TestE2E_RootRotation_Forced(t *testing.T) {
 	client, activator, inbound, upstream := behindEnvoy(t)
 	retry(t, func() error { return fromUs(t.Context(), activator, inbound) })
 	retry(t, func() error { return toUs(upstream) })
-	dialled := func() string { // The leaf that we show, by its issuer.
+	dialled := func() string { // The presented leaf, by its issuer.
 		c, err := tls.Dial("tcp", activatorAddr(t, client), &tls.Config{InsecureSkipVerify: true, ServerName: "wadi-activator"})
 		if err != nil {
 			t.Fatal(err)
@@ -243,7 +243,7 @@ func activatorAddr(t *testing.T, client *api.Client) string {
 	return fmt.Sprintf("%s:%d", found[0].Service.Address, found[0].Service.Port)
 }
 
-// get asks for / over c and compares the body.
+// get requests / over c and compares the body.
 func get(c net.Conn, want string) error {
 	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 func TestPeerID(t *testing.T) {
 	for path, want := range map[string]string{
 		"/ns/default/dc/dc1/svc/web":       "web",
-		"/ns/default/dc/elsewhere/svc/web": "web", // As intentions have it.
+		"/ns/default/dc/elsewhere/svc/web": "web", // As in intentions.
 		"/ns/team/dc/dc1/svc/web":          "",
 		"/ap/east/ns/default/dc/dc1/svc/x": "",
 		"/gateway/mesh/dc/dc1":             "",
@@ -32,7 +32,7 @@ func TestPeerID(t *testing.T) {
 	}
 }
 
-// One of us has our identity, in the same trust domain and datacenter.
+// An agent of the same mesh has the own identity, trust domain and datacenter included.
 func TestIsOneOfUs(t *testing.T) {
 	us := source(t, newConsul(t, newCA(t)), "wadi-activator", "wadi-activator-grpc")
 	for id, want := range map[string]bool{

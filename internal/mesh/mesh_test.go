@@ -97,7 +97,7 @@ func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// consul plays the part of Consul's agent that hands out certificates.
+// consul is a fake of Consul's agent that hands out certificates.
 type consul struct {
 	t *testing.T
 
@@ -113,8 +113,8 @@ func newConsul(t *testing.T, c *ca) *consul {
 	return &consul{t: t, index: 10, roots: []*ca{c}, signer: c, leaves: map[string]api.LeafCert{}, changed: make(chan struct{})}
 }
 
-// set changes what is handed out: new leaves come from signer. The index may go
-// anywhere.
+// set changes the certificates: new leaves are signed by signer. The index may be
+// anything.
 func (c *consul) set(index uint64, signer *ca, roots ...*ca) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,13 +154,13 @@ func (c *consul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(l)
 }
 
-// source runs one until the test ends.
+// source runs a Source until the test ends.
 func source(t *testing.T, c *consul, services ...string) *mesh.Source {
 	t.Helper()
 	return settling(t, c, time.Millisecond, services...)
 }
 
-// settling is a source that holds new leaves back for a time.
+// settling is a source that delays rotations for a time.
 func settling(t *testing.T, c *consul, settle time.Duration, services ...string) *mesh.Source {
 	t.Helper()
 	srv := httptest.NewServer(c)
@@ -187,7 +187,7 @@ func settling(t *testing.T, c *consul, settle time.Duration, services ...string)
 	return s
 }
 
-// serve accepts mTLS connections, says who called and echoes.
+// serve accepts mTLS connections, reports the caller and echoes.
 func serve(t *testing.T, cfg *tls.Config) (addr string, callers <-chan string) {
 	t.Helper()
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", cfg)
@@ -213,7 +213,7 @@ func serve(t *testing.T, cfg *tls.Config) (addr string, callers <-chan string) {
 				}
 				select {
 				case ids <- id:
-				default: // Nobody asks.
+				default: // No caller asks.
 				}
 				_, _ = io.Copy(c, c)
 			}()
@@ -222,7 +222,7 @@ func serve(t *testing.T, cfg *tls.Config) (addr string, callers <-chan string) {
 	return ln.Addr().String(), ids
 }
 
-// ping sends a byte over c and waits for it to come back.
+// ping sends a byte over c and waits for its echo.
 func ping(c net.Conn) error {
 	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return err
@@ -324,7 +324,7 @@ func TestRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// A restarted agent may come up with a lower index, and even with the same.
+	// A restarted agent may have a lower index, and even the same.
 	cons.set(3, fresh, old, fresh)
 	deadline := time.Now().Add(15 * time.Second)
 	for {
@@ -342,7 +342,7 @@ func TestRotation(t *testing.T) {
 		t.Fatalf("the open connection was dropped: %v", err)
 	}
 
-	// The old root goes: what it vouched for is refused, resumed or not.
+	// The old root is removed: its certificates are refused, resumed or not.
 	cert, key := old.leaf(t, "web")
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
@@ -353,7 +353,7 @@ func TestRotation(t *testing.T) {
 	if err := knock(); err != nil {
 		t.Fatal(err)
 	}
-	renewing := cfg.Clone() // Like an Envoy: keeps its session, and gets a new leaf.
+	renewing := cfg.Clone() // Like an Envoy: it keeps its session, and gets a new leaf.
 	renewing.ClientSessionCache, renewing.MaxVersion = tls.NewLRUClientSessionCache(1), tls.VersionTLS12
 	if err := dialOnce(addr, renewing); err != nil {
 		t.Fatal(err)
@@ -385,7 +385,7 @@ func dialOnce(addr string, cfg *tls.Config) error {
 	return ping(c)
 }
 
-// served is the certificate that a full handshake shows.
+// served is the certificate that a full handshake presents.
 func served(t *testing.T, s *mesh.Source, addr string) *x509.Certificate {
 	t.Helper()
 	cfg, err := s.ClientConfig("hello")

@@ -39,11 +39,11 @@ func (c *consul) changeTo(service string, signer *ca, chain []*x509.Certificate,
 	c.changed = make(chan struct{})
 }
 
-// A peer that has not heard of a new root is still dialled with a leaf that it knows,
-// and sees one, for as long as the old one is good.
+// A peer that does not know a new root yet is dialled with a leaf that it knows, and is
+// shown one, as long as the old leaf is good.
 func TestRotation_NotCrossSigned(t *testing.T) {
 	old, fresh := newCA(t), newCA(t)
-	late := newConsul(t, old) // It hears of nothing.
+	late := newConsul(t, old) // It learns of no change.
 	hello := source(t, late, "hello")
 	addr, _ := serve(t, hello.ServerConfig())
 	cons := newConsul(t, old)
@@ -51,7 +51,7 @@ func TestRotation_NotCrossSigned(t *testing.T) {
 	own, _ := serve(t, activator.ServerConfig())
 
 	cons.changeTo("wadi-activator", fresh, nil, old, fresh)
-	trusts(t, activator, fresh) // The roots have come; the leaf comes at the same time.
+	trusts(t, activator, fresh) // It has the new roots; its leaf comes at the same time.
 	for range 20 {
 		if _, err := try(t.Context(), activator, addr, "hello"); err != nil {
 			t.Fatalf("a peer that is late was dialled: %v", err)
@@ -61,13 +61,13 @@ func TestRotation_NotCrossSigned(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond) // It may come a little later, too.
 	}
-	// Without the old root there is nothing to be kept.
+	// Without the old root there is no reason for a delay.
 	cons.changeTo("wadi-activator", fresh, nil, fresh)
 	shows(t, own, fresh)
 }
 
-// What the old root vouches for by way of the new one is used at once, and so is a
-// leaf that is renewed by age.
+// A leaf that the old root vouches for through the new one is used at once, and so is a
+// leaf that is renewed because of its age.
 func TestRotation_CrossSigned(t *testing.T) {
 	old, fresh := newCA(t), newCA(t)
 	cons := newConsul(t, old)
@@ -80,7 +80,7 @@ func TestRotation_CrossSigned(t *testing.T) {
 	shows(t, own, fresh)
 }
 
-// It is held back for a time only.
+// The delay is bounded.
 func TestRotation_NotCrossSigned_Ends(t *testing.T) {
 	old, fresh := newCA(t), newCA(t)
 	cons := newConsul(t, old)
@@ -104,7 +104,7 @@ func trusts(t *testing.T, s *mesh.Source, root *ca) {
 	})
 }
 
-// shown is the leaf that a server shows to everybody.
+// shown is the leaf that a server presents.
 func shown(t *testing.T, addr string) *x509.Certificate {
 	t.Helper()
 	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
@@ -115,7 +115,7 @@ func shown(t *testing.T, addr string) *x509.Certificate {
 	return c.ConnectionState().PeerCertificates[0]
 }
 
-// shows waits until a server shows a leaf that root has signed.
+// shows waits until a server presents a leaf that root has signed.
 func shows(t *testing.T, addr string, root *ca) {
 	t.Helper()
 	until(t, "the new root's leaf is used", func() bool { return shown(t, addr).CheckSignatureFrom(root.cert) == nil })

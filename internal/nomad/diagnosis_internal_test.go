@@ -34,11 +34,11 @@ func TestDiagnosis_Lingers(t *testing.T) {
 	told(2*time.Second, "Exit Code: 1", 0) // It runs, and may exit again.
 	told(8*time.Second, "", 0)
 	ill()
-	told(20*time.Second, "Exit Code: 1", 0) // It has.
+	told(20*time.Second, "Exit Code: 1", 0) // It has exited again.
 	well()
 	told(21*time.Second, "Exit Code: 1", 0)
 	ill()
-	told(60*time.Second, "Exit Code: 1", 60*time.Second) // That is another story.
+	told(60*time.Second, "Exit Code: 1", 60*time.Second) // The last one is too long ago: a new diagnosis begins.
 	blocks()
 	told(61*time.Second, "no node fits", 61*time.Second)
 	fits()
@@ -46,8 +46,8 @@ func TestDiagnosis_Lingers(t *testing.T) {
 	told(62*time.Second, "", 0)
 }
 
-// Whatever keeps a task from running is told, of a type that is known or not, and
-// nothing that is over or was done on purpose.
+// An event that keeps a task from running is reported, whether its type is known or not.
+// Past problems and intended ends are not.
 func TestTaskProblem(t *testing.T) {
 	ev := func(kind, message string) *api.TaskEvent { return &api.TaskEvent{Type: kind, DisplayMessage: message} }
 	exit := func(code string) *api.TaskEvent {

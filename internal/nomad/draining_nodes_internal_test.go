@@ -16,8 +16,8 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// Where nothing happens to any node Nomad leaves the question unanswered for as long as
-// it was told to, and somewhat longer. That is no failure.
+// While no node changes, Nomad leaves the query unanswered for its whole wait, and
+// somewhat longer. That is no failure.
 func TestNodes_QuietCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}

@@ -133,7 +133,7 @@ func parse(t *testing.T, c *nomad.Client, hcl string) json.RawMessage {
 	return job
 }
 
-// scale scales a job that is at index and returns its new index.
+// scale scales a job that has index and returns its new index.
 func scale(t *testing.T, c *nomad.Client, id string, count int, index uint64) uint64 {
 	t.Helper()
 	index, eval, err := c.Scale(t.Context(), "default", id, count, index, "a test", map[string]any{"why": "test"})

@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// Only what Nomad itself calls unrecoverable is hopeless, and only once it has ended.
+// Only an ended instance with an error that Nomad calls unrecoverable is hopeless.
 func TestEndpoint_Hopeless(t *testing.T) {
 	gone := func(reason string) *api.TaskState {
 		return &api.TaskState{State: "dead", Failed: true, Events: []*api.TaskEvent{

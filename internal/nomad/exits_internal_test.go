@@ -9,7 +9,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// What nobody asked for is told apart from what somebody did, by the events that Nomad
+// Unrequested exits and requested restarts are distinguished by the events that Nomad
 // keeps of a task.
 func TestExits(t *testing.T) {
 	ev := func(kind string, details ...string) *api.TaskEvent {

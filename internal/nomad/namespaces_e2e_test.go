@@ -19,8 +19,8 @@ func mayRead(namespaces ...string) (rules string) {
 	return rules
 }
 
-// A token with rights in some namespaces, on a real Nomad: rights are given and taken
-// while the watcher runs, and namespaces made.
+// A token with rights in some namespaces, on a real Nomad: rights are granted and revoked
+// while the watcher runs, and namespaces are made.
 func TestE2E_SomeNamespaces(t *testing.T) {
 	server := nomadtest.Start(t)
 	server.Namespace("team", "foreign")
@@ -37,7 +37,8 @@ func TestE2E_SomeNamespaces(t *testing.T) {
 		t.Fatalf("in sync, the job is %+v (%t)", j, ok)
 	}
 	n := 0
-	// told waits until what happens in a namespace is told; each time is a new fact.
+	// told waits until the watcher sees a change in a namespace; each call makes another
+	// change.
 	told := func(namespace string) {
 		t.Helper()
 		n++
@@ -66,7 +67,8 @@ func TestE2E_SomeNamespaces(t *testing.T) {
 	told("default")
 }
 
-// Nomad is restored to an older state: what it has then counts, though indexes are lower.
+// Nomad is restored to an older state: its present state counts, though the indexes are
+// lower.
 func TestE2E_Restored(t *testing.T) {
 	server := nomadtest.Start(t)
 	server.Allow("wadi", mayRead("*"))

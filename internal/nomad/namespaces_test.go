@@ -12,13 +12,13 @@ import (
 	"github.com/wadi-run/wadi/internal/nomad"
 )
 
-// tenants plays a Nomad with ACLs, in which each namespace has one job. Streams of what
-// may not be read are answered as Nomad does it: with nothing.
+// tenants is a fake Nomad with ACLs, in which each namespace has one job. Like Nomad it
+// answers forbidden streams with nothing.
 type tenants struct {
 	mu         sync.Mutex
 	namespaces []string
 	mayRead    []string
-	streams    map[string][]chan string // Open ones, by the namespace that was asked for.
+	streams    map[string][]chan string // Open streams, by the requested namespace.
 	opened     map[string]int
 }
 
@@ -54,11 +54,11 @@ func (a *tenants) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// stream answers as long as the stream is open; with the mutex held before and after.
+// stream answers as long as the stream is open. The caller holds the mutex.
 func (a *tenants) stream(w http.ResponseWriter, r *http.Request, asked string) {
 	tells := []string{asked}
 	if asked == "*" {
-		tells = slices.Clone(a.namespaces) // Of those alone, for as long as it is open.
+		tells = slices.Clone(a.namespaces) // The stream covers these only, as long as it is open.
 	}
 	allowed := !slices.ContainsFunc(tells, func(ns string) bool { return !slices.Contains(a.mayRead, ns) })
 	lines := make(chan string, 100)
@@ -88,7 +88,7 @@ func (a *tenants) stream(w http.ResponseWriter, r *http.Request, asked string) {
 	<-r.Context().Done()
 }
 
-// scale says on all streams of a namespace that its job has a count.
+// scale sends the job's count on all streams of a namespace.
 func (a *tenants) scale(namespace string, index, count int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,7 +98,8 @@ func (a *tenants) scale(namespace string, index, count int) {
 	}
 }
 
-// set changes who there is and what may be read; streams of what may not are closed.
+// set changes the namespaces and the readable ones; it closes streams that are forbidden
+// now.
 func (a *tenants) set(namespaces, mayRead []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -152,7 +153,7 @@ func soon(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// tells waits until w knows of the counts that a namespace's job gets.
+// tells waits until w sees the new counts of a namespace's job.
 func (a *tenants) tells(t *testing.T, w *nomad.Watcher, namespace string, index int) {
 	t.Helper()
 	soon(t, "what happens in "+namespace, func() bool {
@@ -162,8 +163,8 @@ func (a *tenants) tells(t *testing.T, w *nomad.Watcher, namespace string, index 
 	})
 }
 
-// With rights in some namespaces only, those that services are in are watched, and any
-// other as soon as somebody asks for something in it.
+// With rights in some namespaces, those of services are watched, and any other as soon as
+// it is requested.
 func TestWatch_SomeNamespaces(t *testing.T) {
 	a := &tenants{namespaces: []string{"default", "foreign", "team"}, mayRead: []string{"default", "team"}}
 	w := a.watch(t, "team")
@@ -193,7 +194,7 @@ func TestWatch_SomeNamespaces(t *testing.T) {
 	}
 }
 
-// A stream of all namespaces tells nothing of those that are made after it was opened.
+// A stream of all namespaces does not cover those that are made after it was opened.
 func TestWatch_NewNamespace(t *testing.T) {
 	a := &tenants{namespaces: []string{"default"}, mayRead: []string{"default", "later"}}
 	w := a.watch(t)
@@ -209,8 +210,8 @@ func TestWatch_NewNamespace(t *testing.T) {
 	}
 }
 
-// As many namespaces as there are: those that are made after the stream of all was
-// opened cost a connection each, and are taken into a new one of all before they are too many.
+// Any number of namespaces: each that is made after the stream of all was opened costs a
+// connection, until there are too many and the stream of all is reopened.
 func TestWatch_ManyNewNamespaces(t *testing.T) {
 	a := &tenants{namespaces: []string{"default"}}
 	later := []string{"default"}
@@ -232,7 +233,8 @@ func TestWatch_ManyNewNamespaces(t *testing.T) {
 	}
 }
 
-// A token that may read nothing is never in sync: nothing is not what there is.
+// With a token that may read nothing the watcher is never synced: an empty answer is not
+// the state.
 func TestWatch_NoNamespace(t *testing.T) {
 	a := &tenants{namespaces: []string{"default"}}
 	w := a.watch(t)

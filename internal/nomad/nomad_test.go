@@ -17,7 +17,7 @@ import (
 	"github.com/wadi-run/wadi/internal/nomad"
 )
 
-// client returns one that talks to h.
+// client returns a Client that calls h.
 func client(t *testing.T, h http.Handler) *nomad.Client {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -85,7 +85,7 @@ func TestErrors(t *testing.T) {
 	})
 }
 
-// A client agent passes on what a server says about a job, with words of its own before.
+// A client agent passes on a server's complaint about a job, with a prefix of its own.
 func TestRegister_RefusedThroughAClientAgent(t *testing.T) {
 	c := client(t, answer(500, "rpc error: 1 error occurred:\n\t* Missing job task groups\n\n"))
 	_, err := c.RegisterAt(t.Context(), "", json.RawMessage(`{"ID":"a","Namespace":"default"}`), 0)

@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// pipes is a network inside a bubble of synctest.
+// pipes is an in-memory network for a synctest bubble.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -43,13 +43,13 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// quiet is a Nomad in which nothing happens: one job with one instance, and a stream
-// of heartbeats, as Nomad's own: the first at once, then one every 30 s.
+// quiet is a Nomad without any change: one job with one instance, and a stream of
+// heartbeats like Nomad's: the first at once, then one every 30 s.
 type quiet struct {
 	mu     sync.Mutex
 	opened int
-	mute   chan struct{} // Closed: no heartbeats any more.
-	away   bool          // Nothing is answered.
+	mute   chan struct{} // Closed: no more heartbeats.
+	away   bool          // No answers.
 }
 
 func (q *quiet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +97,7 @@ func (q *quiet) set(change func()) {
 	change()
 }
 
-// bubble runs test beside a watcher of a quiet Nomad, on a clock of its own.
+// bubble runs test beside a watcher of a quiet Nomad, with a fake clock.
 func bubble(t *testing.T, test func(t *testing.T, q *quiet, w *Watcher)) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
@@ -129,7 +129,7 @@ func bubble(t *testing.T, test func(t *testing.T, q *quiet, w *Watcher)) {
 	})
 }
 
-// A stream on which nothing happens is a good one: one is enough for a quiet hour.
+// A silent stream with heartbeats is good: one stream is enough for a quiet hour.
 func TestWatch_QuietCluster(t *testing.T) {
 	bubble(t, func(t *testing.T, q *quiet, w *Watcher) {
 		for range 3600 {
@@ -144,8 +144,8 @@ func TestWatch_QuietCluster(t *testing.T) {
 	})
 }
 
-// A stream without heartbeats is given up after three have failed to come. What was
-// known can be acted on at every moment until the next one stands.
+// A stream without heartbeats is given up after three are missing. The state can be acted
+// on at every moment until the next stream is up.
 func TestWatch_Reconnect(t *testing.T) {
 	bubble(t, func(t *testing.T, q *quiet, w *Watcher) {
 		opened := func() (n int) { q.set(func() { n = q.opened }); return n }
@@ -167,8 +167,8 @@ func TestWatch_Reconnect(t *testing.T) {
 	})
 }
 
-// When Nomad stays away what was known is not acted on for longer than Grace, and is
-// told for ever; it is good again with the next full read.
+// While Nomad is unavailable the state is acted on for Grace only, but stays readable for
+// ever; it is good again after the next full read.
 func TestWatch_Away(t *testing.T) {
 	bubble(t, func(t *testing.T, q *quiet, w *Watcher) {
 		q.set(func() { q.away = true; close(q.mute); q.mute = make(chan struct{}) })
@@ -184,7 +184,7 @@ func TestWatch_Away(t *testing.T) {
 			t.Errorf("11 s after the stream broke: usable %t, %d instances; want false, 1", w.Usable(""), len(eps))
 		}
 		q.set(func() { q.away = false })
-		time.Sleep(10 * time.Second) // Longer than any pause between tries.
+		time.Sleep(10 * time.Second) // Longer than any pause between attempts.
 		if !w.Connected("") || !w.Usable("") {
 			t.Error("Nomad is back, and the watcher is not")
 		}

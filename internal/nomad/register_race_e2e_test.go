@@ -29,12 +29,12 @@ const (
 	atOnceID     = "atonce-00001"
 )
 
-// atOnce has three agents wake a revision, the leader scale it, and a person set its
-// count, all at the same moment and again and again. Nomad's guard is not safe then before
-// 2.0.1: several calls that name the same index may be taken. Whatever it makes of them,
-// whoever waits gets an instance, and in the end the count is what the load asks for.
+// In each round three agents wake a revision, the leader scales it, and a person sets its
+// count, all at the same moment. Before 2.0.1 Nomad's guard is not safe then: several
+// calls that name the same index may be accepted. Nevertheless every waiting request gets
+// an instance, and in the end the count follows the load.
 //
-// Nothing is ever placed: instances are taken to be there as soon as they are counted.
+// Nothing is placed: instances count as running as soon as they are in the count.
 func atOnce(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	if _, err := c.RegisterAt(t.Context(), "", parse(t, c, jobHCL(atOnceID, -1, 99999999, false)), 0); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func atOnce(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 				t.Fatalf("round %d: %v", rounds, err)
 			}
 		}
-		if rounds%10 == 0 { // Whoever waits asks again, and gets an instance.
+		if rounds%10 == 0 { // A waiting request asks again, and gets an instance.
 			eventually(t, func() error {
 				if err := wakers[0].Wake(t.Context(), atOnceID); err != nil && !errors.Is(err, wadi.ErrConflict) {
 					return err
@@ -138,7 +138,7 @@ func wakerOf(c *nomad.Client, cl *counted) *control.Waker {
 	}
 }
 
-// scalerOf runs a leader's autoscaler that knows of the revision alone.
+// scalerOf runs a leader's autoscaler for this revision only.
 func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler, stop func()) {
 	t.Helper()
 	svc := wadi.Service{
@@ -172,7 +172,7 @@ func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler
 	}
 }
 
-// loopsNomad is Nomad as the loops see it.
+// loopsNomad is Nomad as the loops use it.
 type loopsNomad struct{ *nomad.Client }
 
 func (n loopsNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
@@ -192,10 +192,10 @@ func (n loopsNomad) Register(context.Context, json.RawMessage, int, uint64) (uin
 }
 
 func (n loopsNomad) ScaledByHand(context.Context, string, string, int) (time.Time, bool, error) {
-	return time.Time{}, false, nil // No count by hand is held.
+	return time.Time{}, false, nil // There is no override.
 }
 
-// counted is Nomad's event stream, and as many instances as are counted.
+// counted is Nomad's event stream, with as many instances as the count.
 type counted struct {
 	*nomad.Watcher
 	load atomic.Int64
@@ -219,7 +219,7 @@ func (c *counted) Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan
 
 func (c *counted) Diagnosis(string, string) (string, time.Time) { return "", time.Time{} }
 
-// measured is what the instances say: each is ready, and together they have the load.
+// measured is the instances' statistics: each is ready, and together they have the load.
 type measured struct{ *counted }
 
 func (m measured) Ready(string) bool               { return true }

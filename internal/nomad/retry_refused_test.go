@@ -16,14 +16,14 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// starting is a Nomad that has just started: it refuses the first call of every path
-// and token, and does the others.
+// starting is a Nomad that has just started: it refuses the first call of every path and
+// token, and accepts the others.
 type starting struct {
 	mu    sync.Mutex
 	asked map[string]int
 	code  int
 	words string
-	done  atomic.Int32 // Scalings.
+	done  atomic.Int32 // Number of scalings.
 }
 
 func (s *starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func (s *starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// One refusal is no proof: Nomad refuses good tokens just after it has started.
+// One refusal proves nothing: Nomad refuses good tokens just after it has started.
 func TestRefusalsAreDoubted(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []*starting{
@@ -78,8 +78,8 @@ func TestRefusalsAreDoubted(t *testing.T) {
 	}
 }
 
-// What is refused again and again is refused, in Nomad's words and in bounded time, and
-// so is at once what the same caller asks next; a caller without a token is refused at once.
+// A call that is refused each time is refused in Nomad's words and in bounded time. The
+// caller's next call is refused at once, and so is a caller without a token.
 func TestRefusalsAreBelieved(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -106,8 +106,8 @@ func TestRefusalsAreBelieved(t *testing.T) {
 	}
 }
 
-// Who may read all namespaces but one can't tell by the time it takes whether a name is
-// nobody's or is in that one.
+// A caller that may read all namespaces but one can't tell by the time of the answer
+// whether a name exists in that one.
 func TestRefusals_NowhereIsAskedAsOften(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -146,7 +146,7 @@ func TestRefusals_NowhereIsAskedAsOften(t *testing.T) {
 	}
 }
 
-// Made-up tokens can't hold up more than a few at a time.
+// Invalid tokens can't delay more than a few calls at a time.
 func TestRefusalsOfManyDontWait(t *testing.T) {
 	t.Parallel()
 	var once sync.Map
@@ -174,8 +174,8 @@ func TestRefusalsOfManyDontWait(t *testing.T) {
 	}
 }
 
-// A list leaves out what the token may not read; a token that Nomad does not know is
-// told so, with and without anything to list.
+// A list leaves out namespaces that the token may not read. An unknown token is refused,
+// whether there is anything to list or not.
 func TestReadable(t *testing.T) {
 	t.Parallel()
 	acls := true
@@ -228,14 +228,14 @@ func TestReadable(t *testing.T) {
 	}
 }
 
-// What Nomad 1.11.3 says of a token that is asked for itself is told in true words.
+// Nomad 1.11.3's answers about a token are reported with their true meaning.
 func TestKnown_AsNomadSaysIt(t *testing.T) {
 	t.Parallel()
 	const stored = "8176afd3-772d-0b71-8f85-7fa5d903e9d4"
 	for _, tt := range []struct {
 		token, words string
 		code         int
-		err          string // Empty: it is known.
+		err          string // Empty: the token is known.
 	}{
 		{stored, `{"AccessorID":"a"}`, 200, ""},
 		{stored, "Permission denied", 403, "ACL token not found"},

@@ -9,7 +9,7 @@ import (
 	"github.com/wadi-run/wadi/internal/nomad"
 )
 
-// usage checks what a real Nomad says of a task that burns a core and holds memory.
+// usage checks a real Nomad's statistics of a task that burns a core and allocates memory.
 func usage(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	const id = "burner-00001"
 	job := parse(t, c, burnerHCL(id))
@@ -34,7 +34,7 @@ func usage(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		u, err := c.Usage(t.Context(), "default", eps[0].Instance, "web")
 		t.Logf("%+v %v", u, err)
 		if err == nil && u.CPU > 2*asked.CPU && u.Memory > 1<<18 && u.Memory < 16<<20 {
-			return // More than it asked for: nobody holds it back.
+			return // More than it requests: it is not limited.
 		}
 	}
 }

@@ -59,7 +59,7 @@ func TestAsked(t *testing.T) {
 	}
 }
 
-// The scale endpoint judges rights before it looks for the job.
+// The scale endpoint checks rights before it looks up the job.
 func TestMayScale(t *testing.T) {
 	for _, tt := range []struct {
 		code int

@@ -20,7 +20,7 @@ import (
 	"github.com/wadi-run/wadi/internal/nomad"
 )
 
-// cluster plays a Nomad: what tests put in it, it answers.
+// cluster is a fake Nomad that answers with the state that tests set.
 type cluster struct {
 	mu                  sync.Mutex
 	jobs, allocs, evals string // Lists in JSON.
@@ -28,12 +28,12 @@ type cluster struct {
 	index               int
 	counts              map[string]int // By job ID, for reads of one job.
 	created             int            // The create index of each.
-	between             func()         // What happens after the first list was answered.
+	between             func()         // Called after the first list was answered.
 
-	lines  chan string   // What the stream says next; "" ends it.
-	silent chan struct{} // Not nil: the stream opens and says nothing until closed.
+	lines  chan string   // The next lines of the stream; "" ends it.
+	silent chan struct{} // Not nil: the stream opens and stays silent until this is closed.
 	opened int
-	looks  int // How often it was asked for the index alone.
+	looks  int // Number of queries for the index only.
 }
 
 func newCluster() *cluster {
@@ -68,7 +68,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// happen lets happen what is to after the first list was answered.
+// happen calls what was set for the time after the first list.
 func (c *cluster) happen() {
 	if c.between != nil {
 		c.between()
@@ -106,7 +106,7 @@ func (c *cluster) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// say puts lines on the stream.
+// say sends lines on the stream.
 func (c *cluster) say(t *testing.T, lines ...string) {
 	t.Helper()
 	for _, l := range lines {
@@ -123,7 +123,7 @@ func watch(t *testing.T, c *cluster, sync bool) *nomad.Watcher {
 	t.Helper()
 	w := &nomad.Watcher{Client: client(t, c), FirstLine: time.Minute}
 	if c.silent != nil {
-		w.FirstLine = 100 * time.Millisecond // It must strike.
+		w.FirstLine = 100 * time.Millisecond // The change must happen.
 	}
 	run(t, w, sync)
 	return w
@@ -150,7 +150,7 @@ func run(t *testing.T, w *nomad.Watcher, sync bool) {
 	}
 }
 
-// settle waits until w has taken in all that was said: a job comes and goes.
+// settle waits until w has applied all lines that were sent: a job appears and vanishes.
 func (c *cluster) settle(t *testing.T, w *nomad.Watcher) {
 	t.Helper()
 	mark := `{"Index":900,"Events":[{"Topic":"Job","Index":900,"Payload":{"Job":{"ID":"mark-00001","Namespace":"default","JobModifyIndex":900,"Meta":{"wadi_service":"mark"}},"Deleted":%t}}]}`
@@ -188,7 +188,7 @@ func until(t *testing.T, w *nomad.Watcher, revision string, ok func([]wadi.Endpo
 	}
 }
 
-// recorded are the lines that a real Nomad said.
+// recorded are the lines of a real Nomad.
 func recorded(t *testing.T) []string {
 	t.Helper()
 	b, err := os.ReadFile("testdata/events.ndjson")
@@ -204,7 +204,7 @@ func recorded(t *testing.T) []string {
 	return out
 }
 
-// upTo is the part of lines with indexes not above index.
+// upTo is the part of lines with indexes up to index.
 func upTo(t *testing.T, lines []string, from, to uint64) []string {
 	t.Helper()
 	var out []string
@@ -300,7 +300,7 @@ func TestWatch_Diagnosis(t *testing.T) {
 			t.Errorf("%s: since %v", revision, since)
 		}
 	}
-	// A node came: the next evaluation places all.
+	// A node joined: the next evaluation places all.
 	c.say(t, `{"Index":48,"Events":[{"Topic":"Evaluation","Index":48,"Payload":{"Evaluation":{"ID":"e","JobID":"big-00001","Namespace":"default","Status":"complete","ModifyIndex":48}}}]}`)
 	c.settle(t, w)
 	if got, since := w.Diagnosis("", "big-00001"); got != "" || !since.IsZero() {
@@ -312,8 +312,8 @@ func TestWatch_Diagnosis(t *testing.T) {
 	}
 }
 
-// An app that exits soon after every start runs for a moment each time. That is
-// one trouble, from its first exit on.
+// An app that exits soon after every start runs for a moment each time. That is one
+// diagnosis, which began with its first exit.
 func TestWatch_DiagnosisThatComesAndGoes(t *testing.T) {
 	c := newCluster()
 	w := watch(t, c, true)
@@ -358,7 +358,7 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 	c := newCluster()
 	w := watch(t, c, true)
 
-	// The stream breaks; meanwhile everything happens that was recorded.
+	// The stream breaks; meanwhile all recorded changes happen.
 	c.mu.Lock()
 	for name, p := range map[string]*string{"jobs": &c.jobs, "allocs": &c.allocs, "evals": &c.evals} {
 		b, err := os.ReadFile("testdata/" + name + ".json")
@@ -368,7 +368,7 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 		*p = string(b)
 	}
 	c.index = 47
-	var listed []map[string]any // Without one that has completed since, as in the list.
+	var listed []map[string]any // Without an instance that has completed since, as in the list.
 	if err := json.Unmarshal([]byte(c.allocs), &listed); err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +398,7 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 		}
 	}
 
-	// Old events come late and change nothing; new ones go on from there.
+	// Late old events change nothing; new ones are applied.
 	lines := recorded(t)
 	c.say(t, upTo(t, lines, 0, 30)...)
 	c.settle(t, w)
@@ -417,7 +417,7 @@ func TestWatch_SilenceIsNotNothing(t *testing.T) {
 	c.silent = make(chan struct{})
 	w := watch(t, c, false)
 	late := time.After(time.Minute)
-	for opened := 0; opened < 3; { // Each after the one before gave no heartbeat.
+	for opened := 0; opened < 3; { // Each after the previous one gave no heartbeat.
 		select {
 		case <-w.Synced():
 			t.Fatal("synced with a stream that said nothing")
@@ -440,8 +440,8 @@ func TestWatch_SilenceIsNotNothing(t *testing.T) {
 	}
 }
 
-// An ID is anybody's who may submit in some namespace: what others do with it there,
-// before or after, is not seen in one's own.
+// Any user may submit a job of any ID in a namespace with the right to: such a job is
+// never mistaken for the one in the service's namespace.
 func TestWatch_OneIDInTwoNamespaces(t *testing.T) {
 	c := newCluster()
 	w := watch(t, c, true)
@@ -484,8 +484,8 @@ func TestWatch_OneIDInTwoNamespaces(t *testing.T) {
 	}
 }
 
-// A revision's job is known whatever its meta says by now; what has no revision's ID is
-// none of Wadi's.
+// A revision's job is known whatever its meta is now; a job without a revision's ID is not
+// Wadi's.
 func TestWatch_WhichJobs(t *testing.T) {
 	c := newCluster()
 	w := watch(t, c, true)
@@ -501,10 +501,10 @@ func TestWatch_WhichJobs(t *testing.T) {
 	}
 }
 
-// What is registered and placed between the lists is known when they are read.
+// A job that is registered and placed between the lists is known after the full read.
 func TestWatch_PlacedBetweenTheLists(t *testing.T) {
 	c := newCluster()
-	c.between = func() { // The mutex is held.
+	c.between = func() { // The caller holds the mutex.
 		c.jobs = `[{"ID":"hello-00001","Namespace":"default","CreateIndex":6}]`
 		c.allocs = `[{"ID":"a","JobID":"hello-00001","Namespace":"default","DesiredStatus":"run","ClientStatus":"running","CreateIndex":7,"ModifyIndex":7}]`
 		c.counts["hello-00001"] = 1
@@ -520,7 +520,7 @@ func TestWatch_PlacedBetweenTheLists(t *testing.T) {
 	}
 }
 
-// Instances of a job that was purged are not those of a later one of its ID.
+// Instances of a purged job are not those of a later job with its ID.
 func TestWatch_InstancesOfAnEarlierJob(t *testing.T) {
 	c := newCluster()
 	c.jobs = `[{"ID":"hello-00001","Namespace":"default"}]`
@@ -533,7 +533,8 @@ func TestWatch_InstancesOfAnEarlierJob(t *testing.T) {
 	}
 }
 
-// Nomad is restored to how it was: what it says then counts, though its indexes are lower.
+// Nomad is restored to an older state: its present state counts, though its indexes are
+// lower.
 func TestWatch_IndexesGoBack(t *testing.T) {
 	c := newCluster()
 	c.index = 500
@@ -564,7 +565,7 @@ func TestWatch_IndexesGoBack(t *testing.T) {
 	}
 }
 
-// Nomad may leave the stream of a state open that it has thrown away.
+// Nomad may keep the stream of a state open that it has thrown away.
 func TestWatch_IndexGoesBackInSilence(t *testing.T) {
 	c := newCluster()
 	c.index, c.jobs, c.counts["hello-00001"] = 500, `[{"ID":"hello-00001","Namespace":"default"}]`, 5
@@ -574,7 +575,7 @@ func TestWatch_IndexGoesBackInSilence(t *testing.T) {
 		return func() bool { j, _ := w.Job("", "hello-00001"); return j.Count == want }
 	}
 	soon(t, "the count", counts(5))
-	soon(t, "a look at the index", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.looks > 1 }) // The first is answered.
+	soon(t, "a look at the index", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.looks > 1 }) // The first query is answered.
 	c.mu.Lock()
 	c.index, c.counts["hello-00001"] = 20, 2
 	c.mu.Unlock()
@@ -598,7 +599,7 @@ func TestWatch_PurgeWhileRunning(t *testing.T) {
 	w := watch(t, c, true)
 	c.say(t, upTo(t, lines, 0, 18)...)
 	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 1 && es[0].Running })
-	// All that Nomad says then is this.
+	// These are all lines that Nomad sends then.
 	c.say(t, `{"Index":19,"Events":[{"Topic":"Job","Type":"JobDeregistered","Key":"hello-00001","Index":19,"Payload":{"Deleted":true,"Job":{"ID":"hello-00001","Namespace":"default","JobModifyIndex":13}}}]}`)
 	until(t, w, "hello-00001", func(es []wadi.Endpoint) bool { return len(es) == 0 })
 	if j, ok := w.Job("", "hello-00001"); ok {

@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/stats"
 )
 
-// Whichever agent's activator it is whose queue grows: its leader knows as soon as the
-// second is over in which it did, and what was measured then has it.
+// When the queue of any agent's activator grows, the leader knows as soon as that second
+// is over, and the windows contain it.
 func TestScraper_BacklogIsKnownWhenTheSecondIsOver(t *testing.T) {
 	scraping(t, func(r rig) {
 		own, other := r.activator("a1", "b1"), r.activator("a2", "b2")
@@ -29,7 +29,7 @@ func TestScraper_BacklogIsKnownWhenTheSecondIsOver(t *testing.T) {
 		if took > time.Second {
 			r.Errorf("known after %v", took)
 		}
-		pass(time.Second + 100*time.Millisecond) // Idle ones may yet tell of that second.
+		pass(time.Second + 100*time.Millisecond) // Idle sources may still report that second.
 		if a := r.averages(rev1); a.Panic < 40*0.6/6 {
 			r.Errorf("measured as %+v", a)
 		}
@@ -40,7 +40,7 @@ func TestScraper_BacklogIsKnownWhenTheSecondIsOver(t *testing.T) {
 	})
 }
 
-// late is an instance that takes its time to answer.
+// late is an instance that answers slowly.
 func (n *network) late(id string, by time.Duration) (*host, *stats.Recorder) {
 	clock := stats.NewClock()
 	rec := clock.NewRecorder(id, "b1", rev1, time.Hour)
@@ -57,7 +57,7 @@ func (n *network) late(id string, by time.Duration) (*host, *stats.Recorder) {
 	return n.serve(id+":80", mux), rec
 }
 
-// An instance that is slow to answer is not taken for one without load, nor waited for.
+// A slow instance is not taken for one without load, nor waited for.
 func TestScraper_SlowInstance(t *testing.T) {
 	scraping(t, func(r rig) {
 		in := r.instance("i1", "b1")
@@ -77,15 +77,15 @@ func TestScraper_SlowInstance(t *testing.T) {
 				r.Fatalf("what it does is lost: %+v", a)
 			}
 		}
-		r.s.Confirm(r.Context(), rev1) // As before a lowering.
+		r.s.Confirm(r.Context(), rev1) // As before a count is lowered.
 		if a := r.averages(rev1); !a.Partial && !near(a.Panic, 10, 0.01) {
 			r.Errorf("what it has not told yet is taken for rest: %+v", a)
 		}
 	})
 }
 
-// Clocks are asked for nothing: a source that counts from long ago, and one that was
-// paused, are mapped by when their answers come.
+// Sources' clocks do not matter: a source that counts from long ago, and one that was
+// paused, are mapped by the arrival of their answers.
 func TestScraper_SourcesOfAnyAge(t *testing.T) {
 	scraping(t, func(r rig) {
 		old := r.instance("i1", "b1")

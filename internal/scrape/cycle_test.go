@@ -33,7 +33,7 @@ func loadAll(all []*instance, n int) (end func()) {
 	}
 }
 
-// asked is how often all of them were asked for statistics.
+// asked is the number of their requests for statistics.
 func asked(all []*instance) (n int) {
 	for _, in := range all {
 		n += in.requests("/v1/stats")
@@ -41,8 +41,8 @@ func asked(all []*instance) (n int) {
 	return n
 }
 
-// Of many busy instances only so many are read each second, and none waits for
-// its turn for longer than the cycle; those that are idle and activators go on as ever.
+// Of many busy instances only so many are read each second, and none rests for longer than
+// the cycle. Idle instances and activators are read as before.
 func TestTurns_ManyBusyInstances(t *testing.T) {
 	scraping(t, func(r rig) {
 		ids, all := r.crowd(100)
@@ -100,8 +100,8 @@ func TestTurns_NotOfFew(t *testing.T) {
 	})
 }
 
-// What happened while an instance waited for its turn is told when it comes, and
-// an instance at rest goes back to its open poll.
+// An instance reports at its turn what happened since the last one, and an idle instance
+// goes back to its open poll.
 func TestTurns_LoadEnds(t *testing.T) {
 	scraping(t, func(r rig) {
 		ids, all := r.crowd(90)
@@ -130,7 +130,8 @@ func TestTurns_LoadEnds(t *testing.T) {
 	})
 }
 
-// Before a lowering only open polls are asked: those that wait for their turn are extrapolated.
+// Before a count is lowered only open polls are confirmed: resting instances are
+// extrapolated.
 func TestTurns_ConfirmLeavesThoseInTurn(t *testing.T) {
 	scraping(t, func(r rig) {
 		ids, all := r.crowd(100)
@@ -152,7 +153,7 @@ func TestTurns_ConfirmLeavesThoseInTurn(t *testing.T) {
 	})
 }
 
-// One that does not answer when its turn has come is unknown, and read back later.
+// An instance that does not answer at its turn is unknown, and read back later.
 func TestTurns_SilentWhenItsTurnComes(t *testing.T) {
 	scraping(t, func(r rig) {
 		ids, all := r.crowd(90)
@@ -173,7 +174,7 @@ func TestTurns_SilentWhenItsTurnComes(t *testing.T) {
 	})
 }
 
-// An instance that is told to stop does not wait for its turn: it will be gone.
+// A stopping instance does not rest: it will end soon.
 func TestTurns_StoppingDoesNotWait(t *testing.T) {
 	scraping(t, func(r rig) {
 		ids, all := r.crowd(90)
@@ -208,7 +209,7 @@ func TestTurns_StoppingDoesNotWait(t *testing.T) {
 	})
 }
 
-// A longer window is filled at once, not when the turns come.
+// A longer window is filled at once, not at the next turns.
 func TestTurns_WindowGrows(t *testing.T) {
 	scraping(t, func(r rig) {
 		ids, all := r.crowd(60)

@@ -36,8 +36,8 @@ type host struct {
 	srv   *http.Server
 
 	mu    sync.Mutex
-	asked map[string]int // Requests by path.
-	cut   bool           // Requests are swallowed.
+	asked map[string]int // Number of requests by path.
+	cut   bool           // Requests are read and not answered.
 }
 
 func newNetwork() *network { return &network{hosts: map[string]*host{}} }
@@ -91,7 +91,7 @@ func (h *host) stop() {
 	_ = h.srv.Close()
 }
 
-// silence makes the host swallow requests, or no longer.
+// silence makes the host stop answering requests, or answer again.
 func (h *host) silence(cut bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -134,7 +134,7 @@ type instance struct {
 
 	readyMu sync.Mutex
 	isReady bool
-	why     string // Why not.
+	why     string // Why it is not ready.
 
 	wide, unshielded string // Of its app, and its network.
 }
@@ -245,18 +245,18 @@ func load(r *stats.Recorder, n int, proxied bool) (end func()) {
 	}
 }
 
-// perSecond is how many busy instances are read every second: fewer than by
-// default, as each costs the test much.
+// perSecond is how many busy instances are read every second: fewer than by default,
+// because each costs the test time.
 const perSecond = 30
 
-// rig is a scraper that runs in a bubble.
+// rig is a running scraper in a bubble.
 type rig struct {
 	*testing.T
 	*network
 	s *scrape.Scraper
 }
 
-// scraping runs test in a bubble, beside a scraper that has no sources yet.
+// scraping runs test in a bubble, beside a scraper without sources.
 func scraping(t *testing.T, test func(r rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -322,7 +322,7 @@ func (r rig) averages(revision string) (a scheduler.Averages) {
 	return a
 }
 
-// pass lets time go by, and what is to happen happen.
+// pass waits for d and then until everything is idle.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()

@@ -8,8 +8,8 @@ import (
 	"github.com/wadi-run/wadi/internal/scrape"
 )
 
-// How many are ready, and whether that is known, is counted again whenever it changes,
-// and each time somebody has asked in between.
+// The number of ready instances, and whether it is known, is counted again after every
+// change, even if it was read in between.
 func TestScraper_ReadyFollowsItsInstances(t *testing.T) {
 	scraping(t, func(r rig) {
 		want := func(when string, ready int, known bool) {
@@ -19,7 +19,7 @@ func TestScraper_ReadyFollowsItsInstances(t *testing.T) {
 			}
 		}
 		r.instance("i1", "b1").setReady(true)
-		r.instance("i2", "b1").silence(true) // It takes long to be asked.
+		r.instance("i2", "b1").silence(true) // Its answers take long.
 		r.follow("i1")
 		pass(time.Second)
 		want("ready", 1, true)
@@ -43,8 +43,8 @@ func TestScraper_ReadyFollowsItsInstances(t *testing.T) {
 	})
 }
 
-// Why an instance is not ready is told once that has lasted, in its own words, as far
-// as they are printable; who is ready has no reason any more.
+// The reason why an instance is not ready is reported when it has lasted, in the
+// instance's own words as far as they are printable. A ready instance has no reason.
 func TestScraper_TellsWhyAnInstanceIsNotReady(t *testing.T) {
 	scraping(t, func(r rig) {
 		want := func(when, why string) {
@@ -95,8 +95,8 @@ func TestScraper_TellsWhyAnInstanceIsNotReady(t *testing.T) {
 	})
 }
 
-// How callers may get past an instance is known once it was ready, and its reader is
-// told of each change.
+// The ways past an instance are known once it was ready, and its reader is informed of
+// each change.
 func TestScraper_TellsHowInstancesAreExposed(t *testing.T) {
 	scraping(t, func(r rig) {
 		want := func(when, wide, unshielded string, known bool) {

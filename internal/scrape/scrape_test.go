@@ -115,7 +115,7 @@ func TestScraper_UnreadyIsNoticed(t *testing.T) {
 	})
 }
 
-// A request that an activator holds and one that has reached an instance are one.
+// A request in an activator that has reached an instance counts once.
 func TestScraper_CountsARequestOnce(t *testing.T) {
 	scraping(t, func(r rig) {
 		in, act := r.instance("i1", "b1"), r.activator("a1", "b1")
@@ -204,7 +204,7 @@ func TestScraper_ConfirmFindsOutWhoIsSilent(t *testing.T) {
 			r.Fatalf("the poll is open again: %+v", a)
 		}
 
-		in.silence(true) // The open poll won't tell.
+		in.silence(true) // The open poll gets no answer.
 		defer load(in.rec, 5, false)()
 		pass(10 * time.Second)
 		before := time.Now()
@@ -239,7 +239,7 @@ func TestScraper_StoppingInstanceEnds(t *testing.T) {
 		pass(5 * time.Second)
 		end()
 		in.stop()
-		pass(20 * time.Second) // The allocation has not ended for long.
+		pass(20 * time.Second) // Nomad still lists the allocation.
 		a := r.averages(rev1)
 		if a.Partial || a.Coverage != 1 || !near(a.Stable, 4, 0.2) || a.Idle < 17*time.Second {
 			r.Fatalf("after its end: %+v", a)
@@ -278,7 +278,7 @@ func TestScraper_RestartIsPartialAndReadFromItsBeginning(t *testing.T) {
 	})
 }
 
-// A poll that the source's end broke was open until then: nothing had happened.
+// A poll that the source's end broke was open until then: there was no load.
 func TestScraper_SilenceBeforeTheEndIsKnown(t *testing.T) {
 	scraping(t, func(r rig) {
 		in := r.instance("i1", "b1")
@@ -295,7 +295,7 @@ func TestScraper_SilenceBeforeTheEndIsKnown(t *testing.T) {
 	})
 }
 
-// What a new process did before it was asked is read from its beginning.
+// The time of a new process before the first read is read from its beginning.
 func TestScraper_RestartBehindAnOutage(t *testing.T) {
 	scraping(t, func(r rig) {
 		in := r.instance("i1", "b1")
@@ -316,7 +316,7 @@ func TestScraper_RestartBehindAnOutage(t *testing.T) {
 	})
 }
 
-// An instance that is not ready may still hold requests.
+// An instance that is not ready may still have requests.
 func TestScraper_UnreadyIsMeasured(t *testing.T) {
 	scraping(t, func(r rig) {
 		in := r.instance("i1", "b1")
@@ -330,7 +330,7 @@ func TestScraper_UnreadyIsMeasured(t *testing.T) {
 	})
 }
 
-// An instance that nobody could ask is not at rest.
+// An instance that could not be asked is not idle.
 func TestScraper_NeverAnswered(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -357,7 +357,7 @@ func TestScraper_NeverAnswered(t *testing.T) {
 	}
 }
 
-// A new leader finds the windows as the old one had them.
+// A new leader gets the same windows as the old one.
 func TestScraper_NewLeaderReadsHistory(t *testing.T) {
 	scraping(t, func(r rig) {
 		in, act := r.instance("i1", "b1"), r.activator("a1", "b1")
@@ -418,7 +418,7 @@ func TestScraper_AgentRestarts(t *testing.T) {
 		end()
 		act.stop()
 		pass(2 * time.Second)
-		again := r.activator("a1", "b2") // Knows no revision yet.
+		again := r.activator("a1", "b2") // It has no revision yet.
 		pass(50 * time.Second)
 		before := again.requests("/v1/stats")
 		if before > 10 {
@@ -476,7 +476,7 @@ func TestScraper_NonsenseIsUnknown(t *testing.T) {
 	}
 }
 
-// A source that answers at once though asked to wait is not asked all the time.
+// A source that answers polls at once is not asked all the time.
 func TestScraper_SourceThatDoesNotWait(t *testing.T) {
 	scraping(t, func(r rig) {
 		h := r.serve("a1:80", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

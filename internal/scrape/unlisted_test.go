@@ -10,7 +10,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/stats"
 )
 
-// A source that is listed no more is one until it stops answering.
+// An unlisted source is followed until it stops answering.
 func TestScraper_ListedNoMore(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -79,8 +79,8 @@ func TestScraper_ListedAgain(t *testing.T) {
 	})
 }
 
-// One that has ended, and is remembered, is seldom asked: there may be a thousand of them.
-// Once it is expected again it is asked at once.
+// A listed source that has ended is seldom asked: there may be a thousand of them. When it
+// is expected again, it is asked at once.
 func TestScraper_EndedIsSeldomAsked(t *testing.T) {
 	scraping(t, func(r rig) {
 		act := r.activator("a1", "b1")
@@ -110,8 +110,8 @@ func TestScraper_EndedIsSeldomAsked(t *testing.T) {
 	})
 }
 
-// A new leader knows of an activator that there was, and that has gone: what it held is
-// not known, until the windows have passed.
+// A new leader knows of an activator that has ended: its requests are unknown until the
+// windows have passed.
 func TestScraper_NewLeaderAfterADeath(t *testing.T) {
 	for name, silent := range map[string]bool{"it is gone": false, "its node is": true} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestScraper_NewLeaderAfterADeath(t *testing.T) {
 					r.Fatalf("a window later: %+v", a)
 				}
 
-				// Of a revision that is measured from now on it is not known either.
+				// A revision that is measured from now on does not know it either.
 				old := scrape.Revision{ID: rev2, Created: time.Now().Add(-4 * time.Minute), Window: 3 * time.Minute}
 				srcs := sources("a1", "a2")
 				srcs[1].Stopping = true
@@ -156,13 +156,13 @@ func TestScraper_NewLeaderAfterADeath(t *testing.T) {
 	}
 }
 
-// A new leader that knows an activator for longer than its process runs knows that
-// there was another before.
+// A new leader that has known an activator for longer than its process runs knows that
+// there was another process before.
 func TestScraper_NewLeaderAfterARestart(t *testing.T) {
 	scraping(t, func(r rig) {
 		began := time.Now()
 		pass(5 * time.Minute)
-		r.activator("a1", "b2") // Nothing has come to it.
+		r.activator("a1", "b2") // It has had no request.
 		act := r.activator("a2", "b2")
 		defer load(act.of(rev1), 2, false)()
 		pass(20 * time.Second)

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
-// program writes a script that answers like one that was asked for its version.
+// program writes a script that prints a version.
 func program(t *testing.T, dir, name, answer string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -26,7 +26,7 @@ func program(t *testing.T, dir, name, answer string) string {
 	return path
 }
 
-// machine gives the test a PATH and a cache of its own.
+// machine gives the test its own PATH and cache.
 func machine(t *testing.T) (bin, cache string) {
 	t.Helper()
 	bin, cache = t.TempDir(), t.TempDir()
@@ -204,7 +204,7 @@ func module(t *testing.T, tools, name string) {
 	}
 }
 
-// Whatever is missing, it is said how to get it.
+// Every missing part is reported with a way to get it.
 func TestLocate_SaysHowToGetIt(t *testing.T) {
 	machine(t)
 	_, missing := toolchain.Locate(t.Context())

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// Our clock may be set while instances are read, by hours: what they use now is of now.
+// This machine's clock may be set by hours while instances are read: present use stays
+// present.
 func TestClock_OursIsSet(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
-	for _, differ := range []time.Duration{0, time.Minute, -time.Minute} { // Of the node's, at first.
+	for _, differ := range []time.Duration{0, time.Minute, -time.Minute} { // Difference of the node's clock, at first.
 		for _, set := range []time.Duration{0, time.Minute, time.Hour, -time.Hour} {
 			var c nodeClock
 			for i := range 20 {
@@ -22,7 +23,7 @@ func TestClock_OursIsSet(t *testing.T) {
 				at := then.Add(differ - time.Second).Round(0)
 				got, err := c.localTime(at, now)
 				if i == 0 {
-					continue // The first may be an old one.
+					continue // The first sample may be an old one.
 				}
 				if age := now.Sub(got); err != nil || age < 0 || age > maxAge {
 					t.Errorf("differ %v, set by %v, reading %d: %v old, %v", differ, set, i, age, err)

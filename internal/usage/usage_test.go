@@ -16,16 +16,16 @@ import (
 	"github.com/wadi-run/wadi/internal/usage"
 )
 
-// reader answers with what instances are said to use.
+// reader is a fake with the use of instances.
 type reader struct {
 	mu        sync.Mutex
 	cpu       map[string]float64 // Missing: no answer.
 	reads     map[string]int
-	now, most int // Readings under way.
+	now, most int // Reads in flight.
 	takes     time.Duration
-	old       time.Duration // How old what is told is.
-	ahead     time.Duration // The nodes' clocks.
-	stopped   time.Time     // Nothing is measured since; zero: it is.
+	old       time.Duration // Age of the samples.
+	ahead     time.Duration // Differences of the nodes' clocks.
+	stopped   time.Time     // Since when nothing is measured; zero: it is.
 	forgotten []string
 }
 
@@ -83,7 +83,7 @@ func following(t *testing.T, test func(u *usage.Usage, r *reader)) {
 	})
 }
 
-// set follows instances that were placed just now, or with an age.
+// set follows instances that were created just now, or age ago.
 func set(u *usage.Usage, age time.Duration, ids ...string) {
 	var all []usage.Instance
 	for _, id := range ids {
@@ -97,7 +97,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// told changes how figures are told.
+// told changes the fake.
 func (r *reader) told(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +132,7 @@ func TestUsage_SumsInstances(t *testing.T) {
 		m, _ := u.Memory(rev, time.Minute, 6*time.Second)
 		wantAverage(t, "memory", m.Stable, 60, 1)
 
-		r.set("one", 200) // The short window is the first to know.
+		r.set("one", 200) // The short window is known first.
 		pass(9 * time.Second)
 		a = averages(t, u)
 		wantAverage(t, "panic window", a.Panic, 240, 1)
@@ -142,7 +142,7 @@ func TestUsage_SumsInstances(t *testing.T) {
 	})
 }
 
-// What an instance uses while it starts is not counted.
+// The use of an instance while it starts is not counted.
 func TestUsage_StartIsNotCounted(t *testing.T) {
 	following(t, func(u *usage.Usage, r *reader) {
 		r.set("one", 400)
@@ -163,7 +163,7 @@ func TestUsage_GapsAreUnknownAndNotRest(t *testing.T) {
 		set(u, time.Second, "one")
 		pass(70 * time.Second)
 		r.set("one", -1)
-		pass(39 * time.Second) // 9 s of it are covered by the last reading.
+		pass(39 * time.Second) // 9 s of it are covered by the last sample.
 		a := averages(t, u)
 		wantAverage(t, "window", a.Stable, 80, 0.5)
 		if a.Panic.Coverage != 0 {
@@ -175,7 +175,7 @@ func TestUsage_GapsAreUnknownAndNotRest(t *testing.T) {
 	})
 }
 
-// Nomad keeps no history, so that somebody who comes anew does not know what was.
+// Nomad keeps no history, so a new reader does not know the past.
 func TestUsage_NewLeaderKnowsNothingOfBefore(t *testing.T) {
 	following(t, func(u *usage.Usage, r *reader) {
 		r.set("one", 80)
@@ -237,8 +237,8 @@ func TestUsage_FewAtATimeAndSeldom(t *testing.T) {
 	})
 }
 
-// Why an instance can't be read is said when it has been so for a while, and no more
-// when one reading succeeds.
+// The reason why an instance can't be read is shown after a while, and vanishes with the
+// next successful read.
 func TestUsage_SaysWhatCanNotBeRead(t *testing.T) {
 	following(t, func(u *usage.Usage, r *reader) {
 		want := func(when, want string) {
@@ -268,8 +268,8 @@ func TestUsage_SaysWhatCanNotBeRead(t *testing.T) {
 	})
 }
 
-// What an instance that has begun uses is not known until its start is over, and as long
-// as a window reaches back to it; and what it takes from the others is no rest.
+// The use of a new instance is unknown until its start is over, and as long as a window
+// reaches back to it; and the processor time that it takes from the others is no idleness.
 func TestUsage_WhatBeginsIsUnknown(t *testing.T) {
 	following(t, func(u *usage.Usage, r *reader) {
 		r.set("one", 240)
@@ -318,7 +318,8 @@ func TestUsage_WhatBeginsIsUnknown(t *testing.T) {
 	})
 }
 
-// A figure counts from when it was measured, whatever the clock of the node, and only once.
+// A sample counts from when it was measured, whatever the node's clock says, and only
+// once.
 func TestUsage_FiguresHaveTheirOwnTime(t *testing.T) {
 	for _, ahead := range []time.Duration{0, 300 * time.Millisecond, time.Hour, -time.Hour} {
 		following(t, func(u *usage.Usage, r *reader) {
@@ -353,7 +354,7 @@ func TestUsage_FiguresHaveTheirOwnTime(t *testing.T) {
 	}
 }
 
-// An old figure of a clock that differs is not taken for a new one.
+// An old sample of a different clock is not taken for a new one.
 func TestUsage_FirstFigureMayBeOld(t *testing.T) {
 	following(t, func(u *usage.Usage, r *reader) {
 		r.stopped = time.Now().Add(-10 * time.Minute)

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Tested from within: the commands would need root and a machine to spoil.
+// An internal test: the commands would need root, and a machine to change.
 func TestPurge(t *testing.T) {
 	const nat = `*nat
 :PREROUTING ACCEPT [0:0]

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What another cluster has mounted, or put something into, stays, and is no error.
+// A directory that another cluster has mounted or filled stays, and is no error.
 func TestRemoveUnused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting takes root")
