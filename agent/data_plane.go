@@ -12,12 +12,12 @@ import (
 )
 
 // openTelemetry makes what writes the access log and sends spans.
-func (a *Agent) openTelemetry(context.Context) (err error) {
+func (a *Agent) openTelemetry(ctx context.Context) (err error) {
 	c, access := a.cfg.Telemetry, a.deps.AccessLog
 	if !c.AccessLog {
 		access = nil
 	}
-	a.telemetry, err = telemetry.New(telemetry.Config{
+	a.telemetry, err = telemetry.New(ctx, telemetry.Config{
 		Name: a.cfg.Name, Version: a.deps.Version, AccessLog: access, Endpoint: c.OTLPEndpoint,
 		Log: a.log.Named("telemetry"), Registerer: a.reg,
 	})

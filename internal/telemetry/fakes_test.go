@@ -63,7 +63,7 @@ func newOTLP(t *testing.T) *otlp {
 	return c
 }
 
-// byName are the spans that came, of which no two have one name.
+// byName is the received spans by their names, which differ.
 func (c *otlp) byName(t *testing.T) map[string]*tracepb.Span {
 	t.Helper()
 	c.mu.Lock()
@@ -91,7 +91,7 @@ func attribute(s *tracepb.Span, name string) any {
 	return nil
 }
 
-// app is one instance, which comes when it is woken.
+// app is an instance that is placed when it is woken.
 type app struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -171,8 +171,8 @@ func (a *app) front(t *testing.T) http.Handler {
 	go func() { _ = act.Run(ctx); close(ended) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Host == "nobody.example" {
-			activator.Refuse(w, r, activator.Refusal{Status: http.StatusNotFound, Code: activator.CodeNoHost, Message: "nobody"})
+		if r.Host == "unknown.example" {
+			activator.Refuse(w, r, activator.Refusal{Status: http.StatusNotFound, Code: activator.CodeNoHost, Message: "absent"})
 			return
 		}
 		act.ServeRevision(w, r, service, revision)

@@ -20,19 +20,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Bounds of what is kept for the collector. Beyond them spans are dropped.
+// Bounds of the buffer for the collector. Beyond them spans are dropped.
 const (
 	maxSpans      = 4096
 	maxBatch      = 512
 	batchEvery    = 2 * time.Second
 	exportTimeout = 5 * time.Second
-	closeTimeout  = 3 * time.Second // For what is left when the agent ends.
+	closeTimeout  = 3 * time.Second // For the spans that are left when the agent ends.
 	complainEvery = time.Minute     // Of a collector that is away.
 	maxAttribute  = 1 << 10         // Bytes of a text that a caller chose.
 )
 
-// Names of the headers of W3C trace context. The second stays as it came: Wadi has
-// nothing to say in it.
+// Headers of W3C trace context. The second passes as it came: Wadi adds nothing to it.
 const (
 	headerParent = "Traceparent"
 	headerState  = "Tracestate"
@@ -44,21 +43,23 @@ type spans struct {
 	tracer   trace.Tracer
 }
 
-// span is what is begun when a request comes: its own span, and the ID that the
-// span of its way to an instance will have, for that one is the app's parent.
+// span is what begins when a request comes: its own span, and the ID of the later span of
+// the upstream request, which is the parent of the app's spans.
 type span struct {
 	ctx      context.Context
 	root     trace.Span // Nil: the request is not sampled.
 	upstream trace.SpanID
 }
 
-func newSpans(cfg Config) (*spans, error) {
-	exporter, err := otlptracehttp.New(context.Background(), // It connects when it has something to send.
+// newSpans makes the exporter and its pipeline. The exporter connects when it has something
+// to send.
+func newSpans(ctx context.Context, cfg Config) (*spans, error) {
+	exporter, err := otlptracehttp.New(ctx,
 		otlptracehttp.WithEndpointURL(strings.TrimSuffix(cfg.Endpoint, "/")+"/v1/traces"), otlptracehttp.WithTimeout(exportTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: send spans to %s: %w", cfg.Endpoint, err)
 	}
-	// It is the library's only way to say that the collector is away.
+	// The library has no other way to report that the collector is away.
 	otel.SetErrorHandler(&complaints{log: cfg.Log, endpoint: cfg.Endpoint})
 	limits := sdk.NewSpanLimits()
 	limits.AttributeValueLengthLimit = maxAttribute
@@ -73,35 +74,35 @@ func newSpans(cfg Config) (*spans, error) {
 	return &spans{provider: provider, tracer: provider.Tracer("github.com/wadi-run/wadi")}, nil
 }
 
-// close sends what is left.
+// close sends the spans that are left.
 func (s *spans) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
-	_ = s.provider.Shutdown(ctx) // The error handler has heard of it.
+	_ = s.provider.Shutdown(ctx) // The error handler gets the error.
 }
 
-// begin begins the span of a request, and makes its way to the instance the parent
-// of whatever the app traces.
-func (s *spans) begin(ctx context.Context, p *passage) span {
+// begin begins the span of a request, and makes the span of the upstream request the
+// parent of the app's spans.
+func (s *spans) begin(ctx context.Context, p *exchange) span {
 	h := p.in.Header
-	parent := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(h))
-	if !trace.SpanContextFromContext(parent).IsValid() || len(h[headerParent]) > 1 {
+	parent := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(h)))
+	if !parent.IsValid() || len(h[headerParent]) > 1 {
 		h.Del(headerParent)
 		h.Del(headerState)
-		parent = context.Background()
+		parent = trace.SpanContext{}
 	}
-	ctx, root := s.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, trace.SpanContextFromContext(parent)), p.listener,
+	ctx, root := s.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, parent), p.listener,
 		trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(p.begun))
 	if !root.IsRecording() {
-		return span{} // What the caller said of the trace goes on as it came.
+		return span{} // The caller's trace context passes as it came.
 	}
 	sc, upstream := root.SpanContext(), newSpanID()
 	h.Set(headerParent, fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), upstream, sc.TraceFlags()))
 	return span{ctx: ctx, root: root, upstream: upstream}
 }
 
-// end ends the span of a request, and makes those of its parts.
-func (s *spans) end(p *passage, end time.Time) {
+// end ends the span of a request, and makes the spans of its parts.
+func (s *spans) end(p *exchange, end time.Time) {
 	if p.span.root == nil {
 		return
 	}
@@ -128,7 +129,7 @@ func (s *spans) end(p *passage, end time.Time) {
 }
 
 // waits makes the spans of the wait for an instance, and of its wake within.
-func (s *spans) waits(p *passage, end time.Time) {
+func (s *spans) waits(p *exchange, end time.Time) {
 	t := &p.record
 	refused := t.Granted.IsZero() && !t.Arrived.IsZero()
 	if t.Cold == nil && !refused {
@@ -154,13 +155,13 @@ func (s *spans) waits(p *passage, end time.Time) {
 	wait.End(trace.WithTimestamp(until))
 }
 
-// at is t by the clock at which the request came. The machine's own may be set, or
-// run faster for a while, in between; then parts would not fit into the whole.
-func (p *passage) at(t time.Time) time.Time { return p.begun.Add(t.Sub(p.begun)) }
+// at is t by the clock at which the request came. The machine's own clock may be set, or
+// run faster for a while, in between; then the parts would not fit into the whole.
+func (p *exchange) at(t time.Time) time.Time { return p.begun.Add(t.Sub(p.begun)) }
 
-// attributes are what the span of a request tells, by OpenTelemetry's names. The
-// query is not among them: there may be secrets in it.
-func (p *passage) attributes(status int) []attribute.KeyValue {
+// attributes are the attributes of a request's span, by OpenTelemetry's names. The query
+// is not among them: it may have secrets.
+func (p *exchange) attributes(status int) []attribute.KeyValue {
 	all := []attribute.KeyValue{
 		attribute.String("http.request.method", method(p.in.Method)), attribute.String("url.path", strings.ToValidUTF8(p.path, "�")),
 		attribute.String("server.address", strings.ToValidUTF8(p.host, "�")), attribute.String("network.peer.address", p.in.RemoteAddr),
@@ -179,7 +180,7 @@ func (p *passage) attributes(status int) []attribute.KeyValue {
 	return all
 }
 
-// method is a method that there is, as OpenTelemetry asks for.
+// method is m if it is a known method, and else _OTHER, as OpenTelemetry asks for.
 func method(m string) string {
 	switch m {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -189,10 +190,10 @@ func method(m string) string {
 	return "_OTHER"
 }
 
-// wanted is the key of the ID that a span has to have.
+// wanted is the key of the ID that the next span gets.
 type wanted struct{}
 
-// ids makes IDs at random, unless the context has one.
+// ids makes random IDs. A span gets the ID that its context has under wanted.
 type ids struct{}
 
 func (ids) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
@@ -223,7 +224,7 @@ func newSpanID() (id trace.SpanID) {
 	return id
 }
 
-// complaints are the library's, of which one a minute is a warning.
+// complaints logs the library's errors: one a minute as a warning, the others for debugging.
 type complaints struct {
 	log      hclog.Logger
 	endpoint string

@@ -1,14 +1,14 @@
-// Package telemetry tells of the requests that pass the agent: in the lines of an
-// access log, and as OpenTelemetry spans sent to a collector by OTLP over HTTP.
-// Both are made of a request's [activator.RequestRecord] when it has ended.
+// Package telemetry writes an access log of the requests that pass the agent, and sends
+// them as OpenTelemetry spans to a collector, by OTLP over HTTP. Both are made of a
+// request's [activator.RequestRecord] when it has ended.
 //
-// It promises that what nobody asked for costs nothing: the handler is next itself
-// then, and trace context passes as it came. A collector or a disk that is slow or
-// away costs spans and lines, never requests.
+// It promises that it costs nothing while it is off: Handler returns next itself, and
+// trace context passes as it came. A collector or a disk that is slow or away costs spans
+// and lines, never requests.
 //
-// Of a caller's trace context it believes which trace the request belongs to, and
-// that it is not sampled; a request without one begins a trace and is sampled. It
-// refuses what is malformed: that is taken away, and a trace begun.
+// From a caller's trace context it takes the trace that the request belongs to, and that
+// it is not sampled; a request without trace context begins a trace and is sampled. It
+// refuses malformed trace context: it removes that, and begins a trace.
 package telemetry
 
 import (
@@ -39,14 +39,15 @@ type Config struct {
 	Registerer prometheus.Registerer // Nil: no metrics.
 }
 
-// Telemetry tells of requests. Run writes what it has to tell.
+// Telemetry makes access log and spans of requests. Run writes them.
 type Telemetry struct {
 	access *accesslog.Log // Nil: off.
 	spans  *spans         // Nil: off.
 }
 
-// New returns a Telemetry with what cfg asks for. It opens no connection.
-func New(cfg Config) (*Telemetry, error) {
+// New returns a Telemetry with what cfg asks for. It opens no connection; ctx is for the
+// set-up only.
+func New(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if cfg.Log == nil {
 		return nil, errors.New("telemetry: log is required")
 	}
@@ -59,17 +60,17 @@ func New(cfg Config) (*Telemetry, error) {
 	}
 	if cfg.Endpoint != "" {
 		var err error
-		if t.spans, err = newSpans(cfg); err != nil {
+		if t.spans, err = newSpans(ctx, cfg); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-// On reports whether anything is told of requests: whether they carry a record.
+// On reports whether there is an access log or spans: whether requests need a record.
 func (t *Telemetry) On() bool { return t.access != nil || t.spans != nil }
 
-// Run writes until ctx ends, and then what is left, within a bound.
+// Run writes until ctx ends, and then what is left, for a few seconds at most.
 func (t *Telemetry) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	if t.access != nil {
@@ -83,14 +84,14 @@ func (t *Telemetry) Run(ctx context.Context) error {
 	return nil
 }
 
-// Handler is next for a listener: "gateway" or "mesh". It is next itself if there
-// is nothing to tell.
+// Handler wraps next, which serves a listener: "gateway" or "mesh". It is next itself if
+// telemetry is off.
 func (t *Telemetry) Handler(listener string, next http.Handler) http.Handler {
 	if !t.On() {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &passage{begun: time.Now(), listener: listener, in: r, host: r.Host, path: r.URL.EscapedPath()}
+		p := &exchange{begun: time.Now(), listener: listener, in: r, host: r.Host, path: r.URL.EscapedPath()}
 		p.out.ResponseWriter = w
 		ctx := activator.WithRequestRecord(r.Context(), &p.record)
 		if t.spans != nil {
@@ -98,45 +99,45 @@ func (t *Telemetry) Handler(listener string, next http.Handler) http.Handler {
 		}
 		defer t.ended(p)
 		next.ServeHTTP(&p.out, r.WithContext(ctx))
-		p.whole = true
+		p.complete = true
 	})
 }
 
-// passage is one request on its way through the agent.
-type passage struct {
+// exchange is one request and its answer, as they pass the agent.
+type exchange struct {
 	begun      time.Time
 	listener   string
 	in         *http.Request
 	host, path string // As they came.
 	record     activator.RequestRecord
 	out        writer
-	whole      bool // The handler did not break off.
+	complete   bool // The handler has returned without a panic.
 	span       span
 }
 
-// status is how the request ended: what Wadi means by its own answers, else what
-// HTTP says; 0 if it was broken off before an answer.
-func (p *passage) status() int {
+// status is the request's status: the refusal's for Wadi's own answers, else that of HTTP;
+// 0 if the request was broken off before an answer.
+func (p *exchange) status() int {
 	switch {
 	case p.record.Status != 0:
 		return p.record.Status
-	case p.out.status == 0 && p.whole:
+	case p.out.status == 0 && p.complete:
 		return http.StatusOK
 	}
 	return p.out.status
 }
 
-// code is why Wadi answered itself; empty if it did not. Before the activator and in a
-// queue-proxy it is told by the answer alone.
-func (p *passage) code() string {
+// code is the code of Wadi's own answer; empty: the app answered. Only the answer has it if
+// the activator did not get the request, or the queue-proxy refused it.
+func (p *exchange) code() string {
 	if p.record.Code != "" {
 		return p.record.Code
 	}
 	return p.out.Header().Get(activator.HeaderError)
 }
 
-// wait is how long the request waited for an instance.
-func (p *passage) wait(end time.Time) time.Duration {
+// wait is how long the request waited for an instance, until end at the latest.
+func (p *exchange) wait(end time.Time) time.Duration {
 	switch {
 	case p.record.Arrived.IsZero():
 		return 0
@@ -146,7 +147,8 @@ func (p *passage) wait(end time.Time) time.Duration {
 	return p.record.Granted.Sub(p.record.Arrived)
 }
 
-func (t *Telemetry) ended(p *passage) {
+// ended writes what there is to write of a request that has ended.
+func (t *Telemetry) ended(p *exchange) {
 	end := time.Now()
 	if t.spans != nil {
 		t.spans.end(p, end)
@@ -169,8 +171,8 @@ func (t *Telemetry) ended(p *passage) {
 	t.access.Write(&e)
 }
 
-// traceID is the trace that the request was a part of when it went on.
-func (p *passage) traceID() string {
+// traceID is the trace that the request belonged to when it was forwarded.
+func (p *exchange) traceID() string {
 	if p.span.root != nil {
 		if sc := p.span.root.SpanContext(); sc.IsSampled() {
 			return sc.TraceID().String()

@@ -25,13 +25,13 @@ type bench struct {
 	app  *app
 	otlp *otlp
 	log  bytes.Buffer // Whole after stop.
-	stop func()       // Has all that is to be told told.
+	stop func()       // Writes what is left.
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{app: newApp(t), otlp: newOTLP(t)}
-	tel, err := telemetry.New(telemetry.Config{Name: "one", AccessLog: &b.log, Endpoint: b.otlp.URL + "/", Log: hclog.NewNullLogger()})
+	tel, err := telemetry.New(t.Context(), telemetry.Config{Name: "one", AccessLog: &b.log, Endpoint: b.otlp.URL + "/", Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestAccessLog(t *testing.T) {
 	b := newBench(t)
 	b.get(t, "hello.example", "/cold?secret=1")
 	b.get(t, "hello.example", "/w%0aarm", "Traceparent", notSampled)
-	b.get(t, "nobody.example", "/")
+	b.get(t, "unknown.example", "/")
 	b.stop()
 	type line struct {
 		Method, Host, Path, Service, Revision, Instance, Error, Peer string
@@ -206,13 +206,13 @@ func TestAccessLog(t *testing.T) {
 		t.Errorf("warm: %+v", warm)
 	}
 	if nobody.Status != 404 || nobody.Error != "unknown_host" || nobody.Wait != 0 || nobody.BytesOut != 7 || nobody.Service != "" {
-		t.Errorf("nobody's: %+v", nobody)
+		t.Errorf("of an unknown host: %+v", nobody)
 	}
 }
 
-// What nobody asked for is not even called: the handler is the one that was given.
+// Telemetry that is off is not even called: the handler is the given one.
 func TestOff_CostsNothing(t *testing.T) {
-	tel, err := telemetry.New(telemetry.Config{Log: hclog.NewNullLogger()})
+	tel, err := telemetry.New(t.Context(), telemetry.Config{Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestOff_CostsNothing(t *testing.T) {
 
 // Without a collector trace context passes as it came, whether it makes sense or not.
 func TestOff_TraceContextPasses(t *testing.T) {
-	tel, err := telemetry.New(telemetry.Config{Log: hclog.NewNullLogger(), AccessLog: io.Discard})
+	tel, err := telemetry.New(t.Context(), telemetry.Config{Log: hclog.NewNullLogger(), AccessLog: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestSpans_CollectorAway(t *testing.T) {
 	away := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer away.Close()
 	defer close(hang)
-	tel, err := telemetry.New(telemetry.Config{Endpoint: away.URL, Log: hclog.NewNullLogger()})
+	tel, err := telemetry.New(t.Context(), telemetry.Config{Endpoint: away.URL, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,10 +278,10 @@ func TestSpans_CollectorAway(t *testing.T) {
 	}
 }
 
-// A handler that breaks off is told of, too, and breaks off.
+// A handler that panics is logged too, and its panic goes on.
 func TestAccessLog_OfAnAbort(t *testing.T) {
 	var log bytes.Buffer
-	tel, err := telemetry.New(telemetry.Config{AccessLog: &log, Log: hclog.NewNullLogger()})
+	tel, err := telemetry.New(t.Context(), telemetry.Config{AccessLog: &log, Log: hclog.NewNullLogger()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// writer notes what is answered.
+// writer records status and length of an answer.
 type writer struct {
 	http.ResponseWriter
 	status int // 0 before an answer.
@@ -17,7 +17,7 @@ type writer struct {
 // Unwrap lets http.ResponseController reach the server's own.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader notes a final status.
+// WriteHeader records a final status.
 func (w *writer) WriteHeader(status int) {
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.status = status
@@ -34,7 +34,7 @@ func (w *writer) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom lets big bodies go from one connection to another within the kernel.
+// ReadFrom lets the kernel copy a body from connection to connection.
 func (w *writer) ReadFrom(from io.Reader) (int64, error) {
 	below, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
@@ -48,7 +48,7 @@ func (w *writer) ReadFrom(from io.Reader) (int64, error) {
 	return n, err
 }
 
-// Hijack is called for an upgrade, whose answer does not go through WriteHeader.
+// Hijack is called for an upgrade. Its answer does not go through WriteHeader.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
