@@ -12,34 +12,36 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// claims is what submissions need of claims.
+// claims are the operations on claims that submissions need.
 type claims struct {
-	guards []consul.Op // Hold when the specs are written.
-	take   []step      // Of what no other of the submitted has. Void, if the specs are not written.
-	move   []consul.Op // From one of the submitted to another: with the specs.
-	drop   []step      // Not wanted any more.
+	guards []consul.Op // Checks in the transaction of the specs.
+	take   []step      // Claims that no submitted service has. They are void until the specs are written.
+	move   []consul.Op // From one submitted service to another, in the transaction of the specs.
+	drop   []step      // Claims that are given up.
 
 	// takeover is the index of the key that every takeover of a void claim writes; 0:
-	// there is none. Who counts on claims that are void as yet, its own, checks it.
-	takeover uint64
-	takes    bool // Something void is taken over.
+	// there is none. A submission that relies on its own claims while they are void
+	// checks it.
+	takeover  uint64
+	takesOver bool // A void claim is taken over.
 
-	stored map[string]wadi.Service // Of the submitted, as far as that matters.
+	stored map[string]wadi.Service // Submitted services as they are stored, where they were read.
 }
 
 // step is one operation on a claim.
 type step struct {
 	op      consul.Op
-	guards  []consul.Op // What else must hold.
-	service string      // Whose claim it is, before or after.
-	fresh   bool        // The service did not have it.
-	void    bool        // Another did.
+	guards  []consul.Op // Checks in the same transaction.
+	service string      // The claim's service, before or after.
+	fresh   bool        // The service did not have the claim.
+	void    bool        // Another service had it.
 }
 
-// takeoverKey is written whenever a void claim is taken over.
+// takeoverKey is the key that every takeover of a void claim writes.
 func (s *Store) takeoverKey() string { return s.prefix + "takeover" }
 
-// claims finds what the submissions need, or says what they can't have.
+// claims finds the operations that the submissions need, or the error that another service
+// has a domain or a name.
 func (s *Store) claims(ctx context.Context, all []wadi.Submission) (*claims, error) {
 	c := &claims{stored: map[string]wadi.Service{}}
 	switch p, err := s.kv.Get(ctx, s.takeoverKey()); {
@@ -56,8 +58,9 @@ func (s *Store) claims(ctx context.Context, all []wadi.Submission) (*claims, err
 	return c, nil
 }
 
+// claimsOf adds the operations on one kind of claims to c.
 func (s *Store) claimsOf(ctx context.Context, p property, all []wadi.Submission, c *claims) error {
-	now, err := s.held(ctx, p.kind)
+	now, err := s.readClaims(ctx, p.kind)
 	if err != nil {
 		return err
 	}
@@ -82,14 +85,14 @@ func (s *Store) claimsOf(ctx context.Context, p property, all []wadi.Submission,
 	return nil
 }
 
-// claimOne finds what one submission needs to have one claim.
-func (s *Store) claimOne(ctx context.Context, p property, what string, sub wadi.Submission, h held, submitted map[string]bool, c *claims) error {
+// claimOne adds the operations to c by which one submission gets one claim.
+func (s *Store) claimOne(ctx context.Context, p property, what string, sub wadi.Submission, h readClaim, submitted map[string]bool, c *claims) error {
 	name := sub.Spec.Service.Name
 	if h.err != nil {
-		return fmt.Errorf("%s: whose %s is can't be read: %w", name, what, h.err)
+		return fmt.Errorf("%s: the holder of %s can't be read: %w", name, what, h.err)
 	}
 	if h.service == name && sub.Index != 0 && slices.Contains(p.of(s.asStored(ctx, name, c)), what) {
-		return nil // Nobody takes it from a service that stays as it is stored.
+		return nil // No other service can take it while the service is as it is stored.
 	}
 	b, err := s.codec.encode(p.kind, claim{name})
 	if err != nil {
@@ -104,7 +107,7 @@ func (s *Store) claimOne(ctx context.Context, p property, what string, sub wadi.
 		if err != nil {
 			return err
 		}
-		st.guards, st.void, c.takes = append(st.guards, guard), true, true
+		st.guards, st.void, c.takesOver = append(st.guards, guard), true, true
 	}
 	if p.kind == kindTag {
 		guard, err := s.noService(ctx, what, name, submitted)
@@ -121,8 +124,8 @@ func (s *Store) claimOne(ctx context.Context, p property, what string, sub wadi.
 	return nil
 }
 
-// asStored is a service as it is stored, read once. What it has claimed and does not want
-// is void, and may be given up just now by another submission of it: it is claimed again.
+// asStored is a service as it is stored, read once. Its claims that it does not want are
+// void, and another submission of it may be giving them up: they are claimed again.
 func (s *Store) asStored(ctx context.Context, service string, c *claims) wadi.Service {
 	if svc, ok := c.stored[service]; ok {
 		return svc
@@ -135,7 +138,7 @@ func (s *Store) asStored(ctx context.Context, service string, c *claims) wadi.Se
 	return spec.Service
 }
 
-// wants says who of the submitted wants what of p.
+// wants returns the submitted services, and the submission that wants each claim of p.
 func wants(p property, all []wadi.Submission) (submitted map[string]bool, wanted map[string]wadi.Submission, err error) {
 	submitted, wanted = map[string]bool{}, map[string]wadi.Submission{}
 	for _, sub := range all {
@@ -150,12 +153,12 @@ func wants(p property, all []wadi.Submission) (submitted map[string]bool, wanted
 	return submitted, wanted, nil
 }
 
-// noService returns the operation that fails if a service has a tag's name, or a
-// [wadi.NameTakenError] if one has it already.
+// noService returns the operation that fails if a service has the name of a tag, or a
+// [*wadi.NameTakenError] if one has it now.
 func (s *Store) noService(ctx context.Context, tag, service string, submitted map[string]bool) (consul.Op, error) {
 	key := s.key(kindSpec, tag)
 	if !submitted[tag] {
-		_, err := s.kv.Get(ctx, key) // Who is there, not what.
+		_, err := s.kv.Get(ctx, key) // Its existence matters, not its value.
 		if errors.Is(err, wadi.ErrNotFound) {
 			return consul.Op{Verb: consul.MustNotBe, Key: key}, nil
 		}
@@ -166,9 +169,9 @@ func (s *Store) noService(ctx context.Context, tag, service string, submitted ma
 	return consul.Op{}, &wadi.NameTakenError{Name: tag, Service: service, Holder: tag}
 }
 
-// tagGuards finds what must hold so that the name of a new service does not become a
-// tag's, or a [wadi.NameTakenError] if it is one already. Only names with a dash can be.
-func (s *Store) tagGuards(ctx context.Context, all []wadi.Submission, now map[string]held, wanted map[string]wadi.Submission, c *claims) error {
+// tagGuards adds the checks to c that the name of a new service does not become that of a
+// tag, or returns a [*wadi.NameTakenError] if it is one now. Only names with a dash can be.
+func (s *Store) tagGuards(ctx context.Context, all []wadi.Submission, now map[string]readClaim, wanted map[string]wadi.Submission, c *claims) error {
 	for _, sub := range all {
 		name := sub.Spec.Service.Name
 		if sub.Index != 0 || !strings.Contains(name, "-") {
@@ -183,16 +186,16 @@ func (s *Store) tagGuards(ctx context.Context, all []wadi.Submission, now map[st
 			c.guards = append(c.guards, consul.Op{Verb: consul.MustNotBe, Key: s.key(kindTag, name)})
 			continue
 		case h.err != nil:
-			return fmt.Errorf("%s: whose tag has that name can't be read: %w", name, h.err)
+			return fmt.Errorf("%s: the tag with that name can't be read: %w", name, h.err)
 		}
 		if slices.ContainsFunc(all, func(o wadi.Submission) bool { return o.Spec.Service.Name == h.service }) {
-			continue // It gives the tag up in the same submission.
+			continue // The tag is given up in the same submission.
 		}
 		guard, err := s.void(ctx, tags(), name, name, h.service)
 		if err != nil {
 			return err
 		}
-		c.guards, c.takes = append(c.guards, guard), true
+		c.guards, c.takesOver = append(c.guards, guard), true
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// kind names a sort of value, and is the first part of its key.
+// kind is the kind of a value, and the first part of its key.
 type kind string
 
 const (
@@ -32,12 +32,12 @@ const (
 const (
 	// gzipAbove is the size in bytes from which on a value is compressed.
 	gzipAbove = 4 << 10
-	// maxValue bounds a value before compression, so that what Consul holds
-	// can't make an agent run out of memory.
+	// maxValue bounds a value before compression, so that no stored value can make an
+	// agent run out of memory.
 	maxValue = 8 << 20
 )
 
-// envelope is what every value is wrapped in.
+// envelope wraps every value.
 type envelope struct {
 	Schema int             `json:"schema"`
 	Kind   kind            `json:"kind"`
@@ -83,7 +83,7 @@ func (c codec) encode(k kind, v any) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// decode reads what this or an older Wadi encoded.
+// decode reads a value of this or an older Wadi.
 func (c codec) decode(k kind, b []byte, v any) error {
 	b, err := inflate(b)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c codec) decode(k kind, b []byte, v any) error {
 	return nil
 }
 
-// inflate undoes gzip where the first bytes say that it was used.
+// inflate decompresses b if it begins as gzip does.
 func inflate(b []byte) ([]byte, error) {
 	if !bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
 		return b, nil

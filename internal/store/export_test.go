@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/wadi-run/wadi/internal/consul"
@@ -25,3 +26,11 @@ func NewCodec(specs ...func(json.RawMessage) (json.RawMessage, error)) Codec {
 func (c Codec) Encode(v any) ([]byte, error)      { return c.c.encode(kindSpec, v) }
 func (c Codec) Decode(b []byte, v any) error      { return c.c.decode(kindSpec, b, v) }
 func (c Codec) DecodeRoute(b []byte, v any) error { return c.c.decode(kindRoute, b, v) }
+
+// Indexes is the index, for tests.
+func (s *Store) Indexes(ctx context.Context) (map[string]Index, error) { return s.indexes(ctx) }
+
+// WatchIndex calls fn with the index of every service, now and after every change.
+func (s *Store) WatchIndex(ctx context.Context, fn func(map[string]Index)) error {
+	return watch(ctx, s, kindIndex, true, func(now map[string]Index, _ map[string]bool) { fn(now) })
+}

@@ -10,12 +10,11 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// installationKey is where the installation's own name is, beside the kinds.
+// installationKey is the key of the installation's name. It is of no kind.
 const installationKey = "installation"
 
-// Installation names this installation of Wadi, as no other one is named: neither one
-// with another prefix, nor one with the same prefix in another Consul. Who asks first
-// makes it. A Consul that has lost it is another installation.
+// Installation is the unique name of this installation: of this prefix in this Consul. The
+// first call makes it. A Consul that has lost it is another installation.
 func (s *Store) Installation(ctx context.Context) (string, error) {
 	key := s.prefix + installationKey
 	for range 2 {

@@ -10,12 +10,11 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// overrideTries bounds how often an override is written again because another was
-// written in between.
+// overrideTries bounds the tries of a write that conflicts with other overrides.
 const overrideTries = 5
 
-// Overrides returns the counts that callers asked for a service's revisions to have,
-// ended ones too, by revision; "" is the one that has most of the traffic.
+// Overrides returns a service's overrides by revision, expired ones included; "" is the
+// revision with most of the traffic.
 func (s *Store) Overrides(ctx context.Context, service string) (map[string]wadi.Override, error) {
 	overrides, _, err := read[map[string]wadi.Override](ctx, s, kindOverride, service)
 	if errors.Is(err, wadi.ErrNotFound) {
@@ -24,9 +23,9 @@ func (s *Store) Overrides(ctx context.Context, service string) (map[string]wadi.
 	return overrides, err
 }
 
-// PutOverride stores an override, in place of the one of the same revision; the zero value
-// ends that. The leader is told through the index. Any agent may write it: it
-// needs no leader. [wadi.ErrNotFound]: there is no such service.
+// PutOverride stores an override in place of the revision's earlier one; the zero value ends
+// that. Any agent can write it; the leader sees it in the index. [wadi.ErrNotFound]: there
+// is no such service.
 func (s *Store) PutOverride(ctx context.Context, service, revision string, h wadi.Override, now time.Time) error {
 	for try := 1; ; try++ {
 		err := s.putOverride(ctx, service, revision, h, now)

@@ -1,11 +1,11 @@
 // Package store keeps what was submitted, and what the leader remembers of it,
 // in Consul's key-value store.
 //
-// It promises that every write is check-and-set, that what belongs together is
-// written in one transaction (claims of domains and tags that have no room in it
-// before and after), that a value of a newer Wadi is refused and never misread, and
-// that what can't be read keeps nobody from the rest. It refuses to decide anything:
-// which revision is the latest or may be deleted is its callers' business.
+// It promises that every write is check-and-set, that values that depend on each other
+// are written in one transaction (claims of domains and tags that exceed its size are
+// made before it and given up after it), that a value of a newer Wadi is refused and never
+// misread, and that an unreadable value does not affect the others. It refuses to decide
+// anything: its callers know which revision is the latest and which may be deleted.
 //
 // Keys under the prefix:
 //
@@ -13,11 +13,11 @@
 //	route/<service>                abstract route; watched by every agent
 //	spec/<service>                 spec and source text
 //	revision/<service>/<revision>  immutable: spec and frozen job
-//	state/<service>                what the leader remembers
-//	status/<service>               what the leader saw
+//	state/<service>                the leader's memory
+//	status/<service>               the service as the leader last saw it
 //	override/<service>             counts that callers asked for, for a time
-//	domain/<host>                  which service has the domain
-//	tag/<name>                     which service has the tag of that name, such as canary-hello
+//	domain/<host>                  the service that has the domain
+//	tag/<name>                     the service that has the tag of that name, such as canary-hello
 //	takeover                       written when a void claim of a domain or a tag is taken over
 //
 // State and status have no hash in the index: the leader alone writes them, and
@@ -47,7 +47,7 @@ type KV interface {
 
 var _ KV = (*consul.Client)(nil)
 
-// Index is what tells a watcher that something of a service has changed.
+// Index is the entry of a service that watchers compare to find changes.
 type Index struct {
 	Generation uint64            `json:"generation"`
 	Spec       string            `json:"spec"` // Hash.
@@ -67,8 +67,8 @@ type Store struct {
 	bad    unreadable
 }
 
-// New returns the store of one Wadi installation: those with the same prefix are
-// one. agent names who writes.
+// New returns the store of the Wadi installation with this prefix. agent is the name of the
+// writing agent.
 func New(kv KV, prefix, agent string, log hclog.Logger) *Store {
 	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
 		prefix += "/"
@@ -83,9 +83,8 @@ func (s *Store) key(k kind, parts ...string) string {
 	return s.prefix + string(k) + "/" + strings.Join(parts, "/")
 }
 
-// Check proves that the store may be written and read. Without rights Consul
-// answers a listing as if there were nothing, so that emptiness means something
-// only after this.
+// Check proves the rights to write and to read the store. Without rights Consul answers a
+// listing with an empty list, so that an empty list is believed only after this.
 func (s *Store) Check(ctx context.Context) error {
 	key := s.key(kindCheck, s.agent)
 	pairs, err := s.kv.Txn(ctx, []consul.Op{
@@ -120,13 +119,13 @@ func (s *Store) Routes(ctx context.Context) (map[string]wadi.Route, error) {
 	return out, err
 }
 
-// State returns what the leader remembers of a service.
+// State returns the leader's memory of a service.
 func (s *Store) State(ctx context.Context, name string) (wadi.State, error) {
 	v, _, err := read[wadi.State](ctx, s, kindState, name)
 	return v, err
 }
 
-// Status returns what the leader last saw of a service.
+// Status returns a service as the leader last saw it.
 func (s *Store) Status(ctx context.Context, name string) (wadi.Status, error) {
 	v, _, err := read[wadi.Status](ctx, s, kindStatus, name)
 	return v, err
@@ -138,8 +137,8 @@ func (s *Store) Revision(ctx context.Context, service, id string) (wadi.Revision
 	return v, err
 }
 
-// Revisions returns all stored revisions of a service, oldest first; with those that
-// can be read also [wadi.ErrUnreadable] if others can't.
+// Revisions returns all stored revisions of a service, oldest first. If some can't be read,
+// it returns the others with [wadi.ErrUnreadable].
 func (s *Store) Revisions(ctx context.Context, service string) ([]wadi.Revision, error) {
 	var out []wadi.Revision
 	err := readAll(ctx, s, s.key(kindRevision, service, ""), kindRevision, func(_ string, v wadi.Revision) { out = append(out, v) })
@@ -147,15 +146,15 @@ func (s *Store) Revisions(ctx context.Context, service string) ([]wadi.Revision,
 	return out, err
 }
 
-// Indexes returns the index of every service; with those that can be read also
-// [wadi.ErrUnreadable] if others can't.
-func (s *Store) Indexes(ctx context.Context) (map[string]Index, error) {
+// indexes returns the index entry of every service. If some can't be read, it returns the
+// others with [wadi.ErrUnreadable].
+func (s *Store) indexes(ctx context.Context) (map[string]Index, error) {
 	out := map[string]Index{}
 	err := readAll(ctx, s, s.key(kindIndex), kindIndex, func(name string, v Index) { out[name] = v })
 	return out, err
 }
 
-// Services returns the names of all services, sorted, whatever can be read of them.
+// Services returns the names of all services, sorted, unreadable ones included.
 func (s *Store) Services(ctx context.Context) ([]string, error) {
 	prefix := s.key(kindIndex)
 	pairs, err := s.kv.List(ctx, prefix)
@@ -167,10 +166,10 @@ func (s *Store) Services(ctx context.Context) ([]string, error) {
 	return names, err
 }
 
-// Domains returns the service that claims each domain, as far as that can be read: the
-// claims themselves are looked at by Submit.
+// Domains returns the service that has each domain, from the readable index entries. Submit
+// checks the claims themselves.
 func (s *Store) Domains(ctx context.Context) (map[string]string, error) {
-	all, err := s.Indexes(ctx)
+	all, err := s.indexes(ctx)
 	if errors.Is(err, wadi.ErrUnreadable) {
 		err = nil
 	}
@@ -195,23 +194,23 @@ func read[T any](ctx context.Context, s *Store, k kind, parts ...string) (v T, i
 	return v, p.Index, s.decode(p, k, &v)
 }
 
-// readAll lists and decodes, and calls fn with what a key has behind prefix. What can't
-// be decoded keeps nobody from the rest: its error, [wadi.ErrUnreadable], comes after.
+// readAll lists and decodes all values below prefix, and calls fn with the rest of each key.
+// It skips undecodable values, and returns their errors, [wadi.ErrUnreadable], at the end.
 func readAll[T any](ctx context.Context, s *Store, prefix string, k kind, fn func(name string, v T)) error {
 	pairs, err := s.kv.List(ctx, prefix)
 	if err != nil {
 		return err
 	}
-	var unread []error
+	var unreadable []error
 	for _, p := range pairs {
 		var v T
 		if err := s.decode(p, k, &v); s.skip(p, err) {
-			unread = append(unread, err)
+			unreadable = append(unreadable, err)
 			continue
 		}
 		fn(strings.TrimPrefix(p.Key, prefix), v)
 	}
-	return errors.Join(unread...)
+	return errors.Join(unreadable...)
 }
 
 func (s *Store) decode(p consul.Pair, k kind, v any) error {

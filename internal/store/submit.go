@@ -12,32 +12,32 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// indexTries bounds how often a write is repeated because another write to the
-// same service changed its index entry in between.
+// indexTries bounds the tries of a write that conflicts with changes of the service's index
+// entry.
 const indexTries = 20
 
 // indexPause is the longest pause before the second try; it grows with the tries.
 const indexPause = 2 * time.Millisecond
 
-// edit changes the index entry of a service, in the transaction that writes what
+// edit changes the index entry of a service in the transaction that writes the values which
 // the entry describes.
 type edit struct {
 	service string
-	exists  bool // There must be one already.
+	exists  bool // The entry must exist.
 	fn      func(*Index)
 }
 
 // Submit stores all or none of the services, and returns the new index of each
-// spec. A spec that is not at its index any more, and a revision that exists
-// already, are [wadi.ErrConflict]; a domain of another service is that too, as a
-// [*wadi.DomainTakenError], and a name that is another's, as a [*wadi.NameTakenError]; too much at once is
-// [wadi.ErrTooLarge], as [Store.Fits] says before.
+// spec. A spec that is not at its index any more and an existing revision are
+// [wadi.ErrConflict]; so are a domain of another service, as [*wadi.DomainTakenError], and
+// a name of another service, as [*wadi.NameTakenError]. More than one transaction can hold
+// is [wadi.ErrTooLarge]; [Store.Fits] checks that before.
 func (s *Store) Submit(ctx context.Context, all []wadi.Submission) (map[string]uint64, error) {
 	ops, edits, err := s.specs(all)
 	if err != nil {
 		return nil, err
 	}
-	pairs, err := s.claiming(ctx, all, ops, edits)
+	pairs, err := s.writeWithClaims(ctx, all, ops, edits)
 	if err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
@@ -49,8 +49,8 @@ func (s *Store) Submit(ctx context.Context, all []wadi.Submission) (map[string]u
 	return indexes, nil
 }
 
-// Fits says whether Submit would refuse the services as [wadi.ErrTooLarge]. What else
-// Submit would refuse is no error.
+// Fits returns [wadi.ErrTooLarge] if Submit would. Other refusals of Submit are no error
+// here.
 func (s *Store) Fits(ctx context.Context, all []wadi.Submission) error {
 	ops, edits, err := s.specs(all)
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Store) Fits(ctx context.Context, all []wadi.Submission) error {
 	}
 	c, err := s.claims(ctx, all)
 	if err == nil {
-		err = s.fit(ctx, slices.Concat(ops, s.withSpecs(c)), edits)
+		err = s.fit(ctx, slices.Concat(ops, c.withSpecs(s)), edits)
 	}
 	switch {
 	case errors.Is(err, wadi.ErrConflict):
@@ -69,8 +69,8 @@ func (s *Store) Fits(ctx context.Context, all []wadi.Submission) error {
 	return nil
 }
 
-// specs are the operations that store specs and revisions, and what they change in
-// the index.
+// specs returns the operations that store specs and revisions, and the edits of their index
+// entries.
 func (s *Store) specs(all []wadi.Submission) (ops []consul.Op, edits []edit, err error) {
 	for _, sub := range all {
 		name := sub.Spec.Service.Name
@@ -102,9 +102,9 @@ func (s *Store) specs(all []wadi.Submission) (ops []consul.Op, edits []edit, err
 	return ops, edits, nil
 }
 
-// MarkDeleting marks a service as to be removed, if its spec is still at index.
-// It is a change like any other: the generation grows. What it has claimed it keeps
-// until it is gone, whatever can be read of that.
+// MarkDeleting marks a service for deletion, if its spec is still at index. It is a change
+// like any other: the generation grows. The service keeps its claims until it is gone,
+// unreadable ones included.
 func (s *Store) MarkDeleting(ctx context.Context, name string, index uint64) error {
 	spec, at, err := s.Spec(ctx, name)
 	if err != nil {
@@ -122,12 +122,11 @@ func (s *Store) MarkDeleting(ctx context.Context, name string, index uint64) err
 	if err == nil {
 		_, err = s.write(ctx, ops, edits)
 	}
-	return err // Callers say what it was about.
+	return err // Callers add the service.
 }
 
-// write does ops and the edits in one transaction. Somebody else's change of an
-// index entry is no conflict, if ops themselves are still possible: it is tried
-// again on top of that change.
+// write does ops and the edits in one transaction. If only an index entry has changed in the
+// meantime, it edits the changed entry and tries again.
 func (s *Store) write(ctx context.Context, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
 	for try := 1; ; try++ {
 		whole := ops[:len(ops):len(ops)]
@@ -142,7 +141,7 @@ func (s *Store) write(ctx context.Context, ops []consul.Op, edits []edit) ([]con
 		if err == nil || try == indexTries || !onlyFrom(err, len(ops)) {
 			return pairs, err
 		}
-		// Two that retry in step would go on meeting.
+		// Two writers that retry in step would conflict again.
 		pause := time.NewTimer(rand.N(indexPause * time.Duration(try)))
 		select {
 		case <-ctx.Done():
@@ -153,7 +152,7 @@ func (s *Store) write(ctx context.Context, ops []consul.Op, edits []edit) ([]con
 	}
 }
 
-// edited is the operation that writes an index entry as e leaves it.
+// edited returns the operation that writes the edited index entry.
 func (s *Store) edited(ctx context.Context, e edit) (consul.Op, error) {
 	old, index, err := read[Index](ctx, s, kindIndex, e.service)
 	if err != nil && (e.exists || !errors.Is(err, wadi.ErrNotFound)) {
@@ -167,7 +166,7 @@ func (s *Store) edited(ctx context.Context, e edit) (consul.Op, error) {
 	return consul.Op{Verb: consul.CAS, Key: s.key(kindIndex, e.service), Value: b, Index: index}, nil
 }
 
-// onlyFrom reports whether err is a conflict of operations from n on alone.
+// onlyFrom reports whether err is a conflict of operations from the n-th on only.
 func onlyFrom(err error, n int) bool {
 	var te *consul.TxnError
 	if !errors.As(err, &te) || !errors.Is(err, wadi.ErrConflict) || len(te.Ops) == 0 {
@@ -181,7 +180,7 @@ func onlyFrom(err error, n int) bool {
 	return true
 }
 
-// indexOf is the index of a key that was written.
+// indexOf is the index of a written key.
 func indexOf(pairs []consul.Pair, key string) uint64 {
 	for _, p := range pairs {
 		if p.Key == key {

@@ -10,37 +10,36 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// maxTold bounds how many unreadable values are known as told.
-const maxTold = 1000
+// maxLogged bounds the unreadable values that are known as logged.
+const maxLogged = 1000
 
-// unreadable keeps what the log was told of values that can't be decoded, so that it is
-// told once of each, and which of the watched ones can't be now.
+// unreadable remembers which undecodable values were logged, so that each is logged once,
+// and which watched values can't be decoded now.
 type unreadable struct {
-	mu   sync.Mutex
-	told map[string]uint64            // By key: the index at which it was told.
-	now  map[kind]map[string]struct{} // Keys.
+	mu     sync.Mutex
+	logged map[string]uint64            // By key: the index at which it was logged.
+	now    map[kind]map[string]struct{} // Keys.
 }
 
-// skip logs that a value that can't be decoded is left out. It returns false for other
-// errors.
+// skip logs that an undecodable value is left out. It returns false for other errors.
 func (s *Store) skip(p consul.Pair, err error) bool {
 	if !errors.Is(err, wadi.ErrUnreadable) {
 		return false
 	}
 	s.bad.mu.Lock()
 	defer s.bad.mu.Unlock()
-	if s.bad.told[p.Key] == p.Index {
+	if s.bad.logged[p.Key] == p.Index {
 		return true
 	}
-	if s.bad.told == nil || len(s.bad.told) >= maxTold {
-		s.bad.told = map[string]uint64{}
+	if s.bad.logged == nil || len(s.bad.logged) >= maxLogged {
+		s.bad.logged = map[string]uint64{}
 	}
-	s.bad.told[p.Key] = p.Index
+	s.bad.logged[p.Key] = p.Index
 	s.log.Error("stored value not understood, going on without it", "error", err)
 	return true
 }
 
-// watched notes which values of a kind that is watched can't be decoded now.
+// watched notes the undecodable values of a watched kind.
 func (s *Store) watched(k kind, keys map[string]struct{}) {
 	s.bad.mu.Lock()
 	defer s.bad.mu.Unlock()
@@ -50,8 +49,8 @@ func (s *Store) watched(k kind, keys map[string]struct{}) {
 	s.bad.now[k] = keys
 }
 
-// Unreadable are the keys of watched values, those of routes and of the index, that
-// this agent does not understand, sorted.
+// Unreadable returns the keys of routes and index entries that can't be decoded now,
+// sorted.
 func (s *Store) Unreadable() []string {
 	s.bad.mu.Lock()
 	defer s.bad.mu.Unlock()

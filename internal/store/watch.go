@@ -9,13 +9,6 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// WatchIndex calls fn with the index of every service, now and after every
-// change, from this goroutine, until ctx ends. The map is the callee's. One that can't
-// be read stays what it was, or is the zero value: the service is there.
-func (s *Store) WatchIndex(ctx context.Context, fn func(map[string]Index)) error {
-	return watch(ctx, s, kindIndex, true, func(now map[string]Index, _ map[string]bool) { fn(now) })
-}
-
 // WatchRoutes calls fn with the route of every service, now and after every
 // change, from this goroutine, until ctx ends. The map is the callee's. A route
 // that can't be read stays what it was.
@@ -23,9 +16,9 @@ func (s *Store) WatchRoutes(ctx context.Context, fn func(map[string]wadi.Route))
 	return watch(ctx, s, kindRoute, false, func(now map[string]wadi.Route, _ map[string]bool) { fn(now) })
 }
 
-// Watch calls changed with the names of services that somebody submitted, marked,
-// held or removed, all of them at first, until ctx ends. The leader's own writes of
-// routes, state and status are not told, unless they are undone: in a Consul that was
+// Watch calls changed with the names of services that were submitted, marked, overridden or
+// removed, with all of them at first, until ctx ends. It does not report the leader's own
+// writes of routes, state and status, except where they are undone because Consul was
 // restored to an earlier state.
 func (s *Store) Watch(ctx context.Context, changed func(services []string)) error {
 	var before map[string]Index
@@ -50,21 +43,22 @@ func (s *Store) Watch(ctx context.Context, changed func(services []string)) erro
 	})
 }
 
-// decoded is a value, and the index of what it was decoded from.
+// decoded is a value, and the index of its key when it was decoded.
 type decoded[T any] struct {
 	index uint64
 	value T
-	good  bool // False: it could never be decoded.
-	stale bool // The present one can't be.
+	good  bool // Some version of the value could be decoded.
+	stale bool // The present version can't be.
 }
 
-// watch decodes only what has changed, and keeps the last good value of what
-// can't be decoded; without one, with all, the zero value. Nothing where there was something, or at first, is believed
-// only when the right to read is proved. back are those that are as they were earlier.
+// watch decodes changed values only. In place of an undecodable value fn gets the last good
+// version, or with all the zero value if there is none. An empty list, unless it follows an
+// empty one, is believed only after the right to read is proved. back are the keys whose
+// index went back: Consul was restored to an earlier state.
 func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(now map[string]T, back map[string]bool)) error {
 	prefix := s.key(k)
 	last := map[string]decoded[T]{}
-	trusted := false // An empty answer is.
+	trusted := false // The last list was empty, and the right to read it proved.
 	w := consul.Watch[[]consul.Pair]{
 		Fetch: func(ctx context.Context, index uint64) ([]consul.Pair, uint64, error) {
 			pairs, next, err := s.kv.WaitList(ctx, prefix, index)

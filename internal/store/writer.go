@@ -12,12 +12,12 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// Writer is the leader's hand on the store. It remembers what it read and wrote
-// last: writes are check-and-set against that, and what would change nothing is
-// not written. A new leader takes a new one. It is safe for concurrent use.
+// Writer is the leader's access to the store. It remembers the last version of each key that
+// it read or wrote: writes are check-and-set against that version, and equal values are not
+// written. Every term has its own Writer. It is safe for concurrent use.
 //
-// Every write is fenced by the leader's lock, in the same transaction: one who leads
-// no more, and does not know yet, gets [wadi.ErrNotLeading] and has written nothing.
+// Every write is fenced by the leader's lock, in the same transaction: after the end of the
+// term it fails with [wadi.ErrNotLeading] and changes nothing.
 //
 // After [wadi.ErrConflict] the service is to be loaded again.
 type Writer struct {
@@ -28,25 +28,25 @@ type Writer struct {
 	seen map[string]stamp // By key.
 }
 
-// stamp is what a key held when it was last seen.
+// stamp is the version of a key.
 type stamp struct {
-	index uint64 // 0: there was none.
+	index uint64 // 0: the key did not exist.
 	sum   string
 }
 
-// Writer returns the writer of the lock's holder. It has seen nothing yet.
+// Writer returns the writer for the holder of the lock.
 func (s *Store) Writer(lock consul.Lock) *Writer {
 	return &Writer{Store: s, lock: lock, seen: map[string]stamp{}}
 }
 
-// fenced is ops, and first that the lock is held.
+// fenced is ops, preceded by the check that the lock is held.
 func (w *Writer) fenced(ops ...consul.Op) []consul.Op {
 	return append([]consul.Op{w.lock.Held()}, ops...)
 }
 
-// Load reads a service at one moment; [wadi.ErrNotFound] when it is gone: when there
-// is neither a spec of it nor an entry in the index. With [wadi.ErrUnreadable] it returns
-// what can be read. A status that can't be is zero: it will be made again of what is seen.
+// Load reads a service at one moment. A service without a spec and without an entry in the
+// index is gone: [wadi.ErrNotFound]. With [wadi.ErrUnreadable] Load returns the readable
+// part. An unreadable status is zero, because the leader makes it anew.
 func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) {
 	ops := []consul.Op{
 		{Verb: consul.Read, Key: w.key(kindSpec, service)},
@@ -61,7 +61,7 @@ func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) 
 	if err != nil {
 		return wadi.Stored{}, fmt.Errorf("load %s: %w", service, err)
 	}
-	for i, op := range ops[:len(ops)-1] { // Consul leaves out what may not be read.
+	for i, op := range ops[:len(ops)-1] { // Consul leaves out keys without the right to read.
 		if i >= len(pairs) || pairs[i].Key != op.Key {
 			return wadi.Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrOwnRight)
 		}
@@ -75,11 +75,11 @@ func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) 
 	return w.stored(pairs)
 }
 
-// stored decodes what Load has read.
+// stored decodes the result of Load.
 func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
 	var spec wadi.Spec
 	var out wadi.Stored
-	var unread []error
+	var unreadable []error
 	for i, part := range []struct {
 		kind kind
 		into any
@@ -92,7 +92,7 @@ func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
 		if err := w.decode(p, part.kind, part.into); part.kind == kindStatus && w.skip(p, err) {
 			out.Status = wadi.Status{}
 		} else if err != nil {
-			unread = append(unread, err)
+			unreadable = append(unreadable, err)
 		}
 	}
 	out.Service, out.Latest = spec.Service, spec.Latest
@@ -102,13 +102,13 @@ func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
 		if err := w.decode(p, kindRevision, &r); err == nil {
 			out.Revisions = append(out.Revisions, r)
 		} else if id := p.Key[strings.LastIndexByte(p.Key, '/')+1:]; out.Needs(id) {
-			unread = append(unread, err)
+			unreadable = append(unreadable, err)
 		} else if w.skip(p, err) {
 			out.Unreadable = append(out.Unreadable, err.Error())
 		}
 	}
 	sortRevisions(out.Revisions)
-	return out, errors.Join(unread...)
+	return out, errors.Join(unreadable...)
 }
 
 // PutRoute stores a route, and its hash in the index.
@@ -118,17 +118,17 @@ func (w *Writer) PutRoute(ctx context.Context, r wadi.Route) error {
 	})
 }
 
-// PutState stores what the leader remembers of a service.
+// PutState stores the leader's memory of a service.
 func (w *Writer) PutState(ctx context.Context, service string, s wadi.State) error {
 	return w.put(ctx, kindState, service, s, nil)
 }
 
-// PutStatus stores what the leader saw of a service.
+// PutStatus stores a service as the leader sees it.
 func (w *Writer) PutStatus(ctx context.Context, s wadi.Status) error {
 	return w.put(ctx, kindStatus, s.Service, s, nil)
 }
 
-// put writes one value of a service that still exists, if it says anything new.
+// put writes one value of an existing service, unless it is stored already.
 func (w *Writer) put(ctx context.Context, k kind, service string, v any, indexed func(hash string) edit) error {
 	what := fmt.Sprintf("write %s of %s", k, service)
 	b, err := w.codec.encode(k, v)
@@ -148,12 +148,12 @@ func (w *Writer) put(ctx context.Context, k kind, service string, v any, indexed
 	if indexed != nil {
 		edits = append(edits, indexed(sum(b)))
 	} else {
-		// A service that was forgotten does not come back by half.
+		// A forgotten service must not come back in part.
 		ops = append(ops, consul.Op{Verb: consul.MustExist, Key: w.key(kindIndex, service)})
 	}
 	pairs, err := w.write(ctx, ops, edits)
 	if err != nil {
-		// Whether it was written is not known after an error: look again.
+		// After an error the write may have happened or not: read the key again.
 		w.forget(key)
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -161,7 +161,7 @@ func (w *Writer) put(ctx context.Context, k kind, service string, v any, indexed
 	return nil
 }
 
-// last is what the writer saw of a key, or what is there now.
+// last is the last known version of a key; it is read if none is known.
 func (w *Writer) last(ctx context.Context, key string) (stamp, error) {
 	w.mu.Lock()
 	st, ok := w.seen[key]
@@ -193,7 +193,7 @@ func (w *Writer) forget(keys ...string) {
 	}
 }
 
-// DeleteRevision forgets a revision. One that does not exist is no error.
+// DeleteRevision removes a revision. A missing one is no error.
 func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
 	ops := w.fenced(consul.Op{Verb: consul.Delete, Key: w.key(kindRevision, service, id)})
 	edits := []edit{{service: service, exists: true, fn: func(i *Index) { delete(i.Revisions, id) }}}
@@ -203,9 +203,9 @@ func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
 	return nil
 }
 
-// Forget removes everything of a service at once, the index entry with it. It
-// refuses one that is not marked with MarkDeleting. What is left of a service
-// without spec is removed too.
+// Forget removes everything of a service at once, its index entry included. It refuses a
+// service that is not marked with MarkDeleting, but removes the remains of a service
+// without a spec.
 func (w *Writer) Forget(ctx context.Context, service string) error {
 	spec, index, err := w.Spec(ctx, service)
 	guard := consul.Op{Verb: consul.DeleteCAS, Key: w.key(kindSpec, service), Index: index}
@@ -229,12 +229,12 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 	if err != nil {
 		return fmt.Errorf("forget %s: %w", service, err)
 	}
-	room := min(len(claims), consul.MaxTxnOps-len(ops))
-	if _, err := w.kv.Txn(ctx, append(ops, claims[:room]...)); err != nil {
+	fit := min(len(claims), consul.MaxTxnOps-len(ops))
+	if _, err := w.kv.Txn(ctx, append(ops, claims[:fit]...)); err != nil {
 		return fmt.Errorf("forget %s: %w", service, err)
 	}
 	w.forget(keys...)
-	for rest := range slices.Chunk(claims[room:], consul.MaxTxnOps-1) { // They are void by now.
+	for rest := range slices.Chunk(claims[fit:], consul.MaxTxnOps-1) { // They are void without the service.
 		if _, err := w.kv.Txn(ctx, w.fenced(rest...)); err != nil {
 			return fmt.Errorf("forget %s: %w", service, err)
 		}

@@ -11,36 +11,36 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// claimTries bounds how often a submission is repeated because a claim that it
-// counted on changed in between.
+// claimTries bounds the tries of a submission that conflicts with changes of claims that it
+// relies on.
 const claimTries = 5
 
-// claim is what is stored under a domain, or a tag's name: whose it is.
+// claim is the value under a domain or a tag's name: the service that has it.
 //
-// It is written and removed in the transactions that store and forget its service,
-// so that of two services that want it at the same moment one is refused; what is too
-// much for one transaction is claimed before, and given up after. A claim is void when
-// its service does not exist, or does not want it: another may take it over. Services that were stored before there were claims get theirs when
-// they are next submitted.
+// Claims are written and removed in the transactions that store and forget their service, so
+// that of two services that want the same one at the same moment one is refused. Claims that
+// exceed a transaction are made before it, and given up after it. A claim is void if its
+// service does not exist or does not want it: another service may take it over. Services
+// that were stored before there were claims get them with their next submission.
 type claim struct {
 	Service string `json:"service"`
 }
 
-// held is a claim as it was read.
-type held struct {
+// readClaim is a claim as it was read.
+type readClaim struct {
 	service string
 	index   uint64
-	err     error // Why it can't be read: whose it is is not known.
+	err     error // Why it can't be decoded: its service is unknown.
 }
 
-// property is something of which each has at most one service.
+// property is a kind of claim: of two services at most one can have the same.
 type property struct {
 	kind  kind
 	of    func(wadi.Service) []string
 	taken func(what, service, holder string) error
 }
 
-// domains are the services' own domains.
+// domains are the domains of services.
 func domains() property {
 	return property{kindDomain, func(s wadi.Service) []string { return s.Domains },
 		func(what, service, holder string) error {
@@ -48,7 +48,7 @@ func domains() property {
 		}}
 }
 
-// tags are the names of tags, which no services have either.
+// tags are the names of tags. No service has the name of a tag either.
 func tags() property {
 	return property{kindTag, tagNames,
 		func(what, service, holder string) error {
@@ -66,8 +66,8 @@ func tagNames(s wadi.Service) []string {
 	return out
 }
 
-// void returns the operation that fails unless the holder's claim is still void,
-// or says that it is taken if it is not void at all.
+// void returns the operation that fails unless the holder's claim is still void, or the
+// error that it is taken if it is not void.
 func (s *Store) void(ctx context.Context, p property, what, service, holder string) (consul.Op, error) {
 	spec, index, err := s.Spec(ctx, holder)
 	key := s.key(kindSpec, holder)
@@ -82,18 +82,18 @@ func (s *Store) void(ctx context.Context, p property, what, service, holder stri
 	return consul.Op{Verb: consul.MustBeAt, Key: key, Index: index}, nil
 }
 
-// held reads all claims of a kind, by what is claimed.
-func (s *Store) held(ctx context.Context, k kind) (map[string]held, error) {
+// readClaims reads all claims of a kind, by domain or name.
+func (s *Store) readClaims(ctx context.Context, k kind) (map[string]readClaim, error) {
 	prefix := s.key(k)
 	pairs, err := s.kv.List(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]held, len(pairs))
+	out := make(map[string]readClaim, len(pairs))
 	for _, p := range pairs {
 		var c claim
-		err := s.decode(p, k, &c) // Matters to who wants it alone.
-		out[strings.TrimPrefix(p.Key, prefix)] = held{service: c.Service, index: p.Index, err: err}
+		err := s.decode(p, k, &c) // It matters to services that want this claim only.
+		out[strings.TrimPrefix(p.Key, prefix)] = readClaim{service: c.Service, index: p.Index, err: err}
 	}
 	return out, nil
 }
@@ -102,7 +102,7 @@ func (s *Store) held(ctx context.Context, k kind) (map[string]held, error) {
 func (s *Store) release(ctx context.Context, service string) ([]consul.Op, error) {
 	var ops []consul.Op
 	for _, k := range []kind{kindDomain, kindTag} {
-		now, err := s.held(ctx, k)
+		now, err := s.readClaims(ctx, k)
 		if err != nil {
 			return nil, err
 		}

@@ -11,20 +11,20 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// claiming does ops and edits in one transaction, and with them what the submissions
-// need of claims: in the same transaction if there is room, else before and after.
-// The services are stored all or none in any case.
+// writeWithClaims does ops and edits in one transaction, and the operations on claims that
+// the submissions need: in the same transaction if they fit, else before and after it. It
+// stores all services or none in both cases.
 //
-// A claim that was made before is void until its service is stored. It stays so if
-// that does not come to pass and nobody is left to take it back: others may take it
-// over, and the service's next submission does. What was not given up after is void too.
-func (s *Store) claiming(ctx context.Context, all []wadi.Submission, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
+// A claim that is made before is void until its service is stored. If that fails, and the
+// agent dies before it takes the claim back, it stays void: other services may take it over,
+// and the service's next submission does. A claim that is not given up after is void too.
+func (s *Store) writeWithClaims(ctx context.Context, all []wadi.Submission, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
 	for try := 1; ; try++ {
 		c, err := s.claims(ctx, all)
 		if err != nil {
 			return nil, err
 		}
-		pairs, err := s.write(ctx, slices.Concat(ops, s.whole(c)), edits)
+		pairs, err := s.write(ctx, slices.Concat(ops, c.all(s)), edits)
 		if errors.Is(err, wadi.ErrTooLarge) && len(c.take)+len(c.drop) > 0 {
 			pairs, err = s.inParts(ctx, all, c, ops, edits)
 		}
@@ -34,14 +34,14 @@ func (s *Store) claiming(ctx context.Context, all []wadi.Submission, ops []consu
 	}
 }
 
-// undoRegister bounds giving claims back that a refused submission has made.
-const takeBack = 5 * time.Second
+// undoTimeout bounds the removal of claims that a refused submission has made.
+const undoTimeout = 5 * time.Second
 
-// errClaim says that a claim was somebody else's at the moment when it was made.
-var errClaim = errors.New("somebody else was faster")
+// errClaim: another submission got the claim at the same moment.
+var errClaim = errors.New("another submission was faster")
 
-// whole is all of c.
-func (s *Store) whole(c *claims) []consul.Op {
+// all returns all operations of c, for one transaction.
+func (c *claims) all(s *Store) []consul.Op {
 	ops := slices.Concat(c.guards, c.move)
 	for _, st := range slices.Concat(c.drop, c.take) {
 		ops = append(append(ops, st.guards...), st.op)
@@ -49,22 +49,22 @@ func (s *Store) whole(c *claims) []consul.Op {
 	return append(ops, s.noTakeover(c))
 }
 
-// withSpecs is what of c can't be done but with the specs.
-func (s *Store) withSpecs(c *claims) []consul.Op {
+// withSpecs returns the operations of c that have to be in the transaction of the specs.
+func (c *claims) withSpecs(s *Store) []consul.Op {
 	return append(slices.Concat(c.guards, c.move), s.noTakeover(c))
 }
 
-// noTakeover is the operation that fails if there was a takeover since the claims
-// were read, and tells others of one of ours.
+// noTakeover returns the operation that fails after a takeover since the claims were read.
+// If these claims take one over, it is visible to other submissions.
 func (s *Store) noTakeover(c *claims) consul.Op {
 	key := s.takeoverKey()
-	if c.takes {
+	if c.takesOver {
 		return consul.Op{Verb: consul.CAS, Key: key, Value: []byte(s.agent), Index: c.takeover}
 	}
 	return unchanged(key, c.takeover)
 }
 
-// unchanged is the operation that fails unless a key is at index; 0: it must not be there.
+// unchanged returns the operation that fails unless a key is at index; 0: it must not exist.
 func unchanged(key string, index uint64) consul.Op {
 	if index == 0 {
 		return consul.Op{Verb: consul.MustNotBe, Key: key}
@@ -72,44 +72,45 @@ func unchanged(key string, index uint64) consul.Op {
 	return consul.Op{Verb: consul.MustBeAt, Key: key, Index: index}
 }
 
-// inParts makes the claims, stores the services in one transaction, and gives up what
-// they don't want any more.
+// inParts makes the claims, stores the services in one transaction, and then gives up the
+// claims that they don't want any more.
 func (s *Store) inParts(ctx context.Context, all []wadi.Submission, c *claims, ops []consul.Op, edits []edit) ([]consul.Pair, error) {
-	if err := s.fit(ctx, slices.Concat(ops, s.withSpecs(c)), edits); err != nil {
+	if err := s.fit(ctx, slices.Concat(ops, c.withSpecs(s)), edits); err != nil {
 		return nil, err // Before anything is written.
 	}
 	made, err := s.take(ctx, c)
 	var pairs []consul.Pair
 	if err == nil {
-		pairs, err = s.write(ctx, slices.Concat(ops, s.withSpecs(c)), edits)
+		pairs, err = s.write(ctx, slices.Concat(ops, c.withSpecs(s)), edits)
 	}
 	if err != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		_ = s.giveUp(ctx, made, before(all, s)) // Else they stay, and are void.
+		_ = s.giveUp(ctx, made, before(all, s)) // If it fails they stay, and are void.
 		return nil, err
 	}
 	if err := s.giveUp(ctx, c.drop, after(all, s, pairs)); err != nil {
-		s.log.Warn("what services don't want any more is given up when they are next submitted", "error", err)
+		s.log.Warn("claims that services don't want any more are given up when they are next submitted", "error", err)
 	}
 	return pairs, nil
 }
 
-// take makes the claims that are not with the specs. It returns those that it has made.
+// take makes the claims outside the transaction of the specs. It returns the claims that it
+// has made.
 func (s *Store) take(ctx context.Context, c *claims) (made []step, err error) {
 	rest := c.take
 	for len(rest) > 0 {
 		var ops []consul.Op
-		var takes bool
+		var takesOver bool
 		n := 0
 		for _, st := range rest {
-			if len(ops)+len(st.guards)+2 > consul.MaxTxnOps { // One is for the takeover.
+			if len(ops)+len(st.guards)+2 > consul.MaxTxnOps { // 1 for the takeover.
 				break
 			}
-			ops, takes = append(append(ops, st.guards...), st.op), takes || st.void
+			ops, takesOver = append(append(ops, st.guards...), st.op), takesOver || st.void
 			n++
 		}
-		if takes {
+		if takesOver {
 			ops = append(ops, s.noTakeover(c))
 		}
 		pairs, err := s.kv.Txn(ctx, ops)
@@ -124,7 +125,7 @@ func (s *Store) take(ctx context.Context, c *claims) (made []step, err error) {
 				made = append(made, st)
 			}
 		}
-		if takes {
+		if takesOver {
 			c.takeover = indexOf(pairs, s.takeoverKey())
 		}
 		rest = rest[n:]
@@ -132,7 +133,7 @@ func (s *Store) take(ctx context.Context, c *claims) (made []step, err error) {
 	return made, nil
 }
 
-// fit is [wadi.ErrTooLarge] if that is too much for one transaction.
+// fit returns [wadi.ErrTooLarge] if ops and edits exceed one transaction.
 func (s *Store) fit(ctx context.Context, ops []consul.Op, edits []edit) error {
 	for _, e := range edits {
 		op, err := s.edited(ctx, e)
@@ -144,8 +145,8 @@ func (s *Store) fit(ctx context.Context, ops []consul.Op, edits []edit) error {
 	return consul.Measure(ops)
 }
 
-// giveUp removes claims, of each service only if its spec is as guard says: who stored
-// another one meanwhile counts on them.
+// giveUp removes claims, those of each service only if its guard holds: a spec that was
+// stored meanwhile may rely on them.
 func (s *Store) giveUp(ctx context.Context, steps []step, guard map[string]consul.Op) error {
 	of := map[string][]consul.Op{}
 	for _, st := range steps {
@@ -162,7 +163,8 @@ func (s *Store) giveUp(ctx context.Context, steps []step, guard map[string]consu
 	return errors.Join(failed...)
 }
 
-// before are the operations that fail if a service is not as it was submitted on.
+// before returns, by service, the operation that fails unless the spec is as it was before
+// the submission.
 func before(all []wadi.Submission, s *Store) map[string]consul.Op {
 	out := map[string]consul.Op{}
 	for _, sub := range all {
@@ -172,7 +174,8 @@ func before(all []wadi.Submission, s *Store) map[string]consul.Op {
 	return out
 }
 
-// after are the operations that fail if a service is not as it was stored in pairs.
+// after returns, by service, the operation that fails unless the spec is as the submission
+// stored it.
 func after(all []wadi.Submission, s *Store, pairs []consul.Pair) map[string]consul.Op {
 	out := map[string]consul.Op{}
 	for _, sub := range all {
