@@ -40,7 +40,7 @@ func (a *Agent) openFront(ctx context.Context) error {
 	a.front.mesh, err = gateway.NewServer(ctx, gateway.ServerConfig{
 		Address: a.cfg.Activator.Address, Handler: a.forPeers(a.inFront("mesh", a.activator.MeshHandler(a.guard))),
 		TLS: a.mesh.ServerConfig(), Malformed: a.gateway.Malformed("mesh"), Log: a.log.Named("mesh"),
-		Bounds: gateway.Bounds{IdleTimeout: proxy.EnvoysIdleTimeout},
+		Limits: gateway.Limits{IdleTimeout: proxy.EnvoysIdleTimeout},
 	})
 	if err != nil {
 		return portError("activator.address", a.cfg.Activator.Address, err)
@@ -69,7 +69,7 @@ func (a *Agent) openTLS(ctx context.Context) (plain http.Handler, err error) {
 	}
 	a.opened.push("TLS listener", func() { _ = f.tls.Close() })
 	if c.TLS.Redirect {
-		return a.gateway.ToTLS(publicPort(f.tls.Addr(), c.TLS.PublicPort)), nil
+		return a.gateway.RedirectToTLS(publicPort(f.tls.Addr(), c.TLS.PublicPort)), nil
 	}
 	return a.gateway, nil
 }

@@ -14,8 +14,8 @@ const headroom = 16 << 20
 
 // Bounds of what follows from it, in percent of what lives.
 const (
-	leastPercent = 25
-	mostPercent  = 400
+	minPercent = 25
+	maxPercent = 400
 )
 
 // manageMemory has the collector of garbage keep to what Nomad gives the task, and
@@ -25,9 +25,9 @@ func manageMemory(getenv func(string) string) {
 		debug.SetMemoryLimit(limit)
 	}
 	if getenv("GOGC") == "" {
-		t := &tuner{percent: mostPercent, set: func(percent int) { debug.SetGCPercent(percent) }}
+		t := &tuner{percent: maxPercent, set: func(percent int) { debug.SetGCPercent(percent) }}
 		t.set(t.percent)
-		t.watch()
+		t.arm()
 	}
 }
 
@@ -48,19 +48,19 @@ type tuner struct {
 	set     func(percent int)
 }
 
-// watch has the next run tell.
-func (t *tuner) watch() {
+// arm has the next run tell.
+func (t *tuner) arm() {
 	runtime.SetFinalizer(&struct{ _ *tuner }{t}, func(any) {
 		s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 		metrics.Read(s)
-		t.ran(s[0].Value.Uint64() + s[1].Value.Uint64())
-		t.watch()
+		t.collected(s[0].Value.Uint64() + s[1].Value.Uint64())
+		t.arm()
 	})
 }
 
-// ran sets what is right where so many bytes live. A small change is not worth that
+// collected sets what is right where so many bytes live. A small change is not worth that
 // the world stops for it.
-func (t *tuner) ran(live uint64) {
+func (t *tuner) collected(live uint64) {
 	want := percentFor(live)
 	if d := want - t.percent; d > t.percent/4 || d < -t.percent/4 {
 		t.percent = want
@@ -70,5 +70,5 @@ func (t *tuner) ran(live uint64) {
 
 // percentFor is how much garbage, in percent, may be made where so many bytes live.
 func percentFor(live uint64) int {
-	return int(min(max(headroom*100/max(live, 1), leastPercent), mostPercent))
+	return int(min(max(headroom*100/max(live, 1), minPercent), maxPercent))
 }

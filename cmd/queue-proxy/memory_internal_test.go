@@ -25,9 +25,9 @@ func TestPercentFor(t *testing.T) {
 
 func TestTuner_SetsWhatIsWorthIt(t *testing.T) {
 	var got []int
-	tuner := &tuner{percent: mostPercent, set: func(percent int) { got = append(got, percent) }}
+	tuner := &tuner{percent: maxPercent, set: func(percent int) { got = append(got, percent) }}
 	for _, live := range []uint64{1 << 20, 15 << 20, 16 << 20, 17 << 20, 100 << 20, 1 << 20} {
-		tuner.ran(live)
+		tuner.collected(live)
 	}
 	if want := []int{106, 25, 400}; !slices.Equal(got, want) {
 		t.Errorf("set %v, want %v", got, want)
@@ -42,7 +42,7 @@ func TestTuner_HearsOfEachRun(t *testing.T) {
 		tuner.percent = 1 // Whatever comes next is worth it again.
 		heard <- percent
 	}
-	tuner.watch()
+	tuner.arm()
 	for range 3 {
 		for told := false; !told; { // The next run may be too soon for it.
 			runtime.GC()

@@ -22,7 +22,7 @@ const (
 	maxBuffered = 1 << 20         // Bytes; beyond, lines are dropped.
 	writeAt     = 64 << 10        // Bytes that are written without waiting for the next second.
 	writeEvery  = time.Second     // Else.
-	farewell    = 2 * time.Second // For what is left when Run ends.
+	lastFlush   = 2 * time.Second // For what is left when Run ends.
 )
 
 // Log is an access log. New makes one; Run writes it.
@@ -93,7 +93,7 @@ func (l *Log) Run(ctx context.Context) {
 	<-ctx.Done()
 	select {
 	case <-stuck:
-	case <-time.After(farewell):
+	case <-time.After(lastFlush):
 	}
 }
 

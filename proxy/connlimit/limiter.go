@@ -168,9 +168,9 @@ type LimitedConn struct {
 	http2 atomic.Bool  // It speaks HTTP/2, whose frames need not be of requests.
 	state atomic.Int32 // As the slot has it.
 
-	park  *Park
-	place parking.Place // There.
-	quiet atomic.Int64  // When it was accepted or became idle, in Unix nanoseconds.
+	park   *Park
+	ticket parking.Ticket // There.
+	quiet  atomic.Int64   // When it was accepted or became idle, in Unix nanoseconds.
 }
 
 var _ Evictable = (*LimitedConn)(nil)

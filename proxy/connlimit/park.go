@@ -32,7 +32,7 @@ func (l *Limiter) Park(addr net.Addr, idle time.Duration) *Park {
 func (p *Park) Listener() net.Listener { return p.lot }
 
 // Fill has no more of them wait. Those that do are served as before.
-func (p *Park) Fill() { p.lot.Fill() }
+func (p *Park) Fill() { p.lot.StopAdding() }
 
 // Waiting is how many there are.
 func (p *Park) Waiting() int { return p.lot.Len() }
@@ -45,7 +45,7 @@ func (p *Park) Take(c *LimitedConn) net.Conn {
 	return &servedConn{LimitedConn: c}
 }
 
-func (p *Park) many() bool { return p.limiter.budget.Open() > parking.Beyond }
+func (p *Park) many() bool { return p.limiter.budget.Open() > parking.Threshold }
 
 // add has c wait. False: it can't.
 func (p *Park) add(c *LimitedConn) bool {
@@ -63,19 +63,19 @@ func (p *Park) forget(c *LimitedConn) {
 // parkedConn is a connection as the lot sees it.
 type parkedConn LimitedConn
 
-// Place implements [parking.Conn].
-func (c *parkedConn) Place() *parking.Place { return &c.place }
+// Ticket implements [parking.Conn].
+func (c *parkedConn) Ticket() *parking.Ticket { return &c.ticket }
 
-// IsOld implements [parking.Conn].
-func (c *parkedConn) IsOld() bool {
+// IsExpired implements [parking.Conn].
+func (c *parkedConn) IsExpired() bool {
 	return time.Since(time.Unix(0, c.quiet.Load())) >= c.park.idle && !(*LimitedConn)(c).HasUnread()
 }
 
 // Drop implements [parking.Conn].
 func (c *parkedConn) Drop() { _ = (*LimitedConn)(c).Close() } // Nobody waits for an answer.
 
-// Again implements [parking.Conn]. Of one that was closed meanwhile the server gets an error.
-func (c *parkedConn) Again() net.Conn {
+// Unpark implements [parking.Conn]. Of one that was closed meanwhile the server gets an error.
+func (c *parkedConn) Unpark() net.Conn {
 	return &servedConn{LimitedConn: (*LimitedConn)(c), again: true}
 }
 
@@ -113,7 +113,7 @@ func (c *servedConn) parkTime(t time.Time) (soon time.Time, parks bool) {
 	if State(c.state.Load()) != Idle || c.http2.Load() || !c.park.many() {
 		return t, false
 	}
-	soon = time.Now().Add(parking.Time(int64(c.park.limiter.budget.Open())))
+	soon = time.Now().Add(parking.IdleTime(int64(c.park.limiter.budget.Open())))
 	return soon, soon.Before(t)
 }
 
@@ -151,7 +151,7 @@ func (c *servedConn) Close() error {
 		return c.LimitedConn.Close()
 	}
 	if !c.park.add(c.LimitedConn) {
-		go c.park.lot.GiveBack((*parkedConn)(c.LimitedConn)) // The server is not done with it yet.
+		go c.park.lot.Release((*parkedConn)(c.LimitedConn)) // The server is not done with it yet.
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ const (
 	inTrailer
 	inPreface // Of HTTP/2, whose first line has come.
 	paused    // After a request that asks for another protocol.
-	raw       // Nobody's business here any more.
+	unchecked // Nobody's business here any more.
 )
 
 // What a head has shown so far.
@@ -38,13 +38,13 @@ type checker struct {
 	http2 bool         // The first request may be HTTP/2's preface.
 	lines *lineBuffers // Where what is held comes from.
 
-	state     state
-	seen      seen
-	later     bool // There was a request before this one.
-	digits    uint8
-	left      int64
-	line      *lineBuffer // The beginning of a line whose end has not come; nil: there is none.
-	authority []byte      // Of an absolute request target.
+	state       state
+	seen        seen
+	hasPrevious bool // There was a request before this one.
+	digits      uint8
+	left        int64
+	line        *lineBuffer // The beginning of a line whose end has not come; nil: there is none.
+	authority   []byte      // Of an absolute request target.
 }
 
 // check follows b, until a byte that may not pass or until the requests end.
@@ -56,7 +56,7 @@ func (c *checker) check(b []byte) (n int, why Reason) {
 		case inRequestLine, inHeader, inTrailer:
 			i := bytes.IndexByte(rest, '\n')
 			if i < 0 {
-				return len(b), c.hold(rest)
+				return len(b), c.keepPartial(rest)
 			}
 			if why = c.takeLine(rest[:i+1]); why != None {
 				return n + i, why
@@ -66,7 +66,7 @@ func (c *checker) check(b []byte) (n int, why Reason) {
 			n += c.skip(len(rest))
 		case inPreface, paused:
 			return n, None
-		case raw:
+		case unchecked:
 			return len(b), None
 		default:
 			if why = c.takeChunkByte(rest[0]); why != None {
@@ -103,7 +103,7 @@ func (c *checker) end() {
 	if c.seen&hasUpgrade != 0 {
 		c.state = paused
 	}
-	c.seen, c.later, c.authority = 0, true, nil
+	c.seen, c.hasPrevious, c.authority = 0, true, nil
 }
 
 // takeLine takes a line with its end, whose beginning may be held.
@@ -146,8 +146,8 @@ func (c *checker) takeContent(line []byte) Reason {
 	return None
 }
 
-// hold keeps what there is of a line.
-func (c *checker) hold(part []byte) Reason {
+// keepPartial keeps what there is of a line.
+func (c *checker) keepPartial(part []byte) Reason {
 	if c.line == nil {
 		c.line = c.lines.get()
 	}

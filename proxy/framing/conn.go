@@ -23,7 +23,7 @@ type Conn struct {
 	inHead atomic.Bool // Some of a header has come, and not all.
 
 	requests checker
-	held     []byte // Came after a request that asks for another protocol.
+	pending  []byte // Came after a request that asks for another protocol.
 	early    byte   // One more, that the server has.
 	hasEarly bool
 	poison   string // Of what the server gets in place of a request, what it has not got.
@@ -43,7 +43,7 @@ func (c *Conn) init(k *Checker, below net.Conn, closed func()) {
 // Read reads what may pass.
 func (c *Conn) Read(p []byte) (int, error) {
 	switch {
-	case c.requests.state == raw && len(c.held) == 0:
+	case c.requests.state == unchecked && len(c.pending) == 0:
 		return c.Conn.Read(p)
 	case c.Refused() != None:
 		return c.readPoison(p)
@@ -62,7 +62,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return c.refuse(p, m, why)
 	}
 	if m < n { // What follows may be another protocol.
-		c.held = append(bytes.Clone(p[m:n]), c.held...)
+		c.pending = append(bytes.Clone(p[m:n]), c.pending...)
 	}
 	return m, err
 }
@@ -100,12 +100,12 @@ func (c *Conn) follow() {
 
 // receive reads what is held, then from the connection.
 func (c *Conn) receive(p []byte) (int, error) {
-	if len(c.held) == 0 {
+	if len(c.pending) == 0 {
 		return c.Conn.Read(p)
 	}
-	n := copy(p, c.held)
-	if c.held = c.held[n:]; len(c.held) == 0 {
-		c.held = nil
+	n := copy(p, c.pending)
+	if c.pending = c.pending[n:]; len(c.pending) == 0 {
+		c.pending = nil
 	}
 	return n, nil
 }
@@ -137,18 +137,18 @@ func (c *Conn) readPaused(p []byte) (int, error) {
 // readPreface reads the rest of HTTP/2's preface. None of it passes before all has
 // come: its first line with the empty one is a request to net/http.
 func (c *Conn) readPreface(p []byte) (int, error) {
-	for len(c.held) < len(prefaceRest) && strings.HasPrefix(prefaceRest, string(c.held)) {
+	for len(c.pending) < len(prefaceRest) && strings.HasPrefix(prefaceRest, string(c.pending)) {
 		var buf [len(prefaceRest)]byte
-		n, err := c.Conn.Read(buf[len(c.held):])
-		c.held = append(c.held, buf[len(c.held):][:n]...)
+		n, err := c.Conn.Read(buf[len(c.pending):])
+		c.pending = append(c.pending, buf[len(c.pending):][:n]...)
 		if err != nil && n == 0 {
 			return 0, err
 		}
 	}
-	if !bytes.HasPrefix(c.held, []byte(prefaceRest)) {
+	if !bytes.HasPrefix(c.pending, []byte(prefaceRest)) {
 		return c.refuse(p, 0, Version)
 	}
-	c.requests.state = raw
+	c.requests.state = unchecked
 	c.follow()
 	return c.receive(p)
 }
@@ -157,14 +157,14 @@ func (c *Conn) readPreface(p []byte) (int, error) {
 // it before reading; what goes on there is another protocol.
 func (c *Conn) Upgraded() {
 	if c.Refused() == None {
-		c.requests.state, c.hasEarly = raw, false
+		c.requests.state, c.hasEarly = unchecked, false
 		c.requests.drop()
 	}
 }
 
 // Between reports whether the reader has had whole requests and nothing of a next one.
 func (c *Conn) Between() bool {
-	return c.requests.state == inRequestLine && c.requests.line == nil && len(c.held) == 0 && !c.hasEarly && c.Refused() == None
+	return c.requests.state == inRequestLine && c.requests.line == nil && len(c.pending) == 0 && !c.hasEarly && c.Refused() == None
 }
 
 // Refused says what was wrong; None: nothing so far.
@@ -173,7 +173,7 @@ func (c *Conn) Refused() Reason { return Reason(c.refused.Load()) }
 // refuse ends the requests after n bytes of p.
 func (c *Conn) refuse(p []byte, n int, why Reason) (int, error) {
 	c.requests.drop()
-	c.held = nil
+	c.pending = nil
 	c.refused.Store(uint32(why))
 	if c.checker.cfg.Refused != nil {
 		c.checker.cfg.Refused(why)
@@ -264,11 +264,11 @@ func (c *streamConn) ReadFrom(r io.Reader) (int64, error) { return c.tcp.ReadFro
 
 // WriteTo lets it copy to connections, once nothing is checked any more.
 func (c *streamConn) WriteTo(w io.Writer) (int64, error) {
-	if c.requests.state != raw {
+	if c.requests.state != unchecked {
 		return io.Copy(w, justReader{c})
 	}
-	n, err := w.Write(c.held)
-	c.held = nil
+	n, err := w.Write(c.pending)
+	c.pending = nil
 	if err != nil {
 		return int64(n), err
 	}

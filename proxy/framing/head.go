@@ -12,7 +12,7 @@ import (
 
 // takeRequestLine is about RFC 9112, section 3.
 func (c *checker) takeRequestLine(line []byte) Reason {
-	if c.http2 && !c.later && string(line) == prefaceLine {
+	if c.http2 && !c.hasPrevious && string(line) == prefaceLine {
 		c.state = inPreface
 		return None
 	}
@@ -60,7 +60,7 @@ func (c *checker) takeTarget(target, method []byte) Reason {
 		return Target
 	}
 	scheme, rest, ok := bytes.Cut(target, []byte("://"))
-	if !ok || !folded(scheme, "http") && !folded(scheme, "https") {
+	if !ok || !equalName(scheme, "http") && !equalName(scheme, "https") {
 		return Target
 	}
 	if i := bytes.IndexAny(rest, "/?"); i >= 0 {
@@ -83,19 +83,19 @@ func (c *checker) takeHeader(line []byte) Reason {
 	name := line[:n]
 	switch n { // Few of a request's headers have these lengths.
 	case len("host"):
-		if folded(name, "host") {
+		if equalName(name, "host") {
 			return c.takeHost(line[n+1:])
 		}
 	case len("upgrade"):
-		if folded(name, "upgrade") {
+		if equalName(name, "upgrade") {
 			c.seen |= hasUpgrade
 		}
 	case len("content-length"):
-		if folded(name, "content-length") {
+		if equalName(name, "content-length") {
 			return c.takeLength(name, line[n+1:])
 		}
 	case len("transfer-encoding"):
-		if folded(name, "transfer-encoding") {
+		if equalName(name, "transfer-encoding") {
 			return c.takeCoding(name, line[n+1:])
 		}
 	}
@@ -132,7 +132,7 @@ func (c *checker) takeHost(value []byte) Reason {
 // number pass for one; nobody who means well sends it.
 func (c *checker) takeLength(name, value []byte) Reason {
 	value = trim(value)
-	if c.seen&hasLength != 0 || aliased(name) || len(value) == 0 {
+	if c.seen&hasLength != 0 || hasUnderscore(name) || len(value) == 0 {
 		return Length
 	}
 	var n int64
@@ -149,7 +149,7 @@ func (c *checker) takeLength(name, value []byte) Reason {
 }
 
 func (c *checker) takeCoding(name, value []byte) Reason {
-	if c.seen&(hasCoding|isOld) != 0 || aliased(name) || !folded(trim(value), "chunked") {
+	if c.seen&(hasCoding|isOld) != 0 || hasUnderscore(name) || !equalName(trim(value), "chunked") {
 		return Coding
 	}
 	c.seen |= hasCoding
@@ -176,9 +176,9 @@ func (c *checker) endHead() Reason {
 // trim cuts off the white space that may surround a value.
 func trim(value []byte) []byte { return bytes.Trim(value, " \t") }
 
-// folded reports whether b is the lower case word, whatever its case. A dash may be
+// equalName reports whether b is the lower case word, whatever its case. A dash may be
 // an underscore: servers that hand headers on as variables don't tell them apart.
-func folded[T []byte | string](b T, word string) bool {
+func equalName[T []byte | string](b T, word string) bool {
 	if len(b) != len(word) {
 		return false
 	}
@@ -197,8 +197,8 @@ func folded[T []byte | string](b T, word string) bool {
 	return true
 }
 
-// aliased reports whether a name has an underscore for a dash.
-func aliased(name []byte) bool { return bytes.IndexByte(name, '_') >= 0 }
+// hasUnderscore reports whether a name has an underscore for a dash.
+func hasUnderscore(name []byte) bool { return bytes.IndexByte(name, '_') >= 0 }
 
 // hasControl reports whether b has a control character other than a tab. Headers are
 // mostly values, so this is where the time goes: eight bytes at once.
@@ -225,24 +225,24 @@ func hasControlByte(b []byte) bool {
 	return false
 }
 
-// Acceptable is what the check says of a request of HTTP/2, which has been read by
+// CheckHTTP2 is what the check says of a request of HTTP/2, which has been read by
 // others: in it there is as little room for a request line that HTTP/1.1 can't have, for
 // a second host, and for names that stand for a length or coding to whoever gets headers
 // as variables. It is read as HTTP/1.1 was before: whoever passes a request on may write
 // it so.
-func Acceptable(r *http.Request) Reason {
-	if why := acceptableLine(r.Method, r.RequestURI); why != None {
+func CheckHTTP2(r *http.Request) Reason {
+	if why := checkHTTP2Line(r.Method, r.RequestURI); why != None {
 		return why
 	}
 	for name, values := range r.Header {
-		if why := acceptableField(r, name, values); why != None {
+		if why := checkHTTP2Field(r, name, values); why != None {
 			return why
 		}
 	}
 	return None
 }
 
-func acceptableLine(method, target string) Reason {
+func checkHTTP2Line(method, target string) Reason {
 	if method == "" {
 		return RequestLine
 	}
@@ -262,15 +262,15 @@ func acceptableLine(method, target string) Reason {
 	return None
 }
 
-// acceptableField is about one field of r's header. That it is a field, and what
+// checkHTTP2Field is about one field of r's header. That it is a field, and what
 // Content-Length says, the server has seen to.
-func acceptableField(r *http.Request, name string, values []string) Reason {
+func checkHTTP2Field(r *http.Request, name string, values []string) Reason {
 	switch {
-	case folded(name, "host") && !(len(values) == 1 && strings.EqualFold(values[0], r.Host)):
+	case equalName(name, "host") && !(len(values) == 1 && strings.EqualFold(values[0], r.Host)):
 		return Host
-	case folded(name, "content-length") && (len(values) > 1 || strings.IndexByte(name, '_') >= 0):
+	case equalName(name, "content-length") && (len(values) > 1 || strings.IndexByte(name, '_') >= 0):
 		return Length
-	case folded(name, "transfer-encoding"):
+	case equalName(name, "transfer-encoding"):
 		return Coding
 	}
 	return None

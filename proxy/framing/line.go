@@ -6,8 +6,8 @@ const (
 	// maxLine bounds a header line that comes in pieces. It is more than the headers
 	// of a whole request may be, so that the server says first what is too long.
 	maxLine = 128 << 10
-	// keptLine is the largest buffer that is kept for the next line.
-	keptLine = 8 << 10
+	// maxPooledLine is the largest buffer that is kept for the next line.
+	maxPooledLine = 8 << 10
 )
 
 // lineBuffer holds the beginning of a line.
@@ -32,7 +32,7 @@ func (p *lineBuffers) get() *lineBuffer {
 }
 
 func (p *lineBuffers) put(l *lineBuffer) {
-	if cap(l.b) <= keptLine {
+	if cap(l.b) <= maxPooledLine {
 		l.b = l.b[:0]
 		p.pool.Put(l)
 	}

@@ -16,18 +16,18 @@ import (
 
 // Bounds of the folder of certificates.
 const (
-	maxPairs    = 10_000
-	maxCertFile = 1 << 20 // Bytes.
-	worldReads  = 0o004   // The bit of a file's mode.
+	maxPairs      = 10_000
+	maxCertFile   = 1 << 20 // Bytes.
+	worldReadable = 0o004   // The bit of a file's mode.
 )
 
 // pair is a certificate with its key, as it stands in the folder.
 type pair struct {
-	name  string // Of its files, without extension.
-	cert  *tls.Certificate
-	names []string // DNS names of the certificate, in lower case.
-	loose string   // The key's file, if everybody on the machine may read it.
-	sum   [sha256.Size]byte
+	name       string // Of its files, without extension.
+	cert       *tls.Certificate
+	names      []string // DNS names of the certificate, in lower case.
+	exposedKey string   // The key's file, if everybody on the machine may read it.
+	sum        [sha256.Size]byte
 }
 
 // pairFiles are the files of one name; empty: there is no such file.
@@ -129,8 +129,8 @@ func (f pairFiles) load(name string) (*pair, error) {
 	if len(p.names) == 0 {
 		return nil, fmt.Errorf("%s: the certificate has no DNS name (subjectAltName); nobody could ask for it", certFile)
 	}
-	if info, err := os.Stat(keyFile); err == nil && info.Mode()&worldReads != 0 {
-		p.loose = keyFile
+	if info, err := os.Stat(keyFile); err == nil && info.Mode()&worldReadable != 0 {
+		p.exposedKey = keyFile
 	}
 	return p, nil
 }

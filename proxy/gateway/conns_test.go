@@ -135,7 +135,7 @@ func TestServer_IdleConnsMakeRoom(t *testing.T) {
 			}
 			t.Run(name+" "+kind, func(t *testing.T) {
 				h := newHolding(t)
-				addr := run(t, gateway.ServerConfig{Handler: h, TLS: serverTLS(t, client), Bounds: gateway.Bounds{MaxConns: most}})
+				addr := run(t, gateway.ServerConfig{Handler: h, TLS: serverTLS(t, client), Limits: gateway.Limits{MaxConns: most}})
 				ask1 := client
 				if name == "HTTP/2" {
 					ask1 = plainAndTLS["TLS"]
@@ -219,7 +219,7 @@ func TestServer_DawdlersMakeRoom(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			const most = 8
-			addr := run(t, gateway.ServerConfig{Handler: newHolding(t), TLS: serverTLS(t, client), Bounds: gateway.Bounds{MaxConns: most, ReadHeaderTimeout: time.Hour}})
+			addr := run(t, gateway.ServerConfig{Handler: newHolding(t), TLS: serverTLS(t, client), Limits: gateway.Limits{MaxConns: most, ReadHeaderTimeout: time.Hour}})
 			for i := range most {
 				c := from(t, "127.0.0.1", addr, nil)
 				switch {
@@ -253,7 +253,7 @@ func TestServer_OnePeerLeavesRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHolding(t)
-			addr := run(t, gateway.ServerConfig{Handler: h, TrustedProxies: tt.trusted, Bounds: gateway.Bounds{MaxConns: most}})
+			addr := run(t, gateway.ServerConfig{Handler: h, TrustedProxies: tt.trusted, Limits: gateway.Limits{MaxConns: most}})
 			over := make(chan struct{}, most+5)
 			for range most + 5 {
 				c := from(t, "127.0.0.1", addr, nil)
@@ -405,7 +405,7 @@ func meshServer(t *testing.T) *tls.Config {
 func TestServer_MeshIdentitiesLeaveRoom(t *testing.T) {
 	const most = 30
 	h := newHolding(t)
-	addr := run(t, gateway.ServerConfig{Handler: h, TLS: meshServer(t), Bounds: gateway.Bounds{MaxConns: most, IdleTimeout: time.Hour}})
+	addr := run(t, gateway.ServerConfig{Handler: h, TLS: meshServer(t), Limits: gateway.Limits{MaxConns: most, IdleTimeout: time.Hour}})
 	greedy, modest := meshTLS(t, "greedy"), meshTLS(t, "modest")
 	var first net.Conn
 	for i := range 3 * most {
@@ -472,7 +472,7 @@ func TestServer_DeniedOnesDontStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := run(t, gateway.ServerConfig{Handler: act.MeshHandler(judge{}), TLS: meshServer(t), Bounds: gateway.Bounds{IdleTimeout: time.Hour}})
+	addr := run(t, gateway.ServerConfig{Handler: act.MeshHandler(judge{}), TLS: meshServer(t), Limits: gateway.Limits{IdleTimeout: time.Hour}})
 	for _, proto := range []string{"http/1.1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
 			client := meshTLS(t, "web")
@@ -504,7 +504,7 @@ func TestServer_SlotsComeBack(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	both(t, h, gateway.Bounds{MaxConns: most}, func(t *testing.T, l *listening, proto string) {
+	both(t, h, gateway.Limits{MaxConns: most}, func(t *testing.T, l *listening, proto string) {
 		client := plainAndTLS["TLS"]
 		if proto == "" {
 			client = nil

@@ -25,13 +25,13 @@ func (g *Gateway) peerOf(r *http.Request) peer {
 	return peer{text: ip.String(), trusted: slices.ContainsFunc(g.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })}
 }
 
-// forwarded tells the app on whose behalf the request comes. Only a trusted peer is
+// setForwarding tells the app on whose behalf the request comes. Only a trusted peer is
 // believed what it says about that (but for the caller's certificate in Envoy's form,
 // which is between Envoys and stripped before), and is added to what it says: the app finds in
 // X-Forwarded-For every hop up to the gateway's, and in Forwarded (RFC 7239) if the
 // peer uses that. It is not begun here: with a part of the hops in one of the two, an
 // app that reads either would be misled.
-func (g *Gateway) forwarded(r *http.Request) {
+func (g *Gateway) setForwarding(r *http.Request) {
 	p, h := g.peerOf(r), r.Header
 	scheme := "http"
 	if r.TLS != nil {

@@ -91,11 +91,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	row := g.table.Load().lookup(r.Host)
 	if row == nil {
 		g.refuse(w, r, activator.Refusal{Status: http.StatusNotFound, Code: activator.CodeNoHost,
-			Message: "no service answers for host " + shown(r.Host)})
+			Message: "no service answers for host " + quotedHost(r.Host)})
 		return
 	}
 	proxy.StripInternal(r.Header)
-	g.forwarded(r)
+	g.setForwarding(r)
 	if g.cfg.Authorize != nil {
 		if err := g.cfg.Authorize(wadi.ServiceGateway, row.service, r); err != nil {
 			g.refuse(w, r, activator.Unauthorized(err))

@@ -26,7 +26,7 @@ func (g *Gateway) OverTLS(c *Certificates) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil && !c.covers(r.TLS.ServerName, r.Host) {
 			g.refuse(w, r, activator.Refusal{Status: http.StatusMisdirectedRequest, Code: codeMisdirected,
-				Message: "the certificate of this connection is not for host " + shown(r.Host)})
+				Message: "the certificate of this connection is not for host " + quotedHost(r.Host)})
 			return
 		}
 		g.ServeHTTP(w, r)
@@ -47,11 +47,11 @@ func (c *Certificates) covers(sni, host string) bool {
 	return false
 }
 
-// ToTLS is g for a plain listener whose callers are sent to https on port. Hosts
+// RedirectToTLS is g for a plain listener whose callers are sent to https on port. Hosts
 // that no service answers for get g's 404. What g answers plainly all the same:
 // what authorities ask to see before there is a certificate, and requests that a
 // trusted proxy took in over TLS.
-func (g *Gateway) ToTLS(port string) http.Handler {
+func (g *Gateway) RedirectToTLS(port string) http.Handler {
 	if port == "443" {
 		port = ""
 	} else {

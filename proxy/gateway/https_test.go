@@ -147,7 +147,7 @@ func TestToTLS(t *testing.T) {
 				r.Header.Set("X-Forwarded-Proto", tt.proto)
 			}
 			w := httptest.NewRecorder()
-			g.ToTLS(or(tt.port, "8443")).ServeHTTP(w, r)
+			g.RedirectToTLS(or(tt.port, "8443")).ServeHTTP(w, r)
 			if got := w.Header().Get("Location"); w.Code != tt.status || got != tt.location {
 				t.Errorf("got %d to %q, want %d to %q", w.Code, got, tt.status, tt.location)
 			}
@@ -170,7 +170,7 @@ func TestToTLS_Followed(t *testing.T) {
 	}
 	secure := serveTLS(t, g.OverTLS(certs), certs)
 	_, port, _ := net.SplitHostPort(secure)
-	plain, _ := serve(t, g.ToTLS(port))
+	plain, _ := serve(t, g.RedirectToTLS(port))
 	_, plainPort, _ := net.SplitHostPort(plain)
 	tr := &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},

@@ -32,13 +32,13 @@ type listener struct {
 	park    *connlimit.Park // Nil over TLS: what it costs is mostly the state of that.
 	log     hclog.Logger
 
-	last  atomic.Bool   // No more are accepted than have come.
-	ready chan net.Conn // Over TLS, whose handshake is over.
-	done  chan struct{} // Closed with the listener.
-	close func() error
+	stopping atomic.Bool   // No more are accepted than have come.
+	ready    chan net.Conn // Over TLS, whose handshake is over.
+	done     chan struct{} // Closed with the listener.
+	close    func() error
 }
 
-func newListener(l *drain.Listener, cfg ServerConfig, b Bounds) *listener {
+func newListener(l *drain.Listener, cfg ServerConfig, b Limits) *listener {
 	out := &listener{
 		below: l, checker: framing.New(framing.Config{HTTP2: cfg.TLS == nil, Refused: cfg.Malformed, Silence: b.IdleTimeout, Header: b.ReadHeaderTimeout}),
 		tls: cfg.TLS, timeout: b.ReadHeaderTimeout, limiter: connlimit.New(b.MaxConns, cfg.TrustedProxies), log: cfg.Log,
@@ -80,9 +80,9 @@ func (l *listener) acceptPlain() (net.Conn, error) {
 	}
 }
 
-// all are the listeners by which the server gets connections. The park's is open until
+// listeners are the listeners by which the server gets connections. The park's is open until
 // the server ends, and not only until the last call is over.
-func (l *listener) all() []net.Listener {
+func (l *listener) listeners() []net.Listener {
 	if l.park == nil {
 		return []net.Listener{l}
 	}
@@ -91,7 +91,7 @@ func (l *listener) all() []net.Listener {
 
 // closeAll ends l, and what waits.
 func (l *listener) closeAll() (err error) {
-	for _, one := range l.all() {
+	for _, one := range l.listeners() {
 		err = errors.Join(err, one.Close())
 	}
 	return err
@@ -99,20 +99,20 @@ func (l *listener) closeAll() (err error) {
 
 // ended is the error of an Accept that has none to return.
 func (l *listener) ended(err error) error {
-	if l.last.Load() {
+	if l.stopping.Load() {
 		return http.ErrServerClosed
 	}
 	return err
 }
 
-// lastCall ends Accept with [http.ErrServerClosed], once all connections have been
+// stopAccepting ends Accept with [http.ErrServerClosed], once all connections have been
 // accepted that have come, and have made their handshakes. What is idle from then on
 // stays with the server, which is about to end it.
-func (l *listener) lastCall() {
+func (l *listener) stopAccepting() {
 	if l.park != nil {
 		l.park.Fill()
 	}
-	l.last.Store(true)
+	l.stopping.Store(true)
 	l.below.LastCall()
 }
 
@@ -133,8 +133,8 @@ func (l *listener) run(ctx context.Context) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil && l.last.Load() {
-			l.endAfter(&all)
+		if err != nil && l.stopping.Load() {
+			l.closeAfter(&all)
 			return
 		}
 		if err != nil {
@@ -149,8 +149,8 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
-// endAfter closes l when the handshakes have ended, unless it is closed before.
-func (l *listener) endAfter(handshakes *sync.WaitGroup) {
+// closeAfter closes l when the handshakes have ended, unless it is closed before.
+func (l *listener) closeAfter(handshakes *sync.WaitGroup) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)

@@ -39,7 +39,7 @@ type ServerConfig struct {
 	// sees it. It must not block.
 	Malformed func(framing.Reason)
 
-	Bounds Bounds
+	Limits Limits
 
 	// TrustedProxies have no bound of their own on how many connections they hold:
 	// those are their callers'.
@@ -76,14 +76,14 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 		cfg.TLS = cfg.TLS.Clone()
 		cfg.TLS.NextProtos = []string{"h2", "http/1.1"}
 	}
-	b := cfg.Bounds.withDefaults()
+	b := cfg.Limits.withDefaults()
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
 	protocols.SetHTTP2(cfg.TLS != nil)
 	s := &Server{listener: newListener(ln, cfg, b), shutdown: cfg.ShutdownTimeout, linger: lingerFor}
 	s.server = &http.Server{
-		Handler:           checked(cfg.Handler, cfg.Malformed),
+		Handler:           checkHTTP2(cfg.Handler, cfg.Malformed),
 		TLSConfig:         cfg.TLS.Clone(), // The server changes it.
 		Protocols:         &protocols,
 		ReadHeaderTimeout: b.ReadHeaderTimeout,
@@ -105,15 +105,15 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// checked refuses of HTTP/2 what [framing] refuses of HTTP/1: request lines that would
+// checkHTTP2 refuses of HTTP/2 what [framing] refuses of HTTP/1: request lines that would
 // be others once they are written as HTTP/1.1, and tunnels.
-func checked(next http.Handler, malformed func(framing.Reason)) http.Handler {
+func checkHTTP2(next http.Handler, malformed func(framing.Reason)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 {
 			next.ServeHTTP(w, r)
 			return
 		}
-		why := framing.Acceptable(r)
+		why := framing.CheckHTTP2(r)
 		if why == framing.None {
 			next.ServeHTTP(w, r)
 			return
@@ -141,7 +141,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	defer handshakes.Wait()
 	defer func() { _ = s.listener.closeAll() }() // They are, unless serving failed.
-	all := s.listener.all()
+	all := s.listener.listeners()
 	served := make(chan error, len(all))
 	for _, l := range all {
 		go func() { served <- s.server.Serve(l) }()
@@ -153,7 +153,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdown)
 	defer cancel()
-	s.listener.lastCall()
+	s.listener.stopAccepting()
 	time.Sleep(s.linger)
 	err := s.server.Shutdown(bound)
 	if err != nil {

@@ -39,10 +39,10 @@ func (l *listening) refused() int {
 	return len(l.malformed)
 }
 
-func listen(t *testing.T, h http.Handler, certs *gateway.Certificates, b gateway.Bounds) *listening {
+func listen(t *testing.T, h http.Handler, certs *gateway.Certificates, b gateway.Limits) *listening {
 	t.Helper()
 	l := &listening{}
-	cfg := gateway.ServerConfig{Address: "127.0.0.1:0", Handler: h, Log: hclog.NewNullLogger(), Bounds: b, Malformed: func(r framing.Reason) {
+	cfg := gateway.ServerConfig{Address: "127.0.0.1:0", Handler: h, Log: hclog.NewNullLogger(), Limits: b, Malformed: func(r framing.Reason) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.malformed = append(l.malformed, r)
@@ -87,7 +87,7 @@ func dial(t *testing.T, addr, proto string) net.Conn {
 }
 
 // both runs test on a plain and on a TLS listener.
-func both(t *testing.T, h http.Handler, b gateway.Bounds, test func(t *testing.T, l *listening, proto string)) {
+func both(t *testing.T, h http.Handler, b gateway.Limits, test func(t *testing.T, l *listening, proto string)) {
 	t.Run("plain", func(t *testing.T) { test(t, listen(t, h, nil, b), "") })
 	t.Run("TLS", func(t *testing.T) {
 		dir := t.TempDir()
@@ -98,7 +98,7 @@ func both(t *testing.T, h http.Handler, b gateway.Bounds, test func(t *testing.T
 
 func TestServer_RefusesMalformed(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, r.URL.Path, r.TLS != nil) })
-	both(t, h, gateway.Bounds{}, func(t *testing.T, l *listening, proto string) {
+	both(t, h, gateway.Limits{}, func(t *testing.T, l *listening, proto string) {
 		c := dial(t, l.addr, proto)
 		_, _ = io.WriteString(c, "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\n\r\n")
 		r := bufio.NewReader(c)
@@ -123,7 +123,7 @@ func TestServer_RefusesMalformed(t *testing.T) {
 // Who does not get on with it is cut off, wherever it dawdles.
 func TestServer_CutsDawdlersOff(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
-	bounds := gateway.Bounds{ReadHeaderTimeout: 200 * time.Millisecond, IdleTimeout: 200 * time.Millisecond}
+	bounds := gateway.Limits{ReadHeaderTimeout: 200 * time.Millisecond, IdleTimeout: 200 * time.Millisecond}
 	both(t, h, bounds, func(t *testing.T, l *listening, proto string) {
 		for _, begin := range []string{"", "G", "GET / HT", "GET / HTTP/1.1\r\nHost: h\r\nX: ", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n", "handshake"} {
 			var c net.Conn
@@ -146,7 +146,7 @@ func TestServer_CutsDawdlersOff(t *testing.T) {
 // then has its time.
 func TestServer_KeepsConnectionsInReserve(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
-	bounds := gateway.Bounds{ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: time.Hour}
+	bounds := gateway.Limits{ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: time.Hour}
 	both(t, h, bounds, func(t *testing.T, l *listening, proto string) {
 		c := dial(t, l.addr, proto)
 		slow := dial(t, l.addr, proto)
@@ -204,7 +204,7 @@ func TestServer_MaxConns(t *testing.T) {
 		_, _ = io.Copy(conn, conn)
 		_ = conn.Close()
 	})
-	both(t, h, gateway.Bounds{MaxConns: 2}, func(t *testing.T, l *listening, proto string) {
+	both(t, h, gateway.Limits{MaxConns: 2}, func(t *testing.T, l *listening, proto string) {
 		up, other := dial(t, l.addr, proto), dial(t, l.addr, proto)
 		for _, c := range []net.Conn{up, other} {
 			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
@@ -252,7 +252,7 @@ func TestServer_HTTP2(t *testing.T) {
 	})
 	dir := t.TempDir()
 	issue(t, 1, time.Hour, "hello.wadi.localhost").putPair(t, dir, "a")
-	l := listen(t, h, loadCerts(t, dir), gateway.Bounds{})
+	l := listen(t, h, loadCerts(t, dir), gateway.Limits{})
 	usual := []string{":method", "POST", ":scheme", "https", ":authority", "h", ":path", "/a//b%2F;c?d"}
 	for _, tt := range []struct {
 		name   string
@@ -334,7 +334,7 @@ func askHTTP2(t *testing.T, c net.Conn, fields []string, body string) string {
 // The gateway judges as the queue-proxy does.
 func TestServer_RefusesMalformedHTTP2(t *testing.T) {
 	var calls atomic.Int32
-	l := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }), nil, gateway.Bounds{})
+	l := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }), nil, gateway.Limits{})
 	for name, header := range proxytest.HTTP2Attacks() {
 		a, err := proxytest.AskHTTP2(dial(t, l.addr, ""), header, "", nil)
 		if !a.Reset && (a.Header[":status"] != "400" || a.Header["wadi-error"] != "malformed" && a.Header["wadi-error"] != "") {

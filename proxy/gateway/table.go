@@ -138,8 +138,8 @@ func normalize(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// shown is host as an answer may repeat it.
-func shown(host string) string {
+// quotedHost is host as an answer may repeat it.
+func quotedHost(host string) string {
 	const longest = 253 // Of a DNS name.
 	host = cmp.Or(host, "(none)")
 	return fmt.Sprintf("%q", host[:min(len(host), longest)])

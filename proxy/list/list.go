@@ -20,7 +20,7 @@ type List[T any] struct {
 type Node[T any] struct {
 	prev, next *Node[T]
 	list       *List[T]
-	of         T
+	value      T
 }
 
 // PushBack puts a value at the end, by its node.
@@ -33,7 +33,7 @@ func (l *List[T]) insert(n *Node[T], value T, prev, next *Node[T]) {
 	if n.list != nil {
 		panic("list: the value is in a list already")
 	}
-	n.prev, n.next, n.list, n.of = prev, next, l, value
+	n.prev, n.next, n.list, n.value = prev, next, l, value
 	if prev == nil {
 		l.first = n
 	} else {
@@ -73,7 +73,7 @@ func (l *List[T]) Has(n *Node[T]) bool { return n.list == l }
 // First is the value at the front; of an empty list T's zero value.
 func (l *List[T]) First() (value T) {
 	if l.first != nil {
-		value = l.first.of
+		value = l.first.value
 	}
 	return value
 }
@@ -81,7 +81,7 @@ func (l *List[T]) First() (value T) {
 // Last is the value at the end; of an empty list T's zero value.
 func (l *List[T]) Last() (value T) {
 	if l.last != nil {
-		value = l.last.of
+		value = l.last.value
 	}
 	return value
 }
@@ -95,7 +95,7 @@ func (l *List[T]) All() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for n := l.first; n != nil; {
 			next := n.next
-			if !yield(n.of) {
+			if !yield(n.value) {
 				return
 			}
 			n = next

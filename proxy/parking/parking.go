@@ -23,32 +23,32 @@ import (
 // What the process needs at its worst stays resident for long, so the more connections
 // there are the sooner they are parked.
 const (
-	After   = time.Second // Of idleness, where there are Beyond.
-	AtLeast = After / 4
-	Beyond  = 512 // Connections. With fewer it is not worth the trouble.
+	MaxIdle   = time.Second // Of idleness, where there are Beyond.
+	MinIdle   = MaxIdle / 4
+	Threshold = 512 // Connections. With fewer it is not worth the trouble.
 
 	sweepEvery = time.Minute
 )
 
-// Time is how long a connection of so many may be idle in the server.
-func Time(conns int64) time.Duration {
-	return max(After*Beyond/time.Duration(max(conns, Beyond)), AtLeast)
+// IdleTime is how long a connection of so many may be idle in the server.
+func IdleTime(conns int64) time.Duration {
+	return max(MaxIdle*Threshold/time.Duration(max(conns, Threshold)), MinIdle)
 }
 
 // Conn is a connection that can wait in a [Lot].
 type Conn interface {
-	// Place is the connection's own, all its life.
-	Place() *Place
-	// IsOld reports whether it has been idle for too long, and nothing has come.
-	IsOld() bool
+	// Ticket is the connection's own, all its life.
+	Ticket() *Ticket
+	// IsExpired reports whether it has been idle for too long, and nothing has come.
+	IsExpired() bool
 	// Drop closes it: its peer has gone, or it is old, or the server ends.
 	Drop()
-	// Again is what the server is to get; nil if it is not to have it any more.
-	Again() net.Conn
+	// Unpark is what the server is to get; nil if it is not to have it any more.
+	Unpark() net.Conn
 }
 
-// Place is where a connection waits. The lot's mutex guards it.
-type Place struct {
+// Ticket is where a connection waits. The lot's mutex guards it.
+type Ticket struct {
 	key uint64 // Zero: it doesn't.
 	raw syscall.RawConn
 }
@@ -59,19 +59,19 @@ type Lot struct {
 	addr  net.Addr
 	sweep time.Duration
 	ready chan net.Conn
-	ended chan struct{}
+	done  chan struct{}
 
-	mu    sync.Mutex
-	over  bool
-	full  bool // There is no way to wait for more of them.
-	poll  *socket.Poller
-	waits map[uint64]Conn
-	last  uint64 // Key.
+	mu      sync.Mutex
+	closed  bool
+	full    bool // There is no way to wait for more of them.
+	poll    *socket.Poller
+	parked  map[uint64]Conn
+	lastKey uint64 // Key.
 }
 
 // NewLot returns a lot for a listener at addr, whose connections may be idle for so long.
 func NewLot(addr net.Addr, idle time.Duration) *Lot {
-	return &Lot{addr: addr, sweep: min(sweepEvery, idle/8), ready: make(chan net.Conn), ended: make(chan struct{}), waits: map[uint64]Conn{}}
+	return &Lot{addr: addr, sweep: min(sweepEvery, idle/8), ready: make(chan net.Conn), done: make(chan struct{}), parked: map[uint64]Conn{}}
 }
 
 // Accept returns the next one of which something has come.
@@ -79,7 +79,7 @@ func (l *Lot) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.ready:
 		return c, nil
-	case <-l.ended:
+	case <-l.done:
 		return nil, http.ErrServerClosed
 	}
 }
@@ -87,16 +87,16 @@ func (l *Lot) Accept() (net.Conn, error) {
 // Close closes those that wait, too: the server ends.
 func (l *Lot) Close() error {
 	l.mu.Lock()
-	if l.over {
+	if l.closed {
 		l.mu.Unlock()
 		return nil
 	}
-	l.over, l.full = true, true
-	close(l.ended)
+	l.closed, l.full = true, true
+	close(l.done)
 	if l.poll != nil {
 		l.poll.Close()
 	}
-	rest := slices.Collect(maps.Values(l.waits))
+	rest := slices.Collect(maps.Values(l.parked))
 	l.mu.Unlock()
 	for _, c := range rest {
 		c.Drop() // Nobody waits for an answer.
@@ -107,8 +107,8 @@ func (l *Lot) Close() error {
 // Addr is that of the listener.
 func (l *Lot) Addr() net.Addr { return l.addr }
 
-// Fill has no more connections wait. Those that do are served as before.
-func (l *Lot) Fill() {
+// StopAdding has no more connections wait. Those that do are served as before.
+func (l *Lot) StopAdding() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.full = true
@@ -118,7 +118,7 @@ func (l *Lot) Fill() {
 func (l *Lot) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.waits)
+	return len(l.parked)
 }
 
 // Open reports whether connections can wait here.
@@ -142,19 +142,19 @@ func (l *Lot) Add(c Conn, raw syscall.RawConn) bool {
 	if !l.Open() {
 		return false
 	}
-	p := c.Place()
+	p := c.Ticket()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full {
 		return false
 	}
-	l.last++
-	p.key, p.raw = l.last, raw
-	l.waits[p.key] = c
+	l.lastKey++
+	p.key, p.raw = l.lastKey, raw
+	l.parked[p.key] = c
 	err := l.poll.Add(raw, socket.Readable|socket.Ended, p.key)
 	if err != nil {
-		delete(l.waits, p.key)
-		*p = Place{}
+		delete(l.parked, p.key)
+		*p = Ticket{}
 		l.full = l.full || !errors.Is(err, net.ErrClosed) // The kernel watches no more than so many.
 	}
 	return err == nil
@@ -165,13 +165,13 @@ func (l *Lot) Add(c Conn, raw syscall.RawConn) bool {
 func (l *Lot) Remove(c Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := c.Place()
+	p := c.Ticket()
 	if p.key == 0 {
 		return false
 	}
-	delete(l.waits, p.key)
+	delete(l.parked, p.key)
 	_ = l.poll.Remove(p.raw) // It fails on closed ones, which are forgotten.
-	*p = Place{}
+	*p = Ticket{}
 	return true
 }
 
@@ -181,7 +181,7 @@ func (l *Lot) run(poll *socket.Poller) {
 	for sweep := time.Now().Add(l.sweep); ; {
 		n, err := poll.Wait(keys[:], sweep)
 		for _, key := range keys[:n] {
-			l.came(key)
+			l.readable(key)
 		}
 		if !time.Now().Before(sweep) {
 			l.Sweep()
@@ -192,15 +192,15 @@ func (l *Lot) run(poll *socket.Poller) {
 	}
 }
 
-// came deals with one of which something was heard.
-func (l *Lot) came(key uint64) {
+// readable deals with one of which something was heard.
+func (l *Lot) readable(key uint64) {
 	l.mu.Lock()
-	c := l.waits[key]
+	c := l.parked[key]
 	if c == nil {
 		l.mu.Unlock()
 		return
 	}
-	raw := c.Place().raw
+	raw := c.Ticket().raw
 	l.mu.Unlock()
 	n, err := socket.Peek(raw)
 	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) || !l.Remove(c) {
@@ -210,18 +210,18 @@ func (l *Lot) came(key uint64) {
 		c.Drop() // It was not in use, and its peer has gone.
 		return
 	}
-	l.GiveBack(c)
+	l.Release(c)
 }
 
-// GiveBack gives c, which waits no more, to the server again.
-func (l *Lot) GiveBack(c Conn) {
-	again := c.Again()
+// Release gives c, which waits no more, to the server again.
+func (l *Lot) Release(c Conn) {
+	again := c.Unpark()
 	if again == nil {
 		return
 	}
 	select {
 	case l.ready <- again:
-	case <-l.ended:
+	case <-l.done:
 		_ = again.Close() // The server ends.
 	}
 }
@@ -230,8 +230,8 @@ func (l *Lot) GiveBack(c Conn) {
 func (l *Lot) Sweep() {
 	var old []Conn
 	l.mu.Lock()
-	for _, c := range l.waits {
-		if c.IsOld() {
+	for _, c := range l.parked {
+		if c.IsExpired() {
 			old = append(old, c)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 // The more there are the sooner.
 func TestTime(t *testing.T) {
 	for conns, want := range map[int64]time.Duration{
-		0: parking.After, parking.Beyond: parking.After, 2 * parking.Beyond: parking.After / 2, 16384: parking.AtLeast,
+		0: parking.MaxIdle, parking.Threshold: parking.MaxIdle, 2 * parking.Threshold: parking.MaxIdle / 2, 16384: parking.MinIdle,
 	} {
-		if got := parking.Time(conns); got != want {
+		if got := parking.IdleTime(conns); got != want {
 			t.Errorf("%d connections: %v, want %v", conns, got, want)
 		}
 	}

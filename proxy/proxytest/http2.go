@@ -109,7 +109,7 @@ func (a *HTTP2Answer) read(f *http2.Framer) error {
 			}
 			continue
 		case *http2.MetaHeadersFrame:
-			a.take(frame)
+			a.record(frame)
 		case *http2.DataFrame:
 			a.Body += string(frame.Data())
 		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
@@ -124,7 +124,7 @@ func (a *HTTP2Answer) read(f *http2.Framer) error {
 	}
 }
 
-func (a *HTTP2Answer) take(frame *http2.MetaHeadersFrame) {
+func (a *HTTP2Answer) record(frame *http2.MetaHeadersFrame) {
 	fields := map[string]string{}
 	for _, f := range frame.Fields {
 		fields[f.Name] = f.Value

@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/accesslog"
 )
 
-// logged is r for the access log, which counts what is read of its body.
-func (x *request) logged(r *http.Request) {
+// countBody is r for the access log, which counts what is read of its body.
+func (x *request) countBody(r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &countedBody{ReadCloser: r.Body}
 		r.Body = x.body
@@ -32,8 +32,8 @@ func (b *countedBody) Read(p []byte) (int, error) {
 // logRequest writes the request's line.
 func (p *Proxy) logRequest(x *request, r *http.Request) {
 	e := accesslog.Entry{
-		Time: x.begun, Method: x.method, Host: r.Host, Path: r.URL.EscapedPath(), Protocol: r.Proto,
-		Status: x.status, BytesOut: x.bytes, Duration: time.Since(x.begun), Wait: x.waited,
+		Time: x.began, Method: x.method, Host: r.Host, Path: r.URL.EscapedPath(), Protocol: r.Proto,
+		Status: x.status, BytesOut: x.bytes, Duration: time.Since(x.began), Wait: x.waited,
 		Kind: x.kind, Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
 		Code: x.reason, Peer: r.RemoteAddr, Trace: accesslog.TraceID(r.Header),
 	}

@@ -28,13 +28,13 @@ func (p *Proxy) acquire(r *http.Request, x *request) error {
 	if r.Context().Err() == nil && p.limiter.TryAcquire() {
 		return nil
 	}
-	defer p.watched(r, x)()
+	defer p.watchCaller(r, x)()
 	return p.limiter.Acquire(r.Context())
 }
 
-// watched has the request end with its caller, until stop is called. Nobody reads from
+// watchCaller has the request end with its caller, until stop is called. Nobody reads from
 // the caller of one that waits, so that the server would not notice.
-func (p *Proxy) watched(r *http.Request, x *request) (stop func()) {
+func (p *Proxy) watchCaller(r *http.Request, x *request) (stop func()) {
 	x.hasWaited = true
 	return hangup.Watch(r, x.timed.CallerGone)
 }

@@ -32,20 +32,20 @@ type Config struct {
 	Shield    bool     // Our network shall let in nobody but Envoy and who reads the metrics.
 	Mapped    []uint16 // The ports in our network that are mapped, as Nomad's environment says.
 
-	Protocol    wadi.Protocol
-	Limit       int           // Requests in the app at once; 0 is none.
-	Depth       int           // Requests that may wait for the limit; never 0 with a limit.
-	MaxInFlight int           // Bound where there is no limit.
-	MaxHTTP2    int           // Connections that speak HTTP/2. Not in the environment.
-	Timeout     wadi.Timeouts // Without Progress, which is not for the queue-proxy.
-	Probe       wadi.Probe
-	Drain       time.Duration // Longest drain.
-	Settle      time.Duration // A drain goes on while requests come in such intervals; 0 is DefaultSettle. Not in the environment.
-	Deaf        time.Duration // Callers of HTTP/2 that take nothing for so long are cut off; 0 is [proxy.DeafAfter]. Not in the environment.
-	Quiet       []string      // Paths that are not counted as activity.
-	History     time.Duration // How long statistics are kept.
-	LogLevel    hclog.Level
-	AccessLog   bool
+	Protocol         wadi.Protocol
+	Limit            int           // Requests in the app at once; 0 is none.
+	Depth            int           // Requests that may wait for the limit; never 0 with a limit.
+	MaxInFlight      int           // Bound where there is no limit.
+	MaxHTTP2         int           // Connections that speak HTTP/2. Not in the environment.
+	Timeout          wadi.Timeouts // Without Progress, which is not for the queue-proxy.
+	Probe            wadi.Probe
+	Drain            time.Duration // Longest drain.
+	Settle           time.Duration // A drain goes on while requests come in such intervals; 0 is DefaultSettle. Not in the environment.
+	WriteByteTimeout time.Duration // Callers of HTTP/2 that take nothing for so long are cut off; 0 is [proxy.DeafAfter]. Not in the environment.
+	Quiet            []string      // Paths that are not counted as activity.
+	History          time.Duration // How long statistics are kept.
+	LogLevel         hclog.Level
+	AccessLog        bool
 }
 
 // Defaults of what the environment leaves out.

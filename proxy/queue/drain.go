@@ -41,29 +41,29 @@ func (p *Proxy) drained(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if err := until(ctx, func() bool { return p.live.count() == 0 }); err != nil {
-		return fmt.Errorf("%v: %w", p.rest(), err)
+	if err := pollUntil(ctx, func() bool { return p.inFlight.len() == 0 }); err != nil {
+		return fmt.Errorf("%v: %w", p.remaining(), err)
 	}
 	return nil
 }
 
-// rest is what a drain still waits for.
-func (p *Proxy) rest() rest {
-	r := p.live.rest()
+// remaining is what a drain still waits for.
+func (p *Proxy) remaining() remaining {
+	r := p.inFlight.remaining()
 	if at := p.drainEnd.Load(); at != 0 {
 		r.Until = time.Unix(0, at)
 	}
 	return r
 }
 
-// report says so in the log from time to time, until ctx ends.
-func (p *Proxy) report(ctx context.Context) {
+// logProgress says so in the log from time to time, until ctx ends.
+func (p *Proxy) logProgress(ctx context.Context) {
 	tick := time.NewTicker(drainReport)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			r := p.rest()
+			r := p.remaining()
 			p.log.Info("draining", "requests", r.Requests, "tunnels", r.Tunnels, "until", r.Until.UTC().Format(time.RFC3339))
 		case <-ctx.Done():
 			return
@@ -71,8 +71,8 @@ func (p *Proxy) report(ctx context.Context) {
 	}
 }
 
-// until waits until done says so.
-func until(ctx context.Context, done func() bool) error {
+// pollUntil waits until done says so.
+func pollUntil(ctx context.Context, done func() bool) error {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	for !done() {
@@ -91,36 +91,36 @@ func (p *Proxy) shutdown(ctx context.Context, traffic *http.Server) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Drain)
 	defer cancel()
 	p.drainEnd.Store(begun.Add(p.cfg.Drain).UnixNano())
-	r := p.rest()
+	r := p.remaining()
 	p.log.Info("draining", "requests", r.Requests, "tunnels", r.Tunnels, "waiting", p.limiter.Waiting(), "until", r.Until.UTC().Format(time.RFC3339))
 	reporting, over := context.WithCancel(ctx)
 	var reports sync.WaitGroup
-	reports.Go(func() { p.report(reporting) })
+	reports.Go(func() { p.logProgress(reporting) })
 	defer reports.Wait()
 	defer over()
 	p.startDrain()
-	if err := p.finish(ctx, traffic); err != nil {
-		r := p.rest()
+	if err := p.closeTraffic(ctx, traffic); err != nil {
+		r := p.remaining()
 		p.log.Warn("drain timed out", "requests", r.Requests, "tunnels", r.Tunnels, "error", err)
 		return
 	}
 	p.log.Info("drained", "seconds", time.Since(begun).Seconds())
 }
 
-// finish goes on until nobody is served any more. The server's own end comes last:
+// closeTraffic goes on until nobody is served any more. The server's own end comes last:
 // from then on it drops requests that it has read.
-func (p *Proxy) finish(ctx context.Context, traffic *http.Server) error {
+func (p *Proxy) closeTraffic(ctx context.Context, traffic *http.Server) error {
 	select {
 	case <-p.drain.Settled():
 	case <-ctx.Done():
 	}
 	p.conns.StopAccepting()
-	p.live.leave()
+	p.inFlight.endTunnels()
 	select {
 	case <-p.conns.Accepted():
 	case <-ctx.Done():
 	}
-	if err := until(ctx, func() bool { return p.conns.CloseIdle(p.quietFor()) && p.live.count() == 0 }); err != nil {
+	if err := pollUntil(ctx, func() bool { return p.conns.CloseIdle(p.quietFor()) && p.inFlight.len() == 0 }); err != nil {
 		return err
 	}
 	return traffic.Shutdown(ctx)

@@ -14,21 +14,21 @@ type dump struct {
 	Draining bool            `json:"draining"`
 	InFlight int             `json:"in_flight"`
 	Waiting  int             `json:"waiting"`
-	Rest     *rest           `json:"drain_waits_for,omitempty"` // Of a drain.
+	Rest     *remaining      `json:"drain_waits_for,omitempty"` // Of a drain.
 	Requests []dumpedRequest `json:"requests"`                  // The oldest first, and not all of very many.
 }
 
 func (p *Proxy) dump() dump {
-	var left *rest
+	var left *remaining
 	if p.drain.HasBegun() {
-		r := p.rest()
+		r := p.remaining()
 		left = &r
 	}
 	return dump{
 		Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
 		Ready: p.isReady(), Draining: p.drain.HasBegun(),
 		InFlight: p.limiter.InFlight(), Waiting: p.limiter.Waiting(),
-		Rest: left, Requests: p.live.oldest(maxDumped),
+		Rest: left, Requests: p.inFlight.oldest(maxDumped),
 	}
 }
 
@@ -37,25 +37,25 @@ func (p *Proxy) dump() dump {
 type dumpedRequest struct {
 	Method     string  `json:"method"`
 	AgeSeconds float64 `json:"age_seconds"`
-	State      string  `json:"state"`            // queued, held or forwarded.
+	State      string  `json:"state"`            // queued, awaiting_app or forwarded.
 	Tunnel     bool    `json:"tunnel,omitempty"` // It was upgraded.
 }
 
 // oldest tells of the oldest requests, at most max.
-func (l *live) oldest(max int) []dumpedRequest {
+func (l *inFlight) oldest(max int) []dumpedRequest {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	told := make([]dumpedRequest, 0, min(max, l.all.Len()))
+	out := make([]dumpedRequest, 0, min(max, l.all.Len()))
 	for x := range l.all.All() {
-		if len(told) == max {
+		if len(out) == max {
 			break
 		}
-		told = append(told, dumpedRequest{
+		out = append(out, dumpedRequest{
 			Method:     x.method,
-			AgeSeconds: time.Since(x.begun).Seconds(),
-			State:      [...]string{"queued", "held", "forwarded"}[x.state.Load()],
+			AgeSeconds: time.Since(x.began).Seconds(),
+			State:      [...]string{"queued", "awaiting_app", "forwarded"}[x.state.Load()],
 			Tunnel:     x.upgraded.Load(),
 		})
 	}
-	return told
+	return out
 }

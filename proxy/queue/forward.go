@@ -24,24 +24,24 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 		body = replay.New(r.Body, -1, 0) // An attempt that has read some of it is the last.
 	}
 	for refused := 0; ; refused++ {
-		x.state.Store(stateHeld)
-		ready := p.hold(r, x, refused)
+		x.state.Store(stateAwaitingApp)
+		ready := p.awaitApp(r, x, refused)
 		if r.Context().Err() != nil || ready && x.hasWaited && hangup.CallerLeft(r) {
 			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
 		}
 		if !ready {
-			p.turnAway(r, x)
+			p.refuseDraining(r, x)
 			return
 		}
 		if refused == 0 {
-			x.waited = time.Since(x.begun)
+			x.waited = time.Since(x.began)
 			p.metrics.wait.Observe(x.waited.Seconds())
 			proxy.StripInternal(r.Header)
 			if x.cert != "" {
 				r.Header[clientcert.Header] = []string{x.cert}
 			}
 		}
-		x.state.Store(stateForward)
+		x.state.Store(stateForwarded)
 		if body != nil {
 			// To close the server's own body would be to wait for the rest of it. The request
 			// is a copy, made for its context.
@@ -57,7 +57,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			p.ready.Refused(err)
 		}
 		if !gone || !failed.Refused {
-			p.forwardFailed(r, x, body, err)
+			p.refuseFailed(r, x, body, err)
 			return
 		}
 		breaks = failed.Breaks
@@ -66,24 +66,24 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 
 const (
 	// refusedPause is the pause after the second refusal in a row of an app that probes
-	// find ready, and twice as long after each further one, up to refusedPauseMost.
-	refusedPause     = 5 * time.Millisecond
-	refusedPauseMost = time.Second
+	// find ready, and twice as long after each further one, up to maxRefusedPause.
+	refusedPause    = 5 * time.Millisecond
+	maxRefusedPause = time.Second
 )
 
-// hold waits until the app is ready, which has refused x before so many times. False
+// awaitApp waits until the app is ready, which has refused x before so many times. False
 // means that the request is over, or that the instance ends without its app.
-func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
+func (p *Proxy) awaitApp(r *http.Request, x *request, refused int) bool {
 	if refused == 0 && p.ready.IsReady() {
 		return true
 	}
-	defer p.watched(r, x)()
+	defer p.watchCaller(r, x)()
 	ends := p.drain.Settled()
 	if x.proxied {
 		ends = p.drain.Begun() // The activator has heard of the drain by then, or hears of it now.
 	}
 	if refused > 1 {
-		pause := time.NewTimer(min(refusedPause<<min(refused-2, 10), refusedPauseMost))
+		pause := time.NewTimer(min(refusedPause<<min(refused-2, 10), maxRefusedPause))
 		defer pause.Stop()
 		select {
 		case <-pause.C:
@@ -102,8 +102,8 @@ func (p *Proxy) hold(r *http.Request, x *request, refused int) bool {
 	return false
 }
 
-// forwardFailed answers in place of an app that did not.
-func (p *Proxy) forwardFailed(r *http.Request, x *request, body *replay.Body, err error) {
+// refuseFailed answers in place of an app that did not.
+func (p *Proxy) refuseFailed(r *http.Request, x *request, body *replay.Body, err error) {
 	var failed *upstream.ForwardError
 	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
 		panic(http.ErrAbortHandler)
@@ -121,7 +121,7 @@ func (p *Proxy) forwardFailed(r *http.Request, x *request, body *replay.Body, er
 		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, failed.Err.Error())
 		return
 	}
-	p.refuse(r, x, http.StatusBadGateway, failure(failed), failed.Reason("the app"))
+	p.refuse(r, x, http.StatusBadGateway, failureReason(failed), failed.Reason("the app"))
 }
 
 // isMalformed reports whether err, of reading a body, is about what the caller has sent,

@@ -21,7 +21,7 @@ type identity struct {
 func (p *Proxy) identify(h http.Header) identity {
 	claim := first(h[wadi.HeaderProxied])
 	if p.cfg.Envoy == "" {
-		return identity{proxied: p.proves(claim)}
+		return identity{proxied: p.provesActivator(claim)}
 	}
 	cert, err := clientcert.Parse(h[clientcert.Header])
 	if err != nil {
@@ -33,8 +33,8 @@ func (p *Proxy) identify(h http.Header) identity {
 	}
 }
 
-// proves says whether claim is the revision's secret.
-func (p *Proxy) proves(claim string) bool {
+// provesActivator says whether claim is the revision's secret.
+func (p *Proxy) provesActivator(claim string) bool {
 	if claim == "" || len(p.cfg.Proof) == 0 {
 		return false
 	}

@@ -8,27 +8,27 @@ import (
 	"github.com/wadi-run/wadi/proxy/list"
 )
 
-// live holds the requests that are here now. It is bounded by the limiter and
+// inFlight holds the requests that are here now. It is bounded by the limiter and
 // the connections.
-type live struct {
+type inFlight struct {
 	mu  sync.Mutex
 	all list.List[*request] // In the order in which they came.
 }
 
-func (l *live) add(x *request) {
+func (l *inFlight) add(x *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all.PushBack(&x.node, x)
 }
 
-func (l *live) remove(x *request) {
+func (l *inFlight) remove(x *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all.Remove(&x.node)
 }
 
-// leave tells those that are upgraded, or will be, that the process ends.
-func (l *live) leave() {
+// endTunnels tells those that are upgraded, or will be, that the process ends.
+func (l *inFlight) endTunnels() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for x := range l.all.All() {
@@ -36,36 +36,36 @@ func (l *live) leave() {
 	}
 }
 
-func (l *live) count() int {
+func (l *inFlight) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.all.Len()
 }
 
-// rest is what a drain waits for.
-type rest struct {
+// remaining is what a drain waits for.
+type remaining struct {
 	Requests int       `json:"requests"`
 	Tunnels  int       `json:"tunnels"`        // Requests that were upgraded.
 	Until    time.Time `json:"until,omitzero"` // When they are cut off; zero: the drain does not end the process.
 }
 
-func (r rest) String() string {
-	s := several(r.Requests, "request") + " and " + several(r.Tunnels, "tunnel")
+func (r remaining) String() string {
+	s := plural(r.Requests, "request") + " and " + plural(r.Tunnels, "tunnel")
 	if !r.Until.IsZero() {
 		s += ", until " + r.Until.UTC().Format(time.RFC3339)
 	}
 	return s
 }
 
-func several(n int, what string) string {
+func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// rest counts what is left.
-func (l *live) rest() (r rest) {
+// remaining counts what is left.
+func (l *inFlight) remaining() (r remaining) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for x := range l.all.All() {
@@ -78,8 +78,8 @@ func (l *live) rest() (r rest) {
 	return r
 }
 
-// busy reports whether a request is here that counts as activity.
-func (l *live) busy() bool {
+// hasActivity reports whether a request is here that counts as activity.
+func (l *inFlight) hasActivity() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for x := range l.all.All() {

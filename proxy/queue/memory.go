@@ -8,12 +8,12 @@ const memoryName = "NOMAD_MEMORY_LIMIT"
 // the stacks of its goroutines; a connection of HTTP/2 with one in it, whose caller has
 // sent as much ahead as it may, some 100.
 const (
-	ownMemory    = 20 // MiB: the process with next to nothing to do, and its large buffers.
-	perRequest   = 48 // KiB.
-	perHTTP2     = 120
-	leastBound   = 64
-	mostRequests = 10_000
-	mostHTTP2    = 4096
+	ownMemory   = 20 // MiB: the process with next to nothing to do, and its large buffers.
+	perRequest  = 48 // KiB.
+	perHTTP2    = 120
+	minBound    = 64
+	maxRequests = 10_000
+	maxHTTP2    = 4096
 )
 
 // maxInFlightFor is the bound of requests where nothing else is said and the task has
@@ -22,7 +22,7 @@ func maxInFlightFor(mib int) int {
 	if mib <= 0 {
 		return DefaultMaxInFlight
 	}
-	return min(max((mib-ownMemory)<<10/perRequest, leastBound), mostRequests)
+	return min(max((mib-ownMemory)<<10/perRequest, minBound), maxRequests)
 }
 
 // maxHTTP2For is the same for connections of HTTP/2.
@@ -30,7 +30,7 @@ func maxHTTP2For(mib int) int {
 	if mib <= 0 {
 		mib = defaultMemory
 	}
-	return min(max((mib-ownMemory)<<10/perHTTP2, leastBound), mostHTTP2)
+	return min(max((mib-ownMemory)<<10/perHTTP2, minBound), maxHTTP2)
 }
 
 // defaultMemory is what package jobspecs gives the task.

@@ -81,7 +81,7 @@ func gauges(p *Proxy) []prometheus.Collector {
 		gauge("wadi_queue_waiting_requests", "Requests that wait for the limit.", nil,
 			func() int { return p.limiter.Waiting() }),
 		gauge("wadi_queue_tunnels", "Requests that were upgraded, such as WebSockets. They are among those in flight.", nil,
-			func() int { return p.live.rest().Tunnels }),
+			func() int { return p.inFlight.remaining().Tunnels }),
 		gauge("wadi_queue_connections", "Open connections of callers.", nil,
 			func() int { return p.conns.Len() }),
 		gauge(connections, connectionsHelp, prometheus.Labels{"state": "active"},

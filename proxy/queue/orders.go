@@ -24,11 +24,11 @@ type orders struct {
 
 	kind atomic.Int32 // A kind of order, for those who only want to know whether there is one.
 
-	mu    sync.Mutex
-	since time.Time // When it was told to go first.
-	last  time.Time // When a request came since that it took and that counts as activity; zero: none did.
-	end   *time.Timer
-	turn  int // Counts the orders, for a timer that comes too late.
+	mu         sync.Mutex
+	since      time.Time // When it was told to go first.
+	last       time.Time // When a request came since that it took and that counts as activity; zero: none did.
+	end        *time.Timer
+	generation int // Counts the orders, for a timer that comes too late.
 }
 
 // The kinds of orders, as numbers.
@@ -39,10 +39,10 @@ const (
 )
 
 func (o *orders) going() bool  { return o.kind.Load() != ordersNone }
-func (o *orders) leaves() bool { return o.kind.Load() == ordersGo }
+func (o *orders) mustGo() bool { return o.kind.Load() == ordersGo }
 
-// told is the order that is in force.
-func (o *orders) told() wadi.Order {
+// current is the order that is in force.
+func (o *orders) current() wadi.Order {
 	switch o.kind.Load() {
 	case ordersGo:
 		return wadi.OrderGo
@@ -52,8 +52,8 @@ func (o *orders) told() wadi.Order {
 	return wadi.OrderStay
 }
 
-// tell takes in an order.
-func (o *orders) tell(order wadi.Order) {
+// apply takes in an order.
+func (o *orders) apply(order wadi.Order) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	kind := ordersNone
@@ -69,7 +69,7 @@ func (o *orders) tell(order wadi.Order) {
 // set makes kind what is in force, for the lease. The caller holds the mutex.
 func (o *orders) set(kind int32) {
 	was := o.kind.Swap(kind)
-	o.turn++
+	o.generation++
 	if o.end != nil {
 		o.end.Stop()
 	}
@@ -79,7 +79,7 @@ func (o *orders) set(kind int32) {
 		if was == ordersNone {
 			o.since = time.Now()
 		}
-		turn := o.turn
+		turn := o.generation
 		o.end = time.AfterFunc(orderLease, func() { o.expire(turn) })
 	}
 	if was != kind {
@@ -90,13 +90,13 @@ func (o *orders) set(kind int32) {
 func (o *orders) expire(turn int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.turn == turn {
+	if o.generation == turn {
 		o.set(ordersNone)
 	}
 }
 
-// saw notes a request that is served although the instance is to go.
-func (o *orders) saw(counted bool) {
+// noteRequest notes a request that is served although the instance is to go.
+func (o *orders) noteRequest(counted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch kind := o.kind.Load(); {
@@ -108,8 +108,8 @@ func (o *orders) saw(counted bool) {
 	}
 }
 
-// times are for how long it is to go, and for how long no request has come.
-func (o *orders) times() (since, quiet time.Duration) {
+// durations are for how long it is to go, and for how long no request has come.
+func (o *orders) durations() (since, quiet time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.since.IsZero() {
@@ -123,21 +123,21 @@ func (o *orders) times() (since, quiet time.Duration) {
 	return since, quiet
 }
 
-// turnsAway reports whether x, which is among the live ones, is better sent elsewhere
+// diverts reports whether x, which is among the live ones, is better sent elsewhere
 // because the instance is to go, and notes it if not. Whose body is long, or of no known
 // length, is served: who sent it may not have all of it any more. Its answer says what
 // an activator has to know.
-func (p *Proxy) turnsAway(r *http.Request, x *request) bool {
+func (p *Proxy) diverts(r *http.Request, x *request) bool {
 	if !p.orders.going() {
 		return false
 	}
-	if p.orders.leaves() {
+	if p.orders.mustGo() {
 		if x.proxied && r.ContentLength >= 0 && r.ContentLength <= replay.MaxKept {
 			return true
 		}
 		x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
 	}
-	p.orders.saw(x.counted)
+	p.orders.noteRequest(x.counted)
 	return false
 }
 
@@ -149,14 +149,14 @@ func (p *Proxy) answerOrder(x *request, r *http.Request, order wadi.Order) {
 		return
 	}
 	// First the order and then the count: a request that it does not meet is counted.
-	p.orders.tell(order)
-	if order == wadi.OrderGoIfIdle && p.live.busy() {
-		p.orders.tell(wadi.OrderStay)
+	p.orders.apply(order)
+	if order == wadi.OrderGoIfIdle && p.inFlight.hasActivity() {
+		p.orders.apply(wadi.OrderStay)
 	}
-	left := p.live.rest()
-	since, quiet := p.orders.times()
+	left := p.inFlight.remaining()
+	since, quiet := p.orders.durations()
 	told := wadi.OrderAnswer{
-		Order: p.orders.told(), Requests: left.Requests, Tunnels: left.Tunnels,
+		Order: p.orders.current(), Requests: left.Requests, Tunnels: left.Tunnels,
 		SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds(),
 	}
 	x.Header().Set(wadi.HeaderOrder, string(told.Order))

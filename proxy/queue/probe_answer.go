@@ -18,7 +18,7 @@ const (
 
 // answerProbe tells whether requests may be sent here. The app sees nothing of it.
 func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision string) {
-	x := ownAnswer(w, r)
+	x := newOwnAnswer(w, r)
 	p.setIdentity(x.Header())
 	x.kind = kindProbe
 	result := probedReady
@@ -28,11 +28,11 @@ func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision str
 		x.WriteHeader(http.StatusMisdirectedRequest)
 	case r.Header[wadi.HeaderOrder] != nil:
 		p.answerOrder(x, r, wadi.Order(first(r.Header[wadi.HeaderOrder])))
-	case !p.isReady(), p.orders.leaves():
+	case !p.isReady(), p.orders.mustGo():
 		result = probedNotReady
 		x.Header().Set("Retry-After", "1")
 		x.Header().Set(wadi.HeaderUnready, p.notReady())
-		if p.orders.leaves() {
+		if p.orders.mustGo() {
 			x.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
 		}
 		x.WriteHeader(http.StatusServiceUnavailable)

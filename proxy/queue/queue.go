@@ -33,15 +33,15 @@ import (
 // Bounds of the listeners.
 const (
 	planeIdleTimeout = 10 * time.Second // Of the admin and metrics planes.
-	farewellTimeout  = 250 * time.Millisecond
+	planesTimeout    = 250 * time.Millisecond
 	maxStreams       = 1024 // HTTP/2 streams of one connection.
 
 	// appIdleTimeout is shorter than any common server keeps a connection, so
 	// that the app seldom closes one under a request. A new one costs little.
 	appIdleTimeout = 1500 * time.Millisecond
-	// appNotices is for how long a request whose caller has left counts against the
+	// lingerMax is for how long a request whose caller has left counts against the
 	// limit, while the app says nothing and has not closed its side.
-	appNotices = 10 * time.Second
+	lingerMax = 10 * time.Second
 )
 
 // forwarder is the app, see [upstream.Upstream].
@@ -72,7 +72,7 @@ type Proxy struct {
 	planes    struct{ admin, metrics *conns.Listener }
 	drainEnd  atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
 	hangUps   hangup.Watcher
-	live      *live
+	inFlight  *inFlight
 	metrics   *metrics
 
 	listeners struct{ traffic, admin, metrics net.Listener }
@@ -81,14 +81,14 @@ type Proxy struct {
 // New opens the listeners and returns what serves on them. Access log lines go to
 // access, if the configuration asks for them.
 func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, clock: stats.NewClock(), live: &live{}, drain: drain.New(), keeper: deadline.NewTimer(cfg.Timeout)}
+	p := &Proxy{cfg: cfg, log: log, clock: stats.NewClock(), inFlight: &inFlight{}, drain: drain.New(), keeper: deadline.NewTimer(cfg.Timeout)}
 	if cfg.AccessLog {
 		p.access = accesslog.New(access)
 	}
 	var linger time.Duration
 	if cfg.Limit > 0 {
 		p.limiter = limiter.New(cfg.Limit, cfg.Depth)
-		linger = appNotices
+		linger = lingerMax
 	} else {
 		p.limiter = limiter.New(cfg.MaxInFlight, 0)
 	}
@@ -196,7 +196,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		p.shutdown(work, traffic)
 	case <-failed.Done():
 	}
-	p.farewell(work, metrics, admin)
+	p.shutDownPlanes(work, metrics, admin)
 	stop()
 	for _, s := range []*http.Server{traffic, admin, metrics} {
 		_ = s.Close() // Whatever is still open ends with the process.
@@ -204,10 +204,10 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// farewell lets those that wait for an answer of the planes have it: the last
+// shutDownPlanes lets those that wait for an answer of the planes have it: the last
 // statistics, and that the drain is over.
-func (p *Proxy) farewell(ctx context.Context, planes ...*http.Server) {
-	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
+func (p *Proxy) shutDownPlanes(ctx context.Context, planes ...*http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, planesTimeout)
 	defer cancel()
 	p.clock.Wake()
 	for _, s := range planes {
@@ -230,7 +230,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 		MaxReceiveBufferPerStream:     proxy.StreamBuffer,
 		MaxReceiveBufferPerConnection: proxy.ConnBuffer,
 		MaxReadFrameSize:              proxy.FrameSize,
-		WriteByteTimeout:              cmp.Or(p.cfg.Deaf, proxy.DeafAfter),
+		WriteByteTimeout:              cmp.Or(p.cfg.WriteByteTimeout, proxy.DeafAfter),
 	}
 	return s
 }

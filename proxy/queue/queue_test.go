@@ -81,7 +81,7 @@ func run(t *testing.T, settle time.Duration, target string, environ ...string) *
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	cfg.Settle, cfg.Deaf = settle, deafSoon
+	cfg.Settle, cfg.WriteByteTimeout = settle, deafSoon
 	out := &lines{}
 	p, err := queue.New(t.Context(), cfg, hclog.New(&hclog.LoggerOptions{Level: cfg.LogLevel, Output: io.Discard}), out)
 	if err != nil {

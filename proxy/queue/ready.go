@@ -11,16 +11,16 @@ import (
 // isReady reports whether requests may be sent here.
 func (p *Proxy) isReady() bool { return p.ready.IsReady() && !p.drain.HasBegun() }
 
-// toldToGo is why an instance is not ready that could be.
-const toldToGo = "about to stop, others take its requests"
+// stoppingText is why an instance is not ready that could be.
+const stoppingText = "about to stop, others take its requests"
 
 // notReady is why the app is not ready, in one line.
 func (p *Proxy) notReady() string {
 	if p.drain.HasBegun() {
-		return "draining: waits for " + p.rest().String()
+		return "draining: waits for " + p.remaining().String()
 	}
 	if p.ready.IsReady() && p.orders.going() {
-		return toldToGo
+		return stoppingText
 	}
 	return cmp.Or(p.diagnosis.Unready(p.ready.LastError()), "the app is not ready")
 }
@@ -32,7 +32,7 @@ func (p *Proxy) answerReady(w http.ResponseWriter, r *http.Request) {
 	case p.drain.HasBegun(), !p.ready.IsReady():
 		http.Error(w, p.notReady(), http.StatusServiceUnavailable)
 	case p.orders.going(): // Statistics say that it is ready all the same: it may yet stay.
-		http.Error(w, toldToGo, http.StatusServiceUnavailable)
+		http.Error(w, stoppingText, http.StatusServiceUnavailable)
 	case !p.envoyListens(r.Context()):
 		http.Error(w, "Envoy does not listen", http.StatusServiceUnavailable)
 	default:

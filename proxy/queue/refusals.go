@@ -29,8 +29,8 @@ const (
 var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonLeaving, reasonAppRefused, reasonAppFailed, reasonAppAnswer, reasonMalformed,
 	deadline.ErrRequestTimeout.Error(), deadline.ErrResponseStartTimeout.Error(), deadline.ErrIdleTimeout.Error()}
 
-// failure is the reason of the metrics for how the app failed.
-func failure(e *upstream.ForwardError) string {
+// failureReason is the reason of the metrics for how the app failed.
+func failureReason(e *upstream.ForwardError) string {
 	switch {
 	case e.Refused:
 		return reasonAppRefused
@@ -55,7 +55,7 @@ func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text str
 // answerMisdirected answers what is meant for another instance. 421 is for gRPC calls,
 // too: it is for those who know where else to send them.
 func (p *Proxy) answerMisdirected(w http.ResponseWriter, r *http.Request) {
-	x := ownAnswer(w, r)
+	x := newOwnAnswer(w, r)
 	x.Header().Set(wadi.HeaderError, reasonMisdirected)
 	http.Error(&x.response, fmt.Sprintf("queue-proxy: this is instance %q of revision %s", p.cfg.Instance, p.cfg.Revision),
 		http.StatusMisdirectedRequest)
@@ -64,7 +64,7 @@ func (p *Proxy) answerMisdirected(w http.ResponseWriter, r *http.Request) {
 
 // refuseMalformed answers what no app is sent, as it came over HTTP/2.
 func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why framing.Reason) {
-	x := ownAnswer(w, r)
+	x := newOwnAnswer(w, r)
 	x.Header().Set(wadi.HeaderError, reasonMalformed)
 	if text := "queue-proxy: " + why.Text(); !proxy.RefuseGRPC(&x.response, r, http.StatusBadRequest, text) {
 		http.Error(&x.response, text, http.StatusBadRequest)
@@ -76,24 +76,24 @@ func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why fram
 func (p *Proxy) refused(x *request, r *http.Request, status int, reason string) {
 	x.status, x.reason = status, reason // Whatever HTTP says of it: to a gRPC call that is 200.
 	p.metrics.refusals[reason].Inc()
-	p.metrics.observe(status, time.Since(x.begun))
+	p.metrics.observe(status, time.Since(x.began))
 	if p.access != nil {
 		p.logRequest(x, r)
 	}
 }
 
-// ownAnswer is for a request that is answered at once, and waits for nothing.
-func ownAnswer(w http.ResponseWriter, r *http.Request) *request {
+// newOwnAnswer is for a request that is answered at once, and waits for nothing.
+func newOwnAnswer(w http.ResponseWriter, r *http.Request) *request {
 	deadline.EndUnread(w, r)
-	return &request{response: response{ResponseWriter: w}, method: r.Method, path: r.URL.Path, begun: time.Now()}
+	return &request{response: response{ResponseWriter: w}, method: r.Method, path: r.URL.Path, began: time.Now()}
 }
 
-// turnAway answers a request whose app has seen nothing of it, and will not. Activators
+// refuseDraining answers a request whose app has seen nothing of it, and will not. Activators
 // and callers' Envoys, who name the service, know where else to send it.
-func (p *Proxy) turnAway(r *http.Request, x *request) {
+func (p *Proxy) refuseDraining(r *http.Request, x *request) {
 	const text = "the instance stops and its app is not ready"
 	x.timed.Header().Set("Retry-After", "1")
-	if !x.named {
+	if !x.namesService {
 		p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, text)
 		return
 	}
@@ -104,8 +104,8 @@ func (p *Proxy) turnAway(r *http.Request, x *request) {
 	x.reason = reasonDraining
 }
 
-// sendElsewhere answers a request that others take.
-func (p *Proxy) sendElsewhere(x *request) {
+// refuseStopping answers a request that others take.
+func (p *Proxy) refuseStopping(x *request) {
 	p.metrics.refusals[reasonLeaving].Inc()
 	x.instance = "" // Or it were the app's own answer.
 	x.timed.Header().Set(wadi.HeaderError, reasonLeaving)

@@ -12,23 +12,23 @@ import (
 
 // The states of a live request, in order.
 const (
-	stateQueued  int32 = iota // Waits for the limit.
-	stateHeld                 // Waits for the app to be ready.
-	stateForward              // Is in the app.
+	stateQueued      int32 = iota // Waits for the limit.
+	stateAwaitingApp              // Waits for the app to be ready.
+	stateForwarded                // Is in the app.
 )
 
 // request is one request between its arrival and its end. All that it needs is in
 // it, so that it costs one allocation.
 type request struct {
 	response
-	timed   deadline.Tracker
-	method  string
-	path    string
-	begun   time.Time
-	waited  time.Duration // For limit and app; written before the state is stateForward.
-	state   atomic.Int32
-	counted bool // It is activity; proxied says whether an activator counts it too.
-	named   bool // By its service: it comes from an activator or a caller's Envoy.
+	timed        deadline.Tracker
+	method       string
+	path         string
+	began        time.Time
+	waited       time.Duration // For limit and app; written before the state is stateForwarded.
+	state        atomic.Int32
+	counted      bool // It is activity; proxied says whether an activator counts it too.
+	namesService bool // By its service: it comes from an activator or a caller's Envoy.
 	identity
 
 	hasWaited bool         // For the limit or the app.
@@ -43,20 +43,20 @@ type request struct {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	x := &request{
 		response: response{ResponseWriter: w, instance: p.cfg.Instance},
-		method:   r.Method, path: r.URL.Path, begun: time.Now(),
-		counted: !p.quiet(r.URL.Path), named: first(r.Header[wadi.HeaderService]) != "", identity: p.identify(r.Header),
+		method:   r.Method, path: r.URL.Path, began: time.Now(),
+		counted: !p.quiet(r.URL.Path), namesService: first(r.Header[wadi.HeaderService]) != "", identity: p.identify(r.Header),
 	}
 	if x.counted {
 		p.recorder.Enter(x.proxied)
 	}
 	if p.access != nil {
-		x.logged(r)
+		x.countBody(r)
 	}
-	p.live.add(x)
+	p.inFlight.add(x)
 	defer p.ended(x, r)
 	defer x.timed.End()
-	if r = p.keeper.Begin(&x.timed, &x.response, r, x.begun); p.turnsAway(r, x) {
-		p.sendElsewhere(x)
+	if r = p.keeper.Begin(&x.timed, &x.response, r, x.began); p.diverts(r, x) {
+		p.refuseStopping(x)
 		return
 	}
 	p.admit(r, x)
@@ -64,7 +64,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 
 // ended counts a request that has been answered, or broken off.
 func (p *Proxy) ended(x *request, r *http.Request) {
-	p.live.remove(x)
+	p.inFlight.remove(x)
 	if x.counted {
 		p.recorder.Leave(x.proxied)
 	}
@@ -73,7 +73,7 @@ func (p *Proxy) ended(x *request, r *http.Request) {
 		// Whatever HTTP says of it: to a gRPC call that is 200.
 		x.status, x.reason = http.StatusGatewayTimeout, err.Error()
 	}
-	p.metrics.observe(x.status, time.Since(x.begun))
+	p.metrics.observe(x.status, time.Since(x.began))
 	if p.access != nil {
 		p.logRequest(x, r)
 	}

@@ -16,7 +16,7 @@ func (p *Proxy) trafficHandler() http.Handler {
 			w.Header().Set("Connection", "close") // The next one goes elsewhere. For HTTP/2 see goAway.
 		}
 		if r.ProtoMajor != 1 { // Of HTTP/1 the listener has judged, before anything was read of it.
-			if why := framing.Acceptable(r); why != framing.None {
+			if why := framing.CheckHTTP2(r); why != framing.None {
 				p.refuseMalformed(w, r, why)
 				return
 			}
@@ -39,9 +39,9 @@ func (p *Proxy) trafficHandler() http.Handler {
 // splitter names service and revision only, an activator the instance too. The
 // names in a header are canonical, as these are.
 func (p *Proxy) isMeant(h http.Header) bool {
-	return names(h[wadi.HeaderService], p.cfg.Service) &&
-		names(h[wadi.HeaderRevision], p.cfg.Revision) &&
-		names(h[wadi.HeaderInstance], p.cfg.Instance)
+	return allAre(h[wadi.HeaderService], p.cfg.Service) &&
+		allAre(h[wadi.HeaderRevision], p.cfg.Revision) &&
+		allAre(h[wadi.HeaderInstance], p.cfg.Instance)
 }
 
 func first(values []string) string {
@@ -51,8 +51,8 @@ func first(values []string) string {
 	return values[0]
 }
 
-// names says whether all the values of a header are empty or own.
-func names(values []string, own string) bool {
+// allAre says whether all the values of a header are empty or own.
+func allAre(values []string, own string) bool {
 	for _, v := range values {
 		if v != "" && v != own {
 			return false

@@ -21,8 +21,8 @@ import (
 	"syscall"
 )
 
-// Most is how much is read or written at once in this way; more goes the usual one.
-const Most = 64 << 10
+// MaxBytes is how much is read or written at once in this way; more goes the usual one.
+const MaxBytes = 64 << 10
 
 // Calls is what connections have in common. Its zero value is ready.
 type Calls struct{ free sync.Pool }
@@ -47,7 +47,7 @@ var _ net.Conn = (*Conn)(nil)
 
 // Read reads what there is, or waits for it.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.raw == nil || len(p) == 0 || len(p) > Most {
+	if c.raw == nil || len(p) == 0 || len(p) > MaxBytes {
 		return c.TCPConn.Read(p)
 	}
 	o := c.calls.begin(p)
@@ -55,7 +55,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n, failed := c.calls.end(o)
 	switch {
 	case err != nil:
-		return 0, named(err, "read")
+		return 0, withOp(err, "read")
 	case failed != nil:
 		return 0, c.failed("read", failed)
 	case n == 0:
@@ -66,7 +66,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes all of p, unless it says why not.
 func (c *Conn) Write(p []byte) (int, error) {
-	if c.raw == nil || len(p) == 0 || len(p) > Most {
+	if c.raw == nil || len(p) == 0 || len(p) > MaxBytes {
 		return c.TCPConn.Write(p)
 	}
 	o := c.calls.begin(p)
@@ -74,7 +74,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	n, failed := c.calls.end(o)
 	switch {
 	case err != nil:
-		return n, named(err, "write")
+		return n, withOp(err, "write")
 	case failed != nil:
 		return n, c.failed("write", failed)
 	}
@@ -86,8 +86,8 @@ func (c *Conn) failed(call string, err error) error {
 	return &net.OpError{Op: call, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(call, err)}
 }
 
-// named gives the error of a descriptor the name that a connection's has.
-func named(err error, call string) error {
+// withOp gives the error of a descriptor the name that a connection's has.
+func withOp(err error, call string) error {
 	if e, ok := err.(*net.OpError); ok {
 		e.Op = call // It is ours: made for this call.
 	}

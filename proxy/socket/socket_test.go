@@ -79,7 +79,7 @@ func TestConn_WriteWaits(t *testing.T) {
 	defer all.Wait()
 	all.Go(func() {
 		for left, size := want, 1; len(left) > 0; size = size*3 + 1 {
-			if size > 2*socket.Most {
+			if size > 2*socket.MaxBytes {
 				size = 1000
 			}
 			n, err := c.Write(left[:min(size, len(left))])
@@ -100,7 +100,7 @@ func TestConn_WriteWaits(t *testing.T) {
 
 // Errors are those of package net.
 func TestConn_Errors(t *testing.T) {
-	full := make([]byte, socket.Most)
+	full := make([]byte, socket.MaxBytes)
 	for name, tt := range map[string]struct {
 		do   func(c *socket.Conn, peer *net.TCPConn) error
 		want error
@@ -172,7 +172,7 @@ func TestConn_Errors(t *testing.T) {
 func TestConn_WritesInPart(t *testing.T) {
 	c, peer := pair(t)
 	_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-	full, sent := make([]byte, socket.Most), 0
+	full, sent := make([]byte, socket.MaxBytes), 0
 	for {
 		n, err := c.Write(full)
 		sent += n

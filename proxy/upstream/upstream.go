@@ -217,7 +217,7 @@ func (u *Upstream) mayAnswer(name string) bool {
 	return !proxy.IsInternal(name) || u.cfg.Wadi && name == wadi.HeaderError
 }
 
-// toldToGo takes in what a queue-proxy says about its staying.
+// stoppingText takes in what a queue-proxy says about its staying.
 func (u *Upstream) toldToGo(order string) {
 	if order == string(wadi.OrderGo) {
 		u.cfg.Goes()

@@ -18,9 +18,9 @@ import (
 
 // Gateway is the agent's own.
 type Gateway interface {
-	// Carries reports whether it serves by the route, and what is amiss: the reason
+	// Serves reports whether it serves by the route, and what is amiss: the reason
 	// why not, or, of one that it carries, the hosts that other services hold.
-	Carries(r wadi.Route) (ok bool, why string)
+	Serves(r wadi.Route) (ok bool, why string)
 }
 
 // Layer is the gateway as a network layer.
@@ -48,7 +48,7 @@ func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		ok, why := l.Gateway.Carries(r)
+		ok, why := l.Gateway.Serves(r)
 		if ok {
 			return nil
 		}
@@ -66,6 +66,6 @@ func (l *Layer) Remove(context.Context, string) error { return nil }
 // Programmed asks the gateway. A host that another service holds is told, but bars
 // nothing: the service is woken under the service's own name.
 func (l *Layer) Programmed(_ context.Context, r wadi.Route) (ok bool, why string, err error) {
-	ok, why = l.Gateway.Carries(r)
+	ok, why = l.Gateway.Serves(r)
 	return ok, why, nil
 }

@@ -19,7 +19,7 @@ type gateway struct {
 	asks int
 }
 
-func (g *gateway) Carries(wadi.Route) (bool, string) {
+func (g *gateway) Serves(wadi.Route) (bool, string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asks++

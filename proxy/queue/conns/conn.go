@@ -28,9 +28,9 @@ type conn struct {
 	since     atomic.Int64 // When it was accepted, became idle, began a header, or was shut down; Unix nanoseconds.
 	removed   sync.Once
 
-	parkable atomic.Bool   // The read deadline is one after which it is parked.
-	parking  atomic.Bool   // The server has been given its end, to park it.
-	place    parking.Place // In the lot.
+	parkable atomic.Bool    // The read deadline is one after which it is parked.
+	parking  atomic.Bool    // The server has been given its end, to park it.
+	ticket   parking.Ticket // In the lot.
 
 	goAway goAway
 }
@@ -75,7 +75,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	}
 	parkable := c.listener.crowded() && c.phase.Load() == phaseIdle && !c.http2.Load() && time.Until(t) > IdleTimeout/2
 	if c.parkable.Store(parkable); parkable {
-		t = time.Now().Add(parking.Time(c.listener.n.Load()))
+		t = time.Now().Add(parking.IdleTime(c.listener.n.Load()))
 	}
 	return c.Conn.SetReadDeadline(t)
 }
@@ -136,7 +136,7 @@ func (c *conn) detect(b []byte) bool {
 func (c *conn) Close() error {
 	if c.parking.Swap(false) {
 		if !c.enterLot() {
-			go c.listener.lot.GiveBack(c) // The server is not done with it yet.
+			go c.listener.lot.Release(c) // The server is not done with it yet.
 		}
 		return nil
 	}

@@ -112,6 +112,6 @@ func TestConn_ShutDownAfterItWasGivenBack(t *testing.T) {
 	s := serve(t, 0)
 	crowd(t, s)
 	dial(t, s).ask("one")
-	s.l.lot.GiveBack(unparked(t, s))
+	s.l.lot.Release(unparked(t, s))
 	eventually(t, "closed", func() bool { return s.l.CloseIdle(0) && s.l.Len() == 0 })
 }

@@ -110,7 +110,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) Parked() net.Listener { return l.lot }
 
 // crowded reports whether there are so many connections that idle ones are parked.
-func (l *Listener) crowded() bool { return l.n.Load() > parking.Beyond }
+func (l *Listener) crowded() bool { return l.n.Load() > parking.Threshold }
 
 func (l *Listener) accept() (*conn, error) {
 	below, err := l.Listener.Accept()

@@ -18,7 +18,7 @@ import (
 // A parked connection is served on, and one with a request that has begun is not parked.
 func TestConns_Parked(t *testing.T) {
 	s := serve(t, 0)
-	for range parking.Beyond {
+	for range parking.Threshold {
 		dial(t, s)
 	}
 	idle, begun := dial(t, s), dial(t, s)
@@ -35,7 +35,7 @@ func TestConns_Parked(t *testing.T) {
 	}
 	_ = idle.Close()
 	_ = begun.Close()
-	eventually(t, "without those that were closed", func() bool { return s.l.Len() == parking.Beyond })
+	eventually(t, "without those that were closed", func() bool { return s.l.Len() == parking.Threshold })
 }
 
 // At the bound an idle connection is evicted, but none in use.

@@ -34,18 +34,18 @@ func (c *conn) enterLot() bool {
 
 var _ parking.Conn = (*conn)(nil)
 
-// Place implements [parking.Conn].
-func (c *conn) Place() *parking.Place { return &c.place }
+// Ticket implements [parking.Conn].
+func (c *conn) Ticket() *parking.Ticket { return &c.ticket }
 
-// IsOld implements [parking.Conn].
-func (c *conn) IsOld() bool { return c.isIdle(IdleTimeout) }
+// IsExpired implements [parking.Conn].
+func (c *conn) IsExpired() bool { return c.isIdle(IdleTimeout) }
 
 // Drop implements [parking.Conn].
 func (c *conn) Drop() { _ = c.drop() } // No answer is due.
 
-// Again implements [parking.Conn]. The server gets the connection in a new wrapper; one
+// Unpark implements [parking.Conn]. The server gets the connection in a new wrapper; one
 // that was shut down meanwhile is closed here.
-func (c *conn) Again() net.Conn {
+func (c *conn) Unpark() net.Conn {
 	if again := c.listener.rewrap(c); again != nil {
 		return again
 	}

@@ -15,10 +15,10 @@ import (
 // crowd opens as many connections to s as make it park others.
 func crowd(t *testing.T, s *server) {
 	t.Helper()
-	for range parking.Beyond {
+	for range parking.Threshold {
 		dial(t, s)
 	}
-	eventually(t, "crowded", func() bool { return s.l.Len() == parking.Beyond })
+	eventually(t, "crowded", func() bool { return s.l.Len() == parking.Threshold })
 }
 
 // A connection without a request costs the server nothing, and is served whatever
@@ -29,7 +29,7 @@ func TestParked_BeforeTheFirstRequest(t *testing.T) {
 	one, two, gone := dial(t, s), dial(t, s), dial(t, s)
 	eventually(t, "parked", func() bool { return s.l.lot.Len() == 3 })
 	_ = gone.Close()
-	eventually(t, "without the connection that was closed", func() bool { return s.l.lot.Len() == 2 && s.l.Len() == parking.Beyond+2 })
+	eventually(t, "without the connection that was closed", func() bool { return s.l.lot.Len() == 2 && s.l.Len() == parking.Threshold+2 })
 	one.ask("HTTP/1")
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
@@ -73,14 +73,14 @@ func TestParked_NoPoller(t *testing.T) {
 	one, two := dial(t, s), dial(t, s)
 	one.ask("one")
 	eventually(t, "parked", func() bool { return s.l.lot.Len() == 2 })
-	s.l.lot.Fill()
+	s.l.lot.StopAdding()
 	three := dial(t, s)
-	eventually(t, "accepted", func() bool { return s.l.Len() == parking.Beyond+3 })
+	eventually(t, "accepted", func() bool { return s.l.Len() == parking.Threshold+3 })
 	for range 2 {
 		for _, c := range []*client{one, two, three} {
 			c.ask("still served")
 		}
-		time.Sleep(2 * parking.After)
+		time.Sleep(2 * parking.MaxIdle)
 	}
 	if got := s.l.lot.Len(); got != 0 {
 		t.Errorf("%d are parked, want none", got)

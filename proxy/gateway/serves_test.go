@@ -14,7 +14,7 @@ type nobody struct{}
 
 func (nobody) ServeRevision(http.ResponseWriter, *http.Request, string, string) {}
 
-func TestCarries(t *testing.T) {
+func TestServes(t *testing.T) {
 	g, err := gateway.New(gateway.Config{Domain: "example.test", Activator: nobody{}, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestCarries(t *testing.T) {
 				routes[r.Service] = r
 			}
 			g.SetRoutes(routes)
-			if ok, why := g.Carries(tt.route); ok != tt.ok || why != tt.why {
+			if ok, why := g.Serves(tt.route); ok != tt.ok || why != tt.why {
 				t.Errorf("got %v %q, want %v %q", ok, why, tt.ok, tt.why)
 			}
 		})

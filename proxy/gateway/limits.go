@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Bounds are what the connections of a listener may cost. What is 0 is the default.
-type Bounds struct {
+// Limits are what the connections of a listener may cost. What is 0 is the default.
+type Limits struct {
 	MaxHeaderBytes    int           // Of one request; 64 KiB. Beyond: 431.
 	ReadHeaderTimeout time.Duration // For the TLS handshake, and from a request's first byte to the end of its headers; 10 s.
 	IdleTimeout       time.Duration // Between requests, and before the first; 2 min.
@@ -17,8 +17,8 @@ type Bounds struct {
 }
 
 // withDefaults is the one place where they are.
-func (b Bounds) withDefaults() Bounds {
-	return Bounds{
+func (b Limits) withDefaults() Limits {
+	return Limits{
 		MaxHeaderBytes:    cmp.Or(b.MaxHeaderBytes, 64<<10),
 		ReadHeaderTimeout: cmp.Or(b.ReadHeaderTimeout, 10*time.Second),
 		IdleTimeout:       cmp.Or(b.IdleTimeout, 2*time.Minute),

@@ -9,12 +9,12 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Carries reports whether this gateway serves by the route: each of its hosts leads
+// Serves reports whether this gateway serves by the route: each of its hosts leads
 // to its targets; of one that is for the mesh only, none does. A host that another
 // service holds is told too, but the route is carried all the same: the service
 // answers under its own name, and no repetition would change the rest. Without its
 // own name it is not.
-func (g *Gateway) Carries(r wadi.Route) (ok bool, why string) {
+func (g *Gateway) Serves(r wadi.Route) (ok bool, why string) {
 	present := g.table.Load()
 	wanted, _ := BuildTable(map[string]wadi.Route{r.Service: r}, g.cfg.Domain)
 	own := normalize(r.Service + "." + g.cfg.Domain)

@@ -64,7 +64,7 @@ func TestForward_RefusedAgain(t *testing.T) {
 // Its caller's leave ends that, and between two tries is a pause.
 func TestForward_RefusedForEver(t *testing.T) {
 	p, app := newFlapping(t, 1<<30)
-	ctx, cancel := context.WithTimeoutCause(t.Context(), refusedPauseMost, errors.New("the test is over"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), maxRefusedPause, errors.New("the test is over"))
 	defer cancel()
 	defer func() {
 		if got := recover(); got != http.ErrAbortHandler {

@@ -40,7 +40,7 @@ type Certificates struct {
 	states   []fileState // When the folder was last read.
 	again    bool        // It is to be read even if it has not changed.
 	pairs    map[string]*pair
-	doubts   map[string]string // By name, "" for the folder: what was wrong when it was last read.
+	findings map[string]string // By name, "" for the folder: what was wrong when it was last read.
 	problems map[string]string // Those doubts that stood for two looks: no file is in mid-writing.
 }
 
@@ -57,13 +57,13 @@ type Certificate struct {
 // LoadCertificates reads the folder. A pair that can't be used, or none at all, is
 // an error: at the start somebody is there to mend it.
 func LoadCertificates(dir string, log hclog.Logger, reg prometheus.Registerer) (*Certificates, error) {
-	c := &Certificates{dir: dir, log: log, again: true, doubts: map[string]string{}, problems: map[string]string{}}
+	c := &Certificates{dir: dir, log: log, again: true, findings: map[string]string{}, problems: map[string]string{}}
 	c.table.Store(newCertTable(nil))
 	c.Refresh()
-	if len(c.doubts) > 0 {
+	if len(c.findings) > 0 {
 		var errs []error
-		for _, name := range slices.Sorted(maps.Keys(c.doubts)) {
-			errs = append(errs, errors.New(c.doubts[name]))
+		for _, name := range slices.Sorted(maps.Keys(c.findings)) {
+			errs = append(errs, errors.New(c.findings[name]))
 		}
 		return nil, fmt.Errorf("gateway: load certificates: %w", errors.Join(errs...))
 	}
@@ -118,23 +118,23 @@ func (c *Certificates) Refresh() {
 	}
 	c.states, c.again = states, len(doubts) > 0 || len(c.problems) > 0 ||
 		slices.ContainsFunc(states, func(s fileState) bool { return !s.settled(now) })
-	c.take(next)
+	c.activate(next)
 	c.report(doubts)
 }
 
-// take puts pairs in force; with mu held.
-func (c *Certificates) take(next map[string]*pair) {
+// activate puts pairs in force; with mu held.
+func (c *Certificates) activate(next map[string]*pair) {
 	changed := len(next) != len(c.pairs)
 	for _, name := range slices.Sorted(maps.Keys(next)) {
 		p, old := next[name], c.pairs[name]
-		if old != nil && old.sum == p.sum && old.loose == p.loose {
+		if old != nil && old.sum == p.sum && old.exposedKey == p.exposedKey {
 			next[name] = old // Connections resume where they were.
 			continue
 		}
 		changed = true
 		c.log.Info("certificate loaded", "name", name, "hosts", p.names, "not_after", p.cert.Leaf.NotAfter.UTC(), "serial", p.cert.Leaf.SerialNumber)
-		if p.loose != "" {
-			c.log.Warn("everybody on this machine may read a private key; chmod o-rwx", "file", p.loose)
+		if p.exposedKey != "" {
+			c.log.Warn("everybody on this machine may read a private key; chmod o-rwx", "file", p.exposedKey)
 		}
 	}
 	for name := range c.pairs {
@@ -152,7 +152,7 @@ func (c *Certificates) take(next map[string]*pair) {
 // of a pair are rarely replaced at one moment. With mu held.
 func (c *Certificates) report(doubts map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(doubts)) {
-		if what := doubts[name]; c.doubts[name] == what && c.problems[name] != what {
+		if what := doubts[name]; c.findings[name] == what && c.problems[name] != what {
 			c.problems[name] = what
 			c.log.Error("certificate not loaded, going on with what was there", "name", name, "error", what)
 		}
@@ -163,7 +163,7 @@ func (c *Certificates) report(doubts map[string]string) {
 			c.log.Info("certificate has no problem any more", "name", name)
 		}
 	}
-	c.doubts = doubts
+	c.findings = doubts
 }
 
 // List says what there is, sorted by name.
@@ -173,7 +173,7 @@ func (c *Certificates) List() []Certificate {
 	var out []Certificate
 	for _, name := range slices.Sorted(maps.Keys(c.pairs)) {
 		p := c.pairs[name]
-		out = append(out, Certificate{Name: name, Hosts: p.names, NotAfter: p.cert.Leaf.NotAfter, LooseKey: p.loose, Problem: c.problems[name]})
+		out = append(out, Certificate{Name: name, Hosts: p.names, NotAfter: p.cert.Leaf.NotAfter, LooseKey: p.exposedKey, Problem: c.problems[name]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.problems)) {
 		if c.pairs[name] == nil {

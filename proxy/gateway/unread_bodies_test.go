@@ -19,8 +19,8 @@ func TestGateway_UnreadBodies(t *testing.T) {
 		host string
 		want string
 	}{
-		"redirect":     {g.ToTLS("443"), "hello.wadi.localhost", "HTTP/1.1 308 "},
-		"unknown host": {g.ToTLS("443"), "nobody.wadi.localhost", "HTTP/1.1 404 "},
+		"redirect":     {g.RedirectToTLS("443"), "hello.wadi.localhost", "HTTP/1.1 308 "},
+		"unknown host": {g.RedirectToTLS("443"), "nobody.wadi.localhost", "HTTP/1.1 404 "},
 		"refusal": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			activator.Refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: "starting", Message: "the agent starts"})
 		}), "hello.wadi.localhost", "HTTP/1.1 503 "},

@@ -39,17 +39,17 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, r.Body)
 }
 
-func newCrowd(t *testing.T, b Bounds) *crowd {
+func newCrowd(t *testing.T, b Limits) *crowd {
 	t.Helper()
 	return newCrowdThat(t, b, 10*time.Millisecond)
 }
 
 // newCrowdThat lingers when it ends.
-func newCrowdThat(t *testing.T, b Bounds, linger time.Duration) *crowd {
+func newCrowdThat(t *testing.T, b Limits, linger time.Duration) *crowd {
 	t.Helper()
 	out := &crowd{t: t, free: make(chan struct{})}
 	s, err := NewServer(t.Context(), ServerConfig{
-		Address: "127.0.0.1:0", Handler: out, Log: hclog.NewNullLogger(), Bounds: b, ShutdownTimeout: 30 * time.Second,
+		Address: "127.0.0.1:0", Handler: out, Log: hclog.NewNullLogger(), Limits: b, ShutdownTimeout: 30 * time.Second,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 	})
 	if err != nil {
@@ -71,7 +71,7 @@ func newCrowdThat(t *testing.T, b Bounds, linger time.Duration) *crowd {
 // full has it park what comes from now on. What it is full of is in use.
 func (c *crowd) full() *crowd {
 	c.t.Helper()
-	for range parking.Beyond {
+	for range parking.Threshold {
 		g := c.dial("127.0.0.1")
 		g.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
 		if _, err := g.answers.ReadByte(); err != nil {
@@ -149,7 +149,7 @@ func (g *guest) ends() {
 // A connection that is parked serves on, one that has begun a request is not parked, and
 // the slots of those that go come back.
 func TestParked_ServesOn(t *testing.T) {
-	c := newCrowd(t, Bounds{}).full()
+	c := newCrowd(t, Limits{}).full()
 	idle, begun := c.dial("127.0.0.1"), c.dial("127.0.0.1")
 	for round := range 3 {
 		idle.ask("again")
@@ -162,17 +162,17 @@ func TestParked_ServesOn(t *testing.T) {
 	}
 	c.soon("parked", func() bool { return c.parked() == 2 })
 	_ = idle.Close()
-	c.soon("rid of the one that has gone", func() bool { return c.parked() == 1 && c.open() == parking.Beyond+1 })
+	c.soon("rid of the one that has gone", func() bool { return c.parked() == 1 && c.open() == parking.Threshold+1 })
 	begun.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	begun.answer(http.StatusOK, "")
 	begun.ends()
-	c.soon("rid of the other", func() bool { return c.parked() == 0 && c.open() == parking.Beyond })
+	c.soon("rid of the other", func() bool { return c.parked() == 0 && c.open() == parking.Threshold })
 }
 
 // Before its first request one costs the server nothing, and is served whatever it
 // speaks; what speaks HTTP/2 stays with the server.
 func TestParked_BeforeTheFirstRequest(t *testing.T) {
-	c := newCrowd(t, Bounds{}).full()
+	c := newCrowd(t, Limits{}).full()
 	one, two := c.dial("127.0.0.1"), c.dial("127.0.0.1")
 	c.soon("parked", func() bool { return c.parked() == 2 })
 	one.ask("HTTP/1")
@@ -197,7 +197,7 @@ func TestParked_BeforeTheFirstRequest(t *testing.T) {
 // What was checked before is checked when a connection comes back: it can't speak HTTP/2
 // then, nor send what may be read in two ways.
 func TestParked_IsChecked(t *testing.T) {
-	c := newCrowd(t, Bounds{}).full()
+	c := newCrowd(t, Limits{}).full()
 	for _, bad := range []string{
 		http2.ClientPreface,
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -209,13 +209,13 @@ func TestParked_IsChecked(t *testing.T) {
 		g.send(bad)
 		g.answer(http.StatusBadRequest, "")
 		g.ends()
-		c.soon("rid of it", func() bool { return c.open() == parking.Beyond })
+		c.soon("rid of it", func() bool { return c.open() == parking.Threshold })
 	}
 }
 
 // A header has its time from its first byte on, and no more.
 func TestParked_DawdlersAreCutOff(t *testing.T) {
-	c := newCrowd(t, Bounds{ReadHeaderTimeout: 100 * time.Millisecond}).full()
+	c := newCrowd(t, Limits{ReadHeaderTimeout: 100 * time.Millisecond}).full()
 	for _, asked := range []bool{false, true} {
 		for _, first := range []string{"G", "GET / HT"} {
 			g := c.dial("127.0.0.1")
@@ -225,7 +225,7 @@ func TestParked_DawdlersAreCutOff(t *testing.T) {
 			c.soon("parked", func() bool { return c.parked() == 1 })
 			g.send(first)
 			g.ends() // Else after two minutes.
-			c.soon("rid of it", func() bool { return c.open() == parking.Beyond && c.parked() == 0 })
+			c.soon("rid of it", func() bool { return c.open() == parking.Threshold && c.parked() == 0 })
 		}
 	}
 }
@@ -233,7 +233,7 @@ func TestParked_DawdlersAreCutOff(t *testing.T) {
 // What came of a next request together with one before keeps it from being parked, and
 // has a header's time.
 func TestParked_NotInAHeader(t *testing.T) {
-	c := newCrowd(t, Bounds{ReadHeaderTimeout: 8 * time.Second}).full()
+	c := newCrowd(t, Limits{ReadHeaderTimeout: 8 * time.Second}).full()
 	mark, goesOn, dawdles := c.dial("127.0.0.1"), c.dial("127.0.0.1"), c.dial("127.0.0.1")
 	for _, g := range []*guest{goesOn, dawdles} {
 		g.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HT")
@@ -244,13 +244,13 @@ func TestParked_NotInAHeader(t *testing.T) {
 	goesOn.send("TP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlate")
 	goesOn.answer(http.StatusOK, "late")
 	dawdles.ends() // Else after two minutes.
-	c.soon("parked", func() bool { return c.parked() == 2 && c.open() == parking.Beyond+2 })
+	c.soon("parked", func() bool { return c.parked() == 2 && c.open() == parking.Threshold+2 })
 }
 
 // A parked one is closed when it was idle for too long.
 func TestParked_NotForEver(t *testing.T) {
-	c := newCrowd(t, Bounds{IdleTimeout: 5 * time.Second})
-	for range parking.Beyond + 1 {
+	c := newCrowd(t, Limits{IdleTimeout: 5 * time.Second})
+	for range parking.Threshold + 1 {
 		c.dial("127.0.0.1")
 	}
 	old := c.dial("127.0.0.1")
@@ -263,7 +263,7 @@ func TestParked_NotForEver(t *testing.T) {
 // that was in use a moment ago. Each gives its slot back once.
 func TestParked_MakeRoom(t *testing.T) {
 	const waiting = 8
-	c := newCrowd(t, Bounds{MaxConns: parking.Beyond + waiting + 2}).full()
+	c := newCrowd(t, Limits{MaxConns: parking.Threshold + waiting + 2}).full()
 	busy := c.dial("127.0.0.3")
 	var waits []*guest
 	for range waiting {
@@ -278,7 +278,7 @@ func TestParked_MakeRoom(t *testing.T) {
 		late = append(late, c.dial("127.0.0.4"))
 		late[i].ask("late")
 		first.ends()
-		if got := c.open(); got != parking.Beyond+waiting+2 {
+		if got := c.open(); got != parking.Threshold+waiting+2 {
 			t.Errorf("%d are open, want no more and no less than may be", got)
 		}
 	}
@@ -286,13 +286,13 @@ func TestParked_MakeRoom(t *testing.T) {
 	for _, g := range late {
 		_ = g.Close()
 	}
-	c.soon("rid of those that have gone", func() bool { return c.open() == parking.Beyond+2 && c.parked() <= 2 })
+	c.soon("rid of those that have gone", func() bool { return c.open() == parking.Threshold+2 && c.parked() <= 2 })
 }
 
 // Whatever happens at once to those that come, wait, ask, go and are evicted, all that
 // was lent is given back.
 func TestParked_SlotsComeBack(t *testing.T) {
-	c := newCrowd(t, Bounds{MaxConns: parking.Beyond + 20}).full()
+	c := newCrowd(t, Limits{MaxConns: parking.Threshold + 20}).full()
 	var all sync.WaitGroup
 	for i := range 30 {
 		all.Go(func() {
@@ -321,13 +321,13 @@ func TestParked_SlotsComeBack(t *testing.T) {
 		})
 	}
 	all.Wait()
-	c.soon("rid of all", func() bool { return c.open() == parking.Beyond && c.parked() == 0 })
+	c.soon("rid of all", func() bool { return c.open() == parking.Threshold && c.parked() == 0 })
 }
 
 // A drain serves those that come back while others are served, and then ends those that
 // wait: nobody holds it up.
 func TestParked_Drain(t *testing.T) {
-	c := newCrowdThat(t, Bounds{}, 5*time.Second).full()
+	c := newCrowdThat(t, Limits{}, 5*time.Second).full()
 	quiet, asks := c.dial("127.0.0.1"), c.dial("127.0.0.1")
 	quiet.ask("one")
 	asks.ask("one")
@@ -348,7 +348,7 @@ func TestParked_Drain(t *testing.T) {
 
 // One that can't wait stays with the server.
 func TestParked_Full(t *testing.T) {
-	c := newCrowd(t, Bounds{}).full()
+	c := newCrowd(t, Limits{}).full()
 	waits := c.dial("127.0.0.1")
 	waits.ask("one")
 	c.soon("parked", func() bool { return c.parked() == 1 })
@@ -357,7 +357,7 @@ func TestParked_Full(t *testing.T) {
 	for range 2 {
 		waits.ask("again")
 		stays.ask("again")
-		time.Sleep(2 * parking.After)
+		time.Sleep(2 * parking.MaxIdle)
 	}
 	if got := c.parked(); got != 0 {
 		t.Errorf("%d are parked, want none", got)
@@ -366,11 +366,11 @@ func TestParked_Full(t *testing.T) {
 
 // What an idle connection costs is a fraction of what it costs the server.
 func TestParked_Memory(t *testing.T) {
-	const conns = 3 * parking.Beyond
+	const conns = 3 * parking.Threshold
 	cost := map[bool]int{}
 	for _, parks := range []bool{false, true} {
 		t.Run(fmt.Sprint(parks), func(t *testing.T) {
-			c := newCrowd(t, Bounds{})
+			c := newCrowd(t, Limits{})
 			if !parks {
 				c.s.listener.park.Fill()
 			}
