@@ -50,7 +50,7 @@ func BenchmarkConn(b *testing.B) {
 			name string
 			c    net.Conn
 		}{
-			{"checked", framing.New(framing.Config{}).Conn(&endless{what: tt.what, most: tt.most}, nil)},
+			{"checked", framing.New(framing.Config{}).Conn(&endless{what: tt.what, most: tt.most})},
 			{"bare", &endless{what: tt.what, most: tt.most}},
 		} {
 			b.Run(tt.name+"/"+who.name, func(b *testing.B) {

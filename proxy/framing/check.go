@@ -2,26 +2,26 @@ package framing
 
 import "bytes"
 
-// state is where in a request a connection is.
+// state is the position of a connection in a request.
 type state uint8
 
 const (
 	inRequestLine state = iota // The beginning: a connection's first state.
 	inHeader
-	inBody // Of which left bytes are to come.
+	inBody // left bytes of it are to come.
 	inChunkSize
 	inChunkExtension
 	inChunkSizeEnd // LF is to come.
-	inChunk        // Of which left bytes are to come.
+	inChunk        // left bytes of it are to come.
 	inChunkEnd     // CR is to come.
 	inChunkEndLF
 	inTrailer
 	inPreface // Of HTTP/2, whose first line has come.
 	paused    // After a request that asks for another protocol.
-	unchecked // Nobody's business here any more.
+	unchecked // Everything passes.
 )
 
-// What a head has shown so far.
+// seen is a set of what a head has shown so far.
 type seen uint8
 
 const (
@@ -32,23 +32,23 @@ const (
 	isOld // HTTP/1.0.
 )
 
-// checker follows the requests of one connection. It is given every byte once, in
-// order, in pieces of any size, and holds what it has of an unfinished line alone.
+// checker follows the requests of one connection. It gets every byte once, in order, in
+// pieces of any size, and keeps nothing but the beginning of an unfinished line.
 type checker struct {
 	http2 bool         // The first request may be HTTP/2's preface.
-	lines *lineBuffers // Where what is held comes from.
+	lines *lineBuffers // The source of line.
 
 	state       state
 	seen        seen
-	hasPrevious bool // There was a request before this one.
+	hasPrevious bool // This is not the first request.
 	digits      uint8
 	left        int64
 	line        *lineBuffer // The beginning of a line whose end has not come; nil: there is none.
-	authority   []byte      // Of an absolute request target.
+	authority   []byte      // The host of an absolute request target.
 }
 
-// check follows b, until a byte that may not pass or until the requests end.
-// It returns how many bytes may pass, and why not all if something is wrong.
+// check follows b up to a byte that may not pass, or to the end of the requests. It
+// returns how many bytes may pass, and the reason if one may not.
 func (c *checker) check(b []byte) (n int, why Reason) {
 	for n < len(b) {
 		rest := b[n:]
@@ -78,13 +78,13 @@ func (c *checker) check(b []byte) (n int, why Reason) {
 	return n, None
 }
 
-// midHead reports whether some of a request's head has come, and not all. HTTP/2's
-// preface is one.
+// midHead reports whether some of a request's head has come, but not all. HTTP/2's
+// preface counts as a head.
 func (c *checker) midHead() bool {
 	return c.state == inHeader || c.state == inPreface || c.state == inRequestLine && c.line != nil
 }
 
-// skip passes up to n bytes of a body or chunk.
+// skip lets up to n bytes of a body or chunk pass, and returns how many.
 func (c *checker) skip(n int) int {
 	n = int(min(int64(n), c.left))
 	if c.left -= int64(n); c.left == 0 {
@@ -97,7 +97,7 @@ func (c *checker) skip(n int) int {
 	return n
 }
 
-// end is the end of a request.
+// end ends a request.
 func (c *checker) end() {
 	c.state = inRequestLine
 	if c.seen&hasUpgrade != 0 {
@@ -106,7 +106,7 @@ func (c *checker) end() {
 	c.seen, c.hasPrevious, c.authority = 0, true, nil
 }
 
-// takeLine takes a line with its end, whose beginning may be held.
+// takeLine checks a line with its end, whose beginning may have been kept.
 func (c *checker) takeLine(line []byte) Reason {
 	if c.line != nil {
 		if !c.line.add(line) {
@@ -123,14 +123,14 @@ func (c *checker) takeLine(line []byte) Reason {
 	if why != None && c.state == inTrailer {
 		return Trailer
 	}
-	// No line may have a CR within; this is only about which reason is told.
+	// No line may have a CR within: that is the better reason.
 	if why != None && bytes.IndexByte(line[:max(n, 0)], '\r') >= 0 {
 		return LineEnd
 	}
 	return why
 }
 
-// takeContent takes a line without its end.
+// takeContent checks a line without its end.
 func (c *checker) takeContent(line []byte) Reason {
 	switch {
 	case c.state == inRequestLine:
@@ -146,7 +146,7 @@ func (c *checker) takeContent(line []byte) Reason {
 	return None
 }
 
-// keepPartial keeps what there is of a line.
+// keepPartial keeps the beginning of a line.
 func (c *checker) keepPartial(part []byte) Reason {
 	if c.line == nil {
 		c.line = c.lines.get()
@@ -157,7 +157,7 @@ func (c *checker) keepPartial(part []byte) Reason {
 	return None
 }
 
-// drop gives up what is held.
+// drop gives back the kept line.
 func (c *checker) drop() {
 	if c.line != nil {
 		c.lines.put(c.line)

@@ -2,11 +2,11 @@ package framing
 
 import "github.com/wadi-run/wadi/proxy/fields"
 
-// maxChunkDigits is that of the largest chunk, which is smaller than 2^60 bytes.
+// maxChunkDigits bounds the size of a chunk below 2^60 bytes.
 const maxChunkDigits = 15
 
-// takeChunkByte takes the next byte of what stands around the chunks (RFC 9112,
-// section 7.1). Lines end with CR LF here by everybody's rules.
+// takeChunkByte checks the next byte around the chunks (RFC 9112, section 7.1), where
+// every reader wants lines to end with CR LF.
 func (c *checker) takeChunkByte(b byte) Reason {
 	switch c.state {
 	case inChunkSize:
@@ -23,7 +23,7 @@ func (c *checker) takeChunkByte(b byte) Reason {
 			return None
 		}
 		return Chunk
-	case inChunkExtension: // Nobody understands any; all that matters is where it ends.
+	case inChunkExtension: // Its content is ignored; only its end matters.
 		if b == '\r' {
 			c.state = inChunkSizeEnd
 		} else if b < ' ' && b != '\t' || b == 0x7f {
@@ -63,8 +63,8 @@ func hexDigit(b byte) int {
 	return -1
 }
 
-// takeTrailer takes a trailer's line. Those that would say where the request ends,
-// where it goes or whose it is come too late for that, and are refused.
+// takeTrailer checks a trailer's line. Fields about framing, routing or identity come too
+// late to be honoured, and are refused.
 func takeTrailer(line []byte) Reason {
 	n, why := nameOf(line)
 	if why != None || !fields.MayTrail(string(line[:n])) {

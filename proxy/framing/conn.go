@@ -2,45 +2,36 @@ package framing
 
 import (
 	"bytes"
-	"crypto/tls"
-	"io"
 	"net"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
-// Conn is a connection whose requests are checked as they are read. Like others it
-// has one reader at a time; writing and closing may go on beside it.
+// Conn is a connection whose requests are checked as they are read. It has one reader at
+// a time; writing and closing may go on at the same time.
 type Conn struct {
 	net.Conn
 	checker *Checker
-	closed  func()
-	isGone  atomic.Bool
+	closed  atomic.Bool
 
 	begun  atomic.Bool // A byte has come.
-	inHead atomic.Bool // Some of a header has come, and not all.
+	inHead atomic.Bool // Some of a header has come, but not all.
 
 	requests checker
-	pending  []byte // Came after a request that asks for another protocol.
-	early    byte   // One more, that the server has.
+	pending  []byte // Bytes after a request that asks for another protocol.
+	early    byte   // The byte before those, which the server has read already.
 	hasEarly bool
-	poison   string // Of what the server gets in place of a request, what it has not got.
+	poison   string // The rest of what the server gets in place of a request.
 	refused  atomic.Uint32
 }
 
-// poison is refused by net/http wherever it comes, other than among a body's own
-// bytes: no line of a head may have a NUL, and none around a chunk a bare LF. The line
-// ends are for a server that waits for them.
-const poison = "\x00\n\r\n\r\n"
-
-func (c *Conn) init(k *Checker, below net.Conn, closed func()) {
-	c.Conn, c.checker, c.closed = below, k, closed
+func (c *Conn) init(k *Checker, below net.Conn) {
+	c.Conn, c.checker = below, k
 	c.requests.http2, c.requests.lines = k.cfg.HTTP2, &k.lines
 }
 
-// Read reads what may pass.
+// Read reads bytes that may pass.
 func (c *Conn) Read(p []byte) (int, error) {
 	switch {
 	case c.requests.state == unchecked && len(c.pending) == 0:
@@ -67,8 +58,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return m, err
 }
 
-// SetReadDeadline does as it says, but a request's header has its time from its first
-// byte on, and no more: the server lets a connection be idle until it has four bytes.
+// SetReadDeadline sets t, or an earlier end of the time that a header has from its first
+// byte on: the server lets a connection be idle until it has four bytes.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	cfg := &c.checker.cfg
 	if cfg.Silence == 0 || t.IsZero() || time.Until(t) <= 0 {
@@ -84,7 +75,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// follow notes where the reader is after what it has read.
+// follow updates the state of the header after a read, and its deadline.
 func (c *Conn) follow() {
 	if !c.begun.Load() {
 		c.begun.Store(true)
@@ -98,7 +89,7 @@ func (c *Conn) follow() {
 	}
 }
 
-// receive reads what is held, then from the connection.
+// receive reads pending bytes first, then from the connection.
 func (c *Conn) receive(p []byte) (int, error) {
 	if len(c.pending) == 0 {
 		return c.Conn.Read(p)
@@ -110,10 +101,10 @@ func (c *Conn) receive(p []byte) (int, error) {
 	return n, nil
 }
 
-// readPaused reads after a request that asks for another protocol, when nobody has
-// said [Conn.Upgraded] yet. While the answer is not known the server watches the
-// connection by reading one byte, which is whatever it will be: nothing but one byte
-// makes a request. If the server reads on, it reads requests.
+// readPaused reads after a request that asks for another protocol, before
+// [Conn.Upgraded]. Until the answer is known the server watches the connection by reading
+// one byte, which passes unchecked: one byte makes no request. If the server reads on, it
+// reads requests.
 func (c *Conn) readPaused(p []byte) (int, error) {
 	if len(p) == 1 && !c.hasEarly {
 		n, err := c.receive(p)
@@ -134,8 +125,8 @@ func (c *Conn) readPaused(p []byte) (int, error) {
 	return c.Read(p)
 }
 
-// readPreface reads the rest of HTTP/2's preface. None of it passes before all has
-// come: its first line with the empty one is a request to net/http.
+// readPreface reads the rest of HTTP/2's preface. It passes only as a whole: its first
+// line with the empty line is a request for net/http.
 func (c *Conn) readPreface(p []byte) (int, error) {
 	for len(c.pending) < len(prefaceRest) && strings.HasPrefix(prefaceRest, string(c.pending)) {
 		var buf [len(prefaceRest)]byte
@@ -153,8 +144,8 @@ func (c *Conn) readPreface(p []byte) (int, error) {
 	return c.receive(p)
 }
 
-// Upgraded ends the checking. Who has taken the connection over from the server calls
-// it before reading; what goes on there is another protocol.
+// Upgraded ends the checking. The handler that has taken the connection over from the
+// server calls it before reading, as another protocol is spoken from then on.
 func (c *Conn) Upgraded() {
 	if c.Refused() == None {
 		c.requests.state, c.hasEarly = unchecked, false
@@ -162,148 +153,10 @@ func (c *Conn) Upgraded() {
 	}
 }
 
-// Between reports whether the reader has had whole requests and nothing of a next one.
+// Between reports whether the reader has read whole requests and nothing of a next one.
 func (c *Conn) Between() bool {
 	return c.requests.state == inRequestLine && c.requests.line == nil && len(c.pending) == 0 && !c.hasEarly && c.Refused() == None
 }
 
-// Refused says what was wrong; None: nothing so far.
+// Refused is the reason of a refusal; None if there was none.
 func (c *Conn) Refused() Reason { return Reason(c.refused.Load()) }
-
-// refuse ends the requests after n bytes of p.
-func (c *Conn) refuse(p []byte, n int, why Reason) (int, error) {
-	c.requests.drop()
-	c.pending = nil
-	c.refused.Store(uint32(why))
-	if c.checker.cfg.Refused != nil {
-		c.checker.cfg.Refused(why)
-	}
-	c.poison = poison
-	m, err := c.readPoison(p[n:])
-	return n + m, err
-}
-
-// readPoison gives the server what it refuses, and nothing after that. An error in
-// its place would say that the caller has gone.
-func (c *Conn) readPoison(p []byte) (int, error) {
-	if c.poison == "" {
-		return 0, &Error{c.Refused()} // Net/http asks for no more.
-	}
-	n := copy(p, c.poison)
-	c.poison = c.poison[n:]
-	return n, nil
-}
-
-// plainRefusal is what net/http answers to what it can't read, in one write.
-const plainRefusal = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"
-
-// What plainRefusal begins with, and what ours does.
-const (
-	statusLine  = "HTTP/1.1 400 Bad Request\r\n"
-	refusalLine = statusLine + "Wadi-Error: malformed\r\n"
-)
-
-// Write writes, and adds to the server's refusal whose it is and why.
-func (c *Conn) Write(p []byte) (int, error) {
-	if c.Refused() == None || string(p) != plainRefusal {
-		return c.Conn.Write(p)
-	}
-	if _, err := io.WriteString(c.Conn, refusalLine+plainRefusal[len(statusLine):]+": "+c.Refused().Text()+"\n"); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// Close closes the connection. Of one that was refused it first reads what has come:
-// a connection that is closed with unread bytes is reset, and the refusal lost.
-func (c *Conn) Close() error {
-	if !c.isGone.CompareAndSwap(false, true) {
-		return c.Conn.Close()
-	}
-	if c.Refused() != None {
-		discard(c.Conn)
-	}
-	err := c.Conn.Close()
-	if c.closed != nil {
-		c.closed()
-	}
-	return err
-}
-
-// discard reads what has come by now, within bounds. It does not wait.
-func discard(c net.Conn) {
-	if t, ok := c.(tlsConn); ok {
-		c = t.NetConn()
-	}
-	s, ok := c.(syscall.Conn)
-	if !ok {
-		return
-	}
-	fd, err := s.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = fd.Control(func(fd uintptr) { // Nothing is lost if it fails.
-		var buf [4 << 10]byte
-		for range 64 {
-			if n, err := syscall.Read(int(fd), buf[:]); n <= 0 || err != nil {
-				return
-			}
-		}
-	})
-}
-
-// streamConn is a TCP connection.
-type streamConn struct {
-	Conn
-	tcp *net.TCPConn
-}
-
-// ReadFrom lets the kernel copy from files and connections.
-func (c *streamConn) ReadFrom(r io.Reader) (int64, error) { return c.tcp.ReadFrom(r) }
-
-// WriteTo lets it copy to connections, once nothing is checked any more.
-func (c *streamConn) WriteTo(w io.Writer) (int64, error) {
-	if c.requests.state != unchecked {
-		return io.Copy(w, justReader{c})
-	}
-	n, err := w.Write(c.pending)
-	c.pending = nil
-	if err != nil {
-		return int64(n), err
-	}
-	m, err := io.Copy(w, c.tcp)
-	return int64(n) + m, err
-}
-
-// justReader hides that what it reads from could write itself.
-type justReader struct{ io.Reader }
-
-// CloseWrite closes the half that is written.
-func (c *streamConn) CloseWrite() error { return c.tcp.CloseWrite() }
-
-// SyscallConn is the connection's descriptor. Nobody may read from it.
-func (c *streamConn) SyscallConn() (syscall.RawConn, error) { return c.tcp.SyscallConn() }
-
-// tlsConn is what a server knows of a tls.Conn.
-type tlsConn interface {
-	net.Conn
-	ConnectionState() tls.ConnectionState
-	CloseWrite() error
-	NetConn() net.Conn
-}
-
-// secureConn is a TLS connection.
-type secureConn struct {
-	Conn
-	tls tlsConn
-}
-
-// ConnectionState is what net/http sets Request.TLS by.
-func (c *secureConn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
-
-// CloseWrite tells the peer that nothing more comes.
-func (c *secureConn) CloseWrite() error { return c.tls.CloseWrite() }
-
-// NetConn is the connection below. Nobody may read from it.
-func (c *secureConn) NetConn() net.Conn { return c.tls.NetConn() }

@@ -201,57 +201,9 @@ func (c slowWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestListen_MaxConns(t *testing.T) {
-	addr := listen(t, framing.Config{MaxConns: 2}, http.HandlerFunc(echo))
-	up, r := caller(t, addr)
-	say(t, up, "GET /upgrade"+upgrade)
-	if status, _ := hear(t, r); status != 101 {
-		t.Fatalf("answered %d", status)
-	}
-	idle, _ := caller(t, addr)
-	third, r := caller(t, addr) // In the system's queue.
-	say(t, third, "GET /third HTTP/1.1\nHost: h\n\n")
-	_ = third.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if _, err := r.Peek(1); err == nil {
-		t.Fatal("a third connection was served")
-	}
-	_ = up.Close() // An upgraded one counts until it is closed.
-	_ = third.SetReadDeadline(time.Now().Add(time.Minute))
-	if status, body := hear(t, r); status != 200 || body != "/third" {
-		t.Fatalf("got %d %q", status, body)
-	}
-	_ = idle.Close()
-}
-
-// A listener that waits for a place can be closed.
-func TestListen_CloseWhileFull(t *testing.T) {
-	below, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := framing.Listen(below, framing.Config{MaxConns: 1})
-	caller(t, below.Addr().String())
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	over := make(chan error, 1)
-	go func() {
-		_, err := l.Accept()
-		over <- err
-	}()
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := <-over; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("got %v", err)
-	}
-}
-
-// What net/http and those who watch connections need of a TCP connection.
+// A checked TCP connection keeps what net/http, and watchers of connections, need of it.
 func TestConn_KeepsWhatATCPConnCan(t *testing.T) {
-	var c net.Conn = framing.New(framing.Config{}).Conn(&net.TCPConn{}, nil)
+	var c net.Conn = framing.New(framing.Config{}).Conn(&net.TCPConn{})
 	for name, ok := range map[string]bool{
 		"io.ReaderFrom": is[io.ReaderFrom](c), "io.WriterTo": is[io.WriterTo](c), "syscall.Conn": is[syscall.Conn](c),
 		"CloseWrite": is[interface{ CloseWrite() error }](c),
@@ -268,7 +220,7 @@ func is[T any](v any) bool {
 }
 
 func TestConn_AllocatesNothing(t *testing.T) {
-	c := framing.New(framing.Config{}).Conn(&endless{what: smallHead, most: 4 << 10}, nil)
+	c := framing.New(framing.Config{}).Conn(&endless{what: smallHead, most: 4 << 10})
 	buf := make([]byte, 4<<10)
 	if got := testing.AllocsPerRun(1000, func() { _, _ = c.Read(buf) }); got != 0 {
 		t.Errorf("%v allocations for a request", got)

@@ -57,7 +57,7 @@ func FuzzConn(f *testing.F) {
 // readAll reads what passes, in other pieces than it comes.
 func readAll(t *testing.T, in []byte, came, asked func() int) ([]byte, framing.Reason) {
 	t.Helper()
-	c := framing.New(framing.Config{}).Conn(newMemConn(in, came), nil)
+	c := framing.New(framing.Config{}).Conn(newMemConn(in, came))
 	var out []byte
 	for {
 		p := make([]byte, asked())

@@ -10,7 +10,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/fields"
 )
 
-// takeRequestLine is about RFC 9112, section 3.
+// takeRequestLine checks a request line (RFC 9112, section 3).
 func (c *checker) takeRequestLine(line []byte) Reason {
 	if c.http2 && !c.hasPrevious && string(line) == prefaceLine {
 		c.state = inPreface
@@ -41,8 +41,8 @@ func (c *checker) takeRequestLine(line []byte) Reason {
 	return c.takeTarget(target, method)
 }
 
-// takeTarget takes a path, an absolute address, or the asterisk of OPTIONS. What
-// others would cut off or understand as they like is refused: a fragment, a user.
+// takeTarget accepts a path, an absolute address, or the asterisk of OPTIONS. It refuses
+// parts that servers cut off or understand differently: a fragment, a user.
 func (c *checker) takeTarget(target, method []byte) Reason {
 	if len(target) == 0 || bytes.IndexByte(target, '#') >= 0 {
 		return Target
@@ -69,19 +69,19 @@ func (c *checker) takeTarget(target, method []byte) Reason {
 	if len(rest) == 0 || bytes.IndexByte(rest, '@') >= 0 {
 		return Target
 	}
-	c.authority = bytes.Clone(rest) // Proxies alone are asked so, by most clients.
+	c.authority = bytes.Clone(rest) // Rare: most clients send it to forward proxies only.
 	return None
 }
 
-// takeHeader is about RFC 9112, section 5, and section 6 for those headers that say
-// where a request ends.
+// takeHeader checks a header line (RFC 9112, section 5, and section 6 for the headers
+// that decide where a request ends).
 func (c *checker) takeHeader(line []byte) Reason {
 	n, why := nameOf(line)
 	if why != None {
 		return why
 	}
 	name := line[:n]
-	switch n { // Few of a request's headers have these lengths.
+	switch n { // Few headers have these lengths.
 	case len("host"):
 		if equalName(name, "host") {
 			return c.takeHost(line[n+1:])
@@ -128,8 +128,8 @@ func (c *checker) takeHost(value []byte) Reason {
 	return None
 }
 
-// takeLength takes a decimal number. RFC 9112, section 6.3, lets a list of the same
-// number pass for one; nobody who means well sends it.
+// takeLength accepts one decimal number. RFC 9112, section 6.3, allows a list that
+// repeats the number, which only attackers send.
 func (c *checker) takeLength(name, value []byte) Reason {
 	value = trim(value)
 	if c.seen&hasLength != 0 || hasUnderscore(name) || len(value) == 0 {
@@ -156,7 +156,7 @@ func (c *checker) takeCoding(name, value []byte) Reason {
 	return None
 }
 
-// endHead is the empty line: what follows is a body, or the next request.
+// endHead handles the empty line: a body or the next request follows.
 func (c *checker) endHead() Reason {
 	switch {
 	case c.seen&(hasHost|isOld) == 0:
@@ -173,11 +173,11 @@ func (c *checker) endHead() Reason {
 	return None
 }
 
-// trim cuts off the white space that may surround a value.
+// trim removes the white space around a value.
 func trim(value []byte) []byte { return bytes.Trim(value, " \t") }
 
-// equalName reports whether b is the lower case word, whatever its case. A dash may be
-// an underscore: servers that hand headers on as variables don't tell them apart.
+// equalName reports whether b is word, which is in lower case, in any case. A dash may be
+// an underscore: servers that pass headers as variables don't distinguish the two.
 func equalName[T []byte | string](b T, word string) bool {
 	if len(b) != len(word) {
 		return false
@@ -201,13 +201,13 @@ func equalName[T []byte | string](b T, word string) bool {
 func hasUnderscore(name []byte) bool { return bytes.IndexByte(name, '_') >= 0 }
 
 // hasControl reports whether b has a control character other than a tab. Headers are
-// mostly values, so this is where the time goes: eight bytes at once.
+// mostly values, so most time is spent here: it tests eight bytes at once.
 func hasControl(b []byte) bool {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	for len(b) >= 8 {
 		x := binary.LittleEndian.Uint64(b)
 		del := x ^ ones*0x7f
-		// A top bit is set of each byte below a space, and of each that is DEL.
+		// The top bit is set of each byte below a space, and of each DEL.
 		if ((x-ones*' ')&^x|(del-ones)&^del)&tops != 0 && hasControlByte(b[:8]) {
 			return true
 		}
@@ -225,11 +225,9 @@ func hasControlByte(b []byte) bool {
 	return false
 }
 
-// CheckHTTP2 is what the check says of a request of HTTP/2, which has been read by
-// others: in it there is as little room for a request line that HTTP/1.1 can't have, for
-// a second host, and for names that stand for a length or coding to whoever gets headers
-// as variables. It is read as HTTP/1.1 was before: whoever passes a request on may write
-// it so.
+// CheckHTTP2 checks a request that the server has read from HTTP/2, as a proxy may send
+// it on as HTTP/1.1. It refuses a request line that HTTP/1.1 can't have, a second host,
+// and names that mean a length or coding to servers that pass headers as variables.
 func CheckHTTP2(r *http.Request) Reason {
 	if why := checkHTTP2Line(r.Method, r.RequestURI); why != None {
 		return why
@@ -262,8 +260,8 @@ func checkHTTP2Line(method, target string) Reason {
 	return None
 }
 
-// checkHTTP2Field is about one field of r's header. That it is a field, and what
-// Content-Length says, the server has seen to.
+// checkHTTP2Field checks one field of r's header. The server has checked its syntax, and
+// the value of Content-Length.
 func checkHTTP2Field(r *http.Request, name string, values []string) Reason {
 	switch {
 	case equalName(name, "host") && !(len(values) == 1 && strings.EqualFold(values[0], r.Host)):

@@ -3,10 +3,10 @@ package framing
 import "sync"
 
 const (
-	// maxLine bounds a header line that comes in pieces. It is more than the headers
-	// of a whole request may be, so that the server says first what is too long.
+	// maxLine bounds a header line that comes in pieces, in bytes. It is more than all
+	// headers of a request may have, so that the server's own bound is met first.
 	maxLine = 128 << 10
-	// maxPooledLine is the largest buffer that is kept for the next line.
+	// maxPooledLine is the largest buffer, in bytes, that is kept for the next line.
 	maxPooledLine = 8 << 10
 )
 
@@ -21,7 +21,7 @@ func (l *lineBuffer) add(b []byte) bool {
 	return true
 }
 
-// lineBuffers lends buffers: between requests no connection has one.
+// lineBuffers lends buffers, so that a connection between requests has none.
 type lineBuffers struct{ pool sync.Pool }
 
 func (p *lineBuffers) get() *lineBuffer {

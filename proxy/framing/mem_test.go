@@ -107,7 +107,7 @@ func serveMem(t testing.TB, in []byte, piece func() int, cfg framing.Config, h h
 	}
 	below := newMemConn(in, piece)
 	l := &oneListener{conns: make(chan net.Conn, 1), done: make(chan struct{})}
-	l.conns <- framing.New(cfg).Conn(below, nil)
+	l.conns <- framing.New(cfg).Conn(below)
 	s := &http.Server{
 		ErrorLog: log.New(io.Discard, "", 0), MaxHeaderBytes: 64 << 10, DisableGeneralOptionsHandler: true,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

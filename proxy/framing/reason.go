@@ -1,10 +1,10 @@
 package framing
 
-// Reason says what is wrong with a request's framing. Its String is a metric's
-// label; there are no others.
+// Reason says what is wrong with a request's framing. Its String is a metric's label,
+// of which there are no others.
 type Reason uint8
 
-// The reasons. None is a request that may pass.
+// The reasons. None means that the request may pass.
 const (
 	None Reason = iota
 	RequestLine
@@ -27,7 +27,7 @@ const (
 
 func (r Reason) String() string { return r.texts()[0] }
 
-// Text is what a caller is told.
+// Text explains r to the caller.
 func (r Reason) Text() string { return r.texts()[1] }
 
 func (r Reason) texts() [2]string {
@@ -51,16 +51,7 @@ func (r Reason) texts() [2]string {
 	}[r]
 }
 
-// Reasons lists all of them, for metrics that are there from the beginning.
-func Reasons() []Reason {
-	var all []Reason
-	for r := None + 1; r < reasons; r++ {
-		all = append(all, r)
-	}
-	return all
-}
-
-// Error is what a connection is read with after a refusal.
+// Error is the error of reading from a connection after a refusal.
 type Error struct{ Reason Reason }
 
 func (e *Error) Error() string { return "malformed request: " + e.Reason.Text() }

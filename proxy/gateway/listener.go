@@ -70,7 +70,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // acceptPlain returns the next connection on which something is asked, if there are many.
 func (l *listener) acceptPlain() (net.Conn, error) {
 	for {
-		c, err := l.limiter.Accept(l.below, func(c net.Conn) net.Conn { return l.checker.Conn(c, nil) })
+		c, err := l.limiter.Accept(l.below, func(c net.Conn) net.Conn { return l.checker.Conn(c) })
 		if err != nil {
 			return nil, l.ended(err)
 		}
@@ -189,7 +189,7 @@ func (l *listener) handshake(ctx context.Context, below *connlimit.LimitedConn) 
 	}
 	var out net.Conn = c
 	if !http2 {
-		out = l.checker.Conn(c, nil)
+		out = l.checker.Conn(c)
 	}
 	select {
 	case l.ready <- out:

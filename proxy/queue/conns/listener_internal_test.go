@@ -56,7 +56,7 @@ func TestConns_Bounded(t *testing.T) {
 func TestConns_FirstRequestMayTakeItsTime(t *testing.T) {
 	var deadline atomic.Int64
 	below := deadlines{set: func(at time.Time) { deadline.Store(int64(time.Until(at))) }}
-	c := &conn{Conn: framing.New(checks(nil)).Conn(below, nil), listener: &Listener{}}
+	c := &conn{Conn: framing.New(checks(nil)).Conn(below), listener: &Listener{}}
 	left := func() time.Duration { return time.Duration(deadline.Load()) }
 	_ = c.SetReadDeadline(time.Now().Add(ReadHeaderTimeout))
 	if left() <= IdleTimeout/2 {
