@@ -61,18 +61,18 @@ type Autoscaler struct {
 
 	// What follows is guarded by mu.
 	mu       sync.Mutex
-	view     *View // That the records are of.
+	view     *View // What the records were made from.
 	records  map[string]*record
 	all      []*record       // The same; replaced and never changed.
-	draining map[string]bool // Revisions of which instances are to go.
+	draining map[string]bool // Revisions with draining instances.
 }
 
 const (
 	evaluateEvery  = 2 * time.Second
-	evaluateAtOnce = 8 // Revisions that wait for Nomad concurrently, whoever looks at them.
+	evaluateAtOnce = 8 // Revisions that wait for Nomad concurrently, in all passes together.
 )
 
-// NewAutoscaler returns one whose exported fields are still to be set.
+// NewAutoscaler returns an autoscaler whose other exported fields are to be set before Run.
 func NewAutoscaler() *Autoscaler {
 	return &Autoscaler{
 		Memory: &Memory{}, poke: make(chan struct{}, 1), records: map[string]*record{}, draining: map[string]bool{},
@@ -85,8 +85,8 @@ func (a *Autoscaler) Poke() {
 	signal(a.poke)
 }
 
-// Run evaluates until ctx ends. Revisions whose queues grow do not wait for the
-// others, of which one may wait for Nomad.
+// Run evaluates until ctx ends. Revisions with a backlog do not wait for the others, some
+// of which may wait for Nomad.
 func (a *Autoscaler) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	defer g.Wait()
@@ -116,8 +116,8 @@ func (a *Autoscaler) Pass(ctx context.Context) {
 	a.Metrics.pass.Observe(time.Since(began).Seconds())
 }
 
-// evaluateAll evaluates one after the other as long as none has to wait for Nomad or
-// for instances, and then those that have to, side by side.
+// evaluateAll evaluates one revision after the other as long as none has to wait for
+// Nomad or for instances, and then those that have to, concurrently.
 func (a *Autoscaler) evaluateAll(ctx context.Context, all []*record) {
 	var waiting []*record
 	var own workspace
@@ -136,7 +136,7 @@ func (a *Autoscaler) evaluateAll(ctx context.Context, all []*record) {
 	for _, r := range waiting {
 		g.Go(func() error {
 			defer a.priority.enter()()
-			a.priority.yield(ctx, a.Waking) // And decide then.
+			a.priority.yield(ctx, a.Waking) // The decision comes after it.
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			var own workspace
@@ -147,5 +147,5 @@ func (a *Autoscaler) evaluateAll(ctx context.Context, all []*record) {
 			return nil
 		})
 	}
-	_ = g.Wait() // Each has told.
+	_ = g.Wait() // Each has reported its error.
 }

@@ -48,7 +48,7 @@ func (a *Autoscaler) followBacklog(ctx context.Context) {
 	}
 }
 
-// recordsOf finds those of revisions that there are. It reads ids with mu held.
+// recordsOf are the records of revisions, as far as there are any. It reads ids with mu held.
 func (a *Autoscaler) recordsOf(ids iter.Seq[string]) (all []*record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -13,21 +13,20 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// workspace is what one evaluation after the other is made in.
+// workspace is reused by one evaluation after the other.
 type workspace struct {
 	in scheduler.EvalInput
 	scheduler.Evaluation
 
-	rule  string             // Of the last decision, as many have the same.
-	count prometheus.Counter // Of those by it; nil: there was none.
+	rule  string             // Of the last decision, as many in a row have the same.
+	count prometheus.Counter // Of the decisions by rule; nil: there was none.
 }
 
 // errWouldWait says that an evaluation would have to wait for Nomad or for instances.
 var errWouldWait = errors.New("it would have to wait")
 
-// evaluate decides about one revision and carries the decision out. If it may not
-// wait, it fails with errWouldWait rather, and has not decided then. The caller holds
-// the record.
+// evaluate decides about one revision and executes the decision. If it may not wait and
+// would have to, it fails with errWouldWait and has not decided. The caller holds r.mu.
 func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *workspace, mayWait bool) error {
 	s := r.subject.Load()
 	if s.excluded || !a.Cluster.Usable(s.namespace) {
@@ -36,7 +35,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *workspace, mayW
 	job := a.Cluster.Job(s.namespace, s.id)
 	if !job.Running() {
 		a.forgetDraining(r, s)
-		return nil // The controller's business.
+		return nil // Only the controller acts on it.
 	}
 	if a.countChanged(r, s, job) && !mayWait {
 		return errWouldWait
@@ -48,7 +47,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *workspace, mayW
 	a.fillInput(&e.in, r, s, job, alive, now)
 	if alive == 0 && scheduler.AtRest(&e.in) {
 		a.forgetDraining(r, s)
-		return nil // Waking is the activators' alone: one wake, whoever leads.
+		return nil // Only activators wake: one wake, whichever agent leads.
 	}
 	a.fillLoads(&e.in, r, s, alive)
 	e.Evaluate(&e.in)
@@ -63,14 +62,14 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *workspace, mayW
 	return a.finish(ctx, r, s, job, e)
 }
 
-// reevaluate decides anew, on what is only known if it is asked for, about a count that
-// is to change.
+// reevaluate decides again about a count that is to change, by what has to be asked for
+// first.
 func (a *Autoscaler) reevaluate(ctx context.Context, r *record, s *subject, job scheduler.JobState, alive int, e *workspace) {
 	lowers := e.Decision.Desired < e.Decision.Count
 	if !lowers && r.byHandChecks == 0 {
 		return
 	}
-	if lowers { // What an open poll has not told yet must be known before instances go.
+	if lowers { // What an open poll has not reported yet must be known before instances stop.
 		a.Loads.Confirm(ctx, s.id)
 	}
 	a.checkScaledByHand(ctx, r, s, job)
@@ -78,11 +77,11 @@ func (a *Autoscaler) reevaluate(ctx context.Context, r *record, s *subject, job 
 	a.fillLoads(&e.in, r, s, alive)
 	e.Evaluate(&e.in)
 	if lowers && scheduler.Change(&e.Decision) && r.byHandChecks > 0 {
-		e.Decision.WhyNot = "who set the present count is not known yet"
+		e.Decision.WhyNot = "it is not known yet whether the present count was set by hand"
 	}
 }
 
-// finish carries a decision out and keeps it.
+// finish executes a decision and keeps it.
 func (a *Autoscaler) finish(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *workspace) error {
 	d, next := &e.Decision, e.Deciders
 	err := a.execute(ctx, r, s, job, e)
@@ -102,8 +101,8 @@ func (a *Autoscaler) finish(ctx context.Context, r *record, s *subject, job sche
 // panicStep is how far the moment of panic may move before it is stored again.
 const panicStep = 10 * time.Second
 
-// worthRemembering tells changes that a next leader has to know from a panic that is
-// merely prolonged.
+// worthRemembering reports whether a change has to be known to the next leader. A panic
+// that is merely prolonged need not be.
 func worthRemembering(next, stored wadi.Deciders) bool {
 	if len(next) != len(stored) {
 		return true
@@ -120,7 +119,7 @@ func worthRemembering(next, stored wadi.Deciders) bool {
 	return false
 }
 
-// fillInput fills in what an evaluation is made from, but for what has to be measured.
+// fillInput fills in the input of an evaluation, except for what is measured.
 func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int, now time.Time) {
 	*in = scheduler.EvalInput{
 		Revision: s.id, Now: now,
@@ -131,8 +130,8 @@ func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, j
 	}
 }
 
-// fillLoads fills in what was measured: what the service is scaled by, and the
-// requests, which decide zero.
+// fillLoads fills in what is measured: the metrics that the service is scaled by, and
+// requests, which decide about zero.
 func (a *Autoscaler) fillLoads(in *scheduler.EvalInput, r *record, s *subject, alive int) {
 	in.Ready, in.ReadyKnown = a.Loads.Load(s.id, s.scale.Metrics, s.window, s.panicking, &in.Loads)
 	in.Ready = min(in.Ready, alive)
@@ -147,7 +146,7 @@ func (a *Autoscaler) fillLoads(in *scheduler.EvalInput, r *record, s *subject, a
 	}
 }
 
-// execute sets the count, if it is to change, as far as that may be now.
+// execute sets the count, if it is to change, as far as it may change now.
 func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *workspace) error {
 	d := &e.Decision
 	if !scheduler.Change(d) {
@@ -172,7 +171,7 @@ func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job sch
 	return err
 }
 
-// scale sets the count to n, what is decided or as far as that may be now.
+// scale sets the count to n: the decided count, or one on the way down to it.
 func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job scheduler.JobState, e *workspace, n int) error {
 	d := &e.Decision
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
@@ -182,7 +181,7 @@ func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job sched
 	}
 	index, err := a.Counts.Scale(ctx, s.namespace, s.id, n, job.Index, d.Reason)
 	if errors.Is(err, wadi.ErrConflict) {
-		d.WhyNot = "somebody changed the job at the same time; decided anew"
+		d.WhyNot = "the job was changed at the same time; it is decided again"
 		a.Metrics.scales.WithLabelValues(direction(d), "conflict").Inc()
 		return nil
 	} else if err != nil {

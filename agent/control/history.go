@@ -9,42 +9,40 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// Bounds of the decisions that are remembered.
+// Bounds of the history.
 const (
 	historyLength = 200      // Of one revision.
 	historyBytes  = 64 << 20 // Of all together.
 	reasonLength  = 1 << 10  // Of one text.
 )
 
-// History keeps the latest scaling decisions of every revision. Equal ones in
-// a row are one, with a count. The oldest make room: each revision has at most an
-// equal share of what all may take.
+// History keeps the latest scaling decisions of every revision. Equal decisions in a row
+// are one, with a count. The oldest are dropped first, and each revision has at most an
+// equal share of the bytes. The zero value is empty.
 type History struct {
+	MaxBytes int // About so many bytes are kept; 0: 64 MiB.
+
 	mu    sync.Mutex
-	kept  map[string]*revisionHistory // By revision; each has a last one.
+	kept  map[string]*revisionHistory // By revision; each has a last decision.
 	bytes int                         // Of all.
-	limit int                         // 0: historyBytes.
 }
 
-// revisionHistory are the decisions about one revision, guarded by Decisions.mu.
+// revisionHistory are the decisions about one revision, guarded by History.mu.
 type revisionHistory struct {
 	last        wadi.Decision
-	explanation *scheduler.Explanation // Of the last one, if its reason has not been read yet; nil: it has.
-	scratch     scheduler.Explanation  // For words.
+	explanation *scheduler.Explanation // Of last, while its reason has not been read; nil: it has.
+	scratch     scheduler.Explanation  // What explanation points to.
 	older       []wadi.Decision        // Oldest first.
 	bytes       int
-	forgotten   bool // Forgotten.
+	forgotten   bool
 }
-
-// NewDecisions keeps no more than about so many bytes of decisions; 0 is 64 MiB.
-func NewDecisions(limit int) *History { return &History{limit: limit} }
 
 // Add records a decision.
 func (d *History) Add(dec wadi.Decision) { d.add(nil, &dec, nil) }
 
-// add records a decision, which has a reason or words that tell it, among those that
-// are kept of its revision: k if that is known. It returns what is known next time.
-func (d *History) add(k *revisionHistory, dec *wadi.Decision, words *scheduler.Explanation) *revisionHistory {
+// add records a decision, which has a reason or an explanation, in its revision's history:
+// k, if the caller has it already. It returns the history to pass next time.
+func (d *History) add(k *revisionHistory, dec *wadi.Decision, why *scheduler.Explanation) *revisionHistory {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if k == nil {
@@ -60,17 +58,17 @@ func (d *History) add(k *revisionHistory, dec *wadi.Decision, words *scheduler.E
 			d.kept = map[string]*revisionHistory{}
 		}
 		d.kept[dec.Revision] = k
-		k.set(dec, words, 1)
+		k.set(dec, why, 1)
 	case repeats(&k.last, dec):
 		was = k.bytes
 		k.bytes -= k.size()
-		k.set(dec, words, k.last.Times+1)
+		k.set(dec, why, k.last.Times+1)
 	default:
 		was = k.bytes
 		k.explain()
 		k.older = append(k.older, k.last)
-		k.last.Readings = nil // They are the older one's now.
-		k.set(dec, words, 1)
+		k.last.Readings = nil // They belong to the older decision now.
+		k.set(dec, why, 1)
 		k.trim(historyLength, historyBytes)
 	}
 	d.bytes += k.bytes - was
@@ -81,19 +79,19 @@ func (d *History) add(k *revisionHistory, dec *wadi.Decision, words *scheduler.E
 }
 
 // set makes a decision the last one.
-func (k *revisionHistory) set(dec *wadi.Decision, words *scheduler.Explanation, times int) {
+func (k *revisionHistory) set(dec *wadi.Decision, why *scheduler.Explanation, times int) {
 	readings := append(k.last.Readings[:0], dec.Readings...)
 	k.last, k.explanation = *dec, nil
 	k.last.Readings, k.last.Times = readings, times
-	if dec.Reason == "" && words != nil {
-		k.scratch = *words
+	if dec.Reason == "" && why != nil {
+		k.scratch = *why
 		k.explanation = &k.scratch
 	}
 	k.last.Reason, k.last.WhyNot = truncate(k.last.Reason), truncate(k.last.WhyNot)
 	k.bytes += k.size()
 }
 
-// explain puts the reason of the last decision together.
+// explain writes the reason of the last decision.
 func (k *revisionHistory) explain() {
 	if k.explanation == nil {
 		return
@@ -107,14 +105,14 @@ func (k *revisionHistory) explain() {
 func (k *revisionHistory) size() int { return size(&k.last) + int(unsafe.Sizeof(k.scratch)) }
 
 func (d *History) maxBytes() int {
-	if d.limit == 0 {
+	if d.MaxBytes == 0 {
 		return historyBytes
 	}
-	return d.limit
+	return d.MaxBytes
 }
 
-// trimAll trims every revision to its share, and to a little less, so that it is
-// seldom done.
+// trimAll trims every revision to a little less than its share, so that it is seldom
+// necessary.
 func (d *History) trimAll(limit int) {
 	share := limit / len(d.kept) * 9 / 10
 	d.bytes = 0
@@ -124,11 +122,11 @@ func (d *History) trimAll(limit int) {
 	}
 }
 
-// trim forgets the oldest until no more than so many, and so many bytes, are left;
-// the last one stays.
-func (k *revisionHistory) trim(most, bytes int) {
+// trim drops the oldest decisions until at most length decisions and bytes bytes are
+// left. The last decision stays.
+func (k *revisionHistory) trim(length, bytes int) {
 	drop := 0
-	for ; drop < len(k.older) && (len(k.older)-drop >= most || k.bytes > bytes); drop++ {
+	for ; drop < len(k.older) && (len(k.older)-drop >= length || k.bytes > bytes); drop++ {
 		k.bytes -= size(&k.older[drop])
 	}
 	if drop > 0 {

@@ -13,8 +13,8 @@ func (d *History) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector: what was decided last about each
-// revision, written when somebody asks, so that it costs a decision nothing.
+// Collect implements prometheus.Collector: the last decision about each revision. The
+// metrics are made when they are scraped, so that a decision costs nothing more.
 func (d *History) Collect(out chan<- prometheus.Metric) {
 	d.mu.Lock()
 	last := make([]wadi.Decision, 0, len(d.kept))
@@ -30,7 +30,7 @@ func (d *History) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// gauge is something that a decision says.
+// gauge is one value of a decision.
 type gauge struct {
 	desc  *prometheus.Desc
 	value func(*wadi.Decision) float64

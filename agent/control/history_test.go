@@ -52,7 +52,7 @@ func TestDecisions_BoundedInBytes(t *testing.T) {
 		return int(m.HeapAlloc)
 	}
 	before := heap()
-	d := control.NewDecisions(limit)
+	d := &control.History{MaxBytes: limit}
 	for i := range 100 {
 		for r := range 500 {
 			d.Add(decision(wadi.RevisionID(fmt.Sprint("s", r), 1), i, strings.Repeat("x", 5000)+fmt.Sprint(i)))
@@ -105,7 +105,7 @@ func TestDecisions_AreMetrics(t *testing.T) {
 
 // However often the last one is renewed, the older ones are not pushed out by it.
 func TestDecisions_RenewedTakesNoRoom(t *testing.T) {
-	d := control.NewDecisions(64 << 10)
+	d := &control.History{MaxBytes: 64 << 10}
 	for i := range 4 {
 		d.Add(decision("hello-00001", i, "n"))
 	}

@@ -1,7 +1,7 @@
 package control
 
-// migrating is how many instances sit on nodes that are drained, or are moved by Nomad and
-// have not ended, and whether one more would be in vain.
+// migrating is how many instances are on nodes that are drained, or are being moved by
+// Nomad, and whether one instance more would find no place.
 func (a *Autoscaler) migrating(r *record, s *subject) (n int, inVain bool) {
 	var draining map[string]bool
 	if a.Draining != nil {

@@ -20,19 +20,20 @@ type Orders interface {
 }
 
 const (
-	// drainEvery is how often revisions are looked at of which instances are to go.
+	// drainEvery is how often revisions with draining instances are evaluated.
 	drainEvery = time.Second
-	// orderTimeout bounds the telling of one instance.
+	// orderTimeout bounds one order to one instance.
 	orderTimeout = 2 * time.Second
-	// orderRounds bounds the rounds of one look: an order may follow from what was said
-	// to the one before.
+	// orderRounds bounds the rounds of one plan: an order may follow from the answer to
+	// the order before it.
 	orderRounds = 3
-	// defaultMaxRequest stands for the bound of requests that have none.
+	// defaultMaxRequest stands in where requests have no timeout.
 	defaultMaxRequest = time.Hour
 )
 
-// scaleDown has the instances told that are to go before the count becomes n, and those
-// that need not any more, and returns how far the count may be lowered now.
+// scaleDown orders the instances that Nomad will stop to drain before the count becomes n,
+// and cancels the orders of those that stay. The plan says how far the count may be
+// lowered now.
 func (a *Autoscaler) scaleDown(ctx context.Context, r *record, s *subject, count, n int) scheduler.ScaleDownPlan {
 	if a.Orders == nil {
 		return scheduler.ScaleDownPlan{Count: n}
@@ -64,16 +65,17 @@ func (a *Autoscaler) scaleDown(ctx context.Context, r *record, s *subject, count
 	return plan
 }
 
-// cancelScaleDown has those told to stay that were told to go.
+// cancelScaleDown cancels the orders of all draining instances.
 func (a *Autoscaler) cancelScaleDown(ctx context.Context, r *record, s *subject, count int) {
 	if len(r.draining) > 0 {
 		a.scaleDown(ctx, r, s, count, count)
 	}
 }
 
-// keepsOrders reports whether those who were told to go are let be: nothing is known for a
-// moment, as happens on a busy machine, and they would have to begin anew. If it lasts
-// their orders end by themselves. Where no other instance stays they are had back at once.
+// keepsOrders reports whether draining instances go on draining though the load is not
+// known for a moment, as happens on a busy machine: cancelled, they would have to begin
+// anew. If it lasts the orders expire by themselves. Where no other instance would stay,
+// the orders are cancelled at once.
 func (r *record) keepsOrders(d *wadi.Decision, now time.Time) bool {
 	if !scheduler.Unknown(d) || len(r.draining) >= r.alive {
 		return false
@@ -86,7 +88,7 @@ func (r *record) keepsOrders(d *wadi.Decision, now time.Time) bool {
 	return false
 }
 
-// forgetDraining drops what was told: there are no instances, or they end otherwise.
+// forgetDraining drops the orders: there are no instances, or they end otherwise.
 func (a *Autoscaler) forgetDraining(r *record, s *subject) {
 	if r.draining != nil {
 		r.draining = nil
@@ -94,7 +96,7 @@ func (a *Autoscaler) forgetDraining(r *record, s *subject) {
 	}
 }
 
-// sendOrders gives orders, all at once, and returns what is known after that.
+// sendOrders sends orders, all at once, and returns what is known after that.
 func (a *Autoscaler) sendOrders(ctx context.Context, s *subject, eps map[string]wadi.Endpoint, known map[string]scheduler.DrainingInstance, orders map[string]wadi.Order) map[string]scheduler.DrainingInstance {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
@@ -106,17 +108,17 @@ func (a *Autoscaler) sendOrders(ctx context.Context, s *subject, eps map[string]
 	var g sync.WaitGroup
 	for id, order := range orders {
 		g.Go(func() {
-			told, err := a.Orders.SendOrder(ctx, eps[id], order)
+			answer, err := a.Orders.SendOrder(ctx, eps[id], order)
 			if err != nil {
-				a.Log.Debug("instance was not told", "revision", s.id, "instance", id, "order", order, "error", err)
+				a.Log.Debug("order was not delivered", "revision", s.id, "instance", id, "order", order, "error", err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if order == wadi.OrderStay { // If it has not heard, its order ends by itself.
+			if order == wadi.OrderStay { // If that was not delivered, the order before expires by itself.
 				delete(next, id)
 				return
 			}
-			next[id] = afterOrder(next[id], order, told, err, time.Now())
+			next[id] = afterOrder(next[id], order, answer, err, time.Now())
 		})
 	}
 	g.Wait()
@@ -124,8 +126,8 @@ func (a *Autoscaler) sendOrders(ctx context.Context, s *subject, eps map[string]
 	return next
 }
 
-// afterOrder is what is known of an instance after it was told.
-func afterOrder(l scheduler.DrainingInstance, order wadi.Order, told wadi.OrderAnswer, err error, now time.Time) scheduler.DrainingInstance {
+// afterOrder is what is known of an instance after an order.
+func afterOrder(l scheduler.DrainingInstance, order wadi.Order, answer wadi.OrderAnswer, err error, now time.Time) scheduler.DrainingInstance {
 	if l.Since.IsZero() {
 		l.Since = now
 	}
@@ -134,12 +136,12 @@ func afterOrder(l scheduler.DrainingInstance, order wadi.Order, told wadi.OrderA
 	case errors.Is(err, wadi.ErrNoOrders):
 		l.RefusesOrders = true
 	case err == nil:
-		l.AnsweredAt, l.Answer = now, told
+		l.AnsweredAt, l.Answer = now, answer
 	}
 	return l
 }
 
-// logDraining logs who is to go now and was not, and who stays after all.
+// logDraining logs which instances begin to drain, and which stay after all.
 func (a *Autoscaler) logDraining(s *subject, before, after map[string]scheduler.DrainingInstance) {
 	log := func(what string, of, except map[string]scheduler.DrainingInstance) {
 		var ids []string
@@ -152,22 +154,22 @@ func (a *Autoscaler) logDraining(s *subject, before, after map[string]scheduler.
 			a.Log.Info(what, "revision", s.id, "instances", fmt.Sprint(ids))
 		}
 	}
-	log("instances are to go when nothing is in flight there", after, before)
+	log("instances drain, to be stopped when nothing is in flight there", after, before)
 	log("instances stay after all", before, after)
 }
 
-// setDraining has a revision looked at every second, or not any more.
-func (a *Autoscaler) setDraining(revision string, leaves bool) {
+// setDraining has a revision evaluated every drainEvery, or not any more.
+func (a *Autoscaler) setDraining(revision string, drains bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !leaves {
+	if !drains {
 		delete(a.draining, revision)
 		return
 	}
 	a.draining[revision] = true
 }
 
-// followDraining looks at revisions of which instances are to go, until ctx ends.
+// followDraining evaluates revisions with draining instances, until ctx ends.
 func (a *Autoscaler) followDraining(ctx context.Context) {
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()

@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// wakePriority is how the autoscaler's calls leave room for wakes: whoever waits for a wake has
-// nothing, and whoever waits for a raise has instances. Nomad takes scale calls faster
-// than it places instances, so that what is sent later is placed later.
+// wakePriority has the autoscaler's scale calls yield to wakes: a request that waits for a
+// wake has no instance at all, and one that waits for a raise has some. Nomad takes scale
+// calls faster than it places instances, so a later call is placed later.
 type wakePriority struct {
-	slots chan struct{} // Of calls at once, fewer than there are connections to Nomad.
+	slots chan struct{} // One per concurrent call, fewer than there are connections to Nomad.
 
 	mu         sync.Mutex
-	wakesSince time.Time // When wakes were first met that have not been over since; zero: they are.
+	wakesSince time.Time // Since when wakes are under way without a break; zero: none is.
 }
 
 // yieldsAtMost bounds how long changes of counts wait for wakes that do not end.
 const yieldsAtMost = 2 * time.Second
 
-// enter waits for a place, which the returned function gives back.
+// enter waits for a slot, which the returned function frees.
 func (t *wakePriority) enter() (leave func()) {
 	t.slots <- struct{}{}
 	return func() { <-t.slots }
 }
 
-// yield waits until no wake is due or under way, for a bounded time since there have
-// been some.
+// yield waits until no wake is due or under way, but not for longer than yieldsAtMost
+// after wakes began.
 func (t *wakePriority) yield(ctx context.Context, waking func() <-chan struct{}) {
 	if waking == nil {
 		return
@@ -46,7 +46,7 @@ func (t *wakePriority) yield(ctx context.Context, waking func() <-chan struct{})
 	}
 }
 
-// remaining is how long wakes may still be waited for.
+// remaining is how long the autoscaler may still wait for wakes.
 func (t *wakePriority) remaining(waking bool, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
