@@ -22,11 +22,11 @@ var (
 	prefixRule = regexp.MustCompile(`^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*/?$`)
 )
 
-// check judges the configuration as a whole.
+// check validates the configuration as a whole.
 func (l *loader) check() {
 	c := &l.cfg
-	l.words("log_level", c.LogLevel, "trace", "debug", "info", "warn", "error")
-	l.words("http.auth", string(c.HTTP.Auth), string(AuthNomad), string(AuthNone))
+	l.oneOf("log_level", c.LogLevel, "trace", "debug", "info", "warn", "error")
+	l.oneOf("http.auth", string(c.HTTP.Auth), string(AuthNomad), string(AuthNone))
 	l.match("name", c.Name, nameRule, "letters, digits, dots, dashes and underscores, at most 64")
 	l.match("gateway.domain", c.Gateway.Domain, domainRule, "a domain in lower case, such as apps.example.com")
 	l.match("consul.prefix", c.Consul.Prefix, prefixRule, "a path without a slash in front, such as wadi/")
@@ -49,7 +49,7 @@ func (l *loader) check() {
 	between(l, "retention.keep_active_for", c.Retention.KeepActiveFor, 0, 10*365*24*time.Hour)
 	between(l, "retention.max", c.Retention.Max, 1, 1000)
 	l.otlp()
-	l.bodies()
+	l.foreignBlocks()
 }
 
 // otlp checks the collector's address.
@@ -72,8 +72,8 @@ func (l *loader) otlp() {
 	}
 }
 
-// bodies reads the blocks that are the service's and Nomad's language.
-func (l *loader) bodies() {
+// foreignBlocks reads the blocks in the language of services, or of Nomad.
+func (l *loader) foreignBlocks() {
 	var problems []jobspecs.Problem
 	task := func(b *hcl.Block, path string, dst *[]byte) {
 		if b == nil {
@@ -94,12 +94,12 @@ func (l *loader) bodies() {
 		problems = append(problems, ps...)
 	}
 	l.problems = append(l.problems, problems...)
-	if l.queueProxy == nil && !l.cfg.Dev && !l.unread {
+	if l.queueProxy == nil && !l.cfg.Dev && !l.unreadable {
 		l.problem(place{}, "queue_proxy", "required: the Nomad task that runs the sidecar, for instance with the docker driver and its image")
 	}
 }
 
-// at is where a setting comes from, or the block around it.
+// at is the source of a setting, or of the block around it.
 func (l *loader) at(path string) place {
 	for p := path; ; {
 		if at, ok := l.from[p]; ok {
@@ -113,7 +113,8 @@ func (l *loader) at(path string) place {
 	}
 }
 
-func (l *loader) words(path, got string, allowed ...string) {
+// oneOf checks a setting with a fixed set of values.
+func (l *loader) oneOf(path, got string, allowed ...string) {
 	for _, w := range allowed {
 		if got == w {
 			return
@@ -122,18 +123,21 @@ func (l *loader) words(path, got string, allowed ...string) {
 	l.problem(l.at(path), path, "%q is not one of %s", got, strings.Join(allowed, ", "))
 }
 
+// match checks a setting with a pattern.
 func (l *loader) match(path, got string, rule *regexp.Regexp, what string) {
 	if !rule.MatchString(got) || len(got) > 200 {
 		l.problem(l.at(path), path, "%q is not %s", got, what)
 	}
 }
 
+// between checks a setting with bounds.
 func between[T int | int64 | time.Duration](l *loader, path string, got, low, high T) {
 	if got < low || got > high {
 		l.problem(l.at(path), path, "%v is not between %v and %v", got, low, high)
 	}
 }
 
+// advertise checks the host that other agents use.
 func (l *loader) advertise() {
 	host := l.cfg.Advertise
 	if host == "" {
@@ -155,7 +159,7 @@ func numeric(host string) bool {
 	return err == nil
 }
 
-// listeners checks the addresses, and that no two are in each other's way.
+// listeners checks the addresses, and that no two are equal.
 func (l *loader) listeners() {
 	c := &l.cfg
 	type listener struct{ path, host, port string }
@@ -186,8 +190,8 @@ func (l *loader) listeners() {
 	}
 }
 
-// gatewayTLS checks the folder of certificates. What is in it is read when the
-// agent starts, and again whenever it changes.
+// gatewayTLS checks the folder of certificates. The agent reads the certificates when it
+// starts, and after every change.
 func (l *loader) gatewayTLS() {
 	const path = "gateway.tls.cert_dir"
 	dir := l.cfg.Gateway.TLS.CertDir
@@ -203,8 +207,7 @@ func (l *loader) gatewayTLS() {
 	}
 }
 
-// listen splits an address to listen on: an IP address, localhost or nothing,
-// and a port.
+// listen splits a listener's address: an IP address, localhost or nothing, and a port.
 func listen(addr string) (host, port string, ok bool) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -224,7 +227,7 @@ func anyHost(host string) bool {
 	return host == "" || err == nil && a.IsUnspecified()
 }
 
-// backend checks how Nomad or Consul are to be reached.
+// backend checks the address and the TLS files of Nomad or Consul.
 func (l *loader) backend(block, address string, t TLS) {
 	path := block + ".address"
 	u, err := url.Parse(address)

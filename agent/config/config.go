@@ -1,10 +1,9 @@
 // Package config reads the agent's configuration: HCL files, the environment and
 // the command line's flags.
 //
-// It promises to find every mistake at once, each with file and line, and to
-// return a configuration that the agent can start with, or none. It refuses
-// settings of features that this version does not have: a setting that is
-// ignored would be a promise that is not kept.
+// It promises to report every mistake at once, each with file and line, and to return a
+// configuration with which the agent can start, or none. It refuses unknown settings and
+// those of other versions: an ignored setting would mislead its author.
 package config
 
 import (
@@ -18,11 +17,11 @@ import (
 
 // Config is a whole, checked configuration.
 type Config struct {
-	Dev       bool // The agent brings up a cluster of its own where there is none.
+	Dev       bool // The agent starts a cluster of its own if there is none.
 	LogLevel  string
 	LogJSON   bool
 	Name      string // Of this agent; unique.
-	Advertise string // Host where others reach this agent; empty: as Consul's agent.
+	Advertise string // Host at which other agents reach this one; empty: that of Consul's agent.
 
 	HTTP      HTTP
 	Metrics   Metrics
@@ -44,20 +43,20 @@ type Config struct {
 	Telemetry Telemetry
 }
 
-// Mesh says how instances are in the mesh.
+// Mesh has the settings of instances in the mesh.
 type Mesh struct {
-	// Shield makes the instances of services that are submitted from now on let
-	// nobody into their network past Envoy.
+	// Shield closes the network of instances to callers that bypass Envoy. It applies to
+	// services that are submitted from now on.
 	Shield bool
 }
 
-// Telemetry says what is told of requests.
+// Telemetry has the settings of traces and logs of requests.
 type Telemetry struct {
-	// OTLPEndpoint is the collector that gets the agent's spans, by OTLP over HTTP:
-	// an http or https URL without /v1/traces. Empty: there are none.
+	// OTLPEndpoint is the collector of the agent's spans, by OTLP over HTTP: an http or
+	// https URL without /v1/traces. Empty: no spans.
 	OTLPEndpoint string
-	// AccessLog makes the agent and the queue-proxies of services that are submitted
-	// from now on write a line for each request on their standard output.
+	// AccessLog makes the agent, and the queue-proxies of services that are submitted
+	// from now on, write a line for each request to standard output.
 	AccessLog bool
 }
 
@@ -67,13 +66,13 @@ type HTTP struct {
 	Auth    Auth
 }
 
-// Auth says whose word counts at the API.
+// Auth is the way in which the API checks a caller's rights.
 type Auth string
 
-// The ways to tell callers of the API apart.
+// The ways to check a caller's rights.
 const (
-	AuthNomad Auth = "nomad" // The caller's Nomad token decides.
-	AuthNone  Auth = "none"  // Everybody may everything; on loopback only.
+	AuthNomad Auth = "nomad" // By the caller's Nomad token.
+	AuthNone  Auth = "none"  // Every caller has every right; on loopback only.
 )
 
 // Metrics is the listener for Prometheus and statistics.
@@ -81,27 +80,27 @@ type Metrics struct {
 	Address string // host:port
 }
 
-// Gateway is where HTTP from outside the mesh comes in.
+// Gateway is the listener for HTTP from outside the mesh.
 type Gateway struct {
 	Address        string // host:port
-	PublicPort     int    // Where callers reach it, as behind a port mapping; 0: Address's.
+	PublicPort     int    // Port of its URLs, where a port mapping changes it; 0: that of Address.
 	Domain         string
-	TrustedProxies []netip.Prefix // Whose X-Forwarded headers are believed.
+	TrustedProxies []netip.Prefix // Callers whose X-Forwarded headers are trusted.
 	TLS            GatewayTLS
 }
 
 // GatewayTLS is the gateway's listener for HTTPS.
 type GatewayTLS struct {
 	Address    string // host:port
-	PublicPort int    // Where callers reach it, as behind a port mapping; 0: Address's.
-	CertDir    string // Of certificates with their keys; empty: there is no such listener.
-	Redirect   bool   // The plain listener sends callers here.
+	PublicPort int    // Port of its URLs, where a port mapping changes it; 0: that of Address.
+	CertDir    string // Folder of certificates and keys; empty: there is no such listener.
+	Redirect   bool   // The plain listener redirects callers here.
 }
 
-// Enabled reports whether there is such a listener.
+// Enabled reports whether the listener is configured.
 func (t GatewayTLS) Enabled() bool { return t.CertDir != "" }
 
-// Activator is the mesh listener, and the bounds of what waits.
+// Activator has the mesh listener, and the bounds of waiting requests.
 type Activator struct {
 	Address         string // host:port
 	MaxWaiting      int    // Requests, of all revisions.
@@ -109,7 +108,7 @@ type Activator struct {
 	MaxWakes        int // Begun per second.
 }
 
-// TLS says how a backend's certificate is checked, and what is shown to it.
+// TLS has the files to check a backend's certificate, and the client certificate.
 type TLS struct {
 	CAFile     string
 	CertFile   string
@@ -117,7 +116,7 @@ type TLS struct {
 	SkipVerify bool // By environment only.
 }
 
-// Nomad says how Nomad is reached.
+// Nomad has the address of Nomad, and the token for it.
 type Nomad struct {
 	Address string // http://, https:// or unix://
 	Region  string
@@ -125,26 +124,26 @@ type Nomad struct {
 	TLS     TLS
 }
 
-// Consul says how Consul is reached, and where Wadi's keys are.
+// Consul has the address of Consul, the token for it, and the prefix of Wadi's keys.
 type Consul struct {
 	Address string // http://, https:// or unix://
 	Token   string
 	Prefix  string // Of all keys; ends in a slash.
 	TLS     TLS
 
-	// AllowIntentions lets who may submit a service say who may call it. Else its
-	// intentions need the caller's own right to them in Consul.
+	// AllowIntentions lets callers that may submit a service set its intentions. Else
+	// they need their own right to the intentions in Consul.
 	AllowIntentions bool
 }
 
-// Retention bounds how long revisions that are not routed are kept.
+// Retention bounds the revisions that are kept without traffic.
 type Retention struct {
-	KeepFor       time.Duration // Since they were submitted.
+	KeepFor       time.Duration // Since their submission.
 	KeepActiveFor time.Duration // Since they last had traffic.
 	Max           int           // Revisions of one service.
 }
 
-// Flags are the command line's; empty ones are not set.
+// Flags are the flags of the command line; empty: not set.
 type Flags struct {
 	Dev            bool
 	Name           string
@@ -158,12 +157,12 @@ type Flags struct {
 	ActivatorAddress string
 }
 
-// Default is what an agent has that nobody configured. It can't start with it
-// outside dev mode: how the sidecar runs has no default.
+// Default is the configuration without any setting. Outside dev mode an agent can't start
+// with it: the sidecar's task has no default.
 func Default() Config {
 	name, err := os.Hostname()
 	if err != nil {
-		name = "" // Reported as missing, with how to set it.
+		name = "" // check reports it.
 	}
 	return Config{
 		LogLevel:  "info",

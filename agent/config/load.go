@@ -18,11 +18,11 @@ import (
 // maxFile bounds a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// Load reads the files, and the *.hcl files of the directories, in order: what
-// comes later wins. env is then asked (os.Getenv), and flags win over all.
+// Load reads the files, and the *.hcl files of the directories, in order; later settings
+// override earlier ones. The environment (env, such as os.Getenv) overrides files, and flags
+// override all.
 //
-// The configuration is good when no problem is more than a warning; else it is
-// not to be used.
+// The configuration may be used if all problems are warnings.
 func Load(paths []string, env func(string) string, flags Flags) (Config, []jobspecs.Problem) {
 	l := &loader{cfg: Default(), from: map[string]place{}}
 	l.cfg.Dev = flags.Dev
@@ -36,22 +36,22 @@ func Load(paths []string, env func(string) string, flags Flags) (Config, []jobsp
 	return l.cfg, l.problems
 }
 
-// loader collects settings, where each comes from, and what is wrong.
+// loader collects settings, their sources and the problems.
 type loader struct {
-	cfg      Config
-	from     map[string]place // By path of the setting.
-	order    []string         // Files as they were read.
-	problems []jobspecs.Problem
-	unread   bool // A file could not be read: what is missing may stand in it.
+	cfg        Config
+	from       map[string]place // By path of the setting.
+	order      []string         // Files as they were read.
+	problems   []jobspecs.Problem
+	unreadable bool // A file could not be read: missing settings may be in it.
 
 	constants jobspecs.Constants
 
-	// Kept until all files are read, as only the last one of each counts.
+	// Blocks that are evaluated after all files are read: the last of each counts.
 	defaults, queueProxy, sidecar *hcl.Block
 }
 
-// place is where a setting comes from: a range of a file, or a name that stands
-// for itself, such as an environment variable's.
+// place is the source of a setting: a range of a file, or a name such as an environment
+// variable's.
 type place struct {
 	rng  hcl.Range
 	name string
@@ -89,11 +89,11 @@ func (l *loader) files(paths []string) []string {
 }
 
 func (l *loader) fileProblem(file string, err error) {
-	l.unread = true
+	l.unreadable = true
 	msg := err.Error()
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
-		msg = pathErr.Err.Error() // The path stands in front already.
+		msg = pathErr.Err.Error() // Without the path, which the problem has.
 	}
 	l.problems = append(l.problems, jobspecs.Problem{File: file, Message: msg})
 }
@@ -109,8 +109,8 @@ func (l *loader) file(name string) {
 	body, diags := l.constants.Body(jobspecs.File{Name: name, Source: src})
 	l.diagnostics(diags, "")
 	if diags.HasErrors() {
-		l.unread = true
-		return // What follows a syntax error is guesswork.
+		l.unreadable = true
+		return // Problems after a syntax error would be guesses.
 	}
 	l.body(body, "", l.top())
 }
@@ -128,7 +128,7 @@ func readFile(name string) ([]byte, error) {
 	return src, err
 }
 
-// environment reads the variables of Nomad's and Consul's own tools.
+// environment reads the variables of the Nomad and Consul command lines.
 func (l *loader) environment(env func(string) string) {
 	c := &l.cfg
 	for _, v := range []struct {
@@ -155,7 +155,8 @@ func (l *loader) environment(env func(string) string) {
 	l.consulSSL(env)
 }
 
-// consulSSL reads the two switches that Consul's tools know beside the address.
+// consulSSL reads the two variables that change the scheme and the verification of Consul's
+// address.
 func (l *loader) consulSSL(env func(string) string) {
 	var ssl, verify bool
 	if s := env("CONSUL_HTTP_SSL"); s != "" {
@@ -171,7 +172,7 @@ func (l *loader) consulSSL(env func(string) string) {
 	}
 }
 
-// flags puts the command line over all.
+// flags overrides settings with the command line.
 func (l *loader) flags(f Flags) {
 	c := &l.cfg
 	for _, v := range []struct {
@@ -200,7 +201,7 @@ func (l *loader) sort() {
 		if p.File == "" {
 			return len(l.order) + 1
 		}
-		return slices.Index(l.order, p.File) // -1: it could not even be found.
+		return slices.Index(l.order, p.File) // -1: the file was not found.
 	}
 	slices.SortStableFunc(l.problems, func(a, b jobspecs.Problem) int {
 		for _, d := range []int{rank(a) - rank(b), a.Line - b.Line, a.Column - b.Column} {

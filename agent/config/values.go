@@ -13,15 +13,15 @@ import (
 	"github.com/zclconf/go-cty/cty/gocty"
 )
 
-// Where a value goes, if its meaning is not in the Go type.
+// Destinations of values whose Go type does not imply their format.
 type (
 	address struct{ dst *string } // Of Nomad or Consul; http:// is added where there is no scheme.
 	size    struct{ dst *int64 }  // Bytes, as "256MiB".
 	intSize struct{ dst *int }
 )
 
-// set puts a value in place, and notes where it comes from. A bad value is a
-// problem, and what was there stays.
+// set assigns a value, and notes its source. A bad value is a problem, and the setting stays
+// as it was.
 func (l *loader) set(path string, at place, v cty.Value, dst any) {
 	if err := l.assign(v, dst); err != nil {
 		l.problem(at, path, "%s", err)
@@ -59,7 +59,7 @@ func (l *loader) assign(v cty.Value, dst any) error {
 	return fmt.Errorf("setting of type %T", dst) // A mistake in the table of sections; a test sets everything.
 }
 
-// put returns a function that keeps a value if there is no error.
+// put returns a function that stores a value unless there is an error.
 func put[T any](dst *T) func(T, error) error {
 	return func(v T, err error) error {
 		if err == nil {
@@ -76,7 +76,7 @@ func text(v cty.Value) (string, error) {
 	return v.AsString(), nil
 }
 
-// truth reads a bool, or the text of one as the environment has it.
+// truth reads a bool, or the text of a bool from the environment.
 func truth(v cty.Value) (bool, error) {
 	switch v.Type() {
 	case cty.Bool:
@@ -113,7 +113,7 @@ func duration(v cty.Value) (time.Duration, error) {
 	return d, nil
 }
 
-// bytes reads a number of bytes, bare or with a unit.
+// bytes reads a number of bytes, without or with a unit.
 func bytes(v cty.Value) (int64, error) {
 	if v.Type() == cty.Number {
 		n, err := number(v)

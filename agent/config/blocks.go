@@ -12,21 +12,21 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// section says what may stand in a block.
+// section lists the settings and blocks that are allowed in a block.
 type section struct {
-	settings map[string]any // By name: where the value goes, see loader.assign.
+	settings map[string]any // Destinations by name; see loader.assign.
 	blocks   map[string]section
 	labels   []string
 
-	// read takes the block instead of the two above.
+	// read handles the block in place of settings and blocks.
 	read func(b *hcl.Block)
-	// refuse says why the block may not stand there.
+	// refuse is the reason why the block is not allowed.
 	refuse string
 	// many allows more than one in a file.
 	many bool
 }
 
-// notYet is said about settings of a later version.
+// notYet is the problem of settings of a later version.
 const notYet = "not supported by this version"
 
 // top is the whole language of the configuration.
@@ -40,16 +40,7 @@ func (l *loader) top() section {
 				blocks:   map[string]section{"tls": {refuse: notYet}},
 			},
 			"metrics": {settings: map[string]any{"address": &c.Metrics.Address}},
-			"gateway": {
-				settings: map[string]any{
-					"address": &c.Gateway.Address, "public_port": &c.Gateway.PublicPort,
-					"domain": &c.Gateway.Domain, "trusted_proxies": &c.Gateway.TrustedProxies,
-				},
-				blocks: map[string]section{"tls": {settings: map[string]any{
-					"address": &c.Gateway.TLS.Address, "public_port": &c.Gateway.TLS.PublicPort,
-					"cert_dir": &c.Gateway.TLS.CertDir, "redirect": &c.Gateway.TLS.Redirect,
-				}}},
-			},
+			"gateway": l.gatewaySection(),
 			"activator": {settings: map[string]any{
 				"address": &c.Activator.Address, "max_waiting": &c.Activator.MaxWaiting,
 				"max_waiting_bytes": size{&c.Activator.MaxWaitingBytes}, "max_wakes": &c.Activator.MaxWakes,
@@ -80,12 +71,26 @@ func (l *loader) top() section {
 	}
 }
 
+// gatewaySection is the block gateway, with its listener for HTTPS.
+func (l *loader) gatewaySection() section {
+	g := &l.cfg.Gateway
+	return section{
+		settings: map[string]any{
+			"address": &g.Address, "public_port": &g.PublicPort, "domain": &g.Domain, "trusted_proxies": &g.TrustedProxies,
+		},
+		blocks: map[string]section{"tls": {settings: map[string]any{
+			"address": &g.TLS.Address, "public_port": &g.TLS.PublicPort, "cert_dir": &g.TLS.CertDir, "redirect": &g.TLS.Redirect,
+		}}},
+	}
+}
+
+// withTLS adds the settings of TLS files.
 func withTLS(t *TLS, settings map[string]any) map[string]any {
 	settings["ca_file"], settings["cert_file"], settings["key_file"] = &t.CAFile, &t.CertFile, &t.KeyFile
 	return settings
 }
 
-// body reads a block's inside; path is the block's, empty for a file.
+// body reads the body of a block, or of a file with an empty path.
 func (l *loader) body(b hcl.Body, path string, s section) {
 	schema := &hcl.BodySchema{}
 	for _, name := range slices.Sorted(maps.Keys(s.settings)) {
@@ -131,8 +136,8 @@ func (l *loader) block(b *hcl.Block, path string, s section, first *hcl.Block, i
 	}
 }
 
-// diagnostics turns what HCL complains about into problems. A complaint about a
-// name gets it into its path.
+// diagnostics turns HCL's diagnostics into problems. The path of an unsupported name ends
+// with the name.
 func (l *loader) diagnostics(diags hcl.Diagnostics, path string) {
 	for _, d := range diags {
 		msg, p := d.Summary, path
@@ -150,13 +155,14 @@ func (l *loader) diagnostics(diags hcl.Diagnostics, path string) {
 	}
 }
 
-// quoted returns what stands in the first quotes of s.
+// quoted returns the first quoted text in s.
 func quoted(s string) string {
 	_, s, _ = strings.Cut(s, `"`)
 	s, _, _ = strings.Cut(s, `"`)
 	return s
 }
 
+// problem adds a problem of the setting path at a place.
 func (l *loader) problem(at place, path, format string, args ...any) {
 	p := jobspecs.Problem{Path: path, Message: fmt.Sprintf(format, args...)}
 	switch {
