@@ -83,7 +83,7 @@ func TestThousandWaitersOneWake(t *testing.T) {
 	g.waiting(t, 0)
 }
 
-func TestRefusalToThoseWhoPreferJSON(t *testing.T) {
+func TestRefusal_JSON(t *testing.T) {
 	set := settings()
 	set.Failed = `no "image"`
 	g := newRig(t, set)
@@ -99,7 +99,7 @@ func TestRefusalToThoseWhoPreferJSON(t *testing.T) {
 	}
 }
 
-func TestQueueFullKeepsThoseWaiting(t *testing.T) {
+func TestQueueFull(t *testing.T) {
 	set := settings()
 	set.Queue.Depth = 3
 	g := newRig(t, set)
@@ -130,7 +130,7 @@ func TestAgentIsFull(t *testing.T) {
 	}
 }
 
-func TestClientGoneFreesItsPlace(t *testing.T) {
+func TestClientGone_LeavesTheQueue(t *testing.T) {
 	set := settings()
 	set.Queue.Depth = 1
 	g := newRig(t, set)
@@ -280,7 +280,7 @@ func TestInstanceFailsInMidRequest(t *testing.T) {
 	}
 }
 
-func TestSomebodyElseAnswers(t *testing.T) {
+func TestOtherInstanceAnswers(t *testing.T) {
 	set := settings()
 	set.Queue.Timeout = wadi.Duration(300 * time.Millisecond)
 	g := newRig(t, set)
@@ -345,7 +345,7 @@ func TestAddressChangesHands(t *testing.T) {
 	one, two := newBackend(t, "alloc-1"), newBackend(t, "alloc-2")
 	g.place(one.ep)
 	g.get(t)
-	one.set(func(b *backend) { b.name = "alloc-x" }) // Its port is somebody else's now, connections go on.
+	one.set(func(b *backend) { b.name = "alloc-x" }) // Another instance has its port now; connections stay open.
 	g.place(one.ep, two.ep)
 	until(t, "the second is probed", func() bool { _, probes, _ := two.counts(); return probes > 0 })
 	for range 10 {
@@ -355,7 +355,7 @@ func TestAddressChangesHands(t *testing.T) {
 	}
 }
 
-// held is an app that answers when it is told.
+// held is an app that answers once it is released.
 func held() (app http.HandlerFunc, release func()) {
 	c := make(chan struct{})
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -446,7 +446,7 @@ func TestStoppingInstance(t *testing.T) {
 	if got := <-next; got.body != "alloc-2" {
 		t.Errorf("got %v", got)
 	}
-	g.place(two.ep) // It has ended, as far as Nomad tells.
+	g.place(two.ep) // To Nomad the other one has ended.
 	release()
 	if got := <-old; got.body != "done" {
 		t.Errorf("the request in flight got %v", got)
@@ -476,11 +476,11 @@ func TestStripsInternalHeaders(t *testing.T) {
 	}
 }
 
-// While a service is being deleted its mesh callers are told that it is gone, whatever
-// their Envoys still know; before and after they are told to come again.
+// While a service is being deleted its mesh callers get 404, even if their Envoys still
+// route to it. Before and after that they get 503 with Retry-After.
 func TestMeshHandler_Deleted(t *testing.T) {
 	g := newRig(t, settings())
-	g.srv.Config.Handler = g.act.MeshHandler(everybody{})
+	g.srv.Config.Handler = g.act.MeshHandler(allowAll{})
 	ask := func(headers ...string) answer {
 		t.Helper()
 		r := g.request(t, http.MethodGet, "/", nil)
@@ -504,7 +504,7 @@ func TestMeshHandler(t *testing.T) {
 	g := newRig(t, settings())
 	b := newBackend(t, "alloc-1")
 	g.place(b.ep)
-	g.srv.Config.Handler = g.act.MeshHandler(everybody{})
+	g.srv.Config.Handler = g.act.MeshHandler(allowAll{})
 	for _, tt := range []struct {
 		service, revision string
 		status            int

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// BenchmarkWaiter tells what one waiting request costs in memory of the agent:
+// BenchmarkWaiter measures what one waiting request costs in memory of the agent:
 // heap and stacks, connection included, over plain HTTP/1.1. The client's socket
 // is in it too.
 func BenchmarkWaiter(b *testing.B) {

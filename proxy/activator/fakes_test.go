@@ -108,12 +108,13 @@ type backend struct {
 
 	mu       sync.Mutex
 	unready  bool
-	going    bool             // It was told to go.
+	going    bool             // It has the order to go.
 	order    http.HandlerFunc // How it answers orders; nil: as a probe.
 	name     string           // The allocation that it says it is.
 	app      http.HandlerFunc
 	requests []*http.Request
 	probes   int
+	probedBy string // The address that the last probe came from that it was ready for.
 	now, top int
 }
 
@@ -142,6 +143,9 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rev := r.Header.Get(wadi.HeaderProbe); rev != "" {
 		b.probes++
 		unready, going, order := b.unready, b.going, b.order
+		if !unready && !going {
+			b.probedBy = r.RemoteAddr
+		}
 		b.mu.Unlock()
 		switch {
 		case order != nil && r.Header.Get(wadi.HeaderOrder) != "":
@@ -337,8 +341,8 @@ func gauge(t testing.TB, reg *prometheus.Registry, name string) (sum float64) {
 	return sum
 }
 
-// until polls ok; the network has no other way to say that it is done. It looks
-// more seldom the longer that takes: to look costs time too.
+// until polls ok, as the network gives no signal. It polls more seldom the longer that
+// takes: polling costs time too.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	late := time.After(2 * time.Minute)
@@ -351,8 +355,8 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// settle places eps, and returns when a loop that runs has taken them in: that is
-// certain when it comes to ask once more.
+// settle places eps, and returns when a running loop has synced them: that is certain when
+// it reads endpoints once more.
 func (g *rig) settle(t testing.TB, eps ...wadi.Endpoint) {
 	t.Helper()
 	for range 2 {
@@ -380,8 +384,8 @@ func wantRefusal(t testing.TB, got answer, status int, code, text string) {
 	}
 }
 
-// everybody lets everybody pass.
-type everybody struct{}
+// allowAll is a guard that allows all callers.
+type allowAll struct{}
 
-func (everybody) Caller(*http.Request) (string, error)          { return "web", nil }
-func (everybody) Authorize(string, string, *http.Request) error { return nil }
+func (allowAll) Caller(*http.Request) (string, error)          { return "web", nil }
+func (allowAll) Authorize(string, string, *http.Request) error { return nil }

@@ -68,7 +68,7 @@ func TestRequestRecord_Cold(t *testing.T) {
 		r := httptest.NewRequestWithContext(activator.WithRequestRecord(t.Context(), record), http.MethodPost, "/", strings.NewReader("body"))
 		r.Header.Set(wadi.HeaderService, service)
 		r.Header.Set(wadi.HeaderRevision, revision)
-		c.act.MeshHandler(everybody{}).ServeHTTP(w, r)
+		c.act.MeshHandler(allowAll{}).ServeHTTP(w, r)
 
 		want := &activator.RequestRecord{
 			Service: service, Revision: revision, Instance: "alloc-1", Caller: "web", Status: 200, Attempts: 1, BytesIn: 4, BytesOut: 5,
@@ -140,11 +140,11 @@ func TestRequestRecord_Refused(t *testing.T) {
 	})
 }
 
-// Who waits in vain is told how far it went: the parts add up to the wait.
+// A request whose wait expires learns how far its start came: the phases add up to the wait.
 func TestServerTiming_Refused(t *testing.T) {
 	for _, tt := range []struct {
 		timeout time.Duration
-		busy    bool // Another has the only place.
+		busy    bool // Another request has the only slot.
 		want    string
 	}{
 		{time.Second, false, "queue;dur=0.0, place;dur=1000.0, start;dur=0.0, probe;dur=0.0, forward;dur=0.0"},
@@ -192,7 +192,7 @@ func TestServerTiming_Refused(t *testing.T) {
 	}
 }
 
-func TestDump(t *testing.T) {
+func TestSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := settings()
 		set.ConcurrencyLimit = 1
@@ -265,7 +265,7 @@ func TestRequestTimeout_AtAnInstance(t *testing.T) {
 			one(10 * time.Second)
 			time.Sleep(3 * time.Second)
 		}
-		set.Timeout.Request = wadi.Duration(500 * time.Millisecond) // It ends before those that came before.
+		set.Timeout.Request = wadi.Duration(500 * time.Millisecond) // Its deadline is before those of earlier requests.
 		c.act.SetRoutes(routes(set, wadi.HTTP1))
 		one(500 * time.Millisecond)
 		wg.Wait()
@@ -319,7 +319,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// Nomad that places slowly is asked less, and as much again when it keeps up.
+// While Nomad places slowly fewer wakes begin, and as many as before once it keeps up.
 func TestWakes_SlowPlacement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClocked(t, routes(settings(), wadi.HTTP1), 20)

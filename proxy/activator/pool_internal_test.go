@@ -90,7 +90,7 @@ func TestPick_Balances(t *testing.T) {
 	}
 }
 
-func TestPick_OnlyWithRoom(t *testing.T) {
+func TestPick_OnlyWithASlot(t *testing.T) {
 	p := newPool(20, 2)
 	for range 40 {
 		i := p.pick()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Instances that were told to go may be many, and may go on for minutes: they are asked
-// so seldom that all of them together cost little.
+// Instances with the order to go may be many, for minutes: they are probed so seldom that
+// all of them together cost little.
 func TestPause_OfManyThatGo(t *testing.T) {
 	for probing, want := range map[int64]time.Duration{1: 100 * time.Millisecond, 50: 100 * time.Millisecond, 200: 400 * time.Millisecond, 5000: time.Second} {
 		i := &instance{r: &revision{a: &Activator{}}}

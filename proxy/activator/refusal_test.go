@@ -120,9 +120,9 @@ func TestUpgradeOutlastsTheTimeout(t *testing.T) {
 	})
 }
 
-// A drain tells the app behind an upgraded connection, and waits for what it has
-// to say.
-func TestDrain_TellsUpgraded(t *testing.T) {
+// A drain sends the app behind an upgraded connection a GoAway, and waits for the rest of
+// its answer.
+func TestDrain_GoAwayToUpgraded(t *testing.T) {
 	g := newRig(t, settings())
 	b := newBackend(t, "alloc-1")
 	b.app = echo
@@ -158,9 +158,9 @@ func serveMemory(t *testing.T, h http.Handler) *proxytest.Listener {
 	return l
 }
 
-// What Nomad and its drivers say is for those in the mesh. Others get its kind, and
-// what to find it by.
-func TestRefusals_WhoReadsNomadsWords(t *testing.T) {
+// The reason of Nomad and its drivers is for callers in the mesh. Others get its kind, and
+// the ID to find it by.
+func TestRefusals_NomadsReasonStaysInTheMesh(t *testing.T) {
 	const words = "task web: Driver Failure: Failed to pull `registry.internal:5000/team/secret:1`: /etc/docker/auth.json"
 	const placement = "no node fits: constraint \"${meta.rack} = r7\" excludes 3 nodes"
 	for name, tt := range map[string]struct {
@@ -190,7 +190,7 @@ func TestRefusals_WhoReadsNomadsWords(t *testing.T) {
 					}
 				}
 			}
-			g.srv.Config.Handler = g.act.MeshHandler(everybody{})
+			g.srv.Config.Handler = g.act.MeshHandler(allowAll{})
 			r := g.request(t, http.MethodGet, "/", nil)
 			r.Header.Set(wadi.HeaderService, service)
 			r.Header.Set(wadi.HeaderRevision, revision)

@@ -24,7 +24,7 @@ func says(raw string) http.HandlerFunc {
 	}
 }
 
-// unsized is a body whose length nobody knows.
+// unsized is a body of unknown length.
 func unsized(s string) io.Reader { return struct{ io.Reader }{strings.NewReader(s)} }
 
 // The first instance that gets the request fails; what it gets a second time is

@@ -76,7 +76,7 @@ func TestShareOfALimit(t *testing.T) {
 		gate = make(chan struct{})
 		time.Sleep(10 * time.Second)
 		statuses = c.askMany(t, 5, service, revision)
-		if got := atInstance(b); got != 3 && got != 4 { // The bound falls when one has to wait.
+		if got := atInstance(b); got != 3 && got != 4 { // The limit falls when a request has to wait.
 			t.Fatalf("%d at the instance, want what was lent", got)
 		}
 		close(gate)
@@ -101,9 +101,9 @@ func TestShareOfALimit(t *testing.T) {
 	})
 }
 
-// A revision whose requests flood an agent up to its bounds leaves room for
-// another one's.
-func TestFloodLeavesRoom(t *testing.T) {
+// A revision whose requests flood an agent up to its bounds leaves some of the budget for
+// another revision.
+func TestFloodLeavesBudget(t *testing.T) {
 	for name, edit := range map[string]func(*activator.Config){
 		"count": func(c *activator.Config) { c.MaxWaiting = 50 },
 		"bytes": func(c *activator.Config) { c.MaxWaitingBytes = 50 * 21 << 10 },
@@ -190,7 +190,7 @@ func (j *judge) set(err error) {
 	j.err = err
 }
 
-func TestJudgedAgainAfterWaiting(t *testing.T) {
+func TestReauthorizedAfterWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &judge{}
 		c := newClocked(t, routes(settings(), wadi.HTTP1), 20, func(c *activator.Config) { c.Guard = j })

@@ -12,9 +12,9 @@ import (
 	"github.com/wadi-run/wadi/proxy/clientcert"
 )
 
-// An instance in the mesh is told what a mesh caller has proved to be, and never what
-// anybody claims; others are told nothing.
-func TestForward_TellsTheCallersCertificate(t *testing.T) {
+// An instance in the mesh gets the verified identity of a mesh caller, and never a claimed
+// one. Other instances get none.
+func TestForward_CallersCertificate(t *testing.T) {
 	id, err := url.Parse("spiffe://d473.consul/ns/default/dc/dc1/svc/web")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestForward_TellsTheCallersCertificate(t *testing.T) {
 	}
 }
 
-// An activator proves itself by what the route holds, where the mesh can't tell.
+// Where the mesh can't identify the activator, the proof in the route does.
 func TestForward_Proof(t *testing.T) {
 	set := settings()
 	set.Mesh, set.Proof = wadi.MeshOff, "only agents know it"

@@ -83,7 +83,7 @@ func TestUnseen_LongBody(t *testing.T) {
 }
 
 // It waits for as long as a request may wait at zero, and not in a busy loop.
-func TestUnseen_InVain(t *testing.T) {
+func TestUnseen_Expires(t *testing.T) {
 	for name, tt := range map[string]struct {
 		queue, request time.Duration
 		code           string

@@ -11,15 +11,15 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// refusesToGo is the app of an instance that was told to go.
+// refusesToGo is the app of an instance with the order to go.
 func refusesToGo(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
 	w.WriteHeader(http.StatusMisdirectedRequest)
 }
 
-// An instance that was told to go says so to whom it refuses, and to whom it serves all
-// the same; others take what comes, until it stays after all.
-func TestToldToGo(t *testing.T) {
+// An instance with the order to go says so in its answers, also where it serves the
+// request. Other instances take the requests until it stays after all.
+func TestOrderToGo(t *testing.T) {
 	for name, app := range map[string]http.HandlerFunc{
 		"refused": refusesToGo,
 		"served":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo)) },
@@ -57,7 +57,7 @@ func TestToldToGo(t *testing.T) {
 	}
 }
 
-func TestTell(t *testing.T) {
+func TestSendOrder(t *testing.T) {
 	for _, protocol := range []wadi.Protocol{wadi.HTTP1, wadi.H2C} {
 		set := settings()
 		set.Proof = "secret"

@@ -145,8 +145,8 @@ func TestWakes_BoundedPerSecondOldestFirst(t *testing.T) {
 	})
 }
 
-// Whoever raises counts besides can tell when no wake is due any more.
-func TestWakes_TellWhenTheyAreOver(t *testing.T) {
+// The autoscaler learns when no wake is due any more.
+func TestWaking_ClosesWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := map[string]wadi.Route{}
 		for i := range 3 {
@@ -254,7 +254,7 @@ func TestWake_AgainWhenTheInstanceIsLost(t *testing.T) {
 	})
 }
 
-func TestTrouble(t *testing.T) {
+func TestBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
 		defer c.end(t)
@@ -317,7 +317,7 @@ func TestDeadlines_EachItsOwn(t *testing.T) {
 			time.Sleep(3 * time.Second)
 		}
 		short := minute()
-		short.Queue.Timeout = wadi.Duration(time.Second) // Overtakes those that came before.
+		short.Queue.Timeout = wadi.Duration(time.Second) // Its deadline is before those of earlier requests.
 		c.act.SetRoutes(routes(short, wadi.HTTP1))
 		if status, _, took := c.ask(t, service, revision); status != 504 || took != time.Second {
 			t.Errorf("got %d after %v, want 504 after a second", status, took)

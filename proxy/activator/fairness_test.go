@@ -17,12 +17,12 @@ import (
 
 const peerHeader = "X-Peer"
 
-// byHeader is a guard, and a gateway, to which callers say who they are.
-type byHeader struct{ everybody }
+// byHeader is a guard, and a gateway, that takes callers' names from a header.
+type byHeader struct{ allowAll }
 
 func (byHeader) Caller(r *http.Request) (string, error) { return r.Header.Get(peerHeader), nil }
 
-// oneAtATime is an app that answers when it is told to.
+// oneAtATime is an app that answers one request for each value it receives.
 func oneAtATime(b *backend) (began <-chan string, answer chan<- struct{}) {
 	in, out := make(chan string, 1000), make(chan struct{})
 	b.set(func(b *backend) {
@@ -93,8 +93,8 @@ func TestCallersTakeTurns(t *testing.T) {
 	}
 }
 
-// A queue that one caller has filled has room for others, up to equal shares; each that
-// comes in time takes the place of the last of who has most.
+// A queue that one caller has filled takes requests of others, up to equal shares: each
+// displaces the last request of the caller with the most.
 func TestFullQueueIsShared(t *testing.T) {
 	for name, mesh := range map[string]bool{"mesh": true, "outside": false} {
 		t.Run(name, func(t *testing.T) {
@@ -209,9 +209,9 @@ func TestClientGoneIsNotServed(t *testing.T) {
 	}
 }
 
-// Who waited in vain in the mesh is told what the instance lacks; outside callers need
-// not know how an app is built.
-func TestWaitedInVain_SaysWhatLacks(t *testing.T) {
+// A mesh caller whose wait expires gets the reason why the instance is not ready. Callers
+// from outside need not know how an app is built.
+func TestQueueTimeout_SaysWhyNotReady(t *testing.T) {
 	set := settings()
 	set.Queue.Timeout = wadi.Duration(300 * time.Millisecond)
 	for caller, want := range map[string]bool{"web": true, wadi.ServiceGateway: false} {

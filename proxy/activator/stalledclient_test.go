@@ -54,8 +54,8 @@ func TestBrokenAnswerOfAStalledUpload(t *testing.T) {
 	}
 }
 
-// A caller that does not read the end of an answer holds its connection for no longer
-// than its request might have taken.
+// A caller that does not read the end of an answer keeps its connection no longer than its
+// request's deadline.
 func TestAnswerThatNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		app := proxytest.Listen()

@@ -92,7 +92,7 @@ func TestWarm_Allocations(t *testing.T) {
 	}
 }
 
-// Request records cost nothing where nobody asks for them.
+// Request records cost nothing while they are off.
 func TestWarm_RequestRecordsOff(t *testing.T) {
 	off := testing.AllocsPerRun(1000, warm(t))
 	on := testing.AllocsPerRun(1000, warm(t, func(c *activator.Config) { c.RequestRecords = true }))
