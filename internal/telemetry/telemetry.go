@@ -25,6 +25,7 @@ import (
 
 	"github.com/wadi-run/wadi/proxy/accesslog"
 	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/recording"
 )
 
 // Config is what New needs. Log is required.
@@ -110,7 +111,7 @@ type exchange struct {
 	in         *http.Request
 	host, path string // As they came.
 	record     activator.RequestRecord
-	out        writer
+	out        recording.Writer
 	complete   bool // The handler has returned without a panic.
 	span       span
 }
@@ -121,10 +122,10 @@ func (p *exchange) status() int {
 	switch {
 	case p.record.Status != 0:
 		return p.record.Status
-	case p.out.status == 0 && p.complete:
+	case p.out.Status == 0 && p.complete:
 		return http.StatusOK
 	}
-	return p.out.status
+	return p.out.Status
 }
 
 // code is the code of Wadi's own answer; empty: the app answered. Only the answer has it if
@@ -158,7 +159,7 @@ func (t *Telemetry) ended(p *exchange) {
 	}
 	e := accesslog.Entry{
 		Time: p.begun, Method: p.in.Method, Host: p.host, Path: p.path, Protocol: p.in.Proto,
-		Status: p.status(), BytesIn: p.record.BytesIn, BytesOut: cmp.Or(p.record.BytesOut, p.out.bytes),
+		Status: p.status(), BytesIn: p.record.BytesIn, BytesOut: cmp.Or(p.record.BytesOut, p.out.Bytes),
 		Duration: end.Sub(p.begun), Wait: p.wait(end),
 		Service: p.record.Service, Revision: p.record.Revision, Instance: p.record.Instance,
 		Retries: max(0, p.record.Attempts-1), Code: p.code(), Caller: p.record.Caller, Peer: p.in.RemoteAddr,

@@ -97,7 +97,8 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), record: record, caller: c.caller, mesh: c.mesh, arrived: time.Now()}
 	q.first.client = r.Context()
 	q.ctx = &q.first
-	q.out = response{ResponseWriter: w, q: q}
+	q.out = response{q: q}
+	q.out.ResponseWriter, q.out.Starter = w, &q.out
 	q.quiet = slices.Contains(q.set.Queue.Quiet, r.URL.Path)
 	if t := q.set.Timeout.Request.D(); t > 0 {
 		q.deadline = q.arrived.Add(t)

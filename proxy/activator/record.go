@@ -97,7 +97,7 @@ func (r *RequestRecord) complete(q *request) {
 	if g := q.grant; g.instance != nil {
 		r.Instance, r.Granted, r.Cold = g.instance.ep.Instance, g.at, g.cold
 	}
-	r.Status, r.Attempts, r.Aborted, r.BytesOut = q.out.counted(), int(q.sent.Load()), q.out.aborted, q.out.bytes
+	r.Status, r.Attempts, r.Aborted, r.BytesOut = q.out.counted(), int(q.sent.Load()), q.out.aborted, q.out.Bytes
 	if q.body != nil {
 		r.BytesIn = q.body.Size()
 	}

@@ -8,22 +8,20 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/recording"
 )
 
-// response records how an answer goes, and adds Server-Timing if the request waited.
+// response records an answer, and adds Server-Timing to that of a request that waited.
 type response struct {
-	http.ResponseWriter
-	q       *request
-	status  int // Zero: none yet.
-	refusal int // The status of a refusal, whatever HTTP's is.
-	aborted bool
-	bytes   int64
-
+	recording.Writer
+	q             *request
+	refusal       int // The status of a refusal, whatever HTTP's is.
+	aborted       bool
 	unflushed     bool   // Some of the body is not flushed.
-	waitForClient func() // Called after the grant is released; nil: there is nothing to wait for.
+	waitForClient func() // Nil, or what is to be waited for when the instance is given back.
 }
 
-// Later is called by [upstream.Upstream] where only the client is still to be waited for.
+// Later implements [upstream.Deferrer]: wait waits for the client alone.
 func (w *response) Later(wait func()) { w.waitForClient = wait }
 
 // limitAnswer lets reads and writes of the client's connection fail soon, as a slow
@@ -45,30 +43,17 @@ func (w *response) unlimitAnswer() {
 // Hijack hands the connection over, for an upgrade. From then on it has no deadline. It
 // gets a GoAway when the agent stops.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, rw, err := w.Writer.Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	w.begin(http.StatusSwitchingProtocols)
 	up := deadline.NewUpgraded(conn, w.q.in, nil)
 	w.q.rev.upgrade(w.q, up)
 	return up, rw, nil
 }
 
-// Unwrap lets http.ResponseController reach the server's own.
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// WriteHeader records a final status.
-func (w *response) WriteHeader(status int) {
-	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.begin(status)
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// begin records that the answer begins.
-func (w *response) begin(status int) {
-	w.status = status
+// Starting implements [recording.Starter].
+func (w *response) Starting(int) {
 	q := w.q
 	if q.body != nil {
 		q.body.Commit()
@@ -95,13 +80,8 @@ func (w *response) begin(status int) {
 }
 
 func (w *response) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
 	w.unflushed = true
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
+	return w.Writer.Write(p)
 }
 
 // FlushError sends what is buffered.
@@ -112,13 +92,8 @@ func (w *response) FlushError() error {
 
 // ReadFrom lets the kernel copy, where the server's own writer can have it do so.
 func (w *response) ReadFrom(r io.Reader) (int64, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
 	w.unflushed = true
-	n, err := io.Copy(w.ResponseWriter, r)
-	w.bytes += n
-	return n, err
+	return w.Writer.ReadFrom(r)
 }
 
 // counted is the status for metrics and logs; 0: there was none.
@@ -126,5 +101,5 @@ func (w *response) counted() int {
 	if w.refusal != 0 {
 		return w.refusal
 	}
-	return w.status
+	return w.Status
 }

@@ -246,7 +246,7 @@ func (r *revision) release(q *request) {
 	i := q.grant.instance
 	now := time.Now()
 	r.mu.Lock()
-	if q.out.status != 0 {
+	if q.out.Status != 0 {
 		i.failures = 0
 	}
 	r.inFlight.remove(q)

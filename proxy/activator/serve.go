@@ -178,7 +178,7 @@ func (q *request) endReading() {
 
 // finish counts q by how it ended, and bounds what its server still does for it.
 func (q *request) finish() {
-	if q.out.status != http.StatusSwitchingProtocols {
+	if q.out.Status != http.StatusSwitchingProtocols {
 		q.endReading()
 		if q.in.ProtoMajor == 1 || q.out.unflushed {
 			deadline.EndAnswer(q.out.ResponseWriter, q.deadline)

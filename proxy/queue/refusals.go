@@ -9,6 +9,7 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/recording"
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
@@ -49,7 +50,7 @@ func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text str
 	if !proxy.RefuseGRPC(&x.timed, r, status, text) {
 		http.Error(&x.timed, text, status)
 	}
-	x.status, x.reason = status, reason
+	x.Status, x.reason = status, reason
 }
 
 // answerMisdirected answers what is meant for another instance. 421 is for gRPC calls,
@@ -74,7 +75,7 @@ func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why fram
 
 // refused counts and logs a request that was refused before it was one for the app.
 func (p *Proxy) refused(x *request, r *http.Request, status int, reason string) {
-	x.status, x.reason = status, reason // Whatever HTTP says of it: to a gRPC call that is 200.
+	x.Status, x.reason = status, reason // Whatever HTTP says of it: to a gRPC call that is 200.
 	p.metrics.refusals[reason].Inc()
 	p.metrics.observe(status, time.Since(x.began))
 	if p.access != nil {
@@ -85,7 +86,7 @@ func (p *Proxy) refused(x *request, r *http.Request, status int, reason string) 
 // newOwnAnswer is for a request that is answered at once, and waits for nothing.
 func newOwnAnswer(w http.ResponseWriter, r *http.Request) *request {
 	deadline.EndUnread(w, r)
-	return &request{response: response{ResponseWriter: w}, method: r.Method, path: r.URL.Path, began: time.Now()}
+	return &request{response: response{Writer: recording.Writer{ResponseWriter: w}}, method: r.Method, path: r.URL.Path, began: time.Now()}
 }
 
 // refuseDraining answers a request whose app has seen nothing of it, and will not. Activators

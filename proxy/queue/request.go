@@ -8,6 +8,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/list"
+	"github.com/wadi-run/wadi/proxy/recording"
 )
 
 // The states of a live request, in order.
@@ -42,10 +43,11 @@ type request struct {
 // serve counts a request, bounds its time and passes it on.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	x := &request{
-		response: response{ResponseWriter: w, instance: p.cfg.Instance},
+		response: response{Writer: recording.Writer{ResponseWriter: w}, instance: p.cfg.Instance},
 		method:   r.Method, path: r.URL.Path, began: time.Now(),
 		counted: !p.quiet(r.URL.Path), namesService: first(r.Header[wadi.HeaderService]) != "", identity: p.identify(r.Header),
 	}
+	x.Starter = &x.response
 	if x.counted {
 		p.recorder.Enter(x.proxied)
 	}
@@ -71,9 +73,9 @@ func (p *Proxy) ended(x *request, r *http.Request) {
 	if err := x.timed.Refused(); err != nil {
 		p.metrics.refusals[err.Error()].Inc()
 		// Whatever HTTP says of it: to a gRPC call that is 200.
-		x.status, x.reason = http.StatusGatewayTimeout, err.Error()
+		x.Status, x.reason = http.StatusGatewayTimeout, err.Error()
 	}
-	p.metrics.observe(x.status, time.Since(x.began))
+	p.metrics.observe(x.Status, time.Since(x.began))
 	if p.access != nil {
 		p.logRequest(x, r)
 	}

@@ -2,64 +2,33 @@ package queue
 
 import (
 	"bufio"
-	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/recording"
 )
 
-// response notes what is answered.
+// response records the answer, and names this instance in a 421 of its app.
 type response struct {
-	http.ResponseWriter
+	recording.Writer
 	instance string
-	status   int // 0 before an answer.
-	bytes    int64
 	upgraded atomic.Bool // It is a tunnel.
 }
 
-func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-func (r *response) WriteHeader(status int) {
-	if r.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		r.status = status
-		if status == http.StatusMisdirectedRequest && r.instance != "" {
-			// It is the app's own answer; the activator can tell by the name.
-			r.Header().Set(wadi.HeaderInstance, r.instance)
-		}
+// Starting adds the instance's name to the app's own 421: by that the activator knows that
+// the request was not misdirected.
+func (r *response) Starting(status int) {
+	if status == http.StatusMisdirectedRequest && r.instance != "" {
+		r.Header().Set(wadi.HeaderInstance, r.instance)
 	}
-	r.ResponseWriter.WriteHeader(status)
 }
 
-func (r *response) Write(b []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	n, err := r.ResponseWriter.Write(b)
-	r.bytes += int64(n)
-	return n, err
-}
-
-// ReadFrom lets big bodies go from one connection to another within the kernel.
-func (r *response) ReadFrom(from io.Reader) (int64, error) {
-	below, ok := r.ResponseWriter.(io.ReaderFrom)
-	if !ok {
-		return io.Copy(struct{ io.Writer }{r}, from)
-	}
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	n, err := below.ReadFrom(from)
-	r.bytes += n
-	return n, err
-}
-
-// Hijack is called for an upgrade, whose answer does not go through WriteHeader.
+// Hijack notes that the request was upgraded.
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	conn, rw, err := r.Writer.Hijack()
 	if err == nil {
-		r.status = http.StatusSwitchingProtocols
 		r.upgraded.Store(true)
 	}
 	return conn, rw, err
