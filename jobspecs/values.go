@@ -20,6 +20,7 @@ import (
 // rangeError says that a value of the right type is too small or too large.
 type rangeError string
 
+// Error implements error.
 func (e rangeError) Error() string { return string(e) }
 
 func text(dst *string, check func(string) error) func(cty.Value) error {

@@ -132,7 +132,7 @@ func first(ctx context.Context, watch func(context.Context, func(int), func(erro
 
 // Only Consul's own 404 says that there is no such key: a misconfigured proxy in front of
 // it proves nothing.
-func TestReads_ANotFoundOfSomebodyElse(t *testing.T) {
+func TestReads_NotFoundOfAnotherServer(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 	c := newClient(t, srv.URL)

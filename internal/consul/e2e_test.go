@@ -198,7 +198,7 @@ func TestElect_LeavesALivingNamesakeAlone(t *testing.T) {
 		leads, waits = waits, leads
 	case <-leads.started:
 	case <-time.After(10 * time.Second):
-		t.Fatal("nobody leads")
+		t.Fatal("there is no leader")
 	}
 	select {
 	case <-waits.started:

@@ -131,11 +131,11 @@ func TestE2E_WatchIntentions(t *testing.T) {
 		names  []string
 		want   map[string]bool
 	}{
-		"all":     {full, names, map[string]bool{}},
-		"part":    {part, names, map[string]bool{"secret": true}},
-		"nothing": {token(`key_prefix "" { policy = "write" }`), names[:3], map[string]bool{"hello": true, "none": true, "secret": true}},
-		"nobody":  {clientAt(t, a.URL, ""), names[:1], map[string]bool{"hello": true}},
-		"no name": {full, nil, map[string]bool{}},
+		"all":      {full, names, map[string]bool{}},
+		"part":     {part, names, map[string]bool{"secret": true}},
+		"nothing":  {token(`key_prefix "" { policy = "write" }`), names[:3], map[string]bool{"hello": true, "none": true, "secret": true}},
+		"no token": {clientAt(t, a.URL, ""), names[:1], map[string]bool{"hello": true}},
+		"no name":  {full, nil, map[string]bool{}},
 	} {
 		hidden, err := tt.client.HiddenIntentions(t.Context(), tt.names)
 		if err != nil {

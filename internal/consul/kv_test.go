@@ -58,7 +58,7 @@ func TestClient_ErrorsAreTheRootsOwn(t *testing.T) {
 	}
 }
 
-func TestClient_NobodyListens(t *testing.T) {
+func TestClient_ConnectionRefused(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	srv.Close()
 	if _, err := newClient(t, srv.URL).Get(t.Context(), "a"); !errors.Is(err, wadi.ErrUnavailable) {
@@ -115,7 +115,7 @@ func TestTxn_WithoutRights(t *testing.T) {
 	}
 }
 
-func TestTxn_TooLargeIsToldBeforeSending(t *testing.T) {
+func TestTxn_TooLargeIsRefusedBeforeSending(t *testing.T) {
 	f := consultest.Start(t)
 	c := newClient(t, f.URL)
 	for name, ops := range map[string][]consul.Op{

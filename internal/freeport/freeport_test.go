@@ -30,7 +30,7 @@ func TestListen(t *testing.T) {
 }
 
 // While a program with a chosen port is stopped, no other process gets the port.
-func TestListen_StaysOurs(t *testing.T) {
+func TestListen_StaysClaimed(t *testing.T) {
 	ports, err := freeport.Ports(1)
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func TestPeerID(t *testing.T) {
 }
 
 // An agent of the same mesh has the own identity, trust domain and datacenter included.
-func TestIsOneOfUs(t *testing.T) {
+func TestHasOwnIdentity(t *testing.T) {
 	us := source(t, newConsul(t, newCA(t)), "wadi-activator", "wadi-activator-grpc")
 	for id, want := range map[string]bool{
 		trustDomain + "/ns/default/dc/dc1/svc/wadi-activator":                              true,

@@ -40,7 +40,7 @@ func TestExits(t *testing.T) {
 		{"done, and another end", []*api.TaskEvent{started, ends("0", "0", "false"), started, ends("1", "0", "false"), restarting}, []wadi.Exit{{Code: 1, At: 4}}},
 		{"told to end", []*api.TaskEvent{started, ev("Killing"), ends("143", "15", "false"), ev("Killed")}, nil},
 		{"another one failed", []*api.TaskEvent{started, ev("Sibling Task Failed"), ev("Killing"), ends("137", "9", "false")}, nil},
-		{"somebody restarts it", []*api.TaskEvent{started, ev("Restart Signaled", "restart_reason", "User requested\x1b[2J task\nto restart"), ev("Killing"), ends("143", "15", "false"), restarting, started, ends("2", "0", "false"), restarting},
+		{"restart requested", []*api.TaskEvent{started, ev("Restart Signaled", "restart_reason", "User requested\x1b[2J task\nto restart"), ev("Killing"), ends("143", "15", "false"), restarting, started, ends("2", "0", "false"), restarting},
 			[]wadi.Exit{{Restart: "User requested[2J task to restart", At: 2}, {Code: 2, At: 7}}},
 		{"nothing is said", []*api.TaskEvent{{Type: "Terminated"}, restarting}, []wadi.Exit{{At: 1}}},
 	} {

@@ -66,7 +66,7 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody listens", func(t *testing.T) {
+	t.Run("connection refused", func(t *testing.T) {
 		c, err := nomad.New(nomad.Config{Address: "http://127.0.0.1:1"})
 		if err != nil {
 			t.Fatal(err)
@@ -252,7 +252,7 @@ func TestRights(t *testing.T) {
 		{"yes, by a server that does not lead", 500, `rpc error: rpc error: job "wadi.rights.probe" in namespace "tokens" at version 0 not found`, nil},
 		{"no", 403, "Permission denied", wadi.ErrForbidden},
 		{"unknown token", 500, "ACL token not found", wadi.ErrForbidden},
-		{"nobody to ask", 500, "No cluster leader", wadi.ErrUnavailable},
+		{"no leader", 500, "No cluster leader", wadi.ErrUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := client(t, answer(tt.code, tt.body)).MaySubmit(t.Context(), "x", "default")
@@ -285,7 +285,7 @@ func TestMayAdminister(t *testing.T) {
 		{"unknown token", map[string]reply{self: {403, "ACL token not found"}, right: {200, ""}}, wadi.ErrForbidden},
 		{"without ACLs, with Nomad's debug on, as 1.11.3 says it", map[string]reply{self: {200, `{"AccessorID":"acls-disabled","Name":"ACLs disabled token"}`}, right: {200, ""}}, wadi.ErrForbidden},
 		{"without ACLs, with Nomad's debug on", map[string]reply{self: {400, "ACL support disabled"}, right: {200, ""}}, wadi.ErrForbidden},
-		{"nobody to ask", map[string]reply{self: {500, "No cluster leader"}, right: {200, ""}}, wadi.ErrUnavailable},
+		{"no leader", map[string]reply{self: {500, "No cluster leader"}, right: {200, ""}}, wadi.ErrUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

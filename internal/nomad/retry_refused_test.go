@@ -52,7 +52,7 @@ func (s *starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // One refusal proves nothing: Nomad refuses good tokens just after it has started.
-func TestRefusalsAreDoubted(t *testing.T) {
+func TestRefusalsAreRetried(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []*starting{
 		{code: 403, words: "ACL token not found"}, {code: 403, words: "Permission denied"}, {code: 500, words: "rpc error: Permission denied"},
@@ -108,7 +108,7 @@ func TestRefusalsAreBelieved(t *testing.T) {
 
 // A caller that may read all namespaces but one can't tell by the time of the answer
 // whether a name exists in that one.
-func TestRefusals_NowhereIsAskedAsOften(t *testing.T) {
+func TestRefusals_NowhereIsRetried(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	asked := map[string]int{}
@@ -147,7 +147,7 @@ func TestRefusals_NowhereIsAskedAsOften(t *testing.T) {
 }
 
 // Invalid tokens can't delay more than a few calls at a time.
-func TestRefusalsOfManyDontWait(t *testing.T) {
+func TestRefusals_ManyDontWait(t *testing.T) {
 	t.Parallel()
 	var once sync.Map
 	var again atomic.Int32

@@ -113,7 +113,7 @@ func (c *cluster) say(t *testing.T, lines ...string) {
 		select {
 		case c.lines <- l:
 		case <-time.After(time.Minute):
-			t.Fatal("nobody reads the stream")
+			t.Fatal("the stream has no reader")
 		}
 	}
 }
@@ -497,7 +497,7 @@ func TestWatch_WhichJobs(t *testing.T) {
 		t.Error("a revision's job is not known, as its meta was edited")
 	}
 	if _, ok := w.Job("", "plain"); ok {
-		t.Error("somebody's job is known")
+		t.Error("a foreign job is known")
 	}
 }
 

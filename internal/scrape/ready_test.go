@@ -63,7 +63,7 @@ func TestScraper_TellsWhyAnInstanceIsNotReady(t *testing.T) {
 		pass(2 * time.Second)
 		want("it goes on", "nothing listens on 127.0.0.1:8080")
 		if !closed(changed) {
-			r.Error("nobody is told")
+			r.Error("readers were not notified")
 		}
 		in.setWhy("\x1b[2Jlong" + strings.Repeat("x", 5000))
 		pass(2 * time.Second)
@@ -120,7 +120,7 @@ func TestScraper_TellsHowInstancesAreExposed(t *testing.T) {
 		pass(2 * time.Second)
 		want("in other words", "*:8080", strings.Repeat("x", 199)+"…", true)
 		if !closed(changed) {
-			r.Error("nobody is told")
+			r.Error("readers were not notified")
 		}
 		in.setExposed("", "")
 		pass(2 * time.Second)

@@ -189,7 +189,7 @@ func TestScraper_ReadsBackWhatItMissed(t *testing.T) {
 	})
 }
 
-func TestScraper_ConfirmFindsOutWhoIsSilent(t *testing.T) {
+func TestScraper_ConfirmFindsSilentSources(t *testing.T) {
 	scraping(t, func(r rig) {
 		in, act := r.instance("i1", "b1"), r.activator("a1", "b1")
 		in.setReady(true)

@@ -76,6 +76,7 @@ type Missing struct {
 	Remedy  string // How to get it; empty if Reason says so.
 }
 
+// String is the part, the reason, what works without it, and the remedy, in one line.
 func (m Missing) String() string {
 	s := fmt.Sprintf("%s: %s; without it: %s", m.Name, m.Reason, m.Without)
 	if m.Remedy != "" {

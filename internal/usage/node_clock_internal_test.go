@@ -8,7 +8,7 @@ import (
 
 // This machine's clock may be set by hours while instances are read: present use stays
 // present.
-func TestClock_OursIsSet(t *testing.T) {
+func TestNodeClock_LocalClockIsSet(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
 	for _, differ := range []time.Duration{0, time.Minute, -time.Minute} { // Difference of the node's clock, at first.

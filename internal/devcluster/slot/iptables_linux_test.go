@@ -55,7 +55,7 @@ func TestPurge(t *testing.T) {
 -X CNI-0a0a
 -X CNI-DN-0a0a
 `},
-		{"they stay when somebody uses them", nat + stranger, true, `-D POSTROUTING -s 10.213.1.2/32 -m comment --comment "name: \"nomad\" id: \"aaaa\"" -j CNI-0a0a
+		{"they stay while another cluster uses them", nat + stranger, true, `-D POSTROUTING -s 10.213.1.2/32 -m comment --comment "name: \"nomad\" id: \"aaaa\"" -j CNI-0a0a
 -D CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat id: \"aaaa\"" -j CNI-DN-0a0a
 -F CNI-0a0a
 -F CNI-DN-0a0a

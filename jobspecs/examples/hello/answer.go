@@ -154,6 +154,7 @@ func take(n int) {
 // xs is an endless body.
 type xs struct{}
 
+// Read implements io.Reader.
 func (xs) Read(p []byte) (int, error) {
 	for i := range p {
 		p[i] = 'x'
