@@ -90,7 +90,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// Of what is stored and can't be read, the rest still counts.
+// If one stored schedule is invalid, the others still count.
 func TestNew_Errors(t *testing.T) {
 	c, err := calendar.New([]wadi.Schedule{
 		schedule("bad", "CRON_TZ=0 * * * * *", "", time.Hour, 1), schedule("zone", "@daily", "Nowhere/City", time.Hour, 9), schedule("good", "* * * * *", "UTC", time.Hour, 3),

@@ -8,8 +8,8 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// BenchmarkEvaluate is one evaluation of a revision, which the leader makes every
-// two seconds of each that runs.
+// BenchmarkEvaluate is one evaluation of a revision, as the leader makes it every two
+// seconds for each revision with instances.
 func BenchmarkEvaluate(b *testing.B) {
 	for name, load := range map[string]float64{"idle": 0, "busy": 150} {
 		b.Run(name, func(b *testing.B) {
@@ -27,8 +27,8 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
-// The leader evaluates every revision every two seconds: what does not change must
-// leave no garbage, and neither must words that nobody reads.
+// The leader evaluates every revision every two seconds: an evaluation that changes
+// nothing must not allocate, and neither must an explanation that is not read.
 func TestEvaluation_AllocatesNothing(t *testing.T) {
 	load := func(v float64) func(*scheduler.EvalInput) {
 		return func(in *scheduler.EvalInput) { in.Loads.Concurrency.Stable, in.Loads.Concurrency.Panic = v, v }

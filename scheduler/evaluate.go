@@ -40,7 +40,7 @@ type EvalInput struct {
 	StartFailed bool          // No instance is alive, and Nomad says why.
 	Progress    time.Duration // How long a start may take: the revision's timeout.progress.
 
-	Override    wadi.Override // What somebody asked for; zero: nothing.
+	Override    wadi.Override // A count that a user asked for; zero: none.
 	ByHandUntil time.Time     // A count set by hand in Nomad is kept until then; zero: none.
 	Deciders    wadi.Deciders
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// by sets the metrics that a revision is scaled by, with a target of 10 for
-// concurrency and rps, and 80 for cpu and memory. Nobody panics, nor begins to.
+// by sets the metrics that a revision is scaled by, with a target of 10 for concurrency
+// and rps, and 80 for cpu and memory. No metric panics, or begins to.
 func by(metrics ...wadi.Metric) func(*scheduler.EvalInput) {
 	return func(in *scheduler.EvalInput) {
 		in.Scaling.Metrics, in.Scaling.PanicThresholdPercent = nil, 1000
@@ -115,7 +115,7 @@ func TestEvaluate_Readings(t *testing.T) {
 	if got, _ := scheduler.Evaluate(alone); len(got.Readings) != 2 || got.Readings[1].Target != 0 || got.Readings[1].Wanted != 1 {
 		t.Errorf("got %+v, want one instance for any request, and no number for it", got.Readings)
 	}
-	// The memory of a metric that is none any more goes; of one that is unknown it stays.
+	// The memory of a removed metric is dropped; that of an unknown one stays.
 	in.Scaling.Metrics = in.Scaling.Metrics[1:]
 	in.Loads.CPU = scheduler.Averages{}
 	in.Deciders = wadi.Deciders{wadi.RPS: {Started: true}, wadi.CPU: {Started: true, HighestInPanic: 9}}
@@ -132,7 +132,7 @@ func TestEvaluate_Readings(t *testing.T) {
 	}
 }
 
-// Of a memory, every part is kept up to date.
+// Every part of the memory is kept up to date.
 func TestEvaluate_Remembers(t *testing.T) {
 	in := evaluation(loaded(wadi.Concurrency, 350))
 	for _, second := range []float64{1000, 1002, 1004} {
@@ -146,7 +146,7 @@ func TestEvaluate_Remembers(t *testing.T) {
 	}
 	loaded(wadi.Concurrency, 0)(&in)
 	in.Scaling.DownDelay = wadi.Duration(10 * time.Second)
-	in.Now = at(1065) // Panic is over; what was wanted lately changes alone.
+	in.Now = at(1065) // Panic is over; only the delay changes.
 	_, in.Deciders = scheduler.Evaluate(in)
 	in.Now = at(1068)
 	_, next := scheduler.Evaluate(in)
@@ -272,8 +272,8 @@ func TestEvaluate_ZeroAt(t *testing.T) {
 	}
 }
 
-// Whatever several metrics, overrides, schedules and bounds say: never above the
-// ceiling, never below the floor unless overridden, never lowered by what is unknown,
+// With any metrics, overrides, schedules and bounds: never above the
+// ceiling, never below the floor unless overridden, never lowered on unknown data,
 // never to zero with a request in flight, and more load never wants fewer.
 func TestEvaluate_Properties(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
@@ -303,7 +303,7 @@ func TestEvaluate_Properties(t *testing.T) {
 				}
 			}
 		})
-		in.Loads.RPS.Partial = in.Loads.Concurrency.Partial // They are told by the same sources.
+		in.Loads.RPS.Partial = in.Loads.Concurrency.Partial // They come from the same sources.
 		d, _ := scheduler.Evaluate(in)
 		overridden := in.Override.Active(in.Now) && in.Routed
 		top := 100

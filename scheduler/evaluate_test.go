@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// evaluation is of a routed revision with one ready instance, the defaults of a
+// evaluation is the input of a routed revision with one ready instance, the defaults of a
 // spec, complete data, and a decider that does not panic.
 func evaluation(change ...func(*scheduler.EvalInput)) scheduler.EvalInput {
 	in := scheduler.EvalInput{
@@ -172,7 +172,7 @@ func TestEvaluate_Decision(t *testing.T) {
 	}
 }
 
-// The memory holds what the load wanted, not what the bounds made of it.
+// The memory has what the load wanted, without bounds.
 func TestEvaluate_MemoryIsUnbounded(t *testing.T) {
 	in := evaluation(func(in *scheduler.EvalInput) {
 		in.Scaling.Max, in.Scaling.DownDelay = 2, wadi.Duration(10*time.Second)
@@ -192,7 +192,7 @@ func TestEvaluate_InvalidLeavesTheMemory(t *testing.T) {
 	}
 }
 
-// Whatever is measured: never above the ceiling, never lowered by data that is
+// With any measurements: never above the ceiling, never lowered on data that is
 // partial or too little, never to zero before the idle time.
 func TestEvaluate_Invariants(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -236,7 +236,7 @@ func TestEvaluate_Invariants(t *testing.T) {
 	}
 }
 
-// Measured, decided and executed: a load that comes, stays and goes.
+// The whole cycle of measuring, deciding and executing: a load begins, stays and ends.
 func TestEvaluate_Story(t *testing.T) {
 	w := windows("a1", "i1")
 	in := evaluation(func(in *scheduler.EvalInput) { in.Now = at(0); in.Deciders = nil })

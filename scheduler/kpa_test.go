@@ -12,7 +12,7 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// settings are the defaults of a spec: 70 of 100 requests at once, over 60s.
+// settings are a spec's defaults: 70 of 100 concurrent requests, over 60s.
 func settings(change ...func(*scheduler.Settings)) scheduler.Settings {
 	s := scheduler.Settings{
 		TargetValue: 70, TotalValue: 100, MaxUpRate: 1000, MaxDownRate: 2, PanicThreshold: 2,
@@ -126,7 +126,7 @@ func TestDecide_StartsInPanicWithSeveralReady(t *testing.T) {
 	})
 	run(t, settings(), scheduler.NewDecider(1, at(0)), []step{{2, 0, 0, 1, 0, false}})
 
-	// A memory that was never started does so at its first evaluation.
+	// A zero memory starts at its first evaluation.
 	run(t, settings(), wadi.Decider{}, []step{{100, 0, 0, 4, 4, true}, {160, 0, 0, 4, 4, true}, {161, 0, 0, 4, 2, false}})
 }
 

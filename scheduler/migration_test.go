@@ -8,8 +8,8 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// While an instance sits on a node that is drained there is one more, and not one more
-// at every look.
+// While an instance is on a draining node there is one more instance, and not another one
+// at every evaluation.
 func TestEvaluate_OneMoreWhileInstancesMove(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
@@ -60,7 +60,7 @@ func TestMigration(t *testing.T) {
 		{0, "no node fits: memory exhausted on 1 node", false},
 		{1, "task web: exit code 1", false},
 		{1, "no node fits: 1 node of 1 filtered", true},
-		{1, "", true}, // It is not tried again while the same ones move.
+		{1, "", true}, // It is not tried again while the same instances migrate.
 		{0, "", false},
 		{1, "", false},
 	} {

@@ -11,9 +11,8 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// Whatever state a service is found in, and wherever its traffic is to go, planning
-// comes to rest, routed revisions have jobs, and the traffic is as submitted or
-// there is a reason.
+// From any state of a service, with any traffic, planning comes to rest, routed revisions
+// have jobs, and the traffic is as submitted or there is a reason.
 func TestPlan_AlwaysComesToRest(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))

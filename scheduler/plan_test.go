@@ -18,7 +18,7 @@ type world struct {
 	programed wadi.Route
 	forgotten bool
 	submitted int
-	foreign   bool // Somebody else's entries are in the way.
+	foreign   bool // Foreign entries conflict.
 	log       []string
 }
 
@@ -176,7 +176,7 @@ func TestPlan_SecondRevisionTakesOverWhenReady(t *testing.T) {
 	}
 }
 
-// As long as the mesh leads callers by the old route, what it names is kept.
+// While the mesh carries the old route, its revisions are kept.
 func TestPlan_OldRevisionStaysUntilTheRouteIsCarried(t *testing.T) {
 	w := newWorld(1)
 	w.ready(r1, 1)
@@ -226,8 +226,8 @@ func TestPlan_RevisionThatNeverBecomesReadyChangesNothing(t *testing.T) {
 	}
 }
 
-// A later attempt begins anew what had failed, once, and with the whole time; what
-// nobody wants any more stays failed.
+// A later attempt restarts failed revisions, once, with the whole deadline; a revision
+// that is not wanted any more stays failed.
 func TestPlan_TriesAgainWhatFailed(t *testing.T) {
 	w := newWorld(2)
 	w.o.Now = w.o.Now.Add(time.Hour)
@@ -341,8 +341,8 @@ func TestPlan_DeleteDrainsFirst(t *testing.T) {
 	}
 }
 
-// The network layers may be somebody else's, or refuse for too long: the instances end all
-// the same.
+// The network layers may have foreign entries, or refuse for too long: the instances end
+// anyway.
 func TestPlan_DeleteGoesOnWithoutTheLayers(t *testing.T) {
 	w := newWorld(1)
 	w.ready(r1, 1)
@@ -393,7 +393,7 @@ func TestPlan_RetentionByAge(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		ages scheduler.Retention
-		want int // Revisions left of four, of which one is routed and keep is 1.
+		want int // Remaining of four revisions; one is routed, and keep is 1.
 	}{
 		{"no ages", scheduler.Retention{}, 2},
 		{"submitted lately", scheduler.Retention{KeepFor: time.Hour}, 4},

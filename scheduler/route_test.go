@@ -18,8 +18,8 @@ func (w *world) used(revision string) bool {
 	return !w.d.Deleting && w.d.State.Revisions[revision].Phase != wadi.Failed && scheduler.Targeted(w.o.Route, revision)
 }
 
-// checkRoute wants that a route shares out everything, and names no revision that
-// has no job yet.
+// checkRoute expects a route's weights to sum up to all, and its revisions to have
+// jobs.
 func (w *world) checkRoute(t *testing.T, r wadi.Route) {
 	t.Helper()
 	sum := 0
@@ -101,7 +101,7 @@ func TestPlan_Traffic(t *testing.T) {
 		{"all to an old one", share("100 hello-00001"), func(t *testing.T, w *world) { w.ready(r3, 0); w.settle(t) }, []string{"10000 " + r1}, []string{r1}},
 		{"and back to the latest", share("100 hello-00001"), func(t *testing.T, w *world) {
 			w.ready(r3, 0)
-			w.settle(t) // It retires: and is the newest that was ready all the same.
+			w.settle(t) // It retires, and is still the newest that was ready.
 			w.d.Service.Traffic = share("100 latest")
 			w.settle(t)
 		}, []string{"10000 " + r3}, []string{r3}},
@@ -220,7 +220,7 @@ func (w *world) held() string {
 	return scheduler.TrafficPending(w.d.Service, w.d.Latest, w.d.Revisions, w.d.State.Revisions, w.o.Route)
 }
 
-// What is changed besides the traffic does not wait with it.
+// Other changes do not wait with the traffic.
 func TestPlan_HeldTrafficHoldsNothingElse(t *testing.T) {
 	w := threeRevisions(t)
 	w.submit()
@@ -237,7 +237,7 @@ func TestPlan_HeldTrafficHoldsNothingElse(t *testing.T) {
 	}
 }
 
-// Old targets that can't answer hold nothing: callers wait for the new ones.
+// Old targets that can't answer are not kept: callers wait for the new ones.
 func TestPlan_FailedTargetsHoldNothing(t *testing.T) {
 	w := newWorld(1).settle(t)
 	w.o.Now = w.o.Now.Add(time.Hour)
@@ -256,7 +256,7 @@ func TestPlan_JobBeforeRoute(t *testing.T) {
 	if len(acts) != 2 || acts[0].Kind != scheduler.PutBack || acts[0].Revision != r1 || acts[1].Kind != scheduler.SetPhase {
 		t.Fatalf("plan %+v, want the job put back, and only then the phase", acts)
 	}
-	// For a tag alone just so; and what else is new of the route is not kept waiting.
+	// The same for a tag alone; the rest of the route changes at once.
 	w = threeRevisions(t)
 	w.d.Service.Traffic = share("100 latest", "0 hello-00001 old")
 	w.d.Service.Intentions = &wadi.Intentions{}

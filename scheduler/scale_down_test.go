@@ -21,7 +21,7 @@ func TestPlanScaleDown(t *testing.T) {
 		}
 		return all
 	}
-	// said is an instance that was told just now, and has been told for so long.
+	// said is an instance that got an order just now, and has been draining for so long.
 	said := func(order wadi.Order, requests int, since, quiet time.Duration) scheduler.DrainingInstance {
 		return scheduler.DrainingInstance{
 			Since: ago(since), Order: order, SentAt: ago(time.Second), AnsweredAt: ago(time.Second),
@@ -88,7 +88,7 @@ func TestPlanScaleDown(t *testing.T) {
 	}
 }
 
-// Of very many that go so many are told at once as can be: each is asked again and again.
+// Only so many instances drain at once as can be polled.
 func TestPlanScaleDown_ManyGoInTurns(t *testing.T) {
 	var alive []scheduler.Candidate
 	for i := range 1000 {

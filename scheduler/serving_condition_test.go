@@ -48,7 +48,7 @@ func TestNotServed(t *testing.T) {
 	}
 }
 
-// What a start has shown is remembered once, and until another one succeeds.
+// A failed start is recorded once, until another start succeeds.
 func TestPlan_RemembersAStartThatFailed(t *testing.T) {
 	w := newWorld(1)
 	w.ready(r1, 1)
@@ -88,7 +88,7 @@ func TestPlan_RemembersAStartThatFailed(t *testing.T) {
 	want("ready again", "", 2)
 }
 
-// What is ready has not failed, and what nobody has asked is not known to.
+// A ready revision has not failed, and without data a start is not known to have failed.
 func TestPlan_ReadyBeatsFailed(t *testing.T) {
 	w := newWorld(1)
 	w.settle(t)

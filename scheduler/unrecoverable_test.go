@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// A revision that was never ready is given up as soon as Nomad has given up three of
-// its instances for the same reason, and not for less.
+// A revision that was never ready fails as soon as Nomad has given up three of its
+// instances for the same reason, and not before.
 func TestPlan_GivesUpUnrecoverable(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -11,7 +11,7 @@ import (
 const day = 24 * time.Hour
 
 // The clock of the machine where a service was submitted, or of an instance's, is five
-// minutes ahead: their load counts all the same.
+// minutes ahead: their load still counts.
 func TestWindows_BornInTheFuture(t *testing.T) {
 	w := scheduler.NewWindows(at(400), minute)
 	w.SourceUp("i1", wadi.SourceInstance, at(400))
@@ -25,8 +25,8 @@ func TestWindows_BornInTheFuture(t *testing.T) {
 	want(t, averages(w, 120.2), 12, 12, 1, false, 120)
 }
 
-// A clock that is set back moves all that is known along: the load stays what it was,
-// and idle time goes on.
+// A clock that is set back shifts all records with it: the load stays the same, and idle
+// time goes on.
 func TestWindows_ClockSetBack(t *testing.T) {
 	w := windows("i1", "i2")
 	w.Report("i1", 0, stats(100, busy(40, 100, 7, 0)...), at(100.1))
@@ -46,8 +46,8 @@ func TestWindows_ClockSetBack(t *testing.T) {
 	}
 }
 
-// What a leader with a clock ahead has remembered, or this one before it was set back,
-// holds for no longer than if it were of now.
+// A memory from the future, of a leader with a clock ahead or from before the clock was
+// set back, lasts no longer than one from now.
 func TestDecide_MemoryOfTheFuture(t *testing.T) {
 	s := settings(func(s *scheduler.Settings) { s.DownDelay = 10 * time.Second })
 	ahead := at(86400)

@@ -8,12 +8,12 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// Instances that had more through activators than those tell had it from one that is
-// not known: it counts where it is, and what that one holds besides is unknown.
+// Instances that got more through activators than those report have an unlisted activator:
+// those requests count at the instances, and that activator's queue is unknown.
 func TestWindows_ActivatorThatIsNotListed(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		held     float64 // By the activator that is known.
+		held     float64 // By the known activator.
 		proxied  float64 // Of 10 requests at the instance.
 		want     float64
 		unlisted bool

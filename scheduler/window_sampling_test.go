@@ -20,8 +20,8 @@ func many(n int) []string {
 	return ids
 }
 
-// inTurns are windows of instances that had a load from second 40 on. All told of
-// it up to second 100, and since then the first of them, to second 103.
+// inTurns are windows of instances with a load from second 40 on. All have reported up to
+// second 100, and the first of them up to second 103.
 func inTurns(all, told int, load func(i int) float64) *scheduler.Windows {
 	ids := many(all)
 	w := windows(ids...)
@@ -53,7 +53,7 @@ func TestSampling(t *testing.T) {
 			return inTurns(300, 100, two)
 		}, 103.2, 600, 600, false, true, 103, true},
 		{"the mean is of those in turn", func() *scheduler.Windows {
-			// Of seconds 100 to 102, those that told had 2, and all others 4 before.
+			// In seconds 100 to 102 the reporting instances had 2, and all others 4 before.
 			return inTurns(300, 100, func(i int) float64 { return map[bool]float64{true: 2, false: 4}[i < 100] })
 		}, 103.2, (57*1000 + 3*600) / 60.0, 800, false, true, 103, true},
 		{"enough have told", func() *scheduler.Windows { return inTurns(300, 20, two) }, 103.2, 600, 600, false, true, 103, true},
@@ -158,7 +158,7 @@ func TestSampling(t *testing.T) {
 				t.Errorf("covered %g, %g", got.Coverage, got.PanicCoverage)
 			}
 			if tt.end == 0 {
-				return // Only that it is not taken for known.
+				return // It must only not count as known.
 			}
 			if math.Abs(got.Stable-tt.stable) > 1e-5 || math.Abs(got.Panic-tt.panic) > 1e-5 || !got.End.Equal(at(tt.end)) {
 				t.Errorf("%g, %g to %v, want %g, %g to %v", got.Stable, got.Panic, got.End, tt.stable, tt.panic, at(tt.end))
@@ -167,7 +167,7 @@ func TestSampling(t *testing.T) {
 	}
 }
 
-// A window does not wait for those that are not due, but for enough of those that are.
+// A window does not wait for deferred instances, but for enough of those that are due.
 func TestSampling_EndsWhereEnoughReported(t *testing.T) {
 	w := inTurns(300, 100, func(int) float64 { return 2 })
 	for i, id := range many(300)[100:119] {
@@ -187,7 +187,7 @@ func TestSampling_EndsWhereEnoughReported(t *testing.T) {
 // turned is an instance of the property test.
 type turned struct {
 	id     string
-	next   int64 // Its first second that it has not told.
+	next   int64 // Its first unreported second.
 	due    int64
 	silent bool
 }
@@ -272,7 +272,7 @@ func TestSampling_EqualLoadIsExact(t *testing.T) {
 	}
 }
 
-// reported is what an instance tells at now of what it has not told.
+// reported is an instance's report at now of its unreported seconds.
 func reported(s *turned, now int64, load map[int64]float64) wadi.Stats {
 	var samples []wadi.Sample
 	for n := s.next; n < now; n++ {
@@ -281,8 +281,8 @@ func reported(s *turned, now int64, load map[int64]float64) wadi.Stats {
 	return stats(now, samples...)
 }
 
-// A load that differs between instances is met on average, and better as their
-// turns come: what they told is counted as it was.
+// A load that differs between instances is right on average, and better as their
+// turns come: their reports count as they are.
 func TestSampling_UnequalLoad(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	const n, cycle = 600, 6

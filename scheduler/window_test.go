@@ -27,7 +27,7 @@ func windows(ids ...string) *scheduler.Windows {
 	return w
 }
 
-// stats is a report of a source whose second n is the reader's.
+// stats is a report of a source that counts the reader's seconds.
 func stats(now int64, samples ...wadi.Sample) wadi.Stats {
 	return wadi.Stats{Boot: "b1", Now: now, Revision: "hello-00001", Samples: samples}
 }
@@ -72,7 +72,7 @@ func TestWindows_OneSource(t *testing.T) {
 // A request that comes through an activator is counted there, and only there.
 func TestWindows_CountsARequestOnce(t *testing.T) {
 	w := windows("i1", "i2", "a1", "a2")
-	// 8 requests in the activators, 6 of which have reached an instance; 3 come straight.
+	// 8 requests in the activators, 6 of them at an instance; 3 come directly.
 	w.Report("a1", 0, stats(100, busy(40, 100, 5, 0)...), at(100.1))
 	w.Report("a2", 0, stats(100, busy(40, 100, 3, 0)...), at(100.1))
 	w.Report("i1", 0, stats(100, busy(40, 100, 5, 4)...), at(100.1))
@@ -81,7 +81,7 @@ func TestWindows_CountsARequestOnce(t *testing.T) {
 }
 
 // An instance's proxied requests are activity, even if another source counts them. If
-// none does they count where they are, and it is known that somebody is not.
+// none does they count at the instance, and a source is known to be missing.
 func TestWindows_ProxiedIsActivity(t *testing.T) {
 	w := windows("i1")
 	w.Report("i1", 0, stats(100, busy(98, 100, 5, 5)...), at(100.1))
@@ -250,7 +250,7 @@ func TestWindows_Restart(t *testing.T) {
 	}
 }
 
-// A new process that is asked from a second of the old one has not told its beginning.
+// A new process that is asked from a second of the old one has not reported its beginning.
 func TestWindows_RestartAskedTooLate(t *testing.T) {
 	w := windows("i1")
 	w.Report("i1", 0, stats(80), at(80.1))
@@ -265,12 +265,12 @@ func TestWindows_RestartAskedTooLate(t *testing.T) {
 	}
 }
 
-// Sources count seconds; what time they think it is plays no part. Their seconds
+// Sources count seconds; their time of day does not matter. Their seconds
 // stay where they are, however long a report takes.
 func TestWindows_OffsetIsStable(t *testing.T) {
 	w := windows("i1")
 	rng := rand.New(rand.NewPCG(1, 2))
-	const start = 1000.3 // When its second 0 began, by our clock.
+	const start = 1000.3 // When its second 0 began, by the reader's clock.
 	next := int64(0)
 	for n := int64(1); n < 200; n++ {
 		late := rng.Float64() * 0.4
@@ -302,7 +302,7 @@ func TestWindows_OffsetOutlastsASlowAnswer(t *testing.T) {
 	want(t, averages(w, 61.95), 6, 6, 1, false, 60)
 }
 
-// A source whose machine was paused is late by its own reckoning, but not for long.
+// After a pause of its machine a source's seconds are late, but not for long.
 func TestWindows_OffsetFollowsAPausedSource(t *testing.T) {
 	w := windows("i1")
 	n := int64(0)
@@ -317,7 +317,7 @@ func TestWindows_OffsetFollowsAPausedSource(t *testing.T) {
 	want(t, averages(w, 300.2), 6, 6, 1, false, 300)
 }
 
-// What two earlier processes did in one second counts twice, though the second one's
+// The load of two earlier processes in one second counts twice, though the second one's
 // clock began a little before the first one's end.
 func TestWindows_ProcessesOverlap(t *testing.T) {
 	w := windows("i1")

@@ -37,7 +37,7 @@ func TestAgent_BrokenCertificate(t *testing.T) {
 	}
 }
 
-// lines is what an agent writes, to be waited for.
+// lines collects an agent's output; a test can wait for a text.
 type lines struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -64,8 +64,8 @@ func (l *lines) await(t *testing.T, want string) {
 	}
 }
 
-// A hangup is answered: by the new level, by what waits for a restart, and by what
-// is wrong with the file, which changes nothing.
+// A SIGHUP applies the new log level, reports settings that need a restart, and reports
+// mistakes in the file, which change nothing.
 func TestAgent_Hangup(t *testing.T) {
 	file, _ := agenttest.SecureConfig(t, false)
 	text, err := os.ReadFile(file)

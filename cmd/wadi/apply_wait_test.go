@@ -108,7 +108,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A terminal gets one line that changes, and a line of its own for what is final.
+// A terminal gets one line that changes, and a line for each result.
 func TestProgress_OnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	c := &call{stdio: stdio{stdout: &out, stderr: &out}}
@@ -131,8 +131,8 @@ func TestProgress_OnATerminal(t *testing.T) {
 	}
 }
 
-// Elsewhere each new fact gets one line, with the time that is left, and what was
-// said before, though with other numbers, is counted.
+// Elsewhere each new fact gets one line, with the remaining time, and a repeated
+// fact, also with other numbers, is counted.
 func TestProgress_OneLineForEachFact(t *testing.T) {
 	var out bytes.Buffer
 	c := &call{stdio: stdio{stdout: &out, stderr: &out}}
@@ -143,7 +143,7 @@ func TestProgress_OneLineForEachFact(t *testing.T) {
 		p.update(f, at(i), 0)
 		f.verdict = verdict{phase: "pending", text: "Exit Code: 1", until: at(600)}
 		p.update(f, at(i), 0)
-		p.update(f, at(i), 0) // Nothing new at all.
+		p.update(f, at(i), 0) // Unchanged.
 	}
 	f.verdict = verdict{done: true, failed: true, phase: "failed", text: "Exit Code: 1"}
 	p.update(f, at(600), 0)

@@ -92,7 +92,8 @@ func TestServiceDelete(t *testing.T) {
 	b.wadi(t, "service", "delete", "-detach", "hello").want(t, 0, "hello: marked for deletion\n", "")
 }
 
-// What stays of a service is said when it is gone, and not what an earlier one left.
+// Only this deletion's leftovers are reported when the service is gone, not those of an
+// earlier one.
 func TestServiceDelete_LeftBehind(t *testing.T) {
 	old := `{"time":"2026-01-01T00:00:00Z","service":"hello","type":"LeftBehind","message":"an old story"}` + "\n"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -104,7 +105,7 @@ func TestServiceDelete_LeftBehind(t *testing.T) {
 {"time":"2026-01-02T00:00:01Z","service":"hello","type":"Deleted","message":"gone"}
 `)
 			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done() // It would go on.
+			<-r.Context().Done() // The stream stays open.
 		case r.Method == http.MethodDelete:
 			fmt.Fprint(w, `{"name":"hello"}`)
 		default:

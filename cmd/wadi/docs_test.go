@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// docs/data-plane.md names every metric, refusal and admin path that there is, and
-// none that there isn't.
+// docs/data-plane.md names every existing metric, refusal and admin path, and
+// no others.
 func TestDocs_DataPlane(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/data-plane.md")
 	if err != nil {
@@ -56,8 +56,8 @@ func TestDocs_DataPlane(t *testing.T) {
 	}
 }
 
-// docs/reliability.md names, at the end of each row, tests that there are, and the files
-// that they are in.
+// docs/reliability.md names, at the end of each row, existing tests and the files
+// that contain them.
 func TestDocs_Reliability(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/reliability.md")
 	if err != nil {

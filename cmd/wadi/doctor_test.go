@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 )
 
-// well is the report of an agent that found nothing wrong.
+// well is the report of an agent without problems.
 func well(name string) wadi.AgentReport {
 	return wadi.AgentReport{Name: name, Version: "test", Findings: []wadi.Finding{{Level: wadi.LevelOK, About: "agent", What: "it is healthy"}}}
 }
@@ -61,7 +61,7 @@ FAIL    service hello        Consul's intentions refuse wadi-activator for hello
 	}
 }
 
-// What is on its way is no failure yet.
+// A condition that may become true by itself is no failure.
 func TestDoctor_Starting(t *testing.T) {
 	b := applied(t)
 	b.store.SetStatus(wadi.Status{Service: "hello", Generation: 1, Phase: "pending", Conditions: []wadi.Condition{
@@ -85,7 +85,7 @@ func TestDoctor_NobodyThere(t *testing.T) {
 	}
 }
 
-// An agent that has no such path yet, no leader, and services that may not be read.
+// An older agent without the path, no leader, and services that may not be read.
 func TestDoctor_HalfAnAgent(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -108,7 +108,7 @@ func TestDoctor_HalfAnAgent(t *testing.T) {
 	}
 }
 
-// Services of a namespace that the token may not read are not told of.
+// Services of a namespace that the token may not read are left out.
 func TestDoctor_Rights(t *testing.T) {
 	b := applied(t)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
@@ -121,7 +121,7 @@ func TestDoctor_Rights(t *testing.T) {
 	}
 }
 
-// A service that is scaled by what nobody measures is told how to mend that.
+// A service scaled by a metric without measurements gets a remedy.
 func TestDoctor_NothingIsMeasured(t *testing.T) {
 	b := applied(t)
 	unread := func(why string) {
@@ -142,7 +142,7 @@ func TestDoctor_NothingIsMeasured(t *testing.T) {
 	}
 }
 
-// Gateways that know services by different names are found out.
+// Gateways with different domains are reported.
 func TestDoctor_DifferentDomains(t *testing.T) {
 	b := applied(t)
 	one, two, old := well("one"), well("two"), well("old")

@@ -15,7 +15,7 @@ func at(seconds int) time.Time {
 	return time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC).Add(time.Duration(seconds) * time.Second)
 }
 
-// history is a rise by load, and what comes after it.
+// history is a raise by load, and the decisions after it.
 func history() []wadi.Decision {
 	base := wadi.Decision{
 		Revision: "hello-00001", Metric: wadi.Concurrency, Target: 70, Coverage: 1, PanicCoverage: 1,
@@ -141,7 +141,7 @@ func TestReadings_SaysThatSourcesWereSampled(t *testing.T) {
 	}
 }
 
-// Measured values are written as people write them, whatever is known of them.
+// Measured values are written with few digits, however much of them is known.
 func TestExplain_Readings(t *testing.T) {
 	for _, tt := range []struct {
 		r    wadi.Reading

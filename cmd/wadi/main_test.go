@@ -25,7 +25,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// bench is an agent's API among stand-ins, whose leader follows a script.
+// bench is an agent's API with fakes, whose leader follows a script.
 type bench struct {
 	*httptest.Server
 	nomad  *admissiontest.Nomad
@@ -36,7 +36,7 @@ type bench struct {
 	decisions decisionList
 
 	mu     sync.Mutex
-	script []func() // What happens before the next, and the following, reads of a service.
+	script []func() // The steps before the next reads of a service.
 }
 
 func newBench(t *testing.T) *bench {
@@ -94,7 +94,7 @@ func (e *eventList) Since(seq uint64) ([]wadi.Event, uint64, <-chan struct{}) {
 	return (*e)[seq:], uint64(len(*e)), nil
 }
 
-// output is what a call left behind.
+// output is the result of a command.
 type output struct {
 	code           int
 	stdout, stderr string
@@ -175,7 +175,7 @@ service "hello" {
 }
 `
 
-// file writes one into a new directory.
+// file writes a file into a new directory.
 func file(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hello.hcl")

@@ -33,8 +33,8 @@ const namespacedService = `service %q {
 }
 `
 
-// An agent whose token has rights in one of Nomad's namespaces only starts and leads, and
-// sees what becomes of services there; of one elsewhere once it has the right.
+// An agent whose token has rights in only one Nomad namespace starts and leads. It sees
+// services there, and those of another namespace once it gets the right.
 func TestCommand_SomeNamespaces(t *testing.T) {
 	bin, err := filepath.Abs("../../bin/wadi")
 	if err != nil {
@@ -120,7 +120,7 @@ consul { address = %q }
 			t.Fatalf("submit to %s: %v", namespace, err)
 		}
 	}
-	// Nothing can be placed here; that this is told shows that the agent sees it.
+	// Nothing can be placed here; the status that says so proves that the agent sees it.
 	seen := func(name string) error {
 		s, err := c.Service(t.Context(), name)
 		if err == nil && !strings.Contains(fmt.Sprint(s.Status), "no node") {

@@ -12,8 +12,8 @@ import (
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 )
 
-// Who may submit and not read: what he applies stands, and what he deletes is not
-// called gone before it is.
+// A token that may submit and not read: its services stay submitted, and a deleted one
+// is not called gone before it is.
 func TestRights_SubmitWithoutRead(t *testing.T) {
 	b := newBench(t)
 	b.nomad.Allow("blind", admissiontest.Grant{Blind: []string{"default"}})
@@ -56,7 +56,7 @@ func insertToken(args []string) []string {
 	return append(append([]string{}, args...), "-token", "unknown")
 }
 
-// The doctor does not blame the caller for what the agent's own token may not.
+// The doctor does not blame the caller for missing rights of the agent's token.
 func TestDoctor_OwnRight(t *testing.T) {
 	b := applied(t)
 	b.store.Fail(fmt.Errorf("read: %w", wadi.ErrOwnRight))

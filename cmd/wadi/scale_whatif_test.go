@@ -56,7 +56,7 @@ func TestScaleWhatIf_JSON(t *testing.T) {
 	}
 }
 
-// Settings by themselves are read as an agent's defaults are; several are side by side.
+// Bare settings are read like an agent's defaults; several are shown side by side.
 func TestScaleWhatIf_Table(t *testing.T) {
 	b := newBench(t)
 	one := written(t, "one.hcl", "scale {\n  max = 1\n}\n")

@@ -9,7 +9,7 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// optionalIndex is a flag that tells 0 from absent.
+// optionalIndex is a flag for which 0 and absent differ.
 type optionalIndex struct {
 	set   bool
 	index uint64

@@ -78,7 +78,7 @@ func TestRun_Golden(t *testing.T) {
 	}
 }
 
-// What a line is made into is what Decide says of it, over random traces and settings.
+// A line's answer is Decide's, over random traces and settings.
 func TestRun_IsDecide(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 50 {

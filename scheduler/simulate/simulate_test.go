@@ -65,7 +65,7 @@ func TestRun_OneCall(t *testing.T) {
 	}
 }
 
-// What waits for instances that are starting is no second reason for them.
+// Requests that wait for starting instances do not request more instances.
 func TestRun_StartingCountAsComing(t *testing.T) {
 	rows, got := simulated(t, trace(t, `{"start_up_s": 30, "service_time_s": 1}
 {"t_s": 0, "concurrency": 35}
@@ -86,12 +86,12 @@ func TestRun_QueueBounds(t *testing.T) {
 {"t_s": 0.5, "rps": 0}
 {"t_s": 10}`)
 	_, got := simulated(t, tr, scaling(), 10)
-	if got.Requests <= 50 || got.Requests != got.Refused { // Who is refused tries again; who waits is refused after 2s.
+	if got.Requests <= 50 || got.Requests != got.Refused { // Refused clients try again; waiting ones are refused after 2s.
 		t.Errorf("%+v", got)
 	}
 }
 
-// Schedules are told by the clock of the trace.
+// Schedules use the clock of the trace.
 func TestRun_Schedule(t *testing.T) {
 	rows, _ := simulated(t, trace(t, `{"begin": "2026-11-23T06:59:00Z"}
 {"t_s": 0, "rps": 0}
