@@ -9,17 +9,17 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// crowdHeld is how many requests wait for one revision: fewer than four fifths of the
+// waitingInCrowd is how many requests wait for one revision: fewer than four fifths of the
 // agent's waiting requests, which is the most that one revision may have (package
 // activator).
-const crowdHeld = 7500
+const waitingInCrowd = 7500
 
 // crowdDelay is how long an app with many waiting requests takes to start: all of them
 // wait by then.
 const crowdDelay = time.Minute
 
-// crowded measures an agent's resident memory with many connections to its gateway.
-func crowded(ctx context.Context, b *bench) ([]section, error) {
+// manyConnections measures an agent's resident memory with many connections to its gateway.
+func manyConnections(ctx context.Context, b *bench) ([]section, error) {
 	out := section{
 		Title:   "resident memory of an agent, many connections to its gateway",
 		Columns: []string{"before MB", "then MB", "KiB each"},
@@ -31,28 +31,28 @@ func crowded(ctx context.Context, b *bench) ([]section, error) {
 	if _, err := b.ask(ctx, warm, "/"); err != nil {
 		return nil, err
 	}
-	err := b.crowdedBy(ctx, &out, fmt.Sprintf("%d idle keep-alive connections", manyConns), manyConns, func(w *wire) error {
+	err := b.addConnectionsRow(ctx, &out, fmt.Sprintf("%d idle keep-alive connections", manyConns), manyConns, func(w *wire) error {
 		return w.fire(shot{head: crowdHead(warm)})
 	}, func() error { return nil })
-	if err = errors.Join(err, b.remove(ctx, warm), b.anew(ctx)); err != nil {
+	if err = errors.Join(err, b.remove(ctx, warm), b.restartAgent(ctx)); err != nil {
 		return []section{out}, err
 	}
 	cold := service{
 		name: "crowdheld", env: fmt.Sprintf("START_DELAY = %q", crowdDelay), scale: "initial = 0\n    max = 1",
-		more: fmt.Sprintf("queue {\n    depth = %d\n    timeout = %q\n  }", crowdHeld, 2*crowdDelay),
+		more: fmt.Sprintf("queue {\n    depth = %d\n    timeout = %q\n  }", waitingInCrowd, 2*crowdDelay),
 	}
 	if err := b.apply(ctx, cold); err != nil {
 		return []section{out}, err
 	}
-	err = b.crowdedBy(ctx, &out, fmt.Sprintf("%d requests that wait", crowdHeld), crowdHeld, func(w *wire) error {
+	err = b.addConnectionsRow(ctx, &out, fmt.Sprintf("%d requests that wait", waitingInCrowd), waitingInCrowd, func(w *wire) error {
 		_, err := w.Write([]byte(crowdHead(cold)))
 		return err
-	}, func() error { return b.waitHeld(ctx, crowdHeld-spare, crowdDelay) })
+	}, func() error { return b.waitQueued(ctx, waitingInCrowd-spare, crowdDelay) })
 	return []section{out}, errors.Join(err, b.remove(ctx, cold))
 }
 
-// anew restarts the agent: a process keeps the memory of its peak.
-func (b *bench) anew(ctx context.Context) error {
+// restartAgent restarts the agent: a process keeps the memory of its peak.
+func (b *bench) restartAgent(ctx context.Context) error {
 	a := b.stack.Agent
 	if err := a.Kill(); err != nil {
 		return err
@@ -64,9 +64,9 @@ func crowdHead(s service) string {
 	return fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s.%s\r\nUser-Agent: bench\r\n\r\n", s.name, harness.Domain)
 }
 
-// crowdedBy adds a row about n connections: do runs on each, and the memory is read when
+// addConnectionsRow adds a row about n connections: do runs on each, and the memory is read when
 // ready returns nil.
-func (b *bench) crowdedBy(ctx context.Context, out *section, label string, n int, do func(*wire) error, ready func() error) error {
+func (b *bench) addConnectionsRow(ctx context.Context, out *section, label string, n int, do func(*wire) error, ready func() error) error {
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (p *plane) memory(ctx context.Context) ([]section, error) {
 	}
 	idle := shot{head: "GET / HTTP/1.1\r\nHost: bench.example\r\n\r\n"}
 	for _, label := range []string{labelHAProxy, labelReverse, labelQueue} {
-		m, err := p.crowded(ctx, label, func(w *wire) error { return w.fire(idle) })
+		m, err := p.measureConnections(ctx, label, func(w *wire) error { return w.fire(idle) })
 		if missing := (*missingError)(nil); errors.As(err, &missing) {
 			out.note("%s: %s", label, missing)
 			continue
@@ -42,7 +42,7 @@ func (p *plane) memory(ctx context.Context) ([]section, error) {
 		}
 	}
 	hold := "GET /hold HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
-	m, err := p.crowded(ctx, labelQueue, func(w *wire) error {
+	m, err := p.measureConnections(ctx, labelQueue, func(w *wire) error {
 		_, err := w.Write([]byte(hold))
 		return err
 	}, "WADI_CONCURRENCY_LIMIT=1", fmt.Sprintf("WADI_QUEUE_DEPTH=%d", manyConns))
@@ -55,24 +55,24 @@ func (p *plane) memory(ctx context.Context) ([]section, error) {
 	return []section{out}, nil
 }
 
-// crowding is the memory that many connections take.
-type crowding struct {
+// connectionMemory is the memory that many connections take.
+type connectionMemory struct {
 	before, after float64 // Bytes resident.
 	accepted      int     // Accepted connections.
 }
 
-func (c crowding) values() []float64 {
+func (c connectionMemory) values() []float64 {
 	return []float64{c.before / 1e6, c.after / 1e6, (c.after - c.before) / 1024 / manyConns}
 }
 
-func (c crowding) incomplete(s *section, label string) {
+func (c connectionMemory) incomplete(s *section, label string) {
 	if c.accepted < manyConns-spare {
 		s.note("%s: only %d of the connections were accepted", label, c.accepted)
 	}
 }
 
-// crowded starts a contender, and runs do on many connections to it.
-func (p *plane) crowded(ctx context.Context, label string, do func(*wire) error, env ...string) (m crowding, err error) {
+// measureConnections starts a contender, and runs do on many connections to it.
+func (p *plane) measureConnections(ctx context.Context, label string, do func(*wire) error, env ...string) (m connectionMemory, err error) {
 	c, err := p.start(ctx, label, env...)
 	if err != nil {
 		return m, err

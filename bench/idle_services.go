@@ -40,7 +40,7 @@ func idle(ctx context.Context, b *bench) ([]section, error) {
 	}
 	s.judge("agent, % of a core", full, 1)
 	s.note("of that, %.2f %% are there without any service", empty)
-	b.say("removing %d services", idleServices)
+	b.logf("removing %d services", idleServices)
 	return []section{s}, b.remove(ctx, services...)
 }
 

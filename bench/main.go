@@ -34,8 +34,8 @@ type benchmark struct {
 func benchmarks() []benchmark {
 	return []benchmark{
 		// First, while the agent has no free memory that would hide what it needs.
-		{name: "held", about: "1,000 requests waiting for one cold service", run: held},
-		{name: "crowd", about: "the agent's memory with 10,000 connections to its gateway", run: crowded},
+		{name: "held", about: "1,000 requests waiting for one cold service", run: waitingRequests},
+		{name: "crowd", about: "the agent's memory with 10,000 connections to its gateway", run: manyConnections},
 		{name: "cold", about: "cold start against its floor, host network and mesh", run: cold},
 		{name: "idle", about: "CPU of an agent with 100 services at zero", run: idle},
 		{name: "warm", about: "a warm request through Wadi against one to the app", run: warm},
@@ -67,7 +67,7 @@ func (b *bench) binary(name string) (string, error) {
 	return filepath.Join(root, "bin", name), err
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
+func (b *bench) logf(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 
 func main() {
 	if len(os.Args) == 4 && (os.Args[1] == reverseProxyCommand || os.Args[1] == pooledProxyCommand) {
@@ -172,13 +172,13 @@ const stopTimeout = 2 * time.Minute
 func measure(ctx context.Context, o options, log io.Writer, done func(section)) (err error) {
 	b := &bench{log: log, profiles: o.profiles, bin: o.bin}
 	if needsStack(o.only) {
-		b.say("starting Consul, Nomad and an agent")
+		b.logf("starting Consul, Nomad and an agent")
 		b.stack, err = harness.Start(ctx, harness.Options{Bin: o.bin, Extra: "log_level = \"info\"\n"})
 		if err != nil {
 			return err
 		}
 		defer func() {
-			b.say("stopping")
+			b.logf("stopping")
 			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 			defer cancel()
 			err = errors.Join(err, b.stack.Stop(stop))
@@ -188,7 +188,7 @@ func measure(ctx context.Context, o options, log io.Writer, done func(section)) 
 		if !slices.Contains(o.only, bm.name) {
 			continue
 		}
-		b.say("measuring: %s", bm.about)
+		b.logf("measuring: %s", bm.about)
 		began := time.Now()
 		sections, err := bm.run(ctx, b)
 		for i, s := range sections {

@@ -39,7 +39,7 @@ func meshed(ctx context.Context, b *bench) (out []section, err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 	for _, part := range []func() (section, error){
 		// Waiting requests first, while the agent's heap has no free memory.
-		func() (section, error) { return b.heldMesh(ctx, src) },
+		func() (section, error) { return b.waitingMesh(ctx, src) },
 		func() (section, error) { return b.warmMesh(ctx) },
 		func() (section, error) { return b.direct(ctx) },
 	} {
@@ -70,8 +70,8 @@ func (b *bench) member(ctx context.Context, services ...string) (src *mesh.Sourc
 	}
 }
 
-// heldMesh sends many requests over mTLS to the activator, for one service at zero.
-func (b *bench) heldMesh(ctx context.Context, src *mesh.Source) (out section, err error) {
+// waitingMesh sends many requests over mTLS to the activator, for one service at zero.
+func (b *bench) waitingMesh(ctx context.Context, src *mesh.Source) (out section, err error) {
 	s := service{
 		name: "heldmesh", mesh: true, env: fmt.Sprintf("START_DELAY = %q", meshHeldDelay),
 		scale: "initial = 0\n    max = 1\n    window = \"6s\"",
@@ -83,13 +83,13 @@ func (b *bench) heldMesh(ctx context.Context, src *mesh.Source) (out section, er
 	if err != nil {
 		return out, err
 	}
-	h, err := b.hold(ctx, meshHeldDelay, func(ctx context.Context) error { return askActivator(ctx, src, addr, s) })
+	h, err := b.measureWaiting(ctx, meshHeldDelay, func(ctx context.Context) error { return askActivator(ctx, src, addr, s) })
 	if err != nil {
 		return out, err
 	}
-	out = h.section(fmt.Sprintf("%d requests over mTLS, each on a connection of its own, wait for one cold service", heldRequests))
-	out.judge("KiB resident for a waiting request over mTLS", h.grown(), 64)
-	out.judge("requests not answered with 200", float64(heldRequests-h.crowd.ok.Load()), 0)
+	out = h.section(fmt.Sprintf("%d requests over mTLS, each on a connection of its own, wait for one cold service", waitingCount))
+	out.judge("KiB resident for a waiting request over mTLS", h.residentEach(), 64)
+	out.judge("requests not answered with 200", float64(waitingCount-h.crowd.ok.Load()), 0)
 	return out, b.remove(ctx, s)
 }
 

@@ -15,30 +15,30 @@ import (
 )
 
 const (
-	heldRequests = 1000
-	heldDelay    = 4 * time.Second // The app's start: all requests wait by then.
+	waitingCount = 1000
+	waitingDelay = 4 * time.Second // The app's start: all requests wait by then.
 )
 
-// held sends many requests to one service at zero.
-func held(ctx context.Context, b *bench) ([]section, error) {
+// waitingRequests sends many requests to one service at zero.
+func waitingRequests(ctx context.Context, b *bench) ([]section, error) {
 	s := service{
-		name: "held", env: fmt.Sprintf("START_DELAY = %q", heldDelay),
+		name: "held", env: fmt.Sprintf("START_DELAY = %q", waitingDelay),
 		scale: "initial = 0\n    max = 1\n    window = \"6s\"",
 	}
 	if err := b.apply(ctx, s); err != nil {
 		return nil, err
 	}
-	h, err := b.hold(ctx, heldDelay, func(ctx context.Context) error {
+	h, err := b.measureWaiting(ctx, waitingDelay, func(ctx context.Context) error {
 		_, err := b.ask(ctx, s, "/")
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	out := h.section(fmt.Sprintf("%d requests, each on a connection of its own, wait %v for one cold service", heldRequests, heldDelay))
+	out := h.section(fmt.Sprintf("%d requests, each on a connection of its own, wait %v for one cold service", waitingCount, waitingDelay))
 	h.add(&out, "  heap alone", h.before.heap, h.peak.heap)
 	h.add(&out, "  stacks alone", h.before.stacks, h.peak.stacks)
-	out.judge("KiB resident for a waiting request", h.grown(), 20)
+	out.judge("KiB resident for a waiting request", h.residentEach(), 20)
 
 	out.note("a server of net/http alone, with a handler that waits, has 16.0 KiB resident and 20.2 KiB in use for each")
 
@@ -47,29 +47,29 @@ func held(ctx context.Context, b *bench) ([]section, error) {
 		return []section{out}, err
 	}
 	out.judge("scale calls from zero", float64(wakes), 1)
-	out.judge("requests not answered with 200", float64(heldRequests-h.crowd.ok.Load()), 0)
-	out.note("answered: %d of %d; the last %.0f ms after the first", h.crowd.ok.Load(), heldRequests, ms(h.crowd.spread()))
+	out.judge("requests not answered with 200", float64(waitingCount-h.crowd.ok.Load()), 0)
+	out.note("answered: %d of %d; the last %.0f ms after the first", h.crowd.ok.Load(), waitingCount, ms(h.crowd.spread()))
 	return []section{out}, b.remove(ctx, s)
 }
 
-// holding is the agent's memory while many requests wait in it.
-type holding struct {
+// waitingMemory is the agent's memory while many requests wait in it.
+type waitingMemory struct {
 	before, peak memory
 	raw          float64 // Resident while all waited, before a garbage collection.
 	crowd        *crowd
 }
 
-// hold sends many requests at once, measures when all of them wait, and lets them finish.
-func (b *bench) hold(ctx context.Context, within time.Duration, ask func(context.Context) error) (h holding, err error) {
+// measureWaiting sends many requests at once, measures when all of them wait, and lets them finish.
+func (b *bench) measureWaiting(ctx context.Context, within time.Duration, ask func(context.Context) error) (h waitingMemory, err error) {
 	if err := pause(ctx, settle); err != nil {
 		return h, err
 	}
 	if h.before, err = b.memory(ctx); err != nil {
 		return h, err
 	}
-	h.crowd = b.crowd(ctx, heldRequests, ask)
+	h.crowd = b.crowd(ctx, waitingCount, ask)
 	defer h.crowd.cancel()
-	if err := b.waitHeld(ctx, heldRequests, within); err != nil {
+	if err := b.waitQueued(ctx, waitingCount, within); err != nil {
 		return h, err
 	}
 	if h.raw, err = rss(b.stack.Agent.PID()); err != nil {
@@ -86,7 +86,7 @@ func (b *bench) hold(ctx context.Context, within time.Duration, ask func(context
 }
 
 // section is the table of the memory.
-func (h holding) section(title string) section {
+func (h waitingMemory) section(title string) section {
 	out := section{Title: title, Columns: []string{"before MiB", "all wait MiB", "KiB a request"}}
 	h.add(&out, "agent's resident memory", h.before.rss, h.raw)
 	h.add(&out, "… after a garbage collection", h.before.rss, h.peak.rss)
@@ -94,15 +94,15 @@ func (h holding) section(title string) section {
 	return out
 }
 
-func (h holding) add(out *section, label string, was, is float64) {
+func (h waitingMemory) add(out *section, label string, was, is float64) {
 	out.add(label, was/(1<<20), is/(1<<20), each(was, is))
 }
 
-// grown is a waiting request's resident memory, in KiB.
-func (h holding) grown() float64 { return each(h.before.rss, h.raw) }
+// residentEach is a waiting request's resident memory, in KiB.
+func (h waitingMemory) residentEach() float64 { return each(h.before.rss, h.raw) }
 
 // each is a request's share of the additional memory, in KiB.
-func each(was, is float64) float64 { return (is - was) / 1024 / heldRequests }
+func each(was, is float64) float64 { return (is - was) / 1024 / waitingCount }
 
 // memory is the agent's memory in bytes, after a garbage collection.
 type memory struct{ rss, heap, stacks float64 }
@@ -119,8 +119,8 @@ func (b *bench) memory(ctx context.Context) (m memory, err error) {
 	return m, err
 }
 
-// waitHeld waits until so many requests wait in the agent.
-func (b *bench) waitHeld(ctx context.Context, n int, within time.Duration) error {
+// waitQueued waits until so many requests wait in the agent.
+func (b *bench) waitQueued(ctx context.Context, n int, within time.Duration) error {
 	return harness.Eventually(ctx, within, func() error {
 		g, err := gauges(ctx, b.stack.Agent)
 		if got := g["wadi_activator_waiting_requests"]; err == nil && got < float64(n) {

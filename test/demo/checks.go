@@ -153,7 +153,7 @@ func (d *demo) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	d.tell("delete", strings.Join(services, ", ")+" marked", "instances drain")
+	d.print("delete", strings.Join(services, ", ")+" marked", "instances drain")
 	for _, s := range services {
 		if err := harness.Eventually(ctx, patience, func() error { return d.forgotten(ctx, s) }); err != nil {
 			return err
@@ -165,8 +165,8 @@ func (d *demo) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	d.tell("delete", "nothing of them is left in Nomad", "no job, every allocation has ended")
-	d.tell("delete", "nor in Consul, nor at the gateway", "no service, entry or key; 404 at the gateway")
+	d.print("delete", "nothing of them is left in Nomad", "no job, every allocation has ended")
+	d.print("delete", "nor in Consul, nor at the gateway", "no service, entry or key; 404 at the gateway")
 	return nil
 }
 
@@ -212,7 +212,7 @@ func (d *demo) forgotten(ctx context.Context, service string) error {
 
 // stop ends all processes, and checks that they have ended.
 func (d *demo) stop(ctx context.Context) error {
-	d.tell("stop", "agent, Nomad and Consul are asked to end", "")
+	d.print("stop", "agent, Nomad and Consul are asked to end", "")
 	pids := map[string]int{"the agent": d.stack.Agent.PID(), "Nomad": d.stack.Cluster.Nomad.PID(), "Consul": d.stack.Cluster.Consul.PID()}
 	if err := d.stack.Stop(ctx); err != nil {
 		return fmt.Errorf("stop: %w", err)
@@ -227,6 +227,6 @@ func (d *demo) stop(ctx context.Context) error {
 			return fmt.Errorf("stop: %s is left", dir)
 		}
 	}
-	d.tell("stop", "they have ended", "no process and no folder is left")
+	d.print("stop", "they have ended", "no process and no folder is left")
 	return nil
 }

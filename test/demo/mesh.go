@@ -68,7 +68,7 @@ func (d *demo) meshHCL() string {
 // refuses web's call and is not woken.
 func (d *demo) meshCall(ctx context.Context) error {
 	if !d.mesh {
-		d.tell("mesh", "skipped: calls from service to service", "%s", d.noWhy)
+		d.print("mesh", "skipped: calls from service to service", "%s", d.noWhy)
 		return nil
 	}
 	if err := d.zero(ctx, "mesh"); err != nil {
@@ -90,11 +90,11 @@ func (d *demo) meshCall(ctx context.Context) error {
 	if err := errors.Join(d.count(ctx, first, 1), d.count(ctx, relay, 1)); err != nil {
 		return err
 	}
-	d.tell("mesh", "web calls relay, relay calls hello: both wake", "%d in %s, %s", res.Status, round(res.Took), strings.TrimSpace(res.Body))
+	d.print("mesh", "web calls relay, relay calls hello: both wake", "%d in %s, %s", res.Status, round(res.Took), strings.TrimSpace(res.Body))
 	if res, err = d.via(ctx, "/via/hello/"); err != nil {
 		return err
 	}
-	d.tell("mesh", "web calls hello itself, warm", "%d in %s", res.Status, round(res.Took))
+	d.print("mesh", "web calls hello itself, warm", "%d in %s", res.Status, round(res.Took))
 	return d.denied(ctx)
 }
 
@@ -126,6 +126,6 @@ func (d *demo) denied(ctx context.Context) error {
 	if err := d.count(ctx, vault, 0); err != nil {
 		return err
 	}
-	d.tell("mesh", "web calls vault, which lets only relay in", "%d in %s, %s not woken", res.Status, round(res.Took), vault)
+	d.print("mesh", "web calls vault, which lets only relay in", "%d in %s, %s not woken", res.Status, round(res.Took), vault)
 	return nil
 }

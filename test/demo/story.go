@@ -65,7 +65,7 @@ func (d *demo) network() string {
 }
 
 func (d *demo) start(ctx context.Context, o options) (err error) {
-	d.tell("start", "Consul, Nomad and a Wadi agent begin", "")
+	d.print("start", "Consul, Nomad and a Wadi agent begin", "")
 	if d.stack, err = harness.Start(ctx, harness.Options{Bin: o.bin}); err != nil {
 		return err
 	}
@@ -73,11 +73,11 @@ func (d *demo) start(ctx context.Context, o options) (err error) {
 	if d.mesh && o.host {
 		d.mesh, d.noWhy = false, "as asked for with -host"
 	}
-	d.tell("start", "they answer, and the agent leads", "Nomad UI %s/ui", d.stack.Cluster.NomadAddr)
+	d.print("start", "they answer, and the agent leads", "Nomad UI %s/ui", d.stack.Cluster.NomadAddr)
 	if d.mesh {
-		d.tell("start", "bridge networks work", "services get Envoy, the mesh is on")
+		d.print("start", "bridge networks work", "services get Envoy, the mesh is on")
 	} else {
-		d.tell("start", "host network, the mesh is off", "%s", d.noWhy)
+		d.print("start", "host network, the mesh is off", "%s", d.noWhy)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (d *demo) apply(ctx context.Context) error {
 	if err := d.count(ctx, first, 0); err != nil {
 		return err
 	}
-	d.tell("apply", "hello is submitted and stored", "Nomad job %s, count 0, nothing runs", first)
+	d.print("apply", "hello is submitted and stored", "Nomad job %s, count 0, nothing runs", first)
 	return nil
 }
 
@@ -136,8 +136,8 @@ func (d *demo) cold(ctx context.Context, step, what string) error {
 	if err := d.count(ctx, first, 1); err != nil {
 		return err
 	}
-	d.tell(step, what, "%d in %s, count 1, %s", res.Status, round(res.Took), strings.TrimSpace(res.Body))
-	d.tell(step, "where the time went (ms)", "%s", strings.ReplaceAll(timing, ";dur=", " "))
+	d.print(step, what, "%d in %s, count 1, %s", res.Status, round(res.Took), strings.TrimSpace(res.Body))
+	d.print(step, "where the time went (ms)", "%s", strings.ReplaceAll(timing, ";dur=", " "))
 	return nil
 }
 
@@ -156,7 +156,7 @@ func (d *demo) warm(ctx context.Context) error {
 		}
 		took = append(took, res.Took)
 	}
-	d.tell("warm", fmt.Sprintf("%d requests, one after the other", warmRequests),
+	d.print("warm", fmt.Sprintf("%d requests, one after the other", warmRequests),
 		"all 200, p50 %.1f ms, the same instance", float64(quantile(took, .5).Microseconds())/1000)
 	return nil
 }
@@ -165,12 +165,12 @@ func (d *demo) warm(ctx context.Context) error {
 func (d *demo) load(ctx context.Context) error {
 	c := d.call(ctx, loadCallers, "/?sleep=200ms")
 	defer c.stop()
-	d.tell("load", fmt.Sprintf("%d callers at once, each asks for 200 ms", loadCallers), "hello is made for 2 at once in an instance")
+	d.print("load", fmt.Sprintf("%d callers at once, each asks for 200 ms", loadCallers), "hello is made for 2 at once in an instance")
 	err := d.stack.WaitCount(ctx, first, patience, func(n int) bool { return n >= enough })
 	if err != nil {
 		return err
 	}
-	d.tell("load", "the autoscaler asks for more", "count %d or more", enough)
+	d.print("load", "the autoscaler asks for more", "count %d or more", enough)
 	err = harness.Eventually(ctx, patience, func() error {
 		if n := c.instances(); n < enough {
 			return fmt.Errorf("%d instances have answered", n)
@@ -188,14 +188,14 @@ func (d *demo) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tell("load", fmt.Sprintf("%d instances have answered", c.instances()),
+	d.print("load", fmt.Sprintf("%d instances have answered", c.instances()),
 		"%d requests, all 200, p99 %s, %d allocations", c.total(), round(c.quantile(.99)), len(running))
 	return nil
 }
 
 // idleAndDeploy waits for zero, and meanwhile submits callers in the mesh.
 func (d *demo) idleAndDeploy(ctx context.Context) error {
-	d.tell("idle", "nobody asks any more", "zero is due after 6 s")
+	d.print("idle", "nobody asks any more", "zero is due after 6 s")
 	g, ctx := errgroup.WithContext(ctx)
 	if d.mesh {
 		g.Go(func() error { return d.stack.Agent.Apply(ctx, d.meshHCL()) })
@@ -207,7 +207,7 @@ func (d *demo) idleAndDeploy(ctx context.Context) error {
 		return err
 	}
 	if d.mesh {
-		d.tell("idle", "meanwhile: web, a caller in the mesh, is ready", "%s, its own Envoy; relay and vault at zero", caller)
+		d.print("idle", "meanwhile: web, a caller in the mesh, is ready", "%s, its own Envoy; relay and vault at zero", caller)
 	}
 	return nil
 }
@@ -217,11 +217,11 @@ func (d *demo) zero(ctx context.Context, step string) error {
 	if err := d.stack.WaitCount(ctx, first, patience, func(n int) bool { return n == 0 }); err != nil {
 		return err
 	}
-	d.tell(step, "the autoscaler sets zero", "count 0")
+	d.print(step, "the autoscaler sets zero", "count 0")
 	if err := d.stack.WaitGone(ctx, first, patience); err != nil {
 		return err
 	}
-	d.tell(step, "nothing of hello runs any more", "every allocation has ended")
+	d.print(step, "nothing of hello runs any more", "every allocation has ended")
 	return nil
 }
 
@@ -232,7 +232,7 @@ func (d *demo) revision(ctx context.Context) error {
 	if err := d.stack.Agent.Apply(ctx, d.helloHCL(2)); err != nil {
 		return err
 	}
-	d.tell("revision", "a changed instance is submitted and ready", "Nomad job %s", second)
+	d.print("revision", "a changed instance is submitted and ready", "Nomad job %s", second)
 	err := harness.Eventually(ctx, patience, func() error {
 		if got := c.revision(); got != second {
 			return fmt.Errorf("%s answers", got)
@@ -246,10 +246,10 @@ func (d *demo) revision(ctx context.Context) error {
 	if err := c.failed(); err != nil {
 		return err
 	}
-	d.tell("revision", "it has taken the traffic", "%d requests meanwhile, all 200", c.total())
+	d.print("revision", "it has taken the traffic", "%d requests meanwhile, all 200", c.total())
 	if err := d.stack.WaitCount(ctx, first, patience, func(n int) bool { return n <= 0 }); err != nil {
 		return err
 	}
-	d.tell("revision", "the first one goes to zero", "%s count 0", first)
+	d.print("revision", "the first one goes to zero", "%s count 0", first)
 	return nil
 }

@@ -15,8 +15,8 @@ type timeline struct {
 	step  string // The last step printed: its name is only on its first line.
 }
 
-// tell prints one line.
-func (t *timeline) tell(step, what, proof string, args ...any) {
+// print prints one line.
+func (t *timeline) print(step, what, proof string, args ...any) {
 	name := step
 	if step == t.step {
 		name = ""

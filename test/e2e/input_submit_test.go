@@ -22,7 +22,7 @@ import (
 )
 
 // wadiIn runs the command line against the agent, in a folder with the files.
-func wadiIn(t *testing.T, files map[string]string, args ...string) harness.Ran {
+func wadiIn(t *testing.T, files map[string]string, args ...string) harness.Result {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -39,7 +39,7 @@ func wadiIn(t *testing.T, files map[string]string, args ...string) harness.Ran {
 
 // wantRefused fails the test unless a command ended with 1 and printed all of want on
 // standard error only.
-func wantRefused(t *testing.T, ran harness.Ran, want ...string) {
+func wantRefused(t *testing.T, ran harness.Result, want ...string) {
 	t.Helper()
 	if ran.Code != 1 || ran.Stdout != "" {
 		t.Errorf("got %v\nwant exit code 1 and nothing on stdout", ran)

@@ -216,7 +216,7 @@ job %q {
 `
 
 // wadi runs the command line against the first agent, in a folder with the files.
-func wadi(t *testing.T, files map[string]string, args ...string) harness.Ran {
+func wadi(t *testing.T, files map[string]string, args ...string) harness.Result {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {

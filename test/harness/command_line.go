@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// Ran is the result of a command.
-type Ran struct {
+// Result is the result of a command.
+type Result struct {
 	Code           int
 	Stdout, Stderr string
 }
 
 // String shows all of it.
-func (r Ran) String() string {
+func (r Result) String() string {
 	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.Code, r.Stdout, r.Stderr)
 }
 
 // Wadi runs the command line in a process of its own, against this agent and in the folder
 // dir. An exit code other than 0 is no error.
-func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Ran, error) {
+func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Result, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := a.command(ctx, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
@@ -32,7 +32,7 @@ func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Ran, erro
 		err = nil
 	}
 	if err != nil {
-		return Ran{}, fmt.Errorf("run wadi %s: %w", strings.Join(args, " "), err)
+		return Result{}, fmt.Errorf("run wadi %s: %w", strings.Join(args, " "), err)
 	}
-	return Ran{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, nil
+	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, nil
 }

@@ -127,7 +127,7 @@ func doctor(t *testing.T, a *harness.Agent) (all []finding) {
 }
 
 // run runs the command line, in a folder with hello.hcl if that is not empty.
-func run(t *testing.T, a *harness.Agent, hello string, args ...string) harness.Ran {
+func run(t *testing.T, a *harness.Agent, hello string, args ...string) harness.Result {
 	t.Helper()
 	dir := t.TempDir()
 	if hello != "" {
