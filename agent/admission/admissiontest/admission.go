@@ -1,20 +1,22 @@
 package admissiontest
 
 import (
+	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// MaxBytes is the bound of what New's admission takes.
+// MaxBytes is the size limit of New's Admission.
 const MaxBytes = 64 << 10
 
-// Now is the time of New's admission, in Unix seconds.
+// Now is the time of New's Admission, in Unix seconds.
 const Now = 1700000000
 
-// New returns a real admission among stand-ins.
+// New returns an Admission with fakes.
 func New(n *Nomad, s *Store, c Catalog) (*admission.Admission, error) {
 	return admission.New(admission.Config{
 		Store: s, Nomad: n, Catalog: c, Intentions: n, MaxBytes: MaxBytes, GatewayDomain: "wadi.localhost",
@@ -23,4 +25,17 @@ func New(n *Nomad, s *Store, c Catalog) (*admission.Admission, error) {
 		},
 		Now: func() time.Time { return time.Unix(Now, 0) },
 	})
+}
+
+// Catalog is a fake of Consul's catalog: the names of foreign services.
+type Catalog []string
+
+var _ admission.Catalog = Catalog(nil)
+
+// ForeignService implements admission.Catalog.
+func (c Catalog) ForeignService(_ context.Context, name string) (string, error) {
+	if slices.Contains(c, name) {
+		return "service", nil
+	}
+	return "", nil
 }

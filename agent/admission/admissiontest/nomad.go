@@ -1,6 +1,6 @@
-// Package admissiontest has stand-ins for Nomad, Consul's catalog and the store, for
-// tests of admission and of what is in front of it. They keep state and know the
-// rules that matter: indexes, rights, all or nothing. They run nothing.
+// Package admissiontest has fakes of Nomad, Consul's catalog and the store, for tests of
+// admission and of the API in front of it. They keep state and follow the rules that
+// matter: indexes, rights, all or nothing. They run nothing.
 package admissiontest
 
 import (
@@ -18,36 +18,7 @@ import (
 	"github.com/wadi-run/wadi/agent/admission"
 )
 
-// Grant is what a token may do, by namespace.
-type Grant struct {
-	Submit, Read []string // Who may submit may read, here.
-	Blind, Scale []string // Who may submit or scale, and not read.
-}
-
-// MayWriteIntentions stands in for Consul: without Guard everybody may.
-func (n *Nomad) MayWriteIntentions(_ context.Context, token, service string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.down != nil {
-		return n.down
-	}
-	if n.guarded != nil && !slices.Contains(n.guarded[token], service) {
-		return wadi.ErrForbidden
-	}
-	return nil
-}
-
-// Guard switches Consul's ACLs on: a token may write the intentions of services.
-func (n *Nomad) Guard(token string, services ...string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.guarded == nil {
-		n.guarded = map[string][]string{}
-	}
-	n.guarded[token] = append(n.guarded[token], services...)
-}
-
-// Nomad is a stand-in for Nomad. The zero value has no jobs and no ACL.
+// Nomad is a fake of Nomad. The zero value has no jobs and no ACL.
 type Nomad struct {
 	mu     sync.Mutex
 	index  uint64
@@ -56,12 +27,12 @@ type Nomad struct {
 	tokens map[string]Grant
 
 	asked   []string            // Since the last Asked.
-	guarded map[string][]string // Consul tokens, and whose intentions they may write.
+	guarded map[string][]string // By Consul token: the services whose intentions it may write.
 	down    error
 
 	// OnRegister, if set, runs before a job is registered; its error is the answer.
 	OnRegister func(id string) error
-	// OnPlan, if set, answers a plan, in its own time.
+	// OnPlan, if set, answers a plan.
 	OnPlan func(id string) (warnings string, err error)
 }
 
@@ -72,16 +43,6 @@ type job struct {
 
 var _ admission.Nomad = (*Nomad)(nil)
 
-// Allow switches the ACL on and gives token a grant.
-func (n *Nomad) Allow(token string, g Grant) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.tokens == nil {
-		n.tokens = map[string]Grant{}
-	}
-	n.tokens[token] = g
-}
-
 // Fail makes every call fail with err until it is nil again.
 func (n *Nomad) Fail(err error) {
 	n.mu.Lock()
@@ -89,7 +50,7 @@ func (n *Nomad) Fail(err error) {
 	n.down = err
 }
 
-// Put places a job as if somebody else had registered it, and returns its index.
+// Put registers a job outside Wadi, and returns its index.
 func (n *Nomad) Put(namespace, id string, meta map[string]string, count int) uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -112,15 +73,6 @@ func (n *Nomad) Calls() []string {
 	return out
 }
 
-// Asked lists what was asked for rights, and empties the list.
-func (n *Nomad) Asked() []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	out := n.asked
-	n.asked = nil
-	return out
-}
-
 func (n *Nomad) put(namespace, id string, j job) uint64 {
 	if n.jobs == nil {
 		n.jobs = map[string]job{}
@@ -131,104 +83,16 @@ func (n *Nomad) put(namespace, id string, j job) uint64 {
 	return n.index
 }
 
-// may is called with mu held.
-func (n *Nomad) may(token, namespace string, pick func(Grant) []string) error {
-	allowed := slices.Contains(pick(n.tokens[token]), namespace)
-	n.asked = append(n.asked, fmt.Sprintf("allowed=%t", allowed))
-	if n.down != nil {
-		return n.down
-	}
-	if n.tokens != nil && !allowed {
-		return wadi.ErrForbidden
-	}
-	return nil
-}
-
-func submit(g Grant) []string { return append(slices.Clone(g.Submit), g.Blind...) }
-func read(g Grant) []string   { return append(slices.Clone(g.Submit), g.Read...) }
-
-// MaySubmit implements admission.Rights.
-func (n *Nomad) MaySubmit(_ context.Context, token, namespace string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.may(token, namespace, submit)
-}
-
-// MayRead is what the server asks.
-func (n *Nomad) MayRead(_ context.Context, token, namespace string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.may(token, namespace, read)
-}
-
-// MayScale is what the server asks: who may submit may scale.
-func (n *Nomad) MayScale(_ context.Context, token, namespace string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.may(token, namespace, func(g Grant) []string { return append(submit(g), g.Scale...) })
-}
-
-// Known is what the server asks: those are that have a grant, be it an empty one.
-func (n *Nomad) Known(ctx context.Context, token string) (acls bool, err error) {
-	n.mu.Lock()
-	_, ok := n.tokens[token]
-	n.asked = append(n.asked, "known")
-	acls, err = n.tokens != nil, n.down
-	n.mu.Unlock()
-	switch {
-	case err != nil || !acls:
-	case token == "":
-		err = n.MayRead(ctx, token, "default")
-	case !ok:
-		err = fmt.Errorf("%w: ACL token not found", wadi.ErrForbidden)
-	}
-	return acls, err
-}
-
-// Readable is what the server asks.
-func (n *Nomad) Readable(ctx context.Context, token string, namespaces []string) (map[string]bool, error) {
-	out := map[string]bool{}
-	for _, ns := range namespaces {
-		switch err := n.MayRead(ctx, token, ns); {
-		case err == nil:
-			out[ns] = true
-		case !errors.Is(err, wadi.ErrForbidden):
-			return nil, err
-		}
-	}
-	if len(out) == 0 {
-		if _, err := n.Known(ctx, token); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// Revoke makes a token unknown.
-func (n *Nomad) Revoke(token string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.tokens, token)
-}
-
-// TokenName is what the server asks: every token is alice's.
-func (n *Nomad) TokenName(_ context.Context, token string) string {
-	if token == "" {
-		return ""
-	}
-	return "alice"
-}
-
 var (
 	command = regexp.MustCompile(`command\s*=\s*"([^"]*)"`)
 	mistake = regexp.MustCompile(`\bcpuu\b`)
 )
 
-// ParseJob takes who may submit, and knows one task whose config may have a command. It complains about
-// cpuu as Nomad does.
+// ParseJob needs the right to submit. Its job has one task, whose config may have a command.
+// It complains about cpuu as Nomad does.
 func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string) ([]byte, error) {
 	if err := n.MaySubmit(ctx, token, namespace); err != nil {
-		return nil, err // It judges rights in the namespace that it is told.
+		return nil, err // As Nomad, by the namespace of the request.
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

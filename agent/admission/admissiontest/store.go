@@ -7,13 +7,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
 )
 
-// Store is a stand-in for the store. The zero value is empty.
+// Store is a fake of the store. The zero value is empty.
 type Store struct {
 	mu        sync.Mutex
 	index     uint64
@@ -133,7 +132,7 @@ func (s *Store) Submit(ctx context.Context, all []wadi.Submission) (map[string]u
 	return out, nil
 }
 
-// namesTaken refuses tags whose name is that of a stored service.
+// namesTaken refuses tags with the name of a stored service.
 func (s *Store) namesTaken(all []wadi.Submission) error {
 	for _, sub := range all {
 		for _, t := range sub.Spec.Service.Traffic {
@@ -164,69 +163,6 @@ func (s *Store) Services(context.Context) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.specs)), s.down
-}
-
-// Status returns what SetStatus set.
-func (s *Store) Status(_ context.Context, name string) (wadi.Status, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st, ok := s.statuses[name]
-	if !ok && s.down == nil {
-		return st, wadi.ErrNotFound
-	}
-	return st, s.down
-}
-
-// SetStatus stores a status as the leader would.
-func (s *Store) SetStatus(st wadi.Status) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.statuses[st.Service] = st
-}
-
-// State implements admission.Store.
-func (s *Store) State(_ context.Context, name string) (wadi.State, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st, ok := s.states[name]
-	if !ok && s.down == nil {
-		return st, wadi.ErrNotFound
-	}
-	return st, s.down
-}
-
-// SetState stores what the leader would remember of a service.
-func (s *Store) SetState(name string, st wadi.State) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.states == nil {
-		s.states = map[string]wadi.State{}
-	}
-	s.states[name] = st
-}
-
-// Route is what SetRoute was given.
-func (s *Store) Route(_ context.Context, name string) (wadi.Route, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.down != nil {
-		return wadi.Route{}, s.down
-	}
-	r, ok := s.routes[name]
-	if !ok {
-		return wadi.Route{}, wadi.ErrNotFound
-	}
-	return r, nil
-}
-
-// SetRoute stores a route.
-func (s *Store) SetRoute(r wadi.Route) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.routes == nil {
-		s.routes = map[string]wadi.Route{}
-	}
-	s.routes[r.Service] = r
 }
 
 // MarkDeleting marks a service if it is still at index.
@@ -262,44 +198,4 @@ func (s *Store) ForgetRevisions(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.revisions, name)
-}
-
-// Catalog is a stand-in for Consul's catalog: the names of foreign services.
-type Catalog []string
-
-var _ admission.Catalog = Catalog(nil)
-
-// ForeignService implements admission.Catalog.
-func (c Catalog) ForeignService(_ context.Context, name string) (string, error) {
-	if slices.Contains(c, name) {
-		return "service", nil
-	}
-	return "", nil
-}
-
-// Overrides is what the server asks.
-func (s *Store) Overrides(_ context.Context, service string) (map[string]wadi.Override, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.overrides[service]), s.down
-}
-
-// PutOverride is what the server asks.
-func (s *Store) PutOverride(_ context.Context, service, revision string, h wadi.Override, now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.down != nil {
-		return s.down
-	}
-	if s.overrides == nil {
-		s.overrides = map[string]map[string]wadi.Override{}
-	}
-	if s.overrides[service] == nil {
-		s.overrides[service] = map[string]wadi.Override{}
-	}
-	delete(s.overrides[service], revision)
-	if h.Active(now) {
-		s.overrides[service][revision] = h
-	}
-	return nil
 }
