@@ -1,0 +1,54 @@
+package activator_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/wadi-run/wadi"
+)
+
+func TestMeshHandler_Deleted(t *testing.T) {
+	g := newRig(t, settings())
+	g.srv.Config.Handler = g.act.MeshHandler(allowAll{})
+	ask := func(headers ...string) answer {
+		t.Helper()
+		r := g.request(t, http.MethodGet, "/", nil)
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		return g.do(r)
+	}
+	deleted := routes(settings(), wadi.HTTP1)
+	route := deleted[service]
+	route.Targets = nil
+	deleted[service] = route
+	g.act.SetRoutes(deleted)
+	wantRefusal(t, ask(wadi.HeaderService, service), 404, "unknown_revision", "service hello is deleted")
+	wantRefusal(t, ask(wadi.HeaderService, service, wadi.HeaderRevision, revision), 404, "unknown_revision", "service hello is deleted")
+	g.act.SetRoutes(nil)
+	wantRefusal(t, ask(wadi.HeaderService, service, wadi.HeaderRevision, revision), 503, "unknown_revision", "it is gone, or this agent does not know it yet")
+}
+
+func TestMeshHandler(t *testing.T) {
+	g := newRig(t, settings())
+	b := newBackend(t, "alloc-1")
+	g.place(b.ep)
+	g.srv.Config.Handler = g.act.MeshHandler(allowAll{})
+	for _, tt := range []struct {
+		service, revision string
+		status            int
+	}{
+		{service, revision, 200}, {"", "", 503}, {service, "", 503}, {"other", revision, 503}, {service, "hello-00009", 503},
+	} {
+		r := g.request(t, http.MethodGet, "/", nil)
+		r.Header.Set(wadi.HeaderService, tt.service)
+		r.Header.Set(wadi.HeaderRevision, tt.revision)
+		got := g.do(r)
+		if got.status != tt.status {
+			t.Errorf("%q %q: got %v, want %d", tt.service, tt.revision, got, tt.status)
+		}
+		if after := got.header.Get("Retry-After"); got.status != 200 && (after != "1" || got.header.Get("Wadi-Error") != "unknown_revision") {
+			t.Errorf("%q %q: come again after %q: %v", tt.service, tt.revision, after, got.header)
+		}
+	}
+}
