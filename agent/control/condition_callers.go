@@ -7,23 +7,21 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Callers is what Consul's intentions say about Wadi itself, kept up to date by
-// somebody else.
+// Callers is what Consul's intentions say about Wadi's own identities.
 type Callers interface {
-	// Missing lists those of Wadi's own identities that a service's intentions keep
-	// out and that have to be let in; a public service has to let the gateway in too.
-	// known is false while nobody has read the intentions.
+	// Missing lists Wadi's own identities that a service's intentions refuse and must allow;
+	// a public service must allow the gateway too. known is false until the intentions were
+	// read.
 	Missing(service string, public bool) (identities []string, known bool)
 	Notifier // Of a change of any intention.
 }
 
-// ConditionCallers is the type of the condition about intentions that somebody
-// else writes.
+// ConditionCallers is the type of the condition about intentions that Wadi does not manage.
 const ConditionCallers = "CallersAllowed"
 
-// refreshCallers notes who of Wadi's own is kept out. Intentions that the service
-// itself has are written by the network layer, and those of a service outside the
-// mesh mean nothing.
+// refreshCallers notes which of Wadi's own identities are refused. Intentions in the
+// service's file are written by the network layer, and a service outside the mesh obeys
+// none.
 func (c *Controller) refreshCallers(s *service) {
 	s.missingCallers, s.callersKnown = nil, false
 	if c.Observers.Callers == nil || s.Deleting || s.Service.Intentions != nil || s.Service.Mesh == wadi.MeshOff {
@@ -32,9 +30,8 @@ func (c *Controller) refreshCallers(s *service) {
 	s.missingCallers, s.callersKnown = c.Observers.Callers.Missing(s.Service.Name, s.Service.Visibility == wadi.Public)
 }
 
-// callersCondition says what to add to intentions that are not Wadi's to write.
-// Instances that run serve those whom the intentions let in all the same: it is no
-// matter of readiness.
+// callersCondition says what to add to intentions that Wadi does not manage. It does not
+// concern readiness: running instances still serve allowed callers.
 func callersCondition(s *service) wadi.Condition {
 	c := wadi.Condition{Type: ConditionCallers, OK: len(s.missingCallers) == 0}
 	if c.OK {

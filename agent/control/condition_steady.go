@@ -8,9 +8,9 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// ConditionSteady is the type of the condition of a service of which tasks ended lately
-// that nobody told to, though a revision was ready. Others have none. ReasonOOM is why
-// where one was killed for want of memory.
+// ConditionSteady is the type of the condition of a service whose tasks ended unexpectedly
+// of late, though a revision was ready. Others have none. ReasonOOM: one was killed for
+// want of memory.
 const (
 	ConditionSteady = "Steady"
 	ReasonOOM       = "OutOfMemory"
@@ -27,7 +27,7 @@ const (
 // steadyCondition says of each revision that was ready how tasks of it ended lately.
 func steadyCondition(s *service, now time.Time) (c wadi.Condition, steady bool) {
 	c = wadi.Condition{Type: ConditionSteady, Reason: reasonExits}
-	var told []string
+	var unsteady []string
 	for _, r := range s.Revisions {
 		e := s.notes(r.ID).exits.unsteady(now)
 		if e == nil || s.state(r.ID).Phase != wadi.Ready {
@@ -36,10 +36,10 @@ func steadyCondition(s *service, now time.Time) (c wadi.Condition, steady bool) 
 		if e.Kind == wadi.ExitOOM {
 			c.Reason = ReasonOOM
 		}
-		told = append(told, fmt.Sprintf("%s: %s%s, last at %s", r.ID, e.What, times(e.Times), e.Last.Format(time.TimeOnly+" MST")))
+		unsteady = append(unsteady, fmt.Sprintf("%s: %s%s, last at %s", r.ID, e.What, times(e.Times), e.Last.Format(time.TimeOnly+" MST")))
 	}
-	c.Message = strings.Join(told, "; ")
-	return c, len(told) == 0
+	c.Message = strings.Join(unsteady, "; ")
+	return c, len(unsteady) == 0
 }
 
 func kindOf(e wadi.Exit) string {
@@ -62,24 +62,24 @@ func eventOf(kind string) string {
 	return EventExited
 }
 
-// exitWhat says in words what happened to which task, whose name is anybody's.
+// exitWhat says what happened to which task. The task's name is the user's.
 func exitWhat(e wadi.Exit, app string) string {
-	who := wadi.OneLine(taskWord(e.Task, app), exitNameMost)
+	task := wadi.OneLine(taskName(e.Task, app), exitNameMost)
 	switch {
 	case e.OOM:
-		return who + " was killed for want of memory"
+		return task + " was killed for want of memory"
 	case e.Restart != "":
-		return who + " was restarted: " + e.Restart
+		return task + " was restarted: " + e.Restart
 	case e.Signal == 9 || e.Code == 137:
-		return who + " was killed by signal 9: for want of memory, or by somebody"
+		return task + " was killed by signal 9: for want of memory, or by another process"
 	case e.Signal != 0:
-		return fmt.Sprintf("%s ended by signal %d", who, e.Signal)
+		return fmt.Sprintf("%s ended by signal %d", task, e.Signal)
 	}
-	return fmt.Sprintf("%s exited with code %d", who, e.Code)
+	return fmt.Sprintf("%s exited with code %d", task, e.Code)
 }
 
-// taskWord says what a task of a revision's instances is.
-func taskWord(task, app string) string {
+// taskName says what a task of a revision's instances is.
+func taskName(task, app string) string {
 	switch {
 	case task == app:
 		return fmt.Sprintf("the app (task %s)", task)

@@ -10,8 +10,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// reportUnreadable tells people, with the status that is stored, that the leader can't
-// read a service. What it knew of it before goes on.
+// reportUnreadable says in the stored status that the leader can't read a service. What
+// the leader knew before stays in force.
 func (c *Controller) reportUnreadable(ctx context.Context, name string, was wadi.Status, why error) error {
 	st := was
 	st.Service = name
@@ -27,7 +27,7 @@ func (c *Controller) reportUnreadable(ctx context.Context, name string, was wadi
 	return nil
 }
 
-// storedCondition tells what can't be read that nothing needs.
+// storedCondition names what can't be read and is not needed.
 func storedCondition(s *service) wadi.Condition {
 	return wadi.Unreadable(strings.Join(s.Unreadable, "; "))
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // ConditionUsage is the type of the condition about what instances use of processor
-// and memory. Only services that are scaled by it have one.
+// and memory. Only services that are scaled by usage have it.
 const ConditionUsage = "UsageKnown"
 
 // UsageReader knows what instances use of processor and memory.
@@ -17,8 +17,8 @@ type UsageReader interface {
 	Unread(revision string) string
 }
 
-// refreshUsage notes of which revisions nobody can tell what their instances use. At
-// zero there is nothing to tell, and nothing amiss.
+// refreshUsage notes the revisions whose instances' usage can't be read. At zero there is
+// nothing to read, and no problem.
 func (c *Controller) refreshUsage(s *service) {
 	s.usageUnread = nil
 	if c.Observers.Usage == nil || s.Deleting || !usesUsage(s.Service.Scale) {

@@ -8,16 +8,16 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// ConditionNetwork says whether the network layers carry the route, as was read back:
-// a service is not ready before. ReasonConflict is
-// why not where somebody has to decide: what is in the way is somebody else's.
+// ConditionNetwork says whether the network layers carry the route, as was read back: a
+// service is not ready before. ReasonConflict: a foreign entry is in the way, and a person
+// has to decide.
 const (
 	ConditionNetwork = "NetworkProgrammed"
 	ReasonConflict   = "Conflict"
 )
 
-// ConditionRouted says whether the traffic goes where it was submitted to go.
-// ReasonHeld is why not while a revision that is to have some is not ready.
+// ConditionRouted says whether the traffic is as it was submitted. ReasonHeld: it is not
+// yet, as a revision that is to have some is not ready.
 const (
 	ConditionRouted = "Routed"
 	ReasonHeld      = "Held"
@@ -65,10 +65,10 @@ func instanceConditions(s *service, o scheduler.Observed) (all []wadi.Condition)
 	return all
 }
 
-// ConditionDrained says, of a service that is deleted, whether its instances have ended.
+// ConditionDrained says of a deleted service whether its instances have ended.
 const ConditionDrained = "Drained"
 
-// drainedCondition is there while some have not.
+// drainedCondition is there while some instances have not ended.
 func drainedCondition(s *service, o scheduler.Observed) []wadi.Condition {
 	for _, r := range s.Revisions {
 		if in := o.Instances[r.ID]; in.Stopping > 0 {
@@ -114,8 +114,8 @@ func routeCondition(s *service) wadi.Condition {
 	return c
 }
 
-// ConditionServing is the type of the condition that whoever calls a service is
-// answered by its app, now or once it has started.
+// ConditionServing is the type of the condition that the app answers a service's callers,
+// now or once it has started.
 const ConditionServing = "Serving"
 
 func servingCondition(s *service, o scheduler.Observed) wadi.Condition {
@@ -136,7 +136,7 @@ func networkCondition(s *service) wadi.Condition {
 			c.Reason = ReasonConflict
 		}
 	case s.whyNot != "":
-		// Somebody has to decide, but it can be woken from zero.
+		// A person has to decide, but the service can be woken from zero.
 		c.OK, c.Reason, c.Message = false, ReasonConflict, s.whyNot
 	}
 	return c

@@ -115,32 +115,32 @@ type Controller struct {
 // service is what the controller knows of one service.
 type service struct {
 	wadi.Stored
-	published         *wadi.Stored // A copy that is not changed; nil: to be made, as something of Stored has changed.
+	published         *wadi.Stored // An immutable copy; nil: Stored has changed since, and a copy is due.
 	programmed        bool
 	leftovers         bool
 	whyNot            string    // Why the route is not programmed.
-	foreign           bool      // It can't be: what is in the way is somebody else's.
-	edited            bool      // It was, and somebody has edited something since.
-	repeatedEdits     int       // Such edits, each soon after the one before was undone.
-	checked           bool      // The network layers were read back, not long ago.
-	resting           bool      // The last pass had nothing to do, and only news will change that.
+	foreign           bool      // It can't be: foreign entries are in the way.
+	edited            bool      // The route was programmed, and something was edited since.
+	repeatedEdits     int       // Edits in a row, each soon after the one before was undone.
+	checked           bool      // The network layers were read back since the last recheck.
+	resting           bool      // The last pass had nothing to do, and only news can change that.
 	applied           time.Time // When the stored route was last written to them.
-	deletedRouteSince time.Time // Since when the layers are to lead nobody to it any more; zero: they may.
-	retry             time.Time // Not before then, after an error.
+	deletedRouteSince time.Time // Since when no caller is to be routed to it; zero: callers are.
+	retry             time.Time // When to reconcile again after an error.
 	backoff           time.Duration
 	lastError         string                 // The last pass's error.
-	pastEvents        []wadi.Event           // What was stored before this term.
-	termBegan         time.Time              // Of the term's first event.
+	pastEvents        []wadi.Event           // Of earlier terms, as stored.
+	termBegan         time.Time              // When this term's leader first read the service.
 	pending           map[string]pendingWait // Of its pending revisions.
 
 	missingCallers []string // Of Wadi's own identities, by intentions that Wadi does not manage.
-	callersKnown   bool     // What missingCallers says is known.
+	callersKnown   bool     // missingCallers is known.
 	usageUnread    []string // Revisions whose instances' usage can't be read, and why.
 	noted          map[string]*revisionNotes
 }
 
 const (
-	passInterval   = 2 * time.Second       // Without any news.
+	passInterval   = 2 * time.Second       // Without news.
 	passPause      = 20 * time.Millisecond // Between passes, however much news there is.
 	networkRecheck = 30 * time.Second      // How soon drift in Consul is found.
 	actionTimeout  = 10 * time.Second      // Of one call to Nomad or Consul.
@@ -217,8 +217,8 @@ func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-cha
 // Poke asks for a pass now.
 func (c *Controller) Poke() { c.inbox.pokeNow() }
 
-// pass looks at all services; without news of the cluster not at those at rest,
-// of which there may be many.
+// pass reconciles all services. Without news of the cluster it leaves out those at rest,
+// which may be many.
 func (c *Controller) pass(ctx context.Context, news bool) {
 	dirty, touched := c.inbox.take()
 	for _, name := range c.Memory.TakeChanged() {
@@ -232,13 +232,13 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 		c.recheck, news = now.Add(networkRecheck), true
 	}
 	if c.loadAll(ctx, dirty) {
-		c.publish() // A new leader has thousands to look at: those who scale need not wait for that.
+		c.publish() // A new leader has thousands to reconcile: the autoscaler need not wait for that.
 		c.notifyActed()
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.services)) {
 		s := c.services[name]
 		if !c.Cluster.Usable(s.Service.Namespace) {
-			s.resting = false // What is news now is looked at then.
+			s.resting = false // What is new by then concerns it.
 			continue
 		}
 		if ctx.Err() != nil || time.Now().Before(s.retry) || s.resting && !news && !touched[name] {
@@ -283,7 +283,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 			s.resting = round == 0 && s.atRest(seen)
 			break
 		}
-		s.published = nil // Whatever comes of it.
+		s.published = nil // Even if an action fails.
 		for _, a := range acts {
 			if err := c.execute(ctx, s, a); err != nil {
 				return fmt.Errorf("%s %s: %w", a.Kind, cmp.Or(a.Revision, s.Service.Name), err)

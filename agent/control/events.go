@@ -20,7 +20,7 @@ const (
 	EventDeleted    = "Deleted"
 )
 
-// Events keeps the latest events and hands new ones to whoever follows.
+// Events keeps the latest events, and streams new ones to followers.
 type Events struct {
 	mu      sync.Mutex
 	kept    []wadi.Event

@@ -8,31 +8,30 @@ import (
 )
 
 const (
-	// exitsKept bounds what is remembered of how the tasks of one revision end.
+	// exitsKept bounds the kinds of exits that are remembered of one revision.
 	exitsKept = 8
 	// exitNameMost is how many characters name a task.
 	exitNameMost = 100
-	// exitsFor is for how long it is.
+	// exitsFor is for how long they are.
 	exitsFor = time.Hour
-	// unsteadyFor is after how long without another the tasks are taken for steady.
+	// unsteadyFor is after how long without another exit the tasks count as steady.
 	unsteadyFor = 10 * time.Minute
-	// exitsShown is how soon a counter is shown that has merely gone up: a status is
-	// not stored with every exit.
+	// exitsShown is how often a counter that merely went up is shown: not every exit
+	// changes the stored status.
 	exitsShown = 10 * time.Second
 )
 
 // exitKind is one way in which a task of a revision ends.
 type exitKind struct {
 	wadi.ExitStatus
-	noted    time.Time // The last one, by our clock.
-	instance string    // Of the last one.
+	noted    time.Time // The last exit, by this agent's clock.
+	instance string    // Of the last exit.
 }
 
-// exitLog is how the tasks of a revision ended of late. Nil is one without any, as of a
-// revision that was never looked at.
+// exitLog is how the tasks of a revision ended of late. A nil log has no exits.
 type exitLog struct {
-	seen    map[wadi.Exit]bool // Of which Nomad still tells; nil: nobody has looked.
-	kinds   []exitKind         // In the order of the last ones.
+	seen    map[wadi.Exit]bool // That Nomad still lists; nil: they were not read yet.
+	kinds   []exitKind         // Ordered by their last exits.
 	shown   []wadi.ExitStatus
 	shownAt time.Time
 }
@@ -63,7 +62,7 @@ func (c *Controller) refreshExits(s *service, now time.Time) {
 	}
 }
 
-// earlierExits is what a leader before has noted.
+// earlierExits is what an earlier leader has stored.
 func earlierExits(st wadi.Status, revision string, now time.Time) *exitLog {
 	log := &exitLog{}
 	for _, r := range st.Revisions {
@@ -82,12 +81,12 @@ func earlierExits(st wadi.Status, revision string, now time.Time) *exitLog {
 	return log
 }
 
-// record counts the exits that were not seen before. It returns the facts to tell: each
+// record counts the exits that were not seen before. It returns the kinds to report: each
 // when it is new, and when its number has doubled.
 func (l *exitLog) record(exits []wadi.Exit, app string, now time.Time) []exitKind {
 	first := l.seen == nil
 	seen := make(map[wadi.Exit]bool, len(exits))
-	changed := map[string]bool{} // By what, of facts that have to be told.
+	changed := map[string]bool{} // By what happened: the kinds that become events.
 	for _, e := range exits {
 		seen[e] = true
 		if l.seen[e] || first && l.alreadyReported(e, app, now) {
@@ -102,18 +101,18 @@ func (l *exitLog) record(exits []wadi.Exit, app string, now time.Time) []exitKin
 	if more := len(l.kinds) - exitsKept; more > 0 {
 		l.kinds = slices.Delete(l.kinds, 0, more)
 	}
-	var tell []exitKind
+	var report []exitKind
 	for _, f := range l.kinds {
 		if changed[f.What] {
-			tell = append(tell, f)
+			report = append(report, f)
 		}
 	}
-	l.show(len(tell) > 0, now)
-	return tell
+	l.show(len(report) > 0, now)
+	return report
 }
 
-// alreadyReported reports whether an exit of which Nomad still tells when a leader begins is known
-// from the one before, or no news any more.
+// alreadyReported reports, of an exit that Nomad lists when a term begins, whether the
+// leader before has reported it, or it is too old to be news.
 func (l *exitLog) alreadyReported(e wadi.Exit, app string, now time.Time) bool {
 	at, what := time.Unix(0, e.At), exitWhat(e, app)
 	for _, f := range l.kinds {
@@ -124,7 +123,7 @@ func (l *exitLog) alreadyReported(e wadi.Exit, app string, now time.Time) bool {
 	return now.Sub(at) > unsteadyFor
 }
 
-// count adds an exit to its fact, which becomes the last.
+// count adds an exit to its kind, which becomes the last.
 func (l *exitLog) count(e wadi.Exit, app string, now time.Time) exitKind {
 	what := exitWhat(e, app)
 	f := exitKind{ExitStatus: wadi.ExitStatus{Task: e.Task, Kind: kindOf(e), What: what}}
@@ -141,7 +140,7 @@ func (l *exitLog) count(e wadi.Exit, app string, now time.Time) exitKind {
 	return f
 }
 
-// show brings what the status says up to date, if it is time.
+// show updates what the status shows, if it is time.
 func (l *exitLog) show(news bool, now time.Time) {
 	if !news && len(l.kinds) == len(l.shown) && now.Sub(l.shownAt) < exitsShown {
 		return
@@ -160,8 +159,8 @@ func (l *exitLog) exitStatus() []wadi.ExitStatus {
 	return l.shown
 }
 
-// unsteady is the latest fact because of which tasks are not steady, one of memory before
-// others; nil: there is none.
+// unsteady is the latest kind of exit for which tasks are not steady, one for want of
+// memory before others; nil: there is none.
 func (l *exitLog) unsteady(now time.Time) (worst *wadi.ExitStatus) {
 	if l == nil {
 		return nil

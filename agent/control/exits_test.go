@@ -97,7 +97,7 @@ func TestLeader_TellsHowTasksEnd(t *testing.T) {
 		}
 		want = append(want,
 			"Exited hello-00001 the app (task web) exited with code 3; last in instance 01234567",
-			"Exited hello-00001 Wadi's queue-proxy was killed by signal 9: for want of memory, or by somebody; last in instance 01234567",
+			"Exited hello-00001 Wadi's queue-proxy was killed by signal 9: for want of memory, or by another process; last in instance 01234567",
 			"Exited hello-00001 the Envoy (task connect-proxy-hello) ended by signal 11; last in instance 01234567",
 			"Restarted hello-00001 the app (task web) was restarted: User requested task to restart; last in instance 01234567",
 		)

@@ -22,11 +22,11 @@ type DriftPlanner interface {
 	Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error)
 }
 
-// driftChecks asks Nomad whether jobs are still as they were stored, in the background. Each
-// revision has one question at most, so that there is no other bound.
+// driftChecks asks Nomad in the background whether jobs are still as they were stored. Each
+// revision has one question at most, which bounds the queue.
 type driftChecks struct {
 	ask    func(ctx context.Context, q driftQuestion) (drifted bool, err error)
-	answer func(service string) // Called when there is news of one.
+	answer func(service string) // Called when there is news of a service.
 
 	mu      sync.Mutex
 	ctx     context.Context // Of the term; nil: it has not begun.
@@ -44,16 +44,16 @@ type driftQuestion struct {
 	index             uint64
 }
 
-// driftAnswer is a question, and what came of it.
+// driftAnswer is a question and its answer so far.
 type driftAnswer struct {
 	driftQuestion
-	waits   bool // It is in line.
+	waits   bool // It is queued.
 	failed  bool // There was no answer.
 	drifted bool
-	err     error // Why the latest question that is over had no answer; nil: it had.
+	err     error // Why the latest finished question had no answer; nil: it had one.
 }
 
-// begin has questions asked until ctx ends.
+// begin begins a term: questions are asked until ctx ends.
 func (c *driftChecks) begin(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +178,7 @@ func (c *Controller) askDrift(ctx context.Context, q driftQuestion) (bool, error
 	return drifted, err
 }
 
-// undoDrift registers the stored job again over one that somebody edited.
+// undoDrift registers the stored job again over an edited one.
 func (c *Controller) undoDrift(ctx context.Context, s *service, a scheduler.Action) error {
 	stored, err := s.storedJob(a.Revision)
 	if err != nil {

@@ -23,6 +23,7 @@ func jobUnchanged(ctx context.Context, jobs JobReader, namespace, id string, ind
 	return job, err == nil && job.Exists && job.Index == index, err
 }
 
+// stopJob ends a job's instances.
 func (c *Controller) stopJob(ctx context.Context, s *service, a scheduler.Action) error {
 	if _, same, err := jobUnchanged(ctx, c.Jobs, s.Service.Namespace, a.Revision, a.Index); err != nil || !same {
 		return err // The next pass plans anew.
@@ -62,8 +63,8 @@ func (s *service) storedJob(revision string) (json.RawMessage, error) {
 	return s.Revisions[i].Job, nil
 }
 
-// putBack registers the stored job again. A job that only the event stream does
-// not know is not touched: Nomad itself is asked first.
+// putBack registers the stored job again. Nomad itself is asked first: a job that only the
+// event stream does not know is left alone.
 func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action) error {
 	job, err := c.Jobs.Job(ctx, s.Service.Namespace, a.Revision)
 	if err != nil {
@@ -78,7 +79,7 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 	}
 	index, err := c.Jobs.Register(ctx, stored, a.Count, job.Index)
 	if errors.Is(err, wadi.ErrConflict) {
-		return nil // Somebody woke it; the next pass sees.
+		return nil // It was woken meanwhile; the next pass plans anew.
 	} else if err != nil {
 		return err
 	}

@@ -25,23 +25,23 @@ type ServiceReader interface {
 // loadsAtOnce bounds the services that are read from the store at a time.
 const loadsAtOnce = 8
 
-// loadFailure is a service that could not be read.
+// loadFailure is why a service could not be read, and when it is read again.
 type loadFailure struct {
 	again time.Time // Not before then.
 	pause time.Duration
 	why   string
 }
 
-// nextPause is the pause after one more failure of a service, by the one before.
+// nextPause is the pause after another failure of a service, by the last pause.
 func nextPause(last time.Duration) time.Duration {
 	return min(max(2*last, 500*time.Millisecond), 15*time.Second)
 }
 
-// loadAll reads services anew, and reports whether it could read one. What can't be read
-// is read again later, and later each time: a key that nobody can decode stays so until
-// somebody writes it.
+// loadAll reads services anew, and reports whether it could read any. What can't be read
+// is read again after longer and longer pauses: a key that can't be decoded stays so until
+// it is written.
 func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some bool) {
-	var mu sync.Mutex // Guards what this goroutine owns, while others read for it.
+	var mu sync.Mutex // Guards what the caller's goroutine owns, while others read for it.
 	var g errgroup.Group
 	g.SetLimit(loadsAtOnce)
 	now := time.Now()
@@ -66,15 +66,15 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 			return nil
 		})
 	}
-	_ = g.Wait() // Each was taken in.
+	_ = g.Wait() // Errors are handled by loaded.
 	return some
 }
 
-// loaded takes in what was read, or has it read again later.
+// loaded takes over what was read, or has it read again later.
 func (c *Controller) loaded(ctx context.Context, name string, st wadi.Stored, err error) bool {
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		late := c.loadFailures[name]
-		if late.why != err.Error() { // Told once.
+		if late.why != err.Error() { // Reported once.
 			c.report(ctx, name, fmt.Errorf("load %s: %w", name, err))
 		}
 		late.why = err.Error()
@@ -88,13 +88,13 @@ func (c *Controller) loaded(ctx context.Context, name string, st wadi.Stored, er
 	if err != nil {
 		delete(c.services, name)
 	} else {
-		c.storeLoaded(name, st)
+		c.takeLoaded(name, st)
 	}
 	return true
 }
 
-// storeLoaded is told what somebody has changed of a service.
-func (c *Controller) storeLoaded(name string, st wadi.Stored) {
+// takeLoaded takes over what was read of a service.
+func (c *Controller) takeLoaded(name string, st wadi.Stored) {
 	if st.State.Revisions == nil {
 		st.State.Revisions = map[string]wadi.RevisionState{}
 	}

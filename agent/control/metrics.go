@@ -51,7 +51,7 @@ func (m *Metrics) ofRule(rule string) prometheus.Counter {
 	return m.decisions.WithLabelValues(rule)
 }
 
-// SetLeading tells whether this agent leads.
+// SetLeading sets whether this agent leads.
 func (m *Metrics) SetLeading(leads bool) {
 	v := 0.0
 	if leads {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Edits tells of which services somebody may have edited what the network layers
-// wrote, so that it is put back at once. What it misses the recheck finds.
+// Edits are the services whose entries in the network layers may have been edited, so that
+// they are put back at once. The recheck finds what it misses.
 type Edits interface {
 	// News signals that Take has something.
 	News() <-chan struct{}
@@ -14,12 +14,11 @@ type Edits interface {
 	Take() (services []string, all bool)
 }
 
-// EventPutBack is the type of the event that something which somebody edited is as it
-// was submitted again.
+// EventPutBack is the type of the event that something edited was put back as submitted.
 const EventPutBack = "DriftCorrected"
 
-// Whoever edits again and again is answered less and less often: a put-back is twice as
-// late each time, up to the interval of the recheck, until nobody has edited for a while.
+// repeatsWithin is how soon another edit counts as a repeated one. After repeated edits a
+// put-back is twice as late each time, up to networkRecheck.
 const repeatsWithin = 2 * time.Minute
 
 func (c *Controller) editNews() <-chan struct{} {
@@ -29,14 +28,14 @@ func (c *Controller) editNews() <-chan struct{} {
 	return c.Edits.News()
 }
 
-// takeEdits has the services looked at again of which something was edited. It reports
-// whether that may be any.
+// takeEdits has services with edited entries read back again. It reports whether any
+// service may be among them.
 func (c *Controller) takeEdits() (all bool) {
 	names, all := c.Edits.Take()
 	for _, name := range names {
 		if s := c.services[name]; s != nil {
 			s.checked, s.resting = false, false
-			s.foreign = false // Who was in the way may have gone.
+			s.foreign = false // The foreign entry may be gone.
 		}
 	}
 	if all {
@@ -47,7 +46,7 @@ func (c *Controller) takeEdits() (all bool) {
 	return all
 }
 
-// noteReadBack takes in what the network layers were found to carry.
+// noteReadBack notes whether the network layers were found to carry the route.
 func (s *service) noteReadBack(ok bool, why string) {
 	if s.programmed && !ok && !s.foreign {
 		s.edited = true
@@ -55,9 +54,9 @@ func (s *service) noteReadBack(ok bool, why string) {
 	s.programmed, s.whyNot, s.checked = ok, why, true
 }
 
-// reapplyAfter is how soon a route that the network layers don't carry is given to them again.
-// Entries that somebody else owns stay as they are: once in a while is enough. What was
-// edited is put back at once, unless that is a fight.
+// reapplyAfter is how soon a route that the network layers don't carry is applied again.
+// Foreign entries in the way stay, so once in a while is enough. An edit is undone at once,
+// unless it is a repeated one.
 func (s *service) reapplyAfter() time.Duration {
 	switch {
 	case s.foreign:
@@ -68,7 +67,7 @@ func (s *service) reapplyAfter() time.Duration {
 	return min(networkRecheck, passInterval<<min(s.repeatedEdits, 10))
 }
 
-// notePutBack tells that what somebody edited is as it was submitted again.
+// notePutBack reports that an edited route is as it was submitted again.
 func (c *Controller) notePutBack(s *service, now time.Time) {
 	if !s.edited {
 		return

@@ -10,12 +10,12 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// deletedRouteTimeout is for how long the jobs of a service that is deleted wait for the
-// network layers to lead callers elsewhere.
+// deletedRouteTimeout is for how long the jobs of a deleted service wait for the network
+// layers to route callers away from it.
 const deletedRouteTimeout = 20 * time.Second
 
-// atRest reports whether nothing of the service waits for a time to pass that is
-// shorter than that between two rechecks.
+// atRest reports whether nothing of the service waits for a time that is shorter than
+// networkRecheck.
 func (s *service) atRest(o scheduler.Observed) bool {
 	for id, r := range s.State.Revisions {
 		if r.Phase == wadi.Pending || r.Phase == "" || scheduler.StartFailing(r, o.Instances[id]) {
@@ -33,6 +33,7 @@ type InstanceReports interface {
 	Draining(revision string) string
 }
 
+// observe reads what a plan and a status are made of.
 func (c *Controller) observe(s *service) scheduler.Observed {
 	o := scheduler.Observed{
 		Now:  time.Now(),
@@ -86,8 +87,8 @@ func (c *Controller) observeInstances(s *service, revision string) (in scheduler
 	return in
 }
 
-// givenUp are the problems of the instances that Nomad gave up last, of those that
-// were placed since a time. One that ended otherwise ends the row.
+// givenUp are the problems of the last instances in a row that Nomad gave up, among those
+// placed since a time. An instance that ended otherwise ends the row.
 func givenUp(eps []wadi.Endpoint, since time.Time) []string {
 	var out []string
 	for _, ep := range eps {

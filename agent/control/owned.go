@@ -3,12 +3,12 @@ package control
 import "sync"
 
 // Owned remembers which modify indexes of jobs are known to stand for what was
-// stored, so that this agent's own changes are not taken for somebody else's.
+// stored, so that this agent's own changes are not taken for edits.
 type Owned struct {
 	mu      sync.Mutex
 	made    map[string]uint64 // By this agent, of whatever there was.
 	stored  map[string]uint64 // Made by this agent of what was stored.
-	adopted map[string]uint64 // Made by somebody, and found to be no drift.
+	adopted map[string]uint64 // Made by another program or agent, and found to be no drift.
 }
 
 // Add notes that index is the revision's job's since this agent registered what is stored.
@@ -26,7 +26,7 @@ func (o *Owned) Scaled(revision string, from, index uint64) {
 	o.note(&o.made, revision, index)
 }
 
-// Adopt notes that the job at index, whoever changed it, is as it was stored.
+// Adopt notes that the job at index is as it was stored, by whatever change it got there.
 func (o *Owned) Adopt(revision string, index uint64) { o.note(&o.adopted, revision, index) }
 
 func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {

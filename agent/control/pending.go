@@ -7,20 +7,20 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// pendingWait is how long a pending revision has been waited for. A new term begins anew:
-// it does not know what happened before it.
+// pendingWait is how long this term's leader has waited for a pending revision. It does not
+// know what happened before its term.
 type pendingWait struct {
 	since time.Time // Since when it is pending, by what is stored.
-	began time.Time // When the wait would have begun if it had been seen all the time.
+	began time.Time // When the wait would have begun without the times in which it was not seen.
 	last  time.Time // When it was seen last.
 }
 
-// blindGap is how much time between two passes means that something kept this leader
-// from seeing: Nomad's stream was away, or the store did not answer.
+// blindGap is the time between two passes from which on the leader was blind in between:
+// Nomad's stream was down, or the store did not answer.
 const blindGap = 2 * passInterval
 
-// notePending notes that pending revisions are seen at present. Time in which they were
-// not, or in which their instances were not asked yet, is none that they had.
+// notePending notes that pending revisions are seen now. Time in which they were not seen,
+// or in which their instances were not asked yet, does not count as waiting.
 func (s *service) notePending(o scheduler.Observed) {
 	next := map[string]pendingWait{}
 	for id, st := range s.State.Revisions {
@@ -40,6 +40,7 @@ func (s *service) notePending(o scheduler.Observed) {
 	s.pending = next
 }
 
+// pendingSince is when the wait for each pending revision began.
 func (s *service) pendingSince() map[string]time.Time {
 	out := make(map[string]time.Time, len(s.pending))
 	for id, w := range s.pending {

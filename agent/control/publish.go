@@ -7,12 +7,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// View is what the controller knows of all services at one moment. The same one
-// means that nothing has changed, and so does the same Stored in two of them.
+// View is what the controller knows of all services at one moment. It is immutable: the
+// same View means that nothing has changed, and so does the same Stored in two views.
 type View struct{ Services map[string]*wadi.Stored }
 
-// Services returns an immutable view of all services, for the autoscaler; nil: there
-// is none yet.
+// Services returns the latest view; nil: there is none yet.
 func (c *Controller) Services() *View { return c.snapshot.Load() }
 
 // Wakeable reports whether the network layers bring requests for the service to an
@@ -26,7 +25,7 @@ func (c *Controller) Wakeable(service string) (ok bool, why string) {
 	return !notWakeable, why
 }
 
-// publish shows what changed to the autoscaler, and what is measured from now on.
+// publish makes a new view if anything changed, and says what is measured from now on.
 func (c *Controller) publish() {
 	notWakeable := map[string]string{}
 	before := c.snapshot.Load()

@@ -11,7 +11,7 @@ import (
 type MeasuredRevision struct {
 	ID      string
 	Created time.Time
-	Window  time.Duration // The longest that its load is averaged over.
+	Window  time.Duration // The longest window that its load is averaged over.
 
 	// Usage: what its instances use of processor and memory is measured too, namely
 	// what Task does in Namespace.
@@ -36,8 +36,8 @@ type Source struct {
 	Restarts int  // Of its tasks.
 }
 
-// measuredRevisions lists the revisions that may have load, and everything that serves
-// statistics of them now.
+// measuredRevisions lists the revisions that may have load, and all sources of their
+// statistics.
 func (c *Controller) measuredRevisions() ([]MeasuredRevision, []Source) {
 	var revs []MeasuredRevision
 	srcs := c.Agents()
@@ -66,7 +66,7 @@ func instanceSource(revision string, ep wadi.Endpoint) Source {
 		ID: ep.Instance, Kind: wadi.SourceInstance, Revision: revision, Addr: ep.Metrics,
 		Placed: time.Unix(0, ep.Created), Starting: !ep.Running, Stopping: ep.Stopping, Restarts: ep.Restarts,
 	}
-	if ep.Restarts > 0 { // Perhaps of its queue-proxy, which took along what it had counted.
+	if ep.Restarts > 0 { // Perhaps of its queue-proxy, whose counters began anew.
 		s.Seen = s.Placed
 	}
 	return s

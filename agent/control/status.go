@@ -18,7 +18,7 @@ const (
 	phaseDeleting = "deleting"
 )
 
-// statusOf says for people what the leader sees of a service. It is a function
+// statusOf says what the leader sees of a service. It is a function
 // of its arguments: equal ones give an equal status, so that nothing is written
 // while nothing changes.
 func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, events []wadi.Event) wadi.Status {
@@ -48,9 +48,8 @@ func phaseOf(s *service, newest wadi.RevisionState) string {
 	return phaseReady
 }
 
-// state is what is remembered of a revision, and pending of one that is to be tried
-// again as soon as the store takes it: who has asked for that must not read that it
-// has failed.
+// state is what is remembered of a revision. A failed revision that is to be tried again
+// is pending at once, before the store has it: the status must not say that it failed.
 func (s *service) state(revision string) wadi.RevisionState {
 	rs := s.State.Revisions[revision]
 	if rs.TriedAgain(s.Attempt) && (revision == s.Latest || scheduler.Named(s.Service, revision)) {

@@ -21,10 +21,10 @@ type JobStopper interface {
 }
 
 // Sweeper stops jobs that Wadi has registered and whose service is not stored, such as
-// one that was woken in the moment in which its service was forgotten. Only the leader
-// runs one. It leaves them in Nomad's list, where they can be looked at.
+// a job that was woken in the moment in which its service was forgotten. Only the leader
+// runs one. The jobs stay in Nomad's list, where they can be inspected.
 type Sweeper struct {
-	// List returns the jobs that this installation has registered and nobody has stopped.
+	// List returns the jobs that this installation has registered and that are not stopped.
 	List     func(ctx context.Context) ([]scheduler.OwnJob, error)
 	Services func() *View // The controller's; nil: there is none yet.
 	Store    interface {
@@ -34,21 +34,21 @@ type Sweeper struct {
 	Events *Events
 	Log    hclog.Logger
 
-	// Every is how often it looks (0: a minute), Grace how long a job must have been
+	// Every is how often a pass is made (0: a minute), Grace how long a job must have been
 	// without a service (0: two minutes). A submission takes 45 s at most.
 	Every, Grace time.Duration
 
 	orphans       []scheduler.Orphan
-	warnedTooMany bool // That was told.
+	warnedTooMany bool // That was logged.
 }
 
 // EventSwept is the type of the event that a job which had no service was stopped.
 const EventSwept = "Swept"
 
-// sweepTimeout bounds one look.
+// sweepTimeout bounds one pass.
 const sweepTimeout = 30 * time.Second
 
-// Run looks until ctx ends.
+// Run makes passes until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
 	if s.Every == 0 {
 		s.Every = time.Minute
@@ -65,7 +65,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
-			s.orphans = nil // What could not be looked at in between says nothing.
+			s.orphans = nil // Jobs must be seen without a service in every pass.
 			s.Log.Warn("jobs without a service can't be looked for", "error", err)
 		}
 	}

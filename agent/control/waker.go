@@ -107,7 +107,7 @@ func (w *Waker) routeTo(revision string) (wadi.Route, error) {
 	return route, nil
 }
 
-// readTimeout bounds how long a waiting request goes without word that Nomad is away.
+// readTimeout bounds how long a waiting request is left without the answer that Nomad is away.
 const readTimeout = 5 * time.Second
 
 func (w *Waker) read(ctx context.Context, namespace, revision string) (scheduler.JobState, error) {
@@ -141,8 +141,8 @@ func (w *Waker) wakeState(namespace, revision string, rr wadi.RouteRevision, job
 // run some.
 type emptyPeriod struct{ since, seen time.Time }
 
-// emptyForgottenAfter is how long after the last look that is no longer counted on: who waits
-// has a wake repeated far sooner, and in between there may have been instances.
+// emptyForgottenAfter is how long after the last wake an empty period is forgotten:
+// waiting requests repeat a wake far sooner, and there may have been instances since.
 const emptyForgottenAfter = time.Minute
 
 // emptyFor notes how long a revision has been without instances though Nomad
@@ -183,7 +183,7 @@ func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, 
 			w.Owned.Add(revision, index)
 		}
 	case scheduler.WakeEvaluate:
-		w.emptyFor(revision, false) // So that the next look is not before its time.
+		w.emptyFor(revision, false) // The next evaluation is not due before its time.
 		err = w.Jobs.Evaluate(ctx, route.Namespace, revision)
 	}
 	if err != nil {
@@ -194,9 +194,9 @@ func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, 
 	return nil
 }
 
-// register puts the stored job back, and takes it away again if its service was deleted
-// meanwhile: nobody else would know of it. Nomad guards that no other job was there; that
-// its service still is only the store can say, and only afterwards is that not too early.
+// register puts the stored job back, and purges it again if its service was deleted
+// meanwhile: no loop would know of the job. Nomad guards that there was no other job. Only
+// the store knows whether the service still exists, and it has to be asked afterwards.
 func (w *Waker) register(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) (uint64, error) {
 	rev, err := w.Store.Revision(ctx, route.Service, revision)
 	if err != nil {
@@ -213,10 +213,10 @@ func (w *Waker) register(ctx context.Context, route wadi.Route, revision string,
 	if errors.Is(err, wadi.ErrNotFound) || err == nil && !bytes.Equal(now.Job, rev.Job) {
 		return 0, w.undoRegister(ctx, route, revision, index)
 	}
-	return index, nil // That it could not be asked means nothing; the leader looks after jobs.
+	return index, nil // A store that does not answer proves nothing; the leader takes care of jobs.
 }
 
-// undoRegister purges a job that this wake registered, unless somebody has changed it since.
+// undoRegister purges a job that this wake registered, unless it has changed since.
 func (w *Waker) undoRegister(ctx context.Context, route wadi.Route, revision string, index uint64) error {
 	_, same, err := jobUnchanged(ctx, readWithin{w.Jobs}, route.Namespace, revision, index)
 	if err == nil && same {
