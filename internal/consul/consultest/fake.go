@@ -1,5 +1,5 @@
-// Package consultest has Consuls for tests: an in-memory one with the key-value store and
-// its transactions, and a real agent as a child process.
+// Package consultest has Consuls for tests: an in-memory one with the key-value store, its
+// transactions and the service catalog, and a real agent as a child process.
 //
 // The in-memory one promises the calls that package consul makes, and refuses every other
 // one.
@@ -17,9 +17,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 )
 
-// Fake is an in-memory key-value store with Consul's HTTP API.
+// Fake is an in-memory key-value store and service catalog with Consul's HTTP API.
 type Fake struct {
 	URL string
 
@@ -31,6 +33,10 @@ type Fake struct {
 	fail    int           // Status code of every answer; 0: no failure.
 	txns    int           // Number of successful transactions.
 	session int           // The number of the last session.
+
+	sessions map[string]api.SessionEntry
+	services map[string]api.AgentServiceRegistration // By ID.
+	lost     map[string]bool                         // IDs whose check is critical.
 }
 
 type pair struct {
@@ -42,8 +48,12 @@ type pair struct {
 
 // Start returns an empty store that ends with the test.
 func Start(tb testing.TB) *Fake {
-	f := &Fake{pairs: map[string]pair{}, index: 10, changed: make(chan struct{})}
+	f := &Fake{
+		pairs: map[string]pair{}, index: 10, changed: make(chan struct{}),
+		sessions: map[string]api.SessionEntry{}, services: map[string]api.AgentServiceRegistration{}, lost: map[string]bool{},
+	}
 	mux := http.NewServeMux()
+	f.agentRoutes(mux)
 	mux.HandleFunc("GET /v1/kv/{key...}", f.get)
 	mux.HandleFunc("PUT /v1/kv/{key...}", f.lock)
 	mux.HandleFunc("PUT /v1/session/create", f.newSession)
@@ -127,11 +137,15 @@ func (f *Fake) change(fn func()) {
 }
 
 // newSession makes a session, which lasts until it is destroyed.
-func (f *Fake) newSession(w http.ResponseWriter, _ *http.Request) {
+func (f *Fake) newSession(w http.ResponseWriter, r *http.Request) {
+	var s struct{ Name string }
+	_ = json.NewDecoder(r.Body).Decode(&s) // A session may have no body, and no name.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.session++
-	_ = json.NewEncoder(w).Encode(map[string]string{"ID": fmt.Sprintf("session-%d", f.session)})
+	id := fmt.Sprintf("session-%d", f.session)
+	f.sessions[id] = api.SessionEntry{ID: id, Name: s.Name, Node: fakeNode}
+	_ = json.NewEncoder(w).Encode(map[string]string{"ID": id})
 }
 
 // lock locks a key unless another session has it, or releases it.

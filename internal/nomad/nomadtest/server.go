@@ -1,7 +1,7 @@
-// Package nomadtest runs a real Nomad server with ACLs, for tests that need what a
-// development cluster does not have.
+// Package nomadtest has Nomads for tests: an in-memory one, and a real server with ACLs as a
+// child process, for what a development cluster does not have.
 //
-// It promises that the server ends with its test. It has no node, so no job runs in it.
+// It promises that both end with their test. They have no node, so no job runs in them.
 package nomadtest
 
 import (
