@@ -196,7 +196,7 @@ func TestSubmit_Refused(t *testing.T) {
 		{"too large", request(strings.Repeat("#", 65<<10)), 413, []string{"66560", "65536"}},
 		{"too many services", request(many), 413, []string{"17 services", "16"}},
 		{"two services of one name", request(spec("hello", "/a"), spec("hello", "/b")), 400, []string{"b.hcl:1", "hello"}},
-		{"foreign Consul service", request(spec("postgres", "/a")), 422, []string{"a.hcl:1", "isn't Wadi's"}},
+		{"foreign Consul service", request(spec("postgres", "/a")), 422, []string{"a.hcl:1", "is not managed by Wadi"}},
 		{"a name below the gateway's domain", request(spec("hello", "/a", `domains = ["other.wadi.localhost"]`)), 422,
 			[]string{"a.hcl:4", "other.wadi.localhost"}},
 		{"check_index of another", admission.Request{Submission: api.Submission{Files: request(spec("hello", "/a")).Files, CheckIndex: map[string]uint64{"x": 1}}}, 400,
@@ -274,8 +274,8 @@ func TestSubmit_Rights(t *testing.T) {
 	}
 }
 
-// Who may not submit learns nothing of what is wrong with a file, and no more of it is
-// evaluated than says which namespace it is for.
+// A caller without the right to submit learns no mistake of a file. Only the namespace of
+// the file is evaluated.
 func TestSubmit_RightsBeforeMistakes(t *testing.T) {
 	b := newBench(t)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
@@ -292,18 +292,18 @@ func TestSubmit_RightsBeforeMistakes(t *testing.T) {
 	}
 }
 
-// Files take hundreds of times their size when they are read, also those that name no
-// service: for whom Nomad does not know they are not read, and for others in their turn.
+// Parsing takes hundreds of times the size of a file, even of one without a service. Files
+// of callers unknown to Nomad are not parsed; those of others wait for Scan and Evaluate.
 func TestSubmit_NothingIsReadForNobody(t *testing.T) {
 	b := newBench(t)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 	var did []string
 	r := request(strings.Repeat("a {}\n", 10))
 	r.Scan = func(context.Context) (func(), error) {
-		did = append(did, "look")
+		did = append(did, "scan")
 		return func() { did = append(did, "done") }, nil
 	}
-	r.Evaluate = func() (context.Context, error) { did = append(did, "turn"); return t.Context(), nil }
+	r.Evaluate = func() (context.Context, error) { did = append(did, "evaluate"); return t.Context(), nil }
 	for _, token := range []string{"mallory", ""} {
 		r.NomadToken = token
 		if _, err := b.Submit(t.Context(), r); !errors.Is(err, wadi.ErrForbidden) || did != nil {
@@ -311,18 +311,18 @@ func TestSubmit_NothingIsReadForNobody(t *testing.T) {
 		}
 	}
 	r.NomadToken = "alice"
-	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || strings.Join(did, " ") != "look done turn" {
+	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || strings.Join(did, " ") != "scan done evaluate" {
 		t.Errorf("alice: got %v, %v", err, did)
 	}
 	did = nil
 	b.nomad.Fail(wadi.ErrUnavailable)
-	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || strings.Join(did, " ") != "look done look done" {
+	if _, err := b.Submit(t.Context(), r); errors.Is(err, wadi.ErrForbidden) || strings.Join(did, " ") != "scan done scan done" {
 		t.Errorf("Nomad is away: got %v, %v", err, did)
 	}
 }
 
-// Nomad judges the right to have a job parsed in the namespace that it is told: a token
-// for one namespace is enough for a service in it.
+// Nomad checks the right to parse a job in the namespace of the request: a token for one
+// namespace is enough for a service in it.
 func TestSubmit_RightsInOneNamespace(t *testing.T) {
 	b := newBench(t)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"payments"}})

@@ -82,7 +82,7 @@ func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refus
 			return fmt.Errorf("look for %s in Consul: %w", name, err)
 		}
 		if foreign != "" {
-			refused.invalid(c, "", "Consul has a %s %q that isn't Wadi's; choose another name, or delete that", foreign, name)
+			refused.invalid(c, "", "Consul has a %s %q that is not managed by Wadi; choose another name, or delete that", foreign, name)
 		}
 		return nil
 	}

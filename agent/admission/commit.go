@@ -68,7 +68,7 @@ func (a *Admission) findExistingJob(ctx context.Context, token string, c *candid
 	managed := job.Meta[metaService] == c.service.Name && job.Meta[metaSpecHash] != ""
 	switch {
 	case !managed:
-		refused.clash(c, "", "Nomad has a job %q that isn't Wadi's; rename or purge it", c.rev.ID)
+		refused.clash(c, "", "Nomad has a job %q that is not managed by Wadi; rename or purge it", c.rev.ID)
 	case job.Count > 0:
 		refused.clash(c, "",
 			"Nomad has a running job %q of an earlier service of that name; purge it (nomad job stop -purge %s)", c.rev.ID, c.rev.ID)
@@ -127,7 +127,7 @@ func (a *Admission) commit(ctx context.Context, token string, adm *admitted) err
 		case taken != nil:
 			err = taken
 		case errors.Is(err, wadi.ErrConflict):
-			err = fmt.Errorf("somebody else changed it in the meantime; nothing was stored, try again: %w", wadi.ErrConflict)
+			err = fmt.Errorf("a service was changed in the meantime; nothing was stored, try again: %w", wadi.ErrConflict)
 		default:
 			err = fmt.Errorf("store: %w", err)
 		}
@@ -150,7 +150,7 @@ func (a *Admission) register(ctx context.Context, token string, c *candidate) er
 	switch {
 	case errors.Is(err, wadi.ErrConflict):
 		return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf(
-			"somebody else registered the job %q in the meantime; nothing was stored, try again", c.rev.ID)}
+			"the job %q was registered in the meantime; nothing was stored, try again", c.rev.ID)}
 	case err != nil && isSentinel(err):
 		return fmt.Errorf("register job %s: %w", c.rev.ID, err)
 	case err != nil:

@@ -42,8 +42,8 @@ func TestSubmit_TooManyDomains(t *testing.T) {
 	b.submit(t, request(spec("hello", "/a", many(32))))
 }
 
-// Another submission gets the domain while this one registers its jobs: it is told
-// whose the domain is, at its own line, and leaves nothing.
+// Another submission gets the domain while this one registers its jobs: the refusal names
+// the holder at the user's line, and no job stays.
 func TestSubmit_DomainTakenMeanwhile(t *testing.T) {
 	b := newBench(t)
 	other := newBench(t)

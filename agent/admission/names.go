@@ -107,7 +107,7 @@ func (a *Admission) checkTagName(ctx context.Context, c *candidate, path, tag st
 		return fmt.Errorf("look for %s in Consul: %w", name, err)
 	}
 	if foreign != "" {
-		refused.invalid(c, path, "the tag's name is %q, and Consul has a %s of that name that isn't Wadi's; use another tag, or delete that", name, foreign)
+		refused.invalid(c, path, "the tag's name is %q, and Consul has a %s of that name that is not managed by Wadi; use another tag, or delete that", name, foreign)
 	}
 	return nil
 }

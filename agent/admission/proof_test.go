@@ -7,8 +7,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Each revision outside the mesh has a secret of its own between agents and its
-// instances. Whoever may read its job in Nomad does not learn it.
+// Each revision outside the mesh has its own secret between agents and its instances. The
+// job in Nomad does not contain it.
 func TestSubmit_Proof(t *testing.T) {
 	b := newBench(t)
 	b.submit(t, request(spec("hello", "/bin/a")))

@@ -43,8 +43,8 @@ func TestSubmit_LoserPurgesOnlyItsOwnJob(t *testing.T) {
 	}
 }
 
-// Who may submit and not read is refused once, however many services he submits: each
-// refusal takes its time.
+// A caller that may submit but not read is refused the reading once, for any number of
+// services, because each refusal takes time.
 func TestSubmit_WithoutReadIsRefusedOnce(t *testing.T) {
 	b := newBench(t)
 	b.nomad.Allow("blind", admissiontest.Grant{Blind: []string{"default"}})
@@ -91,8 +91,8 @@ func TestSubmit_JobInTheWay(t *testing.T) {
 		count int
 		text  string // Of the refusal; empty: it is taken over.
 	}{
-		{"somebody else's", nil, 0, "isn't Wadi's"},
-		{"of another service", map[string]string{"wadi_service": "world", "wadi_spec_hash": "0123"}, 0, "isn't Wadi's"},
+		{"somebody else's", nil, 0, "is not managed by Wadi"},
+		{"of another service", map[string]string{"wadi_service": "world", "wadi_spec_hash": "0123"}, 0, "is not managed by Wadi"},
 		{"managed and running", managed, 2, "running job"},
 		{"managed, left over", managed, 0, ""},
 	} {
@@ -140,7 +140,7 @@ func TestValidate_ChangesNothing(t *testing.T) {
 	}
 }
 
-// Somebody registered another job under the same ID after this one: it is foreign.
+// A job that was registered under the same ID after this one is foreign.
 func TestSubmit_FailureLeavesJobThatOthersChanged(t *testing.T) {
 	b := newBench(t)
 	b.store.OnSubmit = func() error {

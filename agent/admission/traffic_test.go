@@ -154,7 +154,7 @@ func TestSubmit_NamesOfTags(t *testing.T) {
 		{"the same again", []string{spec("hello", "/1", to("100 latest", canary))}, []string{spec("hello", "/2", to("100 latest", canary))}, nil},
 		{"a tag of one service is another's too", []string{spec("hello", "/1", to("100 latest", canary))},
 			[]string{spec("world", "/1", to("100 latest", canary))}, nil},
-		{"a foreign service in Consul", nil, []string{envoy("tagged")}, []string{"a.hcl:7", `"foreign-tagged"`, "isn't Wadi's"}},
+		{"a foreign service in Consul", nil, []string{envoy("tagged")}, []string{"a.hcl:7", `"foreign-tagged"`, "is not managed by Wadi"}},
 		{"which does not matter outside the mesh", nil, []string{spec("tagged", "/1", to("100 latest foreign"))}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -171,8 +171,8 @@ func TestSubmit_NamesOfTags(t *testing.T) {
 	}
 }
 
-// Another submission gets the tag's name while this one registers its jobs: it is
-// told at its own line, and leaves nothing.
+// Another submission gets the tag's name while this one registers its jobs: the refusal is
+// at the user's line, and no job stays.
 func TestSubmit_TagNameTakenMeanwhile(t *testing.T) {
 	b := newBench(t)
 	other := newBench(t)

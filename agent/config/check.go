@@ -186,7 +186,7 @@ func (l *loader) listeners() {
 	}
 	host, _, ok := listen(c.HTTP.Address)
 	if ok && c.HTTP.Auth == AuthNone && !wadi.IsLoopback(host) {
-		l.problem(l.at("http.auth"), "http.auth", "\"none\" lets everybody do everything, and is possible on a loopback address only, not on %q", c.HTTP.Address)
+		l.problem(l.at("http.auth"), "http.auth", "\"none\" gives every caller every right, and is possible on a loopback address only, not on %q", c.HTTP.Address)
 	}
 }
 

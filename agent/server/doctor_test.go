@@ -25,7 +25,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// A warning is told, and takes no agent out of a load balancer.
+// A warning is shown, and does not make the agent unhealthy for a load balancer.
 func TestHealth_Warnings(t *testing.T) {
 	b := newBench(t, func(c *server.Config) { c.Warnings = func() []string { return []string{"a certificate expires"} } })
 	if got := b.ask(t, "GET", "/v1/agent/health", ""); got.status != http.StatusOK || !strings.Contains(got.body, `"warnings":["a certificate expires"]`) {

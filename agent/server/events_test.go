@@ -104,8 +104,8 @@ func TestFollowerAsksTheLeader(t *testing.T) {
 	follower.want(t, 503, "GET", "/v1/status/leader", "", "no agent leads")
 }
 
-// An hour of a quiet stream: it shows that it lives, and the last event of a
-// service is seen by who could read the service, long after it was asked.
+// A stream without events sends heartbeats for an hour, and then shows the last event of a
+// deleted service to a caller that could read the service.
 func TestEvents_QuietStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newUnserved(t, nil)
@@ -139,8 +139,8 @@ func TestEvents_QuietStream(t *testing.T) {
 	})
 }
 
-// A stream whose token is revoked, or loses its right, ends with the reason; Nomad
-// being away meanwhile ends none.
+// A stream ends with the reason when its token is revoked or loses its right, but not while
+// Nomad is unavailable.
 func TestEvents_RightIsLost(t *testing.T) {
 	for _, tt := range []struct {
 		query string

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Who may not write a service's intentions in Consul neither sets nor removes them,
-// nor the service; tokens are neither logged nor told.
+// Without the right to a service's intentions in Consul a caller can't set or remove them,
+// nor delete the service. Tokens are neither logged nor shown.
 func TestIntentions_TakeTheCallersConsulToken(t *testing.T) {
 	b := newBench(t, nil)
 	b.nomad.Guard("secret-of-carol", "hello")

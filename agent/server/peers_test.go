@@ -12,7 +12,7 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// Between agents pass the reads that only the leader can answer, by the rights of who asks.
+// Agents forward only the reads that need the leader, with the rights of the caller.
 func TestPeers(t *testing.T) {
 	b, s := newUnserved(t, nil)
 	w := httptest.NewRecorder()

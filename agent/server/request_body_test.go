@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A body that nobody reads, and that never comes, keeps no connection.
+// A body that no handler reads, and that never arrives, does not keep its connection open.
 func TestUnreadBodies(t *testing.T) {
 	b := newBench(t, nil)
 	for name, head := range map[string]string{

@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 )
 
-// Whether a name is somebody else's, in a namespace that a caller may not know of, or
-// nobody's: he gets the same answer, and nothing less is asked about the one.
+// A service that the caller may not read and a service that does not exist have the same
+// answer, after the same requests to Nomad.
 func TestRights_OneAnswerForNotThereAndNotYours(t *testing.T) {
 	for _, token := range []string{"stranger", "reader of another", "blind of another", "unknown", ""} {
 		b := newBench(t, nil)
@@ -48,7 +48,7 @@ func TestRights_OneAnswerForNotThereAndNotYours(t *testing.T) {
 	}
 }
 
-// Who submits what is somebody else's learns that the name is taken, and nothing else.
+// A submission of a service of another namespace is refused with the name alone.
 func TestRights_NothingOfAnothersServiceAtSubmission(t *testing.T) {
 	b := newBench(t, nil)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"secret"}})
@@ -77,7 +77,7 @@ func TestRights_NothingOfAnothersServiceAtSubmission(t *testing.T) {
 	b.ask(t, "PUT", "/v1/services", submission(other, third), "X-Nomad-Token", "both").want(t, 422, `belongs to the service \"hello\"`)
 }
 
-// Who may scale, or submit, needs no right to read besides.
+// The rights to scale and to submit do not require the right to read.
 func TestRights_ScaleAndDeleteNeedTheirOwnAlone(t *testing.T) {
 	b := newBench(t, nil)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
@@ -95,7 +95,7 @@ func TestRights_ScaleAndDeleteNeedTheirOwnAlone(t *testing.T) {
 	b.ask(t, "DELETE", "/v1/service/hello", "", "X-Nomad-Token", "blind").want(t, 202)
 }
 
-// A token that Nomad does not know is told so, as Nomad does it, and not an empty list.
+// A token unknown to Nomad is refused with Nomad's text, not answered with an empty list.
 func TestRights_UnknownToken(t *testing.T) {
 	for _, there := range []bool{true, false} {
 		b := newBench(t, nil)

@@ -87,7 +87,7 @@ func TestScale_OwnBound(t *testing.T) {
 	b.want(t, 200, "PUT", "/v1/service/hello/scale", `{"count":3,"for":"10m"}`)
 }
 
-// Who may read a service may not scale it by that.
+// The right to read a service does not include the right to scale it.
 func TestScale_Rights(t *testing.T) {
 	b := newBench(t, nil)
 	b.want(t, 200, "PUT", "/v1/services", submission(hello))

@@ -221,7 +221,7 @@ func TestServer_LifeOfAService(t *testing.T) {
 	b.want(t, 404, "DELETE", "/v1/service/hello", "")
 }
 
-// What an activator proves itself by is shown to nobody.
+// The secret of activators is not shown.
 func TestServer_NoProofs(t *testing.T) {
 	b := newBench(t, nil)
 	b.want(t, 200, "PUT", "/v1/services", submission(hello), `"index":1`)

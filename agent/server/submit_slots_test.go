@@ -33,8 +33,8 @@ func slowBodies(t *testing.T, b bench, n int, from string, header func(i int) st
 	return all
 }
 
-// told reports whether some of slow bodies had to make room, and waits for it if one is to.
-func told(slow []net.Conn, wait bool) bool {
+// evicted reports whether a slow body was evicted, and waits for it if wait is set.
+func evicted(slow []net.Conn, wait bool) bool {
 	until := time.Now()
 	if wait {
 		until = until.Add(20 * time.Second)
@@ -75,9 +75,9 @@ func submitSoon(t *testing.T, b bench, token, source string) {
 	}
 }
 
-// Bodies that never come hold up nobody: neither those of one address, nor of many, nor
-// with as many tokens. Who has to make room is told so.
-func TestSubmit_SlowBodiesMakeRoom(t *testing.T) {
+// Bodies that never arrive don't block other submissions, whether they come from one
+// address or many, and with one token or many. An evicted submission gets the reason.
+func TestSubmit_SlowBodiesAreEvicted(t *testing.T) {
 	none := func(int) string { return "" }
 	for _, tt := range []struct {
 		name   string
@@ -103,16 +103,16 @@ func TestSubmit_SlowBodiesMakeRoom(t *testing.T) {
 			for _, name := range []string{"one", "two", "three"} {
 				submitSoon(t, b, "alice", strings.ReplaceAll(hello, "hello", name))
 			}
-			if got := told(slow, tt.gone); got != tt.gone {
-				t.Errorf("somebody had to make room: %t, want %t", got, tt.gone)
+			if got := evicted(slow, tt.gone); got != tt.gone {
+				t.Errorf("evicted: %t, want %t", got, tt.gone)
 			}
 		})
 	}
 }
 
-// Whoever waits for a place from an address of few gets the one that was made for it,
-// however many wait from addresses of many.
-func TestSubmit_WhoMakesRoomGetsIt(t *testing.T) {
+// A submission from an address with few slots gets the slot that was evicted for it,
+// however many submissions wait from addresses with many.
+func TestSubmit_EvictedSlotGoesToItsHeir(t *testing.T) {
 	b := newBench(t, nil)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 	none := func(int) string { return "" }
@@ -124,9 +124,9 @@ func TestSubmit_WhoMakesRoomGetsIt(t *testing.T) {
 	}
 }
 
-// Whoever may not submit is refused at once, though all turns are taken: he waits for
-// none, and takes none.
-func TestSubmit_RightsBeforeTurns(t *testing.T) {
+// A caller without the right to submit is refused at once while all evaluations are busy,
+// and uses none of them.
+func TestSubmit_RightsBeforeEvaluation(t *testing.T) {
 	b := newBench(t, nil)
 	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 	proceed, planned := make(chan struct{}), make(chan struct{}, 100)

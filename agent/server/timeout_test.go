@@ -16,7 +16,7 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// Who deletes and waits is told when it is done.
+// A deletion with wait is answered when the service is gone.
 func TestServer_DeleteWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
@@ -61,7 +61,7 @@ func (hanging) Spec(ctx context.Context, _ string) (wadi.Spec, uint64, error) {
 	return wadi.Spec{}, 0, ctx.Err()
 }
 
-// A Nomad or Consul that hangs is told as away, and does not keep callers for ever.
+// A Nomad or Consul that hangs counts as unavailable, and does not block callers for ever.
 func TestServer_HangingStore(t *testing.T) {
 	for _, tt := range []struct {
 		method, path, body string

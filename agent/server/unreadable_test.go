@@ -16,8 +16,8 @@ import (
 
 var errNewer = fmt.Errorf("%w: written by a newer Wadi; upgrade this agent", wadi.ErrUnreadable)
 
-// halfRead is a store with a service stranger, whose spec can't be read, and in which
-// nothing can be read of hello but its spec.
+// halfRead is a store in which the spec of the service stranger is unreadable, and all of
+// hello except its spec.
 type halfRead struct{ *admissiontest.Store }
 
 func (s halfRead) Services(context.Context) ([]string, error) {
@@ -48,7 +48,7 @@ func (s halfRead) Overrides(context.Context, string) (map[string]wadi.Override, 
 	return nil, errNewer
 }
 
-// What can't be read of one service is said of that one, and all else answered.
+// An unreadable value affects the answer about its service only.
 func TestServer_WhatCantBeRead(t *testing.T) {
 	for _, auth := range []string{server.AuthNone, server.AuthNomad} {
 		t.Run(auth, func(t *testing.T) {

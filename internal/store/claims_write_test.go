@@ -54,7 +54,7 @@ func testManyDomains(t *testing.T, s *store.Store) {
 	claimed(t, s, many("t", "x.com", nil)...)
 	claimed(t, s, withDomains("other", 0, "d5.s15.x.com"))
 
-	// To change hands is not possible but with the specs: that is told before.
+	// Moves between submitted services need the transaction of the specs: Fits checks that.
 	swapped := many("s", "y.com", indexes)
 	for i := range swapped {
 		next := fmt.Sprintf("s%d.", (i+1)%len(swapped))

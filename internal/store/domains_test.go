@@ -65,7 +65,7 @@ func del(t *testing.T, s *store.Store, name string) {
 	}
 }
 
-// openFake is a store whose Consul can be written to directly.
+// openFake is a store with a Consul that the test can write directly.
 func openFake(t *testing.T) (*consultest.Fake, *store.Store) {
 	f := consultest.Start(t)
 	return f, open(t, f.URL)
@@ -140,7 +140,7 @@ func testDomainsAtOnce(t *testing.T, s *store.Store) {
 	}
 }
 
-// Nothing is left behind of what a service gave up, or of one that is gone.
+// Claims that a service gave up are removed, and so are those of a deleted service.
 func TestDomains_Released(t *testing.T) {
 	f, s := openFake(t)
 	claims := func() (out []string) {
@@ -163,7 +163,7 @@ func TestDomains_Released(t *testing.T) {
 	}
 }
 
-// A claim without its service, or that its service does not want, stands in nobody's way.
+// A claim whose service does not exist or does not want it blocks no other service.
 func TestDomains_VoidClaims(t *testing.T) {
 	f, s := openFake(t)
 	for name, service := range map[string]string{"gone.com": "gone", "unwanted.com": "there", "own.com": "mine"} {

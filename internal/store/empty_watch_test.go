@@ -27,8 +27,8 @@ func TestCheck_WithoutRights(t *testing.T) {
 	}
 }
 
-// Consul answers a list that may not be read as if it were empty: then nothing
-// is told, neither at first nor later.
+// Without the right to read, Consul answers a list as if it were empty. The watch does not
+// report that, neither at first nor later.
 func TestWatch_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
 	f := consultest.Start(t)
 	s := open(t, f.URL)
@@ -110,7 +110,7 @@ func TestStore_ConsulAway(t *testing.T) {
 	}
 }
 
-// Nor is such an emptiness told to who asks once.
+// A single read does not report such an empty list either.
 func TestServices_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
 	f := consultest.Start(t)
 	s := open(t, f.URL)
@@ -131,8 +131,8 @@ func TestServices_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
 	}
 }
 
-// What the leader wrote and a restore of Consul has undone is told, so that it is read
-// again: else others would follow another route than the leader believes.
+// A write of the leader that a restore of Consul has undone is reported, so that the leader
+// reads it again: else the other agents would follow another route than the leader's.
 func TestWatch_TellsWhatIsUndone(t *testing.T) {
 	f, s := openFake(t)
 	submit(t, s, "hello", 1, 0)

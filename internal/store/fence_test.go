@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi/internal/store"
 )
 
-// leader is the writer of who leads, who does so from the first call on.
+// leader returns the writer of the present term, which the first call begins.
 func leader(tb testing.TB, s *store.Store) *store.Writer {
 	tb.Helper()
 	cur, err := s.Consul().Get(tb.Context(), s.LeaderKey())
@@ -24,7 +24,7 @@ func leader(tb testing.TB, s *store.Store) *store.Writer {
 	return s.Writer(consul.Lock{Key: s.LeaderKey(), Session: cur.Session})
 }
 
-// takeLead takes the lead away from whoever has it.
+// takeLead begins a new term, and ends the present one.
 func takeLead(tb testing.TB, s *store.Store) consul.Lock {
 	tb.Helper()
 	c := s.Consul().API()
@@ -45,7 +45,7 @@ func takeLead(tb testing.TB, s *store.Store) consul.Lock {
 	return consul.Lock{Key: s.LeaderKey(), Session: id}
 }
 
-// Who leads no more, and does not know, writes nothing over what the next one wrote.
+// After the end of its term a writer that has not noticed it overwrites nothing.
 func testDeposed(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	submit(t, s, "hello", 1, 0)
@@ -68,7 +68,7 @@ func testDeposed(t *testing.T, s *store.Store) {
 	}
 
 	next := s.Writer(takeLead(t, s))
-	// What was never written has no index to be stale: the lock alone tells.
+	// A key that was never written has no index to be stale: only the lock fences it.
 	for name, err := range map[string]error{
 		"route": old.PutRoute(ctx, route("going", 2)), "state": old.PutState(ctx, "going", wadi.State{}),
 		"status":   old.PutStatus(ctx, wadi.Status{Service: "hello", Phase: "failed"}),

@@ -44,8 +44,8 @@ func present(url, name string) (*store.Store, *consul.Presence) {
 	}
 }
 
-// leadOn leads, and believes that it still does when it was paused: once it is told to, it
-// writes on, and prints for each write what came of it.
+// leadOn leads, and does not notice the end of its term while it is paused. On a command it
+// writes on, and prints the result of each write.
 func leadOn(url string) {
 	s, p := present(url, "paused")
 	go func() { _ = p.Run(context.Background()) }()

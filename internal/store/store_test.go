@@ -178,8 +178,8 @@ func testTooLarge(t *testing.T, s *store.Store) {
 	}
 }
 
-// Changes of different things of one service meet in its index entry: none is
-// lost, and none is a conflict.
+// Different writes about one service change the same index entry: none is lost, and none
+// is a conflict.
 func testConcurrentWriters(t *testing.T, s *store.Store) {
 	index := submit(t, s, "hello", 1, 0)
 	w := leader(t, s)

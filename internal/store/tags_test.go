@@ -23,7 +23,7 @@ func withTags(name string, index uint64, tags ...string) wadi.Submission {
 	return wadi.Submission{Spec: sp, Index: index}
 }
 
-// nameTaken submits, and wants the name of one to be another's.
+// nameTaken submits, and wants the refusal of a name.
 func nameTaken(t *testing.T, s *store.Store, want wadi.NameTakenError, all ...wadi.Submission) {
 	t.Helper()
 	_, err := s.Submit(t.Context(), all)
@@ -118,8 +118,8 @@ func TestTags_Released(t *testing.T) {
 	want("after a deletion")
 }
 
-// A claim that its service does not want stands in nobody's way, and a service of
-// before there were claims gets its own when it is next stored.
+// A claim that its service does not want blocks no other service, and a service that was
+// stored before there were claims gets its own with its next submission.
 func TestTags_VoidAndMissingClaims(t *testing.T) {
 	f, s := openFake(t)
 	index := claimed(t, s, withTags("old", 0, "x"))["old"]

@@ -16,7 +16,7 @@ import (
 // newer is a value of a newer Wadi.
 func newer(kind string) []byte { return []byte(`{"schema":9,"kind":"` + kind + `","data":{}}`) }
 
-// What can't be read keeps nobody from the rest.
+// An unreadable value does not affect the others.
 func TestUnreadable_KeepsNobodyFromTheRest(t *testing.T) {
 	f, s := openFake(t)
 	index := submit(t, s, "hello", 1, 0)
@@ -52,7 +52,7 @@ func TestUnreadable_KeepsNobodyFromTheRest(t *testing.T) {
 	del(t, s, "new") // That needs to know nothing of its claim.
 }
 
-// A leader is told of a service whose index entry can't be read, and loads what can be.
+// The leader sees a service whose index entry is unreadable, and loads the readable part.
 func TestUnreadable_ForTheLeader(t *testing.T) {
 	f, s := openFake(t)
 	submit(t, s, "hello", 1, 0)

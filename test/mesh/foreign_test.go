@@ -20,7 +20,7 @@ func TestForeign_BeforeApply(t *testing.T) {
 	foreign := foreignEntries(t, "foreign")
 	hcl := hello("foreign", options{initial: 1, window: "6s"})
 	_, err := stack.Agent.Submit(t.Context(), hcl)
-	if err == nil || !strings.Contains(err.Error(), `Consul has a service-defaults "foreign" that isn't Wadi's`) {
+	if err == nil || !strings.Contains(err.Error(), `Consul has a service-defaults "foreign" that is not managed by Wadi`) {
 		t.Fatalf("submitted: %v, want it refused for their entry", err)
 	}
 	wantUntouched(t, foreign)
@@ -53,7 +53,7 @@ func TestForeign_Failing(t *testing.T) {
 		return nil
 	})
 	_, err := stack.Agent.Submit(t.Context(), hello("foreign-down", options{}))
-	if err == nil || !strings.Contains(err.Error(), `Consul has a service "foreign-down" that isn't Wadi's`) {
+	if err == nil || !strings.Contains(err.Error(), `Consul has a service "foreign-down" that is not managed by Wadi`) {
 		t.Fatalf("submitted: %v, want it refused for their service", err)
 	}
 }
