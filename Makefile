@@ -1,4 +1,4 @@
-# Wadi needs Linux, Go and GNU make. `make` says what there is to do.
+# Wadi needs Linux, Go and GNU make. `make` lists the targets.
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -8,8 +8,8 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: tools
-tools: ## find or make Nomad, Consul, Envoy and the CNI plugins (first time: 10-20 min)
-	@echo "== tools: finding or making Nomad, Consul, Envoy and the CNI plugins"
+tools: ## find or build Nomad, Consul, Envoy and the CNI plugins (first time: 10-20 min)
+	@echo "== tools: finding or building Nomad, Consul, Envoy and the CNI plugins"
 	$(GO) run ./tools/ensure
 
 .PHONY: build
@@ -34,8 +34,8 @@ check: ## static checks and unit tests with the race detector
 	@echo "== check: go mod tidy"
 	$(GO) mod tidy -diff
 	@echo "== check: unit tests"
-# On more processors the race detector dies of faked timers, now and then
-# (golang/go#78156). The end-to-end run tests all of these on all of them, without it.
+# On several processors the race detector sometimes crashes on fake timers
+# (golang/go#78156). The end-to-end run repeats these tests on all processors, without it.
 	$(GO) test -race -cpu 1 ./...
 	@echo "== check: the arrows between packages"
 	$(GO) test -count=1 .
@@ -56,7 +56,7 @@ dev: tools build ## a cluster and Wadi in the foreground, with the example servi
 	@exec bin/wadi agent -dev -apply jobspecs/examples/hello.hcl
 
 .PHONY: demo
-demo: tools build ## the whole story without a person, as a timeline
+demo: tools build ## the whole story without user input, as a timeline
 	@echo "== demo: the whole story"
 	$(GO) run ./test/demo
 
@@ -66,6 +66,6 @@ bench: tools build ## benchmarks on the real stack
 	$(GO) run ./bench
 
 .PHONY: clean
-clean: ## remove what was built here; the tools' cache stays
+clean: ## remove bin/; the cache of the tools stays
 	@echo "== clean: removing bin/"
 	rm -rf bin

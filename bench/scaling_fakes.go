@@ -100,7 +100,7 @@ func (v view) Diagnosis(string, string) (string, time.Time) { return "", time.Ti
 func (v view) Ready(string) bool                            { return true }
 func (v view) Confirm(context.Context, string)              {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
-	return nil, errors.New("nobody is there")
+	return nil, errors.New("there is no instance")
 }
 
 // Load implements control.Measure as the leader does, but with a clock that stands still.

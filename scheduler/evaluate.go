@@ -187,7 +187,7 @@ func explainBlocked(in *EvalInput, d *wadi.Decision) {
 	case in.Scaling.DryRun:
 		d.WhyNot = "dry_run"
 	case byHand:
-		d.WhyNot = fmt.Sprintf("the count was set by hand in Nomad and stands for %s more", span(in.ByHandUntil.Sub(in.Now)))
+		d.WhyNot = fmt.Sprintf("the count was set by hand in Nomad and is kept for %s more", span(in.ByHandUntil.Sub(in.Now)))
 	}
 }
 

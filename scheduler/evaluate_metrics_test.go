@@ -233,7 +233,7 @@ func TestEvaluate_Hold(t *testing.T) {
 		{"not routed", []func(*I){override(5), rest, func(in *I) { in.Routed = false }}, 0, "unrouted", "", ""},
 		{"failed", []func(*I){override(5), func(in *I) { in.Failed = true }}, 0, "failed", "", ""},
 		{"dry run", []func(*I){override(5), func(in *I) { in.Scaling.DryRun = true }}, 5, "override", "", "dry_run"},
-		{"set in Nomad as well", []func(*I){override(5), func(in *I) { in.ByHandUntil = at(1010) }}, 5, "override", "", "the count was set by hand in Nomad and stands for 10s more"},
+		{"set in Nomad as well", []func(*I){override(5), func(in *I) { in.ByHandUntil = at(1010) }}, 5, "override", "", "the count was set by hand in Nomad and is kept for 10s more"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := evaluation(tt.set...)

@@ -130,7 +130,7 @@ func TestEvaluate_Rules(t *testing.T) {
 
 		{"dry run", []func(*I){idle(600), func(in *I) { in.Scaling.DryRun = true }}, 0, "zero", "", "dry_run"},
 		{"dry run without a change", []func(*I){load(1), func(in *I) { in.Scaling.DryRun = true }}, 1, "load", "", ""},
-		{"held", []func(*I){idle(600), func(in *I) { in.ByHandUntil = at(1042) }}, 0, "zero", "", "the count was set by hand in Nomad and stands for 42s more"},
+		{"held", []func(*I){idle(600), func(in *I) { in.ByHandUntil = at(1042) }}, 0, "zero", "", "the count was set by hand in Nomad and is kept for 42s more"},
 		{"held no longer", []func(*I){idle(600), func(in *I) { in.ByHandUntil = at(1000) }}, 0, "zero", "", ""},
 		{"rps", []func(*I){load(12), func(in *I) {
 			in.Scaling.Metrics = []wadi.MetricTarget{{Metric: wadi.RPS, Target: 10, Utilization: 0.7}}

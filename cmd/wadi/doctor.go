@@ -33,11 +33,11 @@ func doctorCommand() command {
 	return command{
 		usage: "wadi doctor [options]", synopsis: "Find problems, and say what to do about them",
 		help: `
-It asks an agent, and through it all others, whether they are well, reach Consul
-and Nomad, and what becomes of their certificates; and looks for services with a
-condition that does not hold, among those that the token may read.
+It asks an agent, and through it all others, whether they are healthy, reach
+Consul and Nomad, and have valid certificates. Then it checks the conditions of
+all services that the token may read.
 
-Exit code 1 says that something fails; warnings alone are no failure.`,
+Exit code 1 means that a check failed; warnings alone do not count.`,
 		remote: true,
 		run: func(ctx context.Context, c *call) error {
 			client, err := c.client()

@@ -52,7 +52,7 @@ in full, and before it the last ones. Equal decisions in a row are one line.`,
 			}
 			return explain(s, all, last, time.Now()), nil
 		}, showExplanation)
-	cmd.flags = func(fs *flag.FlagSet) { fs.IntVar(&last, "n", 10, "how `many` decisions of each revision") }
+	cmd.flags = func(fs *flag.FlagSet) { fs.IntVar(&last, "n", 10, "`number` of decisions of each revision") }
 	return cmd
 }
 

@@ -17,14 +17,14 @@ func serviceScaleCommand() command {
 	return command{
 		usage:    "wadi service scale -for 10m [options] NAME COUNT | wadi service scale -clear NAME",
 		synopsis: "Override the count of instances for a time",
-		help: `The count stands above what the load wants, above scale.min and schedules, and
-below scale.max; it ends by itself. At a count of 0 a request wakes the service
-all the same, and it goes back to zero when none is in flight.`,
+		help: `The count replaces what the load wants, scale.min and schedules, but stays below
+scale.max; it ends by itself. At a count of 0 a request still wakes the service,
+which goes back to zero when no request is in flight.`,
 		remote: true, min: 1, max: 2,
 		flags: func(fs *flag.FlagSet) {
-			fs.DurationVar(&lasts, "for", 0, "how `long` the count stands, for instance 10m; 0 ends an override")
+			fs.DurationVar(&lasts, "for", 0, "how `long` the override lasts, for instance 10m; 0 ends an override")
 			fs.BoolVar(&isClear, "clear", false, "end the override")
-			fs.StringVar(&revision, "revision", "", "override the revision with this `ID`; default: whichever has most of the traffic")
+			fs.StringVar(&revision, "revision", "", "override the revision with this `ID`; default: the one with most of the traffic")
 		},
 		run: func(ctx context.Context, c *call) error {
 			count, release, err := overrideArgs(c.args, lasts, isClear)

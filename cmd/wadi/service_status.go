@@ -12,7 +12,7 @@ import (
 )
 
 func serviceStatusCommand() command {
-	return remoteCommand(command{usage: "wadi service status [options] NAME", synopsis: "Show how a service is doing", min: 1, max: 1},
+	return remoteCommand(command{usage: "wadi service status [options] NAME", synopsis: "Show the state of a service", min: 1, max: 1},
 		func(ctx context.Context, client *api.Client, c *call) (api.Service, error) {
 			return client.Service(ctx, c.args[0])
 		}, showStatus)

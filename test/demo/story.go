@@ -195,7 +195,7 @@ func (d *demo) load(ctx context.Context) error {
 
 // idleAndDeploy waits for zero, and meanwhile submits callers in the mesh.
 func (d *demo) idleAndDeploy(ctx context.Context) error {
-	d.print("idle", "nobody asks any more", "zero is due after 6 s")
+	d.print("idle", "the load ends", "zero is due after 6 s")
 	g, ctx := errgroup.WithContext(ctx)
 	if d.mesh {
 		g.Go(func() error { return d.stack.Agent.Apply(ctx, d.meshHCL()) })
