@@ -269,7 +269,7 @@ func TestPlan_TriesAgainWhatFailed(t *testing.T) {
 	}
 }
 
-func TestPlan_PutsBackWhatSomebodyChanged(t *testing.T) {
+func TestPlan_RestoresEditedJobs(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*world)
@@ -309,109 +309,5 @@ func TestPlan_PinAndRollback(t *testing.T) {
 	w.settle(t)
 	if w.target() != r1 || !w.o.Jobs[r1].Exists || w.d.State.Revisions[r1].Phase != wadi.Ready {
 		t.Fatalf("after rollback: target %q, job %+v, state %+v", w.target(), w.o.Jobs[r1], w.d.State.Revisions[r1])
-	}
-}
-
-func TestPlan_DeleteDrainsFirst(t *testing.T) {
-	w := newWorld(1)
-	w.ready(r1, 1)
-	w.settle(t)
-	w.d.Deleting = true
-	for i, want := range []scheduler.ActionKind{scheduler.PutRoute, scheduler.Program, scheduler.StopJob} {
-		w.o.Programmed = fmt.Sprint(w.programed) == fmt.Sprint(w.o.Route)
-		acts := scheduler.Plan(w.d, w.o)
-		if len(acts) != 1 || acts[0].Kind != want {
-			t.Fatalf("step %d: plan %+v, want %s alone", i, acts, want)
-		}
-		w.apply(t, acts[0])
-	}
-	if !w.o.Route.Deleted() || len(w.o.Route.Revisions) != 1 {
-		t.Fatalf("route %+v, want one without targets that still knows the revision", w.o.Route)
-	}
-	w.o.Instances[r1] = scheduler.Instances{Stopping: 1}
-	if acts := scheduler.Plan(w.d, w.o); len(acts) != 0 {
-		t.Fatalf("plan %+v while an instance drains, want none", acts)
-	}
-	w.o.Instances[r1] = scheduler.Instances{}
-	if !w.settle(t).forgotten {
-		t.Fatalf("not forgotten: %v", w.log)
-	}
-	if w.programed.Service != "" {
-		t.Fatal("forgotten before the network layers let go of it")
-	}
-}
-
-// The network layers may have foreign entries, or refuse for too long: the instances end
-// anyway.
-func TestPlan_DeleteGoesOnWithoutTheLayers(t *testing.T) {
-	w := newWorld(1)
-	w.ready(r1, 1)
-	w.settle(t)
-	w.d.Deleting, w.foreign = true, true
-	for _, a := range scheduler.Plan(w.d, w.o) {
-		w.apply(t, a)
-	}
-	w.o.Programmed = false
-	if acts := scheduler.Plan(w.d, w.o); len(acts) != 1 || acts[0].Kind != scheduler.Program {
-		t.Fatalf("plan %+v, want the layers told first", acts)
-	}
-	w.o.ProgramTried = true
-	if acts := scheduler.Plan(w.d, w.o); len(acts) != 0 {
-		t.Fatalf("plan %+v while the layers were told, want none", acts)
-	}
-	w.o.GivenUp, w.o.ProgramTried = true, false
-	acts := scheduler.Plan(w.d, w.o)
-	if len(acts) != 2 || acts[0].Kind != scheduler.StopJob || acts[1].Kind != scheduler.Program {
-		t.Fatalf("plan %+v, want the job stopped, and the layers tried behind it", acts)
-	}
-	if !w.settle(t).forgotten {
-		t.Fatalf("not forgotten: %v", w.log)
-	}
-}
-
-func TestPlan_RetentionKeepsTheRouted(t *testing.T) {
-	w := newWorld(1)
-	w.ready(r1, 1)
-	w.settle(t)
-	for i := range 4 {
-		w.submit()
-		w.ready(w.d.Latest, 1)
-		w.settle(t)
-		w.ready(wadi.RevisionID("hello", i+1), 0)
-		w.settle(t)
-	}
-	var got []string
-	for _, r := range w.d.Revisions {
-		got = append(got, r.ID)
-	}
-	if want := []string{"hello-00004", "hello-00005"}; !slices.Equal(got, want) {
-		t.Fatalf("kept %v, want %v (keep = 1 besides the routed)", got, want)
-	}
-}
-
-func TestPlan_RetentionByAge(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		ages scheduler.Retention
-		want int // Remaining of four revisions; one is routed, and keep is 1.
-	}{
-		{"no ages", scheduler.Retention{}, 2},
-		{"submitted lately", scheduler.Retention{KeepFor: time.Hour}, 4},
-		{"routed lately", scheduler.Retention{KeepActiveFor: time.Hour}, 4},
-		{"too many of them", scheduler.Retention{KeepFor: time.Hour, Max: 2}, 3},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(4)
-			w.d.Retention = tt.ages
-			for i, r := range w.d.Revisions {
-				w.d.Revisions[i].Created = w.o.Now.Unix()
-				w.d.State.Revisions[r.ID] = wadi.RevisionState{Phase: wadi.Retired, Since: w.o.Now}
-				delete(w.o.Jobs, r.ID)
-			}
-			w.d.State.Revisions[w.d.Latest] = wadi.RevisionState{Phase: wadi.Ready, Since: w.o.Now}
-			if got := len(w.settle(t).d.Revisions); got != tt.want {
-				t.Fatalf("%d revisions left, want %d: %v", got, tt.want, w.log)
-			}
-		})
 	}
 }
