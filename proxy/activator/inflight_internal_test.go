@@ -2,6 +2,7 @@ package activator
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,8 +13,11 @@ func TestInFlight_OneTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		fired := make(chan time.Duration, 10)
+		var mu sync.Mutex // As the revision's.
 		f := inFlight{}
 		f.onTimer = func() {
+			mu.Lock()
+			defer mu.Unlock()
 			f.expire(time.Now())
 			fired <- time.Since(began)
 		}
@@ -25,12 +29,16 @@ func TestInFlight_OneTimer(t *testing.T) {
 			return q
 		}
 		late, over, early, never := at(3*time.Second), at(2*time.Second), at(time.Second), at(0)
+		mu.Lock()
 		for _, q := range []*request{late, over, early, never} {
 			f.add(q)
 		}
 		f.remove(over) // Its answer came in time.
+		mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		for _, want := range []time.Duration{time.Second, 3 * time.Second} {
 			if got := <-fired; got != want {
 				t.Errorf("fired after %v, want %v", got, want)
