@@ -43,8 +43,8 @@ The sidecar of a Wadi instance. It is configured by its environment:
   WADI_HISTORY                  how long statistics are kept, 3600s
   WADI_LOG_LEVEL                trace, debug, info (default), warn, error or off
   WADI_ACCESS_LOG               true: one JSON line for each request on standard output
-  WADI_SHIELD                   true: by nft let nobody into this network but WADI_ENVOY's and WADI_METRICS' callers, and
-                                those of the ports in NOMAD_PORT_*; needs WADI_ENVOY, a bridge network, and root
+  WADI_SHIELD                   true: close this network by nft but for WADI_ENVOY, WADI_METRICS and the ports in
+                                NOMAD_PORT_*; needs WADI_ENVOY, a bridge network, and root
 
 SIGTERM and SIGINT drain and end it; a second one ends it at once.
 `
@@ -88,7 +88,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	return serve(cfg, stdout, stderr)
 }
 
-// print writes a line and tells the exit code.
+// print writes a line and returns the exit code.
 func print(w io.Writer, format string, args ...any) int {
 	if _, err := fmt.Fprintf(w, format, args...); err != nil {
 		return exitFailed

@@ -7,19 +7,19 @@ import (
 	"strconv"
 )
 
-// headroom is about how much garbage may lie around. The collector's own rule, as
-// much again as lives, makes it run hundreds of times a second in a process as small
-// as this one under load, and wastes as much again where there are many connections.
+// headroom is about how much garbage may accumulate, in bytes. The collector's own rule,
+// as much again as the live heap, makes it run hundreds of times a second in a process as
+// small as this one under load, and doubles the memory of many connections.
 const headroom = 16 << 20
 
-// Bounds of what follows from it, in percent of what lives.
+// Bounds of the collector's percentage.
 const (
 	minPercent = 25
 	maxPercent = 400
 )
 
-// manageMemory has the collector of garbage keep to what Nomad gives the task, and
-// to headroom. What the environment says to Go itself goes before that.
+// manageMemory bounds the garbage collector by the task's memory in Nomad, and by
+// headroom. GOMEMLIMIT and GOGC in the environment take precedence.
 func manageMemory(getenv func(string) string) {
 	if limit := memoryLimit(getenv("NOMAD_MEMORY_LIMIT")); limit > 0 && getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit)
@@ -31,9 +31,8 @@ func manageMemory(getenv func(string) string) {
 	}
 }
 
-// memoryLimit is what the collector of garbage is to keep to where Nomad gives the
-// task so many MiB: some less, as beyond them the kernel kills the process and with
-// it all that is in flight. 0 is no limit.
+// memoryLimit is the collector's limit for a task with mib MiB, in bytes; 0: no limit. It is
+// below the task's memory, beyond which the kernel kills the process with all requests.
 func memoryLimit(mib string) int64 {
 	n, err := strconv.ParseInt(mib, 10, 32)
 	if err != nil || n <= 0 {
@@ -48,7 +47,7 @@ type tuner struct {
 	set     func(percent int)
 }
 
-// arm has the next run tell.
+// arm has collected called after the collector's next run.
 func (t *tuner) arm() {
 	runtime.SetFinalizer(&struct{ _ *tuner }{t}, func(any) {
 		s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
@@ -58,8 +57,8 @@ func (t *tuner) arm() {
 	})
 }
 
-// collected sets what is right where so many bytes live. A small change is not worth that
-// the world stops for it.
+// collected sets the percentage for so many live bytes. A small change is not worth
+// stopping the world for.
 func (t *tuner) collected(live uint64) {
 	want := percentFor(live)
 	if d := want - t.percent; d > t.percent/4 || d < -t.percent/4 {
@@ -68,7 +67,7 @@ func (t *tuner) collected(live uint64) {
 	}
 }
 
-// percentFor is how much garbage, in percent, may be made where so many bytes live.
+// percentFor is how much garbage may accumulate with so many live bytes, in percent of them.
 func percentFor(live uint64) int {
 	return int(min(max(headroom*100/max(live, 1), minPercent), maxPercent))
 }

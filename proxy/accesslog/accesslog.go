@@ -1,10 +1,9 @@
 // Package accesslog writes one line of JSON for each request that has ended.
 //
-// It promises that a line is one request, whatever bytes its caller chose: they
-// can't end a line, begin another, or steer a terminal. It promises that a writer
-// that is slow, or stuck, holds up no request: lines are kept in memory up to a
-// bound and dropped beyond, and counted. It refuses to write queries and headers,
-// in which there may be secrets.
+// It promises that a line is one request, whatever bytes the caller chose: they can't end
+// a line, begin another, or control a terminal. It promises that a slow or stuck writer
+// delays no request: lines are kept in memory up to a bound, and beyond it dropped and
+// counted. It refuses to write queries and headers, which may hold secrets.
 package accesslog
 
 import (
@@ -17,12 +16,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Bounds of what is kept until it is written.
+// Bounds of the buffered lines.
 const (
-	maxBuffered = 1 << 20         // Bytes; beyond, lines are dropped.
-	writeAt     = 64 << 10        // Bytes that are written without waiting for the next second.
-	writeEvery  = time.Second     // Else.
-	lastFlush   = 2 * time.Second // For what is left when Run ends.
+	maxBuffered = 1 << 20  // Bytes; beyond, lines are dropped.
+	writeAt     = 64 << 10 // Bytes that are written without waiting for writeEvery.
+	writeEvery  = time.Second
+	lastFlush   = 2 * time.Second // Bound of the last write when Run ends.
 )
 
 // Log is an access log. New makes one; Run writes it.
@@ -35,7 +34,7 @@ type Log struct {
 	dropped uint64
 }
 
-// New returns a log whose lines go to w, which nobody else may write to meanwhile.
+// New returns a log whose lines go to w, which nothing else may write to meanwhile.
 func New(w io.Writer) *Log { return &Log{w: w, full: make(chan struct{}, 1)} }
 
 // Write adds a request. It never waits for the writer.
@@ -56,7 +55,7 @@ func (l *Log) Write(e *Entry) {
 	}
 }
 
-// Register has the lines that were dropped shown as a metric.
+// Register registers the metric of dropped lines.
 func (l *Log) Register(reg prometheus.Registerer) {
 	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "wadi_access_log_dropped_total", Help: "Requests without a line in the access log, because it was written too slowly.",
@@ -70,9 +69,9 @@ func (l *Log) Dropped() uint64 {
 	return l.dropped
 }
 
-// Run writes what there is every second until ctx ends, and then the rest. A
-// writer that is stuck then is left alone after a while. What can't be written, for
-// a full disk say, is lost: requests are not to fail for it.
+// Run writes the buffered lines every second until ctx ends, and then the rest. It waits
+// for a stuck writer for two seconds at most. Lines that can't be written, for instance to a
+// full disk, are lost: no request fails for them.
 func (l *Log) Run(ctx context.Context) {
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
@@ -88,7 +87,7 @@ func (l *Log) Run(ctx context.Context) {
 			}
 			spare = l.flush(spare)
 		}
-		l.flush(spare) // What came while the last was written.
+		l.flush(spare) // Lines that came during the last write.
 	}()
 	<-ctx.Done()
 	select {
@@ -97,17 +96,17 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// flush writes the lines there are, and returns their memory for the next.
+// flush writes the buffered lines, and returns their memory for the next ones.
 func (l *Log) flush(spare []byte) []byte {
 	l.mu.Lock()
 	lines := l.lines
 	l.lines = spare[:0]
 	l.mu.Unlock()
 	if len(lines) > 0 {
-		_, _ = l.w.Write(lines) // There is nobody to tell.
+		_, _ = l.w.Write(lines) // An error has no reader.
 	}
 	if cap(lines) > 4*writeAt {
-		return nil // A burst is not kept for ever.
+		return nil // The memory of a burst is not kept.
 	}
 	return lines
 }

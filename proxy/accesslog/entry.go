@@ -6,32 +6,31 @@ import (
 	"unicode/utf8"
 )
 
-// maxText is how many bytes of a caller's text are written. A longer one ends in
-// an ellipsis.
+// maxText bounds the bytes of a caller's text. A longer text ends in an ellipsis.
 const maxText = 4 << 10
 
-// Entry is one request that has ended. What is zero is left out of its line,
-// except for those that say so.
+// Entry is one request that has ended. Its line leaves out fields that are zero, but for
+// those marked as always.
 type Entry struct {
-	Time     time.Time // When it came; always written, as duration is.
+	Time     time.Time // Arrival; always, as is Duration.
 	Method   string    // Always.
 	Host     string    // Always.
 	Path     string    // Always; without the query.
 	Protocol string    // HTTP/1.1 or HTTP/2.0; always.
-	Status   int       // Always; 0: the caller left, or was cut off, before an answer.
+	Status   int       // Always; 0: the caller went, or was cut off, before an answer.
 	BytesIn  int64     // Of the body that was read; always.
 	BytesOut int64     // Of the answer's body; always.
 	Duration time.Duration
-	Wait     time.Duration // For an instance, or for the app; always.
+	Wait     time.Duration // Time of the wait for an instance, or for the app; always.
 
-	Kind     string // What it is, if not a request for the app.
+	Kind     string // "" for a request to the app, or for instance "probe".
 	Service  string
 	Revision string
 	Instance string
 	Retries  int
-	Code     string // Why Wadi answered itself, as Wadi-Error has it.
-	Caller   string // By its mesh certificate.
-	Peer     string // host:port of the connection's other end.
+	Code     string // Why Wadi answered itself, as in Wadi-Error.
+	Caller   string // The service in the caller's mesh certificate.
+	Peer     string // host:port of the connection's peer.
 	Trace    string // ID of the trace.
 	Cold     []Phase
 }
@@ -104,10 +103,9 @@ func text(b []byte, name, s string) []byte {
 	return append(b, '"')
 }
 
-// quoted appends s as the inside of a JSON string. Besides what JSON asks for it
-// escapes all that isn't printable for a terminal or a viewer of logs: the C1
-// controls, both separators of lines and paragraphs, and what turns the direction
-// of text. What is not UTF-8 becomes U+FFFD.
+// quoted appends s as the inside of a JSON string. Besides what JSON requires it escapes
+// what terminals and log viewers don't print: the C1 controls, the separators of lines and
+// paragraphs, and marks of text direction. Invalid UTF-8 becomes U+FFFD.
 func quoted(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	for i := 0; i < len(s); {

@@ -1,11 +1,9 @@
-// Package admin is the admin plane of the agent and of the queue-proxy: whether
-// the process lives, its drain, its log level, what it does at the moment, and
-// its profiles.
+// Package admin is the admin plane of the agent and of the queue-proxy: liveness, drain,
+// log level, a dump of the current work, and profiles.
 //
-// It promises to change nothing but the drain and the log level, and both only by
-// PUT or POST. It refuses pages of other sites in a browser, but it knows no
-// tokens: who may come in is up to the listener (loopback) or to what stands in
-// front of it.
+// It promises to change nothing but the drain and the log level, and both only by PUT or
+// POST. It refuses pages of other sites in a browser, but it knows no tokens: the listener
+// (loopback), or a handler in front of it, decides on access.
 package admin
 
 import (
@@ -21,33 +19,32 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// maxLevel is how many bytes a request that sets the log level may have.
+// maxLevel bounds the body of a request that sets the log level, in bytes.
 const maxLevel = 1 << 10
 
-// Plane is what the admin plane tells of and acts on. All fields but Note are required.
+// Plane is the process behind the admin plane. All fields but Note are required.
 type Plane struct {
-	// Drain makes the process take no more requests. It returns at once, and may
-	// be called again.
+	// Drain begins the drain: the process takes no more requests. It returns at once, and
+	// may be called again.
 	Drain func()
-	// Draining reports whether Drain was called, by whomever.
+	// Draining reports whether a drain has begun, by Drain or otherwise.
 	Draining func() bool
-	// Drained waits until the last request is answered, after Drain was called, or
-	// until ctx ends, which is an error.
+	// Drained waits until the drain is over, or until ctx ends, which is an error.
 	Drained func(ctx context.Context) error
-	// Note says, with the answer about a drain that has begun, what follows from it;
-	// empty: nothing that its caller has to know.
+	// Note is added to the answer about a drain that is over, for what the caller has to
+	// know; may be empty.
 	Note string
-	// Dump returns what the process does at the moment, for JSON. It bounds itself.
+	// Dump returns what the process is doing, for JSON. It bounds its own size.
 	Dump func() any
 
-	Log hclog.Logger // Whose level is read and set.
+	Log hclog.Logger // Its level is read and set.
 }
 
-// Handler serves p. What each path answers:
+// Handler serves p:
 //
 //	GET  /v1/admin/live       {"live": true}, as long as the process answers at all
 //	PUT  /v1/admin/drain      begins the drain and answers when the last request is answered
-//	GET  /v1/admin/drain      begins none; answers when one that has begun is over, else at once
+//	GET  /v1/admin/drain      answers when a drain that has begun is over; at once if none has
 //	GET  /v1/admin/log-level  {"level": "info"}
 //	PUT  /v1/admin/log-level  takes the same, or the bare word
 //	GET  /v1/admin/dump       what is in flight and waiting
@@ -73,9 +70,9 @@ func Handler(p Plane) http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// Loopback is next for a listener on loopback, which anybody may call who is on
-// this machine, pages in its browsers too: only by an address or as localhost, as
-// a name could be one that somebody else's DNS made point here.
+// Loopback is next for a listener on loopback, which any process of the machine may call,
+// browsers included. It takes requests by an IP address or as localhost only: any other
+// name may be a foreign site's whose DNS points here (DNS rebinding).
 func Loopback(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := (&url.URL{Host: r.Host}).Hostname()
@@ -87,7 +84,7 @@ func Loopback(next http.Handler) http.Handler {
 	})
 }
 
-// drainState is the answer about a drain.
+// drainState is the answer of the drain's path.
 type drainState struct {
 	Draining bool   `json:"draining"`
 	Drained  bool   `json:"drained"`
@@ -122,7 +119,7 @@ func (p Plane) setLevel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body := levelBody{Level: strings.TrimSpace(string(b))}
-	_ = json.Unmarshal(b, &body) // Else it is the bare word.
+	_ = json.Unmarshal(b, &body) // Otherwise the body is the bare word.
 	level := hclog.LevelFromString(body.Level)
 	if level == hclog.NoLevel {
 		http.Error(w, `want {"level": "trace | debug | info | warn | error | off"}`, http.StatusBadRequest)
@@ -136,5 +133,5 @@ func reply(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	_ = e.Encode(v) // The reader has gone if this fails.
+	_ = e.Encode(v) // If this fails the caller has gone.
 }

@@ -1,7 +1,7 @@
-// Package fields knows the fields of HTTP's headers by what may be done with them.
+// Package fields says which fields of HTTP's headers a proxy may trust or pass on.
 //
-// It promises to tell alike of a name with underscores for its dashes: apps that get
-// headers as variables can't tell those apart. It knows names alone, and changes nothing.
+// It promises to treat a name with underscores as the one with dashes: apps that get
+// headers as variables can't distinguish the two. It knows names only, and changes nothing.
 package fields
 
 import (
@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// ClientCert is what an Envoy tells of its caller's certificate (XFCC).
+// ClientCert is the header with Envoy's description of its caller's certificate (XFCC).
 const ClientCert = "X-Forwarded-Client-Cert"
 
-// IsForwarding reports of a name as http.Header has it whether the field says, in the place of the connection that a
-// request came by, who sent it, from where, or for what host, path or scheme. Apps
-// believe it, since it is for a proxy in front of them to set.
+// IsForwarding reports whether a field with this canonical name replaces what the connection
+// shows of a request: its sender, address, host, path or scheme. Apps believe such fields,
+// as a proxy in front of them is to set them.
 func IsForwarding(name string) bool {
 	if name == "" {
 		return false
 	}
 	switch name[0] {
-	case 'F', 'X', 'C', 'T', 'S', 'R', 'P': // What the names below begin with: a quick look.
+	case 'F', 'X', 'C', 'T', 'S', 'R', 'P': // The names below begin with these letters: a quick check.
 	default:
 		return false
 	}
@@ -29,19 +29,19 @@ func IsForwarding(name string) bool {
 	}
 	switch name {
 	case "Forwarded":
-	// The caller's address.
+	// Fields for the caller's address,
 	case "X-Real-Ip", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Originating-Ip",
 		"X-Original-Forwarded-For", "True-Client-Ip", "Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Fastly-Client-Ip", "Fly-Client-Ip",
 		"X-Azure-Clientip", "X-Azure-Socketip", "X-Appengine-User-Ip":
-	// The scheme that it used.
+	// the scheme that the caller used,
 	case "Front-End-Https", "X-Scheme", "X-Url-Scheme", "X-Https", "Cloudfront-Forwarded-Proto", "Cf-Visitor":
-	// The host and the path that it asked for.
+	// the host and the path of the request,
 	case "X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method", "X-Original-Path", "X-Rewrite-Url", "X-Host",
 		"X-Http-Host-Override", "X-Script-Name", "Script-Name", "X-Envoy-Original-Path":
-	// Who it is, as a proxy that has asked for a password or a certificate says.
+	// the caller's identity, by a proxy that has checked a password or a certificate,
 	case "Remote-User", "X-Remote-User", "X-Remote-Group", "X-Webauth-User", "X-Authenticated-User", "X-Authenticated-Userid",
 		"Client-Cert", "Client-Cert-Chain", "X-Client-Cert", "X-Client-Verify", "X-Arr-Clientcert":
-	// As a variable it is HTTP_PROXY, which clients within the app go by.
+	// and HTTP_PROXY, as CGI passes it on, which HTTP clients within the app obey.
 	case "Proxy":
 	default:
 		return hasPrefix(name, "X-Forwarded-", "X-Envoy-", "X-Auth-Request-", "X-Ssl-Client-", "Ssl-Client-", "X-Remote-Extra-",
@@ -50,9 +50,9 @@ func IsForwarding(name string) bool {
 	return true
 }
 
-// MayTrail reports whether a field may follow a body: not those by which a message is
-// framed, sent to its place, judged or told on whose behalf it comes (RFC 9110,
-// section 6.5.1), nor Wadi's own. The name's case does not matter.
+// MayTrail reports whether a field may follow a body. Fields about framing, routing,
+// authentication and forwarding may not (RFC 9110, section 6.5.1), nor Wadi's own. The
+// name's case does not matter.
 func MayTrail(name string) bool {
 	switch name = canonical(name); name {
 	case "Content-Md5", "Content-Digest":
@@ -73,8 +73,8 @@ func hasPrefix(name string, prefixes ...string) bool {
 	return false
 }
 
-// canonical is the form of a name that http.Header has, with dashes alone. It costs
-// nothing where that is what came.
+// canonical returns the key of a name in http.Header, with dashes only. It allocates
+// nothing for a name that has this form already.
 func canonical(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }

@@ -1,7 +1,7 @@
 package framing
 
-// Reason says what is wrong with a request's framing. Its String is a metric's label,
-// of which there are no others.
+// Reason says what is wrong with a request's framing. Its String is the value of a metric's
+// label.
 type Reason uint8
 
 // The reasons. None means that the request may pass.

@@ -1,9 +1,9 @@
-// Package list has doubly linked lists whose elements bring their links along.
+// Package list has intrusive doubly linked lists: each value holds its own links.
 //
-// It promises that nothing allocates, that all but All takes constant time, and that
-// an element can leave from anywhere. It is for what container/list and slices are too
-// dear for: thousands of requests that come and go in no order. It refuses an element
-// that is in a list already, by a panic. Who shares a list guards it.
+// It promises that nothing allocates, that all but All takes constant time, and that a
+// value can be removed from anywhere. It is for thousands of requests that come and go in
+// no order, where container/list and slices cost too much. It refuses a value that is in a
+// list already, by a panic, and does not lock: the caller guards a shared list.
 package list
 
 import "iter"
@@ -23,10 +23,10 @@ type Node[T any] struct {
 	value      T
 }
 
-// PushBack puts a value at the end, by its node.
+// PushBack puts value at the end, by its node.
 func (l *List[T]) PushBack(n *Node[T], value T) { l.insert(n, value, l.last, nil) }
 
-// PushFront puts a value at the front, by its node.
+// PushFront puts value at the front, by its node.
 func (l *List[T]) PushFront(n *Node[T], value T) { l.insert(n, value, nil, l.first) }
 
 func (l *List[T]) insert(n *Node[T], value T, prev, next *Node[T]) {
@@ -70,7 +70,7 @@ func (l *List[T]) Remove(n *Node[T]) bool {
 // Has reports whether a value is in l, by its node.
 func (l *List[T]) Has(n *Node[T]) bool { return n.list == l }
 
-// First is the value at the front; of an empty list T's zero value.
+// First is the value at the front; T's zero value if the list is empty.
 func (l *List[T]) First() (value T) {
 	if l.first != nil {
 		value = l.first.value
@@ -78,7 +78,7 @@ func (l *List[T]) First() (value T) {
 	return value
 }
 
-// Last is the value at the end; of an empty list T's zero value.
+// Last is the value at the end; T's zero value if the list is empty.
 func (l *List[T]) Last() (value T) {
 	if l.last != nil {
 		value = l.last.value
@@ -86,11 +86,11 @@ func (l *List[T]) Last() (value T) {
 	return value
 }
 
-// Len is how many there are.
+// Len is the number of values.
 func (l *List[T]) Len() int { return l.n }
 
-// All goes from the front to the end. What it has come to may be removed meanwhile,
-// other values not.
+// All iterates from the front to the end. The loop may remove the current value, but no
+// other.
 func (l *List[T]) All() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for n := l.first; n != nil; {

@@ -1,10 +1,10 @@
-// Package parking has the idle connections of an HTTP server wait outside of it, where
-// there are many: to the server each costs two buffers of 4 KiB and the stack of a
-// goroutine. The server believes that they have ended, and gets them as new ones when a
-// byte comes, which costs about half as much as a small request.
+// Package parking keeps the idle connections of an HTTP server outside of it, where there
+// are many: in the server each takes two buffers of 4 KiB and the stack of a goroutine.
 //
-// What a connection is, and who may end it, is its owner's affair; package proxy/queue
-// and package proxy have one each.
+// It promises that a byte on a parked connection brings it back to the server, which
+// believes that the connection had ended and gets it as a new one. That costs about half
+// as much as a small request. It never reads from a connection, and leaves to the owner
+// what a connection is and when it ends.
 package parking
 
 import (
@@ -20,41 +20,41 @@ import (
 	"github.com/wadi-run/wadi/proxy/socket"
 )
 
-// What the process needs at its worst stays resident for long, so the more connections
-// there are the sooner they are parked.
+// The more connections there are the sooner they are parked, as the process keeps its
+// largest memory for long.
 const (
-	MaxIdle   = time.Second // Of idleness, where there are Beyond.
+	MaxIdle   = time.Second // Time in the server with Threshold connections.
 	MinIdle   = MaxIdle / 4
-	Threshold = 512 // Connections. With fewer it is not worth the trouble.
+	Threshold = 512 // Connections. With fewer, parking is not worth its cost.
 
 	sweepEvery = time.Minute
 )
 
-// IdleTime is how long a connection of so many may be idle in the server.
+// IdleTime is how long one of conns connections may be idle in the server.
 func IdleTime(conns int64) time.Duration {
 	return max(MaxIdle*Threshold/time.Duration(max(conns, Threshold)), MinIdle)
 }
 
 // Conn is a connection that can wait in a [Lot].
 type Conn interface {
-	// Ticket is the connection's own, all its life.
+	// Ticket is the same for all the connection's life.
 	Ticket() *Ticket
-	// IsExpired reports whether it has been idle for too long, and nothing has come.
+	// IsExpired reports whether it has been idle for too long, with nothing to read.
 	IsExpired() bool
-	// Drop closes it: its peer has gone, or it is old, or the server ends.
+	// Drop closes it: its peer has gone, or it is expired, or the server ends.
 	Drop()
-	// Unpark is what the server is to get; nil if it is not to have it any more.
+	// Unpark returns the connection for the server; nil if the server must not get it.
 	Unpark() net.Conn
 }
 
-// Ticket is where a connection waits. The lot's mutex guards it.
+// Ticket is a connection's entry in a [Lot], whose mutex guards it.
 type Ticket struct {
-	key uint64 // Zero: it doesn't.
+	key uint64 // Zero: not parked.
 	raw syscall.RawConn
 }
 
-// Lot holds the connections that wait for a byte, and is the listener through which
-// the server gets them again. [NewLot] makes one.
+// Lot holds parked connections until a byte comes, and is the listener by which the server
+// gets them back. [NewLot] makes one.
 type Lot struct {
 	addr  net.Addr
 	sweep time.Duration
@@ -63,18 +63,18 @@ type Lot struct {
 
 	mu      sync.Mutex
 	closed  bool
-	full    bool // There is no way to wait for more of them.
+	full    bool // No more connections can be parked.
 	poll    *socket.Poller
 	parked  map[uint64]Conn
-	lastKey uint64 // Key.
+	lastKey uint64 // The newest ticket's key.
 }
 
-// NewLot returns a lot for a listener at addr, whose connections may be idle for so long.
+// NewLot returns a lot for a listener at addr, whose connections may be idle for idle.
 func NewLot(addr net.Addr, idle time.Duration) *Lot {
 	return &Lot{addr: addr, sweep: min(sweepEvery, idle/8), ready: make(chan net.Conn), done: make(chan struct{}), parked: map[uint64]Conn{}}
 }
 
-// Accept returns the next one of which something has come.
+// Accept returns the next connection on which something has come.
 func (l *Lot) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.ready:
@@ -84,7 +84,7 @@ func (l *Lot) Accept() (net.Conn, error) {
 	}
 }
 
-// Close closes those that wait, too: the server ends.
+// Close ends Accept and closes the parked connections: the server ends.
 func (l *Lot) Close() error {
 	l.mu.Lock()
 	if l.closed {
@@ -99,35 +99,35 @@ func (l *Lot) Close() error {
 	rest := slices.Collect(maps.Values(l.parked))
 	l.mu.Unlock()
 	for _, c := range rest {
-		c.Drop() // Nobody waits for an answer.
+		c.Drop() // No answer is due.
 	}
 	return nil
 }
 
-// Addr is that of the listener.
+// Addr is the listener's address.
 func (l *Lot) Addr() net.Addr { return l.addr }
 
-// StopAdding has no more connections wait. Those that do are served as before.
+// StopAdding has no more connections parked. Parked ones are served as before.
 func (l *Lot) StopAdding() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.full = true
 }
 
-// Len is how many connections wait.
+// Len is the number of parked connections.
 func (l *Lot) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.parked)
 }
 
-// Open reports whether connections can wait here.
+// Open reports whether connections can be parked.
 func (l *Lot) Open() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.poll == nil && !l.full {
 		poll, err := socket.NewPoller()
-		if err != nil { // They are left to the server, while there are no descriptors or for ever.
+		if err != nil { // The server keeps its connections, while descriptors are short or for ever.
 			l.full = !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE)
 			return false
 		}
@@ -137,7 +137,7 @@ func (l *Lot) Open() bool {
 	return !l.full
 }
 
-// Add waits for c. False means that it can't: c is closed, or there is no room.
+// Add parks c. False means that it can't: c is closed, or the lot is full.
 func (l *Lot) Add(c Conn, raw syscall.RawConn) bool {
 	if !l.Open() {
 		return false
@@ -155,13 +155,13 @@ func (l *Lot) Add(c Conn, raw syscall.RawConn) bool {
 	if err != nil {
 		delete(l.parked, p.key)
 		*p = Ticket{}
-		l.full = l.full || !errors.Is(err, net.ErrClosed) // The kernel watches no more than so many.
+		l.full = l.full || !errors.Is(err, net.ErrClosed) // The kernel watches no more connections.
 	}
 	return err == nil
 }
 
-// Remove waits for c no longer. False means that it was not waited for. Who closes a
-// connection calls it afterwards: then nobody can add it any more.
+// Remove takes c out of the lot, and reports whether it was parked. The owner calls it
+// after closing a connection: a closed one can't be added again.
 func (l *Lot) Remove(c Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,12 +170,12 @@ func (l *Lot) Remove(c Conn) bool {
 		return false
 	}
 	delete(l.parked, p.key)
-	_ = l.poll.Remove(p.raw) // It fails on closed ones, which are forgotten.
+	_ = l.poll.Remove(p.raw) // It fails on closed connections, which the poller has forgotten.
 	*p = Ticket{}
 	return true
 }
 
-// run gives the server what it is to serve, until the poller is closed.
+// run brings connections back to the server, until the poller is closed.
 func (l *Lot) run(poll *socket.Poller) {
 	var keys [64]uint64
 	for sweep := time.Now().Add(l.sweep); ; {
@@ -192,7 +192,7 @@ func (l *Lot) run(poll *socket.Poller) {
 	}
 }
 
-// readable deals with one of which something was heard.
+// readable handles an event on a parked connection.
 func (l *Lot) readable(key uint64) {
 	l.mu.Lock()
 	c := l.parked[key]
@@ -207,13 +207,13 @@ func (l *Lot) readable(key uint64) {
 		return
 	}
 	if n == 0 {
-		c.Drop() // It was not in use, and its peer has gone.
+		c.Drop() // The peer has closed an idle connection.
 		return
 	}
 	l.Release(c)
 }
 
-// Release gives c, which waits no more, to the server again.
+// Release gives c, which is not parked any more, back to the server.
 func (l *Lot) Release(c Conn) {
 	again := c.Unpark()
 	if again == nil {
@@ -226,7 +226,7 @@ func (l *Lot) Release(c Conn) {
 	}
 }
 
-// Sweep drops those that were idle for too long. It happens by itself from time to time.
+// Sweep drops expired connections. The lot does so from time to time by itself.
 func (l *Lot) Sweep() {
 	var old []Conn
 	l.mu.Lock()
@@ -237,6 +237,6 @@ func (l *Lot) Sweep() {
 	}
 	l.mu.Unlock()
 	for _, c := range old {
-		c.Drop() // It was not in use.
+		c.Drop() // It was idle.
 	}
 }

@@ -2,22 +2,22 @@ package proxytest
 
 import "strings"
 
-// Attack is what somebody sends who wants two readers to see different requests, or
-// something harmless that looks like it. Its Host is "h".
+// Attack is input that makes two readers see different requests, or harmless input that
+// looks like it. Its Host is "h".
 type Attack struct {
 	Name   string
 	Text   string    // See Bytes.
-	Why    string    // Why it is refused, as proxy/framing says; empty: it is not.
-	Served []Request // What a server may see before.
+	Why    string    // The reason of proxy/framing for refusing it; "": it passes.
+	Served []Request // Requests that a server may see before the refusal.
 }
 
-// Request is what a server sees of one.
+// Request is a request as a server sees it.
 type Request struct {
 	Method, Target, Body string
 	Whole                bool // The body came to its end.
 }
 
-// Bytes is what is sent: CR LF for \n, a bare LF for \rLF, and one more CR for \rCR.
+// Bytes is the input on the wire: CR LF for \n, a bare LF for \rLF, and one more CR for \rCR.
 func (a Attack) Bytes() []byte { return Wire(a.Text) }
 
 // Wire makes bytes of a text as [Attack.Bytes] does.
@@ -25,7 +25,7 @@ func Wire(s string) []byte {
 	return []byte(strings.NewReplacer("\rLF", "\n", "\rCR", "\r", "\n", "\r\n").Replace(s))
 }
 
-// Smuggled is the request that nobody may see.
+// Smuggled is the request that no server may see.
 const Smuggled = "GET /smuggled HTTP/1.1\nHost: h\n\n"
 
 func get(target string) Request { return Request{"GET", target, "", true} }
@@ -35,7 +35,7 @@ func head(lines ...string) string {
 	return "POST / HTTP/1.1\nHost: h\n" + strings.Join(lines, "\n") + "\n\n"
 }
 
-// Attacks are the known ones, with the harmless among them.
+// Attacks is a table of the known attacks, and of harmless input.
 func Attacks() []Attack {
 	const smuggled = Smuggled
 	return []Attack{

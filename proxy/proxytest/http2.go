@@ -11,21 +11,21 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Fields are a header or trailers as they stand on the wire of HTTP/2: names and values
-// in turn, lower case, those with a colon first.
+// Fields are a header or trailers on the wire of HTTP/2: names and values in turn, names in
+// lower case, pseudo-headers first.
 type Fields []string
 
-// HTTP2Answer is what comes back.
+// HTTP2Answer is the answer to one request.
 type HTTP2Answer struct {
-	Header   map[string]string // ":status" among them; the last of several.
-	Informed map[string]string // Of an informational answer.
+	Header   map[string]string // With ":status"; the last value of several.
+	Informed map[string]string // The fields of an informational answer.
 	Trailer  map[string]string
 	Body     string
-	Reset    bool // The stream, or the connection, was broken off.
+	Reset    bool // The stream or the connection was reset.
 }
 
-// HTTP2Attacks are requests of HTTP/2 that would be others once they are written as
-// HTTP/1.1, by what is wrong with them.
+// HTTP2Attacks are HTTP/2 requests that would become different requests if they were written
+// as HTTP/1.1, by their flaw.
 func HTTP2Attacks() map[string]Fields {
 	get := func(path string, more ...string) Fields {
 		return append(Fields{":method", "GET", ":scheme", "http", ":authority", "h", ":path", path}, more...)
@@ -47,8 +47,8 @@ func HTTP2Attacks() map[string]Fields {
 	}
 }
 
-// AskHTTP2 sends one request over a connection that was just opened, with a body and
-// trailers if there are any, and reads the answer. Nothing tidies what it sends.
+// AskHTTP2 sends one request over a new connection, with a body and trailers if there are
+// any, and reads the answer. It sends the fields unchecked.
 func AskHTTP2(c net.Conn, header Fields, body string, trailers Fields) (HTTP2Answer, error) {
 	var a HTTP2Answer
 	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {

@@ -1,6 +1,7 @@
-// Package proxytest is for tests of servers and their callers. It has connections
-// that are pipes in memory, on which a bubble of testing/synctest can wait, and the
-// known attacks by which a request is smuggled past one reader to another.
+// Package proxytest is for tests of servers and their callers. It has servers and clients,
+// connections that are pipes in memory, on which a bubble of testing/synctest can wait, and
+// a table of request smuggling attacks. It promises to end with the test, and is never
+// linked into a command.
 package proxytest
 
 import (
@@ -26,7 +27,7 @@ func Listen() *Listener {
 	return l
 }
 
-// Dial connects to whoever accepts. A closed listener refuses.
+// Dial connects to the listener, once it accepts. A closed listener refuses.
 func (l *Listener) Dial(ctx context.Context) (net.Conn, error) {
 	here, there := net.Pipe()
 	select {
@@ -39,7 +40,7 @@ func (l *Listener) Dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// Accept returns the other end of the next connection that is dialled.
+// Accept returns the other end of the next dialled connection.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// ShortQueue listens on a free port of the loopback, with a listen queue of that length:
-// once it is full the kernel drops what asks for a connection.
+// ShortQueue listens on a free port of the loopback, with a listen queue of backlog
+// connections: while it is full the kernel drops new ones.
 func ShortQueue(backlog int) (net.Listener, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/accesslog"
 )
 
-// countBody is r for the access log, which counts what is read of its body.
+// countBody has the bytes counted that are read of r's body, for the access log.
 func (x *request) countBody(r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &countedBody{ReadCloser: r.Body}
@@ -17,7 +17,7 @@ func (x *request) countBody(r *http.Request) {
 	}
 }
 
-// countedBody counts what is read of it.
+// countedBody counts the bytes that are read.
 type countedBody struct {
 	io.ReadCloser
 	n atomic.Int64

@@ -107,7 +107,7 @@ func TestHangUp_BeforeTheAppIsReady(t *testing.T) {
 	_ = l.Close() // There is no app yet.
 	s := startUnready(t, addr)
 	leaveAll := callAll(t, s, hangsUp["closes"])
-	eventually(t, "waiting", func() bool { return s.states()["held"] == len(waitsUnread) })
+	eventually(t, "waiting", func() bool { return s.states()["awaiting_app"] == len(waitsUnread) })
 	leaveAll()
 	eventually(t, "rid of them", func() bool { return len(s.states()) == 0 })
 	if l, err = net.Listen("tcp", addr); err != nil {

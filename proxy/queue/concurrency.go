@@ -8,9 +8,9 @@ import (
 	"github.com/wadi-run/wadi/proxy/hangup"
 )
 
-// admit waits for the limit and for the app, and forwards. When the context ends
-// it breaks off: the caller has gone, the timeout answers, or the process ends
-// and must not leave an empty 200 behind.
+// admit waits for the concurrency limit and for the app, and forwards. It aborts when the
+// context ends: the caller has gone, the deadline answers, or the process ends and must not
+// answer an empty 200.
 func (p *Proxy) admit(r *http.Request, x *request) {
 	if err := p.acquire(r, x); errors.Is(err, wadi.ErrQueueFull) {
 		x.timed.Header().Set("Retry-After", "1")
@@ -23,7 +23,7 @@ func (p *Proxy) admit(r *http.Request, x *request) {
 	p.forward(r, x)
 }
 
-// acquire waits for the limit, for as long as the caller does.
+// acquire waits for the concurrency limit, for as long as the caller waits.
 func (p *Proxy) acquire(r *http.Request, x *request) error {
 	if r.Context().Err() == nil && p.limiter.TryAcquire() {
 		return nil
@@ -32,8 +32,8 @@ func (p *Proxy) acquire(r *http.Request, x *request) error {
 	return p.limiter.Acquire(r.Context())
 }
 
-// watchCaller has the request end with its caller, until stop is called. Nobody reads from
-// the caller of one that waits, so that the server would not notice.
+// watchCaller cancels the request when its caller goes, until stop is called. The server
+// would not notice: nothing reads from the connection while the request waits.
 func (p *Proxy) watchCaller(r *http.Request, x *request) (stop func()) {
 	x.hasWaited = true
 	return hangup.Watch(r, x.timed.CallerGone)

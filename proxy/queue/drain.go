@@ -12,29 +12,29 @@ import (
 )
 
 const (
-	// settleLongest bounds the settling of a drain, as half of its timeout does.
+	// settleLongest bounds how long a drain settles, as half of its timeout does.
 	settleLongest = 10 * time.Second
-	// drainPoll is how often an almost finished drain looks for the last ones.
+	// drainPoll is the interval at which a drain checks for the last requests.
 	drainPoll = 10 * time.Millisecond
-	// drainReport is how often a drain that goes on says what it waits for.
+	// drainReport is the interval at which a drain logs what it waits for.
 	drainReport = 10 * time.Second
 )
 
-// settle says for how long callers are served that have not heard of a drain.
+// settle bounds how long a drain serves callers that don't know of it yet.
 func (p *Proxy) settle() drain.Policy {
 	return drain.Policy{Quiet: p.quietFor(), Max: min(settleLongest, p.cfg.Drain/2)}
 }
 
 func (p *Proxy) quietFor() time.Duration { return cmp.Or(p.cfg.Settle, DefaultSettle) }
 
-// startDrain makes the instance unready. It is heard of on every plane at once.
+// startDrain makes the instance unready on every plane at once.
 func (p *Proxy) startDrain() {
 	p.drain.Begin()
 	p.conns.GoAway(p.quietFor() / 2)
 	p.clock.Wake()
 }
 
-// drained waits until the drain has settled and the last request is answered.
+// drained waits until the drain has settled and the last request was answered.
 func (p *Proxy) drained(ctx context.Context) error {
 	select {
 	case <-p.drain.Settled():
@@ -47,7 +47,7 @@ func (p *Proxy) drained(ctx context.Context) error {
 	return nil
 }
 
-// remaining is what a drain still waits for.
+// remaining returns what a drain still waits for.
 func (p *Proxy) remaining() remaining {
 	r := p.inFlight.remaining()
 	if at := p.drainEnd.Load(); at != 0 {
@@ -56,7 +56,7 @@ func (p *Proxy) remaining() remaining {
 	return r
 }
 
-// logProgress says so in the log from time to time, until ctx ends.
+// logProgress logs what the drain waits for from time to time, until ctx ends.
 func (p *Proxy) logProgress(ctx context.Context) {
 	tick := time.NewTicker(drainReport)
 	defer tick.Stop()
@@ -71,7 +71,7 @@ func (p *Proxy) logProgress(ctx context.Context) {
 	}
 }
 
-// pollUntil waits until done says so.
+// pollUntil waits until done returns true.
 func pollUntil(ctx context.Context, done func() bool) error {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
@@ -107,8 +107,8 @@ func (p *Proxy) shutdown(ctx context.Context, traffic *http.Server) {
 	p.log.Info("drained", "seconds", time.Since(begun).Seconds())
 }
 
-// closeTraffic goes on until nobody is served any more. The server's own end comes last:
-// from then on it drops requests that it has read.
+// closeTraffic serves until the last request was answered, and closes the traffic plane. The
+// server's own shutdown comes last, as it drops requests that were read.
 func (p *Proxy) closeTraffic(ctx context.Context, traffic *http.Server) error {
 	select {
 	case <-p.drain.Settled():

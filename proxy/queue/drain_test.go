@@ -120,7 +120,7 @@ func TestDrain_RefusesWhatIsHeld(t *testing.T) {
 	s := startUnready(t, freeAddr(t))
 	first := make(chan answer, 1)
 	go func() { first <- s.get(s.Addr(), "/") }()
-	eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
+	eventually(t, "awaiting the app", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
 	s.stop()
 	if a := <-first; a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
 		t.Errorf("%d %q", a.StatusCode, a.text)
@@ -142,7 +142,7 @@ func TestDrain_TurnsAwayWhatIsHeld(t *testing.T) {
 			s := startUnready(t, freeAddr(t))
 			first := make(chan answer, 1)
 			go func() { first <- s.get(s.Addr(), "/", headers...) }()
-			eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
+			eventually(t, "awaiting the app", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
 			s.stop()
 			if a := <-first; a.StatusCode != 421 || a.Header.Get(wadi.HeaderInstance) != "" || a.Header.Get(wadi.HeaderError) != "draining" {
 				t.Errorf("%d %v %q, want 421 that is not the app's", a.StatusCode, a.Header, a.text)
@@ -162,7 +162,7 @@ func TestDrain_TurnsActivatorsAwayAtOnce(t *testing.T) {
 	go func() {
 		first <- s.get(s.Addr(), "/", wadi.HeaderService, "hello", wadi.HeaderInstance, "alloc", wadi.HeaderProxied, string(proof))
 	}()
-	eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
+	eventually(t, "awaiting the app", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
 	s.stop()
 	if a := <-first; a.StatusCode != 421 { // The drain settles in 10 s.
 		t.Errorf("%d %q, want 421", a.StatusCode, a.text)

@@ -2,10 +2,10 @@ package queue
 
 import "time"
 
-// maxDumped is how many requests a dump tells of.
+// maxDumped bounds the requests in a dump.
 const maxDumped = 1000
 
-// dump is what the queue-proxy does at the moment.
+// dump is what the queue-proxy is doing, for the admin plane.
 type dump struct {
 	Service  string          `json:"service"`
 	Revision string          `json:"revision"`
@@ -14,8 +14,8 @@ type dump struct {
 	Draining bool            `json:"draining"`
 	InFlight int             `json:"in_flight"`
 	Waiting  int             `json:"waiting"`
-	Rest     *remaining      `json:"drain_waits_for,omitempty"` // Of a drain.
-	Requests []dumpedRequest `json:"requests"`                  // The oldest first, and not all of very many.
+	Rest     *remaining      `json:"drain_waits_for,omitempty"` // While it drains.
+	Requests []dumpedRequest `json:"requests"`                  // The oldest first, at most maxDumped.
 }
 
 func (p *Proxy) dump() dump {
@@ -32,16 +32,15 @@ func (p *Proxy) dump() dump {
 	}
 }
 
-// dumpedRequest is a live request as the admin plane tells it. Paths may hold
-// what is nobody's business, so only methods are told.
+// dumpedRequest is a request in a dump. It has no path, which may hold secrets.
 type dumpedRequest struct {
 	Method     string  `json:"method"`
 	AgeSeconds float64 `json:"age_seconds"`
 	State      string  `json:"state"`            // queued, awaiting_app or forwarded.
-	Tunnel     bool    `json:"tunnel,omitempty"` // It was upgraded.
+	Tunnel     bool    `json:"tunnel,omitempty"` // The request was upgraded.
 }
 
-// oldest tells of the oldest requests, at most max.
+// oldest returns the oldest requests, at most max.
 func (l *inFlight) oldest(max int) []dumpedRequest {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,10 +18,10 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// ParseEnv reads the configuration from an environment such as [os.Environ]
-// gives. It reports every complaint at once. Names that don't begin with WADI_
-// are nobody's concern, but for Nomad's of ports and of the task's memory;
-// WADI_ADDR and WADI_VAR_* belong to the command line. An empty value counts as absent.
+// ParseEnv reads the configuration from an environment such as [os.Environ] returns. It
+// reports all errors at once, unknown names among them. It ignores names that don't begin
+// with WADI_, but for Nomad's of ports and of the task's memory, and WADI_ADDR and
+// WADI_VAR_*, which belong to the command line. An empty value counts as absent.
 func ParseEnv(environ []string) (Config, []error) {
 	e := &env{values: map[string]string{}}
 	var upstreams, mapped []uint16
@@ -36,7 +36,7 @@ func ParseEnv(environ []string) (Config, []error) {
 			}
 		}
 		if name == memoryName {
-			e.memory, _ = strconv.Atoi(value) // What is no number is no bound.
+			e.memory, _ = strconv.Atoi(value) // 0: not known.
 		}
 		if strings.HasPrefix(name, "WADI_") && name != "WADI_ADDR" && !strings.HasPrefix(name, "WADI_VAR_") {
 			e.values[name] = value
@@ -51,7 +51,7 @@ func ParseEnv(environ []string) (Config, []error) {
 	return c, e.errs
 }
 
-// config takes every known name out of the values.
+// config converts every known name and takes it out of the values.
 func (e *env) config() Config {
 	c := Config{
 		Service:  e.required("WADI_SERVICE"),
@@ -97,10 +97,10 @@ func (e *env) config() Config {
 	return c
 }
 
-// env holds the names that nobody has asked for yet, and the complaints.
+// env holds the names that are not converted yet, and the errors.
 type env struct {
 	values map[string]string
-	memory int // MiB of the task; 0 if that is not known.
+	memory int // MiB of the task; 0: not known.
 	errs   []error
 }
 

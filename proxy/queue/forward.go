@@ -13,21 +13,20 @@ import (
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
-// forward passes a request on as soon as the app is ready. When the app turns out
-// to have ended it has seen nothing of the request, which then waits like those
-// that come later, however often that happens. One that it may have died of is not sent
-// again.
+// forward passes a request on as soon as the app is ready. When the app turns out to have
+// ended before it saw anything of the request, the request waits again, however often that
+// happens. A request that may have killed the app is not sent again.
 func (p *Proxy) forward(r *http.Request, x *request) {
 	var breaks upstream.Breaks
 	var body *replay.Body
 	if r.Body != nil && r.Body != http.NoBody {
-		body = replay.New(r.Body, -1, 0) // An attempt that has read some of it is the last.
+		body = replay.New(r.Body, -1, 0) // The first attempt that reads from it is the last.
 	}
 	for refused := 0; ; refused++ {
 		x.state.Store(stateAwaitingApp)
 		ready := p.awaitApp(r, x, refused)
 		if r.Context().Err() != nil || ready && x.hasWaited && hangup.CallerLeft(r) {
-			panic(http.ErrAbortHandler) // Nobody waits for an answer: the app need not work for one.
+			panic(http.ErrAbortHandler) // No answer is due: the app is spared the work.
 		}
 		if !ready {
 			p.refuseDraining(r, x)
@@ -43,8 +42,8 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 		}
 		x.state.Store(stateForwarded)
 		if body != nil {
-			// To close the server's own body would be to wait for the rest of it. The request
-			// is a copy, made for its context.
+			// Closing the server's own body would wait for the rest of it. The request is a
+			// copy, made for its context.
 			r.Body = body.Attempt()
 		}
 		err := p.app.ForwardAfter(&x.timed, r, breaks)
@@ -65,13 +64,13 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 }
 
 const (
-	// refusedPause is the pause after the second refusal in a row of an app that probes
-	// find ready, and twice as long after each further one, up to maxRefusedPause.
+	// refusedPause is the pause after the second refused connection in a row of an app
+	// whose probes succeed. It doubles with each further one, up to maxRefusedPause.
 	refusedPause    = 5 * time.Millisecond
 	maxRefusedPause = time.Second
 )
 
-// awaitApp waits until the app is ready, which has refused x before so many times. False
+// awaitApp waits until the app is ready, after so many refused connections for x. False
 // means that the request is over, or that the instance ends without its app.
 func (p *Proxy) awaitApp(r *http.Request, x *request, refused int) bool {
 	if refused == 0 && p.ready.IsReady() {
@@ -80,7 +79,7 @@ func (p *Proxy) awaitApp(r *http.Request, x *request, refused int) bool {
 	defer p.watchCaller(r, x)()
 	ends := p.drain.Settled()
 	if x.proxied {
-		ends = p.drain.Begun() // The activator has heard of the drain by then, or hears of it now.
+		ends = p.drain.Begun() // The activator knows of the drain, or learns it by the answer.
 	}
 	if refused > 1 {
 		pause := time.NewTimer(min(refusedPause<<min(refused-2, 10), maxRefusedPause))
@@ -102,7 +101,7 @@ func (p *Proxy) awaitApp(r *http.Request, x *request, refused int) bool {
 	return false
 }
 
-// refuseFailed answers in place of an app that did not.
+// refuseFailed answers in place of an app that failed.
 func (p *Proxy) refuseFailed(r *http.Request, x *request, body *replay.Body, err error) {
 	var failed *upstream.ForwardError
 	if r.Context().Err() != nil || errors.As(err, &failed) && failed.Answered {
@@ -113,7 +112,7 @@ func (p *Proxy) refuseFailed(r *http.Request, x *request, body *replay.Body, err
 	}
 	p.log.Debug("request failed", "error", err)
 	if body != nil && isMalformed(body.Failure()) {
-		x.timed.Header().Set("Connection", "close") // What comes next is no request.
+		x.timed.Header().Set("Connection", "close") // The connection has no further request.
 		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, "the request's body can't be read")
 		return
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/wadi-run/wadi/proxy/clientcert"
 )
 
-// identity is what is proved about who sent a request.
+// identity is what is proved about a request's sender.
 type identity struct {
-	proxied bool   // An activator did, which counts it too.
-	cert    string // What the app is told of the caller's certificate; "" without one.
+	proxied bool   // It is an activator, which counts the request too.
+	cert    string // The header about the caller's certificate, for the app; "" without one.
 }
 
-// identify believes of h what Envoy has verified, and without the mesh what is proved.
-// Behind Envoy nobody else reaches the traffic listener but what runs in the instance
-// itself.
+// identify believes those claims in h that Envoy has verified, or without the mesh those
+// with the secret. Behind Envoy, only processes of the instance itself reach the traffic
+// listener otherwise.
 func (p *Proxy) identify(h http.Header) identity {
 	claim := first(h[wadi.HeaderProxied])
 	if p.cfg.Envoy == "" {
@@ -25,7 +25,7 @@ func (p *Proxy) identify(h http.Header) identity {
 	}
 	cert, err := clientcert.Parse(h[clientcert.Header])
 	if err != nil {
-		return identity{} // What Envoy said can't be told from what its caller did.
+		return identity{} // Envoy's own part can't be separated from its caller's.
 	}
 	return identity{
 		proxied: claim != "" && cert.FromActivator(p.cfg.Service),
@@ -33,7 +33,7 @@ func (p *Proxy) identify(h http.Header) identity {
 	}
 }
 
-// provesActivator says whether claim is the revision's secret.
+// provesActivator reports whether claim is the revision's secret.
 func (p *Proxy) provesActivator(claim string) bool {
 	if claim == "" || len(p.cfg.Proof) == 0 {
 		return false

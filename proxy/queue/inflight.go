@@ -8,8 +8,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/list"
 )
 
-// inFlight holds the requests that are here now. It is bounded by the limiter and
-// the connections.
+// inFlight holds the requests from their arrival to their end. The limiter and the number
+// of connections bound it.
 type inFlight struct {
 	mu  sync.Mutex
 	all list.List[*request] // In the order in which they came.
@@ -27,7 +27,7 @@ func (l *inFlight) remove(x *request) {
 	l.all.Remove(&x.node)
 }
 
-// endTunnels tells those that are upgraded, or will be, that the process ends.
+// endTunnels ends upgraded requests, also those that are upgraded later: the process ends.
 func (l *inFlight) endTunnels() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,11 +42,11 @@ func (l *inFlight) len() int {
 	return l.all.Len()
 }
 
-// remaining is what a drain waits for.
+// remaining is what a drain still waits for.
 type remaining struct {
 	Requests int       `json:"requests"`
 	Tunnels  int       `json:"tunnels"`        // Requests that were upgraded.
-	Until    time.Time `json:"until,omitzero"` // When they are cut off; zero: the drain does not end the process.
+	Until    time.Time `json:"until,omitzero"` // Time at which they are aborted; zero: the drain does not end the process.
 }
 
 func (r remaining) String() string {
@@ -64,7 +64,7 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// remaining counts what is left.
+// remaining counts the requests that are left.
 func (l *inFlight) remaining() (r remaining) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +78,7 @@ func (l *inFlight) remaining() (r remaining) {
 	return r
 }
 
-// hasActivity reports whether a request is here that counts as activity.
+// hasActivity reports whether one of the requests counts as activity.
 func (l *inFlight) hasActivity() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,14 +1,14 @@
 package queue
 
-// memoryName is how Nomad tells a task its memory, in MiB.
+// memoryName is Nomad's variable for a task's memory, in MiB.
 const memoryName = "NOMAD_MEMORY_LIMIT"
 
-// What may be here at once follows the task's memory: each request and each connection
-// may stall for as long as its time lasts. A stalled transfer holds some 45 KiB, with
-// the stacks of its goroutines; a connection of HTTP/2 with one in it, whose caller has
-// sent as much ahead as it may, some 100.
+// The bounds of requests and connections follow the task's memory, as each of them may
+// stall until its deadline. A stalled transfer takes some 45 KiB, with the stacks of its
+// goroutines; an HTTP/2 connection with one transfer, whose caller has sent ahead as much
+// as it may, some 100.
 const (
-	ownMemory   = 20 // MiB: the process with next to nothing to do, and its large buffers.
+	ownMemory   = 20 // MiB: the idle process, and its large buffers.
 	perRequest  = 48 // KiB.
 	perHTTP2    = 120
 	minBound    = 64
@@ -16,8 +16,7 @@ const (
 	maxHTTP2    = 4096
 )
 
-// maxInFlightFor is the bound of requests where nothing else is said and the task has
-// so many MiB; 0 is not known.
+// maxInFlightFor is the default bound of requests of a task with mib MiB; 0: not known.
 func maxInFlightFor(mib int) int {
 	if mib <= 0 {
 		return DefaultMaxInFlight
@@ -25,7 +24,7 @@ func maxInFlightFor(mib int) int {
 	return min(max((mib-ownMemory)<<10/perRequest, minBound), maxRequests)
 }
 
-// maxHTTP2For is the same for connections of HTTP/2.
+// maxHTTP2For is the bound of HTTP/2 connections of a task with mib MiB; 0: not known.
 func maxHTTP2For(mib int) int {
 	if mib <= 0 {
 		mib = defaultMemory
@@ -33,5 +32,5 @@ func maxHTTP2For(mib int) int {
 	return min(max((mib-ownMemory)<<10/perHTTP2, minBound), maxHTTP2)
 }
 
-// defaultMemory is what package jobspecs gives the task.
+// defaultMemory is the task's memory by package jobspecs, in MiB.
 const defaultMemory = 64

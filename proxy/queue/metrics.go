@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
-// metrics are the proxy's Prometheus metrics, on a registry of their own.
+// metrics are the queue-proxy's Prometheus metrics, on a registry of their own.
 type metrics struct {
 	registry *prometheus.Registry
 	classes  [len(classes)]prometheus.Counter
@@ -68,7 +68,7 @@ func newMetrics(p *Proxy) *metrics {
 	return m
 }
 
-// gauges read what p is doing at the moment of a scrape.
+// gauges read p's state at each scrape.
 func gauges(p *Proxy) []prometheus.Collector {
 	const connections, connectionsHelp = "wadi_queue_upstream_connections", "Open connections to the app, by whether a request uses them."
 	return []prometheus.Collector{
@@ -119,7 +119,7 @@ func (p *Proxy) metricsHandler() http.Handler {
 	mux.Handle("GET "+statsPath, p.statsHandler())
 	mux.HandleFunc("GET /ready", p.answerReady)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet || r.URL.Path != statsPath { // There it is known when the answer is.
+		if r.Method != http.MethodGet || r.URL.Path != statsPath { // Its handler waits, and does this itself.
 			deadline.EndUnread(w, r)
 		}
 		mux.ServeHTTP(w, r)

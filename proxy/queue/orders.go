@@ -11,24 +11,24 @@ import (
 	"github.com/wadi-run/wadi/proxy/replay"
 )
 
-// orderLease is how long an order is in force that is not said again. Who gives
-// orders says them again every few seconds.
+// orderLease is how long an order is in force unless it is repeated. The leader repeats it
+// every few seconds.
 const orderLease = 10 * time.Second
 
-// orders are what the leader tells the instance before it changes the count: to go, so
-// that the count is lowered only when nothing is in flight here, or to stay. Unlike a
-// drain it can be taken back, and ends by itself. Connections are left alone: who comes
-// all the same is served, but for activators, which can send elsewhere.
+// orders holds the leader's current order. Before it lowers the count, the leader orders an
+// instance to go, so that nothing is in flight when Nomad stops it, or to stay. Unlike a
+// drain, an order can be revoked and expires. Connections stay open and requests are served,
+// but for those of activators, which can send them elsewhere.
 type orders struct {
 	changed func()
 
-	kind atomic.Int32 // A kind of order, for those who only want to know whether there is one.
+	kind atomic.Int32 // The kind of the order, for readers without the mutex.
 
 	mu         sync.Mutex
-	since      time.Time // When it was told to go first.
-	last       time.Time // When a request came since that it took and that counts as activity; zero: none did.
+	since      time.Time // When the first order to go came.
+	last       time.Time // Last served request since that counts as activity; zero: none.
 	end        *time.Timer
-	generation int // Counts the orders, for a timer that comes too late.
+	generation int // Counts the orders, so that a late timer changes nothing.
 }
 
 // The kinds of orders, as numbers.
@@ -41,7 +41,7 @@ const (
 func (o *orders) going() bool  { return o.kind.Load() != ordersNone }
 func (o *orders) mustGo() bool { return o.kind.Load() == ordersGo }
 
-// current is the order that is in force.
+// current returns the order in force.
 func (o *orders) current() wadi.Order {
 	switch o.kind.Load() {
 	case ordersGo:
@@ -52,7 +52,7 @@ func (o *orders) current() wadi.Order {
 	return wadi.OrderStay
 }
 
-// apply takes in an order.
+// apply puts an order in force.
 func (o *orders) apply(order wadi.Order) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -66,7 +66,7 @@ func (o *orders) apply(order wadi.Order) {
 	o.set(kind)
 }
 
-// set makes kind what is in force, for the lease. The caller holds the mutex.
+// set puts kind in force for the lease. The caller holds the mutex.
 func (o *orders) set(kind int32) {
 	was := o.kind.Swap(kind)
 	o.generation++
@@ -95,12 +95,12 @@ func (o *orders) expire(turn int) {
 	}
 }
 
-// noteRequest notes a request that is served although the instance is to go.
+// noteRequest notes a request that is served despite an order to go.
 func (o *orders) noteRequest(counted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch kind := o.kind.Load(); {
-	case kind == ordersNone || !counted: // Monitors come every second; while they are here they count.
+	case kind == ordersNone || !counted: // Monitors call every second; they count only while in flight.
 	case kind == ordersGoIfIdle:
 		o.set(ordersNone)
 	default:
@@ -108,7 +108,7 @@ func (o *orders) noteRequest(counted bool) {
 	}
 }
 
-// durations are for how long it is to go, and for how long no request has come.
+// durations returns the age of the order to go, and the time since the last request.
 func (o *orders) durations() (since, quiet time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -123,10 +123,9 @@ func (o *orders) durations() (since, quiet time.Duration) {
 	return since, quiet
 }
 
-// diverts reports whether x, which is among the live ones, is better sent elsewhere
-// because the instance is to go, and notes it if not. Whose body is long, or of no known
-// length, is served: who sent it may not have all of it any more. Its answer says what
-// an activator has to know.
+// diverts reports whether x, which is in flight, is to be sent elsewhere because of an order
+// to go, and notes x if not. A request with a long body, or one of unknown length, is served:
+// the activator may not have kept all of it. The answer then carries the order.
 func (p *Proxy) diverts(r *http.Request, x *request) bool {
 	if !p.orders.going() {
 		return false
@@ -141,14 +140,14 @@ func (p *Proxy) diverts(r *http.Request, x *request) bool {
 	return false
 }
 
-// answerOrder carries out an order of an activator, and says what is still here. Of
-// anybody else it is refused: who could drain instances could stop a service.
+// answerOrder applies an order of an activator, and answers what is in flight. An order of
+// any other sender is refused: it could stop a service.
 func (p *Proxy) answerOrder(x *request, r *http.Request, order wadi.Order) {
 	if !p.identify(r.Header).proxied {
 		x.WriteHeader(http.StatusForbidden)
 		return
 	}
-	// First the order and then the count: a request that it does not meet is counted.
+	// The order comes before the count, so that a request which misses it is counted.
 	p.orders.apply(order)
 	if order == wadi.OrderGoIfIdle && p.inFlight.hasActivity() {
 		p.orders.apply(wadi.OrderStay)

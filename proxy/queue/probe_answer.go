@@ -6,17 +6,18 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// kindProbe is what the access log calls a probe.
+// kindProbe is a probe's kind in the access log.
 const kindProbe = "probe"
 
-// The results of probes, as the metrics have them.
+// The results of probes, for the metrics.
 const (
 	probedReady       = "ready"
 	probedNotReady    = "not_ready"
 	probedMisdirected = "misdirected"
 )
 
-// answerProbe tells whether requests may be sent here. The app sees nothing of it.
+// answerProbe answers an activator's probe or order: whether requests may be sent here. The
+// app does not see it.
 func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision string) {
 	x := newOwnAnswer(w, r)
 	p.setIdentity(x.Header())

@@ -30,21 +30,21 @@ import (
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
-// Bounds of the listeners.
+// Bounds of the servers.
 const (
 	planeIdleTimeout = 10 * time.Second // Of the admin and metrics planes.
 	planesTimeout    = 250 * time.Millisecond
 	maxStreams       = 1024 // HTTP/2 streams of one connection.
 
-	// appIdleTimeout is shorter than any common server keeps a connection, so
-	// that the app seldom closes one under a request. A new one costs little.
+	// appIdleTimeout is shorter than that of common servers, so that the app seldom closes
+	// a connection under a request. A new connection costs little.
 	appIdleTimeout = 1500 * time.Millisecond
-	// lingerMax is for how long a request whose caller has left counts against the
-	// limit, while the app says nothing and has not closed its side.
+	// lingerMax bounds how long a request whose caller has gone counts against the limit,
+	// while the app neither answers nor closes its side.
 	lingerMax = 10 * time.Second
 )
 
-// forwarder is the app, see [upstream.Upstream].
+// forwarder sends requests to the app, see [upstream.Upstream].
 type forwarder interface {
 	ForwardAfter(http.ResponseWriter, *http.Request, upstream.Breaks) error
 	Conns() (open, idle int)
@@ -58,7 +58,7 @@ type Proxy struct {
 	access *accesslog.Log // Nil unless asked for.
 
 	limiter   *limiter.Limiter
-	release   func() // Ends what the limiter has admitted.
+	release   func() // Frees the slot of an admitted request.
 	clock     *stats.Clock
 	recorder  *stats.Recorder
 	app       forwarder
@@ -67,10 +67,10 @@ type Proxy struct {
 	diagnosis *diagnosis.Diagnosis
 	shield    shield
 	drain     *drain.Drain
-	orders    orders // Not to be confused with drain, which ends the process.
+	orders    orders // To go or to stay, unlike drain, which ends the process.
 	conns     *conns.Listener
 	planes    struct{ admin, metrics *conns.Listener }
-	drainEnd  atomic.Int64 // When what is left is cut off, in Unix nanoseconds; 0: not by a drain so far.
+	drainEnd  atomic.Int64 // When the drain aborts the remaining requests, in Unix nanoseconds; 0: no drain has begun.
 	hangUps   hangup.Watcher
 	inFlight  *inFlight
 	metrics   *metrics
@@ -78,8 +78,8 @@ type Proxy struct {
 	listeners struct{ traffic, admin, metrics net.Listener }
 }
 
-// New opens the listeners and returns what serves on them. Access log lines go to
-// access, if the configuration asks for them.
+// New opens the listeners, in ctx, and returns the proxy that serves them. It writes the
+// access log to access, if the configuration asks for one.
 func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
 	p := &Proxy{cfg: cfg, log: log, clock: stats.NewClock(), inFlight: &inFlight{}, drain: drain.New(), keeper: deadline.NewTimer(cfg.Timeout)}
 	if cfg.AccessLog {
@@ -130,7 +130,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 		opened, err := drain.Listen(ctx, l.addr)
 		if err != nil {
 			p.Close()
-			return err // It says "listen tcp" and the address.
+			return err // The error has "listen tcp" and the address.
 		}
 		*l.to = opened
 	}
@@ -140,7 +140,7 @@ func (p *Proxy) listen(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the listeners of a proxy that is not run.
+// Close closes the listeners of a proxy that never runs.
 func (p *Proxy) Close() {
 	for _, l := range []net.Listener{p.listeners.traffic, p.listeners.admin, p.listeners.metrics} {
 		if l != nil {
@@ -158,8 +158,8 @@ func (p *Proxy) AdminAddr() string { return p.listeners.admin.Addr().String() }
 // MetricsAddr is the address of the metrics plane.
 func (p *Proxy) MetricsAddr() string { return p.listeners.metrics.Addr().String() }
 
-// Run serves until ctx ends, and then drains: see [Config.Drain]. It returns nil
-// unless a listener breaks.
+// Run serves until ctx ends, and then drains for at most [Config.Drain]. It returns nil
+// unless a listener fails.
 func (p *Proxy) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -189,7 +189,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { p.drain.Run(work, p.settle()); return nil })
 	p.log.Info("queue-proxy started", "service", p.cfg.Service, "revision", p.cfg.Revision,
-		"instance", p.cfg.Instance, "listen", p.Addr(), "target", p.cfg.Target)
+		"instance", p.cfg.Instance, "listen", p.Addr(), "admin", p.AdminAddr(), "metrics", p.MetricsAddr(), "target", p.cfg.Target)
 
 	select {
 	case <-ctx.Done():
@@ -204,14 +204,14 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// shutDownPlanes lets those that wait for an answer of the planes have it: the last
-// statistics, and that the drain is over.
+// shutDownPlanes lets the planes answer what waits there: the last statistics, and the end
+// of the drain.
 func (p *Proxy) shutDownPlanes(ctx context.Context, planes ...*http.Server) {
 	ctx, cancel := context.WithTimeout(ctx, planesTimeout)
 	defer cancel()
 	p.clock.Wake()
 	for _, s := range planes {
-		_ = s.Shutdown(ctx) // Who is not ready by then is cut off.
+		_ = s.Shutdown(ctx) // The rest is cut off.
 	}
 }
 
@@ -235,7 +235,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	return s
 }
 
-// planeServer serves a plane on which requests have next to no bodies.
+// planeServer serves the admin or metrics plane, on which bodies are tiny.
 func (p *Proxy) planeServer(ctx context.Context, h http.Handler, l *conns.Listener) *http.Server {
 	s := p.server(ctx, h, l)
 	s.IdleTimeout = planeIdleTimeout
@@ -254,7 +254,7 @@ func (p *Proxy) server(ctx context.Context, h http.Handler, l *conns.Listener) *
 	}
 }
 
-// quiet says whether a request to path is not activity.
+// quiet reports whether a request to path does not count as activity.
 func (p *Proxy) quiet(path string) bool {
 	for _, q := range p.cfg.Quiet {
 		if path == q {
@@ -264,7 +264,7 @@ func (p *Proxy) quiet(path string) bool {
 	return false
 }
 
-// setIdentity names this instance in an answer.
+// setIdentity names this instance in an answer's header.
 func (p *Proxy) setIdentity(h http.Header) {
 	h.Set(wadi.HeaderRevision, p.cfg.Revision)
 	if p.cfg.Instance != "" {

@@ -13,24 +13,24 @@ import (
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
-// Why a request is refused, as the metrics and Wadi-Error say. Timeouts are named as
-// their errors.
+// The reasons of refusals, for the metrics and Wadi-Error. Timeouts have the text of their
+// errors.
 const (
 	reasonMisdirected = "misdirected"
 	reasonQueueFull   = "queue_full"
 	reasonDraining    = "draining"
-	reasonLeaving     = "leaving" // Others take it.
+	reasonLeaving     = "leaving" // Other instances take the request.
 	reasonAppRefused  = "app_refused"
 	reasonAppFailed   = "app_failed"
-	reasonAppAnswer   = "app_malformed" // It answered, but not so that it could be passed on.
-	reasonMalformed   = "malformed"     // Mostly its framing, and net/http answers.
+	reasonAppAnswer   = "app_malformed" // The app's answer can't be passed on.
+	reasonMalformed   = "malformed"     // Mostly by its framing, which net/http answers.
 )
 
-// reasons are all of them.
+// reasons are all reasons, for metrics that exist from the start.
 var reasons = []string{reasonMisdirected, reasonQueueFull, reasonDraining, reasonLeaving, reasonAppRefused, reasonAppFailed, reasonAppAnswer, reasonMalformed,
 	deadline.ErrRequestTimeout.Error(), deadline.ErrResponseStartTimeout.Error(), deadline.ErrIdleTimeout.Error()}
 
-// failureReason is the reason of the metrics for how the app failed.
+// failureReason is the reason for a failure of the app.
 func failureReason(e *upstream.ForwardError) string {
 	switch {
 	case e.Refused:
@@ -41,8 +41,8 @@ func failureReason(e *upstream.ForwardError) string {
 	return reasonAppFailed
 }
 
-// refuse answers with a short text that says who answers; a gRPC call gets it with
-// the code that stands for the status, and counts by that.
+// refuse answers with a short text that names the queue-proxy. A gRPC call gets the code
+// that stands for the status, and is counted by the status.
 func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text string) {
 	p.metrics.refusals[reason].Inc()
 	x.timed.Header().Set(wadi.HeaderError, reason)
@@ -53,8 +53,8 @@ func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text str
 	x.Status, x.reason = status, reason
 }
 
-// answerMisdirected answers what is meant for another instance. 421 is for gRPC calls,
-// too: it is for those who know where else to send them.
+// answerMisdirected answers a request for another instance. A gRPC call gets 421, too: the
+// proxy that has sent it can send it elsewhere.
 func (p *Proxy) answerMisdirected(w http.ResponseWriter, r *http.Request) {
 	x := newOwnAnswer(w, r)
 	x.Header().Set(wadi.HeaderError, reasonMisdirected)
@@ -63,7 +63,7 @@ func (p *Proxy) answerMisdirected(w http.ResponseWriter, r *http.Request) {
 	p.refused(x, r, http.StatusMisdirectedRequest, reasonMisdirected)
 }
 
-// refuseMalformed answers what no app is sent, as it came over HTTP/2.
+// refuseMalformed answers a request that came over HTTP/2 and must not reach an app.
 func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why framing.Reason) {
 	x := newOwnAnswer(w, r)
 	x.Header().Set(wadi.HeaderError, reasonMalformed)
@@ -73,9 +73,9 @@ func (p *Proxy) refuseMalformed(w http.ResponseWriter, r *http.Request, why fram
 	p.refused(x, r, http.StatusBadRequest, reasonMalformed)
 }
 
-// refused counts and logs a request that was refused before it was one for the app.
+// refused counts and logs a request that was refused before its deadlines began.
 func (p *Proxy) refused(x *request, r *http.Request, status int, reason string) {
-	x.Status, x.reason = status, reason // Whatever HTTP says of it: to a gRPC call that is 200.
+	x.Status, x.reason = status, reason // A gRPC call has HTTP's status 200 all the same.
 	p.metrics.refusals[reason].Inc()
 	p.metrics.observe(status, time.Since(x.began))
 	if p.access != nil {
@@ -83,14 +83,14 @@ func (p *Proxy) refused(x *request, r *http.Request, status int, reason string) 
 	}
 }
 
-// newOwnAnswer is for a request that is answered at once, and waits for nothing.
+// newOwnAnswer returns the record of a request that is answered at once.
 func newOwnAnswer(w http.ResponseWriter, r *http.Request) *request {
 	deadline.EndUnread(w, r)
 	return &request{response: response{Writer: recording.Writer{ResponseWriter: w}}, method: r.Method, path: r.URL.Path, began: time.Now()}
 }
 
-// refuseDraining answers a request whose app has seen nothing of it, and will not. Activators
-// and callers' Envoys, who name the service, know where else to send it.
+// refuseDraining answers a request that the app has not seen and will not see. Activators
+// and callers' Envoys, which name the service, send it elsewhere.
 func (p *Proxy) refuseDraining(r *http.Request, x *request) {
 	const text = "the instance stops and its app is not ready"
 	x.timed.Header().Set("Retry-After", "1")
@@ -99,16 +99,17 @@ func (p *Proxy) refuseDraining(r *http.Request, x *request) {
 		return
 	}
 	p.metrics.refusals[reasonDraining].Inc()
-	x.instance = "" // Or it were the app's own answer.
+	x.instance = "" // With it this would count as the app's own answer.
 	x.timed.Header().Set(wadi.HeaderError, reasonDraining)
 	http.Error(&x.timed, "queue-proxy: "+text, http.StatusMisdirectedRequest)
 	x.reason = reasonDraining
 }
 
-// refuseStopping answers a request that others take.
+// refuseStopping answers a request that other instances take, as this one has the order to
+// go.
 func (p *Proxy) refuseStopping(x *request) {
 	p.metrics.refusals[reasonLeaving].Inc()
-	x.instance = "" // Or it were the app's own answer.
+	x.instance = "" // With it this would count as the app's own answer.
 	x.timed.Header().Set(wadi.HeaderError, reasonLeaving)
 	x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
 	http.Error(&x.timed, "queue-proxy: the instance is about to stop, others take its requests", http.StatusMisdirectedRequest)

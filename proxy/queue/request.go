@@ -11,36 +11,36 @@ import (
 	"github.com/wadi-run/wadi/proxy/recording"
 )
 
-// The states of a live request, in order.
+// The states of a request, in order.
 const (
-	stateQueued      int32 = iota // Waits for the limit.
-	stateAwaitingApp              // Waits for the app to be ready.
-	stateForwarded                // Is in the app.
+	stateQueued      int32 = iota // It waits for the concurrency limit.
+	stateAwaitingApp              // It waits for the app to be ready.
+	stateForwarded                // It is in the app.
 )
 
-// request is one request between its arrival and its end. All that it needs is in
-// it, so that it costs one allocation.
+// request is one request from its arrival to its end. It holds all that the request needs,
+// so that it costs one allocation.
 type request struct {
 	response
 	timed        deadline.Tracker
 	method       string
 	path         string
 	began        time.Time
-	waited       time.Duration // For limit and app; written before the state is stateForwarded.
+	waited       time.Duration // Time of the wait for limit and app; written before the state is stateForwarded.
 	state        atomic.Int32
-	counted      bool // It is activity; proxied says whether an activator counts it too.
-	namesService bool // By its service: it comes from an activator or a caller's Envoy.
+	counted      bool // It counts as activity; proxied says whether an activator counts it too.
+	namesService bool // Its headers name the service: it comes from an activator or a caller's Envoy.
 	identity
 
-	hasWaited bool         // For the limit or the app.
-	kind      string       // What it is, if it is not for the app.
-	reason    string       // Why the queue-proxy answered itself, if it did.
-	body      *countedBody // Of a request with a body; nil without an access log.
+	hasWaited bool         // It has waited for the limit or the app.
+	kind      string       // "probe", or "" for a request to the app.
+	reason    string       // Why the queue-proxy has answered itself; "" if it has not.
+	body      *countedBody // Nil without a body or an access log.
 
-	node list.Node[*request] // Guarded by live's mutex.
+	node list.Node[*request] // Guarded by inFlight's mutex.
 }
 
-// serve counts a request, bounds its time and passes it on.
+// serve counts a request, starts its deadlines and passes it on.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	x := &request{
 		response: response{Writer: recording.Writer{ResponseWriter: w}, instance: p.cfg.Instance},
@@ -64,7 +64,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	p.admit(r, x)
 }
 
-// ended counts a request that has been answered, or broken off.
+// ended counts a request that was answered or aborted.
 func (p *Proxy) ended(x *request, r *http.Request) {
 	p.inFlight.remove(x)
 	if x.counted {
@@ -72,7 +72,7 @@ func (p *Proxy) ended(x *request, r *http.Request) {
 	}
 	if err := x.timed.Refused(); err != nil {
 		p.metrics.refusals[err.Error()].Inc()
-		// Whatever HTTP says of it: to a gRPC call that is 200.
+		// A gRPC call has HTTP's status 200 all the same.
 		x.Status, x.reason = http.StatusGatewayTimeout, err.Error()
 	}
 	p.metrics.observe(x.Status, time.Since(x.began))

@@ -8,13 +8,13 @@ import (
 	"github.com/wadi-run/wadi/proxy/stats"
 )
 
-// headerReady tells on every answer of statistics whether requests may be sent here.
+// headerReady says with every answer of statistics whether requests may be sent here.
 const headerReady = "Wadi-Ready"
 
-// statsPath is where the statistics are.
+// statsPath is the path of the statistics.
 const statsPath = "/v1/stats"
 
-// statsHandler serves the statistics of the requests, and what is amiss with the app.
+// statsHandler serves the statistics of the requests, with the diagnosis of the app.
 func (p *Proxy) statsHandler() http.Handler {
 	return stats.Handler(p.recorder, func(h http.Header) {
 		h.Set(headerReady, strconv.FormatBool(p.isReady()))

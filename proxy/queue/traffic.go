@@ -7,15 +7,15 @@ import (
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// trafficHandler answers probes and what is not meant for this instance, and
-// passes everything else on to the app.
+// trafficHandler answers probes and requests for other instances, and passes all others
+// to the app.
 func (p *Proxy) trafficHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		draining := p.drain.HasBegun()
 		if draining && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
-			w.Header().Set("Connection", "close") // The next one goes elsewhere. For HTTP/2 see goAway.
+			w.Header().Set("Connection", "close") // The caller's next request goes elsewhere. HTTP/2 has package conns' GOAWAY.
 		}
-		if r.ProtoMajor != 1 { // Of HTTP/1 the listener has judged, before anything was read of it.
+		if r.ProtoMajor != 1 { // The listener has checked HTTP/1 already.
 			if why := framing.CheckHTTP2(r); why != framing.None {
 				p.refuseMalformed(w, r, why)
 				return
@@ -35,9 +35,9 @@ func (p *Proxy) trafficHandler() http.Handler {
 	})
 }
 
-// isMeant says whether a request is for this instance, as far as it says. A
-// splitter names service and revision only, an activator the instance too. The
-// names in a header are canonical, as these are.
+// isMeant reports whether a request is for this instance, by the headers that it has: a
+// splitter sets service and revision only, an activator the instance too. The keys are
+// canonical, as in h.
 func (p *Proxy) isMeant(h http.Header) bool {
 	return allAre(h[wadi.HeaderService], p.cfg.Service) &&
 		allAre(h[wadi.HeaderRevision], p.cfg.Revision) &&
@@ -51,7 +51,7 @@ func first(values []string) string {
 	return values[0]
 }
 
-// allAre says whether all the values of a header are empty or own.
+// allAre reports whether every value of a header is empty or own.
 func allAre(values []string, own string) bool {
 	for _, v := range values {
 		if v != "" && v != own {

@@ -173,7 +173,7 @@ func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
 	s := startUnready(t, target)
 	answers := make(chan answer)
 	go func() { answers <- s.get(s.Addr(), "/") }()
-	eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"held"`) })
+	eventually(t, "awaiting the app", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
 	if a := s.get(s.Addr(), "/", wadi.HeaderProbe, "hello-00001"); a.StatusCode != 503 || a.Header.Get(wadi.HeaderInstance) != "alloc" {
 		t.Errorf("probe while not ready: %d %v", a.StatusCode, a.Header)
 	}
@@ -195,7 +195,7 @@ func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
 	app.Close()
 	// The app has died and nobody knows yet: what it could not have seen waits too.
 	go func() { answers <- s.do(t.Context(), http.MethodPost, s.Addr(), "/", "whole") }()
-	eventually(t, "held", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"held"`) })
+	eventually(t, "awaiting the app", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
 	if a := s.get(s.MetricsAddr(), "/ready"); a.StatusCode != 503 {
 		t.Errorf("/ready with the app gone: %d", a.StatusCode)
 	}

@@ -7,9 +7,8 @@ import (
 	"unsafe"
 )
 
-// Read reads from a socket that does not wait, without telling the scheduler. P must
-// not be empty, nor longer than [Most]. Where there is nothing it returns EAGAIN, at
-// the end 0.
+// Read reads from a non-blocking socket, unannounced to the scheduler. P must not be empty,
+// nor longer than [MaxBytes]. It returns EAGAIN if there is nothing, and 0 at the end.
 func Read(fd uintptr, p []byte) (int, error) {
 	for {
 		n, _, err := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
@@ -22,7 +21,7 @@ func Read(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-// Write does the same the other way. It may write less than p.
+// Write writes to a non-blocking socket in the same way. It may write less than p.
 func Write(fd uintptr, p []byte) (int, error) {
 	for {
 		n, _, err := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))

@@ -1,14 +1,14 @@
 //go:build !linux || race
 
-// With the race detector the usual calls are made: they tell it that what was done
-// before a byte was written is done before it is read.
+// With the race detector the calls are package syscall's, which order what happens before a
+// byte is written and after it is read.
 
 package socket
 
 import "syscall"
 
-// Read reads from a socket that does not wait. P must not be empty. Where there is
-// nothing it returns EAGAIN, at the end 0.
+// Read reads from a non-blocking socket. P must not be empty. It returns EAGAIN if there is
+// nothing, and 0 at the end.
 func Read(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := syscall.Read(int(fd), p)
@@ -21,7 +21,7 @@ func Read(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-// Write does the same the other way. It may write less than p.
+// Write writes to a non-blocking socket. It may write less than p.
 func Write(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := syscall.Write(int(fd), p)

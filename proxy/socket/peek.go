@@ -2,8 +2,8 @@ package socket
 
 import "syscall"
 
-// Peek returns how much there is to read from a connection, up to one byte, and leaves
-// it there. It does not wait: 0 without an error is the end.
+// Peek returns how much there is to read from a connection, up to one byte, without
+// reading it. It does not wait: 0 without an error is the end.
 func Peek(conn syscall.RawConn) (n int, err error) {
 	var b [1]byte
 	if closed := conn.Control(func(fd uintptr) {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Poller waits for many connections, with one goroutine for all of them. Those of the
-// runtime's poller take one each, with its stack. [NewPoller] makes one.
+// Poller waits for events on many connections, with one goroutine for all of them. Waiting
+// by package net takes a goroutine with its stack for each. [NewPoller] makes one.
 type Poller struct {
 	file *os.File // The runtime waits for it as for any other file.
 	raw  syscall.RawConn
@@ -23,7 +23,7 @@ func NewPoller() (*Poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a poller: %w", err)
 	}
-	_ = unix.SetNonblock(fd, true) // Else it has no deadlines, and the next but one fails.
+	_ = unix.SetNonblock(fd, true) // Without it there are no deadlines, and SetReadDeadline fails.
 	p := &Poller{file: os.NewFile(uintptr(fd), "epoll")}
 	if p.raw, err = p.file.SyscallConn(); err == nil {
 		err = p.file.SetReadDeadline(time.Time{})
@@ -34,22 +34,22 @@ func NewPoller() (*Poller, error) {
 	return p, nil
 }
 
-// What a poller waits for: that there is something to read from a connection, that its
-// peer has ended what it sends; always, that it is broken.
+// The events of a poller: there is something to read from a connection, or its peer has
+// closed its writing half. A broken connection is always an event.
 const (
 	Readable = unix.EPOLLIN
 	Ended    = unix.EPOLLRDHUP
 )
 
-// Add has Wait tell of token for as long as there is one of events. What is closed is
-// forgotten.
+// Add has Wait return token while one of events holds for conn. A closed connection is
+// removed by itself.
 func (p *Poller) Add(conn syscall.RawConn, events uint32, token uint64) error {
 	return p.control(conn, unix.EPOLL_CTL_ADD, &unix.EpollEvent{
 		Events: events, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32)),
 	})
 }
 
-// Remove waits for conn no longer.
+// Remove ends the waiting for conn.
 func (p *Poller) Remove(conn syscall.RawConn) error {
 	return p.control(conn, unix.EPOLL_CTL_DEL, nil)
 }
@@ -62,8 +62,8 @@ func (p *Poller) control(conn syscall.RawConn, op int, e *unix.EpollEvent) (err 
 	return errors.Join(err, outer)
 }
 
-// Wait waits for some of the connections. It ends with [os.ErrDeadlineExceeded] at
-// a time, and when the poller is closed.
+// Wait waits for events, and returns how many tokens it has stored. It fails with
+// [os.ErrDeadlineExceeded] at until, and with another error when the poller is closed.
 func (p *Poller) Wait(tokens []uint64, until time.Time) (n int, err error) {
 	if err := p.file.SetReadDeadline(until); err != nil {
 		return 0, err
@@ -72,7 +72,7 @@ func (p *Poller) Wait(tokens []uint64, until time.Time) (n int, err error) {
 	got := 0
 	err = p.raw.Read(func(fd uintptr) bool {
 		for {
-			got, _ = unix.EpollWait(int(fd), events[:min(len(events), len(tokens))], 0) // It fails for a signal only.
+			got, _ = unix.EpollWait(int(fd), events[:min(len(events), len(tokens))], 0) // Only a signal makes it fail.
 			if got >= 0 {
 				return got > 0
 			}

@@ -1,16 +1,15 @@
 // Package socket reads and writes TCP connections as package net does, at less cost.
 //
-// Package net tells the scheduler of every call into the kernel, as one may take
-// long: then another thread has to go on with the goroutines that wait for this one.
-// Reading and writing a TCP connection never takes long, for package net has made it
-// one that does not wait: who would have to wait is told so. But where threads share
-// cores a call is often interrupted, by the very process that it has woken, and the
-// scheduler takes that for a long one: each time two threads change places, and one
-// that looks for such calls runs every 20 µs. That is a sixth of what a small request
+// Package net announces every system call to the scheduler, as a call may block its thread
+// and another thread then has to run the waiting goroutines. Reading and writing a TCP
+// connection never blocks, as package net makes its sockets non-blocking. But where threads
+// share cores a call is often interrupted, by the very process that it has woken, and the
+// scheduler takes it for a blocked one: two threads are switched each time, and a thread
+// that watches for such calls runs every 20 µs. That is a sixth of what a small request
 // costs in a proxy.
 //
-// It promises the errors of package net, deadlines and closing included. It refuses to
-// move more than [Most] bytes without telling: that could take long.
+// It promises the errors of package net, with deadlines and closing. It never moves more
+// than [MaxBytes] bytes unannounced, which could take long.
 package socket
 
 import (
@@ -21,13 +20,13 @@ import (
 	"syscall"
 )
 
-// MaxBytes is how much is read or written at once in this way; more goes the usual one.
+// MaxBytes bounds the bytes of an unannounced call; longer ones go through package net.
 const MaxBytes = 64 << 10
 
-// Calls is what connections have in common. Its zero value is ready.
+// Calls is shared by connections. Its zero value is ready.
 type Calls struct{ free sync.Pool }
 
-// Conn returns c, whose reading and writing costs less.
+// Conn returns c with cheaper reading and writing.
 func (s *Calls) Conn(c *net.TCPConn) *Conn {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -39,13 +38,13 @@ func (s *Calls) Conn(c *net.TCPConn) *Conn {
 // Conn is a TCP connection.
 type Conn struct {
 	*net.TCPConn
-	raw   syscall.RawConn // Nil: there is none, and all goes the usual way.
+	raw   syscall.RawConn // Nil: all calls go through package net.
 	calls *Calls
 }
 
 var _ net.Conn = (*Conn)(nil)
 
-// Read reads what there is, or waits for it.
+// Read reads what has come, or waits for it.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.raw == nil || len(p) == 0 || len(p) > MaxBytes {
 		return c.TCPConn.Read(p)
@@ -64,7 +63,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write writes all of p, unless it says why not.
+// Write writes all of p, or returns an error.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.raw == nil || len(p) == 0 || len(p) > MaxBytes {
 		return c.TCPConn.Write(p)
@@ -81,21 +80,20 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// failed is the error of a call, as package net has it.
+// failed returns the error that package net has for a failed call.
 func (c *Conn) failed(call string, err error) error {
 	return &net.OpError{Op: call, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(call, err)}
 }
 
-// withOp gives the error of a descriptor the name that a connection's has.
+// withOp gives the error of a descriptor the operation of a connection's error.
 func withOp(err error, call string) error {
 	if e, ok := err.(*net.OpError); ok {
-		e.Op = call // It is ours: made for this call.
+		e.Op = call // The error was made for this call.
 	}
 	return err
 }
 
-// op is one reading or writing. Those that wait for a peer hold one, not every
-// connection.
+// op is one read or write. Only connections with a call in progress have an op.
 type op struct {
 	p   []byte
 	n   int   // Bytes moved.
@@ -121,13 +119,13 @@ func (s *Calls) end(o *op) (n int, err error) {
 	return n, err
 }
 
-// tryRead reads what there is. It is not done if nothing is.
+// tryRead reads what has come. It is not done if there is nothing.
 func (o *op) tryRead(fd uintptr) bool {
 	o.n, o.err = Read(fd, o.p)
 	return o.err != syscall.EAGAIN
 }
 
-// tryWrite writes as much as goes. It is not done if some is left.
+// tryWrite writes as much as the socket takes. It is not done if some is left.
 func (o *op) tryWrite(fd uintptr) bool {
 	for o.n < len(o.p) {
 		n, err := Write(fd, o.p[o.n:])

@@ -35,7 +35,7 @@ func (l *Listener) StopAccepting() {
 // Accepted is closed when the last connection was accepted after StopAccepting.
 func (l *Listener) Accepted() <-chan struct{} { return l.accepted }
 
-// GoAway sends every HTTP/2 caller a GOAWAY, also those that come later: with the next
+// GoAway sends every HTTP/2 caller a GOAWAY, also on later connections: with the next
 // answer, or without one after patience.
 func (l *Listener) GoAway(patience time.Duration) {
 	l.requestGoAways(false, patience)

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// goAway asks an HTTP/2 caller to open no more streams on a connection while those that
-// it has opened are served. The server's own GOAWAY is final: what the caller has sent
-// before it reads that is dropped, and many callers don't send it again. For that reason
-// RFC 9113, section 6.8, has two, of which this is the first.
+// goAway asks an HTTP/2 caller to open no more streams on a connection, while open streams
+// are served. The server's own GOAWAY is final: it drops what the caller has sent before it
+// reads that frame, and many callers don't send it again. For that reason RFC 9113, section
+// 6.8, has two frames; this is the first.
 //
 // Go's client gives up even requests that the first one covers: a request that has chosen
 // the connection, and has no stream yet when the GOAWAY arrives, goes to another
