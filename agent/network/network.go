@@ -1,6 +1,5 @@
-// Package network names what realises routes: the mesh's config entries
-// (package mesh), the gateway's table (package table), and whatever else may carry
-// requests to a service.
+// Package network names what realises routes: the mesh's config entries (package mesh),
+// the gateway's table (package table), and any other layer that carries requests.
 //
 // It promises that a layer can be applied again at any time without a write if
 // nothing changed. It refuses to know how many instances there are: no layer is
@@ -22,14 +21,13 @@ type Layer interface {
 	Apply(ctx context.Context, r wadi.Route) error
 	// Remove takes a service out of the layer. Nothing there is no error.
 	Remove(ctx context.Context, service string) error
-	// Programmed reads back whether the layer carries the route, and says why not.
-	// A revision must not go to zero before: it may not be wakeable. Of one that
-	// is carried, why tells what is amiss all the same, and keeps nothing from zero:
-	// a host that another service holds.
+	// Programmed reads back whether the layer carries the route, and why not. A revision
+	// must not go to zero before: no request could wake it. Of a route that is carried, why
+	// names a conflict that does not prevent zero, such as a host of another service.
 	Programmed(ctx context.Context, r wadi.Route) (ok bool, why string, err error)
 }
 
-// Layers are several as one. All are tried, whatever becomes of the others.
+// Layers are several layers as one. All are tried, even if one fails.
 type Layers []Layer
 
 // Apply implements Layer.

@@ -104,7 +104,7 @@ func TestForeign_Delete(t *testing.T) {
 	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "service", "delete", "foreign-gone")
 	must(t, "delete the service", err)
 	wantUntouched(t, []consul.ConfigEntry{foreign})
-	for _, want := range []string{"service-splitter foreign-gone of somebody else", "delete it, and then service-resolver foreign-gone, service-defaults foreign-gone"} {
+	for _, want := range []string{"Wadi does not manage service-splitter foreign-gone", "delete it, and then service-resolver foreign-gone, service-defaults foreign-gone"} {
 		if ran.Code != 0 || !strings.Contains(ran.Stderr, want) {
 			t.Errorf("got %v, want %q in it", ran, want)
 		}

@@ -6,13 +6,13 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// farewell are the entries of a service that is being deleted. Every call goes to an
-// activator, with the service's name and no revision, and is told that there is no such
-// service any more: an instance that is to end gets none, and nothing is woken.
+// deletedEntries are the entries of a service that is being deleted. Every call goes to an
+// activator, with the service's name and no revision, which answers that there is no such
+// service any more: no draining instance gets a call, and nothing is woken.
 //
-// The name keeps its protocol and its timeouts. Without them Consul would make a TCP
-// service of it under the requests that its instances still answer.
-func farewell(r wadi.Route) []api.ConfigEntry {
+// The name keeps its protocol and its timeouts. Without them Consul would turn it into a
+// TCP service while its instances still answer requests.
+func deletedEntries(r wadi.Route) []api.ConfigEntry {
 	return []api.ConfigEntry{
 		defaults(r),
 		resolver(r, nil),

@@ -10,11 +10,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// kinds of entries, in the order in which they can be written: each refers only to
-// those before it, and who may call is said before there is a way.
+// kinds of entries, in the order in which they can be written: each refers only to those
+// before it, and intentions come before routing.
 func kinds() []string { return append([]string{api.ServiceIntentions}, routing()...) }
 
-// routing are the kinds that say where a name leads.
+// routing are the kinds that route a name.
 func routing() []string {
 	return []string{api.ServiceDefaults, api.ServiceResolver, api.ServiceSplitter, api.ServiceRouter}
 }
@@ -29,24 +29,24 @@ type Change struct {
 // Diff says which writes make the entries in have, as far as they are service's,
 // those in want, in an order that Consul accepts.
 //
-// An entry that is wanted, or that routes a name which we are to route, is foreign
-// if it was not written for the one who wants it. Then nothing is to be written: the
-// name is theirs. Foreign intentions only bar our own, because callers are led
-// astray by a half-written route, and not by who may call.
+// An entry that is wanted, or that routes a name which the service is to route, is foreign
+// if Wadi did not write it for the owner of the wanted entry. Then nothing is to be
+// written: the name belongs to others. Foreign intentions only prevent managed ones:
+// a half-written route leads callers astray, and other intentions do not.
 //
 // A subset to which the present entries refer stays in the resolver until they have
-// changed, and its failover is there only while a splitter is that names service and
-// revision: without them an activator can't tell whom a request is for. Ask again after
+// changed, and its failover is there only while there is a splitter that names service and
+// revision: without those names an activator can't route a request. Call Diff again after
 // the changes were made, until there are none.
 func Diff(service string, want, have []api.ConfigEntry) (changes []Change, foreign []api.ConfigEntry) {
-	barred := false
+	blocked := false
 	for _, h := range have {
 		if isForeign(service, want, h) {
 			foreign = append(foreign, h)
-			barred = barred || h.GetKind() != api.ServiceIntentions
+			blocked = blocked || h.GetKind() != api.ServiceIntentions
 		}
 	}
-	if barred {
+	if blocked {
 		return nil, foreign
 	}
 	for _, w := range inOrder(want) {
@@ -77,8 +77,8 @@ func Diff(service string, want, have []api.ConfigEntry) (changes []Change, forei
 	return changes, foreign
 }
 
-// isForeign tells whether somebody else's entry is where one of ours has to be, or
-// under a name that ours lead somewhere.
+// isForeign reports whether a foreign entry is where a managed one has to be, or under a
+// name that managed entries route.
 func isForeign(service string, want []api.ConfigEntry, h api.ConfigEntry) bool {
 	if w := find(want, h); w != nil {
 		return owner(h) != owner(w)
@@ -86,8 +86,8 @@ func isForeign(service string, want []api.ConfigEntry, h api.ConfigEntry) bool {
 	return owner(h) != service && slices.Contains(routing(), h.GetKind()) && findNamed(want, api.ServiceRouter, h.GetName()) != nil
 }
 
-// failoverLast is r without its failover until the present splitter names those whom
-// an activator is asked for. One that there is already is left alone.
+// failoverLast is r without its failover, until the present splitter names service and
+// revision to the activator. A failover that exists already stays.
 func failoverLast(r *api.ServiceResolverConfigEntry, h api.ConfigEntry, have []api.ConfigEntry) *api.ServiceResolverConfigEntry {
 	present, _ := h.(*api.ServiceResolverConfigEntry)
 	if present != nil && len(present.Failover) > 0 || namesItself(r.Name, have) {

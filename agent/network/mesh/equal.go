@@ -9,17 +9,17 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
-// Equal tells whether two entries say the same, apart from their indexes. What is
-// empty says nothing: Consul fills in empty objects. Of intentions neither does the
-// order of sources, nor what Consul derives or fills in: precedence and type.
+// Equal reports whether two entries say the same. It ignores indexes, and empty values, as
+// Consul fills in empty objects. Of intentions it ignores the order of sources, and what
+// Consul derives or fills in: precedence and type.
 func Equal(a, b api.ConfigEntry) bool {
-	x, errX := said(a)
-	y, errY := said(b)
+	x, errX := canonical(a)
+	y, errY := canonical(b)
 	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
 }
 
-// said is an entry as JSON, without what is empty or Consul's own.
-func said(e api.ConfigEntry) (any, error) {
+// canonical is an entry as JSON, without what is empty or Consul's own.
+func canonical(e api.ConfigEntry) (any, error) {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return nil, err
@@ -31,13 +31,13 @@ func said(e api.ConfigEntry) (any, error) {
 	delete(m, "CreateIndex")
 	delete(m, "ModifyIndex")
 	if sources, ok := m["Sources"].([]any); ok && e.GetKind() == api.ServiceIntentions {
-		saidOfSources(sources)
+		canonicalSources(sources)
 	}
 	return pruned(m), nil
 }
 
-// saidOfSources brings the sources of intentions into one form and order.
-func saidOfSources(sources []any) {
+// canonicalSources brings the sources of intentions into one form and order.
+func canonicalSources(sources []any) {
 	for _, s := range sources {
 		m, ok := s.(map[string]any)
 		if !ok {

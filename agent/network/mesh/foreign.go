@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Foreign returns the kind of an entry that says where a name leads and that Wadi has
-// not written; empty: there is none. Intentions may be anybody's.
+// Foreign returns the kind of a foreign entry that routes a name; empty: there is none.
+// Foreign intentions are not counted.
 func Foreign(ctx context.Context, entries interface {
 	Entry(ctx context.Context, kind, name string) (api.ConfigEntry, error)
 }, name string) (kind string, err error) {

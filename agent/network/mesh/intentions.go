@@ -11,12 +11,12 @@ import (
 // everyone is a source that stands for every service.
 const everyone = "*"
 
-// intentions let in those whom the route allows, the activator, and for a public
-// service the gateway; nobody else.
+// intentions allow the callers that the route allows, the activator, and for a public
+// service the gateway. All other callers are refused.
 //
-// They are of the service's own name only. An instance enforces them under that
-// name whichever name the caller dialled, and the activator judges by the service
-// that a header names: neither a tag's name nor the other two activators' need any.
+// Only the service's own name has them. An instance enforces them under that name,
+// whichever name the caller dialled, and the activator authorizes by the service that a
+// header names: neither a tag's name nor the other two activators' need any.
 func intentions(r wadi.Route) api.ConfigEntry {
 	allow := append(slices.Clone(r.Intentions.Allow), wadi.ServiceActivator)
 	if r.Visibility != wadi.MeshOnly {

@@ -1,8 +1,8 @@
 // Package mesh realises routes in the Consul service mesh, as config entries.
 //
-// It promises that rendering is pure, that an entry of somebody else is never
-// touched, and that what is written is accepted in the order in which it is
-// written. It refuses to look at instances: scaling writes nothing.
+// It promises that rendering is pure, that a foreign entry is never touched, and that
+// Consul accepts what is written in the order in which it is written. It refuses to know
+// instances: scaling writes nothing.
 package mesh
 
 import (
@@ -42,7 +42,7 @@ type Layer struct {
 	list listing
 }
 
-// ForeignError: an entry that a service needs is somebody else's.
+// ForeignError says that foreign entries are where a service needs its own.
 type ForeignError struct {
 	Entries []string // For instance "service-splitter hello".
 }
@@ -53,19 +53,19 @@ func (e *ForeignError) Error() string {
 	if !slices.ContainsFunc(e.Entries, func(s string) bool { return !strings.HasPrefix(s, api.ServiceIntentions+" ") }) {
 		remedy = "delete it, or take the intentions out of the service's file"
 	}
-	return fmt.Sprintf("somebody else wrote, and Wadi leaves alone: %s: %s", strings.Join(e.Entries, ", "), remedy)
+	return fmt.Sprintf("Wadi does not manage %s and leaves it alone: %s", strings.Join(e.Entries, ", "), remedy)
 }
 
 // Unwrap makes it wadi.ErrForeign.
 func (e *ForeignError) Unwrap() error { return wadi.ErrForeign }
 
-// maxRounds bounds how often Apply looks again at what it wrote. Two are needed
-// when a subset goes away; another when somebody writes in between.
+// maxRounds bounds how often Apply reads back what it wrote. Two rounds are needed when a
+// subset goes away, and another when an entry is written in between.
 const maxRounds = 5
 
 // Apply writes what is missing or differs of a route, and removes what is not
-// wanted any more. If somebody else's entry is in the way it writes nothing and
-// returns a *ForeignError; if that is only the intentions, it writes the rest first.
+// wanted any more. If a foreign entry is in the way it writes nothing and returns a
+// *ForeignError; if those are only intentions, it writes the rest first.
 func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 	want, err := wanted(r)
 	if err != nil {
@@ -112,7 +112,7 @@ func wanted(r wadi.Route) ([]api.ConfigEntry, error) {
 	return append(RenderActivator(r.Protocol), entries...), nil
 }
 
-// converge makes and looks again until nothing is left to do.
+// converge writes and reads back until nothing is left to do.
 func (l *Layer) converge(ctx context.Context, service string, want []api.ConfigEntry) error {
 	var last error
 	for range maxRounds {
@@ -127,16 +127,16 @@ func (l *Layer) converge(ctx context.Context, service string, want []api.ConfigE
 		case len(changes) == 0:
 			return nil
 		}
-		last = l.make(ctx, service, changes)
+		last = l.write(ctx, service, changes)
 		if last != nil && !errors.Is(last, wadi.ErrConflict) {
 			return last
 		}
 	}
-	return errors.Join(errors.New("entries do not settle"), last)
+	return errors.Join(errors.New("entries do not converge"), last)
 }
 
-// make carries changes out up to the first that fails.
-func (l *Layer) make(ctx context.Context, service string, changes []Change) error {
+// write makes changes, up to the first that fails.
+func (l *Layer) write(ctx context.Context, service string, changes []Change) error {
 	for _, c := range changes {
 		kind, name := c.Entry.GetKind(), c.Entry.GetName()
 		var err error
@@ -156,7 +156,7 @@ func (l *Layer) make(ctx context.Context, service string, changes []Change) erro
 	return nil
 }
 
-// foreignError names entries, and the service of ours that has one, if any has.
+// foreignError names entries, with the service that Wadi wrote one for, if it did.
 func foreignError(entries []api.ConfigEntry) error {
 	var names []string
 	for _, e := range entries {

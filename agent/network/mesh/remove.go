@@ -19,7 +19,7 @@ type KeptError struct {
 
 // Error implements error.
 func (e *KeptError) Error() string {
-	return fmt.Sprintf("%s of somebody else: Wadi leaves that alone, and Consul keeps what it needs: delete it, and then %s",
+	return fmt.Sprintf("Wadi does not manage %s, and Consul keeps what that refers to: delete it, and then %s",
 		strings.Join(e.Foreign, ", "), strings.Join(e.Managed, ", "))
 }
 
@@ -28,7 +28,7 @@ func (e *KeptError) Unwrap() error { return wadi.ErrForeign }
 
 // Remove deletes a service's entries, as far as they are managed. Those of the
 // activator stay: other services use them. So do, with a *KeptError, those that
-// Consul refuses to delete because somebody else's entry needs them.
+// Consul refuses to delete because a foreign entry refers to them.
 func (l *Layer) Remove(ctx context.Context, service string) error {
 	err := l.converge(ctx, service, nil)
 	if isRefusal(err) {
@@ -40,7 +40,7 @@ func (l *Layer) Remove(ctx context.Context, service string) error {
 	return nil
 }
 
-// isRefusal reports whether Consul may have refused a write for what it says.
+// isRefusal reports whether Consul may have refused a write for its content.
 func isRefusal(err error) bool {
 	if err == nil {
 		return false
@@ -55,8 +55,8 @@ func isRefusal(err error) bool {
 	return true
 }
 
-// removeRest deletes what can be, after Consul has refused a deletion with cause. If
-// nobody's entries explain that, cause is returned: it may be over soon.
+// removeRest deletes what can be deleted, after Consul has refused a deletion with cause.
+// If no foreign entries explain that, cause is returned: it may be over soon.
 func (l *Layer) removeRest(ctx context.Context, service string, cause error) error {
 	have, err := l.read(ctx, service, nil)
 	if err != nil {
@@ -65,7 +65,7 @@ func (l *Layer) removeRest(ctx context.Context, service string, cause error) err
 	changes, _ := Diff(service, nil, have)
 	var left []api.ConfigEntry
 	for _, c := range changes {
-		err := l.make(ctx, service, []Change{c})
+		err := l.write(ctx, service, []Change{c})
 		switch {
 		case err == nil:
 		case !isRefusal(err):
@@ -104,7 +104,7 @@ func (l *Layer) foreignReferences(ctx context.Context, service string, managed [
 	return foreign, nil
 }
 
-// leadsTo are the services that an entry names.
+// leadsTo are the services that an entry routes to.
 func leadsTo(e api.ConfigEntry) []string {
 	var out []string
 	switch e := e.(type) {

@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// What marks an entry as ours.
+// What marks an entry as managed.
 const (
 	metaManagedBy = "managed-by"
 	managedByWadi = "wadi"
@@ -29,7 +29,7 @@ const margin = 5 * time.Second
 // dial. It includes the TLS handshake, and one that takes longer fails all calls that wait
 // for a connection to that host, of which Envoy sends three again: with one second hundreds
 // of calls of a cold service on a busy machine failed, with five some did at ten times its
-// load. A host that is gone is taken out by Consul, not by this.
+// load. A host that is gone is removed by Consul, not by this timeout.
 const connectTimeout = 10 * time.Second
 
 // leg is what a revision gets of a route's traffic.
@@ -39,12 +39,12 @@ type leg struct {
 }
 
 // Render returns the config entries of a route, in the order in which they can be
-// written: who may call is said before there is a way, and a name is defined before
-// it is referred to.
+// written: intentions come before routing, and a name is defined before it is referred
+// to.
 //
 // A route with no revision in the mesh has none. That of a service that is being deleted
-// keeps its name and its intentions while its last instances run, and leads to an
-// activator, which says so.
+// keeps its name and its intentions while its last instances run, and routes to an
+// activator, which answers that it is deleted.
 func Render(r wadi.Route) []api.ConfigEntry {
 	if !InMesh(r) {
 		return nil
@@ -54,7 +54,7 @@ func Render(r wadi.Route) []api.ConfigEntry {
 		entries = append(entries, intentions(r))
 	}
 	if r.Deleted() {
-		return append(entries, farewell(r)...)
+		return append(entries, deletedEntries(r)...)
 	}
 	legs, tags := legsOf(r), tagged(r)
 	entries = append(entries, defaults(r))
@@ -69,8 +69,8 @@ func Render(r wadi.Route) []api.ConfigEntry {
 }
 
 // RenderActivator returns what the failover of every service of a protocol needs:
-// the protocol of its activator. Only of that one, so that somebody else's entry
-// for another activator is in nobody's way who does not need it.
+// the protocol of its activator. Other activators' entries are left out, so that a foreign
+// entry for one of them hinders no service that does not need it.
 func RenderActivator(p wadi.Protocol) []api.ConfigEntry {
 	name := wadi.ActivatorOf(p)
 	return []api.ConfigEntry{&api.ServiceConfigEntry{
@@ -89,9 +89,8 @@ func protocol(p wadi.Protocol) string {
 	return "http"
 }
 
-// InMesh tells whether anything of the route is in the mesh: during a change from
-// one mode to the other its revisions differ. Those that are not in it are reached
-// through the activator.
+// InMesh reports whether any revision of the route is in the mesh: while the mode changes,
+// its revisions differ. Those outside are reached through the activator.
 func InMesh(r wadi.Route) bool {
 	if r.Mesh != wadi.MeshOff {
 		return true
@@ -124,7 +123,7 @@ func defaults(r wadi.Route) api.ConfigEntry {
 	}
 }
 
-// resolver finds the instances of each leg, and without any an activator.
+// resolver finds the instances of each leg, and an activator where there are none.
 func resolver(r wadi.Route, legs []leg) api.ConfigEntry {
 	e := &api.ServiceResolverConfigEntry{
 		Kind: api.ServiceResolver, Name: r.Service, Meta: meta(r.Service),
@@ -161,8 +160,8 @@ func splitter(r wadi.Route, legs []leg) api.ConfigEntry {
 	return e
 }
 
-// headers name service and revision, if there is one, to whoever gets the request, and
-// take away what a caller claims in Wadi's name.
+// headers name the service and the revision, if there is one, to the receiver of a
+// request, and remove what a caller claims in Wadi's name.
 func headers(service, revision string) *api.HTTPHeaderModifiers {
 	set := map[string]string{wadi.HeaderService: service}
 	if revision != "" {
@@ -193,8 +192,7 @@ func meta(service string) map[string]string {
 	return map[string]string{metaManagedBy: managedByWadi, metaService: service}
 }
 
-// owner is the service, or activator, for which we wrote an entry; empty if we did
-// not write it.
+// owner is the service, or activator, for which Wadi wrote an entry; empty: it is foreign.
 func owner(e api.ConfigEntry) string {
 	m := e.GetMeta()
 	if m[metaManagedBy] != managedByWadi {

@@ -20,9 +20,9 @@ func tagged(r wadi.Route) []wadi.RouteTarget {
 	return tags
 }
 
-// router holds the only timeouts that count behind a splitter. A request that names
-// a tag goes to the tag's revision; the last route has no match and no service, and
-// so goes on into the splitter.
+// router has the only timeouts that apply behind a splitter. A request that names a tag
+// goes to the tag's revision. The last route has no match and no service, and so goes on
+// to the splitter.
 func router(r wadi.Route, tags []wadi.RouteTarget) api.ConfigEntry {
 	e := &api.ServiceRouterConfigEntry{Kind: api.ServiceRouter, Name: r.Service, Meta: meta(r.Service)}
 	for _, t := range tags {
@@ -46,7 +46,7 @@ func tagDefaults(r wadi.Route, t wadi.RouteTarget) api.ConfigEntry {
 	}
 }
 
-// tagRouter makes a tag's own name lead to its revision. A splitter would have no
+// tagRouter routes a tag's own name to its revision. A splitter would have no
 // timeouts, and a resolver's redirect no headers.
 func tagRouter(r wadi.Route, t wadi.RouteTarget) api.ConfigEntry {
 	return &api.ServiceRouterConfigEntry{
@@ -73,7 +73,7 @@ func tagDestination(r wadi.Route, t wadi.RouteTarget) *api.ServiceRouteDestinati
 func destination(longest time.Duration) *api.ServiceRouteDestination {
 	return &api.ServiceRouteDestination{
 		RequestTimeout: longest,
-		IdleTimeout:    longest, // Else Envoy ends a stream without bytes after 300 s.
+		IdleTimeout:    longest, // Otherwise Envoy ends a stream without bytes after 300 s.
 		NumRetries:     2,
 		// With splitter and failover this also moves a refused request to the
 		// activator; a route that names a subset only tries another instance.

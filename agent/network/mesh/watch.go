@@ -13,18 +13,18 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// watchPace is how long Watcher rests after each list of a kind: all entries come
-// with it, and a thousand services that are submitted at once change five times as many.
+// watchPace is how long Watcher rests after each list of a kind: a list has all entries,
+// and a thousand services that are submitted at once change five times as many.
 const watchPace = 500 * time.Millisecond
 
-// Watcher tells of which services somebody may have edited entries, Wadi itself
-// included: it does not judge what they say. Set its fields before Run.
+// Watcher finds the services whose entries may have been edited, by Wadi itself too: it
+// does not judge what they say. Set its fields before Run.
 type Watcher struct {
 	Source interface {
 		// WatchEntries emits all entries of a kind, now and after every change.
 		WatchEntries(ctx context.Context, kind string, emit func([]api.ConfigEntry), report func(error)) error
 	}
-	Layer *Layer // What it has listed of them is forgotten when they change.
+	Layer *Layer // Its listing is dropped when entries change.
 	Log   hclog.Logger
 
 	once   sync.Once
@@ -53,17 +53,17 @@ func (w *Watcher) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, kind := range kinds() {
 		g.Go(func() error {
-			told := false
+			failing := false
 			emit := func(entries []api.ConfigEntry) {
-				told = false
+				failing = false
 				w.take(kind, entries)
 				rest(ctx)
 			}
 			return w.Source.WatchEntries(ctx, kind, emit, func(err error) {
-				if !told {
+				if !failing {
 					w.Log.Warn("config entries can't be watched, edits are found within half a minute", "kind", kind, "error", err)
 				}
-				told = true
+				failing = true
 			})
 		})
 	}
@@ -79,7 +79,7 @@ func rest(ctx context.Context) {
 	}
 }
 
-// take notes what differs from what was there before.
+// take notes the entries that differ from the list before.
 func (w *Watcher) take(kind string, entries []api.ConfigEntry) {
 	w.mu.Lock()
 	before, known := w.seen[kind]
@@ -97,7 +97,7 @@ func (w *Watcher) take(kind string, entries []api.ConfigEntry) {
 		}
 	}
 	w.seen[kind] = now
-	w.all = w.all || !known // It may have changed since the service was read.
+	w.all = w.all || !known // Any entry may have changed since its service was read.
 	some := w.all || len(w.edited) > 0
 	w.mu.Unlock()
 	if !some {
@@ -130,8 +130,8 @@ func (w *Watcher) News() <-chan struct{} {
 	return w.news
 }
 
-// Take returns the services of which entries have changed since it was called last;
-// all: any may be among them.
+// Take returns the services whose entries have changed since it was called last; all: any
+// service may be among them.
 func (w *Watcher) Take() (services []string, all bool) {
 	w.init()
 	w.mu.Lock()
@@ -146,7 +146,7 @@ func (w *Watcher) Take() (services []string, all bool) {
 	return services, all
 }
 
-// forget makes the next look at the entries a new one.
+// forget drops the listing: the next read is a new one.
 func (l *Layer) forget() {
 	l.list.mu.Lock()
 	defer l.list.mu.Unlock()

@@ -4,7 +4,7 @@
 // Every agent's gateway follows the stored routes by itself, so this layer writes
 // nothing. It promises that a route counts as programmed only once this agent's
 // gateway, and the activator beside it, follow it: they learn of it together. It
-// refuses to decide who gets a host that two services claim.
+// refuses to decide which service gets a host that two claim.
 package table
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/wadi-run/wadi/agent/network"
 )
 
-// Gateway is the agent's own.
+// Gateway is the gateway of this agent.
 type Gateway interface {
 	// Serves reports whether it serves by the route, and what is amiss: the reason
 	// why not, or, of one that it carries, the hosts that other services hold.
@@ -32,12 +32,12 @@ type Layer struct {
 
 var _ network.Layer = (*Layer)(nil)
 
-// pollInterval is how often Apply looks at the gateway, which is a look at memory.
+// pollInterval is how often Apply asks the gateway, which reads memory.
 const pollInterval = 5 * time.Millisecond
 
 // Apply waits until the gateway has followed a route that was stored, which takes
-// milliseconds. Else it would be read back as missing, and the service be kept from
-// zero until the next look. One that does not follow is an error: try again.
+// milliseconds. Otherwise it would be read back as missing, and the service be kept from
+// zero until the next pass. A gateway that does not follow is an error: try again.
 func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 	patience := l.Patience
 	if patience == 0 {
@@ -63,8 +63,8 @@ func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 // Remove does nothing: a service that is no longer stored is in no table.
 func (l *Layer) Remove(context.Context, string) error { return nil }
 
-// Programmed asks the gateway. A host that another service holds is told, but bars
-// nothing: the service is woken under the service's own name.
+// Programmed asks the gateway. A host that another service has is reported, but prevents
+// nothing: the service is woken under its own name.
 func (l *Layer) Programmed(_ context.Context, r wadi.Route) (ok bool, why string, err error) {
 	ok, why = l.Gateway.Serves(r)
 	return ok, why, nil

@@ -16,10 +16,9 @@ import (
 // listingAge is how old a list of all entries may be to read one service's from it.
 const listingAge = time.Second
 
-// listing is all entries of the kinds that services have, as they were a moment
-// ago. A thousand services that are read back together need five calls with it. It
-// also knows under which other names a service has entries: those of tags that it
-// no longer has.
+// listing is all entries of the kinds that services have, as they were a moment ago. With
+// it a thousand services that are read back together need five calls. It also knows under
+// which other names a service has entries: those of tags that it no longer has.
 type listing struct {
 	mu      sync.Mutex
 	at      time.Time
@@ -59,8 +58,8 @@ func (l *Layer) read(ctx context.Context, service string, want []api.ConfigEntry
 	return l.each(ctx, keys, err)
 }
 
-// lookup tells which entries concern a service, and those that there are as listed;
-// nil if this layer has written for the service since.
+// lookup returns the keys of the entries that concern a service, and the entries as
+// listed; nil if this layer has written for the service since.
 func (l *Layer) lookup(ctx context.Context, service string, want []api.ConfigEntry) (keys []entryKey, listed []api.ConfigEntry, err error) {
 	l.list.mu.Lock()
 	defer l.list.mu.Unlock()
@@ -83,7 +82,7 @@ func (l *Layer) lookup(ctx context.Context, service string, want []api.ConfigEnt
 	return keys, listed, nil
 }
 
-// each reads entries one by one; those that are not there are left out.
+// each reads entries one by one, and leaves out those that do not exist.
 func (l *Layer) each(ctx context.Context, keys []entryKey, err error) ([]api.ConfigEntry, error) {
 	if err != nil {
 		return nil, err
@@ -102,8 +101,8 @@ func (l *Layer) each(ctx context.Context, keys []entryKey, err error) ([]api.Con
 	return have, nil
 }
 
-// concerning are the keys of what may be of a service: what is wanted, all that
-// routes a name which it is to route, what is under its own name, and others.
+// concerning are the keys of the entries that may belong to a service: those wanted, all
+// that route a name which it is to route, those under its own name, and others.
 func concerning(service string, want []api.ConfigEntry, others []entryKey) []entryKey {
 	keys := slices.Clone(others)
 	for _, kind := range kinds() {
