@@ -31,17 +31,17 @@ var (
 
 func (n apiNomad) ParseJob(ctx context.Context, token, namespace, jobHCL, variables string) ([]byte, error) {
 	job, err := n.Client.ParseJob(ctx, token, namespace, jobHCL, variables)
-	return job, nomadsWords(err)
+	return job, ownText(err)
 }
 
 func (n apiNomad) PlanJob(ctx context.Context, token string, job json.RawMessage) (string, error) {
 	plan, err := n.Client.PlanJob(ctx, token, job, false)
-	return plan.Warnings, nomadsWords(err)
+	return plan.Warnings, ownText(err)
 }
 
 func (n apiNomad) RegisterAt(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error) {
 	index, err := n.Register(ctx, token, job, 0, index)
-	return index, nomadsWords(err)
+	return index, ownText(err)
 }
 
 func (n apiNomad) Job(ctx context.Context, token, namespace, id string) (admission.Job, error) {
@@ -52,9 +52,9 @@ func (n apiNomad) Job(ctx context.Context, token, namespace, id string) (admissi
 	return admission.Job{Meta: job.Meta, Count: job.Count, ModifyIndex: job.JobModifyIndex}, err
 }
 
-// nomadsWords strips what we say around Nomad's opinion of a job, so that its
-// text stands alone before the user.
-func nomadsWords(err error) error {
+// ownText strips what is wrapped around Nomad's complaint about a job, so that the user
+// sees Nomad's text alone.
+func ownText(err error) error {
 	var parse *nomad.ParseError
 	var invalid *nomad.InvalidError
 	switch {
@@ -71,8 +71,8 @@ type catalog struct{ *consul.Client }
 
 var _ admission.Catalog = catalog{}
 
-// ForeignService implements [admission.Catalog]. Wadi's own services are registered by
-// Nomad with a revision in their meta. One whose checks fail is somebody's, too.
+// ForeignService implements [admission.Catalog]. Nomad registers managed services with a
+// revision in their meta; all others are foreign, also those whose checks fail.
 func (c catalog) ForeignService(ctx context.Context, name string) (what string, err error) {
 	found, err := c.Registered(ctx, name)
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {

@@ -8,8 +8,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/admin"
 )
 
-// admin is the admin plane of the agent. The API's server lets loopback callers
-// in, and those whose Nomad token may administer Nomad's agents.
+// admin is the admin plane of the agent. The API's server admits loopback callers, and
+// callers whose Nomad token may administer Nomad's agents.
 func (a *Agent) admin() http.Handler {
 	return admin.Handler(admin.Plane{
 		Drain: a.drain.Begin, Draining: a.drain.HasBegun, Drained: a.awaitDrained,
@@ -18,8 +18,8 @@ func (a *Agent) admin() http.Handler {
 	})
 }
 
-// dump shows what this agent knows: routes, instances, jobs and what is in
-// flight or waiting.
+// dump shows what this agent knows: routes, instances, jobs, and requests that are in flight
+// or waiting.
 func (a *Agent) dump() map[string]any {
 	type revision struct {
 		Instances []wadi.Endpoint `json:"instances"`

@@ -38,7 +38,7 @@ func (g *group) stop() {
 	g.wg.Wait()
 }
 
-// firstError returns the error of the first group of which a part failed.
+// firstError returns the error of the first group that has a failed part.
 func firstError(groups ...*group) error {
 	for _, g := range groups {
 		if err := context.Cause(g.ctx); err != nil && !errors.Is(err, context.Canceled) {

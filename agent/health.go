@@ -37,7 +37,7 @@ func (a *Agent) unhealthy() []wadi.Finding {
 		add(wadi.LevelFail, "no agent leads: nothing is reconciled or scaled, requests are served and wake", "")
 	}
 	if !a.watcher.Up() {
-		add(wadi.LevelFail, "Nomad's event stream is away", "")
+		add(wadi.LevelFail, "Nomad's event stream is down", "")
 	}
 	return out
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// installation is the name that tells the jobs of this installation from those of others.
+// installation is the name by which the jobs of this installation differ from those of others.
 // A Consul that has lost everything is another installation.
 type installation struct {
 	store *store.Store

@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// deposed is the term of an agent that leads no more. It may not know by itself.
+// deposed is the term of an agent that no longer leads. It may not know that yet.
 type deposed struct{ knows bool }
 
 func (d deposed) Certain() error {
@@ -50,9 +50,9 @@ func (r *reached) SendOrder(context.Context, wadi.Endpoint, wadi.Order) (wadi.Or
 	return wadi.OrderAnswer{}, nil
 }
 
-// An agent that does not know whether it leads can't lower a count: whoever it told to go
-// would only keep away those that call.
-func TestLeader_DeposedTellsNobodyToGo(t *testing.T) {
+// An agent that may not lead can't lower a count: an instance that it ordered to leave would
+// only refuse its callers.
+func TestLeader_DeposedOrdersNoInstanceToLeave(t *testing.T) {
 	r := &reached{}
 	o := leaderOrders{r, deposed{knows: true}}
 	for _, order := range []wadi.Order{wadi.OrderGo, wadi.OrderGoIfIdle} {
@@ -68,7 +68,7 @@ func TestLeader_DeposedTellsNobodyToGo(t *testing.T) {
 	}
 }
 
-// What can't be in one transaction with the lock is not done by who leads no more.
+// A deposed leader makes no write that is outside the lock's transactions.
 func TestLeader_DeposedChangesNothing(t *testing.T) {
 	ctx := t.Context()
 	for _, term := range []deposed{{knows: true}, {knows: false}} {

@@ -24,7 +24,7 @@ const (
 )
 
 // metricsPlane serves what monitoring, load balancers and other agents read: metrics,
-// readiness, statistics and the doctor's report. Anyone who reaches its listener may.
+// readiness, statistics and the doctor's report. It is public to all that reach its listener.
 type metricsPlane struct {
 	server   *http.Server
 	listener net.Listener

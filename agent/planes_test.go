@@ -19,8 +19,8 @@ import (
 	"github.com/wadi-run/wadi/agent/config"
 )
 
-// lonely is an agent that has neither Nomad nor Consul, and has not been run.
-func lonely(t *testing.T) *Agent {
+// unconnected is an agent without Nomad and Consul that is not run.
+func unconnected(t *testing.T) *Agent {
 	t.Helper()
 	file, _ := agenttest.SecureConfig(t, false)
 	cfg, problems := config.Load([]string{file}, func(string) string { return "" }, config.Flags{Name: "one"})
@@ -37,9 +37,9 @@ func lonely(t *testing.T) *Agent {
 	return a
 }
 
-// Each plane answers its own paths, and no other one's.
+// Each plane answers its own paths only.
 func TestPlanes_KeepToThemselves(t *testing.T) {
-	a := lonely(t)
+	a := unconnected(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { _ = a.front.gateway.Run(ctx); close(ended) }()
@@ -71,9 +71,9 @@ func TestPlanes_KeepToThemselves(t *testing.T) {
 	}
 }
 
-// The API's server asks who wants to administer an agent from another machine.
-func TestAdmin_NotForEverybody(t *testing.T) {
-	a := lonely(t)
+// The API's server admits callers from other machines to the admin plane only with a token.
+func TestAdmin_NeedsAToken(t *testing.T) {
+	a := unconnected(t)
 	for _, path := range []string{"/v1/admin/dump", "/debug/pprof/heap"} {
 		for remote, want := range map[string]int{"127.0.0.1:9": http.StatusOK, "192.0.2.1:9": http.StatusUnauthorized} {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
@@ -84,7 +84,7 @@ func TestAdmin_NotForEverybody(t *testing.T) {
 				t.Errorf("%s from %s: %d, want %d", path, remote, w.Code, want)
 			}
 		}
-		// With a token it is Nomad's word that counts, which is away here.
+		// Nomad judges the token, and is unavailable here.
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.RemoteAddr = "192.0.2.1:9"
 		r.Header.Set("X-Nomad-Token", "anything")
@@ -97,7 +97,7 @@ func TestAdmin_NotForEverybody(t *testing.T) {
 }
 
 func TestMetrics_KeepToTheConventions(t *testing.T) {
-	a := lonely(t)
+	a := unconnected(t)
 	w := httptest.NewRecorder()
 	a.metrics.server.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	text := w.Body.String()
@@ -115,10 +115,10 @@ func TestMetrics_KeepToTheConventions(t *testing.T) {
 	}
 }
 
-// Idle connections, and however many of one peer, don't keep others from the API and
-// the metrics; and a plane that does not speak HTTP/2 makes no buffers for its frames.
+// Idle connections, also many of one peer, don't keep others from the API and the metrics;
+// and a plane that does not speak HTTP/2 makes no buffers for its frames.
 func TestPlanes_IdleConnsMakeRoom(t *testing.T) {
-	a := lonely(t)
+	a := unconnected(t)
 	planes := newGroup(context.WithoutCancel(t.Context()))
 	defer planes.stop()
 	planes.run("api", a.api.run)

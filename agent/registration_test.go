@@ -15,9 +15,9 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// An agent without the right to ask for Consul's agent joins, and one that can't see who
-// else is there says that it waits.
-func TestMayJoin_WithoutAnswers(t *testing.T) {
+// An agent without the right to read Consul's agent joins, and one that can't list the other
+// agents says that it waits.
+func TestAwaitName_WithoutAnswers(t *testing.T) {
 	listed := make(chan int, 1)
 	listed <- http.StatusInternalServerError
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,9 +9,9 @@ import (
 	"github.com/wadi-run/wadi/agent/config"
 )
 
-// Reload takes in what of a new configuration needs no restart: the log level, which
-// somebody may have set otherwise meanwhile, and the certificates of the gateway, which
-// are looked at anyway. It returns the settings that have changed and wait for a restart.
+// Reload applies the settings that need no restart: the log level, even if the API has
+// changed it since, and the gateway's certificates, which are also read again now and then
+// without it. It returns the names of the changed settings that need a restart.
 func (a *Agent) Reload(next config.Config) []string {
 	a.log.SetLevel(hclog.LevelFromString(next.LogLevel))
 	if a.front.certs != nil {
@@ -21,9 +21,9 @@ func (a *Agent) Reload(next config.Config) []string {
 	return differing(a.cfg, next)
 }
 
-// differing names the settings and blocks of the configuration in which two differ.
+// differing returns the names of the settings and blocks in which two configurations differ.
 func differing(a, b config.Config) []string {
-	names := map[string]string{ // Where it is not the field's in lower case.
+	names := map[string]string{ // By field; the others have the name of their field.
 		"LogJSON": "log_json", "QueueProxyTask": "queue_proxy", "SidecarTask": "mesh.sidecar_task",
 	}
 	var out []string

@@ -23,7 +23,7 @@ func loaded(t *testing.T, file string) config.Config {
 	return cfg
 }
 
-// What is as it was differs in nothing, defaults of services and tasks included.
+// Two loads of one file don't differ, defaults of services and tasks included.
 func TestDiffering(t *testing.T) {
 	const example = "config/example.hcl"
 	a, b := loaded(t, example), loaded(t, example)

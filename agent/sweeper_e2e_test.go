@@ -20,8 +20,8 @@ import (
 	"github.com/wadi-run/wadi/internal/store"
 )
 
-// A job of Wadi's whose service is not stored is stopped, on a real Nomad; no job that
-// is somebody's, another installation's, or a service's.
+// On a real Nomad, an owned job whose service is not stored is stopped; not a foreign job,
+// nor one of another installation, nor one of a stored service.
 func TestSweep_RealNomad(t *testing.T) {
 	server, kv := nomadtest.Start(t), consultest.Start(t)
 	server.Namespace("team")

@@ -14,8 +14,8 @@ import (
 	"github.com/wadi-run/wadi/internal/store"
 )
 
-// A Consul that loses everything while agents run is another installation from then on:
-// no service is stored there, and the jobs that run are not its.
+// A Consul that loses everything while agents run is another installation from then on: no
+// service is stored there, and it owns none of the running jobs.
 func TestSweeper_ConsulThatLostEverything(t *testing.T) {
 	var filters []string
 	jobs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,10 +45,10 @@ func TestSweeper_ConsulThatLostEverything(t *testing.T) {
 	}
 	kv.Restore()
 	if _, err := list(t.Context()); err != nil || strings.Contains(filters[1], before) {
-		t.Errorf("asked for %q, %v, as if it still were %s", filters[1:], err, before)
+		t.Errorf("asked for %q, %v, as if it were still %s", filters[1:], err, before)
 	}
 	kv.Fail(http.StatusInternalServerError)
 	if _, err := list(t.Context()); err == nil || len(filters) > 2 {
-		t.Errorf("asked for %q though whose jobs are its own is not known, %v", filters[2:], err)
+		t.Errorf("asked for %q while the installation is not known, %v", filters[2:], err)
 	}
 }

@@ -4,8 +4,8 @@
 // It promises that no request passes before the intentions of its service are known to
 // be complete: without the right to read an intention, Consul answers as if there were
 // none. It promises that the last known intentions stay in force while Consul is away.
-// It refuses to judge by addresses or headers who calls: an identity is a certificate
-// of the mesh, or the gateway.
+// It refuses to identify callers by addresses or headers: an identity is a certificate of
+// the mesh, or the gateway.
 package authz
 
 import (
@@ -61,7 +61,7 @@ type Guard struct {
 type snapshot struct {
 	table    *intentions.Table
 	complete map[string]bool // By service: true if the table has all of its intentions, false if the token may read none.
-	hidden   map[string]bool // The services of which complete is false.
+	hidden   map[string]bool // The services for which complete is false.
 }
 
 // covers reports whether it is known if the intentions of a service may be read.
@@ -153,7 +153,7 @@ func (g *Guard) allComplete() bool {
 	return true
 }
 
-// refresh puts a table in force once it is known of which services it is complete:
+// refresh puts a table in force once it is known for which services it is complete:
 // without the right to read an intention, Consul answers as if there were none.
 func (g *Guard) refresh(ctx context.Context, table *intentions.Table, listed map[string]bool) error {
 	complete := maps.Clone(listed)

@@ -22,9 +22,9 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// fakeIntentions is Consul: what it tells, and what it hides.
+// fakeIntentions is Consul: what it emits, and what it hides.
 type fakeIntentions struct {
-	tell chan consul.Intentions
+	emit chan consul.Intentions
 
 	mu     sync.Mutex
 	hidden map[string]bool
@@ -35,7 +35,7 @@ type fakeIntentions struct {
 func (f *fakeIntentions) WatchIntentions(ctx context.Context, emit func(consul.Intentions), _ func(error)) error {
 	for {
 		select {
-		case i := <-f.tell:
+		case i := <-f.emit:
 			emit(i)
 		case <-ctx.Done():
 			return nil
@@ -71,7 +71,7 @@ func l4(destination, from string, action api.IntentionAction) *api.ServiceIntent
 
 // guarded runs a guard of the services hello and plain, which is not in the mesh.
 func guarded(t *testing.T) (g *Guard, f *fakeIntentions, route func(name string)) {
-	f = &fakeIntentions{tell: make(chan consul.Intentions)}
+	f = &fakeIntentions{emit: make(chan consul.Intentions)}
 	var mu sync.Mutex
 	routes := map[string]wadi.Route{"hello": {Service: "hello", Mesh: wadi.MeshEnvoy}, "plain": {Service: "plain", Mesh: wadi.MeshOff}}
 	g = New(f, func() map[string]wadi.Route {
@@ -89,7 +89,7 @@ func guarded(t *testing.T) (g *Guard, f *fakeIntentions, route func(name string)
 	}
 }
 
-// expect asks, once everything has come to rest.
+// expect authorizes a call once all goroutines are idle.
 func expect(t *testing.T, g *Guard, caller, service string, want error) {
 	t.Helper()
 	synctest.Wait()
@@ -107,17 +107,17 @@ func TestGuard(t *testing.T) {
 			t.Error("something is known")
 		}
 		changed := g.Changed()
-		f.tell <- consul.Intentions{DefaultAllow: true}
+		f.emit <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", nil)
 		<-changed
 		if err := g.Ready(t.Context()); err != nil {
 			t.Error(err)
 		}
-		f.tell <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "deny")}}
+		f.emit <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "deny")}}
 		expect(t, g, "web", "hello", wadi.ErrForbidden)
 		expect(t, g, "api", "hello", nil)
 		expect(t, g, wadi.ServiceGateway, "hello", nil)
-		f.tell <- consul.Intentions{Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "allow")}}
+		f.emit <- consul.Intentions{Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "allow")}}
 		expect(t, g, "web", "hello", nil)
 		expect(t, g, wadi.ServiceGateway, "hello", wadi.ErrForbidden)
 		if missing, known := g.Missing("hello", true); !known || len(missing) != 2 {
@@ -126,56 +126,56 @@ func TestGuard(t *testing.T) {
 	})
 }
 
-// A service outside the mesh is guarded by what names it, and by nothing else.
+// To a service outside the mesh only intentions that name it apply.
 func TestGuard_MeshOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, f, _ := guarded(t)
-		f.tell <- consul.Intentions{Entries: []*api.ServiceIntentionsConfigEntry{l4("*", "*", "deny")}}
+		f.emit <- consul.Intentions{Entries: []*api.ServiceIntentionsConfigEntry{l4("*", "*", "deny")}}
 		expect(t, g, wadi.ServiceGateway, "plain", nil)
 		expect(t, g, wadi.ServiceGateway, "hello", wadi.ErrForbidden)
-		f.tell <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("plain", wadi.ServiceGateway, "deny")}}
+		f.emit <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("plain", wadi.ServiceGateway, "deny")}}
 		expect(t, g, wadi.ServiceGateway, "plain", wadi.ErrForbidden)
 	})
 }
 
-// What may not be read looks like nothing, and nothing may mean that all may call.
+// Intentions that may not be read look like none, and none may mean that every caller may call.
 func TestGuard_Hidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, f, _ := guarded(t)
 		f.set(nil, "hello")
-		f.tell <- consul.Intentions{DefaultAllow: true}
+		f.emit <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", wadi.ErrUnavailable)
 		expect(t, g, wadi.ServiceGateway, "plain", nil)
 		if err := g.Ready(t.Context()); err != nil {
-			t.Errorf("one service that is hidden keeps the agent from starting: %v", err)
+			t.Errorf("a hidden service keeps the agent from starting: %v", err)
 		}
 		if err := g.Authorize("web", "hello", httptest.NewRequest(http.MethodGet, "/", nil)); !strings.Contains(err.Error(), "may not read") {
 			t.Errorf("got %v", err)
 		}
 		if _, known := g.Missing("hello", true); known {
-			t.Error("what is hidden is known")
+			t.Error("hidden intentions are known")
 		}
-		f.set(nil) // The right is given; nothing tells.
+		f.set(nil) // The right is given, without a signal.
 		time.Sleep(retryHidden)
 		expect(t, g, "web", "hello", nil)
 		// It is taken away: the intention that was there looks deleted.
-		f.tell <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "deny")}}
+		f.emit <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "deny")}}
 		expect(t, g, "web", "hello", wadi.ErrForbidden)
 		f.set(nil, "hello")
-		f.tell <- consul.Intentions{DefaultAllow: true}
+		f.emit <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", wadi.ErrUnavailable)
 	})
 }
 
-// While Consul can't say what it hides, the last known stays in force; the newest
-// comes into force as soon as it can.
+// While Consul can't say what it hides, the last known intentions stay in force; the newest
+// come into force as soon as it can.
 func TestGuard_Away(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, f, route := guarded(t)
-		f.tell <- consul.Intentions{DefaultAllow: true}
+		f.emit <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", nil)
 		f.set(errors.New("away"))
-		f.tell <- consul.Intentions{DefaultAllow: false}
+		f.emit <- consul.Intentions{DefaultAllow: false}
 		expect(t, g, "web", "hello", nil)
 		if err := g.Ready(t.Context()); err != nil {
 			t.Error(err)
@@ -194,12 +194,12 @@ func TestGuard_Away(t *testing.T) {
 	})
 }
 
-// A service that is new is not judged before its intentions are proved known, and
-// then without a change of any intention.
+// A new service is not authorized before its intentions are known to be complete, and then
+// without a change of any intention.
 func TestGuard_NewService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, f, route := guarded(t)
-		f.tell <- consul.Intentions{DefaultAllow: true}
+		f.emit <- consul.Intentions{DefaultAllow: true}
 		synctest.Wait()
 		f.set(nil, "secret")
 		route("secret")
@@ -233,7 +233,7 @@ func TestGuard_Caller(t *testing.T) {
 	if who, err := g.Caller(r); err == nil {
 		t.Errorf("a mesh gateway is %q", who)
 	}
-	// The names of Wadi's own parts: what intentions say of them is not for others.
+	// No other caller may use the names of Wadi's own parts.
 	for _, name := range append(wadi.Activators(), wadi.ServiceGateway) {
 		id.Path = "/ns/default/dc/dc1/svc/" + name
 		if who, err := g.Caller(r); err == nil || who != "" {
@@ -242,11 +242,11 @@ func TestGuard_Caller(t *testing.T) {
 	}
 }
 
-// Who calls a service in the moment in which it comes waits until it is known who may.
-func TestGuard_ServiceThatHasJustCome(t *testing.T) {
+// A call of a service that has just been routed waits until its intentions are known.
+func TestGuard_NewServiceWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, f, route := guarded(t)
-		f.tell <- consul.Intentions{DefaultAllow: true}
+		f.emit <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", nil)
 		route("fresh")
 		if err := g.Authorize("web", "fresh", httptest.NewRequest(http.MethodGet, "/", nil)); err != nil {

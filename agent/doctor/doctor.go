@@ -1,10 +1,9 @@
 // Package doctor examines an agent and what it works with, and says what to do about what
 // it finds.
 //
-// It promises that a report takes a few seconds at most, that it is made at most once in a
-// while however many ask for it, and that it names no service: anyone who reaches the
-// metrics listener may read it, and the agent's log has the names. It refuses to change
-// anything.
+// It promises that a report takes a few seconds at most, that it is made at most once in two
+// seconds however often it is requested, and that it names no service: it is public to all
+// that reach the metrics listener, and the agent's log has the names. It changes nothing.
 package doctor
 
 import (

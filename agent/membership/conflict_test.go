@@ -39,8 +39,7 @@ func TestJoinConflict(t *testing.T) {
 	}
 }
 
-// An agent of the same name is told apart by node and machine too: every machine has a
-// 127.0.0.1:4747.
+// Agents of one name differ by node and machine too: every machine has a 127.0.0.1:4747.
 func TestLocation(t *testing.T) {
 	own := Location{Node: "n1", Machine: "m1", HTTP: "127.0.0.1:4747"}
 	for _, tt := range []struct {

@@ -1,9 +1,9 @@
 // Package membership knows which Wadi agents there are, by what Consul lists and listed.
 //
-// It promises to remember agents that Consul does not list any more for as long as the
-// load that they counted matters, and to be bounded. It refuses to take Consul's word that
-// an agent is dead: one whose node's Consul agent is away is not listed and serves on.
-// It asks nobody: the caller feeds it with what Consul lists.
+// It promises to remember agents that Consul no longer lists for as long as the load that
+// they counted matters, and to be bounded. It refuses to conclude from a missing entry that
+// an agent is dead: one whose node's Consul agent is down is not listed and serves on. It
+// makes no calls: its owner gives it what Consul lists.
 package membership
 
 import (

@@ -21,7 +21,7 @@ const (
 )
 
 // roster remembers which agents there were. A missing entry in Consul proves nothing: an
-// agent whose node's Consul agent is away, or that drains, is not listed and serves on; and
+// agent whose node's Consul agent is down, or that drains, is not listed and serves on; and
 // an agent that died took the load that it had counted along. Every agent keeps a roster,
 // because the next leader has to know which agents there were before its term.
 type roster struct {
