@@ -48,6 +48,14 @@ func problemAt(rng hcl.Range, path, format string, args ...any) Problem {
 	}
 }
 
+// DiagnosticText is the message of a problem that HCL reports.
+func DiagnosticText(d *hcl.Diagnostic) string {
+	if d.Detail == "" {
+		return d.Summary
+	}
+	return d.Summary + ": " + d.Detail
+}
+
 // FromDiagnostics turns what HCL complains about into problems. Those without a
 // place of their own stand at fallback.
 func FromDiagnostics(diags hcl.Diagnostics, path string, fallback hcl.Range) []Problem {
@@ -57,11 +65,7 @@ func FromDiagnostics(diags hcl.Diagnostics, path string, fallback hcl.Range) []P
 		if d.Subject != nil {
 			rng = *d.Subject
 		}
-		msg := d.Summary
-		if d.Detail != "" {
-			msg += ": " + d.Detail
-		}
-		p := problemAt(rng, path, "%s", msg)
+		p := problemAt(rng, path, "%s", DiagnosticText(d))
 		p.Warning = d.Severity == hcl.DiagWarning
 		problems = append(problems, p)
 	}

@@ -140,18 +140,14 @@ func (l *loader) block(b *hcl.Block, path string, s section, first *hcl.Block, i
 // with the name.
 func (l *loader) diagnostics(diags hcl.Diagnostics, path string) {
 	for _, d := range diags {
-		msg, p := d.Summary, path
-		if d.Detail != "" {
-			msg += ": " + d.Detail
-		}
-		at := place{}
+		p, at := path, place{}
 		if d.Subject != nil {
 			at.rng = *d.Subject
 		}
 		if name := quoted(d.Detail); hclsyntax.ValidIdentifier(name) && strings.HasPrefix(d.Summary, "Unsupported") {
 			p = join(path, name)
 		}
-		l.problem(at, p, "%s", msg)
+		l.problem(at, p, "%s", jobspecs.DiagnosticText(d))
 	}
 }
 
