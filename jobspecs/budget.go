@@ -25,19 +25,19 @@ const (
 
 // budget is the remaining work of evaluations.
 type budget struct {
-	left     int
-	exceeded string // Why evaluation stopped; empty while it goes on.
-	reported bool
+	remaining int
+	exceeded  string // Why evaluation stopped; empty while it goes on.
+	reported  bool
 }
 
-func newBudget(work int) *budget { return &budget{left: work} }
+func newBudget(work int) *budget { return &budget{remaining: work} }
 
 // spend takes n from the budget, and reports whether that was enough.
 func (m *budget) spend(n int) bool {
-	if m.exceeded == "" && (n < 0 || n > m.left) {
+	if m.exceeded == "" && (n < 0 || n > m.remaining) {
 		m.stop("the expressions make more than %d KiB of values", maxWork>>10)
 	}
-	m.left -= n
+	m.remaining -= n
 	return m.exceeded == ""
 }
 

@@ -15,26 +15,26 @@ import (
 // check finds settings that are good by themselves and impossible together. head is the
 // place of complaints about settings that are all defaults.
 func (r *reader) check(s *wadi.Service, head hcl.Range) {
-	say := func(path, format string, args ...any) { r.addf(r.at(path, head), path, format, args...) }
-	r.checkScale(s.Scale, say)
-	r.checkTimes(s, say)
+	report := func(path, format string, args ...any) { r.addf(r.at(path, head), path, format, args...) }
+	r.checkScale(s.Scale, report)
+	r.checkTimes(s, report)
 
 	if s.Mesh == wadi.MeshEnvoy && s.Network == wadi.Host && r.good("mesh", "network") {
 		path, other := "network", "mesh"
 		if _, ok := r.ranges["network"]; !ok {
 			path, other = "mesh", "network"
 		}
-		say(path, "Envoy can't be in the host's network: mesh \"envoy\" needs network \"bridge\"; set network = \"bridge\" or mesh = \"off\" (%s is set %s)", other, r.origin(other))
+		report(path, "Envoy can't be in the host's network: mesh \"envoy\" needs network \"bridge\"; set network = \"bridge\" or mesh = \"off\" (%s is set %s)", other, r.origin(other))
 	}
 	if s.Probe.GRPC != nil && s.Protocol == wadi.HTTP1 && r.good("protocol") {
-		say("probe.grpc", "an app that speaks http1 can't answer a gRPC probe; set protocol = \"grpc\", or probe by http or tcp")
+		report("probe.grpc", "an app that speaks http1 can't answer a gRPC probe; set protocol = \"grpc\", or probe by http or tcp")
 	}
 	if s.Visibility == wadi.MeshOnly {
 		if s.Mesh == wadi.MeshOff && r.good("mesh", "visibility") {
-			say("visibility", "with mesh \"off\" nobody can call a service of visibility \"mesh\"; set visibility = \"public\" or mesh = \"envoy\" (mesh is set %s)", r.origin("mesh"))
+			report("visibility", "with mesh \"off\" nobody can call a service of visibility \"mesh\"; set visibility = \"public\" or mesh = \"envoy\" (mesh is set %s)", r.origin("mesh"))
 		}
 		if len(s.Domains) > 0 {
-			say("domains", "the gateway has no route to a service of visibility \"mesh\", so its domains do nothing; remove them or set visibility = \"public\"")
+			report("domains", "the gateway has no route to a service of visibility \"mesh\", so its domains do nothing; remove them or set visibility = \"public\"")
 		}
 	}
 	if rng, ok := r.ranges["port"]; ok && s.Network == wadi.Host && r.good("port", "network") {
@@ -42,33 +42,33 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 		p.Warning = true
 		r.problems = append(r.problems, p)
 	}
-	r.checkUpstreams(s, say)
-	r.checkTraffic(s, say)
-	r.checkIntentions(s, say)
+	r.checkUpstreams(s, report)
+	r.checkTraffic(s, report)
+	r.checkIntentions(s, report)
 }
 
-func (r *reader) checkUpstreams(s *wadi.Service, say func(path, format string, args ...any)) {
+func (r *reader) checkUpstreams(s *wadi.Service, report func(path, format string, args ...any)) {
 	ports := map[int]string{}
 	for _, u := range s.Upstreams {
 		path := "upstream." + u.Service
 		port := path + ".local_port"
 		if s.Mesh == wadi.MeshOff && r.good("mesh") {
-			say(path, "an upstream is reached through Envoy, and mesh is \"off\"; set mesh = \"envoy\" or remove it (mesh is set %s)", r.origin("mesh"))
+			report(path, "an upstream is reached through Envoy, and mesh is \"off\"; set mesh = \"envoy\" or remove it (mesh is set %s)", r.origin("mesh"))
 		}
 		switch use := reservedPort(u.LocalPort); {
 		case u.LocalPort == 0: // Reported when it was read.
 		case use != "":
-			say(port, "%d is reserved for %s; use another port", u.LocalPort, use)
+			report(port, "%d is reserved for %s; use another port", u.LocalPort, use)
 		case u.LocalPort == s.Port:
-			say(port, "%d is the port where the app itself listens; use another one", u.LocalPort)
+			report(port, "%d is the port where the app itself listens; use another one", u.LocalPort)
 		case ports[u.LocalPort] != "":
-			say(port, "%d is the local port of upstream %q already; use another one", u.LocalPort, ports[u.LocalPort])
+			report(port, "%d is the local port of upstream %q already; use another one", u.LocalPort, ports[u.LocalPort])
 		}
 		ports[u.LocalPort] = u.Service
 	}
 }
 
-func (r *reader) checkScale(s wadi.Scaling, say func(path, format string, args ...any)) {
+func (r *reader) checkScale(s wadi.Scaling, report func(path, format string, args ...any)) {
 	most := r.limits.MaxInstances
 	if s.Max > 0 {
 		most = s.Max
@@ -86,27 +86,27 @@ func (r *reader) checkScale(s wadi.Scaling, say func(path, format string, args .
 			continue
 		}
 		if s.Max > 0 {
-			say(c.path, "%d is above scale.max (%d, set %s)", c.n, s.Max, r.origin("scale.max"))
+			report(c.path, "%d is above scale.max (%d, set %s)", c.n, s.Max, r.origin("scale.max"))
 			continue
 		}
-		say(c.path, "%d is above the agent's limits.max_instances (%d)", c.n, most)
+		report(c.path, "%d is above the agent's limits.max_instances (%d)", c.n, most)
 	}
 	if s.Max > r.limits.MaxInstances {
-		say("scale.max", "%d is above the agent's limits.max_instances (%d)", s.Max, r.limits.MaxInstances)
+		report("scale.max", "%d is above the agent's limits.max_instances (%d)", s.Max, r.limits.MaxInstances)
 	}
 }
 
-func (r *reader) checkTimes(s *wadi.Service, say func(path, format string, args ...any)) {
+func (r *reader) checkTimes(s *wadi.Service, report func(path, format string, args ...any)) {
 	t := s.Timeout
 	if t.Request.D() > r.limits.MaxRequestTimeout {
-		say("timeout.request", "%s is above the agent's limits.max_request_timeout (%s)", span(t.Request.D()), span(r.limits.MaxRequestTimeout))
+		report("timeout.request", "%s is above the agent's limits.max_request_timeout (%s)", span(t.Request.D()), span(r.limits.MaxRequestTimeout))
 	}
 	for _, c := range []struct {
 		path string
 		d    wadi.Duration
 	}{{"timeout.response_start", t.ResponseStart}, {"timeout.idle", t.Idle}} {
 		if c.d > t.Request && r.good(c.path, "timeout.request") {
-			say(c.path, "%s is above timeout.request (%s, set %s), which ends the request before", span(c.d.D()), span(t.Request.D()), r.origin("timeout.request"))
+			report(c.path, "%s is above timeout.request (%s, set %s), which ends the request before", span(c.d.D()), span(t.Request.D()), r.origin("timeout.request"))
 		}
 	}
 	// A default that is longer than a short timeout.request does no harm.

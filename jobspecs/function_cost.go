@@ -187,5 +187,5 @@ func sizeOf(all ...cty.Value) int {
 	for _, v := range all {
 		m.charge(v, 0)
 	}
-	return maxWork - max(0, m.left)
+	return maxWork - max(0, m.remaining)
 }

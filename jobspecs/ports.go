@@ -108,9 +108,9 @@ func (f *groupChecker) port(p api.Port, static int) {
 
 // withPorts adds the user's ports to the network that Wadi makes, as the parser wrote
 // them.
-func withPorts(networks any, users any) {
+func withPorts(networks any, user any) {
 	all, _ := networks.([]any)
-	fromUser, _ := users.([]any)
+	fromUser, _ := user.([]any)
 	if len(all) == 0 || len(fromUser) == 0 {
 		return
 	}

@@ -150,7 +150,7 @@ func (r *renderer) group() (object, error) {
 		return nil, err
 	}
 	for _, key := range []string{"RestartPolicy", "ReschedulePolicy", "EphemeralDisk"} {
-		if _, users := g[key]; users {
+		if _, set := g[key]; set {
 			delete(parts, key)
 		}
 	}

@@ -17,11 +17,11 @@ const proxyRestartDelay = 50 * time.Millisecond
 // tasks are the user's tasks, and the queue-proxy after them.
 func (r *renderer) tasks(group object) ([]any, error) {
 	_, ownDisk := group["EphemeralDisk"]
-	users, _ := group["Tasks"].([]any)
-	tasks := make([]any, 0, len(users)+1)
+	userTasks, _ := group["Tasks"].([]any)
+	tasks := make([]any, 0, len(userTasks)+1)
 	found := false
 	given := r.given()
-	for _, t := range users {
+	for _, t := range userTasks {
 		task, ok := t.(object)
 		if !ok {
 			return nil, errors.New("read instance: a task is no object")

@@ -32,12 +32,12 @@ func (r *reader) traffic(b *hcl.Block, path string, s *wadi.Service) {
 
 // checkTraffic checks all traffic targets of a service together. A single one has all the
 // traffic unless it sets a percent; of several, one without percent only serves its tag.
-func (r *reader) checkTraffic(s *wadi.Service, say func(path, format string, args ...any)) {
+func (r *reader) checkTraffic(s *wadi.Service, report func(path, format string, args ...any)) {
 	if len(s.Traffic) == 0 {
 		return
 	}
 	if len(s.Traffic) > maxTargets {
-		say(TrafficPath(maxTargets), "at most %d traffic targets are possible, got %d", maxTargets, len(s.Traffic))
+		report(TrafficPath(maxTargets), "at most %d traffic targets are possible, got %d", maxTargets, len(s.Traffic))
 		return
 	}
 	if _, set := r.ranges["traffic[0].percent"]; len(s.Traffic) == 1 && !set {
@@ -59,17 +59,17 @@ func (r *reader) checkTraffic(s *wadi.Service, say func(path, format string, arg
 		first, twice := seen[key]
 		switch {
 		case twice && t.Tag != "":
-			say(path+".tag", "tag %q stands for the target at line %d already; a tag names one target", t.Tag, r.line(TrafficPath(first)))
+			report(path+".tag", "tag %q stands for the target at line %d already; a tag names one target", t.Tag, r.line(TrafficPath(first)))
 		case twice && t.Revision != "":
-			say(path, "%s has a target without a tag already, at line %d; add the percent of both into one, or give one of them a tag", t.Revision, r.line(TrafficPath(first)))
+			report(path, "%s has a target without a tag already, at line %d; add the percent of both into one, or give one of them a tag", t.Revision, r.line(TrafficPath(first)))
 		case t.Tag == "" && t.Percent == 0 && r.good(path+".percent"):
-			say(path+".percent", "a target with 0 percent and without a tag gets no request; give it one of them, or remove it")
+			report(path+".percent", "a target with 0 percent and without a tag gets no request; give it one of them, or remove it")
 		default:
 			seen[key] = i
 		}
 	}
 	if good && sum != wadi.WeightAll {
-		say(TrafficPath(0), "the percent of all traffic targets must sum to exactly 100, got %s", figure(float64(sum)/100))
+		report(TrafficPath(0), "the percent of all traffic targets must sum to exactly 100, got %s", figure(float64(sum)/100))
 	}
 }
 
@@ -121,9 +121,9 @@ func (r *reader) intentions(b *hcl.Block, path string, s *wadi.Service) {
 	s.Intentions = &in
 }
 
-func (r *reader) checkIntentions(s *wadi.Service, say func(path, format string, args ...any)) {
+func (r *reader) checkIntentions(s *wadi.Service, report func(path, format string, args ...any)) {
 	if s.Intentions != nil && s.Mesh == wadi.MeshOff && r.good("mesh") {
-		say("intentions", "intentions are about callers in the mesh, and mesh is \"off\": whoever reaches an instance may call it; set mesh = \"envoy\" or remove them (mesh is set %s)", r.origin("mesh"))
+		report("intentions", "intentions are about callers in the mesh, and mesh is \"off\": whoever reaches an instance may call it; set mesh = \"envoy\" or remove them (mesh is set %s)", r.origin("mesh"))
 	}
 }
 

@@ -299,7 +299,7 @@ func TestTerm_Confirm(t *testing.T) {
 		if err := errors.Join(term.Certain(), term.Confirm(ctx)); err != nil {
 			t.Errorf("while it leads: %v", err)
 		}
-		held := []consul.Op{term.Held(), {Verb: consul.Set, Key: "fenced", Value: []byte("1")}}
+		held := []consul.Op{term.Fence(), {Verb: consul.Set, Key: "fenced", Value: []byte("1")}}
 		if _, err := p.Client.Txn(ctx, held); err != nil {
 			t.Errorf("fenced write while it leads: %v", err)
 		}

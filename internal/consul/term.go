@@ -16,9 +16,9 @@ const lockPoll = time.Second
 // Lock is a key and the session that has it.
 type Lock struct{ Key, Session string }
 
-// Held is the operation that makes a transaction fail with [wadi.ErrNotLeading] unless the
+// Fence is the operation that makes a transaction fail with [wadi.ErrNotLeading] unless the
 // session has the lock: Consul decides that, whatever the session's owner believes.
-func (l Lock) Held() Op { return Op{Verb: MustHold, Key: l.Key, Session: l.Session} }
+func (l Lock) Fence() Op { return Op{Verb: MustHold, Key: l.Key, Session: l.Session} }
 
 // Term is one agent's time as leader. It is safe for concurrent use.
 //

@@ -211,11 +211,11 @@ func (p *pathRule) matches(path string) match {
 }
 
 func (h *headerRule) matches(r *Request) match {
-	value, there := r.header(h.name)
+	value, found := r.header(h.name)
 	switch {
-	case there == maybe:
+	case found == maybe:
 		return maybe
-	case there == no:
+	case found == no:
 		// Envoy inverts the match of a value, but not the absence of a header.
 		return matchOf(h.text == nil && h.invert)
 	case h.text == nil:

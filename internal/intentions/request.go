@@ -26,7 +26,7 @@ func Of(r *http.Request) Request {
 
 // header returns a header's value as Envoy compares it, several joined. name is in lower
 // case. there is maybe if an instance's Envoy may see another value.
-func (r *Request) header(name string) (value string, there match) {
+func (r *Request) header(name string) (value string, found match) {
 	switch name {
 	case ":method":
 		return r.Method, yes

@@ -9,9 +9,7 @@ package nomad
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,7 +18,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// Config says how Nomad is reached.
+// Config is how to reach Nomad.
 type Config struct {
 	Address string // For instance http://127.0.0.1:4646 or unix:///run/nomad.sock.
 	Token   string // The agent's own.
@@ -113,49 +111,6 @@ func (c *Client) query(ctx context.Context, token, namespace string) *api.QueryO
 
 func (c *Client) write(ctx context.Context, token, namespace string) *api.WriteOptions {
 	return (&api.WriteOptions{AuthToken: token, Namespace: namespace}).WithContext(ctx)
-}
-
-// retryBusy repeats a request that Nomad answered with 429: it has too many connections or
-// calls, and did nothing.
-type retryBusy struct{ next http.RoundTripper }
-
-// maxTries bounds how often one request is sent.
-const maxTries = 5
-
-// RoundTrip implements http.RoundTripper.
-func (r *retryBusy) RoundTrip(req *http.Request) (*http.Response, error) {
-	wait := 50 * time.Millisecond
-	for try := 1; ; try++ {
-		resp, err := r.next.RoundTrip(req)
-		if err != nil || resp.StatusCode != http.StatusTooManyRequests || try == maxTries {
-			return resp, err
-		}
-		if req.Body != nil && req.GetBody == nil {
-			return resp, nil
-		}
-		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
-		if err := errors.Join(err, resp.Body.Close()); err != nil {
-			return nil, err
-		}
-		if err := sleep(req.Context(), wait); err != nil {
-			return nil, err
-		}
-		wait *= 2
-		if req, err = rewound(req); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// rewound is req with its body from the start.
-func rewound(req *http.Request) (*http.Request, error) {
-	req = req.Clone(req.Context())
-	if req.GetBody == nil {
-		return req, nil
-	}
-	body, err := req.GetBody()
-	req.Body = body
-	return req, err
 }
 
 // sleep waits for d or until ctx ends.

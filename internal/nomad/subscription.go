@@ -48,7 +48,7 @@ const (
 )
 
 // runSubscription keeps a stream open until ctx ends.
-func (w *Watcher) runSubscription(ctx context.Context, namespace string, tell func(update) error) {
+func (w *Watcher) runSubscription(ctx context.Context, namespace string, emit func(update) error) {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, pauseMaxRefused
 	for {
@@ -56,9 +56,9 @@ func (w *Watcher) runSubscription(ctx context.Context, namespace string, tell fu
 			if n.snapshot != nil {
 				b.Reset()
 			}
-			return tell(n)
+			return emit(n)
 		})
-		if ctx.Err() != nil || tell(update{covers: covers, err: err}) != nil {
+		if ctx.Err() != nil || emit(update{covers: covers, err: err}) != nil {
 			return
 		}
 		pause := b.NextBackOff()
@@ -73,7 +73,7 @@ func (w *Watcher) runSubscription(ctx context.Context, namespace string, tell fu
 
 // runStream reads everything and then follows one stream until it breaks. It returns the
 // namespaces that the stream covered, and why it broke.
-func (w *Watcher) runStream(ctx context.Context, namespace string, tell func(update) error) (covers map[string]bool, err error) {
+func (w *Watcher) runStream(ctx context.Context, namespace string, emit func(update) error) (covers map[string]bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if covers, err = w.Client.covers(ctx, namespace); err != nil {
@@ -90,7 +90,7 @@ func (w *Watcher) runStream(ctx context.Context, namespace string, tell func(upd
 			silent.Stop()
 			f, err := w.Client.readSnapshot(ctx, namespace, covers)
 			if err == nil {
-				err = tell(update{snapshot: &f, covers: covers})
+				err = emit(update{snapshot: &f, covers: covers})
 			}
 			began = true
 			silent.Reset(w.Silence)
@@ -101,7 +101,7 @@ func (w *Watcher) runStream(ctx context.Context, namespace string, tell func(upd
 		if err != nil || len(changes) == 0 {
 			return err
 		}
-		return tell(update{changes: changes})
+		return emit(update{changes: changes})
 	})
 	switch {
 	case errors.Is(context.Cause(ctx), errSilent):

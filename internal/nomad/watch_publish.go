@@ -8,16 +8,16 @@ import (
 
 // publish gives readers the changes since the last publication.
 func (w *Watcher) publish(s *state) {
-	appeared, news := false, false
+	anyAppeared, anyChanged := false, false
 	for k, job := range s.dirty {
-		now, changed := w.publishRevision(s, k)
-		appeared, news = appeared || now, news || changed || job
+		appeared, changed := w.publishRevision(s, k)
+		anyAppeared, anyChanged = anyAppeared || appeared, anyChanged || changed || job
 	}
 	clear(s.dirty)
-	if appeared {
+	if anyAppeared {
 		broadcast(&w.absent)
 	}
-	if news {
+	if anyChanged {
 		w.notifyChanged()
 	}
 }

@@ -34,8 +34,8 @@ func cycle(busy, perSecond int, window time.Duration) time.Duration {
 
 // nextTurn is the time from now until the next turn of a position in [0, 1) in the cycle.
 // now counts from any fixed moment.
-func nextTurn(now, cycle time.Duration, place float64) time.Duration {
-	d := (time.Duration(place*float64(cycle)) - now%cycle + cycle) % cycle
+func nextTurn(now, cycle time.Duration, position float64) time.Duration {
+	d := (time.Duration(position*float64(cycle)) - now%cycle + cycle) % cycle
 	if d < minRest {
 		d += cycle
 	}

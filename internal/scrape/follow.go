@@ -33,7 +33,7 @@ type follower struct {
 	boot         string
 	next         int64 // The first second that was not read.
 	readBack     time.Duration
-	holds        map[string]float64 // An activator's requests of each revision, as last read.
+	requests     map[string]float64 // An activator's requests of each revision, as last read.
 	stop         context.CancelFunc
 	interrupt    context.CancelFunc // Ends the poll in flight.
 

@@ -67,19 +67,19 @@ func (s *Scraper) recordStats(f *follower, since int64, all []wadi.Stats, at tim
 
 // noteBacklog notes that an activator has more requests of a revision than a second ago.
 func (s *Scraper) noteBacklog(f *follower, st wadi.Stats) {
-	held := 0.0
+	requests := 0.0
 	if n := len(st.Samples); n > 0 && st.Samples[n-1].N == st.Now-1 {
-		held = st.Samples[n-1].Concurrency
+		requests = st.Samples[n-1].Concurrency
 	}
-	if held > f.holds[st.Revision] {
+	if requests > f.requests[st.Revision] {
 		s.Backlog.Add(st.Revision)
 	}
-	if f.holds == nil {
-		f.holds = map[string]float64{}
+	if f.requests == nil {
+		f.requests = map[string]float64{}
 	}
-	if held > 0 {
-		f.holds[st.Revision] = held
+	if requests > 0 {
+		f.requests[st.Revision] = requests
 	} else {
-		delete(f.holds, st.Revision)
+		delete(f.requests, st.Revision)
 	}
 }

@@ -59,8 +59,8 @@ func (s *Scraper) askReady(ctx context.Context, addr string) (ready bool, why st
 	if resp.StatusCode == http.StatusOK {
 		return true, "", nil
 	}
-	said, err := io.ReadAll(io.LimitReader(resp.Body, 4*maxReport)) // Bytes.
-	return false, wadi.OneLine(string(said), maxReport), err
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4*maxReport)) // Bytes.
+	return false, wadi.OneLine(string(text), maxReport), err
 }
 
 func (s *Scraper) ask(ctx context.Context, q query) (answer, error) {

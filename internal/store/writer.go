@@ -41,7 +41,7 @@ func (s *Store) Writer(lock consul.Lock) *Writer {
 
 // fenced is ops, preceded by the check that the lock is held.
 func (w *Writer) fenced(ops ...consul.Op) []consul.Op {
-	return append([]consul.Op{w.lock.Held()}, ops...)
+	return append([]consul.Op{w.lock.Fence()}, ops...)
 }
 
 // Load reads a service at one moment. A service without a spec and without an entry in the

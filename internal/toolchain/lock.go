@@ -19,7 +19,7 @@ func (b *Builder) lock(ctx context.Context, p pin, cache string) (unlock func(),
 	}
 	t := time.NewTicker(500 * time.Millisecond)
 	defer t.Stop()
-	for said := false; ; {
+	for reported := false; ; {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
@@ -27,9 +27,9 @@ func (b *Builder) lock(ctx context.Context, p pin, cache string) (unlock func(),
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 		}
-		if !said {
+		if !reported {
 			b.printf("%s %s: another process makes it, waiting …\n", p.name, p.version)
-			said = true
+			reported = true
 		}
 		select {
 		case <-ctx.Done():

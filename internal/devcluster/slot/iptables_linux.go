@@ -65,31 +65,31 @@ func (r rule) target() string {
 // shared chains that have no foreign rule.
 func purge(saved string, owned func(line string) bool, removable func(chain string) bool) string {
 	chains, rules := parseSave(saved)
-	var doomed []string
+	var removed []string
 	for _, c := range chains {
 		if strings.HasPrefix(c, "CNI-") && !slices.Contains(cniShared, c) &&
 			slices.ContainsFunc(rules, func(r rule) bool { return (r.chain() == c || r.target() == c) && owned(string(r)) }) {
-			doomed = append(doomed, c)
+			removed = append(removed, c)
 		}
 	}
-	if !slices.ContainsFunc(rules, func(r rule) bool { return foreign(r, doomed) && !owned(string(r)) }) {
+	if !slices.ContainsFunc(rules, func(r rule) bool { return foreign(r, removed) && !owned(string(r)) }) {
 		for _, c := range chains {
 			if slices.Contains(cniShared, c) && removable(c) {
-				doomed = append(doomed, c)
+				removed = append(removed, c)
 			}
 		}
 	}
 
 	var script strings.Builder
 	for _, r := range rules {
-		if !slices.Contains(doomed, r.chain()) && (slices.Contains(doomed, r.target()) || owned(string(r))) {
+		if !slices.Contains(removed, r.chain()) && (slices.Contains(removed, r.target()) || owned(string(r))) {
 			script.WriteString("-D " + string(r) + "\n")
 		}
 	}
-	for _, c := range doomed {
+	for _, c := range removed {
 		script.WriteString("-F " + c + "\n")
 	}
-	for _, c := range doomed {
+	for _, c := range removed {
 		script.WriteString("-X " + c + "\n")
 	}
 	return script.String()
@@ -97,14 +97,14 @@ func purge(saved string, owned func(line string) bool, removable func(chain stri
 
 // foreign reports whether a rule shows that something else uses the shared chains: the
 // plugins add it for an instance, so it is not one of the fixed rules.
-func foreign(r rule, doomed []string) bool {
+func foreign(r rule, removed []string) bool {
 	switch r.chain() {
 	case "NOMAD-ADMIN":
 		return true
 	case "CNI-FORWARD":
 		return r.target() != "NOMAD-ADMIN"
 	case "CNI-HOSTPORT-DNAT":
-		return !slices.Contains(doomed, r.target())
+		return !slices.Contains(removed, r.target())
 	}
 	return false
 }

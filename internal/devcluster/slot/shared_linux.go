@@ -77,8 +77,8 @@ func cleanShared(ctx context.Context, before baseline) error {
 		return err
 	}
 	if !before.Netns && isMount(netnsDir) {
-		left, err := os.ReadDir(netnsDir)
-		if err == nil && len(left) == 0 {
+		entries, err := os.ReadDir(netnsDir)
+		if err == nil && len(entries) == 0 {
 			if err := unix.Unmount(netnsDir, unix.MNT_DETACH); err != nil {
 				return fmt.Errorf("unmount %s: %w", netnsDir, err)
 			}
@@ -110,8 +110,8 @@ func cleanShared(ctx context.Context, before baseline) error {
 // point.
 func removeUnused(dir string) error {
 	err := os.Remove(dir)
-	for _, fine := range []error{fs.ErrNotExist, unix.ENOTEMPTY, unix.EBUSY} {
-		if errors.Is(err, fine) {
+	for _, ignored := range []error{fs.ErrNotExist, unix.ENOTEMPTY, unix.EBUSY} {
+		if errors.Is(err, ignored) {
 			return nil
 		}
 	}

@@ -82,12 +82,12 @@ func Acquire(ctx context.Context, log hclog.Logger) (*Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	var mine *Slot
+	var free *Slot
 	for n := range slots {
 		s := &Slot{n: n, base: base, Dir: filepath.Join(base, strconv.Itoa(n)), log: log, shared: shared}
 		_, err := os.Stat(s.Dir)
 		used := err == nil
-		if !used && mine != nil {
+		if !used && free != nil {
 			continue
 		}
 		s.lock, err = tryLock(s.Dir+".lock", syscall.LOCK_EX)
@@ -98,20 +98,20 @@ func Acquire(ctx context.Context, log hclog.Logger) (*Slot, error) {
 			s.lock.Close()
 			continue
 		}
-		if mine == nil {
-			mine = s
+		if free == nil {
+			free = s
 			continue
 		}
 		s.lock.Close()
 	}
-	if mine == nil {
+	if free == nil {
 		return nil, errors.Join(fmt.Errorf("all %d slots in %s are taken", slots, base), shared.Close())
 	}
-	if err := os.Mkdir(mine.Dir, 0o755); err != nil {
-		return nil, errors.Join(fmt.Errorf("make directory: %w", err), mine.lock.Close(), shared.Close())
+	if err := os.Mkdir(free.Dir, 0o755); err != nil {
+		return nil, errors.Join(fmt.Errorf("make directory: %w", err), free.lock.Close(), shared.Close())
 	}
-	mine.mark = fmt.Sprintf("%s=%s:%d-%d", marker, mine.Dir, os.Getpid(), time.Now().UnixNano())
-	return mine, nil
+	free.mark = fmt.Sprintf("%s=%s:%d-%d", marker, free.Dir, os.Getpid(), time.Now().UnixNano())
+	return free, nil
 }
 
 // cleanKilled cleans up after a cluster whose parent was killed, and reports whether the
