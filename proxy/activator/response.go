@@ -18,7 +18,7 @@ type response struct {
 	refusal       int // The status of a refusal, whatever HTTP's is.
 	aborted       bool
 	unflushed     bool   // Some of the body is not flushed.
-	waitForClient func() // Nil, or what is to be waited for when the instance is given back.
+	waitForClient func() // Called after the grant is released; nil: there is nothing to wait for.
 }
 
 // Later implements [upstream.Deferrer]: wait waits for the client alone.
