@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// contextState is what the context of a [Timed] knows; guarded by its mutex. All
-// of it is made only when somebody asks.
+// contextState is the state of a [Tracker]'s context, guarded by its mutex. Channel and map
+// are made on demand.
 type contextState struct {
 	cause error                  // Not to be read before over is set.
 	done  chan struct{}          // Closed when the context has ended.
@@ -31,8 +31,8 @@ func (t *Tracker) endContext(cause error) {
 	t.after = nil
 }
 
-// trackedContext is the context of a timed request. Its error is the cause: one of
-// the timeouts, or what the caller's context says.
+// trackedContext is the context of a tracked request. Its error is the cause: one of the
+// timeouts, or the error of the caller's context.
 type trackedContext Tracker
 
 var _ context.Context = (*trackedContext)(nil)
@@ -41,7 +41,7 @@ func (c *trackedContext) Deadline() (time.Time, bool) { return c.r.Context().Dea
 
 func (c *trackedContext) Value(key any) any { return c.r.Context().Value(key) }
 
-// Err is cheap, and knows of the caller's leave even where nobody listens for it.
+// Err is cheap, and correct also while nothing listens to the caller's context.
 func (c *trackedContext) Err() error {
 	if c.over.Load() {
 		return c.cause
@@ -71,8 +71,8 @@ func (c *trackedContext) Done() <-chan struct{} {
 	return t.done
 }
 
-// AfterFunc is what the standard library's contexts look for: they need no
-// goroutine then to be ended with this one.
+// AfterFunc is what the standard library looks for in a parent context of another type: a
+// child then needs no goroutine that waits for it.
 func (c *trackedContext) AfterFunc(f func()) (stop func() bool) {
 	t := (*Tracker)(c)
 	t.mu.Lock()

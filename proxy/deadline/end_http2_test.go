@@ -27,7 +27,7 @@ func TestEndUnread_NoRoomInHTTP2(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(long.D() + unreadFor))
+				_ = conn.SetDeadline(time.Now().Add(long.D() + bodyTimeout))
 				f := http2.NewFramer(conn, conn)
 				go func() {
 					_, _ = io.WriteString(conn, http2.ClientPreface)
@@ -53,7 +53,7 @@ func TestEndUnread_NoRoomInHTTP2(t *testing.T) {
 	}
 }
 
-const unreadFor = 2 * time.Second // And some.
+const bodyTimeout = 2 * time.Second // And some.
 
 // What is answered by a header alone waits for no room. A bound of it would outlive the
 // stream where many end at once, and reset what has ended.

@@ -6,9 +6,10 @@
 // an expired request is answered with 504 or visibly broken off. It does not cut an
 // upgraded connection, unless that is idle.
 //
-// The activator has deadlines of its own (proxy/activator, revision.expire): it has a list of each
-// revision's requests at hand, and one timer for all of them costs a request nothing. The
-// queue-proxy needs the limits that only the writer of an answer sees.
+// The activator has deadlines of its own (revision.expire in proxy/activator): it keeps a
+// list of each revision's requests anyway, and one timer for the list costs a request
+// nothing. The queue-proxy also limits the start and the pauses of an answer, which only the
+// answer's writer sees.
 package deadline
 
 import (
@@ -37,7 +38,7 @@ type timeoutError string
 func (e timeoutError) Error() string        { return string(e) }
 func (e timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// The same in Wadi-Error.
+// Their codes in Wadi-Error; that of ErrRequestTimeout is proxy.CodeRequestTimeout.
 const (
 	codeResponseStartTimeout = "response_start_timeout"
 	codeIdleTimeout          = "idle_timeout"
@@ -53,43 +54,8 @@ func timeoutCode(err error) string {
 	return proxy.CodeRequestTimeout
 }
 
-// youngFor is for how long nothing watches a request. Most are over by then and
-// cost neither a timer nor a place among those who listen for the caller's leave.
-// It is long enough for a busy machine, where small requests take their time.
-const youngFor = 100 * time.Millisecond
-
-// Timer bounds the time of requests, all by the same limits.
-type Timer struct {
-	limits wadi.Timeouts
-	eager  bool // A limit is so short that requests are watched from the start.
-
-	mu           sync.Mutex
-	young        list.List[*Tracker] // Those that are not watched yet, in the order in which they came.
-	timer        *time.Timer
-	timerRunning bool
-}
-
-// NewTimer returns one for limits; a limit of 0 is none.
-func NewTimer(limits wadi.Timeouts) *Timer {
-	return &Timer{limits: limits, eager: UnwatchedFor(limits) < youngFor}
-}
-
-// unwatchedLeast is what UnwatchedFor says where a limit is short.
-const unwatchedLeast = 20 * time.Millisecond
-
-// UnwatchedFor is for how long nobody need listen to the contexts of requests that end
-// by limits, see [UpstreamConfig]: not where a limit may be over by then.
-func UnwatchedFor(limits wadi.Timeouts) time.Duration {
-	for _, limit := range []wadi.Duration{limits.Request, limits.ResponseStart, limits.Idle} {
-		if limit > 0 && limit.D() <= 2*youngFor {
-			return unwatchedLeast
-		}
-	}
-	return youngFor
-}
-
-// Tracker is one request and the writer of its answer. Whatever its timer does with
-// the writer it does under the mutex and before End, after which that isn't ours.
+// Tracker tracks the deadlines of one request, and is the writer of its answer. It touches
+// the writer below under the mutex only, and not after End.
 type Tracker struct {
 	of      *Timer
 	w       http.ResponseWriter
@@ -101,7 +67,7 @@ type Tracker struct {
 
 	unflushed bool // Of the answer's body. Its goroutine's.
 
-	node list.Node[*Tracker] // Among the keeper's young ones; guarded by its mutex.
+	node list.Node[*Tracker] // In the timer's young list; guarded by its mutex.
 
 	over atomic.Bool  // The context has ended; cause, which was set before, says why.
 	last atomic.Int64 // When the last byte was sent, after begun. Kept only if idle is limited.
@@ -113,19 +79,19 @@ type Tracker struct {
 	informing bool // A 1xx is being sent.
 	cut       bool // The caller's connection was made useless.
 	upgraded  *Upgraded
-	goingAway bool // Leave was called.
-	behind    int  // Peers that are still at work.
-	whenLeft  func()
+	goingAway bool // GoAway was called.
+	busyPeers int
+	peersDone func() // Called when no peer is busy any more; may be nil.
 	later     func() // Nil, or what End is to wait for. Of the handler's goroutine.
 	expired   error  // Why the time is over; nil while it isn't.
 	timer     *time.Timer
-	stop      func() bool // Ends listening for the caller's leave.
+	stop      func() bool // Ends listening to the caller's context.
 	contextState
 }
 
-// Begin has t bound the time of r, which began at now. It returns the request whose
-// context ends with the time, or with that of r; t is the writer of its answer, and
-// its zero value before. [Timed.End] must be deferred before.
+// Begin bounds the time of r, which began at now. It returns the request whose context ends
+// with its time or with r's context; t, zero before, is the writer of its answer.
+// [Tracker.End] must be deferred before.
 func (k *Timer) Begin(t *Tracker, w http.ResponseWriter, r *http.Request, now time.Time) *http.Request {
 	t.of, t.w, t.r, t.begun = k, w, r, now
 	t.hasBody = r.Body != nil && r.Body != http.NoBody
@@ -145,44 +111,7 @@ func (k *Timer) Begin(t *Tracker, w http.ResponseWriter, r *http.Request, now ti
 	return out
 }
 
-func (k *Timer) add(t *Tracker) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.young.PushBack(&t.node, t)
-	if !k.timerRunning {
-		k.start()
-	}
-}
-
-// start has the young ones looked at in a while. The caller holds the mutex.
-func (k *Timer) start() {
-	k.timerRunning = true
-	if k.timer == nil {
-		k.timer = time.AfterFunc(youngFor, k.grow)
-	} else {
-		k.timer.Reset(youngFor)
-	}
-}
-
-// grow watches the requests that are young no longer.
-func (k *Timer) grow() {
-	var grown []*Tracker
-	until := time.Now().Add(-youngFor)
-	k.mu.Lock()
-	for t := k.young.First(); t != nil && !t.begun.After(until); t = k.young.First() {
-		k.young.Remove(&t.node)
-		grown = append(grown, t)
-	}
-	if k.timerRunning = k.young.Len() > 0; k.timerRunning {
-		k.start()
-	}
-	k.mu.Unlock()
-	for _, t := range grown {
-		t.watch()
-	}
-}
-
-// watch starts the timer, and listens for the caller's leave.
+// watch starts the request's timer, and listens to the caller's context.
 func (t *Tracker) watch() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -197,24 +126,24 @@ func (t *Tracker) watchLocked() {
 	if at, _ := t.nextEnd(); !at.IsZero() {
 		t.timer = time.AfterFunc(time.Until(at), t.check)
 	}
-	t.stop = context.AfterFunc(t.r.Context(), t.left)
+	t.stop = context.AfterFunc(t.r.Context(), t.callerEnded)
 }
 
-// left runs when the caller has gone.
-func (t *Tracker) left() {
+// callerEnded runs when the caller's context has ended.
+func (t *Tracker) callerEnded() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.endContext(t.r.Context().Err())
 }
 
-// CallerGone ends the request's context, for its caller has gone: see [WatchCaller].
+// CallerGone ends the request's context because the caller has hung up; see package hangup.
 func (t *Tracker) CallerGone() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.endContext(context.Canceled)
 }
 
-// nextEnd is the earliest time at which the request is over, and why; zero for
+// nextEnd is the earliest time at which a limit is exceeded, and that limit's error; zero for
 // never. The caller holds the mutex.
 func (t *Tracker) nextEnd() (at time.Time, cause error) {
 	limits := t.of.limits
@@ -236,7 +165,7 @@ func (t *Tracker) nextEnd() (at time.Time, cause error) {
 	return at, cause
 }
 
-// check runs when the timer fires: bytes sent since then may have moved the end.
+// check runs when the timer fires.
 func (t *Tracker) check() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -247,21 +176,21 @@ func (t *Tracker) check() {
 	if at.IsZero() {
 		return // Only the start was limited, and it came.
 	}
-	if left := time.Until(at); left > 0 {
+	if left := time.Until(at); left > 0 { // A byte was sent meanwhile.
 		t.timer.Reset(left)
 		return
 	}
 	t.expire(cause)
 }
 
-// expire ends the request. A caller that sends or reads nothing would hold the
-// handler in spite of its context. Not every writer has deadlines; those of
-// servers have. The caller holds the mutex.
+// expire ends the request. It also ends reads and writes of the caller's connection: a caller
+// that sends or reads nothing would hold the handler in spite of its context. Writers of
+// servers have deadlines; on others this fails. The caller holds the mutex.
 func (t *Tracker) expire(cause error) {
 	t.expired = cause
 	t.endContext(cause)
 	if t.upgraded != nil {
-		_ = t.upgraded.Close() // It is to break.
+		_ = t.upgraded.Close() // Both ends see that it breaks.
 		return
 	}
 	past := time.Unix(1, 0)
@@ -275,7 +204,7 @@ func (t *Tracker) expire(cause error) {
 	}
 }
 
-// Refused is why t was or will be answered with 504, nil if it was not.
+// Refused is why the request was or will be answered with 504; nil: it is not.
 func (t *Tracker) Refused() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -285,29 +214,15 @@ func (t *Tracker) Refused() error {
 	return t.expired
 }
 
-// End ends the request, and answers in the handler's place if the time was over
-// before that did. It breaks an answer off whose time was over, by a panic with
-// [http.ErrAbortHandler].
+// End ends the request. If its time was over before an answer began it answers with 504. If
+// its time was over in the midst of an answer it breaks that off, by a panic with
+// [http.ErrAbortHandler]. It must be deferred itself, for it recovers the handler's panic.
 func (t *Tracker) End() {
-	k := t.of
-	k.mu.Lock()
-	k.young.Remove(&t.node)
-	k.mu.Unlock()
-	t.mu.Lock()
-	t.finished = true
-	if t.timer != nil {
-		t.timer.Stop()
-	}
-	if t.stop != nil {
-		t.stop()
-	}
-	t.endContext(context.Canceled)
-	expired := t.expired
-	t.mu.Unlock()
-	if t.upgraded != nil {
+	expired := t.finish()
+	switch {
+	case t.upgraded != nil:
 		return
-	}
-	if expired == nil {
+	case expired == nil:
 		if t.later != nil {
 			t.later()
 		}
@@ -322,8 +237,33 @@ func (t *Tracker) End() {
 	if p := recover(); p != nil && p != http.ErrAbortHandler {
 		panic(p)
 	}
+	t.answerExpired(expired)
+}
+
+// finish stops the watching of the request, and ends its context. It returns why the
+// request's time was over, nil if it was not.
+func (t *Tracker) finish() (expired error) {
+	k := t.of
+	k.mu.Lock()
+	k.young.Remove(&t.node)
+	k.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.finished = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	if t.stop != nil {
+		t.stop()
+	}
+	t.endContext(context.Canceled)
+	return t.expired
+}
+
+// answerExpired answers with 504, with the header that was there before the handler.
+func (t *Tracker) answerExpired(expired error) {
 	if t.r.ProtoMajor == 1 || !isHeaderAlone(t.r) {
-		_ = http.NewResponseController(t.w).SetWriteDeadline(time.Now().Add(unheardFor)) // It fails on writers that have no connection.
+		_ = http.NewResponseController(t.w).SetWriteDeadline(time.Now().Add(answerTimeout)) // It fails on writers that have no connection.
 	}
 	clear(t.w.Header())
 	maps.Copy(t.w.Header(), t.header)

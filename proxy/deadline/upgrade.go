@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// GoAway tells both ends of an upgraded request that this process is to end; of
-// another one it does nothing. Of a WebSocket the caller gets a close frame with the
-// code 1001, "going away", between two frames of the app, and nothing more after it;
-// it answers to the app, which closes then. What this knows nothing of is told to the
-// app alone, by the end of what it reads: what it still sends goes to the caller.
+// GoAway shuts an upgraded request down, now or as soon as it is upgraded, because the
+// process is about to end. The caller of a WebSocket gets a close frame with the code 1001,
+// "going away", between two frames of the app, and nothing after it; its answer goes to the
+// app, which closes. For other protocols only the app's reading ends: what the app still
+// sends goes to the caller.
 func (t *Tracker) GoAway() {
 	t.mu.Lock()
 	t.goingAway = true
@@ -29,13 +29,13 @@ func (t *Tracker) GoAway() {
 // Upgraded is the caller's connection after an upgrade.
 type Upgraded struct {
 	net.Conn
-	touch func()      // Called when bytes have gone.
+	touch func()      // Called when bytes have gone; never nil.
 	ended atomic.Bool // Nothing more is read.
-	ws    *webSocket  // Nil: it speaks something else.
+	ws    *webSocket  // Nil: another protocol.
 }
 
-// NewUpgraded returns c as the connection of r's caller, on which another protocol
-// is spoken from now on. It calls touch, unless that is nil, when bytes have gone.
+// NewUpgraded returns c as the connection of r's caller after the upgrade. It calls touch,
+// unless that is nil, when bytes have gone either way.
 func NewUpgraded(c net.Conn, r *http.Request, touch func()) *Upgraded {
 	proxy.NotifyUpgraded(c)
 	u := &Upgraded{Conn: c, touch: touch}
@@ -71,7 +71,7 @@ func (c *Upgraded) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// CloseWrite ends what is sent to the caller, who may still send.
+// CloseWrite ends what is sent to the caller; the caller may still send.
 func (c *Upgraded) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -79,7 +79,7 @@ func (c *Upgraded) CloseWrite() error {
 	return c.Close()
 }
 
-// GoAway is what [Timed.Leave] does. A caller that does not read may hold it up.
+// GoAway does what [Tracker.GoAway] says. It may block on a caller that does not read.
 func (c *Upgraded) GoAway() {
 	if c.ws != nil {
 		c.ws.goAway(c.Conn)
@@ -89,8 +89,8 @@ func (c *Upgraded) GoAway() {
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // It fails on closed ones.
 }
 
-// webSocket follows the frames that an app sends (RFC 6455, section 5.2), to say
-// goodbye between two of them.
+// webSocket follows the frames that an app sends (RFC 6455, section 5.2), to send a close
+// frame between two of them.
 type webSocket struct {
 	mu         sync.Mutex
 	goingAway  bool
@@ -139,7 +139,8 @@ func (s *webSocket) goAway(to io.Writer) {
 	_ = s.sendClose(to) // If it fails the connection has ended.
 }
 
-// sendClose says it if no frame has begun. The caller holds the mutex.
+// sendClose sends a close frame if it is time and no frame is half sent. The caller holds the
+// mutex.
 func (s *webSocket) sendClose(to io.Writer) error {
 	if !s.goingAway || s.closed || !s.opened || s.have > 0 || s.left > 0 {
 		return nil
@@ -149,8 +150,8 @@ func (s *webSocket) sendClose(to io.Writer) error {
 	return err
 }
 
-// follow notes that b is sent; with one only up to the end of a frame. It returns
-// how much it noted.
+// follow follows b, which is sent; with one only up to the end of a frame. It returns how
+// many bytes it followed.
 func (s *webSocket) follow(b []byte, one bool) int {
 	for i := 0; i < len(b); {
 		switch {
@@ -179,8 +180,8 @@ func (s *webSocket) follow(b []byte, one bool) int {
 	return len(b)
 }
 
-// followHeader looks for the empty line that ends the header of the answer, which
-// goes before the first frame, unless it has gone another way.
+// followHeader finds the empty line that ends the answer's header. The header goes before the
+// first frame, unless it was sent in another way.
 func (s *webSocket) followHeader(b byte) {
 	switch {
 	case b == "\r\n\r\n"[s.line]:
@@ -193,7 +194,7 @@ func (s *webSocket) followHeader(b byte) {
 	s.opened = s.line == 4
 }
 
-// frameHead is how long the head of a frame is of which h is known.
+// frameHead is the length of a frame's head that begins with h, as far as h tells.
 func frameHead(h []byte) int {
 	if len(h) < 2 {
 		return 2
@@ -211,7 +212,7 @@ func frameHead(h []byte) int {
 	return n
 }
 
-// payload is how long the payload is of a frame with head h.
+// payload is the length of the payload of a frame with head h.
 func payload(h []byte) uint64 {
 	var n uint64
 	switch short := h[1] & 0x7f; short {

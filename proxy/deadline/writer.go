@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A [Timed] is the writer of its answer.
+// A [Tracker] is the writer of its answer.
 var (
 	_ http.ResponseWriter = (*Tracker)(nil)
 	_ io.ReaderFrom       = (*Tracker)(nil)
@@ -21,8 +21,8 @@ func (t *Tracker) Header() http.Header { return t.w.Header() }
 // Unwrap returns the writer below, for [http.ResponseController].
 func (t *Tracker) Unwrap() http.ResponseWriter { return t.w }
 
-// WriteHeader begins the answer, or sends an informational one. That may take as
-// long as the caller likes, so the mutex is not held.
+// WriteHeader begins the answer, or sends an informational one. The caller may make it take
+// arbitrarily long, so the mutex is not held meanwhile.
 func (t *Tracker) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		if t.begin() == nil {
@@ -37,7 +37,7 @@ func (t *Tracker) WriteHeader(status int) {
 	t.inform(false)
 }
 
-// inform notes whether an informational answer is being sent; false if none may be.
+// inform notes whether an informational answer is being sent. False: none may be sent.
 func (t *Tracker) inform(now bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,8 +45,7 @@ func (t *Tracker) inform(now bool) bool {
 	return t.expired == nil
 }
 
-// begin notes that the answer is being sent. From then on the end of the time
-// breaks it off.
+// begin notes that the answer is being sent. From then on the end of the time breaks it off.
 func (t *Tracker) begin() error {
 	if !t.sent {
 		t.mu.Lock()
@@ -70,15 +69,14 @@ func (t *Tracker) timeIsOver() bool {
 	return t.expired != nil
 }
 
-// touch notes that a byte has gone.
+// touch notes that a byte was sent.
 func (t *Tracker) touch() {
 	if t.of.limits.Idle > 0 {
 		t.last.Store(int64(time.Since(t.begun)))
 	}
 }
 
-// Write sends b. Before its last byte is out the caller may be slow: that time
-// counts.
+// Write sends b. The time that a slow caller takes for it counts as a pause.
 func (t *Tracker) Write(b []byte) (int, error) {
 	if err := t.begin(); err != nil {
 		return 0, err
@@ -91,8 +89,8 @@ func (t *Tracker) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom sends what r has, by means of the writer below where that has better
-// ones, and the pause between two bytes need not be known.
+// ReadFrom sends what r has. The writer below does it, in a better way than copying, unless
+// the pause between two bytes is limited.
 func (t *Tracker) ReadFrom(r io.Reader) (int64, error) {
 	below, ok := t.w.(io.ReaderFrom)
 	if !ok || t.of.limits.Idle > 0 {
@@ -119,7 +117,7 @@ func (w flushing) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// FlushError sends what is buffered, and the header before it.
+// FlushError sends what is buffered, after the header.
 func (t *Tracker) FlushError() error {
 	if err := t.begin(); err != nil {
 		return err
@@ -128,8 +126,8 @@ func (t *Tracker) FlushError() error {
 	return http.NewResponseController(t.w).Flush()
 }
 
-// Hijack hands the connection over, for an upgrade. From then on only the limit of
-// idleness counts, in both directions.
+// Hijack hands the connection over for an upgrade. From then on only the idle limit counts,
+// in both directions.
 func (t *Tracker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
