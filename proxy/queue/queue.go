@@ -96,7 +96,7 @@ func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*
 	p.recorder = p.clock.NewRecorder(cfg.Instance, rand.Text(), cfg.Revision, cfg.History)
 	p.app = upstream.New(upstream.Config{
 		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout, Linger: linger,
-		Unheard: deadline.UnwatchedFor(cfg.Timeout),
+		Unwatched: deadline.UnwatchedFor(cfg.Timeout),
 		Distrusted: func() {
 			log.Warn("the app sends more than its answers, as they say how long they are: each of its connections carries one request from now on; mend its Content-Length, and bodies of 1xx, 204, 205, 304 and HEAD")
 		},

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// An Envoy in front of a peer answers in the peer's place when it does not reach it, or
-// loses it. Of the peer's own answers it says how long they took, and the peer can't
-// keep it from that.
+// An Envoy in front of a peer answers in the peer's place when it does not reach the peer or
+// loses the connection. To the peer's own answers it adds how long they took; the peer can't
+// prevent that.
 const (
 	headerServiceTime = "X-Envoy-Upstream-Service-Time"
-	maxEnvoysText     = 1 << 10 // What it says is shorter.
+	maxEnvoysText     = 1 << 10 // Bytes; its texts are shorter.
 )
 
 var (
@@ -22,8 +22,7 @@ var (
 	errCutOff = errors.New("the Envoy in front of the peer lost the connection to it")
 )
 
-// envoysFault is what went wrong by an Envoy's own words; nil if they are about
-// something else.
+// envoysFault is the fault that an Envoy's own answer describes; nil: it describes none.
 func envoysFault(text string) error {
 	about, reason, _ := strings.Cut(text, " reset reason: ")
 	if !strings.HasPrefix(about, "upstream connect error or disconnect/reset before headers") {
@@ -39,8 +38,8 @@ func envoysFault(text string) error {
 	return nil
 }
 
-// envoysFault is the fault by which the answer is an Envoy's own, if it is that. What
-// has come of it stays to be read.
+// envoysFault is the fault if the answer is an Envoy's own; else nil. The bytes of the answer
+// stay in the buffer.
 func (a *http1Answer) envoysFault() error {
 	h := &a.conn.head
 	if !a.up.cfg.Envoy || h.status != http.StatusServiceUnavailable || h.get(headerServiceTime) != "" || h.length <= 0 || h.length > maxEnvoysText || !h.hasBody(a.r.Method) {
@@ -54,8 +53,8 @@ func (a *http1Answer) envoysFault() error {
 	return envoysFault(string(a.conn.buffered()[:h.length]))
 }
 
-// envoysFault is the same of an answer over HTTP/2. To a gRPC call the Envoy says it
-// in gRPC's words.
+// envoysFault is the same for an answer over HTTP/2. The answer to a gRPC call has the text
+// in Grpc-Message.
 func (f *forward) envoysFault(res *http.Response) error {
 	if !f.upstream.cfg.Envoy || res.Header.Get(headerServiceTime) != "" {
 		return nil

@@ -8,29 +8,29 @@ import (
 	"syscall"
 )
 
-// refusedError: no connection to the peer came about.
+// refusedError: there was no connection to the peer.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
-// unsendableError: no peer could be sent this request, by its protocol's rules.
+// unsendableError: the rules of the peer's protocol do not allow such a request.
 type unsendableError struct{ err error }
 
 func (e *unsendableError) Error() string { return e.err.Error() }
 func (e *unsendableError) Unwrap() error { return e.err }
 
-// ForwardError says how a request could not be forwarded.
+// ForwardError says why a request was not forwarded, and what the peer may have seen of it.
 type ForwardError struct {
-	Refused     bool   // No connection, or one that ended before the peer looked at the request.
+	Refused     bool   // There was no connection, or it ended before the peer read the request.
 	Misdirected bool   // The peer answered 421: its app saw nothing of the request.
 	BodyRead    bool   // Some of the request's body was read.
-	Answered    bool   // Some of an answer was sent; only breaking it off is left.
-	Unsendable  bool   // The request is one that the peer's protocol can't carry; the peer is not to blame.
-	Begun       bool   // Some of an answer came, but none that is one. Of HTTP/1.1 only.
-	Malformed   bool   // What came is no answer that can be passed on.
-	Reused      bool   // The connection had carried other requests before. Of HTTP/1.1 only.
-	Breaks      Breaks // Of the connections before the last one. Of HTTP/1.1 only.
+	Answered    bool   // Some of an answer was sent; the caller can only break it off.
+	Unsendable  bool   // The peer's protocol can't carry the request; the peer is not to blame.
+	Begun       bool   // Some of an answer came, but not a whole head. HTTP/1.1 only.
+	Malformed   bool   // The answer is malformed and can't be passed on.
+	Reused      bool   // The connection had carried other requests before. HTTP/1.1 only.
+	Breaks      Breaks // Of the connections before the last one. HTTP/1.1 only.
 	Err         error
 }
 
@@ -39,19 +39,18 @@ func (e *ForwardError) Error() string { return "forward: " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *ForwardError) Unwrap() error { return e.Err }
 
-// Gone says that nobody listens at the peer: the connection was refused, or its listener
-// closed while it came about.
+// Gone reports whether nothing listens at the peer: the connection was refused, or the
+// listener was closed while it was being opened.
 func (e *ForwardError) Gone() bool {
 	return errors.Is(e.Err, syscall.ECONNREFUSED) || errors.As(e.Err, new(*refusedError)) && isReset(e.Err)
 }
 
-// Unseen says that no app has seen anything of the request.
+// Unseen reports whether no app has seen anything of the request.
 func (e *ForwardError) Unseen() bool { return e.Refused || e.Misdirected }
 
-// Retryable says whether r may be sent once more, to another instance: if the
-// app can't have seen it and its body is still whole, or if it is idempotent,
-// has no body, and nothing of an answer came. A request that was given up by its
-// caller or ran out of time is not.
+// Retryable reports whether r may be sent once more, to another instance: if the app can't
+// have seen it and its body is still whole, or if it is idempotent, has no body, and nothing
+// of an answer came. A request that was canceled or has expired is not retryable.
 func (e *ForwardError) Retryable(r *http.Request) bool {
 	if e.Answered || e.BodyRead || e.Unsendable || e.Begun || r.Context().Err() != nil {
 		return false
@@ -62,7 +61,7 @@ func (e *ForwardError) Retryable(r *http.Request) bool {
 	return replayable(r)
 }
 
-// replayable says whether sending r twice is like sending it once.
+// replayable says whether sending r twice has the effect of sending it once.
 func replayable(r *http.Request) bool {
 	return idempotent(r.Method) && (r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0)
 }
@@ -75,7 +74,7 @@ func idempotent(method string) bool {
 	return false
 }
 
-// Reason says how the peer failed, in the words of who asks it: what names it.
+// Reason says how the peer failed; what is the peer's name in the text.
 func (e *ForwardError) Reason(what string) string {
 	var errno syscall.Errno
 	switch {
@@ -95,7 +94,7 @@ func (e *ForwardError) Reason(what string) string {
 	return what + " broke the connection before it answered"
 }
 
-// isTimeout says whether err is that a time was over.
+// isTimeout says whether err is a timeout.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()

@@ -17,7 +17,7 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request, breaks B
 		c, err := u.http1.get(r.Context(), breaks.any())
 		if err != nil {
 			if r.Context().Err() != nil {
-				err = context.Cause(r.Context()) // Nobody refused anything.
+				err = context.Cause(r.Context()) // The peer has refused nothing.
 			}
 			return failedHTTP1(err, breaks)
 		}
@@ -40,8 +40,8 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request, breaks B
 			return nil
 		}
 		if !a.heard && replayable(r) && r.Context().Err() == nil {
-			// A peer may close a connection in the moment in which it is used again. If it takes
-			// connections still it has not died of the request.
+			// A peer may close an idle connection just when it is used again. If the peer still
+			// accepts connections it has not died of the request.
 			if isReset(err) && breaks.reset() || !isReset(err) && reused && breaks.ended() {
 				continue
 			}
@@ -54,8 +54,8 @@ func (u *Upstream) forwardHTTP1(w http.ResponseWriter, r *http.Request, breaks B
 	}
 }
 
-// sendHead sends the head of a request, and returns how many bytes of it are out.
-// A body is on its way then, or nothing is to be sent any more.
+// sendHead sends the head of a request and starts to send its body, if there is one. It
+// returns how many bytes of the head were written.
 func (u *Upstream) sendHead(a *http1Answer) (int, error) {
 	c := a.conn
 	buf := u.http1.buffers.small()
@@ -81,8 +81,7 @@ func (u *Upstream) sendHead(a *http1Answer) (int, error) {
 	return n, err
 }
 
-// failedHTTP1 is the error of a request that err has ended, and that connections broke
-// under before.
+// failedHTTP1 is the error of a request that err has ended after earlier breaks.
 func failedHTTP1(err error, breaks Breaks) *ForwardError {
 	var refused *refusedError
 	var unsendable *unsendableError

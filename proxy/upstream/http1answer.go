@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// continueWait is how long a body waits for the peer's leave to come.
+	// continueWait is how long a body waits for the peer's 100 Continue.
 	continueWait = time.Second
-	// maxInformational bounds how many answers that are none yet come before one.
+	// maxInformational bounds the informational answers before the final one.
 	maxInformational = 32
-	// spliceFrom is how long a body must be to go from socket to socket, and
-	// spliceStep how much goes at once: then timeouts hear of it.
+	// spliceFrom is how long a body must be, in bytes, to go from socket to socket, and
+	// spliceStep how much goes at once: after each step the deadlines see progress.
 	spliceFrom = 256 << 10
 	spliceStep = 1 << 20
 )
@@ -30,12 +30,12 @@ type http1Answer struct {
 	plan *http1Plan
 	w    http.ResponseWriter
 	r    *http.Request
-	send *upload // Nil: there is no body, or it waits for leave.
-	err  error   // How sending the request failed, or waiting for its answer.
+	send *upload // Nil: there is no body, or it waits for 100 Continue.
+	err  error   // Why sending the request or waiting for its answer failed.
 
 	heard     bool // Some of an answer came.
 	answered  bool // Some was passed on.
-	unflushed bool // Some of that may not be on its way yet.
+	unflushed bool // Some of that may still be buffered.
 }
 
 // run reads the answer and passes it on. The connection is given back or closed.
@@ -49,20 +49,20 @@ func (a *http1Answer) run() error {
 	if h.status == http.StatusSwitchingProtocols {
 		return a.tunnel()
 	}
-	if a.up.cfg.Goes != nil {
-		a.up.toldToGo(h.get(wadi.HeaderOrder))
+	if a.up.cfg.Leaving != nil {
+		a.up.noteOrder(h.get(wadi.HeaderOrder))
 	}
 	if h.status == http.StatusMisdirectedRequest && a.up.instance != "" && h.get(wadi.HeaderInstance) != a.up.instance {
-		return a.failed(errMisdirected) // An app may answer 421 too; its queue-proxy then names this instance.
+		return a.failed(errMisdirected) // To an app's own 421 its queue-proxy adds the instance's name.
 	}
 	if err := a.envoysFault(); err != nil {
 		return a.failed(err)
 	}
 	a.setHeader()
 	if a.pendingBody() && a.r.ProtoMajor == 1 {
-		// The answer came before the end of the request. Without this the server
-		// would read the rest of the body before the answer goes out. It must not
-		// use the connection again then: it reads ahead of the handler's end.
+		// The answer came before the end of the request. Without full duplex the server would
+		// read the rest of the body before it sends the answer. With it the server must not use
+		// the connection again: it reads ahead before the handler ends.
 		a.w.Header().Set("Connection", "close")
 		_ = http.NewResponseController(a.w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
 	}
@@ -81,8 +81,7 @@ func (a *http1Answer) pendingBody() bool {
 	return a.plan.body && (a.send == nil || !a.send.ended.Load())
 }
 
-// end gives the connection back, or closes it where something may still be under
-// way on it.
+// end gives the connection back, or closes it if more bytes may come on it.
 func (a *http1Answer) end() {
 	c := a.conn
 	known := c.head.length >= 0 || !c.head.hasBody(a.r.Method)
@@ -99,9 +98,9 @@ func (a *http1Answer) end() {
 	}
 }
 
-// certain says whether nothing can follow the answer. Many an app sends a body all the
-// same where there may be none, with a length or without, and often after the head:
-// on a connection that is used again it would be another caller's answer.
+// certain says whether nothing can follow the answer. Some apps send a body where none is
+// allowed, with a length or without, and often after the head: on a connection that is used
+// again it would become another caller's answer.
 func (a *http1Answer) certain() bool {
 	h := &a.conn.head
 	if h.hasBody(a.r.Method) {
@@ -110,11 +109,11 @@ func (a *http1Answer) certain() bool {
 	return a.up.cfg.Wadi && (bodyAllowed(h.status) || !h.promisesBody())
 }
 
-// failed ends the connection, and says why in the caller's words if it was the
-// caller.
+// failed ends the connection. It returns err, or the caller's error if the caller was the
+// cause.
 func (a *http1Answer) failed(err error) error {
 	if a.conn.reused && errors.Is(err, errMalformed) {
-		a.conn.pool.distrust() // It may be what was left of an answer before.
+		a.conn.pool.distrust() // It may be the rest of an earlier answer.
 	}
 	a.conn.pool.abandon(a.conn, a.w)
 	if a.send != nil {
@@ -128,7 +127,7 @@ func (a *http1Answer) failed(err error) error {
 	return err
 }
 
-// final reads heads up to that of the final answer, and passes on those before.
+// final reads heads up to the final answer's, and passes the informational ones on.
 func (a *http1Answer) final() error {
 	if a.err != nil {
 		return a.err
@@ -136,12 +135,12 @@ func (a *http1Answer) final() error {
 	waiting := a.plan.expect && a.send == nil
 	for range maxInformational {
 		if waiting && !a.conn.limitRead(time.Now().Add(continueWait)) {
-			return os.ErrDeadlineExceeded // The request's time is over, or its caller gone.
+			return os.ErrDeadlineExceeded // The request has expired or was canceled.
 		}
 		err := a.conn.readHead()
 		a.heard = a.heard || err == nil || a.conn.w > 0
 		if waiting {
-			// The end of the request ends the reading in the same way as this wait.
+			// The end of the request also ends the read by a deadline, so both are checked.
 			late := a.conn.limitRead(time.Time{}) && errors.Is(err, os.ErrDeadlineExceeded)
 			if late || err == nil && a.conn.head.status == http.StatusContinue {
 				waiting = false
@@ -162,7 +161,7 @@ func (a *http1Answer) final() error {
 	return malformed("too many informational answers")
 }
 
-// goOn gives the caller leave to send its body.
+// goOn lets the caller send its body.
 func (a *http1Answer) goOn() {
 	if a.r.ProtoMajor == 1 {
 		a.w.WriteHeader(http.StatusContinue)
@@ -170,8 +169,8 @@ func (a *http1Answer) goOn() {
 	a.send = a.conn.upload(*a.plan, a.r)
 }
 
-// inform passes an informational answer on. Leave to send a body is the caller's
-// only if it asked, and was given then.
+// inform passes an informational answer on, but no 100 Continue: the caller gets that from
+// goOn, if it asked for it.
 func (a *http1Answer) inform() {
 	h := &a.conn.head
 	if h.status == http.StatusContinue || !a.r.ProtoAtLeast(1, 1) {
@@ -208,7 +207,7 @@ func (a *http1Answer) setHeader() {
 		header[f.name] = values[len(values)-1 : len(values) : len(values)]
 	}
 	if h.status == http.StatusResetContent {
-		header["Content-Length"] = []string{"0"} // Some read a body else.
+		header["Content-Length"] = []string{"0"} // Without it some clients wait for a body.
 	}
 	if !h.typed {
 		if _, ok := header["Content-Type"]; !ok {

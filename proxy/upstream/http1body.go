@@ -20,7 +20,7 @@ func (a *http1Answer) passBody() error {
 	return a.passAll()
 }
 
-// passAll passes on what comes until the peer closes.
+// passAll passes everything on until the peer closes the connection.
 func (a *http1Answer) passAll() error {
 	for passed := int64(0); ; {
 		n, err := a.pass(int64(len(a.conn.buffered())))
@@ -38,7 +38,7 @@ func (a *http1Answer) passAll() error {
 	}
 }
 
-// more waits for bytes from the peer. Before it does, what has come is sent.
+// more waits for bytes from the peer, after it has flushed those that have come.
 func (a *http1Answer) more() error {
 	if a.unflushed {
 		a.unflushed = false
@@ -89,7 +89,7 @@ func (a *http1Answer) passLength(n int64) error {
 	return nil
 }
 
-// splice passes n bytes on without reading them.
+// splice passes n bytes on from socket to socket.
 func (a *http1Answer) splice(to io.ReaderFrom, n int64) error {
 	if err := flush(a.w); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (a *http1Answer) splice(to io.ReaderFrom, n int64) error {
 	return nil
 }
 
-// flush sends what w holds, if it is one that holds something.
+// flush sends what w has buffered, if it buffers.
 func flush(w http.ResponseWriter) error {
 	if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
@@ -118,7 +118,7 @@ func flush(w http.ResponseWriter) error {
 	return nil
 }
 
-// unexpected makes the end of a stream one that comes too early.
+// unexpected turns the end of a stream into an error.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

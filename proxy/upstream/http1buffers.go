@@ -7,19 +7,19 @@ import (
 	"sync/atomic"
 )
 
-// Sizes of the buffers that connections are lent. An idle one has none.
+// Sizes of the buffers that connections borrow, in bytes. An idle connection has none.
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 64 << 10
 )
 
-// buffered is what has come and is not taken.
+// buffered is what has come and was not taken.
 func (c *http1Conn) buffered() []byte { return c.buf[c.r:c.w] }
 
 // take takes n of the buffered bytes.
 func (c *http1Conn) take(n int) { c.r += n }
 
-// fill waits for more bytes, and makes the buffer larger if they have no place.
+// fill waits for more bytes, and enlarges the buffer if it is full.
 func (c *http1Conn) fill() error {
 	if c.r == c.w {
 		c.r, c.w = 0, 0
@@ -38,7 +38,7 @@ func (c *http1Conn) fill() error {
 	n, err := c.Conn.Read(c.buf[c.w:])
 	c.w += n
 	if n > 0 {
-		return nil // An error comes again.
+		return nil // The next read returns the error again.
 	}
 	if err == nil {
 		return io.ErrNoProgress
@@ -46,7 +46,7 @@ func (c *http1Conn) fill() error {
 	return err
 }
 
-// enlarge gives c the large buffer. False means that it has that already.
+// enlarge gives c the large buffer. False: it has that already.
 func (c *http1Conn) enlarge() bool {
 	if len(c.buf) == largeBuffer {
 		return false
@@ -74,7 +74,7 @@ func (c *http1Conn) replace(large []byte) {
 
 // readHead reads the head of an answer.
 func (c *http1Conn) readHead() error {
-	looked := 0 // Of the buffered bytes: there is no end in them.
+	looked := 0 // So many of the buffered bytes hold no end.
 	for {
 		end, next := headEnd(c.buffered(), looked)
 		if end > 0 {
@@ -89,8 +89,8 @@ func (c *http1Conn) readHead() error {
 	}
 }
 
-// headEnd returns where the empty line ends that ends the head in b; 0 if it has
-// not come. Bytes before from have been looked at; next is where to look on.
+// headEnd returns the end of the head in b, after its empty line; 0 if that has not come.
+// Bytes before from were searched already; next is where the search goes on.
 func headEnd(b []byte, from int) (end, next int) {
 	for {
 		i := bytes.IndexByte(b[from:], '\n')
@@ -111,7 +111,7 @@ func headEnd(b []byte, from int) (end, next int) {
 	}
 }
 
-// release gives the buffer back. What is in it is lost.
+// release gives the buffer back, and drops what is in it.
 func (c *http1Conn) release() {
 	if c.buf != nil {
 		c.pool.buffers.put(c.buf)
@@ -119,8 +119,8 @@ func (c *http1Conn) release() {
 	}
 }
 
-// maxLarge is how many large buffers are lent at once to those who could do with a
-// small one: transfers, which may stall for as long as a request may take.
+// maxLarge bounds the large buffers lent at once to transfers, which also work with a small
+// one and may stall for as long as a request may take.
 const maxLarge = 128
 
 // buffers lends buffers of two sizes.
@@ -136,7 +136,7 @@ func (b *buffers) small() []byte {
 	return make([]byte, smallBuffer)
 }
 
-// large is for what has no place in a small one.
+// large is for what does not fit in a small one.
 func (b *buffers) large() []byte {
 	b.lent.Add(1)
 	if p, ok := b.larges.Get().(*[largeBuffer]byte); ok {
@@ -145,7 +145,7 @@ func (b *buffers) large() []byte {
 	return make([]byte, largeBuffer)
 }
 
-// spare is a large one, unless too many are lent.
+// spare is a large buffer, unless too many are lent.
 func (b *buffers) spare() (large []byte, ok bool) {
 	if b.lent.Load() >= maxLarge {
 		return nil, false
@@ -153,7 +153,7 @@ func (b *buffers) spare() (large []byte, ok bool) {
 	return b.large(), true
 }
 
-// putHead takes a small one back, unless what was appended to it had no place there.
+// putHead takes a small buffer back, unless append has replaced it with a larger one.
 func (b *buffers) putHead(head []byte) {
 	if cap(head) == smallBuffer {
 		b.put(head)

@@ -68,8 +68,8 @@ func (a *http1Answer) chunkLine() ([]byte, error) {
 	}
 }
 
-// parseChunkSize reads the size of a chunk, and refuses what some would read in
-// another way. Extensions are dropped.
+// parseChunkSize reads the size of a chunk, and refuses what other readers could take for
+// another number. Extensions are dropped.
 func parseChunkSize(line []byte) (int64, error) {
 	digits, ext, _ := bytes.Cut(line, []byte{';'})
 	if !isFieldValue(string(ext)) {
@@ -87,7 +87,7 @@ func parseChunkSize(line []byte) (int64, error) {
 	return strconv.ParseInt(string(digits), 16, 64)
 }
 
-// passTrailers passes on what follows the last chunk.
+// passTrailers passes on the trailers after the last chunk.
 func (a *http1Answer) passTrailers() error {
 	c := a.conn
 	for len(c.buffered()) < 2 {
@@ -146,8 +146,8 @@ func (a *http1Answer) setTrailers(lines string) error {
 		}
 	}
 	if unannounced {
-		// Before the header is out the server could still make the body one of known
-		// length, which has no trailers.
+		// Before the header is sent the server could still give the body a Content-Length, and
+		// such a body has no trailers.
 		_ = http.NewResponseController(a.w).Flush() // What fails here fails again at the end.
 	}
 	maps.Copy(a.w.Header(), trailers)

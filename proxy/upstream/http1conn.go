@@ -15,21 +15,21 @@ import (
 	"github.com/wadi-run/wadi/proxy/socket"
 )
 
-// http1Conn is a connection to a peer, for one request at a time. It belongs to
-// whoever took it; what the pool notes of it is guarded by the pool's mutex.
+// http1Conn is a connection to a peer, for one request at a time. It belongs to the request
+// that took it from the pool; the pool's notes about it are guarded by the pool's mutex.
 type http1Conn struct {
 	net.Conn
 	pool   *http1Pool
 	tcp    *net.TCPConn // The same, if it is that.
 	reused bool         // It has carried a request before.
 
-	buf  []byte // Lent while an answer comes.
-	r, w int    // What of it has come and is not taken: buf[r:w].
+	buf  []byte // Borrowed while an answer comes.
+	r, w int    // buf[r:w] has come and was not taken.
 	head answerHead
 
 	poll    syscall.RawConn // The socket; nil if there is none.
 	look    func(fd uintptr) bool
-	silent  bool // What look found: open, and nothing came.
+	silent  bool // The result of look: open, and nothing came.
 	lookBuf [len(timedOut)]byte
 
 	asking struct { // See ask.
@@ -41,16 +41,16 @@ type http1Conn struct {
 	}
 
 	deadline    sync.Mutex // Guards these two, and the deadlines where a request may be ended.
-	interrupted bool       // The request was ended: all reading and writing is to fail.
-	lingering   bool       // It is over, and whoever would end it comes too late.
+	interrupted bool       // The request was ended: all reading and writing fails.
+	lingering   bool       // The request is over; ending it has no effect any more.
 
 	// Guarded by the pool.
 	idleSince time.Time
 	ctx       context.Context       // Of the request, until it is watched.
-	node      list.Node[*http1Conn] // Among those that are not watched yet.
+	node      list.Node[*http1Conn] // In the pool's unwatched list.
 	tick      uint64                // When it was taken, in ticks of the pool.
 	stop      func() bool           // Ends the watching of the context; nil: it isn't watched.
-	abort     func()                // Closes the connection; one for all requests.
+	abort     func()                // Closes the connection; the same for all requests.
 }
 
 // newHTTP1Conn returns c for the first request.
@@ -65,14 +65,14 @@ func newHTTP1Conn(p *http1Pool, c net.Conn) *http1Conn {
 		under = t.NetConn()
 	}
 	if s, ok := under.(syscall.Conn); ok {
-		hc.poll, _ = s.SyscallConn() // Without, the connection is looked at in another way.
+		hc.poll, _ = s.SyscallConn() // Without it, isAlive reads with a deadline.
 	}
 	hc.look, hc.asking.step = hc.lookAt, hc.askStep
 	return hc
 }
 
-// isAlive says whether the peer has neither closed an idle connection nor sent
-// something that nobody asked for.
+// isAlive says whether the peer has neither closed an idle connection nor sent anything
+// unasked.
 func (c *http1Conn) isAlive() bool {
 	if c.poll != nil {
 		c.silent = false
@@ -86,20 +86,21 @@ func (c *http1Conn) isAlive() bool {
 	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.SetReadDeadline(time.Time{}) == nil
 }
 
-// timedOut is how many a server says goodbye to an idle connection.
+// timedOut is how many servers announce that they close an idle connection.
 const timedOut = "HTTP/1.1 408"
 
-// cameUnasked notes that n bytes came which nobody asked for. The rest of an answer
-// that is longer than it says is no way to say goodbye. Over TLS they are none of the
-// protocol's: Wadi's own servers alone are asked in that way.
+// cameUnasked notes that n bytes came unasked. Unless they announce the end of an idle
+// connection they may be the rest of an answer that is longer than it says, and the peer is
+// not trusted any more. Bytes over TLS don't count: they belong to TLS itself, and only
+// Wadi's own servers speak that here.
 func (c *http1Conn) cameUnasked(n int) {
 	if got := string(c.lookBuf[:max(n, 0)]); n > 0 && c.tcp != nil && got != timedOut && got != "HTTP/1.0 408" {
 		c.pool.distrust()
 	}
 }
 
-// lookAt reads without waiting. Whatever comes makes the connection useless, so
-// that it may be read as well as looked at.
+// lookAt reads without waiting. Any byte makes the connection useless, so that reading is as
+// good as peeking.
 func (c *http1Conn) lookAt(fd uintptr) bool {
 	n, err := socket.Read(fd, c.lookBuf[:])
 	c.silent = err == syscall.EAGAIN
@@ -107,10 +108,10 @@ func (c *http1Conn) lookAt(fd uintptr) bool {
 	return true
 }
 
-// ask sends head, in a lent buffer that it gives back, and waits for the beginning
-// of the answer. All that a small request does on a socket is one wait here: between
-// it and the writing nothing can come unnoticed, and there is no buffer while it
-// lasts. The error is errStale if head was not sent because c was not alive.
+// ask sends head, in a borrowed buffer that it gives back, and waits for the beginning of the
+// answer. A small request needs only one wait on the socket here: nothing can come unnoticed
+// between check and write, and no buffer is held while it waits. The error is errStale if
+// head was not sent because c was not alive.
 func (c *http1Conn) ask(head []byte) (sent int, err error) {
 	a := &c.asking
 	a.looked, a.head, a.sent, a.err = !c.reused, head, 0, nil
@@ -118,7 +119,7 @@ func (c *http1Conn) ask(head []byte) (sent int, err error) {
 	if a.err != nil {
 		err = a.err
 	}
-	if a.head != nil { // It did not go out, or not at once.
+	if a.head != nil { // It was not sent, or not at once.
 		if err == nil {
 			var n int
 			n, err = c.Write(a.head[a.sent:])
@@ -130,7 +131,7 @@ func (c *http1Conn) ask(head []byte) (sent int, err error) {
 	return a.sent, err
 }
 
-// errStale: a connection can't be used again.
+// errStale: an idle connection can't be used again.
 var errStale = errors.New("the peer has closed the connection")
 
 // askStep does what ask does, as far as it can be done without waiting.
@@ -153,7 +154,7 @@ func (c *http1Conn) askStep(fd uintptr) (done bool) {
 		}
 		c.pool.buffers.putHead(a.head)
 		a.head = nil
-		return false // The answer takes longer than this.
+		return false // Wait for the answer.
 	}
 	c.buf = c.pool.buffers.small()
 	n, err := socket.Read(fd, c.buf)

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// slowDial is after how long a request that dials takes a connection that came free as
-// well. A peer whose listen queue is full drops what asks for a connection, and the
-// kernel asks again a second later.
+// slowDial is how long a request waits for its own dial alone. Then it also takes a
+// connection that becomes free. A peer whose listen queue is full drops requests for
+// connections, and the kernel asks again a second later.
 const slowDial = 100 * time.Millisecond
 
-// dialled is what came of a dial.
+// dialled is the result of a dial.
 type dialled struct {
 	conn *http1Conn
 	err  error
 }
 
-// connect dials, having leave to. Unless it is to be a fresh connection, one that comes
-// free meanwhile will do.
+// connect dials; the caller has a dial slot. Unless the connection must be fresh, it takes one
+// that becomes free meanwhile.
 func (p *http1Pool) connect(ctx context.Context, fresh bool) (*http1Conn, error) {
 	dialCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -38,8 +38,8 @@ func (p *http1Pool) connect(ctx context.Context, fresh bool) (*http1Conn, error)
 	return p.first(ctx, <-done)
 }
 
-// connectOrTake waits for a dial, or for a connection that comes free. Then the dial is
-// to be given up by the caller.
+// connectOrTake waits for a dial, or for a connection that becomes free. In that case the
+// caller cancels the dial.
 func (p *http1Pool) connectOrTake(ctx context.Context, done <-chan dialled) (*http1Conn, error) {
 	turn := make(chan *http1Conn, 1)
 	p.mu.Lock()
@@ -67,7 +67,7 @@ func (p *http1Pool) connectOrTake(ctx context.Context, done <-chan dialled) (*ht
 	}
 }
 
-// open1 dials once, and gives the leave to dial back.
+// open1 dials once, and gives the dial slot back.
 func (p *http1Pool) open1(ctx context.Context) dialled {
 	conn, err := p.dial(ctx)
 	p.endDial()
@@ -91,7 +91,7 @@ func (p *http1Pool) first(ctx context.Context, d dialled) (*http1Conn, error) {
 	return d.conn, nil
 }
 
-// endDial gives the leave to dial on to the one that waits longest.
+// endDial hands the dial slot to the request that has waited longest.
 func (p *http1Pool) endDial() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,9 +102,9 @@ func (p *http1Pool) endDial() {
 	p.dialing--
 }
 
-// dialPeer is the dial of a peer for which none is configured. It is given up when its
-// time is over and the peer has answered nobody meanwhile: one that serves its callers
-// one after another may have a queue that is longer than that.
+// dialPeer is the default dial. A dial that times out is tried again if the peer has answered
+// other requests meanwhile: a peer that serves its callers one after another may have a
+// queue that is longer than the timeout.
 func (u *Upstream) dialPeer(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{Timeout: u.cfg.DialTimeout}
 	for {

@@ -10,8 +10,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/fields"
 )
 
-// errMalformed: what a peer sent is not HTTP/1 as RFC 9112 has it, or could be read
-// in two ways. Nothing of it is passed on.
+// errMalformed: an answer is not HTTP/1 by RFC 9112, or could be read in two ways. Nothing of
+// it is passed on.
 var errMalformed = errors.New("malformed answer")
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", errMalformed, what) }
@@ -19,31 +19,31 @@ func malformed(what string) error { return fmt.Errorf("%w: %s", errMalformed, wh
 // field is one line of a header, its name in canonical form.
 type field struct{ name, value string }
 
-// answerHead is what an answer begins with. Its fields are those that are passed
-// on: none that is between two neighbours only.
+// answerHead is the head of an answer. Its fields are those that are passed on: no hop-by-hop
+// field is among them.
 type answerHead struct {
 	status  int
 	minor   int // Of the version: HTTP/1.x.
 	fields  []field
 	length  int64 // What Content-Length says; -1 if nothing.
 	chunked bool
-	last    bool     // The peer closes after it.
-	upgrade string   // To what the connection changes.
+	last    bool     // The peer closes the connection after it.
+	upgrade string   // The protocol that the connection changes to.
 	trailer []string // The fields announced to follow the body.
 
-	keepAlive bool     // Said in so many words.
+	keepAlive bool     // Connection says keep-alive.
 	dropped   []string // The fields that Connection names.
 	typed     bool     // It has a Content-Type.
 }
 
-// reset prepares h for another answer. It keeps what it has allocated.
+// reset prepares h for another answer, and keeps its memory.
 func (h *answerHead) reset() {
 	clear(h.fields)
 	*h = answerHead{fields: h.fields[:0], length: -1}
 }
 
-// parse reads a head, up to and including its empty line. It is strict: what two
-// readers could take for two things is an error, as are folded lines.
+// parse reads a head, up to and including its empty line. It is strict: what could be read in
+// two ways is an error, as are folded lines.
 func (h *answerHead) parse(head string) error {
 	h.reset()
 	line, rest, err := cutLine(head)
@@ -117,7 +117,7 @@ func (h *answerHead) parseField(line string) error {
 		return malformed("header line")
 	}
 	name, ok := canonicalName(line[:colon])
-	value := strings.Trim(line[colon+1:], " \t") // And no CR: see isFieldValue.
+	value := strings.Trim(line[colon+1:], " \t") // A CR is refused by isFieldValue.
 	if !ok || !isFieldValue(value) {
 		return malformed("header line")
 	}
@@ -128,7 +128,7 @@ func (h *answerHead) parseField(line string) error {
 			return malformed("Content-Length")
 		}
 		if h.length >= 0 {
-			return nil // The same once more.
+			return nil // A repetition of the same length.
 		}
 		h.length = n
 	case "Transfer-Encoding":
@@ -197,8 +197,8 @@ func (h *answerHead) get(name string) string {
 }
 
 // hasBody says whether a body follows in answer to a request of that method
-// (RFC 9112, section 6.3). One of 205 has none either (RFC 9110, section 15.3.6), and
-// a caller may count on that.
+// (RFC 9112, section 6.3). A 205 has none either (RFC 9110, section 15.3.6), and callers may
+// rely on that.
 func (h *answerHead) hasBody(method string) bool {
 	return method != http.MethodHead && bodyAllowed(h.status)
 }
@@ -208,8 +208,7 @@ func bodyAllowed(status int) bool {
 	return status != http.StatusNoContent && status != http.StatusResetContent && status != http.StatusNotModified
 }
 
-// promisesBody says whether the header speaks of a body that is not empty, whether or
-// not there may be one.
+// promisesBody says whether the header announces a body that is not empty, allowed or not.
 func (h *answerHead) promisesBody() bool { return h.chunked || h.length > 0 }
 
 // appendTrailerNames appends the names that value, of a Trailer header, announces.
@@ -222,8 +221,7 @@ func appendTrailerNames(names []string, value string) []string {
 	return names
 }
 
-// isHopByHop says whether a field is between two neighbours only. Those that need
-// more than to be dropped are not among them.
+// isHopByHop says whether a field is dropped because it concerns one connection only.
 func isHopByHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
@@ -233,7 +231,7 @@ func isHopByHop(name string) bool {
 	return false
 }
 
-// parseLength reads digits and nothing but digits.
+// parseLength reads a number that consists of digits only.
 func parseLength(s string) (n int64, ok bool) {
 	if s == "" || len(s) > 18 {
 		return 0, false
@@ -247,8 +245,8 @@ func parseLength(s string) (n int64, ok bool) {
 	return n, true
 }
 
-// canonicalName is the form of a field's name that http.Header has; ok is false if
-// it is none.
+// canonicalName is the form of a field's name that http.Header has; ok is false if s is not a
+// field's name.
 func canonicalName(s string) (name string, ok bool) {
 	canonical, upper := true, true
 	for i := range len(s) {

@@ -12,55 +12,54 @@ import (
 )
 
 const (
-	// dialsAtOnce is how many connections to one peer are opened at once. A request
-	// beyond that is sooner served over one that another request has done with.
+	// dialsAtOnce is how many connections to one peer are opened at once. Further requests are
+	// served sooner over a connection that becomes free.
 	dialsAtOnce = 32
-	// watchTick is how long a request may take before its context is watched, unless
-	// configured: between one and two of it. Watching costs more than most requests
-	// last.
+	// watchTick is the default of [Config.Unwatched]: a request's context is watched after
+	// between one and two ticks. Watching costs more than most requests take.
 	watchTick = 20 * time.Millisecond
 )
 
 // http1Pool holds the HTTP/1.1 connections to one peer. No goroutine reads an idle
-// connection: it is looked at before it is used again.
+// connection: it is checked before it is used again.
 type http1Pool struct {
-	dial        func(context.Context) (net.Conn, error)
-	idleTimeout time.Duration
-	linger      time.Duration // See Config, as for the next.
-	unheard     time.Duration
-	buffers     *buffers
-	calls       socket.Calls
-	distrusted  func() // Called once, when the peer is no longer trusted; may be nil.
+	dial         func(context.Context) (net.Conn, error)
+	idleTimeout  time.Duration
+	linger       time.Duration // See Config, as for the next.
+	unwatchedFor time.Duration
+	buffers      *buffers
+	calls        socket.Calls
+	distrusted   func() // Called once, when the peer is no longer trusted; may be nil.
 
 	mu      sync.Mutex
-	idle    []*http1Conn // The one that was used last is taken first.
-	reaping bool         // A timer will close those that are idle for too long.
-	dialing int
-	waiting []chan *http1Conn // For a connection, or for leave to dial (nil); oldest first.
-	slow    []chan *http1Conn // Of those that dial for long, and take a connection too; oldest first.
+	idle    []*http1Conn      // The last one used is taken first.
+	reaping bool              // A timer will close those that are idle for too long.
+	dialing int               // Dial slots in use.
+	waiting []chan *http1Conn // Requests that wait for a connection, or for a dial slot (nil); oldest first.
+	slow    []chan *http1Conn // Requests with a slow dial, which also take a connection; oldest first.
 	open    int               // Connections, in use or not.
 	closed  bool
 	single  bool // The peer is not trusted: each connection carries one request.
 
-	unwatched list.List[*http1Conn] // In use for a request that is young.
+	unwatched list.List[*http1Conn] // In use, and the request's context is not watched yet.
 	ticking   bool
 	tick      uint64
 }
 
 func newHTTP1Pool(dial func(context.Context) (net.Conn, error), idle time.Duration, b *buffers) *http1Pool {
-	return &http1Pool{dial: dial, idleTimeout: idle, unheard: watchTick, buffers: b}
+	return &http1Pool{dial: dial, idleTimeout: idle, unwatchedFor: watchTick, buffers: b}
 }
 
-// get returns a connection for a request: an idle one, which the caller looks at, or
-// a new one. With fresh it is a new one. When ctx ends the connection is closed, until it is
-// given back.
+// get returns a connection for a request: an idle one, which the caller has to check, or a
+// new one. With fresh it is always new. If ctx ends before the connection is given back, it
+// is closed.
 func (p *http1Pool) get(ctx context.Context, fresh bool) (*http1Conn, error) {
 	if !fresh {
 		if c := p.takeIdle(ctx); c != nil {
 			return c, nil
 		}
 	}
-	c, err := p.leave(ctx, fresh)
+	c, err := p.dialSlot(ctx, fresh)
 	if c != nil || err != nil {
 		return c, err
 	}
@@ -83,8 +82,9 @@ func (p *http1Pool) takeIdle(ctx context.Context) *http1Conn {
 	return c
 }
 
-// leave waits until a connection may be dialled, or takes one that came free.
-func (p *http1Pool) leave(ctx context.Context, fresh bool) (*http1Conn, error) {
+// dialSlot waits for a dial slot, or takes a connection that becomes free; both nil: the
+// caller has a dial slot.
+func (p *http1Pool) dialSlot(ctx context.Context, fresh bool) (*http1Conn, error) {
 	p.mu.Lock()
 	if p.dialing < dialsAtOnce || fresh {
 		p.dialing++
@@ -105,7 +105,7 @@ func (p *http1Pool) leave(ctx context.Context, fresh bool) (*http1Conn, error) {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
 	p.mu.Unlock()
-	if i < 0 { // Its turn came at the same moment.
+	if i < 0 { // It was served at the same moment.
 		if c := <-turn; c != nil {
 			p.put(c)
 		} else {
@@ -115,7 +115,7 @@ func (p *http1Pool) leave(ctx context.Context, fresh bool) (*http1Conn, error) {
 	return nil, context.Cause(ctx)
 }
 
-// taken notes the use of a connection that was handed over; nil is leave to dial.
+// taken notes the use of a connection that was handed over; nil is a dial slot.
 func (p *http1Pool) taken(ctx context.Context, c *http1Conn) *http1Conn {
 	if c != nil {
 		p.mu.Lock()
@@ -126,7 +126,7 @@ func (p *http1Pool) taken(ctx context.Context, c *http1Conn) *http1Conn {
 	return c
 }
 
-// next hands c to the one that waits longest. The caller holds the mutex.
+// next hands c to the request that has waited longest. The caller holds the mutex.
 func (p *http1Pool) next(c *http1Conn) {
 	p.waiting[0] <- c
 	p.waiting[0] = nil
@@ -141,7 +141,7 @@ func (p *http1Pool) put(c *http1Conn) {
 	}
 }
 
-// keep hands c to one that waits, or keeps it. False means that there is no room.
+// keep hands c to a request that waits, or keeps it idle. False: c is to be closed.
 func (p *http1Pool) keep(c *http1Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,13 +175,13 @@ func (p *http1Pool) discard(c *http1Conn) {
 }
 
 func (p *http1Pool) discardUnused(c *http1Conn) {
-	_ = c.Close() // Nothing that anybody waits for is lost.
+	_ = c.Close() // No request needs it any more.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
 }
 
-// reap closes what has been idle for too long.
+// reap closes connections that have been idle for too long.
 func (p *http1Pool) reap() {
 	p.mu.Lock()
 	end := time.Now().Add(-p.idleTimeout)
@@ -213,9 +213,8 @@ func (p *http1Pool) close() {
 	}
 }
 
-// distrust has each connection carry one request from now on: the peer sends more than
-// its answers. What of that comes when a connection carries the next request already
-// can't be told from the answer to it.
+// distrust makes each connection carry one request only from now on: the peer sends more than
+// its answers. Such bytes could not be told from the answer to the connection's next request.
 func (p *http1Pool) distrust() {
 	p.mu.Lock()
 	if p.single {
@@ -244,11 +243,11 @@ func (p *http1Pool) counts() (open, idle int) {
 // use notes that c is in use for a request whose context is ctx. The caller holds
 // the mutex.
 func (p *http1Pool) use(c *http1Conn, ctx context.Context) {
-	c.ctx, c.tick, c.interrupted = ctx, p.tick, false // Nobody else has it.
+	c.ctx, c.tick, c.interrupted = ctx, p.tick, false // No other goroutine uses c.
 	p.unwatched.PushBack(&c.node, c)
 	if !p.ticking {
 		p.ticking = true
-		time.AfterFunc(p.unheard, p.watch)
+		time.AfterFunc(p.unwatchedFor, p.watch)
 	}
 }
 
@@ -273,6 +272,6 @@ func (p *http1Pool) watch() {
 	p.tick++
 	p.ticking = p.unwatched.Len() > 0
 	if p.ticking {
-		time.AfterFunc(p.unheard, p.watch)
+		time.AfterFunc(p.unwatchedFor, p.watch)
 	}
 }

@@ -11,18 +11,18 @@ import (
 	"github.com/wadi-run/wadi/proxy/fields"
 )
 
-// http1Plan says how a request is written: what of it can't be taken as it came.
+// http1Plan says how a request is written where it is not passed on as it came.
 type http1Plan struct {
 	target  string
 	length  int64 // Of the body; -1: chunked.
 	body    bool
-	expect  bool   // The caller waits for leave to send the body.
-	upgrade string // To what the caller wants to change the connection.
+	expect  bool   // The caller waits for 100 Continue.
+	upgrade string // The protocol that the caller offers to change to.
 	te      bool   // The caller takes trailers.
 	dropped []string
 }
 
-// unsendable: no app could be sent this request in HTTP/1.1.
+// unsendable is the error of a request that HTTP/1.1 can't carry.
 func unsendable(what string) error { return &unsendableError{errors.New("request with " + what)} }
 
 // planHTTP1 reads r.
@@ -66,8 +66,8 @@ func (p *http1Plan) options(value string, r *http.Request) {
 	}
 }
 
-// upgradeOf is the protocol that r wants to change to, if it may. Not to another
-// HTTP: requests would go by that nobody sees.
+// upgradeOf is the protocol that r offers to change to, if it is allowed. Another version of
+// HTTP is not: its requests would not be seen here.
 func upgradeOf(r *http.Request) string {
 	to := strings.Join(r.Header["Upgrade"], ", ")
 	for name := range strings.SplitSeq(to, ",") {
@@ -82,8 +82,8 @@ func upgradeOf(r *http.Request) string {
 	return to
 }
 
-// requestTarget is the path and query that came, byte for byte. Of a target that
-// names a host too, which is in r.Host by then, the rest is kept.
+// requestTarget is the path and query that came, byte for byte. Of a target with a host, which
+// is in r.Host, it is the rest.
 func requestTarget(r *http.Request) string {
 	target := r.RequestURI
 	if target == "" {
@@ -94,7 +94,7 @@ func requestTarget(r *http.Request) string {
 	}
 	_, rest, ok := strings.Cut(target, "://")
 	if !ok {
-		return "" // It is none that a server gets.
+		return "" // Not a target that a server accepts.
 	}
 	i := strings.IndexAny(rest, "/?#")
 	switch {
@@ -108,8 +108,7 @@ func requestTarget(r *http.Request) string {
 	return "/"
 }
 
-// append appends r's head. Fixed are lines that take the place of what r has of
-// those names.
+// append appends r's head. The lines in fixed replace r's fields of those names.
 func (p *http1Plan) append(b []byte, r *http.Request, set http.Header, fixed []byte) ([]byte, error) {
 	b = append(b, r.Method...)
 	b = append(b, ' ')
@@ -140,7 +139,7 @@ func (p *http1Plan) append(b []byte, r *http.Request, set http.Header, fixed []b
 	return append(p.appendFraming(b, r), "\r\n"...), nil
 }
 
-// appendFraming appends what says where the body ends.
+// appendFraming appends the fields that say where the body ends.
 func (p *http1Plan) appendFraming(b []byte, r *http.Request) []byte {
 	switch {
 	case p.body && p.length >= 0:
@@ -165,8 +164,7 @@ func (p *http1Plan) appendFraming(b []byte, r *http.Request) []byte {
 	return b
 }
 
-// appendField appends a line of a header; ok is false if it would be more or less
-// than that.
+// appendField appends a line of a header; ok is false if name or value are not valid in one.
 func appendField(b []byte, name, value string) (_ []byte, ok bool) {
 	for i := range len(name) {
 		if !fields.IsToken(name[i]) {
@@ -182,7 +180,7 @@ func appendField(b []byte, name, value string) (_ []byte, ok bool) {
 	return append(b, "\r\n"...), true
 }
 
-// appendTrailers appends the trailers that came after a body, as far as they may.
+// appendTrailers appends the trailers that came after a body, as far as they are allowed.
 func appendTrailers(b []byte, trailers http.Header) []byte {
 	for name, values := range trailers {
 		name, ok := canonicalName(name)
@@ -198,8 +196,7 @@ func appendTrailers(b []byte, trailers http.Header) []byte {
 	return b
 }
 
-// isFraming says whether a field is written by what is known of the request, not
-// as it came.
+// isFraming says whether a field is written from the parsed request, not as it came.
 func isFraming(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Expect":
@@ -208,8 +205,7 @@ func isFraming(name string) bool {
 	return false
 }
 
-// isMethod says whether a method may be forwarded. CONNECT is for proxies of
-// another kind.
+// isMethod says whether a method may be forwarded. CONNECT is for forward proxies.
 func isMethod(m string) bool {
 	switch m {
 	case http.MethodGet, http.MethodPost:
@@ -225,8 +221,8 @@ func isMethod(m string) bool {
 	return true
 }
 
-// isVisible says whether s may be in a request line or be its host: no spaces, no
-// control characters.
+// isVisible says whether s may be a request's target or host: no spaces, no control
+// characters.
 func isVisible(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == 0x7f {

@@ -134,22 +134,22 @@ func TestHTTP1_SlowBodyAfterTheAnswer(t *testing.T) {
 
 // A request that takes long ends with its context, the app's connection with it.
 func TestHTTP1_ContextEnds(t *testing.T) {
-	for _, unheard := range []time.Duration{0, 100 * time.Millisecond} {
+	for _, unwatched := range []time.Duration{0, 100 * time.Millisecond} {
 		for _, after := range []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Hour} {
-			contextEnds(t, after, unheard)
+			contextEnds(t, after, unwatched)
 		}
 	}
 }
 
-func contextEnds(t *testing.T, after, unheard time.Duration) {
-	most := 2 * cmp.Or(unheard, 20*time.Millisecond)
+func contextEnds(t *testing.T, after, unwatched time.Duration) {
+	most := 2 * cmp.Or(unwatched, 20*time.Millisecond)
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan struct{})
 		l := proxytest.ServeMemory(t, func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			close(gone)
 		})
-		u := memoryUpstream(t, l, upstream.Config{Unheard: unheard})
+		u := memoryUpstream(t, l, upstream.Config{Unwatched: unwatched})
 		reason := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(after, func() { cancel(reason) })
@@ -157,10 +157,10 @@ func contextEnds(t *testing.T, after, unheard time.Duration) {
 		err := u.Forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 		took := time.Since(begun)
 		if !errors.Is(err, reason) || took > max(after, most) {
-			t.Errorf("unheard for %v, after %v: got %v, %v late", unheard, after, err, took-after)
+			t.Errorf("unwatched for %v, after %v: got %v, %v late", unwatched, after, err, took-after)
 		}
-		if after < time.Second && took < cmp.Or(unheard, 20*time.Millisecond) {
-			t.Errorf("unheard for %v, after %v: heard after %v", unheard, after, took)
+		if after < time.Second && took < cmp.Or(unwatched, 20*time.Millisecond) {
+			t.Errorf("unwatched for %v, after %v: seen after %v", unwatched, after, took)
 		}
 		<-gone
 		if open, _ := u.Conns(); open != 0 {
@@ -170,7 +170,7 @@ func contextEnds(t *testing.T, after, unheard time.Duration) {
 }
 
 // Where a limit may be over before anybody listens, somebody does sooner.
-func TestUnheardFor(t *testing.T) {
+func TestUnwatchedFor(t *testing.T) {
 	short, long := wadi.Duration(200*time.Millisecond), wadi.Duration(time.Second)
 	for _, tt := range []struct {
 		limits wadi.Timeouts

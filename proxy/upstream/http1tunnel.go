@@ -11,9 +11,9 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 )
 
-// tunnel passes an upgrade on, and from then on bytes both ways: each end hears
-// when the other one has nothing more to send. It returns when both have, or when
-// one way breaks.
+// tunnel passes an upgrade on, and then bytes in both directions. When one end has nothing
+// more to send the other end's reading ends. It returns when both directions have ended, or
+// when one of them breaks.
 func (a *http1Answer) tunnel() error {
 	c, h := a.conn, &a.conn.head
 	if a.plan.upgrade == "" || a.pendingBody() || !hasToken([]string{a.plan.upgrade}, h.upgrade) {
@@ -26,7 +26,7 @@ func (a *http1Answer) tunnel() error {
 		return a.failed(err)
 	}
 	proxy.NotifyUpgraded(conn)
-	defer func() { _ = conn.Close() }() // Both ways have ended.
+	defer func() { _ = conn.Close() }() // Both directions have ended.
 	a.answered = true
 	early := c.buffered()
 	head := append([]byte(nil), "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "...)
@@ -52,15 +52,15 @@ func (a *http1Answer) tunnel() error {
 	return nil
 }
 
-// patience is for how long one end of a tunnel may go on when the other has ended.
+// patience is how long one direction of a tunnel may go on when the other has ended.
 type patience struct {
 	silent time.Duration // Without a byte.
 	all    time.Duration // 0: no bound.
 }
 
-// patienceWith is that of a protocol. A WebSocket ends both ways at once; of others one
-// way may go on for long. An end that never comes, though its caller has gone, would keep
-// an instance, and a drain, for ever: only who writes to it finds out.
+// patienceWith is the patience with a protocol. A WebSocket ends both directions at once; in
+// others one direction may go on for long. Without a bound a caller that has vanished would
+// keep an instance, and a drain, for ever: only writing to it would reveal that.
 func patienceWith(protocol string) patience {
 	if strings.EqualFold(protocol, "websocket") {
 		return patience{silent: webSocketEnd, all: webSocketEnd}
@@ -71,12 +71,12 @@ func patienceWith(protocol string) patience {
 const (
 	webSocketEnd = 10 * time.Second
 	tunnelEnd    = 5 * time.Minute
-	// tunnelBuffer is what each way of a tunnel holds for as long as it lasts.
+	// tunnelBuffer is what each direction of a tunnel holds, in bytes.
 	tunnelBuffer = 16 << 10
 )
 
-// joinConns copies both ways. What the caller has sent is read from sent. When one way
-// has ended it bounds the other.
+// joinConns copies in both directions. What the caller has sent is read from sent. When one
+// direction has ended the other is bounded.
 func joinConns(caller net.Conn, sent io.Reader, peer net.Conn, p patience) {
 	up, down := &way{from: sent, over: make(chan struct{})}, &way{from: peer, over: make(chan struct{})}
 	cut := func() { _, _ = peer.Close(), caller.Close() }
@@ -84,7 +84,7 @@ func joinConns(caller net.Conn, sent io.Reader, peer net.Conn, p patience) {
 	go func() {
 		defer close(ended)
 		if up.copy(peer) != nil {
-			cut() // Ends the other way.
+			cut() // Ends the other direction.
 		}
 		down.await(p, cut)
 	}()
@@ -95,7 +95,7 @@ func joinConns(caller net.Conn, sent io.Reader, peer net.Conn, p patience) {
 	<-ended
 }
 
-// way is one of a tunnel's.
+// way is one direction of a tunnel.
 type way struct {
 	from io.Reader
 	last atomic.Int64  // When something came, in Unix nanoseconds.
@@ -110,7 +110,7 @@ func (w *way) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// copy copies to its end, and says that.
+// copy copies until from ends, and ends to then.
 func (w *way) copy(to net.Conn) error {
 	defer close(w.over)
 	if _, err := io.CopyBuffer(justWriter{to}, w, make([]byte, tunnelBuffer)); err != nil {
@@ -119,10 +119,10 @@ func (w *way) copy(to net.Conn) error {
 	return closeWrite(to)
 }
 
-// justWriter hides what else a connection can do, for w is no connection.
+// justWriter hides a connection's ReadFrom, which would only cost: w is not a connection.
 type justWriter struct{ io.Writer }
 
-// await waits for the end of w, with patience from now on.
+// await waits for the end of w, with patience from now on, and cuts the tunnel then.
 func (w *way) await(p patience, cut func()) {
 	begun := time.Now()
 	timer := time.NewTimer(p.silent)
@@ -150,8 +150,7 @@ func (w *way) await(p patience, cut func()) {
 	}
 }
 
-// closeWrite says that nothing more is sent. A connection that can't be closed by
-// half is closed.
+// closeWrite ends what is sent. A connection without a half-close is closed.
 func closeWrite(c net.Conn) error {
 	if h, ok := c.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// chunkHead is room for the size of a chunk, before it.
+	// chunkHead is the space for a chunk's size line, before its bytes.
 	chunkHead = 16
-	// lastWrite is how long the end of a body, all of it here, may take to reach a
+	// lastWrite is how long the end of a body that was read whole may take to be written to a
 	// peer that has answered already.
 	lastWrite = time.Second
-	// discardTime and discardBytes bound what is read of a body that nobody wants,
-	// so that its sender gets to the answer.
+	// discardTime and discardBytes bound what is read of an unwanted body, so that its sender
+	// reads the answer.
 	discardTime  = 5 * time.Second
 	discardBytes = 256 << 10
 )
@@ -31,9 +31,9 @@ type upload struct {
 
 	read  atomic.Bool               // Some of the body was read.
 	ended atomic.Bool               // All of it was.
-	fault atomic.Pointer[bodyError] // Why it could not be read, before the connection is closed.
+	fault atomic.Pointer[bodyError] // Why it could not be read; set before the connection is closed.
 	done  chan struct{}
-	err   error // Why it did not send all; valid when done is closed.
+	err   error // Why not all was sent; valid when done is closed.
 }
 
 func (c *http1Conn) upload(p http1Plan, r *http.Request) *upload {
@@ -55,8 +55,8 @@ func (u *upload) run() {
 	u.err = u.send(buf)
 }
 
-// send writes the body as it comes. When it can't be read to its end the
-// connection is closed, so that the app can't take it for whole.
+// send writes the body as it comes. If the body can't be read to its end the connection is
+// closed, so that the app does not take it for complete.
 func (u *upload) send(buf []byte) error {
 	left := u.plan.length
 	for {
@@ -73,7 +73,7 @@ func (u *upload) send(buf []byte) error {
 				err = errors.New("a body that is not as long as it says")
 			}
 			if left -= int64(n); left == 0 && err == nil {
-				err = io.EOF // Some bodies say so only when they are read again.
+				err = io.EOF // Some bodies return it only from another read.
 			}
 		}
 		if err == io.EOF {
@@ -81,7 +81,7 @@ func (u *upload) send(buf []byte) error {
 		}
 		if err != nil && err != io.EOF {
 			u.fault.Store(&bodyError{err})
-			u.conn.interruptIO() // Whoever reads from it hears of it.
+			u.conn.interruptIO() // Ends the reading of the answer, too.
 			return err
 		}
 		if werr := u.write(buf, n, err == io.EOF); werr != nil {
@@ -93,7 +93,7 @@ func (u *upload) send(buf []byte) error {
 	}
 }
 
-// write writes the n bytes that were read, and the end of the body if it is that.
+// write writes the n bytes that were read, and the body's end if end is set.
 func (u *upload) write(buf []byte, n int, end bool) error {
 	if u.plan.length >= 0 {
 		if n == 0 {
@@ -120,7 +120,7 @@ func (u *upload) write(buf []byte, n int, end bool) error {
 	return err
 }
 
-// discard reads on when the sending has ended, within bounds that whoever waits has set.
+// discard reads the rest of the body, within discardBytes; the caller has set a deadline.
 func (u *upload) discard() {
 	buf := u.conn.pool.buffers.large()
 	defer u.conn.pool.buffers.put(buf)
@@ -134,8 +134,8 @@ func (u *upload) discard() {
 	}
 }
 
-// sent says, after the answer, whether the peer was sent the whole body, so that
-// the connection may be used again.
+// sent says, after the answer, whether the whole body was sent, so that the connection may be
+// used again.
 func (u *upload) sent(w http.ResponseWriter) bool {
 	select {
 	case <-u.done:
@@ -156,12 +156,11 @@ func (u *upload) sent(w http.ResponseWriter) bool {
 	}
 }
 
-// settle ends an upload whose answer has ended before it, and whose connection is
-// closed. A caller in HTTP/1 that still sends gets the answer, and time to stop:
-// with bytes unread its connection would be reset, and the answer lost. Known says
-// that the answer is complete as it is; else its end comes after this. The app has done
-// with the request, so that a writer may have the waiting done later: when what is held
-// for the app has been given back.
+// settle ends an upload whose answer has ended first, and whose connection is closed. A caller
+// over HTTP/1 that still sends gets the answer and some time to stop: with unread bytes the
+// system would reset its connection, and the answer would be lost. Known says that the caller
+// knows already that the answer is complete. The app is done with the request, so a writer
+// that is a [Deferrer] waits later, when what is held for the app was given back.
 func (u *upload) settle(w http.ResponseWriter, known bool) {
 	if u.r.ProtoMajor != 1 || u.ended.Load() {
 		return // The server of HTTP/2 ends the reading with the request.
@@ -173,7 +172,7 @@ func (u *upload) settle(w http.ResponseWriter, known bool) {
 		patience = discardTime / 10
 	}
 	wait := func() {
-		if c.SetReadDeadline(time.Now().Add(patience)) == nil { // Else it is no server's.
+		if c.SetReadDeadline(time.Now().Add(patience)) == nil { // Else w is not a server's.
 			<-u.done // Its connection is closed: nothing more can be sent.
 			u.discard()
 		}

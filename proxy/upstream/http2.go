@@ -13,13 +13,13 @@ import (
 	"github.com/wadi-run/wadi/proxy/replay"
 )
 
-// http2Tries is how often a request is sent of which the peer says each time that
-// it has not looked at it.
+// http2Tries is how often a request is sent if the peer says each time that it has not
+// processed it.
 const http2Tries = 3
 
-// http2Conns are the HTTP/2 connections to one peer: another one is opened when all
-// carry as many requests as the peer allows. The standard library's own pool can't
-// ask over a new connection who answers there, before others use it.
+// http2Conns are the HTTP/2 connections to one peer: another connection is opened when all
+// carry as many requests as the peer allows. The standard library's own pool can't verify a
+// new connection before other requests use it.
 type http2Conns struct {
 	transport *http.Transport // Makes connections; keeps none.
 	verify    func(context.Context, http.RoundTripper) error
@@ -29,37 +29,37 @@ type http2Conns struct {
 	opening *opening // Nil: none is being opened.
 }
 
-// http2Conn is one of them. Its requests are counted here, because those that wait
-// for a place block the ones that have reserved one with the connection itself.
+// http2Conn is one of them. Its requests are counted here: with net/http's own reservations,
+// requests that wait for a stream block those that have reserved one.
 type http2Conn struct {
 	*http.ClientConn
-	limit    int  // Of requests; 0: the peer has not said it for certain.
-	requests int  // Guarded by the mutex of all.
+	limit    int  // Of requests; 0: not known for certain.
+	requests int  // Guarded by the mutex of http2Conns.
 	closing  bool // The same: it closes with its last request.
 }
 
-// newHTTP2Conn returns a connection without a request. One that is verified has had
-// the peer's settings, which come before any answer.
+// newHTTP2Conn returns a connection without a request. If it is verified the peer's settings
+// have come: they precede any answer.
 func newHTTP2Conn(cc *http.ClientConn, verified bool) *http2Conn {
 	c := &http2Conn{ClientConn: cc}
 	if verified {
-		// The request that asked may end between the two calls: once.
+		// The verifying request may end between the two calls, once.
 		c.limit = max(cc.Available()+cc.InFlight(), cc.Available()+cc.InFlight())
 	}
 	return c
 }
 
-// hasPlace reports whether another request may be sent. The caller holds the mutex
-// of all.
-func (c *http2Conn) hasPlace() bool {
+// hasSlot reports whether another request may be sent. The caller holds the mutex of
+// http2Conns.
+func (c *http2Conn) hasSlot() bool {
 	if c.limit > 0 {
 		return c.requests < c.limit && c.Available() > 0 // None are available after a GOAWAY.
 	}
-	// Requests that end between the two calls make the sum too large, seldom twice.
+	// A request that ends between the two calls makes the sum too large, seldom twice.
 	return c.requests < min(c.Available()+c.InFlight(), c.Available()+c.InFlight())
 }
 
-// usedConn is the body of an answer, whose end gives the request's place back.
+// usedConn is the body of an answer; its end gives the request's slot back.
 type usedConn struct {
 	io.ReadCloser
 	done func()
@@ -71,15 +71,15 @@ func (u usedConn) Close() error {
 	return err
 }
 
-// opening is a connection that is being opened, by one request for all.
+// opening is a connection that one request opens for all that wait.
 type opening struct {
 	done chan struct{}
-	err  error // Of all who wait. Valid when done is closed; nil: look again.
+	err  error // For all that wait. Valid when done is closed; nil: try again.
 }
 
-// send sends r over a connection that has room for it, and once more when the
-// peer closes the connection without having looked at it. Sent is set when r's
-// headers are written; it is false again when the peer certainly has not seen them.
+// send sends r over a connection with a free slot, and again when the peer closes the
+// connection without having processed it. Sent is set when r's header is written, and false
+// again when the peer certainly has not processed it.
 func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, error) {
 	ctx := r.Context()
 	var body *replay.AsyncBody
@@ -117,12 +117,12 @@ func (c *http2Conns) send(r *http.Request, sent *atomic.Bool) (*http.Response, e
 	}
 }
 
-// take takes a place on a connection, opening one if none has any.
+// take takes a slot of a connection, and opens a connection if none has a free one.
 func (c *http2Conns) take(ctx context.Context) (*http2Conn, error) {
 	for {
 		c.mu.Lock()
 		c.conns = slices.DeleteFunc(c.conns, func(cc *http2Conn) bool { return cc.Err() != nil })
-		if i := slices.IndexFunc(c.conns, (*http2Conn).hasPlace); i >= 0 {
+		if i := slices.IndexFunc(c.conns, (*http2Conn).hasSlot); i >= 0 {
 			cc := c.conns[i]
 			cc.requests++
 			c.mu.Unlock()
@@ -147,7 +147,7 @@ func (c *http2Conns) take(ctx context.Context) (*http2Conn, error) {
 	}
 }
 
-// give gives a place back.
+// give gives a slot back.
 func (c *http2Conns) give(cc *http2Conn) {
 	c.mu.Lock()
 	cc.requests--
@@ -158,8 +158,8 @@ func (c *http2Conns) give(cc *http2Conn) {
 	}
 }
 
-// openFor opens and verifies a connection, which the caller has a place on, and
-// tells those who wait for it.
+// openFor opens and verifies a connection. The caller has a slot of it; the requests that
+// wait for the connection go on.
 func (c *http2Conns) openFor(ctx context.Context, o *opening) (*http2Conn, error) {
 	cc, err := c.open(ctx)
 	if err == nil && c.verify != nil {
@@ -173,7 +173,7 @@ func (c *http2Conns) openFor(ctx context.Context, o *opening) (*http2Conn, error
 	defer close(o.done)
 	c.opening = nil
 	if err != nil {
-		if ctx.Err() == nil { // Else it is this caller's affair alone.
+		if ctx.Err() == nil { // Else the others can still open one.
 			o.err = err
 		}
 		return nil, err
@@ -184,7 +184,7 @@ func (c *http2Conns) openFor(ctx context.Context, o *opening) (*http2Conn, error
 	return used, nil
 }
 
-// open opens a connection that nobody else uses.
+// open opens a connection that no other request uses.
 func (c *http2Conns) open(ctx context.Context) (*http.ClientConn, error) {
 	return c.transport.NewClientConn(valueless{ctx}, "http", "peer:80") // Dialled as configured.
 }
@@ -214,13 +214,13 @@ func (c *http2Conns) close() {
 	}
 }
 
-// valueless is a context without values: a trace of the request is none of the
-// requests by which a connection is verified.
+// valueless is a context without values: a request's trace must not get the requests by which
+// a connection is verified.
 type valueless struct{ context.Context }
 
 func (valueless) Value(any) any { return nil }
 
-// streamError has the shape of net/http's error of an HTTP/2 stream, which is how
+// streamError has the shape of net/http's unexported error of an HTTP/2 stream, so that
 // errors.As finds that.
 type streamError struct {
 	StreamID uint32
@@ -233,20 +233,20 @@ func (e streamError) Error() string { return "HTTP/2 stream error" }
 const (
 	refusedStream   = 0x7 // RFC 9113, section 7.
 	cancelledStream = 0x8
-	// goAwayUnseen is what net/http says of a request beyond the last one that the
-	// peer's GOAWAY names. It exports no error for it; a test holds it to the text.
+	// goAwayUnseen is net/http's error for a request beyond the last one that the peer's GOAWAY
+	// names. There is no exported error; a test checks the text.
 	goAwayUnseen = "http2: Transport received Server's graceful shutdown GOAWAY"
-	// byPeer is the cause of a stream's error that the peer has sent, and answerTooLarge
-	// that of a head beyond 64 KiB; the same holds.
+	// byPeer is the cause of a stream error that the peer has sent, and answerTooLarge that of
+	// a head beyond 64 KiB; a test checks both.
 	byPeer         = "received from peer"
 	answerTooLarge = "http2: response header list larger than advertised limit"
-	// connectionError is how it begins what it says of a peer that broke the rules of the
-	// protocol, on any stream. With a head far beyond 64 KiB it does not read on either.
+	// connectionError begins net/http's error for a peer that breaks the protocol, on any
+	// stream. It also stands for a head far beyond 64 KiB.
 	connectionError = "connection error: "
 )
 
-// unseen reports whether err says that the peer has not looked at the request: it
-// refused the stream, or said goodbye before it (RFC 9113, section 8.7).
+// unseen reports whether err says that the peer has not processed the request: it refused the
+// stream, or sent GOAWAY before it (RFC 9113, section 8.7).
 func unseen(err error) bool {
 	var s streamError
 	if errors.As(err, &s) {
@@ -255,8 +255,8 @@ func unseen(err error) bool {
 	return err.Error() == goAwayUnseen
 }
 
-// malformedHTTP2 is err, in our words if it says that the peer broke the protocol: on one
-// stream, which we have reset then, or on the whole connection.
+// malformedHTTP2 is err, or an errMalformed if err says that the peer broke the protocol: on
+// one stream, which net/http has reset then, or on the whole connection.
 func malformedHTTP2(err error) error {
 	var s streamError
 	if errors.As(err, &s) && s.Cause != nil && s.Cause.Error() != byPeer {

@@ -36,8 +36,8 @@ func (u *Upstream) forwardHTTP2(w http.ResponseWriter, r *http.Request) error {
 	}
 	proxy.ModifyResponse = func(res *http.Response) error {
 		if res.ContentLength == 0 {
-			// Nothing follows, and the header must say so itself: flushed without that,
-			// the trailers that a gRPC call is refused with are a header to its client.
+			// No body follows, and the header must say so itself. Flushed without that, trailers
+			// that refuse a gRPC call would be a mere header to its client.
 			proxy.FlushInterval = 0
 		}
 		return f.response(res)
@@ -50,8 +50,8 @@ func (u *Upstream) forwardHTTP2(w http.ResponseWriter, r *http.Request) error {
 }
 
 // withoutUpgrade is r without the offer to change to another protocol, which HTTP/2 can't
-// carry and anybody may ignore (RFC 9110, section 7.8). Some clients offer HTTP/2 itself
-// in this way, with each first request.
+// carry and a server may ignore (RFC 9110, section 7.8). Some clients offer HTTP/2 itself in
+// this way, with each first request.
 func withoutUpgrade(r *http.Request) *http.Request {
 	if r.Header["Upgrade"] == nil && r.Header["Http2-Settings"] == nil {
 		return r
@@ -74,9 +74,9 @@ type forward struct {
 	err      *ForwardError
 }
 
-// RoundTrip notes whether the request was sent: when a connection that was used
-// before breaks without an answer, the transport dials again by itself, and that
-// this is refused says nothing of the first time.
+// RoundTrip notes whether the request was sent. When a used connection breaks without an
+// answer another one is dialled; if that dial is refused, the peer may still have seen the
+// request.
 func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t := httptrace.ContextClientTrace(r.Context()); t != nil { // The proxy's own, of this request.
 		t.WroteHeaders = func() { f.sent.Store(true) }
@@ -95,12 +95,11 @@ func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
 func (f *forward) rewrite(p *httputil.ProxyRequest) {
 	u := p.Out.URL
 	u.Scheme, u.Host = "http", f.upstream.cfg.Addr
-	// The proxy drops what it can't parse and what others forwarded before; it
-	// is not ours to drop.
+	// ReverseProxy drops what it can't parse, and forwarding headers; both are passed on here.
 	u.RawQuery = p.In.URL.RawQuery
 	keepPath(u, p.In)
 	for name, v := range p.In.Header {
-		if fields.IsForwarding(name) { // Nor may Connection name them.
+		if fields.IsForwarding(name) { // Even if Connection names them.
 			p.Out.Header[name] = v
 		}
 	}
@@ -110,8 +109,8 @@ func (f *forward) rewrite(p *httputil.ProxyRequest) {
 	p.Out.Trailer = f.trailers(p.In.Trailer)
 }
 
-// trailers are those of in that may be passed on. They have no values before the body
-// has ended.
+// trailers are the trailers of in that may be passed on. Their values come with the body's
+// end.
 func (f *forward) trailers(in http.Header) http.Header {
 	if len(in) == 0 {
 		return nil
@@ -131,11 +130,11 @@ func (f *forward) trailers(in http.Header) http.Header {
 }
 
 func (f *forward) response(res *http.Response) error {
-	if f.upstream.cfg.Goes != nil {
-		f.upstream.toldToGo(res.Header.Get(wadi.HeaderOrder))
+	if f.upstream.cfg.Leaving != nil {
+		f.upstream.noteOrder(res.Header.Get(wadi.HeaderOrder))
 	}
 	if res.StatusCode == http.StatusMisdirectedRequest {
-		// An app may answer 421 too; its queue-proxy then names this instance.
+		// To an app's own 421 its queue-proxy adds the instance's name.
 		if want := f.upstream.instance; want != "" && res.Header.Get(wadi.HeaderInstance) != want {
 			return errMisdirected
 		}
@@ -163,18 +162,18 @@ func (f *forward) response(res *http.Response) error {
 		res.ContentLength = -1
 	}
 	if f.http1 && f.body.ReadCloser != nil && !f.body.ended.Load() {
-		// The answer came before the end of the request. Without this the server
-		// would read the rest of the body before the answer goes out. It must not
-		// use the connection again then: it reads ahead of the handler's end.
+		// The answer came before the end of the request. Without full duplex the server would
+		// read the rest of the body before it sends the answer. With it the server must not use
+		// the connection again: it reads ahead before the handler ends.
 		res.Header.Set("Connection", "close")
 		_ = http.NewResponseController(f.w).EnableFullDuplex() // A recorder in a test can't; nothing is lost.
 	}
 	return nil
 }
 
-// dropBody drops a body where there may be none. It would break the caller's stream.
+// dropBody drops a body where none is allowed: it would break the caller's stream.
 func dropBody(res *http.Response) {
-	_ = res.Body.Close() // Nobody wants the rest.
+	_ = res.Body.Close() // The rest is not needed.
 	res.Body, res.ContentLength, res.Trailer = http.NoBody, 0, nil
 	switch res.StatusCode {
 	case http.StatusNoContent:
@@ -204,24 +203,24 @@ func (f *forward) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// outOfTime says whether err is how an app ends a gRPC call whose deadline is over:
-// it resets the stream, without a status. The caller's own deadline comes later,
-// and it must not take that for a failure that may pass.
+// outOfTime says whether err is how an app ends a gRPC call whose deadline has passed: it
+// resets the stream without a status. The caller's own timer fires later, so that without a
+// proper status the caller would take this for a temporary failure.
 func outOfTime(r *http.Request, err error) bool {
 	var s streamError
 	return errors.As(err, &s) && s.Code == cancelledStream && r.Header.Get("Grpc-Timeout") != ""
 }
 
-// keepTrailers keeps those that may be passed on.
+// keepTrailers removes the trailers that may not be passed on.
 func keepTrailers(h http.Header) {
 	maps.DeleteFunc(h, func(name string, _ []string) bool { return !fields.MayTrail(name) })
 }
 
-// countedBody notes whether any of a body was read, and whether all.
+// countedBody notes whether any or all of a body was read.
 type countedBody struct {
 	io.ReadCloser
 	read, ended atomic.Bool
-	atEnd       func() // If set, it is called when all was read: trailers have come by then.
+	atEnd       func() // Called when all was read and the trailers have come; may be nil.
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {

@@ -8,31 +8,32 @@ import (
 )
 
 const (
-	// maxLingered is how much of an answer for nobody is read while its end is waited
-	// for; an app that sends more has not noticed that nobody reads it.
+	// maxLingered is how many bytes of an unwanted answer are read while its connection
+	// lingers; an app that sends more has not noticed the half-close.
 	maxLingered = 1 << 20
-	// lastWords is for how long what an app sends may have been on its way before it
-	// could notice that nobody reads it, or be what it does about that.
+	// lastWords is how long an app may still send: what was on its way when it noticed the
+	// half-close, or its reaction to that.
 	lastWords = time.Second
 )
 
-// PeerTracker is what a response writer given to [Upstream.Forward] may be besides: what
-// the answer's writer learns of the forwarding that outlasts it.
+// PeerTracker may be implemented by the response writer given to [Upstream.Forward]. It then
+// learns of peers that still work on a request that was broken off.
 type PeerTracker interface {
-	// PeerBusy notes that a peer still works on the request, which was broken off. PeerDone
-	// follows, once and perhaps after the handler's end.
+	// PeerBusy notes that a peer still works on the request. PeerDone follows once, perhaps
+	// after the handler has returned.
 	PeerBusy()
 	PeerDone()
 }
 
-// Deferrer is a response writer that has waiting for the caller alone done at the end of
-// the handler, when what is held for the app was given back.
+// Deferrer may be implemented by the response writer given to [Upstream.Forward]. It then calls
+// wait, which waits for the caller alone, at the end of the handler: when what is held for
+// the app was given back.
 type Deferrer interface {
 	Later(wait func())
 }
 
-// abandon ends a connection in the midst of a request. With lingering the peer hears
-// of it by the end of what it reads, and has done with the request when it closes.
+// abandon ends a connection in the midst of the request answered by w. With lingering the
+// peer's reading ends, and the peer is done with the request when it closes the connection.
 func (p *http1Pool) abandon(c *http1Conn, w http.ResponseWriter) {
 	t, ok := w.(PeerTracker)
 	if p.linger <= 0 || c.tcp == nil || !ok {
@@ -46,18 +47,18 @@ func (p *http1Pool) abandon(c *http1Conn, w http.ResponseWriter) {
 	c.release()
 	p.done(c)
 	go func() { // It ends within the lingering.
-		_ = c.tcp.SetWriteDeadline(time.Unix(1, 0)) // Whoever still writes is to end. It fails on closed ones.
+		_ = c.tcp.SetWriteDeadline(time.Unix(1, 0)) // Ends a write that goes on. It fails on closed ones.
 		if c.tcp.CloseWrite() != nil || !hasNoticed(c.tcp, p.linger) {
-			_ = c.tcp.SetLinger(0) // By a reset: its next write tells the app. It fails on closed ones.
+			_ = c.tcp.SetLinger(0) // Reset: the app's next write fails. This fails on closed ones.
 		}
 		p.discardUnused(c)
 		t.PeerDone()
 	}()
 }
 
-// hasNoticed waits until the peer of c, whose other half is closed, closes its own. It
-// gives up on a peer that is silent for too long, and on one that still sends when it
-// must have heard: that would go on for as long as there is something to send.
+// hasNoticed waits until the peer of c, which is half-closed, closes its side. It gives up on a
+// peer that is silent for too long, and on a peer that still sends after lastWords: that
+// would go on for as long as the answer lasts.
 func hasNoticed(c *net.TCPConn, patience time.Duration) bool {
 	began := time.Now()
 	if c.SetReadDeadline(began.Add(min(lastWords, patience))) != nil {
@@ -67,7 +68,7 @@ func hasNoticed(c *net.TCPConn, patience time.Duration) bool {
 	case err == nil:
 		return false
 	case !isTimeout(err):
-		return true // It has ended, one way or another.
+		return true // The connection has ended.
 	}
 	if c.SetReadDeadline(began.Add(patience)) != nil {
 		return true
@@ -76,10 +77,10 @@ func hasNoticed(c *net.TCPConn, patience time.Duration) bool {
 	return n == 0 && !isTimeout(err)
 }
 
-// interruptIO ends all that waits on a connection which may linger.
+// interruptIO ends all reading and writing of c.
 func (c *http1Conn) interruptIO() {
 	if c.pool.linger <= 0 || c.tcp == nil {
-		_ = c.Close() // Whoever waits on it hears of it.
+		_ = c.Close() // Ends waiting reads and writes.
 		return
 	}
 	c.deadline.Lock()
@@ -89,14 +90,14 @@ func (c *http1Conn) interruptIO() {
 	}
 }
 
-// limitRead bounds the reading, unless all of it is to fail already: false.
+// limitRead sets the read deadline. False: c was interrupted, and all reads fail.
 func (c *http1Conn) limitRead(until time.Time) bool {
 	c.deadline.Lock()
 	defer c.deadline.Unlock()
 	return !c.interrupted && c.SetReadDeadline(until) == nil
 }
 
-// tunnelled is c as the peer of a tunnel, which may linger when that breaks.
+// tunnelled is c as the peer of a tunnel. It may linger when the tunnel breaks.
 func (c *http1Conn) tunnelled() net.Conn {
 	if c.pool.linger > 0 && c.tcp != nil {
 		return interruptedConn{c.tcp, c}
@@ -104,7 +105,7 @@ func (c *http1Conn) tunnelled() net.Conn {
 	return c.Conn
 }
 
-// interruptedConn is interrupted where others are closed.
+// interruptedConn is interrupted by Close.
 type interruptedConn struct {
 	*net.TCPConn
 	c *http1Conn

@@ -26,12 +26,12 @@ import (
 
 // Bounds of the connections to a peer.
 const (
-	// DialTimeout bounds the default dial, unless configured. The kernel asks a peer whose
-	// listen queue is full again after one, two, three, four, five and seven seconds.
+	// DialTimeout bounds the default dial, unless configured. If a peer's listen queue is full
+	// the kernel tries again after one, two, three, four, five and seven seconds.
 	DialTimeout = 10 * time.Second
 	// MaxIdleConns is how many idle HTTP/1.1 connections to one peer are kept.
 	MaxIdleConns = 256
-	// IdleTimeout is how long they are kept, unless configured.
+	// IdleTimeout is how long an idle connection is kept, unless configured.
 	IdleTimeout = 90 * time.Second
 	copyBuffer  = 16 << 10
 )
@@ -44,7 +44,7 @@ type Config struct {
 	// Dial opens a connection; nil dials Addr over TCP.
 	Dial func(context.Context) (net.Conn, error)
 
-	// DialTimeout is how long the default dial waits for a peer that answers nobody
+	// DialTimeout is how long the default dial waits for a peer that answers no other request
 	// meanwhile; 0 is 10 s.
 	DialTimeout time.Duration
 
@@ -52,47 +52,42 @@ type Config struct {
 	// first request goes over it. An error closes the connection.
 	Handshake func(context.Context, net.Conn) error
 
-	// Verify is the same for HTTP/2, where requests of its own go over the
-	// connection. It gets none of the values of a request's context.
+	// Verify is the same for HTTP/2: it sends requests of its own over the connection. Its
+	// context has none of a request's values.
 	Verify func(context.Context, http.RoundTripper) error
 
-	// Ping, if set, is how long an HTTP/2 connection may be silent before its peer
-	// is asked whether it is alive; without an answer it is closed.
+	// Ping, if set, is how long an HTTP/2 connection may be silent before a ping is sent;
+	// without an answer the connection is closed.
 	Ping time.Duration
 
-	// Envoy says that an Envoy stands in front of the peer. What it answers in the peer's
-	// place is taken for the failure that it is.
+	// Envoy says that an Envoy stands in front of the peer. An answer that the Envoy gives in
+	// the peer's place is an error then.
 	Envoy bool
 
-	// Header is set on every request, in place of what the request brings.
+	// Header is set on every request, and replaces the request's own fields.
 	Header http.Header
 
 	// IdleTimeout is how long an unused connection is kept; 0 is IdleTimeout.
 	IdleTimeout time.Duration
 
-	// Unheard is for how long at least nobody listens to a request's context, and at
-	// most twice as long: most requests are over by then, and listening is dear. 0 is
-	// 20 ms. Of HTTP/1.1 only.
-	Unheard time.Duration
-
-	// Wadi says that the peer is one of Wadi's own servers, which says in Wadi-Error why
-	// it refuses: that is passed on, what an app says there is not. Of other peers a
-	// connection is not used again after an answer that may have no body, because many
-	// send one all the same (of HTTP/1.1 only).
+	// Unwatched is how long a request's context is not watched; the watching begins after at
+	// most twice that. Most requests are over by then, and watching is expensive. 0 is 20 ms.
+	// HTTP/1.1 only.
+	Unwatched time.Duration
+	// Wadi says that the peer is one of Wadi's own servers. Its Wadi-Error is passed on, that
+	// of an app is not. A connection to another peer is not used again after an answer that
+	// may have no body, because many apps send one all the same (HTTP/1.1 only).
 	Wadi bool
-
-	// Goes, if set, is called before an answer is passed on that says that the peer, a
-	// queue-proxy, was told to go, and before a refusal of it for that reason.
-	Goes func()
-
-	// Distrusted, if set, is called once when the peer has sent more than its answers:
-	// from then on each of its connections carries one request. Of HTTP/1.1 only.
+	// Leaving, if set, is called when an answer of the peer, a queue-proxy, says that its
+	// instance is about to stop: before the answer is passed on, or an error is returned.
+	Leaving func()
+	// Distrusted, if set, is called once when the peer has sent more than its answers. From
+	// then on each of its connections carries one request. HTTP/1.1 only.
 	Distrusted func()
-
-	// Linger, if set, is how long a silent peer may take to notice that a request was
-	// broken off: its connection is closed by half, and [Timed.WhenPeersDone] tells when the
-	// peer has closed its own, or sends on after a second all the same. Of HTTP/1.1 over
-	// TCP only; else it is closed at once.
+	// Linger, if set, is how long a silent peer may take to notice that a request was broken
+	// off: its connection is half-closed, and a [PeerTracker] learns when the peer has closed
+	// its side, or still sends after a second. HTTP/1.1 over TCP only; other connections are
+	// closed at once.
 	Linger time.Duration
 }
 
@@ -103,10 +98,10 @@ type Upstream struct {
 	http2     *http2Conns     // Nil for HTTP/1.1.
 	http1     *http1Pool      // Nil for HTTP/2.
 	fixed     []byte          // The configured header, as lines.
-	instance  string          // Whom requests are for; "" is whoever answers.
+	instance  string          // The instance that requests are for; "" is any.
 	copies    bufferPool
-	answers   atomic.Int64 // That came, for dialPeer.
-	silent    *log.Logger  // Errors are returned or break the stream; the caller reports them.
+	answers   atomic.Int64 // Answers so far, for dialPeer.
+	silent    *log.Logger  // Discards: errors are returned or break the stream, and the caller reports them.
 }
 
 // New returns an upstream without a connection; the first request opens one.
@@ -133,7 +128,7 @@ func New(cfg Config) *Upstream {
 	u.http1 = newHTTP1Pool(func(ctx context.Context) (net.Conn, error) { return u.dial(ctx, "", "") },
 		u.cfg.IdleTimeout, new(buffers))
 	u.http1.linger, u.http1.distrusted = cfg.Linger, cfg.Distrusted
-	u.http1.unheard = cmp.Or(cfg.Unheard, watchTick)
+	u.http1.unwatchedFor = cmp.Or(cfg.Unwatched, watchTick)
 	return u
 }
 
@@ -182,25 +177,26 @@ func (u *Upstream) Close() {
 	u.transport.CloseIdleConnections()
 }
 
-// Open opens an HTTP/2 connection that is the caller's alone, not verified.
+// Open opens an HTTP/2 connection for the caller alone, not verified.
 func (u *Upstream) Open(ctx context.Context) (*http.ClientConn, error) { return u.http2.open(ctx) }
 
-// Keep takes over a connection of Open, verified by the caller, for requests.
+// Keep takes a connection of Open, verified by the caller, over for requests.
 func (u *Upstream) Keep(cc *http.ClientConn) { u.http2.keep(cc) }
 
 // Forward sends r to the peer and its answer to w, both as they come: every part
 // is flushed at once; trailers, informational answers and upgrades are passed on.
 // Path, query and Host stay byte for byte what the caller sent.
 //
-// It returns nil when an answer was passed on, else a [*ForwardError], and w is
-// untouched unless that says Answered. When the answer breaks off in mid-stream
-// it panics with [http.ErrAbortHandler], so that the caller's stream breaks too.
+// It returns nil when an answer was passed on, else a [*ForwardError]; w is untouched unless
+// that says Answered. If the answer breaks off in mid-stream it panics with
+// [http.ErrAbortHandler], so that the caller's stream breaks too. A w that is a [PeerTracker]
+// or a [Deferrer] is used as such.
 func (u *Upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 	return u.ForwardAfter(w, r, Breaks{})
 }
 
-// ForwardAfter is Forward of a request that connections to the peer broke under before,
-// as the [ForwardError] of that time says.
+// ForwardAfter is Forward for a request that was forwarded before; breaks is what the
+// [ForwardError] of that time says.
 func (u *Upstream) ForwardAfter(w http.ResponseWriter, r *http.Request, breaks Breaks) error {
 	if u.http2 != nil {
 		return u.forwardHTTP2(w, r)
@@ -211,24 +207,24 @@ func (u *Upstream) ForwardAfter(w http.ResponseWriter, r *http.Request, breaks B
 	return nil
 }
 
-// mayAnswer says whether a field of the peer's answer is passed on, as far as it is
-// Wadi's.
+// mayAnswer says whether a field of the peer's answer may be passed on: Wadi's own fields may
+// not, but for the Wadi-Error of one of Wadi's servers.
 func (u *Upstream) mayAnswer(name string) bool {
 	return !proxy.IsInternal(name) || u.cfg.Wadi && name == wadi.HeaderError
 }
 
-// stoppingText takes in what a queue-proxy says about its staying.
-func (u *Upstream) toldToGo(order string) {
+// noteOrder notes the order that a queue-proxy's answer names.
+func (u *Upstream) noteOrder(order string) {
 	if order == string(wadi.OrderGo) {
-		u.cfg.Goes()
+		u.cfg.Leaving()
 	}
 }
 
-// errMisdirected: the peer says that the request is not for it.
+// errMisdirected: the peer is not the instance that the request is for.
 var errMisdirected = errors.New("the peer is not that instance")
 
-// Conns returns how many HTTP/1.1 connections to the peer are open, and how many of
-// them carry no request.
+// Conns returns how many HTTP/1.1 connections to the peer are open, and how many of them are
+// idle.
 func (u *Upstream) Conns() (open, idle int) {
 	if u.http1 == nil {
 		return 0, 0
