@@ -67,7 +67,7 @@ func (c *cluster) resubmit(t *testing.T, change func(*wadi.Service)) {
 	c.notify("hello")
 }
 
-func TestLeader_SaysWhomIntentionsKeepOut(t *testing.T) {
+func TestController_ReportsRefusedCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, in := newCluster(), &rules{changed: make(chan struct{})}
 		c.callers = in

@@ -12,7 +12,7 @@ import (
 
 // A client that ends instances before their requests may be over is told of; one that
 // does not is not, and after it is set right it is over.
-func TestLimited_IsTold(t *testing.T) {
+func TestDrains_LimitIsReported(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		time.Sleep(time.Second)
 		id := c.submit("hello")

@@ -11,7 +11,7 @@ import (
 
 // An app that can be reached past its queue-proxy is told of while that is so, at zero
 // too, and once in an event.
-func TestLeader_SaysWhoseAppCanBeReached(t *testing.T) {
+func TestController_ReportsExposedApps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		var at atomic.Pointer[string] // Nil: nobody knows.
@@ -65,7 +65,7 @@ func TestLeader_SaysWhoseAppCanBeReached(t *testing.T) {
 
 // Instances that could not be shielded are told of, whether their app can be reached or
 // not, and each of the two once in an event.
-func TestLeader_SaysWhoIsNotShielded(t *testing.T) {
+func TestController_ReportsUnshieldedInstances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		var at, why atomic.Pointer[string] // Nil: nobody knows.

@@ -12,7 +12,7 @@ import (
 
 // A service that the leader can't read says so in its status, once, and not any more
 // when it can be read.
-func TestLeader_SaysWhatItCantRead(t *testing.T) {
+func TestController_ReportsWhatItCantRead(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		stored := func() *wadi.Condition {
 			all := c.service("hello").Status.Conditions

@@ -14,7 +14,7 @@ import (
 )
 
 // Whoever scales by what instances use, and can't know it, is told why.
-func TestLeader_SaysWhatUsageIsNotRead(t *testing.T) {
+func TestController_ReportsUnreadUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		var why atomic.Pointer[string]

@@ -9,7 +9,7 @@ import (
 
 // What is amiss with a route that is carried all the same is told, and keeps nothing
 // from zero.
-func TestLeader_ConflictIsToldOnly(t *testing.T) {
+func TestController_ReportsConflicts(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		c.submit("hello")
 		time.Sleep(3 * time.Second)

@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
 )
 
 // Whoever deletes a service that is called all the time does not fight its callers: they
@@ -140,6 +144,108 @@ func TestWaker_DeletedBetweenTries(t *testing.T) {
 		}
 		if got := c.count(id); got != 0 || c.registers != 0 {
 			t.Errorf("%d registrations and a count of %d, want none", c.registers, got)
+		}
+	})
+}
+
+func TestLeader_Delete(t *testing.T) {
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
+		id, other := c.submit("hello"), c.submit("other")
+		time.Sleep(3 * time.Second)
+		for _, id := range []string{id, other} {
+			if _, ok := l.scaler.History.Last(id); !ok {
+				t.Fatalf("nothing was decided about %s", id)
+			}
+		}
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.notify("hello")
+		time.Sleep(5 * time.Second)
+		wantCount(t, c, id, -1)
+		if d, ok := l.scaler.History.Last(id); ok {
+			t.Errorf("still remembers of a revision that is gone: %v", d)
+		}
+		if _, ok := l.scaler.History.Last(other); !ok {
+			t.Error("forgot a revision that is there")
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.stored) != 1 || len(c.layers) != 1 {
+			t.Fatalf("left behind: store %v, network %v; want those of other alone", c.stored, c.layers)
+		}
+	})
+}
+
+// While the instances of a service that is deleted finish what they have, its status
+// says what that is; and each job's end is told once, though Nomad lists it for a while.
+func TestLeader_DeleteReportsWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.ends, c.late = 10*time.Second, 300*time.Millisecond
+		c.drains = func(string) string { return "draining: waits for 3 requests and 1 tunnel" }
+		l, stop := lead(t, c)
+		defer stop()
+		id := c.submit("hello")
+		time.Sleep(3 * time.Second)
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.notify("hello")
+		time.Sleep(5 * time.Second)
+		c.mu.Lock()
+		st := c.stored["hello"].Status
+		c.mu.Unlock()
+		want := wadi.Condition{Type: control.ConditionDrained, Reason: "Draining", Message: id + ": 1 instance ends, draining: waits for 3 requests and 1 tunnel"}
+		i := slices.IndexFunc(st.Conditions, func(c wadi.Condition) bool { return c.Type == want.Type })
+		if i < 0 {
+			t.Fatalf("conditions %+v, want %s", st.Conditions, want.Type)
+		}
+		got := st.Conditions[i]
+		if got.Since = want.Since; got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		time.Sleep(10 * time.Second)
+		purged := 0
+		for _, e := range l.events.Of("hello", time.Time{}) {
+			if e.Type == "Purged" {
+				purged++
+			}
+		}
+		if purged != 1 {
+			t.Errorf("%d times it is told that the job was purged, want once", purged)
+		}
+	})
+}
+
+// A service whose entries somebody else's need goes all the same, and it is said what
+// stays.
+func TestLeader_DeleteEndsAtForeignEntries(t *testing.T) {
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
+		c.submit("hello")
+		time.Sleep(3 * time.Second)
+		c.mu.Lock()
+		c.needed = fmt.Errorf("service-splitter hello needs service-defaults hello: %w", wadi.ErrForeign)
+		c.mu.Unlock()
+		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
+			t.Fatal(err)
+		}
+		c.notify("hello")
+		time.Sleep(10 * time.Second)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.stored) != 0 {
+			t.Fatalf("it is still stored: %v", c.stored)
+		}
+		var types []string
+		for _, e := range l.events.Of("hello", time.Time{}) {
+			types = append(types, e.Type)
+			if e.Type == "LeftBehind" && !strings.Contains(e.Message, "service-splitter hello needs") {
+				t.Errorf("got %q, want what stays", e.Message)
+			}
+		}
+		if n := len(types); n < 2 || !slices.Equal(types[n-2:], []string{"LeftBehind", "Deleted"}) {
+			t.Errorf("events %v, want LeftBehind and Deleted at the end", types)
 		}
 	})
 }

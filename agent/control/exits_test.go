@@ -70,7 +70,7 @@ func toldOf(l *leader, types ...string) (out []string) {
 // Tasks that end though nobody told them to are told of, each by its name, though the
 // revision is ready: with a counter rather than again and again, and for no longer than
 // it lasts.
-func TestLeader_TellsHowTasksEnd(t *testing.T) {
+func TestController_ReportsExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newEnding()
 		l, stop := lead(t, c.cluster)

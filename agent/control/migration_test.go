@@ -7,7 +7,7 @@ import (
 
 // Nomad starts the instance in a moved one's place when that has ended, so the leader adds
 // one before; and takes it back when the one in the old one's place is ready.
-func TestMoving_OneMoreFirst(t *testing.T) {
+func TestMigration_OneMoreFirst(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, _ *obedient, id string, _ func() *leader) {
 		c.override(t, "", 1, time.Hour)
 		time.Sleep(10 * time.Second)
@@ -36,7 +36,7 @@ func TestMoving_OneMoreFirst(t *testing.T) {
 }
 
 // Where no node has a place for one more the drain does not wait for it.
-func TestMoving_InVain(t *testing.T) {
+func TestMigration_NoPlace(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
 		c.mu.Lock()
 		c.draining = map[string]bool{"node-of-alloc-1": true}

@@ -10,7 +10,7 @@ import (
 )
 
 // An agent has many services that rest, and must not spend its time on them.
-func TestLeader_LooksSeldomAtWhatRests(t *testing.T) {
+func TestController_SkipsServicesAtRest(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		id := c.submit("hello")
 		time.Sleep(2 * time.Minute) // Long enough to go to zero.

@@ -92,7 +92,7 @@ func wantTold(t *testing.T, o *obedient, want ...string) {
 	}
 }
 
-func TestLeave_WaitsForWhatIsInFlight(t *testing.T) {
+func TestScaleDown_WaitsForRequestsInFlight(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		o.set(func(o *obedient) { o.busy["alloc-2"] = 1 })
 		c.override(t, "", 1, time.Hour)
@@ -110,7 +110,7 @@ func TestLeave_WaitsForWhatIsInFlight(t *testing.T) {
 }
 
 // Load that comes back needs no start: who was to go stays.
-func TestLeave_LoadIsBack(t *testing.T) {
+func TestScaleDown_LoadIsBack(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, again func() *leader) {
 		o.set(func(o *obedient) { o.busy["alloc-3"] = 1 })
 		c.override(t, "", 1, time.Hour)
@@ -130,7 +130,7 @@ func TestLeave_LoadIsBack(t *testing.T) {
 	})
 }
 
-func TestLeave_ToZeroOnlyIfNobodyComes(t *testing.T) {
+func TestScaleDown_ToZeroOnlyWithoutRequests(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		o.set(func(o *obedient) { o.busy["alloc-1"] = 1 }) // Which no statistics have told yet.
 		c.setLoad(id, 0)
@@ -145,7 +145,7 @@ func TestLeave_ToZeroOnlyIfNobodyComes(t *testing.T) {
 
 // Whoever was told long ago, and not again, has taken requests since: it goes as if it
 // were told for the first time.
-func TestLeave_NomadWasAway(t *testing.T) {
+func TestScaleDown_NomadWasAway(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		away := func(yes bool) {
 			c.mu.Lock()
@@ -172,7 +172,7 @@ func TestLeave_NomadWasAway(t *testing.T) {
 
 // That nothing is known for a moment takes no order back: on a busy machine nobody would
 // ever have been told to go for long enough.
-func TestLeave_NothingIsKnownForAMoment(t *testing.T) {
+func TestScaleDown_NothingIsKnownForAMoment(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		unknown := func(yes bool) {
 			c.mu.Lock()
@@ -201,7 +201,7 @@ func TestLeave_NothingIsKnownForAMoment(t *testing.T) {
 }
 
 // Who can't be told is stopped as ever, and its drain is all there is.
-func TestLeave_WhoCantBeTold(t *testing.T) {
+func TestScaleDown_InstancesWithoutOrders(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, again func() *leader) {
 		o.set(func(o *obedient) { o.deaf = true })
 		c.override(t, "", 2, time.Hour)

@@ -44,7 +44,7 @@ func submittedRoute(s *wadi.Stored, latest string) wadi.Route {
 
 // A new leader that knows of no job whether somebody has edited it scales at once: no plan
 // of Nomad's is waited for, and there are never many at a time.
-func TestLeader_ScalesBeforeItHasLookedAtEveryJob(t *testing.T) {
+func TestLeader_ScalesBeforeDriftIsChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		ids := c.submitMany(many)

@@ -1,0 +1,111 @@
+package control_test
+
+import (
+	"context"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// view is the same cluster as the event stream and the meter, whose methods have other
+// arguments.
+type view struct{ *cluster }
+
+func (v view) Synced(string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.silent
+}
+
+func (v view) Usable(ns string) bool { return v.Synced(ns) }
+
+func (v view) Job(_, id string) scheduler.JobState {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if j := v.jobs[id]; j != nil && !v.away {
+		return j.JobState
+	}
+	if l, ok := v.purged[id]; ok && time.Now().Before(l.until) {
+		return l.JobState
+	}
+	return scheduler.JobState{}
+}
+
+func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var eps []wadi.Endpoint
+	if j := v.jobs[id]; j != nil {
+		for i, a := range j.allocs {
+			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Node: "node-of-" + a.id, KillAfter: v.killAfter, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
+		}
+	}
+	return eps, v.changed
+}
+
+func (v view) Diagnosis(_, id string) (string, time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.looks++
+	return v.cantRun[id], time.Time{}
+}
+
+func (v view) Changed() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changed
+}
+
+func (v view) Set([]control.MeasuredRevision, []control.Source) {}
+
+func (v view) ReadyCount(id string) (int, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.unasked {
+		return 0, false
+	}
+	n := 0
+	if j := v.jobs[id]; j != nil && v.cantRun[id] == "" {
+		for _, a := range j.allocs {
+			if time.Since(a.placed) >= max(startTime, v.slow) {
+				n++
+			}
+		}
+	}
+	return n, true
+}
+
+func (v view) Ready(id string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.unready[id]
+}
+
+func (v view) Load(id string, by []wadi.MetricTarget, stable, _ time.Duration, into *scheduler.Loads) (int, bool) {
+	ready, known := v.ReadyCount(id)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	l := v.load[id]
+	a := scheduler.Averages{Stable: l, Panic: l, Coverage: 1, PanicCoverage: 1, End: time.Now()}
+	if l == 0 {
+		a.Idle = time.Since(v.quiet[id])
+	}
+	into.Concurrency = a
+	for _, m := range by {
+		*into.Of(m.Metric) = a
+	}
+	return ready, known
+}
+
+func (v view) Confirm(_ context.Context, id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.scales = append(v.scales, id+" confirmed")
+	if l, ok := v.untold[id]; ok {
+		v.load[id] = l
+	}
+}
+
+// As what the loops ask of the store.

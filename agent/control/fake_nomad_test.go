@@ -1,0 +1,239 @@
+package control_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/internal/backlog"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// startTime is how long the fake's instances take to become ready.
+const startTime = 200 * time.Millisecond
+
+// cluster is a small Nomad with its instances, a store and the network layers,
+// in memory. Instances that may start become ready after startTime.
+type cluster struct {
+	mu        sync.Mutex
+	jobs      map[string]*job
+	nextID    int
+	index     uint64
+	cantRun   map[string]string // Revisions whose instances never become ready, and why.
+	silent    bool              // Nomad's event stream is away.
+	unasked   bool              // No instance has been asked yet whether it is ready.
+	slow      time.Duration     // How long instances take to become ready, if longer than startTime.
+	load      map[string]float64
+	quiet     map[string]time.Time // Since when a revision has no load.
+	handLate  int                  // How often it is not known yet who scaled.
+	handAt    time.Time            // When somebody scaled by hand last.
+	away      bool                 // Nomad does not answer.
+	stale     bool                 // The next guarded call meets another change.
+	behind    bool                 // The event stream has not told of the jobs' last changes.
+	scales    []string
+	changed   chan struct{}
+	stored    map[string]wadi.Stored
+	watch     func([]string)
+	layers    map[string]wadi.Route
+	edits     control.Edits
+	wide      func(string) (string, bool)
+	bare      func(string) (string, bool) // Unshielded.
+	deaf      bool                        // The network layers take a route, and don't carry it.
+	foreign   string                      // Why the network layers can't be programmed; empty: they can.
+	applied   int
+	statuses  int
+	callers   control.Callers
+	unread    func(revision string) string
+	exits     func(namespace, revision string) []wadi.Exit
+	needed    error // Why layers don't let go of a service.
+	registers int
+	untold    map[string]float64 // Load that is only known of who is asked once more.
+	calls     []string           // What Nomad and the store were asked for.
+	backlog   *backlog.Set
+	waking    func() <-chan struct{}
+	looks     int           // How often the leader looked at a revision.
+	ends      time.Duration // How long instances of a stopped job take to end.
+	drains    func(string) string
+	orders    control.Orders
+	draining  map[string]bool // Nodes; each instance has one of its own, named as it is.
+	unready   map[string]bool // Instances.
+	killAfter time.Duration   // How long a client has let instances drain; 0: it has ended none.
+	late      time.Duration   // How long after a purge the job is still listed.
+	purged    map[string]listed
+	unloaded  error         // Why no service can be read; nil: each can.
+	loads     int           // How often that was tried.
+	plans     int           // How often Nomad was asked for a plan.
+	planning  chan struct{} // Nil, or closed when plans are answered.
+	planErr   error         // Why none can be made; nil: they can.
+}
+
+type job struct {
+	scheduler.JobState
+	body   string
+	allocs []alloc
+}
+
+type alloc struct {
+	id     string
+	placed time.Time
+}
+
+// listed is a job that is gone, and listed for a while.
+type listed struct {
+	scheduler.JobState
+	until time.Time
+}
+
+func newCluster() *cluster {
+	return &cluster{
+		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{}, quiet: map[string]time.Time{},
+		stored: map[string]wadi.Stored{}, purged: map[string]listed{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
+		backlog: backlog.New(),
+	}
+}
+
+// change notifies; with mu held.
+func (c *cluster) change() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// set makes the job what a registration or a scaling says; with mu held.
+func (c *cluster) set(id, body string, count int) uint64 {
+	j := c.jobs[id]
+	if j == nil {
+		j = &job{}
+		c.jobs[id] = j
+	}
+	c.index++
+	j.JobState = scheduler.JobState{Exists: true, Count: count, Index: c.index}
+	j.body = body
+	for len(j.allocs) < count {
+		c.nextID++
+		j.allocs = append(j.allocs, alloc{fmt.Sprintf("alloc-%d", c.nextID), time.Now()})
+		time.AfterFunc(max(startTime, c.slow), func() { c.mu.Lock(); c.change(); c.mu.Unlock() })
+	}
+	j.allocs = j.allocs[:count]
+	c.change()
+	return c.index
+}
+
+func (c *cluster) guard(id string, index uint64) error {
+	if c.away {
+		return wadi.ErrUnavailable
+	}
+	var have uint64
+	if j := c.jobs[id]; j != nil {
+		have = j.Index
+	}
+	if have != index || c.stale {
+		c.stale = false
+		return wadi.ErrConflict
+	}
+	return nil
+}
+
+func (c *cluster) Job(_ context.Context, _, id string) (scheduler.JobState, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, "Job")
+	if c.away {
+		return scheduler.JobState{}, wadi.ErrUnavailable
+	}
+	if j := c.jobs[id]; j != nil {
+		state := j.JobState
+		if c.behind {
+			state.Index++
+		}
+		return state, nil
+	}
+	return scheduler.JobState{}, nil
+}
+
+func (c *cluster) Scale(_ context.Context, _, id string, count int, index uint64, msg string) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, "Scale")
+	if err := c.guard(id, index); err != nil {
+		return 0, err
+	}
+	if msg == "" {
+		return 0, fmt.Errorf("scale without a reason")
+	}
+	c.scales = append(c.scales, fmt.Sprintf("%s=%d", id, count))
+	return c.set(id, c.jobs[id].body, count), nil
+}
+
+func (c *cluster) Register(_ context.Context, body json.RawMessage, count int, index uint64) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, "Register")
+	var id string
+	if err := json.Unmarshal(body, &id); err != nil {
+		return 0, err
+	}
+	if err := c.guard(id, index); err != nil {
+		return 0, err
+	}
+	c.registers++
+	return c.set(id, string(body), count), nil
+}
+
+func (c *cluster) Drifted(ctx context.Context, body json.RawMessage, count int) (bool, error) {
+	if err := c.planned(ctx); err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var id string
+	if err := json.Unmarshal(body, &id); err != nil {
+		return false, err
+	}
+	return c.jobs[id].body != string(body) || c.jobs[id].Count != count, nil
+}
+
+func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time.Time, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, "ScaledByHand")
+	if c.handLate > 0 {
+		c.handLate--
+		return time.Time{}, false, errors.New("the history ends before that")
+	}
+	return c.handAt, !c.handAt.IsZero() && c.jobs[id].Count == count, nil
+}
+
+func (c *cluster) Evaluate(context.Context, string, string) error { return nil }
+
+func (c *cluster) Stop(_ context.Context, _, id string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j := c.jobs[id]; j != nil {
+		c.index++
+		j.JobState = scheduler.JobState{Exists: true, Stopped: true, Index: c.index}
+		if c.ends > 0 {
+			time.AfterFunc(c.ends, func() { c.mu.Lock(); j.allocs = nil; c.change(); c.mu.Unlock() })
+		} else {
+			j.allocs = nil
+		}
+		c.change()
+	}
+	return nil
+}
+
+func (c *cluster) Purge(_ context.Context, _, id string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j := c.jobs[id]; j != nil && c.late > 0 {
+		c.purged[id] = listed{j.JobState, time.Now().Add(c.late)}
+		time.AfterFunc(c.late, func() { c.mu.Lock(); c.change(); c.mu.Unlock() })
+	}
+	delete(c.jobs, id)
+	c.change()
+	return nil
+}
