@@ -14,7 +14,7 @@ import (
 // routedCluster is Nomad's event stream as the activator sees it, which knows revisions by
 // their routes.
 type routedCluster struct {
-	cluster     loopCluster
+	cluster     controlCluster
 	namespaceOf func(revision string) (string, bool)
 }
 

@@ -21,17 +21,17 @@ const (
 	wadiItself = "wadi"
 )
 
-// loopNomad is Nomad as the agent's loops see it, with the agent's own token.
-type loopNomad struct{ *nomad.Client }
+// controlNomad is Nomad as package control sees it, with the agent's own token.
+type controlNomad struct{ *nomad.Client }
 
 var (
-	_ leaderJobs         = loopNomad{}
-	_ control.JobStarter = loopNomad{}
-	_ control.JobPurger  = loopNomad{}
-	_ control.JobStopper = loopNomad{}
+	_ leaderJobs         = controlNomad{}
+	_ control.JobStarter = controlNomad{}
+	_ control.JobPurger  = controlNomad{}
+	_ control.JobStopper = controlNomad{}
 )
 
-func (n loopNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
+func (n controlNomad) Job(ctx context.Context, namespace, id string) (scheduler.JobState, error) {
 	job, err := n.Client.Job(ctx, n.Token(), namespace, id)
 	if errors.Is(err, wadi.ErrNotFound) {
 		return scheduler.JobState{}, nil
@@ -39,16 +39,16 @@ func (n loopNomad) Job(ctx context.Context, namespace, id string) (scheduler.Job
 	return scheduler.JobState{Exists: true, Stopped: job.Stopped, Count: job.Count, Index: job.JobModifyIndex}, err
 }
 
-func (n loopNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
+func (n controlNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
 	index, _, err := n.Client.Scale(ctx, namespace, id, count, index, message, map[string]any{scaledBy: wadiItself})
 	return index, err
 }
 
-func (n loopNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
+func (n controlNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
 	return n.Client.Register(ctx, n.Token(), job, count, index)
 }
 
-func (n loopNomad) Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error) {
+func (n controlNomad) Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error) {
 	job, err := nomad.WithCount(job, count)
 	if err != nil {
 		return false, err
@@ -57,42 +57,42 @@ func (n loopNomad) Drifted(ctx context.Context, job json.RawMessage, count int) 
 	return plan.Changed, err
 }
 
-func (n loopNomad) Evaluate(ctx context.Context, namespace, id string) error {
+func (n controlNomad) Evaluate(ctx context.Context, namespace, id string) error {
 	return n.Client.Evaluate(ctx, namespace, id, true)
 }
 
-func (n loopNomad) ScaledByHand(ctx context.Context, namespace, id string, count int) (time.Time, bool, error) {
+func (n controlNomad) ScaledByHand(ctx context.Context, namespace, id string, count int) (time.Time, bool, error) {
 	last, err := n.LastScaling(ctx, namespace, id)
 	if err != nil || last.Time.IsZero() {
 		return time.Time{}, false, err
 	}
 	if last.Count != count {
-		return time.Time{}, false, fmt.Errorf("read who scaled %s to %d: its history ends with %d", id, count, last.Count)
+		return time.Time{}, false, fmt.Errorf("read what scaled %s to %d: its scaling history ends with %d", id, count, last.Count)
 	}
 	return last.Time, last.Meta[scaledBy] != wadiItself, nil
 }
 
-func (n loopNomad) Stop(ctx context.Context, namespace, id string) error {
+func (n controlNomad) Stop(ctx context.Context, namespace, id string) error {
 	return n.Client.Stop(ctx, n.Token(), namespace, id)
 }
 
-func (n loopNomad) Purge(ctx context.Context, namespace, id string) error {
+func (n controlNomad) Purge(ctx context.Context, namespace, id string) error {
 	return n.Client.Purge(ctx, n.Token(), namespace, id)
 }
 
-// loopCluster is Nomad's event stream as the agent's loops see it.
-type loopCluster struct{ *nomad.Watcher }
+// controlCluster is Nomad's event stream as package control sees it.
+type controlCluster struct{ *nomad.Watcher }
 
 var (
-	_ control.UsableCluster = loopCluster{}
-	_ control.SyncedCluster = loopCluster{}
-	_ control.Notifier      = loopCluster{}
-	_ control.ExitReader    = loopCluster{}
+	_ control.UsableCluster = controlCluster{}
+	_ control.SyncedCluster = controlCluster{}
+	_ control.Notifier      = controlCluster{}
+	_ control.ExitReader    = controlCluster{}
 )
 
-func (c loopCluster) Synced(namespace string) bool { return c.Connected(namespace) }
+func (c controlCluster) Synced(namespace string) bool { return c.Connected(namespace) }
 
-func (c loopCluster) Job(namespace, revision string) scheduler.JobState {
+func (c controlCluster) Job(namespace, revision string) scheduler.JobState {
 	j, ok := c.Watcher.Job(namespace, revision)
 	if !ok {
 		return scheduler.JobState{}

@@ -26,7 +26,7 @@ func (a *Agent) dump() map[string]any {
 		Diagnosis string          `json:"diagnosis,omitempty"`
 		Job       any             `json:"job"`
 	}
-	cluster := loopCluster{a.watcher}
+	cluster := controlCluster{a.watcher}
 	revisions := map[string]revision{}
 	routes := a.routing.all()
 	for _, route := range routes {

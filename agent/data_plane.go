@@ -27,12 +27,12 @@ func (a *Agent) openTelemetry(ctx context.Context) (err error) {
 // openDataPlane makes the activator and the gateway.
 func (a *Agent) openDataPlane(context.Context) (err error) {
 	c := a.cfg
-	cluster := loopCluster{a.watcher}
+	cluster := controlCluster{a.watcher}
 	routed := routedCluster{cluster, a.routing.namespaceOf}
 	a.activator, err = activator.New(activator.Config{
 		Name: c.Name, Boot: a.boot, Endpoints: routed, Diagnoses: routed,
 		Waker: &control.Waker{
-			Jobs: loopNomad{a.nomad}, Purger: loopNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.routing.route,
+			Jobs: controlNomad{a.nomad}, Purger: controlNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.routing.route,
 			Events: a.events, Owned: &a.owned, Log: a.log.Named("waker"),
 		},
 		Dialer:     &instanceDialer{mesh: a.mesh, route: a.routing.route},

@@ -58,7 +58,7 @@ func TestSweep_RealNomad(t *testing.T) {
 	server.Job("default", "plain", 1, nil)
 
 	s := &control.Sweeper{
-		List: ownedJobs{client, own}.list, Services: func() *control.View { return &control.View{} }, Jobs: loopNomad{client},
+		List: ownedJobs{client, own}.list, Services: func() *control.View { return &control.View{} }, Jobs: controlNomad{client},
 		Store: own.store.Writer(consul.Lock{}), Events: &control.Events{}, Log: hclog.NewNullLogger(),
 	}
 	s.Every, s.Grace = 20*time.Millisecond, 500*time.Millisecond

@@ -26,7 +26,7 @@ type term struct {
 	metrics *prometheus.Registry // Ends with the term.
 	writer  *store.Writer        // Writes while the lock is held.
 	nomad   leaderNomad
-	cluster loopCluster
+	cluster controlCluster
 	meter   *measure.Meter
 	nodes   *nomad.Nodes
 	edits   *mesh.Watcher
@@ -50,7 +50,7 @@ func (a *Agent) lead(ctx context.Context, lock *consul.Term) error {
 func (a *Agent) newTerm(lock *consul.Term) *term {
 	t := &term{
 		agent: a, lease: lock, metrics: prometheus.NewRegistry(), writer: a.store.Writer(lock.Lock),
-		nomad: leaderNomad{loopNomad{a.nomad}, lock}, cluster: loopCluster{a.watcher}, autoscaler: control.NewAutoscaler(),
+		nomad: leaderNomad{controlNomad{a.nomad}, lock}, cluster: controlCluster{a.watcher}, autoscaler: control.NewAutoscaler(),
 	}
 	t.metrics.MustRegister(a.decisions)
 	t.meter = measure.New(a.nomad, a.log, t.metrics)
