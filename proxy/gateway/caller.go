@@ -9,9 +9,9 @@ import (
 	"github.com/wadi-run/wadi/proxy/connlimit"
 )
 
-// Caller names who sent r, which g has served: the address that is the last in
-// X-Forwarded-For which no trusted proxy has. What was said by others g has taken away.
-// It is for sharing among callers; behind a proxy that is not trusted all are one.
+// Caller identifies the sender of r, which g has served, so that callers can share fairly:
+// the last address in X-Forwarded-For that is no trusted proxy's. g has removed what
+// untrusted peers said there. All callers behind an untrusted proxy are one caller.
 func (g *Gateway) Caller(r *http.Request) string {
 	hops := r.Header["X-Forwarded-For"]
 	if len(g.cfg.TrustedProxies) == 0 || len(hops) != 1 {
@@ -27,7 +27,7 @@ func (g *Gateway) Caller(r *http.Request) string {
 		}
 		ip, err := netip.ParseAddr(strings.TrimSpace(hop))
 		if err != nil {
-			break // A proxy that is trusted says something else: it stands for its callers.
+			break // A trusted proxy has put no address there: it stands for its callers.
 		}
 		ip = ip.Unmap().WithZone("")
 		owner = connlimit.OwnerOf(ip.String())

@@ -14,29 +14,29 @@ import (
 	"time"
 )
 
-// Bounds of the folder of certificates.
+// Bounds of the folder with certificates.
 const (
 	maxPairs      = 10_000
 	maxCertFile   = 1 << 20 // Bytes.
-	worldReadable = 0o004   // The bit of a file's mode.
+	worldReadable = 0o004   // A bit of a file's mode.
 )
 
-// pair is a certificate with its key, as it stands in the folder.
+// pair is a certificate of the folder with its key.
 type pair struct {
 	name       string // Of its files, without extension.
 	cert       *tls.Certificate
 	names      []string // DNS names of the certificate, in lower case.
-	exposedKey string   // The key's file, if everybody on the machine may read it.
+	exposedKey string   // The key's file, if every user of the machine may read it.
 	sum        [sha256.Size]byte
 }
 
-// pairFiles are the files of one name; empty: there is no such file.
+// pairFiles are the files with one name; "": there is no such file.
 type pairFiles struct{ pem, crt, key string }
 
-// fileState is what a look at a file tells without reading it.
+// fileState is the state of a file without its content.
 type fileState struct {
 	path string
-	info fs.FileInfo // Of what a link points to; nil: it can't be had.
+	info fs.FileInfo // Of a link's target; nil: unknown.
 }
 
 func (a fileState) same(b fileState) bool {
@@ -47,14 +47,14 @@ func (a fileState) same(b fileState) bool {
 		a.info.Mode() == b.info.Mode() && a.info.ModTime().Equal(b.info.ModTime())
 }
 
-// settled is false when the file was written so shortly before now that a further
-// write might not show.
+// settled reports whether the file was written so long before now that a further write
+// would change its state.
 func (a fileState) settled(now time.Time) bool {
 	return a.info != nil && now.Sub(a.info.ModTime()) > 2*pollInterval
 }
 
-// scan lists the folder: the files of each pair, by name, and their states. Names
-// that begin with a dot are left out: there Kubernetes keeps what its links point to.
+// scan lists the folder: the files of each pair, by name, and their states. It skips names
+// that begin with a dot, as Kubernetes keeps the targets of its links there.
 func scan(dir string) (found map[string]pairFiles, states []fileState, err error) {
 	entries, err := os.ReadDir(dir) // Sorted.
 	if err != nil {
@@ -79,7 +79,7 @@ func scan(dir string) (found map[string]pairFiles, states []fileState, err error
 			continue
 		}
 		found[name] = files
-		info, _ := os.Stat(path) // Reading the file tells what is wrong.
+		info, _ := os.Stat(path) // Reading the file returns the error.
 		states = append(states, fileState{path, info})
 	}
 	if len(found) > maxPairs {
@@ -88,10 +88,10 @@ func scan(dir string) (found map[string]pairFiles, states []fileState, err error
 	return found, states, nil
 }
 
-// errNoPair is about a file that is none of a server: an authority's certificate.
+// errNoPair is about a certificate that is no server's but an authority's.
 var errNoPair = errors.New("no pair")
 
-// load reads one pair. Errors name the file that is to blame.
+// load reads one pair. Errors name the faulty file.
 func (f pairFiles) load(name string) (*pair, error) {
 	certFile, keyFile := f.pem, f.key
 	switch {
@@ -127,7 +127,7 @@ func (f pairFiles) load(name string) (*pair, error) {
 		p.names = append(p.names, normalize(n))
 	}
 	if len(p.names) == 0 {
-		return nil, fmt.Errorf("%s: the certificate has no DNS name (subjectAltName); nobody could ask for it", certFile)
+		return nil, fmt.Errorf("%s: the certificate has no DNS name (subjectAltName), by which clients choose it", certFile)
 	}
 	if info, err := os.Stat(keyFile); err == nil && info.Mode()&worldReadable != 0 {
 		p.exposedKey = keyFile
@@ -135,7 +135,7 @@ func (f pairFiles) load(name string) (*pair, error) {
 	return p, nil
 }
 
-// withoutKey is the error about a certificate that comes alone.
+// withoutKey is the error about a certificate without a key.
 func withoutKey(name, file string, certPEM []byte) error {
 	if isCA(certPEM) {
 		return errNoPair
@@ -146,8 +146,8 @@ func withoutKey(name, file string, certPEM []byte) error {
 // readBounded reads a file. Its errors begin with the path.
 func readBounded(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() { // To open a pipe would wait for ever.
-		err = errors.New("it is no regular file")
+	if err == nil && !info.Mode().IsRegular() { // Opening a pipe would wait for ever.
+		err = errors.New("not a regular file")
 	}
 	if err != nil {
 		return nil, pathFirst(path, err)

@@ -18,44 +18,42 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// pollInterval is how often the folder is looked at. Links that are switched,
-// folders that are renamed and network file systems tell a watch nothing, so that
-// looking would be needed beside one; a few stat calls are all that it costs.
+// pollInterval is how often the folder is checked. A watch would miss switched links,
+// renamed folders and network file systems; polling costs a few stat calls.
 const pollInterval = 2 * time.Second
 
-// Certificates are those of a folder. It holds NAME.pem or NAME.crt (the
-// certificate, and those between it and its authority) with NAME.key, or all in
-// one NAME.pem. For which hosts a certificate is, it says itself; the file's name
-// only names it in messages and metrics.
+// Certificates serves the certificates of a folder. The folder holds NAME.pem or NAME.crt
+// (the certificate and its intermediates) with NAME.key, or all in one NAME.pem. The hosts
+// are those in the certificate; the file's name only appears in messages and metrics.
 //
-// What changes in the folder is in force within seconds. What can't be used is
-// reported, and what was there before stays in force: a pair whose files break, and
-// all of them when the folder can't be read or has none any more.
+// Changes of the folder are in force within seconds. Files that can't be used are reported,
+// and their previous version stays in force: one pair, or all pairs when the folder can't be
+// read or is empty.
 type Certificates struct {
 	dir   string
 	log   hclog.Logger
 	table atomic.Pointer[certTable]
 
-	mu       sync.Mutex  // Guards what follows.
-	states   []fileState // When the folder was last read.
-	again    bool        // It is to be read even if it has not changed.
+	mu       sync.Mutex  // Guards the fields below.
+	states   []fileState // Of the last reading of the folder.
+	again    bool        // The folder is to be read although it has not changed.
 	pairs    map[string]*pair
-	findings map[string]string // By name, "" for the folder: what was wrong when it was last read.
-	problems map[string]string // Those doubts that stood for two looks: no file is in mid-writing.
+	findings map[string]string // By name, "" for the folder: errors of the last reading.
+	problems map[string]string // Findings of two readings in a row: no file is being written.
 }
 
-// Certificate is one of the folder, for people. One that could never be used has
-// a problem alone.
+// Certificate describes a certificate of the folder. One that was never usable has only a
+// name and a problem.
 type Certificate struct {
-	Name     string    `json:"name"` // Of its files, without extension; empty: about the whole folder.
+	Name     string    `json:"name"` // Of its files, without extension; "": the whole folder.
 	Hosts    []string  `json:"hosts,omitempty"`
 	NotAfter time.Time `json:"not_after,omitzero"`
-	Problem  string    `json:"problem,omitempty"` // Why the files are not used; what they had before is.
+	Problem  string    `json:"problem,omitempty"` // Why the files are not used; their previous content is.
 	LooseKey string    `json:"loose_key,omitempty"`
 }
 
-// LoadCertificates reads the folder. A pair that can't be used, or none at all, is
-// an error: at the start somebody is there to mend it.
+// LoadCertificates reads the folder. A pair that can't be used, or a folder without pairs,
+// is an error: at the start the operator is there to fix it.
 func LoadCertificates(dir string, log hclog.Logger, reg prometheus.Registerer) (*Certificates, error) {
 	c := &Certificates{dir: dir, log: log, again: true, findings: map[string]string{}, problems: map[string]string{}}
 	c.table.Store(newCertTable(nil))
@@ -73,7 +71,7 @@ func LoadCertificates(dir string, log hclog.Logger, reg prometheus.Registerer) (
 	return c, nil
 }
 
-// Run looks at the folder every few seconds, until ctx ends.
+// Run refreshes every few seconds, until ctx ends.
 func (c *Certificates) Run(ctx context.Context) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -87,7 +85,7 @@ func (c *Certificates) Run(ctx context.Context) error {
 	}
 }
 
-// Refresh looks at the folder now, and reads it if it has changed.
+// Refresh checks the folder now, and reads it if it has changed.
 func (c *Certificates) Refresh() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,19 +120,19 @@ func (c *Certificates) Refresh() {
 	c.report(doubts)
 }
 
-// activate puts pairs in force; with mu held.
+// activate puts pairs in force. The caller holds the mutex.
 func (c *Certificates) activate(next map[string]*pair) {
 	changed := len(next) != len(c.pairs)
 	for _, name := range slices.Sorted(maps.Keys(next)) {
 		p, old := next[name], c.pairs[name]
 		if old != nil && old.sum == p.sum && old.exposedKey == p.exposedKey {
-			next[name] = old // Connections resume where they were.
+			next[name] = old // TLS sessions can be resumed.
 			continue
 		}
 		changed = true
 		c.log.Info("certificate loaded", "name", name, "hosts", p.names, "not_after", p.cert.Leaf.NotAfter.UTC(), "serial", p.cert.Leaf.SerialNumber)
 		if p.exposedKey != "" {
-			c.log.Warn("everybody on this machine may read a private key; chmod o-rwx", "file", p.exposedKey)
+			c.log.Warn("every user of this machine may read a private key; chmod o-rwx", "file", p.exposedKey)
 		}
 	}
 	for name := range c.pairs {
@@ -148,8 +146,8 @@ func (c *Certificates) activate(next map[string]*pair) {
 	}
 }
 
-// report tells what is wrong, once, when it is still so at the second look: files
-// of a pair are rarely replaced at one moment. With mu held.
+// report logs a finding once, at the second reading in a row that has it: the two files of
+// a pair are rarely replaced at the same moment. The caller holds the mutex.
 func (c *Certificates) report(doubts map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(doubts)) {
 		if what := doubts[name]; c.findings[name] == what && c.problems[name] != what {
@@ -166,7 +164,7 @@ func (c *Certificates) report(doubts map[string]string) {
 	c.findings = doubts
 }
 
-// List says what there is, sorted by name.
+// List returns all certificates and problems, sorted by name.
 func (c *Certificates) List() []Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,18 +181,18 @@ func (c *Certificates) List() []Certificate {
 	return out
 }
 
-// TLSConfig is a server's. Without a name from the client (SNI) the first
-// certificate by name answers; a name that no certificate covers is refused.
+// TLSConfig is the configuration of a server. A client without a server name (SNI) gets the
+// first certificate by name; a name that no certificate covers is refused.
 func (c *Certificates) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return c.table.Load().choose(hello, time.Now()), nil // Nil: the alert unrecognized_name.
+			return c.table.Load().choose(hello, time.Now()), nil // Nil causes the alert unrecognized_name.
 		},
 	}
 }
 
-// certTable says which certificates cover a host. It never changes.
+// certTable maps hosts to certificates. It never changes.
 type certTable struct {
 	byName map[string][]*pair // By DNS name or wildcard, the best first.
 	first  []*pair            // The first by name, or none.
@@ -217,8 +215,8 @@ func newCertTable(pairs map[string]*pair) *certTable {
 	return t
 }
 
-// covering returns the pairs for a name that a client asks for: those of that very
-// name, then those of the wildcard around it.
+// covering returns the pairs for a client's server name: those for the name itself, then
+// those for the wildcard that covers it.
 func (t *certTable) covering(sni string) []*pair {
 	if sni == "" {
 		return t.first
@@ -231,8 +229,8 @@ func (t *certTable) covering(sni string) []*pair {
 	return out
 }
 
-// choose returns the best certificate that the client understands and that is
-// valid by now; else the best.
+// choose returns the best certificate that the client supports and that is valid at now,
+// otherwise the best one.
 func (t *certTable) choose(hello *tls.ClientHelloInfo, now time.Time) *tls.Certificate {
 	all := t.covering(hello.ServerName)
 	for _, p := range all {

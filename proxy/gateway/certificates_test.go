@@ -97,7 +97,7 @@ func TestLoadCertificates_Errors(t *testing.T) {
 		"garbage":       {map[string]string{"a.pem": "x", "a.key": a.key}, "DIR/a.pem with DIR/a.key: failed to find any PEM data in certificate input"},
 		"garbage key":   {map[string]string{"a.pem": a.cert, "a.key": "x"}, "DIR/a.pem with DIR/a.key: failed to find any PEM data in key input"},
 		"two of a name": {map[string]string{"a.pem": a.cert, "a.crt": a.cert, "a.key": a.key}, "DIR/a.pem: a.crt stands beside it; remove one of the two"},
-		"no host":       {map[string]string{"a.pem": ca.cert, "a.key": ca.key}, "DIR/a.pem: the certificate has no DNS name (subjectAltName); nobody could ask for it"},
+		"no host":       {map[string]string{"a.pem": ca.cert, "a.key": ca.key}, "DIR/a.pem: the certificate has no DNS name (subjectAltName), by which clients choose it"},
 		"large":         {map[string]string{"a.pem": a.cert + strings.Repeat("#", 1<<20), "a.key": a.key}, "DIR/a.pem: larger than 1 MiB"},
 		"one of two":    {map[string]string{"a.pem": a.cert, "a.key": a.key, "b.pem": b.cert}, "DIR/b.pem: there is no key in it, and no b.key beside it"},
 		"authority":     {map[string]string{"a.pem": a.cert, "a.key": a.key, "a.issuer.crt": ca.cert}, ""},
@@ -122,7 +122,7 @@ func TestLoadCertificates_Errors(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(pipe, "b.pem"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gateway.LoadCertificates(pipe, hclog.NewNullLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "b.pem: it is no regular file") {
+	if _, err := gateway.LoadCertificates(pipe, hclog.NewNullLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "b.pem: not a regular file") {
 		t.Errorf("a pipe: got %v", err)
 	}
 	if _, err := gateway.LoadCertificates("/nowhere", hclog.NewNullLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "/nowhere: no such file") {
@@ -279,7 +279,7 @@ func TestCertificates_Told(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(log.String(), "everybody on this machine may read a private key") || !strings.Contains(log.String(), "a.key") {
+	if !strings.Contains(log.String(), "every user of this machine may read a private key") || !strings.Contains(log.String(), "a.key") {
 		t.Errorf("no warning about the key in:\n%s", log.String())
 	}
 	put(t, dir, "b.pem", "x")
@@ -300,7 +300,7 @@ func TestCertificates_Told(t *testing.T) {
 		t.Errorf("%d series, %v", n, err)
 	}
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP wadi_gateway_certificate_problems Certificates of the gateway's folder that can't be loaded; what was there before is in force.
+# HELP wadi_gateway_certificate_problems Certificates of the gateway's folder that can't be loaded; their previous version is in force.
 # TYPE wadi_gateway_certificate_problems gauge
 wadi_gateway_certificate_problems 1
 `), "wadi_gateway_certificate_problems"); err != nil {

@@ -1,9 +1,9 @@
-// Package gateway is where HTTP from outside the mesh comes in: by its Host a
-// request finds its service, by weight a revision, and the activator does the rest.
+// Package gateway takes in HTTP from outside the mesh: it finds a request's service by the
+// Host and a revision by weight or tag, and hands the request to the activator.
 //
-// It promises that what an untrusted peer claims about itself, in forwarding
-// headers or in Wadi's own, never reaches an app. It answers for no path of its
-// own: all paths belong to the services.
+// It promises that what an untrusted peer claims about itself, in forwarding headers or in
+// Wadi's own, never reaches an app. It has no path of its own: all paths belong to the
+// services. It never waits for an instance or talks to one.
 package gateway
 
 import (
@@ -34,17 +34,16 @@ type Config struct {
 	Activator  Activator
 	Registerer prometheus.Registerer
 
-	// TrustedProxies may say on whose behalf they ask; their X-Forwarded headers
-	// are kept and added to.
+	// TrustedProxies are peers whose X-Forwarded headers are kept and extended.
 	TrustedProxies []netip.Prefix
 
 	// Authorize returns nil if caller, which is wadi.ServiceGateway, may send r to
-	// service. It is asked before anything is done for r, and its errors are
-	// answered by activator.Unauthorized. Nil lets everybody in.
+	// service. It is called before anything is done for r; its errors are answered by
+	// activator.Unauthorized. A nil Authorize permits all requests.
 	Authorize func(caller, service string, r *http.Request) error
 }
 
-// Gateway is an http.Handler. Until SetTable is called it knows no host.
+// Gateway is an http.Handler. Until SetRoutes or SetTable it knows no host.
 type Gateway struct {
 	cfg      Config
 	table    atomic.Pointer[Table]
@@ -52,7 +51,7 @@ type Gateway struct {
 	broken   *prometheus.CounterVec // By listener and reason.
 }
 
-// New checks cfg.
+// New returns a Gateway without routes. Domain, Activator and Registerer are required.
 func New(cfg Config) (*Gateway, error) {
 	if cfg.Domain == "" || cfg.Activator == nil || cfg.Registerer == nil {
 		return nil, errors.New("gateway: domain, activator and registerer are required")
@@ -72,17 +71,18 @@ func New(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-// SetTable replaces what is served.
+// SetTable replaces the table of hosts.
 func (g *Gateway) SetTable(t *Table) { g.table.Store(t) }
 
-// SetRoutes builds the table for routes, keyed by service, and serves by it.
+// SetRoutes builds the table for routes, keyed by service, and puts it in force. It returns
+// the hosts that two services claim.
 func (g *Gateway) SetRoutes(routes map[string]wadi.Route) []Conflict {
 	t, conflicts := BuildTable(routes, g.cfg.Domain)
 	g.SetTable(t)
 	return conflicts
 }
 
-// Malformed counts the malformed requests of a listener.
+// Malformed returns the counter of a listener's malformed requests.
 func (g *Gateway) Malformed(listener string) func(framing.Reason) {
 	return func(r framing.Reason) { g.broken.WithLabelValues(listener, r.String()).Inc() }
 }

@@ -11,17 +11,16 @@ import (
 	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
-// codeMisdirected is the Wadi-Error of a request on a connection of another host.
+// codeMisdirected is the Wadi-Error of a request on a connection for another host.
 const codeMisdirected = "misdirected"
 
-// acmePath is where authorities look for a proof that a host is somebody's.
+// acmePath is where certificate authorities check the control of a host (ACME).
 const acmePath = "/.well-known/acme-challenge/"
 
-// OverTLS is g for a listener with these certificates. A client may ask on one
-// connection for every host that the connection's certificate covers, as HTTP/2
-// allows; for any other host it gets 421 and opens a connection of its own (RFC
-// 9110, 15.5.20). One that named no host in its handshake has seen the default
-// certificate, and is not held to it: so do load balancers that pass requests on.
+// OverTLS is g for a listener with these certificates. A client may use one connection for
+// every host that the connection's certificate covers, as HTTP/2 allows; for any other host
+// it gets 421 and opens another connection (RFC 9110, 15.5.20). A connection without a
+// server name may be used for all hosts: load balancers make such connections.
 func (g *Gateway) OverTLS(c *Certificates) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil && !c.covers(r.TLS.ServerName, r.Host) {
@@ -33,7 +32,7 @@ func (g *Gateway) OverTLS(c *Certificates) http.Handler {
 	})
 }
 
-// covers reports whether a connection that asked for sni may be used for host.
+// covers reports whether a connection with the server name sni may be used for host.
 func (c *Certificates) covers(sni, host string) bool {
 	host = normalize(host)
 	if sni == "" || host == normalize(sni) {
@@ -47,10 +46,9 @@ func (c *Certificates) covers(sni, host string) bool {
 	return false
 }
 
-// RedirectToTLS is g for a plain listener whose callers are sent to https on port. Hosts
-// that no service answers for get g's 404. What g answers plainly all the same:
-// what authorities ask to see before there is a certificate, and requests that a
-// trusted proxy took in over TLS.
+// RedirectToTLS is g for a plain listener whose callers are redirected to https on port.
+// Hosts without a service get g's 404. g answers two kinds of requests itself: those of
+// certificate authorities, and those that a trusted proxy took in over TLS.
 func (g *Gateway) RedirectToTLS(port string) http.Handler {
 	if port == "443" {
 		port = ""
@@ -74,12 +72,12 @@ func (g *Gateway) RedirectToTLS(port string) http.Handler {
 		}
 		w.Header().Set("Location", target)
 		w.Header().Set("Content-Length", "0")
-		w.WriteHeader(http.StatusPermanentRedirect) // Method and body stay, unlike with 301.
+		w.WriteHeader(http.StatusPermanentRedirect) // The client keeps method and body, unlike with 301.
 	})
 }
 
-// certCollector shows the certificates as metrics. The label is the files' name:
-// there are as many as the folder's owner puts there.
+// certCollector collects the metrics of the certificates. The label is the files' name, so
+// the folder's owner bounds the number of values.
 type certCollector struct{ c *Certificates }
 
 func (m *certCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
@@ -88,7 +86,7 @@ func (m *certCollector) Collect(ch chan<- prometheus.Metric) {
 	left := prometheus.NewDesc("wadi_gateway_certificate_remaining_seconds",
 		"Time until a certificate of the gateway expires; negative: it has.", []string{"certificate"}, nil)
 	broken := prometheus.NewDesc("wadi_gateway_certificate_problems",
-		"Certificates of the gateway's folder that can't be loaded; what was there before is in force.", nil, nil)
+		"Certificates of the gateway's folder that can't be loaded; their previous version is in force.", nil, nil)
 	problems, now := 0, time.Now()
 	for _, c := range m.c.List() {
 		if c.Problem != "" {

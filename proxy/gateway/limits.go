@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// Limits are what the connections of a listener may cost. What is 0 is the default.
+// Limits bound the connections of a listener. A zero field means the default.
 type Limits struct {
-	MaxHeaderBytes    int           // Of one request; 64 KiB. Beyond: 431.
+	MaxHeaderBytes    int           // Of each request; 64 KiB. Longer headers are answered 431.
 	ReadHeaderTimeout time.Duration // For the TLS handshake, and from a request's first byte to the end of its headers; 10 s.
 	IdleTimeout       time.Duration // Between requests, and before the first; 2 min.
-	MaxConns          int           // Open at once, upgraded ones included; 20,000. Idle ones make room for more.
+	MaxConns          int           // Open at once, upgraded ones included; 20,000. Idle ones are evicted for new ones.
 	MaxStreams        int           // Requests at once on one HTTP/2 connection; 250.
 	StreamBuffer      int           // Bytes received ahead on one HTTP/2 stream; 64 KiB.
 	ConnBuffer        int           // The same of all streams of a connection; 1 MiB.
 }
 
-// withDefaults is the one place where they are.
+// withDefaults sets the default of every zero field.
 func (b Limits) withDefaults() Limits {
 	return Limits{
 		MaxHeaderBytes:    cmp.Or(b.MaxHeaderBytes, 64<<10),

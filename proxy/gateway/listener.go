@@ -18,22 +18,21 @@ import (
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// listener hands connections to an HTTP server: bounded by a [connlimit.Budget], with
-// their requests checked, and after the TLS handshake if there is one. The server knows a
-// *tls.Conn by its type, and speaks HTTP/2 over that alone. So one that has agreed on
-// HTTP/2 is handed over as it is; of any other one the server gets the check, which
-// tells the TLS state.
+// listener hands connections to an HTTP server: bounded by a [connlimit.Budget], after the
+// TLS handshake if there is one, and with checked requests. The server speaks HTTP/2 over a
+// *tls.Conn only, so a connection that has agreed on HTTP/2 is handed over as it is. Any
+// other one is wrapped by package framing, and still shows its TLS state.
 type listener struct {
 	below   *drain.Listener
 	checker *framing.Checker
 	tls     *tls.Config // Nil: plain.
 	timeout time.Duration
 	limiter *connlimit.Limiter
-	park    *connlimit.Park // Nil over TLS: what it costs is mostly the state of that.
+	park    *connlimit.Park // Nil over TLS, where most memory is the state of TLS.
 	log     hclog.Logger
 
-	stopping atomic.Bool   // No more are accepted than have come.
-	ready    chan net.Conn // Over TLS, whose handshake is over.
+	stopping atomic.Bool   // stopAccepting was called.
+	ready    chan net.Conn // TLS connections after the handshake.
 	done     chan struct{} // Closed with the listener.
 	close    func() error
 }
@@ -67,7 +66,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// acceptPlain returns the next connection on which something is asked, if there are many.
+// acceptPlain returns the next connection; where there are many, the next one on which
+// something has come.
 func (l *listener) acceptPlain() (net.Conn, error) {
 	for {
 		c, err := l.limiter.Accept(l.below, func(c net.Conn) net.Conn { return l.checker.Conn(c) })
@@ -80,8 +80,8 @@ func (l *listener) acceptPlain() (net.Conn, error) {
 	}
 }
 
-// listeners are the listeners by which the server gets connections. The park's is open until
-// the server ends, and not only until the last call is over.
+// listeners are the listeners that the server serves. The park's stays open until the
+// server ends, beyond stopAccepting.
 func (l *listener) listeners() []net.Listener {
 	if l.park == nil {
 		return []net.Listener{l}
@@ -89,15 +89,15 @@ func (l *listener) listeners() []net.Listener {
 	return []net.Listener{l, l.park.Listener()}
 }
 
-// closeAll ends l, and what waits.
+// closeAll closes l and the parked connections.
 func (l *listener) closeAll() (err error) {
-	for _, one := range l.listeners() {
-		err = errors.Join(err, one.Close())
+	for _, each := range l.listeners() {
+		err = errors.Join(err, each.Close())
 	}
 	return err
 }
 
-// ended is the error of an Accept that has none to return.
+// ended is the error of an Accept without a connection.
 func (l *listener) ended(err error) error {
 	if l.stopping.Load() {
 		return http.ErrServerClosed
@@ -105,9 +105,9 @@ func (l *listener) ended(err error) error {
 	return err
 }
 
-// stopAccepting ends Accept with [http.ErrServerClosed], once all connections have been
-// accepted that have come, and have made their handshakes. What is idle from then on
-// stays with the server, which is about to end it.
+// stopAccepting ends Accept with [http.ErrServerClosed], once all connections that have come
+// are accepted and have made their handshakes. No connection is parked from then on: the
+// server is about to close the idle ones.
 func (l *listener) stopAccepting() {
 	if l.park != nil {
 		l.park.Fill()
@@ -119,15 +119,16 @@ func (l *listener) stopAccepting() {
 // Addr is where l listens.
 func (l *listener) Addr() net.Addr { return l.below.Addr() }
 
-// Close ends Accept, and the handshakes that are going on.
+// Close ends Accept and the handshakes in progress.
 func (l *listener) Close() error { return l.close() }
 
-// run makes the handshakes of TLS, each on a goroutine of its own, until l is closed.
+// run accepts TLS connections and makes their handshakes, each on a goroutine of its own,
+// until l is closed.
 func (l *listener) run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // First: no handshake outlives the listener.
+	defer cancel() // Before the wait: no handshake outlives the listener.
 	for {
 		c, err := l.limiter.Accept(l.below, nil)
 		if errors.Is(err, net.ErrClosed) {
@@ -163,11 +164,10 @@ func (l *listener) closeAfter(handshakes *sync.WaitGroup) {
 	}
 }
 
-// acceptPause is how long nothing is accepted after that failed: mostly there are no
-// descriptors left.
+// acceptPause is the pause after a failed accept: mostly no descriptors are left.
 const acceptPause = 100 * time.Millisecond
 
-// handshake hands c over when it has ended well.
+// handshake makes the TLS handshake, and hands the connection over if it succeeds.
 func (l *listener) handshake(ctx context.Context, below *connlimit.LimitedConn) {
 	bound, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -184,7 +184,7 @@ func (l *listener) handshake(ctx context.Context, below *connlimit.LimitedConn) 
 	state := c.ConnectionState()
 	http2 := state.NegotiatedProtocol == "h2"
 	if !below.Handshaken(identity(state), http2) {
-		_ = below.Close() // Its owner has more than its share.
+		_ = below.Close() // Its owner has used up its share of connections.
 		return
 	}
 	var out net.Conn = c
@@ -194,12 +194,12 @@ func (l *listener) handshake(ctx context.Context, below *connlimit.LimitedConn) 
 	select {
 	case l.ready <- out:
 	case <-l.done:
-		_ = c.Close() // Nobody has asked for anything on it.
+		_ = c.Close() // No request has come on it.
 	}
 }
 
-// identity is who the peer has proved to be by its certificate: in the mesh its
-// service, wherever it runs. Empty: nobody in particular.
+// identity is the peer's identity by its certificate: in the mesh its service, wherever it
+// runs; "" without a certificate.
 func identity(state tls.ConnectionState) string {
 	if len(state.PeerCertificates) == 0 || len(state.PeerCertificates[0].URIs) == 0 {
 		return ""
@@ -207,7 +207,7 @@ func identity(state tls.ConnectionState) string {
 	return state.PeerCertificates[0].URIs[0].String()
 }
 
-// looksPlain reports whether what came in place of a TLS record begins a request.
+// looksPlain reports whether the bytes in place of a TLS record begin an HTTP request.
 func looksPlain(record [5]byte) bool {
 	switch string(record[:]) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET", "PRI *":

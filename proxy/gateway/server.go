@@ -19,11 +19,11 @@ import (
 	"github.com/wadi-run/wadi/proxy/framing"
 )
 
-// codeMalformed is the Wadi-Error of a request line that is none.
+// codeMalformed is the Wadi-Error of a malformed request line.
 const codeMalformed = "malformed"
 
-// maxFrame is HTTP/2's least bound of a frame, in bytes: the server makes a buffer of
-// a frame's whole size as soon as its header has come, and keeps that.
+// maxFrame is the smallest bound of a frame that HTTP/2 allows, in bytes: the server
+// allocates a buffer for a whole frame when its header comes, and keeps it.
 const maxFrame = 16 << 10
 
 // ServerConfig is what a Server needs.
@@ -32,17 +32,17 @@ type ServerConfig struct {
 	Handler http.Handler
 	Log     hclog.Logger
 
-	// TLS makes it speak TLS, and HTTP/2 to those who ask for it there; nil is plain.
+	// TLS makes it speak TLS, with HTTP/2 by ALPN; nil is plain HTTP.
 	TLS *tls.Config
 
-	// Malformed, if set, is told of every request that is refused before a handler
-	// sees it. It must not block.
+	// Malformed, if set, is called for every request that is refused before the handler.
+	// It must not block.
 	Malformed func(framing.Reason)
 
 	Limits Limits
 
-	// TrustedProxies have no bound of their own on how many connections they hold:
-	// those are their callers'.
+	// TrustedProxies have no share of connections that bounds them, as theirs belong to
+	// many callers.
 	TrustedProxies []netip.Prefix
 
 	// ShutdownTimeout is how long requests in flight may take when Run's context
@@ -50,8 +50,8 @@ type ServerConfig struct {
 	ShutdownTimeout time.Duration
 }
 
-// Server speaks HTTP/1.1, and HTTP/2 to those who know that it does. It bounds
-// what a connection may cost; how long a request may take is up to the handler.
+// Server speaks HTTP/1.1, and HTTP/2 by ALPN or with prior knowledge. It bounds connections
+// by [Limits]; the handler bounds the time of a request.
 type Server struct {
 	listener *listener
 	server   *http.Server
@@ -59,8 +59,7 @@ type Server struct {
 	linger   time.Duration
 }
 
-// NewServer opens the listener. Run serves; a server that never runs is closed
-// by Close.
+// NewServer opens the listener. Run serves; Close is for a server that never runs.
 func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	if cfg.Handler == nil || cfg.Log == nil {
 		return nil, errors.New("gateway: handler and log are required")
@@ -84,7 +83,7 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	s := &Server{listener: newListener(ln, cfg, b), shutdown: cfg.ShutdownTimeout, linger: lingerFor}
 	s.server = &http.Server{
 		Handler:           checkHTTP2(cfg.Handler, cfg.Malformed),
-		TLSConfig:         cfg.TLS.Clone(), // The server changes it.
+		TLSConfig:         cfg.TLS.Clone(), // http.Server changes it.
 		Protocols:         &protocols,
 		ReadHeaderTimeout: b.ReadHeaderTimeout,
 		IdleTimeout:       b.IdleTimeout,
@@ -98,15 +97,15 @@ func NewServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 		},
 		ConnContext:                  activator.ConnContext,
 		ConnState:                    s.listener.limiter.ConnState,
-		DisableGeneralOptionsHandler: true, // OPTIONS * is a service's like any other.
-		// What clients do wrong is theirs; it is worth a line only when searched for.
+		DisableGeneralOptionsHandler: true, // OPTIONS * belongs to the service.
+		// Errors of clients matter only in a search for their cause.
 		ErrorLog: cfg.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	return s, nil
 }
 
-// checkHTTP2 refuses of HTTP/2 what [framing] refuses of HTTP/1: request lines that would
-// be others once they are written as HTTP/1.1, and tunnels.
+// checkHTTP2 refuses HTTP/2 requests that [framing] refuses as HTTP/1: tunnels, and request
+// lines that would mean something else when they are written as HTTP/1.1.
 func checkHTTP2(next http.Handler, malformed func(framing.Reason)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 {
@@ -128,19 +127,19 @@ func checkHTTP2(next http.Handler, malformed func(framing.Reason)) http.Handler 
 // Addr is where s listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// lingerFor is how long connections are kept that nobody uses, when no new ones are
-// taken: who has just opened one, or has had an answer on it, may be about to ask.
+// lingerFor is how long idle connections are kept when no new ones are accepted: a client
+// that has just connected, or got an answer, may be about to send a request.
 const lingerFor = 500 * time.Millisecond
 
-// Run serves until ctx ends, and then until the requests in flight are answered
-// or the shutdown timeout is over.
+// Run serves until ctx ends, and then until the requests in flight are answered, for at
+// most the shutdown timeout.
 func (s *Server) Run(ctx context.Context) error {
 	var handshakes sync.WaitGroup
 	if s.listener.tls != nil {
 		handshakes.Go(func() { s.listener.run(context.WithoutCancel(ctx)) })
 	}
 	defer handshakes.Wait()
-	defer func() { _ = s.listener.closeAll() }() // They are, unless serving failed.
+	defer func() { _ = s.listener.closeAll() }() // Closed already, unless serving failed.
 	all := s.listener.listeners()
 	served := make(chan error, len(all))
 	for _, l := range all {

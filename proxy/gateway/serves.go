@@ -9,11 +9,11 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Serves reports whether this gateway serves by the route: each of its hosts leads
-// to its targets; of one that is for the mesh only, none does. A host that another
-// service holds is told too, but the route is carried all the same: the service
-// answers under its own name, and no repetition would change the rest. Without its
-// own name it is not.
+// Serves reports whether the route is in force in this gateway, and explains if not: each
+// of its hosts leads to its targets, or none does if it is for the mesh only. A host that
+// another service has is explained too, but the route counts as in force: the service
+// answers under its own name, and a retry would not change the rest. Without its own name
+// it is not in force.
 func (g *Gateway) Serves(r wadi.Route) (ok bool, why string) {
 	present := g.table.Load()
 	wanted, _ := BuildTable(map[string]wadi.Route{r.Service: r}, g.cfg.Domain)

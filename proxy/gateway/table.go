@@ -13,12 +13,12 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Table says which service answers for a host. It never changes.
+// Table maps hosts to services. It never changes.
 type Table struct {
 	rows map[string]*row // By host, in lower case.
 }
 
-// row is one service as the gateway serves it at a host.
+// row is a service at a host.
 type row struct {
 	service string
 	targets []wadi.RouteTarget
@@ -26,10 +26,10 @@ type row struct {
 	tags    map[string]string // The revision of each tag that a header may ask for.
 }
 
-// Conflict is a host that two services claim. The one that has it keeps it.
+// Conflict is a host that two services claim.
 type Conflict struct {
 	Host    string
-	Service string // Goes without it.
+	Service string // The service that does not get it.
 	Holder  string
 }
 
@@ -37,10 +37,10 @@ func (c Conflict) String() string {
 	return fmt.Sprintf("host %s of service %s belongs to service %s", c.Host, c.Service, c.Holder)
 }
 
-// BuildTable makes the table of the public services in routes, keyed by service. One that
-// is being deleted is in it no more.
-// A service's own name below domain comes before tags' names, and those before custom
-// domains; of those of a kind, the one of the service whose name sorts first wins.
+// BuildTable builds the table of the public services in routes, keyed by service, without
+// those that are being deleted. A service's own name below domain takes precedence over
+// tags' names, and these over custom domains; within a kind the service whose name sorts
+// first wins.
 func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict) {
 	t := &Table{rows: make(map[string]*row, len(routes))}
 	var conflicts []Conflict
@@ -85,7 +85,7 @@ func newRow(route wadi.Route) *row {
 		if t.Tag != "" {
 			r.tags[t.Tag] = t.Revision
 		}
-		if t.Weight > 0 { // One without weight is for its tag alone.
+		if t.Weight > 0 { // A target without weight is reached by its tag only.
 			r.targets = append(r.targets, t)
 			r.total += t.Weight
 		}
@@ -93,8 +93,8 @@ func newRow(route wadi.Route) *row {
 	return r
 }
 
-// tagRow is a service under a tag's own name: the tag's revision has all of it, and
-// no header asks for another.
+// tagRow is a service under a tag's own name: all requests go to the tag's revision, whatever
+// the tag header says.
 func tagRow(service string, t wadi.RouteTarget) *row {
 	t.Weight = wadi.WeightAll
 	return &row{service: service, targets: []wadi.RouteTarget{t}, total: t.Weight}
@@ -103,9 +103,8 @@ func tagRow(service string, t wadi.RouteTarget) *row {
 // lookup finds the service for a request's Host.
 func (t *Table) lookup(host string) *row { return t.rows[normalize(host)] }
 
-// pick chooses the revision of the tag that the header asks for, else one by weight;
-// none if there is no target. As in the mesh, a tag that isn't there is as none, and
-// several are.
+// pick chooses the revision of the tag in the header, otherwise one by weight; none if there
+// is no target. As in the mesh, an unknown tag or several tags count as none.
 func (r *row) pick(h http.Header) (revision string, ok bool) {
 	if asked := h[wadi.HeaderTag]; len(asked) == 1 {
 		if revision, ok = r.tags[asked[0]]; ok {
@@ -127,8 +126,8 @@ func (r *row) pick(h http.Header) (revision string, ok bool) {
 	return "", false
 }
 
-// normalize brings a Host to the form of the table's keys: without port, without
-// the dot of the root, in lower case.
+// normalize converts a Host to the form of the table's keys: in lower case, without port
+// and without the root's dot.
 func normalize(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		if h, _, err := net.SplitHostPort(host); err == nil {
@@ -138,7 +137,7 @@ func normalize(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// quotedHost is host as an answer may repeat it.
+// quotedHost is host in a form that an answer may repeat.
 func quotedHost(host string) string {
 	const longest = 253 // Of a DNS name.
 	host = cmp.Or(host, "(none)")
