@@ -66,7 +66,7 @@ func TestPlanes_KeepToThemselves(t *testing.T) {
 		{s.AdminAddr(), "/metrics", http.StatusNotFound},
 		{s.AdminAddr(), "/debug/pprof/", http.StatusOK},
 		{s.AdminAddr(), "/v1/admin/log-level", http.StatusOK},
-		{s.AdminAddr(), "/v1/admin/drain", http.StatusOK}, // It begins none.
+		{s.AdminAddr(), "/v1/admin/drain", http.StatusOK}, // A GET begins no drain.
 		{s.MetricsAddr(), "/ready", http.StatusOK},
 	} {
 		if a := s.get(tt.plane, tt.path); a.StatusCode != tt.want {

@@ -72,7 +72,7 @@ func costless(t testing.TB, environ ...string) (http.Handler, func() *http.Reque
 	ready(t, p)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Body = http.NoBody
-	return p.trafficHandler(), func() *http.Request { // Who serves takes the headers off.
+	return p.trafficHandler(), func() *http.Request { // The handler removes the headers.
 		r.Header[wadi.HeaderService], r.Header[wadi.HeaderRevision] = []string{"hello"}, []string{"hello-00001"}
 		r.Header[wadi.HeaderInstance] = []string{"alloc"}
 		return r
@@ -92,8 +92,8 @@ func BenchmarkTraffic(b *testing.B) {
 	}
 }
 
-// Beyond what the server makes a request costs what is known of it and its copy
-// with the context that ends in time, and in this test three headers.
+// Beyond what the server allocates, a request takes its record and its copy with the
+// context of its deadline, and in this test three headers.
 func TestTraffic_Allocations(t *testing.T) {
 	const ours, tests = 2, 3
 	for _, limit := range []int{0, 100} {

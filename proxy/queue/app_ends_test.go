@@ -15,8 +15,8 @@ import (
 type mortal struct {
 	t     *testing.T
 	addr  string
-	again bool // It dies of each such request, not of one.
-	reset bool // It ends with that request unread.
+	again bool // It dies of each such request, not only of the first.
+	reset bool // It ends without having read that request.
 
 	all sync.WaitGroup
 	mu  sync.Mutex
@@ -66,7 +66,7 @@ func (m *mortal) start() {
 
 func (m *mortal) serve(c net.Conn) {
 	defer c.Close()
-	for in := bufio.NewReaderSize(c, 16); ; { // The smallest there is: a reset leaves most unread.
+	for in := bufio.NewReaderSize(c, 16); ; { // The smallest buffer: a reset leaves most unread.
 		if m.reset {
 			begin, err := in.Peek(len("GET /end"))
 			if err != nil {
@@ -106,8 +106,8 @@ func (m *mortal) ends() bool {
 	return true
 }
 
-// An app ends in the moment in which a request comes over a connection from before. What
-// it has read is not sent again, whatever its method: it may be what the app has died of.
+// An app ends at the moment when a request comes over an older connection. A request that
+// it has read is not sent again, whatever its method: it may have killed the app.
 func TestTraffic_AppEndsUnderARequest(t *testing.T) {
 	for _, tt := range []struct {
 		name, method string

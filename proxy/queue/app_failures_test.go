@@ -14,7 +14,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
-// oneByOne is an app with a listen queue of that length, which serves one connection
+// oneByOne is an app with a listen queue of backlog connections, which serves one connection
 // after another, each with serve.
 func oneByOne(t *testing.T, backlog int, serve func(c net.Conn)) (addr string) {
 	t.Helper()
@@ -38,8 +38,8 @@ func oneByOne(t *testing.T, backlog int, serve func(c net.Conn)) (addr string) {
 	return l.Addr().String()
 }
 
-// Apps with a short listen queue get what they can't accept at once a little later: no
-// caller hears of it. The kernel repeats a lost SYN after a second.
+// An app with a short listen queue gets the connections that it can't accept at once a
+// little later: no caller gets an error. The kernel repeats a lost SYN after a second.
 func TestTraffic_ShortListenQueue(t *testing.T) {
 	app := oneByOne(t, 5, func(c net.Conn) {
 		r, err := http.ReadRequest(bufio.NewReader(c))
@@ -63,7 +63,7 @@ func TestTraffic_ShortListenQueue(t *testing.T) {
 	callers.Wait()
 }
 
-// What the caller of a failed request is told says how the app failed.
+// The answer to a failed request says how the app failed.
 func TestTraffic_HowTheAppFailed(t *testing.T) {
 	for _, tt := range []struct {
 		name, answer, want, reason string
@@ -92,7 +92,7 @@ func TestTraffic_HowTheAppFailed(t *testing.T) {
 	}
 }
 
-// The same of apps that speak HTTP/2.
+// The same for apps that speak HTTP/2.
 func TestTraffic_HowTheAppFailedHTTP2(t *testing.T) {
 	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// callAndLeave sends a request and leaves when some of the answer has come.
+// callAndLeave sends a request and closes the connection when some of the answer has come.
 func callAndLeave(t *testing.T, addr, path string, wait func()) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -24,8 +24,8 @@ func callAndLeave(t *testing.T, addr, path string, wait func()) {
 	wait()
 }
 
-// A caller leaves an answer that has no end: an app that has not noticed is told by its
-// next write, and the next caller has its turn.
+// A caller goes during an answer without an end: the app's next write fails, and the next
+// caller is served.
 func TestTraffic_EndlessAnswer(t *testing.T) {
 	sent, told := make(chan struct{}, 1), make(chan error, 1)
 	app := rawApp(t, func(c net.Conn, r *http.Request) bool {
@@ -60,8 +60,8 @@ func TestTraffic_EndlessAnswer(t *testing.T) {
 	}
 }
 
-// An app that works in silence on what its caller has left is not given a second
-// request before it has ended the first.
+// An app that works on in silence after its caller went gets no second request before it
+// has ended the first.
 func TestTraffic_SilentWork(t *testing.T) {
 	var in, most atomic.Int64
 	entered, done := make(chan struct{}, 2), make(chan struct{})
@@ -95,8 +95,8 @@ func TestTraffic_SilentWork(t *testing.T) {
 	}
 }
 
-// A request whose time is over while its body waits for leave is over: that is not the
-// app's silence, by which the body may be sent.
+// A request whose deadline passes while its body waits for 100 Continue is over: the app's
+// silence would have the body sent instead.
 func TestTraffic_TimeIsOverBeforeLeave(t *testing.T) {
 	got := make(chan struct{})
 	app := rawApp(t, func(c net.Conn, r *http.Request) bool {
@@ -130,8 +130,8 @@ func TestTraffic_TimeIsOverBeforeLeave(t *testing.T) {
 	}
 }
 
-// An app refuses an upload that does not go on: the next caller has its turn while the
-// first one still has time to see that.
+// An app refuses a stalled upload: the next caller is served while the first one still has
+// time to read the refusal.
 func TestTraffic_EarlyRefusalFreesItsPlace(t *testing.T) {
 	app := rawApp(t, func(c net.Conn, r *http.Request) bool {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// hangsUp are the ways in which a caller leaves.
+// hangsUp are the ways in which a caller ends its connection.
 var hangsUp = map[string]func(*net.TCPConn){
 	"closes": func(c *net.TCPConn) { _ = c.Close() },
 	"resets": func(c *net.TCPConn) { _, _ = c.SetLinger(0), c.Close() },
@@ -46,7 +46,7 @@ func (s *sidecar) states() (of map[string]int) {
 	return of
 }
 
-// callAll sends each of waitsUnread once, and returns how all of them leave.
+// callAll sends each of waitsUnread once, and returns how to end all of them.
 func callAll(t *testing.T, s *sidecar, leave func(*net.TCPConn)) (leaveAll func()) {
 	t.Helper()
 	var all []*net.TCPConn
@@ -66,8 +66,8 @@ func callAll(t *testing.T, s *sidecar, leave func(*net.TCPConn)) (leaveAll func(
 	}
 }
 
-// A request that waits for the limit gives its place up when its caller leaves, read or
-// not, and is not run later.
+// A request that waits for the limit is cancelled when its caller goes, whether its body was
+// read or not, and does not reach the app later.
 func TestHangUp_InTheQueue(t *testing.T) {
 	for name, leave := range hangsUp {
 		t.Run(name, func(t *testing.T) {
@@ -90,13 +90,13 @@ func TestHangUp_InTheQueue(t *testing.T) {
 			release()
 			eventually(t, "empty", func() bool { return len(s.states()) == 0 })
 			if got := seen.Load(); got != 1 {
-				t.Errorf("the app saw %d requests of callers who had left", got-1)
+				t.Errorf("the app saw %d requests of callers that had gone", got-1)
 			}
 		})
 	}
 }
 
-// Nor does one that waits for the app.
+// The same for a request that waits for the app.
 func TestHangUp_BeforeTheAppIsReady(t *testing.T) {
 	var seen atomic.Int32
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -104,7 +104,7 @@ func TestHangUp_BeforeTheAppIsReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	_ = l.Close() // There is no app yet.
+	_ = l.Close() // The app is not started yet.
 	s := startUnready(t, addr)
 	leaveAll := callAll(t, s, hangsUp["closes"])
 	eventually(t, "waiting", func() bool { return s.states()["awaiting_app"] == len(waitsUnread) })
@@ -118,11 +118,11 @@ func TestHangUp_BeforeTheAppIsReady(t *testing.T) {
 	defer app.Close()
 	s.waitReady()
 	if got := seen.Load(); got != 0 {
-		t.Errorf("the app saw %d requests of callers who had left", got)
+		t.Errorf("the app saw %d requests of callers that had gone", got)
 	}
 }
 
-// Who stays is served, however long it takes and whatever of the body has come.
+// A caller that stays is served, however long that takes and whatever of the body has come.
 func TestHangUp_NotWhoStays(t *testing.T) {
 	var seen atomic.Int32
 	goOn := make(chan struct{})

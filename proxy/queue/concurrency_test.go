@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// An app that allows one request at a time sees one at a time: whoever leaves, and
-// whatever they were about to do.
+// With a limit of one, the app sees one request at a time, whichever callers go and at
+// whatever moment.
 func TestTraffic_NeverTwoAtOnce(t *testing.T) {
 	var in, served, overlaps atomic.Int64
 	app := func(w http.ResponseWriter, r *http.Request) {
@@ -32,7 +32,7 @@ func TestTraffic_NeverTwoAtOnce(t *testing.T) {
 			}
 			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 			_, _ = io.Copy(conn, rw)
-			in.Add(-1) // Before its end can be heard of.
+			in.Add(-1) // Before anything can notice the end.
 			conn.Close()
 			in.Add(1)
 			return
@@ -76,7 +76,7 @@ func TestTraffic_NeverTwoAtOnce(t *testing.T) {
 	}
 }
 
-// ask asks with a body, and leaves after a time.
+// ask sends a request with a body, and goes after a time.
 func ask(ctx context.Context, client *http.Client, addr string, patience time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -90,7 +90,7 @@ func ask(ctx context.Context, client *http.Client, addr string, patience time.Du
 	}
 }
 
-// leaveUpgraded upgrades, talks, and leaves in one of two ways.
+// leaveUpgraded upgrades, talks, and closes its connection in one of two ways.
 func leaveUpgraded(addr string) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// What a draining instance serves keeps it from settling; a probe doesn't.
+// A request that a draining instance serves keeps it from settling; a probe doesn't.
 func TestDrain_SeesRequests(t *testing.T) {
 	cfg, errs := ParseEnv([]string{"WADI_SERVICE=hello", "WADI_REVISION=hello-00001", "WADI_LISTEN=127.0.0.1:0",
 		"WADI_ADMIN=127.0.0.1:0", "WADI_METRICS=127.0.0.1:0", "WADI_TARGET=127.0.0.1:1"})
@@ -36,9 +36,9 @@ func TestDrain_SeesRequests(t *testing.T) {
 			p.startDrain()
 			time.Sleep(DefaultSettle / 2)
 			func() {
-				defer func() { _ = recover() }() // The answer is broken off.
+				defer func() { _ = recover() }() // The answer is aborted.
 				gone, cancel := context.WithCancel(t.Context())
-				cancel() // Nobody waits for the answer, so that none is needed.
+				cancel() // The caller has gone, so that no answer is needed.
 				r := httptest.NewRequestWithContext(gone, http.MethodGet, "/", nil)
 				r.Header.Set(header, "hello-00001")
 				p.trafficHandler().ServeHTTP(httptest.NewRecorder(), r)

@@ -21,7 +21,7 @@ func TestDrain_IdleIsQuick(t *testing.T) {
 	if err := s.ended(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begun); took >= 10*time.Second { // As long as a drain settles that isn't idle.
+	if took := time.Since(begun); took >= 10*time.Second { // Time in which a busy drain settles.
 		t.Errorf("took %v", took)
 	}
 }
@@ -55,11 +55,11 @@ func TestDrain_FinishesWhatIsInFlightAndServesLatecomers(t *testing.T) {
 	}
 }
 
-// Whoever watches an idle instance hears at once that it is not ready any more.
+// A watcher of an idle instance learns at once that it is not ready any more.
 func TestDrain_EndsAWaitingPoll(t *testing.T) {
 	g := newGate()
 	s := start(t, g.ServeHTTP, `WADI_QUIET=["/quiet"]`)
-	go s.get(s.Addr(), "/quiet") // Holds up the end of the drain, and is not counted.
+	go s.get(s.Addr(), "/quiet") // Delays the end of the drain, and is not counted.
 	g.next(t)
 	polls := make(chan string, 100)
 	go func() {
@@ -70,7 +70,7 @@ func TestDrain_EndsAWaitingPoll(t *testing.T) {
 			polls <- ready
 		}
 	}()
-	<-polls // It was told of the app's readiness, and waits.
+	<-polls // It knows of the app's readiness, and waits.
 	begun := time.Now()
 	s.stop()
 	last := ""
@@ -78,7 +78,7 @@ func TestDrain_EndsAWaitingPoll(t *testing.T) {
 		last = ready
 	}
 	if took := time.Since(begun); last != "false" || took > time.Minute {
-		t.Errorf("heard %q after %v", last, took)
+		t.Errorf("got %q after %v", last, took)
 	}
 	close(g.leave)
 }
@@ -115,7 +115,7 @@ func TestDrain_IsBounded(t *testing.T) {
 	}
 }
 
-// A request that waits for an app which never comes must not hold up the end.
+// A request that waits for an app which never starts must not delay the end.
 func TestDrain_RefusesWhatIsHeld(t *testing.T) {
 	s := startUnready(t, freeAddr(t))
 	first := make(chan answer, 1)
@@ -130,7 +130,7 @@ func TestDrain_RefusesWhatIsHeld(t *testing.T) {
 	}
 }
 
-// An activator and a caller's Envoy know where else to send what no app has seen.
+// An activator and a caller's Envoy can send elsewhere what no app has seen.
 func TestDrain_TurnsAwayWhatIsHeld(t *testing.T) {
 	for name, headers := range map[string][]string{
 		"of a caller's Envoy": {wadi.HeaderService, "hello", wadi.HeaderRevision, "hello-00001"},
@@ -154,7 +154,7 @@ func TestDrain_TurnsAwayWhatIsHeld(t *testing.T) {
 	}
 }
 
-// An activator need not wait until callers have heard of a drain.
+// An activator need not wait until a drain has settled.
 func TestDrain_TurnsActivatorsAwayAtOnce(t *testing.T) {
 	const proof = wadi.Proof("only agents know it")
 	s := run(t, time.Hour, freeAddr(t), "WADI_DRAIN_TIMEOUT=4h", "WADI_PROOF_SHA256="+proof.Digest())
@@ -172,8 +172,7 @@ func TestDrain_TurnsActivatorsAwayAtOnce(t *testing.T) {
 	}
 }
 
-// upgrade makes s serve an upgraded connection to protocol, whose app talks as it
-// likes, and returns the caller's end of it.
+// upgrade upgrades a connection to protocol through s, and returns the caller's end of it.
 func (s *sidecar) upgrade(protocol string) (net.Conn, *bufio.Reader) {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.Addr())
@@ -203,8 +202,7 @@ func upgrading(t *testing.T, talk func(net.Conn, *bufio.Reader)) http.HandlerFun
 	}
 }
 
-// An app that is upgraded hears of the end by that of its input, and has the last
-// word, for which the drain waits.
+// An upgraded app sees the end of its input, and the drain waits for its last output.
 func TestDrain_TellsAnUpgradedApp(t *testing.T) {
 	last := make(chan struct{})
 	s := start(t, upgrading(t, func(conn net.Conn, in *bufio.Reader) {
@@ -238,14 +236,14 @@ func TestDrain_TellsAnUpgradedApp(t *testing.T) {
 	}
 }
 
-// The caller of a WebSocket gets a close frame between two of the app's, and what it
-// answers goes to the app.
+// The caller of a WebSocket gets a close frame between two frames of the app, and its answer
+// goes to the app.
 func TestDrain_ClosesAWebSocket(t *testing.T) {
 	const closing, closed = "\x88\x02\x03\xe9", "\x88\x82\x00\x00\x00\x00\x03\xe9"
 	heard := make(chan string, 1)
 	s := start(t, upgrading(t, func(conn net.Conn, in *bufio.Reader) {
 		io.WriteString(conn, "\x81\x05he") // The first part of a frame.
-		in.ReadByte()                      // The test has told to go on,
+		in.ReadByte()                      // The test lets it go on,
 		io.WriteString(conn, "llo\x81\x03bye")
 		got, _ := io.ReadAll(io.LimitReader(in, int64(len(closed))))
 		heard <- string(got)
@@ -262,7 +260,7 @@ func TestDrain_ClosesAWebSocket(t *testing.T) {
 		}
 		return err != nil
 	})
-	time.Sleep(50 * time.Millisecond) // The goodbye was said by now, if it did not wait for the frame.
+	time.Sleep(50 * time.Millisecond) // The close frame was sent by now, if it did not wait for the app's frame.
 	io.WriteString(conn, "x")
 	got := make([]byte, len("llo"+closing))
 	if _, err := io.ReadFull(answers, got); err != nil || string(got) != "llo"+closing {
@@ -270,7 +268,7 @@ func TestDrain_ClosesAWebSocket(t *testing.T) {
 	}
 	io.WriteString(conn, closed)
 	if got := <-heard; got != closed {
-		t.Errorf("the app heard %q, want the caller's close frame", got)
+		t.Errorf("the app got %q, want the caller's close frame", got)
 	}
 	if rest, err := io.ReadAll(answers); err != nil || len(rest) > 0 {
 		t.Errorf("after the close frame: %q, %v", rest, err)
@@ -281,8 +279,8 @@ func TestDrain_ClosesAWebSocket(t *testing.T) {
 	}
 }
 
-// An app that never answers the end of its WebSocket's caller holds no drain up for long,
-// and what a drain waits for is said meanwhile.
+// An app that never answers its WebSocket's close frame delays a drain only for a while, and
+// the drain says what it waits for.
 func TestDrain_SaysWhatItWaitsFor(t *testing.T) {
 	over := make(chan struct{})
 	s := start(t, upgrading(t, func(net.Conn, *bufio.Reader) { <-over }), "WADI_TIMEOUT_REQUEST=5m")
@@ -300,7 +298,7 @@ func TestDrain_SaysWhatItWaitsFor(t *testing.T) {
 		return json.Unmarshal([]byte(s.get(s.AdminAddr(), "/v1/admin/dump").text), &d) == nil && d.Rest.Tunnels == 1
 	})
 	if got := s.get(s.MetricsAddr(), "/ready").text; !strings.Contains(got, "draining: waits for 0 requests and 1 tunnel, until ") {
-		t.Errorf("who asks whether it is ready hears %q, want what it waits for", got)
+		t.Errorf("/ready answers %q, want what the drain waits for", got)
 	}
 	if left := time.Until(d.Rest.Until); d.Rest.Requests != 0 || left <= 0 || left > 5*time.Minute {
 		t.Errorf("%+v, want one tunnel that may last for up to five minutes", d.Rest)

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// An answer goes out when it is there, though the rest of a short body has not come
-// and never will: a caller that asks first gets the app's refusal.
+// An answer goes out although the rest of a short body never comes: a caller that waits for
+// 100 Continue gets the app's refusal.
 func TestTraffic_AnswerBeforeTheBody(t *testing.T) {
 	s := start(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Connection", "close") // Else net/http trips over the rest of the body.
+		w.Header().Set("Connection", "close") // Otherwise net/http would fail on the rest of the body.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		http.Error(w, "no", http.StatusExpectationFailed)
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
-// liar is an app that says what only Wadi may say, in every part of its answer.
+// liar is an app that sets Wadi's own headers in every part of its answer.
 func liar(trailers func(http.Header)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.ReadAll(r.Body)
@@ -39,8 +39,8 @@ func liar(trailers func(http.Header)) http.HandlerFunc {
 	}
 }
 
-// What only Wadi says reaches nobody from an app, in no part of its answer, nor the app
-// from a caller's trailers.
+// Wadi's own headers pass neither from an app, in any part of its answer, nor to the app from
+// a caller's trailers.
 func TestTraffic_TrailersAndAnswers(t *testing.T) {
 	for _, protocol := range []wadi.Protocol{wadi.HTTP1, wadi.H2C} {
 		t.Run(string(protocol), func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestTraffic_TrailersAndAnswers(t *testing.T) {
 	}
 }
 
-// overHTTP1 is all that comes back to a request.
+// overHTTP1 returns all bytes of the answer to a request.
 func overHTTP1(t *testing.T, addr string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -93,7 +93,7 @@ func overHTTP1(t *testing.T, addr string) string {
 	return string(all)
 }
 
-// What the queue-proxy answers itself says so, and why, in a header.
+// The queue-proxy's own answers have a header with the reason.
 func TestRefusals_SayWhy(t *testing.T) {
 	g := newGate()
 	s := start(t, g.ServeHTTP, "WADI_CONCURRENCY_LIMIT=1", "WADI_QUEUE_DEPTH=1", "WADI_TIMEOUT_RESPONSE_START=2s")

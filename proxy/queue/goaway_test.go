@@ -16,8 +16,8 @@ import (
 // onceReader is a body that can't be read twice.
 type onceReader struct{ io.Reader }
 
-// Go's client loses no request over a drain that it may send once only, though it keeps
-// coming back: its connections are good for some requests each.
+// Go's client loses no request by a drain, even one that it may send only once, and although
+// it keeps reconnecting: each connection carries some requests.
 func TestDrain_BodiesThatAreReadOnce(t *testing.T) {
 	t.Parallel()
 	s := startSettling(t, settleLate, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
@@ -43,7 +43,7 @@ func TestDrain_BodiesThatAreReadOnce(t *testing.T) {
 	}
 }
 
-// framer is a caller who speaks HTTP/2 by hand.
+// framer is a caller that writes and reads HTTP/2 frames.
 type framer struct {
 	*http2.Framer
 	t *testing.T
@@ -72,7 +72,7 @@ func (f framer) ask(stream uint32) {
 	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
 }
 
-// first reads up to a frame of one of the types, and returns its type.
+// first reads up to a frame of any of the types, and returns its type.
 func (f framer) first(types ...http2.FrameType) http2.FrameType {
 	f.t.Helper()
 	for {
@@ -88,9 +88,9 @@ func (f framer) first(types ...http2.FrameType) http2.FrameType {
 	}
 }
 
-// The first GOAWAY comes while its caller waits for an answer, and before that: then it
-// can't be choosing the connection. One that is silent is told after a while, and one
-// that has just come has an answer first.
+// The first GOAWAY comes just before an answer that the caller waits for: then the caller
+// can't be choosing the connection. A silent caller gets it after a while, and a new one
+// gets an answer first.
 func TestDrain_WhenGoAwayIsSaid(t *testing.T) {
 	t.Parallel()
 	s := startSettling(t, settleLate, func(w http.ResponseWriter, r *http.Request) {})
@@ -119,7 +119,7 @@ func TestDrain_WhenGoAwayIsSaid(t *testing.T) {
 	}
 	for _, f := range []framer{silent, late} {
 		f.first(http2.FrameGoAway)
-		f.ask(5) // It may still be sent.
+		f.ask(5) // The caller may still send a request.
 		f.first(http2.FrameHeaders)
 	}
 }

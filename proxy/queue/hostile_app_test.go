@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// rawApp is an app that answers byte by byte: answer is called with each request, whose
-// body was read, and early before that.
+// rawApp is an app that writes raw bytes: answer is called with each request after its body
+// was read, and early before that.
 func rawApp(t *testing.T, answer func(c net.Conn, r *http.Request) (more bool), early ...func(net.Conn, *http.Request) (more bool)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -50,16 +50,15 @@ func rawApp(t *testing.T, answer func(c net.Conn, r *http.Request) (more bool), 
 	return l.Addr().String()
 }
 
-// An app sends a body where by its own header, the status or the method there is none,
-// at once or later, and the body is made to look like an answer: no caller gets what
-// was another one's.
+// An app sends a body where its header, the status or the method allow none, at once or
+// later, and the body looks like an answer: no caller gets another caller's answer.
 func TestTraffic_AnswersAreTheCallersOwn(t *testing.T) {
 	const stray = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-For: stray\r\n\r\nstolen"
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(stray))
 	chunk := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(stray), stray)
 	for _, tt := range []struct {
 		name, method, head, tail string
-		status                   int // 0: none of the app's answers may come.
+		status                   int // 0: no answer of the app may come.
 	}{
 		{"204 with a length", "GET", "204 No Content\r\n" + length, stray, 204},
 		{"204 in chunks", "POST", "204 No Content\r\nTransfer-Encoding: chunked\r\n", chunk, 204},
@@ -85,7 +84,7 @@ func TestTraffic_AnswersAreTheCallersOwn(t *testing.T) {
 					return err == nil
 				}
 				_, _ = fmt.Fprintf(c, "HTTP/1.1 %sX-For: %s\r\n\r\n", tt.head, id)
-				time.Sleep(time.Duration(rand.N(3000)) * time.Microsecond) // So that it comes late.
+				time.Sleep(time.Duration(rand.N(3000)) * time.Microsecond) // So that the rest comes late.
 				_, err := io.WriteString(c, tt.tail)
 				return err == nil
 			})
@@ -130,8 +129,8 @@ func TestTraffic_AnswersAreTheCallersOwn(t *testing.T) {
 	}
 }
 
-// An app whose answer was longer than it said is found out by what came on an idle
-// connection: from then on none of its connections carries a second request.
+// An app's answer that is longer than its length shows by bytes on an idle connection: from
+// then on each connection of the app carries one request.
 func TestTraffic_LongerThanItSays(t *testing.T) {
 	var conns sync.Map
 	var opened atomic.Int64
@@ -156,7 +155,7 @@ func TestTraffic_LongerThanItSays(t *testing.T) {
 		t.Fatalf("got %q", got.text)
 	}
 	late <- struct{}{}
-	<-late // It is in the socket.
+	<-late // The bytes are in the socket.
 	for range 10 {
 		if got := s.get(s.Addr(), "/"); got.text != "hello" {
 			t.Errorf("got %d %q", got.StatusCode, got.text)

@@ -16,7 +16,7 @@ const (
 	byEnvoy    = "By=" + idOf + "hello;Hash=ab;Subject=\"\";URI=" + idOf
 )
 
-// certsSeen runs an instance, and returns how to ask it and what its app sees of its
+// certsSeen runs an instance, and returns how to call it and what its app sees of the
 // caller's certificate.
 func certsSeen(t *testing.T, environ ...string) (s *sidecar, see func(header ...string) []string) {
 	var got http.Header
@@ -30,8 +30,8 @@ func certsSeen(t *testing.T, environ ...string) (s *sidecar, see func(header ...
 	}
 }
 
-// proxied waits until n requests have begun, and returns how many of them the
-// instance takes for an activator's.
+// proxied waits until n requests have begun, and returns how many of them count as an
+// activator's.
 func (s *sidecar) proxied(n int) (of int) {
 	s.t.Helper()
 	eventually(s.t, "counted", func() bool {
@@ -58,7 +58,7 @@ func TestIdentity_BehindEnvoy(t *testing.T) {
 		what    string
 		header  []string
 		want    []string
-		proxied int // 1: it is taken for an activator's.
+		proxied int // 1: it counts as an activator's.
 	}{
 		{"nothing", nil, nil, 0},
 		{"a claim", []string{wadi.HeaderProxied, "1"}, nil, 0},
@@ -90,7 +90,7 @@ func TestIdentity_WithoutTheMesh(t *testing.T) {
 		claims := []string{"", "1", proof.Digest(), string(proof) + "x", string(proof)}
 		for _, claim := range claims {
 			if got := see(append(activator, wadi.HeaderProxied, claim)...); len(got) > 0 {
-				t.Errorf("the app saw the certificate %q, of which nobody has seen any", got)
+				t.Errorf("the app saw the certificate %q, which no Envoy has verified", got)
 			}
 		}
 		if got := s.proxied(len(claims)); got != len(environ) {

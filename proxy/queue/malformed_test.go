@@ -26,8 +26,8 @@ func askHTTP2(t *testing.T, addr string, header proxytest.Fields, body string, t
 	return a
 }
 
-// What HTTP/1 can't say, or could mean two things, is refused over HTTP/2 too, and
-// counted; the app sees nothing of it.
+// Requests over HTTP/2 that HTTP/1 can't express, or that are ambiguous there, are refused
+// and counted; the app does not see them.
 func TestTraffic_MalformedHTTP2(t *testing.T) {
 	var calls atomic.Int32
 	s := start(t, func(http.ResponseWriter, *http.Request) { calls.Add(1) })

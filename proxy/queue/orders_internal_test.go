@@ -8,7 +8,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Whoever gave an order may have died.
+// An order expires, as its leader may have died.
 func TestOrders_EndByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		changes := 0
@@ -40,7 +40,7 @@ func TestOrders_EndByThemselves(t *testing.T) {
 	})
 }
 
-// What is no activity is asked for again and again, by monitors: it delays nothing.
+// Requests that don't count as activity, such as a monitor's, delay nothing.
 func TestOrders_QuietRequestsAreNoReasonToWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := orders{changed: func() {}}

@@ -12,8 +12,8 @@ import (
 
 const proof = wadi.Proof("a-secret-of-the-revision")
 
-// told tells the instance an order as an activator does, and returns its answer.
-func (s *sidecar) told(order wadi.Order) (got wadi.OrderAnswer) {
+// ordered sends the instance an order as an activator does, and returns its answer.
+func (s *sidecar) ordered(order wadi.Order) (got wadi.OrderAnswer) {
 	s.t.Helper()
 	a := s.order(order, string(proof))
 	if a.StatusCode != 200 || json.Unmarshal([]byte(a.text), &got) != nil {
@@ -41,8 +41,8 @@ func TestOrders_GoAndStay(t *testing.T) {
 	long := make(chan answer, 1)
 	go func() { long <- s.proxiedGet("/long") }()
 	g.next(t)
-	if got := s.told(wadi.OrderGo); got.Order != wadi.OrderGo || got.Requests != 1 {
-		t.Errorf("told to go: %+v", got)
+	if got := s.ordered(wadi.OrderGo); got.Order != wadi.OrderGo || got.Requests != 1 {
+		t.Errorf("ordered to go: %+v", got)
 	}
 	if mesh, probe, statistics := s.readiness(); mesh != 503 || probe != 503 || statistics != "true" {
 		t.Errorf("about to go: /ready %d, probe %d, statistics %s", mesh, probe, statistics)
@@ -52,11 +52,11 @@ func TestOrders_GoAndStay(t *testing.T) {
 		t.Errorf("a request that others can take: %d %v", a.StatusCode, a.Header)
 	}
 	direct := make(chan answer, 1)
-	go func() { direct <- s.get(s.Addr(), "/direct") }() // Who can't send elsewhere is served.
+	go func() { direct <- s.get(s.Addr(), "/direct") }() // A caller that can't send it elsewhere is served.
 	if path := g.next(t); path != "/direct" {
 		t.Errorf("the app got %s", path)
 	}
-	if got := s.told(wadi.OrderGo); got.Requests != 2 || got.QuietMS > got.SinceMS {
+	if got := s.ordered(wadi.OrderGo); got.Requests != 2 || got.QuietMS > got.SinceMS {
 		t.Errorf("with a latecomer: %+v", got)
 	}
 	close(g.leave)
@@ -66,9 +66,9 @@ func TestOrders_GoAndStay(t *testing.T) {
 	if a := <-long; a.text != "done" {
 		t.Errorf("%d %q: a request in flight is cut", a.StatusCode, a.text)
 	}
-	eventually(t, "nothing in flight", func() bool { return s.told(wadi.OrderGo).Requests == 0 })
-	if got := s.told(wadi.OrderStay); got.Order != wadi.OrderStay || got.SinceMS != 0 {
-		t.Errorf("told to stay: %+v", got)
+	eventually(t, "nothing in flight", func() bool { return s.ordered(wadi.OrderGo).Requests == 0 })
+	if got := s.ordered(wadi.OrderStay); got.Order != wadi.OrderStay || got.SinceMS != 0 {
+		t.Errorf("ordered to stay: %+v", got)
 	}
 	if mesh, probe, _ := s.readiness(); mesh != 200 || probe != 200 {
 		t.Errorf("it stays: /ready %d, probe %d", mesh, probe)
@@ -78,10 +78,10 @@ func TestOrders_GoAndStay(t *testing.T) {
 	}
 }
 
-// What an activator may not have any more is not refused.
+// A request that the activator may not have kept is not refused.
 func TestOrders_LongBodiesAreServed(t *testing.T) {
 	s := start(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("done")) }, "WADI_PROOF_SHA256="+proof.Digest())
-	s.told(wadi.OrderGo)
+	s.ordered(wadi.OrderGo)
 	for body, want := range map[string]int{"short": 421, strings.Repeat("x", 16<<10): 421, strings.Repeat("x", 16<<10+1): 200} {
 		a := s.do(t.Context(), http.MethodPost, s.Addr(), "/", body, wadi.HeaderService, "hello", wadi.HeaderProxied, string(proof))
 		if a.StatusCode != want || a.Header.Get(wadi.HeaderOrder) != "go" {
@@ -90,11 +90,11 @@ func TestOrders_LongBodiesAreServed(t *testing.T) {
 	}
 }
 
-// The last instance goes only if nobody comes.
+// The last instance goes only if no request comes.
 func TestOrders_GoIfIdle(t *testing.T) {
 	g := newGate()
 	s := start(t, g.ServeHTTP, "WADI_PROOF_SHA256="+proof.Digest(), `WADI_QUIET=["/health"]`)
-	if got := s.told(wadi.OrderGoIfIdle); got.Order != wadi.OrderGoIfIdle {
+	if got := s.ordered(wadi.OrderGoIfIdle); got.Order != wadi.OrderGoIfIdle {
 		t.Fatalf("%+v", got)
 	}
 	if mesh, probe, _ := s.readiness(); mesh != 503 || probe != 200 {
@@ -103,7 +103,7 @@ func TestOrders_GoIfIdle(t *testing.T) {
 	quiet := make(chan answer, 1)
 	go func() { quiet <- s.proxiedGet("/health") }()
 	g.next(t)
-	if got := s.told(wadi.OrderGoIfIdle); got.Order != wadi.OrderGoIfIdle || got.Requests != 1 {
+	if got := s.ordered(wadi.OrderGoIfIdle); got.Order != wadi.OrderGoIfIdle || got.Requests != 1 {
 		t.Errorf("with a request that is no activity: %+v", got)
 	}
 	called := make(chan answer, 1)
@@ -112,7 +112,7 @@ func TestOrders_GoIfIdle(t *testing.T) {
 	if mesh, _, _ := s.readiness(); mesh != 200 {
 		t.Errorf("/ready %d though it was called", mesh)
 	}
-	if got := s.told(wadi.OrderGoIfIdle); got.Order != wadi.OrderStay {
+	if got := s.ordered(wadi.OrderGoIfIdle); got.Order != wadi.OrderStay {
 		t.Errorf("while a request is in flight: %+v", got)
 	}
 	close(g.leave)
@@ -120,7 +120,7 @@ func TestOrders_GoIfIdle(t *testing.T) {
 		t.Errorf("%d %q", a.StatusCode, a.text)
 	}
 	<-quiet
-	eventually(t, "idle", func() bool { return s.told(wadi.OrderGoIfIdle).Order == wadi.OrderGoIfIdle })
+	eventually(t, "idle", func() bool { return s.ordered(wadi.OrderGoIfIdle).Order == wadi.OrderGoIfIdle })
 }
 
 func TestOrders_OfAnybodyElse(t *testing.T) {
@@ -142,7 +142,7 @@ func TestOrders_OfAnybodyElse(t *testing.T) {
 		}
 	}
 	if a := meshed.order(wadi.OrderGo, "1"); a.StatusCode != http.StatusForbidden {
-		t.Errorf("nobody: %d", a.StatusCode)
+		t.Errorf("without a proof: %d", a.StatusCode)
 	}
 	for _, s := range []*sidecar{plain, meshed} {
 		if mesh, _, _ := s.readiness(); mesh != 200 {

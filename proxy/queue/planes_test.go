@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Nobody is locked out of a plane by those who have come before, whatever they do with
-// their connections: Consul has to hear of the readiness.
+// Early callers of a plane don't lock out later ones, whatever they do with their
+// connections: Consul's check must get its answer.
 func TestPlanes_LockNobodyOut(t *testing.T) {
 	for name, sent := range map[string]string{
 		"nothing":         "",
@@ -22,7 +22,7 @@ func TestPlanes_LockNobodyOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, http.NotFound)
 			for plane, url := range map[string]string{s.MetricsAddr(): "/ready", s.AdminAddr(): "/v1/admin/live"} {
-				for range 300 { // More than may be open.
+				for range 300 { // More than the bound of open connections.
 					c, err := net.Dial("tcp", plane)
 					if err != nil {
 						t.Fatal(err)

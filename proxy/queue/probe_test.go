@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// health answers grpc.health.v1.Health/Check: serving only if asked for service.
+// health answers grpc.health.v1.Health/Check: serving only for this service.
 func health(service string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -18,7 +18,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/queue"
 )
 
-// sidecar is a queue-proxy that runs, with an app behind it.
+// sidecar is a running queue-proxy in front of an app.
 type sidecar struct {
 	*queue.Proxy
 	t    *testing.T
@@ -27,7 +27,7 @@ type sidecar struct {
 	done chan error
 }
 
-// lines is a writer that may be read meanwhile.
+// lines is a writer whose content may be read at any time.
 type lines struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -45,16 +45,15 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// Settling takes next to no time for most tests. Those that ask something of a
-// draining instance, and can't tell that it is still there, take so long over it
-// that a busy machine asks in time.
+// A drain settles almost at once in most tests. Tests that send requests to a draining
+// instance use the longer time, so that a busy machine sends them in time.
 const (
 	settleSoon = time.Millisecond
 	settleLate = 5 * time.Second
 )
 
-// start runs a queue-proxy in front of app, whose environment is the given one
-// besides what is required. A nil app is not there.
+// start runs a queue-proxy in front of app, with environ besides the required environment.
+// With a nil app nothing listens.
 func start(t *testing.T, app http.HandlerFunc, environ ...string) *sidecar {
 	t.Helper()
 	return startSettling(t, settleSoon, app, environ...)
@@ -94,7 +93,7 @@ func run(t *testing.T, settle time.Duration, target string, environ ...string) *
 	return s
 }
 
-// ended waits for the end of Run and tells its error.
+// ended waits for the end of Run and returns its error.
 func (s *sidecar) ended() error {
 	err := <-s.done
 	s.done <- err
@@ -118,13 +117,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// answer is a response whose body was read.
+// answer is a response with its body.
 type answer struct {
 	*http.Response
 	text string
 }
 
-// get asks plane for path with header, as name, value, name, value, …
+// get sends a GET for path to plane, with header as name, value, name, value, …
 func (s *sidecar) get(plane, path string, header ...string) answer {
 	s.t.Helper()
 	return s.do(s.t.Context(), http.MethodGet, plane, path, "", header...)
@@ -187,7 +186,7 @@ func serveApp(t *testing.T, h http.HandlerFunc) (addr string) {
 	return app.Listener.Addr().String()
 }
 
-// freeAddr is an address that nobody listens on.
+// freeAddr is an address that nothing listens on.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -198,15 +197,15 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// gate is an app that holds requests until they are let go.
+// gate is an app that answers requests when the test opens it.
 type gate struct {
-	entered chan string // The path of each that came in.
+	entered chan string // The path of each request.
 	leave   chan struct{}
 }
 
 func newGate() *gate { return &gate{make(chan string, 1000), make(chan struct{})} }
 
-// next waits for the next request to come in, and tells its path.
+// next waits for the next request, and returns its path.
 func (g *gate) next(t *testing.T) string {
 	t.Helper()
 	select {

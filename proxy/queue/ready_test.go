@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// Beside an Envoy that does not listen yet, or not any more, an instance is not
-// ready for callers.
+// An instance is not ready for callers while its Envoy does not listen.
 func TestReady_WithEnvoyOnly(t *testing.T) {
 	addr := freeAddr(t)
 	s := startUnready(t, serveApp(t, func(http.ResponseWriter, *http.Request) {}), "WADI_ENVOY="+addr)

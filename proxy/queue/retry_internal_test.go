@@ -14,8 +14,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
-// flapping is an app that probes find ready, and that refuses the first connections
-// of a request.
+// flapping is an app whose probes succeed, and that refuses the first connections of a
+// request.
 type flapping struct {
 	left, tries atomic.Int32
 }
@@ -51,7 +51,7 @@ func newFlapping(t *testing.T, refusals int32) (*Proxy, *flapping) {
 	return p, app
 }
 
-// A request that its app has refused waits for it, however often that happens.
+// A request whose connection is refused waits for the app, however often that happens.
 func TestForward_RefusedAgain(t *testing.T) {
 	p, app := newFlapping(t, 4)
 	rec := httptest.NewRecorder()
@@ -61,14 +61,14 @@ func TestForward_RefusedAgain(t *testing.T) {
 	}
 }
 
-// Its caller's leave ends that, and between two tries is a pause.
+// The tries end when the caller goes, and are spaced by pauses.
 func TestForward_RefusedForEver(t *testing.T) {
 	p, app := newFlapping(t, 1<<30)
 	ctx, cancel := context.WithTimeoutCause(t.Context(), maxRefusedPause, errors.New("the test is over"))
 	defer cancel()
 	defer func() {
 		if got := recover(); got != http.ErrAbortHandler {
-			t.Errorf("it ended with %v, want it broken off", got)
+			t.Errorf("it ended with %v, want it aborted", got)
 		}
 		// 0, 5, 10, 20 … ms apart.
 		if n := app.tries.Load(); n < 3 || n > 11 {

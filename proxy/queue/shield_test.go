@@ -8,16 +8,16 @@ import (
 	"testing"
 )
 
-// Where there is no shield, the metrics plane says why, nothing is given to nft, and
-// the instance serves.
+// Where the shield can't be raised, the metrics plane says why, nft is not called, and the
+// instance serves.
 func TestShield_ServesWithout(t *testing.T) {
 	dir := t.TempDir()
-	told := filepath.Join(dir, "told")
-	if err := os.WriteFile(filepath.Join(dir, "nft"), []byte("#!/bin/sh\n: >"+told+"\n"), 0o700); err != nil {
+	called := filepath.Join(dir, "called")
+	if err := os.WriteFile(filepath.Join(dir, "nft"), []byte("#!/bin/sh\n: >"+called+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	envoy := serveApp(t, http.NotFound) // It listens, and is not asked.
+	envoy := serveApp(t, http.NotFound) // It listens, and gets no request.
 	s := start(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") },
 		"WADI_SHIELD=true", "WADI_ENVOY="+envoy)
 	for url, want := range map[string]string{
@@ -34,7 +34,7 @@ func TestShield_ServesWithout(t *testing.T) {
 			t.Errorf("%s: status %d, %q, want %q", url, res.StatusCode, got, want)
 		}
 	}
-	if _, err := os.Stat(told); err == nil {
+	if _, err := os.Stat(called); err == nil {
 		t.Error("nft was called")
 	}
 }

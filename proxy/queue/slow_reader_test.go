@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A caller of HTTP/2 asks for much, allows for all of it, and reads nothing: its request
-// ends when its time is over, and the next caller has its turn.
+// An HTTP/2 caller requests a long answer with an open window, and reads nothing: its request
+// ends at its deadline, and the next caller is served.
 func TestTraffic_DeafHTTP2Caller(t *testing.T) {
 	begun := make(chan struct{}, 1)
 	s := start(t, func(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +39,7 @@ func TestTraffic_DeafHTTP2Caller(t *testing.T) {
 	eventually(t, "its place", func() bool { return s.metric("wadi_queue_in_flight_requests") == "0" })
 }
 
-// askDeaf sends a request over HTTP/2 to whose answer the caller sets no bounds.
+// askDeaf sends a request over HTTP/2 with an unbounded window.
 func askDeaf(t *testing.T, c net.Conn, path string) {
 	t.Helper()
 	const most = 1<<31 - 1
@@ -57,5 +57,5 @@ func askDeaf(t *testing.T, c net.Conn, path string) {
 	}
 }
 
-// deafSoon is long beside what a caller takes that reads, on a busy machine too.
+// deafSoon is longer than a caller that reads needs, even on a busy machine.
 const deafSoon = 5 * time.Second

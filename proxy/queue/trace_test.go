@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Trace context is the app's affair: it passes as it came, good or not.
+// Trace context passes to the app unchanged, valid or not.
 func TestTraffic_TraceContextPasses(t *testing.T) {
 	seen := make(chan http.Header, 1)
 	s := start(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header })

@@ -79,7 +79,7 @@ func TestTraffic_WhoIsMeant(t *testing.T) {
 	}
 }
 
-// An activator must be able to tell an app's own 421 from the queue-proxy's.
+// An activator must be able to distinguish an app's own 421 from the queue-proxy's.
 func TestTraffic_OwnMisdirected(t *testing.T) {
 	s := start(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusMisdirectedRequest) })
 	if a := s.get(s.Addr(), "/"); a.StatusCode != 421 || a.Header.Get(wadi.HeaderInstance) != "alloc" {
@@ -182,10 +182,10 @@ func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
 	}
 	l, err := net.Listen("tcp", target)
 	if err != nil {
-		t.Skipf("somebody took the port: %v", err)
+		t.Skipf("another process took the port: %v", err)
 	}
 	app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Connection", "close") // Else the next could be sent over it, into the app's end, and can't be repeated.
+		w.Header().Set("Connection", "close") // Otherwise the next request could be sent over it while the app ends, and not be repeated.
 		io.WriteString(w, "up")
 	})}
 	go app.Serve(l)
@@ -193,14 +193,14 @@ func TestTraffic_HeldUntilTheAppIsReady(t *testing.T) {
 		t.Errorf("%d %q", a.StatusCode, a.text)
 	}
 	app.Close()
-	// The app has died and nobody knows yet: what it could not have seen waits too.
+	// The app has died, which is not known yet: a request that it can't have seen waits, too.
 	go func() { answers <- s.do(t.Context(), http.MethodPost, s.Addr(), "/", "whole") }()
 	eventually(t, "awaiting the app", func() bool { return strings.Contains(s.get(s.AdminAddr(), "/v1/admin/dump").text, `"awaiting_app"`) })
 	if a := s.get(s.MetricsAddr(), "/ready"); a.StatusCode != 503 {
 		t.Errorf("/ready with the app gone: %d", a.StatusCode)
 	}
 	if l, err = net.Listen("tcp", target); err != nil {
-		t.Skipf("somebody took the port: %v", err)
+		t.Skipf("another process took the port: %v", err)
 	}
 	app = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })}
 	go app.Serve(l)
@@ -217,7 +217,7 @@ func TestTraffic_HugeHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	// Without an end: the server must not wait for it.
+	// A body without an end: the server must not wait for it.
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nX-Huge: "+strings.Repeat("x", 69<<10))
 	if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != 431 {
 		t.Errorf("%+v, %v, want 431", res, err)
@@ -287,7 +287,7 @@ func TestTraffic_Statistics(t *testing.T) {
 		return all, proxied
 	}
 	all, proxied := begun(st)
-	for all < 2 && len(st.Samples) > 0 { // The second began in the next second, or later.
+	for all < 2 && len(st.Samples) > 0 { // The second request began in the next second, or later.
 		st, _ = s.stats(fmt.Sprintf("since=%d&wait=2m", st.Now))
 		more, moreProxied := begun(st)
 		all, proxied = all+more, proxied+moreProxied
@@ -316,7 +316,7 @@ func TestTraffic_AccessLog(t *testing.T) {
 	}
 }
 
-// What the queue-proxy answers itself is logged and counted as what it is.
+// The queue-proxy's own answers are logged and counted by their kind.
 func TestTraffic_OwnAnswersAreSeen(t *testing.T) {
 	s := start(t, http.NotFound, "WADI_ACCESS_LOG=true")
 	s.get(s.Addr(), "/a", wadi.HeaderProbe, "hello-00001")

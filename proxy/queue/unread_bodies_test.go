@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What the queue-proxy answers itself ends, whatever of a body is still to come and
-// never does: a drain waits for no caller.
+// The queue-proxy's own answers end although the rest of a body never comes: a drain waits
+// for no such caller.
 func TestTraffic_OwnAnswersDontWaitForBodies(t *testing.T) {
 	s := startSettling(t, settleSoon, http.NotFound, "WADI_CONCURRENCY_LIMIT=1", "WADI_TIMEOUT_REQUEST=10m")
 	gone := startUnready(t, "127.0.0.1:1", "WADI_TIMEOUT_REQUEST=500ms")
@@ -52,6 +52,6 @@ func TestTraffic_OwnAnswersDontWaitForBodies(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(time.Minute):
-		t.Error("the drain waits for a body that nobody wants")
+		t.Error("the drain waits for a body that is not needed")
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// An offer to change to another protocol that the app's own can't carry is ignored,
-// before apps of both protocols: the request is answered as without it. Java's client
-// offers HTTP/2 with each first request.
+// An offer to upgrade to a protocol that the app's own can't carry is ignored, for apps of
+// both protocols: the request is answered as without it. Java's client offers HTTP/2 with
+// each first request.
 func TestTraffic_IgnoredOffers(t *testing.T) {
 	app := func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
