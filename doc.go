@@ -28,6 +28,7 @@
 //   - A [Status] shows the service as the leader last saw it: its [Condition] values, the
 //     [RevisionStatus] of each revision, and the latest [Event] values.
 //   - An [ExitStatus] counts the ends of an app.
+//   - A [Problem] is one mistake in a user's files.
 //   - A [Finding] is what one check of "wadi doctor" found.
 //
 // The leader's own memory of a service is a [State].

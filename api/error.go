@@ -2,47 +2,17 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/wadi-run/wadi"
 )
 
-// Detail is one mistake, with its place in the user's files if that is known.
-type Detail struct {
-	File    string `json:"file,omitempty"`
-	Line    int    `json:"line,omitempty"`
-	Column  int    `json:"column,omitempty"`
-	Path    string `json:"path,omitempty"` // For instance scale.max.
-	Message string `json:"message"`
-}
-
-// String is, for instance, "hello.hcl:12,3: scale.max: must be a number".
-func (d Detail) String() string {
-	var b strings.Builder
-	if d.File != "" {
-		b.WriteString(d.File)
-		if d.Line > 0 {
-			fmt.Fprintf(&b, ":%d", d.Line)
-			if d.Column > 0 {
-				fmt.Fprintf(&b, ",%d", d.Column)
-			}
-		}
-		b.WriteString(": ")
-	}
-	if d.Path != "" {
-		b.WriteString(d.Path + ": ")
-	}
-	b.WriteString(d.Message)
-	return b.String()
-}
-
 // Error is a refusal or a failure as an agent answers with it. The same request would be
 // refused again until either it or what is stored changes, unless it wraps
 // [wadi.ErrUnavailable].
 type Error struct {
-	Message string   `json:"error"`
-	Details []Detail `json:"details,omitempty"`
+	Message string         `json:"error"`
+	Details []wadi.Problem `json:"details,omitempty"`
 
 	// Status is the HTTP status. A body has it only as the last line of a stream, whose
 	// own status was sent before.

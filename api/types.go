@@ -25,7 +25,7 @@ type Submission struct {
 // Submitted is the outcome of a submission, or of its validation.
 type Submitted struct {
 	Services []SubmittedService `json:"services"`
-	Warnings []Detail           `json:"warnings,omitempty"`
+	Warnings []wadi.Problem     `json:"warnings,omitempty"`
 }
 
 // SubmittedService is the outcome for one service.

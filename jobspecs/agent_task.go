@@ -20,7 +20,7 @@ import (
 // it. It knows driver, user, config, env, meta, resources, logs, kill_timeout,
 // shutdown_delay, artifact and volume_mount. References that Nomad resolves at run time,
 // such as ${NOMAD_TASK_DIR} or ${attr.cpu.arch}, are kept.
-func ParseTask(body hcl.Body, path string) (json.RawMessage, []Problem) {
+func ParseTask(body hcl.Body, path string) (json.RawMessage, []wadi.Problem) {
 	r := &taskReader{}
 	r.begin()
 	r.scope.runtime = true

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -125,7 +126,7 @@ func TestParse_BombsForNomad(t *testing.T) {
 
 func wantBounded(t *testing.T, src string, variables map[string]string) {
 	t.Helper()
-	var problems []jobspecs.Problem
+	var problems []wadi.Problem
 	made := allocated(func() {
 		_, problems = jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: []byte(src)}, jobspecs.Options{Variables: variables})
 	})

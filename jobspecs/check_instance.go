@@ -51,7 +51,7 @@ func reservedEnv(name string) bool {
 
 // checkInstance finds what an instance block may not have, as far as the syntax shows it.
 // Complete finds the rest, which dynamic blocks and expressions make.
-func checkInstance(body *hclsyntax.Body, service string) []Problem {
+func checkInstance(body *hclsyntax.Body, service string) []wadi.Problem {
 	c := &checker{service: service, budget: newBudget(maxWork)}
 	c.attribute(body, "count", "instance", notCount)
 	c.attribute(body, "shutdown_delay", "instance", notShutdownDelay)
@@ -84,7 +84,7 @@ type checker struct {
 	service  string
 	networks int // Number of network blocks so far.
 	budget   *budget
-	problems []Problem
+	problems []wadi.Problem
 }
 
 func (c *checker) add(rng hcl.Range, path, message string) {

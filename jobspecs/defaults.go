@@ -69,7 +69,7 @@ func (d Defaults) Service() wadi.Service {
 // ParseDefaults reads the defaults block of the agent's configuration: any setting of a
 // service except those of a single service (instance, serving_task, domains, upstream,
 // traffic). Other settings have the built-in defaults.
-func ParseDefaults(body hcl.Body) (Defaults, []Problem) {
+func ParseDefaults(body hcl.Body) (Defaults, []wadi.Problem) {
 	// The agent's limits are checked with each service: they may be lowered later.
 	r := &reader{limits: Limits{MaxInstances: 10_000, MaxRequestTimeout: 24 * time.Hour}.orDefault()}
 	r.begin()

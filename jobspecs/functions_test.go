@@ -5,12 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
 // evaluate evaluates an expression in a setting of a service and returns its value, or the
 // error.
-func evaluate(expr string) (value string, problems []jobspecs.Problem) {
+func evaluate(expr string) (value string, problems []wadi.Problem) {
 	src := fmt.Sprintf("locals {\n  x = %s\n}\nservice \"a\" {\n  instance {}\n  meta = { value = local.x }\n}\n", expr)
 	drafts, problems := jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: []byte(src)}, jobspecs.Options{})
 	if len(drafts) == 1 {

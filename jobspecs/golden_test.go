@@ -196,7 +196,7 @@ func TestGolden_Errors(t *testing.T) {
 					break
 				}
 				job, refusal := parsed(t, file, d)
-				var problems []jobspecs.Problem
+				var problems []wadi.Problem
 				if refusal != "" {
 					problems = d.ParseErrors(refusal)
 				} else {

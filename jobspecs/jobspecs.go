@@ -79,7 +79,7 @@ func (d *Draft) OverBudget() bool { return d.overBudget }
 
 // At makes a problem about a setting of d, such as "protocol" or "scale.max". Its place is
 // that of the setting, or else the head of the service.
-func (d *Draft) At(path, format string, args ...any) Problem {
+func (d *Draft) At(path, format string, args ...any) wadi.Problem {
 	rng, ok := d.ranges[path]
 	if !ok {
 		rng = d.service.DefRange()
@@ -88,7 +88,7 @@ func (d *Draft) At(path, format string, args ...any) Problem {
 }
 
 // Parse reads one file. See [ParseFiles].
-func Parse(f File, o Options) ([]*Draft, []Problem) {
+func Parse(f File, o Options) ([]*Draft, []wadi.Problem) {
 	return ParseFiles([]File{f}, o)
 }
 
@@ -98,10 +98,10 @@ func Parse(f File, o Options) ([]*Draft, []Problem) {
 // It returns drafts even if there are problems, wherever it found an instance block: so
 // the caller can ask Nomad's parser about those, too, and show all mistakes at once. A
 // submission is good only if no problem is an error.
-func ParseFiles(files []File, o Options) ([]*Draft, []Problem) {
+func ParseFiles(files []File, o Options) ([]*Draft, []wadi.Problem) {
 	var (
 		drafts   []*Draft
-		problems []Problem
+		problems []wadi.Problem
 		declared = map[string]bool{}
 		parsed   = true
 	)
@@ -127,8 +127,8 @@ func ParseFiles(files []File, o Options) ([]*Draft, []Problem) {
 }
 
 // crossCheck finds problems between the services of a submission.
-func crossCheck(drafts []*Draft) []Problem {
-	var problems []Problem
+func crossCheck(drafts []*Draft) []wadi.Problem {
+	var problems []wadi.Problem
 	names, domains := map[string]*Draft{}, map[string]*Draft{}
 	for i, d := range drafts {
 		if i == MaxServices {
@@ -155,11 +155,11 @@ func (d *Draft) where(path string) string {
 	return fmt.Sprintf("at %s:%d", p.File, p.Line)
 }
 
-func undeclared(files []File, given map[string]string, declared map[string]bool) []Problem {
-	var problems []Problem
+func undeclared(files []File, given map[string]string, declared map[string]bool) []wadi.Problem {
+	var problems []wadi.Problem
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if !declared[name] {
-			p := Problem{Path: "var." + name, Message: fmt.Sprintf("a value for variable %q was given, but no file declares it; add: variable %q {}", name, name)}
+			p := wadi.Problem{Path: "var." + name, Message: fmt.Sprintf("a value for variable %q was given, but no file declares it; add: variable %q {}", name, name)}
 			if len(files) > 0 {
 				p.File, p.Line, p.Column = files[0].Name, 1, 1
 			}

@@ -3,6 +3,8 @@ package jobspecs
 import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/wadi-run/wadi"
 )
 
 // maxDepth bounds the nesting of an expression. HCL's parser recurses once for each
@@ -11,7 +13,7 @@ import (
 const maxDepth = 500
 
 // tooDeep finds the first place where f is nested too deeply to be parsed.
-func tooDeep(f File) (Problem, bool) {
+func tooDeep(f File) (wadi.Problem, bool) {
 	tokens, _ := hclsyntax.LexConfig(f.Source, f.Name, hcl.Pos{Line: 1, Column: 1})
 	var d nesting
 	for _, t := range tokens {
@@ -20,7 +22,7 @@ func tooDeep(f File) (Problem, bool) {
 			return problemAt(t.Range, "", "expressions or blocks are nested more than %d deep", maxDepth), true
 		}
 	}
-	return Problem{}, false
+	return wadi.Problem{}, false
 }
 
 // nesting computes from the tokens of a file an upper bound of its nesting.

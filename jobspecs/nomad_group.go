@@ -15,11 +15,11 @@ import (
 
 // Complete returns the whole service. jobJSON is what Nomad's parser made of NomadSource.
 // It refuses settings that an instance may not have and Parse could not see.
-func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []Problem) {
+func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []wadi.Problem) {
 	s := d.Service
 	raw, group, err := groupOf(jobJSON)
 	if err != nil {
-		return s, []Problem{d.inInstance("instance", "read the parsed job: %s", err)}
+		return s, []wadi.Problem{d.inInstance("instance", "read the parsed job: %s", err)}
 	}
 	f := &groupChecker{draft: d}
 	f.group(group)
@@ -66,7 +66,7 @@ func groupOf(jobJSON []byte) (object, *api.TaskGroup, error) {
 
 type groupChecker struct {
 	draft    *Draft
-	problems []Problem
+	problems []wadi.Problem
 }
 
 // add complains about path, unless Parse has done so.
@@ -177,7 +177,7 @@ func (f *groupChecker) servingTask(tasks []*api.Task) string {
 
 // inInstance makes a problem about the instance block, at the task or port that it is
 // about if there is one.
-func (d *Draft) inInstance(path, format string, args ...any) Problem {
+func (d *Draft) inInstance(path, format string, args ...any) wadi.Problem {
 	rng := d.instance.DefRange()
 	for _, b := range d.instance.Body.Blocks {
 		if b.Type == "task" && len(b.Labels) == 1 && isIn(path, "instance.task."+b.Labels[0]) {

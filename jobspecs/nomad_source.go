@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"github.com/wadi-run/wadi"
 )
 
 // NomadSource is the input for Nomad's parser: a job with the draft's instance as its only
@@ -80,7 +82,7 @@ func (d *Draft) withoutUnset(text string) string {
 // ParseErrors reads the errors of Nomad's parser about NomadSource. Text without a place
 // in the user's file is returned whole, at the instance block. Problems that Parse has
 // reported in better words are left out.
-func (d *Draft) ParseErrors(text string) []Problem {
+func (d *Draft) ParseErrors(text string) []wadi.Problem {
 	if text = strings.TrimSpace(text); text == "" {
 		text = "refused without a reason"
 	}
@@ -89,9 +91,9 @@ func (d *Draft) ParseErrors(text string) []Problem {
 	}
 	places := nomadPlace.FindAllStringSubmatchIndex(text, -1)
 	if len(places) == 0 {
-		return []Problem{d.nomadProblem(d.instance.DefRange(), text)}
+		return []wadi.Problem{d.nomadProblem(d.instance.DefRange(), text)}
 	}
-	var problems []Problem
+	var problems []wadi.Problem
 	for i, at := range places {
 		end := len(text)
 		if i+1 < len(places) {
@@ -100,7 +102,7 @@ func (d *Draft) ParseErrors(text string) []Problem {
 		line, err1 := strconv.Atoi(text[at[4]:at[5]])
 		column, err2 := strconv.Atoi(text[at[6]:at[7]])
 		if err1 != nil || err2 != nil || line < 1 || line > d.root.EndRange.End.Line {
-			return []Problem{d.nomadProblem(d.instance.DefRange(), text)}
+			return []wadi.Problem{d.nomadProblem(d.instance.DefRange(), text)}
 		}
 		if d.places[[2]int{line, column}] && !moreProblems.MatchString(text[at[1]:end]) {
 			continue // Parse has reported it.
@@ -112,7 +114,7 @@ func (d *Draft) ParseErrors(text string) []Problem {
 	return problems
 }
 
-func (d *Draft) nomadProblem(rng hcl.Range, text string) Problem {
+func (d *Draft) nomadProblem(rng hcl.Range, text string) wadi.Problem {
 	text = strings.TrimRight(strings.TrimSpace(text), "\n* ")
 	text = strings.ReplaceAll(text, "input.hcl", d.file.Name)
 	text = moreProblems.ReplaceAllString(text, " (and $1 more)")

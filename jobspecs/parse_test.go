@@ -25,7 +25,7 @@ func body(t *testing.T, file string) hcl.Body {
 	return f.Body
 }
 
-func texts(problems []jobspecs.Problem) string {
+func texts(problems []wadi.Problem) string {
 	var out strings.Builder
 	for _, p := range problems {
 		fmt.Fprintln(&out, p)
@@ -33,7 +33,7 @@ func texts(problems []jobspecs.Problem) string {
 	return out.String()
 }
 
-func parseOne(t *testing.T, src string, o jobspecs.Options) (*jobspecs.Draft, []jobspecs.Problem) {
+func parseOne(t *testing.T, src string, o jobspecs.Options) (*jobspecs.Draft, []wadi.Problem) {
 	t.Helper()
 	drafts, problems := jobspecs.Parse(jobspecs.File{Name: "a.hcl", Source: []byte(src)}, o)
 	if len(drafts) != 1 {

@@ -7,6 +7,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/wadi-run/wadi"
 )
 
 // reader collects the settings of one file, and its problems.
@@ -14,7 +16,7 @@ type reader struct {
 	file     File
 	limits   Limits
 	scope    scope
-	problems []Problem
+	problems []wadi.Problem
 
 	ranges   map[string]hcl.Range // Places of the present service's settings, by path.
 	bad      map[string]bool      // Settings with refused values.

@@ -11,7 +11,7 @@ type admitted struct {
 	known      bool            // Nomad knows the caller; false: Nomad was unavailable.
 	permitted  map[string]bool // Namespaces that the caller may submit to.
 	candidates []*candidate
-	warnings   []api.Detail
+	warnings   []wadi.Problem
 }
 
 // candidate is one service on its way through admission.

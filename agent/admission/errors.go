@@ -3,24 +3,19 @@ package admission
 import (
 	"net/http"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
-	"github.com/wadi-run/wadi/jobspecs"
 )
-
-// detailOf is a problem as the API shows it.
-func detailOf(p jobspecs.Problem) api.Detail {
-	return api.Detail{File: p.File, Line: p.Line, Column: p.Column, Path: p.Path, Message: p.Message}
-}
 
 // refusals collects the mistakes of several services.
 type refusals struct {
 	conflict bool
-	details  []api.Detail
+	details  []wadi.Problem
 }
 
 // invalid adds a mistake at a setting of the candidate's file.
 func (r *refusals) invalid(c *candidate, path, format string, args ...any) {
-	r.details = append(r.details, detailOf(c.draft.At(path, format, args...)))
+	r.details = append(r.details, c.draft.At(path, format, args...))
 }
 
 // clash adds a mistake that comes from the stored state.

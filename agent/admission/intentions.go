@@ -15,7 +15,7 @@ import (
 // caller may write its intentions in Consul, because Wadi writes them with its own right.
 // Unchanged intentions need no right.
 func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candidate) error {
-	var details []api.Detail
+	var details []wadi.Problem
 	for _, c := range all {
 		if a.AllowIntentions || !changesIntentions(c) {
 			continue
@@ -27,7 +27,7 @@ func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candi
 		err := a.mayWriteIntentions(ctx, r.ConsulToken, c.service.Name)
 		switch {
 		case errors.Is(err, wadi.ErrForbidden):
-			details = append(details, detailOf(c.draft.At(path, "%s", needed(r.ConsulToken, c.service.Name, what))))
+			details = append(details, c.draft.At(path, "%s", needed(r.ConsulToken, c.service.Name, what)))
 		case err != nil:
 			return err
 		}

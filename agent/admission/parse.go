@@ -59,14 +59,8 @@ func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File,
 		return &api.Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
 			"%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)}
 	}
-	var mistakes []api.Detail
-	for _, p := range found {
-		if p.Warning {
-			adm.warnings = append(adm.warnings, detailOf(p))
-		} else {
-			mistakes = append(mistakes, detailOf(p))
-		}
-	}
+	mistakes, warnings := divide(found)
+	adm.warnings = append(adm.warnings, warnings...)
 	more, unavailable := a.finishAll(ctx, r, drafts, adm)
 	mistakes = append(mistakes, more...)
 	switch {
@@ -83,7 +77,7 @@ func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File,
 
 // finishAll makes candidates of drafts. It returns the mistakes of all, and the first error
 // of Nomad that is none.
-func (a *Admission) finishAll(ctx context.Context, r Request, drafts []*jobspecs.Draft, adm *admitted) (mistakes []api.Detail, first error) {
+func (a *Admission) finishAll(ctx context.Context, r Request, drafts []*jobspecs.Draft, adm *admitted) (mistakes []wadi.Problem, first error) {
 	sources := map[string]api.File{}
 	for _, f := range r.Files {
 		sources[f.Name] = f
@@ -106,33 +100,38 @@ func (a *Admission) finishAll(ctx context.Context, r Request, drafts []*jobspecs
 }
 
 // finish has Nomad parse the instance of one draft, and makes a candidate of it.
-func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft) (*candidate, []api.Detail, error) {
+func (a *Admission) finish(ctx context.Context, token string, d *jobspecs.Draft) (*candidate, []wadi.Problem, error) {
 	job, variables := d.NomadSource()
 	parsed, err := a.Nomad.ParseJob(ctx, token, d.Service.Namespace, job, variables)
 	if err != nil {
 		if isSentinel(err) || ctx.Err() != nil {
 			return nil, nil, fmt.Errorf("parse instance: %w", err)
 		}
-		var details []api.Detail
-		for _, p := range d.ParseErrors(err.Error()) {
-			details = append(details, detailOf(p))
-		}
-		return nil, details, nil // Empty if an earlier parse has reported them.
+		return nil, d.ParseErrors(err.Error()), nil // Empty if an earlier parse has reported them.
 	}
 	service, found := d.Complete(parsed)
-	c := &candidate{draft: d, service: service}
-	var details []api.Detail
-	for _, p := range found {
-		if p.Warning {
-			c.warnings = append(c.warnings, detailOf(p).String())
-		} else {
-			details = append(details, detailOf(p))
-		}
+	mistakes, warnings := divide(found)
+	if len(mistakes) > 0 {
+		return nil, mistakes, nil
 	}
-	if len(details) > 0 {
-		return nil, details, nil
+	c := &candidate{draft: d, service: service}
+	for _, w := range warnings {
+		c.warnings = append(c.warnings, w.String())
 	}
 	return c, nil, nil
+}
+
+// divide separates mistakes from warnings. As answers list them apart, Warning is unset.
+func divide(problems []wadi.Problem) (mistakes, warnings []wadi.Problem) {
+	for _, p := range problems {
+		if p.Warning {
+			p.Warning = false
+			warnings = append(warnings, p)
+		} else {
+			mistakes = append(mistakes, p)
+		}
+	}
+	return mistakes, warnings
 }
 
 // bounds refuses a request without files, and one that is too large.

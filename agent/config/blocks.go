@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -160,7 +161,7 @@ func quoted(s string) string {
 
 // problem adds a problem of the setting path at a place.
 func (l *loader) problem(at place, path, format string, args ...any) {
-	p := jobspecs.Problem{Path: path, Message: fmt.Sprintf(format, args...)}
+	p := wadi.Problem{Path: path, Message: fmt.Sprintf(format, args...)}
 	switch {
 	case at.name != "":
 		p.Path = at.name

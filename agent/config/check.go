@@ -74,7 +74,7 @@ func (l *loader) otlp() {
 
 // foreignBlocks reads the blocks in the language of services, or of Nomad.
 func (l *loader) foreignBlocks() {
-	var problems []jobspecs.Problem
+	var problems []wadi.Problem
 	task := func(b *hcl.Block, path string, dst *[]byte) {
 		if b == nil {
 			return
@@ -86,7 +86,7 @@ func (l *loader) foreignBlocks() {
 	task(l.queueProxy, "queue_proxy", (*[]byte)(&l.cfg.QueueProxyTask))
 	task(l.sidecar, "mesh.sidecar_task", (*[]byte)(&l.cfg.SidecarTask))
 	if l.defaults != nil {
-		var ps []jobspecs.Problem
+		var ps []wadi.Problem
 		l.cfg.Defaults, ps = jobspecs.ParseDefaults(l.defaults.Body)
 		for i := range ps {
 			ps[i].Path = strings.TrimSuffix(join("defaults", ps[i].Path), ".")

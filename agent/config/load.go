@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -23,7 +24,7 @@ const maxFile = 1 << 20
 // override all.
 //
 // The configuration may be used if all problems are warnings.
-func Load(paths []string, env func(string) string, flags Flags) (Config, []jobspecs.Problem) {
+func Load(paths []string, env func(string) string, flags Flags) (Config, []wadi.Problem) {
 	l := &loader{cfg: Default(), from: map[string]place{}}
 	l.cfg.Dev = flags.Dev
 	for _, file := range l.files(paths) {
@@ -41,7 +42,7 @@ type loader struct {
 	cfg        Config
 	from       map[string]place // By path of the setting.
 	order      []string         // Files as they were read.
-	problems   []jobspecs.Problem
+	problems   []wadi.Problem
 	unreadable bool // A file could not be read: missing settings may be in it.
 
 	constants jobspecs.Constants
@@ -82,7 +83,7 @@ func (l *loader) files(paths []string) []string {
 			}
 		}
 		if len(out) == n {
-			l.problems = append(l.problems, jobspecs.Problem{File: p, Message: "no *.hcl file in this directory"})
+			l.problems = append(l.problems, wadi.Problem{File: p, Message: "no *.hcl file in this directory"})
 		}
 	}
 	return out
@@ -95,7 +96,7 @@ func (l *loader) fileProblem(file string, err error) {
 	if errors.As(err, &pathErr) {
 		msg = pathErr.Err.Error() // Without the path, which the problem has.
 	}
-	l.problems = append(l.problems, jobspecs.Problem{File: file, Message: msg})
+	l.problems = append(l.problems, wadi.Problem{File: file, Message: msg})
 }
 
 // file reads one file into the configuration.
@@ -197,13 +198,13 @@ func (l *loader) flags(f Flags) {
 // sort puts the problems in the order of the files and their lines; those
 // without a file come last.
 func (l *loader) sort() {
-	rank := func(p jobspecs.Problem) int {
+	rank := func(p wadi.Problem) int {
 		if p.File == "" {
 			return len(l.order) + 1
 		}
 		return slices.Index(l.order, p.File) // -1: the file was not found.
 	}
-	slices.SortStableFunc(l.problems, func(a, b jobspecs.Problem) int {
+	slices.SortStableFunc(l.problems, func(a, b wadi.Problem) int {
 		for _, d := range []int{rank(a) - rank(b), a.Line - b.Line, a.Column - b.Column} {
 			if d != 0 {
 				return d

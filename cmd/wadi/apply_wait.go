@@ -126,7 +126,7 @@ type appliedService struct {
 func (w *applyWait) reportResults() error {
 	out := struct {
 		Services []appliedService `json:"services"`
-		Warnings []api.Detail     `json:"warnings,omitempty"`
+		Warnings []wadi.Problem   `json:"warnings,omitempty"`
 	}{Warnings: w.submitted.Warnings}
 	failed := false
 	for _, s := range w.services {

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
 )
@@ -151,7 +152,7 @@ func batches(files []api.File) [][]api.File {
 }
 
 // errorOf joins the problems that are no warnings.
-func errorOf(problems []jobspecs.Problem) error {
+func errorOf(problems []wadi.Problem) error {
 	var all []error
 	for _, p := range problems {
 		if !p.Warning {
