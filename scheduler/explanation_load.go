@@ -12,18 +12,18 @@ import (
 
 // loadExplanation is what was measured and what follows from it.
 type loadExplanation struct {
-	metric           wadi.Metric
-	rule             string
-	average, target  float64
-	rate             float64 // The rate that the rule applies.
-	over, calm, held time.Duration
-	ready, desired   int
+	metric            wadi.Metric
+	rule              string
+	average, target   float64
+	rate              float64 // The rate that the rule applies.
+	over, calm, delay time.Duration
+	ready, desired    int
 }
 
 func explainLoad(s *Settings, in Input, out *Output) loadExplanation {
 	r := loadExplanation{
 		metric: cmp.Or(s.Metric, wadi.Concurrency), rule: out.Rule, average: in.Stable, target: s.TargetValue, over: s.StableWindow, calm: s.StableWindow,
-		held: s.DownDelay, ready: in.Ready, desired: out.Desired,
+		delay: s.DownDelay, ready: in.Ready, desired: out.Desired,
 	}
 	switch out.Rule {
 	case RulePanic:
@@ -57,7 +57,7 @@ func (r *loadExplanation) append(b []byte) []byte {
 	case RuleActivation:
 		b = append(b, ", the fewest that it starts with (activation)"...)
 	case RuleDownDelay:
-		b = append(append(append(b, ", the most wanted within "...), span(r.held)...), " (down_delay)"...)
+		b = append(append(append(b, ", the most wanted within "...), span(r.delay)...), " (down_delay)"...)
 	}
 	return b
 }

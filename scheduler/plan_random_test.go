@@ -95,8 +95,8 @@ func (w *world) wantAtRest(t *testing.T, seed uint64) {
 		}
 	}
 	want := w.submittedRoute().Targets
-	if same := slices.Equal(want, w.o.Route.Targets); same != (w.held() == "") {
-		t.Fatalf("seed %d: targets %+v, want %+v; held because %q", seed, w.o.Route.Targets, want, w.held())
+	if same := slices.Equal(want, w.o.Route.Targets); same != (w.trafficPending() == "") {
+		t.Fatalf("seed %d: targets %+v, want %+v; held because %q", seed, w.o.Route.Targets, want, w.trafficPending())
 	}
 }
 

@@ -128,7 +128,7 @@ func TestPlan_Traffic(t *testing.T) {
 			w.settle(t)
 			w.o.Now = w.o.Now.Add(time.Hour)
 			w.settle(t)
-			if why := w.held(); !strings.Contains(why, bad+" failed") {
+			if why := w.trafficPending(); !strings.Contains(why, bad+" failed") {
 				t.Errorf("held because %q", why)
 			}
 		}, []string{"10000 " + r3}, []string{r3}},
@@ -216,7 +216,7 @@ func TestPlan_Traffic(t *testing.T) {
 	}
 }
 
-func (w *world) held() string {
+func (w *world) trafficPending() string {
 	return scheduler.TrafficPending(w.d.Service, w.d.Latest, w.d.Revisions, w.d.State.Revisions, w.o.Route)
 }
 
@@ -232,7 +232,7 @@ func TestPlan_HeldTrafficHoldsNothingElse(t *testing.T) {
 	if r := w.o.Route; r.Intentions == nil || !r.ThroughActivator {
 		t.Errorf("route %+v", r)
 	}
-	if why := w.held(); !strings.Contains(why, "until hello-00004 is ready") {
+	if why := w.trafficPending(); !strings.Contains(why, "until hello-00004 is ready") {
 		t.Errorf("held because %q", why)
 	}
 }

@@ -115,7 +115,7 @@ func PlanScaleDown(in ScaleDownInput) ScaleDownPlan {
 		in.addOrder(p.Orders, c, order)
 	}
 	for _, c := range in.Alive {
-		if _, told := in.Draining[c.ID]; told && !slices.Contains(going, c) {
+		if _, draining := in.Draining[c.ID]; draining && !slices.Contains(going, c) {
 			p.Orders[c.ID] = wadi.OrderStay
 		}
 	}
@@ -217,11 +217,11 @@ func (in *ScaleDownInput) isSilent(c Candidate, l DrainingInstance) bool {
 	if l.AnsweredAt.IsZero() && !c.Running {
 		return !l.SentAt.IsZero()
 	}
-	heard := l.AnsweredAt
-	if heard.IsZero() {
-		heard = l.Since
+	lastAnswer := l.AnsweredAt
+	if lastAnswer.IsZero() {
+		lastAnswer = l.Since
 	}
-	return in.Now.Sub(heard) >= silentAfter
+	return in.Now.Sub(lastAnswer) >= silentAfter
 }
 
 // isClosed reports whether an instance accepts no more requests, if it takes orders at

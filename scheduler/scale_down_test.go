@@ -21,23 +21,23 @@ func TestPlanScaleDown(t *testing.T) {
 		}
 		return all
 	}
-	// said is an instance that got an order just now, and has been draining for so long.
-	said := func(order wadi.Order, requests int, since, quiet time.Duration) scheduler.DrainingInstance {
+	// ordered is an instance that got an order just now, and has been draining for so long.
+	ordered := func(order wadi.Order, requests int, since, quiet time.Duration) scheduler.DrainingInstance {
 		return scheduler.DrainingInstance{
 			Since: ago(since), Order: order, SentAt: ago(time.Second), AnsweredAt: ago(time.Second),
 			Answer: wadi.OrderAnswer{Order: order, Requests: requests, SinceMS: since.Milliseconds(), QuietMS: quiet.Milliseconds()},
 		}
 	}
-	stayed := said(wadi.OrderGoIfIdle, 1, 5*time.Second, 0)
+	stayed := ordered(wadi.OrderGoIfIdle, 1, 5*time.Second, 0)
 	stayed.Answer.Order = wadi.OrderStay
-	old := said(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
+	old := ordered(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
 	old.SentAt = ago(3 * time.Second)
 	gone := old
 	gone.AnsweredAt, gone.Answer.Requests = ago(11*time.Second), 3
 	type known = map[string]scheduler.DrainingInstance
 	type orders = map[string]wadi.Order
-	busy, idle := said(wadi.OrderGo, 1, 5*time.Second, 5*time.Second), said(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
-	lastIdle := said(wadi.OrderGoIfIdle, 0, 5*time.Second, 5*time.Second)
+	busy, idle := ordered(wadi.OrderGo, 1, 5*time.Second, 5*time.Second), ordered(wadi.OrderGo, 0, 5*time.Second, 5*time.Second)
+	lastIdle := ordered(wadi.OrderGoIfIdle, 0, 5*time.Second, 5*time.Second)
 	for _, tt := range []struct {
 		name           string
 		alive          []scheduler.Candidate
@@ -50,11 +50,11 @@ func TestPlanScaleDown(t *testing.T) {
 		{"the highest names go", candidates(4), 4, 2, nil, orders{"c": wadi.OrderGo, "d": wadi.OrderGo}, 4, []string{"d", "c"}},
 		{"one has a request", candidates(2), 2, 1, known{"b": busy}, nil, 2, []string{"b"}},
 		{"nothing is in flight", candidates(2), 2, 1, known{"b": idle}, nil, 1, nil},
-		{"callers have not heard yet", candidates(2), 2, 1, known{"b": said(wadi.OrderGo, 0, 2*time.Second, 2*time.Second)}, nil, 2, []string{"b"}},
-		{"one came just now", candidates(2), 2, 1, known{"b": said(wadi.OrderGo, 0, 9*time.Second, 500*time.Millisecond)}, nil, 2, []string{"b"}},
-		{"they come for ever", candidates(2), 2, 1, known{"b": said(wadi.OrderGo, 7, 3*time.Second+2*time.Minute, 0)}, nil, 1, nil},
+		{"callers have not heard yet", candidates(2), 2, 1, known{"b": ordered(wadi.OrderGo, 0, 2*time.Second, 2*time.Second)}, nil, 2, []string{"b"}},
+		{"one came just now", candidates(2), 2, 1, known{"b": ordered(wadi.OrderGo, 0, 9*time.Second, 500*time.Millisecond)}, nil, 2, []string{"b"}},
+		{"they come for ever", candidates(2), 2, 1, known{"b": ordered(wadi.OrderGo, 7, 3*time.Second+2*time.Minute, 0)}, nil, 1, nil},
 		{"step by step", candidates(4), 4, 1, known{"d": idle, "c": busy, "b": idle}, nil, 3, []string{"c", "b"}},
-		{"said again in time", candidates(2), 2, 1, known{"b": old}, orders{"b": wadi.OrderGo}, 1, nil},
+		{"ordered again in time", candidates(2), 2, 1, known{"b": old}, orders{"b": wadi.OrderGo}, 1, nil},
 		{"the load is back", candidates(2), 2, 2, known{"b": busy}, orders{"b": wadi.OrderStay}, 2, nil},
 		{"more than ever", candidates(2), 2, 5, known{"b": busy}, orders{"b": wadi.OrderStay}, 2, nil},
 		{"half of it is back", candidates(3), 3, 2, known{"c": busy, "b": idle}, orders{"b": wadi.OrderStay}, 3, []string{"c"}},

@@ -68,18 +68,18 @@ func TestPlan_RemembersAStartThatFailed(t *testing.T) {
 			t.Fatalf("%s: got %q after %d notes, want %q after %d", when, got, notes(), hindered, n)
 		}
 	}
-	trouble := func(why string, unknown bool) scheduler.Instances {
+	blocked := func(why string, unknown bool) scheduler.Instances {
 		return scheduler.Instances{Alive: 1, Diagnosis: why, Since: w.o.Now, Unknown: unknown}
 	}
 	want("serving", "", 0)
-	w.o.Instances[r1] = trouble("exit 4", true)
+	w.o.Instances[r1] = blocked("exit 4", true)
 	w.o.Now = w.o.Now.Add(time.Minute)
 	want("not asked yet", "", 0)
-	w.o.Instances[r1] = trouble("exit 4", false)
+	w.o.Instances[r1] = blocked("exit 4", false)
 	want("for a moment", "", 0)
 	w.o.Now = w.o.Now.Add(3 * time.Second)
 	want("for longer", "exit 4", 1)
-	w.o.Instances[r1] = trouble("exit 5", false)
+	w.o.Instances[r1] = blocked("exit 5", false)
 	w.o.Now = w.o.Now.Add(time.Minute)
 	want("in other words", "exit 4", 1)
 	w.o.Instances[r1] = scheduler.Instances{}

@@ -13,21 +13,21 @@ import (
 func TestWindows_ActivatorThatIsNotListed(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		held     float64 // By the known activator.
+		queued   float64 // By the known activator.
 		proxied  float64 // Of 10 requests at the instance.
 		want     float64
 		unlisted bool
 	}{
-		{"all are told", 10, 10, 10, false},
+		{"all are reported", 10, 10, 10, false},
 		{"some wait", 14, 10, 14, false},
-		{"about all are told", 9.5, 10, 9.5, false},
+		{"about all are reported", 9.5, 10, 9.5, false},
 		{"a third is not", 6, 9, 9 + 1, true},
 		{"none is", 0, 10, 10, true},
 		{"none is proxied", 0, 0, 10, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := windows("i1", "a1")
-			w.Report("a1", 0, stats(100, busy(0, 100, tt.held, 0)...), at(100.1))
+			w.Report("a1", 0, stats(100, busy(0, 100, tt.queued, 0)...), at(100.1))
 			w.Report("i1", 0, stats(100, busy(0, 100, 10, tt.proxied)...), at(100.1))
 			got := averages(w, 100.2)
 			want(t, got, tt.want, tt.want, 1, tt.unlisted, 100)
@@ -70,11 +70,11 @@ func TestWindows_SecondsDoNotBeginTogether(t *testing.T) {
 // being raised.
 func TestWindows_ActivatorThatDiedUnheard(t *testing.T) {
 	w := windows("i1", "a1", "a2", "a3")
-	tell := func(n int64) {
+	report := func(n int64) {
 		w.Report("i1", 0, stats(n), at(float64(n)+0.1))
 		w.Report("a1", 0, stats(n, busy(0, n, 250, 0)...), at(float64(n)+0.1))
 	}
-	tell(100)
+	report(100)
 	w.SourceDown("a2", at(100))
 	w.SourceDown("a3", at(100))
 	evaluate := func(now float64, count int) wadi.Decision {
@@ -90,11 +90,11 @@ func TestWindows_ActivatorThatDiedUnheard(t *testing.T) {
 	if d := evaluate(100.2, 1); d.Desired <= 1 {
 		t.Errorf("of 1 for a load of 250 and more: %+v", d)
 	}
-	tell(155)
+	report(155)
 	if d := evaluate(155.2, 8); d.Desired != 8 || d.Rule != scheduler.RulePartial {
 		t.Errorf("before the window has passed: %+v", d)
 	}
-	tell(161)
+	report(161)
 	if got := averages(w, 161.2); got.Partial || got.Coverage != 1 || got.Lost != 0 {
 		t.Errorf("a window later: %+v", got)
 	}

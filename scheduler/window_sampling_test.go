@@ -22,14 +22,14 @@ func many(n int) []string {
 
 // inTurns are windows of instances with a load from second 40 on. All have reported up to
 // second 100, and the first of them up to second 103.
-func inTurns(all, told int, load func(i int) float64) *scheduler.Windows {
+func inTurns(all, reporting int, load func(i int) float64) *scheduler.Windows {
 	ids := many(all)
 	w := windows(ids...)
 	for i, id := range ids {
 		w.Report(id, 0, stats(100, busy(40, 100, load(i), 0)...), at(100.1))
 		w.Defer(id, at(105))
 	}
-	for i, id := range ids[:told] {
+	for i, id := range ids[:reporting] {
 		w.Report(id, 100, stats(103, busy(100, 103, load(i), 0)...), at(103.1))
 		w.Defer(id, at(106))
 	}

@@ -75,7 +75,7 @@ func (s *source) report(since int64, st wadi.Stats, at time.Time) {
 // restart begins a process that has not reported before. Seconds that the last process did
 // not report are lost.
 func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
-	told, first := s.reported(), s.boot == ""
+	reportedTo, first := s.reported(), s.boot == ""
 	for _, l := range s.loads {
 		l.second += s.offset.value()
 		s.past = append(s.past, l)
@@ -86,11 +86,11 @@ func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
 	s.next = max(min(since, st.Now), st.Now-maxHistory)
 	began := estimate
 	if first {
-		told = began
+		reportedTo = began
 		if began-s.seen > shortGap { // There was another process before.
-			told = s.seen
+			reportedTo = s.seen
 		}
-		s.start = told
+		s.start = reportedTo
 	}
 	known := began
 	if s.next > 0 {
@@ -98,7 +98,7 @@ func (s *source) restart(since int64, st wadi.Stats, estimate, at int64) {
 	} else {
 		s.next = 0
 	}
-	s.gap(told, known)
+	s.gap(reportedTo, known)
 }
 
 // readBack fills gaps with the source's seconds from since up to now.
@@ -155,15 +155,15 @@ func (s *source) splice(since int64, st wadi.Stats) {
 
 // finish ends the source at a second.
 func (s *source) finish(at int64) {
-	told := s.reported()
+	reportedTo := s.reported()
 	s.endSampling()
 	if s.polling {
-		told = max(told, at)
+		reportedTo = max(reportedTo, at)
 	}
 	s.polling = false
-	s.end = told
-	if at-told > shortGap {
-		s.gap(told, at)
+	s.end = reportedTo
+	if at-reportedTo > shortGap {
+		s.gap(reportedTo, at)
 		s.end = at
 	}
 	s.zeros = max(s.zeros, s.end)
@@ -171,11 +171,11 @@ func (s *source) finish(at int64) {
 
 // reported is the reader's second from which on nothing is reported.
 func (s *source) reported() int64 {
-	told := max(s.start, s.zeros)
+	reportedTo := max(s.start, s.zeros)
 	if s.boot != "" {
-		told = max(told, s.next+s.offset.value())
+		reportedTo = max(reportedTo, s.next+s.offset.value())
 	}
-	return told
+	return reportedTo
 }
 
 // through is reported at now; an open poll counts as a report of zero.

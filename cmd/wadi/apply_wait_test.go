@@ -67,13 +67,13 @@ func TestJudge(t *testing.T) {
 	blocked.Status.Conditions = []wadi.Condition{{OK: true, Message: "fine"}, {Message: "no node fits"}}
 	conflict := status(2, "ready", rev(wadi.Ready, ""))
 	conflict.Status.Conditions = []wadi.Condition{{Type: "NetworkProgrammed", Reason: "Conflict", Message: "somebody else's"}}
-	held := status(2, "ready", rev(wadi.Ready, ""), wadi.RevisionStatus{ID: "hello-00001", Phase: wadi.Pending})
-	held.Service.Traffic = []wadi.TrafficTarget{{Revision: "hello-00001", Percent: 100}}
-	held.Status.Conditions = []wadi.Condition{{Type: "Routed", Reason: "Held", Message: "the traffic stays as it was"}}
-	heldForGood := held
-	heldForGood.Status.Revisions = []wadi.RevisionStatus{rev(wadi.Ready, ""), {ID: "hello-00001", Phase: wadi.Failed}}
-	told := status(2, "pending", rev(wadi.Pending, ""))
-	told.Status.Events = []wadi.Event{{Revision: "hello-00002", Message: "placed"}, {Revision: "hello-00001", Message: "other"}}
+	pinned := status(2, "ready", rev(wadi.Ready, ""), wadi.RevisionStatus{ID: "hello-00001", Phase: wadi.Pending})
+	pinned.Service.Traffic = []wadi.TrafficTarget{{Revision: "hello-00001", Percent: 100}}
+	pinned.Status.Conditions = []wadi.Condition{{Type: "Routed", Reason: "Held", Message: "the traffic stays as it was"}}
+	pinnedForGood := pinned
+	pinnedForGood.Status.Revisions = []wadi.RevisionStatus{rev(wadi.Ready, ""), {ID: "hello-00001", Phase: wadi.Failed}}
+	withEvents := status(2, "pending", rev(wadi.Pending, ""))
+	withEvents.Status.Events = []wadi.Event{{Revision: "hello-00002", Message: "placed"}, {Revision: "hello-00001", Message: "other"}}
 	for _, tt := range []struct {
 		name string
 		s    api.SubmittedService
@@ -89,10 +89,10 @@ func TestJudge(t *testing.T) {
 		{"revision failed, service serves on", made, status(2, "ready", rev(wadi.Failed, "exit 1")), verdict{done: true, failed: true, phase: "failed", text: "hello-00002: exit 1"}},
 		{"service failed", inPlace, status(2, "failed"), verdict{done: true, failed: true, phase: "failed", text: "waiting for hello-00002"}},
 		{"in the way of others", made, conflict, verdict{done: true, phase: "ready", text: "url", warning: "somebody else's"}},
-		{"traffic waits", inPlace, held, verdict{phase: "pending", text: "the traffic stays as it was"}},
-		{"traffic waits for ever", inPlace, heldForGood, verdict{done: true, failed: true, phase: "failed", text: "the traffic stays as it was"}},
+		{"traffic waits", inPlace, pinned, verdict{phase: "pending", text: "the traffic stays as it was"}},
+		{"traffic waits for ever", inPlace, pinnedForGood, verdict{done: true, failed: true, phase: "failed", text: "the traffic stays as it was"}},
 		{"condition", made, blocked, verdict{phase: "pending", text: "no node fits"}},
-		{"event", made, told, verdict{phase: "pending", text: "placed"}},
+		{"event", made, withEvents, verdict{phase: "pending", text: "placed"}},
 		{"tried again", again, status(2, "ready", rev(wadi.Pending, "exit 1")), verdict{phase: "pending", text: "hello-00002: exit 1"}},
 		{"tried again and failed", again, status(2, "ready", rev(wadi.Failed, "exit 1")), verdict{done: true, failed: true, phase: "failed", text: "hello-00002: exit 1"}},
 		{"tried again and ready", again, status(2, "ready", rev(wadi.Ready, "")), verdict{done: true, phase: "ready", text: "url"}},

@@ -49,8 +49,8 @@ func TestCold(t *testing.T) {
 		}
 		stack.Submit(t, service("missing", options{command: program, scale: atZero(1), queue: `timeout = "40s"`}))
 		res := asked(t, "missing", "application/json")
-		var told struct{ Error, Code string }
-		if err := json.Unmarshal([]byte(res.Body), &told); err != nil || !said(told.Error) || told.Code != res.Header.Get("Wadi-Error") {
+		var body struct{ Error, Code string }
+		if err := json.Unmarshal([]byte(res.Body), &body); err != nil || !said(body.Error) || body.Code != res.Header.Get("Wadi-Error") {
 			t.Errorf("got %q, %v, want JSON that says where the reason is", res.Body, err)
 		}
 		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err != nil || n <= 0 {

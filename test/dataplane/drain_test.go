@@ -90,7 +90,7 @@ func TestAgentStops(t *testing.T) {
 		return harnesstest.Answer(a.Get(ctx, name, "/sleep?for=30ms"))
 	}))
 	kept.Wait(t, 100)
-	before := held(t, a)
+	before := pending(t, a)
 	var all sync.WaitGroup
 	for range long {
 		send := at(t, a, name, "/sleep?for=3s")
@@ -101,7 +101,7 @@ func TestAgentStops(t *testing.T) {
 		})
 	}
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
-		if n := held(t, a); n < before+long-8 {
+		if n := pending(t, a); n < before+long-8 {
 			return fmt.Errorf("%d requests are held", n)
 		}
 		return nil

@@ -92,7 +92,7 @@ func inOrder(t *testing.T, a *harness.Agent) {
 		})
 		want = append(want, fmt.Sprint(i))
 		harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
-			if n := held(t, a); n != i+1 {
+			if n := pending(t, a); n != i+1 {
 				return fmt.Errorf("%d requests are held, want %d", n, i+1)
 			}
 			return nil
@@ -108,8 +108,8 @@ func inOrder(t *testing.T, a *harness.Agent) {
 	}
 }
 
-// held is how many requests an agent queues or forwards.
-func held(t *testing.T, a *harness.Agent) int {
+// pending is how many requests an agent queues or forwards.
+func pending(t *testing.T, a *harness.Agent) int {
 	t.Helper()
 	return int(metric(t, a, "wadi_activator_waiting_requests") + metric(t, a, "wadi_activator_in_flight_requests"))
 }
@@ -142,8 +142,8 @@ func appOf(t *testing.T, service string) string {
 // TestFairness: a flood for one service does not block another service's requests.
 func TestFairness(t *testing.T) {
 	t.Parallel()
-	const flooded, other, room, flood = "flooded", "spared", 100, 300
-	a := startAgent(t, "wadi-flood", fmt.Sprintf("activator {\n  max_waiting = %d\n}\n", room))
+	const flooded, other, capacity, flood = "flooded", "spared", 100, 300
+	a := startAgent(t, "wadi-flood", fmt.Sprintf("activator {\n  max_waiting = %d\n}\n", capacity))
 	stack.Deploy(t, service(flooded, options{env: `START_DELAY = "10m"`, scale: atZero(1), queue: `quiet = ["/quiet"]`})+
 		service(other, options{scale: atZero(1), queue: `quiet = ["/quiet"]`}))
 	for _, name := range []string{flooded, other} {
@@ -177,7 +177,7 @@ func TestFairness(t *testing.T) {
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		mu.Lock()
 		defer mu.Unlock()
-		if waits > room || refused < flood-room {
+		if waits > capacity || refused < flood-capacity {
 			return fmt.Errorf("%d wait, %d are refused", waits, refused)
 		}
 		return nil

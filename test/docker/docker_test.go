@@ -244,9 +244,9 @@ func wantOfMemory(t *testing.T, s *harness.Stack) {
 	if res, err := s.Agent.Get(ctx, "hungry", "/?take=200000000"); err != nil || res.Status != 502 {
 		t.Fatalf("got %+v (%v), want 502 from an app that is killed", res, err)
 	}
-	const told = "the app (task web) was killed for want of memory"
-	err := s.Agent.WaitCondition(ctx, "hungry", time.Minute, "that "+told, func(c wadi.Condition) bool {
-		return c.Type == control.ConditionSteady && c.Reason == control.ReasonOOM && strings.HasPrefix(c.Message, "hungry-00001: "+told)
+	const oom = "the app (task web) was killed for want of memory"
+	err := s.Agent.WaitCondition(ctx, "hungry", time.Minute, "that "+oom, func(c wadi.Condition) bool {
+		return c.Type == control.ConditionSteady && c.Reason == control.ReasonOOM && strings.HasPrefix(c.Message, "hungry-00001: "+oom)
 	})
 	if err != nil {
 		t.Fatal(err)

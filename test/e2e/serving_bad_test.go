@@ -173,16 +173,16 @@ func TestServing_Crash(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The status reports it although the revision is ready.
-	const told = "the app (task web) exited with code 3"
-	err = stack.Agent.WaitCondition(t.Context(), "crash", harnesstest.WaitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
-		return c.Type == control.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+told+", 2 times, last at ")
+	const exited = "the app (task web) exited with code 3"
+	err = stack.Agent.WaitCondition(t.Context(), "crash", harnesstest.WaitLong, "that "+exited+", 2 times", func(c wadi.Condition) bool {
+		return c.Type == control.ConditionSteady && !c.OK && strings.HasPrefix(c.Message, "crash-00001: "+exited+", 2 times, last at ")
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"service", "status", "crash"}, {"events", "-service", "crash"}, {"doctor"}} {
-		if got, err := stack.Agent.Wadi(t.Context(), "", args...); err != nil || !strings.Contains(got.Stdout, told) {
-			t.Errorf("wadi %s: got %+v (%v), want %q", strings.Join(args, " "), got, err, told)
+		if got, err := stack.Agent.Wadi(t.Context(), "", args...); err != nil || !strings.Contains(got.Stdout, exited) {
+			t.Errorf("wadi %s: got %+v (%v), want %q", strings.Join(args, " "), got, err, exited)
 		}
 	}
 }

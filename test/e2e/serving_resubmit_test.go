@@ -103,13 +103,13 @@ func TestServing_HopelessFailsSoon(t *testing.T) {
 	if !strings.Contains(out, "(fails in 9m5") && !strings.Contains(out, "(fails in 10m0s") {
 		t.Errorf("apply: %s; want how much time was left", out)
 	}
-	told := map[string]bool{}
+	seen := map[string]bool{}
 	for line := range strings.Lines(out) {
 		fact := scheduler.WithoutNumbers(strings.Split(line, " (fails in ")[0])
-		if told[fact] {
+		if seen[fact] {
 			t.Errorf("apply: %s; want each fact once, not again %s", out, line)
 		}
-		told[fact] = true
+		seen[fact] = true
 	}
 	s, err := stack.Agent.Client.Service(t.Context(), name)
 	if err != nil || s.Status.Revisions[0].Phase != wadi.Failed || !s.Status.Revisions[0].Until.IsZero() {

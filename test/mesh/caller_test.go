@@ -211,8 +211,8 @@ func (c *caller) admin(ctx context.Context, path string) (string, error) {
 	return res.Body, err
 }
 
-// troubles lists the Envoy's error counters for calls of a service.
-func (c *caller) troubles(ctx context.Context, service string) string {
+// errorCounters lists the Envoy's error counters for calls of a service.
+func (c *caller) errorCounters(ctx context.Context, service string) string {
 	stats, err := c.admin(ctx, "/stats?usedonly&filter="+url.QueryEscape(
 		`[.~]`+service+`\..*(upstream_cx_connect_(fail|timeout)|none_healthy|no_cluster|ejections_active|rq_timeout|overflow|upstream_rq_retry|ssl.fail_verify|ssl.connection_error)`))
 	if err != nil {

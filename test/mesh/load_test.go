@@ -54,7 +54,7 @@ func startRequests(t *testing.T, from *caller, callee string, c *http.Client, re
 		if from == nil {
 			t.Logf("calls of %s through the gateway by status: %v", callee, statuses)
 		} else {
-			t.Logf("calls of %s from %s by status: %v; its Envoy so far: %s", callee, from.name, statuses, from.troubles(context.WithoutCancel(t.Context()), callee))
+			t.Logf("calls of %s from %s by status: %v; its Envoy so far: %s", callee, from.name, statuses, from.errorCounters(context.WithoutCancel(t.Context()), callee))
 		}
 	})
 	return harnesstest.StartLoad(t, every, loadAtOnce, func(ctx context.Context) (string, error) {

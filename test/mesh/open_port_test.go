@@ -31,10 +31,10 @@ func TestWide_IsTold(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			told := ""
+			message := ""
 			for _, c := range s.Status.Conditions {
 				if c.Type == "Shielded" {
-					told = c.Message
+					message = c.Message
 				}
 			}
 			events := 0
@@ -43,8 +43,8 @@ func TestWide_IsTold(t *testing.T) {
 					events++
 				}
 			}
-			if tt.wide != strings.Contains(told, "the app listens on *:8080") || tt.wide != (events == 1) {
-				return fmt.Errorf("%s: the status says %q, in %d events", tt.service, told, events)
+			if tt.wide != strings.Contains(message, "the app listens on *:8080") || tt.wide != (events == 1) {
+				return fmt.Errorf("%s: the status says %q, in %d events", tt.service, message, events)
 			}
 			return nil
 		})

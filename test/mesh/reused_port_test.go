@@ -41,7 +41,7 @@ func TestStale_AddressOfAnother(t *testing.T) {
 				wantFrom(t, callerA.get(t, "stale", "/"), "stale-00001")
 			}
 			if n := callerA.retries(t, "stale") - before; n < 20 {
-				return fmt.Errorf("%s: %d calls were tried again, want at least 20:\n%s", tt.what, n, callerA.troubles(t.Context(), "stale"))
+				return fmt.Errorf("%s: %d calls were tried again, want at least 20:\n%s", tt.what, n, callerA.errorCounters(t.Context(), "stale"))
 			}
 			return nil
 		})

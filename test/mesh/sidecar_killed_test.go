@@ -28,7 +28,7 @@ import (
 // are answered when the task is back.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ service, task, program, told string }{
+	for _, tt := range []struct{ service, task, program, message string }{
 		{"no-envoy", "connect-proxy-no-envoy", "envoy", "the Envoy (task connect-proxy-no-envoy) was killed by signal 9"},
 		{"no-proxy", "queue-proxy", "queue-proxy", "Wadi's queue-proxy was killed by signal 9"},
 	} {
@@ -65,7 +65,7 @@ func TestKilled(t *testing.T) {
 				}
 			}
 			t.Log("meanwhile: ", l)
-			wantUnsteady(t, tt.service, tt.told)
+			wantUnsteady(t, tt.service, tt.message)
 
 			l = startLoad(t, callerA, tt.service, "/", 40*time.Millisecond, from(revision))
 			l.Wait(t, 100)
@@ -75,10 +75,10 @@ func TestKilled(t *testing.T) {
 }
 
 // wantUnsteady expects the status to say what was killed, and how often.
-func wantUnsteady(t *testing.T, service, told string) {
+func wantUnsteady(t *testing.T, service, message string) {
 	t.Helper()
-	must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, waitLong, "that "+told+", 2 times", func(c wadi.Condition) bool {
-		return c.Type == control.ConditionSteady && strings.Contains(c.Message, told) && strings.Contains(c.Message, ", 2 times, ")
+	must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, waitLong, "that "+message+", 2 times", func(c wadi.Condition) bool {
+		return c.Type == control.ConditionSteady && strings.Contains(c.Message, message) && strings.Contains(c.Message, ", 2 times, ")
 	}))
 }
 

@@ -233,7 +233,7 @@ func ownRights(t *testing.T, c *cluster, a *harness.Agent, policy string) {
 
 // A hanging agent delays the doctor by seconds, and a killed one is reported.
 func killed(t *testing.T, one, two *harness.Agent) {
-	told := func(texts ...string) func() error {
+	reported := func(texts ...string) func() error {
 		return func() error {
 			found := doctor(t, one)
 			for _, f := range found {
@@ -247,9 +247,9 @@ func killed(t *testing.T, one, two *harness.Agent) {
 		}
 	}
 	const gone, hangs = "wadi-2 it is lost since", "does not answer within"
-	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, told("wadi-2: agent")))
+	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, reported("wadi-2: agent")))
 	harnesstest.Must(t, "pause the second agent", two.Signal(syscall.SIGSTOP))
-	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), time.Minute, told(hangs, gone)))
+	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), time.Minute, reported(hangs, gone)))
 	harnesstest.Must(t, "kill the second agent", two.Signal(os.Kill))
-	harnesstest.Must(t, "find what is gone", harness.Eventually(t.Context(), time.Minute, told(gone)))
+	harnesstest.Must(t, "find what is gone", harness.Eventually(t.Context(), time.Minute, reported(gone)))
 }

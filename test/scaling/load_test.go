@@ -88,16 +88,16 @@ func TestStep(t *testing.T) {
 // wantSentences expects explain and Nomad's history to give the same reasons.
 func wantSentences(t *testing.T, service string) {
 	t.Helper()
-	var told []string
+	var history []string
 	for _, e := range stack.Scalings(t, revision(service)) {
-		told = append(told, e.Message)
+		history = append(history, e.Message)
 	}
 	carried := 0
 	for _, d := range decisions(t, service) {
 		if d.Executed {
 			carried++
-			if !slices.Contains(told, d.Reason) {
-				t.Errorf("Nomad's history lacks %q:\n%q", d.Reason, told)
+			if !slices.Contains(history, d.Reason) {
+				t.Errorf("Nomad's history lacks %q:\n%q", d.Reason, history)
 			}
 		}
 	}

@@ -76,19 +76,19 @@ func begunAt(t *testing.T, service string) (begun map[string]float64, sum float6
 // runs a second time elsewhere.
 func TestLeave_LongCallsAreNotCut(t *testing.T) {
 	t.Parallel()
-	stack.Deploy(t, hello("leaver", "max = 5"))
-	override(t, "leaver", 2)
-	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "leaver", 2) })
-	before, had := begunAt(t, "leaver")
+	stack.Deploy(t, hello("scaledown", "max = 5"))
+	override(t, "scaledown", 2)
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return usesAll(t, "scaledown", 2) })
+	before, had := begunAt(t, "scaledown")
 	client, ends := stack.Client(t), make(chan error, 4)
-	url := harnesstest.URL("leaver", "/?sleep="+longCall.String())
+	url := harnesstest.URL("scaledown", "/?sleep="+longCall.String())
 	for range 4 {
 		go func() { ends <- harnesstest.PostOnce(t.Context(), client, url, harnesstest.WaitLong) }()
 	}
 	var begun map[string]float64
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		var sum float64
-		if begun, sum = begunAt(t, "leaver"); sum != had+4 {
+		if begun, sum = begunAt(t, "scaledown"); sum != had+4 {
 			return fmt.Errorf("%g calls have begun, want 4", sum-had)
 		}
 		return nil
@@ -98,31 +98,31 @@ func TestLeave_LongCallsAreNotCut(t *testing.T) {
 			t.Fatalf("%v, before %v: an instance has none of the calls", begun, before)
 		}
 	}
-	override(t, "leaver", 1)
-	waitDecision(t, "leaver", "that waits", waitsForRequests)
+	override(t, "scaledown", 1)
+	waitDecision(t, "scaledown", "that waits", waitsForRequests)
 	for range 4 {
 		if err := <-ends; err != nil {
 			t.Errorf("a call that was in flight: %v", err)
 		}
 	}
-	waitCount(t, "leaver", 1)
+	waitCount(t, "scaledown", 1)
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
-		if n := len(instancesOf(t, "leaver")); n != 1 {
+		if n := len(instancesOf(t, "scaledown")); n != 1 {
 			return fmt.Errorf("%d instances", n)
 		}
 		return nil
 	})
-	wantLimitTold(t, "leaver")
-	after, _ := begunAt(t, "leaver")
+	wantLimitReported(t, "scaledown")
+	after, _ := begunAt(t, "scaledown")
 	for id, n := range after {
 		if n != begun[id] {
-			t.Errorf("%g calls have begun in the instance that stays, %g at first: some ran again\n%s", n, begun[id], why(t, "leaver"))
+			t.Errorf("%g calls have begun in the instance that stays, %g at first: some ran again\n%s", n, begun[id], why(t, "scaledown"))
 		}
 	}
 }
 
 // The status reports the limit of Nomad's client on draining.
-func wantLimitTold(t *testing.T, service string) {
+func wantLimitReported(t *testing.T, service string) {
 	t.Helper()
 	limit := fmt.Sprintf("after %v, though its requests may take 5m0s", maxKillTimeout)
 	harnesstest.Must(t, "wait for its condition", stack.Agent.WaitCondition(t.Context(), service, harnesstest.WaitLong, "a word of the limit, "+limit, func(c wadi.Condition) bool {
