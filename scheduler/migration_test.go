@@ -10,7 +10,7 @@ import (
 
 // While an instance is on a draining node there is one more instance, and not another one
 // at every evaluation.
-func TestEvaluate_OneMoreWhileInstancesMove(t *testing.T) {
+func TestEvaluate_OneMoreWhileInstancesMigrate(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		count, moving int

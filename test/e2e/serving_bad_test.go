@@ -119,7 +119,7 @@ func findReason(t *testing.T, service, answer, reason string) {
 
 // A service that started once can't start any more: a waiting request gets the reason.
 // When it can start again, the next request is served.
-func TestServing_StartsNoMore(t *testing.T) {
+func TestServing_FailsToStartAgain(t *testing.T) {
 	t.Parallel()
 	broken := filepath.Join(t.TempDir(), "broken")
 	stack.Deploy(t, hello("no-more", options{

@@ -33,7 +33,7 @@ func waitServing(t *testing.T, name string, ok bool, text string) {
 
 // A revision was ready once, and its app can't start any more: status and doctor say so
 // with the reason, also at zero, until it starts again.
-func TestServing_ConditionOfWhatStartsNoMore(t *testing.T) {
+func TestServing_ConditionOfAFailedStart(t *testing.T) {
 	t.Parallel()
 	const name, id = "lapsed", "lapsed-00001"
 	broken := filepath.Join(t.TempDir(), "broken")

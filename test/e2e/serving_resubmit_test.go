@@ -87,7 +87,7 @@ func TestServing_AppliedAgain(t *testing.T) {
 
 // A missing program is no reason to wait for ten minutes: apply fails as soon as Nomad has
 // given up three instances. Until then it prints each new fact once, with the deadline.
-func TestServing_HopelessFailsSoon(t *testing.T) {
+func TestServing_UnrecoverableFailsSoon(t *testing.T) {
 	t.Parallel()
 	const name = "misspelled"
 	file := filepath.Join(t.TempDir(), "service.hcl")

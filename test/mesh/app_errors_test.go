@@ -18,7 +18,7 @@ import (
 //
 // It runs alone, and its calls begin when all instances run: a dozen starting Envoys leave
 // so little CPU that callers' connections time out.
-func TestDown_CallersSeeTheApps500(t *testing.T) {
+func TestAppErrors_CallersSeeThe500(t *testing.T) {
 	counts := []int{1, 2, 12}
 	for _, n := range counts {
 		deploy(t, hello(downName(n), options{initial: n, min: n, max: n}))

@@ -11,7 +11,7 @@ import (
 
 // A neighbour reaches an app that listens on all addresses past its Envoy, and the
 // service's status says so. The example app listens on loopback, so it is not reachable.
-func TestWide_IsTold(t *testing.T) {
+func TestOpenPort_IsReported(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("wide", options{initial: 1, min: 1, env: map[string]string{"ADDR": "0.0.0.0"}})+
 		hello("narrow", options{initial: 1, min: 1}))

@@ -19,7 +19,7 @@ import (
 // it does not exist; after the new submission never again, but that they should retry. It
 // is ready only when its entries are in Consul. From the app's first answer on, which
 // comes as soon as the caller's Envoy knows the service, every call is answered.
-func TestAgain_ReadyMeansThatCallersGetThrough(t *testing.T) {
+func TestResubmit_ReadyMeansThatCallersGetThrough(t *testing.T) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(stack.LogOf("again", 80))

@@ -17,7 +17,7 @@ import (
 
 // A port is reused by another instance while Consul still lists the old one. A caller gets
 // the right answer, whichever instance listens there now.
-func TestStale_AddressOfAnother(t *testing.T) {
+func TestReusedPort_OfAnotherInstance(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("stale", options{initial: 1, min: 1, env: map[string]string{"N": "1"}}))
 	deploy(t, hello("stale", options{initial: 1, min: 1, env: map[string]string{"N": "2"}, more: `traffic {

@@ -16,7 +16,7 @@ const maxKillTimeout = 5 * time.Second
 
 // Before an instance stops, callers' own Envoys send new requests to others, and its
 // requests in flight complete, though no activator is on their way.
-func TestLeave_CallersOwnEnvoys(t *testing.T) {
+func TestScaleDown_CallersOwnEnvoys(t *testing.T) {
 	t.Parallel()
 	const name = "leaves"
 	deploy(t, hello(name, options{initial: 2, min: 2, max: 2, window: "6s"}))

@@ -27,7 +27,7 @@ const forgedCert = `By=spiffe://x.consul/ns/default/dc/dc1/svc/seen;Hash=00;Subj
 
 // An allowed caller with its own certificate but without an Envoy can't hide its load from
 // the autoscaler: only activators may mark a request as already counted.
-func TestTrust_LoadOfACallerThatSaysItIsProxied(t *testing.T) {
+func TestTrust_CallerCannotHideItsLoad(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("counted", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
 	// Through an activator, which wakes it.
@@ -221,7 +221,7 @@ func ask(t *testing.T, conn net.Conn, path, header string) (out harness.Response
 
 // Intentions for Wadi's own parts do not help a caller with a certificate of their names:
 // nothing is woken for it.
-func TestTrust_NobodyCallsAsWadi(t *testing.T) {
+func TestTrust_NoCallerActsAsWadi(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("shut", options{more: "visibility = \"public\"\n  intentions {\n    allow = [\"caller-a\"]\n  }"}))
 	listeners, _, err := stack.Consul.Catalog().Service(wadi.ServiceActivator, "", nil)

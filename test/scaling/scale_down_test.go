@@ -74,7 +74,7 @@ func begunAt(t *testing.T, service string) (begun map[string]float64, sum float6
 
 // An instance is stopped only when it has no request in flight: no call is cut, and none
 // runs a second time elsewhere.
-func TestLeave_LongCallsAreNotCut(t *testing.T) {
+func TestScaleDown_LongCallsAreNotCut(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("scaledown", "max = 5"))
 	override(t, "scaledown", 2)
@@ -150,7 +150,7 @@ func usesAll(t *testing.T, service string, n int) error {
 }
 
 // Load that comes back while instances drain needs no start.
-func TestLeave_LoadIsBack(t *testing.T) {
+func TestScaleDown_LoadIsBack(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("returner", "max = 5"))
 	override(t, "returner", 2)
