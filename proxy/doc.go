@@ -15,10 +15,9 @@ import (
 	"github.com/wadi-run/wadi/proxy/fields"
 )
 
-// StripInternal removes the headers that only Wadi may set, X-Forwarded-Client-Cert
-// among them, and those with an underscore in their name that many an app can't tell
-// from them. Every way into Wadi calls it on what a caller sent, and the last hop on
-// what the app gets.
+// StripInternal removes the headers that only Wadi may set, X-Forwarded-Client-Cert among
+// them, and those with an underscore in their name that some apps can't tell from them. Every
+// entrance calls it on a caller's header, and the last hop on the header that the app gets.
 func StripInternal(h http.Header) {
 	for name := range h {
 		if IsInternal(name) {
@@ -27,8 +26,8 @@ func StripInternal(h http.Header) {
 	}
 }
 
-// IsInternal says whether only Wadi may set a field. Its name is canonical, as all
-// names in a header are; with an underscore in it that may mean little.
+// IsInternal reports whether only Wadi may set a field. Its name is in http.Header's canonical
+// form, which does not capitalise after an underscore.
 func IsInternal(name string) bool {
 	switch {
 	case len(name) < len("Wadi-"):

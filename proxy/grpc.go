@@ -17,22 +17,21 @@ const (
 	grpcUnauthenticated  = 16
 )
 
-// CodeRequestTimeout is what Wadi-Error says of a request that took too long.
+// CodeRequestTimeout is the code in Wadi-Error for a request that took too long.
 const CodeRequestTimeout = "request_timeout"
 
 // maxGRPCMessage bounds the message of a refusal, before it is encoded.
 const maxGRPCMessage = 1 << 10
 
-// IsGRPC reports whether r is a gRPC call. To its client an HTTP status says
-// little, and its own code all.
+// IsGRPC reports whether r is a gRPC call. Its client reads gRPC's own code, hardly the HTTP
+// status.
 func IsGRPC(r *http.Request) bool {
 	rest, ok := strings.CutPrefix(strings.ToLower(r.Header.Get("Content-Type")), "application/grpc")
 	return ok && r.ProtoMajor >= 2 && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
-// RefuseGRPC answers a gRPC call that an HTTP status would answer else: with
-// trailers only, and besides with what w's header has. It reports whether it did:
-// what is no gRPC call it leaves alone.
+// RefuseGRPC answers a gRPC call that is refused with an HTTP status, by trailers only and
+// the fields in w's header. It reports whether it did: it does nothing for other requests.
 func RefuseGRPC(w http.ResponseWriter, r *http.Request, status int, message string) bool {
 	if !IsGRPC(r) {
 		return false
@@ -46,9 +45,9 @@ func RefuseGRPC(w http.ResponseWriter, r *http.Request, status int, message stri
 	return true
 }
 
-// grpcCode is what gRPC's mapping of HTTP statuses says
-// (https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html), but for
-// 504: that is said of calls that took too long, for which there is a code.
+// grpcCode is the code for an HTTP status in gRPC's mapping
+// (https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html), except for 504: it
+// stands for calls that took too long, for which gRPC has a code.
 func grpcCode(status int) int {
 	switch status {
 	case http.StatusUnauthorized:

@@ -17,25 +17,25 @@ import (
 	"github.com/wadi-run/wadi/proxy/fields"
 )
 
-// Header is what an Envoy tells of its caller's certificate (XFCC): an
-// element for each hop, the last one the Envoy's own.
+// Header is the field in which an Envoy describes its caller's certificate (XFCC): an element
+// for each hop, the last one by the Envoy itself.
 const Header = fields.ClientCert
 
-// errMalformed: nobody could say which Envoy wrote what of it.
+// errMalformed: it is ambiguous which part of the value the Envoy wrote.
 var errMalformed = errors.New("malformed " + Header)
 
-// Cert is what an Envoy says of its caller: the last element of what came in
-// X-Forwarded-Client-Cert. The zero value says nothing.
+// Cert is what an Envoy says of its caller: the last element of X-Forwarded-Client-Cert. The
+// zero value says nothing.
 type Cert struct {
-	By, URI string // The Envoy's name in the mesh, and its caller's; empty if not told once.
+	By, URI string // SPIFFE IDs of the Envoy's service and of its caller; empty unless named exactly once.
 
 	element string
-	before  string // What the caller passed on: the last element before this one.
+	before  string // What the caller passed on: the element before the last one.
 }
 
-// Parse reads the values of the header. It is strict: who calls an Envoy
-// writes what is before that one's element, and must not be able to begin a value
-// that swallows it, or to leave any doubt where it begins.
+// Parse reads the values of the header. It is strict: the caller of an Envoy writes what
+// precedes that Envoy's element, and must not be able to begin a value that swallows it, or to
+// make its beginning ambiguous.
 func Parse(values []string) (Cert, error) {
 	var c Cert
 	if len(values) == 0 {
@@ -58,7 +58,7 @@ func Parse(values []string) (Cert, error) {
 	}
 }
 
-// take reads the element that s begins with, and returns its length.
+// take reads the first element of s, and returns its length.
 func (c *Cert) take(s string) (n int, err error) {
 	var by, uri int
 	for {
@@ -93,7 +93,7 @@ func (c *Cert) take(s string) (n int, err error) {
 	return n, nil
 }
 
-// valueEnd is where the value ends that s begins with: at a separator, or with s.
+// valueEnd is the length of the value at the beginning of s.
 func valueEnd(s string) (int, error) {
 	if s == "" || s[0] != '"' {
 		for n := range len(s) {
@@ -112,7 +112,7 @@ func valueEnd(s string) (int, error) {
 			return 0, errMalformed
 		}
 		if i := strings.IndexByte(s[n:n+quote], '\\'); i >= 0 {
-			n += i + 2 // What follows it is part of the value.
+			n += i + 2 // The escaped byte is part of the value.
 			continue
 		}
 		if n += quote + 1; n == len(s) || s[n] == ';' || s[n] == ',' {
@@ -131,8 +131,8 @@ func isFieldName(s string) bool {
 	return s != ""
 }
 
-// FromActivator says whether service's Envoy names an activator as its caller: one of
-// its own datacenter, whose agents count what they send here.
+// FromActivator reports whether service's Envoy names an activator of its own datacenter as
+// its caller. Its agents count the requests that they send here.
 func (c Cert) FromActivator(service string) bool {
 	where, own, ok := cutService(c.By)
 	there, caller, ok2 := cutService(c.URI)
@@ -150,10 +150,10 @@ func cutService(id string) (where, service string, ok bool) {
 	return where, service, service != "" && !strings.Contains(service, "/")
 }
 
-// Told is what an app is told of the caller: what the Envoy says, and of an activator
-// what that says of its own caller; "" if that came from outside the mesh. The name
-// of who was called is then the Envoy's, so that it is the same either way.
-func (c Cert) Told(service string) string {
+// ForApp is the header's value for the app: the Envoy's element, or if the caller is an
+// activator the activator's own caller, "" if that is outside the mesh. By is the Envoy's
+// service either way.
+func (c Cert) ForApp(service string) string {
 	switch {
 	case !c.FromActivator(service):
 		return c.element
@@ -163,8 +163,8 @@ func (c Cert) Told(service string) string {
 	return "By=" + c.By + ";" + c.before
 }
 
-// Format is what an Envoy of the mesh says of a caller with that chain, the
-// caller's own certificate first, but for its own name.
+// Format is the element that an Envoy of the mesh would write for a caller with that chain of
+// certificates, the caller's own first, but without By.
 func Format(chain []*x509.Certificate) string {
 	if len(chain) == 0 {
 		return ""
@@ -192,7 +192,7 @@ func Format(chain []*x509.Certificate) string {
 	return string(b)
 }
 
-// appendPEM appends a certificate as Envoy has it: PEM, escaped for a URL.
+// appendPEM appends a certificate in Envoy's form: PEM, escaped for a URL.
 func appendPEM(b []byte, c *x509.Certificate) []byte {
 	for _, x := range pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}) {
 		switch x {
@@ -213,12 +213,12 @@ func appendPEM(b []byte, c *x509.Certificate) []byte {
 	return b
 }
 
-// quoted is s for between quotes.
+// quoted is s, escaped to stand between quotes.
 func quoted(s string) string {
 	return printable(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s))
 }
 
-// unquoted is s without what would end a value. The mesh's names have none of it.
+// unquoted is s without bytes that would end a value. Names in the mesh have none of them.
 func unquoted(s string) string {
 	return printable(strings.Map(func(r rune) rune {
 		if r == ',' || r == ';' || r == '"' {
@@ -228,7 +228,7 @@ func unquoted(s string) string {
 	}, s))
 }
 
-// printable is s without what can't stand in a header.
+// printable is s without bytes that can't stand in a header.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

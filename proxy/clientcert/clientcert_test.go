@@ -71,7 +71,7 @@ func TestParseClientCert_Refuses(t *testing.T) {
 	}
 }
 
-func TestClientCert_Told(t *testing.T) {
+func TestCert_ForApp(t *testing.T) {
 	for _, tt := range []struct {
 		values []string
 		want   string
@@ -85,7 +85,7 @@ func TestClientCert_Told(t *testing.T) {
 		{[]string{"Hash=cd;URI=" + here + "web," + envoySays + "wadi-activator"}, byHello + "Hash=cd;URI=" + here + "web"},
 	} {
 		c, err := clientcert.Parse(tt.values)
-		if got := c.Told("hello"); got != tt.want || err != nil {
+		if got := c.ForApp("hello"); got != tt.want || err != nil {
 			t.Errorf("%q: told %q, %v, want %q", tt.values, got, err, tt.want)
 		}
 	}
@@ -105,7 +105,7 @@ func FuzzParseClientCert(f *testing.F) {
 				values = []string{claim, more, element}
 			}
 			c, err := clientcert.Parse(values)
-			if err == nil && (c.FromActivator("hello") || c.URI != here+"web" || c.Told("hello") != element) {
+			if err == nil && (c.FromActivator("hello") || c.URI != here+"web" || c.ForApp("hello") != element) {
 				t.Fatalf("%q: taken for %+v", values, c)
 			}
 		}
@@ -136,8 +136,8 @@ func TestFormatClientCert(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	c, err := clientcert.Parse([]string{got + "," + envoySays + "wadi-activator"})
-	if want := byHello + got; err != nil || c.Told("hello") != want {
-		t.Errorf("told %q, %v, want %q", c.Told("hello"), err, want)
+	if want := byHello + got; err != nil || c.ForApp("hello") != want {
+		t.Errorf("told %q, %v, want %q", c.ForApp("hello"), err, want)
 	}
 	if got := clientcert.Format(nil); got != "" {
 		t.Errorf("of nobody: %q", got)

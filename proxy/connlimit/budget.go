@@ -15,12 +15,12 @@ import (
 
 // How one owner's connections leave capacity for others.
 const (
-	// ownerShare is how many times the free capacity one owner may hold: alone it gets
-	// two thirds of it, two that come together two fifths each. However many owners
-	// take all they can, some is left for the next. (Dynamic thresholds, as switches
-	// share their buffers: Choudhury and Hahne, 1998.)
+	// ownerShare is how many times the free capacity one owner may hold: a single owner gets
+	// two thirds of the whole, two owners get two fifths each. However many owners take their
+	// share, some capacity is left for the next. (Dynamic thresholds, as switches share their
+	// buffers: Choudhury and Hahne, 1998.)
 	ownerShare = 2
-	// ownerReserve is how many connections an owner may hold whatever others do.
+	// ownerReserve is how many connections an owner may always hold.
 	ownerReserve = 8
 	// staleAfter is how long the header of a request, or a TLS handshake, may be
 	// incomplete before its connection counts as idle.
@@ -41,7 +41,7 @@ const (
 
 // Evictable is a connection that a [Budget] may close to make room.
 type Evictable interface {
-	// HasUnread reports whether bytes have come that nobody has read: perhaps a request.
+	// HasUnread reports whether bytes have come and were not read: perhaps a request.
 	HasUnread() bool
 	// Evict closes the connection.
 	Evict()
@@ -60,8 +60,8 @@ type Budget struct {
 	open    int
 	owners  map[string]*connOwner
 	largest ownerHeap
-	idle    list.List[*Slot] // Since when it is: the longest first.
-	reading list.List[*Slot] // The same.
+	idle    list.List[*Slot] // The longest idle first.
+	reading list.List[*Slot] // The longest reading first.
 }
 
 // NewBudget returns a budget of max connections.
@@ -69,7 +69,7 @@ func NewBudget(max int) *Budget {
 	return &Budget{max: max, owners: map[string]*connOwner{}}
 }
 
-// connOwner is who holds connections. It is known as long as it holds one.
+// connOwner holds connections. It is forgotten with the last one.
 type connOwner struct {
 	name          string
 	index         int // In the heap.
@@ -83,20 +83,20 @@ type Slot struct {
 	conn Evictable
 
 	// Guarded by the budget's mutex.
-	owner    *connOwner // Nil: it was given back.
+	owner    *connOwner // Nil: the slot was given back.
 	exempt   bool       // Its owner has no bound of its own.
 	state    State
 	since    time.Time // When the state began.
 	all, own list.Node[*Slot]
 }
 
-// Admit takes a slot for a connection, idle now, of an owner. Where there is none it
-// closes an idle connection for it. Nil: there is none to close, and the new one is
-// to be closed. An exempt owner is bounded by the whole capacity only.
+// Admit takes a slot for a new, idle connection of an owner. If none is free it closes an idle
+// connection. Nil: there is no idle one either, and the caller closes the new connection. An
+// exempt owner is bounded by the whole capacity only.
 func (b *Budget) Admit(owner string, exempt bool, c Evictable) *Slot {
 	now := time.Now()
 	b.mu.Lock()
-	victim, ok := b.makeRoom(b.owners[owner], exempt, now)
+	victim, ok := b.findSlot(b.owners[owner], exempt, now)
 	var s *Slot
 	if ok {
 		s = &Slot{of: b, conn: c, exempt: exempt, since: now}
@@ -110,8 +110,8 @@ func (b *Budget) Admit(owner string, exempt bool, c Evictable) *Slot {
 	return s
 }
 
-// Assign gives the slot to another owner, known by now. False: that owner holds too
-// many, and none of them is idle; the connection is to be closed.
+// Assign moves the slot to another owner, once that is known. False: that owner holds too
+// many connections and none of them is idle; the caller closes the connection.
 func (s *Slot) Assign(owner string) bool {
 	b := s.of
 	now := time.Now()
@@ -120,9 +120,9 @@ func (s *Slot) Assign(owner string) bool {
 		b.mu.Unlock()
 		return false
 	}
-	b.detach(s) // It counts among the free while its new owner's share is judged.
+	b.detach(s) // The slot counts as free while its new owner's share is checked.
 	b.open--
-	victim, ok := b.makeRoom(b.owners[owner], false, now)
+	victim, ok := b.findSlot(b.owners[owner], false, now)
 	if ok {
 		s.exempt = false
 		b.open++
@@ -135,7 +135,7 @@ func (s *Slot) Assign(owner string) bool {
 	return ok
 }
 
-// Set notes what the connection is used for from now on.
+// Set notes the connection's new state.
 func (s *Slot) Set(state State) {
 	b := s.of
 	b.mu.Lock()
@@ -155,9 +155,9 @@ func (s *Slot) Release() {
 	s.of.release(s)
 }
 
-// MakeRoom closes an idle connection because something else is short than the budget.
-// It reports whether there was one.
-func (b *Budget) MakeRoom() bool {
+// EvictIdle closes an idle connection because another resource is short. It reports whether
+// there was one.
+func (b *Budget) EvictIdle() bool {
 	b.mu.Lock()
 	victim := b.evictAny(time.Now())
 	b.mu.Unlock()
@@ -174,9 +174,9 @@ func (b *Budget) Open() int {
 	return b.open
 }
 
-// trimAll returns a connection to close, if any has to be, and whether there is a
-// slot then. The caller holds the mutex.
-func (b *Budget) makeRoom(o *connOwner, exempt bool, now time.Time) (victim Evictable, ok bool) {
+// findSlot returns a connection to close, if that is needed, and whether there is a slot then.
+// The caller holds the mutex.
+func (b *Budget) findSlot(o *connOwner, exempt bool, now time.Time) (victim Evictable, ok bool) {
 	if o != nil && !exempt && o.held >= max(ownerReserve, ownerShare*(b.max-b.open)) {
 		victim = b.evict(&o.idle, &o.reading, now)
 		return victim, victim != nil
@@ -188,8 +188,8 @@ func (b *Budget) makeRoom(o *connOwner, exempt bool, now time.Time) (victim Evic
 	return victim, victim != nil
 }
 
-// evictAny is evict of the largest owner's connections, else of all. The caller holds
-// the mutex.
+// evictAny evicts one of the largest owner's connections, else any. The caller holds the
+// mutex.
 func (b *Budget) evictAny(now time.Time) (victim Evictable) {
 	if len(b.largest) > 0 {
 		victim = b.evict(&b.largest[0].idle, &b.largest[0].reading, now)
@@ -200,8 +200,8 @@ func (b *Budget) evictAny(now time.Time) (victim Evictable) {
 	return victim
 }
 
-// evict takes the slot of a connection on which no request is under way. The caller
-// holds the mutex.
+// evict takes the slot of a connection without a request, and returns the connection. The
+// caller holds the mutex.
 func (b *Budget) evict(idle, reading *list.List[*Slot], now time.Time) Evictable {
 	tries := evictTries
 	for s := range idle.All() {
@@ -220,7 +220,7 @@ func (b *Budget) evict(idle, reading *list.List[*Slot], now time.Time) Evictable
 	return nil
 }
 
-// release is Release for who holds the mutex.
+// release is Release with the mutex held.
 func (b *Budget) release(s *Slot) {
 	if s.owner != nil {
 		b.detach(s)
@@ -228,7 +228,7 @@ func (b *Budget) release(s *Slot) {
 	}
 }
 
-// attach counts s as the owner's. The caller holds the mutex.
+// attach gives s to the owner. The caller holds the mutex.
 func (b *Budget) attach(s *Slot, owner string) {
 	o := b.owners[owner]
 	if o == nil {
@@ -255,7 +255,7 @@ func (b *Budget) detach(s *Slot) {
 	delete(b.owners, o.name)
 }
 
-// enlist puts s where its state belongs. The caller holds the mutex.
+// enlist puts s into the lists of its state. The caller holds the mutex.
 func (b *Budget) enlist(s *Slot) {
 	switch s.state {
 	case Idle:

@@ -17,13 +17,13 @@ import (
 	"github.com/wadi-run/wadi/proxy/socket"
 )
 
-// Limiter bounds the connections of an HTTP server by a [Budget]. Until it is
-// known better, the owner of a connection is its peer's address. The server's
-// ConnState has to be the limiter's.
+// Limiter bounds the connections of an HTTP server by a [Budget]. The owner of a connection is
+// its peer's address, until [LimitedConn.Handshaken] names another. The server's ConnState has
+// to be the limiter's.
 type Limiter struct {
 	budget *Budget
 	exempt []netip.Prefix
-	park   *Park // Nil: those that are idle stay with the server.
+	park   *Park // Nil: idle connections stay with the server.
 }
 
 // New bounds connections to max. Peers with an exempt address, such as load
@@ -47,17 +47,17 @@ type limitedListener struct {
 func (l *limitedListener) Accept() (net.Conn, error) {
 	c, err := l.limiter.Accept(l.Listener, nil)
 	if err != nil {
-		return nil, err // Not a nil of another type.
+		return nil, err // A nil *LimitedConn would not be a nil net.Conn.
 	}
 	return c, nil
 }
 
-// descriptorsAtOnce is how many idle connections are closed when the process has no
-// descriptors left: what is accepted then needs some, too.
+// descriptorsAtOnce is how many idle connections are closed when the process has no file
+// descriptors left: an accepted connection needs more than its own.
 const descriptorsAtOnce = 8
 
-// Accept accepts the next connection of ln for which there is a slot. Wrap, if not
-// nil, makes the connection that is read and written of the accepted one.
+// Accept accepts the next connection of ln for which there is a slot. Wrap, if not nil, wraps
+// the accepted connection for reading and writing.
 func (l *Limiter) Accept(ln net.Listener, wrap func(net.Conn) net.Conn) (*LimitedConn, error) {
 	for {
 		below, err := ln.Accept()
@@ -66,11 +66,11 @@ func (l *Limiter) Accept(ln net.Listener, wrap func(net.Conn) net.Conn) (*Limite
 			if c := l.admit(below, wrap); c != nil {
 				return c, nil
 			}
-		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE), !l.budget.MakeRoom():
+		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE), !l.budget.EvictIdle():
 			return nil, err
 		default:
 			for range descriptorsAtOnce - 1 {
-				l.budget.MakeRoom()
+				l.budget.EvictIdle()
 			}
 		}
 	}
@@ -85,13 +85,13 @@ func (l *Limiter) admit(below net.Conn, wrap func(net.Conn) net.Conn) *LimitedCo
 	}
 	owner, exempt := l.ownerOf(below.RemoteAddr())
 	if c.slot = l.budget.Admit(owner, exempt, c); c.slot == nil {
-		_ = c.Conn.Close() // Nothing was said on it.
+		_ = c.Conn.Close() // Nothing was sent on it.
 		return nil
 	}
 	return c
 }
 
-// ownerOf names who owns a connection from addr.
+// ownerOf names the owner of a connection from addr.
 func (l *Limiter) ownerOf(addr net.Addr) (owner string, exempt bool) {
 	ip, ok := addressOf(addr.String())
 	if !ok {
@@ -103,8 +103,8 @@ func (l *Limiter) ownerOf(addr net.Addr) (owner string, exempt bool) {
 	return owning(ip), false
 }
 
-// OwnerOf names who owns an address, with or without a port, where several share
-// something. What is no address is its own owner.
+// OwnerOf names the owner of an address, with or without a port, for sharing something among
+// owners. A text that is not an address is its own owner.
 func OwnerOf(addr string) string {
 	if ip, ok := addressOf(addr); ok {
 		return owning(ip)
@@ -112,7 +112,7 @@ func OwnerOf(addr string) string {
 	return addr
 }
 
-// owning names the owner of ip: who has an IPv6 address mostly has all of its /64.
+// owning names the owner of ip: the holder of an IPv6 address mostly has all of its /64.
 func owning(ip netip.Addr) string {
 	if ip.Is6() {
 		net64, _ := ip.Prefix(64) // An IPv6 address has one.
@@ -129,7 +129,7 @@ func addressOf(addr string) (ip netip.Addr, ok bool) {
 	return ip.Unmap().WithZone(""), err == nil
 }
 
-// ConnState notes what a connection is used for, for [http.Server].
+// ConnState notes a connection's state; it is for [http.Server.ConnState].
 func (l *Limiter) ConnState(conn net.Conn, state http.ConnState) {
 	c := limited(conn)
 	if c == nil {
@@ -144,7 +144,7 @@ func (l *Limiter) ConnState(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// limited finds the bounded connection in one of a server, which may be TLS over it.
+// limited finds the bounded connection in a server's connection, which may be TLS over it.
 func limited(conn net.Conn) *LimitedConn {
 	for {
 		switch c := conn.(type) {
@@ -165,7 +165,7 @@ type LimitedConn struct {
 	slot  *Slot
 
 	begun bool         // A byte has come. The reader's.
-	http2 atomic.Bool  // It speaks HTTP/2, whose frames need not be of requests.
+	http2 atomic.Bool  // It speaks HTTP/2, where a frame need not begin a request.
 	state atomic.Int32 // As the slot has it.
 
 	park   *Park
@@ -185,8 +185,8 @@ func (c *LimitedConn) set(state State) {
 	}
 }
 
-// Handshaken notes that the TLS handshake is over that went over c, and who the peer
-// has proved to be: empty for nobody. False: that peer has too many connections.
+// Handshaken notes that the TLS handshake over c is complete, and the identity that the peer
+// has proved, "" if none. False: that identity has too many connections.
 func (c *LimitedConn) Handshaken(identity string, http2 bool) bool {
 	c.http2.Store(http2)
 	c.set(Idle)
@@ -218,7 +218,7 @@ func (c *LimitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// Evict implements Evictable. The server hears of it when it reads.
+// Evict implements Evictable. The server's next read fails.
 func (c *LimitedConn) Evict() {
 	_ = c.below.Close() // It was not in use.
 	c.park.forget(c)
@@ -234,7 +234,7 @@ func (c *LimitedConn) HasUnread() bool {
 	return err == nil && n > 0
 }
 
-// SyscallConn is the connection's descriptor.
+// SyscallConn is the connection's file descriptor.
 func (c *LimitedConn) SyscallConn() (syscall.RawConn, error) {
 	if s, ok := c.below.(syscall.Conn); ok {
 		return s.SyscallConn()
@@ -266,7 +266,7 @@ func (c *LimitedConn) CloseWrite() error {
 	return c.Close()
 }
 
-// Upgraded ends the checking of requests, for who takes the connection over.
+// Upgraded implements [proxy.RequestChecker].
 func (c *LimitedConn) Upgraded() {
 	proxy.NotifyUpgraded(c.Conn)
 }

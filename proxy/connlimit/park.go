@@ -11,33 +11,33 @@ import (
 	"github.com/wadi-run/wadi/proxy/parking"
 )
 
-// Park has the idle connections of a server without TLS wait outside of it, where
-// there are many, see package parking. They keep their slots, and the checking of their
-// requests goes on where it was; HTTP/2's connections stay with the server.
+// Park keeps the idle connections of a server without TLS outside of it if there are many, see
+// package parking. They keep their slots and the state of the checking of their requests;
+// HTTP/2 connections stay with the server.
 type Park struct {
 	lot     *parking.Lot
 	limiter *Limiter
-	idle    time.Duration // How long they may be.
+	idle    time.Duration // How long a connection may be idle.
 }
 
-// Park makes connections wait that l lets in at addr, for as long as the server may
-// have them idle. It is called before the first is accepted.
+// Park parks idle connections that l accepts at addr, for at most idle. It is called before
+// the first is accepted.
 func (l *Limiter) Park(addr net.Addr, idle time.Duration) *Park {
 	l.park = &Park{lot: parking.NewLot(addr, idle), limiter: l, idle: idle}
 	return l.park
 }
 
-// Listener is where the server gets those again of which something has come. To close
-// it closes those that wait.
+// Listener returns parked connections to the server when bytes have come. Closing it closes
+// the parked ones.
 func (p *Park) Listener() net.Listener { return p.lot }
 
-// Fill has no more of them wait. Those that do are served as before.
+// Fill parks no more connections. The parked ones are served as before.
 func (p *Park) Fill() { p.lot.StopAdding() }
 
-// Waiting is how many there are.
+// Waiting is the number of parked connections.
 func (p *Park) Waiting() int { return p.lot.Len() }
 
-// Take returns what the server is to have of c, just accepted; nil: it waits.
+// Take returns the connection for the server of c, just accepted; nil: c is parked.
 func (p *Park) Take(c *LimitedConn) net.Conn {
 	if p.many() && !c.HasUnread() && p.add(c) {
 		return nil
@@ -47,13 +47,13 @@ func (p *Park) Take(c *LimitedConn) net.Conn {
 
 func (p *Park) many() bool { return p.limiter.budget.Open() > parking.Threshold }
 
-// add has c wait. False: it can't.
+// add parks c. False: it can't be parked.
 func (p *Park) add(c *LimitedConn) bool {
 	raw, err := c.SyscallConn()
 	return err == nil && p.lot.Add((*parkedConn)(c), raw)
 }
 
-// forget has c, which was closed, wait no more. There may be no park.
+// forget removes c, which was closed. P may be nil.
 func (p *Park) forget(c *LimitedConn) {
 	if p != nil {
 		p.lot.Remove((*parkedConn)(c))
@@ -72,27 +72,26 @@ func (c *parkedConn) IsExpired() bool {
 }
 
 // Drop implements [parking.Conn].
-func (c *parkedConn) Drop() { _ = (*LimitedConn)(c).Close() } // Nobody waits for an answer.
+func (c *parkedConn) Drop() { _ = (*LimitedConn)(c).Close() } // It carries no request.
 
 // Unpark implements [parking.Conn]. Of one that was closed meanwhile the server gets an error.
 func (c *parkedConn) Unpark() net.Conn {
 	return &servedConn{LimitedConn: (*LimitedConn)(c), again: true}
 }
 
-// servedConn is a connection for as long as the server has it: until it ends, or waits.
-// What the server does with it after that does nothing, for another one has it then.
+// servedConn is a connection while the server has it: until it ends or is parked. Then the
+// server's calls have no effect, for another servedConn may have the connection.
 type servedConn struct {
 	*LimitedConn
-	again bool        // The server takes it for a new one. The reader's.
-	over  atomic.Bool // The server has it no more.
+	again bool        // It was parked, and the server takes it for a new one. The reader's.
+	over  atomic.Bool // The server has closed it.
 
-	parkable atomic.Bool  // The deadline is one after which it waits in the lot;
-	until    atomic.Int64 // the server's own, in Unix nanoseconds.
-	parking  atomic.Bool  // The server is told that it has ended.
+	parkable atomic.Bool  // The present deadline is that of parking;
+	until    atomic.Int64 // the server's own deadline, in Unix nanoseconds.
+	parking  atomic.Bool  // It is being parked: the server's reads return the end.
 }
 
-// SetReadDeadline does as it says, but for one that is to wait in the lot when it has
-// been idle for a while.
+// SetReadDeadline sets t, or an earlier deadline after which an idle connection is parked.
 func (c *servedConn) SetReadDeadline(t time.Time) error {
 	if c.again {
 		c.again = false
@@ -108,7 +107,7 @@ func (c *servedConn) SetReadDeadline(t time.Time) error {
 	return c.LimitedConn.SetReadDeadline(t)
 }
 
-// parkTime is when c is to wait in the lot, if it is before t.
+// parkTime is when c is parked, if that is before t.
 func (c *servedConn) parkTime(t time.Time) (soon time.Time, parks bool) {
 	if State(c.state.Load()) != Idle || c.http2.Load() || !c.park.many() {
 		return t, false
@@ -122,7 +121,7 @@ func (c *servedConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// Read reads. One that has been idle for a while ends, to the server.
+// Read reads. For the server a connection that is parked has ended.
 func (c *servedConn) Read(b []byte) (int, error) {
 	for !c.parking.Load() {
 		n, err := c.LimitedConn.Read(b)
@@ -133,16 +132,16 @@ func (c *servedConn) Read(b []byte) (int, error) {
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if checked, ok := c.Conn.(interface{ Between() bool }); ok && checked.Between() && c.park.lot.Open() {
+		if checked, ok := c.Conn.(betweener); ok && checked.Between() && c.park.lot.Open() {
 			c.parking.Store(true)
 		} else if err := c.LimitedConn.SetReadDeadline(time.Unix(0, c.until.Load())); err != nil {
 			return 0, err
 		}
 	}
-	return 0, io.EOF // The server may ask twice.
+	return 0, io.EOF // The server may read again.
 }
 
-// Close closes the connection, unless it is to wait.
+// Close closes the connection, or parks it.
 func (c *servedConn) Close() error {
 	if !c.over.CompareAndSwap(false, true) {
 		return nil
@@ -156,5 +155,8 @@ func (c *servedConn) Close() error {
 	return nil
 }
 
-// NetConn is the connection below. Nobody may read from it.
+// NetConn is the connection below, which must not be read from.
 func (c *servedConn) NetConn() net.Conn { return c.LimitedConn }
+
+// betweener is a connection that knows whether it is between two requests.
+type betweener interface{ Between() bool }

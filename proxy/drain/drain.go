@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// Policy says how long a drain goes on serving what comes, because callers have
-// not heard of it yet.
+// Policy says how long a draining process goes on serving new requests: callers do not know
+// of the drain yet.
 type Policy struct {
-	Min   time.Duration // At least so long: those who poll have to see it.
-	Quiet time.Duration // And then until no request came for so long,
-	Max   time.Duration // but no longer than this, from the drain's begin.
+	Min   time.Duration // At least: peers that poll have to see the drain.
+	Quiet time.Duration // Then until no request came for so long,
+	Max   time.Duration // but at most this, since the drain began.
 }
 
-// Drain is the way out of a process that serves requests: begun, and settled when
-// no new requests come. New makes one; Run moves it on.
+// Drain is the state of a process that shuts down: begun, then settled when no new requests
+// come. [New] makes one; Run moves it on.
 type Drain struct {
 	once    sync.Once
 	begun   chan struct{}
@@ -53,8 +53,7 @@ func (d *Drain) HasBegun() bool {
 	}
 }
 
-// Saw notes that a request came. It counts after Begin only; before, nobody needs
-// to call it.
+// Saw notes that a request came. It is needed after Begin only.
 func (d *Drain) Saw() { d.latest.Store(int64(time.Since(d.start))) }
 
 // Run waits for Begin, and returns when the drain has settled or ctx has ended.

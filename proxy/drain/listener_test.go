@@ -16,7 +16,7 @@ import (
 
 // Who has a connection when nothing more is accepted is answered over it: callers who
 // come all the time are served or not let in, and none is let in and then reset.
-func TestListener_LastCall(t *testing.T) {
+func TestListener_Drain(t *testing.T) {
 	if !refusesNew(t) {
 		t.Skip("this kernel is older than Linux 5.1: now and then one is let in and reset")
 	}
@@ -67,7 +67,7 @@ func TestListener_LastCall(t *testing.T) {
 		for answered.Load() < 200 {
 			time.Sleep(time.Millisecond)
 		}
-		l.LastCall()
+		l.Drain()
 		server.Wait()
 		callers.Wait()
 		if n := lost.Load(); n > 0 {
@@ -76,7 +76,7 @@ func TestListener_LastCall(t *testing.T) {
 	}
 }
 
-// refusesNew reports whether the kernel has what [drain.Listener.LastCall] needs.
+// refusesNew reports whether the kernel has what [drain.Listener.Drain] needs.
 func refusesNew(t *testing.T) bool {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {

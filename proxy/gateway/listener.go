@@ -113,7 +113,7 @@ func (l *listener) stopAccepting() {
 		l.park.Fill()
 	}
 	l.stopping.Store(true)
-	l.below.LastCall()
+	l.below.Drain()
 }
 
 // Addr is where l listens.

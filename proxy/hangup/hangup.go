@@ -16,29 +16,28 @@ import (
 	"github.com/wadi-run/wadi/proxy/socket"
 )
 
-// Watcher tells of callers that have gone while their requests wait. A net/http server
-// looks for that only when a request has no body, or it is read to its end: of others
-// it finds out when somebody reads on, and a request that waits is not read. What has
-// come and was not read does not hide a caller's end from this; only bytes do that
-// which the caller's own system still holds back.
+// Watcher notices callers that hang up while their requests wait. A net/http server notices
+// that only when a request has no body, or its body was read to the end; a request that waits
+// is not read. Bytes that have come and were not read do not hide a hang-up from the watcher;
+// bytes that the caller's own system still holds back do.
 //
-// It is about HTTP/1: of HTTP/2 the server reads all the time. Its zero value is ready;
+// It is for HTTP/1: with HTTP/2 the server reads all the time. The zero value is ready;
 // [Watcher.ConnContext] is for the server.
 type Watcher struct {
 	mu    sync.Mutex
-	over  bool // Nothing is watched any more, or can be.
+	over  bool // Nothing is watched any more: it was closed, or there is no poller.
 	poll  *socket.Poller
 	waits map[uint64]*hangUp
 	last  uint64 // Key.
 }
 
-// hangUp is a connection that is watched, once at a time.
+// hangUp is one connection that is watched.
 type hangUp struct {
 	raw  syscall.RawConn
 	gone func()
 }
 
-// callerKey is that of the caller's connection in a request's context.
+// callerKey is the key of the caller in a request's context.
 type callerKey struct{}
 
 type caller struct {
@@ -46,8 +45,8 @@ type caller struct {
 	of  *Watcher
 }
 
-// ConnContext is what [http.Server.ConnContext] is to be: it has requests know the
-// connection by which they came.
+// ConnContext is for [http.Server.ConnContext]: it adds the connection to the context of its
+// requests.
 func (h *Watcher) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	for {
 		over, ok := c.(interface{ NetConn() net.Conn })
@@ -67,7 +66,7 @@ func (h *Watcher) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, callerKey{}, &caller{raw, h})
 }
 
-// callerOf is r's caller; nil if it can't be watched or need not be.
+// callerOf is r's caller; nil: it can't be watched, or need not be.
 func callerOf(r *http.Request) *caller {
 	if r.ProtoMajor != 1 {
 		return nil
@@ -76,8 +75,8 @@ func callerOf(r *http.Request) *caller {
 	return c
 }
 
-// CallerLeft reports whether r's caller has hung up, as far as its server does not
-// see to that itself. It is to be asked before work begins for a request that has waited.
+// CallerLeft reports whether r's caller has hung up, unless the server itself notices that. It
+// is called before work begins for a request that has waited.
 func CallerLeft(r *http.Request) (left bool) {
 	c := callerOf(r)
 	if c == nil {
@@ -91,8 +90,8 @@ func CallerLeft(r *http.Request) (left bool) {
 	return left || err != nil
 }
 
-// Watch calls gone, once and on a goroutine of its own, when r's caller has hung
-// up, until stop is called. That does not wait for a call that has begun.
+// Watch calls gone, once and on a goroutine of its own, when r's caller hangs up before stop
+// is called. Stop does not wait for a call that has begun.
 func Watch(r *http.Request, gone func()) (stop func()) {
 	c := callerOf(r)
 	if c == nil {
@@ -112,14 +111,14 @@ func (h *Watcher) Close() {
 	}
 }
 
-// add watches w; 0 if that can't be.
+// add watches w; 0: it can't be watched.
 func (h *Watcher) add(w *hangUp) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.poll == nil && !h.over {
 		poll, err := socket.NewPoller()
 		if err != nil {
-			h.over = true // Then callers' leave is seen when the work is to begin.
+			h.over = true // Hang-ups are still seen by CallerLeft.
 			return 0
 		}
 		h.poll, h.waits = poll, map[uint64]*hangUp{}
@@ -131,7 +130,7 @@ func (h *Watcher) add(w *hangUp) uint64 {
 	h.last++
 	h.waits[h.last] = w
 	if h.poll.Add(w.raw, socket.Ended, h.last) != nil {
-		delete(h.waits, h.last) // It is closed, or the kernel watches no more than so many.
+		delete(h.waits, h.last) // It is closed, or the kernel's limit of watches is reached.
 		return 0
 	}
 	return h.last
@@ -147,7 +146,7 @@ func (h *Watcher) remove(key uint64) (w *hangUp) {
 	return w
 }
 
-// run hears of those that have gone until the poller is closed.
+// run waits for hang-ups until the poller is closed.
 func (h *Watcher) run(poll *socket.Poller) {
 	var keys [64]uint64
 	for {

@@ -10,8 +10,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// Limiter admits at most a number of requests at once. Others wait, first come,
-// first served, and at most a number of them.
+// Limiter admits at most limit requests at once. At most depth others wait, first come, first
+// served.
 type Limiter struct {
 	limit, depth int
 
@@ -42,9 +42,9 @@ func (l *Limiter) TryAcquire() bool {
 	return true
 }
 
-// Acquire returns nil once the request is admitted; Release must follow. It
-// returns [wadi.ErrQueueFull] at once if too many wait already, and the cause of
-// ctx when that ends first: the request's place is then free at once.
+// Acquire returns nil once the request is admitted; Release must follow. It returns
+// [wadi.ErrQueueFull] at once if too many wait already, and the cause of ctx when that ends
+// first: then the request waits no more.
 func (l *Limiter) Acquire(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -53,7 +53,7 @@ func (l *Limiter) Acquire(ctx context.Context) error {
 		return nil
 	}
 	l.mu.Lock()
-	if l.inFlight < l.limit { // One has been released just now.
+	if l.inFlight < l.limit { // A request was released just now.
 		l.inFlight++
 		l.mu.Unlock()
 		return nil
@@ -70,13 +70,13 @@ func (l *Limiter) Acquire(ctx context.Context) error {
 	case <-w.admitted:
 		return nil
 	case <-ctx.Done():
-		l.leave(place)
+		l.cancel(place)
 		return context.Cause(ctx)
 	}
 }
 
-// leave gives up a place in the queue, or what was admitted at the same moment.
-func (l *Limiter) leave(place *list.Element) {
+// cancel removes a request from the queue, or releases it if it was admitted just now.
+func (l *Limiter) cancel(place *list.Element) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -87,15 +87,15 @@ func (l *Limiter) leave(place *list.Element) {
 	}
 }
 
-// Release ends an admitted request and admits the one that waits longest.
+// Release ends an admitted request and admits the one that has waited longest.
 func (l *Limiter) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.release()
 }
 
-// release hands the free place on, so that no newcomer can take it before those
-// that wait. The caller holds the mutex.
+// release hands the slot on, so that no newcomer takes it before the requests that wait. The
+// caller holds the mutex.
 func (l *Limiter) release() {
 	oldest := l.waiting.Front()
 	if oldest == nil {

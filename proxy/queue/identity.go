@@ -29,7 +29,7 @@ func (p *Proxy) identify(h http.Header) identity {
 	}
 	return identity{
 		proxied: claim != "" && cert.FromActivator(p.cfg.Service),
-		cert:    cert.Told(p.cfg.Service),
+		cert:    cert.ForApp(p.cfg.Service),
 	}
 }
 

@@ -13,13 +13,12 @@ import (
 // MaxWait bounds how long a poll of the statistics may wait.
 const MaxWait = 5 * time.Minute
 
-// Handler answers GET ?since=N&wait=30s with the statistics of r as one
-// JSON object; see [wadi.Stats]. It answers at once if a second from N on had a
-// request. Else it waits: while a request is in flight until the second is over,
-// while idle until one comes, and at most for wait (0: not at all). So an idle
-// source costs nothing and a busy one answers once a second. Seconds below now
-// that an answer leaves out are zero. A since beyond now is of an earlier boot:
-// it is answered at once, so that the reader sees the other boot.
+// Handler answers GET ?since=N&wait=30s with the statistics of r as one JSON object; see
+// [wadi.Stats]. It answers at once if a second from N on had a request. Else it waits: until
+// the second is over if a request is in flight, until a request comes if there is none, and
+// at most for wait (0: not at all). So an idle source costs nothing and a busy one answers
+// once a second. Seconds below now that an answer leaves out are zero. A since beyond now is
+// of an earlier boot: it is answered at once, so that the reader sees the new boot.
 //
 // The functions in annotate may set headers of an answer, just before it is sent.
 func Handler(r *Recorder, annotate ...func(http.Header)) http.Handler {
@@ -52,7 +51,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if wait > 0 && since <= h.clock.Now() { // A later one was told by another boot of this source.
+	if wait > 0 && since <= h.clock.Now() { // A later second is of another boot of this source.
 		h.wait(r.Context(), since, wait)
 	}
 	deadline.EndUnread(w, r)
@@ -83,20 +82,19 @@ func query(r *http.Request) (since int64, wait time.Duration, err error) {
 	return since, min(wait, MaxWait), nil
 }
 
-// wait returns when there is something to tell from since on, when the clock is
-// woken, or after limit.
+// wait returns when there is a sample from since on, when the clock is woken, or after limit.
 func (h *handler) wait(ctx context.Context, since int64, limit time.Duration) {
 	expired := time.NewTimer(limit)
 	defer expired.Stop()
 	_, before := h.clock.lastWake()
 	for {
-		active := h.clock.listen() // Before looking, so that nothing is missed.
+		active := h.clock.listen() // Before the check, so that nothing is missed.
 		have, coming := h.pending(since)
 		wake, count := h.clock.lastWake()
 		if have || count != before || wake >= since && wake < h.clock.Now() {
 			return
 		}
-		var over <-chan time.Time // When the current second is over and can be told.
+		var over <-chan time.Time // When the current second is over.
 		if coming || wake >= since {
 			over = time.After(time.Second - time.Since(h.clock.start)%time.Second)
 		}

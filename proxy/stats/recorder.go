@@ -14,15 +14,15 @@ import (
 )
 
 // Clock counts the seconds of a process since its start, by the monotonic clock.
-// All recorders that are served together share one, and tell it when they are no
-// longer idle.
+// All recorders that are served together share a clock, and signal it when they are no longer
+// idle.
 type Clock struct {
 	start time.Time
 
 	mu     sync.Mutex
-	active chan struct{} // Closed at the next activity; nil while nobody listens.
+	active chan struct{} // Closed at the next activity; nil: there is no listener.
 	woken  int64         // The second of the last Wake; -1 before the first.
-	wakes  int           // How many there were.
+	wakes  int           // Calls of Wake.
 }
 
 // NewClock returns a clock that starts now.
@@ -31,9 +31,9 @@ func NewClock() *Clock { return &Clock{start: time.Now(), woken: -1} }
 // Now is the current second; 0 is the first one.
 func (c *Clock) Now() int64 { return int64(time.Since(c.start) / time.Second) }
 
-// Wake ends every poll of the statistics that waits now. A reader whose last
-// answer is older than this second or of this second is answered once more when
-// the second is over, so that no change is missed between two polls.
+// Wake ends every poll of the statistics that waits now. A reader whose last answer is of this
+// second or older is answered again when the second is over, so that no change is missed
+// between two polls.
 func (c *Clock) Wake() {
 	now := c.Now()
 	c.mu.Lock()
@@ -43,7 +43,7 @@ func (c *Clock) Wake() {
 	c.signal()
 }
 
-// signal tells those that listen.
+// signal wakes the listeners.
 func (c *Clock) signal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,35 +63,35 @@ func (c *Clock) listen() <-chan struct{} {
 	return c.active
 }
 
-// lastWake is the second of the last Wake, or -1, and how many there were.
+// lastWake is the second of the last Wake, or -1, and the number of calls.
 func (c *Clock) lastWake() (second int64, count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.woken, c.wakes
 }
 
-// Recorder keeps what one revision's requests did at one source in each second:
-// the exact integral of their number over time, and how many began. It keeps
-// only the seconds in which something happened, so an idle one is small.
+// Recorder keeps the statistics of one revision's requests at one source for each second: the
+// exact integral of their number over time, and how many began. It keeps only the seconds in
+// which something happened, so an idle recorder is small.
 type Recorder struct {
 	clock                  *Clock
 	source, boot, revision string
 	history                int64 // In seconds.
 
 	mu       sync.Mutex
-	at       time.Duration // Up to when everything is counted.
+	at       time.Duration // Everything before it is counted.
 	inFlight int64
 	proxied  int64
 	current  second   // The second that at lies in.
-	past     []second // Ordered ring from head on; holds no second in which nothing happened.
+	past     []second // Ordered ring from head on, without seconds in which nothing happened.
 	head     int
 	size     int
 	total    time.Duration // Integral since the start.
 	begun    uint64        // Since the start.
 }
 
-// second is what happened in one whole second. The integrals are in requests
-// times nanoseconds, so that sums are exact.
+// second has the numbers of one whole second. The integrals are in requests times
+// nanoseconds, so that sums are exact.
 type second struct {
 	n                   int64
 	busy, busyProxied   int64
@@ -116,8 +116,8 @@ func (c *Clock) NewRecorder(source, boot, revision string, history time.Duration
 // Revision is the revision whose requests r counts.
 func (r *Recorder) Revision() string { return r.revision }
 
-// Begin counts a request until end is called. Proxied says that an activator
-// counts it too. Further calls of end do nothing.
+// Begin counts a request until end is called. Proxied says that an activator also counts it.
+// Further calls of end do nothing.
 func (r *Recorder) Begin(proxied bool) (end func()) {
 	r.Enter(proxied)
 	var ended atomic.Bool
@@ -128,8 +128,8 @@ func (r *Recorder) Begin(proxied bool) (end func()) {
 	}
 }
 
-// Enter counts a request until Leave is called, once, with the same proxied, which
-// says that an activator counts it too. Unlike Begin it allocates nothing.
+// Enter counts a request until Leave is called, once and with the same proxied: whether an
+// activator also counts it. Unlike Begin it allocates nothing.
 func (r *Recorder) Enter(proxied bool) {
 	r.mu.Lock()
 	r.advance()
@@ -174,8 +174,8 @@ func (r *Recorder) Totals() (busySeconds float64, begun uint64) {
 	return r.total.Seconds(), r.begun
 }
 
-// Snapshot is what r knows of the whole seconds from since on. Seconds below Now
-// that are not among the samples are zero, unless they are older than the history.
+// Snapshot returns the samples of the whole seconds from since on. Seconds below Now that are
+// not among the samples are zero, unless they are older than the history.
 func (r *Recorder) Snapshot(since int64) wadi.Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -204,8 +204,8 @@ func (s second) sample() wadi.Sample {
 	}
 }
 
-// pending says whether r has, or will have when this second is over, a sample of
-// a second from since on.
+// pending says whether r has a sample of a second from since on, and whether it will have one
+// when this second is over.
 func (r *Recorder) pending(since int64) (have, coming bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,8 +215,8 @@ func (r *Recorder) pending(since int64) (have, coming bool) {
 	return have, coming
 }
 
-// advance counts the requests in flight from the last time up to now, and closes
-// the seconds that are over. The caller holds the mutex.
+// advance counts the requests in flight since the last call, and closes the seconds that are
+// over. The caller holds the mutex.
 func (r *Recorder) advance() {
 	now := max(r.at, time.Since(r.clock.start))
 	if r.inFlight == 0 {
@@ -224,7 +224,7 @@ func (r *Recorder) advance() {
 		r.at = now
 		return
 	}
-	// A request may have lasted longer than the history: no need to walk all of it.
+	// Requests may have lasted longer than the history: the seconds before it are skipped.
 	oldest := time.Duration(int64(now/time.Second)-r.history) * time.Second
 	if r.at < oldest {
 		r.total += time.Duration(r.inFlight) * (oldest - r.at)
@@ -258,17 +258,17 @@ func (r *Recorder) turn(n int64) {
 func (r *Recorder) push(s second) {
 	r.drop(s.n - r.history + 1)
 	if r.size == len(r.past) {
-		grown := make([]second, min(max(8, 2*len(r.past)), int(r.history)))
+		larger := make([]second, min(max(8, 2*len(r.past)), int(r.history)))
 		for i := range r.size {
-			grown[i] = r.past[(r.head+i)%len(r.past)]
+			larger[i] = r.past[(r.head+i)%len(r.past)]
 		}
-		r.past, r.head = grown, 0
+		r.past, r.head = larger, 0
 	}
 	r.past[(r.head+r.size)%len(r.past)] = s
 	r.size++
 }
 
-// forget drops what is older than the history, and the ring when it is empty.
+// forget drops the seconds older than the history, and the ring if it is empty.
 func (r *Recorder) forget() {
 	r.drop(int64(r.at/time.Second) - r.history)
 	if r.size == 0 {

@@ -29,7 +29,7 @@ func (l *Listener) StopAccepting() {
 		_ = l.Listener.Close() // Nothing was written.
 		return
 	}
-	l.below.LastCall() // Ends Accept.
+	l.below.Drain() // Ends Accept.
 }
 
 // Accepted is closed when the last connection was accepted after StopAccepting.
