@@ -22,13 +22,13 @@ type request struct {
 	set    *wadi.RouteRevision
 	record *RequestRecord // Nil: none is kept.
 	caller string         // As the mesh names it.
-	mesh   bool           // It came over the mesh listener: the caller's certificate is verified.
 
 	arrived  time.Time
-	quiet    bool // It doesn't wake, and is not counted as activity.
 	body     *replay.Body
 	sent     atomic.Int32 // How often it was sent to an instance.
 	repeated bool         // It was sent again after an app may have seen it.
+	quiet    bool         // It doesn't wake, and is not counted as activity.
+	mesh     bool         // It came over the mesh listener: the caller's certificate is verified.
 	ctx      *attempt     // Of the present attempt, or of the next.
 	first    attempt
 
@@ -38,10 +38,10 @@ type request struct {
 	callerQueue         *callerQueue        // Nil: it does not wait.
 	waitDeadline        time.Time           // Zero: it has not waited yet.
 	waitEndsWithRequest bool                // waitDeadline is the whole request's, not the queue's.
+	oldest              bool                // It was the oldest one waiting when the first instance became ready.
 	deadline            time.Time           // Of the whole request; zero: none.
 	upgraded            *deadline.Upgraded
 	expired             chan struct{} // Made when its deadline has passed; closed when its connection's are set.
-	oldest              bool          // It was the oldest one waiting when the first instance became ready.
 
 	queueKey string          // The caller, as the queue takes turns by it.
 	conn     syscall.RawConn // The loop checks it while the request waits, if net/http doesn't; nil: it does.
