@@ -9,8 +9,8 @@ import (
 )
 
 // A revision that failed for a reason outside of it is tried again when its service
-// is submitted again, by whoever leads then, and serves those who wait once it is
-// ready. Nobody who asks meanwhile reads that it has failed.
+// is submitted again, also by another leader, and serves waiting requests once it is
+// ready. The status does not say meanwhile that it has failed.
 func TestLeader_TriesAgainWhatFailed(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, _ string, again func() *leader) {
 		c.mu.Lock()
@@ -42,7 +42,7 @@ func TestLeader_TriesAgainWhatFailed(t *testing.T) {
 		}
 
 		submit()
-		l := again() // Who asked for it does not lead any more.
+		l := again() // Another leader than the one that began it.
 		c.mu.Lock()
 		delete(c.cantRun, two)
 		c.mu.Unlock()

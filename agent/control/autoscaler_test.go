@@ -19,7 +19,7 @@ func TestLeader_CountSetByHandStandsForAWhile(t *testing.T) {
 		c.setLoad(id, 5)
 		time.Sleep(5 * time.Second)
 		c.mu.Lock()
-		c.handAt = time.Now()
+		c.byHandAt = time.Now()
 		c.set(id, c.jobs[id].body, 3)
 		c.mu.Unlock()
 		time.Sleep(55 * time.Second)
@@ -59,7 +59,7 @@ func TestLeader_PanicIsStoredSoon(t *testing.T) {
 		id := c.submit("hello")
 		c.setLoad(id, 5)
 		time.Sleep(time.Second)
-		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.Max = 1 }) // Nothing else will make anybody look.
+		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.Max = 1 }) // Nothing else causes a pass.
 		time.Sleep(10*time.Second + 300*time.Millisecond)              // Between the turns of controller and autoscaler.
 		c.setLoad(id, 95)
 		c.backlog.Add(id)
@@ -72,8 +72,8 @@ func TestLeader_PanicIsStoredSoon(t *testing.T) {
 	})
 }
 
-// Before instances go, everybody is asked once more: what an open poll has not told
-// keeps them.
+// Before a count is lowered, every source is read once more: load that an open poll has
+// not reported keeps the instances.
 func TestAutoscaler_LowersOnlyWhatIsConfirmed(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		id := c.submit("hello")
@@ -81,7 +81,7 @@ func TestAutoscaler_LowersOnlyWhatIsConfirmed(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 4)
 		c.mu.Lock()
-		c.untold = map[string]float64{id: 35}
+		c.unreported = map[string]float64{id: 35}
 		c.load[id] = 0
 		c.mu.Unlock()
 		time.Sleep(time.Minute)

@@ -10,8 +10,8 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 )
 
-// A client that ends instances before their requests may be over is told of; one that
-// does not is not, and after it is set right it is over.
+// The condition names a client that ends instances before their requests may be over, and
+// only such a client. It ends once the client is set right.
 func TestDrains_LimitIsReported(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, _ *leader) {
 		time.Sleep(time.Second)
@@ -26,7 +26,7 @@ func TestDrains_LimitIsReported(t *testing.T) {
 			c.killAfter = step.limit
 			c.change()
 			c.mu.Unlock()
-			time.Sleep(40 * time.Second) // Longer than between two looks at everything.
+			time.Sleep(40 * time.Second) // Longer than between two rechecks.
 			s, err := c.Load(t.Context(), "hello")
 			if err != nil {
 				t.Fatal(err)

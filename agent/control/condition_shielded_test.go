@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// An app that can be reached past its queue-proxy is told of while that is so, at zero
-// too, and once in an event.
+// A condition names an app that can be reached past its queue-proxy, at zero too, and one
+// event does.
 func TestController_ReportsExposedApps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		var at atomic.Pointer[string] // Nil: nobody knows.
+		var at atomic.Pointer[string] // Nil: not reported.
 		c.wide = func(string) (string, bool) {
 			if p := at.Load(); p != nil {
 				return *p, true
@@ -26,7 +26,7 @@ func TestController_ReportsExposedApps(t *testing.T) {
 		c.submit("hello")
 		check := func(when string, told bool, events int) {
 			t.Helper()
-			time.Sleep(35 * time.Second) // Everything is looked at twice a minute.
+			time.Sleep(35 * time.Second) // Longer than between two rechecks.
 			synctest.Wait()
 			got := ""
 			for _, cond := range c.service("hello").Status.Conditions {
@@ -63,12 +63,12 @@ func TestController_ReportsExposedApps(t *testing.T) {
 	})
 }
 
-// Instances that could not be shielded are told of, whether their app can be reached or
-// not, and each of the two once in an event.
+// A condition names instances that could not be shielded, whether their app can be reached
+// or not. Each of the two is one event.
 func TestController_ReportsUnshieldedInstances(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		var at, why atomic.Pointer[string] // Nil: nobody knows.
+		var at, why atomic.Pointer[string] // Nil: not reported.
 		of := func(p *atomic.Pointer[string]) func(string) (string, bool) {
 			return func(string) (string, bool) {
 				if s := p.Load(); s != nil {
@@ -77,13 +77,13 @@ func TestController_ReportsUnshieldedInstances(t *testing.T) {
 				return "", false
 			}
 		}
-		c.wide, c.bare = of(&at), of(&why)
+		c.wide, c.unshielded = of(&at), of(&why)
 		l, stop := lead(t, c)
 		defer stop()
 		c.submit("hello")
 		check := func(when, reason, message string, events ...string) {
 			t.Helper()
-			time.Sleep(35 * time.Second) // Everything is looked at twice a minute.
+			time.Sleep(35 * time.Second) // Longer than between two rechecks.
 			synctest.Wait()
 			var gotReason, got string
 			for _, cond := range c.service("hello").Status.Conditions {

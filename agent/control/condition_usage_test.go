@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 )
 
-// Whoever scales by what instances use, and can't know it, is told why.
+// A service that is scaled by usage has a condition that says why usage can't be read.
 func TestController_ReportsUnreadUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
@@ -30,7 +30,7 @@ func TestController_ReportsUnreadUsage(t *testing.T) {
 		defer end()
 		want := func(when string, want []wadi.Condition) {
 			t.Helper()
-			time.Sleep(35 * time.Second) // Everything is looked at twice a minute.
+			time.Sleep(35 * time.Second) // Longer than between two rechecks.
 			synctest.Wait()
 			var got []wadi.Condition
 			for _, cond := range c.service("hello").Status.Conditions {

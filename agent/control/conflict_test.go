@@ -7,8 +7,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// What is amiss with a route that is carried all the same is told, and keeps nothing
-// from zero.
+// A conflict of a route that is carried all the same is reported, and does not prevent
+// zero.
 func TestController_ReportsConflicts(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		c.submit("hello")
@@ -37,7 +37,7 @@ func TestController_ReportsConflicts(t *testing.T) {
 func TestLeader_NotReadyBeforeTheRouteIsCarried(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		c.mu.Lock()
-		c.deaf = true
+		c.ignoresRoutes = true
 		c.mu.Unlock()
 		id := c.submit("hello")
 		time.Sleep(10 * time.Second)
@@ -45,7 +45,7 @@ func TestLeader_NotReadyBeforeTheRouteIsCarried(t *testing.T) {
 			t.Errorf("revision is %s, service %s: %+v", s.State.Revisions[id].Phase, s.Status.Phase, s.Status.Conditions)
 		}
 		c.mu.Lock()
-		c.deaf = false
+		c.ignoresRoutes = false
 		c.mu.Unlock()
 		time.Sleep(5 * time.Second)
 		if s := c.service("hello"); s.Status.Phase != "ready" {

@@ -152,7 +152,7 @@ func TestLeader_NextTermGoesOn(t *testing.T) {
 	})
 }
 
-// A service that can't be read, as one whose key nobody can decode, is tried again with
+// A service that can't be read, because its key can't be decoded, is tried again with
 // pauses, and is there as soon as it can.
 func TestLeader_CantReadAService(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, l *leader) {

@@ -15,8 +15,8 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 )
 
-// Whoever deletes a service that is called all the time does not fight its callers: they
-// are led away before the first job goes, and nothing is registered any more.
+// The deletion of a service that is called all the time does not fight its callers: they
+// are routed away before the first job is purged, and nothing is registered any more.
 func TestLeader_DeleteUnderCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
@@ -57,7 +57,7 @@ func TestLeader_DeleteWithoutTheLayers(t *testing.T) {
 		id := c.submit("hello")
 		time.Sleep(3 * time.Second)
 		c.mu.Lock()
-		c.deaf = true
+		c.ignoresRoutes = true
 		c.mu.Unlock()
 		if err := c.edit("hello", func(s *wadi.Stored) { s.Deleting = true }); err != nil {
 			t.Fatal(err)
@@ -98,8 +98,8 @@ func (f *forgetful) Register(ctx context.Context, body json.RawMessage, count in
 	return index, err
 }
 
-// A wake that read its service before that was deleted leaves no job behind, of which
-// nobody would know.
+// A wake that read its service before the deletion leaves no job behind, of which no loop
+// would know.
 func TestWaker_TakesBackWhatIsForgotten(t *testing.T) {
 	for name, f := range map[string]*forgetful{
 		"forgotten before the registration": {before: true},
@@ -178,7 +178,7 @@ func TestLeader_Delete(t *testing.T) {
 }
 
 // While the instances of a service that is deleted finish what they have, its status
-// says what that is; and each job's end is told once, though Nomad lists it for a while.
+// says what that is. Each purge is one event, though Nomad lists the job for a while.
 func TestLeader_DeleteReportsWhatItWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
@@ -213,13 +213,13 @@ func TestLeader_DeleteReportsWhatItWaitsFor(t *testing.T) {
 			}
 		}
 		if purged != 1 {
-			t.Errorf("%d times it is told that the job was purged, want once", purged)
+			t.Errorf("the purge is %d events, want one", purged)
 		}
 	})
 }
 
-// A service whose entries somebody else's need goes all the same, and it is said what
-// stays.
+// A service whose entries foreign ones refer to is deleted all the same, and an event says
+// what stays.
 func TestLeader_DeleteEndsAtForeignEntries(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		c.submit("hello")

@@ -42,7 +42,7 @@ func TestLeader_DiagnosisIsAnEvent(t *testing.T) {
 		}
 		for _, why := range reasons {
 			if told[why] != 1 {
-				t.Errorf("%q was told %d times, want once", why, told[why])
+				t.Errorf("%q is %d events, want one", why, told[why])
 			}
 		}
 	})

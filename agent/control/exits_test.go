@@ -14,7 +14,7 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 )
 
-// ending is a cluster whose tasks end, of which Nomad keeps telling for a while.
+// ending is a cluster whose tasks end. Nomad lists their exits for a while.
 type ending struct {
 	*cluster
 	mu    sync.Mutex
@@ -31,7 +31,7 @@ func newEnding() *ending {
 	return e
 }
 
-// ends has a task end now; of the last ten Nomad tells.
+// ends has a task end now. Nomad lists the last ten exits.
 func (e *ending) ends(x wadi.Exit) {
 	e.mu.Lock()
 	x.At = time.Now().UnixNano()
@@ -67,9 +67,8 @@ func toldOf(l *leader, types ...string) (out []string) {
 	return out
 }
 
-// Tasks that end though nobody told them to are told of, each by its name, though the
-// revision is ready: with a counter rather than again and again, and for no longer than
-// it lasts.
+// Tasks that end unexpectedly are reported by name, though the revision is ready: with a
+// counter instead of more and more events, and only while it lasts.
 func TestController_ReportsExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newEnding()
@@ -113,13 +112,13 @@ func TestController_ReportsExits(t *testing.T) {
 			t.Errorf("got %+v, want that of memory with its number", cond)
 		}
 
-		// Who leads next goes on counting, and tells nothing again.
+		// The next leader goes on counting, and repeats no event.
 		stop()
 		l, stop = lead(t, c.cluster)
 		defer stop()
 		time.Sleep(10 * time.Second)
 		if again := toldOf(l, "OutOfMemory", "Exited", "Restarted"); len(again) > 0 {
-			t.Errorf("the next leader tells %q again", again)
+			t.Errorf("the next leader repeats %q", again)
 		}
 		for range 28 {
 			c.ends(wadi.Exit{Instance: "0123456789", Task: "web", Code: 137, Signal: 9, OOM: true})

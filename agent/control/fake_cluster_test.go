@@ -16,7 +16,7 @@ type view struct{ *cluster }
 func (v view) Synced(string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return !v.silent
+	return !v.disconnected
 }
 
 func (v view) Usable(ns string) bool { return v.Synced(ns) }
@@ -48,7 +48,7 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 func (v view) Diagnosis(_, id string) (string, time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.looks++
+	v.reads++
 	return v.cantRun[id], time.Time{}
 }
 
@@ -63,7 +63,7 @@ func (v view) Set([]control.MeasuredRevision, []control.Source) {}
 func (v view) ReadyCount(id string) (int, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.unasked {
+	if v.readyUnknown {
 		return 0, false
 	}
 	n := 0
@@ -103,7 +103,7 @@ func (v view) Confirm(_ context.Context, id string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.scales = append(v.scales, id+" confirmed")
-	if l, ok := v.untold[id]; ok {
+	if l, ok := v.unreported[id]; ok {
 		v.load[id] = l
 	}
 }

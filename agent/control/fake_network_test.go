@@ -17,7 +17,7 @@ func (l layer) Apply(_ context.Context, r wadi.Route) error {
 	switch {
 	case l.foreign != "":
 		return fmt.Errorf("%w: %s", wadi.ErrForeign, l.foreign)
-	case !l.deaf:
+	case !l.ignoresRoutes:
 		l.layers[r.Service] = r
 	}
 	return nil

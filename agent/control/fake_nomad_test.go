@@ -20,56 +20,56 @@ const startTime = 200 * time.Millisecond
 // cluster is a small Nomad with its instances, a store and the network layers,
 // in memory. Instances that may start become ready after startTime.
 type cluster struct {
-	mu        sync.Mutex
-	jobs      map[string]*job
-	nextID    int
-	index     uint64
-	cantRun   map[string]string // Revisions whose instances never become ready, and why.
-	silent    bool              // Nomad's event stream is away.
-	unasked   bool              // No instance has been asked yet whether it is ready.
-	slow      time.Duration     // How long instances take to become ready, if longer than startTime.
-	load      map[string]float64
-	quiet     map[string]time.Time // Since when a revision has no load.
-	handLate  int                  // How often it is not known yet who scaled.
-	handAt    time.Time            // When somebody scaled by hand last.
-	away      bool                 // Nomad does not answer.
-	stale     bool                 // The next guarded call meets another change.
-	behind    bool                 // The event stream has not told of the jobs' last changes.
-	scales    []string
-	changed   chan struct{}
-	stored    map[string]wadi.Stored
-	watch     func([]string)
-	layers    map[string]wadi.Route
-	edits     control.Edits
-	wide      func(string) (string, bool)
-	bare      func(string) (string, bool) // Unshielded.
-	deaf      bool                        // The network layers take a route, and don't carry it.
-	foreign   string                      // Why the network layers can't be programmed; empty: they can.
-	applied   int
-	statuses  int
-	callers   control.Callers
-	unread    func(revision string) string
-	exits     func(namespace, revision string) []wadi.Exit
-	needed    error // Why layers don't let go of a service.
-	registers int
-	untold    map[string]float64 // Load that is only known of who is asked once more.
-	calls     []string           // What Nomad and the store were asked for.
-	backlog   *backlog.Set
-	waking    func() <-chan struct{}
-	looks     int           // How often the leader looked at a revision.
-	ends      time.Duration // How long instances of a stopped job take to end.
-	drains    func(string) string
-	orders    control.Orders
-	draining  map[string]bool // Nodes; each instance has one of its own, named as it is.
-	unready   map[string]bool // Instances.
-	killAfter time.Duration   // How long a client has let instances drain; 0: it has ended none.
-	late      time.Duration   // How long after a purge the job is still listed.
-	purged    map[string]listed
-	unloaded  error         // Why no service can be read; nil: each can.
-	loads     int           // How often that was tried.
-	plans     int           // How often Nomad was asked for a plan.
-	planning  chan struct{} // Nil, or closed when plans are answered.
-	planErr   error         // Why none can be made; nil: they can.
+	mu            sync.Mutex
+	jobs          map[string]*job
+	nextID        int
+	index         uint64
+	cantRun       map[string]string // Revisions whose instances never become ready, and why.
+	disconnected  bool              // Nomad's event stream is away.
+	readyUnknown  bool              // No instance has been asked yet whether it is ready.
+	slow          time.Duration     // How long instances take to become ready, if longer than startTime.
+	load          map[string]float64
+	quiet         map[string]time.Time // Since when a revision has no load.
+	byHandUnknown int                  // How often it is not known yet whether a count was set by hand.
+	byHandAt      time.Time            // When a count was last set by hand.
+	away          bool                 // Nomad does not answer.
+	stale         bool                 // The next guarded call meets another change.
+	behind        bool                 // The event stream lacks the jobs' last changes.
+	scales        []string
+	changed       chan struct{}
+	stored        map[string]wadi.Stored
+	watch         func([]string)
+	layers        map[string]wadi.Route
+	edits         control.Edits
+	wide          func(string) (string, bool)
+	unshielded    func(string) (string, bool)
+	ignoresRoutes bool   // The network layers take a route, and don't carry it.
+	foreign       string // Why the network layers can't be programmed; empty: they can.
+	applied       int
+	statuses      int
+	callers       control.Callers
+	unread        func(revision string) string
+	exits         func(namespace, revision string) []wadi.Exit
+	needed        error // Why layers don't let go of a service.
+	registers     int
+	unreported    map[string]float64 // Load that is known only after Confirm.
+	calls         []string           // What Nomad and the store were asked for.
+	backlog       *backlog.Set
+	waking        func() <-chan struct{}
+	reads         int           // How often the leader has read a revision.
+	ends          time.Duration // How long instances of a stopped job take to end.
+	drains        func(string) string
+	orders        control.Orders
+	draining      map[string]bool // Nodes; each instance has one of its own, named as it is.
+	unready       map[string]bool // Instances.
+	killAfter     time.Duration   // How long a client has let instances drain; 0: it has ended none.
+	late          time.Duration   // How long after a purge the job is still listed.
+	purged        map[string]listed
+	unloaded      error         // Why no service can be read; nil: each can.
+	loads         int           // How often that was tried.
+	plans         int           // How often Nomad was asked for a plan.
+	planning      chan struct{} // Nil, or closed when plans are answered.
+	planErr       error         // Why none can be made; nil: they can.
 }
 
 type job struct {
@@ -201,11 +201,11 @@ func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, "ScaledByHand")
-	if c.handLate > 0 {
-		c.handLate--
+	if c.byHandUnknown > 0 {
+		c.byHandUnknown--
 		return time.Time{}, false, errors.New("the history ends before that")
 	}
-	return c.handAt, !c.handAt.IsZero() && c.jobs[id].Count == count, nil
+	return c.byHandAt, !c.byHandAt.IsZero() && c.jobs[id].Count == count, nil
 }
 
 func (c *cluster) Evaluate(context.Context, string, string) error { return nil }

@@ -45,7 +45,7 @@ func (c *cluster) observers() (o control.Observers) {
 	if c.drains != nil {
 		o.Instances = reports{c}
 	}
-	if c.wide != nil || c.bare != nil {
+	if c.wide != nil || c.unshielded != nil {
 		o.Exposure = reports{c}
 	}
 	if c.exits != nil {
@@ -67,7 +67,7 @@ func (r reports) Exits(ns, id string) []wadi.Exit { return r.c.exits(ns, id) }
 
 func (r reports) Wide(id string) (string, bool) { return reported(r.c.wide, id) }
 
-func (r reports) Unshielded(id string) (string, bool) { return reported(r.c.bare, id) }
+func (r reports) Unshielded(id string) (string, bool) { return reported(r.c.unshielded, id) }
 
 func reported(of func(string) (string, bool), id string) (string, bool) {
 	if of == nil {
@@ -176,7 +176,7 @@ func (c *cluster) scaled() []string {
 	return slices.DeleteFunc(slices.Clone(c.scales), func(s string) bool { return strings.HasSuffix(s, " confirmed") })
 }
 
-// notify tells the leader that somebody submitted a service.
+// notify tells the leader that a service was submitted.
 func (c *cluster) notify(name string) {
 	c.mu.Lock()
 	watch := c.watch

@@ -18,7 +18,7 @@ func TestMigration_OneMoreFirst(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		wantCount(t, c, id, 2)
 		time.Sleep(time.Minute)
-		wantCount(t, c, id, 2) // One more, and not one more at every look.
+		wantCount(t, c, id, 2) // One more, and not one more at every pass.
 
 		c.mu.Lock() // Nomad has moved it: the new one has the old one's name, and starts.
 		c.jobs[id].allocs[0] = alloc{"alloc-9", time.Now()}

@@ -8,13 +8,13 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// edits tells of edits of one service.
+// edits are edits of one service.
 type edits chan struct{}
 
 func (e edits) News() <-chan struct{}  { return e }
 func (e edits) Take() ([]string, bool) { return []string{"hello"}, false }
 
-// editLayers has somebody edit what the network layers carry of hello.
+// editLayers edits what the network layers carry of hello.
 func (c *cluster) editLayers(e edits) {
 	c.mu.Lock()
 	c.layers["hello"] = wadi.Route{}
@@ -25,8 +25,8 @@ func (c *cluster) editLayers(e edits) {
 	}
 }
 
-// What somebody edits is put back at once, with an event; whoever does it again and
-// again is answered less and less often, and one who comes back later at once again.
+// An edit is undone at once, with an event. Repeated edits are undone less and less often,
+// and one that comes much later at once again.
 func TestLeader_PutsBackWhatIsEdited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()

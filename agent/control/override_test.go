@@ -21,7 +21,7 @@ func (c *cluster) override(t *testing.T, revision string, count int, d time.Dura
 	c.change1(t, func(s *wadi.Stored) { s.Overrides = overrides })
 }
 
-// change1 changes the service hello as somebody outside does.
+// change1 changes the stored service hello.
 func (c *cluster) change1(t *testing.T, f func(*wadi.Stored)) {
 	t.Helper()
 	if err := c.edit("hello", f); err != nil {
@@ -55,7 +55,7 @@ func ledBy(t *testing.T, orders control.Orders, test func(t *testing.T, c *clust
 	})
 }
 
-func TestHold_InForceAtOnceAndEndsByItself(t *testing.T) {
+func TestOverride_InForceAtOnceAndEndsByItself(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
 		c.override(t, "", 3, 30*time.Second)
 		time.Sleep(time.Second)
@@ -72,7 +72,7 @@ func TestHold_InForceAtOnceAndEndsByItself(t *testing.T) {
 	})
 }
 
-func TestHold_EndedByHand(t *testing.T) {
+func TestOverride_EndedByHand(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
 		c.override(t, id, 3, time.Hour)
 		time.Sleep(time.Second)
@@ -83,9 +83,9 @@ func TestHold_EndedByHand(t *testing.T) {
 	})
 }
 
-// At an override of zero nothing is raised, but who waits is served: the wake is left
-// alone until nothing is in flight.
-func TestHold_OfZero(t *testing.T) {
+// At an override of zero nothing is raised, but waiting requests are served: the woken
+// instance stays until nothing is in flight.
+func TestOverride_OfZero(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
 		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.Min = 1 })
 		c.override(t, "", 0, time.Minute)
@@ -109,7 +109,7 @@ func TestHold_OfZero(t *testing.T) {
 }
 
 // An override of the service is of whichever revision has the traffic.
-func TestHold_FollowsTheTraffic(t *testing.T) {
+func TestOverride_FollowsTheTraffic(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, one string, _ func() *leader) {
 		c.override(t, "", 3, time.Hour)
 		time.Sleep(time.Second)
@@ -123,7 +123,7 @@ func TestHold_FollowsTheTraffic(t *testing.T) {
 }
 
 // Of two revisions that share the traffic it is the one with more of it.
-func TestHold_OfTheMainRevision(t *testing.T) {
+func TestOverride_OfTheMainRevision(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, one string, _ func() *leader) {
 		two := c.submit("hello")
 		c.setLoad(two, 5)
@@ -139,11 +139,11 @@ func TestHold_OfTheMainRevision(t *testing.T) {
 }
 
 // An override is newer than a count that was set by hand, and wins.
-func TestHold_AfterAScaleByHand(t *testing.T) {
+func TestOverride_AfterAScaleByHand(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
 		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
 		c.mu.Lock()
-		c.handAt = time.Now()
+		c.byHandAt = time.Now()
 		c.set(id, c.jobs[id].body, 4)
 		c.mu.Unlock()
 		time.Sleep(5 * time.Second)
@@ -154,14 +154,14 @@ func TestHold_AfterAScaleByHand(t *testing.T) {
 	})
 }
 
-// Nomad writes who scaled after the count itself: until it says so nothing is lowered,
-// and what never becomes known is nobody's.
+// Nomad writes its scaling history after the count. Until then nothing is lowered, and a
+// count whose origin never becomes known was not set by hand.
 func TestByHand_KnownLater(t *testing.T) {
 	for late, want := range map[int]int{1: 4, 3: 4, 1000: 1} {
 		led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
 			c.change1(t, func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
 			c.mu.Lock()
-			c.handAt, c.handLate = time.Now(), late
+			c.byHandAt, c.byHandUnknown = time.Now(), late
 			c.set(id, c.jobs[id].body, 4)
 			c.mu.Unlock()
 			time.Sleep(40 * time.Second)
@@ -170,12 +170,12 @@ func TestByHand_KnownLater(t *testing.T) {
 	}
 }
 
-// What a person scaled stands for its time, whoever comes to lead meanwhile.
+// A count that was set by hand stands for its time, under another leader too.
 func TestByHand_StandsAcrossLeaders(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
 		c.change1(t, func(s *wadi.Stored) { s.Service.Scale.ManualHold = wadi.Duration(time.Minute) })
 		c.mu.Lock()
-		c.handAt = time.Now()
+		c.byHandAt = time.Now()
 		c.set(id, c.jobs[id].body, 3)
 		c.mu.Unlock()
 		time.Sleep(5 * time.Second)
@@ -193,7 +193,7 @@ func TestByHand_StandsAcrossLeaders(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		wantCount(t, c, id, 1)
 
-		l = again() // Long after, nobody is told of it any more.
+		l = again() // Long after, there is no event about it any more.
 		c.setLoad(id, 35)
 		time.Sleep(5 * time.Second)
 		wantCount(t, c, id, 4)

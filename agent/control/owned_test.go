@@ -27,12 +27,12 @@ func TestOwned_AfterARestore(t *testing.T) {
 	}
 	o.Add("hello-00001", 41)
 	if got := o.Index("hello-00001"); got != 41 {
-		t.Errorf("after a change of ours: %d, want 41", got)
+		t.Errorf("after a change by this agent: %d, want 41", got)
 	}
 }
 
-// To change the count of a job that somebody may have edited makes it none that is as it
-// was stored.
+// A changed count does not make a job that may have been edited one that is as it was
+// stored.
 func TestOwned_ScaledFromWhatIsNotKnown(t *testing.T) {
 	var o control.Owned
 	o.Adopt("hello-00001", 100)

@@ -19,7 +19,7 @@ func TestController_SkipsServicesAtRest(t *testing.T) {
 			synctest.Wait()
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			return c.looks
+			return c.reads
 		}
 		before := looks()
 		time.Sleep(5 * time.Minute)
@@ -69,7 +69,7 @@ func TestLeader_ViewChangesWithWhatItShows(t *testing.T) {
 	})
 }
 
-// How many instances there are is counted again when Nomad tells of others.
+// Instances are counted again when Nomad reports other ones.
 func TestLeader_CountsInstancesThatCome(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
 		l := again()

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 )
 
-// obedient are instances that do what they are told, as queue-proxies do.
+// obedient are instances that obey orders, as queue-proxies do.
 type obedient struct {
 	mu    sync.Mutex
 	busy  map[string]int // Requests in flight.
@@ -27,7 +27,7 @@ type goer struct {
 	since, said time.Time
 }
 
-// isOver: it was not told again, so that it stays.
+// isOver: the order was not repeated, so the instance stays.
 func (g goer) isOver() bool { return time.Since(g.said) >= 10*time.Second }
 
 func (o *obedient) SendOrder(_ context.Context, ep wadi.Endpoint, order wadi.Order) (wadi.OrderAnswer, error) {
@@ -60,7 +60,7 @@ func (o *obedient) set(f func(*obedient)) {
 	f(o)
 }
 
-// told are the instances that are to go, sorted.
+// told are the instances with an order to drain, sorted.
 func (o *obedient) told() (ids []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,7 +109,7 @@ func TestScaleDown_WaitsForRequestsInFlight(t *testing.T) {
 	})
 }
 
-// Load that comes back needs no start: who was to go stays.
+// Load that comes back needs no start: draining instances stay.
 func TestScaleDown_LoadIsBack(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, again func() *leader) {
 		o.set(func(o *obedient) { o.busy["alloc-3"] = 1 })
@@ -132,7 +132,7 @@ func TestScaleDown_LoadIsBack(t *testing.T) {
 
 func TestScaleDown_ToZeroOnlyWithoutRequests(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
-		o.set(func(o *obedient) { o.busy["alloc-1"] = 1 }) // Which no statistics have told yet.
+		o.set(func(o *obedient) { o.busy["alloc-1"] = 1 }) // No statistics have reported it yet.
 		c.setLoad(id, 0)
 		c.override(t, "", 0, time.Hour)
 		time.Sleep(20 * time.Second)
@@ -143,14 +143,14 @@ func TestScaleDown_ToZeroOnlyWithoutRequests(t *testing.T) {
 	})
 }
 
-// Whoever was told long ago, and not again, has taken requests since: it goes as if it
-// were told for the first time.
+// An instance whose order expired long ago has taken requests since: it drains as if the
+// order were its first.
 func TestScaleDown_NomadWasAway(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		away := func(yes bool) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.silent = yes
+			c.disconnected = yes
 			c.change()
 		}
 		o.set(func(o *obedient) { o.busy["alloc-3"] = 1 })
@@ -170,14 +170,14 @@ func TestScaleDown_NomadWasAway(t *testing.T) {
 	})
 }
 
-// That nothing is known for a moment takes no order back: on a busy machine nobody would
-// ever have been told to go for long enough.
+// No order is cancelled because nothing is known for a moment: on a busy machine no drain
+// would ever last long enough.
 func TestScaleDown_NothingIsKnownForAMoment(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, _ func() *leader) {
 		unknown := func(yes bool) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.unasked = yes
+			c.readyUnknown = yes
 		}
 		o.set(func(o *obedient) { o.busy["alloc-2"] = 1 })
 		c.override(t, "", 0, 0) // Its load of 5 wants one.
@@ -200,7 +200,7 @@ func TestScaleDown_NothingIsKnownForAMoment(t *testing.T) {
 	})
 }
 
-// Who can't be told is stopped as ever, and its drain is all there is.
+// An instance that takes no orders is stopped without one; its own drain is all there is.
 func TestScaleDown_InstancesWithoutOrders(t *testing.T) {
 	leaving(t, func(t *testing.T, c *cluster, o *obedient, id string, again func() *leader) {
 		o.set(func(o *obedient) { o.deaf = true })

@@ -71,21 +71,21 @@ func TestLeader_UnseenTimeIsNoProgress(t *testing.T) {
 	}{
 		{"nomad is away", func(_ *testing.T, c *cluster, _ func() *leader) {
 			c.mu.Lock()
-			c.silent = true
+			c.disconnected = true
 			c.mu.Unlock()
 			time.Sleep(5 * time.Minute)
 			c.mu.Lock()
-			c.silent = false
+			c.disconnected = false
 			c.change()
 			c.mu.Unlock()
 		}},
 		{"nobody was asked", func(_ *testing.T, c *cluster, _ func() *leader) {
 			c.mu.Lock()
-			c.unasked = true
+			c.readyUnknown = true
 			c.mu.Unlock()
 			time.Sleep(5 * time.Minute)
 			c.mu.Lock()
-			c.unasked = false
+			c.readyUnknown = false
 			c.change()
 			c.mu.Unlock()
 		}},

@@ -42,8 +42,8 @@ func submittedRoute(s *wadi.Stored, latest string) wadi.Route {
 	return wadi.Route{}
 }
 
-// A new leader that knows of no job whether somebody has edited it scales at once: no plan
-// of Nomad's is waited for, and there are never many at a time.
+// A new leader that does not know yet which jobs were edited scales at once: it waits for
+// none of Nomad's plans, and asks for few at a time.
 func TestLeader_ScalesBeforeDriftIsChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
@@ -74,7 +74,7 @@ func TestLeader_ScalesBeforeDriftIsChecked(t *testing.T) {
 			t.Errorf("%d plans, want one for each job", first)
 		}
 
-		// What is stored of them is enough for whoever leads next.
+		// What is stored of them is enough for the next leader.
 		_, stop = lead(t, c)
 		defer stop()
 		time.Sleep(10 * time.Second)
@@ -82,13 +82,13 @@ func TestLeader_ScalesBeforeDriftIsChecked(t *testing.T) {
 		n := c.plans - first
 		c.mu.Unlock()
 		if n > 0 {
-			t.Errorf("%d plans in the next term, though nobody has changed a job", n)
+			t.Errorf("%d plans in the next term, though no job was changed", n)
 		}
 	})
 }
 
-// What was edited while nobody led is put back all the same, and so is what was edited
-// in a Nomad that was restored from before.
+// A job that was edited between two terms is put back, and so is one that was edited in a
+// Nomad that was restored to an earlier state.
 func TestLeader_NextTermFindsWhatWasEdited(t *testing.T) {
 	for name, index := range map[string]func(before uint64) uint64{
 		"edited":              func(before uint64) uint64 { return before + 1 },
@@ -122,8 +122,8 @@ func TestLeader_NextTermFindsWhatWasEdited(t *testing.T) {
 	}
 }
 
-// A new leader scales before it has looked at a job that was edited while nobody led. It
-// is looked at all the same.
+// A new leader scales a job before it has checked whether it was edited between two terms.
+// The job is checked all the same.
 func TestLeader_FindsWhatWasEditedThoughItHasScaledIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
@@ -152,7 +152,7 @@ func TestLeader_FindsWhatWasEditedThoughItHasScaledIt(t *testing.T) {
 	})
 }
 
-// A plan that fails is told, tried again with pauses, and keeps nothing else from being done.
+// A failed plan is reported and tried again with pauses, and does not block anything else.
 func TestLeader_PlansThatFail(t *testing.T) {
 	leading(t, func(t *testing.T, c *cluster, l *leader) {
 		id := c.submit("hello")

@@ -54,7 +54,7 @@ func TestLeader_Traffic(t *testing.T) {
 			t.Errorf("condition %+v, revisions %+v", r, s.Revisions)
 		}
 		time.Sleep(10 * time.Minute)
-		wantCount(t, c, one, 0) // It stays, though nobody calls.
+		wantCount(t, c, one, 0) // It stays, though there are no calls.
 	})
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A raise waits for wakes that are due or under way, and not for ever: whoever waits for
-// more instances waits too.
+// A raise waits for wakes that are due or under way, but not for ever: requests wait for
+// its instances too.
 func TestAutoscaler_WakesGoFirst(t *testing.T) {
 	for name, tt := range map[string]struct {
 		wakes  time.Duration // How long wakes go on; 0: there are none.

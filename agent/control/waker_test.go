@@ -56,8 +56,8 @@ func TestWaker(t *testing.T) {
 	}
 }
 
-// A service that is being deleted is not woken, whoever waits for it: the deletion would
-// not end.
+// A service that is being deleted is not woken, even if requests wait for it: the deletion
+// would not end.
 func TestWaker_NotWhatIsDeleted(t *testing.T) {
 	c := newCluster()
 	c.set("hello-00001", "x", 0)
