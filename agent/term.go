@@ -84,9 +84,9 @@ func (t *term) newController() *control.Controller {
 func (t *term) wireAutoscaler() {
 	a, s := t.agent, t.autoscaler
 	s.Counts, s.Cluster, s.Loads = t.nomad, t.cluster, t.meter
-	s.Orders, s.Draining = leaderOrders{a.activator, t.lease}, t.nodes.Draining
+	s.Orders, s.Nodes = leaderOrders{a.activator, t.lease}, t.nodes
 	s.Services, s.Wakeable = t.controller.Services, t.wakeable
-	s.Waking, s.Backlog = a.activator.Waking, a.activator.Backlog()
+	s.Wakes, s.Backlog = a.activator, a.activator.Backlog()
 	s.Ceiling, s.History, s.Events = a.cfg.Limits.MaxInstances, a.decisions, a.events
 	s.Owned, s.Log, s.Metrics = &a.owned, a.log.Named("autoscaler"), a.controlMetrics
 }

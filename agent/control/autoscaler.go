@@ -44,8 +44,8 @@ type Autoscaler struct {
 	Orders   Orders                                     // Nil: counts are lowered whatever is in flight.
 	Services func() *View                               // The controller's.
 	Wakeable func(service string) (ok bool, why string) // Whether a request would wake it.
-	Draining func() map[string]bool                     // Nodes that are drained. Nil: none is known.
-	Waking   func() <-chan struct{}                     // Closed when no wake is due or under way here; nil: none is.
+	Nodes    Nodes                                      // Nil: no node is known to drain.
+	Wakes    Wakes                                      // Nil: scale calls do not yield to wakes.
 	Backlog  Backlog                                    // Nil: revisions are evaluated by the clock alone.
 	Memory   *Memory                                    // What has to survive this leader.
 
@@ -136,7 +136,7 @@ func (a *Autoscaler) evaluateAll(ctx context.Context, all []*record) {
 	for _, r := range waiting {
 		g.Go(func() error {
 			defer a.priority.enter()()
-			a.priority.yield(ctx, a.Waking) // The decision comes after it.
+			a.priority.yield(ctx, a.Wakes) // The decision comes after it.
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			var own workspace

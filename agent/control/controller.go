@@ -112,33 +112,6 @@ type Controller struct {
 	notWakeable atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
 }
 
-// service is what the controller knows of one service.
-type service struct {
-	wadi.Stored
-	published         *wadi.Stored // An immutable copy; nil: Stored has changed since, and a copy is due.
-	programmed        bool
-	leftovers         bool
-	whyNot            string    // Why the route is not programmed.
-	foreign           bool      // It can't be: foreign entries are in the way.
-	edited            bool      // The route was programmed, and something was edited since.
-	repeatedEdits     int       // Edits in a row, each soon after the one before was undone.
-	checked           bool      // The network layers were read back since the last recheck.
-	resting           bool      // The last pass had nothing to do, and only news can change that.
-	applied           time.Time // When the stored route was last written to them.
-	deletedRouteSince time.Time // Since when no caller is to be routed to it; zero: callers are.
-	retry             time.Time // When to reconcile again after an error.
-	backoff           time.Duration
-	lastError         string                 // The last pass's error.
-	pastEvents        []wadi.Event           // Of earlier terms, as stored.
-	termBegan         time.Time              // When this term's leader first read the service.
-	pending           map[string]pendingWait // Of its pending revisions.
-
-	missingCallers []string // Of Wadi's own identities, by intentions that Wadi does not manage.
-	callersKnown   bool     // missingCallers is known.
-	usageUnread    []string // Revisions whose instances' usage can't be read, and why.
-	noted          map[string]*revisionNotes
-}
-
 const (
 	passInterval   = 2 * time.Second       // Without news.
 	passPause      = 20 * time.Millisecond // Between passes, however much news there is.

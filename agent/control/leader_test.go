@@ -76,6 +76,20 @@ func reported(of func(string) (string, bool), id string) (string, bool) {
 	return of(id)
 }
 
+// nodes is the cluster as Nomad's nodes.
+type nodes struct{ c *cluster }
+
+func (n nodes) Draining() map[string]bool {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.c.draining
+}
+
+// wakes are those that a test reports.
+type wakes struct{ waking func() <-chan struct{} }
+
+func (w wakes) Waking() <-chan struct{} { return w.waking() }
+
 // leader is one term of controller and autoscaler.
 type leader struct {
 	*control.Controller
@@ -96,14 +110,12 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 		URL: func(s wadi.Service) string { return "http://" + s.Name }, Log: hclog.NewNullLogger(), Metrics: metrics,
 	}
 	a.Orders = c.orders
-	a.Draining = func() map[string]bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.draining
-	}
+	a.Nodes = nodes{c}
 	a.Backlog = c.backlog
 	a.Counts, a.Cluster, a.Loads, a.Services = c, view{c}, view{c}, ctl.Services
-	a.Waking = c.waking
+	if c.waking != nil {
+		a.Wakes = wakes{c.waking}
+	}
 	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.History, a.Events, a.Owned, a.Log, a.Metrics = &control.History{}, events, owned, hclog.NewNullLogger(), metrics
 	ctx, cancel := context.WithCancel(context.Background())

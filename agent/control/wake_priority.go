@@ -6,6 +6,13 @@ import (
 	"time"
 )
 
+// Wakes are those of this agent's activator.
+type Wakes interface {
+	// Waking returns a channel that is closed when no wake is due or under way any more;
+	// nil: none is.
+	Waking() <-chan struct{}
+}
+
 // wakePriority has the autoscaler's scale calls yield to wakes: a request that waits for a
 // wake has no instance at all, and one that waits for a raise has some. Nomad takes scale
 // calls faster than it places instances, so a later call is placed later.
@@ -27,11 +34,11 @@ func (t *wakePriority) enter() (leave func()) {
 
 // yield waits until no wake is due or under way, but not for longer than yieldsAtMost
 // after wakes began.
-func (t *wakePriority) yield(ctx context.Context, waking func() <-chan struct{}) {
-	if waking == nil {
+func (t *wakePriority) yield(ctx context.Context, wakes Wakes) {
+	if wakes == nil {
 		return
 	}
-	over := waking()
+	over := wakes.Waking()
 	left := t.remaining(over != nil, time.Now())
 	if over == nil || left <= 0 {
 		return

@@ -1,0 +1,42 @@
+package control
+
+import (
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// service is what the controller knows of one service.
+type service struct {
+	wadi.Stored
+	published *wadi.Stored // An immutable copy; nil: Stored has changed since, and a copy is due.
+	resting   bool         // The last pass had nothing to do, and only news can change that.
+
+	networkState
+
+	retry     time.Time // When to reconcile again after an error.
+	backoff   time.Duration
+	lastError string // Of the last pass; empty: it succeeded.
+
+	pastEvents []wadi.Event // Of earlier terms, as stored.
+	termBegan  time.Time    // When this term's leader first read the service.
+
+	pending        map[string]pendingWait    // Of its pending revisions.
+	noted          map[string]*revisionNotes // By revision.
+	missingCallers []string                  // Of Wadi's own identities, by intentions that Wadi does not manage.
+	callersKnown   bool                      // missingCallers is known.
+	usageUnread    []string                  // Revisions whose instances' usage can't be read, and why.
+}
+
+// networkState is what is known of a service's route in the network layers.
+type networkState struct {
+	programmed        bool
+	checked           bool      // It was read back since the last recheck.
+	whyNot            string    // Why it is not programmed.
+	foreign           bool      // It can't be: foreign entries are in the way.
+	applied           time.Time // When the stored route was last applied.
+	edited            bool      // It was programmed, and something was edited since.
+	repeatedEdits     int       // Edits in a row, each soon after the one before was undone.
+	leftovers         bool      // The layers may have something of the service.
+	deletedRouteSince time.Time // Since when no caller is to be routed to the service; zero: callers are.
+}
