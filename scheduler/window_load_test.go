@@ -38,8 +38,8 @@ func TestWindows_ActivatorThatIsNotListed(t *testing.T) {
 	}
 }
 
-// Seconds of different sources do not begin together: that alone makes nobody unseen,
-// under a steady load with requests that wait for their instance.
+// Seconds of different sources do not begin together. That alone is no sign of an unlisted
+// activator, under a steady load with requests that wait for their instance.
 func TestWindows_SecondsDoNotBeginTogether(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	w := windows("i1", "i2", "a1", "a2")
@@ -65,9 +65,8 @@ func TestWindows_SecondsDoNotBeginTogether(t *testing.T) {
 	}
 }
 
-// An activator that was there, and of which nobody knows what it held when it died,
-// keeps the count from being lowered until the windows have passed, and not from
-// being raised.
+// An activator died, and what it had queued is unknown. The count can't be lowered until
+// the windows have passed, but it can be raised.
 func TestWindows_ActivatorThatDiedUnheard(t *testing.T) {
 	w := windows("i1", "a1", "a2", "a3")
 	report := func(n int64) {
@@ -100,8 +99,8 @@ func TestWindows_ActivatorThatDiedUnheard(t *testing.T) {
 	}
 }
 
-// An activator that is known to have been there before its process began had one that
-// is gone, and nobody knows what that held; one that is new held nothing.
+// An activator that existed before its process began had an earlier process, whose queue
+// is lost. A new one had no queue.
 func TestWindows_SourceThatWasThereBefore(t *testing.T) {
 	load := func(seen float64) scheduler.Averages {
 		w := windows("i1", "a1")
@@ -129,8 +128,8 @@ func TestWindows_SourceThatWasThereBefore(t *testing.T) {
 	})
 }
 
-// All agents have just been restarted, and none of them tells what its earlier process
-// held. What they hold now raises the count at once, however long the windows are.
+// All agents have just restarted, and the queues of their earlier processes are lost. What
+// they queue now raises the count at once, however long the windows are.
 func TestWindows_AllActivatorsRestarted(t *testing.T) {
 	w := windows("i1", "a1", "a2", "a3")
 	w.Report("i1", 0, stats(100), at(100.1))

@@ -192,9 +192,9 @@ type turned struct {
 	silent bool
 }
 
-// Whatever the load does over time, as long as it is the same on all instances, as
-// many as there are, in turns of whatever length, what is extrapolated is what
-// there was. One that is late for its turn is never taken for known.
+// For any load over time that is the same on all instances, with any number of instances
+// and any cycle, the extrapolation is exact. An instance that is late for its turn never
+// counts as known.
 func TestSampling_EqualLoadIsExact(t *testing.T) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 9))

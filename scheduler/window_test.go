@@ -218,8 +218,8 @@ func TestWindows_KeepLonger(t *testing.T) {
 	want(t, long(), 6, 6, 1, false, 400)
 }
 
-// However reports are cut, repeated and delayed, the average is that of the trace,
-// and while something is missing it says so.
+// However reports are cut, repeated and delayed, the average is that of the trace, and
+// missing data make it partial.
 func TestWindows_AnyCutOfReports(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	for range 200 {
