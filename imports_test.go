@@ -51,7 +51,7 @@ var arrows = map[string][]string{
 	"agent/config":                  {"", "jobspecs"},
 	"agent/measure":                 {"", "agent/control", "internal/nomad", "internal/scrape", "internal/usage", "scheduler"},
 	"agent/admission":               {"", "api", "jobspecs"},
-	"agent/server":                  {"", "agent/admission", "api"},
+	"agent/server":                  {"", "agent/admission", "api", "proxy/recording"},
 	"agent/doctor":                  {"", "agent/membership", "internal/consul", "internal/nomad", "internal/store", "proxy/gateway"},
 	"agent/membership":              {"", "agent/control", "internal/consul"},
 	"agent/network":                 {""},

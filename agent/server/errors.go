@@ -9,11 +9,12 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/proxy/recording"
 )
 
 // fail answers with err. Errors that are not the caller's fault are logged.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if rec, ok := w.(*recorder); ok && rec.wrote {
+	if rec, ok := w.(*recording.Writer); ok && rec.Status != 0 {
 		// The answer has begun: cut it off, so that the caller does not take it for whole.
 		panic(http.ErrAbortHandler)
 	}

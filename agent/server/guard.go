@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/proxy/recording"
 )
 
 // guard refuses requests of pages in browsers, and counts and logs all requests.
@@ -18,8 +20,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		rec := &recorder{ResponseWriter: w, request: r, status: http.StatusOK}
+		rec := &recording.Writer{ResponseWriter: w}
 		if r.Body != nil && r.Body != http.NoBody { // Also if no handler reads it.
+			rec.Starter = bodyDiscard{w}
 			_ = http.NewResponseController(w).SetReadDeadline(start.Add(bodyTimeout)) // Recorders in tests don't support it.
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -38,10 +41,19 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if route == "" {
 			route = "other"
 		}
-		s.requests.WithLabelValues(route, strconv.Itoa(rec.status)).Inc()
+		status := cmp.Or(rec.Status, http.StatusOK)
+		s.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 		// Without headers and query: they may contain a token.
-		s.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", rec.status, "took", time.Since(start))
+		s.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", status, "took", time.Since(start))
 	})
+}
+
+// bodyDiscard bounds, when the answer starts, the time in which the server reads and discards
+// the rest of the request's body, to use the connection again.
+type bodyDiscard struct{ w http.ResponseWriter }
+
+func (b bodyDiscard) Starting(int) {
+	_ = http.NewResponseController(b.w).SetReadDeadline(time.Now().Add(discardTimeout)) // Recorders in tests don't support it.
 }
 
 // hostAllowed protects a loopback listener from pages whose host name resolves to it
