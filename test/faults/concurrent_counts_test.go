@@ -78,7 +78,7 @@ func TestDoctor_SaysWhetherNomadGuards(t *testing.T) {
 		t.Fatalf("Nomad's version is %q", self.Member.Tags["build"])
 	}
 	ran := wadi(t, nil, "doctor")
-	if says := strings.Contains(ran.Stdout, "before 2.0.1 several changes"); says == guards {
+	if says := strings.Contains(ran.Stdout, "before 2.0.1, of several guarded changes"); says == guards {
 		t.Errorf("version %s, and the doctor says %v", self.Member.Tags["build"], ran)
 	}
 }
