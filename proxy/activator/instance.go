@@ -45,7 +45,7 @@ type instance struct {
 func newInstance(r *revision, ep wadi.Endpoint, now time.Time) *instance {
 	i := &instance{r: r, ep: ep, placed: now, index: -1}
 	cfg := upstream.Config{Addr: ep.Addr, Protocol: r.protocol, Dial: i.dial, Handshake: i.handshake, Header: i.header(), Wadi: true,
-		Leaving: func() { r.instanceGoes(i) },
+		Leaving: i.goes,
 		Envoy:   r.settings.Load().Mesh == wadi.MeshEnvoy, Unwatched: deadline.UnwatchedFor(r.settings.Load().Timeout)}
 	if r.protocol.HTTP2() {
 		cfg.Dial, cfg.Verify, cfg.Ping = i.open, i.verify, pingAfter

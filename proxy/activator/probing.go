@@ -46,7 +46,7 @@ func (i *instance) probe(ctx context.Context) {
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			i.r.endProbing(i)
+			i.endProbing()
 			return
 		}
 		v := p.once(ctx)
@@ -56,7 +56,7 @@ func (i *instance) probe(ctx context.Context) {
 			}
 			return
 		}
-		if !i.r.keepProbing(i, time.Now()) {
+		if !i.keepProbing(time.Now()) {
 			return
 		}
 		timer.Reset(i.pause(v, time.Since(p.started)))
@@ -69,7 +69,7 @@ func (p *probing) close() {
 	}
 }
 
-// once probes once, and reports what it finds to the revision.
+// once probes once, and notes what it finds.
 func (p *probing) once(ctx context.Context) verdict {
 	if p.started.IsZero() {
 		p.started = time.Now()
@@ -78,10 +78,10 @@ func (p *probing) once(ctx context.Context) verdict {
 	v, err := p.attempt(ctx)
 	if v == isUnready && !p.answered {
 		p.answered = true
-		i.r.noteAnswer(i, time.Now())
+		i.noteAnswer(time.Now())
 	}
 	if unready := (*unreadyError)(nil); errors.As(err, &unready) {
-		i.r.noteUnready(unready.why)
+		i.noteUnready(unready.why)
 	}
 	if v == isOther && !p.misdirected {
 		p.misdirected = true
@@ -176,33 +176,34 @@ func (r *revision) admitInstance(i *instance, p prober) bool {
 	return keep
 }
 
-// instanceGoes takes i out of rotation, which has the order to go. Probes find out if it
-// stays after all.
-func (r *revision) instanceGoes(i *instance) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// goes takes i out of rotation, which has the order to go. Probes find out if it stays
+// after all.
+func (i *instance) goes() {
+	i.r.mu.Lock()
+	defer i.r.mu.Unlock()
 	if i.ready {
-		r.pool.eject(i)
-		r.pokeLoop()
+		i.r.pool.eject(i)
+		i.r.pokeLoop()
 	}
 }
 
 // noteAnswer notes that i has answered, if only that it is not ready.
-func (r *revision) noteAnswer(i *instance, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (i *instance) noteAnswer(now time.Time) {
+	i.r.mu.Lock()
+	defer i.r.mu.Unlock()
 	i.answered(now)
 }
 
-// noteUnready notes why an instance is not ready, as it says.
-func (r *revision) noteUnready(why string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pool.unreadyReason = why
+// noteUnready notes why i is not ready, as it says.
+func (i *instance) noteUnready(why string) {
+	i.r.mu.Lock()
+	defer i.r.mu.Unlock()
+	i.r.pool.unreadyReason = why
 }
 
 // keepProbing reports whether to probe i again. If not, its probing has ended.
-func (r *revision) keepProbing(i *instance, now time.Time) bool {
+func (i *instance) keepProbing(now time.Time) bool {
+	r := i.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !i.gone && !i.stopping && r.closed == nil && r.isActive(now) {
@@ -215,9 +216,9 @@ func (r *revision) keepProbing(i *instance, now time.Time) bool {
 }
 
 // endProbing notes that i is not probed any more.
-func (r *revision) endProbing(i *instance) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (i *instance) endProbing() {
+	i.r.mu.Lock()
+	defer i.r.mu.Unlock()
 	i.probing = false
 	i.cancelProbe = nil
 }
