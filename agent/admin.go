@@ -12,7 +12,7 @@ import (
 // callers whose Nomad token may administer Nomad's agents.
 func (a *Agent) admin() http.Handler {
 	return admin.Handler(admin.Plane{
-		Drain: a.drain.Begin, Draining: a.drain.HasBegun, Drained: a.awaitDrained,
+		Drain: a.drainer.Begin, Draining: a.drainer.HasBegun, Drained: a.drainer.wait,
 		Note: "a drain can't be undone: until it is restarted, this agent serves no requests and does not lead",
 		Dump: func() any { return a.dump() }, Log: a.log,
 	})
@@ -38,7 +38,7 @@ func (a *Agent) dump() map[string]any {
 	}
 	leader, _ := a.leadership.Leader()
 	return map[string]any{
-		"name": a.cfg.Name, "leader": leader, "problems": a.problems(), "last_contact_nomad": a.watcher.LastContact().UTC().Format(time.RFC3339Nano),
+		"name": a.cfg.Name, "leader": leader, "problems": a.health.problems(), "last_contact_nomad": a.watcher.LastContact().UTC().Format(time.RFC3339Nano),
 		"agents": a.members.Alive(), "routes": routes, "revisions": revisions, "requests": a.activator.Snapshot(),
 	}
 }

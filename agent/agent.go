@@ -23,13 +23,8 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/doctor"
 	"github.com/wadi-run/wadi/agent/membership"
-	"github.com/wadi-run/wadi/internal/consul"
-	"github.com/wadi-run/wadi/internal/mesh"
-	"github.com/wadi-run/wadi/internal/nomad"
-	"github.com/wadi-run/wadi/internal/store"
 	"github.com/wadi-run/wadi/internal/telemetry"
 	"github.com/wadi-run/wadi/proxy/activator"
-	"github.com/wadi-run/wadi/proxy/drain"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
@@ -49,19 +44,17 @@ type Agent struct {
 	boot   string // Different in each run.
 	opened *stack // What New opened and Run started.
 
-	consul  *consul.Client
-	nomad   *nomad.Client
-	watcher *nomad.Watcher
-	store   *store.Store
-	mesh    *mesh.Source
+	clients
+	journal
 
 	guard        *authz.Guard
 	members      *membership.Members
 	leadership   *leadership
 	routing      *routing
 	installation *installation
-	advertised   advertised
+	advertised   *advertised
 	startup      *startup
+	health       *health
 	doctor       *doctor.Doctor
 
 	telemetry *telemetry.Telemetry
@@ -71,13 +64,15 @@ type Agent struct {
 	api       *apiPlane
 	metrics   *metricsPlane
 
-	events         *control.Events
-	decisions      *control.History
-	owned          control.Owned
-	controlMetrics *control.Metrics
+	drainer *drainer
+}
 
-	drain   *drain.Drain
-	drained chan struct{} // Closed when the drain is over.
+// journal is what outlives a term: the records of what the leader and the waker did.
+type journal struct {
+	events    *control.Events
+	decisions *control.History
+	owned     *control.Owned
+	actions   *control.Metrics
 }
 
 // New opens an agent's listeners and wires its parts; nothing runs before Run. On an error
@@ -88,8 +83,8 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	}
 	a := &Agent{
 		cfg: cfg, deps: deps, log: deps.Log, reg: prometheus.NewRegistry(), boot: bootID(), opened: &stack{log: deps.Log},
-		routing: newRouting(), startup: newStartup(deps.Log), drain: drain.New(), drained: make(chan struct{}),
-		events: &control.Events{}, decisions: &control.History{},
+		routing: newRouting(), startup: newStartup(deps.Log), advertised: &advertised{},
+		journal: journal{events: &control.Events{}, decisions: &control.History{}, owned: &control.Owned{}},
 	}
 	defer func() {
 		if err != nil {
@@ -99,7 +94,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	a.advertised.set(cfg.Advertise)
 	a.members = membership.New(membership.Self{Name: cfg.Name, Boot: a.boot, Prefix: cfg.Consul.Prefix}, a.log)
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.controlMetrics = control.NewMetrics(a.reg)
+	a.actions = control.NewMetrics(a.reg)
 	for _, open := range []func(context.Context) error{
 		a.openTelemetry, a.openClients, a.openDataPlane, a.openFront, a.openDoctor, a.openAPI, a.openMetrics,
 	} {

@@ -272,8 +272,8 @@ func TestAgent_DrainsAndGoesOn(t *testing.T) {
 	if diff := cmp.Diff(stopOrder, r.opened.order()); diff != "" {
 		t.Errorf("it would stop in this order (-want +got):\n%s", diff)
 	}
-	r.drain.Begin()
-	if err := r.awaitDrained(t.Context()); err != nil {
+	r.drainer.Begin()
+	if err := r.drainer.wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if code, body := get(t, r.MetricsAddr(), "/ready"); code != http.StatusServiceUnavailable || !strings.Contains(body, "draining") {

@@ -33,7 +33,7 @@ func (a *Agent) openAPI(ctx context.Context) error {
 	if err != nil {
 		return portError("http.address", a.cfg.HTTP.Address, err)
 	}
-	a.api = &apiPlane{server: srv, peers: srv.Peers(a.drain.Begun()), listener: limiter.Listener(l)}
+	a.api = &apiPlane{server: srv, peers: srv.Peers(a.drainer.Begun()), listener: limiter.Listener(l)}
 	a.opened.push("API listener", func() { _ = l.Close() })
 	return nil
 }
@@ -51,8 +51,8 @@ func (a *Agent) newAPI(limiter *connlimit.Limiter) (*server.Server, error) {
 		},
 		Auth: string(c.HTTP.Auth), Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
 		Decisions: a.decisions, Events: a.events,
-		Leadership: a.leadership, LeaderURL: a.leadership.address, Transport: a.peerTransport(),
-		Problems: a.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports,
+		Leadership: a.leadership, LeaderURL: a.leadership.address, Transport: peerTransport(a.mesh),
+		Problems: a.health.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports,
 		Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances,
 		Log: a.log.Named("api"), Registerer: a.reg, ConnState: limiter.ConnState,

@@ -11,7 +11,16 @@ import (
 	"github.com/wadi-run/wadi/internal/store"
 )
 
-// openClients makes the clients of Consul and Nomad, and what reads from them all the time.
+// clients are the clients of Consul and Nomad, and what reads from them all the time.
+type clients struct {
+	consul  *consul.Client
+	nomad   *nomad.Client
+	watcher *nomad.Watcher
+	store   *store.Store
+	mesh    *mesh.Source
+}
+
+// openClients makes the clients, and the parts that only need them.
 func (a *Agent) openClients(context.Context) (err error) {
 	c := a.cfg
 	a.consul, err = consul.New(consul.Config{

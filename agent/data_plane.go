@@ -33,7 +33,7 @@ func (a *Agent) openDataPlane(context.Context) (err error) {
 		Name: c.Name, Boot: a.boot, Endpoints: routed, Diagnoses: routed,
 		Waker: &control.Waker{
 			Jobs: controlNomad{a.nomad}, Purger: controlNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.routing.route,
-			Events: a.events, Owned: &a.owned, Log: a.log.Named("waker"),
+			Events: a.events, Owned: a.owned, Log: a.log.Named("waker"),
 		},
 		Dialer:     &instanceDialer{mesh: a.mesh, route: a.routing.route},
 		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
@@ -44,6 +44,7 @@ func (a *Agent) openDataPlane(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.drainer = newDrainer(c.Dev, a.activator, a.log)
 	a.gateway, err = gateway.New(gateway.Config{
 		Domain: c.Gateway.Domain, Activator: a.activator, Registerer: a.reg, TrustedProxies: c.Gateway.TrustedProxies,
 		Authorize: a.guard.Authorize,

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/drain"
 )
 
@@ -23,6 +26,19 @@ func drainPolicy(dev bool) drain.Policy {
 	return drain.Policy{Min: 2 * time.Second, Quiet: time.Second, Max: 10 * time.Second}
 }
 
+// drainer ends an agent's service without losing a request.
+type drainer struct {
+	*drain.Drain
+	policy    drain.Policy
+	activator *activator.Activator
+	log       hclog.Logger
+	done      chan struct{} // Closed when the drain is over.
+}
+
+func newDrainer(dev bool, act *activator.Activator, log hclog.Logger) *drainer {
+	return &drainer{Drain: drain.New(), policy: drainPolicy(dev), activator: act, log: log, done: make(chan struct{})}
+}
+
 // pushStops pushes how the stages are stopped, in the order in which callers lose nothing.
 // Read it from the end:
 //
@@ -35,56 +51,56 @@ func drainPolicy(dev bool) drain.Policy {
 //
 // A drain stops the first four. The process goes on then, until it is stopped: what asked
 // for the drain sees that it is over.
-func (a *Agent) pushStops(ctx context.Context, s *stages) {
+func (d *drainer) pushStops(ctx context.Context, to *stack, s *stages) {
 	settled := make(chan struct{})
 	go func() { // It waits for the drain to begin. A front that has failed has no callers.
 		defer close(settled)
-		a.drain.Run(s.front.ctx, drainPolicy(a.cfg.Dev))
+		d.Run(s.front.ctx, d.policy)
 	}()
 	var quiet time.Time // When callers had stopped coming.
-	a.opened.push("core", s.core.stop)
-	a.opened.push(planesName, s.planes.stop)
-	a.opened.push("requests", func() { a.finishRequests(ctx, quiet) })
-	a.opened.push("front", func() {
+	to.push("core", s.core.stop)
+	to.push(planesName, s.planes.stop)
+	to.push("requests", func() { d.finishRequests(ctx, quiet) })
+	to.push("front", func() {
 		quiet = time.Now()
-		a.activator.GoAway()
+		d.activator.GoAway()
 		s.front.stop() // Within drainTimeout: see gateway.ServerConfig.ShutdownTimeout.
 	})
-	a.opened.push("callers", func() { <-settled })
-	a.opened.push("presence", func() {
-		a.log.Info("draining: serving on until callers have heard of it")
+	to.push("callers", func() { <-settled })
+	to.push("presence", func() {
+		d.log.Info("draining: serving on until callers have heard of it")
 		s.presence.stop()
 	})
 }
 
 // finishRequests waits for the requests in flight, until drainTimeout after callers had
 // stopped coming.
-func (a *Agent) finishRequests(ctx context.Context, quiet time.Time) {
+func (d *drainer) finishRequests(ctx context.Context, quiet time.Time) {
 	ctx, cancel := context.WithDeadline(ctx, quiet.Add(drainTimeout))
 	defer cancel()
-	if err := a.activator.Drain(ctx); err != nil {
-		a.log.Warn("requests were not finished in time", "error", err)
+	if err := d.activator.Drain(ctx); err != nil {
+		d.log.Warn("requests were not finished in time", "error", err)
 		return
 	}
-	a.log.Info("drained", "took", time.Since(quiet))
+	d.log.Info("drained", "took", time.Since(quiet))
 }
 
-// awaitDrained waits until the drain is over.
-func (a *Agent) awaitDrained(ctx context.Context) error {
+// wait waits until the drain is over.
+func (d *drainer) wait(ctx context.Context) error {
 	select {
-	case <-a.drained:
+	case <-d.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// whileDraining is next for a traffic listener. During a drain every answer sends its
+// handler is next for a traffic listener. During a drain every answer sends its
 // caller to another agent; HTTP/2 makes a GoAway of that.
-func (a *Agent) whileDraining(next http.Handler) http.Handler {
+func (d *drainer) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.drain.HasBegun() {
-			a.drain.Saw()
+		if d.HasBegun() {
+			d.Saw()
 			if r.Header.Get("Upgrade") == "" {
 				w.Header().Set("Connection", "close")
 			}

@@ -38,7 +38,7 @@ func (a *Agent) openFront(ctx context.Context) error {
 	}
 	a.opened.push("gateway listener", func() { _ = a.front.gateway.Close() })
 	a.front.mesh, err = gateway.NewServer(ctx, gateway.ServerConfig{
-		Address: a.cfg.Activator.Address, Handler: a.forPeers(a.inFront("mesh", a.activator.MeshHandler(a.guard))),
+		Address: a.cfg.Activator.Address, Handler: forPeers(a.mesh, func() http.Handler { return a.api.peers }, a.inFront("mesh", a.activator.MeshHandler(a.guard))),
 		TLS: a.mesh.ServerConfig(), Malformed: a.gateway.Malformed("mesh"), Log: a.log.Named("mesh"),
 		Limits: gateway.Limits{IdleTimeout: proxy.EnvoysIdleTimeout},
 	})
@@ -77,7 +77,7 @@ func (a *Agent) openTLS(ctx context.Context) (plain http.Handler, err error) {
 // inFront wraps the handler of a listener in what all of them do: request records, the
 // drain, and the refusal of requests before the start is done.
 func (a *Agent) inFront(listener string, next http.Handler) http.Handler {
-	return a.telemetry.Handler(listener, a.whileDraining(a.startup.gate(next)))
+	return a.telemetry.Handler(listener, a.drainer.handler(a.startup.gate(next)))
 }
 
 // run serves in a group.

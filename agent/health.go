@@ -5,38 +5,49 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/doctor"
+	"github.com/wadi-run/wadi/agent/membership"
+	"github.com/wadi-run/wadi/internal/nomad"
 )
 
-// problems are what keeps this agent from being healthy, in words.
-func (a *Agent) problems() []string {
+// health is what keeps an agent from being healthy.
+type health struct {
+	startup    *startup
+	members    *membership.Members
+	drainer    *drainer
+	leadership *leadership
+	watcher    *nomad.Watcher
+}
+
+// problems are what keeps the agent from being healthy, in words.
+func (h *health) problems() []string {
 	var out []string
-	for _, f := range a.unhealthy() {
+	for _, f := range h.findings() {
 		out = append(out, f.What)
 	}
 	return out
 }
 
-// unhealthy are the problems as findings. Load balancers ask for them every second or so:
+// findings are the problems as findings. Load balancers ask for them every second or so:
 // nothing here needs a connection.
-func (a *Agent) unhealthy() []wadi.Finding {
+func (h *health) findings() []wadi.Finding {
 	var out []wadi.Finding
 	add := func(level wadi.Level, what, remedy string) {
 		out = append(out, wadi.Finding{Level: level, About: "agent", What: what, Remedy: remedy})
 	}
-	waits := a.startup.waitsFor()
+	waits := h.startup.waitsFor()
 	if waits != "" {
 		add(wadi.LevelFail, waits, "")
 	}
-	if why := a.members.Conflict(); why != "" {
+	if why := h.members.Conflict(); why != "" {
 		add(wadi.LevelFail, why, "")
 	}
-	if a.drain.HasBegun() {
+	if h.drainer.HasBegun() {
 		add(wadi.LevelWarn, "draining: it takes no more requests", "restart it, or stop it")
 	}
-	if leader, _ := a.leadership.Leader(); leader == "" && waits == "" {
+	if leader, _ := h.leadership.Leader(); leader == "" && waits == "" {
 		add(wadi.LevelFail, "no agent leads: nothing is reconciled or scaled, requests are served and wake", "")
 	}
-	if !a.watcher.Up() {
+	if !h.watcher.Up() {
 		add(wadi.LevelFail, "Nomad's event stream is down", "")
 	}
 	return out
@@ -44,12 +55,13 @@ func (a *Agent) unhealthy() []wadi.Finding {
 
 // openDoctor makes what examines this agent.
 func (a *Agent) openDoctor(context.Context) error {
+	a.health = &health{a.startup, a.members, a.drainer, a.leadership, a.watcher}
 	a.doctor = &doctor.Doctor{
 		Name: a.cfg.Name, Version: a.deps.Version, GatewayDomain: a.cfg.Gateway.Domain, Prefix: a.cfg.Consul.Prefix,
 		ConsulAddress: a.cfg.Consul.Address, NomadAddress: a.cfg.Nomad.Address,
 		Consul: a.consul, Nomad: a.nomad, Store: a.store, Members: a.members, Log: a.log,
 		Routes:     a.routing.all,
-		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.unhealthy,
+		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.health.findings,
 	}
 	if a.front.certs != nil {
 		a.doctor.Certificates = a.front.certs.List

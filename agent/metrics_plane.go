@@ -53,7 +53,7 @@ func (a *Agent) metricsHandler() http.Handler {
 	mux.Handle("GET /v1/stats", a.activator.StatsHandler())
 	mux.Handle("GET "+doctor.Path, a.doctor)
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if p := a.problems(); len(p) > 0 {
+		if p := a.health.problems(); len(p) > 0 {
 			http.Error(w, p[0], http.StatusServiceUnavailable)
 		}
 	})

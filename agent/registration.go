@@ -9,7 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/authz"
+	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/internal/consul"
 )
@@ -18,68 +22,93 @@ import (
 // lasts, and once more.
 const conflictWait = 2 * consul.DefaultTTL
 
+// registrar registers an agent in Consul once it can serve.
+type registrar struct {
+	clients
+	cfg                config.Config
+	log                hclog.Logger
+	version, boot, url string // URL of the gateway.
+	api, metrics       net.Addr
+	gateway, meshAddr  net.Addr
+
+	guard        *authz.Guard
+	members      *membership.Members
+	routing      *routing
+	installation *installation
+	advertised   *advertised
+	startup      *startup
+}
+
+func (a *Agent) registrar() *registrar {
+	return &registrar{
+		clients: a.clients, cfg: a.cfg, log: a.log, version: a.deps.Version, boot: a.boot, url: a.front.url(""),
+		api: a.APIAddr(), metrics: a.MetricsAddr(), gateway: a.GatewayAddr(), meshAddr: a.MeshAddr(),
+		guard: a.guard, members: a.members, routing: a.routing, installation: a.installation, advertised: a.advertised, startup: a.startup,
+	}
+}
+
 // join waits until Consul and Nomad answer, and then registers the agent and contends for
-// leadership, until ctx ends. Parts that it starts run in g.
-func (a *Agent) join(ctx context.Context, g *group) error {
-	if !a.awaitCluster(ctx) {
+// leadership, until ctx ends. It runs lead in each term, and other parts in g.
+func (r *registrar) join(ctx context.Context, g *group, lead func(context.Context, *consul.Term) error) error {
+	if !r.awaitCluster(ctx) {
 		return nil // Stopped before.
 	}
-	if err := a.awaitName(ctx); err != nil {
+	if err := r.awaitName(ctx); err != nil {
 		return err
 	}
-	a.startup.done()
-	self := a.presence()
-	a.members.Joined(self)
+	r.startup.done()
+	self := r.presence()
+	r.members.Joined(self)
 	// The lock depends on the registration, which therefore ends after the election.
 	registration := newGroup(context.WithoutCancel(ctx))
 	defer registration.stop()
 	registration.run("registration", self.Run)
-	g.run("activator registration", a.registerActivator)
-	a.log.Info("agent is up", "name", a.cfg.Name, "api", a.APIAddr().String(), "gateway", a.front.url(""), "advertise", a.advertised.get())
+	g.run("activator registration", r.registerActivator)
+	r.log.Info("agent is up", "name", r.cfg.Name, "api", r.api.String(), "gateway", r.url, "advertise", r.advertised.get())
 	value, err := json.Marshal(leaderInfo{
-		Name: a.cfg.Name, URL: "http://" + a.advertised.reach(a.APIAddr()),
-		Mesh: a.advertised.reach(a.MeshAddr()), Machine: membership.MachineID(),
+		Name: r.cfg.Name, URL: "http://" + r.advertised.reach(r.api),
+		Mesh: r.advertised.reach(r.meshAddr), Machine: membership.MachineID(),
 	})
 	if err != nil {
 		return fmt.Errorf("encode leader: %w", err)
 	}
-	return self.Elect(ctx, a.store.LeaderKey(), string(value), a.lead)
+	return self.Elect(ctx, r.store.LeaderKey(), string(value), lead)
 }
 
 // awaitCluster waits for all that an agent starts with. It returns false if ctx ended.
-func (a *Agent) awaitCluster(ctx context.Context) bool {
-	return a.startup.await(ctx, "Consul", a.cfg.Consul.Address, a.consulReady) &&
-		a.startup.await(ctx, "Nomad", a.cfg.Nomad.Address, a.nomadReady) &&
-		a.startup.await(ctx, "the routes in Consul", a.cfg.Consul.Address, a.routing.ready) &&
-		a.startup.await(ctx, "the intentions in Consul", a.cfg.Consul.Address, a.guard.Ready)
+func (r *registrar) awaitCluster(ctx context.Context) bool {
+	return r.startup.await(ctx, "Consul", r.cfg.Consul.Address, r.consulReady) &&
+		r.startup.await(ctx, "Nomad", r.cfg.Nomad.Address, r.nomadReady) &&
+		r.startup.await(ctx, "the routes in Consul", r.cfg.Consul.Address, r.routing.ready) &&
+		r.startup.await(ctx, "the intentions in Consul", r.cfg.Consul.Address, r.guard.Ready)
 }
 
 // consulReady learns where this agent is, and proves that it may write: to a token without
 // rights an unreadable store looks empty.
-func (a *Agent) consulReady(ctx context.Context) error {
-	if _, err := a.consul.Leader(ctx); err != nil {
+func (r *registrar) consulReady(ctx context.Context) error {
+	if _, err := r.consul.Leader(ctx); err != nil {
 		return err
 	}
-	if a.advertised.get() == "" {
-		self, err := a.consul.Self(ctx)
+	if r.advertised.get() == "" {
+		self, err := r.consul.Self(ctx)
 		if err != nil {
 			return err
 		}
-		a.advertised.set(self.Address)
+		r.advertised.set(self.Address)
 	}
-	if err := a.store.Check(ctx); err != nil {
+	if err := r.store.Check(ctx); err != nil {
 		return err
 	}
-	_, err := a.installation.read(ctx)
+	_, err := r.installation.read(ctx)
 	return err
 }
 
-func (a *Agent) nomadReady(ctx context.Context) error {
-	if err := a.nomad.Health(ctx); err != nil {
+func (r *registrar) nomadReady(ctx context.Context) error {
+	if err := r.nomad.Health(ctx); err != nil {
 		return err
 	}
 	select {
-	case <-a.watcher.Synced():
+	case <-r.watcher.Synced():
 		return nil
 	case <-ctx.Done():
 		return errors.New("its event stream has not begun; may the token read jobs, allocations and evaluations?")
@@ -88,19 +117,19 @@ func (a *Agent) nomadReady(ctx context.Context) error {
 
 // awaitName waits until no agent that is alive hinders this one from being registered. The
 // error names the agent that still does after conflictWait.
-func (a *Agent) awaitName(ctx context.Context) error {
+func (r *registrar) awaitName(ctx context.Context) error {
 	var since time.Time // Since when there is a conflict.
 	var conflict error  // One that lasts longer than the registration of a dead agent.
-	a.startup.await(ctx, "the agents in Consul", a.cfg.Consul.Address, func(ctx context.Context) error {
-		own, err := a.location(ctx)
+	r.startup.await(ctx, "the agents in Consul", r.cfg.Consul.Address, func(ctx context.Context) error {
+		own, err := r.location(ctx)
 		if err != nil {
 			return err
 		}
-		all, err := a.consul.Services(ctx, wadi.ServiceAgent)
+		all, err := r.consul.Services(ctx, wadi.ServiceAgent)
 		if err != nil {
 			return err
 		}
-		why := a.members.JoinConflict(all, own)
+		why := r.members.JoinConflict(all, own)
 		if why == "" {
 			return nil
 		}
@@ -117,58 +146,44 @@ func (a *Agent) awaitName(ctx context.Context) error {
 }
 
 // location is this agent's. Without the right to read it the node is not known.
-func (a *Agent) location(ctx context.Context) (membership.Location, error) {
-	self, err := a.consul.Self(ctx)
+func (r *registrar) location(ctx context.Context) (membership.Location, error) {
+	self, err := r.consul.Self(ctx)
 	if errors.Is(err, wadi.ErrOwnRight) {
 		err = nil
 	}
-	return membership.Location{Node: self.Node, Machine: membership.MachineID(), HTTP: a.advertised.reach(a.APIAddr())}, err
+	return membership.Location{Node: self.Node, Machine: membership.MachineID(), HTTP: r.advertised.reach(r.api)}, err
 }
 
 // presence is this agent's registration in Consul.
-func (a *Agent) presence() *consul.Presence {
+func (r *registrar) presence() *consul.Presence {
 	return &consul.Presence{
-		Client: a.consul, Log: a.log.Named("consul"),
-		Service: consul.AgentRegistration(a.cfg.Name, a.advertised.get(), portOf(a.APIAddr()), map[string]string{
-			consul.MetaHTTP:    a.advertised.reach(a.APIAddr()),
-			consul.MetaMetrics: a.advertised.reach(a.MetricsAddr()),
-			consul.MetaGateway: a.advertised.reach(a.GatewayAddr()),
-			consul.MetaVersion: a.deps.Version,
+		Client: r.consul, Log: r.log.Named("consul"),
+		Service: consul.AgentRegistration(r.cfg.Name, r.advertised.get(), portOf(r.api), map[string]string{
+			consul.MetaHTTP:    r.advertised.reach(r.api),
+			consul.MetaMetrics: r.advertised.reach(r.metrics),
+			consul.MetaGateway: r.advertised.reach(r.gateway),
+			consul.MetaVersion: r.version,
 			consul.MetaMachine: membership.MachineID(),
-			consul.MetaBoot:    a.boot,
-			consul.MetaPrefix:  a.cfg.Consul.Prefix,
+			consul.MetaBoot:    r.boot,
+			consul.MetaPrefix:  r.cfg.Consul.Prefix,
 		}),
 	}
 }
 
 // registerActivator keeps this agent's mesh listener in Consul, under all its names, until
 // ctx ends.
-func (a *Agent) registerActivator(ctx context.Context) error {
+func (r *registrar) registerActivator(ctx context.Context) error {
 	select {
-	case <-a.mesh.Ready(): // Without certificates it can serve no caller.
+	case <-r.mesh.Ready(): // Without certificates it can serve no caller.
 	case <-ctx.Done():
 		return nil
 	}
-	host, _, _ := net.SplitHostPort(a.advertised.reach(a.MeshAddr()))
+	host, _, _ := net.SplitHostPort(r.advertised.reach(r.meshAddr))
 	var g sync.WaitGroup
-	for _, r := range consul.ActivatorRegistrations(a.cfg.Name, host, portOf(a.MeshAddr())) {
-		p := &consul.Presence{Client: a.consul, Log: a.log.Named("consul"), Service: r}
+	for _, service := range consul.ActivatorRegistrations(r.cfg.Name, host, portOf(r.meshAddr)) {
+		p := &consul.Presence{Client: r.consul, Log: r.log.Named("consul"), Service: service}
 		g.Go(func() { _ = p.Run(ctx) }) // It returns nil, and logs.
 	}
 	g.Wait()
 	return nil
-}
-
-// noteAgents takes in the agents that Consul lists.
-func (a *Agent) noteAgents(listed []consul.Instance) {
-	a.activator.SetPeers(a.members.Note(listed, time.Now()))
-}
-
-// watchActivators counts the healthy activators of one protocol, until ctx ends.
-func (a *Agent) watchActivators(service string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		return a.consul.WatchServices(ctx, service, func(all []consul.Instance) {
-			a.members.SetHealthy(service, len(all))
-		}, a.logWatch("activators"))
-	}
 }

@@ -40,12 +40,12 @@ func TestAwaitName_WithoutAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	a := &Agent{consul: client, api: &apiPlane{listener: l}, startup: newStartup(hclog.NewNullLogger()), members: membership.New(membership.Self{}, hclog.NewNullLogger())}
+	r := &registrar{clients: clients{consul: client}, api: l.Addr(), advertised: &advertised{}, startup: newStartup(hclog.NewNullLogger()), members: membership.New(membership.Self{}, hclog.NewNullLogger())}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	joined := make(chan error, 1)
-	go func() { joined <- a.awaitName(ctx) }()
-	for !strings.Contains(a.startup.waitsFor(), "the agents in Consul") {
+	go func() { joined <- r.awaitName(ctx) }()
+	for !strings.Contains(r.startup.waitsFor(), "the agents in Consul") {
 		if time.Sleep(10 * time.Millisecond); ctx.Err() != nil {
 			t.Fatal("it does not say that it waits")
 		}

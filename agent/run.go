@@ -2,8 +2,13 @@ package agent
 
 import (
 	"context"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/internal/consul"
 )
 
 // stages are the groups of parts that run together, in the order in which they start.
@@ -19,8 +24,8 @@ type stages struct {
 func (a *Agent) Run(ctx context.Context) error {
 	s := a.start(context.WithoutCancel(ctx))
 	go func() {
-		<-a.drain.Begun()
-		defer close(a.drained)
+		<-a.drainer.Begun()
+		defer close(a.drainer.done)
 		a.opened.stopAbove(planesName)
 	}()
 	select {
@@ -31,8 +36,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	case <-s.presence.failed:
 	case <-s.planes.failed:
 	}
-	a.drain.Begin()
-	<-a.drained
+	a.drainer.Begin()
+	<-a.drainer.done
 	a.opened.stopAbove("")
 	if ctx.Err() != nil {
 		return nil
@@ -48,8 +53,8 @@ func (a *Agent) start(ctx context.Context) *stages {
 	s.planes.run("api", a.api.run)
 	s.planes.run("metrics", a.metrics.run)
 	a.front.run(s.front)
-	s.presence.run("start", func(ctx context.Context) error { return a.join(ctx, s.presence) })
-	a.pushStops(ctx, s)
+	s.presence.run("start", func(ctx context.Context) error { return a.registrar().join(ctx, s.presence, a.terms().lead) })
+	a.drainer.pushStops(ctx, a.opened, s)
 	return s
 }
 
@@ -64,17 +69,45 @@ func (a *Agent) runCore(g *group) {
 		g.run("certificates", a.front.certs.Run)
 	}
 	g.run("agents", func(ctx context.Context) error {
-		return a.consul.WatchRegistered(ctx, wadi.ServiceAgent, a.noteAgents, a.logWatch("agents"))
+		return a.consul.WatchRegistered(ctx, wadi.ServiceAgent, a.noteAgents, logWatch(a.log, "agents"))
 	})
 	for _, service := range wadi.Activators() {
 		g.run("activators", a.watchActivators(service))
 	}
 	g.run("leader", func(ctx context.Context) error {
-		return a.consul.WatchLeader(ctx, a.store.LeaderKey(), a.leadership.observe, a.logWatch("leader"))
+		return a.consul.WatchLeader(ctx, a.store.LeaderKey(), a.leadership.observe, logWatch(a.log, "leader"))
 	})
 }
 
 // logWatch logs the errors of a watch, which goes on by itself.
-func (a *Agent) logWatch(what string) func(error) {
-	return func(err error) { a.log.Debug("watch failed", "what", what, "error", err) }
+func logWatch(log hclog.Logger, what string) func(error) {
+	return func(err error) { log.Debug("watch failed", "what", what, "error", err) }
+}
+
+// noteAgents takes in the agents that Consul lists.
+func (a *Agent) noteAgents(listed []consul.Instance) {
+	a.activator.SetPeers(a.members.Note(listed, time.Now()))
+}
+
+// watchActivators counts the healthy activators of one protocol, until ctx ends.
+func (a *Agent) watchActivators(service string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return a.consul.WatchServices(ctx, service, func(all []consul.Instance) {
+			a.members.SetHealthy(service, len(all))
+		}, logWatch(a.log, "activators"))
+	}
+}
+
+// statisticsSources lists all agents as sources of statistics: this one, whether Consul
+// lists it or not, and those that there were lately.
+func (a *Agent) statisticsSources() []control.Source {
+	return a.members.Sources(a.advertised.reach(a.MetricsAddr()), time.Now())
+}
+
+// urlOf returns the URL of a service; empty if it is not public.
+func (a *Agent) urlOf(s wadi.Service) string {
+	if s.Visibility != wadi.Public {
+		return ""
+	}
+	return a.front.url(s.Name)
 }

@@ -2,30 +2,61 @@ package agent
 
 import (
 	"context"
-	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/authz"
+	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/measure"
+	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/agent/network"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/network/table"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
+	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/gateway"
 	"github.com/wadi-run/wadi/scheduler"
 )
+
+// terms makes the parts of each term.
+type terms struct {
+	clients
+	journal
+	cfg config.Config
+	log hclog.Logger
+
+	guard        *authz.Guard
+	members      *membership.Members
+	leadership   *leadership
+	routing      *routing
+	installation *installation
+	activator    *activator.Activator
+	gateway      *gateway.Gateway
+	sources      func() []control.Source   // Of statistics: all agents.
+	url          func(wadi.Service) string // Empty if the service is not public.
+}
+
+func (a *Agent) terms() *terms {
+	return &terms{
+		clients: a.clients, journal: a.journal, cfg: a.cfg, log: a.log,
+		guard: a.guard, members: a.members, leadership: a.leadership, routing: a.routing, installation: a.installation,
+		activator: a.activator, gateway: a.gateway, sources: a.statisticsSources, url: a.urlOf,
+	}
+}
 
 // term is the parts of one term of leadership. They are new in each term, so that nothing
 // that an earlier term knew is believed.
 type term struct {
-	agent   *Agent
+	*terms
 	lease   leadershipProof
 	metrics *prometheus.Registry // Ends with the term.
 	writer  *store.Writer        // Writes while the lock is held.
-	nomad   leaderNomad
+	jobs    leaderNomad
 	cluster controlCluster
 	meter   *measure.Meter
 	nodes   *nomad.Nodes
@@ -37,25 +68,25 @@ type term struct {
 }
 
 // lead leads until the term ends, or a part of it fails.
-func (a *Agent) lead(ctx context.Context, lock *consul.Term) error {
-	t := a.newTerm(lock)
-	a.leadership.term.Store(t.metrics)
-	defer a.leadership.term.Store(nil)
-	defer a.decisions.Clear()
-	a.controlMetrics.SetLeading(true)
-	defer a.controlMetrics.SetLeading(false)
+func (ts *terms) lead(ctx context.Context, lock *consul.Term) error {
+	t := ts.newTerm(lock)
+	ts.leadership.term.Store(t.metrics)
+	defer ts.leadership.term.Store(nil)
+	defer ts.decisions.Clear()
+	ts.actions.SetLeading(true)
+	defer ts.actions.SetLeading(false)
 	return t.run(ctx)
 }
 
-func (a *Agent) newTerm(lock *consul.Term) *term {
+func (ts *terms) newTerm(lock *consul.Term) *term {
 	t := &term{
-		agent: a, lease: lock, metrics: prometheus.NewRegistry(), writer: a.store.Writer(lock.Lock),
-		nomad: leaderNomad{controlNomad{a.nomad}, lock}, cluster: controlCluster{a.watcher}, autoscaler: control.NewAutoscaler(),
+		terms: ts, lease: lock, metrics: prometheus.NewRegistry(), writer: ts.store.Writer(lock.Lock),
+		jobs: leaderNomad{controlNomad{ts.nomad}, lock}, cluster: controlCluster{ts.watcher}, autoscaler: control.NewAutoscaler(),
 	}
-	t.metrics.MustRegister(a.decisions)
-	t.meter = measure.New(a.nomad, a.log, t.metrics)
-	t.meter.Backlog = a.activator.Backlog()
-	t.nodes = &nomad.Nodes{Client: a.nomad, Log: a.log.Named("nomad"), Changed: t.autoscaler.Poke}
+	t.metrics.MustRegister(ts.decisions)
+	t.meter = measure.New(ts.nomad, ts.log, t.metrics)
+	t.meter.Backlog = ts.activator.Backlog()
+	t.nodes = &nomad.Nodes{Client: ts.nomad, Log: ts.log.Named("nomad"), Changed: t.autoscaler.Poke}
 	t.controller = t.newController()
 	t.wireAutoscaler()
 	t.sweeper = t.newSweeper()
@@ -64,47 +95,45 @@ func (a *Agent) newTerm(lock *consul.Term) *term {
 
 // newController returns the controller, and sets the watcher of edits that it listens to.
 func (t *term) newController() *control.Controller {
-	a := t.agent
-	entries := &mesh.Layer{Entries: leaderEntries{a.consul, t.lease}, Log: a.log.Named("network")}
-	t.edits = &mesh.Watcher{Source: a.consul, Layer: entries, Log: a.log.Named("network")}
+	entries := &mesh.Layer{Entries: leaderEntries{t.consul, t.lease}, Log: t.log.Named("network")}
+	t.edits = &mesh.Watcher{Source: t.consul, Layer: entries, Log: t.log.Named("network")}
 	return &control.Controller{
-		Jobs: t.nomad, Plans: t.nomad, Cluster: t.cluster, ClusterNews: t.cluster,
+		Jobs: t.jobs, Plans: t.jobs, Cluster: t.cluster, ClusterNews: t.cluster,
 		Store: t.writer, State: t.writer, Remover: t.writer,
-		Network: network.Layers{entries, &table.Layer{Gateway: a.gateway}}, Edits: t.edits,
-		Meter: t.meter, Agents: a.statisticsSources,
-		Observers: control.Observers{Callers: a.guard, Usage: t.meter, Instances: t.meter, Exposure: t.meter, Exits: a.watcher},
-		Events:    a.events, Owned: &a.owned, URL: a.urlOf, Memory: t.autoscaler.Memory, Acted: t.autoscaler.Poke,
+		Network: network.Layers{entries, &table.Layer{Gateway: t.gateway}}, Edits: t.edits,
+		Meter: t.meter, Agents: t.sources,
+		Observers: control.Observers{Callers: t.guard, Usage: t.meter, Instances: t.meter, Exposure: t.meter, Exits: t.watcher},
+		Events:    t.events, Owned: t.owned, URL: t.url, Memory: t.autoscaler.Memory, Acted: t.autoscaler.Poke,
 		Retention: scheduler.Retention{
-			KeepFor: a.cfg.Retention.KeepFor, KeepActiveFor: a.cfg.Retention.KeepActiveFor, Max: a.cfg.Retention.Max,
+			KeepFor: t.cfg.Retention.KeepFor, KeepActiveFor: t.cfg.Retention.KeepActiveFor, Max: t.cfg.Retention.Max,
 		},
-		Log: a.log.Named("controller"), Metrics: a.controlMetrics,
+		Log: t.log.Named("controller"), Metrics: t.actions,
 	}
 }
 
 func (t *term) wireAutoscaler() {
-	a, s := t.agent, t.autoscaler
-	s.Counts, s.Cluster, s.Loads = t.nomad, t.cluster, t.meter
-	s.Orders, s.Nodes = leaderOrders{a.activator, t.lease}, t.nodes
+	s := t.autoscaler
+	s.Counts, s.Cluster, s.Loads = t.jobs, t.cluster, t.meter
+	s.Orders, s.Nodes = leaderOrders{t.activator, t.lease}, t.nodes
 	s.Services, s.Wakeable = t.controller.Services, t.wakeable
-	s.Wakes, s.Backlog = a.activator, a.activator.Backlog()
-	s.Ceiling, s.History, s.Events = a.cfg.Limits.MaxInstances, a.decisions, a.events
-	s.Owned, s.Log, s.Metrics = &a.owned, a.log.Named("autoscaler"), a.controlMetrics
+	s.Wakes, s.Backlog = t.activator, t.activator.Backlog()
+	s.Ceiling, s.History, s.Events = t.cfg.Limits.MaxInstances, t.decisions, t.events
+	s.Owned, s.Log, s.Metrics = t.owned, t.log.Named("autoscaler"), t.actions
 }
 
 // wakeable reports whether a request would wake a service from zero, and why not.
 func (t *term) wakeable(service string) (bool, string) {
-	route, _ := t.agent.routing.route(service)
-	if ok, why := t.agent.members.Wakeable(route); !ok {
+	route, _ := t.routing.route(service)
+	if ok, why := t.members.Wakeable(route); !ok {
 		return false, why
 	}
 	return t.controller.Wakeable(service)
 }
 
 func (t *term) newSweeper() *control.Sweeper {
-	a := t.agent
 	return &control.Sweeper{
-		List: ownedJobs{a.nomad, a.installation}.list, Services: t.controller.Services, Store: t.writer, Jobs: t.nomad,
-		Events: a.events, Log: a.log.Named("sweeper"),
+		List: ownedJobs{t.nomad, t.installation}.list, Services: t.controller.Services, Store: t.writer, Jobs: t.jobs,
+		Events: t.events, Log: t.log.Named("sweeper"),
 	}
 }
 
@@ -119,18 +148,4 @@ func (t *term) run(ctx context.Context) error {
 	<-g.ctx.Done()
 	g.stop()
 	return firstError(g)
-}
-
-// statisticsSources lists all agents as sources of statistics: this one, whether Consul
-// lists it or not, and those that there were lately.
-func (a *Agent) statisticsSources() []control.Source {
-	return a.members.Sources(a.advertised.reach(a.MetricsAddr()), time.Now())
-}
-
-// urlOf returns the URL of a service; empty if it is not public.
-func (a *Agent) urlOf(s wadi.Service) string {
-	if s.Visibility != wadi.Public {
-		return ""
-	}
-	return a.front.url(s.Name)
 }
