@@ -83,16 +83,16 @@ func (s *spans) close(ctx context.Context) {
 
 // begin begins the span of a request, and makes the span of the upstream request the
 // parent of the app's spans.
-func (s *spans) begin(ctx context.Context, p *exchange) span {
-	h := p.in.Header
+func (s *spans) begin(ctx context.Context, x *exchange) span {
+	h := x.in.Header
 	parent := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(h)))
 	if !parent.IsValid() || len(h[headerParent]) > 1 {
 		h.Del(headerParent)
 		h.Del(headerState)
 		parent = trace.SpanContext{}
 	}
-	ctx, root := s.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, parent), p.listener,
-		trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(p.begun))
+	ctx, root := s.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, parent), x.listener,
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(x.begun))
 	if !root.IsRecording() {
 		return span{} // The caller's trace context passes as it came.
 	}
@@ -102,44 +102,44 @@ func (s *spans) begin(ctx context.Context, p *exchange) span {
 }
 
 // end ends the span of a request, and makes the spans of its parts.
-func (s *spans) end(p *exchange, end time.Time) {
-	if p.span.root == nil {
+func (s *spans) end(x *exchange, end time.Time) {
+	if x.span.root == nil {
 		return
 	}
-	end = p.at(end)
-	s.waits(p, end)
-	if t := &p.record; !t.Granted.IsZero() {
-		_, up := s.tracer.Start(context.WithValue(p.span.ctx, wanted{}, p.span.upstream), "upstream",
-			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(p.at(t.Granted)),
+	end = x.at(end)
+	s.waits(x, end)
+	if t := &x.record; !t.Granted.IsZero() {
+		_, up := s.tracer.Start(context.WithValue(x.span.ctx, wanted{}, x.span.upstream), "upstream",
+			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(x.at(t.Granted)),
 			trace.WithAttributes(attribute.String("wadi.instance", t.Instance), attribute.Int("http.request.resend_count", max(0, t.Attempts-1))))
 		if !t.FirstByte.IsZero() {
-			up.AddEvent("first byte", trace.WithTimestamp(p.at(t.FirstByte)))
+			up.AddEvent("first byte", trace.WithTimestamp(x.at(t.FirstByte)))
 		}
 		if t.Aborted || t.Code != "" {
 			up.SetStatus(codes.Error, t.Code)
 		}
 		up.End(trace.WithTimestamp(end))
 	}
-	status := p.status()
-	p.span.root.SetAttributes(p.attributes(status)...)
-	if status >= 500 || status == 0 || p.record.Aborted {
-		p.span.root.SetStatus(codes.Error, p.code())
+	status := x.status()
+	x.span.root.SetAttributes(x.attributes(status)...)
+	if status >= 500 || status == 0 || x.record.Aborted {
+		x.span.root.SetStatus(codes.Error, x.code())
 	}
-	p.span.root.End(trace.WithTimestamp(end))
+	x.span.root.End(trace.WithTimestamp(end))
 }
 
 // waits makes the spans of the wait for an instance, and of its wake within.
-func (s *spans) waits(p *exchange, end time.Time) {
-	t := &p.record
+func (s *spans) waits(x *exchange, end time.Time) {
+	t := &x.record
 	refused := t.Granted.IsZero() && !t.Arrived.IsZero()
 	if t.Cold == nil && !refused {
 		return
 	}
-	arrived, until := p.at(t.Arrived), p.at(t.Granted)
+	arrived, until := x.at(t.Arrived), x.at(t.Granted)
 	if refused {
 		until = end
 	}
-	ctx, wait := s.tracer.Start(p.span.ctx, "queue wait", trace.WithTimestamp(arrived))
+	ctx, wait := s.tracer.Start(x.span.ctx, "queue wait", trace.WithTimestamp(arrived))
 	if refused {
 		wait.SetStatus(codes.Error, t.Code)
 	}
@@ -157,21 +157,21 @@ func (s *spans) waits(p *exchange, end time.Time) {
 
 // at is t by the clock at which the request came. The machine's own clock may be set, or
 // run faster for a while, in between; then the parts would not fit into the whole.
-func (p *exchange) at(t time.Time) time.Time { return p.begun.Add(t.Sub(p.begun)) }
+func (x *exchange) at(t time.Time) time.Time { return x.begun.Add(t.Sub(x.begun)) }
 
 // attributes are the attributes of a request's span, by OpenTelemetry's names. The query
 // is not among them: it may have secrets.
-func (p *exchange) attributes(status int) []attribute.KeyValue {
+func (x *exchange) attributes(status int) []attribute.KeyValue {
 	all := []attribute.KeyValue{
-		attribute.String("http.request.method", method(p.in.Method)), attribute.String("url.path", strings.ToValidUTF8(p.path, "�")),
-		attribute.String("server.address", strings.ToValidUTF8(p.host, "�")), attribute.String("network.peer.address", p.in.RemoteAddr),
-		attribute.String("network.protocol.version", strings.TrimPrefix(p.in.Proto, "HTTP/")),
+		attribute.String("http.request.method", method(x.in.Method)), attribute.String("url.path", strings.ToValidUTF8(x.path, "�")),
+		attribute.String("server.address", strings.ToValidUTF8(x.host, "�")), attribute.String("network.peer.address", x.in.RemoteAddr),
+		attribute.String("network.protocol.version", strings.TrimPrefix(x.in.Proto, "HTTP/")),
 	}
 	if status != 0 {
 		all = append(all, attribute.Int("http.response.status_code", status))
 	}
 	for _, a := range []struct{ name, value string }{
-		{"wadi.service", p.record.Service}, {"wadi.revision", p.record.Revision}, {"wadi.caller", p.record.Caller}, {"wadi.error", p.code()},
+		{"wadi.service", x.record.Service}, {"wadi.revision", x.record.Revision}, {"wadi.caller", x.record.Caller}, {"wadi.error", x.code()},
 	} {
 		if a.value != "" {
 			all = append(all, attribute.String(a.name, a.value))

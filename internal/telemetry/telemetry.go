@@ -92,15 +92,15 @@ func (t *Telemetry) Handler(listener string, next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &exchange{begun: time.Now(), listener: listener, in: r, host: r.Host, path: r.URL.EscapedPath()}
-		p.out.ResponseWriter = w
-		ctx := activator.WithRequestRecord(r.Context(), &p.record)
+		x := &exchange{begun: time.Now(), listener: listener, in: r, host: r.Host, path: r.URL.EscapedPath()}
+		x.out.ResponseWriter = w
+		ctx := activator.WithRequestRecord(r.Context(), &x.record)
 		if t.spans != nil {
-			p.span = t.spans.begin(ctx, p)
+			x.span = t.spans.begin(ctx, x)
 		}
-		defer t.ended(p)
-		next.ServeHTTP(&p.out, r.WithContext(ctx))
-		p.complete = true
+		defer t.ended(x)
+		next.ServeHTTP(&x.out, r.WithContext(ctx))
+		x.complete = true
 	})
 }
 
@@ -118,54 +118,54 @@ type exchange struct {
 
 // status is the request's status: the refusal's for Wadi's own answers, else that of HTTP;
 // 0 if the request was broken off before an answer.
-func (p *exchange) status() int {
+func (x *exchange) status() int {
 	switch {
-	case p.record.Status != 0:
-		return p.record.Status
-	case p.out.Status == 0 && p.complete:
+	case x.record.Status != 0:
+		return x.record.Status
+	case x.out.Status == 0 && x.complete:
 		return http.StatusOK
 	}
-	return p.out.Status
+	return x.out.Status
 }
 
 // code is the code of Wadi's own answer; empty: the app answered. Only the answer has it if
 // the activator did not get the request, or the queue-proxy refused it.
-func (p *exchange) code() string {
-	if p.record.Code != "" {
-		return p.record.Code
+func (x *exchange) code() string {
+	if x.record.Code != "" {
+		return x.record.Code
 	}
-	return p.out.Header().Get(activator.HeaderError)
+	return x.out.Header().Get(activator.HeaderError)
 }
 
 // wait is how long the request waited for an instance, until end at the latest.
-func (p *exchange) wait(end time.Time) time.Duration {
+func (x *exchange) wait(end time.Time) time.Duration {
 	switch {
-	case p.record.Arrived.IsZero():
+	case x.record.Arrived.IsZero():
 		return 0
-	case p.record.Granted.IsZero():
-		return end.Sub(p.record.Arrived)
+	case x.record.Granted.IsZero():
+		return end.Sub(x.record.Arrived)
 	}
-	return p.record.Granted.Sub(p.record.Arrived)
+	return x.record.Granted.Sub(x.record.Arrived)
 }
 
 // ended writes what there is to write of a request that has ended.
-func (t *Telemetry) ended(p *exchange) {
+func (t *Telemetry) ended(x *exchange) {
 	end := time.Now()
 	if t.spans != nil {
-		t.spans.end(p, end)
+		t.spans.end(x, end)
 	}
 	if t.access == nil {
 		return
 	}
 	e := accesslog.Entry{
-		Time: p.begun, Method: p.in.Method, Host: p.host, Path: p.path, Protocol: p.in.Proto,
-		Status: p.status(), BytesIn: p.record.BytesIn, BytesOut: cmp.Or(p.record.BytesOut, p.out.Bytes),
-		Duration: end.Sub(p.begun), Wait: p.wait(end),
-		Service: p.record.Service, Revision: p.record.Revision, Instance: p.record.Instance,
-		Retries: max(0, p.record.Attempts-1), Code: p.code(), Caller: p.record.Caller, Peer: p.in.RemoteAddr,
-		Trace: p.traceID(),
+		Time: x.begun, Method: x.in.Method, Host: x.host, Path: x.path, Protocol: x.in.Proto,
+		Status: x.status(), BytesIn: x.record.BytesIn, BytesOut: cmp.Or(x.record.BytesOut, x.out.Bytes),
+		Duration: end.Sub(x.begun), Wait: x.wait(end),
+		Service: x.record.Service, Revision: x.record.Revision, Instance: x.record.Instance,
+		Retries: max(0, x.record.Attempts-1), Code: x.code(), Caller: x.record.Caller, Peer: x.in.RemoteAddr,
+		Trace: x.traceID(),
 	}
-	if c := p.record.Cold; c != nil {
+	if c := x.record.Cold; c != nil {
 		e.Cold = []accesslog.Phase{{Name: "queue", Took: c.Queue}, {Name: "place", Took: c.Place},
 			{Name: "start", Took: c.Start}, {Name: "probe", Took: c.Probe}, {Name: "turn", Took: c.Turn}}
 	}
@@ -173,11 +173,11 @@ func (t *Telemetry) ended(p *exchange) {
 }
 
 // traceID is the trace that the request belonged to when it was forwarded.
-func (p *exchange) traceID() string {
-	if p.span.root != nil {
-		if sc := p.span.root.SpanContext(); sc.IsSampled() {
+func (x *exchange) traceID() string {
+	if x.span.root != nil {
+		if sc := x.span.root.SpanContext(); sc.IsSampled() {
 			return sc.TraceID().String()
 		}
 	}
-	return accesslog.TraceID(p.in.Header)
+	return accesslog.TraceID(x.in.Header)
 }

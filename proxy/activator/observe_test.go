@@ -50,7 +50,7 @@ func coldCluster(t *testing.T, c *clocked, b *backend) {
 	})
 }
 
-// near compares durations of which a probe's pause decides the last digits.
+// near compares durations whose last digits depend on the pause between probes.
 var near = cmp.Comparer(func(a, b time.Duration) bool { return (a - b).Abs() <= 150*time.Millisecond })
 
 func TestRequestRecord_Cold(t *testing.T) {
