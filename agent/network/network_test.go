@@ -9,7 +9,7 @@ import (
 	"github.com/wadi-run/wadi/agent/network"
 )
 
-// layer is one that answers as it is told.
+// layer answers as a test sets it.
 type layer struct {
 	ok       bool
 	why      string

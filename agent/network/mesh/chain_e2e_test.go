@@ -66,7 +66,7 @@ func ways(t *testing.T, client *api.Client, name string) []string {
 		return s
 	}
 	start := nodes[got.Chain.StartNode]
-	for _, r := range start.Routes[:len(start.Routes)-1] { // The last is Consul's own, after ours without match.
+	for _, r := range start.Routes[:len(start.Routes)-1] { // The last is Consul's own, after Wadi's without match.
 		match, d := "*", r.Definition.Destination
 		if m := r.Definition.Match; m != nil && m.HTTP != nil && len(m.HTTP.Header) > 0 {
 			match = m.HTTP.Header[0].Name + "=" + m.HTTP.Header[0].Exact
@@ -193,7 +193,7 @@ func left(t *testing.T, client *consul.Client) []string {
 	return got
 }
 
-// What Consul refuses to delete because of somebody else's entry stays, is named, and
+// What Consul refuses to delete because of a foreign entry stays, is named, and
 // can be deleted once that is gone.
 func TestE2E_RemoveNeededByOthers(t *testing.T) {
 	client, l := startLayer(t)
@@ -237,7 +237,7 @@ func TestE2E_RemoveNeededByOthers(t *testing.T) {
 	}
 }
 
-// Consul puts intentions into a form of its own; a source that somebody adds to
+// Consul puts intentions into a form of its own; a source that is added to
 // the managed one goes again.
 func TestE2E_IntentionsDrift(t *testing.T) {
 	client, l := startLayer(t)

@@ -74,7 +74,7 @@ func TestE2E_Entries(t *testing.T) {
 		t.Fatalf("failover to %v, want %v", node.Resolver.Failover.Targets, want)
 	}
 
-	// A splitter that somebody else wrote stays.
+	// A foreign splitter stays.
 	foreign := &api.ServiceSplitterConfigEntry{
 		Kind: api.ServiceSplitter, Name: "hello", Splits: []api.ServiceSplit{{Weight: 100, ServiceSubset: "hello-00003"}},
 	}

@@ -22,7 +22,7 @@ func intentionsOf(t *testing.T, c *registry) *api.ServiceIntentionsConfigEntry {
 	return copied
 }
 
-// Who may call is said before there is a way, and as long as an instance may run.
+// Intentions come before routing, and stay as long as an instance may run.
 func TestIntentions_FirstAndLast(t *testing.T) {
 	c := newRegistry()
 	r := with(one(1), allow("web"))
@@ -89,7 +89,7 @@ func TestIntentions_Drift(t *testing.T) {
 	}
 }
 
-// Somebody else's intentions stay, and bar no way; but what the service's owner
+// Foreign intentions stay, and block no routing; but what the service's owner
 // asked for is not in force, and perhaps the activator is not let in.
 func TestIntentions_Foreign(t *testing.T) {
 	foreign := &api.ServiceIntentionsConfigEntry{Kind: api.ServiceIntentions, Name: "hello",
@@ -108,7 +108,7 @@ func TestIntentions_Foreign(t *testing.T) {
 	if ok, why, err := l.Programmed(t.Context(), r); ok || err != nil || !strings.Contains(why, "service-intentions hello") {
 		t.Fatalf("programmed=%v %q (%v)", ok, why, err)
 	}
-	// Who has none in his file has nothing to do with them.
+	// A service without intentions in its file does not concern them.
 	apply(t, c, one(1))
 	if err := l.Remove(t.Context(), "hello"); err != nil {
 		t.Fatal(err)

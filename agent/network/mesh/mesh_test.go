@@ -96,7 +96,7 @@ func TestForeignEntries(t *testing.T) {
 	c.wrote(t)
 }
 
-// What somebody else's entry needs stays, and is told; all else goes.
+// An entry that a foreign one refers to stays, and is reported; all others are deleted.
 func TestRemove_NeededByOthers(t *testing.T) {
 	for _, tt := range []struct {
 		name            string

@@ -64,7 +64,7 @@ func TestTags_LeaveNothing(t *testing.T) {
 	}
 }
 
-// A tag that somebody adds by hand, in our name, is found and taken away.
+// A tag that is added by hand with Wadi's mark is found and removed.
 func TestTags_Drift(t *testing.T) {
 	c := newRegistry()
 	apply(t, c, oneTagged("next"))
@@ -82,18 +82,18 @@ func TestTags_Drift(t *testing.T) {
 	}
 }
 
-// Whoever routes a tag's name has it, whichever entry he routes it with, and even if
+// A tag's name belongs to the first that routes it, with whichever entry, and even if
 // it is another managed service. Foreign intentions for it do not matter.
 func TestTags_Foreign(t *testing.T) {
 	other := one(1)
 	other.Service = "next-hello"
-	ofOurs := newRegistry()
-	apply(t, ofOurs, other)
+	ofManaged := newRegistry()
+	apply(t, ofManaged, other)
 	foreign := map[string]api.ConfigEntry{
 		"service-defaults next-hello":                         &api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: "next-hello", Protocol: "http"},
 		"service-resolver next-hello":                         &api.ServiceResolverConfigEntry{Kind: api.ServiceResolver, Name: "next-hello"},
-		"service-defaults next-hello (of service next-hello)": ofOurs.entries["defaults next-hello"],
-		"service-router next-hello (of service next-hello)":   ofOurs.entries["router next-hello"],
+		"service-defaults next-hello (of service next-hello)": ofManaged.entries["defaults next-hello"],
+		"service-router next-hello (of service next-hello)":   ofManaged.entries["router next-hello"],
 	}
 	for want, e := range foreign {
 		c := newRegistry()

@@ -14,8 +14,9 @@ import (
 )
 
 // From any shape to any other, each write is accepted, by a layer that made the
-// earlier ones and by a new one; who may call is said whenever there is a way, and
-// whom a request is for whenever an activator may get it; what is there in the end is what is wanted, and a second look writes nothing.
+// earlier ones and by a new one. There are intentions whenever there is
+// routing, and a request names its revision whenever an activator may get it. In the end
+// the entries are those wanted, and another round writes nothing.
 func TestAnyShapeToAnyOther(t *testing.T) {
 	for _, p := range []wadi.Protocol{wadi.HTTP1, wadi.H2C, wadi.GRPC} {
 		t.Run(string(p), func(t *testing.T) {
