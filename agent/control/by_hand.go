@@ -58,5 +58,5 @@ func (a *Autoscaler) checkScaledByHand(ctx context.Context, r *record, s *subjec
 	}
 	r.byHandUntil = at.Add(stands)
 	a.Log.Info("count was set by hand", "revision", s.id, "count", job.Count, "stands_until", r.byHandUntil)
-	a.Events.Add(s.service, s.id, "Overridden", fmt.Sprintf("the count was set to %d in Nomad: it stands for %s (scale.manual_hold)", job.Count, stands))
+	a.Events.Add(s.service, s.id, EventOverridden, fmt.Sprintf("the count was set to %d in Nomad: it stands for %s (scale.manual_hold)", job.Count, stands))
 }

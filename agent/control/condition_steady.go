@@ -17,13 +17,6 @@ const (
 	reasonExits     = "Exits"
 )
 
-// The types of the events about tasks that end.
-const (
-	EventOOM       = "OutOfMemory"
-	EventExited    = "Exited"
-	EventRestarted = "Restarted"
-)
-
 // steadyCondition says of each revision that was ready how tasks of it ended lately.
 func steadyCondition(s *service, now time.Time) (c wadi.Condition, steady bool) {
 	c = wadi.Condition{Type: ConditionSteady, Reason: reasonExits}

@@ -9,9 +9,6 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
-// EventBlocked is the type of the event that Nomad can't run a revision's instances.
-const EventBlocked = "Blocked"
-
 const (
 	// blockedKept bounds the reasons of a revision that are remembered: some apps fail
 	// for alternating reasons.

@@ -193,7 +193,7 @@ func (a *Autoscaler) scale(ctx context.Context, r *record, s *subject, job sched
 	r.count, d.Executed = n, n == d.Desired
 	a.Metrics.scales.WithLabelValues(direction(d), "ok").Inc()
 	a.Log.Info("scaled", "revision", s.id, "from", d.Count, "to", n, "rule", d.Rule, "reason", d.Reason)
-	a.Events.Add(s.service, s.id, "Scaled", fmt.Sprintf("%d to %d: %s", d.Count, n, d.Reason))
+	a.Events.Add(s.service, s.id, EventScaled, fmt.Sprintf("%d to %d: %s", d.Count, n, d.Reason))
 	return nil
 }
 

@@ -14,10 +14,29 @@ const (
 	eventsStored = 10
 )
 
-// The types of the last events of a service.
+// The types of events.
 const (
-	EventLeftBehind = "LeftBehind" // What stays in Consul of a deleted service, and why.
-	EventDeleted    = "Deleted"
+	EventRouted         = "Routed"         // The traffic of a revision changed.
+	EventReady          = "Ready"          // A revision became ready.
+	EventFailed         = "Failed"         // A revision did not become ready in time.
+	EventRetried        = "Retried"        // A revision that failed is tried again.
+	EventRetired        = "Retired"        // A revision's job was purged, and the revision is kept.
+	EventPurged         = "Purged"         // A job was purged.
+	EventBlocked        = "Blocked"        // Nomad can't run a revision's instances.
+	EventStartFailed    = "StartFailed"    // A revision that was ready can't be started any more.
+	EventRecovered      = "Recovered"      // It can be started again.
+	EventScaled         = "Scaled"         // The autoscaler set a count.
+	EventWoken          = "Woken"          // A request woke a revision.
+	EventOverridden     = "Overridden"     // An override, or a count set by hand in Nomad, stands.
+	EventOverrideEnded  = "OverrideEnded"  // The count follows the load again.
+	EventPutBack        = "PutBack"        // A missing job was registered again.
+	EventDriftCorrected = "DriftCorrected" // An edited job or route was put back as submitted.
+	EventOOM            = "OutOfMemory"    // A task was killed for want of memory.
+	EventExited         = "Exited"         // A task ended unexpectedly.
+	EventRestarted      = "Restarted"      // A task was restarted.
+	EventSwept          = "Swept"          // A job that has no service was stopped.
+	EventLeftBehind     = "LeftBehind"     // What stays in Consul of a deleted service, and why.
+	EventDeleted        = "Deleted"        // A service and all that it made are gone.
 )
 
 // Events keeps the latest events, and streams new ones to followers.

@@ -193,7 +193,7 @@ func (c *Controller) undoDrift(ctx context.Context, s *service, a scheduler.Acti
 	}
 	c.Owned.Add(a.Revision, index)
 	c.Log.Warn("job put back", "revision", a.Revision, "reason", "it was edited in Nomad")
-	c.Events.Add(s.Service.Name, a.Revision, EventPutBack,
+	c.Events.Add(s.Service.Name, a.Revision, EventDriftCorrected,
 		"its job was edited in Nomad and is as it was submitted again; submit a new revision to change it")
 	return nil
 }

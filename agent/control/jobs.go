@@ -50,7 +50,7 @@ func (c *Controller) purgeJob(ctx context.Context, s *service, a scheduler.Actio
 	}
 	n.purgedIndex = a.Index
 	c.Log.Info("job purged", "revision", a.Revision, "reason", a.Reason)
-	c.Events.Add(s.Service.Name, a.Revision, "Purged", a.Reason)
+	c.Events.Add(s.Service.Name, a.Revision, EventPurged, a.Reason)
 	return nil
 }
 
@@ -86,6 +86,6 @@ func (c *Controller) putBack(ctx context.Context, s *service, a scheduler.Action
 	c.Owned.Add(a.Revision, index)
 	msg := fmt.Sprintf("%s: put back with %s", a.Reason, wadi.Quantity(a.Count, "instance"))
 	c.Log.Warn("job put back", "revision", a.Revision, "reason", a.Reason, "count", a.Count)
-	c.Events.Add(s.Service.Name, a.Revision, "PutBack", msg)
+	c.Events.Add(s.Service.Name, a.Revision, EventPutBack, msg)
 	return nil
 }

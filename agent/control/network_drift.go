@@ -14,9 +14,6 @@ type Edits interface {
 	Take() (services []string, all bool)
 }
 
-// EventPutBack is the type of the event that something edited was put back as submitted.
-const EventPutBack = "DriftCorrected"
-
 // repeatsWithin is how soon another edit counts as a repeated one. After repeated edits a
 // put-back is twice as late each time, up to networkRecheck.
 const repeatsWithin = 2 * time.Minute
@@ -78,7 +75,7 @@ func (c *Controller) notePutBack(s *service, now time.Time) {
 		s.repeatedEdits = 0
 	}
 	s.edited = false
-	c.Events.Add(s.Service.Name, "", EventPutBack,
+	c.Events.Add(s.Service.Name, "", EventDriftCorrected,
 		cmp.Or(s.whyNot, "its route was edited")+": put back as it was submitted")
 	c.Log.Warn("route put back", "service", s.Service.Name, "reason", s.whyNot)
 }

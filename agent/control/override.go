@@ -19,9 +19,9 @@ func (a *Autoscaler) noteOverride(r *record, s *subject, now time.Time) {
 	switch {
 	case h.Active(now):
 		r.byHandUntil, r.byHandChecks = time.Time{}, 0
-		a.Events.Add(s.service, s.id, "Overridden", fmt.Sprintf("to %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
+		a.Events.Add(s.service, s.id, EventOverridden, fmt.Sprintf("to %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
 	case known && h.Until.IsZero():
-		a.Events.Add(s.service, s.id, "OverrideEnded", "the count follows the load again")
+		a.Events.Add(s.service, s.id, EventOverrideEnded, "the count follows the load again")
 	}
 }
 

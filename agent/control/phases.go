@@ -23,15 +23,15 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	s.State = st
 	switch a.Phase {
 	case wadi.Ready:
-		c.Events.Add(s.Service.Name, a.Revision, "Ready", cmp.Or(a.Reason, "enough instances were ready"))
+		c.Events.Add(s.Service.Name, a.Revision, EventReady, cmp.Or(a.Reason, "enough instances were ready"))
 	case wadi.Pending:
 		if a.Reason == scheduler.TriedAgain {
-			c.Events.Add(s.Service.Name, a.Revision, "Retried", a.Reason)
+			c.Events.Add(s.Service.Name, a.Revision, EventRetried, a.Reason)
 		}
 	case wadi.Failed:
-		c.Events.Add(s.Service.Name, a.Revision, "Failed", withID(a.Revision, a.Reason))
+		c.Events.Add(s.Service.Name, a.Revision, EventFailed, withID(a.Revision, a.Reason))
 	case wadi.Retired:
-		c.Events.Add(s.Service.Name, a.Revision, "Retired", a.Reason)
+		c.Events.Add(s.Service.Name, a.Revision, EventRetired, a.Reason)
 	}
 	c.Log.Info("revision changed phase", "revision", a.Revision, "phase", a.Phase, "reason", a.Reason)
 	return nil
@@ -48,11 +48,11 @@ func (c *Controller) noteStart(ctx context.Context, s *service, a scheduler.Acti
 	}
 	s.State = st
 	if a.Reason == "" {
-		c.Events.Add(s.Service.Name, a.Revision, "Recovered", "an instance is ready again")
+		c.Events.Add(s.Service.Name, a.Revision, EventRecovered, "an instance is ready again")
 		return nil
 	}
 	c.Log.Warn("revision can't be started", "revision", a.Revision, "reason", a.Reason)
-	c.Events.Add(s.Service.Name, a.Revision, "Blocked", "none of its instances is ready: "+a.Reason)
+	c.Events.Add(s.Service.Name, a.Revision, EventStartFailed, "none of its instances is ready: "+a.Reason)
 	return nil
 }
 

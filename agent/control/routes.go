@@ -77,6 +77,6 @@ func (c *Controller) reportTargets(s *service, r wadi.Route) {
 		if t.Tag != "" {
 			what += ", and tag " + t.Tag
 		}
-		c.Events.Add(s.Service.Name, t.Revision, "Routed", what)
+		c.Events.Add(s.Service.Name, t.Revision, EventRouted, what)
 	}
 }

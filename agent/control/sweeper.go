@@ -42,9 +42,6 @@ type Sweeper struct {
 	warnedTooMany bool // That was logged.
 }
 
-// EventSwept is the type of the event that a job which had no service was stopped.
-const EventSwept = "Swept"
-
 // sweepTimeout bounds one pass.
 const sweepTimeout = 30 * time.Second
 

@@ -190,7 +190,7 @@ func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, 
 		return fmt.Errorf("wake %s: %w", revision, err)
 	}
 	w.Log.Info("woken", "revision", revision, "count", act.Count, "reason", act.Reason)
-	w.Events.Add(route.Service, revision, "Woken", act.Reason)
+	w.Events.Add(route.Service, revision, EventWoken, act.Reason)
 	return nil
 }
 
