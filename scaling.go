@@ -3,7 +3,6 @@ package wadi
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 )
 
 // Metric is a measure of load by which a revision can be scaled.
@@ -46,17 +45,6 @@ type Schedule struct {
 	Timezone string   `json:"timezone"` // IANA name; empty is UTC.
 	Min      int      `json:"min"`      // Instances while the schedule is in force.
 }
-
-// Override is a count that a caller asked for, for a time. It stands above what the
-// load wants and above Min and schedules, and below Max.
-type Override struct {
-	Count int       `json:"count"`
-	Until time.Time `json:"until"`
-	By    string    `json:"by,omitempty"` // The caller that asked for it, if known.
-}
-
-// Active reports whether h is in force at now. The zero value never is.
-func (h Override) Active(now time.Time) bool { return now.Before(h.Until) }
 
 // Scaling says how many instances a revision should have.
 type Scaling struct {

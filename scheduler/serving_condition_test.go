@@ -10,7 +10,7 @@ import (
 )
 
 func TestNotServed(t *testing.T) {
-	ready, hindered := wadi.RevisionState{Phase: wadi.Ready}, wadi.RevisionState{Phase: wadi.Ready, StartFailure: "exit 4"}
+	ready, startFailed := wadi.RevisionState{Phase: wadi.Ready}, wadi.RevisionState{Phase: wadi.Ready, StartFailure: "exit 4"}
 	serves, up := scheduler.Instances{Ready: 1, Alive: 1}, scheduler.JobState{Exists: true, Count: 1}
 	for _, tt := range []struct {
 		name   string
@@ -25,13 +25,13 @@ func TestNotServed(t *testing.T) {
 		{"starting from zero", ready, scheduler.Instances{Alive: 1}, up, "", ""},
 		{"runs, and does not listen", ready, scheduler.Instances{Alive: 1, UnreadyReason: "nothing listens on 127.0.0.1:8080"}, up, "Starting", "callers wait until hello-00001 is ready: nothing listens on 127.0.0.1:8080"},
 		{"one does not listen, another serves", ready, scheduler.Instances{Alive: 2, Ready: 1, UnreadyReason: "nothing listens on 127.0.0.1:8080"}, up, "", ""},
-		{"in trouble for a moment", ready, scheduler.Instances{Alive: 1, Diagnosis: "exit 4"}, up, "", ""},
-		{"failing", hindered, scheduler.Instances{Alive: 1, Diagnosis: "exit 5"}, up, "Blocked", "none of its instances is ready: exit 5"},
-		{"failed, and nothing is said now", hindered, scheduler.Instances{Alive: 1}, up, "Blocked", "since its last start failed: exit 4"},
-		{"failed, and at zero", hindered, scheduler.Instances{}, scheduler.JobState{Exists: true}, "Blocked", "its last start failed: exit 4"},
-		{"failed, and ready by now", hindered, serves, up, "", ""},
+		{"blocked for a moment", ready, scheduler.Instances{Alive: 1, Diagnosis: "exit 4"}, up, "", ""},
+		{"failing", startFailed, scheduler.Instances{Alive: 1, Diagnosis: "exit 5"}, up, "Blocked", "none of its instances is ready: exit 5"},
+		{"failed, and nothing is said now", startFailed, scheduler.Instances{Alive: 1}, up, "Blocked", "since its last start failed: exit 4"},
+		{"failed, and at zero", startFailed, scheduler.Instances{}, scheduler.JobState{Exists: true}, "Blocked", "its last start failed: exit 4"},
+		{"failed, and ready by now", startFailed, serves, up, "", ""},
 		{"never ready", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Alive: 1}, up, "Starting", "callers wait until hello-00001 is ready"},
-		{"never ready, and in trouble", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Diagnosis: "no node fits"}, up, "Blocked", "no node fits"},
+		{"never ready, and blocked", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Diagnosis: "no node fits"}, up, "Blocked", "no node fits"},
 		{"failed for good", wadi.RevisionState{Phase: wadi.Failed, Reason: "exit 1"}, scheduler.Instances{}, scheduler.JobState{}, "Failed", "get 503, it has failed: exit 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -61,11 +61,11 @@ func TestPlan_RemembersAStartThatFailed(t *testing.T) {
 		}
 		return n
 	}
-	want := func(when string, hindered string, n int) {
+	want := func(when string, startFailed string, n int) {
 		t.Helper()
 		w.settle(t)
-		if got := w.d.State.Revisions[r1].StartFailure; got != hindered || notes() != n {
-			t.Fatalf("%s: got %q after %d notes, want %q after %d", when, got, notes(), hindered, n)
+		if got := w.d.State.Revisions[r1].StartFailure; got != startFailed || notes() != n {
+			t.Fatalf("%s: got %q after %d notes, want %q after %d", when, got, notes(), startFailed, n)
 		}
 	}
 	blocked := func(why string, unknown bool) scheduler.Instances {

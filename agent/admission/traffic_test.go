@@ -97,7 +97,7 @@ func TestSubmit_TrafficStays(t *testing.T) {
 	}
 }
 
-// A revision of the stored traffic that has failed hinders no submission, and is
+// A revision of the stored traffic that has failed blocks no submission, and is
 // tried again with it.
 func TestSubmit_StoredTrafficFails(t *testing.T) {
 	b := three(t)

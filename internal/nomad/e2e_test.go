@@ -110,7 +110,7 @@ func TestE2E(t *testing.T) {
 	t.Run("life", func(t *testing.T) { life(t, c, w) })
 	t.Run("changes at once", func(t *testing.T) { atOnce(t, c, w) })
 	t.Run("usage", func(t *testing.T) { usage(t, c, w) })
-	t.Run("trouble", func(t *testing.T) { troubles(t, c, w) })
+	t.Run("diagnosis", func(t *testing.T) { diagnoses(t, c, w) })
 	t.Run("plan of a mesh job", func(t *testing.T) {
 		job := parse(t, c, jobHCL("meshy-00001", -1, 16, true))
 		if _, err := c.RegisterAt(t.Context(), "", job, 0); err != nil {
@@ -212,7 +212,7 @@ func life(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	}
 }
 
-func troubles(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
+func diagnoses(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	for id, want := range map[string]string{
 		"crash-00001": "task web: Exit Code: 3; not restarted: Exceeded allowed attempts 1",
 		"large-00001": "no node fits: memory exhausted on 1 node",
@@ -236,7 +236,7 @@ func troubles(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 			select {
 			case <-changed:
 			case <-deadline:
-				t.Fatalf("%s: trouble is %q, want %q", id, got, want)
+				t.Fatalf("%s: diagnosis is %q, want %q", id, got, want)
 			}
 		}
 		scale(t, c, id, 0, index)
@@ -248,7 +248,7 @@ func troubles(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 			select {
 			case <-changed:
 			case <-deadline:
-				t.Fatalf("%s: there is trouble at count 0", id)
+				t.Fatalf("%s: there is a diagnosis at count 0", id)
 			}
 		}
 	}

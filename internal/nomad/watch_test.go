@@ -101,7 +101,7 @@ func TestWatch_Diagnosis(t *testing.T) {
 	c.say(t, `{"Index":48,"Events":[{"Topic":"Evaluation","Index":48,"Payload":{"Evaluation":{"ID":"e","JobID":"big-00001","Namespace":"default","Status":"complete","ModifyIndex":48}}}]}`)
 	c.settle(t, w)
 	if got, since := w.Diagnosis("", "big-00001"); got != "" || !since.IsZero() {
-		t.Errorf("trouble that is over: %q since %v", got, since)
+		t.Errorf("diagnosis that is over: %q since %v", got, since)
 	}
 	es, _ := w.Endpoints("", "crash-00001")
 	if len(es) != 1 || es[0].Restarts != 3 || !es[0].Ended || !es[0].Stopping {
@@ -184,10 +184,10 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 		t.Fatalf("endpoint is %+v", es[0])
 	}
 	if got, _ := w.Diagnosis("", "big-00001"); got != "no node fits: memory exhausted on 1 node" {
-		t.Fatalf("trouble is %q", got)
+		t.Fatalf("diagnosis is %q", got)
 	}
 	if got, _ := w.Diagnosis("", "crash-00001"); !strings.HasPrefix(got, "task web: Exit Code: 3") {
-		t.Fatalf("trouble is %q", got)
+		t.Fatalf("diagnosis is %q", got)
 	}
 	for revision, count := range c.counts {
 		if j, ok := w.Job("", revision); !ok || j.Count != count {

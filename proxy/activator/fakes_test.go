@@ -25,7 +25,7 @@ const (
 )
 
 // cluster is Nomad as the activator sees it: what is placed, what a wake does,
-// and what hinders.
+// and the diagnosis.
 type cluster struct {
 	mu       sync.Mutex
 	placed   map[string][]wadi.Endpoint
@@ -34,7 +34,7 @@ type cluster struct {
 	order    []string
 	wakeErr  error
 	onWake   func(revision string) // Called outside the mutex.
-	trouble  string
+	diagnosis  string
 	since    time.Time
 	readings int
 }
@@ -81,7 +81,7 @@ func (c *cluster) Wake(_ context.Context, rev string) error {
 func (c *cluster) Diagnosis(string) (string, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.trouble, c.since
+	return c.diagnosis, c.since
 }
 
 func (*cluster) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {

@@ -33,7 +33,7 @@ func TestRefusals(t *testing.T) {
 		{"takes too long", func(s *wadi.RouteRevision) { s.Timeout.Request = wadi.Duration(50 * time.Millisecond) }, nil, "/", 504, "request_timeout", "longer than 50ms", 1, 50 * time.Millisecond},
 		{"failed", func(s *wadi.RouteRevision) { s.Failed = "image not found" }, nil, "/", 503, "revision_failed", wadi.ReasonID(revision, "image not found"), 0, 0},
 		{"unplaceable", nil, func(c *cluster) { c.wakeErr = fmt.Errorf("%w: no node fits", wadi.ErrUnplaceable) }, "/", 503, "unplaceable", "no node fits", 1, 0},
-		{"trouble", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(4 * time.Second) }, func(c *cluster) { c.trouble = "driver failure: no such image" }, "/", 503, "unplaceable", wadi.ReasonID(revision, "driver failure: no such image"), 1, time.Second},
+		{"diagnosis", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(4 * time.Second) }, func(c *cluster) { c.diagnosis = "driver failure: no such image" }, "/", 503, "unplaceable", wadi.ReasonID(revision, "driver failure: no such image"), 1, time.Second},
 		{"Nomad is away", func(s *wadi.RouteRevision) { s.Queue.Timeout = wadi.Duration(time.Second) }, func(c *cluster) {
 			c.wakeErr = fmt.Errorf("wake: Get \"http://10.0.0.1:4646/v1/job\": %w", wadi.ErrUnavailable)
 		}, "/", 503, "not_woken", "hello-00001 can't be woken: Nomad doesn't answer\n", 5, time.Second},
@@ -164,19 +164,19 @@ func TestRefusals_NomadsReasonStaysInTheMesh(t *testing.T) {
 	const words = "task web: Driver Failure: Failed to pull `registry.internal:5000/team/secret:1`: /etc/docker/auth.json"
 	const placement = "no node fits: constraint \"${meta.rack} = r7\" excludes 3 nodes"
 	for name, tt := range map[string]struct {
-		trouble, failed string
+		diagnosis, failed string
 		kind            string
 	}{
-		"a task that fails":      {trouble: words, kind: "instance can't run: its task does not start, or has ended"},
-		"no node for it":         {trouble: placement, kind: "instance can't run: no node has a place for it"},
+		"a task that fails":      {diagnosis: words, kind: "instance can't run: its task does not start, or has ended"},
+		"no node for it":         {diagnosis: placement, kind: "instance can't run: no node has a place for it"},
 		"a revision that failed": {failed: "0 of 1 instances were ready within 10m: " + words, kind: "revision hello-00001 has failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := settings()
 			set.Failed, set.Queue.Timeout = tt.failed, wadi.Duration(2*time.Second)
 			g := newRig(t, set)
-			g.set(func(c *cluster) { c.trouble = tt.trouble })
-			whole := tt.trouble + tt.failed
+			g.set(func(c *cluster) { c.diagnosis = tt.diagnosis })
+			whole := tt.diagnosis + tt.failed
 			for _, accept := range []string{"*/*", "application/json"} {
 				r := g.request(t, http.MethodGet, "/", nil)
 				r.Header.Set("Accept", accept)

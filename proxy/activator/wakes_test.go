@@ -258,18 +258,18 @@ func TestBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClocked(t, routes(minute(), wadi.HTTP1), 20)
 		defer c.end(t)
-		c.set(func(c *cluster) { c.trouble, c.since = "memory exhausted on 3 nodes", time.Now().Add(-time.Hour) })
+		c.set(func(c *cluster) { c.diagnosis, c.since = "memory exhausted on 3 nodes", time.Now().Add(-time.Hour) })
 		status, body, took := c.ask(t, service, revision)
 		if status != 503 || !strings.Contains(body, wadi.ReasonID(revision, "memory exhausted on 3 nodes")) || took < 15*time.Second || took > 16*time.Second {
 			t.Errorf("got %d %q after %v, want 503 after 15 s", status, body, took)
 		}
 		if _, _, took := c.ask(t, service, revision); took > time.Second {
-			t.Errorf("the next one waited %v, though the trouble goes on", took)
+			t.Errorf("the next one waited %v, though the diagnosis goes on", took)
 		}
 		time.Sleep(time.Hour)
-		c.set(func(c *cluster) { c.trouble = "" })
+		c.set(func(c *cluster) { c.diagnosis = "" })
 		if status, _, took = c.ask(t, service, revision); status != 504 || took != time.Minute {
-			t.Errorf("got %d after %v, want 504 after a minute: the trouble is over", status, took)
+			t.Errorf("got %d after %v, want 504 after a minute: the diagnosis is over", status, took)
 		}
 	})
 }
