@@ -68,13 +68,13 @@ func callerOf(http2 bool, conns int) *http.Client {
 	return &http.Client{Transport: &http.Transport{Protocols: &p, MaxIdleConnsPerHost: conns}}
 }
 
-// Under load, of all that is asked before nobody listens any more not one request is
-// lost. Over HTTP/1 bodies can't be sent twice by the client, so that it hides nothing;
-// over HTTP/2 it may do that with what it has not sent when it hears the goodbye.
+// Under load no request is lost that comes before the listener closes. Over HTTP/1 the
+// client can't send a body twice, so that it hides no loss; over HTTP/2 it may repeat what it
+// has not sent when the GOAWAY comes.
 //
-// Each caller has a client of its own, else one that was just dialled may wait for the
-// next to take it: in HTTP/1 the end of a connection that has been idle for as long as
-// a drain settles can always cross a request.
+// Each caller has a client of its own: a shared one could keep a new connection for a later
+// request, and in HTTP/1 the end of a connection that was idle for as long as a drain
+// settles can always cross a request.
 func TestCommand_LosesNothing(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(time.Millisecond)
@@ -98,7 +98,7 @@ func TestCommand_LosesNothing(t *testing.T) {
 						err := echo(client, p.addr, want, http2)
 						var op *net.OpError
 						if errors.As(err, &op) && op.Op == "dial" {
-							return // Nobody listens, and nothing was sent.
+							return // Nothing listens any more, and nothing was sent.
 						} else if err != nil && !http2 && time.Since(begun) >= queue.DefaultSettle {
 							return // So busy is the machine that the connection was idle, see above.
 						} else if err != nil {

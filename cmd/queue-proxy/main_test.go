@@ -59,7 +59,7 @@ func TestCommand(t *testing.T) {
 			cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, tt.env...)
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			_ = cmd.Run() // The exit code says it.
+			_ = cmd.Run() // The exit code is checked below.
 			if got := cmd.ProcessState.ExitCode(); got != tt.exit {
 				t.Errorf("exit %d, want %d", got, tt.exit)
 			}

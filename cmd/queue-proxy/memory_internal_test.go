@@ -34,17 +34,17 @@ func TestTuner_SetsWhatIsWorthIt(t *testing.T) {
 	}
 }
 
-// Each run of the collector tells the tuner.
+// The tuner is called after each run of the collector.
 func TestTuner_HearsOfEachRun(t *testing.T) {
 	heard := make(chan int)
 	tuner := &tuner{percent: 1}
 	tuner.set = func(percent int) {
-		tuner.percent = 1 // Whatever comes next is worth it again.
+		tuner.percent = 1 // So that the next change is big enough.
 		heard <- percent
 	}
 	tuner.arm()
 	for range 3 {
-		for told := false; !told; { // The next run may be too soon for it.
+		for told := false; !told; { // The next run may come too soon.
 			runtime.GC()
 			select {
 			case <-heard:
@@ -54,7 +54,7 @@ func TestTuner_HearsOfEachRun(t *testing.T) {
 		}
 	}
 	go func() {
-		for range heard { // Who listens last lets the finalizers go on.
+		for range heard { // The last receive lets the finalizers go on.
 		}
 	}()
 }

@@ -33,7 +33,7 @@ func TestCommand_Metrics(t *testing.T) {
 	var text string
 	for end := time.Now().Add(time.Minute); text == "" && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if res, err := http.Get("http://" + metrics + "/metrics"); err == nil {
-			b, _ := io.ReadAll(res.Body) // What is missing is found missing below.
+			b, _ := io.ReadAll(res.Body) // Missing metrics fail below.
 			text = string(b)
 			_ = res.Body.Close()
 		}

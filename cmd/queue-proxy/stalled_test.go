@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/internal/freeport"
 )
 
-// mib is what a task that nobody has given more has, see package jobspecs.
+// mib is a task's default memory, see package jobspecs.
 const mib = 64
 
 // dial opens a connection to p, which has a while for all that is to come.

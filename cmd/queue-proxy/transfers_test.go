@@ -68,7 +68,7 @@ func (p *process) peak(t *testing.T) (n int) {
 	return n >> 10
 }
 
-// transfers are those that stall: each begins one, or several on one connection.
+// transfers are stalled transfers: each begins one, or several on one connection.
 var transfers = map[string]struct {
 	perConn int
 	begin   func(c net.Conn)

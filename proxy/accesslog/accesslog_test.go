@@ -72,7 +72,7 @@ func TestLog_Line(t *testing.T) {
 	}
 }
 
-// attacks are texts that try to end a line, or to steer who reads it.
+// attacks are texts that try to end a line, or to control a reader's terminal.
 var attacks = []string{
 	"/\n{\"status\":200}", "/\r\n", "/\x00", "/\"},{\"a\":\"", "/\\", "/\\\"", "\x1b[2J\x1b]0;pwned\a", "\x7f", "\u009b31m", "\u0085",
 	"\u2028\u2029", "\u202egnp.exe", "\u2066\u200f\ufeff", "\xff\xfe", "\xc3\x28", "\xed\xa0\x80", "é世界🙂", strings.Repeat("é", 5000), strings.Repeat("\x01", 9000),
@@ -99,7 +99,7 @@ func sound(method, host, path string) string {
 		return "more than one request"
 	}
 	for in, out := range map[string]string{method: got.Method, host: got.Host, path: got.Path} {
-		// What is not UTF-8 is shown as such, and a long one is cut.
+		// Invalid UTF-8 is replaced, and a long text is cut.
 		if want := strings.ToValidUTF8(in, "�"); len(in) <= 4<<10 && utf8.ValidString(in) && out != want {
 			return "got " + out
 		}
@@ -154,7 +154,7 @@ func TestLog_SlowWriterHoldsUpNobody(t *testing.T) {
 		<-out.began
 		const all = 5000
 		for range all {
-			l.Write(&e) // It would be a deadlock if it waited.
+			l.Write(&e) // A Write that waits would be a deadlock.
 		}
 		close(out.letGo)
 		cancel()
@@ -229,7 +229,7 @@ func TestLog_WriteAllocatesNothing(t *testing.T) {
 	l := accesslog.New(&out)
 	e := accesslog.Entry{Method: "GET", Host: "a.example", Path: "/", Cold: []accesslog.Phase{{Name: "queue"}}}
 	for range 2000 {
-		l.Write(&e) // The buffer has grown to hold more than is measured.
+		l.Write(&e) // The buffer has grown beyond what is measured.
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/admin"
 )
 
-// drain is a process's, which is over when somebody says so.
+// drain is a process's drain, which the test ends.
 type drain struct {
 	once  sync.Once
 	begun chan struct{}

@@ -56,7 +56,7 @@ func say(t *testing.T, c net.Conn, s string) {
 	}
 }
 
-// hear reads one answer.
+// hear reads an answer.
 func hear(t *testing.T, r *bufio.Reader) (status int, body string) {
 	t.Helper()
 	res, err := http.ReadResponse(r, nil)
@@ -97,7 +97,7 @@ func TestUpgrade(t *testing.T) {
 		"nothing early": "", "a NUL early": "\x00", "an end of line early": "\rLF", "much early": "\x00\x01 not a request\n\n" + strings.Repeat("x", 10_000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range 20 { // The server sometimes looks for what came early.
+			for range 20 { // The server sometimes reads a byte that came early.
 				upgradeAndEcho(t, addr, early)
 			}
 		})

@@ -46,7 +46,7 @@ func FuzzConn(f *testing.F) {
 			last := i == len(got.requests)-1
 			switch {
 			case i < len(want) && (r == want[i] || last && !r.Whole): // The server may refuse more.
-			case i == len(want) && last && !r.Whole: // Broken off.
+			case i == len(want) && last && !r.Whole: // Aborted.
 			default:
 				t.Fatalf("the server saw %+v\nthe strict reader %+v", got.requests, want)
 			}

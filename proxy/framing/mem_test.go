@@ -18,7 +18,7 @@ import (
 // that in pieces.
 type memConn struct {
 	in    []byte
-	piece func() int // The most that the next Read gives.
+	piece func() int // The bound of the next Read.
 
 	mu   sync.Mutex
 	out  bytes.Buffer
@@ -85,7 +85,7 @@ func (l *oneListener) Close() error {
 
 func (l *oneListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// request is what somebody saw of one.
+// request is a request as a reader saw it.
 type request = proxytest.Request
 
 // seen is what a net/http server made of a connection.

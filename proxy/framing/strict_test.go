@@ -117,7 +117,7 @@ func strictRequest(in string) (r request, rest string, v verdict) {
 	return r, rest, complete
 }
 
-// strictHeaders is about those that came so far.
+// strictHeaders checks the header lines so far.
 func strictHeaders(h map[string][]string, authority string, old bool) bool {
 	for _, name := range []string{"host", "content-length", "transfer-encoding"} {
 		if len(h[name]) > 1 {
@@ -190,7 +190,7 @@ func strictTrailers(r request, in string) (_ request, rest string, v verdict) {
 	}
 }
 
-// asciiLower leaves what is not ASCII: strings.ToLower would fold a Kelvin sign.
+// asciiLower changes ASCII only: strings.ToLower would fold a Kelvin sign.
 func asciiLower(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {

@@ -72,7 +72,7 @@ func TestTime_OfAHeader(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					time.Sleep(silence / 2) // That it was silent so far makes no difference.
+					time.Sleep(silence / 2) // The silence so far makes no difference.
 					go func() { _, _ = io.WriteString(c, part) }()
 					endsWithin(t, c, 2*headerTime)
 				})
@@ -111,7 +111,7 @@ func TestTime_OfSilence(t *testing.T) {
 	})
 }
 
-// A request in progress has no time from here, even if some of the next one has come.
+// A request in progress has no deadline by this package, even if some of the next one has come.
 func TestTime_OfARequestBeforeTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := checkedPipe(t, func(w http.ResponseWriter, r *http.Request) {

@@ -19,7 +19,7 @@ func TestAuthorize(t *testing.T) {
 	g, err := gateway.New(gateway.Config{
 		Domain: "wadi.localhost", Activator: c, Registerer: prometheus.NewRegistry(),
 		Authorize: func(caller, service string, r *http.Request) error {
-			// What an untrusted client claims is no ground to let it in.
+			// The claims of an untrusted client don't admit it.
 			asked = append(asked, fmt.Sprintf("%s to %s for %s with %q", caller, service, r.Header.Get("X-Forwarded-For"), r.Header.Get(wadi.HeaderProxied)))
 			return says
 		},

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Who shares with others is told by what trusted proxies say, and by nobody else.
+// Trusted proxies, and nothing else, decide which callers share with each other.
 func TestCaller(t *testing.T) {
 	for name, tt := range map[string]struct {
 		peer string

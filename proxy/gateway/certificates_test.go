@@ -48,8 +48,7 @@ func TestCertificates_ByName(t *testing.T) {
 	}
 }
 
-// Of several certificates of a name the one that is valid, understood and lasts
-// longest answers.
+// Of several certificates for a name, a valid and supported one that lasts longest answers.
 func TestCertificates_BestOfAName(t *testing.T) {
 	dir := t.TempDir()
 	issue(t, 1, time.Hour, "a.example.com").putPair(t, dir, "a")
@@ -207,7 +206,7 @@ func TestCertificates_Replaced(t *testing.T) {
 	})
 }
 
-// names lists what has a problem.
+// names lists the certificates with a problem.
 func problems(c *gateway.Certificates) []string {
 	var out []string
 	for _, cert := range c.List() {

@@ -26,7 +26,7 @@ import (
 // issued is a certificate of the tests' own authority.
 type issued struct{ cert, key string }
 
-// issue makes a certificate for hosts; its serial tells which one a server shows.
+// issue makes a certificate for hosts; the serial identifies it in handshakes.
 func issue(t *testing.T, serial int64, expires time.Duration, hosts ...string) issued {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -81,8 +81,8 @@ func loadCerts(t *testing.T, dir string) *gateway.Certificates {
 	return c
 }
 
-// handshake connects to a server with the certificates and returns the serial of
-// the one that it shows.
+// handshake connects to a server with the certificates and returns the serial of the
+// certificate in its handshake.
 func handshake(t *testing.T, c *gateway.Certificates, client *tls.Config) (int64, error) {
 	t.Helper()
 	ours, theirs := net.Pipe()

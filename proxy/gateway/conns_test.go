@@ -3,20 +3,14 @@ package gateway_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
@@ -27,11 +21,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http2"
 
-	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
@@ -47,7 +38,7 @@ func run(t *testing.T, cfg gateway.ServerConfig) (addr string) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = s.Run(ctx) // What is in flight is cut off.
+		_ = s.Run(ctx) // Requests in flight are cut off.
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	return s.Addr().String()
@@ -82,8 +73,7 @@ func ask(c net.Conn, path string) int {
 	return res.StatusCode
 }
 
-// isOver waits until the server has ended a connection; with a deadline that has
-// passed it only looks.
+// isOver waits until the server has ended a connection; after its deadline it only checks.
 func isOver(c net.Conn) bool {
 	_, err := io.Copy(io.Discard, c)
 	return !errors.Is(err, os.ErrDeadlineExceeded)
@@ -124,8 +114,8 @@ func serverTLS(t *testing.T, client *tls.Config) *tls.Config {
 	return loadCerts(t, dir).TLSConfig()
 }
 
-// Connections on which nothing is asked make room, those of the peer with most of
-// them first; one that waits for its answer does not.
+// Idle connections are evicted, those of the peer with most of them first; a connection
+// that waits for its answer is not.
 func TestServer_IdleConnsMakeRoom(t *testing.T) {
 	const most = 12
 	for name, client := range plainAndTLS {
@@ -211,7 +201,7 @@ func settle(t *testing.T, c net.Conn) {
 	}
 }
 
-// Headers and handshakes that don't get on make room, too, before their time is over.
+// Slow headers and handshakes are evicted, too, before their deadline.
 func TestServer_DawdlersMakeRoom(t *testing.T) {
 	for name, client := range plainAndTLS {
 		if name == "HTTP/2" {
@@ -240,8 +230,8 @@ func TestServer_DawdlersMakeRoom(t *testing.T) {
 	}
 }
 
-// One peer may keep what it likes in flight, and others still come in; but a load
-// balancer's connections are those of its callers.
+// One peer may keep any number of requests in flight, and others still come in; but a load
+// balancer's connections belong to its callers.
 func TestServer_OnePeerLeavesRoom(t *testing.T) {
 	const most = 30
 	for name, tt := range map[string]struct {
@@ -279,9 +269,9 @@ func TestServer_OnePeerLeavesRoom(t *testing.T) {
 	}
 }
 
-// Where the process may have fewer descriptors than the listener connections, idle
-// ones make room all the same. The server is a process of its own: this one would
-// have no descriptors left either.
+// Idle connections are evicted where the process may have fewer descriptors than the
+// listener connections. The server is a process of its own, as this one would have no
+// descriptors left either.
 func TestServer_FewDescriptors(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestServer_WithFewDescriptors$")
 	cmd.Env = append(os.Environ(), fewDescriptors+"=1")
@@ -324,7 +314,7 @@ func TestServer_WithFewDescriptors(t *testing.T) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// The header of a frame makes no buffer of the size that it claims.
+// The header of a frame allocates no buffer of the size that it claims.
 func TestServer_FramesTakeLittleMemory(t *testing.T) {
 	const conns = 100
 	for name, client := range map[string]*tls.Config{"plain": nil, "TLS": plainAndTLS["HTTP/2"]} {
@@ -376,127 +366,7 @@ func frameHeader(size uint32, kind http2.FrameType, stream uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, stream)
 }
 
-// meshTLS is what a service of the mesh shows.
-func meshTLS(t *testing.T, service string) *tls.Config {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := issueWith(t, key, x509.Certificate{
-		SerialNumber: big.NewInt(7), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		URIs: []*url.URL{{Scheme: "spiffe", Host: "a.consul", Path: "/ns/default/dc/dc1/svc/" + service}},
-	})
-	pair, err := tls.X509KeyPair([]byte(i.cert), []byte(i.key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
-}
-
-func meshServer(t *testing.T) *tls.Config {
-	c := meshTLS(t, "wadi-activator")
-	c.ClientAuth = tls.RequireAnyClientCert // The chain is package mesh's business.
-	return c
-}
-
-// In the mesh it is the identity that has a bound, as all Envoys of a node may come
-// from one address and those of a service from many: idle ones of the largest go.
-func TestServer_MeshIdentitiesLeaveRoom(t *testing.T) {
-	const most = 30
-	h := newHolding(t)
-	addr := run(t, gateway.ServerConfig{Handler: h, TLS: meshServer(t), Limits: gateway.Limits{MaxConns: most, IdleTimeout: time.Hour}})
-	greedy, modest := meshTLS(t, "greedy"), meshTLS(t, "modest")
-	var first net.Conn
-	for i := range 3 * most {
-		c := from(t, fmt.Sprintf("127.0.0.%d", 1+i%5), addr, greedy)
-		if got := ask(c, "/"); got != http.StatusOK {
-			t.Fatalf("connection %d got %d", i, got)
-		}
-		if i == 0 {
-			first = c
-		}
-	}
-	if !isOver(first) {
-		t.Error("the first idle one is still open")
-	}
-	var kept []net.Conn
-	for i := range 8 { // As many as anybody may have.
-		c := from(t, "127.0.0.1", addr, modest)
-		if got := ask(c, "/"); got != http.StatusOK {
-			t.Fatalf("connection %d of another service got %d", i, got)
-		}
-		kept = append(kept, c)
-	}
-	for range most {
-		_ = ask(from(t, "127.0.0.1", addr, greedy), "/")
-	}
-	for i, c := range kept {
-		if got := ask(c, "/"); got != http.StatusOK {
-			t.Errorf("kept connection %d of another service got %d", i, got)
-		}
-	}
-	// With requests in flight nobody can be evicted, and there is still room.
-	for range most {
-		c := from(t, "127.0.0.1", addr, greedy)
-		go func() { _ = ask(c, "/hold") }()
-	}
-	<-h.held
-	if got := ask(from(t, "127.0.0.1", addr, modest), "/"); got != http.StatusOK {
-		t.Errorf("another service got %d beside requests in flight", got)
-	}
-}
-
-// judge lets nobody pass.
-type judge struct{}
-
-func (judge) Caller(*http.Request) (string, error) { return "web", nil }
-func (judge) Authorize(string, string, *http.Request) error {
-	return fmt.Errorf("%w: web may not", wadi.ErrForbidden)
-}
-
-// nowhere is a cluster in which there is nothing.
-type nowhere struct{}
-
-func (nowhere) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) { return nil, make(chan struct{}) }
-func (nowhere) Wake(context.Context, string) error                  { return nil }
-func (nowhere) Diagnosis(string) (string, time.Time)                { return "", time.Time{} }
-func (nowhere) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
-	return nil, errors.New("nowhere to dial")
-}
-
-// A caller that may not call is told so, and has no connection then.
-func TestServer_DeniedOnesDontStay(t *testing.T) {
-	act, err := activator.New(activator.Config{Name: "a", Boot: "1", Endpoints: nowhere{}, Waker: nowhere{}, Diagnoses: nowhere{}, Dialer: nowhere{},
-		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := run(t, gateway.ServerConfig{Handler: act.MeshHandler(judge{}), TLS: meshServer(t), Limits: gateway.Limits{IdleTimeout: time.Hour}})
-	for _, proto := range []string{"http/1.1", "h2"} {
-		t.Run(proto, func(t *testing.T) {
-			client := meshTLS(t, "web")
-			client.NextProtos = []string{proto}
-			c := from(t, "127.0.0.1", addr, client)
-			if proto == "h2" { // A caller that ignores GOAWAY.
-				fields := []string{":method", "GET", ":scheme", "https", ":authority", "h", ":path", "/", "wadi-service", "hello", "wadi-revision", "hello-00001"}
-				if got := askHTTP2(t, c, fields, ""); got != "403" {
-					t.Fatalf("got %q, want 403", got)
-				}
-			} else {
-				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nWadi-Service: hello\r\nWadi-Revision: hello-00001\r\n\r\n")
-				if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != http.StatusForbidden {
-					t.Fatalf("got %v, %v, want 403", res, err)
-				}
-			}
-			if !isOver(c) {
-				t.Error("the connection stays open")
-			}
-		})
-	}
-}
-
-// Whatever comes and goes, and however it ends, the slots come back.
+// The slots come back, however connections end.
 func TestServer_SlotsComeBack(t *testing.T) {
 	const most = 10
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A name with underscores is no way around: many an app can't tell it from the other.
+// A name with underscores counts as the one with dashes: many apps can't distinguish them.
 func TestForwardingHeaders_OtherNames(t *testing.T) {
 	for _, trusted := range [][]string{nil, {"192.0.2.0/24", "2001:db8::/32"}} {
 		g, c := newGateway(t, someRoutes(), trusted...)

@@ -23,7 +23,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
-// core stands for the activator: it notes what it is asked for.
+// core stands for the activator, and records its calls.
 type core struct {
 	mu    sync.Mutex
 	asked map[string]int

@@ -36,7 +36,7 @@ func serveTLS(t *testing.T, h http.Handler, c *gateway.Certificates) (addr strin
 	return s.Addr().String()
 }
 
-// askTLS asks on a connection of its own with sni in the handshake.
+// askTLS sends a request on a new connection with sni in the handshake.
 func askTLS(t *testing.T, addr, sni, host string, h2 bool) *http.Response {
 	t.Helper()
 	tr := &http.Transport{
@@ -158,7 +158,7 @@ func TestToTLS(t *testing.T) {
 	}
 }
 
-// A client that follows lands at the same service, with method and body.
+// A client that follows the redirect reaches the same service, with method and body.
 func TestToTLS_Followed(t *testing.T) {
 	dir := t.TempDir()
 	issue(t, 1, time.Hour, "hello.wadi.localhost").putPair(t, dir, "a")

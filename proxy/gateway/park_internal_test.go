@@ -23,7 +23,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/parking"
 )
 
-// crowd is a server that runs until the test ends. It echoes, at /hold until it is to stop.
+// crowd is a server that runs until the test ends. It echoes; at /hold the answer goes on
+// until the server stops.
 type crowd struct {
 	t    *testing.T
 	s    *Server
@@ -44,7 +45,7 @@ func newCrowd(t *testing.T, b Limits) *crowd {
 	return newCrowdThat(t, b, 10*time.Millisecond)
 }
 
-// newCrowdThat lingers when it ends.
+// newCrowdThat has the server keep idle connections for linger when it stops.
 func newCrowdThat(t *testing.T, b Limits, linger time.Duration) *crowd {
 	t.Helper()
 	out := &crowd{t: t, free: make(chan struct{})}
@@ -68,7 +69,7 @@ func newCrowdThat(t *testing.T, b Limits, linger time.Duration) *crowd {
 	return out
 }
 
-// full has it park what comes from now on. What it is full of is in use.
+// full opens so many busy connections that later ones are parked.
 func (c *crowd) full() *crowd {
 	c.t.Helper()
 	for range parking.Threshold {
@@ -93,7 +94,7 @@ func (c *crowd) soon(what string, ok func() bool) {
 	}
 }
 
-// guest is a connection to a crowd's server.
+// guest is a connection to a crowd.
 type guest struct {
 	t *testing.T
 	net.Conn
@@ -112,7 +113,7 @@ func (c *crowd) dial(from string) *guest {
 	return &guest{c.t, conn, bufio.NewReaderSize(conn, 256)}
 }
 
-// ask has body echoed.
+// ask sends body and wants its echo.
 func (g *guest) ask(body string) {
 	g.t.Helper()
 	g.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
@@ -146,15 +147,15 @@ func (g *guest) ends() {
 	}
 }
 
-// A connection that is parked serves on, one that has begun a request is not parked, and
-// the slots of those that go come back.
+// A parked connection is served on, a connection with a request that has begun is not
+// parked, and closed connections give back their slots.
 func TestParked_ServesOn(t *testing.T) {
 	c := newCrowd(t, Limits{}).full()
 	idle, begun := c.dial("127.0.0.1"), c.dial("127.0.0.1")
 	for round := range 3 {
 		idle.ask("again")
 		begun.ask("again")
-		begun.send("P") // Of the next request.
+		begun.send("P") // The begin of the next request.
 		c.soon("parked", func() bool { return c.parked() == 1 })
 		idle.ask(fmt.Sprint("after parking ", round))
 		begun.send("OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlate")
@@ -169,8 +170,8 @@ func TestParked_ServesOn(t *testing.T) {
 	c.soon("rid of the other", func() bool { return c.parked() == 0 && c.open() == parking.Threshold })
 }
 
-// Before its first request one costs the server nothing, and is served whatever it
-// speaks; what speaks HTTP/2 stays with the server.
+// A connection before its first request costs the server nothing, and is served whatever
+// protocol it speaks; the server keeps those with HTTP/2.
 func TestParked_BeforeTheFirstRequest(t *testing.T) {
 	c := newCrowd(t, Limits{}).full()
 	one, two := c.dial("127.0.0.1"), c.dial("127.0.0.1")
@@ -194,8 +195,8 @@ func TestParked_BeforeTheFirstRequest(t *testing.T) {
 	one.ask("again")
 }
 
-// What was checked before is checked when a connection comes back: it can't speak HTTP/2
-// then, nor send what may be read in two ways.
+// Requests on a connection that was parked are checked: it can't speak HTTP/2 then, nor send
+// ambiguous requests.
 func TestParked_IsChecked(t *testing.T) {
 	c := newCrowd(t, Limits{}).full()
 	for _, bad := range []string{
@@ -213,7 +214,7 @@ func TestParked_IsChecked(t *testing.T) {
 	}
 }
 
-// A header has its time from its first byte on, and no more.
+// A header's deadline runs from its first byte.
 func TestParked_DawdlersAreCutOff(t *testing.T) {
 	c := newCrowd(t, Limits{ReadHeaderTimeout: 100 * time.Millisecond}).full()
 	for _, asked := range []bool{false, true} {
@@ -224,14 +225,14 @@ func TestParked_DawdlersAreCutOff(t *testing.T) {
 			}
 			c.soon("parked", func() bool { return c.parked() == 1 })
 			g.send(first)
-			g.ends() // Else after two minutes.
+			g.ends() // Otherwise it would end after two minutes.
 			c.soon("rid of it", func() bool { return c.open() == parking.Threshold && c.parked() == 0 })
 		}
 	}
 }
 
-// What came of a next request together with one before keeps it from being parked, and
-// has a header's time.
+// A connection with some of a next request, sent with the one before, is not parked, and has
+// a header's deadline.
 func TestParked_NotInAHeader(t *testing.T) {
 	c := newCrowd(t, Limits{ReadHeaderTimeout: 8 * time.Second}).full()
 	mark, goesOn, dawdles := c.dial("127.0.0.1"), c.dial("127.0.0.1"), c.dial("127.0.0.1")
@@ -243,11 +244,11 @@ func TestParked_NotInAHeader(t *testing.T) {
 	c.soon("parked", func() bool { return c.parked() == 1 })
 	goesOn.send("TP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlate")
 	goesOn.answer(http.StatusOK, "late")
-	dawdles.ends() // Else after two minutes.
+	dawdles.ends() // Otherwise it would end after two minutes.
 	c.soon("parked", func() bool { return c.parked() == 2 && c.open() == parking.Threshold+2 })
 }
 
-// A parked one is closed when it was idle for too long.
+// A parked connection is closed when it was idle for too long.
 func TestParked_NotForEver(t *testing.T) {
 	c := newCrowd(t, Limits{IdleTimeout: 5 * time.Second})
 	for range parking.Threshold + 1 {
@@ -259,8 +260,8 @@ func TestParked_NotForEver(t *testing.T) {
 	c.soon("empty", func() bool { return c.open() == 0 && c.parked() == 0 })
 }
 
-// Those that wait make room as other idle ones do, the longest idle first, so before one
-// that was in use a moment ago. Each gives its slot back once.
+// Parked connections are evicted as other idle ones are, the longest idle first, so before
+// one that was in use a moment ago. Each gives back its slot once.
 func TestParked_MakeRoom(t *testing.T) {
 	const waiting = 8
 	c := newCrowd(t, Limits{MaxConns: parking.Threshold + waiting + 2}).full()
@@ -289,8 +290,8 @@ func TestParked_MakeRoom(t *testing.T) {
 	c.soon("rid of those that have gone", func() bool { return c.open() == parking.Threshold+2 && c.parked() <= 2 })
 }
 
-// Whatever happens at once to those that come, wait, ask, go and are evicted, all that
-// was lent is given back.
+// All slots come back when connections are opened, parked, used, closed and evicted at the
+// same time.
 func TestParked_SlotsComeBack(t *testing.T) {
 	c := newCrowd(t, Limits{MaxConns: parking.Threshold + 20}).full()
 	var all sync.WaitGroup
@@ -324,8 +325,8 @@ func TestParked_SlotsComeBack(t *testing.T) {
 	c.soon("rid of all", func() bool { return c.open() == parking.Threshold && c.parked() == 0 })
 }
 
-// A drain serves those that come back while others are served, and then ends those that
-// wait: nobody holds it up.
+// A drain serves parked connections that come back while requests are served, and then
+// closes the rest: none delays it.
 func TestParked_Drain(t *testing.T) {
 	c := newCrowdThat(t, Limits{}, 5*time.Second).full()
 	quiet, asks := c.dial("127.0.0.1"), c.dial("127.0.0.1")
@@ -334,7 +335,7 @@ func TestParked_Drain(t *testing.T) {
 	c.soon("parked", func() bool { return c.parked() == 2 })
 	ended := make(chan error, 1)
 	go func() { ended <- c.stop() }()
-	<-c.s.listener.done // Nobody else gets in.
+	<-c.s.listener.done // No new connection is accepted.
 	asks.ask("in the drain")
 	quiet.ends()
 	asks.ends()
@@ -346,7 +347,7 @@ func TestParked_Drain(t *testing.T) {
 	}
 }
 
-// One that can't wait stays with the server.
+// The server keeps a connection that can't be parked.
 func TestParked_Full(t *testing.T) {
 	c := newCrowd(t, Limits{}).full()
 	waits := c.dial("127.0.0.1")
@@ -364,7 +365,7 @@ func TestParked_Full(t *testing.T) {
 	}
 }
 
-// What an idle connection costs is a fraction of what it costs the server.
+// A parked connection takes a fraction of the memory that it takes in the server.
 func TestParked_Memory(t *testing.T) {
 	const conns = 3 * parking.Threshold
 	cost := map[bool]int{}

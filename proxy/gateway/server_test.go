@@ -24,7 +24,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/proxytest"
 )
 
-// listening is a server of the gateway's that runs until the test ends.
+// listening is a gateway's server that runs until the test ends.
 type listening struct {
 	addr string
 	stop func() error
@@ -120,7 +120,7 @@ func TestServer_RefusesMalformed(t *testing.T) {
 	})
 }
 
-// Who does not get on with it is cut off, wherever it dawdles.
+// Slow callers are cut off, in the handshake, in the header and before a request.
 func TestServer_CutsDawdlersOff(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
 	bounds := gateway.Limits{ReadHeaderTimeout: 200 * time.Millisecond, IdleTimeout: 200 * time.Millisecond}
@@ -142,8 +142,8 @@ func TestServer_CutsDawdlersOff(t *testing.T) {
 	})
 }
 
-// A connection that is kept in reserve is not closed before its first request, which
-// then has its time.
+// A spare connection is not closed before its first request, which then has the time of a
+// header.
 func TestServer_KeepsConnectionsInReserve(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })
 	bounds := gateway.Limits{ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: time.Hour}
@@ -187,7 +187,7 @@ func served(t *testing.T, addr, proto string) {
 	t.Fatal("nobody is served any more")
 }
 
-// What is beyond the bound is closed where none is idle, upgraded connections count,
+// Connections beyond the bound are closed where none is idle, upgraded connections count,
 // and a server that shuts down does not wait for handshakes.
 func TestServer_MaxConns(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -237,7 +237,7 @@ func TestServer_MaxConns(t *testing.T) {
 	})
 }
 
-// HTTP/2's own oddities: none reaches a service.
+// Malformed requests that only HTTP/2 can express: none reaches a service.
 func TestServer_HTTP2(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
@@ -296,8 +296,8 @@ func TestServer_HTTP2(t *testing.T) {
 	}
 }
 
-// askHTTP2 sends a request as it is told, and returns the status, or "" if the stream
-// or the connection was broken off.
+// askHTTP2 sends a request with these fields, and returns the status, or "" if the stream or
+// the connection was reset.
 func askHTTP2(t *testing.T, c net.Conn, fields []string, body string) string {
 	t.Helper()
 	_, _ = io.WriteString(c, http2.ClientPreface)
@@ -331,7 +331,7 @@ func askHTTP2(t *testing.T, c net.Conn, fields []string, body string) string {
 	}
 }
 
-// The gateway judges as the queue-proxy does.
+// The gateway refuses the same requests as the queue-proxy.
 func TestServer_RefusesMalformedHTTP2(t *testing.T) {
 	var calls atomic.Int32
 	l := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }), nil, gateway.Limits{})

@@ -35,9 +35,9 @@ func TestTags(t *testing.T) {
 		{"hello.example.com", []string{"canary"}, "hello hello-00002"},
 		{"Canary-Hello.wadi.localhost:8080", nil, "hello hello-00002"},
 		{"old-hello.wadi.localhost.", nil, "hello hello-00001"},
-		// A tag's own name is that tag's, as it is in the mesh.
+		// A tag's own name leads to the tag, as in the mesh.
 		{"old-hello.wadi.localhost", []string{"canary"}, "hello hello-00001"},
-		// What is no tag is passed over, as in the mesh.
+		// An unknown tag is ignored, as in the mesh.
 		{"hello.wadi.localhost", []string{"nosuch"}, "hello hello-00003"},
 		{"hello.wadi.localhost", []string{""}, "hello hello-00003"},
 		{"hello.wadi.localhost", []string{"Canary"}, "hello hello-00003"},

@@ -10,8 +10,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
-// Whatever the gateway answers itself, a body that never comes keeps neither the
-// answer nor the connection.
+// A body that never comes delays neither the gateway's own answers nor the end of the
+// connection.
 func TestGateway_UnreadBodies(t *testing.T) {
 	g, _ := newGateway(t, someRoutes())
 	for name, tt := range map[string]struct {

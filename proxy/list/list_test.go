@@ -59,7 +59,7 @@ func TestList_IsASlice(t *testing.T) {
 	}
 }
 
-// What All has come to may leave.
+// The current value of All may be removed.
 func TestList_RemoveInAll(t *testing.T) {
 	var l list.List[*value]
 	values := make([]value, 6)

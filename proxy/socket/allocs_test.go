@@ -24,7 +24,7 @@ func TestConn_Allocations(t *testing.T) {
 		if _, err := io.ReadFull(c, b); err != nil {
 			t.Error(err)
 		}
-	}); got >= 1 { // The collector may empty a pool meanwhile.
+	}); got >= 1 { // The collector may empty the pool.
 		t.Errorf("%v allocations, want none", got)
 	}
 }

@@ -45,7 +45,7 @@ func TestPoller(t *testing.T) {
 		_, _ = io.WriteString(far, "x")
 	}()
 	something("after a byte")
-	something("before it is read") // A second wait sees what the first left.
+	something("before it is read") // A second wait returns what is still unread.
 	if _, err := near.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}

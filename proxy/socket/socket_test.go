@@ -16,7 +16,7 @@ import (
 
 const patience = time.Minute
 
-// pair returns both ends of a connection; the first is ours.
+// pair returns both ends of a connection; the first is a [socket.Conn].
 func pair(t *testing.T) (ours *socket.Conn, peer *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +46,7 @@ func TestConn_ReadWaits(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() {
-		time.Sleep(10 * time.Millisecond) // Else nobody waits, and nothing is lost by that.
+		time.Sleep(10 * time.Millisecond) // So that the other side waits; otherwise less is tested.
 		_, _ = peer.Write([]byte("hello"))
 		_ = peer.CloseWrite()
 	})
@@ -68,7 +68,7 @@ func TestConn_ReadWaits(t *testing.T) {
 }
 
 // A writer waits for a peer that reads slowly, and nothing is lost or said twice.
-// Pieces of all kinds: those that go the usual way too.
+// Pieces of all sizes, also those that go through package net.
 func TestConn_WriteWaits(t *testing.T) {
 	c, peer := pair(t)
 	want := make([]byte, 24<<20)
@@ -168,7 +168,7 @@ func TestConn_Errors(t *testing.T) {
 	}
 }
 
-// What was written before the time was over is told.
+// Write returns the bytes that were written before the deadline.
 func TestConn_WritesInPart(t *testing.T) {
 	c, peer := pair(t)
 	_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
