@@ -13,13 +13,13 @@ import (
 // answer an empty 200.
 func (p *Proxy) admit(r *http.Request, x *request) {
 	if err := p.acquire(r, x); errors.Is(err, wadi.ErrQueueFull) {
-		x.timed.Header().Set("Retry-After", "1")
+		x.tracker.Header().Set("Retry-After", "1")
 		p.refuse(r, x, http.StatusServiceUnavailable, reasonQueueFull, "too many requests in this instance")
 		return
 	} else if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	defer x.timed.WhenPeersDone(p.release)
+	defer x.tracker.WhenPeersDone(p.release)
 	p.forward(r, x)
 }
 
@@ -36,5 +36,5 @@ func (p *Proxy) acquire(r *http.Request, x *request) error {
 // would not notice: nothing reads from the connection while the request waits.
 func (p *Proxy) watchCaller(r *http.Request, x *request) (stop func()) {
 	x.hasWaited = true
-	return hangup.Watch(r, x.timed.CallerGone)
+	return hangup.Watch(r, x.tracker.CallerGone)
 }

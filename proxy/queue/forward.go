@@ -46,7 +46,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			// copy, made for its context.
 			r.Body = body.Attempt()
 		}
-		err := p.app.ForwardAfter(&x.timed, r, breaks)
+		err := p.app.ForwardAfter(&x.tracker, r, breaks)
 		if err == nil {
 			return
 		}
@@ -112,7 +112,7 @@ func (p *Proxy) refuseFailed(r *http.Request, x *request, body *replay.Body, err
 	}
 	p.log.Debug("request failed", "error", err)
 	if body != nil && isMalformed(body.Failure()) {
-		x.timed.Header().Set("Connection", "close") // The connection has no further request.
+		x.tracker.Header().Set("Connection", "close") // The connection has no further request.
 		p.refuse(r, x, http.StatusBadRequest, reasonMalformed, "the request's body can't be read")
 		return
 	}

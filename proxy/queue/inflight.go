@@ -32,7 +32,7 @@ func (l *inFlight) endTunnels() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for x := range l.all.All() {
-		x.timed.GoAway()
+		x.tracker.GoAway()
 	}
 }
 

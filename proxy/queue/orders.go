@@ -134,7 +134,7 @@ func (p *Proxy) diverts(r *http.Request, x *request) bool {
 		if x.proxied && r.ContentLength >= 0 && r.ContentLength <= replay.MaxKept {
 			return true
 		}
-		x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
+		x.tracker.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
 	}
 	p.orders.noteRequest(x.counted)
 	return false

@@ -39,9 +39,9 @@ const (
 	// appIdleTimeout is shorter than that of common servers, so that the app seldom closes
 	// a connection under a request. A new connection costs little.
 	appIdleTimeout = 1500 * time.Millisecond
-	// lingerMax bounds how long a request whose caller has gone counts against the limit,
+	// maxLinger bounds how long a request whose caller has gone counts against the limit,
 	// while the app neither answers nor closes its side.
-	lingerMax = 10 * time.Second
+	maxLinger = 10 * time.Second
 )
 
 // forwarder sends requests to the app, see [upstream.Upstream].
@@ -62,7 +62,7 @@ type Proxy struct {
 	clock     *stats.Clock
 	recorder  *stats.Recorder
 	app       forwarder
-	keeper    *deadline.Timer
+	deadlines *deadline.Timer
 	ready     *probe.Readiness
 	diagnosis *diagnosis.Diagnosis
 	shield    shield
@@ -71,7 +71,7 @@ type Proxy struct {
 	conns     *conns.Listener
 	planes    struct{ admin, metrics *conns.Listener }
 	drainEnd  atomic.Int64 // When the drain aborts the remaining requests, in Unix nanoseconds; 0: no drain has begun.
-	hangUps   hangup.Watcher
+	callers   hangup.Watcher
 	inFlight  *inFlight
 	metrics   *metrics
 
@@ -81,14 +81,14 @@ type Proxy struct {
 // New opens the listeners, in ctx, and returns the proxy that serves them. It writes the
 // access log to access, if the configuration asks for one.
 func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*Proxy, error) {
-	p := &Proxy{cfg: cfg, log: log, clock: stats.NewClock(), inFlight: &inFlight{}, drain: drain.New(), keeper: deadline.NewTimer(cfg.Timeout)}
+	p := &Proxy{cfg: cfg, log: log, clock: stats.NewClock(), inFlight: &inFlight{}, drain: drain.New(), deadlines: deadline.NewTimer(cfg.Timeout)}
 	if cfg.AccessLog {
 		p.access = accesslog.New(access)
 	}
 	var linger time.Duration
 	if cfg.Limit > 0 {
 		p.limiter = limiter.New(cfg.Limit, cfg.Depth)
-		linger = lingerMax
+		linger = maxLinger
 	} else {
 		p.limiter = limiter.New(cfg.MaxInFlight, 0)
 	}
@@ -164,7 +164,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer p.app.Close()
-	defer p.hangUps.Close()
+	defer p.callers.Close()
 	traffic := p.trafficServer(work)
 	admin := p.planeServer(work, p.adminHandler(), p.planes.admin)
 	metrics := p.planeServer(work, p.metricsHandler(), p.planes.metrics)
@@ -222,7 +222,7 @@ func (p *Proxy) trafficServer(ctx context.Context) *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	s := p.server(ctx, p.trafficHandler(), p.conns)
 	s.IdleTimeout = conns.IdleTimeout
-	s.ConnContext = p.hangUps.ConnContext
+	s.ConnContext = p.callers.ConnContext
 	s.DisableGeneralOptionsHandler = true // OPTIONS * is the app's, too.
 	s.Protocols = &protocols
 	s.HTTP2 = &http.HTTP2Config{

@@ -45,10 +45,10 @@ func failureReason(e *upstream.ForwardError) string {
 // that stands for the status, and is counted by the status.
 func (p *Proxy) refuse(r *http.Request, x *request, status int, reason, text string) {
 	p.metrics.refusals[reason].Inc()
-	x.timed.Header().Set(wadi.HeaderError, reason)
+	x.tracker.Header().Set(wadi.HeaderError, reason)
 	text = "queue-proxy: " + text
-	if !proxy.RefuseGRPC(&x.timed, r, status, text) {
-		http.Error(&x.timed, text, status)
+	if !proxy.RefuseGRPC(&x.tracker, r, status, text) {
+		http.Error(&x.tracker, text, status)
 	}
 	x.Status, x.reason = status, reason
 }
@@ -93,15 +93,15 @@ func newOwnAnswer(w http.ResponseWriter, r *http.Request) *request {
 // and callers' Envoys, which name the service, send it elsewhere.
 func (p *Proxy) refuseDraining(r *http.Request, x *request) {
 	const text = "the instance stops and its app is not ready"
-	x.timed.Header().Set("Retry-After", "1")
+	x.tracker.Header().Set("Retry-After", "1")
 	if !x.namesService {
 		p.refuse(r, x, http.StatusServiceUnavailable, reasonDraining, text)
 		return
 	}
 	p.metrics.refusals[reasonDraining].Inc()
 	x.instance = "" // With it this would count as the app's own answer.
-	x.timed.Header().Set(wadi.HeaderError, reasonDraining)
-	http.Error(&x.timed, "queue-proxy: "+text, http.StatusMisdirectedRequest)
+	x.tracker.Header().Set(wadi.HeaderError, reasonDraining)
+	http.Error(&x.tracker, "queue-proxy: "+text, http.StatusMisdirectedRequest)
 	x.reason = reasonDraining
 }
 
@@ -110,8 +110,8 @@ func (p *Proxy) refuseDraining(r *http.Request, x *request) {
 func (p *Proxy) refuseStopping(x *request) {
 	p.metrics.refusals[reasonLeaving].Inc()
 	x.instance = "" // With it this would count as the app's own answer.
-	x.timed.Header().Set(wadi.HeaderError, reasonLeaving)
-	x.timed.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
-	http.Error(&x.timed, "queue-proxy: the instance is about to stop, others take its requests", http.StatusMisdirectedRequest)
+	x.tracker.Header().Set(wadi.HeaderError, reasonLeaving)
+	x.tracker.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
+	http.Error(&x.tracker, "queue-proxy: the instance is about to stop, others take its requests", http.StatusMisdirectedRequest)
 	x.reason = reasonLeaving
 }

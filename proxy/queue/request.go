@@ -22,7 +22,7 @@ const (
 // so that it costs one allocation.
 type request struct {
 	response
-	timed        deadline.Tracker
+	tracker      deadline.Tracker
 	method       string
 	path         string
 	began        time.Time
@@ -56,8 +56,8 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	p.inFlight.add(x)
 	defer p.ended(x, r)
-	defer x.timed.End()
-	if r = p.keeper.Begin(&x.timed, &x.response, r, x.began); p.diverts(r, x) {
+	defer x.tracker.End()
+	if r = p.deadlines.Begin(&x.tracker, &x.response, r, x.began); p.diverts(r, x) {
 		p.refuseStopping(x)
 		return
 	}
@@ -70,7 +70,7 @@ func (p *Proxy) ended(x *request, r *http.Request) {
 	if x.counted {
 		p.recorder.Leave(x.proxied)
 	}
-	if err := x.timed.Refused(); err != nil {
+	if err := x.tracker.Refused(); err != nil {
 		p.metrics.refusals[err.Error()].Inc()
 		// A gRPC call has HTTP's status 200 all the same.
 		x.Status, x.reason = http.StatusGatewayTimeout, err.Error()
