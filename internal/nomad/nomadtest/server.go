@@ -1,7 +1,7 @@
-// Package nomadtest has Nomads for tests: an in-memory one, and a real server with ACLs as a
-// child process, for what a development cluster does not have.
+// Package nomadtest has Nomads for tests: a real server with ACLs, which a development
+// cluster does not have, and an in-memory one.
 //
-// It promises that both end with their test. They have no node, so no job runs in them.
+// It promises that each ends with its test. No job runs in them: they have no node.
 package nomadtest
 
 import (
