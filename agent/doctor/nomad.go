@@ -62,7 +62,7 @@ func (d *Doctor) checkNomadVersion(ctx context.Context) []wadi.Finding {
 func aboutNomadVersions(servers map[string]string) []wadi.Finding {
 	var old []string
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
-		if guards, known := nomad.Guards(servers[name]); known && !guards && !slices.Contains(old, servers[name]) {
+		if enforces, known := nomad.EnforcesIndex(servers[name]); known && !enforces && !slices.Contains(old, servers[name]) {
 			old = append(old, servers[name])
 		}
 	}

@@ -158,7 +158,7 @@ func (e *TxnError) Unwrap() error { return e.kind }
 // transactions are refused with [wadi.ErrTooLarge] before anything is sent. A transaction
 // that only reads is a read of the present state.
 func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
-	if err := Measure(ops); err != nil {
+	if err := CheckSize(ops); err != nil {
 		return nil, fmt.Errorf("write transaction: %w", err)
 	}
 	req := make(api.TxnOps, len(ops))
@@ -206,8 +206,8 @@ func txnError(ops []Op, errs api.TxnErrors) *TxnError {
 	return e
 }
 
-// Measure returns [wadi.ErrTooLarge] for a transaction that is larger than Consul permits.
-func Measure(ops []Op) error {
+// CheckSize returns [wadi.ErrTooLarge] for a transaction that is larger than Consul permits.
+func CheckSize(ops []Op) error {
 	if len(ops) > MaxTxnOps {
 		return fmt.Errorf("%d operations, at most %d in one transaction: %w", len(ops), MaxTxnOps, wadi.ErrTooLarge)
 	}

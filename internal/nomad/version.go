@@ -25,10 +25,10 @@ func (c *Client) ServerVersions(ctx context.Context) (map[string]string, error) 
 	return out, nil
 }
 
-// Guards reports whether a Nomad of that version accepts only one of two changes of a job
+// EnforcesIndex reports whether a Nomad of that version accepts only one of two changes of a job
 // that name the same index and arrive at the same moment. Before 2.0.1 it may accept both.
 // known is false for a text that is no version.
-func Guards(version string) (guards, known bool) {
+func EnforcesIndex(version string) (enforces, known bool) {
 	number, _, _ := strings.Cut(version, "+")
 	number, before, _ := strings.Cut(number, "-")
 	parts := strings.Split(number, ".")

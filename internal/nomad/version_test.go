@@ -9,14 +9,14 @@ import (
 	"github.com/wadi-run/wadi/internal/nomad"
 )
 
-func TestGuards(t *testing.T) {
+func TestEnforcesIndex(t *testing.T) {
 	for version, want := range map[string][2]bool{
 		"1.11.3": {false, true}, "2.0.0": {false, true}, "2.0.1": {true, true}, "2.0.5": {true, true}, "2.1.0": {true, true},
 		"3.0.0": {true, true}, "2.0.1-beta.1": {false, true}, "2.0.1+ent": {true, true}, "1.11.9+ent": {false, true},
 		"": {false, false}, "2.0": {false, false}, "two.0.1": {false, false}, "2.0.-1": {false, false},
 	} {
-		if guards, known := nomad.Guards(version); guards != want[0] || known != want[1] {
-			t.Errorf("%q: got %v %v, want %v", version, guards, known, want)
+		if enforces, known := nomad.EnforcesIndex(version); enforces != want[0] || known != want[1] {
+			t.Errorf("%q: got %v %v, want %v", version, enforces, known, want)
 		}
 	}
 }

@@ -142,7 +142,7 @@ func (s *Store) fit(ctx context.Context, ops []consul.Op, edits []edit) error {
 		}
 		ops = append(ops, op)
 	}
-	return consul.Measure(ops)
+	return consul.CheckSize(ops)
 }
 
 // giveUp removes claims, those of each service only if its guard holds: a spec that was

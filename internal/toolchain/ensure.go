@@ -68,7 +68,7 @@ func (b *Builder) start(ctx context.Context, want []Name, names ...Name) <-chan 
 		defer close(results)
 		for _, n := range names {
 			if slices.Contains(want, n) {
-				path, err := b.one(ctx, pins()[n])
+				path, err := b.ensureOne(ctx, pins()[n])
 				if err != nil {
 					b.printf("%s: failed: %v\n", n, err)
 				}
@@ -79,8 +79,8 @@ func (b *Builder) start(ctx context.Context, want []Name, names ...Name) <-chan 
 	return results
 }
 
-// one finds or makes a part and returns its path.
-func (b *Builder) one(ctx context.Context, p pin) (string, error) {
+// ensureOne finds or makes a part and returns its path.
+func (b *Builder) ensureOne(ctx context.Context, p pin) (string, error) {
 	if path, _ := p.find(ctx); path != "" {
 		b.printf("%s: %s\n", p.name, path)
 		return path, nil
@@ -121,7 +121,7 @@ func (b *Builder) make(ctx context.Context, p pin, cache string) (string, error)
 	how, run := b.recipe(p)
 	b.printf("%s %s: %s, %s …\n", p.name, p.version, how, p.takes)
 	began := time.Now()
-	stop := b.tick(fmt.Sprintf("%s %s", p.name, p.version), began)
+	stop := b.reportProgress(fmt.Sprintf("%s %s", p.name, p.version), began)
 	err = run(ctx, tmp)
 	stop()
 	if err != nil {
@@ -164,8 +164,8 @@ func (b *Builder) recipe(p pin) (string, func(ctx context.Context, out string) e
 	}
 }
 
-// tick prints every half minute that the build goes on; the returned function ends it.
-func (b *Builder) tick(what string, began time.Time) func() {
+// reportProgress prints every half minute that the build goes on; the returned function ends it.
+func (b *Builder) reportProgress(what string, began time.Time) func() {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -73,12 +73,12 @@ func TestCountsChangedAtOnce(t *testing.T) {
 func TestDoctor_SaysWhetherNomadGuards(t *testing.T) {
 	self, err := stack.Nomad.Agent().Self()
 	harnesstest.Must(t, "ask Nomad for its version", err)
-	guards, known := nomad.Guards(self.Member.Tags["build"])
+	enforces, known := nomad.EnforcesIndex(self.Member.Tags["build"])
 	if !known {
 		t.Fatalf("Nomad's version is %q", self.Member.Tags["build"])
 	}
 	ran := wadi(t, nil, "doctor")
-	if says := strings.Contains(ran.Stdout, "before 2.0.1, of several guarded changes"); says == guards {
+	if says := strings.Contains(ran.Stdout, "before 2.0.1, of several guarded changes"); says == enforces {
 		t.Errorf("version %s, and the doctor says %v", self.Member.Tags["build"], ran)
 	}
 }
