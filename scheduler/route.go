@@ -10,18 +10,18 @@ import (
 // planRoute is RouteOf, but keeps the current targets while the traffic may not move yet,
 // so callers do not notice a revision that does not become ready.
 func planRoute(d Desired, o Observed, want []wadi.RouteTarget, state map[string]wadi.RevisionState) wadi.Route {
-	if _, waits := WaitsFor(want, state); waits && len(o.Route.Targets) > 0 {
-		if _, bad := WaitsFor(o.Route.Targets, state); !bad {
+	if _, waits := waitsFor(want, state); waits && len(o.Route.Targets) > 0 {
+		if _, bad := waitsFor(o.Route.Targets, state); !bad {
 			want = o.Route.Targets
 		}
 	}
 	return routeTo(want, d.Service, d.Revisions, state)
 }
 
-// WaitsFor finds a target that can't take its traffic yet: a revision that is not ready,
+// waitsFor finds a target that can't take its traffic yet: a revision that is not ready,
 // or, if it has a tag only, one without a job. A caller of a tag may wait for the
 // revision, or get the reason why it failed.
-func WaitsFor(targets []wadi.RouteTarget, state map[string]wadi.RevisionState) (revision string, waits bool) {
+func waitsFor(targets []wadi.RouteTarget, state map[string]wadi.RevisionState) (revision string, waits bool) {
 	for _, t := range targets {
 		p := state[t.Revision].Phase
 		if t.Weight > 0 && p != wadi.Ready || p == wadi.Retired {
@@ -90,7 +90,7 @@ func routeTo(targets []wadi.RouteTarget, svc wadi.Service, revs []wadi.Revision,
 		off = off || targeted && r.Spec.Mesh == wadi.MeshOff
 		envoy = envoy || targeted && r.Spec.Mesh == wadi.MeshEnvoy
 		if p := state[r.ID].Phase; targeted || p == wadi.Ready || p == wadi.Pending {
-			route.Revisions[r.ID] = RouteRevisionOf(r, svc, state[r.ID])
+			route.Revisions[r.ID] = routeRevisionOf(r, svc, state[r.ID])
 		}
 	}
 	switch {
@@ -127,7 +127,7 @@ func TrafficPending(svc wadi.Service, latest string, revs []wadi.Revision, state
 	if slices.Equal(want, route.Targets) || len(route.Targets) == 0 {
 		return ""
 	}
-	id, waits := WaitsFor(want, state)
+	id, waits := waitsFor(want, state)
 	switch s := state[id]; {
 	case !waits:
 		return ""
@@ -140,10 +140,10 @@ func TrafficPending(svc wadi.Service, latest string, revs []wadi.Revision, state
 	}
 }
 
-// RouteRevisionOf is what activators need to know of a revision. Settings that make a
+// routeRevisionOf is what activators need to know of a revision. Settings that make a
 // revision come from the revision; settings that can be changed in place come from the
 // service.
-func RouteRevisionOf(rev wadi.Revision, svc wadi.Service, st wadi.RevisionState) wadi.RouteRevision {
+func routeRevisionOf(rev wadi.Revision, svc wadi.Service, st wadi.RevisionState) wadi.RouteRevision {
 	r := wadi.RouteRevision{
 		Timeout:          rev.Spec.Timeout,
 		Queue:            wadi.Queue{Depth: svc.Queue.Depth, Timeout: svc.Queue.Timeout, Quiet: rev.Spec.Queue.Quiet},
