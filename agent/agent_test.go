@@ -349,3 +349,20 @@ func TestAgent_TwoInOneProcess(t *testing.T) {
 		t.Errorf("an agent that deregistered is lost: %v", lost)
 	}
 }
+
+// An agent whose check fails without its deregistration is reported as lost by the others.
+func TestAgent_ReportsALostAgent(t *testing.T) {
+	c := newCluster(t)
+	one := c.run(t, "one", "")
+	one.ready(t)
+	two := c.run(t, "two", "")
+	two.ready(t)
+	eventually(t, "two knows one", func() bool { return len(two.members.Alive()) == 2 })
+	c.consul.Lose(c.consul.Registered(wadi.ServiceAgent)[0])
+	eventually(t, "two reports one", func() bool {
+		d, err := two.client(t).Doctor(t.Context())
+		return err == nil && len(d.Agents) == 1 && slices.ContainsFunc(d.Agents[0].Findings, func(f wadi.Finding) bool {
+			return f.About == "agent one" && strings.HasPrefix(f.What, "it is lost since ")
+		})
+	})
+}

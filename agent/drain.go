@@ -39,14 +39,14 @@ func newDrainer(dev bool, act *activator.Activator, log hclog.Logger) *drainer {
 	return &drainer{Drain: drain.New(), policy: drainPolicy(dev), activator: act, log: log, done: make(chan struct{})}
 }
 
-// pushStops pushes how the stages are stopped, in the order in which callers lose nothing.
-// Read it from the end:
+// pushStops pushes how the stages are stopped, so that callers lose nothing. It pushes in
+// reverse; they are stopped in this order:
 //
 //	presence   deregister, and end the term: no caller is sent here any more
 //	callers    serve on until the callers that have not heard of it stop coming
 //	front      close the listeners; requests in flight are finished
 //	requests   end connections of other protocols than HTTP
-//	planes     the API and the metrics listener have reported the drain to its end
+//	planes     end the API and the metrics listener, which reported the drain until now
 //	core       everything else
 //
 // A drain stops the first four. The process goes on then, until it is stopped: what asked
