@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -58,8 +56,7 @@ type Waker struct {
 	Owned  *Owned
 	Log    hclog.Logger
 
-	mu    sync.Mutex
-	empty map[string]emptyPeriod // Of revisions that have a count but no instance.
+	empty emptyPeriods
 }
 
 // wakeTries bounds how often a wake that met another change is decided again.
@@ -132,42 +129,12 @@ func (w *Waker) wakeState(namespace, revision string, rr wadi.RouteRevision, job
 	reason, _ := w.Cluster.Diagnosis(namespace, revision)
 	return scheduler.WakeState{
 		Job: job, Alive: alive, Blocked: reason != "",
-		Waited:     w.emptyFor(revision, job.Running() && job.Count > 0 && alive == 0),
+		Waited:     w.empty.observe(revision, job.Running() && job.Count > 0 && alive == 0),
 		Activation: rr.Activation, Max: rr.Max,
 	}
 }
 
-// emptyPeriod is how long a revision has been seen without instances though Nomad should
-// run some.
-type emptyPeriod struct{ since, seen time.Time }
-
-// emptyForgottenAfter is how long after the last wake an empty period is forgotten:
-// waiting requests repeat a wake far sooner, and there may have been instances since.
-const emptyForgottenAfter = time.Minute
-
-// emptyFor notes how long a revision has been without instances though Nomad
-// should run some.
-func (w *Waker) emptyFor(revision string, empty bool) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !empty {
-		delete(w.empty, revision)
-		return 0
-	}
-	now := time.Now()
-	e, ok := w.empty[revision]
-	if !ok || now.Sub(e.seen) > emptyForgottenAfter {
-		maps.DeleteFunc(w.empty, func(_ string, e emptyPeriod) bool { return now.Sub(e.seen) > emptyForgottenAfter })
-		e.since = now
-	}
-	e.seen = now
-	if w.empty == nil {
-		w.empty = map[string]emptyPeriod{}
-	}
-	w.empty[revision] = e
-	return now.Sub(e.since)
-}
-
+// execute does what a wake has to do.
 func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, act scheduler.WakeAction) error {
 	var index uint64
 	var err error
@@ -183,7 +150,7 @@ func (w *Waker) execute(ctx context.Context, route wadi.Route, revision string, 
 			w.Owned.Add(revision, index)
 		}
 	case scheduler.WakeEvaluate:
-		w.emptyFor(revision, false) // The next evaluation is not due before its time.
+		w.empty.observe(revision, false) // The next evaluation is not due before its time.
 		err = w.Jobs.Evaluate(ctx, route.Namespace, revision)
 	}
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// That a revision was without instances long ago says nothing of now, and is forgotten.
-func TestWaker_Waited(t *testing.T) {
+// That a revision was without instances long ago says nothing about now, and is forgotten.
+func TestEmptyPeriods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w Waker
+		var e emptyPeriods
 		for i, tt := range []struct {
 			after time.Duration
 			empty bool
@@ -24,16 +24,16 @@ func TestWaker_Waited(t *testing.T) {
 			{5 * time.Second, true, 0},
 		} {
 			time.Sleep(tt.after)
-			if got := w.emptyFor("hello-00001", tt.empty); got != tt.want {
-				t.Errorf("look %d: waited %v, want %v", i, got, tt.want)
+			if got := e.observe("hello-00001", tt.empty); got != tt.want {
+				t.Errorf("observation %d: empty for %v, want %v", i, got, tt.want)
 			}
 		}
 		for i := range 100 {
-			w.emptyFor("gone-"+strconv.Itoa(i), true)
+			e.observe("gone-"+strconv.Itoa(i), true)
 		}
 		time.Sleep(2 * emptyForgottenAfter)
-		w.emptyFor("hello-00001", true)
-		if n := len(w.empty); n != 1 {
+		e.observe("hello-00001", true)
+		if n := len(e.periods); n != 1 {
 			t.Errorf("it keeps %d revisions, want 1", n)
 		}
 	})
