@@ -266,7 +266,7 @@ func TestCertificates_LastGoodStays(t *testing.T) {
 	}
 }
 
-func TestCertificates_Told(t *testing.T) {
+func TestCertificates_Reported(t *testing.T) {
 	dir := t.TempDir()
 	issue(t, 1, 1000*time.Hour, "a.example.com").putPair(t, dir, "a")
 	if err := os.Chmod(filepath.Join(dir, "a.key"), 0o644); err != nil {
@@ -286,7 +286,7 @@ func TestCertificates_Told(t *testing.T) {
 		c.Refresh()
 	}
 	if n := strings.Count(log.String(), "certificate not loaded"); n != 1 || !strings.Contains(log.String(), filepath.Join(dir, "b.pem")) {
-		t.Errorf("told %d times:\n%s", n, log.String())
+		t.Errorf("logged %d times:\n%s", n, log.String())
 	}
 	if strings.Contains(log.String(), "PRIVATE") {
 		t.Error("a key is in the log")

@@ -223,7 +223,7 @@ func TestServer_DawdlersMakeRoom(t *testing.T) {
 			}
 			for end := time.Now().Add(time.Minute); ask(from(t, "127.0.0.2", addr, client), "/") != http.StatusOK; {
 				if time.Now().After(end) {
-					t.Fatal("dawdlers lock everybody out")
+					t.Fatal("slow connections lock out others")
 				}
 			}
 		})
@@ -238,7 +238,7 @@ func TestServer_OnePeerLeavesRoom(t *testing.T) {
 		trusted []netip.Prefix
 		want    int
 	}{
-		"anybody":       {want: 20}, // Twice what is left.
+		"any peer":      {want: 20}, // Twice what is left.
 		"load balancer": {trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, want: most},
 	} {
 		t.Run(name, func(t *testing.T) {

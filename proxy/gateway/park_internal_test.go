@@ -287,7 +287,7 @@ func TestParked_MakeRoom(t *testing.T) {
 	for _, g := range late {
 		_ = g.Close()
 	}
-	c.soon("rid of those that have gone", func() bool { return c.open() == parking.Threshold+2 && c.parked() <= 2 })
+	c.soon("without closed connections", func() bool { return c.open() == parking.Threshold+2 && c.parked() <= 2 })
 }
 
 // All slots come back when connections are opened, parked, used, closed and evicted at the

@@ -184,7 +184,7 @@ func served(t *testing.T, addr, proto string) {
 			return
 		}
 	}
-	t.Fatal("nobody is served any more")
+	t.Fatal("no request is served any more")
 }
 
 // Connections beyond the bound are closed where none is idle, upgraded connections count,

@@ -182,7 +182,7 @@ func TestConn_WritesInPart(t *testing.T) {
 	}
 	_ = c.CloseWrite()
 	if got, err := io.Copy(io.Discard, peer); err != nil || got != int64(sent) {
-		t.Errorf("got %d, %v, want %d as it was told", got, err, sent)
+		t.Errorf("got %d, %v, want %d, which were written", got, err, sent)
 	}
 }
 

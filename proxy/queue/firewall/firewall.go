@@ -133,7 +133,7 @@ func (p Ports) Raise(ctx context.Context, n Namespaces) error {
 func (n Namespaces) apart() error {
 	own, err := os.Stat(n.own)
 	if err != nil {
-		return errors.New("its network can't be told from the host's")
+		return errors.New("its network can't be distinguished from the host's")
 	}
 	if host, err := os.Stat(n.host); err == nil {
 		if os.SameFile(own, host) {
@@ -142,7 +142,7 @@ func (n Namespaces) apart() error {
 		return nil
 	}
 	if named, err := os.Stat(n.named); err != nil || !os.SameFile(own, named) {
-		return errors.New("its network can't be told from the host's, as process 1 may not be looked at")
+		return errors.New("its network can't be distinguished from the host's, as that of process 1 can't be read")
 	}
 	return nil
 }

@@ -48,10 +48,10 @@ func TestFirewall_Raise(t *testing.T) {
 	}{
 		{"another than the host's", Namespaces{network, another, ""}, record, true, ""},
 		{"Nomad's", Namespaces{network, none, network}, record, true, ""},
-		{"not Nomad's", Namespaces{network, none, another}, record, false, "its network can't be told from the host's, as process 1 may not be looked at; run the queue-proxy with raw_exec, as root"},
+		{"not Nomad's", Namespaces{network, none, another}, record, false, "its network can't be distinguished from the host's, as that of process 1 can't be read; run the queue-proxy with raw_exec, as root"},
 		{"the host's, by whatever name", Namespaces{network, network, network}, record, false, "its network is that of the first process it sees, perhaps the host's; run the queue-proxy with raw_exec, as root"},
-		{"the host's is unknown", Namespaces{network, none, none}, record, false, "its network can't be told from the host's, as process 1 may not be looked at; run the queue-proxy with raw_exec, as root"},
-		{"its own is unknown", Namespaces{none, network, none}, record, false, "its network can't be told from the host's; run the queue-proxy with raw_exec, as root"},
+		{"the host's is unknown", Namespaces{network, none, none}, record, false, "its network can't be distinguished from the host's, as that of process 1 can't be read; run the queue-proxy with raw_exec, as root"},
+		{"its own is unknown", Namespaces{none, network, none}, record, false, "its network can't be distinguished from the host's; run the queue-proxy with raw_exec, as root"},
 		{"no nft", Namespaces{network, another, ""}, "", false, "there is no nft on the PATH; install nftables where the queue-proxy runs"},
 		{"not root", Namespaces{network, another, ""}, record + "echo 'Operation not permitted (you must be root)' >&2; exit 1", true,
 			"nft: exit status 1: Operation not permitted (you must be root); it takes root or CAP_NET_ADMIN, and nf_tables in the kernel"},
