@@ -49,7 +49,7 @@ func (a *Agent) newAPI(limiter *connlimit.Limiter) (*server.Server, error) {
 			Name: c.Name, Version: a.deps.Version, API: c.HTTP.Address,
 			Gateway: a.front.gateway.Addr().String(), GatewayTLS: a.front.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
-		Auth: string(c.HTTP.Auth), Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
+		Auth: c.HTTP.Auth, Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
 		Decisions: a.decisions, Events: a.events,
 		Leadership: a.leadership, LeaderURL: a.leadership.address, Transport: peerTransport(a.mesh),
 		Problems: a.health.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports,

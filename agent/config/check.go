@@ -26,7 +26,7 @@ var (
 func (l *loader) check() {
 	c := &l.cfg
 	l.oneOf("log_level", c.LogLevel, "trace", "debug", "info", "warn", "error")
-	l.oneOf("http.auth", string(c.HTTP.Auth), string(AuthNomad), string(AuthNone))
+	l.oneOf("http.auth", string(c.HTTP.Auth), string(wadi.AuthNomad), string(wadi.AuthNone))
 	l.match("name", c.Name, nameRule, "letters, digits, dots, dashes and underscores, at most 64")
 	l.match("gateway.domain", c.Gateway.Domain, domainRule, "a domain in lower case, such as apps.example.com")
 	l.match("consul.prefix", c.Consul.Prefix, prefixRule, "a path without a slash in front, such as wadi/")
@@ -185,7 +185,7 @@ func (l *loader) listeners() {
 		good = append(good, listener{a.path, host, port})
 	}
 	host, _, ok := listen(c.HTTP.Address)
-	if ok && c.HTTP.Auth == AuthNone && !wadi.IsLoopback(host) {
+	if ok && c.HTTP.Auth == wadi.AuthNone && !wadi.IsLoopback(host) {
 		l.problem(l.at("http.auth"), "http.auth", "\"none\" gives every caller every right, and is possible on a loopback address only, not on %q", c.HTTP.Address)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -63,17 +64,8 @@ type Telemetry struct {
 // HTTP is the API's listener.
 type HTTP struct {
 	Address string // host:port
-	Auth    Auth
+	Auth    wadi.Auth
 }
-
-// Auth is the way in which the API checks a caller's rights.
-type Auth string
-
-// The ways to check a caller's rights.
-const (
-	AuthNomad Auth = "nomad" // By the caller's Nomad token.
-	AuthNone  Auth = "none"  // Every caller has every right; on loopback only.
-)
 
 // Metrics is the listener for Prometheus and statistics.
 type Metrics struct {
@@ -167,7 +159,7 @@ func Default() Config {
 	return Config{
 		LogLevel:  "info",
 		Name:      name,
-		HTTP:      HTTP{Address: "127.0.0.1:4747", Auth: AuthNomad},
+		HTTP:      HTTP{Address: "127.0.0.1:4747", Auth: wadi.AuthNomad},
 		Metrics:   Metrics{Address: "0.0.0.0:4748"},
 		Gateway:   Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost", TLS: GatewayTLS{Address: "0.0.0.0:8443"}},
 		Activator: Activator{Address: "0.0.0.0:4749", MaxWaiting: 10_000, MaxWaitingBytes: 256 << 20, MaxWakes: 20},

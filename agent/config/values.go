@@ -11,6 +11,8 @@ import (
 
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/gocty"
+
+	"github.com/wadi-run/wadi"
 )
 
 // Destinations of values whose Go type does not imply their format.
@@ -34,7 +36,7 @@ func (l *loader) assign(v cty.Value, dst any) error {
 	switch d := dst.(type) {
 	case *string:
 		return put(d)(text(v))
-	case *Auth:
+	case *wadi.Auth:
 		return put((*string)(d))(text(v))
 	case address:
 		s, err := text(v)

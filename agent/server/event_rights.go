@@ -36,7 +36,7 @@ func (rd *eventReader) may(ctx context.Context, e wadi.Event) (bool, error) {
 	if rd.only != "" && e.Service != rd.only {
 		return false, nil
 	}
-	if rd.server.Auth == AuthNone {
+	if rd.server.Auth == wadi.AuthNone {
 		return true, nil
 	}
 	was, ok := rd.services[e.Service]

@@ -98,7 +98,7 @@ func TestTokensAreNotLogged(t *testing.T) {
 }
 
 func TestAuthNone(t *testing.T) {
-	b := newBench(t, func(c *server.Config) { c.Auth = server.AuthNone })
+	b := newBench(t, func(c *server.Config) { c.Auth = wadi.AuthNone })
 	b.want(t, 200, "PUT", "/v1/services", submission(hello))
 	b.nomad.Allow("somebody", admissiontest.Grant{})
 	b.want(t, 200, "GET", "/v1/service/hello", "")

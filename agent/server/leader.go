@@ -14,7 +14,7 @@ import (
 // forwarded twice. Its value is the name of that agent.
 const HeaderForwarded = "Wadi-Forwarded"
 
-// headerForwardedAuth is [AuthNone] if the forwarding agent checks no rights itself.
+// headerForwardedAuth is [wadi.AuthNone] if the forwarding agent checks no rights itself.
 const headerForwardedAuth = "Wadi-Forwarded-Auth"
 
 // leaderNow returns the leading agent's name and the URL of its API; an empty name while
@@ -62,8 +62,8 @@ func (s *Server) proxyTo(name string, target *url.URL) http.Handler {
 			p.Out.Header.Set(HeaderForwarded, s.Self.Name)
 			p.Out.Header.Del(headerConsulToken) // No read needs it.
 			p.Out.Header.Del(headerForwardedAuth)
-			if s.Auth == AuthNone {
-				p.Out.Header.Set(headerForwardedAuth, AuthNone)
+			if s.Auth == wadi.AuthNone {
+				p.Out.Header.Set(headerForwardedAuth, string(wadi.AuthNone))
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -21,7 +22,7 @@ func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 		reads.Handle(pattern, s.mux)
 	}
 	checking := *s
-	checking.Auth, checking.mux = AuthNomad, http.NewServeMux()
+	checking.Auth, checking.mux = wadi.AuthNomad, http.NewServeMux()
 	checking.routes()
 	slots := make(chan struct{}, maxPeers)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +38,7 @@ func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 			return
 		}
 		mux := checking.mux
-		if s.Auth == AuthNone && r.Header.Get(headerForwardedAuth) == AuthNone {
+		if s.Auth == wadi.AuthNone && r.Header.Get(headerForwardedAuth) == string(wadi.AuthNone) {
 			mux = s.mux
 		}
 		s.guard(mux).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stopKey{}, stop)))

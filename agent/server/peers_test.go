@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
@@ -91,7 +92,7 @@ func TestPeers_OfOneWithoutAuth(t *testing.T) {
 	}
 	nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
 	nomad.Allow("stranger", admissiontest.Grant{})
-	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: nomad, Events: log})
+	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: wadi.AuthNone, Admission: adm, Store: store, Rights: nomad, Events: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,10 +107,11 @@ func TestPeers_OfOneWithoutAuth(t *testing.T) {
 	leader := httptest.NewTLSServer(peers)
 	defer leader.Close()
 	for _, tt := range []struct {
-		auth, token string
-		sees        bool
+		auth  wadi.Auth
+		token string
+		sees  bool
 	}{
-		{server.AuthNomad, "alice", true}, {server.AuthNomad, "stranger", false}, {server.AuthNomad, "", false}, {server.AuthNone, "", true},
+		{wadi.AuthNomad, "alice", true}, {wadi.AuthNomad, "stranger", false}, {wadi.AuthNomad, "", false}, {wadi.AuthNone, "", true},
 	} {
 		follower, err := server.New(server.Config{Self: api.Self{Name: "two"}, Auth: tt.auth, Admission: adm, Store: store, Rights: nomad,
 			Leadership: &leadership{"one", leader.URL}, Transport: leader.Client().Transport})
@@ -122,7 +124,7 @@ func TestPeers_OfOneWithoutAuth(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("X-Nomad-Token", tt.token)
-		req.Header.Set("Wadi-Forwarded-Auth", server.AuthNone) // As callers may say.
+		req.Header.Set("Wadi-Forwarded-Auth", string(wadi.AuthNone)) // As callers may say.
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)

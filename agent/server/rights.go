@@ -24,7 +24,7 @@ var (
 
 // may returns an error unless the caller has a right in a namespace.
 func (s *Server) may(r *http.Request, need *right, namespace string) error {
-	if s.Auth == AuthNone {
+	if s.Auth == wadi.AuthNone {
 		return nil
 	}
 	if err := need.ask(s.Rights, r.Context(), nomadToken(r), namespace); err != nil {
@@ -49,7 +49,7 @@ func (s *Server) permitted(r *http.Request, name string, need *right) (wadi.Spec
 	missing, namespace := errors.Is(err, wadi.ErrNotFound), spec.Service.Namespace
 	unreadable := errors.Is(err, wadi.ErrUnreadable)
 	switch {
-	case missing && s.Auth == AuthNone:
+	case missing && s.Auth == wadi.AuthNone:
 		return wadi.Spec{}, 0, fmt.Errorf("service %s: %w", name, err)
 	case missing:
 		namespace = wadi.UnknownNamespace
@@ -110,7 +110,7 @@ func (s *Server) unasked(name string, err error) error {
 // readable returns the namespaces among the given that the caller may read. The error is
 // Nomad's, or that of a caller unknown to Nomad.
 func (s *Server) readable(r *http.Request, namespaces []string) (map[string]bool, error) {
-	if s.Auth != AuthNone {
+	if s.Auth != wadi.AuthNone {
 		return s.Rights.Readable(r.Context(), nomadToken(r), namespaces)
 	}
 	all := map[string]bool{}
@@ -122,7 +122,7 @@ func (s *Server) readable(r *http.Request, namespaces []string) (map[string]bool
 
 // known refuses a caller that is unknown to Nomad.
 func (s *Server) known(ctx context.Context, r *http.Request) error {
-	if s.Auth == AuthNone {
+	if s.Auth == wadi.AuthNone {
 		return nil
 	}
 	_, err := s.Rights.Known(ctx, nomadToken(r))

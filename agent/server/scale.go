@@ -126,7 +126,7 @@ func named(svc wadi.Service, revision string) bool {
 
 // who is the name of the caller's token in printable characters; empty: unknown.
 func (s *Server) who(r *http.Request) string {
-	if s.Auth == AuthNone {
+	if s.Auth == wadi.AuthNone {
 		return ""
 	}
 	who := strings.Map(func(c rune) rune {

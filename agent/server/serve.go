@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
 )
 
 // Serve answers on l until ctx ends, and then waits up to drainTimeout for requests in
 // flight. It closes l. Without authentication it refuses listeners that are not loopback.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if s.Auth == AuthNone && !isLoopback(l.Addr()) {
+	if s.Auth == wadi.AuthNone && !isLoopback(l.Addr()) {
 		_ = l.Close()
 		return fmt.Errorf("serve API on %s: auth = \"none\" is for loopback addresses only", l.Addr())
 	}

@@ -21,12 +21,6 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// The ways to check a caller's rights.
-const (
-	AuthNomad = "nomad" // By the rights of the caller's Nomad token.
-	AuthNone  = "none"  // Every caller has every right; loopback listeners only.
-)
-
 // Bounds of the server.
 const (
 	maxHeaderBytes = 64 << 10
@@ -44,8 +38,8 @@ const (
 
 // Config is what New needs. Admission, Store, Rights and Self.Name are required.
 type Config struct {
-	Self      api.Self // Without Leader.
-	Auth      string   // AuthNomad (default) or AuthNone.
+	Self      api.Self  // Without Leader.
+	Auth      wadi.Auth // Empty: wadi.AuthNomad.
 	Admission Admission
 	Store     Store
 	Rights    Rights
@@ -100,7 +94,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("server: admission, store, rights and a name are required")
 	}
 	c.setDefaults()
-	if c.Auth != AuthNomad && c.Auth != AuthNone {
+	if c.Auth != wadi.AuthNomad && c.Auth != wadi.AuthNone {
 		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
 	}
 	s := &Server{
@@ -123,7 +117,7 @@ func New(c Config) (*Server, error) {
 
 func (c *Config) setDefaults() {
 	if c.Auth == "" {
-		c.Auth = AuthNomad
+		c.Auth = wadi.AuthNomad
 	}
 	if c.MaxSpecBytes <= 0 {
 		c.MaxSpecBytes = 1 << 20

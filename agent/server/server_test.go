@@ -357,7 +357,7 @@ func TestServer_NoAuthenticationNeedsLoopback(t *testing.T) {
 	b := &admissiontest.Nomad{}
 	store := &admissiontest.Store{}
 	adm, _ := admissiontest.New(b, store, nil)
-	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: b})
+	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Auth: wadi.AuthNone, Admission: adm, Store: store, Rights: b})
 	if err != nil {
 		t.Fatal(err)
 	}

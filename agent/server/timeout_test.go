@@ -82,7 +82,7 @@ func TestServer_HangingStore(t *testing.T) {
 					t.Fatal(err)
 				}
 				s, err := server.New(server.Config{
-					Self: api.Self{Name: "one"}, Auth: server.AuthNone, Admission: adm, Store: store, Rights: nomad,
+					Self: api.Self{Name: "one"}, Auth: wadi.AuthNone, Admission: adm, Store: store, Rights: nomad,
 				})
 				if err != nil {
 					t.Fatal(err)

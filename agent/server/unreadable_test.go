@@ -50,8 +50,8 @@ func (s halfRead) Overrides(context.Context, string) (map[string]wadi.Override, 
 
 // An unreadable value affects the answer about its service only.
 func TestServer_WhatCantBeRead(t *testing.T) {
-	for _, auth := range []string{server.AuthNone, server.AuthNomad} {
-		t.Run(auth, func(t *testing.T) {
+	for _, auth := range []wadi.Auth{wadi.AuthNone, wadi.AuthNomad} {
+		t.Run(string(auth), func(t *testing.T) {
 			nomad, store := &admissiontest.Nomad{}, halfRead{&admissiontest.Store{}}
 			adm, err := admissiontest.New(nomad, store.Store, nil)
 			if err != nil {

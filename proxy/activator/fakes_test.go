@@ -27,16 +27,16 @@ const (
 // cluster is Nomad as the activator sees it: what is placed, what a wake does,
 // and the diagnosis.
 type cluster struct {
-	mu       sync.Mutex
-	placed   map[string][]wadi.Endpoint
-	changed  map[string]chan struct{}
-	wakes    map[string]int
-	order    []string
-	wakeErr  error
-	onWake   func(revision string) // Called outside the mutex.
-	diagnosis  string
-	since    time.Time
-	readings int
+	mu        sync.Mutex
+	placed    map[string][]wadi.Endpoint
+	changed   map[string]chan struct{}
+	wakes     map[string]int
+	order     []string
+	wakeErr   error
+	onWake    func(revision string) // Called outside the mutex.
+	diagnosis string
+	since     time.Time
+	readings  int
 }
 
 func newCluster() *cluster {

@@ -165,7 +165,7 @@ func TestRefusals_NomadsReasonStaysInTheMesh(t *testing.T) {
 	const placement = "no node fits: constraint \"${meta.rack} = r7\" excludes 3 nodes"
 	for name, tt := range map[string]struct {
 		diagnosis, failed string
-		kind            string
+		kind              string
 	}{
 		"a task that fails":      {diagnosis: words, kind: "instance can't run: its task does not start, or has ended"},
 		"no node for it":         {diagnosis: placement, kind: "instance can't run: no node has a place for it"},
