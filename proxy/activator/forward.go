@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/clientcert"
+	"github.com/wadi-run/wadi/proxy/lazy"
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
@@ -26,7 +28,7 @@ func (q *request) forward() error {
 	q.a.metrics.inFlight.Inc()
 	defer q.a.metrics.inFlight.Dec()
 	ctx := q.ctx
-	defer ctx.end(errOver)
+	defer ctx.End(context.Canceled, errOver)
 	defer q.rev.release(q)
 	q.sent.Add(1)
 	proxy.StripInternal(q.in.Header)
@@ -53,13 +55,13 @@ func (q *request) setClientCert() {
 
 // judgeFailure turns the error of a forward into the request's, and takes the instance out
 // of rotation if that is to blame.
-func (q *request) judgeFailure(ctx *attempt, err error) error {
+func (q *request) judgeFailure(ctx *lazy.Context, err error) error {
 	var failed *upstream.ForwardError
 	switch {
 	case errors.As(err, &failed) && failed.Answered:
 		q.out.aborted = true
 		panic(http.ErrAbortHandler) // The answer can't be completed; the client must see that.
-	case errors.Is(ctx.endCause(), errDeadline): // First, as it makes net/http end the client's context too.
+	case errors.Is(ctx.Cause(), errDeadline): // First, as it makes net/http end the client's context too.
 		return deadlineReached(q.set.Timeout.Request)
 	case q.in.Context().Err() != nil:
 		return q.in.Context().Err()

@@ -95,7 +95,7 @@ func (a *Activator) admit(c call) (*revision, error) {
 
 func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, record *RequestRecord, c call) *request {
 	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), record: record, caller: c.caller, mesh: c.mesh, arrived: time.Now()}
-	q.first.client = r.Context()
+	q.first.Init(r.Context())
 	q.ctx = &q.first
 	q.out = response{q: q}
 	q.out.ResponseWriter, q.out.Starter = w, &q.out

@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"context"
 	"time"
 
 	"github.com/wadi-run/wadi/proxy/deadline"
@@ -53,7 +54,7 @@ func (f *inFlight) expire(now time.Time) (over []*request) {
 		case q.deadline.IsZero() || q.expired != nil:
 		case !q.deadline.After(now):
 			q.expired = make(chan struct{})
-			q.ctx.end(errDeadline)
+			q.ctx.End(context.Canceled, errDeadline)
 			over = append(over, q)
 		default:
 			next = earliest(next, q.deadline)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/lazy"
 )
 
 // One timer serves all deadlines: it fires for the earliest, then for the next.
@@ -22,7 +24,7 @@ func TestInFlight_OneTimer(t *testing.T) {
 			fired <- time.Since(began)
 		}
 		at := func(d time.Duration) *request {
-			q := &request{ctx: &attempt{client: context.Background()}}
+			q := &request{ctx: lazy.New(context.Background())}
 			if d > 0 {
 				q.deadline = began.Add(d)
 			}
@@ -50,8 +52,8 @@ func TestInFlight_OneTimer(t *testing.T) {
 		if early.expired == nil || late.expired == nil || over.expired != nil || never.expired != nil {
 			t.Error("the wrong requests expired")
 		}
-		if early.ctx.endCause() != errDeadline || never.ctx.endCause() != nil {
-			t.Errorf("contexts ended by %v and %v", early.ctx.endCause(), never.ctx.endCause())
+		if early.ctx.Cause() != errDeadline || never.ctx.Cause() != nil {
+			t.Errorf("contexts ended by %v and %v", early.ctx.Cause(), never.ctx.Cause())
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/lazy"
 	"github.com/wadi-run/wadi/proxy/list"
 	"github.com/wadi-run/wadi/proxy/replay"
 )
@@ -25,12 +26,12 @@ type request struct {
 
 	arrived  time.Time
 	body     *replay.Body
-	sent     atomic.Int32 // How often it was sent to an instance.
-	repeated bool         // It was sent again after an app may have seen it.
-	quiet    bool         // It doesn't wake, and is not counted as activity.
-	mesh     bool         // It came over the mesh listener: the caller's certificate is verified.
-	ctx      *attempt     // Of the present attempt, or of the next.
-	first    attempt
+	sent     atomic.Int32  // How often it was sent to an instance.
+	repeated bool          // It was sent again after an app may have seen it.
+	quiet    bool          // It doesn't wake, and is not counted as activity.
+	mesh     bool          // It came over the mesh listener: the caller's certificate is verified.
+	ctx      *lazy.Context // Of the present attempt, or of the next.
+	first    lazy.Context
 
 	// The revision's mutex guards these.
 	node                list.Node[*request]

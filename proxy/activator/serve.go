@@ -7,6 +7,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/deadline"
+	"github.com/wadi-run/wadi/proxy/lazy"
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
@@ -52,7 +53,7 @@ func (q *request) serve() {
 			return
 		}
 		q.a.metrics.retries.Inc()
-		q.ctx = &attempt{client: q.in.Context()}
+		q.ctx = lazy.New(q.in.Context())
 	}
 }
 

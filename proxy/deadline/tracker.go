@@ -22,6 +22,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
+	"github.com/wadi-run/wadi/proxy/lazy"
 	"github.com/wadi-run/wadi/proxy/list"
 )
 
@@ -67,13 +68,13 @@ type Tracker struct {
 
 	unflushed bool // Of the answer's body. Its goroutine's.
 
+	ctx lazy.Context // Its error is one of the timeouts, or that of the caller's context.
+
 	node list.Node[*Tracker] // In the timer's young list; guarded by its mutex.
 
-	over atomic.Bool  // The context has ended; cause, which was set before, says why.
 	last atomic.Int64 // When the last byte was sent, after begun. Kept only if idle is limited.
 
 	mu        sync.Mutex
-	watched   bool
 	finished  bool
 	sent      bool // Some of the answer was sent; its goroutine may read it without the mutex.
 	informing bool // A 1xx is being sent.
@@ -85,8 +86,6 @@ type Tracker struct {
 	later     func() // Nil, or what End is to wait for. Of the handler's goroutine.
 	expired   error  // Why the time is over; nil while it isn't.
 	timer     *time.Timer
-	stop      func() bool // Ends listening to the caller's context.
-	contextState
 }
 
 // Begin bounds the time of r, which began at now. It returns the request whose context ends
@@ -94,6 +93,7 @@ type Tracker struct {
 // [Tracker.End] must be deferred before.
 func (k *Timer) Begin(t *Tracker, w http.ResponseWriter, r *http.Request, now time.Time) *http.Request {
 	t.of, t.w, t.r, t.begun = k, w, r, now
+	t.ctx.Init(r.Context())
 	t.hasBody = r.Body != nil && r.Body != http.NoBody
 	if h := w.Header(); len(h) > 0 {
 		t.header = h.Clone()
@@ -103,7 +103,7 @@ func (k *Timer) Begin(t *Tracker, w http.ResponseWriter, r *http.Request, now ti
 	} else {
 		k.add(t)
 	}
-	out := r.WithContext((*trackedContext)(t))
+	out := r.WithContext(&t.ctx)
 	if t.hasBody {
 		t.body.in = r.Body
 		out.Body = &t.body
@@ -115,33 +115,17 @@ func (k *Timer) Begin(t *Tracker, w http.ResponseWriter, r *http.Request, now ti
 func (t *Tracker) watch() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.watchLocked()
-}
-
-func (t *Tracker) watchLocked() {
-	if t.watched || t.finished {
+	if t.finished {
 		return
 	}
-	t.watched = true
 	if at, _ := t.nextEnd(); !at.IsZero() {
 		t.timer = time.AfterFunc(time.Until(at), t.check)
 	}
-	t.stop = context.AfterFunc(t.r.Context(), t.callerEnded)
-}
-
-// callerEnded runs when the caller's context has ended.
-func (t *Tracker) callerEnded() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.endContext(t.r.Context().Err())
+	t.ctx.Follow()
 }
 
 // CallerGone ends the request's context because the caller has hung up; see package hangup.
-func (t *Tracker) CallerGone() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.endContext(context.Canceled)
-}
+func (t *Tracker) CallerGone() { t.ctx.End(context.Canceled, context.Canceled) }
 
 // nextEnd is the earliest time at which a limit is exceeded, and that limit's error; zero for
 // never. The caller holds the mutex.
@@ -188,7 +172,7 @@ func (t *Tracker) check() {
 // servers have deadlines; on others this fails. The caller holds the mutex.
 func (t *Tracker) expire(cause error) {
 	t.expired = cause
-	t.endContext(cause)
+	t.ctx.End(cause, cause)
 	if t.upgraded != nil {
 		_ = t.upgraded.Close() // Both ends see that it breaks.
 		return
@@ -253,10 +237,7 @@ func (t *Tracker) finish() (expired error) {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	if t.stop != nil {
-		t.stop()
-	}
-	t.endContext(context.Canceled)
+	t.ctx.End(context.Canceled, context.Canceled)
 	return t.expired
 }
 

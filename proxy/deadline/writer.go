@@ -56,7 +56,7 @@ func (t *Tracker) begin() error {
 		if !t.sent {
 			return http.ErrHandlerTimeout
 		}
-	} else if t.over.Load() && t.timeIsOver() {
+	} else if t.ctx.Ended() && t.timeIsOver() {
 		return http.ErrHandlerTimeout
 	}
 	t.touch()

@@ -19,8 +19,8 @@ type Starter interface{ Starting(status int) }
 type Writer struct {
 	http.ResponseWriter
 	Starter Starter // May be nil.
-	Status int   // Of the final answer or an upgrade; 0 before that.
-	Bytes  int64 // Of the body, as far as the writer below has taken them.
+	Status  int     // Of the final answer or an upgrade; 0 before that.
+	Bytes   int64   // Of the body, as far as the writer below has taken them.
 }
 
 // Unwrap returns the writer below, for [http.ResponseController].
