@@ -33,12 +33,7 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			return
 		}
 		if refused == 0 {
-			x.waited = time.Since(x.began)
-			p.metrics.wait.Observe(x.waited.Seconds())
-			proxy.StripInternal(r.Header)
-			if x.cert != "" {
-				r.Header[clientcert.Header] = []string{x.cert}
-			}
+			p.prepare(r, x)
 		}
 		x.state.Store(stateForwarded)
 		if body != nil {
@@ -60,6 +55,16 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 			return
 		}
 		breaks = failed.Breaks
+	}
+}
+
+// prepare notes the end of the wait, and replaces Wadi's headers by those for the app.
+func (p *Proxy) prepare(r *http.Request, x *request) {
+	x.waited = time.Since(x.began)
+	p.metrics.wait.Observe(x.waited.Seconds())
+	proxy.StripInternal(r.Header)
+	if x.cert != "" {
+		r.Header[clientcert.Header] = []string{x.cert}
 	}
 }
 
