@@ -1,6 +1,6 @@
 // Package proxy has the rules and bounds that every hop of the data plane keeps, the
 // queue-proxy, the activator and the gateway alike: which headers only Wadi may set, how a
-// gRPC call is refused, how large a header or a frame may be, and how a connection is told
+// gRPC call is refused, how large a header or a frame may be, and how a connection learns
 // that another protocol follows.
 //
 // It promises nothing about the way of a request, and decides nothing: its packages below

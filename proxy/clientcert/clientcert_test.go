@@ -34,7 +34,7 @@ func TestClientCert_FromActivator(t *testing.T) {
 		byHello + "URI=" + here + "web;URI=" + here + "wadi-activator": false, // Which of them?
 		"By=" + here + "other;URI=" + here + "wadi-activator":          false, // Some other Envoy.
 		"URI=" + here + "wadi-activator":                               false,
-		// Of another trust domain, datacenter, namespace or partition: nobody here counts for it.
+		// Of another trust domain, datacenter, namespace or partition: its requests are not counted here.
 		byHello + "URI=spiffe://e.consul/ns/default/dc/dc1/svc/wadi-activator":          false,
 		byHello + "URI=spiffe://d473.consul/ns/default/dc/dc2/svc/wadi-activator":       false,
 		byHello + "URI=spiffe://d473.consul/ns/team/dc/dc1/svc/wadi-activator":          false,

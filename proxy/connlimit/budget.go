@@ -51,7 +51,7 @@ type Evictable interface {
 //
 // It promises that there are never more connections than the capacity, that no owner
 // holds more than its share, and that idle connections don't keep a new one out: the
-// largest owner's go first, and of those the one that is idle longest. It closes no
+// largest owner's go first, the longest idle before the others. It closes no
 // connection in the midst of a request.
 type Budget struct {
 	max int

@@ -12,7 +12,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/connlimit"
 )
 
-// fakeConn is a connection of which a budget knows.
+// fakeConn is a connection with a slot of a budget.
 type fakeConn struct {
 	name   string
 	unread bool
@@ -45,7 +45,7 @@ func (b *book) took(t *testing.T, want ...string) {
 	b.evicted = nil
 }
 
-// The largest owner's connections go first, and of those the one that is idle longest;
+// The largest owner's connections go first, the longest idle before the others;
 // none with a request, and none on which one may be on its way.
 func TestConnBudget_WhoGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestConnBudget_StaleHeaders(t *testing.T) {
 	})
 }
 
-// An owner holds twice what is left, and whoever comes finds something.
+// An owner holds twice what is left, so that a newcomer finds a slot.
 func TestConnBudget_Shares(t *testing.T) {
 	b := &book{Budget: connlimit.NewBudget(9000)}
 	fill := func(owner string) (n int) {

@@ -74,7 +74,7 @@ func (c *parkedConn) IsExpired() bool {
 // Drop implements [parking.Conn].
 func (c *parkedConn) Drop() { _ = (*LimitedConn)(c).Close() } // It carries no request.
 
-// Unpark implements [parking.Conn]. Of one that was closed meanwhile the server gets an error.
+// Unpark implements [parking.Conn]. If c was closed meanwhile the server's read fails.
 func (c *parkedConn) Unpark() net.Conn {
 	return &servedConn{LimitedConn: (*LimitedConn)(c), again: true}
 }

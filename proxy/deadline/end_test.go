@@ -71,7 +71,7 @@ const (
 	breaksOffReading = "an answer that breaks off while the body is read"
 )
 
-// beginReading has a goroutine read r's body to its end, as who sends it on does. It waits
+// beginReading reads r's body to its end in a goroutine, as a forwarder does. It waits
 // for more when this returns.
 func beginReading(r *http.Request) {
 	go func() { _, _ = io.Copy(io.Discard, r.Body) }() // It ends with the request.
@@ -83,7 +83,7 @@ func withinTime(limit wadi.Duration, h http.HandlerFunc) http.HandlerFunc {
 	return within(h, wadi.Timeouts{Request: limit}).ServeHTTP
 }
 
-// A body that nobody reads and that never comes holds no connection, however it is
+// A body that is not read and never comes holds no connection, however it is
 // announced.
 func TestEndUnread_NeverComes(t *testing.T) {
 	for name, h := range unreadWays {
@@ -117,7 +117,7 @@ func TestEndUnread_NeverComes(t *testing.T) {
 	}
 }
 
-// One that trickles in doesn't either: the time is that of the whole.
+// A body that trickles in holds no connection either: the limit is for the whole body.
 func TestEndUnread_Trickles(t *testing.T) {
 	for name, h := range unreadWays {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestEndUnread_Trickles(t *testing.T) {
 	}
 }
 
-// One that comes in time is no reason to close the connection.
+// After a body that comes in time the connection stays open.
 func TestEndUnread_Comes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, err := proxytest.ServeMemory(t, unreadWays["our own answer"]).Dial(t.Context())

@@ -217,7 +217,7 @@ func (t *Tracker) End() {
 	if t.sent || t.cut {
 		panic(http.ErrAbortHandler)
 	}
-	// The handler may have broken off an answer of which nothing was sent.
+	// The handler may have broken off an answer before anything was sent.
 	if p := recover(); p != nil && p != http.ErrAbortHandler {
 		panic(p)
 	}

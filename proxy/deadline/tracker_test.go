@@ -140,7 +140,7 @@ func TestTimeout_StartAndIdleLetASlowAnswerPass(t *testing.T) {
 	})
 }
 
-// A caller that never sends its body, and one that never reads its answer, must
+// A caller that never sends its body or never reads its answer must
 // not hold the handler longer than its time. Over real connections: their
 // deadlines are what frees it.
 func TestTimeout_StuckCallers(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// checkedConn is a connection on which somebody checks requests.
+// checkedConn is a connection that checks the requests on it.
 type checkedConn struct {
 	net.Conn
 	told int
@@ -15,7 +15,7 @@ type checkedConn struct {
 
 func (c *checkedConn) Upgraded() { c.told++ }
 
-// Who checks the requests of a connection hears that there are none any more; else
+// The checking of requests on a connection ends with an upgrade; else
 // it would read another protocol as requests.
 func TestNewUpgraded_EndsTheChecking(t *testing.T) {
 	c := &checkedConn{}

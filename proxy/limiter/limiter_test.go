@@ -25,7 +25,7 @@ func TestLimiter_NeverAdmitsMoreThanLimit(t *testing.T) {
 			for i := range rounds {
 				ctx, cancel := context.WithCancel(t.Context())
 				if i%7 == 0 {
-					go cancel() // Some leave at any moment.
+					go cancel() // Some are canceled at any moment.
 				}
 				if l.Acquire(ctx) == nil {
 					if n := in.Add(1); n > most.Load() {
@@ -104,7 +104,7 @@ func TestLimiter_LeavingFreesThePlace(t *testing.T) {
 			t.Errorf("%d wait, want 0", got)
 		}
 		l.Release()
-		acquire(t, l) // The one that left must not have taken the place with it.
+		acquire(t, l) // The canceled request must not have kept its slot.
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/stats"
 )
 
-// poll asks h and tells the answer and how long it took.
+// poll asks h, and returns the answer and how long it took.
 func poll(t *testing.T, h http.Handler, query string) (wadi.Stats, time.Duration) {
 	t.Helper()
 	begun := time.Now()
@@ -83,7 +83,7 @@ func TestStats_WakeEndsAPoll(t *testing.T) {
 		if _, took = poll(t, h, "since=2&wait=30s"); took != 200*time.Millisecond {
 			t.Errorf("woken again after %v", took)
 		}
-		// The wake could have come between two polls: the second is told once more.
+		// The wake could have come between two polls: the second is answered once more.
 		if got, took = poll(t, h, "since=2&wait=30s"); took != 300*time.Millisecond || got.Now != 3 {
 			t.Errorf("told again after %v: %+v", took, got)
 		}

@@ -1,8 +1,8 @@
 // Package stats counts the requests of a revision in each second, and serves the counts.
 //
 // It promises exact integrals of the concurrency, memory only for the seconds in which
-// something happened, and a reader that is told of a change at once and asked to poll no
-// more than once a second. It draws no conclusion from the numbers.
+// something happened, and a reader that gets a change at once and an
+// answer at most once a second. It draws no conclusion from the numbers.
 package stats
 
 import (

@@ -18,7 +18,7 @@ const (
 	envoyOther   = "upstream connect error or disconnect/reset before headers. reset reason: protocol error"
 )
 
-// An answer of the instance's Envoy is the failure that it tells of. The instance's own,
+// An answer of the instance's Envoy is the failure that it describes. The instance's own,
 // whatever it says, is an answer.
 func TestForward_EnvoysOwnAnswers(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -67,7 +67,7 @@ func TestHTTP1_DiedUnderARequest(t *testing.T) {
 }
 
 // An app that ends before it has accepted a connection has seen nothing of the request on
-// it, and nobody listens any more: it was refused.
+// it, and nothing listens any more: it was refused.
 func TestHTTP1_EndedBeforeItAccepted(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 // A connection that the peer has closed meanwhile, or on which something came that
-// nobody asked for, is not used again.
+// was not asked for, is not used again.
 func TestHTTP1_StaleConnections(t *testing.T) {
 	for name, tail := range map[string]string{
 		"closed":               "",
@@ -70,7 +70,7 @@ func TestHTTP1_MoreThanTheAnswer(t *testing.T) {
 	u.Close()
 }
 
-// A connection breaks under a request, so late that nobody could know: what may be
+// A connection breaks under a request, so late that it could not be known: what may be
 // sent twice is, once, over a new one.
 func TestHTTP1_BreaksUnderARequest(t *testing.T) {
 	for _, tt := range []struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
-// A peer that lets nobody in is given up after a time, and what is said of it is that.
+// A peer that accepts no connection is given up after a time, and the error says so.
 func TestHTTP1_NothingAccepted(t *testing.T) {
 	l, err := proxytest.ShortQueue(0)
 	if err != nil {

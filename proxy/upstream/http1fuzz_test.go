@@ -22,7 +22,7 @@ import (
 type scriptedConn struct {
 	net.Conn
 	ended  bool          // The body's end comes with the next write.
-	body   int64         // How much of it is still to come; 0 also if nobody knows.
+	body   int64         // How much of it is still to come; 0 also if it is not known.
 	asked  chan struct{} // Closed when the request has come whole.
 	answer io.Reader
 	got    bytes.Buffer
@@ -46,7 +46,7 @@ func (c *scriptedConn) Write(b []byte) (int, error) {
 
 func (c *scriptedConn) Close() error { return nil }
 
-// endedBody tells when it has been read to its end.
+// endedBody notes when it was read to its end.
 type endedBody struct {
 	io.Reader
 	ended func()
@@ -158,7 +158,7 @@ func reference(answer string, r *http.Request) *http.Response {
 	}
 }
 
-// Whatever a request is like: what is written is one request, and the one that came.
+// For any request exactly one request is written, and it is the one that came.
 func FuzzHTTP1_Requests(f *testing.F) {
 	f.Add("GET", "/a%2fb//c;d?x=1;2&y=%zz", "example.com:1", "X-A", "b", "", false)
 	f.Add("POST", "//x", "a", "Connection", "close, X-B", "hello", false)

@@ -70,7 +70,7 @@ func TestHTTP1_WaitingIsGivenUp(t *testing.T) {
 			all.Go(func() {
 				r := httptest.NewRequest(http.MethodGet, "/", nil)
 				if i >= 40 {
-					time.Sleep(time.Second) // Behind those that have leave to dial.
+					time.Sleep(time.Second) // Behind the requests with a dial slot.
 					r = r.WithContext(ctx)
 				}
 				err := u.Forward(httptest.NewRecorder(), r)
@@ -169,7 +169,7 @@ func contextEnds(t *testing.T, after, unwatched time.Duration) {
 	})
 }
 
-// Where a limit may be over before anybody listens, somebody does sooner.
+// Where a limit is short the contexts are watched sooner.
 func TestUnwatchedFor(t *testing.T) {
 	short, long := wadi.Duration(200*time.Millisecond), wadi.Duration(time.Second)
 	for _, tt := range []struct {

@@ -89,7 +89,7 @@ func tcpPair(t *testing.T) (a, b *net.TCPConn) {
 	return c.(*net.TCPConn), d.(*net.TCPConn)
 }
 
-// A tunnel of which one end has gone, be it the caller or the app, ends though the other
+// When the caller or the app of a tunnel has gone, it ends though the other
 // one never does.
 func TestJoinConns_OneEnds(t *testing.T) {
 	for name, first := range map[string]int{"caller": 0, "app": 1} {

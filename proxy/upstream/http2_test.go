@@ -55,7 +55,7 @@ func open(t *testing.T, cfg upstream.Config) *upstream.Upstream {
 	return u
 }
 
-// who asks over a new connection.
+// who asks over a new connection which instance answers.
 func who(ctx context.Context, rt http.RoundTripper) error {
 	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://peer/who", nil)
 	res, err := rt.RoundTrip(r)
@@ -66,7 +66,7 @@ func who(ctx context.Context, rt http.RoundTripper) error {
 }
 
 // All requests of one moment share a connection, whose first request is the one
-// that asks who answers there.
+// that asks which instance answers.
 func TestHTTP2_VerifiedFirst(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string][]string{} // By connection.
@@ -124,7 +124,7 @@ func TestHTTP2_NotVerified(t *testing.T) {
 	}
 }
 
-// closing tells when it is closed.
+// closing notes when it is closed.
 type closing struct {
 	net.Conn
 	told func()
@@ -324,7 +324,7 @@ func TestHTTP2_Goodbye(t *testing.T) {
 	}
 }
 
-// The peer breaks the connection while nothing comes from the caller: that is told
+// The peer breaks the connection while nothing comes from the caller: that is reported
 // at once, and the request counts as seen.
 func TestHTTP2_BrokenWhileTheCallerIsSilent(t *testing.T) {
 	dial := framePeer(t, func(_ int, f *http2.Framer, c net.Conn) {

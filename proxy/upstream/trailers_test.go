@@ -49,7 +49,7 @@ func TestForward_Trailers(t *testing.T) {
 }
 
 // A gRPC server resets the stream of a call whose deadline is over. The caller, whose
-// own deadline comes a little later, must not hear that the server failed.
+// own deadline comes a little later, must not take that for a failure of the server.
 func TestForward_CallOutOfTime(t *testing.T) {
 	dial := framePeer(t, func(_ int, f *http2.Framer, _ net.Conn) {
 		for {

@@ -385,7 +385,7 @@ func TestForward_CallerGone(t *testing.T) {
 		t.Errorf("err=%v", err)
 	}
 	select {
-	case <-left: // The app hears of it.
+	case <-left: // The app notices it.
 	case <-time.After(time.Minute):
 		t.Error("the app does not hear of it")
 	}
