@@ -35,8 +35,8 @@ type Stored struct {
 	Status     Status
 	Route      Route // Zero: none.
 
-	// Overrides are the counts that somebody asked for, ended ones too, by revision; ""
-	// is the one that has most of the traffic.
+	// Overrides are by revision, expired ones included; "" is the revision with most of
+	// the traffic.
 	Overrides map[string]Override
 
 	// Unreadable says, for each revision that can't be read and is not needed, why.
