@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 const (
@@ -127,7 +129,7 @@ func (b *bench) coldPair(ctx context.Context, s service, f *floor, floorFirst bo
 			return err
 		}
 	}
-	return pause(ctx, settle)
+	return wadi.Sleep(ctx, settle)
 }
 
 // coldWadi measures a request that wakes s, and sends it back to zero.
@@ -147,7 +149,7 @@ func (b *bench) coldWadi(ctx context.Context, s service, parts map[string]sample
 	note("  Wadi: then until something answers there", t["start"])
 	note("  Wadi: then until it says ready", t["probe"])
 	note("  Wadi: then forwarded", t["forward"])
-	return errors.Join(b.scale(ctx, s.revision(), 0), pause(ctx, settle))
+	return errors.Join(b.scale(ctx, s.revision(), 0), wadi.Sleep(ctx, settle))
 }
 
 // coldFloor measures the floor, and sends it back to zero.
@@ -162,7 +164,7 @@ func (b *bench) coldFloor(ctx context.Context, f *floor, parts map[string]sample
 	note("  floor: placed", s.placed)
 	note(listening, s.dialled)
 	note("  floor: then until answered", s.answered-s.placed)
-	return errors.Join(b.scale(ctx, f.job, 0), pause(ctx, settle))
+	return errors.Join(b.scale(ctx, f.job, 0), wadi.Sleep(ctx, settle))
 }
 
 // timings reads a Server-Timing header.
@@ -175,15 +177,4 @@ func timings(header string) map[string]time.Duration {
 		}
 	}
 	return all
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/test/harness"
 )
 
@@ -67,7 +68,7 @@ func crowdHead(s service) string {
 // addConnectionsRow adds a row about n connections: do runs on each, and the memory is read when
 // ready returns nil.
 func (b *bench) addConnectionsRow(ctx context.Context, out *section, label string, n int, do func(*wire) error, ready func() error) error {
-	if err := pause(ctx, settle); err != nil {
+	if err := wadi.Sleep(ctx, settle); err != nil {
 		return err
 	}
 	before, err := b.memory(ctx)
@@ -83,7 +84,7 @@ func (b *bench) addConnectionsRow(ctx context.Context, out *section, label strin
 	if err == nil && len(all) < n-spare {
 		out.note("%s: only %d of the connections were made in %v", label, len(all), manyTimeout)
 	}
-	if err = errors.Join(err, ready(), pause(ctx, 2*time.Second)); err != nil {
+	if err = errors.Join(err, ready(), wadi.Sleep(ctx, 2*time.Second)); err != nil {
 		return fmt.Errorf("%s: %w", label, err)
 	}
 	after, err := rss(b.stack.Agent.PID())

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
@@ -215,7 +216,7 @@ func (c *contender) ready(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if pause(ctx, 20*time.Millisecond) != nil {
+		if wadi.Sleep(ctx, 20*time.Millisecond) != nil {
 			return fmt.Errorf("wait for %s: %w", c.label, err)
 		}
 	}

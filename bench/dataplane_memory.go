@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 const (
@@ -78,7 +80,7 @@ func (p *plane) measureConnections(ctx context.Context, label string, do func(*w
 		return m, err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	if err := pause(ctx, 2*time.Second); err != nil {
+	if err := wadi.Sleep(ctx, 2*time.Second); err != nil {
 		return m, err
 	}
 	if m.before, err = c.rss(); err != nil {
@@ -105,12 +107,12 @@ func (p *plane) measureConnections(ctx context.Context, label string, do func(*w
 		if m.accepted = n - before; m.accepted >= manyConns-spare || time.Now().After(until) {
 			break
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		if err := wadi.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return m, err
 		}
 	}
 	m.accepted = min(m.accepted, manyConns)
-	if err := pause(ctx, 2*time.Second); err != nil { // Until the last requests are read.
+	if err := wadi.Sleep(ctx, 2*time.Second); err != nil { // Until the last requests are read.
 		return m, err
 	}
 	m.after, err = c.rss()

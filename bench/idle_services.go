@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 const (
@@ -46,7 +48,7 @@ func idle(ctx context.Context, b *bench) ([]section, error) {
 
 // rest adds a row about an idle time, and returns the agent's share of a core.
 func (b *bench) rest(ctx context.Context, s *section, label string) (float64, error) {
-	if err := pause(ctx, idleCalm); err != nil {
+	if err := wadi.Sleep(ctx, idleCalm); err != nil {
 		return 0, err
 	}
 	pids := []int{b.stack.Agent.PID(), b.stack.Cluster.Nomad.PID(), b.stack.Cluster.Consul.PID()}
@@ -62,7 +64,7 @@ func (b *bench) rest(ctx context.Context, s *section, label string) (float64, er
 	go func() {
 		profiled <- b.profile(ctx, fmt.Sprintf("idle-%d.pprof", len(s.Rows)), fmt.Sprintf("profile?seconds=%d", int(idleFor.Seconds())-1))
 	}()
-	if err := errors.Join(pause(ctx, idleFor), <-profiled); err != nil {
+	if err := errors.Join(wadi.Sleep(ctx, idleFor), <-profiled); err != nil {
 		return 0, err
 	}
 	took := time.Since(began)

@@ -228,7 +228,7 @@ func (b *bench) waitDirect(ctx context.Context, caller, callee service) error {
 			return nil
 		}
 		before = after
-		err = errors.Join(err, pause(ctx, directEvery))
+		err = errors.Join(err, wadi.Sleep(ctx, directEvery))
 	}
 	return fmt.Errorf("wait until %s is called directly: %w", callee.name, err)
 }

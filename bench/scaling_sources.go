@@ -112,7 +112,7 @@ func followSources(ctx context.Context, b *bench, busy string) (share, rate floa
 	defer cancel()
 	running.Go(func() { _ = s.Run(ctx) }) // It returns nil.
 	running.Go(func() { average(ctx, s, revs) })
-	if err := pause(ctx, sourcesWarm); err != nil {
+	if err := wadi.Sleep(ctx, sourcesWarm); err != nil {
 		return 0, 0, err
 	}
 	stop, err := b.profileSelf("scaling-sources-" + busy + ".pprof")
@@ -121,7 +121,7 @@ func followSources(ctx context.Context, b *bench, busy string) (share, rate floa
 	}
 	used := ownCPU()
 	before, err := answers(reg)
-	err = errors.Join(err, pause(ctx, sourcesMeasured))
+	err = errors.Join(err, wadi.Sleep(ctx, sourcesMeasured))
 	used = ownCPU() - used
 	after, err2 := answers(reg)
 	return 100 * used.Seconds() / sourcesMeasured.Seconds(), (after - before) / sourcesMeasured.Seconds(), errors.Join(err, err2, stop())
@@ -175,7 +175,7 @@ func followingScraper(reg prometheus.Registerer, addr string) (*scrape.Scraper, 
 
 // average takes the averages of all revisions as an autoscaler does.
 func average(ctx context.Context, s *scrape.Scraper, revs []scrape.Revision) {
-	for pause(ctx, 2*time.Second) == nil {
+	for wadi.Sleep(ctx, 2*time.Second) == nil {
 		for _, r := range revs {
 			s.Read(r.ID, func(got scrape.Reading) {
 				got.Windows.Averages(got.Now, scalingWindow, scalingWindow/10, wadi.Concurrency)

@@ -61,7 +61,7 @@ type waitingMemory struct {
 
 // measureWaiting sends many requests at once, measures when all of them wait, and lets them finish.
 func (b *bench) measureWaiting(ctx context.Context, within time.Duration, ask func(context.Context) error) (h waitingMemory, err error) {
-	if err := pause(ctx, settle); err != nil {
+	if err := wadi.Sleep(ctx, settle); err != nil {
 		return h, err
 	}
 	if h.before, err = b.memory(ctx); err != nil {

@@ -167,21 +167,21 @@ func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-cha
 		return false, false, err
 	case <-next.cluster:
 		news = true
-		pause(ctx, passPause)
+		_ = wadi.Sleep(ctx, passPause)
 	case <-next.callers:
 		news = true
-		pause(ctx, passPause)
+		_ = wadi.Sleep(ctx, passPause)
 	case <-c.editNews():
-		pause(ctx, passPause)
+		_ = wadi.Sleep(ctx, passPause)
 		news = c.takeEdits()
 	case <-next.meter:
 		news = true
 	case <-c.inbox.poke:
 		news = true
 	case <-c.inbox.nudge:
-		pause(ctx, passPause)
+		_ = wadi.Sleep(ctx, passPause)
 	case <-c.Memory.Changed():
-		pause(ctx, passPause)
+		_ = wadi.Sleep(ctx, passPause)
 	case <-tick:
 	}
 	return news, true, nil
@@ -268,13 +268,4 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		}
 	}
 	return errors.Join(c.checks.failures(s.Revisions, seen), c.storeMemory(ctx, s))
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -49,7 +49,7 @@ func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx c
 		if err != nil {
 			p.Log.Warn("contending for leadership again", "key", key, "error", err)
 		}
-		sleep(ctx, pause.NextBackOff())
+		_ = wadi.Sleep(ctx, pause.NextBackOff())
 	}
 	return nil
 }
@@ -58,7 +58,7 @@ func (p *Presence) Elect(ctx context.Context, key, value string, lead func(ctx c
 // the lock.
 func (p *Presence) term(ctx context.Context, key, value string, lead func(context.Context, *Term) error, old *inherited) (led bool, err error) {
 	for time.Now().After(p.AliveUntil()) { // A session needs a passing check.
-		if sleep(ctx, lockRetry); ctx.Err() != nil {
+		if _ = wadi.Sleep(ctx, lockRetry); ctx.Err() != nil {
 			return false, nil
 		}
 	}
@@ -213,7 +213,7 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 			return sent, nil
 		}
 		index = 0
-		if sleep(ctx, lockRetry); ctx.Err() != nil {
+		if _ = wadi.Sleep(ctx, lockRetry); ctx.Err() != nil {
 			return sent, ctx.Err()
 		}
 	}

@@ -3,6 +3,8 @@ package consul
 import (
 	"context"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 // refusedPause is the pause before a refused question is asked again.
@@ -13,7 +15,7 @@ const refusedPause = 400 * time.Millisecond
 // The answer that ask keeps is the last one.
 func retryRefused(ctx context.Context, ask func() (refused bool)) {
 	if ask() {
-		sleep(ctx, refusedPause)
+		_ = wadi.Sleep(ctx, refusedPause)
 		ask()
 	}
 }

@@ -89,7 +89,7 @@ func (t *Term) watchLock(ctx context.Context) error {
 			return err
 		case err != nil:
 			index = 0
-			sleep(ctx, lockRetry)
+			_ = wadi.Sleep(ctx, lockRetry)
 		default:
 			index = next
 		}

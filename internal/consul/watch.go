@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/wadi-run/wadi"
 )
 
 // Bounds of the pause after a failed blocking query.
@@ -38,7 +40,7 @@ func (w Watch[T]) Run(ctx context.Context, emit func(T)) error {
 			if w.Report != nil {
 				w.Report(err)
 			}
-			sleep(ctx, pause.NextBackOff())
+			_ = wadi.Sleep(ctx, pause.NextBackOff())
 			index = 0 // Ask for the present state, not for the next change.
 		case next < index:
 			index = 0 // The server was restored; start over.
@@ -49,14 +51,4 @@ func (w Watch[T]) Run(ctx context.Context, emit func(T)) error {
 		}
 	}
 	return nil
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -112,15 +112,3 @@ func (c *Client) query(ctx context.Context, token, namespace string) *api.QueryO
 func (c *Client) write(ctx context.Context, token, namespace string) *api.WriteOptions {
 	return (&api.WriteOptions{AuthToken: token, Namespace: namespace}).WithContext(ctx)
 }
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}

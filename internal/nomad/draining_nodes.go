@@ -60,7 +60,7 @@ func (n *Nodes) Run(ctx context.Context) error {
 				reported = true
 			}
 		}
-		if sleep(ctx, pause) != nil {
+		if wadi.Sleep(ctx, pause) != nil {
 			return nil
 		}
 	}

@@ -3,6 +3,8 @@ package nomad
 import (
 	"context"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 // watchRestores calls restored each time that Nomad's index of jobs has gone back. A
@@ -19,7 +21,7 @@ func (w *Watcher) watchRestores(ctx context.Context, restored func()) {
 			}
 			last = index
 		}
-		if sleep(ctx, w.RestoreCheck) != nil {
+		if wadi.Sleep(ctx, w.RestoreCheck) != nil {
 			return
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 // retryBusy repeats a request that Nomad answered with 429: it has too many connections or
@@ -29,7 +31,7 @@ func (r *retryBusy) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err := errors.Join(err, resp.Body.Close()); err != nil {
 			return nil, err
 		}
-		if err := sleep(req.Context(), pause); err != nil {
+		if err := wadi.Sleep(req.Context(), pause); err != nil {
 			return nil, err
 		}
 		pause *= 2

@@ -75,7 +75,7 @@ func (d *retryRefused) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	for _, wait := range refusedPauses {
-		if err := sleep(req.Context(), wait); err != nil {
+		if err := wadi.Sleep(req.Context(), wait); err != nil {
 			return nil, err
 		}
 		if req, err = rewound(req); err != nil {

@@ -65,7 +65,7 @@ func (w *Watcher) runSubscription(ctx context.Context, namespace string, emit fu
 		if !errors.Is(err, wadi.ErrForbidden) {
 			pause = min(pause, pauseMax)
 		}
-		if sleep(ctx, pause) != nil {
+		if wadi.Sleep(ctx, pause) != nil {
 			return
 		}
 	}
