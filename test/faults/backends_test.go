@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -161,8 +162,11 @@ func TestBackendAway_InRunning(t *testing.T) {
 			wantAnswer(t, stack.Agent, "warm", "/")
 			busy := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "busy", "/"))
 			eventually(t, harnesstest.WaitLong, func() error {
-				if n, err := stack.Running(t.Context(), "busy-00001"); err != nil || n < 1 {
-					return fmt.Errorf("busy has %d instances (%v)", n, err)
+				n, err := stack.Running(t.Context(), "busy-00001")
+				allocs, listed := stack.Allocs(t.Context(), "busy-00001")
+				if err = errors.Join(err, listed); err != nil || n < 1 || len(allocs) != n {
+					// An instance that still ends would be missing from the comparison later.
+					return fmt.Errorf("busy has %d running instances of %d (%w)", n, len(allocs), err)
 				}
 				return nil
 			})
