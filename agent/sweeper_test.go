@@ -52,3 +52,12 @@ func TestSweeper_ConsulThatLostEverything(t *testing.T) {
 		t.Errorf("asked for %q while the installation is not known, %v", filters[2:], err)
 	}
 }
+
+// What the sweeper reads does not count as read by the controller, which would then write
+// over what it has not read.
+func TestSweeper_ReadsForItself(t *testing.T) {
+	term := unconnected(t).terms().newTerm(&consul.Term{})
+	if term.sweeper.Store == term.controller.Store {
+		t.Error("sweeper and controller have one writer")
+	}
+}

@@ -55,7 +55,7 @@ type term struct {
 	*terms
 	lease   leadershipProof
 	metrics *prometheus.Registry // Ends with the term.
-	writer  *store.Writer        // Writes while the lock is held.
+	writer  *store.Writer        // The controller's. Writes while the lock is held.
 	jobs    leaderNomad
 	cluster controlCluster
 	meter   *measure.Meter
@@ -89,7 +89,7 @@ func (ts *terms) newTerm(lock *consul.Term) *term {
 	t.nodes = &nomad.Nodes{Client: ts.nomad, Log: ts.log.Named("nomad"), Changed: t.autoscaler.Poke}
 	t.controller = t.newController()
 	t.wireAutoscaler()
-	t.sweeper = t.newSweeper()
+	t.sweeper = t.newSweeper(ts.store.Writer(lock.Lock))
 	return t
 }
 
@@ -130,9 +130,11 @@ func (t *term) wakeable(service string) (bool, string) {
 	return t.controller.Wakeable(service)
 }
 
-func (t *term) newSweeper() *control.Sweeper {
+// newSweeper returns the sweeper. It has a writer of its own to read with: what it reads must
+// not count as read by the controller, whose writes are check-and-set against that.
+func (t *term) newSweeper(own *store.Writer) *control.Sweeper {
 	return &control.Sweeper{
-		List: ownedJobs{t.nomad, t.installation}.list, Services: t.controller.Services, Store: t.writer, Jobs: t.jobs,
+		List: ownedJobs{t.nomad, t.installation}.list, Services: t.controller.Services, Store: own, Jobs: t.jobs,
 		Events: t.events, Log: t.log.Named("sweeper"),
 	}
 }

@@ -30,6 +30,9 @@ func (c *Client) MayWriteIntentions(ctx context.Context, token, service string) 
 	asked := Right{Resource: "intention", Segment: service, Access: "write"}
 	var err error
 	retryRefused(ctx, func() (refused bool) {
+		if err != nil && ctx.Err() != nil {
+			return false // There is no time for a second question: the first answer stands.
+		}
 		err = c.mayOnce(ctx, what, token, asked)
 		return errors.Is(err, wadi.ErrForbidden) && token != anonymous
 	})

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/consul"
@@ -74,6 +75,23 @@ func TestMayWriteIntentions_BySocket(t *testing.T) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A caller whose time is over before the second question was refused.
+func TestMayWriteIntentions_RefusedAtTheEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `[{"Resource":"intention","Segment":"hello","Access":"write","Allow":false}]`)
+		time.AfterFunc(50*time.Millisecond, cancel) // The answer has come by then, and the pause is not over.
+	}))
+	defer s.Close()
+	c, err := consul.New(consul.Config{Address: s.URL, Token: "ours"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.MayWriteIntentions(ctx, "alice", "hello"); !errors.Is(err, wadi.ErrForbidden) {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
 
