@@ -21,17 +21,17 @@ func (i *inbox) init() {
 
 // submitted notes services that were submitted or deleted, and asks for a pass.
 func (i *inbox) submitted(names []string) {
-	for _, n := range names {
-		i.later(n)
-	}
+	i.later(names...)
 	i.pokeNow()
 }
 
-// later has a service read in a later pass, which it does not ask for.
-func (i *inbox) later(name string) {
+// later has services read in a later pass, all in the same, which it does not ask for.
+func (i *inbox) later(names ...string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.dirty[name] = true
+	for _, n := range names {
+		i.dirty[n] = true
+	}
 }
 
 // touch has a service reconciled, which may be at rest.
