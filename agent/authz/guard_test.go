@@ -155,6 +155,9 @@ func TestGuard_Hidden(t *testing.T) {
 		if _, known := g.Missing("hello", true); known {
 			t.Error("hidden intentions are known")
 		}
+		if n := g.Hidden(); n != 1 {
+			t.Errorf("%d services with hidden intentions, want 1", n)
+		}
 		f.set(nil) // The right is given, without a signal.
 		time.Sleep(retryHidden)
 		expect(t, g, "web", "hello", nil)
