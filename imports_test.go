@@ -9,7 +9,7 @@ import (
 
 const module = "github.com/wadi-run/wadi"
 
-// arrows says what each package of ours may import of ours, directly. Paths are
+// arrows says which packages of this module each package may import directly. Paths are
 // below the module; "" is the root. Tests may import anything.
 //
 // A new arrow needs a line here, and a reason in docs/adr.

@@ -68,7 +68,7 @@ func (d *drainer) pushStops(ctx context.Context, to *stack, s *stages) {
 	})
 	to.push("callers", func() { <-settled })
 	to.push("presence", func() {
-		d.log.Info("draining: serving on until callers have heard of it")
+		d.log.Info("draining: serving until callers send no more requests")
 		s.presence.stop()
 	})
 }

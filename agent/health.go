@@ -18,7 +18,7 @@ type health struct {
 	watcher    *nomad.Watcher
 }
 
-// problems are what keeps the agent from being healthy, in words.
+// problems are what keeps the agent from being healthy, as text.
 func (h *health) problems() []string {
 	var out []string
 	for _, f := range h.findings() {

@@ -31,7 +31,7 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 	}
 	if s.Visibility == wadi.MeshOnly {
 		if s.Mesh == wadi.MeshOff && r.good("mesh", "visibility") {
-			report("visibility", "with mesh \"off\" nobody can call a service of visibility \"mesh\"; set visibility = \"public\" or mesh = \"envoy\" (mesh is set %s)", r.origin("mesh"))
+			report("visibility", "with mesh \"off\" no caller can reach a service of visibility \"mesh\"; set visibility = \"public\" or mesh = \"envoy\" (mesh is set %s)", r.origin("mesh"))
 		}
 		if len(s.Domains) > 0 {
 			report("domains", "the gateway has no route to a service of visibility \"mesh\", so its domains do nothing; remove them or set visibility = \"public\"")

@@ -28,7 +28,7 @@ func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name strin
 	r.problems = append(r.problems, p)
 }
 
-// hintsFor returns a function that tells where a name belongs that is wrong in the block
+// hintsFor returns a function that says where a name belongs that is wrong in the block
 // at path of a service, because Nomad has it, or another block of Wadi; empty if that is
 // not known.
 func hintsFor(path string) func(name string) string {

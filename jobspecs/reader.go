@@ -160,7 +160,7 @@ func (r *reader) at(path string, service hcl.Range) hcl.Range {
 	return service
 }
 
-// origin tells where the value of a setting comes from, for complaints about two settings.
+// origin says where the value of a setting comes from, for problems between two settings.
 func (r *reader) origin(path string) string {
 	if rng, ok := r.ranges[path]; ok {
 		return fmt.Sprintf("at line %d", rng.Start.Line)

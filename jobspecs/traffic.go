@@ -117,13 +117,13 @@ func (r *reader) intentions(b *hcl.Block, path string, s *wadi.Service) {
 		}
 		return err
 	}}}, nil)
-	r.require(b, path, "allow", "the services that may call this one; [] is nobody, [\"*\"] everybody in the mesh")
+	r.require(b, path, "allow", "the services that may call this one; [] is none, [\"*\"] is every service of the mesh")
 	s.Intentions = &in
 }
 
 func (r *reader) checkIntentions(s *wadi.Service, report func(path, format string, args ...any)) {
 	if s.Intentions != nil && s.Mesh == wadi.MeshOff && r.good("mesh") {
-		report("intentions", "intentions are about callers in the mesh, and mesh is \"off\": whoever reaches an instance may call it; set mesh = \"envoy\" or remove them (mesh is set %s)", r.origin("mesh"))
+		report("intentions", "intentions are about callers in the mesh, and mesh is \"off\": any caller that reaches an instance may call it; set mesh = \"envoy\" or remove them (mesh is set %s)", r.origin("mesh"))
 	}
 }
 

@@ -15,7 +15,7 @@ const (
 	ConnBuffer = 1 << 20
 	// DeafAfter is how long an HTTP/2 caller may read nothing of what is sent before its
 	// connection is closed. The end of a request can't reach such a caller, so that its
-	// requests would be held beyond any limit.
+	// requests would last beyond any limit.
 	DeafAfter = 30 * time.Second
 	// FrameSize bounds one received HTTP/2 frame: a connection on which a frame has begun has
 	// memory for all of it. Go's default is 1 MiB; other implementations use this, the least

@@ -16,7 +16,7 @@ import (
 )
 
 // StripInternal removes the headers that only Wadi may set, X-Forwarded-Client-Cert among
-// them, and those with an underscore in their name that some apps can't tell from them. Every
+// them, and those with an underscore in their name that some apps can't distinguish from them. Every
 // entrance calls it on a caller's header, and the last hop on the header that the app gets.
 func StripInternal(h http.Header) {
 	for name := range h {

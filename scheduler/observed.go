@@ -51,7 +51,7 @@ type Check struct {
 // Instances counts a revision's allocations.
 type Instances struct {
 	Alive         int    // Placed and not stopped.
-	Stopping      int    // Told to stop and not yet gone.
+	Stopping      int    // Stopped in Nomad, and not ended yet.
 	Ready         int    // Ready for requests.
 	Unknown       bool   // How many are ready is not known: not all were probed yet.
 	Diagnosis     string // Why Nomad can't run the revision; empty: it can.

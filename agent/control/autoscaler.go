@@ -85,8 +85,8 @@ func (a *Autoscaler) Poke() {
 	signal(a.poke)
 }
 
-// Run evaluates until ctx ends. Revisions with a backlog do not wait for the others, some
-// of which may wait for Nomad.
+// Run evaluates until ctx ends. Revisions with a backlog do not wait for the others,
+// which may wait for Nomad.
 func (a *Autoscaler) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	defer g.Wait()

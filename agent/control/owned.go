@@ -38,10 +38,10 @@ func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {
 	(*m)[revision] = max((*m)[revision], index)
 }
 
-// Reread notes at which index a full read found the revision's job. A later one that was
-// known is of a past that is no more: Nomad was restored to an earlier state, and may
-// give it again. If it was only given while the read was made, its job is compared once
-// more with what was stored.
+// Reread notes at which index a full read found the revision's job. It forgets later
+// ones: Nomad was restored to an earlier state, and will give them again. If a later one
+// was only given while the read was made, its job is compared once more with what was
+// stored.
 func (o *Owned) Reread(revision string, index uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

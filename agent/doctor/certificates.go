@@ -51,7 +51,7 @@ func aboutCertificates(all []gateway.Certificate, now time.Time) []wadi.Finding 
 			good++
 		}
 		if c.LooseKey != "" {
-			add(wadi.LevelWarn, "everybody on the machine may read its key "+c.LooseKey, "chmod o-rwx "+c.LooseKey)
+			add(wadi.LevelWarn, "every user of the machine may read its key "+c.LooseKey, "chmod o-rwx "+c.LooseKey)
 		}
 	}
 	if good > 0 {

@@ -100,7 +100,7 @@ func (d *Doctor) checks() []func(context.Context) []wadi.Finding {
 	}
 }
 
-// Warnings are the findings that need no connection, in words.
+// Warnings are the findings of the checks that need no connection, as text.
 func (d *Doctor) Warnings() []string {
 	var out []string
 	for _, f := range append(d.checkCertificates(), d.checkNamespaces()...) {

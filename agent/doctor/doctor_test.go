@@ -43,7 +43,7 @@ func TestAboutCertificates(t *testing.T) {
 		{Level: "fail", About: "certificate gone", What: "it expired on 2029-12-31 23:00 UTC, for g.com", Remedy: "put a new one in its place"},
 		{Level: "fail", About: "certificate never", What: "n.pem: x; its hosts are not served by it", Remedy: mend},
 		{Level: "warn", About: "certificate soon", What: "it expires on 2030-01-14 01:00 UTC, in 13 days, for s.com, t.com", Remedy: "put a new one in its place"},
-		{Level: "warn", About: "certificate soon", What: "everybody on the machine may read its key /s.key", Remedy: "chmod o-rwx /s.key"},
+		{Level: "warn", About: "certificate soon", What: "every user of the machine may read its key /s.key", Remedy: "chmod o-rwx /s.key"},
 		{Level: "fail", About: "gateway certificates", What: "/certs: no such file or directory; what was there before is in force", Remedy: mend},
 		{Level: "ok", About: "gateway certificates", What: "1 is good for two weeks at least"},
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 )
 
-// Location is where an agent runs. Its address alone does not tell: every machine has a
-// 127.0.0.1:4747.
+// Location is where an agent runs. Its address alone does not identify it: every machine has
+// a 127.0.0.1:4747.
 type Location struct {
 	Node    string // Of Consul; empty: not known.
 	Machine string // See MachineID; empty: not known.

@@ -46,7 +46,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	return s.reply(w, http.StatusOK, out)
 }
 
-// listAll returns all services, whoever may read them. An unreadable spec has the namespace
+// listAll returns all services, whatever the caller may read. An unreadable spec has the namespace
 // of its service's route, so that it does not keep the others from the list.
 func (s *Server) listAll(ctx context.Context) ([]listed, error) {
 	names, err := s.Store.Services(ctx)

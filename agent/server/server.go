@@ -55,7 +55,7 @@ type Config struct {
 	Warnings func() []string
 	// Doctor returns the reports of all agents. nil: 503.
 	Doctor func(ctx context.Context) []wadi.AgentReport
-	// Admin serves /v1/admin/ and /debug/pprof/ to loopback callers, and to callers whom
+	// Admin serves /v1/admin/ and /debug/pprof/ to loopback callers, and to callers that
 	// MayAdmin allows. nil: 404.
 	Admin    http.Handler
 	MayAdmin func(ctx context.Context, token string) error

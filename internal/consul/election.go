@@ -28,7 +28,7 @@ const (
 // The context of lead ends as soon as the lock is lost or can't be confirmed: another
 // session has it, p's check could not be passed for its TTL, or Consul's servers did not
 // answer for as long. Elect waits for lead to return, releases the lock and contends
-// again. value tells the other contenders which one leads.
+// again. value shows the other contenders which one leads.
 //
 // A process that was paused learns only some time after it goes on that its lock is lost.
 // Calls that must not be made then are made with lead's [Term].

@@ -41,8 +41,8 @@ func newTerm(p *Presence, l Lock, acquired time.Time, end context.CancelCauseFun
 }
 
 // Certain returns an error that is [wadi.ErrNotLeading] unless the agent surely still has
-// the lock. It asks nobody: the lock was confirmed recently, and Consul can't have
-// released it since for want of a passing check.
+// the lock. It makes no call: the lock was confirmed recently, and Consul can't have
+// released it since for lack of a passing check.
 func (t *Term) Certain() error {
 	if !time.Now().Before(t.until()) {
 		return fmt.Errorf("%w: not confirmed for %s", wadi.ErrNotLeading, t.presence.ttl())

@@ -84,7 +84,7 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 	if s == nil {
 		return "", 0
 	}
-	stopRequested := false // Nomad told it to end.
+	stopRequested := false // Nomad was asked to end it.
 	waitsFor := ""         // What keeps it from starting; reset when it has started.
 	for _, e := range s.Events {
 		what := strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))

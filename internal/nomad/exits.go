@@ -26,7 +26,7 @@ func exits(a allocation) []wadi.Exit {
 }
 
 func exitsOf(instance, task string, events []*api.TaskEvent) (out []wadi.Exit) {
-	stopRequested := false // The task was told to end.
+	stopRequested := false // Nomad was asked to end the task.
 	for i, e := range events {
 		switch e.Type {
 		case api.TaskStarted:

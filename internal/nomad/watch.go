@@ -128,8 +128,8 @@ func (w *Watcher) request(namespace string) {
 	}
 }
 
-// Refresh makes Run call Namespaces at once, and wakes those who wait for a revision to
-// appear: it may be expected in another namespace now.
+// Refresh makes Run call Namespaces at once, and wakes callers that wait for a revision
+// to appear: it may be expected in another namespace now.
 func (w *Watcher) Refresh() {
 	w.init()
 	broadcast(&w.absent)

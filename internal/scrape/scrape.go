@@ -56,7 +56,7 @@ type Scraper struct {
 	// Windows makes the windows of a revision that begins to be measured;
 	// scheduler.NewWindows by default.
 	Windows func(born time.Time, keep time.Duration) *scheduler.Windows
-	// Backlog gets the revisions of which an activator has more requests than a second
+	// Backlog gets the revisions for which an activator has more requests than a second
 	// ago; by default a set that has no reader.
 	Backlog *backlog.Set
 

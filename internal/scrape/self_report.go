@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// selfReport is what an instance reports about itself, in words for people.
+// selfReport is what an instance reports about itself, as text for people.
 type selfReport struct {
 	unready  string    // Why it is not ready.
 	since    time.Time // When it first reported a reason.

@@ -87,7 +87,7 @@ func (r *revision) upgrade(q *request, up *deadline.Upgraded) {
 	}
 }
 
-// GoAway tells both ends of upgraded connections that this agent is to stop; see
+// GoAway announces to both ends of upgraded connections that this agent stops; see
 // [deadline.Tracker.GoAway]. Connections that are upgraded from now on get it at once.
 func (a *Activator) GoAway() {
 	a.goingAway.Store(true)

@@ -26,7 +26,7 @@ type instance struct {
 	// The revision's mutex guards these; pool changes them.
 	ready       bool // In rotation.
 	probing     bool
-	stopping    bool      // Nomad was told to stop it.
+	stopping    bool      // It is stopped in Nomad, and has not ended yet.
 	gone        bool      // Not in the pool any more.
 	ejections   int       // How often it left rotation.
 	answeredAt  time.Time // When it first answered a probe, ready or not; zero: it has not.

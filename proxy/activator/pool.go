@@ -19,12 +19,12 @@ import (
 // locks. No method blocks.
 type pool struct {
 	instances map[string]*instance // By allocation.
-	placed    int                  // Instances that Nomad has not been told to stop, with an address or not.
+	placed    int                  // Instances that are not stopped in Nomad, with an address or not.
 	ready     int                  // Instances in rotation.
 	available []*instance          // Those with a free slot, in no order.
 
 	limit      int       // Slots of each instance; 0: any number. See share.go.
-	borrowedAt time.Time // When limit was last raised above this activator's share.
+	borrowedAt time.Time // When limit was last raised above this activator's share, or the first instance became ready.
 
 	probesPaused  bool   // Some instance is neither ready nor probed, for want of requests.
 	unreadyReason string // Why the last instance that was not ready was not; empty: unknown.

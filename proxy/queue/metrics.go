@@ -27,7 +27,7 @@ var classes = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 func newMetrics(p *Proxy) *metrics {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wadi_queue_requests_total",
-		Help: "Requests that ended, by the class of their status; none if the caller left first. " +
+		Help: "Requests that ended, by the class of their status; none if the caller hung up first. " +
 			"A gRPC call that was refused counts by what its code means.",
 	}, []string{"class"})
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -36,7 +36,7 @@ func newMetrics(p *Proxy) *metrics {
 	}, []string{"reason"})
 	probes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wadi_queue_probes_total",
-		Help: "Questions whether requests may be sent here, by what was answered. They are no requests.",
+		Help: "Probes of whether requests may be sent here, by their answer. They do not count as requests.",
 	}, []string{"result"})
 	m := &metrics{
 		registry: prometheus.NewRegistry(),

@@ -98,7 +98,7 @@ func New(ctx context.Context, cfg Config, log hclog.Logger, access io.Writer) (*
 		Addr: cfg.Target, Protocol: cfg.Protocol, IdleTimeout: appIdleTimeout, Linger: linger,
 		Unwatched: deadline.UnwatchedFor(cfg.Timeout),
 		Distrusted: func() {
-			log.Warn("the app sends more than its answers, as they say how long they are: each of its connections carries one request from now on; mend its Content-Length, and bodies of 1xx, 204, 205, 304 and HEAD")
+			log.Warn("the app sends more bytes than its answers announce: each of its connections carries one request from now on; correct its Content-Length, and bodies of 1xx, 204, 205, 304 and HEAD")
 		},
 	})
 	p.diagnosis = diagnosis.New(cfg.diagnosed())

@@ -21,9 +21,8 @@ import (
 // whose app sees nothing of the request may have been sent them before it said so.
 const MaxKept = 16 << 10
 
-// Body lends a request's body to one attempt after another. Whoever sends an attempt closes
-// its body when it fails, and may still be reading it; neither loses a byte for the next
-// attempt.
+// Body lends a request's body to one attempt after another. An attempt that fails
+// is closed, perhaps while it is still being read; no byte is lost for the next attempt.
 type Body struct {
 	in   io.Reader
 	keep int  // Bytes.

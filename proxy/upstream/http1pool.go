@@ -214,7 +214,7 @@ func (p *http1Pool) close() {
 }
 
 // distrust makes each connection carry one request only from now on: the peer sends more than
-// its answers. Such bytes could not be told from the answer to the connection's next request.
+// its answers. Such bytes can't be distinguished from the answer to the connection's next request.
 func (p *http1Pool) distrust() {
 	p.mu.Lock()
 	if p.single {

@@ -52,8 +52,8 @@ func planHTTP1(r *http.Request) (http1Plan, error) {
 	return p, nil
 }
 
-// options reads a Connection header. Nobody may have those fields dropped that
-// say on whose behalf a request comes.
+// options reads a Connection header. A caller may not have the
+// fields dropped that say on whose behalf a request comes.
 func (p *http1Plan) options(value string, r *http.Request) {
 	for option := range strings.SplitSeq(value, ",") {
 		switch option = http.CanonicalHeaderKey(textproto.TrimString(option)); {

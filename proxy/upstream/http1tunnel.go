@@ -17,7 +17,7 @@ import (
 func (a *http1Answer) tunnel() error {
 	c, h := a.conn, &a.conn.head
 	if a.plan.upgrade == "" || a.pendingBody() || !hasToken([]string{a.plan.upgrade}, h.upgrade) {
-		return a.failed(malformed("a change to a protocol that nobody asked for"))
+		return a.failed(malformed("a change to a protocol that was not asked for"))
 	}
 	a.setHeader()
 	header := a.w.Header()

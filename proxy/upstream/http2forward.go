@@ -83,7 +83,7 @@ func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
 		pass := t.Got1xxResponse
 		t.Got1xxResponse = func(status int, h textproto.MIMEHeader) error {
 			if status == http.StatusSwitchingProtocols { // HTTP/2 has none (RFC 9113, section 8.6).
-				return malformed("a change to a protocol that nobody asked for")
+				return malformed("a change to a protocol that was not asked for")
 			}
 			proxy.StripInternal(http.Header(h))
 			return pass(status, h)
