@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/wadi-run/wadi/proxy/lazy"
 )
@@ -56,4 +57,11 @@ func TestInFlight_OneTimer(t *testing.T) {
 			t.Errorf("contexts ended by %v and %v", early.ctx.Cause(), never.ctx.Cause())
 		}
 	})
+}
+
+// A few bytes more would cost each request 64: the allocator's next size is 576.
+func TestRequest_FitsItsSizeClass(t *testing.T) {
+	if size := unsafe.Sizeof(request{}); size > 512 {
+		t.Errorf("a request has %d bytes, want at most 512", size)
+	}
 }

@@ -15,7 +15,7 @@ import (
 type response struct {
 	recording.Writer
 	q             *request
-	refusal       int // The status of a refusal, whatever HTTP's is.
+	refusal       int32 // The status of a refusal, whatever HTTP's is.
 	aborted       bool
 	unflushed     bool   // Some of the body is not flushed.
 	waitForClient func() // Called after the grant is released; nil: there is nothing to wait for.
@@ -99,7 +99,7 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 // counted is the status for metrics and logs; 0: there was none.
 func (w *response) counted() int {
 	if w.refusal != 0 {
-		return w.refusal
+		return int(w.refusal)
 	}
 	return w.Status
 }

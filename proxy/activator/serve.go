@@ -14,7 +14,7 @@ import (
 // refuse answers q with f and counts it, by f's status whatever HTTP's is: for a gRPC
 // call that is 200.
 func (q *request) refuse(f Refusal) {
-	q.out.refusal = f.Status
+	q.out.refusal = int32(f.Status)
 	if q.done != nil && q.grant.cold == nil { // It waited in vain.
 		q.grant.cold = &Phases{Queue: time.Since(q.arrived)}
 	}
