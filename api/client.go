@@ -1,4 +1,5 @@
-// Package api is the Go client of an agent's HTTP API.
+// Package api is the Go client of an agent's HTTP API, and has the types of its bodies,
+// with which the agent answers.
 //
 // It promises to say what the agent said: errors are an [*Error] with the status
 // and every detail, and wrap the root package's sentinels. It refuses to retry:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,15 +18,17 @@ func TestDocs_DataPlane(t *testing.T) {
 	}
 	source := map[string]bool{}
 	var all strings.Builder
-	for _, dir := range []string{"proxy", "proxy/deadline", "proxy/upstream", "proxy/activator", "proxy/gateway", "proxy/queue", "proxy/accesslog", "proxy/admin", "agent", "cmd/wadi"} {
-		files, err := filepath.Glob("../../" + dir + "/*.go")
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no source in %s: %v", dir, err)
-		}
-		for _, f := range files {
-			if b, err := os.ReadFile(f); err == nil && !strings.HasSuffix(f, "_test.go") {
-				all.Write(b)
+	for _, dir := range []string{"proxy", "agent", "cmd/wadi"} {
+		err := filepath.WalkDir("../../"+dir, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
 			}
+			b, err := os.ReadFile(path)
+			all.Write(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	text := all.String()

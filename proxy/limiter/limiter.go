@@ -1,5 +1,9 @@
 // Package limiter admits a bounded number of requests at once, and lets a bounded number
 // wait, first come, first served.
+//
+// It promises that a slot goes to the request that has waited longest, and that one which
+// stops waiting keeps no slot. It refuses to bound how long a request waits: that is
+// up to its context.
 package limiter
 
 import (
