@@ -14,7 +14,7 @@ const (
 	eventsStored = 10
 )
 
-// The types of events.
+// The types of events, beside the reasons of [ConditionShielded], which are types too.
 const (
 	EventRouted         = "Routed"         // The traffic of a revision changed.
 	EventReady          = "Ready"          // A revision became ready.
