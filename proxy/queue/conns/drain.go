@@ -98,7 +98,7 @@ func (c *conn) shutDown() {
 		_ = c.drop() // The peer has gone.
 		return
 	}
-	if wasParked { // Else the server reads, see [conn.Read], or is about to get it, see [conn.Again].
+	if wasParked { // Else the server reads, see [conn.Read], or is about to get it, see [conn.Unpark].
 		go c.discardAndDrop()
 	}
 }
