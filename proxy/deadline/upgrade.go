@@ -1,7 +1,6 @@
 package deadline
 
 import (
-	"github.com/wadi-run/wadi/proxy"
 	"io"
 	"net"
 	"net/http"
@@ -9,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy"
 )
 
 // GoAway shuts an upgraded request down, now or as soon as it is upgraded, because the

@@ -1,10 +1,11 @@
 package deadline_test
 
 import (
-	"github.com/wadi-run/wadi/proxy/deadline"
 	"net"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
 // checkedConn is a connection that checks the requests on it.

@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"github.com/wadi-run/wadi/proxy/deadline"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
 // MaxWait bounds how long a poll of the statistics may wait.
