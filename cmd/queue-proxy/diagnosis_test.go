@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"github.com/wadi-run/wadi/internal/freeport"
 	"io"
 	"net"
 	"net/http"
@@ -89,10 +90,11 @@ func serveConns(t *testing.T, l net.Listener, app func(net.Conn)) {
 	}()
 }
 
-// unused is an address at which nothing listens.
+// unused is an address at which nothing listens. The kernel gives its port to no
+// connection, which could otherwise connect to itself there.
 func unused(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := freeport.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,18 +99,14 @@ func TestHangUp_InTheQueue(t *testing.T) {
 // The same for a request that waits for the app.
 func TestHangUp_BeforeTheAppIsReady(t *testing.T) {
 	var seen atomic.Int32
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close() // The app is not started yet.
+	addr := freeAddr(t) // The app is not started yet.
 	s := startUnready(t, addr)
 	leaveAll := callAll(t, s, hangsUp["closes"])
 	eventually(t, "waiting", func() bool { return s.states()["awaiting_app"] == len(waitsUnread) })
 	leaveAll()
 	eventually(t, "rid of them", func() bool { return len(s.states()) == 0 })
-	if l, err = net.Listen("tcp", addr); err != nil {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
 		t.Skipf("another process has taken the port: %v", err)
 	}
 	app := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) })}

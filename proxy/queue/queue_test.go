@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/proxy/queue"
 )
 
@@ -186,10 +186,12 @@ func serveApp(t *testing.T, h http.HandlerFunc) (addr string) {
 	return app.Listener.Addr().String()
 }
 
-// freeAddr is an address that nothing listens on.
+// freeAddr is an address that nothing listens on. The kernel gives its port to no
+// connection: a probe of one of the kernel's ports can connect to itself, and finds the app
+// ready.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := freeport.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wadi-run/wadi/internal/freeport"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -18,7 +19,7 @@ import (
 // start runs the app and returns a connection to it, and its address.
 func start(t *testing.T, env map[string]string) (*grpc.ClientConn, string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := freeport.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
