@@ -58,15 +58,14 @@ func timeoutCode(err error) string {
 // Tracker tracks the deadlines of one request, and is the writer of its answer. It touches
 // the writer below under the mutex only, and not after End.
 type Tracker struct {
-	of      *Timer
-	w       http.ResponseWriter
-	r       *http.Request // As it came.
-	header  http.Header   // As it was before the handler; nil if empty.
-	begun   time.Time
-	hasBody bool
-	body    trackedBody
-
+	of        *Timer
+	w         http.ResponseWriter
+	r         *http.Request // As it came.
+	header    http.Header   // As it was before the handler; nil if empty.
+	begun     time.Time
+	hasBody   bool
 	unflushed bool // Of the answer's body. Its goroutine's.
+	body      trackedBody
 
 	ctx lazy.Context // Its error is one of the timeouts, or that of the caller's context.
 
@@ -79,8 +78,8 @@ type Tracker struct {
 	sent      bool // Some of the answer was sent; its goroutine may read it without the mutex.
 	informing bool // A 1xx is being sent.
 	cut       bool // The caller's connection was made useless.
-	upgraded  *Upgraded
 	goingAway bool // GoAway was called.
+	upgraded  *Upgraded
 	busyPeers int
 	peersDone func() // Called when no peer is busy any more; may be nil.
 	later     func() // Nil, or what End is to wait for. Of the handler's goroutine.

@@ -34,8 +34,11 @@ func (p *Proxy) logRequest(x *request, r *http.Request) {
 	e := accesslog.Entry{
 		Time: x.began, Method: x.method, Host: r.Host, Path: r.URL.EscapedPath(), Protocol: r.Proto,
 		Status: x.Status, BytesOut: x.Bytes, Duration: time.Since(x.began), Wait: x.waited,
-		Kind: x.kind, Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
+		Service: p.cfg.Service, Revision: p.cfg.Revision, Instance: p.cfg.Instance,
 		Code: x.reason, Peer: r.RemoteAddr, Trace: accesslog.TraceID(r.Header),
+	}
+	if x.isProbe {
+		e.Kind = kindProbe
 	}
 	if x.body != nil {
 		e.BytesIn = x.body.n.Load()

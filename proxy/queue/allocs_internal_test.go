@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -103,5 +104,12 @@ func TestTraffic_Allocations(t *testing.T) {
 		if got > ours+tests {
 			t.Errorf("limit %d: %v allocations, want at most %d", limit, got-tests, ours)
 		}
+	}
+}
+
+// A few bytes more would cost each request 64: the allocator's next size is 576.
+func TestRequest_FitsItsSizeClass(t *testing.T) {
+	if size := unsafe.Sizeof(request{}); size > 512 {
+		t.Errorf("a request has %d bytes, want at most 512", size)
 	}
 }

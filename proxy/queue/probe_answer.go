@@ -21,7 +21,7 @@ const (
 func (p *Proxy) answerProbe(w http.ResponseWriter, r *http.Request, revision string) {
 	x := newOwnAnswer(w, r)
 	p.setIdentity(x.Header())
-	x.kind = kindProbe
+	x.isProbe = true
 	result := probedReady
 	switch {
 	case revision != p.cfg.Revision || !p.isMeant(r.Header):

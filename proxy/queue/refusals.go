@@ -86,7 +86,7 @@ func (p *Proxy) refused(x *request, r *http.Request, status int, reason string) 
 // newOwnAnswer returns the record of a request that is answered at once.
 func newOwnAnswer(w http.ResponseWriter, r *http.Request) *request {
 	deadline.EndUnread(w, r)
-	return &request{response: response{Writer: recording.Writer{ResponseWriter: w}}, method: r.Method, path: r.URL.Path, began: time.Now()}
+	return &request{response: response{Writer: recording.Writer{ResponseWriter: w}}, method: r.Method, began: time.Now()}
 }
 
 // refuseDraining answers a request that the app has not seen and will not see. Activators

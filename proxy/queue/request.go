@@ -24,18 +24,17 @@ type request struct {
 	response
 	tracker      deadline.Tracker
 	method       string
-	path         string
 	began        time.Time
 	waited       time.Duration // Time of the wait for limit and app; written before the state is stateForwarded.
 	state        atomic.Int32
 	counted      bool // It counts as activity; proxied says whether an activator counts it too.
 	namesService bool // Its headers name the service: it comes from an activator or a caller's Envoy.
+	hasWaited    bool // It has waited for the limit or the app.
+	isProbe      bool // It is not for the app.
 	identity
 
-	hasWaited bool         // It has waited for the limit or the app.
-	kind      string       // "probe", or "" for a request to the app.
-	reason    string       // Why the queue-proxy has answered itself; "" if it has not.
-	body      *countedBody // Nil without a body or an access log.
+	reason string       // Why the queue-proxy has answered itself; "" if it has not.
+	body   *countedBody // Nil without a body or an access log.
 
 	node list.Node[*request] // Guarded by inFlight's mutex.
 }
@@ -44,7 +43,7 @@ type request struct {
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	x := &request{
 		response: response{Writer: recording.Writer{ResponseWriter: w}, instance: p.cfg.Instance},
-		method:   r.Method, path: r.URL.Path, began: time.Now(),
+		method:   r.Method, began: time.Now(),
 		counted: !p.quiet(r.URL.Path), namesService: first(r.Header[wadi.HeaderService]) != "", identity: p.identify(r.Header),
 	}
 	x.Starter = &x.response
