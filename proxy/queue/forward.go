@@ -50,12 +50,22 @@ func (p *Proxy) forward(r *http.Request, x *request) {
 		if gone {
 			p.ready.Refused(err)
 		}
-		if !gone || !failed.Refused {
+		if !gone || !failed.Refused || !isWhole(body) {
 			p.refuseFailed(r, x, body, err)
 			return
 		}
 		breaks = failed.Breaks
 	}
+}
+
+// isWhole reports whether another attempt would get all of body, which may be nil. The
+// attempt before reads no more: over HTTP/2 it may have read what it did not send.
+func isWhole(body *replay.Body) bool {
+	if body == nil {
+		return true
+	}
+	body.Revoke()
+	return body.IsWhole()
 }
 
 // prepare notes the end of the wait, and replaces Wadi's headers by those for the app.

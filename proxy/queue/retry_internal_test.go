@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -76,4 +77,30 @@ func TestForward_RefusedForEver(t *testing.T) {
 		}
 	}()
 	p.trafficHandler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil))
+}
+
+// reading is an app over HTTP/2 that has read a request's body ahead, and refuses its first
+// connection.
+type reading struct{ flapping }
+
+func (f *reading) ForwardAfter(w http.ResponseWriter, r *http.Request, b upstream.Breaks) error {
+	if f.tries.Load() == 0 {
+		if _, err := r.Body.Read(make([]byte, 2)); err != nil {
+			return err
+		}
+	}
+	return f.flapping.ForwardAfter(w, r, b)
+}
+
+// A request of whose body some is lost is not sent again: the app would get the rest of it.
+func TestForward_RefusedWithBodyLost(t *testing.T) {
+	p, _ := newFlapping(t, 0)
+	app := &reading{}
+	app.left.Store(1)
+	p.app = app
+	rec := httptest.NewRecorder()
+	p.trafficHandler().ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body")))
+	if rec.Code != http.StatusBadGateway || app.tries.Load() != 1 {
+		t.Errorf("status %d after %d tries, want 502 after 1: %s", rec.Code, app.tries.Load(), rec.Body)
+	}
 }
