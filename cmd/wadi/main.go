@@ -33,21 +33,23 @@ func main() {
 // commands is the table of all commands.
 func commands() map[string]command {
 	return map[string]command{
-		"agent":           agentCommand(),
-		"apply":           applyCommand(),
-		"doctor":          doctorCommand(),
-		"events":          eventsCommand(),
-		"explain":         explainCommand(),
-		"fmt":             fmtCommand(),
-		"revision list":   revisionListCommand(),
-		"scale replay":    scaleReplayCommand(),
-		"service delete":  serviceDeleteCommand(),
-		"service inspect": serviceInspectCommand(),
-		"service list":    serviceListCommand(),
-		"service scale":   serviceScaleCommand(),
-		"service status":  serviceStatusCommand(),
-		"validate":        validateCommand(),
-		"version":         versionCommand(),
+		"agent":            agentCommand(),
+		"apply":            applyCommand(),
+		"doctor":           doctorCommand(),
+		"events":           eventsCommand(),
+		"explain":          explainCommand(),
+		"fmt":              fmtCommand(),
+		"revision inspect": revisionInspectCommand(),
+		"revision job":     revisionJobCommand(),
+		"revision list":    revisionListCommand(),
+		"scale replay":     scaleReplayCommand(),
+		"service delete":   serviceDeleteCommand(),
+		"service inspect":  serviceInspectCommand(),
+		"service list":     serviceListCommand(),
+		"service scale":    serviceScaleCommand(),
+		"service status":   serviceStatusCommand(),
+		"validate":         validateCommand(),
+		"version":          versionCommand(),
 	}
 }
 
@@ -67,7 +69,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	for name, synopsis := range map[string]string{
 		"service":  "Show, scale and delete services",
-		"revision": "Show the revisions of a service",
+		"revision": "Show the revisions of a service and their jobs",
 		"scale":    "Replay scaling decisions",
 	} {
 		factories[name] = func() (cli.Command, error) { return group(synopsis), nil }
