@@ -99,6 +99,9 @@ func (w stdio) printLine(v any) error {
 
 // terminal reports whether out is a terminal, and how wide it is.
 func terminal(out io.Writer) (width int, ok bool) {
+	if s, isScreen := out.(*screen); isScreen {
+		return s.width, true
+	}
 	f, isFile := out.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
 		return 0, false

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"maps"
 	"slices"
 	"strings"
@@ -12,10 +13,25 @@ import (
 )
 
 func serviceStatusCommand() command {
-	return remoteCommand(command{usage: "wadi service status [options] NAME", synopsis: "Show the state of a service", min: 1, max: 1},
+	var watch bool
+	cmd := remoteCommand(command{
+		usage: "wadi service status [options] NAME", synopsis: "Show the state of a service",
+		help: "With -watch and -json every state is a line of JSON.", min: 1, max: 1,
+	},
 		func(ctx context.Context, client *api.Client, c *call) (api.Service, error) {
 			return client.Service(ctx, c.args[0])
 		}, showStatus)
+	cmd.flags = func(fs *flag.FlagSet) {
+		fs.BoolVar(&watch, "watch", false, "show it again whenever it changes, until Ctrl-C")
+	}
+	once := cmd.run
+	cmd.run = func(ctx context.Context, c *call) error {
+		if !watch {
+			return once(ctx, c)
+		}
+		return watchStatus(ctx, c)
+	}
+	return cmd
 }
 
 func showStatus(c *call, s api.Service) {

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
+)
+
+const (
+	watchInterval = 500 * time.Millisecond
+	watchTimeout  = 30 * time.Second // Of one answer.
+)
+
+// statusWatch shows the states of a service, one after the other.
+type statusWatch struct {
+	*call
+	client *api.Client
+	screen *screen // nil: states are appended.
+	state  []byte  // The last, in JSON.
+	shown  api.Service
+	away   error // Why the agent does not answer.
+}
+
+// watchStatus shows a service whenever it changes, until ctx ends or the service does. It
+// waits for an agent that went away for as long as that takes.
+func watchStatus(ctx context.Context, c *call) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	w := &statusWatch{call: c, client: client}
+	if !c.json {
+		w.screen = c.newScreen()
+	}
+	if w.screen != nil {
+		writef(c.stdout, "\x1b[2J")
+	}
+	for {
+		err := w.poll(ctx)
+		if ctx.Err() != nil {
+			return nil // Ctrl-C is how watching ends.
+		} else if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchInterval):
+		}
+	}
+}
+
+// poll reads the state once, and shows it if it is new. Its error ends the watch.
+func (w *statusWatch) poll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	answered := func() {}
+	if w.state == nil {
+		answered = w.noticeSlowAnswer()
+	}
+	s, err := w.client.Service(ctx, w.args[0])
+	answered()
+	if err != nil && w.state != nil && (errors.Is(err, wadi.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)) {
+		w.lost(err)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	state, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	w.found()
+	changed := !bytes.Equal(state, w.state)
+	w.state, w.shown = state, s
+	switch {
+	case w.screen != nil:
+		w.draw() // Ages change though the service doesn't.
+	case changed && w.json:
+		return w.printLine(s)
+	case changed:
+		w.printf("== %s\n", time.Now().Format("2006-01-02 15:04:05"))
+		showStatus(w.call, s)
+		w.printf("\n")
+	}
+	return nil
+}
+
+// lost reports, once, that the agent does not answer.
+func (w *statusWatch) lost(err error) {
+	first := w.away == nil
+	w.away = err
+	if w.screen != nil {
+		w.draw()
+	} else if first {
+		writef(w.stderr, "%s\n", w.awayText())
+	}
+}
+
+// found reports that the agent answers again.
+func (w *statusWatch) found() {
+	if w.away != nil && w.screen == nil {
+		writef(w.stderr, "The agent answers again.\n")
+	}
+	w.away = nil
+}
+
+func (w *statusWatch) awayText() string {
+	return "The agent does not answer; trying again: " + clean(w.away.Error())
+}
+
+// draw shows the last state in place.
+func (w *statusWatch) draw() {
+	if f, ok := w.stdout.(*os.File); ok {
+		w.screen.measure(f)
+	}
+	c := *w.call
+	c.stdout = w.screen
+	if w.away != nil {
+		c.printf("%s\n\n", w.awayText())
+	}
+	showStatus(&c, w.shown)
+	w.screen.draw()
+}
