@@ -54,7 +54,7 @@ var arrows = map[string][]string{
 	"agent/measure":                 {"", "agent/control", "internal/nomad", "internal/scrape", "internal/usage", "scheduler"},
 	"agent/admission":               {"", "api", "jobspecs"},
 	"agent/server":                  {"", "agent/admission", "api", "proxy/recording"},
-	"agent/doctor":                  {"", "agent/membership", "internal/consul", "internal/nomad", "internal/store", "proxy/gateway"},
+	"agent/doctor":                  {"", "agent/membership", "internal/consul", "internal/nomad", "internal/policies", "internal/store", "proxy/gateway"},
 	"agent/membership":              {"", "agent/control", "internal/consul"},
 	"agent/network":                 {""},
 	"agent/network/mesh":            {"", "agent/network"},
@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	"api":                           {""},
 	"internal/nomad":                {""},
 	"internal/consul":               {""},
+	"internal/policies":             {""},
 	"internal/store":                {"", "internal/consul"},               // The codec's keys are Consul's.
 	"internal/scrape":               {"", "internal/backlog", "scheduler"}, // It fills the windows that the scheduler averages.
 	"internal/usage":                {},

@@ -17,6 +17,7 @@ import (
 	"github.com/wadi-run/wadi/internal/consul/consultest"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/nomad/nomadtest"
+	"github.com/wadi-run/wadi/internal/policies"
 	"github.com/wadi-run/wadi/internal/store"
 )
 
@@ -25,7 +26,7 @@ import (
 func TestSweep_RealNomad(t *testing.T) {
 	server, kv := nomadtest.Start(t), consultest.Start(t)
 	server.Namespace("team")
-	server.Allow("wadi", `namespace "*" { capabilities = ["submit-job", "read-job", "list-jobs"] }`)
+	server.Allow("wadi", policies.Namespace(policies.Everywhere).String())
 	client, err := nomad.New(nomad.Config{Address: server.URL, Token: server.Token("wadi")})
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,11 @@ var (
 	prefixRule = regexp.MustCompile(`^[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*/?$`)
 )
 
+// KeyPrefix is a prefix of keys in Consul with the slash at its end; ok: it may be one.
+func KeyPrefix(prefix string) (whole string, ok bool) {
+	return strings.TrimSuffix(prefix, "/") + "/", prefixRule.MatchString(prefix)
+}
+
 // check validates the configuration as a whole.
 func (l *loader) check() {
 	c := &l.cfg
@@ -30,7 +35,7 @@ func (l *loader) check() {
 	l.match("name", c.Name, nameRule, "letters, digits, dots, dashes and underscores, at most 64")
 	l.match("gateway.domain", c.Gateway.Domain, domainRule, "a domain in lower case, such as apps.example.com")
 	l.match("consul.prefix", c.Consul.Prefix, prefixRule, "a path without a slash in front, such as wadi/")
-	c.Consul.Prefix = strings.TrimSuffix(c.Consul.Prefix, "/") + "/"
+	c.Consul.Prefix, _ = KeyPrefix(c.Consul.Prefix)
 	l.advertise()
 	l.gatewayTLS()
 	l.listeners()

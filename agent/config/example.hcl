@@ -44,12 +44,12 @@ activator {                            # queues requests while no instance can t
 nomad {                                # also ca_file, cert_file, key_file
   address = "http://127.0.0.1:4646"    # or unix:///run/nomad.sock
   region  = "global"                   # default: that of the agent at the address
-  token   = "5f1b6c1e-0000-0000-0000-000000000000"
+  token   = "5f1b6c1e-0000-0000-0000-000000000000" # its least rights: wadi doctor -policies -only nomad, docs/security.md
 }
 
 consul {                               # also ca_file, cert_file, key_file
   address          = "http://127.0.0.1:8500"
-  token            = "9a3e2d7c-0000-0000-0000-000000000000"
+  token            = "9a3e2d7c-0000-0000-0000-000000000000" # its least rights: wadi doctor -policies -only consul, docs/security.md
   prefix           = "wadi/"           # of all keys: agents with the same prefix are one installation
   allow_intentions = false             # true: the right to submit a service includes its intentions; false: they also need intentions = "write" in Consul
 }

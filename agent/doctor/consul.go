@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/policies"
 )
 
 // checkConsul finds out whether Consul answers, and takes writes below the prefix.
@@ -21,7 +22,7 @@ func (d *Doctor) checkConsul(ctx context.Context) []wadi.Finding {
 		f := wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: err.Error()}
 		if errors.Is(err, wadi.ErrForbidden) {
 			f.What = fmt.Sprintf("the agent's token lacks write on keys below %s: nothing can be stored (%v)", d.Prefix, err)
-			f.Remedy = fmt.Sprintf("give it key_prefix %q { policy = \"write\" }", d.Prefix)
+			f.Remedy = "give it " + policies.Keys(d.Prefix).String()
 		}
 		return []wadi.Finding{f}
 	}
@@ -51,5 +52,5 @@ func (d *Doctor) checkIntentions() []wadi.Finding {
 	return []wadi.Finding{{Level: wadi.LevelFail, About: "intentions",
 		What: fmt.Sprintf("the intentions of %s may not be read, so that no caller may call through an activator or the gateway; the agent's log names them",
 			wadi.Quantity(hidden, "service")),
-		Remedy: "give the agent's Consul token service_prefix \"\" { policy = \"read\" intentions = \"read\" }"}}
+		Remedy: "give the agent's Consul token " + policies.ReadIntentions().String()}}
 }

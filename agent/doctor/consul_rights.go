@@ -10,6 +10,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/policies"
 )
 
 // needed is a right that the agent's own token should have, what does not work without it,
@@ -18,7 +19,7 @@ type needed struct {
 	consul.Right
 	level   wadi.Level
 	without string
-	policy  string
+	policy  policies.Rule
 }
 
 const (
@@ -30,10 +31,10 @@ const (
 // right to keys, which checkConsul uses. node is the node of Consul's agent; empty: it is
 // not known.
 func consulRights(node string) []needed {
-	write := func(resource, segment, without, policy string) needed {
+	write := func(resource, segment, without string, policy policies.Rule) needed {
 		return needed{consul.Right{Resource: resource, Segment: segment, Access: "write"}, wadi.LevelFail, without, policy}
 	}
-	const ownServices = `service_prefix "wadi" { policy = "write" }`
+	ownServices := policies.OwnServices()
 	all := []needed{
 		write("service", wadi.ServiceAgent, "this agent can't be registered, and can't lead", ownServices),
 		write("service", wadi.ServiceGateway, "the gateway has no certificate of the mesh", ownServices),
@@ -43,11 +44,11 @@ func consulRights(node string) []needed {
 	}
 	if node != "" {
 		all = append(all,
-			write("session", node, "this agent can't lead", `session_prefix "" { policy = "write" }`),
+			write("session", node, "this agent can't lead", policies.Sessions()),
 			needed{consul.Right{Resource: "node", Segment: node, Access: "read"}, wadi.LevelFail,
-				"agents don't see each other, and nothing goes to zero", `node_prefix "" { policy = "read" }`},
+				"agents don't see each other, and nothing goes to zero", policies.ConsulNodes()},
 			needed{consul.Right{Resource: "agent", Segment: node, Access: "read"}, wadi.LevelWarn,
-				"the default of intentions is not known, and counts as deny", `agent_prefix "" { policy = "read" }`},
+				"the default of intentions is not known, and counts as deny", policies.ConsulAgents()},
 		)
 	}
 	return all
@@ -98,7 +99,7 @@ func (d *Doctor) checkConsulRights(ctx context.Context) []wadi.Finding {
 	for _, r := range own {
 		if slices.Contains(lacking, r.Right) {
 			out = append(out, wadi.Finding{Level: r.level, About: aboutConsul,
-				What: fmt.Sprintf("the agent's token lacks %s: %s", r, r.without), Remedy: "give it " + r.policy})
+				What: fmt.Sprintf("the agent's token lacks %s: %s", r, r.without), Remedy: "give it " + r.policy.String()})
 		}
 	}
 	out = append(out, d.lackingServices(services, lacking)...)
@@ -122,7 +123,7 @@ func (d *Doctor) lackingServices(services, lacking []consul.Right) []wadi.Findin
 	d.Log.Warn("the token lacks write on services", "services", names)
 	return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul,
 		What:   fmt.Sprintf("the agent's token lacks write on %s in the mesh, whose routes can't be written; its log names them", wadi.Quantity(len(names), "service")),
-		Remedy: `give it for each, or with service_prefix "" for all, service "…" { policy = "write" intentions = "write" }`}}
+		Remedy: "give it for each, or with service_prefix \"\" for all, " + policies.Service("…", true).String()}}
 }
 
 // checkListed looks whether Consul lists this agent, as other agents see it. A token that
@@ -152,6 +153,6 @@ func (d *Doctor) checkListed(ctx context.Context) *wadi.Finding {
 		}
 		return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
 			What:   "it has registered this agent and does not list it: agents don't see each other, and nothing goes to zero",
-			Remedy: `give the agent's token node_prefix "" { policy = "read" } and service_prefix "wadi" { policy = "write" }`}
+			Remedy: fmt.Sprintf("give the agent's token %s and %s", policies.ConsulNodes(), policies.OwnServices())}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/policies"
 )
 
 const (
@@ -106,7 +107,7 @@ func (d *Doctor) checkNomadRights(ctx context.Context) []wadi.Finding {
 	if err := d.Nomad.MayReadNodes(ctx, d.Nomad.Token()); errors.Is(err, wadi.ErrForbidden) {
 		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: aboutNomad,
 			What:   "the agent's token lacks node:read: which nodes are drained is not known ahead, nor which versions Nomad's servers have",
-			Remedy: `give it node { policy = "read" }`})
+			Remedy: "give it " + policies.Nodes().String()})
 	}
 	wg.Wait()
 	for _, f := range found {
@@ -119,5 +120,5 @@ func (d *Doctor) checkNomadRights(ctx context.Context) []wadi.Finding {
 
 // namespacePolicy gives what the agent's own token should have in a Nomad namespace.
 func namespacePolicy(namespace string) string {
-	return fmt.Sprintf("namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }", namespace)
+	return policies.Namespace(namespace).String()
 }

@@ -30,6 +30,7 @@ func checks() []func(context.Context, *checkup) ([]wadi.Finding, error) {
 var errStopChecks = errors.New("examined")
 
 func doctorCommand() command {
+	var printed policyFlags
 	return command{
 		usage: "wadi doctor [options]", synopsis: "Find problems, and say what to do about them",
 		help: `
@@ -37,9 +38,22 @@ It asks an agent, and through it all others, whether they are healthy, reach
 Consul and Nomad, and have valid certificates. Then it checks the conditions of
 all services that the token may read.
 
+With -policies it prints the least rights that the agents' own tokens need, with
+what breaks without each. One at a time they go straight to where they belong:
+
+  wadi doctor -policies -only nomad  | nomad acl policy apply wadi -
+  wadi doctor -policies -only consul | consul acl policy create -name wadi -rules -
+
 Exit code 1 means that a check failed; warnings alone do not count.`,
 		remote: true,
+		flags:  printed.register,
 		run: func(ctx context.Context, c *call) error {
+			if printed.wanted {
+				return c.showPolicies(printed)
+			}
+			if err := printed.unused(); err != nil {
+				return err
+			}
 			client, err := c.client()
 			if err != nil {
 				return err

@@ -16,6 +16,7 @@ import (
 	"github.com/wadi-run/wadi/internal/consul/consultest"
 	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/nomad/nomadtest"
+	"github.com/wadi-run/wadi/internal/policies"
 )
 
 const namespacedService = `service %q {
@@ -42,11 +43,8 @@ func TestCommand_SomeNamespaces(t *testing.T) {
 	}
 	server, kv := nomadtest.Start(t), consultest.StartAgent(t, false)
 	server.Namespace("team", "foreign")
-	rules := func(namespaces ...string) (all string) {
-		for _, ns := range namespaces {
-			all += fmt.Sprintf("namespace %q { capabilities = [\"submit-job\", \"read-job\", \"list-jobs\"] }\n", ns)
-		}
-		return all + "node { policy = \"read\" }\n"
+	rules := func(namespaces ...string) string {
+		return policies.Nomad(policies.Options{Namespaces: namespaces}).String()
 	}
 	server.Allow("wadi", rules("team"))
 	ports, err := freeport.Ports(4)

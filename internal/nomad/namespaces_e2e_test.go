@@ -10,11 +10,12 @@ import (
 
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/nomad/nomadtest"
+	"github.com/wadi-run/wadi/internal/policies"
 )
 
 func mayRead(namespaces ...string) (rules string) {
 	for _, ns := range namespaces {
-		rules += `namespace "` + ns + `" { capabilities = ["submit-job", "read-job", "list-jobs"] }` + "\n"
+		rules += policies.Namespace(ns).String() + "\n"
 	}
 	return rules
 }

@@ -16,20 +16,18 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/internal/policies"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // The rights that an agent needs in Consul, each by itself.
 var (
-	keys     = `key_prefix "wadi/" { policy = "write" }`
-	sessions = `session_prefix "" { policy = "write" }`
-	nodes    = `node_prefix "" { policy = "read" }`
-	services = `service_prefix "" {
-		policy     = "write"
-		intentions = "write"
-	}`
-	agents = `agent_prefix "" { policy = "read" }`
+	keys     = policies.Keys(policies.DefaultPrefix).String()
+	sessions = policies.Sessions().String()
+	nodes    = policies.ConsulNodes().String()
+	services = policies.Services(true).String()
+	agents   = policies.ConsulAgents().String()
 )
 
 func all() []string { return []string{keys, sessions, nodes, services, agents} }

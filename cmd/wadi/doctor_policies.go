@@ -1,0 +1,123 @@
+package main
+
+import (
+	"flag"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi/agent/config"
+	"github.com/wadi-run/wadi/internal/policies"
+)
+
+// The systems that have policies, as -only names them.
+const (
+	ofNomad  = "nomad"
+	ofConsul = "consul"
+)
+
+// policyFlags are the doctor's flags about policies.
+type policyFlags struct {
+	wanted     bool
+	only       string
+	prefix     string
+	namespaces string
+	intentions bool
+}
+
+func (p *policyFlags) register(fs *flag.FlagSet) {
+	fs.BoolVar(&p.wanted, "policies", false, "print the least ACL policies of the agents' tokens, and ask no agent")
+	fs.StringVar(&p.only, "only", "", "with -policies: the policy of this `system`, nomad or consul")
+	fs.StringVar(&p.prefix, "prefix", policies.DefaultPrefix, "with -policies: the agents' consul.prefix, the `path` of their keys")
+	fs.StringVar(&p.namespaces, "namespaces", policies.Everywhere, "with -policies: Nomad's `namespaces` with services, as in a,b; * in a name is any text")
+	fs.BoolVar(&p.intentions, "intentions", true, "with -policies: services may have an intentions block")
+}
+
+// namespaceRule is Nomad's for a namespace in a policy.
+var namespaceRule = regexp.MustCompile(`^[a-zA-Z0-9*-]{1,128}$`)
+
+// options are what the flags say of the installation.
+func (p *policyFlags) options() (policies.Options, error) {
+	if p.only != "" && p.only != ofNomad && p.only != ofConsul {
+		return policies.Options{}, usagef("-only %q: it is nomad or consul", p.only)
+	}
+	prefix, ok := config.KeyPrefix(p.prefix)
+	if !ok {
+		return policies.Options{}, usagef("-prefix %q: it is a path without a slash in front, such as wadi/", p.prefix)
+	}
+	o := policies.Options{Prefix: prefix, Intentions: p.intentions}
+	for name := range strings.SplitSeq(p.namespaces, ",") {
+		name = strings.TrimSpace(name)
+		if !namespaceRule.MatchString(name) {
+			return policies.Options{}, usagef("-namespaces: %q is no name of a namespace: letters, digits and dashes, at most 128; * is any text", name)
+		}
+		if !slices.Contains(o.Namespaces, name) {
+			o.Namespaces = append(o.Namespaces, name)
+		}
+	}
+	return o, nil
+}
+
+// unused is the complaint about a flag that says nothing without -policies.
+func (p *policyFlags) unused() error {
+	if p.only != "" || p.prefix != policies.DefaultPrefix || p.namespaces != policies.Everywhere || !p.intentions {
+		return usagef("-only, -prefix, -namespaces and -intentions go with -policies")
+	}
+	return nil
+}
+
+// policyJSON is a policy as -json prints it.
+type policyJSON struct {
+	HCL    string      `json:"hcl"`
+	Rights []rightJSON `json:"rights"`
+}
+
+type rightJSON struct {
+	Resource string `json:"resource"`
+	Right    string `json:"right"`
+	Access   string `json:"access"`
+	Without  string `json:"without"`
+}
+
+func jsonOf(p policies.Policy) policyJSON {
+	out := policyJSON{HCL: p.HCL()}
+	for _, rule := range p {
+		for _, r := range rule.Rights {
+			name := r.Name
+			if rule.List != "" {
+				name = rule.List
+			}
+			out.Rights = append(out.Rights, rightJSON{rule.Resource, name, r.Access, r.Without})
+		}
+	}
+	return out
+}
+
+// showPolicies prints the policies of both systems, or of one.
+func (c *call) showPolicies(p policyFlags) error {
+	o, err := p.options()
+	if err != nil {
+		return err
+	}
+	all := []struct {
+		system, title string
+		policy        policies.Policy
+	}{
+		{ofNomad, "# The agents' token in Nomad: nomad acl policy apply wadi FILE", policies.Nomad(o)},
+		{ofConsul, "# The agents' token in Consul: consul acl policy create -name wadi -rules @FILE", policies.Consul(o)},
+	}
+	document := map[string]policyJSON{}
+	var texts []string
+	for _, each := range all {
+		if p.only != "" && p.only != each.system {
+			continue
+		}
+		document[each.system] = jsonOf(each.policy)
+		texts = append(texts, each.title+"\n\n"+each.policy.HCL())
+	}
+	if c.json {
+		return c.printJSON(document)
+	}
+	c.printf("%s", strings.Join(texts, "\n"))
+	return nil
+}
