@@ -96,6 +96,7 @@ var arrows = map[string][]string{
 	"test/docker/pause":             {},
 	"bench":                         anything,
 	"internal/consul/consultest":    anything,
+	"internal/nomad/logtest":        anything,
 	"internal/nomad/nomadtest":      anything,
 	"agent/admission/admissiontest": anything,
 	"agent/agenttest":               {},

@@ -46,6 +46,7 @@ func commands() map[string]command {
 		"service delete":   serviceDeleteCommand(),
 		"service inspect":  serviceInspectCommand(),
 		"service list":     serviceListCommand(),
+		"service logs":     serviceLogsCommand(),
 		"service scale":    serviceScaleCommand(),
 		"service status":   serviceStatusCommand(),
 		"validate":         validateCommand(),
