@@ -17,6 +17,7 @@ var arrows = map[string][]string{
 	"":                              {},
 	"calendar":                      {""},
 	"jobspecs":                      {"", "calendar"},
+	"jobspecs/convert":              {"", "jobspecs"},
 	"jobspecs/plainjob":             {""},
 	"scheduler":                     {"", "calendar"},
 	"scheduler/replay":              {"", "scheduler"},

@@ -35,6 +35,7 @@ func commands() map[string]command {
 	return map[string]command{
 		"agent":            agentCommand(),
 		"apply":            applyCommand(),
+		"convert":          convertCommand(),
 		"doctor":           doctorCommand(),
 		"events":           eventsCommand(),
 		"explain":          explainCommand(),

@@ -1,0 +1,97 @@
+package convert
+
+// KnativeSettings is what becomes of each setting of a Knative or Cloud Run service. A name
+// that ends in / stands for all annotations that begin so.
+func KnativeSettings() []Setting {
+	return []Setting{
+		{"metadata.name", "service", "the service's name, at most 40 characters"},
+		{"metadata.namespace", "namespace", "that of Nomad, which has to exist; the project number of Cloud Run has no place"},
+		{"metadata.labels", "meta", "the same; networking.knative.dev/visibility is visibility"},
+		{"metadata.generation, metadata.resourceVersion, metadata.uid, metadata.creationTimestamp, metadata.selfLink, metadata.managedFields, metadata.ownerReferences, metadata.finalizers, status", "", "written by the cluster that the service came from"},
+		{"template.metadata.name", "", "Wadi names revisions by number, hello-00001"},
+		{"template.metadata.labels", "", "revisions have no labels; meta is the service's"},
+
+		{"networking.knative.dev/visibility", "visibility", "cluster-local is mesh"},
+		{"run.googleapis.com/ingress", "visibility", "internal is mesh, all is public"},
+		{"run.googleapis.com/minScale", "scale.min", "the same"},
+		{"run.googleapis.com/maxScale", "scale.max", "the same"},
+		{"autoscaling.knative.dev/min-scale, autoscaling.knative.dev/minScale", "scale.min", "the same"},
+		{"autoscaling.knative.dev/max-scale, autoscaling.knative.dev/maxScale", "scale.max", "the same; 0 is the agent's bound"},
+		{"autoscaling.knative.dev/initial-scale, autoscaling.knative.dev/initialScale", "scale.initial", "the same"},
+		{"autoscaling.knative.dev/activation-scale", "scale.activation", "the same"},
+		{"autoscaling.knative.dev/scale-down-delay", "scale.down_delay", "the same"},
+		{"autoscaling.knative.dev/scale-to-zero-pod-retention-period", "scale.zero_grace", "further idle time before zero"},
+		{"autoscaling.knative.dev/window", "scale.window", "the same"},
+		{"autoscaling.knative.dev/panic-window-percentage", "scale.panic_window_percent", "the same"},
+		{"autoscaling.knative.dev/panic-threshold-percentage", "scale.panic_threshold_percent", "the same"},
+		{"autoscaling.knative.dev/target-burst-capacity", "scale.burst_capacity", "the same; the default here is 0"},
+		{"autoscaling.knative.dev/metric", "scale.metric", "concurrency, rps, cpu and memory; others have no place"},
+		{"autoscaling.knative.dev/target", "scale.metric.target", "the same"},
+		{"autoscaling.knative.dev/target-utilization-percentage, autoscaling.knative.dev/targetUtilizationPercentage", "scale.metric.utilization", "as a fraction: 70 is 0.7"},
+		{"autoscaling.knative.dev/class", "scale.metric", "there is one autoscaler, Knative's KPA; for cpu and memory, too, and these go to zero when no request comes"},
+		{"autoscaling.knative.dev/metric-aggregation-algorithm", "", "averages are linear"},
+		{"autoscaling.knative.dev/", "", "the autoscaler has no such setting"},
+		{"serving.knative.dev/progress-deadline", "timeout.progress", "the same"},
+		{"serving.knative.dev/rolloutDuration, serving.knative.dev/rollout-duration", "", "traffic moves at once when the new revision is ready; split it with traffic blocks"},
+		{"serving.knative.dev/creator, serving.knative.dev/lastModifier", "", "written by the cluster that the service came from"},
+		{"serving.knative.dev/", "", "Wadi has no such annotation"},
+		{"queue.sidecar.serving.knative.dev/", "", "the queue-proxy's resources are the agent's: queue_proxy { resources { … } }"},
+		{"features.knative.dev/", "", "Wadi has no feature flags"},
+		{"networking.knative.dev/", "", "the gateway's settings are the agent's"},
+		{"client.knative.dev/, kubectl.kubernetes.io/, run.googleapis.com/client-name, run.googleapis.com/client-version, run.googleapis.com/operation-id", "", "notes of a tool to itself"},
+		{"run.googleapis.com/", "", "a setting of Google's machines; look for it in Nomad's task, its driver or its node pool"},
+
+		{"template.containerConcurrency", "concurrency.limit", "the same; 0 is no limit"},
+		{"template.timeoutSeconds", "timeout.request", "the same, waiting included"},
+		{"template.responseStartTimeoutSeconds", "timeout.response_start", "the same"},
+		{"template.idleTimeoutSeconds", "timeout.idle", "the same"},
+		{"template.containers", "instance.task", "each container is a task; the one with a port serves"},
+		{"template.initContainers", "instance.task", "a task with lifecycle { hook = \"prestart\" }"},
+		{"template.serviceAccountName", "", "a task has Nomad's workload identity: identity, vault and consul blocks in the task"},
+		{"template.imagePullSecrets", "", "registries are in the configuration of Nomad's driver, or config { auth { … } } in the task"},
+		{"template.volumes, container.volumeMounts, container.volumeDevices", "", "secrets and configuration are template blocks in the task (docs/secrets.md); disks are volume blocks in the instance, with volume_mount in the task"},
+		{"template.nodeSelector, template.affinity, template.tolerations, template.topologySpreadConstraints", "", "write constraint, affinity and spread blocks in the instance, or node_pool"},
+		{"template.securityContext, container.securityContext", "user", "runAsUser carries over; the rest is in the task's config, as its driver has it"},
+
+		{"container.name", "instance.task", "the task's name; app if there is none"},
+		{"container.image", "config.image", "the same"},
+		{"container.command", "config.entrypoint", "the same"},
+		{"container.args", "config.args", "the same"},
+		{"container.workingDir", "config.work_dir", "the same"},
+		{"container.imagePullPolicy", "config.force_pull", "Always is true; else a present image is used"},
+		{"container.env", "env", "variables with a value carry over"},
+		{"env.valueFrom, container.envFrom", "", "write a template block with env = true, which reads Nomad's variables, Consul or Vault (docs/secrets.md)"},
+		{"env.$(NAME)", "", "Kubernetes puts another variable in its place; write the value"},
+		{"env.PORT", "port", "Wadi sets PORT to where the app has to listen"},
+		{"env.K_SERVICE, env.K_REVISION, env.K_CONFIGURATION, env.WADI_", "", "Wadi sets these itself"},
+		{"container.ports", "port", "containerPort; the name h2c is protocol = \"h2c\""},
+		{"resources.cpu", "resources.cpu", "Nomad counts MHz: a core is taken as 1000"},
+		{"resources.memory", "resources.memory, resources.memory_max", "in MiB; a limit above the request is memory_max"},
+		{"resources.other", "", "devices are device blocks in the task's resources, disk is ephemeral_disk in the instance"},
+		{"container.readinessProbe", "probe", "of the container with the port; httpGet, tcpSocket and grpc carry over, with timeoutSeconds"},
+		{"probe.httpGet.path", "probe.http", "the same"},
+		{"probe.tcpSocket", "probe.tcp", "the same"},
+		{"probe.grpc.service", "probe.grpc", "the same"},
+		{"probe.timeoutSeconds", "probe.timeout", "the same"},
+		{"probe.port, probe.scheme, probe.host, probe.httpHeaders, probe.exec, probe.periodSeconds, probe.initialDelaySeconds, probe.successThreshold, probe.failureThreshold, probe.terminationGracePeriodSeconds", "", "the queue-proxy asks the app at the service's port by plain HTTP, TCP or gRPC, every few milliseconds until it is ready"},
+		{"container.livenessProbe", "", "an app that hangs is not restarted; a check with check_restart in a service of the instance can do that"},
+		{"container.startupProbe", "timeout.progress", "how long a start may take"},
+		{"container.lifecycle", "", "write a task with a lifecycle block; Wadi drains an instance before it stops"},
+
+		{"traffic.latestRevision", "traffic.revision", "\"latest\""},
+		{"traffic.percent", "traffic.percent", "the same"},
+		{"traffic.tag", "traffic.tag", "the same; http://TAG-NAME.<gateway domain>"},
+		{"traffic.revisionName", "", "a new service has no revisions; set traffic when it has"},
+		{"traffic.url", "", "written by the cluster that the service came from"},
+	}
+}
+
+// scaleOf is the setting of the scale block that an annotation is; empty if it is none.
+func scaleOf(name string) string {
+	return map[string]string{
+		"min-scale": "min", "minScale": "min", "max-scale": "max", "maxScale": "max", "initial-scale": "initial", "initialScale": "initial",
+		"activation-scale": "activation", "scale-down-delay": "down_delay", "scale-to-zero-pod-retention-period": "zero_grace",
+		"window": "window", "panic-window-percentage": "panic_window_percent", "panic-threshold-percentage": "panic_threshold_percent",
+		"target-burst-capacity": "burst_capacity",
+	}[name]
+}

@@ -1,0 +1,11 @@
+job "nightly" {
+  type = "batch"
+  periodic {
+    crons = ["0 3 * * *"]
+  }
+  group "g" {
+    task "t" {
+      driver = "docker"
+    }
+  }
+}
