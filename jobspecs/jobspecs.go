@@ -5,7 +5,7 @@
 // and setting; to keep Nomad's own errors at the user's lines; and to render the same
 // revision to the same bytes every time. It is pure: no I/O, no clock. The caller asks
 // Nomad's parser between [Draft.NomadSource] and [Draft.Complete]. [Render] makes the
-// job's JSON. Only it and package convert have Nomad's job types. It refuses settings that this
+// job's JSON. Only it and packages below it have Nomad's job types. It refuses settings that this
 // version of Wadi does not have instead of ignoring them.
 package jobspecs
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-const plainJob = `job "shop" {
+const jobToConvert = `job "shop" {
   region = "global"
   group "g" {
     task "t" {
@@ -20,7 +20,7 @@ const plainJob = `job "shop" {
 
 func TestConvert(t *testing.T) {
 	b := newBench(t)
-	path := file(t, plainJob)
+	path := file(t, jobToConvert)
 	o := b.wadi(t, "convert", path)
 	if o.code != 0 || !strings.Contains(o.stdout, "service \"shop\" {") || !strings.Contains(o.stdout, ":2: job.region: not carried over") || o.stderr != "What differs is in the comments: 2 in all.\n" {
 		t.Errorf("got %+v", o)
