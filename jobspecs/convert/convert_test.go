@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -180,5 +181,34 @@ func TestConvert_Files(t *testing.T) {
 	_, said := text("a.hcl", "job \"a\" {\n group \"g\" {\n task \"t\" {\n driver = \"docker\"\n template {\n data = file(\"x\")\n destination = \"y\"\n}\n}\n}\n}")
 	if !strings.Contains(said, "a.hcl:6,9: warning: file: the agent evaluates the file") {
 		t.Errorf("got %s", said)
+	}
+}
+
+// The meta of a job and of its group is one here, and the group's keys win, as in Nomad.
+func TestConvert_Meta(t *testing.T) {
+	for _, group := range []string{"meta { own = 1 }", "meta {\n own = 1\n }", "meta {\n}"} {
+		hcl, said := text("a.hcl", "job \"a\" {\n meta {\n own = 2\n more = 3\n }\n group \"g\" {\n "+group+"\n task \"t\" {\n driver = \"docker\"\n }\n }\n}")
+		own := strings.Contains(group, "own")
+		spaces := regexp.MustCompile(" +")
+		hcl = spaces.ReplaceAllString(hcl, " ")
+		if strings.Count(hcl, "more = 3") != 1 || strings.Contains(hcl, "own = 2") == own || strings.Contains(said, "meta") || strings.Count(hcl, "meta {") != 1 {
+			t.Errorf("got %s\n%s", hcl, said)
+		}
+	}
+}
+
+// A block on one line that gets a comment has lines of its own.
+func TestConvert_OneLine(t *testing.T) {
+	hcl, said := text("a.hcl", `job "a" {
+  group "g" {
+    network { mode = "cni/x" }
+    task "t" { turbo = 1 }
+  }
+}`)
+	if !strings.Contains(hcl, "      turbo = 1\n    }") || strings.Contains(said, "the result") {
+		t.Errorf("got %s\n%s", hcl, said)
+	}
+	if hcl, said := text("a.hcl", `job "a" { shine = 1 }`); hcl != "" || !strings.Contains(said, "no group") {
+		t.Errorf("got %s\n%s", hcl, said)
 	}
 }

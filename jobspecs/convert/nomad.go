@@ -184,7 +184,7 @@ func (n *nomadReader) readJob(g *group) (settings, instance string) {
 	return s.String(), in.String()
 }
 
-// jobMeta merges the job's meta into the group's.
+// jobMeta merges the job's meta into the group's, whose keys win.
 func (n *nomadReader) jobMeta(g *group, it item) string {
 	text := string(n.src[it.rng.Start.Byte:it.rng.End.Byte])
 	if g.meta == nil {
@@ -199,11 +199,20 @@ func (n *nomadReader) jobMeta(g *group, it item) string {
 			more.WriteString(string(n.src[key.rng.Start.Byte:key.rng.End.Byte]) + "\n")
 		}
 	}
-	if more.Len() > 0 {
-		// Below the group's; it is in the text already, so write the block's addition apart.
-		return comment(fmt.Sprintf("%s:%d: job.meta: move these into the meta block above.", n.file.Name, it.rng.Start.Line)) + commented(more.String())
+	if end := g.meta.block.CloseBraceRange.Start; more.Len() > 0 {
+		n.openUp(g.meta.block)
+		n.lines(hcl.Range{Start: end, End: end}, more.String())
 	}
 	return ""
+}
+
+// openUp gives the inside of a block on one line a line of its own, so that there may be
+// others.
+func (n *nomadReader) openUp(b *hclsyntax.Block) {
+	if from, to := b.OpenBraceRange.End, b.CloseBraceRange.Start; from.Line == to.Line {
+		n.replace(from.Byte, from.Byte, "\n")
+		n.replace(to.Byte, to.Byte, "\n")
+	}
 }
 
 // before is the user's comment right above rng, as whole lines.

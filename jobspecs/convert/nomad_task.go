@@ -32,6 +32,7 @@ func (n *nomadReader) readTasks(g *group) {
 					n.lines(it.rng, n.drop(it.rng, "task.leader"))
 				}
 			case !keepsInTask(it.name) && it.name != "leader" && it.name != "kind" && it.name != "scaling":
+				n.openUp(t)
 				n.lines(hcl.Range{Start: it.rng.Start, End: it.rng.Start}, n.note(it.rng, "task."+it.name, "unknown to wadi convert, and kept; Nomad's parser says whether it knows it"))
 			case it.name == "kind" || it.name == "scaling":
 				n.lines(it.rng, n.drop(it.rng, "task."+it.name))
