@@ -32,6 +32,7 @@ func nomadJSON(f jobspecs.File) (Result, []wadi.Problem) {
 	if job.fields["ID"] == nil || job.fields["TaskGroups"] == nil {
 		return Result{}, []wadi.Problem{{File: f.Name, Line: job.line, Path: "job", Message: "no Nomad job: it needs ID and TaskGroups, as nomad job inspect and nomad job run -output write them"}}
 	}
+	dropInjected(job)
 	p := &printer{notes: notes{table: NomadSettings()}, file: f.Name}
 	p.emit(job.line, fmt.Sprintf("job %s {", quoted(job.fields["ID"].text())))
 	p.body(reflect.TypeFor[api.Job](), job, "job")
@@ -89,6 +90,7 @@ func (p *printer) body(typ reflect.Type, o *node, path string) {
 		}
 		name, kind, _ := strings.Cut(field.Tag.Get("hcl"), ",")
 		switch {
+		case field.Name == "Namespace" && strings.HasSuffix(path, ".service"): // The servers set it to the job's.
 		case key == "Name" && path == "job" && v.text() == o.fields["ID"].text():
 		case kind == "label":
 		case name == "" && path == "job.group.task" && field.Name == "Identity" && !v.empty():

@@ -67,7 +67,7 @@ func (p *converter) convert(job object, count int) error {
 	p.identity(job)
 	group["Count"] = count
 	delete(group, "Scaling")
-	p.note("The count is %d, and stays that until somebody changes it: nothing scales it by the load, or to zero and back.", count)
+	p.note("The count is %d, and stays so until you change it: nothing scales it by the load, or to zero and back.", count)
 	if err := p.tasks(job, group); err != nil {
 		return err
 	}

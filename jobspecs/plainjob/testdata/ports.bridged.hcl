@@ -1,5 +1,5 @@
 # The job is "bridged": Wadi's own, "bridged-00001", runs on beside it until "wadi service delete bridged".
-# The count is 2, and stays that until somebody changes it: nothing scales it by the load, or to zero and back.
+# The count is 2, and stays so until you change it: nothing scales it by the load, or to zero and back.
 # An update is a deployment of Nomad's: one instance after the other. There are no revisions and no shares of the traffic.
 # There is no queue-proxy: requests reach task "web" itself.
 # Consul checks only whether Envoy listens: without the queue-proxy it can't reach a probe that is not HTTP.
