@@ -1,5 +1,5 @@
 # The job is "hello": Wadi's own, "hello-00001", runs on beside it until "wadi service delete hello".
-# The count is 1, and stays that until somebody changes it: nothing scales it by the load, or to zero and back.
+# The count is 1, and stays so until you change it: nothing scales it by the load, or to zero and back.
 # An update is a deployment of Nomad's: one instance after the other. There are no revisions and no shares of the traffic.
 # There is no queue-proxy: requests reach task "web" itself.
 # The app has to listen on every address: what listens on 127.0.0.1 only was reached through the queue-proxy.
