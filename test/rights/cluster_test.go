@@ -137,3 +137,16 @@ func run(t *testing.T, a *harness.Agent, hello string, args ...string) harness.R
 	harnesstest.Must(t, "run wadi", err)
 	return ran
 }
+
+// allPass finds out whether Consul's agent takes all checks for passing. While a token
+// lacked the right, the agent could set a check to critical and not tell the servers; it
+// does not try that again for a minute, and would say nothing new of an agent that hangs.
+func (c *cluster) allPass() error {
+	checks, err := c.consul.Agent().Checks()
+	for _, check := range checks {
+		if check.Status != consul.HealthPassing {
+			return fmt.Errorf("%s is %s: %s", check.CheckID, check.Status, check.Output)
+		}
+	}
+	return err
+}

@@ -63,7 +63,7 @@ func TestRights(t *testing.T) {
 	t.Run("scale and delete alone", func(t *testing.T) { alone(t, c, one) })
 	t.Run("a revoked token", func(t *testing.T) { revoked(t, c, one) })
 	t.Run("the agent's own", func(t *testing.T) { ownRights(t, c, one, policy) })
-	t.Run("an agent is killed", func(t *testing.T) { killed(t, one, two) })
+	t.Run("an agent is killed", func(t *testing.T) { killed(t, c, one, two) })
 }
 
 // patience is what a command prints while it waits.
@@ -230,7 +230,7 @@ func ownRights(t *testing.T, c *cluster, a *harness.Agent, policy string) {
 }
 
 // A hanging agent delays the doctor by seconds, and a killed one is reported.
-func killed(t *testing.T, one, two *harness.Agent) {
+func killed(t *testing.T, c *cluster, one, two *harness.Agent) {
 	reported := func(texts ...string) func() error {
 		return func() error {
 			found := doctor(t, one)
@@ -246,6 +246,7 @@ func killed(t *testing.T, one, two *harness.Agent) {
 	}
 	const gone, hangs = "wadi-2 it is lost since", "does not answer within"
 	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, reported("wadi-2: agent")))
+	harnesstest.Must(t, "wait until the second one reports itself well", harness.Eventually(t.Context(), time.Minute, c.allPass))
 	harnesstest.Must(t, "pause the second agent", two.Signal(syscall.SIGSTOP))
 	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), time.Minute, reported(hangs, gone)))
 	harnesstest.Must(t, "kill the second agent", two.Signal(os.Kill))
