@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/wadi-run/wadi"
+
 	"github.com/wadi-run/wadi/proxy/activator"
 )
 
@@ -57,10 +59,7 @@ func (s *startup) await(ctx context.Context, what, address string, ready func(co
 			s.log.Warn("waiting", "for", what, "address", address, "error", err)
 			logged = time.Now()
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(tryEvery):
-		}
+		_ = wadi.Sleep(ctx, tryEvery)
 	}
 	return false
 }

@@ -68,10 +68,8 @@ func waitReady(ctx context.Context, c *call, client *api.Client, submitted api.S
 			w.show.end()
 			return w.reportResults()
 		}
-		select {
-		case <-ctx.Done():
+		if wadi.Sleep(ctx, pollInterval) != nil {
 			return w.reportInterrupt()
-		case <-time.After(pollInterval):
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/api"
 )
@@ -49,10 +50,7 @@ func waitAgent(ctx context.Context, address string) error {
 		if _, err := client.Leader(ctx); err == nil && client.Health(ctx) == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
+		_ = wadi.Sleep(ctx, 100*time.Millisecond)
 	}
 	return nil
 }

@@ -55,10 +55,8 @@ func (l *logStream) run(ctx context.Context) {
 			l.notice("%v; trying again. What it writes meanwhile is not shown.", err)
 		}
 		l.whole, tail = true, 0
-		select {
-		case <-ctx.Done():
+		if wadi.Sleep(ctx, reopenAfter) != nil {
 			return
-		case <-time.After(reopenAfter):
 		}
 	}
 }

@@ -137,10 +137,7 @@ func waitDeleted(ctx context.Context, c *call, client *api.Client, name string) 
 		}
 		show.update(f, time.Now(), time.Since(began))
 		show.line([]*awaited{f}, time.Now(), time.Since(began))
-		select {
-		case <-ctx.Done():
-		case <-time.After(pollInterval):
-		}
+		_ = wadi.Sleep(ctx, pollInterval)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/nomad"
 )
 
@@ -75,12 +76,7 @@ func showLogs(ctx context.Context, c *call, o logOptions) error {
 	if !o.follow {
 		return nilAfterInterrupt(ctx, w.remedied(w.failed()))
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil // Ctrl-C is how following ends.
-		case <-time.After(logRefresh):
-		}
+	for wadi.Sleep(ctx, logRefresh) == nil {
 		if err := w.failed(); err != nil {
 			return w.remedied(err)
 		}
@@ -88,6 +84,7 @@ func showLogs(ctx context.Context, c *call, o logOptions) error {
 			return nilAfterInterrupt(ctx, w.remedied(err))
 		}
 	}
+	return nil // Ctrl-C is how following ends.
 }
 
 // nilAfterInterrupt is err, unless the user has ended the command.

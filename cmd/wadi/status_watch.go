@@ -43,15 +43,13 @@ func watchStatus(ctx context.Context, c *call) error {
 	}
 	for {
 		err := w.poll(ctx)
+		if err == nil {
+			_ = wadi.Sleep(ctx, watchInterval)
+		}
 		if ctx.Err() != nil {
 			return nil // Ctrl-C is how watching ends.
 		} else if err != nil {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(watchInterval):
 		}
 	}
 }
