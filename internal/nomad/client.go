@@ -77,6 +77,15 @@ func (c *Client) Token() string { return c.token }
 func (c *Client) Close() { c.close() }
 
 func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
+	t, err := transport(u, c, conns)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: newRetryRefused(&retryBusy{next: t}, c.Token)}, nil
+}
+
+// transport returns what carries requests to Nomad over at most conns connections.
+func transport(u *url.URL, c Config, conns int) (*http.Transport, error) {
 	// A peer that has vanished is noticed within 30 s, also on the event stream, where
 	// silence proves nothing for a longer time.
 	d := &net.Dialer{Timeout: 10 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
@@ -92,7 +101,7 @@ func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{
+	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dial,
 		TLSClientConfig:       tlsConfig,
@@ -101,8 +110,7 @@ func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 		MaxIdleConnsPerHost:   conns / 2,
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: 60 * time.Second,
-	}
-	return &http.Client{Transport: newRetryRefused(&retryBusy{next: transport}, c.Token)}, nil
+	}, nil
 }
 
 func (c *Client) query(ctx context.Context, token, namespace string) *api.QueryOptions {

@@ -5,12 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/hashicorp/nomad/api"
 )
@@ -55,22 +53,12 @@ func NewLogs(c Config) (*Logs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nomad address %q: %w", c.Address, err)
 	}
-	tlsConfig, err := tlsClientConfig(c)
+	t, err := transport(u, c, MaxLogs+2)
 	if err != nil {
 		return nil, fmt.Errorf("nomad tls: %w", err)
 	}
-	d := &net.Dialer{Timeout: 10 * time.Second}
-	dial := d.DialContext
-	if u.Scheme == "unix" {
-		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", u.Path) }
-	}
-	// Without a time limit of the answer's header: Nomad sends it with the first byte of the
-	// log, which may be long in coming.
-	hc := &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dial, TLSClientConfig: tlsConfig,
-		TLSHandshakeTimeout: 10 * time.Second, MaxConnsPerHost: MaxLogs + 2, IdleConnTimeout: 30 * time.Second,
-	}}
-	a, err := api.NewClient(&api.Config{Address: c.Address, Region: c.Region, HttpClient: hc})
+	t.ResponseHeaderTimeout = 0 // Nomad sends the header with the first byte of the log, which may be long in coming.
+	a, err := api.NewClient(&api.Config{Address: c.Address, Region: c.Region, HttpClient: &http.Client{Transport: t}})
 	if err != nil {
 		return nil, fmt.Errorf("nomad client: %w", err)
 	}
