@@ -44,7 +44,7 @@ func (d *Doctor) checkNamespaces() []wadi.Finding {
 		}
 		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
 			What:   fmt.Sprintf("namespace %s: nothing is known of its jobs, so its services are neither kept up nor scaled", namespace),
-			Remedy: "give the agent's token " + namespacePolicy(namespace)})
+			Remedy: "give the agent's token " + policies.Namespace(namespace).String()})
 	}
 	return out
 }
@@ -98,7 +98,7 @@ func (d *Doctor) checkNomadRights(ctx context.Context) []wadi.Finding {
 				if errors.Is(err, wadi.ErrForbidden) {
 					found[i*len(probes)+j] = &wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
 						What:   fmt.Sprintf("the agent's token lacks %s in the namespace %q: %s", p.capability, ns, p.without),
-						Remedy: "give it " + namespacePolicy(ns)}
+						Remedy: "give it " + policies.Namespace(ns).String()}
 				}
 			})
 		}
@@ -116,9 +116,4 @@ func (d *Doctor) checkNomadRights(ctx context.Context) []wadi.Finding {
 		}
 	}
 	return out
-}
-
-// namespacePolicy gives what the agent's own token should have in a Nomad namespace.
-func namespacePolicy(namespace string) string {
-	return policies.Namespace(namespace).String()
 }
