@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"proxy/queue/diagnosis":         {"", "proxy/queue/probe"},
 	"proxy/queue/firewall":          {""},
 	"proxy/queue/probe":             {""},
-	"proxy/activator":               {"", "internal/backlog", "proxy", "proxy/clientcert", "proxy/deadline", "proxy/lazy", "proxy/list", "proxy/recording", "proxy/replay", "proxy/stats", "proxy/upstream"},
+	"proxy/activator":               {"", "internal/backlog", "proxy", "proxy/clientcert", "proxy/deadline", "proxy/hangup", "proxy/lazy", "proxy/list", "proxy/recording", "proxy/replay", "proxy/stats", "proxy/upstream"},
 	"proxy/gateway":                 {"", "proxy", "proxy/activator", "proxy/connlimit", "proxy/deadline", "proxy/drain", "proxy/fields", "proxy/framing"},
 	"agent":                         {"", "agent/admission", "agent/authz", "agent/config", "agent/control", "agent/doctor", "agent/measure", "agent/membership", "agent/network", "agent/network/mesh", "agent/network/table", "agent/server", "api", "internal/consul", "internal/mesh", "internal/nomad", "internal/store", "internal/telemetry", "jobspecs", "proxy", "proxy/activator", "proxy/admin", "proxy/connlimit", "proxy/deadline", "proxy/drain", "proxy/gateway", "proxy/stats", "scheduler"},
 	"agent/control":                 {"", "agent/network", "calendar", "scheduler"},

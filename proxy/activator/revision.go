@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/hangup"
 	"github.com/wadi-run/wadi/proxy/stats"
 )
 
@@ -101,7 +102,7 @@ func (r *revision) grantWaiting(now time.Time) {
 			return
 		}
 		q := r.queue.next()
-		if q.conn != nil && disconnected(q.conn) { // Since the last pass.
+		if q.conn != nil && hangup.HasHungUp(q.conn) { // Since the last pass.
 			r.cancel(q, clientGone())
 			continue
 		}

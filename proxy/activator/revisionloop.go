@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/hangup"
 )
 
 const (
@@ -135,7 +136,7 @@ func (r *revision) expireWaiting(now time.Time) (next time.Time) {
 			r.cancel(q, r.waitedTooLong(q))
 		case q.quiet && r.pool.placed == 0:
 			r.cancel(q, atZero())
-		case q.conn != nil && disconnected(q.conn):
+		case q.conn != nil && hangup.HasHungUp(q.conn):
 			r.cancel(q, clientGone())
 		default:
 			next = earliest(next, q.waitDeadline)

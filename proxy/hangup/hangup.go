@@ -48,6 +48,16 @@ type caller struct {
 // ConnContext is for [http.Server.ConnContext]: it adds the connection to the context of its
 // requests.
 func (h *Watcher) ConnContext(ctx context.Context, c net.Conn) context.Context {
+	raw := RawConn(c)
+	if raw == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, callerKey{}, &caller{raw, h})
+}
+
+// RawConn returns the socket below c, which may be of TLS or another wrapper with NetConn;
+// nil: there is none.
+func RawConn(c net.Conn) syscall.RawConn {
 	for {
 		over, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -57,13 +67,23 @@ func (h *Watcher) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 	s, ok := c.(syscall.Conn)
 	if !ok {
-		return ctx
+		return nil
 	}
 	raw, err := s.SyscallConn()
 	if err != nil {
-		return ctx
+		return nil
 	}
-	return context.WithValue(ctx, callerKey{}, &caller{raw, h})
+	return raw
+}
+
+// HasHungUp reports whether the peer of a socket has closed its side. It reads nothing.
+func HasHungUp(raw syscall.RawConn) (hungUp bool) {
+	err := raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(p, 0)
+		hungUp = err == nil && n > 0
+	})
+	return hungUp || err != nil
 }
 
 // callerOf is r's caller; nil: it can't be watched, or need not be.
@@ -77,17 +97,9 @@ func callerOf(r *http.Request) *caller {
 
 // CallerLeft reports whether r's caller has hung up, unless the server itself notices that. It
 // is called before work begins for a request that has waited.
-func CallerLeft(r *http.Request) (left bool) {
+func CallerLeft(r *http.Request) bool {
 	c := callerOf(r)
-	if c == nil {
-		return false
-	}
-	err := c.raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		n, err := unix.Poll(p, 0)
-		left = err == nil && n > 0
-	})
-	return left || err != nil
+	return c != nil && HasHungUp(c.raw)
 }
 
 // Watch calls gone, once and on a goroutine of its own, when r's caller hangs up before stop
