@@ -44,17 +44,20 @@ func (c *Cluster) consulProcesses(cfg Config, env []string) {
 	}
 }
 
-// startConsul starts the server, then the client agent.
+// startConsul starts the server, then the client agent, and lets Nomad use them.
 func (c *Cluster) startConsul(ctx context.Context) error {
 	err := c.Consul.Start(ctx)
 	if err == nil && c.ConsulClientAgent != nil {
 		err = c.ConsulClientAgent.Start(ctx)
 	}
+	if err == nil {
+		err = c.allowNomad(ctx)
+	}
 	return err
 }
 
 func (c *Cluster) consulReady(ctx context.Context) error {
-	client, err := consul.NewClient(&consul.Config{Address: c.ConsulServerAddr})
+	client, err := consul.NewClient(&consul.Config{Address: c.ConsulServerAddr, Token: c.token()})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@
 // the cluster and its jobs made, and that the children do not outlive a killed parent.
 // Up to 16 clusters run beside each other and beside the machine's own Nomad; each has
 // its own ports, bridge, subnet and range of dynamic ports. It refuses to be a
-// production cluster: one server, no ACLs, no TLS.
+// production cluster: one server, no TLS, and ACLs for tests alone.
 //
 // Package process runs the children, and package slot is the cluster's share of the
 // machine.
@@ -51,6 +51,11 @@ type Config struct {
 	// the server, as they do on most machines. It runs no jobs: those stay with the
 	// node of the server's process.
 	NomadClientAgent bool
+
+	// ACLs turns ACLs on in Nomad and Consul, where everything is denied that no policy
+	// allows. The token with all rights is Management, and Consul knows the workload
+	// identities of Nomad's tasks and services.
+	ACLs bool
 
 	// MaxKillTimeout is how long Nomad's client lets a task drain; 0 is Nomad's own 30 s.
 	MaxKillTimeout time.Duration
@@ -100,6 +105,7 @@ type Cluster struct {
 	Bridge    bool   // Bridge networks work.
 	Mesh      bool   // The mesh works: bridge networks do, and there is an Envoy.
 	WhyNot    string // Why Bridge or Mesh is false; empty if both are true.
+	ACLs      bool   // Nomad and Consul have ACLs.
 
 	Consul            *process.Process // The server.
 	ConsulClientAgent *process.Process // Nil without Config.ConsulClientAgent.
@@ -131,7 +137,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start dev cluster: %w", err)
 	}
-	c := &Cluster{Dir: s.Dir, slot: s, log: cfg.Log, grace: cfg.StopGrace}
+	c := &Cluster{Dir: s.Dir, ACLs: cfg.ACLs, slot: s, log: cfg.Log, grace: cfg.StopGrace}
 	if err := c.start(ctx, cfg); err != nil {
 		// The cleanup also runs if the caller's context has ended the start.
 		return nil, errors.Join(fmt.Errorf("start dev cluster: %w", err), c.Stop(context.WithoutCancel(ctx)))
@@ -157,6 +163,9 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 		if err := c.NomadClientAgent.Start(ctx); err != nil {
 			return err
 		}
+	}
+	if err := c.setupConsul(ctx); err != nil {
+		return err
 	}
 	c.log.Info("dev cluster started", "nomad", c.NomadAddr, "consul", c.ConsulAddr, "bridge", c.Bridge,
 		"why_not", c.WhyNot, "dir", c.Dir, "took", time.Since(began).Round(time.Millisecond))
@@ -196,10 +205,10 @@ func (c *Cluster) writeConfigs(cfg Config, p ports) (err error) {
 		}
 	}
 	for name, text := range map[string]string{
-		"consul.hcl":        consulHCL(c.Dir, p.consul) + cfg.ExtraConsulHCL,
-		"consul-client.hcl": consulClientHCL(c.Dir, p.consulClient, p.consul) + cfg.ExtraConsulHCL,
-		"nomad-server.hcl":  nomadServerHCL(c, p.nomad),
-		"nomad-front.hcl":   nomadFrontHCL(c, p.nomadClient, p.nomad),
+		"consul.hcl":        consulHCL(c.Dir, p.consul) + c.consulACLHCL() + cfg.ExtraConsulHCL,
+		"consul-client.hcl": consulClientHCL(c.Dir, p.consulClient, p.consul) + c.consulACLHCL() + cfg.ExtraConsulHCL,
+		"nomad-server.hcl":  nomadServerHCL(c, p.nomad) + c.nomadACLHCL(),
+		"nomad-front.hcl":   nomadFrontHCL(c, p.nomadClient, p.nomad) + c.nomadACLHCL(),
 		"nomad-client.hcl":  nomadClientHCL(c, cfg, cniPath) + cfg.ExtraNomadHCL,
 	} {
 		if err := os.WriteFile(c.file(name), []byte(text), 0o600); err != nil {
@@ -211,20 +220,20 @@ func (c *Cluster) writeConfigs(cfg Config, p ports) (err error) {
 
 func (c *Cluster) file(name string) string { return filepath.Join(c.Dir, name) }
 
-// NomadClient returns a client of the Nomad agent at NomadAddr, whatever the environment
-// says.
+// NomadClient returns a client of the Nomad agent at NomadAddr, with all rights, whatever
+// the environment says.
 func (c *Cluster) NomadClient() (*nomad.Client, error) {
-	client, err := nomad.NewClient(&nomad.Config{Address: c.NomadAddr})
+	client, err := nomad.NewClient(&nomad.Config{Address: c.NomadAddr, SecretID: c.token()})
 	if err != nil {
 		return nil, fmt.Errorf("make nomad client: %w", err)
 	}
 	return client, nil
 }
 
-// ConsulClient returns a client of the Consul agent at ConsulAddr, whatever the
-// environment says.
+// ConsulClient returns a client of the Consul agent at ConsulAddr, with all rights,
+// whatever the environment says.
 func (c *Cluster) ConsulClient() (*consul.Client, error) {
-	client, err := consul.NewClient(&consul.Config{Address: c.ConsulAddr})
+	client, err := consul.NewClient(&consul.Config{Address: c.ConsulAddr, Token: c.token()})
 	if err != nil {
 		return nil, fmt.Errorf("make consul client: %w", err)
 	}

@@ -88,7 +88,7 @@ func (c *Cluster) nomadFrontReady(ctx context.Context) error {
 
 // server returns a client of the server's own agent.
 func (c *Cluster) server() (*nomad.Client, error) {
-	client, err := nomad.NewClient(&nomad.Config{Address: c.NomadServerAddr})
+	client, err := nomad.NewClient(&nomad.Config{Address: c.NomadServerAddr, SecretID: c.token()})
 	if err != nil {
 		return nil, fmt.Errorf("make nomad client: %w", err)
 	}

@@ -47,8 +47,8 @@ plugin "raw_exec" {
 consul {
   address      = %q
   grpc_address = %q
-}
-%s`, c.Interface, low, high, cmp.Or(cfg.MaxKillTimeout, 30*time.Second).String(), cni, drivers, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, docker)
+%s}
+%s`, c.Interface, low, high, cmp.Or(cfg.MaxKillTimeout, 30*time.Second).String(), cni, drivers, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, c.nomadConsulACLHCL(), docker)
 }
 
 // dockerHCL configures the Docker driver. Other Nomads may use the same engine, so the

@@ -18,8 +18,11 @@ const runMeta = "unique.wadi-dev-run"
 var errNotReady = errors.New("registered, and not ready")
 
 // keyringReady returns nil when the server has a keyring: without it the server refuses
-// nodes.
+// nodes. It makes the management token, which the question needs.
 func (c *Cluster) keyringReady(ctx context.Context) error {
+	if err := c.bootstrapNomad(ctx); err != nil {
+		return err
+	}
 	client, err := c.server()
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/freeport"
 )
@@ -25,6 +26,7 @@ type Agent struct {
 	Gateway string // host:port
 	Metrics string // host:port
 	Client  *api.Client
+	Tokens  Tokens   // That its commands and Client are sent with; empty without ACLs.
 	Env     []string // Additional environment of its next start.
 	Netns   string   // File of the network namespace of the agent and its commands; empty: the test's.
 
@@ -45,12 +47,16 @@ func (s *Stack) NewAgent(name, extra string) (*Agent, error) {
 		API: loopback(ports[0]), Gateway: loopback(ports[1]), Metrics: loopback(ports[2]),
 	}
 	mesh := net.JoinHostPort(s.Cluster.HostIP, strconv.Itoa(ports[3]))
+	auth := wadi.AuthNone
+	if s.Cluster.ACLs {
+		auth, a.Tokens = wadi.AuthNomad, Tokens{Nomad: Management, Consul: Management}
+	}
 	hcl := fmt.Sprintf(`log_level = "debug"
 name      = %q
 advertise = %q
 http {
   address = %q
-  auth    = "none"
+  auth    = %q
 }
 metrics {
   address = %q
@@ -62,20 +68,31 @@ gateway {
 activator {
   address = %q
 }
-`, name, s.Cluster.HostIP, a.API, a.Metrics, a.Gateway, Domain, mesh) + s.Cluster.AgentConfig(s.Bin)
-	if err := os.WriteFile(a.Config, []byte(hcl), 0o600); err != nil {
-		return nil, fmt.Errorf("write configuration: %w", err)
+`, name, s.Cluster.HostIP, a.API, auth, a.Metrics, a.Gateway, Domain, mesh) + s.Cluster.AgentConfig(s.Bin)
+	tokens := ""
+	if s.Cluster.ACLs {
+		tokens = s.AgentTokens.config()
 	}
-	if extra != "" {
-		if err := os.WriteFile(strings.TrimSuffix(a.Config, ".hcl")+"-extra.hcl", []byte(extra), 0o600); err != nil {
+	for i, text := range []string{hcl, tokens, extra} {
+		if text == "" {
+			continue
+		}
+		if err := os.WriteFile(a.configs()[i], []byte(text), 0o600); err != nil {
 			return nil, fmt.Errorf("write configuration: %w", err)
 		}
 	}
-	if a.Client, err = api.New(api.Config{Address: "http://" + a.API}); err != nil {
+	if a.Client, err = api.New(api.Config{Address: "http://" + a.API, Token: a.Tokens.Nomad, ConsulToken: a.Tokens.Consul}); err != nil {
 		return nil, err
 	}
 	s.agents = append(s.agents, a)
 	return a, nil
+}
+
+// configs are the files of its configuration; later ones win. Only the first is always
+// there.
+func (a *Agent) configs() []string {
+	base := strings.TrimSuffix(a.Config, ".hcl")
+	return []string{a.Config, base + "-tokens.hcl", base + "-extra.hcl"}
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
@@ -88,9 +105,11 @@ func (a *Agent) Start(ctx context.Context) error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	defer log.Close()
-	args := []string{"agent", "-config", a.Config}
-	if extra := strings.TrimSuffix(a.Config, ".hcl") + "-extra.hcl"; exists(extra) {
-		args = append(args, "-config", extra)
+	args := []string{"agent"}
+	for _, file := range a.configs() {
+		if exists(file) {
+			args = append(args, "-config", file)
+		}
 	}
 	a.cmd = a.command(context.WithoutCancel(ctx), args...) // Stop ends it.
 	a.cmd.Stdout, a.cmd.Stderr = log, log

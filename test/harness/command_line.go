@@ -27,6 +27,11 @@ func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Result, e
 	cmd := a.command(ctx, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
 	cmd.Env = append(cleanEnv(), "WADI_ADDR=http://"+a.API)
+	for name, token := range map[string]string{"NOMAD_TOKEN": a.Tokens.Nomad, "CONSUL_HTTP_TOKEN": a.Tokens.Consul} {
+		if token != "" {
+			cmd.Env = append(cmd.Env, name+"="+token)
+		}
+	}
 	err := cmd.Run()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
 		err = nil

@@ -34,6 +34,9 @@ type Stack struct {
 	Consul  *consul.Client
 	Agent   *Agent // The first agent.
 
+	// AgentTokens are those of agents that NewAgent configures; empty without ACLs.
+	AgentTokens Tokens
+
 	agents []*Agent
 }
 
@@ -48,6 +51,14 @@ type Options struct {
 
 	// NomadClientAgent: the same for Nomad; see Cluster.NomadClientAgent.
 	NomadClientAgent bool
+
+	// ACLs: Nomad and Consul have ACLs, and client agents that Wadi uses. The agents have
+	// tokens with the least policies, and judge callers; clients and commands of an Agent
+	// are sent with Management, see Agent.Tokens.
+	ACLs bool
+
+	// PolicyFlags are flags of `wadi doctor -policies`, for the agents' policies.
+	PolicyFlags []string
 
 	// MaxKillTimeout is Nomad's client option; 0: Nomad's default.
 	MaxKillTimeout time.Duration
@@ -101,7 +112,8 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{Dir: dir, Bin: o.Bin}
 	s.Cluster, err = devcluster.Start(ctx, devcluster.Config{
-		Tools: tools, Path: []string{o.Bin}, ConsulClientAgent: o.ConsulClientAgent, NomadClientAgent: o.NomadClientAgent, MaxKillTimeout: o.MaxKillTimeout, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, InfraImage: o.InfraImage, Log: o.Log,
+		Tools: tools, Path: []string{o.Bin}, ACLs: o.ACLs,
+		ConsulClientAgent: o.ConsulClientAgent || o.ACLs, NomadClientAgent: o.NomadClientAgent || o.ACLs, MaxKillTimeout: o.MaxKillTimeout, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, InfraImage: o.InfraImage, Log: o.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -120,6 +132,11 @@ func (s *Stack) up(ctx context.Context, o Options) (err error) {
 	}
 	if s.Consul, err = s.Cluster.ConsulClient(); err != nil {
 		return err
+	}
+	if o.ACLs {
+		if err := s.allowAgents(ctx, o.PolicyFlags); err != nil {
+			return err
+		}
 	}
 	s.Agent, err = s.NewAgent("wadi-1", o.Extra)
 	if err != nil {

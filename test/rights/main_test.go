@@ -1,0 +1,63 @@
+//go:build e2e
+
+package rights_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
+)
+
+// stack is shared by the tests that need instances: its agents have the least policies,
+// and use client agents of Nomad and Consul.
+var stack *harnesstest.Stack
+
+func TestMain(m *testing.M) {
+	harnesstest.Main(m, &stack, harnesstest.Options{Stack: harness.Options{ACLs: true}})
+}
+
+// inMesh renders a service of the example app in the mesh, which outside callers and one service may call.
+func inMesh(name, scale string) string {
+	return fmt.Sprintf(`service %q {
+  network = "bridge"
+  mesh    = "envoy"
+  instance {
+    task "web" {
+      driver = "raw_exec"
+      config {
+        command = "hello"
+      }
+      resources {
+        cpu    = 20
+        memory = 32
+      }
+    }
+  }
+  probe {
+    http = "/healthz"
+  }
+  intentions {
+    allow = ["somebody"]
+  }
+  scale {
+    %s
+  }
+}
+`, name, scale)
+}
+
+// answers waits until a service answers through the gateway.
+func answers(t *testing.T, a *harness.Agent, service string) {
+	t.Helper()
+	harnesstest.Eventually(t, time.Minute, func() error {
+		res, err := a.Get(t.Context(), service, "/")
+		if err == nil && res.Status != http.StatusOK {
+			err = fmt.Errorf("got %d: %s", res.Status, res.Body)
+		}
+		return err
+	})
+}
