@@ -81,6 +81,7 @@ var arrows = map[string][]string{
 	"test/apps/grpcecho":            {"test/apps/launch"},
 	"test/apps/launch":              {},
 	"tools/ensure":                  {"internal/toolchain"},
+	"tools/openapi":                 {},
 	"cmd/queue-proxy":               {"", "proxy/queue"},
 	"cmd/wadi":                      anything,
 	"test/harness":                  anything,

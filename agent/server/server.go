@@ -134,39 +134,6 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Reads that only the leader can answer.
-const (
-	pathDecisions = "GET /v1/service/{name}/decisions"
-	pathEvents    = "GET /v1/events"
-)
-
-func (s *Server) routes() {
-	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"PUT /v1/services":                 s.submit,
-		"POST /v1/services/validate":       s.validate,
-		"GET /v1/services":                 within(readTimeout, s.list),
-		"GET /v1/service/{name}":           within(readTimeout, s.read),
-		"DELETE /v1/service/{name}":        s.remove,
-		"GET /v1/service/{name}/revisions": within(readTimeout, s.revisions),
-		pathDecisions:                      within(readTimeout, s.decisions),
-		"PUT /v1/service/{name}/scale":     within(submitTimeout, s.scale),
-		"GET /v1/revision/{id}":            within(readTimeout, s.revision),
-		pathEvents:                         s.events,
-		"GET /v1/doctor":                   within(submitTimeout, s.doctor),
-		"GET /v1/agent/health":             s.health,
-		"GET /v1/agent/self":               s.self,
-		"GET /v1/status/leader":            s.leader,
-		"/v1/admin/":                       s.admin,
-		"/debug/pprof/":                    s.admin,
-	} {
-		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := h(w, r); err != nil {
-				s.fail(w, r, err)
-			}
-		})
-	}
-}
-
 // within bounds the time of h, so that a Nomad or Consul that hangs counts as unavailable.
 func within(d time.Duration, h func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {

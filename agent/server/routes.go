@@ -1,0 +1,90 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi/api"
+)
+
+// handler answers a request, or returns the error to answer with.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// route is one operation of the API. api/openapi.json describes it.
+type route struct {
+	pattern string   // As http.ServeMux takes it.
+	query   []string // The parameters that it reads; others are refused.
+	handle  handler
+}
+
+// Reads that only the leader can answer.
+const (
+	pathDecisions = "GET /v1/service/{name}/decisions"
+	pathEvents    = "GET /v1/events"
+)
+
+// table is the whole API, without the admin plane.
+func (s *Server) table() []route {
+	return []route{
+		{"PUT /v1/services", nil, s.submit},
+		{"POST /v1/services/validate", nil, s.validate},
+		{"GET /v1/services", nil, within(readTimeout, s.list)},
+		{"GET /v1/service/{name}", nil, within(readTimeout, s.read)},
+		{"DELETE /v1/service/{name}", []string{"index", "wait"}, s.remove},
+		{"GET /v1/service/{name}/revisions", nil, within(readTimeout, s.revisions)},
+		{pathDecisions, nil, within(readTimeout, s.decisions)},
+		{"PUT /v1/service/{name}/scale", nil, within(submitTimeout, s.scale)},
+		{"GET /v1/revision/{id}", nil, within(readTimeout, s.revision)},
+		{pathEvents, []string{"service", "follow"}, s.events},
+		{"GET /v1/doctor", nil, within(submitTimeout, s.doctor)},
+		{"GET /v1/agent/health", nil, s.health},
+		{"GET /v1/agent/self", nil, s.self},
+		{"GET /v1/status/leader", nil, s.leader},
+		{"GET /v1/openapi.json", nil, s.openAPI},
+	}
+}
+
+func (s *Server) routes() {
+	for _, rt := range s.table() {
+		s.handle(rt.pattern, strictQuery(rt.query, rt.handle))
+	}
+	s.handle("/v1/admin/", s.admin)
+	s.handle("/debug/pprof/", s.admin)
+}
+
+func (s *Server) handle(pattern string, h handler) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// strictQuery refuses parameters that h does not read, and those that are given twice: a
+// misspelt one would change what is asked without a word.
+func strictQuery(known []string, h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return badInput("the query can't be read: %v", err)
+		}
+		for name, values := range query {
+			switch {
+			case !slices.Contains(known, name) && len(known) == 0:
+				return badInput("this path has no parameter %.64q; it has none", name)
+			case !slices.Contains(known, name):
+				return badInput("this path has no parameter %.64q; it has %s", name, strings.Join(known, ", "))
+			case len(values) > 1:
+				return badInput("the parameter %q is given %d times", name, len(values))
+			}
+		}
+		return h(w, r)
+	}
+}
+
+// openAPI answers every caller with the description of this API.
+func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
+	return s.reply(w, http.StatusOK, api.OpenAPI())
+}
