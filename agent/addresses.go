@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
+
+	"github.com/wadi-run/wadi"
 )
 
 // advertised is the host at which others reach this agent, once it is known.
@@ -39,6 +41,12 @@ func portOf(listener net.Addr) int {
 		return t.Port
 	}
 	return 0
+}
+
+// onLoopback reports whether an address to listen on is this machine's alone.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && wadi.IsLoopback(host)
 }
 
 // portError says which setting names a port that can't be had.

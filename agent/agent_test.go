@@ -21,6 +21,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/config"
+	"github.com/wadi-run/wadi/agent/doctor"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/consul/consultest"
 	"github.com/wadi-run/wadi/internal/freeport"
@@ -202,7 +203,7 @@ func TestAgent(t *testing.T) {
 	if code, body := get(t, r.MetricsAddr(), "/metrics"); code != http.StatusOK || !strings.Contains(body, "\nwadi_leader 1\n") {
 		t.Errorf("metrics: %d, without the leader's", code)
 	}
-	if code, body := get(t, r.MetricsAddr(), "/v1/doctor"); code != http.StatusOK || !strings.Contains(body, "it is healthy") || strings.Contains(body, `"fail"`) {
+	if code, body := get(t, r.APIAddr(), doctor.Path); code != http.StatusOK || !strings.Contains(body, "it is healthy") || strings.Contains(body, `"fail"`) {
 		t.Errorf("doctor: %d, %s", code, body)
 	}
 	if code, _ := get(t, r.GatewayAddr(), "/"); code != http.StatusNotFound {

@@ -2,12 +2,14 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/internal/apitls"
 	"github.com/wadi-run/wadi/jobspecs"
 	"github.com/wadi-run/wadi/proxy/connlimit"
 )
@@ -20,12 +22,19 @@ type apiPlane struct {
 	server   *server.Server
 	peers    http.Handler // The part of the API that is for other agents.
 	listener net.Listener
+	tls      *apitls.Source // Nil: plain HTTP.
 }
 
 // openAPI makes the API and opens its listener.
 func (a *Agent) openAPI(ctx context.Context) error {
+	own, err := a.loadAPITLS()
+	if err != nil {
+		return err
+	}
 	limiter := connlimit.New(maxAPIConns, nil)
-	srv, err := a.newAPI(limiter)
+	peers := newChannel(a.cfg.Name, a.mesh, own, !a.cfg.HTTP.TLS.Enabled() && !onLoopback(a.cfg.HTTP.Address))
+	a.doctor.Ask = peers.get
+	srv, err := a.newAPI(limiter, own, peers)
 	if err != nil {
 		return err
 	}
@@ -33,30 +42,48 @@ func (a *Agent) openAPI(ctx context.Context) error {
 	if err != nil {
 		return portError("http.address", a.cfg.HTTP.Address, err)
 	}
-	a.api = &apiPlane{server: srv, peers: srv.Peers(a.drainer.Begun()), listener: limiter.Listener(l)}
+	a.api = &apiPlane{server: srv, peers: srv.Peers(a.drainer.Begun()), listener: limiter.Listener(l), tls: own}
 	a.opened.push("API listener", func() { _ = l.Close() })
 	return nil
 }
 
-func (a *Agent) newAPI(limiter *connlimit.Limiter) (*server.Server, error) {
+// loadAPITLS reads the files of http.tls. Nil: there are none.
+func (a *Agent) loadAPITLS() (*apitls.Source, error) {
+	c := a.cfg.HTTP.TLS
+	if !c.Enabled() {
+		return nil, nil
+	}
+	own, err := apitls.Load(apitls.Files{Cert: c.CertFile, Key: c.KeyFile, CA: c.CAFile, VerifyClient: c.VerifyClient}, a.log.Named("api"))
+	if err != nil {
+		return nil, fmt.Errorf("http.tls: %w", err)
+	}
+	return own, nil
+}
+
+func (a *Agent) newAPI(limiter *connlimit.Limiter, own *apitls.Source, peers *channel) (*server.Server, error) {
 	c := a.cfg
 	adm, err := a.newAdmission()
 	if err != nil {
 		return nil, err
 	}
-	return server.New(server.Config{
+	cfg := server.Config{
 		Self: api.Self{
 			Name: c.Name, Version: a.deps.Version, API: c.HTTP.Address,
 			Gateway: a.front.gateway.Addr().String(), GatewayTLS: a.front.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: c.HTTP.Auth, Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
 		Decisions: a.decisions, Events: a.events,
-		Leadership: a.leadership, LeaderURL: a.leadership.address, Transport: peerTransport(a.mesh),
-		Problems: a.health.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports,
+		Leadership: a.leadership, Transport: peers,
+		LeaderURL: func() (string, error) { return peers.address(a.leadership.current()) },
+		Problems:  a.health.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports, Report: a.doctor.Report,
 		Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances,
 		Log: a.log.Named("api"), Registerer: a.reg, ConnState: limiter.ConnState,
-	})
+	}
+	if own != nil {
+		cfg.TLS, cfg.Self.APITLS = own.ServerConfig(), true
+	}
+	return server.New(cfg)
 }
 
 func (a *Agent) newAdmission() (*admission.Admission, error) {

@@ -42,7 +42,7 @@ func (a *Agent) openClients(context.Context) (err error) {
 	a.store = store.New(a.consul, c.Consul.Prefix, c.Name, a.log.Named("store"))
 	a.installation = &installation{store: a.store}
 	a.mesh = &mesh.Source{API: a.consul.API(), Services: wadi.Activators(), Log: a.log.Named("mesh")}
-	a.leadership = &leadership{log: a.log, inMesh: a.mesh.Ready()}
+	a.leadership = &leadership{log: a.log}
 	a.guard = authz.New(a.consul, a.routing.all, a.log.Named("intentions"))
 	a.watcher = &nomad.Watcher{Client: a.nomad, Log: a.log.Named("nomad"), Namespaces: a.routing.namespaces, Reread: a.reread}
 	return nil

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/wadi-run/wadi/agent/doctor"
 	"github.com/wadi-run/wadi/proxy/connlimit"
 	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/stats"
@@ -24,7 +23,7 @@ const (
 )
 
 // metricsPlane serves what monitoring, load balancers and other agents read: metrics,
-// readiness, statistics and the doctor's report. It is public to all that reach its listener.
+// readiness and statistics. It is public to all that reach its listener.
 type metricsPlane struct {
 	server   *http.Server
 	listener net.Listener
@@ -51,7 +50,6 @@ func (a *Agent) metricsHandler() http.Handler {
 	all := prometheus.Gatherers{a.reg, a.leadership}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: a.reg}))
 	mux.Handle("GET /v1/stats", a.activator.StatsHandler())
-	mux.Handle("GET "+doctor.Path, a.doctor)
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if p := a.health.problems(); len(p) > 0 {
 			http.Error(w, p[0], http.StatusServiceUnavailable)

@@ -64,10 +64,9 @@ func (r *registrar) join(ctx context.Context, g *group, lead func(context.Contex
 	defer registration.stop()
 	registration.run("registration", self.Run)
 	g.run("activator registration", r.registerActivator)
-	r.log.Info("agent is up", "name", r.cfg.Name, "api", r.api.String(), "gateway", r.url, "advertise", r.advertised.get())
-	value, err := json.Marshal(leaderInfo{
-		Name: r.cfg.Name, URL: "http://" + r.advertised.reach(r.api),
-		Mesh: r.advertised.reach(r.meshAddr), Machine: membership.MachineID(),
+	r.log.Info("agent is up", "name", r.cfg.Name, "api", r.apiURL(), "gateway", r.url, "advertise", r.advertised.get())
+	value, err := json.Marshal(peer{
+		Name: r.cfg.Name, URL: r.apiURL(), Mesh: r.advertised.reach(r.meshAddr), Machine: membership.MachineID(),
 	})
 	if err != nil {
 		return fmt.Errorf("encode leader: %w", err)
@@ -154,12 +153,23 @@ func (r *registrar) location(ctx context.Context) (membership.Location, error) {
 	return membership.Location{Node: self.Node, Machine: membership.MachineID(), HTTP: r.advertised.reach(r.api)}, err
 }
 
+// apiURL is the base URL at which others reach the API.
+func (r *registrar) apiURL() string {
+	scheme := "http"
+	if r.cfg.HTTP.TLS.Enabled() {
+		scheme = "https"
+	}
+	return scheme + "://" + r.advertised.reach(r.api)
+}
+
 // presence is this agent's registration in Consul.
 func (r *registrar) presence() *consul.Presence {
 	return &consul.Presence{
 		Client: r.consul, Log: r.log.Named("consul"),
 		Service: consul.AgentRegistration(r.cfg.Name, r.advertised.get(), portOf(r.api), map[string]string{
 			consul.MetaHTTP:    r.advertised.reach(r.api),
+			consul.MetaURL:     r.apiURL(),
+			consul.MetaMesh:    r.advertised.reach(r.meshAddr),
 			consul.MetaMetrics: r.advertised.reach(r.metrics),
 			consul.MetaGateway: r.advertised.reach(r.gateway),
 			consul.MetaVersion: r.version,

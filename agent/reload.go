@@ -17,6 +17,9 @@ func (a *Agent) Reload(next config.Config) []string {
 	if a.front.certs != nil {
 		a.front.certs.Refresh()
 	}
+	if a.api.tls != nil {
+		a.api.tls.Refresh()
+	}
 	next.LogLevel = a.cfg.LogLevel
 	return differing(a.cfg, next)
 }

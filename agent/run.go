@@ -68,6 +68,9 @@ func (a *Agent) runCore(g *group) {
 	if a.front.certs != nil {
 		g.run("certificates", a.front.certs.Run)
 	}
+	if a.api.tls != nil {
+		g.run("certificate of the API", a.api.tls.Run)
+	}
 	g.run("agents", func(ctx context.Context) error {
 		return a.consul.WatchRegistered(ctx, wadi.ServiceAgent, a.noteAgents, logWatch(a.log, "agents"))
 	})

@@ -120,7 +120,7 @@ func TestTypesFitTheServer(t *testing.T) {
 	}
 	h, err := server.New(server.Config{Self: api.Self{Name: "one", Version: "1", API: "a", Gateway: "b", GatewayTLS: "e", GatewayDomain: "c", Metrics: "d"},
 		Admission: adm, Store: store, Rights: nomad,
-		Doctor: func(context.Context) []wadi.AgentReport {
+		Doctor: func(context.Context, string) []wadi.AgentReport {
 			return []wadi.AgentReport{{Name: "one", Version: "1", Findings: []wadi.Finding{{Level: wadi.LevelFail, About: "a", What: "w", Remedy: "r"}}}}
 		}})
 	if err != nil {

@@ -113,6 +113,7 @@ type Self struct {
 	Name          string `json:"name"`
 	Version       string `json:"version"`
 	API           string `json:"api,omitempty"`
+	APITLS        bool   `json:"api_tls,omitempty"` // The API speaks HTTPS.
 	Gateway       string `json:"gateway,omitempty"`
 	GatewayTLS    string `json:"gateway_tls,omitempty"`
 	GatewayDomain string `json:"gateway_domain,omitempty"`

@@ -36,10 +36,7 @@ func (l *loader) top() section {
 	return section{
 		settings: map[string]any{"log_level": &c.LogLevel, "log_json": &c.LogJSON, "name": &c.Name, "advertise": &c.Advertise},
 		blocks: map[string]section{
-			"http": {
-				settings: map[string]any{"address": &c.HTTP.Address, "auth": &c.HTTP.Auth},
-				blocks:   map[string]section{"tls": {refuse: notYet}},
-			},
+			"http":    l.httpSection(),
 			"metrics": {settings: map[string]any{"address": &c.Metrics.Address}},
 			"gateway": l.gatewaySection(),
 			"activator": {settings: map[string]any{
@@ -69,6 +66,19 @@ func (l *loader) top() section {
 			"admission": {labels: []string{"name"}, many: true, refuse: notYet},
 			"telemetry": {settings: map[string]any{"otlp_endpoint": &c.Telemetry.OTLPEndpoint, "access_log": &c.Telemetry.AccessLog}},
 		},
+	}
+}
+
+// httpSection is the block http, with its TLS.
+func (l *loader) httpSection() section {
+	h := &l.cfg.HTTP
+	return section{
+		settings: map[string]any{
+			"address": &h.Address, "auth": &h.Auth, "allowed_hosts": &h.AllowedHosts, "requests_per_second": &h.RequestsPerSecond,
+		},
+		blocks: map[string]section{"tls": {settings: map[string]any{
+			"cert_file": &h.TLS.CertFile, "key_file": &h.TLS.KeyFile, "ca_file": &h.TLS.CAFile, "verify_client": &h.TLS.VerifyClient,
+		}}},
 	}
 }
 

@@ -38,6 +38,7 @@ func (l *loader) check() {
 	c.Consul.Prefix, _ = KeyPrefix(c.Consul.Prefix)
 	l.advertise()
 	l.gatewayTLS()
+	l.http()
 	l.listeners()
 	l.backend("nomad", c.Nomad.Address, c.Nomad.TLS)
 	l.backend("consul", c.Consul.Address, c.Consul.TLS)

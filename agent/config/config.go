@@ -65,7 +65,25 @@ type Telemetry struct {
 type HTTP struct {
 	Address string // host:port
 	Auth    wadi.Auth
+	// AllowedHosts are further names by which callers may call the API: those of a load
+	// balancer, or of Consul's DNS.
+	AllowedHosts []string
+	// RequestsPerSecond bounds each caller, and twice as many may come at once.
+	RequestsPerSecond int
+	TLS               HTTPTLS
 }
+
+// HTTPTLS has the files that make the API speak HTTPS.
+type HTTPTLS struct {
+	CertFile string // Empty: plain HTTP.
+	KeyFile  string
+	CAFile   string // Authorities of clients and of other agents' certificates; empty: the system's.
+	// VerifyClient refuses clients without a certificate of CAFile.
+	VerifyClient bool
+}
+
+// Enabled reports whether the API speaks HTTPS.
+func (t HTTPTLS) Enabled() bool { return t.CertFile != "" }
 
 // Metrics is the listener for Prometheus and statistics.
 type Metrics struct {
@@ -159,7 +177,7 @@ func Default() Config {
 	return Config{
 		LogLevel:  "info",
 		Name:      name,
-		HTTP:      HTTP{Address: "127.0.0.1:4747", Auth: wadi.AuthNomad},
+		HTTP:      HTTP{Address: "127.0.0.1:4747", Auth: wadi.AuthNomad, RequestsPerSecond: 100},
 		Metrics:   Metrics{Address: "0.0.0.0:4748"},
 		Gateway:   Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost", TLS: GatewayTLS{Address: "0.0.0.0:8443"}},
 		Activator: Activator{Address: "0.0.0.0:4749", MaxWaiting: 10_000, MaxWaitingBytes: 256 << 20, MaxWakes: 20},

@@ -56,6 +56,7 @@ func TestLoad_Example(t *testing.T) {
 	want.Telemetry = config.Telemetry{OTLPEndpoint: "http://127.0.0.1:4318", AccessLog: true}
 	want.Mesh.Shield = true
 	want.Name, want.Advertise = "wadi-1", "10.0.0.5"
+	want.HTTP.AllowedHosts = []string{"wadi.example.com"}
 	want.Gateway.Domain, want.Gateway.PublicPort = "apps.example.com", 80
 	want.Gateway.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	want.Nomad.Region, want.Nomad.Token = "global", "5f1b6c1e-0000-0000-0000-000000000000"
@@ -78,22 +79,28 @@ func TestLoad_Example(t *testing.T) {
 	}
 }
 
-func TestLoad_GatewayTLS(t *testing.T) {
+// The blocks of TLS are comments in the example, as their files have to exist.
+func TestLoad_TLS(t *testing.T) {
 	source, err := os.ReadFile("example.hcl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := write(t, map[string]string{"api.pem": "", "api.key": "", "ca.pem": ""})
 	text := strings.ReplaceAll(string(source), "\n  # ", "\n  ")
-	got := load(t, strings.Replace(text, "/etc/wadi/certs", dir, 1), nil, config.Flags{}).Gateway.TLS
+	c := load(t, strings.NewReplacer("\"/etc/wadi/certs", "\""+dir, "\"/etc/wadi/", "\""+dir+"/").Replace(text), nil, config.Flags{})
+	http := config.HTTPTLS{CertFile: dir + "/api.pem", KeyFile: dir + "/api.key", CAFile: dir + "/ca.pem", VerifyClient: true}
+	if c.HTTP.TLS != http || !http.Enabled() {
+		t.Errorf("got %+v, want %+v", c.HTTP.TLS, http)
+	}
+	got := c.Gateway.TLS
 	if want := (config.GatewayTLS{Address: "0.0.0.0:8443", PublicPort: 443, CertDir: dir, Redirect: true}); got != want || !got.Enabled() {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	c := load(t, sidecar+"gateway {\n  tls { cert_dir = \"testdata\" }\n}\nconsul { allow_intentions = true }", nil, config.Flags{})
+	c = load(t, sidecar+"gateway {\n  tls { cert_dir = \"testdata\" }\n}\nconsul { allow_intentions = true }", nil, config.Flags{})
 	if c.Gateway.TLS.Address != "0.0.0.0:8443" || c.Gateway.TLS.Redirect || !c.Consul.AllowIntentions {
 		t.Errorf("got %+v", c)
 	}
-	if load(t, sidecar, nil, config.Flags{}).Gateway.TLS.Enabled() {
+	if c := load(t, sidecar, nil, config.Flags{}); c.Gateway.TLS.Enabled() || c.HTTP.TLS.Enabled() {
 		t.Error("there is a listener for HTTPS without a block")
 	}
 }

@@ -13,8 +13,16 @@ name      = "wadi-1"                   # default: the host's name; unique among 
 advertise = "10.0.0.5"                 # where other agents and instances reach this one; default: as Consul's agent
 
 http {                                 # the API
-  address = "127.0.0.1:4747"
-  auth    = "nomad"                    # the caller's Nomad token decides; "none": everything is permitted, on loopback only
+  address             = "127.0.0.1:4747"
+  auth                = "nomad"        # the caller's Nomad token decides; "none": everything is permitted, on loopback only
+  allowed_hosts       = ["wadi.example.com"] # further names by which it is called, such as a load balancer's; default: none
+  requests_per_second = 100            # of one caller; twice as many at once; more get 429
+  # tls {                              # HTTPS instead of HTTP; default: none
+  #   cert_file     = "/etc/wadi/api.pem" # with its intermediates; the files are read again when they change
+  #   key_file      = "/etc/wadi/api.key"
+  #   ca_file       = "/etc/wadi/ca.pem" # who signs the certificates of clients and of other agents; default: the system's authorities
+  #   verify_client = true             # refuse clients without a certificate of ca_file; default: false
+  # }
 }
 
 metrics {                              # Prometheus and statistics, read only

@@ -57,6 +57,8 @@ func (l *loader) assign(v cty.Value, dst any) error {
 		return put(d.dst)(int(n), err)
 	case *[]netip.Prefix:
 		return put(d)(prefixes(v))
+	case *[]string:
+		return put(d)(texts(v))
 	}
 	return fmt.Errorf("setting of type %T", dst) // A mistake in the table of sections; a test sets everything.
 }
@@ -140,6 +142,21 @@ func bytes(v cty.Value) (int64, error) {
 		break
 	}
 	return 0, fmt.Errorf("%q is not a size such as \"64KiB\" or \"256MiB\"", s)
+}
+
+func texts(v cty.Value) ([]string, error) {
+	if !v.CanIterateElements() || v.Type().IsMapType() || v.Type().IsObjectType() {
+		return nil, fmt.Errorf("a list of strings is required, got %s", v.Type().FriendlyName())
+	}
+	var out []string
+	for _, e := range v.AsValueSlice() {
+		s, err := text(e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 func prefixes(v cty.Value) ([]netip.Prefix, error) {

@@ -23,9 +23,12 @@ const (
 	maxReport  = 4 << 20         // Bytes of another agent's report.
 )
 
-// Reports returns the reports of all agents, this one's first. The others are asked at
-// their metrics listeners, which unlike their APIs are open to other machines.
-func (d *Doctor) Reports(ctx context.Context) []wadi.AgentReport {
+// ErrNoWay says that an agent can't be asked without danger to the caller's token.
+var ErrNoWay = errors.New("there is no safe way to it")
+
+// Reports returns the reports of all agents, this one's first. The others are asked with a
+// caller's token, by which they judge the caller where agents have no identity.
+func (d *Doctor) Reports(ctx context.Context, token string) []wadi.AgentReport {
 	all := []wadi.AgentReport{{}}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -34,7 +37,7 @@ func (d *Doctor) Reports(ctx context.Context) []wadi.AgentReport {
 			continue
 		}
 		wg.Go(func() {
-			r := d.reportOf(ctx, a)
+			r := d.reportOf(ctx, a, token)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, r)
@@ -49,47 +52,48 @@ func (d *Doctor) Reports(ctx context.Context) []wadi.AgentReport {
 }
 
 // reportOf asks another agent. That it can't be asked is a finding.
-func (d *Doctor) reportOf(ctx context.Context, a consul.Instance) wadi.AgentReport {
-	name, addr := consul.AgentName(a.ID), a.Meta[consul.MetaMetrics]
-	r, err := askReport(ctx, addr)
+func (d *Doctor) reportOf(ctx context.Context, a consul.Instance, token string) wadi.AgentReport {
+	name := consul.AgentName(a.ID)
+	r, err := d.askReport(ctx, a, token)
 	if err == nil && r.Name != name { // The loopback address of another machine is this machine's.
-		err = fmt.Errorf("at %s answers %s", addr, r.Name)
+		err = fmt.Errorf("where it should be answers %s", r.Name)
 	}
 	if err == nil {
 		return r
 	}
-	return wadi.AgentReport{Name: name, Version: a.Meta[consul.MetaVersion], Findings: []wadi.Finding{{
-		Level: wadi.LevelFail, About: "agent",
-		What:   fmt.Sprintf("%s can't ask it: %v", d.Name, err),
-		Remedy: "let the agents reach each other's metrics listeners (metrics.address); the leader needs that too",
-	}}}
+	found := wadi.Finding{
+		Level: wadi.LevelFail, About: "agent", What: fmt.Sprintf("%s can't ask it: %v", d.Name, err),
+		Remedy: "let the agents reach each other's mesh listeners (activator.address), or without Consul Connect their APIs (http.address)",
+	}
+	if errors.Is(err, ErrNoWay) { // Nothing else is wrong, and the error names the remedy.
+		found.Level, found.Remedy = wadi.LevelWarn, ""
+	}
+	return wadi.AgentReport{Name: name, Version: a.Meta[consul.MetaVersion], Findings: []wadi.Finding{found}}
 }
 
-// askReport reads another agent's report from its metrics listener.
-func askReport(ctx context.Context, addr string) (r wadi.AgentReport, err error) {
-	if addr == "" {
-		return r, errors.New("it has not registered a metrics listener")
-	}
+// askReport reads another agent's report.
+func (d *Doctor) askReport(ctx context.Context, a consul.Instance, token string) (r wadi.AgentReport, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+Path, nil)
-	if err != nil {
-		return r, err
-	}
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
+	resp, err := d.Ask(ctx, a, Path, token)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return r, fmt.Errorf("it takes connections at %s and does not answer within %s, so it hangs or is paused", addr, askTimeout)
+		return r, fmt.Errorf("it does not answer within %s, so it hangs or is paused, or a firewall drops what is sent to it", askTimeout)
 	}
 	if err != nil {
 		return r, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return r, fmt.Errorf("%s answers %s", addr, resp.Status)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReport))
+	if err != nil {
+		return r, err
 	}
-	err = json.NewDecoder(io.LimitReader(resp.Body, maxReport)).Decode(&r)
-	return r, err
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return r, json.Unmarshal(body, &r)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return r, fmt.Errorf("it refuses this caller (%s): send a Nomad token", resp.Status)
+	}
+	return r, fmt.Errorf("it answers %s", resp.Status)
 }
 
 // lostAgents are findings about agents that vanished and do not answer again.

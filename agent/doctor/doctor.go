@@ -2,13 +2,12 @@
 // it finds.
 //
 // It promises that a report takes a few seconds at most, that it is made at most once in two
-// seconds however often it is requested, and that it names no service: it is public to all
-// that reach the metrics listener, and the agent's log has the names. It changes nothing.
+// seconds however often it is requested, and that it names no service: every caller that
+// Nomad knows may read it, and the agent's log has the names. It changes nothing.
 package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"sync"
@@ -24,8 +23,8 @@ import (
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
-// Path is where an agent's metrics listener serves its report.
-const Path = "/v1/doctor"
+// Path is where an agent serves its report to other agents.
+const Path = "/v1/agent/doctor"
 
 const (
 	checkTimeout = 3 * time.Second // Of all checks together.
@@ -59,6 +58,10 @@ type Doctor struct {
 	Hidden       func() int                        // Services whose intentions may not be read.
 	Problems     func() []wadi.Finding             // What keeps the agent from being healthy.
 	Certificates func() []gateway.Certificate      // Of the gateway; nil: it speaks no TLS.
+
+	// Ask reads a path of another agent's API for agents. It
+	// fails with ErrNoWay where the token would be in danger.
+	Ask func(ctx context.Context, a consul.Instance, path, token string) (*http.Response, error)
 
 	mu   sync.Mutex
 	at   time.Time
@@ -109,14 +112,6 @@ func (d *Doctor) Warnings() []string {
 		}
 	}
 	return out
-}
-
-// ServeHTTP answers with the report.
-func (d *Doctor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	_ = e.Encode(d.Report(r.Context())) // It fails only if the caller is gone.
 }
 
 // checkSelf says what keeps the agent from being healthy.

@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"context"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
+	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
@@ -72,7 +75,14 @@ func TestAskReport_HangingAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	_, err = askReport(t.Context(), l.Addr().String())
+	d := &Doctor{Ask: func(ctx context.Context, _ consul.Instance, path, _ string) (*http.Response, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.Addr().String()+path, nil)
+		if err != nil {
+			return nil, err
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	}}
+	_, err = d.askReport(t.Context(), consul.Instance{}, "")
 	if err == nil || !strings.Contains(err.Error(), "does not answer within 4s") {
 		t.Errorf("got %v", err)
 	}

@@ -23,7 +23,10 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // self answers with the agent's name, version and addresses.
-func (s *Server) self(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) self(w http.ResponseWriter, r *http.Request) error {
+	if err := s.insider(r); err != nil {
+		return err
+	}
 	self := s.Self
 	name, _ := s.leaderNow()
 	self.Leader = name == self.Name
@@ -31,7 +34,10 @@ func (s *Server) self(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // leader answers with the leading agent.
-func (s *Server) leader(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) leader(w http.ResponseWriter, r *http.Request) error {
+	if err := s.insider(r); err != nil {
+		return err
+	}
 	name, addr := s.leaderNow()
 	if name == "" {
 		return unavailable("no agent leads")
@@ -39,9 +45,22 @@ func (s *Server) leader(w http.ResponseWriter, _ *http.Request) error {
 	return s.reply(w, http.StatusOK, api.Leader{Name: name, Address: addr})
 }
 
-// doctor answers every caller with the reports of all agents. It makes all agents work, so
-// that one request is answered at a time.
+// insider refuses callers that may know nothing of the agents and what they run on: those
+// of another machine that are unknown to Nomad. Another agent, which has proved that it is
+// one, is no outsider.
+func (s *Server) insider(r *http.Request) error {
+	if fromHere(r) || r.Context().Value(peerKey{}) != nil {
+		return nil
+	}
+	return s.known(r.Context(), r)
+}
+
+// doctor answers with the reports of all agents. It makes all agents work, so that one
+// request is answered at a time.
 func (s *Server) doctor(w http.ResponseWriter, r *http.Request) error {
+	if err := s.insider(r); err != nil {
+		return err
+	}
 	if s.Doctor == nil {
 		return unavailable("this agent has no checks")
 	}
@@ -51,5 +70,16 @@ func (s *Server) doctor(w http.ResponseWriter, r *http.Request) error {
 	case <-r.Context().Done():
 		return r.Context().Err()
 	}
-	return s.reply(w, http.StatusOK, api.Doctor{Agents: s.Doctor(r.Context())})
+	return s.reply(w, http.StatusOK, api.Doctor{Agents: s.Doctor(r.Context(), nomadToken(r))})
+}
+
+// report answers with this agent's own report.
+func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
+	if err := s.insider(r); err != nil {
+		return err
+	}
+	if s.Report == nil {
+		return unavailable("this agent has no checks")
+	}
+	return s.reply(w, http.StatusOK, s.Report(r.Context()))
 }

@@ -15,7 +15,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("without checks: got %d %s", got.status, got.body)
 	}
 	b := newBench(t, func(c *server.Config) {
-		c.Doctor = func(context.Context) []wadi.AgentReport {
+		c.Doctor = func(context.Context, string) []wadi.AgentReport {
 			return []wadi.AgentReport{{Name: "one", Findings: []wadi.Finding{{Level: wadi.LevelWarn, About: "agent", What: "it drains"}}}}
 		}
 	})

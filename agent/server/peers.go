@@ -11,6 +11,9 @@ import (
 // maxPeers bounds the reads of other agents in flight. Each may be a stream.
 const maxPeers = 256
 
+// peerKey is the key, in a request's context, that marks the request of another agent.
+type peerKey struct{}
+
 // Peers serves the reads that other agents forward to the leader, on a listener where the
 // caller has verified that the clients are agents. Each read needs the rights of the
 // original caller's token, as if it had come here directly, even if this agent checks no
@@ -18,7 +21,7 @@ const maxPeers = 256
 // on their own machines alone. Reads end when stop is closed.
 func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 	reads := http.NewServeMux()
-	for _, pattern := range []string{pathDecisions, pathEvents} {
+	for _, pattern := range []string{pathDecisions, pathEvents, pathReport} {
 		reads.Handle(pattern, s.mux)
 	}
 	checking := *s
@@ -41,6 +44,7 @@ func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 		if s.Auth == wadi.AuthNone && r.Header.Get(headerForwardedAuth) == string(wadi.AuthNone) {
 			mux = s.mux
 		}
-		s.guard(mux).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), stopKey{}, stop)))
+		ctx := context.WithValue(context.WithValue(r.Context(), stopKey{}, stop), peerKey{}, true)
+		s.guard(mux).ServeHTTP(w, r.WithContext(ctx))
 	})
 }

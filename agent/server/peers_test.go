@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -135,5 +136,43 @@ func TestPeers_OfOneWithoutAuth(t *testing.T) {
 		if sees := strings.Contains(string(text), "something"); sees != tt.sees {
 			t.Errorf("%s, %q: got %d %s", tt.auth, tt.token, resp.StatusCode, text)
 		}
+	}
+}
+
+// What agents are and run on is for callers of this machine, callers that Nomad knows, and
+// other agents.
+func TestInsiders(t *testing.T) {
+	b, s := newUnserved(t, func(c *server.Config) {
+		c.Doctor = func(context.Context, string) []wadi.AgentReport { return nil }
+		c.Report = func(context.Context) wadi.AgentReport { return wadi.AgentReport{Name: "one"} }
+	})
+	b.nomad.Allow("alice", admissiontest.Grant{})
+	for _, path := range []string{"/v1/doctor", "/v1/agent/doctor", "/v1/agent/self", "/v1/status/leader"} {
+		for _, tt := range []struct {
+			remote, token, through string
+			want                   int
+		}{
+			{"192.0.2.7:1", "", "", 401},
+			{"192.0.2.7:1", "stranger", "", 403},
+			{"192.0.2.7:1", "alice", "", 200},
+			{"127.0.0.1:1", "", "", 200},
+			{"127.0.0.1:1", "", "192.0.2.7", 401},
+		} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.RemoteAddr = tt.remote
+			r.Header.Set("X-Nomad-Token", tt.token)
+			r.Header.Set("X-Forwarded-For", tt.through)
+			w := httptest.NewRecorder()
+			if s.Handler().ServeHTTP(w, r); w.Code != tt.want || tt.want >= 400 && strings.Contains(w.Body.String(), "one") {
+				t.Errorf("%s from %s (%s) with token %q: got %d %s, want %d", path, tt.remote, tt.through, tt.token, w.Code, w.Body, tt.want)
+			}
+		}
+	}
+	r := httptest.NewRequest("GET", "/v1/agent/doctor", nil)
+	r.RemoteAddr = "192.0.2.7:1"
+	r.Header.Set(server.HeaderForwarded, "two")
+	w := httptest.NewRecorder()
+	if s.Peers(nil).ServeHTTP(w, r); w.Code != 200 {
+		t.Errorf("another agent: got %d %s", w.Code, w.Body)
 	}
 }

@@ -25,6 +25,9 @@ const (
 	pathEvents    = "GET /v1/events"
 )
 
+// pathReport is what agents read of each other for the doctor.
+const pathReport = "GET /v1/agent/doctor"
+
 // table is the whole API, without the admin plane.
 func (s *Server) table() []route {
 	return []route{
@@ -39,9 +42,10 @@ func (s *Server) table() []route {
 		{"GET /v1/revision/{id}", nil, within(readTimeout, s.revision)},
 		{pathEvents, []string{"service", "follow"}, s.events},
 		{"GET /v1/doctor", nil, within(submitTimeout, s.doctor)},
+		{pathReport, nil, within(submitTimeout, s.report)},
 		{"GET /v1/agent/health", nil, s.health},
-		{"GET /v1/agent/self", nil, s.self},
-		{"GET /v1/status/leader", nil, s.leader},
+		{"GET /v1/agent/self", nil, within(readTimeout, s.self)},
+		{"GET /v1/status/leader", nil, within(readTimeout, s.leader)},
 		{"GET /v1/openapi.json", nil, s.openAPI},
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		<-ctx.Done()
 		done <- shutDown(ctx, hs)
 	}()
+	if s.TLS != nil {
+		l = tls.NewListener(l, s.TLS)
+	}
 	err := hs.Serve(l)
 	cancel()
 	shutdown := <-done

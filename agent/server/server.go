@@ -8,6 +8,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -53,8 +54,11 @@ type Config struct {
 	// Warnings returns what a person should check although the agent is healthy; nil:
 	// never anything.
 	Warnings func() []string
-	// Doctor returns the reports of all agents. nil: 503.
-	Doctor func(ctx context.Context) []wadi.AgentReport
+	// Doctor returns the reports of all agents, which are asked with the caller's token.
+	// nil: 503.
+	Doctor func(ctx context.Context, token string) []wadi.AgentReport
+	// Report returns the report of this agent. nil: 503.
+	Report func(ctx context.Context) wadi.AgentReport
 	// Admin serves /v1/admin/ and /debug/pprof/ to loopback callers, and to callers that
 	// MayAdmin allows. nil: 404.
 	Admin    http.Handler
@@ -63,6 +67,9 @@ type Config struct {
 	MaxSpecBytes int      // Of all files of a submission together; 0 is 1 MiB.
 	MaxInstances int      // The agent's bound of instances of one revision; 0 is none.
 	AllowedHosts []string // Further names by which a loopback listener may be called.
+
+	// TLS makes Serve speak HTTPS by it; nil: HTTP.
+	TLS *tls.Config
 
 	// ConnState, if set, is the hook of a connection limiter, as in http.Server.
 	ConnState func(net.Conn, http.ConnState)

@@ -36,6 +36,8 @@ type Registration struct {
 // Names of the meta of an agent's registration.
 const (
 	MetaHTTP    = "http"    // host:port of the API.
+	MetaURL     = "url"     // Base URL of the API.
+	MetaMesh    = "mesh"    // host:port of the mesh listener.
 	MetaMetrics = "metrics" // host:port of the metrics listener.
 	MetaGateway = "gateway" // host:port of the gateway.
 	MetaVersion = "version"

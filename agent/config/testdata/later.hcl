@@ -1,8 +1,3 @@
-http {
-  tls {
-    cert_file = "/etc/wadi/api.pem"
-  }
-}
 admission "policy" {
   url = "https://policy.example.com/admit"
 }
