@@ -44,6 +44,9 @@ what breaks without each. One at a time they go straight to where they belong:
   wadi doctor -policies -only nomad  | nomad acl policy apply wadi -
   wadi doctor -policies -only consul | consul acl policy create -name wadi -rules -
 
+Agents that run in a Nomad job need no tokens: with -job it prints the rights of
+that job, and the commands that give them.
+
 Exit code 1 means that a check failed; warnings alone do not count.`,
 		remote: true,
 		flags:  printed.register,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type policyFlags struct {
 	prefix     string
 	namespaces string
 	intentions bool
+	workload   policies.Workload // Without a job: the agents have tokens.
 }
 
 func (p *policyFlags) register(fs *flag.FlagSet) {
@@ -30,11 +32,16 @@ func (p *policyFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&p.only, "only", "", "with -policies: the policy of this `system`, nomad or consul")
 	fs.StringVar(&p.prefix, "prefix", policies.DefaultPrefix, "with -policies: the agents' consul.prefix, the `path` of their keys")
 	fs.StringVar(&p.namespaces, "namespaces", policies.Everywhere, "with -policies: Nomad's `namespaces` with services, as in a,b; * in a name is any text")
+	fs.StringVar(&p.workload.Job, "job", "", "with -policies: the Nomad `job` that agents run in, whose identities are their tokens")
+	fs.StringVar(&p.workload.Namespace, "job-namespace", "default", "with -job: its `namespace`")
 	fs.BoolVar(&p.intentions, "intentions", true, "with -policies: services may have an intentions block")
 }
 
 // namespaceRule is Nomad's for a namespace in a policy.
 var namespaceRule = regexp.MustCompile(`^[a-zA-Z0-9*-]{1,128}$`)
+
+// jobRule is that of a job whose name policies have, too.
+var jobRule = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{0,127}$`)
 
 // options are what the flags say of the installation.
 func (p *policyFlags) options() (policies.Options, error) {
@@ -44,6 +51,12 @@ func (p *policyFlags) options() (policies.Options, error) {
 	prefix, ok := config.KeyPrefix(p.prefix)
 	if !ok {
 		return policies.Options{}, usagef("-prefix %q: it is a path without a slash in front, such as wadi/", p.prefix)
+	}
+	if job := p.workload.Job; job != "" && !jobRule.MatchString(job) {
+		return policies.Options{}, usagef("-job %q: it is the name of a job, and of its policies: letters, digits and dashes, at most 128", job)
+	}
+	if ns := p.workload.Namespace; !namespaceRule.MatchString(ns) || strings.Contains(ns, "*") {
+		return policies.Options{}, usagef("-job-namespace %q: it is one namespace: letters, digits and dashes, at most 128", ns)
 	}
 	o := policies.Options{Prefix: prefix, Intentions: p.intentions}
 	for name := range strings.SplitSeq(p.namespaces, ",") {
@@ -60,16 +73,43 @@ func (p *policyFlags) options() (policies.Options, error) {
 
 // unused is the complaint about a flag that says nothing without -policies.
 func (p *policyFlags) unused() error {
-	if p.only != "" || p.prefix != policies.DefaultPrefix || p.namespaces != policies.Everywhere || !p.intentions {
-		return usagef("-only, -prefix, -namespaces and -intentions go with -policies")
+	if p.only != "" || p.prefix != policies.DefaultPrefix || p.namespaces != policies.Everywhere || !p.intentions ||
+		p.workload.Job != "" || p.workload.Namespace != "default" {
+		return usagef("-only, -prefix, -namespaces, -job, -job-namespace and -intentions go with -policies")
 	}
 	return nil
 }
 
+// commands give the agents a policy that is in the file.
+func (p *policyFlags) commands(system, file string) []string {
+	switch {
+	case p.workload.Job != "" && system == ofNomad:
+		return p.workload.NomadCommands(file)
+	case p.workload.Job != "":
+		return p.workload.ConsulCommands(file)
+	case system == ofNomad:
+		return []string{"nomad acl policy apply wadi " + file}
+	}
+	return []string{"consul acl policy create -name wadi -rules @" + file}
+}
+
+// title is the comment above a policy: whose it is, and the commands that give it.
+func (p *policyFlags) title(system, name string) string {
+	if p.workload.Job == "" {
+		return "# The agents' token in " + name + ": " + p.commands(system, "FILE")[0]
+	}
+	title := fmt.Sprintf("# The job %s, in %s:", p.workload.Job, name)
+	for _, command := range p.commands(system, "FILE") {
+		title += "\n#   " + command
+	}
+	return title
+}
+
 // policyJSON is a policy as -json prints it.
 type policyJSON struct {
-	HCL    string      `json:"hcl"`
-	Rights []rightJSON `json:"rights"`
+	HCL      string      `json:"hcl"`
+	Commands []string    `json:"commands"` // With the policy in FILE.
+	Rights   []rightJSON `json:"rights"`
 }
 
 type rightJSON struct {
@@ -79,8 +119,8 @@ type rightJSON struct {
 	Without  string `json:"without"`
 }
 
-func jsonOf(p policies.Policy) policyJSON {
-	out := policyJSON{HCL: p.HCL()}
+func jsonOf(p policies.Policy, commands []string) policyJSON {
+	out := policyJSON{HCL: p.HCL(), Commands: commands}
 	for _, rule := range p {
 		for _, r := range rule.Rights {
 			name := r.Name
@@ -100,11 +140,11 @@ func (c *call) showPolicies(p policyFlags) error {
 		return err
 	}
 	all := []struct {
-		system, title string
-		policy        policies.Policy
+		system, name string
+		policy       policies.Policy
 	}{
-		{ofNomad, "# The agents' token in Nomad: nomad acl policy apply wadi FILE", policies.Nomad(o)},
-		{ofConsul, "# The agents' token in Consul: consul acl policy create -name wadi -rules @FILE", policies.Consul(o)},
+		{ofNomad, "Nomad", policies.Nomad(o)},
+		{ofConsul, "Consul", policies.Consul(o)},
 	}
 	document := map[string]policyJSON{}
 	var texts []string
@@ -112,8 +152,8 @@ func (c *call) showPolicies(p policyFlags) error {
 		if p.only != "" && p.only != each.system {
 			continue
 		}
-		document[each.system] = jsonOf(each.policy)
-		texts = append(texts, each.title+"\n\n"+each.policy.HCL())
+		document[each.system] = jsonOf(each.policy, p.commands(each.system, "FILE"))
+		texts = append(texts, p.title(each.system, each.name)+"\n\n"+each.policy.HCL())
 	}
 	if c.json {
 		return c.printJSON(document)
