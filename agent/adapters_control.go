@@ -54,7 +54,11 @@ func (n controlNomad) Drifted(ctx context.Context, job json.RawMessage, count in
 		return false, err
 	}
 	plan, err := n.PlanJob(ctx, n.Token(), job, true)
-	return plan.Changed, err
+	return plan.Changed || plan.Unknown, err
+}
+
+func (n controlNomad) Edited(ctx context.Context, namespace, id string, index uint64) (bool, error) {
+	return n.Client.Edited(ctx, n.Token(), namespace, id, index)
 }
 
 func (n controlNomad) Evaluate(ctx context.Context, namespace, id string) error {

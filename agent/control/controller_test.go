@@ -102,6 +102,8 @@ func TestLeader_PutsBackJobs(t *testing.T) {
 		}, "PutBack", 0},
 		{"edited", func(c *cluster, id string) { c.set(id, "edited", 1) }, "DriftCorrected", 0},
 		{"scaled by hand", func(c *cluster, id string) { c.set(id, c.jobs[id].body, 1) }, "", 0},
+		{"edited, without plans", func(c *cluster, id string) { c.planless = true; c.set(id, "edited", 1) }, "DriftCorrected", 0},
+		{"scaled by hand, without plans", func(c *cluster, id string) { c.planless = true; c.set(id, c.jobs[id].body, 1) }, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			leading(t, func(t *testing.T, c *cluster, l *leader) {

@@ -65,11 +65,13 @@ type cluster struct {
 	killAfter     time.Duration   // How long a client has let instances drain; 0: it has ended none.
 	late          time.Duration   // How long after a purge the job is still listed.
 	purged        map[string]listed
-	unloaded      error         // Why no service can be read; nil: each can.
-	loads         int           // How often that was tried.
-	plans         int           // How often Nomad was asked for a plan.
-	planning      chan struct{} // Nil, or closed when plans are answered.
-	planErr       error         // Why none can be made; nil: they can.
+	unloaded      error           // Why no service can be read; nil: each can.
+	loads         int             // How often that was tried.
+	plans         int             // How often Nomad was asked for a plan.
+	planning      chan struct{}   // Nil, or closed when plans are answered.
+	planErr       error           // Why none can be made; nil: they can.
+	planless      bool            // Nomad plans nothing, as for a workload's identity.
+	idle          map[uint64]bool // The indexes of registrations that changed nothing.
 }
 
 type job struct {
@@ -91,7 +93,7 @@ type listed struct {
 
 func newCluster() *cluster {
 	return &cluster{
-		jobs: map[string]*job{}, cantRun: map[string]string{}, load: map[string]float64{}, quiet: map[string]time.Time{},
+		jobs: map[string]*job{}, idle: map[uint64]bool{}, cantRun: map[string]string{}, load: map[string]float64{}, quiet: map[string]time.Time{},
 		stored: map[string]wadi.Stored{}, purged: map[string]listed{}, layers: map[string]wadi.Route{}, changed: make(chan struct{}),
 		backlog: backlog.New(),
 	}
@@ -181,7 +183,19 @@ func (c *cluster) Register(_ context.Context, body json.RawMessage, count int, i
 		return 0, err
 	}
 	c.registers++
-	return c.set(id, string(body), count), nil
+	j := c.jobs[id]
+	same := j != nil && !j.Stopped && j.body == string(body) && j.Count == count
+	index = c.set(id, string(body), count)
+	if same {
+		c.idle[index] = true
+	}
+	return index, nil
+}
+
+func (c *cluster) Edited(_ context.Context, _, _ string, index uint64) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.idle[index], nil
 }
 
 func (c *cluster) Drifted(ctx context.Context, body json.RawMessage, count int) (bool, error) {
@@ -194,7 +208,7 @@ func (c *cluster) Drifted(ctx context.Context, body json.RawMessage, count int) 
 	if err := json.Unmarshal(body, &id); err != nil {
 		return false, err
 	}
-	return c.jobs[id].body != string(body) || c.jobs[id].Count != count, nil
+	return c.planless || c.jobs[id].body != string(body) || c.jobs[id].Count != count, nil
 }
 
 func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time.Time, bool, error) {

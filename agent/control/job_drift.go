@@ -18,8 +18,11 @@ const checksAtOnce = 4
 
 // DriftPlanner compares jobs with what is stored.
 type DriftPlanner interface {
-	// Drifted asks Nomad's plan whether registering job with count would change it.
+	// Drifted asks Nomad's plan whether registering job with count would change it. Where
+	// Nomad plans nothing it is true: registering an unchanged job does no harm.
 	Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error)
+	// Edited reports whether the registration at index has changed the job.
+	Edited(ctx context.Context, namespace, id string, index uint64) (bool, error)
 }
 
 // driftChecks asks Nomad in the background whether jobs are still as they were stored. Each
@@ -192,6 +195,13 @@ func (c *Controller) undoDrift(ctx context.Context, s *service, a scheduler.Acti
 		return err
 	}
 	c.Owned.Add(a.Revision, index)
+	edited := index != a.Index // Nomad sometimes keeps the version of an unchanged job, and its index.
+	if edited {
+		edited, err = c.Plans.Edited(ctx, s.Service.Namespace, a.Revision, index)
+	}
+	if err == nil && !edited {
+		return nil // It was as it was stored.
+	}
 	c.Log.Warn("job put back", "revision", a.Revision, "reason", "it was edited in Nomad")
 	c.Events.Add(s.Service.Name, a.Revision, EventDriftCorrected,
 		"its job was edited in Nomad and is as it was submitted again; submit a new revision to change it")

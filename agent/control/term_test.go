@@ -105,6 +105,7 @@ func TestLeader_NextTermFindsWhatWasEdited(t *testing.T) {
 				c.mu.Lock()
 				j := c.jobs[id]
 				j.body, j.Index = "edited", index(j.Index)
+				c.index = max(c.index, j.Index)
 				c.mu.Unlock()
 				l, stop := lead(t, c)
 				defer stop()

@@ -173,6 +173,16 @@ func life(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	if p, err := c.PlanJob(t.Context(), "", live, true); err != nil || p.Changed {
 		t.Fatalf("an unchanged job: %+v %v", p.Diff, err)
 	}
+	again, err := c.RegisterAt(t.Context(), "", live, up)
+	if err != nil {
+		t.Fatalf("register an unchanged job: %v", err)
+	}
+	for index, want := range map[uint64]bool{up: true, again: false} {
+		if changed, err := c.Edited(t.Context(), "", "default", id, index); err != nil || changed != want {
+			t.Fatalf("edited at %d: %v (%v), want %v", index, changed, err, want)
+		}
+	}
+	up = again
 	edited := json.RawMessage(strings.Replace(string(live), "1000", "2000", 1))
 	if p, err := c.PlanJob(t.Context(), "", edited, true); err != nil || !p.Changed {
 		t.Fatalf("an edited job: %+v %v", p.Diff, err)

@@ -231,6 +231,15 @@ func TestPlan(t *testing.T) {
 			}
 		})
 	}
+	// Nomad 1.11.3's answer, passed on by a client agent.
+	t.Run("a workload's identity", func(t *testing.T) {
+		for token, unknown := range map[string]bool{"of.a.workload": true, "5f1b6c1e-9999-4000-8000-000000000000": false} {
+			got, err := client(t, answer(500, "rpc error: acl token lookup failed: index error: UUID must be 36 characters")).PlanJob(t.Context(), token, job, true)
+			if got.Unknown != unknown || (err == nil) != unknown {
+				t.Errorf("%s: got %+v, %v", token, got, err)
+			}
+		}
+	})
 	t.Run("invalid", func(t *testing.T) {
 		_, err := client(t, answer(500, "1 error occurred:\n\t* Missing job task groups")).PlanJob(t.Context(), "t", job, true)
 		var ie *nomad.InvalidError
@@ -238,6 +247,19 @@ func TestPlan(t *testing.T) {
 			t.Fatalf("got %v, want an InvalidError", err)
 		}
 	})
+}
+
+// Between two versions of a job that differ only in what Nomad fills in, nothing was edited.
+func TestEdited(t *testing.T) {
+	const versions = `{"Versions":[{"JobModifyIndex":9},{"JobModifyIndex":7},{"JobModifyIndex":5}],"Diffs":[
+		{"Type":"Edited","TaskGroups":[{"Name":"instance","Type":"Edited","Fields":[{"Name":"Count","Type":"Edited","Old":"0","New":"1"}]}]},
+		{"Type":"Edited","TaskGroups":[{"Name":"instance","Type":"Edited","Objects":[{"Name":"Scaling","Type":"Edited"}]}]}]}`
+	for index, want := range map[uint64]bool{9: true, 7: false, 5: true, 4: false} {
+		got, err := client(t, answer(200, versions)).Edited(t.Context(), "t", "default", "hello-00001", index)
+		if err != nil || got != want {
+			t.Errorf("at %d: got %v, %v, want %v", index, got, err, want)
+		}
+	}
 }
 
 func TestRights(t *testing.T) {

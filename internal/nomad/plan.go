@@ -18,12 +18,17 @@ type Plan struct {
 	Warnings       string
 	Diff           *api.JobDiff // Nil without a diff.
 
+	// Unknown: Nomad validated the job and judged the right to submit it, and then planned
+	// nothing, as the token is a workload's identity. Everything else is empty.
+	Unknown bool
+
 	// FailedPlacements is why instances could not be placed; empty if all could.
 	FailedPlacements string
 }
 
 // PlanJob asks Nomad what a registration of job would do. Nomad validates the job (the
-// error is an *InvalidError if it is wrong), and requires the right to submit it.
+// error is an *InvalidError if it is wrong), and requires the right to submit it. For a
+// workload's identity the plan is Unknown.
 func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage, diff bool) (Plan, error) {
 	id, namespace, err := identity(job)
 	if err != nil {
@@ -35,7 +40,9 @@ func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage,
 	}{job, diff}
 	var out api.JobPlanResponse
 	path := "/v1/job/" + url.PathEscape(id) + "/plan"
-	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, token, namespace)); err != nil {
+	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, token, namespace)); plansNoIdentity(token, err) {
+		return Plan{Unknown: true}, nil
+	} else if err != nil {
 		return Plan{}, fmt.Errorf("plan job %s: %w", id, invalid(err))
 	}
 	return Plan{
@@ -45,6 +52,34 @@ func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage,
 		Diff:             out.Diff,
 		FailedPlacements: placementReason(out.FailedTGAllocs),
 	}, nil
+}
+
+// plansNoIdentity reports whether Nomad failed to plan because the token is a workload's
+// identity. Nomad (seen in 1.11.3) judges its rights, and then looks it up among the stored
+// tokens, for the policies of its Enterprise version.
+func plansNoIdentity(token string, err error) bool {
+	_, body, ok := response(err)
+	return ok && !isSecret(token) && hasAny(body, "acl token lookup failed")
+}
+
+// Edited reports whether the registration that a job was given at index changed it. It is
+// for jobs of which there was no plan: Nomad counts a job with a scaling block as changed
+// whenever it is registered.
+func (c *Client) Edited(ctx context.Context, token, namespace, id string, index uint64) (bool, error) {
+	var out struct {
+		Versions []struct{ JobModifyIndex uint64 } // Newest first.
+		Diffs    []*api.JobDiff                    // Each version's to the next of the list.
+	}
+	path := "/v1/job/" + url.PathEscape(id) + "/versions?diffs=true"
+	if _, err := c.api.Raw().Query(path, &out, c.query(ctx, token, namespace)); err != nil {
+		return false, fmt.Errorf("read versions of job %s: %w", id, translate(err))
+	}
+	for i, v := range out.Versions {
+		if v.JobModifyIndex == index {
+			return i >= len(out.Diffs) || out.Diffs[i] == nil || jobDiffers(out.Diffs[i]), nil
+		}
+	}
+	return false, nil // There is no version of it: Nomad kept the one before.
 }
 
 // Nomad calls a job edited when only settings that it filled in itself differ: the scaling
