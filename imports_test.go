@@ -98,6 +98,7 @@ var arrows = map[string][]string{
 	"test/docker":                   anything,
 	"test/docker/pause":             {},
 	"bench":                         anything,
+	"internal/apitls/certtest":      {"internal/apitls"},
 	"internal/consul/consultest":    anything,
 	"internal/nomad/logtest":        anything,
 	"internal/nomad/nomadtest":      anything,

@@ -34,7 +34,9 @@ type Config struct {
 	Token       string // Nomad token.
 	ConsulToken string
 
-	HTTPClient *http.Client // nil: one without a time limit, as streams need it.
+	TLS TLS // For an address with https.
+
+	HTTPClient *http.Client // nil: one without a time limit, as streams need it. TLS is of no use with it.
 }
 
 // Client calls one agent. It may be used concurrently.
@@ -64,8 +66,13 @@ func New(c Config) (*Client, error) {
 	base.Path = strings.TrimRight(base.Path, "/")
 	client := &Client{base: base, token: c.Token, consulToken: c.ConsulToken, http: c.HTTPClient}
 	if client.http == nil {
+		secure, err := c.TLS.config()
+		if err != nil {
+			return nil, err
+		}
 		client.http = &http.Client{
 			Transport: &http.Transport{
+				TLSClientConfig:     secure,
 				Proxy:               http.ProxyFromEnvironment,
 				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 				TLSHandshakeTimeout: 5 * time.Second,
@@ -138,6 +145,9 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if why := c.misconfigured(err); why != "" {
+			return nil, fmt.Errorf("reach the agent at %s: %w: %s", c.base, cause(err), why)
+		}
 		return nil, fmt.Errorf("reach the agent at %s: %w: %w", c.base, wadi.ErrUnavailable, cause(err))
 	}
 	if resp.StatusCode >= 300 {
@@ -164,6 +174,9 @@ func readError(resp *http.Response) error {
 		Health // Of an agent that is not well.
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if strings.HasPrefix(string(raw), "Client sent an HTTP request to an HTTPS server") { // As Go's server says it.
+		e.Message = "this agent's API speaks HTTPS: call it with https:// in its address"
+	}
 	if err != nil || json.Unmarshal(raw, &body) != nil {
 		return e
 	}

@@ -38,6 +38,7 @@ type call struct {
 	json bool
 
 	address, token, consulToken string
+	tls                         api.TLS
 }
 
 // usageError is wrong usage of a command.
@@ -56,6 +57,10 @@ func (cmd command) flagSet(c *call) *flag.FlagSet {
 		// Tokens from the environment are no defaults, as help shows those.
 		fs.StringVar(&c.token, "token", "", "Nomad `token` (NOMAD_TOKEN)")
 		fs.StringVar(&c.consulToken, "consul-token", "", "Consul `token` (CONSUL_HTTP_TOKEN)")
+		fs.StringVar(&c.tls.CAFile, "ca-cert", c.setting("WADI_CACERT", ""), "`file` with the authorities of agents' certificates (WADI_CACERT); none: the system's")
+		fs.StringVar(&c.tls.CertFile, "client-cert", c.setting("WADI_CLIENT_CERT", ""), "`file` with a certificate for agents that ask for one (WADI_CLIENT_CERT)")
+		fs.StringVar(&c.tls.KeyFile, "client-key", c.setting("WADI_CLIENT_KEY", ""), "`file` with its key (WADI_CLIENT_KEY)")
+		fs.StringVar(&c.tls.ServerName, "tls-server-name", c.setting("WADI_TLS_SERVER_NAME", ""), "`name` in the agent's certificate (WADI_TLS_SERVER_NAME); none: the host of the address")
 		fs.BoolVar(&c.json, "json", false, "print JSON")
 	}
 	if cmd.flags != nil {
@@ -132,7 +137,7 @@ func (cmd command) checkArgs(args []string) error {
 
 // client is a client of the agent that the flags name.
 func (c *call) client() (*api.Client, error) {
-	client, err := api.New(api.Config{Address: c.address, Token: c.token, ConsulToken: c.consulToken})
+	client, err := api.New(api.Config{Address: c.address, Token: c.token, ConsulToken: c.consulToken, TLS: c.tls})
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -86,6 +86,9 @@ func (c *call) checkDev(file string, paths []string, f config.Flags, addrs devAd
 		_, err := c.loadConfig(paths, f) // Prints them.
 		return err
 	}
+	if cfg.HTTP.TLS.Enabled() {
+		return usagef("http.tls does not go with -dev, whose API is for this machine alone")
+	}
 	return c.checkListeners(cfg, addrs)
 }
 

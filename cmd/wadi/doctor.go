@@ -109,6 +109,9 @@ func checkAgent(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case errors.Is(err, wadi.ErrForbidden):
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "agent", What: err.Error(),
+			Remedy: "set a Nomad token with -token or NOMAD_TOKEN, or ask on the agent's machine"}}, errStopChecks
 	case err != nil:
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "agent", What: err.Error(),
 			Remedy: "start one with \"wadi agent\", or name another address with -address or WADI_ADDR"}}, errStopChecks

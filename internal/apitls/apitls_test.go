@@ -2,16 +2,10 @@ package apitls_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,57 +16,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi/internal/apitls"
+	"github.com/wadi-run/wadi/internal/apitls/certtest"
 )
-
-// authority signs the certificates of a test.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  string
-}
-
-func newAuthority(t *testing.T) authority {
-	t.Helper()
-	key := newKey(t)
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der := must(x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key))(t)
-	return authority{must(x509.ParseCertificate(der))(t), key, asPEM("CERTIFICATE", der)}
-}
-
-// files writes a certificate for names and addresses, and returns all files.
-func (a authority) files(t *testing.T, dir string, serial int64, names ...string) apitls.Files {
-	t.Helper()
-	key := newKey(t)
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
-		} else {
-			tmpl.DNSNames = append(tmpl.DNSNames, n)
-		}
-	}
-	der := must(x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key))(t)
-	f := apitls.Files{Cert: filepath.Join(dir, "api.pem"), Key: filepath.Join(dir, "api.key"), CA: filepath.Join(dir, "ca.pem")}
-	put(t, f.Cert, asPEM("CERTIFICATE", der))
-	put(t, f.Key, asPEM("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(key))(t)))
-	put(t, f.CA, a.pem)
-	return f
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
-}
-
-func asPEM(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
 
 func put(t *testing.T, path, text string) {
 	t.Helper()
@@ -131,10 +76,10 @@ func shake(t *testing.T, server, client *tls.Config) (tls.ConnectionState, error
 // Agents know each other by the address at which they reach each other, or by a name that
 // their certificates share, and by nothing else.
 func TestClientConfig(t *testing.T) {
-	ours, foreign := newAuthority(t), newAuthority(t)
+	ours, foreign := certtest.NewAuthority(t), certtest.NewAuthority(t)
 	for _, tt := range []struct {
 		name   string
-		issuer authority
+		issuer certtest.Authority
 		peer   []string
 		own    []string
 		host   string
@@ -149,8 +94,8 @@ func TestClientConfig(t *testing.T) {
 		{"another authority", foreign, []string{"wadi.example.com", "10.0.0.2"}, []string{"wadi.example.com"}, "10.0.0.2", "unknown authority"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := load(t, tt.issuer.files(t, t.TempDir(), 2, tt.peer...))
-			client := load(t, ours.files(t, t.TempDir(), 3, tt.own...))
+			server := load(t, tt.issuer.Files(t, t.TempDir(), 2, tt.peer...))
+			client := load(t, ours.Files(t, t.TempDir(), 3, tt.own...))
 			_, err := shake(t, server.ServerConfig(), client.ClientConfig(tt.host))
 			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("got %v, want %q", err, tt.err)
@@ -161,16 +106,16 @@ func TestClientConfig(t *testing.T) {
 
 // With verify_client only certificates of the authority open a connection.
 func TestVerifyClient(t *testing.T) {
-	ours, foreign := newAuthority(t), newAuthority(t)
-	f := ours.files(t, t.TempDir(), 2, "wadi.example.com")
+	ours, foreign := certtest.NewAuthority(t), certtest.NewAuthority(t)
+	f := ours.Files(t, t.TempDir(), 2, "wadi.example.com")
 	f.VerifyClient = true
 	server := load(t, f)
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(ours.pem))
-	as := func(a *authority) *tls.Config {
+	roots.AppendCertsFromPEM([]byte(ours.PEM))
+	as := func(a *certtest.Authority) *tls.Config {
 		c := &tls.Config{RootCAs: roots, ServerName: "wadi.example.com"}
 		if a != nil {
-			files := a.files(t, t.TempDir(), 7, "someone.example.com")
+			files := a.Files(t, t.TempDir(), 7, "someone.example.com")
 			pair := must(tls.LoadX509KeyPair(files.Cert, files.Key))(t)
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 		}
@@ -191,7 +136,7 @@ func TestVerifyClient(t *testing.T) {
 		t.Errorf("another agent: %v", err)
 	}
 	// The authority is replaced: a session of before is not worth more than its certificate.
-	put(t, f.CA, foreign.pem)
+	put(t, f.CA, foreign.PEM)
 	server.Refresh()
 	if _, err := shake(t, server.ServerConfig(), known); err == nil {
 		t.Error("a client of the former authority is accepted")
@@ -201,8 +146,8 @@ func TestVerifyClient(t *testing.T) {
 // New files are served at once, and bad ones never: neither a half of a pair nor a damaged
 // file takes the place of what is in force.
 func TestRefresh(t *testing.T) {
-	ca, dir := newAuthority(t), t.TempDir()
-	f := ca.files(t, dir, 2, "wadi.example.com")
+	ca, dir := certtest.NewAuthority(t), t.TempDir()
+	f := ca.Files(t, dir, 2, "wadi.example.com")
 	var log bytes.Buffer
 	s := must(apitls.Load(f, hclog.New(&hclog.LoggerOptions{Output: &log})))(t)
 	config := s.ServerConfig()
@@ -214,7 +159,7 @@ func TestRefresh(t *testing.T) {
 		}
 		return state.PeerCertificates[0].SerialNumber.Int64()
 	}
-	next := ca.files(t, t.TempDir(), 3, "wadi.example.com")
+	next := ca.Files(t, t.TempDir(), 3, "wadi.example.com")
 	cert, key := string(must(os.ReadFile(next.Cert))(t)), string(must(os.ReadFile(next.Key))(t))
 	put(t, f.Cert, cert) // Without its key yet.
 	s.Refresh()
@@ -256,9 +201,9 @@ func TestRefresh(t *testing.T) {
 
 // A change of the files' names is whole or none.
 func TestChange(t *testing.T) {
-	ca := newAuthority(t)
-	s := load(t, ca.files(t, t.TempDir(), 2, "one.example.com"))
-	next := ca.files(t, t.TempDir(), 3, "two.example.com")
+	ca := certtest.NewAuthority(t)
+	s := load(t, ca.Files(t, t.TempDir(), 2, "one.example.com"))
+	next := ca.Files(t, t.TempDir(), 3, "two.example.com")
 	bad := next
 	bad.Key = filepath.Join(t.TempDir(), "missing.key")
 	if err := s.Change(bad); err == nil || !strings.Contains(err.Error(), "missing.key: no such file") {
@@ -273,10 +218,10 @@ func TestChange(t *testing.T) {
 }
 
 func TestLoad_Errors(t *testing.T) {
-	ca, dir := newAuthority(t), t.TempDir()
-	good := ca.files(t, dir, 2, "wadi.example.com")
-	other := ca.files(t, t.TempDir(), 3, "wadi.example.com")
-	nameless := ca.files(t, t.TempDir(), 4)
+	ca, dir := certtest.NewAuthority(t), t.TempDir()
+	good := ca.Files(t, dir, 2, "wadi.example.com")
+	other := ca.Files(t, t.TempDir(), 3, "wadi.example.com")
+	nameless := ca.Files(t, t.TempDir(), 4)
 	for name, tt := range map[string]struct {
 		change func(*apitls.Files)
 		want   string

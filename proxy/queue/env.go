@@ -20,8 +20,8 @@ import (
 
 // ParseEnv reads the configuration from an environment such as [os.Environ] returns. It
 // reports all errors at once, unknown names among them. It ignores names that don't begin
-// with WADI_, but for Nomad's of ports and of the task's memory, and WADI_ADDR and
-// WADI_VAR_*, which belong to the command line. An empty value counts as absent.
+// with WADI_, but for Nomad's of ports and of the task's memory, and those that belong to
+// the command line. An empty value counts as absent.
 func ParseEnv(environ []string) (Config, []error) {
 	e := &env{values: map[string]string{}}
 	var upstreams, mapped []uint16
@@ -38,7 +38,7 @@ func ParseEnv(environ []string) (Config, []error) {
 		if name == memoryName {
 			e.memory, _ = strconv.Atoi(value) // 0: not known.
 		}
-		if strings.HasPrefix(name, "WADI_") && name != "WADI_ADDR" && !strings.HasPrefix(name, "WADI_VAR_") {
+		if strings.HasPrefix(name, "WADI_") && !ofCommandLine(name) {
 			e.values[name] = value
 		}
 	}
@@ -49,6 +49,16 @@ func ParseEnv(environ []string) (Config, []error) {
 	}
 	slices.SortFunc(e.errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return c, e.errs
+}
+
+// ofCommandLine reports whether a setting is the command line's. A task of raw_exec has
+// the whole environment of Nomad's agent, and so perhaps an operator's.
+func ofCommandLine(name string) bool {
+	switch name {
+	case "WADI_ADDR", "WADI_CACERT", "WADI_CLIENT_CERT", "WADI_CLIENT_KEY", "WADI_TLS_SERVER_NAME":
+		return true
+	}
+	return strings.HasPrefix(name, "WADI_VAR_")
 }
 
 // config converts every known name and takes it out of the values.

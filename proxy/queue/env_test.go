@@ -34,6 +34,7 @@ func defaults() queue.Config {
 
 func TestParseEnv_Defaults(t *testing.T) {
 	got, errs := queue.ParseEnv(required("PATH=/bin", "NOMAD_ALLOC_ID=x", "WADI_ADDR=http://a",
+		"WADI_CACERT=/ca.pem", "WADI_CLIENT_CERT=/a.pem", "WADI_CLIENT_KEY=/a.key", "WADI_TLS_SERVER_NAME=a",
 		"WADI_VAR_image=nginx", "WADI_QUIET=", "WADI_INSTANCE="))
 	if len(errs) > 0 {
 		t.Fatal(errs)
