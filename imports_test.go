@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"jobspecs":                      {"", "calendar"},
 	"jobspecs/convert":              {"", "jobspecs"},
 	"jobspecs/plainjob":             {""},
+	"jobspecs/system":               {},
 	"scheduler":                     {"", "calendar"},
 	"scheduler/replay":              {"", "scheduler"},
 	"scheduler/simulate":            {"", "calendar", "scheduler"},

@@ -1,0 +1,76 @@
+# Puts wadi and queue-proxy into a folder of each node, from the release archive: instances
+# run queue-proxy from there, and so do agents, unless they fetch the archive themselves.
+# Run it again with the next release; nodes that join later run it by themselves.
+#
+#   nomad job run -var release=URL wadi-node.nomad.hcl
+
+variable "release" {
+  description = "URL of the release archive."
+  type        = string
+}
+
+variable "checksum" {
+  description = "Of the archive, such as sha256:…, from the release's checksums file. Empty: it is not checked."
+  type        = string
+  default     = ""
+}
+
+variable "bin" {
+  description = "The folder on the nodes."
+  type        = string
+  default     = "/opt/wadi/bin"
+}
+
+variable "namespace" {
+  description = "Nomad's namespace of this job."
+  type        = string
+  default     = "default"
+}
+
+variable "datacenters" {
+  description = "Nomad's datacenters."
+  type        = list(string)
+  default     = ["*"]
+}
+
+variable "node_pool" {
+  description = "Nomad's node pool: that of the services' nodes."
+  type        = string
+  default     = "default"
+}
+
+job "wadi-node" {
+  type        = "sysbatch"
+  namespace   = var.namespace
+  datacenters = var.datacenters
+  node_pool   = var.node_pool
+
+  group "install" {
+    task "install" {
+      driver = "raw_exec"
+
+      artifact {
+        source      = var.checksum == "" ? var.release : "${var.release}?checksum=${var.checksum}"
+        destination = "local/release"
+      }
+
+      # A file is replaced by a rename: running programs keep theirs.
+      config {
+        command = "/bin/sh"
+        args = ["-ec", <<-EOT
+          mkdir -p "$0"
+          for program in wadi queue-proxy; do
+            install -m 755 "local/release/$program" "$0/.$program.new"
+            mv -f "$0/.$program.new" "$0/$program"
+          done
+        EOT
+        , var.bin]
+      }
+
+      resources {
+        cpu    = 50
+        memory = 64
+      }
+    }
+  }
+}
