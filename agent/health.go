@@ -54,7 +54,11 @@ func (h *health) findings() []wadi.Finding {
 }
 
 // openDoctor makes what examines this agent.
-func (a *Agent) openDoctor(context.Context) error {
+func (a *Agent) openDoctor(ctx context.Context) error {
+	cluster, err := a.openCluster(ctx)
+	if err != nil {
+		return err
+	}
 	a.health = &health{a.startup, a.members, a.drainer, a.leadership, a.watcher}
 	a.doctor = &doctor.Doctor{
 		Name: a.cfg.Name, Version: a.deps.Version, GatewayDomain: a.cfg.Gateway.Domain, Prefix: a.cfg.Consul.Prefix,
@@ -62,6 +66,7 @@ func (a *Agent) openDoctor(context.Context) error {
 		Consul: a.consul, Nomad: a.nomad, Store: a.store, Members: a.members, Log: a.log,
 		Routes:     a.routing.all,
 		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.health.findings,
+		CertFiles: a.certFiles, Leaves: a.mesh.LeafExpiry, Cluster: cluster,
 	}
 	if a.front.certs != nil {
 		a.doctor.Certificates = a.front.certs.List

@@ -43,10 +43,14 @@ func (d *Doctor) Reports(ctx context.Context, token string) []wadi.AgentReport {
 			all = append(all, r)
 		})
 	}
+	var cluster []wadi.Finding
+	if d.Cluster != nil {
+		wg.Go(func() { cluster = d.Cluster.findings(ctx) })
+	}
 	own := d.Report(ctx)
 	wg.Wait()
 	all[0] = own
-	all[0].Findings = append(slices.Clip(own.Findings), lostAgents(all, time.Now())...)
+	all[0].Findings = slices.Concat(own.Findings, cluster, lostAgents(all, time.Now()))
 	slices.SortFunc(all[1:], func(a, b wadi.AgentReport) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }

@@ -37,8 +37,8 @@ const (
 	aboutNomad  = "Nomad"
 )
 
-// Doctor examines one agent. Set all fields before the first call; Certificates alone may
-// be nil. It is safe for concurrent use.
+// Doctor examines one agent. Set all fields before the first call; those that may be nil
+// say so. It is safe for concurrent use.
 type Doctor struct {
 	Name, Version string // Of the agent.
 	GatewayDomain string
@@ -59,9 +59,16 @@ type Doctor struct {
 	Problems     func() []wadi.Finding             // What keeps the agent from being healthy.
 	Certificates func() []gateway.Certificate      // Of the gateway; nil: it speaks no TLS.
 
-	// Ask reads a path of another agent's API for agents. It
-	// fails with ErrNoWay where the token would be in danger.
+	// Ask reads a path of another agent's API for agents. It fails with ErrNoWay where the token would be in danger.
 	Ask func(ctx context.Context, a consul.Instance, path, token string) (*http.Response, error)
+
+	// CertFiles are the files of certificates that the agent reads besides; nil: none.
+	CertFiles func() []CertFile
+	// Leaves is when the agent's certificates of the mesh expire, and for how long they are
+	// good in all; nil: there is no mesh.
+	Leaves func() (end time.Time, lifetime time.Duration)
+
+	Cluster *Cluster // Nil: it is not examined.
 
 	mu   sync.Mutex
 	at   time.Time
@@ -100,6 +107,7 @@ func (d *Doctor) checks() []func(context.Context) []wadi.Finding {
 	return []func(context.Context) []wadi.Finding{
 		known(d.checkSelf), d.checkConsul, d.checkConsulRights, known(d.checkStored), d.checkNomad, d.checkNomadRights,
 		d.checkNomadVersion, known(d.checkIntentions), known(d.checkCertificates),
+		known(d.checkCertFiles), known(d.checkLeaves),
 	}
 }
 

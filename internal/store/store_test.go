@@ -65,6 +65,7 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"deposed leader":        testDeposed,
 		"delete":                testDelete,
 		"forget leftovers":      testForgetLeftovers,
+		"stray":                 testStray,
 		"override":              testOverride,
 		"watch":                 testWatch,
 		"watch routes":          testWatchRoutes,

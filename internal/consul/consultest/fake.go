@@ -172,6 +172,10 @@ func (f *Fake) lock(w http.ResponseWriter, r *http.Request) {
 func (f *Fake) get(w http.ResponseWriter, r *http.Request) {
 	key, q := r.PathValue("key"), r.URL.Query()
 	_, recurse := q["recurse"]
+	if _, names := q["keys"]; names {
+		f.names(w, key)
+		return
+	}
 	index, _ := strconv.ParseUint(q.Get("index"), 10, 64)
 	wait, _ := time.ParseDuration(q.Get("wait"))
 	deadline := time.NewTimer(wait)
@@ -211,6 +215,17 @@ func (f *Fake) read(key string, recurse bool) (out []pair, last uint64, denied b
 	}
 	slices.SortFunc(out, func(a, b pair) int { return strings.Compare(a.Key, b.Key) })
 	return out, f.index, denied, f.changed
+}
+
+// names answers with the keys below a prefix alone.
+func (f *Fake) names(w http.ResponseWriter, prefix string) {
+	pairs, last, _, _ := f.read(prefix, true)
+	all := []string{}
+	for _, p := range pairs {
+		all = append(all, p.Key)
+	}
+	w.Header().Set("X-Consul-Index", strconv.FormatUint(last, 10))
+	_ = json.NewEncoder(w).Encode(all) // It fails only if the client is gone.
 }
 
 func (f *Fake) isDenied(key string) bool { return f.denied != "" && strings.HasPrefix(key, f.denied) }

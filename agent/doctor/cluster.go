@@ -1,0 +1,77 @@
+package doctor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/survey"
+)
+
+const (
+	clusterTimeout = 8 * time.Second  // Of all questions about the cluster together.
+	clusterAge     = 10 * time.Second // For which the answers are served again.
+)
+
+// Cluster examines what all agents share: Nomad's nodes, the mesh, clocks, and what belongs
+// to no service. One agent does it for all, when a caller of its API asks. Set all fields
+// before the first call.
+type Cluster struct {
+	Nomad, Consul survey.Reader
+	Needs         func() Needs
+
+	// Stray finds what Wadi wrote and no service has.
+	Stray func(ctx context.Context) ([]Stray, error)
+	Log   hclog.Logger
+
+	mu     sync.Mutex
+	at     time.Time
+	last   []wadi.Finding
+	logged map[Kind][]string // Names of stray things, as they were logged last.
+}
+
+// findings examines the cluster, or returns what was found just before.
+func (c *Cluster) findings(ctx context.Context) []wadi.Finding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) < clusterAge {
+		return c.last
+	}
+	// The findings are for all callers, so they outlive the one that is here first.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clusterTimeout)
+	defer cancel()
+	if c.logged == nil {
+		c.logged = map[Kind][]string{}
+	}
+	c.last = c.examine(ctx)
+	c.at = time.Now()
+	return c.last
+}
+
+func (c *Cluster) examine(ctx context.Context) []wadi.Finding {
+	var ofNomad, ofConsul, stray []wadi.Finding
+	needs := c.Needs()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		n, err := survey.AskNomad(ctx, c.Nomad)
+		if err != nil {
+			return // The agent's own report has it.
+		}
+		clocks := survey.NodeClocks(ctx, c.Nomad, n.Nodes.Value.Ready)
+		ofNomad = append(aboutNodes(n.Nodes, needs), aboutNomadClients(n)...)
+		ofNomad = append(ofNomad, aboutKillTimeout(n.Agent, needs)...)
+		ofNomad = append(ofNomad, aboutClock(aboutNomad, n.Clock)...)
+		ofNomad = append(ofNomad, aboutNodeClocks(clocks)...)
+	})
+	wg.Go(func() {
+		if s, err := survey.AskConsul(ctx, c.Consul); err == nil {
+			ofConsul = append(aboutMesh(s, needs, time.Now()), aboutClock(aboutConsul, s.Clock)...)
+		}
+	})
+	wg.Go(func() { stray = c.checkStray(ctx) })
+	wg.Wait()
+	return append(append(ofNomad, ofConsul...), stray...)
+}

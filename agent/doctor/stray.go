@@ -1,0 +1,99 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Stray is something that Wadi wrote and that no service has. Its name is for the log.
+type Stray struct {
+	Kind Kind
+	Name string // A key, a config entry, or a job with its namespace.
+}
+
+// Kind is the kind of a stray thing.
+type Kind string
+
+// The kinds of stray things.
+const (
+	StrayKey   Kind = "key"
+	StrayEntry Kind = "config entry"
+	StrayJob   Kind = "job" // Of this installation.
+	OtherJob   Kind = "job of another installation"
+)
+
+const (
+	// strayAgain is the time between the two looks that a stray thing must be in: a
+	// submission, or a deletion, may be half done.
+	strayAgain = 2 * time.Second
+	maxLogged  = 100 // Names in a line of the log.
+)
+
+// strayText says what a kind means, and what to do.
+type strayText struct {
+	kind            Kind
+	one, many, what string
+	remedy          string
+}
+
+func strayTexts() []strayText {
+	return []strayText{
+		{StrayKey, "key", "keys", "below the prefix in Consul that no service has", "look at them, and delete them: consul kv delete KEY"},
+		{StrayEntry, "config entry", "config entries", "in Consul that Wadi wrote, for no service that there is", "delete them: consul config delete -kind KIND -name NAME"},
+		{StrayJob, "job", "jobs", "of this installation that no service has", "the leader stops them within minutes, and its log says why if it can't; else: nomad job stop -purge JOB"},
+		{OtherJob, "job", "jobs", "of another installation of Wadi: nothing here manages them", "if that one is gone, for instance with its Consul's data, stop them: nomad job stop -purge JOB; else leave them alone"},
+	}
+}
+
+// checkStray looks twice for what belongs to no service.
+func (c *Cluster) checkStray(ctx context.Context) []wadi.Finding {
+	first, err := c.Stray(ctx)
+	if err == nil && len(first) > 0 {
+		if wadi.Sleep(ctx, strayAgain) != nil {
+			return nil
+		}
+		var second []Stray
+		second, err = c.Stray(ctx)
+		first = slices.DeleteFunc(first, func(s Stray) bool { return !slices.Contains(second, s) })
+	}
+	if err != nil {
+		return nil // What can't be read has findings of its own.
+	}
+	c.logStray(first)
+	return aboutStray(first)
+}
+
+// logStray logs the names, once until they change.
+func (c *Cluster) logStray(all []Stray) {
+	for _, t := range strayTexts() {
+		names := namesOf(all, t.kind)
+		if len(names) > 0 && !slices.Equal(c.logged[t.kind], names) {
+			c.Log.Warn("left behind: no service has them", "kind", string(t.kind), "count", len(names), "names", names[:min(len(names), maxLogged)])
+		}
+		c.logged[t.kind] = names
+	}
+}
+
+func aboutStray(all []Stray) (out []wadi.Finding) {
+	for _, t := range strayTexts() {
+		if count := len(namesOf(all, t.kind)); count > 0 {
+			out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: "left behind", Remedy: t.remedy,
+				What: fmt.Sprintf("%d %s %s; the agent's log names them", count, wadi.Plural(count, t.one, t.many), t.what)})
+		}
+	}
+	return out
+}
+
+func namesOf(all []Stray, kind Kind) (out []string) {
+	for _, s := range all {
+		if s.Kind == kind {
+			out = append(out, s.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
