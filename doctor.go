@@ -24,6 +24,7 @@ type Finding struct {
 type AgentReport struct {
 	Name     string    `json:"name"`
 	Version  string    `json:"version,omitempty"`
+	At       time.Time `json:"at,omitzero"` // When it was made, by the agent's clock.
 	Findings []Finding `json:"findings"`
 
 	GatewayDomain string `json:"gateway_domain,omitempty"` // Parent domain of the services' names at its gateway.

@@ -81,6 +81,7 @@ func (a *Agent) certFiles() (out []doctor.CertFile) {
 	for _, f := range []doctor.CertFile{
 		{Setting: "nomad.ca_file", Path: a.cfg.Nomad.TLS.CAFile}, {Setting: "nomad.cert_file", Path: a.cfg.Nomad.TLS.CertFile},
 		{Setting: "consul.ca_file", Path: a.cfg.Consul.TLS.CAFile}, {Setting: "consul.cert_file", Path: a.cfg.Consul.TLS.CertFile},
+		{Setting: "http.tls.ca_file", Path: a.cfg.HTTP.TLS.CAFile}, {Setting: "http.tls.cert_file", Path: a.cfg.HTTP.TLS.CertFile},
 	} {
 		if f.Path != "" {
 			out = append(out, f)

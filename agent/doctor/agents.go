@@ -58,11 +58,13 @@ func (d *Doctor) Reports(ctx context.Context, token string) []wadi.AgentReport {
 // reportOf asks another agent. That it can't be asked is a finding.
 func (d *Doctor) reportOf(ctx context.Context, a consul.Instance, token string) wadi.AgentReport {
 	name := consul.AgentName(a.ID)
+	began := time.Now()
 	r, err := d.askReport(ctx, a, token)
 	if err == nil && r.Name != name { // The loopback address of another machine is this machine's.
 		err = fmt.Errorf("where it should be answers %s", r.Name)
 	}
 	if err == nil {
+		r.Findings = append(r.Findings, aboutAgentClock(r.At, began, time.Now())...)
 		return r
 	}
 	found := wadi.Finding{

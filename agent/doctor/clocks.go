@@ -35,7 +35,16 @@ func aboutClock(whose string, o survey.Offset) []wadi.Finding {
 		way = "behind"
 	}
 	return []wadi.Finding{{Level: level, About: aboutClocks, Remedy: clocksRemedy,
-		What: fmt.Sprintf("that of %s is at least %s %s this agent's: %s", whose, max(by, -by).Round(time.Second), way, what)}}
+		What: fmt.Sprintf("that of %s is at least %s %s the asking agent's: %s", whose, max(by, -by).Round(time.Second), way, what)}}
+}
+
+// aboutAgentClock judges that of another agent, whose report was made at a moment by its
+// clock, and was read between two others. A report is served again for a while.
+func aboutAgentClock(at, began, ended time.Time) []wadi.Finding {
+	if at.IsZero() {
+		return nil // Of an older agent.
+	}
+	return aboutClock("this agent", survey.Offset{Low: at.Sub(ended), High: at.Add(reportAge).Sub(began), Known: true})
 }
 
 // aboutNodeClocks judges the clocks of nodes together.
@@ -54,6 +63,6 @@ func aboutNodeClocks(clocks map[string]survey.Offset) []wadi.Finding {
 		level = wadi.LevelFail
 	}
 	return []wadi.Finding{{Level: level, About: aboutClocks, Remedy: clocksRemedy + "; the first is node " + wrong[0],
-		What: fmt.Sprintf("those of %d of %d nodes differ from this agent's, by %s or more: certificates of the mesh are refused from a minute on",
+		What: fmt.Sprintf("those of %d of %d nodes differ from the asking agent's, by %s or more: certificates of the mesh are refused from a minute on",
 			len(wrong), len(clocks), worst.Round(time.Second))}}
 }

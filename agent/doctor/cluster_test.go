@@ -140,10 +140,14 @@ func TestAboutClocks(t *testing.T) {
 	at := func(low, high time.Duration) survey.Offset { return survey.Offset{Low: low, High: high, Known: true} }
 	expect(t, "near", aboutClock("Nomad", at(-5*time.Second, 6*time.Second)))
 	expect(t, "unknown", aboutClock("Nomad", survey.Offset{Low: time.Hour, High: time.Hour}))
-	expect(t, "ahead", aboutClock("Nomad", at(7*time.Second, 8*time.Second)), "warn clocks: that of Nomad is at least 7s ahead of this agent's: events")
-	expect(t, "behind", aboutClock("Consul", at(-3*time.Minute, -2*time.Minute)), "fail clocks: that of Consul is at least 2m0s behind this agent's: certificates")
+	expect(t, "ahead", aboutClock("Nomad", at(7*time.Second, 8*time.Second)), "warn clocks: that of Nomad is at least 7s ahead of the asking agent's: events")
+	expect(t, "behind", aboutClock("Consul", at(-3*time.Minute, -2*time.Minute)), "fail clocks: that of Consul is at least 2m0s behind the asking agent's: certificates")
+	now := time.Now()
+	expect(t, "a report of just before", aboutAgentClock(now.Add(-reportAge-4*time.Second), now, now.Add(time.Second)))
+	expect(t, "an older agent", aboutAgentClock(time.Time{}, now, now))
+	expect(t, "another agent", aboutAgentClock(now.Add(-time.Hour), now, now.Add(time.Second)), "fail clocks: that of this agent is at least 59m58s behind the asking agent's")
 	expect(t, "nodes", aboutNodeClocks(map[string]survey.Offset{"a": at(0, time.Second), "b": at(9*time.Second, 10*time.Second), "c": at(-20*time.Second, -19*time.Second)}),
-		"warn clocks: those of 2 of 3 nodes differ from this agent's, by 19s or more")
+		"warn clocks: those of 2 of 3 nodes differ from the asking agent's, by 19s or more")
 	expect(t, "good nodes", aboutNodeClocks(map[string]survey.Offset{"a": at(0, time.Second)}))
 }
 

@@ -92,8 +92,9 @@ func (d *Doctor) Report(ctx context.Context) wadi.AgentReport {
 		wg.Go(func() { found[i] = check(ctx) })
 	}
 	wg.Wait()
-	d.at, d.last = time.Now(), wadi.AgentReport{
-		Name: d.Name, Version: d.Version, GatewayDomain: d.GatewayDomain,
+	d.at = time.Now()
+	d.last = wadi.AgentReport{
+		Name: d.Name, Version: d.Version, At: d.at, GatewayDomain: d.GatewayDomain,
 		Findings: slices.Concat(found...), Lost: d.Members.Lost(time.Now()),
 	}
 	return d.last
