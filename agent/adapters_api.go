@@ -8,6 +8,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/network/mesh"
+	"github.com/wadi-run/wadi/agent/plan"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/nomad"
@@ -34,9 +35,17 @@ func (n apiNomad) ParseJob(ctx context.Context, token, namespace, jobHCL, variab
 	return job, ownText(err)
 }
 
-func (n apiNomad) PlanJob(ctx context.Context, token string, job json.RawMessage) (string, error) {
-	plan, err := n.Client.PlanJob(ctx, token, job, false)
-	return plan.Warnings, ownText(err)
+func (n apiNomad) PlanJob(ctx context.Context, token string, job json.RawMessage, count int, diff bool) (admission.JobPlan, error) {
+	job, err := nomad.WithCount(job, count)
+	if err != nil {
+		return admission.JobPlan{}, err
+	}
+	p, err := n.Client.PlanJob(ctx, token, job, diff)
+	return admission.JobPlan{Warnings: p.Warnings, Diff: p.Diff, Placed: p.Placed, Unplaced: p.FailedPlacements}, ownText(err)
+}
+
+func (n apiNomad) MayRegister(ctx context.Context, token string, job json.RawMessage) error {
+	return ownText(n.Client.MayRegister(ctx, token, job))
 }
 
 func (n apiNomad) RegisterAt(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error) {
@@ -64,6 +73,20 @@ func ownText(err error) error {
 		return invalid
 	}
 	return err
+}
+
+// entries are Consul's config entries as admission sees them.
+type entries struct{ *mesh.Layer }
+
+var _ admission.Entries = entries{}
+
+func (e entries) Preview(ctx context.Context, r wadi.Route) (plan.Entries, error) {
+	all, foreign, err := e.Layer.Preview(ctx, r)
+	out := plan.Entries{Foreign: foreign}
+	for _, p := range all {
+		out.All = append(out.All, plan.Entry(p))
+	}
+	return out, err
 }
 
 // catalog is Consul as admission sees it.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/internal/apitls"
@@ -89,7 +90,7 @@ func (a *Agent) newAPI(limiter *connlimit.Limiter, own *apitls.Source, peers *ch
 func (a *Agent) newAdmission() (*admission.Admission, error) {
 	c := a.cfg
 	return admission.New(admission.Config{
-		Store: a.store, Nomad: apiNomad{a.nomad}, Catalog: catalog{a.consul},
+		Store: a.store, Nomad: apiNomad{a.nomad}, Catalog: catalog{a.consul}, Entries: entries{&mesh.Layer{Entries: a.consul}},
 		Intentions: a.consul, AllowIntentions: c.Consul.AllowIntentions,
 		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{

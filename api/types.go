@@ -12,7 +12,8 @@ type File struct {
 	Source string `json:"source"`
 }
 
-// Submission is the body of PUT /v1/services and of POST /v1/services/validate.
+// Submission is the body of PUT /v1/services, and of POST /v1/services/validate and
+// /v1/services/plan.
 type Submission struct {
 	Files     []File            `json:"files"`
 	Variables map[string]string `json:"variables,omitempty"`

@@ -77,3 +77,18 @@ func isZero(v any) bool {
 	}
 	return false
 }
+
+// inPlace are the settings that belong to a service, not to a revision: [Hash] leaves them
+// out.
+var inPlace = []string{
+	"scale", "traffic", "retention", "meta", "domains", "visibility", "intentions", "queue.depth", "queue.timeout",
+}
+
+// InPlace reports whether a change of the setting makes no new revision. path is the
+// setting's name in HCL, for instance scale.max or queue.depth.
+func InPlace(path string) bool {
+	return slices.ContainsFunc(inPlace, func(p string) bool {
+		rest, ok := strings.CutPrefix(path, p)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == ' ')
+	})
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// planRoute is RouteOf, but keeps the current targets while the traffic may not move yet,
+// planRoute is [RouteOf], but keeps the current targets while the traffic may not move yet,
 // so callers do not notice a revision that does not become ready.
 func planRoute(d Desired, o Observed, want []wadi.RouteTarget, state map[string]wadi.RevisionState) wadi.Route {
 	if _, waits := waitsFor(want, state); waits && len(o.Route.Targets) > 0 {
@@ -16,6 +16,11 @@ func planRoute(d Desired, o Observed, want []wadi.RouteTarget, state map[string]
 		}
 	}
 	return routeTo(want, d.Service, d.Revisions, state)
+}
+
+// RouteOf is the route of a service whose revisions have these phases.
+func RouteOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
+	return routeTo(targetsOf(svc, latest, revs, state), svc, revs, state)
 }
 
 // waitsFor finds a target that can't take its traffic yet: a revision that is not ready,

@@ -19,11 +19,12 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// Config is what New needs. All fields but Now, Log and GatewayDomain are required.
+// Config is what New needs. All fields but Entries, Now, Log and GatewayDomain are required.
 type Config struct {
 	Store   Store
 	Nomad   Nomad
 	Catalog Catalog
+	Entries Entries // Nil: plans leave Consul's entries out.
 
 	Intentions      IntentionRights // Not needed with AllowIntentions.
 	AllowIntentions bool            // Callers that may submit a service may set its intentions.
@@ -85,7 +86,7 @@ type Request struct {
 // Submit admits and stores all services of the request, or none. A refusal is an
 // [*api.Error]; other errors wrap the root package's sentinels.
 func (a *Admission) Submit(ctx context.Context, r Request) (api.Submitted, error) {
-	adm, err := a.examine(ctx, r)
+	ctx, adm, err := a.examine(ctx, r)
 	if err != nil {
 		return api.Submitted{}, err
 	}
@@ -101,46 +102,43 @@ func (a *Admission) Submit(ctx context.Context, r Request) (api.Submitted, error
 
 // Validate does what Submit does, but registers and stores nothing.
 func (a *Admission) Validate(ctx context.Context, r Request) (api.Submitted, error) {
-	adm, err := a.examine(ctx, r)
+	_, adm, err := a.examine(ctx, r)
 	if err != nil {
 		return api.Submitted{}, err
 	}
 	return adm.response(), nil
 }
 
-// examine does the part of Submit that changes nothing.
-func (a *Admission) examine(ctx context.Context, r Request) (*admitted, error) {
+// examine does the part of Submit that changes nothing. The rest of the work uses the context
+// that it returns.
+func (a *Admission) examine(ctx context.Context, r Request) (context.Context, *admitted, error) {
 	adm := &admitted{permitted: map[string]bool{}}
 	files, options, err := a.permitAll(ctx, r, adm)
 	if err != nil {
-		return nil, err
+		return ctx, nil, err
 	}
 	switch {
 	case !adm.known && r.Scan != nil: // Nomad is unavailable, and the caller unknown: few of those run at a time.
 		done, err := r.Scan(ctx)
 		if err != nil {
-			return nil, err
+			return ctx, nil, err
 		}
 		defer done()
 	case adm.known && r.Evaluate != nil:
 		if ctx, err = r.Evaluate(); err != nil {
-			return nil, err
+			return ctx, nil, err
 		}
 	}
-	if err := a.parse(ctx, r, files, options, adm); err != nil {
-		return nil, err
+	for _, step := range []func() error{
+		func() error { return a.parse(ctx, r, files, options, adm) },
+		func() error { return a.check(ctx, r, adm) },
+		func() error { return a.reviseAll(ctx, r, adm) },
+		func() error { return a.plan(ctx, r.NomadToken, adm.candidates) },
+		func() error { return a.fits(ctx, adm.candidates) },
+	} {
+		if err := step(); err != nil {
+			return ctx, nil, err
+		}
 	}
-	if err := a.check(ctx, r, adm); err != nil {
-		return nil, err
-	}
-	if err := a.reviseAll(ctx, r, adm); err != nil {
-		return nil, err
-	}
-	if err := a.plan(ctx, r.NomadToken, adm.candidates); err != nil {
-		return nil, err
-	}
-	if err := a.fits(ctx, adm.candidates); err != nil {
-		return nil, err
-	}
-	return adm, nil
+	return ctx, adm, nil
 }

@@ -30,6 +30,8 @@ type candidate struct {
 	rev     *wadi.Revision // The new revision; nil: none.
 	retried []string       // Revisions that had failed and are to be tried again.
 
+	revisions []wadi.Revision // The stored ones that can be read, in any order.
+
 	takeOver uint64 // JobModifyIndex of a job that an earlier submission left; 0: none.
 	jobIndex uint64 // JobModifyIndex after the registration; 0: not registered.
 }

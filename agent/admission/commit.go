@@ -27,15 +27,21 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 		if c.rev == nil {
 			continue
 		}
-		warnings, err := a.Nomad.PlanJob(ctx, token, c.rev.Job)
+		planned, err := a.Nomad.PlanJob(ctx, token, c.rev.Job, 0, false)
+		if err == nil { // Which says no word about volumes.
+			err = a.Nomad.MayRegister(ctx, token, c.rev.Job)
+		}
 		switch {
+		case errors.Is(err, wadi.ErrForbidden) && a.Nomad.MaySubmit(ctx, token, c.service.Namespace) == nil:
+			return fmt.Errorf("register job %s: %w: the token may submit jobs to namespace %q, but not this one; its volumes need host_volume or csi-mount-volume rights",
+				c.rev.ID, wadi.ErrForbidden, c.service.Namespace)
 		case err != nil && isSentinel(err):
 			return fmt.Errorf("plan job %s: %w", c.rev.ID, err)
 		case err != nil:
 			refused.invalid(c, "instance", "Nomad refuses the job: %v", err)
 			continue
 		}
-		if w := strings.TrimSpace(warnings); w != "" {
+		if w := strings.TrimSpace(planned.Warnings); w != "" {
 			c.warnings = append(c.warnings, "Nomad warns: "+w)
 		}
 		if blind[c.service.Namespace] {

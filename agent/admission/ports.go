@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/plan"
 )
 
 // Store is the part of the store that admission uses. Its errors wrap the root package's
@@ -24,6 +25,8 @@ type Services interface {
 	State(ctx context.Context, service string) (wadi.State, error)
 	// Services returns the names of all services.
 	Services(ctx context.Context) ([]string, error)
+	// Route returns the stored route of a service.
+	Route(ctx context.Context, service string) (wadi.Route, error)
 	// Domains returns the service that claims each domain.
 	Domains(ctx context.Context) (map[string]string, error)
 }
@@ -46,9 +49,13 @@ type Parser interface {
 
 // Jobs are Nomad's jobs, always with the caller's token.
 type Jobs interface {
-	// PlanJob has Nomad validate the job without registering it. An error that wraps none
-	// of the sentinels is Nomad's refusal.
-	PlanJob(ctx context.Context, token string, job json.RawMessage) (warnings string, err error)
+	// PlanJob has Nomad validate the job with a count, and try to place its instances,
+	// without registering it. With diff it is compared with Nomad's job of that ID. An error
+	// that wraps none of the sentinels is Nomad's refusal.
+	PlanJob(ctx context.Context, token string, job json.RawMessage, count int, diff bool) (JobPlan, error)
+	// MayRegister returns nil, or an error that wraps ErrForbidden if the token may not
+	// register this very job, which may need more than the right to submit.
+	MayRegister(ctx context.Context, token string, job json.RawMessage) error
 	// RegisterAt registers the job if Nomad's job of that ID is still at index; 0: if
 	// there is none. Else the error wraps ErrConflict. It returns the job's new index.
 	RegisterAt(ctx context.Context, token string, job json.RawMessage, index uint64) (uint64, error)
@@ -62,6 +69,8 @@ type Jobs interface {
 type Rights interface {
 	// MaySubmit returns nil, or an error that wraps ErrForbidden or ErrUnavailable.
 	MaySubmit(ctx context.Context, token, namespace string) error
+	// MayRead is MaySubmit for the right to read jobs.
+	MayRead(ctx context.Context, token, namespace string) error
 	// Known reports whether Nomad has ACLs. The error wraps ErrForbidden for an unknown
 	// token, and for a missing one if the anonymous token has no rights.
 	Known(ctx context.Context, token string) (acls bool, err error)
@@ -79,6 +88,20 @@ type Job struct {
 	Meta        map[string]string
 	Count       int    // Of all its groups; 0 for a job that was stopped.
 	ModifyIndex uint64 // JobModifyIndex.
+}
+
+// JobPlan is Nomad's plan of a job.
+type JobPlan struct {
+	Warnings string
+	Diff     wadi.Change
+	Placed   int    // Instances that Nomad would place.
+	Unplaced string // Why it can't place all; empty: it can.
+}
+
+// Entries are Consul's config entries.
+type Entries interface {
+	// Preview returns what a route would make of the entries of its service.
+	Preview(ctx context.Context, r wadi.Route) (plan.Entries, error)
 }
 
 // Catalog is Consul's catalog.

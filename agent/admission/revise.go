@@ -37,6 +37,7 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		if revisions, err = a.Store.Revisions(ctx, c.service.Name); err != nil && !errors.Is(err, wadi.ErrUnreadable) {
 			return fmt.Errorf("read revisions of %s: %w", c.service.Name, err)
 		}
+		c.revisions = revisions
 	}
 	kept := len(c.service.Traffic) == 0
 	if kept {
@@ -81,17 +82,22 @@ func (a *Admission) setRevision(c *candidate, top *wadi.Revision) error {
 	if c.service.Mesh == wadi.MeshOff {
 		rev.Proof = wadi.Proof(rand.Text())
 	}
-	agent := a.Agent
-	if a.Installation != nil {
-		agent.Installation = a.Installation()
-	}
-	job, err := jobspecs.Render(rev, agent)
+	job, err := jobspecs.Render(rev, a.agent())
 	if err != nil {
 		return err // It names the revision.
 	}
 	rev.Job = job
 	c.rev, c.spec.Latest = &rev, rev.ID
 	return nil
+}
+
+// agent is the agent's part of a job that is rendered now.
+func (a *Admission) agent() jobspecs.Agent {
+	agent := a.Agent
+	if a.Installation != nil {
+		agent.Installation = a.Installation()
+	}
+	return agent
 }
 
 // newest is the revision with the highest number; nil: there is none.

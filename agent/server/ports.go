@@ -13,6 +13,7 @@ import (
 type Admission interface {
 	Submit(ctx context.Context, r admission.Request) (api.Submitted, error)
 	Validate(ctx context.Context, r admission.Request) (api.Submitted, error)
+	Plan(ctx context.Context, r admission.Request) (api.Plan, error)
 	// MayRemove checks the caller's right in Consul to delete a service.
 	MayRemove(ctx context.Context, service wadi.Service, consulToken string) error
 }

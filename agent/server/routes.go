@@ -33,6 +33,7 @@ func (s *Server) table() []route {
 	return []route{
 		{"PUT /v1/services", nil, s.submit},
 		{"POST /v1/services/validate", nil, s.validate},
+		{"POST /v1/services/plan", nil, s.plan},
 		{"GET /v1/services", nil, within(readTimeout, s.list)},
 		{"GET /v1/service/{name}", nil, within(readTimeout, s.read)},
 		{"DELETE /v1/service/{name}", []string{"index", "wait"}, s.remove},

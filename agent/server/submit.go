@@ -14,18 +14,22 @@ const headerConsulToken = "X-Consul-Token"
 
 // submit stores the services of a submission.
 func (s *Server) submit(w http.ResponseWriter, r *http.Request) error {
-	return s.admit(w, r, s.Admission.Submit)
+	return admit(s, w, r, s.Admission.Submit)
 }
 
 // validate does what submit does, but stores nothing.
 func (s *Server) validate(w http.ResponseWriter, r *http.Request) error {
-	return s.admit(w, r, s.Admission.Validate)
+	return admit(s, w, r, s.Admission.Validate)
+}
+
+// plan says what submit would change.
+func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
+	return admit(s, w, r, s.Admission.Plan)
 }
 
 // admit reads a submission and has do evaluate it. Only callers with the right to submit
 // queue for the evaluation, so that callers without it delay no other.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request,
-	do func(context.Context, admission.Request) (api.Submitted, error)) error {
+func admit[T any](s *Server, w http.ResponseWriter, r *http.Request, do func(context.Context, admission.Request) (T, error)) error {
 	slot, err := s.slots.acquire(w, r)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ func applyCommand() command {
 	var (
 		detach     bool
 		variables  variableFlags
-		checkIndex = optionalIndex{}
+		checkIndex checkIndexes
 	)
 	return command{
 		usage:    "wadi apply [options] FILE|DIR|- ...",
@@ -28,7 +28,7 @@ Ctrl-C ends the waiting; the services stay submitted.`,
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&detach, "detach", false, "don't wait")
 			variables.register(fs)
-			fs.Var(&checkIndex, "check-index", "submit only if the service is stored with this `index`; 0: only if it is new")
+			fs.Var(&checkIndex, "check-index", "submit only if the service is stored with this `index` (0: only if it is new); NAME=INDEX\nfor one service of several, and may be repeated")
 		},
 		run: func(ctx context.Context, c *call) error {
 			parts, err := submissions(c, &variables)

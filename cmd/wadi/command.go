@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -21,6 +22,7 @@ type command struct {
 	remote   bool   // It calls an agent.
 	flags    func(fs *flag.FlagSet)
 	min, max int // The number of arguments; max < 0: no limit.
+	failed   int // The exit code of every failure; 0: exitUsage of wrong usage, else exitFailed.
 	run      func(ctx context.Context, c *call) error
 }
 
@@ -40,6 +42,12 @@ type call struct {
 	address, token, consulToken string
 	tls                         api.TLS
 }
+
+// exitWith ends a command that has done its work with an exit code of its own.
+type exitWith int
+
+// Error implements error.
+func (e exitWith) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // usageError is wrong usage of a command.
 type usageError struct{ error }
@@ -108,16 +116,19 @@ func (cmd command) invoke(ctx context.Context, w stdio, args []string) int {
 		err = cmd.run(ctx, c)
 	}
 	var usage usageError
+	var exit exitWith
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &exit):
+		return int(exit)
 	case errors.As(err, &usage):
 		w.errorf("%v\nUsage: %s (-h for more)", err, cmd.usage)
-		return exitUsage
+		return cmp.Or(cmd.failed, exitUsage)
 	case !errors.Is(err, errReported):
 		c.fail(err)
 	}
-	return exitFailed
+	return cmp.Or(cmd.failed, exitFailed)
 }
 
 func (cmd command) checkArgs(args []string) error {

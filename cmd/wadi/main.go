@@ -1,6 +1,7 @@
 // Command wadi is the agent and the command line of Wadi.
 //
-// It promises exit code 0 on success, 1 on failure and 2 on wrong usage; that with -json
+// It promises exit code 0 on success, 1 on failure and 2 on wrong usage (plan has those of
+// Nomad's plan); that with -json
 // standard output has nothing but JSON; and that colours and updating lines go to
 // terminals only.
 package main
@@ -40,6 +41,7 @@ func commands() map[string]command {
 		"events":           eventsCommand(),
 		"explain":          explainCommand(),
 		"fmt":              fmtCommand(),
+		"plan":             planCommand(),
 		"revision inspect": revisionInspectCommand(),
 		"revision job":     revisionJobCommand(),
 		"revision list":    revisionListCommand(),

@@ -5,41 +5,69 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/wadi-run/wadi/api"
 )
 
-// optionalIndex is a flag for which 0 and absent differ.
-type optionalIndex struct {
-	set   bool
-	index uint64
+// checkIndexes is a flag that may be repeated: the index of the only service, or
+// NAME=INDEX.
+type checkIndexes struct {
+	only  *uint64 // Of the only service; nil: not given. 0 and absent differ.
+	named map[string]uint64
 }
 
-func (o *optionalIndex) String() string { return "" }
+func (i *checkIndexes) String() string { return "" }
 
-func (o *optionalIndex) Set(v string) error {
-	if _, err := fmt.Sscanf(v+"\n", "%d\n", &o.index); err != nil {
-		return fmt.Errorf("%q is not an index", v)
+func (i *checkIndexes) Set(v string) error {
+	name, number, named := strings.Cut(v, "=")
+	if !named {
+		number = v
 	}
-	o.set = true
+	index, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || named && name == "" {
+		return fmt.Errorf("%q is neither an index nor NAME=INDEX", v)
+	}
+	if !named {
+		i.only = &index
+		return nil
+	}
+	if i.named == nil {
+		i.named = map[string]uint64{}
+	}
+	i.named[name] = index
 	return nil
 }
 
-// addTo sets the check index of the only service in parts.
-func (o *optionalIndex) addTo(parts []api.Submission) error {
-	if !o.set {
+// addTo sets the check indexes of the services in parts.
+func (i *checkIndexes) addTo(parts []api.Submission) error {
+	if i.only == nil && len(i.named) == 0 {
 		return nil
 	}
-	var names []string
-	for _, p := range parts {
-		for _, f := range p.Files {
-			names = append(names, outlineOf(f).names...)
+	var all []string
+	for n := range parts {
+		indexes := map[string]uint64{}
+		for _, f := range parts[n].Files {
+			for _, name := range outlineOf(f).names {
+				all = append(all, name)
+				if index, ok := i.named[name]; ok {
+					indexes[name] = index
+				} else if i.only != nil {
+					indexes[name] = *i.only
+				}
+			}
+		}
+		parts[n].CheckIndex = indexes
+	}
+	if i.only != nil && (len(all) != 1 || len(i.named) > 0) {
+		return usagef("-check-index INDEX is for files with one service; there are %d: use -check-index NAME=INDEX", len(all))
+	}
+	for name := range i.named {
+		if !slices.Contains(all, name) {
+			return usagef("-check-index names %q, which is in none of the files", name)
 		}
 	}
-	if len(names) != 1 {
-		return usagef("-check-index is for files with one service; there are %d", len(names))
-	}
-	parts[0].CheckIndex = map[string]uint64{names[0]: o.index}
 	return nil
 }
 

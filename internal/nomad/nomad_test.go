@@ -225,7 +225,7 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got.Diff = nil
+			got.Diff = wadi.Change{} // Below.
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Fatal(d)
 			}
@@ -238,6 +238,24 @@ func TestPlan(t *testing.T) {
 			if got.Unknown != unknown || (err == nil) != unknown {
 				t.Errorf("%s: got %+v, %v", token, got, err)
 			}
+		}
+	})
+	t.Run("the diff has the leaves that differ", func(t *testing.T) {
+		got, err := client(t, answer(200, `{"Annotations":{"DesiredTGUpdates":{"instance":{"Place":2}}},"Diff":{"Type":"Edited","ID":"hello-00001","Fields":[{"Name":"Priority","Type":"None","Old":"50","New":"50"}],"TaskGroups":[
+			{"Name":"instance","Type":"Edited","Objects":[{"Name":"Scaling","Type":"Edited"}],"Tasks":[
+				{"Name":"web","Type":"Edited","Annotations":["forces create/destroy update"],"Fields":[{"Name":"Driver","Type":"Edited","Old":"exec","New":"docker"}]},
+				{"Name":"log","Type":"Deleted"},{"Name":"queue-proxy","Type":"None"}]}]}}`)).PlanJob(t.Context(), "t", job, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := wadi.Change{Kind: wadi.ChangeEdited, Name: `Job: "hello-00001"`, Changes: []wadi.Change{{
+			Kind: wadi.ChangeEdited, Name: `Task Group: "instance"`, Changes: []wadi.Change{
+				{Kind: wadi.ChangeEdited, Name: `Task: "web"`, Changes: []wadi.Change{{Kind: wadi.ChangeEdited, Name: "Driver", Old: "exec", New: "docker"}}},
+				{Kind: wadi.ChangeDeleted, Name: `Task: "log"`},
+			},
+		}}}
+		if d := cmp.Diff(want, got.Diff); d != "" || got.Placed != 2 {
+			t.Fatalf("placed %d; diff (-want +got):\n%s", got.Placed, d)
 		}
 	})
 	t.Run("invalid", func(t *testing.T) {

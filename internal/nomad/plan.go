@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi"
 )
 
 // Plan is the result of a dry run of a registration.
@@ -16,7 +17,8 @@ type Plan struct {
 	JobModifyIndex uint64 // Of the present job; 0 if there is none.
 	Changed        bool   // The job differs from the one in Nomad. Only known with a diff.
 	Warnings       string
-	Diff           *api.JobDiff // Nil without a diff.
+	Diff           wadi.Change // Of the kind none without a diff.
+	Placed         int         // Instances that Nomad would place.
 
 	// Unknown: Nomad validated the job and judged the right to submit it, and then planned
 	// nothing, as the token is a workload's identity. Everything else is empty.
@@ -45,11 +47,13 @@ func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage,
 	} else if err != nil {
 		return Plan{}, fmt.Errorf("plan job %s: %w", id, invalid(err))
 	}
+	diffs := changeOf(out.Diff)
 	return Plan{
 		JobModifyIndex:   out.JobModifyIndex,
-		Changed:          out.Diff != nil && jobDiffers(out.Diff),
+		Changed:          diffs.Kind != wadi.ChangeNone,
 		Warnings:         strings.TrimSpace(out.Warnings),
-		Diff:             out.Diff,
+		Diff:             diffs,
+		Placed:           placed(out.Annotations),
 		FailedPlacements: placementReason(out.FailedTGAllocs),
 	}, nil
 }
@@ -76,34 +80,16 @@ func (c *Client) Edited(ctx context.Context, token, namespace, id string, index 
 	}
 	for i, v := range out.Versions {
 		if v.JobModifyIndex == index {
-			return i >= len(out.Diffs) || out.Diffs[i] == nil || jobDiffers(out.Diffs[i]), nil
+			return i >= len(out.Diffs) || out.Diffs[i] == nil || changeOf(out.Diffs[i]).Kind != wadi.ChangeNone, nil
 		}
 	}
 	return false, nil // There is no version of it: Nomad kept the one before.
 }
 
-// Nomad calls a job edited when only settings that it filled in itself differ: the scaling
-// block then is an edited object without an edited field. So the leaves decide, not the
-// top.
-
-func jobDiffers(d *api.JobDiff) bool {
-	return d.Type == "Added" || d.Type == "Deleted" || fieldsDiffer(d.Fields) || objectsDiffer(d.Objects) ||
-		slices.ContainsFunc(d.TaskGroups, groupDiffers)
-}
-
-func groupDiffers(d *api.TaskGroupDiff) bool {
-	return d.Type == "Added" || d.Type == "Deleted" || fieldsDiffer(d.Fields) || objectsDiffer(d.Objects) ||
-		slices.ContainsFunc(d.Tasks, func(t *api.TaskDiff) bool {
-			return t.Type == "Added" || t.Type == "Deleted" || fieldsDiffer(t.Fields) || objectsDiffer(t.Objects)
-		})
-}
-
-func objectsDiffer(all []*api.ObjectDiff) bool {
-	return slices.ContainsFunc(all, func(o *api.ObjectDiff) bool {
-		return o.Type == "Added" || o.Type == "Deleted" || fieldsDiffer(o.Fields) || objectsDiffer(o.Objects)
-	})
-}
-
-func fieldsDiffer(all []*api.FieldDiff) bool {
-	return slices.ContainsFunc(all, func(f *api.FieldDiff) bool { return f.Type != "None" })
+// placed is how many instances of the group a plan places.
+func placed(a *api.PlanAnnotations) int {
+	if a == nil || a.DesiredTGUpdates[wadi.GroupInstance] == nil {
+		return 0
+	}
+	return int(a.DesiredTGUpdates[wadi.GroupInstance].Place)
 }

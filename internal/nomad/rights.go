@@ -2,8 +2,10 @@ package nomad
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"regexp"
 	"strings"
@@ -30,6 +32,24 @@ func (c *Client) MaySubmit(ctx context.Context, token, namespace string) error {
 		return fmt.Errorf("ask for submit-job in %s: %w", namespace, translate(err))
 	}
 	return nil
+}
+
+// impossibleIndex is an index that no job has: a registration at it fails after Nomad has
+// checked everything else, and changes nothing.
+const impossibleIndex = math.MaxInt64
+
+// MayRegister is nil if the token may register this job, ErrForbidden if not. Unlike
+// [Client.PlanJob] it covers the rights to the job's volumes, which Nomad's plan does not
+// check.
+func (c *Client) MayRegister(ctx context.Context, token string, job json.RawMessage) error {
+	_, err := c.RegisterAt(ctx, token, job, impossibleIndex)
+	if errors.Is(err, wadi.ErrConflict) {
+		return nil
+	}
+	if err == nil {
+		return errors.New("nomad took a registration at an impossible index")
+	}
+	return fmt.Errorf("ask for the rights of the job: %w", err)
 }
 
 // MayRead is nil if the token may read jobs in namespace, ErrForbidden if not.

@@ -32,6 +32,8 @@ type Nomad struct {
 
 	// OnRegister, if set, runs before a job is registered; its error is the answer.
 	OnRegister func(id string) error
+	// OnMayRegister, if set, is asked for the right to register a job.
+	OnMayRegister func(id string) error
 	// OnPlan, if set, answers a plan.
 	OnPlan func(id string) (warnings string, err error)
 }
@@ -84,8 +86,9 @@ func (n *Nomad) put(namespace, id string, j job) uint64 {
 }
 
 var (
-	command = regexp.MustCompile(`command\s*=\s*"([^"]*)"`)
-	mistake = regexp.MustCompile(`\bcpuu\b`)
+	command    = regexp.MustCompile(`command\s*=\s*"([^"]*)"`)
+	jobCommand = regexp.MustCompile(`"command":"[^"]*"`)
+	mistake    = regexp.MustCompile(`\bcpuu\b`)
 )
 
 // ParseJob needs the right to submit. Its job has one task, whose config may have a command.
@@ -113,21 +116,57 @@ func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string
 }
 
 // PlanJob implements admission.Jobs.
-func (n *Nomad) PlanJob(_ context.Context, token string, raw json.RawMessage) (string, error) {
+func (n *Nomad) PlanJob(_ context.Context, token string, raw json.RawMessage, count int, diff bool) (admission.JobPlan, error) {
 	head, _, err := parse(raw)
 	if err != nil {
-		return "", err
+		return admission.JobPlan{}, err
 	}
 	n.mu.Lock()
+	old, exists := n.jobs[head.Namespace+"/"+head.ID]
 	err = n.may(token, head.Namespace, submit)
 	n.mu.Unlock()
 	if err != nil {
-		return "", err
+		return admission.JobPlan{}, err
 	}
+	var out admission.JobPlan
 	if n.OnPlan != nil {
-		return n.OnPlan(head.ID)
+		out.Warnings, err = n.OnPlan(head.ID)
 	}
-	return "", nil
+	if diff {
+		out.Placed, out.Diff = count, compare(old.raw, string(raw), head.ID, exists)
+	}
+	return out, err
+}
+
+// compare is a diff of jobs as Nomad makes it, as far as the tasks' commands go.
+func compare(old, next, id string, exists bool) wadi.Change {
+	c := wadi.Change{Kind: wadi.ChangeEdited, Name: wadi.JobPart(wadi.PartJob, id)}
+	was, is := jobCommand.FindString(old), jobCommand.FindString(next)
+	switch {
+	case !exists:
+		c.Kind = wadi.ChangeAdded
+	case was == is:
+		c.Kind = wadi.ChangeNone
+	default:
+		c.Changes = []wadi.Change{{Kind: wadi.ChangeEdited, Name: "command", Old: was, New: is}}
+	}
+	return c
+}
+
+// MayRegister implements admission.Jobs.
+func (n *Nomad) MayRegister(_ context.Context, token string, raw json.RawMessage) error {
+	head, _, err := parse(raw)
+	if err != nil {
+		return err
+	}
+	if n.OnMayRegister != nil {
+		if err := n.OnMayRegister(head.ID); err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.may(token, head.Namespace, submit)
 }
 
 // RegisterAt implements admission.Jobs.

@@ -1,0 +1,56 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Plan is the answer of POST /v1/services/plan: what a submission would change. The body
+// of the request is a [Submission].
+type Plan struct {
+	Services []ServicePlan  `json:"services"`
+	Changed  bool           `json:"changed"` // Any service would change.
+	Warnings []wadi.Problem `json:"warnings,omitempty"`
+}
+
+// ServicePlan is what a submission would change of one service.
+type ServicePlan struct {
+	Name        string   `json:"name"`
+	Namespace   string   `json:"namespace"`
+	Index       uint64   `json:"index"`             // The present one, for CheckIndex; 0: a new service.
+	Changed     bool     `json:"changed"`           // False: all stays as it is stored.
+	Revision    string   `json:"revision"`          // The newest after the submission.
+	NewRevision bool     `json:"new_revision"`      // The submission would make it.
+	Because     []string `json:"because,omitempty"` // Settings that make the new revision.
+	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and would be tried again.
+
+	Settings []wadi.Change    `json:"settings,omitempty"` // By their names in HCL; those of the instance are in Job.
+	Job      *JobPlan         `json:"job,omitempty"`      // Null: no new job.
+	Consul   []wadi.Change    `json:"consul,omitempty"`   // Config entries, once the revision is ready.
+	Traffic  []PlannedTraffic `json:"traffic,omitempty"`  // Once the revision is ready.
+	Warnings []string         `json:"warnings,omitempty"`
+}
+
+// JobPlan is what Nomad says of a new revision's job.
+type JobPlan struct {
+	Base     string      `json:"base,omitempty"` // The revision with whose job Nomad compared it; empty: with none.
+	Diff     wadi.Change `json:"diff"`
+	Count    int         `json:"count"`              // Instances of the scheduler's dry run.
+	Unplaced string      `json:"unplaced,omitempty"` // Why Nomad could not place all of them now; empty: it could.
+}
+
+// PlannedTraffic is the traffic of one revision, or of one tag of it, before and after.
+type PlannedTraffic struct {
+	Revision string          `json:"revision"`
+	Tag      string          `json:"tag,omitempty"`
+	Kind     wadi.ChangeKind `json:"kind"`
+	Before   float64         `json:"before"` // Percent.
+	After    float64         `json:"after"`  // Percent.
+}
+
+// Plan says what Apply would change, and changes nothing.
+func (c *Client) Plan(ctx context.Context, s Submission) (Plan, error) {
+	return call[Plan](ctx, c, http.MethodPost, "/v1/services/plan", nil, s)
+}
