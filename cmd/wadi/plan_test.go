@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/api"
+)
+
+const planFile = `service "hello" {
+  mesh    = "off"
+  network = "host"
+  instance {
+    task "web" {
+      driver = "raw_exec"
+      config {
+        command = "/bin/a"
+      }
+    }
+  }
+}
+`
+
+func TestPlan_Text(t *testing.T) {
+	b := newBench(t)
+	path := written(t, "hello.hcl", planFile)
+	b.wadi(t, "plan", path).want(t, 1, `+   Service: "hello" (new revision hello-00001)
++   Job: "hello-00001"
++/- Traffic (once hello-00001 is ready)
+  +   hello-00001: 100 %
+Scheduler dry-run of 1 instance:
+- All instances would be placed.
+
+Service Modify Index of hello: 0
+To submit exactly this, run:
+
+wadi apply -check-index 0 hello.hcl
+
+With -check-index nothing is submitted if a service has another index by then: it was
+changed meanwhile, and this plan may not hold.
+`, "")
+	b.wadi(t, "apply", "-detach", path)
+	b.store.SetRoute(wadi.Route{Service: "hello", Targets: []wadi.RouteTarget{{Revision: "hello-00001", Weight: wadi.WeightAll}}})
+	b.wadi(t, "plan", path).want(t, 0, "    Service: \"hello\" (unchanged, revision hello-00001)\n", "")
+
+	next := written(t, "hello.hcl", strings.Replace(planFile, "/bin/a", "/bin/b", 1))
+	b.wadi(t, "plan", next).want(t, 1, `+/- Service: "hello" (new revision hello-00002, for instance)
++/- Job: "hello-00002" (against that of hello-00001)
+  +/- command: "command":"/bin/a" => "command":"/bin/b"
++/- Traffic (once hello-00002 is ready)
+  -   hello-00001: 100 %
+  +   hello-00002: 100 %
+Scheduler dry-run of 1 instance:
+- All instances would be placed.
+
+Service Modify Index of hello: 1
+To submit exactly this, run:
+
+wadi apply -check-index 1 hello.hcl
+
+With -check-index nothing is submitted if a service has another index by then: it was
+changed meanwhile, and this plan may not hold.
+`, "")
+}
+
+// Errors have exit code 255, so that scripts tell them from changes.
+func TestPlan_ExitCodes(t *testing.T) {
+	b := newBench(t)
+	path := written(t, "hello.hcl", planFile)
+	for _, args := range [][]string{
+		{"plan"}, {"plan", "-nonsense", path}, {"plan", path, "-json"}, {"plan", "/nowhere.hcl"}, {"plan", "-check-index", "4", path},
+		{"plan", "-check-index", "x=1", path}, {"plan", "-check-index", "=1", path}, {"plan", "-address", "http://127.0.0.1:1", path},
+		{"plan", written(t, "bad.hcl", "service \"a\" {\n}\n")},
+	} {
+		if o := b.wadi(t, args...); o.code != 255 || o.stderr == "" || o.stdout != "" {
+			t.Errorf("%v: %+v", args, o)
+		}
+	}
+	o := b.wadi(t, "plan", "-json", path)
+	var out api.Plan
+	if err := json.Unmarshal([]byte(o.stdout), &out); o.code != 1 || err != nil || !out.Changed || out.Services[0].Job == nil {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func TestCheckIndex_OfSeveral(t *testing.T) {
+	b := newBench(t)
+	path := written(t, "two.hcl", planFile+strings.Replace(planFile, `"hello"`, `"other"`, 1))
+	o := b.wadi(t, "plan", path)
+	if o.code != 1 || !strings.Contains(o.stdout, "wadi apply -check-index hello=0 -check-index other=0 "+path) {
+		t.Errorf("%+v", o)
+	}
+	if o := b.wadi(t, "apply", "-detach", "-check-index", "0", path); o.code != 2 || !strings.Contains(o.stderr, "use -check-index NAME=INDEX") {
+		t.Errorf("one index of two services: %+v", o)
+	}
+	if o := b.wadi(t, "apply", "-detach", "-check-index", "hello=0", "-check-index", "other=0", path); o.code != 0 {
+		t.Errorf("the right indexes: %+v", o)
+	}
+	if o := b.wadi(t, "apply", "-detach", "-check-index", "other=9", path); o.code != 1 || !strings.Contains(o.stderr, "check_index is 9") {
+		t.Errorf("a wrong index: %+v", o)
+	}
+}
+
+// A value from a job can't steer the terminal, and a part that is added or deleted is
+// shown whole with -verbose only.
+func TestPlan_Printer(t *testing.T) {
+	tree := wadi.Change{Kind: wadi.ChangeEdited, Name: "evil\x1b[2J", Changes: []wadi.Change{
+		{Kind: wadi.ChangeEdited, Name: "a", Old: "x\r\n\x1b[31my", New: "z"},
+		{Kind: wadi.ChangeEdited, Name: "emptied", Old: "x"},
+		{Kind: wadi.ChangeAdded, Name: "new", Changes: []wadi.Change{{Kind: wadi.ChangeAdded, Name: "inside", New: "1"}}},
+		{Kind: wadi.ChangeDeleted, Name: "old", Old: "2", Note: "gone"},
+	}}
+	for _, tt := range []struct {
+		verbose bool
+		want    string
+	}{
+		{false, "+/- evil[2J\n  +/- a: x [31my => z\n  +/- emptied: x => -\n  +   new\n  -   old: 2 (gone)\n"},
+		{true, "+/- evil[2J\n  +/- a: x [31my => z\n  +/- emptied: x => -\n  +   new\n    +   inside: 1\n  -   old: 2 (gone)\n"},
+	} {
+		var out strings.Builder
+		p := planPrinter{&call{stdio: stdio{stdout: &out}}, tt.verbose}
+		p.change(0, tree)
+		if out.String() != tt.want {
+			t.Errorf("verbose %t:\ngot  %q\nwant %q", tt.verbose, out.String(), tt.want)
+		}
+	}
+}
