@@ -41,7 +41,7 @@ func (n apiNomad) PlanJob(ctx context.Context, token string, job json.RawMessage
 		return admission.JobPlan{}, err
 	}
 	p, err := n.Client.PlanJob(ctx, token, job, diff)
-	return admission.JobPlan{Warnings: p.Warnings, Diff: p.Diff, Placed: p.Placed, Unplaced: p.FailedPlacements}, ownText(err)
+	return admission.JobPlan{Warnings: p.Warnings, Diff: p.Diff, Placed: p.Placed, Unplaced: p.FailedPlacements, Unknown: p.Unknown}, ownText(err)
 }
 
 func (n apiNomad) MayRegister(ctx context.Context, token string, job json.RawMessage) error {

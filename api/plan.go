@@ -27,7 +27,7 @@ type ServicePlan struct {
 	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and would be tried again.
 
 	Settings []wadi.Change    `json:"settings,omitempty"` // By their names in HCL; those of the instance are in Job.
-	Job      *JobPlan         `json:"job,omitempty"`      // Null: no new job.
+	Job      *JobPlan         `json:"job,omitempty"`      // Null: no new job, or Nomad plans none for the token.
 	Consul   []wadi.Change    `json:"consul,omitempty"`   // Config entries, once the revision is ready.
 	Traffic  []PlannedTraffic `json:"traffic,omitempty"`  // Once the revision is ready.
 	Warnings []string         `json:"warnings,omitempty"`

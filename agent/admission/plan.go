@@ -51,6 +51,9 @@ func (a *Admission) planService(ctx context.Context, token string, c *candidate)
 		if p.Job, err = a.planJob(ctx, token, c, state); err != nil {
 			return p, err
 		}
+		if p.Job == nil {
+			p.Warnings = append(p.Warnings, "Nomad plans no job for the identity of a workload: its diff and the dry run are missing; use a stored token")
+		}
 	}
 	if err := a.planRoute(ctx, c, state, &p); err != nil {
 		return p, err
@@ -83,12 +86,15 @@ func changedSettings(c *candidate) (all []wadi.Change, because []string) {
 }
 
 // planJob has Nomad compare the job of a new revision with that of an earlier one, and try to
-// place its first instances.
+// place its first instances. It returns nil if Nomad plans nothing for the token.
 func (a *Admission) planJob(ctx context.Context, token string, c *candidate, state wadi.State) (*api.JobPlan, error) {
 	count := min(max(1, c.service.Scale.Initial, c.service.Scale.Min), maxDryRun)
 	dry, err := a.Nomad.PlanJob(ctx, token, c.rev.Job, count, true)
 	if err != nil {
 		return nil, a.refusedPlan(c, err)
+	}
+	if dry.Unknown {
+		return nil, nil
 	}
 	out := &api.JobPlan{Diff: dry.Diff, Count: count, Unplaced: dry.Unplaced}
 	for _, base := range plan.Bases(c.revisions, state) {

@@ -96,6 +96,7 @@ type JobPlan struct {
 	Diff     wadi.Change
 	Placed   int    // Instances that Nomad would place.
 	Unplaced string // Why it can't place all; empty: it can.
+	Unknown  bool   // Nomad validated the job and planned nothing: the token is a workload's identity.
 }
 
 // Entries are Consul's config entries.
