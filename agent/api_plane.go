@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/admission/webhook"
+	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
@@ -89,9 +91,17 @@ func (a *Agent) newAPI(limiter *connlimit.Limiter, own *apitls.Source, peers *ch
 
 func (a *Agent) newAdmission() (*admission.Admission, error) {
 	c := a.cfg
+	webhooks, err := openWebhooks(c.Webhooks, webhook.NewMetrics(a.reg))
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range webhooks {
+		a.opened.push("connections to admission webhook "+w.Name, w.Close)
+	}
 	return admission.New(admission.Config{
 		Store: a.store, Nomad: apiNomad{a.nomad}, Catalog: catalog{a.consul}, Entries: entries{&mesh.Layer{Entries: a.consul}},
 		Intentions: a.consul, AllowIntentions: c.Consul.AllowIntentions,
+		Rules: c.AdmissionRules, Webhooks: webhooks,
 		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{
 			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: a.front.url(""),
@@ -100,6 +110,21 @@ func (a *Agent) newAdmission() (*admission.Admission, error) {
 		Installation: a.installation.name,
 		Log:          a.log.Named("admission"),
 	})
+}
+
+// openWebhooks makes the webhooks of the configuration.
+func openWebhooks(all []config.Webhook, m *webhook.Metrics) (webhooks []*webhook.Webhook, err error) {
+	for _, c := range all {
+		w, err := webhook.New(webhook.Config{
+			Name: c.Name, URL: c.URL, Mutate: c.Kind == config.KindMutate, Require: c.OnFailure != config.OnFailureIgnore,
+			Timeout: c.Timeout, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Metrics: m,
+		})
+		if err != nil {
+			return nil, err
+		}
+		webhooks = append(webhooks, w)
+	}
+	return webhooks, nil
 }
 
 // run serves the API until ctx ends.

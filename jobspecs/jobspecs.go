@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -78,8 +79,12 @@ func (d *Draft) File() string { return d.file.Name }
 func (d *Draft) OverBudget() bool { return d.overBudget }
 
 // At makes a problem about a setting of d, such as "protocol" or "scale.max". Its place is
-// that of the setting, or else the head of the service.
+// that of the setting, or else the head of the service; of one in the instance, that of its
+// task or of the instance.
 func (d *Draft) At(path, format string, args ...any) wadi.Problem {
+	if strings.HasPrefix(path, "instance.") {
+		return d.inInstance(path, format, args...)
+	}
 	rng, ok := d.ranges[path]
 	if !ok {
 		rng = d.service.DefRange()

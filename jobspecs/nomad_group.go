@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
@@ -181,7 +182,7 @@ func (d *Draft) inInstance(path, format string, args ...any) wadi.Problem {
 	rng := d.instance.DefRange()
 	for _, b := range d.instance.Body.Blocks {
 		if b.Type == "task" && len(b.Labels) == 1 && isIn(path, "instance.task."+b.Labels[0]) {
-			rng = b.DefRange()
+			rng = inTask(b, strings.TrimPrefix(path, "instance.task."+b.Labels[0]))
 		}
 		for _, p := range b.Body.Blocks {
 			if b.Type == "network" && p.Type == "port" && len(p.Labels) == 1 && path == "instance.network.port."+p.Labels[0] {
@@ -193,6 +194,22 @@ func (d *Draft) inInstance(path, format string, args ...any) wadi.Problem {
 		rng = d.service.DefRange()
 	}
 	return problemAt(rng, path, format, args...)
+}
+
+// inTask is the place of a task's setting such as ".driver" or ".config.image"; of one that
+// is not in the file, that of the task.
+func inTask(task *hclsyntax.Block, path string) hcl.Range {
+	body := task.Body
+	block, name, nested := strings.Cut(strings.TrimPrefix(path, "."), ".")
+	if !nested {
+		name = block
+	} else if i := slices.IndexFunc(body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == block }); i >= 0 {
+		body = body.Blocks[i].Body
+	}
+	if a := body.Attributes[name]; a != nil {
+		return a.Expr.Range()
+	}
+	return task.DefRange()
 }
 
 func isIn(path, prefix string) bool {

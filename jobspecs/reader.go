@@ -141,7 +141,7 @@ func (r *reader) blocks(found hcl.Blocks, n nested, path string) {
 			continue
 		}
 		if _, twice := r.ranges[p]; twice && n.label != "" {
-			r.addf(b.DefRange, p, "there is a block %s %q already, at line %d", n.name, b.Labels[0], r.ranges[p].Start.Line)
+			r.addf(b.DefRange, p, "there is a block %s %q already%s", n.name, b.Labels[0], atLine(", ", r.ranges[p]))
 			continue
 		}
 		r.ranges[p] = b.DefRange
@@ -162,10 +162,23 @@ func (r *reader) at(path string, service hcl.Range) hcl.Range {
 
 // origin says where the value of a setting comes from, for problems between two settings.
 func (r *reader) origin(path string) string {
-	if rng, ok := r.ranges[path]; ok {
-		return fmt.Sprintf("at line %d", rng.Start.Line)
+	rng, ok := r.ranges[path]
+	switch {
+	case !ok:
+		return "by default"
+	case rng.Start.Line == 0:
+		return "in the service" // It is a document, without lines.
 	}
-	return "by default"
+	return fmt.Sprintf("at line %d", rng.Start.Line)
+}
+
+// atLine is the place of another setting, for problems about two; empty in a document,
+// which has no lines.
+func atLine(before string, rng hcl.Range) string {
+	if rng.Start.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%sat line %d", before, rng.Start.Line)
 }
 
 func join(path, name string) string {

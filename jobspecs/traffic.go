@@ -59,9 +59,9 @@ func (r *reader) checkTraffic(s *wadi.Service, report func(path, format string, 
 		first, twice := seen[key]
 		switch {
 		case twice && t.Tag != "":
-			report(path+".tag", "tag %q stands for the target at line %d already; a tag names one target", t.Tag, r.line(TrafficPath(first)))
+			report(path+".tag", "tag %q stands for the target%s already; a tag names one target", t.Tag, atLine(" ", r.ranges[TrafficPath(first)]))
 		case twice && t.Revision != "":
-			report(path, "%s has a target without a tag already, at line %d; add the percent of both into one, or give one of them a tag", t.Revision, r.line(TrafficPath(first)))
+			report(path, "%s has a target without a tag already%s; add the percent of both into one, or give one of them a tag", t.Revision, atLine(", ", r.ranges[TrafficPath(first)]))
 		case t.Tag == "" && t.Percent == 0 && r.good(path+".percent"):
 			report(path+".percent", "a target with 0 percent and without a tag gets no request; give it one of them, or remove it")
 		default:
@@ -72,9 +72,6 @@ func (r *reader) checkTraffic(s *wadi.Service, report func(path, format string, 
 		report(TrafficPath(0), "the percent of all traffic targets must sum to exactly 100, got %s", figure(float64(sum)/100))
 	}
 }
-
-// line is the line of a setting, for complaints about others.
-func (r *reader) line(path string) int { return r.ranges[path].Start.Line }
 
 // hundredths reads a percentage in steps of 0.01.
 func hundredths(dst *float64) func(cty.Value) error {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/wadi-run/wadi/agent/admission/rules"
+	"github.com/wadi-run/wadi/agent/admission/webhook"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
 )
@@ -28,6 +30,9 @@ type Config struct {
 
 	Intentions      IntentionRights // Not needed with AllowIntentions.
 	AllowIntentions bool            // Callers that may submit a service may set its intentions.
+
+	Rules    rules.Rules        // The agent's own; none by default.
+	Webhooks []*webhook.Webhook // Asked in this order, the mutating ones first.
 
 	Defaults jobspecs.Defaults
 	Limits   jobspecs.Limits
@@ -81,6 +86,8 @@ type Request struct {
 	// Evaluate waits until the files may be evaluated, after the caller's right to submit
 	// them is known. The rest of the work uses the context that it returns. Nil: at once.
 	Evaluate func() (context.Context, error)
+
+	dryRun bool // Nothing will be stored.
 }
 
 // Submit admits and stores all services of the request, or none. A refusal is an
@@ -102,6 +109,7 @@ func (a *Admission) Submit(ctx context.Context, r Request) (api.Submitted, error
 
 // Validate does what Submit does, but registers and stores nothing.
 func (a *Admission) Validate(ctx context.Context, r Request) (api.Submitted, error) {
+	r.dryRun = true
 	_, adm, err := a.examine(ctx, r)
 	if err != nil {
 		return api.Submitted{}, err
@@ -131,8 +139,7 @@ func (a *Admission) examine(ctx context.Context, r Request) (context.Context, *a
 	}
 	for _, step := range []func() error{
 		func() error { return a.parse(ctx, r, files, options, adm) },
-		func() error { return a.check(ctx, r, adm) },
-		func() error { return a.reviseAll(ctx, r, adm) },
+		func() error { return a.review(ctx, r, adm) },
 		func() error { return a.plan(ctx, r.NomadToken, adm.candidates) },
 		func() error { return a.fits(ctx, adm.candidates) },
 	} {
@@ -141,4 +148,29 @@ func (a *Admission) examine(ctx context.Context, r Request) (context.Context, *a
 		}
 	}
 	return ctx, adm, nil
+}
+
+// review compares the services with what is stored, and has the rules and the webhooks
+// judge them. Rights come first: a caller that may not submit learns nothing else, and a
+// webhook is asked only about services that the caller may submit.
+func (a *Admission) review(ctx context.Context, r Request, adm *admitted) error {
+	for _, c := range adm.candidates {
+		if err := a.permit(ctx, r.NomadToken, c.service.Namespace, adm.permitted); err != nil {
+			return err
+		}
+	}
+	reviews := a.newReviews(ctx, r)
+	if err := reviews.mutate(ctx, adm.candidates); err != nil {
+		return err
+	}
+	if err := a.check(ctx, r, adm); err != nil {
+		return err
+	}
+	if err := a.reviseAll(ctx, r, adm); err != nil {
+		return err
+	}
+	if err := a.checkRules(adm.candidates); err != nil {
+		return err
+	}
+	return reviews.judge(ctx, adm.candidates)
 }

@@ -12,15 +12,9 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// check compares each service with the stored one. Rights come first: a caller that may not
-// submit learns nothing else.
+// check compares each service with the stored one.
 func (a *Admission) check(ctx context.Context, r Request, adm *admitted) error {
 	all := adm.candidates
-	for _, c := range all {
-		if err := a.permit(ctx, r.NomadToken, c.service.Namespace, adm.permitted); err != nil {
-			return err
-		}
-	}
 	var refused refusals
 	for _, c := range all {
 		if err := a.checkOne(ctx, r, c, &refused); err != nil {

@@ -31,13 +31,18 @@ func (a *Admission) checkDomains(ctx context.Context, adm *admitted, refused *re
 		// Domains that this submission frees are free for all its services.
 		maps.DeleteFunc(owners, func(_, owner string) bool { return owner == c.service.Name })
 	}
+	submitted := map[string]string{} // Services by domain: a webhook may have given two the same.
 	for _, c := range all {
 		if n := len(c.service.Domains); n > maxDomains {
 			refused.invalid(c, "domains", "%d domains, at most %d may be; make several services of it", n, maxDomains)
 			continue
 		}
 		for _, domain := range c.service.Domains {
-			if owner, ok := owners[domain]; ok {
+			first, twice := submitted[domain]
+			submitted[domain] = c.service.Name
+			if twice {
+				refused.invalid(c, "domains", "the domain %q is that of service %q in the same submission", domain, first)
+			} else if owner, ok := owners[domain]; ok {
 				refused.invalid(c, "domains", "the domain %q belongs to %s", domain, a.describeHolder(ctx, adm, claim{service: owner}))
 			} else if why := a.reserved(c.service.Name, domain); why != "" {
 				refused.invalid(c, "domains", "%s", why)

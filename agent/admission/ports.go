@@ -74,6 +74,8 @@ type Rights interface {
 	// Known reports whether Nomad has ACLs. The error wraps ErrForbidden for an unknown
 	// token, and for a missing one if the anonymous token has no rights.
 	Known(ctx context.Context, token string) (acls bool, err error)
+	// TokenName is the name of the token; empty: unknown.
+	TokenName(ctx context.Context, token string) string
 }
 
 // Nomad is all that admission needs of Nomad.

@@ -21,14 +21,9 @@ type section struct {
 
 	// read handles the block in place of settings and blocks.
 	read func(b *hcl.Block)
-	// refuse is the reason why the block is not allowed.
-	refuse string
 	// many allows more than one in a file.
 	many bool
 }
-
-// notYet is the problem of settings of a later version.
-const notYet = "not supported by this version"
 
 // top is the whole language of the configuration.
 func (l *loader) top() section {
@@ -63,8 +58,10 @@ func (l *loader) top() section {
 			"retention": {settings: map[string]any{
 				"keep_for": &c.Retention.KeepFor, "keep_active_for": &c.Retention.KeepActiveFor, "max": &c.Retention.Max,
 			}},
-			"admission": {labels: []string{"name"}, many: true, refuse: notYet},
-			"telemetry": {settings: map[string]any{"otlp_endpoint": &c.Telemetry.OTLPEndpoint, "access_log": &c.Telemetry.AccessLog}},
+			"admission":       {labels: []string{"name"}, many: true, read: l.webhook},
+			"admission_meta":  {settings: map[string]any{"require": names{&c.AdmissionRules.Meta}}},
+			"admission_tasks": {settings: map[string]any{"drivers": names{&c.AdmissionRules.Drivers}, "images": &c.AdmissionRules.Images}},
+			"telemetry":       {settings: map[string]any{"otlp_endpoint": &c.Telemetry.OTLPEndpoint, "access_log": &c.Telemetry.AccessLog}},
 		},
 	}
 }
@@ -131,11 +128,6 @@ func (l *loader) body(b hcl.Body, path string, s section) {
 func (l *loader) block(b *hcl.Block, path string, s section, first *hcl.Block, i int) {
 	at := place{rng: b.DefRange}
 	switch {
-	case s.refuse != "":
-		for _, label := range b.Labels {
-			path = join(path, label)
-		}
-		l.problem(at, path, "%s", s.refuse)
 	case i > 0 && !s.many:
 		l.problem(at, path, "only one %s block may stand here; the first is at line %d", b.Type, first.DefRange.Start.Line)
 	case s.read != nil:

@@ -55,6 +55,7 @@ func (l *loader) check() {
 	between(l, "retention.keep_active_for", c.Retention.KeepActiveFor, 0, 10*365*24*time.Hour)
 	between(l, "retention.max", c.Retention.Max, 1, 1000)
 	l.otlp()
+	l.admission()
 	l.foreignBlocks()
 }
 
@@ -242,6 +243,11 @@ func (l *loader) backend(block, address string, t TLS) {
 	if !good {
 		l.problem(l.at(path), path, "%q is not an address such as \"http://%s.example.com\" or \"unix:///run/%s.sock\"", address, block, block)
 	}
+	l.tlsFiles(block, t)
+}
+
+// tlsFiles checks that the files of a block are there, and that a certificate has a key.
+func (l *loader) tlsFiles(block string, t TLS) {
 	for _, f := range []struct{ path, file string }{
 		{block + ".ca_file", t.CAFile}, {block + ".cert_file", t.CertFile}, {block + ".key_file", t.KeyFile},
 	} {

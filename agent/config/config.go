@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission/rules"
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
@@ -42,7 +43,28 @@ type Config struct {
 	Limits    jobspecs.Limits
 	Retention Retention
 	Telemetry Telemetry
+
+	AdmissionRules rules.Rules
+	Webhooks       []Webhook // In the order of the files.
 }
+
+// Webhook is an outside webhook of admission.
+type Webhook struct {
+	Name      string
+	URL       string // https, or http of this machine.
+	Kind      string // KindValidate or KindMutate.
+	OnFailure string // OnFailureRefuse or OnFailureIgnore: what becomes of a submission without its answer.
+	Timeout   time.Duration
+	TLS       TLS
+}
+
+// The kinds of webhooks, and what becomes of submissions without their answers.
+const (
+	KindValidate    = "validate" // It judges services.
+	KindMutate      = "mutate"   // It may change services too.
+	OnFailureRefuse = "refuse"
+	OnFailureIgnore = "ignore"
+)
 
 // Mesh has the settings of instances in the mesh.
 type Mesh struct {

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission/rules"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/jobspecs"
 )
@@ -61,7 +63,17 @@ func TestLoad_Example(t *testing.T) {
 	want.Gateway.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	want.Nomad.Region, want.Nomad.Token = "global", "5f1b6c1e-0000-0000-0000-000000000000"
 	want.Consul.Token = "9a3e2d7c-0000-0000-0000-000000000000"
+	want.Webhooks = []config.Webhook{{Name: "policy", URL: "https://policy.example.com/admit", Kind: "validate", OnFailure: "refuse", Timeout: 2 * time.Second}}
+	want.AdmissionRules = rules.Rules{Meta: []string{"team"}, Drivers: []string{"docker"}}
+	for _, pattern := range []string{"ghcr.io/acme/**", "docker.io/library/*:*", "quay.io/acme/*@sha256:*"} {
+		i, err := rules.ParseImage(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.AdmissionRules.Images = append(want.AdmissionRules.Images, i)
+	}
 	opts := cmp.Options{
+		cmp.Comparer(func(a, b rules.Image) bool { return a.String() == b.String() }),
 		cmpopts.IgnoreFields(config.Config{}, "QueueProxyTask", "SidecarTask", "Defaults"),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	}
@@ -102,6 +114,37 @@ func TestLoad_TLS(t *testing.T) {
 	}
 	if c := load(t, sidecar, nil, config.Flags{}); c.Gateway.TLS.Enabled() || c.HTTP.TLS.Enabled() {
 		t.Error("there is a listener for HTTPS without a block")
+	}
+}
+
+// A later file changes one setting of a webhook, and adds another one behind it.
+func TestLoad_WebhooksOfSeveralFiles(t *testing.T) {
+	dir := write(t, map[string]string{
+		"1.hcl": sidecar + "admission \"b\" {\n  url = \"https://b.example.com\"\n  kind = \"mutate\"\n}\n",
+		"2.hcl": "admission \"a\" {\n  url = \"http://127.0.0.1:9000/\"\n}\nadmission \"b\" {\n  timeout = \"1s\"\n  on_failure = \"ignore\"\n}\n",
+	})
+	c, problems := config.Load([]string{dir}, noEnv, config.Flags{Name: "one"})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want := []config.Webhook{
+		{Name: "b", URL: "https://b.example.com", Kind: "mutate", OnFailure: "ignore", Timeout: time.Second},
+		{Name: "a", URL: "http://127.0.0.1:9000/", Kind: "validate", OnFailure: "refuse", Timeout: 2 * time.Second},
+	}
+	if diff := cmp.Diff(want, c.Webhooks); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestLoad_TooManyWebhooks(t *testing.T) {
+	var text strings.Builder
+	for i := range 17 {
+		fmt.Fprintf(&text, "admission \"w%d\" {\n  url = \"https://example.com\"\n}\n", i)
+	}
+	file := filepath.Join(write(t, map[string]string{"wadi.hcl": sidecar + text.String()}), "wadi.hcl")
+	_, problems := config.Load([]string{file}, noEnv, config.Flags{})
+	if len(problems) != 1 || problems[0].String() != file+":50,1: admission.w16: at most 16 webhooks are possible" {
+		t.Errorf("got %v", problems)
 	}
 }
 

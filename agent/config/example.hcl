@@ -115,6 +115,22 @@ retention {                            # of revisions that are not routed
   max             = 1000               # of one service
 }
 
+admission "policy" {                   # an outside webhook that judges submissions; none by default, in this order (docs/admission.md); also ca_file, cert_file, key_file
+  url        = "https://policy.example.com/admit" # no default; http on this machine only
+  kind       = "validate"              # or "mutate": it may also change services; those are asked first
+  on_failure = "refuse"                # what becomes of a submission without its answer; or "ignore"
+  timeout    = "2s"                    # of one question, about one service; at most 10s
+}
+
+admission_meta {
+  require = ["team"]                   # keys that the meta of each service needs; default: none
+}
+
+admission_tasks {                      # of all tasks of a service
+  drivers = ["docker"]                 # default: all
+  images  = ["ghcr.io/acme/**", "docker.io/library/*:*", "quay.io/acme/*@sha256:*"] # patterns, of which one must match; default: all
+}
+
 telemetry {
   otlp_endpoint = "http://127.0.0.1:4318" # of a collector, by OTLP over HTTP: gets a span for each request of the agent; default: none
   access_log    = true                 # agent and queue-proxies: a line of JSON for each request on standard output; default: false

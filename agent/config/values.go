@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/zclconf/go-cty/cty/gocty"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission/rules"
 )
 
 // Destinations of values whose Go type does not imply their format.
@@ -20,6 +22,7 @@ type (
 	address struct{ dst *string } // Of Nomad or Consul; http:// is added where there is no scheme.
 	size    struct{ dst *int64 }  // Bytes, as "256MiB".
 	intSize struct{ dst *int }
+	names   struct{ dst *[]string } // As in metas and drivers, each once.
 )
 
 // set assigns a value, and notes its source. A bad value is a problem, and the setting stays
@@ -59,6 +62,10 @@ func (l *loader) assign(v cty.Value, dst any) error {
 		return put(d)(prefixes(v))
 	case *[]string:
 		return put(d)(texts(v))
+	case names:
+		return put(d.dst)(d.read(v))
+	case *[]rules.Image:
+		return put(d)(images(v))
 	}
 	return fmt.Errorf("setting of type %T", dst) // A mistake in the table of sections; a test sets everything.
 }
@@ -144,8 +151,12 @@ func bytes(v cty.Value) (int64, error) {
 	return 0, fmt.Errorf("%q is not a size such as \"64KiB\" or \"256MiB\"", s)
 }
 
+func isList(v cty.Value) bool {
+	return v.CanIterateElements() && !v.Type().IsMapType() && !v.Type().IsObjectType()
+}
+
 func texts(v cty.Value) ([]string, error) {
-	if !v.CanIterateElements() || v.Type().IsMapType() || v.Type().IsObjectType() {
+	if !isList(v) {
 		return nil, fmt.Errorf("a list of strings is required, got %s", v.Type().FriendlyName())
 	}
 	var out []string
@@ -159,8 +170,52 @@ func texts(v cty.Value) ([]string, error) {
 	return out, nil
 }
 
+// maxNames bounds the lists of admission's rules.
+const maxNames = 100
+
+// read reads a list of names, none of them twice.
+func (names) read(v cty.Value) ([]string, error) {
+	all, err := texts(v)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range all {
+		switch {
+		case !nameRule.MatchString(s):
+			return nil, fmt.Errorf("%.70q is no name here; use letters, digits, dots, dashes and underscores, at most 64", s)
+		case slices.Contains(all[:i], s):
+			return nil, fmt.Errorf("%q stands here twice", s)
+		case i == maxNames:
+			return nil, fmt.Errorf("at most %d are possible", maxNames)
+		}
+	}
+	return all, nil
+}
+
+// images reads a list of patterns of images.
+func images(v cty.Value) ([]rules.Image, error) {
+	if !isList(v) {
+		return nil, fmt.Errorf("a list of patterns is required, such as [\"ghcr.io/acme/**\"], got %s", v.Type().FriendlyName())
+	}
+	var out []rules.Image
+	for _, e := range v.AsValueSlice() {
+		s, err := text(e)
+		if err != nil {
+			return nil, err
+		}
+		p, err := rules.ParseImage(s)
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, p); len(out) > maxNames {
+			return nil, fmt.Errorf("at most %d are possible", maxNames)
+		}
+	}
+	return out, nil
+}
+
 func prefixes(v cty.Value) ([]netip.Prefix, error) {
-	if !v.CanIterateElements() || v.Type().IsMapType() || v.Type().IsObjectType() {
+	if !isList(v) {
 		return nil, fmt.Errorf("a list of addresses is required, got %s", v.Type().FriendlyName())
 	}
 	var out []netip.Prefix

@@ -32,7 +32,7 @@ func TestInput_AgentConfiguration(t *testing.T) {
 		{"queue-proxy without driver", "queue_proxy {\n  config {}\n}\n", []string{"wadi.hcl:1", "driver"}},
 		{"Nomad's language", strings.Replace(proxy, "config {", "resources {\n    cpuu = 1\n  }\n  config {", 1), []string{"wadi.hcl:4", "cpuu"}},
 		{"default", proxy + "defaults {\n  scale {\n    window = \"1s\"\n  }\n}\n", []string{"wadi.hcl:9", "6s"}},
-		{"not yet", proxy + "admission \"x\" {}\n", []string{"wadi.hcl:7", "not supported"}},
+		{"webhook without address", proxy + "admission \"x\" {}\n", []string{"wadi.hcl:7", "admission.x.url", "required"}},
 		{"many at once", "log_levle = 1\nname = 2\n" + proxy, []string{"wadi.hcl:1", "wadi.hcl:2"}},
 		{"backend", proxy + "nomad {\n  address = \"ftp://x\"\n}\n", []string{"wadi.hcl:8", "ftp"}},
 		{"certificate", proxy + "consul {\n  ca_file = \"/nowhere.pem\"\n}\n", []string{"wadi.hcl:8", "/nowhere.pem"}},

@@ -1,0 +1,109 @@
+// Package rules has admission's own rules, which an operator switches on: the keys that a
+// service's meta needs, and the drivers and images that its tasks may use.
+//
+// It is pure. It promises to judge every task of an instance, of whatever lifecycle, and to
+// refuse what it can't judge: an image that is known only when the task starts.
+package rules
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
+
+// Rules are the rules in force. The zero value has none.
+type Rules struct {
+	Meta    []string // Keys that a service's meta needs, with values.
+	Drivers []string // That tasks may use; empty: all.
+	Images  []Image  // That tasks may use; empty: all.
+}
+
+// task is the part of Nomad's task that the rules are about.
+type task struct {
+	Name   string
+	Driver string
+	Config map[string]any
+}
+
+// Check returns what breaks a rule, by path of the setting. The problems have no place.
+func (r Rules) Check(s wadi.Service) []wadi.Problem {
+	problems := r.meta(s)
+	if len(r.Drivers) == 0 && len(r.Images) == 0 {
+		return problems
+	}
+	var group struct{ Tasks []task }
+	if err := json.Unmarshal(s.Instance, &group); err != nil {
+		return append(problems, problem("instance", "its tasks can't be read: %s", err))
+	}
+	for _, t := range group.Tasks {
+		path := "instance.task." + t.Name
+		if len(r.Drivers) > 0 && !slices.Contains(r.Drivers, t.Driver) {
+			problems = append(problems, problem(path+".driver", "the driver %.50q is not allowed by this cluster (admission_tasks.drivers); use %s", t.Driver, choice(r.Drivers)))
+		}
+		if len(r.Images) > 0 {
+			problems = append(problems, r.image(t, path+".config")...)
+		}
+	}
+	return problems
+}
+
+func (r Rules) meta(s wadi.Service) (problems []wadi.Problem) {
+	for _, key := range r.Meta {
+		if strings.TrimSpace(s.Meta[key]) == "" {
+			problems = append(problems, problem("meta", "this cluster requires the key %q with a value (admission_meta.require); add: meta = { %s = \"…\" }", key, key))
+		}
+	}
+	return problems
+}
+
+// image judges the image of one task. Every driver with images calls it so.
+func (r Rules) image(t task, path string) (problems []wadi.Problem) {
+	if _, ok := t.Config["load"]; ok {
+		problems = append(problems, problem(path+".load", "an image of a file is not allowed by this cluster (admission_tasks.images); name one of a registry: %s", shown(r.Images)))
+	}
+	value, ok := t.Config["image"]
+	if !ok {
+		return problems // A driver without images; admission_tasks.drivers is about those.
+	}
+	name, ok := value.(string)
+	path += ".image"
+	if !ok {
+		return append(problems, problem(path, "a string is required where images are restricted (admission_tasks.images)"))
+	}
+	if strings.Contains(name, "${") {
+		return append(problems, problem(path, "%.100q is known only when the task starts, and this cluster allows some images only (admission_tasks.images); write the image itself", name))
+	}
+	ref, err := parse(name)
+	switch {
+	case err != nil:
+		problems = append(problems, problem(path, "%.100q is no image of a registry: %s; this cluster allows %s (admission_tasks.images)", name, err, shown(r.Images)))
+	case !slices.ContainsFunc(r.Images, func(i Image) bool { return i.matches(ref) }):
+		problems = append(problems, problem(path, "the image %s is not allowed by this cluster (admission_tasks.images); it allows %s", ref, shown(r.Images)))
+	}
+	return problems
+}
+
+func problem(path, format string, args ...any) wadi.Problem {
+	return wadi.Problem{Path: path, Message: fmt.Sprintf(format, args...)}
+}
+
+// shownPatterns is how many patterns a message names.
+const shownPatterns = 5
+
+func shown(all []Image) string {
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.pattern
+	}
+	return choice(names)
+}
+
+func choice(names []string) string {
+	if more := len(names) - shownPatterns; more > 0 {
+		return strings.Join(names[:shownPatterns], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
+}
