@@ -75,7 +75,7 @@ func (a *Agent) newAPI(limiter *connlimit.Limiter, own *apitls.Source, peers *ch
 			Gateway: a.front.gateway.Addr().String(), GatewayTLS: a.front.tlsAddress(), GatewayDomain: c.Gateway.Domain, Metrics: c.Metrics.Address,
 		},
 		Auth: c.HTTP.Auth, Admission: adm, Store: a.store, Rights: apiNomad{a.nomad},
-		Decisions: a.decisions, Events: a.events,
+		Changes: a.changes, Decisions: a.decisions, Events: a.events,
 		Leadership: a.leadership, Transport: peers,
 		LeaderURL: func() (string, error) { return peers.address(a.leadership.current()) },
 		Problems:  a.health.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports, Report: a.doctor.Report,

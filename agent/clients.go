@@ -17,6 +17,7 @@ type clients struct {
 	nomad   *nomad.Client
 	watcher *nomad.Watcher
 	store   *store.Store
+	changes *store.Changes
 	mesh    *mesh.Source
 }
 
@@ -40,6 +41,7 @@ func (a *Agent) openClients(context.Context) (err error) {
 	}
 	a.opened.push("connections to Nomad", a.nomad.Close)
 	a.store = store.New(a.consul, c.Consul.Prefix, c.Name, a.log.Named("store"))
+	a.changes = store.NewChanges(a.store)
 	a.installation = &installation{store: a.store}
 	a.mesh = &mesh.Source{API: a.consul.API(), Services: wadi.Activators(), Log: a.log.Named("mesh")}
 	a.leadership = &leadership{log: a.log}

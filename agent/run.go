@@ -61,6 +61,7 @@ func (a *Agent) start(ctx context.Context) *stages {
 func (a *Agent) runCore(g *group) {
 	g.run("nomad", a.watcher.Run)
 	g.run("routes", func(ctx context.Context) error { return a.store.WatchRoutes(ctx, a.setRoutes) })
+	g.run("changes", a.changes.Run)
 	g.run("mesh", a.mesh.Run)
 	g.run("intentions", a.guard.Run)
 	g.run("activator", a.activator.Run)

@@ -91,23 +91,29 @@ func (c *Client) Address() string { return c.base.String() }
 
 // call sends a request and decodes the answer.
 func call[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (T, error) {
+	out, _, err := callHeader[T](ctx, c, method, path, query, in)
+	return out, err
+}
+
+// callHeader is call with the answer's header.
+func callHeader[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (T, http.Header, error) {
 	var out T
 	resp, err := c.send(ctx, method, path, query, in)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return out, fmt.Errorf("read answer of %s: %w: %w", c.base, wadi.ErrUnavailable, err)
+		return out, nil, fmt.Errorf("read answer of %s: %w: %w", c.base, wadi.ErrUnavailable, err)
 	case len(body) > maxAnswer:
-		return out, fmt.Errorf("answer of %s has more than %d bytes", c.base, maxAnswer)
+		return out, nil, fmt.Errorf("answer of %s has more than %d bytes", c.base, maxAnswer)
 	}
 	if err := json.Unmarshal(body, &out); err != nil {
-		return out, fmt.Errorf("%s did not answer as a Wadi agent does: %w", c.base, err)
+		return out, nil, fmt.Errorf("%s did not answer as a Wadi agent does: %w", c.base, err)
 	}
-	return out, nil
+	return out, resp.Header, nil
 }
 
 // send returns a successful response, whose body the caller closes.

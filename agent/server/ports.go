@@ -30,6 +30,15 @@ type Store interface {
 	State(ctx context.Context, service string) (wadi.State, error)
 }
 
+// Changes knows when what the API shows has changed.
+type Changes interface {
+	// Index returns the index of the last change of a service, or of any if service is
+	// empty; 0: there is no such service.
+	Index(ctx context.Context, service string) (uint64, error)
+	// Wait returns once that index is another than index, or with nil when ctx ends.
+	Wait(ctx context.Context, service string, index uint64) error
+}
+
 // Specs are the stored services.
 type Specs interface {
 	// Services returns the names of all services, sorted.

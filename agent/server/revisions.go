@@ -47,23 +47,28 @@ func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
 
 // revision answers with one stored revision, its frozen job included.
 func (s *Server) revision(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
-	service, _, ok := wadi.SplitRevisionID(id)
-	if !ok {
-		return fmt.Errorf("revision %q: %w", id, wadi.ErrNotFound)
-	}
-	if _, _, err := s.spec(r, service); err != nil {
-		return err
-	}
-	rev, there, err := s.findRevision(r.Context(), service, id)
+	rev, err := s.readableRevision(r, r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	if !there {
-		return fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
-	}
 	rev.Proof = "" // A secret of the agents.
 	return s.reply(w, http.StatusOK, rev)
+}
+
+// readableRevision returns a revision that the caller may read.
+func (s *Server) readableRevision(r *http.Request, id string) (wadi.Revision, error) {
+	service, _, ok := wadi.SplitRevisionID(id)
+	if !ok {
+		return wadi.Revision{}, fmt.Errorf("revision %q: %w", id, wadi.ErrNotFound)
+	}
+	if _, _, err := s.spec(r, service); err != nil {
+		return wadi.Revision{}, err
+	}
+	rev, there, err := s.findRevision(r.Context(), service, id)
+	if err == nil && !there {
+		err = fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
+	}
+	return rev, err
 }
 
 // findRevision returns one stored revision of a service. Other revisions that can't be read

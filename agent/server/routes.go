@@ -30,17 +30,18 @@ const pathReport = "GET /v1/agent/doctor"
 
 // table is the whole API, without the admin plane.
 func (s *Server) table() []route {
+	blocks := []string{"index", "wait"}
 	return []route{
 		{"PUT /v1/services", nil, s.submit},
 		{"POST /v1/services/validate", nil, s.validate},
 		{"POST /v1/services/plan", nil, s.plan},
-		{"GET /v1/services", nil, within(readTimeout, s.list)},
-		{"GET /v1/service/{name}", nil, within(readTimeout, s.read)},
+		{"GET /v1/services", blocks, s.blocking(s.list)},
+		{"GET /v1/service/{name}", blocks, s.blocking(s.read)},
 		{"DELETE /v1/service/{name}", []string{"index", "wait"}, s.remove},
-		{"GET /v1/service/{name}/revisions", nil, within(readTimeout, s.revisions)},
+		{"GET /v1/service/{name}/revisions", blocks, s.blocking(s.revisions)},
 		{pathDecisions, nil, within(readTimeout, s.decisions)},
 		{"PUT /v1/service/{name}/scale", nil, within(submitTimeout, s.scale)},
-		{"GET /v1/revision/{id}", nil, within(readTimeout, s.revision)},
+		{"GET /v1/revision/{id}", blocks, s.blocking(s.revision)},
 		{pathEvents, []string{"service", "follow"}, s.events},
 		{"GET /v1/doctor", nil, within(submitTimeout, s.doctor)},
 		{pathReport, nil, within(submitTimeout, s.report)},

@@ -45,6 +45,7 @@ type Config struct {
 	Store     Store
 	Rights    Rights
 
+	Changes    Changes    // nil: reads have no index, and do not wait.
 	Decisions  Decisions  // nil: the paths about decisions answer 503.
 	Events     Events     // nil: the path about events answers 503.
 	Leadership Leadership // nil: this agent leads, always.
@@ -89,6 +90,7 @@ type Server struct {
 	mux         *http.ServeMux
 	handler     http.Handler
 	slots       *submitSlots
+	blocked     *blockedReads
 	scans       chan struct{} // One element for each submission that is scanned.
 	submissions chan struct{} // One element for each submission that is evaluated.
 	doctors     chan struct{} // One element while the doctor runs.
@@ -105,7 +107,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
 	}
 	s := &Server{
-		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(),
+		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(),
 		scans: make(chan struct{}, maxScans), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1),
 	}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{

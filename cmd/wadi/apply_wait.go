@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,11 +12,8 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-const (
-	pollInterval = 200 * time.Millisecond
-	// maxOutage is how long the agent may not answer before a command gives up.
-	maxOutage = 30 * time.Second
-)
+// maxOutage is how long the agent may not answer before a command gives up.
+const maxOutage = 30 * time.Second
 
 // awaited is one service that apply waits for.
 type awaited struct {
@@ -49,34 +47,50 @@ func waitReady(ctx context.Context, c *call, client *api.Client, submitted api.S
 	}
 	w.show = newProgress(c)
 	defer w.show.end()
-	for {
-		open := 0
-		for _, s := range w.services {
-			if s.done {
+	if err := w.follow(ctx, began); err != nil {
+		return err
+	}
+	w.show.end()
+	return w.reportResults()
+}
+
+// follow shows the services as they change, until all are ready or have failed.
+func (w *applyWait) follow(ctx context.Context, began time.Time) error {
+	open := map[string]*awaited{}
+	for _, s := range w.services {
+		open[s.Name] = s
+	}
+	f := follow(ctx, w.client, slices.Collect(maps.Keys(open))...)
+	defer f.end()
+	tick := time.NewTicker(pollInterval) // For the time that the line shows.
+	defer tick.Stop()
+	for len(open) > 0 {
+		select {
+		case news := <-f.news:
+			s := open[news.name]
+			if s == nil {
 				continue
 			}
-			if err := w.poll(ctx, s); err != nil {
+			if err := w.note(ctx, s, news); err != nil {
 				return err
 			}
 			w.show.update(s, time.Now(), time.Since(began))
-			if !s.done {
-				open++
+			if s.done {
+				f.drop(s.Name)
+				delete(open, s.Name)
 			}
-		}
-		w.show.line(w.services, time.Now(), time.Since(began))
-		if open == 0 {
-			w.show.end()
-			return w.reportResults()
-		}
-		if wadi.Sleep(ctx, pollInterval) != nil {
+		case <-tick.C:
+		case <-ctx.Done():
 			return w.reportInterrupt()
 		}
+		w.show.line(w.services, time.Now(), time.Since(began))
 	}
+	return nil
 }
 
-// poll reads the status of one service. An error ends the wait.
-func (w *applyWait) poll(ctx context.Context, s *awaited) error {
-	v, err := w.client.Service(ctx, s.Name)
+// note takes in the status of one service. An error ends the wait.
+func (w *applyWait) note(ctx context.Context, s *awaited, news serviceNews) error {
+	err := news.err
 	switch {
 	case ctx.Err() != nil:
 		return w.reportInterrupt()
@@ -93,7 +107,7 @@ func (w *applyWait) poll(ctx context.Context, s *awaited) error {
 		writef(w.stderr, "The services stay submitted.\n")
 		return err
 	default:
-		s.verdict, s.URL, s.read = verdictOf(s.SubmittedService, v), v.Status.URL, true
+		s.verdict, s.URL, s.read = verdictOf(s.SubmittedService, news.service), news.service.Status.URL, true
 	}
 	return nil
 }

@@ -117,27 +117,33 @@ func waitDeleted(ctx context.Context, c *call, client *api.Client, name string) 
 	defer show.end()
 	f := &awaited{SubmittedService: api.SubmittedService{Name: name}, verdict: verdict{phase: "deleting", text: "instances are finishing"}}
 	began, away := time.Now(), outage{}
+	news := follow(ctx, client, name)
+	defer news.end()
+	tick := time.NewTicker(pollInterval) // For the time that the line shows.
+	defer tick.Stop()
 	for {
-		v, err := client.Service(ctx, name)
-		switch {
-		case ctx.Err() != nil:
+		select {
+		case <-ctx.Done():
 			show.end()
 			writef(c.stderr, "Interrupted. The deletion goes on without this command.\n")
 			return errReported
-		case errors.Is(err, wadi.ErrNotFound):
-			return nil
-		case away.tolerates(err, time.Now()):
-			f.text = "the agent doesn't answer; trying again"
-		case err != nil:
-			return err
-		case !v.Deleting:
-			return nil // Gone, and submitted anew.
-		default:
-			f.text = deletionText(v)
+		case n := <-news.news:
+			switch err := n.err; {
+			case errors.Is(err, wadi.ErrNotFound):
+				return nil
+			case away.tolerates(err, time.Now()):
+				f.text = "the agent doesn't answer; trying again"
+			case err != nil:
+				return err
+			case !n.service.Deleting:
+				return nil // Gone, and submitted anew.
+			default:
+				f.text = deletionText(n.service)
+			}
+			show.update(f, time.Now(), time.Since(began))
+		case <-tick.C:
 		}
-		show.update(f, time.Now(), time.Since(began))
 		show.line([]*awaited{f}, time.Now(), time.Since(began))
-		_ = wadi.Sleep(ctx, pollInterval)
 	}
 }
 

@@ -12,10 +12,8 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-const (
-	watchInterval = 500 * time.Millisecond
-	watchTimeout  = 30 * time.Second // Of one answer.
-)
+// redrawInterval is how often a screen is drawn anew: ages change though the service doesn't.
+const redrawInterval = 500 * time.Millisecond
 
 // statusWatch shows the states of a service, one after the other.
 type statusWatch struct {
@@ -41,29 +39,33 @@ func watchStatus(ctx context.Context, c *call) error {
 	if w.screen != nil {
 		writef(c.stdout, "\x1b[2J")
 	}
+	f := follow(ctx, client, c.args[0])
+	defer f.end()
+	tick := time.NewTicker(redrawInterval)
+	defer tick.Stop()
+	answered := w.noticeSlowAnswer()
+	defer func() { answered() }()
 	for {
-		err := w.poll(ctx)
-		if err == nil {
-			_ = wadi.Sleep(ctx, watchInterval)
-		}
-		if ctx.Err() != nil {
+		select {
+		case news := <-f.news:
+			answered()
+			answered = func() {}
+			if err := w.note(news); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if w.screen != nil && w.state != nil {
+				w.draw()
+			}
+		case <-ctx.Done():
 			return nil // Ctrl-C is how watching ends.
-		} else if err != nil {
-			return err
 		}
 	}
 }
 
-// poll reads the state once, and shows it if it is new. Its error ends the watch.
-func (w *statusWatch) poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
-	defer cancel()
-	answered := func() {}
-	if w.state == nil {
-		answered = w.noticeSlowAnswer()
-	}
-	s, err := w.client.Service(ctx, w.args[0])
-	answered()
+// note shows a state if it is new. Its error ends the watch.
+func (w *statusWatch) note(news serviceNews) error {
+	s, err := news.service, news.err
 	if err != nil && w.state != nil && (errors.Is(err, wadi.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)) {
 		w.lost(err)
 		return nil
@@ -79,7 +81,7 @@ func (w *statusWatch) poll(ctx context.Context) error {
 	w.state, w.shown = state, s
 	switch {
 	case w.screen != nil:
-		w.draw() // Ages change though the service doesn't.
+		w.draw()
 	case changed && w.json:
 		return w.printLine(s)
 	case changed:

@@ -81,6 +81,23 @@ func (c *Client) WaitList(ctx context.Context, prefix string, index uint64) ([]P
 	return c.list(prefix, q)
 }
 
+// WaitChange returns the index of the last change below prefix, which does not end in a
+// slash, after that has changed since index, or after a minute; index 0 asks for the present
+// one. However many keys there are, the answer is small.
+func (c *Client) WaitChange(ctx context.Context, prefix string, index uint64) (uint64, error) {
+	q, cancel := blocking(ctx, index, time.Minute)
+	defer cancel()
+	// With a separator Consul names all keys below the prefix by one.
+	_, meta, err := c.api.KV().Keys(prefix, "/", q)
+	if err != nil {
+		return 0, Wrap("watch "+prefix, err)
+	}
+	if err := answered(meta); err != nil {
+		return 0, fmt.Errorf("watch %s: %w", prefix, err)
+	}
+	return meta.LastIndex, nil
+}
+
 func (c *Client) list(prefix string, q *api.QueryOptions) ([]Pair, uint64, error) {
 	ps, meta, err := c.api.KV().List(prefix, q)
 	if err != nil {

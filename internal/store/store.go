@@ -42,6 +42,7 @@ type KV interface {
 	Get(ctx context.Context, key string) (consul.Pair, error)
 	List(ctx context.Context, prefix string) ([]consul.Pair, error)
 	WaitList(ctx context.Context, prefix string, index uint64) ([]consul.Pair, uint64, error)
+	WaitChange(ctx context.Context, prefix string, index uint64) (uint64, error)
 	Txn(ctx context.Context, ops []consul.Op) ([]consul.Pair, error)
 }
 

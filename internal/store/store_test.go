@@ -69,6 +69,7 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"override":              testOverride,
 		"watch":                 testWatch,
 		"watch routes":          testWatchRoutes,
+		"changes":               testChanges,
 		"domains":               testDomains,
 		"domains at once":       testDomainsAtOnce,
 		"many domains":          testManyDomains,

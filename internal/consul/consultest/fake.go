@@ -168,14 +168,13 @@ func (f *Fake) lock(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(done)
 }
 
-// get answers a read of a key or, with recurse, of a prefix.
+// get answers a read of a key or, with recurse, of a prefix. With keys it names the keys of a
+// prefix alone.
 func (f *Fake) get(w http.ResponseWriter, r *http.Request) {
 	key, q := r.PathValue("key"), r.URL.Query()
+	_, names := q["keys"]
 	_, recurse := q["recurse"]
-	if _, names := q["keys"]; names {
-		f.names(w, key)
-		return
-	}
+	recurse = recurse || names
 	index, _ := strconv.ParseUint(q.Get("index"), 10, 64)
 	wait, _ := time.ParseDuration(q.Get("wait"))
 	deadline := time.NewTimer(wait)
@@ -183,6 +182,10 @@ func (f *Fake) get(w http.ResponseWriter, r *http.Request) {
 	for {
 		out, last, denied, changed := f.read(key, recurse)
 		if index == 0 || last != index {
+			if names {
+				nameKeys(w, key, out, q.Get("separator"), last)
+				return
+			}
 			answer(w, out, last, denied && !recurse)
 			return
 		}
@@ -217,18 +220,22 @@ func (f *Fake) read(key string, recurse bool) (out []pair, last uint64, denied b
 	return out, f.index, denied, f.changed
 }
 
-// names answers with the keys below a prefix alone.
-func (f *Fake) names(w http.ResponseWriter, prefix string) {
-	pairs, last, _, _ := f.read(prefix, true)
+func (f *Fake) isDenied(key string) bool { return f.denied != "" && strings.HasPrefix(key, f.denied) }
+
+// nameKeys answers with the keys below a prefix alone; with a separator with the one name that
+// stands for all.
+func nameKeys(w http.ResponseWriter, prefix string, pairs []pair, separator string, index uint64) {
+	w.Header().Set("X-Consul-Index", strconv.FormatUint(index, 10))
 	all := []string{}
 	for _, p := range pairs {
+		if separator != "" {
+			all = append(all, prefix+separator)
+			break
+		}
 		all = append(all, p.Key)
 	}
-	w.Header().Set("X-Consul-Index", strconv.FormatUint(last, 10))
 	_ = json.NewEncoder(w).Encode(all) // It fails only if the client is gone.
 }
-
-func (f *Fake) isDenied(key string) bool { return f.denied != "" && strings.HasPrefix(key, f.denied) }
 
 func answer(w http.ResponseWriter, out []pair, index uint64, denied bool) {
 	w.Header().Set("X-Consul-Index", strconv.FormatUint(index, 10))
