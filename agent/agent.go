@@ -13,11 +13,13 @@ import (
 	"encoding/hex"
 	"io"
 	"net"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
@@ -33,11 +35,17 @@ type Deps struct {
 	Log       hclog.Logger // Nil: nothing is logged.
 	AccessLog io.Writer    // Nil: there is none, whatever the configuration says.
 	Version   string       // Of this build.
+
+	// Load reads the configuration again; nil: it can't be reloaded.
+	Load func() (config.Config, []wadi.Problem)
+	// LogJSON changes the format of Log; nil: it can't be changed.
+	LogJSON func(bool)
 }
 
 // Agent is one agent. Make it with New, then call Run or Close, once.
 type Agent struct {
-	cfg    config.Config
+	cfg    config.Config                 // At the start. A reload changes inForce.
+	live   atomic.Pointer[config.Config] // See inForce.
 	deps   Deps
 	log    hclog.Logger
 	reg    *prometheus.Registry
@@ -58,13 +66,16 @@ type Agent struct {
 	doctor       *doctor.Doctor
 
 	telemetry *telemetry.Telemetry
+	control   *control.Live // Settings of the leader's loops.
 	activator *activator.Activator
 	gateway   *gateway.Gateway
 	front     *front
 	api       *apiPlane
+	webhooks  *webhooks
 	metrics   *metricsPlane
 
 	drainer *drainer
+	reloads *reloads
 }
 
 // journal is what outlives a term: the records of what the leader and the waker did.
@@ -91,10 +102,14 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 			a.Close()
 		}
 	}()
+	a.live.Store(&cfg)
+	a.control = control.NewLive(controlSettings(cfg))
 	a.advertised.set(cfg.Advertise)
 	a.members = membership.New(membership.Self{Name: cfg.Name, Boot: a.boot, Prefix: cfg.Consul.Prefix}, a.log)
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.actions = control.NewMetrics(a.reg)
+	a.reloads = newReloads(a.reg)
+	a.reloads.files = sumFiles(cfg)
 	for _, open := range []func(context.Context) error{
 		a.openTelemetry, a.openClients, a.openDataPlane, a.openFront, a.openDoctor, a.openAPI, a.openMetrics,
 	} {

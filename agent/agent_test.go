@@ -164,7 +164,7 @@ func (r *running) ready(t *testing.T) {
 // stopOrder is the order in which an agent stops. A drain stops what is before "planes".
 var stopOrder = []string{
 	"presence", "callers", "front", "requests", "planes", "core",
-	"metrics listener", "API listener", "mesh listener", "gateway listener", "connections to Nomad",
+	"metrics listener", "API listener", "connections to admission webhooks", "mesh listener", "gateway listener", "connections to Nomad",
 }
 
 const helloService = `service "hello" {

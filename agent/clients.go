@@ -5,6 +5,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
+	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
@@ -24,18 +25,11 @@ type clients struct {
 // openClients makes the clients, and the parts that only need them.
 func (a *Agent) openClients(context.Context) (err error) {
 	c := a.cfg
-	a.consul, err = consul.New(consul.Config{
-		Address: c.Consul.Address, Token: c.Consul.Token, CAFile: c.Consul.TLS.CAFile,
-		CertFile: c.Consul.TLS.CertFile, KeyFile: c.Consul.TLS.KeyFile, SkipVerify: c.Consul.TLS.SkipVerify,
-	})
+	a.consul, err = newConsul(c.Consul)
 	if err != nil {
 		return err
 	}
-	a.nomad, err = nomad.New(nomad.Config{
-		Address: c.Nomad.Address, Token: c.Nomad.Token, Region: c.Nomad.Region,
-		CAFile: c.Nomad.TLS.CAFile, CertFile: c.Nomad.TLS.CertFile, KeyFile: c.Nomad.TLS.KeyFile,
-		SkipVerify: c.Nomad.TLS.SkipVerify,
-	})
+	a.nomad, err = newNomad(c.Nomad)
 	if err != nil {
 		return err
 	}
@@ -43,11 +37,25 @@ func (a *Agent) openClients(context.Context) (err error) {
 	a.store = store.New(a.consul, c.Consul.Prefix, c.Name, a.log.Named("store"))
 	a.changes = store.NewChanges(a.store)
 	a.installation = &installation{store: a.store}
-	a.mesh = &mesh.Source{API: a.consul.API(), Services: wadi.Activators(), Log: a.log.Named("mesh")}
+	a.mesh = &mesh.Source{API: a.consul.API, Services: wadi.Activators(), Log: a.log.Named("mesh")}
 	a.leadership = &leadership{log: a.log}
 	a.guard = authz.New(a.consul, a.routing.all, a.log.Named("intentions"))
 	a.watcher = &nomad.Watcher{Client: a.nomad, Log: a.log.Named("nomad"), Namespaces: a.routing.namespaces, Reread: a.reread}
 	return nil
+}
+
+func newConsul(c config.Consul) (*consul.Client, error) {
+	return consul.New(consul.Config{
+		Address: c.Address, Token: c.Token,
+		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, SkipVerify: c.TLS.SkipVerify,
+	})
+}
+
+func newNomad(c config.Nomad) (*nomad.Client, error) {
+	return nomad.New(nomad.Config{
+		Address: c.Address, Token: c.Token, Region: c.Region,
+		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, SkipVerify: c.TLS.SkipVerify,
+	})
 }
 
 // reread takes in a job's modify index from a full read.

@@ -13,14 +13,14 @@ import (
 
 // openTelemetry makes what writes the access log and sends spans.
 func (a *Agent) openTelemetry(ctx context.Context) (err error) {
-	c, access := a.cfg.Telemetry, a.deps.AccessLog
-	if !c.AccessLog {
-		access = nil
-	}
+	c := a.cfg.Telemetry
 	a.telemetry, err = telemetry.New(ctx, telemetry.Config{
-		Name: a.cfg.Name, Version: a.deps.Version, AccessLog: access, Endpoint: c.OTLPEndpoint,
+		Name: a.cfg.Name, Version: a.deps.Version, AccessLog: a.deps.AccessLog, Endpoint: c.OTLPEndpoint,
 		Log: a.log.Named("telemetry"), Registerer: a.reg,
 	})
+	if err == nil {
+		a.telemetry.SetAccessLog(c.AccessLog)
+	}
 	return err
 }
 
@@ -35,10 +35,9 @@ func (a *Agent) openDataPlane(context.Context) (err error) {
 			Jobs: controlNomad{a.nomad}, Purger: controlNomad{a.nomad}, Cluster: cluster, Store: a.store, Route: a.routing.route,
 			Events: a.events, Owned: a.owned, Log: a.log.Named("waker"),
 		},
-		Dialer:     &instanceDialer{mesh: a.mesh, route: a.routing.route},
-		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
-		MaxWakes: float64(c.Activator.MaxWakes), RequestRecords: a.telemetry.On(),
-		Guard: a.guard, Peer: func(r *http.Request) string { return a.gateway.Caller(r) },
+		Dialer:   &instanceDialer{mesh: a.mesh, route: a.routing.route},
+		Settings: activatorSettings(c),
+		Guard:    a.guard, Peer: func(r *http.Request) string { return a.gateway.Caller(r) },
 		Log: a.log.Named("activator"), Registerer: a.reg,
 	})
 	if err != nil {
@@ -46,7 +45,7 @@ func (a *Agent) openDataPlane(context.Context) (err error) {
 	}
 	a.drainer = newDrainer(c.Dev, a.activator, a.log)
 	a.gateway, err = gateway.New(gateway.Config{
-		Domain: c.Gateway.Domain, Activator: a.activator, Registerer: a.reg, TrustedProxies: c.Gateway.TrustedProxies,
+		Settings: gatewaySettings(c), Activator: a.activator, Registerer: a.reg,
 		Authorize: a.guard.Authorize,
 	})
 	return err

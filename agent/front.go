@@ -15,7 +15,7 @@ import (
 // front is the listeners that take requests for services: the gateway, the gateway over
 // TLS, and the mesh listener.
 type front struct {
-	cfg     config.Gateway
+	inForce func() config.Config
 	gateway *gateway.Server
 	tls     *gateway.Server       // Nil: the gateway speaks no TLS.
 	certs   *gateway.Certificates // Of tls.
@@ -24,7 +24,7 @@ type front struct {
 
 // openFront opens the listeners.
 func (a *Agent) openFront(ctx context.Context) error {
-	a.front = &front{cfg: a.cfg.Gateway}
+	a.front = &front{inForce: a.inForce}
 	plain, err := a.openTLS(ctx)
 	if err != nil {
 		return err
@@ -68,10 +68,13 @@ func (a *Agent) openTLS(ctx context.Context) (plain http.Handler, err error) {
 		return nil, portError("gateway.tls.address", c.TLS.Address, err)
 	}
 	a.opened.push("TLS listener", func() { _ = f.tls.Close() })
-	if c.TLS.Redirect {
-		return a.gateway.RedirectToTLS(publicPort(f.tls.Addr(), c.TLS.PublicPort)), nil
-	}
-	return a.gateway, nil
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tls := a.inForce().Gateway.TLS; tls.Redirect {
+			a.gateway.RedirectToTLS(publicPort(f.tls.Addr(), tls.PublicPort)).ServeHTTP(w, r)
+			return
+		}
+		a.gateway.ServeHTTP(w, r)
+	}), nil
 }
 
 // inFront wraps the handler of a listener in what all of them do: request records, the
@@ -98,14 +101,17 @@ func (f *front) tlsAddress() string {
 }
 
 // url returns the URL of a service, as seen from outside, or of the gateway itself for "".
-func (f *front) url(service string) string {
-	host := f.cfg.Domain
+func (f *front) url(service string) string { return f.urlBy(f.inForce().Gateway, service) }
+
+// urlBy is url by the settings c.
+func (f *front) urlBy(c config.Gateway, service string) string {
+	host := c.Domain
 	if service != "" {
 		host = service + "." + host
 	}
-	scheme, usual, port := "http", "80", publicPort(f.gateway.Addr(), f.cfg.PublicPort)
-	if f.tls != nil && f.cfg.TLS.Redirect { // The plain gateway would send callers there.
-		scheme, usual, port = "https", "443", publicPort(f.tls.Addr(), f.cfg.TLS.PublicPort)
+	scheme, usual, port := "http", "80", publicPort(f.gateway.Addr(), c.PublicPort)
+	if f.tls != nil && c.TLS.Redirect { // The plain gateway would send callers there.
+		scheme, usual, port = "https", "443", publicPort(f.tls.Addr(), c.TLS.PublicPort)
 	}
 	if port != usual {
 		host = net.JoinHostPort(host, port)

@@ -61,7 +61,7 @@ func (a *Agent) openDoctor(ctx context.Context) error {
 	}
 	a.health = &health{a.startup, a.members, a.drainer, a.leadership, a.watcher}
 	a.doctor = &doctor.Doctor{
-		Name: a.cfg.Name, Version: a.deps.Version, GatewayDomain: a.cfg.Gateway.Domain, Prefix: a.cfg.Consul.Prefix,
+		Name: a.cfg.Name, Version: a.deps.Version, GatewayDomain: func() string { return a.inForce().Gateway.Domain }, Prefix: a.cfg.Consul.Prefix,
 		ConsulAddress: a.cfg.Consul.Address, NomadAddress: a.cfg.Nomad.Address,
 		Consul: a.consul, Nomad: a.nomad, Store: a.store, Members: a.members, Log: a.log,
 		Routes:     a.routing.all,

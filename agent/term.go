@@ -8,7 +8,6 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
-	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/measure"
 	"github.com/wadi-run/wadi/agent/membership"
@@ -20,15 +19,14 @@ import (
 	"github.com/wadi-run/wadi/internal/store"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/gateway"
-	"github.com/wadi-run/wadi/scheduler"
 )
 
 // terms makes the parts of each term.
 type terms struct {
 	clients
 	journal
-	cfg config.Config
-	log hclog.Logger
+	control *control.Live
+	log     hclog.Logger
 
 	guard        *authz.Guard
 	members      *membership.Members
@@ -43,7 +41,7 @@ type terms struct {
 
 func (a *Agent) terms() *terms {
 	return &terms{
-		clients: a.clients, journal: a.journal, cfg: a.cfg, log: a.log,
+		clients: a.clients, journal: a.journal, control: a.control, log: a.log,
 		guard: a.guard, members: a.members, leadership: a.leadership, routing: a.routing, installation: a.installation,
 		activator: a.activator, gateway: a.gateway, sources: a.statisticsSources, url: a.urlOf,
 	}
@@ -104,10 +102,8 @@ func (t *term) newController() *control.Controller {
 		Meter: t.meter, Agents: t.sources,
 		Observers: control.Observers{Callers: t.guard, Usage: t.meter, Instances: t.meter, Exposure: t.meter, Exits: t.watcher},
 		Events:    t.events, Owned: t.owned, URL: t.url, Memory: t.autoscaler.Memory, Acted: t.autoscaler.Poke,
-		Retention: scheduler.Retention{
-			KeepFor: t.cfg.Retention.KeepFor, KeepActiveFor: t.cfg.Retention.KeepActiveFor, Max: t.cfg.Retention.Max,
-		},
-		Log: t.log.Named("controller"), Metrics: t.actions,
+		Settings: t.control,
+		Log:      t.log.Named("controller"), Metrics: t.actions,
 	}
 }
 
@@ -117,7 +113,7 @@ func (t *term) wireAutoscaler() {
 	s.Orders, s.Nodes = leaderOrders{t.activator, t.lease}, t.nodes
 	s.Services, s.Wakeable = t.controller.Services, t.wakeable
 	s.Wakes, s.Backlog = t.activator, t.activator.Backlog()
-	s.Ceiling, s.History, s.Events = t.cfg.Limits.MaxInstances, t.decisions, t.events
+	s.Settings, s.History, s.Events = t.control, t.decisions, t.events
 	s.Owned, s.Log, s.Metrics = t.owned, t.log.Named("autoscaler"), t.actions
 }
 

@@ -118,7 +118,7 @@ func TestTypesFitTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := server.New(server.Config{Self: api.Self{Name: "one", Version: "1", API: "a", Gateway: "b", GatewayTLS: "e", GatewayDomain: "c", Metrics: "d"},
+	h, err := server.New(server.Config{Self: api.Self{Name: "one", Version: "1", API: "a", Gateway: "b", GatewayTLS: "e", Metrics: "d"}, Settings: server.Settings{GatewayDomain: "c"},
 		Admission: adm, Store: store, Rights: nomad,
 		Doctor: func(context.Context, string) []wadi.AgentReport {
 			return []wadi.AgentReport{{Name: "one", Version: "1", Findings: []wadi.Finding{{Level: wadi.LevelFail, About: "a", What: "w", Remedy: "r"}}}}

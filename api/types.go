@@ -122,6 +122,14 @@ type Self struct {
 	Leader        bool   `json:"leader"` // This agent leads now.
 }
 
+// Reloaded is the answer of PUT /v1/agent/reload. Settings are named as in the file, such as
+// limits.max_instances.
+type Reloaded struct {
+	Changed  []string `json:"changed"`            // In force now; empty: nothing had changed.
+	Restart  []string `json:"restart,omitempty"`  // Changed in the file, but in force after a restart only.
+	Warnings []string `json:"warnings,omitempty"` // What should be checked.
+}
+
 // Leader is the answer of GET /v1/status/leader.
 type Leader struct {
 	Name    string `json:"name"`

@@ -55,7 +55,7 @@ func front(ctx context.Context, listen, instance string) error {
 	if err != nil {
 		return err
 	}
-	g, err := gateway.New(gateway.Config{Domain: "wadi.localhost", Activator: a, Registerer: reg})
+	g, err := gateway.New(gateway.Config{Settings: gateway.Settings{Domain: "wadi.localhost"}, Activator: a, Registerer: reg})
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func meshed(ctx context.Context, b *bench) (out []section, err error) {
 
 // member makes the benchmark a member of the mesh, until stop.
 func (b *bench) member(ctx context.Context, services ...string) (src *mesh.Source, stop func() error, err error) {
-	src = &mesh.Source{API: b.stack.Consul, Log: hclog.NewNullLogger(), Services: services}
+	src = &mesh.Source{API: func() *consul.Client { return b.stack.Consul }, Log: hclog.NewNullLogger(), Services: services}
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- src.Run(run) }()

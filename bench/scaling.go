@@ -114,7 +114,7 @@ func (s *stage) autoscaler() *control.Autoscaler {
 	a.Services = func() *control.View { return all }
 	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.History, a.Events, a.Owned = &control.History{}, &control.Events{}, &control.Owned{}
-	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
+	a.Log, a.Metrics, a.Settings = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), control.NewLive(control.Settings{Ceiling: 100})
 	return a
 }
 
@@ -244,7 +244,7 @@ func wakeRoutes(services []string) map[string]wadi.Route {
 // wakingActivator is an activator that wakes the revisions of a stage.
 func wakingActivator(s *stage, routes map[string]wadi.Route) (*activator.Activator, error) {
 	act, err := activator.New(activator.Config{
-		Name: "bench", Boot: "1", Endpoints: routed{view{s}}, Diagnoses: routed{view{s}}, Dialer: view{s}, MaxWakes: 10 * scalingWakes,
+		Name: "bench", Boot: "1", Endpoints: routed{view{s}}, Diagnoses: routed{view{s}}, Dialer: view{s}, Settings: activator.Settings{MaxWakes: 10 * scalingWakes},
 		Waker: &control.Waker{
 			Jobs: s, Cluster: view{s}, Events: &control.Events{}, Owned: &control.Owned{}, Log: hclog.NewNullLogger(),
 			Route: func(service string) (wadi.Route, bool) { r, ok := routes[service]; return r, ok },

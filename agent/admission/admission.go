@@ -11,6 +11,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,8 +29,21 @@ type Config struct {
 	Catalog Catalog
 	Entries Entries // Nil: plans leave Consul's entries out.
 
-	Intentions      IntentionRights // Not needed with AllowIntentions.
-	AllowIntentions bool            // Callers that may submit a service may set its intentions.
+	Intentions IntentionRights
+
+	Settings // At first. See Set.
+
+	// Installation returns the Agent.Installation of rendered jobs, which is known only
+	// after Consul was asked. Nil: there is none.
+	Installation func() string
+
+	Now func() time.Time
+	Log hclog.Logger
+}
+
+// Settings are what [Admission.Set] changes while the agent runs.
+type Settings struct {
+	AllowIntentions bool // Callers that may submit a service may set its intentions.
 
 	Rules    rules.Rules        // The agent's own; none by default.
 	Webhooks []*webhook.Webhook // Asked in this order, the mutating ones first.
@@ -38,30 +52,24 @@ type Config struct {
 	Limits   jobspecs.Limits
 	Agent    jobspecs.Agent // The agent's part of a rendered job.
 
-	// Installation returns the Agent.Installation of rendered jobs, which is known only
-	// after Consul was asked. Nil: there is none.
-	Installation func() string
-
 	MaxBytes      int    // Of all files of a submission together; 0 is 1 MiB.
 	GatewayDomain string // Parent of the services' own domains.
-
-	Now func() time.Time
-	Log hclog.Logger
 }
 
 // Admission admits services. It keeps no state, and may be used concurrently.
-type Admission struct{ Config }
+type Admission struct {
+	Config // Its Settings are set for one submission only: see pinned.
+
+	settings *atomic.Pointer[Settings] // In force.
+}
 
 // New returns an Admission, or an error when c lacks a required field.
 func New(c Config) (*Admission, error) {
 	if c.Store == nil || c.Nomad == nil || c.Catalog == nil {
 		return nil, fmt.Errorf("admission: store, Nomad and catalog are required")
 	}
-	if c.Intentions == nil && !c.AllowIntentions {
-		return nil, fmt.Errorf("admission: rights to intentions are required, unless they are allowed")
-	}
-	if c.MaxBytes <= 0 {
-		c.MaxBytes = 1 << 20
+	if c.Intentions == nil {
+		return nil, fmt.Errorf("admission: rights to intentions are required")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -69,7 +77,26 @@ func New(c Config) (*Admission, error) {
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
 	}
-	return &Admission{Config: c}, nil
+	a := &Admission{Config: c, settings: &atomic.Pointer[Settings]{}}
+	a.Set(c.Settings)
+	a.Settings = Settings{}
+	return a, nil
+}
+
+// Set puts settings in force for the submissions that begin from now on.
+func (a *Admission) Set(s Settings) {
+	if s.MaxBytes <= 0 {
+		s.MaxBytes = 1 << 20
+	}
+	a.settings.Store(&s)
+}
+
+// pinned is a with the settings that are in force now: one submission is judged by one set,
+// whatever is reloaded meanwhile.
+func (a *Admission) pinned() *Admission {
+	p := *a
+	p.Settings = *a.settings.Load()
+	return &p
 }
 
 // Request is a submission, and its caller.
@@ -93,6 +120,7 @@ type Request struct {
 // Submit admits and stores all services of the request, or none. A refusal is an
 // [*api.Error]; other errors wrap the root package's sentinels.
 func (a *Admission) Submit(ctx context.Context, r Request) (api.Submitted, error) {
+	a = a.pinned()
 	ctx, adm, err := a.examine(ctx, r)
 	if err != nil {
 		return api.Submitted{}, err
@@ -110,7 +138,7 @@ func (a *Admission) Submit(ctx context.Context, r Request) (api.Submitted, error
 // Validate does what Submit does, but registers and stores nothing.
 func (a *Admission) Validate(ctx context.Context, r Request) (api.Submitted, error) {
 	r.dryRun = true
-	_, adm, err := a.examine(ctx, r)
+	_, adm, err := a.pinned().examine(ctx, r)
 	if err != nil {
 		return api.Submitted{}, err
 	}

@@ -19,8 +19,15 @@ import (
 // bench is an Admission among stand-ins.
 type bench struct {
 	*admission.Admission
-	nomad *admissiontest.Nomad
-	store *admissiontest.Store
+	nomad    *admissiontest.Nomad
+	store    *admissiontest.Store
+	settings *admission.Settings // In force; see set.
+}
+
+// set changes settings.
+func (b bench) set(change func(*admission.Settings)) {
+	change(b.settings)
+	b.Set(*b.settings)
 }
 
 func newBench(t *testing.T) bench {
@@ -31,6 +38,8 @@ func newBench(t *testing.T) bench {
 		t.Fatal(err)
 	}
 	b.Admission = a
+	s := admissiontest.Settings()
+	b.settings = &s
 	return b
 }
 

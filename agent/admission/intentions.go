@@ -42,7 +42,7 @@ func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candi
 // they are deleted with the service, and a new submission without them would open it. The
 // error is an [*api.Error], or wraps ErrUnavailable.
 func (a *Admission) MayRemove(ctx context.Context, service wadi.Service, consulToken string) error {
-	if a.AllowIntentions || service.Intentions == nil {
+	if a.settings.Load().AllowIntentions || service.Intentions == nil {
 		return nil
 	}
 	err := a.mayWriteIntentions(ctx, consulToken, service.Name)

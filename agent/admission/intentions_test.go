@@ -79,7 +79,7 @@ func TestSubmit_IntentionsChanged(t *testing.T) {
 
 func TestSubmit_IntentionsAllowedByTheAgent(t *testing.T) {
 	b := guarded(t)
-	b.AllowIntentions = true
+	b.set(func(s *admission.Settings) { s.AllowIntentions = true })
 	b.submit(t, request(meshed("hello", "/a", allow("web"))))
 	if err := b.MayRemove(t.Context(), wadi.Service{Name: "hello", Intentions: &wadi.Intentions{}}, ""); err != nil {
 		t.Error(err)

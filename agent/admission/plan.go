@@ -17,6 +17,7 @@ const maxDryRun = 100
 // Plan says what Submit would change, and changes nothing. It shows what is stored, so the
 // caller also needs the right to read.
 func (a *Admission) Plan(ctx context.Context, r Request) (api.Plan, error) {
+	a = a.pinned()
 	r.dryRun = true
 	ctx, adm, err := a.examine(ctx, r)
 	if err != nil {

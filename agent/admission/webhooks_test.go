@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/admission/rules"
 	"github.com/wadi-run/wadi/agent/admission/webhook"
@@ -61,7 +62,7 @@ func (b bench) with(t *testing.T, c webhook.Config, answer string) *hook {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Webhooks = append(b.Webhooks, w)
+	b.set(func(s *admission.Settings) { s.Webhooks = append(s.Webhooks, w) })
 	t.Cleanup(w.Close)
 	return h
 }
@@ -231,7 +232,9 @@ func TestWebhooks_IntentionsNeedTheCallersRight(t *testing.T) {
 
 func TestRules(t *testing.T) {
 	b := newBench(t)
-	b.Rules = rules.Rules{Meta: []string{"team"}, Drivers: []string{"docker"}}
+	b.set(func(s *admission.Settings) {
+		s.Rules = rules.Rules{Meta: []string{"team"}, Drivers: []string{"docker"}}
+	})
 	b.refused(t, request(spec("hello", "/bin/a")), http.StatusUnprocessableEntity,
 		`a.hcl:1,1: meta: this cluster requires the key "team"`, `a.hcl:7,16: instance.task.web.driver: the driver "raw_exec" is not allowed`)
 	b.untouched(t)

@@ -19,8 +19,14 @@ type section struct {
 	blocks   map[string]section
 	labels   []string
 
-	// read handles the block in place of settings and blocks.
-	read func(b *hcl.Block)
+	// read handles the block in place of settings and blocks. value is the field for what is
+	// read there.
+	read  func(b *hcl.Block)
+	value any
+
+	// live: a reload changes all settings of the block; else those that are wrapped in
+	// [live] alone. See [Changes].
+	live bool
 	// many allows more than one in a file.
 	many bool
 }
@@ -29,39 +35,41 @@ type section struct {
 func (l *loader) top() section {
 	c := &l.cfg
 	return section{
-		settings: map[string]any{"log_level": &c.LogLevel, "log_json": &c.LogJSON, "name": &c.Name, "advertise": &c.Advertise},
+		settings: map[string]any{"log_level": live{&c.LogLevel}, "log_json": live{&c.LogJSON}, "name": &c.Name, "advertise": &c.Advertise},
 		blocks: map[string]section{
 			"http":    l.httpSection(),
 			"metrics": {settings: map[string]any{"address": &c.Metrics.Address}},
 			"gateway": l.gatewaySection(),
 			"activator": {settings: map[string]any{
-				"address": &c.Activator.Address, "max_waiting": &c.Activator.MaxWaiting,
-				"max_waiting_bytes": size{&c.Activator.MaxWaitingBytes}, "max_wakes": &c.Activator.MaxWakes,
+				"address": &c.Activator.Address, "max_waiting": live{&c.Activator.MaxWaiting},
+				"max_waiting_bytes": live{size{&c.Activator.MaxWaitingBytes}}, "max_wakes": live{&c.Activator.MaxWakes},
 			}},
 			"nomad": {settings: withTLS(&c.Nomad.TLS, map[string]any{
-				"address": address{&c.Nomad.Address}, "token": &c.Nomad.Token, "region": &c.Nomad.Region,
+				"address": address{&c.Nomad.Address}, "region": &c.Nomad.Region,
+				"token": live{&c.Nomad.Token}, "token_file": live{&c.Nomad.TokenFile},
 			})},
 			"consul": {settings: withTLS(&c.Consul.TLS, map[string]any{
-				"address": address{&c.Consul.Address}, "token": &c.Consul.Token, "prefix": &c.Consul.Prefix,
-				"allow_intentions": &c.Consul.AllowIntentions,
+				"address": address{&c.Consul.Address}, "prefix": &c.Consul.Prefix,
+				"token": live{&c.Consul.Token}, "token_file": live{&c.Consul.TokenFile},
+				"allow_intentions": live{&c.Consul.AllowIntentions},
 			})},
 			"mesh": {
-				settings: map[string]any{"shield": &c.Mesh.Shield},
-				blocks:   map[string]section{"sidecar_task": {read: func(b *hcl.Block) { l.sidecar = b }}},
+				settings: map[string]any{"shield": live{&c.Mesh.Shield}},
+				blocks:   map[string]section{"sidecar_task": {read: func(b *hcl.Block) { l.sidecar = b }, value: &c.SidecarTask, live: true}},
 			},
-			"queue_proxy": {read: func(b *hcl.Block) { l.queueProxy = b }},
-			"defaults":    {read: func(b *hcl.Block) { l.defaults = b }},
-			"limits": {settings: map[string]any{
+			"queue_proxy": {read: func(b *hcl.Block) { l.queueProxy = b }, value: &c.QueueProxyTask, live: true},
+			"defaults":    {read: func(b *hcl.Block) { l.defaults = b }, value: &c.Defaults, live: true},
+			"limits": {live: true, settings: map[string]any{
 				"max_instances": &c.Limits.MaxInstances, "max_request_timeout": &c.Limits.MaxRequestTimeout,
 				"max_spec_bytes": intSize{&c.Limits.MaxSpecBytes},
 			}},
-			"retention": {settings: map[string]any{
+			"retention": {live: true, settings: map[string]any{
 				"keep_for": &c.Retention.KeepFor, "keep_active_for": &c.Retention.KeepActiveFor, "max": &c.Retention.Max,
 			}},
-			"admission":       {labels: []string{"name"}, many: true, read: l.webhook},
-			"admission_meta":  {settings: map[string]any{"require": names{&c.AdmissionRules.Meta}}},
-			"admission_tasks": {settings: map[string]any{"drivers": names{&c.AdmissionRules.Drivers}, "images": &c.AdmissionRules.Images}},
-			"telemetry":       {settings: map[string]any{"otlp_endpoint": &c.Telemetry.OTLPEndpoint, "access_log": &c.Telemetry.AccessLog}},
+			"admission":       {labels: []string{"name"}, many: true, read: l.webhook, value: &c.Webhooks, live: true},
+			"admission_meta":  {live: true, settings: map[string]any{"require": names{&c.AdmissionRules.Meta}}},
+			"admission_tasks": {live: true, settings: map[string]any{"drivers": names{&c.AdmissionRules.Drivers}, "images": &c.AdmissionRules.Images}},
+			"telemetry":       {settings: map[string]any{"otlp_endpoint": &c.Telemetry.OTLPEndpoint, "access_log": live{&c.Telemetry.AccessLog}}},
 		},
 	}
 }
@@ -71,10 +79,10 @@ func (l *loader) httpSection() section {
 	h := &l.cfg.HTTP
 	return section{
 		settings: map[string]any{
-			"address": &h.Address, "auth": &h.Auth, "allowed_hosts": &h.AllowedHosts, "requests_per_second": &h.RequestsPerSecond,
+			"address": &h.Address, "auth": &h.Auth, "allowed_hosts": live{&h.AllowedHosts}, "requests_per_second": &h.RequestsPerSecond,
 		},
 		blocks: map[string]section{"tls": {settings: map[string]any{
-			"cert_file": &h.TLS.CertFile, "key_file": &h.TLS.KeyFile, "ca_file": &h.TLS.CAFile, "verify_client": &h.TLS.VerifyClient,
+			"cert_file": live{&h.TLS.CertFile}, "key_file": live{&h.TLS.KeyFile}, "ca_file": live{&h.TLS.CAFile}, "verify_client": live{&h.TLS.VerifyClient},
 		}}},
 	}
 }
@@ -84,17 +92,17 @@ func (l *loader) gatewaySection() section {
 	g := &l.cfg.Gateway
 	return section{
 		settings: map[string]any{
-			"address": &g.Address, "public_port": &g.PublicPort, "domain": &g.Domain, "trusted_proxies": &g.TrustedProxies,
+			"address": &g.Address, "public_port": live{&g.PublicPort}, "domain": live{&g.Domain}, "trusted_proxies": live{&g.TrustedProxies},
 		},
 		blocks: map[string]section{"tls": {settings: map[string]any{
-			"address": &g.TLS.Address, "public_port": &g.TLS.PublicPort, "cert_dir": &g.TLS.CertDir, "redirect": &g.TLS.Redirect,
+			"address": &g.TLS.Address, "public_port": live{&g.TLS.PublicPort}, "cert_dir": &g.TLS.CertDir, "redirect": live{&g.TLS.Redirect},
 		}}},
 	}
 }
 
 // withTLS adds the settings of TLS files.
 func withTLS(t *TLS, settings map[string]any) map[string]any {
-	settings["ca_file"], settings["cert_file"], settings["key_file"] = &t.CAFile, &t.CertFile, &t.KeyFile
+	settings["ca_file"], settings["cert_file"], settings["key_file"] = live{&t.CAFile}, live{&t.CertFile}, live{&t.KeyFile}
 	return settings
 }
 

@@ -152,16 +152,20 @@ type TLS struct {
 type Nomad struct {
 	Address string // http://, https:// or unix://
 	Region  string
-	Token   string
+	Token   string // That of TokenFile, if there is one.
 	TLS     TLS
+
+	TokenFile string // Is read again at each reload.
 }
 
 // Consul has the address of Consul, the token for it, and the prefix of Wadi's keys.
 type Consul struct {
 	Address string // http://, https:// or unix://
-	Token   string
+	Token   string // That of TokenFile, if there is one.
 	Prefix  string // Of all keys; ends in a slash.
 	TLS     TLS
+
+	TokenFile string // Is read again at each reload.
 
 	// AllowIntentions lets callers that may submit a service set its intentions. Else
 	// they need their own right to the intentions in Consul.

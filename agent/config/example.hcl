@@ -4,7 +4,8 @@
 #   wadi agent -config /etc/wadi/            all *.hcl files, in order of their names
 #   wadi agent -config a.hcl -config b.hcl   the later file wins
 #
-# On SIGHUP a new log_level is applied; the log names the other changes, which need a restart.
+# wadi reload, or SIGHUP, reads it again: most settings are in force then, and the log names those that
+# need a restart. A configuration with a mistake changes nothing.
 # A flag beats the environment (NOMAD_ADDR, CONSUL_HTTP_TOKEN …), which beats this.
 
 log_level = "info"                     # trace, debug, info, warn or error
@@ -52,12 +53,12 @@ activator {                            # queues requests while no instance can t
 nomad {                                # also ca_file, cert_file, key_file
   address = "http://127.0.0.1:4646"    # or unix:///run/nomad.sock
   region  = "global"                   # default: that of the agent at the address
-  token   = "5f1b6c1e-0000-0000-0000-000000000000" # its least rights: wadi doctor -policies -only nomad, docs/security.md
+  token   = "5f1b6c1e-0000-0000-0000-000000000000" # or token_file, read again at each reload; its least rights: wadi doctor -policies -only nomad, docs/security.md
 }
 
 consul {                               # also ca_file, cert_file, key_file
   address          = "http://127.0.0.1:8500"
-  token            = "9a3e2d7c-0000-0000-0000-000000000000" # its least rights: wadi doctor -policies -only consul, docs/security.md
+  token            = "9a3e2d7c-0000-0000-0000-000000000000" # or token_file; its least rights: wadi doctor -policies -only consul, docs/security.md
   prefix           = "wadi/"           # of all keys: agents with the same prefix are one installation
   allow_intentions = false             # true: the right to submit a service includes its intentions; false: they also need intentions = "write" in Consul
 }

@@ -32,6 +32,8 @@ func Load(paths []string, env func(string) string, flags Flags) (Config, []wadi.
 	}
 	l.environment(env)
 	l.flags(flags)
+	l.tokenFile("nomad.token_file", l.cfg.Nomad.TokenFile, &l.cfg.Nomad.Token)
+	l.tokenFile("consul.token_file", l.cfg.Consul.TokenFile, &l.cfg.Consul.Token)
 	l.check()
 	l.sort()
 	return l.cfg, l.problems
@@ -91,12 +93,16 @@ func (l *loader) files(paths []string) []string {
 
 func (l *loader) fileProblem(file string, err error) {
 	l.unreadable = true
-	msg := err.Error()
+	l.problems = append(l.problems, wadi.Problem{File: file, Message: reason(err)})
+}
+
+// reason is an error of a file without the file's path, which the problem has.
+func reason(err error) string {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
-		msg = pathErr.Err.Error() // Without the path, which the problem has.
+		return pathErr.Err.Error()
 	}
-	l.problems = append(l.problems, wadi.Problem{File: file, Message: msg})
+	return err.Error()
 }
 
 // file reads one file into the configuration.
@@ -139,6 +145,7 @@ func (l *loader) environment(env func(string) string) {
 		{"NOMAD_ADDR", "nomad.address", address{&c.Nomad.Address}},
 		{"NOMAD_REGION", "nomad.region", &c.Nomad.Region},
 		{"NOMAD_TOKEN", "nomad.token", &c.Nomad.Token},
+		{"CONSUL_HTTP_TOKEN_FILE", "consul.token_file", &c.Consul.TokenFile},
 		{"NOMAD_CACERT", "nomad.ca_file", &c.Nomad.TLS.CAFile},
 		{"NOMAD_CLIENT_CERT", "nomad.cert_file", &c.Nomad.TLS.CertFile},
 		{"NOMAD_CLIENT_KEY", "nomad.key_file", &c.Nomad.TLS.KeyFile},

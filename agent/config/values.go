@@ -25,6 +25,9 @@ type (
 	names   struct{ dst *[]string } // As in metas and drivers, each once.
 )
 
+// live marks the destination of a setting that a reload changes.
+type live struct{ dst any }
+
 // set assigns a value, and notes its source. A bad value is a problem, and the setting stays
 // as it was.
 func (l *loader) set(path string, at place, v cty.Value, dst any) {
@@ -37,6 +40,8 @@ func (l *loader) set(path string, at place, v cty.Value, dst any) {
 
 func (l *loader) assign(v cty.Value, dst any) error {
 	switch d := dst.(type) {
+	case live:
+		return l.assign(v, d.dst)
 	case *string:
 		return put(d)(text(v))
 	case *wadi.Auth:

@@ -49,12 +49,12 @@ type Autoscaler struct {
 	Backlog  Backlog                                    // Nil: revisions are evaluated by the clock alone.
 	Memory   *Memory                                    // What has to survive this leader.
 
-	Ceiling int // The agent's bound of instances of one revision.
-	History *History
-	Events  *Events
-	Owned   *Owned
-	Log     hclog.Logger
-	Metrics *Metrics
+	Settings *Live // Nil: the zero Settings.
+	History  *History
+	Events   *Events
+	Owned    *Owned
+	Log      hclog.Logger
+	Metrics  *Metrics
 
 	poke     chan struct{}
 	priority wakePriority

@@ -90,9 +90,9 @@ type Controller struct {
 	Observers   Observers
 	Memory      *Memory // The autoscaler's, to be stored.
 
-	URL       func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
-	Retention scheduler.Retention       // How long revisions that are not routed are kept.
-	Acted     func()                    // Called after a pass that executed an action; may be nil.
+	URL      func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
+	Settings *Live                     // Nil: the zero Settings.
+	Acted    func()                    // Called after a pass that executed an action; may be nil.
 
 	Events  *Events
 	Owned   *Owned
@@ -250,7 +250,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		seen.Began = s.pendingSince()
 		acts := scheduler.Plan(scheduler.Desired{
 			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
-			Retention: c.Retention,
+			Retention: c.Settings.now().Retention,
 		}, seen)
 		if len(acts) == 0 {
 			s.resting = round == 0 && s.atRest(seen)

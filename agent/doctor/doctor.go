@@ -41,7 +41,7 @@ const (
 // say so. It is safe for concurrent use.
 type Doctor struct {
 	Name, Version string // Of the agent.
-	GatewayDomain string
+	GatewayDomain func() string
 	Prefix        string // Of the installation's keys in Consul.
 	ConsulAddress string
 	NomadAddress  string
@@ -94,7 +94,7 @@ func (d *Doctor) Report(ctx context.Context) wadi.AgentReport {
 	wg.Wait()
 	d.at = time.Now()
 	d.last = wadi.AgentReport{
-		Name: d.Name, Version: d.Version, At: d.at, GatewayDomain: d.GatewayDomain,
+		Name: d.Name, Version: d.Version, At: d.at, GatewayDomain: d.GatewayDomain(),
 		Findings: slices.Concat(found...), Lost: d.Members.Lost(time.Now()),
 	}
 	return d.last

@@ -28,6 +28,7 @@ func (s *Server) self(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	self := s.Self
+	self.GatewayDomain = s.settings.Load().GatewayDomain
 	name, _ := s.leaderNow()
 	self.Leader = name == self.Name
 	return s.reply(w, http.StatusOK, self)

@@ -71,7 +71,7 @@ func (s *Server) hostAllowed(r *http.Request) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.IsLoopback()
 	}
-	return host == "localhost" || slices.Contains(s.AllowedHosts, host)
+	return host == "localhost" || slices.Contains(s.settings.Load().AllowedHosts, host)
 }
 
 // dispatch answers unknown paths and methods with JSON, like all errors.

@@ -47,6 +47,7 @@ func (s *Server) table() []route {
 		{pathReport, nil, within(submitTimeout, s.report)},
 		{"GET /v1/agent/health", nil, s.health},
 		{"GET /v1/agent/self", nil, within(readTimeout, s.self)},
+		{"PUT /v1/agent/reload", nil, within(submitTimeout, s.reload)},
 		{"GET /v1/status/leader", nil, within(readTimeout, s.leader)},
 		{"GET /v1/openapi.json", nil, s.openAPI},
 	}

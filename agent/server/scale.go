@@ -82,7 +82,7 @@ func (s *Server) validateOverride(r *http.Request, spec wadi.Spec, body api.Scal
 	case body.Count == nil:
 		return badInput("count is missing")
 	}
-	most, setting := s.MaxInstances, "limits.max_instances of the agent"
+	most, setting := s.settings.Load().MaxInstances, "limits.max_instances of the agent"
 	if m := spec.Service.Scale.Max; m > 0 && (most == 0 || m < most) {
 		most, setting = m, "scale.max of "+name
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -39,7 +40,7 @@ const (
 
 // Config is what New needs. Admission, Store, Rights and Self.Name are required.
 type Config struct {
-	Self      api.Self  // Without Leader.
+	Self      api.Self  // Without Leader and GatewayDomain.
 	Auth      wadi.Auth // Empty: wadi.AuthNomad.
 	Admission Admission
 	Store     Store
@@ -64,10 +65,10 @@ type Config struct {
 	// MayAdmin allows. nil: 404.
 	Admin    http.Handler
 	MayAdmin func(ctx context.Context, token string) error
+	// Reload reads the agent's configuration again, for the same callers as Admin. nil: 404.
+	Reload func(ctx context.Context) (api.Reloaded, error)
 
-	MaxSpecBytes int      // Of all files of a submission together; 0 is 1 MiB.
-	MaxInstances int      // The agent's bound of instances of one revision; 0 is none.
-	AllowedHosts []string // Further names by which a loopback listener may be called.
+	Settings // At first. See Set.
 
 	// TLS makes Serve speak HTTPS by it; nil: HTTP.
 	TLS *tls.Config
@@ -84,9 +85,19 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: no metrics.
 }
 
+// Settings are what [Server.Set] changes while the agent runs.
+type Settings struct {
+	MaxSpecBytes  int    // Of all files of a submission together; 0 is 1 MiB.
+	MaxInstances  int    // The agent's bound of instances of one revision; 0 is none.
+	GatewayDomain string // Parent of the services' own domains.
+
+	AllowedHosts []string // Further names by which a loopback listener may be called.
+}
+
 // Server is the HTTP API.
 type Server struct {
 	Config
+	settings    *atomic.Pointer[Settings] // In force.
 	mux         *http.ServeMux
 	handler     http.Handler
 	slots       *submitSlots
@@ -107,7 +118,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
 	}
 	s := &Server{
-		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(),
+		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(), settings: &atomic.Pointer[Settings]{},
 		scans: make(chan struct{}, maxScans), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1),
 	}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -119,17 +130,24 @@ func New(c Config) (*Server, error) {
 			return nil, fmt.Errorf("server: register metrics: %w", err)
 		}
 	}
+	s.Set(c.Settings)
+	s.Settings = Settings{}
 	s.routes()
 	s.handler = s.guard(http.HandlerFunc(s.dispatch))
 	return s, nil
 }
 
+// Set puts settings in force for the requests that begin from now on.
+func (s *Server) Set(next Settings) {
+	if next.MaxSpecBytes <= 0 {
+		next.MaxSpecBytes = 1 << 20
+	}
+	s.settings.Store(&next)
+}
+
 func (c *Config) setDefaults() {
 	if c.Auth == "" {
 		c.Auth = wadi.AuthNomad
-	}
-	if c.MaxSpecBytes <= 0 {
-		c.MaxSpecBytes = 1 << 20
 	}
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()

@@ -51,7 +51,7 @@ func newUnserved(t *testing.T, change func(*server.Config)) (bench, *server.Serv
 	}
 	c := server.Config{
 		Self: api.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
-		Events: b.events, Decisions: decisions{}, MaxSpecBytes: admissiontest.MaxBytes,
+		Events: b.events, Decisions: decisions{}, Settings: server.Settings{MaxSpecBytes: admissiontest.MaxBytes},
 		Log: hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Trace}),
 	}
 	if change != nil {

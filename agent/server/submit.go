@@ -37,7 +37,7 @@ func admit[T any](s *Server, w http.ResponseWriter, r *http.Request, do func(con
 	defer slot.release()
 	var body api.Submission
 	// Escaping makes sources at most twice as large.
-	if err := slot.bodyRead(decode(w, r, int64(2*s.MaxSpecBytes+64<<10), &body)); err != nil {
+	if err := slot.bodyRead(decode(w, r, int64(2*s.settings.Load().MaxSpecBytes+64<<10), &body)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), submitTimeout)

@@ -9,10 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent"
@@ -28,7 +25,7 @@ func agentCommand() command {
 		synopsis: "Run an agent: API, controller, autoscaler, activator and gateway",
 		help: `
 It runs in the foreground until it gets SIGINT or SIGTERM, and then finishes the
-requests in flight. Settings come from the files of -config, then from the
+requests in flight. On SIGHUP, or by wadi reload, it reads its configuration again. Settings come from the files of -config, then from the
 environment (NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …),
 then from the flags; later ones win.
 
@@ -50,11 +47,7 @@ If one of the usual ports is in use it takes a free one, and prints it.`,
 			case len(paths) == 0:
 				return usagef("an agent needs -config FILE, or -dev")
 			}
-			cfg, err := c.loadConfig(paths, f)
-			if err != nil {
-				return err
-			}
-			return c.runAgent(ctx, cfg, func() (config.Config, error) { return c.loadConfig(paths, f) })
+			return c.startAgent(ctx, func() (config.Config, []wadi.Problem) { return c.readConfig(paths, f) })
 		},
 	}
 }
@@ -71,10 +64,23 @@ func overrideFlags(fs *flag.FlagSet, f *config.Flags) {
 	fs.StringVar(&f.ConsulAddress, "consul-address", "", "`URL` of Consul (CONSUL_HTTP_ADDR)")
 }
 
-// loadConfig reads the configuration and prints its problems. A configuration with
-// mistakes is wrong usage: exit code 2.
-func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error) {
-	cfg, problems := config.Load(paths, func(k string) string { return c.env[k] }, f)
+// readConfig reads the configuration.
+func (c *call) readConfig(paths []string, f config.Flags) (config.Config, []wadi.Problem) {
+	return config.Load(paths, func(k string) string { return c.env[k] }, f)
+}
+
+// startAgent runs an agent if its configuration has no mistake.
+func (c *call) startAgent(ctx context.Context, load func() (config.Config, []wadi.Problem)) error {
+	cfg, problems := load()
+	if err := c.printProblems(problems); err != nil {
+		return err
+	}
+	return c.runAgent(ctx, cfg, load)
+}
+
+// printProblems prints the problems of a configuration. Mistakes are wrong usage: exit
+// code 2.
+func (c *call) printProblems(problems []wadi.Problem) error {
 	wrong := 0
 	for _, p := range problems {
 		kind := "Error"
@@ -86,19 +92,20 @@ func (c *call) loadConfig(paths []string, f config.Flags) (config.Config, error)
 		fmt.Fprintf(c.stderr, "%s: %s\n", kind, p)
 	}
 	if wrong > 0 {
-		return cfg, usageError{fmt.Errorf("the configuration has %s; nothing was started", wadi.Quantity(wrong, "mistake"))}
+		return usageError{fmt.Errorf("the configuration has %s; nothing was started", wadi.Quantity(wrong, "mistake"))}
 	}
-	return cfg, nil
+	return nil
 }
 
-// runAgent runs an agent until ctx ends. On SIGHUP it reads its configuration again,
-// for the settings that can change while it runs.
-func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (config.Config, error)) error {
+// runAgent runs an agent until ctx ends. On SIGHUP it reads its configuration again.
+func (c *call) runAgent(ctx context.Context, cfg config.Config, load func() (config.Config, []wadi.Problem)) error {
 	log := newLogger(cfg.LogLevel, cfg.LogJSON, c.stderr)
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	a, err := agent.New(ctx, cfg, agent.Deps{Log: log, AccessLog: c.stdout, Version: buildVersion().Version})
+	a, err := agent.New(ctx, cfg, agent.Deps{
+		Log: log, LogJSON: log.setJSON, AccessLog: c.stdout, Version: buildVersion().Version, Load: load,
+	})
 	if err != nil {
 		return err
 	}
@@ -107,16 +114,7 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (co
 	for {
 		select {
 		case <-hup:
-			next, err := again()
-			if err != nil {
-				log.Error("configuration not reloaded: it has mistakes; the old one stays in force", "error", err)
-				continue
-			}
-			rest := a.Reload(next)
-			log.Info("configuration read again", "log_level", next.LogLevel)
-			if len(rest) > 0 {
-				log.Warn("changed settings wait for a restart", "settings", strings.Join(rest, ","))
-			}
+			_, _ = a.Reload(ctx) // It logs.
 		case err := <-done:
 			if errors.Is(err, context.Canceled) {
 				return nil
@@ -124,12 +122,4 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, again func() (co
 			return err
 		}
 	}
-}
-
-// newLogger makes the agent's logger. level is trace to error, as in Nomad and Consul.
-func newLogger(level string, asJSON bool, out interface{ Write([]byte) (int, error) }) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
-		Name: "wadi", Level: hclog.LevelFromString(level), Output: out, JSONFormat: asJSON,
-		TimeFormat: "2006-01-02T15:04:05.000Z0700",
-	})
 }

@@ -64,8 +64,8 @@ func (l *lines) await(t *testing.T, want string) {
 	}
 }
 
-// A SIGHUP applies the new log level, reports settings that need a restart, and reports
-// mistakes in the file, which change nothing.
+// A SIGHUP changes settings, the format of the log included, names those that need a
+// restart, and reports mistakes in the file, which change nothing.
 func TestAgent_Hangup(t *testing.T) {
 	file, _ := agenttest.SecureConfig(t, false)
 	text, err := os.ReadFile(file)
@@ -90,11 +90,16 @@ func TestAgent_Hangup(t *testing.T) {
 		}
 	}
 	hangup("log_level = \"debug\"\n" + string(text))
-	out.await(t, "configuration read again: log_level=debug")
-	hangup("limits { max_instances = 7 }\n" + string(text))
-	out.await(t, "changed settings wait for a restart: settings=limits")
+	out.await(t, "[INFO]  wadi: configuration reloaded: changed=log_level")
+	hangup("limits { max_instances = 7 }\n" + strings.Replace(string(text), `http { address = "127.0.0.1:0" }`, `http { address = "127.0.0.1:1" }`, 1))
+	out.await(t, `configuration reloaded: changed="limits.max_instances,log_level"`)
+	out.await(t, "changed settings wait for a restart: settings=http.address")
 	hangup("nonsense = 1\n" + string(text))
-	out.await(t, "configuration not reloaded: it has mistakes")
+	out.await(t, `configuration not reloaded; the old one stays in force: error="`+file+":1,1: nonsense: ")
+	hangup("log_json = true\n" + string(text))
+	out.await(t, `"@level":"info","@message":"configuration reloaded","@module":"wadi"`)
+	hangup(string(text))
+	out.await(t, "[INFO]  wadi: configuration reloaded: changed=log_json")
 }
 
 // One mistake is not "1 mistakes".

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/internal/devcluster"
 	"github.com/wadi-run/wadi/jobspecs"
@@ -47,20 +48,20 @@ func runDev(ctx context.Context, c *call, paths []string, f config.Flags, apply 
 	if err := os.WriteFile(file, []byte(devConfig(cluster, addrs, bin)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	return c.runWithHints(ctx, func() (config.Config, error) { return c.loadConfig(paths, f) }, apply)
+	return c.runWithHints(ctx, func() (config.Config, []wadi.Problem) { return c.readConfig(paths, f) }, apply)
 }
 
 // runWithHints runs an agent, applies a file when the agent is up, and prints hints. It
 // ends with the agent, or when the file can't be applied.
-func (c *call) runWithHints(ctx context.Context, read func() (config.Config, error), apply string) error {
-	cfg, err := read()
-	if err != nil {
+func (c *call) runWithHints(ctx context.Context, load func() (config.Config, []wadi.Problem), apply string) error {
+	cfg, problems := load()
+	if err := c.printProblems(problems); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ran, hinted := make(chan error, 1), make(chan error, 1)
-	go func() { ran <- c.runAgent(ctx, cfg, read) }()
+	go func() { ran <- c.runAgent(ctx, cfg, load) }()
 	go func() { hinted <- c.applyAndPrintHints(ctx, cfg, apply) }()
 	select {
 	case err := <-ran:
@@ -81,10 +82,9 @@ func (c *call) checkDev(file string, paths []string, f config.Flags, addrs devAd
 	if err := os.WriteFile(file, []byte(devConfig(devcluster.Existing(somewhere, somewhere), addrs, bin)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	cfg, problems := config.Load(paths, func(k string) string { return c.env[k] }, f)
+	cfg, problems := c.readConfig(paths, f)
 	if jobspecs.HasErrors(problems) {
-		_, err := c.loadConfig(paths, f) // Prints them.
-		return err
+		return c.printProblems(problems)
 	}
 	if cfg.HTTP.TLS.Enabled() {
 		return usagef("http.tls does not go with -dev, whose API is for this machine alone")

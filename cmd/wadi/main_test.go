@@ -48,7 +48,7 @@ func newBench(t *testing.T) *bench {
 	}
 	s, err := server.New(server.Config{
 		Self: api.Self{Name: "one", Version: "test"}, Admission: adm, Store: b.store, Rights: b.nomad,
-		Events: b.events, Decisions: b.decisions, MaxInstances: 20, MaxSpecBytes: admissiontest.MaxBytes,
+		Events: b.events, Decisions: b.decisions, Settings: server.Settings{MaxInstances: 20, MaxSpecBytes: admissiontest.MaxBytes},
 		Doctor: func(context.Context, string) []wadi.AgentReport { return b.reports },
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ func (c *Client) Lacks(ctx context.Context, rights []Right) ([]Right, error) {
 	for len(rights) > 0 {
 		some := rights[:min(len(rights), maxRights)]
 		rights = rights[len(some):]
-		got, err := c.authorize(ctx, c.token, some)
+		got, err := c.authorize(ctx, c.conn().token, some)
 		if err != nil {
 			return nil, Wrap("read the rights of the agent's token", err)
 		}
@@ -75,7 +75,7 @@ var errNotUnderstood = errors.New("consul's answer is not understood")
 // NodeOf returns the name of the node of Consul's agent, from one of its checks; empty if
 // the agent does not have the check, or the token may not read it.
 func (c *Client) NodeOf(ctx context.Context, checkID string) (string, error) {
-	checks, err := c.api.Agent().ChecksWithFilterOpts(fmt.Sprintf("CheckID == %q", checkID), (&api.QueryOptions{}).WithContext(ctx))
+	checks, err := c.api().Agent().ChecksWithFilterOpts(fmt.Sprintf("CheckID == %q", checkID), (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return "", Wrap("read consul's checks", err)
 	}

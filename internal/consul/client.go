@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -27,7 +28,10 @@ type Config struct {
 }
 
 // Client calls one Consul agent. It is safe for concurrent use.
-type Client struct {
+type Client struct{ current atomic.Pointer[connection] }
+
+// connection is a client with one set of credentials.
+type connection struct {
 	api   *api.Client
 	http  *http.Client // Of api.
 	base  string       // URL for http.
@@ -36,6 +40,26 @@ type Client struct {
 
 // New returns a client. It does no I/O except reading the certificate files.
 func New(cfg Config) (*Client, error) {
+	conn, err := connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{}
+	c.current.Store(conn)
+	return c, nil
+}
+
+// Use makes c call as next does, a client of the same Consul with other credentials. Calls
+// that wait for news end with the token that they began with.
+func (c *Client) Use(next *Client) {
+	c.current.Swap(next.conn()).http.CloseIdleConnections()
+}
+
+func (c *Client) conn() *connection { return c.current.Load() }
+
+func (c *Client) api() *api.Client { return c.conn().api }
+
+func connect(cfg Config) (*connection, error) {
 	transport := api.DefaultConfig().Transport
 	transport.MaxIdleConnsPerHost = 16
 	conf := &api.Config{
@@ -63,12 +87,12 @@ func New(cfg Config) (*Client, error) {
 	} else if !strings.Contains(base, "://") {
 		base = conf.Scheme + "://" + base
 	}
-	return &Client{api: c, http: conf.HttpClient, base: base, token: cfg.Token}, nil
+	return &connection{api: c, http: conf.HttpClient, base: base, token: cfg.Token}, nil
 }
 
-// API is the underlying client, for calls that this package does not have: leaf
-// certificates and roots. Errors can be translated with [Wrap].
-func (c *Client) API() *api.Client { return c.api }
+// API is the underlying client of this moment, for calls that this package does not have:
+// leaf certificates and roots. Errors can be translated with [Wrap].
+func (c *Client) API() *api.Client { return c.api() }
 
 // Agent is the self-description of Consul's agent.
 type Agent struct {
@@ -84,7 +108,7 @@ func (c *Client) Self(ctx context.Context) (Agent, error) {
 		Config struct{ NodeName, Datacenter, Version string }
 		Member struct{ Addr string }
 	}
-	_, err := c.api.Raw().Query("/v1/agent/self", &out, (&api.QueryOptions{}).WithContext(ctx))
+	_, err := c.api().Raw().Query("/v1/agent/self", &out, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return Agent{}, Wrap("read consul's agent", err)
 	}
@@ -99,7 +123,7 @@ func (c *Client) Self(ctx context.Context) (Agent, error) {
 // Leader returns the address of Consul's own leader; [wadi.ErrUnavailable] when
 // there is none. It needs no right.
 func (c *Client) Leader(ctx context.Context) (string, error) {
-	addr, err := c.api.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(ctx))
+	addr, err := c.api().Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return "", Wrap("ask for consul's leader", err)
 	}

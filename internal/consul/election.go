@@ -97,7 +97,7 @@ func (p *Presence) term(ctx context.Context, key, value string, lead func(contex
 
 // createSession makes a session that ends when p's check or its node fails.
 func (p *Presence) createSession(ctx context.Context) (string, error) {
-	id, _, err := p.Client.api.Session().Create(&api.SessionEntry{
+	id, _, err := p.Client.api().Session().Create(&api.SessionEntry{
 		Name:          p.Service.ID,
 		NodeChecks:    []string{"serfHealth"},
 		ServiceChecks: []api.ServiceCheck{{ID: p.CheckID()}},
@@ -113,9 +113,9 @@ func (p *Presence) endSession(ctx context.Context, key, id string) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	w := (&api.WriteOptions{}).WithContext(ctx)
-	_, _, err := p.Client.api.KV().Release(&api.KVPair{Key: key, Session: id}, w)
+	_, _, err := p.Client.api().KV().Release(&api.KVPair{Key: key, Session: id}, w)
 	if err == nil {
-		_, err = p.Client.api.Session().Destroy(id, w)
+		_, err = p.Client.api().Session().Destroy(id, w)
 	}
 	if err != nil {
 		p.Log.Warn("ending the session failed", "error", Wrap("release "+key, err))
@@ -152,11 +152,11 @@ func (p *Presence) endInherited(ctx context.Context, holder, id string, old *inh
 		return false, nil
 	}
 	q := (&api.QueryOptions{}).WithContext(ctx)
-	holderSession, _, err := p.Client.api.Session().Info(holder, q)
+	holderSession, _, err := p.Client.api().Session().Info(holder, q)
 	if err != nil {
 		return false, Wrap("read session", err)
 	}
-	ownSession, _, err := p.Client.api.Session().Info(id, q)
+	ownSession, _, err := p.Client.api().Session().Info(id, q)
 	if err != nil {
 		return false, Wrap("read session", err)
 	}
@@ -164,7 +164,7 @@ func (p *Presence) endInherited(ctx context.Context, holder, id string, old *inh
 		return false, errNoSession
 	}
 	if holderSession != nil && holderSession.Name == ownSession.Name && holderSession.Node == ownSession.Node {
-		if _, err := p.Client.api.Session().Destroy(holder, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
+		if _, err := p.Client.api().Session().Destroy(holder, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
 			return false, Wrap("destroy the session of an earlier run", err)
 		}
 		p.Log.Info("ended the session of an earlier run", "session", holder)
@@ -205,7 +205,7 @@ func (p *Presence) acquire(ctx context.Context, key, value, id string, old *inhe
 		old.checked = true
 		w := (&api.WriteOptions{}).WithContext(ctx)
 		sent = time.Now()
-		ok, _, err := p.Client.api.KV().Acquire(&api.KVPair{Key: key, Value: []byte(value), Session: id}, w)
+		ok, _, err := p.Client.api().KV().Acquire(&api.KVPair{Key: key, Value: []byte(value), Session: id}, w)
 		if err != nil {
 			return sent, Wrap("acquire "+key, err)
 		}

@@ -12,13 +12,13 @@ import (
 // Entry reads a config entry; [wadi.ErrNotFound] if there is none. For some kinds Consul
 // answers so, too, if the token may not read the entry.
 func (c *Client) Entry(ctx context.Context, kind, name string) (api.ConfigEntry, error) {
-	e, _, err := c.api.ConfigEntries().Get(kind, name, present(ctx))
+	e, _, err := c.api().ConfigEntries().Get(kind, name, present(ctx))
 	return e, Wrap(fmt.Sprintf("read %s %s", kind, name), err)
 }
 
 // Entries lists the config entries of a kind that the token may read.
 func (c *Client) Entries(ctx context.Context, kind string) ([]api.ConfigEntry, error) {
-	es, _, err := c.api.ConfigEntries().List(kind, present(ctx))
+	es, _, err := c.api().ConfigEntries().List(kind, present(ctx))
 	return es, Wrap("list "+kind, err)
 }
 
@@ -29,7 +29,7 @@ func (c *Client) WatchEntries(ctx context.Context, kind string, emit func([]api.
 	w.Fetch = func(ctx context.Context, index uint64) ([]api.ConfigEntry, uint64, error) {
 		q, cancel := blocking(ctx, index, watchWait)
 		defer cancel()
-		es, meta, err := c.api.ConfigEntries().List(kind, q)
+		es, meta, err := c.api().ConfigEntries().List(kind, q)
 		if err != nil {
 			return nil, 0, Wrap("watch "+kind, err)
 		}
@@ -44,7 +44,7 @@ func (c *Client) WatchEntries(ctx context.Context, kind string, emit func([]api.
 // protocol.
 func (c *Client) SetEntry(ctx context.Context, e api.ConfigEntry, index uint64) error {
 	what := fmt.Sprintf("write %s %s", e.GetKind(), e.GetName())
-	ok, _, err := c.api.ConfigEntries().CAS(e, index, (&api.WriteOptions{}).WithContext(ctx))
+	ok, _, err := c.api().ConfigEntries().CAS(e, index, (&api.WriteOptions{}).WithContext(ctx))
 	if err != nil {
 		return Wrap(what, err)
 	}
@@ -58,7 +58,7 @@ func (c *Client) SetEntry(ctx context.Context, e api.ConfigEntry, index uint64) 
 // returns [wadi.ErrConflict]. It is no error if there is no such entry.
 func (c *Client) DeleteEntry(ctx context.Context, kind, name string, index uint64) error {
 	what := fmt.Sprintf("delete %s %s", kind, name)
-	ok, _, err := c.api.ConfigEntries().DeleteCAS(kind, name, index, (&api.WriteOptions{}).WithContext(ctx))
+	ok, _, err := c.api().ConfigEntries().DeleteCAS(kind, name, index, (&api.WriteOptions{}).WithContext(ctx))
 	if err != nil {
 		return Wrap(what, err)
 	}

@@ -14,5 +14,7 @@ func NewForTest(tb testing.TB, rt http.RoundTripper) *Client {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &Client{api: c, http: client, base: "http://consul"}
+	out := &Client{}
+	out.current.Store(&connection{api: c, http: client, base: "http://consul"})
+	return out
 }

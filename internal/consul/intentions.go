@@ -46,7 +46,7 @@ func (c *Client) WatchIntentions(ctx context.Context, emit func(Intentions), rep
 		}
 		q, cancel := blocking(ctx, index, watchWait)
 		defer cancel()
-		es, meta, err := c.api.ConfigEntries().List(api.ServiceIntentions, q)
+		es, meta, err := c.api().ConfigEntries().List(api.ServiceIntentions, q)
 		if err != nil {
 			return Intentions{}, 0, Wrap("watch intentions", err)
 		}
@@ -70,7 +70,7 @@ func (c *Client) intentionsDefault(ctx context.Context) (allow bool, err error) 
 			ACLResolverSettings    struct{ ACLDefaultPolicy string }
 		}
 	}
-	if _, err := c.api.Raw().Query("/v1/agent/self", &out, (&api.QueryOptions{}).WithContext(ctx)); err != nil {
+	if _, err := c.api().Raw().Query("/v1/agent/self", &out, (&api.QueryOptions{}).WithContext(ctx)); err != nil {
 		return false, Wrap("read consul's default intention policy", err)
 	}
 	policy := out.DebugConfig.DefaultIntentionPolicy
@@ -102,7 +102,7 @@ func (c *Client) hiddenOnce(ctx context.Context, services []string) (map[string]
 		some := services[:min(len(services), hiddenAtOnce)]
 		services = services[len(some):]
 		// Consul refuses the whole question if it refuses one service.
-		_, _, err := c.api.Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: some},
+		_, _, err := c.api().Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: some},
 			(&api.QueryOptions{}).WithContext(ctx))
 		if err == nil {
 			continue

@@ -45,7 +45,7 @@ func (c *Client) WaitGet(ctx context.Context, key string, index uint64, wait tim
 }
 
 func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
-	p, meta, err := c.api.KV().Get(key, q)
+	p, meta, err := c.api().KV().Get(key, q)
 	if err != nil {
 		return Pair{}, 0, Wrap("read "+key, err)
 	}
@@ -88,7 +88,7 @@ func (c *Client) WaitChange(ctx context.Context, prefix string, index uint64) (u
 	q, cancel := blocking(ctx, index, time.Minute)
 	defer cancel()
 	// With a separator Consul names all keys below the prefix by one.
-	_, meta, err := c.api.KV().Keys(prefix, "/", q)
+	_, meta, err := c.api().KV().Keys(prefix, "/", q)
 	if err != nil {
 		return 0, Wrap("watch "+prefix, err)
 	}
@@ -99,7 +99,7 @@ func (c *Client) WaitChange(ctx context.Context, prefix string, index uint64) (u
 }
 
 func (c *Client) list(prefix string, q *api.QueryOptions) ([]Pair, uint64, error) {
-	ps, meta, err := c.api.KV().List(prefix, q)
+	ps, meta, err := c.api().KV().List(prefix, q)
 	if err != nil {
 		return nil, 0, Wrap("list "+prefix, err)
 	}
@@ -184,7 +184,7 @@ func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
 			Verb: api.KVOp(op.Verb), Key: op.Key, Value: op.Value, Index: op.Index, Session: op.Session,
 		}}
 	}
-	ok, resp, _, err := c.api.Txn().Txn(req, present(ctx))
+	ok, resp, _, err := c.api().Txn().Txn(req, present(ctx))
 	if err != nil {
 		return nil, Wrap("write transaction", err)
 	}

@@ -156,7 +156,7 @@ func (p *Presence) notePassed(sent time.Time) {
 
 func (p *Presence) update(ctx context.Context) error {
 	q := (&api.QueryOptions{}).WithContext(ctx)
-	err := p.Client.api.Agent().UpdateTTLOpts(p.CheckID(), "", api.HealthPassing, q)
+	err := p.Client.api().Agent().UpdateTTLOpts(p.CheckID(), "", api.HealthPassing, q)
 	return Wrap("pass check "+p.CheckID(), err)
 }
 
@@ -176,7 +176,7 @@ func (p *Presence) register(ctx context.Context) error {
 		reg.Connect = &api.AgentServiceConnect{Native: true}
 	}
 	opts := api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)
-	return Wrap("register "+s.ID, p.Client.api.Agent().ServiceRegisterOpts(reg, opts))
+	return Wrap("register "+s.ID, p.Client.api().Agent().ServiceRegisterOpts(reg, opts))
 }
 
 // deregister removes the registration, although ctx has ended. If it fails, Consul removes
@@ -185,7 +185,7 @@ func (p *Presence) deregister(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.ttl()/2)
 	defer cancel()
 	p.alive.Store(nil)
-	err := p.Client.api.Agent().ServiceDeregisterOpts(p.Service.ID, (&api.QueryOptions{}).WithContext(ctx))
+	err := p.Client.api().Agent().ServiceDeregisterOpts(p.Service.ID, (&api.QueryOptions{}).WithContext(ctx))
 	if err = Wrap("deregister", err); err != nil && !isNotFound(err) {
 		p.Log.Warn("not deregistered from consul", "service", p.Service.ID, "error", err)
 	}

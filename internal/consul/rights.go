@@ -53,13 +53,13 @@ func (c *Client) mayOnce(ctx context.Context, what, token string, asked Right) e
 // post makes a call that the client library does not have. Its errors never contain the
 // token.
 func (c *Client) post(ctx context.Context, path, token string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.conn().base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Consul-Token", token)
-	resp, err := c.http.Do(req)
+	resp, err := c.conn().http.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func Passing(all []Instance) []Instance {
 }
 
 func (c *Client) services(name string, passing bool, q *api.QueryOptions) ([]Instance, uint64, error) {
-	es, meta, err := c.api.Health().Service(name, "", passing, q)
+	es, meta, err := c.api().Health().Service(name, "", passing, q)
 	if err != nil {
 		return nil, 0, Wrap("look up service "+name, err)
 	}

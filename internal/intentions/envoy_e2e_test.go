@@ -64,7 +64,7 @@ func newStage(t *testing.T, defaultPolicy string) *stage {
 	}
 	agent.StartSidecar(tools.Envoy, service)
 	for _, name := range []string{"web", "api", "stranger", marker} {
-		src := &mesh.Source{API: client, Services: []string{name}, Log: hclog.NewNullLogger()}
+		src := &mesh.Source{API: func() *api.Client { return client }, Services: []string{name}, Log: hclog.NewNullLogger()}
 		done := make(chan error, 1)
 		go func() { done <- src.Run(t.Context()) }()
 		t.Cleanup(func() { <-done })

@@ -36,7 +36,7 @@ func realConsul(t *testing.T) (*consultest.Agent, *api.Client) {
 
 func realSource(t *testing.T, client *api.Client, services ...string) *mesh.Source {
 	t.Helper()
-	s := &mesh.Source{API: client, Services: services, Log: hclog.New(&hclog.LoggerOptions{Output: t.Output()})}
+	s := &mesh.Source{API: func() *api.Client { return client }, Services: services, Log: hclog.New(&hclog.LoggerOptions{Output: t.Output()})}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()

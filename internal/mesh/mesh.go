@@ -34,7 +34,7 @@ import (
 // Source keeps the leaf certificates of Wadi's own services and the mesh's roots. Set its
 // fields before Run. Its methods are safe for concurrent use, also before Run.
 type Source struct {
-	API *api.Client
+	API func() *api.Client // Asked before each call.
 	Log hclog.Logger
 
 	// Services are the services whose leaves are kept. The first is the identity of
@@ -141,7 +141,7 @@ func (s *Source) watch(ctx context.Context, what string, fetch func(*api.QueryOp
 }
 
 func (s *Source) fetchRoots(q *api.QueryOptions) (uint64, error) {
-	list, meta, err := s.API.Connect().CARoots(q)
+	list, meta, err := s.API().Connect().CARoots(q)
 	if err != nil {
 		return 0, fmt.Errorf("read mesh roots: %w", err)
 	}
@@ -161,7 +161,7 @@ func (s *Source) fetchRoots(q *api.QueryOptions) (uint64, error) {
 }
 
 func (s *Source) fetchLeaf(service string, q *api.QueryOptions) (uint64, error) {
-	got, meta, err := s.API.Agent().ConnectCALeaf(service, q)
+	got, meta, err := s.API().Agent().ConnectCALeaf(service, q)
 	if err != nil {
 		return 0, fmt.Errorf("read leaf of %s: %w", service, err)
 	}

@@ -169,7 +169,7 @@ func settling(t *testing.T, c *consul, settle time.Duration, services ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &mesh.Source{API: a, Services: services, RotationDelay: settle}
+	s := &mesh.Source{API: func() *api.Client { return a }, Services: services, RotationDelay: settle}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()

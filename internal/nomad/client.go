@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
@@ -34,15 +35,32 @@ type Config struct {
 const maxConns = 16
 
 // Client calls Nomad's HTTP API. It is safe for concurrent use.
-type Client struct {
+type Client struct{ current atomic.Pointer[connection] }
+
+// connection is a client with one set of credentials.
+type connection struct {
 	api     *api.Client // Without a token: each call carries its own.
 	streams *api.Client // For event streams, each of which occupies a connection.
 	token   string
-	close   func()
+	close   func() // Closes idle connections.
 }
 
 // New returns a Client. It doesn't call Nomad.
 func New(c Config) (*Client, error) {
+	conn, err := connect(c)
+	if err != nil {
+		return nil, err
+	}
+	client := &Client{}
+	client.current.Store(conn)
+	return client, nil
+}
+
+// Use makes c call as next does, a client of the same Nomad with other credentials. An event
+// stream goes on with the token that it began with until Nomad ends it.
+func (c *Client) Use(next *Client) { c.current.Swap(next.current.Load()).close() }
+
+func connect(c Config) (*connection, error) {
 	u, err := url.Parse(c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("nomad address %q: %w", c.Address, err)
@@ -51,11 +69,11 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	streams, _, err := apiClient(u, c, maxSingle+2) // And the stream of all namespaces, and the query about nodes.
+	streams, idleStreams, err := apiClient(u, c, maxSingle+2) // And the stream of all namespaces, and the query about nodes.
 	if err != nil {
 		return nil, err
 	}
-	return &Client{api: calls, streams: streams, token: c.Token, close: idle}, nil
+	return &connection{api: calls, streams: streams, token: c.Token, close: func() { idle(); idleStreams() }}, nil
 }
 
 func apiClient(u *url.URL, c Config, conns int) (_ *api.Client, closeIdle func(), err error) {
@@ -71,10 +89,14 @@ func apiClient(u *url.URL, c Config, conns int) (_ *api.Client, closeIdle func()
 }
 
 // Token returns the agent's own token, for calls that take a token.
-func (c *Client) Token() string { return c.token }
+func (c *Client) Token() string { return c.current.Load().token }
+
+func (c *Client) api() *api.Client { return c.current.Load().api }
+
+func (c *Client) streams() *api.Client { return c.current.Load().streams }
 
 // Close closes idle connections.
-func (c *Client) Close() { c.close() }
+func (c *Client) Close() { c.current.Load().close() }
 
 func httpClient(u *url.URL, c Config, conns int) (*http.Client, error) {
 	t, err := transport(u, c, conns)

@@ -71,10 +71,10 @@ func (n *Nodes) Run(ctx context.Context) error {
 func (n *Nodes) ask(ctx context.Context, index uint64) (next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nodesWait+30*time.Second)
 	defer cancel()
-	q := n.Client.query(ctx, n.Client.token, "")
+	q := n.Client.query(ctx, n.Client.Token(), "")
 	q.WaitIndex, q.WaitTime, q.Filter = index, nodesWait, `SchedulingEligibility == "ineligible"` // All drained nodes are ineligible; Nomad can't filter by drain itself.
 	var all []*api.NodeListStub
-	meta, err := n.Client.streams.Raw().Query("/v1/nodes", &all, q)
+	meta, err := n.Client.streams().Raw().Query("/v1/nodes", &all, q)
 	if err != nil {
 		return 0, translate(err)
 	}

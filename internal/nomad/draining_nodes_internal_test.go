@@ -49,7 +49,7 @@ func TestNodes_QuietCluster(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		n := &Nodes{Client: &Client{api: a, streams: a}, Log: hclog.New(&hclog.LoggerOptions{Output: &log})}
+		n := &Nodes{Client: clientOf(&connection{api: a, streams: a}), Log: hclog.New(&hclog.LoggerOptions{Output: &log})}
 		ctx, cancel := context.WithCancel(t.Context())
 		ran := make(chan error)
 		go func() { ran <- n.Run(ctx) }()

@@ -19,7 +19,7 @@ type InstalledJob struct {
 // InstalledJobs lists the revisions' jobs of all installations of Wadi that are not stopped, in
 // all namespaces that the agent's own token may list. Copies under other IDs are left out.
 func (c *Client) InstalledJobs(ctx context.Context) ([]InstalledJob, error) {
-	q := c.query(ctx, c.token, everywhere)
+	q := c.query(ctx, c.Token(), everywhere)
 	q.Filter = fmt.Sprintf("%q in Meta", MetaInstallation)
 	var all []struct {
 		ID, Namespace string
@@ -28,7 +28,7 @@ func (c *Client) InstalledJobs(ctx context.Context) ([]InstalledJob, error) {
 		SubmitTime    int64
 	}
 	path := "/v1/jobs?" + url.Values{"meta": {"true"}}.Encode()
-	if _, err := c.api.Raw().Query(path, &all, q); err != nil {
+	if _, err := c.api().Raw().Query(path, &all, q); err != nil {
 		return nil, fmt.Errorf("list the jobs of all installations: %w", translate(err))
 	}
 	var out []InstalledJob

@@ -63,7 +63,7 @@ func (j job) export() Job {
 // Job reads a job.
 func (c *Client) Job(ctx context.Context, token, namespace, id string) (Job, error) {
 	var j job
-	if _, err := c.api.Raw().Query("/v1/job/"+url.PathEscape(id), &j, c.query(ctx, token, namespace)); err != nil {
+	if _, err := c.api().Raw().Query("/v1/job/"+url.PathEscape(id), &j, c.query(ctx, token, namespace)); err != nil {
 		return Job{}, fmt.Errorf("read job %s: %w", id, translate(err))
 	}
 	return j.export(), nil
@@ -74,7 +74,7 @@ func (c *Client) Job(ctx context.Context, token, namespace, id string) (Job, err
 // may not read.
 func (c *Client) Jobs(ctx context.Context, token, namespace string, keep func(namespace, id string, meta map[string]string) bool) ([]Job, uint64, error) {
 	var all []job
-	qm, err := c.api.Raw().Query("/v1/jobs?meta=true", &all, c.query(ctx, token, namespace))
+	qm, err := c.api().Raw().Query("/v1/jobs?meta=true", &all, c.query(ctx, token, namespace))
 	if err != nil {
 		return nil, 0, fmt.Errorf("list jobs: %w", translate(err))
 	}
@@ -125,7 +125,7 @@ func (c *Client) ParseJob(ctx context.Context, token, namespace, hcl, variables 
 		Canonicalize      bool
 	}{JobHCL: hcl, Variables: variables}
 	var out json.RawMessage
-	_, err := c.api.Raw().Write("/v1/jobs/parse", req, &out, c.write(ctx, token, namespace))
+	_, err := c.api().Raw().Write("/v1/jobs/parse", req, &out, c.write(ctx, token, namespace))
 	if code, body, ok := response(err); ok && code == http.StatusBadRequest {
 		return nil, &ParseError{Text: body}
 	}
@@ -160,7 +160,7 @@ func (c *Client) RegisterAt(ctx context.Context, token string, job json.RawMessa
 		JobModifyIndex uint64
 	}{job, true, index}
 	var out struct{ JobModifyIndex uint64 }
-	if _, err := c.api.Raw().Write("/v1/jobs", req, &out, c.write(ctx, token, namespace)); err != nil {
+	if _, err := c.api().Raw().Write("/v1/jobs", req, &out, c.write(ctx, token, namespace)); err != nil {
 		return 0, fmt.Errorf("register job %s: %w", id, invalid(err))
 	}
 	return out.JobModifyIndex, nil
@@ -191,7 +191,7 @@ func (c *Client) Scale(ctx context.Context, namespace, id string, count int, ind
 		EvalID         string
 	}
 	path := "/v1/job/" + url.PathEscape(id) + "/scale"
-	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, c.token, namespace)); err != nil {
+	if _, err := c.api().Raw().Write(path, req, &out, c.write(ctx, c.Token(), namespace)); err != nil {
 		return 0, "", fmt.Errorf("scale job %s to %d: %w", id, count, translate(err))
 	}
 	return out.JobModifyIndex, out.EvalID, nil
@@ -203,7 +203,7 @@ func (c *Client) Evaluate(ctx context.Context, namespace, id string, forceResche
 	req := map[string]any{"JobID": id, "EvalOptions": map[string]bool{"ForceReschedule": forceReschedule}}
 	var out struct{ EvalID string }
 	path := "/v1/job/" + url.PathEscape(id) + "/evaluate"
-	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, c.token, namespace)); err != nil {
+	if _, err := c.api().Raw().Write(path, req, &out, c.write(ctx, c.Token(), namespace)); err != nil {
 		return fmt.Errorf("evaluate job %s: %w", id, translate(err))
 	}
 	return nil
@@ -224,7 +224,7 @@ func (c *Client) Purge(ctx context.Context, token, namespace, id string) error {
 func (c *Client) deregister(ctx context.Context, token, namespace, id string, purge bool) error {
 	path := fmt.Sprintf("/v1/job/%s?purge=%t", url.PathEscape(id), purge)
 	var out struct{ EvalID string }
-	_, err := c.api.Raw().Delete(path, &out, c.write(ctx, token, namespace))
+	_, err := c.api().Raw().Delete(path, &out, c.write(ctx, token, namespace))
 	if err = translate(err); err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		return fmt.Errorf("stop job %s: %w", id, err)
 	}

@@ -21,11 +21,11 @@ func (c *Client) OwnedJobs(ctx context.Context, installation string) ([]Job, err
 	if installation == "" {
 		return nil, nil
 	}
-	q := c.query(ctx, c.token, everywhere)
+	q := c.query(ctx, c.Token(), everywhere)
 	q.Filter = fmt.Sprintf("Meta.%s == %q", MetaInstallation, installation)
 	var all []job
 	path := "/v1/jobs?" + url.Values{"meta": {"true"}}.Encode()
-	if _, err := c.api.Raw().Query(path, &all, q); err != nil {
+	if _, err := c.api().Raw().Query(path, &all, q); err != nil {
 		return nil, fmt.Errorf("list Wadi's own jobs: %w", translate(err))
 	}
 	var out []Job

@@ -42,7 +42,7 @@ func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage,
 	}{job, diff}
 	var out api.JobPlanResponse
 	path := "/v1/job/" + url.PathEscape(id) + "/plan"
-	if _, err := c.api.Raw().Write(path, req, &out, c.write(ctx, token, namespace)); plansNoIdentity(token, err) {
+	if _, err := c.api().Raw().Write(path, req, &out, c.write(ctx, token, namespace)); plansNoIdentity(token, err) {
 		return Plan{Unknown: true}, nil
 	} else if err != nil {
 		return Plan{}, fmt.Errorf("plan job %s: %w", id, invalid(err))
@@ -75,7 +75,7 @@ func (c *Client) Edited(ctx context.Context, token, namespace, id string, index 
 		Diffs    []*api.JobDiff                    // Each version's to the next of the list.
 	}
 	path := "/v1/job/" + url.PathEscape(id) + "/versions?diffs=true"
-	if _, err := c.api.Raw().Query(path, &out, c.query(ctx, token, namespace)); err != nil {
+	if _, err := c.api().Raw().Query(path, &out, c.query(ctx, token, namespace)); err != nil {
 		return false, fmt.Errorf("read versions of job %s: %w", id, translate(err))
 	}
 	for i, v := range out.Versions {

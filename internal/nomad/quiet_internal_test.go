@@ -97,6 +97,12 @@ func (q *quiet) set(change func()) {
 	change()
 }
 
+func clientOf(conn *connection) *Client {
+	c := &Client{}
+	c.current.Store(conn)
+	return c
+}
+
 // bubble runs test beside a watcher of a quiet Nomad, with a fake clock.
 func bubble(t *testing.T, test func(t *testing.T, q *quiet, w *Watcher)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -110,7 +116,7 @@ func bubble(t *testing.T, test func(t *testing.T, q *quiet, w *Watcher)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &Watcher{Client: &Client{api: a, streams: a, close: transport.CloseIdleConnections}}
+		w := &Watcher{Client: clientOf(&connection{api: a, streams: a, close: transport.CloseIdleConnections})}
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := make(chan error)
 		go func() { ran <- w.Run(ctx) }()

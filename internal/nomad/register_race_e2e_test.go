@@ -160,7 +160,7 @@ func scalerOf(t *testing.T, c *nomad.Client, cl *counted) (a *control.Autoscaler
 	a.Services = func() *control.View { return view }
 	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.History, a.Events, a.Owned = &control.History{}, &control.Events{}, &control.Owned{}
-	a.Log, a.Metrics, a.Ceiling = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), 100
+	a.Log, a.Metrics, a.Settings = hclog.NewNullLogger(), control.NewMetrics(prometheus.NewRegistry()), control.NewLive(control.Settings{Ceiling: 100})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

@@ -22,7 +22,7 @@ const probeJob = "wadi.rights.probe"
 func (c *Client) MaySubmit(ctx context.Context, token, namespace string) error {
 	req := map[string]any{"JobID": probeJob, "JobVersion": 0, "Stable": true}
 	var out struct{ JobModifyIndex uint64 }
-	_, err := c.api.Raw().Write("/v1/job/"+probeJob+"/stable", req, &out, c.write(ctx, token, namespace))
+	_, err := c.api().Raw().Write("/v1/job/"+probeJob+"/stable", req, &out, c.write(ctx, token, namespace))
 	// Nomad checks rights first, so "not found" is a yes.
 	code, body, ok := response(err)
 	if ok && code == http.StatusInternalServerError && strings.HasPrefix(body, "job ") && strings.HasSuffix(body, "not found") {
@@ -64,7 +64,7 @@ func (c *Client) MayRead(ctx context.Context, token, namespace string) error {
 // MayList is nil if the token may list jobs in namespace, ErrForbidden if not.
 func (c *Client) MayList(ctx context.Context, token, namespace string) error {
 	var some []struct{ ID string }
-	if _, err := c.api.Raw().Query("/v1/jobs?per_page=1", &some, c.query(ctx, token, namespace)); err != nil {
+	if _, err := c.api().Raw().Query("/v1/jobs?per_page=1", &some, c.query(ctx, token, namespace)); err != nil {
 		return fmt.Errorf("ask for list-jobs in %s: %w", namespace, translate(err))
 	}
 	return nil
@@ -73,7 +73,7 @@ func (c *Client) MayList(ctx context.Context, token, namespace string) error {
 // MayReadNodes is nil if the token may read Nomad's nodes, ErrForbidden if not.
 func (c *Client) MayReadNodes(ctx context.Context, token string) error {
 	var some []struct{ ID string }
-	if _, err := c.api.Raw().Query("/v1/nodes?per_page=1", &some, c.query(ctx, token, "")); err != nil {
+	if _, err := c.api().Raw().Query("/v1/nodes?per_page=1", &some, c.query(ctx, token, "")); err != nil {
 		return fmt.Errorf("ask for node:read: %w", translate(err))
 	}
 	return nil
@@ -83,7 +83,7 @@ func (c *Client) MayReadNodes(ctx context.Context, token string) error {
 func (c *Client) MayScale(ctx context.Context, token, namespace string) error {
 	req := map[string]any{"Count": 0, "Target": map[string]string{"Group": wadi.GroupInstance}}
 	var out struct{ EvalID string }
-	_, err := c.api.Raw().Write("/v1/job/"+probeJob+"/scale", req, &out, c.write(ctx, token, namespace))
+	_, err := c.api().Raw().Write("/v1/job/"+probeJob+"/scale", req, &out, c.write(ctx, token, namespace))
 	if err = translate(err); err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		return fmt.Errorf("ask for scale-job in %s: %w", namespace, err)
 	}
@@ -173,7 +173,7 @@ type tokenInfo struct {
 
 // self reads a token's description. The error is Nomad's own.
 func (c *Client) self(ctx context.Context, token string) (self tokenInfo, err error) {
-	_, err = c.api.Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
+	_, err = c.api().Raw().Query("/v1/acl/token/self", &self, c.query(ctx, token, ""))
 	_, body, ok := response(err)
 	self.noACLs = ok && strings.Contains(body, aclsDisabled) || err == nil && self.AccessorID == aclsDisabledSelf
 	return self, err
@@ -203,7 +203,7 @@ func (c *Client) MayAdminister(ctx context.Context, token string) error {
 		return fmt.Errorf("read the token: %w", translate(err))
 	}
 	// Of all calls that need this right this is the cheapest, and it changes nothing.
-	body, err := c.api.Raw().Response("/v1/agent/pprof/cmdline", c.query(ctx, token, ""))
+	body, err := c.api().Raw().Response("/v1/agent/pprof/cmdline", c.query(ctx, token, ""))
 	if err != nil {
 		return fmt.Errorf("ask for agent:write: %w", translate(err))
 	}
@@ -214,7 +214,7 @@ func (c *Client) MayAdminister(ctx context.Context, token string) error {
 // Leader returns the address of Nomad's leader; ErrUnavailable if there is none.
 func (c *Client) Leader(ctx context.Context) (string, error) {
 	var leader string
-	_, err := c.api.Raw().Query("/v1/status/leader", &leader, c.query(ctx, c.token, ""))
+	_, err := c.api().Raw().Query("/v1/status/leader", &leader, c.query(ctx, c.Token(), ""))
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("ask for nomad's leader: %w", translate(err))

@@ -20,7 +20,7 @@ type Scaling struct {
 // LastScaling reads the latest entry of the scaling history of a revision's job.
 func (c *Client) LastScaling(ctx context.Context, namespace, id string) (Scaling, error) {
 	var answer api.JobScaleStatusResponse
-	if _, err := c.api.Raw().Query("/v1/job/"+url.PathEscape(id)+"/scale", &answer, c.query(ctx, c.token, namespace)); err != nil {
+	if _, err := c.api().Raw().Query("/v1/job/"+url.PathEscape(id)+"/scale", &answer, c.query(ctx, c.Token(), namespace)); err != nil {
 		return Scaling{}, translate(err)
 	}
 	var last Scaling

@@ -13,23 +13,23 @@ import (
 // of jobs were the older one, an instance of a job that was registered in between would be
 // in the list of instances without its job, and the stream would not report it again.
 func (c *Client) readSnapshot(ctx context.Context, namespace string, covers map[string]bool) (f snapshot, err error) {
-	q := c.query(ctx, c.token, namespace)
+	q := c.query(ctx, c.Token(), namespace)
 	q.Filter = `ClientStatus != "complete"`
-	qm, err := c.api.Raw().Query("/v1/allocations?resources=true", &f.allocs, q)
+	qm, err := c.api().Raw().Query("/v1/allocations?resources=true", &f.allocs, q)
 	if err != nil {
 		return snapshot{}, fmt.Errorf("list allocations: %w", translate(err))
 	}
 	f.marks.allocs = qm.LastIndex
-	q = c.query(ctx, c.token, namespace)
+	q = c.query(ctx, c.Token(), namespace)
 	q.Filter = `Status == "blocked"`
-	if qm, err = c.api.Raw().Query("/v1/evaluations", &f.evals, q); err != nil {
+	if qm, err = c.api().Raw().Query("/v1/evaluations", &f.evals, q); err != nil {
 		return snapshot{}, fmt.Errorf("list evaluations: %w", translate(err))
 	}
 	f.marks.evals = qm.LastIndex
 	keep := func(ns, id string, _ map[string]string) bool {
 		return covers[orDefault(ns)] && isRevisionJob(id)
 	}
-	f.jobs, f.marks.jobs, err = c.Jobs(ctx, c.token, namespace, keep)
+	f.jobs, f.marks.jobs, err = c.Jobs(ctx, c.Token(), namespace, keep)
 	return f, err
 }
 
@@ -40,7 +40,7 @@ func (c *Client) covers(ctx context.Context, namespace string) (map[string]bool,
 		return map[string]bool{namespace: true}, nil
 	}
 	var all []struct{ Name string }
-	if _, err := c.api.Raw().Query("/v1/namespaces", &all, c.query(ctx, c.token, "")); err != nil {
+	if _, err := c.api().Raw().Query("/v1/namespaces", &all, c.query(ctx, c.Token(), "")); err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", translate(err))
 	}
 	names := map[string]bool{}
@@ -62,7 +62,7 @@ func (c *Client) jobsIndex(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var some []struct{ ID string }
-	meta, err := c.api.Raw().Query("/v1/jobs?per_page=1", &some, c.query(ctx, c.token, everywhere))
+	meta, err := c.api().Raw().Query("/v1/jobs?per_page=1", &some, c.query(ctx, c.Token(), everywhere))
 	if err != nil {
 		return 0, fmt.Errorf("list jobs: %w", translate(err))
 	}

@@ -120,7 +120,7 @@ func (c *Client) stream(ctx context.Context, namespace string, first time.Durati
 	defer late.Stop()
 
 	q := url.Values{"topic": {"Allocation", "Evaluation", "Job"}, "index": {"0"}}
-	body, err := c.streams.Raw().Response("/v1/event/stream?"+q.Encode(), c.query(ctx, c.token, namespace))
+	body, err := c.streams().Raw().Response("/v1/event/stream?"+q.Encode(), c.query(ctx, c.Token(), namespace))
 	if err != nil {
 		return streamError(ctx, translate(err))
 	}

@@ -41,7 +41,7 @@ func (c *Client) RequestedResources(ctx context.Context, namespace, alloc, task 
 			}
 		}
 	}
-	if _, err := c.api.Raw().Query("/v1/allocation/"+url.PathEscape(alloc), &a, c.query(ctx, c.token, namespace)); err != nil {
+	if _, err := c.api().Raw().Query("/v1/allocation/"+url.PathEscape(alloc), &a, c.query(ctx, c.Token(), namespace)); err != nil {
 		return Resources{}, fmt.Errorf("read allocation %s: %w", alloc, translate(err))
 	}
 	if a.AllocatedResources == nil || a.AllocatedResources.Tasks[task] == nil {
@@ -67,7 +67,7 @@ func (c *Client) Usage(ctx context.Context, namespace, alloc, task string) (Usag
 		}
 	}
 	path := "/v1/client/allocation/" + url.PathEscape(alloc) + "/stats?" + url.Values{"task": {task}}.Encode()
-	if _, err := c.api.Raw().Query(path, &s, c.query(ctx, c.token, namespace)); err != nil {
+	if _, err := c.api().Raw().Query(path, &s, c.query(ctx, c.Token(), namespace)); err != nil {
 		return Usage{}, fmt.Errorf("read statistics of %s: %w", alloc, translate(err))
 	}
 	t := s.Tasks[task]

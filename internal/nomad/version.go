@@ -13,7 +13,7 @@ import (
 // right to read nodes.
 func (c *Client) ServerVersions(ctx context.Context) (map[string]string, error) {
 	var all api.ServerMembers
-	if _, err := c.api.Raw().Query("/v1/agent/members", &all, c.query(ctx, c.token, "")); err != nil {
+	if _, err := c.api().Raw().Query("/v1/agent/members", &all, c.query(ctx, c.Token(), "")); err != nil {
 		return nil, fmt.Errorf("read the versions of Nomad's servers: %w", translate(err))
 	}
 	out := map[string]string{}

@@ -153,7 +153,7 @@ func (a *app) header() http.Header {
 func (a *app) front(t *testing.T) http.Handler {
 	t.Helper()
 	act, err := activator.New(activator.Config{
-		Name: "one", Boot: "1", Endpoints: a, Waker: a, Diagnoses: a, Dialer: a, RequestRecords: true,
+		Name: "one", Boot: "1", Endpoints: a, Waker: a, Diagnoses: a, Dialer: a, Settings: activator.Settings{RequestRecords: true},
 		Log: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {

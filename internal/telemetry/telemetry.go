@@ -2,8 +2,8 @@
 // them as OpenTelemetry spans to a collector, by OTLP over HTTP. Both are made of a
 // request's [activator.RequestRecord] when it has ended.
 //
-// It promises that it costs nothing while it is off: Handler returns next itself, and
-// trace context passes as it came. A collector or a disk that is slow or away costs spans
+// It promises that it costs nothing while it is off: a request passes to next as it came,
+// and so does its trace context. A collector or a disk that is slow or away costs spans
 // and lines, never requests.
 //
 // From a caller's trace context it takes the trace that the request belongs to, and that
@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,7 +34,7 @@ type Config struct {
 	Name    string // Of the agent.
 	Version string
 
-	AccessLog io.Writer // Nil: none is written.
+	AccessLog io.Writer // Nil: none is ever written. See also [Telemetry.SetAccessLog].
 	Endpoint  string    // Of the collector, http or https, without /v1/traces; empty: no spans.
 
 	Log        hclog.Logger
@@ -42,8 +43,9 @@ type Config struct {
 
 // Telemetry makes access log and spans of requests. Run writes them.
 type Telemetry struct {
-	access *accesslog.Log // Nil: off.
+	access *accesslog.Log // Nil: off for good.
 	spans  *spans         // Nil: off.
+	silent atomic.Bool    // The access log is off.
 }
 
 // New returns a Telemetry with what cfg asks for. It opens no connection; ctx is for the
@@ -69,7 +71,13 @@ func New(ctx context.Context, cfg Config) (*Telemetry, error) {
 }
 
 // On reports whether there is an access log or spans: whether requests need a record.
-func (t *Telemetry) On() bool { return t.access != nil || t.spans != nil }
+func (t *Telemetry) On() bool { return t.spans != nil || t.logs() }
+
+// SetAccessLog turns the access log on or off, for requests that end from now on. It is on
+// at first.
+func (t *Telemetry) SetAccessLog(on bool) { t.silent.Store(!on) }
+
+func (t *Telemetry) logs() bool { return t.access != nil && !t.silent.Load() }
 
 // Run writes until ctx ends, and then what is left, for a few seconds at most.
 func (t *Telemetry) Run(ctx context.Context) error {
@@ -86,12 +94,16 @@ func (t *Telemetry) Run(ctx context.Context) error {
 }
 
 // Handler wraps next, which serves a listener: "gateway" or "mesh". It is next itself if
-// telemetry is off.
+// there can be neither access log nor spans.
 func (t *Telemetry) Handler(listener string, next http.Handler) http.Handler {
-	if !t.On() {
+	if t.access == nil && t.spans == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !t.On() {
+			next.ServeHTTP(w, r)
+			return
+		}
 		x := &exchange{begun: time.Now(), listener: listener, in: r, host: r.Host, path: r.URL.EscapedPath()}
 		x.out.ResponseWriter = w
 		ctx := activator.WithRequestRecord(r.Context(), &x.record)
@@ -154,7 +166,7 @@ func (t *Telemetry) ended(x *exchange) {
 	if t.spans != nil {
 		t.spans.end(x, end)
 	}
-	if t.access == nil {
+	if !t.logs() {
 		return
 	}
 	e := accesslog.Entry{

@@ -37,6 +37,7 @@ type Activator struct {
 	wakes   *wakeLimiter
 	backlog *backlog.Set
 	budget  budget
+	records atomic.Bool  // Requests may carry a RequestRecord.
 	peers   atomic.Int64 // Activators that share the instances, this one included.
 	probing atomic.Int64 // Probes under way, of all revisions.
 
@@ -65,9 +66,7 @@ func New(cfg Config) (*Activator, error) {
 	case cfg.Log == nil || cfg.Registerer == nil:
 		return nil, errors.New("activator: log and registerer are required")
 	}
-	cfg.MaxWaiting = cmp.Or(cfg.MaxWaiting, 10000)
-	cfg.MaxWaitingBytes = cmp.Or(cfg.MaxWaitingBytes, 256<<20)
-	cfg.MaxWakes = cmp.Or(cfg.MaxWakes, 20)
+	cfg.Settings = cfg.withDefaults()
 	cfg.History = cmp.Or(cfg.History, time.Hour)
 	a := &Activator{
 		cfg:     cfg,
@@ -78,6 +77,7 @@ func New(cfg Config) (*Activator, error) {
 		toStart: make(chan struct{}, 1),
 		backlog: backlog.New(),
 	}
+	a.records.Store(cfg.RequestRecords)
 	a.metrics = newMetrics(cfg.Registerer, a.conns)
 	a.peers.Store(1)
 	a.revisions.Store(&map[string]*revision{})

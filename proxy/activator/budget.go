@@ -27,10 +27,16 @@ const (
 // budget bounds the requests that wait in the whole agent, in number and in bytes, and
 // what one revision uses of both. It has a mutex of its own, as all revisions share it.
 type budget struct {
+	mu                 sync.Mutex
 	maxCount, maxBytes int64
+	count, bytes       int64
+}
 
-	mu           sync.Mutex
-	count, bytes int64
+// set changes the bounds. What is reserved stays so.
+func (b *budget) set(maxCount, maxBytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.maxCount, b.maxBytes = maxCount, maxBytes
 }
 
 // budgetUse is what one revision uses of the budget. The budget's mutex guards it.

@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -49,10 +50,9 @@ type Config struct {
 	Diagnoses Diagnoses
 	Dialer    Dialer
 
-	MaxWaiting      int           // Requests of the whole agent; default 10000.
-	MaxWaitingBytes int64         // That they take of memory, estimated; default 256 MiB.
-	MaxWakes        float64       // Begun per second at most, fewer while Nomad is slow to place; default 20.
-	History         time.Duration // Of the statistics; default one hour.
+	Settings // At first. See [Activator.Set].
+
+	History time.Duration // Of the statistics; default one hour.
 
 	// Guard checks a request that had to wait once more when it is granted an instance:
 	// the rules may have changed meanwhile. Nil allows all.
@@ -62,10 +62,34 @@ type Config struct {
 	// takes turns by it. Nil: all such requests count as one caller's.
 	Peer func(*http.Request) string
 
+	Log        hclog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Settings are what [Activator.Set] changes while it runs.
+type Settings struct {
+	MaxWaiting      int     // Requests of the whole agent; default 10000.
+	MaxWaitingBytes int64   // That they take of memory, estimated; default 256 MiB.
+	MaxWakes        float64 // Begun per second at most, fewer while Nomad is slow to place; default 20.
+
 	// RequestRecords says that requests may carry a [RequestRecord]; else none is looked
 	// for, at no cost.
 	RequestRecords bool
+}
 
-	Log        hclog.Logger
-	Registerer prometheus.Registerer
+// Set puts settings in force. Requests that already wait are never turned away by it: with
+// a lower bound, new ones are until it is kept. While Nomad is slow to place, a higher rate of
+// wakes is reached step by step.
+func (a *Activator) Set(s Settings) {
+	s = s.withDefaults()
+	a.budget.set(int64(s.MaxWaiting), s.MaxWaitingBytes)
+	a.wakes.set(s.MaxWakes)
+	a.records.Store(s.RequestRecords)
+}
+
+func (s Settings) withDefaults() Settings {
+	s.MaxWaiting = cmp.Or(s.MaxWaiting, 10000)
+	s.MaxWaitingBytes = cmp.Or(s.MaxWaitingBytes, 256<<20)
+	s.MaxWakes = cmp.Or(s.MaxWakes, 20)
+	return s
 }

@@ -8,7 +8,7 @@ import (
 
 // RequestRecord is what happened to one request. Access logs and spans are made of it
 // when the request has ended. A caller that wants one puts an empty record into the
-// request's context; see [WithRequestRecord] and [Config.RequestRecords].
+// request's context; see [WithRequestRecord] and [Settings.RequestRecords].
 type RequestRecord struct {
 	Service  string
 	Revision string
@@ -50,7 +50,7 @@ func WithRequestRecord(ctx context.Context, r *RequestRecord) context.Context {
 // recordOf returns the record that WithRequestRecord put into r's context; nil if there
 // is none, or if no request has one.
 func (a *Activator) recordOf(r *http.Request) *RequestRecord {
-	if !a.cfg.RequestRecords {
+	if !a.records.Load() {
 		return nil
 	}
 	record, _ := r.Context().Value(recordKey{}).(*RequestRecord)

@@ -35,6 +35,15 @@ func (p pace) after(took time.Duration, now time.Time) pace {
 	return p
 }
 
+// bounded is the pace with another bound. It begins at the bound if it was at the old one.
+func (p pace) bounded(most float64) pace {
+	if p.rate >= p.most {
+		p.rate = most
+	}
+	p.most, p.rate = most, min(p.rate, most)
+	return p
+}
+
 // wakeLimiter begins the wakes of all revisions, those with the oldest request first, and
 // at most so many per second. Each revision's waker asks for one wake at a time. It has
 // a mutex of its own; a revision may hold its own mutex when it calls.
@@ -47,7 +56,7 @@ type wakeLimiter struct {
 	running int
 	idle    chan struct{} // Closed when none is pending or running; nil: there is no reader.
 
-	begun []time.Time // Ring of the latest; owned by run.
+	begun []time.Time // Ring of the latest, as long as the most of a second; owned by run.
 	next  int
 }
 
@@ -65,6 +74,35 @@ func (k *wakeLimiter) placed(took time.Duration, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.pace = k.pace.after(took, now)
+}
+
+// set changes how many may begin in a second at most.
+func (k *wakeLimiter) set(most float64) {
+	k.mu.Lock()
+	k.pace = k.pace.bounded(most)
+	k.mu.Unlock()
+	signal(k.notify)
+}
+
+// most is how many may begin in a second while Nomad keeps up.
+func (k *wakeLimiter) most() float64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.pace.most
+}
+
+// resize gives the ring the length of a new bound. The latest wakes stay in it: a second
+// has no more wakes than the bound in force at its end.
+func (k *wakeLimiter) resize() {
+	size := max(1, int(k.most()))
+	if size == len(k.begun) {
+		return
+	}
+	ring := make([]time.Time, size)
+	for i := range min(size, len(k.begun)) { // The latest last.
+		ring[size-1-i] = k.begun[(k.next+2*len(k.begun)-1-i)%len(k.begun)]
+	}
+	k.begun, k.next = ring, 0
 }
 
 // rate is how many may begin in a second now.
@@ -143,6 +181,7 @@ func (k *wakeLimiter) run(ctx context.Context, wake func(context.Context, *revis
 	defer running.Wait()
 	for {
 		var due <-chan time.Time
+		k.resize()
 		if !k.empty() {
 			wait := time.Until(k.nextAt())
 			if wait <= 0 {

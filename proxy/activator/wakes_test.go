@@ -42,7 +42,7 @@ func newClocked(t *testing.T, routes map[string]wadi.Route, maxWakes float64, ed
 	t.Helper()
 	c := &clocked{cluster: newCluster(), reg: prometheus.NewRegistry(), start: time.Now(), ran: make(chan error, 1)}
 	cfg := activator.Config{
-		Name: "agent", Boot: "1", Endpoints: c, Waker: c, Diagnoses: c, Dialer: c, MaxWakes: maxWakes,
+		Name: "agent", Boot: "1", Endpoints: c, Waker: c, Diagnoses: c, Dialer: c, Settings: activator.Settings{MaxWakes: maxWakes},
 		Log: hclog.NewNullLogger(), Registerer: c.reg,
 	}
 	for _, f := range edit {

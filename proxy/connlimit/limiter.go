@@ -22,15 +22,21 @@ import (
 // to be the limiter's.
 type Limiter struct {
 	budget *Budget
-	exempt []netip.Prefix
+	exempt atomic.Pointer[[]netip.Prefix]
 	park   *Park // Nil: idle connections stay with the server.
 }
 
 // New bounds connections to max. Peers with an exempt address, such as load
 // balancers, have no bound of their own.
 func New(max int, exempt []netip.Prefix) *Limiter {
-	return &Limiter{budget: NewBudget(max), exempt: exempt}
+	l := &Limiter{budget: NewBudget(max)}
+	l.Exempt(exempt)
+	return l
 }
+
+// Exempt replaces the addresses without a bound of their own, for the connections that come
+// from now on.
+func (l *Limiter) Exempt(addrs []netip.Prefix) { l.exempt.Store(&addrs) }
 
 // Open is how many connections there are.
 func (l *Limiter) Open() int { return l.budget.Open() }
@@ -97,7 +103,7 @@ func (l *Limiter) ownerOf(addr net.Addr) (owner string, exempt bool) {
 	if !ok {
 		return addr.String(), false
 	}
-	if slices.ContainsFunc(l.exempt, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+	if slices.ContainsFunc(*l.exempt.Load(), func(p netip.Prefix) bool { return p.Contains(ip) }) {
 		return ip.String(), true
 	}
 	return owning(ip), false

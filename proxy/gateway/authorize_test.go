@@ -17,7 +17,7 @@ func TestAuthorize(t *testing.T) {
 	var asked []string
 	var says error
 	g, err := gateway.New(gateway.Config{
-		Domain: "wadi.localhost", Activator: c, Registerer: prometheus.NewRegistry(),
+		Settings: gateway.Settings{Domain: "wadi.localhost"}, Activator: c, Registerer: prometheus.NewRegistry(),
 		Authorize: func(caller, service string, r *http.Request) error {
 			// The claims of an untrusted client don't admit it.
 			asked = append(asked, fmt.Sprintf("%s to %s for %s with %q", caller, service, r.Header.Get("X-Forwarded-For"), r.Header.Get(wadi.HeaderProxied)))

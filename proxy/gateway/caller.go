@@ -3,7 +3,6 @@ package gateway
 import (
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/wadi-run/wadi/proxy/connlimit"
@@ -14,7 +13,7 @@ import (
 // untrusted peers said there. All callers behind an untrusted proxy are one caller.
 func (g *Gateway) Caller(r *http.Request) string {
 	hops := r.Header["X-Forwarded-For"]
-	if len(g.cfg.TrustedProxies) == 0 || len(hops) != 1 {
+	if len(g.settings.Load().TrustedProxies) == 0 || len(hops) != 1 {
 		return connlimit.OwnerOf(r.RemoteAddr)
 	}
 	rest, owner := hops[0], ""
@@ -31,7 +30,7 @@ func (g *Gateway) Caller(r *http.Request) string {
 		}
 		ip = ip.Unmap().WithZone("")
 		owner = connlimit.OwnerOf(ip.String())
-		if !slices.ContainsFunc(g.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+		if !g.trusts(ip) {
 			break
 		}
 	}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/wadi-run/wadi/proxy/fields"
@@ -22,7 +21,7 @@ func (g *Gateway) peerOf(r *http.Request) peer {
 	}
 	ip := addr.Addr().Unmap()
 	ip = ip.WithZone("") // A zone has a meaning on this machine only.
-	return peer{text: ip.String(), trusted: slices.ContainsFunc(g.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })}
+	return peer{text: ip.String(), trusted: g.trusts(ip)}
 }
 
 // setForwarding sets the headers that describe the original caller to the app. The headers

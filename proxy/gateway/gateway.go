@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,12 +32,10 @@ var _ Activator = (*activator.Activator)(nil)
 
 // Config is what a Gateway needs.
 type Config struct {
-	Domain     string // Services are <name>.<Domain>.
+	Settings // At first. See [Gateway.Set].
+
 	Activator  Activator
 	Registerer prometheus.Registerer
-
-	// TrustedProxies are peers whose X-Forwarded headers are kept and extended.
-	TrustedProxies []netip.Prefix
 
 	// Authorize returns nil if caller, which is wadi.ServiceGateway, may send r to
 	// service. It is called before anything is done for r; its errors are answered by
@@ -43,10 +43,23 @@ type Config struct {
 	Authorize func(caller, service string, r *http.Request) error
 }
 
+// Settings are what [Gateway.Set] changes while requests come.
+type Settings struct {
+	Domain string // Services are <name>.<Domain>.
+
+	// TrustedProxies are peers whose X-Forwarded headers are kept and extended.
+	TrustedProxies []netip.Prefix
+}
+
 // Gateway is an http.Handler. Until SetRoutes or SetTable it knows no host.
 type Gateway struct {
 	cfg      Config
 	table    atomic.Pointer[Table]
+	settings atomic.Pointer[Settings] // In force.
+
+	mu     sync.Mutex
+	routes map[string]wadi.Route // Of the table, if SetRoutes made it.
+
 	requests *prometheus.CounterVec // By result: routed, or the code of the refusal.
 	broken   *prometheus.CounterVec // By listener and reason.
 }
@@ -68,6 +81,7 @@ func New(cfg Config) (*Gateway, error) {
 		}
 	}
 	g.table.Store(&Table{})
+	g.settings.Store(&cfg.Settings)
 	return g, nil
 }
 
@@ -77,9 +91,29 @@ func (g *Gateway) SetTable(t *Table) { g.table.Store(t) }
 // SetRoutes builds the table for routes, keyed by service, and puts it in force. It returns
 // the hosts that two services claim.
 func (g *Gateway) SetRoutes(routes map[string]wadi.Route) []Conflict {
-	t, conflicts := BuildTable(routes, g.cfg.Domain)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.routes = routes
+	t, conflicts := BuildTable(routes, g.settings.Load().Domain)
 	g.SetTable(t)
 	return conflicts
+}
+
+// Set puts settings in force for the requests that come from now on. With another domain
+// the services answer under their new names alone.
+func (g *Gateway) Set(s Settings) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.settings.Swap(&s)
+	if old.Domain != s.Domain {
+		t, _ := BuildTable(g.routes, s.Domain)
+		g.SetTable(t)
+	}
+}
+
+// trusts reports whether an address is a trusted proxy's.
+func (g *Gateway) trusts(ip netip.Addr) bool {
+	return slices.ContainsFunc(g.settings.Load().TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // Malformed returns the counter of a listener's malformed requests.

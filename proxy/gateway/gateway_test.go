@@ -47,7 +47,7 @@ func (c *core) ServeRevision(w http.ResponseWriter, r *http.Request, service, re
 func newGateway(t *testing.T, routes map[string]wadi.Route, trusted ...string) (*gateway.Gateway, *core) {
 	t.Helper()
 	c := &core{asked: map[string]int{}}
-	cfg := gateway.Config{Domain: "wadi.localhost", Activator: c, Registerer: prometheus.NewRegistry()}
+	cfg := gateway.Config{Settings: gateway.Settings{Domain: "wadi.localhost"}, Activator: c, Registerer: prometheus.NewRegistry()}
 	for _, p := range trusted {
 		cfg.TrustedProxies = append(cfg.TrustedProxies, netip.MustParsePrefix(p))
 	}
@@ -286,7 +286,7 @@ func FuzzHost(f *testing.F) {
 	for _, s := range []string{"hello.wadi.localhost:80", "[::1]:1", "::", "a:b:c", "]", ":", "."} {
 		f.Add(s)
 	}
-	g, err := gateway.New(gateway.Config{Domain: "wadi.localhost", Activator: &core{asked: map[string]int{}}, Registerer: prometheus.NewRegistry()})
+	g, err := gateway.New(gateway.Config{Settings: gateway.Settings{Domain: "wadi.localhost"}, Activator: &core{asked: map[string]int{}}, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -124,6 +124,9 @@ func checkHTTP2(next http.Handler, malformed func(framing.Reason)) http.Handler 
 	})
 }
 
+// Trust replaces the trusted proxies, for the connections that come from now on.
+func (s *Server) Trust(proxies []netip.Prefix) { s.listener.limiter.Exempt(proxies) }
+
 // Addr is where s listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 

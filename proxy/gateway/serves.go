@@ -16,8 +16,9 @@ import (
 // it is not in force.
 func (g *Gateway) Serves(r wadi.Route) (ok bool, why string) {
 	present := g.table.Load()
-	wanted, _ := BuildTable(map[string]wadi.Route{r.Service: r}, g.cfg.Domain)
-	own := normalize(r.Service + "." + g.cfg.Domain)
+	domain := g.settings.Load().Domain
+	wanted, _ := BuildTable(map[string]wadi.Route{r.Service: r}, domain)
+	own := normalize(r.Service + "." + domain)
 	if row := present.rows[own]; wanted.rows[own] == nil && row != nil && row.service == r.Service {
 		return false, "the gateway still serves host " + own
 	}

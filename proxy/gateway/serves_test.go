@@ -15,7 +15,7 @@ type nobody struct{}
 func (nobody) ServeRevision(http.ResponseWriter, *http.Request, string, string) {}
 
 func TestServes(t *testing.T) {
-	g, err := gateway.New(gateway.Config{Domain: "example.test", Activator: nobody{}, Registerer: prometheus.NewRegistry()})
+	g, err := gateway.New(gateway.Config{Settings: gateway.Settings{Domain: "example.test"}, Activator: nobody{}, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	consul "github.com/hashicorp/consul/api"
 	nomad "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
@@ -141,7 +142,7 @@ func field(cert, name string) string {
 // certsOf are the certificates of a service, as anyone with its write right gets them.
 func certsOf(t *testing.T, service string) *mesh.Source {
 	t.Helper()
-	s := &mesh.Source{API: stack.Consul, Services: []string{service}}
+	s := &mesh.Source{API: func() *consul.Client { return stack.Consul }, Services: []string{service}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.Run(ctx) }) // It returns when ctx ends.

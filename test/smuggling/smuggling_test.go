@@ -121,7 +121,7 @@ func startGateway(t *testing.T, q queueProxy) (addr string) {
 		}},
 	}}
 	act.SetRoutes(routes)
-	g, err := gateway.New(gateway.Config{Domain: "wadi.localhost", Activator: act, Registerer: reg})
+	g, err := gateway.New(gateway.Config{Settings: gateway.Settings{Domain: "wadi.localhost"}, Activator: act, Registerer: reg})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,12 +19,20 @@ const Now = 1700000000
 // New returns an Admission with fakes.
 func New(n *Nomad, s *Store, c Catalog) (*admission.Admission, error) {
 	return admission.New(admission.Config{
-		Store: s, Nomad: n, Catalog: c, Intentions: n, MaxBytes: MaxBytes, GatewayDomain: "wadi.localhost",
+		Store: s, Nomad: n, Catalog: c, Intentions: n,
+		Settings: Settings(),
+		Now:      func() time.Time { return time.Unix(Now, 0) },
+	})
+}
+
+// Settings are those of New's Admission, to be changed and set.
+func Settings() admission.Settings {
+	return admission.Settings{
+		MaxBytes: MaxBytes, GatewayDomain: "wadi.localhost",
 		Agent: jobspecs.Agent{
 			QueueProxyTask: json.RawMessage(`{"Driver": "raw_exec", "Config": {"command": "queue-proxy"}}`),
 		},
-		Now: func() time.Time { return time.Unix(Now, 0) },
-	})
+	}
 }
 
 // Catalog is a fake of Consul's catalog: the names of foreign services.

@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/admission/webhook"
+	"github.com/wadi-run/wadi/agent/config"
+	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/jobspecs"
+	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/gateway"
+	"github.com/wadi-run/wadi/scheduler"
+)
+
+// What a part of the agent may change while it runs is a small struct of its own, called
+// Settings, that a method Set puts in force as a whole. Here each is made of the
+// configuration: at the start and at each reload by the same function.
+
+// inForce is the configuration that is in force: that of the start, with what the reloads
+// since have changed.
+func (a *Agent) inForce() config.Config { return *a.live.Load() }
+
+// admissionSettings are what submissions are judged and rendered by. gatewayURL is the
+// gateway's address as seen from outside.
+func admissionSettings(c config.Config, gatewayURL string, webhooks []*webhook.Webhook) admission.Settings {
+	return admission.Settings{
+		Rules: c.AdmissionRules, Webhooks: webhooks,
+		AllowIntentions: c.Consul.AllowIntentions,
+		Defaults:        c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
+		Agent: jobspecs.Agent{
+			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: gatewayURL,
+			AccessLog: c.Telemetry.AccessLog, Shield: c.Mesh.Shield,
+		},
+	}
+}
+
+func apiSettings(c config.Config) server.Settings {
+	return server.Settings{
+		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, GatewayDomain: c.Gateway.Domain,
+		AllowedHosts: c.HTTP.AllowedHosts,
+	}
+}
+
+func controlSettings(c config.Config) control.Settings {
+	return control.Settings{
+		Retention: scheduler.Retention{
+			KeepFor: c.Retention.KeepFor, KeepActiveFor: c.Retention.KeepActiveFor, Max: c.Retention.Max,
+		},
+		Ceiling: c.Limits.MaxInstances,
+	}
+}
+
+func activatorSettings(c config.Config) activator.Settings {
+	return activator.Settings{
+		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
+		MaxWakes:       float64(c.Activator.MaxWakes),
+		RequestRecords: c.Telemetry.AccessLog || c.Telemetry.OTLPEndpoint != "",
+	}
+}
+
+func gatewaySettings(c config.Config) gateway.Settings {
+	return gateway.Settings{Domain: c.Gateway.Domain, TrustedProxies: c.Gateway.TrustedProxies}
+}
