@@ -106,12 +106,7 @@ func (cmd command) invoke(ctx context.Context, w stdio, args []string) int {
 	} else {
 		err = usageError{err}
 	}
-	if c.token == "" {
-		c.token = c.env["NOMAD_TOKEN"]
-	}
-	if c.consulToken == "" {
-		c.consulToken = c.env["CONSUL_HTTP_TOKEN"]
-	}
+	c.takeTokens()
 	if err == nil {
 		err = cmd.run(ctx, c)
 	}
@@ -129,6 +124,16 @@ func (cmd command) invoke(ctx context.Context, w stdio, args []string) int {
 		c.fail(err)
 	}
 	return cmp.Or(cmd.failed, exitFailed)
+}
+
+// takeTokens takes the tokens that no flag set from the environment.
+func (c *call) takeTokens() {
+	if c.token == "" {
+		c.token = c.env["NOMAD_TOKEN"]
+	}
+	if c.consulToken == "" {
+		c.consulToken = c.env["CONSUL_HTTP_TOKEN"]
+	}
 }
 
 func (cmd command) checkArgs(args []string) error {

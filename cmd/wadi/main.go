@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	factories := map[string]cli.CommandFactory{}
 	for name, c := range commands() {
 		factories[name] = func() (cli.Command, error) {
-			return &adapter{command: c, invoke: func(args []string) int {
+			return &adapter{completion: completion{ctx, c, w}, invoke: func(args []string) int {
 				reached = true
 				return c.invoke(ctx, w, args)
 			}}, nil
@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	app := &cli.CLI{
 		Name: "wadi", Version: versionText(), Args: args, Commands: factories,
-		HelpFunc: cli.BasicHelpFunc("wadi"), HelpWriter: stdout, ErrorWriter: stderr,
+		HelpFunc: topHelp, HelpWriter: stdout, ErrorWriter: stderr, Autocomplete: true,
 	}
 	code, err := app.Run()
 	if err != nil {
@@ -96,6 +96,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return code
 }
 
+// topHelp is the help for wadi itself.
+func topHelp(commands map[string]cli.CommandFactory) string {
+	return cli.BasicHelpFunc("wadi")(commands) + `
+
+Options:
+    -autocomplete-install      Complete commands, flags and names in your bash, zsh or fish
+    -autocomplete-uninstall    Undo that
+    -version                   Print the version of this binary
+
+"wadi COMMAND -h" says more. Exit codes: 0 done, 1 failed, 2 wrong usage.`
+}
+
 func environment(pairs []string) map[string]string {
 	out := make(map[string]string, len(pairs))
 	for _, p := range pairs {
@@ -107,7 +119,7 @@ func environment(pairs []string) map[string]string {
 
 // adapter makes a command usable by the cli library.
 type adapter struct {
-	command
+	completion
 	invoke func(args []string) int
 }
 
