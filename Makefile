@@ -65,7 +65,12 @@ bench: tools build ## benchmarks on the real stack
 	@echo "== bench: benchmarks"
 	$(GO) run ./bench
 
+.PHONY: dist
+dist: ## the archives of a release and their checksums into dist/; PLATFORMS=linux/amd64 for one
+	@echo "== dist: $(VERSION) into dist/"
+	$(GO) run ./tools/dist -version "$(VERSION:v%=%)" -epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" $(if $(PLATFORMS),-platforms "$(PLATFORMS)")
+
 .PHONY: clean
-clean: ## remove bin/; the cache of the tools stays
-	@echo "== clean: removing bin/"
-	rm -rf bin
+clean: ## remove bin/ and dist/; the cache of the tools stays
+	@echo "== clean: removing bin/ and dist/"
+	rm -rf bin dist

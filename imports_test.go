@@ -86,6 +86,7 @@ var arrows = map[string][]string{
 	"test/apps/corners":             {"test/apps/launch"},
 	"test/apps/grpcecho":            {"test/apps/launch"},
 	"test/apps/launch":              {},
+	"tools/dist":                    {},
 	"tools/ensure":                  {"internal/toolchain"},
 	"tools/openapi":                 {},
 	"cmd/queue-proxy":               {"", "proxy/queue"},
