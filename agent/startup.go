@@ -36,6 +36,9 @@ func newStartup(log hclog.Logger) *startup {
 // waitsFor says what the start waits for, with addresses; empty once it is done.
 func (s *startup) waitsFor() string { return *s.waits.Load() }
 
+// Waits says what the agent's start waits for; empty once it has started.
+func (a *Agent) Waits() string { return a.startup.waitsFor() }
+
 // done ends the start.
 func (s *startup) done() { s.waits.Store(new(string)) }
 

@@ -109,6 +109,7 @@ func (c *call) runAgent(ctx context.Context, cfg config.Config, load func() (con
 	if err != nil {
 		return err
 	}
+	go tellSystemd(ctx, a.Waits)
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
 	for {

@@ -1,0 +1,80 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// systemd hears what an agent waits for, that it has started, and that it stops.
+func TestTellSystemd(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	heard := func() []string {
+		b := make([]byte, 4096)
+		_ = l.SetReadDeadline(time.Now().Add(30 * time.Second))
+		n, err := l.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(b[:n]), "\n")
+	}
+	var waits atomic.Value
+	waits.Store("Consul at http://c:\nREADY=1")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		tellSystemd(ctx, func() string { return waits.Load().(string) })
+	}()
+	if got := heard(); !slices.Equal(got, []string{"STATUS=Consul at http://c: READY=1"}) {
+		t.Errorf("while it starts: %q", got)
+	}
+	waits.Store("")
+	if got := heard(); !slices.Contains(got, "READY=1") {
+		t.Errorf("started: %q", got)
+	}
+	stop()
+	if got := heard(); !slices.Contains(got, "STOPPING=1") {
+		t.Errorf("stopping: %q", got)
+	}
+	<-ended
+}
+
+// systemd itself finds nothing wrong in the unit.
+func TestUnit(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("skipped: there is no systemd-analyze to check the unit")
+	}
+	unit := filepath.Join(t.TempDir(), "wadi.service")
+	b, err := os.ReadFile("../../packaging/systemd/wadi.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	if !strings.Contains(text, "\nExecStart=/usr/local/bin/wadi agent -config /etc/wadi/\n") {
+		t.Fatal("the unit starts no agent")
+	}
+	// The program has to exist.
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(text, "=/usr/local/bin/wadi ", "=/bin/true ")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(analyze, "verify", unit).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("verify: %v: %s", err, out)
+	}
+}
