@@ -70,6 +70,7 @@ var arrows = map[string][]string{
 	"internal/consul":               {""},
 	"internal/policies":             {""},
 	"internal/survey":               {""},
+	"internal/setup":                {"", "internal/policies", "internal/survey", "jobspecs/system"},
 	"internal/store":                {"", "internal/consul"},               // The codec's keys are Consul's.
 	"internal/scrape":               {"", "internal/backlog", "scheduler"}, // It fills the windows that the scheduler averages.
 	"internal/usage":                {},

@@ -41,6 +41,7 @@ func commands() map[string]command {
 		"events":           eventsCommand(),
 		"explain":          explainCommand(),
 		"fmt":              fmtCommand(),
+		"init":             initCommand(),
 		"plan":             planCommand(),
 		"revision inspect": revisionInspectCommand(),
 		"revision job":     revisionJobCommand(),

@@ -13,6 +13,11 @@ const (
 // the returned function is called, once. An agent waits for Nomad and Consul for up to
 // half a minute.
 func (c *call) noticeSlowAnswer() (answered func()) {
+	return c.noticeSlow("No answer from the agent yet, after %s: it may be waiting for Nomad or Consul. Still waiting.")
+}
+
+// noticeSlow is the same of others. text has the time that has passed.
+func (c *call) noticeSlow(text string) (answered func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	began := time.Now()
 	go func() {
@@ -22,7 +27,7 @@ func (c *call) noticeSlowAnswer() (answered func()) {
 			case <-done:
 				return
 			case <-time.After(wait):
-				writef(c.stderr, "No answer from the agent yet, after %s: it may be waiting for Nomad or Consul. Still waiting.\n", time.Since(began).Round(time.Second))
+				writef(c.stderr, text+"\n", time.Since(began).Round(time.Second))
 			}
 		}
 	}()

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/term"
+
+	"github.com/wadi-run/wadi/agent/config"
+	"github.com/wadi-run/wadi/internal/setup"
+	"github.com/wadi-run/wadi/internal/survey"
+)
+
+// maxAnswer bounds an answer, in bytes.
+const maxAnswer = 4 << 10
+
+// questions asks a person, line by line.
+type questions struct {
+	in  *bufio.Reader
+	out io.Writer
+}
+
+// questions returns who asks; false: there is no terminal on both sides.
+func (c *call) questions() (*questions, bool) {
+	in, isFile := c.stdin.(*os.File)
+	_, shows := terminal(c.stdout)
+	return newQuestions(c.stdin, c.stdout), isFile && term.IsTerminal(int(in.Fd())) && shows
+}
+
+func newQuestions(in io.Reader, out io.Writer) *questions {
+	return &questions{in: bufio.NewReaderSize(in, maxAnswer), out: out}
+}
+
+// errNoAnswer is the end of the input in the middle of the questions.
+var errNoAnswer = errors.New("no more answers: nothing was written")
+
+// ask asks until the answer is one of allowed, if there are any. An empty answer is the
+// suggestion.
+func (q *questions) ask(what, suggestion string, allowed ...string) (string, error) {
+	for {
+		writef(q.out, "%s [%s]: ", what, clean(suggestion))
+		line, tooLong, err := q.in.ReadLine()
+		if err != nil {
+			writef(q.out, "\n")
+			return "", errNoAnswer
+		}
+		answer := strings.TrimSpace(string(line))
+		switch {
+		case tooLong:
+			for tooLong && err == nil {
+				_, tooLong, err = q.in.ReadLine()
+			}
+			writef(q.out, "That is too long.\n")
+		case answer == "":
+			return suggestion, nil
+		case len(allowed) > 0 && !slices.Contains(allowed, answer):
+			writef(q.out, "It is %s.\n", strings.Join(allowed, " or "))
+		default:
+			return answer, nil
+		}
+	}
+}
+
+// ask fills in what no flag says.
+func (f *initFlags) ask(q *questions, cluster setup.Cluster, suggested setup.Choice) error {
+	onOff := map[bool]string{true: "on", false: "off"}
+	envoy := map[bool]string{true: "docker", false: "program"}
+	ofMesh := func() bool { return f.mesh == "on" }
+	for _, each := range []struct {
+		dst              *string
+		what, suggestion string
+		allowed          []string
+		when             func() bool
+	}{
+		{&f.runsAs, "Do agents run as a Nomad job, or as a service of each machine? (job, service)", string(suggested.RunsAs), []string{"job", "service"}, nil},
+		{&f.driver, "Which driver runs the sidecar of each instance? " + listOf(cluster.Drivers()), suggested.Driver, cluster.Drivers(), nil},
+		{&f.mesh, "Are services in Consul's mesh, unless they say otherwise? (on, off)", onOff[suggested.Mesh], []string{"on", "off"}, nil},
+		{&f.envoy, "How does Envoy run? (docker: Nomad's own task; program: envoy on the nodes' PATH)", envoy[suggested.EnvoyImage], []string{"docker", "program"}, ofMesh},
+		{&f.domain, "Below which domain does the gateway serve services, as NAME.DOMAIN?", suggested.Domain, nil, nil},
+		{&f.namespaces, "Which namespaces of Nomad may have services? (a,b; * is any text)", strings.Join(suggested.Namespaces, ","), nil, cluster.NomadACLs},
+	} {
+		if *each.dst != "" || each.when != nil && !each.when() {
+			continue
+		}
+		answer, err := q.ask(each.what, each.suggestion, each.allowed...)
+		if err != nil {
+			return err
+		}
+		*each.dst = answer
+	}
+	writef(q.out, "\n")
+	return nil
+}
+
+// survey asks Nomad and Consul, and reports both if neither answers.
+func (c *call) survey(ctx context.Context, cfg config.Config) (out setup.Cluster, err error) {
+	ofNomad, err := survey.New(survey.Config{Address: cfg.Nomad.Address, Header: survey.NomadToken, Token: func() string { return cfg.Nomad.Token },
+		Region: cfg.Nomad.Region, CAFile: cfg.Nomad.TLS.CAFile, CertFile: cfg.Nomad.TLS.CertFile, KeyFile: cfg.Nomad.TLS.KeyFile, SkipVerify: cfg.Nomad.TLS.SkipVerify})
+	if err != nil {
+		return out, usagef("nomad: %v", err)
+	}
+	ofConsul, err := survey.New(survey.Config{Address: cfg.Consul.Address, Header: survey.ConsulToken, Token: func() string { return cfg.Consul.Token },
+		CAFile: cfg.Consul.TLS.CAFile, CertFile: cfg.Consul.TLS.CertFile, KeyFile: cfg.Consul.TLS.KeyFile, SkipVerify: cfg.Consul.TLS.SkipVerify})
+	if err != nil {
+		return out, usagef("consul: %v", err)
+	}
+	answered := c.noticeSlow("Nomad and Consul have not answered all questions yet, after %s. Still waiting.")
+	defer answered()
+	var errs [2]error
+	var wg sync.WaitGroup
+	wg.Go(func() { out.Nomad, errs[0] = survey.AskNomad(ctx, ofNomad) })
+	wg.Go(func() { out.Consul, errs[1] = survey.AskConsul(ctx, ofConsul) })
+	wg.Wait()
+	var away []string
+	if errs[0] != nil {
+		away = append(away, fmt.Sprintf("%v: look at Nomad at %s, or name another with -nomad-address or NOMAD_ADDR", errs[0], cfg.Nomad.Address))
+	}
+	if errs[1] != nil {
+		away = append(away, fmt.Sprintf("%v: look at Consul at %s, or name another with -consul-address or CONSUL_HTTP_ADDR", errs[1], cfg.Consul.Address))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return out, ctx.Err()
+	case len(away) > 0:
+		return out, errors.New(strings.Join(away, "\n"))
+	}
+	return out, nil
+}

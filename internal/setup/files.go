@@ -1,0 +1,87 @@
+package setup
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/wadi-run/wadi/internal/policies"
+	"github.com/wadi-run/wadi/jobspecs/system"
+)
+
+// The names of the files.
+const (
+	ConfigFile       = system.Config
+	NomadPolicyFile  = "nomad-policy.hcl"
+	ConsulPolicyFile = "consul-policy.hcl"
+	AgentsJobFile    = system.Agents
+	NodesJobFile     = system.Nodes
+)
+
+// File is one file of an installation.
+type File struct {
+	Name, Text string
+	What       string // It, in a few words.
+}
+
+// Files makes all files.
+func Files(c Cluster, choice Choice) ([]File, error) {
+	out := []File{{Name: ConfigFile, What: "the agents' configuration", Text: configText(c, choice)}}
+	o := policies.Options{Prefix: choice.Prefix, Namespaces: choice.Namespaces, Intentions: true}
+	if c.NomadACLs() {
+		out = append(out, File{Name: NomadPolicyFile, What: "the agents' policy in Nomad", Text: policies.Nomad(o).HCL()})
+	}
+	if c.ConsulACLs() {
+		out = append(out, File{Name: ConsulPolicyFile, What: "the agents' policy in Consul", Text: policies.Consul(o).HCL()})
+	}
+	jobs, err := jobFiles(c, choice)
+	return append(out, jobs...), err
+}
+
+// jobFiles are Nomad's jobs: that of the agents, and that which puts the programs on each
+// node.
+func jobFiles(c Cluster, choice Choice) (out []File, err error) {
+	shared := map[string]cty.Value{"bin": cty.StringVal(choice.Bin)}
+	if pools := c.Nomad.Nodes.Value.Pools(); len(pools) > 0 && !slices.Contains(pools, defaultPool) {
+		shared["node_pool"] = cty.StringVal(pools[0])
+	}
+	if choice.Release != "" {
+		shared["release"] = cty.StringVal(choice.Release)
+	}
+	if choice.Checksum != "" {
+		shared["checksum"] = cty.StringVal(choice.Checksum)
+	}
+	agents := maps.Clone(shared)
+	if nodes := c.Nomad.Nodes.Value; nodes.With("raw_exec") < nodes.With("exec") {
+		agents["driver"] = cty.StringVal("exec")
+	}
+	if strings.HasPrefix(choice.Nomad.Address, "https:") {
+		agents["nomad_address"] = cty.StringVal(taskSocket)
+	}
+	type job struct {
+		name, what string
+		values     map[string]cty.Value
+	}
+	jobs := []job{{NodesJobFile, "the Nomad job that puts the programs on each node", shared}}
+	if choice.RunsAs == AsJob {
+		jobs = append(jobs, job{AgentsJobFile, "the Nomad job of the agents", agents})
+	}
+	for _, j := range jobs {
+		text, err := system.Fill(j.name, j.values)
+		if err != nil {
+			return nil, fmt.Errorf("make %s: %w", j.name, err)
+		}
+		out = append(out, File{Name: j.name, What: j.what, Text: string(text)})
+	}
+	return out, nil
+}
+
+const (
+	// defaultPool is Nomad's own node pool, which jobs have without another.
+	defaultPool = "default"
+	// taskSocket is a task's own way to Nomad, which needs no certificate.
+	taskSocket = "unix://${NOMAD_SECRETS_DIR}/api.sock"
+)

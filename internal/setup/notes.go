@@ -1,0 +1,88 @@
+package setup
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/survey"
+)
+
+// Notes say what in the cluster stands in the way of the choices, and what could not be
+// asked. The files are good all the same.
+func Notes(c Cluster, choice Choice) (out []string) {
+	note := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	nodes := c.Nomad.Nodes.Value
+	count := len(nodes.Ready)
+	switch {
+	case c.Nomad.Nodes.Err != nil:
+		note("nodes are %s, so the driver %s and the mesh were not checked; set NOMAD_TOKEN to a token with node { policy = \"read\" }", notKnown(c.Nomad.Nodes.Err), choice.Driver)
+	case count == 0:
+		note("no node of Nomad takes jobs now: nomad node status shows why")
+	default:
+		out = append(out, driverNotes(nodes, choice)...)
+	}
+	if choice.Mesh {
+		out = append(out, meshNotes(c, nodes)...)
+	} else if !c.meshWorks() && c.Nomad.Nodes.Err == nil && count > 0 {
+		note("services are outside the mesh: %s", whyNoMesh(c))
+	}
+	if bound := c.Nomad.Agent.Value.MaxKillTimeout; bound > 0 && bound < longestDrain {
+		note("the Nomad client that was asked ends every task after %v: requests that take longer are cut when a node is drained; set client { max_kill_timeout = \"%v\" } on all of them", bound, longestDrain)
+	}
+	return out
+}
+
+// longestDrain is that of an instance with the default request timeout, 5 min.
+const longestDrain = 310 * time.Second
+
+func driverNotes(nodes survey.Nodes, choice Choice) (out []string) {
+	lacks := func(driver, what string) {
+		if n := len(nodes.Ready) - nodes.With(driver); n > 0 {
+			out = append(out, fmt.Sprintf("%d of %s that take%s jobs %s no healthy driver %s, which runs %s", n,
+				wadi.Quantity(len(nodes.Ready), "node"), wadi.Plural(len(nodes.Ready), "s", ""), wadi.Plural(n, "has", "have"), driver, what))
+		}
+	}
+	lacks(choice.Driver, "the queue-proxy")
+	if choice.Mesh && choice.EnvoyImage {
+		lacks("docker", "Envoy")
+	} else if choice.Mesh && choice.Driver != "raw_exec" {
+		lacks("raw_exec", "Envoy")
+	}
+	if choice.Driver == "exec" && nodes.With("raw_exec") < len(nodes.Ready) {
+		out = append(out, NodesJobFile+" needs the driver raw_exec, which not every node has: put the program queue-proxy there by other means")
+	}
+	if choice.Driver == "docker" {
+		out = append(out, fmt.Sprintf("the image %s is not published: build it from the program queue-proxy, and name it with -image", choice.Image))
+	}
+	return out
+}
+
+func meshNotes(c Cluster, nodes survey.Nodes) (out []string) {
+	if len(c.Consul.Connect.Value) == 0 {
+		out = append(out, "Consul Connect is off, or could not be asked: services in the mesh need connect { enabled = true } on Consul's servers")
+	}
+	if n := len(nodes.Ready) - nodes.Meshes(); n > 0 {
+		out = append(out, fmt.Sprintf("%d of %s can run no instance in the mesh: %s", n, wadi.Quantity(len(nodes.Ready), "node"), whyNoNodes(nodes)))
+	}
+	return out
+}
+
+// whyNoMesh says what the mesh lacks.
+func whyNoMesh(c Cluster) string {
+	switch {
+	case c.Consul.Connect.Err != nil:
+		return "whether Consul Connect is on is " + notKnown(c.Consul.Connect.Err)
+	case len(c.Consul.Connect.Value) == 0:
+		return "Consul Connect is off"
+	}
+	return whyNoNodes(c.Nomad.Nodes.Value)
+}
+
+func whyNoNodes(nodes survey.Nodes) string {
+	if n := len(nodes.WithoutPlugins); n > 0 {
+		return fmt.Sprintf("%s %s CNI plugins (nomad node status -filter '%s')", wadi.Quantity(n, "node"), wadi.Plural(n, "lacks", "lack"), survey.WithoutPlugins())
+	}
+	n := len(nodes.WithoutConsul)
+	return fmt.Sprintf("%s %s no Consul with Connect and gRPC (nomad node status -filter '%s')", wadi.Quantity(n, "node"), wadi.Plural(n, "has", "have"), survey.WithoutConsul)
+}
