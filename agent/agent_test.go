@@ -43,7 +43,7 @@ func newCluster(t *testing.T) cluster {
 // config is that of an agent of the cluster, on free ports unless hcl says otherwise.
 func (c cluster) config(t *testing.T, name, hcl string) config.Config {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "wadi.hcl")
+	dir := t.TempDir() // All *.hcl files in it count, in order.
 	text := fmt.Sprintf(`http {
   address = "127.0.0.1:0"
   auth    = "none"
@@ -54,11 +54,13 @@ gateway { address = "127.0.0.1:0" }
 queue_proxy { driver = "raw_exec" }
 nomad { address = %q }
 consul { address = %q }
-%s`, c.nomad.URL, c.consul.URL, hcl)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+`, c.nomad.URL, c.consul.URL)
+	for name, text := range map[string]string{"1.hcl": text, "2.hcl": hcl} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	cfg, problems := config.Load([]string{file}, func(string) string { return "" }, config.Flags{Name: name, Dev: true})
+	cfg, problems := config.Load([]string{dir}, func(string) string { return "" }, config.Flags{Name: name, Dev: true})
 	for _, p := range problems {
 		if !p.Warning {
 			t.Fatal(problems)
