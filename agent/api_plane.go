@@ -91,7 +91,7 @@ func (a *Agent) newAPI(adm *admission.Admission, limiter *connlimit.Limiter, own
 		cfg.Reload = a.Reload
 	}
 	if own != nil {
-		cfg.TLS, cfg.Self.APITLS = own.ServerConfig(), true
+		cfg.TLS, cfg.Self.APITLS, cfg.HasName = own.ServerConfig(), true, own.HasName
 	}
 	return server.New(cfg)
 }

@@ -51,8 +51,11 @@ func (a *Agent) metricsHandler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: a.reg}))
 	mux.Handle("GET /v1/stats", a.activator.StatsHandler())
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if p := a.health.problems(); len(p) > 0 {
-			http.Error(w, p[0], http.StatusServiceUnavailable)
+		switch problems := a.health.problems(); { // Their texts name addresses, and this listener is public.
+		case a.drainer.HasBegun():
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+		case len(problems) > 0:
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
 		}
 	})
 	return mux

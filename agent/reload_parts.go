@@ -57,7 +57,7 @@ func (a *Agent) reloadable() []reloadable {
 		{[]string{"activator", "telemetry.access_log"}, always(func(next config.Config) { a.activator.Set(activatorSettings(next)) })},
 		{[]string{"gateway"}, always(a.reloadGateway)},
 		{[]string{"limits", "retention"}, always(func(next config.Config) { a.control.Set(controlSettings(next)) })},
-		{[]string{"limits", "gateway.domain", "http.allowed_hosts"}, always(func(next config.Config) { a.api.server.Set(apiSettings(next)) })},
+		{[]string{"limits", "gateway.domain", "http.allowed_hosts", "http.requests_per_second"}, always(func(next config.Config) { a.api.server.Set(apiSettings(next)) })},
 		{
 			[]string{
 				"admission", "admission_meta", "admission_tasks", "defaults", "limits", "queue_proxy", "mesh",

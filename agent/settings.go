@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"os"
+	"slices"
+	"strings"
+
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/webhook"
 	"github.com/wadi-run/wadi/agent/config"
@@ -26,7 +30,7 @@ func admissionSettings(c config.Config, gatewayURL string, webhooks []*webhook.W
 	return admission.Settings{
 		Rules: c.AdmissionRules, Webhooks: webhooks,
 		AllowIntentions: c.Consul.AllowIntentions,
-		Defaults:        c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, GatewayDomain: c.Gateway.Domain,
+		Defaults:        c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, MaxServices: c.MaxServices, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{
 			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: gatewayURL,
 			AccessLog: c.Telemetry.AccessLog, Shield: c.Mesh.Shield,
@@ -37,8 +41,19 @@ func admissionSettings(c config.Config, gatewayURL string, webhooks []*webhook.W
 func apiSettings(c config.Config) server.Settings {
 	return server.Settings{
 		MaxSpecBytes: c.Limits.MaxSpecBytes, MaxInstances: c.Limits.MaxInstances, GatewayDomain: c.Gateway.Domain,
-		AllowedHosts: c.HTTP.AllowedHosts,
+		AllowedHosts: slices.Concat(ownNames(c.Advertise), c.HTTP.AllowedHosts), RequestsPerSecond: c.HTTP.RequestsPerSecond,
 	}
+}
+
+// ownNames are the names of this machine by which the API may be called.
+func ownNames(advertise string) (names []string) {
+	host, _ := os.Hostname() // Empty: not known.
+	for _, n := range []string{advertise, host} {
+		if n != "" {
+			names = append(names, strings.ToLower(n))
+		}
+	}
+	return names
 }
 
 func controlSettings(c config.Config) control.Settings {

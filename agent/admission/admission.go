@@ -52,6 +52,7 @@ type Settings struct {
 	Limits   jobspecs.Limits
 	Agent    jobspecs.Agent // The agent's part of a rendered job.
 
+	MaxServices   int    // Of the installation; 0 is 1000.
 	MaxBytes      int    // Of all files of a submission together; 0 is 1 MiB.
 	GatewayDomain string // Parent of the services' own domains.
 }
@@ -87,6 +88,9 @@ func New(c Config) (*Admission, error) {
 func (a *Admission) Set(s Settings) {
 	if s.MaxBytes <= 0 {
 		s.MaxBytes = 1 << 20
+	}
+	if s.MaxServices <= 0 {
+		s.MaxServices = 1000
 	}
 	a.settings.Store(&s)
 }

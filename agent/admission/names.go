@@ -46,6 +46,9 @@ func (a *Admission) checkNames(ctx context.Context, adm *admitted, refused *refu
 	if err != nil {
 		return fmt.Errorf("list services: %w", err)
 	}
+	if err := a.checkNumber(all, len(stored)); err != nil {
+		return err
+	}
 	for _, name := range stored {
 		n.stored[name] = true
 	}
@@ -73,6 +76,22 @@ func (a *Admission) checkNames(ctx context.Context, adm *admitted, refused *refu
 		}
 	}
 	return nil
+}
+
+// checkNumber refuses new services beyond the installation's bound. Submissions at the same
+// moment, of which one agent evaluates a few, may exceed it together.
+func (a *Admission) checkNumber(all []*candidate, stored int) error {
+	made := 0
+	for _, c := range all {
+		if !c.exists {
+			made++
+		}
+	}
+	if made == 0 || stored+made <= a.MaxServices {
+		return nil
+	}
+	return fmt.Errorf("%w: there would be %s, and limits.max_services of the agent is %d; delete services that nobody needs, or raise it",
+		wadi.ErrTooLarge, wadi.Quantity(stored+made, "service"), a.MaxServices)
 }
 
 // tagged reports whether a service has tags.

@@ -61,7 +61,7 @@ func (l *loader) top() section {
 			"defaults":    {read: func(b *hcl.Block) { l.defaults = b }, value: &c.Defaults, live: true},
 			"limits": {live: true, settings: map[string]any{
 				"max_instances": &c.Limits.MaxInstances, "max_request_timeout": &c.Limits.MaxRequestTimeout,
-				"max_spec_bytes": intSize{&c.Limits.MaxSpecBytes},
+				"max_spec_bytes": intSize{&c.Limits.MaxSpecBytes}, "max_services": &c.MaxServices,
 			}},
 			"retention": {live: true, settings: map[string]any{
 				"keep_for": &c.Retention.KeepFor, "keep_active_for": &c.Retention.KeepActiveFor, "max": &c.Retention.Max,
@@ -79,7 +79,7 @@ func (l *loader) httpSection() section {
 	h := &l.cfg.HTTP
 	return section{
 		settings: map[string]any{
-			"address": &h.Address, "auth": &h.Auth, "allowed_hosts": live{&h.AllowedHosts}, "requests_per_second": &h.RequestsPerSecond,
+			"address": &h.Address, "auth": &h.Auth, "allowed_hosts": live{&h.AllowedHosts}, "requests_per_second": live{&h.RequestsPerSecond},
 		},
 		blocks: map[string]section{"tls": {settings: map[string]any{
 			"cert_file": live{&h.TLS.CertFile}, "key_file": live{&h.TLS.KeyFile}, "ca_file": live{&h.TLS.CAFile}, "verify_client": live{&h.TLS.VerifyClient},

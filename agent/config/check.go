@@ -50,6 +50,7 @@ func (l *loader) check() {
 	between(l, "activator.max_wakes", c.Activator.MaxWakes, 1, 1000)
 	between(l, "limits.max_instances", c.Limits.MaxInstances, 1, 10_000)
 	between(l, "limits.max_request_timeout", c.Limits.MaxRequestTimeout, time.Second, 24*time.Hour)
+	between(l, "limits.max_services", c.MaxServices, 1, 100_000)
 	between(l, "limits.max_spec_bytes", c.Limits.MaxSpecBytes, 1<<10, 4<<20)
 	between(l, "retention.keep_for", c.Retention.KeepFor, 0, 10*365*24*time.Hour)
 	between(l, "retention.keep_active_for", c.Retention.KeepActiveFor, 0, 10*365*24*time.Hour)

@@ -39,10 +39,11 @@ type Config struct {
 	SidecarTask json.RawMessage
 	Mesh        Mesh
 
-	Defaults  jobspecs.Defaults
-	Limits    jobspecs.Limits
-	Retention Retention
-	Telemetry Telemetry
+	Defaults    jobspecs.Defaults
+	Limits      jobspecs.Limits
+	MaxServices int // Of the installation: limits.max_services.
+	Retention   Retention
+	Telemetry   Telemetry
 
 	AdmissionRules rules.Rules
 	Webhooks       []Webhook // In the order of the files.
@@ -201,15 +202,16 @@ func Default() Config {
 		name = "" // check reports it.
 	}
 	return Config{
-		LogLevel:  "info",
-		Name:      name,
-		HTTP:      HTTP{Address: "127.0.0.1:4747", Auth: wadi.AuthNomad, RequestsPerSecond: 100},
-		Metrics:   Metrics{Address: "0.0.0.0:4748"},
-		Gateway:   Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost", TLS: GatewayTLS{Address: "0.0.0.0:8443"}},
-		Activator: Activator{Address: "0.0.0.0:4749", MaxWaiting: 10_000, MaxWaitingBytes: 256 << 20, MaxWakes: 20},
-		Nomad:     Nomad{Address: "http://127.0.0.1:4646"},
-		Consul:    Consul{Address: "http://127.0.0.1:8500", Prefix: "wadi/"},
-		Limits:    jobspecs.Limits{MaxInstances: 100, MaxRequestTimeout: time.Hour, MaxSpecBytes: 1 << 20},
-		Retention: Retention{KeepFor: 48 * time.Hour, KeepActiveFor: 15 * time.Hour, Max: 1000},
+		LogLevel:    "info",
+		Name:        name,
+		HTTP:        HTTP{Address: "127.0.0.1:4747", Auth: wadi.AuthNomad, RequestsPerSecond: 100},
+		Metrics:     Metrics{Address: "0.0.0.0:4748"},
+		Gateway:     Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost", TLS: GatewayTLS{Address: "0.0.0.0:8443"}},
+		Activator:   Activator{Address: "0.0.0.0:4749", MaxWaiting: 10_000, MaxWaitingBytes: 256 << 20, MaxWakes: 20},
+		Nomad:       Nomad{Address: "http://127.0.0.1:4646"},
+		Consul:      Consul{Address: "http://127.0.0.1:8500", Prefix: "wadi/"},
+		Limits:      jobspecs.Limits{MaxInstances: 100, MaxRequestTimeout: time.Hour, MaxSpecBytes: 1 << 20},
+		MaxServices: 1000,
+		Retention:   Retention{KeepFor: 48 * time.Hour, KeepActiveFor: 15 * time.Hour, Max: 1000},
 	}
 }

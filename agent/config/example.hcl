@@ -108,6 +108,7 @@ limits {                               # of every service
   max_instances       = 100            # of one revision, at most 10000
   max_request_timeout = "3600s"
   max_spec_bytes      = "1MiB"
+  max_services        = 1000           # of all namespaces together
 }
 
 retention {                            # of revisions that are not routed

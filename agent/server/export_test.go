@@ -8,3 +8,13 @@ func (s *Server) Routes() map[string][]string {
 	}
 	return out
 }
+
+// MaxCallers is maxCallers.
+const MaxCallers = maxCallers
+
+// Callers is how many buckets of callers there are.
+func (s *Server) Callers() int {
+	s.callers.mu.Lock()
+	defer s.callers.mu.Unlock()
+	return max(s.callers.order.Len(), len(s.callers.buckets))
+}

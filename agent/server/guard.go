@@ -2,22 +2,40 @@ package server
 
 import (
 	"cmp"
-	"net"
 	"net/http"
-	"net/netip"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/proxy/recording"
 )
 
-// guard refuses requests of pages in browsers, and counts and logs all requests.
+// guard refuses requests of pages in browsers and of callers that have too many, and counts
+// and logs all requests.
 func (s *Server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
+	return s.recorded(func(w http.ResponseWriter, r *http.Request) {
+		if !s.hostAllowed(r) {
+			s.fail(w, r, &api.Error{Status: http.StatusForbidden,
+				Message: "the Host of the request is not a name of this agent; call it by its address, as localhost on its own machine, or add the name to http.allowed_hosts"})
+			return
+		}
+		if origin.Check(r) != nil {
+			s.fail(w, r, &api.Error{Status: http.StatusForbidden,
+				Message: "a page of another site may not change anything here"})
+			return
+		}
+		if err := s.tooMany(w, r); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recorded counts and logs the requests that next answers, and bounds the time of their
+// bodies.
+func (s *Server) recorded(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &recording.Writer{ResponseWriter: w}
@@ -27,16 +45,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		switch {
-		case !s.hostAllowed(r):
-			s.fail(rec, r, &api.Error{Status: http.StatusForbidden,
-				Message: "the Host of the request is not one of a loopback listener; call it as localhost or 127.0.0.1"})
-		case origin.Check(r) != nil:
-			s.fail(rec, r, &api.Error{Status: http.StatusForbidden,
-				Message: "a page of another site may not change anything here"})
-		default:
-			next.ServeHTTP(rec, r)
-		}
+		next(rec, r)
 		route := r.Pattern
 		if route == "" {
 			route = "other"
@@ -56,24 +65,6 @@ func (b bodyDiscard) Starting(int) {
 	_ = http.NewResponseController(b.w).SetReadDeadline(time.Now().Add(discardTimeout)) // Recorders in tests don't support it.
 }
 
-// hostAllowed protects a loopback listener from pages whose host name resolves to it
-// (DNS rebinding).
-func (s *Server) hostAllowed(r *http.Request) bool {
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok || !isLoopback(local) {
-		return true
-	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.Trim(host, "[]"))
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.IsLoopback()
-	}
-	return host == "localhost" || slices.Contains(s.settings.Load().AllowedHosts, host)
-}
-
 // dispatch answers unknown paths and methods with JSON, like all errors.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
@@ -89,14 +80,6 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.fail(w, r, &api.Error{Status: http.StatusNotFound, Message: "no such path"})
-}
-
-func isLoopback(a net.Addr) bool {
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return false
-	}
-	return wadi.IsLoopback(host)
 }
 
 // probe discards an answer except for its header.

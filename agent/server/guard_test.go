@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -150,4 +152,31 @@ wadi_api_requests_total{code="404",route="other"} 1
 // event is one about a service.
 func event(service, message string) wadi.Event {
 	return wadi.Event{Service: service, Type: "Test", Message: message}
+}
+
+// A listener that other machines reach is called by an address or by a name that is the
+// agent's: any other name in a browser may be a page's that has been pointed here.
+func TestGuard_Hosts(t *testing.T) {
+	_, s := newUnserved(t, func(c *server.Config) {
+		c.AllowedHosts = []string{"wadi.internal"}
+		c.HasName = func(host string) bool { return host == "one.example.com" }
+	})
+	for _, listener := range []string{"10.0.0.1", "127.0.0.1"} {
+		outside := listener == "10.0.0.1"
+		for host, allowed := range map[string]bool{
+			"10.0.0.1:4747": outside, "[2001:db8::1]:4747": outside, "203.0.113.9": outside,
+			"127.0.0.1:4747": true, "localhost": true, "LOCALHOST.:4747": true, "": true,
+			"wadi.internal:4747": true, "Wadi.Internal": true, "one.example.com": true,
+			"evil.example": false, "evil.example:4747": false, "wadi.internal.evil.example": false,
+			"10.0.0.1.evil.example": false, "0x7f.1": false, "2130706433": false, "[]": false, ".": false, "127.0.0.1:4747:4747": false,
+		} {
+			r := httptest.NewRequest("GET", "/v1/agent/health", nil)
+			r.Host = host
+			r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.ParseIP(listener), Port: 4747})))
+			w := httptest.NewRecorder()
+			if s.Handler().ServeHTTP(w, r); (w.Code == 200) != allowed {
+				t.Errorf("Host %q at %s: got %d, want allowed: %t", host, listener, w.Code, allowed)
+			}
+		}
+	}
 }

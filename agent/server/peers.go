@@ -45,6 +45,6 @@ func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 			mux = s.mux
 		}
 		ctx := context.WithValue(context.WithValue(r.Context(), stopKey{}, stop), peerKey{}, true)
-		s.guard(mux).ServeHTTP(w, r.WithContext(ctx))
+		s.recorded(mux.ServeHTTP).ServeHTTP(w, r.WithContext(ctx))
 	})
 }

@@ -25,6 +25,9 @@ const (
 	pathEvents    = "GET /v1/events"
 )
 
+// pathHealth is what load balancers ask.
+const pathHealth = "/v1/agent/health"
+
 // pathReport is what agents read of each other for the doctor.
 const pathReport = "GET /v1/agent/doctor"
 
@@ -45,7 +48,7 @@ func (s *Server) table() []route {
 		{pathEvents, []string{"service", "follow"}, s.events},
 		{"GET /v1/doctor", nil, within(submitTimeout, s.doctor)},
 		{pathReport, nil, within(submitTimeout, s.report)},
-		{"GET /v1/agent/health", nil, s.health},
+		{"GET " + pathHealth, nil, s.health},
 		{"GET /v1/agent/self", nil, within(readTimeout, s.self)},
 		{"PUT /v1/agent/reload", nil, within(submitTimeout, s.reload)},
 		{"GET /v1/status/leader", nil, within(readTimeout, s.leader)},

@@ -68,6 +68,10 @@ type Config struct {
 	// Reload reads the agent's configuration again, for the same callers as Admin. nil: 404.
 	Reload func(ctx context.Context) (api.Reloaded, error)
 
+	// HasName reports whether the agent has a name, such as one of its certificate; nil: it
+	// has none but localhost and AllowedHosts.
+	HasName func(host string) bool
+
 	Settings // At first. See Set.
 
 	// TLS makes Serve speak HTTPS by it; nil: HTTP.
@@ -91,7 +95,9 @@ type Settings struct {
 	MaxInstances  int    // The agent's bound of instances of one revision; 0 is none.
 	GatewayDomain string // Parent of the services' own domains.
 
-	AllowedHosts []string // Further names by which a loopback listener may be called.
+	AllowedHosts []string // Names of the agent besides localhost, in lower case.
+	// RequestsPerSecond bounds the requests of one caller; 0 is 100.
+	RequestsPerSecond int
 }
 
 // Server is the HTTP API.
@@ -102,6 +108,7 @@ type Server struct {
 	handler     http.Handler
 	slots       *submitSlots
 	blocked     *blockedReads
+	callers     *callers
 	scans       chan struct{} // One element for each submission that is scanned.
 	submissions chan struct{} // One element for each submission that is evaluated.
 	doctors     chan struct{} // One element while the doctor runs.
@@ -118,7 +125,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
 	}
 	s := &Server{
-		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(), settings: &atomic.Pointer[Settings]{},
+		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(), callers: newCallers(), settings: &atomic.Pointer[Settings]{},
 		scans: make(chan struct{}, maxScans), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1),
 	}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -142,6 +149,10 @@ func (s *Server) Set(next Settings) {
 	if next.MaxSpecBytes <= 0 {
 		next.MaxSpecBytes = 1 << 20
 	}
+	if next.RequestsPerSecond <= 0 {
+		next.RequestsPerSecond = 100
+	}
+	s.callers.bound(next.RequestsPerSecond)
 	s.settings.Store(&next)
 }
 

@@ -133,8 +133,8 @@ func (s *Source) Status() Status {
 	return Status{Names: m.names(), NotAfter: m.cert.Leaf.NotAfter, Problem: s.problem, LooseKey: m.looseKey}
 }
 
-// Hosts are the DNS names of the present certificate, wildcards included.
-func (s *Source) Hosts() []string { return s.now.Load().cert.Leaf.DNSNames }
+// HasName reports whether the present certificate is for a host, by a wildcard perhaps.
+func (s *Source) HasName(host string) bool { return s.now.Load().cert.Leaf.VerifyHostname(host) == nil }
 
 // ServerConfig is the configuration of the API's listener. A session of another
 // certificate or authority is not resumed.

@@ -209,11 +209,11 @@ func TestChange(t *testing.T) {
 	if err := s.Change(bad); err == nil || !strings.Contains(err.Error(), "missing.key: no such file") {
 		t.Errorf("got %v", err)
 	}
-	if s.Refresh(); s.Hosts()[0] != "one.example.com" || s.Status().Problem != "" {
+	if s.Refresh(); !s.HasName("one.example.com") || s.Status().Problem != "" {
 		t.Errorf("after a change that was refused: %+v", s.Status())
 	}
-	if err := s.Change(next); err != nil || s.Hosts()[0] != "two.example.com" {
-		t.Errorf("got %v, %v", s.Hosts(), err)
+	if err := s.Change(next); err != nil || !s.HasName("two.example.com") || s.HasName("one.example.com") {
+		t.Errorf("got %v, %+v", err, s.Status())
 	}
 }
 
