@@ -82,6 +82,7 @@ func (a *Agent) newAPI(adm *admission.Admission, limiter *connlimit.Limiter, own
 		Changes: a.changes, Decisions: a.decisions, Events: a.events,
 		Leadership: a.leadership, Transport: peers,
 		LeaderURL: func() (string, error) { return peers.address(a.leadership.current()) },
+		Ready:     func() bool { return a.health.unready() == "" },
 		Problems:  a.health.problems, Warnings: a.doctor.Warnings, Doctor: a.doctor.Reports, Report: a.doctor.Report,
 		Admin: a.admin(), MayAdmin: a.nomad.MayAdminister,
 		Settings: apiSettings(c),

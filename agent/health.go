@@ -53,6 +53,20 @@ func (h *health) findings() []wadi.Finding {
 	return out
 }
 
+// unready says why no caller should be sent to this agent; empty: it takes requests. Without
+// a leader or Nomad it does: what is warm is served. The text names no address.
+func (h *health) unready() string {
+	switch {
+	case h.drainer.HasBegun():
+		return "draining"
+	case h.members.Conflict() != "":
+		return "another agent has its name, or another prefix of keys"
+	case h.startup.waitsFor() != "":
+		return "starting"
+	}
+	return ""
+}
+
 // openDoctor makes what examines this agent.
 func (a *Agent) openDoctor(ctx context.Context) error {
 	cluster, err := a.openCluster(ctx)

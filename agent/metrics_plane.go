@@ -51,11 +51,8 @@ func (a *Agent) metricsHandler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: a.reg}))
 	mux.Handle("GET /v1/stats", a.activator.StatsHandler())
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		switch problems := a.health.problems(); { // Their texts name addresses, and this listener is public.
-		case a.drainer.HasBegun():
-			http.Error(w, "draining", http.StatusServiceUnavailable)
-		case len(problems) > 0:
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
+		if why := a.health.unready(); why != "" { // It names no address: this listener is public.
+			http.Error(w, why, http.StatusServiceUnavailable)
 		}
 	})
 	return mux

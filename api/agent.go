@@ -31,6 +31,12 @@ func (c *Client) Health(ctx context.Context) error {
 	return err
 }
 
+// Reload has the agent read its configuration again. A configuration with mistakes changes
+// nothing: the error is an [*Error] with all of them.
+func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
+	return call[Reloaded](ctx, c, http.MethodPut, "/v1/agent/reload", nil, nil)
+}
+
 // Events calls do for the latest events, oldest first, and with follow for every later
 // event, until ctx ends, the agent closes the stream, or do returns an error, which
 // Events returns. service narrows them to one service; empty is all. A stream that the

@@ -6,22 +6,6 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// health answers every caller: load balancers and checks have no token.
-func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
-	var problems, warnings []string
-	if s.Problems != nil {
-		problems = s.Problems()
-	}
-	if s.Warnings != nil {
-		warnings = s.Warnings()
-	}
-	status := http.StatusOK
-	if len(problems) > 0 {
-		status = http.StatusServiceUnavailable
-	}
-	return s.reply(w, status, api.Health{OK: len(problems) == 0, Problems: problems, Warnings: warnings})
-}
-
 // self answers with the agent's name, version and addresses.
 func (s *Server) self(w http.ResponseWriter, r *http.Request) error {
 	if err := s.insider(r); err != nil {

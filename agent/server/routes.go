@@ -48,7 +48,7 @@ func (s *Server) table() []route {
 		{pathEvents, []string{"service", "follow"}, s.events},
 		{"GET /v1/doctor", nil, within(submitTimeout, s.doctor)},
 		{pathReport, nil, within(submitTimeout, s.report)},
-		{"GET " + pathHealth, nil, s.health},
+		{"GET " + pathHealth, []string{"type"}, s.health},
 		{"GET /v1/agent/self", nil, within(readTimeout, s.self)},
 		{"PUT /v1/agent/reload", nil, within(submitTimeout, s.reload)},
 		{"GET /v1/status/leader", nil, within(readTimeout, s.leader)},

@@ -51,6 +51,8 @@ type Config struct {
 	Events     Events     // nil: the path about events answers 503.
 	Leadership Leadership // nil: this agent leads, always.
 
+	// Ready reports whether callers of services should be sent to this agent; nil: always.
+	Ready func() bool
 	// Problems returns what makes this agent unhealthy now; nil: never anything.
 	Problems func() []string
 	// Warnings returns what a person should check although the agent is healthy; nil:

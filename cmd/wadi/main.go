@@ -43,6 +43,7 @@ func commands() map[string]command {
 		"fmt":              fmtCommand(),
 		"init":             initCommand(),
 		"plan":             planCommand(),
+		"reload":           reloadCommand(),
 		"revision inspect": revisionInspectCommand(),
 		"revision job":     revisionJobCommand(),
 		"revision list":    revisionListCommand(),
