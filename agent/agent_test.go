@@ -157,10 +157,13 @@ func (l *logLines) matching(after string) (out []string) {
 	return out
 }
 
-// ready waits until the agent answers that it is.
+// ready waits until the agent answers that it is, and there is a leader.
 func (r *running) ready(t *testing.T) {
 	t.Helper()
-	eventually(t, "ready", func() bool { code, _ := get(t, r.MetricsAddr(), "/ready"); return code == http.StatusOK })
+	eventually(t, "ready", func() bool {
+		code, _ := get(t, r.MetricsAddr(), "/ready")
+		return code == http.StatusOK && len(r.health.problems()) == 0
+	})
 }
 
 // stopOrder is the order in which an agent stops. A drain stops what is before "planes".

@@ -301,3 +301,31 @@ func TestAccessLog_OfAnAbort(t *testing.T) {
 		t.Errorf("line %q", got)
 	}
 }
+
+// The access log is turned on and off for requests that end from then on.
+func TestSetAccessLog(t *testing.T) {
+	var log bytes.Buffer
+	tel, err := telemetry.New(t.Context(), telemetry.Config{Log: hclog.NewNullLogger(), AccessLog: &log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{app: newApp(t)}
+	front := tel.Handler("gateway", b.app.front(t))
+	for path, on := range map[string]bool{"/a": false, "/b": true, "/c": false} {
+		tel.SetAccessLog(on)
+		if tel.On() != on {
+			t.Errorf("on is %v, want %v", tel.On(), on)
+		}
+		b.Server = httptest.NewServer(front)
+		b.get(t, "hello.example", path)
+		b.Close() // The request has ended.
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := tel.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"/b"`) {
+		t.Errorf("got %s", got)
+	}
+}
