@@ -9,4 +9,8 @@ type Event struct {
 	Revision string    `json:"revision,omitempty"`
 	Type     string    `json:"type"` // One word, for instance Scaled or DriftCorrected.
 	Message  string    `json:"message"`
+
+	// Index grows from event to event, over all agents that led. It is not consecutive.
+	Index     uint64 `json:"index,omitempty"`
+	Namespace string `json:"namespace,omitempty"` // Of the service then; empty: unknown.
 }

@@ -63,11 +63,13 @@ type term struct {
 	controller *control.Controller
 	autoscaler *control.Autoscaler
 	sweeper    *control.Sweeper
+	keeper     *control.EventKeeper
 }
 
 // lead leads until the term ends, or a part of it fails.
 func (ts *terms) lead(ctx context.Context, lock *consul.Term) error {
 	t := ts.newTerm(lock)
+	ts.events.Begin(t.namespaceOf)
 	ts.leadership.term.Store(t.metrics)
 	defer ts.leadership.term.Store(nil)
 	defer ts.decisions.Clear()
@@ -88,6 +90,7 @@ func (ts *terms) newTerm(lock *consul.Term) *term {
 	t.controller = t.newController()
 	t.wireAutoscaler()
 	t.sweeper = t.newSweeper(ts.store.Writer(lock.Lock))
+	t.keeper = &control.EventKeeper{Events: t.events, Stored: ts.store.Writer(lock.Lock).EventLog(), Log: t.log.Named("events")}
 	return t
 }
 
@@ -117,6 +120,15 @@ func (t *term) wireAutoscaler() {
 	s.Owned, s.Log, s.Metrics = t.owned, t.log.Named("autoscaler"), t.actions
 }
 
+// namespaceOf returns the namespace of a service; empty: it is not known.
+func (t *term) namespaceOf(service string) string {
+	if v := t.controller.Services(); v != nil && v.Services[service] != nil {
+		return v.Services[service].Service.Namespace
+	}
+	route, _ := t.routing.route(service)
+	return route.Namespace
+}
+
 // wakeable reports whether a request would wake a service from zero, and why not.
 func (t *term) wakeable(service string) (bool, string) {
 	route, _ := t.routing.route(service)
@@ -143,6 +155,7 @@ func (t *term) run(ctx context.Context) error {
 	g.run("autoscaler", t.autoscaler.Run)
 	g.run("nodes", t.nodes.Run)
 	g.run("sweeper", t.sweeper.Run)
+	g.run("events", t.keeper.Run)
 	<-g.ctx.Done()
 	g.stop()
 	return firstError(g)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/wadi-run/wadi"
 )
@@ -37,19 +38,32 @@ func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 	return call[Reloaded](ctx, c, http.MethodPut, "/v1/agent/reload", nil, nil)
 }
 
-// Events calls do for the latest events, oldest first, and with follow for every later
-// event, until ctx ends, the agent closes the stream, or do returns an error, which
-// Events returns. service narrows them to one service; empty is all. A stream that the
-// agent ends because the token lost a right ends with an [*Error].
-func (c *Client) Events(ctx context.Context, service string, follow bool, do func(wadi.Event) error) error {
-	query := url.Values{}
-	if service != "" {
-		query.Set("service", service)
+// EventQuery narrows down events. The zero value is the latest of all services.
+type EventQuery struct {
+	Service string // Empty: all services.
+	After   uint64 // Only events after the one with this index; 0: all that are kept.
+	Follow  bool   // Every later event too.
+}
+
+func (q EventQuery) values() url.Values {
+	out := url.Values{}
+	if q.Service != "" {
+		out.Set("service", q.Service)
 	}
-	if !follow {
-		query.Set("follow", "false")
+	if q.After > 0 {
+		out.Set("index", strconv.FormatUint(q.After, 10))
 	}
-	resp, err := c.send(ctx, http.MethodGet, "/v1/events", query, nil)
+	if !q.Follow {
+		out.Set("follow", "false")
+	}
+	return out
+}
+
+// Events calls do for events, oldest first, until the agent closes the stream, ctx ends, or do
+// returns an error, which Events returns. A stream that the agent ends because the token
+// lost a right ends with an [*Error].
+func (c *Client) Events(ctx context.Context, q EventQuery, do func(wadi.Event) error) error {
+	resp, err := c.send(ctx, http.MethodGet, "/v1/events", q.values(), nil)
 	if err != nil {
 		return err
 	}

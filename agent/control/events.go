@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -39,47 +40,117 @@ const (
 	EventDeleted        = "Deleted"        // A service and all that it made are gone.
 )
 
-// Events keeps the latest events, and streams new ones to followers.
+// Events keeps the latest events, and streams new ones to followers. The zero value is empty.
 type Events struct {
-	mu      sync.Mutex
-	kept    []wadi.Event
-	first   uint64 // Sequence number of kept[0].
-	changed chan struct{}
+	mu        sync.Mutex
+	kept      []wadi.Event
+	last      uint64                      // Index of the last event.
+	loading   bool                        // Those of earlier terms are being read; kept has no indexes yet.
+	namespace func(service string) string // As in Begin.
+	changed   chan struct{}
 }
 
 // Add records that something happened to a service now.
 func (e *Events) Add(service, revision, typ, message string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.kept = append(e.kept, wadi.Event{
-		Time: time.Now().UTC(), Service: service, Revision: revision, Type: typ, Message: message,
-	})
-	if over := len(e.kept) - eventsKept; over > 0 {
-		e.kept = slices.Clone(e.kept[over:])
-		e.first += uint64(over)
+	ev := wadi.Event{
+		Time: time.Now().UTC(), Service: service, Revision: revision, Type: typ,
+		Message: truncate(message), Namespace: e.namespaceOf(service),
 	}
+	if !e.loading {
+		e.last++
+		ev.Index = e.last
+	}
+	e.kept = latest(append(e.kept, ev))
+	e.notify()
+}
+
+// namespaceOf is the namespace of a service; if that is unknown now, that of its last event. The
+// caller holds mu.
+func (e *Events) namespaceOf(service string) string {
+	if e.namespace != nil {
+		if ns := e.namespace(service); ns != "" {
+			return ns
+		}
+	}
+	for _, ev := range slices.Backward(e.kept) {
+		if ev.Service == service && ev.Namespace != "" {
+			return ev.Namespace
+		}
+	}
+	return ""
+}
+
+// latest are the events that are kept of all.
+func latest(all []wadi.Event) []wadi.Event {
+	if over := len(all) - eventsKept; over > 0 {
+		return slices.Clone(all[over:])
+	}
+	return all
+}
+
+// notify tells waiting readers of a change. The caller holds mu.
+func (e *Events) notify() {
 	if e.changed != nil {
 		close(e.changed)
 		e.changed = nil
 	}
 }
 
-// Since returns the events from sequence number seq on, the number to ask for
-// next, and a channel that is closed when there are more.
-func (e *Events) Since(seq uint64) (evs []wadi.Event, next uint64, changed <-chan struct{}) {
+// Begin begins a term: what another leader has stored is to come by Load. Until then there are
+// no events for readers. namespace returns the namespace of a service, by which callers are
+// judged later, when the service may be gone or another; empty: it is unknown.
+func (e *Events) Begin(namespace func(service string) string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.kept, e.loading, e.namespace = nil, true, namespace
+}
+
+// Load takes in the events of earlier terms, oldest first.
+func (e *Events) Load(stored []wadi.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.loading {
+		return
+	}
+	e.loading = false
+	if n := len(stored); n > 0 {
+		// The leader before may have had events that it could not store: their indexes stay free.
+		e.last = max(e.last, stored[n-1].Index+eventsKept)
+	}
+	for i := range e.kept {
+		e.last++
+		e.kept[i].Index = e.last
+	}
+	e.kept = latest(slices.Concat(stored, e.kept))
+	e.notify()
+}
+
+// Loading reports whether the events of earlier terms are still being read.
+func (e *Events) Loading() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.loading
+}
+
+// Since returns the kept events from an index on, the index to ask for next, and a channel
+// that is closed when there are more. An index that was never reached, such as one from
+// before Consul was restored, is one before all events.
+func (e *Events) Since(index uint64) (evs []wadi.Event, next uint64, changed <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.changed == nil {
 		e.changed = make(chan struct{})
 	}
-	next = e.first + uint64(len(e.kept))
-	if seq < e.first {
-		seq = e.first
+	if e.loading {
+		return nil, index, e.changed
 	}
-	if seq < next {
-		evs = slices.Clone(e.kept[seq-e.first:])
+	if index > e.last+1 {
+		index = 0
 	}
-	return evs, next, e.changed
+	first, _ := slices.BinarySearchFunc(e.kept, index, func(ev wadi.Event, i uint64) int { return cmp.Compare(ev.Index, i) })
+	return slices.Clone(e.kept[first:]), e.last + 1, e.changed
 }
 
 // Of returns the latest events of a service, oldest first.

@@ -63,16 +63,39 @@ func blockingQuery(r *http.Request) (service string, index uint64, wait time.Dur
 	if service = r.PathValue("name"); service == "" {
 		service, _, _ = wadi.SplitRevisionID(r.PathValue("id"))
 	}
-	if q := r.URL.Query().Get("index"); q != "" {
-		if index, err = strconv.ParseUint(q, 10, 64); err != nil {
-			return "", 0, 0, badInput("index %.64q is not a number from 0 to 2^64-1", q)
-		}
+	if index, err = indexParameter(r); err != nil {
+		return "", 0, 0, err
 	}
 	wait, err = duration(r, "wait", maxBlock)
 	if wait == 0 {
 		wait = defaultBlock
 	}
 	return service, index, wait + rand.N(wait/blockJitter+1), err
+}
+
+// indexParameter is an index from the query; 0 without one.
+func indexParameter(r *http.Request) (uint64, error) {
+	q := r.URL.Query().Get("index")
+	if q == "" {
+		return 0, nil
+	}
+	index, err := strconv.ParseUint(q, 10, 64)
+	if err != nil {
+		return 0, badInput("index %.64q is not a number from 0 to 2^64-1", q)
+	}
+	return index, nil
+}
+
+// flag is a parameter that is true or false.
+func flag(r *http.Request, name string, without bool) (bool, error) {
+	switch q := r.URL.Query().Get(name); q {
+	case "":
+		return without, nil
+	case "true", "false":
+		return q == "true", nil
+	default:
+		return false, badInput("%s %.64q is neither true nor false", name, q)
+	}
 }
 
 // indexOf is the index of what a read is about; 0 for a name or an ID that can't be one.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -56,13 +55,9 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 
 // checkIndex refuses the request if it names another index than the stored one.
 func checkIndex(r *http.Request, index uint64) error {
-	q := r.URL.Query().Get("index")
-	if q == "" {
-		return nil
-	}
-	want, err := strconv.ParseUint(q, 10, 64)
-	if err != nil {
-		return badInput("index %q is not a number", q)
+	want, err := indexParameter(r)
+	if err != nil || r.URL.Query().Get("index") == "" {
+		return err
 	}
 	if want != index {
 		return fmt.Errorf("index is %d, but the stored index is %d; read it again: %w", want, index, wadi.ErrConflict)

@@ -20,6 +20,8 @@ type eventReader struct {
 	server     *Server
 	request    *http.Request
 	only       string
+	next       uint64                 // Index of the next event.
+	follow     bool                   // Wait for more after the latest.
 	namespace  string                 // Of only, when the stream began.
 	services   map[string]cachedRight // By service.
 	namespaces map[string]cachedRight // By namespace.
@@ -38,6 +40,9 @@ func (rd *eventReader) may(ctx context.Context, e wadi.Event) (bool, error) {
 	}
 	if rd.server.Auth == wadi.AuthNone {
 		return true, nil
+	}
+	if e.Namespace != "" { // That of the service then: one of its name may be another's now.
+		return rd.mayIn(e.Namespace)
 	}
 	was, ok := rd.services[e.Service]
 	if ok && time.Now().Before(was.until) {

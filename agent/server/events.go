@@ -8,13 +8,24 @@ import (
 	"time"
 )
 
-// heartbeat is the interval of the empty objects in a stream.
-const heartbeat = 10 * time.Second
+const (
+	heartbeat     = 10 * time.Second // Interval of the empty objects in a stream.
+	eventsLoading = 5 * time.Second  // How long a new leader may take to read the events of earlier ones.
+)
 
 // events streams events as NDJSON: first the latest, then new ones, until the caller goes
-// away. follow=false ends the stream after the latest. Empty objects are heartbeats.
+// away. index leaves out the events up to it. follow=false ends the stream after the latest.
+// Empty objects are heartbeats.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	only := r.URL.Query().Get("service")
+	after, err := indexParameter(r)
+	if err != nil {
+		return err
+	}
+	follow, err := flag(r, "follow", true)
+	if err != nil {
+		return err
+	}
 	namespace, err := s.mayFollow(r, only)
 	if err != nil {
 		return err
@@ -27,11 +38,34 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := untilStopped(r.Context())
 	defer cancel()
+	if err := s.eventsLoaded(ctx); err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	return s.stream(ctx, w, &eventReader{
-		server: s, request: r.WithContext(ctx), only: only, namespace: namespace,
+		server: s, request: r.WithContext(ctx), only: only, namespace: namespace, next: after + 1, follow: follow,
 		services: map[string]cachedRight{}, namespaces: map[string]cachedRight{},
 	})
+}
+
+// eventsLoaded waits until a new leader has read the events of earlier ones.
+func (s *Server) eventsLoaded(ctx context.Context) error {
+	deadline := time.NewTimer(eventsLoading)
+	defer deadline.Stop()
+	for s.Events.Loading() {
+		_, _, changed := s.Events.Since(0)
+		if !s.Events.Loading() { // It may have ended before changed was asked for.
+			break
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			return unavailable("this agent has begun to lead, and can't read the earlier events yet")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // mayFollow refuses a caller that may not follow the events of a service, or of all if only
@@ -54,12 +88,10 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, rd *eventRea
 	if out.line(struct{}{}) != nil {
 		return nil
 	}
-	follow := rd.request.URL.Query().Get("follow") != "false"
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
-	var seq uint64
 	for {
-		events, next, changed := s.Events.Since(seq)
+		events, next, changed := s.Events.Since(rd.next)
 		for _, e := range events {
 			may, err := rd.may(ctx, e)
 			if err != nil {
@@ -69,8 +101,8 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, rd *eventRea
 				return nil
 			}
 		}
-		seq = next
-		if !follow {
+		rd.next = next
+		if !rd.follow {
 			return nil
 		}
 		select {

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -199,4 +201,87 @@ func elsewhere(t *testing.T, s *admissiontest.Store, name, namespace string) {
 	if _, err := s.Submit(t.Context(), []wadi.Submission{{Spec: spec}}); err != nil {
 		t.Error(err)
 	}
+}
+
+// A stream goes on where an earlier one ended.
+func TestEvents_Index(t *testing.T) {
+	b := newBench(t, nil)
+	b.want(t, 200, "PUT", "/v1/services", submission(hello))
+	for _, message := range []string{"one", "two", "three"} {
+		b.events.add(event("hello", message))
+	}
+	for query, want := range map[string]string{
+		"": "one two three end", "&index=0": "one two three end", "&index=1": "two three end", "&index=3": "end",
+		"&index=99": "one two three end", "&index=18446744073709551615": "one two three end",
+	} {
+		next := b.stream(t, "?follow=false"+query, "")
+		var got []string
+		for {
+			line := next()
+			var e wadi.Event
+			_ = json.Unmarshal([]byte(line), &e) // Or the end.
+			if got = append(got, cmp.Or(e.Message, line)); line == "end" {
+				break
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: got %q, want %q", query, got, want)
+		}
+	}
+	for _, query := range []string{"?index=x", "?index=-1", "?follow=no", "?follow=1"} {
+		b.want(t, 400, "GET", "/v1/events"+query, "")
+	}
+}
+
+// A service of a name has no part in the events of an earlier one in another namespace.
+func TestEvents_OfAnEarlierServiceOfTheName(t *testing.T) {
+	b := newBench(t, nil)
+	b.nomad.Allow("alice", admissiontest.Grant{Submit: []string{"default"}})
+	b.nomad.Allow("bob", admissiontest.Grant{Submit: []string{"elsewhere"}})
+	b.ask(t, "PUT", "/v1/services", submission(hello), "X-Nomad-Token", "alice").want(t, 200)
+	namespace := "elsewhere"
+	b.events.Begin(func(string) string { return namespace })
+	b.events.Load(nil)
+	b.events.add(event("hello", "of bob"))
+	namespace = "default"
+	b.events.add(event("hello", "of alice"))
+	for token, want := range map[string]string{"alice": "of alice", "bob": "of bob"} {
+		next := b.stream(t, "?follow=false", token)
+		if got := next(); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s", token, got)
+		}
+		if got := next(); got != "end" {
+			t.Errorf("%s: got %s too", token, got)
+		}
+	}
+	next := b.stream(t, "?follow=false&service=hello", "alice")
+	if got := next() + next(); !strings.Contains(got, "of alice") || strings.Contains(got, "bob") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A new leader answers when it has read the events of earlier ones.
+func TestEvents_WhileTheyAreLoading(t *testing.T) {
+	b := newBench(t, nil)
+	b.events.Begin(nil)
+	b.want(t, 200, "PUT", "/v1/services", submission(hello))
+	done := make(chan string, 1)
+	go func() { done <- b.stream(t, "?follow=false", "")() }()
+	b.events.Load([]wadi.Event{{Index: 7, Service: "hello", Message: "stored"}})
+	if got := <-done; !strings.Contains(got, "stored") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A leader that can't read them says so.
+func TestEvents_NotLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, s := newUnserved(t, nil)
+		b.events.Begin(nil)
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/v1/events?follow=false", nil))
+		if w.Code != 503 || !strings.Contains(w.Body.String(), "can't read the earlier events yet") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
 }

@@ -92,7 +92,7 @@ func TestOpenAPI_ServedToEveryCaller(t *testing.T) {
 func TestQuery_UnknownParametersAreRefused(t *testing.T) {
 	b := newBench(t, nil)
 	for query, text := range map[string]string{
-		"?follow=false&servce=hello":   `no parameter \"servce\"; it has service, follow`,
+		"?follow=false&servce=hello":   `no parameter \"servce\"; it has service, index, follow`,
 		"?follow=false&follow=true":    `\"follow\" is given 2 times`,
 		"?follow=%zz":                  "the query can't be read",
 		"?" + strings.Repeat("x", 999): "no parameter",

@@ -85,9 +85,11 @@ type Decisions interface {
 
 // Events are the leader's latest events.
 type Events interface {
-	// Since returns the kept events from number seq on, the number to ask for next, and
-	// a channel that is closed when there are more.
-	Since(seq uint64) (events []wadi.Event, next uint64, changed <-chan struct{})
+	// Since returns the kept events from an index on, the index to ask for next, and a
+	// channel that is closed when there are more.
+	Since(index uint64) (events []wadi.Event, next uint64, changed <-chan struct{})
+	// Loading reports whether those of earlier leaders are still being read.
+	Loading() bool
 }
 
 // Leadership knows the leader.

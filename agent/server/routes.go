@@ -45,7 +45,7 @@ func (s *Server) table() []route {
 		{pathDecisions, nil, within(readTimeout, s.decisions)},
 		{"PUT /v1/service/{name}/scale", nil, within(submitTimeout, s.scale)},
 		{"GET /v1/revision/{id}", blocks, s.blocking(s.revision)},
-		{pathEvents, []string{"service", "follow"}, s.events},
+		{pathEvents, []string{"service", "index", "follow"}, s.events},
 		{"GET /v1/doctor", nil, within(submitTimeout, s.doctor)},
 		{pathReport, nil, within(submitTimeout, s.report)},
 		{"GET " + pathHealth, []string{"type"}, s.health},

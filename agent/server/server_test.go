@@ -19,6 +19,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
 )
@@ -156,30 +157,9 @@ func (decisions) Of(revision string) []wadi.Decision {
 }
 
 // events is the log of the agent, in small.
-type events struct {
-	mu      sync.Mutex
-	all     []wadi.Event
-	changed chan struct{}
-}
+type events struct{ control.Events }
 
-func (e *events) add(ev wadi.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, ev)
-	if e.changed != nil {
-		close(e.changed)
-		e.changed = nil
-	}
-}
-
-func (e *events) Since(seq uint64) ([]wadi.Event, uint64, <-chan struct{}) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.changed == nil {
-		e.changed = make(chan struct{})
-	}
-	return e.all[seq:len(e.all):len(e.all)], uint64(len(e.all)), e.changed
-}
+func (e *events) add(ev wadi.Event) { e.Add(ev.Service, ev.Revision, ev.Type, ev.Message) }
 
 type logBuffer struct {
 	mu sync.Mutex

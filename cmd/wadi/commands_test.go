@@ -95,14 +95,17 @@ func TestServiceDelete(t *testing.T) {
 // Only this deletion's leftovers are reported when the service is gone, not those of an
 // earlier one.
 func TestServiceDelete_LeftBehind(t *testing.T) {
-	old := `{"time":"2026-01-01T00:00:00Z","service":"hello","type":"LeftBehind","message":"an old story"}` + "\n"
+	old := `{"time":"2026-01-01T00:00:00Z","service":"hello","type":"LeftBehind","message":"an old story","index":7}` + "\n"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/v1/events" && r.URL.Query().Get("follow") == "false":
 			fmt.Fprint(w, old)
 		case r.URL.Path == "/v1/events":
-			fmt.Fprint(w, old+`{"time":"2026-01-02T00:00:00Z","service":"hello","type":"LeftBehind","message":"delete service-splitter hello"}
-{"time":"2026-01-02T00:00:01Z","service":"hello","type":"Deleted","message":"gone"}
+			if r.URL.Query().Get("index") != "7" {
+				fmt.Fprint(w, old)
+			}
+			fmt.Fprint(w, `{"time":"2026-01-02T00:00:00Z","service":"hello","type":"LeftBehind","message":"delete service-splitter hello","index":8}
+{"time":"2026-01-02T00:00:01Z","service":"hello","type":"Deleted","message":"gone","index":9}
 `)
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done() // The stream stays open.
@@ -153,16 +156,18 @@ func TestApply_DirectoryIsSplit(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	b := applied(t)
-	*b.events = eventList{
-		{Time: time.Unix(admissiontest.Now, 0), Service: "hello", Revision: "hello-00001", Type: "Scaled", Message: "0 to 1:\nwoken\x1b[31m"},
-		{Time: time.Unix(admissiontest.Now, 0), Service: "hello", Type: "Submitted", Message: "generation 1"},
-	}
+	b.events.Add("hello", "hello-00001", "Scaled", "0 to 1:\nwoken\x1b[31m")
+	b.events.Add("hello", "", "Submitted", "generation 1")
 	o := b.wadi(t, "events")
 	if o.code != 0 || !strings.Contains(o.stdout, "Scaled         hello-00001: 0 to 1: woken[31m\n") || strings.Count(o.stdout, "\n") != 2 {
 		t.Errorf("got %+v", o)
 	}
 	o = b.wadi(t, "events", "-json", "-service", "hello")
 	if o.code != 0 || strings.Count(o.stdout, "\n") != 2 || !strings.Contains(o.stdout, `"type":"Submitted"`) {
+		t.Errorf("got %+v", o)
+	}
+	o = b.wadi(t, "events", "-json", "-after", "1")
+	if o.code != 0 || strings.Count(o.stdout, "\n") != 1 || !strings.Contains(o.stdout, `"index":2`) {
 		t.Errorf("got %+v", o)
 	}
 	b.wadi(t, "events", "-service", "world").want(t, 1, "", "Error: service world: not found\n")

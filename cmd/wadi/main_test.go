@@ -19,6 +19,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/api"
 )
@@ -30,7 +31,7 @@ type bench struct {
 	*httptest.Server
 	nomad  *admissiontest.Nomad
 	store  *admissiontest.Store
-	events *eventList
+	events *control.Events
 
 	reports   []wadi.AgentReport // What the agents find about themselves.
 	decisions decisionList
@@ -41,7 +42,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}, events: &eventList{}, decisions: decisionList{}}
+	b := &bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}, events: &control.Events{}, decisions: decisionList{}}
 	adm, err := admissiontest.New(b.nomad, b.store, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -87,12 +88,6 @@ func (b *bench) status(st wadi.Status) func() { return func() { b.store.SetStatu
 type decisionList map[string][]wadi.Decision
 
 func (d decisionList) Of(revision string) []wadi.Decision { return d[revision] }
-
-type eventList []wadi.Event
-
-func (e *eventList) Since(seq uint64) ([]wadi.Event, uint64, <-chan struct{}) {
-	return (*e)[seq:], uint64(len(*e)), nil
-}
 
 // output is the result of a command.
 type output struct {

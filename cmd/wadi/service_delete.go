@@ -80,9 +80,9 @@ const maxDeletion = 10 * time.Minute
 func watchDeletion(ctx context.Context, client *api.Client, name string) (left func() []string, readable bool) {
 	ended := make(chan struct{})
 	var messages []string
-	var before time.Time // Of the last event before the deletion, as of an earlier service of that name.
-	err := client.Events(ctx, name, false, func(e wadi.Event) error {
-		before = e.Time
+	var before uint64 // Index of the last event before the deletion, as of an earlier service of that name.
+	err := client.Events(ctx, api.EventQuery{Service: name}, func(e wadi.Event) error {
+		before = e.Index
 		return nil
 	})
 	if errors.Is(err, wadi.ErrNotFound) || errors.Is(err, wadi.ErrForbidden) {
@@ -90,12 +90,11 @@ func watchDeletion(ctx context.Context, client *api.Client, name string) (left f
 	}
 	go func() {
 		defer close(ended)
-		_ = client.Events(ctx, name, true, func(e wadi.Event) error {
-			switch {
-			case !e.Time.After(before):
-			case e.Type == control.EventLeftBehind:
+		_ = client.Events(ctx, api.EventQuery{Service: name, Follow: true, After: before}, func(e wadi.Event) error {
+			switch e.Type {
+			case control.EventLeftBehind:
 				messages = append(messages, e.Message)
-			case e.Type == control.EventDeleted:
+			case control.EventDeleted:
 				return errReported // It is the last.
 			}
 			return nil

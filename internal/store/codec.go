@@ -26,6 +26,7 @@ const (
 	kindOverride kind = "override"
 	kindDomain   kind = "domain"
 	kindTag      kind = "tag"
+	kindEvents   kind = "events"
 	kindCheck    kind = "check"
 )
 

@@ -18,6 +18,7 @@
 //	override/<service>             counts that callers asked for, for a time
 //	domain/<host>                  the service that has the domain
 //	tag/<name>                     the service that has the tag of that name, such as canary-hello
+//	events/<0 to 15>               the latest events, a ring of chunks
 //	takeover                       written when a void claim of a domain or a tag is taken over
 //
 // State and status have no hash in the index: the leader alone writes them, and

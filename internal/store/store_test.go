@@ -70,6 +70,8 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"watch":                 testWatch,
 		"watch routes":          testWatchRoutes,
 		"changes":               testChanges,
+		"events":                testEvents,
+		"events of a term":      testEventsAfterTheTerm,
 		"domains":               testDomains,
 		"domains at once":       testDomainsAtOnce,
 		"many domains":          testManyDomains,

@@ -155,7 +155,7 @@ func revoked(t *testing.T, c *cluster, a *harness.Agent) {
 	defer cancel()
 	began, ended := make(chan bool, 1), make(chan error, 1)
 	go func() {
-		ended <- client.Events(ctx, "hello", true, func(wadi.Event) error {
+		ended <- client.Events(ctx, api.EventQuery{Service: "hello", Follow: true}, func(wadi.Event) error {
 			select {
 			case began <- true:
 			default:
