@@ -72,7 +72,7 @@ func Cron(text string) (*cron.SpecSchedule, error) {
 	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 	parsed, err := parser.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not a cron expression (%w); write minute, hour, day, month and weekday, such as \"0 8 * * mon-fri\"", text, err)
+		return nil, fmt.Errorf("%q is not a cron expression (%s); write minute, hour, day, month and weekday, such as \"0 8 * * mon-fri\"", text, wadi.OneLine(err.Error(), 100))
 	}
 	s := parsed.(*cron.SpecSchedule)
 	if s.Next(time.Unix(0, 0)).IsZero() {

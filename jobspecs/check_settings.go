@@ -146,7 +146,7 @@ func onlyZero(what string) func(cty.Value) error {
 			}
 			zero = d == 0
 		default:
-			return errors.New("a number or duration is required, got " + v.Type().FriendlyName())
+			return errors.New("a number or duration is required, got " + given(v))
 		}
 		if !zero {
 			return fmt.Errorf("%s is not supported by this version of Wadi; only 0 is possible", strings.TrimSpace(what))

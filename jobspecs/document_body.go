@@ -72,13 +72,13 @@ func blocksOf(v any, kind, label string) (blocks hcl.Blocks, err error) {
 	if label != "" || kind == "traffic" {
 		var ok bool
 		if all, ok = v.([]any); !ok {
-			return nil, fmt.Errorf("a list of objects is required, got %s", valueOf(v).Type().FriendlyName())
+			return nil, fmt.Errorf("a list of objects is required, got %s", given(valueOf(v)))
 		}
 	}
 	for _, e := range all {
 		o, ok := e.(object)
 		if !ok {
-			return nil, fmt.Errorf("an object is required, got %s", valueOf(e).Type().FriendlyName())
+			return nil, fmt.Errorf("an object is required, got %s", given(valueOf(e)))
 		}
 		b := &hcl.Block{Type: kind}
 		if label != "" {

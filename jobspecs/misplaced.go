@@ -12,6 +12,28 @@ import (
 // unexpectedName matches HCL's complaint about an unknown name.
 var unexpectedName = regexp.MustCompile(`^(?:An argument named|Blocks of type) "([^"]+)" (?:is|are) not expected here\.`)
 
+// wrongLabels matches HCL's complaint about the labels of a block.
+var wrongLabels = regexp.MustCompile(`^(Missing (\w+)|Extraneous label) for (\w+)$`)
+
+// labels says how a block is written, in place of HCL's complaint.
+func labels(d *hcl.Diagnostic) (block, message string, ok bool) {
+	m := wrongLabels.FindStringSubmatch(d.Summary)
+	if m == nil {
+		return "", "", false
+	}
+	block = m[3]
+	switch label, found := strings.CutPrefix(d.Detail, "Only 1 labels ("); {
+	case m[2] != "":
+		message = fmt.Sprintf("a block %s needs a label, its %s: %s \"…\" { … }", block, m[2], block)
+	case found:
+		label, _, _ = strings.Cut(label, ")")
+		message = fmt.Sprintf("a block %s has one label, its %s: %s \"…\" { … }", block, label, block)
+	default:
+		message = fmt.Sprintf("a block %s has no label: %s { … }", block, block)
+	}
+	return block, message, true
+}
+
 // misplaced reports a complaint of the parser about the block at path. For a name that is
 // not allowed there it adds where the name belongs, or which names are known there.
 func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name string) string, known []string, fallback hcl.Range) {
@@ -24,6 +46,9 @@ func (r *reader) misplaced(d *hcl.Diagnostic, path string, place func(name strin
 			slices.Sort(known)
 			p.Message += " Known here: " + strings.Join(slices.Compact(known), ", ") + "."
 		}
+	}
+	if block, message, ok := labels(d); ok {
+		p.Path, p.Message = join(path, block), message
 	}
 	r.problems = append(r.problems, p)
 }

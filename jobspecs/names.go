@@ -27,7 +27,7 @@ func checkName(s string) error {
 	case s == "":
 		return errors.New("a service needs a name")
 	case len(s) > maxName:
-		return fmt.Errorf("%q has %d characters, at most %d are allowed", s, len(s), maxName)
+		return fmt.Errorf("%.50q has %d characters, at most %d are allowed", s, len(s), maxName)
 	case !label.MatchString(s):
 		return fmt.Errorf("%q is no DNS label; use lower-case letters, digits and hyphens, with a letter or digit at both ends", s)
 	case revision.MatchString(s):
@@ -40,7 +40,7 @@ func checkName(s string) error {
 
 func checkUpstream(s string) error {
 	if len(s) > 63 || !label.MatchString(s) {
-		return fmt.Errorf("%q can't be the name of a service in the mesh; use lower-case letters, digits and hyphens", s)
+		return fmt.Errorf("%.70q can't be the name of a service in the mesh; use lower-case letters, digits and hyphens", s)
 	}
 	return nil
 }
@@ -96,9 +96,6 @@ func checkPath(s string) error {
 }
 
 func checkPlain(s string) error {
-	if len(s) > 1024 {
-		return fmt.Errorf("at most 1024 bytes are allowed, got %d", len(s))
-	}
 	if strings.Contains(s, "${") || strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return fmt.Errorf("%q holds control characters or ${", s)
 	}

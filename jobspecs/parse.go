@@ -121,11 +121,10 @@ func (r *reader) syntax() (*hclsyntax.Body, bool) {
 		return nil, false
 	}
 	f, diags := hclsyntax.ParseConfig(r.file.Source, r.file.Name, start)
+	body := f.Body.(*hclsyntax.Body)
+	diags = r.redefined(body, diags)
 	r.addDiagnostics(diags, "", whole)
-	if diags.HasErrors() {
-		return nil, false
-	}
-	return f.Body.(*hclsyntax.Body), true
+	return body, !diags.HasErrors()
 }
 
 // draft reads one service block; nil if it has no instance.
@@ -137,6 +136,9 @@ func (r *reader) draft(b *hclsyntax.Block, defaults Defaults) *Draft {
 	s.Name = b.Labels[0]
 	if err := checkName(s.Name); err != nil {
 		r.addf(b.LabelRanges[0], "name", "%s", err)
+	}
+	for _, place := range r.twice {
+		d.places[place] = true // Nomad's parser finds them too.
 	}
 	r.service(b.Body, s)
 	r.check(s, b.DefRange())

@@ -23,6 +23,7 @@ type reader struct {
 	declared map[string]bool      // Names of variables.
 
 	valueless map[string]bool // Variables without a good value.
+	twice     [][2]int        // Lines and columns of settings that stand twice in a block.
 }
 
 // setting is one attribute: read stores its value, or returns what is wrong with it.

@@ -50,7 +50,7 @@ const limitInstances = "limits.max_instances"
 func (r *reader) metric(b *hcl.Block, path string, s wadi.Scaling, all *[]wadi.MetricTarget) {
 	name := wadi.Metric(b.Labels[0])
 	if !slices.Contains([]wadi.Metric{wadi.Concurrency, wadi.RPS, wadi.CPU, wadi.Memory}, name) {
-		r.addf(b.LabelRanges[0], path, "there is no metric %q; use \"concurrency\", \"rps\", \"cpu\" or \"memory\"", string(name))
+		r.addf(b.LabelRanges[0], path, "there is no metric %.50q; use \"concurrency\", \"rps\", \"cpu\" or \"memory\"", string(name))
 		return
 	}
 	m := wadi.MetricTarget{Metric: name, Utilization: name.Default().Utilization}

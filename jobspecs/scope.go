@@ -69,7 +69,61 @@ func (s *scope) value(e hcl.Expression) (cty.Value, hcl.Diagnostics) {
 		known = references(e.Variables())
 	}
 	v, more := s.budget.value(e, &hcl.EvalContext{Functions: s.functions, Variables: known})
+	if more.HasErrors() {
+		more = s.explain(e, more)
+	}
 	return v, append(diags, more...)
+}
+
+// explain replaces HCL's complaints about references to what is not in the file.
+func (s *scope) explain(e hcl.Expression, diags hcl.Diagnostics) hcl.Diagnostics {
+	better := s.undeclared(e)
+	if len(better) == 0 {
+		return diags
+	}
+	for _, d := range diags {
+		if d.Summary != "Unknown variable" && d.Summary != "Unsupported attribute" {
+			better = append(better, d)
+		}
+	}
+	return better
+}
+
+// undeclared finds references to what is not in the file.
+func (s *scope) undeclared(e hcl.Expression) (diags hcl.Diagnostics) {
+	if s.runtime {
+		return nil
+	}
+	for _, t := range e.Variables() {
+		if name := t.RootName(); name != "var" && name != "local" {
+			rng := t.SourceRange()
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError, Summary: "Unknown name", Subject: &rng,
+				Detail: fmt.Sprintf("There is no %s here; a text stands in quotes (%q), a variable is var.NAME, a local is local.NAME", name, name),
+			})
+		}
+		if len(t) < 2 {
+			continue
+		}
+		a, ok := t[1].(hcl.TraverseAttr)
+		if !ok {
+			continue
+		}
+		what, add := "", ""
+		switch _, declared := s.variables[a.Name]; {
+		case t.RootName() == "var" && !declared:
+			what, add = "variable", fmt.Sprintf("variable %q {}", a.Name)
+		case t.RootName() == "local" && s.locals[a.Name] == nil:
+			what, add = "local", fmt.Sprintf("locals { %s = … }", a.Name)
+		default:
+			continue
+		}
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Unknown " + what, Subject: &a.SrcRange,
+			Detail: fmt.Sprintf("There is no %s %q in this file; add: %s", what, a.Name, add),
+		})
+	}
+	return diags
 }
 
 // references gives every reference its own text as its value.

@@ -69,7 +69,11 @@ func (r *reader) checkTraffic(s *wadi.Service, report func(path, format string, 
 		}
 	}
 	if good && sum != wadi.WeightAll {
-		report(TrafficPath(0), "the percent of all traffic targets must sum to exactly 100, got %s", figure(float64(sum)/100))
+		path := TrafficPath(0)
+		if len(s.Traffic) == 1 {
+			path += ".percent"
+		}
+		report(path, "the percent of all traffic targets must sum to exactly 100, got %s", figure(float64(sum)/100))
 	}
 }
 

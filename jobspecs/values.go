@@ -1,6 +1,7 @@
 package jobspecs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,12 +24,25 @@ type rangeError string
 // Error implements error.
 func (e rangeError) Error() string { return string(e) }
 
+// maxText bounds a text, in bytes, and so what messages quote of it.
+const maxText = 1024
+
+func tooLong(s string) error {
+	if len(s) > maxText {
+		return fmt.Errorf("at most %d bytes are allowed, got %d", maxText, len(s))
+	}
+	return nil
+}
+
 func text(dst *string, check func(string) error) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if v.Type() != cty.String {
-			return fmt.Errorf("a string is required, got %s", v.Type().FriendlyName())
+			return fmt.Errorf("a string is required, got %s", given(v))
 		}
 		s := v.AsString()
+		if err := tooLong(s); err != nil {
+			return err
+		}
 		if check != nil {
 			if err := check(s); err != nil {
 				return err
@@ -63,7 +77,7 @@ func flag(dst *bool) func(cty.Value) error {
 	return func(v cty.Value) error {
 		b, err := convert.Convert(v, cty.Bool)
 		if err != nil {
-			return fmt.Errorf("true or false is required, got %s", v.Type().FriendlyName())
+			return fmt.Errorf("true or false is required, got %s", given(v))
 		}
 		*dst = b.True()
 		return nil
@@ -74,7 +88,7 @@ func number(dst *float64, low, high float64) func(cty.Value) error {
 	return func(v cty.Value) error {
 		n, err := convert.Convert(v, cty.Number)
 		if err != nil {
-			return fmt.Errorf("a number is required, got %s", v.Type().FriendlyName())
+			return fmt.Errorf("a number is required, got %s", given(v))
 		}
 		f, _ := n.AsBigFloat().Float64()
 		if f < low || f > high {
@@ -119,7 +133,10 @@ func above(dst *float64, low, high float64) func(cty.Value) error {
 func duration(dst *wadi.Duration, low, high time.Duration) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if v.Type() != cty.String {
-			return fmt.Errorf("a duration in quotes is required, such as \"30s\", got %s", v.Type().FriendlyName())
+			return fmt.Errorf("a duration in quotes is required, such as \"30s\", got %s", given(v))
+		}
+		if err := tooLong(v.AsString()); err != nil {
+			return err
 		}
 		d, err := time.ParseDuration(v.AsString())
 		if err != nil {
@@ -136,15 +153,15 @@ func duration(dst *wadi.Duration, low, high time.Duration) func(cty.Value) error
 func stringList(dst *[]string, most int, check func(string) error) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if t := v.Type(); !t.IsListType() && !t.IsTupleType() && !t.IsSetType() {
-			return fmt.Errorf("a list of strings is required, got %s", t.FriendlyName())
+			return fmt.Errorf("a list of strings is required, got %s", given(v))
 		}
 		var all []string
-		for _, e := range v.AsValueSlice() {
+		for i, e := range v.AsValueSlice() {
 			if e.IsNull() || e.Type() != cty.String {
-				return errors.New("a list of strings is required; one of its elements is none")
+				return fmt.Errorf("a list of strings is required; element %d is %s", i+1, given(e))
 			}
 			s := e.AsString()
-			if err := check(s); err != nil {
+			if err := cmp.Or(tooLong(s), check(s)); err != nil {
 				return err
 			}
 			if slices.Contains(all, s) {
@@ -163,14 +180,17 @@ func stringList(dst *[]string, most int, check func(string) error) func(cty.Valu
 func stringMap(dst *map[string]string, most, longest int) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if t := v.Type(); !t.IsMapType() && !t.IsObjectType() {
-			return fmt.Errorf("a map of strings is required, got %s", t.FriendlyName())
+			return fmt.Errorf("a map of strings is required, got %s", given(v))
 		}
 		all := map[string]string{}
-		given := v.AsValueMap()
-		for _, k := range slices.Sorted(maps.Keys(given)) {
-			s, err := convert.Convert(given[k], cty.String)
+		entries := v.AsValueMap()
+		for _, k := range slices.Sorted(maps.Keys(entries)) {
+			s, err := convert.Convert(entries[k], cty.String)
 			if err != nil || s.IsNull() {
-				return fmt.Errorf("a map of strings is required; the value of %q is none", k)
+				return fmt.Errorf("a map of strings is required; the value of %.20q is %s", k, given(entries[k]))
+			}
+			if k == "" {
+				return errors.New("an entry has an empty name; name it, or remove it")
 			}
 			if len(k)+len(s.AsString()) > longest {
 				return fmt.Errorf("an entry may have at most %d bytes; %.20q has more", longest, k)
@@ -183,6 +203,28 @@ func stringMap(dst *map[string]string, most, longest int) func(cty.Value) error 
 		*dst = all
 		return nil
 	}
+}
+
+// given describes a value of the wrong type.
+func given(v cty.Value) string {
+	switch t := v.Type(); {
+	case v.IsNull():
+		return "null"
+	case t == cty.String:
+		return fmt.Sprintf("%.50q", v.AsString())
+	case t == cty.Number:
+		f, _ := v.AsBigFloat().Float64()
+		return figure(f)
+	case t == cty.Bool && v.True():
+		return "true"
+	case t == cty.Bool:
+		return "false"
+	case t.IsListType() || t.IsTupleType() || t.IsSetType():
+		return "a list"
+	case t.IsMapType() || t.IsObjectType():
+		return "a map"
+	}
+	return v.Type().FriendlyName()
 }
 
 // figure formats a number for people.
