@@ -82,6 +82,7 @@ func (a *Agent) openDoctor(ctx context.Context) error {
 		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.health.findings,
 		CertFiles: a.certFiles, Leaves: a.mesh.LeafExpiry, Cluster: cluster,
 	}
+	a.startup.lacking = a.doctor.Rights
 	if a.front.certs != nil {
 		a.doctor.Certificates = a.front.certs.List
 	}

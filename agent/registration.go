@@ -64,6 +64,7 @@ func (r *registrar) join(ctx context.Context, g *group, lead func(context.Contex
 	defer registration.stop()
 	registration.run("registration", self.Run)
 	g.run("activator registration", r.registerActivator)
+	g.run("rights", r.logMissingRights)
 	r.log.Info("agent is up", "name", r.cfg.Name, "api", r.apiURL(), "gateway", r.url, "advertise", r.advertised.get())
 	value, err := json.Marshal(peer{
 		Name: r.cfg.Name, URL: r.apiURL(), Mesh: r.advertised.reach(r.meshAddr), Machine: membership.MachineID(),
@@ -72,6 +73,18 @@ func (r *registrar) join(ctx context.Context, g *group, lead func(context.Contex
 		return fmt.Errorf("encode leader: %w", err)
 	}
 	return self.Elect(ctx, r.store.LeaderKey(), string(value), lead)
+}
+
+// logMissingRights logs once which rights the agent's tokens lack. Those to Consul's node may
+// be known only by the registration.
+func (r *registrar) logMissingRights(ctx context.Context) error {
+	for end := time.Now().Add(rightsAt); time.Now().Before(end); {
+		if _, valid := r.members.Registration(); valid || wadi.Sleep(ctx, tryEvery) != nil {
+			break
+		}
+	}
+	r.startup.missing(ctx)
+	return nil
 }
 
 // awaitCluster waits for all that an agent starts with. It returns false if ctx ended.

@@ -18,16 +18,19 @@ const (
 	tryTimeout = 3 * time.Second // Of one attempt to reach what an agent starts with.
 	tryEvery   = 250 * time.Millisecond
 	remindAt   = 30 * time.Second // Between two log lines about the same wait.
+	rightsAt   = 5 * time.Second  // Between two looks at the rights while it waits.
 )
 
 // startup is how far the start of an agent is: what it waits for. Make it with newStartup.
 type startup struct {
-	log   hclog.Logger
-	waits atomic.Pointer[string] // Empty once the agent has started.
+	log     hclog.Logger
+	lacking func(context.Context) []wadi.Finding // The rights that the agent's tokens lack; nil: unknown.
+	logged  map[string]bool                      // Those that were logged.
+	waits   atomic.Pointer[string]               // Empty once the agent has started.
 }
 
 func newStartup(log hclog.Logger) *startup {
-	s := &startup{log: log}
+	s := &startup{log: log, logged: map[string]bool{}}
 	starting := "starting"
 	s.waits.Store(&starting)
 	return s
@@ -45,7 +48,8 @@ func (s *startup) done() { s.waits.Store(new(string)) }
 // await tries until ready succeeds, or ctx ends: then it returns false. It logs at once,
 // and then now and then, what it waits for.
 func (s *startup) await(ctx context.Context, what, address string, ready func(context.Context) error) bool {
-	var logged time.Time
+	var logged, looked time.Time
+	hint := ""
 	for ctx.Err() == nil {
 		try, cancel := context.WithTimeout(ctx, tryTimeout)
 		err := ready(try)
@@ -56,7 +60,10 @@ func (s *startup) await(ctx context.Context, what, address string, ready func(co
 			}
 			return true
 		}
-		why := fmt.Sprintf("waits for %s at %s: %v", what, address, err)
+		if time.Since(looked) > rightsAt && ctx.Err() == nil {
+			hint, looked = s.missing(ctx), time.Now()
+		}
+		why := fmt.Sprintf("waits for %s at %s: %v%s", what, address, err, hint)
 		s.waits.Store(&why)
 		if time.Since(logged) > remindAt && ctx.Err() == nil {
 			s.log.Warn("waiting", "for", what, "address", address, "error", err)
@@ -65,6 +72,24 @@ func (s *startup) await(ctx context.Context, what, address string, ready func(co
 		_ = wadi.Sleep(ctx, tryEvery)
 	}
 	return false
+}
+
+// missing logs each right that the agent's tokens lack, once, and returns them as the end of
+// a sentence; empty: none is known to be missing.
+func (s *startup) missing(ctx context.Context) (text string) {
+	if s.lacking == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	for _, f := range s.lacking(ctx) {
+		text += "; " + f.What
+		if key := f.About + f.What; !s.logged[key] {
+			s.logged[key] = true
+			s.log.Warn("a right is missing", "in", f.About, "what", f.What, "remedy", f.Remedy)
+		}
+	}
+	return text
 }
 
 // gate answers 503 until the start is done: before routes and instances are known, a 404

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
 )
 
 // A start says what it waits for, and why, until that is there; and it ends with its context.
@@ -40,6 +42,36 @@ func TestStartup_Await(t *testing.T) {
 		defer cancel()
 		if s.await(ctx, "Nomad", "http://n", func(context.Context) error { return errors.New("no leader") }) {
 			t.Error("it reached what never came")
+		}
+	})
+}
+
+// A start that waits says which rights are missing, looks again now and then, and logs each
+// once.
+func TestStartup_MissingRights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &logLines{}
+		s := newStartup(hclog.New(&hclog.LoggerOptions{Name: "wadi", Output: log}))
+		looks := 0
+		s.lacking = func(context.Context) []wadi.Finding {
+			looks++
+			return []wadi.Finding{{About: "Nomad", What: "it lacks list-jobs", Remedy: "give it"}}
+		}
+		began := time.Now()
+		s.await(t.Context(), "Nomad", "http://n", func(context.Context) error {
+			switch since := time.Since(began); {
+			case since > 12*time.Second:
+				return nil
+			case since > time.Second && s.waitsFor() != "waits for Nomad at http://n: no stream; it lacks list-jobs":
+				t.Errorf("it waits for %q", s.waitsFor())
+			}
+			return errors.New("no stream")
+		})
+		if looks != 3 {
+			t.Errorf("it looked %d times in 12 s, want 3", looks)
+		}
+		if got := log.matching("a right is missing"); len(got) != 1 || !strings.Contains(got[0], "it lacks list-jobs") {
+			t.Errorf("it logged %q", got)
 		}
 	})
 }

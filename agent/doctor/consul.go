@@ -19,15 +19,20 @@ func (d *Doctor) checkConsul(ctx context.Context) []wadi.Finding {
 	}
 	took := time.Since(began)
 	if err := d.Store.Check(ctx); err != nil {
-		f := wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: err.Error()}
 		if errors.Is(err, wadi.ErrForbidden) {
-			f.What = fmt.Sprintf("the agent's token lacks write on keys below %s: nothing can be stored (%v)", d.Prefix, err)
-			f.Remedy = "give it " + policies.Keys(d.Prefix).String()
+			return []wadi.Finding{d.lacksKeys(err)}
 		}
-		return []wadi.Finding{f}
+		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul, What: err.Error()}}
 	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutConsul,
 		What: fmt.Sprintf("%s answers in %s, and keys below %s may be written", d.ConsulAddress, took.Round(time.Millisecond), d.Prefix)}}
+}
+
+// lacksKeys is the finding about a token that may not write below the prefix.
+func (d *Doctor) lacksKeys(err error) wadi.Finding {
+	return wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
+		What:   fmt.Sprintf("the agent's token lacks write on keys below %s: nothing can be stored (%v)", d.Prefix, err),
+		Remedy: "give it " + policies.Keys(d.Prefix).String()}
 }
 
 // checkStored says how many stored values are not understood.

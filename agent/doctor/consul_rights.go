@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -54,14 +55,27 @@ func consulRights(node string) []needed {
 	return all
 }
 
-// serviceRights are the rights that the token should have to services in the mesh.
+// The kinds of things in Consul that belong to services.
+const (
+	ofRoutes     = "service"
+	ofIntentions = "intention"
+)
+
+// serviceRights are the rights that the token should have to services: to write the routes
+// of those in the mesh, and the intentions of those that have some.
 func (d *Doctor) serviceRights() (all []consul.Right) {
 	routes := d.Routes()
-	for _, name := range slices.Sorted(maps.Keys(routes)) {
-		if inMesh(routes[name]) && len(all) < maxProbed {
-			all = append(all, consul.Right{Resource: "service", Segment: name, Access: "write"})
+	add := func(resource string, needs func(wadi.Route) bool) {
+		n := 0
+		for _, name := range slices.Sorted(maps.Keys(routes)) {
+			if needs(routes[name]) && n < maxProbed {
+				n++
+				all = append(all, consul.Right{Resource: resource, Segment: name, Access: "write"})
+			}
 		}
 	}
+	add(ofRoutes, inMesh)
+	add(ofIntentions, func(r wadi.Route) bool { return r.Intentions != nil })
 	return all
 }
 
@@ -81,11 +95,19 @@ func (n needed) String() string {
 
 // checkConsulRights asks Consul for each right by itself, and whether it lists this agent.
 func (d *Doctor) checkConsulRights(ctx context.Context) []wadi.Finding {
-	self, _ := d.Members.Registration()
-	node := ""
-	if self != nil {
-		node, _ = d.Consul.NodeOf(ctx, self.CheckID()) // Without it, rights to the node are not asked for.
+	out, err := d.consulRights(ctx)
+	if err != nil {
+		out = []wadi.Finding{{Level: wadi.LevelWarn, About: aboutConsul, What: "the rights of the agent's token can't be read: " + err.Error()}}
 	}
+	if f := d.checkListed(ctx); f != nil {
+		out = append(out, *f)
+	}
+	return out
+}
+
+// consulRights asks Consul for each right by itself, apart from that to keys.
+func (d *Doctor) consulRights(ctx context.Context) (out []wadi.Finding, err error) {
+	node := d.node(ctx)
 	own, services := consulRights(node), d.serviceRights()
 	rights := slices.Clone(services)
 	for _, r := range own {
@@ -93,37 +115,53 @@ func (d *Doctor) checkConsulRights(ctx context.Context) []wadi.Finding {
 	}
 	lacking, err := d.Consul.Lacks(ctx, rights)
 	if err != nil {
-		return []wadi.Finding{{Level: wadi.LevelWarn, About: aboutConsul, What: "the rights of the agent's token can't be read: " + err.Error()}}
+		return nil, err
 	}
-	var out []wadi.Finding
 	for _, r := range own {
 		if slices.Contains(lacking, r.Right) {
 			out = append(out, wadi.Finding{Level: r.level, About: aboutConsul,
 				What: fmt.Sprintf("the agent's token lacks %s: %s", r, r.without), Remedy: "give it " + r.policy.String()})
 		}
 	}
-	out = append(out, d.lackingServices(services, lacking)...)
-	if f := d.checkListed(ctx); f != nil {
-		out = append(out, *f)
-	}
-	return out
+	return append(out, d.lackingServices(services, lacking)...), nil
 }
 
-// lackingServices says to how many services in the mesh a right is lacking, and logs them.
-func (d *Doctor) lackingServices(services, lacking []consul.Right) []wadi.Finding {
-	var names []string
-	for _, r := range lacking {
-		if slices.Contains(services, r) {
-			names = append(names, r.Segment)
+// node is the node of Consul's agent; empty if neither the agent's registration nor Consul's
+// agent itself may be read: rights to the node are not asked for then.
+func (d *Doctor) node(ctx context.Context) (node string) {
+	if self, _ := d.Members.Registration(); self != nil {
+		node, _ = d.Consul.NodeOf(ctx, self.CheckID())
+	}
+	if node == "" {
+		if self, err := d.Consul.Self(ctx); err == nil {
+			node = self.Node
 		}
 	}
-	if len(names) == 0 {
-		return nil
+	return node
+}
+
+// lackingServices says to how many services each right is lacking, and logs them.
+func (d *Doctor) lackingServices(services, lacking []consul.Right) (out []wadi.Finding) {
+	for resource, what := range map[string]string{
+		ofRoutes:     "write on %s in the mesh, whose routes can't be written; its log names them",
+		ofIntentions: "write on the intentions of %s, which are not written; its log names them",
+	} {
+		var names []string
+		for _, r := range lacking {
+			if r.Resource == resource && slices.Contains(services, r) {
+				names = append(names, r.Segment)
+			}
+		}
+		if len(names) == 0 {
+			continue
+		}
+		d.Log.Warn("the token lacks write on services", "resource", resource, "services", names)
+		out = append(out, wadi.Finding{Level: wadi.LevelFail, About: aboutConsul,
+			What:   "the agent's token lacks " + fmt.Sprintf(what, wadi.Quantity(len(names), "service")),
+			Remedy: "give it for each, or with service_prefix \"\" for all, " + policies.Service("…", true).String()})
 	}
-	d.Log.Warn("the token lacks write on services", "services", names)
-	return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul,
-		What:   fmt.Sprintf("the agent's token lacks write on %s in the mesh, whose routes can't be written; its log names them", wadi.Quantity(len(names), "service")),
-		Remedy: "give it for each, or with service_prefix \"\" for all, " + policies.Service("…", true).String()}}
+	slices.SortFunc(out, func(a, b wadi.Finding) int { return strings.Compare(a.What, b.What) })
+	return out
 }
 
 // checkListed looks whether Consul lists this agent, as other agents see it. A token that

@@ -2,12 +2,10 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -15,10 +13,7 @@ import (
 	"github.com/wadi-run/wadi/internal/policies"
 )
 
-const (
-	maxNamed  = 10 // Namespaces that a report has findings about.
-	maxProbed = 32 // Services, and namespaces, whose rights one report asks for.
-)
+const maxNamed = 10 // Namespaces that a report has findings about.
 
 // checkNomad looks whether Nomad answers, and sends events of all namespaces.
 func (d *Doctor) checkNomad(ctx context.Context) []wadi.Finding {
@@ -74,46 +69,4 @@ func aboutNomadVersions(servers map[string]string) []wadi.Finding {
 		What: fmt.Sprintf("its version is %s; before 2.0.1, of several guarded changes of one job at the same moment, more than one may be accepted: "+
 			"a count can be another change's until the next pass, within seconds", strings.Join(old, ", ")),
 		Remedy: "bring Nomad's servers to 2.0.1 or newer"}}
-}
-
-// checkNomadRights asks Nomad for each right in each namespace that services are in.
-func (d *Doctor) checkNomadRights(ctx context.Context) []wadi.Finding {
-	namespaces, _ := d.Namespaces()
-	slices.Sort(namespaces)
-	namespaces = namespaces[:min(len(namespaces), maxProbed)]
-	probes := []struct {
-		capability, without string
-		ask                 func(ctx context.Context, token, namespace string) error
-	}{
-		{"submit-job", "nothing is put back, scaled or removed", d.Nomad.MaySubmit},
-		{"read-job", "instances are not seen", d.Nomad.MayRead},
-		{"list-jobs", "jobs are not seen", d.Nomad.MayList},
-	}
-	found := make([]*wadi.Finding, len(namespaces)*len(probes))
-	var wg sync.WaitGroup
-	for i, ns := range namespaces {
-		for j, p := range probes {
-			wg.Go(func() {
-				err := p.ask(ctx, d.Nomad.Token(), ns)
-				if errors.Is(err, wadi.ErrForbidden) {
-					found[i*len(probes)+j] = &wadi.Finding{Level: wadi.LevelFail, About: aboutNomad,
-						What:   fmt.Sprintf("the agent's token lacks %s in the namespace %q: %s", p.capability, ns, p.without),
-						Remedy: "give it " + policies.Namespace(ns).String()}
-				}
-			})
-		}
-	}
-	var out []wadi.Finding
-	if err := d.Nomad.MayReadNodes(ctx, d.Nomad.Token()); errors.Is(err, wadi.ErrForbidden) {
-		out = append(out, wadi.Finding{Level: wadi.LevelWarn, About: aboutNomad,
-			What:   "the agent's token lacks node:read: which nodes are drained is not known ahead, nor which versions Nomad's servers have",
-			Remedy: "give it " + policies.Nodes().String()})
-	}
-	wg.Wait()
-	for _, f := range found {
-		if f != nil {
-			out = append(out, *f)
-		}
-	}
-	return out
 }

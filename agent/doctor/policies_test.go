@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/policies"
 )
@@ -45,6 +46,50 @@ func TestCheckNomadRights_EachOfThePolicy(t *testing.T) {
 	}
 	want["node"] = "give it " + policies.Nodes().String() // node:read, up to its colon.
 	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Before there is a service the doctor looks at the namespaces in which the token has any
+// right, and a token without any is a finding.
+func TestCheckNomadRights_NoServices(t *testing.T) {
+	t.Parallel() // A refusal is believed after a second.
+	listed := `[{"Name":"shop"}]`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/namespaces" {
+			_, _ = w.Write([]byte(listed))
+			return
+		}
+		http.Error(w, "Permission denied", http.StatusForbidden)
+	}))
+	t.Cleanup(s.Close)
+	c, err := nomad.New(nomad.Config{Address: s.URL, Token: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	d := &Doctor{Nomad: c, Namespaces: func() ([]string, bool) { return nil, true }}
+	if got := d.checkNomadRights(t.Context()); len(got) != 4 || !strings.Contains(got[1].What, `lacks submit-job in the namespace "shop"`) {
+		t.Errorf("got %+v", got)
+	}
+	listed = `[]`
+	if got := d.checkNomadRights(t.Context()); len(got) != 1 || !strings.Contains(got[0].What, "no right in any namespace") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// The token should have the right to routes of services in the mesh, and to intentions of
+// those that have some.
+func TestServiceRights(t *testing.T) {
+	d := &Doctor{Routes: func() map[string]wadi.Route {
+		mesh := map[string]wadi.RouteRevision{"x-00001": {Mesh: wadi.MeshEnvoy}}
+		return map[string]wadi.Route{"a": {Revisions: mesh}, "b": {Revisions: mesh, Intentions: &wadi.Intentions{}}, "c": {}}
+	}}
+	var got []string
+	for _, r := range d.serviceRights() {
+		got = append(got, r.Resource+" "+r.Segment+" "+r.Access)
+	}
+	if diff := cmp.Diff([]string{"service a write", "service b write", "intention b write"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -39,13 +39,26 @@ func (c *Client) covers(ctx context.Context, namespace string) (map[string]bool,
 	if namespace != everywhere {
 		return map[string]bool{namespace: true}, nil
 	}
+	all, err := c.Namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for _, n := range all {
+		names[n] = true
+	}
+	return names, nil
+}
+
+// Namespaces are those in which the agent's own token has any right.
+func (c *Client) Namespaces(ctx context.Context) ([]string, error) {
 	var all []struct{ Name string }
 	if _, err := c.api().Raw().Query("/v1/namespaces", &all, c.query(ctx, c.Token(), "")); err != nil {
 		return nil, fmt.Errorf("list namespaces: %w", translate(err))
 	}
-	names := map[string]bool{}
+	var names []string
 	for _, n := range all {
-		names[n.Name] = true
+		names = append(names, n.Name)
 	}
 	return names, nil
 }

@@ -1,5 +1,9 @@
 //go:build e2e
 
+// Package rights_test proves who may do what, where Nomad and Consul deny what no policy
+// allows: the rights of agents, of their callers, and of agents in a job of Nomad.
+//
+// All tests share one cluster and one agent, and none is parallel: they take rights away.
 package rights_test
 
 import (

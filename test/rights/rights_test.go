@@ -16,54 +16,29 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
-	"github.com/wadi-run/wadi/internal/policies"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// The rights that an agent needs in Consul, each by itself.
-var (
-	keys     = policies.Keys(policies.DefaultPrefix).String()
-	sessions = policies.Sessions().String()
-	nodes    = policies.ConsulNodes().String()
-	services = policies.Services(true).String()
-	agents   = policies.ConsulAgents().String()
-)
-
-func all() []string { return []string{keys, sessions, nodes, services, agents} }
-
-func without(right string) string {
-	var out []string
-	for _, r := range all() {
-		if r != right {
-			out = append(out, r)
-		}
-	}
-	return strings.Join(out, "\n")
-}
-
-// Rights are Nomad's and Consul's: what callers learn about their own rights, what the
-// doctor reports about the agents' rights, and which agents there are.
+// Rights are Nomad's: what callers learn about their own rights, and which agents there are.
 func TestRights(t *testing.T) {
-	c := start(t)
-	policy := c.rights(t, "", without(""))
-	consulToken := c.consulToken(t, policy)
-	own := c.token(t, `namespace "*" { policy = "write" }
-		node { policy = "read" }`)
-	one := c.agent(t, "wadi-1", own.SecretID, consulToken)
-	harnesstest.Must(t, "wait for a leader", one.WaitLeader(t.Context()))
-	two := c.agent(t, "wadi-2", own.SecretID, consulToken)
+	c, one := &cluster{}, stack.Agent
+	harnesstest.Must(t, "make a namespace", namespace(t, "other"))
+	two, err := stack.NewAgent("wadi-2", "")
+	harnesstest.Must(t, "configure the second agent", err)
+	harnesstest.Must(t, "start the second agent", two.Start(t.Context()))
+	t.Cleanup(func() { _ = two.Kill() })
 	harnesstest.Must(t, "wait for the second agent", two.WaitLeader(t.Context()))
 	ran := run(t, one, harnesstest.Hello("hello", "min = 0", ""), "apply", "-detach", "-token", c.token(t, `namespace "default" { policy = "write" }`).SecretID, "hello.hcl")
 	if ran.Code != 0 {
 		t.Fatalf("apply: %s", ran)
 	}
+	t.Cleanup(func() { harnesstest.Must(t, "delete", one.Delete(context.WithoutCancel(t.Context()), "hello")) })
 	t.Run("not there and not yours", func(t *testing.T) { oneAnswer(t, c, one) })
 	t.Run("unknown tokens", func(t *testing.T) { unknownTokens(t, one) })
 	t.Run("scale and delete alone", func(t *testing.T) { alone(t, c, one) })
 	t.Run("a revoked token", func(t *testing.T) { revoked(t, c, one) })
-	t.Run("the agent's own", func(t *testing.T) { ownRights(t, c, one, policy) })
-	t.Run("an agent is killed", func(t *testing.T) { killed(t, c, one, two) })
+	t.Run("an agent is killed", func(t *testing.T) { killed(t, one, two) })
 }
 
 // patience is what a command prints while it waits.
@@ -117,7 +92,9 @@ func unknownTokens(t *testing.T, a *harness.Agent) {
 		if ran := run(t, a, "", append(known, args[at:]...)...); ran.Code != 1 || !strings.Contains(ran.Stderr, "ACL token not found") {
 			t.Errorf("%v: %s", args, ran)
 		}
-		if ran := run(t, a, "", args...); ran.Code != 1 || !strings.Contains(ran.Stderr, "Set a Nomad token") {
+		bare := *a
+		bare.Tokens = harness.Tokens{}
+		if ran := run(t, &bare, "", args...); ran.Code != 1 || !strings.Contains(ran.Stderr, "Set a Nomad token") {
 			t.Errorf("%v without a token: %s", args, ran)
 		}
 	}
@@ -168,7 +145,7 @@ func revoked(t *testing.T, c *cluster, a *harness.Agent) {
 	case err := <-ended:
 		t.Fatalf("the stream did not begin: %v", err)
 	}
-	_, err = c.nomad.ACLTokens().Delete(token.AccessorID, nil)
+	_, err = stack.Nomad.ACLTokens().Delete(token.AccessorID, nil)
 	harnesstest.Must(t, "revoke the token", err)
 	err = <-ended
 	var refused *api.Error
@@ -177,60 +154,8 @@ func revoked(t *testing.T, c *cluster, a *harness.Agent) {
 	}
 }
 
-// The doctor knows each right of the agent's own token, and blames nothing else.
-func ownRights(t *testing.T, c *cluster, a *harness.Agent, policy string) {
-	defer c.rights(t, policy, without(""))
-	lacks := func(want ...string) error {
-		var missing []string
-		found := doctor(t, a)
-		for _, w := range want {
-			ok := false
-			for _, f := range found {
-				ok = ok || f.Level != "ok" && strings.HasPrefix(f.About, "wadi-1: ") && strings.Contains(f.What+" -> "+f.Remedy, w)
-			}
-			if !ok {
-				missing = append(missing, w)
-			}
-		}
-		if len(missing) > 0 {
-			return fmt.Errorf("%q is not told: %+v", missing, found)
-		}
-		return nil
-	}
-	for _, f := range doctor(t, a) {
-		if strings.Contains(f.What, "lacks") || strings.Contains(f.What, "does not list") {
-			t.Errorf("with all rights: %+v", f)
-		}
-	}
-	for right, want := range map[string][]string{
-		keys:     {"lacks write on keys below wadi/", `key_prefix "wadi/"`},
-		sessions: {"lacks write on the session", `session_prefix ""`},
-		nodes:    {"lacks read on the node", `node_prefix ""`, "does not list it"},
-		services: {`lacks write on the service "wadi"`, `lacks write on the service "wadi-activator"`, `service_prefix "wadi"`},
-		agents:   {"lacks read on the agent", `agent_prefix ""`},
-	} {
-		c.rights(t, policy, without(right))
-		if err := harness.Eventually(t.Context(), time.Minute, func() error { return lacks(want...) }); err != nil {
-			t.Errorf("without %s: %v", right, err)
-		}
-		if right != keys {
-			continue
-		}
-		err := harness.Eventually(t.Context(), time.Minute, func() error {
-			ran := run(t, a, "", "service", "list", "-token", management)
-			if ran.Code != 1 || !strings.Contains(ran.Stderr, "its own token lacks a right") || strings.Contains(ran.Stderr, "Set a Nomad token") {
-				return errors.New(ran.String())
-			}
-			return nil
-		})
-		if err != nil {
-			t.Errorf("list without the agent's right to keys: %v", err)
-		}
-	}
-}
-
 // A hanging agent delays the doctor by seconds, and a killed one is reported.
-func killed(t *testing.T, c *cluster, one, two *harness.Agent) {
+func killed(t *testing.T, one, two *harness.Agent) {
 	reported := func(texts ...string) func() error {
 		return func() error {
 			found := doctor(t, one)
@@ -246,7 +171,7 @@ func killed(t *testing.T, c *cluster, one, two *harness.Agent) {
 	}
 	const gone, hangs = "wadi-2 it is lost since", "does not answer within"
 	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, reported("wadi-2: agent")))
-	harnesstest.Must(t, "wait until the second one reports itself well", harness.Eventually(t.Context(), time.Minute, c.allPass))
+	harnesstest.Must(t, "wait until the second one reports itself well", harness.Eventually(t.Context(), time.Minute, allPass))
 	harnesstest.Must(t, "pause the second agent", two.Signal(syscall.SIGSTOP))
 	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), time.Minute, reported(hangs, gone)))
 	harnesstest.Must(t, "kill the second agent", two.Signal(os.Kill))
