@@ -93,12 +93,15 @@ func (r *reader) probe(b *hcl.Block, path string, dst *wadi.Probe) {
 func (r *reader) timeout(b *hcl.Block, path string, t *wadi.Timeouts) {
 	most := r.limits.MaxRequestTimeout
 	r.body(b.Body, path, []setting{
-		{"request", r.limited(duration(&t.Request, 10*time.Millisecond, most), "limits.max_request_timeout")},
-		{"response_start", duration(&t.ResponseStart, 0, most)},
-		{"idle", duration(&t.Idle, 0, most)},
+		{"request", r.limited(duration(&t.Request, 10*time.Millisecond, most), limitTimeout)},
+		{"response_start", r.limited(duration(&t.ResponseStart, 0, most), limitTimeout)},
+		{"idle", r.limited(duration(&t.Idle, 0, most), limitTimeout)},
 		{"progress", duration(&t.Progress, time.Second, 24*time.Hour)},
 	}, nil)
 }
+
+// limitTimeout is the agent's setting that bounds the times of a request.
+const limitTimeout = "limits.max_request_timeout"
 
 func (r *reader) queue(b *hcl.Block, path string, q *wadi.Queue) {
 	r.body(b.Body, path, []setting{

@@ -107,7 +107,8 @@ func (r *reader) attribute(attr *hcl.Attribute, path string, read func(cty.Value
 		return
 	}
 	if v.IsNull() {
-		return // Null is the same as not set.
+		delete(r.ranges, path) // Null is the same as not set.
+		return
 	}
 	if err := read(v); err != nil {
 		r.bad[path] = true
