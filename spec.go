@@ -39,6 +39,9 @@ type Stored struct {
 	// the traffic.
 	Overrides map[string]Override
 
+	// Marks are by revision.
+	Marks map[string]Mark
+
 	// Unreadable says, for each revision that can't be read and is not needed, why.
 	Unreadable []string
 }

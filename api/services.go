@@ -53,6 +53,26 @@ func (c *Client) Revision(ctx context.Context, id string) (wadi.Revision, error)
 	return call[wadi.Revision](ctx, c, http.MethodGet, "/v1/revision/"+url.PathEscape(id), nil, nil)
 }
 
+// DeleteRevision has a revision removed that has no traffic and no tag, and waits until it is
+// gone, but not longer than wait.
+func (c *Client) DeleteRevision(ctx context.Context, id string, wait time.Duration) (Deletion, error) {
+	query := url.Values{}
+	if wait > 0 {
+		query.Set("wait", wait.String())
+	}
+	return call[Deletion](ctx, c, http.MethodDelete, "/v1/revision/"+url.PathEscape(id), query, nil)
+}
+
+// Pin keeps a revision from retention until Unpin.
+func (c *Client) Pin(ctx context.Context, id string) (Pin, error) {
+	return call[Pin](ctx, c, http.MethodPut, "/v1/revision/"+url.PathEscape(id)+"/pin", nil, nil)
+}
+
+// Unpin gives a revision back to retention.
+func (c *Client) Unpin(ctx context.Context, id string) (Pin, error) {
+	return call[Pin](ctx, c, http.MethodDelete, "/v1/revision/"+url.PathEscape(id)+"/pin", nil, nil)
+}
+
 // Decisions returns the last scaling decisions about a service, oldest first.
 func (c *Client) Decisions(ctx context.Context, service string) ([]wadi.Decision, error) {
 	return call[[]wadi.Decision](ctx, c, http.MethodGet, "/v1/service/"+url.PathEscape(service)+"/decisions", nil, nil)

@@ -84,11 +84,20 @@ type Revision struct {
 	Phase    wadi.Phase `json:"phase"`
 	Reason   string     `json:"reason,omitempty"`
 	Percent  float64    `json:"percent"` // Of the service's traffic.
+
+	Pinned   bool `json:"pinned,omitempty"`   // Retention keeps it.
+	Deleting bool `json:"deleting,omitempty"` // The leader removes it.
 }
 
-// Deletion is the answer of DELETE /v1/service/NAME.
+// Pin is the answer of PUT and DELETE /v1/revision/ID/pin.
+type Pin struct {
+	Revision string `json:"revision"`
+	Pinned   bool   `json:"pinned"`
+}
+
+// Deletion is the answer of DELETE /v1/service/NAME and of DELETE /v1/revision/ID.
 type Deletion struct {
-	Name     string `json:"name"`
+	Name     string `json:"name"`     // Of the service, or the revision's ID.
 	Deleting bool   `json:"deleting"` // Marked, and not gone yet.
 	Gone     bool   `json:"gone"`
 }

@@ -14,7 +14,8 @@ type Desired struct {
 	Deleting  bool
 	Revisions []wadi.Revision // All stored revisions.
 	State     wadi.State
-	Retention Retention // The agent's setting.
+	Retention Retention            // The agent's setting.
+	Marks     map[string]wadi.Mark // By revision: what callers want of it.
 }
 
 // Retention bounds, for all services, how long revisions without traffic are kept.

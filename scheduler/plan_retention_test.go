@@ -55,3 +55,58 @@ func TestPlan_RetentionByAge(t *testing.T) {
 		})
 	}
 }
+
+// What callers want of a revision decides before numbers and ages do, but never over traffic.
+func TestPlan_RetentionOfMarked(t *testing.T) {
+	old := func(marks map[string]wadi.Mark) *world {
+		w := newWorld(5) // The latest is routed; keep is 1.
+		for _, r := range w.d.Revisions {
+			w.d.State.Revisions[r.ID] = wadi.RevisionState{Phase: wadi.Retired}
+			delete(w.o.Jobs, r.ID)
+		}
+		w.d.State.Revisions[w.d.Latest] = wadi.RevisionState{Phase: wadi.Ready}
+		w.d.Marks = marks
+		return w
+	}
+	for _, tt := range []struct {
+		name  string
+		marks map[string]wadi.Mark
+		want  []string
+	}{
+		{"none", nil, []string{"hello-00004", "hello-00005"}},
+		{"pinned ones are kept besides", map[string]wadi.Mark{"hello-00001": {Pinned: true}, "hello-00003": {Pinned: true}},
+			[]string{"hello-00001", "hello-00003", "hello-00004", "hello-00005"}},
+		{"a deleted one is not kept", map[string]wadi.Mark{"hello-00004": {Deleted: true}}, []string{"hello-00003", "hello-00005"}},
+		{"the latest is", map[string]wadi.Mark{"hello-00005": {Deleted: true}}, []string{"hello-00004", "hello-00005"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, r := range old(tt.marks).settle(t).d.Revisions {
+				got = append(got, r.ID)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("kept %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// A deleted revision is drained before its job is purged, and forgotten after that.
+func TestPlan_DeletedRevisionDrainsFirst(t *testing.T) {
+	w := newWorld(1)
+	w.ready(r1, 1)
+	w.settle(t)
+	w.submit()
+	w.ready(w.d.Latest, 1)
+	w.d.Marks = map[string]wadi.Mark{r1: {Deleted: true}}
+	w.d.Service.Retention.Keep = 9
+	w.settle(t)
+	if n := len(w.d.Revisions); n != 2 || !w.o.Jobs[r1].Exists {
+		t.Fatalf("%d revisions while one has an instance, its job %+v", n, w.o.Jobs[r1])
+	}
+	w.ready(r1, 0)
+	w.settle(t)
+	if n := len(w.d.Revisions); n != 1 || w.o.Jobs[r1].Exists {
+		t.Errorf("%d revisions left, the job of the deleted one is %+v", n, w.o.Jobs[r1])
+	}
+}

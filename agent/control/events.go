@@ -37,6 +37,7 @@ const (
 	EventRestarted      = "Restarted"      // A task was restarted.
 	EventSwept          = "Swept"          // A job that has no service was stopped.
 	EventLeftBehind     = "LeftBehind"     // What stays in Consul of a deleted service, and why.
+	EventRemoved        = "Removed"        // A revision was deleted, as a caller wanted.
 	EventDeleted        = "Deleted"        // A service and all that it made are gone.
 )
 

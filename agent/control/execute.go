@@ -46,6 +46,9 @@ func (c *Controller) forgetRevision(ctx context.Context, s *service, revision st
 	if err := c.Remover.DeleteRevision(ctx, s.Service.Name, revision); err != nil {
 		return err
 	}
+	if mark := s.Marks[revision]; mark.Deleted {
+		c.Events.Add(s.Service.Name, revision, EventRemoved, "the revision is deleted"+by(mark.By))
+	}
 	s.Revisions = slices.DeleteFunc(slices.Clone(s.Revisions), func(r wadi.Revision) bool { return r.ID == revision })
 	delete(s.State.Revisions, revision)
 	s.forgetGone()

@@ -3,8 +3,6 @@ package control
 import (
 	"fmt"
 	"time"
-
-	"github.com/wadi-run/wadi"
 )
 
 // noteOverride takes over a new override. It is newer than a count that was set by hand
@@ -19,16 +17,16 @@ func (a *Autoscaler) noteOverride(r *record, s *subject, now time.Time) {
 	switch {
 	case h.Active(now):
 		r.byHandUntil, r.byHandChecks = time.Time{}, 0
-		a.Events.Add(s.service, s.id, EventOverridden, fmt.Sprintf("to %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h)))
+		a.Events.Add(s.service, s.id, EventOverridden, fmt.Sprintf("to %d until %s%s", h.Count, h.Until.UTC().Format(time.RFC3339), by(h.By)))
 	case known && h.Until.IsZero():
 		a.Events.Add(s.service, s.id, EventOverrideEnded, "the count follows the load again")
 	}
 }
 
 // by names the caller that set an override, if known.
-func by(h wadi.Override) string {
-	if h.By == "" {
+func by(name string) string {
+	if name == "" {
 		return ""
 	}
-	return " by " + h.By
+	return " by " + name
 }

@@ -67,6 +67,21 @@ func checkIndex(r *http.Request, index uint64) error {
 
 // waitGone polls the store until the service is gone, and reports whether it is.
 func (s *Server) waitGone(ctx context.Context, name string, wait time.Duration) (bool, error) {
+	return s.waitUntil(ctx, wait, func(ctx context.Context) (bool, error) {
+		_, _, err := s.Store.Spec(ctx, name)
+		switch {
+		case errors.Is(err, wadi.ErrNotFound):
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("service %s: %w", name, err)
+		}
+		return false, nil
+	})
+}
+
+// waitUntil polls until done reports true, wait is over or the agent stops, and reports whether
+// it is done. Without wait it does not ask.
+func (s *Server) waitUntil(ctx context.Context, wait time.Duration, done func(context.Context) (bool, error)) (bool, error) {
 	if wait <= 0 {
 		return false, nil
 	}
@@ -75,12 +90,8 @@ func (s *Server) waitGone(ctx context.Context, name string, wait time.Duration) 
 	tick := time.NewTicker(deletePollTime)
 	defer tick.Stop()
 	for {
-		_, _, err := s.Store.Spec(ctx, name)
-		switch {
-		case errors.Is(err, wadi.ErrNotFound):
-			return true, nil
-		case err != nil:
-			return false, fmt.Errorf("service %s: %w", name, err)
+		if ok, err := done(ctx); ok || err != nil {
+			return ok, err
 		}
 		select {
 		case <-tick.C:

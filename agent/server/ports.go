@@ -23,6 +23,7 @@ type Admission interface {
 type Store interface {
 	Specs
 	Overrides
+	Marks
 	Status(ctx context.Context, name string) (wadi.Status, error)
 	Route(ctx context.Context, name string) (wadi.Route, error)
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
@@ -55,6 +56,15 @@ type Overrides interface {
 	Overrides(ctx context.Context, service string) (map[string]wadi.Override, error)
 	// PutOverride stores an override; the zero value ends it.
 	PutOverride(ctx context.Context, service, revision string, h wadi.Override, now time.Time) error
+}
+
+// Marks are what callers want of single revisions.
+type Marks interface {
+	// Marks returns those of a service by revision.
+	Marks(ctx context.Context, service string) (map[string]wadi.Mark, error)
+	// MarkRevision stores the mark that decide returns for what is stored; the zero value
+	// ends it. An error of decide is the answer.
+	MarkRevision(ctx context.Context, service, id string, decide func(wadi.Marked) (wadi.Mark, error)) error
 }
 
 // Rights asks Nomad what a token may do in a namespace. nil is yes; no wraps

@@ -26,6 +26,10 @@ func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	marks, err := s.Store.Marks(r.Context(), name)
+	if err != nil && !errors.Is(err, wadi.ErrUnreadable) {
+		return fmt.Errorf("marks of %s: %w", name, err)
+	}
 	seen := map[string]wadi.RevisionStatus{}
 	for _, rs := range st.Revisions {
 		seen[rs.ID] = rs
@@ -39,6 +43,7 @@ func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
 		out = append(out, api.Revision{
 			ID: rev.ID, Number: rev.Number, Created: rev.Created, SpecHash: rev.SpecHash,
 			Phase: rs.Phase, Reason: rs.Reason, Percent: rs.Percent,
+			Pinned: marks[rev.ID].Pinned, Deleting: marks[rev.ID].Deleted,
 		})
 	}
 	slices.SortFunc(out, func(a, b api.Revision) int { return cmp.Compare(b.Number, a.Number) })

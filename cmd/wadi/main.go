@@ -44,9 +44,11 @@ func commands() map[string]command {
 		"init":             initCommand(),
 		"plan":             planCommand(),
 		"reload":           reloadCommand(),
+		"revision delete":  revisionDeleteCommand(),
 		"revision inspect": revisionInspectCommand(),
 		"revision job":     revisionJobCommand(),
 		"revision list":    revisionListCommand(),
+		"revision pin":     revisionPinCommand(),
 		"scale replay":     scaleReplayCommand(),
 		"service delete":   serviceDeleteCommand(),
 		"service inspect":  serviceInspectCommand(),
@@ -75,7 +77,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	for name, synopsis := range map[string]string{
 		"service":  "Show, scale and delete services",
-		"revision": "Show the revisions of a service and their jobs",
+		"revision": "Show, pin and delete the revisions of a service",
 		"scale":    "Replay scaling decisions",
 	} {
 		factories[name] = func() (cli.Command, error) { return group(synopsis), nil }

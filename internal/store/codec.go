@@ -27,6 +27,7 @@ const (
 	kindDomain   kind = "domain"
 	kindTag      kind = "tag"
 	kindEvents   kind = "events"
+	kindMark     kind = "mark"
 	kindCheck    kind = "check"
 )
 

@@ -16,6 +16,7 @@
 //	state/<service>                the leader's memory
 //	status/<service>               the service as the leader last saw it
 //	override/<service>             counts that callers asked for, for a time
+//	mark/<service>                 what callers want of single revisions
 //	domain/<host>                  the service that has the domain
 //	tag/<name>                     the service that has the tag of that name, such as canary-hello
 //	events/<0 to 15>               the latest events, a ring of chunks
@@ -56,6 +57,7 @@ type Index struct {
 	Revisions  map[string]string `json:"revisions,omitempty"`
 	Route      string            `json:"route,omitempty"`    // Hash; empty: there is none.
 	Override   string            `json:"override,omitempty"` // Hash; empty: there was never one.
+	Marks      string            `json:"marks,omitempty"`    // Hash; empty: there was never one.
 	Domains    []string          `json:"domains,omitempty"`
 }
 

@@ -71,6 +71,7 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"watch routes":          testWatchRoutes,
 		"changes":               testChanges,
 		"events":                testEvents,
+		"marks":                 testMarks,
 		"events of a term":      testEventsAfterTheTerm,
 		"domains":               testDomains,
 		"domains at once":       testDomainsAtOnce,

@@ -16,8 +16,8 @@ func (s *Store) WatchRoutes(ctx context.Context, fn func(map[string]wadi.Route))
 	return watch(ctx, s, kindRoute, false, func(now map[string]wadi.Route, _ map[string]bool) { fn(now) })
 }
 
-// Watch calls changed with the names of services that were submitted, marked, overridden or
-// removed, with all of them at first, until ctx ends. It does not report the leader's own
+// Watch calls changed with the names of services that were submitted, overridden or removed,
+// or that were marked or have a marked revision, with all of them at first, until ctx ends. It does not report the leader's own
 // writes of routes, state and status, except where they are undone because Consul was
 // restored to an earlier state.
 func (s *Store) Watch(ctx context.Context, changed func(services []string)) error {
@@ -25,7 +25,7 @@ func (s *Store) Watch(ctx context.Context, changed func(services []string)) erro
 	return watch(ctx, s, kindIndex, true, func(now map[string]Index, back map[string]bool) {
 		var names []string
 		for name, i := range now {
-			if old, ok := before[name]; !ok || back[name] || old.Generation != i.Generation || old.Spec != i.Spec || old.Override != i.Override {
+			if old, ok := before[name]; !ok || back[name] || old.Generation != i.Generation || old.Spec != i.Spec || old.Override != i.Override || old.Marks != i.Marks {
 				names = append(names, name)
 			}
 		}

@@ -54,6 +54,7 @@ func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) 
 		{Verb: consul.Read, Key: w.key(kindStatus, service)},
 		{Verb: consul.Read, Key: w.key(kindRoute, service)},
 		{Verb: consul.Read, Key: w.key(kindOverride, service)},
+		{Verb: consul.Read, Key: w.key(kindMark, service)},
 		{Verb: consul.Read, Key: w.key(kindIndex, service)},
 		{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")},
 	}
@@ -66,7 +67,7 @@ func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) 
 			return wadi.Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrOwnRight)
 		}
 	}
-	switch spec, index := pairs[0].Index, pairs[5].Index; {
+	switch spec, index := pairs[0].Index, pairs[6].Index; {
 	case spec == 0 && index == 0:
 		return wadi.Stored{}, fmt.Errorf("load %s: %w", service, wadi.ErrNotFound)
 	case spec == 0:
@@ -83,7 +84,7 @@ func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
 	for i, part := range []struct {
 		kind kind
 		into any
-	}{{kindSpec, &spec}, {kindState, &out.State}, {kindStatus, &out.Status}, {kindRoute, &out.Route}, {kindOverride, &out.Overrides}} {
+	}{{kindSpec, &spec}, {kindState, &out.State}, {kindStatus, &out.Status}, {kindRoute, &out.Route}, {kindOverride, &out.Overrides}, {kindMark, &out.Marks}} {
 		p := pairs[i]
 		w.remember(p.Key, p.Index, p.Value)
 		if p.Index == 0 {
@@ -97,7 +98,7 @@ func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
 	}
 	out.Service, out.Latest = spec.Service, spec.Latest
 	out.Generation, out.Attempt, out.Deleting = spec.Generation, spec.Attempt, spec.Deleting
-	for _, p := range pairs[6:] {
+	for _, p := range pairs[7:] {
 		var r wadi.Revision
 		if err := w.decode(p, kindRevision, &r); err == nil {
 			out.Revisions = append(out.Revisions, r)
@@ -193,11 +194,25 @@ func (w *Writer) forget(keys ...string) {
 	}
 }
 
-// DeleteRevision removes a revision. A missing one is no error.
+// DeleteRevision removes a revision with its mark. A missing one is no error. It fails with
+// [wadi.ErrConflict] if the service was submitted since it was loaded: the revision may have
+// traffic now.
 func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
 	ops := w.fenced(consul.Op{Verb: consul.Delete, Key: w.key(kindRevision, service, id)})
-	edits := []edit{{service: service, exists: true, fn: func(i *Index) { delete(i.Revisions, id) }}}
-	if _, err := w.write(ctx, ops, edits); err != nil {
+	w.mu.Lock()
+	spec, loaded := w.seen[w.key(kindSpec, service)]
+	w.mu.Unlock()
+	if loaded && spec.index != 0 {
+		ops = append(ops, consul.Op{Verb: consul.MustBeAt, Key: w.key(kindSpec, service), Index: spec.index})
+	}
+	marks, unmarked, err := w.unmark(ctx, service, id)
+	if err == nil {
+		_, err = w.write(ctx, append(ops, marks...), []edit{{service: service, exists: true, fn: func(i *Index) {
+			delete(i.Revisions, id)
+			unmarked(i)
+		}}})
+	}
+	if err != nil {
 		return fmt.Errorf("delete revision %s: %w", id, err)
 	}
 	return nil
@@ -219,7 +234,7 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 	}
 	ops := w.fenced(guard, consul.Op{Verb: consul.DeleteTree, Key: w.key(kindRevision, service, "")})
 	var keys []string
-	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindOverride, kindIndex} {
+	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindOverride, kindMark, kindIndex} {
 		keys = append(keys, w.key(k, service))
 		if k != kindSpec {
 			ops = append(ops, consul.Op{Verb: consul.Delete, Key: w.key(k, service)})

@@ -3,6 +3,7 @@ package admissiontest
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -94,6 +95,39 @@ func (s *Store) PutOverride(_ context.Context, service, revision string, h wadi.
 	delete(s.overrides[service], revision)
 	if h.Active(now) {
 		s.overrides[service][revision] = h
+	}
+	return nil
+}
+
+// Marks implements server.Marks.
+func (s *Store) Marks(_ context.Context, service string) (map[string]wadi.Mark, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.marks[service]), s.down
+}
+
+// MarkRevision implements server.Marks.
+func (s *Store) MarkRevision(_ context.Context, service, id string, decide func(wadi.Marked) (wadi.Mark, error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return s.down
+	}
+	if !slices.ContainsFunc(s.revisions[service], func(r wadi.Revision) bool { return r.ID == id }) {
+		return wadi.ErrNotFound
+	}
+	mark, err := decide(wadi.Marked{Spec: s.specs[service].Spec, Route: s.routes[service], Marks: maps.Clone(s.marks[service])})
+	if err != nil {
+		return err
+	}
+	if s.marks == nil {
+		s.marks = map[string]map[string]wadi.Mark{}
+	}
+	if s.marks[service] == nil {
+		s.marks[service] = map[string]wadi.Mark{}
+	}
+	if delete(s.marks[service], id); mark != (wadi.Mark{}) {
+		s.marks[service][id] = mark
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ type Store struct {
 	statuses  map[string]wadi.Status
 	states    map[string]wadi.State
 	overrides map[string]map[string]wadi.Override
+	marks     map[string]map[string]wadi.Mark
 	routes    map[string]wadi.Route
 	down      error
 

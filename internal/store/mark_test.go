@@ -1,0 +1,125 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/consul/consultest"
+	"github.com/wadi-run/wadi/internal/store"
+)
+
+// marking returns a decision for a mark, and counts how often it is asked.
+func marking(mark wadi.Mark, asked *int) func(wadi.Marked) (wadi.Mark, error) {
+	return func(wadi.Marked) (wadi.Mark, error) {
+		*asked++
+		return mark, nil
+	}
+}
+
+func testMarks(t *testing.T, s *store.Store) {
+	ctx, asked := t.Context(), 0
+	index := submit(t, s, "hello", 1, 0)
+	submit(t, s, "hello", 2, index)
+	pinned, deleted := wadi.Mark{Pinned: true, By: "alice"}, wadi.Mark{Deleted: true}
+	for id, mark := range map[string]wadi.Mark{"hello-00001": pinned, "hello-00002": deleted} {
+		if err := s.MarkRevision(ctx, "hello", id, marking(mark, &asked)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := leader(t, s)
+	st, err := w.Load(ctx, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]wadi.Mark{"hello-00001": pinned, "hello-00002": deleted}
+	if diff := cmp.Diff(want, st.Marks); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, id := range []string{"hello-00003", "nobody-00001"} {
+		if err := s.MarkRevision(ctx, id[:len(id)-6], id, marking(pinned, &asked)); !errors.Is(err, wadi.ErrNotFound) {
+			t.Errorf("%s: %v, want not found", id, err)
+		}
+	}
+	refusal := errors.New("no")
+	err = s.MarkRevision(ctx, "hello", "hello-00001", func(m wadi.Marked) (wadi.Mark, error) {
+		if m.Spec.Latest != "hello-00002" || !m.Marks["hello-00001"].Pinned {
+			t.Errorf("decided by %+v", m)
+		}
+		return wadi.Mark{}, refusal
+	})
+	if !errors.Is(err, refusal) {
+		t.Errorf("got %v", err)
+	}
+	if err := w.DeleteRevision(ctx, "hello", "hello-00002"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkRevision(ctx, "hello", "hello-00001", marking(wadi.Mark{}, &asked)); err != nil {
+		t.Fatal(err)
+	}
+	if marks, err := s.Marks(ctx, "hello"); err != nil || len(marks) > 0 {
+		t.Errorf("a mark is left: %v, %v", marks, err)
+	}
+}
+
+// A revision that was submitted, or got traffic, while it was judged is judged again.
+func TestMarks_JudgedByWhatIsStored(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, s *store.Store, index uint64){
+		"submitted": func(t *testing.T, s *store.Store, index uint64) { submit(t, s, "hello", 2, index) },
+		"first route": func(t *testing.T, s *store.Store, _ uint64) {
+			if err := leader(t, s).PutRoute(t.Context(), route("hello", 1)); err != nil {
+				t.Error(err)
+			}
+		},
+		"marked": func(t *testing.T, s *store.Store, _ uint64) {
+			asked := 0
+			if err := s.MarkRevision(t.Context(), "hello", "hello-00001", marking(wadi.Mark{Pinned: true}, &asked)); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := consultest.Start(t)
+			plain := open(t, f.URL)
+			index := submit(t, plain, "hello", 1, 0)
+			client, err := consul.New(consul.Config{Address: f.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := &meddler{KV: client, before: func() { change(t, plain, index) }}
+			asked := 0
+			err = store.New(m, "wadi/", "two", hclog.NewNullLogger()).MarkRevision(t.Context(), "hello", "hello-00001", marking(wadi.Mark{Deleted: true}, &asked))
+			if err != nil || asked != 2 {
+				t.Errorf("asked %d times, %v; want twice", asked, err)
+			}
+		})
+	}
+}
+
+// The leader does not delete a revision of a service that was submitted since it was loaded: it
+// may have traffic now.
+func TestDeleteRevision_SubmittedMeanwhile(t *testing.T) {
+	s := open(t, consultest.Start(t).URL)
+	index := submit(t, s, "hello", 1, 0)
+	w := leader(t, s)
+	load := func() {
+		t.Helper()
+		if _, err := w.Load(context.Background(), "hello"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load()
+	submit(t, s, "hello", 2, index)
+	if err := w.DeleteRevision(t.Context(), "hello", "hello-00001"); !errors.Is(err, wadi.ErrConflict) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	load()
+	if err := w.DeleteRevision(t.Context(), "hello", "hello-00001"); err != nil {
+		t.Error(err)
+	}
+}
