@@ -101,6 +101,7 @@ var arrows = map[string][]string{
 	"test/mesh":                     anything,
 	"test/scaling":                  anything,
 	"test/rights":                   anything,
+	"test/attacks":                  anything,
 	"test/dataplane":                anything,
 	"test/docker":                   anything,
 	"test/docker/pause":             {},

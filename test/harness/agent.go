@@ -55,8 +55,9 @@ func (s *Stack) NewAgent(name, extra string) (*Agent, error) {
 name      = %q
 advertise = %q
 http {
-  address = %q
-  auth    = %q
+  address             = %q
+  auth                = %q
+  requests_per_second = 10000 # All tests are one caller.
 }
 metrics {
   address = %q

@@ -29,23 +29,49 @@ type Authority struct {
 // NewAuthority makes an authority that nothing else knows.
 func NewAuthority(t testing.TB) Authority {
 	t.Helper()
-	key := newKey(t)
+	a, err := Make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Make is NewAuthority outside a test.
+func Make() (Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return Authority{}, err
+	}
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	must(t, err)
+	if err != nil {
+		return Authority{}, err
+	}
 	cert, err := x509.ParseCertificate(der)
-	must(t, err)
-	return Authority{PEM: asPEM("CERTIFICATE", der), cert: cert, key: key}
+	return Authority{PEM: asPEM("CERTIFICATE", der), cert: cert, key: key}, err
 }
 
 // Files writes a certificate for names and addresses, its key and the authority into a
 // folder: api.pem, api.key and ca.pem. It is good for a server and for a client.
 func (a Authority) Files(t testing.TB, dir string, serial int64, names ...string) apitls.Files {
 	t.Helper()
-	key := newKey(t)
+	f, err := a.Write(dir, serial, names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// Write is Files outside a test.
+func (a Authority) Write(dir string, serial int64, names ...string) (apitls.Files, error) {
+	f := apitls.Files{Cert: filepath.Join(dir, "api.pem"), Key: filepath.Join(dir, "api.key"), CA: filepath.Join(dir, "ca.pem")}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return f, err
+	}
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
@@ -58,30 +84,21 @@ func (a Authority) Files(t testing.TB, dir string, serial int64, names ...string
 		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
-	must(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
-	f := apitls.Files{Cert: filepath.Join(dir, "api.pem"), Key: filepath.Join(dir, "api.key"), CA: filepath.Join(dir, "ca.pem")}
-	for path, text := range map[string]string{f.Cert: asPEM("CERTIFICATE", der), f.Key: asPEM("PRIVATE KEY", pkcs8), f.CA: a.PEM} {
-		must(t, os.WriteFile(path, []byte(text), 0o600))
+	if err != nil {
+		return f, err
 	}
-	return f
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	return key
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return f, err
+	}
+	for path, text := range map[string]string{f.Cert: asPEM("CERTIFICATE", der), f.Key: asPEM("PRIVATE KEY", pkcs8), f.CA: a.PEM} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 func asPEM(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -39,7 +39,10 @@ type Options struct {
 
 // Main runs the tests of a package on one stack, which it stores in place, and exits. The
 // flag -bin names the folder of the binaries.
-func Main(m *testing.M, place **Stack, o Options) {
+func Main(m *testing.M, place **Stack, o Options) { os.Exit(Run(m, place, o)) }
+
+// Run is Main without the exit. It returns the exit code.
+func Run(m *testing.M, place **Stack, o Options) int {
 	bin := flag.String("bin", "", "folder of the binaries, else bin/ of the checkout")
 	flag.Parse()
 	if *bin != "" {
@@ -50,7 +53,7 @@ func Main(m *testing.M, place **Stack, o Options) {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
-	os.Exit(code)
+	return code
 }
 
 func run(ctx context.Context, m *testing.M, place **Stack, o Options) (code int, err error) {
