@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -8,7 +9,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// admin serves callers on this machine, and callers with the right to administer Nomad.
+// admin serves callers with the right to administer Nomad, and where nobody's rights are
+// checked callers on this machine.
 func (s *Server) admin(w http.ResponseWriter, r *http.Request) error {
 	if s.Admin == nil {
 		return fmt.Errorf("path %s: %w", r.URL.Path, wadi.ErrNotFound)
@@ -20,15 +22,26 @@ func (s *Server) admin(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// mayAdmin refuses callers that may not administer the agent.
+// mayAdmin refuses callers that may not administer the agent. Where Nomad has ACLs the own
+// machine is no proof of a right: every job in its network calls from there.
 func (s *Server) mayAdmin(r *http.Request) error {
+	token := nomadToken(r)
 	switch {
-	case fromHere(r):
+	case fromHere(r) && s.Auth == wadi.AuthNone:
 		return nil
-	case s.MayAdmin != nil && nomadToken(r) != "":
-		return s.MayAdmin(r.Context(), nomadToken(r))
+	case s.MayAdmin != nil && token != "":
+		return s.MayAdmin(r.Context(), token)
+	case !fromHere(r):
+		return fmt.Errorf("administration from another machine: %w", wadi.ErrForbidden)
 	}
-	return fmt.Errorf("administration from another machine: %w", wadi.ErrForbidden)
+	switch acls, err := s.Rights.Known(r.Context(), ""); {
+	case err == nil && !acls:
+		return nil
+	case err == nil || errors.Is(err, wadi.ErrForbidden):
+		return fmt.Errorf("administration needs a token with agent:write: %w", wadi.ErrForbidden)
+	default:
+		return fmt.Errorf("administration: %w", err)
+	}
 }
 
 // reload has the agent read its configuration again.

@@ -116,6 +116,11 @@ func TestAdmin(t *testing.T) {
 		}
 		b.ask(t, "GET", path, "", "X-Forwarded-For", "192.0.2.7").want(t, 401)
 	}
+	b.nomad.Allow("alice", admissiontest.Grant{}) // Nomad has ACLs now: a job in the machine's network is a caller from here.
+	for _, path := range []string{"/v1/admin/live", "/debug/pprof/heap"} {
+		b.ask(t, "GET", path, "").want(t, 401, "agent:write")
+		b.ask(t, "GET", path, "", "X-Nomad-Token", "alice").want(t, 403)
+	}
 	nomad, store := &admissiontest.Nomad{}, &admissiontest.Store{}
 	adm, _ := admissiontest.New(nomad, store, nil)
 	s, err := server.New(server.Config{Self: api.Self{Name: "one"}, Admission: adm, Store: store, Rights: nomad, Admin: admin})
@@ -168,7 +173,7 @@ func TestGuard_Hosts(t *testing.T) {
 			"127.0.0.1:4747": true, "localhost": true, "LOCALHOST.:4747": true, "": true,
 			"wadi.internal:4747": true, "Wadi.Internal": true, "one.example.com": true,
 			"evil.example": false, "evil.example:4747": false, "wadi.internal.evil.example": false,
-			"10.0.0.1.evil.example": false, "0x7f.1": false, "2130706433": false, "[]": false, ".": false, "127.0.0.1:4747:4747": false,
+			"10.0.0.1.evil.example": false, "0x7f.1": false, "2130706433": false, "[]": false, ".": false, "127.0.0.1:4747:4747": false, "127.0.0.1:4747.evil.example": false,
 		} {
 			r := httptest.NewRequest("GET", "/v1/agent/health", nil)
 			r.Host = host

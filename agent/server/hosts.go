@@ -28,7 +28,7 @@ func (s *Server) hostAllowed(r *http.Request) bool {
 // hostOf returns the name or address in a Host header, in lower case and without port.
 func hostOf(header string) string {
 	host := header
-	if h, _, err := net.SplitHostPort(header); err == nil {
+	if h, port, err := net.SplitHostPort(header); err == nil && strings.Trim(port, "0123456789") == "" {
 		host = h
 	}
 	host = strings.Trim(host, "[]")

@@ -55,6 +55,25 @@ func TestAttack_ForgedHeaders(t *testing.T) {
 	must(t, "the agents go on", open.Client.Health(t.Context()))
 }
 
+// A job in the network of an agent's machine is not its administrator.
+func TestAttack_Neighbour(t *testing.T) {
+	t.Parallel()
+	for _, token := range []string{"", alice} {
+		for _, r := range []request{
+			{method: "PUT", path: "/v1/admin/drain"}, {method: "GET", path: "/v1/admin/dump"}, {method: "PUT", path: "/v1/agent/reload"},
+			{method: "PUT", path: "/v1/admin/log-level", body: `{"level": "off"}`}, {method: "GET", path: "/debug/pprof/heap"}, {method: "GET", path: "/debug/pprof/goroutine?debug=2"},
+		} {
+			if r.header = nil; token != "" {
+				r.header = []string{"X-Nomad-Token", token}
+			}
+			if res := ask(t, stack.Agent, r); res.Status != http.StatusUnauthorized && res.Status != http.StatusForbidden {
+				t.Errorf("%s %s: got %d %.200s", r.method, r.path, res.Status, res.Body)
+			}
+		}
+	}
+	must(t, "the agent goes on", stack.Agent.Client.Health(t.Context()))
+}
+
 // The mesh listener serves nobody without a certificate of the mesh, and the metrics
 // listener has nothing that only agents and callers with rights may know.
 func TestAttack_OtherListeners(t *testing.T) {

@@ -60,7 +60,7 @@ func TestAttack_SubmitIntoAnothersNamespace(t *testing.T) {
 		status int
 	}{
 		"his namespace":             {in("bob", "thief", ""), http.StatusForbidden},
-		"his name":                  {in("alice", "bobs", ""), http.StatusForbidden},
+		"his name":                  {in("alice", "bobs", ""), http.StatusUnprocessableEntity}, // Names are the whole installation's.
 		"his name in his namespace": {in("bob", "bobs", ""), http.StatusForbidden},
 		"no namespace":              {in("default", "thief", ""), http.StatusForbidden},
 		"a namespace that is none":  {in("nowhere", "thief", ""), http.StatusForbidden},
