@@ -25,9 +25,10 @@ func agentCommand() command {
 		synopsis: "Run an agent: API, controller, autoscaler, activator and gateway",
 		help: `
 It runs in the foreground until it gets SIGINT or SIGTERM, and then finishes the
-requests in flight. On SIGHUP, or by wadi reload, it reads its configuration again. Settings come from the files of -config, then from the
-environment (NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …),
-then from the flags; later ones win.
+requests in flight. On SIGHUP, or by wadi reload, it reads its configuration again.
+Settings come from the files of -config, then from the environment (NOMAD_ADDR,
+NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, …), then from the flags; later
+ones win.
 
 With -dev it needs no configuration. If no Nomad and Consul are reachable
 it starts them as its children, with all their state in a temporary folder.
