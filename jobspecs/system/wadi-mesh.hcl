@@ -10,7 +10,7 @@ gateway {
 queue_proxy {
   driver = "raw_exec"
   config {
-    command = "/opt/wadi/bin/queue-proxy"
+    command = "{{ env `WADI_BIN` }}/queue-proxy" # The job sets it.
   }
   resources {
     cpu    = 50

@@ -3,6 +3,7 @@
 # Run it again with the next release; nodes that join later run it by themselves.
 #
 #   nomad job run -var release=URL wadi-node.nomad.hcl
+#   nomad job run -var release=URL -var remove=true wadi-node.nomad.hcl   # takes them away
 
 variable "release" {
   description = "URL of the release archive."
@@ -19,6 +20,12 @@ variable "bin" {
   description = "The folder on the nodes."
   type        = string
   default     = "/opt/wadi/bin"
+}
+
+variable "remove" {
+  description = "Takes the programs away instead."
+  type        = bool
+  default     = false
 }
 
 variable "namespace" {
@@ -60,11 +67,16 @@ job "wadi-node" {
         args = ["-ec", <<-EOT
           mkdir -p "$0"
           for program in wadi queue-proxy; do
-            install -m 755 "local/release/$program" "$0/.$program.new"
-            mv -f "$0/.$program.new" "$0/$program"
+            if [ "$1" = true ]; then
+              rm -f "$0/$program"
+            else
+              install -m 755 "local/release/$program" "$0/.$program.new"
+              mv -f "$0/.$program.new" "$0/$program"
+            fi
           done
+          rmdir "$0" 2>/dev/null || true
         EOT
-        , var.bin]
+        , var.bin, "${var.remove}"]
       }
 
       resources {

@@ -77,7 +77,7 @@ variable "checksum" {
 }
 
 variable "bin" {
-  description = "The folder of wadi on the nodes, if release is empty."
+  description = "The folder on the nodes with queue-proxy, and with wadi if release is empty."
   type        = string
   default     = "/opt/wadi/bin"
 }
@@ -217,6 +217,10 @@ job "wadi" {
           source      = var.checksum == "" ? artifact.value : "${artifact.value}?checksum=${var.checksum}"
           destination = "local/release"
         }
+      }
+
+      env {
+        WADI_BIN = var.bin # For the configuration, which is a template.
       }
 
       template {
