@@ -102,6 +102,7 @@ var arrows = map[string][]string{
 	"test/scaling":                  anything,
 	"test/rights":                   anything,
 	"test/attacks":                  anything,
+	"test/doctor":                   anything,
 	"test/dataplane":                anything,
 	"test/docker":                   anything,
 	"test/docker/pause":             {},

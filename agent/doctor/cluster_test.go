@@ -48,7 +48,7 @@ func expect(t *testing.T, name string, got []wadi.Finding, want ...string) {
 
 // node has healthy drivers; a name after a dash is that of an unhealthy one.
 func node(id string, drivers ...string) survey.Node {
-	n := survey.Node{ID: id, Version: "1.11.3", Drivers: map[string]survey.Driver{}}
+	n := survey.Node{ID: id, Pool: "default", Version: "1.11.3", Drivers: map[string]survey.Driver{}}
 	for _, d := range drivers {
 		name, broken := strings.CutPrefix(d, "-")
 		n.Drivers[name] = survey.Driver{Healthy: !broken, Why: map[bool]string{true: "no daemon"}[broken]}
@@ -57,24 +57,27 @@ func node(id string, drivers ...string) survey.Node {
 }
 
 func TestAboutNodes(t *testing.T) {
-	all := Needs{QueueProxy: "docker", Sidecar: Sidecar{Driver: "docker"}, Mesh: true, Bridge: true}
-	host := Needs{QueueProxy: "raw_exec", Sidecar: Sidecar{Driver: "docker"}}
-	one, two := node("1", "docker", "raw_exec"), node("2", "-docker", "raw_exec")
+	all := Needs{Pool: "default", QueueProxy: "docker", Sidecar: Sidecar{Driver: "docker"}, Mesh: true, Bridge: true}
+	host := Needs{Pool: "default", QueueProxy: "raw_exec", Sidecar: Sidecar{Driver: "docker"}}
+	one, two, elsewhere := node("1", "docker", "raw_exec"), node("2", "-docker", "raw_exec"), node("9")
+	elsewhere.Pool = "front"
 	for name, tt := range map[string]struct {
 		nodes survey.Nodes
 		needs Needs
 		want  []string
 	}{
-		"all is well": {survey.Nodes{Ready: []survey.Node{one}}, all, []string{"ok nodes: 1 takes jobs, and has what services need"}},
-		"no node":     {survey.Nodes{}, host, []string{"fail nodes: no node of Nomad takes jobs"}},
+		"all is well": {survey.Nodes{Ready: []survey.Node{one}}, all, []string{"ok nodes: 1 in the node pool default takes jobs, and has what services need"}},
+		"no node":     {survey.Nodes{}, host, []string{"fail nodes: no node in the node pool default takes jobs"}},
 		"a driver is missing on one": {survey.Nodes{Ready: []survey.Node{one, two}}, all,
-			[]string{"warn nodes: 1 of the 2 that take jobs have no healthy driver docker, which runs the queue-proxy (queue_proxy): no daemon: no instance starts there"}},
+			[]string{"warn nodes: 1 of the 2 in the node pool default that take jobs have no healthy driver docker, which runs the queue-proxy (queue_proxy): no daemon: no instance starts there"}},
 		"a driver is missing on all": {survey.Nodes{Ready: []survey.Node{two, node("3")}}, all,
-			[]string{"fail nodes: all 2 that take jobs have no healthy driver docker, which runs the queue-proxy (queue_proxy): no daemon: no instance can start"}},
-		"that of Envoy is another": {survey.Nodes{Ready: []survey.Node{two}}, Needs{QueueProxy: "raw_exec", Sidecar: Sidecar{Driver: "docker"}, Mesh: true, Bridge: true},
-			[]string{"fail nodes: all 1 that take jobs have no healthy driver docker, which runs Envoy in the mesh (mesh.sidecar_task)"}},
-		"plugins and Consul": {survey.Nodes{Ready: []survey.Node{one, one}, WithoutPlugins: []string{"1"}, WithoutConsul: []string{"1", "2"}}, all,
-			[]string{"warn nodes: 1 of the 2 that take jobs lack CNI plugins", "fail nodes: all 2 that take jobs have no Consul with Connect and gRPC"}},
+			[]string{"fail nodes: all 2 in the node pool default that take jobs have no healthy driver docker, which runs the queue-proxy (queue_proxy): no daemon: no instance can start"}},
+		"that of Envoy is another": {survey.Nodes{Ready: []survey.Node{two}}, Needs{Pool: "default", QueueProxy: "raw_exec", Sidecar: Sidecar{Driver: "docker"}, Mesh: true, Bridge: true},
+			[]string{"fail nodes: all 1 in the node pool default that take jobs have no healthy driver docker, which runs Envoy in the mesh (mesh.sidecar_task)"}},
+		"plugins and Consul": {survey.Nodes{Ready: []survey.Node{one, node("2", "docker")}, WithoutPlugins: []string{"1"}, WithoutConsul: []string{"1", "2"}}, all,
+			[]string{"warn nodes: 1 of the 2 in the node pool default that take jobs lack CNI plugins", "fail nodes: all 2 in the node pool default that take jobs have no Consul with Connect and gRPC"}},
+		"another pool":      {survey.Nodes{Ready: []survey.Node{one, elsewhere}, WithoutPlugins: []string{"9"}, WithoutConsul: []string{"9"}}, all, []string{"ok nodes: 1 in the node pool default takes jobs"}},
+		"all pools":         {survey.Nodes{Ready: []survey.Node{one, elsewhere}}, Needs{Pool: "all", QueueProxy: "docker"}, []string{"warn nodes: 1 of the 2 in the node pool all"}},
 		"neither is needed": {survey.Nodes{Ready: []survey.Node{two}, WithoutPlugins: []string{"2"}, WithoutConsul: []string{"2"}}, host, []string{"ok nodes"}},
 	} {
 		expect(t, name, aboutNodes(survey.Known[survey.Nodes]{Value: tt.nodes}, tt.needs), tt.want...)
@@ -169,12 +172,12 @@ func TestSidecarOf(t *testing.T) {
 
 func TestNeedsOf(t *testing.T) {
 	minute := wadi.Duration(time.Minute)
-	plain := wadi.Service{Mesh: wadi.MeshOff, Network: wadi.Host}
+	plain := wadi.Service{NodePool: "default", Mesh: wadi.MeshOff, Network: wadi.Host}
 	routes := map[string]wadi.Route{"a": {Revisions: map[string]wadi.RouteRevision{"a-00001": {Timeout: wadi.Timeouts{Request: minute}, Mesh: wadi.MeshEnvoy}}}}
-	if got, want := NeedsOf(plain, routes), (Needs{Mesh: true, Bridge: true, Drain: 70 * time.Second}); got != want {
+	if got, want := NeedsOf(plain, routes), (Needs{Pool: "default", Mesh: true, Bridge: true, Drain: 70 * time.Second}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if got, want := NeedsOf(plain, nil), (Needs{}); got != want {
+	if got, want := NeedsOf(plain, nil), (Needs{Pool: "default"}); got != want {
 		t.Errorf("no service: got %+v, want %+v", got, want)
 	}
 	if got := NeedsOf(wadi.Service{Mesh: wadi.MeshOff, Network: wadi.Bridge}, nil); !got.Bridge || got.Mesh {

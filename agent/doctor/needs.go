@@ -11,6 +11,7 @@ import (
 
 // Needs is what the services of an installation need of Nomad's nodes.
 type Needs struct {
+	Pool       string  // The node pool of services that name none.
 	QueueProxy string  // The driver of the queue-proxy; empty: there is none yet.
 	Sidecar    Sidecar // The task that runs Envoy.
 
@@ -90,7 +91,7 @@ const killMargin = 10 * time.Second
 
 // NeedsOf is what routed services need, and services that only have the defaults.
 func NeedsOf(defaults wadi.Service, routes map[string]wadi.Route) Needs {
-	n := Needs{Mesh: defaults.Mesh == wadi.MeshEnvoy, Bridge: defaults.Network == wadi.Bridge}
+	n := Needs{Pool: defaults.NodePool, Mesh: defaults.Mesh == wadi.MeshEnvoy, Bridge: defaults.Network == wadi.Bridge}
 	for _, r := range routes {
 		n.Mesh = n.Mesh || inMesh(r)
 		for _, rev := range r.Revisions {

@@ -11,16 +11,17 @@ import (
 
 const aboutNodesOf = "nodes"
 
-// aboutNodes judges whether instances can run on Nomad's nodes. The report names no node:
+// aboutNodes judges whether instances can run on the nodes of the node pool that services are
+// in unless they say otherwise. The report names no node:
 // remedies have the command that lists them.
 func aboutNodes(known survey.Known[survey.Nodes], needs Needs) []wadi.Finding {
 	if known.Err != nil {
 		return nil // A missing right has a finding of its own.
 	}
-	c := &nodesCheck{nodes: known.Value}
+	c := &nodesCheck{nodes: known.Value.In(needs.Pool), pool: needs.Pool}
 	if len(c.nodes.Ready) == 0 {
 		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutNodesOf,
-			What:   "no node of Nomad takes jobs, so no instance can start",
+			What:   fmt.Sprintf("no node in the node pool %s takes jobs, so no instance can start", needs.Pool),
 			Remedy: "start a Nomad client, or make one eligible: nomad node status shows which are down, drained or ineligible"}}
 	}
 	if needs.QueueProxy != "" {
@@ -39,7 +40,7 @@ func aboutNodes(known survey.Known[survey.Nodes], needs Needs) []wadi.Finding {
 	}
 	if count := len(c.nodes.Ready); len(c.found) == 0 {
 		return []wadi.Finding{{Level: wadi.LevelOK, About: aboutNodesOf,
-			What: fmt.Sprintf("%d %s what services need", count, wadi.Plural(count, "takes jobs, and has", "take jobs, and have"))}}
+			What: fmt.Sprintf("%d in the node pool %s %s what services need", count, needs.Pool, wadi.Plural(count, "takes jobs, and has", "take jobs, and have"))}}
 	}
 	return c.found
 }
@@ -47,6 +48,7 @@ func aboutNodes(known survey.Known[survey.Nodes], needs Needs) []wadi.Finding {
 // nodesCheck collects what nodes lack.
 type nodesCheck struct {
 	nodes survey.Nodes
+	pool  string
 	found []wadi.Finding
 }
 
@@ -57,10 +59,10 @@ func (c *nodesCheck) lacking(missing int, what, remedy string) {
 		return
 	}
 	f := wadi.Finding{Level: wadi.LevelWarn, About: aboutNodesOf, Remedy: remedy,
-		What: fmt.Sprintf("%d of the %d that take jobs %s: no instance starts there", missing, count, what)}
+		What: fmt.Sprintf("%d of the %d in the node pool %s that take jobs %s: no instance starts there", missing, count, c.pool, what)}
 	if missing >= count {
 		f.Level = wadi.LevelFail
-		f.What = fmt.Sprintf("all %d that take jobs %s: no instance can start", count, what)
+		f.What = fmt.Sprintf("all %d in the node pool %s that take jobs %s: no instance can start", count, c.pool, what)
 	}
 	c.found = append(c.found, f)
 }

@@ -157,7 +157,7 @@ func TestInit_NothingAnswers(t *testing.T) {
 func TestInit_Questions(t *testing.T) {
 	cluster := setup.Cluster{}
 	cluster.Nomad.ACLs.Value = true
-	cluster.Nomad.Nodes.Value.Ready = []survey.Node{{ID: "1", Drivers: map[string]survey.Driver{"exec": {Healthy: true}}}}
+	cluster.Nomad.Nodes.Value.Ready = []survey.Node{{ID: "1", Pool: "default", Drivers: map[string]survey.Driver{"exec": {Healthy: true}}}}
 	suggested := setup.Suggest(cluster)
 	for name, tt := range map[string]struct {
 		flags  initFlags

@@ -51,6 +51,9 @@ func configText(c Cluster, choice Choice) string {
 	line("defaults {")
 	line("  mesh    = %s", quote(string(mesh)))
 	line("  network = %s", quote(string(network)))
+	if pool := c.pool(); pool != defaultPool {
+		line("  node_pool = %s", quote(pool))
+	}
 	line("}")
 	return string(hclwrite.Format([]byte(b.String())))
 }

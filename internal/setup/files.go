@@ -3,7 +3,6 @@ package setup
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -45,8 +44,8 @@ func Files(c Cluster, choice Choice) ([]File, error) {
 // node.
 func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 	shared := map[string]cty.Value{"bin": cty.StringVal(choice.Bin)}
-	if pools := c.Nomad.Nodes.Value.Pools(); len(pools) > 0 && !slices.Contains(pools, defaultPool) {
-		shared["node_pool"] = cty.StringVal(pools[0])
+	if pool := c.pool(); pool != defaultPool {
+		shared["node_pool"] = cty.StringVal(pool)
 	}
 	if choice.Release != "" {
 		shared["release"] = cty.StringVal(choice.Release)
@@ -55,7 +54,7 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 		shared["checksum"] = cty.StringVal(choice.Checksum)
 	}
 	agents := maps.Clone(shared)
-	if nodes := c.Nomad.Nodes.Value; nodes.With("raw_exec") < nodes.With("exec") {
+	if nodes := c.nodes(); nodes.With("raw_exec") < nodes.With("exec") {
 		agents["driver"] = cty.StringVal("exec")
 	}
 	if strings.HasPrefix(choice.Nomad.Address, "https:") {
@@ -79,9 +78,5 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 	return out, nil
 }
 
-const (
-	// defaultPool is Nomad's own node pool, which jobs have without another.
-	defaultPool = "default"
-	// taskSocket is a task's own way to Nomad, which needs no certificate.
-	taskSocket = "unix://${NOMAD_SECRETS_DIR}/api.sock"
-)
+// taskSocket is a task's own way to Nomad, which needs no certificate.
+const taskSocket = "unix://${NOMAD_SECRETS_DIR}/api.sock"

@@ -34,7 +34,7 @@ func Found(c Cluster) (out []Fact) {
 		out = append(out, Fact{about, wadi.OneLine(strings.Join(parts, ", "), 200)})
 	}
 	add("Nomad", versions(c.Nomad.Servers), onOff("ACLs", c.Nomad.ACLs), names("namespaces", c.Nomad.Namespaces))
-	nodes := c.Nomad.Nodes.Value
+	nodes := c.nodes()
 	if c.Nomad.Nodes.Err != nil {
 		add("nodes", notKnown(c.Nomad.Nodes.Err))
 	} else {
@@ -42,7 +42,7 @@ func Found(c Cluster) (out []Fact) {
 		if nodes.More {
 			count += " or more"
 		}
-		add("nodes", count+wadi.Plural(len(nodes.Ready), " takes", " take")+" jobs", joined("datacenters", nodes.Datacenters()), joined("pools", nodes.Pools()))
+		add("nodes", count+wadi.Plural(len(nodes.Ready), " takes", " take")+" jobs in the node pool "+c.pool(), joined("datacenters", nodes.Datacenters()), c.otherPools())
 		var healthy []string
 		for _, d := range drivers() {
 			healthy = append(healthy, fmt.Sprintf("%s on %d", d, nodes.With(d)))
@@ -59,6 +59,11 @@ func Found(c Cluster) (out []Fact) {
 	return out
 }
 
+// otherPools says which node pools there are besides.
+func (c Cluster) otherPools() string {
+	return joined("other pools", slices.DeleteFunc(c.Nomad.Nodes.Value.Pools(), func(p string) bool { return p == c.pool() }))
+}
+
 func meshFacts(c Cluster) []string {
 	connect := "Connect is off"
 	switch {
@@ -69,7 +74,7 @@ func meshFacts(c Cluster) []string {
 	}
 	out := []string{connect}
 	if c.Nomad.Nodes.Err == nil {
-		out = append(out, fmt.Sprintf("%d of %d nodes have CNI plugins and Consul's gRPC", c.Nomad.Nodes.Value.Meshes(), len(c.Nomad.Nodes.Value.Ready)))
+		out = append(out, fmt.Sprintf("%d of %d nodes have CNI plugins and Consul's gRPC", c.nodes().Meshes(), len(c.nodes().Ready)))
 	}
 	if envoys := c.Consul.Agent.Value.Envoys; len(envoys) > 0 {
 		out = append(out, "Envoy "+strings.Join(envoys, ", "))

@@ -12,7 +12,7 @@ import (
 // asked. The files are good all the same.
 func Notes(c Cluster, choice Choice) (out []string) {
 	note := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	nodes := c.Nomad.Nodes.Value
+	nodes := c.nodes()
 	count := len(nodes.Ready)
 	switch {
 	case c.Nomad.Nodes.Err != nil:
@@ -76,7 +76,7 @@ func whyNoMesh(c Cluster) string {
 	case len(c.Consul.Connect.Value) == 0:
 		return "Consul Connect is off"
 	}
-	return whyNoNodes(c.Nomad.Nodes.Value)
+	return whyNoNodes(c.nodes())
 }
 
 func whyNoNodes(nodes survey.Nodes) string {

@@ -70,20 +70,20 @@ const (
 // Suggest chooses what fits the cluster. What is not known is taken for usual.
 func Suggest(c Cluster) Choice {
 	out := Choice{
-		RunsAs: AsJob, Driver: suggestDriver(c.Nomad.Nodes), Bin: DefaultBin, Image: DefaultImage, Domain: DefaultDomain,
+		RunsAs: AsJob, Driver: suggestDriver(c.nodes()), Bin: DefaultBin, Image: DefaultImage, Domain: DefaultDomain,
 		Namespaces: []string{policies.Everywhere}, Prefix: policies.DefaultPrefix,
 	}
-	nodes := c.Nomad.Nodes.Value
+	nodes := c.nodes()
 	out.EnvoyImage = len(nodes.Ready) > 0 && nodes.With("docker") == len(nodes.Ready)
 	out.Mesh = c.meshWorks() && (out.EnvoyImage || nodes.With("raw_exec") == len(nodes.Ready))
 	return out
 }
 
 // suggestDriver is the first driver that is healthy on all nodes, or else on most.
-func suggestDriver(known survey.Known[survey.Nodes]) string {
+func suggestDriver(nodes survey.Nodes) string {
 	best, most := drivers()[0], 0
 	for _, d := range drivers() {
-		if n := known.Value.With(d); n > most {
+		if n := nodes.With(d); n > most {
 			best, most = d, n
 		}
 	}
@@ -93,13 +93,29 @@ func suggestDriver(known survey.Known[survey.Nodes]) string {
 // meshWorks reports whether Connect is on, and every node that takes jobs can have an
 // instance in the mesh.
 func (c Cluster) meshWorks() bool {
-	nodes := c.Nomad.Nodes.Value
+	nodes := c.nodes()
 	return len(c.Consul.Connect.Value) > 0 && len(nodes.Ready) > 0 && nodes.Meshes() == len(nodes.Ready)
 }
 
+// defaultPool is Nomad's own node pool, which jobs have without another.
+const defaultPool = "default"
+
+// pool is the node pool for services and agents: Nomad's own where it has nodes, else the
+// first that has.
+func (c Cluster) pool() string {
+	pools := c.Nomad.Nodes.Value.Pools()
+	if len(pools) == 0 || slices.Contains(pools, defaultPool) {
+		return defaultPool
+	}
+	return pools[0]
+}
+
+// nodes are those of the pool.
+func (c Cluster) nodes() survey.Nodes { return c.Nomad.Nodes.Value.In(c.pool()) }
+
 // Drivers are those of drivers that some node has, for a question.
 func (c Cluster) Drivers() []string {
-	nodes := c.Nomad.Nodes.Value
+	nodes := c.nodes()
 	out := slices.DeleteFunc(drivers(), func(d string) bool { return nodes.With(d) == 0 })
 	if len(out) == 0 {
 		return drivers()

@@ -85,7 +85,12 @@ func cases() map[string]struct {
 		}},
 		"blind-job": {blind(), func(c *setup.Choice) { c.Prefix = "x/"; c.Region = "eu" }},
 		"no-nodes":  {plain(), func(*setup.Choice) {}},
-		"many":      {func() setup.Cluster { c := plain(node("1", "raw_exec")); c.Nomad.Nodes.Value.More = true; return c }(), func(*setup.Choice) {}},
+		"front-pool": {func() setup.Cluster {
+			front := node("9")
+			front.Pool = "front"
+			return plain(node("1", "raw_exec"), front)
+		}(), func(*setup.Choice) {}},
+		"many": {func() setup.Cluster { c := plain(node("1", "raw_exec")); c.Nomad.Nodes.Value.More = true; return c }(), func(*setup.Choice) {}},
 	}
 }
 
@@ -168,7 +173,7 @@ func TestFiles_AgentTakesThem(t *testing.T) {
 		}
 		s := got.Defaults.Service()
 		if (s.Mesh == wadi.MeshEnvoy) != choice.Mesh || got.Gateway.Domain != choice.Domain || got.Consul.Prefix != choice.Prefix || got.Nomad.Region != choice.Region ||
-			(got.SidecarTask != nil) != (choice.Mesh && !choice.EnvoyImage) || got.Nomad.TLS.CAFile != choice.Nomad.CAFile || got.Nomad.Token != "" {
+			(s.NodePool == "wadi") != strings.HasPrefix(name, "guarded") || (got.SidecarTask != nil) != (choice.Mesh && !choice.EnvoyImage) || got.Nomad.TLS.CAFile != choice.Nomad.CAFile || got.Nomad.Token != "" {
 			t.Errorf("%s: got %+v of %+v", name, got, choice)
 		}
 	}
@@ -178,7 +183,7 @@ func TestFiles_AgentTakesThem(t *testing.T) {
 func TestFiles_Hostile(t *testing.T) {
 	evil := "x\"}\nhttp { auth = \"none\" }\n${file(\"/etc/passwd\")}\x1b[2J"
 	n := node("1", "raw_exec")
-	n.Datacenter, n.Pool = evil, evil
+	n.Datacenter = evil // Nomad itself refuses such pools.
 	c := plain(n)
 	c.Nomad.Servers.Value[0].Version, c.Nomad.Namespaces.Value, c.Consul.Agent.Value.Datacenter, c.Consul.Agent.Value.Version = evil, []string{evil}, evil, evil
 	c.Consul.Agent.Value.Envoys = []string{evil}

@@ -79,6 +79,27 @@ func (n Nodes) Datacenters() []string {
 // Pools are the node pools of the nodes, sorted.
 func (n Nodes) Pools() []string { return distinct(n.Ready, func(n Node) string { return n.Pool }) }
 
+// In are the nodes of a node pool; "all" is every pool, as in Nomad.
+func (n Nodes) In(pool string) Nodes {
+	if pool == "all" {
+		return n
+	}
+	out := Nodes{More: n.More}
+	for _, each := range n.Ready {
+		if each.Pool != pool {
+			continue
+		}
+		out.Ready = append(out.Ready, each)
+		if slices.Contains(n.WithoutPlugins, each.ID) {
+			out.WithoutPlugins = append(out.WithoutPlugins, each.ID)
+		}
+		if slices.Contains(n.WithoutConsul, each.ID) {
+			out.WithoutConsul = append(out.WithoutConsul, each.ID)
+		}
+	}
+	return out
+}
+
 // With counts the nodes on which a driver is healthy.
 func (n Nodes) With(driver string) (count int) {
 	for _, each := range n.Ready {
