@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	clusterTimeout = 8 * time.Second  // Of all questions about the cluster together.
-	clusterAge     = 10 * time.Second // For which the answers are served again.
+	clusterTimeout = 8 * time.Second // Of all questions about the cluster together.
+	clusterAge     = 5 * time.Second // For which the answers are served again.
 )
 
 // Cluster examines what all agents share: Nomad's nodes, the mesh, clocks, and what belongs
