@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"sync"
@@ -19,21 +20,23 @@ import (
 const jobSettles = time.Minute
 
 // openCluster makes what examines what all agents share.
-func (a *Agent) openCluster(ctx context.Context) (*doctor.Cluster, error) {
-	nomadConfig := surveyConfig(a.cfg.Nomad.Address, a.cfg.Nomad.TLS, survey.NomadToken, a.nomad.Token)
-	nomadConfig.Region = a.cfg.Nomad.Region
-	ofNomad, err := survey.New(nomadConfig)
-	if err != nil {
-		return nil, err
+func (a *Agent) openCluster(ctx context.Context) *doctor.Cluster {
+	return &doctor.Cluster{Readers: a.surveyors, Needs: a.needs(context.WithoutCancel(ctx)), Stray: a.stray, Log: a.log.Named("doctor")}
+}
+
+// surveyors read from Nomad and Consul with the tokens and the certificates that are in force.
+func (a *Agent) surveyors() (ofNomad, ofConsul *survey.HTTP, err error) {
+	c := a.inForce()
+	n := surveyConfig(c.Nomad.Address, c.Nomad.TLS, survey.NomadToken, a.nomad.Token)
+	n.Region = c.Nomad.Region
+	if ofNomad, err = survey.New(n); err != nil {
+		return nil, nil, fmt.Errorf("nomad: %w", err)
 	}
-	consulToken := func() string { return a.cfg.Consul.Token }
-	ofConsul, err := survey.New(surveyConfig(a.cfg.Consul.Address, a.cfg.Consul.TLS, survey.ConsulToken, consulToken))
-	if err != nil {
-		return nil, err
+	token := func() string { return c.Consul.Token }
+	if ofConsul, err = survey.New(surveyConfig(c.Consul.Address, c.Consul.TLS, survey.ConsulToken, token)); err != nil {
+		return nil, nil, fmt.Errorf("consul: %w", err)
 	}
-	return &doctor.Cluster{
-		Nomad: ofNomad, Consul: ofConsul, Needs: a.needs(context.WithoutCancel(ctx)), Stray: a.stray, Log: a.log.Named("doctor"),
-	}, nil
+	return ofNomad, ofConsul, nil
 }
 
 func surveyConfig(address string, t config.TLS, header string, token func() string) survey.Config {
@@ -43,12 +46,20 @@ func surveyConfig(address string, t config.TLS, header string, token func() stri
 
 // needs returns what services need of the cluster.
 func (a *Agent) needs(ctx context.Context) func() doctor.Needs {
-	sidecar := sync.OnceValue(func() doctor.Sidecar {
-		return doctor.SidecarOf(a.cfg.SidecarTask, func(program string) string { return installedEnvoy(ctx, program) })
-	})
+	var mu sync.Mutex
+	var task string // Of the sidecar, for which Envoy was asked for its version.
+	var sidecar doctor.Sidecar
 	return func() doctor.Needs {
-		n := doctor.NeedsOf(a.cfg.Defaults.Service(), a.routing.all())
-		n.QueueProxy, n.Sidecar = doctor.DriverOf(a.cfg.QueueProxyTask), sidecar()
+		c := a.inForce()
+		n := doctor.NeedsOf(c.Defaults.Service(), a.routing.all())
+		n.QueueProxy = doctor.DriverOf(c.QueueProxyTask)
+		mu.Lock()
+		defer mu.Unlock()
+		if sidecar.Driver == "" || task != string(c.SidecarTask) {
+			task = string(c.SidecarTask)
+			sidecar = doctor.SidecarOf(c.SidecarTask, func(program string) string { return installedEnvoy(ctx, program) })
+		}
+		n.Sidecar = sidecar
 		return n
 	}
 }
@@ -78,10 +89,11 @@ func installedEnvoy(ctx context.Context, program string) string {
 
 // certFiles are the files of certificates that the configuration names.
 func (a *Agent) certFiles() (out []doctor.CertFile) {
+	c := a.inForce()
 	for _, f := range []doctor.CertFile{
-		{Setting: "nomad.ca_file", Path: a.cfg.Nomad.TLS.CAFile}, {Setting: "nomad.cert_file", Path: a.cfg.Nomad.TLS.CertFile},
-		{Setting: "consul.ca_file", Path: a.cfg.Consul.TLS.CAFile}, {Setting: "consul.cert_file", Path: a.cfg.Consul.TLS.CertFile},
-		{Setting: "http.tls.ca_file", Path: a.cfg.HTTP.TLS.CAFile}, {Setting: "http.tls.cert_file", Path: a.cfg.HTTP.TLS.CertFile},
+		{Setting: "nomad.ca_file", Path: c.Nomad.TLS.CAFile}, {Setting: "nomad.cert_file", Path: c.Nomad.TLS.CertFile},
+		{Setting: "consul.ca_file", Path: c.Consul.TLS.CAFile}, {Setting: "consul.cert_file", Path: c.Consul.TLS.CertFile},
+		{Setting: "http.tls.ca_file", Path: c.HTTP.TLS.CAFile}, {Setting: "http.tls.cert_file", Path: c.HTTP.TLS.CertFile},
 	} {
 		if f.Path != "" {
 			out = append(out, f)

@@ -69,10 +69,6 @@ func (h *health) unready() string {
 
 // openDoctor makes what examines this agent.
 func (a *Agent) openDoctor(ctx context.Context) error {
-	cluster, err := a.openCluster(ctx)
-	if err != nil {
-		return err
-	}
 	a.health = &health{a.startup, a.members, a.drainer, a.leadership, a.watcher}
 	a.doctor = &doctor.Doctor{
 		Name: a.cfg.Name, Version: a.deps.Version, GatewayDomain: func() string { return a.inForce().Gateway.Domain }, Prefix: a.cfg.Consul.Prefix,
@@ -80,7 +76,7 @@ func (a *Agent) openDoctor(ctx context.Context) error {
 		Consul: a.consul, Nomad: a.nomad, Store: a.store, Members: a.members, Log: a.log,
 		Routes:     a.routing.all,
 		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.health.findings,
-		CertFiles: a.certFiles, Leaves: a.mesh.LeafExpiry, Cluster: cluster,
+		CertFiles: a.certFiles, Leaves: a.mesh.LeafExpiry, Cluster: a.openCluster(ctx),
 	}
 	a.startup.lacking = a.doctor.Rights
 	if a.front.certs != nil {

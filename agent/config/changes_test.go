@@ -127,7 +127,9 @@ func TestLoad_TokenFile(t *testing.T) {
 	dir := write(t, map[string]string{
 		"good": "from-file\n", "empty": " \n", "two": "a b", "large": strings.Repeat("x", 17<<10), "binary": "a\x00b",
 	})
-	text := func(file string) string { return sidecar + "nomad {\n  token = \"t\"\n  token_file = \"" + file + "\"\n}\n" }
+	text := func(file string) string {
+		return sidecar + "nomad {\n  token = \"t\"\n  token_file = \"" + file + "\"\n}\n"
+	}
 	good := filepath.Join(dir, "good")
 	c := load(t, text(good), map[string]string{"NOMAD_TOKEN": "env", "CONSUL_HTTP_TOKEN": "env", "CONSUL_HTTP_TOKEN_FILE": good}, config.Flags{})
 	if c.Nomad.Token != "from-file" || c.Consul.Token != "from-file" {

@@ -20,8 +20,10 @@ const (
 // to no service. One agent does it for all, when a caller of its API asks. Set all fields
 // before the first call.
 type Cluster struct {
-	Nomad, Consul survey.Reader
-	Needs         func() Needs
+	// Readers read from Nomad and Consul. They are made anew each time, as tokens and
+	// certificates change.
+	Readers func() (nomad, consul *survey.HTTP, err error)
+	Needs   func() Needs
 
 	// Stray finds what Wadi wrote and no service has.
 	Stray func(ctx context.Context) ([]Stray, error)
@@ -54,20 +56,26 @@ func (c *Cluster) findings(ctx context.Context) []wadi.Finding {
 func (c *Cluster) examine(ctx context.Context) []wadi.Finding {
 	var ofNomad, ofConsul, stray []wadi.Finding
 	needs := c.Needs()
+	readNomad, readConsul, err := c.Readers()
+	if err != nil {
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "agent", What: "the cluster can't be examined: " + err.Error(), Remedy: "mend what the configuration names"}}
+	}
+	defer readNomad.Close()
+	defer readConsul.Close()
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		n, err := survey.AskNomad(ctx, c.Nomad)
+		n, err := survey.AskNomad(ctx, readNomad)
 		if err != nil {
 			return // The agent's own report has it.
 		}
-		clocks := survey.NodeClocks(ctx, c.Nomad, n.Nodes.Value.Ready)
+		clocks := survey.NodeClocks(ctx, readNomad, n.Nodes.Value.Ready)
 		ofNomad = append(aboutNodes(n.Nodes, needs), aboutNomadClients(n)...)
 		ofNomad = append(ofNomad, aboutKillTimeout(n.Agent, needs)...)
 		ofNomad = append(ofNomad, aboutClock(aboutNomad, n.Clock)...)
 		ofNomad = append(ofNomad, aboutNodeClocks(clocks)...)
 	})
 	wg.Go(func() {
-		if s, err := survey.AskConsul(ctx, c.Consul); err == nil {
+		if s, err := survey.AskConsul(ctx, readConsul); err == nil {
 			ofConsul = append(aboutMesh(s, needs, time.Now()), aboutClock(aboutConsul, s.Clock)...)
 		}
 	})

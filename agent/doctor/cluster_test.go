@@ -266,16 +266,18 @@ func TestCluster_Bounded(t *testing.T) {
 		http.Error(w, "no", http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(s.Close)
-	reader, err := survey.New(survey.Config{Address: s.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &Cluster{Nomad: reader, Consul: reader, Log: hclog.NewNullLogger(), Needs: func() Needs { return Needs{} },
-		Stray: func(context.Context) ([]Stray, error) { return nil, nil }}
+	c := &Cluster{Log: hclog.NewNullLogger(), Needs: func() Needs { return Needs{} },
+		Stray: func(context.Context) ([]Stray, error) { return nil, nil },
+		Readers: func() (ofNomad, ofConsul *survey.HTTP, err error) {
+			ofNomad, err = survey.New(survey.Config{Address: s.URL})
+			return ofNomad, ofNomad, err
+		}}
 	for range 5 {
 		expect(t, "away", c.findings(t.Context()))
 	}
 	if asked := asked.Load(); asked != 2 { // Nomad's and Consul's leader.
 		t.Errorf("asked %d times", asked)
 	}
+	bad := &Cluster{Needs: c.Needs, Readers: func() (_, _ *survey.HTTP, err error) { return nil, nil, errors.New("nomad: no such file") }}
+	expect(t, "no files", bad.findings(t.Context()), "fail agent: the cluster can't be examined: nomad: no such file")
 }

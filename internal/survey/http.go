@@ -90,6 +90,9 @@ func tlsConfig(c Config) (*tls.Config, error) {
 	return t, nil
 }
 
+// Close closes idle connections.
+func (h *HTTP) Close() { h.client.CloseIdleConnections() }
+
 // Read implements Reader.
 func (h *HTTP) Read(ctx context.Context, path string, out any) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
