@@ -96,6 +96,10 @@ func (a *Agent) configs() []string {
 	return []string{a.Config, base + "-tokens.hcl", base + "-extra.hcl"}
 }
 
+// TokensFile is the file of its configuration with its tokens, in a stack with ACLs. What
+// else it holds beats the rest.
+func (a *Agent) TokensFile() string { return a.configs()[1] }
+
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // Start runs the agent, and waits for nothing. The agent runs until it is stopped, even
