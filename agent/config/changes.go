@@ -54,15 +54,21 @@ type Setting struct {
 	Live    bool   // A reload changes it.
 }
 
-// Settings returns the whole language of the configuration, sorted by path.
+// Settings returns the whole language of the configuration, sorted by path. The settings of
+// an admission block are those of admission.NAME. The default of the name is the host's.
 func Settings() []Setting {
 	c := Default()
+	c.Name = ""
 	other := c
 	var out []Setting
-	each(&c, &other, func(s setting) {
+	visit := func(s setting) {
 		kind, text := describe(s.dst, s.of[0])
 		out = append(out, Setting{Path: s.path, Type: kind, Default: text, Live: s.live})
-	})
+	}
+	each(&c, &other, visit)
+	w := newWebhook("NAME")
+	collect(webhookSection(&w), webhookSection(&w), "admission.NAME", true, visit)
+	slices.SortFunc(out, func(a, b Setting) int { return strings.Compare(a.Path, b.Path) })
 	return out
 }
 

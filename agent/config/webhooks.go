@@ -26,14 +26,24 @@ func (l *loader) webhook(b *hcl.Block) {
 	i := slices.IndexFunc(*all, func(w Webhook) bool { return w.Name == name })
 	if i < 0 {
 		i = len(*all)
-		*all = append(*all, Webhook{Name: name, Kind: KindValidate, OnFailure: OnFailureRefuse, Timeout: 2 * time.Second})
+		*all = append(*all, newWebhook(name))
 	}
 	l.from[path] = at
 	w := (*all)[i] // Settings are read into a copy: the list may move.
-	l.body(b.Body, path, section{settings: withTLS(&w.TLS, map[string]any{
-		"url": &w.URL, "kind": &w.Kind, "on_failure": &w.OnFailure, "timeout": &w.Timeout,
-	})})
+	l.body(b.Body, path, webhookSection(&w))
 	(*all)[i] = w
+}
+
+// newWebhook is a webhook with the defaults.
+func newWebhook(name string) Webhook {
+	return Webhook{Name: name, Kind: KindValidate, OnFailure: OnFailureRefuse, Timeout: 2 * time.Second}
+}
+
+// webhookSection is the inside of an admission block.
+func webhookSection(w *Webhook) section {
+	return section{settings: withTLS(&w.TLS, map[string]any{
+		"url": &w.URL, "kind": &w.Kind, "on_failure": &w.OnFailure, "timeout": &w.Timeout,
+	})}
 }
 
 // admission checks the webhooks.
