@@ -16,7 +16,7 @@ func reloadCommand() command {
 is named. A configuration with a mistake changes nothing: all mistakes are printed,
 and the exit code is 1. Each agent is reloaded by itself; SIGHUP does the same.
 
-On the agent's own machine it needs no token, elsewhere agent write in Nomad.`,
+Where Nomad has ACLs, or from another machine, it needs a token with agent:write.`,
 		remote: true,
 		run: func(ctx context.Context, c *call) error {
 			client, err := c.client()
