@@ -199,6 +199,7 @@ func TestAgent(t *testing.T) {
 	if leader, err := client.Leader(t.Context()); err != nil || leader.Name != "one" {
 		t.Errorf("the leader is %+v, %v", leader, err)
 	}
+	eventually(t, "it logs that it leads", func() bool { return len(r.log.matching(": leading")) > 0 }) // After it has the lock.
 	if got := r.log.matching(": leading"); len(got) != 1 {
 		t.Errorf("it logs %d times that it leads, want once: %q", len(got), got)
 	}
