@@ -151,7 +151,7 @@ func outcome(t *testing.T, src, path string, line int) string {
 		}
 		out.WriteString("  " + strings.ReplaceAll(p.String(), strings.Repeat("x", 1990), "…") + "\n")
 	}
-	if path != "" && !slices.ContainsFunc(problems, func(p wadi.Problem) bool { 
+	if path != "" && !slices.ContainsFunc(problems, func(p wadi.Problem) bool {
 		onLine := p.Line == line || strings.HasPrefix(p.Message, "required: ") // Of a block, as null is no setting.
 		return onLine && unlabelled(p.Path) == path
 	}) {
