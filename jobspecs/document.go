@@ -50,7 +50,7 @@ func DocumentOf(s wadi.Service) (Document, error) {
 func (d *Draft) Change(was wadi.Service, doc Document, l Limits) (wadi.Service, []wadi.Problem) {
 	o, err := toObject(doc.Service)
 	if err != nil {
-		return was, []wadi.Problem{d.At("", "the service can't be read: %s", err)}
+		return was, []wadi.Problem{d.At("", "the service is no object in JSON")}
 	}
 	r := &reader{limits: l.orDefault()}
 	r.begin()

@@ -109,6 +109,14 @@ func TestDocument_Mistakes(t *testing.T) {
 		doc.Service = changed(t, doc.Service, path, value)
 		report(t, &out, d, was, doc, change)
 	}
+	for _, service := range []string{`null`, `[]`, `{`} {
+		doc, err := jobspecs.DocumentOf(was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc.Service = json.RawMessage(service)
+		report(t, &out, d, was, doc, "service "+service)
+	}
 	for _, group := range []string{
 		`{}`, `null`, `5`, `{"Tasks": null}`, `{"Tasks": [null]}`, `{"Tasks": [{"Name": "web", "Drivr": "exec"}]}`,
 		`{"Count": 5, "Tasks": [{"Name": "web"}]}`, `{"Tasks": [{"Name": "web", "Env": {"WADI_LISTEN": "x"}}]}`,

@@ -168,7 +168,7 @@ func stringList(dst *[]string, most int, check func(string) error) func(cty.Valu
 				return fmt.Errorf("%q stands here twice", s)
 			}
 			if all = append(all, s); len(all) > most {
-				return fmt.Errorf("at most %d elements are allowed", most)
+				return fmt.Errorf("at most %d elements are allowed, got %d", most, v.LengthInt())
 			}
 		}
 		*dst = all
