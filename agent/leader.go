@@ -8,6 +8,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/loads"
 )
 
 // leadership is which agent leads, as this one knows it.
@@ -15,6 +18,7 @@ type leadership struct {
 	log    hclog.Logger
 	leader atomic.Pointer[peer]                // The value of the leader's lock.
 	term   atomic.Pointer[prometheus.Registry] // Metrics of this agent's own term; nil: another agent leads.
+	loads  atomic.Pointer[loads.Recorder]      // Loads of this agent's own term; nil: another agent leads.
 }
 
 // observe takes in the value of the lock; empty: no agent leads.
@@ -42,6 +46,14 @@ func (l *leadership) current() peer {
 func (l *leadership) Leader() (name, url string) {
 	info := l.current()
 	return info.Name, info.URL
+}
+
+// addLoad adds what this agent's own term knows of a service's load, and has not stored.
+func (l *leadership) addLoad(service string, h wadi.LoadHistory) wadi.LoadHistory {
+	if own := l.loads.Load(); own != nil {
+		return own.Add(service, h)
+	}
+	return h
 }
 
 // Gather implements [prometheus.Gatherer], with the metrics that only a leader has.

@@ -9,6 +9,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/agent/loads"
 	"github.com/wadi-run/wadi/agent/measure"
 	"github.com/wadi-run/wadi/agent/membership"
 	"github.com/wadi-run/wadi/agent/network"
@@ -64,6 +65,7 @@ type term struct {
 	autoscaler *control.Autoscaler
 	sweeper    *control.Sweeper
 	keeper     *control.EventKeeper
+	loads      *loads.Recorder
 }
 
 // lead leads until the term ends, or a part of it fails.
@@ -72,6 +74,8 @@ func (ts *terms) lead(ctx context.Context, lock *consul.Term) error {
 	ts.events.Begin(t.namespaceOf)
 	ts.leadership.term.Store(t.metrics)
 	defer ts.leadership.term.Store(nil)
+	ts.leadership.loads.Store(t.loads)
+	defer ts.leadership.loads.Store(nil)
 	defer ts.decisions.Clear()
 	ts.actions.SetLeading(true)
 	defer ts.actions.SetLeading(false)
@@ -91,6 +95,7 @@ func (ts *terms) newTerm(lock *consul.Term) *term {
 	t.wireAutoscaler()
 	t.sweeper = t.newSweeper(ts.store.Writer(lock.Lock))
 	t.keeper = &control.EventKeeper{Events: t.events, Stored: ts.store.Writer(lock.Lock).EventLog(), Log: t.log.Named("events")}
+	t.loads = &loads.Recorder{Services: t.loadedServices, Meter: t.meter, Store: t.writer, Log: ts.log.Named("loads")}
 	return t
 }
 
@@ -138,6 +143,26 @@ func (t *term) wakeable(service string) (bool, string) {
 	return t.controller.Wakeable(service)
 }
 
+// loadedServices are the services whose load is kept.
+func (t *term) loadedServices() []loads.Service {
+	view := t.controller.Services()
+	if view == nil {
+		return nil
+	}
+	all := make([]loads.Service, 0, len(view.Services))
+	for name, s := range view.Services {
+		if s.Deleting {
+			continue
+		}
+		of := loads.Service{Name: name}
+		for _, r := range s.Revisions {
+			of.Revisions = append(of.Revisions, r.ID)
+		}
+		all = append(all, of)
+	}
+	return all
+}
+
 // newSweeper returns the sweeper. It has a writer of its own to read with: what it reads must
 // not count as read by the controller, whose writes are check-and-set against that.
 func (t *term) newSweeper(own *store.Writer) *control.Sweeper {
@@ -156,6 +181,7 @@ func (t *term) run(ctx context.Context) error {
 	g.run("nodes", t.nodes.Run)
 	g.run("sweeper", t.sweeper.Run)
 	g.run("events", t.keeper.Run)
+	g.run("loads", t.loads.Run)
 	<-g.ctx.Done()
 	g.stop()
 	return firstError(g)

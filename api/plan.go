@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/wadi-run/wadi"
 )
@@ -26,6 +27,7 @@ type ServicePlan struct {
 	Because     []string `json:"because,omitempty"` // Settings that make the new revision.
 	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and would be tried again.
 
+	Service  wadi.Service     `json:"service"` // As it would be stored, with every default.
 	Settings []wadi.Change    `json:"settings,omitempty"` // By their names in HCL; those of the instance are in Job.
 	Job      *JobPlan         `json:"job,omitempty"`      // Null: no new job, or Nomad plans none for the token.
 	Consul   []wadi.Change    `json:"consul,omitempty"`   // Config entries, once the revision is ready.
@@ -53,4 +55,9 @@ type PlannedTraffic struct {
 // Plan says what Apply would change, and changes nothing.
 func (c *Client) Plan(ctx context.Context, s Submission) (Plan, error) {
 	return call[Plan](ctx, c, http.MethodPost, "/v1/services/plan", nil, s)
+}
+
+// Load returns the load of a service's last day by minute.
+func (c *Client) Load(ctx context.Context, service string) (wadi.LoadHistory, error) {
+	return call[wadi.LoadHistory](ctx, c, http.MethodGet, "/v1/service/"+url.PathEscape(service)+"/load", nil, nil)
 }

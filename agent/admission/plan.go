@@ -42,7 +42,7 @@ func (a *Admission) Plan(ctx context.Context, r Request) (api.Plan, error) {
 func (a *Admission) planService(ctx context.Context, token string, c *candidate) (api.ServicePlan, error) {
 	p := api.ServicePlan{
 		Name: c.service.Name, Namespace: c.service.Namespace, Index: c.index, Changed: c.changed,
-		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings,
+		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: c.spec.Service,
 	}
 	state, err := a.Store.State(ctx, p.Name)
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {

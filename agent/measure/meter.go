@@ -109,3 +109,15 @@ func (m *Meter) Load(revision string, by []wadi.MetricTarget, stable, panicking 
 	})
 	return ready, known
 }
+
+// Seconds calls add with the load of each second of a revision from one to before another,
+// in Unix seconds, as far as it was reported. An unmeasured revision has no load.
+func (m *Meter) Seconds(revision string, from, to int64, add func(second int64, concurrency, begun float64)) {
+	m.Read(revision, func(got scrape.Reading) {
+		for second := from; second < to; second++ {
+			if concurrency, begun := got.Windows.Second(second, got.Now); concurrency > 0 || begun > 0 {
+				add(second, concurrency, begun)
+			}
+		}
+	})
+}

@@ -27,6 +27,8 @@ type Store interface {
 	Status(ctx context.Context, name string) (wadi.Status, error)
 	Route(ctx context.Context, name string) (wadi.Route, error)
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
+	// LoadHistory is the kept load of a service.
+	LoadHistory(ctx context.Context, service string) (wadi.LoadHistory, error)
 	// State is the leader's memory of a service.
 	State(ctx context.Context, service string) (wadi.State, error)
 }

@@ -42,6 +42,7 @@ func (s *Server) table() []route {
 		{"GET /v1/service/{name}", blocks, s.blocking(s.read)},
 		{"DELETE /v1/service/{name}", []string{"index", "wait"}, s.remove},
 		{"GET /v1/service/{name}/revisions", blocks, s.blocking(s.revisions)},
+		{"GET /v1/service/{name}/load", nil, within(readTimeout, s.load)},
 		{pathDecisions, nil, within(readTimeout, s.decisions)},
 		{"PUT /v1/service/{name}/scale", nil, within(submitTimeout, s.scale)},
 		{"GET /v1/revision/{id}", blocks, s.blocking(s.revision)},

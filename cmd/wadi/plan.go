@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"time"
 
 	"github.com/wadi-run/wadi/api"
 )
@@ -19,6 +20,8 @@ func planCommand() command {
 		variables  variableFlags
 		checkIndex checkIndexes
 		verbose    bool
+		forecasts  bool
+		startUp    time.Duration
 	)
 	return command{
 		usage:    "wadi plan [options] FILE|DIR|- ...",
@@ -29,6 +32,10 @@ revision is ready. Nomad's scheduler is asked whether it could place the first
 instances now. It takes the rights to submit and to read the service's jobs. What
 Nomad would refuse is refused.
 
+With -forecast the load of the service's last day, as the agents have kept it by
+minute, is simulated with the stored settings and with these: how many requests
+would have waited or been refused, and how many instance-seconds it would have taken.
+
 Exit codes are those of Nomad's plan:
 
   0    nothing would change
@@ -38,9 +45,14 @@ Exit codes are those of Nomad's plan:
 		flags: func(fs *flag.FlagSet) {
 			variables.register(fs)
 			fs.BoolVar(&verbose, "verbose", false, "show what is in added and deleted parts")
+			fs.BoolVar(&forecasts, "forecast", false, "simulate the load of the last day with the stored settings and with these")
+			fs.DurationVar(&startUp, "start-up", 5*time.Second, "with -forecast: the `time` from the request for an instance until it is ready")
 			fs.Var(&checkIndex, "check-index", "fail unless the service is stored with this `index` (0: unless it is new); NAME=INDEX\nfor one service of several, and may be repeated")
 		},
 		run: func(ctx context.Context, c *call) error {
+			if startUp < minStartUp || startUp > maxStartUp {
+				return usagef("-start-up must be between %s and %s, got %s", minStartUp, maxStartUp, startUp)
+			}
 			parts, err := submissions(c, &variables)
 			if err != nil {
 				return err
@@ -52,10 +64,21 @@ Exit codes are those of Nomad's plan:
 			if err != nil {
 				return err
 			}
+			var simulated []forecast
+			if forecasts {
+				if simulated, err = forecastAll(ctx, c, planned, startUp); err != nil {
+					return err
+				}
+			}
 			if c.json {
-				err = c.printJSON(planned)
+				err = c.printJSON(struct {
+					api.Plan
+					Forecasts []forecast `json:"forecasts,omitempty"`
+				}{planned, simulated})
 			} else {
-				planPrinter{c, verbose}.print(planned)
+				p := planPrinter{c, verbose}
+				p.print(planned)
+				p.forecasts(simulated, startUp)
 			}
 			if err == nil && planned.Changed {
 				err = exitWith(exitChanged)

@@ -24,6 +24,7 @@ const (
 	kindState    kind = "state"
 	kindStatus   kind = "status"
 	kindOverride kind = "override"
+	kindLoad     kind = "load"
 	kindDomain   kind = "domain"
 	kindTag      kind = "tag"
 	kindEvents   kind = "events"

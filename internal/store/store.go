@@ -17,12 +17,13 @@
 //	status/<service>               the service as the leader last saw it
 //	override/<service>             counts that callers asked for, for a time
 //	mark/<service>                 what callers want of single revisions
+//	load/<service>                 the load of its last day by minute
 //	domain/<host>                  the service that has the domain
 //	tag/<name>                     the service that has the tag of that name, such as canary-hello
 //	events/<0 to 15>               the latest events, a ring of chunks
 //	takeover                       written when a void claim of a domain or a tag is taken over
 //
-// State and status have no hash in the index: the leader alone writes them, and
+// State, status and load have no hash in the index: the leader alone writes them, and
 // would wake itself by every write.
 package store
 

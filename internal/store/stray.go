@@ -17,7 +17,7 @@ var _ Keys = (*consul.Client)(nil)
 
 // ofServices are the kinds whose keys have the service's name after the kind.
 func ofServices() []kind {
-	return []kind{kindRoute, kindSpec, kindRevision, kindState, kindStatus, kindOverride, kindMark}
+	return []kind{kindRoute, kindSpec, kindRevision, kindState, kindStatus, kindOverride, kindMark, kindLoad}
 }
 
 // Stray returns the keys below the prefix that belong to no stored service, sorted, and the

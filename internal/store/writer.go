@@ -234,7 +234,7 @@ func (w *Writer) Forget(ctx context.Context, service string) error {
 	}
 	ops := w.fenced(guard, consul.Op{Verb: consul.DeleteTree, Key: w.key(kindRevision, service, "")})
 	var keys []string
-	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindOverride, kindMark, kindIndex} {
+	for _, k := range []kind{kindSpec, kindRoute, kindState, kindStatus, kindOverride, kindMark, kindLoad, kindIndex} {
 		keys = append(keys, w.key(k, service))
 		if k != kindSpec {
 			ops = append(ops, consul.Op{Verb: consul.Delete, Key: w.key(k, service)})

@@ -72,6 +72,30 @@ func (s *Store) SetRoute(r wadi.Route) {
 	s.routes[r.Service] = r
 }
 
+// LoadHistory returns the history of SetLoadHistory.
+func (s *Store) LoadHistory(_ context.Context, name string) (wadi.LoadHistory, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.loads[name]
+	switch {
+	case s.down != nil:
+		return wadi.LoadHistory{}, s.down
+	case !ok:
+		return wadi.LoadHistory{}, wadi.ErrNotFound
+	}
+	return h, nil
+}
+
+// SetLoadHistory stores a load.
+func (s *Store) SetLoadHistory(name string, h wadi.LoadHistory) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loads == nil {
+		s.loads = map[string]wadi.LoadHistory{}
+	}
+	s.loads[name] = h
+}
+
 // Overrides implements server.Overrides.
 func (s *Store) Overrides(_ context.Context, service string) (map[string]wadi.Override, error) {
 	s.mu.Lock()

@@ -23,6 +23,7 @@ type Store struct {
 	overrides map[string]map[string]wadi.Override
 	marks     map[string]map[string]wadi.Mark
 	routes    map[string]wadi.Route
+	loads     map[string]wadi.LoadHistory
 	down      error
 
 	// OnSubmit, if set, runs before anything is stored; its error is the answer.
