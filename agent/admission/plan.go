@@ -44,6 +44,9 @@ func (a *Admission) planService(ctx context.Context, token string, c *candidate)
 		Name: c.service.Name, Namespace: c.service.Namespace, Index: c.index, Changed: c.changed,
 		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: c.spec.Service,
 	}
+	if !c.changed { // What is not as it was submitted yet is none of this submission's changes.
+		return p, nil
+	}
 	state, err := a.Store.State(ctx, p.Name)
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		return p, fmt.Errorf("read state of %s: %w", p.Name, err)
@@ -57,18 +60,13 @@ func (a *Admission) planService(ctx context.Context, token string, c *candidate)
 			p.Warnings = append(p.Warnings, "Nomad plans no job for the identity of a workload: its diff and the dry run are missing; use a stored token")
 		}
 	}
-	if err := a.planRoute(ctx, c, state, &p); err != nil {
-		return p, err
-	}
-	return p, nil
+	err = a.planRoute(ctx, c, state, &p)
+	return p, err
 }
 
 // changedSettings compares the candidate's settings with the stored ones, and names those
 // that make its new revision.
 func changedSettings(c *candidate) (all []wadi.Change, because []string) {
-	if !c.changed {
-		return nil, nil
-	}
 	if !c.exists {
 		return plan.Settings(nil, &c.spec.Service), nil
 	}

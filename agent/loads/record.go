@@ -29,7 +29,10 @@ type record struct {
 	idleWrite time.Time // Of a service without load.
 }
 
-func newRecord(name string, second int64, now time.Time) *record {
+// newRecord begins with the seconds before to that can still be read: a new service may have
+// had requests before it was known here.
+func newRecord(name string, to int64, now time.Time) *record {
+	second := to - maxCatchUp
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name)) // It does not fail.
 	// Services that a leader takes over together are not written together.

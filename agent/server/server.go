@@ -49,6 +49,7 @@ type Config struct {
 	// AddLoad adds what this agent knows of a service's load, and is not stored yet; nil:
 	// nothing.
 	AddLoad func(service string, h wadi.LoadHistory) wadi.LoadHistory
+
 	Changes    Changes    // nil: reads have no index, and do not wait.
 	Decisions  Decisions  // nil: the paths about decisions answer 503.
 	Events     Events     // nil: the path about events answers 503.

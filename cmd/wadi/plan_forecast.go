@@ -92,9 +92,9 @@ func (p planPrinter) forecasts(all []forecast, startUp time.Duration) {
 	for _, f := range all {
 		unknown := ""
 		if f.Unknown > 0 {
-			unknown = fmt.Sprintf("; %s of it are not known, and count as without load", wadi.Quantity(f.Unknown, "minute"))
+			unknown = fmt.Sprintf(" (%s of it %s not known, and count as without load)", wadi.Quantity(f.Unknown, "minute"), wadi.Plural(f.Unknown, "is", "are"))
 		}
-		p.printf("\nForecast for %s: its load from %s to %s UTC%s, with %s to start an instance:\n\n", f.Service,
+		p.printf("\nForecast for %s, by its load from %s to %s UTC%s, with %s to start an instance:\n\n", f.Service,
 			f.From.Format("2006-01-02 15:04"), f.To.Format("2006-01-02 15:04"), unknown, startUp)
 		row := func(name string, number func(simulate.Totals) string) []string {
 			return []string{name, number(f.Before), number(f.After)}

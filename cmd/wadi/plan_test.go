@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -124,6 +125,56 @@ func TestPlan_Printer(t *testing.T) {
 		p.change(0, tree)
 		if out.String() != tt.want {
 			t.Errorf("verbose %t:\ngot  %q\nwant %q", tt.verbose, out.String(), tt.want)
+		}
+	}
+}
+
+// shopDay is the load of a day in November 2026: for eight hours customers come for four
+// minutes of each quarter.
+func shopDay() wadi.LoadHistory {
+	begin := int64(1795948200) / 60
+	var busy []wadi.LoadMinute
+	for m := range int64(wadi.MaxLoadMinutes) {
+		if m >= 11*60 && m < 19*60 && m%15 < 4 {
+			busy = append(busy, wadi.LoadMinute{Minute: begin + m, Concurrency: 1.5, Peak: 9, Requests: 300, PeakRate: 40})
+		}
+	}
+	return wadi.LoadHistory{}.With(begin, begin+400, nil).With(begin+410, begin+wadi.MaxLoadMinutes, busy)
+}
+
+// The load of the last day meets the stored settings and the submitted ones.
+func TestPlan_Forecast(t *testing.T) {
+	b := newBench(t)
+	path := written(t, "hello.hcl", planFile)
+	if o := b.wadi(t, "plan", "-forecast", path); o.code != 1 || !strings.Contains(o.stderr, "hello: no forecast, as it is new") {
+		t.Errorf("a new service: %+v", o)
+	}
+	b.wadi(t, "apply", "-detach", path)
+	warm := written(t, "hello.hcl", strings.Replace(planFile, "instance {", "scale {\n    min = 1\n  }\n  instance {", 1))
+	if o := b.wadi(t, "plan", "-forecast", warm); o.code != 1 || !strings.Contains(o.stderr, "hello: no forecast, as no load is kept yet") {
+		t.Errorf("without load: %+v", o)
+	}
+	b.store.SetLoadHistory("hello", shopDay())
+	o := b.wadi(t, "plan", "-forecast", "-start-up", "3s", warm)
+	_, table, _ := strings.Cut(o.stdout, "\nForecast")
+	if table = "Forecast" + table; o.code != 1 || o.stderr != "" || !strings.Contains(table, "Longest wait           3s                0s\n") {
+		t.Errorf("got %d %s\n%s", o.code, o.stderr, o.stdout)
+	}
+	page, err := os.ReadFile("../../docs/autoscaling.md")
+	if err != nil || !strings.Contains(string(page), table) {
+		t.Errorf("docs/autoscaling.md does not show (%v):\n%s", err, table)
+	}
+	o = b.wadi(t, "plan", "-forecast", "-json", warm)
+	var out struct {
+		api.Plan
+		Forecasts []forecast `json:"forecasts"`
+	}
+	if err := json.Unmarshal([]byte(o.stdout), &out); err != nil || len(out.Forecasts) != 1 || out.Forecasts[0].Before.Late == 0 || out.Forecasts[0].Unknown != 10 || !out.Changed {
+		t.Errorf("%v: %+v", err, o)
+	}
+	for _, startUp := range []string{"0s", "-1s", "2h", "x"} {
+		if o := b.wadi(t, "plan", "-forecast", "-start-up", startUp, warm); o.code != 255 {
+			t.Errorf("-start-up %s: %+v", startUp, o)
 		}
 	}
 }

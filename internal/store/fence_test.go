@@ -73,6 +73,7 @@ func testDeposed(t *testing.T, s *store.Store) {
 		"route": old.PutRoute(ctx, route("going", 2)), "state": old.PutState(ctx, "going", wadi.State{}),
 		"status":   old.PutStatus(ctx, wadi.Status{Service: "hello", Phase: "failed"}),
 		"revision": old.DeleteRevision(ctx, "hello", "hello-00001"), "forget": old.Forget(ctx, "going"),
+		"load": old.UpdateLoadHistory(ctx, "hello", func(h wadi.LoadHistory) wadi.LoadHistory { return h }),
 	} {
 		if !errors.Is(err, wadi.ErrNotLeading) || errors.Is(err, wadi.ErrConflict) {
 			t.Errorf("%s of a deposed leader: got %v, want ErrNotLeading", name, err)

@@ -67,6 +67,8 @@ func runAll(t *testing.T, consulURL func(*testing.T) string) {
 		"forget leftovers":      testForgetLeftovers,
 		"stray":                 testStray,
 		"override":              testOverride,
+		"load history":          testLoadHistory,
+		"its bounds":            testLoadHistoryBounds,
 		"watch":                 testWatch,
 		"watch routes":          testWatchRoutes,
 		"changes":               testChanges,

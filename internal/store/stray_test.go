@@ -32,7 +32,7 @@ func testStray(t *testing.T, s *store.Store) {
 	if stray, services := look(); len(stray) > 0 || !slices.Equal(services, []string{"hello", "other"}) {
 		t.Errorf("got %q of %q", stray, services)
 	}
-	for _, key := range []string{"revision/ghost/ghost-00001", "status/ghost", "newer/ghost", "leader"} {
+	for _, key := range []string{"revision/ghost/ghost-00001", "status/ghost", "load/ghost", "newer/ghost", "leader"} {
 		if _, err := s.Consul().Txn(ctx, []consul.Op{{Verb: consul.Set, Key: "wadi/" + key, Value: []byte("x")}}); err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,7 @@ func testStray(t *testing.T, s *store.Store) {
 	if _, err := s.Consul().Txn(ctx, []consul.Op{{Verb: consul.Delete, Key: "wadi/index/other"}}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"wadi/domain/other.example.com", "wadi/revision/ghost/ghost-00001", "wadi/spec/other", "wadi/status/ghost", "wadi/tag/canary-other"}
+	want := []string{"wadi/domain/other.example.com", "wadi/load/ghost", "wadi/revision/ghost/ghost-00001", "wadi/spec/other", "wadi/status/ghost", "wadi/tag/canary-other"}
 	if stray, services := look(); !slices.Equal(stray, want) || !slices.Equal(services, []string{"hello"}) {
 		t.Errorf("got %q of %q, want %q", stray, services, want)
 	}

@@ -139,3 +139,64 @@ func TestPlan_Refusals(t *testing.T) {
 		wantNothing(t, name)
 	}
 }
+
+// The load of a service is kept by minute, and forecasts what other settings would have made
+// of it.
+func TestPlan_Forecast(t *testing.T) {
+	t.Parallel()
+	const name, sent = "foretold", 40
+	stack.Deploy(t, hello(name, options{}))
+	always := hello(name, options{min: 1})
+	for range sent {
+		harnesstest.WantStatus(t, stack.Get(t, name, "/"), 200)
+	}
+	var load wadi.LoadHistory
+	err := harness.Eventually(t.Context(), 30*time.Second, func() (err error) {
+		if load, err = stack.Agent.Client.Load(t.Context(), name); err != nil {
+			return err
+		}
+		if requestsOf(load) == 0 {
+			return fmt.Errorf("no load is kept: %+v", load)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := requestsOf(load); n > sent || load.Begin%60 != 0 || load.Minutes() > 5 {
+		t.Errorf("%g requests of %d are kept in %d minutes", n, sent, load.Minutes())
+	}
+	t.Logf("%g of %d requests", requestsOf(load), sent)
+
+	ran := wadiIn(t, map[string]string{"p.hcl": always}, "plan", "-forecast", "p.hcl")
+	wantPlanText(t, ran, 1, "+/- scale.min: 0 => 1", "Forecast for foretold, by its load from", "Stored settings   These settings", "Requests that wait", "Instance-seconds")
+	ran = wadiIn(t, map[string]string{"p.hcl": always}, "plan", "-json", "-forecast", "-start-up", "2s", "p.hcl")
+	var out struct {
+		Forecasts []struct {
+			Before, After struct {
+				Requests, Late  int
+				InstanceSeconds float64 `json:"instance_seconds"`
+				LongestWait     float64 `json:"longest_wait_s"`
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(ran.Stdout), &out); err != nil || len(out.Forecasts) != 1 {
+		t.Fatalf("%v: %v", err, ran)
+	}
+	// With an instance at all times none waits for a start; without, the first does.
+	f := out.Forecasts[0]
+	if f.Before.Requests == 0 || f.Before.Late == 0 || f.Before.LongestWait != 2 || f.After.Late != 0 || f.After.InstanceSeconds <= f.Before.InstanceSeconds {
+		t.Errorf("%+v", f)
+	}
+	fresh := wadiIn(t, map[string]string{"p.hcl": hello("unforetold", options{})}, "plan", "-forecast", "p.hcl")
+	if fresh.Code != 1 || !strings.Contains(fresh.Stderr, "no forecast, as it is new") {
+		t.Errorf("of a new service: %v", fresh)
+	}
+}
+
+func requestsOf(h wadi.LoadHistory) (n float64) {
+	for _, r := range h.Requests {
+		n += max(0, r)
+	}
+	return n
+}
