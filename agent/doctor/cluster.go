@@ -70,6 +70,7 @@ func (c *Cluster) examine(ctx context.Context) []wadi.Finding {
 		}
 		clocks := survey.NodeClocks(ctx, readNomad, n.Nodes.Value.Ready)
 		ofNomad = append(aboutNodes(n.Nodes, needs), aboutNomadClients(n)...)
+		ofNomad = append(ofNomad, aboutOldNomad(n)...)
 		ofNomad = append(ofNomad, aboutKillTimeout(n.Agent, needs)...)
 		ofNomad = append(ofNomad, aboutClock(aboutNomad, n.Clock)...)
 		ofNomad = append(ofNomad, aboutNodeClocks(clocks)...)
@@ -77,6 +78,7 @@ func (c *Cluster) examine(ctx context.Context) []wadi.Finding {
 	wg.Go(func() {
 		if s, err := survey.AskConsul(ctx, readConsul); err == nil {
 			ofConsul = append(aboutMesh(s, needs, time.Now()), aboutClock(aboutConsul, s.Clock)...)
+			ofConsul = append(ofConsul, aboutOldConsul(s)...)
 		}
 	})
 	wg.Go(func() { stray = c.checkStray(ctx) })

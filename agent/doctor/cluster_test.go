@@ -97,6 +97,15 @@ func TestAboutNomadClients(t *testing.T) {
 	expect(t, "not a version", aboutNomadClients(of("x", survey.Node{Version: "…"})))
 }
 
+func TestAboutOld(t *testing.T) {
+	var n survey.Nomad
+	var c survey.Consul
+	n.Servers.Value, c.Agent.Value.Version = []survey.Server{{Version: "1.9.7"}, {Version: "1.10.0"}}, "1.17.0"
+	expect(t, "Nomad", aboutOldNomad(n), "fail Nomad: its version is 1.9.7; Wadi supports 1.10 and newer")
+	expect(t, "Consul", aboutOldConsul(c), "fail Consul: its version is 1.17.0; Wadi supports 1.18 and newer")
+	expect(t, "not known", append(aboutOldNomad(survey.Nomad{}), aboutOldConsul(survey.Consul{})...))
+}
+
 func TestAboutKillTimeout(t *testing.T) {
 	client := func(bound time.Duration) survey.Known[survey.NomadAgent] {
 		return survey.Known[survey.NomadAgent]{Value: survey.NomadAgent{Client: bound > 0, MaxKillTimeout: bound}}

@@ -68,38 +68,29 @@ func aboutEnvoyVersion(s Sidecar, consul survey.ConsulAgent) []wadi.Finding {
 	var minors []string
 	lowest, highest := "", ""
 	for _, v := range consul.Envoys {
-		minor := minorOf(v)
+		minor := survey.Minor(v)
 		if minor == "" {
 			continue
 		}
 		minors = append(minors, minor)
-		if lowest == "" || newer(lowest, minor) {
+		if lowest == "" || survey.Newer(lowest, minor) {
 			lowest = minor
 		}
-		if highest == "" || newer(minor, highest) {
+		if highest == "" || survey.Newer(minor, highest) {
 			highest = minor
 		}
 	}
-	have := minorOf(s.Version)
+	have := survey.Minor(s.Version)
 	if have == "" || lowest == "" {
 		return nil
 	}
 	supported := fmt.Sprintf("Consul %s supports %s", consul.Version, strings.Join(minors, ", "))
 	remedy := fmt.Sprintf("bring mesh.sidecar_task to %s; without that block Nomad chooses an image that Consul supports", consul.Envoys[0])
 	switch {
-	case newer(lowest, have):
+	case survey.Newer(lowest, have):
 		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutEnvoy, What: fmt.Sprintf("its version %s is too old: %s", s.Version, supported), Remedy: remedy}}
-	case newer(have, highest):
+	case survey.Newer(have, highest):
 		return []wadi.Finding{{Level: wadi.LevelWarn, About: aboutEnvoy, What: fmt.Sprintf("its version %s is newer than what Consul was tested with: %s", s.Version, supported), Remedy: remedy + "; or upgrade Consul"}}
 	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutEnvoy, What: fmt.Sprintf("its version is %s, and %s", s.Version, supported)}}
-}
-
-// minorOf is a version's first two numbers; empty: it is no version.
-func minorOf(version string) string {
-	n, ok := numbers(version)
-	if !ok {
-		return ""
-	}
-	return fmt.Sprintf("%d.%d", n[0], n[1])
 }

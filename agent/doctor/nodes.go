@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/wadi-run/wadi"
@@ -88,13 +87,13 @@ func listed(filter string) string { return fmt.Sprintf("nomad node status -filte
 func aboutNomadClients(n survey.Nomad) []wadi.Finding {
 	oldest := ""
 	for _, s := range n.Servers.Value {
-		if oldest == "" || newer(oldest, s.Version) {
+		if oldest == "" || survey.Newer(oldest, s.Version) {
 			oldest = s.Version
 		}
 	}
 	count := 0
 	for _, node := range n.Nodes.Value.Ready {
-		if oldest != "" && newer(node.Version, oldest) {
+		if oldest != "" && survey.Newer(node.Version, oldest) {
 			count++
 		}
 	}
@@ -118,34 +117,4 @@ func aboutKillTimeout(agent survey.Known[survey.NomadAgent], needs Needs) []wadi
 		What: fmt.Sprintf("the client at this agent's nomad.address ends every task after %v, though an instance may drain for %v: "+
 			"longer requests are cut when a node is drained, a job stopped or a service deleted", bound, needs.Drain),
 		Remedy: fmt.Sprintf("set client { max_kill_timeout = \"%v\" } in the configuration of every Nomad client, or lower timeout.request of the services", needs.Drain)}}
-}
-
-// newer reports whether a version is newer than another. Texts that are no versions are
-// neither newer nor older.
-func newer(a, b string) bool {
-	x, okA := numbers(a)
-	y, okB := numbers(b)
-	return okA && okB && slices.Compare(x, y) > 0
-}
-
-// numbers are the parts of a version without what follows a + or a -.
-func numbers(version string) (out []int, ok bool) {
-	version = strings.TrimPrefix(version, "v")
-	if i := strings.IndexAny(version, "+-"); i >= 0 {
-		version = version[:i]
-	}
-	for part := range strings.SplitSeq(version, ".") {
-		n := 0
-		if part == "" || len(part) > 6 {
-			return nil, false
-		}
-		for _, r := range part {
-			if r < '0' || r > '9' {
-				return nil, false
-			}
-			n = n*10 + int(r-'0')
-		}
-		out = append(out, n)
-	}
-	return out, len(out) >= 2
 }

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -12,6 +13,12 @@ import (
 // asked. The files are good all the same.
 func Notes(c Cluster, choice Choice) (out []string) {
 	note := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if old := c.Nomad.TooOld(); len(old) > 0 {
+		note("Nomad has the version %s; Wadi supports %s and newer", strings.Join(old, ", "), survey.OldestNomad)
+	}
+	if old := c.Consul.TooOld(); old != "" {
+		note("Consul has the version %s; Wadi supports %s and newer", old, survey.OldestConsul)
+	}
 	nodes := c.nodes()
 	count := len(nodes.Ready)
 	switch {
