@@ -17,6 +17,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -138,7 +139,7 @@ func (w *Webhook) ask(ctx context.Context, q Question) (Answer, error) {
 	switch {
 	case errors.As(err, &failure):
 		return Answer{}, failure
-	case errors.Is(err, context.DeadlineExceeded):
+	case timedOut(err):
 		return Answer{}, w.failure(fmt.Sprintf("it took longer than %s", w.Timeout), err)
 	case err != nil:
 		return Answer{}, w.failure(unreachable(err), err)
@@ -154,6 +155,9 @@ func (w *Webhook) post(ctx context.Context, body []byte) ([]byte, error) {
 	}
 	r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}, "User-Agent": {"wadi"}}
 	answer, err := w.client.Do(r)
+	if with := (*url.Error)(nil); errors.As(err, &with) {
+		err = with.Err // Without the address, which may hold a key.
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +206,12 @@ func (w *Webhook) read(q Question, text []byte) (Answer, error) {
 
 func (w *Webhook) failure(reason string, err error) error {
 	return &Failure{Webhook: w.Name, Reason: reason, Err: err}
+}
+
+// timedOut reports whether some part of a question took too long.
+func timedOut(err error) bool {
+	var late interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout()
 }
 
 // unreachable says why there is no answer, without the address.

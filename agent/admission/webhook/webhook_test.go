@@ -153,6 +153,9 @@ func wantFailure(t *testing.T, err error, text string) {
 	if all := fmt.Sprint(err, f.Err); !strings.Contains(all, text) {
 		t.Errorf("got %s, want %q in it", all, text)
 	}
+	if strings.Contains(fmt.Sprint(f.Err), "key=secret") {
+		t.Errorf("the log would say the key of the address: %v", f.Err)
+	}
 	for _, secret := range []string{"secret", "127.0.0.1", "http:", "/service", `"value"`} {
 		if strings.Contains(err.Error(), secret) {
 			t.Errorf("the text says %q: %v", secret, err)
