@@ -100,6 +100,7 @@ var arrows = map[string][]string{
 	"test/faults":                   anything,
 	"test/smuggling":                anything,
 	"test/mesh":                     anything,
+	"test/operations":               anything,
 	"test/scaling":                  anything,
 	"test/rights":                   anything,
 	"test/attacks":                  anything,

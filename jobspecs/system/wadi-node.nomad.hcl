@@ -1,6 +1,7 @@
 # Puts wadi and queue-proxy into a folder of each node, from the release archive: instances
 # run queue-proxy from there, and so do agents, unless they fetch the archive themselves.
-# Run it again with the next release; nodes that join later run it by themselves.
+# Run it again with the next release. It stays on each node, asleep, so that nodes that join
+# later get the programs as well: Nomad runs sysbatch jobs only on the nodes of the moment.
 #
 #   nomad job run -var release=URL wadi-node.nomad.hcl
 #   nomad job run -var release=URL -var remove=true wadi-node.nomad.hcl   # takes them away
@@ -47,10 +48,17 @@ variable "node_pool" {
 }
 
 job "wadi-node" {
-  type        = "sysbatch"
+  type        = "system"
   namespace   = var.namespace
   datacenters = var.datacenters
   node_pool   = var.node_pool
+  priority    = 90
+
+  update {
+    max_parallel     = 10
+    health_check     = "task_states"
+    min_healthy_time = "1s"
+  }
 
   group "install" {
     task "install" {
@@ -65,23 +73,28 @@ job "wadi-node" {
       config {
         command = "/bin/sh"
         args = ["-ec", <<-EOT
-          mkdir -p "$0"
-          for program in wadi queue-proxy; do
-            if [ "$1" = true ]; then
-              rm -f "$0/$program"
-            else
+          if [ "$1" = true ]; then
+            rm -f "$0/wadi" "$0/queue-proxy"
+            rmdir "$0" 2>/dev/null || true
+          else
+            mkdir -p "$0"
+            for program in wadi queue-proxy; do
               install -m 755 "local/release/$program" "$0/.$program.new"
               mv -f "$0/.$program.new" "$0/$program"
-            fi
-          done
-          rmdir "$0" 2>/dev/null || true
+            done
+          fi
+          exec sleep infinity
         EOT
         , var.bin, "${var.remove}"]
       }
 
+      logs {
+        disabled = true # Saves a process of 16 MB.
+      }
+
       resources {
-        cpu    = 50
-        memory = 64
+        cpu    = 20
+        memory = 32
       }
     }
   }

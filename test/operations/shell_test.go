@@ -1,0 +1,105 @@
+//go:build e2e
+
+package operations_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stepTimeout bounds a block of commands.
+const stepTimeout = 3 * time.Minute
+
+// shell is one shell that runs the blocks of a page, as an operator's terminal does.
+type shell struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *output
+}
+
+// output collects what the shell writes.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // Has an element when there is more.
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.more <- struct{}{}:
+	default:
+	}
+	return o.text.Write(b)
+}
+
+// upTo returns and forgets the text before mark, once it is there.
+func (o *output) upTo(mark string) (string, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before, after, ok := strings.Cut(o.text.String(), mark)
+	if ok {
+		o.text.Reset()
+		o.text.WriteString(after)
+	}
+	return before, ok
+}
+
+// newShell starts a shell in a folder. It ends with the test.
+func newShell(t *testing.T, dir string, env []string) *shell {
+	t.Helper()
+	s := &shell{cmd: exec.Command("bash", "--norc", "--noprofile"), out: &output{more: make(chan struct{}, 1)}}
+	s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = dir, env, s.out, s.out
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	in, err := s.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.in = in
+	if err := s.cmd.Start(); err != nil {
+		t.Fatalf("start a shell: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // With what a block has left running.
+		_ = s.cmd.Wait()
+	})
+	return s
+}
+
+// run runs a block. The first command that fails ends it, and the test.
+func (s *shell) run(t *testing.T, st step) string {
+	t.Helper()
+	const mark = "\n@@ended@@ "
+	began := time.Now()
+	// In the shell itself, so that what it exports stays; commands read nothing of ours.
+	_, err := fmt.Fprintf(s.in, "set -eo pipefail\ntrap 'printf \"\\n@@ended@@ %%s\\n\" failed' EXIT\n{\n%s\n} </dev/null\nprintf '\\n@@ended@@ %%s\\n' done\n", st.script)
+	if err != nil {
+		t.Fatalf("line %d: %v", st.line, err)
+	}
+	late := time.NewTimer(stepTimeout)
+	defer late.Stop()
+	for {
+		if text, ok := s.out.upTo(mark + "done\n"); ok {
+			t.Logf("line %d (%.1fs):\n%s", st.line, time.Since(began).Seconds(), text)
+			return text
+		}
+		if text, ok := s.out.upTo(mark + "failed\n"); ok {
+			t.Fatalf("line %d failed:\n%s\n%s", st.line, st.script, text)
+		}
+		select {
+		case <-s.out.more:
+		case <-late.C:
+			text, _ := s.out.upTo("")
+			t.Fatalf("line %d did not end within %s:\n%s\n%s\n%s", st.line, stepTimeout, st.script, text, s.out.text.String())
+		}
+	}
+}
