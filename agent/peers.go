@@ -132,7 +132,7 @@ func (c *channel) get(ctx context.Context, in consul.Instance, path, token strin
 		return nil, err
 	}
 	r.Header.Set(server.HeaderForwarded, c.name)
-	if token != "" {
+	if token != "" && r.URL.Scheme != schemeMesh { // There an agent is believed for its identity.
 		r.Header.Set("X-Nomad-Token", token)
 	}
 	return c.RoundTrip(r)

@@ -59,16 +59,28 @@ func TestDocs_DataPlane(t *testing.T) {
 	}
 }
 
-// docs/reliability.md names, at the end of each row, existing tests and the files
-// that contain them.
+// docs/reliability.md, and the threats of docs/security.md, name at the end of each row
+// existing tests and the files that contain them.
 func TestDocs_Reliability(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/reliability.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	namesTests(t, string(doc), 40)
+	if doc, err = os.ReadFile("../../docs/security.md"); err != nil {
+		t.Fatal(err)
+	}
+	_, threats, _ := strings.Cut(string(doc), "\n## Threats\n")
+	namesTests(t, threats, 12)
+}
+
+// namesTests fails the test unless the rows of a table, of which there are at least so many,
+// name existing tests.
+func namesTests(t *testing.T, doc string, atLeast int) {
+	t.Helper()
 	name := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`|([\\w/-]+_test\\.go)")
 	rows := 0
-	for line := range strings.Lines(string(doc)) {
+	for line := range strings.Lines(doc) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
 		if len(cells) != 3 || strings.HasPrefix(cells[2], "test |") {
 			continue
@@ -95,7 +107,7 @@ func TestDocs_Reliability(t *testing.T) {
 			t.Errorf("%q names no file of %v", line, tests)
 		}
 	}
-	if rows < 40 {
+	if rows < atLeast {
 		t.Errorf("only %d rows found", rows)
 	}
 }

@@ -40,6 +40,8 @@ var (
 	open  *harness.Agent // Its API is open to other machines, over TLS.
 	files apitls.Files   // Of its TLS.
 
+	authority certtest.Authority // Has signed them.
+
 	alice string // May do everything in namespace alice.
 	bob   string // The same in bob, whose service is the target.
 )
@@ -84,11 +86,10 @@ func startOpen(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	at := net.JoinHostPort(stack.Cluster.HostIP, strconv.Itoa(ports[0]))
-	ca, err := certtest.Make()
-	if err != nil {
+	if authority, err = certtest.Make(); err != nil {
 		return err
 	}
-	if files, err = ca.Write(dir, 2, stack.Cluster.HostIP, "wadi.example.com"); err != nil {
+	if files, err = authority.Write(dir, 2, stack.Cluster.HostIP, "wadi.example.com"); err != nil {
 		return err
 	}
 	open, err = stack.NewAgent("wadi-open", fmt.Sprintf(`http {
