@@ -92,7 +92,7 @@ func TestAdmin_NeedsAToken(t *testing.T) {
 		r.Header.Set("X-Nomad-Token", "anything")
 		w := httptest.NewRecorder()
 		a.api.server.Handler().ServeHTTP(w, r)
-		if w.Code != http.StatusServiceUnavailable {
+		if w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "127.0.0.1") {
 			t.Errorf("%s with a token, Nomad away: %d, want 503: %s", path, w.Code, w.Body)
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/wadi-run/wadi"
@@ -54,7 +56,21 @@ func (s *Server) explain(r *http.Request, err error) api.Error {
 	case answer.Status == http.StatusInternalServerError && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
 		answer.Status = http.StatusServiceUnavailable
 	}
+	if !fromHere(r) {
+		answer.Message = withoutAddresses(answer, err)
+	}
 	return answer
+}
+
+// withoutAddresses is the message of an answer for a caller of another machine. Its rights
+// are not known while Nomad is away, and where Nomad and Consul are is not for everybody.
+func withoutAddresses(answer api.Error, err error) string {
+	var network *net.OpError
+	var request *url.Error
+	if errors.As(err, &network) || errors.As(err, &request) {
+		return "Nomad, Consul or another agent does not answer this agent; \"wadi doctor\" on its machine says more"
+	}
+	return answer.Message
 }
 
 // badInput refuses the request itself: 400.
