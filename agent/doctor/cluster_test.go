@@ -82,6 +82,7 @@ func TestAboutNodes(t *testing.T) {
 	} {
 		expect(t, name, aboutNodes(survey.Known[survey.Nodes]{Value: tt.nodes}, tt.needs), tt.want...)
 	}
+	expect(t, "away", aboutNodes(survey.Known[survey.Nodes]{Err: wadi.ErrUnavailable}, all), "warn nodes: they can't be read: unavailable")
 	expect(t, "refused", aboutNodes(survey.Known[survey.Nodes]{Err: wadi.ErrForbidden}, all))
 }
 
@@ -210,7 +211,9 @@ func TestCheckStray(t *testing.T) {
 		expect(t, "twice", c.checkStray(t.Context()),
 			"warn left behind: 1 key below the prefix in Consul that no service has; the agent's log", "warn left behind: 2 jobs of another installation")
 		c.Stray = func(context.Context) ([]Stray, error) { return nil, errors.New("x") }
-		expect(t, "not known", c.checkStray(t.Context()))
+		expect(t, "not known", c.checkStray(t.Context()), "warn left behind: it can't be looked for: x")
+		c.Stray = func(context.Context) ([]Stray, error) { return nil, wadi.ErrOwnRight }
+		expect(t, "refused", c.checkStray(t.Context()))
 		c.Stray = func(context.Context) ([]Stray, error) { return nil, nil }
 		expect(t, "none", c.checkStray(t.Context()))
 	})

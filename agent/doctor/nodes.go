@@ -14,8 +14,11 @@ const aboutNodesOf = "nodes"
 // in unless they say otherwise. The report names no node:
 // remedies have the command that lists them.
 func aboutNodes(known survey.Known[survey.Nodes], needs Needs) []wadi.Finding {
-	if known.Err != nil {
+	switch {
+	case known.Refused():
 		return nil // A missing right has a finding of its own.
+	case known.Err != nil:
+		return []wadi.Finding{{Level: wadi.LevelWarn, About: aboutNodesOf, What: "they can't be read: " + known.Err.Error(), Remedy: "ask again; Nomad's log says more"}}
 	}
 	c := &nodesCheck{nodes: known.Value.In(needs.Pool), pool: needs.Pool}
 	if len(c.nodes.Ready) == 0 {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -60,8 +61,11 @@ func (c *Cluster) checkStray(ctx context.Context) []wadi.Finding {
 		second, err = c.Stray(ctx)
 		first = slices.DeleteFunc(first, func(s Stray) bool { return !slices.Contains(second, s) })
 	}
-	if err != nil {
-		return nil // What can't be read has findings of its own.
+	switch {
+	case errors.Is(err, wadi.ErrForbidden):
+		return nil // A missing right has a finding of its own.
+	case err != nil:
+		return []wadi.Finding{{Level: wadi.LevelWarn, About: "left behind", What: "it can't be looked for: " + err.Error(), Remedy: "ask again when Nomad and Consul answer"}}
 	}
 	c.logStray(first)
 	return aboutStray(first)

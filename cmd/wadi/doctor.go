@@ -35,8 +35,10 @@ func doctorCommand() command {
 		usage: "wadi doctor [options]", synopsis: "Find problems, and say what to do about them",
 		help: `
 It asks an agent, and through it all others, whether they are healthy, reach
-Consul and Nomad, and have valid certificates. Then it checks the conditions of
-all services that the token may read.
+Consul and Nomad, and have their rights and valid certificates; whether Nomad's
+nodes, the mesh and the clocks are as services need them; and what was left
+behind. Then it checks the conditions of all services that the token may read.
+Each finding says what to do; docs/doctor.md lists them.
 
 With -policies it prints the least rights that the agents' own tokens need, with
 what breaks without each. One at a time they go straight to where they belong:

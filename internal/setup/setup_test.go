@@ -217,6 +217,7 @@ func TestSuggest(t *testing.T) {
 		"Docker alone":            {plain(node("1", "docker"), node("2", "docker")), "docker", true, true},
 		"exec on more":            {plain(node("1", "raw_exec", "exec"), node("2", "exec")), "exec", false, false},
 		"Envoy would run nowhere": {plain(node("1", "exec")), "exec", false, false},
+		"Connect is off":          {func() setup.Cluster { c := plain(node("1", "raw_exec")); c.Consul.Connect.Value = nil; return c }(), "raw_exec", false, false},
 		"nothing is known":        {blind(), "raw_exec", false, false},
 	} {
 		got := setup.Suggest(tt.cluster)
