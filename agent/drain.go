@@ -3,16 +3,21 @@ package agent
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/drain"
 )
 
 // drainTimeout bounds how long requests in flight may take once no new ones come.
 const drainTimeout = 30 * time.Second
+
+// drainReport is how often a drain that takes long is logged.
+const drainReport = 5 * time.Second
 
 // planesName is the entry of the stop stack above which a drain stops everything.
 const planesName = "planes"
@@ -58,9 +63,15 @@ func (d *drainer) pushStops(ctx context.Context, to *stack, s *stages) {
 		d.Run(s.front.ctx, d.policy)
 	}()
 	var quiet time.Time // When callers had stopped coming.
+	reporting, over := context.WithCancel(ctx)
+	var reports sync.WaitGroup
 	to.push("core", s.core.stop)
 	to.push(planesName, s.planes.stop)
-	to.push("requests", func() { d.finishRequests(ctx, quiet) })
+	to.push("requests", func() {
+		d.finishRequests(ctx, quiet)
+		over()
+		reports.Wait()
+	})
 	to.push("front", func() {
 		quiet = time.Now()
 		d.activator.GoAway()
@@ -68,9 +79,19 @@ func (d *drainer) pushStops(ctx context.Context, to *stack, s *stages) {
 	})
 	to.push("callers", func() { <-settled })
 	to.push("presence", func() {
-		d.log.Info("draining: serving until callers send no more requests")
+		began := time.Now()
+		d.log.Info("draining: serving until callers send no more requests", "requests", d.activator.Active())
+		reports.Go(func() { d.logProgress(reporting) })
 		s.presence.stop()
+		d.log.Info("deregistered, and leads no more", "took", time.Since(began))
 	})
+}
+
+// logProgress logs what a drain waits for now and then, until ctx ends.
+func (d *drainer) logProgress(ctx context.Context) {
+	for began := time.Now(); wadi.Sleep(ctx, drainReport) == nil; {
+		d.log.Info("draining", "requests", d.activator.Active(), "took", time.Since(began).Round(time.Second))
+	}
 }
 
 // finishRequests waits for the requests in flight, until drainTimeout after callers had

@@ -181,6 +181,10 @@ func (a *Activator) takeStarts(stop bool) []*revision {
 	return rs
 }
 
+// Active is how many requests are inside: waiting or at an instance, upgraded connections
+// included.
+func (a *Activator) Active() int { return int(a.active.Load()) }
+
 // enter counts a request in. It reports false while draining.
 func (a *Activator) enter() bool {
 	a.active.Add(1)
