@@ -94,6 +94,8 @@ func (j *jobSource) register(fs *flag.FlagSet) {
 func (j *jobSource) read(ctx context.Context, c *call) (jobspecs.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, convertTimeout)
 	defer cancel()
+	answered := c.noticeSlow("No answer from Nomad yet, after %s. Still waiting.")
+	defer answered()
 	config := api.DefaultConfig() // It reads the environment for TLS.
 	config.Address = c.setting("NOMAD_ADDR", config.Address)
 	config.Namespace = c.setting("NOMAD_NAMESPACE", "default")

@@ -70,6 +70,8 @@ Exit code 1 means that a check failed; warnings alone do not count.`,
 
 func (c *call) runChecks(ctx context.Context, e *checkup) error {
 	all := []wadi.Finding{}
+	answered := c.noticeSlow("The checks are not done yet, after %s: the agents ask Nomad and Consul. Still waiting.")
+	defer answered()
 	for _, examine := range checks() {
 		found, err := examine(ctx, e)
 		all = append(all, found...)
@@ -80,6 +82,7 @@ func (c *call) runChecks(ctx context.Context, e *checkup) error {
 			return err
 		}
 	}
+	answered()
 	failed := slices.ContainsFunc(all, func(f wadi.Finding) bool { return f.Level == wadi.LevelFail })
 	if c.json {
 		if err := c.printJSON(map[string]any{"ok": !failed, "findings": all}); err != nil {

@@ -31,7 +31,12 @@ JSON. With -follow the command goes on where it was when another agent begins to
 			if q.Follow {
 				return followEvents(ctx, c, client, q)
 			}
-			return client.Events(ctx, q, c.printEvent)
+			answered := c.noticeSlowAnswer()
+			defer answered()
+			return client.Events(ctx, q, func(e wadi.Event) error {
+				answered()
+				return c.printEvent(e)
+			})
 		},
 	}
 }

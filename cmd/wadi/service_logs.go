@@ -70,7 +70,10 @@ func showLogs(ctx context.Context, c *call, o logOptions) error {
 	}
 	w := &logWatch{call: c, client: client, logs: logs, logOptions: o, seen: map[string]*shownInstance{}}
 	defer w.end()
-	if err := w.refresh(ctx); err != nil {
+	answered := c.noticeSlow("No answer from the agent or Nomad yet, after %s. Still waiting.")
+	err = w.refresh(ctx)
+	answered()
+	if err != nil {
 		return nilAfterInterrupt(ctx, w.remedied(err))
 	}
 	if !o.follow {

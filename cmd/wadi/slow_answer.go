@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // slowAnswerAfter is when a command first reports that the agent has not answered, and
 // slowAnswerEvery how often it repeats that.
@@ -10,7 +13,7 @@ const (
 )
 
 // noticeSlowAnswer reports on standard error that the agent takes long to answer, until
-// the returned function is called, once. An agent waits for Nomad and Consul for up to
+// the returned function is called, which may be called again. An agent waits for Nomad and Consul for up to
 // half a minute.
 func (c *call) noticeSlowAnswer() (answered func()) {
 	return c.noticeSlow("No answer from the agent yet, after %s: it may be waiting for Nomad or Consul. Still waiting.")
@@ -31,8 +34,8 @@ func (c *call) noticeSlow(text string) (answered func()) {
 			}
 		}
 	}()
-	return func() {
+	return sync.OnceFunc(func() {
 		close(done)
 		<-ended // Nothing is printed after this.
-	}
+	})
 }
