@@ -16,7 +16,8 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// prepareTimeout bounds the questions to Nomad and Consul of one reload.
+// prepareTimeout bounds all of a reload that may take time: its files are read, and Nomad
+// and Consul asked.
 const prepareTimeout = 10 * time.Second
 
 // reloads lets one reload run at a time, and counts them.
@@ -57,83 +58,120 @@ func newReloads(reg prometheus.Registerer) *reloads {
 func (a *Agent) Reload(ctx context.Context) (api.Reloaded, error) {
 	select {
 	case a.reloads.turn <- struct{}{}:
-		defer func() { <-a.reloads.turn }()
 	case <-ctx.Done():
-		return api.Reloaded{}, fmt.Errorf("another reload runs: %w", ctx.Err())
+		return api.Reloaded{}, fmt.Errorf("another reload runs: %w: %w", wadi.ErrUnavailable, ctx.Err())
 	}
-	done, err := a.reload(ctx)
+	planned, err := a.planReload(ctx)
+	if errors.Is(err, errReloadHangs) {
+		a.noteRefused(err)
+		return api.Reloaded{}, err // Its turn ends when it does.
+	}
+	defer func() { <-a.reloads.turn }()
 	if err != nil {
-		a.reloads.total.WithLabelValues("refused").Inc()
-		a.reloads.success.Set(0)
-		a.logRefused(err)
+		a.noteRefused(err)
 		return api.Reloaded{}, err
 	}
-	a.reloads.total.WithLabelValues("ok").Inc()
-	a.reloads.success.Set(1)
-	a.reloads.last.SetToCurrentTime()
-	a.log.Info("configuration reloaded", "changed", names(done.Changed))
-	if len(done.Restart) > 0 {
-		a.log.Warn("changed settings wait for a restart", "settings", names(done.Restart))
-	}
-	for _, w := range done.Warnings {
-		a.log.Warn("configuration reloaded with a warning", "warning", w)
-	}
-	return done, nil
+	a.applyReload(planned)
+	return planned.done, nil
 }
 
-// reload is one reload. Nothing has changed if it returns an error.
-func (a *Agent) reload(ctx context.Context) (api.Reloaded, error) {
-	loaded, problems := a.deps.Load()
-	var out api.Reloaded
-	var mistakes []wadi.Problem
-	for _, p := range problems {
-		if p.Warning {
-			out.Warnings = append(out.Warnings, p.String())
-		} else {
-			mistakes = append(mistakes, p)
-		}
+// reloadPlan is a reload that is ready to be applied.
+type reloadPlan struct {
+	next  config.Config
+	files fileSums
+	apply []func() // None fails.
+	done  api.Reloaded
+}
+
+// errReloadHangs: a file could not be read in time. A named pipe without a writer, or a
+// network file system that is away, may take for ever.
+var errReloadHangs = fmt.Errorf("the configuration, or a file that it names, can't be read within %s: %w", prepareTimeout, wadi.ErrUnavailable)
+
+// planReload prepares a reload, in time. After errReloadHangs the turn ends with what hangs.
+func (a *Agent) planReload(ctx context.Context) (reloadPlan, error) {
+	type result struct {
+		plan reloadPlan
+		err  error
 	}
-	if len(mistakes) > 0 {
-		return api.Reloaded{}, refusedReload(mistakes)
-	}
-	old := a.inForce()
-	next := old.Reload(loaded)
-	files := sumFiles(next)
-	touched := files.changed(a.reloads.files)
-	for _, c := range config.Changes(old, loaded) {
-		switch {
-		case !c.Live:
-			out.Restart = append(out.Restart, c.Path)
-		case !slices.Contains(touched, c.Path):
-			touched = append(touched, c.Path)
-		}
-	}
-	if a.log.GetLevel() != levelOf(next) && !slices.Contains(touched, "log_level") {
-		touched = append(touched, "log_level") // The API has changed it since.
-	}
-	slices.Sort(touched)
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	var apply []func()
-	for _, p := range a.reloadable() {
-		if !slices.ContainsFunc(touched, p.concerns) {
-			continue
+	ended := make(chan result, 1)
+	go func() {
+		plan, err := a.prepareReload(ctx)
+		ended <- result{plan, err}
+	}()
+	select {
+	case r := <-ended:
+		return r.plan, r.err
+	case <-ctx.Done():
+		go func() {
+			<-ended
+			<-a.reloads.turn
+		}()
+		return reloadPlan{}, errReloadHangs
+	}
+}
+
+// prepareReload does all of a reload that may fail. It changes nothing.
+func (a *Agent) prepareReload(ctx context.Context) (reloadPlan, error) {
+	loaded, problems := a.deps.Load()
+	var mistakes []wadi.Problem
+	var p reloadPlan
+	for _, found := range problems {
+		if found.Warning {
+			p.done.Warnings = append(p.done.Warnings, found.String())
+		} else {
+			mistakes = append(mistakes, found)
 		}
-		do, warning, err := p.prepare(ctx, next)
-		if err != nil {
-			mistakes = append(mistakes, wadi.Problem{Path: p.paths[0], Message: err.Error()})
-		}
-		if warning != "" {
-			out.Warnings = append(out.Warnings, warning)
-		}
-		apply = append(apply, do)
 	}
 	if len(mistakes) > 0 {
-		return api.Reloaded{}, refusedReload(mistakes)
+		return p, refusedReload(mistakes)
 	}
-	a.live.Store(&next)
-	a.reloads.files = files
-	for _, do := range apply {
+	old := a.inForce()
+	p.next = old.Reload(loaded)
+	p.files = sumFiles(p.next)
+	p.done.Changed, p.done.Restart = a.changedSettings(old, loaded, p.files)
+	for _, part := range a.reloadable() {
+		if !slices.ContainsFunc(p.done.Changed, part.concerns) {
+			continue
+		}
+		apply, warning, err := part.prepare(ctx, p.next)
+		if err != nil {
+			mistakes = append(mistakes, wadi.Problem{Path: part.paths[0], Message: err.Error()})
+		}
+		if warning != "" {
+			p.done.Warnings = append(p.done.Warnings, warning)
+		}
+		p.apply = append(p.apply, apply)
+	}
+	if len(mistakes) > 0 {
+		return p, refusedReload(mistakes)
+	}
+	return p, nil
+}
+
+// changedSettings lists the settings that change with a reload, and those that wait for a restart.
+func (a *Agent) changedSettings(old, loaded config.Config, files fileSums) (changed, restart []string) {
+	changed = files.changed(a.reloads.files)
+	for _, c := range config.Changes(old, loaded) {
+		if c.Live {
+			changed = append(changed, c.Path)
+		} else {
+			restart = append(restart, c.Path)
+		}
+	}
+	if a.log.GetLevel() != levelOf(old) { // The API has changed it since.
+		changed = append(changed, "log_level")
+	}
+	slices.Sort(changed)
+	return slices.Compact(changed), restart
+}
+
+// applyReload puts a plan in force.
+func (a *Agent) applyReload(p reloadPlan) {
+	a.live.Store(&p.next)
+	a.reloads.files = p.files
+	for _, do := range p.apply {
 		do()
 	}
 	if a.front.certs != nil {
@@ -142,8 +180,16 @@ func (a *Agent) reload(ctx context.Context) (api.Reloaded, error) {
 	if a.api.tls != nil {
 		a.api.tls.Refresh() // So are these.
 	}
-	out.Changed = touched
-	return out, nil
+	a.reloads.total.WithLabelValues("ok").Inc()
+	a.reloads.success.Set(1)
+	a.reloads.last.SetToCurrentTime()
+	a.log.Info("configuration reloaded", "changed", names(p.done.Changed))
+	if len(p.done.Restart) > 0 {
+		a.log.Warn("changed settings wait for a restart", "settings", names(p.done.Restart))
+	}
+	for _, w := range p.done.Warnings {
+		a.log.Warn("configuration reloaded with a warning", "warning", w)
+	}
 }
 
 func refusedReload(mistakes []wadi.Problem) error {
@@ -151,15 +197,20 @@ func refusedReload(mistakes []wadi.Problem) error {
 		"the configuration has %s; nothing was changed", wadi.Quantity(len(mistakes), "mistake"))}
 }
 
-// logRefused logs each mistake, so that it is found also where nobody reads the answer.
-func (a *Agent) logRefused(err error) {
-	var refused *api.Error
-	if !errors.As(err, &refused) {
-		a.log.Error("configuration not reloaded; the old one stays in force", "error", err)
-		return
+// noteRefused counts a refusal, and logs each mistake, so that it is found also where nobody
+// reads the answer.
+func (a *Agent) noteRefused(err error) {
+	a.reloads.total.WithLabelValues("refused").Inc()
+	a.reloads.success.Set(0)
+	mistakes := []string{err.Error()}
+	if refused := (*api.Error)(nil); errors.As(err, &refused) {
+		mistakes = nil
+		for _, p := range refused.Details {
+			mistakes = append(mistakes, p.String())
+		}
 	}
-	for _, p := range refused.Details {
-		a.log.Error("configuration not reloaded; the old one stays in force", "error", p.String())
+	for _, m := range mistakes {
+		a.log.Error("configuration not reloaded; the old one stays in force", "error", m)
 	}
 }
 

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/wadi-run/wadi"
@@ -237,4 +239,35 @@ func TestReload_OneAtATime(t *testing.T) {
 	if most != 1 {
 		t.Errorf("%d ran at a time", most)
 	}
+}
+
+// A file that can't be read for ever ends a reload in time, and keeps others, and a file that
+// the writer of a pipe ends later, from changing anything.
+func TestReload_FileThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		a := &Agent{
+			log: hclog.NewNullLogger(), reloads: newReloads(prometheus.NewRegistry()),
+			deps: Deps{Load: func() (config.Config, []wadi.Problem) { <-hang; return config.Default(), nil }},
+		}
+		c := config.Default()
+		a.live.Store(&c)
+		began := time.Now()
+		if _, err := a.Reload(t.Context()); !errors.Is(err, wadi.ErrUnavailable) || !strings.Contains(err.Error(), "can't be read within 10s") {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != prepareTimeout {
+			t.Errorf("it took %v", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := a.Reload(ctx); !errors.Is(err, wadi.ErrUnavailable) || !strings.Contains(err.Error(), "another reload runs") {
+			t.Errorf("meanwhile: %v", err)
+		}
+		close(hang)
+		synctest.Wait()
+		if len(a.reloads.turn) != 0 {
+			t.Error("its turn has not ended")
+		}
+	})
 }
