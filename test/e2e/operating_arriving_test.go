@@ -98,7 +98,9 @@ func TestArriving_ConvertedJobAnswers(t *testing.T) {
 // sidecar and with nothing that Wadi made.
 func TestLeaving_PlainJobRunsWithoutWadi(t *testing.T) {
 	t.Parallel()
-	stack.Deploy(t, hello("leaving", options{env: map[string]string{"START_DELAY": "100ms"}}))
+	_, err := stack.Agent.Submit(t.Context(), hello("leaving", options{env: map[string]string{"ADDR": "0.0.0.0"}})) // Callers come directly.
+	harnesstest.Must(t, "submit", err)
+	harnesstest.Must(t, "wait until it is ready", stack.Agent.WaitReady(t.Context(), "leaving", 1))
 	res, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "revision", "job", "leaving-00001")
 	if err != nil || res.Code != 0 {
 		t.Fatalf("print the job: %v, %v", res, err)
@@ -119,7 +121,7 @@ func TestLeaving_PlainJobRunsWithoutWadi(t *testing.T) {
 		harnesstest.Must(t, "stop the job", err)
 	})
 	// Once the service is gone, too.
-	stack.Remove(t, "leaving")
+	harnesstest.Must(t, "delete the service", stack.Agent.Delete(t.Context(), "leaving"))
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		address, err := portOf(t, *job.ID)
 		if err != nil {
@@ -158,7 +160,7 @@ func portOf(t *testing.T, job string) (string, error) {
 
 // quietFor is how long an idle agent is watched: longer than its slowest loops take, which
 // read everything back every 30 s.
-const quietFor = 35 * time.Second
+const quietFor = 32 * time.Second
 
 // An agent with services at which nothing changes writes no line above debug: neither for
 // one at zero, nor for one with an instance, nor for one in the mesh.
@@ -184,7 +186,7 @@ func TestLogs_QuietWhenNothingChanges(t *testing.T) {
 		if n := loud(); n != last {
 			last, since = n, time.Now()
 		}
-		if time.Since(since) < 8*time.Second {
+		if time.Since(since) < 5*time.Second {
 			return fmt.Errorf("the agent still logs:\n%s", stack.Agent.Tail(5))
 		}
 		return nil
