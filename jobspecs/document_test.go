@@ -34,7 +34,7 @@ func completed(t *testing.T) map[*jobspecs.Draft]wadi.Service {
 	return all
 }
 
-// A document that nobody has changed is the service that it was made of.
+// A document without a change is the service that it was made of.
 func TestDocument_RoundTrip(t *testing.T) {
 	for d, want := range completed(t) {
 		doc, err := jobspecs.DocumentOf(want)

@@ -17,8 +17,7 @@ import (
 // verbs are the parts of a message that the values fill.
 var verbs = regexp.MustCompile(`%[-+#.0-9]*[a-zA-Z%]`)
 
-// Each complaint of this package is in a golden file, so that somebody has read it as a
-// user does.
+// Each complaint of this package is in a golden file, where it is read as a user reads it.
 func TestMessages_HaveGoldens(t *testing.T) {
 	var goldens strings.Builder
 	err := filepath.WalkDir("testdata", func(path string, _ fs.DirEntry, err error) error {

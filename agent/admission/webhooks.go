@@ -37,8 +37,12 @@ func (v *reviews) mutate(ctx context.Context, all []*candidate) error {
 			p.Message = fmt.Sprintf("admission webhook %q made it wrong: %s", w.Name, p.Message)
 			refused.details = append(refused.details, p)
 		}
-		if len(problems) == 0 {
-			c.service = changed
+		if len(problems) > 0 {
+			return
+		}
+		c.service = changed
+		if v.dryRun { // Who only asks wants to know why the service is not as in the file.
+			c.warnings = append(c.warnings, fmt.Sprintf("admission webhook %q changes it", w.Name))
 		}
 	})
 }
@@ -92,9 +96,12 @@ func (v *reviews) askOne(ctx context.Context, c *candidate, w *webhook.Webhook) 
 		return webhook.Answer{}, err
 	}
 	a, err := w.Ask(ctx, webhook.Question{Service: doc.Service, Instance: doc.Instance, User: v.user, DryRun: v.dryRun})
+	if err == nil {
+		return a, nil
+	}
 	var failure *webhook.Failure
 	if !errors.As(err, &failure) {
-		return a, err
+		return a, fmt.Errorf("ask admission webhook %q about %s: %w", w.Name, c.service.Name, err)
 	}
 	v.Log.Warn("admission webhook gives no usable answer", "webhook", w.Name, "service", c.service.Name,
 		"required", w.Require, "reason", failure.Reason, "error", failure.Err)

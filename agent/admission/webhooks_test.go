@@ -80,6 +80,18 @@ func TestWebhooks_MutateBeforeValidate(t *testing.T) {
 	second := b.with(t, webhook.Config{Name: "second", Mutate: true, Require: true}, patch(
 		`{"op": "test", "path": "/service/meta/team", "value": "payments"}`,
 		`{"op": "add", "path": "/instance/Tasks/0/Env", "value": {"REGION": "eu"}}`))
+	dry, err := b.Validate(t.Context(), request(spec("hello", "/bin/a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{
+		`admission webhook "first" changes it`, `admission webhook "second" changes it`, `admission webhook "judge": mind the cost`,
+	}, dry.Services[0].Warnings); diff != "" {
+		t.Errorf("warnings of a dry run (-want +got):\n%s", diff)
+	}
+	for _, h := range []*hook{first, second, judge} {
+		h.questions() // Those of the dry run.
+	}
 	got := b.submit(t, request(spec("hello", "/bin/a")))
 	if diff := cmp.Diff([]string{`admission webhook "judge": mind the cost`}, got.Services[0].Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)

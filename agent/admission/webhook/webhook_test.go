@@ -118,6 +118,7 @@ func TestAsk_Answers(t *testing.T) {
 		{name: "no path", answer: `{"allowed": true, "patch": [{"op": "add", "value": 1}]}`, mutate: true, failure: "no JSON Patch"},
 		{name: "null operation", answer: `{"allowed": true, "patch": [null]}`, mutate: true, failure: "no JSON Patch"},
 		{name: "not there", answer: `{"allowed": true, "patch": [{"op": "remove", "path": "/service/meta/team"}]}`, mutate: true, failure: "can't be applied"},
+		{name: "an index from the end", answer: `{"allowed": true, "patch": [{"op": "remove", "path": "/instance/Tasks/-1"}]}`, mutate: true, failure: "can't be applied"},
 		{name: "test fails", answer: `{"allowed": true, "patch": [{"op": "test", "path": "/service/name", "value": "other"}]}`, mutate: true, failure: "can't be applied"},
 		{name: "service removed", answer: `{"allowed": true, "patch": [{"op": "remove", "path": "/service"}]}`, mutate: true, failure: "takes the service"},
 		{name: "many operations", answer: `{"allowed": true, "patch": [` + strings.Repeat(`{"op": "test", "path": "/service/name", "value": "shop"},`, 256) + `{"op": "remove", "path": "/service/meta"}]}`, mutate: true, failure: "257 operations"},
@@ -140,6 +141,21 @@ func TestAsk_Answers(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A large service is not made larger without bound.
+func TestAsk_LargeResult(t *testing.T) {
+	q := question()
+	q.Service = json.RawMessage(`{"name": "` + strings.Repeat("x", 4<<20-2000) + `"}`)
+	for size, good := range map[int]bool{1000: true, 3000: false} {
+		a, err := webhook.Read(q, []byte(`{"allowed": true, "patch": [{"op": "add", "path": "/service/a", "value": "`+strings.Repeat("x", size)+`"}]}`))
+		if good && (err != nil || len(a.Service) < 4<<20-2000+size) {
+			t.Errorf("%d bytes more: got %d bytes, %v", size, len(a.Service), err)
+		}
+		if !good {
+			wantFailure(t, err, "at most 4194304 are possible")
+		}
 	}
 }
 

@@ -1,0 +1,9 @@
+# ask nomad
+service "shop" {
+  instance {
+    task "web" {
+      driver = "docker"
+      driver = "exec"
+    }
+  }
+}
