@@ -84,7 +84,19 @@ func (r *registrar) logMissingRights(ctx context.Context) error {
 		}
 	}
 	r.startup.missing(ctx)
+	r.logWhoMayCall(ctx)
 	return nil
+}
+
+// logWhoMayCall says when nothing tells callers of the API apart.
+func (r *registrar) logWhoMayCall(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	if r.cfg.HTTP.Auth == wadi.AuthNone {
+		r.log.Warn("the API has no authentication: every caller on this machine has every right, and others are refused", "setting", "http.auth")
+	} else if on, err := r.nomad.ACLs(ctx); err == nil && !on {
+		r.log.Warn("nomad has no ACLs, so a token proves nothing: every caller on this machine has every right, and others are refused", "setting", "http.auth")
+	}
 }
 
 // awaitCluster waits for all that an agent starts with. It returns false if ctx ended.

@@ -37,6 +37,9 @@ func (s *Server) insider(r *http.Request) error {
 	if fromHere(r) || r.Context().Value(peerKey{}) != nil {
 		return nil
 	}
+	if err := s.anonymous(r); err != nil {
+		return err
+	}
 	return s.known(r.Context(), r)
 }
 

@@ -29,6 +29,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		if err := s.anonymous(r); err != nil && r.URL.Path != pathHealth { // Load balancers may ask that anywhere.
+			s.fail(w, r, err)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -45,6 +45,8 @@ type Config struct {
 	Admission Admission
 	Store     Store
 	Rights    Rights
+	// ACLs asks whether Nomad has ACLs; nil: it has.
+	ACLs func(ctx context.Context) (bool, error)
 
 	// AddLoad adds what this agent knows of a service's load, and is not stored yet; nil:
 	// nothing.
@@ -110,6 +112,7 @@ type Settings struct {
 type Server struct {
 	Config
 	settings    *atomic.Pointer[Settings] // In force.
+	acls        *acls
 	mux         *http.ServeMux
 	handler     http.Handler
 	slots       *submitSlots
@@ -131,7 +134,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
 	}
 	s := &Server{
-		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(), callers: newCallers(), settings: &atomic.Pointer[Settings]{},
+		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(), acls: &acls{}, callers: newCallers(), settings: &atomic.Pointer[Settings]{},
 		scans: make(chan struct{}, maxScans), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1),
 	}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -179,6 +179,15 @@ func (c *Client) self(ctx context.Context, token string) (self tokenInfo, err er
 	return self, err
 }
 
+// ACLs reports whether Nomad has ACLs.
+func (c *Client) ACLs(ctx context.Context) (bool, error) {
+	self, err := c.self(ctx, c.Token())
+	if _, _, answered := response(err); err != nil && !answered {
+		return true, fmt.Errorf("ask whether nomad has ACLs: %w", translate(err))
+	}
+	return !self.noACLs, nil // Any other answer is one about tokens.
+}
+
 // defaultNamespace exists in every Nomad.
 const defaultNamespace = "default"
 
