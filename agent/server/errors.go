@@ -23,7 +23,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	answer := s.explain(r, err)
 	switch answer.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", "1")
+		if w.Header().Get("Retry-After") == "" {
+			w.Header().Set("Retry-After", "1")
+		}
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="wadi"`)
 	case http.StatusInternalServerError:

@@ -94,6 +94,7 @@ func TestQuery_UnknownParametersAreRefused(t *testing.T) {
 	for query, text := range map[string]string{
 		"?follow=false&servce=hello":   `no parameter \"servce\"; it has service, index, follow`,
 		"?follow=false&follow=true":    `\"follow\" is given 2 times`,
+		"?service=":                    `\"service\" is empty`,
 		"?follow=%zz":                  "the query can't be read",
 		"?" + strings.Repeat("x", 999): "no parameter",
 	} {

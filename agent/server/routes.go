@@ -76,8 +76,9 @@ func (s *Server) handle(pattern string, h handler) {
 	})
 }
 
-// strictQuery refuses parameters that h does not read, and those that are given twice: a
-// misspelt one would change what is asked without a word.
+// strictQuery refuses parameters that h does not read, empty ones, and those that are given
+// twice: a misspelt one, or a variable that is not set in a script, would change what is asked
+// without a word.
 func strictQuery(known []string, h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		query, err := url.ParseQuery(r.URL.RawQuery)
@@ -92,6 +93,8 @@ func strictQuery(known []string, h handler) handler {
 				return badInput("this path has no parameter %.64q; it has %s", name, strings.Join(known, ", "))
 			case len(values) > 1:
 				return badInput("the parameter %q is given %d times", name, len(values))
+			case values[0] == "":
+				return badInput("the parameter %q is empty", name)
 			}
 		}
 		return h(w, r)

