@@ -104,6 +104,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	}()
 	a.live.Store(&cfg)
 	a.control = control.NewLive(controlSettings(cfg))
+	a.events.Begin(nil) // Until this agent leads it has none to show.
 	a.advertised.set(cfg.Advertise)
 	a.members = membership.New(membership.Self{Name: cfg.Name, Boot: a.boot, Prefix: cfg.Consul.Prefix}, a.log)
 	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

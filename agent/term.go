@@ -72,6 +72,7 @@ type term struct {
 func (ts *terms) lead(ctx context.Context, lock *consul.Term) error {
 	t := ts.newTerm(lock)
 	ts.events.Begin(t.namespaceOf)
+	defer ts.events.Begin(nil) // They are another's then.
 	ts.leadership.term.Store(t.metrics)
 	defer ts.leadership.term.Store(nil)
 	ts.leadership.loads.Store(t.loads)

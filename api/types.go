@@ -107,7 +107,7 @@ type Deletion struct {
 type Scale struct {
 	Count    *int          `json:"count,omitempty"`
 	For      wadi.Duration `json:"for,omitempty"`
-	Revision string        `json:"revision"` // Empty: the one that has most of the traffic.
+	Revision string        `json:"revision,omitempty"` // Empty: the one that has most of the traffic.
 }
 
 // Scaled is the answer of PUT /v1/service/NAME/scale.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,15 +10,23 @@ import (
 	"time"
 )
 
-// decode reads a JSON body strictly: bounded in size and time, one value, and known keys
+// decode reads a JSON body strictly: bounded in size and time, one object, and known keys
 // only.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // Recorders in tests don't support it.
 
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	var value json.RawMessage
+	if err := d.Decode(&value); err != nil {
+		return decodeError(err)
+	}
+	if value[0] != '{' { // Null would be taken for an empty object.
+		return badInput("the body is not a JSON object")
+	}
+	strict := json.NewDecoder(bytes.NewReader(value))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(v); err != nil {
 		return decodeError(err)
 	}
 	switch _, err := d.Token(); {

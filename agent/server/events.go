@@ -14,7 +14,7 @@ const (
 )
 
 // events streams events as NDJSON: first the latest, then new ones, until the caller goes
-// away. index leaves out the events up to it. follow=false ends the stream after the latest.
+// away or another agent leads. index leaves out the events up to it. follow=false ends the stream after the latest.
 // Empty objects are heartbeats.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	only := r.URL.Query().Get("service")
@@ -108,6 +108,9 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, rd *eventRea
 		select {
 		case <-changed:
 		case <-tick.C:
+			if name, _ := s.leaderNow(); name != "" && name != s.Self.Name {
+				return nil // They go on at the new leader.
+			}
 			if err := rd.still(ctx); err != nil {
 				return s.endStream(out, rd.request, err)
 			}

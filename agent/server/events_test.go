@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -283,5 +284,37 @@ func TestEvents_NotLoaded(t *testing.T) {
 		if w.Code != 503 || !strings.Contains(w.Body.String(), "can't read the earlier events yet") {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
+	})
+}
+
+// movingLeader is the leadership of a name that changes.
+type movingLeader struct{ name atomic.Value }
+
+func (l *movingLeader) Leader() (string, string) { return l.name.Load().(string), "" }
+
+// A stream of an agent that leads no longer ends, so that its caller asks the new leader.
+func TestEvents_EndWithTheTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lead := &movingLeader{}
+		lead.name.Store("one")
+		_, s := newUnserved(t, func(c *server.Config) { c.Leadership = lead })
+		w := httptest.NewRecorder()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/v1/events", nil))
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Fatal("it ended while the agent led")
+		default:
+		}
+		lead.name.Store("") // No agent leads for a moment: this one may lead again.
+		time.Sleep(time.Minute)
+		lead.name.Store("two")
+		time.Sleep(time.Minute)
+		<-done
 	})
 }

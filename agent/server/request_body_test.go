@@ -43,3 +43,15 @@ func TestUnreadBodies(t *testing.T) {
 		})
 	}
 }
+
+// A body that is no object changes nothing: null would be an empty one.
+func TestBody_IsAnObject(t *testing.T) {
+	b := newBench(t, nil)
+	b.want(t, 200, "PUT", "/v1/services", submission(hello))
+	for _, body := range []string{"null", " null ", "[]", `"x"`, "1", "true", "[{}]"} {
+		for _, path := range []string{"PUT /v1/services", "POST /v1/services/validate", "POST /v1/services/plan", "PUT /v1/service/hello/scale"} {
+			method, path, _ := strings.Cut(path, " ")
+			b.want(t, 400, method, path, body, "not a JSON object")
+		}
+	}
+}

@@ -48,9 +48,10 @@ const (
 // followEvents shows events until Ctrl-C. A stream that ends, as when its agent stops, is
 // taken up again behind the last event. The first has to begin.
 func followEvents(ctx context.Context, c *call, client *api.Client, q api.EventQuery) error {
-	away := false
+	away, seen := false, false
 	for {
 		err := client.Events(ctx, q, func(e wadi.Event) error {
+			seen = true
 			if away {
 				writef(c.stderr, "The agent answers again.\n")
 				away = false
@@ -61,9 +62,9 @@ func followEvents(ctx context.Context, c *call, client *api.Client, q api.EventQ
 		switch {
 		case ctx.Err() != nil:
 			return nil // Ctrl-C is how following ends.
-		case q.After == 0 && err == nil: // Without an index there is nowhere to go on.
+		case seen && q.After == 0 && err == nil: // Without an index there is nowhere to go on.
 			return errors.New("the agent closed the stream")
-		case q.After == 0 || err != nil && !errors.Is(err, wadi.ErrUnavailable):
+		case err != nil && (q.After == 0 || !errors.Is(err, wadi.ErrUnavailable)):
 			return err
 		}
 		if !away {

@@ -63,6 +63,13 @@ func (g *generator) of(d *declared, request bool) (schema, error) {
 	if err := g.fields(d.pkg, st, properties, &required); err != nil {
 		return nil, err
 	}
+	if request { // The agent takes null for a key that is left out.
+		for key, p := range properties {
+			if !slices.Contains(required, any(key)) {
+				properties[key] = orNull(p.(schema))
+			}
+		}
+	}
 	s := schema{"type": "object", "properties": properties}
 	if len(required) > 0 {
 		s["required"] = required
@@ -150,6 +157,9 @@ func (g *generator) field(pkg string, f *ast.Field, tag jsonTag) (schema, error)
 }
 
 func orNull(s schema) schema {
+	if _, already := s["type"].([]any); already {
+		return s
+	}
 	if t, ok := s["type"].(string); ok {
 		s["type"] = []any{t, "null"}
 		return s
