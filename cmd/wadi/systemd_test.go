@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -13,26 +14,13 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi/agent/agenttest"
 )
 
 // systemd hears what an agent waits for, that it has started, and that it stops.
 func TestTellSystemd(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "notify")
-	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	t.Setenv("NOTIFY_SOCKET", socket)
-	heard := func() []string {
-		b := make([]byte, 4096)
-		_ = l.SetReadDeadline(time.Now().Add(30 * time.Second))
-		n, err := l.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Split(string(b[:n]), "\n")
-	}
+	heard := systemd(t)
 	var waits atomic.Value
 	waits.Store("Consul at http://c:\nREADY=1")
 	ctx, stop := context.WithCancel(t.Context())
@@ -53,6 +41,44 @@ func TestTellSystemd(t *testing.T) {
 		t.Errorf("stopping: %q", got)
 	}
 	<-ended
+}
+
+// An agent tells systemd for what its start waits, and that it stops.
+func TestAgent_TellsSystemd(t *testing.T) {
+	heard := systemd(t)
+	file, _ := agenttest.SecureConfig(t, false) // Its Consul does not answer.
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int)
+	go func() {
+		ended <- run(ctx, []string{"agent", "-config", file, "-name", "one"}, strings.NewReader(""), io.Discard, io.Discard, nil)
+	}()
+	defer func() { cancel(); <-ended }()
+	for !strings.HasPrefix(heard()[0], "STATUS=waits for Consul at ") {
+	}
+	cancel()
+	for heard()[0] != "STOPPING=1" {
+	}
+}
+
+// systemd listens in place of systemd. The function returns the next message, in lines.
+func systemd(t *testing.T) (heard func() []string) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	t.Setenv("NOTIFY_SOCKET", socket)
+	return func() []string {
+		b := make([]byte, 4096)
+		_ = l.SetReadDeadline(time.Now().Add(30 * time.Second))
+		n, err := l.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(b[:n]), "\n")
+	}
 }
 
 // systemd itself finds nothing wrong in the unit.
