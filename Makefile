@@ -8,8 +8,8 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: tools
-tools: ## find or build Nomad, Consul, Envoy and the CNI plugins (first time: 10-20 min)
-	@echo "== tools: finding or building Nomad, Consul, Envoy and the CNI plugins"
+tools: ## find or build Nomad, Consul, Envoy, the CNI plugins and Schemathesis (first time: 10-20 min)
+	@echo "== tools: finding or building Nomad, Consul, Envoy, the CNI plugins and Schemathesis"
 	$(GO) run ./tools/ensure
 
 .PHONY: build

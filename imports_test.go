@@ -96,6 +96,7 @@ var arrows = map[string][]string{
 	"test/harness":                  anything,
 	"test/harness/harnesstest":      anything,
 	"test/demo":                     anything,
+	"test/api":                      anything,
 	"test/e2e":                      anything,
 	"test/faults":                   anything,
 	"test/smuggling":                anything,
