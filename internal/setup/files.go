@@ -57,6 +57,10 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 	if nodes := c.nodes(); nodes.With("raw_exec") < nodes.With("exec") {
 		agents["driver"] = cty.StringVal("exec")
 	}
+	// A node's Nomad and its Wadi use the same Consul. A server's may be another.
+	if agent := c.Nomad.Agent.Value; agent.Client && agent.Consul != "" && agent.Consul != nomadsDefaultConsul {
+		agents["consul_address"] = cty.StringVal(agent.Consul)
+	}
 	if strings.HasPrefix(choice.Nomad.Address, "https:") {
 		agents["nomad_address"] = cty.StringVal(taskSocket)
 	}
@@ -77,6 +81,9 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 	}
 	return out, nil
 }
+
+// nomadsDefaultConsul is what Nomad says where no Consul is configured; the job has the same.
+const nomadsDefaultConsul = "http://localhost:8500"
 
 // taskSocket is a task's own way to Nomad, which needs no certificate.
 const taskSocket = "unix://${NOMAD_SECRETS_DIR}/api.sock"

@@ -34,6 +34,9 @@ func Notes(c Cluster, choice Choice) (out []string) {
 	} else if !c.meshWorks() && c.Nomad.Nodes.Err == nil && count > 0 {
 		note("services are outside the mesh: %s", whyNoMesh(c))
 	}
+	if consul := c.Nomad.Agent.Value.Consul; choice.RunsAs == AsJob && c.Nomad.Agent.Value.Client && strings.HasPrefix(consul, "https:") {
+		note("nodes reach Consul by TLS at %s: add consul { ca_file = … }, a file of the nodes, to %s", consul, ConfigFile)
+	}
 	if bound := c.Nomad.Agent.Value.MaxKillTimeout; bound > 0 && bound < longestDrain {
 		note("the Nomad client that was asked ends every task after %v: requests that take longer are cut when a node is drained; set client { max_kill_timeout = \"%v\" } on all of them", bound, longestDrain)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/internal/setup"
 	"github.com/wadi-run/wadi/internal/survey"
+	"github.com/wadi-run/wadi/jobspecs/system"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -35,7 +36,7 @@ func plain(nodes ...survey.Node) (c setup.Cluster) {
 	c.Nomad.Servers.Value = []survey.Server{{Name: "a", Region: "global", Datacenter: "dc1", Version: "1.11.3"}}
 	c.Nomad.Namespaces.Value = []string{"default"}
 	c.Nomad.Nodes.Value = survey.Nodes{Ready: nodes}
-	c.Nomad.Agent.Value = survey.NomadAgent{Client: true, MaxKillTimeout: time.Hour}
+	c.Nomad.Agent.Value = survey.NomadAgent{Client: true, MaxKillTimeout: time.Hour, Consul: "http://localhost:8500"}
 	c.Consul.Agent.Value = survey.ConsulAgent{Node: "n", Datacenter: "dc1", Version: "1.22.7", Envoys: []string{"1.35.9", "1.34.13"}, GRPC: true}
 	c.Consul.Connect.Value = []survey.Root{{Active: true}}
 	return c
@@ -48,6 +49,7 @@ func guarded() setup.Cluster {
 	c := plain(one, two)
 	c.Nomad.ACLs.Value, c.Consul.ACLs.Value = true, true
 	c.Nomad.Agent.Value.MaxKillTimeout = 30 * time.Second
+	c.Nomad.Agent.Value.Consul = "https://127.0.0.1:8501"
 	return c
 }
 
@@ -120,6 +122,16 @@ func TestFiles_Golden(t *testing.T) {
 			}
 			for _, f := range files {
 				fmt.Fprintf(&b, "file: %s: %s\n", f.Name, f.What)
+			}
+			for _, f := range files[1:] { // Of a job, what is not as in the file that it is made from.
+				if source, err := system.Source(f.Name); err == nil {
+					before := strings.Split(string(source), "\n")
+					for i, line := range strings.Split(f.Text, "\n") {
+						if !slices.Contains(before, line) {
+							fmt.Fprintf(&b, "%s:%d: %s\n", f.Name, i+1, line)
+						}
+					}
+				}
 			}
 			b.WriteString("\n" + files[0].Text)
 			golden(t, name+".txt", b.String())

@@ -25,6 +25,7 @@ type NomadAgent struct {
 	Client         bool          // It runs jobs.
 	MaxKillTimeout time.Duration // How long it lets a task end; 0: not a client, or not known.
 	TLS            bool          // Its API is served by TLS.
+	Consul         string        // URL by which it reaches Consul; empty: not known.
 }
 
 // Nodes are the nodes that take jobs: ready, eligible and not drained.
@@ -108,12 +109,21 @@ func nomadAgent(ctx context.Context, r Reader) Known[NomadAgent] {
 				MaxKillTimeout string
 			}
 			TLSConfig struct{ EnableHTTP bool }
+			Consuls   []struct {
+				Name, Addr string
+				EnableSSL  bool
+			}
 		} `json:"config"`
 	}
 	return ask(ctx, r, "/v1/agent/self", func(a answer) NomadAgent {
 		out := NomadAgent{Client: a.Config.Client.Enabled, TLS: a.Config.TLSConfig.EnableHTTP}
 		if d, err := time.ParseDuration(a.Config.Client.MaxKillTimeout); err == nil && out.Client {
 			out.MaxKillTimeout = d
+		}
+		for _, consul := range a.Config.Consuls {
+			if consul.Name == "default" && consul.Addr != "" {
+				out.Consul = map[bool]string{false: "http://", true: "https://"}[consul.EnableSSL] + consul.Addr
+			}
 		}
 		return out
 	})

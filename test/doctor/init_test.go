@@ -8,9 +8,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	nomad "github.com/hashicorp/nomad/api"
+
+	"github.com/wadi-run/wadi/internal/toolchain"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
@@ -66,28 +70,82 @@ func TestInit_AgentWorks(t *testing.T) {
 	}
 }
 
-// Nomad's own command takes the jobs, and the tokens of agents may ask all that init asks.
-func TestInit_Jobs(t *testing.T) {
-	w := stack.Init(t, stack.AgentTokens, "-release", "https://example.com/wadi.tar.gz", "-checksum", "sha256:00")
-	for _, n := range w.Notes {
+// The steps that init prints, as they are printed, bring an agent up as a Nomad job, with its
+// workload identity alone. What the test changes are ports and the address of
+// Consul's agent, as those of the test's cluster are not the usual ones.
+func TestInit_StepsBringAnAgentUp(t *testing.T) {
+	w := stack.Init(t, stack.AgentTokens)
+	for _, n := range w.Notes { // The tokens of agents may ask all that init asks, but for an agent's own settings.
 		if strings.Contains(n, "not known") {
 			t.Errorf("note: %s", n)
 		}
 	}
-	for _, job := range []string{"wadi-node.nomad.hcl", "wadi.nomad.hcl"} {
-		cmd := exec.CommandContext(t.Context(), stack.Cluster.Nomad.Argv[0], "job", "validate", job)
-		cmd.Dir, cmd.Env = w.Dir, append(os.Environ(), "NOMAD_ADDR="+stack.Cluster.NomadAddr, "NOMAD_TOKEN="+harness.Management)
+	w = stack.Init(t, management)
+	t.Cleanup(func() {
+		_, _, err := stack.Nomad.Jobs().Deregister("wadi", true, (&nomad.WriteOptions{}).WithContext(context.WithoutCancel(t.Context())))
+		harnesstest.Must(t, "stop the job", err)
+	})
+	done := ""
+	for _, s := range w.Steps {
+		command := s.Command
+		switch {
+		case command == "nomad setup consul", command == "wadi doctor", strings.Contains(command, "wadi-node.nomad.hcl"):
+			continue // The cluster has had it, the test does it, and the programs are there.
+		case strings.Contains(command, "consul acl policy create"): // The stack's own has the name, and the same rules.
+			harnesstest.Must(t, "write Consul's policy", stack.SetConsulPolicy(t.Context(), "wadi", w.Read(t, "consul-policy.hcl")))
+			continue
+		case command == "nomad job run wadi.nomad.hcl":
+			command += " -detach"
+			command = strings.Replace(command, "wadi.nomad.hcl -detach", "-detach -var api_port=0 -var metrics_port=0 -var activator_port=0 -var gateway_port=0 -var consul_address="+stack.Cluster.ConsulAddr+" wadi.nomad.hcl", 1)
+		}
+		done += command + "\n"
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+		tools, _ := toolchain.Locate(t.Context())
+		cmd.Dir, cmd.Env = w.Dir, append(os.Environ(), "PATH="+strings.Join(append(tools.Dirs(), os.Getenv("PATH")), ":"), "NOMAD_ADDR="+stack.Cluster.NomadAddr,
+			"NOMAD_TOKEN="+harness.Management, "CONSUL_HTTP_ADDR="+stack.Cluster.ConsulAddr, "CONSUL_HTTP_TOKEN="+harness.Management)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", job, err, out)
+			t.Fatalf("%s: %v\n%s", command, err, out)
 		}
 	}
-	steps := ""
-	for _, s := range w.Steps {
-		steps += s.Command + "\n"
+	for _, want := range []string{"nomad acl policy apply -namespace default -job wadi ", "consul acl binding-rule create ", "nomad job run "} {
+		if !strings.Contains(done, want) {
+			t.Errorf("no step %q in\n%s", want, done)
+		}
 	}
-	for _, want := range []string{"nomad acl policy apply -namespace default -job wadi wadi nomad-policy.hcl\n", "nomad setup consul\n", "nomad job run wadi.nomad.hcl\n"} {
-		if !strings.Contains(steps, want) {
-			t.Errorf("no step %q in\n%s", want, steps)
+	t.Cleanup(func() { // Before the job is stopped.
+		if t.Failed() {
+			whyNot(t, "wadi")
+		}
+	})
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		for _, f := range doctor(t, stack.Agent) {
+			if name, is := strings.CutSuffix(f.About, ": agent"); is && name != stack.Agent.Name && f.What == "it is healthy" {
+				return nil
+			}
+		}
+		return fmt.Errorf("the doctor knows no healthy agent besides %s: %+v", stack.Agent.Name, doctor(t, stack.Agent))
+	})
+}
+
+// whyNot logs Nomad's events of a job's tasks, and what they wrote.
+func whyNot(t *testing.T, job string) {
+	q := (&nomad.QueryOptions{}).WithContext(context.WithoutCancel(t.Context()))
+	evals, _, err := stack.Nomad.Jobs().Evaluations(job, q)
+	for _, e := range evals {
+		t.Logf("evaluation %s: %s, %+v", e.Status, e.StatusDescription, e.FailedTGAllocs)
+	}
+	allocs, _, err2 := stack.Nomad.Jobs().Allocations(job, true, q)
+	t.Log(err, err2, len(allocs))
+	for _, a := range allocs {
+		for name, s := range a.TaskStates {
+			for _, e := range s.Events {
+				t.Logf("%s %s: %s %s", a.ID, name, e.Type, e.DisplayMessage)
+			}
+			files, _ := filepath.Glob(filepath.Join(stack.Cluster.Dir, "n", "alloc", a.ID, "alloc", "logs", name+".*"))
+			for _, f := range files {
+				text, _ := os.ReadFile(f) // What there is of it.
+				t.Logf("%s:\n%s", f, text[max(0, len(text)-3000):])
+			}
 		}
 	}
 }
