@@ -9,15 +9,18 @@ import (
 	"github.com/wadi-run/wadi/scheduler/simulate"
 )
 
-// day is a history of a whole day with the same load in each minute that busy accepts.
-func day(busy func(minute int) bool, concurrency, requests, most float64) wadi.LoadHistory {
+// length of the tests' histories, in minutes.
+const length = 240
+
+// hours is a history with the same load in each minute that busy accepts.
+func hours(busy func(minute int) bool, concurrency, requests, most float64) wadi.LoadHistory {
 	var all []wadi.LoadMinute
-	for m := range wadi.MaxLoadMinutes {
+	for m := range length {
 		if busy(m) {
 			all = append(all, wadi.LoadMinute{Minute: int64(m), Concurrency: concurrency, Peak: 2 * concurrency, Requests: requests, PeakRate: most})
 		}
 	}
-	return wadi.LoadHistory{}.With(0, wadi.MaxLoadMinutes, all)
+	return wadi.LoadHistory{}.With(0, length, all)
 }
 
 func forecast(t *testing.T, h wadi.LoadHistory, s wadi.Scaling) simulate.Totals {
@@ -35,7 +38,7 @@ func usual() wadi.Scaling {
 	return wadi.Scaling{Initial: 1, Activation: 1, Window: wadi.Duration(time.Minute), PanicWindowPercent: 10, PanicThresholdPercent: 200, MaxUpRate: 1000, MaxDownRate: 2}
 }
 
-// All requests of the history come, in every kind of day.
+// All requests of the history come, in every kind of history.
 func TestOfHistory_Requests(t *testing.T) {
 	for _, tt := range []struct {
 		name                        string
@@ -48,8 +51,8 @@ func TestOfHistory_Requests(t *testing.T) {
 		{"busy", 1, 10, 6000, 200},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := forecast(t, day(func(m int) bool { return m%tt.every == 0 }, tt.concurrency, tt.requests, tt.most), usual())
-			want := tt.requests * float64(wadi.MaxLoadMinutes/tt.every)
+			got := forecast(t, hours(func(m int) bool { return m%tt.every == 0 }, tt.concurrency, tt.requests, tt.most), usual())
+			want := tt.requests * float64(length/tt.every)
 			if math.Abs(float64(got.Requests)-want) > 1+want/1000 {
 				t.Errorf("%d requests, want %v", got.Requests, want)
 			}
@@ -59,11 +62,11 @@ func TestOfHistory_Requests(t *testing.T) {
 
 // More instances at all times cost more, and let fewer requests wait.
 func TestOfHistory_BeforeAndAfter(t *testing.T) {
-	h := day(func(m int) bool { return m%20 < 5 }, 2, 600, 40)
+	h := hours(func(m int) bool { return m%20 < 5 }, 2, 600, 40)
 	zero, one := usual(), usual()
 	one.Min = 1
 	before, after := forecast(t, h, zero), forecast(t, h, one)
-	if before.Late == 0 || after.Late >= before.Late || after.InstanceSeconds <= before.InstanceSeconds || after.InstanceSeconds < 86400 {
+	if before.Late == 0 || after.Late >= before.Late || after.InstanceSeconds <= before.InstanceSeconds || after.InstanceSeconds < 60*length {
 		t.Errorf("from zero %+v, from one %+v", before, after)
 	}
 	if before.LongestWait < 5*time.Second {
@@ -74,8 +77,8 @@ func TestOfHistory_BeforeAndAfter(t *testing.T) {
 // A minute in which requests waited for an instance does not make requests longer than they
 // are: the usual one counts.
 func TestOfHistory_WaitingIsNoWork(t *testing.T) {
-	h := day(func(int) bool { return true }, 1, 600, 12) // A tenth of a second each.
-	h.Concurrency[700] = 500                             // 50 s each, most of it in a queue.
+	h := hours(func(int) bool { return true }, 1, 600, 12) // A tenth of a second each.
+	h.Concurrency[100] = 500                               // 50 s each, most of it in a queue.
 	trace := simulate.OfHistory(h)
 	longest := time.Duration(0)
 	for _, p := range trace.Points {
@@ -88,7 +91,7 @@ func TestOfHistory_WaitingIsNoWork(t *testing.T) {
 
 // Streams that last for longer than a minute are there for as long as they were.
 func TestOfHistory_Streams(t *testing.T) {
-	h := day(func(m int) bool { return m >= 60 && m < 120 }, 35, 0, 0)
+	h := hours(func(m int) bool { return m >= 60 && m < 120 }, 35, 0, 0)
 	got := forecast(t, h, usual())
 	if got.Peak < 4 || got.InstanceSeconds < 3600*4 || got.InstanceSeconds > 3600*10 {
 		t.Errorf("35 streams for an hour, 10 in an instance: %+v", got)
