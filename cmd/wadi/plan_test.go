@@ -178,3 +178,22 @@ func TestPlan_Forecast(t *testing.T) {
 		}
 	}
 }
+
+// Colours and nothing else differ on a terminal.
+func TestPlan_Colours(t *testing.T) {
+	out := &screen{width: 80}
+	p := planPrinter{&call{stdio: stdio{stdout: out, env: map[string]string{}}}, false}
+	for _, kind := range []wadi.ChangeKind{wadi.ChangeAdded, wadi.ChangeDeleted, wadi.ChangeEdited, wadi.ChangeNone} {
+		p.change(0, wadi.Change{Kind: kind, Name: "x", New: "1"})
+	}
+	want := green + "+" + reset + "   x: 1\n" + red + "-" + reset + "   x: 1\n" + yellow + "+/-" + reset + " x: - => 1\n    x: 1\n"
+	if got := out.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	out.Reset()
+	p.env["NO_COLOR"] = "1"
+	p.change(0, wadi.Change{Kind: wadi.ChangeAdded, Name: "x"})
+	if out.String() != "+   x\n" {
+		t.Errorf("with NO_COLOR: %q", out.String())
+	}
+}
