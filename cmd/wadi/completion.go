@@ -24,6 +24,10 @@ var (
 	argumentRevision = regexp.MustCompile(`\bID\b`)
 )
 
+// plainWord is what names look like. Anything else that an agent answers is not put into
+// somebody's command line, where a shell would read it.
+var plainWord = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+
 // completion completes the words of a command line. It asks the agent that the line, or
 // else the environment, names, and knows nothing where that does not answer.
 type completion struct {
@@ -92,7 +96,9 @@ func serviceNames(ctx context.Context, c *call) []string {
 	}
 	names := map[string]bool{}
 	for _, s := range all {
-		names[s.Name] = true
+		if plainWord.MatchString(s.Name) {
+			names[s.Name] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(names))
 }
@@ -119,7 +125,9 @@ func (p completion) revisions(a complete.Args) (out []string) {
 			continue // Deleted by now, or the agent is too slow for a shell that waits.
 		}
 		for _, r := range revisions {
-			out = append(out, r.ID)
+			if plainWord.MatchString(r.ID) {
+				out = append(out, r.ID)
+			}
 		}
 	}
 	return out

@@ -85,6 +85,23 @@ func TestCompletion_NoAgent(t *testing.T) {
 	}
 }
 
+// What a shell would read as more than a word is never put into a command line.
+func TestCompletion_HostileAgent(t *testing.T) {
+	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/revisions") {
+			_, _ = io.WriteString(w, `[{"id":"hello-00001"},{"id":"hello-;reboot"},{"id":"hello-$(id)"},{"id":"-rf"}]`)
+			return
+		}
+		_, _ = io.WriteString(w, `[{"name":"hello"},{"name":"he;reboot"},{"name":"he$(id)"},{"name":"he\nllo2"},{"name":"-h"},{"name":""}]`)
+	}))
+	t.Cleanup(hostile.Close)
+	for line, want := range map[string]string{"wadi service status ": "hello", "wadi revision inspect hello-": "hello-00001"} {
+		if got := strings.Join(completed(t, line, "WADI_ADDR="+hostile.URL), " "); got != want {
+			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
+	}
+}
+
 // Every flag of every command is completed.
 func TestCompletion_Flags(t *testing.T) {
 	for name, c := range commands() {
