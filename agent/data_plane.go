@@ -56,9 +56,13 @@ func (a *Agent) setRoutes(routes map[string]wadi.Route) {
 	a.routing.set(routes)
 	a.guard.RoutesChanged()
 	a.activator.SetRoutes(routes)
-	for _, c := range a.gateway.SetRoutes(routes) {
-		a.log.Warn("two services claim a host", "host", c.Host, "without", c.Service, "holder", c.Holder)
-	}
+	a.warnOfConflicts(a.gateway.SetRoutes(routes))
 	a.routing.announce()
 	a.watcher.Refresh() // Services may be in other namespaces now.
+}
+
+func (a *Agent) warnOfConflicts(conflicts []gateway.Conflict) {
+	for _, c := range conflicts {
+		a.log.Warn("two services claim a host", "host", c.Host, "without", c.Service, "holder", c.Holder)
+	}
 }

@@ -71,7 +71,7 @@ func (a *Agent) reloadable() []reloadable {
 func levelOf(c config.Config) hclog.Level { return hclog.LevelFromString(c.LogLevel) }
 
 func (a *Agent) reloadGateway(next config.Config) {
-	a.gateway.Set(gatewaySettings(next))
+	a.warnOfConflicts(a.gateway.Set(gatewaySettings(next)))
 	a.front.gateway.Trust(next.Gateway.TrustedProxies)
 	if a.front.tls != nil {
 		a.front.tls.Trust(next.Gateway.TrustedProxies)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,24 @@ defaults { priority = 60 }
 	}
 	if !r.telemetry.On() || r.front.url("a")[:len("https://a.other.example.com")] != "https://a.other.example.com" {
 		t.Errorf("access log %v, URL %s", r.telemetry.On(), r.front.url("a"))
+	}
+	if got := r.control.Now(); got.Ceiling != 9 || got.Retention.Max != 3 {
+		t.Errorf("the leader's loops have %+v", got)
+	}
+	route := wadi.Route{Service: "hello", Visibility: wadi.Public, Targets: []wadi.RouteTarget{{Revision: "hello-00001", Weight: wadi.WeightAll}}}
+	r.gateway.SetRoutes(map[string]wadi.Route{"hello": route})
+	for host, known := range map[string]bool{"hello.other.example.com": true, "hello.wadi.localhost": false} {
+		w := httptest.NewRecorder()
+		r.gateway.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://"+host+"/", nil))
+		if known != (w.Code != http.StatusNotFound) {
+			t.Errorf("the gateway answers %s with %d, known %v", host, w.Code, known)
+		}
+	}
+	large := httptest.NewRequest(http.MethodPut, "/v1/services", strings.NewReader(`{"files": [{"name": "a.hcl", "source": "`+strings.Repeat("#", 3000)+`"}]}`))
+	large.RemoteAddr, large.Host = "127.0.0.1:9", "localhost"
+	w := httptest.NewRecorder()
+	if r.api.server.Handler().ServeHTTP(w, large); w.Code != http.StatusRequestEntityTooLarge || !strings.Contains(w.Body.String(), "limits.max_spec_bytes is 2048") {
+		t.Errorf("admission answers a large submission with %d %s", w.Code, w.Body)
 	}
 	// What is pending is named again.
 	if again := r.reload(); len(again.Changed) > 0 || !cmp.Equal(again.Restart, done.Restart) {

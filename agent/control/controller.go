@@ -250,7 +250,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		seen.Began = s.pendingSince()
 		acts := scheduler.Plan(scheduler.Desired{
 			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
-			Retention: c.Settings.now().Retention, Marks: s.Marks,
+			Retention: c.Settings.Now().Retention, Marks: s.Marks,
 		}, seen)
 		if len(acts) == 0 {
 			s.resting = round == 0 && s.atRest(seen)

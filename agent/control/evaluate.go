@@ -123,7 +123,7 @@ func worthRemembering(next, stored wadi.Deciders) bool {
 func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int, now time.Time) {
 	*in = scheduler.EvalInput{
 		Revision: s.id, Now: now,
-		Scaling: &s.scale, Calendar: s.calendar, ConcurrencyLimit: s.limit, Ceiling: a.Settings.now().Ceiling,
+		Scaling: &s.scale, Calendar: s.calendar, ConcurrencyLimit: s.limit, Ceiling: a.Settings.Now().Ceiling,
 		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady,
 		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Override: s.override(now), ByHandUntil: r.byHandUntil,
 		Deciders: r.decider,

@@ -26,8 +26,8 @@ func NewLive(s Settings) *Live {
 // Set puts settings in force.
 func (l *Live) Set(s Settings) { l.of.Store(&s) }
 
-// now returns the settings in force.
-func (l *Live) now() Settings {
+// Now returns the settings in force.
+func (l *Live) Now() Settings {
 	if l == nil {
 		return Settings{}
 	}

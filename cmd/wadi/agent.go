@@ -72,11 +72,13 @@ func (c *call) readConfig(paths []string, f config.Flags) (config.Config, []wadi
 
 // startAgent runs an agent if its configuration has no mistake.
 func (c *call) startAgent(ctx context.Context, load func() (config.Config, []wadi.Problem)) error {
+	hup, stop := hangups() // From the beginning: SIGHUP would end the process.
+	defer stop()
 	cfg, problems := load()
 	if err := c.printProblems(problems); err != nil {
 		return err
 	}
-	return c.runAgent(ctx, cfg, load)
+	return c.runAgent(ctx, cfg, load, hup)
 }
 
 // printProblems prints the problems of a configuration. Mistakes are wrong usage: exit
@@ -98,12 +100,16 @@ func (c *call) printProblems(problems []wadi.Problem) error {
 	return nil
 }
 
+// hangups returns a channel of SIGHUPs, of which the last is kept, until stop is called.
+func hangups() (hup <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
 // runAgent runs an agent until ctx ends. On SIGHUP it reads its configuration again.
-func (c *call) runAgent(ctx context.Context, cfg config.Config, load func() (config.Config, []wadi.Problem)) error {
+func (c *call) runAgent(ctx context.Context, cfg config.Config, load func() (config.Config, []wadi.Problem), hup <-chan os.Signal) error {
 	log := newLogger(cfg.LogLevel, cfg.LogJSON, c.stderr)
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	a, err := agent.New(ctx, cfg, agent.Deps{
 		Log: log, LogJSON: log.setJSON, AccessLog: c.stdout, Version: buildVersion().Version, Load: load,
 	})

@@ -61,7 +61,9 @@ func (c *call) runWithHints(ctx context.Context, load func() (config.Config, []w
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ran, hinted := make(chan error, 1), make(chan error, 1)
-	go func() { ran <- c.runAgent(ctx, cfg, load) }()
+	hup, stop := hangups()
+	defer stop()
+	go func() { ran <- c.runAgent(ctx, cfg, load, hup) }()
 	go func() { hinted <- c.applyAndPrintHints(ctx, cfg, apply) }()
 	select {
 	case err := <-ran:

@@ -100,15 +100,16 @@ func (g *Gateway) SetRoutes(routes map[string]wadi.Route) []Conflict {
 }
 
 // Set puts settings in force for the requests that come from now on. With another domain
-// the services answer under their new names alone.
-func (g *Gateway) Set(s Settings) {
+// the services answer under their new names alone; it returns the hosts that two claim.
+func (g *Gateway) Set(s Settings) []Conflict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old := g.settings.Swap(&s)
-	if old.Domain != s.Domain {
-		t, _ := BuildTable(g.routes, s.Domain)
-		g.SetTable(t)
+	if old := g.settings.Swap(&s); old.Domain == s.Domain {
+		return nil
 	}
+	t, conflicts := BuildTable(g.routes, s.Domain)
+	g.SetTable(t)
+	return conflicts
 }
 
 // trusts reports whether an address is a trusted proxy's.
