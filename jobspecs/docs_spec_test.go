@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -274,8 +273,5 @@ func TestDocs_SpecExamples(t *testing.T) {
 		if len(problems) > 0 {
 			t.Errorf("example %d:\n%s%s", i+1, src, texts(problems))
 		}
-	}
-	if _, err := os.Stat(specPage); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@
 package rights_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,9 +16,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// A webhook learns the name of the caller's token, and no token; callers that may not submit
-// make an agent ask none.
-func TestAdmission_WhoAsks(t *testing.T) {
+// hooked runs an agent whose only webhook refuses everything, and gives what it was asked.
+func hooked(t *testing.T) (*harness.Agent, <-chan string) {
+	t.Helper()
 	asked := make(chan string, 64)
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -28,10 +29,16 @@ func TestAdmission_WhoAsks(t *testing.T) {
 	a, err := stack.NewAgent("wadi-hooked", fmt.Sprintf("admission \"policy\" {\n  url = %q\n}\n", hook.URL))
 	harnesstest.Must(t, "configure an agent", err)
 	harnesstest.Must(t, "start an agent", a.Start(t.Context()))
-	t.Cleanup(func() { _ = a.Kill() })
+	t.Cleanup(func() { harnesstest.Must(t, "stop it", a.Stop(context.WithoutCancel(t.Context()))) })
 	harnesstest.Must(t, "wait for it", a.WaitLeader(t.Context()))
-	harnesstest.Must(t, "make a namespace", namespace(t, "other"))
+	return a, asked
+}
 
+// A webhook learns the name of the caller's token, and no token; callers that may not submit
+// make an agent ask none.
+func TestAdmission_WhoAsks(t *testing.T) {
+	a, asked := hooked(t)
+	harnesstest.Must(t, "make a namespace", namespace(t, "other"))
 	c := &cluster{}
 	alice, bob := c.token(t, `namespace "default" { policy = "write" }`), c.token(t, `namespace "other" { policy = "write" }`)
 	consul, err := stack.ConsulToken(t.Context(), "alice")
