@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -27,4 +30,27 @@ func TestRevisionPinAndDelete(t *testing.T) {
 		t.Errorf("got %+v", o)
 	}
 	b.wadi(t, "revision", "pin", "hello-00009").want(t, 1, "", "Error: revision hello-00009: not found\n")
+}
+
+// The command waits until the revision is gone, through an outage of the agent.
+func TestRevisionDelete_Waits(t *testing.T) {
+	var asked []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.RequestURI())
+		switch len(asked) {
+		case 1, 2:
+			w.WriteHeader(http.StatusAccepted)
+			fmt.Fprint(w, `{"name":"hello-00001","deleting":true}`)
+		case 3:
+			http.Error(w, `{"error":"no agent leads"}`, http.StatusServiceUnavailable)
+		default:
+			fmt.Fprint(w, `{"name":"hello-00001","gone":true}`)
+		}
+	}))
+	t.Cleanup(s.Close)
+	(&bench{Server: s}).wadi(t, "revision", "delete", "hello-00001").want(t, 0, "hello-00001: gone\n", "")
+	const path = "DELETE /v1/revision/hello-00001"
+	if got, want := strings.Join(asked, ", "), path+", "+strings.Repeat(path+"?wait=1s, ", 2)+path+"?wait=1s"; got != want {
+		t.Errorf("asked %s", got)
+	}
 }
