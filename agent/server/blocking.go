@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -27,7 +26,7 @@ const (
 // index that the service never had, such as one from before Consul was restored, is answered
 // at once.
 func (s *Server) blocking(read handler) handler {
-	read = within(readTimeout, read)
+	read = s.inTurn(within(readTimeout, read))
 	if s.Changes == nil {
 		return read
 	}
@@ -99,13 +98,18 @@ func flag(r *http.Request, name string, without bool) (bool, error) {
 }
 
 // indexOf is the index of what a read is about; 0 for a name or an ID that can't be one.
-func (s *Server) indexOf(r *http.Request, service string) (uint64, error) {
+func (s *Server) indexOf(r *http.Request, service string) (index uint64, err error) {
 	if service == "" && r.PathValue("id") != "" || service != "" && !namePattern.MatchString(service) {
 		return 0, nil
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	return s.Changes.Index(ctx, service)
+	r = r.WithContext(ctx)
+	err = s.inTurn(func(http.ResponseWriter, *http.Request) (err error) {
+		index, err = s.Changes.Index(ctx, service)
+		return err
+	})(nil, r)
+	return index, err
 }
 
 // block waits for a change, if the caller may read what it waits for.
@@ -153,10 +157,7 @@ func newBlockedReads() *blockedReads { return &blockedReads{of: map[string]int{}
 
 // begin counts a read that waits from now on, until done is called.
 func (b *blockedReads) begin(r *http.Request) (done func(), err error) {
-	client, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		client = r.RemoteAddr
-	}
+	client := addressOf(r)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {

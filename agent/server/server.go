@@ -118,6 +118,7 @@ type Server struct {
 	slots       *submitSlots
 	blocked     *blockedReads
 	callers     *callers
+	turns       *turns
 	scans       chan struct{} // One element for each submission that is scanned.
 	submissions chan struct{} // One element for each submission that is evaluated.
 	doctors     chan struct{} // One element while the doctor runs.
@@ -134,7 +135,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("server: unknown auth %q", c.Auth)
 	}
 	s := &Server{
-		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(), acls: &acls{}, callers: newCallers(), settings: &atomic.Pointer[Settings]{},
+		Config: c, mux: http.NewServeMux(), slots: newSubmitSlots(), blocked: newBlockedReads(), acls: &acls{}, callers: newCallers(), turns: newTurns(), settings: &atomic.Pointer[Settings]{},
 		scans: make(chan struct{}, maxScans), submissions: make(chan struct{}, maxSubmissions), doctors: make(chan struct{}, 1),
 	}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -81,6 +81,7 @@ func connect(cfg Config) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul %s: %w", cfg.Address, err)
 	}
+	conf.HttpClient.Transport = newPromptly(conf.HttpClient.Transport)
 	base := strings.TrimRight(cfg.Address, "/")
 	if strings.HasPrefix(base, "unix://") {
 		base = "http://consul" // The transport dials the socket.

@@ -18,3 +18,6 @@ func NewForTest(tb testing.TB, rt http.RoundTripper) *Client {
 	out.current.Store(&connection{api: c, http: client, base: "http://consul"})
 	return out
 }
+
+// MaxPrompt is maxPrompt.
+const MaxPrompt = maxPrompt
