@@ -290,3 +290,29 @@ func TestReload_FileThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// Webhooks come, change and go with a reload, and one that can't be used refuses it whole.
+func TestReload_Webhooks(t *testing.T) {
+	r := newReloading(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const hook = "admission \"policy\" {\n  url = \"https://policy.example.com/\"\n%s}\n"
+	r.edit("log_level = \"debug\"\n" + strings.ReplaceAll(hook, "%s", "  ca_file = \""+ca+"\"\n"))
+	if _, err := r.Reload(t.Context()); err == nil || len(r.webhooks.all) != 0 || r.log.IsDebug() {
+		t.Errorf("a webhook with a bad authority: %v, %d in force", err, len(r.webhooks.all))
+	}
+	r.edit("", "  ca_file = \""+ca+"\"\n", "")
+	if done := r.reload(); !cmp.Equal(done.Changed, []string{"admission", "log_level"}) || len(r.webhooks.all) != 1 || r.webhooks.all[0].URL != "https://policy.example.com/" {
+		t.Errorf("%+v, %v in force", done, r.webhooks.all)
+	}
+	r.edit("", "url = \"https://policy.example.com/\"", "url = \"https://policy.example.org/\"")
+	if done := r.reload(); !cmp.Equal(done.Changed, []string{"admission"}) || r.webhooks.all[0].URL != "https://policy.example.org/" {
+		t.Errorf("%+v, %v in force", done, r.webhooks.all)
+	}
+	r.edit("", strings.ReplaceAll(strings.ReplaceAll(hook, "%s", ""), ".com", ".org"), "")
+	if done := r.reload(); !cmp.Equal(done.Changed, []string{"admission"}) || len(r.webhooks.all) != 0 {
+		t.Errorf("%+v, %v in force", done, r.webhooks.all)
+	}
+}

@@ -96,8 +96,16 @@ func TestTwoAgents(t *testing.T) {
 		t.Errorf("got leader %q (%v) after the first agent is back, want %s", l.Name, err, two.Name)
 	}
 	wantAnswer(t, stack.Agent, "spare", "/")
-	harnesstest.Must(t, "stop the second agent", two.Stop(t.Context()))
-	eventually(t, 10*time.Second, func() error { return leads(stack.Agent) }) // At once: the lock was released.
+	stopped, began := make(chan error, 1), time.Now()
+	go func() { stopped <- two.Stop(t.Context()) }()
+	eventually(t, 10*time.Second, func() error { return leads(stack.Agent) })
+	t.Logf("the first agent led %v after the second was told to stop", time.Since(began))
+	select {
+	case <-stopped:
+		t.Error("the second agent gave leadership back only at the end of its drain")
+	default:
+		harnesstest.Must(t, "stop the second agent", <-stopped)
+	}
 }
 
 // A second agent on the first one's ports reports that and exits, and the first is not
