@@ -3,7 +3,9 @@
 package operations_test
 
 import (
+	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,8 +32,33 @@ func page(t *testing.T, c *cluster, all []step) {
 		if line := st.missing(out); line != "" {
 			t.Fatalf("line %d printed no %q:\n%s\n%s", st.line, line, st.script, out)
 		}
+		if strings.Contains(st.script, "wadi apply files.hcl") {
+			driftIsKnown(t, sh)
+		}
 	}
 	if err := harness.Eventually(t.Context(), time.Minute, func() error { return c.nothingLeft(t.Context()) }); err != nil {
 		t.Error(err)
 	}
+}
+
+// Nomad makes no plan for an agent's workload identity. An edited job is put back all the
+// same, and one that nobody edited is not called edited.
+func driftIsKnown(t *testing.T, sh *shell) {
+	t.Helper()
+	events := func() string { return sh.run(t, step{script: "wadi events -service files"}) }
+	if got := events(); strings.Contains(got, "DriftCorrected") {
+		t.Errorf("a new job was taken for edited:\n%s", got)
+	}
+	sh.run(t, step{script: `nomad job inspect files-00001 | sed 's/"CPU": 50/"CPU": 51/' > edited.json
+nomad job run -json -detach edited.json`})
+	err := harness.Eventually(t.Context(), time.Minute, func() error {
+		if got := events(); !strings.Contains(got, "DriftCorrected") {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("the edited job was not put back: %v", err)
+	}
+	sh.run(t, step{script: `nomad job inspect files-00001 | grep '"CPU": 50'`})
 }
