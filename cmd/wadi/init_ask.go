@@ -133,3 +133,6 @@ func (c *call) survey(ctx context.Context, cfg config.Config) (out setup.Cluster
 	}
 	return out, nil
 }
+
+// listOf joins choices for a question.
+func listOf(all []string) string { return fmt.Sprintf("(%s)", strings.Join(all, ", ")) }
