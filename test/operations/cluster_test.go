@@ -83,6 +83,14 @@ func start(t *testing.T) *cluster {
 	if !c.Mesh {
 		t.Skipf("skipped: the page needs a mesh: %s", c.WhyNot)
 	}
+	c.connect(t)
+	return c
+}
+
+// connect makes the clients, and chooses ports for the agent.
+func (c *cluster) connect(t *testing.T) {
+	t.Helper()
+	var err error
 	if c.nomad, err = c.NomadClient(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +101,6 @@ func start(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	c.api, c.gateway = fmt.Sprintf("http://127.0.0.1:%d", c.ports[0]), fmt.Sprintf("http://127.0.0.1:%d", c.ports[3])
-	return c
 }
 
 // release builds two releases into a folder.
