@@ -24,7 +24,9 @@ type policyFlags struct {
 	prefix     string
 	namespaces string
 	intentions bool
-	workload   policies.Workload // Without a job: the agents have tokens.
+
+	hostVolumes string
+	workload    policies.Workload // Without a job: the agents have tokens.
 }
 
 func (p *policyFlags) register(fs *flag.FlagSet) {
@@ -34,6 +36,7 @@ func (p *policyFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&p.namespaces, "namespaces", policies.Everywhere, "with -policies: Nomad's `namespaces` with services, as in a,b; * in a name is any text")
 	fs.StringVar(&p.workload.Job, "job", "", "with -policies: the Nomad `job` that agents run in, whose identities are their tokens")
 	fs.StringVar(&p.workload.Namespace, "job-namespace", "default", "with -job: its `namespace`")
+	fs.StringVar(&p.hostVolumes, "host-volumes", "", "with -policies: host `volumes` that services mount, as in a,b; * in a name is any text")
 	fs.BoolVar(&p.intentions, "intentions", true, "with -policies: services may have an intentions block")
 }
 
@@ -59,6 +62,15 @@ func (p *policyFlags) options() (policies.Options, error) {
 		return policies.Options{}, usagef("-job-namespace %q: it is one namespace: letters, digits and dashes, at most 128", ns)
 	}
 	o := policies.Options{Prefix: prefix, Intentions: p.intentions}
+	if p.hostVolumes != "" {
+		for name := range strings.SplitSeq(p.hostVolumes, ",") {
+			name = strings.TrimSpace(name)
+			if !namespaceRule.MatchString(name) {
+				return policies.Options{}, usagef("-host-volumes: %q is no name of a volume: letters, digits and dashes, at most 128; * is any text", name)
+			}
+			o.HostVolumes = append(o.HostVolumes, name)
+		}
+	}
 	for name := range strings.SplitSeq(p.namespaces, ",") {
 		name = strings.TrimSpace(name)
 		if !namespaceRule.MatchString(name) {
@@ -74,8 +86,8 @@ func (p *policyFlags) options() (policies.Options, error) {
 // unused is the complaint about a flag that says nothing without -policies.
 func (p *policyFlags) unused() error {
 	if p.only != "" || p.prefix != policies.DefaultPrefix || p.namespaces != policies.Everywhere || !p.intentions ||
-		p.workload.Job != "" || p.workload.Namespace != "default" {
-		return usagef("-only, -prefix, -namespaces, -job, -job-namespace and -intentions go with -policies")
+		p.workload.Job != "" || p.workload.Namespace != "default" || p.hostVolumes != "" {
+		return usagef("-only, -prefix, -namespaces, -host-volumes, -job, -job-namespace and -intentions go with -policies")
 	}
 	return nil
 }

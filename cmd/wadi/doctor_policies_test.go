@@ -24,7 +24,7 @@ func TestDoctorPolicies_Golden(t *testing.T) {
 		"doctor_policies.txt":      {},
 		"doctor_policies_some.txt": {"-prefix", "teams/one", "-namespaces", "team, shop-*,team", "-intentions=false"},
 		"doctor_policies.json":     {"-json"},
-		"doctor_policies_job.txt":  {"-job", "wadi-agents", "-job-namespace", "infra"},
+		"doctor_policies_job.txt":  {"-job", "wadi-agents", "-job-namespace", "infra", "-host-volumes", "shared, data-*"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := policiesOf(t, args...)
@@ -60,7 +60,8 @@ func TestDoctorPolicies_Usage(t *testing.T) {
 		`-prefix "": it is a path without a slash in front, such as wadi/`:                                       {"-policies", "-prefix", ""},
 		`-namespaces: "" is no name of a namespace: letters, digits and dashes, at most 128; * is any text`:      {"-policies", "-namespaces", "a,"},
 		`-namespaces: "a\"{}" is no name of a namespace: letters, digits and dashes, at most 128; * is any text`: {"-policies", "-namespaces", `a"{}`},
-		`-only, -prefix, -namespaces, -job, -job-namespace and -intentions go with -policies`:                    {"-intentions=false"},
+		`-only, -prefix, -namespaces, -host-volumes, -job, -job-namespace and -intentions go with -policies`:     {"-intentions=false"},
+		`-host-volumes: "\"" is no name of a volume: letters, digits and dashes, at most 128; * is any text`:     {"-policies", "-host-volumes", `"`},
 		`-job "a b": it is the name of a job, and of its policies: letters, digits and dashes, at most 128`:      {"-policies", "-job", "a b"},
 		`-job "'": it is the name of a job, and of its policies: letters, digits and dashes, at most 128`:        {"-policies", "-job", "'"},
 		`-job-namespace "*": it is one namespace: letters, digits and dashes, at most 128`:                       {"-policies", "-job", "wadi", "-job-namespace", "*"},
@@ -69,7 +70,7 @@ func TestDoctorPolicies_Usage(t *testing.T) {
 		o := (&bench{}).wadiIn(t.Context(), "", nil, append([]string{"doctor"}, args...)...)
 		o.want(t, exitUsage, "", "Error: "+want+usage)
 	}
-	for _, args := range [][]string{{"-only", "nomad"}, {"-prefix", "a/"}, {"-namespaces", "a"}, {"-job", "a"}, {"-job-namespace", "a"}} {
+	for _, args := range [][]string{{"-only", "nomad"}, {"-prefix", "a/"}, {"-namespaces", "a"}, {"-job", "a"}, {"-job-namespace", "a"}, {"-host-volumes", "a"}} {
 		if o := (&bench{}).wadiIn(t.Context(), "", nil, append([]string{"doctor"}, args...)...); o.code != exitUsage {
 			t.Errorf("%v: got %+v", args, o)
 		}

@@ -23,6 +23,8 @@ type Options struct {
 	Prefix     string   // Of the keys in Consul; ends in a slash.
 	Namespaces []string // Nomad's, with services; may be patterns, such as Everywhere.
 	Intentions bool     // Services may have an intentions block.
+
+	HostVolumes []string // Nomad's, that services mount.
 }
 
 // Nomad is the policy of the agents' token in Nomad.
@@ -30,6 +32,9 @@ func Nomad(o Options) Policy {
 	var p Policy
 	for _, ns := range o.Namespaces {
 		p = append(p, Namespace(ns))
+	}
+	for _, volume := range o.HostVolumes {
+		p = append(p, HostVolume(volume))
 	}
 	return append(p, Nodes())
 }
@@ -46,6 +51,11 @@ func Namespace(name string) Rule {
 		{Access: "read-job", Without: "instances and events are not seen: services here are neither kept up nor scaled"},
 		{Access: "list-jobs", Without: "jobs are not seen when an agent begins: services here are neither kept up nor scaled"},
 	}}
+}
+
+// HostVolume has the right to run jobs that mount a volume of the host.
+func HostVolume(name string) Rule {
+	return policy(fmt.Sprintf("host_volume %q", name), "write", "a job that mounts it is not put back, should it be lost or edited")
 }
 
 // Nodes has the rights to Nomad's nodes.
