@@ -76,7 +76,7 @@ Exit codes are those of Nomad's plan:
 					Forecasts []forecast `json:"forecasts,omitempty"`
 				}{planned, simulated})
 			} else {
-				p := planPrinter{c, verbose}
+				p := planPrinter{c, verbose, variables}
 				p.print(planned)
 				p.forecasts(simulated, startUp)
 			}

@@ -66,6 +66,23 @@ changed meanwhile, and this plan may not hold.
 `, "")
 }
 
+// The command that is printed submits what was planned, in a shell: with its variables.
+func TestPlan_PrintedCommand(t *testing.T) {
+	b := newBench(t)
+	path := written(t, "it's mine.hcl", "variable \"command\" {\n  type = string\n}\n"+strings.Replace(planFile, `"/bin/a"`, "var.command", 1))
+	vars := written(t, "prod.hcl", `command = "/bin/a"`+"\n")
+	o := b.wadi(t, "plan", "-var-file", vars, "-var", "command=/bin/b $HOME", path)
+	want := "wadi apply -check-index 0 -var-file " + vars + ` -var 'command=/bin/b $HOME' '` + strings.ReplaceAll(path, "'", `'\''`) + "'\n"
+	if o.code != 1 || !strings.Contains(o.stdout, want) {
+		t.Errorf("want %s, got %+v", want, o)
+	}
+	for word, want := range map[string]string{"a-b/c.hcl": "a-b/c.hcl", "x=1": "x=1", "": "''", "a;b": "'a;b'", "$(x)": "'$(x)'", "é": "'é'", "a\nb": "'a\nb'"} {
+		if got := shellWord(word); got != want {
+			t.Errorf("%q: got %s, want %s", word, got, want)
+		}
+	}
+}
+
 // Errors have exit code 255, so that scripts tell them from changes.
 func TestPlan_ExitCodes(t *testing.T) {
 	b := newBench(t)
@@ -121,7 +138,7 @@ func TestPlan_Printer(t *testing.T) {
 		{true, "+/- evil[2J\n  +/- a: x [31my => z\n  +/- emptied: x => -\n  +   new\n    +   inside: 1\n  -   old: 2 (gone)\n"},
 	} {
 		var out strings.Builder
-		p := planPrinter{&call{stdio: stdio{stdout: &out}}, tt.verbose}
+		p := planPrinter{call: &call{stdio: stdio{stdout: &out}}, verbose: tt.verbose}
 		p.change(0, tree)
 		if out.String() != tt.want {
 			t.Errorf("verbose %t:\ngot  %q\nwant %q", tt.verbose, out.String(), tt.want)
@@ -182,7 +199,7 @@ func TestPlan_Forecast(t *testing.T) {
 // Colours and nothing else differ on a terminal.
 func TestPlan_Colours(t *testing.T) {
 	out := &screen{width: 80}
-	p := planPrinter{&call{stdio: stdio{stdout: out, env: map[string]string{}}}, false}
+	p := planPrinter{call: &call{stdio: stdio{stdout: out, env: map[string]string{}}}}
 	for _, kind := range []wadi.ChangeKind{wadi.ChangeAdded, wadi.ChangeDeleted, wadi.ChangeEdited, wadi.ChangeNone} {
 		p.change(0, wadi.Change{Kind: kind, Name: "x", New: "1"})
 	}

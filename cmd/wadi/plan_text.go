@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/wadi-run/wadi"
@@ -11,7 +12,8 @@ import (
 // planPrinter prints plans in the style of Nomad's.
 type planPrinter struct {
 	*call
-	verbose bool // Also what is in added and deleted parts.
+	verbose   bool          // Also what is in added and deleted parts.
+	variables variableFlags // That the plan was made with.
 }
 
 func (p planPrinter) print(all api.Plan) {
@@ -176,11 +178,25 @@ func (p planPrinter) index(all api.Plan) {
 			flags += fmt.Sprintf(" -check-index %s=%d", s.Name, s.Index)
 		}
 	}
+	for _, word := range append(p.variables.args(), p.args...) {
+		flags += " " + shellWord(word)
+	}
 	p.printf(`To submit exactly this, run:
 
-wadi apply%s %s
+wadi apply%s
 
 With -check-index nothing is submitted if a service has another index by then: it was
 changed meanwhile, and this plan may not hold.
-`, flags, strings.Join(p.args, " "))
+`, flags)
+}
+
+// unquoted is what a shell takes as it is.
+var unquoted = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellWord is an argument as a POSIX shell takes it.
+func shellWord(s string) string {
+	if unquoted.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

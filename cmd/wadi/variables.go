@@ -23,6 +23,18 @@ func (v *variableFlags) register(fs *flag.FlagSet) {
 	fs.Var(&v.files, "var-file", "`file` of HCL variables, name = value; may be repeated")
 }
 
+// args are the flags as they are given to another command.
+func (v *variableFlags) args() []string {
+	var out []string
+	for _, path := range v.files {
+		out = append(out, "-var-file", path)
+	}
+	for _, pair := range v.vars {
+		out = append(out, "-var", pair)
+	}
+	return out
+}
+
 // values returns the variables for files. -var overrides -var-file, which overrides
 // WADI_VAR_x. From the environment it takes only variables that the files declare.
 func (v *variableFlags) values(c *call, files []api.File) (map[string]string, error) {
