@@ -53,6 +53,9 @@ const (
 	// maxCatchUp is how many seconds one reading covers. Windows may be as short as 6 s, and
 	// are kept for 5 s more.
 	maxCatchUp = 10
+	// setBack is by how many seconds a clock has to be set back to be believed at once. After
+	// less, the seconds that come a second time are left out.
+	setBack = 60
 
 	writeTimeout = 10 * time.Second // Of one pass of writes.
 	lastTimeout  = time.Second      // Of the last one, which the next leader waits for.

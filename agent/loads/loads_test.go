@@ -269,9 +269,33 @@ func TestRecorder_GoneAndPaused(t *testing.T) {
 		if h := r.Add("a", wadi.LoadHistory{}); h.Minutes() > 2 {
 			t.Errorf("a paused recorder knows %d minutes", h.Minutes())
 		}
-		r.Read(time.Now().Add(-time.Hour)) // The clock was set back: nothing is counted twice.
-		if h := r.Add("a", wadi.LoadHistory{}); h.Minutes() > 2 || h.Requests[h.Minutes()-1] > 40 {
-			t.Errorf("after the clock was set back: %+v", h)
+	})
+}
+
+// A clock that is set back: the seconds that come a second time are not counted twice, and
+// after a clock that was far ahead the load is kept on, by the right time.
+func TestRecorder_ClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a")
+		w.load = func(string, int64) (float64, float64) { return 1, 1 }
+		r := &loads.Recorder{Services: w.services, Meter: w, Store: w, Log: hclog.NewNullLogger()}
+		read := func(ahead time.Duration, times int) wadi.LoadHistory {
+			for range times {
+				time.Sleep(5 * time.Second)
+				r.Read(time.Now().Add(ahead))
+			}
+			return r.Add("a", wadi.LoadHistory{})
+		}
+		if requests, _ := total(read(30*time.Second, 1)); requests > 2*10 {
+			t.Fatalf("%v requests of ten seconds", requests)
+		}
+		if requests, _ := total(read(0, 12)); requests > 2*(10+30) {
+			t.Errorf("%v requests of 40 seconds: some are counted twice", requests)
+		}
+		read(25*time.Hour, 12)
+		h := read(0, 36)
+		if requests, _ := total(h); h.End() > time.Now().Unix()+60 || requests < 2*160 || requests > 2*190 {
+			t.Errorf("after a clock that was a day ahead: %v requests of three minutes, until %d: %+v", requests, h.End()-time.Now().Unix(), h)
 		}
 	})
 }

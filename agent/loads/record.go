@@ -42,8 +42,11 @@ func newRecord(name string, to int64, now time.Time) *record {
 
 // read adds the seconds before to.
 func (r *record) read(revisions []string, m Meter, to int64) {
-	if to-r.next > maxCatchUp {
+	switch {
+	case to-r.next > maxCatchUp:
 		r.skip(to - maxCatchUp)
+	case r.next-to > setBack: // Its seconds would be taken for read until the clock is there again.
+		r.begin(to)
 	}
 	if to <= r.next {
 		return
@@ -67,8 +70,13 @@ func (r *record) read(revisions []string, m Meter, to int64) {
 func (r *record) skip(to int64) {
 	r.next = to
 	if to/60 > r.minute+1 {
-		*r = record{from: to / 60, minute: to / 60, next: to, nextWrite: r.nextWrite, idleWrite: r.idleWrite}
+		r.begin(to)
 	}
+}
+
+// begin forgets what is not stored, and goes on at a second.
+func (r *record) begin(at int64) {
+	*r = record{from: at / 60, minute: at / 60, next: at, nextWrite: r.nextWrite, idleWrite: r.idleWrite}
 }
 
 // add adds one second.

@@ -32,7 +32,7 @@ func Settings(before, after *wadi.Service) []wadi.Change {
 		if !jobspecs.InPlace(p) {
 			c.Note = "forces a new revision"
 		}
-		out = append(out, c)
+		out = append(out, Bound(c))
 	}
 	return out
 }
