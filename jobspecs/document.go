@@ -114,7 +114,14 @@ func (d *Draft) completeChanged(was, now json.RawMessage) (wadi.Service, []wadi.
 	if err != nil {
 		return d.Service, []wadi.Problem{d.inInstance("instance", "it can't be read: %s", err)}
 	}
-	return d.Complete(job)
+	out, problems := d.Complete(job)
+	if HasErrors(problems) {
+		return out, problems
+	}
+	if err := exact(now); err != nil {
+		problems = append(problems, d.inInstance("instance", "it is no task group of Nomad's API: %s", err))
+	}
+	return out, problems
 }
 
 // strict decodes a group without unknown settings.

@@ -123,6 +123,9 @@ func TestDocument_Mistakes(t *testing.T) {
 		`{"Tasks": [{"Name": "queue-proxy"}]}`,
 		`{"Tasks": [{"Name": "web"}], "Services": [{"Name": "shop", "Connect": {}}]}`,
 		`{"Tasks": [{"Name": "web"}], "Networks": [{"Mode": "host"}]}`, `{"Tasks": "web"}`,
+		`{"tasks": [{"Name": "web"}]}`, `{"Tasks": [{"Name": "web"}], "tasks": [{"Name": "web", "Driver": "exec"}]}`,
+		`{"Tasks": [{"Name": "web", "env": {"A": "b"}}]}`, `{"Tasks": [{"Name": "web"}], "Constraints": [null]}`,
+		`{"Tasks": [{"Name": "web", "Config": {"a": ` + strings.Repeat("[", 300) + strings.Repeat("]", 300) + `}}]}`,
 	} {
 		doc, err := jobspecs.DocumentOf(was)
 		if err != nil {

@@ -139,12 +139,28 @@ func TestLoad_WebhooksOfSeveralFiles(t *testing.T) {
 func TestLoad_TooManyWebhooks(t *testing.T) {
 	var text strings.Builder
 	for i := range 17 {
-		fmt.Fprintf(&text, "admission \"w%d\" {\n  url = \"https://example.com\"\n}\n", i)
+		fmt.Fprintf(&text, "admission \"w%d\" {\n  url = \"https://example.com\"\n  timeout = \"1s\"\n}\n", i)
 	}
 	file := filepath.Join(write(t, map[string]string{"wadi.hcl": sidecar + text.String()}), "wadi.hcl")
 	_, problems := config.Load([]string{file}, noEnv, config.Flags{})
-	if len(problems) != 1 || problems[0].String() != file+":50,1: admission.w16: at most 16 webhooks are possible" {
+	if len(problems) != 1 || problems[0].String() != file+":66,1: admission.w16: at most 16 webhooks are possible" {
 		t.Errorf("got %v", problems)
+	}
+}
+
+// While all webhooks are away, those that are ignored then take less time than a submission has.
+func TestLoad_WebhooksTakeTooLong(t *testing.T) {
+	for last, good := range map[string]bool{"4s": true, "4001ms": false} {
+		var text strings.Builder
+		for i, timeout := range []string{"10s", "10s", last} {
+			fmt.Fprintf(&text, "admission \"w%d\" {\n  url = \"https://example.com\"\n  timeout = %q\n}\n", i, timeout)
+		}
+		file := filepath.Join(write(t, map[string]string{"wadi.hcl": sidecar + text.String()}), "wadi.hcl")
+		_, problems := config.Load([]string{file}, noEnv, config.Flags{})
+		want := file + ":12,13: admission.w2.timeout: with it the timeouts of all webhooks are more than 24s together"
+		if bad := len(problems) == 1 && strings.HasPrefix(problems[0].String(), want); bad == good || good && len(problems) > 0 {
+			t.Errorf("%s: got %v", last, problems)
+		}
 	}
 }
 

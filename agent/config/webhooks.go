@@ -10,8 +10,13 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// maxWebhooks bounds the webhooks that each submission waits for, one after the other.
-const maxWebhooks = 16
+const (
+	// maxWebhooks bounds the webhooks that each submission waits for, one after the other.
+	maxWebhooks = 16
+	// maxTimeouts bounds their timeouts together: a submission is judged within 30s, and
+	// with on_failure "ignore" that has to do while all webhooks are away.
+	maxTimeouts = 24 * time.Second
+)
 
 // webhook reads one admission block. A later file may change the settings of a webhook by
 // its name.
@@ -48,6 +53,7 @@ func webhookSection(w *Webhook) section {
 
 // admission checks the webhooks.
 func (l *loader) admission() {
+	var all time.Duration
 	for i, w := range l.cfg.Webhooks {
 		path := join("admission", w.Name)
 		l.match(path, w.Name, nameRule, "letters, digits, dots, dashes and underscores, at most 64")
@@ -58,6 +64,10 @@ func (l *loader) admission() {
 		l.oneOf(path+".kind", w.Kind, KindValidate, KindMutate)
 		l.oneOf(path+".on_failure", w.OnFailure, OnFailureRefuse, OnFailureIgnore)
 		between(l, path+".timeout", w.Timeout, 10*time.Millisecond, 10*time.Second)
+		timeout := min(w.Timeout, 10*time.Second) // More is reported already.
+		if all += timeout; all > maxTimeouts && all-timeout <= maxTimeouts {
+			l.problem(l.at(path+".timeout"), path+".timeout", "with it the timeouts of all webhooks are more than %s together, and a submission asks one after the other; use shorter ones", maxTimeouts)
+		}
 		l.tlsFiles(path, w.TLS)
 	}
 }

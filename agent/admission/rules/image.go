@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -78,12 +79,20 @@ func (i image) String() string {
 	return s
 }
 
+// transports are the prefixes by which podman reads an image elsewhere than at a registry.
+func transports() []string {
+	return []string{"oci-archive", "docker-archive", "containers-storage", "docker-daemon", "dir", "oci", "sif", "ostree", "tarball"}
+}
+
 // parse reads an image as Docker does: nginx is docker.io/library/nginx:latest. The tag of
 // an image with a digest is dropped, as Docker pulls by the digest alone.
 func parse(name string) (image, error) {
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "docker://"), "https://") // As podman, and Nomad's driver of Docker.
 	if strings.HasPrefix(name, "sha256:") || strings.HasPrefix(name, "sha512:") {
 		return image{}, errors.New("it is the ID of whatever a node has") // And reads like a tag of an image named sha256.
+	}
+	if transport, _, ok := strings.Cut(name, ":"); ok && slices.Contains(transports(), transport) {
+		return image{}, errors.New("it is a file or directory of the node") // And reads like a tag of an image of that name.
 	}
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {

@@ -106,6 +106,10 @@ func TestImages(t *testing.T) {
 		{"docker.io/library/**", "sha256:" + digest[8:], false}, // An image's ID.
 		{"**", digest[8:], false},
 		{"**", "oci-archive:/tmp/x.tar", false},
+		{"**", "oci-archive:x", false}, // podman's own reading; the tag of an image by any other.
+		{"docker.io/library/*", "docker://dir:x", false},
+		{"docker.io/library/*", "containers-storage:x", false},
+		{"docker.io/library/*", "oci-archive2:x", true},
 		{"**", "nginx:", false},
 		{"**", "NGINX", false},
 		{"**", "", false},

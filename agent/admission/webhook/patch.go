@@ -15,20 +15,28 @@ const (
 	maxPatched    = 4 << 20 // Of what a patch makes.
 )
 
-// patch applies a JSON Patch (RFC 6902) to the service and the instance of a question.
-func patch(q Question, text []byte) (service, instance json.RawMessage, err error) {
+// decode reads a JSON Patch (RFC 6902); nothing and null are one without operations.
+func decode(text []byte) (jsonpatch.Patch, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
 	operations, err := jsonpatch.DecodePatch(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("it is no JSON Patch: %w", err)
+		return nil, fmt.Errorf("it is no JSON Patch: %w", err)
 	}
 	if len(operations) > maxOperations {
-		return nil, nil, fmt.Errorf("it has %d operations, at most %d are possible", len(operations), maxOperations)
+		return nil, fmt.Errorf("it has %d operations, at most %d are possible", len(operations), maxOperations)
 	}
 	for i, o := range operations {
 		if err := allowed(o); err != nil {
-			return nil, nil, fmt.Errorf("operation %d: %w", i, err)
+			return nil, fmt.Errorf("operation %d: %w", i, err)
 		}
 	}
+	return operations, nil
+}
+
+// patch applies operations to the service and the instance of a question.
+func patch(q Question, operations jsonpatch.Patch) (service, instance json.RawMessage, err error) {
 	document, err := json.Marshal(map[string]json.RawMessage{"service": q.Service, "instance": q.Instance})
 	if err != nil {
 		return nil, nil, err

@@ -189,18 +189,21 @@ func (w *Webhook) read(q Question, text []byte) (Answer, error) {
 		Allowed: *said.Allowed, Message: wadi.OneLine(said.Message, maxMessage),
 		Service: q.Service, Instance: q.Instance,
 	}
-	patched := len(said.Patch) > 0 && !bytes.Equal(said.Patch, []byte("null")) && !bytes.Equal(said.Patch, []byte("[]"))
+	operations, err := decode(said.Patch)
 	switch {
-	case !out.Allowed || !patched:
+	case !out.Allowed:
+		return out, nil
+	case err != nil:
+		return Answer{}, w.failure("its patch can't be applied", err)
+	case len(operations) == 0:
 		return out, nil
 	case !w.Mutate:
 		return Answer{}, w.failure(`it has a patch, and kind is "validate"`, nil)
 	}
-	var err error
-	if out.Service, out.Instance, err = patch(q, said.Patch); err != nil {
+	if out.Service, out.Instance, err = patch(q, operations); err != nil {
 		return Answer{}, w.failure("its patch can't be applied", err)
 	}
-	out.Changed = true
+	out.Changed = !bytes.Equal(out.Service, q.Service) || !bytes.Equal(out.Instance, q.Instance)
 	return out, nil
 }
 

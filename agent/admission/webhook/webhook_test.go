@@ -95,6 +95,9 @@ func TestAsk_Answers(t *testing.T) {
 		{name: "refused with a patch", answer: `{"allowed": false, "patch": ` + add + `}`, mutate: true},
 		{name: "no patch", answer: `{"allowed": true, "patch": null}`, want: webhook.Answer{Allowed: true}},
 		{name: "empty patch", answer: `{"allowed": true, "patch": []}`, want: webhook.Answer{Allowed: true}},
+		{name: "empty patch, as Jackson prints it", answer: `{"allowed": true, "patch": [ ]}`, want: webhook.Answer{Allowed: true}},
+		{name: "empty patch of a mutating webhook", answer: "{\"allowed\": true, \"patch\": [\n]}", mutate: true, want: webhook.Answer{Allowed: true}},
+		{name: "patch that changes nothing", answer: `{"allowed": true, "patch": [{"op": "replace", "path": "/service/name", "value": "shop"}]}`, mutate: true, want: webhook.Answer{Allowed: true}},
 		{name: "patch", answer: `{"allowed": true, "patch": ` + add + `}`, mutate: true, want: webhook.Answer{
 			Allowed: true, Changed: true,
 			Service:  json.RawMessage(`{"name":"shop","meta":{"team":"a<b"},"scale":{"min":0}}`),
