@@ -25,6 +25,8 @@ type Services interface {
 	State(ctx context.Context, service string) (wadi.State, error)
 	// Services returns the names of all services.
 	Services(ctx context.Context) ([]string, error)
+	// Marks returns the marks of a service's revisions.
+	Marks(ctx context.Context, service string) (map[string]wadi.Mark, error)
 	// Route returns the stored route of a service.
 	Route(ctx context.Context, service string) (wadi.Route, error)
 	// Domains returns the service that claims each domain.

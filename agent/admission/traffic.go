@@ -11,7 +11,7 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// checkTraffic refuses targets with unknown revisions. Stored targets were correct when
+// checkTraffic refuses targets with revisions that are unknown or being deleted. Stored targets were correct when
 // they were submitted: for them it is a warning. A failed revision is no mistake: it is
 // tried again.
 func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, revisions []wadi.Revision, refused *refusals) error {
@@ -22,6 +22,11 @@ func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, r
 	if err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		return fmt.Errorf("read state of %s: %w", c.service.Name, err)
 	}
+	marks, err := a.Store.Marks(ctx, c.service.Name)
+	if err != nil && !errors.Is(err, wadi.ErrUnreadable) {
+		return fmt.Errorf("read marks of %s: %w", c.service.Name, err)
+	}
+	left := slices.DeleteFunc(slices.Clone(revisions), func(r wadi.Revision) bool { return marks[r.ID].Deleted })
 	for i, t := range c.service.Traffic {
 		why := ""
 		known := slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return r.ID == t.Revision })
@@ -31,7 +36,9 @@ func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, r
 			why = fmt.Sprintf("there is no revision %q yet, the service is new; write revision = \"latest\"", t.Revision)
 		case c.rev != nil && t.Revision == c.rev.ID: // This submission makes it.
 		case !known:
-			why = fmt.Sprintf("there is no revision %q; there are: %s", t.Revision, choices(c, revisions, state))
+			why = fmt.Sprintf("there is no revision %q; there are: %s", t.Revision, choices(c, left, state))
+		case marks[t.Revision].Deleted:
+			why = fmt.Sprintf("revision %q is being deleted; there are: %s", t.Revision, choices(c, left, state))
 		}
 		switch {
 		case why == "":

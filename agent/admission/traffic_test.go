@@ -80,6 +80,20 @@ func TestSubmit_TrafficNamesRevisions(t *testing.T) {
 	}
 }
 
+// A revision that is being deleted gets no traffic.
+func TestSubmit_TrafficForDeleted(t *testing.T) {
+	b := three(t)
+	err := b.store.MarkRevision(t.Context(), "hello", "hello-00001", func(wadi.Marked) (wadi.Mark, error) { return wadi.Mark{Deleted: true}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusal := b.refused(t, request(spec("hello", "/3", to("90 latest", "10 hello-00001"))), 422)
+	if want := `revision "hello-00001" is being deleted; there are: latest, hello-00003`; !strings.Contains(refusal.Error(), want) {
+		t.Errorf("%q is missing in:\n%v", want, refusal)
+	}
+	b.submit(t, request(spec("hello", "/3", to("90 latest", "10 hello-00002"))))
+}
+
 // Without a traffic block what is stored stays, also with a new revision.
 func TestSubmit_TrafficStays(t *testing.T) {
 	b := three(t)

@@ -123,3 +123,37 @@ func TestDeleteRevision_SubmittedMeanwhile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A revision that is marked for deletion gets no traffic, whichever comes first: it would be
+// deleted when the traffic goes elsewhere, weeks later.
+func TestSubmit_TrafficForDeleted(t *testing.T) {
+	f := consultest.Start(t)
+	s := open(t, f.URL)
+	index := submit(t, s, "hello", 2, submit(t, s, "hello", 1, 0))
+	toFirst := spec("hello", 100)
+	toFirst.Generation, toFirst.Latest = 3, "hello-00002"
+	toFirst.Service.Traffic = []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 50}, {Revision: "hello-00001", Percent: 50}}
+	all, asked := []wadi.Submission{{Spec: toFirst, Index: index}}, 0
+	remove := func() {
+		if err := s.MarkRevision(t.Context(), "hello", "hello-00001", marking(wadi.Mark{Deleted: true}, &asked)); err != nil {
+			t.Error(err)
+		}
+	}
+	client, err := consul.New(consul.Config{Address: f.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &meddler{KV: client, before: remove} // The mark is stored between the judgement and the transaction.
+	if _, err := store.New(m, "wadi/", "two", hclog.NewNullLogger()).Submit(t.Context(), all); !errors.Is(err, wadi.ErrConflict) || asked != 1 {
+		t.Errorf("marked meanwhile: %v, marked %d times; want a conflict", err, asked)
+	}
+	if _, err := s.Submit(t.Context(), all); !errors.Is(err, wadi.ErrConflict) {
+		t.Errorf("marked before: %v, want a conflict", err)
+	}
+	if err := s.MarkRevision(t.Context(), "hello", "hello-00001", marking(wadi.Mark{}, &asked)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Submit(t.Context(), all); err != nil {
+		t.Errorf("not marked any more: %v", err)
+	}
+}

@@ -23,19 +23,21 @@ const indexPause = 2 * time.Millisecond
 // the entry describes.
 type edit struct {
 	service string
-	exists  bool // The entry must exist.
+	exists  bool    // The entry must exist.
+	marks   *string // The marks that the entry must have; nil: any.
 	fn      func(*Index)
 }
 
 // Submit stores all or none of the services, and returns the new index of each
 // spec. A spec that is not at its index any more and an existing revision are
 // [wadi.ErrConflict]; so are a domain of another service, as [*wadi.DomainTakenError], and
-// a name of another service, as [*wadi.NameTakenError]. More than one transaction can hold
+// a name of another service, as [*wadi.NameTakenError], and traffic for a revision that is
+// being deleted. More than one transaction can hold
 // is [wadi.ErrTooLarge]; [Store.Fits] checks that before.
 func (s *Store) Submit(ctx context.Context, all []wadi.Submission) (map[string]uint64, error) {
-	ops, edits, err := s.specs(all)
+	ops, edits, err := s.judged(ctx, all)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("submit: %w", err)
 	}
 	pairs, err := s.writeWithClaims(ctx, all, ops, edits)
 	if err != nil {
@@ -52,11 +54,11 @@ func (s *Store) Submit(ctx context.Context, all []wadi.Submission) (map[string]u
 // Fits returns [wadi.ErrTooLarge] if Submit would. Other refusals of Submit are no error
 // here.
 func (s *Store) Fits(ctx context.Context, all []wadi.Submission) error {
-	ops, edits, err := s.specs(all)
-	if err != nil {
-		return err
+	ops, edits, err := s.judged(ctx, all)
+	var c *claims
+	if err == nil {
+		c, err = s.claims(ctx, all)
 	}
-	c, err := s.claims(ctx, all)
 	if err == nil {
 		err = s.fit(ctx, slices.Concat(ops, c.withSpecs(s)), edits)
 	}
@@ -67,6 +69,37 @@ func (s *Store) Fits(ctx context.Context, all []wadi.Submission) error {
 		return fmt.Errorf("%d services at once: %w", len(all), err)
 	}
 	return nil
+}
+
+// judged returns the operations and edits of specs. It refuses traffic for a revision that is
+// marked for deletion, also by a mark that is stored after this: it would be deleted once the
+// traffic goes elsewhere, however much later.
+func (s *Store) judged(ctx context.Context, all []wadi.Submission) ([]consul.Op, []edit, error) {
+	ops, edits, err := s.specs(all)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, sub := range all {
+		service := sub.Spec.Service
+		if !slices.ContainsFunc(service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision != wadi.Latest }) {
+			continue
+		}
+		entry, _, err := read[Index](ctx, s, kindIndex, service.Name)
+		if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+			return nil, nil, err
+		}
+		marks, err := s.Marks(ctx, service.Name)
+		if err != nil && !errors.Is(err, wadi.ErrUnreadable) { // Then they are none for the leader too.
+			return nil, nil, err
+		}
+		for _, t := range service.Traffic {
+			if marks[t.Revision].Deleted {
+				return nil, nil, fmt.Errorf("%s is being deleted: %w", t.Revision, wadi.ErrConflict)
+			}
+		}
+		edits[i].marks = &entry.Marks
+	}
+	return ops, edits, nil
 }
 
 // specs returns the operations that store specs and revisions, and the edits of their index
@@ -157,6 +190,9 @@ func (s *Store) edited(ctx context.Context, e edit) (consul.Op, error) {
 	old, index, err := read[Index](ctx, s, kindIndex, e.service)
 	if err != nil && (e.exists || !errors.Is(err, wadi.ErrNotFound)) {
 		return consul.Op{}, err
+	}
+	if e.marks != nil && *e.marks != old.Marks {
+		return consul.Op{}, fmt.Errorf("a revision was marked in the meantime: %w", wadi.ErrConflict)
 	}
 	e.fn(&old)
 	b, err := s.codec.encode(kindIndex, old)
