@@ -99,7 +99,7 @@ func (c *call) runInit(ctx context.Context, f initFlags) error {
 	choice.Nomad, choice.Consul, choice.Region = backendOf(cfg.Nomad.Address, cfg.Nomad.TLS), backendOf(cfg.Consul.Address, cfg.Consul.TLS), cfg.Nomad.Region
 	if !f.yes {
 		c.showFound(cluster)
-		if err := f.ask(ask, cluster, choice); err != nil {
+		if err := f.ask(ctx, ask, cluster, choice); err != nil {
 			return err
 		}
 	}

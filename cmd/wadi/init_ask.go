@@ -43,20 +43,16 @@ var errNoAnswer = errors.New("no more answers: nothing was written")
 
 // ask asks until the answer is one of allowed, if there are any. An empty answer is the
 // suggestion.
-func (q *questions) ask(what, suggestion string, allowed ...string) (string, error) {
+func (q *questions) ask(ctx context.Context, what, suggestion string, allowed ...string) (string, error) {
 	for {
 		writef(q.out, "%s [%s]: ", what, clean(suggestion))
-		line, tooLong, err := q.in.ReadLine()
+		answer, tooLong, err := q.line(ctx)
 		if err != nil {
 			writef(q.out, "\n")
 			return "", errNoAnswer
 		}
-		answer := strings.TrimSpace(string(line))
 		switch {
 		case tooLong:
-			for tooLong && err == nil {
-				_, tooLong, err = q.in.ReadLine()
-			}
 			writef(q.out, "That is too long.\n")
 		case answer == "":
 			return suggestion, nil
@@ -68,8 +64,33 @@ func (q *questions) ask(what, suggestion string, allowed ...string) (string, err
 	}
 }
 
+// line reads an answer, and drops one that is too long. Nothing ends a read from a terminal:
+// after ctx it goes on until the process ends.
+func (q *questions) line(ctx context.Context) (string, bool, error) {
+	type answer struct {
+		text    string
+		tooLong bool
+		err     error
+	}
+	read := make(chan answer, 1)
+	go func() {
+		line, tooLong, err := q.in.ReadLine()
+		text := strings.TrimSpace(string(line))
+		for more := tooLong; more && err == nil; {
+			_, more, err = q.in.ReadLine()
+		}
+		read <- answer{text, tooLong, err}
+	}()
+	select {
+	case a := <-read:
+		return a.text, a.tooLong, a.err
+	case <-ctx.Done():
+		return "", false, ctx.Err()
+	}
+}
+
 // ask fills in what no flag says.
-func (f *initFlags) ask(q *questions, cluster setup.Cluster, suggested setup.Choice) error {
+func (f *initFlags) ask(ctx context.Context, q *questions, cluster setup.Cluster, suggested setup.Choice) error {
 	onOff := map[bool]string{true: "on", false: "off"}
 	envoy := map[bool]string{true: "docker", false: "program"}
 	ofMesh := func() bool { return f.mesh == "on" }
@@ -89,7 +110,7 @@ func (f *initFlags) ask(q *questions, cluster setup.Cluster, suggested setup.Cho
 		if *each.dst != "" || each.when != nil && !each.when() {
 			continue
 		}
-		answer, err := q.ask(each.what, each.suggestion, each.allowed...)
+		answer, err := q.ask(ctx, each.what, each.suggestion, each.allowed...)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,7 +39,7 @@ func aCluster(t *testing.T) []string {
 	t.Helper()
 	ofNomad := answering(t, map[string]string{
 		"/v1/status/leader": `"x"`, "/v1/acl/token/self": `{"AccessorID":"a"}`, "/v1/namespaces": `[{"Name":"default"}]`,
-		"/v1/agent/members": `{"Members":[{"Name":"a","Tags":{"build":"1.11.3","region":"global"}}]}`,
+		"/v1/agent/members": `{"ServerRegion":"global","Members":[{"Name":"a","Tags":{"build":"1.11.3","region":"global"}}]}`,
 		"/v1/nodes":         `[]`, "/v1/agent/self": `{}`,
 	})
 	return []string{"NOMAD_ADDR=" + ofNomad, "NOMAD_TOKEN=5f1b6c1e-0000-4000-8000-00000000000e", "CONSUL_HTTP_ADDR=" + answering(t, map[string]string{"/v1/status/leader": `"x"`})}
@@ -178,10 +181,22 @@ func TestInit_Questions(t *testing.T) {
 	} {
 		var out strings.Builder
 		got := tt.flags
-		err := got.ask(newQuestions(strings.NewReader(tt.typed), &out), cluster, suggested)
+		err := got.ask(t.Context(), newQuestions(strings.NewReader(tt.typed), &out), cluster, suggested)
 		if (err != nil) != tt.refuse || !tt.refuse && (got != tt.want || strings.Count(out.String(), "]: ") != tt.asked) {
 			t.Errorf("%s: got %+v, %v after\n%s", name, got, err, out.String())
 		}
+	}
+}
+
+// Ctrl-C ends the questions, though nothing ends the read from the terminal.
+func TestInit_Interrupted(t *testing.T) {
+	in, typed := io.Pipe()
+	defer func() { _ = typed.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var f initFlags
+	if err := f.ask(ctx, newQuestions(in, io.Discard), setup.Cluster{}, setup.Suggest(setup.Cluster{})); !errors.Is(err, errNoAnswer) {
+		t.Errorf("got %v", err)
 	}
 }
 
