@@ -55,8 +55,16 @@ func configText(c Cluster, choice Choice) string {
 		line("  node_pool = %s", quote(pool))
 	}
 	line("}")
-	return string(hclwrite.Format([]byte(b.String())))
+	text := string(hclwrite.Format([]byte(b.String())))
+	if choice.RunsAs == AsJob {
+		return literally(text)
+	}
+	return text
 }
+
+// literally is a text that stays as it is when Nomad renders it, as it does the configuration
+// of agents in a job. A datacenter's name may be any text, also of a template that reads a key.
+func literally(text string) string { return strings.ReplaceAll(text, "{{", "{{`{{`}}") }
 
 // listeners are the settings that a job would give by flags.
 func listeners(line func(string, ...any), c Cluster) {

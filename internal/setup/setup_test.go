@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -215,6 +216,37 @@ func TestFiles_Hostile(t *testing.T) {
 	i := slices.IndexFunc(files, func(f setup.File) bool { return f.Name == setup.NodesJobFile })
 	if !strings.Contains(files[i].Text, `$${file(\"/etc/passwd\")}`) {
 		t.Errorf("the job has %s", files[i].Text)
+	}
+}
+
+// Nomad renders the configuration of agents in a job: names of a cluster are no template.
+func TestFiles_NoTemplate(t *testing.T) {
+	n := node("1", "raw_exec")
+	n.Datacenter = "{{ key `secret` }}{{{"
+	c := plain(n)
+	texts := map[setup.RunsAs]string{}
+	for _, as := range []setup.RunsAs{setup.AsJob, setup.AsService} {
+		files, err := setup.Files(c, choose(c, func(o *setup.Choice) { o.RunsAs, o.Bin = as, "/opt/{{env `HOME`}}" }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[as] = files[0].Text
+	}
+	parsed, err := template.New("").Parse(texts[setup.AsJob])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rendered strings.Builder
+	if err := parsed.Execute(&rendered, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(rendered.String(), "\n") {
+		if (strings.HasPrefix(line, "# nodes") || strings.Contains(line, "command =")) && !strings.Contains(texts[setup.AsService], line+"\n") {
+			t.Errorf("rendered, it has %s", line)
+		}
+	}
+	if !strings.Contains(rendered.String(), n.Datacenter) {
+		t.Errorf("rendered, it is %s", rendered.String())
 	}
 }
 
