@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// ServerVersions returns the versions of Nomad's servers, by name. The token needs the
+// ServerVersions returns the versions of Nomad's servers in the region, by name. The token needs the
 // right to read nodes.
 func (c *Client) ServerVersions(ctx context.Context) (map[string]string, error) {
 	var all api.ServerMembers
@@ -18,7 +18,7 @@ func (c *Client) ServerVersions(ctx context.Context) (map[string]string, error) 
 	}
 	out := map[string]string{}
 	for _, m := range all.Members {
-		if m != nil && m.Status != "left" {
+		if m != nil && m.Status != "left" && m.Tags["region"] == all.ServerRegion { // Joined regions are among the members.
 			out[m.Name] = m.Tags["build"]
 		}
 	}

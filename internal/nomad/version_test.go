@@ -27,8 +27,9 @@ func TestServerVersions(t *testing.T) {
 			http.NotFound(w, r)
 			return
 		}
-		_, _ = w.Write([]byte(`{"Members":[{"Name":"a.global","Status":"alive","Tags":{"build":"1.11.3"}},
-			{"Name":"b.global","Status":"failed","Tags":{"build":"2.0.5"}},{"Name":"c.global","Status":"left","Tags":{"build":"1.0.0"}}]}`))
+		_, _ = w.Write([]byte(`{"ServerRegion":"global","Members":[{"Name":"a.global","Status":"alive","Tags":{"build":"1.11.3","region":"global"}},
+			{"Name":"b.global","Status":"failed","Tags":{"build":"2.0.5","region":"global"}},{"Name":"c.global","Status":"left","Tags":{"build":"1.0.0","region":"global"}},
+			{"Name":"d.eu","Status":"alive","Tags":{"build":"1.0.0","region":"eu"}}]}`))
 	}))
 	defer srv.Close()
 	c, err := nomad.New(nomad.Config{Address: srv.URL})

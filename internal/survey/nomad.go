@@ -11,7 +11,7 @@ import (
 type Nomad struct {
 	Clock      Offset // Of the agent that answered.
 	ACLs       Known[bool]
-	Servers    Known[[]Server]
+	Servers    Known[[]Server] // Those of its region.
 	Namespaces Known[[]string] // Those that the token may see.
 	Nodes      Known[Nodes]
 	Agent      Known[NomadAgent]
@@ -80,9 +80,13 @@ func servers(ctx context.Context, r Reader) Known[[]Server] {
 		Name, Status string
 		Tags         map[string]string
 	}
-	return ask(ctx, r, "/v1/agent/members", func(all struct{ Members []*member }) (out []Server) {
+	type answer struct {
+		ServerRegion string
+		Members      []*member // Of all regions that are joined.
+	}
+	return ask(ctx, r, "/v1/agent/members", func(all answer) (out []Server) {
 		for _, m := range all.Members {
-			if m != nil && m.Status != "left" {
+			if m != nil && m.Status != "left" && m.Tags["region"] == all.ServerRegion {
 				out = append(out, Server{Name: m.Name, Region: m.Tags["region"], Datacenter: m.Tags["dc"], Version: m.Tags["build"]})
 			}
 		}

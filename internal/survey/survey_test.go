@@ -99,6 +99,18 @@ func TestAskNomad_Agent(t *testing.T) {
 	}
 }
 
+// Servers of regions that are joined say nothing about this one.
+func TestAskNomad_Servers(t *testing.T) {
+	s := &system{answers: map[string]string{"/v1/status/leader": `"x"`, "/v1/agent/members": `{"ServerRegion":"eu","Members":[null,
+		{"Name":"b.eu","Status":"alive","Tags":{"build":"1.11.3","region":"eu","dc":"dc1"}},{"Name":"c.eu","Status":"left","Tags":{"build":"1.9.0","region":"eu"}},
+		{"Name":"a.us","Status":"alive","Tags":{"build":"1.8.0","region":"us"}}]}`}}
+	n, err := survey.AskNomad(t.Context(), s.reader(t, survey.Config{}))
+	want := []survey.Server{{Name: "b.eu", Region: "eu", Datacenter: "dc1", Version: "1.11.3"}}
+	if diff := cmp.Diff(want, n.Servers.Value); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
 // More nodes than the bound are noticed.
 func TestAskNomad_ManyNodes(t *testing.T) {
 	var nodes []string
