@@ -238,6 +238,16 @@ func TestAboutCertFile(t *testing.T) {
 	expect(t, "good", aboutCertFile(file("a", 20*day), now))
 	expect(t, "the second ends", aboutCertFile(file("b", 20*day, 10*day+time.Hour), now), "warn certificate of nomad.cert_file: it expires on ")
 	expect(t, "ended", aboutCertFile(file("c", -day), now), "fail certificate of nomad.cert_file: it expired on ")
+	authorities := file("e", -day, 20*day)
+	expect(t, "a chain with one that ended", aboutCertFile(authorities, now), "fail certificate of nomad.cert_file: it expired on ")
+	authorities.Setting = "nomad.ca_file"
+	expect(t, "an authority that was replaced", aboutCertFile(authorities, now))
+	authorities = file("f", -day, 10*day+time.Hour, 20*day)
+	authorities.Setting = "nomad.ca_file"
+	expect(t, "an authority that ends", aboutCertFile(authorities, now), "warn certificate of nomad.ca_file: it expires on ")
+	authorities = file("g", -day, -2*day)
+	authorities.Setting = "nomad.ca_file"
+	expect(t, "all authorities ended", aboutCertFile(authorities, now), "fail certificate of nomad.ca_file: it expired on ")
 	expect(t, "none in it", aboutCertFile(file("d"), now), "fail certificate of nomad.cert_file: "+dir+"/d has no certificate")
 	expect(t, "a folder", aboutCertFile(CertFile{"x", dir}, now), "fail certificate of x: "+dir+" is no file of certificates")
 	expect(t, "missing", aboutCertFile(CertFile{"x", dir + "/no"}, now), "fail certificate of x: stat ")

@@ -5,6 +5,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -31,13 +33,20 @@ func (d *Doctor) checkCertFiles() []wadi.Finding {
 	return out
 }
 
-// aboutCertFile judges the certificate in a file that ends first.
+// aboutCertFile judges the certificate in a file that ends first. Of authorities those that
+// have ended do not count as long as others are good: an authority that is replaced is next
+// to the new one for a while.
 func aboutCertFile(f CertFile, now time.Time) []wadi.Finding {
 	about := "certificate of " + f.Setting
-	end, err := firstEnd(f.Path)
+	authorities := strings.HasSuffix(f.Setting, ".ca_file")
+	ends, err := endsIn(f.Path, authorities)
 	if err != nil {
 		return []wadi.Finding{{Level: wadi.LevelFail, About: about, What: err.Error(),
 			Remedy: "mend the file: what was read from it before is in force until the agent is restarted"}}
+	}
+	end := slices.MinFunc(ends, time.Time.Compare)
+	if good := slices.DeleteFunc(ends, func(end time.Time) bool { return !end.After(now) }); authorities && len(good) > 0 {
+		end = slices.MinFunc(good, time.Time.Compare)
 	}
 	switch left := end.Sub(now); {
 	case left <= 0:
@@ -49,18 +58,19 @@ func aboutCertFile(f CertFile, now time.Time) []wadi.Finding {
 	return nil
 }
 
-// firstEnd is when the first of the certificates in a file expires.
-func firstEnd(path string) (end time.Time, err error) {
+// endsIn is when each of the certificates in a file expires, of one at least. What can't be
+// parsed is left out of a bundle, as by those that use it.
+func endsIn(path string, bundle bool) (ends []time.Time, err error) {
 	info, err := os.Stat(path)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxCertFile) {
 		err = fmt.Errorf("%s is no file of certificates", path)
 	}
 	if err != nil {
-		return end, err
+		return nil, err
 	}
 	rest, err := os.ReadFile(path)
 	if err != nil {
-		return end, err
+		return nil, err
 	}
 	for {
 		var block *pem.Block
@@ -71,17 +81,17 @@ func firstEnd(path string) (end time.Time, err error) {
 			continue
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return end, fmt.Errorf("%s: %w", path, err)
-		}
-		if end.IsZero() || c.NotAfter.Before(end) {
-			end = c.NotAfter
+		switch {
+		case err == nil:
+			ends = append(ends, c.NotAfter)
+		case !bundle:
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	if end.IsZero() {
-		return end, fmt.Errorf("%s has no certificate", path)
+	if len(ends) == 0 {
+		return nil, fmt.Errorf("%s has no certificate", path)
 	}
-	return end, nil
+	return ends, nil
 }
 
 // checkLeaves looks whether the agent's certificates of the mesh are renewed. Consul renews
