@@ -107,7 +107,7 @@ func (r *reader) queue(b *hcl.Block, path string, q *wadi.Queue) {
 	r.body(b.Body, path, []setting{
 		{"depth", integer(&q.Depth, 1, 100_000)},
 		{"timeout", duration(&q.Timeout, 10*time.Millisecond, time.Hour)},
-		{"quiet", stringList(&q.Quiet, 64, checkPath)},
+		{"quiet", stringList(&q.Quiet, 64, checkQuiet)},
 	}, nil)
 }
 

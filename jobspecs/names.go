@@ -95,6 +95,18 @@ func checkPath(s string) error {
 	return checkPlain(s)
 }
 
+// checkQuiet accepts a path as it is compared with those of requests, which are decoded and
+// have no query.
+func checkQuiet(s string) error {
+	if !strings.HasPrefix(s, "/") {
+		return fmt.Errorf("%q must begin with /", s)
+	}
+	if strings.ContainsAny(s, "?#%") {
+		return fmt.Errorf("%q holds ?, # or a percent sign, and is compared with the decoded path of a request, without its query; write that", s)
+	}
+	return checkPlain(s)
+}
+
 func checkPlain(s string) error {
 	if strings.Contains(s, "${") || strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return fmt.Errorf("%q holds control characters or ${", s)

@@ -112,7 +112,13 @@ func (r *reader) attribute(attr *hcl.Attribute, path string, read func(cty.Value
 	}
 	if err := read(v); err != nil {
 		r.bad[path] = true
-		r.addf(rng, path, "%s", err)
+		mistakes := []error{err}
+		if all, ok := err.(interface{ Unwrap() []error }); ok { // One of each element.
+			mistakes = all.Unwrap()
+		}
+		for _, m := range mistakes {
+			r.addf(rng, path, "%s", m)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package jobspecs
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -150,33 +149,41 @@ func duration(dst *wadi.Duration, low, high time.Duration) func(cty.Value) error
 	}
 }
 
+// stringList reads a list of strings. Its error joins those of all elements.
 func stringList(dst *[]string, most int, check func(string) error) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if t := v.Type(); !t.IsListType() && !t.IsTupleType() && !t.IsSetType() {
 			return fmt.Errorf("a list of strings is required, got %s", given(v))
 		}
+		if n := v.LengthInt(); n > most {
+			return fmt.Errorf("at most %d elements are allowed, got %d", most, n)
+		}
 		var all []string
+		var mistakes []error
 		for i, e := range v.AsValueSlice() {
 			if e.IsNull() || e.Type() != cty.String {
-				return fmt.Errorf("a list of strings is required; element %d is %s", i+1, given(e))
+				mistakes = append(mistakes, fmt.Errorf("a list of strings is required; element %d is %s", i+1, given(e)))
+				continue
 			}
 			s := e.AsString()
-			if err := cmp.Or(tooLong(s), check(s)); err != nil {
-				return err
+			if err := tooLong(s); err != nil {
+				mistakes = append(mistakes, err)
+			} else if slices.Contains(all, s) {
+				mistakes = append(mistakes, fmt.Errorf("%q stands here twice", s))
+			} else if err := check(s); err != nil {
+				mistakes = append(mistakes, err)
 			}
-			if slices.Contains(all, s) {
-				return fmt.Errorf("%q stands here twice", s)
-			}
-			if all = append(all, s); len(all) > most {
-				return fmt.Errorf("at most %d elements are allowed, got %d", most, v.LengthInt())
-			}
+			all = append(all, s)
+		}
+		if len(mistakes) > 0 {
+			return errors.Join(mistakes...)
 		}
 		*dst = all
 		return nil
 	}
 }
 
-// stringMap reads a map of strings.
+// stringMap reads a map of strings. Its error joins those of all entries.
 func stringMap(dst *map[string]string, most, longest int) func(cty.Value) error {
 	return func(v cty.Value) error {
 		if t := v.Type(); !t.IsMapType() && !t.IsObjectType() {
@@ -184,21 +191,28 @@ func stringMap(dst *map[string]string, most, longest int) func(cty.Value) error 
 		}
 		all := map[string]string{}
 		entries := v.AsValueMap()
+		if len(entries) > most {
+			return fmt.Errorf("at most %d entries are allowed, got %d", most, len(entries))
+		}
+		var mistakes []error
 		for _, k := range slices.Sorted(maps.Keys(entries)) {
 			s, err := convert.Convert(entries[k], cty.String)
-			if err != nil || s.IsNull() {
-				return fmt.Errorf("a map of strings is required; the value of %.20q is %s", k, given(entries[k]))
+			switch {
+			case err != nil || s.IsNull():
+				err = fmt.Errorf("a map of strings is required; the value of %.20q is %s", k, given(entries[k]))
+			case k == "":
+				err = errors.New("an entry has an empty name; name it, or remove it")
+			case len(k)+len(s.AsString()) > longest:
+				err = fmt.Errorf("an entry may have at most %d bytes; %.20q has more", longest, k)
+			default:
+				all[k] = s.AsString()
 			}
-			if k == "" {
-				return errors.New("an entry has an empty name; name it, or remove it")
+			if err != nil {
+				mistakes = append(mistakes, err)
 			}
-			if len(k)+len(s.AsString()) > longest {
-				return fmt.Errorf("an entry may have at most %d bytes; %.20q has more", longest, k)
-			}
-			all[k] = s.AsString()
 		}
-		if len(all) > most {
-			return fmt.Errorf("at most %d entries are allowed, got %d", most, len(all))
+		if len(mistakes) > 0 {
+			return errors.Join(mistakes...)
 		}
 		*dst = all
 		return nil

@@ -11,7 +11,7 @@ service "low" {
   instance {}
   serving_task = ""
   probe {
-    http    = "healthz"
+    http    = "/a b"
     timeout = "1ms"
   }
   concurrency {
@@ -25,7 +25,7 @@ service "low" {
   queue {
     depth   = 0
     timeout = "0s"
-    quiet   = ["/a b"]
+    quiet   = ["/a?b", "c", "/d%20e", "/f", "/f"]
   }
   scale {
     min                     = -1
