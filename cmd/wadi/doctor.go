@@ -110,13 +110,16 @@ func (c *call) showFindings(all []wadi.Finding) {
 }
 
 func checkAgent(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
-	self, err := e.client.Self(ctx)
+	self, err := asked(ctx, e.client.Self)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, wadi.ErrForbidden):
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "agent", What: err.Error(),
 			Remedy: "set a Nomad token with -token or NOMAD_TOKEN, or ask on the agent's machine"}}, errStopChecks
+	case errors.Is(err, errSilent):
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "agent", What: err.Error(),
+			Remedy: "look at its process and its log; name another one with -address or WADI_ADDR"}}, errStopChecks
 	case err != nil:
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "agent", What: err.Error(),
 			Remedy: "start one with \"wadi agent\", or name another address with -address or WADI_ADDR"}}, errStopChecks
@@ -126,7 +129,7 @@ func checkAgent(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 }
 
 func checkLeader(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
-	leader, err := e.client.Leader(ctx)
+	leader, err := asked(ctx, e.client.Leader)
 	if err != nil {
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "leader", What: err.Error(),
 			Remedy: "nothing is reconciled or scaled without a leader; the agents' logs say what they wait for"}}, nil
@@ -136,7 +139,7 @@ func checkLeader(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 
 // checkAgents collects what the agents found about themselves.
 func checkAgents(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
-	d, err := e.client.Doctor(ctx)
+	d, err := asked(ctx, e.client.Doctor)
 	if err != nil {
 		return []wadi.Finding{{Level: wadi.LevelFail, About: "agents", What: "they can't be asked: " + err.Error()}}, nil
 	}

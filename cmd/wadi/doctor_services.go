@@ -15,7 +15,7 @@ import (
 
 // checkServices checks the conditions of all services that the token may read.
 func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
-	all, err := e.client.Services(ctx)
+	all, err := asked(ctx, e.client.Services)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -31,7 +31,7 @@ func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	var out []wadi.Finding
 	good := 0
 	for _, summary := range all {
-		s, err := e.client.Service(ctx, summary.Name)
+		s, err := asked(ctx, func(ctx context.Context) (api.Service, error) { return e.client.Service(ctx, summary.Name) })
 		var found []wadi.Finding
 		switch {
 		case ctx.Err() != nil:
