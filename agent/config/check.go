@@ -241,7 +241,10 @@ func (l *loader) backend(block, address string, t TLS) {
 	u, err := url.Parse(address)
 	good := err == nil && (u.Scheme == "unix" && u.Path != "" ||
 		(u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.RawQuery == "")
-	if !good {
+	switch {
+	case err == nil && u.User != nil: // All readers of the doctor's report see the address.
+		l.problem(l.at(path), path, "no user may stand in it; the agent's token is that of %s { token }", block)
+	case !good:
 		l.problem(l.at(path), path, "%q is not an address such as \"http://%s.example.com\" or \"unix:///run/%s.sock\"", address, block, block)
 	}
 	l.tlsFiles(block, t)

@@ -319,6 +319,7 @@ func TestLoad_ProblemsOutsideFiles(t *testing.T) {
 		{"no such file", []string{"/nowhere/wadi.hcl"}, nil, config.Flags{}, "/nowhere/wadi.hcl: no such file or directory"},
 		{"flag beside a directory", []string{"."}, nil, config.Flags{NomadAddress: "ftp://x"},
 			`-nomad-address: "ftp://x" is not an address such as "http://nomad.example.com" or "unix:///run/nomad.sock"`},
+		{"a password", nil, map[string]string{"NOMAD_ADDR": "https://me:secret@nomad.example.com"}, config.Flags{}, "NOMAD_ADDR: no user may stand in it; the agent's token is that of nomad { token }"},
 		{"large", []string{big}, nil, config.Flags{}, big + "/big.hcl: larger than 1 MiB"},
 		{"switch", nil, map[string]string{"CONSUL_HTTP_SSL": "maybe"}, config.Flags{}, `CONSUL_HTTP_SSL: "maybe" is neither true nor false`},
 		{"file of a variable", nil, map[string]string{"NOMAD_CACERT": "/nowhere/ca.pem"}, config.Flags{}, `NOMAD_CACERT: there is no file "/nowhere/ca.pem"`},
