@@ -210,6 +210,9 @@ func TestCheckStray(t *testing.T) {
 		}
 		expect(t, "twice", c.checkStray(t.Context()),
 			"warn left behind: 1 key below the prefix in Consul that no service has; the agent's log", "warn left behind: 2 jobs of another installation")
+		soon, cancel := context.WithTimeout(t.Context(), strayAgain/2)
+		defer cancel()
+		expect(t, "no time for a second look", c.checkStray(soon), "warn left behind: it can't be looked for: context deadline exceeded")
 		c.Stray = func(context.Context) ([]Stray, error) { return nil, errors.New("x") }
 		expect(t, "not known", c.checkStray(t.Context()), "warn left behind: it can't be looked for: x")
 		c.Stray = func(context.Context) ([]Stray, error) { return nil, wadi.ErrOwnRight }

@@ -54,11 +54,10 @@ func strayTexts() []strayText {
 func (c *Cluster) checkStray(ctx context.Context) []wadi.Finding {
 	first, err := c.Stray(ctx)
 	if err == nil && len(first) > 0 {
-		if wadi.Sleep(ctx, strayAgain) != nil {
-			return nil
-		}
 		var second []Stray
-		second, err = c.Stray(ctx)
+		if err = wadi.Sleep(ctx, strayAgain); err == nil {
+			second, err = c.Stray(ctx)
+		}
 		first = slices.DeleteFunc(first, func(s Stray) bool { return !slices.Contains(second, s) })
 	}
 	switch {
