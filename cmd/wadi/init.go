@@ -151,7 +151,7 @@ func (f *initFlags) connection() config.Flags {
 }
 
 func backendOf(address string, t config.TLS) setup.Backend {
-	return setup.Backend{Address: address, CAFile: absolute(t.CAFile), CertFile: absolute(t.CertFile), KeyFile: absolute(t.KeyFile)}
+	return setup.Backend{Address: address, CAFile: absolute(t.CAFile), CertFile: absolute(t.CertFile), KeyFile: absolute(t.KeyFile), SkipVerify: t.SkipVerify}
 }
 
 // absolute is a file's path from anywhere; empty stays empty.

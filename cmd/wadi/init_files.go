@@ -24,12 +24,15 @@ func checkFolder(dir string, force bool) error {
 		return err
 	case !info.IsDir():
 		return fmt.Errorf("%s is no folder; name one with -dir", dir)
-	case force:
-		return nil
 	}
 	var there []string
 	for _, name := range []string{setup.ConfigFile, setup.NomadPolicyFile, setup.ConsulPolicyFile, setup.NodesJobFile, setup.AgentsJobFile} {
-		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case force && err == nil && info.IsDir():
+			return fmt.Errorf("%s is a folder; -dir names another one for the files", filepath.Join(dir, name))
+		case !force:
 			there = append(there, name)
 		}
 	}

@@ -104,6 +104,20 @@ func TestInit_KeepsWhatIsThere(t *testing.T) {
 	if info, err := os.Lstat(precious); err != nil || !info.Mode().IsRegular() { // Not written through the link.
 		t.Errorf("%v %v", info, err)
 	}
+	job := filepath.Join(dir, "wadi.nomad.hcl")
+	if err := errors.Join(os.Remove(job), os.Mkdir(job, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(dir, "wadi.hcl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := wadiInit(t, env, "-dir", dir, "-yes", "-force", "-domain", "other.example.com"); o.code != exitFailed || !strings.Contains(o.stderr, job+" is a folder; -dir names another one") {
+		t.Errorf("got %+v", o)
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, "wadi.hcl")); err != nil || string(after) != string(before) {
+		t.Errorf("half of the files were written: %v, %s", err, after)
+	}
 	made := filepath.Join(dir, "made")
 	if o := wadiInit(t, env, "-dir", made, "-yes", "-domain", "No_Domain"); o.code != exitUsage || !strings.Contains(o.stderr, `an agent would refuse these choices: wadi.hcl:`) || !strings.Contains(o.stderr, `gateway.domain: "No_Domain" is not`) {
 		t.Errorf("got %+v", o)

@@ -77,7 +77,7 @@ func meshFacts(c Cluster) []string {
 		out = append(out, fmt.Sprintf("%d of %d nodes have CNI plugins and Consul's gRPC", c.nodes().Meshes(), len(c.nodes().Ready)))
 	}
 	if envoys := c.Consul.Agent.Value.Envoys; len(envoys) > 0 {
-		out = append(out, "Envoy "+strings.Join(envoys, ", "))
+		out = append(out, "Consul supports Envoy "+strings.Join(envoys, ", "))
 	}
 	return out
 }

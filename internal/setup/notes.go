@@ -30,9 +30,13 @@ func Notes(c Cluster, choice Choice) (out []string) {
 		out = append(out, driverNotes(nodes, choice)...)
 	}
 	if choice.Mesh {
-		out = append(out, meshNotes(c, nodes)...)
+		out = append(out, meshNotes(c, choice, nodes)...)
 	} else if !c.meshWorks() && c.Nomad.Nodes.Err == nil && count > 0 {
 		note("services are outside the mesh: %s", whyNoMesh(c))
+	}
+	if choice.RunsAs == AsService {
+		unverified(note, "nomad", choice.Nomad)
+		unverified(note, "consul", choice.Consul)
 	}
 	if consul := c.Nomad.Agent.Value.Consul; choice.RunsAs == AsJob && c.Nomad.Agent.Value.Client && strings.HasPrefix(consul, "https:") {
 		note("nodes reach Consul by TLS at %s: add consul { ca_file = … }, a file of the nodes, to %s", consul, ConfigFile)
@@ -41,6 +45,13 @@ func Notes(c Cluster, choice Choice) (out []string) {
 		note("the Nomad client that was asked ends every task after %v: requests that take longer are cut when a node is drained; set client { max_kill_timeout = \"%v\" } on all of them", bound, longestDrain)
 	}
 	return out
+}
+
+// unverified notes that agents will not take a certificate on trust.
+func unverified(note func(string, ...any), block string, b Backend) {
+	if b.SkipVerify && b.CAFile == "" {
+		note("the certificate at %s was not verified, though agents verify it: name its authority in %s { ca_file } of %s", b.Address, block, ConfigFile)
+	}
 }
 
 // longestDrain is that of an instance with the default request timeout, 5 min.
@@ -68,9 +79,16 @@ func driverNotes(nodes survey.Nodes, choice Choice) (out []string) {
 	return out
 }
 
-func meshNotes(c Cluster, nodes survey.Nodes) (out []string) {
+func meshNotes(c Cluster, choice Choice, nodes survey.Nodes) (out []string) {
 	if len(c.Consul.Connect.Value) == 0 {
 		out = append(out, "Consul Connect is off, or could not be asked: services in the mesh need connect { enabled = true } on Consul's servers")
+	}
+	if !choice.EnvoyImage {
+		version := ""
+		if envoys := c.Consul.Agent.Value.Envoys; len(envoys) > 0 {
+			version = ", in a version that Consul supports: " + wadi.OneLine(strings.Join(envoys, ", "), maxError)
+		}
+		out = append(out, "Nomad does not know whether the nodes have the program envoy: put it on their PATH"+version)
 	}
 	if n := len(nodes.Ready) - nodes.Meshes(); n > 0 {
 		out = append(out, fmt.Sprintf("%d of %s can run no instance in the mesh: %s", n, wadi.Quantity(len(nodes.Ready), "node"), whyNoNodes(nodes)))

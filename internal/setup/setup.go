@@ -32,6 +32,8 @@ type Cluster struct {
 type Backend struct {
 	Address                   string
 	CAFile, CertFile, KeyFile string
+
+	SkipVerify bool // Its certificate was not verified. Agents do verify it.
 }
 
 // Choice is what was chosen.

@@ -84,6 +84,7 @@ func cases() map[string]struct {
 			service(c)
 			c.Domain, c.Prefix, c.Region, c.Namespaces = "apps.example.com", "teams/wadi/", "eu", []string{"team-*", "shop"}
 			c.Nomad.CAFile, c.Nomad.CertFile, c.Nomad.KeyFile = "/etc/nomad/ca.pem", "/etc/nomad/wadi.pem", "/etc/nomad/wadi.key"
+			c.Consul.Address, c.Consul.SkipVerify = "https://127.0.0.1:8501", true
 			c.Driver, c.Release, c.Checksum = "docker", "https://example.com/wadi.tar.gz", "sha256:0"
 		}},
 		"blind-job": {blind(), func(c *setup.Choice) { c.Prefix = "x/"; c.Region = "eu" }},
