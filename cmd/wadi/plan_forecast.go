@@ -29,7 +29,7 @@ const (
 	maxStartUp = time.Hour
 )
 
-// forecastAll simulates the services that are stored. It takes about a second for each.
+// forecastAll simulates the services that are stored. It takes some seconds for each.
 func forecastAll(ctx context.Context, c *call, planned api.Plan, startUp time.Duration) ([]forecast, error) {
 	client, err := c.client()
 	if err != nil {
@@ -55,7 +55,9 @@ func forecastAll(ctx context.Context, c *call, planned api.Plan, startUp time.Du
 			writef(c.stderr, "Warning: %s: no forecast, as no load is kept yet: the leading agent keeps it from its first minute on, and stores it every ten minutes.\n", p.Name)
 			continue
 		}
-		f, err := forecastOf(load, stored.Service, p.Service, startUp)
+		simulated := c.noticeSlow("Simulating the load of " + p.Name + ", for %s so far.")
+		f, err := forecastOf(ctx, load, stored.Service, p.Service, startUp)
+		simulated()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -64,8 +66,8 @@ func forecastAll(ctx context.Context, c *call, planned api.Plan, startUp time.Du
 	return all, nil
 }
 
-// forecastOf simulates a load with two settings.
-func forecastOf(load wadi.LoadHistory, before, after wadi.Service, startUp time.Duration) (forecast, error) {
+// forecastOf simulates a load with two settings. Between them it ends with ctx.
+func forecastOf(ctx context.Context, load wadi.LoadHistory, before, after wadi.Service, startUp time.Duration) (forecast, error) {
 	f := forecast{Service: after.Name, From: time.Unix(load.Begin, 0).UTC(), To: time.Unix(load.End(), 0).UTC()}
 	for _, requests := range load.Requests {
 		if requests < 0 {
@@ -76,6 +78,9 @@ func forecastOf(load wadi.LoadHistory, before, after wadi.Service, startUp time.
 		service wadi.Service
 		into    *simulate.Totals
 	}{{before, &f.Before}, {after, &f.After}} {
+		if err := ctx.Err(); err != nil {
+			return f, err
+		}
 		rule, err := simulate.NewWadi(side.service.Scale, side.service.ConcurrencyLimit, ceiling)
 		if err != nil {
 			return f, err
