@@ -3,11 +3,13 @@ package control_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -180,5 +182,9 @@ func TestEvents_Bounds(t *testing.T) {
 	}
 	if diff := cmp.Diff(uint64(5000), events[999].Index); diff != "" {
 		t.Error(diff)
+	}
+	add(&e, "x"+strings.Repeat("é", 1<<10)) // The bound is within a character.
+	if events, _, _ := e.Since(5001); len(events) != 1 || !utf8.ValidString(events[0].Message) {
+		t.Errorf("got %+q", fmt.Sprint(events))
 	}
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -141,7 +142,7 @@ func size(d *wadi.Decision) int {
 
 func truncate(text string) string {
 	if len(text) > reasonLength {
-		return text[:reasonLength] + "…"
+		return strings.ToValidUTF8(text[:reasonLength], "") + "…" // It may end within a character.
 	}
 	return text
 }

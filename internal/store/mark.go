@@ -59,6 +59,9 @@ func (s *Store) markRevision(ctx context.Context, service, id string, decide fun
 	if refused != nil {
 		return refused, nil
 	}
+	if mark == seen.Marks[id] { // Callers that wait for a deletion mark again and again.
+		return nil, nil
+	}
 	b, err := s.codec.encode(kindMark, withMark(seen.Marks, id, mark))
 	if err != nil {
 		return nil, err

@@ -46,6 +46,16 @@ func testMarks(t *testing.T, s *store.Store) {
 			t.Errorf("%s: %v, want not found", id, err)
 		}
 	}
+	before, err := s.ServiceIndex(ctx, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkRevision(ctx, "hello", "hello-00001", marking(pinned, &asked)); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := s.ServiceIndex(ctx, "hello"); err != nil || after != before {
+		t.Errorf("the same mark is written again: index %d, then %d, %v", before, after, err)
+	}
 	refusal := errors.New("no")
 	err = s.MarkRevision(ctx, "hello", "hello-00001", func(m wadi.Marked) (wadi.Mark, error) {
 		if m.Spec.Latest != "hello-00002" || !m.Marks["hello-00001"].Pinned {
