@@ -16,9 +16,14 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// prepareTimeout bounds all of a reload that may take time: its files are read, and Nomad
-// and Consul asked.
-const prepareTimeout = 10 * time.Second
+const (
+	// prepareTimeout bounds all of a reload that may take time: its files are read, and Nomad
+	// and Consul asked.
+	prepareTimeout = 10 * time.Second
+	// askTimeout bounds each of these questions, so that one without an answer is a warning
+	// before the reload ends.
+	askTimeout = 3 * time.Second
+)
 
 // reloads lets one reload run at a time, and counts them.
 type reloads struct {
@@ -62,9 +67,12 @@ func (a *Agent) Reload(ctx context.Context) (api.Reloaded, error) {
 		return api.Reloaded{}, fmt.Errorf("another reload runs: %w: %w", wadi.ErrUnavailable, ctx.Err())
 	}
 	planned, err := a.planReload(ctx)
-	if errors.Is(err, errReloadHangs) {
+	switch { // Its turn ends when it does.
+	case errors.Is(err, errCallerGone):
+		return api.Reloaded{}, err // It says nothing about the configuration.
+	case errors.Is(err, errReloadHangs):
 		a.noteRefused(err)
-		return api.Reloaded{}, err // Its turn ends when it does.
+		return api.Reloaded{}, err
 	}
 	defer func() { <-a.reloads.turn }()
 	if err != nil {
@@ -87,13 +95,18 @@ type reloadPlan struct {
 // network file system that is away, may take for ever.
 var errReloadHangs = fmt.Errorf("the configuration, or a file that it names, can't be read within %s: %w", prepareTimeout, wadi.ErrUnavailable)
 
-// planReload prepares a reload, in time. After errReloadHangs the turn ends with what hangs.
-func (a *Agent) planReload(ctx context.Context) (reloadPlan, error) {
+// errCallerGone: a question to Nomad or Consul may have ended with the caller, which is no
+// sign that they are away.
+var errCallerGone = errors.New("the caller did not wait for the reload, and nothing was changed")
+
+// planReload prepares a reload, in time. After errReloadHangs and errCallerGone the turn
+// ends with what may still run.
+func (a *Agent) planReload(caller context.Context) (reloadPlan, error) {
 	type result struct {
 		plan reloadPlan
 		err  error
 	}
-	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+	ctx, cancel := context.WithTimeout(caller, prepareTimeout)
 	defer cancel()
 	ended := make(chan result, 1)
 	go func() {
@@ -102,14 +115,20 @@ func (a *Agent) planReload(ctx context.Context) (reloadPlan, error) {
 	}()
 	select {
 	case r := <-ended:
-		return r.plan, r.err
+		if caller.Err() == nil {
+			return r.plan, r.err
+		}
+		<-a.reloads.turn
 	case <-ctx.Done():
 		go func() {
 			<-ended
 			<-a.reloads.turn
 		}()
-		return reloadPlan{}, errReloadHangs
 	}
+	if caller.Err() != nil {
+		return reloadPlan{}, fmt.Errorf("%w: %w", errCallerGone, caller.Err())
+	}
+	return reloadPlan{}, errReloadHangs
 }
 
 // prepareReload does all of a reload that may fail. It changes nothing.

@@ -107,6 +107,8 @@ func (a *Agent) prepareNomad(ctx context.Context, next config.Config) (func(), s
 	if err != nil {
 		return nil, "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	_, err = fresh.Known(ctx, fresh.Token())
 	warning, err := unlessAway("Nomad", "nomad.token", err)
 	return func() { a.nomad.Use(fresh) }, warning, err
@@ -119,6 +121,8 @@ func (a *Agent) prepareConsul(ctx context.Context, next config.Config) (func(), 
 	if err != nil {
 		return nil, "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	lacks, err := fresh.Lacks(ctx, []consul.Right{{Resource: "key", Segment: next.Consul.Prefix + "leader", Access: "write"}})
 	if err == nil && len(lacks) > 0 {
 		err = fmt.Errorf("may not write %s: %w", lacks[0].Segment, wadi.ErrForbidden)
