@@ -265,14 +265,19 @@ func TestParked_NotForEver(t *testing.T) {
 func TestParked_MakeRoom(t *testing.T) {
 	const waiting = 8
 	c := newCrowd(t, Limits{MaxConns: parking.Threshold + waiting + 2}).full()
-	busy := c.dial("127.0.0.3")
-	var waits []*guest
-	for range waiting {
-		waits = append(waits, c.dial("127.0.0.2"))
-		waits[len(waits)-1].ask("one")
+	// A server counts a connection as idle only after its client has the answer.
+	asked := func(from string, n int) *guest {
+		g := c.dial(from)
+		g.ask("one")
+		c.soon("parked", func() bool { return c.parked() >= n })
+		return g
 	}
-	c.soon("parked", func() bool { return c.parked() >= waiting })
-	c.dial("127.0.0.3").ask("the last place")
+	busy := asked("127.0.0.3", 1)
+	var waits []*guest
+	for i := range waiting {
+		waits = append(waits, asked("127.0.0.2", i+2))
+	}
+	asked("127.0.0.3", waiting+2)
 	var late []*guest
 	for i, first := range waits {
 		busy.ask("in use")
