@@ -7,12 +7,12 @@
 #   nomad job run -var release=URL -var remove=true wadi-node.nomad.hcl   # takes them away
 
 variable "release" {
-  description = "URL of the release archive."
+  description = "URL of the release archive; $${attr.cpu.arch} in it is the node's."
   type        = string
 }
 
 variable "checksum" {
-  description = "Of the archive, such as sha256:…, from the release's checksums file. Empty: it is not checked."
+  description = "Of the archive: sha256:…, or file:URL of the release's checksums file. Empty: it is not checked."
   type        = string
   default     = ""
 }
@@ -42,7 +42,7 @@ variable "datacenters" {
 }
 
 variable "node_pool" {
-  description = "Nomad's node pool: that of the services' nodes."
+  description = "Nomad's node pool: that of the services' nodes; all: every node."
   type        = string
   default     = "default"
 }
@@ -53,6 +53,11 @@ job "wadi-node" {
   datacenters = var.datacenters
   node_pool   = var.node_pool
   priority    = 90
+
+  constraint {
+    attribute = "${attr.kernel.name}"
+    value     = "linux"
+  }
 
   update {
     max_parallel     = 10

@@ -65,13 +65,13 @@ variable "user" {
 }
 
 variable "release" {
-  description = "URL of the release archive. Empty: the program is in the folder bin of each node."
+  description = "URL of the release archive; $${attr.cpu.arch} in it is the node's. Empty: the program is in the folder bin of each node."
   type        = string
   default     = ""
 }
 
 variable "checksum" {
-  description = "Of the archive, such as sha256:…, from the release's checksums file. Empty: it is not checked."
+  description = "Of the archive: sha256:…, or file:URL of the release's checksums file. Empty: it is not checked."
   type        = string
   default     = ""
 }
@@ -138,6 +138,11 @@ job "wadi" {
   datacenters = var.datacenters
   node_pool   = var.node_pool
   priority    = 90 # The services wait for it.
+
+  constraint {
+    attribute = "${attr.kernel.name}"
+    value     = "linux"
+  }
 
   # One agent after the other: callers of the draining one go to the others.
   update {
@@ -232,8 +237,10 @@ job "wadi" {
       }
 
       config {
-        command = var.release == "" ? "${var.bin}/wadi" : "local/release/wadi"
-        args = [
+        # Without a release by a shell: its failure, while the node does not have the program
+        # yet, is tried again. Nomad gives up a task whose program there is not.
+        command = var.release == "" ? "/bin/sh" : "local/release/wadi"
+        args = concat(var.release == "" ? ["-c", "exec \"$0\" \"$@\"", "${var.bin}/wadi"] : [], [
           "agent", "-config", "${NOMAD_TASK_DIR}/wadi.hcl",
           "-name", var.agents == 0 ? "${node.unique.name}" : "${node.unique.name}-${NOMAD_ALLOC_INDEX}",
           "-log-level", var.log_level,
@@ -243,7 +250,7 @@ job "wadi" {
           "-metrics-address", "0.0.0.0:${NOMAD_PORT_metrics}",
           "-activator-address", "0.0.0.0:${NOMAD_PORT_activator}",
           "-gateway-address", "0.0.0.0:${NOMAD_PORT_gateway}",
-        ]
+        ])
       }
 
       # A stop is a drain: up to 10 s until callers have gone elsewhere, then up to 30 s

@@ -28,6 +28,9 @@ func rollingUpdate(t *testing.T, c *cluster, all []step) {
 		"NOMAD_VAR_api_port=0", "NOMAD_VAR_metrics_port=0", "NOMAD_VAR_activator_port=0", "NOMAD_VAR_gateway_port=0",
 		"NOMAD_VAR_nomad_address=unix://${NOMAD_SECRETS_DIR}/api.sock"))
 	for _, st := range all { // Until the agents run.
+		if strings.Contains(st.script, "nomad job run wadi.nomad.hcl") {
+			programsComeLater(t, c, sh)
+		}
 		sh.run(t, st)
 		if strings.Contains(st.script, "nomad job run wadi.nomad.hcl") {
 			break

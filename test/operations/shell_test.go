@@ -54,6 +54,13 @@ func (o *output) upTo(mark string) (string, bool) {
 	return before, ok
 }
 
+// rest is the text that was not forgotten.
+func (o *output) rest() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
 // newShell starts a shell in a folder. It ends with the test.
 func newShell(t *testing.T, dir string, env []string) *shell {
 	t.Helper()
@@ -98,8 +105,7 @@ func (s *shell) run(t *testing.T, st step) string {
 		select {
 		case <-s.out.more:
 		case <-late.C:
-			text, _ := s.out.upTo("")
-			t.Fatalf("line %d did not end within %s:\n%s\n%s\n%s", st.line, stepTimeout, st.script, text, s.out.text.String())
+			t.Fatalf("line %d did not end within %s:\n%s\n%s", st.line, stepTimeout, st.script, s.out.rest())
 		}
 	}
 }
