@@ -81,6 +81,22 @@ func systemd(t *testing.T) (heard func() []string) {
 	}
 }
 
+// A crash of a Go program has the exit code of a wrong configuration: the unit starts again.
+func TestUnit_StartsAgain(t *testing.T) {
+	b, err := os.ReadFile("../../packaging/systemd/wadi.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "RestartPrevent") || strings.HasPrefix(line, "SuccessExitStatus") {
+			t.Errorf("an agent that has crashed stays down: %s", line)
+		}
+	}
+	if !strings.Contains(string(b), "\nRestart=on-failure\n") {
+		t.Error("the unit does not start again")
+	}
+}
+
 // systemd itself finds nothing wrong in the unit.
 func TestUnit(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
