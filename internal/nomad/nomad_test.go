@@ -239,6 +239,11 @@ func TestPlan(t *testing.T) {
 				t.Errorf("%s: got %+v, %v", token, got, err)
 			}
 		}
+		// The text of a job that is wrong is the caller's.
+		got, err := client(t, answer(500, "rpc error: 1 error occurred:\n\t* Task acl token lookup failed: no driver")).PlanJob(t.Context(), "of.a.workload", job, true)
+		if got.Unknown || err == nil {
+			t.Errorf("a wrong job: got %+v, %v", got, err)
+		}
 	})
 	t.Run("the diff has the leaves that differ", func(t *testing.T) {
 		got, err := client(t, answer(200, `{"Annotations":{"DesiredTGUpdates":{"instance":{"Place":2}}},"Diff":{"Type":"Edited","ID":"hello-00001","Fields":[{"Name":"Priority","Type":"None","Old":"50","New":"50"}],"TaskGroups":[

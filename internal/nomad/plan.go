@@ -63,7 +63,7 @@ func (c *Client) PlanJob(ctx context.Context, token string, job json.RawMessage,
 // tokens, for the policies of its Enterprise version.
 func plansNoIdentity(token string, err error) bool {
 	_, body, ok := response(err)
-	return ok && !isSecret(token) && hasAny(body, "acl token lookup failed")
+	return ok && !isSecret(token) && strings.HasPrefix(body, "acl token lookup failed: ") // Not in the text of a mistake in the job.
 }
 
 // Edited reports whether the registration that a job was given at index changed it. It is
