@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// askTimeout bounds a question of the doctor. An agent that is well answers within 16 s:
-	// it asks the cluster for 8, after another caller's questions.
-	askTimeout = 20 * time.Second
+	// askTimeout bounds a question of the doctor. An agent that is well answers within 30 s,
+	// if only that it has no answer: it examines the cluster for one caller at a time.
+	askTimeout = 40 * time.Second
 	// askAgain is when a question is asked again that was one too many for the agent.
 	askAgain = time.Second
 )
