@@ -38,9 +38,14 @@ func AskConsul(ctx context.Context, r Reader) (Consul, error) {
 	if err != nil {
 		return Consul{}, err
 	}
-	return Consul{
-		Clock: clock, ACLs: consulACLs(ctx, r), Agent: consulAgent(ctx, r), Connect: roots(ctx, r), Overrides: overrides(ctx, r),
-	}, nil
+	out := Consul{Clock: clock}
+	atOnce(
+		func() { out.ACLs = consulACLs(ctx, r) },
+		func() { out.Agent = consulAgent(ctx, r) },
+		func() { out.Connect = roots(ctx, r) },
+		func() { out.Overrides = overrides(ctx, r) },
+	)
+	return out, nil
 }
 
 // consulACLs asks whether Consul has ACLs: without them it has no tokens to describe.

@@ -53,7 +53,12 @@ func readNodes(ctx context.Context, r Reader) Known[Nodes] {
 			return out
 		})
 	}
-	ready, bare, alone := list(TakesJobs), list(WithoutPlugins()), list(WithoutConsul)
+	var ready, bare, alone Known[[]Node]
+	atOnce(
+		func() { ready = list(TakesJobs) },
+		func() { bare = list(WithoutPlugins()) },
+		func() { alone = list(WithoutConsul) },
+	)
 	for _, each := range []Known[[]Node]{ready, bare, alone} {
 		if each.Err != nil {
 			return Known[Nodes]{Err: each.Err}

@@ -55,10 +55,15 @@ func AskNomad(ctx context.Context, r Reader) (Nomad, error) {
 	if err != nil {
 		return Nomad{}, err
 	}
-	return Nomad{
-		Clock: clock, ACLs: nomadACLs(ctx, r), Servers: servers(ctx, r), Namespaces: namespaces(ctx, r),
-		Nodes: readNodes(ctx, r), Agent: nomadAgent(ctx, r),
-	}, nil
+	out := Nomad{Clock: clock}
+	atOnce(
+		func() { out.ACLs = nomadACLs(ctx, r) },
+		func() { out.Servers = servers(ctx, r) },
+		func() { out.Namespaces = namespaces(ctx, r) },
+		func() { out.Nodes = readNodes(ctx, r) },
+		func() { out.Agent = nomadAgent(ctx, r) },
+	)
+	return out, nil
 }
 
 // nomadACLs asks whether Nomad has ACLs. Its answers without them are an error, or an accessor

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -47,6 +48,16 @@ func ask[Answer, T any](ctx context.Context, r Reader, path string, of func(Answ
 		return Known[T]{Err: err}
 	}
 	return Known[T]{Value: of(a)}
+}
+
+// atOnce asks several questions side by side: where one is not answered in time, the others
+// have the same time.
+func atOnce(questions ...func()) {
+	var wg sync.WaitGroup
+	for _, ask := range questions {
+		wg.Go(ask)
+	}
+	wg.Wait()
 }
 
 // Refused reports whether a right was missing to learn the fact.

@@ -1,6 +1,7 @@
 package survey_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,11 +23,15 @@ import (
 // system answers as Nomad or Consul do. An answer that begins with a number is that status.
 type system struct {
 	answers map[string]string // By path.
-	asked   []*http.Request
+
+	mu    sync.Mutex
+	asked []*http.Request
 }
 
 func (s *system) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
 	s.asked = append(s.asked, r)
+	s.mu.Unlock()
 	text, there := s.answers[r.URL.Path]
 	if !there {
 		text = "404 no such thing"
@@ -108,6 +115,35 @@ func TestAskNomad_Servers(t *testing.T) {
 	want := []survey.Server{{Name: "b.eu", Region: "eu", Datacenter: "dc1", Version: "1.11.3"}}
 	if diff := cmp.Diff(want, n.Servers.Value); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+// A question that is not answered takes no time from the others.
+func TestAsk_OneHangs(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var last atomic.Bool // Question was asked.
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/acl/token/self": // The first question.
+			<-r.Context().Done()
+			if !last.Load() {
+				t.Error("one question waited for another")
+			}
+		case "/v1/agent/self":
+			last.Store(true)
+			cancel()
+			<-r.Context().Done()
+		default:
+			_, _ = w.Write([]byte(`"x"`))
+		}
+	}))
+	t.Cleanup(s.Close)
+	r, err := survey.New(survey.Config{Address: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := survey.AskNomad(ctx, r); err != nil || n.ACLs.Err == nil || n.Agent.Err == nil {
+		t.Errorf("got %+v, %v", n, err)
 	}
 }
 
