@@ -27,6 +27,9 @@ func KeyPrefix(prefix string) (whole string, ok bool) {
 	return strings.TrimSuffix(prefix, "/") + "/", prefixRule.MatchString(prefix)
 }
 
+// IsDomain reports whether a text may be gateway.domain.
+func IsDomain(s string) bool { return domainRule.MatchString(s) }
+
 // check validates the configuration as a whole.
 func (l *loader) check() {
 	c := &l.cfg

@@ -71,16 +71,25 @@ func (p *policyFlags) options() (policies.Options, error) {
 			o.HostVolumes = append(o.HostVolumes, name)
 		}
 	}
-	for name := range strings.SplitSeq(p.namespaces, ",") {
-		name = strings.TrimSpace(name)
-		if !namespaceRule.MatchString(name) {
-			return policies.Options{}, usagef("-namespaces: %q is no name of a namespace: letters, digits and dashes, at most 128; * is any text", name)
-		}
-		if !slices.Contains(o.Namespaces, name) {
-			o.Namespaces = append(o.Namespaces, name)
-		}
+	var err error
+	if o.Namespaces, err = namesOfNamespaces(p.namespaces); err != nil {
+		return policies.Options{}, usagef("-namespaces: %v", err)
 	}
 	return o, nil
+}
+
+// namesOfNamespaces are the names, each once, in a list such as a,b.
+func namesOfNamespaces(list string) (names []string, err error) {
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if !namespaceRule.MatchString(name) {
+			return nil, fmt.Errorf("%q is no name of a namespace: letters, digits and dashes, at most 128; * is any text", name)
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // unused is the complaint about a flag that says nothing without -policies.

@@ -41,9 +41,8 @@ func newQuestions(in io.Reader, out io.Writer) *questions {
 // errNoAnswer is the end of the input in the middle of the questions.
 var errNoAnswer = errors.New("no more answers: nothing was written")
 
-// ask asks until the answer is one of allowed, if there are any. An empty answer is the
-// suggestion.
-func (q *questions) ask(ctx context.Context, what, suggestion string, allowed ...string) (string, error) {
+// ask asks until good takes the answer. An empty answer is the suggestion.
+func (q *questions) ask(ctx context.Context, what, suggestion string, good func(string) error) (string, error) {
 	for {
 		writef(q.out, "%s [%s]: ", what, clean(suggestion))
 		answer, tooLong, err := q.line(ctx)
@@ -56,10 +55,12 @@ func (q *questions) ask(ctx context.Context, what, suggestion string, allowed ..
 			writef(q.out, "That is too long.\n")
 		case answer == "":
 			return suggestion, nil
-		case len(allowed) > 0 && !slices.Contains(allowed, answer):
-			writef(q.out, "It is %s.\n", strings.Join(allowed, " or "))
 		default:
-			return answer, nil
+			err := good(answer)
+			if err == nil {
+				return answer, nil
+			}
+			writef(q.out, "That does not fit: %s.\n", clean(err.Error()))
 		}
 	}
 }
@@ -89,6 +90,28 @@ func (q *questions) line(ctx context.Context) (string, bool, error) {
 	}
 }
 
+// oneOf takes one of the choices.
+func oneOf(choices ...string) func(string) error {
+	return func(answer string) error {
+		if slices.Contains(choices, answer) {
+			return nil
+		}
+		return errors.New("it is " + strings.Join(choices, " or "))
+	}
+}
+
+func isDomain(answer string) error {
+	if config.IsDomain(answer) {
+		return nil
+	}
+	return errors.New("it is a domain in lower case, such as apps.example.com")
+}
+
+func areNamespaces(answer string) error {
+	_, err := namesOfNamespaces(answer)
+	return err
+}
+
 // ask fills in what no flag says.
 func (f *initFlags) ask(ctx context.Context, q *questions, cluster setup.Cluster, suggested setup.Choice) error {
 	onOff := map[bool]string{true: "on", false: "off"}
@@ -97,20 +120,20 @@ func (f *initFlags) ask(ctx context.Context, q *questions, cluster setup.Cluster
 	for _, each := range []struct {
 		dst              *string
 		what, suggestion string
-		allowed          []string
+		good             func(string) error
 		when             func() bool
 	}{
-		{&f.runsAs, "Do agents run as a Nomad job, or as a service of each machine? (job, service)", string(suggested.RunsAs), []string{"job", "service"}, nil},
-		{&f.driver, "Which driver runs the sidecar of each instance? " + listOf(cluster.Drivers()), suggested.Driver, cluster.Drivers(), nil},
-		{&f.mesh, "Are services in Consul's mesh, unless they say otherwise? (on, off)", onOff[suggested.Mesh], []string{"on", "off"}, nil},
-		{&f.envoy, "How does Envoy run? (docker: Nomad's own task; program: envoy on the nodes' PATH)", envoy[suggested.EnvoyImage], []string{"docker", "program"}, ofMesh},
-		{&f.domain, "Below which domain does the gateway serve services, as NAME.DOMAIN?", suggested.Domain, nil, nil},
-		{&f.namespaces, "Which namespaces of Nomad may have services? (a,b; * is any text)", strings.Join(suggested.Namespaces, ","), nil, cluster.NomadACLs},
+		{&f.runsAs, "Do agents run as a Nomad job, or as a service of each machine? (job, service)", string(suggested.RunsAs), oneOf("job", "service"), nil},
+		{&f.driver, "Which driver runs the sidecar of each instance? " + listOf(cluster.Drivers()), suggested.Driver, oneOf(cluster.Drivers()...), nil},
+		{&f.mesh, "Are services in Consul's mesh, unless they say otherwise? (on, off)", onOff[suggested.Mesh], oneOf("on", "off"), nil},
+		{&f.envoy, "How does Envoy run? (docker: Nomad's own task; program: envoy on the nodes' PATH)", envoy[suggested.EnvoyImage], oneOf("docker", "program"), ofMesh},
+		{&f.domain, "Below which domain does the gateway serve services, as NAME.DOMAIN?", suggested.Domain, isDomain, nil},
+		{&f.namespaces, "Which namespaces of Nomad may have services? (a,b; * is any text)", strings.Join(suggested.Namespaces, ","), areNamespaces, cluster.NomadACLs},
 	} {
 		if *each.dst != "" || each.when != nil && !each.when() {
 			continue
 		}
-		answer, err := q.ask(ctx, each.what, each.suggestion, each.allowed...)
+		answer, err := q.ask(ctx, each.what, each.suggestion, each.good)
 		if err != nil {
 			return err
 		}

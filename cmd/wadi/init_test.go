@@ -185,7 +185,7 @@ func TestInit_Questions(t *testing.T) {
 	}{
 		"all as suggested": {typed: "\n\n\n\n\n", asked: 5,
 			want: initFlags{runsAs: "job", driver: "exec", mesh: "off", domain: "wadi.localhost", namespaces: "*"}},
-		"with answers": {typed: "vm\nservice\nraw_exec\n \non\ndocker\nexample.com\na,b\n", asked: 8,
+		"with answers": {typed: "vm\nservice\nraw_exec\n \non\ndocker\nNo Domain\nexample.com\na b\na,b\n", asked: 10,
 			want: initFlags{runsAs: "service", driver: "exec", mesh: "on", envoy: "docker", domain: "example.com", namespaces: "a,b"}},
 		"flags": {flags: initFlags{runsAs: "job", driver: "exec", mesh: "on", envoy: "docker", namespaces: "x"}, typed: "\n", asked: 1,
 			want: initFlags{runsAs: "job", driver: "exec", mesh: "on", envoy: "docker", namespaces: "x", domain: "wadi.localhost"}},
