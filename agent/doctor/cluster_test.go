@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -76,9 +77,10 @@ func TestAboutNodes(t *testing.T) {
 			[]string{"fail nodes: all 1 in the node pool default that take jobs have no healthy driver docker, which runs Envoy in the mesh (mesh.sidecar_task)"}},
 		"plugins and Consul": {survey.Nodes{Ready: []survey.Node{one, node("2", "docker")}, WithoutPlugins: []string{"1"}, WithoutConsul: []string{"1", "2"}}, all,
 			[]string{"warn nodes: 1 of the 2 in the node pool default that take jobs lack CNI plugins", "fail nodes: all 2 in the node pool default that take jobs have no Consul with Connect and gRPC"}},
-		"another pool":      {survey.Nodes{Ready: []survey.Node{one, elsewhere}, WithoutPlugins: []string{"9"}, WithoutConsul: []string{"9"}}, all, []string{"ok nodes: 1 in the node pool default takes jobs"}},
-		"all pools":         {survey.Nodes{Ready: []survey.Node{one, elsewhere}}, Needs{Pool: "all", QueueProxy: "docker"}, []string{"warn nodes: 1 of the 2 in the node pool all"}},
-		"neither is needed": {survey.Nodes{Ready: []survey.Node{two}, WithoutPlugins: []string{"2"}, WithoutConsul: []string{"2"}}, host, []string{"ok nodes"}},
+		"another pool":       {survey.Nodes{Ready: []survey.Node{one, elsewhere}, WithoutPlugins: []string{"9"}, WithoutConsul: []string{"9"}}, all, []string{"ok nodes: 1 in the node pool default takes jobs"}},
+		"all pools":          {survey.Nodes{Ready: []survey.Node{one, elsewhere}}, Needs{Pool: "all", QueueProxy: "docker"}, []string{"warn nodes: 1 of the 2 in the node pool all"}},
+		"another datacenter": {survey.Nodes{Ready: []survey.Node{one}}, Needs{Pool: "default", In: []string{"eu-*"}}, []string{"fail nodes: no node in the node pool default (datacenter eu-*) takes jobs"}},
+		"neither is needed":  {survey.Nodes{Ready: []survey.Node{two}, WithoutPlugins: []string{"2"}, WithoutConsul: []string{"2"}}, host, []string{"ok nodes"}},
 	} {
 		expect(t, name, aboutNodes(survey.Known[survey.Nodes]{Value: tt.nodes}, tt.needs), tt.want...)
 	}
@@ -182,12 +184,12 @@ func TestSidecarOf(t *testing.T) {
 
 func TestNeedsOf(t *testing.T) {
 	minute := wadi.Duration(time.Minute)
-	plain := wadi.Service{NodePool: "default", Mesh: wadi.MeshOff, Network: wadi.Host}
+	plain := wadi.Service{NodePool: "default", Datacenters: []string{"dc1"}, Mesh: wadi.MeshOff, Network: wadi.Host}
 	routes := map[string]wadi.Route{"a": {Revisions: map[string]wadi.RouteRevision{"a-00001": {Timeout: wadi.Timeouts{Request: minute}, Mesh: wadi.MeshEnvoy}}}}
-	if got, want := NeedsOf(plain, routes), (Needs{Pool: "default", Mesh: true, Bridge: true, Drain: 70 * time.Second}); got != want {
+	if got, want := NeedsOf(plain, routes), (Needs{Pool: "default", In: []string{"dc1"}, Mesh: true, Bridge: true, Drain: 70 * time.Second}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if got, want := NeedsOf(plain, nil), (Needs{Pool: "default"}); got != want {
+	if got, want := NeedsOf(plain, nil), (Needs{Pool: "default", In: []string{"dc1"}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("no service: got %+v, want %+v", got, want)
 	}
 	if got := NeedsOf(wadi.Service{Mesh: wadi.MeshOff, Network: wadi.Bridge}, nil); !got.Bridge || got.Mesh {

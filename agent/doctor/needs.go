@@ -2,8 +2,11 @@ package doctor
 
 import (
 	"encoding/json"
+	"fmt"
 	"path"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -11,9 +14,10 @@ import (
 
 // Needs is what the services of an installation need of Nomad's nodes.
 type Needs struct {
-	Pool       string  // The node pool of services that name none.
-	QueueProxy string  // The driver of the queue-proxy; empty: there is none yet.
-	Sidecar    Sidecar // The task that runs Envoy.
+	Pool       string   // The node pool of services that name none.
+	In         []string // Their datacenters; * is any text.
+	QueueProxy string   // The driver of the queue-proxy; empty: there is none yet.
+	Sidecar    Sidecar  // The task that runs Envoy.
 
 	Mesh   bool          // Services are in the mesh, or will be unless they say otherwise.
 	Bridge bool          // The same of bridge networks.
@@ -86,12 +90,20 @@ func (t task) program() string {
 	return ""
 }
 
+// where is where nodes are that services need, after "the node pool".
+func (n Needs) where() string {
+	if len(n.In) == 0 || slices.Contains(n.In, "*") {
+		return n.Pool
+	}
+	return fmt.Sprintf("%s (%s %s)", n.Pool, wadi.Plural(len(n.In), "datacenter", "datacenters"), strings.Join(n.In, ", "))
+}
+
 // killMargin is how much longer than its longest request an instance may take to end.
 const killMargin = 10 * time.Second
 
 // NeedsOf is what routed services need, and services that only have the defaults.
 func NeedsOf(defaults wadi.Service, routes map[string]wadi.Route) Needs {
-	n := Needs{Pool: defaults.NodePool, Mesh: defaults.Mesh == wadi.MeshEnvoy, Bridge: defaults.Network == wadi.Bridge}
+	n := Needs{Pool: defaults.NodePool, In: defaults.Datacenters, Mesh: defaults.Mesh == wadi.MeshEnvoy, Bridge: defaults.Network == wadi.Bridge}
 	for _, r := range routes {
 		n.Mesh = n.Mesh || inMesh(r)
 		for _, rev := range r.Revisions {

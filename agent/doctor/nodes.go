@@ -10,8 +10,8 @@ import (
 
 const aboutNodesOf = "nodes"
 
-// aboutNodes judges whether instances can run on the nodes of the node pool that services are
-// in unless they say otherwise. The report names no node:
+// aboutNodes judges whether instances can run on the nodes of the node pool and the datacenters
+// that services are in unless they say otherwise. The report names no node:
 // remedies have the command that lists them.
 func aboutNodes(known survey.Known[survey.Nodes], needs Needs) []wadi.Finding {
 	switch {
@@ -20,11 +20,11 @@ func aboutNodes(known survey.Known[survey.Nodes], needs Needs) []wadi.Finding {
 	case known.Err != nil:
 		return []wadi.Finding{{Level: wadi.LevelWarn, About: aboutNodesOf, What: "they can't be read: " + known.Err.Error(), Remedy: "ask again; Nomad's log says more"}}
 	}
-	c := &nodesCheck{nodes: known.Value.In(needs.Pool), pool: needs.Pool}
+	c := &nodesCheck{nodes: known.Value.In(needs.Pool, needs.In...), pool: needs.where()}
 	if len(c.nodes.Ready) == 0 {
 		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutNodesOf,
-			What:   fmt.Sprintf("no node in the node pool %s takes jobs, so no instance can start", needs.Pool),
-			Remedy: "start a Nomad client, or make one eligible: nomad node status shows which are down, drained or ineligible"}}
+			What:   fmt.Sprintf("no node in the node pool %s takes jobs, so no instance can start", c.pool),
+			Remedy: "start a Nomad client, or make one eligible: nomad node status shows which are down, drained or ineligible; or set node_pool and datacenters in the defaults of the agents' configuration"}}
 	}
 	if needs.QueueProxy != "" {
 		c.driver(needs.QueueProxy, "queue_proxy", "the queue-proxy")
@@ -42,7 +42,7 @@ func aboutNodes(known survey.Known[survey.Nodes], needs Needs) []wadi.Finding {
 	}
 	if count := len(c.nodes.Ready); len(c.found) == 0 {
 		return []wadi.Finding{{Level: wadi.LevelOK, About: aboutNodesOf,
-			What: fmt.Sprintf("%d in the node pool %s %s what services need", count, needs.Pool, wadi.Plural(count, "takes jobs, and has", "take jobs, and have"))}}
+			What: fmt.Sprintf("%d in the node pool %s %s what services need", count, c.pool, wadi.Plural(count, "takes jobs, and has", "take jobs, and have"))}}
 	}
 	return c.found
 }

@@ -2,6 +2,7 @@ package survey
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,14 +85,12 @@ func (n Nodes) Datacenters() []string {
 // Pools are the node pools of the nodes, sorted.
 func (n Nodes) Pools() []string { return distinct(n.Ready, func(n Node) string { return n.Pool }) }
 
-// In are the nodes of a node pool; "all" is every pool, as in Nomad.
-func (n Nodes) In(pool string) Nodes {
-	if pool == "all" {
-		return n
-	}
-	out := Nodes{More: n.More}
+// In are the nodes of a node pool, and of datacenters if there are any; as in Nomad, "all" is
+// every pool, and * in a datacenter is any text.
+func (n Nodes) In(pool string, datacenters ...string) Nodes {
+	out, there := Nodes{More: n.More}, anyOf(datacenters)
 	for _, each := range n.Ready {
-		if each.Pool != pool {
+		if pool != "all" && each.Pool != pool || !there.MatchString(each.Datacenter) {
 			continue
 		}
 		out.Ready = append(out.Ready, each)
@@ -103,6 +102,18 @@ func (n Nodes) In(pool string) Nodes {
 		}
 	}
 	return out
+}
+
+// anyOf matches a text that is one of the patterns, in which * is any text; all if there is none.
+func anyOf(patterns []string) *regexp.Regexp {
+	each := make([]string, 0, len(patterns))
+	for _, p := range patterns {
+		each = append(each, strings.ReplaceAll(regexp.QuoteMeta(strings.ToValidUTF8(p, "?")), `\*`, ".*"))
+	}
+	if len(each) == 0 {
+		return regexp.MustCompile("")
+	}
+	return regexp.MustCompile("(?s)^(?:" + strings.Join(each, "|") + ")$")
 }
 
 // With counts the nodes on which a driver is healthy.

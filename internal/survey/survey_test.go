@@ -147,6 +147,28 @@ func TestAsk_OneHangs(t *testing.T) {
 	}
 }
 
+// Datacenters are chosen as Nomad does: * is any text, and nothing else is special.
+func TestNodes_In(t *testing.T) {
+	var all survey.Nodes
+	for _, dc := range []string{"dc1", "dc10", "eu.west", "euxwest"} {
+		all.Ready = append(all.Ready, survey.Node{ID: dc, Pool: "default", Datacenter: dc})
+	}
+	all.Ready = append(all.Ready, survey.Node{ID: "other", Pool: "other", Datacenter: "dc1"})
+	for in, want := range map[string]string{"": "dc1 dc10 eu.west euxwest", "*": "dc1 dc10 eu.west euxwest", "dc1": "dc1", "dc*": "dc1 dc10", "eu.west": "eu.west",
+		"*west": "eu.west euxwest", "dc1 eu*": "dc1 eu.west euxwest", "(": "", "\xff": ""} {
+		var got []string
+		for _, n := range all.In("default", strings.Fields(in)...).Ready {
+			got = append(got, n.ID)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: got %v", in, got)
+		}
+	}
+	if n := len(all.In("all", "dc1").Ready); n != 2 {
+		t.Errorf("all pools: %d", n)
+	}
+}
+
 // More nodes than the bound are noticed.
 func TestAskNomad_ManyNodes(t *testing.T) {
 	var nodes []string
