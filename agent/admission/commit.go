@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,9 +33,9 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 			err = a.Nomad.MayRegister(ctx, token, c.rev.Job)
 		}
 		switch {
-		case errors.Is(err, wadi.ErrForbidden) && a.Nomad.MaySubmit(ctx, token, c.service.Namespace) == nil:
-			return fmt.Errorf("register job %s: %w: the token may submit jobs to namespace %q, but not this one; its volumes need host_volume or csi-mount-volume rights",
-				c.rev.ID, wadi.ErrForbidden, c.service.Namespace)
+		case errors.Is(err, wadi.ErrForbidden) && usesVolumes(c.rev.Job) && a.Nomad.MaySubmit(ctx, token, c.service.Namespace) == nil:
+			return fmt.Errorf("register job %s: the token may submit jobs to namespace %q, but not this one; its volumes need host_volume or csi-mount-volume rights: %w",
+				c.rev.ID, c.service.Namespace, err)
 		case err != nil && isSentinel(err):
 			return fmt.Errorf("plan job %s: %w", c.rev.ID, err)
 		case err != nil:
@@ -59,6 +60,22 @@ func (a *Admission) plan(ctx context.Context, token string, all []*candidate) er
 		}
 	}
 	return refused.err()
+}
+
+// usesVolumes reports whether a job takes a right besides that to submit it.
+func usesVolumes(raw json.RawMessage) bool {
+	var job struct {
+		TaskGroups []struct{ Volumes map[string]json.RawMessage }
+	}
+	if json.Unmarshal(raw, &job) != nil {
+		return false // Nomad says what is wrong.
+	}
+	for i := range job.TaskGroups {
+		if len(job.TaskGroups[i].Volumes) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // findExistingJob finds a job with the new revision's ID. A job that an earlier submission

@@ -3,6 +3,7 @@ package admission_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -114,14 +115,20 @@ func TestPlan_TakesTheRightToRead(t *testing.T) {
 // refuse is refused before anything is registered, by every call.
 func TestPlan_RightsOfTheJobItself(t *testing.T) {
 	b := newBench(t)
-	b.nomad.OnMayRegister = func(string) error { return wadi.ErrForbidden }
-	r := request(spec("hello", "/bin/a"))
-	_, validated := b.Validate(t.Context(), r)
-	_, submitted := b.Submit(t.Context(), r)
-	_, planned := b.Plan(t.Context(), r)
-	for _, err := range []error{validated, submitted, planned} {
-		if !errors.Is(err, wadi.ErrForbidden) || !strings.Contains(err.Error(), "host_volume") {
-			t.Errorf("got %v", err)
+	b.nomad.OnMayRegister = func(string) error { return fmt.Errorf("%w: registration is disabled", wadi.ErrForbidden) }
+	without := spec("hello", "/bin/a")
+	with := strings.Replace(without, "instance {", "instance {\n volume \"data\" {\n type = \"host\"\n source = \"data\"\n }", 1)
+	for source, volumes := range map[string]bool{without: false, with: true} {
+		r := request(source)
+		_, validated := b.Validate(t.Context(), r)
+		_, submitted := b.Submit(t.Context(), r)
+		_, planned := b.Plan(t.Context(), r)
+		for _, err := range []error{validated, submitted, planned} {
+			if !errors.Is(err, wadi.ErrForbidden) || !strings.Contains(err.Error(), "registration is disabled") {
+				t.Errorf("got %v, want what Nomad says", err)
+			} else if strings.Contains(err.Error(), "host_volume") != volumes {
+				t.Errorf("a job with volumes %t: %v", volumes, err)
+			}
 		}
 	}
 	b.untouched(t)

@@ -87,6 +87,7 @@ func (n *Nomad) put(namespace, id string, j job) uint64 {
 
 var (
 	command    = regexp.MustCompile(`command\s*=\s*"([^"]*)"`)
+	hostVolume = regexp.MustCompile(`volume "([^"]+)"`)
 	jobCommand = regexp.MustCompile(`"command":"[^"]*"`)
 	mistake    = regexp.MustCompile(`\bcpuu\b`)
 )
@@ -109,10 +110,11 @@ func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string
 	if m := command.FindStringSubmatch(jobHCL); m != nil {
 		config["command"] = m[1]
 	}
-	return json.Marshal(map[string]any{"TaskGroups": []any{map[string]any{
-		"Name":  "i",
-		"Tasks": []any{map[string]any{"Name": "web", "Driver": "raw_exec", "Config": config}},
-	}}})
+	group := map[string]any{"Name": "i", "Tasks": []any{map[string]any{"Name": "web", "Driver": "raw_exec", "Config": config}}}
+	if m := hostVolume.FindStringSubmatch(jobHCL); m != nil {
+		group["Volumes"] = map[string]any{m[1]: map[string]any{"Name": m[1], "Type": "host", "Source": m[1]}}
+	}
+	return json.Marshal(map[string]any{"TaskGroups": []any{group}})
 }
 
 // PlanJob implements admission.Jobs.
