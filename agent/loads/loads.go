@@ -1,8 +1,9 @@
 // Package loads keeps the load of each service by minute, for a day.
 //
-// It promises that what is kept is bounded, that a minute whose load is not known is never
-// taken for one without load, and that little is written: a service with load every ten
-// minutes, one without every hour. It refuses to decide anything by it.
+// It promises that what is kept is bounded, that a minute that no leader saw is never taken
+// for one without load, and that little is written: a service with load every ten minutes, one
+// without every hour. It refuses to decide anything by it. What a source did not report in time
+// counts as without load.
 package loads
 
 import (
