@@ -94,9 +94,10 @@ func (c *callers) bucketOf(key uint64) *rate.Limiter {
 
 // tooMany returns the refusal of a request whose caller has too many; nil: it has not.
 // Health checks are never too many: they cost nothing, and a flood from behind the same
-// proxy must not take the agent out of a load balancer.
+// proxy must not take the agent out of a load balancer. With a token they cost a request to
+// Nomad, and load balancers have none.
 func (s *Server) tooMany(w http.ResponseWriter, r *http.Request) error {
-	if r.URL.Path == pathHealth {
+	if r.URL.Path == pathHealth && nomadToken(r) == "" {
 		return nil
 	}
 	wait := s.callers.admit(addressOf(r), nomadToken(r), time.Now())

@@ -57,6 +57,9 @@ func TestCallers(t *testing.T) {
 		if got, _ := f.from(100, "192.0.2.1:1", "/v1/agent/health", none); got != 100 {
 			t.Errorf("%d of 100 health checks are answered", got)
 		}
+		if got, _ := f.from(100, "192.0.2.1:1", "/v1/agent/health", strconv.Itoa); got != 0 {
+			t.Errorf("%d of 100 health checks with tokens are answered: Nomad is asked about each", got)
+		}
 		time.Sleep(time.Second)
 		if got, _ := f.from(100, "192.0.2.1:1", path, none); got != 10 {
 			t.Errorf("a second later %d are answered", got)

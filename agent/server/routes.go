@@ -44,7 +44,7 @@ func (s *Server) table() []route {
 		{"GET /v1/service/{name}/revisions", blocks, s.blocking(s.revisions)},
 		{"GET /v1/service/{name}/load", nil, s.inTurn(within(readTimeout, s.load))},
 		{pathDecisions, nil, within(readTimeout, s.decisions)},
-		{"PUT /v1/service/{name}/scale", nil, s.inTurn(within(submitTimeout, s.scale))},
+		{"PUT /v1/service/{name}/scale", nil, s.scale},
 		{"GET /v1/revision/{id}", blocks, s.blocking(s.revision)},
 		{"DELETE /v1/revision/{id}", []string{"index", "wait"}, s.removeRevision},
 		{"PUT /v1/revision/{id}/pin", nil, s.inTurn(within(readTimeout, s.pin))},

@@ -24,11 +24,18 @@ const (
 // scale stores a count that overrides the load. Any agent can; the leader sees it in the
 // store and executes it.
 func (s *Server) scale(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
 	var body api.Scale
-	if err := decode(w, r, maxOverrideBody, &body); err != nil {
+	if err := decode(w, r, maxOverrideBody, &body); err != nil { // Before it is its turn: a body may be slow.
 		return err
 	}
+	return s.inTurn(within(submitTimeout, func(w http.ResponseWriter, r *http.Request) error {
+		return s.override(w, r, body)
+	}))(w, r)
+}
+
+// override stores the count of body.
+func (s *Server) override(w http.ResponseWriter, r *http.Request, body api.Scale) error {
+	name := r.PathValue("name")
 	spec, _, err := s.permitted(r, name, rightScale)
 	if err != nil {
 		return err

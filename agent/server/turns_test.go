@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -74,5 +76,29 @@ func TestReads_InTurn(t *testing.T) {
 		if code := read("192.0.2.1:1"); code != http.StatusOK {
 			t.Errorf("after the flood: got %d", code)
 		}
+	})
+}
+
+// Callers whose bodies do not come keep no turn from others, whatever rights they have.
+func TestReads_SlowBodiesTakeNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s := newUnserved(t, nil)
+		body, never := io.Pipe()
+		var slow sync.WaitGroup
+		for i := range 32 {
+			slow.Go(func() {
+				r := httptest.NewRequest("PUT", "/v1/service/hello/scale", body)
+				r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", i/16)
+				s.Handler().ServeHTTP(httptest.NewRecorder(), r)
+			})
+		}
+		synctest.Wait()
+		r, w := httptest.NewRequest("GET", "/v1/services", nil), httptest.NewRecorder()
+		r.RemoteAddr = "192.0.2.9:1"
+		if s.Handler().ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Errorf("a read of another client: %d %s", w.Code, w.Body)
+		}
+		_ = never.Close()
+		slow.Wait()
 	})
 }
