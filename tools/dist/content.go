@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -76,13 +77,19 @@ func (o options) programs(ctx context.Context, platform, work string) ([]file, e
 		f := file{c + suffix, filepath.Join(work, c+suffix), 0o755}
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -buildid= -X main.version="+o.version, "-o", f.source, "./cmd/"+c)
 		cmd.Dir = o.root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch)
+		cmd.Env = buildEnv(os.Environ(), system, arch)
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go build %s: %w\n%s", c, err, text)
 		}
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// buildEnv is the environment of a build for a platform. What the builder has set for
+// programs of its own does not get into a release, which runs on any processor of its kind.
+func buildEnv(own []string, system, arch string) []string {
+	return append(slices.Clone(own), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=")
 }
 
 // under lists a file, or all files of a folder but Go's and their data.
