@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/webhook"
@@ -64,6 +67,19 @@ func (a *Agent) loadAPITLS() (*apitls.Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http.tls: %w", err)
 	}
+	a.reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_api_certificate_remaining_seconds", Help: "Time until the certificate of the API expires; negative: it has.",
+		}, func() float64 { return time.Until(own.Status().NotAfter).Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wadi_api_certificate_problems", Help: "1 if the files of the API's certificate can't be used, and what was there before is; else 0.",
+		}, func() float64 {
+			if own.Status().Problem != "" {
+				return 1
+			}
+			return 0
+		}),
+	)
 	return own, nil
 }
 

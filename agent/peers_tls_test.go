@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +39,10 @@ func TestAgents_AskOverTLS(t *testing.T) {
 	three := c.run(t, "three", httpTLS(strange))
 	two.ready(t)
 	three.ready(t)
+	if _, body := get(t, one.MetricsAddr(), "/metrics"); !regexp.MustCompile(`\nwadi_api_certificate_remaining_seconds [1-9]`).MatchString(body) ||
+		!strings.Contains(body, "\nwadi_api_certificate_problems 0\n") {
+		t.Errorf("no metrics of the certificate:\n%s", body)
+	}
 	if l, err := two.clientTLS(t, files).Leader(t.Context()); err != nil || l.Name != "one" || l.Address != "https://"+one.APIAddr().String() {
 		t.Fatalf("got leader %+v, %v", l, err)
 	}
