@@ -37,7 +37,8 @@ folder
   wadi.hcl             the agents' configuration, with comments
   nomad-policy.hcl     the least rights of the agents in Nomad, if it has ACLs
   consul-policy.hcl    the same in Consul
-  wadi-node.nomad.hcl  the Nomad job that puts the programs on each node
+  wadi-node.nomad.hcl  the Nomad job that puts the programs on each node, if they
+                       run there
   wadi.nomad.hcl       the Nomad job of the agents, with -runs-as job
 
 and prints what to do with them. It changes nothing in the cluster, and writes no

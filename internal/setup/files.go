@@ -8,6 +8,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/wadi-run/wadi/internal/policies"
+	"github.com/wadi-run/wadi/internal/survey"
 	"github.com/wadi-run/wadi/jobspecs/system"
 )
 
@@ -54,8 +55,8 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 		shared["checksum"] = cty.StringVal(choice.Checksum)
 	}
 	agents := maps.Clone(shared)
-	if nodes := c.nodes(); nodes.With("raw_exec") < nodes.With("exec") {
-		agents["driver"] = cty.StringVal("exec")
+	if driver := agentsDriver(c.nodes()); driver != "raw_exec" {
+		agents["driver"] = cty.StringVal(driver)
 	}
 	// A node's Nomad and its Wadi use the same Consul. A server's may be another.
 	if agent := c.Nomad.Agent.Value; agent.Client && agent.Consul != "" && agent.Consul != nomadsDefaultConsul {
@@ -68,7 +69,10 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 		name, what string
 		values     map[string]cty.Value
 	}
-	jobs := []job{{NodesJobFile, "the Nomad job that puts the programs on each node", shared}}
+	var jobs []job
+	if choice.nodesRunPrograms() {
+		jobs = append(jobs, job{NodesJobFile, "the Nomad job that puts the programs on each node", shared})
+	}
 	if choice.RunsAs == AsJob {
 		jobs = append(jobs, job{AgentsJobFile, "the Nomad job of the agents", agents})
 	}
@@ -80,6 +84,18 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 		out = append(out, File{Name: j.name, What: j.what, Text: string(text)})
 	}
 	return out, nil
+}
+
+// nodesRunPrograms reports whether nodes need Wadi's programs: not where queue-proxy is an image
+// and agents are no job.
+func (c Choice) nodesRunPrograms() bool { return c.Driver != "docker" || c.RunsAs == AsJob }
+
+// agentsDriver is the driver of agents in a job.
+func agentsDriver(nodes survey.Nodes) string {
+	if nodes.With("raw_exec") < nodes.With("exec") {
+		return "exec"
+	}
+	return "raw_exec"
 }
 
 // nomadsDefaultConsul is what Nomad says where no Consul is configured; the job has the same.

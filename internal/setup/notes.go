@@ -70,8 +70,12 @@ func driverNotes(nodes survey.Nodes, choice Choice) (out []string) {
 	} else if choice.Mesh && choice.Driver != "raw_exec" {
 		lacks("raw_exec", "Envoy")
 	}
-	if choice.Driver == "exec" && nodes.With("raw_exec") < len(nodes.Ready) {
-		out = append(out, NodesJobFile+" needs the driver raw_exec, which not every node has: put the program queue-proxy there by other means")
+	if choice.RunsAs == AsJob {
+		lacks(agentsDriver(nodes), "the agents of "+AgentsJobFile)
+	}
+	program := map[string]string{"exec": "queue-proxy", "docker": "wadi"}[choice.Driver]
+	if program != "" && choice.nodesRunPrograms() && nodes.With("raw_exec") < len(nodes.Ready) {
+		out = append(out, fmt.Sprintf("%s needs the driver raw_exec, which not every node has: put the program %s there by other means", NodesJobFile, program))
 	}
 	if choice.Driver == "docker" {
 		out = append(out, fmt.Sprintf("the image %s is not published: build it from the program queue-proxy, and name it with -image", choice.Image))

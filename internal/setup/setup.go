@@ -78,6 +78,9 @@ func Suggest(c Cluster) Choice {
 	nodes := c.nodes()
 	out.EnvoyImage = len(nodes.Ready) > 0 && nodes.With("docker") == len(nodes.Ready)
 	out.Mesh = c.meshWorks() && (out.EnvoyImage || nodes.With("raw_exec") == len(nodes.Ready))
+	if len(nodes.Ready) > 0 && nodes.With("raw_exec") == 0 && nodes.With("exec") == 0 {
+		out.RunsAs = AsService // There is no image of agents.
+	}
 	return out
 }
 

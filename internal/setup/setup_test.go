@@ -87,8 +87,10 @@ func cases() map[string]struct {
 			c.Consul.Address, c.Consul.SkipVerify = "https://127.0.0.1:8501", true
 			c.Driver, c.Release, c.Checksum = "docker", "https://example.com/wadi.tar.gz", "sha256:0"
 		}},
-		"blind-job": {blind(), func(c *setup.Choice) { c.Prefix = "x/"; c.Region = "eu" }},
-		"no-nodes":  {plain(), func(*setup.Choice) {}},
+		"blind-job":      {blind(), func(c *setup.Choice) { c.Prefix = "x/"; c.Region = "eu" }},
+		"docker-service": {plain(node("1", "docker")), func(*setup.Choice) {}},
+		"docker-job":     {plain(node("1", "docker"), node("2", "docker")), func(c *setup.Choice) { c.RunsAs = setup.AsJob }},
+		"no-nodes":       {plain(), func(*setup.Choice) {}},
 		"front-pool": {func() setup.Cluster {
 			front := node("9")
 			front.Pool = "front"

@@ -40,9 +40,11 @@ func Steps(c Cluster, choice Choice) (out []Step) {
 		add("Make the agents' token in Consul: its secret is their CONSUL_HTTP_TOKEN",
 			"consul acl policy create -name wadi -rules @"+ConsulPolicyFile, "consul acl token create -description wadi -policy-name wadi")
 	}
-	if choice.Release == "" {
+	switch {
+	case !choice.nodesRunPrograms():
+	case choice.Release == "":
 		add("Put the programs on each node: name the release archive", "nomad job run -var release=URL "+NodesJobFile)
-	} else {
+	default:
 		add("Put the programs on each node", "nomad job run "+NodesJobFile)
 	}
 	if choice.RunsAs == AsJob {
