@@ -44,7 +44,7 @@ type strayText struct {
 func strayTexts() []strayText {
 	return []strayText{
 		{StrayKey, "key", "keys", "below the prefix in Consul that no service has", "look at them, and delete them: consul kv delete KEY"},
-		{StrayEntry, "config entry", "config entries", "in Consul that Wadi wrote, for no service that there is", "delete them: consul config delete -kind KIND -name NAME"},
+		{StrayEntry, "config entry", "config entries", "in Consul that Wadi wrote, for no service that there is", "if no Wadi of a joined datacenter writes them, delete them: consul config delete -kind KIND -name NAME"},
 		{StrayJob, "job", "jobs", "of this installation that no service has", "the leader stops them within minutes, and its log says why if it can't; else: nomad job stop -purge JOB"},
 		{OtherJob, "job", "jobs", "of another installation of Wadi: nothing here manages them", "if that one is gone, for instance with its Consul's data, stop them: nomad job stop -purge JOB; else leave them alone"},
 	}
