@@ -69,7 +69,8 @@ changed meanwhile, and this plan may not hold.
 `, "")
 }
 
-// The command that is printed submits what was planned, in a shell: with its variables.
+// The command that is printed submits what was planned, in a shell: with its variables, to its
+// agent.
 func TestPlan_PrintedCommand(t *testing.T) {
 	b := newBench(t)
 	path := written(t, "it's mine.hcl", "variable \"command\" {\n  type = string\n}\n"+strings.Replace(planFile, `"/bin/a"`, "var.command", 1))
@@ -78,6 +79,10 @@ func TestPlan_PrintedCommand(t *testing.T) {
 	want := "wadi apply -check-index 0 -var-file " + vars + ` -var 'command=/bin/b $HOME' '` + strings.ReplaceAll(path, "'", `'\''`) + "'\n"
 	if o.code != 1 || !strings.Contains(o.stdout, want) {
 		t.Errorf("want %s, got %+v", want, o)
+	}
+	o = b.wadiIn(t.Context(), planFile, []string{"WADI_ADDR=http://127.0.0.1:1"}, "plan", "-address", b.URL, "-")
+	if want := "wadi apply -check-index 0 -address " + b.URL + " -\n"; o.code != 1 || !strings.Contains(o.stdout, want) {
+		t.Errorf("of another agent: want %s, got %+v", want, o)
 	}
 	for word, want := range map[string]string{"a-b/c.hcl": "a-b/c.hcl", "x=1": "x=1", "": "''", "a;b": "'a;b'", "$(x)": "'$(x)'", "é": "'é'", "a\nb": "'a\nb'"} {
 		if got := shellWord(word); got != want {

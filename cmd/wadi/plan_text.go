@@ -178,7 +178,11 @@ func (p planPrinter) index(all api.Plan) {
 			flags += fmt.Sprintf(" -check-index %s=%d", s.Name, s.Index)
 		}
 	}
-	for _, word := range append(p.variables.args(), p.args...) {
+	words := p.variables.args()
+	if p.address != p.setting("WADI_ADDR", api.DefaultAddress) { // Elsewhere it would be another cluster's.
+		words = append([]string{"-address", p.address}, words...)
+	}
+	for _, word := range append(words, p.args...) {
 		flags += " " + shellWord(word)
 	}
 	p.printf(`To submit exactly this, run:
