@@ -108,3 +108,16 @@ func TestBounds(t *testing.T) {
 	}
 	golden(t, "testdata/bounds.golden", []byte(out.String()))
 }
+
+// The label of a block is in every problem inside it, and does not make the report many
+// times as long as the file.
+func TestBounds_LongLabel(t *testing.T) {
+	label := strings.Repeat("ä", 200_000)
+	for _, block := range []string{"upstream %q {\n%s}\ninstance {\n}\n", "instance {\ntask %q {\nenv {\n%s}\n}\n}\n"} {
+		src := "service \"shop\" {\n" + fmt.Sprintf(block, label, many(90, "WADI_%d = 1")) + "}\n"
+		_, problems := jobspecs.Parse(jobspecs.File{Name: "shop.hcl", Source: []byte(src)}, jobspecs.Options{})
+		if report := texts(problems); len(problems) < 90 || len(report) > 1<<20 || !strings.Contains(report, "…") {
+			t.Errorf("%d problems with %d bytes: %.200s", len(problems), len(report), report)
+		}
+	}
+}

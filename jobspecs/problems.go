@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -15,11 +16,26 @@ func HasErrors(problems []wadi.Problem) bool {
 	return slices.ContainsFunc(problems, func(p wadi.Problem) bool { return !p.Warning })
 }
 
+// Bounds of one problem, in bytes. A label of a block may be as long as the file, and is in
+// the path of every problem inside the block.
+const (
+	maxPath    = 500
+	maxMessage = 4 << 10
+)
+
 func problemAt(rng hcl.Range, path, format string, args ...any) wadi.Problem {
 	return wadi.Problem{
 		File: rng.Filename, Line: rng.Start.Line, Column: rng.Start.Column,
-		Path: path, Message: fmt.Sprintf(format, args...),
+		Path: cut(path, maxPath), Message: cut(fmt.Sprintf(format, args...), maxMessage),
 	}
+}
+
+// cut ends a text that is longer than most bytes with an ellipsis.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // DiagnosticText is the message of a problem that HCL reports.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
@@ -56,8 +58,7 @@ func scan(ctx context.Context, r Request, files []jobspecs.File, options jobspec
 func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File, options jobspecs.Options, adm *admitted) error {
 	drafts, found := jobspecs.ParseFiles(files, options)
 	if len(drafts) > jobspecs.MaxServices {
-		return &api.Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(
-			"%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)}
+		return tooLarge("%d services are submitted at once, at most %d may be", len(drafts), jobspecs.MaxServices)
 	}
 	mistakes, warnings := divide(found)
 	adm.warnings = append(adm.warnings, warnings...)
@@ -134,10 +135,21 @@ func divide(problems []wadi.Problem) (mistakes, warnings []wadi.Problem) {
 	return mistakes, warnings
 }
 
-// bounds refuses a request without files, and one that is too large.
+const (
+	maxFileName  = 1024 // Bytes: each mistake repeats it.
+	maxVariables = 1000 // Of a submission, as of a file.
+)
+
+// bounds refuses a request without files, and one that is too large. An answer may name up
+// to a hundred mistakes of each file.
 func (a *Admission) bounds(r Request) error {
-	if len(r.Files) == 0 {
-		return &api.Error{Status: http.StatusBadRequest, Message: "no file in what was submitted"}
+	switch {
+	case len(r.Files) == 0:
+		return badRequest("no file in what was submitted")
+	case len(r.Files) > jobspecs.MaxServices:
+		return tooLarge("%d files are submitted at once, at most %d may be, as each has a service; submit them in parts", len(r.Files), jobspecs.MaxServices)
+	case len(r.Variables) > maxVariables:
+		return tooLarge("%d variables are given, at most %d may be", len(r.Variables), maxVariables)
 	}
 	var total int
 	seen := map[string]bool{}
@@ -145,19 +157,29 @@ func (a *Admission) bounds(r Request) error {
 		total += len(f.Source)
 		switch {
 		case f.Name == "":
-			return &api.Error{Status: http.StatusBadRequest, Message: "a file has no name"}
+			return badRequest("a file has no name")
+		case len(f.Name) > maxFileName || strings.ContainsFunc(f.Name, unicode.IsControl):
+			return badRequest("a file has the name %.50q…; use printable characters, at most %d bytes", f.Name, maxFileName)
 		case seen[f.Name]:
-			return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("two files are named %q", f.Name)}
+			return badRequest("two files are named %q", f.Name)
 		}
 		seen[f.Name] = true
 	}
+	for name, value := range r.Variables {
+		total += len(name) + len(value)
+	}
 	if total > a.MaxBytes {
-		return &api.Error{
-			Status:  http.StatusRequestEntityTooLarge,
-			Message: fmt.Sprintf("the files have %d bytes together; limits.max_spec_bytes is %d", total, a.MaxBytes),
-		}
+		return tooLarge("the files and variables have %d bytes together; limits.max_spec_bytes is %d", total, a.MaxBytes)
 	}
 	return nil
+}
+
+func badRequest(format string, args ...any) error {
+	return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+}
+
+func tooLarge(format string, args ...any) error {
+	return &api.Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf(format, args...)}
 }
 
 // isSentinel reports whether err is anything but Nomad's opinion of a job.

@@ -53,7 +53,7 @@ func (r Rules) Check(s wadi.Service) []wadi.Problem {
 func (r Rules) meta(s wadi.Service) (problems []wadi.Problem) {
 	for _, key := range r.Meta {
 		if strings.TrimSpace(s.Meta[key]) == "" {
-			problems = append(problems, problem("meta", "this cluster requires the key %q with a value (admission_meta.require); add: meta = { %s = \"…\" }", key, key))
+			problems = append(problems, problem("meta", "this cluster requires the key %q with a value (admission_meta.require); add: meta = { %q = \"…\" }", key, key))
 		}
 	}
 	return problems

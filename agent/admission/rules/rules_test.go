@@ -152,7 +152,7 @@ func TestCheck_Texts(t *testing.T) {
 		got = append(got, p.String())
 	}
 	want := []string{
-		`meta: this cluster requires the key "team" with a value (admission_meta.require); add: meta = { team = "…" }`,
+		`meta: this cluster requires the key "team" with a value (admission_meta.require); add: meta = { "team" = "…" }`,
 		`instance.task.web.driver: the driver "podman" is not allowed by this cluster (admission_tasks.drivers); use docker`,
 		`instance.task.web.config.image: the image docker.io/library/nginx:latest is not allowed by this cluster (admission_tasks.images); it allows a.io/1, a.io/2, a.io/3, a.io/4, a.io/5 and 1 more`,
 		`instance.task.init.config.image: "a.io/${x}" is known only when the task starts, and this cluster allows some images only (admission_tasks.images); write the image itself`,
