@@ -28,8 +28,9 @@ func (a *Agent) dump() map[string]any {
 	}
 	cluster := controlCluster{a.watcher}
 	revisions := map[string]revision{}
-	routes := a.routing.all()
-	for _, route := range routes {
+	routes := map[string]wadi.Route{}
+	for name, route := range a.routing.all() {
+		routes[name] = route.WithoutProofs()
 		for id := range route.Revisions {
 			eps, _ := cluster.Endpoints(route.Namespace, id)
 			why, _ := cluster.Diagnosis(route.Namespace, id)

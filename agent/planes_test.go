@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/agenttest"
 	"github.com/wadi-run/wadi/agent/config"
 )
@@ -68,6 +69,22 @@ func TestPlanes_KeepToThemselves(t *testing.T) {
 				t.Errorf("the %s plane answers %s: %d, want %d", name, path, w.Code, tt.want)
 			}
 		}
+	}
+}
+
+// The dump tells what the agent knows, but for the secrets by which it is believed.
+func TestDump_NoProofs(t *testing.T) {
+	a := unconnected(t)
+	a.routing.set(map[string]wadi.Route{
+		"hello": {Service: "hello", Revisions: map[string]wadi.RouteRevision{"hello-00001": {Proof: "not-for-callers"}}},
+	})
+	w := httptest.NewRecorder()
+	a.admin().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/admin/dump", nil))
+	if body := w.Body.String(); !strings.Contains(body, "hello-00001") || strings.Contains(body, "not-for-callers") {
+		t.Errorf("%d %s", w.Code, body)
+	}
+	if a.routing.all()["hello"].Revisions["hello-00001"].Proof == "" {
+		t.Error("the agent itself has lost it")
 	}
 }
 

@@ -136,8 +136,8 @@ func (s *Source) Status() Status {
 // HasName reports whether the present certificate is for a host, by a wildcard perhaps.
 func (s *Source) HasName(host string) bool { return s.now.Load().cert.Leaf.VerifyHostname(host) == nil }
 
-// ServerConfig is the configuration of the API's listener. A session of another
-// certificate or authority is not resumed.
+// ServerConfig is the configuration of the API's listener. A session that began by a
+// certificate before is resumed, but not that of a client whose authority is gone.
 func (s *Source) ServerConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
