@@ -75,7 +75,7 @@ func (o options) programs(ctx context.Context, platform, work string) ([]file, e
 	var out []file
 	for _, c := range commands {
 		f := file{c + suffix, filepath.Join(work, c+suffix), 0o755}
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -buildid= -X main.version="+o.version, "-o", f.source, "./cmd/"+c)
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.version="+o.version, "-o", f.source, "./cmd/"+c)
 		cmd.Dir = o.root
 		cmd.Env = buildEnv(os.Environ(), system, arch)
 		if text, err := cmd.CombinedOutput(); err != nil {
