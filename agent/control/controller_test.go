@@ -135,6 +135,27 @@ func TestLeader_PutsBackJobs(t *testing.T) {
 	}
 }
 
+// Where Nomad makes no plan, and does not say either whether a job was edited, nobody is
+// accused of it.
+func TestLeader_PutsBackJobs_NotKnown(t *testing.T) {
+	leading(t, func(t *testing.T, c *cluster, l *leader) {
+		id := c.submit("hello")
+		c.setLoad(id, 5)
+		time.Sleep(3 * time.Second)
+		c.mu.Lock()
+		c.planless, c.editedErr = true, wadi.ErrUnavailable
+		c.set(id, c.jobs[id].body, 1)
+		c.change()
+		c.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		evs, _, _ := l.events.Since(0)
+		i := slices.IndexFunc(evs, func(e wadi.Event) bool { return e.Type == "DriftCorrected" })
+		if i < 0 || !strings.Contains(evs[i].Message, "may have been edited") {
+			t.Errorf("events %+v", evs)
+		}
+	})
+}
+
 func TestLeader_NextTermGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()

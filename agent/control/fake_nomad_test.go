@@ -30,6 +30,7 @@ type cluster struct {
 	slow          time.Duration     // How long instances take to become ready, if longer than startTime.
 	load          map[string]float64
 	quiet         map[string]time.Time // Since when a revision has no load.
+	editedErr     error                // Of questions whether a registration changed a job.
 	byHandUnknown int                  // How often it is not known yet whether a count was set by hand.
 	byHandAt      time.Time            // When a count was last set by hand.
 	away          bool                 // Nomad does not answer.
@@ -195,7 +196,7 @@ func (c *cluster) Register(_ context.Context, body json.RawMessage, count int, i
 func (c *cluster) Edited(_ context.Context, _, _ string, index uint64) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.idle[index], nil
+	return !c.idle[index], c.editedErr
 }
 
 func (c *cluster) Drifted(ctx context.Context, body json.RawMessage, count int) (bool, error) {

@@ -202,8 +202,13 @@ func (c *Controller) undoDrift(ctx context.Context, s *service, a scheduler.Acti
 	if err == nil && !edited {
 		return nil // It was as it was stored.
 	}
-	c.Log.Warn("job put back", "revision", a.Revision, "reason", "it was edited in Nomad")
+	was := "was"
+	if err != nil { // It is put back all the same.
+		was = "may have been"
+		c.Log.Warn("what a job was before it was put back is not known", "revision", a.Revision, "error", err)
+	}
+	c.Log.Warn("job put back", "revision", a.Revision, "reason", "it "+was+" edited in Nomad")
 	c.Events.Add(s.Service.Name, a.Revision, EventDriftCorrected,
-		"its job was edited in Nomad and is as it was submitted again; submit a new revision to change it")
+		"its job "+was+" edited in Nomad and is as it was submitted again; submit a new revision to change it")
 	return nil
 }
