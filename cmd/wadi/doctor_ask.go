@@ -33,7 +33,7 @@ func asked[T any](ctx context.Context, ask func(context.Context) (T, error)) (ou
 			break
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && bounded.Err() != nil && ctx.Err() == nil { // Not a shorter bound, as of connecting.
 		err = fmt.Errorf("it does not answer within %s, so %w", askTimeout, errSilent)
 	}
 	return out, err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ func TestAsked(t *testing.T) {
 			return n, nil
 		}, 4, nil, 3 * askAgain},
 		"always too many": {func(context.Context, int) (int, error) { return 0, tooMany }, 0, tooMany, askTimeout},
+		"unreachable":     {func(context.Context, int) (int, error) { return 0, fmt.Errorf("connect: %w", context.DeadlineExceeded) }, 0, context.DeadlineExceeded, 0},
 		"silent":          {func(ctx context.Context, _ int) (int, error) { <-ctx.Done(); return 0, ctx.Err() }, 0, errSilent, askTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -79,13 +79,15 @@ func cases() map[string]struct {
 		"plain-job":     {plain(node("1", "raw_exec", "exec")), func(*setup.Choice) {}},
 		"plain-service": {plain(node("1", "raw_exec", "exec")), service},
 		"no-plugins":    {bare, service},
-		"guarded-job":   {guarded(), func(c *setup.Choice) { c.Nomad.Address = "https://nomad.example.com:4646" }},
+		"guarded-job": {guarded(), func(c *setup.Choice) {
+			c.Nomad.Address, c.Release, c.Checksum = "https://nomad.example.com:4646", "https://example.com/wadi.tar.gz", "sha256:0"
+		}},
 		"guarded-service": {guarded(), func(c *setup.Choice) {
 			service(c)
 			c.Domain, c.Prefix, c.Region, c.Namespaces = "apps.example.com", "teams/wadi/", "eu", []string{"team-*", "shop"}
 			c.Nomad.CAFile, c.Nomad.CertFile, c.Nomad.KeyFile = "/etc/nomad/ca.pem", "/etc/nomad/wadi.pem", "/etc/nomad/wadi.key"
 			c.Consul.Address, c.Consul.SkipVerify = "https://127.0.0.1:8501", true
-			c.Driver, c.Release, c.Checksum = "docker", "https://example.com/wadi.tar.gz", "sha256:0"
+			c.Driver = "docker"
 		}},
 		"blind-job":      {blind(), func(c *setup.Choice) { c.Prefix = "x/"; c.Region = "eu" }},
 		"docker-service": {plain(node("1", "docker")), func(*setup.Choice) {}},
