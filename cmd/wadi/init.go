@@ -98,6 +98,7 @@ func (c *call) runInit(ctx context.Context, f initFlags) error {
 	}
 	choice := setup.Suggest(cluster)
 	choice.Nomad, choice.Consul, choice.Region = backendOf(cfg.Nomad.Address, cfg.Nomad.TLS), backendOf(cfg.Consul.Address, cfg.Consul.TLS), cfg.Nomad.Region
+	choice.Nomad.ServerName, choice.Consul.ServerName = c.env[nomadServerName], c.env[consulServerName]
 	if !f.yes {
 		c.showFound(cluster)
 		if err := f.ask(ctx, ask, cluster, choice); err != nil {

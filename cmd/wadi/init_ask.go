@@ -143,15 +143,21 @@ func (f *initFlags) ask(ctx context.Context, q *questions, cluster setup.Cluster
 	return nil
 }
 
+// The names in certificates, as Nomad's and Consul's own commands take them. Agents have none.
+const (
+	nomadServerName  = "NOMAD_TLS_SERVER_NAME"
+	consulServerName = "CONSUL_TLS_SERVER_NAME"
+)
+
 // survey asks Nomad and Consul, and reports both if neither answers.
 func (c *call) survey(ctx context.Context, cfg config.Config) (out setup.Cluster, err error) {
 	ofNomad, err := survey.New(survey.Config{Address: cfg.Nomad.Address, Header: survey.NomadToken, Token: func() string { return cfg.Nomad.Token },
-		Region: cfg.Nomad.Region, CAFile: cfg.Nomad.TLS.CAFile, CertFile: cfg.Nomad.TLS.CertFile, KeyFile: cfg.Nomad.TLS.KeyFile, SkipVerify: cfg.Nomad.TLS.SkipVerify})
+		Region: cfg.Nomad.Region, CAFile: cfg.Nomad.TLS.CAFile, CertFile: cfg.Nomad.TLS.CertFile, KeyFile: cfg.Nomad.TLS.KeyFile, ServerName: c.env[nomadServerName], SkipVerify: cfg.Nomad.TLS.SkipVerify})
 	if err != nil {
 		return out, usagef("nomad: %v", err)
 	}
 	ofConsul, err := survey.New(survey.Config{Address: cfg.Consul.Address, Header: survey.ConsulToken, Token: func() string { return cfg.Consul.Token },
-		CAFile: cfg.Consul.TLS.CAFile, CertFile: cfg.Consul.TLS.CertFile, KeyFile: cfg.Consul.TLS.KeyFile, SkipVerify: cfg.Consul.TLS.SkipVerify})
+		CAFile: cfg.Consul.TLS.CAFile, CertFile: cfg.Consul.TLS.CertFile, KeyFile: cfg.Consul.TLS.KeyFile, ServerName: c.env[consulServerName], SkipVerify: cfg.Consul.TLS.SkipVerify})
 	if err != nil {
 		return out, usagef("consul: %v", err)
 	}

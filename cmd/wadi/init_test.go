@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
@@ -152,6 +153,23 @@ func TestInit_Usage(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the folder was made")
+	}
+}
+
+// The names in certificates are those of Nomad's and Consul's own variables.
+func TestInit_ServerName(t *testing.T) {
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(secure.Close)
+	env := []string{"NOMAD_ADDR=" + secure.URL, "NOMAD_TLS_SERVER_NAME=server.global.nomad", "CONSUL_HTTP_ADDR=" + secure.URL, "CONSUL_TLS_SERVER_NAME=server.dc1.consul"}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := wadiInit(t, append(env, "NOMAD_CACERT="+ca, "CONSUL_CACERT="+ca), "-dir", filepath.Join(t.TempDir(), "x"), "-yes")
+	for _, name := range []string{"not server.global.nomad", "not server.dc1.consul"} {
+		if o.code != exitFailed || !strings.Contains(o.stderr, name) {
+			t.Errorf("%s: got %+v", name, o)
+		}
 	}
 }
 

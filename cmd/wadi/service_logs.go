@@ -50,7 +50,7 @@ func (c *call) nomadLogs(address string) (*nomad.Logs, error) {
 	logs, err := nomad.NewLogs(nomad.Config{
 		Address: address, Token: c.token, Region: c.env["NOMAD_REGION"],
 		CAFile: c.env["NOMAD_CACERT"], CertFile: c.env["NOMAD_CLIENT_CERT"], KeyFile: c.env["NOMAD_CLIENT_KEY"],
-		TLSServerName: c.env["NOMAD_TLS_SERVER_NAME"], SkipVerify: c.env["NOMAD_SKIP_VERIFY"] == "true",
+		TLSServerName: c.env[nomadServerName], SkipVerify: c.env["NOMAD_SKIP_VERIFY"] == "true",
 	})
 	if err != nil {
 		return nil, usageError{err}

@@ -47,8 +47,11 @@ func Notes(c Cluster, choice Choice) (out []string) {
 	return out
 }
 
-// unverified notes that agents will not take a certificate on trust.
+// unverified notes that agents will not take a certificate on trust, or for another name.
 func unverified(note func(string, ...any), block string, b Backend) {
+	if b.ServerName != "" && !b.SkipVerify {
+		note("the certificate at %s was verified for the name %s; agents verify it for the host of the address: set %s { address } in %s to one that is in it", b.Address, b.ServerName, block, ConfigFile)
+	}
 	if b.SkipVerify && b.CAFile == "" {
 		note("the certificate at %s was not verified, though agents verify it: name its authority in %s { ca_file } of %s", b.Address, block, ConfigFile)
 	}

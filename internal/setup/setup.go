@@ -33,7 +33,8 @@ type Backend struct {
 	Address                   string
 	CAFile, CertFile, KeyFile string
 
-	SkipVerify bool // Its certificate was not verified. Agents do verify it.
+	ServerName string // By which its certificate was verified; empty: the host of Address.
+	SkipVerify bool   // Its certificate was not verified. Agents do verify it.
 }
 
 // Choice is what was chosen.

@@ -85,6 +85,7 @@ func cases() map[string]struct {
 		"guarded-service": {guarded(), func(c *setup.Choice) {
 			service(c)
 			c.Domain, c.Prefix, c.Region, c.Namespaces = "apps.example.com", "teams/wadi/", "eu", []string{"team-*", "shop"}
+			c.Nomad.Address, c.Nomad.ServerName = "https://nomad.example.com:4646", "server.global.nomad"
 			c.Nomad.CAFile, c.Nomad.CertFile, c.Nomad.KeyFile = "/etc/nomad/ca.pem", "/etc/nomad/wadi.pem", "/etc/nomad/wadi.key"
 			c.Consul.Address, c.Consul.SkipVerify = "https://127.0.0.1:8501", true
 			c.Driver = "docker"

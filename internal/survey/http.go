@@ -35,6 +35,7 @@ type Config struct {
 	Region  string        // Nomad's; empty: that of the agent at Address.
 
 	CAFile, CertFile, KeyFile string
+	ServerName                string // In the certificate; empty: the host of Address.
 	SkipVerify                bool
 }
 
@@ -69,7 +70,7 @@ func New(c Config) (*HTTP, error) {
 }
 
 func tlsConfig(c Config) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.SkipVerify}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.SkipVerify}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {

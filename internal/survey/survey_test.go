@@ -2,11 +2,14 @@ package survey_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -166,6 +169,26 @@ func TestNodes_In(t *testing.T) {
 	}
 	if n := len(all.In("all", "dc1").Ready); n != 2 {
 		t.Errorf("all pools: %d", n)
+	}
+}
+
+// A certificate is verified for the name that is given, else for the host of the address.
+func TestHTTP_ServerName(t *testing.T) {
+	s := httptest.NewTLSServer(&system{answers: map[string]string{"/x": `"x"`}})
+	t.Cleanup(s.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, good := range map[string]bool{"": true, "example.com": true, "server.global.nomad": false} {
+		r, err := survey.New(survey.Config{Address: s.URL, CAFile: ca, ServerName: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out string
+		if _, err := r.Read(t.Context(), "/x", &out); (err == nil) != good {
+			t.Errorf("%q: got %v", name, err)
+		}
 	}
 }
 
