@@ -10,6 +10,9 @@ import (
 	"github.com/wadi-run/wadi/internal/policies"
 )
 
+// askConsulAgain is the remedy where Consul answers some questions and others not.
+const askConsulAgain = "ask again; Consul's log says more"
+
 // checkConsul finds out whether Consul answers, and takes writes below the prefix.
 func (d *Doctor) checkConsul(ctx context.Context) []wadi.Finding {
 	began := time.Now()
@@ -22,7 +25,7 @@ func (d *Doctor) checkConsul(ctx context.Context) []wadi.Finding {
 		if errors.Is(err, wadi.ErrForbidden) {
 			return []wadi.Finding{d.lacksKeys(err)}
 		}
-		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul, What: err.Error()}}
+		return []wadi.Finding{{Level: wadi.LevelFail, About: aboutConsul, What: err.Error(), Remedy: askConsulAgain}}
 	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: aboutConsul,
 		What: fmt.Sprintf("%s answers in %s, and keys below %s may be written", d.ConsulAddress, took.Round(time.Millisecond), d.Prefix)}}

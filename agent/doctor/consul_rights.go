@@ -97,7 +97,7 @@ func (n needed) String() string {
 func (d *Doctor) checkConsulRights(ctx context.Context) []wadi.Finding {
 	out, err := d.consulRights(ctx)
 	if err != nil {
-		out = []wadi.Finding{{Level: wadi.LevelWarn, About: aboutConsul, What: "the rights of the agent's token can't be read: " + err.Error()}}
+		out = []wadi.Finding{{Level: wadi.LevelWarn, About: aboutConsul, What: "the rights of the agent's token can't be read: " + err.Error(), Remedy: askConsulAgain}}
 	}
 	if f := d.checkListed(ctx); f != nil {
 		out = append(out, *f)
@@ -179,7 +179,7 @@ func (d *Doctor) checkListed(ctx context.Context) *wadi.Finding {
 		all, err := d.Consul.Services(ctx, wadi.ServiceAgent)
 		switch {
 		case err != nil:
-			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: "agents can't be looked up: " + err.Error()}
+			return &wadi.Finding{Level: wadi.LevelFail, About: aboutConsul, What: "agents can't be looked up: " + err.Error(), Remedy: askConsulAgain}
 		case membership.Lists(all, self):
 			return nil
 		}

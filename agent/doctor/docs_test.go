@@ -88,3 +88,52 @@ func TestDocs_Findings(t *testing.T) {
 		}
 	}
 }
+
+// Each finding that is not well says what to do.
+func TestFindings_Remedies(t *testing.T) {
+	seen := 0
+	for _, pattern := range []string{"*.go", "../../cmd/wadi/doctor*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				lit, is := n.(*ast.CompositeLit)
+				if !is {
+					return true
+				}
+				set := map[string]string{}
+				for _, e := range lit.Elts {
+					if kv, is := e.(*ast.KeyValueExpr); is {
+						key, _ := kv.Key.(*ast.Ident)
+						value, _ := kv.Value.(*ast.SelectorExpr)
+						if key != nil && value != nil {
+							set[key.Name] = value.Sel.Name
+						} else if key != nil {
+							set[key.Name] = ""
+						}
+					}
+				}
+				if level := set["Level"]; level == "LevelFail" || level == "LevelWarn" {
+					seen++
+					if _, there := set["Remedy"]; !there {
+						t.Errorf("%s: no remedy", fset.Position(lit.Pos()))
+					}
+				}
+				return true
+			})
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d findings were seen", seen)
+	}
+}

@@ -141,7 +141,8 @@ func checkLeader(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 func checkAgents(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	d, err := asked(ctx, e.client.Doctor)
 	if err != nil {
-		return []wadi.Finding{{Level: wadi.LevelFail, About: "agents", What: "they can't be asked: " + err.Error()}}, nil
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "agents", What: "they can't be asked: " + err.Error(),
+			Remedy: "ask again; the agent's log says more"}}, nil
 	}
 	e.reports = d.Agents
 	var out []wadi.Finding

@@ -13,6 +13,9 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
+// askServicesAgain is the remedy where an agent can't read services.
+const askServicesAgain = "mend what was found about the agents, Consul and Nomad, and ask again"
+
 // checkServices checks the conditions of all services that the token may read.
 func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 	all, err := asked(ctx, e.client.Services)
@@ -26,7 +29,7 @@ func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 		}
 		return []wadi.Finding{{Level: wadi.LevelWarn, About: "services", What: "they were not checked: " + err.Error(), Remedy: remedy}}, nil
 	case err != nil:
-		return []wadi.Finding{{Level: wadi.LevelFail, About: "services", What: "they can't be listed: " + err.Error()}}, nil
+		return []wadi.Finding{{Level: wadi.LevelFail, About: "services", What: "they can't be listed: " + err.Error(), Remedy: askServicesAgain}}, nil
 	}
 	var out []wadi.Finding
 	good := 0
@@ -39,7 +42,7 @@ func checkServices(ctx context.Context, e *checkup) ([]wadi.Finding, error) {
 		case errors.Is(err, wadi.ErrNotFound):
 			continue // Deleted meanwhile.
 		case err != nil:
-			found = []wadi.Finding{{Level: wadi.LevelFail, About: "service " + summary.Name, What: "it can't be read: " + err.Error()}}
+			found = []wadi.Finding{{Level: wadi.LevelFail, About: "service " + summary.Name, What: "it can't be read: " + err.Error(), Remedy: askServicesAgain}}
 		default:
 			found = serviceFindings(s)
 		}
@@ -61,11 +64,10 @@ func serviceFindings(s api.Service) []wadi.Finding {
 		if c.OK {
 			continue
 		}
-		f := wadi.Finding{Level: wadi.LevelFail, About: "service " + name, What: c.Message}
+		f := wadi.Finding{Level: wadi.LevelFail, About: "service " + name, What: c.Message, Remedy: "wadi service status " + name + " shows more"}
 		if f.What == "" {
 			f.What = strings.TrimSpace(c.Type + " does not hold " + c.Reason)
 		}
-		f.Remedy = "wadi service status " + name + " shows more"
 		switch {
 		case c.Type == control.ConditionCallers:
 			f.What, f.Remedy, _ = strings.Cut(c.Message, ": ")
