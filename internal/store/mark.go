@@ -92,14 +92,18 @@ func withMark(marks map[string]wadi.Mark, id string, mark wadi.Mark) map[string]
 }
 
 // unmark returns the operations that remove the mark of a revision that is removed itself, and
-// what they change in the index.
+// what they change in the index. A pinned one is not removed: ErrConflict.
 func (w *Writer) unmark(ctx context.Context, service, id string) ([]consul.Op, func(*Index), error) {
 	marks, index, err := read[map[string]wadi.Mark](ctx, w.Store, kindMark, service)
 	if errors.Is(err, wadi.ErrNotFound) || errors.Is(err, wadi.ErrUnreadable) {
 		return nil, func(*Index) {}, nil
 	}
-	if _, marked := marks[id]; !marked || err != nil {
+	mark, marked := marks[id]
+	switch {
+	case !marked || err != nil:
 		return nil, func(*Index) {}, err
+	case mark.Pinned: // Since the leader decided.
+		return nil, nil, fmt.Errorf("%s was pinned in the meantime: %w", id, wadi.ErrConflict)
 	}
 	b, err := w.codec.encode(kindMark, withMark(marks, id, wadi.Mark{}))
 	op := consul.Op{Verb: consul.CAS, Key: w.key(kindMark, service), Value: b, Index: index}

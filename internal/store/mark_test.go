@@ -134,6 +134,37 @@ func TestDeleteRevision_SubmittedMeanwhile(t *testing.T) {
 	}
 }
 
+// A revision that is pinned while the leader removes it is kept, however late that is.
+func TestDeleteRevision_PinnedMeanwhile(t *testing.T) {
+	f := consultest.Start(t)
+	s := open(t, f.URL)
+	submit(t, s, "hello", 2, submit(t, s, "hello", 1, 0))
+	asked := 0
+	pin := func() {
+		if err := s.MarkRevision(t.Context(), "hello", "hello-00001", marking(wadi.Mark{Pinned: true}, &asked)); err != nil {
+			t.Error(err)
+		}
+	}
+	client, err := consul.New(consul.Config{Address: f.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &meddler{KV: client}
+	w := store.New(m, "wadi/", "two", hclog.NewNullLogger()).Writer(takeLead(t, s))
+	m.before = pin // Between the last look at the marks and the transaction.
+	for _, when := range []string{"pinned at the last moment", "pinned before"} {
+		if err := w.DeleteRevision(t.Context(), "hello", "hello-00001"); !errors.Is(err, wadi.ErrConflict) || asked != 1 {
+			t.Errorf("%s: got %v, pinned %d times; want a conflict", when, err, asked)
+		}
+	}
+	if all, err := s.Revisions(t.Context(), "hello"); err != nil || len(all) != 2 {
+		t.Errorf("%d revisions are left, %v", len(all), err)
+	}
+	if marks, err := s.Marks(t.Context(), "hello"); err != nil || !marks["hello-00001"].Pinned {
+		t.Errorf("marks %v, %v", marks, err)
+	}
+}
+
 // A revision that is marked for deletion gets no traffic, whichever comes first: it would be
 // deleted when the traffic goes elsewhere, weeks later.
 func TestSubmit_TrafficForDeleted(t *testing.T) {

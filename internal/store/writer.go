@@ -195,8 +195,8 @@ func (w *Writer) forget(keys ...string) {
 }
 
 // DeleteRevision removes a revision with its mark. A missing one is no error. It fails with
-// [wadi.ErrConflict] if the service was submitted since it was loaded: the revision may have
-// traffic now.
+// [wadi.ErrConflict] if the service was submitted since it was loaded, as the revision may have
+// traffic now, and if it is pinned.
 func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
 	ops := w.fenced(consul.Op{Verb: consul.Delete, Key: w.key(kindRevision, service, id)})
 	w.mu.Lock()
@@ -205,9 +205,13 @@ func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
 	if loaded && spec.index != 0 {
 		ops = append(ops, consul.Op{Verb: consul.MustBeAt, Key: w.key(kindSpec, service), Index: spec.index})
 	}
+	entry, _, err := read[Index](ctx, w.Store, kindIndex, service)
+	if err != nil {
+		return fmt.Errorf("delete revision %s: %w", id, err)
+	}
 	marks, unmarked, err := w.unmark(ctx, service, id)
 	if err == nil {
-		_, err = w.write(ctx, append(ops, marks...), []edit{{service: service, exists: true, fn: func(i *Index) {
+		_, err = w.write(ctx, append(ops, marks...), []edit{{service: service, exists: true, marks: &entry.Marks, fn: func(i *Index) {
 			delete(i.Revisions, id)
 			unmarked(i)
 		}}})
