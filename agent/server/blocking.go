@@ -17,7 +17,7 @@ const (
 	defaultBlock   = 5 * time.Minute
 	maxBlock       = 10 * time.Minute
 	blockJitter    = 16  // A read is at most this part of its wait late, so that many don't end at once.
-	maxBlocked     = 512 // Reads that wait, in all.
+	maxBlocked     = 512 // Reads that wait and streams of events, in all.
 	maxBlockedEach = 128 // Of one client.
 )
 
@@ -146,7 +146,7 @@ func (s *Server) mayBlock(r *http.Request, service string) error {
 	return err
 }
 
-// blockedReads counts the reads that wait, by client.
+// blockedReads counts the reads that wait, and the streams of events, by client.
 type blockedReads struct {
 	mu  sync.Mutex
 	all int
@@ -163,9 +163,9 @@ func (b *blockedReads) begin(r *http.Request) (done func(), err error) {
 	switch {
 	case b.of[client] >= maxBlockedEach:
 		return nil, &api.Error{Status: http.StatusTooManyRequests,
-			Message: "this client has " + strconv.Itoa(maxBlockedEach) + " reads that wait for a change; end one, or read without index"}
+			Message: "this client has " + strconv.Itoa(maxBlockedEach) + " reads that wait for a change, or streams of events; end one, or read without waiting"}
 	case b.all >= maxBlocked:
-		return nil, unavailable("%d reads wait for a change, which is all that may; read without index", maxBlocked)
+		return nil, unavailable("%d reads wait for a change, which is all that may; read without waiting", maxBlocked)
 	}
 	b.all++
 	b.of[client]++

@@ -33,7 +33,8 @@ type cachedRight struct {
 	until time.Time
 }
 
-// may reports whether the caller may see an event. An error ends the stream.
+// may reports whether the caller may see an event. The error is wadi.ErrUnavailable while
+// that can't be asked; another one ends the stream.
 func (rd *eventReader) may(ctx context.Context, e wadi.Event) (bool, error) {
 	if rd.only != "" && e.Service != rd.only {
 		return false, nil
@@ -41,8 +42,10 @@ func (rd *eventReader) may(ctx context.Context, e wadi.Event) (bool, error) {
 	if rd.server.Auth == wadi.AuthNone {
 		return true, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	if e.Namespace != "" { // That of the service then: one of its name may be another's now.
-		return rd.mayIn(e.Namespace)
+		return rd.mayIn(ctx, e.Namespace)
 	}
 	was, ok := rd.services[e.Service]
 	if ok && time.Now().Before(was.until) {
@@ -52,10 +55,12 @@ func (rd *eventReader) may(ctx context.Context, e wadi.Event) (bool, error) {
 	switch {
 	case errors.Is(err, wadi.ErrNotFound):
 		return was.ok, nil // A last event of a deleted service.
+	case isAway(err):
+		return false, unavailable("Consul can't be asked whose events these are")
 	case err != nil:
 		return false, nil
 	}
-	may, err := rd.mayIn(spec.Service.Namespace)
+	may, err := rd.mayIn(ctx, spec.Service.Namespace)
 	if err != nil {
 		return false, err
 	}
@@ -66,15 +71,22 @@ func (rd *eventReader) may(ctx context.Context, e wadi.Event) (bool, error) {
 	return may, nil
 }
 
-// mayIn reports whether the caller may read in a namespace; false while Nomad is
-// unavailable.
-func (rd *eventReader) mayIn(namespace string) (bool, error) {
+// isAway reports whether an error says nothing but that a backend did not answer.
+func isAway(err error) bool {
+	return errors.Is(err, wadi.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// mayIn reports whether the caller may read in a namespace. Its errors are those of may.
+func (rd *eventReader) mayIn(ctx context.Context, namespace string) (bool, error) {
 	if was, ok := rd.namespaces[namespace]; ok && time.Now().Before(was.until) {
 		return was.ok, nil
 	}
-	can, err := rd.server.readable(rd.request, []string{namespace})
-	if errors.Is(err, wadi.ErrForbidden) {
+	can, err := rd.server.readable(rd.request.WithContext(ctx), []string{namespace})
+	switch {
+	case errors.Is(err, wadi.ErrForbidden):
 		return false, err
+	case isAway(err): // Nomad's error would reveal a namespace.
+		return false, unavailable("Nomad can't be asked what this token may")
 	}
 	if len(rd.namespaces) >= maxCachedRights {
 		clear(rd.namespaces)
@@ -86,6 +98,8 @@ func (rd *eventReader) mayIn(namespace string) (bool, error) {
 // still refuses a caller whose token or right was lost since the stream began: the stream
 // would stay open for ever without events. An unavailable Nomad does not end the stream.
 func (rd *eventReader) still(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	if rd.only == "" {
 		return rd.stillKnown(ctx, "events")
 	}
@@ -95,7 +109,7 @@ func (rd *eventReader) still(ctx context.Context) error {
 		return rd.stillKnown(ctx, about)
 	}
 	if err == nil {
-		err = rd.server.may(rd.request, rightRead, spec.Service.Namespace)
+		err = rd.server.may(rd.request.WithContext(ctx), rightRead, spec.Service.Namespace)
 	}
 	if !errors.Is(err, wadi.ErrForbidden) || errors.Is(err, wadi.ErrOwnRight) {
 		return nil

@@ -3,9 +3,12 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 const (
@@ -29,6 +32,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	namespace, err := s.mayFollow(r, only)
 	if err != nil {
 		return err
+	}
+	if follow && r.Context().Value(peerKey{}) == nil { // Another agent counts what it forwards.
+		done, err := s.blocked.begin(r)
+		if err != nil {
+			return err
+		}
+		defer done()
 	}
 	if done, err := s.toLeader(w, r); done {
 		return err
@@ -71,11 +81,14 @@ func (s *Server) eventsLoaded(ctx context.Context) error {
 // mayFollow refuses a caller that may not follow the events of a service, or of all if only
 // is empty. It returns the namespace of the service.
 func (s *Server) mayFollow(r *http.Request, only string) (namespace string, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	r = r.WithContext(ctx)
 	if only != "" {
 		spec, _, err := s.spec(r, only)
 		return spec.Service.Namespace, err
 	}
-	if err := s.known(r.Context(), r); err != nil {
+	if err := s.known(ctx, r); err != nil {
 		return "", fmt.Errorf("events: %w", err)
 	}
 	return "", nil
@@ -94,6 +107,10 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, rd *eventRea
 		events, next, changed := s.Events.Since(rd.next)
 		for _, e := range events {
 			may, err := rd.may(ctx, e)
+			if rd.follow && errors.Is(err, wadi.ErrUnavailable) {
+				next, changed = e.Index, nil // It is asked again at the next tick.
+				break
+			}
 			if err != nil {
 				return s.endStream(out, rd.request, err)
 			}

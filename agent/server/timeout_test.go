@@ -69,6 +69,8 @@ func TestServer_HangingStore(t *testing.T) {
 	}{
 		{"GET", "/v1/services", "", 10 * time.Second},
 		{"GET", "/v1/service/hello", "", 10 * time.Second},
+		{"GET", "/v1/events?service=hello", "", 10 * time.Second},
+		{"PUT", "/v1/service/hello/scale", "{}", 30 * time.Second},
 		{"DELETE", "/v1/service/hello", "", 10 * time.Second},
 		{"DELETE", "/v1/service/hello?wait=5s", "", 15 * time.Second},
 		{"PUT", "/v1/services", submission(hello), 30 * time.Second},
