@@ -11,9 +11,9 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// maxGroupNest is how deep a changed group may be nested. Nomad and Wadi write it into
-// further objects, and decoders of JSON have bounds of their own.
-const maxGroupNest = 200
+// maxGroupNest is how deep a changed group may be nested: deeper than any of a file. Nomad
+// and Wadi write it into further objects, and decoders of JSON stop at 10,000.
+const maxGroupNest = 2000
 
 // exact refuses what decoders of JSON read in more than one way, or Nomad not at all: names
 // in another case than the API's, and nulls in lists. Wadi, its rules and Nomad have to see

@@ -125,7 +125,6 @@ func TestDocument_Mistakes(t *testing.T) {
 		`{"Tasks": [{"Name": "web"}], "Networks": [{"Mode": "host"}]}`, `{"Tasks": "web"}`,
 		`{"tasks": [{"Name": "web"}]}`, `{"Tasks": [{"Name": "web"}], "tasks": [{"Name": "web", "Driver": "exec"}]}`,
 		`{"Tasks": [{"Name": "web", "env": {"A": "b"}}]}`, `{"Tasks": [{"Name": "web"}], "Constraints": [null]}`,
-		`{"Tasks": [{"Name": "web", "Config": {"a": ` + strings.Repeat("[", 300) + strings.Repeat("]", 300) + `}}]}`,
 	} {
 		doc, err := jobspecs.DocumentOf(was)
 		if err != nil {
@@ -135,6 +134,33 @@ func TestDocument_Mistakes(t *testing.T) {
 		report(t, &out, d, was, doc, "instance "+group)
 	}
 	golden(t, "testdata/document-errors.golden", []byte(out.String()))
+}
+
+// A group as deep as a file's is good for a webhook to give back; one that could be stored
+// and not be read again is refused.
+func TestDocument_Nesting(t *testing.T) {
+	d, problems := parseOne(t, "service \"shop\" {\n instance {\n }\n}\n", jobspecs.Options{})
+	if len(problems) > 0 {
+		t.Fatal(texts(problems))
+	}
+	group := func(depth int) json.RawMessage {
+		return json.RawMessage(`{"Tasks": [{"Name": "web", "Config": {"a": ` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + `}}]}`)
+	}
+	was, problems := d.Complete([]byte(`{"TaskGroups": [` + string(group(1)) + `]}`))
+	if len(problems) > 0 {
+		t.Fatal(texts(problems))
+	}
+	for depth, want := range map[int]string{1500: "", 2500: "is nested more than 2000 deep"} {
+		doc, err := jobspecs.DocumentOf(was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc.Instance = group(depth)
+		_, problems := d.Change(was, doc, jobspecs.Limits{})
+		if got := texts(problems); (want == "") != (len(problems) == 0) || !strings.Contains(got, want) {
+			t.Errorf("%d deep: got %.300q, want %q", depth, got, want)
+		}
+	}
 }
 
 // report writes what is said about a changed document. A document without a mistake is

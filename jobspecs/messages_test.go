@@ -53,7 +53,7 @@ func TestMessages_HaveGoldens(t *testing.T) {
 // answers of Nomad, and what can't be encoded.
 var elsewhere = map[string]bool{
 	"write the task: %s": true, "write service %s: %w": true, "it can't be read: %s": true, "it has %d groups, not one": true,
-	"render %s: %w": true, "read instance: %w": true, "read instance: a task is no object": true, "the instance has no task %q to serve": true,
+	"%.100s is nested more than %d deep": true, "render %s: %w": true, "read instance: %w": true, "read instance: a task is no object": true, "the instance has no task %q to serve": true,
 	"the agent has no queue_proxy task": true, "read the agent's queue_proxy task: %w": true, "read the agent's sidecar task: %w": true,
 }
 
