@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/internal/setup"
 	"github.com/wadi-run/wadi/internal/survey"
@@ -168,6 +169,13 @@ func (c *call) survey(ctx context.Context, cfg config.Config) (out setup.Cluster
 	wg.Go(func() { out.Nomad, errs[0] = survey.AskNomad(ctx, ofNomad) })
 	wg.Go(func() { out.Consul, errs[1] = survey.AskConsul(ctx, ofConsul) })
 	wg.Wait()
+	// Each answers the other's first question, so that swapped addresses are seen by what is not there.
+	if errs[0] == nil && errors.Is(out.Nomad.Nodes.Err, wadi.ErrNotFound) {
+		errs[0] = errors.New("what answers is not Nomad")
+	}
+	if errs[1] == nil && errors.Is(out.Consul.Connect.Err, wadi.ErrNotFound) {
+		errs[1] = errors.New("what answers is not Consul")
+	}
 	var away []string
 	if errs[0] != nil {
 		away = append(away, fmt.Sprintf("%v: look at Nomad at %s, or name another with -nomad-address or NOMAD_ADDR", errs[0], cfg.Nomad.Address))

@@ -43,7 +43,7 @@ func aCluster(t *testing.T) []string {
 		"/v1/agent/members": `{"ServerRegion":"global","Members":[{"Name":"a","Tags":{"build":"1.11.3","region":"global"}}]}`,
 		"/v1/nodes":         `[]`, "/v1/agent/self": `{}`,
 	})
-	return []string{"NOMAD_ADDR=" + ofNomad, "NOMAD_TOKEN=5f1b6c1e-0000-4000-8000-00000000000e", "CONSUL_HTTP_ADDR=" + answering(t, map[string]string{"/v1/status/leader": `"x"`})}
+	return []string{"NOMAD_ADDR=" + ofNomad, "NOMAD_TOKEN=5f1b6c1e-0000-4000-8000-00000000000e", "CONSUL_HTTP_ADDR=" + answering(t, map[string]string{"/v1/status/leader": `"x"`, "/v1/agent/connect/ca/roots": `{}`})}
 }
 
 // wadiInit runs the command where nobody can be asked.
@@ -170,6 +170,22 @@ func TestInit_ServerName(t *testing.T) {
 		if o.code != exitFailed || !strings.Contains(o.stderr, name) {
 			t.Errorf("%s: got %+v", name, o)
 		}
+	}
+}
+
+// Addresses that are swapped are noticed, though each answers the other's first question.
+func TestInit_Swapped(t *testing.T) {
+	env := aCluster(t)
+	for i, e := range env {
+		if address, is := strings.CutPrefix(e, "NOMAD_ADDR="); is {
+			env[i] = "CONSUL_HTTP_ADDR=" + address
+		} else if address, is := strings.CutPrefix(e, "CONSUL_HTTP_ADDR="); is {
+			env[i] = "NOMAD_ADDR=" + address
+		}
+	}
+	o := wadiInit(t, env, "-dir", filepath.Join(t.TempDir(), "x"), "-yes")
+	if o.code != exitFailed || !strings.Contains(o.stderr, "what answers is not Nomad: look at Nomad at ") || !strings.Contains(o.stderr, "what answers is not Consul: look at Consul at ") {
+		t.Errorf("got %+v", o)
 	}
 }
 
