@@ -50,12 +50,12 @@ func (s *Server) unpin(w http.ResponseWriter, r *http.Request) error {
 
 // mark stores the mark of a revision that decide returns, and answers with it.
 func (s *Server) mark(w http.ResponseWriter, r *http.Request, decide func(id string, seen wadi.Marked) (wadi.Mark, error)) error {
-	service, id, err := s.revisionToChange(r)
+	was, id, err := s.revisionToChange(r)
 	if err != nil {
 		return err
 	}
 	var mark wadi.Mark
-	err = s.storeMark(r.Context(), service, id, func(seen wadi.Marked) (wadi.Mark, error) {
+	err = s.storeMark(r.Context(), was, id, func(seen wadi.Marked) (wadi.Mark, error) {
 		var refused error
 		mark, refused = decide(id, seen)
 		return mark, refused
@@ -67,33 +67,41 @@ func (s *Server) mark(w http.ResponseWriter, r *http.Request, decide func(id str
 	return s.reply(w, http.StatusOK, api.Pin{Revision: id, Pinned: mark.Pinned})
 }
 
-// storeMark stores a mark. Its error names the revision, and not the key of the store.
-func (s *Server) storeMark(ctx context.Context, service, id string, decide func(wadi.Marked) (wadi.Mark, error)) error {
-	err := s.Store.MarkRevision(ctx, service, id, decide)
+// storeMark stores a mark, if the service is still was, by which the caller's rights and index
+// were judged: its name may be another team's by now. Its error names the revision, and not the
+// key of the store.
+func (s *Server) storeMark(ctx context.Context, was wadi.Spec, id string, decide func(wadi.Marked) (wadi.Mark, error)) error {
+	err := s.Store.MarkRevision(ctx, was.Service.Name, id, func(seen wadi.Marked) (wadi.Mark, error) {
+		if seen.Spec.Service.Namespace != was.Service.Namespace || seen.Spec.Generation != was.Generation || seen.Spec.Deleting {
+			return wadi.Mark{}, conflict("%s was changed meanwhile; read it again", was.Service.Name)
+		}
+		return decide(seen)
+	})
 	if errors.Is(err, wadi.ErrNotFound) {
 		return fmt.Errorf("revision %s: %w", id, wadi.ErrNotFound)
 	}
 	return err
 }
 
-// revisionToChange is the ID of a revision that may exist, of a service that the caller may change.
-func (s *Server) revisionToChange(r *http.Request) (service, id string, err error) {
+// revisionToChange is the ID of a revision that may exist, and its service, which the caller may
+// change.
+func (s *Server) revisionToChange(r *http.Request) (spec wadi.Spec, id string, err error) {
 	id = r.PathValue("id")
 	service, _, ok := wadi.SplitRevisionID(id)
 	if !ok {
-		return "", "", fmt.Errorf("revision %q: %w", id, wadi.ErrNotFound)
+		return spec, "", fmt.Errorf("revision %q: %w", id, wadi.ErrNotFound)
 	}
 	spec, index, err := s.permitted(r, service, rightSubmit)
 	if err != nil {
-		return "", "", err
+		return spec, "", err
 	}
 	if err := checkIndex(r, index); err != nil {
-		return "", "", err
+		return spec, "", err
 	}
 	if spec.Deleting {
-		return "", "", conflict("%s is being deleted", service)
+		return spec, "", conflict("%s is being deleted", service)
 	}
-	return service, id, nil
+	return spec, id, nil
 }
 
 // removeRevision has the leader remove a revision that has no traffic and no tag. With wait it
@@ -106,12 +114,12 @@ func (s *Server) removeRevision(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout+wait)
 	defer cancel()
 	r = r.WithContext(ctx)
-	service, id, err := s.revisionToChange(r)
+	was, id, err := s.revisionToChange(r)
 	if err != nil {
 		return err
 	}
 	who := s.who(r)
-	err = s.storeMark(ctx, service, id, func(seen wadi.Marked) (wadi.Mark, error) {
+	err = s.storeMark(ctx, was, id, func(seen wadi.Marked) (wadi.Mark, error) {
 		return wadi.Mark{Deleted: true, By: who}, mayRemoveRevision(id, seen)
 	})
 	if err != nil {
@@ -119,7 +127,7 @@ func (s *Server) removeRevision(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Log.Info("revision marked for deletion", "revision", id)
 	gone, err := s.waitUntil(ctx, wait, func(ctx context.Context) (bool, error) {
-		_, there, err := s.findRevision(ctx, service, id)
+		_, there, err := s.findRevision(ctx, was.Service.Name, id)
 		return !there, err
 	})
 	if err != nil {

@@ -1,12 +1,14 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
+	"github.com/wadi-run/wadi/agent/server"
 )
 
 // newMarksBench has hello with three revisions, the last of them the newest.
@@ -101,4 +103,40 @@ func TestMarks_Rights(t *testing.T) {
 	}
 	b.ask(t, "PUT", "/v1/revision/hello-00001/pin", "", "X-Nomad-Token", "alice").want(t, 200)
 	b.ask(t, "DELETE", "/v1/revision/hello-00002", "", "X-Nomad-Token", "alice").want(t, 202)
+}
+
+// changing is a store in which a service changes between the question whether a caller may mark
+// a revision, and the mark.
+type changing struct {
+	server.Store
+	change func(*wadi.Spec)
+}
+
+func (c changing) MarkRevision(ctx context.Context, service, id string, decide func(wadi.Marked) (wadi.Mark, error)) error {
+	return c.Store.MarkRevision(ctx, service, id, func(seen wadi.Marked) (wadi.Mark, error) {
+		c.change(&seen.Spec)
+		return decide(seen)
+	})
+}
+
+// A mark is for the service by which the caller's rights and index were judged.
+func TestMarks_OfAServiceThatChanges(t *testing.T) {
+	for name, change := range map[string]func(*wadi.Spec){
+		"another team's": func(s *wadi.Spec) { s.Service.Namespace = "secret" },
+		"submitted":      func(s *wadi.Spec) { s.Generation++ },
+		"deleted":        func(s *wadi.Spec) { s.Deleting = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(c *server.Config) { c.Store = changing{c.Store, change} })
+			for _, command := range []string{"/bin/1", "/bin/2"} {
+				b.want(t, 200, "PUT", "/v1/services", submission(strings.Replace(hello, "/bin/a", command, 1)))
+			}
+			b.want(t, 409, "PUT", "/v1/revision/hello-00001/pin", "", "hello was changed meanwhile")
+			b.want(t, 409, "DELETE", "/v1/revision/hello-00001/pin", "", "hello was changed meanwhile")
+			b.want(t, 409, "DELETE", "/v1/revision/hello-00001?index=2", "", "hello was changed meanwhile")
+			if a := b.want(t, 200, "GET", "/v1/service/hello/revisions", ""); strings.Contains(a.body, "pinned") || strings.Contains(a.body, "deleting") {
+				t.Errorf("got %s", a.body)
+			}
+		})
+	}
 }
