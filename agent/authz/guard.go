@@ -35,8 +35,8 @@ const (
 type Source interface {
 	// WatchIntentions emits all intentions at each change, until ctx ends.
 	WatchIntentions(ctx context.Context, emit func(consul.Intentions), report func(error)) error
-	// HiddenIntentions returns those of the services whose intentions may not be read.
-	HiddenIntentions(ctx context.Context, services []string) (map[string]bool, error)
+	// UnlistedIntentions looks for the intentions of services that a list lacks.
+	UnlistedIntentions(ctx context.Context, services []string) (consul.Unlisted, error)
 }
 
 var _ Source = (*consul.Client)(nil)
@@ -91,17 +91,10 @@ func (g *Guard) RoutesChanged() {
 func (g *Guard) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	latest := make(chan consul.Intentions)
+	latest, startOver := make(chan consul.Intentions), make(chan struct{})
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	watching.Go(func() {
-		_ = g.source.WatchIntentions(ctx, func(i consul.Intentions) { // Errors go to the report function.
-			select {
-			case latest <- i:
-			case <-ctx.Done():
-			}
-		}, func(err error) { g.log.Warn("intentions not readable, the last known stay in force", "error", err) })
-	})
+	watching.Go(func() { g.watch(ctx, latest, startOver) })
 	var table *intentions.Table
 	var listed map[string]bool
 	var retry <-chan time.Time
@@ -119,6 +112,12 @@ func (g *Guard) Run(ctx context.Context) error {
 			continue
 		}
 		switch err := g.refresh(ctx, table, listed); {
+		case errors.Is(err, errIncomplete):
+			table = nil // The last known stay in force until there is a whole list.
+			select {
+			case startOver <- struct{}{}:
+			case <-ctx.Done():
+			}
 		case err != nil && ctx.Err() == nil:
 			g.log.Warn("rights to read intentions not known, the last known stay in force", "error", err)
 			retry = time.After(retryUnknown)
@@ -128,6 +127,30 @@ func (g *Guard) Run(ctx context.Context) error {
 				retry = time.After(retryHidden) // Consul does not signal that a right was given.
 			}
 		}
+	}
+}
+
+// watch sends all intentions at each change, until ctx ends. What comes from startOver makes
+// it read them again, with the rights of then.
+func (g *Guard) watch(ctx context.Context, latest chan<- consul.Intentions, startOver <-chan struct{}) {
+	for ctx.Err() == nil {
+		once, cancel := context.WithCancel(ctx)
+		var ended sync.WaitGroup
+		ended.Go(func() {
+			_ = g.source.WatchIntentions(once, func(i consul.Intentions) { // Errors go to the report function.
+				select {
+				case latest <- i:
+				case <-once.Done():
+				}
+			}, func(err error) { g.log.Warn("intentions not readable, the last known stay in force", "error", err) })
+		})
+		select {
+		case <-startOver:
+			_ = wadi.Sleep(ctx, retryUnknown) // Bounds the questions, should the next list lack something too.
+		case <-ctx.Done():
+		}
+		cancel()
+		ended.Wait()
 	}
 }
 
@@ -153,6 +176,10 @@ func (g *Guard) allComplete() bool {
 	return true
 }
 
+// errIncomplete is a list of intentions that lacks some which can be read now: Consul made it
+// with the rights that the token had when the query began.
+var errIncomplete = errors.New("the list of intentions is not complete")
+
 // refresh puts a table in force once it is known for which services it is complete:
 // without the right to read an intention, Consul answers as if there were none.
 func (g *Guard) refresh(ctx context.Context, table *intentions.Table, listed map[string]bool) error {
@@ -164,10 +191,16 @@ func (g *Guard) refresh(ctx context.Context, table *intentions.Table, listed map
 		}
 	}
 	slices.Sort(ask)
-	hidden, err := g.source.HiddenIntentions(ctx, ask)
+	unlisted, err := g.source.UnlistedIntentions(ctx, ask)
 	if err != nil {
 		return err
 	}
+	for name := range unlisted.Present {
+		if !listed[name] {
+			return errIncomplete
+		}
+	}
+	hidden := unlisted.Hidden
 	for _, name := range ask {
 		if complete[name] = !hidden[name]; hidden[name] && !g.logged[name] {
 			g.log.Error("no caller may call a service whose intentions may not be read: the agent's token needs intentions read (or service read)", "service", name)

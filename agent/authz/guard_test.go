@@ -26,13 +26,18 @@ import (
 type fakeIntentions struct {
 	emit chan consul.Intentions
 
-	mu     sync.Mutex
-	hidden map[string]bool
-	err    error
-	asked  int
+	mu      sync.Mutex
+	hidden  map[string]bool
+	present map[string]bool // Unlisted, and there.
+	begun   int             // Watches.
+	err     error
+	asked   int
 }
 
 func (f *fakeIntentions) WatchIntentions(ctx context.Context, emit func(consul.Intentions), _ func(error)) error {
+	f.mu.Lock()
+	f.begun++
+	f.mu.Unlock()
 	for {
 		select {
 		case i := <-f.emit:
@@ -43,7 +48,7 @@ func (f *fakeIntentions) WatchIntentions(ctx context.Context, emit func(consul.I
 	}
 }
 
-func (f *fakeIntentions) HiddenIntentions(_ context.Context, services []string) (map[string]bool, error) {
+func (f *fakeIntentions) UnlistedIntentions(_ context.Context, services []string) (consul.Unlisted, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked++
@@ -53,7 +58,7 @@ func (f *fakeIntentions) HiddenIntentions(_ context.Context, services []string) 
 			out[s] = true
 		}
 	}
-	return out, f.err
+	return consul.Unlisted{Hidden: out, Present: maps.Clone(f.present)}, f.err
 }
 
 func (f *fakeIntentions) set(err error, hidden ...string) {
@@ -168,6 +173,31 @@ func TestGuard_Hidden(t *testing.T) {
 		f.emit <- consul.Intentions{DefaultAllow: true}
 		expect(t, g, "web", "hello", wadi.ErrUnavailable)
 	})
+}
+
+// A list that was made with fewer rights lacks intentions that can be read by now: it is not
+// put in force, and the intentions are read again.
+func TestGuard_ListOfFewerRights(t *testing.T) {
+	for _, lacks := range []string{"hello", "*"} {
+		synctest.Test(t, func(t *testing.T) {
+			g, f, _ := guarded(t)
+			f.emit <- consul.Intentions{Entries: []*api.ServiceIntentionsConfigEntry{l4("hello", "web", "allow")}}
+			expect(t, g, "web", "hello", nil)
+			f.mu.Lock()
+			f.present = map[string]bool{lacks: true}
+			f.mu.Unlock()
+			f.emit <- consul.Intentions{DefaultAllow: true}
+			expect(t, g, "web", "hello", nil)
+			expect(t, g, "api", "hello", wadi.ErrForbidden) // As before: the new list would let it in.
+			time.Sleep(retryUnknown)
+			synctest.Wait()
+			if f.begun != 2 {
+				t.Errorf("the watch began %d times, want 2", f.begun)
+			}
+			f.emit <- consul.Intentions{DefaultAllow: true, Entries: []*api.ServiceIntentionsConfigEntry{l4(lacks, "web", "deny")}}
+			expect(t, g, "web", "hello", wadi.ErrForbidden)
+		})
+	}
 }
 
 // While Consul can't say what it hides, the last known intentions stay in force; the newest

@@ -14,7 +14,7 @@ import (
 
 // Intentions are the intentions that the token may read, and the default without an
 // intention. Consul silently leaves out intentions that the token may not read: see
-// HiddenIntentions.
+// UnlistedIntentions.
 type Intentions struct {
 	Entries      []*api.ServiceIntentionsConfigEntry
 	DefaultAllow bool
@@ -80,39 +80,54 @@ func (c *Client) intentionsDefault(ctx context.Context) (allow bool, err error) 
 	return policy == "allow", nil
 }
 
-// hiddenAtOnce bounds the services of one question.
-const hiddenAtOnce = 100
+// unlistedAtOnce bounds the services of one question.
+const unlistedAtOnce = 100
 
-// HiddenIntentions returns the services whose intentions the token may not read. Of these,
-// and only of these, it is unknown whether there are intentions.
-func (c *Client) HiddenIntentions(ctx context.Context, services []string) (map[string]bool, error) {
-	var hidden map[string]bool
-	var err error
-	retryRefused(ctx, func() (refused bool) {
-		hidden, err = c.hiddenOnce(ctx, services)
-		services = slices.Sorted(maps.Keys(hidden)) // The other services need no second question.
-		return len(hidden) > 0
-	})
-	return hidden, err
+// Unlisted is what Consul says of services that are in no list of intentions.
+type Unlisted struct {
+	// Hidden are the services whose intentions the token may not read. Of these, and only
+	// of these, it is unknown whether there are intentions.
+	Hidden map[string]bool
+	// Present are the destinations that have intentions after all, "*" among them: a list
+	// without them is older, or was made with fewer rights.
+	Present map[string]bool
 }
 
-func (c *Client) hiddenOnce(ctx context.Context, services []string) (map[string]bool, error) {
-	hidden := map[string]bool{}
-	for len(services) > 0 {
-		some := services[:min(len(services), hiddenAtOnce)]
-		services = services[len(some):]
+// UnlistedIntentions looks for the intentions of services that a list of intentions lacks.
+func (c *Client) UnlistedIntentions(ctx context.Context, services []string) (Unlisted, error) {
+	out := Unlisted{Present: map[string]bool{}}
+	var err error
+	retryRefused(ctx, func() (refused bool) {
+		out.Hidden, err = c.unlistedOnce(ctx, services, out.Present)
+		services = slices.Sorted(maps.Keys(out.Hidden)) // The other services need no second question.
+		return len(out.Hidden) > 0
+	})
+	return out, err
+}
+
+// unlistedOnce returns the hidden services, and adds to present.
+func (c *Client) unlistedOnce(ctx context.Context, services []string, present map[string]bool) (hidden map[string]bool, err error) {
+	hidden = map[string]bool{}
+	for some := range slices.Chunk(services, unlistedAtOnce) {
 		// Consul refuses the whole question if it refuses one service.
-		_, _, err := c.api().Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: some},
+		found, _, err := c.api().Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: some},
 			(&api.QueryOptions{}).WithContext(ctx))
 		if err == nil {
+			for _, intentions := range found {
+				for _, i := range intentions {
+					present[i.DestinationName] = true
+				}
+			}
 			continue
 		}
 		for _, name := range some {
 			_, err := c.Entry(ctx, api.ServiceIntentions, name)
 			switch {
+			case err == nil:
+				present[name] = true
 			case errors.Is(err, wadi.ErrForbidden):
 				hidden[name] = true
-			case err != nil && !isNotFound(err):
+			case !isNotFound(err):
 				return nil, err
 			}
 		}

@@ -4,6 +4,7 @@ package consul_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func TestE2E_WatchIntentions(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 
-	// Unreadable intentions look as if there were none, except for HiddenIntentions.
+	// Unreadable intentions look as if there were none, except for UnlistedIntentions.
 	names := []string{"hello", "none", "secret"}
 	for i := range 250 {
 		names = append(names, fmt.Sprint("other-", i))
@@ -137,17 +138,32 @@ func TestE2E_WatchIntentions(t *testing.T) {
 		"no token": {clientAt(t, a.URL, ""), names[:1], map[string]bool{"hello": true}},
 		"no name":  {full, nil, map[string]bool{}},
 	} {
-		hidden, err := tt.client.HiddenIntentions(t.Context(), tt.names)
+		got, err := tt.client.UnlistedIntentions(t.Context(), tt.names)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(tt.want, hidden); diff != "" {
+		if diff := cmp.Diff(tt.want, got.Hidden); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+		present := map[string]bool{}
+		for _, s := range []string{"hello", "secret"} { // The two that have intentions.
+			if slices.Contains(tt.names, s) && !tt.want[s] {
+				present[s] = true
+			}
+		}
+		if diff := cmp.Diff(present, got.Present); diff != "" {
+			t.Errorf("%s: present: %s", name, diff)
+		}
+	}
+	if err := full.SetEntry(t.Context(), deny("*"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := full.UnlistedIntentions(t.Context(), []string{"none"}); err != nil || !got.Present["*"] || len(got.Present) != 1 {
+		t.Errorf("with an intention of all: %v, %v", got, err)
 	}
 	a.Kill()
-	if hidden, err := full.HiddenIntentions(t.Context(), names); err == nil {
-		t.Errorf("while consul is away: %v", hidden)
+	if got, err := full.UnlistedIntentions(t.Context(), names); err == nil {
+		t.Errorf("while consul is away: %v", got)
 	}
 }
 

@@ -142,8 +142,8 @@ func TestIntentions_RefusedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if hidden, err := c.HiddenIntentions(t.Context(), []string{"hello"}); len(hidden) != 0 || err != nil {
-		t.Errorf("got %v, %v", hidden, err)
+	if got, err := c.UnlistedIntentions(t.Context(), []string{"hello"}); len(got.Hidden) != 0 || len(got.Present) != 0 || err != nil {
+		t.Errorf("got %v, %v", got, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

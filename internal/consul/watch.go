@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -27,10 +28,15 @@ type Watch[T any] struct {
 // Run calls emit with the present state and with every later one, from this goroutine,
 // until ctx ends, and returns nil then. A state may be emitted twice, for instance after
 // Consul was unavailable.
+//
+// Consul judges a blocking query by the rights that its token had at the beginning, and
+// signals no change of rights. So after each query that ended without a change the present
+// state is read, with the rights of then.
 func (w Watch[T]) Run(ctx context.Context, emit func(T)) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = watchPauseMin, watchPauseMax
-	var index uint64
+	var index, emitted uint64 // Of the query that comes, 0 to read the present state; of the last emitted state.
+	var last T
 	for ctx.Err() == nil {
 		v, next, err := w.Fetch(ctx, index)
 		next = max(next, 1) // Index 0 would not block.
@@ -41,13 +47,18 @@ func (w Watch[T]) Run(ctx context.Context, emit func(T)) error {
 				w.Report(err)
 			}
 			_ = wadi.Sleep(ctx, pause.NextBackOff())
-			index = 0 // Ask for the present state, not for the next change.
+			index, emitted = 0, 0 // Ask for the present state, not for the next change.
 		case next < index:
 			index = 0 // The server was restored; start over.
-		case next != index:
+		case next == index:
+			index = 0 // Nothing has changed but, perhaps, rights.
+		default:
 			pause.Reset()
 			index = next
-			emit(v)
+			if next != emitted || !reflect.DeepEqual(v, last) {
+				last, emitted = v, next
+				emit(v)
+			}
 		}
 	}
 	return nil

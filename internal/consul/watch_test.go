@@ -103,6 +103,20 @@ func TestWatch_EmitsChangesOnly(t *testing.T) {
 	})
 }
 
+// Other rights make another answer without another index.
+func TestWatch_SeesOtherRights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{value: "some", index: 5, changed: make(chan struct{})}
+		got := watched(t, s)
+		want(t, got(), "some")
+		s.mu.Lock()
+		s.value = "all"
+		s.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		want(t, got(), "some", "all")
+	})
+}
+
 func TestWatch_StartsOverWhenTheIndexGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{value: "a", index: 500, changed: make(chan struct{})}
