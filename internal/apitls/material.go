@@ -6,15 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
-)
 
-const (
-	maxFile       = 1 << 20 // Bytes of one file.
-	worldReadable = 0o004   // A bit of a file's mode.
+	"github.com/wadi-run/wadi/internal/certfile"
 )
 
 // material is what one reading of the files gave. It never changes.
@@ -32,11 +26,11 @@ func read(f Files) (*material, error) {
 	if f.VerifyClient && f.CA == "" {
 		return nil, errors.New("clients can't be verified without an authority (ca_file)")
 	}
-	certPEM, err := readFile(f.Cert)
+	certPEM, err := certfile.Read(f.Cert)
 	if err != nil {
 		return nil, err
 	}
-	keyPEM, err := readFile(f.Key)
+	keyPEM, err := certfile.Read(f.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +44,7 @@ func read(f Files) (*material, error) {
 	}
 	var caPEM []byte
 	if f.CA != "" {
-		if caPEM, err = readFile(f.CA); err != nil {
+		if caPEM, err = certfile.Read(f.CA); err != nil {
 			return nil, err
 		}
 		m.authority = x509.NewCertPool()
@@ -58,7 +52,7 @@ func read(f Files) (*material, error) {
 			return nil, fmt.Errorf("%s: there is no certificate in it", f.CA)
 		}
 	}
-	if info, err := os.Stat(f.Key); err == nil && info.Mode()&worldReadable != 0 {
+	if certfile.IsExposed(f.Key) {
 		m.looseKey = f.Key
 	}
 	m.sum = sha256.Sum256(fmt.Appendf(nil, "%q %q %q %s", certPEM, keyPEM, caPEM, m.looseKey))
@@ -88,36 +82,4 @@ func (m *material) names() []string {
 		out = append(out, ip.String())
 	}
 	return out
-}
-
-// readFile reads a file of bounded size. Its errors begin with the path.
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() { // Opening a pipe would wait for ever.
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, pathFirst(path, err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, pathFirst(path, err)
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = errors.New("larger than 1 MiB")
-	}
-	if err != nil {
-		return nil, pathFirst(path, err)
-	}
-	return b, nil
-}
-
-func pathFirst(path string, err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }

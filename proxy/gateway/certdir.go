@@ -5,21 +5,18 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wadi-run/wadi/internal/certfile"
 )
 
-// Bounds of the folder with certificates.
-const (
-	maxPairs      = 10_000
-	maxCertFile   = 1 << 20 // Bytes.
-	worldReadable = 0o004   // A bit of a file's mode.
-)
+// maxPairs bounds the folder with certificates.
+const maxPairs = 10_000
 
 // pair is a certificate of the folder with its key.
 type pair struct {
@@ -102,14 +99,14 @@ func (f pairFiles) load(name string) (*pair, error) {
 	case f.pem == "":
 		certFile = f.crt
 	}
-	certPEM, err := readBounded(certFile)
+	certPEM, err := certfile.Read(certFile)
 	if err != nil {
 		return nil, err
 	}
 	keyPEM := certPEM
 	if keyFile == "" {
 		keyFile = certFile
-	} else if keyPEM, err = readBounded(keyFile); err != nil {
+	} else if keyPEM, err = certfile.Read(keyFile); err != nil {
 		return nil, err
 	}
 	cert, err := tls.X509KeyPair(certPEM, keyPEM)
@@ -129,7 +126,7 @@ func (f pairFiles) load(name string) (*pair, error) {
 	if len(p.names) == 0 {
 		return nil, fmt.Errorf("%s: the certificate has no DNS name (subjectAltName), by which clients choose it", certFile)
 	}
-	if info, err := os.Stat(keyFile); err == nil && info.Mode()&worldReadable != 0 {
+	if certfile.IsExposed(keyFile) {
 		p.exposedKey = keyFile
 	}
 	return p, nil
@@ -141,36 +138,4 @@ func withoutKey(name, file string, certPEM []byte) error {
 		return errNoPair
 	}
 	return fmt.Errorf("%s: there is no key in it, and no %s.key beside it", file, name)
-}
-
-// readBounded reads a file. Its errors begin with the path.
-func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() { // Opening a pipe would wait for ever.
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, pathFirst(path, err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, pathFirst(path, err)
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxCertFile+1))
-	if err == nil && len(b) > maxCertFile {
-		err = errors.New("larger than 1 MiB")
-	}
-	if err != nil {
-		return nil, pathFirst(path, err)
-	}
-	return b, nil
-}
-
-func pathFirst(path string, err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }

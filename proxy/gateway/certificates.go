@@ -16,6 +16,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wadi-run/wadi/internal/certfile"
 )
 
 // pollInterval is how often the folder is checked. A watch would miss switched links,
@@ -110,7 +112,7 @@ func (c *Certificates) Refresh() {
 	}
 	switch {
 	case err != nil:
-		doubts[""], next = pathFirst(c.dir, err).Error(), c.pairs
+		doubts[""], next = certfile.PathFirst(c.dir, err).Error(), c.pairs
 	case len(next) == 0 && len(doubts) == 0:
 		doubts[""], next = c.dir+": it holds no certificate: put NAME.pem (or NAME.crt) and NAME.key there", c.pairs
 	}
