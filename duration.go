@@ -2,6 +2,7 @@ package wadi
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,18 @@ func (d Duration) D() time.Duration { return time.Duration(d) }
 
 // String formats d as the standard library does.
 func (d Duration) String() string { return time.Duration(d).String() }
+
+// Short formats d for people, without zero minutes and seconds at its end: 48h, not 48h0m0s.
+func (d Duration) Short() string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
 
 // MarshalText writes d as, for instance, "1m30s".
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }

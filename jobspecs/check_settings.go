@@ -99,19 +99,19 @@ func (r *reader) checkScale(s wadi.Scaling, report func(path, format string, arg
 func (r *reader) checkTimes(s *wadi.Service, report func(path, format string, args ...any)) {
 	t := s.Timeout
 	if t.Request.D() > r.limits.MaxRequestTimeout {
-		report("timeout.request", "%s is above the agent's limits.max_request_timeout (%s)", span(t.Request.D()), span(r.limits.MaxRequestTimeout))
+		report("timeout.request", "%s is above the agent's limits.max_request_timeout (%s)", t.Request.Short(), wadi.Duration(r.limits.MaxRequestTimeout).Short())
 	}
 	for _, c := range []struct {
 		path string
 		d    wadi.Duration
 	}{{"timeout.response_start", t.ResponseStart}, {"timeout.idle", t.Idle}} {
 		if c.d > t.Request && r.good(c.path, "timeout.request") {
-			report(c.path, "%s is above timeout.request (%s, set %s), which ends the request before", span(c.d.D()), span(t.Request.D()), r.origin("timeout.request"))
+			report(c.path, "%s is above timeout.request (%s, set %s), which ends the request before", c.d.Short(), t.Request.Short(), r.origin("timeout.request"))
 		}
 	}
 	// A default that is longer than a short timeout.request does no harm.
 	if rng, ok := r.ranges["queue.timeout"]; ok && s.Queue.Timeout > t.Request && r.good("queue.timeout", "timeout.request") {
-		p := problemAt(rng, "queue.timeout", "%s is above timeout.request (%s, set %s), which ends the wait before", span(s.Queue.Timeout.D()), span(t.Request.D()), r.origin("timeout.request"))
+		p := problemAt(rng, "queue.timeout", "%s is above timeout.request (%s, set %s), which ends the wait before", s.Queue.Timeout.Short(), t.Request.Short(), r.origin("timeout.request"))
 		p.Warning = true
 		r.problems = append(r.problems, p)
 	}
@@ -126,7 +126,7 @@ func wholeSeconds(read func(cty.Value) error, d *wadi.Duration) func(cty.Value) 
 		}
 		if got := d.D(); got%time.Second != 0 {
 			*d = before
-			return fmt.Errorf("whole seconds are required, got %s", span(got))
+			return fmt.Errorf("whole seconds are required, got %s", wadi.Duration(got).Short())
 		}
 		return nil
 	}

@@ -142,7 +142,7 @@ func duration(dst *wadi.Duration, low, high time.Duration) func(cty.Value) error
 			return fmt.Errorf("%q is not a duration; write one like \"30s\", \"5m\" or \"500ms\"", v.AsString())
 		}
 		if d < low || d > high {
-			return rangeError(fmt.Sprintf("must be between %s and %s, got %s", span(low), span(high), span(d)))
+			return rangeError(fmt.Sprintf("must be between %s and %s, got %s", wadi.Duration(low).Short(), wadi.Duration(high).Short(), wadi.Duration(d).Short()))
 		}
 		*dst = wadi.Duration(d)
 		return nil
@@ -247,16 +247,4 @@ func figure(f float64) string {
 		return fmt.Sprintf("%.0f", f)
 	}
 	return fmt.Sprintf("%g", f)
-}
-
-// span formats a duration for people: 1h instead of 1h0m0s.
-func span(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission/rules"
 )
 
@@ -23,7 +23,7 @@ func describe(dst any, v reflect.Value) (kind, text string) {
 	case int:
 		return "number", strconv.Itoa(x)
 	case time.Duration:
-		return "duration", strconv.Quote(durationText(x))
+		return "duration", strconv.Quote(wadi.Duration(x).Short())
 	case []netip.Prefix, []string, []rules.Image:
 		return "list", "[]"
 	}
@@ -43,16 +43,4 @@ func sizeText(n int64) string {
 		n, unit = n/1024, unit+1
 	}
 	return fmt.Sprintf("%d%s", n, [...]string{"B", "KiB", "MiB", "GiB"}[unit])
-}
-
-// durationText is a duration without zero minutes and seconds: 48h, not 48h0m0s.
-func durationText(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
