@@ -42,15 +42,7 @@ func deleteRevision(ctx context.Context, c *call, client *api.Client, id string,
 		}
 		out = api.Deletion{Name: id, Gone: true}
 	}
-	switch {
-	case c.json:
-		return c.printJSON(out)
-	case out.Gone:
-		c.printf("%s: gone\n", id)
-	default:
-		c.printf("%s: marked for deletion\n", id)
-	}
-	return nil
+	return c.printDeletion(out)
 }
 
 // waitRevisionGone waits until a revision that is marked for deletion is gone. It marks it again

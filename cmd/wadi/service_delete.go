@@ -56,13 +56,18 @@ func deleteService(ctx context.Context, c *call, client *api.Client, name string
 	for _, what := range leftBehind() {
 		writef(c.stderr, "Warning: %s\n", clean(what))
 	}
+	return c.printDeletion(out)
+}
+
+// printDeletion prints what became of a service or a revision that is deleted.
+func (c *call) printDeletion(out api.Deletion) error {
 	switch {
 	case c.json:
 		return c.printJSON(out)
 	case out.Gone:
-		c.printf("%s: gone\n", name)
+		c.printf("%s: gone\n", out.Name)
 	default:
-		c.printf("%s: marked for deletion\n", name)
+		c.printf("%s: marked for deletion\n", out.Name)
 	}
 	return nil
 }
