@@ -48,13 +48,13 @@ func (n controlNomad) Register(ctx context.Context, job json.RawMessage, count i
 	return n.Client.Register(ctx, n.Token(), job, count, index)
 }
 
-func (n controlNomad) Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error) {
-	job, err := nomad.WithCount(job, count)
+func (n controlNomad) Drifted(ctx context.Context, job json.RawMessage, count int) (drifted bool, index uint64, err error) {
+	job, err = nomad.WithCount(job, count)
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	plan, err := n.PlanJob(ctx, n.Token(), job, true)
-	return plan.Changed || plan.Unknown, err
+	return plan.Changed || plan.Unknown, plan.JobModifyIndex, err
 }
 
 func (n controlNomad) Edited(ctx context.Context, namespace, id string, index uint64) (bool, error) {

@@ -199,17 +199,17 @@ func (c *cluster) Edited(_ context.Context, _, _ string, index uint64) (bool, er
 	return !c.idle[index], c.editedErr
 }
 
-func (c *cluster) Drifted(ctx context.Context, body json.RawMessage, count int) (bool, error) {
+func (c *cluster) Drifted(ctx context.Context, body json.RawMessage, count int) (drifted bool, index uint64, err error) {
 	if err := c.planned(ctx); err != nil {
-		return false, err
+		return false, 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var id string
 	if err := json.Unmarshal(body, &id); err != nil {
-		return false, err
+		return false, 0, err
 	}
-	return c.planless || c.jobs[id].body != string(body) || c.jobs[id].Count != count, nil
+	return c.planless || c.jobs[id].body != string(body) || c.jobs[id].Count != count, c.jobs[id].Index, nil
 }
 
 func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time.Time, bool, error) {

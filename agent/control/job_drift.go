@@ -18,9 +18,10 @@ const checksAtOnce = 4
 
 // DriftPlanner compares jobs with what is stored.
 type DriftPlanner interface {
-	// Drifted asks Nomad's plan whether registering job with count would change it. Where
-	// Nomad plans nothing it is true: registering an unchanged job does no harm.
-	Drifted(ctx context.Context, job json.RawMessage, count int) (bool, error)
+	// Drifted asks Nomad's plan whether registering job with count would change it, and at
+	// which index Nomad had it then. Where Nomad plans nothing the job has drifted:
+	// registering an unchanged job does no harm.
+	Drifted(ctx context.Context, job json.RawMessage, count int) (drifted bool, index uint64, err error)
 	// Edited reports whether the registration at index has changed the job.
 	Edited(ctx context.Context, namespace, id string, index uint64) (bool, error)
 }
@@ -174,11 +175,15 @@ func (c *Controller) checkDrift(s *service, a scheduler.Action) error {
 
 // askDrift asks it, and adopts a job that is.
 func (c *Controller) askDrift(ctx context.Context, q driftQuestion) (bool, error) {
-	drifted, err := c.Plans.Drifted(ctx, q.stored, q.count)
-	if err == nil && !drifted {
-		c.Owned.Adopt(q.revision, q.index)
+	drifted, index, err := c.Plans.Drifted(ctx, q.stored, q.count)
+	if err != nil || drifted {
+		return drifted, err
 	}
-	return drifted, err
+	if index < q.index {
+		return false, fmt.Errorf("Nomad planned with the job at index %d, before %d", index, q.index)
+	}
+	c.Owned.Adopt(q.revision, index) // Not q.index: it may have been edited there, and put back since.
+	return false, nil
 }
 
 // undoDrift registers the stored job again over an edited one.

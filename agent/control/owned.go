@@ -18,9 +18,11 @@ func (o *Owned) Add(revision string, index uint64) {
 }
 
 // Scaled notes that this agent changed the count of the revision's job. All else is what
-// it was at the index from: as it was stored, if that is known of it.
+// it was at the index from: as it was stored, if that is known of that very index. What is
+// known of a later one says nothing: before Nomad 2.0.1 a change that names an older index
+// may come last, and bring back what was there then.
 func (o *Owned) Scaled(revision string, from, index uint64) {
-	if from > 0 && from <= o.Index(revision) {
+	if o.isStored(revision, from) {
 		o.note(&o.stored, revision, index)
 	}
 	o.note(&o.made, revision, index)
@@ -28,6 +30,13 @@ func (o *Owned) Scaled(revision string, from, index uint64) {
 
 // Adopt notes that the job at index is as it was stored, by whatever change it got there.
 func (o *Owned) Adopt(revision string, index uint64) { o.note(&o.adopted, revision, index) }
+
+// isStored reports whether the revision's job at index is known to be as stored.
+func (o *Owned) isStored(revision string, index uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return index > 0 && (index == o.stored[revision] || index == o.adopted[revision])
+}
 
 func (o *Owned) note(m *map[string]uint64, revision string, index uint64) {
 	o.mu.Lock()

@@ -44,4 +44,11 @@ func TestOwned_ScaledFromWhatIsNotKnown(t *testing.T) {
 	if got, made := o.Index("hello-00001"), o.Made("hello-00001"); got != 110 || made != 120 {
 		t.Errorf("scaled from what is not known: %d and %d, want 110 and 120", got, made)
 	}
+	// Nomad took a count that was asked for of the edited job at 115, after it was put back
+	// at 125: the edit is there again.
+	o.Add("hello-00001", 125)
+	o.Scaled("hello-00001", 115, 130)
+	if got, made := o.Index("hello-00001"), o.Made("hello-00001"); got != 125 || made != 130 {
+		t.Errorf("scaled from before it was put back: %d and %d, want 125 and 130", got, made)
+	}
 }
