@@ -1,171 +1,76 @@
 //go:build e2e
 
-// Package docker_test runs a service whose tasks are containers, on a Docker engine that
-// it starts itself, with images that it builds itself.
+// Package docker_test runs services whose tasks are containers, on a Docker engine and a
+// registry of its own.
 package docker_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/containers"
 )
 
-// engine is the test's own Docker engine. It has no bridge and writes no firewall rules:
-// networks are Nomad's.
-type engine struct {
-	dir, socket string
-	cmd         *exec.Cmd
-	log         bytes.Buffer
-}
-
-func startEngine(t *testing.T) *engine {
-	t.Helper()
-	dockerd, err := exec.LookPath("dockerd")
-	if err != nil {
-		t.Skip("no Docker engine (dockerd) on PATH")
-	}
-	if os.Getuid() != 0 {
-		t.Skip("a Docker engine needs root")
-	}
-	dir, err := os.MkdirTemp("/tmp", "wadi-docker-") // Short: sockets are in it.
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &engine{dir: dir, socket: "unix://" + filepath.Join(dir, "d.sock")}
-	t.Cleanup(func() { e.stop(t) })
-	e.cmd = exec.Command(dockerd, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
-		"--pidfile", filepath.Join(dir, "pid"), "--host", e.socket, "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
-	e.cmd.Stdout, e.cmd.Stderr = &e.log, &e.log
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := e.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	err = harness.Eventually(t.Context(), time.Minute, func() error {
-		_, err := e.docker(nil, "version")
-		return err
-	})
-	if err != nil {
-		t.Fatalf("Docker engine did not start: %v", err)
-	}
-	return e
-}
-
-func (e *engine) stop(t *testing.T) {
-	if e.cmd != nil && e.cmd.Process != nil {
-		_ = e.cmd.Process.Signal(syscall.SIGTERM)
-		done := make(chan error, 1)
-		go func() { done <- e.cmd.Wait() }()
-		select {
-		case <-done:
-		case <-time.After(30 * time.Second):
-			_ = e.cmd.Process.Kill()
-			<-done
-		}
-	}
-	if t.Failed() {
-		t.Logf("engine's log:\n%s", tail(e.log.String(), 20))
-	}
-	e.unmount(t)
-	if err := os.RemoveAll(e.dir); err != nil {
-		t.Errorf("remove the engine's folder: %v", err)
-	}
-}
-
-// unmount unmounts what a killed engine has left mounted.
-func (e *engine) unmount(t *testing.T) {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	lines := strings.Split(string(mounts), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		if f := strings.Fields(lines[i]); len(f) > 1 && strings.HasPrefix(f[1], e.dir+"/") {
-			_ = syscall.Unmount(f[1], syscall.MNT_DETACH)
-		}
-	}
-}
-
-func tail(s string, n int) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
-func (e *engine) docker(stdin []byte, args ...string) (string, error) {
-	cmd := exec.Command("docker", append([]string{"--host", e.socket}, args...)...)
-	cmd.Stdin = bytes.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("docker %s: %w\n%s", args[0], err, out)
-	}
-	return string(out), nil
-}
-
-// image builds an image with one static program.
-func (e *engine) image(t *testing.T, name, program string) {
-	t.Helper()
-	content, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	base := filepath.Base(program)
-	if err := w.WriteHeader(&tar.Header{Name: base, Mode: 0o755, Size: int64(len(content))}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write(content); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.docker(layer.Bytes(), "import", "--change", `ENTRYPOINT ["/`+base+`"]`, "-", name); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestDocker(t *testing.T) {
-	e := startEngine(t)
-	root, err := harness.Root()
+	ctx := t.Context()
+	e, err := containers.StartEngine(ctx)
+	if errors.Is(err, containers.ErrNoEngine) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	pause := filepath.Join(t.TempDir(), "pause")
-	build := exec.Command("go", "build", "-o", pause, "./test/docker/pause")
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build pause: %v\n%s", err, out)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("engine's log:\n%s", e.Log(20))
+		}
+		if err := e.Stop(context.WithoutCancel(ctx)); err != nil {
+			t.Errorf("stop the engine: %v", err)
+		}
+	})
+	registry, err := containers.StartRegistry(containers.RegistryOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	e.image(t, "wadi-test/pause:1", pause)
-	e.image(t, "wadi-test/queue-proxy:1", filepath.Join(root, "bin", "queue-proxy"))
-	e.image(t, "wadi-test/hello:1", filepath.Join(root, "bin", "hello"))
+	t.Cleanup(registry.Close)
+	image := func(ref string, image v1.Image, err error) string {
+		if err == nil {
+			_, err = registry.Push(ref, image)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return registry.Ref(ref)
+	}
+	pause, err := containers.Pause(ctx)
+	infra := image("pause:1", pause, err)
+	proxy, err := containers.Built("queue-proxy")
+	queueProxy := image("queue-proxy:1", proxy, err)
+	app, err := containers.Built("hello")
+	hello := image("hello:1", app, err)
 
 	s, err := harness.Start(t.Context(), harness.Options{
-		Docker: true, DockerEndpoint: e.socket, InfraImage: "wadi-test/pause:1",
-		Extra: `queue_proxy {
+		Docker: true, DockerEndpoint: e.Endpoint(), InfraImage: infra,
+		Extra: fmt.Sprintf(`queue_proxy {
   driver = "docker"
   config {
-    image = "wadi-test/queue-proxy:1"
+    image = %q
   }
   resources {
     cpu    = 20
     memory = 64
   }
 }
-`,
+`, queueProxy),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -180,8 +85,8 @@ func TestDocker(t *testing.T) {
 			t.Errorf("stop: %v", err)
 		}
 	})
-	t.Run("from zero and back", func(t *testing.T) { fromZeroAndBack(t, s) })
-	t.Run("want of memory", func(t *testing.T) { wantOfMemory(t, s) })
+	t.Run("from zero and back", func(t *testing.T) { fromZeroAndBack(t, s, hello) })
+	t.Run("want of memory", func(t *testing.T) { wantOfMemory(t, s, hello) })
 	t.Run("missing image", func(t *testing.T) { missingImage(t, s) })
 }
 
@@ -209,9 +114,9 @@ func service(name, image string) string {
 `, name, image)
 }
 
-func fromZeroAndBack(t *testing.T, s *harness.Stack) {
+func fromZeroAndBack(t *testing.T, s *harness.Stack, image string) {
 	ctx := t.Context()
-	if err := s.Agent.Apply(ctx, service("boxed", "wadi-test/hello:1")); err != nil {
+	if err := s.Agent.Apply(ctx, service("boxed", image)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -236,9 +141,9 @@ func fromZeroAndBack(t *testing.T, s *harness.Stack) {
 }
 
 // wantOfMemory lets the kernel kill the app for using more memory than it has.
-func wantOfMemory(t *testing.T, s *harness.Stack) {
+func wantOfMemory(t *testing.T, s *harness.Stack, image string) {
 	ctx := t.Context()
-	if err := s.Agent.Apply(ctx, service("hungry", "wadi-test/hello:1")); err != nil {
+	if err := s.Agent.Apply(ctx, service("hungry", image)); err != nil {
 		t.Fatal(err)
 	}
 	if res, err := s.Agent.Get(ctx, "hungry", "/?take=200000000"); err != nil || res.Status != 502 {
