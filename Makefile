@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: tools
 tools: ## find or build Nomad, Consul, Envoy, the CNI plugins and Schemathesis (first time: 10-20 min)
@@ -69,6 +69,19 @@ bench: tools build ## benchmarks on the real stack
 dist: ## the archives of a release and their checksums into dist/; PLATFORMS=linux/amd64 for one
 	@echo "== dist: $(VERSION) into dist/"
 	$(GO) run ./tools/dist -version "$(VERSION:v%=%)" -epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" $(if $(PLATFORMS),-platforms "$(PLATFORMS)")
+
+IMAGES = $(GO) run ./tools/images -version "$(subst +,-,$(VERSION:v%=%))" -revision "$$(git rev-parse HEAD 2>/dev/null)" \
+	-epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}"
+
+.PHONY: images
+images: ## the container images of a release into dist/; PUSH=REGISTRY/PREFIX pushes them
+	@echo "== images: $(VERSION) into dist/"
+	$(IMAGES) $(if $(PLATFORMS),-platforms "$(PLATFORMS)") $(if $(TAGS),-tags "$(TAGS)") $(if $(PUSH),-push "$(PUSH)")
+
+.PHONY: dev-images
+dev-images: ## wadi/queue-proxy:0.1 and wadi/hello:0.1 into the engine of this machine (DOCKER_HOST)
+	@echo "== dev-images: into the engine that docker talks to"
+	$(IMAGES) -images queue-proxy,hello -platforms "linux/$$($(GO) env GOARCH)" -tags 0.1 -out dist/dev -load
 
 .PHONY: clean
 clean: ## remove bin/ and dist/; the cache of the tools stays

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/cli"
+	_ "golang.org/x/crypto/x509roots/fallback" // Authorities where the machine, such as an image with nothing else, has none.
 )
 
 // Exit codes.

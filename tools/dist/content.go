@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"github.com/wadi-run/wadi/tools/programs"
 )
 
 // file is a file of an archive.
@@ -64,7 +64,7 @@ func (o options) archive(ctx context.Context, platform string) (string, error) {
 
 // programs builds the platform's programs: agents and instances need Linux.
 func (o options) programs(ctx context.Context, platform, work string) ([]file, error) {
-	system, arch, _ := strings.Cut(platform, "/")
+	system, _, _ := strings.Cut(platform, "/")
 	commands, suffix := []string{"wadi"}, ""
 	switch system {
 	case "linux":
@@ -75,22 +75,16 @@ func (o options) programs(ctx context.Context, platform, work string) ([]file, e
 	var out []file
 	for _, c := range commands {
 		f := file{c + suffix, filepath.Join(work, c+suffix), 0o755}
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.version="+o.version, "-o", f.source, "./cmd/"+c)
-		cmd.Dir = o.root
-		cmd.Env = buildEnv(os.Environ(), system, arch)
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go build %s: %w\n%s", c, err, text)
+		if err := o.source().Build(ctx, platform, "./cmd/"+c, f.source); err != nil {
+			return nil, err
 		}
 		out = append(out, f)
 	}
 	return out, nil
 }
 
-// buildEnv is the environment of a build for a platform. What the builder has set for
-// programs of its own does not get into a release, which runs on any processor of its kind.
-func buildEnv(own []string, system, arch string) []string {
-	return append(slices.Clone(own), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=")
-}
+// source is what all programs are built from.
+func (o options) source() programs.Source { return programs.Source{Root: o.root, Version: o.version} }
 
 // under lists a file, or all files of a folder but Go's and their data.
 func under(name, source string) (out []file, err error) {
