@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"jobspecs/convert":              {"", "jobspecs"},
 	"jobspecs/plainjob":             {""},
 	"jobspecs/system":               {},
+	"pulls":                         {""},
 	"scheduler":                     {"", "calendar"},
 	"scheduler/replay":              {"", "scheduler"},
 	"scheduler/simulate":            {"", "calendar", "scheduler"},
@@ -129,6 +130,7 @@ var anything = []string{"*"}
 // that is not ours stands for everything below it.
 var foreign = map[string][]string{
 	"":                {"github.com/hashicorp/", "github.com/prometheus/", "golang.org/x/", "net/http"},
+	"pulls":           {"github.com/hashicorp/", "github.com/prometheus/", "net/http"},
 	"scheduler":       {"github.com/hashicorp/", "github.com/prometheus/", "net/http", "os/exec"},
 	"proxy":           {"github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
 	"proxy/activator": {"go.opentelemetry.io/", "github.com/hashicorp/nomad", "github.com/hashicorp/consul", "github.com/hashicorp/hcl"},
