@@ -1,13 +1,11 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
-	"github.com/distribution/reference"
+	"github.com/wadi-run/wadi/internal/imageref"
 )
 
 // Image is a pattern of images. Make it with ParseImage.
@@ -65,56 +63,13 @@ func compile(part string) *regexp.Regexp {
 	return regexp.MustCompile("^" + out.String() + "$") // All but the two stars is quoted.
 }
 
-// image is a task's image in its long form. It has a tag or a digest.
-type image struct{ name, tag, digest string }
-
-func (i image) String() string {
-	s := i.name
-	if i.tag != "" {
-		s += ":" + i.tag
-	}
-	if i.digest != "" {
-		s += "@" + i.digest
-	}
-	return s
-}
-
-// transports are the prefixes by which podman reads an image elsewhere than at a registry.
-func transports() []string {
-	return []string{"oci-archive", "docker-archive", "containers-storage", "docker-daemon", "dir", "oci", "sif", "ostree", "tarball"}
-}
-
-// parse reads an image as Docker does: nginx is docker.io/library/nginx:latest. The tag of
-// an image with a digest is dropped, as Docker pulls by the digest alone.
-func parse(name string) (image, error) {
-	name = strings.TrimPrefix(strings.TrimPrefix(name, "docker://"), "https://") // As podman, and Nomad's driver of Docker.
-	if strings.HasPrefix(name, "sha256:") || strings.HasPrefix(name, "sha512:") {
-		return image{}, errors.New("it is the ID of whatever a node has") // And reads like a tag of an image named sha256.
-	}
-	if transport, _, ok := strings.Cut(name, ":"); ok && slices.Contains(transports(), transport) {
-		return image{}, errors.New("it is a file or directory of the node") // And reads like a tag of an image of that name.
-	}
-	ref, err := reference.ParseNormalizedNamed(name)
-	if err != nil {
-		return image{}, errors.New("it can't be read")
-	}
-	out := image{name: ref.Name(), tag: "latest"}
-	if t, ok := ref.(reference.Tagged); ok {
-		out.tag = t.Tag()
-	}
-	if d, ok := ref.(reference.Digested); ok {
-		out.tag, out.digest = "", d.Digest().String()
-	}
-	return out, nil
-}
-
 // matches reports whether an image is one of the pattern's. What the pattern does not name
 // may be anything.
-func (i Image) matches(ref image) bool {
+func (i Image) matches(ref imageref.Image) bool {
 	for _, c := range []struct {
 		want *regexp.Regexp
 		got  string
-	}{{i.name, ref.name}, {i.tag, ref.tag}, {i.digest, ref.digest}} {
+	}{{i.name, ref.Name}, {i.tag, ref.Tag}, {i.digest, ref.Digest}} {
 		if c.want != nil && (c.got == "" || !c.want.MatchString(c.got)) {
 			return false
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/imageref"
 )
 
 // Rules are the rules in force. The zero value has none.
@@ -76,7 +77,10 @@ func (r Rules) image(t task, path string) (problems []wadi.Problem) {
 	if strings.Contains(name, "${") {
 		return append(problems, problem(path, "%.100q is known only when the task starts, and this cluster allows some images only (admission_tasks.images); write the image itself", name))
 	}
-	ref, err := parse(name)
+	ref, err := imageref.Parse(name)
+	if ref.Digest != "" {
+		ref.Tag = "" // Docker pulls by the digest alone.
+	}
 	switch {
 	case err != nil:
 		problems = append(problems, problem(path, "%.100q is no image of a registry: %s; this cluster allows %s (admission_tasks.images)", name, err, shown(r.Images)))
