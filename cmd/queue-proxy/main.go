@@ -19,7 +19,7 @@ import (
 // version is set when a release is linked.
 var version = "dev"
 
-const usage = `Usage: queue-proxy [-version]
+const usage = `Usage: queue-proxy [-version] [-pause]
 
 The sidecar of a Wadi instance. It is configured by its environment:
 
@@ -47,6 +47,9 @@ The sidecar of a Wadi instance. It is configured by its environment:
                                 NOMAD_PORT_*; needs WADI_ENVOY, a bridge network, and root
 
 SIGTERM and SIGINT drain and end it; a second one ends it at once.
+
+With -pause it does nothing until then: it is the process of a container that only holds a
+network, as infra_image of Nomad's Docker driver has one.
 `
 
 // Exit codes.
@@ -66,6 +69,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.Usage = func() { _, _ = io.WriteString(stderr, usage) }
 	showVersion := flags.Bool("version", false, "print the version")
+	pause := flags.Bool("pause", false, "do nothing until a signal")
 	if err := flags.Parse(args); err == flag.ErrHelp {
 		return exitDone
 	} else if err != nil {
@@ -77,6 +81,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	if flags.NArg() > 0 {
 		flags.Usage()
 		return exitUsage
+	}
+	if *pause {
+		return waitForSignal()
 	}
 	cfg, errs := queue.ParseEnv(environ)
 	for _, err := range errs {
@@ -93,6 +100,14 @@ func print(w io.Writer, format string, args ...any) int {
 	if _, err := fmt.Fprintf(w, format, args...); err != nil {
 		return exitFailed
 	}
+	return exitDone
+}
+
+// waitForSignal returns at the first SIGTERM or SIGINT.
+func waitForSignal() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	<-ctx.Done()
 	return exitDone
 }
 

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/internal/devcluster"
+	"github.com/wadi-run/wadi/internal/devcluster/docker"
 	"github.com/wadi-run/wadi/internal/toolchain"
 )
 
@@ -49,17 +52,24 @@ func (c *call) startCluster(ctx context.Context, bin string) (*devcluster.Cluste
 	if tools.Nomad == "" || tools.Consul == "" {
 		return nil, nil, errors.New("no cluster is reachable, and there is no Nomad and Consul to start; \"make tools\" in a checkout of Wadi gets them")
 	}
+	engine, whyNone := docker.Find(ctx, os.Getenv)
 	c.printf("Starting Consul and Nomad …\n")
 	began := time.Now()
-	cluster, err := devcluster.Start(ctx, devcluster.Config{
+	cfg := devcluster.Config{
 		Tools: tools, Ports: devcluster.DefaultPorts(), Path: []string{bin}, MaxKillTimeout: time.Hour,
 		Log: hclog.New(&hclog.LoggerOptions{Name: "cluster", Level: hclog.Warn, Output: c.stderr}),
-	})
+	}
+	if engine != nil {
+		cfg.Docker, cfg.DockerEndpoint = true, engine.Endpoint
+		cfg.PauseProgram = []string{filepath.Join(bin, "queue-proxy"), "-pause"}
+	}
+	cluster, err := devcluster.Start(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	c.printf("Consul and Nomad are up after %.1f s.\n", time.Since(began).Seconds())
 	c.printNetworks(cluster)
+	c.printDocker(cluster, engine, whyNone)
 	return cluster, func() error {
 		c.printf("Stopping: jobs, Nomad, Consul …\n")
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -79,6 +89,18 @@ func (c *call) printNetworks(cluster *devcluster.Cluster) {
 		c.printf("Services run in host networks without the mesh: %s.\n", cluster.WhyNot)
 	case !cluster.Mesh:
 		c.printf("Services run without the mesh: %s.\n", cluster.WhyNot)
+	}
+}
+
+// printDocker says whether services can be containers, and of which engine.
+func (c *call) printDocker(cluster *devcluster.Cluster, engine *docker.Engine, whyNone error) {
+	switch {
+	case engine == nil:
+		c.printf("No services with the driver docker: %v.\n", whyNone)
+	case cluster.WhyNoDocker != "":
+		c.printf("No services with the driver docker: Nomad says of %s at %s: %s.\n", engine.Name, engine.Endpoint, cluster.WhyNoDocker)
+	default:
+		c.printf("Services with the driver docker run in %s at %s.\n", engine.Name, engine.Endpoint)
 	}
 }
 

@@ -68,8 +68,12 @@ type Config struct {
 	DockerEndpoint string
 
 	// InfraImage is the pause image of Docker tasks in bridge networks; empty
-	// is Nomad's own.
+	// is one of PauseProgram, or without that Nomad's own.
 	InfraImage string
+
+	// PauseProgram is a static program and the arguments with which it does nothing until
+	// it is stopped. An image of it needs no registry, and is gone after Stop.
+	PauseProgram []string
 
 	// ExtraNomadHCL and ExtraConsulHCL are merged into the agents' configurations,
 	// that of Consul's client agent included.
@@ -100,21 +104,23 @@ type Cluster struct {
 	ConsulServerAddr string // Of Consul's server; without a client agent it is ConsulAddr.
 	NomadServerAddr  string // Of Nomad's server; without a client agent it is NomadAddr.
 
-	Interface string // The network interface that mapped ports are on.
-	HostIP    string // Its address, by which bridge networks reach this machine.
-	Bridge    bool   // Bridge networks work.
-	Mesh      bool   // The mesh works: bridge networks do, and there is an Envoy.
-	WhyNot    string // Why Bridge or Mesh is false; empty if both are true.
-	ACLs      bool   // Nomad and Consul have ACLs.
+	Interface   string // The network interface that mapped ports are on.
+	HostIP      string // Its address, by which bridge networks reach this machine.
+	Bridge      bool   // Bridge networks work.
+	Mesh        bool   // The mesh works: bridge networks do, and there is an Envoy.
+	WhyNot      string // Why Bridge or Mesh is false; empty if both are true.
+	ACLs        bool   // Nomad and Consul have ACLs.
+	WhyNoDocker string // Why the Docker driver does not work; empty: it does, or was not turned on.
 
 	Consul            *process.Process // The server.
 	ConsulClientAgent *process.Process // Nil without Config.ConsulClientAgent.
 	Nomad             *process.Process // The server, and the node that runs jobs.
 	NomadClientAgent  *process.Process // Nil without Config.NomadClientAgent.
 
-	slot  *slot.Slot
-	log   hclog.Logger
-	grace time.Duration
+	slot   *slot.Slot
+	docker bool // Nomad has its Docker driver on.
+	log    hclog.Logger
+	grace  time.Duration
 }
 
 // Start returns when Consul and Nomad have leaders and Nomad's node takes jobs,
@@ -147,7 +153,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 
 func (c *Cluster) start(ctx context.Context, cfg Config) error {
 	began := time.Now()
-	if err := c.prepare(cfg); err != nil {
+	if err := c.prepare(ctx, cfg); err != nil {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -157,6 +163,9 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if err := c.Nomad.StartWhen(ctx, c.nomadReadyOrNudged); err != nil {
+		return err
+	}
+	if err := c.noteDocker(ctx); err != nil {
 		return err
 	}
 	if c.NomadClientAgent != nil {
@@ -173,9 +182,12 @@ func (c *Cluster) start(ctx context.Context, cfg Config) error {
 }
 
 // prepare does everything that comes before the first child runs: it chooses network and
-// ports, starts the reaper, and writes the configuration files.
-func (c *Cluster) prepare(cfg Config) error {
+// ports, makes the pause image, starts the reaper, and writes the configuration files.
+func (c *Cluster) prepare(ctx context.Context, cfg Config) error {
 	c.findNetwork(cfg.Tools)
+	if err := c.useEngine(ctx, &cfg); err != nil {
+		return err
+	}
 	p, err := choosePorts(cfg)
 	if err != nil {
 		return err

@@ -52,22 +52,23 @@ consul {
 }
 
 // dockerHCL configures the Docker driver. Other Nomads may use the same engine, so the
-// driver removes no dangling containers.
+// driver removes no dangling containers. It removes no image either, as some exist nowhere
+// else. As in Nomad's own mode for development, tasks may mount folders of the machine.
 func dockerHCL(cfg Config) string {
 	options := ""
 	if cfg.InfraImage != "" {
-		options = fmt.Sprintf("infra_image = %q", cfg.InfraImage)
+		options += fmt.Sprintf("    infra_image = %q\n", cfg.InfraImage)
 	}
 	if cfg.DockerEndpoint != "" {
-		options += fmt.Sprintf("\n    endpoint = %q", cfg.DockerEndpoint)
+		options += fmt.Sprintf("    endpoint    = %q\n", cfg.DockerEndpoint)
 	}
 	return fmt.Sprintf(`plugin "docker" {
   config {
-    %s
-    gc {
+%s    gc {
       image = false
       dangling_containers { enabled = false }
     }
+    volumes { enabled = true }
   }
 }
 `, options)

@@ -65,19 +65,10 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	q := (&nomad.QueryOptions{}).WithContext(ctx)
 	if leader, err := client.Status().Leader(); err != nil || leader == "" {
 		return fmt.Errorf("no leader yet: %w", err)
 	}
-	nodes, _, err := client.Nodes().List(q)
-	if err != nil {
-		return err
-	}
-	nodes = slices.DeleteFunc(nodes, isFront)
-	if len(nodes) != 1 {
-		return fmt.Errorf("%d nodes", len(nodes))
-	}
-	node, _, err := client.Nodes().Info(nodes[0].ID, q)
+	node, err := c.node(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,7 +85,26 @@ func (c *Cluster) nomadReady(ctx context.Context) error {
 	case c.Bridge && !hasBridge(node):
 		return errors.New("node has no bridge network")
 	}
-	return nil
+	return c.dockerTried(node)
+}
+
+// node is the node that runs jobs.
+func (c *Cluster) node(ctx context.Context) (*nomad.Node, error) {
+	client, err := c.server()
+	if err != nil {
+		return nil, err
+	}
+	q := (&nomad.QueryOptions{}).WithContext(ctx)
+	nodes, _, err := client.Nodes().List(q)
+	if err != nil {
+		return nil, err
+	}
+	nodes = slices.DeleteFunc(nodes, isFront)
+	if len(nodes) != 1 {
+		return nil, fmt.Errorf("%d nodes", len(nodes))
+	}
+	node, _, err := client.Nodes().Info(nodes[0].ID, q)
+	return node, err
 }
 
 // nomadReadyOrNudged is nomadReady for a new node, and makes that ready sooner. A new

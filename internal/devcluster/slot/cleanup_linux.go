@@ -31,6 +31,7 @@ func (s *Slot) clean(ctx context.Context) error {
 	}
 	errs := []error{
 		s.killProcesses(ctx),
+		s.removeContainers(ctx, ids),
 		unmountBelow(s.Dir),
 	}
 	if os.Geteuid() == 0 {

@@ -2,7 +2,7 @@
 // bridge, a subnet and a range of ports.
 //
 // It promises that no two clusters have the same slot, that Release removes all
-// processes, mounts, networks and files that the slot's cluster made, and that the next
+// processes, containers, mounts, networks and files that the slot's cluster made, and that the next
 // cluster removes those of one whose parent was killed. It refuses to remove anything
 // that another cluster or another Nomad may use.
 package slot
