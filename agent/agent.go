@@ -25,6 +25,7 @@ import (
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/doctor"
 	"github.com/wadi-run/wadi/agent/membership"
+	"github.com/wadi-run/wadi/internal/registry"
 	"github.com/wadi-run/wadi/internal/telemetry"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/gateway"
@@ -64,6 +65,8 @@ type Agent struct {
 	startup      *startup
 	health       *health
 	doctor       *doctor.Doctor
+
+	registries *registry.Resolver // Of the images of services.
 
 	telemetry *telemetry.Telemetry
 	control   *control.Live // Settings of the leader's loops.

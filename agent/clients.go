@@ -9,6 +9,7 @@ import (
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/mesh"
 	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/registry"
 	"github.com/wadi-run/wadi/internal/store"
 )
 
@@ -34,6 +35,10 @@ func (a *Agent) openClients(context.Context) (err error) {
 		return err
 	}
 	a.opened.push("connections to Nomad", a.nomad.Close)
+	a.registries, err = registry.New(registry.Options{Settings: registrySettings(c), Registerer: a.reg})
+	if err != nil {
+		return err
+	}
 	a.store = store.New(a.consul, c.Consul.Prefix, c.Name, a.log.Named("store"))
 	a.changes = store.NewChanges(a.store)
 	a.installation = &installation{store: a.store}

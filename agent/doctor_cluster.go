@@ -93,6 +93,7 @@ func (a *Agent) certFiles() (out []doctor.CertFile) {
 	for _, f := range []doctor.CertFile{
 		{Setting: "nomad.ca_file", Path: c.Nomad.TLS.CAFile}, {Setting: "nomad.cert_file", Path: c.Nomad.TLS.CertFile},
 		{Setting: "consul.ca_file", Path: c.Consul.TLS.CAFile}, {Setting: "consul.cert_file", Path: c.Consul.TLS.CertFile},
+		{Setting: "images.ca_file", Path: c.Images.CAFile},
 		{Setting: "http.tls.ca_file", Path: c.HTTP.TLS.CAFile}, {Setting: "http.tls.cert_file", Path: c.HTTP.TLS.CertFile},
 	} {
 		if f.Path != "" {

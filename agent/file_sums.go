@@ -15,11 +15,12 @@ const maxSummed = 1 << 20
 // renewed certificate has the old name.
 type fileSums map[string][sha256.Size]byte
 
-// sumFiles reads the files that the clients of Nomad, Consul and webhooks use.
+// sumFiles reads the files that the clients of Nomad, Consul, webhooks and registries use.
 func sumFiles(c config.Config) fileSums {
 	sums := fileSums{}
 	files := map[string]string{
 		"nomad.ca_file": c.Nomad.TLS.CAFile, "nomad.cert_file": c.Nomad.TLS.CertFile, "nomad.key_file": c.Nomad.TLS.KeyFile,
+		"images.docker_config": c.Images.DockerConfig, "images.ca_file": c.Images.CAFile,
 		"consul.ca_file": c.Consul.TLS.CAFile, "consul.cert_file": c.Consul.TLS.CertFile, "consul.key_file": c.Consul.TLS.KeyFile,
 	}
 	for _, w := range c.Webhooks {

@@ -58,6 +58,7 @@ func (a *Agent) reloadable() []reloadable {
 		{[]string{"gateway"}, always(a.reloadGateway)},
 		{[]string{"limits", "retention"}, always(func(next config.Config) { a.control.Set(controlSettings(next)) })},
 		{[]string{"limits", "gateway.domain", "http.allowed_hosts", "http.requests_per_second"}, always(func(next config.Config) { a.api.server.Set(apiSettings(next)) })},
+		{[]string{"images"}, a.prepareImages},
 		{
 			[]string{
 				"admission", "admission_meta", "admission_tasks", "defaults", "limits", "queue_proxy", "mesh",
@@ -85,6 +86,12 @@ func (a *Agent) prepareAdmission(_ context.Context, next config.Config) (func(),
 		a.api.admission.Set(admissionSettings(next, a.front.urlBy(next.Gateway, ""), all))
 		a.webhooks.use(all)
 	}, "", err
+}
+
+// prepareImages reads the files that registries are asked with.
+func (a *Agent) prepareImages(_ context.Context, next config.Config) (func(), string, error) {
+	apply, err := a.registries.Prepare(registrySettings(next))
+	return apply, "", err
 }
 
 // prepareAPITLS reads the new files. Their renewed content is also read without a reload.

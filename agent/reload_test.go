@@ -316,3 +316,30 @@ func TestReload_Webhooks(t *testing.T) {
 		t.Errorf("%+v, %v in force", done, r.webhooks.all)
 	}
 }
+
+// Registries are asked with what was reloaded, and a broken file of credentials is refused
+// without a word of what is in it.
+func TestReload_Images(t *testing.T) {
+	r := newReloading(t)
+	file := filepath.Join(t.TempDir(), "docker.json")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"auths": {"r.example.com": {"auth": "s3cret"}}}`)
+	r.edit("images {\n  docker_config = \"" + file + "\"\n}\n")
+	_, err := r.Reload(t.Context())
+	var refused *api.Error
+	if !errors.As(err, &refused) || len(refused.Details) != 1 || !strings.Contains(refused.Details[0].Message, `"r.example.com"`) || strings.Contains(refused.Details[0].Message, "s3cret") {
+		t.Fatalf("a file that can't be read: %+v", err)
+	}
+	write(`{"auths": {}}`)
+	if done := r.reload(); !cmp.Equal(done.Changed, []string{"images.docker_config"}) || r.inForce().Images.DockerConfig != file {
+		t.Errorf("mended: %+v", done)
+	}
+	write(`{`)
+	if _, err := r.Reload(t.Context()); err == nil {
+		t.Error("a file that was broken later is reloaded")
+	}
+}

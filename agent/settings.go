@@ -10,6 +10,7 @@ import (
 	"github.com/wadi-run/wadi/agent/config"
 	"github.com/wadi-run/wadi/agent/control"
 	"github.com/wadi-run/wadi/agent/server"
+	"github.com/wadi-run/wadi/internal/registry"
 	"github.com/wadi-run/wadi/jobspecs"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/gateway"
@@ -70,6 +71,14 @@ func activatorSettings(c config.Config) activator.Settings {
 		MaxWaiting: c.Activator.MaxWaiting, MaxWaitingBytes: c.Activator.MaxWaitingBytes,
 		MaxWakes:       float64(c.Activator.MaxWakes),
 		RequestRecords: c.Telemetry.AccessLog || c.Telemetry.OTLPEndpoint != "",
+	}
+}
+
+func registrySettings(c config.Config) registry.Settings {
+	i := c.Images
+	return registry.Settings{
+		Timeout: i.Timeout, DockerConfig: i.DockerConfig, CAFile: i.CAFile, CertsDir: i.CertsDir,
+		AllowNetworks: i.AllowNetworks, InsecureRegistries: i.InsecureRegistries,
 	}
 }
 

@@ -69,6 +69,7 @@ func (l *loader) top() section {
 			"admission":       {labels: []string{"name"}, many: true, read: l.webhook, value: &c.Webhooks, live: true},
 			"admission_meta":  {live: true, settings: map[string]any{"require": names{&c.AdmissionRules.Meta}}},
 			"admission_tasks": {live: true, settings: map[string]any{"drivers": names{&c.AdmissionRules.Drivers}, "images": &c.AdmissionRules.Images}},
+			"images":          l.imagesSection(),
 			"telemetry":       {settings: map[string]any{"otlp_endpoint": &c.Telemetry.OTLPEndpoint, "access_log": live{&c.Telemetry.AccessLog}}},
 		},
 	}
@@ -98,6 +99,15 @@ func (l *loader) gatewaySection() section {
 			"address": &g.TLS.Address, "public_port": live{&g.TLS.PublicPort}, "cert_dir": &g.TLS.CertDir, "redirect": live{&g.TLS.Redirect},
 		}}},
 	}
+}
+
+// imagesSection is the block images.
+func (l *loader) imagesSection() section {
+	i := &l.cfg.Images
+	return section{live: true, settings: map[string]any{
+		"docker_config": &i.DockerConfig, "timeout": &i.Timeout, "ca_file": &i.CAFile, "certs_dir": &i.CertsDir,
+		"allow_networks": &i.AllowNetworks, "insecure_registries": &i.InsecureRegistries,
+	}}
 }
 
 // withTLS adds the settings of TLS files.

@@ -59,6 +59,7 @@ func (l *loader) check() {
 	between(l, "retention.keep_active_for", c.Retention.KeepActiveFor, 0, 10*365*24*time.Hour)
 	between(l, "retention.max", c.Retention.Max, 1, 1000)
 	l.otlp()
+	l.images()
 	l.admission()
 	l.foreignBlocks()
 }

@@ -44,6 +44,7 @@ type Config struct {
 	MaxServices int // Of the installation: limits.max_services.
 	Retention   Retention
 	Telemetry   Telemetry
+	Images      Images
 
 	AdmissionRules rules.Rules
 	Webhooks       []Webhook // In the order of the files.
@@ -82,6 +83,18 @@ type Telemetry struct {
 	// AccessLog makes the agent, and the queue-proxies of services that are submitted
 	// from now on, write a line for each request to standard output.
 	AccessLog bool
+}
+
+// Images has the settings of questions to registries, about the digests of images.
+type Images struct {
+	DockerConfig string        // File of credentials as docker login writes it; empty: none.
+	Timeout      time.Duration // Of one question.
+	CAFile       string        // Authorities of registries beside the system's.
+	CertsDir     string        // Certificates by registry, as in /etc/docker/certs.d.
+	// AllowNetworks are addresses to which a registry may lead although they are not public.
+	AllowNetworks []netip.Prefix
+	// InsecureRegistries may be asked by HTTP, or with any certificate: host or host:port.
+	InsecureRegistries []string
 }
 
 // HTTP is the API's listener.
@@ -212,6 +225,7 @@ func Default() Config {
 		Consul:      Consul{Address: "http://127.0.0.1:8500", Prefix: "wadi/"},
 		Limits:      jobspecs.Limits{MaxInstances: 100, MaxRequestTimeout: time.Hour, MaxSpecBytes: 1 << 20},
 		MaxServices: 1000,
+		Images:      Images{Timeout: 10 * time.Second},
 		Retention:   Retention{KeepFor: 48 * time.Hour, KeepActiveFor: 15 * time.Hour, Max: 1000},
 	}
 }

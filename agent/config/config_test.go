@@ -57,6 +57,8 @@ func TestLoad_Example(t *testing.T) {
 	want.LogJSON = true
 	want.Telemetry = config.Telemetry{OTLPEndpoint: "http://127.0.0.1:4318", AccessLog: true}
 	want.Mesh.Shield = true
+	want.Images.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")}
+	want.Images.InsecureRegistries = []string{"registry.example.com:5000"}
 	want.Name, want.Advertise = "wadi-1", "10.0.0.5"
 	want.HTTP.AllowedHosts = []string{"wadi.example.com"}
 	want.Gateway.Domain, want.Gateway.PublicPort = "apps.example.com", 80
@@ -97,12 +99,15 @@ func TestLoad_TLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := write(t, map[string]string{"api.pem": "", "api.key": "", "ca.pem": ""})
+	dir := write(t, map[string]string{"api.pem": "", "api.key": "", "ca.pem": "", "docker.json": "{}", "registry-ca.pem": ""})
 	text := strings.ReplaceAll(string(source), "\n  # ", "\n  ")
-	c := load(t, strings.NewReplacer("\"/etc/wadi/certs", "\""+dir, "\"/etc/wadi/", "\""+dir+"/").Replace(text), nil, config.Flags{})
+	c := load(t, strings.NewReplacer("\"/etc/wadi/certs", "\""+dir, "/etc/docker/certs.d", dir, "\"/etc/wadi/", "\""+dir+"/").Replace(text), nil, config.Flags{})
 	http := config.HTTPTLS{CertFile: dir + "/api.pem", KeyFile: dir + "/api.key", CAFile: dir + "/ca.pem", VerifyClient: true}
 	if c.HTTP.TLS != http || !http.Enabled() {
 		t.Errorf("got %+v, want %+v", c.HTTP.TLS, http)
+	}
+	if c.Images.DockerConfig != dir+"/docker.json" || c.Images.CAFile != dir+"/registry-ca.pem" || c.Images.CertsDir != dir {
+		t.Errorf("got %+v", c.Images)
 	}
 	got := c.Gateway.TLS
 	if want := (config.GatewayTLS{Address: "0.0.0.0:8443", PublicPort: 443, CertDir: dir, Redirect: true}); got != want || !got.Enabled() {

@@ -133,6 +133,15 @@ admission_tasks {                      # of all tasks of a service
   images  = ["ghcr.io/acme/**", "docker.io/library/*:*", "quay.io/acme/*@sha256:*"] # patterns, of which one must match; default: all
 }
 
+images {                               # how registries are asked which digest an image's tag has
+  # docker_config     = "/etc/wadi/docker.json" # credentials, as `docker login` writes them; helper programs too; read for each question; default: none, all is asked anonymously
+  timeout             = "10s"          # of one question, with logging in
+  # ca_file           = "/etc/wadi/registry-ca.pem" # authorities of registries, beside the system's
+  # certs_dir         = "/etc/docker/certs.d" # certificates of single registries, as Docker has them
+  allow_networks      = ["10.20.0.0/16"] # addresses to which a registry may lead though they are not public, such as its token service; default: none
+  insecure_registries = ["registry.example.com:5000"] # asked by http, or with any certificate; those of this machine are always; default: none
+}
+
 telemetry {
   otlp_endpoint = "http://127.0.0.1:4318" # of a collector, by OTLP over HTTP: gets a span for each request of the agent; default: none
   access_log    = true                 # agent and queue-proxies: a line of JSON for each request on standard output; default: false

@@ -39,3 +39,11 @@ limits {
 retention {
   max = 0
 }
+images {
+  docker_config       = "/nowhere/docker.json"
+  timeout             = "1h"
+  ca_file             = "/"
+  certs_dir           = "/dev/null"
+  allow_networks      = ["10.0.0.0/99"]
+  insecure_registries = ["http://registry.example.com"]
+}
