@@ -1,5 +1,7 @@
 package wadi
 
+import "strings"
+
 // Labels of an instance's ports in its Nomad job.
 const (
 	// PortTraffic is the queue-proxy's traffic port, mapped where the mesh is off.
@@ -24,6 +26,11 @@ const (
 
 // TaskQueueProxy names the sidecar's task in a revision's job.
 const TaskQueueProxy = "queue-proxy"
+
+// OwnTask reports whether a task of a revision's job is Wadi's: the queue-proxy, or Envoy.
+func OwnTask(name string) bool {
+	return name == TaskQueueProxy || strings.HasPrefix(name, PortEnvoy(""))
+}
 
 // GroupInstance names the one group of a revision's job.
 const GroupInstance = "instance"

@@ -15,8 +15,9 @@ type Revision struct {
 	Service  string  `json:"service"`
 	Number   int     `json:"number"`
 	Created  int64   `json:"created"`   // Unix seconds.
-	SpecHash string  `json:"spec_hash"` // Of what makes a revision; see jobspecs.Hash.
+	SpecHash string  `json:"spec_hash"` // Of what makes a revision; see jobspecs.RevisionHash.
 	Spec     Service `json:"spec"`      // As submitted with this revision.
+	Images   []Image `json:"images,omitempty"`
 
 	// Proof is empty in the mesh, where certificates identify activators. Agents share
 	// it; the API does not show it.

@@ -74,6 +74,7 @@ type Service struct {
 	Retention        Retention         `json:"retention"`
 	Intentions       *Intentions       `json:"intentions,omitempty"` // Nil: unmanaged.
 	Meta             map[string]string `json:"meta,omitempty"`
+	ResolveImages    ResolveImages     `json:"resolve_images"`
 }
 
 // Upstream is another service that the app calls through its Envoy.

@@ -62,6 +62,8 @@ type RevisionStatus struct {
 	Percent float64 `json:"percent"` // Of the service's traffic.
 	Created int64   `json:"created"` // Unix seconds.
 
+	Images []Image `json:"images,omitempty"`
+
 	Exits []ExitStatus `json:"exits,omitempty"` // Of the last hour: at most eight, the latest last.
 
 	Until time.Time `json:"until,omitzero"` // When a pending revision fails, unless it is ready by then.

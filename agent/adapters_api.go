@@ -12,6 +12,7 @@ import (
 	"github.com/wadi-run/wadi/agent/server"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/nomad"
+	"github.com/wadi-run/wadi/internal/registry"
 	"github.com/wadi-run/wadi/internal/store"
 )
 
@@ -107,4 +108,15 @@ func (c catalog) ForeignService(ctx context.Context, name string) (what string, 
 		}
 	}
 	return mesh.Foreign(ctx, c.Client, name)
+}
+
+// registries are the registries of images as admission sees them.
+type registries struct{ *registry.Resolver }
+
+var _ admission.Registries = registries{}
+
+// Resolve implements [admission.Registries]. Credentials are the agent's: a spec has none in
+// clear.
+func (r registries) Resolve(ctx context.Context, image string) (digest string, err error) {
+	return r.Resolver.Resolve(ctx, image, registry.Credentials{})
 }

@@ -33,6 +33,8 @@ type ServicePlan struct {
 	Consul   []wadi.Change    `json:"consul,omitempty"`   // Config entries, once the revision is ready.
 	Traffic  []PlannedTraffic `json:"traffic,omitempty"`  // Once the revision is ready.
 	Warnings []string         `json:"warnings,omitempty"`
+
+	Moved []wadi.MovedImage `json:"moved,omitempty"` // Images whose tags mean another digest than in the revision before.
 }
 
 // JobPlan is what Nomad says of a new revision's job.

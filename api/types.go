@@ -39,6 +39,8 @@ type SubmittedService struct {
 	Changed     bool     `json:"changed"`           // False: the service is as it was stored before.
 	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and are tried again.
 	Warnings    []string `json:"warnings,omitempty"`
+
+	Moved []wadi.MovedImage `json:"moved,omitempty"` // Images whose tags mean another digest than in the revision before.
 }
 
 // ServiceSummary is one element of GET /v1/services.
@@ -84,6 +86,8 @@ type Revision struct {
 	Phase    wadi.Phase `json:"phase"`
 	Reason   string     `json:"reason,omitempty"`
 	Percent  float64    `json:"percent"` // Of the service's traffic.
+
+	Images []wadi.Image `json:"images,omitempty"`
 
 	Pinned   bool `json:"pinned,omitempty"`   // Retention keeps it.
 	Deleting bool `json:"deleting,omitempty"` // The leader removes it.

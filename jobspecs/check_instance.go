@@ -41,10 +41,6 @@ func notEnv(name string) string {
 	return fmt.Sprintf("Wadi sets %s; use another name", name)
 }
 
-func reservedTask(name string) bool {
-	return name == wadi.TaskQueueProxy || strings.HasPrefix(name, "connect-proxy-")
-}
-
 func reservedEnv(name string) bool {
 	return slices.Contains([]string{"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}, name) || strings.HasPrefix(name, "WADI_")
 }
@@ -118,7 +114,7 @@ func (c *checker) task(b *hclsyntax.Block) {
 		return // Nomad's parser complains.
 	}
 	path := "instance.task." + b.Labels[0]
-	if reservedTask(b.Labels[0]) {
+	if wadi.OwnTask(b.Labels[0]) {
 		c.add(b.LabelRanges[0], path, notTask(b.Labels[0]))
 	}
 	if a := b.Body.Attributes["leader"]; a != nil {

@@ -42,7 +42,8 @@ func builtin() wadi.Service {
 			ManualHold:            wadi.Duration(60 * time.Second),
 			Metrics:               []wadi.MetricTarget{{Metric: wadi.Concurrency, Utilization: wadi.Concurrency.Default().Utilization}},
 		},
-		Retention: wadi.Retention{Keep: 5},
+		Retention:     wadi.Retention{Keep: 5},
+		ResolveImages: wadi.ResolveTry,
 	}
 }
 

@@ -218,7 +218,8 @@ func standardOf(t *testing.T, path string, labelled map[string]bool) string {
 var others = map[string][2]string{
 	"namespace": {`"a"`, `"b"`}, "datacenters": {`["a"]`, `["b"]`}, "node_pool": {`"a"`, `"b"`}, "priority": {`1`, `2`}, "port": {`80`, `81`},
 	"protocol": {`"http1"`, `"h2c"`}, "visibility": {`"public"`, `"mesh"`}, "network": {`"bridge"`, `"host"`}, "mesh": {`"envoy"`, `"off"`},
-	"meta": {`{ a = "a" }`, `{ a = "b" }`}, "domains": {`["a.example"]`, `["b.example"]`}, "serving_task": {`"a"`, `"b"`},
+	"resolve_images": {`"try"`, `"off"`},
+	"meta":           {`{ a = "a" }`, `{ a = "b" }`}, "domains": {`["a.example"]`, `["b.example"]`}, "serving_task": {`"a"`, `"b"`},
 	"probe.http": {`"/a"`, `"/b"`}, "probe.tcp": {`true`, `false`}, "probe.grpc": {`"a"`, `"b"`}, "probe.timeout": {`"1s"`, `"2s"`},
 	"concurrency.limit": {`1`, `2`}, "timeout.request": {`"1s"`, `"2s"`}, "timeout.response_start": {`"1s"`, `"2s"`}, "timeout.idle": {`"1s"`, `"2s"`},
 	"timeout.progress": {`"1s"`, `"2s"`}, "queue.depth": {`1`, `2`}, "queue.timeout": {`"1s"`, `"2s"`}, "queue.quiet": {`["/a"]`, `["/b"]`},

@@ -16,7 +16,7 @@ import (
 func Hash(s wadi.Service) string {
 	// Changed in place: these belong to the service, not to a revision.
 	s.Scale, s.Traffic, s.Retention, s.Meta = wadi.Scaling{}, nil, wadi.Retention{}, nil
-	s.Domains, s.Visibility, s.Intentions = nil, "", nil
+	s.Domains, s.Visibility, s.Intentions, s.ResolveImages = nil, "", nil, ""
 	s.Queue = wadi.Queue{Quiet: slices.Sorted(slices.Values(s.Queue.Quiet))}
 	s.Datacenters = slices.Sorted(slices.Values(s.Datacenters))
 	s.Upstreams = slices.Clone(s.Upstreams)
@@ -45,6 +45,24 @@ func Hash(s wadi.Service) string {
 		return ""
 	}
 	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}
+
+// RevisionHash is Hash of a service whose images have these digests. A digest that is in
+// the spec counts there already.
+func RevisionHash(s wadi.Service, images []wadi.Image) string {
+	hash := Hash(s)
+	var digests []string
+	for _, i := range images {
+		if i.Resolved() && !wadi.OwnTask(i.Task) { // The agent's own tasks make no revision.
+			digests = append(digests, i.Task+"="+i.Digest)
+		}
+	}
+	if len(digests) == 0 {
+		return hash
+	}
+	slices.Sort(digests)
+	sum := sha256.Sum256([]byte(hash + "\x00" + strings.Join(digests, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -82,6 +100,7 @@ func isZero(v any) bool {
 // out.
 var inPlace = []string{
 	"scale", "traffic", "retention", "meta", "domains", "visibility", "intentions", "queue.depth", "queue.timeout",
+	"resolve_images",
 }
 
 // InPlace reports whether a change of the setting makes no new revision. path is the

@@ -116,7 +116,7 @@ func (f *groupChecker) services(services []*api.Service, path string) {
 
 func (f *groupChecker) task(t *api.Task) {
 	path := "instance.task." + t.Name
-	if reservedTask(t.Name) {
+	if wadi.OwnTask(t.Name) {
 		f.add(path, notTask(t.Name))
 	}
 	if t.Leader {

@@ -197,6 +197,7 @@ func (r *reader) general(s *wadi.Service) []setting {
 		{"network", oneOf(&s.Network, wadi.Bridge, wadi.Host)},
 		{"mesh", oneOf(&s.Mesh, wadi.MeshEnvoy, wadi.MeshOff)},
 		{"meta", r.meta(s)},
+		{"resolve_images", oneOf(&s.ResolveImages, wadi.ResolveRequire, wadi.ResolveTry, wadi.ResolveOff)},
 	}
 }
 

@@ -85,6 +85,11 @@ func (r *renderer) job() *api.Job {
 	if r.agent.Installation != "" {
 		meta["wadi_installation"] = r.agent.Installation
 	}
+	for _, i := range r.rev.Images {
+		if i.Resolved() && !wadi.OwnTask(i.Task) {
+			meta["wadi_image_"+i.Task] = i.Name + "@" + i.Digest
+		}
+	}
 	return &api.Job{
 		ID:          new(r.rev.ID),
 		Name:        new(r.rev.ID),
@@ -114,8 +119,8 @@ func (r *renderer) update() *api.UpdateStrategy {
 
 func (r *renderer) ui() *api.JobUIConfig {
 	ui := &api.JobUIConfig{Description: fmt.Sprintf(
-		"Revision %d of Wadi service **%s**. Wadi sets its count by the requests that come in, down to zero when none do. To change it, submit the service to Wadi: what is changed here is put back.",
-		r.rev.Number, r.rev.Service)}
+		"Revision %d of Wadi service **%s**%s. Wadi sets its count by the requests that come in, down to zero when none do. To change it, submit the service to Wadi: what is changed here is put back.",
+		r.rev.Number, r.rev.Service, r.servingImage())}
 	if u, err := url.Parse(r.agent.GatewayURL); err == nil && u.Host != "" && r.spec.Visibility == wadi.Public {
 		u.Host = r.rev.Service + "." + u.Host
 		ui.Links = []*api.JobUILink{{Label: "Call " + r.rev.Service, URL: u.String()}}

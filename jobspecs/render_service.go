@@ -48,6 +48,7 @@ func (r *renderer) service() (object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the agent's sidecar task: %w", err)
 		}
+		r.pinAs(wadi.PortEnvoy(r.rev.Service), raw)
 		boundLogs(raw)
 		inner(o, "Connect")["SidecarTask"] = raw
 	}

@@ -34,6 +34,7 @@ func (r *renderer) tasks(group object) ([]any, error) {
 				env[k] = v
 			}
 		}
+		r.pin(task)
 		r.hostNetwork(task)
 		if !ownDisk {
 			boundLogs(task)
@@ -68,6 +69,7 @@ func (r *renderer) queueProxy() (object, error) {
 		// It starts at once, and callers wait for it.
 		task["RestartPolicy"] = object{"Attempts": 5, "Interval": time.Minute, "Delay": proxyRestartDelay, "Mode": "fail"}
 	}
+	r.pin(task)
 	env := inner(task, "Env")
 	for k, v := range r.queueProxyEnv() {
 		env[k] = v

@@ -22,12 +22,15 @@ import (
 	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// Config is what New needs. All fields but Entries, Now, Log and GatewayDomain are required.
+// Config is what New needs. All fields but Entries, Registries, Now, Log and GatewayDomain are
+// required.
 type Config struct {
 	Store   Store
 	Nomad   Nomad
 	Catalog Catalog
 	Entries Entries // Nil: plans leave Consul's entries out.
+
+	Registries Registries // Nil: images stay as they are named.
 
 	Intentions IntentionRights
 
@@ -118,6 +121,10 @@ type Request struct {
 	// them is known. The rest of the work uses the context that it returns. Nil: at once.
 	Evaluate func() (context.Context, error)
 
+	// Pause lets another submission be evaluated until Evaluate is called again. Nil: there
+	// is no need to.
+	Pause func()
+
 	dryRun bool // Nothing will be stored.
 }
 
@@ -172,6 +179,8 @@ func (a *Admission) examine(ctx context.Context, r Request) (context.Context, *a
 	for _, step := range []func() error{
 		func() error { return a.parse(ctx, r, files, options, adm) },
 		func() error { return a.review(ctx, r, adm) },
+		func() error { ctx, err = a.resolve(ctx, r, adm); return err },
+		func() error { return a.judge(ctx, r, adm) },
 		func() error { return a.plan(ctx, r.NomadToken, adm.candidates) },
 		func() error { return a.fits(ctx, adm.candidates) },
 	} {
@@ -182,27 +191,30 @@ func (a *Admission) examine(ctx context.Context, r Request) (context.Context, *a
 	return ctx, adm, nil
 }
 
-// review compares the services with what is stored, and has the rules and the webhooks
-// judge them. Rights come first: a caller that may not submit learns nothing else, and a
-// webhook is asked only about services that the caller may submit.
+// review has the mutating webhooks change the services, and compares them with what is
+// stored. Rights come first: a caller that may not submit learns nothing else, and neither a
+// webhook nor a registry is asked for it.
 func (a *Admission) review(ctx context.Context, r Request, adm *admitted) error {
 	for _, c := range adm.candidates {
 		if err := a.permit(ctx, r.NomadToken, c.service.Namespace, adm.permitted); err != nil {
 			return err
 		}
 	}
-	reviews := a.newReviews(ctx, r)
-	if err := reviews.mutate(ctx, adm.candidates); err != nil {
+	adm.reviews = a.newReviews(ctx, r)
+	if err := adm.reviews.mutate(ctx, adm.candidates); err != nil {
 		return err
 	}
-	if err := a.check(ctx, r, adm); err != nil {
-		return err
-	}
+	return a.check(ctx, r, adm)
+}
+
+// judge decides what will be stored of the services, and has the rules and the webhooks
+// judge it, digests included.
+func (a *Admission) judge(ctx context.Context, r Request, adm *admitted) error {
 	if err := a.reviseAll(ctx, r, adm); err != nil {
 		return err
 	}
 	if err := a.checkRules(adm.candidates); err != nil {
 		return err
 	}
-	return reviews.judge(ctx, adm.candidates)
+	return adm.reviews.judge(ctx, adm.candidates)
 }

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission/images"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
 )
@@ -12,6 +13,7 @@ type admitted struct {
 	permitted  map[string]bool // Namespaces that the caller may submit to.
 	candidates []*candidate
 	warnings   []wadi.Problem
+	reviews    *reviews // Nil: there are no webhooks.
 }
 
 // candidate is one service on its way through admission.
@@ -32,6 +34,11 @@ type candidate struct {
 
 	revisions []wadi.Revision // The stored ones that can be read, in any order.
 
+	images   []images.Task            // Of all tasks.
+	answers  map[string]images.Answer // Of the registries, about all candidates.
+	resolved []wadi.Image             // Of the revision that the candidate has or makes.
+	moved    []wadi.MovedImage        // Since the newest stored revision.
+
 	takeOver uint64 // JobModifyIndex of a job that an earlier submission left; 0: none.
 	jobIndex uint64 // JobModifyIndex after the registration; 0: not registered.
 }
@@ -48,6 +55,7 @@ func (adm *admitted) response() api.Submitted {
 			NewRevision: c.rev != nil,
 			Changed:     c.changed,
 			Retried:     c.retried,
+			Moved:       c.moved,
 			Warnings:    c.warnings,
 		})
 	}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,8 @@ func (a *Admission) checkOne(ctx context.Context, r Request, c *candidate, refus
 		return fmt.Errorf("read service %s: %w", name, err)
 	default:
 		c.exists, c.stored, c.index = true, stored, index
+		// One of an earlier Wadi has no such setting, and is none that changes.
+		c.stored.Service.ResolveImages = cmp.Or(c.stored.Service.ResolveImages, wadi.ResolveTry)
 	}
 	if c.exists && stored.Service.Namespace != c.service.Namespace {
 		// The caller may have no right to read that namespace: nothing else is compared or named.

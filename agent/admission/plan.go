@@ -42,7 +42,7 @@ func (a *Admission) Plan(ctx context.Context, r Request) (api.Plan, error) {
 func (a *Admission) planService(ctx context.Context, token string, c *candidate) (api.ServicePlan, error) {
 	p := api.ServicePlan{
 		Name: c.service.Name, Namespace: c.service.Namespace, Index: c.index, Changed: c.changed,
-		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: c.spec.Service,
+		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: c.spec.Service, Moved: c.moved,
 	}
 	if !c.changed { // What is not as it was submitted yet is none of this submission's changes.
 		return p, nil
@@ -81,6 +81,9 @@ func changedSettings(c *candidate) (all []wadi.Change, because []string) {
 		if s.Note != "" {
 			because = append(because, s.Name)
 		}
+	}
+	for _, m := range c.moved {
+		because = append(because, "image of "+m.Task)
 	}
 	return all, because
 }

@@ -123,3 +123,10 @@ type IntentionRights interface {
 	// ErrUnavailable. An empty token is that of a caller without one.
 	MayWriteIntentions(ctx context.Context, token, service string) error
 }
+
+// Registries are the registries of images.
+type Registries interface {
+	// Resolve returns the digest of the image that a name has at its registry now. The
+	// text of its error is for callers: it names the image, what is wrong and what to do.
+	Resolve(ctx context.Context, image string) (digest string, err error)
+}

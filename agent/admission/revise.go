@@ -50,7 +50,11 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 		Service: c.service, File: c.file.Name, Source: c.file.Source, Variables: r.Variables,
 		Generation: c.stored.Generation + 1, Attempt: c.stored.Attempt, Submitted: a.Now().Unix(),
 	}
-	if err := a.setRevision(c, newest(revisions)); err != nil {
+	top := newest(revisions)
+	if err := a.setImages(c, top, refused); err != nil {
+		return err
+	}
+	if err := a.setRevision(c, top); err != nil {
 		return err
 	}
 	if err := a.checkTraffic(ctx, c, kept, revisions, refused); err != nil {
@@ -69,15 +73,15 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 // setRevision makes a new revision of a candidate, unless the newest stored one has the same
 // hash.
 func (a *Admission) setRevision(c *candidate, top *wadi.Revision) error {
-	hash := jobspecs.Hash(c.service)
+	hash := jobspecs.RevisionHash(c.service, c.resolved)
 	if top != nil && top.SpecHash == hash && top.Number >= numberOf(c.stored.Latest) {
-		c.spec.Latest = top.ID
+		c.spec.Latest, c.moved = top.ID, nil
 		return nil
 	}
 	n := nextNumber(top, c.stored.Latest)
 	rev := wadi.Revision{
 		ID: wadi.RevisionID(c.service.Name, n), Service: c.service.Name, Number: n,
-		Created: c.spec.Submitted, SpecHash: hash, Spec: c.service,
+		Created: c.spec.Submitted, SpecHash: hash, Spec: c.service, Images: c.resolved,
 	}
 	if c.service.Mesh == wadi.MeshOff {
 		rev.Proof = wadi.Proof(rand.Text())

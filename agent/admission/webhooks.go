@@ -95,7 +95,7 @@ func (v *reviews) askOne(ctx context.Context, c *candidate, w *webhook.Webhook) 
 	if err != nil {
 		return webhook.Answer{}, err
 	}
-	a, err := w.Ask(ctx, webhook.Question{Service: doc.Service, Instance: doc.Instance, User: v.user, DryRun: v.dryRun})
+	a, err := w.Ask(ctx, webhook.Question{Service: doc.Service, Instance: doc.Instance, Images: c.resolved, User: v.user, DryRun: v.dryRun})
 	if err == nil {
 		return a, nil
 	}
@@ -116,7 +116,7 @@ func (v *reviews) askOne(ctx context.Context, c *candidate, w *webhook.Webhook) 
 func (a *Admission) checkRules(all []*candidate) error {
 	var refused refusals
 	for _, c := range all {
-		for _, p := range a.Rules.Check(c.service) {
+		for _, p := range a.Rules.Check(c.service, c.resolved) {
 			refused.invalid(c, p.Path, "%s", p.Message)
 		}
 	}

@@ -62,6 +62,9 @@ func instanceConditions(s *service, o scheduler.Observed) (all []wadi.Condition)
 	if c, inTime := drainsCondition(s); !inTime {
 		all = append(all, c)
 	}
+	if c, pinned := imagesCondition(s); !pinned {
+		all = append(all, c)
+	}
 	return all
 }
 

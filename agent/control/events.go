@@ -18,6 +18,7 @@ const (
 // The types of events, beside the reasons of [ConditionShielded], which are types too.
 const (
 	EventRouted         = "Routed"         // The traffic of a revision changed.
+	EventImage          = "Image"          // A new revision runs an image without a digest, or with an earlier one.
 	EventReady          = "Ready"          // A revision became ready.
 	EventFailed         = "Failed"         // A revision did not become ready in time.
 	EventRetried        = "Retried"        // A revision that failed is tried again.

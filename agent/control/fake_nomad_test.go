@@ -63,6 +63,7 @@ type cluster struct {
 	orders        control.Orders
 	draining      map[string]bool // Nodes; each instance has one of its own, named as it is.
 	unready       map[string]bool // Instances.
+	images        []wadi.Image    // Of the revisions that are submitted.
 	killAfter     time.Duration   // How long a client has let instances drain; 0: it has ended none.
 	late          time.Duration   // How long after a purge the job is still listed.
 	purged        map[string]listed

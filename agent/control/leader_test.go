@@ -161,7 +161,7 @@ func (c *cluster) submit(name string) string {
 		},
 	}
 	body, _ := json.Marshal(id)
-	s.Revisions = append(slices.Clone(s.Revisions), wadi.Revision{ID: id, Service: name, Number: n, Spec: s.Service, Job: body})
+	s.Revisions = append(slices.Clone(s.Revisions), wadi.Revision{ID: id, Service: name, Number: n, Spec: s.Service, Images: c.images, Job: body})
 	s.Latest, s.Generation = id, s.Generation+1
 	c.stored[name] = s
 	c.set(id, string(body), 0)

@@ -12,6 +12,7 @@ import (
 // setPhase stores the phase that a revision is in from now on, and makes an event of it.
 func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
+	first := rs.Phase == ""
 	rs.WasReady = rs.WasReady || rs.Phase == wadi.Ready || a.Phase == wadi.Ready
 	rs.StartFailure = ""
 	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
@@ -27,6 +28,9 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	case wadi.Pending:
 		if a.Reason == scheduler.TriedAgain {
 			c.Events.Add(s.Service.Name, a.Revision, EventRetried, a.Reason)
+		}
+		if first {
+			c.addImageEvents(s, a.Revision)
 		}
 	case wadi.Failed:
 		c.Events.Add(s.Service.Name, a.Revision, EventFailed, withID(a.Revision, a.Reason))

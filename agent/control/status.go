@@ -87,7 +87,7 @@ func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatu
 func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.RevisionStatus {
 	rs := s.state(r.ID)
 	in := o.Instances[r.ID]
-	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created, JobIndex: s.jobIndex(r.ID), Exits: s.notes(r.ID).exits.exitStatus()}
+	out := wadi.RevisionStatus{ID: r.ID, Phase: rs.Phase, Reason: rs.Reason, Created: r.Created, Images: r.Images, JobIndex: s.jobIndex(r.ID), Exits: s.notes(r.ID).exits.exitStatus()}
 	if job := o.Jobs[r.ID]; job.Exists && job.Index <= o.Adopted[r.ID] {
 		out.JobIndex = job.Index
 	}

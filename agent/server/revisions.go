@@ -42,7 +42,7 @@ func (s *Server) revisions(w http.ResponseWriter, r *http.Request) error {
 		}
 		out = append(out, api.Revision{
 			ID: rev.ID, Number: rev.Number, Created: rev.Created, SpecHash: rev.SpecHash,
-			Phase: rs.Phase, Reason: rs.Reason, Percent: rs.Percent,
+			Phase: rs.Phase, Reason: rs.Reason, Percent: rs.Percent, Images: rev.Images,
 			Pinned: marks[rev.ID].Pinned, Deleting: marks[rev.ID].Deleted,
 		})
 	}

@@ -59,9 +59,13 @@ func admit[T any](s *Server, w http.ResponseWriter, r *http.Request, do func(con
 		ctx, cancel = context.WithTimeout(r.Context(), submitTimeout)
 		return ctx, nil
 	}
+	pause := func() {
+		<-s.submissions
+		evaluating = false
+	}
 	out, err := do(ctx, admission.Request{
 		Submission: body, NomadToken: nomadToken(r), ConsulToken: r.Header.Get(headerConsulToken),
-		Scan: s.scan, Evaluate: evaluate,
+		Scan: s.scan, Evaluate: evaluate, Pause: pause,
 	})
 	if err != nil {
 		return err

@@ -76,6 +76,9 @@ func serviceFindings(s api.Service) []wadi.Finding {
 		case c.Type == control.ConditionShielded:
 			f.Level = wadi.LevelWarn // It serves.
 			f.What, f.Remedy, _ = strings.Cut(c.Message, "; ")
+		case c.Type == control.ConditionImages:
+			f.Level = wadi.LevelWarn // It serves.
+			f.Remedy = "mend that and apply its file again, write the image by its digest, or set resolve_images = \"off\""
 		case c.Type == control.ConditionDrains:
 			f.Level = wadi.LevelWarn // It serves.
 			f.Remedy = "set client { max_kill_timeout } in the configuration of Nomad's clients to the service's timeout.request and 10 s"

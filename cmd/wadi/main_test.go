@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // bench is an agent's API with fakes, whose leader follows a script.
 type bench struct {
+	registries *admissiontest.Registries
 	*httptest.Server
 	nomad  *admissiontest.Nomad
 	store  *admissiontest.Store
@@ -42,8 +43,8 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}, events: &control.Events{}, decisions: decisionList{}}
-	adm, err := admissiontest.New(b.nomad, b.store, nil)
+	b := &bench{nomad: &admissiontest.Nomad{}, store: &admissiontest.Store{}, events: &control.Events{}, decisions: decisionList{}, registries: &admissiontest.Registries{}}
+	adm, err := admissiontest.WithRegistries(b.nomad, b.store, nil, b.registries)
 	if err != nil {
 		t.Fatal(err)
 	}

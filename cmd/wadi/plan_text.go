@@ -40,6 +40,9 @@ func (p planPrinter) service(s api.ServicePlan) {
 		kind = wadi.ChangeEdited
 	}
 	p.line(0, kind, fmt.Sprintf("Service: %q (%s)", s.Name, planned(s)))
+	for _, m := range s.Moved {
+		p.line(1, wadi.ChangeEdited, clean(m.String()))
+	}
 	for _, c := range s.Settings {
 		if kind != wadi.ChangeAdded || p.verbose {
 			p.change(1, c)

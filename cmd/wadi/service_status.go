@@ -38,6 +38,7 @@ func showStatus(c *call, s api.Service) {
 	showSummary(c, s)
 	showTargets(c, s.Status.Traffic)
 	showRevisions(c, s.Status.Revisions)
+	showImages(c, s.Latest, s.Status.Revisions)
 	showConditions(c, s.Status.Conditions)
 	if len(s.Status.Events) > 0 {
 		c.printf("\n")
@@ -84,6 +85,23 @@ func showRevisions(c *call, revisions []wadi.RevisionStatus) {
 	if len(rows) > 0 {
 		c.printf("\n")
 		c.table(1, []string{"REVISION", "PHASE", "TRAFFIC", "AGE", "REASON"}, rows)
+	}
+}
+
+// showImages lists the images of the newest revision, and of those with traffic.
+func showImages(c *call, latest string, revisions []wadi.RevisionStatus) {
+	var rows [][]string
+	for _, r := range revisions {
+		if r.ID != latest && r.Percent == 0 {
+			continue
+		}
+		for _, i := range r.Images {
+			rows = append(rows, []string{r.ID, i.Task, i.Name, orDash(wadi.ShortDigest(i.Digest)), i.Warning})
+		}
+	}
+	if len(rows) > 0 {
+		c.printf("\n")
+		c.table(-1, []string{"REVISION", "TASK", "IMAGE", "DIGEST", "NOTE"}, rows)
 	}
 }
 

@@ -145,12 +145,16 @@ func showSubmitted(c *call, submitted api.Submitted) error {
 	return nil
 }
 
-// showWarnings prints warnings to standard error, where they do not disturb the output.
+// showWarnings prints warnings, and which images moved, to standard error, where they do not
+// disturb the output.
 func showWarnings(c *call, submitted api.Submitted) {
 	for _, w := range submitted.Warnings {
 		writef(c.stderr, "Warning: %s\n", w)
 	}
 	for _, s := range submitted.Services {
+		for _, m := range s.Moved {
+			writef(c.stderr, "%s: %s\n", s.Name, clean(m.String()))
+		}
 		for _, w := range s.Warnings {
 			writef(c.stderr, "Warning: %s: %s\n", s.Name, w)
 		}

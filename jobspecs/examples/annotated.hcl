@@ -31,6 +31,10 @@ service "annotated" {
   domains    = ["annotated.example.com"] # Besides <name>.<gateway domain>. Default: none.
   visibility = "public"                  # public | mesh: the gateway has no route to it.
 
+  # Images run by the digest that their tag had when the file was applied. require: without
+  # a digest nothing is submitted; off: no registry is asked, and a tag may move at any start.
+  resolve_images = "try" # require | try | off
+
   # How one instance runs: the inside of a Nomad group, as Nomad's parser takes it.
   # Wadi adds the network, the Consul service, the queue-proxy and Envoy; count,
   # scaling, update, shutdown_delay and leader can't be set.

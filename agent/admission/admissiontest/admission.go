@@ -16,10 +16,15 @@ const MaxBytes = 64 << 10
 // Now is the time of New's Admission, in Unix seconds.
 const Now = 1700000000
 
-// New returns an Admission with fakes.
+// New returns an Admission with fakes, and without registries.
 func New(n *Nomad, s *Store, c Catalog) (*admission.Admission, error) {
+	return WithRegistries(n, s, c, nil)
+}
+
+// WithRegistries is New with registries; nil: there are none.
+func WithRegistries(n *Nomad, s *Store, c Catalog, r admission.Registries) (*admission.Admission, error) {
 	return admission.New(admission.Config{
-		Store: s, Nomad: n, Catalog: c, Intentions: n,
+		Store: s, Nomad: n, Catalog: c, Intentions: n, Registries: r,
 		Settings: Settings(),
 		Now:      func() time.Time { return time.Unix(Now, 0) },
 	})

@@ -87,6 +87,8 @@ func (n *Nomad) put(namespace, id string, j job) uint64 {
 
 var (
 	command    = regexp.MustCompile(`command\s*=\s*"([^"]*)"`)
+	imageName  = regexp.MustCompile(`image\s*=\s*"([^"]*)"`)
+	driverName = regexp.MustCompile(`driver\s*=\s*"([^"]*)"`)
 	hostVolume = regexp.MustCompile(`volume "([^"]+)"`)
 	jobCommand = regexp.MustCompile(`"command":"[^"]*"`)
 	mistake    = regexp.MustCompile(`\bcpuu\b`)
@@ -110,11 +112,31 @@ func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string
 	if m := command.FindStringSubmatch(jobHCL); m != nil {
 		config["command"] = m[1]
 	}
-	group := map[string]any{"Name": "i", "Tasks": []any{map[string]any{"Name": "web", "Driver": "raw_exec", "Config": config}}}
+	tasks := imageTasks(jobHCL)
+	if len(tasks) == 0 {
+		tasks = []any{map[string]any{"Name": "web", "Driver": "raw_exec", "Config": config}}
+	}
+	group := map[string]any{"Name": "i", "Tasks": tasks}
 	if m := hostVolume.FindStringSubmatch(jobHCL); m != nil {
 		group["Volumes"] = map[string]any{m[1]: map[string]any{"Name": m[1], "Type": "host", "Source": m[1]}}
 	}
 	return json.Marshal(map[string]any{"TaskGroups": []any{group}})
+}
+
+// imageTasks are the tasks of a job whose tasks have images.
+func imageTasks(jobHCL string) (tasks []any) {
+	for _, block := range strings.Split(jobHCL, "task \"")[1:] {
+		name, _, _ := strings.Cut(block, `"`)
+		image, driver := imageName.FindStringSubmatch(block), driverName.FindStringSubmatch(block)
+		if image != nil && driver != nil {
+			t := map[string]any{"Name": name, "Driver": driver[1], "Config": map[string]any{"image": strings.ReplaceAll(image[1], "$${", "${")}}
+			if strings.Contains(block, "lifecycle") {
+				t["Lifecycle"] = map[string]any{"Hook": "prestart", "Sidecar": true}
+			}
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks
 }
 
 // PlanJob implements admission.Jobs.

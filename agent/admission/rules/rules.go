@@ -29,8 +29,10 @@ type task struct {
 	Config map[string]any
 }
 
-// Check returns what breaks a rule, by path of the setting. The problems have no place.
-func (r Rules) Check(s wadi.Service) []wadi.Problem {
+// Check returns what breaks a rule, by path of the setting. The problems have no place. images
+// are those of the service's revision: the digest that a registry gave for a task's image
+// counts as if the image had it, and its tag still does.
+func (r Rules) Check(s wadi.Service, images []wadi.Image) []wadi.Problem {
 	problems := r.meta(s)
 	if len(r.Drivers) == 0 && len(r.Images) == 0 {
 		return problems
@@ -45,7 +47,7 @@ func (r Rules) Check(s wadi.Service) []wadi.Problem {
 			problems = append(problems, problem(path+".driver", "the driver %.50q is not allowed by this cluster (admission_tasks.drivers); use %s", t.Driver, choice(r.Drivers)))
 		}
 		if len(r.Images) > 0 {
-			problems = append(problems, r.image(t, path+".config")...)
+			problems = append(problems, r.image(t, path+".config", digestOf(t, images))...)
 		}
 	}
 	return problems
@@ -60,8 +62,28 @@ func (r Rules) meta(s wadi.Service) (problems []wadi.Problem) {
 	return problems
 }
 
+// MayAllow reports whether an image is allowed, or would be with the right digest: only then
+// its registry is asked.
+func (r Rules) MayAllow(name string) bool {
+	ref, err := imageref.Parse(name)
+	return err == nil && (len(r.Images) == 0 || slices.ContainsFunc(r.Images, func(i Image) bool {
+		i.digest = nil
+		return i.matches(ref)
+	}))
+}
+
+// digestOf is the digest that a registry gave for a task's image; empty: none did.
+func digestOf(t task, images []wadi.Image) string {
+	for _, i := range images {
+		if i.Task == t.Name && i.Resolved() && t.Config["image"] == i.Name {
+			return i.Digest
+		}
+	}
+	return ""
+}
+
 // image judges the image of one task. Every driver with images calls it so.
-func (r Rules) image(t task, path string) (problems []wadi.Problem) {
+func (r Rules) image(t task, path, digest string) (problems []wadi.Problem) {
 	if _, ok := t.Config["load"]; ok {
 		problems = append(problems, problem(path+".load", "an image of a file is not allowed by this cluster (admission_tasks.images); name one of a registry: %s", shown(r.Images)))
 	}
@@ -84,7 +106,9 @@ func (r Rules) image(t task, path string) (problems []wadi.Problem) {
 	switch {
 	case err != nil:
 		problems = append(problems, problem(path, "%.100q is no image of a registry: %s; this cluster allows %s (admission_tasks.images)", name, err, shown(r.Images)))
-	case !slices.ContainsFunc(r.Images, func(i Image) bool { return i.matches(ref) }):
+	case !slices.ContainsFunc(r.Images, func(i Image) bool {
+		return i.matches(ref) || digest != "" && i.matches(imageref.Image{Name: ref.Name, Digest: digest})
+	}):
 		problems = append(problems, problem(path, "the image %s is not allowed by this cluster (admission_tasks.images); it allows %s", ref, shown(r.Images)))
 	}
 	return problems

@@ -62,7 +62,7 @@ func TestCheck(t *testing.T) {
 			[]string{"meta", "instance.task.web.driver", "instance.task.web.config.image"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, paths(tt.rules.Check(tt.in))); diff != "" {
+			if diff := cmp.Diff(tt.want, paths(tt.rules.Check(tt.in, nil))); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 		})
@@ -116,7 +116,7 @@ func TestImages(t *testing.T) {
 		{"**", "a/b/c:1", true},
 	} {
 		r := rules.Rules{Images: images(t, tt.pattern)}
-		problems := r.Check(service(nil, task("web", "docker", fmt.Sprintf(`{"image": %q}`, tt.image))))
+		problems := r.Check(service(nil, task("web", "docker", fmt.Sprintf(`{"image": %q}`, tt.image))), nil)
 		if got := len(problems) == 0; got != tt.want {
 			t.Errorf("pattern %s, image %s: allowed is %v, want %v: %v", tt.pattern, tt.image, got, tt.want, problems)
 		}
@@ -148,7 +148,7 @@ func TestParseImage_Mistakes(t *testing.T) {
 func TestCheck_Texts(t *testing.T) {
 	r := rules.Rules{Meta: []string{"team"}, Drivers: []string{"docker"}, Images: images(t, "a.io/1", "a.io/2", "a.io/3", "a.io/4", "a.io/5", "a.io/6")}
 	var got []string
-	for _, p := range r.Check(service(nil, task("web", "podman", `{"image": "nginx"}`), task("init", "docker", `{"image": "a.io/${x}"}`))) {
+	for _, p := range r.Check(service(nil, task("web", "podman", `{"image": "nginx"}`), task("init", "docker", `{"image": "a.io/${x}"}`)), nil) {
 		got = append(got, p.String())
 	}
 	want := []string{
@@ -159,5 +159,33 @@ func TestCheck_Texts(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A digest that a registry gave counts as the image's own, and its tag still does.
+func TestCheck_ResolvedDigests(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, image string
+		resolved       wadi.Image
+		want, asked    bool
+	}{
+		{"ghcr.io/acme/*@sha256:*", "ghcr.io/acme/web:1", wadi.Image{Task: "web", Name: "ghcr.io/acme/web:1", Digest: digest[1:]}, true, true},
+		{"ghcr.io/acme/*" + digest, "ghcr.io/acme/web:1", wadi.Image{Task: "web", Name: "ghcr.io/acme/web:1", Digest: digest[1:]}, true, true},
+		{"ghcr.io/acme/*@sha256:00*", "ghcr.io/acme/web:1", wadi.Image{Task: "web", Name: "ghcr.io/acme/web:1", Digest: digest[1:]}, false, true},
+		{"ghcr.io/acme/*:1", "ghcr.io/acme/web:1", wadi.Image{Task: "web", Name: "ghcr.io/acme/web:1", Digest: digest[1:]}, true, true},
+		{"ghcr.io/acme/*@sha256:*", "ghcr.io/acme/web:1", wadi.Image{Task: "web", Name: "ghcr.io/acme/web:1"}, false, true},
+		{"ghcr.io/acme/*@sha256:*", "ghcr.io/acme/web:1", wadi.Image{Task: "other", Name: "ghcr.io/acme/web:1", Digest: digest[1:]}, false, true},
+		{"ghcr.io/acme/*@sha256:*", "ghcr.io/acme/web:1", wadi.Image{Task: "web", Name: "ghcr.io/acme/web:2", Digest: digest[1:]}, false, true},
+		{"ghcr.io/acme/*@sha256:*", "evil.io/acme/web:1", wadi.Image{Task: "web", Name: "evil.io/acme/web:1", Digest: digest[1:]}, false, false},
+		{"ghcr.io/acme/*:2", "ghcr.io/acme/web:1", wadi.Image{Task: "web", Name: "ghcr.io/acme/web:1", Digest: digest[1:]}, false, false},
+	} {
+		r := rules.Rules{Images: images(t, tt.pattern)}
+		problems := r.Check(service(nil, task("web", "docker", fmt.Sprintf(`{"image": %q}`, tt.image))), []wadi.Image{tt.resolved})
+		if got := len(problems) == 0; got != tt.want {
+			t.Errorf("pattern %s, image %+v: allowed is %v, want %v: %v", tt.pattern, tt.resolved, got, tt.want, problems)
+		}
+		if got := r.MayAllow(tt.image); got != tt.asked {
+			t.Errorf("pattern %s, image %s: its registry is asked: %v, want %v", tt.pattern, tt.image, got, tt.asked)
+		}
 	}
 }

@@ -85,6 +85,7 @@ func (w *Webhook) Close() { w.client.CloseIdleConnections() }
 type Question struct {
 	Service  json.RawMessage `json:"service"`  // As GET /v1/service/NAME shows it, without the instance.
 	Instance json.RawMessage `json:"instance"` // Nomad's task group.
+	Images   []wadi.Image    `json:"images"`   // Of its tasks and the agent's, with digests; null before they are known.
 	User     string          `json:"user"`     // Name of the caller's Nomad token; empty: unknown.
 	DryRun   bool            `json:"dry_run"`  // Nothing will be stored.
 }
