@@ -79,9 +79,11 @@ images: ## the container images of a release into dist/; PUSH=REGISTRY/PREFIX pu
 	$(IMAGES) $(if $(PLATFORMS),-platforms "$(PLATFORMS)") $(if $(TAGS),-tags "$(TAGS)") $(if $(PUSH),-push "$(PUSH)")
 
 .PHONY: dev-images
-dev-images: ## wadi/queue-proxy:0.1 and wadi/hello:0.1 into the engine of this machine (DOCKER_HOST)
+dev-images: ## wadi/queue-proxy:0.1, and localhost/wadi/hello:0.1 for hello-docker.hcl, into the engine of this machine (DOCKER_HOST)
 	@echo "== dev-images: into the engine that docker talks to"
-	$(IMAGES) -images queue-proxy,hello -platforms "linux/$$($(GO) env GOARCH)" -tags 0.1 -out dist/dev -load
+	$(IMAGES) -images queue-proxy -platforms "linux/$$($(GO) env GOARCH)" -tags 0.1 -out dist/dev -load
+# The name of the app is that of no registry, so that none is asked for it.
+	$(IMAGES) -images hello -prefix localhost/wadi -platforms "linux/$$($(GO) env GOARCH)" -tags 0.1 -out dist/dev -load
 
 .PHONY: clean
 clean: ## remove bin/ and dist/; the cache of the tools stays

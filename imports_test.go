@@ -115,6 +115,7 @@ var arrows = map[string][]string{
 	"test/attacks":                  anything,
 	"test/doctor":                   anything,
 	"test/dataplane":                anything,
+	"test/dev":                      anything,
 	"test/docker":                   anything,
 	"test/harness/containers":       anything,
 	"test/harness/containers/pause": {},

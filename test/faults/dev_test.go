@@ -55,7 +55,7 @@ func startDevAt(t *testing.T, flags ...string) *dev {
 	d.cmd = exec.Command(filepath.Join(stack.Bin, "wadi"), append([]string{"agent", "-dev", "-apply", service}, flags...)...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out
 	// Nothing listens there, so it starts its own cluster.
-	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "NOMAD_ADDR=http://"+addrs[0], "CONSUL_HTTP_ADDR="+addrs[1])
+	d.cmd.Env = append(os.Environ(), "TMPDIR="+d.tmp, "DOCKER_HOST=unix:///nowhere/d.sock", "NOMAD_ADDR=http://"+addrs[0], "CONSUL_HTTP_ADDR="+addrs[1])
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	harnesstest.Must(t, "start", d.cmd.Start())
 	go func() {
@@ -252,7 +252,7 @@ func TestDev_BesideAnother(t *testing.T) {
 		}
 	}
 	d := startDevAt(t)
-	for _, w := range append(want, "service status -address http://") {
+	for _, w := range append(want, "service status -address http://", "No services with the driver docker: unix:///nowhere/d.sock: no engine answers.\n") {
 		if !strings.Contains(d.text(), w) {
 			t.Errorf("got no word of %q:\n%s", w, d.text())
 		}

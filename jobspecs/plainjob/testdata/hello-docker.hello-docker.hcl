@@ -23,14 +23,14 @@ job "hello-docker" {
       driver = "docker"
 
       config {
-        image = "nginx:1.27"
+        image = "localhost/wadi/hello:0.1"
       }
 
       env {
         K_CONFIGURATION = "hello-docker"
         K_REVISION      = "hello-docker-00001"
         K_SERVICE       = "hello-docker"
-        PORT            = "80"
+        PORT            = "8080"
       }
 
       resources {
@@ -68,7 +68,7 @@ job "hello-docker" {
 
     service {
       name     = "hello-docker"
-      port     = "80"
+      port     = "8080"
       provider = "consul"
 
       check {
