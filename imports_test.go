@@ -16,7 +16,8 @@ const module = "github.com/wadi-run/wadi"
 var arrows = map[string][]string{
 	"":                              {},
 	"calendar":                      {""},
-	"jobspecs":                      {"", "calendar"},
+	"secrets":                       {""},
+	"jobspecs":                      {"", "calendar", "secrets"},
 	"jobspecs/convert":              {"", "jobspecs"},
 	"jobspecs/plainjob":             {""},
 	"jobspecs/system":               {},

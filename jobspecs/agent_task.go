@@ -39,6 +39,7 @@ func ParseTask(body hcl.Body, path string) (json.RawMessage, []wadi.Problem) {
 	if err != nil {
 		r.addf(body.MissingItemRange(), path, "write the task: %s", err)
 	}
+	r.secrets(data, path, body.MissingItemRange())
 	sortProblems(r.problems)
 	return data, r.problems
 }

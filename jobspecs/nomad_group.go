@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
@@ -29,6 +28,7 @@ func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []wadi.Problem) {
 	for _, t := range group.Tasks {
 		f.task(t)
 	}
+	f.secrets(raw)
 	s.ServingTask = f.servingTask(group.Tasks)
 
 	raw["Name"] = wadi.GroupInstance
@@ -176,42 +176,15 @@ func (f *groupChecker) servingTask(tasks []*api.Task) string {
 	return ""
 }
 
-// inInstance makes a problem about the instance block, at the task or port that it is
-// about if there is one.
+// inInstance makes a problem about the instance block, at the setting that it is about, or at
+// the nearest block around it that is in the file.
 func (d *Draft) inInstance(path, format string, args ...any) wadi.Problem {
 	rng := d.instance.DefRange()
-	for _, b := range d.instance.Body.Blocks {
-		if b.Type == "task" && len(b.Labels) == 1 && isIn(path, "instance.task."+b.Labels[0]) {
-			rng = inTask(b, strings.TrimPrefix(path, "instance.task."+b.Labels[0]))
-		}
-		for _, p := range b.Body.Blocks {
-			if b.Type == "network" && p.Type == "port" && len(p.Labels) == 1 && path == "instance.network.port."+p.Labels[0] {
-				rng = p.DefRange()
-			}
-		}
+	if rest := strings.TrimPrefix(path, "instance."); rest != path {
+		rng, _ = within(d.instance, strings.Split(rest, "."))
 	}
 	if rng == (hcl.Range{}) {
 		rng = d.service.DefRange()
 	}
 	return problemAt(rng, path, format, args...)
-}
-
-// inTask is the place of a task's setting such as ".driver" or ".config.image"; of one that
-// is not in the file, that of the task.
-func inTask(task *hclsyntax.Block, path string) hcl.Range {
-	body := task.Body
-	block, name, nested := strings.Cut(strings.TrimPrefix(path, "."), ".")
-	if !nested {
-		name = block
-	} else if i := slices.IndexFunc(body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == block }); i >= 0 {
-		body = body.Blocks[i].Body
-	}
-	if a := body.Attributes[name]; a != nil {
-		return a.Expr.Range()
-	}
-	return task.DefRange()
-}
-
-func isIn(path, prefix string) bool {
-	return path == prefix || strings.HasPrefix(path, prefix+".")
 }

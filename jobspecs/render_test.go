@@ -151,7 +151,9 @@ artifact {
 
 	bad := "drivr = \"docker\"\nconfig {\n  x = 1 + \"a\"\n}\nresources {\n  cpu = 0\n}\nartifact {\n}\ntemplate {\n}\n"
 	_, problems = jobspecs.ParseTask(hclBody(t, bad), "queue_proxy")
-	golden(t, "testdata/task-errors.golden", []byte(texts(problems)))
+	secret := "driver = \"docker\"\nconfig {\n  image = \"x\"\n  auth {\n    password = \"m4rk3r\"\n  }\n}\nartifact {\n  source = \"https://u:m4rk3r@example.com/x\"\n}\n"
+	_, more := jobspecs.ParseTask(hclBody(t, secret), "queue_proxy")
+	golden(t, "testdata/task-errors.golden", []byte(texts(problems)+texts(more)))
 }
 
 func hclBody(t *testing.T, src string) hcl.Body {

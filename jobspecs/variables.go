@@ -76,7 +76,8 @@ func (r *reader) variable(b *hcl.Block, path string, given map[string]string) (v
 	if fromOutside {
 		value, err := r.parseValue(raw, typ)
 		if err != nil {
-			r.addf(b.DefRange, path, "the given value %.40q does not fit: %s", raw, err)
+			// The value may be a secret.
+			r.addf(b.DefRange, path, "the given value does not fit: %s", err)
 			return cty.DynamicVal, false
 		}
 		return value, true

@@ -60,7 +60,7 @@ func (v *variableFlags) values(c *call, files []api.File) (map[string]string, er
 	for _, pair := range v.vars {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
-			return nil, usagef("-var %q is not of the form name=value", pair)
+			return nil, usagef("a -var is not of the form name=value; it is not shown, as it may be a secret")
 		}
 		out[name] = value
 	}
