@@ -70,6 +70,7 @@ type Service struct {
 	Source     string            `json:"source"`
 	Variables  map[string]string `json:"variables,omitempty"`
 	Status     wadi.Status       `json:"status"`
+	Warnings   []string          `json:"warnings,omitempty"` // Likely secrets in it. Certain ones are not shown.
 	Route      *wadi.Route       `json:"route,omitempty"`
 
 	// Overrides are the ones in force, by revision; "" is the one that has

@@ -2,11 +2,9 @@ package jobspecs
 
 import (
 	"encoding/json"
-	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 
-	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/secrets"
 )
 
@@ -21,27 +19,13 @@ func (f *groupChecker) secrets(group object) {
 	if err != nil {
 		return // Complete reports it.
 	}
-	for _, s := range first(secrets.In(data, "instance")) {
+	for _, s := range secrets.First(secrets.In(data, "instance"), maxSecrets) {
 		if s.Certain {
 			f.add(s.Path, s.Message)
 		} else {
 			f.warn(s.Path, s.Message)
 		}
 	}
-}
-
-// first are at most maxSecrets findings, the certain ones before all guesses.
-func first(all []secrets.Finding) []secrets.Finding {
-	slices.SortStableFunc(all, func(a, b secrets.Finding) int {
-		switch {
-		case a.Certain == b.Certain:
-			return 0
-		case a.Certain:
-			return -1
-		}
-		return 1
-	})
-	return all[:min(len(all), maxSecrets)]
 }
 
 // secrets refuses what is certainly a secret in a task of the agent's configuration, which is
@@ -57,13 +41,4 @@ func (r *taskReader) secrets(task json.RawMessage, path string, fallback hcl.Ran
 		}
 		r.addf(rng, s.Path, "a secret stands here, and every revision's job would have it, for all who may read that; let the clients have it, as by auth { config } of their Docker plugin (docs/secrets.md)")
 	}
-}
-
-// Secrets are the warnings about what is likely a secret in a stored service, which Wadi
-// would refuse or warn of if it were submitted now.
-func Secrets(s wadi.Service) (warnings []string) {
-	for _, found := range first(secrets.In(s.Instance, "instance")) {
-		warnings = append(warnings, found.Path+": "+found.Message)
-	}
-	return warnings
 }

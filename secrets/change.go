@@ -51,13 +51,3 @@ func changed(name, value string) string {
 	}
 	return hide(value, merge(spans))
 }
-
-// Variables are the names of given variables that are likely secrets, in no order.
-func Variables(given map[string]string) (names []string) {
-	for name, value := range given {
-		if isLikelySecret(name, value) {
-			names = append(names, name)
-		}
-	}
-	return names
-}

@@ -11,7 +11,11 @@ package secrets
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
+
+	"github.com/wadi-run/wadi"
 )
 
 // Hidden stands in the place of a secret. What is submitted may not contain it.
@@ -71,6 +75,51 @@ func Certain(all []Finding) (certain []Finding) {
 		}
 	}
 	return certain
+}
+
+// First are at most most findings, the certain ones before all guesses.
+func First(all []Finding, most int) []Finding {
+	slices.SortStableFunc(all, func(a, b Finding) int {
+		switch {
+		case a.Certain == b.Certain:
+			return 0
+		case a.Certain:
+			return -1
+		}
+		return 1
+	})
+	return all[:min(len(all), most)]
+}
+
+// maxWarnings bounds the warnings about one service.
+const maxWarnings = 20
+
+// Warnings say what of a stored service is a secret. What is certainly one was stored by an
+// earlier Wadi.
+func Warnings(s wadi.Service) (all []string) {
+	for _, f := range First(In(s.Instance, "instance"), maxWarnings) {
+		all = append(all, f.Path+": "+f.Message)
+	}
+	return all
+}
+
+// Variables are the names of given variables that are likely secrets, in order. It leaves
+// out those whose value is found in the services, where there is a warning about it.
+func Variables(given map[string]string, in ...wadi.Service) (names []string) {
+	found := map[string]bool{}
+	for _, s := range in {
+		for _, f := range In(s.Instance, "") {
+			for _, v := range f.values() {
+				found[v] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if isLikelySecret(name, given[name]) && !found[given[name]] {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // reference is what Nomad replaces when it starts a task. An expression with a literal, such

@@ -12,6 +12,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // permitAll checks the right to submit to the namespaces that the files name. It evaluates
@@ -73,7 +74,21 @@ func (a *Admission) parse(ctx context.Context, r Request, files []jobspecs.File,
 	case len(adm.candidates) == 0:
 		return &api.Error{Status: http.StatusBadRequest, Message: "no service in what was submitted"}
 	}
+	adm.warnOfVariables(r.Variables)
 	return nil
+}
+
+// warnOfVariables warns of values that are stored with the services and are likely secrets.
+func (adm *admitted) warnOfVariables(given map[string]string) {
+	services := make([]wadi.Service, 0, len(adm.candidates))
+	for _, c := range adm.candidates {
+		services = append(services, c.service)
+	}
+	names := secrets.Variables(given, services...)
+	for _, name := range names[:min(len(names), maxVariableWarnings)] {
+		adm.warnings = append(adm.warnings, wadi.Problem{Path: "var." + name,
+			Message: "its name says that it is a secret, and its value is stored in clear, and shown to whoever may read the service; docs/secrets.md shows other ways"})
+	}
 }
 
 // finishAll makes candidates of drafts. It returns the mistakes of all, and the first error
@@ -138,6 +153,8 @@ func divide(problems []wadi.Problem) (mistakes, warnings []wadi.Problem) {
 const (
 	maxFileName  = 1024 // Bytes: each mistake repeats it.
 	maxVariables = 1000 // Of a submission, as of a file.
+
+	maxVariableWarnings = 20
 )
 
 // bounds refuses a request without files, and one that is too large. An answer may name up

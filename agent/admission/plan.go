@@ -9,6 +9,7 @@ import (
 	"github.com/wadi-run/wadi/agent/plan"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/jobspecs"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // maxDryRun bounds the instances that Nomad's scheduler is asked to place in a plan.
@@ -42,7 +43,7 @@ func (a *Admission) Plan(ctx context.Context, r Request) (api.Plan, error) {
 func (a *Admission) planService(ctx context.Context, token string, c *candidate) (api.ServicePlan, error) {
 	p := api.ServicePlan{
 		Name: c.service.Name, Namespace: c.service.Namespace, Index: c.index, Changed: c.changed,
-		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: c.spec.Service, Moved: c.moved,
+		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: secrets.Service(c.spec.Service), Moved: c.moved,
 	}
 	if !c.changed { // What is not as it was submitted yet is none of this submission's changes.
 		return p, nil
@@ -118,7 +119,7 @@ func (a *Admission) planJob(ctx context.Context, token string, c *candidate, sta
 		out.Base, out.Diff = base.ID, compared.Diff
 		break
 	}
-	out.Diff = plan.Bound(plan.WithoutOwn(out.Diff))
+	out.Diff = plan.Bound(secrets.Change(plan.WithoutOwn(out.Diff)))
 	return out, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // Settings compares two services setting by setting, under the names that the settings have
@@ -32,7 +33,7 @@ func Settings(before, after *wadi.Service) []wadi.Change {
 		if !jobspecs.InPlace(p) {
 			c.Note = "forces a new revision"
 		}
-		out = append(out, Bound(c))
+		out = append(out, Bound(secrets.Change(c)))
 	}
 	return out
 }

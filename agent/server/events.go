@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 const (
@@ -114,6 +115,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, rd *eventRea
 			if err != nil {
 				return s.endStream(out, rd.request, err)
 			}
+			e.Message = secrets.Text(e.Message) // It may be of an earlier Wadi.
 			if may && out.line(e) != nil {
 				return nil
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // revisions answers with the stored revisions of a service, newest first.
@@ -56,8 +57,7 @@ func (s *Server) revision(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	rev.Proof = "" // A secret of the agents.
-	return s.reply(w, http.StatusOK, rev)
+	return s.reply(w, http.StatusOK, secrets.Revision(rev))
 }
 
 // readableRevision returns a revision that the caller may read.

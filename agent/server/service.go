@@ -11,6 +11,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // namePattern matches names of services. A name from a path becomes part of a key in the
@@ -29,10 +30,12 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	warnings := secrets.Warnings(spec.Service)
+	spec = secrets.Spec(spec)
 	view := api.Service{
 		Service: spec.Service, Index: index, Generation: spec.Generation, Phase: phase(spec, st),
 		Latest: spec.Latest, Deleting: spec.Deleting, Submitted: spec.Submitted,
-		File: spec.File, Source: spec.Source, Variables: spec.Variables, Status: st,
+		File: spec.File, Source: spec.Source, Variables: spec.Variables, Status: st, Warnings: warnings,
 	}
 	unreadable := func(err error) {
 		view.Status.Conditions = append(view.Status.Conditions, wadi.Unreadable(err.Error()))

@@ -40,6 +40,12 @@ func showStatus(c *call, s api.Service) {
 	showRevisions(c, s.Status.Revisions)
 	showImages(c, s.Latest, s.Status.Revisions)
 	showConditions(c, s.Status.Conditions)
+	for i, w := range s.Warnings {
+		if i == 0 {
+			c.printf("\n")
+		}
+		c.printf("Warning: %s\n", clean(w))
+	}
 	if len(s.Status.Events) > 0 {
 		c.printf("\n")
 	}

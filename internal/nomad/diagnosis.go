@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // maxDiagnosis bounds the characters of a diagnosis: much of it comes from apps, images
@@ -62,7 +63,7 @@ func taskProblem(states map[string]*api.TaskState) string {
 			text, at = fmt.Sprintf("task %s: %s", name, what), when
 		}
 	}
-	return wadi.OneLine(text, maxDiagnosis)
+	return wadi.OneLine(secrets.Text(text), maxDiagnosis) // A failed artifact is named with its URL.
 }
 
 // eventTemplate is the type of the event that a task's templates wait for something: a

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // ParseError is Nomad's complaint about a job's HCL. Its lines look like
@@ -40,9 +41,9 @@ func translate(err error) error {
 	}
 	if code, body, ok := response(err); ok {
 		if s := sentinel(code, body); s != nil {
-			return fmt.Errorf("%w: %s", s, body)
+			return fmt.Errorf("%w: %s", s, secrets.Text(body))
 		}
-		return fmt.Errorf("nomad answered %d: %s", code, body)
+		return fmt.Errorf("nomad answered %d: %s", code, secrets.Text(body))
 	}
 	var ue *url.Error
 	if errors.As(err, &ue) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/secrets"
 )
 
 // maxRestart bounds the characters of the reason for a restart.
@@ -35,7 +36,7 @@ func exitsOf(instance, task string, events []*api.TaskEvent) (out []wadi.Exit) {
 			stopRequested = true
 		case api.TaskRestartSignal:
 			stopRequested = true
-			why := wadi.OneLine(cmp.Or(e.Details["restart_reason"], e.DisplayMessage, "restart requested"), maxRestart)
+			why := wadi.OneLine(secrets.Text(cmp.Or(e.Details["restart_reason"], e.DisplayMessage, "restart requested")), maxRestart)
 			out = append(out, wadi.Exit{Instance: instance, Task: task, At: e.Time, Restart: why})
 		case api.TaskTerminated:
 			x := exitOf(e)

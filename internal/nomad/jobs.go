@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/secrets"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -127,7 +128,7 @@ func (c *Client) ParseJob(ctx context.Context, token, namespace, hcl, variables 
 	var out json.RawMessage
 	_, err := c.api().Raw().Write("/v1/jobs/parse", req, &out, c.write(ctx, token, namespace))
 	if code, body, ok := response(err); ok && code == http.StatusBadRequest {
-		return nil, &ParseError{Text: body}
+		return nil, &ParseError{Text: secrets.Text(body)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("parse job: %w", translate(err))
@@ -171,7 +172,7 @@ func (c *Client) RegisterAt(ctx context.Context, token string, job json.RawMessa
 func invalid(err error) error {
 	code, body, ok := response(err)
 	if ok && sentinel(code, body) == nil && (code == http.StatusBadRequest || code == http.StatusInternalServerError) {
-		return &InvalidError{Text: body}
+		return &InvalidError{Text: secrets.Text(body)}
 	}
 	return translate(err)
 }
