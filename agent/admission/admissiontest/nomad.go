@@ -86,6 +86,7 @@ func (n *Nomad) put(namespace, id string, j job) uint64 {
 }
 
 var (
+	password   = regexp.MustCompile(`password\s*=\s*"([^"]*)"`)
 	command    = regexp.MustCompile(`command\s*=\s*"([^"]*)"`)
 	imageName  = regexp.MustCompile(`image\s*=\s*"([^"]*)"`)
 	driverName = regexp.MustCompile(`driver\s*=\s*"([^"]*)"`)
@@ -94,7 +95,8 @@ var (
 	mistake    = regexp.MustCompile(`\bcpuu\b`)
 )
 
-// ParseJob needs the right to submit. Its job has one task, whose config may have a command.
+// ParseJob needs the right to submit. Its job has one task, whose config may have a command
+// and a password.
 // It complains about cpuu as Nomad does.
 func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string) ([]byte, error) {
 	if err := n.MaySubmit(ctx, token, namespace); err != nil {
@@ -111,6 +113,9 @@ func (n *Nomad) ParseJob(ctx context.Context, token, namespace, jobHCL, _ string
 	config := map[string]any{}
 	if m := command.FindStringSubmatch(jobHCL); m != nil {
 		config["command"] = m[1]
+	}
+	if m := password.FindStringSubmatch(jobHCL); m != nil {
+		config["auth"] = []any{map[string]any{"password": m[1]}}
 	}
 	tasks := imageTasks(jobHCL)
 	if len(tasks) == 0 {
