@@ -64,7 +64,7 @@ func (r *Resolver) ask(ctx context.Context, l *loaded, ref imageref.Image, own C
 		return "", ended(caller, err)
 	}
 	for attempt := 1; ; attempt++ {
-		digest, err := l.askOnce(ctx, ref, as)
+		digest, err := r.askOnce(ctx, l, ref, as)
 		if err == nil {
 			return digest, nil
 		}
@@ -112,9 +112,9 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // askOnce asks by HEAD, which costs nothing at registries that count pulls, and by GET where
 // that does not do. The digest of a GET is computed.
-func (l *loaded) askOnce(ctx context.Context, ref imageref.Image, as login) (string, error) {
+func (r *Resolver) askOnce(ctx context.Context, l *loaded, ref imageref.Image, as login) (string, error) {
 	s := newSession(l, ref, as)
-	defer s.close()
+	s.dns = r.dns
 	reg, err := name.NewRegistry(apiHost(ref.Registry()))
 	if err != nil {
 		return "", problem(ErrImage, "its registry can't be read", "write it as Docker has it: registry/path:tag")

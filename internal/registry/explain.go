@@ -143,7 +143,7 @@ func (s *session) unreachable(err error) error {
 		return say("has a certificate that has expired, or is not yet good", "renew it; see the clocks")
 	case errors.As(err, &cert), errors.As(err, &invalid):
 		return say("has a certificate that is not good", "mend it, or name its authority in images.ca_file")
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return say("speaks no TLS", "serve it by https, or have the operator name it in images.insecure_registries")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return say("can't be reached: the connection is refused", "see whether it runs, and its port")

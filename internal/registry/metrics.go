@@ -19,7 +19,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_images_resolved_total",
-			Help: "Images whose digest was asked for, by result: ok, pinned (the name has a digest), cancelled, or the kind of the error.",
+			Help: "Images whose digest was asked for, by result: ok, cancelled, or the kind of the error.",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "wadi_images_resolve_seconds",
@@ -32,6 +32,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		m.total.WithLabelValues(result)
 	}
 	m.total.WithLabelValues(resultOK)
+	m.total.WithLabelValues(resultCancelled)
 	return m
 }
 

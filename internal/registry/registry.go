@@ -9,6 +9,7 @@ package registry
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type Settings struct {
 type Options struct {
 	Settings
 	Registerer prometheus.Registerer // Nil: nothing is counted.
+	DNS        *net.Resolver         // Nil: the machine's.
 }
 
 // Credentials are those of one task. The zero value is none.
@@ -60,6 +62,7 @@ type Resolver struct {
 	slots    *slots
 	flights  flights
 	metrics  *metrics
+	dns      *net.Resolver
 }
 
 // New returns a resolver, or an error if a file of the settings can't be used.
@@ -68,7 +71,7 @@ func New(o Options) (*Resolver, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Resolver{slots: newSlots(), metrics: newMetrics(o.Registerer)}
+	r := &Resolver{slots: newSlots(), metrics: newMetrics(o.Registerer), dns: o.DNS}
 	r.settings.Store(l)
 	return r, nil
 }

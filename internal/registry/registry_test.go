@@ -3,6 +3,8 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -53,7 +55,9 @@ func (f *fake) noting(h http.HandlerFunc) http.Handler {
 func serve(t *testing.T, h http.HandlerFunc) *fake {
 	t.Helper()
 	f := &fake{}
-	f.Server = httptest.NewServer(f.noting(h))
+	f.Server = httptest.NewUnstartedServer(f.noting(h))
+	f.Config.ErrorLog = log.New(io.Discard, "", 0)
+	f.Start()
 	t.Cleanup(f.Close)
 	f.host = strings.TrimPrefix(f.URL, "http://")
 	return f
@@ -62,7 +66,9 @@ func serve(t *testing.T, h http.HandlerFunc) *fake {
 func serveTLS(t *testing.T, h http.HandlerFunc) *fake {
 	t.Helper()
 	f := &fake{}
-	f.Server = httptest.NewTLSServer(f.noting(h))
+	f.Server = httptest.NewUnstartedServer(f.noting(h))
+	f.Config.ErrorLog = log.New(io.Discard, "", 0) // Of handshakes that are to fail.
+	f.StartTLS()
 	t.Cleanup(f.Close)
 	f.host = strings.TrimPrefix(f.URL, "https://")
 	return f
@@ -112,7 +118,7 @@ func resolve(t *testing.T, r *registry.Resolver, image string, own registry.Cred
 
 // A real registry's tag, of an image and of an index.
 func TestResolve(t *testing.T) {
-	srv := httptest.NewServer(ggcr.New())
+	srv := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
 	defer srv.Close()
 	host := strings.TrimPrefix(srv.URL, "http://")
 	one, err := name.ParseReference(host + "/team/web:1")

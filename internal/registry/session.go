@@ -26,13 +26,14 @@ const (
 )
 
 // session asks one registry about one image. It is the transport below the library that
-// speaks the registry's protocol: it logs in, follows redirects and keeps the bounds. It has
-// connections of its own, as whether an address may be dialled depends on the image.
+// speaks the registry's protocol: it logs in, follows redirects and keeps the bounds. It shares
+// no connection: whether an address may be dialled depends on the image.
 type session struct {
 	l     *loaded
 	ref   imageref.Image
 	host  string // Of the registry, with a port if the name has one.
 	login login
+	dns   *net.Resolver // Nil: the machine's.
 
 	plain         bool   // The registry speaks HTTP.
 	authorization string // For the registry; empty: not logged in.
@@ -57,12 +58,6 @@ func newSession(l *loaded, ref imageref.Image, as login) *session {
 	return s
 }
 
-func (s *session) close() {
-	for _, t := range s.transports {
-		t.CloseIdleConnections()
-	}
-}
-
 // RoundTrip implements http.RoundTripper for requests to the registry. It logs in if the
 // registry wants that, and returns what the last of the redirects answers.
 func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -74,7 +69,7 @@ func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return answer, nil
 	}
-	discard(answer)
+	_ = answer.Body.Close()
 	if err := s.logIn(r.Context(), c); err != nil {
 		return nil, err
 	}
@@ -113,7 +108,7 @@ func (s *session) follow(r *http.Request) (*http.Response, error) {
 		if err != nil || !isRedirect(answer.StatusCode) {
 			return answer, err
 		}
-		discard(answer)
+		_ = answer.Body.Close()
 		to, err := r.URL.Parse(answer.Header.Get("Location"))
 		if err != nil || to.Host == "" || answer.Header.Get("Location") == "" {
 			return nil, problem(ErrMalformed, "its registry redirects to what is no address", "")
@@ -182,7 +177,8 @@ func (s *session) transport(host string) (*http.Transport, error) {
 	within := min(maxDial, s.l.Timeout/2)
 	t := &http.Transport{
 		DialContext: s.dial(host, within), TLSClientConfig: c, TLSHandshakeTimeout: within, ForceAttemptHTTP2: true,
-		DisableCompression: true, MaxConnsPerHost: 2, MaxResponseHeaderBytes: maxHeaders, IdleConnTimeout: s.l.Timeout,
+		DisableCompression: true, MaxResponseHeaderBytes: maxHeaders,
+		DisableKeepAlives: true, // net/http writes what a server sends on an idle connection to the log.
 	}
 	s.transports[host] = t
 	return t, nil
@@ -191,7 +187,7 @@ func (s *session) transport(host string) (*http.Transport, error) {
 // dial connects to a host, and judges each of its addresses in the moment in which it is
 // dialled: a name may lead elsewhere each time that it is resolved.
 func (s *session) dial(host string, within time.Duration) func(context.Context, string, string) (net.Conn, error) {
-	d := &net.Dialer{Timeout: within, Control: func(_, address string, _ syscall.RawConn) error {
+	d := &net.Dialer{Timeout: within, Resolver: s.dns, Control: func(_, address string, _ syscall.RawConn) error {
 		a, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err
@@ -199,12 +195,6 @@ func (s *session) dial(host string, within time.Duration) func(context.Context, 
 		return s.l.checkAddress(hostOf(host), a.Addr(), host == s.host)
 	}}
 	return d.DialContext
-}
-
-// discard reads a little of a body that nobody needs, so that the connection can be used again.
-func discard(answer *http.Response) {
-	_, _ = io.CopyN(io.Discard, answer.Body, 4<<10) // An error shows at the next request.
-	_ = answer.Body.Close()
 }
 
 // bounded is a body that fails at its bound.

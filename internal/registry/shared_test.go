@@ -1,0 +1,179 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wadi-run/wadi/internal/registry"
+)
+
+func TestResolve_Shared(t *testing.T) {
+	var asked atomic.Int32
+	began, release := make(chan struct{}, 8), make(chan struct{})
+	f := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n := asked.Add(1)
+		began <- struct{}{}
+		<-release
+		w.Header().Set("Docker-Content-Digest", fmt.Sprintf("sha256:%064x", n))
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+		w.Header().Set("Content-Length", "2")
+	})
+	r := resolver(t, registry.Settings{Timeout: time.Minute})
+	var wg sync.WaitGroup
+	got := make([]string, 6)
+	ask := func(i int) {
+		wg.Go(func() {
+			d, err := r.Resolve(t.Context(), f.image(), registry.Credentials{})
+			if got[i] = d; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ask(0)
+	<-began // Its answer may be from before the tag moves.
+	for i := 1; i < 6; i++ {
+		ask(i)
+	}
+	poll(t, "all wait", func() bool { return r.Flights() == 6 })
+	close(release)
+	wg.Wait()
+	one, two := fmt.Sprintf("sha256:%064x", 1), fmt.Sprintf("sha256:%064x", 2)
+	if diff := cmp.Diff([]string{one, two, two, two, two, two}, got); diff != "" {
+		t.Error(diff)
+	}
+	if d, err := resolve(t, r, f.image(), registry.Credentials{}); d != fmt.Sprintf("sha256:%064x", 3) {
+		t.Errorf("asked later: %q, %v; want a new answer", d, err)
+	}
+	if r.Flights() != 0 || r.Hosts() != 0 {
+		t.Errorf("%d questions and %d registries are left", r.Flights(), r.Hosts())
+	}
+}
+
+// Questions with other credentials share nothing.
+
+func TestResolve_NotShared(t *testing.T) {
+	f := guarded(t)
+	r := resolver(t, registry.Settings{})
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			as := registry.Credentials{}
+			if i%2 == 0 {
+				as = own
+			}
+			if d, err := r.Resolve(t.Context(), f.image(), as); (d == digest) != (i%2 == 0) {
+				t.Errorf("as %q: %q, %v", as.Username, d, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Who gives up does not take the answer from others who wait for the same.
+
+func TestResolve_OneGivesUp(t *testing.T) {
+	began, release := make(chan struct{}, 8), make(chan struct{})
+	f := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		began <- struct{}{}
+		select {
+		case <-release:
+			manifest(w, r)
+		case <-r.Context().Done():
+		}
+	})
+	r := resolver(t, registry.Settings{Timeout: time.Minute})
+	first, giveUp := context.WithCancel(t.Context())
+	errs := make(chan error, 3)
+	go func() { _, err := r.Resolve(first, f.image(), registry.Credentials{}); errs <- err }()
+	<-began
+	second, giveUpToo := context.WithCancel(t.Context())
+	go func() { _, err := r.Resolve(second, f.image(), registry.Credentials{}); errs <- err }()
+	poll(t, "the second waits", func() bool { return r.Flights() == 2 })
+	go func() { _, err := r.Resolve(t.Context(), f.image(), registry.Credentials{}); errs <- err }()
+	poll(t, "the third waits", func() bool { return r.Flights() == 3 })
+	giveUpToo()
+	if err := <-errs; !errors.Is(err, context.Canceled) {
+		t.Errorf("the second: %v", err)
+	}
+	giveUp()
+	if err := <-errs; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first: %v", err)
+	}
+	close(release)
+	if err := <-errs; err != nil {
+		t.Errorf("the third: %v", err)
+	}
+}
+
+// A slow registry leaves slots to others, and gets few questions at once.
+
+func TestResolve_Slots(t *testing.T) {
+	var now, most atomic.Int32
+	release := make(chan struct{})
+	slow := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer now.Add(-1)
+		<-release
+		manifest(w, r)
+	})
+	r := resolver(t, registry.Settings{Timeout: time.Minute})
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			if _, err := r.Resolve(t.Context(), fmt.Sprintf("%s/team/web:%d", slow.host, i), registry.Credentials{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	poll(t, "all slots are taken", func() bool { return now.Load() == 4 && r.Flights() == 40 })
+	quick := serve(t, manifest)
+	if d, err := resolve(t, r, quick.image(), registry.Credentials{}); d != digest {
+		t.Errorf("another registry: %q, %v", d, err)
+	}
+	close(release)
+	if wg.Wait(); most.Load() != 4 || r.Hosts() != 0 {
+		t.Errorf("asked %d at once, %d registries left", most.Load(), r.Hosts())
+	}
+}
+
+// A batch asks each question once, and keeps failures too.
+
+func TestBatch(t *testing.T) {
+	h, asked := failing(1, http.StatusForbidden)
+	f := serve(t, h)
+	r := resolver(t, registry.Settings{})
+	b := r.Batch()
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			_, err := b.Resolve(t.Context(), f.image(), registry.Credentials{})
+			if !errors.Is(err, registry.ErrUnauthorized) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	if wg.Wait(); asked.Load() != 1 {
+		t.Errorf("asked %d times", asked.Load())
+	}
+	if d, err := r.Batch().Resolve(t.Context(), f.image(), registry.Credentials{}); d != digest {
+		t.Errorf("a new batch: %q, %v", d, err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Resolve(gone, f.host+"/other", registry.Credentials{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller that is gone: %v", err)
+	}
+	if d, err := b.Resolve(t.Context(), f.host+"/other", registry.Credentials{}); d != digest {
+		t.Errorf("the next caller: %q, %v", d, err)
+	}
+}
