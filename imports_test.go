@@ -118,6 +118,7 @@ var arrows = map[string][]string{
 	"test/dataplane":                anything,
 	"test/dev":                      anything,
 	"test/docker":                   anything,
+	"test/images":                   anything,
 	"test/harness/containers":       anything,
 	"test/harness/containers/pause": {},
 	"bench":                         anything,

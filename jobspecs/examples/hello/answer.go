@@ -27,6 +27,9 @@ func (a *app) answer(w http.ResponseWriter, r *http.Request) {
 		os.Exit(3)
 	}
 	w.Header().Set("Hello-Revision", a.revision)
+	if a.version != "" {
+		w.Header().Set("Hello-Version", a.version)
+	}
 	switch {
 	case k.stream > 0:
 		a.stream(w, r, k)

@@ -9,6 +9,7 @@
 //	PORT                           port to listen on; 8080
 //	ADDR                           host to listen on; 127.0.0.1, as callers come through the queue-proxy beside it
 //	WADI_REVISION, or K_REVISION   the name in its answers
+//	VERSION                        the header Hello-Version of its answers; an image may have one
 //	START_DELAY                    duration before it listens
 //	FAIL_START                     exits with 1 at once
 //	UPSTREAM                       base URL that /call/… is forwarded to, with a header Hello-X as X too
@@ -73,6 +74,7 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 		upstreams: upstreams,
 		revision:  or(getenv("WADI_REVISION"), or(getenv("K_REVISION"), "no revision")),
 		instance:  or(getenv("NOMAD_ALLOC_ID"), strconv.Itoa(os.Getpid())),
+		version:   getenv("VERSION"),
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -147,6 +149,7 @@ type app struct {
 	stopping           atomic.Bool  // Every answer is the last one of its connection.
 	lastRequest        atomic.Int64 // Arrival of the last request, in Unix nanoseconds.
 	revision, instance string
+	version            string              // Empty: none.
 	upstreams          map[string]*url.URL // By path prefix.
 }
 
