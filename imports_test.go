@@ -63,7 +63,7 @@ var arrows = map[string][]string{
 	"agent/admission/rules":         {"", "internal/imageref"},
 	"agent/admission/webhook":       {""},
 	"agent/server":                  {"", "agent/admission", "api", "proxy/recording", "secrets"},
-	"agent/doctor":                  {"", "agent/membership", "internal/consul", "internal/nomad", "internal/policies", "internal/store", "internal/survey", "proxy/gateway"},
+	"agent/doctor":                  {"", "agent/membership", "internal/consul", "internal/nomad", "internal/policies", "internal/registry", "internal/store", "internal/survey", "proxy/gateway"},
 	"agent/membership":              {"", "agent/control", "internal/consul"},
 	"agent/network":                 {""},
 	"agent/network/mesh":            {"", "agent/network"},

@@ -76,7 +76,7 @@ func (a *Agent) openDoctor(ctx context.Context) error {
 		Consul: a.consul, Nomad: a.nomad, Store: a.store, Members: a.members, Log: a.log,
 		Routes:     a.routing.all,
 		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.health.findings,
-		CertFiles: a.certFiles, Leaves: a.mesh.LeafExpiry, Cluster: a.openCluster(ctx),
+		CertFiles: a.certFiles, DockerConfig: func() string { return a.inForce().Images.DockerConfig }, Leaves: a.mesh.LeafExpiry, Cluster: a.openCluster(ctx),
 	}
 	a.startup.lacking = a.doctor.Rights
 	if a.front.certs != nil {

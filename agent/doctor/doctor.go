@@ -64,6 +64,8 @@ type Doctor struct {
 
 	// CertFiles are the files of certificates that the agent reads besides; nil: none.
 	CertFiles func() []CertFile
+	// DockerConfig is the file of credentials for registries, empty: none; nil: there is none.
+	DockerConfig func() string
 	// Leaves is when the agent's certificates of the mesh expire, and for how long they are
 	// good in all; nil: there is no mesh.
 	Leaves func() (end time.Time, lifetime time.Duration)
@@ -108,7 +110,7 @@ func (d *Doctor) checks() []func(context.Context) []wadi.Finding {
 	return []func(context.Context) []wadi.Finding{
 		known(d.checkSelf), d.checkConsul, d.checkConsulRights, known(d.checkStored), d.checkNomad, d.checkNomadRights,
 		d.checkNomadVersion, known(d.checkIntentions), known(d.checkCertificates),
-		known(d.checkCertFiles), known(d.checkLeaves),
+		known(d.checkCertFiles), known(d.checkLeaves), known(d.checkDockerConfig),
 	}
 }
 

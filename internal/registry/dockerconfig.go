@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -62,6 +63,27 @@ func readDockerConfig(path string) (dockerConfig, error) {
 		}
 	}
 	return c, nil
+}
+
+// Examined is what was found about a Docker configuration that can be read.
+type Examined struct {
+	Missing []string // Programs of credential helpers that it names and that are not on PATH.
+	Exposed bool     // Every user of the machine may read it.
+}
+
+// Examine reads a Docker configuration. The error begins with its path, and quotes nothing of it.
+func Examine(path string) (Examined, error) {
+	c, err := readDockerConfig(path)
+	if err != nil {
+		return Examined{}, err
+	}
+	out := Examined{Exposed: certfile.IsExposed(path)}
+	for _, h := range c.helpers() {
+		if _, err := exec.LookPath(helperPrefix + h); err != nil {
+			out.Missing = append(out.Missing, helperPrefix+h)
+		}
+	}
+	return out, nil
 }
 
 // helpers are the names of all helpers.

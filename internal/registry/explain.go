@@ -40,7 +40,7 @@ func (s *session) explain(ctx context.Context, err error) error {
 	case errors.As(err, &said):
 		return s.answered(said)
 	case ctx.Err() != nil || timedOut(err):
-		return problem(ErrUnavailable, fmt.Sprintf("its registry %s did not answer within %s", s.ref.Registry(), s.l.Timeout),
+		return problem(ErrUnavailable, fmt.Sprintf("%s did not answer within %s", s.whom(), s.l.Timeout),
 			"see whether the agent's machine reaches it; images.timeout can be longer")
 	}
 	return s.unreachable(err)
@@ -115,6 +115,14 @@ func (s *session) away(what string) *Error {
 	return e
 }
 
+// whom names who was asked last: the registry, or where it leads to.
+func (s *session) whom() string {
+	if s.asked == "" || s.asked == s.host {
+		return "its registry " + s.ref.Registry()
+	}
+	return fmt.Sprintf("%.100s, to which its registry %s leads,", wadi.OneLine(s.asked, 100), s.ref.Registry())
+}
+
 // unreachable says why there was no answer. The texts of the network's errors are not shown:
 // they have addresses that are nobody's business.
 func (s *session) unreachable(err error) error {
@@ -125,10 +133,10 @@ func (s *session) unreachable(err error) error {
 		host      x509.HostnameError
 		cert      *tls.CertificateVerificationError
 		record    tls.RecordHeaderError
-		where     = s.ref.Registry()
+		whom      = s.whom()
 	)
 	say := func(what, remedy string) error {
-		return problem(ErrUnavailable, fmt.Sprintf("its registry %s %s", where, what), remedy)
+		return problem(ErrUnavailable, fmt.Sprintf("%s %s", whom, what), remedy)
 	}
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -150,7 +158,7 @@ func (s *session) unreachable(err error) error {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return say("can't be reached: there is no way to it", "see whether the agent's machine reaches it")
 	}
-	e := problem(ErrUnavailable, fmt.Sprintf("its registry %s broke off, or speaks no HTTP", where), "see whether a registry is at that address")
+	e := problem(ErrUnavailable, fmt.Sprintf("%s broke off, or speaks no HTTP", whom), "see whether a registry is at that address")
 	e.passing = true
 	return e
 }

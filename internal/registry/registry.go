@@ -95,19 +95,3 @@ func (r *Resolver) Resolve(ctx context.Context, image string, own Credentials) (
 	r.metrics.count(err)
 	return digest, err
 }
-
-// Batch resolves the images of one submission: each distinct question is asked once, and its
-// answer or error is that of all who ask it in the batch. A batch is short-lived: it does not
-// see that a tag moves.
-type Batch struct {
-	r    *Resolver
-	once onces
-}
-
-// Batch returns a new batch.
-func (r *Resolver) Batch() *Batch { return &Batch{r: r} }
-
-// Resolve is that of [Resolver.Resolve].
-func (b *Batch) Resolve(ctx context.Context, image string, own Credentials) (digest string, err error) {
-	return b.once.do(ctx, question{image, own}, func() (string, error) { return b.r.Resolve(ctx, image, own) })
-}

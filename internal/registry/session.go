@@ -38,6 +38,7 @@ type session struct {
 	plain         bool   // The registry speaks HTTP.
 	authorization string // For the registry; empty: not logged in.
 	retryAfter    string // Of the last answer that said "too many requests".
+	asked         string // Host of the last request.
 	requests      int
 	transports    map[string]*http.Transport // By host.
 }
@@ -151,6 +152,7 @@ func (s *session) send(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, problem(ErrUnavailable, fmt.Sprintf("the certificates for %.100q can't be used: %s", r.URL.Host, err), "mend images.certs_dir on the agent")
 	}
+	s.asked = strings.ToLower(r.URL.Host)
 	r.Header.Set("User-Agent", "wadi")
 	answer, err := t.RoundTrip(r)
 	if err != nil {

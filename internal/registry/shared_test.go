@@ -145,35 +145,3 @@ func TestResolve_Slots(t *testing.T) {
 		t.Errorf("asked %d at once, %d registries left", most.Load(), r.Hosts())
 	}
 }
-
-// A batch asks each question once, and keeps failures too.
-
-func TestBatch(t *testing.T) {
-	h, asked := failing(1, http.StatusForbidden)
-	f := serve(t, h)
-	r := resolver(t, registry.Settings{})
-	b := r.Batch()
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() {
-			_, err := b.Resolve(t.Context(), f.image(), registry.Credentials{})
-			if !errors.Is(err, registry.ErrUnauthorized) {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-	if wg.Wait(); asked.Load() != 1 {
-		t.Errorf("asked %d times", asked.Load())
-	}
-	if d, err := r.Batch().Resolve(t.Context(), f.image(), registry.Credentials{}); d != digest {
-		t.Errorf("a new batch: %q, %v", d, err)
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := b.Resolve(gone, f.host+"/other", registry.Credentials{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("a caller that is gone: %v", err)
-	}
-	if d, err := b.Resolve(t.Context(), f.host+"/other", registry.Credentials{}); d != digest {
-		t.Errorf("the next caller: %q, %v", d, err)
-	}
-}

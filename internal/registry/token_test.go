@@ -147,3 +147,29 @@ func TestAttack_Tokens(t *testing.T) {
 }
 
 // Digests that are none, or of another kind, are not believed.
+
+// What is away is named: the token service, not the registry.
+func TestToken_ServiceAway(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	f := serve(t, bearer(func() string { return "http://" + gone.Addr().String() + "/token" }))
+	_, err = resolve(t, resolver(t, registry.Settings{AllowNetworks: ownMachine}), f.image(), own)
+	wantKind(t, err, registry.ErrUnavailable, gone.Addr().String()+", to which its registry "+f.host+" leads, can't be reached")
+	for status, kind := range map[int]error{
+		401: registry.ErrUnauthorized, 403: registry.ErrUnauthorized, 400: registry.ErrUnauthorized, 404: registry.ErrMalformed,
+		429: registry.ErrTooManyRequests, 500: registry.ErrUnavailable, 204: registry.ErrMalformed,
+	} {
+		f = serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				w.WriteHeader(status)
+				return
+			}
+			bearer(func() string { return f.URL + "/token" })(w, r)
+		})
+		_, err := resolve(t, resolver(t, registry.Settings{}), f.image(), own)
+		wantKind(t, err, kind, f.host)
+	}
+}
