@@ -67,6 +67,10 @@ type Config struct {
 	// driver's own choice.
 	DockerEndpoint string
 
+	// DockerLogins is a file of logins to registries, in the format of ~/.docker/config.json,
+	// which the driver reads at each pull. Empty: none.
+	DockerLogins string
+
 	// InfraImage is the pause image of Docker tasks in bridge networks; empty
 	// is one of PauseProgram, or without that Nomad's own.
 	InfraImage string

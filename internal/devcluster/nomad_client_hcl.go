@@ -62,6 +62,9 @@ func dockerHCL(cfg Config) string {
 	if cfg.DockerEndpoint != "" {
 		options += fmt.Sprintf("    endpoint    = %q\n", cfg.DockerEndpoint)
 	}
+	if cfg.DockerLogins != "" {
+		options += fmt.Sprintf("    auth { config = %q }\n", cfg.DockerLogins)
+	}
 	return fmt.Sprintf(`plugin "docker" {
   config {
 %s    gc {

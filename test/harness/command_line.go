@@ -40,10 +40,15 @@ func (a *Agent) Follow(ctx context.Context, out io.Writer, args ...string) error
 // Wadi runs the command line in a process of its own, against this agent and in the folder
 // dir. An exit code other than 0 is no error.
 func (a *Agent) Wadi(ctx context.Context, dir string, args ...string) (Result, error) {
+	return a.WadiWith(ctx, dir, nil, args...)
+}
+
+// WadiWith is Wadi with more in its environment.
+func (a *Agent) WadiWith(ctx context.Context, dir string, env []string, args ...string) (Result, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := a.command(ctx, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
-	cmd.Env = a.commandEnv()
+	cmd.Env = append(a.commandEnv(), env...)
 	err := cmd.Run()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
 		err = nil
