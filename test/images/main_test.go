@@ -29,6 +29,7 @@ var (
 type registryFiles struct{ dir string }
 
 func (f registryFiles) dockerConfig() string { return filepath.Join(f.dir, "docker.json") }
+func (f registryFiles) clientLogins() string { return filepath.Join(f.dir, "clients.json") } // Of Nomad's Docker driver.
 func (f registryFiles) certs() string        { return filepath.Join(f.dir, "certs") }
 
 func TestMain(m *testing.M) {
@@ -55,11 +56,11 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(agent.dir)) }()
-	if err := errors.Join(os.Mkdir(agent.certs(), 0o700), os.WriteFile(agent.dockerConfig(), []byte("{}"), 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(agent.certs(), 0o700), os.WriteFile(agent.dockerConfig(), []byte("{}"), 0o600), os.WriteFile(agent.clientLogins(), []byte("{}"), 0o600)); err != nil {
 		return 1, err
 	}
 	return harnesstest.Run(m, &stack, harnesstest.Options{Parallel: 4, Stack: harness.Options{
-		Docker: true, DockerEndpoint: engine.Endpoint(),
+		Docker: true, DockerEndpoint: engine.Endpoint(), DockerLogins: agent.clientLogins(),
 		Extra: fmt.Sprintf("images {\n  docker_config = %q\n  certs_dir = %q\n}\n", agent.dockerConfig(), agent.certs()),
 	}}), nil
 }
