@@ -218,6 +218,7 @@ func TestImages_RequireRefusesAtTheLineAndLeavesNothing(t *testing.T) {
 		{"another driver", withDriver("containerd-driver", web, `resolve_images = "require"`), nil, []string{"a.hcl:9,17", "containerd-driver"}},
 		{"a short name of podman", withDriver("podman", "web:1.4", `resolve_images = "require"`), nil, []string{"a.hcl:9,17", "registries.conf"}},
 		{"a file of podman", withDriver("podman", "oci-archive:/srv/web.tar", `resolve_images = "require"`), nil, []string{"a.hcl:9,17", "file or directory of the node"}},
+		{"an image of the node", docker("localhost/acme/web:1.4", `resolve_images = "require"`), nil, []string{"a.hcl:9,17", "images that the node has"}},
 		{"no name", docker("Web", `resolve_images = "require"`), nil, []string{"a.hcl:9,17", "can't be read"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -243,6 +244,7 @@ func TestImages_NothingToAsk(t *testing.T) {
 		{"off", docker(web, `resolve_images = "off"`), "", ""},
 		{"a digest stays", docker(pinned, `resolve_images = "require"`), admissiontest.Digest("v9"), ""},
 		{"an ID stays", docker(admissiontest.Digest("v9"), `resolve_images = "require"`), "", ""},
+		{"an image of the node", docker("localhost/acme/web:1.4"), "", ""},
 		{"a variable of Nomad's", docker("$${NOMAD_META_image}"), "", "only when the task starts"},
 		{"another driver", withDriver("containerd-driver", web), "", `driver "containerd-driver"`},
 		{"another driver, by digest", withDriver("containerd-driver", pinned, `resolve_images = "require"`), admissiontest.Digest("v9"), ""},
@@ -358,10 +360,13 @@ func TestImages_OneQuestionForEachName(t *testing.T) {
 func TestImages_TooManyAreRefused(t *testing.T) {
 	b := newImageBench(t)
 	var tasks string
-	for i := range 101 {
+	for i := range 99 {
 		tasks += fmt.Sprintf("task \"t%d\" {\n driver = \"docker\"\n lifecycle {\n }\n config {\n image = \"reg.example/web:%d\"\n }\n }\n", i, i)
 	}
-	_ = b.refused(t, request(strings.Replace(docker(web), "instance {", "instance {\n"+tasks, 1)), 413, "102 different images, at most 100")
+	many := strings.Replace(docker(web), "instance {", "instance {\n"+tasks, 1)
+	other := strings.NewReplacer(`"shop"`, `"other"`, "reg.example", "reg2.example").Replace(many)
+	_ = b.refused(t, request(many, other), 413, "200 different images, at most 100")
+	_ = b.refused(t, request(strings.Replace(many, "instance {", "instance {\n"+strings.ReplaceAll(tasks, `task "t`, `task "u`), 1)), 413, "199 tasks with images, at most 100")
 	if asked := b.registries.Asked(); len(asked) > 0 {
 		t.Errorf("%d were asked", len(asked))
 	}
@@ -458,4 +463,49 @@ func TestImages_ACallerThatGoesAwayLeavesNothing(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	b.untouched(t)
+}
+
+// Envoy's image gets its digest too, where the agent sets the task that runs it.
+func TestImages_OfEnvoy(t *testing.T) {
+	b := newImageBench(t)
+	b.registries.Push("reg.example/envoy:v1.36", "envoy")
+	b.set(func(s *admission.Settings) {
+		s.Agent.SidecarTask = json.RawMessage(`{"Driver": "docker", "Config": {"image": "reg.example/envoy:v1.36"}}`)
+	})
+	b.submit(t, request(strings.NewReplacer(`mesh    = "off"`, "", `network = "host"`, "").Replace(docker(web))))
+	var job struct {
+		Meta       map[string]string
+		TaskGroups []struct {
+			Services []struct {
+				Connect *struct{ SidecarTask struct{ Config struct{ Image string } } }
+			}
+		}
+	}
+	if err := json.Unmarshal(b.newest(t).Job, &job); err != nil {
+		t.Fatal(err)
+	}
+	if got := job.TaskGroups[0].Services[0].Connect.SidecarTask.Config.Image; got != "reg.example/envoy:v1.36@"+admissiontest.Digest("envoy") {
+		t.Errorf("Envoy runs %s", got)
+	}
+	if _, ok := job.Meta["wadi_image_connect-proxy-shop"]; ok {
+		t.Errorf("the agent's own image is in the meta, which plans show: %v", job.Meta)
+	}
+}
+
+// A service of an earlier Wadi, which had no such setting, is as it was when it is applied
+// again.
+func TestImages_TheSettingIsNewAndNoChange(t *testing.T) {
+	b := newImageBench(t)
+	b.submit(t, request(spec("hello", "/bin/a")))
+	stored, index, err := b.store.Spec(t.Context(), "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored.Service.ResolveImages = ""
+	if _, err := b.store.Submit(t.Context(), []wadi.Submission{{Spec: stored, Index: index}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.submit(t, request(spec("hello", "/bin/a"))).Services[0]; got.Changed {
+		t.Errorf("outcome %+v", got)
+	}
 }

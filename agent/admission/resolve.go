@@ -16,7 +16,7 @@ import (
 
 // Bounds of the questions about one submission's images.
 const (
-	maxReferences  = 100              // Different ones.
+	maxReferences  = 100              // Different ones, and tasks with images of one service.
 	maxQuestions   = 16               // At once.
 	resolveTimeout = 30 * time.Second // Of all; one question has images.timeout, which is shorter.
 )
@@ -73,6 +73,9 @@ func (a *Admission) findImages(c *candidate) error {
 	own, err := a.agent().Images(c.service)
 	if err != nil {
 		return err
+	}
+	if len(found) > maxReferences {
+		return tooLarge("service %s has %d tasks with images, at most %d may have one", c.service.Name, len(found), maxReferences)
 	}
 	for _, i := range append(found, own...) {
 		c.images = append(c.images, images.Classify(i))

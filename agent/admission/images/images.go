@@ -22,6 +22,9 @@ type Task struct {
 	jobspecs.TaskImage
 	Ask string // The image to ask about, in its long form; empty: no registry can say more.
 	Why string // Why it has no digest, and what to do; empty: it has, or its registry is asked.
+
+	// Local: the name says that the image is the node's own, so its Why is no news.
+	Local bool
 }
 
 // Classify says which registry is to be asked about a task's image.
@@ -49,6 +52,8 @@ func Classify(i jobspecs.TaskImage) Task {
 	case err != nil:
 		t.Why = "it can't be read as an image's name"
 	case ref.Digest != "":
+	case ref.Registry() == "localhost": // So do Podman and Buildah name what is built and not pushed.
+		t.Why, t.Local = "names below localhost/ are of images that the node has; push it to a registry, or set resolve_images = \"off\"", true
 	case i.Own && !namesRegistry(i.Name):
 		// An image that was built on the nodes must not become one of that name at Docker Hub.
 		t.Why = "its name has no registry, so it may be one that the nodes have; name its registry or digest in the agent's configuration"
@@ -78,21 +83,24 @@ type Answer struct {
 	Err    error // Its text is for people; nil: there is a digest.
 }
 
-// maxWarning bounds a warning, in bytes.
-const maxWarning = 700
+// Bounds, in characters. A longer name can't be resolved.
+const (
+	maxName    = 1024
+	maxWarning = 700
+)
 
 // Decide returns the images of a revision. before are those of the newest revision, answers
 // the registries' by [Task.Ask].
 func Decide(mode wadi.ResolveImages, tasks []Task, answers map[string]Answer, before []wadi.Image) []wadi.Image {
 	var all []wadi.Image
 	for _, t := range tasks {
-		i := wadi.Image{Task: t.Task, Name: t.Name}
+		i := wadi.Image{Task: t.Task, Name: wadi.OneLine(t.Name, maxName)}
 		if _, digest, ok := strings.Cut(t.Name, "@"); ok && !strings.Contains(digest, "${") {
 			i.Digest = digest
 		}
 		answer, asked := answers[t.Ask]
 		switch {
-		case mode == wadi.ResolveOff:
+		case mode == wadi.ResolveOff, t.Local && mode != wadi.ResolveRequire:
 		case t.Why != "":
 			i.Warning = t.Why
 		case t.Ask == "" || !asked:
