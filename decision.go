@@ -21,8 +21,9 @@ type Decision struct {
 	Sampled  bool      `json:"sampled,omitempty"`  // Only a sample of the sources was read: there are too many for all.
 
 	Ready    int `json:"ready"`
-	Starting int `json:"starting"` // Placed or requested, and not ready.
-	Count    int `json:"count"`    // In Nomad, at Time.
+	Starting int `json:"starting"`          // Placed or requested, and not ready.
+	Pulling  int `json:"pulling,omitempty"` // Of those that start: their images are pulled now.
+	Count    int `json:"count"`             // In Nomad, at Time.
 
 	Wanted    int  `json:"wanted"`  // Before bounds.
 	Desired   int  `json:"desired"` // After bounds.
@@ -36,6 +37,7 @@ type Decision struct {
 	OverrideUntil time.Time `json:"override_until,omitzero"` // Until when an override, or a count set by hand in Nomad, stands.
 	ZeroAt        time.Time `json:"zero_at,omitzero"`        // When zero is permitted, if no request comes; zero: never.
 	StartUntil    time.Time `json:"start_until,omitzero"`    // Until when the decision waits for a starting instance; zero: it does not.
+	PausedUntil   time.Time `json:"paused_until,omitzero"`   // Until when no instance is started, because its image could not be had; zero: that is not so.
 
 	Rule     string `json:"rule"`   // Name of the rule that decided.
 	Reason   string `json:"reason"` // Explanation, in one sentence.

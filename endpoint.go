@@ -23,5 +23,25 @@ type Endpoint struct {
 	Ended     bool          `json:"ended"`                // Its processes are gone.
 	Restarts  int           `json:"restarts"`             // Of all tasks.
 	Problem   string        `json:"problem"`              // Nomad's latest report of a failing task; empty: none.
-	Hopeless  bool          `json:"hopeless"`             // It has ended with an error that Nomad calls unrecoverable.
+	Hopeless  bool          `json:"hopeless"`             // It has ended, and so would another one: its error is one that only a person can end.
+
+	Pull         PullTime    `json:"pull,omitzero"`            // When its tasks' images were pulled; zero: none was.
+	PullFailure  PullFailure `json:"pull_failure,omitempty"`   // Why a task lacks its image; empty: none does.
+	PullFailedAt int64       `json:"pull_failed_at,omitempty"` // When this agent learnt of the last try that failed, in Unix nanoseconds; 0: none has.
+}
+
+// PullTime is when an instance's images were pulled, by the clock of its node: from the
+// first one's begin to the last one's end. Nomad reports the end with the task's start.
+type PullTime struct {
+	After   time.Duration `json:"after"`             // Since the node got the instance.
+	Took    time.Duration `json:"took"`              // 0 while Ongoing.
+	Ongoing bool          `json:"ongoing,omitempty"` // Some image is pulled now.
+}
+
+// Diagnosis is why Nomad can't run a revision's instances. The zero value: nothing is known
+// against it.
+type Diagnosis struct {
+	Reason string      // In words, with what Nomad says.
+	Since  time.Time   // Since when this agent has known it.
+	Pull   PullFailure // Why a task lacks its image; empty: that is not the reason.
 }

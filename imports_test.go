@@ -73,7 +73,7 @@ var arrows = map[string][]string{
 	"internal/certfile":             {},
 	"internal/imageref":             {},
 	"internal/registry":             {"", "internal/certfile", "internal/imageref"},
-	"internal/nomad":                {"", "secrets"},
+	"internal/nomad":                {"", "pulls", "secrets"},
 	"internal/consul":               {""},
 	"internal/policies":             {""},
 	"internal/survey":               {""},

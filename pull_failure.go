@@ -1,5 +1,7 @@
 package wadi
 
+import "time"
+
 // PullFailure is the kind of a failure to have a task's image on its node. The empty one
 // is none. Package pulls tells it from the messages of drivers.
 type PullFailure string
@@ -40,6 +42,20 @@ var pullFailures = map[PullFailure]struct {
 	PullEngineAway:   {false, "the node's container engine does not answer", "start it on that node"},
 	PullOther:        {false, "the pull failed", "see the message"},
 }
+
+// PullPausedError is an [ErrUnplaceable]: no instance is started for a time, because the
+// last ones could not have an image.
+type PullPausedError struct {
+	Kind   PullFailure
+	Reason string // In words, with what Nomad says: it names image and registry.
+	For    time.Duration
+}
+
+// Error implements error.
+func (e *PullPausedError) Error() string { return ErrUnplaceable.Error() + ": " + e.Reason }
+
+// Unwrap returns ErrUnplaceable.
+func (e *PullPausedError) Unwrap() error { return ErrUnplaceable }
 
 // PullFailures are all kinds, for tables.
 func PullFailures() []PullFailure {

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"net"
-	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
@@ -32,11 +31,11 @@ func (c routedCluster) Endpoints(revision string) ([]wadi.Endpoint, <-chan struc
 	return nil, changed
 }
 
-func (c routedCluster) Diagnosis(revision string) (string, time.Time) {
+func (c routedCluster) Diagnosis(revision string) wadi.Diagnosis {
 	if namespace, ok := c.namespaceOf(revision); ok {
 		return c.cluster.Diagnosis(namespace, revision)
 	}
-	return "", time.Time{}
+	return wadi.Diagnosis{}
 }
 
 // instanceDialer dials instances: by mTLS where Envoy is in front of them, else plainly.

@@ -33,7 +33,7 @@ func (a *Agent) dump() map[string]any {
 		routes[name] = route.WithoutProofs()
 		for id := range route.Revisions {
 			eps, _ := cluster.Endpoints(route.Namespace, id)
-			why, _ := cluster.Diagnosis(route.Namespace, id)
+			why := cluster.Diagnosis(route.Namespace, id).Reason
 			revisions[id] = revision{eps, why, cluster.Job(route.Namespace, id)}
 		}
 	}

@@ -39,8 +39,8 @@ var (
 func (c single) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) {
 	return []wadi.Endpoint{c.Endpoint}, make(chan struct{})
 }
-func (single) Wake(context.Context, string) error          { return nil }
-func (single) Diagnosis(string) (why string, at time.Time) { return "", time.Time{} }
+func (single) Wake(context.Context, string) error { return nil }
+func (single) Diagnosis(string) wadi.Diagnosis    { return wadi.Diagnosis{} }
 func (single) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", ep.Addr)
 }

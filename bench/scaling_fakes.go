@@ -88,7 +88,7 @@ type routed struct{ view }
 func (r routed) Endpoints(id string) ([]wadi.Endpoint, <-chan struct{}) {
 	return r.view.Endpoints("", id)
 }
-func (r routed) Diagnosis(string) (string, time.Time) { return "", time.Time{} }
+func (r routed) Diagnosis(string) wadi.Diagnosis { return wadi.Diagnosis{} }
 
 // instances are the instances of one revision.
 type instances struct {
@@ -96,9 +96,9 @@ type instances struct {
 	changed chan struct{} // Never closed, as here nothing changes.
 }
 
-func (v view) Diagnosis(string, string) (string, time.Time) { return "", time.Time{} }
-func (v view) Ready(string) bool                            { return true }
-func (v view) Confirm(context.Context, string)              {}
+func (v view) Diagnosis(string, string) wadi.Diagnosis { return wadi.Diagnosis{} }
+func (v view) Ready(string) bool                       { return true }
+func (v view) Confirm(context.Context, string)         {}
 func (v view) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("there is no instance")
 }

@@ -36,6 +36,9 @@ type EvalInput struct {
 	Migrating           int  // Instances on draining nodes, or that Nomad already migrates.
 	MigrationHasNoPlace bool // No node fits one more instance.
 
+	PullPause PullPause // Since its image could not be had; zero: none.
+	Pulling   int       // Instances whose images are pulled now.
+
 	Start       Start
 	StartFailed bool          // No instance is alive, and Nomad says why.
 	Progress    time.Duration // How long a start may take: the revision's timeout.progress.
@@ -95,7 +98,7 @@ func (e *Evaluation) Evaluate(in *EvalInput) {
 	d, l := &e.Decision, &e.metrics
 	e.base = 0
 	*d = wadi.Decision{
-		Time: in.Now, Revision: in.Revision, Ready: in.Ready, Starting: in.Starting, Count: in.Count, Desired: in.Count, Times: 1,
+		Time: in.Now, Revision: in.Revision, Ready: in.Ready, Starting: in.Starting, Pulling: in.Pulling, Count: in.Count, Desired: in.Count, Times: 1,
 	}
 	if in.Routed {
 		d.Floor = floorOf(in)
@@ -120,6 +123,7 @@ func (e *Evaluation) Evaluate(in *EvalInput) {
 	}
 	e.override(in)
 	e.addForMigration(in)
+	e.pause(in)
 	d.ZeroAt, d.StartUntil = zeroAt(in, d), startUntil(in)
 	explainBlocked(in, d)
 	e.Deciders, e.Changed = memorise(in.Deciders, l.memory)

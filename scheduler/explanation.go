@@ -71,6 +71,7 @@ const (
 	clauseOverrideStarting    // a: how long it may still take
 	clauseOverrideNotWakeable // text: why
 	clauseMigrating           // n; m: how many migrate
+	clausePull                // text: what kind of failure; a: how long it is not tried again
 )
 
 // unknown stands for a number of instances that is not known.
@@ -99,6 +100,8 @@ func (p *clause) append(b []byte) []byte {
 		return fmt.Appendf(b, "but %s is %d: %s", p.text, p.n, instances(p.n))
 	case clauseMigrating:
 		return fmt.Appendf(b, "%s on nodes that are drained, so one more: %s", instances(p.m), instances(p.n))
+	case clausePull:
+		return fmt.Appendf(b, "its image can't be had (%s), and is not asked for again for %s: 0 instances", p.text, span(p.a))
 	case clauseInitial:
 		return fmt.Appendf(b, "a new revision begins with %s (initial)", instances(p.n))
 	case clauseSchedule:

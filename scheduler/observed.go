@@ -55,6 +55,7 @@ type Instances struct {
 	Stopping      int    // Stopped in Nomad, and not ended yet.
 	Ready         int    // Ready for requests.
 	Unknown       bool   // How many are ready is not known: not all were probed yet.
+	Pulling       int    // Alive ones whose images are pulled now.
 	Diagnosis     string // Why Nomad can't run the revision; empty: it can.
 	UnreadyReason string // Why running instances are not ready, as they report it; empty: not known.
 
@@ -63,8 +64,11 @@ type Instances struct {
 	Since time.Time // Since when Diagnosis is not empty.
 
 	// GivenUp are the problems of the latest instances of this attempt, oldest first. It
-	// is empty unless each ended with an error that Nomad calls unrecoverable.
+	// is empty unless each ended with an error that only a person can end.
 	GivenUp []string
+
+	PullFailure wadi.PullFailure // Why the newest instances that lack their image lack it; empty: none does.
+	PullPause   PullPause        // How long none is started because of that.
 }
 
 // JobState is the state of a revision's job in Nomad.

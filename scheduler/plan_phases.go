@@ -46,8 +46,7 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		case in.Ready >= need:
 			set(r.ID, wadi.Ready, "")
 		case wanted && in.unrecoverable():
-			set(r.ID, wadi.Failed, fmt.Sprintf("Nomad gave %s up, one after the other, for the same error, which it calls unrecoverable: %s",
-				wadi.Quantity(len(in.GivenUp), "instance"), in.GivenUp[len(in.GivenUp)-1]))
+			set(r.ID, wadi.Failed, in.givenUpReason())
 		case wanted && !in.Unknown && !o.Now.Before(FailsAt(r, s, o)):
 			set(r.ID, wadi.Failed, progressReason(r, in, need))
 		}

@@ -22,6 +22,7 @@ const (
 	RuleFresh       = "fresh"        // The data are older than the last raise: the count is not lowered.
 	RuleUnrouted    = "unrouted"     // No traffic goes to it.
 	RuleMoving      = "moving"       // An instance is on a draining node: one more.
+	RulePull        = "pull"         // Its image could not be had: it is not asked for again yet.
 	RuleFailed      = "failed"       // It never became ready.
 	RuleInvalid     = "invalid"      // Too little data: nothing changes.
 )

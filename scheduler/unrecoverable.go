@@ -1,6 +1,11 @@
 package scheduler
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/wadi-run/wadi"
+)
 
 // unrecoverableAfter is how many instances have to end with the same unrecoverable error
 // before the revision fails. Nomad places each on another node if there is one, and
@@ -19,6 +24,15 @@ func (in *Instances) unrecoverable() bool {
 		}
 	}
 	return true
+}
+
+// givenUpReason says why further instances would only end like the last ones.
+func (in *Instances) givenUpReason() string {
+	n, why := wadi.Quantity(len(in.GivenUp), "instance"), in.GivenUp[len(in.GivenUp)-1]
+	if in.PullFailure != "" {
+		return fmt.Sprintf("%s, one after the other, could not have an image, and asking again does not help: %s", n, why)
+	}
+	return fmt.Sprintf("Nomad gave %s up, one after the other, for the same error, which it calls unrecoverable: %s", n, why)
 }
 
 // WithoutNumbers strips the digits from a problem's text: ports and addresses differ each

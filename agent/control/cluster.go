@@ -1,8 +1,6 @@
 package control
 
 import (
-	"time"
-
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/scheduler"
 )
@@ -13,8 +11,8 @@ type Cluster interface {
 	Job(namespace, revision string) scheduler.JobState
 	// Endpoints are the revision's instances, until the channel is closed.
 	Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan struct{})
-	// Diagnosis is why Nomad can't run the revision's instances; empty: nothing hinders it.
-	Diagnosis(namespace, revision string) (reason string, since time.Time)
+	// Diagnosis is why Nomad can't run the revision's instances.
+	Diagnosis(namespace, revision string) wadi.Diagnosis
 }
 
 // UsableCluster is a [Cluster] that the leader's loops act on.

@@ -93,6 +93,8 @@ func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) 
 		switch {
 		case in.Diagnosis != "":
 			c.Reason, c.Message = "Blocked", fmt.Sprintf("%s: %s", s.Latest, in.Diagnosis)
+		case in.Pulling > 0:
+			c.Message = fmt.Sprintf("%s is placed and pulls its image", s.Latest)
 		case in.Alive > 0 && in.UnreadyReason != "":
 			c.Message = fmt.Sprintf("%s is placed and starts: %s", s.Latest, in.UnreadyReason)
 		case in.Alive > 0:

@@ -27,6 +27,7 @@ type pastReason struct {
 // revision. Callers from outside get only the reason's ID.
 func (c *Controller) noteDiagnoses(s *service, o scheduler.Observed) {
 	for _, r := range s.Revisions {
+		c.notePullPause(s, r.ID, o)
 		why := o.Instances[r.ID].Diagnosis
 		if why == "" {
 			continue
@@ -38,6 +39,16 @@ func (c *Controller) noteDiagnoses(s *service, o scheduler.Observed) {
 		c.Events.Add(s.Service.Name, r.ID, EventBlocked, withID(r.ID, why))
 		n.diagnoses = append(n.diagnoses, pastReason{id, o.Now})
 		n.diagnoses = n.diagnoses[max(0, len(n.diagnoses)-blockedKept):]
+	}
+}
+
+// notePullPause has the autoscaler evaluate at once when a pause begins: Nomad tries again
+// within a second.
+func (c *Controller) notePullPause(s *service, revision string, o scheduler.Observed) {
+	p := o.Instances[revision].PullPause
+	if n := s.notes(revision); !p.Until.Equal(n.pausedUntil) {
+		n.pausedUntil = p.Until
+		c.acted = c.acted || p.Active(o.Now)
 	}
 }
 

@@ -45,6 +45,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *workspace, mayW
 	a.noteOverride(r, s, now)
 	alive := r.countAlive(a.Cluster, s)
 	a.fillInput(&e.in, r, s, job, alive, now)
+	a.fillPulls(&e.in, s)
 	if alive == 0 && scheduler.AtRest(&e.in) {
 		a.forgetDraining(r, s)
 		return nil // Only activators wake: one wake, whichever agent leads.
@@ -69,11 +70,12 @@ func (a *Autoscaler) reevaluate(ctx context.Context, r *record, s *subject, job 
 	if !lowers && r.byHandChecks == 0 {
 		return
 	}
-	if lowers { // What an open poll has not reported yet must be known before instances stop.
+	if lowers && e.Decision.Rule != scheduler.RulePull { // What an open poll has not reported yet must be known before instances stop.
 		a.Loads.Confirm(ctx, s.id)
 	}
 	a.checkScaledByHand(ctx, r, s, job)
 	a.fillInput(&e.in, r, s, job, alive, time.Now())
+	a.fillPulls(&e.in, s)
 	a.fillLoads(&e.in, r, s, alive)
 	e.Evaluate(&e.in)
 	if lowers && scheduler.Change(&e.Decision) && r.byHandChecks > 0 {
@@ -130,6 +132,17 @@ func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, j
 	}
 }
 
+// fillPulls fills in what is known of the instances' images.
+func (a *Autoscaler) fillPulls(in *scheduler.EvalInput, s *subject) {
+	eps, _ := a.Cluster.Endpoints(s.namespace, s.id)
+	in.PullPause = scheduler.PullPauseAfter(eps)
+	for _, ep := range eps {
+		if ep.Pull.Ongoing && !ep.Stopping {
+			in.Pulling++
+		}
+	}
+}
+
 // fillLoads fills in what is measured: the metrics that the service is scaled by, and
 // requests, which decide about zero.
 func (a *Autoscaler) fillLoads(in *scheduler.EvalInput, r *record, s *subject, alive int) {
@@ -141,8 +154,7 @@ func (a *Autoscaler) fillLoads(in *scheduler.EvalInput, r *record, s *subject, a
 	r.start = r.start.Next(in.Now, in.Count, in.Ready, in.ReadyKnown)
 	in.Start, in.Progress = r.start, s.startTimeout
 	if alive == 0 && r.start.Ready.IsZero() {
-		why, _ := a.Cluster.Diagnosis(s.namespace, s.id)
-		in.StartFailed = why != ""
+		in.StartFailed = a.Cluster.Diagnosis(s.namespace, s.id).Reason != ""
 	}
 }
 
@@ -158,6 +170,10 @@ func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job sch
 	d.Reason = e.Explanation.String()
 	if d.Desired > d.Count {
 		a.cancelScaleDown(ctx, r, s, d.Count)
+		return a.scale(ctx, r, s, job, e, d.Desired)
+	}
+	if d.Rule == scheduler.RulePull { // No instance has its image, so none has a request.
+		a.forgetDraining(r, s)
 		return a.scale(ctx, r, s, job, e, d.Desired)
 	}
 	plan := a.scaleDown(ctx, r, s, d.Count, d.Desired)

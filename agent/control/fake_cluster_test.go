@@ -38,18 +38,27 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 	defer v.mu.Unlock()
 	var eps []wadi.Endpoint
 	if j := v.jobs[id]; j != nil {
+		for _, a := range j.ended {
+			ep := wadi.Endpoint{Revision: id, Instance: a.id, Created: a.placed.UnixNano(), Stopping: true, Ended: true}
+			a.lacks.tell(&ep)
+			eps = append(eps, ep)
+		}
 		for i, a := range j.allocs {
 			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Node: "node-of-" + a.id, KillAfter: v.killAfter, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
+			a.lacks.tell(&eps[len(eps)-1])
 		}
 	}
 	return eps, v.changed
 }
 
-func (v view) Diagnosis(_, id string) (string, time.Time) {
+func (v view) Diagnosis(_, id string) wadi.Diagnosis {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.reads++
-	return v.cantRun[id], time.Time{}
+	if j := v.jobs[id]; j != nil && len(j.allocs) > 0 && j.allocs[0].lacks.now() {
+		return j.allocs[0].lacks.diagnosis()
+	}
+	return wadi.Diagnosis{Reason: v.cantRun[id]}
 }
 
 func (v view) Changed() <-chan struct{} {
@@ -69,7 +78,7 @@ func (v view) ReadyCount(id string) (int, bool) {
 	n := 0
 	if j := v.jobs[id]; j != nil && v.cantRun[id] == "" {
 		for _, a := range j.allocs {
-			if time.Since(a.placed) >= max(startTime, v.slow) {
+			if !a.lacks.now() && time.Since(a.placed) >= max(startTime, v.slow) {
 				n++
 			}
 		}

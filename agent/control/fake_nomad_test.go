@@ -67,24 +67,28 @@ type cluster struct {
 	killAfter     time.Duration   // How long a client has let instances drain; 0: it has ended none.
 	late          time.Duration   // How long after a purge the job is still listed.
 	purged        map[string]listed
-	unloaded      error           // Why no service can be read; nil: each can.
-	loads         int             // How often that was tried.
-	plans         int             // How often Nomad was asked for a plan.
-	planning      chan struct{}   // Nil, or closed when plans are answered.
-	planErr       error           // Why none can be made; nil: they can.
-	planless      bool            // Nomad plans nothing, as for a workload's identity.
-	idle          map[uint64]bool // The indexes of registrations that changed nothing.
+	unloaded      error                       // Why no service can be read; nil: each can.
+	loads         int                         // How often that was tried.
+	plans         int                         // How often Nomad was asked for a plan.
+	planning      chan struct{}               // Nil, or closed when plans are answered.
+	planErr       error                       // Why none can be made; nil: they can.
+	planless      bool                        // Nomad plans nothing, as for a workload's identity.
+	lackImages    map[string]wadi.PullFailure // Why revisions' images can't be had.
+	pulls         []time.Time                 // Tries to pull an image.
+	idle          map[uint64]bool             // The indexes of registrations that changed nothing.
 }
 
 type job struct {
 	scheduler.JobState
 	body   string
 	allocs []alloc
+	ended  []alloc // Those that lacked their image, at most five.
 }
 
 type alloc struct {
 	id     string
 	placed time.Time
+	lacks  *lacking // Nil: it has its image.
 }
 
 // listed is a job that is gone, and listed for a while.
@@ -119,8 +123,16 @@ func (c *cluster) set(id, body string, count int) uint64 {
 	j.body = body
 	for len(j.allocs) < count {
 		c.nextID++
-		j.allocs = append(j.allocs, alloc{fmt.Sprintf("alloc-%d", c.nextID), time.Now()})
+		a := alloc{id: fmt.Sprintf("alloc-%d", c.nextID), placed: time.Now()}
+		if c.lackImages[id] != "" {
+			a.lacks = &lacking{}
+			c.pullLater(id, a, pullTime)
+		}
+		j.allocs = append(j.allocs, a)
 		time.AfterFunc(max(startTime, c.slow), func() { c.mu.Lock(); c.change(); c.mu.Unlock() })
+	}
+	for _, a := range j.allocs[count:] {
+		j.end(a)
 	}
 	j.allocs = j.allocs[:count]
 	c.change()

@@ -149,7 +149,7 @@ func truncate(text string) string {
 
 // repeats reports whether two decisions say the same but for the numbers behind them.
 func repeats(a, b *wadi.Decision) bool {
-	return a.Ready == b.Ready && a.Starting == b.Starting && a.Count == b.Count && a.Wanted == b.Wanted && a.Desired == b.Desired &&
+	return a.Ready == b.Ready && a.Starting == b.Starting && a.Pulling == b.Pulling && a.Count == b.Count && a.Wanted == b.Wanted && a.Desired == b.Desired &&
 		a.Metric == b.Metric && a.Panicking == b.Panicking && a.Valid == b.Valid && a.Rule == b.Rule && a.Executed == b.Executed &&
 		(a.WhyNot == "") == (b.WhyNot == "") && equalBounds(a.Floor, b.Floor) && equalBounds(a.Ceiling, b.Ceiling)
 }

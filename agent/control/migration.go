@@ -21,7 +21,7 @@ func (a *Autoscaler) migrating(r *record, s *subject) (n int, inVain bool) {
 	}
 	diagnosis := ""
 	if n > 0 {
-		diagnosis, _ = a.Cluster.Diagnosis(s.namespace, s.id)
+		diagnosis = a.Cluster.Diagnosis(s.namespace, s.id).Reason
 	}
 	r.migration = r.migration.Next(n, diagnosis)
 	return n, r.migration.NoPlace

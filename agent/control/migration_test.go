@@ -21,7 +21,7 @@ func TestMigration_OneMoreFirst(t *testing.T) {
 		wantCount(t, c, id, 2) // One more, and not one more at every pass.
 
 		c.mu.Lock() // Nomad has moved it: the new one has the old one's name, and starts.
-		c.jobs[id].allocs[0] = alloc{"alloc-9", time.Now()}
+		c.jobs[id].allocs[0] = alloc{id: "alloc-9", placed: time.Now()}
 		c.unready = map[string]bool{"alloc-9": true}
 		c.change()
 		c.mu.Unlock()

@@ -69,14 +69,25 @@ func (c *Controller) observeInstances(s *service, revision string) (in scheduler
 	in.Ready, in.Unknown = ready, !known
 	eps, _ := c.Cluster.Endpoints(s.Service.Namespace, revision)
 	for _, ep := range eps {
+		if ep.PullFailure != "" {
+			in.PullFailure = ep.PullFailure
+		}
 		switch {
 		case !ep.Stopping:
 			in.Alive++
+			if ep.Pull.Ongoing {
+				in.Pulling++
+			}
 		case !ep.Ended:
 			in.Stopping++
 		}
 	}
-	in.Diagnosis, in.Since = c.Cluster.Diagnosis(s.Service.Namespace, revision)
+	d := c.Cluster.Diagnosis(s.Service.Namespace, revision)
+	in.Diagnosis, in.Since = d.Reason, d.Since
+	in.PullPause = scheduler.PullPauseAfter(eps)
+	if in.Diagnosis == "" && in.Ready == 0 && in.PullPause.Active(time.Now()) { // It is at zero because of that.
+		in.Diagnosis, in.Since = in.PullPause.Reason, in.PullPause.Since
+	}
 	if reports := c.Observers.Instances; reports != nil {
 		in.UnreadyReason = reports.Unready(revision)
 		if in.Stopping > 0 {

@@ -3,6 +3,7 @@ package control
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/wadi-run/wadi"
 )
@@ -15,6 +16,7 @@ type revisionNotes struct {
 	drainLimit  string          // That a client of Nomad ends drains early; empty: none does.
 	exits       *exitLog        // Nil: not read yet.
 	diagnoses   []pastReason    // That events have named, the latest last.
+	pausedUntil time.Time       // Of the last pause because an image could not be had.
 	purgedIndex uint64          // Of the job that was purged last; 0: none was.
 }
 

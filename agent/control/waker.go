@@ -71,6 +71,9 @@ func (w *Waker) Wake(ctx context.Context, revision string) error {
 			return err
 		}
 		ns := route.Namespace
+		if err := w.paused(ns, revision); err != nil {
+			return err
+		}
 		if try == 0 {
 			job = w.Cluster.Job(ns, revision)
 		}
@@ -124,11 +127,22 @@ func (r readWithin) Job(ctx context.Context, namespace, revision string) (schedu
 	return job, err
 }
 
+// paused is why no instance is started now because its image could not be had; nil: one
+// may be.
+func (w *Waker) paused(namespace, revision string) error {
+	eps, _ := w.Cluster.Endpoints(namespace, revision)
+	p, now := scheduler.PullPauseAfter(eps), time.Now()
+	if !p.Active(now) {
+		return nil
+	}
+	return fmt.Errorf("wake %s: %w", revision, &wadi.PullPausedError{Kind: p.Kind, Reason: p.Reason, For: p.Until.Sub(now)})
+}
+
 func (w *Waker) wakeState(namespace, revision string, rr wadi.RouteRevision, job scheduler.JobState) scheduler.WakeState {
 	alive, _ := alive(w.Cluster, namespace, revision)
-	reason, _ := w.Cluster.Diagnosis(namespace, revision)
+	d := w.Cluster.Diagnosis(namespace, revision)
 	return scheduler.WakeState{
-		Job: job, Alive: alive, Blocked: reason != "",
+		Job: job, Alive: alive, Blocked: d.Reason != "",
 		Waited:     w.empty.observe(revision, job.Running() && job.Count > 0 && alive == 0),
 		Activation: rr.Activation, Max: rr.Max,
 	}

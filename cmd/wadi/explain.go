@@ -94,6 +94,8 @@ func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time
 	switch {
 	case r.Phase == wadi.Failed:
 		return "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"
+	case d != nil && now.Before(d.PausedUntil):
+		return fmt.Sprintf("its image could not be had: it is asked for again in %s at the soonest", remaining(d.PausedUntil, now))
 	case atZero(d) && r.Percent > 0:
 		return fmt.Sprintf("a request wakes it, with %s", wadi.Quantity(max(1, s.Service.Scale.Activation), "instance"))
 	case atZero(d):
@@ -109,6 +111,8 @@ func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time
 	switch {
 	case d.Desired > d.Count && !d.Executed && d.WhyNot != "":
 		parts = append(parts, "not executed: "+d.WhyNot)
+	case d.Pulling > 0 && now.Before(d.StartUntil):
+		parts = append(parts, fmt.Sprintf("it pulls its image: the idle time before zero begins when it is ready, and the start is aborted in %s (timeout.progress)", remaining(d.StartUntil, now)))
 	case now.Before(d.StartUntil):
 		parts = append(parts, fmt.Sprintf("it is starting: the idle time before zero begins when it is ready, and the start is aborted in %s (timeout.progress)", remaining(d.StartUntil, now)))
 	case !d.ZeroAt.IsZero() && d.Desired <= 1:

@@ -40,6 +40,14 @@ func showExplanation(c *call, e explanation) {
 	}
 }
 
+// pullingText says how many of the starting instances pull an image.
+func pullingText(d wadi.Decision) string {
+	if d.Pulling == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d %s an image)", d.Pulling, wadi.Plural(d.Pulling, "pulls", "pull"))
+}
+
 func showRevision(c *call, r revisionExplanation) {
 	c.printf("%s  (%s, %s of the traffic)\n", r.Revision, c.paint(c.stdout, string(r.Phase)), percent(r.Percent))
 	if d := r.Now; d != nil {
@@ -47,7 +55,7 @@ func showRevision(c *call, r revisionExplanation) {
 		if d.WhyNot != "" {
 			c.printf("  but       not executed: %s\n", clean(d.WhyNot))
 		}
-		c.printf("  now       %d in Nomad, %d ready, %d starting\n", countAfter(*d), d.Ready, d.Starting)
+		c.printf("  now       %d in Nomad, %d ready, %d starting%s\n", countAfter(*d), d.Ready, d.Starting, pullingText(*d))
 		c.printf("  wanted    %d by the load, %d after bounds%s\n", d.Wanted, d.Desired, boundsText(*d))
 		for _, m := range readings(*d) {
 			c.printf("  measured  %s\n", m)

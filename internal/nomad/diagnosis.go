@@ -88,7 +88,7 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 	stopRequested := false // Nomad was asked to end it.
 	waitsFor := ""         // What keeps it from starting; reset when it has started.
 	for _, e := range s.Events {
-		what := strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))
+		what := message(e)
 		switch {
 		case e.Type == api.TaskStarted:
 			stopRequested = false
@@ -105,15 +105,19 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 				text, at = terminated(e), e.Time
 			}
 		case e.Type == api.TaskNotRestarting:
-			if text == "" {
+			switch {
+			case text == "":
 				text, at = what, e.Time
-			} else {
+			case lacksImage(s.Events): // It says enough, and is the same at each try.
+			default:
 				text, at = text+"; not restarted: "+what, e.Time
 			}
 		case slices.Contains(ordinary, e.Type):
 		case e.Type == eventTemplate:
 			waitsFor = "waits for " + strings.TrimPrefix(what, "Missing: ")
 			text, at = waitsFor, e.Time
+		case e.Type == api.TaskDriverFailure:
+			text, at = inWords(what), e.Time
 		case isFailure(e.Type):
 			text, at = what, e.Time
 		case s.State != "running" && !stopRequested:
@@ -127,10 +131,15 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 // isFailure reports whether an event's message is complete without its type.
 func isFailure(kind string) bool {
 	switch kind {
-	case api.TaskDriverFailure, api.TaskSetupFailure, api.TaskFailedValidation, api.TaskArtifactDownloadFailed, "Task hook failed":
+	case api.TaskSetupFailure, api.TaskFailedValidation, api.TaskArtifactDownloadFailed, "Task hook failed":
 		return true
 	}
 	return false
+}
+
+// message is what an event says.
+func message(e *api.TaskEvent) string {
+	return strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))
 }
 
 func failsTask(e *api.TaskEvent) bool { return e.FailsTask || e.Details["fails_task"] == "true" }

@@ -19,7 +19,8 @@ func TestDiagnosis_Lingers(t *testing.T) {
 	told := func(after time.Duration, wantReason string, wantSince time.Duration) {
 		t.Helper()
 		r.updateDiagnosis(began.Add(after))
-		reason, since := r.diagnosis.visibleAt(began.Add(after))
+		d := r.diagnosis.visibleAt(began.Add(after))
+		reason, since := d.Reason, d.Since
 		want := began.Add(wantSince)
 		if wantReason == "" {
 			want = time.Time{}

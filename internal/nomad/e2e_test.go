@@ -239,7 +239,7 @@ func diagnoses(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		deadline := time.After(30 * time.Second)
 		for {
 			_, changed := w.Endpoints("", id)
-			got, since := w.Diagnosis("", id)
+			got, since := diagnosed(w, "", id)
 			if strings.HasPrefix(got, want) && !since.IsZero() {
 				break
 			}
@@ -252,7 +252,7 @@ func diagnoses(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		scale(t, c, id, 0, index)
 		for {
 			_, changed := w.Endpoints("", id)
-			if got, _ := w.Diagnosis("", id); got == "" {
+			if got, _ := diagnosed(w, "", id); got == "" {
 				break
 			}
 			select {

@@ -25,7 +25,12 @@ func endpoint(a allocation) wadi.Endpoint {
 		Ended:     ended(a),
 		Problem:   taskProblem(a.TaskStates),
 	}
+	p := pullsOf(a.TaskStates)
+	e.Pull, e.PullFailure = p.time(), p.failure
 	e.Hopeless = e.Ended && gaveUp(a.TaskStates)
+	if e.PullFailure != "" { // Nomad calls few of them unrecoverable, and not the right ones.
+		e.Hopeless = e.Ended && e.PullFailure.Hopeless()
+	}
 	e.Stopping = e.Ended || a.DesiredStatus != "run" || willMove(a.DesiredTransition)
 	e.Moving = a.DesiredTransition.ShouldMigrate()
 	for _, s := range a.TaskStates {

@@ -48,7 +48,7 @@ func TestE2E_SomeNamespaces(t *testing.T) {
 			j, _ := w.Job(namespace, "hello-00001")
 			return j.Count == n && w.Usable(namespace)
 		})
-		soon(t, "a diagnosis", func() bool { why, _ := w.Diagnosis(namespace, "hello-00001"); return why != "" })
+		soon(t, "a diagnosis", func() bool { why, _ := diagnosed(w, namespace, "hello-00001"); return why != "" })
 	}
 	told("team")
 	server.Job("foreign", "hello-00001", 100, nil)

@@ -217,7 +217,7 @@ func (c *counted) Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan
 	return all, changed
 }
 
-func (c *counted) Diagnosis(string, string) (string, time.Time) { return "", time.Time{} }
+func (c *counted) Diagnosis(string, string) wadi.Diagnosis { return wadi.Diagnosis{} }
 
 // measured is the instances' statistics: each is ready, and together they have the load.
 type measured struct{ *counted }

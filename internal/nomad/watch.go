@@ -169,12 +169,12 @@ func (w *Watcher) Changed() <-chan struct{} {
 }
 
 // Diagnosis is why Nomad can't run instances of a revision, and since when this
-// agent has known; empty if nothing is known against it.
-func (w *Watcher) Diagnosis(namespace, revision string) (reason string, since time.Time) {
+// agent has known; the zero value if nothing is known against it.
+func (w *Watcher) Diagnosis(namespace, revision string) wadi.Diagnosis {
 	if v, ok := w.lookUp(namespace, revision); ok {
 		return v.diagnosis.visibleAt(time.Now())
 	}
-	return "", time.Time{}
+	return wadi.Diagnosis{}
 }
 
 // Synced is closed when everything that the token may read has been read for the first

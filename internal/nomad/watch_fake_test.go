@@ -216,3 +216,9 @@ func upTo(t *testing.T, lines []string, from, to uint64) []string {
 	}
 	return out
 }
+
+// diagnosed is what the watcher says against a revision, and since when.
+func diagnosed(w *nomad.Watcher, namespace, revision string) (reason string, since time.Time) {
+	d := w.Diagnosis(namespace, revision)
+	return d.Reason, d.Since
+}

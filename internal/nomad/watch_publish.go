@@ -65,18 +65,19 @@ func (w *Watcher) publishRevision(s *state, k key) (appeared, changed bool) {
 // updateDiagnosis sets the present diagnosis. The same kind of diagnosis keeps its
 // beginning, even if Nomad words it differently or it was gone for a moment.
 func (r *revision) updateDiagnosis(now time.Time) {
-	kind, reason := r.diagnose()
+	d := r.diagnose()
 	t := &r.diagnosis
 	switch {
-	case r.job.Count == 0 || r.job.Stopped || kind == "" && t.kind == "":
+	case r.job.Count == 0 || r.job.Stopped || d.kind == "" && t.kind == "":
 		*t = diagnosis{}
-	case kind == "":
+	case d.kind == "":
 		if t.overAt.IsZero() {
 			t.overAt = now
 		}
-	case kind != t.kind || !t.overAt.IsZero() && now.Sub(t.overAt) > relapse:
-		*t = diagnosis{kind: kind, reason: reason, since: now}
+	case d.kind != t.kind || !t.overAt.IsZero() && now.Sub(t.overAt) > relapse:
+		d.since = now
+		*t = d
 	default:
-		t.reason, t.overAt = reason, time.Time{}
+		t.reason, t.pull, t.overAt = d.reason, d.pull, time.Time{}
 	}
 }

@@ -40,6 +40,7 @@ type revision struct {
 	job       JobState
 	created   uint64 // The job's create index: older allocations belong to an earlier job with this ID.
 	instances map[string]instance
+	before    map[string]instance // While everything is read anew: those that were known.
 	blocked   blocked
 	diagnosis diagnosis // As published.
 }
@@ -47,6 +48,7 @@ type revision struct {
 type instance struct {
 	endpoint wadi.Endpoint
 	exits    []wadi.Exit
+	pulls    pullEvents
 	index    uint64 // Modify index.
 	healthy  bool
 	wanted   bool // Nomad wants it to run.
@@ -62,6 +64,7 @@ type blocked struct {
 type diagnosis struct {
 	kind   string // The text may change while the kind stays.
 	reason string
+	pull   wadi.PullFailure
 	since  time.Time
 	overAt time.Time // When it was last gone; zero while it lasts.
 }
@@ -75,11 +78,11 @@ const relapse = 30 * time.Second
 const diagnosisLinger = 5 * time.Second
 
 // visibleAt is what readers see of d at a time.
-func (t diagnosis) visibleAt(now time.Time) (reason string, since time.Time) {
-	if !t.overAt.IsZero() && (t.kind != diagnosisTask || now.Sub(t.overAt) > diagnosisLinger) {
-		return "", time.Time{}
+func (t diagnosis) visibleAt(now time.Time) wadi.Diagnosis {
+	if !t.overAt.IsZero() && (t.kind != diagnosisTask || t.pull != "" || now.Sub(t.overAt) > diagnosisLinger) {
+		return wadi.Diagnosis{}
 	}
-	return t.reason, t.since
+	return wadi.Diagnosis{Reason: t.reason, Since: t.since, Pull: t.pull}
 }
 
 // The kinds of diagnosis.
@@ -87,6 +90,10 @@ const (
 	diagnosisPlacement = "placement"
 	diagnosisTask      = "task"
 )
+
+// lackingKept is how long an instance that ended for want of an image is known after
+// everything was read anew.
+const lackingKept = 10 * time.Minute
 
 // keepEnded bounds the ended instances that a revision keeps.
 const keepEnded = 5
@@ -124,10 +131,16 @@ func (s *state) replace(subscription string, owns func(namespace string) bool, f
 	for k, r := range old {
 		if now := s.revisions[k]; now != nil {
 			now.diagnosis = r.diagnosis // For the beginning of the diagnosis.
+			now.keep(r)
 		}
 	}
 	for _, a := range f.allocs {
 		s.allocation(a)
+	}
+	for k := range old {
+		if now := s.revisions[k]; now != nil {
+			now.before = nil
+		}
 	}
 	for _, e := range f.evals {
 		s.evaluation(e)
@@ -190,10 +203,19 @@ func (s *state) allocation(a allocation) {
 	if r == nil || a.CreateIndex < r.created || r.instances[a.ID].index > a.ModifyIndex {
 		return
 	}
-	r.instances[a.ID] = instance{
-		endpoint: endpoint(a), exits: exits(a), index: a.ModifyIndex,
+	before, known := r.instances[a.ID]
+	if !known {
+		before = r.before[a.ID]
+	}
+	i := instance{
+		endpoint: endpoint(a), exits: exits(a), pulls: pullsOf(a.TaskStates).after(before.pulls), index: a.ModifyIndex,
 		healthy: healthy(a), wanted: a.DesiredStatus == "run",
 	}
+	i.endpoint.Pull, i.endpoint.PullFailedAt = i.pulls.time(), before.endpoint.PullFailedAt
+	if i.pulls.failedAt != before.pulls.failedAt {
+		i.endpoint.PullFailedAt = time.Now().UnixNano()
+	}
+	r.instances[a.ID] = i
 	if a.CreateIndex > r.blocked.index {
 		r.blocked = blocked{}
 	}
@@ -245,29 +267,47 @@ func (r *revision) endpoints() []wadi.Endpoint {
 	return out
 }
 
+// keep takes over from r, the same job's before everything was read anew, what is not read
+// again: instances that ended for want of an image, and what was known of the others.
+func (now *revision) keep(r *revision) {
+	if now.created != r.created {
+		return
+	}
+	now.before = r.instances
+	for id, i := range r.instances {
+		if i.endpoint.Ended && i.endpoint.PullFailure != "" && time.Since(time.Unix(0, i.endpoint.PullFailedAt)) < lackingKept {
+			now.instances[id] = i
+		}
+	}
+}
+
 func byAge(a, b wadi.Endpoint) int {
 	return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Instance, b.Instance))
 }
 
 // diagnose is why the revision can't run now; empty if it can.
-func (r *revision) diagnose() (kind, reason string) {
+func (r *revision) diagnose() (d diagnosis) {
 	if r.job.Count == 0 || r.job.Stopped {
-		return "", ""
+		return d
 	}
 	if r.blocked.reason != "" {
-		return diagnosisPlacement, r.blocked.reason
+		return diagnosis{kind: diagnosisPlacement, reason: r.blocked.reason}
 	}
 	newestFirst := slices.SortedFunc(maps.Values(r.instances), func(a, b instance) int {
 		return byAge(b.endpoint, a.endpoint)
 	})
-	// A new replacement says nothing yet, so the one before it still counts.
+	// A new replacement says nothing yet, so the one before it still counts; but that its
+	// image could not be had does not, once the replacement pulls.
+	pulling := false
 	for _, i := range newestFirst {
 		switch {
-		case i.healthy:
-			return "", ""
-		case i.endpoint.Problem != "":
-			return diagnosisTask, i.endpoint.Problem
+		case i.healthy, pulling && i.endpoint.PullFailure != "":
+			return d
+		case i.endpoint.Problem == "":
+			pulling = pulling || i.endpoint.Pull.Ongoing
+		default:
+			return diagnosis{kind: diagnosisTask, reason: i.endpoint.Problem, pull: i.endpoint.PullFailure}
 		}
 	}
-	return "", ""
+	return d
 }

@@ -77,7 +77,7 @@ func TestWatch_Diagnosis(t *testing.T) {
 	w := watch(t, c, true)
 	c.say(t, upTo(t, lines, 0, 24)...)
 	c.settle(t, w)
-	if got, _ := w.Diagnosis("", "big-00001"); got != "no node fits: memory exhausted on 1 node" {
+	if got, _ := diagnosed(w, "", "big-00001"); got != "no node fits: memory exhausted on 1 node" {
 		t.Fatalf("got %q", got)
 	}
 	c.say(t, upTo(t, lines, 24, 47)...)
@@ -89,7 +89,7 @@ func TestWatch_Diagnosis(t *testing.T) {
 		"art-00001": `task web: failed to download artifact "http://127.0.0.1:1/x.zip": getter subprocess failed: exit status 1: failed to download artifact: ` +
 			`Get "http://127.0.0.1:1/x.zip": dial tcp 127.0.0.1:1: connect: connection refused; not restarted: Exceeded allowed attempts 3 in interval 1m0s and mode is "fail"`,
 	} {
-		got, since := w.Diagnosis("", revision)
+		got, since := diagnosed(w, "", revision)
 		if got != want {
 			t.Errorf("%s: got %q, want %q", revision, got, want)
 		}
@@ -100,7 +100,7 @@ func TestWatch_Diagnosis(t *testing.T) {
 	// A node joined: the next evaluation places all.
 	c.say(t, `{"Index":48,"Events":[{"Topic":"Evaluation","Index":48,"Payload":{"Evaluation":{"ID":"e","JobID":"big-00001","Namespace":"default","Status":"complete","ModifyIndex":48}}}]}`)
 	c.settle(t, w)
-	if got, since := w.Diagnosis("", "big-00001"); got != "" || !since.IsZero() {
+	if got, since := diagnosed(w, "", "big-00001"); got != "" || !since.IsZero() {
 		t.Errorf("diagnosis that is over: %q since %v", got, since)
 	}
 	es, _ := w.Endpoints("", "crash-00001")
@@ -132,21 +132,21 @@ func TestWatch_DiagnosisThatComesAndGoes(t *testing.T) {
 	}
 	job(1)
 	alloc("pending", "pending")
-	reason, began := w.Diagnosis("", "loop-00001")
+	reason, began := diagnosed(w, "", "loop-00001")
 	if reason != "task web: Exit Code: 1" {
 		t.Fatalf("got %q", reason)
 	}
 	alloc("running", "running")
-	if reason, since := w.Diagnosis("", "loop-00001"); reason == "" || !since.Equal(began) {
+	if reason, since := diagnosed(w, "", "loop-00001"); reason == "" || !since.Equal(began) {
 		t.Errorf("while it runs for a moment: %q since %v, want since %v", reason, since, began)
 	}
 	alloc("running", "pending")
-	if reason, since := w.Diagnosis("", "loop-00001"); reason == "" || !since.Equal(began) {
+	if reason, since := diagnosed(w, "", "loop-00001"); reason == "" || !since.Equal(began) {
 		t.Errorf("when it has exited again: %q since %v, want since %v", reason, since, began)
 	}
 	job(0)
 	job(1)
-	if reason, since := w.Diagnosis("", "loop-00001"); reason == "" || !since.After(began) {
+	if reason, since := diagnosed(w, "", "loop-00001"); reason == "" || !since.After(began) {
 		t.Errorf("after a count of zero: %q since %v, want after %v", reason, since, began)
 	}
 }
@@ -183,10 +183,10 @@ func TestWatch_ReadsEverythingAgain(t *testing.T) {
 	if es[0].Addr != "127.0.0.1:22032" || es[0].Stopping {
 		t.Fatalf("endpoint is %+v", es[0])
 	}
-	if got, _ := w.Diagnosis("", "big-00001"); got != "no node fits: memory exhausted on 1 node" {
+	if got, _ := diagnosed(w, "", "big-00001"); got != "no node fits: memory exhausted on 1 node" {
 		t.Fatalf("diagnosis is %q", got)
 	}
-	if got, _ := w.Diagnosis("", "crash-00001"); !strings.HasPrefix(got, "task web: Exit Code: 3") {
+	if got, _ := diagnosed(w, "", "crash-00001"); !strings.HasPrefix(got, "task web: Exit Code: 3") {
 		t.Fatalf("diagnosis is %q", got)
 	}
 	for revision, count := range c.counts {

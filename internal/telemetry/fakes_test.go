@@ -137,7 +137,7 @@ func (a *app) Wake(context.Context, string) error {
 	return nil
 }
 
-func (a *app) Diagnosis(string) (string, time.Time) { return "", time.Time{} }
+func (a *app) Diagnosis(string) wadi.Diagnosis { return wadi.Diagnosis{} }
 
 func (a *app) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", ep.Addr)

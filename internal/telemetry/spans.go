@@ -143,14 +143,17 @@ func (s *spans) waits(x *exchange, end time.Time) {
 	if refused {
 		wait.SetStatus(codes.Error, t.Code)
 	}
-	if c := t.Cold; c != nil && c.Place+c.Start+c.Probe > 0 {
+	if c := t.Cold; c != nil && c.Place+c.Pull+c.Start+c.Probe > 0 {
 		begun := arrived.Add(c.Queue)
 		placed := begun.Add(c.Place)
-		answered := placed.Add(c.Start)
+		answered := placed.Add(c.PullBefore + c.Start)
 		_, wake := s.tracer.Start(ctx, "wake", trace.WithTimestamp(begun))
 		wake.AddEvent("placed", trace.WithTimestamp(placed))
 		wake.AddEvent("answered", trace.WithTimestamp(answered))
-		wake.End(trace.WithTimestamp(answered.Add(c.Probe)))
+		if c.Pull > 0 {
+			wake.SetAttributes(attribute.Float64("wadi.pull_seconds", c.Pull.Seconds()))
+		}
+		wake.End(trace.WithTimestamp(answered.Add(c.Pull - c.PullBefore + c.Probe)))
 	}
 	wait.End(trace.WithTimestamp(until))
 }

@@ -178,7 +178,7 @@ func (t *Telemetry) ended(x *exchange) {
 		Trace: x.traceID(),
 	}
 	if c := x.record.Cold; c != nil {
-		e.Cold = []accesslog.Phase{{Name: "queue", Took: c.Queue}, {Name: "place", Took: c.Place},
+		e.Cold = []accesslog.Phase{{Name: "queue", Took: c.Queue}, {Name: "place", Took: c.Place}, {Name: "pull", Took: c.Pull},
 			{Name: "start", Took: c.Start}, {Name: "probe", Took: c.Probe}, {Name: "turn", Took: c.Turn}}
 	}
 	t.access.Write(&e)

@@ -30,8 +30,7 @@ type Waker interface {
 
 // Diagnoses knows what keeps a revision's instances from starting.
 type Diagnoses interface {
-	// Diagnosis returns the reason and since when it holds, or an empty reason.
-	Diagnosis(revision string) (reason string, since time.Time)
+	Diagnosis(revision string) wadi.Diagnosis
 }
 
 // Dialer connects to an instance's traffic path, by TCP or mTLS.

@@ -35,6 +35,7 @@ type cluster struct {
 	wakeErr   error
 	onWake    func(revision string) // Called outside the mutex.
 	diagnosis string
+	pull      wadi.PullFailure
 	since     time.Time
 	readings  int
 }
@@ -78,10 +79,10 @@ func (c *cluster) Wake(_ context.Context, rev string) error {
 	return err
 }
 
-func (c *cluster) Diagnosis(string) (string, time.Time) {
+func (c *cluster) Diagnosis(string) wadi.Diagnosis {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.diagnosis, c.since
+	return wadi.Diagnosis{Reason: c.diagnosis, Since: c.since, Pull: c.pull}
 }
 
 func (*cluster) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {

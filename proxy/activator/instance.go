@@ -26,10 +26,11 @@ type instance struct {
 	// The revision's mutex guards these; pool changes them.
 	ready       bool // In rotation.
 	probing     bool
-	stopping    bool      // It is stopped in Nomad, and has not ended yet.
-	gone        bool      // Not in the pool any more.
-	ejections   int       // How often it left rotation.
-	answeredAt  time.Time // When it first answered a probe, ready or not; zero: it has not.
+	stopping    bool          // It is stopped in Nomad, and has not ended yet.
+	gone        bool          // Not in the pool any more.
+	ejections   int           // How often it left rotation.
+	pull        wadi.PullTime // As Nomad reported it last.
+	answeredAt  time.Time     // When it first answered a probe, ready or not; zero: it has not.
 	readyAt     time.Time
 	inFlight    int
 	failures    int // How often it left rotation since a request was answered there.

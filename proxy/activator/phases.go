@@ -3,6 +3,8 @@ package activator
 import (
 	"strconv"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 // furtherThan reports whether i has come further on its way to ready than o.
@@ -31,6 +33,18 @@ func (k *waker) phases(arrived time.Time, i *instance, now time.Time) *Phases {
 		return d
 	}
 	p := &Phases{}
+	var pull interval
+	if i != nil {
+		pull = i.pulled(now)
+	}
+	// without is the time until t, except for the pull, which p.Pull gets.
+	without := func(t time.Time) time.Duration {
+		from := at
+		d := until(t)
+		pulled := pull.within(from, at)
+		p.Pull += pulled
+		return d - pulled
+	}
 	if begun := k.begunAt; i == nil && k.unplaced || i != nil && begun.Before(i.placed) {
 		p.Queue = until(begun)
 	}
@@ -39,10 +53,17 @@ func (k *waker) phases(arrived time.Time, i *instance, now time.Time) *Phases {
 	case i != nil:
 		p.Place, last = until(i.placed), &p.Start
 		if !i.answeredAt.IsZero() {
-			p.Start, last = until(i.answeredAt), &p.Probe
+			p.Start, last = without(i.answeredAt), &p.Probe
+			p.PullBefore = p.Pull
+		}
+		if i.answeredAt.IsZero() {
+			p.Start += without(now)
+			p.PullBefore = p.Pull
 		}
 		if i.ready {
-			p.Probe, last = until(i.readyAt), &p.Turn
+			p.Probe, last = without(i.readyAt), &p.Turn
+		} else {
+			*last += without(now)
 		}
 	case k.unplaced:
 		last = &p.Place
@@ -72,9 +93,44 @@ type namedPhase struct {
 	took time.Duration
 }
 
-// named lists the phases in their order, with the time at the instance as the last.
-func (p *Phases) named(forward time.Duration) [5]namedPhase {
-	return [...]namedPhase{
-		{"queue", p.Queue + p.Turn}, {"place", p.Place}, {"start", p.Start}, {"probe", p.Probe}, {"forward", forward},
+// interval is from one time to another; the zero value is none.
+type interval struct{ from, to time.Time }
+
+// within is how much of v is between two times.
+func (v interval) within(from, to time.Time) time.Duration {
+	if v.from.After(from) {
+		from = v.from
 	}
+	if v.to.Before(to) {
+		to = v.to
+	}
+	return max(0, to.Sub(from))
+}
+
+// pulled is when the images of i were pulled, by the agent's clock. The node's clock may be
+// another: only what passed by it since the node got the instance counts, from when the
+// agent saw it placed. Nomad reports the end of a pull some time after it; until then, and
+// at the latest, it lasts until i is ready.
+func (i *instance) pulled(now time.Time) interval {
+	if i.pull == (wadi.PullTime{}) {
+		return interval{}
+	}
+	v := interval{from: i.placed.Add(i.pull.After)}
+	v.to = v.from.Add(i.pull.Took)
+	if i.pull.Ongoing {
+		v.to = now
+	}
+	return v
+}
+
+// named lists the phases in their order, with the time at the instance as the last.
+// A pull is among them only if there was one.
+func (p *Phases) named(forward time.Duration) []namedPhase {
+	all := [...]namedPhase{
+		{"queue", p.Queue + p.Turn}, {"place", p.Place}, {"pull", p.Pull}, {"start", p.Start}, {"probe", p.Probe}, {"forward", forward},
+	}
+	if p.Pull > 0 {
+		return all[:]
+	}
+	return append(all[:2], all[3:]...)
 }

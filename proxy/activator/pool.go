@@ -60,6 +60,9 @@ func (p *pool) sync(eps []wadi.Endpoint, create func(wadi.Endpoint) *instance) (
 			i.stopping = true
 			p.eject(i)
 		}
+		if i = p.instances[ep.Instance]; i != nil {
+			i.pull = ep.Pull
+		}
 	}
 	for id, i := range p.instances {
 		if !seen[id] {

@@ -34,9 +34,12 @@ type RequestRecord struct {
 type Phases struct {
 	Queue time.Duration // Until the wake began.
 	Place time.Duration // Until the instance was placed.
+	Pull  time.Duration // While its images were pulled; 0: they were there. It is no part of the others.
 	Start time.Duration // Until it first answered.
 	Probe time.Duration // Until it was ready.
 	Turn  time.Duration // Until the request's turn came.
+
+	PullBefore time.Duration // The part of Pull before it first answered.
 }
 
 type recordKey struct{}

@@ -80,7 +80,13 @@ func notWoken(revision string, err error) Refusal {
 
 // unplaceable returns the answer for a Waker's error that means that the revision can't
 // run.
-func unplaceable(err error) (Refusal, bool) {
+func unplaceable(revision string, err error) (Refusal, bool) {
+	var paused *wadi.PullPausedError
+	if errors.As(err, &paused) {
+		f := cantRun(revision, paused.Reason, paused.Kind)
+		f.RetryAfter = max(paused.For, time.Second)
+		return f, true
+	}
 	if !errors.Is(err, wadi.ErrUnplaceable) {
 		return Refusal{}, false
 	}
@@ -90,9 +96,12 @@ func unplaceable(err error) (Refusal, bool) {
 // cantRun is the answer where Nomad can't run an instance, or its task ends. The reason of
 // Nomad and its drivers names images, registries and paths: callers from outside the mesh
 // get its kind only.
-func cantRun(revision, reason string) Refusal {
+func cantRun(revision, reason string, pull wadi.PullFailure) Refusal {
 	kind := "its task does not start, or has ended"
-	if strings.HasPrefix(reason, "no node fits") {
+	switch {
+	case pull != "":
+		kind = "an image of it can't be had: " + pull.String()
+	case strings.HasPrefix(reason, "no node fits"):
 		kind = "no node has a place for it"
 	}
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeUnplaceable, RetryAfter: retryLater,

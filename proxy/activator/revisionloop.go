@@ -17,6 +17,9 @@ const (
 	// minPatience is the least time that a reason must have blocked the revision before
 	// requests are refused for it.
 	minPatience = time.Second
+	// hopelessPatience is the most where only a person can help. A new instance has begun
+	// to pull by then, and its pull is no reason.
+	hopelessPatience = 3 * time.Second
 	// probeIdle is how long after its last request a revision's instances are still
 	// probed into rotation.
 	probeIdle = 10 * time.Second
@@ -161,6 +164,10 @@ func (r *revision) wakeIfCold(now time.Time) (next time.Time) {
 	if r.pool.placed > 0 {
 		return next
 	}
+	if f, paused := r.waker.paused(r.id, now); paused {
+		r.cancelAll(f)
+		return time.Time{}
+	}
 	ask, again := r.waker.due(now)
 	if ask {
 		r.a.wakes.ask(r, r.queue.First().arrived)
@@ -180,7 +187,7 @@ func (r *revision) wakeEnded(err error, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waker.ended(err, now)
-	if f, ok := unplaceable(err); ok {
+	if f, ok := unplaceable(r.id, err); ok {
 		r.cancelAll(f)
 	}
 	r.pokeLoop()
@@ -197,21 +204,25 @@ func (r *revision) canBeBlocked() bool {
 // checkBlocked refuses the waiting requests if a reason has blocked the revision for as
 // long as its patience lasts, while no instance was ready.
 func (r *revision) checkBlocked(now time.Time) {
-	reason, since := r.a.cfg.Diagnoses.Diagnosis(r.id)
-	if reason == "" {
+	d := r.a.cfg.Diagnoses.Diagnosis(r.id)
+	if d.Reason == "" {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pool.ready == 0 && r.waker.blockedFor(since, now) >= r.patience() {
-		r.cancelAll(cantRun(r.id, reason))
+	if r.pool.ready == 0 && r.waker.blockedFor(d.Since, now) >= r.patience(d.Pull) {
+		r.cancelAll(cantRun(r.id, d.Reason, d.Pull))
 	}
 }
 
 // patience is how long a reason must have blocked the revision before requests are
-// refused for it: a quarter of the longest wait.
-func (r *revision) patience() time.Duration {
-	return max(minPatience, r.settings.Load().Queue.Timeout.D()/4)
+// refused for it: a quarter of the longest wait, and less if waiting for an image can't help.
+func (r *revision) patience(pull wadi.PullFailure) time.Duration {
+	most := max(minPatience, r.settings.Load().Queue.Timeout.D()/4)
+	if pull.Hopeless() {
+		return min(most, hopelessPatience)
+	}
+	return most
 }
 
 // waitedTooLong is the answer to q when its wait has lasted as long as it may. The

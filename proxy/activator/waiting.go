@@ -73,7 +73,7 @@ func (r *revision) enqueue(q *request) error {
 		r.waker.unplaced = false // It was about a wake for earlier requests.
 	}
 	if !q.quiet {
-		if r.queue.Len() == 1 && now.Sub(r.activeAt) > r.patience() {
+		if r.queue.Len() == 1 && now.Sub(r.activeAt) > r.patience("") {
 			r.waker.coldSince = time.Time{} // What blocked it long ago may be over.
 		}
 		r.noteActivity(now)

@@ -1,6 +1,11 @@
 package activator
 
-import "time"
+import (
+	"errors"
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
 
 // Bounds of waking one revision.
 const (
@@ -13,6 +18,8 @@ const (
 	// rewakeAfterLoss is the least time between two wakes when an instance was placed
 	// and has ended again.
 	rewakeAfterLoss = time.Second
+	// maxPause bounds how long a revision is not woken because its image could not be had.
+	maxPause = 5 * time.Minute
 )
 
 // waker decides when one revision is woken, and keeps how its wakes went: for the
@@ -77,11 +84,31 @@ func (k *waker) ended(err error, now time.Time) {
 	}
 	k.notBefore = now.Add(min(wakeBackoff<<min(k.failures, 10), wakeMaxDelay))
 	k.failures++
+	var paused *wadi.PullPausedError
+	if errors.As(err, &paused) {
+		k.notBefore = now.Add(min(paused.For, maxPause))
+	}
+}
+
+// paused is the answer while no instance may be started, because the last wake was refused
+// for an image that could not be had.
+func (k *waker) paused(revision string, now time.Time) (Refusal, bool) {
+	var paused *wadi.PullPausedError
+	if !k.notBefore.After(now) || !errors.As(k.err, &paused) {
+		return Refusal{}, false
+	}
+	left := *paused
+	left.For = k.notBefore.Sub(now)
+	return unplaceable(revision, &left)
 }
 
 // instancesLost notes that the last placed instance has ended or is to stop: the next
 // wake need not wait for as long as for an instance that may yet be placed.
 func (k *waker) instancesLost(now time.Time) {
+	var paused *wadi.PullPausedError
+	if errors.As(k.err, &paused) {
+		return
+	}
 	soon := k.askedAt.Add(rewakeAfterLoss)
 	if soon.Before(now) {
 		soon = now

@@ -116,7 +116,7 @@ type nowhere struct{}
 
 func (nowhere) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) { return nil, make(chan struct{}) }
 func (nowhere) Wake(context.Context, string) error                  { return nil }
-func (nowhere) Diagnosis(string) (string, time.Time)                { return "", time.Time{} }
+func (nowhere) Diagnosis(string) wadi.Diagnosis                     { return wadi.Diagnosis{} }
 func (nowhere) Dial(context.Context, wadi.Endpoint) (net.Conn, error) {
 	return nil, errors.New("nowhere to dial")
 }

@@ -98,8 +98,8 @@ type cluster struct{ endpoint wadi.Endpoint }
 func (c cluster) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) {
 	return []wadi.Endpoint{c.endpoint}, make(chan struct{})
 }
-func (cluster) Wake(context.Context, string) error          { return nil }
-func (cluster) Diagnosis(string) (why string, at time.Time) { return "", time.Time{} }
+func (cluster) Wake(context.Context, string) error { return nil }
+func (cluster) Diagnosis(string) wadi.Diagnosis    { return wadi.Diagnosis{} }
 func (cluster) Dial(ctx context.Context, ep wadi.Endpoint) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", ep.Addr)
 }
