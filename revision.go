@@ -26,6 +26,10 @@ type Revision struct {
 	// Job is the Nomad job, rendered once when the revision was submitted and never
 	// again: the controller restores it when it was changed in Nomad.
 	Job json.RawMessage `json:"job"`
+
+	// Assets are the SHA-256 sums of the programs that its instances fetch from agents:
+	// empty where they are on the nodes, or images.
+	Assets []string `json:"assets,omitempty"`
 }
 
 // RevisionID names the n-th revision of a service, for instance hello-00001.

@@ -76,6 +76,7 @@ type Agent struct {
 	api       *apiPlane
 	webhooks  *webhooks
 	metrics   *metricsPlane
+	assets    *assetPlane // Nil: agents serve no programs.
 
 	drainer *drainer
 	reloads *reloads
@@ -115,7 +116,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	a.reloads = newReloads(a.reg)
 	a.reloads.files = sumFiles(cfg)
 	for _, open := range []func(context.Context) error{
-		a.openTelemetry, a.openClients, a.openDataPlane, a.openFront, a.openDoctor, a.openAPI, a.openMetrics,
+		a.openTelemetry, a.openClients, a.openDataPlane, a.openFront, a.openAssets, a.openDoctor, a.openAPI, a.openMetrics,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err

@@ -124,7 +124,7 @@ func (a *Agent) newAdmission() (*admission.Admission, error) {
 	a.webhooks.use(all)
 	return admission.New(admission.Config{
 		Store: a.store, Nomad: apiNomad{a.nomad}, Catalog: catalog{a.consul}, Entries: entries{&mesh.Layer{Entries: a.consul}},
-		Registries: registries{a.registries}, Intentions: a.consul, Settings: admissionSettings(c, a.front.urlBy(c.Gateway, ""), all),
+		Registries: registries{a.registries}, Intentions: a.consul, Settings: admissionSettings(c, a.front.urlBy(c.Gateway, ""), all, a.download(c.Assets)),
 		Installation: a.installation.name,
 		Log:          a.log.Named("admission"),
 	})

@@ -77,6 +77,7 @@ func (a *Agent) openDoctor(ctx context.Context) error {
 		Routes:     a.routing.all,
 		Namespaces: a.routing.namespaces, Unwatched: a.watcher.Unwatched, Hidden: a.guard.Hidden, Problems: a.health.findings,
 		CertFiles: a.certFiles, DockerConfig: func() string { return a.inForce().Images.DockerConfig }, Leaves: a.mesh.LeafExpiry, Cluster: a.openCluster(ctx),
+		Assets: a.assetFindings,
 	}
 	a.startup.lacking = a.doctor.Rights
 	if a.front.certs != nil {

@@ -23,7 +23,7 @@ const (
 )
 
 // metricsPlane serves what monitoring, load balancers and other agents read: metrics,
-// readiness and statistics. It is public to all that reach its listener.
+// readiness and statistics, and programs that Nomad's clients fetch. It is public to all that reach its listener.
 type metricsPlane struct {
 	server   *http.Server
 	listener net.Listener
@@ -55,6 +55,9 @@ func (a *Agent) metricsHandler() http.Handler {
 			http.Error(w, why, http.StatusServiceUnavailable)
 		}
 	})
+	if a.assets != nil {
+		a.assets.handler.Register(mux)
+	}
 	return mux
 }
 

@@ -61,7 +61,7 @@ func (a *Agent) reloadable() []reloadable {
 		{[]string{"images"}, a.prepareImages},
 		{
 			[]string{
-				"admission", "admission_meta", "admission_tasks", "defaults", "limits", "queue_proxy", "mesh",
+				"admission", "admission_meta", "admission_tasks", "defaults", "limits", "queue_proxy", "assets", "mesh",
 				"consul.allow_intentions", "telemetry.access_log", "gateway",
 			},
 			a.prepareAdmission,
@@ -83,7 +83,7 @@ func (a *Agent) reloadGateway(next config.Config) {
 func (a *Agent) prepareAdmission(_ context.Context, next config.Config) (func(), string, error) {
 	all, err := a.webhooks.open(next.Webhooks)
 	return func() {
-		a.api.admission.Set(admissionSettings(next, a.front.urlBy(next.Gateway, ""), all))
+		a.api.admission.Set(admissionSettings(next, a.front.urlBy(next.Gateway, ""), all, a.download(next.Assets)))
 		a.webhooks.use(all)
 	}, "", err
 }

@@ -66,6 +66,9 @@ func (a *Agent) runCore(g *group) {
 	g.run("intentions", a.guard.Run)
 	g.run("activator", a.activator.Run)
 	g.run("telemetry", a.telemetry.Run)
+	if a.assets != nil {
+		g.run("assets", a.assets.keeper.Run)
+	}
 	if a.front.certs != nil {
 		g.run("certificates", a.front.certs.Run)
 	}

@@ -27,11 +27,11 @@ func (a *Agent) inForce() config.Config { return *a.live.Load() }
 
 // admissionSettings are what submissions are judged and rendered by. gatewayURL is the
 // gateway's address as seen from outside.
-func admissionSettings(c config.Config, gatewayURL string, webhooks []*webhook.Webhook) admission.Settings {
+func admissionSettings(c config.Config, gatewayURL string, webhooks []*webhook.Webhook, download func() (jobspecs.Download, error)) admission.Settings {
 	return admission.Settings{
 		Rules: c.AdmissionRules, Webhooks: webhooks,
-		AllowIntentions: c.Consul.AllowIntentions,
-		Defaults:        c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, MaxServices: c.MaxServices, GatewayDomain: c.Gateway.Domain,
+		AllowIntentions: c.Consul.AllowIntentions, Download: download,
+		Defaults: c.Defaults, Limits: c.Limits, MaxBytes: c.Limits.MaxSpecBytes, MaxServices: c.MaxServices, GatewayDomain: c.Gateway.Domain,
 		Agent: jobspecs.Agent{
 			QueueProxyTask: c.QueueProxyTask, SidecarTask: c.SidecarTask, GatewayURL: gatewayURL,
 			AccessLog: c.Telemetry.AccessLog, Shield: c.Mesh.Shield,

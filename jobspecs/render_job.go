@@ -16,6 +16,8 @@ type Agent struct {
 	// QueueProxyTask is the Nomad task of the queue-proxy, in JSON, as [ParseTask] returns
 	// it. Render sets its name, leader, kill signal, kill timeout and the WADI_ variables.
 	QueueProxyTask json.RawMessage
+	// Download makes instances fetch the queue-proxy's program. Zero: the task names it.
+	Download Download
 	// Installation distinguishes the jobs of this installation of Wadi from those of
 	// others. Empty: unknown, and not in the job.
 	Installation string

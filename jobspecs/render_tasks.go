@@ -61,6 +61,7 @@ func (r *renderer) queueProxy() (object, error) {
 		return nil, fmt.Errorf("read the agent's queue_proxy task: %w", err)
 	}
 	resolve(task, r.given())
+	r.agent.Download.into(task)
 	task["Name"] = wadi.TaskQueueProxy
 	task["Leader"] = true // It is stopped first, and drains while the app still runs.
 	task["KillSignal"] = "SIGTERM"

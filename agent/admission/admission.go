@@ -55,6 +55,10 @@ type Settings struct {
 	Limits   jobspecs.Limits
 	Agent    jobspecs.Agent // The agent's part of a rendered job.
 
+	// Download returns the Agent.Download, with the programs that this agent has now. It
+	// fails if there is none for some node. Nil: instances fetch nothing.
+	Download func() (jobspecs.Download, error)
+
 	MaxServices   int    // Of the installation; 0 is 1000.
 	MaxBytes      int    // Of all files of a submission together; 0 is 1 MiB.
 	GatewayDomain string // Parent of the services' own domains.

@@ -108,7 +108,11 @@ func (a *Admission) planJob(ctx context.Context, token string, c *candidate, sta
 		} else if err != nil {
 			return nil, fmt.Errorf("read job %s: %w", base.ID, err)
 		}
-		like, err := jobspecs.Render(plan.Like(base, *c.rev), a.agent())
+		agent, err := a.downloading()
+		if err != nil {
+			return nil, err
+		}
+		like, err := jobspecs.Render(plan.Like(base, *c.rev), agent)
 		if err != nil {
 			return nil, err
 		}

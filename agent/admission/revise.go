@@ -86,11 +86,15 @@ func (a *Admission) setRevision(c *candidate, top *wadi.Revision) error {
 	if c.service.Mesh == wadi.MeshOff {
 		rev.Proof = wadi.Proof(rand.Text())
 	}
-	job, err := jobspecs.Render(rev, a.agent())
+	agent, err := a.downloading()
+	if err != nil {
+		return err
+	}
+	job, err := jobspecs.Render(rev, agent)
 	if err != nil {
 		return err // It names the revision.
 	}
-	rev.Job = job
+	rev.Job, rev.Assets = job, agent.Download.Checksums()
 	c.rev, c.spec.Latest = &rev, rev.ID
 	return nil
 }
@@ -102,6 +106,15 @@ func (a *Admission) agent() jobspecs.Agent {
 		agent.Installation = a.Installation()
 	}
 	return agent
+}
+
+// downloading is the same, with the programs that instances fetch.
+func (a *Admission) downloading() (agent jobspecs.Agent, err error) {
+	agent = a.agent()
+	if a.Download != nil {
+		agent.Download, err = a.Download()
+	}
+	return agent, err
 }
 
 // newest is the revision with the highest number; nil: there is none.

@@ -57,6 +57,9 @@ func (l *loader) top() section {
 				settings: map[string]any{"shield": live{&c.Mesh.Shield}},
 				blocks:   map[string]section{"sidecar_task": {read: func(b *hcl.Block) { l.sidecar = b }, value: &c.SidecarTask, live: true}},
 			},
+			"assets": {settings: map[string]any{
+				"dir": &c.Assets.Dir, "url": live{&c.Assets.URL}, "arch": live{&c.Assets.Arch},
+			}},
 			"queue_proxy": {read: func(b *hcl.Block) { l.queueProxy = b }, value: &c.QueueProxyTask, live: true},
 			"defaults":    {read: func(b *hcl.Block) { l.defaults = b }, value: &c.Defaults, live: true},
 			"limits": {live: true, settings: map[string]any{

@@ -62,6 +62,7 @@ func (l *loader) check() {
 	l.images()
 	l.admission()
 	l.foreignBlocks()
+	l.assets()
 }
 
 // otlp checks the collector's address.

@@ -38,6 +38,7 @@ type Config struct {
 	// SidecarTask is the Nomad task that runs Envoy, in JSON; nil is Nomad's own.
 	SidecarTask json.RawMessage
 	Mesh        Mesh
+	Assets      Assets
 
 	Defaults    jobspecs.Defaults
 	Limits      jobspecs.Limits
@@ -74,6 +75,16 @@ type Mesh struct {
 	// services that are submitted from now on.
 	Shield bool
 }
+
+// Assets is how Nomad's clients fetch the queue-proxy from agents.
+type Assets struct {
+	Dir  string   // Folder of the programs; empty: agents serve none.
+	URL  string   // Where Nomad's clients reach agents' metrics listeners; empty: new revisions fetch nothing.
+	Arch []string // Architectures that new revisions run on, as Nomad names them; none: that of the agent.
+}
+
+// Enabled reports whether agents serve programs.
+func (a Assets) Enabled() bool { return a.Dir != "" }
 
 // Telemetry has the settings of traces and logs of requests.
 type Telemetry struct {

@@ -66,6 +66,7 @@ func TestLoad_Example(t *testing.T) {
 	want.Nomad.Region, want.Nomad.Token = "global", "5f1b6c1e-0000-0000-0000-000000000000"
 	want.Consul.Token = "9a3e2d7c-0000-0000-0000-000000000000"
 	want.Webhooks = []config.Webhook{{Name: "policy", URL: "https://policy.example.com/admit", Kind: "validate", OnFailure: "refuse", Timeout: 2 * time.Second}}
+	want.Assets = config.Assets{Dir: "/var/lib/wadi/assets", Arch: []string{"amd64"}}
 	want.AdmissionRules = rules.Rules{Meta: []string{"team"}, Drivers: []string{"docker"}}
 	for _, pattern := range []string{"ghcr.io/acme/**", "docker.io/library/*:*", "quay.io/acme/*@sha256:*"} {
 		i, err := rules.ParseImage(pattern)

@@ -88,6 +88,12 @@ queue_proxy {                          # the Nomad task that runs the sidecar; r
   }
 }
 
+assets {                               # agents serve the queue-proxy's program to Nomad's nodes (docs/images.md); default: they don't
+  dir  = "/var/lib/wadi/assets"        # where they keep it by checksum, also older ones that revisions name; no default: it has to outlive the agent
+  #url = "http://$${attr.unique.network.ip-address}:4748" # new revisions fetch it from there, by raw_exec or exec without a command: agents' metrics listeners as nodes reach them; default: they fetch nothing
+  arch = ["amd64"]                     # the nodes' architectures, as in Nomad's attr.cpu.arch; each node gets the programs of all of them; default: the agent's own
+}
+
 defaults {                             # any setting of a service
   mesh = "envoy"
   scale {

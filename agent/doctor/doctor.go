@@ -70,6 +70,10 @@ type Doctor struct {
 	// good in all; nil: there is no mesh.
 	Leaves func() (end time.Time, lifetime time.Duration)
 
+	// Assets is what is wrong with the programs that Nomad's clients fetch from agents, and
+	// what is right; nil: they fetch none.
+	Assets func() []wadi.Finding
+
 	Cluster *Cluster // Nil: it is not examined.
 
 	mu   sync.Mutex
@@ -110,7 +114,7 @@ func (d *Doctor) checks() []func(context.Context) []wadi.Finding {
 	return []func(context.Context) []wadi.Finding{
 		known(d.checkSelf), d.checkConsul, d.checkConsulRights, known(d.checkStored), d.checkNomad, d.checkNomadRights,
 		d.checkNomadVersion, known(d.checkIntentions), known(d.checkCertificates),
-		known(d.checkCertFiles), known(d.checkLeaves), known(d.checkDockerConfig),
+		known(d.checkCertFiles), known(d.checkLeaves), known(d.checkDockerConfig), known(d.checkAssets),
 	}
 }
 
@@ -131,6 +135,14 @@ func (d *Doctor) checkSelf() []wadi.Finding {
 		return found
 	}
 	return []wadi.Finding{{Level: wadi.LevelOK, About: "agent", What: "it is healthy"}}
+}
+
+// checkAssets looks whether Nomad's clients get the programs that revisions fetch.
+func (d *Doctor) checkAssets() []wadi.Finding {
+	if d.Assets == nil {
+		return nil
+	}
+	return d.Assets()
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -20,10 +20,17 @@ type initFlags struct {
 	cluster          config.Flags
 
 	runsAs, mesh, driver, envoy string
+	program                     string
 	bin, image, domain          string
 	namespaces, prefix          string
 	release, checksum           string
 }
+
+// Where the queue-proxy's program is.
+const (
+	programOnNodes  = "nodes"
+	programOnAgents = "agents"
+)
 
 func initCommand() command {
 	var f initFlags
@@ -63,6 +70,7 @@ func (f *initFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.mesh, "mesh", "", "`whether` services are in Consul's mesh: on or off")
 	fs.StringVar(&f.driver, "driver", "", "Nomad `driver` of the queue-proxy: raw_exec, exec or docker")
 	fs.StringVar(&f.envoy, "envoy", "", "`how` Envoy runs: docker, in the version that Consul wants; or program, from the nodes' PATH")
+	fs.StringVar(&f.program, "program", "", "`where` the queue-proxy's program is, with -driver raw_exec or exec: on each node; or on agents, from which nodes fetch it")
 	fs.StringVar(&f.bin, "bin", setup.DefaultBin, "`folder` of Wadi's programs on the nodes")
 	fs.StringVar(&f.image, "image", setup.DefaultImage, "`image` of the queue-proxy, with -driver docker")
 	fs.StringVar(&f.domain, "domain", "", "the gateway's `domain`: a service is NAME.DOMAIN")
@@ -128,6 +136,7 @@ func (f *initFlags) check() error {
 		{"-mesh", f.mesh, []string{"on", "off"}},
 		{"-driver", f.driver, []string{"raw_exec", "exec", "docker"}},
 		{"-envoy", f.envoy, []string{"docker", "program"}},
+		{"-program", f.program, []string{programOnNodes, programOnAgents}},
 	} {
 		if v.value != "" && !slices.Contains(v.allowed, v.value) {
 			return usagef("%s %q: it is %s", v.name, v.value, strings.Join(v.allowed, " or "))
@@ -138,6 +147,9 @@ func (f *initFlags) check() error {
 	}
 	if f.dir == "" {
 		return usagef("-dir is empty: it is a folder, such as wadi")
+	}
+	if f.program == programOnAgents && f.driver == "docker" {
+		return usagef("-program agents goes with -driver raw_exec or exec: with docker the queue-proxy is an image")
 	}
 	if f.checksum != "" && f.release == "" {
 		return usagef("-checksum goes with -release")
@@ -184,6 +196,7 @@ func (f *initFlags) apply(choice *setup.Choice) error {
 	if f.mesh != "" {
 		choice.Mesh = f.mesh == "on"
 	}
+	choice.Fetch = f.program == programOnAgents
 	if f.envoy != "" {
 		choice.EnvoyImage = f.envoy == "docker"
 	}

@@ -118,6 +118,7 @@ func (f *initFlags) ask(ctx context.Context, q *questions, cluster setup.Cluster
 	onOff := map[bool]string{true: "on", false: "off"}
 	envoy := map[bool]string{true: "docker", false: "program"}
 	ofMesh := func() bool { return f.mesh == "on" }
+	ofProgram := func() bool { return f.driver != "docker" }
 	for _, each := range []struct {
 		dst              *string
 		what, suggestion string
@@ -126,6 +127,7 @@ func (f *initFlags) ask(ctx context.Context, q *questions, cluster setup.Cluster
 	}{
 		{&f.runsAs, "Do agents run as a Nomad job, or as a service of each machine? (job, service)", string(suggested.RunsAs), oneOf("job", "service"), nil},
 		{&f.driver, "Which driver runs the sidecar of each instance? " + listOf(cluster.Drivers()), suggested.Driver, oneOf(cluster.Drivers()...), nil},
+		{&f.program, "Where is the sidecar's program? (nodes: a job puts it on each; agents: nodes fetch it from them for each instance, a little slower)", programOnNodes, oneOf(programOnNodes, programOnAgents), ofProgram},
 		{&f.mesh, "Are services in Consul's mesh, unless they say otherwise? (on, off)", onOff[suggested.Mesh], oneOf("on", "off"), nil},
 		{&f.envoy, "How does Envoy run? (docker: Nomad's own task; program: envoy on the nodes' PATH)", envoy[suggested.EnvoyImage], oneOf("docker", "program"), ofMesh},
 		{&f.domain, "Below which domain does the gateway serve services, as NAME.DOMAIN?", suggested.Domain, isDomain, nil},

@@ -217,14 +217,14 @@ func TestInit_Questions(t *testing.T) {
 		asked  int
 		refuse bool
 	}{
-		"all as suggested": {typed: "\n\n\n\n\n", asked: 5,
-			want: initFlags{runsAs: "job", driver: "exec", mesh: "off", domain: "wadi.localhost", namespaces: "*"}},
-		"with answers": {typed: "vm\nservice\nraw_exec\n \non\ndocker\nNo Domain\nexample.com\na b\na,b\n", asked: 10,
-			want: initFlags{runsAs: "service", driver: "exec", mesh: "on", envoy: "docker", domain: "example.com", namespaces: "a,b"}},
-		"flags": {flags: initFlags{runsAs: "job", driver: "exec", mesh: "on", envoy: "docker", namespaces: "x"}, typed: "\n", asked: 1,
-			want: initFlags{runsAs: "job", driver: "exec", mesh: "on", envoy: "docker", namespaces: "x", domain: "wadi.localhost"}},
-		"too long": {typed: strings.Repeat("x", 3*maxAnswer) + "\njob\n\n\n\n\n", asked: 6,
-			want: initFlags{runsAs: "job", driver: "exec", mesh: "off", domain: "wadi.localhost", namespaces: "*"}},
+		"all as suggested": {typed: "\n\n\n\n\n\n", asked: 6,
+			want: initFlags{runsAs: "job", driver: "exec", program: "nodes", mesh: "off", domain: "wadi.localhost", namespaces: "*"}},
+		"with answers": {typed: "vm\nservice\nraw_exec\n \nagent\nagents\non\ndocker\nNo Domain\nexample.com\na b\na,b\n", asked: 12,
+			want: initFlags{runsAs: "service", driver: "exec", program: "agents", mesh: "on", envoy: "docker", domain: "example.com", namespaces: "a,b"}},
+		"flags": {flags: initFlags{runsAs: "job", driver: "docker", mesh: "on", envoy: "docker", namespaces: "x"}, typed: "\n", asked: 1,
+			want: initFlags{runsAs: "job", driver: "docker", mesh: "on", envoy: "docker", namespaces: "x", domain: "wadi.localhost"}},
+		"too long": {typed: strings.Repeat("x", 3*maxAnswer) + "\njob\n\n\n\n\n\n", asked: 7,
+			want: initFlags{runsAs: "job", driver: "exec", program: "nodes", mesh: "off", domain: "wadi.localhost", namespaces: "*"}},
 		"the end": {typed: "job\n", refuse: true},
 	} {
 		var out strings.Builder

@@ -127,20 +127,28 @@ func backends(line func(string, ...any), c Cluster, choice Choice) {
 
 // queueProxy is the task of the sidecar.
 func queueProxy(line func(string, ...any), choice Choice) {
-	if choice.Driver == "docker" {
+	switch {
+	case choice.fetches():
+		programsOfAgents(line)
+		line("# The sidecar of each instance: the program that nodes fetch from the agents.")
+	case choice.Driver == "docker":
 		line("# The sidecar of each instance.")
-	} else {
+	default:
 		line("# The sidecar of each instance: a program that %s puts on each node.", NodesJobFile)
 	}
 	line("queue_proxy {")
 	line("  driver = %s", quote(choice.Driver))
-	line("  config {")
-	if choice.Driver == "docker" {
+	switch {
+	case choice.fetches():
+	case choice.Driver == "docker":
+		line("  config {")
 		line("    image = %s", quote(choice.Image))
-	} else {
+		line("  }")
+	default:
+		line("  config {")
 		line("    command = %s", quote(strings.TrimRight(choice.Bin, "/")+"/queue-proxy"))
+		line("  }")
 	}
-	line("  }")
 	line("  resources {")
 	line("    cpu    = 50")
 	line("    memory = 64")
@@ -151,6 +159,22 @@ func queueProxy(line func(string, ...any), choice Choice) {
 	line("}")
 	line("")
 }
+
+// programsOfAgents has nodes fetch the queue-proxy from the agents.
+func programsOfAgents(line func(string, ...any)) {
+	line("# Nodes fetch the queue-proxy from the agents, by its checksum.")
+	line("assets {")
+	line("  dir = %s # outlives the agents", quote(assetsDir))
+	line("  # Where nodes reach an agent's metrics listener: here on each node its own. Each revision")
+	line("  # keeps it: elsewhere name what does not move.")
+	line("  url = \"http://$${attr.unique.network.ip-address}:4748\"")
+	line("  # arch = [\"amd64\", \"arm64\"] # of the nodes, where that is not the agents' own alone")
+	line("}")
+	line("")
+}
+
+// assetsDir is the folder of an agent's programs for nodes.
+const assetsDir = "/var/lib/wadi/assets"
 
 // envoyProgram runs Envoy without Docker.
 const envoyProgram = `# Envoy without Docker: the program envoy is on the PATH of Nomad's clients.

@@ -86,9 +86,17 @@ func jobFiles(c Cluster, choice Choice) (out []File, err error) {
 	return out, nil
 }
 
-// nodesRunPrograms reports whether nodes need Wadi's programs: not where queue-proxy is an image
-// and agents are no job.
-func (c Choice) nodesRunPrograms() bool { return c.Driver != "docker" || c.RunsAs == AsJob }
+// nodesRunPrograms reports whether nodes need Wadi's programs: not where queue-proxy is an image,
+// or is fetched, and agents are no job. The job of agents can fetch their own.
+func (c Choice) nodesRunPrograms() bool {
+	if c.fetches() {
+		return c.RunsAs == AsJob && c.Release == ""
+	}
+	return c.Driver != "docker" || c.RunsAs == AsJob
+}
+
+// fetches reports whether nodes fetch the queue-proxy.
+func (c Choice) fetches() bool { return c.Fetch && c.Driver != "docker" }
 
 // agentsDriver is the driver of agents in a job.
 func agentsDriver(nodes survey.Nodes) string {

@@ -80,8 +80,14 @@ func driverNotes(nodes survey.Nodes, choice Choice) (out []string) {
 	if program != "" && choice.nodesRunPrograms() && nodes.With("raw_exec") < len(nodes.Ready) {
 		out = append(out, fmt.Sprintf("%s needs the driver raw_exec, which not every node has: put the program %s there by other means", NodesJobFile, program))
 	}
+	if choice.fetches() && choice.RunsAs == AsService {
+		out = append(out, fmt.Sprintf("nodes fetch the queue-proxy from an agent of their own: where not each has one, set assets { url } in %s to what all reach", ConfigFile))
+	}
+	if choice.fetches() && choice.RunsAs == AsJob && agentsDriver(nodes) == "exec" {
+		out = append(out, fmt.Sprintf("agents run by exec, in a folder that does not outlive them: give them a volume, and set assets { dir } in %s to it", ConfigFile))
+	}
 	if choice.Driver == "docker" {
-		out = append(out, fmt.Sprintf("the image %s is not published: build it from the program queue-proxy, and name it with -image", choice.Image))
+		out = append(out, fmt.Sprintf("the image %s is not published: build it with make images (docs/images.md), and name it with -image", choice.Image))
 	}
 	return out
 }

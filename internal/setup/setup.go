@@ -45,6 +45,10 @@ type Choice struct {
 	Bin    string // The folder of Wadi's programs on the nodes.
 	Image  string // Of the queue-proxy, with docker.
 
+	// Fetch has nodes fetch the queue-proxy from the agents, with raw_exec and exec.
+	// Otherwise it is a program on each node.
+	Fetch bool
+
 	// EnvoyImage has Nomad's own task run Envoy, by Docker and in the version that Consul
 	// wants. Otherwise it is the program envoy on the nodes' PATH.
 	EnvoyImage bool

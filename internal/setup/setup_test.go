@@ -78,6 +78,8 @@ func cases() map[string]struct {
 	return map[string]of{
 		"plain-job":     {plain(node("1", "raw_exec", "exec")), func(*setup.Choice) {}},
 		"plain-service": {plain(node("1", "raw_exec", "exec")), service},
+		"fetch-job":     {plain(node("1", "exec")), func(c *setup.Choice) { c.Fetch, c.Release = true, "https://example.com/wadi.tar.gz" }},
+		"fetch-service": {plain(node("1", "raw_exec")), func(c *setup.Choice) { service(c); c.Fetch = true }},
 		"no-plugins":    {bare, service},
 		"guarded-job": {guarded(), func(c *setup.Choice) {
 			c.Nomad.Address, c.Release, c.Checksum = "https://nomad.example.com:4646", "https://example.com/wadi.tar.gz", "sha256:0"

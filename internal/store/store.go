@@ -60,6 +60,9 @@ type Index struct {
 	Override   string            `json:"override,omitempty"` // Hash; empty: there was never one.
 	Marks      string            `json:"marks,omitempty"`    // Hash; empty: there was never one.
 	Domains    []string          `json:"domains,omitempty"`
+
+	// Assets are the programs that agents serve for revisions, by the revision: SHA-256 sums.
+	Assets map[string][]string `json:"assets,omitempty"`
 }
 
 // Store reads and writes under one prefix. It is safe for concurrent use.
@@ -227,4 +230,27 @@ func (s *Store) decode(p consul.Pair, k kind, v any) error {
 
 func sortRevisions(rs []wadi.Revision) {
 	slices.SortFunc(rs, func(a, b wadi.Revision) int { return a.Number - b.Number })
+}
+
+// Assets returns the programs that revisions name, by checksum, with the number of revisions.
+// It returns all of them or an error: what is not in it may be removed.
+func (s *Store) Assets(ctx context.Context) (map[string]int, error) {
+	all, err := s.indexes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read what revisions name: %w", err)
+	}
+	if len(all) == 0 { // Without rights Consul says the same.
+		if err := s.Check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	out := map[string]int{}
+	for _, i := range all {
+		for _, sums := range i.Assets {
+			for _, sum := range sums {
+				out[sum]++
+			}
+		}
+	}
+	return out, nil
 }

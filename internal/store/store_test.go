@@ -55,6 +55,7 @@ func TestStore(t *testing.T) {
 
 func runAll(t *testing.T, consulURL func(*testing.T) string) {
 	for name, fn := range map[string]func(*testing.T, *store.Store){
+		"assets":                testAssets,
 		"submit and read":       testSubmitAndRead,
 		"stale index":           testStaleIndex,
 		"all or nothing":        testAllOrNothing,

@@ -130,6 +130,12 @@ func (s *Store) specs(all []wadi.Submission) (ops []consul.Op, edits []edit, err
 				i.Revisions = map[string]string{}
 			}
 			i.Revisions[id] = revision
+			if assets := sub.NewRevision.Assets; len(assets) > 0 {
+				if i.Assets == nil {
+					i.Assets = map[string][]string{}
+				}
+				i.Assets[id] = assets
+			}
 		}})
 	}
 	return ops, edits, nil

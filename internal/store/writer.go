@@ -213,6 +213,7 @@ func (w *Writer) DeleteRevision(ctx context.Context, service, id string) error {
 	if err == nil {
 		_, err = w.write(ctx, append(ops, marks...), []edit{{service: service, exists: true, marks: &entry.Marks, fn: func(i *Index) {
 			delete(i.Revisions, id)
+			delete(i.Assets, id)
 			unmarked(i)
 		}}})
 	}

@@ -80,6 +80,20 @@ func (o options) programs(ctx context.Context, platform, work string) ([]file, e
 		}
 		out = append(out, f)
 	}
+	if system != "linux" {
+		return out, nil
+	}
+	for _, other := range platforms { // For nodes of another kind, which fetch it from agents.
+		if other == platform || !strings.HasPrefix(other, "linux/") {
+			continue
+		}
+		name := "queue-proxy_" + strings.ReplaceAll(other, "/", "_")
+		f := file{"assets/" + name, filepath.Join(work, name), 0o755}
+		if err := o.source().Build(ctx, other, "./cmd/queue-proxy", f.source); err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
 	return out, nil
 }
 
