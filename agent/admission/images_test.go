@@ -17,6 +17,7 @@ import (
 	"github.com/wadi-run/wadi/agent/admission"
 	"github.com/wadi-run/wadi/agent/admission/admissiontest"
 	"github.com/wadi-run/wadi/agent/admission/rules"
+	"github.com/wadi-run/wadi/agent/admission/webhook"
 	"github.com/wadi-run/wadi/api"
 )
 
@@ -404,6 +405,11 @@ func TestImages_OfTheAgentsOwnTasks(t *testing.T) {
 			s.Agent.QueueProxyTask = json.RawMessage(`{"Driver": "docker", "Config": {"image": "` + image + `"}}`)
 		})
 	}
+	allowed, err := rules.ParseImage("reg.example/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.set(func(s *admission.Settings) { s.Rules = rules.Rules{Images: []rules.Image{allowed}} }) // For users.
 	own("reg.example/queue-proxy:0.1")
 	b.registries.Push("reg.example/queue-proxy:0.1", "qp1")
 	b.submit(t, request(docker(web)))
@@ -411,8 +417,12 @@ func TestImages_OfTheAgentsOwnTasks(t *testing.T) {
 		t.Errorf("the queue-proxy runs %s", got)
 	}
 	b.registries.Push("reg.example/queue-proxy:0.1", "qp2")
+	b.registries.Asked()
 	if got := b.submit(t, request(docker(web))).Services[0]; got.Changed {
 		t.Errorf("outcome %+v", got)
+	}
+	if asked := b.registries.Asked(); asked["reg.example/queue-proxy:0.1"] > 0 {
+		t.Errorf("asked about %v, though there is no new revision", asked)
 	}
 	own("wadi/queue-proxy:0.1")
 	got := b.submit(t, request(docker(web, "port = 8081", `resolve_images = "require"`))).Services[0]
@@ -477,7 +487,9 @@ func TestImages_OfEnvoy(t *testing.T) {
 		Meta       map[string]string
 		TaskGroups []struct {
 			Services []struct {
-				Connect *struct{ SidecarTask struct{ Config struct{ Image string } } }
+				Connect *struct {
+					SidecarTask struct{ Config struct{ Image string } }
+				}
 			}
 		}
 	}
@@ -507,5 +519,35 @@ func TestImages_TheSettingIsNewAndNoChange(t *testing.T) {
 	}
 	if got := b.submit(t, request(spec("hello", "/bin/a"))).Services[0]; got.Changed {
 		t.Errorf("outcome %+v", got)
+	}
+}
+
+// What a mutating webhook makes of an image is what the registry is asked about; a
+// validating webhook gets the digest, and a schema says how.
+func TestImages_AndWebhooks(t *testing.T) {
+	b := newImageBench(t)
+	b.registries.Push("mirror.example/web:1.4", "mirrored")
+	mutate := b.with(t, webhook.Config{Name: "mirror", Mutate: true, Require: true},
+		patch(`{"op": "replace", "path": "/instance/Tasks/0/Config/image", "value": "mirror.example/web:1.4"}`))
+	judge := b.with(t, webhook.Config{Name: "judge", Require: true}, `{"allowed": true}`)
+	b.submit(t, request(docker(web)))
+	if diff := cmp.Diff(map[string]int{"mirror.example/web:1.4": 1}, b.registries.Asked()); diff != "" {
+		t.Errorf("questions to registries (-want +got):\n%s", diff)
+	}
+	published := schema(t, "admission-request.json")
+	var got []string
+	for _, question := range append(mutate.questions(), judge.questions()...) {
+		if err := valid(t, published, question); err != nil {
+			t.Error(err)
+		}
+		var q struct{ Images json.RawMessage }
+		if err := json.Unmarshal([]byte(question), &q); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(q.Images))
+	}
+	want := []string{"null", fmt.Sprintf(`[{"task":"web","name":"mirror.example/web:1.4","digest":%q}]`, admissiontest.Digest("mirrored"))}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("webhooks get (-want +got):\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -30,38 +31,79 @@ var (
 // submissions are evaluated meanwhile: a registry may be slow. The rest of the work uses the
 // context that it returns.
 func (a *Admission) resolve(ctx context.Context, r Request, adm *admitted) (context.Context, error) {
-	ask := map[string]bool{}
 	for _, c := range adm.candidates {
 		if err := a.findImages(c); err != nil {
 			return ctx, err
 		}
-		for _, t := range c.images {
-			if t.Ask != "" && c.service.ResolveImages != wadi.ResolveOff {
-				ask[t.Ask] = true
-			}
-		}
 	}
+	users, own := questions(adm.candidates, false), questions(adm.candidates, true)
 	switch {
-	case len(ask) == 0 || a.Registries == nil:
+	case len(users)+len(own) == 0 || a.Registries == nil:
 		return ctx, nil
-	case len(ask) > maxReferences:
-		return ctx, tooLarge("the services have %d different images, at most %d are resolved at once; submit them in parts, or write digests", len(ask), maxReferences)
+	case len(users) > maxReferences:
+		return ctx, tooLarge("the services have %d different images, at most %d are resolved at once; submit them in parts, or write digests", len(users), maxReferences)
 	}
 	evaluated := adm.known && r.Evaluate != nil && r.Pause != nil
 	if evaluated {
 		r.Pause()
 	}
-	answers, err := a.askAll(ctx, ask)
-	if err != nil {
+	if err := a.ask(ctx, adm.candidates, users); err != nil || !evaluated {
 		return ctx, err
 	}
-	for _, c := range adm.candidates {
-		c.answers = answers
-	}
-	if !evaluated {
-		return ctx, nil
-	}
 	return r.Evaluate()
+}
+
+// questions are the images of the users' tasks, or of the agent's own, that registries can
+// be asked about.
+func questions(all []*candidate, own bool) map[string]bool {
+	ask := map[string]bool{}
+	for _, c := range all {
+		for _, t := range c.images {
+			if t.Ask != "" && t.Own == own && c.service.ResolveImages != wadi.ResolveOff {
+				ask[t.Ask] = true
+			}
+		}
+	}
+	return ask
+}
+
+// ask asks about the users' images, and then about the agent's own for the candidates that
+// make a new revision. Only an end of ctx is an error, or one of the store.
+func (a *Admission) ask(ctx context.Context, all []*candidate, users map[string]bool) error {
+	bounded, cancel := context.WithTimeoutCause(ctx, resolveTimeout, errTooSlow)
+	defer cancel()
+	answers := a.askAll(bounded, users, a.Rules.MayAllow)
+	var news []*candidate
+	for _, c := range all {
+		c.answers = answers
+		isNew, err := a.makesRevision(ctx, c)
+		if err != nil {
+			return err
+		}
+		if isNew {
+			news = append(news, c)
+		}
+	}
+	maps.Copy(answers, a.askAll(bounded, questions(news, true), func(string) bool { return true })) // No rule concerns them.
+	return context.Cause(ctx)
+}
+
+// makesRevision reports whether a candidate will make a revision, unless the newest one changes
+// meanwhile.
+func (a *Admission) makesRevision(ctx context.Context, c *candidate) (bool, error) {
+	if !c.exists {
+		return true, nil
+	}
+	revisions, err := a.Store.Revisions(ctx, c.service.Name)
+	if err != nil && !errors.Is(err, wadi.ErrUnreadable) {
+		return false, fmt.Errorf("read revisions of %s: %w", c.service.Name, err)
+	}
+	top := newest(revisions)
+	before, err := imagesOf(top)
+	if top == nil || err != nil {
+		return true, err
+	}
+	return jobspecs.RevisionHash(c.service, images.Decide(c.service.ResolveImages, c.images, c.answers, before)) != top.SpecHash, nil
 }
 
 // findImages finds the images of a candidate's tasks, those of the agent's included.
@@ -83,10 +125,8 @@ func (a *Admission) findImages(c *candidate) error {
 	return nil
 }
 
-// askAll asks about each image. Only an end of ctx is an error.
-func (a *Admission) askAll(ctx context.Context, ask map[string]bool) (map[string]images.Answer, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, resolveTimeout, errTooSlow)
-	defer cancel()
+// askAll asks about each image that is allowed. What goes wrong is an answer.
+func (a *Admission) askAll(ctx context.Context, ask map[string]bool, allowed func(name string) bool) map[string]images.Answer {
 	var mu sync.Mutex
 	answers := map[string]images.Answer{}
 	var group errgroup.Group
@@ -94,10 +134,10 @@ func (a *Admission) askAll(ctx context.Context, ask map[string]bool) (map[string
 	for name := range ask {
 		group.Go(func() error {
 			answer := images.Answer{Err: errNotAllowed}
-			if a.Rules.MayAllow(name) {
-				answer.Digest, answer.Err = a.Registries.Resolve(bounded, name)
-				if answer.Err != nil && bounded.Err() != nil {
-					answer.Err = context.Cause(bounded)
+			if allowed(name) {
+				answer.Digest, answer.Err = a.Registries.Resolve(ctx, name)
+				if answer.Err != nil && ctx.Err() != nil {
+					answer.Err = context.Cause(ctx)
 				}
 			}
 			mu.Lock()
@@ -106,8 +146,8 @@ func (a *Admission) askAll(ctx context.Context, ask map[string]bool) (map[string
 			return nil
 		})
 	}
-	_ = group.Wait() // Each failure is an answer.
-	return answers, context.Cause(ctx)
+	_ = group.Wait() // It has no errors.
+	return answers
 }
 
 // setImages decides which images the candidate's revision has, beside the newest stored one,
@@ -143,10 +183,10 @@ func (a *Admission) setImages(c *candidate, top *wadi.Revision, refused *refusal
 
 // imagesOf are the images of a revision. One of an earlier Wadi has tags only.
 func imagesOf(r *wadi.Revision) ([]wadi.Image, error) {
-	if r == nil || len(r.Images) > 0 {
-		if r == nil {
-			return nil, nil
-		}
+	switch {
+	case r == nil:
+		return nil, nil
+	case len(r.Images) > 0:
 		return r.Images, nil
 	}
 	found, err := jobspecs.Images(r.Spec)
