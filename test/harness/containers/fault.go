@@ -22,16 +22,21 @@ type Fault struct {
 	Redirect   string        // It redirects (307) to this URL, with the request's path after it.
 	CutAfter   int           // It closes the connection after so many bytes of a body.
 
-	used int // Guarded by the registry's mutex.
+	used int           // Guarded by the registry's mutex.
+	over chan struct{} // Closed when other faults replace it.
 }
 
 // SetFault replaces all faults; without arguments the registry is well again. Of several
-// that fit, the first one counts.
+// that fit, the first one counts. Requests that a replaced one delays go on.
 func (r *Registry) SetFault(faults ...Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, f := range r.faults {
+		close(f.over)
+	}
 	r.faults = nil
 	for _, f := range faults {
+		f.over = make(chan struct{})
 		r.faults = append(r.faults, &f)
 	}
 }
@@ -57,6 +62,7 @@ func (f *Fault) serve(w http.ResponseWriter, req *http.Request, images http.Hand
 	if f.Delay > 0 {
 		select {
 		case <-time.After(f.Delay):
+		case <-f.over:
 		case <-req.Context().Done():
 		}
 	}
