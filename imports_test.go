@@ -22,7 +22,7 @@ var arrows = map[string][]string{
 	"jobspecs/plainjob":             {""},
 	"jobspecs/system":               {},
 	"pulls":                         {""},
-	"scheduler":                     {"", "calendar"},
+	"scheduler":                     {"", "calendar", "pulls"},
 	"scheduler/replay":              {"", "scheduler"},
 	"scheduler/simulate":            {"", "calendar", "scheduler"},
 	"proxy":                         {"", "proxy/fields"},

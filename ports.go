@@ -34,3 +34,6 @@ func OwnTask(name string) bool {
 
 // GroupInstance names the one group of a revision's job.
 const GroupInstance = "instance"
+
+// GroupPrefetch names the one group of a job that fetches images.
+const GroupPrefetch = "images"

@@ -53,6 +53,10 @@ func SplitRevisionID(id string) (service string, n int, ok bool) {
 	return id[:i], n, true
 }
 
+// PrefetchID is the ID of the Nomad job that fetches a revision's images. No revision has
+// such an ID.
+func PrefetchID(revision string) string { return revision + "-prefetch" }
+
 // ReasonID identifies the reason why a revision can't serve to callers that may not read
 // it. The events show the reason with the same ID, whichever agent answered the caller.
 func ReasonID(revision, reason string) string {

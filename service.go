@@ -75,6 +75,7 @@ type Service struct {
 	Intentions       *Intentions       `json:"intentions,omitempty"` // Nil: unmanaged.
 	Meta             map[string]string `json:"meta,omitempty"`
 	ResolveImages    ResolveImages     `json:"resolve_images"`
+	ImagePrefetch    bool              `json:"image_prefetch"` // A new revision's images are fetched to the nodes before it starts.
 }
 
 // Upstream is another service that the app calls through its Envoy.

@@ -19,6 +19,7 @@ type RevisionState struct {
 	WasReady     bool      `json:"was_ready,omitempty"`
 	Reason       string    `json:"reason,omitempty"`
 	StartFailure string    `json:"start_failure,omitempty"` // Why the last start of a ready revision failed; empty: it did not fail.
+	Prefetch     string    `json:"prefetch,omitempty"`      // How fetching its images ended, since it is pending; empty: it has not.
 	Attempt      uint64    `json:"attempt,omitempty"`       // The service's attempt when it entered Phase.
 	Deciders     Deciders  `json:"deciders,omitempty"`
 }

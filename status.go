@@ -66,6 +66,9 @@ type RevisionStatus struct {
 
 	Exits []ExitStatus `json:"exits,omitempty"` // Of the last hour: at most eight, the latest last.
 
+	Prefetching bool   `json:"prefetching,omitempty"` // It does not start before its images are on the nodes.
+	Prefetch    string `json:"prefetch,omitempty"`    // How far they are, or how that ended.
+
 	Until time.Time `json:"until,omitzero"` // When a pending revision fails, unless it is ready by then.
 
 	// JobIndex is the JobModifyIndex at which Nomad's job was last known to be equal to

@@ -64,6 +64,7 @@ type term struct {
 	controller *control.Controller
 	autoscaler *control.Autoscaler
 	sweeper    *control.Sweeper
+	prefetcher *control.Prefetcher
 	keeper     *control.EventKeeper
 	loads      *loads.Recorder
 }
@@ -94,6 +95,8 @@ func (ts *terms) newTerm(lock *consul.Term) *term {
 	t.nodes = &nomad.Nodes{Client: ts.nomad, Log: ts.log.Named("nomad"), Changed: t.autoscaler.Poke}
 	t.controller = t.newController()
 	t.wireAutoscaler()
+	t.prefetcher = t.newPrefetcher()
+	t.controller.Prefetches = t.prefetcher
 	t.sweeper = t.newSweeper(ts.store.Writer(lock.Lock))
 	t.keeper = &control.EventKeeper{Events: t.events, Stored: ts.store.Writer(lock.Lock).EventLog(), Log: t.log.Named("events")}
 	t.loads = &loads.Recorder{Services: t.loadedServices, Meter: t.meter, Store: t.writer, Log: ts.log.Named("loads")}
@@ -181,6 +184,7 @@ func (t *term) run(ctx context.Context) error {
 	g.run("autoscaler", t.autoscaler.Run)
 	g.run("nodes", t.nodes.Run)
 	g.run("sweeper", t.sweeper.Run)
+	g.run("prefetcher", t.prefetcher.Run)
 	g.run("events", t.keeper.Run)
 	g.run("loads", t.loads.Run)
 	<-g.ctx.Done()

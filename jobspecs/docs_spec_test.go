@@ -216,7 +216,7 @@ func standardOf(t *testing.T, path string, labelled map[string]bool) string {
 
 // others are two values of each setting, to see what a change of it does.
 var others = map[string][2]string{
-	"namespace": {`"a"`, `"b"`}, "datacenters": {`["a"]`, `["b"]`}, "node_pool": {`"a"`, `"b"`}, "priority": {`1`, `2`}, "port": {`80`, `81`},
+	"namespace": {`"a"`, `"b"`}, "datacenters": {`["a"]`, `["b"]`}, "node_pool": {`"a"`, `"b"`}, "priority": {`1`, `2`}, "port": {`80`, `81`}, "image_prefetch": {`true`, `false`},
 	"protocol": {`"http1"`, `"h2c"`}, "visibility": {`"public"`, `"mesh"`}, "network": {`"bridge"`, `"host"`}, "mesh": {`"envoy"`, `"off"`},
 	"resolve_images": {`"try"`, `"off"`},
 	"meta":           {`{ a = "a" }`, `{ a = "b" }`}, "domains": {`["a.example"]`, `["b.example"]`}, "serving_task": {`"a"`, `"b"`},

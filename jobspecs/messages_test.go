@@ -55,7 +55,7 @@ var elsewhere = map[string]bool{
 	"write the task: %s": true, "write service %s: %w": true, "it can't be read: %s": true, "it has %d groups, not one": true,
 	"%.100s is nested more than %d deep": true, "render %s: %w": true, "read instance: %w": true, "read instance: a task is no object": true, "the instance has no task %q to serve": true,
 	"the agent has no queue_proxy task": true, "read the agent's queue_proxy task: %w": true, "read the agent's sidecar task: %w": true,
-	"read the agent's task %s: %w": true,
+	"read the agent's task %s: %w": true, "read the job of %s: %w": true,
 }
 
 // messages are the formats of a file's complaints, and their lines.

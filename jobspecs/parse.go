@@ -191,6 +191,7 @@ func (r *reader) general(s *wadi.Service) []setting {
 		{"datacenters", r.datacenters(s)},
 		{"node_pool", text(&s.NodePool, checkNomadName)},
 		{"priority", integer(&s.Priority, 1, 100)},
+		{"image_prefetch", flag(&s.ImagePrefetch)},
 		{"port", r.port(s)},
 		{"protocol", oneOf(&s.Protocol, wadi.HTTP1, wadi.H2C, wadi.GRPC)},
 		{"visibility", oneOf(&s.Visibility, wadi.Public, wadi.MeshOnly)},

@@ -8,6 +8,7 @@ type ActionKind string
 // The actions of the controller.
 const (
 	NoteStart      ActionKind = "note-start"      // Remember that the revision's last start failed for Reason; empty: it succeeded.
+	EndPrefetch    ActionKind = "end-prefetch"    // Remember that the revision waits no longer for its images, for Reason.
 	SetPhase       ActionKind = "set-phase"       // Remember that the revision is in Phase, for Reason.
 	PutRoute       ActionKind = "put-route"       // Store Route for every agent.
 	Program        ActionKind = "program"         // Make the network layers carry the stored route.

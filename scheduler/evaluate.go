@@ -23,6 +23,8 @@ type EvalInput struct {
 	Failed   bool // It did not become ready in time.
 	WasReady bool // It was ready once.
 
+	AwaitsImages bool // It does not start by itself until its images are on the nodes.
+
 	Wakeable       bool   // From zero, a request would wake it.
 	WhyNotWakeable string // Why it is not wakeable.
 

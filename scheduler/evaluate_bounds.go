@@ -32,6 +32,9 @@ func boundReason(b *wadi.Bound) clause {
 
 // floorOf is the lower bound of a routed revision, with the rule behind it; zero: none.
 func floorOf(in *EvalInput) wadi.Bound {
+	if in.AwaitsImages {
+		return wadi.Bound{}
+	}
 	b := wadi.Bound{Count: in.Scaling.Min, By: RuleMin}
 	if f, ok := in.Calendar.At(in.Now); ok && f.Min > b.Count {
 		b = wadi.Bound{Count: f.Min, By: RuleSchedule, Name: f.Name, Until: f.Until}

@@ -34,6 +34,7 @@ type Observed struct {
 	Checks    map[string]Check     // By revision: the latest check of its job; missing: none.
 	Instances map[string]Instances // By revision.
 	Wanted    map[string]int       // By revision: what the autoscaler last wanted.
+	Prefetch  map[string]Prefetch  // By revision that awaits its images; missing: nothing is known yet.
 	Began     map[string]time.Time // By pending revision: when its progress deadline began, without the time when no leader observed it.
 
 	Route        wadi.Route // The stored route; zero: none.

@@ -16,6 +16,9 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 	}
 	var acts []Action
 	count := max(o.Wanted[r.ID], d.Service.Scale.Min)
+	if AwaitsImages(&d.Service, d.Latest, r.ID, state[r.ID]) {
+		count = o.Wanted[r.ID]
+	}
 	switch {
 	case !job.Exists:
 		why := "its job was gone from Nomad"

@@ -20,6 +20,9 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		acts = append(acts, Action{Kind: SetPhase, Revision: id, Phase: p, Reason: reason})
 		s := state[id]
 		s.Phase, s.Reason, s.Since, s.Attempt = p, reason, o.Now, d.Attempt
+		if p == wadi.Pending {
+			s.Prefetch = ""
+		}
 		state[id] = s
 	}
 	for _, r := range d.Revisions {
@@ -42,8 +45,14 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 		if s.Phase != wadi.Pending {
 			continue
 		}
+		awaits, end := awaitsImages(d, o, r, s)
+		if end != "" {
+			acts = append(acts, Action{Kind: EndPrefetch, Revision: r.ID, Reason: end})
+			s.Prefetch = end
+			state[r.ID] = s
+		}
 		switch {
-		case in.Ready >= need:
+		case in.Ready >= need && !awaits:
 			set(r.ID, wadi.Ready, "")
 		case wanted && in.unrecoverable():
 			set(r.ID, wadi.Failed, in.givenUpReason())
@@ -57,11 +66,15 @@ func planPhases(d Desired, o Observed) ([]Action, map[string]wadi.RevisionState)
 // FailsAt is when a pending revision fails if it is not ready by then. Only time in which
 // a leader observed its instances counts: in between they may have been ready.
 func FailsAt(r wadi.Revision, s wadi.RevisionState, o Observed) time.Time {
-	began := s.Since
-	if b := o.Began[r.ID]; b.After(began) {
-		began = b
+	return pendingSince(r, s, o).Add(r.Spec.Timeout.Progress.D())
+}
+
+// pendingSince is when the wait of a pending revision began.
+func pendingSince(r wadi.Revision, s wadi.RevisionState, o Observed) time.Time {
+	if b := o.Began[r.ID]; b.After(s.Since) {
+		return b
 	}
-	return began.Add(r.Spec.Timeout.Progress.D())
+	return s.Since
 }
 
 func progressReason(r wadi.Revision, in Instances, need int) string {

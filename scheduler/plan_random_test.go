@@ -56,6 +56,13 @@ func randomWorld(r *rand.Rand) *world {
 			w.ready(rev.ID, r.IntN(3))
 		}
 	}
+	w.d.Service.ImagePrefetch = r.IntN(2) == 0
+	w.o.Prefetch = map[string]scheduler.Prefetch{}
+	for _, rev := range w.d.Revisions {
+		if r.IntN(2) == 0 {
+			w.o.Prefetch[rev.ID] = scheduler.Prefetch{Placed: r.IntN(2) == 0, Nodes: []scheduler.PrefetchNode{{Name: "a", Done: r.IntN(2) == 0}}}
+		}
+	}
 	w.d.Deleting = r.IntN(8) == 0
 	if w.d.Deleting {
 		w.o.Instances = map[string]scheduler.Instances{}

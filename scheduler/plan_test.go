@@ -77,10 +77,17 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		s := w.d.State.Revisions[a.Revision]
 		s.Phase, s.Reason, s.Since, s.Attempt = a.Phase, a.Reason, w.o.Now, w.d.Attempt
 		s.WasReady = s.WasReady || a.Phase == wadi.Ready
+		if a.Phase == wadi.Pending {
+			s.Prefetch = ""
+		}
 		w.d.State.Revisions[a.Revision] = s
 	case scheduler.NoteStart:
 		s := w.d.State.Revisions[a.Revision]
 		s.StartFailure = a.Reason
+		w.d.State.Revisions[a.Revision] = s
+	case scheduler.EndPrefetch:
+		s := w.d.State.Revisions[a.Revision]
+		s.Prefetch = a.Reason
 		w.d.State.Revisions[a.Revision] = s
 	case scheduler.PutRoute:
 		w.checkRoute(t, a.Route)

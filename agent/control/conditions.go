@@ -25,7 +25,7 @@ const (
 
 // conditionsOf are the conditions of a service, in the order in which they are shown.
 func conditionsOf(s *service, newest wadi.RevisionState, o scheduler.Observed) []wadi.Condition {
-	all := []wadi.Condition{newestCondition(s, newest, o.Instances[s.Latest]), routeCondition(s)}
+	all := []wadi.Condition{newestCondition(s, newest, o), routeCondition(s)}
 	if s.Deleting {
 		all = append(drainedCondition(s, o), all...)
 	} else {
@@ -81,7 +81,8 @@ func drainedCondition(s *service, o scheduler.Observed) []wadi.Condition {
 	return nil
 }
 
-func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) wadi.Condition {
+func newestCondition(s *service, rs wadi.RevisionState, o scheduler.Observed) wadi.Condition {
+	in := o.Instances[s.Latest]
 	c := wadi.Condition{Type: "LatestReady"}
 	switch rs.Phase {
 	case wadi.Ready, wadi.Retired:
@@ -93,6 +94,8 @@ func newestCondition(s *service, rs wadi.RevisionState, in scheduler.Instances) 
 		switch {
 		case in.Diagnosis != "":
 			c.Reason, c.Message = "Blocked", fmt.Sprintf("%s: %s", s.Latest, in.Diagnosis)
+		case in.Alive == 0 && scheduler.AwaitsImages(&s.Service, s.Latest, s.Latest, rs):
+			c.Reason, c.Message = "Prefetching", fmt.Sprintf("%s: %s", s.Latest, prefetchText(o.Prefetch[s.Latest]))
 		case in.Pulling > 0:
 			c.Message = fmt.Sprintf("%s is placed and pulls its image", s.Latest)
 		case in.Alive > 0 && in.UnreadyReason != "":

@@ -63,6 +63,11 @@ type ServiceRemover interface {
 	Forget(ctx context.Context, service string) error
 }
 
+// Prefetches report how far the images of revisions are on the nodes.
+type Prefetches interface {
+	Prefetch(revision string) (p scheduler.Prefetch, known bool)
+}
+
 // Observers report what the conditions of a service show. Nothing is said about what a
 // nil one would report.
 type Observers struct {
@@ -88,7 +93,8 @@ type Controller struct {
 	Meter       Meter
 	Agents      func() []Source // The activators' statistics.
 	Observers   Observers
-	Memory      *Memory // The autoscaler's, to be stored.
+	Prefetches  Prefetches // Nil: no images are fetched.
+	Memory      *Memory    // The autoscaler's, to be stored.
 
 	URL      func(wadi.Service) string // Where callers outside the mesh reach a service; empty: nowhere.
 	Settings *Live                     // Nil: the zero Settings.
@@ -186,6 +192,9 @@ func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-cha
 	}
 	return news, true, nil
 }
+
+// Touch has a service reconciled soon, which may be at rest.
+func (c *Controller) Touch(service string) { c.inbox.touch(service) }
 
 // Poke asks for a pass now.
 func (c *Controller) Poke() { c.inbox.pokeNow() }

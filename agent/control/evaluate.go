@@ -126,7 +126,7 @@ func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, j
 	*in = scheduler.EvalInput{
 		Revision: s.id, Now: now,
 		Scaling: &s.scale, Calendar: s.calendar, ConcurrencyLimit: s.limit, Ceiling: a.Settings.Now().Ceiling,
-		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady,
+		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady, AwaitsImages: s.awaitsImages,
 		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Override: s.override(now), ByHandUntil: r.byHandUntil,
 		Deciders: r.decider,
 	}

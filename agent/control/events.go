@@ -19,6 +19,8 @@ const (
 const (
 	EventRouted         = "Routed"         // The traffic of a revision changed.
 	EventImage          = "Image"          // A new revision runs an image without a digest, or with an earlier one.
+	EventPrefetching    = "Prefetching"    // A new revision's images are fetched to the nodes.
+	EventPrefetched     = "Prefetched"     // They are there, or are not waited for any more.
 	EventReady          = "Ready"          // A revision became ready.
 	EventFailed         = "Failed"         // A revision did not become ready in time.
 	EventRetried        = "Retried"        // A revision that failed is tried again.

@@ -16,6 +16,8 @@ func (c *Controller) execute(ctx context.Context, s *service, a scheduler.Action
 	switch a.Kind {
 	case scheduler.SetPhase:
 		return c.setPhase(ctx, s, a)
+	case scheduler.EndPrefetch:
+		return c.endPrefetch(ctx, s, a)
 	case scheduler.NoteStart:
 		return c.noteStart(ctx, s, a)
 	case scheduler.PutRoute:

@@ -39,8 +39,8 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Now:  time.Now(),
 		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
-		Checks: map[string]scheduler.Check{},
-		Route:  s.Route, Leftovers: s.leftovers,
+		Checks: map[string]scheduler.Check{}, Prefetch: map[string]scheduler.Prefetch{},
+		Route: s.Route, Leftovers: s.leftovers,
 		Began:        s.pendingSince(),
 		Programmed:   s.programmed,
 		ProgramTried: time.Since(s.applied) < s.reapplyAfter(),
@@ -60,6 +60,12 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 			o.Checks[r.ID] = check
 		}
 		o.Instances[r.ID] = c.observeInstances(s, r.ID)
+		if c.Prefetches == nil {
+			continue
+		}
+		if p, known := c.Prefetches.Prefetch(r.ID); known {
+			o.Prefetch[r.ID] = p
+		}
 	}
 	return o
 }

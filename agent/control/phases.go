@@ -15,6 +15,9 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 	first := rs.Phase == ""
 	rs.WasReady = rs.WasReady || rs.Phase == wadi.Ready || a.Phase == wadi.Ready
 	rs.StartFailure = ""
+	if a.Phase == wadi.Pending {
+		rs.Prefetch = ""
+	}
 	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
 	st := s.State
 	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
@@ -38,6 +41,21 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 		c.Events.Add(s.Service.Name, a.Revision, EventRetired, a.Reason)
 	}
 	c.Log.Info("revision changed phase", "revision", a.Revision, "phase", a.Phase, "reason", a.Reason)
+	return nil
+}
+
+// endPrefetch remembers that a revision waits no longer for its images, and how that ended.
+func (c *Controller) endPrefetch(ctx context.Context, s *service, a scheduler.Action) error {
+	rs := s.State.Revisions[a.Revision]
+	rs.Prefetch = a.Reason
+	st := s.State
+	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
+	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
+		return err
+	}
+	s.State = st
+	c.Log.Info("images prefetched", "revision", a.Revision, "reason", a.Reason)
+	c.Events.Add(s.Service.Name, a.Revision, EventPrefetched, a.Reason)
 	return nil
 }
 

@@ -101,6 +101,13 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
 		out.Reason = cmp.Or(in.Diagnosis, in.UnreadyReason)
 	}
+	out.Prefetch = rs.Prefetch
+	if scheduler.AwaitsImages(&s.Service, s.Latest, r.ID, rs) {
+		out.Prefetching, out.Prefetch = true, o.Prefetch[r.ID].String()
+		if in.Alive == 0 {
+			out.Reason = prefetchText(o.Prefetch[r.ID])
+		}
+	}
 	if in.Alive == 0 && in.Stopping > 0 && rs.Phase != wadi.Failed {
 		out.Reason = endingText(in)
 	}
@@ -109,6 +116,9 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	}
 	return out
 }
+
+// prefetchText says that a revision waits for its images.
+func prefetchText(p scheduler.Prefetch) string { return "prefetch: " + p.String() }
 
 // endingText says what instances that end wait for.
 func endingText(in scheduler.Instances) string {

@@ -26,6 +26,8 @@ type subject struct {
 	failed   bool
 	wasReady bool
 
+	awaitsImages bool
+
 	ownOverride, serviceOverride wadi.Override // The revision's, and the service's if it has most of the traffic.
 
 	stored *wadi.Stored // What it was made from.
@@ -40,7 +42,8 @@ func newSubject(s *wadi.Stored, r *wadi.Revision, before *subject) *subject {
 		limit: r.Spec.ConcurrencyLimit, startTimeout: r.Spec.Timeout.Progress.D(), excluded: s.Deleting || phase == "",
 		routed: scheduler.Routed(&s.Service, &s.Route, r.ID, s.Latest, phase),
 		failed: phase == wadi.Failed, wasReady: phase != wadi.Pending,
-		ownOverride: s.Overrides[r.ID], stored: s,
+		awaitsImages: scheduler.AwaitsImages(&s.Service, s.Latest, r.ID, s.State.Revisions[r.ID]),
+		ownOverride:  s.Overrides[r.ID], stored: s,
 	}
 	if su.maxRequest = r.Spec.Timeout.Request.D(); su.maxRequest <= 0 {
 		su.maxRequest = defaultMaxRequest

@@ -34,7 +34,7 @@ func full(t *testing.T) wadi.Service {
 		},
 		Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100, Tag: "t"}}, Retention: wadi.Retention{Keep: 1},
 		Intentions: &wadi.Intentions{Allow: []string{"b"}}, Meta: map[string]string{"team": "x"},
-		ResolveImages: wadi.ResolveTry,
+		ResolveImages: wadi.ResolveTry, ImagePrefetch: true,
 	}
 	wantNoZero(t, "service", reflect.ValueOf(s))
 	return s

@@ -92,6 +92,8 @@ func atZero(d *wadi.Decision) bool {
 // nextChange says when the count changes next if the load stays as it is.
 func nextChange(s api.Service, r wadi.RevisionStatus, d *wadi.Decision, now time.Time) string {
 	switch {
+	case r.Prefetching && atZero(d):
+		return "it starts when its images are on the nodes: " + r.Prefetch
 	case r.Phase == wadi.Failed:
 		return "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"
 	case d != nil && now.Before(d.PausedUntil):

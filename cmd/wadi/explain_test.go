@@ -74,6 +74,8 @@ func TestExplain_Next(t *testing.T) {
 		{"at zero", serving, nil, "a request wakes it, with 2 instances"},
 		{"just at zero", serving, &wadi.Decision{Count: 1, Executed: true}, "a request wakes it, with 2 instances"},
 		{"at zero without traffic", wadi.RevisionStatus{Phase: wadi.Ready}, nil, "it has no traffic"},
+		{"awaits its images", wadi.RevisionStatus{Phase: wadi.Pending, Prefetching: true, Prefetch: "1 of 2 nodes has the images"}, nil,
+			"it starts when its images are on the nodes: 1 of 2 nodes has the images"},
 		{"failed", wadi.RevisionStatus{Phase: wadi.Failed}, nil, "it did not become ready and gets no instances; apply its file again to try again, or submit another revision"},
 		{"idle", serving, &wadi.Decision{Count: 1, Desired: 1, ZeroAt: at(11)}, "zero in 11s if no request comes"},
 		{"starting", serving, &wadi.Decision{Count: 1, Desired: 1, StartUntil: at(90)},

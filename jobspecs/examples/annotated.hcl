@@ -187,6 +187,10 @@ service "annotated" {
     allow = ["web", "billing"]
   }
 
+  # The images of a new revision are fetched to the nodes that could run it before it starts
+  # and gets traffic, for at most 5 minutes and at most half of timeout.progress.
+  image_prefetch = false
+
   meta = {
     team = local.team # Free text. Default: none.
   }
