@@ -27,7 +27,7 @@ type ServicePlan struct {
 	Because     []string `json:"because,omitempty"` // Settings that make the new revision.
 	Retried     []string `json:"retried,omitempty"` // Revisions that had failed and would be tried again.
 
-	Service  wadi.Service     `json:"service"`            // As it would be stored, with every default.
+	Service  wadi.Service     `json:"service"`            // As it would be stored, with every default; without likely secrets.
 	Settings []wadi.Change    `json:"settings,omitempty"` // By their names in HCL; those of the instance are in Job.
 	Job      *JobPlan         `json:"job,omitempty"`      // Null: no new job, or Nomad plans none for the token.
 	Consul   []wadi.Change    `json:"consul,omitempty"`   // Config entries, once the revision is ready.

@@ -1,30 +1,53 @@
 package secrets
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/wadi-run/wadi"
 )
 
-// Change is a difference between two jobs without certain and likely secrets: it is printed
-// where many read it, such as in the log of a pipeline.
-func Change(c wadi.Change) wadi.Change {
-	c.Old, c.New = changed(c.Name, c.Old), changed(c.Name, c.New)
+// Change is a difference between jobs without certain and likely secrets: it is printed where
+// many read it, such as in the log of a pipeline. Jobs are the compared ones, whose secrets
+// are hidden wherever they stand in the difference.
+func Change(c wadi.Change, jobs ...json.RawMessage) wadi.Change {
+	var known []string
+	for _, job := range jobs {
+		for _, f := range In(job, "") {
+			known = append(known, f.values()...)
+		}
+	}
+	slices.Sort(known)
+	return change(c, slices.Compact(known))
+}
+
+func change(c wadi.Change, known []string) wadi.Change {
+	c.Old, c.New = changed(c.Name, c.Old, known), changed(c.Name, c.New, known)
 	if len(c.Changes) == 0 {
 		return c
 	}
 	parts := make([]wadi.Change, 0, len(c.Changes))
 	for _, part := range c.Changes {
-		parts = append(parts, Change(part))
+		parts = append(parts, change(part, known))
 	}
 	c.Changes = parts
 	return c
 }
 
 // changed is a value of a difference.
-func changed(name, value string) string {
+func changed(name, value string, known []string) string {
 	if value == "" {
 		return ""
+	}
+	var spans []span
+	for _, secret := range known {
+		if value == secret {
+			return Hidden
+		}
+		if len(secret) >= shortest {
+			spans = append(spans, every(value, secret)...)
+		}
 	}
 	key := name // Of auth[0][password] it is password.
 	if i := strings.LastIndexByte(name, '['); i >= 0 && strings.HasSuffix(name, "]") {
@@ -35,7 +58,7 @@ func changed(name, value string) string {
 	case login && !isReference(value), isLikelySecret(key, value), isLoginHeader(key) && strings.HasPrefix(name, "GetterHeaders["):
 		return Hidden
 	}
-	spans := inText(value)
+	spans = append(spans, inText(value)...)
 	for _, a := range assignments(value, "") {
 		if isLikelySecret(a.name, value[a.value.from:a.value.to]) {
 			spans = append(spans, a.value)
@@ -46,8 +69,27 @@ func changed(name, value string) string {
 			return Hidden
 		}
 	}
+	if m := option.FindStringSubmatchIndex(value); m != nil && isLikelySecret(value[m[2]:m[3]], value[m[4]:m[5]]) {
+		spans = append(spans, span{m[4], m[5]})
+	}
 	if strings.Contains(name, "[") || isMount(key) {
 		spans = append(spans, literal(value, matches(mountFlag, value))...)
 	}
 	return hide(value, merge(spans))
+}
+
+// shortest is the length of a secret that is looked for in other texts: a shorter one may be a
+// part of any word.
+const shortest = 4
+
+// every is where a secret is in a text.
+func every(text, secret string) (spans []span) {
+	for at := 0; ; {
+		i := strings.Index(text[at:], secret)
+		if i < 0 {
+			return spans
+		}
+		spans = append(spans, span{at + i, at + i + len(secret)})
+		at += i + len(secret)
+	}
 }

@@ -12,7 +12,10 @@ import (
 
 // Redact is a Nomad job or group in JSON without what is certainly a secret. In the tasks of
 // Wadi, which the agent's operator wrote, likely secrets are hidden too.
-func Redact(data json.RawMessage) json.RawMessage {
+func Redact(data json.RawMessage) json.RawMessage { return redact(data, false) }
+
+// redact hides certain secrets, and guesses in all tasks or in those of Wadi.
+func redact(data json.RawMessage, guesses bool) json.RawMessage {
 	if len(data) == 0 {
 		return data
 	}
@@ -24,7 +27,7 @@ func Redact(data json.RawMessage) json.RawMessage {
 	f.top(root, "")
 	own := ownTasks(root)
 	hidden := slices.DeleteFunc(f.found, func(found Finding) bool {
-		return !found.Certain && !slices.ContainsFunc(own, func(t span) bool {
+		return !found.Certain && !guesses && !slices.ContainsFunc(own, func(t span) bool {
 			return t.from <= found.at.place.from && found.at.place.to <= t.to
 		})
 	})
@@ -78,6 +81,12 @@ func Service(s wadi.Service) wadi.Service {
 	return s
 }
 
+// Planned is s without certain and likely secrets, for a plan.
+func Planned(s wadi.Service) wadi.Service {
+	s.Instance = redact(s.Instance, true)
+	return s
+}
+
 // Revision is r without what is certainly a secret, the proof included.
 func Revision(r wadi.Revision) wadi.Revision {
 	r.Spec, r.Job, r.Proof = Service(r.Spec), Redact(r.Job), ""
@@ -92,39 +101,44 @@ const notShown = "# This source is not shown: it has a password, from before Wad
 func Spec(s wadi.Spec) wadi.Spec {
 	certain := Certain(In(s.Service.Instance, ""))
 	s.Service = Service(s.Service)
+	var values []string
 	for _, f := range certain {
-		for _, value := range f.values() {
-			s = without(s, value)
+		for _, v := range f.values() {
+			if v != Hidden {
+				values = append(values, v)
+			}
 		}
 	}
-	return s
+	return without(s, values)
 }
 
-// without cuts one secret out of a spec's source and variables. If it is in neither, or too
+// without cuts secrets out of a spec's source and variables. If one is in neither, or too
 // short to be told from other text, both are hidden whole.
-func without(s wadi.Spec, value string) wadi.Spec {
-	if value == Hidden {
-		return s
-	}
-	found := false
-	variables := maps.Clone(s.Variables)
-	for name, v := range variables {
-		if strings.Contains(v, value) {
-			variables[name], found = Hidden, true
+func without(s wadi.Spec, values []string) wadi.Spec {
+	given := s.Variables
+	s.Variables = maps.Clone(given)
+	var spans []span
+	for _, value := range values {
+		found := every(s.Source, value)
+		if escaped := escape.Replace(value); escaped != value {
+			found = append(found, every(s.Source, escaped)...)
+		}
+		spans = append(spans, found...)
+		variable := false
+		for name, v := range given {
+			if strings.Contains(v, value) {
+				s.Variables[name], variable = Hidden, true
+			}
+		}
+		if len(value) < shortest || len(found) == 0 && !variable {
+			for name := range s.Variables {
+				s.Variables[name] = Hidden
+			}
+			s.Source = notShown
+			return s
 		}
 	}
-	for _, written := range []string{value, escape.Replace(value)} {
-		if len(value) >= 4 && strings.Contains(s.Source, written) {
-			s.Source, found = strings.ReplaceAll(s.Source, written, Hidden), true
-		}
-	}
-	s.Variables = variables
-	if !found || len(value) < 4 {
-		for name := range s.Variables {
-			s.Variables[name] = Hidden
-		}
-		s.Source = notShown
-	}
+	s.Source = hide(s.Source, merge(spans))
 	return s
 }
 

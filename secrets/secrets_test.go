@@ -169,13 +169,25 @@ func TestChange(t *testing.T) {
 		field("auth[0][password]", "gone", "${A}"), field("auth[0][username]", "u", "v"), field("Env[DB_PASSWORD]", "gone", "gone"), field("Env[PORT]", "1", "2"),
 		field("GetterSource", "https://u:gone@x", "https://x"), field("GetterHeaders[Authorization]", "", "gone"), field("GetterOptions[sshkey]", "gone", ""),
 		field("EmbeddedTmpl", "A=1\nAPI_KEY=gone\n", ""), field("MountFlags", "password=gone", ""),
+		field("args[1]", "--api-token=gone", "--api-token=gone"), field("args[3]", "spoken", "x-spoken-x"),
 	}}
-	text, err := json.Marshal(secrets.Change(in))
+	text, err := json.Marshal(secrets.Change(in, group(`"Config": {"args": ["--token", "spoken"]}`)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(text), "gone") || !strings.Contains(string(text), `"old":"1","new":"2"`) || !strings.Contains(string(text), `"new":"${A}"`) {
+	if strings.Contains(string(text), "gone") || strings.Contains(string(text), "spoken") || !strings.Contains(string(text), `"old":"1","new":"2"`) || !strings.Contains(string(text), `"new":"${A}"`) {
 		t.Errorf("shown: %s", text)
+	}
+	// Secrets that are parts of the placeholder do not make it grow.
+	var parts []string
+	for from := range secrets.Hidden {
+		for to := from + 4; to <= len(secrets.Hidden); to++ {
+			parts = append(parts, `"P`+strings.Repeat("x", from)+"y"+strings.Repeat("z", to)+`_TOKEN": "`+secrets.Hidden[from:to]+`"`)
+		}
+	}
+	grown := secrets.Change(wadi.Change{Name: "x", Old: "a hidden-by-wadi b"}, group(`"Env": {`+strings.Join(parts, ",")+`}`))
+	if len(grown.Old) > 100 {
+		t.Errorf("%d characters", len(grown.Old))
 	}
 	if in.Changes[0].Old != "gone" {
 		t.Error("it was changed in place")

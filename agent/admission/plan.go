@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -43,7 +44,7 @@ func (a *Admission) Plan(ctx context.Context, r Request) (api.Plan, error) {
 func (a *Admission) planService(ctx context.Context, token string, c *candidate) (api.ServicePlan, error) {
 	p := api.ServicePlan{
 		Name: c.service.Name, Namespace: c.service.Namespace, Index: c.index, Changed: c.changed,
-		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: secrets.Service(c.spec.Service), Moved: c.moved,
+		Revision: c.spec.Latest, NewRevision: c.rev != nil, Retried: c.retried, Warnings: c.warnings, Service: secrets.Planned(c.spec.Service), Moved: c.moved,
 	}
 	if !c.changed { // What is not as it was submitted yet is none of this submission's changes.
 		return p, nil
@@ -101,6 +102,7 @@ func (a *Admission) planJob(ctx context.Context, token string, c *candidate, sta
 		return nil, nil
 	}
 	out := &api.JobPlan{Diff: dry.Diff, Count: count, Unplaced: dry.Unplaced}
+	jobs := []json.RawMessage{c.rev.Job}
 	for _, base := range plan.Bases(c.revisions, state) {
 		job, err := a.Nomad.Job(ctx, token, c.service.Namespace, base.ID)
 		if errors.Is(err, wadi.ErrNotFound) {
@@ -120,10 +122,10 @@ func (a *Admission) planJob(ctx context.Context, token string, c *candidate, sta
 		if err != nil {
 			return nil, a.refusedPlan(c, err)
 		}
-		out.Base, out.Diff = base.ID, compared.Diff
+		out.Base, out.Diff, jobs = base.ID, compared.Diff, append(jobs, base.Job)
 		break
 	}
-	out.Diff = plan.Bound(secrets.Change(plan.WithoutOwn(out.Diff)))
+	out.Diff = plan.Bound(secrets.Change(plan.WithoutOwn(out.Diff), jobs...))
 	return out, nil
 }
 

@@ -176,3 +176,40 @@ func TestSecrets_Refused(t *testing.T) {
 		t.Errorf("jobs: %v, %v", jobs, err)
 	}
 }
+
+// What is likely a secret is warned of by apply, plan and status, and a plan does not show it.
+func TestSecrets_Likely(t *testing.T) {
+	t.Parallel()
+	values := map[string]string{"the old value": "m4rk3r-old-77", "the new value": "m4rk3r-new-78"}
+	source := func(value string) string {
+		return behindLogin("guessed", "127.0.0.1:1/x:1", `args = ["--api-token=`+value+`", "--password", "`+value+`"]`, "env {\n DB_PASSWORD = \""+value+"\"\n URL = \"postgres://u:"+value+"@db/x\"\n }\n"+
+			"template {\n destination = \"local/x\"\n data = \"A=1\\nAPI_KEY="+value+"\\n\"\n }")
+	}
+	dir := t.TempDir()
+	run := func(args ...string) string {
+		t.Helper()
+		ran, err := stack.Agent.Wadi(t.Context(), dir, args...)
+		harnesstest.Must(t, "run wadi", err)
+		for _, path := range []string{"env.DB_PASSWORD", "env.URL", "config.args", "template[0].data"} {
+			if !strings.Contains(ran.String(), "instance.task.web."+path+": ") {
+				t.Errorf("%v does not warn of %s: %s", args, path, ran)
+			}
+		}
+		return ran.String()
+	}
+	write := func(value string) {
+		harnesstest.Must(t, "write a file", os.WriteFile(filepath.Join(dir, "guessed.hcl"), []byte(strings.Replace(source(value), "instance {", unstarted+"\n instance {", 1)), 0o600))
+	}
+	write(values["the old value"])
+	t.Cleanup(func() { stack.Remove(t, "guessed") })
+	harnesstest.WantNone(t, "apply", run("apply", "-detach", "guessed.hcl"), values)
+	harnesstest.WantNone(t, "status", run("service", "status", "guessed"), values)
+	write(values["the new value"])
+	for _, args := range [][]string{{"plan", "guessed.hcl"}, {"plan", "-json", "guessed.hcl"}} {
+		text := run(args...)
+		if !strings.Contains(text, "hidden-by-wadi") {
+			t.Errorf("%v shows no difference: %s", args, text)
+		}
+		harnesstest.WantNone(t, strings.Join(args, " "), text, values)
+	}
+}
