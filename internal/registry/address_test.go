@@ -62,6 +62,32 @@ func TestCheckAddress(t *testing.T) {
 	}
 }
 
+// A token service at the registry's own host and port may be written with the port.
+func TestIsOwn(t *testing.T) {
+	for _, tt := range []struct {
+		image, hostport string
+		plain, want     bool
+	}{
+		{"r.example.com/a", "r.example.com:443", false, true},
+		{"r.example.com/a", "R.example.com:443", false, true},
+		{"r.example.com/a", "r.example.com:80", false, false},
+		{"r.example.com/a", "r.example.com:80", true, true},
+		{"r.example.com/a", "r.example.com:8443", false, false},
+		{"r.example.com:443/a", "r.example.com:443", false, true},
+		{"r.example.com:5000/a", "r.example.com:443", false, false},
+		{"r.example.com:5000/a", "r.example.com:5000", true, true},
+		{"r.example.com:5000/a", "x.r.example.com:5000", true, false},
+		{"[fd00::1]/a", "[fd00::1]:443", false, true},
+		{"[fd00::1]:5000/a", "[fd00::1]:5000", false, true},
+		{"nginx", "index.docker.io:443", false, true},
+		{"nginx", "auth.docker.io:443", false, false},
+	} {
+		if got := registry.IsOwn(tt.image, tt.hostport, tt.plain); got != tt.want {
+			t.Errorf("%s, %s, plain %v: %v", tt.image, tt.hostport, tt.plain, got)
+		}
+	}
+}
+
 func TestCheckAddress_Allowed(t *testing.T) {
 	s := registry.Settings{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("169.254.10.0/24"), netip.MustParsePrefix("fd00::/8")}}
 	for address, want := range map[string]bool{

@@ -81,6 +81,32 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// Docker Hub has several names, and so have the keys of old files.
+func TestCredentials_Keys(t *testing.T) {
+	as := func(user string) string {
+		return `{"auth": "` + base64.StdEncoding.EncodeToString([]byte(user+":x")) + `"}`
+	}
+	s := registry.Settings{DockerConfig: dockerFile(t, `{"auths": {
+		"https://index.docker.io/v1/": `+as("hub")+`, "docker.io/acme": `+as("acme")+`, "https://old.example.com/v2/": `+as("old")+`,
+		"http://plain.example.com": `+as("plain")+`, "https://path.example.com/some/path": `+as("path")+`, "ghcr.io": `+as("ghcr")+`,
+		"r.example.com:5000": `+as("port")+`, "token.example.com": {"identitytoken": "tok"}}}`)}
+	for image, want := range map[string]string{
+		"nginx": "hub", "docker.io/other/web": "hub", "index.docker.io/other/web": "hub", "acme/web:1": "acme", "acmeother/web": "hub",
+		"old.example.com/a/b": "old", "plain.example.com/a": "plain", "path.example.com/some/path": "", "ghcr.io/a/b": "ghcr", "evil-ghcr.io/a": "",
+		"ghcr.io.example.com/a": "", "r.example.com:5000/a": "port", "r.example.com/a": "", "r.example.com:500/a": "", "token.example.com/a": "tok",
+	} {
+		if got, err := registry.UserFor(t.Context(), s, image); got != want || err != nil {
+			t.Errorf("%s is asked as %q, %v, want %q", image, got, err, want)
+		}
+	}
+	for _, file := range []string{`"docker.io": `, `"index.docker.io": `, `"registry-1.docker.io": `, `"https://registry-1.docker.io": `, `"https://docker.io/v1/": `} {
+		s := registry.Settings{DockerConfig: dockerFile(t, `{"auths": {`+file+as("hub")+`}}`)}
+		if got, err := registry.UserFor(t.Context(), s, "nginx"); got != "hub" || err != nil {
+			t.Errorf("%s: asked as %q, %v", file, got, err)
+		}
+	}
+}
+
 // The file is read for each question: a renewed password needs no reload.
 func TestCredentials_Renewed(t *testing.T) {
 	f := guarded(t)

@@ -100,6 +100,9 @@ func TestAttack_Endless(t *testing.T) {
 			var f *fake
 			f = serve(t, func(w http.ResponseWriter, r *http.Request) { tt.handler(f)(w, r) })
 			_, err := resolve(t, resolver(t, registry.Settings{Timeout: within}), f.image(), own)
+			if name == "redirects without end" && !strings.Contains(fmt.Sprint(err), "redirects more than 5 times") {
+				t.Errorf("got %v", err)
+			}
 			if tt.kind == nil {
 				if err != nil {
 					t.Errorf("got %v", err)

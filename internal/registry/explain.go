@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"syscall"
@@ -157,6 +159,9 @@ func (s *session) unreachable(err error) error {
 		return say("can't be reached: the connection is refused", "see whether it runs, and its port")
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return say("can't be reached: there is no way to it", "see whether the agent's machine reaches it")
+	}
+	if !errors.As(err, new(*url.Error)) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, new(net.Error)) { // The library's own.
+		return problem(ErrMalformed, fmt.Sprintf("what %s answers is no manifest", whom), "see whether a registry is at that address")
 	}
 	e := problem(ErrUnavailable, fmt.Sprintf("%s broke off, or speaks no HTTP", whom), "see whether a registry is at that address")
 	e.passing = true

@@ -1,6 +1,11 @@
 package registry
 
-import "net/netip"
+import (
+	"context"
+	"net/netip"
+
+	"github.com/wadi-run/wadi/internal/imageref"
+)
 
 // CheckAddress judges an address as when it is dialled.
 func CheckAddress(s Settings, host string, a netip.Addr, own bool) error {
@@ -19,6 +24,24 @@ func Challenges(headers []string) (out []Challenge) {
 		out = append(out, Challenge{c.scheme, c.params})
 	}
 	return out
+}
+
+// UserFor is the user, or the token, as whom an image's registry is asked.
+func UserFor(ctx context.Context, s Settings, image string) (string, error) {
+	ref, err := imageref.Parse(image)
+	if err != nil {
+		return "", err
+	}
+	as, err := (&loaded{Settings: s}).login(ctx, ref, Credentials{})
+	return as.username + as.identityToken, err
+}
+
+// IsOwn reports whether an address is that of the registry of an image.
+func IsOwn(image, hostport string, plain bool) bool {
+	ref, err := imageref.Parse(image)
+	s := newSession(&loaded{}, ref, login{})
+	s.plain = plain
+	return err == nil && s.isOwn(hostport)
 }
 
 // Flights are the questions that are under way or wait.

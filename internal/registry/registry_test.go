@@ -148,7 +148,7 @@ func TestResolve(t *testing.T) {
 		}
 	}
 	_, err = resolve(t, r, host+"/team/web:none", registry.Credentials{})
-	wantKind(t, err, registry.ErrNotFound, host, `no tag "none" of team/web`)
+	wantKind(t, err, registry.ErrNotFound, `image "`+host+`/team/web:none"`, `no tag "none" of team/web`)
 	_, err = resolve(t, r, host+"/team/nothing", registry.Credentials{})
 	wantKind(t, err, registry.ErrNotFound, host, "no image team/nothing")
 }

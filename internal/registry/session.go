@@ -119,7 +119,6 @@ func (s *session) follow(r *http.Request) (*http.Response, error) {
 		}
 		next := r.Clone(r.Context())
 		next.URL, next.Host = to, ""
-		next.URL.User = nil
 		if to.Scheme != r.URL.Scheme || !strings.EqualFold(to.Host, r.URL.Host) {
 			next.Header.Del("Authorization")
 		}
@@ -189,14 +188,28 @@ func (s *session) transport(host string) (*http.Transport, error) {
 // dial connects to a host, and judges each of its addresses in the moment in which it is
 // dialled: a name may lead elsewhere each time that it is resolved.
 func (s *session) dial(host string, within time.Duration) func(context.Context, string, string) (net.Conn, error) {
-	d := &net.Dialer{Timeout: within, Resolver: s.dns, Control: func(_, address string, _ syscall.RawConn) error {
-		a, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		return s.l.checkAddress(hostOf(host), a.Addr(), host == s.host)
-	}}
-	return d.DialContext
+	return func(ctx context.Context, network, hostport string) (net.Conn, error) {
+		d := &net.Dialer{Timeout: within, Resolver: s.dns, Control: func(_, address string, _ syscall.RawConn) error {
+			a, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			return s.l.checkAddress(hostOf(host), a.Addr(), s.isOwn(hostport))
+		}}
+		return d.DialContext(ctx, network, hostport)
+	}
+}
+
+// isOwn reports whether a host and port are those of the registry that the image names.
+func (s *session) isOwn(hostport string) bool {
+	if _, _, err := net.SplitHostPort(s.host); err == nil {
+		return strings.EqualFold(hostport, s.host)
+	}
+	port := "443"
+	if s.plain {
+		port = "80"
+	}
+	return strings.EqualFold(hostport, net.JoinHostPort(hostOf(s.host), port))
 }
 
 // bounded is a body that fails at its bound.

@@ -97,12 +97,12 @@ func TestResolve_OneGivesUp(t *testing.T) {
 	second, giveUpToo := context.WithCancel(t.Context())
 	go func() { _, err := r.Resolve(second, f.image(), registry.Credentials{}); errs <- err }()
 	poll(t, "the second waits", func() bool { return r.Flights() == 2 })
-	go func() { _, err := r.Resolve(t.Context(), f.image(), registry.Credentials{}); errs <- err }()
-	poll(t, "the third waits", func() bool { return r.Flights() == 3 })
 	giveUpToo()
 	if err := <-errs; !errors.Is(err, context.Canceled) {
 		t.Errorf("the second: %v", err)
 	}
+	go func() { _, err := r.Resolve(t.Context(), f.image(), registry.Credentials{}); errs <- err }()
+	poll(t, "the third waits in its place", func() bool { return r.Flights() == 2 })
 	giveUp()
 	if err := <-errs; !errors.Is(err, context.Canceled) {
 		t.Errorf("the first: %v", err)
@@ -118,6 +118,8 @@ func TestResolve_OneGivesUp(t *testing.T) {
 func TestResolve_Slots(t *testing.T) {
 	var now, most atomic.Int32
 	release := make(chan struct{})
+	end := sync.OnceFunc(func() { close(release) })
+	defer end()
 	slow := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if n := now.Add(1); n > most.Load() {
 			most.Store(n)
@@ -140,7 +142,7 @@ func TestResolve_Slots(t *testing.T) {
 	if d, err := resolve(t, r, quick.image(), registry.Credentials{}); d != digest {
 		t.Errorf("another registry: %q, %v", d, err)
 	}
-	close(release)
+	end()
 	if wg.Wait(); most.Load() != 4 || r.Hosts() != 0 {
 		t.Errorf("asked %d at once, %d registries left", most.Load(), r.Hosts())
 	}
