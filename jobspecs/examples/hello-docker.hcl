@@ -1,24 +1,14 @@
 # A container image as a service. `make dev-images` puts this one into the Docker engine of this
-# machine. For one of a registry: wadi apply -var image=nginx:1.27 -var port=80 hello-docker.hcl
-variable "image" {
-  type    = string
-  default = "localhost/wadi/hello:0.1" # localhost: in no registry, so none is asked for it.
-}
-
-variable "port" {
-  type    = number
-  default = 8080 # $PORT, on which most images made for Knative or Cloud Run listen.
-}
-
+# machine; try any other that listens on $PORT, or set `port` to where it does.
 service "hello-docker" {
-  port = var.port
+  port = 8080 # $PORT.
 
   instance {
     task "web" {
       driver = "docker"
 
       config {
-        image = var.image
+        image = "localhost/wadi/hello:0.1" # localhost/: on this machine, so no registry is asked.
       }
 
       resources {
