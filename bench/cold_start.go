@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/mesh"
 )
 
 const (
@@ -28,9 +29,7 @@ const (
 
 // cold compares a request that wakes a service with the floor of the same job.
 func cold(ctx context.Context, b *bench) (_ []section, err error) {
-	var tcp net.Dialer
-	plain := func(ctx context.Context, addr string) (net.Conn, error) { return tcp.DialContext(ctx, "tcp", addr) }
-	host, err := b.coldStarts(ctx, service{name: "cold", scale: byHand}, coldRuns, plain)
+	host, err := b.coldStarts(ctx, coldTest{service: service{name: "cold", scale: byHand}, runs: coldRuns, dial: plain})
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +46,7 @@ func cold(ctx context.Context, b *bench) (_ []section, err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	s := service{name: "coldmesh", mesh: true, scale: byHand}
-	envoy, err := b.coldStarts(ctx, s, coldMeshRuns, func(ctx context.Context, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-		defer cancel()
-		return src.Dial(ctx, addr, s.name)
-	})
+	envoy, err := b.coldStarts(ctx, coldTest{service: s, runs: coldMeshRuns, dial: meshDial(src, s)})
 	if err != nil {
 		return []section{host.section}, err
 	}
@@ -65,6 +60,34 @@ func cold(ctx context.Context, b *bench) (_ []section, err error) {
 	return []section{host.section, envoy.section}, nil
 }
 
+// plain dials by TCP.
+func plain(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// meshDial dials the Envoy of an instance of s.
+func meshDial(src *mesh.Source, s service) dialer {
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		return src.Dial(ctx, addr, s.name)
+	}
+}
+
+type dialer func(ctx context.Context, addr string) (net.Conn, error)
+
+// coldTest is a comparison of cold starts.
+type coldTest struct {
+	service
+	runs int
+	dial dialer
+
+	// beside measures something else after each pair; nil: nothing.
+	beside func(ctx context.Context, note func(label string, d time.Duration)) error
+	labels []string // Of that.
+}
+
 // comparison is a section whose first row is Wadi and whose second is the floor.
 type comparison struct{ section }
 
@@ -72,35 +95,41 @@ func (c comparison) ratio(column int) float64 {
 	return c.Rows[0].Values[column] / c.Rows[1].Values[column]
 }
 
-// coldStarts compares runs cold starts of a service with its floor.
-func (b *bench) coldStarts(ctx context.Context, s service, runs int, dial func(context.Context, string) (net.Conn, error)) (c comparison, err error) {
+// coldStarts compares cold starts of a service with its floor.
+func (b *bench) coldStarts(ctx context.Context, test coldTest) (c comparison, err error) {
+	s := test.service
 	if err := b.apply(ctx, s); err != nil {
 		return c, err
 	}
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
-	f, err := b.newFloor(following, s, dial)
+	f, err := b.newFloor(following, s, floorOptions{dial: test.dial})
 	if err != nil {
 		return c, err
 	}
 	defer func() { err = errors.Join(err, f.remove(context.WithoutCancel(ctx)), b.remove(ctx, s)) }()
 
 	parts := map[string]samples{}
-	for i := range runs + 1 {
+	for i := range test.runs + 1 {
 		if err := b.coldPair(ctx, s, f, i%2 == 1, parts); err != nil {
 			return c, err
+		}
+		if test.beside != nil {
+			if err := test.beside(ctx, func(label string, d time.Duration) { parts[label] = append(parts[label], d) }); err != nil {
+				return c, err
+			}
 		}
 		if i == 0 {
 			clear(parts) // The first start reads everything from the disk.
 		}
 	}
 	c.Columns = []string{"p50 ms", "p95 ms", "min ms", "max ms"}
-	for _, label := range []string{
+	for _, label := range append([]string{
 		"through the gateway, by the client", "floor: call Nomad, dial every 2 ms",
 		"  Wadi: waited before the wake began", "  Wadi: then until placed, as the stream says",
 		"  Wadi: then until something answers there", "  Wadi: then until it says ready", "  Wadi: then forwarded",
 		"  floor: Nomad's scale call", "  floor: placed", listening, "  floor: then until answered",
-	} {
+	}, test.labels...) {
 		if p, ok := parts[label]; ok {
 			c.add(label, p.at(.5), p.at(.95), p.at(0), p.at(1))
 		}

@@ -26,7 +26,7 @@ type floor struct {
 	service string
 	port    string // Label of the port that is dialled.
 	placed  <-chan placement
-	dial    func(context.Context, string) (net.Conn, error)
+	dial    dialer
 	seen    map[string]bool // Allocations of earlier starts.
 }
 
@@ -38,19 +38,29 @@ type start struct {
 	call, placed, dialled, answered time.Duration // Since the beginning.
 }
 
+// floorOptions say how a floor differs from the revision's job.
+type floorOptions struct {
+	name string // Beside others of the same service.
+	edit func(*nomad.Job)
+	dial dialer
+}
+
 // newFloor registers the copy with count 0, and follows its placements until ctx ends.
-func (b *bench) newFloor(ctx context.Context, s service, dial func(context.Context, string) (net.Conn, error)) (*floor, error) {
+func (b *bench) newFloor(ctx context.Context, s service, o floorOptions) (*floor, error) {
 	job, _, err := b.stack.Nomad.Jobs().Info(s.revision(), (&nomad.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read job of %s: %w", s.name, err)
 	}
-	id, zero := "floor-"+s.name, 0
+	id, zero := "floor-"+s.name+o.name, 0
 	job.ID, job.Name, job.Meta = &id, &id, nil // Without the meta Wadi does not manage it.
 	job.TaskGroups[0].Count = &zero
+	if o.edit != nil {
+		o.edit(job)
+	}
 	if _, _, err := b.stack.Nomad.Jobs().Register(job, (&nomad.WriteOptions{}).WithContext(ctx)); err != nil {
 		return nil, fmt.Errorf("register %s: %w", id, err)
 	}
-	f := &floor{b: b, job: id, service: s.name, port: wadi.PortTraffic, dial: dial, seen: map[string]bool{}}
+	f := &floor{b: b, job: id, service: s.name, port: wadi.PortTraffic, dial: o.dial, seen: map[string]bool{}}
 	if s.mesh {
 		f.port = "connect-proxy-" + s.name
 	}

@@ -27,7 +27,8 @@ import (
 // benchmark is one table.
 type benchmark struct {
 	name, about string
-	alone       bool // It needs no stack.
+	alone       bool // It needs no stack, or has its own.
+	long        bool // Only by name.
 	run         func(context.Context, *bench) ([]section, error)
 }
 
@@ -37,6 +38,8 @@ func benchmarks() []benchmark {
 		{name: "held", about: "1,000 requests waiting for one cold service", run: waitingRequests},
 		{name: "crowd", about: "the agent's memory with 10,000 connections to its gateway", run: manyConnections},
 		{name: "cold", about: "cold start against its floor, host network and mesh", run: cold},
+		{name: "docker", about: "cold start of containers against its floor and against Docker; needs dockerd", alone: true, run: coldDocker},
+		{name: "savings", about: "what makes a start of containers sooner; needs dockerd, takes 10 min, only by name", alone: true, long: true, run: savings},
 		{name: "idle", about: "CPU of an agent with 100 services at zero", run: idle},
 		{name: "warm", about: "a warm request through Wadi against one to the app", run: warm},
 		{name: "mesh", about: "what mTLS costs the agent, and when callers' Envoys go direct", run: meshed},
@@ -101,7 +104,7 @@ type options struct {
 func parse(args []string, stderr io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	var names []string
+	var names, usual []string
 	f.Usage = func() {
 		fmt.Fprint(stderr, "Usage: go run ./bench [-only cold,held] [-json]\n\nMeasures Wadi on a Nomad and Consul of its own. Benchmarks:\n")
 		for _, b := range benchmarks() {
@@ -111,9 +114,11 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		f.PrintDefaults()
 	}
 	for _, b := range benchmarks() {
-		names = append(names, b.name)
+		if names = append(names, b.name); !b.long {
+			usual = append(usual, b.name)
+		}
 	}
-	only := f.String("only", strings.Join(names, ","), "which `benchmarks` to run")
+	only := f.String("only", strings.Join(usual, ","), "which `benchmarks` to run")
 	f.BoolVar(&o.json, "json", false, "write JSON to standard output in place of tables")
 	f.StringVar(&o.bin, "bin", "", "`folder` of wadi, queue-proxy and hello; default bin/ of the checkout")
 	f.StringVar(&o.profiles, "profile", "", "write profiles of the agent into this `folder`; taking them costs some of what is measured")

@@ -16,8 +16,9 @@ import (
 // service is the example app with the settings of a benchmark.
 type service struct {
 	name   string
-	mesh   bool // With Envoy in a bridge network; else without, in the host's network.
-	bridge bool // Without Envoy in a bridge network.
+	mesh   bool   // With Envoy in a bridge network; else without, in the host's network.
+	bridge bool   // Without Envoy in a bridge network.
+	image  string // The app is a container of it; empty: a program.
 	env    string
 	scale  string // The inside of the scale block.
 	more   string // More of the service block.
@@ -31,12 +32,16 @@ func (s service) hcl() string {
 	case s.mesh:
 		network = "  mesh = \"envoy\"\n  network = \"bridge\"\n"
 	}
+	driver, config := "raw_exec", `command = "hello"`
+	if s.image != "" {
+		driver, config = "docker", fmt.Sprintf("image = %q", s.image)
+	}
 	return fmt.Sprintf(`service %q {
 %s  instance {
     task "web" {
-      driver = "raw_exec"
+      driver = %q
       config {
-        command = "hello"
+        %s
       }
       env {
         ADDR = "0.0.0.0" # It is also asked past its queue-proxy, to compare.
@@ -53,7 +58,7 @@ func (s service) hcl() string {
   }
   %s
 }
-`, s.name, network, s.env, s.scale, s.more)
+`, s.name, network, driver, config, s.env, s.scale, s.more)
 }
 
 func (s service) revision() string { return wadi.RevisionID(s.name, 1) }
