@@ -29,10 +29,12 @@ type Cluster struct {
 	Stray func(ctx context.Context) ([]Stray, error)
 	Log   hclog.Logger
 
-	mu     sync.Mutex
-	at     time.Time
-	last   []wadi.Finding
-	logged map[Kind][]string // Names of stray things, as they were logged last.
+	mu   sync.Mutex
+	at   time.Time
+	last []wadi.Finding
+
+	logging sync.Mutex
+	logged  map[Kind][]string // Names as they were logged last. Guarded by logging.
 }
 
 // findings examines the cluster, or returns what was found just before.
@@ -45,9 +47,6 @@ func (c *Cluster) findings(ctx context.Context) []wadi.Finding {
 	// The findings are for all callers, so they outlive the one that is here first.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clusterTimeout)
 	defer cancel()
-	if c.logged == nil {
-		c.logged = map[Kind][]string{}
-	}
 	c.last = c.examine(ctx)
 	c.at = time.Now()
 	return c.last
@@ -72,6 +71,7 @@ func (c *Cluster) examine(ctx context.Context) []wadi.Finding {
 		ofNomad = append(aboutNodes(n.Nodes, needs), aboutNomadClients(n)...)
 		ofNomad = append(ofNomad, aboutOldNomad(n)...)
 		ofNomad = append(ofNomad, aboutKillTimeout(n.Agent, needs)...)
+		ofNomad = append(ofNomad, c.checkPulls(ctx, readNomad, n, needs)...)
 		ofNomad = append(ofNomad, aboutClock(aboutNomad, n.Clock)...)
 		ofNomad = append(ofNomad, aboutNodeClocks(clocks)...)
 	})

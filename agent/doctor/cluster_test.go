@@ -121,6 +121,43 @@ func TestAboutKillTimeout(t *testing.T) {
 	expect(t, "refused", aboutKillTimeout(survey.Known[survey.NomadAgent]{Err: wadi.ErrForbidden}, needs))
 }
 
+func TestAboutImageGC(t *testing.T) {
+	client := func(gc survey.ImageGC) survey.Known[survey.NomadAgent] {
+		return survey.Known[survey.NomadAgent]{Value: survey.NomadAgent{Client: true, ImageGC: gc}}
+	}
+	expect(t, "Nomad's default", aboutImageGC(client(survey.ImageGC{On: true, Delay: 3 * time.Minute})),
+		"warn Nomad: the client at this agent's nomad.address removes an image 3m after its last container: a service that was at zero for longer")
+	expect(t, "a week", aboutImageGC(client(survey.ImageGC{On: true, Delay: 168 * time.Hour})))
+	expect(t, "off", aboutImageGC(client(survey.ImageGC{Delay: 3 * time.Minute})))
+	expect(t, "refused", aboutImageGC(survey.Known[survey.NomadAgent]{Err: wadi.ErrForbidden}))
+}
+
+// An image counts when a node got it twice, and not for instances that started together.
+func TestAboutPulledAgain(t *testing.T) {
+	began := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	pull := func(node, image string, after time.Duration) survey.Pull {
+		return survey.Pull{Node: node, NodeName: "name-" + node, Image: image, At: began.Add(after)}
+	}
+	for name, tt := range map[string]struct {
+		pulls []survey.Pull
+		want  string
+	}{
+		"nothing":         {nil, "map[]"},
+		"on two nodes":    {[]survey.Pull{pull("1", "a:1", 0), pull("2", "a:1", time.Hour)}, "map[]"},
+		"two images":      {[]survey.Pull{pull("1", "a:1", 0), pull("1", "a:2", time.Hour)}, "map[]"},
+		"started at once": {[]survey.Pull{pull("1", "a:1", 0), pull("1", "a:1", 2*time.Second)}, "map[]"},
+		"latest":          {[]survey.Pull{pull("1", "a:latest", 0), pull("1", "a:latest", time.Hour)}, "map[]"},
+		"again":           {[]survey.Pull{pull("1", "b:1", time.Hour), pull("1", "b:1", 0), pull("1", "a:1", 0), pull("1", "a:1", 4*time.Minute)}, "map[name-1:[a:1 b:1]]"},
+		"by digest":       {[]survey.Pull{pull("1", "a@sha256:0", 0), pull("1", "a@sha256:0", time.Hour)}, "map[name-1:[a@sha256:0]]"},
+	} {
+		if got := fmt.Sprint(again(tt.pulls)); got != tt.want {
+			t.Errorf("%s: got %s, want %s", name, got, tt.want)
+		}
+	}
+	expect(t, "one", aboutPulledAgain(map[string][]string{"one": {"a:1"}}), "warn nodes: 1 node pulled an image again that an instance had started with there in the last hours")
+	expect(t, "none", aboutPulledAgain(nil))
+}
+
 func TestAboutMesh(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	root := func(left time.Duration) survey.Known[[]survey.Root] {

@@ -114,7 +114,7 @@ func (d *Doctor) checks() []func(context.Context) []wadi.Finding {
 	return []func(context.Context) []wadi.Finding{
 		known(d.checkSelf), d.checkConsul, d.checkConsulRights, known(d.checkStored), d.checkNomad, d.checkNomadRights,
 		d.checkNomadVersion, known(d.checkIntentions), known(d.checkCertificates),
-		known(d.checkCertFiles), known(d.checkLeaves), known(d.checkDockerConfig), known(d.checkAssets),
+		known(d.checkCertFiles), known(d.checkLeaves), known(d.checkDockerConfig), known(d.checkAssets), d.checkImageGC,
 	}
 }
 

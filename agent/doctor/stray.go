@@ -73,12 +73,21 @@ func (c *Cluster) checkStray(ctx context.Context) []wadi.Finding {
 // logStray logs the names, once until they change.
 func (c *Cluster) logStray(all []Stray) {
 	for _, t := range strayTexts() {
-		names := namesOf(all, t.kind)
-		if len(names) > 0 && !slices.Equal(c.logged[t.kind], names) {
-			c.Log.Warn("left behind: no service has them", "kind", string(t.kind), "count", len(names), "names", names[:min(len(names), maxLogged)])
-		}
-		c.logged[t.kind] = names
+		c.logNew(t.kind, namesOf(all, t.kind), "left behind: no service has them")
 	}
+}
+
+// logNew logs names of a kind, once until they change.
+func (c *Cluster) logNew(kind Kind, names []string, message string) {
+	c.logging.Lock()
+	defer c.logging.Unlock()
+	if len(names) > 0 && !slices.Equal(c.logged[kind], names) {
+		c.Log.Warn(message, "kind", string(kind), "count", len(names), "names", names[:min(len(names), maxLogged)])
+	}
+	if c.logged == nil {
+		c.logged = map[Kind][]string{}
+	}
+	c.logged[kind] = names
 }
 
 func aboutStray(all []Stray) (out []wadi.Finding) {

@@ -71,6 +71,10 @@ type Config struct {
 	// which the driver reads at each pull. Empty: none.
 	DockerLogins string
 
+	// DockerImageDelay is after what time the driver removes an image that no container has
+	// any more; 0 is never.
+	DockerImageDelay time.Duration
+
 	// InfraImage is the pause image of Docker tasks in bridge networks; empty
 	// is one of PauseProgram, or without that Nomad's own.
 	InfraImage string

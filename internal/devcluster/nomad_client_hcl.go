@@ -52,8 +52,8 @@ consul {
 }
 
 // dockerHCL configures the Docker driver. Other Nomads may use the same engine, so the
-// driver removes no dangling containers. It removes no image either, as some exist nowhere
-// else. As in Nomad's own mode for development, tasks may mount folders of the machine.
+// driver removes no dangling containers. Unless it is told it removes no image either, as
+// some exist nowhere else. As in Nomad's own mode for development, tasks may mount folders of the machine.
 func dockerHCL(cfg Config) string {
 	options := ""
 	if cfg.InfraImage != "" {
@@ -68,11 +68,12 @@ func dockerHCL(cfg Config) string {
 	return fmt.Sprintf(`plugin "docker" {
   config {
 %s    gc {
-      image = false
+      image       = %t
+      image_delay = %q
       dangling_containers { enabled = false }
     }
     volumes { enabled = true }
   }
 }
-`, options)
+`, options, cfg.DockerImageDelay > 0, cfg.DockerImageDelay.String())
 }

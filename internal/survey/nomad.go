@@ -26,6 +26,7 @@ type NomadAgent struct {
 	MaxKillTimeout time.Duration // How long it lets a task end; 0: not a client, or not known.
 	TLS            bool          // Its API is served by TLS.
 	Consul         string        // URL by which it reaches Consul; empty: not known.
+	ImageGC        ImageGC       // Of its Docker driver; off: it is no client.
 }
 
 // Nodes are the nodes that take jobs: ready, eligible and not drained.
@@ -61,7 +62,7 @@ func AskNomad(ctx context.Context, r Reader) (Nomad, error) {
 		func() { out.Servers = servers(ctx, r) },
 		func() { out.Namespaces = namespaces(ctx, r) },
 		func() { out.Nodes = readNodes(ctx, r) },
-		func() { out.Agent = nomadAgent(ctx, r) },
+		func() { out.Agent = AskNomadAgent(ctx, r) },
 	)
 	return out, nil
 }
@@ -110,13 +111,16 @@ func namespaces(ctx context.Context, r Reader) Known[[]string] {
 	})
 }
 
-func nomadAgent(ctx context.Context, r Reader) Known[NomadAgent] {
+// AskNomadAgent asks the agent that answers for what it says of itself alone.
+func AskNomadAgent(ctx context.Context, r Reader) Known[NomadAgent] {
 	type answer struct {
 		Config struct {
 			Client struct {
 				Enabled        bool
 				MaxKillTimeout string
+				Options        map[string]string
 			}
+			Plugins   []plugin
 			TLSConfig struct{ EnableHTTP bool }
 			Consuls   []struct {
 				Name, Addr string
@@ -128,6 +132,9 @@ func nomadAgent(ctx context.Context, r Reader) Known[NomadAgent] {
 		out := NomadAgent{Client: a.Config.Client.Enabled, TLS: a.Config.TLSConfig.EnableHTTP}
 		if d, err := time.ParseDuration(a.Config.Client.MaxKillTimeout); err == nil && out.Client {
 			out.MaxKillTimeout = d
+		}
+		if out.Client {
+			out.ImageGC = imageGC(a.Config.Plugins, a.Config.Client.Options)
 		}
 		for _, consul := range a.Config.Consuls {
 			if consul.Name == "default" && consul.Addr != "" {

@@ -103,7 +103,8 @@ func TestAskNomad_Agent(t *testing.T) {
 	s := &system{answers: map[string]string{"/v1/status/leader": `"x"`, "/v1/agent/self": `{"config":{"Client":{"Enabled":true,"MaxKillTimeout":"90s"},
 		"Consuls":[{"Name":"other","Addr":"10.0.0.1:1"},{"Name":"default","Addr":"127.0.0.1:8501","EnableSSL":true}],"TLSConfig":{"EnableHTTP":true}}}`}}
 	n, err := survey.AskNomad(t.Context(), s.reader(t, survey.Config{}))
-	want := survey.NomadAgent{Client: true, MaxKillTimeout: 90 * time.Second, TLS: true, Consul: "https://127.0.0.1:8501"}
+	want := survey.NomadAgent{Client: true, MaxKillTimeout: 90 * time.Second, TLS: true, Consul: "https://127.0.0.1:8501",
+		ImageGC: survey.ImageGC{On: true, Delay: 3 * time.Minute}}
 	if diff := cmp.Diff(want, n.Agent.Value); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

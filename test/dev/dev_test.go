@@ -170,6 +170,7 @@ func (a *agent) wantGone() {
 // A file of the examples runs as it stands, goes to zero, wakes warm, and Ctrl-C leaves
 // nothing but what was there before.
 func TestDev_HelloDocker(t *testing.T) {
+	t.Parallel()
 	n := arrive(t)
 	a := n.startAgent()
 	if want := "Services with the driver docker run in Docker "; !strings.Contains(a.text(), want) || !strings.Contains(a.text(), n.engine.Endpoint()) {
@@ -202,6 +203,7 @@ func TestDev_HelloDocker(t *testing.T) {
 
 // An agent that is killed can't stop its containers. The next one removes them, and no other.
 func TestDev_KilledWithContainers(t *testing.T) {
+	t.Parallel()
 	n := arrive(t)
 	image, err := containers.Built("hello")
 	harnesstest.Must(t, "make an image", err)

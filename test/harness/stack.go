@@ -67,6 +67,7 @@ type Options struct {
 	DockerEndpoint string
 	DockerLogins   string // File of the driver's logins to registries.
 	InfraImage     string
+	ImageDelay     time.Duration // See devcluster.Config.DockerImageDelay.
 
 	Log hclog.Logger // Nil: quiet.
 }
@@ -114,7 +115,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	s := &Stack{Dir: dir, Bin: o.Bin}
 	s.Cluster, err = devcluster.Start(ctx, devcluster.Config{
 		Tools: tools, Path: []string{o.Bin}, ACLs: o.ACLs,
-		ConsulClientAgent: o.ConsulClientAgent || o.ACLs, NomadClientAgent: o.NomadClientAgent || o.ACLs, MaxKillTimeout: o.MaxKillTimeout, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, DockerLogins: o.DockerLogins, InfraImage: o.InfraImage, Log: o.Log,
+		ConsulClientAgent: o.ConsulClientAgent || o.ACLs, NomadClientAgent: o.NomadClientAgent || o.ACLs, MaxKillTimeout: o.MaxKillTimeout, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, DockerLogins: o.DockerLogins, InfraImage: o.InfraImage, DockerImageDelay: o.ImageDelay, Log: o.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
