@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"calendar":                      {""},
 	"secrets":                       {""},
 	"jobspecs":                      {"", "calendar", "secrets"},
-	"jobspecs/convert":              {"", "jobspecs", "secrets"},
+	"jobspecs/convert":              {"", "jobspecs"},
 	"jobspecs/plainjob":             {""},
 	"jobspecs/system":               {},
 	"pulls":                         {""},

@@ -180,8 +180,8 @@ func (f *groupChecker) servingTask(tasks []*api.Task) string {
 // the nearest block around it that is in the file.
 func (d *Draft) inInstance(path, format string, args ...any) wadi.Problem {
 	rng := d.instance.DefRange()
-	if rest := strings.TrimPrefix(path, "instance."); rest != path {
-		rng, _ = within(d.instance, strings.Split(rest, "."))
+	if strings.HasPrefix(path, "instance.") {
+		rng, _ = within(d.instance, splitPath(path))
 	}
 	if rng == (hcl.Range{}) {
 		rng = d.service.DefRange()

@@ -49,6 +49,11 @@ func within(b *hclsyntax.Block, steps []string) (place hcl.Range, exact bool) {
 	return place, false
 }
 
+// splitPath is the steps of a path in the instance, from the instance on.
+func splitPath(path string) []string {
+	return strings.Split(strings.TrimPrefix(path, "instance."), ".")
+}
+
 // inExpression is the place of an element of a map or a list that is written as one.
 func inExpression(e hclsyntax.Expression, steps []string) hcl.Range {
 	if len(steps) == 0 {

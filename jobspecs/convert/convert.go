@@ -49,6 +49,10 @@ func Convert(f jobspecs.File) (Result, []wadi.Problem) {
 		return Result{}, problems
 	}
 	r.HCL = append(bytes.TrimRight(hclwrite.Format(r.HCL), "\n"), '\n')
+	for _, p := range jobspecs.LiteralSecrets(jobspecs.File{Name: "the result", Source: r.HCL}) {
+		p.Message, p.Warning = "Wadi refuses this: "+p.Message, true
+		r.Notes = append(r.Notes, p)
+	}
 	return r, check(r.HCL)
 }
 
