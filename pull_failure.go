@@ -29,7 +29,7 @@ var pullFailures = map[PullFailure]struct {
 	text, remedy string
 }{
 	PullNoImage:      {true, "no such image", "push it, or correct the task's image"},
-	PullNoTag:        {true, "no such tag", "push it, or correct the task's image"},
+	PullNoTag:        {true, "no such tag or digest", "push it, or correct the task's image"},
 	PullUnauthorised: {true, "not authorised, or no such image", "give the nodes' engine or Nomad's docker plugin the registry's credentials, or correct the task's image"},
 	PullInvalid:      {true, "that is no name of an image", "correct the task's image"},
 	PullArchitecture: {true, "not made for the node's architecture", "push it for that architecture too, or constrain the service to other nodes"},

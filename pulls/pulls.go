@@ -81,7 +81,10 @@ func withoutImage(text string) string {
 		repository = repository[:i]
 	}
 	after = strings.ReplaceAll(after, " "+name+" ", " ")
-	return before + strings.ReplaceAll(after, " "+repository+" ", " ")
+	for _, end := range []string{" ", ":", "@"} {
+		after = strings.ReplaceAll(after, " "+repository+end, " "+end)
+	}
+	return before + after
 }
 
 func containsAny(text string, parts []string) bool {

@@ -1,6 +1,8 @@
 package pulls_test
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -88,6 +90,11 @@ func TestClassify_NamesDoNotMatter(t *testing.T) {
 		if got != wadi.PullNoTag {
 			t.Errorf("%s: got %q, want %q", name, got, wadi.PullNoTag)
 		}
+		repository, _, _ := strings.Cut(name, ":1")
+		got = pulls.Classify("Failed to pull `" + repository + ":1@sha256:aa`: Error response from daemon: repository " + repository + " not found: name unknown: Unknown name")
+		if got != wadi.PullNoImage {
+			t.Errorf("%s: got %q, want %q", repository, got, wadi.PullNoImage)
+		}
 	}
 }
 
@@ -105,6 +112,23 @@ func FuzzClassify(f *testing.F) {
 			t.Errorf("%q has no words", kind)
 		}
 	})
+}
+
+// The page for users has each kind with its remedy.
+func TestDocs(t *testing.T) {
+	page, err := os.ReadFile("../docs/images.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range wadi.PullFailures() {
+		waits := "waits"
+		if k.Hopeless() {
+			waits = "fails"
+		}
+		if row := fmt.Sprintf("| %s | %s | %s |", k, waits, k.Remedy()); !strings.Contains(string(page), row) {
+			t.Errorf("docs/images.md lacks the row\n%s", row)
+		}
+	}
 }
 
 func TestPullFailures(t *testing.T) {

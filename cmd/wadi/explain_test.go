@@ -80,6 +80,10 @@ func TestExplain_Next(t *testing.T) {
 		{"idle", serving, &wadi.Decision{Count: 1, Desired: 1, ZeroAt: at(11)}, "zero in 11s if no request comes"},
 		{"starting", serving, &wadi.Decision{Count: 1, Desired: 1, StartUntil: at(90)},
 			"it is starting: the idle time before zero begins when it is ready, and the start is aborted in 1m30s (timeout.progress)"},
+		{"pulling", serving, &wadi.Decision{Count: 1, Desired: 1, Starting: 1, Pulling: 1, StartUntil: at(90)},
+			"it pulls its image: the idle time before zero begins when it is ready, and the start is aborted in 1m30s (timeout.progress)"},
+		{"paused", serving, &wadi.Decision{Count: 1, Executed: true, PausedUntil: at(20)}, "its image could not be had: it is asked for again in 20s at the soonest"},
+		{"no longer paused", serving, &wadi.Decision{Count: 1, Executed: true, PausedUntil: at(-1)}, "a request wakes it, with 2 instances"},
 		{"overridden", serving, &wadi.Decision{Count: 3, Desired: 3, OverrideUntil: at(90)}, "the override ends in 1m30s"},
 		{"a schedule", serving, &wadi.Decision{Count: 3, Desired: 3, Floor: wadi.Bound{Count: 3, By: "schedule", Name: "office", Until: at(60)}},
 			"the floor of 3 (schedule office) ends in 1m0s"},
@@ -144,6 +148,14 @@ func TestReadings_SaysThatSourcesWereSampled(t *testing.T) {
 }
 
 // Measured values are written with few digits, however much of them is known.
+func TestExplain_Pulling(t *testing.T) {
+	for n, want := range map[int]string{0: "", 1: " (1 pulls an image)", 2: " (2 pull an image)"} {
+		if got := pullingText(wadi.Decision{Starting: 2, Pulling: n}); got != want {
+			t.Errorf("of %d: got %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestExplain_Readings(t *testing.T) {
 	for _, tt := range []struct {
 		r    wadi.Reading

@@ -140,7 +140,7 @@ func TestEndpoint_HopelessPulls(t *testing.T) {
 // A failed pull is said in words, with what to do, and does not change from try to try.
 func TestTaskProblem_Pulls(t *testing.T) {
 	events := []*api.TaskEvent{at(0, "Received", ""), at(100, "Driver", "Downloading image"), at(200, "Driver Failure", noTag), at(201, "Restarting", "Task restarting in 1.2s")}
-	want := "task web: no such tag: push it, or correct the task's image (Failed to pull `127.0.0.1:5055/app:nope`: manifest for 127.0.0.1:5055/app:nope not found: manifest unknown: Unknown manifest)"
+	want := "task web: no such tag or digest: push it, or correct the task's image (Failed to pull `127.0.0.1:5055/app:nope`: manifest for 127.0.0.1:5055/app:nope not found: manifest unknown: Unknown manifest)"
 	for range 3 {
 		if got := taskProblem(map[string]*api.TaskState{"web": {State: "pending", Events: events}}); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
