@@ -28,7 +28,7 @@ func TestPrefetchNodes(t *testing.T) {
 		{"all have started", scheduler.PrefetchAlloc{Status: "running", Desired: "run", Tasks: tasks(scheduler.PrefetchTask{Name: "a", Started: true})}, scheduler.PrefetchNode{Done: true}},
 		{"it is there and can't be started", scheduler.PrefetchAlloc{Status: "failed", Desired: "run", Tasks: tasks(scheduler.PrefetchTask{Name: "a", Failure: cantRun})}, scheduler.PrefetchNode{Done: true}},
 		{"hopeless", scheduler.PrefetchAlloc{Status: "pending", Desired: "run", Tasks: tasks(scheduler.PrefetchTask{Name: "web", Failure: noTag})},
-			scheduler.PrefetchNode{Failed: true, Reason: "task web: no such tag"}},
+			scheduler.PrefetchNode{Failed: true, Reason: "task web: no such tag or digest"}},
 		{"tried again", scheduler.PrefetchAlloc{Status: "pending", Desired: "run", Tasks: tasks(scheduler.PrefetchTask{Name: "web", Failure: away})},
 			scheduler.PrefetchNode{Reason: "task web: the registry is away"}},
 		{"given up", scheduler.PrefetchAlloc{Status: "failed", Desired: "run", Tasks: tasks(scheduler.PrefetchTask{Name: "web", Failure: away})},

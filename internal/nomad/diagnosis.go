@@ -131,7 +131,7 @@ func lastProblem(s *api.TaskState) (text string, at int64) {
 // isFailure reports whether an event's message is complete without its type.
 func isFailure(kind string) bool {
 	switch kind {
-	case api.TaskSetupFailure, api.TaskFailedValidation, api.TaskArtifactDownloadFailed, "Task hook failed":
+	case api.TaskDriverFailure, api.TaskSetupFailure, api.TaskFailedValidation, api.TaskArtifactDownloadFailed, "Task hook failed":
 		return true
 	}
 	return false
