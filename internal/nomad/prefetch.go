@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/hashicorp/nomad/api"
 
@@ -140,8 +139,8 @@ func prefetchTask(name string, s *api.TaskState) PrefetchTask {
 		switch {
 		case e.Type == api.TaskStarted:
 			t.Started, t.Failure = true, ""
-		case isFailure(e.Type) || failsTask(e) && e.Type == api.TaskKilling:
-			t.Failure = strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))
+		case e.Type == api.TaskDriverFailure, isFailure(e.Type), failsTask(e) && e.Type == api.TaskKilling:
+			t.Failure = message(e)
 		}
 	}
 	return t
