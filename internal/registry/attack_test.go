@@ -19,7 +19,6 @@ var (
 )
 
 // to redirects all requests.
-
 func to(location string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", location)
@@ -28,7 +27,6 @@ func to(location string) http.HandlerFunc {
 }
 
 // Redirects to where a registry may not lead are refused before anything is dialled.
-
 func TestAttack_Redirects(t *testing.T) {
 	victim := serve(t, manifest)
 	_, port, _ := net.SplitHostPort(victim.host)
@@ -56,7 +54,6 @@ func TestAttack_Redirects(t *testing.T) {
 }
 
 // What an operator allows is followed, and gets no credentials.
-
 func TestAttack_RedirectGetsNoCredentials(t *testing.T) {
 	other := serve(t, manifest)
 	f := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +79,6 @@ func TestAttack_RedirectGetsNoCredentials(t *testing.T) {
 }
 
 // A challenge of the host that a redirect leads to is not answered.
-
 func TestAttack_ForeignChallenge(t *testing.T) {
 	for _, challenge := range []string{`Basic realm="x"`, `Bearer realm="%s/token"`} {
 		var other *fake
@@ -105,8 +101,7 @@ func TestAttack_ForeignChallenge(t *testing.T) {
 	}
 }
 
-// bearer wants a token of a realm.
-
+// A name of DNS that leads to this machine is not asked, and one that changes is judged anew.
 func TestAttack_Rebinding(t *testing.T) {
 	victim := serve(t, manifest)
 	_, port, _ := net.SplitHostPort(victim.host)
@@ -152,7 +147,6 @@ func TestAttack_Rebinding(t *testing.T) {
 }
 
 // Without TLS a registry elsewhere is not asked at all, nor is one whose certificate is not good.
-
 func TestAttack_NoPlainHTTP(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:9")
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:9")
@@ -176,12 +170,7 @@ func TestAttack_NoPlainHTTP(t *testing.T) {
 	}
 }
 
-// Answers that never end, or are too large, end in time and in bounded memory.
-
-// A server that sends headers without end, byte by byte or as one line, is no registry.
-
 // What a registry says is shown as one short line, and never with what it was sent.
-
 func TestAttack_Words(t *testing.T) {
 	for name, body := range map[string]string{
 		"echo":     `{"errors": [{"code": "DENIED", "message": "you sent %s"}]}`,
@@ -219,8 +208,7 @@ func TestAttack_Words(t *testing.T) {
 	}
 }
 
-// A token that could split a header, and other nonsense, is none.
-
+// Digests that are none, or of another kind, are not believed.
 func TestAttack_Digests(t *testing.T) {
 	for _, header := range []string{"sha256:abc", "sha512:" + strings.Repeat("a", 128), "md5:" + strings.Repeat("a", 32), "sha256:" + strings.Repeat("Z", 64), "nonsense", "sha256:" + strings.Repeat("a", 64) + "@x"} {
 		f := serve(t, func(w http.ResponseWriter, _ *http.Request) {

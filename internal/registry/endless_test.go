@@ -15,6 +15,7 @@ import (
 	"github.com/wadi-run/wadi/internal/registry"
 )
 
+// Answers that never end, or are too large, end in time and in bounded memory.
 func TestAttack_Endless(t *testing.T) {
 	flood := func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
@@ -114,6 +115,7 @@ func TestAttack_Endless(t *testing.T) {
 	}
 }
 
+// A server that sends headers without end, byte by byte or as one line, is no registry.
 func TestAttack_EndlessHeaders(t *testing.T) {
 	for name, send := range map[string]func(*bufio.Writer) error{
 		"lines": func(w *bufio.Writer) error {

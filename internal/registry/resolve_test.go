@@ -19,7 +19,6 @@ import (
 )
 
 // Where HEAD does not do, the digest is that of what GET answers.
-
 func TestResolve_ByGet(t *testing.T) {
 	body := `{"schemaVersion": 2}`
 	want := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(body)))
@@ -52,7 +51,6 @@ func TestResolve_ByGet(t *testing.T) {
 }
 
 // failing answers n requests with a status, and then as it should.
-
 func failing(n int32, status int, header ...string) (http.HandlerFunc, *atomic.Int32) {
 	var asked atomic.Int32
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +66,6 @@ func failing(n int32, status int, header ...string) (http.HandlerFunc, *atomic.I
 }
 
 // A registry that wants to be asked later is, if there is time; else the error has the time.
-
 func TestResolve_TooManyRequests(t *testing.T) {
 	h, asked := failing(1, http.StatusTooManyRequests, "Retry-After", "1")
 	f := serve(t, h)
@@ -97,7 +94,6 @@ func TestResolve_TooManyRequests(t *testing.T) {
 }
 
 // Passing trouble is asked about again, and what does not pass is not.
-
 func TestResolve_Again(t *testing.T) {
 	for status, want := range map[int]int32{500: 3, 503: 3, 400: 2, 404: 2, 403: 1, 418: 1} { // With a GET where that may tell more.
 		h, asked := failing(100, status)
@@ -112,7 +108,6 @@ func TestResolve_Again(t *testing.T) {
 }
 
 // Each way of being away has its words.
-
 func TestResolve_Away(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -138,14 +133,6 @@ func TestResolve_Away(t *testing.T) {
 		wantKind(t, err, registry.ErrUnavailable, words)
 	}
 }
-
-// authority makes a certificate for example.com of an authority of its own, or an expired one.
-
-// Authorities are those of images.ca_file, or Docker's for one registry.
-
-// Equal questions share an answer that was asked for after all of them: a tag that moves is
-
-// not missed.
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
@@ -179,7 +166,6 @@ wadi_images_resolved_total{result="unavailable"} 0
 }
 
 // New settings are in force for what is asked from then on.
-
 func TestPrepare(t *testing.T) {
 	f := guarded(t)
 	r := resolver(t, registry.Settings{})

@@ -15,6 +15,8 @@ import (
 	"github.com/wadi-run/wadi/internal/registry"
 )
 
+// Equal questions share an answer that was asked for after all of them: a tag that moves is
+// not missed.
 func TestResolve_Shared(t *testing.T) {
 	var asked atomic.Int32
 	began, release := make(chan struct{}, 8), make(chan struct{})
@@ -58,7 +60,6 @@ func TestResolve_Shared(t *testing.T) {
 }
 
 // Questions with other credentials share nothing.
-
 func TestResolve_NotShared(t *testing.T) {
 	f := guarded(t)
 	r := resolver(t, registry.Settings{})
@@ -78,7 +79,6 @@ func TestResolve_NotShared(t *testing.T) {
 }
 
 // Who gives up does not take the answer from others who wait for the same.
-
 func TestResolve_OneGivesUp(t *testing.T) {
 	began, release := make(chan struct{}, 8), make(chan struct{})
 	f := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -114,7 +114,6 @@ func TestResolve_OneGivesUp(t *testing.T) {
 }
 
 // A slow registry leaves slots to others, and gets few questions at once.
-
 func TestResolve_Slots(t *testing.T) {
 	var now, most atomic.Int32
 	release := make(chan struct{})

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/wadi-run/wadi/internal/registry"
 )
 
+// authority makes a certificate for example.com of an authority of its own, good until a time.
 func authority(t *testing.T, until time.Time) (ca []byte, leaf tls.Certificate) {
 	t.Helper()
 	caKey, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -56,6 +58,23 @@ func write(t *testing.T, path string, text []byte) {
 	}
 }
 
+// HTTP/2 is spoken where a registry offers it.
+func TestResolve_HTTP2(t *testing.T) {
+	var major atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		major.Store(int32(r.ProtoMajor))
+		manifest(w, r)
+	}))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	host := strings.TrimPrefix(srv.URL, "https://")
+	if got, err := resolve(t, resolver(t, registry.Settings{}), host+"/team/web:1", registry.Credentials{}); got != digest || err != nil || major.Load() != 2 {
+		t.Errorf("got %q, %v by HTTP/%d", got, err, major.Load())
+	}
+}
+
+// Authorities are those of images.ca_file, or Docker's for one registry.
 func TestResolve_TLS(t *testing.T) {
 	ca, leaf := authority(t, time.Now().Add(time.Hour))
 	_, expired := authority(t, time.Now().Add(-time.Hour))

@@ -12,6 +12,7 @@ import (
 	"github.com/wadi-run/wadi/internal/registry"
 )
 
+// bearer wants a token of a realm.
 func bearer(realm func() string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer good" {
@@ -24,7 +25,6 @@ func bearer(realm func() string) http.HandlerFunc {
 }
 
 // A realm at an address to which a registry may not lead gets nothing, whatever its form.
-
 func TestAttack_Realms(t *testing.T) {
 	victim := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token": "good"}`)) })
 	_, port, _ := net.SplitHostPort(victim.host)
@@ -44,7 +44,6 @@ func TestAttack_Realms(t *testing.T) {
 }
 
 // A token is asked for with the credentials, for one image and to pull alone.
-
 func TestToken(t *testing.T) {
 	for _, as := range []registry.Credentials{{}, own} {
 		var f *fake
@@ -68,9 +67,7 @@ func TestToken(t *testing.T) {
 }
 
 // As with Docker, the registry's token service may be elsewhere, and gets the credentials; a
-
 // redirect of it gets none.
-
 func TestToken_OfAnotherHost(t *testing.T) {
 	last := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token": "good"}`)) })
 	realm := serve(t, to(last.URL+"/there"))
@@ -96,7 +93,6 @@ func dockerFile(t *testing.T, text string) string {
 }
 
 // An identity token goes to the token service in a form, and not where that redirects to.
-
 func TestToken_Identity(t *testing.T) {
 	for _, redirects := range []bool{false, true} {
 		other := serve(t, manifest)
@@ -128,8 +124,7 @@ func TestToken_Identity(t *testing.T) {
 	}
 }
 
-// A name of DNS that leads to this machine is not asked, and one that changes is judged anew.
-
+// A token that could split a header, and other nonsense, is none.
 func TestAttack_Tokens(t *testing.T) {
 	for _, body := range []string{`{"token": "a\r\nX-Evil: 1"}`, `{"token": ""}`, `{}`, `[]`, `"x"`, ``, `{"token": 5}`, `{"token": "é"}`, `null`} {
 		var f *fake
@@ -145,8 +140,6 @@ func TestAttack_Tokens(t *testing.T) {
 		wantKind(t, err, registry.ErrMalformed, "no token")
 	}
 }
-
-// Digests that are none, or of another kind, are not believed.
 
 // What is away is named: the token service, not the registry.
 func TestToken_ServiceAway(t *testing.T) {
