@@ -30,6 +30,7 @@ func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []wadi.Problem) {
 	}
 	f.secrets(raw)
 	s.ServingTask = f.servingTask(group.Tasks)
+	f.warnExtraHosts(raw, group.Tasks)
 
 	raw["Name"] = wadi.GroupInstance
 	if s.Instance, err = json.Marshal(raw); err != nil {

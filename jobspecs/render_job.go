@@ -171,6 +171,9 @@ func (r *renderer) group() (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.shareExtraHosts(tasks, service); err != nil {
+		return nil, err
+	}
 	services, _ := g["Services"].([]any)
 	g["Services"] = append([]any{service}, services...)
 	return g, nil
