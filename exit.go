@@ -10,9 +10,13 @@ type Exit struct {
 	At       int64  // Unix nanoseconds, by the clock of its node.
 	Code     int    // Exit code.
 	Signal   int    // Signal that ended it; 0: none.
-	OOM      bool   // The kernel killed it for lack of memory, as the driver reports.
+	OOM      bool   // The kernel killed a process of it for lack of memory, as the driver reports: its first one if it was Killed.
 	Restart  string // Reason of the restart; empty: the task ended by itself.
 }
+
+// Killed reports whether SIGKILL ended the task's first process. A shell, and a container,
+// passes that on as an exit code.
+func (e Exit) Killed() bool { return e.Signal == 9 || e.Code == 137 }
 
 // The kinds of [ExitStatus].
 const (

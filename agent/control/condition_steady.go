@@ -59,11 +59,17 @@ func eventOf(kind string) string {
 func exitWhat(e wadi.Exit, app string) string {
 	task := wadi.OneLine(taskName(e.Task, app), exitNameMost)
 	switch {
-	case e.OOM:
+	case e.OOM && e.Killed():
 		return task + " was killed for want of memory"
+	case e.OOM && e.Code == 0 && e.Signal == 0:
+		return task + " ended, after a process of it was killed for want of memory"
+	case e.OOM && e.Signal != 0:
+		return fmt.Sprintf("%s ended by signal %d, after a process of it was killed for want of memory", task, e.Signal)
+	case e.OOM:
+		return fmt.Sprintf("%s exited with code %d, after a process of it was killed for want of memory", task, e.Code)
 	case e.Restart != "":
 		return task + " was restarted: " + e.Restart
-	case e.Signal == 9 || e.Code == 137:
+	case e.Killed():
 		return task + " was killed by signal 9: for want of memory, or by another process"
 	case e.Signal != 0:
 		return fmt.Sprintf("%s ended by signal %d", task, e.Signal)

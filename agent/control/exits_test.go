@@ -173,3 +173,31 @@ func TestLeader_ExitsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A driver reports that the kernel killed a process of a task for want of memory, also if
+// the task's first process lived on, and ended later for another reason.
+func TestController_MemoryOfAChild(t *testing.T) {
+	for _, tt := range []struct {
+		exit wadi.Exit
+		want string
+	}{
+		{wadi.Exit{Code: 137, OOM: true}, "the app (task web) was killed for want of memory"},
+		{wadi.Exit{Signal: 9, OOM: true}, "the app (task web) was killed for want of memory"},
+		{wadi.Exit{Code: 3, OOM: true}, "the app (task web) exited with code 3, after a process of it was killed for want of memory"},
+		{wadi.Exit{Signal: 6, Code: 134, OOM: true}, "the app (task web) ended by signal 6, after a process of it was killed for want of memory"},
+		{wadi.Exit{OOM: true}, "the app (task web) ended, after a process of it was killed for want of memory"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newEnding()
+			l, stop := lead(t, c.cluster)
+			defer stop()
+			c.submit("hello")
+			time.Sleep(10 * time.Second)
+			tt.exit.Instance, tt.exit.Task = "0123456789", "web"
+			c.ends(tt.exit)
+			if diff := cmp.Diff([]string{"OutOfMemory hello-00001 " + tt.want + "; last in instance 01234567"}, toldOf(l, "OutOfMemory")); diff != "" {
+				t.Errorf("%+v: events (-want +got):\n%s", tt.exit, diff)
+			}
+		})
+	}
+}

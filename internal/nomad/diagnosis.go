@@ -145,8 +145,11 @@ func message(e *api.TaskEvent) string {
 func failsTask(e *api.TaskEvent) bool { return e.FailsTask || e.Details["fails_task"] == "true" }
 
 func terminated(e *api.TaskEvent) string {
-	if e.Details["oom_killed"] == "true" {
+	switch x := exitOf(e); {
+	case x.OOM && x.Killed():
 		return "killed for want of memory (" + e.DisplayMessage + ")"
+	case x.OOM:
+		return "a process of it was killed for want of memory, then it ended (" + e.DisplayMessage + ")"
 	}
 	return e.DisplayMessage
 }

@@ -54,6 +54,11 @@ func TestTaskProblem(t *testing.T) {
 	exit := func(code string) *api.TaskEvent {
 		return &api.TaskEvent{Type: "Terminated", DisplayMessage: "Exit Code: " + code, Details: map[string]string{"exit_code": code}}
 	}
+	oom := func(code string) *api.TaskEvent {
+		e := exit(code)
+		e.Details["oom_killed"] = "true"
+		return e
+	}
 	fails := ev("Killing", "Template failed: no such key")
 	fails.Details = map[string]string{"fails_task": "true"}
 	missing := ev("Template", "Missing: nomad.var.block(nomad/jobs/a@default.global)")
@@ -66,6 +71,8 @@ func TestTaskProblem(t *testing.T) {
 		{"starts", "pending", []*api.TaskEvent{received, setup, ev("Driver", "Downloading image")}, ""},
 		{"runs", "running", []*api.TaskEvent{received, setup, started}, ""},
 		{"exits", "pending", []*api.TaskEvent{received, setup, started, exit("4"), ev("Restarting", "Task restarting in 1s")}, "task web: Exit Code: 4"},
+		{"wants memory", "pending", []*api.TaskEvent{started, oom("137")}, "task web: killed for want of memory (Exit Code: 137)"},
+		{"a child wanted memory", "pending", []*api.TaskEvent{started, oom("3")}, "task web: a process of it was killed for want of memory, then it ended (Exit Code: 3)"},
 		{"told to end", "dead", []*api.TaskEvent{started, ev("Killing", "Sent interrupt"), exit("143"), ev("Killed", "Task successfully killed")}, ""},
 		{"told to end, in its own time", "dead", []*api.TaskEvent{started, ev("Waiting for shutdown delay", "Waiting for shutdown_delay of 2s before killing the task."),
 			ev("Killing", "Sent interrupt"), ev("Quantum Flux", "ebbs away"), exit("143"), ev("Killed", "Task successfully killed")}, ""},
