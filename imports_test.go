@@ -95,6 +95,7 @@ var arrows = map[string][]string{
 	"jobspecs/examples/hello":       {},
 	"test/apps/corners":             {"test/apps/launch"},
 	"test/apps/grpcecho":            {"test/apps/launch"},
+	"test/apps/inside":              {},
 	"test/apps/launch":              {},
 	"tools/dist":                    {"tools/programs"},
 	"tools/ensure":                  {"internal/toolchain"},

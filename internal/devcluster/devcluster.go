@@ -83,6 +83,13 @@ type Config struct {
 	// it is stopped. An image of it needs no registry, and is gone after Stop.
 	PauseProgram []string
 
+	// Java turns Nomad's java driver on, which needs a Java on PATH.
+	Java bool
+
+	// NomadClientHCL stands inside the client block of the node that runs jobs: meta,
+	// host volumes.
+	NomadClientHCL string
+
 	// ExtraNomadHCL and ExtraConsulHCL are merged into the agents' configurations,
 	// that of Consul's client agent included.
 	ExtraNomadHCL, ExtraConsulHCL string
@@ -115,6 +122,7 @@ type Cluster struct {
 	Interface   string // The network interface that mapped ports are on.
 	HostIP      string // Its address, by which bridge networks reach this machine.
 	Bridge      bool   // Bridge networks work.
+	BridgeIF    string // The interface that connects them.
 	Mesh        bool   // The mesh works: bridge networks do, and there is an Envoy.
 	WhyNot      string // Why Bridge or Mesh is false; empty if both are true.
 	ACLs        bool   // Nomad and Consul have ACLs.
@@ -151,7 +159,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start dev cluster: %w", err)
 	}
-	c := &Cluster{Dir: s.Dir, ACLs: cfg.ACLs, slot: s, log: cfg.Log, grace: cfg.StopGrace}
+	c := &Cluster{Dir: s.Dir, BridgeIF: s.Bridge(), ACLs: cfg.ACLs, slot: s, log: cfg.Log, grace: cfg.StopGrace}
 	if err := c.start(ctx, cfg); err != nil {
 		// The cleanup also runs if the caller's context has ended the start.
 		return nil, errors.Join(fmt.Errorf("start dev cluster: %w", err), c.Stop(context.WithoutCancel(ctx)))

@@ -10,9 +10,14 @@ import (
 // nomadClientHCL is the configuration of the node, which every start of Nomad but the
 // first one has in addition to the server's.
 func nomadClientHCL(c *Cluster, cfg Config, cniPath string) string {
-	drivers, docker := "docker,java,qemu", ""
+	denied, docker := []string{"qemu"}, ""
+	if !cfg.Java {
+		denied = append(denied, "java")
+	}
 	if cfg.Docker {
-		drivers, docker = "java,qemu", dockerHCL(cfg)
+		docker = dockerHCL(cfg)
+	} else {
+		denied = append(denied, "docker")
 	}
 	cni := ""
 	if c.Bridge {
@@ -34,7 +39,7 @@ func nomadClientHCL(c *Cluster, cfg Config, cniPath string) string {
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean,vault"
     "driver.denylist"      = %q
   }
-}
+%s}
 telemetry {
   publish_allocation_metrics = true # Otherwise Nomad measures no task, and no service can scale by cpu or memory.
 }
@@ -48,7 +53,7 @@ consul {
   address      = %q
   grpc_address = %q
 %s}
-%s`, c.Interface, low, high, cmp.Or(cfg.MaxKillTimeout, 30*time.Second).String(), cni, drivers, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, c.nomadConsulACLHCL(), docker)
+%s`, c.Interface, low, high, cmp.Or(cfg.MaxKillTimeout, 30*time.Second).String(), cni, strings.Join(denied, ","), cfg.NomadClientHCL, strings.TrimPrefix(c.ConsulAddr, "http://"), c.ConsulGRPC, c.nomadConsulACLHCL(), docker)
 }
 
 // dockerHCL configures the Docker driver. Other Nomads may use the same engine, so the

@@ -69,6 +69,9 @@ type Options struct {
 	InfraImage     string
 	ImageDelay     time.Duration // See devcluster.Config.DockerImageDelay.
 
+	Java           bool   // Turns Nomad's java driver on.
+	NomadClientHCL string // Inside the client block of Nomad's node.
+
 	Log hclog.Logger // Nil: quiet.
 }
 
@@ -115,7 +118,8 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	s := &Stack{Dir: dir, Bin: o.Bin}
 	s.Cluster, err = devcluster.Start(ctx, devcluster.Config{
 		Tools: tools, Path: []string{o.Bin}, ACLs: o.ACLs,
-		ConsulClientAgent: o.ConsulClientAgent || o.ACLs, NomadClientAgent: o.NomadClientAgent || o.ACLs, MaxKillTimeout: o.MaxKillTimeout, Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, DockerLogins: o.DockerLogins, InfraImage: o.InfraImage, DockerImageDelay: o.ImageDelay, Log: o.Log,
+		ConsulClientAgent: o.ConsulClientAgent || o.ACLs, NomadClientAgent: o.NomadClientAgent || o.ACLs, MaxKillTimeout: o.MaxKillTimeout,
+		Docker: o.Docker, DockerEndpoint: o.DockerEndpoint, DockerLogins: o.DockerLogins, InfraImage: o.InfraImage, DockerImageDelay: o.ImageDelay, Java: o.Java, NomadClientHCL: o.NomadClientHCL, Log: o.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

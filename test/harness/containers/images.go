@@ -27,21 +27,27 @@ func Built(program string, options ...Option) (v1.Image, error) {
 
 // Pause makes the image of the container that holds the network of a group of containers.
 func Pause(ctx context.Context) (v1.Image, error) {
+	return Compiled(ctx, "./test/harness/containers/pause")
+}
+
+// Compiled builds a program of the checkout, such as "./test/apps/inside", and makes an image
+// of it.
+func Compiled(ctx context.Context, pkg string, options ...Option) (v1.Image, error) {
 	root, err := harness.Root()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "wadi-pause-")
+	dir, err := os.MkdirTemp("", "wadi-image-")
 	if err != nil {
-		return nil, fmt.Errorf("build pause: %w", err)
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	defer os.RemoveAll(dir)
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "./test/harness/containers/pause")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, pkg)
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build pause: %w\n%s", err, out)
+		return nil, fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}
-	return Program(filepath.Join(dir, "pause"))
+	return Program(filepath.Join(dir, filepath.Base(pkg)), options...)
 }
 
 // Envoy makes an image of the tests' Envoy with the C library of this machine. It has no
@@ -60,17 +66,12 @@ var library = regexp.MustCompile(`(?m)^\s*(?:\S+ => )?(/\S+) \(0x`)
 
 // Dynamic makes an image of a program of this machine with the libraries that it links.
 func Dynamic(ctx context.Context, program string, options ...Option) (v1.Image, error) {
-	out, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput()
+	found, err := Libraries(ctx, program)
 	if err != nil {
-		return nil, fmt.Errorf("find the libraries of %s: %w\n%s", program, err, out)
-	}
-	found := library.FindAllSubmatch(out, -1)
-	if len(found) == 0 {
-		return nil, errors.New("find the libraries of " + program + ": none in " + string(out))
+		return nil, err
 	}
 	var libraries []Option
-	for _, m := range found {
-		at := string(m[1])
+	for _, at := range found {
 		data, err := os.ReadFile(at)
 		if err != nil {
 			return nil, fmt.Errorf("find the libraries of %s: %w", program, err)
@@ -78,4 +79,20 @@ func Dynamic(ctx context.Context, program string, options ...Option) (v1.Image, 
 		libraries = append(libraries, File(at, data, 0o755))
 	}
 	return Program(program, append(libraries, options...)...)
+}
+
+// Libraries are the files that a program or library of this machine links.
+func Libraries(ctx context.Context, program string) ([]string, error) {
+	out, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("find the libraries of %s: %w\n%s", program, err, out)
+	}
+	var files []string
+	for _, m := range library.FindAllSubmatch(out, -1) {
+		files = append(files, string(m[1]))
+	}
+	if len(files) == 0 {
+		return nil, errors.New("find the libraries of " + program + ": none in " + string(out))
+	}
+	return files, nil
 }
