@@ -16,6 +16,7 @@ import (
 // TestDrivers wakes an app of each of Nomad's other isolating drivers from zero, beside a
 // queue-proxy in a container.
 func TestDrivers(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, driver, network, config, want string }{
 		{"by-exec", "exec", "bridge", `command = "/apps/hello"`, "hello from by-exec-00001"},
 		{"by-java", "java", "host", `class = "App"

@@ -34,6 +34,7 @@ func TestNonRoot(t *testing.T) {
 // TestArguments: the port reaches an app by its arguments, whether the entrypoint is the
 // image's or the task's.
 func TestArguments(t *testing.T) {
+	t.Parallel()
 	for _, s := range []service{
 		{name: "args-bridge", image: "args", config: `args = ["-listen", "127.0.0.1:${PORT}", "${WADI_SERVICE}"]`},
 		{name: "args-host", network: "host", config: `args = ["-listen", "127.0.0.1:${PORT}", "${WADI_SERVICE}"]`},
@@ -82,6 +83,7 @@ func TestPorts(t *testing.T) {
 // TestExtraHosts: the app's entries are in the instance's hosts file, though a sidecar starts
 // first.
 func TestExtraHosts(t *testing.T) {
+	t.Parallel()
 	for _, s := range []service{{name: "hosts-host", network: "host"}, {name: "hosts-bridge"}, {name: "hosts-mesh", mesh: "envoy"}} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,6 +97,7 @@ func TestExtraHosts(t *testing.T) {
 // TestChildren: an app that is process 1 and reaps nobody keeps its orphans as zombies; with
 // Docker's init they are reaped. Either way none outlives the instance.
 func TestChildren(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		service
 		state string
@@ -152,6 +155,7 @@ func TestLimit(t *testing.T) {
 // TestDrain ends an instance whose app ignores SIGTERM while a request runs: the request is
 // answered, and the app is killed when its kill_timeout is over.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(alloc *nomad.AllocationListStub) error{
 		"drain-wadi": func(*nomad.AllocationListStub) error {
 			_, err := stack.Agent.Client.Override(t.Context(), "drain-wadi", "drain-wadi-00001", 0, time.Hour)

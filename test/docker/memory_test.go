@@ -17,6 +17,7 @@ import (
 // TestMemory lets the kernel kill the app for more memory than it has: that reason is what
 // status and events say.
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	for _, s := range []service{{name: "hungry-host", network: "host"}, {name: "hungry-bridge"}} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ const fromZero = "scale {\n    initial = 0\n    window  = \"6s\"\n  }\n"
 
 // TestNetworks wakes a service from zero in each kind of network, and lets it go back.
 func TestNetworks(t *testing.T) {
+	t.Parallel()
 	for _, s := range []service{{name: "hosted", network: "host"}, {name: "bridged"}, {name: "meshed", mesh: "envoy"}} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -90,6 +90,7 @@ func TestStorage(t *testing.T) {
 // TestLogging: Nomad collects an app's output unless it is told not to, or Docker's own
 // driver does.
 func TestLogging(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		service
 		nomads bool // Nomad has the output.
@@ -114,8 +115,6 @@ func TestLogging(t *testing.T) {
 					return err
 				})
 			}
-			res, err := stack.Agent.Wadi(t.Context(), "", "service", "logs", "-nomad-address", stack.Cluster.NomadAddr, tt.name)
-			t.Logf("%s %v", res, err)
 			out, err := engine.Docker(t.Context(), "logs", container(t, tt.name+"-00001", "web"))
 			if has := err == nil && strings.Contains(out, "marked"); has != tt.docker {
 				t.Errorf("docker logs: %q (%v), want the output: %t", out, err, tt.docker)
