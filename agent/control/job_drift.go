@@ -180,7 +180,7 @@ func (c *Controller) askDrift(ctx context.Context, q driftQuestion) (bool, error
 		return drifted, err
 	}
 	if index < q.index {
-		return false, fmt.Errorf("Nomad planned with the job at index %d, before %d", index, q.index)
+		return false, fmt.Errorf("its plan was made with the job at index %d, before %d", index, q.index)
 	}
 	c.Owned.Adopt(q.revision, index) // Not q.index: it may have been edited there, and put back since.
 	return false, nil
