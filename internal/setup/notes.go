@@ -44,7 +44,26 @@ func Notes(c Cluster, choice Choice) (out []string) {
 	if bound := c.Nomad.Agent.Value.MaxKillTimeout; bound > 0 && bound < longestDrain {
 		note("the Nomad client that was asked ends every task after %v: requests that take longer are cut when a node is drained; set client { max_kill_timeout = \"%v\" } on all of them", bound, longestDrain)
 	}
+	if choice.Driver == wadi.DriverDocker || choice.Mesh && choice.EnvoyImage {
+		out = append(out, imageNotes(c.Nomad.Agent)...)
+	}
 	return out
+}
+
+// keepImages is how long nodes should keep images of services at zero, as the doctor has it.
+const keepImages = 12 * time.Hour
+
+// imageNotes are about clients that remove images of services at zero.
+func imageNotes(agent survey.Known[survey.NomadAgent]) []string {
+	const remedy = `services at zero pull their images again; set plugin "docker" { config { gc { image_delay = "168h" } } } on all of them (docs/operations.md)`
+	gc := agent.Value.ImageGC
+	switch {
+	case agent.Err != nil || !agent.Value.Client:
+		return []string{"unless they are told otherwise Nomad clients remove an image 3 minutes after its last container: " + remedy}
+	case gc.On && gc.Delay < keepImages:
+		return []string{fmt.Sprintf("the Nomad client that was asked removes an image %s after its last container: %s", wadi.Duration(gc.Delay).Short(), remedy)}
+	}
+	return nil
 }
 
 // unverified notes that agents will not take a certificate on trust, or for another name.

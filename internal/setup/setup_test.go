@@ -50,6 +50,7 @@ func guarded() setup.Cluster {
 	c := plain(one, two)
 	c.Nomad.ACLs.Value, c.Consul.ACLs.Value = true, true
 	c.Nomad.Agent.Value.MaxKillTimeout = 30 * time.Second
+	c.Nomad.Agent.Value.ImageGC = survey.ImageGC{On: true, Delay: 3 * time.Minute}
 	c.Nomad.Agent.Value.Consul = "https://127.0.0.1:8501"
 	return c
 }
@@ -94,8 +95,12 @@ func cases() map[string]struct {
 		}},
 		"blind-job":      {blind(), func(c *setup.Choice) { c.Prefix = "x/"; c.Region = "eu" }},
 		"docker-service": {plain(node("1", "docker")), func(*setup.Choice) {}},
-		"docker-job":     {plain(node("1", "docker"), node("2", "docker")), func(c *setup.Choice) { c.RunsAs = setup.AsJob }},
-		"no-nodes":       {plain(), func(*setup.Choice) {}},
+		"docker-job": {func() setup.Cluster {
+			c := plain(node("1", "docker"), node("2", "docker"))
+			c.Nomad.Agent.Value = survey.NomadAgent{} // A server.
+			return c
+		}(), func(c *setup.Choice) { c.RunsAs = setup.AsJob }},
+		"no-nodes": {plain(), func(*setup.Choice) {}},
 		"front-pool": {func() setup.Cluster {
 			front := node("9")
 			front.Pool = "front"
