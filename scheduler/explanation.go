@@ -71,7 +71,7 @@ const (
 	clauseOverrideStarting    // a: how long it may still take
 	clauseOverrideNotWakeable // text: why
 	clauseMigrating           // n; m: how many migrate
-	clausePull                // text: what kind of failure; a: how long it is not tried again
+	clausePull                // text: what kind of failure; a: how long it is not tried again; n
 )
 
 // unknown stands for a number of instances that is not known.
@@ -101,7 +101,7 @@ func (p *clause) append(b []byte) []byte {
 	case clauseMigrating:
 		return fmt.Appendf(b, "%s on nodes that are drained, so one more: %s", instances(p.m), instances(p.n))
 	case clausePull:
-		return fmt.Appendf(b, "its image can't be had (%s), and is not asked for again for %s: 0 instances", p.text, span(p.a))
+		return fmt.Appendf(b, "its image can't be had (%s), and is not asked for again for %s: %s", p.text, span(p.a), instances(p.n))
 	case clauseInitial:
 		return fmt.Appendf(b, "a new revision begins with %s (initial)", instances(p.n))
 	case clauseSchedule:

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"math"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -64,18 +65,47 @@ func PullPauseAfter(eps []wadi.Endpoint) PullPause {
 	}
 }
 
-// paused reports whether the revision's image is not to be asked for now. Ready instances
-// have it.
-func (in *EvalInput) paused() bool {
-	return in.PullPause.Active(in.Now) && in.ReadyKnown && in.Ready == 0
+// WithImage is how many instances have their image, or may get it yet, if Nomad would stop
+// all others before one of them: those that lack it have the highest indices. Otherwise it
+// is -1. Instances are alive unless they are stopping.
+func WithImage(eps []wadi.Endpoint) (n int) {
+	last, first := -1, math.MaxInt // Indices of those that have it, and of those that lack it.
+	for _, ep := range eps {
+		switch {
+		case ep.Stopping:
+		case ep.PullFailure == "":
+			last = max(last, ep.Index)
+			n++
+		default:
+			first = min(first, ep.Index)
+		}
+	}
+	if first < last {
+		return -1
+	}
+	return n
 }
 
-// pause leaves no instance while its image is not to be asked for, whatever is wanted.
+// pausedAt is how many instances there may be while the revision's image is not to be asked
+// for; ok is false if it may be, or if fewer instances would be fewer ready ones.
+func (in *EvalInput) pausedAt() (n int, ok bool) {
+	switch {
+	case !in.PullPause.Active(in.Now) || !in.ReadyKnown:
+		return 0, false
+	case in.Ready == 0:
+		return 0, true
+	}
+	return in.WithImage, in.WithImage >= in.Ready
+}
+
+// pause leaves only instances that have their image while it is not to be asked for,
+// whatever is wanted.
 func (e *Evaluation) pause(in *EvalInput) {
 	d := &e.Decision
-	if !in.paused() || d.Desired == 0 && in.Count == 0 {
+	n, ok := in.pausedAt()
+	if !ok || d.Desired <= n && (n > 0 || in.Count == 0) {
 		return
 	}
 	d.Valid, d.PausedUntil = true, in.PullPause.Until
-	e.set(0, RulePull, clause{kind: clausePull, text: in.PullPause.Kind.String(), a: in.PullPause.Until.Sub(in.Now)})
+	e.set(n, RulePull, clause{kind: clausePull, text: in.PullPause.Kind.String(), a: in.PullPause.Until.Sub(in.Now), n: n})
 }

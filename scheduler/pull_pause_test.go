@@ -14,6 +14,35 @@ func lacking(kind wadi.PullFailure, second int64, ended bool) wadi.Endpoint {
 	return wadi.Endpoint{PullFailure: kind, PullFailedAt: time.Unix(second, 0).UnixNano(), Ended: ended, Problem: string(kind)}
 }
 
+// wantsThree has a load that wants three instances, where so many are counted, are ready, and have
+// their image.
+func wantsThree(in *scheduler.EvalInput, count, ready, withImage int) {
+	in.Count, in.Ready, in.Starting, in.WithImage = count, ready, count-ready, withImage
+	in.Loads.Concurrency.Stable, in.Loads.Concurrency.Panic = 28, 28
+}
+
+func TestWithImage(t *testing.T) {
+	has := func(index int) wadi.Endpoint { return wadi.Endpoint{Index: index} }
+	lacks := func(index int) wadi.Endpoint { return wadi.Endpoint{Index: index, PullFailure: wadi.PullTooMany} }
+	stops := wadi.Endpoint{Index: 9, Stopping: true}
+	for _, tt := range []struct {
+		name string
+		eps  []wadi.Endpoint
+		want int
+	}{
+		{"none", nil, 0},
+		{"all have it", []wadi.Endpoint{has(0), has(1)}, 2},
+		{"none has it", []wadi.Endpoint{lacks(0), lacks(1)}, 0},
+		{"the last lack it", []wadi.Endpoint{has(0), has(1), lacks(2), lacks(3)}, 2},
+		{"the last lack it, in any order", []wadi.Endpoint{lacks(3), has(1), stops, has(0), lacks(2)}, 2},
+		{"one that has it would be stopped first", []wadi.Endpoint{has(0), lacks(1), has(2)}, -1},
+	} {
+		if got := scheduler.WithImage(tt.eps); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestPullPauseAfter(t *testing.T) {
 	ended := func(n int, kind wadi.PullFailure) (eps []wadi.Endpoint) {
 		for i := range n {
@@ -67,7 +96,10 @@ func TestEvaluate_PullPause(t *testing.T) {
 		{"its load is not known", func(in *scheduler.EvalInput) { in.WasReady, in.Loads = false, scheduler.Loads{} }, 0, scheduler.RulePull},
 		{"a lower bound", func(in *scheduler.EvalInput) { s := *in.Scaling; s.Min = 2; in.Scaling = &s }, 0, scheduler.RulePull},
 		{"an override", func(in *scheduler.EvalInput) { in.Override = wadi.Override{Count: 3, Until: at(100)} }, 0, scheduler.RulePull},
-		{"another one is ready", func(in *scheduler.EvalInput) { in.Count, in.Ready, in.Starting = 2, 1, 1 }, 1, ""},
+		{"another one is ready", func(in *scheduler.EvalInput) { wantsThree(in, 2, 1, 1) }, 1, scheduler.RulePull},
+		{"another one is ready, and would be stopped first", func(in *scheduler.EvalInput) { wantsThree(in, 2, 1, -1) }, 3, ""},
+		{"one more is wanted than have it", func(in *scheduler.EvalInput) { wantsThree(in, 2, 2, 2) }, 2, scheduler.RulePull},
+		{"as many are wanted as have it", func(in *scheduler.EvalInput) { wantsThree(in, 4, 3, 3) }, 3, ""},
 		{"it is not known which are ready", func(in *scheduler.EvalInput) { in.Count, in.Starting, in.ReadyKnown = 1, 1, false }, 1, scheduler.RuleInvalid},
 		{"over", func(in *scheduler.EvalInput) { in.Now, in.WasReady = at(10), false }, 1, scheduler.RuleInitial},
 	} {

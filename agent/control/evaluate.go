@@ -135,7 +135,7 @@ func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, j
 // fillPulls fills in what is known of the instances' images.
 func (a *Autoscaler) fillPulls(in *scheduler.EvalInput, s *subject) {
 	eps, _ := a.Cluster.Endpoints(s.namespace, s.id)
-	in.PullPause = scheduler.PullPauseAfter(eps)
+	in.PullPause, in.WithImage = scheduler.PullPauseAfter(eps), scheduler.WithImage(eps)
 	for _, ep := range eps {
 		if ep.Pull.Ongoing && !ep.Stopping {
 			in.Pulling++
@@ -172,7 +172,7 @@ func (a *Autoscaler) execute(ctx context.Context, r *record, s *subject, job sch
 		a.cancelScaleDown(ctx, r, s, d.Count)
 		return a.scale(ctx, r, s, job, e, d.Desired)
 	}
-	if d.Rule == scheduler.RulePull { // No instance has its image, so none has a request.
+	if d.Rule == scheduler.RulePull && d.Desired == 0 { // No instance has its image, so none has a request.
 		a.forgetDraining(r, s)
 		return a.scale(ctx, r, s, job, e, d.Desired)
 	}
