@@ -3,13 +3,18 @@
 package rights_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	consulapi "github.com/hashicorp/consul/api"
 	nomadapi "github.com/hashicorp/nomad/api"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
@@ -42,4 +47,51 @@ func TestLeast_NobodyMayDoAnything(t *testing.T) {
 	if _, err := consul.KV().Put(&consulapi.KVPair{Key: "wadi/x", Value: []byte("x")}, nil); err == nil {
 		t.Error("Consul takes keys from anyone")
 	}
+}
+
+// The job that fetches a revision's images needs no right beside the least ones: it is
+// listed, registered, read and removed with them. No node here can run a container.
+func TestLeast_ImagePrefetch(t *testing.T) {
+	a := stack.Agent
+	_, err := a.Submit(t.Context(), `service "fetched" {
+  network        = "host"
+  mesh           = "off"
+  image_prefetch = true
+  resolve_images = "off"
+  instance {
+    task "web" {
+      driver = "docker"
+      config {
+        image = "fetched:1"
+      }
+      resources {
+        cpu    = 20
+        memory = 32
+      }
+    }
+  }
+}
+`)
+	harnesstest.Must(t, "submit", err)
+	t.Cleanup(func() { harnesstest.Must(t, "delete", a.Delete(context.WithoutCancel(t.Context()), "fetched")) })
+	harnesstest.Eventually(t, time.Minute, func() error {
+		s, err := a.Client.Service(t.Context(), "fetched")
+		if err != nil || len(s.Status.Revisions) == 0 {
+			return cmp.Or(err, errors.New("no status yet"))
+		}
+		if got, want := s.Status.Revisions[0].Prefetch, "no node could run it: no image is fetched"; got != want {
+			return fmt.Errorf("prefetch %q, want %q", got, want)
+		}
+		return nil
+	})
+	harnesstest.Eventually(t, time.Minute, func() error {
+		_, _, err := stack.Nomad.Jobs().Info(wadi.PrefetchID("fetched-00001"), nil)
+		if err == nil {
+			return errors.New("the job that fetches the images is still there")
+		}
+		if !strings.Contains(err.Error(), "404") {
+			return err
+		}
+		return nil
+	})
 }
