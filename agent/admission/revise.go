@@ -96,7 +96,20 @@ func (a *Admission) setRevision(c *candidate, top *wadi.Revision) error {
 	}
 	rev.Job, rev.Assets = job, agent.Download.Checksums()
 	c.rev, c.spec.Latest = &rev, rev.ID
-	return nil
+	return c.warnOfPrefetch(rev)
+}
+
+// warnOfPrefetch warns of images that can't be fetched before the revision starts, though
+// its service wants that.
+func (c *candidate) warnOfPrefetch(rev wadi.Revision) error {
+	if !c.service.ImagePrefetch {
+		return nil
+	}
+	p, err := jobspecs.PrefetchJob(rev, "")
+	for _, s := range p.Skipped {
+		c.warnings = append(c.warnings, "image_prefetch: "+s)
+	}
+	return err
 }
 
 // agent is the agent's part of a job that is rendered now.

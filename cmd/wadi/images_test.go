@@ -37,6 +37,26 @@ func TestImages_Texts(t *testing.T) {
 	}
 }
 
+// A plan says that images are fetched first, and apply and plan which ones can't be.
+func TestImages_Prefetch(t *testing.T) {
+	b := newBench(t)
+	hcl := strings.NewReplacer("raw_exec", "docker", `command = "/bin/a"`, `image = "example/web:${TAG}"`,
+		"  instance {", "  image_prefetch = true\n  resolve_images = \"off\"\n  instance {").Replace(planFile)
+	path := written(t, "hello.hcl", hcl)
+	const skipped = "image_prefetch: the image of task web is not fetched: ${TAG} is known to the task alone"
+	o := b.wadi(t, "plan", path)
+	for _, want := range []string{"the images of hello-00001 are fetched to the nodes before it starts (image_prefetch)\n", "Warning: " + skipped} {
+		if o.code != 1 || !strings.Contains(o.stdout, want) {
+			t.Errorf("plan: %d\n%s%s\nwant %q", o.code, o.stdout, o.stderr, want)
+		}
+	}
+	b.wadi(t, "apply", "-detach", path).want(t, 0, "hello: submitted, new revision hello-00001\n", "Warning: hello: "+skipped+"\n")
+	o = b.wadi(t, "plan", written(t, "hello.hcl", strings.Replace(hcl, "image_prefetch = true", "image_prefetch = false", 1)))
+	if o.code != 1 || strings.Contains(o.stdout, "fetched") || strings.Contains(o.stdout, "new revision") {
+		t.Errorf("plan of switching it off: %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+}
+
 // Status shows the tags and the digests of the newest revision, and of those with traffic.
 func TestImages_InStatus(t *testing.T) {
 	b := newBench(t)

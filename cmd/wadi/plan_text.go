@@ -40,6 +40,9 @@ func (p planPrinter) service(s api.ServicePlan) {
 		kind = wadi.ChangeEdited
 	}
 	p.line(0, kind, fmt.Sprintf("Service: %q (%s)", s.Name, planned(s)))
+	if s.NewRevision && s.Service.ImagePrefetch {
+		p.line(1, wadi.ChangeNone, "the images of "+s.Revision+" are fetched to the nodes before it starts (image_prefetch)")
+	}
 	for _, m := range s.Moved {
 		p.line(1, wadi.ChangeEdited, clean(m.String()))
 	}
