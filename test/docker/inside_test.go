@@ -223,3 +223,27 @@ func killed(t *testing.T, alloc string) error {
 	}
 	return fmt.Errorf("task web ended another way: %s", stack.TasksOf(a.JobID))
 }
+
+// TestHealthcheck: the engine runs an image's HEALTHCHECK, and finds the container unhealthy;
+// Nomad does not ask, so Wadi can't know. Where it is disabled the engine runs none.
+func TestHealthcheck(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, config, health string }{
+		{"health", "", "unhealthy"}, {"health-off", "healthchecks {\n  disable = true\n}\n", "none"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			deploy(t, service{name: tt.name, network: "host", image: "unhealthy", config: tt.config})
+			id := container(t, tt.name+"-00001", "web")
+			harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+				got, err := engine.Docker(t.Context(), "inspect", "--format", "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", id)
+				if err == nil && strings.TrimSpace(got) != tt.health {
+					err = fmt.Errorf("the engine says %q, want %s", got, tt.health)
+				}
+				return err
+			})
+			expect(t, tt.name, "/", "inside\n")
+			harnesstest.Must(t, "read the status", stack.Agent.WaitReady(t.Context(), tt.name, 1))
+		})
+	}
+}
