@@ -27,10 +27,10 @@ func planCommand() command {
 		usage:    "wadi plan [options] FILE|DIR|- ...",
 		synopsis: "Show what apply would change, and change nothing",
 		help: `For each service it shows whether there is a new revision and why, Nomad's own
-diff of its job, the settings that change, and traffic and Consul's entries once the
-revision is ready. Nomad's scheduler is asked whether it could place the first
-instances now. It takes the rights to submit and to read the service's jobs. What
-Nomad would refuse is refused.
+diff of its job, the settings that change, image tags that have moved, and traffic
+and Consul's entries once the revision is ready. Nomad's scheduler is asked whether
+it could place the first instances now. It takes the rights to submit and to read the
+service's jobs. What Nomad would refuse is refused.
 
 With -forecast the load of the service's last day, as the agents have kept it by
 minute, is simulated with the stored settings and with these: how many requests

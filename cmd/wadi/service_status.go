@@ -94,6 +94,9 @@ func showRevisions(c *call, revisions []wadi.RevisionStatus) {
 	}
 }
 
+// maxNote bounds the note of an image, in characters: a condition has the whole.
+const maxNote = 80
+
 // showImages lists the images of the newest revision, and of those with traffic.
 func showImages(c *call, latest string, revisions []wadi.RevisionStatus) {
 	var rows [][]string
@@ -102,7 +105,7 @@ func showImages(c *call, latest string, revisions []wadi.RevisionStatus) {
 			continue
 		}
 		for _, i := range r.Images {
-			rows = append(rows, []string{r.ID, i.Task, i.Name, orDash(wadi.ShortDigest(i.Digest)), i.Warning})
+			rows = append(rows, []string{r.ID, i.Task, i.Name, orDash(wadi.ShortDigest(i.Digest)), wadi.OneLine(i.Warning, maxNote)})
 		}
 	}
 	if len(rows) > 0 {
