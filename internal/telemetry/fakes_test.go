@@ -124,13 +124,14 @@ func (a *app) Endpoints(string) ([]wadi.Endpoint, <-chan struct{}) {
 	return a.placed, a.changed
 }
 
-// Wake takes a moment, so that the times of the parts differ.
+// Wake takes a moment, so that the times of the parts differ. The node says that it pulls an
+// image for as long as the instance starts.
 func (a *app) Wake(context.Context, string) error {
 	time.Sleep(30 * time.Millisecond)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.placed) == 0 {
-		a.placed = []wadi.Endpoint{{Revision: revision, Service: service, Instance: instance, Addr: a.Listener.Addr().String()}}
+		a.placed = []wadi.Endpoint{{Revision: revision, Service: service, Instance: instance, Addr: a.Listener.Addr().String(), Pull: wadi.PullTime{Ongoing: true}}}
 		close(a.changed)
 		a.changed = make(chan struct{})
 	}

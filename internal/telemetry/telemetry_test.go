@@ -115,6 +115,9 @@ func TestSpans_OfAColdRequest(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
+	if attribute(wake, "wadi.pull_seconds") == nil {
+		t.Errorf("the wake's span has %v, want how long an image was pulled", wake.Attributes)
+	}
 	if got := attribute(up, "wadi.instance"); got != instance {
 		t.Errorf("instance %v", got)
 	}
@@ -201,6 +204,9 @@ func TestAccessLog(t *testing.T) {
 	if cold.Status != 200 || cold.BytesIn != 3 || cold.BytesOut != 5 || cold.Wait < .03 || cold.Wait > cold.Duration ||
 		cold.Cold["place_seconds"] < .03 || cold.Service != service || cold.Revision != revision || cold.Instance != instance || cold.Path != "/cold" {
 		t.Errorf("cold: %+v", cold)
+	}
+	if pull := cold.Cold["pull_seconds"]; pull <= 0 || pull > cold.Wait || cold.Cold["start_seconds"] > 0 {
+		t.Errorf("cold: %+v, want the start to be a pull", cold.Cold)
 	}
 	if warm.Path != "/w%0aarm" || warm.Cold != nil || warm.Trace != callersTrace || warm.Host != "hello.example" || warm.Method != "POST" {
 		t.Errorf("warm: %+v", warm)

@@ -174,16 +174,20 @@ func TestPulls_TooManyRequests(t *testing.T) {
 			if res.Header.Get("Retry-After") == "" || !strings.Contains(res.Body, "too many requests") || strings.Contains(res.Body, r.Address()) {
 				t.Errorf("callers get %v\n%s", res.Header, res.Body)
 			}
-			st := statusOf(t, "limited")
-			if rev := firstRevision(t, "limited"); rev.Phase != wadi.Pending || !strings.Contains(fmt.Sprint(st.Conditions), "too many requests") {
-				t.Errorf("status is %+v", st)
-			}
+			harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // While it is tried again there is no reason.
+				st := statusOf(t, "limited")
+				if rev := firstRevision(t, "limited"); rev.Phase != wadi.Pending || !strings.Contains(fmt.Sprint(st.Conditions), "too many requests") {
+					return fmt.Errorf("status is %+v", st)
+				}
+				return nil
+			})
 		}
 		harnesstest.Must(t, "wait", wadi.Sleep(t.Context(), time.Second))
 	}
-	// Two requests a try; tries after 0, 10, 30 and 70 s, and each at most once more before
-	// the leader knows.
-	if n := asked[len(asked)-1]; n > 3*2*2 {
+	// Two requests a try; tries after 0, 10 and 30 s. On a busy machine Nomad may try an
+	// instance again before the leader knows, four times at most. By itself it would try
+	// sixteen times.
+	if n := asked[len(asked)-1]; n > 3*4*2 {
 		t.Errorf("the registry was asked %d times within a minute: %v", n, asked)
 	}
 	t.Logf("requests for manifests, by second: %v", asked)
