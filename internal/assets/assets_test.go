@@ -251,6 +251,11 @@ func TestStore_Corrupt(t *testing.T) {
 	if res, body := get(t, helped.URL+assets.Path+"/"+of); res.StatusCode != 200 || body != string(good) {
 		t.Errorf("with another agent: %d %q", res.StatusCode, body)
 	}
+	// Another agent is told what is here, and nobody is asked for it.
+	write(t, filepath.Join(dir, of), program(amd64, "evil"))
+	if res, body := get(t, helped.URL+assets.Path+"/"+of, assets.HeaderPeer, "1"); res.StatusCode != 404 {
+		t.Errorf("to another agent: %d %q", res.StatusCode, body)
+	}
 	// Without another agent: this release's own is copied again.
 	write(t, filepath.Join(dir, of), program(amd64, "evil"))
 	get(t, alone.URL+assets.Path+"/"+of)

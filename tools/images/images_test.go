@@ -147,6 +147,9 @@ func content(t *testing.T, img v1.Image) (out []string) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		if !h.ModTime.Equal(time.Unix(1_700_000_000, 0)) || h.Uname+h.Gname != "" {
+			t.Errorf("%s is of %s, and of %q", h.Name, h.ModTime, h.Uname+h.Gname)
+		}
 		text, err := io.ReadAll(files)
 		if err != nil {
 			t.Fatal(err)
