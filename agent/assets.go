@@ -82,8 +82,13 @@ func programVersion(file string) string {
 // download returns how instances of revisions that are submitted now fetch the queue-proxy.
 // Nil: they don't.
 func (a *Agent) download(c config.Assets) func() (jobspecs.Download, error) {
-	if a.assets == nil || c.URL == "" {
+	switch {
+	case c.URL == "":
 		return nil
+	case a.assets == nil: // After a reload: queue_proxy names no program any more.
+		return func() (jobspecs.Download, error) {
+			return jobspecs.Download{}, fmt.Errorf("instances are to fetch the queue-proxy from agents (assets.url), and this agent serves it after a restart only: %w", wadi.ErrUnavailable)
+		}
 	}
 	archs := c.Arch
 	if len(archs) == 0 {

@@ -70,6 +70,15 @@ func TestAssets_NoProgram(t *testing.T) {
 	}
 }
 
+// Whether programs are served changes with a restart. Until then a submission would make
+// instances that have no program.
+func TestAssets_ReloadedBeforeItsRestart(t *testing.T) {
+	d := unconnected(t).download(config.Assets{URL: "http://10.0.0.5:4748"})
+	if _, err := d(); err == nil || !strings.Contains(err.Error(), "after a restart") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A folder that can't be had is told at the start.
 func TestAssets_NoFolder(t *testing.T) {
 	file, _ := agenttest.SecureConfig(t, false)
