@@ -97,3 +97,19 @@ func TestPrefetch_Errors(t *testing.T) {
 		t.Errorf("register over another: %v", err)
 	}
 }
+
+// A job that fetches images is one of its installation, so that the doctor names it where
+// no service has it; a copy is not.
+func TestInstalledJobs_OfImages(t *testing.T) {
+	c := client(t, answer(200, `[
+		{"ID":"hello-00001-prefetch","Namespace":"shop","Meta":{"wadi_service":"hello","wadi_prefetch":"hello-00001","wadi_installation":"there"}},
+		{"ID":"hello-00002-prefetch","Stop":true,"Meta":{"wadi_service":"hello","wadi_prefetch":"hello-00002","wadi_installation":"there"}},
+		{"ID":"copy","Meta":{"wadi_service":"hello","wadi_prefetch":"hello-00001","wadi_installation":"there"}}]`))
+	got, err := c.InstalledJobs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0].ID != "hello-00001-prefetch" || got[0].Service != "hello" || got[0].Namespace != "shop" || got[0].Installation != "there" {
+		t.Errorf("got %+v, want the one that is no copy", got)
+	}
+}
