@@ -28,7 +28,6 @@ func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []wadi.Problem) {
 	for _, t := range group.Tasks {
 		f.task(t)
 	}
-	f.secrets(raw)
 	s.ServingTask = f.servingTask(group.Tasks)
 	f.warnExtraHosts(raw, group.Tasks)
 
@@ -36,6 +35,7 @@ func (d *Draft) Complete(jobJSON []byte) (wadi.Service, []wadi.Problem) {
 	if s.Instance, err = json.Marshal(raw); err != nil {
 		f.add("instance", "write the parsed group: "+err.Error())
 	}
+	f.secrets(s)
 	sortProblems(f.problems)
 	return s, f.problems
 }

@@ -2,27 +2,30 @@ package jobspecs
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/secrets"
 )
 
 // maxSecrets bounds the secrets of an instance that are reported.
 const maxSecrets = 20
 
-// secrets refuses what is certainly a secret, and warns of what likely is. It reads the group
+// secrets refuses what is certainly a secret, and warns of what likely is. It reads the instance
 // as Nomad made it, whatever expressions, variables or patches it comes from, and before
 // anything but Nomad's parser has seen it.
-func (f *groupChecker) secrets(group object) {
-	data, err := json.Marshal(group)
-	if err != nil {
-		return // Complete reports it.
-	}
-	for _, s := range secrets.First(secrets.In(data, "instance"), maxSecrets) {
-		if s.Certain {
+func (f *groupChecker) secrets(service wadi.Service) {
+	for _, s := range secrets.First(secrets.Of(service), maxSecrets) {
+		switch {
+		case !strings.HasPrefix(s.Path, "instance."):
+			p := f.draft.near(s.Path, s.Message)
+			p.Warning = !s.Certain
+			f.problems = append(f.problems, p)
+		case s.Certain:
 			f.add(s.Path, s.Message)
-		} else {
+		default:
 			f.warn(s.Path, s.Message)
 		}
 	}

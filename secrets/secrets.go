@@ -56,6 +56,18 @@ func In(data json.RawMessage, path string) []Finding {
 	return f.found
 }
 
+// Of finds the secrets of a service: in its instance, whose path is "instance", and in its other
+// settings, such as meta.
+func Of(s wadi.Service) []Finding {
+	instance := s.Instance
+	s.Instance = nil
+	settings, err := json.Marshal(s)
+	if err != nil {
+		settings = nil // A service always marshals.
+	}
+	return append(In(settings, ""), In(instance, "instance")...)
+}
+
 // InTask finds the secrets of a Nomad task in JSON.
 func InTask(data json.RawMessage, path string) []Finding {
 	root, err := parse(data)
@@ -97,7 +109,7 @@ const maxWarnings = 20
 // Warnings say what of a stored service is a secret. What is certainly one was stored by an
 // earlier Wadi.
 func Warnings(s wadi.Service) (all []string) {
-	for _, f := range First(In(s.Instance, "instance"), maxWarnings) {
+	for _, f := range First(Of(s), maxWarnings) {
 		all = append(all, f.Path+": "+f.Message)
 	}
 	return all
@@ -108,7 +120,7 @@ func Warnings(s wadi.Service) (all []string) {
 func Variables(given map[string]string, in ...wadi.Service) (names []string) {
 	found := map[string]bool{}
 	for _, s := range in {
-		for _, f := range In(s.Instance, "") {
+		for _, f := range Of(s) {
 			for _, v := range f.values() {
 				found[v] = true
 			}

@@ -86,6 +86,8 @@ func TestTaskProblem(t *testing.T) {
 		{"unknown, without a word", "dead", []*api.TaskEvent{received, {Type: "Quantum Flux"}}, "task web: Quantum Flux: Quantum Flux"},
 		{"unknown, of one that runs", "running", []*api.TaskEvent{started, ev("Quantum Flux", "misaligned")}, ""},
 		{"a hook", "pending", []*api.TaskEvent{received, ev("Task hook failed", "consul: denied")}, "task web: consul: denied"},
+		{"an artifact's URL", "dead", []*api.TaskEvent{ev("Failed Artifact Download", `failed to download artifact "https://me:gone@example.com/x": refused`)},
+			`task web: failed to download artifact "https://me:(hidden-by-wadi)@example.com/x": refused`},
 		{"steers terminals", "dead", []*api.TaskEvent{ev("Driver Failure", "\x1b[2Jno\r\nimage"+strings.Repeat("x", 1000))},
 			"task web: [2Jno image" + strings.Repeat("x", 400-22) + "…"},
 	} {

@@ -11,6 +11,13 @@ locals {
 }
 service "hello" {
   serving_task = "block"
+  meta = {
+    deploy_token = "m4rk3r"
+    team         = "shop"
+  }
+  probe {
+    http = "/health?token=m4rk3r"
+  }
   instance {
     volume "data" {
       type            = "csi"
