@@ -63,7 +63,7 @@ func taskProblem(states map[string]*api.TaskState) string {
 			text, at = fmt.Sprintf("task %s: %s", name, what), when
 		}
 	}
-	return wadi.OneLine(secrets.Text(text), maxDiagnosis) // A failed artifact is named with its URL.
+	return wadi.OneLine(text, maxDiagnosis)
 }
 
 // eventTemplate is the type of the event that a task's templates wait for something: a
@@ -137,9 +137,10 @@ func isFailure(kind string) bool {
 	return false
 }
 
-// message is what an event says.
+// message is what an event says. A failed artifact is named with its URL, which may have a
+// password.
 func message(e *api.TaskEvent) string {
-	return strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type))
+	return secrets.Text(strings.TrimSpace(cmp.Or(e.DisplayMessage, e.Message, e.Type)))
 }
 
 func failsTask(e *api.TaskEvent) bool { return e.FailsTask || e.Details["fails_task"] == "true" }
