@@ -30,11 +30,12 @@ func TestStartsAndStops(t *testing.T) {
 		service
 		instances, rounds int
 	}{
-		{service{name: "churn-host-a", network: "host"}, 10, 7},
-		{service{name: "churn-host-b", network: "host"}, 10, 7},
-		{service{name: "churn-bridge"}, 10, 5},
+		{service{name: "churn-host-a", network: "host"}, 15, 5},
+		{service{name: "churn-host-b", network: "host"}, 15, 5},
+		{service{name: "churn-bridge"}, 10, 4},
 		{service{name: "churn-mesh", mesh: "envoy"}, 5, 2},
 	} {
+		c.memory, c.task = 32, "logs {\n disabled = true\n }\n" // Two processes less for each.
 		c.image, c.more = "hello", fmt.Sprintf("scale {\n    initial = 0\n    max     = %d\n  }\n", c.instances)
 		if !stack.Cluster.Bridge && c.network != "host" {
 			continue
@@ -84,7 +85,7 @@ func upAndDown(t *testing.T, name string, n int) error {
 	if _, err := stack.Agent.Client.Override(ctx, name, revision, n, time.Hour); err != nil {
 		return err
 	}
-	err := harness.Eventually(ctx, 2*time.Minute, func() error {
+	err := harness.Eventually(ctx, 5*time.Minute, func() error {
 		running, err := stack.Running(ctx, revision)
 		if err == nil && running < n {
 			err = fmt.Errorf("%d of %d run", running, n)
@@ -97,7 +98,7 @@ func upAndDown(t *testing.T, name string, n int) error {
 	if _, err := stack.Agent.Client.Override(ctx, name, revision, 0, time.Hour); err != nil {
 		return err
 	}
-	return stack.WaitGone(ctx, revision, 2*time.Minute)
+	return stack.WaitGone(ctx, revision, 5*time.Minute)
 }
 
 // left is what instances make on a machine, and what has to go with them.

@@ -126,6 +126,9 @@ func agentHCL(queueProxy string) string {
     cpu    = 20
     memory = 64
   }
+  logs {
+    disabled = true
+  }
 }
 mesh {
   sidecar_task {
