@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -364,51 +363,4 @@ func frameHeader(size uint32, kind http2.FrameType, stream uint32) []byte {
 	b := binary.BigEndian.AppendUint32(nil, size<<8|uint32(kind))
 	b = append(b, 0)
 	return binary.BigEndian.AppendUint32(b, stream)
-}
-
-// The slots come back, however connections end.
-func TestServer_SlotsComeBack(t *testing.T) {
-	const most = 10
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/panic" {
-			panic(http.ErrAbortHandler)
-		}
-	})
-	both(t, h, gateway.Limits{MaxConns: most}, func(t *testing.T, l *listening, proto string) {
-		client := plainAndTLS["TLS"]
-		if proto == "" {
-			client = nil
-		}
-		var all sync.WaitGroup
-		for i := range 10 * most {
-			c := from(t, fmt.Sprintf("127.0.0.%d", 1+i%7), l.addr, client)
-			all.Go(func() {
-				switch i % 4 {
-				case 0:
-					_ = ask(c, "/panic")
-				case 1:
-					_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n")
-					_, _ = io.Copy(io.Discard, c)
-				case 2:
-					_ = ask(c, "/")
-				}
-				_ = c.Close()
-			})
-		}
-		all.Wait()
-		served(t, l.addr, proto)
-		var held []net.Conn
-		for i := range most {
-			c := from(t, fmt.Sprintf("127.0.0.%d", 1+i), l.addr, client)
-			if got := ask(c, "/"); got != http.StatusOK {
-				t.Fatalf("connection %d got %d", i, got)
-			}
-			held = append(held, c)
-		}
-		for i, c := range held {
-			if got := ask(c, "/"); got != http.StatusOK {
-				t.Errorf("connection %d got %d at its second request", i, got)
-			}
-		}
-	})
 }
