@@ -19,8 +19,14 @@ var beginnings = []string{
 // engineAway are what a driver says when its engine does not answer, whatever it was asked.
 var engineAway = []string{"cannot connect to the docker daemon", "failed to fetch docker daemon info", "failed to create docker client", "podman.sock: connect:"}
 
-// wrongArchitecture are what engines say of a program that is not for their processor.
-var wrongArchitecture = []string{"exec format error", "no matching manifest for", "no image found in image index for architecture", "no image found in manifest list for architecture"}
+// notFormat is what Linux says of a program that is not for its processor. It is about an
+// image only if an engine starts a container of it: programs of other drivers have none.
+const notFormat = "exec format error"
+
+var startsContainer = []string{"failed to start container", "failed to create container", "could not start container", "could not create container"}
+
+// wrongArchitecture are what engines say of an image that is not for their processor.
+var wrongArchitecture = []string{"no matching manifest for", "no image found in image index for architecture", "no image found in manifest list for architecture"}
 
 // causes are looked for in this order: a message may have parts of several. Some texts have
 // what is wrong with the registry around what it said.
@@ -52,7 +58,7 @@ var causes = []struct {
 func Classify(message string) wadi.PullFailure {
 	text := strings.ToLower(message)
 	switch {
-	case containsAny(text, wrongArchitecture):
+	case containsAny(text, wrongArchitecture), strings.Contains(text, notFormat) && containsAny(text, startsContainer):
 		return wadi.PullArchitecture
 	case containsAny(text, engineAway):
 		return wadi.PullEngineAway

@@ -61,6 +61,7 @@ var messages = []struct {
 	// Other problems.
 	{"", "Exit Code: 1, Exit Message: \"Docker container exited with non-zero exit code: 1\""},
 	{"", "failed to launch command with executor: rpc error: code = Unknown desc = binary \"/no/such/thing\" could not be found"},
+	{"", "failed to launch command with executor: rpc error: code = Unknown desc = fork/exec /opt/app: exec format error"},
 	{"", "failed to create container: Error response from daemon: denied"},
 	{"", "waits for nomad.var.block(nomad/jobs/a@default.global)"},
 	{"", "Exit Code: 1: 429 Too Many Requests, no space left on device"},
