@@ -10,6 +10,10 @@ import (
 // time: each is on many nodes, and their registries are often the same.
 const PrefetchesAtOnce = 4
 
+// prefetchesReserved is how many more there may be of namespaces that have none: those who
+// submit to one namespace, with registries that never answer, don't stop the others.
+const prefetchesReserved = 4
+
 // PrefetchJob is a job in Nomad that fetches the images of a revision.
 type PrefetchJob struct {
 	Namespace, ID     string
@@ -45,10 +49,10 @@ const (
 
 // PlanPrefetches decides what to do, given all jobs of this installation that there are.
 // Jobs are removed first. Of the revisions those with a job go on, then those that have
-// waited longest.
+// waited longest, while there is a slot, or one that is reserved for their namespace.
 func PlanPrefetches(want []PrefetchWant, jobs []PrefetchJob) []PrefetchStep {
 	var steps []PrefetchStep
-	of := map[string]PrefetchJob{}
+	of, in := map[string]PrefetchJob{}, map[string]int{} // By revision; how many by namespace.
 	for _, j := range jobs {
 		wanted := slices.ContainsFunc(want, func(w PrefetchWant) bool { return w.Revision == j.Revision && w.Namespace == j.Namespace })
 		if !wanted {
@@ -56,11 +60,12 @@ func PlanPrefetches(want []PrefetchWant, jobs []PrefetchJob) []PrefetchStep {
 			continue
 		}
 		of[j.Revision] = j
+		in[j.Namespace]++
 	}
 	want = slices.SortedFunc(slices.Values(want), func(a, b PrefetchWant) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Revision, b.Revision))
 	})
-	slots := PrefetchesAtOnce - len(of)
+	n := len(of)
 	for _, w := range want {
 		job, exists := of[w.Revision]
 		step := PrefetchStep{Kind: PrefetchRead, Want: w, Job: job}
@@ -68,8 +73,9 @@ func PlanPrefetches(want []PrefetchWant, jobs []PrefetchJob) []PrefetchStep {
 		case exists && job.Stopped:
 			step.Kind = PrefetchStopped
 		case exists:
-		case slots > 0:
-			slots--
+		case n < PrefetchesAtOnce, n < PrefetchesAtOnce+prefetchesReserved && in[w.Namespace] == 0:
+			n++
+			in[w.Namespace]++
 			step.Kind = PrefetchStart
 		default:
 			step.Kind = PrefetchEnqueue

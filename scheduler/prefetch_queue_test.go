@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,14 @@ func TestPlanPrefetches(t *testing.T) {
 	}
 	job := func(namespace, revision string) scheduler.PrefetchJob {
 		return scheduler.PrefetchJob{Namespace: namespace, ID: revision + "-prefetch", Revision: revision, Index: 3}
+	}
+	elsewhere := func(namespace, revision string) scheduler.PrefetchWant {
+		return scheduler.PrefetchWant{Namespace: namespace, Service: "hello", Revision: revision, Since: time.Unix(9, 0)}
+	}
+	var hogs []scheduler.PrefetchWant
+	var hogged []scheduler.PrefetchJob
+	for _, r := range []string{"a", "b", "c", "d"} {
+		hogs, hogged = append(hogs, want(r, 1)), append(hogged, job("shop", r))
 	}
 	stopped := job("shop", "a")
 	stopped.Stopped = true
@@ -33,6 +42,10 @@ func TestPlanPrefetches(t *testing.T) {
 		{"the oldest first, but what is under way goes on", []scheduler.PrefetchWant{
 			want("f", 6), want("e", 5), want("d", 4), want("c", 3), want("b", 2), want("a", 2),
 		}, []scheduler.PrefetchJob{job("shop", "f")}, "start a, start b, start c, enqueue d, enqueue e, read f"},
+		{"a namespace that has all of them leaves one to each other", append(slices.Clone(hogs), want("e", 2), elsewhere("bank", "x"), elsewhere("bank", "y"), elsewhere("club", "z")),
+			hogged, "read a, read b, read c, read d, enqueue e, start x, enqueue y, start z"},
+		{"but that has a bound", append(slices.Clone(hogs), elsewhere("1", "p"), elsewhere("2", "q"), elsewhere("3", "r"), elsewhere("4", "s"), elsewhere("5", "t")),
+			hogged, "read a, read b, read c, read d, start p, start q, start r, start s, enqueue t"},
 	} {
 		var got []string
 		for _, s := range scheduler.PlanPrefetches(tt.want, tt.jobs) {
