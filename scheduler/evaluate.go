@@ -41,6 +41,7 @@ type EvalInput struct {
 	PullPause PullPause // Since its image could not be had; zero: none.
 	Pulling   int       // Instances whose images are pulled now.
 	WithImage int       // See the function of that name.
+	WithTasks int       // See the function of that name.
 
 	Start       Start
 	StartFailed bool          // No instance is alive, and Nomad says why.

@@ -69,7 +69,7 @@ type Instances struct {
 	GivenUp []string
 
 	PullFailure wadi.PullFailure // Why the newest instances that lack their image lack it; empty: none does.
-	PullPause   PullPause        // How long none is started because of that.
+	PullPause   PullPause        // How long none is started because of that; zero: one may be.
 }
 
 // JobState is the state of a revision's job in Nomad.

@@ -18,8 +18,12 @@ type PullPause struct {
 	Until  time.Time
 }
 
-// Active reports whether the pause lasts.
-func (p PullPause) Active(now time.Time) bool { return now.Before(p.Until) }
+// Active reports whether the pause lasts. One that would last longer than any does is of a
+// clock that was set back since.
+func (p PullPause) Active(now time.Time) bool {
+	left := p.Until.Sub(now)
+	return left > 0 && left <= pullPauseMax
+}
 
 const (
 	// pullPauseFirst is the first pause; each further instance in a row doubles it.
@@ -86,16 +90,27 @@ func WithImage(eps []wadi.Endpoint) (n int) {
 	return n
 }
 
+// WithTasks is how many instances have their image for certain: their tasks run. They may
+// be starting, or not be ready for a moment while they answer requests.
+func WithTasks(eps []wadi.Endpoint) (n int) {
+	for _, ep := range eps {
+		if ep.Running && !ep.Stopping && ep.PullFailure == "" && !ep.Pull.Ongoing {
+			n++
+		}
+	}
+	return n
+}
+
 // pausedAt is how many instances there may be while the revision's image is not to be asked
-// for; ok is false if it may be, or if fewer instances would be fewer ready ones.
+// for; ok is false if it may be, or if fewer instances would be fewer of those that have it.
 func (in *EvalInput) pausedAt() (n int, ok bool) {
 	switch {
 	case !in.PullPause.Active(in.Now) || !in.ReadyKnown:
 		return 0, false
-	case in.Ready == 0:
+	case in.Ready == 0 && in.WithTasks == 0:
 		return 0, true
 	}
-	return in.WithImage, in.WithImage >= in.Ready
+	return in.WithImage, in.WithImage >= max(in.Ready, in.WithTasks)
 }
 
 // pause leaves only instances that have their image while it is not to be asked for,

@@ -43,6 +43,19 @@ func TestWithImage(t *testing.T) {
 	}
 }
 
+func TestWithTasks(t *testing.T) {
+	eps := []wadi.Endpoint{
+		{Running: true},
+		{}, // Placed.
+		{Running: true, Pull: wadi.PullTime{Ongoing: true}}, // Its queue-proxy runs.
+		{Running: true, PullFailure: wadi.PullTooMany},
+		{Running: true, Stopping: true},
+	}
+	if got := scheduler.WithTasks(eps); got != 1 {
+		t.Errorf("got %d, want the one that runs", got)
+	}
+}
+
 func TestPullPauseAfter(t *testing.T) {
 	ended := func(n int, kind wadi.PullFailure) (eps []wadi.Endpoint) {
 		for i := range n {
@@ -92,6 +105,10 @@ func TestEvaluate_PullPause(t *testing.T) {
 		rule   string
 	}{
 		{"a failing instance", func(in *scheduler.EvalInput) { in.Count, in.Starting = 1, 1 }, 0, scheduler.RulePull},
+		{"another one starts", func(in *scheduler.EvalInput) { wantsThree(in, 2, 0, 1); in.WithTasks = 1 }, 1, scheduler.RulePull},
+		{"two are not ready for a moment", func(in *scheduler.EvalInput) { wantsThree(in, 3, 0, 2); in.WithTasks = 2 }, 2, scheduler.RulePull},
+		{"one starts, and would be stopped first", func(in *scheduler.EvalInput) { wantsThree(in, 2, 0, -1); in.WithTasks = 1 }, 3, ""},
+		{"the clock was set back", func(in *scheduler.EvalInput) { in.Now, in.WasReady = at(-200), false }, 1, scheduler.RuleInitial},
 		{"a new revision", func(in *scheduler.EvalInput) { in.WasReady = false }, 0, scheduler.RulePull},
 		{"its load is not known", func(in *scheduler.EvalInput) { in.WasReady, in.Loads = false, scheduler.Loads{} }, 0, scheduler.RulePull},
 		{"a lower bound", func(in *scheduler.EvalInput) { s := *in.Scaling; s.Min = 2; in.Scaling = &s }, 0, scheduler.RulePull},

@@ -29,6 +29,8 @@ func Unavailable(route wadi.Route, state map[string]wadi.RevisionState, of map[s
 		case s.Phase == wadi.Failed:
 			return NotServable, fmt.Sprintf("callers of %s get 503, it has failed: %s", id, s.Reason)
 		case in.Ready > 0:
+		case s.StartFailure != "" && jobs[id].Count == 0 && in.PullPause.Kind != "":
+			return NotServing, fmt.Sprintf("%s is at zero, and its last start failed: %s; callers get 503 until it is tried again, two minutes after the last try at most", id, s.StartFailure)
 		case s.StartFailure != "" && jobs[id].Count == 0:
 			return NotServing, fmt.Sprintf("%s is at zero, and its last start failed: %s; the next request tries again", id, s.StartFailure)
 		case s.StartFailure != "" && in.Diagnosis == "":

@@ -29,6 +29,7 @@ func TestNotServed(t *testing.T) {
 		{"failing", startFailed, scheduler.Instances{Alive: 1, Diagnosis: "exit 5"}, up, "Blocked", "none of its instances is ready: exit 5"},
 		{"failed, and nothing is said now", startFailed, scheduler.Instances{Alive: 1}, up, "Blocked", "since its last start failed: exit 4"},
 		{"failed, and at zero", startFailed, scheduler.Instances{}, scheduler.JobState{Exists: true}, "Blocked", "its last start failed: exit 4"},
+		{"failed, and at zero for a while", startFailed, scheduler.Instances{PullPause: scheduler.PullPause{Kind: wadi.PullAway}}, scheduler.JobState{Exists: true}, "Blocked", "callers get 503 until it is tried again"},
 		{"failed, and ready by now", startFailed, serves, up, "", ""},
 		{"never ready", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Alive: 1}, up, "Starting", "callers wait until hello-00001 is ready"},
 		{"never ready, and blocked", wadi.RevisionState{Phase: wadi.Pending}, scheduler.Instances{Diagnosis: "no node fits"}, up, "Blocked", "no node fits"},

@@ -135,7 +135,7 @@ func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, j
 // fillPulls fills in what is known of the instances' images.
 func (a *Autoscaler) fillPulls(in *scheduler.EvalInput, s *subject) {
 	eps, _ := a.Cluster.Endpoints(s.namespace, s.id)
-	in.PullPause, in.WithImage = scheduler.PullPauseAfter(eps), scheduler.WithImage(eps)
+	in.PullPause, in.WithImage, in.WithTasks = scheduler.PullPauseAfter(eps), scheduler.WithImage(eps), scheduler.WithTasks(eps)
 	for _, ep := range eps {
 		if ep.Pull.Ongoing && !ep.Stopping {
 			in.Pulling++

@@ -90,8 +90,10 @@ func (c *Controller) observeInstances(s *service, revision string) (in scheduler
 	}
 	d := c.Cluster.Diagnosis(s.Service.Namespace, revision)
 	in.Diagnosis, in.Since = d.Reason, d.Since
-	in.PullPause = scheduler.PullPauseAfter(eps)
-	if in.Diagnosis == "" && in.Ready == 0 && in.PullPause.Active(time.Now()) { // It is at zero because of that.
+	if p := scheduler.PullPauseAfter(eps); p.Active(time.Now()) {
+		in.PullPause = p
+	}
+	if in.Diagnosis == "" && in.Ready == 0 && in.PullPause.Kind != "" && scheduler.WithTasks(eps) == 0 { // It is at zero because of that.
 		in.Diagnosis, in.Since = in.PullPause.Reason, in.PullPause.Since
 	}
 	if reports := c.Observers.Instances; reports != nil {

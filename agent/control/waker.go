@@ -128,11 +128,11 @@ func (r readWithin) Job(ctx context.Context, namespace, revision string) (schedu
 }
 
 // paused is why no instance is started now because its image could not be had; nil: one
-// may be.
+// may be, or there is one that has it and may become ready.
 func (w *Waker) paused(namespace, revision string) error {
 	eps, _ := w.Cluster.Endpoints(namespace, revision)
 	p, now := scheduler.PullPauseAfter(eps), time.Now()
-	if !p.Active(now) {
+	if !p.Active(now) || scheduler.WithTasks(eps) > 0 {
 		return nil
 	}
 	return fmt.Errorf("wake %s: %w", revision, &wadi.PullPausedError{Kind: p.Kind, Reason: p.Reason, For: p.Until.Sub(now)})
