@@ -52,7 +52,9 @@ func StartEngine(ctx context.Context, environment ...string) (*Engine, error) {
 	e := &Engine{Dir: dir, done: make(chan struct{})}
 	e.cmd = exec.Command(dockerd, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "--host", e.Endpoint(), "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
-	e.cmd.Stdout, e.cmd.Stderr, e.cmd.Env = &e.log, &e.log, append(os.Environ(), environment...)
+	e.cmd.Stdout, e.cmd.Stderr = &e.log, &e.log
+	// An engine that is slow to answer is made to write its stacks, into TMPDIR.
+	e.cmd.Env = append(append(os.Environ(), environment...), "TMPDIR="+dir)
 	if err := e.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a Docker engine: %w", err), os.RemoveAll(dir))
 	}

@@ -4,11 +4,18 @@ package containers_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/containers"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // TestEngine pulls and runs images of every kind of registry. The engine has no network of
@@ -44,6 +51,7 @@ func TestEngine(t *testing.T) {
 			t.Errorf("%s: got %q (%v), want Wadi's version", name, out, err)
 		}
 	}
+	writesStacks(t, e)
 	secret := start(t, containers.RegistryOptions{Username: "u", Password: "p"})
 	push(t, secret, "app:1", image)
 	if _, err := e.Docker(ctx, "pull", secret.Ref("app:1")); err == nil || !strings.Contains(err.Error(), "no basic auth credentials") {
@@ -63,4 +71,30 @@ func TestEngine(t *testing.T) {
 	if _, err := os.Stat(e.Dir); !os.IsNotExist(err) {
 		t.Errorf("the engine's folder is left: %v", err)
 	}
+}
+
+// writesStacks has containerd write its stacks, as dockerd does when it does not answer in
+// time: nothing may be left of it in the machine's folder for temporary files.
+func writesStacks(t *testing.T, e *containers.Engine) {
+	t.Helper()
+	pid, err := os.ReadFile(filepath.Join(e.Dir, "exec", "containerd", "containerd.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := strconv.Atoi(strings.TrimSpace(string(pid)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(id, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("containerd.%d.stacks.log", id)
+	outside := filepath.Join(os.TempDir(), name)
+	harnesstest.Eventually(t, time.Minute, func() error {
+		if os.Remove(outside) == nil {
+			return harness.Final(fmt.Errorf("%s is left", outside))
+		}
+		_, err := os.Stat(filepath.Join(e.Dir, name))
+		return err
+	})
 }
