@@ -20,6 +20,7 @@ const (
 	PullDiskFull     PullFailure = "disk_full"          // The node's disk is full.
 	PullCorrupt      PullFailure = "corrupt_image"      // What the registry gives is not what the image names.
 	PullEngineAway   PullFailure = "engine_away"        // The node's container engine does not answer.
+	PullNotLoaded    PullFailure = "not_loaded"         // Its name is of no registry, and the node does not have it.
 	PullOther        PullFailure = "pull_failed"        // Any other reason.
 )
 
@@ -40,6 +41,7 @@ var pullFailures = map[PullFailure]struct {
 	PullDiskFull:     {false, "the node's disk is full", "free space where the node's engine keeps its images"},
 	PullCorrupt:      {false, "the registry gave something else than the image", "push it again"},
 	PullEngineAway:   {false, "the node's container engine does not answer", "start it on that node"},
+	PullNotLoaded:    {true, "not on the node, and its name is of no registry", "load it into the engine of each node, as make dev-images does that of hello-docker.hcl, or name a registry that has it"},
 	PullOther:        {false, "the pull failed", "see the message"},
 }
 
@@ -61,7 +63,7 @@ func (e *PullPausedError) Unwrap() error { return ErrUnplaceable }
 func PullFailures() []PullFailure {
 	return []PullFailure{
 		PullNoImage, PullNoTag, PullUnauthorised, PullInvalid, PullArchitecture, PullTooMany, PullAway, PullTimeout, PullTLS,
-		PullDiskFull, PullCorrupt, PullEngineAway, PullOther,
+		PullDiskFull, PullCorrupt, PullEngineAway, PullNotLoaded, PullOther,
 	}
 }
 

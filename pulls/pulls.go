@@ -28,6 +28,10 @@ var startsContainer = []string{"failed to start container", "failed to create co
 // wrongArchitecture are what engines say of an image that is not for their processor.
 var wrongArchitecture = []string{"no matching manifest for", "no image found in image index for architecture", "no image found in manifest list for architecture"}
 
+// notListening are what engines say where no registry is. An image whose name begins with
+// "localhost/" was built or loaded on a machine: a person who runs a registry names its port.
+var notListening = []string{"connection refused", "no such host"}
+
 // causes are looked for in this order: a message may have parts of several. Some texts have
 // what is wrong with the registry around what it said.
 var causes = []struct {
@@ -65,7 +69,11 @@ func Classify(message string) wadi.PullFailure {
 	case !containsAny(text, beginnings):
 		return ""
 	}
+	local := strings.Contains(text, "`localhost/") || strings.Contains(text, "unable to pull image localhost/")
 	text = withoutImage(text)
+	if local && containsAny(text, notListening) {
+		return wadi.PullNotLoaded
+	}
 	for _, c := range causes {
 		if containsAny(text, c.texts) {
 			return c.kind

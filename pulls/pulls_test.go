@@ -32,6 +32,10 @@ var messages = []struct {
 	{wadi.PullAway, "Failed to pull `127.0.0.1:5055/html/app:1`: Error response from daemon: error unmarshalling content: invalid character '<' looking for beginning of value"},
 	{wadi.PullAway, "Failed to pull `127.0.0.1:5059/x:1`: Error response from daemon: Get \"http://127.0.0.1:5059/v2/\": dial tcp 127.0.0.1:5059: connect: connection refused"},
 	{wadi.PullAway, "Failed to pull `no.such.invalid/x:1`: Error response from daemon: Get \"https://no.such.invalid/v2/\": dial tcp: lookup no.such.invalid on 10.0.0.53:53: no such host"},
+	{wadi.PullNotLoaded, "Failed to pull `localhost/wadi/hello:9.9`: Get \"http://localhost/v2/\": dial tcp 127.0.0.1:80: connect: connection refused"},
+	{wadi.PullAway, "Failed to pull `localhost:5000/wadi/hello:9.9`: Get \"http://localhost:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused"},
+	{wadi.PullAway, "Failed to pull `r.example/localhost/x:1`: Get \"http://r.example/v2/\": dial tcp 192.0.2.2:80: connect: connection refused"},
+	{wadi.PullTooMany, "Failed to pull `localhost/x:1`: Error response from daemon: toomanyrequests: slower"},
 	{wadi.PullTLS, "Failed to pull `192.0.2.2:5071/x:1`: Error response from daemon: Get \"https://192.0.2.2:5071/v2/\": http: server gave HTTP response to HTTPS client"},
 	{wadi.PullTLS, "Failed to pull `192.0.2.2:5072/x:1`: Error response from daemon: Get \"https://192.0.2.2:5072/v2/\": x509: certificate is valid for 127.0.0.1, ::1, not 192.0.2.2"},
 	{wadi.PullTimeout, "Failed to pull `192.0.2.2:5073/x:1`: Error response from daemon: Get \"https://192.0.2.2:5073/v2/\": net/http: TLS handshake timeout"},
@@ -142,7 +146,7 @@ func TestPullFailures(t *testing.T) {
 			hopeless++
 		}
 	}
-	if hopeless != 5 || wadi.PullFailure("").Hopeless() || wadi.PullFailure("").String() != "" {
-		t.Errorf("%d kinds are hopeless, want 5", hopeless)
+	if hopeless != 6 || wadi.PullFailure("").Hopeless() || wadi.PullFailure("").String() != "" {
+		t.Errorf("%d kinds are hopeless, want 6", hopeless)
 	}
 }
