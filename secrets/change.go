@@ -41,12 +41,16 @@ func changed(name, value string, known []string) string {
 		return ""
 	}
 	var spans []span
-	for _, secret := range known {
-		if value == secret {
-			return Hidden
-		}
-		if len(secret) >= shortest {
-			spans = append(spans, every(value, secret)...)
+	if _, whole := slices.BinarySearch(known, value); whole {
+		return Hidden
+	}
+	if len(known) > few {
+		spans = among(value, known)
+	} else {
+		for _, secret := range known {
+			if len(secret) >= shortest {
+				spans = append(spans, every(value, secret)...)
+			}
 		}
 	}
 	key := name // Of auth[0][password] it is password.
@@ -81,6 +85,37 @@ func changed(name, value string, known []string) string {
 // shortest is the length of a secret that is looked for in other texts: a shorter one may be a
 // part of any word.
 const shortest = 4
+
+// few secrets are looked for one after the other.
+const few = 64
+
+// among is where any of many sorted secrets is in a text: at each byte the longest one. A job
+// may have tens of thousands, and its difference as many values.
+func among(text string, known []string) (spans []span) {
+	for at := range len(text) {
+		for rest := text[at:]; len(rest) >= shortest; {
+			i, there := slices.BinarySearch(known, rest)
+			if !there {
+				i--
+			}
+			if i < 0 {
+				break
+			}
+			n := 0 // What known[i] and the rest have in common; no longer secret begins the rest.
+			for n < len(known[i]) && n < len(rest) && known[i][n] == rest[n] {
+				n++
+			}
+			if n == len(known[i]) {
+				if n >= shortest {
+					spans = append(spans, span{at, at + n})
+				}
+				break
+			}
+			rest = rest[:n]
+		}
+	}
+	return spans
+}
 
 // every is where a secret is in a text.
 func every(text, secret string) (spans []span) {

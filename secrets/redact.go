@@ -76,14 +76,26 @@ func quote(text string) []byte {
 }
 
 // Service is s without what is certainly a secret.
-func Service(s wadi.Service) wadi.Service {
-	s.Instance = Redact(s.Instance)
-	return s
-}
+func Service(s wadi.Service) wadi.Service { return service(s, false) }
 
 // Planned is s without certain and likely secrets, for a plan.
-func Planned(s wadi.Service) wadi.Service {
-	s.Instance = redact(s.Instance, true)
+func Planned(s wadi.Service) wadi.Service { return service(s, true) }
+
+func service(s wadi.Service, guesses bool) wadi.Service {
+	instance := redact(s.Instance, guesses)
+	s.Instance = nil
+	settings, err := json.Marshal(s)
+	if err != nil {
+		settings = nil // A service always marshals.
+	}
+	if shown := redact(settings, guesses); !bytes.Equal(shown, settings) {
+		var hidden wadi.Service
+		if json.Unmarshal(shown, &hidden) != nil { // A setting that is no text would be a secret.
+			hidden = wadi.Service{Name: s.Name, Namespace: s.Namespace}
+		}
+		s = hidden
+	}
+	s.Instance = instance
 	return s
 }
 
@@ -99,7 +111,10 @@ const notShown = "# This source is not shown: it has a password, from before Wad
 // Spec is s without what is certainly a secret. What is submitted now has none; a spec of an
 // earlier Wadi may have one in its source and its variables too.
 func Spec(s wadi.Spec) wadi.Spec {
-	certain := Certain(In(s.Service.Instance, ""))
+	certain := Certain(Of(s.Service))
+	if len(certain) == 0 {
+		return s
+	}
 	s.Service = Service(s.Service)
 	var values []string
 	for _, f := range certain {

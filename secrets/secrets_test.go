@@ -2,6 +2,7 @@ package secrets_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -45,6 +46,10 @@ func TestIn_Certain(t *testing.T) {
 		"a mount":                {`"Config": {"mounts": [{"volume_options": [{"driver_config": [{"options": [{"o": "addr=1,username=u,password=m4rk3r-7f3a"}]}]}]}]}`, "instance.task.web.config.mounts.volume_options.driver_config.options.o"},
 		"a private key":          {`"Templates": [{"EmbeddedTmpl": "` + key + `"}]`, "instance.task.web.template[0].data"},
 		"a login of Docker":      {`"Templates": [{"EmbeddedTmpl": "{\"auths\": {\"r\": {\"auth\": \"m4rk3r-7f3a\"}}}"}]`, "instance.task.web.template[0].data"},
+		"an encrypted key":       {`"Env": {"A": "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMHcCAQEEI` + strings.Repeat("A", 60) + `m4rk3r-7f3a"}`, "instance.task.web.env.A"},
+		"a key of PGP":           {`"Env": {"A": "-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: x-1\n\nMHcCAQEEI` + strings.Repeat("A", 60) + `\n-----END PGP PRIVATE KEY BLOCK-----"}`, "instance.task.web.env.A"},
+		"a password with signs":  {`"Env": {"A": "{\"auths\": {\"r\": {\"password\": \"a$b{m4rk3r-7f3a\"}}}"}`, "instance.task.web.env.A"},
+		"a quote in a password":  {`"Env": {"A": "{\"auths\": {\"r\": {\"password\": \"a\\\"m4rk3r-7f3a\"}}}"}`, "instance.task.web.env.A"},
 		"what Wadi showed":       {`"Config": {"args": ["(hidden-by-wadi)m4rk3r"]}`, "instance.task.web.config.args"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,6 +119,8 @@ func TestIn_Nothing(t *testing.T) {
 		`"Env": {"DB_URL": "postgres://orders:$(DB_PASSWORD)@db/orders", "URL": "https://example.com/a?b=c", "GIT": "ssh://git@example.com/x"}`,
 		`"Artifacts": [{"GetterSource": "git::https://u:${secret.git.token}@example.com/x", "GetterOptions": {"sshkey": "${secret.a.b}"}, "GetterHeaders": {"Authorization": "Bearer ${secret.a.b}"}}]`,
 		`"Templates": [{"EmbeddedTmpl": "{{ with secret \"pki\" }}-----BEGIN PRIVATE KEY-----{{ .Data.key }}{{ end }}\nDB_PASSWORD={{ key \"x\" }}"}]`,
+		`"Templates": [{"LeftDelim": "[[", "EmbeddedTmpl": "-----BEGIN PRIVATE KEY-----\n[[ with nomadVar \"secret/data/production/payments/service/certificates\" ]][[ .key ]][[ end ]]\n-----END PRIVATE KEY-----"}]`,
+		`"Templates": [{"LeftDelim": "[[", "EmbeddedTmpl": "{\"auths\": {\"r\": {\"auth\": \"[[ with nomadVar \"nomad/jobs\" ]][[ .auth ]][[ end ]]\"}}}"}]`,
 	} {
 		if got := secrets.In(group(fields), "instance"); len(got) > 0 {
 			t.Errorf("%s: found %+v", fields, got)
@@ -161,6 +168,37 @@ func TestSpec(t *testing.T) {
 	}
 }
 
+// What is beside the instance is hidden as it is there, in the source too.
+func TestService_Settings(t *testing.T) {
+	key := "-----BEGIN PRIVATE KEY-----\n" + strings.Repeat("aB3/", 16) + "\n-----END PRIVATE KEY-----"
+	s := wadi.Service{Name: "a", Priority: 50, Meta: map[string]string{"tls": key, "DB_PASSWORD": "guess", "team": "x"}, Instance: group(`"Env": {"A_TOKEN": "guess"}`)}
+	spec := wadi.Spec{Service: s, Source: "tls = <<EOF\n" + key + "\nEOF\n"}
+	for name, tt := range map[string]struct {
+		shown any
+		gone  []string
+	}{
+		"service": {secrets.Service(s), []string{"aB3/"}},
+		"planned": {secrets.Planned(s), []string{"aB3/", "guess"}},
+		"spec":    {secrets.Spec(spec), []string{"aB3/"}},
+	} {
+		text, err := json.Marshal(tt.shown)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, gone := range tt.gone {
+			if strings.Contains(string(text), gone) {
+				t.Errorf("%s shows %q: %s", name, gone, text)
+			}
+		}
+		if !strings.Contains(string(text), `"team":"x"`) || !strings.Contains(string(text), `"priority":50`) {
+			t.Errorf("%s lost a setting: %s", name, text)
+		}
+	}
+	if s.Meta["tls"] != key {
+		t.Error("it was changed in place")
+	}
+}
+
 func TestChange(t *testing.T) {
 	field := func(name, old, now string) wadi.Change {
 		return wadi.Change{Kind: wadi.ChangeEdited, Name: name, Old: old, New: now}
@@ -191,6 +229,28 @@ func TestChange(t *testing.T) {
 	}
 	if in.Changes[0].Old != "gone" {
 		t.Error("it was changed in place")
+	}
+}
+
+// Many secrets are found like few, and a difference of a large job takes no more than its size:
+// one secret after the other would take minutes.
+func TestChange_Many(t *testing.T) {
+	var env []string
+	in := wadi.Change{Name: "x"}
+	for i := range 20_000 {
+		env = append(env, fmt.Sprintf(`"E%d_TOKEN": "gone%07d"`, i, i))
+		in.Changes = append(in.Changes, wadi.Change{Name: fmt.Sprintf("args[%d]", i), Old: fmt.Sprintf("<gone%07d>gone", i), New: strings.Repeat("gone000", 20)})
+	}
+	env = append(env, `"LONG_TOKEN": "gone0000001gone0000002"`)
+	in.Changes[0].New = "gone0000001gone0000002 gone0000001gone0000003 gone0000001gone0"
+	got := secrets.Change(in, group(`"Env": {`+strings.Join(env, ",")+`}`))
+	for i, c := range got.Changes {
+		if c.Old != "<"+secrets.Hidden+">gone" {
+			t.Fatalf("%d is shown as %q", i, c.Old)
+		}
+	}
+	if want := "H HH Hgone0"; strings.ReplaceAll(got.Changes[0].New, secrets.Hidden, "H") != want {
+		t.Errorf("got %q, want %s", got.Changes[0].New, want)
 	}
 }
 

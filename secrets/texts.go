@@ -14,18 +14,19 @@ var (
 	getterSecrets = []string{"sshkey", "aws_access_key_secret", "aws_access_token"}
 
 	knownToken = regexp.MustCompile(`\b((?:gh[pousr]_|github_pat_|glpat-|dckr_pat_|dckr_oat_|hvs\.|hvb\.|npm_|sk_live_)[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{16,})`)
-	privateKey = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----([^-]{40,})(?:-----END|\z)`)
+	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.*?)(?:-----END|\z)`)
+	keyLine    = regexp.MustCompile(`[A-Za-z0-9+/]{40}`) // Of a key, whatever headers are before it.
 	mountFlag  = regexp.MustCompile(`(?i)(?:^|[,\s])(?:password|passwd|pass|secret)=([^,\s]+)`)
-	dockerAuth = regexp.MustCompile(`(?i)"(?:auth|password|identitytoken|registrytoken)"\s*:\s*"([^"{$]+)"`)
+	dockerAuth = regexp.MustCompile(`(?i)"(?:auth|password|identitytoken|registrytoken)"\s*:\s*"((?:[^"\\]|\\.)+)"`)
 	scheme     = regexp.MustCompile(`^(?i)(?:bearer|basic|token|apikey)\s+`)
 	option     = regexp.MustCompile(`^--?([A-Za-z][A-Za-z0-9_.-]*)=((?s).+)$`)
 	assignment = regexp.MustCompile(`(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=[ \t]*([^\n]*)$`)
 )
 
-// isVague reports whether a text may be completed when the task runs: by Nomad, a template or
-// a shell.
+// isVague reports whether a text may be completed when the task runs: by Nomad, a template, in
+// the usual delimiters or others, or a shell.
 func isVague(text string) bool {
-	return strings.Contains(text, "${") || strings.Contains(text, "{{") || strings.Contains(text, "$(") || strings.HasPrefix(text, "$")
+	return strings.HasPrefix(text, "$") || slices.ContainsFunc([]string{"${", "{{", "$(", "[[", "<<", "<%"}, func(left string) bool { return strings.Contains(text, left) })
 }
 
 // inURLs finds passwords and tokens before the host of URLs.
@@ -95,7 +96,15 @@ func inText(text string) []span {
 // inFiles finds what is certainly a secret in the text of a file: private keys, and logins
 // of Docker.
 func inFiles(text string) []span {
-	return literal(text, append(matches(privateKey, text), inDockerConfig(text)...))
+	return literal(text, append(inKeys(text), inDockerConfig(text)...))
+}
+
+// inKeys finds private keys.
+func inKeys(text string) []span {
+	if !strings.Contains(text, "PRIVATE KEY") {
+		return nil
+	}
+	return slices.DeleteFunc(matches(privateKey, text), func(s span) bool { return !keyLine.MatchString(text[s.from:s.to]) })
 }
 
 // merge sorts spans, and leaves out what is within another one.
