@@ -41,7 +41,7 @@ func Compiled(ctx context.Context, pkg string, options ...Option) (v1.Image, err
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, pkg)
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
