@@ -43,10 +43,10 @@ func PullPauseAfter(eps []wadi.Endpoint) PullPause {
 	for i := len(eps) - 1; i >= 0; i-- {
 		ep := eps[i]
 		if ep.PullFailure == "" {
-			if ep.Ended {
+			if ep.Ended || ep.Running && !ep.Pull.Ongoing {
 				break // It had its images.
 			}
-			continue // It starts, and says nothing yet; or it runs, and is ready.
+			continue // It starts, and says nothing yet.
 		}
 		if lacking++; ep.Ended {
 			ended++

@@ -82,6 +82,8 @@ func TestPullPauseAfter(t *testing.T) {
 		{"away, of five", ended(5, wadi.PullAway), 40 * time.Second},
 		{"the next one starts", append(ended(3, wadi.PullAway), wadi.Endpoint{}), 10 * time.Second},
 		{"one has run in between", append(append(ended(3, wadi.PullAway), had), lacking(wadi.PullAway, 150, true)), 0},
+		{"one runs since", append(ended(3, wadi.PullTooMany), runs), 0},
+		{"one runs in between", append(append(ended(3, wadi.PullTooMany), runs), lacking(wadi.PullTooMany, 150, true)), 10 * time.Second},
 		{"away first, then too many", append(ended(1, wadi.PullAway), lacking(wadi.PullTooMany, 120, false)), 20 * time.Second},
 	} {
 		p := scheduler.PullPauseAfter(tt.eps)

@@ -108,6 +108,24 @@ func TestPulls_Remembers(t *testing.T) {
 	}
 }
 
+// An agent that starts does not take the failure of an instance that ended hours ago for one
+// of now: nothing would be started for a time. One that goes on is tried again right now.
+func TestPulls_FailedBeforeTheAgentStarted(t *testing.T) {
+	hoursAgo := time.Now().Add(-3 * time.Hour).UnixNano()
+	for status, old := range map[string]bool{"failed": true, "pending": false} {
+		s := newState()
+		job := Job{Namespace: "default", ID: "hello-00001", Count: 1, JobModifyIndex: 5, CreateIndex: 5}
+		s.replace("*", func(string) bool { return true }, snapshot{jobs: []Job{job}, allocs: []allocation{{
+			ID: "a", JobID: job.ID, Namespace: "default", ClientStatus: status, DesiredStatus: "run", CreateIndex: 6, ModifyIndex: 6, ModifyTime: hoursAgo,
+			TaskStates: map[string]*api.TaskState{"web": {State: "dead", Events: []*api.TaskEvent{at(200, "Driver Failure", tooMany)}}},
+		}}})
+		got := s.revisions[keyOf("default", job.ID)].instances["a"].endpoint.PullFailedAt
+		if (got == hoursAgo) != old || got == 0 {
+			t.Errorf("%s: its pull failed at %v", status, time.Unix(0, got))
+		}
+	}
+}
+
 // What Nomad calls unrecoverable is not what asking again can't mend.
 func TestEndpoint_HopelessPulls(t *testing.T) {
 	for _, tt := range []struct {

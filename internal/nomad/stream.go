@@ -93,6 +93,7 @@ type allocation struct {
 	}
 	TaskStates  map[string]*api.TaskState
 	CreateTime  int64
+	ModifyTime  int64 // By Nomad's servers.
 	CreateIndex uint64
 	ModifyIndex uint64
 }

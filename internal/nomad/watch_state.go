@@ -213,13 +213,23 @@ func (s *state) allocation(a allocation) {
 	}
 	i.endpoint.Pull, i.endpoint.PullFailedAt = i.pulls.time(), before.endpoint.PullFailedAt
 	if i.pulls.failedAt != before.pulls.failedAt {
-		i.endpoint.PullFailedAt = time.Now().UnixNano()
+		i.endpoint.PullFailedAt = learntAt(a, known || before.index > 0)
 	}
 	r.instances[a.ID] = i
 	if a.CreateIndex > r.blocked.index {
 		r.blocked = blocked{}
 	}
 	s.markChanged(k)
+}
+
+// learntAt is when a failure of an instance is learnt of: now, unless the instance is new to
+// this agent, which may have started hours after it ended.
+func learntAt(a allocation, known bool) int64 {
+	now := time.Now().UnixNano()
+	if !known && ended(a) && a.ModifyTime > 0 {
+		return min(now, a.ModifyTime)
+	}
+	return now
 }
 
 func (s *state) evaluation(e evaluation) {
