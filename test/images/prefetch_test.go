@@ -174,7 +174,7 @@ func TestPrefetch_DeadlineWithSilentRegistry(t *testing.T) {
 	t.Parallel()
 	r := registryWith(t, "silent:1")
 	hang(r)
-	submit(t, prefetched("silent", r.Ref("silent:1"), tagOnly+"timeout {\n progress = \"16s\"\n }"), "silent")
+	submit(t, prefetched("silent", r.Ref("silent:1"), tagOnly+"timeout {\n progress = \"40s\"\n }"), "silent")
 	waits := waitPrefetch(t, "silent", "silent-00001", "0 of 1 node has the images; node ", true)
 	if waits.Phase != wadi.Pending || !strings.HasPrefix(waits.Reason, "prefetch: 0 of 1 node has the images") {
 		t.Errorf("phase %s, reason %q, want pending and what it waits for", waits.Phase, waits.Reason)
