@@ -55,7 +55,8 @@ func showRevision(c *call, r revisionExplanation) {
 		if d.WhyNot != "" {
 			c.printf("  but       not executed: %s\n", clean(d.WhyNot))
 		}
-		c.printf("  now       %d in Nomad, %d ready, %d starting%s\n", countAfter(*d), d.Ready, d.Starting, pullingText(*d))
+		left := countAfter(*d) // Those that the decision stops are no longer meant to serve.
+		c.printf("  now       %d in Nomad, %d ready, %d starting%s\n", left, min(d.Ready, left), min(d.Starting, max(0, left-d.Ready)), pullingText(*d))
 		c.printf("  wanted    %d by the load, %d after bounds%s\n", d.Wanted, d.Desired, boundsText(*d))
 		for _, m := range readings(*d) {
 			c.printf("  measured  %s\n", m)
