@@ -11,25 +11,43 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // allocationLabel is on every container that Nomad's driver makes.
 const allocationLabel = "com.hashicorp.nomad.alloc_id"
 
-// RemoveContainers removes all containers of allocations, running or not, and their
-// anonymous volumes. Others are left alone.
-func (e *Engine) RemoveContainers(ctx context.Context, allocations []string) error {
-	var all []struct {
-		ID     string
-		Labels map[string]string
-	}
+// Owner tells containers of one cluster from those of others. Nomad forgets an allocation,
+// and so do its folders, while the engine is away and keeps the container.
+type Owner struct {
+	Allocations []string // Their IDs.
+	Image       string   // Containers of it are the cluster's.
+	Dir         string   // Containers with a folder below it are.
+}
+
+// container is one that Nomad has made.
+type container struct {
+	ID, Image string
+	Labels    map[string]string
+	Mounts    []struct{ Source string }
+}
+
+func (o Owner) owns(c container) bool {
+	return slices.Contains(o.Allocations, c.Labels[allocationLabel]) || o.Image != "" && c.Image == o.Image ||
+		o.Dir != "" && slices.ContainsFunc(c.Mounts, func(m struct{ Source string }) bool { return strings.HasPrefix(m.Source, o.Dir+"/") })
+}
+
+// RemoveContainers removes all of an owner's containers, running or not, and their
+// anonymous volumes. Others are left alone, and those that Nomad has not made.
+func (e *Engine) RemoveContainers(ctx context.Context, owner Owner) error {
+	var all []container
 	q := url.Values{"all": {"true"}, "filters": {`{"label":["` + allocationLabel + `"]}`}}
 	if err := e.call(ctx, http.MethodGet, "/containers/json?"+q.Encode(), nil, &all); err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	var errs []error
 	for _, c := range all {
-		if !slices.Contains(allocations, c.Labels[allocationLabel]) {
+		if !owner.owns(c) {
 			continue
 		}
 		err := e.call(ctx, http.MethodDelete, "/containers/"+url.PathEscape(c.ID)+"?force=true&v=true", nil, nil)

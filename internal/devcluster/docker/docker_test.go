@@ -44,7 +44,10 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var all []any
 		for id, alloc := range e.containers {
 			if alloc != "" || !strings.Contains(r.URL.Query().Get("filters"), "com.hashicorp.nomad.alloc_id") {
-				all = append(all, map[string]any{"Id": id, "Labels": map[string]string{"com.hashicorp.nomad.alloc_id": alloc}})
+				all = append(all, map[string]any{
+					"Id": id, "Labels": map[string]string{"com.hashicorp.nomad.alloc_id": alloc}, "Image": "image-" + id,
+					"Mounts": []any{map[string]string{"Source": "/dir-" + id + "/alloc"}},
+				})
 			}
 		}
 		_ = json.NewEncoder(w).Encode(all)
@@ -145,15 +148,34 @@ func TestRemoveContainers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.RemoveContainers(t.Context(), []string{"one", "two", "gone"})
+	err = d.RemoveContainers(t.Context(), docker.Owner{Allocations: []string{"one", "two", "gone"}})
 	if err == nil || !strings.Contains(err.Error(), "remove container stubborn: status 500: device busy") {
 		t.Errorf("got %v, want the engine's own words", err)
 	}
 	if got := fmt.Sprint(e.containers); got != "map[c:other d: stubborn:two]" {
 		t.Errorf("left are %s", got)
 	}
-	if err := d.RemoveContainers(t.Context(), nil); err != nil || len(e.containers) != 3 {
+	if err := d.RemoveContainers(t.Context(), docker.Owner{}); err != nil || len(e.containers) != 3 {
 		t.Errorf("of no allocation: %v, left are %v", err, e.containers)
+	}
+}
+
+// While the engine was away Nomad has forgotten allocations: their containers are known by
+// the cluster's own image and folder.
+func TestRemoveContainers_ForgottenAllocations(t *testing.T) {
+	e := &engine{containers: map[string]string{"pause": "forgotten", "app": "forgotten", "other": "of another", "own": ""}}
+	d, err := docker.Open(e.listen(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.RemoveContainers(t.Context(), docker.Owner{Image: "image-pause", Dir: "/dir-app"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.RemoveContainers(t.Context(), docker.Owner{Image: "image-own", Dir: "/dir-oth"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(e.containers); got != "map[other:of another own:]" {
+		t.Errorf("left are %s", got)
 	}
 }
 
@@ -162,7 +184,7 @@ func TestRemoveContainers_EngineIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.RemoveContainers(t.Context(), []string{"one"}); !errors.Is(err, docker.ErrAway) {
+	if err := d.RemoveContainers(t.Context(), docker.Owner{Allocations: []string{"one"}}); !errors.Is(err, docker.ErrAway) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -39,7 +39,7 @@ func (s *Slot) MakePauseImage(ctx context.Context, e *docker.Engine, program str
 	return e.MakeImage(ctx, pauseRepository, strconv.Itoa(s.n), content, args...)
 }
 
-// removeContainers removes the containers of allocations, which Nomad's end leaves running,
+// removeContainers removes the cluster's containers, which Nomad's end leaves running,
 // and the slot's image. An engine that does not run any more can't be asked, and nothing
 // runs in it.
 func (s *Slot) removeContainers(ctx context.Context, allocations []string) error {
@@ -54,7 +54,7 @@ func (s *Slot) removeContainers(ctx context.Context, allocations []string) error
 	if err != nil {
 		return fmt.Errorf("remove containers: %w", err)
 	}
-	err = errors.Join(e.RemoveContainers(ctx, allocations), e.RemoveImage(ctx, s.PauseImage()))
+	err = errors.Join(e.RemoveContainers(ctx, docker.Owner{Allocations: allocations, Image: s.PauseImage(), Dir: s.Dir}), e.RemoveImage(ctx, s.PauseImage()))
 	if errors.Is(err, docker.ErrAway) {
 		s.log.Warn("the Docker engine is away, so containers and images of this cluster may come back with it", "endpoint", e.Endpoint)
 		return nil
