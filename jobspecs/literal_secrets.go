@@ -66,9 +66,11 @@ func (r *taskReader) literals(body *hclsyntax.Body) json.RawMessage {
 	}
 	for _, b := range ofType(body, "template") {
 		t := map[string]any{}
-		if a := b.Body.Attributes["data"]; a != nil {
-			if v, diags := r.scope.value(a.Expr); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
-				t["EmbeddedTmpl"] = v.AsString()
+		for name, key := range map[string]string{"data": "EmbeddedTmpl", "left_delimiter": "LeftDelim"} {
+			if a := b.Body.Attributes[name]; a != nil {
+				if v, diags := r.scope.value(a.Expr); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
+					t[key] = v.AsString()
+				}
 			}
 		}
 		if a := b.Body.Attributes["env"]; a != nil {

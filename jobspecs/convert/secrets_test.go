@@ -38,6 +38,21 @@ func TestConvert_Secrets(t *testing.T) {
       config {
         image = "registry.example/web:1"
         auth {
+          password = "$${PASSWORD}"
+        }
+      }
+      template {
+        destination    = "secrets/x"
+        env            = true
+        left_delimiter = "(("
+        data           = "PASSWORD=(( key \"x\" ))"
+      }
+    }
+    task "variable" {
+      driver = "docker"
+      config {
+        image = "registry.example/web:1"
+        auth {
           password = var.password
         }
       }
