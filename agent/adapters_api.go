@@ -7,6 +7,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/admission/images"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/plan"
 	"github.com/wadi-run/wadi/agent/server"
@@ -119,4 +120,10 @@ var _ admission.Registries = registries{}
 // clear.
 func (r registries) Resolve(ctx context.Context, image string) (digest string, err error) {
 	return r.Resolver.Resolve(ctx, image, registry.Credentials{})
+}
+
+// Config implements [admission.Registries].
+func (r registries) Config(ctx context.Context, image, digest string) (images.Config, error) {
+	c, err := r.Resolver.Config(ctx, image, digest)
+	return images.Config(c), err
 }

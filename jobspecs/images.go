@@ -10,11 +10,12 @@ import (
 
 // TaskImage is what a task's config says about an image.
 type TaskImage struct {
-	Task, Driver string
-	Name         string // Empty: the task has no image, or it is no text.
-	Loaded       bool   // The image is one of a file: its name is looked up on the node.
-	Auth         bool   // The task has credentials of its own.
-	Own          bool   // The task is the agent's, not the user's.
+	Task, Driver  string
+	Name          string // Empty: the task has no image, or it is no text.
+	Loaded        bool   // The image is one of a file: its name is looked up on the node.
+	NoHealthcheck bool   // Docker is told not to run the image's HEALTHCHECK.
+	Auth          bool   // The task has credentials of its own.
+	Own           bool   // The task is the agent's, not the user's.
 }
 
 // Images lists the images of a service's tasks, in their order.
@@ -69,7 +70,18 @@ func (t imageTask) image(task string) TaskImage {
 	i.Name, _ = t.Config["image"].(string)
 	_, i.Loaded = t.Config["load"]
 	_, i.Auth = t.Config["auth"]
+	i.NoHealthcheck = disabled(t.Config["healthchecks"])
 	return i
+}
+
+// disabled reports whether a block, or the last of a list of them, has disable = true.
+func disabled(block any) bool {
+	if list, ok := block.([]any); ok && len(list) > 0 {
+		block = list[len(list)-1]
+	}
+	fields, _ := block.(map[string]any)
+	off := fields["disable"]
+	return off == true || off == "true" // Nomad takes both.
 }
 
 // pin puts the digest of the revision into a task's image.

@@ -37,6 +37,7 @@ type candidate struct {
 	images   []images.Task            // Of all tasks.
 	answers  map[string]images.Answer // Of the registries, about all candidates.
 	resolved []wadi.Image             // Of the revision that the candidate has or makes.
+	health   string                   // Warning about its image's HEALTHCHECK; empty: none.
 	moved    []wadi.MovedImage        // Since the newest stored revision.
 
 	takeOver uint64 // JobModifyIndex of a job that an earlier submission left; 0: none.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/agent/admission/images"
 	"github.com/wadi-run/wadi/agent/plan"
 )
 
@@ -129,4 +130,7 @@ type Registries interface {
 	// Resolve returns the digest of the image that a name has at its registry now. The
 	// text of its error is for callers: it names the image, what is wrong and what to do.
 	Resolve(ctx context.Context, image string) (digest string, err error)
+	// Config reads the config of an image that has this digest at its registry. The text
+	// of its error is for the log.
+	Config(ctx context.Context, image, digest string) (images.Config, error)
 }

@@ -67,8 +67,8 @@ func questions(all []*candidate, own bool) map[string]bool {
 	return ask
 }
 
-// ask asks about the users' images, and then about the agent's own for the candidates that
-// make a new revision. Only an end of ctx is an error, or one of the store.
+// ask asks about the users' images, and then about the agent's own, and what serves, for the
+// candidates that make a new revision. Only an end of ctx is an error, or one of the store.
 func (a *Admission) ask(ctx context.Context, all []*candidate, users map[string]bool) error {
 	bounded, cancel := context.WithTimeoutCause(ctx, resolveTimeout, errTooSlow)
 	defer cancel()
@@ -85,6 +85,7 @@ func (a *Admission) ask(ctx context.Context, all []*candidate, users map[string]
 		}
 	}
 	maps.Copy(answers, a.askAll(bounded, questions(news, true), func(string) bool { return true })) // No rule concerns them.
+	a.readConfigs(bounded, news)
 	return context.Cause(ctx)
 }
 
@@ -165,6 +166,9 @@ func (a *Admission) setImages(c *candidate, top *wadi.Revision, refused *refusal
 		c.resolved = images.Decide(mode, c.images, c.answers, nil) // What a registry said earlier does not count.
 	} else {
 		c.resolved = images.Decide(mode, c.images, c.answers, before)
+	}
+	if c.health != "" {
+		c.warnings = append(c.warnings, c.health)
 	}
 	c.moved = images.Moved(before, images.Users(c.images, c.resolved))
 	for _, i := range images.Users(c.images, c.resolved) {

@@ -65,3 +65,13 @@ func (r *Resolver) Hosts() int {
 	defer r.slots.mu.Unlock()
 	return len(r.slots.hosts)
 }
+
+// Keep keeps a config as if it had been read.
+func (r *Resolver) Keep(digest string, c Config) { r.configs.put(digest, c) }
+
+// Configs are the configs that are kept.
+func (r *Resolver) Configs() int {
+	r.configs.mu.Lock()
+	defer r.configs.mu.Unlock()
+	return len(r.configs.found)
+}

@@ -4,7 +4,7 @@
 // does; that credentials go to the image's registry and where that has its tokens made, and
 // nowhere else; that an address is judged when it is dialled, so that no name leads to one that
 // may not be asked; and that no error has credentials or the body of an answer. It keeps no
-// answer: a tag may have moved. It refuses to pull, and to judge what an image is.
+// answer about a tag: it may have moved. It refuses to pull, and to judge what an image is.
 package registry
 
 import (
@@ -61,6 +61,7 @@ type Resolver struct {
 	settings atomic.Pointer[loaded]
 	slots    *slots
 	flights  flights
+	configs  configs
 	metrics  *metrics
 	dns      *net.Resolver
 }

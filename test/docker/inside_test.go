@@ -225,15 +225,19 @@ func killed(t *testing.T, alloc string) error {
 }
 
 // TestHealthcheck: the engine runs an image's HEALTHCHECK, and finds the container unhealthy;
-// Nomad does not ask, so Wadi can't know. Where it is disabled the engine runs none.
+// Nomad does not ask, so Wadi can't know, and warns. Where it is disabled the engine runs none.
 func TestHealthcheck(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ name, config, health string }{
-		{"health", "", "unhealthy"}, {"health-off", "healthchecks {\n  disable = true\n}\n", "none"},
+	warning := fmt.Sprintf("image of task web: %q has a HEALTHCHECK, which Docker runs", images["unhealthy"])
+	for _, tt := range []struct{ name, config, health, warning string }{
+		{"health", "", "unhealthy", warning}, {"health-off", "healthchecks {\n  disable = true\n}\n", "none", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			deploy(t, service{name: tt.name, network: "host", image: "unhealthy", config: tt.config})
+			got := deploy(t, service{name: tt.name, network: "host", image: "unhealthy", config: tt.config})
+			if text := strings.Join(got[0].Warnings, "\n"); !strings.HasPrefix(text, tt.warning) || tt.warning == "" && text != "" {
+				t.Errorf("apply warns %q, want %q", text, tt.warning)
+			}
 			id := container(t, tt.name+"-00001", "web")
 			harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 				got, err := engine.Docker(t.Context(), "inspect", "--format", "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", id)

@@ -22,6 +22,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/containers"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -220,7 +221,7 @@ func (s service) String() string {
 }
 
 // deploy brings a service up with an instance that stays, and deletes it at the end.
-func deploy(t *testing.T, s service) {
+func deploy(t *testing.T, s service) []api.SubmittedService {
 	t.Helper()
 	if !strings.Contains(s.more, "scale {") {
 		s.more += "\n  scale {\n    min = 1\n    max = 1\n  }\n"
@@ -228,7 +229,7 @@ func deploy(t *testing.T, s service) {
 	if !stack.Cluster.Bridge && s.network != "host" {
 		t.Skip("no bridge networks on this machine:", stack.Cluster.WhyNot)
 	}
-	stack.Deploy(t, s.String())
+	return stack.Deploy(t, s.String())
 }
 
 // ask is the text of a good answer of a service.

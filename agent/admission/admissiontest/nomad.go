@@ -91,6 +91,7 @@ var (
 	imageName  = regexp.MustCompile(`image\s*=\s*"([^"]*)"`)
 	driverName = regexp.MustCompile(`driver\s*=\s*"([^"]*)"`)
 	hostVolume = regexp.MustCompile(`volume "([^"]+)"`)
+	healthOff  = regexp.MustCompile(`healthchecks \{\s*disable\s*=\s*(true|false)`)
 	jobCommand = regexp.MustCompile(`"command":"[^"]*"`)
 	mistake    = regexp.MustCompile(`\bcpuu\b`)
 )
@@ -134,7 +135,11 @@ func imageTasks(jobHCL string) (tasks []any) {
 		name, _, _ := strings.Cut(block, `"`)
 		image, driver := imageName.FindStringSubmatch(block), driverName.FindStringSubmatch(block)
 		if image != nil && driver != nil {
-			t := map[string]any{"Name": name, "Driver": driver[1], "Config": map[string]any{"image": strings.ReplaceAll(image[1], "$${", "${")}}
+			config := map[string]any{"image": strings.ReplaceAll(image[1], "$${", "${")}
+			if m := healthOff.FindStringSubmatch(block); m != nil {
+				config["healthchecks"] = []any{map[string]any{"disable": m[1] == "true"}}
+			}
+			t := map[string]any{"Name": name, "Driver": driver[1], "Config": config}
 			if strings.Contains(block, "lifecycle") {
 				t["Lifecycle"] = map[string]any{"Hook": "prestart", "Sidecar": true}
 			}

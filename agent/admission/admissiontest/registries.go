@@ -9,12 +9,15 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/admission"
+	"github.com/wadi-run/wadi/agent/admission/images"
 )
 
 // Registries are a fake of all registries. The zero value has no image.
 type Registries struct {
 	mu    sync.Mutex
 	tags  map[string]string
+	has   map[string]images.Config // By digest.
+	read  int
 	errs  map[string]error
 	asked map[string]int
 	began chan string
@@ -84,4 +87,35 @@ func (r *Registries) Resolve(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("image %q: no such image; push it: %w", name, wadi.ErrNotFound)
 	}
 	return digest, nil
+}
+
+// Configure gives a content a config. Without one, questions about its config fail.
+func (r *Registries) Configure(content string, c images.Config) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.has == nil {
+		r.has = map[string]images.Config{}
+	}
+	r.has[Digest(content)] = c
+}
+
+// Read is how often a config was asked for since the last call.
+func (r *Registries) Read() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.read
+	r.read = 0
+	return n
+}
+
+// Config implements admission.Registries.
+func (r *Registries) Config(_ context.Context, image, digest string) (images.Config, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read++
+	c, ok := r.has[digest]
+	if !ok {
+		return images.Config{}, fmt.Errorf("config of %s: %w", image, wadi.ErrNotFound)
+	}
+	return c, nil
 }
