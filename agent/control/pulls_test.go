@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -153,6 +154,38 @@ func TestWaker_PullPause(t *testing.T) {
 		time.Sleep(paused.For)
 		if err := w.Wake(context.Background(), id); err != nil {
 			t.Errorf("after the pause: %v", err)
+		}
+	})
+}
+
+// beside is a cluster with further instances of a revision.
+type beside struct {
+	control.SyncedCluster
+	eps []wadi.Endpoint
+}
+
+func (b beside) Endpoints(namespace, revision string) ([]wadi.Endpoint, <-chan struct{}) {
+	eps, changed := b.SyncedCluster.Endpoints(namespace, revision)
+	return append(slices.Clone(b.eps), eps...), changed
+}
+
+// A request waits for an instance that has its image, and starts, although another one lacks it.
+func TestWaker_PullPauseBesideAnInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		id := c.submit("hello")
+		c.image(id, wadi.PullTooMany)
+		w := wakerOfOne(c)
+		if err := w.Wake(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if err := w.Wake(context.Background(), id); err == nil {
+			t.Fatal("got no error, want that it is paused")
+		}
+		w.Cluster = beside{w.Cluster, []wadi.Endpoint{{Instance: "starts", Namespace: "default", Running: true}}}
+		if err := w.Wake(context.Background(), id); err != nil {
+			t.Errorf("got %v beside an instance that starts, want that callers wait for it", err)
 		}
 	})
 }
