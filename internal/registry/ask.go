@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -21,6 +22,7 @@ import (
 const (
 	maxAttempts = 3                      // Of one question.
 	minWait     = 200 * time.Millisecond // Between them.
+	waitFactor  = 2                      // How many times as long as for its answer a question waits for its turn.
 )
 
 // resolve reads the name, and asks the registry or shares an answer.
@@ -51,14 +53,13 @@ func (r *Resolver) ask(ctx context.Context, l *loaded, ref imageref.Image, own C
 	began := time.Now()
 	defer func() { r.metrics.asked(time.Since(began)) }()
 	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	defer cancel()
-	release, err := r.slots.acquire(ctx, ref.Registry())
+	release, err := r.turn(ctx, l, ref)
 	if err != nil {
-		return "", ended(caller, problem(ErrUnavailable,
-			fmt.Sprintf("its registry %s was not asked within %s: too many other questions wait", ref.Registry(), l.Timeout), "submit it again"))
+		return "", err
 	}
 	defer release()
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
 	as, err := l.login(ctx, ref, own)
 	if err != nil {
 		return "", ended(caller, err)
@@ -74,6 +75,19 @@ func (r *Resolver) ask(ctx context.Context, l *loaded, ref imageref.Image, own C
 			return "", ended(caller, err)
 		}
 	}
+}
+
+// turn waits until the registry may be asked. That is none of the time that it has to answer:
+// questions to slow registries end within images.timeout, and those of well ones come after them.
+func (r *Resolver) turn(caller context.Context, l *loaded, ref imageref.Image) (release func(), err error) {
+	within := waitFactor * l.Timeout
+	ctx, cancel := context.WithTimeout(caller, within)
+	defer cancel()
+	if release, err = r.slots.acquire(ctx, strings.ToLower(ref.Registry())); err != nil {
+		return nil, ended(caller, problem(ErrUnavailable,
+			fmt.Sprintf("its registry %s was not asked within %s: too many other questions wait", ref.Registry(), within), "submit it again"))
+	}
+	return release, nil
 }
 
 // ended returns the caller's own end in place of an error that it causes.

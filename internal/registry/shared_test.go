@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -144,5 +145,71 @@ func TestResolve_Slots(t *testing.T) {
 	end()
 	if wg.Wait(); most.Load() != 4 || r.Hosts() != 0 {
 		t.Errorf("asked %d at once, %d registries left", most.Load(), r.Hosts())
+	}
+}
+
+// Registries that hang, as many as take all slots together, take no time to answer from one
+// that is well.
+func TestResolve_HangingRegistries(t *testing.T) {
+	var now atomic.Int32
+	r := resolver(t, registry.Settings{Timeout: 4 * time.Second})
+	ctx, end := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer func() { end(); wg.Wait() }()
+	for range 4 {
+		hanging := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+			now.Add(1)
+			defer now.Add(-1)
+			<-r.Context().Done()
+		})
+		for i := range 20 {
+			wg.Go(func() {
+				_, _ = r.Resolve(ctx, fmt.Sprintf("%s/team/web:%d", hanging.host, i), registry.Credentials{})
+			})
+		}
+	}
+	poll(t, "all slots are taken", func() bool { return now.Load() == 16 })
+	well := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(time.Second) // More than is left of a time that began with those of the others.
+		manifest(w, r)
+	})
+	if d, err := resolve(t, r, well.image(), registry.Credentials{}); d != digest {
+		t.Errorf("a registry that is well: %q, %v", d, err)
+	}
+}
+
+// However its name is written, a registry gets few questions at once.
+func TestResolve_SlotsOfANameInCapitals(t *testing.T) {
+	var now, most atomic.Int32
+	release := make(chan struct{})
+	end := sync.OnceFunc(func() { close(release) })
+	slow := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer now.Add(-1)
+		<-release
+		manifest(w, r)
+	})
+	t.Cleanup(end) // Before the server waits for its answers.
+	_, port, err := net.SplitHostPort(slow.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := resolver(t, registry.Settings{Timeout: time.Minute})
+	var wg sync.WaitGroup
+	for i, host := range []string{"localhost", "Localhost", "lOcalhost", "LOCALHOST"} {
+		for j := range 4 {
+			wg.Go(func() {
+				if _, err := r.Resolve(t.Context(), fmt.Sprintf("%s:%s/team/web:%d", host, port, 4*i+j), registry.Credentials{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	poll(t, "all wait", func() bool { return r.Flights() == 16 && now.Load() == 4 })
+	end()
+	if wg.Wait(); most.Load() != 4 {
+		t.Errorf("asked %d at once", most.Load())
 	}
 }
