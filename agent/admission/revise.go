@@ -63,7 +63,8 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 	if err := a.tryAgain(ctx, c, revisions); err != nil {
 		return err
 	}
-	c.changed = !c.exists || c.rev != nil || len(c.retried) > 0 || !same(c.stored, c.spec)
+	c.changed = !c.exists || c.rev != nil || len(c.retried) > 0 || !same(c.stored, c.spec) ||
+		c.spec.Latest != c.stored.Latest // Another submission made it while registries were asked: storing fails.
 	if !c.changed {
 		c.spec = c.stored
 	}
