@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -83,7 +82,7 @@ func (r *Resolver) turn(caller context.Context, l *loaded, ref imageref.Image) (
 	within := waitFactor * l.Timeout
 	ctx, cancel := context.WithTimeout(caller, within)
 	defer cancel()
-	if release, err = r.slots.acquire(ctx, strings.ToLower(ref.Registry())); err != nil {
+	if release, err = r.slots.acquire(ctx, ref.Registry()); err != nil {
 		return nil, ended(caller, problem(ErrUnavailable,
 			fmt.Sprintf("its registry %s was not asked within %s: too many other questions wait", ref.Registry(), within), "submit it again"))
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"strings"
 	"sync"
 )
 
@@ -31,6 +32,7 @@ func newSlots() *slots {
 // acquire waits for a slot. The slot is free after release.
 func (s *slots) acquire(ctx context.Context, host string) (release func(), err error) {
 	s.mu.Lock()
+	host = strings.ToLower(host) // As DNS reads it.
 	h := s.hosts[host]
 	if h == nil {
 		h = &hostSlots{slots: make(chan struct{}, maxPerRegistry)}
