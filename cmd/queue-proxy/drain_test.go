@@ -99,6 +99,8 @@ func TestCommand_LosesNothing(t *testing.T) {
 						var op *net.OpError
 						if errors.As(err, &op) && op.Op == "dial" {
 							return // Nothing listens any more, and nothing was sent.
+						} else if err != nil && strings.HasSuffix(err.Error(), "http2: client conn could not be established") {
+							return // It ended before the client of a busy machine sent anything: the listener was closed.
 						} else if err != nil && !http2 && time.Since(begun) >= queue.DefaultSettle {
 							return // So busy is the machine that the connection was idle, see above.
 						} else if err != nil {
