@@ -45,7 +45,7 @@ func (a *Agent) openAssets(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("assets.dir: %w", err)
 	}
-	keeper := &assets.Keeper{Store: store, Named: a.store.Assets, Peers: a.assetPeers, Log: log}
+	keeper := &assets.Keeper{Store: store, Named: a.store.Assets, Confirm: a.store.AssetsOfRevisions, Peers: a.assetPeers, Log: log}
 	a.assets = &assetPlane{store: store, keeper: keeper, handler: assets.NewHandler(store, keeper.Fetch, a.reg)}
 	return nil
 }
@@ -68,7 +68,9 @@ const versionTimeout = 3 * time.Second
 func programVersion(file string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, file, "-version").Output()
+	cmd := exec.CommandContext(ctx, file, "-version")
+	cmd.Env, cmd.WaitDelay = []string{}, time.Second // It needs no token of this agent's, and a child of it holds up nothing.
+	out, err := cmd.Output()
 	if err != nil {
 		return ""
 	}

@@ -10,7 +10,6 @@ package assets
 import (
 	"cmp"
 	"crypto/sha256"
-	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -114,6 +114,10 @@ func (s *Store) Refresh() error {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			errs = append(errs, fmt.Errorf("take in %s: %w", file, err))
+			a, ok := s.before(file) // It may be written this moment.
+			if ok && current[a.Arch].SHA256 == "" {
+				current[a.Arch] = a
+			}
 		case current[a.Arch].SHA256 == "":
 			current[a.Arch] = a
 		}
@@ -142,61 +146,6 @@ func (s *Store) candidates() (out []string) {
 		}
 	}
 	return out
-}
-
-// takeIn copies a program under its checksum, unless that was done already.
-func (s *Store) takeIn(file string) (Asset, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return Asset{}, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > MaxSize {
-		return Asset{}, fmt.Errorf("it is no file of %d MiB at most", MaxSize>>20)
-	}
-	now := markOf(info)
-	s.mu.Lock()
-	known, same := s.of[file], s.seen[file] == now
-	s.mu.Unlock()
-	if same && s.Has(known.SHA256) {
-		return known, nil
-	}
-	a, err := platform(file)
-	if err != nil {
-		return Asset{}, err
-	}
-	in, err := os.Open(file)
-	if err != nil {
-		return Asset{}, err
-	}
-	defer func() { _ = in.Close() }()
-	if a.SHA256, a.Size, err = s.copy("", in); err != nil {
-		return Asset{}, err
-	}
-	a.Current = true
-	if s.o.Version != nil {
-		a.Version = s.o.Version(file)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen[file], s.of[file] = now, a
-	return a, nil
-}
-
-// architectures are Nomad's names of the architectures that Linux and Wadi have.
-var architectures = map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64"}
-
-// platform reads for which platform a program is.
-func platform(file string) (Asset, error) {
-	f, err := elf.Open(file)
-	if err != nil {
-		return Asset{}, fmt.Errorf("it is no program of Linux: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	arch, ok := architectures[f.Machine]
-	if !ok || f.Class != elf.ELFCLASS64 {
-		return Asset{}, fmt.Errorf("it is for %s, which is not served", f.Machine)
-	}
-	return Asset{OS: "linux", Arch: arch}, nil
 }
 
 // Sum reports whether a text is a checksum as files are named by.
@@ -259,7 +208,7 @@ func (s *Store) Open(sum string) (*os.File, error) {
 	turn := s.turn(sum)
 	turn.Lock()
 	defer turn.Unlock()
-	f, err := os.Open(s.path(sum))
+	f, err := openFile(s.path(sum))
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +217,11 @@ func (s *Store) Open(sum string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// openFile opens a file without waiting: a pipe would wait for a writer for ever.
+func openFile(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 func (s *Store) turn(sum string) *sync.Mutex {
@@ -318,42 +272,6 @@ func (s *Store) check(sum string, f *os.File) error {
 	return nil
 }
 
-// Keep removes copies that neither this release nor any stored revision has named for a day.
-// named are the checksums that stored revisions name: all of them, never what could be read.
-func (s *Store) Keep(named map[string]bool, now time.Time) error {
-	entries, err := os.ReadDir(s.o.Dir)
-	if err != nil {
-		return fmt.Errorf("list the programs: %w", err)
-	}
-	wanted := maps.Clone(named)
-	if wanted == nil {
-		wanted = map[string]bool{}
-	}
-	for _, a := range s.Current() {
-		wanted[a.SHA256] = true
-	}
-	var errs []error
-	for _, e := range entries {
-		if !Sum(e.Name()) {
-			continue // Not ours.
-		}
-		file := s.path(e.Name())
-		if wanted[e.Name()] {
-			// The time of the last use. It makes the next reader check the content again, so
-			// that a rotten disk is noticed.
-			if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > forgetAfter/4 {
-				errs = append(errs, os.Chtimes(file, now, now))
-			}
-			continue
-		}
-		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > forgetAfter {
-			errs = append(errs, os.Remove(file))
-			s.o.Log.Info("removed a program that no revision names any more", "file", file)
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // List are the programs that are there: those of this release first.
 func (s *Store) List() ([]Asset, error) {
 	entries, err := os.ReadDir(s.o.Dir)
@@ -369,7 +287,7 @@ func (s *Store) List() ([]Asset, error) {
 		if _, listed := own[e.Name()]; listed || !Sum(e.Name()) {
 			continue
 		}
-		a, err := platform(s.path(e.Name()))
+		a, err := platformOf(s.path(e.Name()))
 		info, err2 := e.Info()
 		if err != nil || err2 != nil {
 			continue

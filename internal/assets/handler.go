@@ -26,6 +26,8 @@ const HeaderPeer = "Wadi-Asset-Peer"
 const (
 	maxDownloads = 32               // At once.
 	maxPerHost   = 8                // Of them, of one address.
+	maxBusyHost  = 2                // Of them, of one address while few turns are left.
+	fewTurns     = 8                // So many are left then: others than four slow addresses find a turn.
 	maxQueued    = 128              // Requests that wait for their turn.
 	maxHostQueue = 32               // Of them, of one address.
 	turnTimeout  = 10 * time.Second // For which they wait.
@@ -137,7 +139,8 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request) error {
 		defer leave()
 	}
 	f, err := h.Store.Open(sum)
-	if h.Fetch != nil && r.Header.Get(HeaderPeer) == "" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrChecksum)) {
+	// A question for the head holds no turn, so it starts nothing: Nomad asks for the whole next.
+	if h.Fetch != nil && r.Method != http.MethodHead && r.Header.Get(HeaderPeer) == "" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrChecksum)) {
 		if err := h.fetch(r.Context(), sum); err != nil {
 			h.Store.o.Log.Debug("a program that is asked for is not there", "sum", sum, "error", err)
 			return refusal{http.StatusNotFound, fmt.Sprintf("no agent has the %s %s, or no revision names it; wadi doctor says more", Program, sum)}

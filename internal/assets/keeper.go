@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 const (
 	keepEvery   = 30 * time.Second // Between two looks at what revisions name.
 	readTimeout = 10 * time.Second // Of one look.
+	sureTimeout = 2 * time.Minute  // Of a look at all revisions.
 	readAgain   = time.Second      // Requests for unknown programs cause no more than one look in this time.
 	peerTimeout = time.Minute      // Of one program of another agent.
 	askAgain    = 2 * time.Second  // Others are asked for the same program no sooner.
@@ -28,6 +31,9 @@ type Keeper struct {
 	// Named returns the programs that stored revisions name, by checksum, with the number of
 	// revisions: all of them, or an error.
 	Named func(context.Context) (map[string]int, error)
+	// Confirm returns the same from the revisions themselves, slowly. It is asked before a
+	// copy is removed. Nil: Named is enough.
+	Confirm func(context.Context) (map[string]int, error)
 	// Peers are the other agents' listeners, host:port.
 	Peers func() []string
 	Log   hclog.Logger
@@ -36,10 +42,13 @@ type Keeper struct {
 
 	once     sync.Once
 	fetching chan struct{} // Holds one: one program at a time.
+	reading  chan struct{} // Holds one: others wait for its answer.
 
 	mu      sync.Mutex
 	failed  map[string]time.Time // When a program was nowhere, by checksum.
-	readAt  time.Time
+	poor    map[string]time.Time // When an agent last gave nothing, by its listener.
+	readAt  time.Time            // When the last look ended.
+	readErr error                // Its error.
 	named   map[string]int
 	lacking map[string]int // Of named: what was nowhere at the last look.
 	problem error          // Of the last look.
@@ -67,7 +76,7 @@ func (k *Keeper) Pass(ctx context.Context) error {
 	named, err := k.read(ctx, 0)
 	if err == nil {
 		k.complete(ctx, named)
-		err = k.Store.Keep(keys(named), time.Now())
+		err = k.Store.Keep(keys(named), k.confirm(ctx), time.Now())
 	}
 	err = errors.Join(refresh, err)
 	k.mu.Lock()
@@ -76,11 +85,24 @@ func (k *Keeper) Pass(ctx context.Context) error {
 	return err
 }
 
+// confirm is Confirm as the store asks it.
+func (k *Keeper) confirm(ctx context.Context) func() (map[string]bool, error) {
+	if k.Confirm == nil {
+		return nil
+	}
+	return func() (map[string]bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, sureTimeout)
+		defer cancel()
+		named, err := k.Confirm(ctx)
+		return keys(named), err
+	}
+}
+
 // complete gets what is named and not there.
 func (k *Keeper) complete(ctx context.Context, named map[string]int) {
 	lacking := map[string]int{}
 	for _, sum := range slices.Sorted(maps.Keys(named)) {
-		if k.Store.Has(sum) {
+		if !Sum(sum) || k.Store.Has(sum) { // A text that is none is nothing that anybody has, and no path to ask others for.
 			continue
 		}
 		if err := k.fetch(ctx, sum); err != nil {
@@ -107,25 +129,46 @@ func (k *Keeper) State() (lacking map[string]int, problem error) {
 	return lacking, k.problem
 }
 
-// read returns what revisions name, no older than age.
+// read returns what revisions name, no older than age. Its error is that of the last look,
+// never an answer.
 func (k *Keeper) read(ctx context.Context, age time.Duration) (map[string]int, error) {
+	k.once.Do(k.init)
+	leave, err := enter(ctx, k.reading)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	k.mu.Lock()
 	if age > 0 && time.Since(k.readAt) < age {
 		defer k.mu.Unlock()
-		return k.named, nil
+		return k.named, k.readErr
 	}
-	k.readAt = time.Now()
 	k.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	named, err := k.Named(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read what revisions name: %w", err)
+		err = fmt.Errorf("read what revisions name: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.named = named
-	return named, nil
+	k.readAt, k.readErr = time.Now(), err
+	if err == nil {
+		k.named = named
+	}
+	return named, err
+}
+
+func (k *Keeper) init() { k.fetching, k.reading = make(chan struct{}, 1), make(chan struct{}, 1) }
+
+// enter waits until a channel of one is free.
+func enter(ctx context.Context, one chan struct{}) (leave func(), err error) {
+	select {
+	case one <- struct{}{}:
+		return func() { <-one }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 var errNotNamed = errors.New("no stored revision names it")
@@ -151,22 +194,29 @@ var errNowhere = errors.New("no other agent has it")
 
 // fetch asks one agent after the other.
 func (k *Keeper) fetch(ctx context.Context, sum string) error {
-	k.once.Do(func() { k.fetching = make(chan struct{}, 1) })
-	select {
-	case k.fetching <- struct{}{}:
-		defer func() { <-k.fetching }()
-	case <-ctx.Done():
-		return ctx.Err()
+	k.once.Do(k.init)
+	leave, err := enter(ctx, k.fetching)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	if k.Store.Has(sum) { // Since this one waited.
+		return nil
+	}
+	// A copy that was found to be corrupt may be of this release's own.
+	if err := k.Store.Refresh(); err != nil {
+		k.Log.Debug("a program of this release can't be taken in", "error", err)
+	}
+	if k.Store.Has(sum) {
 		return nil
 	}
 	if k.lately(sum) {
 		return errNowhere
 	}
 	errs := []error{errNowhere}
-	for _, peer := range k.Peers() {
+	for _, peer := range k.peers() {
 		err := k.from(ctx, peer, sum)
+		k.judge(peer, err)
 		if err == nil {
 			k.Log.Info("got a program that a revision names from another agent", "sum", sum, "agent", peer)
 			return nil
@@ -185,6 +235,29 @@ func (k *Keeper) fetch(ctx context.Context, sum string) error {
 	return errors.Join(errs...)
 }
 
+// peers are the other agents, last those that gave nothing a moment ago: one that answers a
+// byte a second must not be the first to be asked each time.
+func (k *Keeper) peers() []string {
+	all := slices.Compact(slices.Sorted(slices.Values(k.Peers())))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.poor, func(peer string, _ time.Time) bool { return !slices.Contains(all, peer) })
+	slices.SortStableFunc(all, func(a, b string) int { return k.poor[a].Compare(k.poor[b]) })
+	return all
+}
+
+func (k *Keeper) judge(peer string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.poor == nil {
+		k.poor = map[string]time.Time{}
+	}
+	k.poor[peer] = time.Now()
+	if err == nil {
+		delete(k.poor, peer)
+	}
+}
+
 // lately reports whether a program was nowhere a moment ago.
 func (k *Keeper) lately(sum string) bool {
 	k.mu.Lock()
@@ -197,6 +270,10 @@ func (k *Keeper) lately(sum string) bool {
 func (k *Keeper) from(ctx context.Context, peer, sum string) error {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
+	host, port, err := net.SplitHostPort(peer)
+	if err != nil || host == "" || port == "" || strings.ContainsAny(peer, "/?#@\\") { // Whoever may register an agent writes it.
+		return fmt.Errorf("%.100q is no address", peer)
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+Path+"/"+sum, nil)
 	if err != nil {
 		return err

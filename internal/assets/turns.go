@@ -3,6 +3,7 @@ package assets
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -18,6 +19,7 @@ type waiting struct {
 	host  string
 	turn  chan struct{} // Closed when it is its turn.
 	taken bool
+	lost  bool // Its place in the queue went to another address.
 }
 
 var errTooMany = errors.New("too many downloads")
@@ -35,7 +37,7 @@ func (t *turns) take(ctx context.Context, host string) (leave func(), err error)
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 	t.mu.Lock()
-	if len(t.queue) >= maxQueued || t.waitingOf(host) >= maxHostQueue {
+	if t.waitingOf(host) >= maxHostQueue || len(t.queue) >= maxQueued && !t.makeRoom(host) {
 		t.mu.Unlock()
 		return nil, errTooMany
 	}
@@ -45,6 +47,9 @@ func (t *turns) take(ctx context.Context, host string) (leave func(), err error)
 	t.mu.Unlock()
 	select {
 	case <-w.turn:
+		if w.lost {
+			return nil, errTooMany
+		}
 	case <-ctx.Done():
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -66,18 +71,55 @@ func (t *turns) take(ctx context.Context, host string) (leave func(), err error)
 
 // next lets those go whose turn it is. The mutex is held.
 func (t *turns) next() {
-	for i := 0; i < len(t.queue) && t.all < maxDownloads; {
-		w := t.queue[i]
-		if t.hosts[w.host] >= maxPerHost {
-			i++
-			continue
-		}
+	for w := t.first(); w != nil; w = t.first() {
 		t.all++
 		t.hosts[w.host]++
 		w.taken = true
 		close(w.turn)
-		t.queue = append(t.queue[:i], t.queue[i+1:]...)
+		t.drop(w)
 	}
+}
+
+// first is who is next: of those who have waited longest one whose address has the fewest turns.
+// Nil: nobody may go.
+func (t *turns) first() (best *waiting) {
+	limit := maxPerHost
+	if t.all >= maxDownloads-fewTurns {
+		limit = maxBusyHost
+	}
+	for _, w := range t.queue {
+		if n := t.hosts[w.host]; t.all < maxDownloads && n < limit && (best == nil || n < t.hosts[best.host]) {
+			best = w
+		}
+	}
+	return best
+}
+
+// makeRoom takes the place of the one who came last of the address that waits most, if that
+// waits more than host would. The mutex is held.
+func (t *turns) makeRoom(host string) bool {
+	waits := map[string]int{}
+	for _, w := range t.queue {
+		waits[w.host]++
+	}
+	most := host
+	for _, w := range t.queue {
+		if waits[w.host] > waits[most] {
+			most = w.host
+		}
+	}
+	if waits[most] <= waits[host]+1 {
+		return false
+	}
+	for _, w := range slices.Backward(t.queue) {
+		if w.host == most {
+			w.lost = true
+			close(w.turn)
+			t.drop(w)
+			break
+		}
+	}
+	return true
 }
 
 func (t *turns) waitingOf(host string) (n int) {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -42,6 +43,26 @@ func testAssets(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	want("after one is deleted", map[string]int{"new": 1, "arm": 1})
+	// An agent of a release before has written the entry without them: the revisions have them.
+	entry, err := s.Consul().Get(ctx, "wadi/index/hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := regexp.MustCompile(`,"assets":\{.*?\}`).ReplaceAll(entry.Value, nil)
+	if _, err := s.Consul().Txn(ctx, []consul.Op{{Verb: consul.Set, Key: "wadi/index/hello", Value: without}}); err != nil {
+		t.Fatal(err)
+	}
+	want("without the index's names", map[string]int{})
+	got, err := s.AssetsOfRevisions(ctx)
+	if diff := cmp.Diff(map[string]int{"new": 1, "arm": 1}, got); diff != "" || err != nil {
+		t.Errorf("of revisions (-want +got):\n%s%v", diff, err)
+	}
+	if _, err := s.Consul().Txn(ctx, []consul.Op{{Verb: consul.Set, Key: "wadi/revision/hello/x", Value: []byte("damaged")}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.AssetsOfRevisions(ctx); !errors.Is(err, wadi.ErrUnreadable) {
+		t.Errorf("with a revision that can't be read: %v, %v", got, err)
+	}
 	if _, err := s.Consul().Txn(ctx, []consul.Op{{Verb: consul.Set, Key: "wadi/index/other", Value: []byte("damaged")}}); err != nil {
 		t.Fatal(err)
 	}

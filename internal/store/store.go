@@ -232,6 +232,32 @@ func sortRevisions(rs []wadi.Revision) {
 	slices.SortFunc(rs, func(a, b wadi.Revision) int { return a.Number - b.Number })
 }
 
+// AssetsOfRevisions returns the same as Assets from the revisions themselves, which is slow. An
+// agent that does not know the index's names drops them with each write of an entry; revisions
+// are never written again.
+func (s *Store) AssetsOfRevisions(ctx context.Context) (map[string]int, error) {
+	services, err := s.Services(ctx)
+	if err == nil && len(services) == 0 {
+		err = s.Check(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what revisions name: %w", err)
+	}
+	out := map[string]int{}
+	for _, name := range services {
+		revisions, err := s.Revisions(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("read what revisions of %s name: %w", name, err)
+		}
+		for _, r := range revisions {
+			for _, sum := range r.Assets {
+				out[sum]++
+			}
+		}
+	}
+	return out, nil
+}
+
 // Assets returns the programs that revisions name, by checksum, with the number of revisions.
 // It returns all of them or an error: what is not in it may be removed.
 func (s *Store) Assets(ctx context.Context) (map[string]int, error) {
