@@ -71,7 +71,7 @@ dist: ## the archives of a release and their checksums into dist/; PLATFORMS=lin
 	@echo "== dist: $(VERSION) into dist/"
 	$(GO) run ./tools/dist -version "$(VERSION:v%=%)" -epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" $(if $(PLATFORMS),-platforms "$(PLATFORMS)")
 
-IMAGES = $(GO) run ./tools/images -version "$(subst +,-,$(VERSION:v%=%))" -revision "$$(git rev-parse HEAD 2>/dev/null)" \
+IMAGES = $(GO) run ./tools/images -version "$(subst +,-,$(VERSION:v%=%))" -revision "$$(git diff --quiet HEAD 2>/dev/null && git rev-parse HEAD)" \
 	-epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}"
 
 .PHONY: images

@@ -49,8 +49,15 @@ func TestRelease_SameDigestInAnotherFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		digests = append(digests, digest(t, index))
+		settings := filepath.Join(t.TempDir(), "env") // As "go env -w" writes them.
+		if err := os.WriteFile(settings, []byte("GOFLAGS=-gcflags=all=-N\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("GOENV", settings)
 		t.Setenv("GOFLAGS", "-tags=other")
 		t.Setenv("GOAMD64", "v3")
+		t.Setenv("GOFIPS140", "latest")
+		t.Setenv("GOWORK", filepath.Join(t.TempDir(), "go.work"))
 	}
 	if digests[0] != digests[1] {
 		t.Errorf("digests %q differ", digests)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -309,18 +310,20 @@ func document(t *testing.T, content []byte) any {
 }
 
 func TestParse(t *testing.T) {
+	other := map[bool]string{true: "arm64", false: "amd64"}[runtime.GOARCH == "amd64"]
 	for args, want := range map[string]string{
-		"-version 1 -epoch 7 -platforms linux/arm64":  "",
-		"-version 1 -epoch 7 -images hello,wadi":      "",
-		"-version 1 -epoch 7 -platforms darwin/arm64": `there is no image for "darwin/arm64"`,
-		"-version 1 -epoch 7 -platforms ,":            "each need one",
-		"-version 1 -epoch 7 -images wadi,envoy":      `there is no image "envoy"; there are hello, queue-proxy, wadi`,
-		"-epoch 7":                                    "-version is required",
-		"-version 1+dirty -epoch 7":                   "no tag of an image",
-		"-version 1 -tags .hidden -epoch 7":           "no tag of an image",
-		"-version 1 -epoch yesterday":                 "no number of seconds",
-		"-version 1 -epoch 7 more":                    "too many arguments: more",
-		"-version 1 -epoch 7 -push 127.0.0.1:1/":      "",
+		"-version 1 -epoch 7 -platforms linux/arm64":          "",
+		"-version 1 -epoch 7 -images hello,wadi":              "",
+		"-version 1 -epoch 7 -platforms darwin/arm64":         `there is no image for "darwin/arm64"`,
+		"-version 1 -epoch 7 -platforms ,":                    "each need one",
+		"-version 1 -epoch 7 -images wadi,envoy":              `there is no image "envoy"; there are hello, queue-proxy, wadi`,
+		"-epoch 7":                                            "-version is required",
+		"-version 1+dirty -epoch 7":                           "no tag of an image",
+		"-version 1 -tags .hidden -epoch 7":                   "no tag of an image",
+		"-version 1 -epoch yesterday":                         "no number of seconds",
+		"-version 1 -epoch 7 more":                            "too many arguments: more",
+		"-version 1 -epoch 7 -push 127.0.0.1:1/":              "",
+		"-version 1 -epoch 7 -load -platforms linux/" + other: "which is not among -platforms",
 	} {
 		_, err := parse(strings.Fields(args), io.Discard)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

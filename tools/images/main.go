@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,9 @@ func (o options) check() error {
 		if !slices.Contains(platforms, p) {
 			return fmt.Errorf("there is no image for %q; there is for %s", p, strings.Join(platforms, ", "))
 		}
+	}
+	if here := "linux/" + runtime.GOARCH; o.load && !slices.Contains(o.platforms, here) {
+		return fmt.Errorf("-load loads %s, which is not among -platforms", here)
 	}
 	return nil
 }

@@ -38,7 +38,8 @@ func (s Source) Build(ctx context.Context, platform, pkg, out string) error {
 }
 
 // Env is the environment of a build for a platform. What the builder has set for programs
-// of its own does not get into a release, which runs on any processor of its kind.
+// of its own does not get into a release, which runs on any processor of its kind. Empty, GOFLAGS
+// would be what "go env -w" has set.
 func Env(own []string, system, arch string) []string {
-	return append(slices.Clone(own), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=")
+	return append(slices.Clone(own), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-trimpath", "GOEXPERIMENT=", "GOWORK=off", "GOFIPS140=off")
 }
