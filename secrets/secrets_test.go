@@ -260,6 +260,8 @@ func TestText(t *testing.T) {
 		"a https://ghp_0123456789abcdef0123@x b":                "a https://(hidden-by-wadi)@x b",
 		"https://ghp_0123456789abcdef0123:x-oauth-basic@x":      "https://(hidden-by-wadi):x-oauth-basic@x",
 		"http://h:80/a@b and ssh://git@x":                       "http://h:80/a@b and ssh://git@x",
+		`parse "https://u:a#gone@x/y": invalid port`:            `parse "https://u:(hidden-by-wadi)@x/y": invalid port`,
+		"http://h:80/#a:b@c and http://h#a:b@c":                 "http://h:80/#a:b@c and http://h#a:b@c",
 		"x?a=1&sshkey=gone&b=2":                                 "x?a=1&sshkey=(hidden-by-wadi)&b=2",
 	} {
 		if got := secrets.Text(in); got != want {

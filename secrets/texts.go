@@ -8,7 +8,7 @@ import (
 
 // The forms of secrets in texts. The last group of each is the secret.
 var (
-	urlUser  = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@:"'<>]*)(?::([^\s/?#"'<>]*))?@`)
+	urlUser  = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@:"'<>]*)(?::([^\s/?"'<>]*))?@`)
 	urlQuery = regexp.MustCompile(`(?i)[?&](sshkey|aws_access_key_secret|aws_access_token|x-amz-signature|x-amz-security-token|x-goog-signature|sig|access_token|private_token|token|password|secret|api_key|apikey)=([^&\s#"'<>]+)`)
 	// Of go-getter, which downloads artifacts.
 	getterSecrets = []string{"sshkey", "aws_access_key_secret", "aws_access_token"}
