@@ -19,12 +19,9 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 		rs.Prefetch = ""
 	}
 	rs.Phase, rs.Reason, rs.Since, rs.Attempt = a.Phase, a.Reason, time.Now().UTC(), s.Attempt
-	st := s.State
-	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
-	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
+	if err := c.putRevisionState(ctx, s, a.Revision, rs); err != nil {
 		return err
 	}
-	s.State = st
 	switch a.Phase {
 	case wadi.Ready:
 		c.Events.Add(s.Service.Name, a.Revision, EventReady, cmp.Or(a.Reason, "enough instances were ready"))
@@ -48,12 +45,9 @@ func (c *Controller) setPhase(ctx context.Context, s *service, a scheduler.Actio
 func (c *Controller) endPrefetch(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
 	rs.Prefetch = a.Reason
-	st := s.State
-	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
-	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
+	if err := c.putRevisionState(ctx, s, a.Revision, rs); err != nil {
 		return err
 	}
-	s.State = st
 	c.Log.Info("images prefetched", "revision", a.Revision, "reason", a.Reason)
 	c.Events.Add(s.Service.Name, a.Revision, EventPrefetched, a.Reason)
 	return nil
@@ -63,18 +57,26 @@ func (c *Controller) endPrefetch(ctx context.Context, s *service, a scheduler.Ac
 func (c *Controller) noteStart(ctx context.Context, s *service, a scheduler.Action) error {
 	rs := s.State.Revisions[a.Revision]
 	rs.StartFailure = a.Reason
-	st := s.State
-	st.Revisions = copyWith(st.Revisions, a.Revision, rs)
-	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
+	if err := c.putRevisionState(ctx, s, a.Revision, rs); err != nil {
 		return err
 	}
-	s.State = st
 	if a.Reason == "" {
 		c.Events.Add(s.Service.Name, a.Revision, EventRecovered, "an instance is ready again")
 		return nil
 	}
 	c.Log.Warn("revision can't be started", "revision", a.Revision, "reason", a.Reason)
 	c.Events.Add(s.Service.Name, a.Revision, EventStartFailed, "none of its instances is ready: "+a.Reason)
+	return nil
+}
+
+// putRevisionState stores what is known of one revision.
+func (c *Controller) putRevisionState(ctx context.Context, s *service, revision string, rs wadi.RevisionState) error {
+	st := s.State
+	st.Revisions = copyWith(st.Revisions, revision, rs)
+	if err := c.State.PutState(ctx, s.Service.Name, st); err != nil {
+		return err
+	}
+	s.State = st
 	return nil
 }
 

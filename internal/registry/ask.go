@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/imageref"
 )
 
@@ -70,7 +71,7 @@ func (r *Resolver) ask(ctx context.Context, l *loaded, ref imageref.Image, own C
 		}
 		wait, again := waitFor(err, time.Now())
 		until, _ := ctx.Deadline()
-		if !again || attempt == maxAttempts || time.Now().Add(wait).After(until) || pause(ctx, wait) != nil {
+		if !again || attempt == maxAttempts || time.Now().Add(wait).After(until) || wadi.Sleep(ctx, wait) != nil {
 			return "", ended(caller, err)
 		}
 	}
@@ -110,17 +111,6 @@ func waitFor(err error, now time.Time) (time.Duration, bool) {
 		return minWait, true
 	}
 	return 0, false
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // askOnce asks by HEAD, which costs nothing at registries that count pulls, and by GET where
