@@ -63,12 +63,12 @@ func TestStore_NoRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, dir, file)
+	open(t, dir, file)
 	if is, err := os.Stat(filepath.Join(dir, of)); err != nil || !os.SameFile(was, is) {
 		t.Errorf("it was written again: %v", err)
 	}
 	write(t, filepath.Join(dir, of), program(amd64, "evil"))
-	s = open(t, dir, file)
+	s := open(t, dir, file)
 	if f, err := s.Open(of); err != nil {
 		t.Errorf("not written again: %v", err)
 	} else {
