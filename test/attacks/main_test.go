@@ -79,6 +79,9 @@ func makeTokens(ctx context.Context) error {
 	return nil
 }
 
+// openShare is how many requests per second the open agent takes of one caller.
+const openShare = 100
+
 // startOpen starts the agent that other machines reach.
 func startOpen(ctx context.Context, dir string) (err error) {
 	ports, err := freeport.Ports(1)
@@ -94,14 +97,14 @@ func startOpen(ctx context.Context, dir string) (err error) {
 	}
 	open, err = stack.NewAgent("wadi-open", fmt.Sprintf(`http {
   address             = %q
-  requests_per_second = 100
+  requests_per_second = %d
   tls {
     cert_file = %q
     key_file  = %q
     ca_file   = %q
   }
 }
-`, at, files.Cert, files.Key, files.CA))
+`, at, openShare, files.Cert, files.Key, files.CA))
 	if err != nil {
 		return err
 	}
