@@ -44,7 +44,7 @@ func TestServing_SaysWhatIsNotReady(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			name := "unready-" + tt.name
-			tt.o.timeout = `progress = "15s"`
+			tt.o.timeout = `progress = "45s"`
 			hcl := hello(name, tt.o)
 			if tt.edit != nil {
 				hcl = tt.edit(hcl)
