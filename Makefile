@@ -43,8 +43,7 @@ check: ## static checks and unit tests with the race detector
 .PHONY: e2e
 e2e: tools build ## end-to-end tests on the real stack
 	@echo "== e2e: end-to-end tests"
-# Two folders at a time: each has a cluster of its own, and they mostly wait.
-	$(GO) test -tags e2e -count=1 -timeout 60m -p 2 ./...
+	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./...
 
 .PHONY: test
 test: ## all that CI runs: check and e2e

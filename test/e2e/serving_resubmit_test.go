@@ -35,7 +35,7 @@ func TestServing_AppliedAgain(t *testing.T) {
 	dir := t.TempDir()
 	outside, file := filepath.Join(dir, "database"), filepath.Join(dir, "service.hcl")
 	text := hello(name, options{
-		command: "sh", args: []string{"-c", "test -e " + outside + " || exit 7; exec hello"}, timeout: `progress = "8s"`,
+		command: "sh", args: []string{"-c", "test -e " + outside + " || exit 7; exec hello"}, timeout: `progress = "20s"`,
 	})
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
