@@ -34,24 +34,13 @@ func (f registryFiles) certs() string        { return filepath.Join(f.dir, "cert
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	ctx := context.Background()
-	code, err := run(ctx, m)
-	if errors.Is(err, containers.ErrNoEngine) {
-		fmt.Println("SKIPPED: all tests of images:", err)
-		err = nil
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	containers.Main("images", func(ctx context.Context, e *containers.Engine) (int, error) {
+		engine = e
+		return run(ctx, m)
+	})
 }
 
 func run(ctx context.Context, m *testing.M) (code int, err error) {
-	if engine, err = containers.StartEngine(ctx); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, engine.Stop(ctx)) }()
 	if agent.dir, err = os.MkdirTemp("", "wadi-images-"); err != nil {
 		return 1, err
 	}
