@@ -64,9 +64,9 @@ func (a *Agent) WaitCondition(ctx context.Context, service string, within time.D
 	})
 }
 
-// Delete removes a service and waits until it is gone.
+// Delete removes a service and waits until it is gone. One that is gone already is no error.
 func (a *Agent) Delete(ctx context.Context, name string) error {
-	if _, err := a.Client.Delete(ctx, name, 0, 0); err != nil {
+	if _, err := a.Client.Delete(ctx, name, 0, 0); err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		return err
 	}
 	return Eventually(ctx, 60*time.Second, func() error {
