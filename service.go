@@ -71,6 +71,7 @@ type Service struct {
 	Queue            Queue             `json:"queue"`
 	Scale            Scaling           `json:"scale"`
 	Traffic          []TrafficTarget   `json:"traffic"`
+	Rollout          *Rollout          `json:"rollout,omitempty"` // Nil: a new revision takes over at once.
 	Retention        Retention         `json:"retention"`
 	Intentions       *Intentions       `json:"intentions,omitempty"` // Nil: unmanaged.
 	Meta             map[string]string `json:"meta,omitempty"`

@@ -12,6 +12,7 @@ type Spec struct {
 	Latest     string            `json:"latest"`            // ID of the newest revision.
 	Attempt    uint64            `json:"attempt,omitempty"` // Generation at which failed revisions were last to be tried again.
 	Deleting   bool              `json:"deleting,omitempty"`
+	Order      RolloutOrder      `json:"rollout_order,omitzero"`
 	Submitted  int64             `json:"submitted"` // Unix seconds.
 }
 
@@ -30,6 +31,7 @@ type Stored struct {
 	Generation uint64
 	Attempt    uint64 // Revisions that failed at an earlier attempt are tried again.
 	Deleting   bool
+	Order      RolloutOrder
 	Revisions  []Revision // Oldest first.
 	State      State
 	Status     Status

@@ -42,6 +42,7 @@ type Status struct {
 	Phase      string           `json:"phase"` // pending, ready, failed, deleting or unknown.
 	Conditions []Condition      `json:"conditions"`
 	Traffic    []TargetStatus   `json:"traffic,omitempty"`
+	Rollout    *RolloutStatus   `json:"rollout,omitempty"` // Nil: there was none.
 	Revisions  []RevisionStatus `json:"revisions"`
 	Events     []Event          `json:"events,omitempty"` // The latest, oldest first.
 }
