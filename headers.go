@@ -24,11 +24,15 @@ const (
 	HeaderError = "Wadi-Error"
 	// HeaderUnready, in an answer of a queue-proxy, is why its app is not ready.
 	HeaderUnready = "Wadi-Unready"
+	// HeaderMirror marks a copy of a request; see [Mirror]. A queue-proxy believes it of an
+	// activator only, as HeaderProxied, and passes it on to the app.
+	HeaderMirror = "Wadi-Mirror"
 	// HeaderTag selects a tagged traffic target. Callers may set it.
 	HeaderTag = "Wadi-Tag"
 )
 
-// InternalHeaders lists the headers that only Wadi may set.
+// InternalHeaders lists the headers that only Wadi may set and that mesh callers' Envoys
+// remove. HeaderMirror is not among them: nobody believes it of a mesh caller.
 func InternalHeaders() []string {
 	return []string{HeaderService, HeaderRevision, HeaderInstance, HeaderProxied, HeaderProbe}
 }

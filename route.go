@@ -21,6 +21,9 @@ type Route struct {
 	// service is being deleted.
 	Targets []RouteTarget `json:"targets"`
 
+	Sticky *Sticky `json:"sticky,omitempty"` // Nil: each request is split by itself.
+	Mirror *Mirror `json:"mirror,omitempty"` // Nil: no request is copied.
+
 	// Revisions holds the settings of every revision that may get a request: of the
 	// targets, and of revisions that still drain.
 	Revisions map[string]RouteRevision `json:"revisions"`

@@ -72,6 +72,8 @@ type Service struct {
 	Scale            Scaling           `json:"scale"`
 	Traffic          []TrafficTarget   `json:"traffic"`
 	Rollout          *Rollout          `json:"rollout,omitempty"` // Nil: a new revision takes over at once.
+	Sticky           *Sticky           `json:"sticky,omitempty"`  // Nil: each request is split by itself.
+	Mirror           *Mirror           `json:"mirror,omitempty"`  // Nil: no request is copied.
 	Retention        Retention         `json:"retention"`
 	Intentions       *Intentions       `json:"intentions,omitempty"` // Nil: unmanaged.
 	Meta             map[string]string `json:"meta,omitempty"`

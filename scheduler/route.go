@@ -87,6 +87,7 @@ func routeTo(targets []wadi.RouteTarget, svc wadi.Service, revs []wadi.Revision,
 		Service: svc.Name, Namespace: svc.Namespace, Protocol: svc.Protocol,
 		Visibility: svc.Visibility, Domains: svc.Domains, Mesh: svc.Mesh,
 		Intentions: svc.Intentions, ThroughActivator: svc.Scale.BurstCapacity != 0,
+		Sticky: svc.Sticky, Mirror: svc.Mirror,
 		Targets: targets, Revisions: map[string]wadi.RouteRevision{},
 	}
 	off, envoy := false, false

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/clientcert"
 	"github.com/wadi-run/wadi/proxy/hangup"
@@ -75,6 +76,9 @@ func (p *Proxy) prepare(r *http.Request, x *request) {
 	proxy.StripInternal(r.Header)
 	if x.cert != "" {
 		r.Header[clientcert.Header] = []string{x.cert}
+	}
+	if x.mirrored {
+		r.Header[wadi.HeaderMirror] = []string{"1"}
 	}
 }
 

@@ -98,3 +98,27 @@ func TestIdentity_WithoutTheMesh(t *testing.T) {
 		}
 	}
 }
+
+// The app can tell a copy of a request, which only an activator can have made.
+func TestIdentity_Copies(t *testing.T) {
+	const proof = wadi.Proof("only agents know it")
+	var got []string
+	s := start(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header[wadi.HeaderMirror] }, "WADI_PROOF_SHA256="+proof.Digest())
+	for _, tt := range []struct {
+		what   string
+		header []string
+		want   []string
+	}{
+		{"an activator's", []string{wadi.HeaderProxied, string(proof), wadi.HeaderMirror, "1"}, []string{"1"}},
+		{"an activator's, no copy", []string{wadi.HeaderProxied, string(proof)}, nil},
+		{"a caller's claim", []string{wadi.HeaderMirror, "1"}, nil},
+		{"a caller's claim with a wrong proof", []string{wadi.HeaderProxied, "1", wadi.HeaderMirror, "1"}, nil},
+	} {
+		if a := s.get(s.Addr(), "/", tt.header...); a.StatusCode != 200 {
+			t.Fatalf("%s: status %d", tt.what, a.StatusCode)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: the app saw (-want +got):\n%s", tt.what, diff)
+		}
+	}
+}
