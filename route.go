@@ -24,6 +24,10 @@ type Route struct {
 	Sticky *Sticky `json:"sticky,omitempty"` // Nil: each request is split by itself.
 	Mirror *Mirror `json:"mirror,omitempty"` // Nil: no request is copied.
 
+	// Rules go before the targets' shares, and after tags; the first that a request meets
+	// holds.
+	Rules []RouteRule `json:"rules,omitempty"`
+
 	// Revisions holds the settings of every revision that may get a request: of the
 	// targets, and of revisions that still drain.
 	Revisions map[string]RouteRevision `json:"revisions"`

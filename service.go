@@ -71,6 +71,7 @@ type Service struct {
 	Queue            Queue             `json:"queue"`
 	Scale            Scaling           `json:"scale"`
 	Traffic          []TrafficTarget   `json:"traffic"`
+	Routes           []RouteRule       `json:"routes,omitempty"`
 	Rollout          *Rollout          `json:"rollout,omitempty"` // Nil: a new revision takes over at once.
 	Sticky           *Sticky           `json:"sticky,omitempty"`  // Nil: each request is split by itself.
 	Mirror           *Mirror           `json:"mirror,omitempty"`  // Nil: no request is copied.
