@@ -15,6 +15,11 @@ import (
 
 func (a *app) answer(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
+	for key, values := range a.always {
+		if !q.Has(key) {
+			q[key] = values
+		}
+	}
 	k, err := parse(q)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

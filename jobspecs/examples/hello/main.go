@@ -12,6 +12,7 @@
 //	VERSION                        the header Hello-Version of its answers; an image may have one
 //	START_DELAY                    duration before it listens
 //	FAIL_START                     exits with 1 at once
+//	ANSWER                         a query that each request has besides its own, which wins: status=500
 //	UPSTREAM                       base URL that /call/… is forwarded to, with a header Hello-X as X too
 //	UPSTREAMS                      NAME=URL, separated by spaces: the same for /via/NAME/…
 //
@@ -70,8 +71,16 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	always, err := url.ParseQuery(getenv("ANSWER"))
+	if err == nil {
+		_, err = parse(always)
+	}
+	if err != nil {
+		return fmt.Errorf("read ANSWER: %w", err)
+	}
 	app := &app{
 		upstreams: upstreams,
+		always:    always,
 		revision:  or(getenv("WADI_REVISION"), or(getenv("K_REVISION"), "no revision")),
 		instance:  or(getenv("NOMAD_ALLOC_ID"), strconv.Itoa(os.Getpid())),
 		version:   getenv("VERSION"),
@@ -150,6 +159,7 @@ type app struct {
 	lastRequest        atomic.Int64 // Arrival of the last request, in Unix nanoseconds.
 	revision, instance string
 	version            string              // Empty: none.
+	always             url.Values          // What every query says that does not say otherwise.
 	upstreams          map[string]*url.URL // By path prefix.
 }
 

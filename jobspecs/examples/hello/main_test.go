@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -50,6 +51,30 @@ func TestAnswer(t *testing.T) {
 				t.Errorf("got %d %q, want %d %q", resp.StatusCode, got, tt.status, tt.want)
 			}
 		})
+	}
+}
+
+// ANSWER holds for requests that say nothing else, and not for the probe.
+func TestAnswer_Always(t *testing.T) {
+	server := httptest.NewServer((&app{always: url.Values{"status": {"500"}}}).handler())
+	defer server.Close()
+	for path, want := range map[string]int{"/": 500, "/?bytes=1": 500, "/?status=201": 201, "/healthz": 200} {
+		resp, err := server.Client().Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: got status %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+	for _, bad := range []string{"status=99", "sleep=long", "%"} {
+		env := map[string]string{"ADDR": "127.0.0.1", "PORT": "0", "ANSWER": bad}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // It would end at once.
+		if err := run(ctx, func(k string) string { return env[k] }, io.Discard); err == nil {
+			t.Errorf("ANSWER %q was taken", bad)
+		}
 	}
 }
 
