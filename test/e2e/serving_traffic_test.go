@@ -13,20 +13,6 @@ import (
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
-// traffic is a block for each of "90 latest" or "0 split-00001 old".
-func traffic(targets ...string) string {
-	var b strings.Builder
-	for _, text := range targets {
-		f := append(strings.Fields(text), "")
-		fmt.Fprintf(&b, "traffic {\n    percent  = %s\n    revision = %q\n", f[0], f[1])
-		if f[2] != "" {
-			fmt.Fprintf(&b, "    tag      = %q\n", f[2])
-		}
-		b.WriteString("  }\n  ")
-	}
-	return b.String()
-}
-
 // tagged sends a request with a tag in the header.
 func tagged(t *testing.T, c *http.Client, service, tag string) harness.Response {
 	t.Helper()
@@ -56,7 +42,7 @@ func TestServing_Traffic(t *testing.T) {
 	o.env["VERSION"] = "2"
 	apply := func(targets ...string) {
 		t.Helper()
-		o.service = traffic(targets...)
+		o.service = harnesstest.Traffic(targets...)
 		stack.Deploy(t, hello("split", o))
 	}
 	c := stack.Client(t)
@@ -110,7 +96,7 @@ func TestServing_Traffic(t *testing.T) {
 		return nil
 	})
 
-	o.service = traffic("50 latest", "50 split-00009")
+	o.service = harnesstest.Traffic("50 latest", "50 split-00009")
 	source := hello("split", o)
 	line := 1 + strings.Count(source[:strings.Index(source, `"split-00009"`)], "\n")
 	_, err := stack.Agent.Submit(t.Context(), source)

@@ -20,9 +20,9 @@ import (
 // Killing an agent under load loses no state: callers in the mesh do not notice, and after
 // its restart everything is as before.
 func TestAgentKilled(t *testing.T) {
-	stack.Deploy(t, meshed("inmesh", `
+	stack.Deploy(t, harnesstest.HelloInMesh("inmesh", nil, `
     min    = 1
-    window = "6s"`)+harnesstest.Hello("steady", `
+    window = "6s"`, "")+harnesstest.Hello("steady", `
     min    = 2
     window = "6s"`, "")+harnesstest.Hello("resting", `window = "60s"`, "")+harnesstest.Hello("asleep", `window = "6s"`, ""))
 	call := outsider(t, "inmesh")

@@ -153,7 +153,7 @@ func wantNothingOf(t *testing.T, name string) {
 // Without Consul, and then without Nomad, warm services are served, nothing is scaled to
 // zero for lack of data, and everything recovers by itself.
 func TestBackendAway_InRunning(t *testing.T) {
-	stack.Deploy(t, meshed("webbed", "min = 1\n window = \"6s\"")+
+	stack.Deploy(t, harnesstest.HelloInMesh("webbed", nil, "min = 1\n window = \"6s\"", "")+
 		harnesstest.Hello("warm", `window = "60s"`, "")+harnesstest.Hello("busy", `window = "6s"`, "")+harnesstest.Hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
 	call := outsider(t, "webbed")
 	stack.ToZero(t, "napping-00001")

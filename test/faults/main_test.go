@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,12 +27,6 @@ import (
 var stack *harnesstest.Stack
 
 func TestMain(m *testing.M) { harnesstest.Main(m, &stack, harnesstest.Options{}) }
-
-// meshed is the example app in the mesh.
-func meshed(name, scale string) string {
-	s := strings.Replace(harnesstest.Hello(name, scale, ""), `"host"`, `"bridge"`, 1)
-	return strings.Replace(s, `"off"`, `"envoy"`, 1)
-}
 
 // wantAnswer sends a request through an agent's gateway, and fails the test unless the
 // answer is good.

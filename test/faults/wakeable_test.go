@@ -15,7 +15,7 @@ import (
 // and says why, until there is one.
 func TestActivatorAway_NoZero(t *testing.T) {
 	const id = "wadi-activator:wadi-1"
-	stack.Deploy(t, meshed("unwakeable", `window = "6s"`))
+	stack.Deploy(t, harnesstest.HelloInMesh("unwakeable", nil, `window = "6s"`, ""))
 	harnesstest.Must(t, "have the activator's checks fail", stack.Consul.Agent().EnableServiceMaintenance(id, "a test"))
 	back := func() error { return stack.Consul.Agent().DisableServiceMaintenance(id) }
 	t.Cleanup(func() { _ = back() }) // It may be called twice.

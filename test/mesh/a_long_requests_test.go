@@ -26,7 +26,7 @@ func TestLong_WaitAndAnswer(t *testing.T) {
 	long.begin(t)
 	t.Cleanup(func() { stack.Remove(t, "long") })
 	eventually(t, 2*waitLong, func() error {
-		_, err := callerB.send(t, http.MethodGet, "long", "/", nil, nil)
+		_, err := callerB.Send(t, http.MethodGet, "long", "/", nil, nil)
 		return err
 	})
 	waitDirect(t, callerB, "long")
@@ -79,9 +79,9 @@ type longAnswer struct {
 func longCall(t *testing.T, c *caller) <-chan longAnswer {
 	out := make(chan longAnswer, 1)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url("long", "/?sleep=120s"), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL("long", "/?sleep=120s"), nil)
 	must(t, "make request", err)
-	client := c.client(t) // Its connection in use is not closed at the end of t.
+	client := c.Client(t) // Its connection in use is not closed at the end of t.
 	go func() {
 		defer cancel()
 		res, err := harness.Do(client, req)
@@ -101,10 +101,10 @@ func TestStream_PieceByPiece(t *testing.T) {
 		}
 		in, out := io.Pipe()
 		ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, callerA.url("drip", "/"), in)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, callerA.URL("drip", "/"), in)
 		must(t, "make request", err)
 		go func() { _, _ = out.Write([]byte("0")) }() // If the app does not read it, the answer does not come.
-		res, err := callerA.client(t).Do(req)
+		res, err := callerA.Client(t).Do(req)
 		must(t, state+": begin", err)
 		// Each piece is sent only when the one before has come back.
 		var got strings.Builder

@@ -19,7 +19,7 @@ func TestChain_OneRequestWakesAll(t *testing.T) {
 	}))
 	body := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{3}).Read(body) // Never fails.
-	res, err := callerA.send(t, http.MethodPost, "chain-b", "/call/", http.Header{"Content-Type": {"application/x-chain"}}, bytes.NewReader(body))
+	res, err := callerA.Send(t, http.MethodPost, "chain-b", "/call/", http.Header{"Content-Type": {"application/x-chain"}}, bytes.NewReader(body))
 	must(t, "call the chain", err)
 	t.Logf("answered after %v", res.Took)
 	wantFrom(t, res, "chain-c-00001")

@@ -23,7 +23,7 @@ func TestClaims_OfTheCaller(t *testing.T) {
 		for _, h := range wadi.InternalHeaders() {
 			header.Set(h, "victim-00001")
 		}
-		res, err := callerA.send(t, http.MethodGet, "claims", "/?headers=1", header, nil)
+		res, err := callerA.Send(t, http.MethodGet, "claims", "/?headers=1", header, nil)
 		must(t, state+": call with claims", err)
 		wantFrom(t, res, "claims-00001")
 		if strings.Contains(res.Body, "\r\nWadi-") {

@@ -41,9 +41,9 @@ func TestAppExits(t *testing.T) {
       }
 `, 1))
 	// An Envoy retries at most three calls of a service at once.
-	client := callerA.client(t)
+	client := callerA.Client(t)
 	inside := harnesstest.StartWorkers(t, 3, 50*time.Millisecond, func(ctx context.Context) (string, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, callerA.url("exits", "/"), strings.NewReader("the body"))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, callerA.URL("exits", "/"), strings.NewReader("the body"))
 		if err != nil {
 			return "", err
 		}

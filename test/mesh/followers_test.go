@@ -20,6 +20,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // Three agents as a default installation has them, each in its own network and with its
@@ -91,7 +92,7 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 // inNetworkOf configures an agent in the network of a caller.
 func inNetworkOf(t *testing.T, c *caller, name, nomadAddr, consulAddr string, more ...string) *harness.Agent {
 	t.Helper()
-	alloc, _, err := stack.Nomad.Allocations().Info(c.alloc, nil)
+	alloc, _, err := stack.Nomad.Allocations().Info(c.Alloc, nil)
 	must(t, "read the caller", err)
 	ip := alloc.NetworkStatus.Address
 	a, err := stack.NewAgent(name, fmt.Sprintf(`advertise = %q
@@ -112,9 +113,11 @@ consul {
 }
 `, ip, stack.Agent.API, net.JoinHostPort(ip, "24748"), net.JoinHostPort(ip, "24750"), nomadAddr, consulAddr)+strings.Join(more, ""))
 	must(t, "configure "+name, err)
-	a.Netns, a.API = c.netns, stack.Agent.API
+	a.Netns, a.API = c.Netns, stack.Agent.API
 	a.Client, err = api.New(api.Config{Address: "http://" + a.API, HTTPClient: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return dialIn(ctx, c.netns, addr) },
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return harnesstest.DialIn(ctx, c.Netns, addr)
+		},
 	}}})
 	must(t, "make its client", err)
 	return a

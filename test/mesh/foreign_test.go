@@ -35,7 +35,7 @@ func TestForeign_BeforeApply(t *testing.T) {
 	wantProgrammed(t, "foreign")
 	stack.ToZero(t, "foreign-00001")
 	waitKnown(t, callerA, "foreign")
-	wantFrom(t, callerA.get(t, "foreign", "/"), "foreign-00001")
+	wantFrom(t, callerA.Get(t, "foreign", "/"), "foreign-00001")
 }
 
 // The same holds for a foreign service whose checks do not pass at the moment.
@@ -87,7 +87,7 @@ func TestForeign_Later(t *testing.T) {
 	wantProgrammed(t, "foreign-late")
 	stack.ToZero(t, "foreign-late-00001")
 	waitKnown(t, callerA, "foreign-late")
-	wantFrom(t, callerA.get(t, "foreign-late", "/"), "foreign-late-00001")
+	wantFrom(t, callerA.Get(t, "foreign-late", "/"), "foreign-late-00001")
 }
 
 // A service can be deleted though a foreign entry depends on one of Wadi's entries. That

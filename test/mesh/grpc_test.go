@@ -74,7 +74,7 @@ func grpcClient(t *testing.T, authority string, dial func(context.Context, strin
 
 // grpc returns a client whose calls of a service come from the caller's network.
 func (c *caller) grpc(t *testing.T, callee string) *grpc.ClientConn {
-	return grpcClient(t, fmt.Sprintf("127.0.0.1:%d", portOf(callee)), c.dial)
+	return grpcClient(t, c.Addr(callee), c.Dial)
 }
 
 // gatewayGRPC returns a client of a service at the gateway.
@@ -281,7 +281,7 @@ func TestH2C_ColdAndWarm(t *testing.T) {
 	t.Parallel()
 	const service, revision = "h2c-hello", "h2c-hello-00001"
 	deploy(t, hello(service, options{more: "protocol = \"h2c\""}))
-	h1, h2 := callerA.client(t), callerA.client(t)
+	h1, h2 := callerA.Client(t), callerA.Client(t)
 	tr := h2.Transport.(*http.Transport)
 	tr.Protocols = new(http.Protocols)
 	tr.Protocols.SetUnencryptedHTTP2(true)
@@ -289,7 +289,7 @@ func TestH2C_ColdAndWarm(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, method, callerA.url(service, path), strings.NewReader(body))
+		req, err := http.NewRequestWithContext(ctx, method, callerA.URL(service, path), strings.NewReader(body))
 		must(t, "make a request", err)
 		res, err := harness.Do(c, req)
 		must(t, method+" "+path, err)

@@ -23,13 +23,13 @@ func TestIntentions_OfTheSpec(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("guarded", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
 	wantDenied(t, callerB, "guarded")
-	must(t, "call of somebody else", either(403)(callerB.get(t, "guarded", "/")))
+	must(t, "call of somebody else", either(403)(callerB.Get(t, "guarded", "/")))
 	if n, err := stack.Count(t.Context(), "guarded-00001"); n != 0 || err != nil || len(stack.Wakes(t, "guarded-00001")) != 0 {
 		t.Errorf("after a call that was refused: count %d (%v), %d wakes; want none", n, err, len(stack.Wakes(t, "guarded-00001")))
 	}
-	wantFrom(t, callerA.get(t, "guarded", "/"), "guarded-00001")
+	wantFrom(t, callerA.Get(t, "guarded", "/"), "guarded-00001")
 	waitDirect(t, callerA, "guarded")
-	must(t, "call of somebody else", either(403)(callerB.get(t, "guarded", "/")))
+	must(t, "call of somebody else", either(403)(callerB.Get(t, "guarded", "/")))
 	res, err := stack.Agent.Get(t.Context(), "guarded", "/")
 	must(t, "call through the gateway", err)
 	wantFrom(t, res, "guarded-00001")
@@ -38,7 +38,7 @@ func TestIntentions_OfTheSpec(t *testing.T) {
 // wantDenied waits until a service's intentions refuse a caller. It wakes no instance.
 func wantDenied(t *testing.T, c *caller, service string) {
 	t.Helper()
-	eventually(t, waitLong, func() error { return either(http.StatusForbidden)(c.get(t, service, quietPath)) })
+	eventually(t, waitLong, func() error { return either(http.StatusForbidden)(c.Get(t, service, quietPath)) })
 }
 
 // setIntentions writes a service's intentions as their owner does.
@@ -66,7 +66,7 @@ type attempt struct {
 func (a attempt) String() string {
 	from := "the gateway"
 	if a.from != nil {
-		from = a.from.name
+		from = a.from.Name
 	}
 	return fmt.Sprintf("%s %s %q from %s", a.method, a.path, a.header, from)
 }
@@ -81,7 +81,7 @@ func (a attempt) send(t *testing.T, service string) int {
 	if a.from == nil {
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", stack.Agent.Gateway)
 	} else {
-		conn, err = a.from.dial(ctx, strings.TrimPrefix(a.from.url(service, ""), "http://"))
+		conn, err = a.from.Dial(ctx, strings.TrimPrefix(a.from.URL(service, ""), "http://"))
 	}
 	must(t, a.String(), err)
 	defer conn.Close()
@@ -139,7 +139,7 @@ func TestIntentions_L7ColdAndWarm(t *testing.T) {
 			toZero(t, "ruled-00001")
 		}
 	}
-	wantFrom(t, callerA.get(t, "ruled", "/"), "ruled-00001")
+	wantFrom(t, callerA.Get(t, "ruled", "/"), "ruled-00001")
 	waitDirect(t, callerA, "ruled")
 	for i, a := range attempts {
 		got := a.send(t, "ruled")
@@ -185,7 +185,7 @@ func expect(t *testing.T, what string, status int, change func()) {
 	began := time.Now()
 	traffic := startLoad(t, callerA, "toggled", "/", 50*time.Millisecond, func(harness.Response) error { return nil })
 	eventually(t, waitLong, func() error {
-		if res := callerA.get(t, "toggled", "/"); res.Status != status {
+		if res := callerA.Get(t, "toggled", "/"); res.Status != status {
 			return fmt.Errorf("%s: got status %d, want %d: %s", what, res.Status, status, res.Body)
 		}
 		return nil
@@ -194,7 +194,7 @@ func expect(t *testing.T, what string, status int, change func()) {
 	const calls, idle = 60, 6
 	old := 0
 	for i := range calls {
-		res := callerA.get(t, "toggled", "/")
+		res := callerA.Get(t, "toggled", "/")
 		if res.Status == status {
 			continue
 		}

@@ -25,9 +25,9 @@ const loadAtOnce = 400
 // Answers that good rejects count as failed.
 func startLoad(t *testing.T, c *caller, callee, path string, every time.Duration, good func(harness.Response) error) *harnesstest.Load {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, c.url(callee, path), nil)
+	req, err := http.NewRequest(http.MethodGet, c.URL(callee, path), nil)
 	must(t, "make request", err)
-	return startRequests(t, c, callee, c.client(t), req, every, good)
+	return startRequests(t, c, callee, c.Client(t), req, every, good)
 }
 
 // startOutside is startLoad through the gateway.
@@ -54,7 +54,7 @@ func startRequests(t *testing.T, from *caller, callee string, c *http.Client, re
 		if from == nil {
 			t.Logf("calls of %s through the gateway by status: %v", callee, statuses)
 		} else {
-			t.Logf("calls of %s from %s by status: %v; its Envoy so far: %s", callee, from.name, statuses, from.errorCounters(context.WithoutCancel(t.Context()), callee))
+			t.Logf("calls of %s from %s by status: %v; its Envoy so far: %s", callee, from.Name, statuses, from.ErrorCounters(context.WithoutCancel(t.Context()), callee))
 		}
 	})
 	return harnesstest.StartLoad(t, every, loadAtOnce, func(ctx context.Context) (string, error) {
@@ -110,7 +110,7 @@ func waitDirect(t *testing.T, c *caller, service string) {
 	t.Helper()
 	eventually(t, waitLong, func() error {
 		before := activated(t, service)
-		res, err := c.send(t, http.MethodGet, service, "/", nil, nil)
+		res, err := c.Send(t, http.MethodGet, service, "/", nil, nil)
 		if err != nil {
 			return err
 		}

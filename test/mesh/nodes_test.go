@@ -24,6 +24,7 @@ import (
 	"github.com/wadi-run/wadi/internal/nomad/nomadtest"
 	"github.com/wadi-run/wadi/internal/toolchain"
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // Three agents on three nodes, each with a Consul agent of its own and with nothing
@@ -99,10 +100,12 @@ func onNode(t *testing.T, s *harness.Stack, c *caller, name, nomadAddr, consulAd
 	a.Tokens.Nomad = nomadtest.Management
 	config := api.Config{Address: "http://" + a.API, Token: a.Tokens.Nomad}
 	if c != nil {
-		a.Netns, a.API = c.netns, usual
+		a.Netns, a.API = c.Netns, usual
 		config.Address = "http://" + usual
 		config.HTTPClient = &http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return dialIn(ctx, c.netns, addr) },
+			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				return harnesstest.DialIn(ctx, c.Netns, addr)
+			},
 		}}
 	}
 	a.Client, err = api.New(config)
@@ -114,14 +117,14 @@ func onNode(t *testing.T, s *harness.Stack, c *caller, name, nomadAddr, consulAd
 // ports, and waits until it has joined.
 func startConsulClient(t *testing.T, c *caller, node, server string, serf int) {
 	t.Helper()
-	alloc, _, err := stack.Nomad.Allocations().Info(c.alloc, nil)
+	alloc, _, err := stack.Nomad.Allocations().Info(c.Alloc, nil)
 	must(t, "read the caller", err)
 	tools, _ := toolchain.Locate(t.Context())
 	dir := t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "consul.log"))
 	must(t, "make a log", err)
 	defer log.Close()
-	cmd := exec.Command("nsenter", "--net="+c.netns, tools.Consul, "agent", "-data-dir="+filepath.Join(dir, "data"), "-node="+node,
+	cmd := exec.Command("nsenter", "--net="+c.Netns, tools.Consul, "agent", "-data-dir="+filepath.Join(dir, "data"), "-node="+node,
 		"-bind="+alloc.NetworkStatus.Address, "-client=127.0.0.1", fmt.Sprintf("-retry-join=%s:%d", server, serf), "-retry-interval=1s",
 		"-hcl=connect { enabled = true }", "-log-level=warn", "-disable-host-node-id", "-dns-port=-1", "-grpc-port=8502")
 	cmd.Stdout, cmd.Stderr = log, log
@@ -132,7 +135,9 @@ func startConsulClient(t *testing.T, c *caller, node, server string, serf int) {
 		_ = cmd.Wait()
 	})
 	client, err := consulapi.NewClient(&consulapi.Config{Address: "http://127.0.0.1:8500", HttpClient: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return dialIn(ctx, c.netns, addr) },
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return harnesstest.DialIn(ctx, c.Netns, addr)
+		},
 	}}})
 	must(t, "make a client", err)
 	eventually(t, waitLong, func() error {

@@ -19,7 +19,7 @@ func TestOpenPort_IsReported(t *testing.T) {
 		service string
 		wide    bool
 	}{{"wide", true}, {"narrow", false}} {
-		conn, err := callerA.dial(t.Context(), net.JoinHostPort(addressOf(t, tt.service+"-00001"), "8080"))
+		conn, err := callerA.Dial(t.Context(), net.JoinHostPort(addressOf(t, tt.service+"-00001"), "8080"))
 		if err == nil {
 			_ = conn.Close() // Nothing was sent.
 		}

@@ -75,7 +75,7 @@ type calls struct {
 
 func startCalls(t *testing.T, from *caller, callee string) *calls {
 	t.Helper()
-	return startCallsOf(t, from.client(t), from.url(callee, "/"))
+	return startCallsOf(t, from.Client(t), from.URL(callee, "/"))
 }
 
 func startCallsOf(t *testing.T, client *http.Client, url string) *calls {

@@ -38,10 +38,10 @@ func TestReusedPort_OfAnotherInstance(t *testing.T) {
 		eventually(t, waitLong, func() error {
 			// An Envoy retries at most three calls at once, so there is one at a time.
 			for range 100 {
-				wantFrom(t, callerA.get(t, "stale", "/"), "stale-00001")
+				wantFrom(t, callerA.Get(t, "stale", "/"), "stale-00001")
 			}
 			if n := callerA.retries(t, "stale") - before; n < 20 {
-				return fmt.Errorf("%s: %d calls were tried again, want at least 20:\n%s", tt.what, n, callerA.errorCounters(t.Context(), "stale"))
+				return fmt.Errorf("%s: %d calls were tried again, want at least 20:\n%s", tt.what, n, callerA.ErrorCounters(t.Context(), "stale"))
 			}
 			return nil
 		})
@@ -52,7 +52,7 @@ func TestReusedPort_OfAnotherInstance(t *testing.T) {
 // retries counts how often the caller's Envoy has retried calls of a service.
 func (c *caller) retries(t *testing.T, service string) int {
 	t.Helper()
-	stats, err := c.admin(t.Context(), "/stats?filter="+url.QueryEscape(`cluster\.([^.]+\.)?`+service+`\..*upstream_rq_retry$`))
+	stats, err := c.Admin(t.Context(), "/stats?filter="+url.QueryEscape(`cluster\.([^.]+\.)?`+service+`\..*upstream_rq_retry$`))
 	must(t, "ask Envoy", err)
 	n := 0
 	for line := range strings.Lines(stats) {

@@ -57,9 +57,9 @@ func TestRotation_OfTheRoot(t *testing.T) {
 		for _, c := range []*caller{callerA, callerB} {
 			for range 10 {
 				wg.Go(func() {
-					res, err := c.send(t, http.MethodGet, service, "/?sleep=500ms", nil, nil)
+					res, err := c.Send(t, http.MethodGet, service, "/?sleep=500ms", nil, nil)
 					if err != nil || res.Status != 200 {
-						t.Errorf("%s calls %s afterwards: status %d, %v: %s", c.name, service, res.Status, err, res.Body)
+						t.Errorf("%s calls %s afterwards: status %d, %v: %s", c.Name, service, res.Status, err, res.Body)
 					}
 				})
 			}

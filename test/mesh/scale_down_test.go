@@ -28,8 +28,8 @@ func TestScaleDown_CallersOwnEnvoys(t *testing.T) {
 		}
 		return nil
 	})
-	ends, client := make(chan error, 6), callerA.client(t)
-	url := callerA.url(name, "/?sleep="+(4*maxKillTimeout).String())
+	ends, client := make(chan error, 6), callerA.Client(t)
+	url := callerA.URL(name, "/?sleep="+(4*maxKillTimeout).String())
 	for range cap(ends) { // Envoy uses instances by turns: each gets some.
 		go func() { ends <- harnesstest.PostOnce(t.Context(), client, url, requestTimeout) }()
 	}

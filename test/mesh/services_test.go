@@ -100,7 +100,7 @@ const quietPath = "/quiet"
 func waitKnown(t *testing.T, c *caller, service string) {
 	t.Helper()
 	err := harness.Eventually(t.Context(), waitLong, func() error {
-		res, err := c.send(t, http.MethodGet, service, quietPath, nil, nil)
+		res, err := c.Send(t, http.MethodGet, service, quietPath, nil, nil)
 		// A caller without permission gets 403.
 		if err == nil && res.Status != http.StatusOK && res.Status != http.StatusForbidden &&
 			res.Header.Get(activator.HeaderError) != activator.CodeQuiet {
@@ -109,7 +109,7 @@ func waitKnown(t *testing.T, c *caller, service string) {
 		return err
 	})
 	if err != nil {
-		t.Fatalf("%s does not know %s: %v\n%s", c.name, service, err, stack.LogOf(service, 40))
+		t.Fatalf("%s does not know %s: %v\n%s", c.Name, service, err, stack.LogOf(service, 40))
 	}
 }
 
@@ -122,7 +122,7 @@ func toZero(t *testing.T, revision string) {
 		t.Fatalf("to zero: %v\n%s", err, stack.TasksOf(revision))
 	}
 	for _, c := range []*caller{callerA, callerB} {
-		eventually(t, waitLong, func() error { return c.forgot(t.Context(), revision) })
+		eventually(t, waitLong, func() error { return c.Forgot(t.Context(), revision) })
 	}
 }
 

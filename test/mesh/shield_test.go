@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // With the agent's shield, a neighbour reaches only an instance's Envoy, its metrics port
@@ -22,7 +23,7 @@ import (
 // checks and scaling go on.
 func TestShield_KeepsNeighboursOut(t *testing.T) {
 	deployShielded(t)
-	wantFrom(t, callerA.get(t, "shielded", "/"), "shielded-00001")
+	wantFrom(t, callerA.Get(t, "shielded", "/"), "shielded-00001")
 	waitDirect(t, callerA, "shielded") // Consul's check sees it at the metrics port.
 
 	alloc, pid := waitProcess(t, "shielded-00001", "queue-proxy")
@@ -107,7 +108,7 @@ func wantShielded(t *testing.T, alloc string) {
 	}{{"8080", false}, {"9200", false}, {"9100", true}, {"9090", true}} {
 		addr := net.JoinHostPort(host, tt.port)
 		eventually(t, waitLong, func() error { return dials(t.Context(), inside, addr) })
-		err := dials(t.Context(), callerA.netns, addr)
+		err := dials(t.Context(), callerA.Netns, addr)
 		var late net.Error
 		if tt.open && err != nil || !tt.open && !(errors.As(err, &late) && late.Timeout()) {
 			t.Errorf("a neighbour dials %s: %v, open: %t", addr, err, tt.open)
@@ -149,7 +150,7 @@ func waitServes(t *testing.T, alloc string) (host string) {
 func dials(ctx context.Context, netns, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	conn, err := dialIn(ctx, netns, addr)
+	conn, err := harnesstest.DialIn(ctx, netns, addr)
 	if err == nil {
 		_ = conn.Close() // Nothing was sent.
 	}

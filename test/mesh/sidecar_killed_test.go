@@ -41,7 +41,7 @@ func TestKilled(t *testing.T) {
 			var failed error
 			go func() {
 				var res harness.Response
-				res, failed = callerA.send(t, http.MethodGet, tt.service, "/", nil, nil)
+				res, failed = callerA.Send(t, http.MethodGet, tt.service, "/", nil, nil)
 				waiting <- res
 			}()
 			alloc, pid := waitProcess(t, revision, tt.program)

@@ -35,7 +35,7 @@ func TestTags(t *testing.T) {
 			if state == "cold" {
 				toZero(t, tt.want)
 			}
-			res, err := callerA.send(t, http.MethodGet, tt.callee, "/", tt.header, nil)
+			res, err := callerA.Send(t, http.MethodGet, tt.callee, "/", tt.header, nil)
 			must(t, state+": call by "+tt.what, err)
 			t.Logf("%s by %s: %d after %v", state, tt.what, res.Status, res.Took)
 			wantFrom(t, res, tt.want)

@@ -47,7 +47,7 @@ func TestTopology(t *testing.T) {
 	}
 	wantCalls("caller-a", true)
 	wantCalls("caller-b", false)
-	wantFrom(t, callerA.get(t, "shown", "/"), "shown-00001")
+	wantFrom(t, callerA.Get(t, "shown", "/"), "shown-00001")
 	var callers []string
 	for _, d := range topologyOf(t, "shown").Downstreams {
 		callers = append(callers, d.Name)

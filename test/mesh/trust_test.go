@@ -32,7 +32,7 @@ func TestTrust_CallerCannotHideItsLoad(t *testing.T) {
 	t.Parallel()
 	deploy(t, hello("counted", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
 	// Through an activator, which wakes it.
-	wantFrom(t, callerA.get(t, "counted", "/"), "counted-00001")
+	wantFrom(t, callerA.Get(t, "counted", "/"), "counted-00001")
 	certs := certsOf(t, "caller-a")
 	begun, proxied := harnesstest.BegunAt(t, portsOf(t, "counted")[wadi.PortMetrics], 1)
 	if proxied < 1 {
@@ -66,7 +66,7 @@ func TestTrust_ClientCertColdAndWarm(t *testing.T) {
 	see := func(service, state string) string {
 		t.Helper()
 		what := state + " call of " + service
-		res, err := callerA.send(t, http.MethodGet, service, "/?headers=1", claims.Clone(), nil)
+		res, err := callerA.Send(t, http.MethodGet, service, "/?headers=1", claims.Clone(), nil)
 		must(t, what, err)
 		wantFrom(t, res, service+"-00001")
 		return wantCert(t, what, res.Body, service, "caller-a")

@@ -32,7 +32,7 @@ func TestZero_ByItself(t *testing.T) {
 
 	body := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(body) // Never fails.
-	res, err := callerA.send(t, http.MethodPost, "nap", "/", nil, bytes.NewReader(body))
+	res, err := callerA.Send(t, http.MethodPost, "nap", "/", nil, bytes.NewReader(body))
 	must(t, "send a body to a service at zero", err)
 	wantFrom(t, res, "nap-00001")
 	if res.Body != string(body) {
