@@ -115,6 +115,7 @@ var arrows = map[string][]string{
 	"test/mesh":                     anything,
 	"test/operations":               anything,
 	"test/scaling":                  anything,
+	"test/traffic":                  anything,
 	"test/rights":                   anything,
 	"test/attacks":                  anything,
 	"test/doctor":                   anything,

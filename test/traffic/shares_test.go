@@ -1,0 +1,95 @@
+//go:build e2e
+
+package traffic_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Of 10,000 requests by each way, 90 % go to one revision and 10 % to another, within two
+// percentage points: that is more than six standard deviations.
+func TestShares_TenThousandRequests(t *testing.T) {
+	t.Parallel()
+	const requests, workers, within = 10_000, 16, 2.0
+	deploy(t, version("shares", "1"))
+	deploy(t, version("shares", "2", "90 shares-00001", "10 shares-00002"))
+	warm := startLoad(t, 50*time.Millisecond, bothWays(t, "shares")...)
+	warm.waitMix(t, 60, "shares-00001", "shares-00002") // Both run, and Envoy knows both.
+	warm.wantAll(t, 1)
+
+	var ways sync.WaitGroup
+	for _, w := range bothWays(t, "shares") {
+		ways.Go(func() {
+			var sent, second atomic.Int64
+			var all sync.WaitGroup
+			for range workers {
+				all.Go(func() {
+					for sent.Add(1) <= requests {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+						res, err := w.send(ctx)
+						cancel()
+						switch got := res.Header.Get("Hello-Revision"); {
+						case err != nil || res.Status != 200:
+							t.Errorf("through %s: status %d, %v: %s %v", w.name, res.Status, err, res.Body, res.Header)
+							return
+						case got == "shares-00002":
+							second.Add(1)
+						case got != "shares-00001":
+							t.Errorf("through %s: answered by %q", w.name, got)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			percent := float64(second.Load()) * 100 / requests
+			t.Logf("through %s: %.2f %% of %d requests went to the second revision", w.name, percent, requests)
+			if math.Abs(percent-10) > within {
+				t.Errorf("through %s: %.2f %% of %d requests went to the second revision, want 10 ± %g", w.name, percent, requests, within)
+			}
+		})
+	}
+	ways.Wait()
+}
+
+// Revisions at zero wake by their share of the requests, by each way: no request fails, and
+// both serve.
+func TestShares_WakeFromZero(t *testing.T) {
+	t.Parallel()
+	deploy(t, version("sleepy", "1"))
+	deploy(t, version("sleepy", "2", "50 sleepy-00001", "50 sleepy-00002"))
+	for _, w := range bothWays(t, "sleepy") {
+		for _, revision := range []string{"sleepy-00001", "sleepy-00002"} {
+			toZero(t, revision)
+		}
+		l := startLoad(t, 100*time.Millisecond, w)
+		l.waitMix(t, 40, "sleepy-00001", "sleepy-00002")
+		l.wantAll(t, 1)
+	}
+}
+
+// Weights that change twenty times in ten seconds cost no request, and the last ones hold.
+func TestShares_TwentyChangesInTenSeconds(t *testing.T) {
+	t.Parallel()
+	const name, one, two = "weighed", "weighed-00001", "weighed-00002"
+	deploy(t, version(name, "1"))
+	deploy(t, version(name, "2", "100 "+one))
+	l := startLoad(t, 25*time.Millisecond, bothWays(t, name)...)
+	l.waitAll(t, one, 20)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for i := range 19 {
+		share := 5 * (i + 1)
+		stack.Submit(t, version(name, "2", fmt.Sprintf("%d %s", 100-share, one), fmt.Sprintf("%d %s", share, two)))
+		<-tick.C
+	}
+	stack.Submit(t, version(name, "2", "100 "+two))
+	l.waitAll(t, two, 20)
+	l.wantAll(t, 200)
+}
