@@ -10,6 +10,7 @@ import (
 type State struct {
 	Revisions map[string]RevisionState `json:"revisions"`
 	Deleting  bool                     `json:"deleting,omitempty"`
+	Rollout   *RolloutState            `json:"rollout,omitempty"` // Nil: there was none. Never changed in place.
 }
 
 // RevisionState is the leader's memory of a revision.
@@ -20,7 +21,8 @@ type RevisionState struct {
 	Reason       string    `json:"reason,omitempty"`
 	StartFailure string    `json:"start_failure,omitempty"` // Why the last start of a ready revision failed; empty: it did not fail.
 	Prefetch     string    `json:"prefetch,omitempty"`      // How fetching its images ended, since it is pending; empty: it has not.
-	Attempt      uint64    `json:"attempt,omitempty"`       // The service's attempt when it entered Phase.
+	Attempt      uint64    `json:"attempt,omitempty"`       // The service's attempt when it entered Phase, or was rejected.
+	Rejected     string    `json:"rejected,omitempty"`      // Why "latest" does not stand for it although it is ready: its rollout was aborted, or rolled back; empty: it may.
 	Deciders     Deciders  `json:"deciders,omitempty"`
 }
 
@@ -28,6 +30,12 @@ type RevisionState struct {
 // service's attempt is later than its own.
 func (r RevisionState) TriedAgain(attempt uint64) bool {
 	return r.Phase == Failed && r.Attempt < attempt
+}
+
+// Forgiven reports whether a rejected revision may be "latest" again, because the service's
+// attempt is later than the one at which it was rejected.
+func (r RevisionState) Forgiven(attempt uint64) bool {
+	return r.Rejected != "" && r.Attempt < attempt
 }
 
 // UnmarshalJSON also reads values that were stored when there was one metric only.

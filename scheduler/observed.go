@@ -12,7 +12,8 @@ type Desired struct {
 	Latest    string // The latest revision.
 	Attempt   uint64 // Revisions that failed at an earlier attempt are tried again.
 	Deleting  bool
-	Revisions []wadi.Revision // All stored revisions.
+	Order     wadi.RolloutOrder // The last one.
+	Revisions []wadi.Revision   // All stored revisions.
 	State     wadi.State
 	Retention Retention            // The agent's setting.
 	Marks     map[string]wadi.Mark // By revision: what callers want of it.
@@ -36,6 +37,10 @@ type Observed struct {
 	Wanted    map[string]int       // By revision: what the autoscaler last wanted.
 	Prefetch  map[string]Prefetch  // By revision that awaits its images; missing: nothing is known yet.
 	Began     map[string]time.Time // By pending revision: when its progress deadline began, without the time when no leader observed it.
+
+	// Outcomes are by revision, since the weights of the rollout's present step were
+	// programmed, or since this leader's term began; missing: not known.
+	Outcomes map[string]wadi.Outcomes
 
 	Route        wadi.Route // The stored route; zero: none.
 	Programmed   bool       // The network layers carry the stored route; it was read back.

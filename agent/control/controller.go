@@ -258,7 +258,7 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		s.notePending(seen)
 		seen.Began = s.pendingSince()
 		acts := scheduler.Plan(scheduler.Desired{
-			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Revisions: s.Revisions, State: s.State,
+			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Order: s.Order, Revisions: s.Revisions, State: s.State,
 			Retention: c.Settings.Now().Retention, Marks: s.Marks,
 		}, seen)
 		if len(acts) == 0 {
