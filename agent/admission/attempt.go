@@ -9,7 +9,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// tryAgain finds the failed revisions that the submission wants. A revision often fails for
+// tryAgain finds the failed revisions that the submission wants, and the newest one if its
+// rollout was aborted or rolled back. A revision often fails for
 // an outside reason, such as an unavailable database; submitting it again means that the
 // reason is gone. The spec stores a number, the attempt. The leader compares it with the
 // attempt at which a revision failed, so that each submission is one attempt under every
@@ -27,7 +28,8 @@ func (a *Admission) tryAgain(ctx context.Context, c *candidate, revisions []wadi
 		return fmt.Errorf("read state of %s: %w", c.service.Name, err)
 	}
 	for _, r := range revisions {
-		if wanted[r.ID] && state.Revisions[r.ID].Phase == wadi.Failed {
+		st := state.Revisions[r.ID]
+		if wanted[r.ID] && st.Phase == wadi.Failed || r.ID == c.spec.Latest && st.Rejected != "" {
 			c.retried = append(c.retried, r.ID)
 		}
 	}

@@ -44,3 +44,17 @@ func TestSubmit_TriesAgainWhatFailed(t *testing.T) {
 		t.Errorf("got %+v, want a new revision alone", got)
 	}
 }
+
+// A revision whose rollout was rolled back is tried again when it is submitted again.
+func TestSubmit_TriesAgainWhatWasRejected(t *testing.T) {
+	b := newBench(t)
+	b.submit(t, request(spec("hello", "/1")))
+	b.submit(t, request(spec("hello", "/2")))
+	b.store.SetState("hello", wadi.State{Revisions: map[string]wadi.RevisionState{
+		"hello-00001": {Phase: wadi.Ready, Rejected: "errors"}, "hello-00002": {Phase: wadi.Ready, Rejected: "errors"},
+	}})
+	got := b.submit(t, request(spec("hello", "/2"))).Services[0]
+	if s, _, err := b.store.Spec(t.Context(), "hello"); err != nil || s.Attempt != 3 || !slices.Equal(got.Retried, []string{"hello-00002"}) {
+		t.Errorf("got attempt %d (%v), tried again %v; want 3 and the newest alone", s.Attempt, err, got.Retried)
+	}
+}
