@@ -22,6 +22,11 @@ type Stats struct {
 	Now      int64    `json:"now"`    // The source's current second; its samples are of earlier ones.
 	Revision string   `json:"revision"`
 	Samples  []Sample `json:"samples"`
+
+	// Outcomes are what the source has answered since its start: a queue-proxy for its
+	// instance, an activator in place of instances that no request reached. Nil: it is of an
+	// older Wadi, and they are not known.
+	Outcomes *Outcomes `json:"outcomes,omitempty"`
 }
 
 // Sample is the load of one whole second of a source's own monotonic clock, counted from
