@@ -105,9 +105,9 @@ func TestE2E_Chains(t *testing.T) {
 			"Wadi-Tag=next 1h1m5s 1h1m5s: hello-00003.hello or wadi-activator as hello-00003",
 			"* 1h1m5s 1h1m5s: 34.33% hello-00001.hello or wadi-activator as hello-00001 65.67% hello-00002.hello or wadi-activator as hello-00002"}},
 		{"tags", wadi.HTTP1, "next-hello", []string{"http",
-			"* 1h1m5s 1h1m5s: hello-00003.hello or wadi-activator as hello-00003"}},
+			"* 1h1m5s 1h1m5s: 100% hello-00003.hello or wadi-activator as hello-00003"}},
 		{"tags", wadi.GRPC, "old-hello", []string{"grpc",
-			"* 6m5s 6m5s: hello-00001.hello or wadi-activator-grpc as hello-00001"}},
+			"* 6m5s 6m5s: 100% hello-00001.hello or wadi-activator-grpc as hello-00001"}},
 		{"burst", wadi.HTTP1, "hello", []string{"http",
 			"* 6m5s 6m5s: 33.33% wadi-activator as hello-00001 66.67% wadi-activator as hello-00002"}},
 		{"burst-tags", wadi.GRPC, "hello", []string{"grpc",
@@ -116,7 +116,7 @@ func TestE2E_Chains(t *testing.T) {
 			"Wadi-Tag=next 1h1m5s 1h1m5s: wadi-activator-grpc as hello-00003",
 			"* 1h1m5s 1h1m5s: 34.33% wadi-activator-grpc as hello-00001 65.67% wadi-activator-grpc as hello-00002"}},
 		{"burst-tags", wadi.HTTP1, "next-hello", []string{"http",
-			"* 1h1m5s 1h1m5s: wadi-activator as hello-00003"}},
+			"* 1h1m5s 1h1m5s: 100% wadi-activator as hello-00003"}},
 	} {
 		t.Run(tt.shape+" "+string(tt.protocol)+" "+tt.name, func(t *testing.T) {
 			if err := l.Apply(t.Context(), with(shapes()[tt.shape], speaks(tt.protocol))); err != nil {

@@ -61,7 +61,11 @@ func Render(r wadi.Route) []api.ConfigEntry {
 	for _, t := range tags {
 		entries = append(entries, tagDefaults(r, t))
 	}
-	entries = append(entries, resolver(r, legs), splitter(r, legs), router(r, tags))
+	entries = append(entries, resolver(r, legs), splitter(r, legs))
+	for _, t := range tags {
+		entries = append(entries, tagSplitter(r, t))
+	}
+	entries = append(entries, router(r, tags))
 	for _, t := range tags {
 		entries = append(entries, tagRouter(r, t))
 	}
@@ -149,15 +153,20 @@ func splitter(r wadi.Route, legs []leg) api.ConfigEntry {
 		if l.weight == 0 {
 			continue
 		}
-		split := api.ServiceSplit{Weight: float32(l.weight) / 100, RequestHeaders: headers(r.Service, l.revision)}
-		if r.ThroughActivator {
-			split.Service = wadi.ActivatorOf(r.Protocol)
-		} else {
-			split.ServiceSubset = l.revision
-		}
-		e.Splits = append(e.Splits, split)
+		e.Splits = append(e.Splits, splitTo(r, l.revision, l.weight))
 	}
 	return e
+}
+
+// splitTo leads to a revision of the service whose splitter it is for.
+func splitTo(r wadi.Route, revision string, weight int) api.ServiceSplit {
+	split := api.ServiceSplit{Weight: float32(weight) / 100, RequestHeaders: headers(r.Service, revision)}
+	if r.ThroughActivator {
+		split.Service = wadi.ActivatorOf(r.Protocol)
+	} else {
+		split.ServiceSubset = revision
+	}
+	return split
 }
 
 // headers name the service and the revision, if there is one, to the receiver of a

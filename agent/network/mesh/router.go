@@ -46,20 +46,37 @@ func tagDefaults(r wadi.Route, t wadi.RouteTarget) api.ConfigEntry {
 	}
 }
 
-// tagRouter routes a tag's own name to its revision. A splitter would have no
-// timeouts, and a resolver's redirect no headers.
+// tagSplitter leads a tag's own name to its revision; a resolver's redirect would set no
+// headers. An API gateway of Consul's knows no other entry of the name.
+func tagSplitter(r wadi.Route, t wadi.RouteTarget) api.ConfigEntry {
+	split := splitTo(r, t.Revision, wadi.WeightAll)
+	if split.ServiceSubset != "" {
+		split.Service = r.Service
+	}
+	return &api.ServiceSplitterConfigEntry{
+		Kind: api.ServiceSplitter, Name: wadi.TagName(t.Tag, r.Service), Meta: meta(r.Service), Splits: []api.ServiceSplit{split},
+	}
+}
+
+// tagRouter has the timeouts of a tag's own name, which a splitter has not. Its only route
+// goes on to the splitter.
 func tagRouter(r wadi.Route, t wadi.RouteTarget) api.ConfigEntry {
 	return &api.ServiceRouterConfigEntry{
 		Kind: api.ServiceRouter, Name: wadi.TagName(t.Tag, r.Service), Meta: meta(r.Service),
-		Routes: []api.ServiceRoute{{Destination: tagDestination(r, t)}},
+		Routes: []api.ServiceRoute{{Destination: destination(longest(r.Revisions[t.Revision]))}},
 	}
+}
+
+// longest is for how long a revision may keep a caller: in the queue, in the app, and a
+// margin more.
+func longest(rev wadi.RouteRevision) time.Duration {
+	return rev.Timeout.Request.D() + rev.Queue.Timeout.D() + margin
 }
 
 // tagDestination is the revision of a tag, within that revision's own timeouts. With
 // no instance of it the resolver of the service fails over, as for a splitter's leg.
 func tagDestination(r wadi.Route, t wadi.RouteTarget) *api.ServiceRouteDestination {
-	rev := r.Revisions[t.Revision]
-	d := destination(rev.Timeout.Request.D() + rev.Queue.Timeout.D() + margin)
+	d := destination(longest(r.Revisions[t.Revision]))
 	d.RequestHeaders = headers(r.Service, t.Revision)
 	if r.ThroughActivator {
 		d.Service = wadi.ActivatorOf(r.Protocol)

@@ -24,11 +24,11 @@ func TestTags(t *testing.T) {
 	c := newRegistry()
 	apply(t, c, oneTagged("next"))
 	c.wrote(t, "set defaults wadi-activator", "set defaults hello", "set defaults next-hello",
-		"set resolver hello", "set splitter hello", "set router hello", "set router next-hello", "set resolver hello")
+		"set resolver hello", "set splitter hello", "set splitter next-hello", "set router hello", "set router next-hello", "set resolver hello")
 
-	// The tag's router refers to its subset until it is gone.
+	// The tag's splitter refers to its subset until it is gone.
 	apply(t, c, one(1))
-	c.wrote(t, "set router hello", "delete router next-hello", "delete defaults next-hello", "set resolver hello")
+	c.wrote(t, "set router hello", "delete router next-hello", "delete splitter next-hello", "delete defaults next-hello", "set resolver hello")
 	if err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello"); err != nil {
 		t.Fatal(err)
 	}
