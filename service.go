@@ -119,9 +119,12 @@ type TrafficTarget struct {
 	Tag      string  `json:"tag,omitempty"`
 }
 
-// Retention bounds how many revisions are kept.
+// Retention bounds how many revisions are kept, and how long. A revision beyond Keep goes
+// when both ages have passed.
 type Retention struct {
-	Keep int `json:"keep"` // Besides the routed ones.
+	Keep          int       `json:"keep"`                      // Besides the routed ones: those that had traffic last.
+	KeepFor       *Duration `json:"keep_for,omitempty"`        // Since it was submitted; nil: the agent's.
+	KeepActiveFor *Duration `json:"keep_active_for,omitempty"` // Since it last had traffic; nil: the agent's.
 }
 
 // UnknownNamespace stands in for the namespace of a service that does not exist when

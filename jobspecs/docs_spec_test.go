@@ -228,7 +228,8 @@ var others = map[string][2]string{
 	"scale.down_delay": {`"1s"`, `"2s"`}, "scale.zero_grace": {`"1s"`, `"2s"`}, "scale.burst_capacity": {`1`, `2`}, "scale.dry_run": {`true`, `false`},
 	"scale.manual_hold": {`"1s"`, `"2s"`}, "scale.metric.target": {`1`, `2`}, "scale.metric.utilization": {`0.5`, `0.6`},
 	"scale.schedule.cron": {`"@daily"`, `"@hourly"`}, "scale.schedule.duration": {`"1h"`, `"2h"`}, "scale.schedule.timezone": {`"UTC"`, `"Europe/Berlin"`},
-	"scale.schedule.min": {`1`, `2`}, "retention.keep": {`1`, `2`}, "upstream.local_port": {`9000`, `9001`}, "traffic.revision": {`"latest"`, `"shop-00001"`},
+	"scale.schedule.min": {`1`, `2`}, "retention.keep": {`1`, `2`}, "retention.keep_for": {`"1h"`, `"2h"`}, "retention.keep_active_for": {`"1h"`, `"2h"`},
+	"upstream.local_port": {`9000`, `9001`}, "traffic.revision": {`"latest"`, `"shop-00001"`},
 	"traffic.percent": {`100`, `50`}, "traffic.tag": {`"a"`, `"b"`}, "intentions.allow": {`["a"]`, `["b"]`},
 	"rollout.duration": {`"0s"`, `0`}, "rollout.max_error_percent": {`0`, `"0s"`}, "rollout.max_p99": {`"0s"`, `0`},
 }

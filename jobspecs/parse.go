@@ -213,7 +213,11 @@ func (r *reader) tunable(s *wadi.Service) []nested {
 		{name: "queue", read: func(b *hcl.Block, path string) { r.queue(b, path, &s.Queue) }},
 		{name: "scale", read: func(b *hcl.Block, path string) { r.scale(b, path, &s.Scale) }},
 		{name: "retention", read: func(b *hcl.Block, path string) {
-			r.body(b.Body, path, []setting{{"keep", integer(&s.Retention.Keep, 0, 1000)}}, nil)
+			r.body(b.Body, path, []setting{
+				{"keep", integer(&s.Retention.Keep, 0, 1000)},
+				{"keep_for", age(&s.Retention.KeepFor)},
+				{"keep_active_for", age(&s.Retention.KeepActiveFor)},
+			}, nil)
 		}},
 	}
 }

@@ -149,6 +149,18 @@ func duration(dst *wadi.Duration, low, high time.Duration) func(cty.Value) error
 	}
 }
 
+// age reads how long a revision is kept. The bounds are those of the agent's own.
+func age(dst **wadi.Duration) func(cty.Value) error {
+	return func(v cty.Value) error {
+		var d wadi.Duration
+		if err := duration(&d, 0, 10*365*24*time.Hour)(v); err != nil {
+			return err
+		}
+		*dst = &d
+		return nil
+	}
+}
+
 // stringList reads a list of strings. Its error joins those of all elements.
 func stringList(dst *[]string, most int, check func(string) error) func(cty.Value) error {
 	return func(v cty.Value) error {

@@ -110,3 +110,85 @@ func TestPlan_DeletedRevisionDrainsFirst(t *testing.T) {
 		t.Errorf("%d revisions left, the job of the deleted one is %+v", n, w.o.Jobs[r1])
 	}
 }
+
+// The revision that "latest" stands for is kept while the traffic is at another: it is what
+// a caller gets back to, as the newest one failed.
+func TestPlan_RetentionKeepsTheLatestReady(t *testing.T) {
+	w := newWorld(4)
+	for _, r := range w.d.Revisions {
+		w.d.State.Revisions[r.ID] = wadi.RevisionState{Phase: wadi.Retired, WasReady: true, Since: w.o.Now}
+		delete(w.o.Jobs, r.ID)
+	}
+	w.d.State.Revisions[w.d.Latest] = wadi.RevisionState{Phase: wadi.Failed, Since: w.o.Now}
+	w.d.State.Revisions[r1] = wadi.RevisionState{Phase: wadi.Ready, WasReady: true, Since: w.o.Now}
+	w.d.Service.Traffic = []wadi.TrafficTarget{{Revision: r1, Percent: 100}}
+	w.d.Service.Retention.Keep = 0
+	if got, want := w.settle(t).kept(), []string{r1, r3, "hello-00004"}; !slices.Equal(got, want) {
+		t.Fatalf("kept %v, want %v", got, want)
+	}
+	w.d.Service.Traffic = []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}}
+	if got := w.settle(t).target(); got != r3 {
+		t.Fatalf("the traffic of latest is at %s, want %s", got, r3)
+	}
+}
+
+// Those that had traffic last are kept, and not those that were submitted last; before all
+// others go those that never were ready.
+func TestPlan_RetentionKeepsTheLastUsed(t *testing.T) {
+	w := newWorld(6) // The latest is routed.
+	w.d.Service.Retention.Keep = 2
+	ago := func(d time.Duration) time.Time { return w.o.Now.Add(-d) }
+	w.d.State.Revisions = map[string]wadi.RevisionState{
+		r1:            {Phase: wadi.Retired, WasReady: true, Since: ago(time.Minute)}, // Traffic went back to it for a while.
+		r2:            {Phase: wadi.Retired, WasReady: true, Since: ago(2 * time.Hour)},
+		r3:            {Phase: wadi.Retired, WasReady: true, Since: ago(time.Hour)},
+		"hello-00004": {Phase: wadi.Failed, Since: ago(time.Second)},
+		"hello-00005": {Phase: wadi.Retired, Since: ago(time.Second)},
+		"hello-00006": {Phase: wadi.Ready, WasReady: true, Since: w.o.Now},
+	}
+	for _, r := range w.d.Revisions[:5] {
+		delete(w.o.Jobs, r.ID)
+	}
+	if got, want := w.settle(t).kept(), []string{r1, r3, "hello-00006"}; !slices.Equal(got, want) {
+		t.Fatalf("kept %v, want %v", got, want)
+	}
+}
+
+// A service's own ages count in place of the agent's, longer ones and shorter ones.
+func TestPlan_RetentionByTheServicesOwnAges(t *testing.T) {
+	d := func(d time.Duration) *wadi.Duration { return (*wadi.Duration)(&d) }
+	agent := scheduler.Retention{KeepFor: 2 * time.Hour, KeepActiveFor: 2 * time.Hour}
+	for _, tt := range []struct {
+		name string
+		own  wadi.Retention
+		want int // Remaining of four revisions, all an hour old; one is routed.
+	}{
+		{"none", wadi.Retention{}, 4},
+		{"one is shorter", wadi.Retention{KeepFor: d(0)}, 4},
+		{"both are shorter", wadi.Retention{KeepFor: d(0), KeepActiveFor: d(time.Hour)}, 1},
+		{"longer than that", wadi.Retention{KeepFor: d(0), KeepActiveFor: d(time.Hour + 1)}, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(4)
+			w.d.Retention, w.d.Service.Retention = agent, tt.own
+			for i, r := range w.d.Revisions {
+				w.d.Revisions[i].Created = w.o.Now.Unix()
+				w.d.State.Revisions[r.ID] = wadi.RevisionState{Phase: wadi.Retired, WasReady: true, Since: w.o.Now}
+				delete(w.o.Jobs, r.ID)
+			}
+			w.d.State.Revisions[w.d.Latest] = wadi.RevisionState{Phase: wadi.Ready, WasReady: true, Since: w.o.Now}
+			w.o.Now = w.o.Now.Add(time.Hour)
+			if got := len(w.settle(t).d.Revisions); got != tt.want {
+				t.Fatalf("%d revisions left, want %d: %v", got, tt.want, w.log)
+			}
+		})
+	}
+}
+
+// kept are the IDs of the revisions that there are.
+func (w *world) kept() (ids []string) {
+	for _, r := range w.d.Revisions {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}

@@ -18,7 +18,8 @@ type world struct {
 	programed wadi.Route
 	forgotten bool
 	submitted int
-	foreign   bool // Foreign entries conflict.
+	foreign   bool                  // Foreign entries conflict.
+	forget    func(revision string) // Is told before a revision is forgotten; nil: nobody is.
 	log       []string
 }
 
@@ -122,6 +123,9 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 	case scheduler.ForgetRevision:
 		if w.used(a.Revision) {
 			t.Fatalf("forgot %s while the route is %+v", a.Revision, w.o.Route.Targets)
+		}
+		if w.forget != nil {
+			w.forget(a.Revision)
 		}
 		w.d.Revisions = slices.DeleteFunc(w.d.Revisions, func(r wadi.Revision) bool { return r.ID == a.Revision })
 	case scheduler.ForgetService:

@@ -177,7 +177,9 @@ service "annotated" {
   }
 
   retention {
-    keep = 5 # Revisions kept besides those that get traffic.
+    keep            = 5     # Revisions kept besides those that get traffic: those that had it last.
+    keep_for        = "48h" # Others go when this has passed since they were submitted,
+    keep_active_for = "15h" # and this since they last had traffic. Default: the agent's.
   }
 
   # The allowed callers in the mesh, by their names in Consul; "*" is every caller, [] none.
