@@ -72,6 +72,9 @@ type forward struct {
 	sent     atomic.Bool // The peer may have seen it.
 	answered bool
 	err      *ForwardError
+
+	informing sync.Mutex
+	final     bool // No informational answer is passed on any more.
 }
 
 // RoundTrip notes whether the request was sent. When a used connection breaks without an
@@ -86,10 +89,34 @@ func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
 				return malformed("a change to a protocol that was not asked for")
 			}
 			proxy.StripInternal(http.Header(h))
-			return pass(status, h)
+			return f.inform(status, h, pass)
 		}
 	}
+	defer f.informed()
 	return f.upstream.http2.send(r, &f.sent)
+}
+
+// inform has pass send an informational answer. Fields that w has already are for the final
+// one; pass would send and then drop them.
+func (f *forward) inform(status int, h textproto.MIMEHeader, pass func(int, textproto.MIMEHeader) error) error {
+	f.informing.Lock()
+	defer f.informing.Unlock()
+	if f.final {
+		return nil
+	}
+	header := f.w.Header()
+	kept := maps.Clone(header)
+	clear(header)
+	err := pass(status, h)
+	maps.Copy(header, kept)
+	return err
+}
+
+// informed ends the informational answers: w belongs to the final one from now on.
+func (f *forward) informed() {
+	f.informing.Lock()
+	f.final = true
+	f.informing.Unlock()
 }
 
 func (f *forward) rewrite(p *httputil.ProxyRequest) {
