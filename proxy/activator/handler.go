@@ -11,9 +11,9 @@ import (
 )
 
 // MeshHandler serves requests of mesh callers that g allows. The callers' own Envoys
-// set service and revision in headers, by the leg of the splitter that the request took.
-// A caller may claim any of them: that is why g judges it by its own name and the
-// service's intentions, before anything is done for it.
+// set service and revision in headers, by the leg of the splitter that the request took; calls
+// of a service with a sticky header name no revision. A caller may claim any of them: that is
+// why g judges it by its own name and the service's intentions, before anything is done for it.
 func (a *Activator) MeshHandler(g Guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service, revision := r.Header.Get(wadi.HeaderService), r.Header.Get(wadi.HeaderRevision)
@@ -31,6 +31,10 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 		if (*a.deleted.Load())[service] {
 			a.refuse(w, r, record, isDeleted(service))
 			return
+		}
+		if revision == "" {
+			revision = (*a.splits.Load())[service].pick(r.Header)
+			record.setTarget(service, revision)
 		}
 		if service == "" || revision == "" {
 			a.refuse(w, r, record, noTarget())

@@ -38,7 +38,7 @@ func TestMeshHandler(t *testing.T) {
 		service, revision string
 		status            int
 	}{
-		{service, revision, 200}, {"", "", 503}, {service, "", 503}, {"other", revision, 503}, {service, "hello-00009", 503},
+		{service, revision, 200}, {"", "", 503}, {"other", "", 503}, {"", revision, 503}, {"other", revision, 503}, {service, "hello-00009", 503},
 	} {
 		r := g.request(t, http.MethodGet, "/", nil)
 		r.Header.Set(wadi.HeaderService, tt.service)

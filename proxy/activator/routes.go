@@ -11,6 +11,8 @@ func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 	next, deleted := a.revisionsOf(routes, old)
 	a.revisions.Store(&next)
 	a.deleted.Store(&deleted)
+	splits := splitsOf(routes)
+	a.splits.Store(&splits)
 	a.mu.Unlock()
 
 	for id, r := range old {
@@ -50,4 +52,13 @@ func (a *Activator) revisionsOf(routes map[string]wadi.Route, old map[string]*re
 		}
 	}
 	return next, deleted
+}
+
+// splitsOf returns the splits of the services in routes.
+func splitsOf(routes map[string]wadi.Route) map[string]*split {
+	all := make(map[string]*split, len(routes))
+	for _, route := range routes {
+		all[route.Service] = newSplit(route)
+	}
+	return all
 }

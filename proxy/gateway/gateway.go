@@ -137,11 +137,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	revision, ok := row.pick(r.Header)
+	revision, drawn, ok := row.pick(r.Header)
 	if !ok {
 		g.refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: activator.CodeNoTarget,
 			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet", row.service)})
 		return
+	}
+	if drawn != noBucket {
+		row.sticky.give(w.Header(), drawn, r.TLS != nil || g.cameByTLS(r))
 	}
 	g.requests.WithLabelValues("routed").Inc()
 	g.cfg.Activator.ServeRevision(w, r, row.service, revision)

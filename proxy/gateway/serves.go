@@ -32,9 +32,14 @@ func (g *Gateway) Serves(r wadi.Route) (ok bool, why string) {
 			return false, Conflict{Host: host, Service: r.Service, Holder: row.service}.String()
 		case row.service != r.Service:
 			taken = append(taken, fmt.Sprintf("host %s is held by service %s", host, row.service))
-		case !slices.Equal(row.targets, wanted.rows[host].targets), !maps.Equal(row.tags, wanted.rows[host].tags):
+		case !row.equal(wanted.rows[host]):
 			return false, "the gateway serves host " + host + " by an earlier route"
 		}
 	}
 	return true, strings.Join(taken, "; ")
+}
+
+// equal reports whether two rows of one service treat requests alike.
+func (r *row) equal(other *row) bool {
+	return slices.Equal(r.targets, other.targets) && maps.Equal(r.tags, other.tags) && r.sticky.equal(other.sticky)
 }

@@ -24,6 +24,7 @@ type row struct {
 	targets []wadi.RouteTarget
 	total   int               // Sum of the targets' weights.
 	tags    map[string]string // The revision of each tag that a header may ask for.
+	sticky  *sticky           // Nil: each request is split by itself.
 }
 
 // Conflict is a host that two services claim.
@@ -80,7 +81,7 @@ func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict
 }
 
 func newRow(route wadi.Route) *row {
-	r := &row{service: route.Service, tags: map[string]string{}}
+	r := &row{service: route.Service, tags: map[string]string{}, sticky: newSticky(route)}
 	for _, t := range route.Targets {
 		if t.Tag != "" {
 			r.tags[t.Tag] = t.Revision
@@ -103,16 +104,21 @@ func tagRow(service string, t wadi.RouteTarget) *row {
 // lookup finds the service for a request's Host.
 func (t *Table) lookup(host string) *row { return t.rows[normalize(host)] }
 
-// pick chooses the revision of the tag in the header, otherwise one by weight; none if there
-// is no target. As in the mesh, an unknown tag or several tags count as none.
-func (r *row) pick(h http.Header) (revision string, ok bool) {
+// pick chooses the revision of the tag in the header, otherwise one by the caller's bucket or
+// by weight; none if there is no target. As in the mesh, an unknown tag or several tags count
+// as none.
+func (r *row) pick(h http.Header) (revision string, drawn newBucket, ok bool) {
 	if asked := h[wadi.HeaderTag]; len(asked) == 1 {
 		if revision, ok = r.tags[asked[0]]; ok {
-			return revision, true
+			return revision, noBucket, true
 		}
 	}
+	if r.sticky != nil {
+		revision, drawn = r.sticky.pick(h)
+		return revision, drawn, true
+	}
 	if r.total == 0 {
-		return "", false
+		return "", noBucket, false
 	}
 	n := 0
 	if len(r.targets) > 1 {
@@ -120,10 +126,10 @@ func (r *row) pick(h http.Header) (revision string, ok bool) {
 	}
 	for _, t := range r.targets {
 		if n -= t.Weight; n < 0 {
-			return t.Revision, true
+			return t.Revision, noBucket, true
 		}
 	}
-	return "", false
+	return "", noBucket, false
 }
 
 // normalize converts a Host to the form of the table's keys: in lower case, without port

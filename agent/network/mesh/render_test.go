@@ -46,6 +46,8 @@ func speaks(p wadi.Protocol) func(*wadi.Route) { return func(r *wadi.Route) { r.
 
 func burst(r *wadi.Route) { r.ThroughActivator = true }
 
+func sticky(s wadi.Sticky) func(*wadi.Route) { return func(r *wadi.Route) { r.Sticky = &s } }
+
 func meshOnly(r *wadi.Route) { r.Visibility = wadi.MeshOnly }
 
 func allow(names ...string) func(*wadi.Route) {
@@ -85,6 +87,9 @@ func shapes() map[string]wadi.Route {
 		"tags":               tags(),
 		"other-tags":         route(wadi.RouteTarget{Revision: "hello-00002", Weight: wadi.WeightAll, Tag: "old"}),
 		"burst":              with(split, burst),
+		"sticky":             with(tags(), sticky(wadi.Sticky{Header: "X-User-ID", Cookie: "b"})),
+		"sticky-one":         with(one(1), sticky(wadi.Sticky{Header: "X-User-ID"})),
+		"sticky-cookie":      with(split, sticky(wadi.Sticky{Cookie: "b"})),
 		"burst-tags":         with(tags(), burst),
 		"intentions":         with(one(1), allow("web", "billing", "web", wadi.ServiceActivator)),
 		"intentions-of-mesh": with(tags(), meshOnly, allow("web")),
@@ -101,6 +106,7 @@ func TestRender(t *testing.T) {
 	all := shapes()
 	all["h2c"] = with(one(1), speaks(wadi.H2C))
 	all["grpc"] = with(one(1), speaks(wadi.GRPC))
+	all["grpc-sticky"] = with(all["split"], speaks(wadi.GRPC), sticky(wadi.Sticky{Header: "user"}))
 	all["grpc-burst-tags"] = with(all["other-tags"], speaks(wadi.GRPC), burst)
 	for name, r := range all {
 		t.Run(name, func(t *testing.T) {

@@ -21,8 +21,8 @@ func tagged(r wadi.Route) []wadi.RouteTarget {
 }
 
 // router has the only timeouts that apply behind a splitter. A request that names a tag
-// goes to the tag's revision. The last route has no match and no service, and so goes on
-// to the splitter.
+// goes to the tag's revision, and one of a known user to that user's. The last route has no
+// match and no service, and so goes on to the splitter.
 func router(r wadi.Route, tags []wadi.RouteTarget) api.ConfigEntry {
 	e := &api.ServiceRouterConfigEntry{Kind: api.ServiceRouter, Name: r.Service, Meta: meta(r.Service)}
 	for _, t := range tags {
@@ -34,6 +34,9 @@ func router(r wadi.Route, tags []wadi.RouteTarget) api.ConfigEntry {
 		})
 	}
 	request, wait := timeouts(r)
+	if isSticky(r) {
+		e.Routes = append(e.Routes, stickyRoute(r, request+wait+margin))
+	}
 	e.Routes = append(e.Routes, api.ServiceRoute{Destination: destination(request + wait + margin)})
 	return e
 }
