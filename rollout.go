@@ -54,6 +54,15 @@ const (
 	RolloutRolledBack RolloutPhase = "rolled-back" // By the gate.
 )
 
+// UnderWay reports whether a rollout has not ended.
+func (p RolloutPhase) UnderWay() bool {
+	switch p {
+	case RolloutWarming, RolloutStepping, RolloutJudging, RolloutPaused:
+		return true
+	}
+	return false
+}
+
 // RolloutStatus is the rollout that is under way, or else the last one, as the leader sees it.
 type RolloutStatus struct {
 	Phase    RolloutPhase `json:"phase"`
@@ -66,3 +75,6 @@ type RolloutStatus struct {
 	Reason   string       `json:"reason,omitempty"` // Why it is where it is.
 	Since    time.Time    `json:"since"`            // When it entered Phase.
 }
+
+// UnderWay reports whether there is a rollout that has not ended.
+func (r *RolloutStatus) UnderWay() bool { return r != nil && r.Phase.UnderWay() }

@@ -14,6 +14,13 @@ type Spec struct {
 	Deleting   bool              `json:"deleting,omitempty"`
 	Order      RolloutOrder      `json:"rollout_order,omitzero"`
 	Submitted  int64             `json:"submitted"` // Unix seconds.
+
+	// TrafficOrder says how the traffic was set, if not by the file.
+	TrafficOrder TrafficOrder `json:"traffic_order,omitzero"`
+
+	// Applied is the generation of the last submission, if calls about the traffic or a
+	// rollout have changed the service since; 0: it is Generation.
+	Applied uint64 `json:"applied,omitempty"`
 }
 
 // Submission is one service to be stored.
@@ -32,10 +39,13 @@ type Stored struct {
 	Attempt    uint64 // Revisions that failed at an earlier attempt are tried again.
 	Deleting   bool
 	Order      RolloutOrder
-	Revisions  []Revision // Oldest first.
-	State      State
-	Status     Status
-	Route      Route // Zero: none.
+
+	TrafficOrder TrafficOrder
+
+	Revisions []Revision // Oldest first.
+	State     State
+	Status    Status
+	Route     Route // Zero: none.
 
 	// Overrides are by revision, expired ones included; "" is the revision with most of
 	// the traffic.

@@ -50,7 +50,8 @@ type Status struct {
 // TargetStatus is a traffic target as it is, which may not yet be as submitted.
 type TargetStatus struct {
 	Revision string  `json:"revision"`
-	Percent  float64 `json:"percent"`
+	Percent  float64 `json:"percent"`          // That it has.
+	Wanted   float64 `json:"wanted,omitempty"` // That it has once its revision is ready, and its rollout done.
 	Tag      string  `json:"tag,omitempty"`
 	URL      string  `json:"url,omitempty"` // Of the tag, for callers outside the mesh.
 }

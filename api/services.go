@@ -43,6 +43,22 @@ func (c *Client) Delete(ctx context.Context, name string, index uint64, wait tim
 	return call[Deletion](ctx, c, http.MethodDelete, "/v1/service/"+url.PathEscape(name), query, nil)
 }
 
+// SetTraffic sets all traffic targets of a service.
+func (c *Client) SetTraffic(ctx context.Context, service string, t Traffic) (TrafficSet, error) {
+	return call[TrafficSet](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/traffic", nil, t)
+}
+
+// Rollback gives the traffic of a service to an earlier revision, or aborts the rollout that
+// is under way.
+func (c *Client) Rollback(ctx context.Context, service string, r Rollback) (TrafficSet, error) {
+	return call[TrafficSet](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/rollback", nil, r)
+}
+
+// OrderRollout pauses, resumes or aborts the rollout that is under way.
+func (c *Client) OrderRollout(ctx context.Context, service string, o RolloutOrder) (RolloutOrdered, error) {
+	return call[RolloutOrdered](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/rollout", nil, o)
+}
+
 // Revisions lists the revisions of a service, newest first.
 func (c *Client) Revisions(ctx context.Context, service string) ([]Revision, error) {
 	return call[[]Revision](ctx, c, http.MethodGet, "/v1/service/"+url.PathEscape(service)+"/revisions", nil, nil)

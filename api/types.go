@@ -76,6 +76,15 @@ type Service struct {
 	// Overrides are the ones in force, by revision; "" is the one that has
 	// most of the traffic.
 	Overrides map[string]wadi.Override `json:"overrides,omitempty"`
+
+	// TrafficOrder says how the traffic was set, if not by the file.
+	TrafficOrder wadi.TrafficOrder `json:"traffic_order,omitzero"`
+
+	RolloutOrder wadi.RolloutOrder `json:"rollout_order,omitzero"` // The last one.
+
+	// Applied is the generation of the last submission, if calls about the traffic or a
+	// rollout have changed the service since; 0: it is Generation.
+	Applied uint64 `json:"applied,omitempty"`
 }
 
 // Revision is one element of GET /v1/service/NAME/revisions.
@@ -160,4 +169,57 @@ type Health struct {
 // Doctor is the answer of GET /v1/doctor: what the agents found about themselves.
 type Doctor struct {
 	Agents []wadi.AgentReport `json:"agents"`
+}
+
+// Target is one traffic target of a [Traffic].
+type Target struct {
+	Revision string   `json:"revision"`          // "latest", or the ID of a revision.
+	Percent  *float64 `json:"percent,omitempty"` // In steps of 0.01; null: 100 of a single target, 0 of one of several.
+	Tag      string   `json:"tag,omitempty"`
+}
+
+// Traffic is the body of PUT /v1/service/NAME/traffic: all targets that the service shall
+// have. The percents sum to exactly 100.
+type Traffic struct {
+	Targets    []Target `json:"targets"`
+	CheckIndex *uint64  `json:"check_index,omitempty"` // That must be stored; null: any.
+}
+
+// Rollback is the body of PUT /v1/service/NAME/rollback.
+type Rollback struct {
+	// To is the revision to go back to; empty: the newest ready one that is older than the
+	// one with most of the traffic.
+	To         string  `json:"to,omitempty"`
+	CheckIndex *uint64 `json:"check_index,omitempty"` // That must be stored; null: any.
+}
+
+// TrafficSet is the answer of PUT /v1/service/NAME/traffic and of PUT
+// /v1/service/NAME/rollback.
+type TrafficSet struct {
+	Service    string               `json:"service"`
+	Index      uint64               `json:"index"` // For a later CheckIndex.
+	Generation uint64               `json:"generation"`
+	Changed    bool                 `json:"changed"` // False: it was stored like this before.
+	Before     []wadi.TrafficTarget `json:"before"`
+	Targets    []wadi.TrafficTarget `json:"targets"`           // As they are stored now.
+	From       string               `json:"from,omitempty"`    // Of a rollback: the revision that gives the traffic up.
+	To         string               `json:"to,omitempty"`      // Of a rollback: the one that gets it.
+	Aborted    string               `json:"aborted,omitempty"` // The revision whose rollout a rollback has aborted.
+	Warnings   []string             `json:"warnings,omitempty"`
+}
+
+// RolloutOrder is the body of PUT /v1/service/NAME/rollout.
+type RolloutOrder struct {
+	Action     wadi.RolloutAction `json:"action"`
+	CheckIndex *uint64            `json:"check_index,omitempty"` // That must be stored; null: any.
+}
+
+// RolloutOrdered is the answer of PUT /v1/service/NAME/rollout.
+type RolloutOrdered struct {
+	Service    string             `json:"service"`
+	Action     wadi.RolloutAction `json:"action"`
+	Revision   string             `json:"revision"` // That takes over.
+	Index      uint64             `json:"index"`    // For a later CheckIndex.
+	Generation uint64             `json:"generation"`
+	Changed    bool               `json:"changed"` // False: it was ordered before.
 }

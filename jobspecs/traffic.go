@@ -13,8 +13,8 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// maxTargets bounds the routes that one service adds to every caller's proxy.
-const maxTargets = 32
+// MaxTargets bounds the traffic targets, and so the routes that one service adds to every caller's proxy.
+const MaxTargets = 32
 
 // TrafficPath is the path of the i-th traffic block of a service.
 func TrafficPath(i int) string { return fmt.Sprintf("traffic[%d]", i) }
@@ -30,23 +30,78 @@ func (r *reader) traffic(b *hcl.Block, path string, s *wadi.Service) {
 	s.Traffic = append(s.Traffic, t)
 }
 
-// checkTraffic checks all traffic targets of a service together. A single one has all the
-// traffic unless it sets a percent; of several, one without percent only serves its tag.
+// Target is one traffic target of a call.
+type Target struct {
+	Revision string
+	Percent  *float64 // Nil: not said.
+	Tag      string
+}
+
+// TargetPath is the path of the i-th traffic target of a call.
+func TargetPath(i int) string { return fmt.Sprintf("targets[%d]", i) }
+
+// Targets checks the traffic targets of a call as those of a file are, and returns them, or
+// every mistake.
+func Targets(service string, given []Target) ([]wadi.TrafficTarget, []wadi.Problem) {
+	if len(given) == 0 {
+		return nil, []wadi.Problem{{Path: "targets", Message: "required: at least one target, such as {\"revision\": \"latest\", \"percent\": 100}"}}
+	}
+	r := &reader{}
+	r.begin()
+	var targets []wadi.TrafficTarget
+	for i, g := range given[:min(len(given), MaxTargets+1)] {
+		path := TargetPath(i)
+		var t wadi.TrafficTarget
+		for _, s := range []struct {
+			name string
+			set  bool
+			v    func() cty.Value
+			read func(cty.Value) error
+		}{
+			{"revision", true, func() cty.Value { return cty.StringVal(g.Revision) }, text(&t.Revision, func(id string) error { return checkTarget(id, service) })},
+			{"percent", g.Percent != nil, func() cty.Value { return cty.NumberFloatVal(*g.Percent) }, hundredths(&t.Percent)},
+			{"tag", g.Tag != "", func() cty.Value { return cty.StringVal(g.Tag) }, text(&t.Tag, func(tag string) error { return checkTag(tag, service) })},
+		} {
+			if !s.set {
+				continue
+			}
+			p := join(path, s.name)
+			r.ranges[p] = hcl.Range{}
+			if err := s.read(s.v()); err != nil {
+				r.bad[p] = true
+				r.addf(hcl.Range{}, p, "%s", err)
+			}
+		}
+		targets = append(targets, t)
+	}
+	r.checkTargets("targets", targets, func(path, format string, args ...any) { r.addf(hcl.Range{}, path, format, args...) })
+	return targets, bounded(r.problems)
+}
+
+// checkTraffic checks all traffic targets of a service together.
 func (r *reader) checkTraffic(s *wadi.Service, report func(path, format string, args ...any)) {
-	if len(s.Traffic) == 0 {
+	r.checkTargets("traffic", s.Traffic, report)
+}
+
+// checkTargets checks traffic targets together, whose paths begin with base. A single one has
+// all the traffic unless it sets a percent; of several, one without percent only serves its
+// tag.
+func (r *reader) checkTargets(base string, targets []wadi.TrafficTarget, report func(path, format string, args ...any)) {
+	pathOf := func(i int) string { return fmt.Sprintf("%s[%d]", base, i) }
+	if len(targets) == 0 {
 		return
 	}
-	if len(s.Traffic) > maxTargets {
-		report(TrafficPath(maxTargets), "at most %d traffic targets are possible, got %d", maxTargets, len(s.Traffic))
+	if len(targets) > MaxTargets {
+		report(pathOf(MaxTargets), "at most %d traffic targets are possible, got %d", MaxTargets, len(targets))
 		return
 	}
-	if _, set := r.ranges["traffic[0].percent"]; len(s.Traffic) == 1 && !set {
-		s.Traffic[0].Percent = 100
+	if _, set := r.ranges[pathOf(0)+".percent"]; len(targets) == 1 && !set {
+		targets[0].Percent = 100
 	}
 	sum, good := 0, true
 	tags, untagged := map[string]int{}, map[string]int{}
-	for i, t := range s.Traffic {
-		path := TrafficPath(i)
+	for i, t := range targets {
+		path := pathOf(i)
 		sum += int(t.Percent*100 + 0.5)
 		good = good && r.good(path+".percent")
 		if !r.good(path + ".tag") {
@@ -59,9 +114,9 @@ func (r *reader) checkTraffic(s *wadi.Service, report func(path, format string, 
 		first, twice := seen[key]
 		switch {
 		case twice && t.Tag != "":
-			report(path+".tag", "tag %q stands for the target%s already; a tag names one target", t.Tag, atLine(" ", r.ranges[TrafficPath(first)]))
+			report(path+".tag", "tag %q stands for the target%s already; a tag names one target", t.Tag, atLine(" ", r.ranges[pathOf(first)]))
 		case twice && t.Revision != "":
-			report(path, "%s has a target without a tag already%s; add the percent of both into one, or give one of them a tag", t.Revision, atLine(", ", r.ranges[TrafficPath(first)]))
+			report(path, "%s has a target without a tag already%s; add the percent of both into one, or give one of them a tag", t.Revision, atLine(", ", r.ranges[pathOf(first)]))
 		case t.Tag == "" && t.Percent == 0 && r.good(path+".percent"):
 			report(path+".percent", "a target with 0 percent and without a tag gets no request; give it one of them, or remove it")
 		default:
@@ -69,8 +124,8 @@ func (r *reader) checkTraffic(s *wadi.Service, report func(path, format string, 
 		}
 	}
 	if good && sum != wadi.WeightAll {
-		path := TrafficPath(0)
-		if len(s.Traffic) == 1 {
+		path := pathOf(0)
+		if len(targets) == 1 {
 			path += ".percent"
 		}
 		report(path, "the percent of all traffic targets must sum to exactly 100, got %s", figure(float64(sum)/100))

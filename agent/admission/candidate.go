@@ -19,7 +19,7 @@ type admitted struct {
 // candidate is one service on its way through admission.
 type candidate struct {
 	file     api.File
-	draft    *jobspecs.Draft
+	draft    *jobspecs.Draft // Nil: an order, without a file.
 	service  wadi.Service
 	warnings []string
 
@@ -42,6 +42,14 @@ type candidate struct {
 
 	takeOver uint64 // JobModifyIndex of a job that an earlier submission left; 0: none.
 	jobIndex uint64 // JobModifyIndex after the registration; 0: not registered.
+}
+
+// targetPath is the path of the i-th traffic target.
+func (c *candidate) targetPath(i int) string {
+	if c.draft == nil {
+		return jobspecs.TargetPath(i)
+	}
+	return jobspecs.TrafficPath(i)
 }
 
 // response is the outcome for the caller.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/jobspecs"
 )
 
 // maxDomains bounds the domains of one service: a submission is stored in one transaction.
@@ -92,7 +91,7 @@ func (a *Admission) takenSince(ctx context.Context, err error, adm *admitted, al
 	case errors.As(err, &name):
 		for _, c := range all {
 			if c.service.Name == name.Service {
-				refused.clash(c, pathOfName(c.service, name.Name), "the name %q belongs to %s or a tag of it, which was stored in the meantime", name.Name, a.describeHolder(ctx, adm, claim{service: name.Holder}))
+				refused.clash(c, c.pathOfName(name.Name), "the name %q belongs to %s or a tag of it, which was stored in the meantime", name.Name, a.describeHolder(ctx, adm, claim{service: name.Holder}))
 			}
 		}
 	}
@@ -100,10 +99,10 @@ func (a *Admission) takenSince(ctx context.Context, err error, adm *admitted, al
 }
 
 // pathOfName is the setting that gives a service a name: its own, or a tag's.
-func pathOfName(s wadi.Service, name string) string {
-	for i, t := range s.Traffic {
-		if t.Tag != "" && wadi.TagName(t.Tag, s.Name) == name {
-			return jobspecs.TrafficPath(i) + ".tag"
+func (c *candidate) pathOfName(name string) string {
+	for i, t := range c.service.Traffic {
+		if t.Tag != "" && wadi.TagName(t.Tag, c.service.Name) == name {
+			return c.targetPath(i) + ".tag"
 		}
 	}
 	return "name"

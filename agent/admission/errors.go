@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/wadi-run/wadi"
@@ -15,6 +16,10 @@ type refusals struct {
 
 // invalid adds a mistake at a setting of the candidate's file.
 func (r *refusals) invalid(c *candidate, path, format string, args ...any) {
+	if c.draft == nil { // It is an order, without a file.
+		r.details = append(r.details, wadi.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+		return
+	}
 	r.details = append(r.details, c.draft.At(path, format, args...))
 }
 

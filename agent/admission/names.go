@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/jobspecs"
 )
 
 // claim is a name that a service has in the mesh and at the gateway: its own, or a tag's.
@@ -70,7 +69,7 @@ func (a *Admission) checkNames(ctx context.Context, adm *admitted, refused *refu
 			if t.Tag == "" {
 				continue
 			}
-			if err := a.checkTagName(ctx, c, jobspecs.TrafficPath(i)+".tag", t.Tag, &n, adm, refused); err != nil {
+			if err := a.checkTagName(ctx, c, c.targetPath(i)+".tag", t.Tag, &n, adm, refused); err != nil {
 				return err
 			}
 		}

@@ -24,6 +24,8 @@ type Services interface {
 	Revisions(ctx context.Context, service string) ([]wadi.Revision, error)
 	// State returns the leader's memory of a service.
 	State(ctx context.Context, service string) (wadi.State, error)
+	// Status returns a service as the leader last saw it.
+	Status(ctx context.Context, name string) (wadi.Status, error)
 	// Services returns the names of all services.
 	Services(ctx context.Context) ([]string, error)
 	// Marks returns the marks of a service's revisions.

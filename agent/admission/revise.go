@@ -48,7 +48,10 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 	}
 	c.spec = wadi.Spec{
 		Service: c.service, File: c.file.Name, Source: c.file.Source, Variables: r.Variables,
-		Generation: c.stored.Generation + 1, Attempt: c.stored.Attempt, Submitted: a.Now().Unix(),
+		Generation: c.stored.Generation + 1, Attempt: c.stored.Attempt, Submitted: a.Now().Unix(), Order: c.stored.Order,
+	}
+	if kept {
+		c.spec.TrafficOrder = c.stored.TrafficOrder
 	}
 	top := newest(revisions)
 	if err := a.setImages(c, top, refused); err != nil {

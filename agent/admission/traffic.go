@@ -8,12 +8,11 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
-	"github.com/wadi-run/wadi/jobspecs"
 )
 
-// checkTraffic refuses targets with revisions that are unknown or being deleted. Stored targets were correct when
-// they were submitted: for them it is a warning. A failed revision is no mistake: it is
-// tried again.
+// checkTraffic refuses targets with revisions that are unknown or being deleted. Stored
+// targets were correct when they were submitted: for them it is a warning. A failed revision
+// is no mistake in a file, as it is tried again; an order tries none again.
 func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, revisions []wadi.Revision, refused *refusals) error {
 	if !slices.ContainsFunc(c.service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision != wadi.Latest }) {
 		return nil
@@ -39,16 +38,23 @@ func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, r
 			why = fmt.Sprintf("there is no revision %q; there are: %s", t.Revision, choices(c, left, state))
 		case marks[t.Revision].Deleted:
 			why = fmt.Sprintf("revision %q is being deleted; there are: %s", t.Revision, choices(c, left, state))
+		case c.draft == nil && failed(state.Revisions[t.Revision], c.stored.Attempt):
+			why = fmt.Sprintf("revision %q has failed: %s; apply a file that names it to try it again, or choose of: %s", t.Revision, state.Revisions[t.Revision].Reason, choices(c, left, state))
 		}
 		switch {
 		case why == "":
 		case kept:
 			c.warnings = append(c.warnings, "traffic: what is stored stays, but "+why)
 		default:
-			refused.invalid(c, jobspecs.TrafficPath(i)+".revision", "%s", why)
+			refused.invalid(c, c.targetPath(i)+".revision", "%s", why)
 		}
 	}
 	return nil
+}
+
+// failed reports whether a revision has failed, and is not being tried again.
+func failed(s wadi.RevisionState, attempt uint64) bool {
+	return s.Phase == wadi.Failed && !s.TriedAgain(attempt)
 }
 
 // shownRevisions is how many revisions a message names.

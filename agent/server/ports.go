@@ -9,11 +9,14 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
-// Admission validates and stores submissions.
+// Admission validates and stores submissions, and orders about traffic and rollouts.
 type Admission interface {
 	Submit(ctx context.Context, r admission.Request) (api.Submitted, error)
 	Validate(ctx context.Context, r admission.Request) (api.Submitted, error)
 	Plan(ctx context.Context, r admission.Request) (api.Plan, error)
+	SetTraffic(ctx context.Context, o admission.Order, targets []api.Target) (api.TrafficSet, error)
+	Rollback(ctx context.Context, o admission.Order, to string) (api.TrafficSet, error)
+	OrderRollout(ctx context.Context, o admission.Order, action wadi.RolloutAction) (api.RolloutOrdered, error)
 	// MayRemove checks the caller's right in Consul to delete a service.
 	MayRemove(ctx context.Context, service wadi.Service, consulToken string) error
 }

@@ -36,6 +36,7 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) error {
 		Service: spec.Service, Index: index, Generation: spec.Generation, Phase: phase(spec, st),
 		Latest: spec.Latest, Deleting: spec.Deleting, Submitted: spec.Submitted,
 		File: spec.File, Source: spec.Source, Variables: spec.Variables, Status: st, Warnings: warnings,
+		TrafficOrder: spec.TrafficOrder, RolloutOrder: spec.Order, Applied: spec.Applied,
 	}
 	unreadable := func(err error) {
 		view.Status.Conditions = append(view.Status.Conditions, wadi.Unreadable(err.Error()))

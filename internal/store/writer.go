@@ -98,6 +98,7 @@ func (w *Writer) stored(pairs []consul.Pair) (wadi.Stored, error) {
 	}
 	out.Service, out.Latest = spec.Service, spec.Latest
 	out.Generation, out.Attempt, out.Deleting, out.Order = spec.Generation, spec.Attempt, spec.Deleting, spec.Order
+	out.TrafficOrder = spec.TrafficOrder
 	for _, p := range pairs[7:] {
 		var r wadi.Revision
 		if err := w.decode(p, kindRevision, &r); err == nil {
