@@ -111,13 +111,30 @@ func (r *reader) queue(b *hcl.Block, path string, q *wadi.Queue) {
 	}, nil)
 }
 
-func (r *reader) rollout(b *hcl.Block, path string) {
-	none := "rolling out in steps"
+// Bounds of a rollout.
+const (
+	maxRollout      = 7 * 24 * time.Hour
+	maxRolloutSteps = 99 // Of 1 % each, after the first of 1 %.
+	maxRolloutHold  = 24 * time.Hour
+	minP99, maxP99  = time.Millisecond, 5 * time.Minute // Between which latencies are counted well enough.
+	maxErrorCodes   = 32
+)
+
+// rollout adds to the settings of the defaults.
+func (r *reader) rollout(b *hcl.Block, path string, s *wadi.Service) {
+	var o wadi.Rollout
+	if s.Rollout != nil {
+		o = *s.Rollout
+	}
 	r.body(b.Body, path, []setting{
-		{"duration", onlyZero(none)},
-		{"max_error_percent", onlyZero(none)},
-		{"max_p99", onlyZero(none)},
+		{"duration", wholeSeconds(duration(&o.Duration, 0, maxRollout), &o.Duration)},
+		{"steps", integer(&o.Steps, 0, maxRolloutSteps)},
+		{"hold", wholeSeconds(duration(&o.Hold, 0, maxRolloutHold), &o.Hold)},
+		{"max_error_percent", hundredths(&o.MaxErrorPercent)},
+		{"max_p99", duration(&o.MaxP99, 0, maxP99)},
+		{"error_codes", stringList(&o.ErrorCodes, maxErrorCodes, wadi.CheckErrorCode)},
 	}, nil)
+	s.Rollout = &o
 }
 
 // limited adds to a range error which of the agent's limits is the upper bound.

@@ -1,9 +1,7 @@
 package jobspecs
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -44,6 +42,7 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 	}
 	r.checkUpstreams(s, report)
 	r.checkTraffic(s, report)
+	r.checkRollout(s, report)
 	r.checkIntentions(s, report)
 }
 
@@ -127,29 +126,6 @@ func wholeSeconds(read func(cty.Value) error, d *wadi.Duration) func(cty.Value) 
 		if got := d.D(); got%time.Second != 0 {
 			*d = before
 			return fmt.Errorf("whole seconds are required, got %s", wadi.Duration(got).Short())
-		}
-		return nil
-	}
-}
-
-// onlyZero accepts only the value that switches off a feature which does not exist yet.
-func onlyZero(what string) func(cty.Value) error {
-	return func(v cty.Value) error {
-		zero := false
-		switch v.Type() {
-		case cty.Number:
-			zero = v.AsBigFloat().Sign() == 0
-		case cty.String:
-			d, err := time.ParseDuration(v.AsString())
-			if err != nil {
-				return fmt.Errorf("%q is not a duration or number", v.AsString())
-			}
-			zero = d == 0
-		default:
-			return errors.New("a number or duration is required, got " + given(v))
-		}
-		if !zero {
-			return fmt.Errorf("%s is not supported by this version of Wadi; only 0 is possible", strings.TrimSpace(what))
 		}
 		return nil
 	}

@@ -64,6 +64,11 @@ func (d Defaults) Service() wadi.Service {
 	s.Meta = maps.Clone(s.Meta)
 	s.Scale.Metrics = slices.Clone(s.Scale.Metrics)
 	s.Scale.Schedules = slices.Clone(s.Scale.Schedules)
+	if s.Rollout != nil {
+		o := *s.Rollout
+		o.ErrorCodes = slices.Clone(o.ErrorCodes)
+		s.Rollout = &o
+	}
 	return s
 }
 

@@ -120,7 +120,7 @@ func kindOf(t *testing.T, path string, labelled map[string]bool) string {
 	demand := said(t, path, "{ a = [] }", labelled)
 	for text, kind := range map[string]string{
 		"a string is required": "string", "a duration in quotes is required": "duration", "a list of strings": "list of strings",
-		"a map of strings": "map of strings", "true or false": "bool", "a number or duration": "number or duration",
+		"a map of strings": "map of strings", "true or false": "bool",
 	} {
 		if strings.Contains(demand, text) {
 			return kind
@@ -143,9 +143,6 @@ var (
 func boundsOf(t *testing.T, path string, labelled map[string]bool) string {
 	t.Helper()
 	all := said(t, path, "-7", labelled) + said(t, path, "1e30", labelled) + said(t, path, `"-7s"`, labelled) + said(t, path, `"no such word"`, labelled)
-	if strings.Contains(all, "only 0 is possible") {
-		return "only 0"
-	}
 	if m := words.FindStringSubmatch(all); m != nil {
 		return strings.ReplaceAll(m[1], `"`, "`")
 	}
@@ -176,8 +173,12 @@ func standardOf(t *testing.T, path string, labelled map[string]bool) string {
 		return "by the metric"
 	case path == "traffic.percent":
 		return "see text"
-	case strings.HasPrefix(path, "rollout."):
+	case path == "rollout.duration", path == "rollout.hold", path == "rollout.max_p99":
+		return "`\"0s\"`"
+	case path == "rollout.steps", path == "rollout.max_error_percent":
 		return "`0`"
+	case path == "rollout.error_codes":
+		return "see text"
 	case path == "scale.schedule.timezone":
 		return "`\"UTC\"`"
 	}
@@ -231,7 +232,8 @@ var others = map[string][2]string{
 	"scale.schedule.min": {`1`, `2`}, "retention.keep": {`1`, `2`}, "retention.keep_for": {`"1h"`, `"2h"`}, "retention.keep_active_for": {`"1h"`, `"2h"`},
 	"upstream.local_port": {`9000`, `9001`}, "traffic.revision": {`"latest"`, `"shop-00001"`},
 	"traffic.percent": {`100`, `50`}, "traffic.tag": {`"a"`, `"b"`}, "intentions.allow": {`["a"]`, `["b"]`},
-	"rollout.duration": {`"0s"`, `0`}, "rollout.max_error_percent": {`0`, `"0s"`}, "rollout.max_p99": {`"0s"`, `0`},
+	"rollout.duration": {`"1m"`, `"2m"`}, "rollout.steps": {`1`, `2`}, "rollout.hold": {`"1s"`, `"2s"`},
+	"rollout.max_error_percent": {`1`, `2`}, "rollout.max_p99": {`"1s"`, `"2s"`}, "rollout.error_codes": {`["5xx"]`, `["429"]`},
 }
 
 // changeOf is what a change of a setting does, by the hash of a revision.
@@ -258,7 +260,7 @@ func changeOf(t *testing.T, path string, labelled map[string]bool) string {
 	switch {
 	case hashes[0] != hashes[1]:
 		return "new revision"
-	case texts[0] == texts[1] && !strings.HasPrefix(path, "rollout."):
+	case texts[0] == texts[1]:
 		t.Errorf("%s: the two values make the same service", path)
 	}
 	return "in place"

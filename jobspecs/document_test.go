@@ -98,7 +98,7 @@ func TestDocument_Mistakes(t *testing.T) {
 		`/scale/metrics [{"metric": "rps"}, {"metric": "rps"}]`, `/scale/schedules [{"name": "a"}]`,
 		`/upstreams [{"service": "b", "local_port": 9000}]`, `/traffic [{"revision": "latest", "percent": 50}]`,
 		`/traffic [{"revision": "latest", "percent": 50, "tag": "a"}, {"revision": "shop-00001", "percent": 50, "tag": "a"}]`,
-		`/mesh "envoy"`, `/protocol "http3"`, `/intentions {"allow": []}`, `/probe {"http": "x"}`, `/rollout {"duration": "5s"}`,
+		`/mesh "envoy"`, `/protocol "http3"`, `/intentions {"allow": []}`, `/probe {"http": "x"}`, `/rollout {"max_p99": "5s"}`,
 		`/serving_task "db"`, `/instance {}`,
 	} {
 		path, value, _ := strings.Cut(change, " ")

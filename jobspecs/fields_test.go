@@ -26,6 +26,7 @@ var needed = map[string][]string{
 	"upstream":       {`local_port = 9000`},
 	"traffic":        {`revision = "latest"`},
 	"intentions":     {`allow = []`},
+	"rollout":        {`duration = "10m"`},
 	"scale.schedule": {`cron = "@daily"`, `duration = "1h"`, `min = 1`},
 }
 

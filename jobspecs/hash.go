@@ -18,6 +18,7 @@ func Hash(s wadi.Service) string {
 	s.Scale, s.Traffic, s.Retention, s.Meta = wadi.Scaling{}, nil, wadi.Retention{}, nil
 	s.Domains, s.Visibility, s.Intentions, s.ResolveImages = nil, "", nil, ""
 	s.ImagePrefetch, s.Sticky, s.Mirror, s.Routes = false, nil, nil, nil
+	s.Rollout = nil
 	s.Queue = wadi.Queue{Quiet: slices.Sorted(slices.Values(s.Queue.Quiet))}
 	s.Datacenters = slices.Sorted(slices.Values(s.Datacenters))
 	s.Upstreams = slices.Clone(s.Upstreams)
@@ -101,7 +102,7 @@ func isZero(v any) bool {
 // out.
 var inPlace = []string{
 	"scale", "traffic", "retention", "meta", "domains", "visibility", "intentions", "queue.depth", "queue.timeout",
-	"resolve_images", "image_prefetch", "sticky", "mirror", "route",
+	"resolve_images", "image_prefetch", "sticky", "mirror", "route", "rollout",
 }
 
 // InPlace reports whether a change of the setting makes no new revision. path is the

@@ -178,7 +178,6 @@ func (r *reader) service(body hcl.Body, s *wadi.Service) {
 			s.Upstreams = append(s.Upstreams, u)
 		}},
 		nested{name: "traffic", many: true, read: func(b *hcl.Block, path string) { r.traffic(b, path, s) }},
-		nested{name: "rollout", read: r.rollout},
 		nested{name: "intentions", read: func(b *hcl.Block, path string) { r.intentions(b, path, s) }},
 	)
 	r.body(body, "", settings, blocks)
@@ -212,6 +211,7 @@ func (r *reader) tunable(s *wadi.Service) []nested {
 		{name: "timeout", read: func(b *hcl.Block, path string) { r.timeout(b, path, &s.Timeout) }},
 		{name: "queue", read: func(b *hcl.Block, path string) { r.queue(b, path, &s.Queue) }},
 		{name: "scale", read: func(b *hcl.Block, path string) { r.scale(b, path, &s.Scale) }},
+		{name: "rollout", read: func(b *hcl.Block, path string) { r.rollout(b, path, s) }},
 		{name: "retention", read: func(b *hcl.Block, path string) {
 			r.body(b.Body, path, []setting{
 				{"keep", integer(&s.Retention.Keep, 0, 1000)},

@@ -33,6 +33,7 @@ func full(t *testing.T) wadi.Service {
 			Schedules: []wadi.Schedule{{Name: "s", Cron: "c", Duration: 1, Timezone: "z", Min: 1}},
 		},
 		Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100, Tag: "t"}}, Retention: wadi.Retention{Keep: 1},
+		Rollout:    &wadi.Rollout{Duration: 1, Steps: 1, Hold: 1, MaxErrorPercent: 1, MaxP99: 1, ErrorCodes: []string{"5xx"}},
 		Intentions: &wadi.Intentions{Allow: []string{"b"}}, Meta: map[string]string{"team": "x"},
 		ResolveImages: wadi.ResolveTry, ImagePrefetch: true,
 	}

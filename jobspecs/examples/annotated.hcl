@@ -176,6 +176,22 @@ service "annotated" {
     tag = "canary"
   }
 
+  # How a new revision takes over the share of "latest". Its instances are always ready before
+  # its requests come. Default: all at once.
+  rollout {
+    duration = "10m" # Up to 168h, whole seconds: from the first step, of 1 %, to the last. 0s: all at once.
+    steps    = 0     # Up to 99, after the first. 0: as many as fit.
+    hold     = "0s"  # Up to 24h: the least time of a step, counted once callers are served by it.
+
+    # Gates: each step waits for enough requests, and compares the new revision with the one
+    # before over the same time. If it is worse, the rollout goes back by itself.
+    max_error_percent = 1       # By how many percent of the requests it may fail more. 0: no gate on errors.
+    max_p99           = "500ms" # The 99th percentile of its latency, 1ms to 5m. 0s: no gate on latency.
+
+    # What counts as an error. Default: 5xx, and gRPC's errors of servers.
+    error_codes = ["5xx", "429", "grpc:14"]
+  }
+
   retention {
     keep            = 5     # Revisions kept besides those that get traffic: those that had it last.
     keep_for        = "48h" # Others go when this has passed since they were submitted,

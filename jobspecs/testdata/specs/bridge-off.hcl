@@ -10,9 +10,12 @@ service "plain" {
     }
   }
   rollout {
-    duration          = "0s"
-    max_error_percent = 0
-    max_p99           = "0s"
+    duration          = "10m"
+    steps             = 5
+    hold              = "30s"
+    max_error_percent = 0.5
+    max_p99           = "250ms"
+    error_codes       = ["5xx", "429"]
   }
   scale {
     burst_capacity = 0
