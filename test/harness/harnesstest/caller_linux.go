@@ -227,11 +227,20 @@ func (c *Caller) Forgot(ctx context.Context, revision string) error {
 	if err != nil {
 		return err
 	}
+	if err := KnownAddress(clusters, revision); err != nil {
+		return fmt.Errorf("%s %w", c.Name, err)
+	}
+	return nil
+}
+
+// KnownAddress returns an error if an Envoy knows an address of a revision, by what its
+// admin API says of its clusters.
+func KnownAddress(clusters, revision string) error {
 	for line := range strings.Lines(clusters) {
 		name, rest, _ := strings.Cut(line, "::") // Target 1 is the activator.
 		addr, _, _ := strings.Cut(rest, "::")
 		if _, _, err := net.SplitHostPort(addr); err == nil && strings.HasPrefix(name, "failover-target~0~"+revision+".") {
-			return fmt.Errorf("%s still knows %s at %s", c.Name, revision, addr)
+			return fmt.Errorf("still knows %s at %s", revision, addr)
 		}
 	}
 	return nil
