@@ -35,15 +35,24 @@ check: ## static checks and unit tests with the race detector
 	$(GO) mod tidy -diff
 	@echo "== check: unit tests"
 # On several processors the race detector sometimes crashes on fake timers
-# (golang/go#78156). The end-to-end run repeats these tests on all processors, without it.
+# (golang/go#78156). The end-to-end run repeats these tests on all processors, without it:
+# that is the only run in which they are really concurrent.
 	$(GO) test -race -cpu 1 ./...
 	@echo "== check: the arrows between packages"
 	$(GO) test -count=1 .
 
+# Each of these end-to-end folders has the machine for itself: they measure, send much, or
+# have short deadlines broken on purpose. All others run two at a time, with the unit tests:
+# they mostly wait. A new folder is one of the others.
+ALONE = /test/(attacks|dataplane|faults|scaling|smuggling|traffic)$$
+
 .PHONY: e2e
 e2e: tools build ## end-to-end tests on the real stack
-	@echo "== e2e: end-to-end tests"
-	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 ./...
+	@echo "== e2e: two folders at a time"
+	@all=$$($(GO) list -tags e2e ./...) || exit 1; \
+	$(GO) test -tags e2e -count=1 -timeout 60m -p 2 $$(echo "$$all" | grep -vE '$(ALONE)'); failed=$$?; \
+	echo "== e2e: one folder at a time"; \
+	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 $$(echo "$$all" | grep -E '$(ALONE)') && exit $$failed
 
 .PHONY: test
 test: ## all that CI runs: check and e2e
