@@ -1,8 +1,11 @@
 package wadi
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
+	"strconv"
 	"time"
 )
 
@@ -27,7 +30,8 @@ type Outcomes struct {
 // neither as a request that was answered nor as an error, unless it is named as one.
 const CodeCallerGone = "499"
 
-// MaxOutcomeCodes bounds the different codes of [Outcomes], classes not counted.
+// MaxOutcomeCodes bounds the different statuses of HTTP in [Outcomes]. Their classes, and gRPC's
+// 17, may come in addition.
 const MaxOutcomeCodes = 48
 
 // Requests is the number of requests that were answered, with an error or without.
@@ -148,6 +152,55 @@ func LatencyBucket(d time.Duration) int {
 		}
 	}
 	return low
+}
+
+// MarshalJSON writes l as pairs of numbers, one for each bucket that is not empty: its upper
+// bound in microseconds, 0 for the last one, and its count. So the buckets may change.
+func (l Latencies) MarshalJSON() ([]byte, error) {
+	b := []byte{'['}
+	for i, n := range l {
+		if n == 0 {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		bound := int64(0)
+		if i < len(latencyBounds) {
+			bound = latencyBounds[i].Microseconds()
+		}
+		b = append(strconv.AppendInt(b, bound, 10), ',')
+		b = strconv.AppendUint(b, n, 10)
+	}
+	return append(b, ']'), nil
+}
+
+// maxLatencyPairs bounds what UnmarshalJSON takes.
+const maxLatencyPairs = 1000
+
+// UnmarshalJSON reads the format of MarshalJSON. A bound that is not among those of l counts in
+// the bucket that contains it.
+func (l *Latencies) UnmarshalJSON(b []byte) error {
+	var pairs []uint64
+	if err := json.Unmarshal(b, &pairs); err != nil {
+		return fmt.Errorf("latency: %w", err)
+	}
+	if len(pairs)%2 != 0 || len(pairs) > 2*maxLatencyPairs {
+		return fmt.Errorf("latency: want up to %d pairs of numbers, got %d numbers", maxLatencyPairs, len(pairs))
+	}
+	*l = nil
+	if len(pairs) == 0 {
+		return nil
+	}
+	*l = make(Latencies, NumLatencyBuckets)
+	for ; len(pairs) > 0; pairs = pairs[2:] {
+		at := NumLatencyBuckets - 1
+		if micro := pairs[0]; micro > 0 && micro <= uint64(latencyBounds[at-1].Microseconds()) {
+			at = LatencyBucket(time.Duration(micro) * time.Microsecond)
+		}
+		(*l)[at] += pairs[1]
+	}
+	return nil
 }
 
 // Count is the number of durations.

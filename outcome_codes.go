@@ -53,3 +53,18 @@ func IsErrorCode(code string, patterns []string) bool {
 	}
 	return false
 }
+
+// IsOutcomeCode reports whether code may be one of [Outcomes]: a status of HTTP's, a class of
+// them, or a status of gRPC's.
+func IsOutcomeCode(code string) bool {
+	if n, ok := strings.CutPrefix(code, "grpc:"); ok {
+		c, err := strconv.Atoi(n)
+		return err == nil && c >= 0 && c <= maxGRPCCode && strconv.Itoa(c) == n
+	}
+	if len(code) != 3 || code[0] < '1' || code[0] > '5' {
+		return false
+	}
+	return code[1:] == "xx" || isDigit(code[1]) && isDigit(code[2])
+}
+
+func isDigit(b byte) bool { return b >= '0' && b <= '9' }

@@ -1,8 +1,10 @@
 package wadi_test
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +71,30 @@ func TestLatencies_QuantileIsNear(t *testing.T) {
 	}
 	if got := (wadi.Outcomes{}).Quantile(0.99); got != 0 {
 		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// The format says the buckets, so that another Wadi may have others.
+func TestLatencies_JSON(t *testing.T) {
+	l := latencies(50*time.Microsecond, time.Millisecond, time.Millisecond, 300*time.Second, time.Hour)
+	b, err := json.Marshal(l)
+	if want := "[100,1,1000,2,300000000,1,0,1]"; string(b) != want || err != nil {
+		t.Fatalf("%s (%v), want %s", b, err, want)
+	}
+	var got wadi.Latencies
+	if err := json.Unmarshal(b, &got); err != nil || !cmp.Equal(l, got) {
+		t.Errorf("read back as %v: %v", got, err)
+	}
+	if err := json.Unmarshal([]byte("[1100,7,999999999999,3]"), &got); err != nil || !cmp.Equal(got.Count(), uint64(10)) || got[wadi.LatencyBucket(1100*time.Microsecond)] != 7 {
+		t.Errorf("of other buckets: %v, %v", got, err)
+	}
+	for _, bad := range []string{"[1]", "[-1,2]", "[1,-2]", "[1.5,2]", `["1",2]`, "{}", "[" + strings.Repeat("1,", 4001) + "1]"} {
+		if json.Unmarshal([]byte(bad), &got) == nil {
+			t.Errorf("%.20s is taken", bad)
+		}
+	}
+	if err := json.Unmarshal([]byte("[]"), &got); err != nil || got != nil {
+		t.Errorf("nothing is %v, %v", got, err)
 	}
 }
 

@@ -11,14 +11,16 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/loads"
+	"github.com/wadi-run/wadi/agent/outcomes"
 )
 
 // leadership is which agent leads, as this one knows it.
 type leadership struct {
-	log    hclog.Logger
-	leader atomic.Pointer[peer]                // The value of the leader's lock.
-	term   atomic.Pointer[prometheus.Registry] // Metrics of this agent's own term; nil: another agent leads.
-	loads  atomic.Pointer[loads.Recorder]      // Loads of this agent's own term; nil: another agent leads.
+	log      hclog.Logger
+	leader   atomic.Pointer[peer]                // The value of the leader's lock.
+	term     atomic.Pointer[prometheus.Registry] // Metrics of this agent's own term; nil: another agent leads.
+	loads    atomic.Pointer[loads.Recorder]      // Loads of this agent's own term; nil: another agent leads.
+	outcomes atomic.Pointer[outcomes.Keeper]     // Likewise.
 }
 
 // observe takes in the value of the lock; empty: no agent leads.

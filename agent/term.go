@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ import (
 	"github.com/wadi-run/wadi/agent/network"
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/network/table"
+	"github.com/wadi-run/wadi/agent/outcomes"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
@@ -52,14 +54,15 @@ func (a *Agent) terms() *terms {
 // that an earlier term knew is believed.
 type term struct {
 	*terms
-	lease   leadershipProof
-	metrics *prometheus.Registry // Ends with the term.
-	writer  *store.Writer        // The controller's. Writes while the lock is held.
-	jobs    leaderNomad
-	cluster controlCluster
-	meter   *measure.Meter
-	nodes   *nomad.Nodes
-	edits   *mesh.Watcher
+	lease    leadershipProof
+	metrics  *prometheus.Registry // Ends with the term.
+	writer   *store.Writer        // The controller's. Writes while the lock is held.
+	jobs     leaderNomad
+	cluster  controlCluster
+	meter    *measure.Meter
+	outcomes *outcomes.Keeper
+	nodes    *nomad.Nodes
+	edits    *mesh.Watcher
 
 	controller *control.Controller
 	autoscaler *control.Autoscaler
@@ -78,6 +81,8 @@ func (ts *terms) lead(ctx context.Context, lock *consul.Term) error {
 	defer ts.leadership.term.Store(nil)
 	ts.leadership.loads.Store(t.loads)
 	defer ts.leadership.loads.Store(nil)
+	ts.leadership.outcomes.Store(t.outcomes)
+	defer ts.leadership.outcomes.Store(nil)
 	defer ts.decisions.Clear()
 	ts.actions.SetLeading(true)
 	defer ts.actions.SetLeading(false)
@@ -92,6 +97,7 @@ func (ts *terms) newTerm(lock *consul.Term) *term {
 	t.metrics.MustRegister(ts.decisions)
 	t.meter = measure.New(ts.nomad, ts.log, t.metrics)
 	t.meter.Backlog = ts.activator.Backlog()
+	t.keepOutcomes()
 	t.nodes = &nomad.Nodes{Client: ts.nomad, Log: ts.log.Named("nomad"), Changed: t.autoscaler.Poke}
 	t.controller = t.newController()
 	t.wireAutoscaler()
@@ -101,6 +107,14 @@ func (ts *terms) newTerm(lock *consul.Term) *term {
 	t.keeper = &control.EventKeeper{Events: t.events, Stored: ts.store.Writer(lock.Lock).EventLog(), Log: t.log.Named("events")}
 	t.loads = &loads.Recorder{Services: t.loadedServices, Meter: t.meter, Store: t.writer, Log: ts.log.Named("loads")}
 	return t
+}
+
+// keepOutcomes has the meter's sources report how requests were answered.
+func (t *term) keepOutcomes() {
+	t.outcomes = outcomes.New(time.Now())
+	t.outcomes.Silent = t.meter.Silent
+	t.meter.Outcomes = t.outcomes
+	t.meter.Running = func(byRevision map[string]int) { t.outcomes.Set(byRevision, time.Now()) }
 }
 
 // newController returns the controller, and sets the watcher of edits that it listens to.

@@ -27,6 +27,10 @@ import (
 // scraping agents and instances, processor and memory by asking Nomad. Make it with New.
 type Meter struct {
 	*scrape.Scraper
+	// Running gets the number of running instances of each revision that is measured, whenever
+	// revisions or sources are set; nil: it is not wanted. It is set before the first Set.
+	Running func(byRevision map[string]int)
+
 	usage *usage.Usage
 }
 
@@ -72,6 +76,10 @@ func (m *Meter) Set(revisions []control.MeasuredRevision, sources []control.Sour
 			usages = append(usages, usage.Revision{ID: r.ID, Window: r.Window})
 		}
 	}
+	running := make(map[string]int, len(revisions))
+	for _, r := range revisions {
+		running[r.ID] = 0
+	}
 	srcs := make([]scrape.Source, 0, len(sources))
 	var instances []usage.Instance
 	for _, s := range sources {
@@ -79,6 +87,9 @@ func (m *Meter) Set(revisions []control.MeasuredRevision, sources []control.Sour
 			ID: s.ID, Kind: s.Kind, Addr: s.Addr, Revision: s.Revision,
 			Placed: s.Placed, Starting: s.Starting, Stopping: s.Stopping, Seen: s.Seen,
 		})
+		if _, measured := running[s.Revision]; measured && s.Kind == wadi.SourceInstance && !s.Starting {
+			running[s.Revision]++
+		}
 		if r, ok := used[s.Revision]; ok && s.Kind == wadi.SourceInstance && !s.Stopping {
 			instances = append(instances, usage.Instance{
 				ID: s.ID, Revision: s.Revision, Namespace: r.Namespace, Task: r.Task,
@@ -88,6 +99,9 @@ func (m *Meter) Set(revisions []control.MeasuredRevision, sources []control.Sour
 	}
 	m.Scraper.Set(revs, srcs)
 	m.usage.Set(usages, instances)
+	if m.Running != nil {
+		m.Running(running)
+	}
 }
 
 // Load implements [control.Loads].

@@ -24,6 +24,9 @@ func (s *Scraper) record(f *follower, q query, a answer, began, at time.Time) {
 		s.eachWindows(f, func(w *scheduler.Windows) { w.ClosePoll(f.src.ID, at) })
 		return
 	}
+	if s.Outcomes != nil {
+		s.Outcomes.Report(f.src.ID, f.src.Revision, a.stats, at)
+	}
 	boot := a.stats[0].Boot
 	if boot != f.boot && f.boot != "" && q.since > 0 {
 		// Another process: its seconds before the requested one are read next.

@@ -154,6 +154,9 @@ func check(st wadi.Stats, src Source) error {
 	case st.Source != "" && st.Source != src.ID:
 		return fmt.Errorf("answered by another %s, %q", src.Kind, st.Source)
 	}
+	if err := checkOutcomes(st.Outcomes); err != nil {
+		return err
+	}
 	last := int64(-1)
 	for _, v := range st.Samples {
 		if v.N <= last || v.N >= st.Now {
@@ -164,6 +167,23 @@ func check(st wadi.Stats, src Source) error {
 			if !(f >= 0 && f <= maxValue) {
 				return fmt.Errorf("second %d has the value %g", v.N, f)
 			}
+		}
+	}
+	return nil
+}
+
+// checkOutcomes refuses codes that no source reports: they are kept, and shown.
+func checkOutcomes(o *wadi.Outcomes) error {
+	if o == nil {
+		return nil
+	}
+	const classes, grpc = 5, 17
+	if n := len(o.Codes); n > wadi.MaxOutcomeCodes+classes+grpc {
+		return fmt.Errorf("outcomes have %d codes", n)
+	}
+	for code := range o.Codes {
+		if !wadi.IsOutcomeCode(code) {
+			return fmt.Errorf("outcomes have the code %.20q", code)
 		}
 	}
 	return nil

@@ -59,6 +59,9 @@ type Scraper struct {
 	// Backlog gets the revisions for which an activator has more requests than a second
 	// ago; by default a set that has no reader.
 	Backlog *backlog.Set
+	// Outcomes gets what sources report about the requests that were answered; nil: it is not
+	// read.
+	Outcomes Outcomes
 
 	log     hclog.Logger
 	metrics metrics
@@ -75,6 +78,16 @@ type Scraper struct {
 	groups    map[string]*group // Followers by revision; those of activators, which are about all revisions, by "".
 	unstarted []*follower
 	changed   chan struct{} // Closed when the readiness of an instance changes.
+}
+
+// Outcomes is where outcomes are kept. Its methods are called under the scraper's lock, and must
+// not call the scraper.
+type Outcomes interface {
+	// Report takes the answer of a source at a time: of an instance of a revision, or of an
+	// activator, whose revision is "".
+	Report(source, revision string, stats []wadi.Stats, at time.Time)
+	// Gone notes that a source is not followed any more.
+	Gone(source string, at time.Time)
 }
 
 type revision struct {
@@ -211,6 +224,19 @@ func (s *Scraper) Ready(instance string) bool {
 	defer s.mu.Unlock()
 	f := s.followers[instance]
 	return f != nil && f.ready
+}
+
+// Silent names a source of a revision that should answer and does not: one of its instances, or
+// an activator. It is empty if there is none. A source that stops may have ended.
+func (s *Scraper) Silent(revision string) (source string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.eachFollower(revision, func(f *follower) {
+		if f.up && !f.down && !f.src.Stopping && !f.silentSince.IsZero() {
+			source = f.src.ID
+		}
+	})
+	return source
 }
 
 // Changed returns a channel that is closed at the next change of an instance's readiness.

@@ -159,6 +159,9 @@ func (s *Scraper) remove(f *follower) {
 		f.stop()
 	}
 	delete(s.followers, f.src.ID)
+	if s.Outcomes != nil {
+		s.Outcomes.Gone(f.src.ID, s.now())
+	}
 	g := s.group(f.src.Revision)
 	g.all = slices.DeleteFunc(g.all, func(o *follower) bool { return o == f })
 	s.recount(f)

@@ -62,6 +62,18 @@ func (f Refusal) inside() Refusal {
 	return f
 }
 
+// isOutcome reports whether f is an outcome of the revision that was called: what its callers
+// get in place of an answer of an instance. What an instance has answered is not refused here, so
+// each request counts once. A request that is the caller's fault or the agent's is none, nor is
+// one for a revision that is served no more.
+func (f Refusal) isOutcome() bool {
+	switch f.Code {
+	case CodeFailed, CodeQueueFull, CodeQueueTimeout, CodeRequestTimeout, CodeUnplaceable, CodeNotWoken, CodeUpstream, CodeClientGone:
+		return true
+	}
+	return false
+}
+
 // Refuse answers with f: as text, as JSON to clients that prefer it, or to a gRPC call
 // with the code that stands for the status.
 func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {

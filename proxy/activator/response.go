@@ -76,6 +76,7 @@ func (w *response) Starting(int) {
 	q.record.setFirstByte(now)
 	if q.oldest {
 		q.a.metrics.coldStart(p, forward)
+		q.a.recorderOf(q.rev).ColdStart()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/proxy/deadline"
 	"github.com/wadi-run/wadi/proxy/lazy"
+	"github.com/wadi-run/wadi/proxy/stats"
 	"github.com/wadi-run/wadi/proxy/upstream"
 )
 
@@ -20,6 +21,9 @@ func (q *request) refuse(f Refusal) {
 	}
 	if q.caller != wadi.ServiceGateway {
 		f = f.inside()
+	}
+	if !q.quiet && f.isOutcome() {
+		q.a.recorderOf(q.rev).Refused(stats.HTTP(f.Status))
 	}
 	q.a.refuse(&q.out, q.in, q.record, f)
 }

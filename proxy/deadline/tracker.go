@@ -197,6 +197,9 @@ func (t *Tracker) Refused() error {
 	return t.expired
 }
 
+// Expired reports whether the request's time was over before it ended.
+func (t *Tracker) Expired() bool { return t.timeIsOver() }
+
 // End ends the request. If its time was over before an answer began it answers with 504. If
 // its time was over in the midst of an answer it breaks that off, by a panic with
 // [http.ErrAbortHandler]. It must be deferred itself, for it recovers the handler's panic.

@@ -99,7 +99,7 @@ func (p *Proxy) refuseDraining(r *http.Request, x *request) {
 		return
 	}
 	p.metrics.refusals[reasonDraining].Inc()
-	x.instance = "" // With it this would count as the app's own answer.
+	x.instance = nil // With it this would count as the app's own answer.
 	x.tracker.Header().Set(wadi.HeaderError, reasonDraining)
 	http.Error(&x.tracker, "queue-proxy: "+text, http.StatusMisdirectedRequest)
 	x.reason = reasonDraining
@@ -109,7 +109,7 @@ func (p *Proxy) refuseDraining(r *http.Request, x *request) {
 // go.
 func (p *Proxy) refuseStopping(x *request) {
 	p.metrics.refusals[reasonLeaving].Inc()
-	x.instance = "" // With it this would count as the app's own answer.
+	x.instance = nil // With it this would count as the app's own answer.
 	x.tracker.Header().Set(wadi.HeaderError, reasonLeaving)
 	x.tracker.Header().Set(wadi.HeaderOrder, string(wadi.OrderGo))
 	http.Error(&x.tracker, "queue-proxy: the instance is about to stop, others take its requests", http.StatusMisdirectedRequest)

@@ -25,6 +25,7 @@ type request struct {
 	tracker      deadline.Tracker
 	method       string
 	began        time.Time
+	latency      time.Duration // From its arrival to the beginning of the answer; 0: there was none.
 	waited       time.Duration // Time of the wait for limit and app; written before the state is stateForwarded.
 	state        atomic.Int32
 	counted      bool // It counts as activity; proxied says whether an activator counts it too.
@@ -42,11 +43,11 @@ type request struct {
 // serve counts a request, starts its deadlines and passes it on.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	x := &request{
-		response: response{Writer: recording.Writer{ResponseWriter: w}, instance: p.cfg.Instance},
+		response: response{Writer: recording.Writer{ResponseWriter: w}, instance: &p.cfg.Instance},
 		method:   r.Method, began: time.Now(),
 		counted: !p.quiet(r.URL.Path), namesService: first(r.Header[wadi.HeaderService]) != "", identity: p.identify(r.Header),
 	}
-	x.Starter = &x.response
+	x.Starter = x
 	if x.counted {
 		p.recorder.Enter(x.proxied)
 	}
@@ -61,20 +62,22 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.admit(r, x)
+	x.isWhole = true
 }
 
 // ended counts a request that was answered or aborted.
 func (p *Proxy) ended(x *request, r *http.Request) {
 	p.inFlight.remove(x)
-	if x.counted {
-		p.recorder.Leave(x.proxied)
-	}
 	if err := x.tracker.Refused(); err != nil {
 		p.metrics.refusals[err.Error()].Inc()
 		// A gRPC call has HTTP's status 200 all the same.
 		x.Status, x.reason = http.StatusGatewayTimeout, err.Error()
 	}
-	p.metrics.observe(x.Status, time.Since(x.began))
+	took := time.Since(x.began)
+	if x.counted {
+		p.leave(x, r, took)
+	}
+	p.metrics.observe(x.Status, took)
 	if p.access != nil {
 		p.logRequest(x, r)
 	}

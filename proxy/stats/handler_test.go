@@ -113,11 +113,14 @@ func TestStats_ManyAnswersALineForEach(t *testing.T) {
 		h := stats.HandlerOfMany(clock, func() []*stats.Recorder { return recorders })
 		time.Sleep(1500 * time.Millisecond)
 		recorders = append(recorders, clock.NewRecorder("n", "b", "b-00001", time.Hour))
-		recorders[1].Begin(false)()
+		recorders[1].Enter(false)
+		recorders[1].ColdStart()
+		recorders[1].Refused(stats.HTTP(503))
+		recorders[1].LeaveAnswered(false, stats.HTTP(200), 2*time.Millisecond)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?since=1&wait=5s", nil))
-		want := `{"source":"n","boot":"b","now":2,"revision":"a-00001","samples":[]}
-{"source":"n","boot":"b","now":2,"revision":"b-00001","samples":[[1,0,0,1,0]]}
+		want := `{"source":"n","boot":"b","now":2,"revision":"a-00001","samples":[],"outcomes":{}}
+{"source":"n","boot":"b","now":2,"revision":"b-00001","samples":[[1,0,0,1,0]],"outcomes":{"codes":{"200":1,"503":1},"latency":[2000,1],"cold_starts":1}}
 `
 		if got := w.Body.String(); got != want {
 			t.Errorf("got\n%swant\n%s", got, want)

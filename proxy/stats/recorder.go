@@ -1,4 +1,5 @@
-// Package stats counts the requests of a revision in each second, and serves the counts.
+// Package stats counts the requests of a revision in each second, and how they were answered
+// since the start, and serves the counts.
 //
 // It promises exact integrals of the concurrency, memory only for the seconds in which
 // something happened, and a reader that gets a change at once and an
@@ -88,6 +89,7 @@ type Recorder struct {
 	size     int
 	total    time.Duration // Integral since the start.
 	begun    uint64        // Since the start.
+	tally    *tally        // Nil before the first outcome.
 }
 
 // second has the numbers of one whole second. The integrals are in requests times
@@ -151,6 +153,11 @@ func (r *Recorder) Enter(proxied bool) {
 func (r *Recorder) Leave(proxied bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.leave(proxied)
+}
+
+// leave is Leave for callers that hold the mutex.
+func (r *Recorder) leave(proxied bool) {
 	r.advance()
 	r.inFlight--
 	if proxied {
@@ -183,7 +190,7 @@ func (r *Recorder) Snapshot(since int64) wadi.Stats {
 	r.forget()
 	st := wadi.Stats{
 		Source: r.source, Boot: r.boot, Revision: r.revision,
-		Now: int64(r.at / time.Second), Samples: []wadi.Sample{},
+		Now: int64(r.at / time.Second), Samples: []wadi.Sample{}, Outcomes: r.tally.outcomes(),
 	}
 	for i := range r.size {
 		s := r.past[(r.head+i)%len(r.past)]

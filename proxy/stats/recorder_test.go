@@ -27,7 +27,7 @@ func TestRecorder_IntegralIsExact(t *testing.T) {
 		r.Begin(false)() // At 5.5, for no time at all.
 		time.Sleep(time.Second)
 
-		want := wadi.Stats{Source: "alloc", Boot: "boot", Revision: "hello-00001", Now: 6, Samples: []wadi.Sample{
+		want := wadi.Stats{Source: "alloc", Boot: "boot", Revision: "hello-00001", Now: 6, Outcomes: &wadi.Outcomes{}, Samples: []wadi.Sample{
 			{N: 0, Concurrency: 1, ConcurrencyProxied: .25, Begun: 2, BegunProxied: 1},
 			{N: 1, Concurrency: 1.125, ConcurrencyProxied: .125},
 			{N: 2, Concurrency: .5},
