@@ -22,7 +22,7 @@ var arrows = map[string][]string{
 	"jobspecs/plainjob":             {""},
 	"jobspecs/system":               {},
 	"pulls":                         {""},
-	"scheduler":                     {"", "calendar", "pulls"},
+	"scheduler":                     {"", "calendar", "pulls", "scheduler/gate"},
 	"scheduler/gate":                {""},
 	"scheduler/replay":              {"", "scheduler"},
 	"scheduler/simulate":            {"", "calendar", "scheduler"},

@@ -138,6 +138,7 @@ func (t *term) wireAutoscaler() {
 	s.Counts, s.Cluster, s.Loads = t.jobs, t.cluster, t.meter
 	s.Orders, s.Nodes = leaderOrders{t.activator, t.lease}, t.nodes
 	s.Services, s.Wakeable = t.controller.Services, t.wakeable
+	s.Warming = t.controller.Warming
 	s.Wakes, s.Backlog = t.activator, t.activator.Backlog()
 	s.Settings, s.History, s.Events = t.control, t.decisions, t.events
 	s.Owned, s.Log, s.Metrics = t.owned, t.log.Named("autoscaler"), t.actions

@@ -10,6 +10,8 @@ const (
 	NoteStart      ActionKind = "note-start"      // Remember that the revision's last start failed for Reason; empty: it succeeded.
 	EndPrefetch    ActionKind = "end-prefetch"    // Remember that the revision waits no longer for its images, for Reason.
 	SetPhase       ActionKind = "set-phase"       // Remember that the revision is in Phase, for Reason.
+	Reject         ActionKind = "reject"          // Remember that the revision is not to be "latest", for Reason; empty: it may be again.
+	SetRollout     ActionKind = "set-rollout"     // Remember Rollout. Reason says what happened, for people; empty: nothing that concerns them.
 	PutRoute       ActionKind = "put-route"       // Store Route for every agent.
 	Program        ActionKind = "program"         // Make the network layers carry the stored route.
 	PutBack        ActionKind = "put-back"        // Register the stored job with Count, guarded by Index.
@@ -32,4 +34,5 @@ type Action struct {
 	Index    uint64
 	Reason   string
 	Route    wadi.Route
+	Rollout  *wadi.RolloutState
 }

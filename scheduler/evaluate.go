@@ -19,6 +19,7 @@ type EvalInput struct {
 	ConcurrencyLimit int                // The revision's limit; 0: none.
 	Ceiling          int                // The agent's limit of instances; 0: none.
 
+	Warming  int  // Instances that its share of the traffic needs, which grows or has just grown; 0: the load decides.
 	Routed   bool // A traffic target or tag names it, or it is the latest and may still become ready.
 	Failed   bool // It did not become ready in time.
 	WasReady bool // It was ready once.
@@ -133,6 +134,14 @@ func (e *Evaluation) Evaluate(in *EvalInput) {
 	e.Deciders, e.Changed = memorise(in.Deciders, l.memory)
 }
 
+// Loaded is how many instances the load alone needs; -1: that is not known.
+func (e *Evaluation) Loaded() int {
+	if e.metrics.winnerIndex < 0 {
+		return -1
+	}
+	return e.metrics.winner.Desired
+}
+
 // set replaces the decision and its explanation.
 func (e *Evaluation) set(n int, rule string, why clause) {
 	e.Explanation = Explanation{}
@@ -162,12 +171,13 @@ func AtRest(in *EvalInput) bool {
 }
 
 // unmeasured keeps the count, as the load is not known. A new revision still gets its
-// initial instances: without them it would never become ready.
+// initial instances: without them it would never become ready. And one whose share is to grow
+// gets those for it: it has no load before.
 func (e *Evaluation) unmeasured(in *EvalInput) {
 	e.set(in.Count, RuleInvalid, e.metrics.why)
-	if floor := &e.Decision.Floor; floor.By == RuleInitial && in.Count < floor.Count {
+	if floor := &e.Decision.Floor; (floor.By == RuleInitial || floor.By == RuleWarming) && in.Count < floor.Count {
 		e.Decision.Valid = true
-		e.set(floor.Count, RuleInitial, boundReason(floor))
+		e.set(floor.Count, floor.By, boundReason(floor))
 	}
 }
 

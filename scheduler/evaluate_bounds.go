@@ -22,6 +22,8 @@ func boundReason(b *wadi.Bound) clause {
 	switch b.By {
 	case RuleInitial:
 		p.kind = clauseInitial
+	case RuleWarming:
+		p.kind = clauseWarming
 	case RuleSchedule:
 		p.kind, p.text = clauseSchedule, b.Name
 	case RuleCeiling:
@@ -41,6 +43,9 @@ func floorOf(in *EvalInput) wadi.Bound {
 	}
 	if !in.WasReady && in.Scaling.Initial > b.Count {
 		b = wadi.Bound{Count: in.Scaling.Initial, By: RuleInitial}
+	}
+	if in.Warming > b.Count {
+		b = wadi.Bound{Count: in.Warming, By: RuleWarming}
 	}
 	if b.Count = min(b.Count, topOf(in)); b.Count <= 0 {
 		return wadi.Bound{}

@@ -49,6 +49,7 @@ const (
 	clauseUnknownWindow // share of it is known
 	clauseBound         // text: which bound; n
 	clauseInitial       // n
+	clauseWarming       // n
 	clauseSchedule      // text: its name; n
 	clauseCeiling       // n
 	clauseUnreported    // n: the count that stays
@@ -104,6 +105,8 @@ func (p *clause) append(b []byte) []byte {
 		return fmt.Appendf(b, "its image can't be had (%s), and is not asked for again for %s: %s", p.text, span(p.a), instances(p.n))
 	case clauseInitial:
 		return fmt.Appendf(b, "a new revision begins with %s (initial)", instances(p.n))
+	case clauseWarming:
+		return fmt.Appendf(b, "its share of the traffic grows, and needs them first: %s", instances(p.n))
 	case clauseSchedule:
 		return fmt.Appendf(b, "but schedule %s asks for at least %d: %s", p.text, p.n, instances(p.n))
 	case clauseCeiling:

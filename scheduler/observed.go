@@ -40,7 +40,12 @@ type Observed struct {
 
 	// Outcomes are by revision, since the weights of the rollout's present step were
 	// programmed, or since this leader's term began; missing: not known.
-	Outcomes map[string]wadi.Outcomes
+	Outcomes      map[string]wadi.Outcomes
+	OutcomesSince time.Time // That moment.
+
+	Loaded  map[string]int // By revision: how many instances its own load needs, by the autoscaler; missing: not known.
+	Ceiling int            // The agent's limit of instances of one revision; 0: none.
+	Moved   time.Time      // When the weights were last moved in this term; zero: not yet.
 
 	Route        wadi.Route // The stored route; zero: none.
 	Programmed   bool       // The network layers carry the stored route; it was read back.

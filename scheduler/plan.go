@@ -12,16 +12,20 @@ import (
 // level-triggered and knows nothing of earlier steps, so a new leader continues where the
 // last one stopped.
 func Plan(d Desired, o Observed) []Action {
-	d.Revisions = slices.SortedFunc(slices.Values(d.Revisions), func(a, b wadi.Revision) int {
-		return cmp.Compare(a.Number, b.Number)
-	})
+	d.Revisions = byNumber(d.Revisions)
 	if d.Deleting {
 		return planDelete(d, o)
 	}
 	acts, state := planPhases(d, o)
 	acts = append(acts, planStarts(d, o, state)...)
-	want := targetsOf(d.Service, d.Latest, d.Revisions, state)
-	route := planRoute(d, o, want, state)
+	load := demandOf(&d, &o)
+	steps, rollout := planRollout(&d, &o, state, load)
+	acts = append(acts, steps...)
+	want := targetsOf(d.Service, d.Latest, d.Revisions, state, rollout)
+	route := planRoute(d, o, want, state, load)
+	if rollout.Underway() { // It has a job before it has a share.
+		want = append(want, wadi.RouteTarget{Revision: rollout.Revision})
+	}
 	moves := !reflect.DeepEqual(route, o.Route)
 	// A revision that enters the route gets its job first. A revision that leaves the
 	// route keeps its job until the mesh carries the new route: callers may still come
@@ -43,4 +47,9 @@ func Plan(d Desired, o Observed) []Action {
 	}
 	acts = append(acts, later...)
 	return append(acts, planRetention(d, o, state, route, want)...)
+}
+
+// byNumber are revisions, oldest first.
+func byNumber(revs []wadi.Revision) []wadi.Revision {
+	return slices.SortedFunc(slices.Values(revs), func(a, b wadi.Revision) int { return cmp.Compare(a.Number, b.Number) })
 }

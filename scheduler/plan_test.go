@@ -20,6 +20,7 @@ type world struct {
 	submitted int
 	foreign   bool                  // Foreign entries conflict.
 	forget    func(revision string) // Is told before a revision is forgotten; nil: nobody is.
+	cold      bool                  // Revisions that are warmed get no instances.
 	log       []string
 }
 
@@ -60,6 +61,9 @@ func (w *world) settle(t *testing.T) *world {
 		w.o.Programmed = fmt.Sprint(w.programed) == fmt.Sprint(w.o.Route)
 		w.o.Leftovers = w.programed.Service != ""
 		acts := scheduler.Plan(w.d, w.o)
+		if len(acts) == 0 && w.warm() {
+			continue
+		}
 		if len(acts) == 0 || w.forgotten {
 			return w
 		}
@@ -69,6 +73,18 @@ func (w *world) settle(t *testing.T) *world {
 	}
 	t.Fatalf("no rest after 50 passes: %s", strings.Join(w.log[len(w.log)-10:], " | "))
 	return nil
+}
+
+// warm starts the instances that revisions are to have before their share grows, as the
+// autoscaler does.
+func (w *world) warm() (more bool) {
+	for id, n := range scheduler.Warming(w.d, w.o) {
+		if in := w.o.Instances[id]; !w.cold && in.Ready < n {
+			w.ready(id, n)
+			more = true
+		}
+	}
+	return more
 }
 
 func (w *world) apply(t *testing.T, a scheduler.Action) {
@@ -90,6 +106,12 @@ func (w *world) apply(t *testing.T, a scheduler.Action) {
 		s := w.d.State.Revisions[a.Revision]
 		s.Prefetch = a.Reason
 		w.d.State.Revisions[a.Revision] = s
+	case scheduler.Reject:
+		s := w.d.State.Revisions[a.Revision]
+		s.Rejected, s.Attempt = a.Reason, w.d.Attempt
+		w.d.State.Revisions[a.Revision] = s
+	case scheduler.SetRollout:
+		w.d.State.Rollout = a.Rollout
 	case scheduler.PutRoute:
 		w.checkRoute(t, a.Route)
 		w.o.Route = a.Route

@@ -104,6 +104,8 @@ func TestPlan_Traffic(t *testing.T) {
 			w.settle(t) // It retires, and is still the newest that was ready.
 			w.d.Service.Traffic = share("100 latest")
 			w.settle(t)
+			w.ready(r1, 0)
+			w.settle(t)
 		}, []string{"10000 " + r3}, []string{r3}},
 		{"latest moves its own share only", share("90 latest", "10 hello-00001 one"), func(t *testing.T, w *world) {
 			w.submit()
@@ -217,7 +219,7 @@ func TestPlan_Traffic(t *testing.T) {
 }
 
 func (w *world) trafficPending() string {
-	return scheduler.TrafficPending(w.d.Service, w.d.Latest, w.d.Revisions, w.d.State.Revisions, w.o.Route)
+	return scheduler.TrafficPending(w.d, w.o)
 }
 
 // Other changes do not wait with the traffic.
@@ -269,6 +271,7 @@ func TestPlan_JobBeforeRoute(t *testing.T) {
 	s := w.d.State.Revisions[r1]
 	s.Phase = wadi.Ready
 	w.d.State.Revisions[r1] = s
+	w.ready(r3, 0) // Else it is to have instances first.
 	w.d.Service.Traffic = share("100 hello-00001")
 	acts = scheduler.Plan(w.d, w.o)
 	if len(acts) < 2 || acts[0].Kind != scheduler.PutBack || acts[1].Kind != scheduler.PutRoute {

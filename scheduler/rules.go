@@ -14,6 +14,7 @@ const (
 	RuleCeiling     = "ceiling"      // The agent's upper bound.
 	RuleOverride    = "override"     // The count that a caller asked for.
 	RuleInitial     = "initial"      // The revision has not been ready yet.
+	RuleWarming     = "warming"      // Its share of the traffic grows: the instances come first.
 	RuleIdle        = "idle"         // Idle, but not for long enough.
 	RuleStarting    = "starting"     // An instance is starting: no zero yet.
 	RuleZero        = "zero"         // Idle for long enough.

@@ -44,6 +44,7 @@ type Autoscaler struct {
 	Orders   Orders                                     // Nil: counts are lowered whatever is in flight.
 	Services func() *View                               // The controller's.
 	Wakeable func(service string) (ok bool, why string) // Whether a request would wake it.
+	Warming  func(revision string) int                  // The controller's; nil: no revision is warmed.
 	Nodes    Nodes                                      // Nil: no node is known to drain.
 	Wakes    Wakes                                      // Nil: scale calls do not yield to wakes.
 	Backlog  Backlog                                    // Nil: revisions are evaluated by the clock alone.

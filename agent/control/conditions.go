@@ -25,7 +25,7 @@ const (
 
 // conditionsOf are the conditions of a service, in the order in which they are shown.
 func conditionsOf(s *service, newest wadi.RevisionState, o scheduler.Observed) []wadi.Condition {
-	all := []wadi.Condition{newestCondition(s, newest, o), routeCondition(s)}
+	all := []wadi.Condition{newestCondition(s, newest, o), routeCondition(s, o)}
 	if s.Deleting {
 		all = append(drainedCondition(s, o), all...)
 	} else {
@@ -107,7 +107,7 @@ func newestCondition(s *service, rs wadi.RevisionState, o scheduler.Observed) wa
 	return c
 }
 
-func routeCondition(s *service) wadi.Condition {
+func routeCondition(s *service, o scheduler.Observed) wadi.Condition {
 	c := wadi.Condition{Type: ConditionRouted, OK: len(s.Route.Targets) > 0}
 	for _, t := range s.Route.Targets {
 		if why := s.Route.Revisions[t.Revision].Failed; why != "" {
@@ -115,7 +115,7 @@ func routeCondition(s *service) wadi.Condition {
 		}
 	}
 	if c.OK && !s.Deleting {
-		if why := scheduler.TrafficPending(s.Service, s.Latest, s.Revisions, s.State.Revisions, s.Route); why != "" {
+		if why := scheduler.TrafficPending(s.desired(), o); why != "" {
 			c.OK, c.Reason, c.Message = false, ReasonHeld, why
 		}
 	}

@@ -116,6 +116,7 @@ type Controller struct {
 
 	snapshot    atomic.Pointer[View]
 	notWakeable atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
+	warming     atomic.Pointer[map[string]int]    // By revision: the least instances for its share of the traffic.
 }
 
 const (
@@ -144,17 +145,25 @@ func (c *Controller) Run(ctx context.Context) error {
 
 	tick := time.NewTicker(passInterval)
 	defer tick.Stop()
+	due := time.NewTimer(passInterval)
+	defer due.Stop()
 	var err error
 	for news, more := true, true; more && ctx.Err() == nil; {
 		next := c.nextNews()
 		c.pass(ctx, news)
+		due.Reset(c.untilStep(time.Now()))
+		next.due = due.C
 		news, more, err = c.wait(ctx, next, watchErr, tick.C)
 	}
 	return err
 }
 
 // newsChannels are closed at the next change of what a pass is about to read.
-type newsChannels struct{ cluster, meter, callers <-chan struct{} }
+type newsChannels struct {
+	cluster, meter, callers <-chan struct{}
+
+	due <-chan time.Time // The next step of a rollout.
+}
 
 func (c *Controller) nextNews() newsChannels {
 	n := newsChannels{cluster: c.ClusterNews.Changed(), meter: c.Meter.Changed()}
@@ -188,6 +197,7 @@ func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-cha
 		_ = wadi.Sleep(ctx, passPause)
 	case <-c.Memory.Changed():
 		_ = wadi.Sleep(ctx, passPause)
+	case <-next.due:
 	case <-tick:
 	}
 	return news, true, nil
@@ -257,11 +267,11 @@ func (c *Controller) reconcile(ctx context.Context, s *service) error {
 		seen = c.observe(s)
 		s.notePending(seen)
 		seen.Began = s.pendingSince()
-		acts := scheduler.Plan(scheduler.Desired{
-			Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Order: s.Order, Revisions: s.Revisions, State: s.State,
-			Retention: c.Settings.Now().Retention, Marks: s.Marks,
-		}, seen)
+		d := s.desired()
+		d.Retention = c.Settings.Now().Retention
+		acts := scheduler.Plan(d, seen)
 		if len(acts) == 0 {
+			c.warm(s, seen)
 			s.resting = round == 0 && s.atRest(seen)
 			break
 		}

@@ -91,6 +91,10 @@ func (a *Autoscaler) finish(ctx context.Context, r *record, s *subject, job sche
 		a.Memory.Put(s.id, Remembered{Deciders: next, Desired: d.Desired})
 		r.remembered = next
 	}
+	if n := e.Loaded(); n != r.loaded {
+		a.Memory.SetLoaded(s.id, n)
+		r.loaded = n
+	}
 	r.decider, r.wanted = next, d.Desired
 	r.history = a.History.add(r.history, d, &e.Explanation)
 	if e.count == nil || e.rule != d.Rule {
@@ -123,10 +127,14 @@ func worthRemembering(next, stored wadi.Deciders) bool {
 
 // fillInput fills in the input of an evaluation, except for what is measured.
 func (a *Autoscaler) fillInput(in *scheduler.EvalInput, r *record, s *subject, job scheduler.JobState, alive int, now time.Time) {
+	warming := 0
+	if a.Warming != nil {
+		warming = a.Warming(s.id)
+	}
 	*in = scheduler.EvalInput{
-		Revision: s.id, Now: now,
+		Revision: s.id, Now: now, Warming: warming,
 		Scaling: &s.scale, Calendar: s.calendar, ConcurrencyLimit: s.limit, Ceiling: a.Settings.Now().Ceiling,
-		Routed: s.routed, Failed: s.failed, WasReady: s.wasReady, AwaitsImages: s.awaitsImages,
+		Routed: s.routed || warming > 0, Failed: s.failed, WasReady: s.wasReady, AwaitsImages: s.awaitsImages,
 		Count: job.Count, Raised: r.raised, Starting: max(alive, job.Count), Override: s.override(now), ByHandUntil: r.byHandUntil,
 		Deciders: r.decider,
 	}

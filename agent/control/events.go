@@ -18,6 +18,7 @@ const (
 // The types of events, beside the reasons of [ConditionShielded], which are types too.
 const (
 	EventRouted         = "Routed"         // The traffic of a revision changed.
+	EventRollout        = "Rollout"        // A rollout began, went on, was held, or ended.
 	EventImage          = "Image"          // A new revision runs an image without a digest, or with an earlier one.
 	EventPrefetching    = "Prefetching"    // A new revision's images are fetched to the nodes.
 	EventPrefetched     = "Prefetched"     // They are there, or are not waited for any more.

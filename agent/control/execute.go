@@ -20,6 +20,10 @@ func (c *Controller) execute(ctx context.Context, s *service, a scheduler.Action
 		return c.endPrefetch(ctx, s, a)
 	case scheduler.NoteStart:
 		return c.noteStart(ctx, s, a)
+	case scheduler.Reject:
+		return c.reject(ctx, s, a)
+	case scheduler.SetRollout:
+		return c.setRollout(ctx, s, a)
 	case scheduler.PutRoute:
 		return c.putRoute(ctx, s, a.Route)
 	case scheduler.Program:

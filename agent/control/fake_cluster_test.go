@@ -9,6 +9,15 @@ import (
 	"github.com/wadi-run/wadi/scheduler"
 )
 
+func weightOf(r wadi.Route, revision string) (w int) {
+	for _, t := range r.Targets {
+		if t.Revision == revision {
+			w += t.Weight
+		}
+	}
+	return w
+}
+
 // view is the same cluster as the event stream and the meter, whose methods have other
 // arguments.
 type view struct{ *cluster }
@@ -97,6 +106,15 @@ func (v view) Load(id string, by []wadi.MetricTarget, stable, _ time.Duration, i
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	l := v.load[id]
+	if v.shared > 0 {
+		service, _, _ := wadi.SplitRevisionID(id)
+		l = v.shared * float64(weightOf(v.stored[service].Route, id)) / wadi.WeightAll
+		if l == 0 && v.quiet[id].IsZero() {
+			v.quiet[id] = time.Now()
+		} else if l > 0 {
+			v.quiet[id] = time.Now()
+		}
+	}
 	a := scheduler.Averages{Stable: l, Panic: l, Coverage: 1, PanicCoverage: 1, End: time.Now()}
 	if l == 0 {
 		a.Idle = time.Since(v.quiet[id])

@@ -76,6 +76,8 @@ type cluster struct {
 	lackImages    map[string]wadi.PullFailure // Why revisions' images can't be had.
 	pulls         []time.Time                 // Tries to pull an image.
 	idle          map[uint64]bool             // The indexes of registrations that changed nothing.
+	rollout       *wadi.Rollout               // Of the services that are submitted.
+	shared        float64                     // The load of each service, which its revisions share by their weights; 0: they have a load of their own.
 }
 
 type job struct {

@@ -116,6 +116,7 @@ func lead(t *testing.T, c *cluster) (*leader, func()) {
 	if c.waking != nil {
 		a.Wakes = wakes{c.waking}
 	}
+	a.Warming = ctl.Warming
 	a.Wakeable = func(string) (bool, string) { return true, "" }
 	a.History, a.Events, a.Owned, a.Log, a.Metrics = &control.History{}, events, owned, hclog.NewNullLogger(), metrics
 	ctx, cancel := context.WithCancel(context.Background())
@@ -154,7 +155,7 @@ func (c *cluster) submit(name string) string {
 	s.Service = wadi.Service{
 		Name: name, Namespace: "default", ServingTask: "web", Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100}},
 		Timeout:   wadi.Timeouts{Progress: wadi.Duration(time.Minute)},
-		Retention: wadi.Retention{Keep: 5},
+		Retention: wadi.Retention{Keep: 5}, Rollout: c.rollout,
 		Scale: wadi.Scaling{
 			Initial: 1, Activation: 1, Window: wadi.Duration(10 * time.Second), PanicWindowPercent: 10, PanicThresholdPercent: 200,
 			MaxUpRate: 1000, MaxDownRate: 2, Metrics: []wadi.MetricTarget{{Metric: wadi.Concurrency, Target: 10, Utilization: 1}},

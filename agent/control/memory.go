@@ -16,6 +16,7 @@ type Memory struct {
 	mu      sync.Mutex
 	entries map[string]Remembered // By revision.
 	changed map[string]bool       // Services with new entries.
+	loaded  map[string]int        // By revision: how many instances its load alone needs. It is of this term only.
 	news    chan struct{}
 }
 
@@ -49,6 +50,30 @@ func (m *Memory) Forget(revision string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.entries, revision)
+	delete(m.loaded, revision)
+}
+
+// SetLoaded notes how many instances the load of a revision needs, bounds apart; -1: that is
+// not known.
+func (m *Memory) SetLoaded(revision string, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n < 0 {
+		delete(m.loaded, revision)
+		return
+	}
+	if m.loaded == nil {
+		m.loaded = map[string]int{}
+	}
+	m.loaded[revision] = n
+}
+
+// Loaded is what was noted last.
+func (m *Memory) Loaded(revision string) (n int, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, known = m.loaded[revision]
+	return n, known
 }
 
 // Changed signals that TakeChanged has something.

@@ -22,7 +22,7 @@ func (s *service) atRest(o scheduler.Observed) bool {
 			return false
 		}
 	}
-	return !s.Deleting && s.programmed
+	return !s.Deleting && s.programmed && !s.State.Rollout.Underway() && len(s.warming) == 0
 }
 
 // InstanceReports is what a revision's instances say of themselves; empty: nothing.
@@ -40,6 +40,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		Jobs: map[string]scheduler.JobState{}, Adopted: map[string]uint64{},
 		Instances: map[string]scheduler.Instances{}, Wanted: map[string]int{},
 		Checks: map[string]scheduler.Check{}, Prefetch: map[string]scheduler.Prefetch{},
+		Loaded: map[string]int{}, Ceiling: c.Settings.Now().Ceiling, Moved: s.moved,
 		Route: s.Route, Leftovers: s.leftovers,
 		Began:        s.pendingSince(),
 		Programmed:   s.programmed,
@@ -49,6 +50,9 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 	for _, r := range s.Revisions {
 		remembered, _ := c.Memory.Of(r.ID)
 		o.Wanted[r.ID] = remembered.Desired
+		if n, known := c.Memory.Loaded(r.ID); known {
+			o.Loaded[r.ID] = n
+		}
 		job := c.Cluster.Job(s.Service.Namespace, r.ID)
 		adopted := c.Owned.Index(r.ID)
 		if job.Index > adopted && job.Index == s.jobIndex(r.ID) { // Equal, not later: Nomad may have been restored.

@@ -48,5 +48,10 @@ func (c *Controller) publish() {
 		c.snapshot.Store(v)
 	}
 	c.notWakeable.Store(&notWakeable)
+	warming := map[string]int{}
+	for _, s := range c.services {
+		maps.Copy(warming, s.warming)
+	}
+	c.warming.Store(&warming)
 	c.Meter.Set(c.measuredRevisions())
 }

@@ -18,6 +18,7 @@ type record struct {
 	decider       wadi.Deciders
 	remembered    wadi.Deciders // As they were last put into the memory.
 	wanted        int
+	loaded        int       // How many instances the load alone needs, as it was noted last; -1: not known.
 	count         int       // As last seen, or set by this leader; -1: not seen yet.
 	index         uint64    // Of the job, when count was seen.
 	raised        time.Time // When the count was last seen to grow.
@@ -71,7 +72,7 @@ func (a *Autoscaler) record(s *wadi.Stored, rev *wadi.Revision) *record {
 	r := a.records[rev.ID]
 	if r == nil {
 		d := s.State.Revisions[rev.ID].Deciders
-		r = &record{decider: d, remembered: d, count: -1, byHandChecks: byHandTries}
+		r = &record{decider: d, remembered: d, count: -1, loaded: -1, byHandChecks: byHandTries}
 		a.records[rev.ID] = r
 	}
 	if before := r.subject.Load(); before == nil || before.stored != s {

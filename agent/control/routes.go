@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -31,6 +32,9 @@ func (c *Controller) putRoute(ctx context.Context, s *service, r wadi.Route) err
 		return err
 	}
 	c.reportTargets(s, r)
+	if !slices.Equal(r.Targets, s.Route.Targets) && len(s.Route.Targets) > 0 {
+		s.moved = time.Now()
+	}
 	s.Route, s.programmed, s.whyNot, s.edited = r, false, "", false
 	s.checked, s.applied = false, time.Time{}
 	return nil
@@ -69,7 +73,7 @@ func (c *Controller) unprogram(ctx context.Context, s *service) error {
 }
 
 func (c *Controller) reportTargets(s *service, r wadi.Route) {
-	if len(r.Targets) == 0 || reflect.DeepEqual(r.Targets, s.Route.Targets) {
+	if len(r.Targets) == 0 || s.State.Rollout.Underway() || reflect.DeepEqual(r.Targets, s.Route.Targets) {
 		return
 	}
 	for _, t := range r.Targets {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
 
 // service is what the controller knows of one service.
@@ -25,7 +26,17 @@ type service struct {
 	noted          map[string]*revisionNotes // By revision.
 	missingCallers []string                  // Of Wadi's own identities, by intentions that Wadi does not manage.
 	callersKnown   bool                      // missingCallers is known.
+	moved          time.Time                 // When the weights were last moved in this term.
+	warming        map[string]int            // By revision: see [scheduler.Warming].
 	usageUnread    []string                  // Revisions whose instances' usage can't be read, and why.
+}
+
+// desired is what was submitted, for a plan; without the agent's retention.
+func (s *service) desired() scheduler.Desired {
+	return scheduler.Desired{
+		Service: s.Service, Latest: s.Latest, Attempt: s.Attempt, Deleting: s.Deleting, Order: s.Order,
+		Revisions: s.Revisions, State: s.State, Marks: s.Marks,
+	}
 }
 
 // networkState is what is known of a service's route in the network layers.

@@ -30,6 +30,7 @@ func statusOf(s *service, o scheduler.Observed, url func(wadi.Service) string, e
 		st.Revisions = append(st.Revisions, revisionStatus(s, r, o))
 	}
 	newest := s.state(s.Latest)
+	st.Rollout = scheduler.RolloutStatus(s.desired(), o, s.Status.Rollout)
 	st.Phase = phaseOf(s, newest)
 	st.Conditions = conditionsOf(s, newest, o)
 	keepSince(st.Conditions, s.Status.Conditions, o.Now.UTC())
@@ -101,6 +102,9 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
 		out.Reason = cmp.Or(in.Diagnosis, in.UnreadyReason)
 	}
+	if rs.Phase == wadi.Ready || rs.Phase == wadi.Retired {
+		out.Reason = cmp.Or(out.Reason, rs.Rejected)
+	}
 	out.Prefetch = rs.Prefetch
 	if scheduler.AwaitsImages(&s.Service, s.Latest, r.ID, rs) {
 		out.Prefetching, out.Prefetch = true, o.Prefetch[r.ID].String()
@@ -156,6 +160,6 @@ func equalStatus(a, b wadi.Status) bool {
 			return false
 		}
 	}
-	return a.Service == b.Service && a.Generation == b.Generation && a.URL == b.URL && a.Phase == b.Phase &&
+	return a.Service == b.Service && reflect.DeepEqual(a.Rollout, b.Rollout) && a.Generation == b.Generation && a.URL == b.URL && a.Phase == b.Phase &&
 		reflect.DeepEqual(a.Revisions, b.Revisions) && slices.Equal(a.Traffic, b.Traffic)
 }
