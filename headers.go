@@ -7,6 +7,8 @@ const (
 	HeaderService = "Wadi-Service"
 	// HeaderRevision names the revision that a request is for.
 	HeaderRevision = "Wadi-Revision"
+	// HeaderRoute names the rule of the service by whose [Redirect] an activator is to answer.
+	HeaderRoute = "Wadi-Route"
 	// HeaderInstance names the allocation that a request is for. The queue-proxy of
 	// another allocation answers 421.
 	HeaderInstance = "Wadi-Instance"
@@ -32,7 +34,8 @@ const (
 )
 
 // InternalHeaders lists the headers that only Wadi may set and that mesh callers' Envoys
-// remove. HeaderMirror is not among them: nobody believes it of a mesh caller.
+// remove. HeaderMirror is not among them: nobody believes it of a mesh caller. Nor is
+// HeaderRoute: it takes a caller to a place that the service names anyway.
 func InternalHeaders() []string {
 	return []string{HeaderService, HeaderRevision, HeaderInstance, HeaderProxied, HeaderProbe}
 }

@@ -1,5 +1,11 @@
 package wadi
 
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
 // RouteRule says what becomes of the requests that meet its conditions. At most one of
 // Revision, Tag, Service and Redirect is set; none of them is the service's own split.
 type RouteRule struct {
@@ -44,8 +50,70 @@ type FieldMatch struct {
 // asked, and without Path it is the path that was asked, as the rule's PrefixRewrite leaves
 // it. The query is kept, unless Path has one.
 type Redirect struct {
-	Scheme string `json:"scheme,omitempty"` // Only with Host.
+	Scheme string `json:"scheme,omitempty"` // Only with Host; empty: https.
 	Host   string `json:"host,omitempty"`   // With its port, if it has one.
 	Path   string `json:"path,omitempty"`   // Begins with "/"; may have a query.
 	Code   int    `json:"code"`             // 301, 302, 303, 307 or 308.
+}
+
+// OnPath reports whether the conditions on the path are met, by a path as it was sent,
+// without its query. rest is what follows the part that is named.
+func (m RuleMatch) OnPath(path string) (rest string, ok bool) {
+	switch {
+	case !strings.HasPrefix(path, "/"): // OPTIONS *
+		return "", false
+	case m.Path != "":
+		return "", path == m.Path
+	case !strings.HasPrefix(path, m.PathPrefix):
+		return "", false
+	}
+	rest = path[len(m.PathPrefix):]
+	whole := m.PathPrefix == "" || rest == "" || strings.HasSuffix(m.PathPrefix, "/") || rest[0] == '/'
+	return rest, whole
+}
+
+// Rewritten is a path that meets the rule's conditions as the destination gets it. What
+// follows a prefix stays, and never gets a second slash.
+func (r RouteRule) Rewritten(path string) string {
+	rest, ok := r.Match.OnPath(path)
+	switch {
+	case !ok || r.PrefixRewrite == "":
+		return path
+	case strings.HasPrefix(rest, "/") && !strings.HasSuffix(r.Match.PathPrefix, "/"):
+		return strings.TrimSuffix(r.PrefixRewrite, "/") + rest
+	}
+	return r.PrefixRewrite + rest
+}
+
+// Location is where the rule's redirect leads from a path, as it was sent, and a query. It
+// is a path of the host that was asked, or a URL with the host that the rule names: nothing
+// that a caller sends can be taken for a host, as no path begins with two slashes.
+func (r RouteRule) Location(path, query string) string {
+	to := r.Redirect
+	if to.Path != "" {
+		path = to.Path
+	} else {
+		path = "/" + strings.TrimLeft(r.Rewritten(path), "/\\")
+	}
+	if query != "" && !strings.Contains(path, "?") {
+		path += "?" + query
+	}
+	path = visible(path)
+	if to.Host == "" {
+		return path
+	}
+	return cmp.Or(to.Scheme, "https") + "://" + to.Host + path
+}
+
+// visible is s with bytes escaped that no URL has, or that browsers take for others.
+func visible(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }

@@ -44,6 +44,7 @@ type Activator struct {
 	revisions atomic.Pointer[map[string]*revision] // By ID; replaced whole.
 	deleted   atomic.Pointer[map[string]bool]      // Services that are being deleted; replaced whole.
 	splits    atomic.Pointer[map[string]*split]    // By service; replaced whole.
+	redirects atomic.Pointer[map[string]redirects] // By service; replaced whole.
 
 	active    atomic.Int64 // Requests inside.
 	draining  atomic.Bool
@@ -84,6 +85,7 @@ func New(cfg Config) (*Activator, error) {
 	a.revisions.Store(&map[string]*revision{})
 	a.deleted.Store(&map[string]bool{})
 	a.splits.Store(&map[string]*split{})
+	a.redirects.Store(&map[string]redirects{})
 	return a, nil
 }
 

@@ -32,6 +32,10 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 			a.refuse(w, r, record, isDeleted(service))
 			return
 		}
+		if name := r.Header.Get(wadi.HeaderRoute); name != "" && revision == "" {
+			a.redirect(w, r, record, service, name)
+			return
+		}
 		if revision == "" {
 			revision = (*a.splits.Load())[service].pick(r.Header)
 			record.setTarget(service, revision)

@@ -1,6 +1,7 @@
 package activator_test
 
 import (
+	"maps"
 	"net/http"
 	"testing"
 
@@ -51,4 +52,50 @@ func TestMeshHandler(t *testing.T) {
 			t.Errorf("%q %q: come again after %q: %v", tt.service, tt.revision, after, got.header)
 		}
 	}
+}
+
+// A mesh caller's Envoy names the redirect that a request meets. Nobody is woken for it.
+func TestMeshHandler_Redirects(t *testing.T) {
+	g := newRig(t, settings())
+	g.srv.Config.Handler = g.act.MeshHandler(allowAll{})
+	g.srv.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	redirecting := routes(settings(), wadi.HTTP1)
+	route := redirecting[service]
+	route.Rules = []wadi.RouteRule{
+		{Name: "v2", Match: wadi.RuleMatch{PathPrefix: "/v2"}, Revision: revision},
+		{Name: "old", Match: wadi.RuleMatch{PathPrefix: "/old/"}, PrefixRewrite: "/", Redirect: &wadi.Redirect{Code: 308}},
+	}
+	redirecting[service] = route
+	g.act.SetRoutes(redirecting)
+	for _, tt := range []struct {
+		service, name, path, method string
+		status                      int
+		location                    string
+	}{
+		{service, "old", "/old/x?q=1", "GET", 308, "/x?q=1"},
+		{service, "old", "/old//evil.example/", "POST", 308, "/evil.example/"},
+		{service, "old", "/elsewhere", "GET", 308, "/elsewhere"}, // The rule has changed since Envoy looked.
+		{service, "v2", "/v2/x", "GET", 503, ""},
+		{service, "nosuch", "/old/x", "GET", 503, ""},
+		{"other", "old", "/old/x", "GET", 503, ""},
+	} {
+		r := g.request(t, tt.method, tt.path, nil)
+		r.Header.Set(wadi.HeaderService, tt.service)
+		r.Header.Set(wadi.HeaderRoute, tt.name)
+		got := g.do(r)
+		if got.status != tt.status || got.header.Get("Location") != tt.location {
+			t.Errorf("%s %s %s: got %v %v, want %d %s", tt.service, tt.name, tt.path, got, got.header, tt.status, tt.location)
+		}
+	}
+	if n := g.woken(revision); n != 0 {
+		t.Errorf("%d wakes", n)
+	}
+	redirecting = maps.Clone(redirecting)
+	route.Targets = nil
+	redirecting[service] = route
+	g.act.SetRoutes(redirecting)
+	r := g.request(t, http.MethodGet, "/old/x", nil)
+	r.Header.Set(wadi.HeaderService, service)
+	r.Header.Set(wadi.HeaderRoute, "old")
+	wantRefusal(t, g.do(r), 404, "unknown_revision", "service hello is deleted")
 }

@@ -94,11 +94,16 @@ func Refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 		body = append(body, '\n')
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	answer(w, r, f.Status, body)
+}
+
+// answer sends a whole answer, whatever there is of r's body.
+func answer(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if slowBody(r) {
 		_ = http.NewResponseController(w).EnableFullDuplex() // Else the body would be read first.
 	}
-	w.WriteHeader(f.Status)
+	w.WriteHeader(status)
 	_, _ = w.Write(body) // The client may have gone.
 	if err := discard(w, r); err != nil {
 		// The bytes after a broken body are no request. The whole answer has been sent,

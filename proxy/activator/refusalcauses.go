@@ -34,6 +34,11 @@ func noTarget() Refusal {
 		Message: "the request names no service and revision: the caller's Envoy has no route to it yet, or the activator was called by its own name instead of a service's"}
 }
 
+func noSuchRoute(service, name string) Refusal {
+	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
+		Message: fmt.Sprintf("service %q has no redirect %q here: it is gone, or this agent does not know it yet", service, name)}
+}
+
 func notYetKnown(service, revision string) Refusal {
 	return Refusal{Status: http.StatusServiceUnavailable, Code: CodeNoRevision, RetryAfter: retrySoon,
 		Message: fmt.Sprintf("no revision %q of service %q is served here: it is gone, or this agent does not know it yet", revision, service)}

@@ -13,6 +13,8 @@ func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 	a.deleted.Store(&deleted)
 	splits := splitsOf(routes)
 	a.splits.Store(&splits)
+	redirects := redirectsOf(routes)
+	a.redirects.Store(&redirects)
 	a.mu.Unlock()
 
 	for id, r := range old {

@@ -106,7 +106,7 @@ func InMesh(r wadi.Route) bool {
 }
 
 // legsOf adds up the weights of each revision: Consul refuses two legs to one
-// subset. The order is that of the targets.
+// subset. The order is that of the targets, and then of the rules.
 func legsOf(r wadi.Route) []leg {
 	var legs []leg
 	for _, t := range r.Targets {
@@ -115,6 +115,11 @@ func legsOf(r wadi.Route) []leg {
 			i, legs = len(legs), append(legs, leg{revision: t.Revision})
 		}
 		legs[i].weight += t.Weight
+	}
+	for _, rule := range r.Rules {
+		if rule.Revision != "" && !slices.ContainsFunc(legs, func(l leg) bool { return l.revision == rule.Revision }) {
+			legs = append(legs, leg{revision: rule.Revision})
+		}
 	}
 	return legs
 }
@@ -188,8 +193,9 @@ func headers(service, revision string) *api.HTTPHeaderModifiers {
 // timeouts are the largest of the routed revisions, and of all once none is: of a
 // request, and of waiting for an instance.
 func timeouts(r wadi.Route) (request, wait time.Duration) {
+	legs := legsOf(r)
 	for id, rev := range r.Revisions {
-		if r.Deleted() || slices.ContainsFunc(r.Targets, func(t wadi.RouteTarget) bool { return t.Revision == id }) {
+		if r.Deleted() || slices.ContainsFunc(legs, func(l leg) bool { return l.revision == id }) {
 			request = max(request, rev.Timeout.Request.D())
 			wait = max(wait, rev.Queue.Timeout.D())
 		}

@@ -70,6 +70,23 @@ func tags() wadi.Route {
 	return r
 }
 
+// rules has one of each kind, and one whose revision gets no other traffic.
+func rules(r *wadi.Route) {
+	r.Revisions["hello-00004"] = wadi.RouteRevision{
+		Timeout: wadi.Timeouts{Request: wadi.Duration(2 * time.Hour)}, Queue: wadi.Queue{Timeout: wadi.Duration(time.Minute)}, Mesh: wadi.MeshEnvoy,
+	}
+	r.Rules = []wadi.RouteRule{
+		{Name: "v2", Match: wadi.RuleMatch{PathPrefix: "/v2", Methods: []string{"GET", "HEAD"}}, Revision: "hello-00004", PrefixRewrite: "/"},
+		{Name: "beta", Match: wadi.RuleMatch{
+			Headers: []wadi.FieldMatch{{Name: "X-Beta", Exact: "1"}, {Name: "X-Team", Prefix: "a"}, {Name: "X-Mail", Suffix: "@b"}, {Name: "X-Any", Present: true}},
+			Query:   []wadi.FieldMatch{{Name: "q", Exact: "1"}, {Name: "debug", Present: true}},
+		}, Revision: "hello-00001"},
+		{Name: "bills", Match: wadi.RuleMatch{PathPrefix: "/bills/"}, Service: "billing", PrefixRewrite: "/"},
+		{Name: "old", Match: wadi.RuleMatch{PathPrefix: "/old"}, Redirect: &wadi.Redirect{Code: 308}, PrefixRewrite: "/new"},
+		{Name: "short", Match: wadi.RuleMatch{Path: "/s"}, PrefixRewrite: "/search"},
+	}
+}
+
 // shapes are all kinds of routes that a service may have, one after the other.
 func shapes() map[string]wadi.Route {
 	split := route(
@@ -86,6 +103,9 @@ func shapes() map[string]wadi.Route {
 		"split":              split,
 		"tags":               tags(),
 		"other-tags":         route(wadi.RouteTarget{Revision: "hello-00002", Weight: wadi.WeightAll, Tag: "old"}),
+		"rules":              with(oneTagged("next"), rules),
+		"burst-rules":        with(one(1), rules, burst),
+		"sticky-rules":       with(split, rules, func(r *wadi.Route) { r.Sticky = &wadi.Sticky{Header: "X-User"} }),
 		"burst":              with(split, burst),
 		"sticky":             with(tags(), sticky(wadi.Sticky{Header: "X-User-ID", Cookie: "b"})),
 		"sticky-one":         with(one(1), sticky(wadi.Sticky{Header: "X-User-ID"})),

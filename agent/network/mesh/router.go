@@ -21,8 +21,9 @@ func tagged(r wadi.Route) []wadi.RouteTarget {
 }
 
 // router has the only timeouts that apply behind a splitter. A request that names a tag
-// goes to the tag's revision, and one of a known user to that user's. The last route has no
-// match and no service, and so goes on to the splitter.
+// goes to the tag's revision, one that meets a rule where the rule says, and one of a known
+// user to that user's. The last route has no match and no service, and so goes on to the
+// splitter.
 func router(r wadi.Route, tags []wadi.RouteTarget) api.ConfigEntry {
 	e := &api.ServiceRouterConfigEntry{Kind: api.ServiceRouter, Name: r.Service, Meta: meta(r.Service)}
 	for _, t := range tags {
@@ -30,14 +31,14 @@ func router(r wadi.Route, tags []wadi.RouteTarget) api.ConfigEntry {
 			Match: &api.ServiceRouteMatch{HTTP: &api.ServiceRouteHTTPMatch{
 				Header: []api.ServiceRouteHTTPMatchHeader{{Name: wadi.HeaderTag, Exact: t.Tag}},
 			}},
-			Destination: tagDestination(r, t),
+			Destination: revisionDestination(r, t.Revision),
 		})
 	}
-	request, wait := timeouts(r)
+	e.Routes = append(e.Routes, ruleRoutes(r)...)
 	if isSticky(r) {
-		e.Routes = append(e.Routes, stickyRoute(r, request+wait+margin))
+		e.Routes = append(e.Routes, api.ServiceRoute{Match: stickyMatch(r, nil), Destination: stickyDestination(r)})
 	}
-	e.Routes = append(e.Routes, api.ServiceRoute{Destination: destination(request + wait + margin)})
+	e.Routes = append(e.Routes, api.ServiceRoute{Destination: splitDestination(r)})
 	return e
 }
 
@@ -76,17 +77,23 @@ func longest(rev wadi.RouteRevision) time.Duration {
 	return rev.Timeout.Request.D() + rev.Queue.Timeout.D() + margin
 }
 
-// tagDestination is the revision of a tag, within that revision's own timeouts. With
-// no instance of it the resolver of the service fails over, as for a splitter's leg.
-func tagDestination(r wadi.Route, t wadi.RouteTarget) *api.ServiceRouteDestination {
-	d := destination(longest(r.Revisions[t.Revision]))
-	d.RequestHeaders = headers(r.Service, t.Revision)
+// revisionDestination is a revision, within its own timeouts. With no instance of it the
+// resolver of the service fails over, as for a splitter's leg.
+func revisionDestination(r wadi.Route, revision string) *api.ServiceRouteDestination {
+	d := destination(longest(r.Revisions[revision]))
+	d.RequestHeaders = headers(r.Service, revision)
 	if r.ThroughActivator {
 		d.Service = wadi.ActivatorOf(r.Protocol)
 	} else {
-		d.Service, d.ServiceSubset = r.Service, t.Revision
+		d.Service, d.ServiceSubset = r.Service, revision
 	}
 	return d
+}
+
+// splitDestination is the service's own split.
+func splitDestination(r wadi.Route) *api.ServiceRouteDestination {
+	request, wait := timeouts(r)
+	return destination(request + wait + margin)
 }
 
 // destination is how every route treats a request, for at most longest.

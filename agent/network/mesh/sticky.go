@@ -1,8 +1,6 @@
 package mesh
 
 import (
-	"time"
-
 	"github.com/hashicorp/consul/api"
 
 	"github.com/wadi-run/wadi"
@@ -13,16 +11,21 @@ func isSticky(r wadi.Route) bool {
 	return r.Sticky != nil && r.Sticky.Header != "" && len(wadi.SplitOf(r.Targets)) > 1
 }
 
-// stickyRoute sends requests with the sticky header to an activator, which chooses the
-// revision: a splitter of Consul's can't do it by a header's value. They name no revision.
-func stickyRoute(r wadi.Route, longest time.Duration) api.ServiceRoute {
-	d := destination(longest)
+// stickyMatch is met by requests with the sticky header that meet m, too; nil: all do.
+func stickyMatch(r wadi.Route, m *api.ServiceRouteMatch) *api.ServiceRouteMatch {
+	http := api.ServiceRouteHTTPMatch{}
+	if m != nil {
+		http = *m.HTTP
+	}
+	http.Header = append(http.Header[:len(http.Header):len(http.Header)], api.ServiceRouteHTTPMatchHeader{Name: r.Sticky.Header, Present: true})
+	return &api.ServiceRouteMatch{HTTP: &http}
+}
+
+// stickyDestination is an activator, which chooses the revision by the sticky header: a
+// splitter of Consul's can't do it by a header's value. The requests name no revision.
+func stickyDestination(r wadi.Route) *api.ServiceRouteDestination {
+	d := splitDestination(r)
 	d.Service = wadi.ActivatorOf(r.Protocol)
 	d.RequestHeaders = headers(r.Service, "")
-	return api.ServiceRoute{
-		Match: &api.ServiceRouteMatch{HTTP: &api.ServiceRouteHTTPMatch{
-			Header: []api.ServiceRouteHTTPMatchHeader{{Name: r.Sticky.Header, Present: true}},
-		}},
-		Destination: d,
-	}
+	return d
 }
