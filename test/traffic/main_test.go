@@ -25,12 +25,12 @@ var (
 
 // callees are the upstreams of the caller: all names that tests call through its Envoy.
 var callees = []string{
-	"shares", "sleepy", "moved", "weighed", "twice",
+	"shares", "sleepy", "weighed", "moved", "twice", "ramp", "third", "good", "rotten", "ended", "survivor",
 }
 
 func TestMain(m *testing.M) {
 	harnesstest.Main(m, &stack, harnesstest.Options{
-		Parallel: 3, Mesh: true, Stack: harness.Options{ConsulClientAgent: true},
+		Parallel: 2, Mesh: true, Stack: harness.Options{ConsulClientAgent: true},
 		Ready: func(ctx context.Context) error {
 			callers, err := stack.StartCallers(ctx, callees, "caller")
 			if err == nil {

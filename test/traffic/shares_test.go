@@ -4,7 +4,6 @@ package traffic_test
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"net/http"
 	"sync"
@@ -80,24 +79,4 @@ func TestShares_WakeFromZero(t *testing.T) {
 		l.waitMix(t, 40, "sleepy-00001", "sleepy-00002")
 		l.wantAll(t, 1)
 	}
-}
-
-// Weights that change twenty times in ten seconds cost no request, and the last ones hold.
-func TestShares_TwentyChangesInTenSeconds(t *testing.T) {
-	t.Parallel()
-	const name, one, two = "weighed", "weighed-00001", "weighed-00002"
-	deploy(t, version(name, "1"))
-	deploy(t, version(name, "2", "100 "+one))
-	l := startLoad(t, 25*time.Millisecond, bothWays(t, name)...)
-	l.waitAll(t, one, 20)
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for i := range 19 {
-		share := 5 * (i + 1)
-		stack.Submit(t, version(name, "2", fmt.Sprintf("%d %s", 100-share, one), fmt.Sprintf("%d %s", share, two)))
-		<-tick.C
-	}
-	stack.Submit(t, version(name, "2", "100 "+two))
-	l.waitAll(t, two, 20)
-	l.wantAll(t, 200)
 }
