@@ -10,7 +10,7 @@ import (
 // is as large as its share; see [SplitOf].
 type Sticky struct {
 	Cookie string   `json:"cookie,omitempty"` // Name of the cookie in which the gateway keeps a bucket that it draws; empty: no cookie.
-	TTL    Duration `json:"ttl,omitempty"`    // Of the cookie, from the first request on; 0: as long as the browser's session.
+	TTL    Duration `json:"ttl,omitempty"`    // Of the cookie, from the first request on.
 	Header string   `json:"header,omitempty"` // Whose value decides the bucket; see [BucketOf]. It comes before the cookie. Empty: no header.
 }
 

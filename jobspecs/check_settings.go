@@ -43,6 +43,8 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 	r.checkUpstreams(s, report)
 	r.checkTraffic(s, report)
 	r.checkRollout(s, report)
+	r.checkSticky(s, report)
+	r.checkMirror(s, report)
 	r.checkIntentions(s, report)
 }
 

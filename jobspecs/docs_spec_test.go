@@ -165,6 +165,9 @@ var inJSON = map[string]string{"concurrency.limit": "concurrency_limit"}
 // standardOf is the default of a setting.
 func standardOf(t *testing.T, path string, labelled map[string]bool) string {
 	t.Helper()
+	if path == "sticky.cookie" { // Required where there is no header.
+		return "see text"
+	}
 	if strings.Contains(said(t, path, "null", labelled), "required: ") {
 		return "required"
 	}
@@ -177,7 +180,9 @@ func standardOf(t *testing.T, path string, labelled map[string]bool) string {
 		return "`\"0s\"`"
 	case path == "rollout.steps", path == "rollout.max_error_percent":
 		return "`0`"
-	case path == "rollout.error_codes":
+	case path == "sticky.ttl":
+		return "`\"24h\"`"
+	case path == "rollout.error_codes", path == "mirror.methods":
 		return "see text"
 	case path == "scale.schedule.timezone":
 		return "`\"UTC\"`"
@@ -234,6 +239,8 @@ var others = map[string][2]string{
 	"traffic.percent": {`100`, `50`}, "traffic.tag": {`"a"`, `"b"`}, "intentions.allow": {`["a"]`, `["b"]`},
 	"rollout.duration": {`"1m"`, `"2m"`}, "rollout.steps": {`1`, `2`}, "rollout.hold": {`"1s"`, `"2s"`},
 	"rollout.max_error_percent": {`1`, `2`}, "rollout.max_p99": {`"1s"`, `"2s"`}, "rollout.error_codes": {`["5xx"]`, `["429"]`},
+	"sticky.cookie": {`"a"`, `"b"`}, "sticky.ttl": {`"1h"`, `"2h"`}, "sticky.header": {`"a"`, `"b"`},
+	"mirror.tag": {`"a"`, `"b"`}, "mirror.percent": {`1`, `2`}, "mirror.methods": {`["GET"]`, `["POST"]`},
 }
 
 // changeOf is what a change of a setting does, by the hash of a revision.

@@ -27,6 +27,8 @@ var needed = map[string][]string{
 	"traffic":        {`revision = "latest"`},
 	"intentions":     {`allow = []`},
 	"rollout":        {`duration = "10m"`},
+	"sticky":         {`cookie = "shop"`},
+	"mirror":         {`tag = "canary"`, `percent = 5`},
 	"scale.schedule": {`cron = "@daily"`, `duration = "1h"`, `min = 1`},
 }
 

@@ -92,7 +92,7 @@ func hintInInstance(name string) string {
 	switch {
 	case slices.Contains([]string{
 		"scale", "concurrency", "probe", "timeout", "queue", "retention", "domains", "visibility", "mesh", "protocol", "port",
-		"serving_task", "upstream", "traffic", "rollout", "intentions", "namespace", "datacenters", "node_pool", "priority",
+		"serving_task", "upstream", "traffic", "sticky", "mirror", "rollout", "intentions", "namespace", "datacenters", "node_pool", "priority",
 	}, name):
 		return "it belongs in the service, beside the instance block"
 	case name == "group", name == "job", name == "instance":

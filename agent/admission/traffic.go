@@ -8,12 +8,16 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/jobspecs"
 )
 
 // checkTraffic refuses targets with revisions that are unknown or being deleted. Stored
 // targets were correct when they were submitted: for them it is a warning. A failed revision
 // is no mistake in a file, as it is tried again; an order tries none again.
 func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, revisions []wadi.Revision, refused *refusals) error {
+	if why := jobspecs.MirrorProblem(c.service); why != "" {
+		refused.invalid(c, "mirror.tag", "%s", why)
+	}
 	if !slices.ContainsFunc(c.service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision != wadi.Latest }) {
 		return nil
 	}

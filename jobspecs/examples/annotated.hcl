@@ -192,6 +192,24 @@ service "annotated" {
     error_codes = ["5xx", "429", "grpc:14"]
   }
 
+  # While the traffic is split, a user stays on one revision, or moves once to a newer one
+  # as its share grows. By a cookie of the gateway, by a header of the callers (also in the
+  # mesh, where such calls go through an activator), or both. Default: none: each
+  # request is split by itself.
+  sticky {
+    cookie = "wadi-annotated" # Has a number from 0 to 9999.
+    ttl    = "24h"            # 1m to 9600h; at least rollout.duration.
+    header = "X-User-ID"      # Comes before the cookie.
+  }
+
+  # Copies of some requests to other revisions, sent by the gateway to this tag's; the
+  # answers are thrown away. Default: none.
+  mirror {
+    tag     = "canary"
+    percent = 0                          # In steps of 0.01. No default.
+    methods = ["GET", "HEAD", "OPTIONS"] # Whose requests are copied.
+  }
+
   retention {
     keep            = 5     # Revisions kept besides those that get traffic: those that had it last.
     keep_for        = "48h" # Others go when this has passed since they were submitted,
