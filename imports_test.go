@@ -65,7 +65,7 @@ var arrows = map[string][]string{
 	"agent/admission/images":        {"", "internal/imageref", "jobspecs"},
 	"agent/admission/rules":         {"", "internal/imageref"},
 	"agent/admission/webhook":       {""},
-	"agent/server":                  {"", "agent/admission", "api", "proxy/recording", "secrets"},
+	"agent/server":                  {"", "agent/admission", "api", "proxy/recording", "scheduler/gate", "secrets"},
 	"agent/doctor":                  {"", "agent/membership", "internal/consul", "internal/nomad", "internal/policies", "internal/registry", "internal/store", "internal/survey", "proxy/gateway"},
 	"agent/membership":              {"", "agent/control", "internal/consul"},
 	"agent/network":                 {""},

@@ -95,7 +95,7 @@ func (a *Agent) newAPI(adm *admission.Admission, limiter *connlimit.Limiter, own
 			Gateway: a.front.gateway.Addr().String(), GatewayTLS: a.front.tlsAddress(), Metrics: c.Metrics.Address,
 		},
 		Auth: c.HTTP.Auth, Admission: adm, Store: a.store, Rights: apiNomad{a.nomad}, ACLs: a.nomad.ACLs,
-		Changes: a.changes, AddLoad: a.leadership.addLoad, Decisions: a.decisions, Events: a.events,
+		Changes: a.changes, AddLoad: a.leadership.addLoad, Outcomes: a.leadership.outcomesOf, Decisions: a.decisions, Events: a.events,
 		Leadership: a.leadership, Transport: peers,
 		LeaderURL: func() (string, error) { return peers.address(a.leadership.current()) },
 		Ready:     func() bool { return a.health.unready() == "" },

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/loads"
 	"github.com/wadi-run/wadi/agent/outcomes"
+	"github.com/wadi-run/wadi/agent/server"
 )
 
 // leadership is which agent leads, as this one knows it.
@@ -56,6 +58,17 @@ func (l *leadership) addLoad(service string, h wadi.LoadHistory) wadi.LoadHistor
 		return own.Add(service, h)
 	}
 	return h
+}
+
+// outcomesOf is what this agent's own term knows of a revision's answers since a time; false:
+// another agent leads.
+func (l *leadership) outcomesOf(revision string, since time.Time) (server.Outcomes, bool) {
+	own := l.outcomes.Load()
+	if own == nil {
+		return server.Outcomes{}, false
+	}
+	r := own.Read(revision, since, time.Now())
+	return server.Outcomes{Outcomes: r.Outcomes, From: r.From, Unknown: r.Unknown, InstanceSeconds: r.InstanceSeconds}, true
 }
 
 // Gather implements [prometheus.Gatherer], with the metrics that only a leader has.

@@ -59,6 +59,16 @@ func (c *Client) OrderRollout(ctx context.Context, service string, o RolloutOrde
 	return call[RolloutOrdered](ctx, c, http.MethodPut, "/v1/service/"+url.PathEscape(service)+"/rollout", nil, o)
 }
 
+// CheckRollout compares what the revisions of a service have answered in the time up to now; 0:
+// ten minutes.
+func (c *Client) CheckRollout(ctx context.Context, service string, since time.Duration) (RolloutCheck, error) {
+	query := url.Values{}
+	if since > 0 {
+		query.Set("since", since.String())
+	}
+	return call[RolloutCheck](ctx, c, http.MethodGet, "/v1/service/"+url.PathEscape(service)+"/rollout/check", query, nil)
+}
+
 // Revisions lists the revisions of a service, newest first.
 func (c *Client) Revisions(ctx context.Context, service string) ([]Revision, error) {
 	return call[[]Revision](ctx, c, http.MethodGet, "/v1/service/"+url.PathEscape(service)+"/revisions", nil, nil)

@@ -1,6 +1,10 @@
 package api
 
-import "github.com/wadi-run/wadi"
+import (
+	"time"
+
+	"github.com/wadi-run/wadi"
+)
 
 // The wire format of the API: agents answer with these types, and clients decode them.
 // What is stored as well as shown has its type in package wadi: a [wadi.Status], a
@@ -222,4 +226,33 @@ type RolloutOrdered struct {
 	Index      uint64             `json:"index"`    // For a later CheckIndex.
 	Generation uint64             `json:"generation"`
 	Changed    bool               `json:"changed"` // False: it was ordered before.
+}
+
+// RolloutCheck is what the revisions of a service have answered, side by side, and what the
+// gate of a rollout concludes. It sends nothing and changes nothing.
+type RolloutCheck struct {
+	Service   string             `json:"service"`
+	Since     time.Time          `json:"since"`              // Since when requests count.
+	Revisions []RevisionOutcomes `json:"revisions"`          // Those with traffic, requests or instances since then; newest first.
+	After     string             `json:"after,omitempty"`    // The revision that takes over, or would.
+	Before    string             `json:"before,omitempty"`   // The one that it is compared with; empty: none has traffic.
+	Decision  string             `json:"decision,omitempty"` // Of the gate: "go-on", "wait" or "back"; empty: it can't judge.
+	Reason    string             `json:"reason"`             // Why, with the numbers.
+}
+
+// RevisionOutcomes is what the requests of one revision were answered, by its instances and by
+// agents in their place.
+type RevisionOutcomes struct {
+	Revision        string            `json:"revision"`
+	Percent         float64           `json:"percent"`  // Of the service's traffic.
+	Requests        uint64            `json:"requests"` // That were answered.
+	Errors          uint64            `json:"errors"`   // Of them, by the error_codes of the service's rollout.
+	CallersGone     uint64            `json:"callers_gone"`
+	Codes           map[string]uint64 `json:"codes"` // Answers by HTTP's status ("503") or gRPC's ("grpc:14"); 499: the caller left before one began.
+	P50             wadi.Duration     `json:"p50"`   // Of the time until an answer began, at the instance. 0: no requests.
+	P99             wadi.Duration     `json:"p99"`
+	ColdStarts      uint64            `json:"cold_starts"`
+	InstanceSeconds float64           `json:"instance_seconds"`  // Time that instances ran, summed up over them.
+	From            time.Time         `json:"from"`              // Since when this is known.
+	Unknown         string            `json:"unknown,omitempty"` // Why some of it is not known; empty: all is.
 }

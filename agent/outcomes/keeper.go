@@ -37,6 +37,7 @@ type Keeper struct {
 
 	mu        sync.Mutex
 	sources   map[string]*source
+	unknown   map[string]string // Sources that report no outcomes, as they are of an older Wadi: what they are about.
 	revisions map[string]*revision
 	bytes     int // Of all steps.
 	swept     time.Time
@@ -45,16 +46,15 @@ type Keeper struct {
 
 // source is what an instance or an activator has reported last.
 type source struct {
-	boot    string
-	last    map[string]wadi.Outcomes // By revision; without those that are zero.
-	about   string                   // The revision of an instance; empty: all, as it is an activator.
-	unknown bool                     // It reports no outcomes: it is of an older Wadi.
-	gone    time.Time                // Zero: it is followed.
+	boot  string
+	last  map[string]wadi.Outcomes // By revision; without those that are zero.
+	about string                   // The revision of an instance; empty: all, as it is an activator.
+	gone  time.Time                // Zero: it is followed.
 }
 
 // New returns a keeper that begins at now.
 func New(now time.Time) *Keeper {
-	return &Keeper{began: now, sources: map[string]*source{}, revisions: map[string]*revision{}}
+	return &Keeper{began: now, sources: map[string]*source{}, unknown: map[string]string{}, revisions: map[string]*revision{}}
 }
 
 // Began is the time since when outcomes are kept: what was before is not known.
@@ -75,11 +75,12 @@ func (k *Keeper) Report(id, about string, stats []wadi.Stats, at time.Time) {
 		src = &source{boot: boot, about: about}
 		k.sources[id] = src
 	}
-	src.gone, src.unknown = time.Time{}, false
+	src.gone = time.Time{}
+	delete(k.unknown, id)
 	for i := range stats {
 		st := &stats[i]
 		if st.Outcomes == nil {
-			src.unknown = true
+			k.unknown[id] = about
 			continue
 		}
 		if st.Outcomes.IsZero() {
@@ -105,6 +106,7 @@ func (k *Keeper) Gone(id string, at time.Time) {
 	if src := k.sources[id]; src != nil {
 		src.gone = at
 	}
+	delete(k.unknown, id)
 }
 
 // Set replaces the revisions about which outcomes are kept, with the number of instances of
@@ -180,7 +182,7 @@ func (k *Keeper) Read(revision string, t, now time.Time) Reading {
 		known = r.from
 	}
 	out := Reading{From: k.began.Add(max(known, from))}
-	switch old := k.unknown(revision); {
+	switch old := k.unreported(revision); {
 	case from < known && known == 0:
 		out.Unknown = "this agent leads only since then"
 	case from < known:
@@ -199,10 +201,11 @@ func (k *Keeper) Read(revision string, t, now time.Time) Reading {
 	return out
 }
 
-// unknown names a source of a revision that reports no outcomes; empty if there is none.
-func (k *Keeper) unknown(revision string) string {
-	for id, src := range k.sources {
-		if src.unknown && src.gone.IsZero() && (src.about == "" || src.about == revision) {
+// unreported names a source of a revision that reports no outcomes; empty if there is none.
+// The caller holds mu.
+func (k *Keeper) unreported(revision string) string {
+	for id, about := range k.unknown {
+		if about == "" || about == revision {
 			return id
 		}
 	}

@@ -21,7 +21,7 @@ type peerKey struct{}
 // on their own machines alone. Reads end when stop is closed.
 func (s *Server) Peers(stop <-chan struct{}) http.Handler {
 	reads := http.NewServeMux()
-	for _, pattern := range []string{pathDecisions, pathEvents, pathReport} {
+	for _, pattern := range []string{pathDecisions, pathEvents, pathReport, pathCheck} {
 		reads.Handle(pattern, s.mux)
 	}
 	checking := *s

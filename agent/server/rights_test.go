@@ -23,6 +23,7 @@ func TestRights_OneAnswerForNotThereAndNotYours(t *testing.T) {
 			{"GET", "/v1/service/NAME", ""},
 			{"GET", "/v1/service/NAME/revisions", ""},
 			{"GET", "/v1/service/NAME/decisions", ""},
+			{"GET", "/v1/service/NAME/rollout/check", ""},
 			{"GET", "/v1/revision/NAME-00001", ""},
 			{"GET", "/v1/events?service=NAME&follow=false", ""},
 			{"DELETE", "/v1/service/NAME", ""},

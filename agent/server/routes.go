@@ -23,6 +23,7 @@ type route struct {
 const (
 	pathDecisions = "GET /v1/service/{name}/decisions"
 	pathEvents    = "GET /v1/events"
+	pathCheck     = "GET /v1/service/{name}/rollout/check"
 )
 
 // pathHealth is what load balancers ask.
@@ -44,6 +45,7 @@ func (s *Server) table() []route {
 		{"GET /v1/service/{name}/revisions", blocks, s.blocking(s.revisions)},
 		{"GET /v1/service/{name}/load", nil, s.inTurn(within(readTimeout, s.load))},
 		{pathDecisions, nil, within(readTimeout, s.decisions)},
+		{pathCheck, []string{"since"}, within(readTimeout, s.checkRollout)},
 		{"PUT /v1/service/{name}/scale", nil, s.scale},
 		{"PUT /v1/service/{name}/traffic", nil, s.setTraffic},
 		{"PUT /v1/service/{name}/rollback", nil, s.rollback},

@@ -52,7 +52,11 @@ type Config struct {
 	// nothing.
 	AddLoad func(service string, h wadi.LoadHistory) wadi.LoadHistory
 
-	Changes    Changes    // nil: reads have no index, and do not wait.
+	Changes Changes // nil: reads have no index, and do not wait.
+	// Outcomes returns what a revision was known to have answered since a time, while this agent
+	// leads; nil: the path that compares revisions answers 503.
+	Outcomes func(revision string, since time.Time) (Outcomes, bool)
+
 	Decisions  Decisions  // nil: the paths about decisions answer 503.
 	Events     Events     // nil: the path about events answers 503.
 	Leadership Leadership // nil: this agent leads, always.

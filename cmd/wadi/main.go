@@ -50,6 +50,7 @@ func commands() map[string]command {
 		"revision job":     revisionJobCommand(),
 		"revision list":    revisionListCommand(),
 		"revision pin":     revisionPinCommand(),
+		"rollout check":    rolloutCheckCommand(),
 		"scale replay":     scaleReplayCommand(),
 		"service delete":   serviceDeleteCommand(),
 		"service inspect":  serviceInspectCommand(),
@@ -79,6 +80,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	for name, synopsis := range map[string]string{
 		"service":  "Show, scale and delete services",
 		"revision": "Show, pin and delete the revisions of a service",
+		"rollout":  "Compare and order how a new revision takes over",
 		"scale":    "Replay scaling decisions",
 	} {
 		factories[name] = func() (cli.Command, error) { return group(synopsis), nil }
