@@ -46,9 +46,13 @@ func (a *Agent) openDataPlane(context.Context) (err error) {
 	a.drainer = newDrainer(c.Dev, a.activator, a.log)
 	a.gateway, err = gateway.New(gateway.Config{
 		Settings: gatewaySettings(c), Activator: a.activator, Registerer: a.reg,
-		Authorize: a.guard.Authorize,
+		Authorize: a.guard.Authorize, Log: a.log.Named("gateway"),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	a.drainer.endCopies = a.gateway.EndCopies
+	return nil
 }
 
 // setRoutes gives new routes to every part that routes.

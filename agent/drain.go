@@ -36,6 +36,7 @@ type drainer struct {
 	*drain.Drain
 	policy    drain.Policy
 	activator *activator.Activator
+	endCopies func() // Of requests: nobody waits for their answers.
 	log       hclog.Logger
 	done      chan struct{} // Closed when the drain is over.
 }
@@ -75,6 +76,7 @@ func (d *drainer) pushStops(ctx context.Context, to *stack, s *stages) {
 	to.push("front", func() {
 		quiet = time.Now()
 		d.activator.GoAway()
+		d.endCopies()
 		s.front.stop() // Within drainTimeout: see gateway.ServerConfig.ShutdownTimeout.
 	})
 	to.push("callers", func() { <-settled })

@@ -33,6 +33,9 @@ func (q *request) forward() error {
 	q.sent.Add(1)
 	proxy.StripInternal(q.in.Header)
 	q.setClientCert()
+	if q.mirrored {
+		q.in.Header[wadi.HeaderMirror] = []string{"1"}
+	}
 	out := q.in.WithContext(ctx)
 	if q.body != nil {
 		out.Body = q.body.Attempt()

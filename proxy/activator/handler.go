@@ -48,29 +48,35 @@ func (a *Activator) MeshHandler(g Guard) http.Handler {
 			a.refuse(w, r, record, notYetKnown(service, revision))
 			return
 		}
-		a.serve(w, r, record, call{service, revision, caller, true})
+		a.serve(w, r, record, call{service: service, revision: revision, caller: caller, mesh: true})
 	})
 }
 
 // ServeRevision has an instance of revision answer r, which comes from outside the mesh.
 // If there is no instance, it wakes the revision, and r waits. Wadi's internal headers in
-// r don't reach the instance.
+// r don't reach the instance, except [wadi.HeaderMirror]: a copy is served as any request,
+// and scales its revision, but is in no statistics of what callers got.
 func (a *Activator) ServeRevision(w http.ResponseWriter, r *http.Request, service, revision string) {
 	record := a.recordOf(r)
 	record.setTarget(service, revision)
-	a.serve(w, r, record, call{service, revision, wadi.ServiceGateway, false})
+	a.serve(w, r, record, call{service: service, revision: revision, caller: wadi.ServiceGateway, mirrored: r.Header[wadi.HeaderMirror] != nil})
 }
 
 // call is the target and the caller of a request.
 type call struct {
 	service, revision, caller string
 	mesh                      bool // Over the mesh listener.
+	mirrored                  bool // It is a copy of a request.
 }
 
 // serve needs little of the stack, like all functions on the way to waiting: with a
 // little more, the stack of each waiting request would grow from 4 to 8 KiB.
 func (a *Activator) serve(w http.ResponseWriter, r *http.Request, record *RequestRecord, c call) {
 	rev, err := a.admit(c)
+	if err != nil && c.mirrored {
+		Refuse(w, r, asRefusal(err))
+		return
+	}
 	if err != nil {
 		a.refuseFor(w, r, record, err)
 		return
@@ -102,7 +108,7 @@ func (a *Activator) admit(c call) (*revision, error) {
 }
 
 func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revision, record *RequestRecord, c call) *request {
-	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), record: record, caller: c.caller, mesh: c.mesh, arrived: time.Now()}
+	q := &request{in: r, a: a, rev: rev, set: rev.settings.Load(), record: record, caller: c.caller, mesh: c.mesh, mirrored: c.mirrored, arrived: time.Now()}
 	q.first.Init(r.Context())
 	q.ctx = &q.first
 	q.out = response{q: q}
@@ -120,9 +126,13 @@ func (a *Activator) newRequest(w http.ResponseWriter, r *http.Request, rev *revi
 
 // refuseFor answers with err, a Refusal.
 func (a *Activator) refuseFor(w http.ResponseWriter, r *http.Request, record *RequestRecord, err error) {
-	var f Refusal
+	a.refuse(w, r, record, asRefusal(err))
+}
+
+// asRefusal is the Refusal that err is.
+func asRefusal(err error) (f Refusal) {
 	errors.As(err, &f)
-	a.refuse(w, r, record, f)
+	return f
 }
 
 // refuse answers with f and counts it.

@@ -29,6 +29,7 @@ type request struct {
 	sent     atomic.Int32  // How often it was sent to an instance.
 	repeated bool          // It was sent again after an app may have seen it.
 	quiet    bool          // It doesn't wake, and is not counted as activity.
+	mirrored bool          // It is a copy of a request.
 	mesh     bool          // It came over the mesh listener: the caller's certificate is verified.
 	ctx      *lazy.Context // Of the present attempt, or of the next.
 	first    lazy.Context

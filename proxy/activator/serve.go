@@ -22,8 +22,12 @@ func (q *request) refuse(f Refusal) {
 	if q.caller != wadi.ServiceGateway {
 		f = f.inside()
 	}
-	if !q.quiet && f.isOutcome() {
+	if !q.quiet && !q.mirrored && f.isOutcome() {
 		q.a.recorderOf(q.rev).Refused(stats.HTTP(f.Status))
+	}
+	if q.mirrored {
+		Refuse(&q.out, q.in, f)
+		return
 	}
 	q.a.refuse(&q.out, q.in, q.record, f)
 }
@@ -189,7 +193,9 @@ func (q *request) finish() {
 			deadline.EndAnswer(q.out.ResponseWriter, q.deadline)
 		}
 	}
-	q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
+	if !q.mirrored {
+		q.a.metrics.answered(q.rev, &q.out, time.Since(q.arrived))
+	}
 	q.record.complete(q)
 	q.a.exit()
 }

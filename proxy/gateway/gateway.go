@@ -14,7 +14,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wadi-run/wadi"
@@ -36,6 +38,7 @@ type Config struct {
 
 	Activator  Activator
 	Registerer prometheus.Registerer
+	Log        hclog.Logger // Of mistakes that copies of requests meet; nil: none is written.
 
 	// Authorize returns nil if caller, which is wadi.ServiceGateway, may send r to
 	// service. It is called before anything is done for r; its errors are answered by
@@ -62,6 +65,7 @@ type Gateway struct {
 
 	requests *prometheus.CounterVec // By result: routed, or the code of the refusal.
 	broken   *prometheus.CounterVec // By listener and reason.
+	copies   *copies
 }
 
 // New returns a Gateway without routes. Domain, Activator and Registerer are required.
@@ -75,7 +79,11 @@ func New(cfg Config) (*Gateway, error) {
 		Name: "wadi_gateway_malformed_requests_total",
 		Help: "Requests whose framing could be read in more than one way: refused, and the connection closed.",
 	}, []string{"listener", "reason"})}
-	for _, c := range []prometheus.Collector{g.requests, g.broken} {
+	if g.cfg.Log == nil {
+		g.cfg.Log = hclog.NewNullLogger()
+	}
+	g.copies = newCopies(cfg.Activator.ServeRevision, g.cfg.Log)
+	for _, c := range []prometheus.Collector{g.requests, g.broken, g.copies.result} {
 		if err := cfg.Registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("gateway: register metrics: %w", err)
 		}
@@ -86,7 +94,13 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 // SetTable replaces the table of hosts.
-func (g *Gateway) SetTable(t *Table) { g.table.Store(t) }
+func (g *Gateway) SetTable(t *Table) {
+	g.table.Store(t)
+	g.copies.forget(time.Now())
+}
+
+// EndCopies ends the copies of requests that are under way; none is sent any more.
+func (g *Gateway) EndCopies() { g.copies.stop() }
 
 // SetRoutes builds the table for routes, keyed by service, and puts it in force. It returns
 // the hosts that two services claim.
@@ -147,6 +161,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		row.sticky.give(w.Header(), drawn, r.TLS != nil || g.cameByTLS(r))
 	}
 	g.requests.WithLabelValues("routed").Inc()
+	if row.mirror != nil && row.mirror.wants(r, revision) {
+		if end := g.copies.begin(row.mirror, row.service, r, time.Now()); end != nil {
+			defer end()
+		}
+	}
 	g.cfg.Activator.ServeRevision(w, r, row.service, revision)
 }
 

@@ -25,6 +25,7 @@ type row struct {
 	total   int               // Sum of the targets' weights.
 	tags    map[string]string // The revision of each tag that a header may ask for.
 	sticky  *sticky           // Nil: each request is split by itself.
+	mirror  *mirror           // Nil: no request is copied.
 }
 
 // Conflict is a host that two services claim.
@@ -81,7 +82,7 @@ func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict
 }
 
 func newRow(route wadi.Route) *row {
-	r := &row{service: route.Service, tags: map[string]string{}, sticky: newSticky(route)}
+	r := &row{service: route.Service, tags: map[string]string{}, sticky: newSticky(route), mirror: newMirror(route)}
 	for _, t := range route.Targets {
 		if t.Tag != "" {
 			r.tags[t.Tag] = t.Revision
