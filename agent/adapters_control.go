@@ -10,6 +10,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
 	"github.com/wadi-run/wadi/agent/control"
+	"github.com/wadi-run/wadi/agent/outcomes"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
 	"github.com/wadi-run/wadi/scheduler"
@@ -42,6 +43,10 @@ func (n controlNomad) Job(ctx context.Context, namespace, id string) (scheduler.
 func (n controlNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
 	index, _, err := n.Client.Scale(ctx, namespace, id, count, index, message, map[string]any{scaledBy: wadiItself})
 	return index, err
+}
+
+func (n controlNomad) Note(ctx context.Context, namespace, id, message string) error {
+	return n.Client.Note(ctx, namespace, id, message, map[string]any{scaledBy: wadiItself})
 }
 
 func (n controlNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
@@ -83,6 +88,16 @@ func (n controlNomad) Stop(ctx context.Context, namespace, id string) error {
 func (n controlNomad) Purge(ctx context.Context, namespace, id string) error {
 	return n.Client.Purge(ctx, n.Token(), namespace, id)
 }
+
+// termOutcomes are what revisions answered in a term, as package control sees it.
+type termOutcomes struct{ *outcomes.Keeper }
+
+func (k termOutcomes) Outcomes(revision string, since time.Time) (wadi.Outcomes, string) {
+	r := k.Read(revision, since, time.Now())
+	return r.Outcomes, r.Unknown
+}
+
+var _ control.OutcomeReader = termOutcomes{}
 
 // controlCluster is Nomad's event stream as package control sees it.
 type controlCluster struct{ *nomad.Watcher }

@@ -48,6 +48,14 @@ func (n leaderNomad) Scale(ctx context.Context, namespace, id string, count int,
 	return n.leaderJobs.Scale(ctx, namespace, id, count, index, message)
 }
 
+// Note does not read the lock first: it changes nothing.
+func (n leaderNomad) Note(ctx context.Context, namespace, id, message string) error {
+	if err := n.lease.Certain(); err != nil {
+		return err
+	}
+	return n.leaderJobs.Note(ctx, namespace, id, message)
+}
+
 func (n leaderNomad) Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error) {
 	if err := n.lease.Confirm(ctx); err != nil {
 		return 0, err

@@ -126,7 +126,7 @@ func (t *term) newController() *control.Controller {
 		Store: t.writer, State: t.writer, Remover: t.writer,
 		Network: network.Layers{entries, &table.Layer{Gateway: t.gateway}}, Edits: t.edits,
 		Meter: t.meter, Agents: t.sources,
-		Observers: control.Observers{Callers: t.guard, Usage: t.meter, Instances: t.meter, Exposure: t.meter, Exits: t.watcher},
+		Observers: control.Observers{Callers: t.guard, Usage: t.meter, Instances: t.meter, Exposure: t.meter, Exits: t.watcher, Outcomes: termOutcomes{t.outcomes}},
 		Events:    t.events, Owned: t.owned, URL: t.url, Memory: t.autoscaler.Memory, Acted: t.autoscaler.Poke,
 		Settings: t.control,
 		Log:      t.log.Named("controller"), Metrics: t.actions,

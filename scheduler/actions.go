@@ -35,4 +35,5 @@ type Action struct {
 	Reason   string
 	Route    wadi.Route
 	Rollout  *wadi.RolloutState
+	Noted    bool // Reason is for the history of the job in Nomad, too, which has room for few.
 }

@@ -41,7 +41,8 @@ type Observed struct {
 	// Outcomes are by revision, since the weights of the rollout's present step were
 	// programmed, or since this leader's term began; missing: not known.
 	Outcomes      map[string]wadi.Outcomes
-	OutcomesSince time.Time // That moment.
+	OutcomesSince time.Time         // That moment.
+	NoOutcomes    map[string]string // By revision: why they are not known.
 
 	Loaded  map[string]int // By revision: how many instances its own load needs, by the autoscaler; missing: not known.
 	Ceiling int            // The agent's limit of instances of one revision; 0: none.

@@ -21,6 +21,7 @@ type rolloutPlan struct {
 	rs    wadi.RolloutState
 	acts  []Action
 	notes []string // What happens, for people.
+	minor bool     // It is a step of many.
 }
 
 // planRollout returns the memory of the service's rollout after its actions, so the rest of
@@ -39,7 +40,7 @@ func planRollout(d *Desired, o *Observed, state map[string]wadi.RevisionState, l
 	if reflect.DeepEqual(p.rs, before) {
 		return p.acts, d.State.Rollout
 	}
-	a := Action{Kind: SetRollout, Revision: p.rs.Revision, Rollout: &p.rs}
+	a := Action{Kind: SetRollout, Revision: p.rs.Revision, Rollout: &p.rs, Noted: !p.minor}
 	if len(p.notes) > 0 {
 		a.Reason = p.notes[0]
 		for _, n := range p.notes[1:] {
@@ -168,19 +169,21 @@ func (p *rolloutPlan) verdict() gate.Verdict {
 	if !r.Gated() || rs.Paused || rs.Programmed.IsZero() {
 		return gate.Verdict{Decision: gate.GoOn}
 	}
-	after, known := p.o.Outcomes[rs.Revision]
-	if !known {
-		return gate.Verdict{Decision: gate.Wait, Reason: "what " + rs.Revision + " answered is not known yet"}
-	}
 	var before wadi.Outcomes
-	for _, s := range rs.Shares[1:] {
+	for _, s := range rs.Shares {
 		o, known := p.o.Outcomes[s.Revision]
 		if !known {
-			return gate.Verdict{Decision: gate.Wait, Reason: "what " + s.Revision + " answered is not known yet"}
+			why := "what " + s.Revision + " answered is not known"
+			if no := p.o.NoOutcomes[s.Revision]; no != "" {
+				why += ": " + no
+			}
+			return gate.Verdict{Decision: gate.Wait, Reason: why}
 		}
-		before = before.Add(o)
+		if s.Revision != rs.Revision {
+			before = before.Add(o)
+		}
 	}
-	return gate.Judge(*r, before, after)
+	return gate.Judge(*r, before, p.o.Outcomes[rs.Revision])
 }
 
 // follow brings the rollout to the revision that "latest" stands for now.
@@ -316,13 +319,19 @@ func (p *rolloutPlan) advance() {
 	}
 	rs.Shares = grown(rs.Shares, to)
 	rs.Stepped, rs.Programmed, rs.Next, rs.Unjudged = now, time.Time{}, time.Time{}, false
-	if share == 0 || steps <= reportedSteps || to*reportedSteps/wadi.WeightAll != share*reportedSteps/wadi.WeightAll {
+	crosses := func(parts int) bool { return to*parts/wadi.WeightAll != share*parts/wadi.WeightAll }
+	if share == 0 || steps <= reportedSteps || crosses(reportedSteps) {
+		p.minor = len(p.notes) == 0 && steps > notedSteps && !crosses(notedSteps)
 		p.note("%g%% of what goes to latest", float64(to)/100)
 	}
 }
 
-// reportedSteps bounds how many steps of one rollout people are told of.
-const reportedSteps = 20
+// People are told of so many steps of one rollout at most, and so many are in the history of
+// the job in Nomad, which keeps 20 entries.
+const (
+	reportedSteps = 20
+	notedSteps    = 5
+)
 
 // carried reports whether callers are served by the shares.
 func (p *rolloutPlan) carried() bool {

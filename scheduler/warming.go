@@ -17,6 +17,9 @@ const (
 	// over, if no node fits the others: at the default utilization of 0.7 each then carries
 	// no more than its target.
 	headroom = 0.7
+	// tolerance is the part of an instance, in hundredths of a percent, for which none more is
+	// needed: the load was rounded up to whole instances already.
+	tolerance = wadi.WeightAll / 10
 	// leastPart is the least growth of a weight that is worth a route of its own, where a
 	// weight can't move as a whole.
 	leastPart = wadi.WeightAll / 10
@@ -68,7 +71,7 @@ func (dm demand) need(weight int) int {
 	if weight <= 0 || !dm.serving {
 		return 0
 	}
-	return min(dm.most, max(1, (dm.total*weight+wadi.WeightAll-1)/wadi.WeightAll))
+	return min(dm.most, max(1, (dm.total*weight+wadi.WeightAll-1-tolerance)/wadi.WeightAll))
 }
 
 // suffices reports whether a revision's instances can take a weight.

@@ -37,6 +37,8 @@ type JobKeeper interface {
 	Stop(ctx context.Context, namespace, id string) error
 	// Purge stops a job and forgets it. A job that does not exist is no error.
 	Purge(ctx context.Context, namespace, id string) error
+	// Note adds a message to a job's scaling history, which Nomad's UI shows.
+	Note(ctx context.Context, namespace, id, message string) error
 }
 
 // Meter is where the controller says what is measured, and reads which instances are ready.
@@ -76,6 +78,7 @@ type Observers struct {
 	Instances InstanceReports
 	Exposure  ExposureReports
 	Exits     ExitReader
+	Outcomes  OutcomeReader
 }
 
 // Controller makes Nomad and Consul match what was submitted. Only the leader

@@ -77,6 +77,9 @@ type cluster struct {
 	pulls         []time.Time                 // Tries to pull an image.
 	idle          map[uint64]bool             // The indexes of registrations that changed nothing.
 	rollout       *wadi.Rollout               // Of the services that are submitted.
+	notes         []string                    // In the histories of jobs.
+	answers       map[string]wadi.Outcomes    // By revision, whatever the time; nil: nobody reads outcomes.
+	since         map[string]time.Time        // By revision: the time that they were last read from.
 	shared        float64                     // The load of each service, which its revisions share by their weights; 0: they have a load of their own.
 }
 
@@ -236,6 +239,13 @@ func (c *cluster) ScaledByHand(_ context.Context, _, id string, count int) (time
 		return time.Time{}, false, errors.New("the history ends before that")
 	}
 	return c.byHandAt, !c.byHandAt.IsZero() && c.jobs[id].Count == count, nil
+}
+
+func (c *cluster) Note(_ context.Context, _, id, message string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notes = append(c.notes, id+" "+message)
+	return nil
 }
 
 func (c *cluster) Evaluate(context.Context, string, string) error { return nil }

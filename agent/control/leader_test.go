@@ -51,6 +51,9 @@ func (c *cluster) observers() (o control.Observers) {
 	if c.exits != nil {
 		o.Exits = reports{c}
 	}
+	if c.answers != nil {
+		o.Outcomes = reports{c}
+	}
 	return o
 }
 
@@ -58,6 +61,13 @@ func (c *cluster) observers() (o control.Observers) {
 type reports struct{ c *cluster }
 
 func (r reports) Unread(id string) string { return r.c.unread(id) }
+
+func (r reports) Outcomes(id string, since time.Time) (wadi.Outcomes, string) {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	r.c.since[id] = since
+	return r.c.answers[id], ""
+}
 
 func (r reports) Unready(string) string { return "" }
 

@@ -47,6 +47,7 @@ func (c *Controller) observe(s *service) scheduler.Observed {
 		ProgramTried: time.Since(s.applied) < s.reapplyAfter(),
 		GivenUp:      s.foreign || !s.deletedRouteSince.IsZero() && time.Since(s.deletedRouteSince) > deletedRouteTimeout,
 	}
+	c.observeOutcomes(s, &o)
 	for _, r := range s.Revisions {
 		remembered, _ := c.Memory.Of(r.ID)
 		o.Wanted[r.ID] = remembered.Desired
@@ -156,6 +157,7 @@ func (c *Controller) finishPass(ctx context.Context, s *service, err error) {
 	o := c.observe(s)
 	c.noteDiagnoses(s, o)
 	st := statusOf(s, o, c.URL, s.events(c.Events))
+	s.settleReason(st.Rollout, time.Now())
 	if equalStatus(st, s.Status) {
 		return
 	}

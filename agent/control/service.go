@@ -27,6 +27,7 @@ type service struct {
 	missingCallers []string                  // Of Wadi's own identities, by intentions that Wadi does not manage.
 	callersKnown   bool                      // missingCallers is known.
 	moved          time.Time                 // When the weights were last moved in this term.
+	reasoned       time.Time                 // When the rollout's reason was last stored.
 	warming        map[string]int            // By revision: see [scheduler.Warming].
 	usageUnread    []string                  // Revisions whose instances' usage can't be read, and why.
 }

@@ -198,6 +198,18 @@ func (c *Client) Scale(ctx context.Context, namespace, id string, count int, ind
 	return out.JobModifyIndex, out.EvalID, nil
 }
 
+// Note adds a message to the scaling history of a revision's job, and changes nothing: neither
+// the job nor its indexes. Nomad keeps the last 20 entries.
+func (c *Client) Note(ctx context.Context, namespace, id, message string, meta map[string]any) error {
+	req := map[string]any{"Target": map[string]string{"Group": wadi.GroupInstance}, "Message": message, "Meta": meta}
+	var out struct{ JobModifyIndex uint64 }
+	path := "/v1/job/" + url.PathEscape(id) + "/scale"
+	if _, err := c.api().Raw().Write(path, req, &out, c.write(ctx, c.Token(), namespace)); err != nil {
+		return fmt.Errorf("note in the scaling history of %s: %w", id, translate(err))
+	}
+	return nil
+}
+
 // Evaluate makes Nomad evaluate a job again; with forceReschedule also allocations that it
 // has given up.
 func (c *Client) Evaluate(ctx context.Context, namespace, id string, forceReschedule bool) error {
