@@ -273,11 +273,13 @@ func (p *rolloutPlan) begin(to string, held map[string]int) {
 	p.advance()
 }
 
-// keepHolders gives the share of a revision that is gone, or can't serve, to the others.
+// keepHolders gives the share of a revision that is gone, can't serve or was rejected to the
+// others. A rejected one keeps it if there is no other: the new one gets it in steps.
 func (p *rolloutPlan) keepHolders() {
 	kept, lost := []wadi.RolloutShare{p.rs.Shares[0]}, 0
+	good := slices.ContainsFunc(p.rs.Shares[1:], func(s wadi.RolloutShare) bool { return p.serves(s.Revision) && p.state[s.Revision].Rejected == "" })
 	for _, s := range p.rs.Shares[1:] {
-		if servable(p.state[s.Revision]) && p.number(s.Revision) > 0 {
+		if p.serves(s.Revision) && (!good || p.state[s.Revision].Rejected == "") {
 			kept = append(kept, s)
 		} else {
 			lost += s.Weight
@@ -287,6 +289,10 @@ func (p *rolloutPlan) keepHolders() {
 		kept[min(1, len(kept)-1)].Weight += lost
 		p.rs.Shares, p.rs.Programmed = kept, time.Time{}
 	}
+}
+
+func (p *rolloutPlan) serves(revision string) bool {
+	return servable(p.state[revision]) && p.number(revision) > 0
 }
 
 // advance notes that a step is served, or takes the next one once it is due and can be
@@ -303,7 +309,7 @@ func (p *rolloutPlan) advance() {
 			rs.Took = wadi.Duration(max(1, now.Sub(rs.Stepped)))
 		}
 		_, interval := paceOf(r, rs.Took.D())
-		rs.Next = later(rs.Stepped.Add(interval), now.Add(r.Hold.D()))
+		rs.Next = later(rs.Stepped.Add(interval), now.Add(max(r.Hold.D(), min(interval, time.Second))))
 	}
 	if share == wadi.WeightAll {
 		p.end(wadi.RolloutDone, fmt.Sprintf("%s has the whole share of latest", rs.Revision))

@@ -196,7 +196,7 @@ func TestRollout_WaitsForInstances(t *testing.T) {
 	w.cold = true
 	w.pass(t, done)
 	w.wantTargets(t, "2575 "+r2, "7425 "+r1) // One instance of four takes a quarter, and a little more.
-	if got := w.status(); got.Phase != wadi.RolloutWarming || !strings.Contains(got.Reason, "has 1 of the 3 instances ready") {
+	if got := w.status(); got.Phase != wadi.RolloutWarming || !strings.Contains(got.Reason, "has 1 of the 2 instances ready") {
 		t.Errorf("status %+v", got)
 	}
 	w.cold = false
@@ -221,6 +221,7 @@ func TestRollout_BackStepByStep(t *testing.T) {
 	w.answers(10_000, nil)
 	w.pass(t, 3*oneMinute).wantTargets(t, "7525 "+r2, "2475 "+r1)
 	w.ready(r1, 1)
+	w.o.Loaded = map[string]int{r1: 1, r2: 3}
 	w.answers(1000, map[string]uint64{r2: 300})
 	w.cold = true
 	w.settle(t).wantTargets(t, "7525 "+r2, "2475 "+r1) // A hundredth is not worth a route.

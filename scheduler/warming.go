@@ -92,9 +92,9 @@ func (dm demand) capacity(in *Instances) int {
 	switch {
 	case !dm.serving:
 		return wadi.WeightAll
-	case in.Unknown:
+	case in.Unknown, in.Ready == 0:
 		return 0
-	case in.Ready >= dm.most, in.Ready >= dm.total && in.Ready > 0:
+	case in.Ready >= dm.most, in.Ready >= dm.total:
 		return wadi.WeightAll
 	}
 	return in.Ready * wadi.WeightAll / dm.total

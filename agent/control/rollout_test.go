@@ -73,3 +73,113 @@ func TestRollout_StepByStep(t *testing.T) {
 		}
 	})
 }
+
+// The next leader goes on where the last one stopped, and the time without one makes for one
+// step.
+func TestRollout_SurvivesTheLeader(t *testing.T) {
+	underway(t, fourSteps(), func(t *testing.T, c *cluster, two string, stop, again func()) {
+		time.Sleep(30 * time.Second)
+		if got := c.weights("hello"); got != "25.75/74.25" {
+			t.Fatalf("weights %s", got)
+		}
+		stop()
+		time.Sleep(10 * time.Minute)
+		again()
+		time.Sleep(5 * time.Second)
+		if got := c.weights("hello"); got != "50.5/49.5" {
+			t.Errorf("weights %s after ten minutes without a leader, want one step", got)
+		}
+		time.Sleep(22 * time.Second)
+		if got := c.weights("hello"); got != "75.25/24.75" {
+			t.Errorf("weights %s a step later", got)
+		}
+		time.Sleep(time.Minute)
+		if r := c.service("hello").Status.Rollout; r == nil || r.Phase != wadi.RolloutDone || r.Revision != two {
+			t.Errorf("status %+v", r)
+		}
+	})
+}
+
+// A step is judged by what came since it was programmed, or since the leader began; the
+// reasons are in the status, in the events, and in Nomad.
+func TestRollout_IsJudged(t *testing.T) {
+	r := fourSteps()
+	r.MaxErrorPercent = 1
+	underway(t, r, func(t *testing.T, c *cluster, two string, stop, again func()) {
+		answer := func(ok, failed uint64) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.answers = map[string]wadi.Outcomes{"hello-00001": {Codes: map[string]uint64{"200": 1000}}, two: {Codes: map[string]uint64{"200": ok, "500": failed}}}
+			c.since = map[string]time.Time{}
+		}
+		stop()
+		answer(5, 0)
+		again()
+		time.Sleep(5 * time.Minute)
+		s := c.service("hello")
+		if got := s.Status.Rollout; c.weights("hello") != "1/99" || got.Phase != wadi.RolloutJudging || !strings.Contains(got.Reason, "5 requests") {
+			t.Fatalf("weights %s, status %+v", c.weights("hello"), got)
+		}
+		if at := c.since[two]; !at.Equal(s.State.Rollout.Programmed) {
+			t.Errorf("judged since %v, programmed %v", at, s.State.Rollout.Programmed)
+		}
+		stop()
+		again()
+		time.Sleep(3 * time.Second)
+		if got := c.service("hello").Status.Rollout; !strings.Contains(got.Reason, "observed anew") || !c.since[two].After(s.State.Rollout.Programmed) {
+			t.Errorf("status %+v, judged since %v", got, c.since[two])
+		}
+		answer(900, 100)
+		time.Sleep(3 * time.Second)
+		s = c.service("hello")
+		if got := s.Status.Rollout; c.weights("hello") != "100" || got.Phase != wadi.RolloutRolledBack || !strings.Contains(got.Reason, "10 % of 1,000") {
+			t.Errorf("weights %s, status %+v", c.weights("hello"), got)
+		}
+		if got := s.Status.Events[len(s.Status.Events)-1]; !strings.Contains(fmt.Sprint(s.Status.Events), "rolled back at 1%") {
+			t.Errorf("last event %+v", got)
+		}
+		if got := c.notes[len(c.notes)-1]; !strings.HasPrefix(got, two+" rollout: rolled back at 1%: ") {
+			t.Errorf("noted in Nomad: %q", got)
+		}
+		if len(c.notes) > 5 {
+			t.Errorf("%d notes in Nomad: %q", len(c.notes), c.notes)
+		}
+	})
+}
+
+// Instances are there before the share of the load that they are for, and stay until it is in
+// their own measured load.
+func TestRollout_WarmsFirst(t *testing.T) {
+	underway(t, wadi.Rollout{}, func(t *testing.T, c *cluster, two string, _, _ func()) {
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			s := c.service("hello")
+			if w := weightOf(s.Route, two); w > 0 && c.count(two) < 4 {
+				t.Fatalf("%d of the weight at a count of %d", w, c.count(two))
+			}
+		}
+		if got := c.weights("hello"); got != "100" || weightOf(c.service("hello").Route, two) != wadi.WeightAll {
+			t.Fatalf("weights %s", got)
+		}
+		wantCount(t, c, two, 4)
+		for _, s := range c.scaled() {
+			if s == two+"=2" || s == two+"=3" {
+				t.Errorf("warmed in several steps: %v", c.scaled())
+			}
+		}
+	})
+}
+
+// A service may be deleted in mid-rollout.
+func TestRollout_ServiceIsDeleted(t *testing.T) {
+	underway(t, fourSteps(), func(t *testing.T, c *cluster, _ string, _, _ func()) {
+		time.Sleep(30 * time.Second)
+		_ = c.edit("hello", func(s *wadi.Stored) { s.Deleting = true; s.Generation++ })
+		c.notify("hello")
+		time.Sleep(2 * time.Minute)
+		if _, err := c.Load(t.Context(), "hello"); err == nil {
+			t.Errorf("it is still there: %+v", c.service("hello").Status)
+		}
+	})
+}
