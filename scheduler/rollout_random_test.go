@@ -14,11 +14,10 @@ import (
 // walk is a world in which anything may happen, and in which the route is watched.
 type walk struct {
 	*world
-	r       *rand.Rand
-	seed    uint64
-	stepped time.Time // When the last step of the rollout was programmed.
-	was     *wadi.RolloutState
-	at      int // The step of the walk.
+	r    *rand.Rand
+	seed uint64
+	was  *wadi.RolloutState
+	at   int // The step of the walk.
 }
 
 // Whatever happens to a service with a rollout, the weights sum to all (see checkRoute), none
