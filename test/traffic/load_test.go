@@ -117,6 +117,13 @@ func (l *load) wantAll(t *testing.T, atLeast int) {
 	t.Logf("the load: %s", l)
 }
 
+// stop ends the load.
+func (l *load) stop() {
+	for _, s := range l.streams {
+		s.Stop()
+	}
+}
+
 // String summarises the streams.
 func (l *load) String() string {
 	var b strings.Builder
