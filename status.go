@@ -61,8 +61,9 @@ type RevisionStatus struct {
 	ID      string  `json:"id"`
 	Phase   Phase   `json:"phase"`
 	Reason  string  `json:"reason,omitempty"`
-	Percent float64 `json:"percent"` // Of the service's traffic.
-	Created int64   `json:"created"` // Unix seconds.
+	Percent float64 `json:"percent"`          // Of the service's traffic, that it has.
+	Wanted  float64 `json:"wanted,omitempty"` // That it has once it is ready, and its rollout done.
+	Created int64   `json:"created"`          // Unix seconds.
 
 	Images []Image `json:"images,omitempty"`
 

@@ -103,8 +103,10 @@ func (a *Admission) OrderRollout(ctx context.Context, o Order, action wadi.Rollo
 			return &api.Error{Status: http.StatusConflict, Message: noRollout(o.Service, rollout)}
 		case same && last.Action == wadi.RolloutAbort && action != wadi.RolloutAbort:
 			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("the rollout of %s is being aborted; submit it again to begin anew", rollout.Revision)}
-		case same && last.Action == action, action == wadi.RolloutResume && !(same && last.Action == wadi.RolloutPause):
-			// There is nothing to do.
+		case action == wadi.RolloutPause && rollout.Phase == wadi.RolloutPaused && same && last.Action == action:
+			// It is paused.
+		case action == wadi.RolloutResume && rollout.Phase != wadi.RolloutPaused && !(same && last.Action == wadi.RolloutPause):
+			// It is not paused.
 		default:
 			c.setOrder(wadi.RolloutOrder{Action: action, Revision: rollout.Revision, By: o.By, At: a.Now().Unix()})
 		}
@@ -214,12 +216,7 @@ func (c *candidate) setTraffic(targets []wadi.TrafficTarget, how wadi.TrafficOrd
 }
 
 // setOrder gives the candidate another order about its rollouts.
-func (c *candidate) setOrder(o wadi.RolloutOrder) {
-	if last := c.stored.Order; last.Action == o.Action && last.Revision == o.Revision {
-		return
-	}
-	c.spec.Order, c.changed = o, true
-}
+func (c *candidate) setOrder(o wadi.RolloutOrder) { c.spec.Order, c.changed = o, true }
 
 // checkTargets refuses targets that can't be, as those of a submission.
 func (a *Admission) checkTargets(ctx context.Context, c *candidate) error {
@@ -250,7 +247,7 @@ func (a *Admission) rolloutOf(ctx context.Context, c *candidate) (*wadi.RolloutS
 // back reads what a rollback goes by.
 func (a *Admission) back(ctx context.Context, c *candidate) (b plan.Back, err error) {
 	name := c.service.Name
-	b = plan.Back{Service: c.stored.Service, Latest: c.stored.Latest}
+	b = plan.Back{Service: c.stored.Service, Latest: c.stored.Latest, Attempt: c.stored.Attempt, Order: c.stored.TrafficOrder}
 	if b.Revisions, err = a.Store.Revisions(ctx, name); err != nil && !errors.Is(err, wadi.ErrUnreadable) {
 		return b, fmt.Errorf("read revisions of %s: %w", name, err)
 	}

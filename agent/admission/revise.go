@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/jobspecs"
@@ -66,6 +67,10 @@ func (a *Admission) revise(ctx context.Context, r Request, c *candidate, refused
 	if err := a.tryAgain(ctx, c, revisions); err != nil {
 		return err
 	}
+	if slices.Contains(c.retried, c.spec.Order.Revision) {
+		c.spec.Order = wadi.RolloutOrder{} // It was about the rollout before.
+	}
+	c.warnOfTraffic(kept)
 	c.changed = !c.exists || c.rev != nil || len(c.retried) > 0 || !same(c.stored, c.spec) ||
 		c.spec.Latest != c.stored.Latest // Another submission made it while registries were asked: storing fails.
 	if !c.changed {

@@ -56,6 +56,23 @@ func (a *Admission) checkTraffic(ctx context.Context, c *candidate, kept bool, r
 	return nil
 }
 
+// warnOfTraffic says that new revisions get no traffic, because it was set by a call, or that
+// the file takes back what a call has set.
+func (c *candidate) warnOfTraffic(kept bool) {
+	set := c.stored.TrafficOrder
+	switch {
+	case set == (wadi.TrafficOrder{}):
+	case kept && wadi.Pinned(c.service.Traffic):
+		who := "a new revision"
+		if c.rev != nil {
+			who = c.rev.ID
+		}
+		c.warnings = append(c.warnings, fmt.Sprintf("traffic: \"latest\" is pinned by %s, so %s gets no traffic; to give it some: wadi traffic %s latest=100", set, who, c.service.Name))
+	case !kept && !slices.Equal(c.stored.Service.Traffic, c.service.Traffic):
+		c.warnings = append(c.warnings, fmt.Sprintf("traffic: the file's takes the place of what was set by %s", set))
+	}
+}
+
 // failed reports whether a revision has failed, and is not being tried again.
 func failed(s wadi.RevisionState, attempt uint64) bool {
 	return s.Phase == wadi.Failed && !s.TriedAgain(attempt)

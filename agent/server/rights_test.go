@@ -28,6 +28,10 @@ func TestRights_OneAnswerForNotThereAndNotYours(t *testing.T) {
 			{"GET", "/v1/events?service=NAME&follow=false", ""},
 			{"DELETE", "/v1/service/NAME", ""},
 			{"DELETE", "/v1/service/NAME?index=7", ""},
+			{"PUT", "/v1/service/NAME/traffic", `{"targets":[{"revision":"latest"}]}`},
+			{"PUT", "/v1/service/NAME/traffic", `{"targets":[{"revision":"NAME-00007"}],"check_index":7}`},
+			{"PUT", "/v1/service/NAME/rollback", `{"to":"NAME-00001"}`},
+			{"PUT", "/v1/service/NAME/rollout", `{"action":"abort"}`},
 			{"PUT", "/v1/service/NAME/scale", `{"count":5,"for":"10m"}`},
 			{"PUT", "/v1/service/NAME/scale", `{"count":5,"for":"10m","revision":"NAME-00001"}`},
 		} {

@@ -21,7 +21,8 @@ func applyCommand() command {
 for the .hcl files directly in it, - for standard input. HCL variables come from
 WADI_VAR_name in the environment, -var-file and -var; later ones win.
 
-The command waits until each new revision is ready, or has failed, and says why.
+The command waits until each new revision is ready and its rollout is done, or has
+failed, and says why.
 A revision that has failed is tried again when its file is applied again.
 Ctrl-C ends the waiting; the services stay submitted.`,
 		remote: true, min: 1, max: -1,

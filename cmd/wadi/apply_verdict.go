@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -26,7 +27,7 @@ func verdictOf(s api.SubmittedService, v api.Service) verdict {
 	switch {
 	case v.Deleting:
 		return verdict{done: true, failed: true, phase: "deleting", text: "it was deleted meanwhile"}
-	case v.Generation > s.Generation:
+	case cmp.Or(v.Applied, v.Generation) > s.Generation:
 		return verdict{done: true, failed: true, phase: "pending", text: fmt.Sprintf(
 			"another submission has replaced it (generation %d); see wadi service status %s", v.Generation, s.Name)}
 	case v.Status.Generation < s.Generation:
@@ -47,9 +48,27 @@ func verdictOf(s api.SubmittedService, v api.Service) verdict {
 	case v.Status.Phase == string(wadi.Failed):
 		return verdict{done: true, failed: true, phase: "failed", text: blockedReason(s.Revision, v)}
 	case v.Status.Phase == string(wadi.Ready) && (rev.Phase != wadi.Pending && known || !s.NewRevision):
+		if r := v.Status.Rollout; r != nil && r.Revision == s.Revision && r.Phase != wadi.RolloutDone {
+			return verdictOfRollout(r)
+		}
 		return verdictOfReady(v)
 	}
 	return verdict{phase: "pending", text: blockedReason(s.Revision, v), until: rev.Until}
+}
+
+// verdictOfRollout says how far a ready revision's rollout has got.
+func verdictOfRollout(r *wadi.RolloutStatus) verdict {
+	if r.UnderWay() {
+		return verdict{phase: "pending", text: rolloutLine(r, time.Now())}
+	}
+	text := fmt.Sprintf("the rollout of %s was aborted", r.Revision)
+	if r.Phase == wadi.RolloutRolledBack {
+		text = fmt.Sprintf("the rollout of %s went back", r.Revision)
+	}
+	if r.Reason != "" {
+		text += ": " + r.Reason
+	}
+	return verdict{done: true, failed: true, phase: "failed", text: text}
 }
 
 // verdictOfReady says whether the traffic of a ready service is as it was submitted.

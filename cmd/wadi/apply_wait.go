@@ -31,6 +31,9 @@ type applyWait struct {
 	services  []*awaited
 	show      *progress
 	outage    outage
+
+	judge       func(api.SubmittedService, api.Service) verdict
+	interrupted string // What Ctrl-C says; the names of the services follow.
 }
 
 // waitReady waits until every submitted service is ready or has failed.
@@ -38,7 +41,10 @@ func waitReady(ctx context.Context, c *call, client *api.Client, submitted api.S
 	if !c.json {
 		showWarnings(c, submitted)
 	}
-	w := &applyWait{call: c, client: client, submitted: submitted}
+	w := &applyWait{
+		call: c, client: client, submitted: submitted, judge: verdictOf,
+		interrupted: "Interrupted. The services stay submitted and are rolled out without this command; see wadi service status ",
+	}
 	for _, s := range submitted.Services {
 		if len(s.Retried) > 0 && !c.json {
 			c.printf("%s: %s\n", s.Name, outcomes(s, "new revision"))
@@ -107,7 +113,7 @@ func (w *applyWait) note(ctx context.Context, s *awaited, news serviceNews) erro
 		writef(w.stderr, "The services stay submitted.\n")
 		return err
 	default:
-		s.verdict, s.URL, s.read = verdictOf(s.SubmittedService, news.service), news.service.Status.URL, true
+		s.verdict, s.URL, s.read = w.judge(s.SubmittedService, news.service), news.service.Status.URL, true
 	}
 	return nil
 }
@@ -120,8 +126,7 @@ func (w *applyWait) reportInterrupt() error {
 			names = append(names, s.Name)
 		}
 	}
-	writef(w.stderr, "Interrupted. The services stay submitted and are rolled out without this command; see wadi service status %s\n",
-		strings.Join(names, ", "))
+	writef(w.stderr, "%s%s\n", w.interrupted, strings.Join(names, ", "))
 	return errReported
 }
 

@@ -151,6 +151,12 @@ func (cmd command) checkArgs(args []string) error {
 	return nil
 }
 
+// asRefusal is the agent's refusal that err is, if it is one.
+func asRefusal(err error) (*api.Error, bool) {
+	var refusal *api.Error
+	return refusal, errors.As(err, &refusal)
+}
+
 // client is a client of the agent that the flags name.
 func (c *call) client() (*api.Client, error) {
 	client, err := api.New(api.Config{Address: c.address, Token: c.token, ConsulToken: c.consulToken, TLS: c.tls})

@@ -51,6 +51,11 @@ func commands() map[string]command {
 		"revision list":    revisionListCommand(),
 		"revision pin":     revisionPinCommand(),
 		"rollout check":    rolloutCheckCommand(),
+		"rollback":         rollbackCommand(),
+		"rollout abort":    rolloutAbortCommand(),
+		"rollout pause":    rolloutPauseCommand(),
+		"rollout resume":   rolloutResumeCommand(),
+		"rollout status":   rolloutStatusCommand(),
 		"scale replay":     scaleReplayCommand(),
 		"service delete":   serviceDeleteCommand(),
 		"service inspect":  serviceInspectCommand(),
@@ -58,6 +63,7 @@ func commands() map[string]command {
 		"service logs":     serviceLogsCommand(),
 		"service scale":    serviceScaleCommand(),
 		"service status":   serviceStatusCommand(),
+		"traffic":          trafficCommand(),
 		"validate":         validateCommand(),
 		"version":          versionCommand(),
 	}
@@ -80,7 +86,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	for name, synopsis := range map[string]string{
 		"service":  "Show, scale and delete services",
 		"revision": "Show, pin and delete the revisions of a service",
-		"rollout":  "Compare and order how a new revision takes over",
+		"rollout":  "Show, compare, pause, resume and abort rollouts",
 		"scale":    "Replay scaling decisions",
 	} {
 		factories[name] = func() (cli.Command, error) { return group(synopsis), nil }

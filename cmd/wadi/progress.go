@@ -84,7 +84,7 @@ func (p *progress) update(f *awaited, now time.Time, took time.Duration) {
 	}
 	switch {
 	case f.done && !f.failed:
-		text = strings.TrimSuffix(strings.Join([]string{f.Revision, text}, ", "), ", ") + fmt.Sprintf(" (%.1fs)", took.Seconds())
+		text = strings.Trim(f.Revision+", "+text, ", ") + fmt.Sprintf(" (%.1fs)", took.Seconds())
 	case !f.done && !f.until.IsZero():
 		text += fmt.Sprintf(" (fails in %s unless it is ready)", remaining(f.until, now))
 	}

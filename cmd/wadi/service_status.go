@@ -29,7 +29,7 @@ func serviceStatusCommand() command {
 		if !watch {
 			return once(ctx, c)
 		}
-		return watchStatus(ctx, c)
+		return watchService(ctx, c, func(s api.Service) any { return s }, showStatus)
 	}
 	return cmd
 }
@@ -70,17 +70,23 @@ func showSummary(c *call, s api.Service) {
 	}
 }
 
-// showTargets lists the traffic targets, unless it is one without a tag.
+// showTargets lists the traffic targets, unless it is one without a tag that has what it is to
+// have.
 func showTargets(c *call, targets []wadi.TargetStatus) {
-	if len(targets) == 0 || len(targets) == 1 && targets[0].Tag == "" {
+	known := wantedKnown(targets)
+	if len(targets) == 0 || len(targets) == 1 && targets[0].Tag == "" && (!known || near(targets[0].Percent, targets[0].Wanted)) {
 		return
 	}
 	var rows [][]string
 	for _, t := range targets {
-		rows = append(rows, []string{t.Revision, percent(t.Percent), orDash(t.Tag), orDash(t.URL)})
+		wanted := "-"
+		if known {
+			wanted = percent(t.Wanted)
+		}
+		rows = append(rows, []string{t.Revision, percent(t.Percent), wanted, orDash(t.Tag), orDash(t.URL)})
 	}
 	c.printf("\n")
-	c.table(-1, []string{"TARGET", "TRAFFIC", "TAG", "URL"}, rows)
+	c.table(-1, []string{"TARGET", "TRAFFIC", "WANTED", "TAG", "URL"}, rows)
 }
 
 func showRevisions(c *call, revisions []wadi.RevisionStatus) {

@@ -23,16 +23,19 @@ type statusWatch struct {
 	state  []byte  // The last, in JSON.
 	shown  api.Service
 	away   error // Why the agent does not answer.
+
+	view func(api.Service) any    // What of a state is shown in JSON.
+	show func(*call, api.Service) // And to people.
 }
 
-// watchStatus shows a service whenever it changes, until ctx ends or the service does. It
-// waits for an agent that went away for as long as that takes.
-func watchStatus(ctx context.Context, c *call) error {
+// watchService shows a service whenever what is shown of it changes, until ctx ends or the
+// service does. It waits for an agent that went away for as long as that takes.
+func watchService(ctx context.Context, c *call, view func(api.Service) any, show func(*call, api.Service)) error {
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
-	w := &statusWatch{call: c, client: client}
+	w := &statusWatch{call: c, client: client, view: view, show: show}
 	if !c.json {
 		w.screen = c.newScreen()
 	}
@@ -72,7 +75,7 @@ func (w *statusWatch) note(news serviceNews) error {
 	} else if err != nil {
 		return err
 	}
-	state, err := json.Marshal(s)
+	state, err := json.Marshal(w.view(s))
 	if err != nil {
 		return err
 	}
@@ -83,10 +86,10 @@ func (w *statusWatch) note(news serviceNews) error {
 	case w.screen != nil:
 		w.draw()
 	case changed && w.json:
-		return w.printLine(s)
+		return w.printLine(w.view(s))
 	case changed:
 		w.printf("== %s\n", time.Now().Format("2006-01-02 15:04:05"))
-		showStatus(w.call, s)
+		w.show(w.call, s)
 		w.printf("\n")
 	}
 	return nil
@@ -125,6 +128,6 @@ func (w *statusWatch) draw() {
 	if w.away != nil {
 		c.printf("%s\n\n", w.awayText())
 	}
-	showStatus(&c, w.shown)
+	w.show(&c, w.shown)
 	w.screen.draw()
 }
