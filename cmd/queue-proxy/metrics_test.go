@@ -47,7 +47,8 @@ func TestCommand_Metrics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`wadi_queue_requests_total{class="2xx"} 0`, `wadi_queue_refusals_total{reason="queue_full"} 0`, "wadi_queue_request_duration_seconds_count 0",
-		"wadi_queue_wait_duration_seconds_count 0", "wadi_queue_in_flight_requests 0", "wadi_queue_waiting_requests 0", "wadi_queue_ready 0", "wadi_access_log_dropped_total 0",
+		"wadi_queue_wait_duration_seconds_count 0", "wadi_queue_in_flight_requests 0", "wadi_queue_waiting_requests 0", "wadi_queue_ready 0", `wadi_queue_responses_total{class="5xx",revision="a-00001",service="a"} 0`,
+		`wadi_queue_response_start_duration_seconds_bucket{revision="a-00001",service="a",le="2.5"} 0`, "wadi_access_log_dropped_total 0",
 	} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("there is no %s in:\n%s", want, text)

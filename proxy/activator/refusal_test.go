@@ -54,6 +54,9 @@ func TestRefusals(t *testing.T) {
 				w := httptest.NewRecorder()
 				c.act.ServeRevision(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, nil), service, revision)
 				wantRefusal(t, answer{w.Code, w.Body.String(), w.Header(), nil}, tt.status, tt.code, tt.text)
+				if got, want := outcomesOf(c.act), fmt.Sprintf("map[%d:1]", tt.status); got != want && tt.code != "at_zero" || tt.code == "at_zero" && got != "map[]" {
+					t.Errorf("counted as %s, want %s", got, want)
+				}
 				after := map[string]string{"queue_full": "1", "queue_timeout": "1", "unplaceable": "10", "not_woken": "10", "revision_failed": "10"}
 				if got := w.Header().Get("Retry-After"); got != after[tt.code] {
 					t.Errorf("Retry-After is %q, want %q", got, after[tt.code])

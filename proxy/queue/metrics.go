@@ -65,6 +65,7 @@ func newMetrics(p *Proxy) *metrics {
 	m.registry.MustRegister(requests, m.seconds, m.wait, refused, probes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(gauges(p)...)
+	m.registry.MustRegister(newOutcomeMetrics(p))
 	return m
 }
 

@@ -67,6 +67,15 @@ func TestOutcomes_HTTP(t *testing.T) {
 	if n := got.Errors(nil); n != 4 {
 		t.Errorf("%d errors, want 4", n)
 	}
+	const of = `revision="hello-00001",service="hello"`
+	for name, want := range map[string]string{
+		`responses_total{class="2xx",` + of + `}`: "3", `responses_total{class="4xx",` + of + `}`: "2", `responses_total{class="5xx",` + of + `}`: "4",
+		`response_start_duration_seconds_count{` + of + `}`: "9", `response_start_duration_seconds_bucket{` + of + `,le="300"}`: "9",
+	} {
+		if got := s.metric("wadi_queue_" + name); got != want {
+			t.Errorf("%s is %q, want %s", name, got, want)
+		}
+	}
 }
 
 // The latency is that of the answer's beginning: a stream, or a caller that reads slowly, is no

@@ -69,6 +69,7 @@ type tally struct {
 	codes   []codeCount // In the order of their first request.
 	http    int         // How many of codes are statuses of HTTP.
 	latency [wadi.NumLatencyBuckets]uint64
+	waited  time.Duration // The sum of all latencies.
 	cold    uint64
 }
 
@@ -123,6 +124,7 @@ func (r *Recorder) LeaveAnswered(proxied bool, c Code, latency time.Duration) {
 	t := r.outcomes()
 	t.add(c)
 	t.latency[bucket]++
+	t.waited += latency
 }
 
 // Refused counts an answer that was given in place of an instance, which has no latency. It is
@@ -140,11 +142,14 @@ func (r *Recorder) ColdStart() {
 	r.outcomes().cold++
 }
 
-// Outcomes are how requests were answered since the start.
-func (r *Recorder) Outcomes() wadi.Outcomes {
+// Outcomes are how requests were answered since the start, and the sum of their latencies.
+func (r *Recorder) Outcomes() (o wadi.Outcomes, waited time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return *r.tally.outcomes()
+	if r.tally != nil {
+		waited = r.tally.waited
+	}
+	return *r.tally.outcomes(), waited
 }
 
 // outcomes is r's tally, made at its first use. The caller holds the mutex.

@@ -35,7 +35,7 @@ func TestOutcomes_CodesAreBounded(t *testing.T) {
 	for n := range 20 {
 		r.Refused(stats.GRPC(fmt.Sprint(n)))
 	}
-	o := r.Outcomes()
+	o, _ := r.Outcomes()
 	if len(o.Codes) > wadi.MaxOutcomeCodes+5+17 || o.Codes["599"] != 3 || o.Codes["2xx"] != 300 || o.Codes["grpc:16"] != 1 {
 		t.Errorf("%d codes: %v", len(o.Codes), o.Codes)
 	}
@@ -49,7 +49,7 @@ func TestOutcomes_CodesAreBounded(t *testing.T) {
 
 func TestOutcomes_CountsAndTimes(t *testing.T) {
 	r := stats.NewRecorder("", "", "", time.Hour)
-	if got := r.Outcomes(); !got.IsZero() {
+	if got, _ := r.Outcomes(); !got.IsZero() {
 		t.Errorf("before the first: %+v", got)
 	}
 	for i := range 100 {
@@ -59,12 +59,15 @@ func TestOutcomes_CountsAndTimes(t *testing.T) {
 	r.Enter(false)
 	r.Leave(false) // Counts as no outcome.
 	r.ColdStart()
-	o := r.Outcomes()
+	o, waited := r.Outcomes()
 	if d := cmp.Diff(map[string]uint64{"200": 100}, o.Codes); d != "" || o.ColdStarts != 1 || o.Latency.Count() != 100 {
 		t.Errorf("%+v", o)
 	}
 	if p := o.Quantile(0.99); p < 95*time.Millisecond || p > 100*time.Millisecond {
 		t.Errorf("p99 is %v", p)
+	}
+	if waited != 5050*time.Millisecond {
+		t.Errorf("they waited for %v together", waited)
 	}
 	if n := r.InFlight(); n != 0 {
 		t.Errorf("%d in flight", n)
