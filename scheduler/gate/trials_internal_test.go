@@ -56,8 +56,8 @@ func binomial(rng *rand.Rand, n int, p float64) (k int) {
 	return k
 }
 
-// How often a step goes on or back by mistake, with 1 % allowed, however often it is judged: docs/autoscaling.md shows the
-// figures of -trials 5000.
+// How often a step goes on or back by mistake, with 1 % allowed, however often it is judged: ADR 30 has the
+// figures of -trials 1000.
 func TestJudge_OperatingCharacteristics(t *testing.T) {
 	for _, tt := range []struct {
 		simulated
