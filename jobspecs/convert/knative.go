@@ -152,6 +152,7 @@ type knativeService struct {
 	timeout  []string
 	limit    string
 	probe    []string
+	rollout  []string
 	tasks    []string
 	traffic  []string
 }
@@ -217,6 +218,7 @@ func (s *knativeService) write(name string) string {
 	block("timeout", s.timeout)
 	block("scale", append(s.scale, s.metric.lines()...))
 	out.WriteString(strings.Join(s.traffic, ""))
+	block("rollout", s.rollout)
 	block("meta =", s.meta)
 	out.WriteString("}\n")
 	return out.String()

@@ -72,6 +72,8 @@ func (s *knativeService) annotation(p pair) {
 			return
 		}
 		s.settings = append(s.settings, s.odd(p, p.key, "it is no duration"))
+	case p.key == "serving.knative.dev/rollout-duration" || p.key == "serving.knative.dev/rolloutDuration":
+		s.rolloutSetting(p)
 	case p.key == "run.googleapis.com/ingress" && (p.value.Value == "all" || p.value.Value == "internal"):
 		s.visibility(p.value.Value == "internal")
 	default:
@@ -111,6 +113,19 @@ func (s *knativeService) scaleSetting(p pair, here string) {
 		line = s.odd(p, p.key, "its value is not understood")
 	}
 	s.scale = append(s.scale, line)
+}
+
+// rolloutSetting reads how long a new revision takes over: whole seconds there, too.
+func (s *knativeService) rolloutSetting(p pair) {
+	line, ok := durationLine("duration", p.value)
+	switch d, _ := time.ParseDuration(p.value.Value); {
+	case !ok || d%time.Second != 0:
+		s.settings = append(s.settings, s.odd(p, p.key, "it is no duration of whole seconds"))
+	case len(s.rollout) > 0:
+		s.settings = append(s.settings, s.odd(p, p.key, "rollout.duration is set already"))
+	case d > 0: // 0: all at once, which is the default.
+		s.rollout = append(s.rollout, line)
+	}
 }
 
 func (s *knativeService) metricSetting(p pair, name string) {

@@ -32,7 +32,8 @@ func KnativeSettings() []Setting {
 		{"autoscaling.knative.dev/metric-aggregation-algorithm", "", "averages are linear"},
 		{"autoscaling.knative.dev/", "", "the autoscaler has no such setting"},
 		{"serving.knative.dev/progress-deadline", "timeout.progress", "the same"},
-		{"serving.knative.dev/rolloutDuration, serving.knative.dev/rollout-duration", "", "traffic moves at once when the new revision is ready; split it with traffic blocks"},
+		{"serving.knative.dev/rolloutDuration, serving.knative.dev/rollout-duration", "rollout.duration", "the same: 1 % first, then even steps; here it can pause, and be judged by errors and latency"},
+		{"serving.knative.dev/no-gc", "", "wadi revision pin keeps a revision"},
 		{"serving.knative.dev/creator, serving.knative.dev/lastModifier", "", "written by the cluster that the service came from"},
 		{"serving.knative.dev/", "", "Wadi has no such annotation"},
 		{"queue.sidecar.serving.knative.dev/", "", "the queue-proxy's resources are the agent's: queue_proxy { resources { … } }"},
@@ -81,7 +82,7 @@ func KnativeSettings() []Setting {
 		{"traffic.latestRevision", "traffic.revision", "\"latest\""},
 		{"traffic.percent", "traffic.percent", "the same"},
 		{"traffic.tag", "traffic.tag", "the same; http://TAG-NAME.<gateway domain>"},
-		{"traffic.revisionName", "", "a new service has no revisions; set traffic when it has"},
+		{"traffic.revisionName", "", "a new service has no revisions; wadi traffic sets shares and tags of them when it has"},
 		{"traffic.url", "", "written by the cluster that the service came from"},
 	}
 }
