@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // Agents that find no program on their node, which has just joined the cluster, run once it
 // is there.
-func programsComeLater(t *testing.T, c *cluster, sh *shell) {
+func programsComeLater(t *testing.T, c *cluster, sh *harnesstest.Shell) {
 	t.Helper()
-	sh.run(t, step{script: "cd wadi/system\nnomad job run -detach -var release= wadi.nomad.hcl"})
+	sh.Run(t, harnesstest.Step{Script: "cd wadi/system\nnomad job run -detach -var release= wadi.nomad.hcl"})
 	agents(t, c, func(restarts uint64, _ string) bool { return restarts > 0 })
-	sh.run(t, step{script: `nomad job run -var release="$RELEASES/wadi_${VERSION}_linux_amd64.tar.gz" wadi-node.nomad.hcl`})
+	sh.Run(t, harnesstest.Step{Script: `nomad job run -var release="$RELEASES/wadi_${VERSION}_linux_amd64.tar.gz" wadi-node.nomad.hcl`})
 	agents(t, c, func(_ uint64, state string) bool { return state == "running" })
-	sh.run(t, step{script: "nomad job stop -purge wadi\ncd ../.."})
+	sh.Run(t, harnesstest.Step{Script: "nomad job stop -purge wadi\ncd ../.."})
 }
 
 // agents waits until all agents are as they should be, by how often they were started again

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // The page brings agents up as a Nomad job on a cluster with ACLs, with the rights of their
 // workload identity, and services through them; it upgrades, restores and removes them.
 func TestOperations(t *testing.T) {
 	c := start(t)
-	all, err := steps(filepath.Join(c.root, "docs/operations.md"))
+	all, err := harnesstest.Steps(filepath.Join(c.root, "docs/operations.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,15 +25,15 @@ func TestOperations(t *testing.T) {
 	t.Run("rolling update", func(t *testing.T) { rollingUpdate(t, c, all) })
 }
 
-func page(t *testing.T, c *cluster, all []step) {
+func page(t *testing.T, c *cluster, all []harnesstest.Step) {
 	dir := t.TempDir()
-	sh := newShell(t, dir, c.env(dir))
+	sh := harnesstest.NewShell(t, dir, c.env(dir))
 	for _, st := range all {
-		out := sh.run(t, st)
-		if line := st.missing(out); line != "" {
-			t.Fatalf("line %d printed no %q:\n%s\n%s", st.line, line, st.script, out)
+		out := sh.Run(t, st)
+		if line := st.Missing(out); line != "" {
+			t.Fatalf("line %d printed no %q:\n%s\n%s", st.Line, line, st.Script, out)
 		}
-		if strings.Contains(st.script, "wadi apply files.hcl") {
+		if strings.Contains(st.Script, "wadi apply files.hcl") {
 			driftIsKnown(t, sh)
 		}
 	}
@@ -43,13 +44,13 @@ func page(t *testing.T, c *cluster, all []step) {
 
 // Nomad makes no plan for an agent's workload identity. An edited job is put back all the
 // same, and one that nobody edited is not called edited.
-func driftIsKnown(t *testing.T, sh *shell) {
+func driftIsKnown(t *testing.T, sh *harnesstest.Shell) {
 	t.Helper()
-	events := func() string { return sh.run(t, step{script: "wadi events -service files"}) }
+	events := func() string { return sh.Run(t, harnesstest.Step{Script: "wadi events -service files"}) }
 	if got := events(); strings.Contains(got, "DriftCorrected") {
 		t.Errorf("a new job was taken for edited:\n%s", got)
 	}
-	sh.run(t, step{script: `nomad job inspect files-00001 | sed 's/"CPU": 50/"CPU": 51/' > edited.json
+	sh.Run(t, harnesstest.Step{Script: `nomad job inspect files-00001 | sed 's/"CPU": 50/"CPU": 51/' > edited.json
 nomad job run -json -detach edited.json`})
 	err := harness.Eventually(t.Context(), time.Minute, func() error {
 		if got := events(); !strings.Contains(got, "DriftCorrected") {
@@ -60,5 +61,5 @@ nomad job run -json -detach edited.json`})
 	if err != nil {
 		t.Errorf("the edited job was not put back: %v", err)
 	}
-	sh.run(t, step{script: `nomad job inspect files-00001 | grep '"CPU": 50'`})
+	sh.Run(t, harnesstest.Step{Script: `nomad job inspect files-00001 | grep '"CPU": 50'`})
 }

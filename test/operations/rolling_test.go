@@ -22,17 +22,17 @@ import (
 
 // Two agents behind a load balancer are replaced one after the other, and no request is lost.
 // They talk to Nomad by the socket that it gives each task.
-func rollingUpdate(t *testing.T, c *cluster, all []step) {
+func rollingUpdate(t *testing.T, c *cluster, all []harnesstest.Step) {
 	dir := t.TempDir()
-	sh := newShell(t, dir, append(c.env(dir), "NOMAD_VAR_agents=2", "NOMAD_VAR_apart=false", // On one node, ports are any.
+	sh := harnesstest.NewShell(t, dir, append(c.env(dir), "NOMAD_VAR_agents=2", "NOMAD_VAR_apart=false", // On one node, ports are any.
 		"NOMAD_VAR_api_port=0", "NOMAD_VAR_metrics_port=0", "NOMAD_VAR_activator_port=0", "NOMAD_VAR_gateway_port=0",
 		"NOMAD_VAR_nomad_address=unix://${NOMAD_SECRETS_DIR}/api.sock"))
 	for _, st := range all { // Until the agents run.
-		if strings.Contains(st.script, "nomad job run wadi.nomad.hcl") {
+		if strings.Contains(st.Script, "nomad job run wadi.nomad.hcl") {
 			programsComeLater(t, c, sh)
 		}
-		sh.run(t, st)
-		if strings.Contains(st.script, "nomad job run wadi.nomad.hcl") {
+		sh.Run(t, st)
+		if strings.Contains(st.Script, "nomad job run wadi.nomad.hcl") {
 			break
 		}
 	}
@@ -44,12 +44,12 @@ func rollingUpdate(t *testing.T, c *cluster, all []step) {
 	if err := os.WriteFile(filepath.Join(dir, "rolled.hcl"), []byte(harnesstest.Hello("rolled", "min = 1", "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sh.run(t, step{script: "wadi apply -address " + b.api + " " + filepath.Join(dir, "rolled.hcl")})
+	sh.Run(t, harnesstest.Step{Script: "wadi apply -address " + b.api + " " + filepath.Join(dir, "rolled.hcl")})
 	before := b.allocs
 	b.keepLooking(t)
 	long := b.longRequests(t.Context())
 	load := harnesstest.StartWorkers(t, 4, 50*time.Millisecond, func(ctx context.Context) (string, error) { return b.send(ctx, "/") })
-	sh.run(t, step{script: "nomad job run -var log_level=debug wadi.nomad.hcl"})
+	sh.Run(t, harnesstest.Step{Script: "nomad job run -var log_level=debug wadi.nomad.hcl"})
 	load.WantAll(t, 100)
 	for range cap(long) {
 		if err := <-long; err != nil {
@@ -65,15 +65,15 @@ func rollingUpdate(t *testing.T, c *cluster, all []step) {
 	if len(b.ready) != 2 {
 		t.Errorf("%d gateways are ready, want 2", len(b.ready))
 	}
-	sh.run(t, step{script: "wadi service delete -address " + b.api + " rolled"})
+	sh.Run(t, harnesstest.Step{Script: "wadi service delete -address " + b.api + " rolled"})
 	for _, st := range all[uninstall(all):] {
-		sh.run(t, step{line: st.line, script: withoutLines(st.script, "wadi service delete")})
+		sh.Run(t, harnesstest.Step{Line: st.Line, Script: withoutLines(st.Script, "wadi service delete")})
 	}
 }
 
 // uninstall is the first step that removes Wadi.
-func uninstall(all []step) int {
-	return slices.IndexFunc(all, func(st step) bool { return strings.Contains(st.script, "nomad job stop -purge wadi\n") })
+func uninstall(all []harnesstest.Step) int {
+	return slices.IndexFunc(all, func(st harnesstest.Step) bool { return strings.Contains(st.Script, "nomad job stop -purge wadi\n") })
 }
 
 func withoutLines(text, with string) string {

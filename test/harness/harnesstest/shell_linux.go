@@ -1,6 +1,4 @@
-//go:build e2e
-
-package operations_test
+package harnesstest
 
 import (
 	"bytes"
@@ -17,8 +15,8 @@ import (
 // stepTimeout bounds a block of commands.
 const stepTimeout = 3 * time.Minute
 
-// shell is one shell that runs the blocks of a page, as an operator's terminal does.
-type shell struct {
+// Shell is one shell that runs the blocks of a page, as an operator's terminal does.
+type Shell struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *output
@@ -61,10 +59,10 @@ func (o *output) rest() string {
 	return o.text.String()
 }
 
-// newShell starts a shell in a folder. It ends with the test.
-func newShell(t *testing.T, dir string, env []string) *shell {
+// NewShell starts a shell in a folder. It ends with the test.
+func NewShell(t *testing.T, dir string, env []string) *Shell {
 	t.Helper()
-	s := &shell{cmd: exec.Command("bash", "--norc", "--noprofile"), out: &output{more: make(chan struct{}, 1)}}
+	s := &Shell{cmd: exec.Command("bash", "--norc", "--noprofile"), out: &output{more: make(chan struct{}, 1)}}
 	s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = dir, env, s.out, s.out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	in, err := s.cmd.StdinPipe()
@@ -82,30 +80,30 @@ func newShell(t *testing.T, dir string, env []string) *shell {
 	return s
 }
 
-// run runs a block. The first command that fails ends it, and the test.
-func (s *shell) run(t *testing.T, st step) string {
+// Run runs a block. The first command that fails ends it, and the test.
+func (s *Shell) Run(t *testing.T, st Step) string {
 	t.Helper()
 	const mark = "\n@@ended@@ "
 	began := time.Now()
 	// In the shell itself, so that what it exports stays; commands read nothing of ours.
-	_, err := fmt.Fprintf(s.in, "set -eo pipefail\ntrap 'printf \"\\n@@ended@@ %%s\\n\" failed' EXIT\n{\n%s\n} </dev/null\nprintf '\\n@@ended@@ %%s\\n' done\n", st.script)
+	_, err := fmt.Fprintf(s.in, "set -eo pipefail\ntrap 'printf \"\\n@@ended@@ %%s\\n\" failed' EXIT\n{\n%s\n} </dev/null\nprintf '\\n@@ended@@ %%s\\n' done\n", st.Script)
 	if err != nil {
-		t.Fatalf("line %d: %v", st.line, err)
+		t.Fatalf("line %d: %v", st.Line, err)
 	}
 	late := time.NewTimer(stepTimeout)
 	defer late.Stop()
 	for {
 		if text, ok := s.out.upTo(mark + "done\n"); ok {
-			t.Logf("line %d (%.1fs):\n%s", st.line, time.Since(began).Seconds(), text)
+			t.Logf("line %d (%.1fs):\n%s", st.Line, time.Since(began).Seconds(), text)
 			return text
 		}
 		if text, ok := s.out.upTo(mark + "failed\n"); ok {
-			t.Fatalf("line %d failed:\n%s\n%s", st.line, st.script, text)
+			t.Fatalf("line %d failed:\n%s\n%s", st.Line, st.Script, text)
 		}
 		select {
 		case <-s.out.more:
 		case <-late.C:
-			t.Fatalf("line %d did not end within %s:\n%s\n%s", st.line, stepTimeout, st.script, s.out.rest())
+			t.Fatalf("line %d did not end within %s:\n%s\n%s", st.Line, stepTimeout, st.Script, s.out.rest())
 		}
 	}
 }
