@@ -144,7 +144,7 @@ func (c *callers) quantile(q float64) time.Duration {
 
 // remove deletes the services and checks that nothing is left of them.
 func (d *demo) remove(ctx context.Context) error {
-	revisions, services := []string{first, second}, []string{"hello"}
+	revisions, services := []string{first, second, bad, better, fifth}, []string{"hello"}
 	if d.mesh {
 		revisions, services = append(revisions, caller, relay, vault), append(services, "web", "relay", "vault")
 	}

@@ -1,6 +1,6 @@
 // Command demo shows all of Wadi on the real stack without user input, as `make demo` runs
-// it: from an empty cluster through cold and warm requests, load, zero, the mesh and a
-// second revision to an empty cluster.
+// it: from an empty cluster through cold and warm requests, load, zero, the mesh, a second
+// revision, gated rollouts and a canary to an empty cluster.
 //
 // It promises to exit with 0 only if every step succeeded, and that nothing is left
 // behind, even after Ctrl-C. It refuses to continue after a failed step.
@@ -54,7 +54,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	return o, err
 }
 
-// Bounds of the whole demo: it takes less than one minute if the tools are in place.
+// Bounds of the whole demo: it takes less than two minutes if the tools are in place.
 const (
 	demoTimeout = 5 * time.Minute
 	stopTimeout = 2 * time.Minute

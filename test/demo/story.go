@@ -26,8 +26,13 @@ const (
 	patience = 90 * time.Second
 )
 
-// helloHCL is the service of the story. Another generation makes another revision.
-func (d *demo) helloHCL(generation int) string {
+// helloHCL is the service of the story. Another generation makes another revision; answer is
+// what it answers always, as a query.
+func (d *demo) helloHCL(generation int, answer string) string {
+	rollout := ""
+	if generation > 2 {
+		rollout = gate
+	}
 	return fmt.Sprintf(`service "hello" {
 %s%s  instance {
     task "web" {
@@ -37,6 +42,7 @@ func (d *demo) helloHCL(generation int) string {
       }
       env {
         GENERATION = "%d"
+        ANSWER     = %q
       }
       resources {
         cpu    = 20
@@ -53,8 +59,8 @@ func (d *demo) helloHCL(generation int) string {
       utilization = 1
     }
   }
-}
-`, d.network(), d.callers("web", "relay"), generation, generation-1)
+%s}
+`, d.network(), d.callers("web", "relay"), generation, answer, min(generation-1, 1), rollout)
 }
 
 func (d *demo) network() string {
@@ -96,6 +102,8 @@ func (d *demo) story(ctx context.Context) error {
 		{"cold", func(ctx context.Context) error { return d.cold(ctx, "cold again", "a request after the rest wakes it") }},
 		{"mesh", d.meshCall},
 		{"revision", d.revision},
+		{"rollout", d.rollouts},
+		{"canary", d.canary},
 		{"delete", d.remove},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -106,7 +114,7 @@ func (d *demo) story(ctx context.Context) error {
 }
 
 func (d *demo) apply(ctx context.Context) error {
-	if err := d.stack.Agent.Apply(ctx, d.helloHCL(1)); err != nil {
+	if err := d.stack.Agent.Apply(ctx, d.helloHCL(1, "")); err != nil {
 		return err
 	}
 	if err := d.count(ctx, first, 0); err != nil {
@@ -229,7 +237,7 @@ func (d *demo) zero(ctx context.Context, step string) error {
 func (d *demo) revision(ctx context.Context) error {
 	c := d.call(ctx, 1, "/?sleep=20ms")
 	defer c.stop()
-	if err := d.stack.Agent.Apply(ctx, d.helloHCL(2)); err != nil {
+	if err := d.stack.Agent.Apply(ctx, d.helloHCL(2, "")); err != nil {
 		return err
 	}
 	d.print("revision", "a changed instance is submitted and ready", "Nomad job %s", second)
