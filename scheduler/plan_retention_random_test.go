@@ -71,6 +71,10 @@ func (w *world) happens(r *rand.Rand) {
 			w.d.Marks[rev] = wadi.Mark{Deleted: true}
 		}
 	case 9:
+		w.d.Service.Rollout = nil
+		if r.IntN(2) == 0 {
+			w.d.Service.Rollout = &wadi.Rollout{Duration: wadi.Duration(time.Hour), Steps: r.IntN(4)}
+		}
 		age := wadi.Duration(r.IntN(30)) * wadi.Duration(time.Hour)
 		w.d.Service.Retention = wadi.Retention{Keep: r.IntN(4)}
 		if w.d.Retention = (scheduler.Retention{KeepFor: age.D(), Max: r.IntN(6)}); r.IntN(2) == 0 {
@@ -96,6 +100,13 @@ func (w *world) inUse(id string) string {
 	for _, t := range w.d.Service.Traffic {
 		if t.Revision == id {
 			return "the traffic names"
+		}
+	}
+	if rs := w.d.State.Rollout; rs != nil {
+		for _, s := range rs.Shares {
+			if s.Revision == id {
+				return "has a part in a rollout"
+			}
 		}
 	}
 	if id == w.d.Latest {
