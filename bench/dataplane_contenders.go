@@ -17,6 +17,7 @@ import (
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/freeport"
 	"github.com/wadi-run/wadi/internal/toolchain"
+	"github.com/wadi-run/wadi/test/harness"
 )
 
 // contender is a proxy in a process of its own.
@@ -225,7 +226,7 @@ func (c *contender) ready(ctx context.Context) error {
 // sumCPU is the CPU time of several processes.
 func sumCPU(pids []int) (sum time.Duration, err error) {
 	for _, pid := range pids {
-		d, err := cpu(pid)
+		d, err := harness.CPUTime(pid)
 		if err != nil {
 			return 0, err
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/wadi-run/wadi/test/harness"
 )
 
 // race is contenders in front of one origin that take turns.
@@ -121,7 +123,7 @@ func (r *race) connect(ctx context.Context, of func(*lane) shot, conns int) (err
 }
 
 func (l *lane) measure(ctx context.Context, s shot) error {
-	firstBefore, err0 := cpu(l.pids[0])
+	firstBefore, err0 := harness.CPUTime(l.pids[0])
 	before, err := sumCPU(l.pids)
 	besideBefore, err2 := sumCPU(l.besides)
 	if err := errors.Join(err0, err, err2); err != nil {
@@ -133,14 +135,14 @@ func (l *lane) measure(ctx context.Context, s shot) error {
 		return err
 	}
 	t := turn{lasted: time.Since(began), answered: n}
-	firstAfter, err0 := cpu(l.pids[0])
+	firstAfter, err0 := harness.CPUTime(l.pids[0])
 	after, err := sumCPU(l.pids)
 	besideAfter, err2 := sumCPU(l.besides)
 	if err := errors.Join(err0, err, err2); err != nil {
 		return err
 	}
 	t.first, t.beside = firstAfter-firstBefore, besideAfter-besideBefore
-	t.cpu = max(after-before, clockTick/2) // Less than a tick can't be measured.
+	t.cpu = max(after-before, harness.ClockTick/2) // Less than a tick can't be measured.
 	l.turns = append(l.turns, t)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
 )
 
 const (
@@ -55,7 +56,7 @@ func (b *bench) rest(ctx context.Context, s *section, label string) (float64, er
 	before := make([]time.Duration, len(pids))
 	for i, pid := range pids {
 		var err error
-		if before[i], err = cpu(pid); err != nil {
+		if before[i], err = harness.CPUTime(pid); err != nil {
 			return 0, err
 		}
 	}
@@ -70,7 +71,7 @@ func (b *bench) rest(ctx context.Context, s *section, label string) (float64, er
 	took := time.Since(began)
 	share := make([]float64, len(pids))
 	for i, pid := range pids {
-		after, err := cpu(pid)
+		after, err := harness.CPUTime(pid)
 		if err != nil {
 			return 0, err
 		}

@@ -8,32 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 )
-
-// clockTick is the unit of CPU time in /proc; Linux reports 100 Hz to every program.
-const clockTick = 10 * time.Millisecond
-
-// cpu is the CPU time that a process has used.
-func cpu(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("read CPU time: %w", err)
-	}
-	_, after, _ := strings.Cut(string(b), ") ") // The name may contain spaces.
-	f := strings.Fields(after)
-	if len(f) < 13 {
-		return 0, fmt.Errorf("read CPU time of %d: short line", pid)
-	}
-	user, err1 := strconv.Atoi(f[11])
-	system, err2 := strconv.Atoi(f[12])
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("read CPU time of %d: %q", pid, f)
-	}
-	return time.Duration(user+system) * clockTick, nil
-}
 
 // rss is the resident memory of a process in bytes.
 func rss(pid int) (float64, error) {

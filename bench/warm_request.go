@@ -111,7 +111,7 @@ func (w *way) measure(ctx context.Context, pids []int) error {
 	var before [2]time.Duration
 	for i, pid := range pids {
 		var err error
-		if before[i], err = cpu(pid); err != nil {
+		if before[i], err = harness.CPUTime(pid); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (w *way) measure(ctx context.Context, pids []int) error {
 	w.load(ctx, began.Add(warmFor))
 	w.lasted += time.Since(began)
 	for i, pid := range pids {
-		after, err := cpu(pid)
+		after, err := harness.CPUTime(pid)
 		if err != nil {
 			return err
 		}

@@ -68,24 +68,101 @@ func waitStatusAt(t *testing.T, a *harness.Agent, name string, is func(wadi.Stat
 	})
 }
 
-// Weights that change twenty times in ten seconds, as by `wadi traffic`, cost no request, and
-// the last ones hold.
+// The whole traffic is moved from one revision to another and back, twenty times in ten
+// seconds, as by `wadi traffic`. No request fails, the last change holds, and the log has how soon
+// each was in force.
 func TestChanges_TwentyInTenSeconds(t *testing.T) {
 	t.Parallel()
-	const name, one, two = "weighed", "weighed-00001", "weighed-00002"
+	const name, one, two, changes = "weighed", "weighed-00001", "weighed-00002", 20
 	deploy(t, version(name, "1"))
 	stack.Deploy(t, version(name, "2", "100 "+one, "0 "+two+" next"))
 	harnesstest.WantStatus(t, stack.Get(t, "next-"+name, "/"), 200) // It runs.
-	l := startLoad(t, 40*time.Millisecond, bothWays(t, name)...)
-	l.waitAll(t, one, 20)
+	l := startLoad(t, 25*time.Millisecond, bothWays(t, name)...)
+	l.waitAll(t, one, 40)
+
+	before, cpu := time.Now(), cpuOf(t, stack.Agent.PID())
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for i := range 20 {
-		setShares(t, name, one, two, 5*(i+1))
+	var moves []move
+	for i := range changes {
+		m := move{from: one, to: two, ordered: time.Now()}
+		if i%2 == 1 {
+			m.from, m.to = two, one
+		}
+		whole, none := 100.0, 0.0
+		_, err := stack.Agent.Client.SetTraffic(t.Context(), name, api.Traffic{Targets: []api.Target{
+			{Revision: m.to, Percent: &whole}, {Revision: m.from, Percent: &none, Tag: "next"},
+		}})
+		harnesstest.Must(t, "set traffic", err)
+		moves = append(moves, m)
 		<-tick.C
 	}
-	l.waitAll(t, two, 20)
+	after := time.Now()
+	t.Logf("the agent used %v of CPU in %v", cpuOf(t, stack.Agent.PID())-cpu, after.Sub(before).Round(time.Millisecond))
+	l.waitAll(t, one, 40)
 	l.wantAll(t, 200)
+	for _, way := range l.ways {
+		t.Logf("through %s: %s; latency before %s, during the changes %s", way, l.howSoon(moves, way),
+			l.latency(way, before.Add(-time.Minute), before), l.latency(way, before, after))
+	}
+}
+
+// move is a change of the whole traffic.
+type move struct {
+	from, to string
+	ordered  time.Time
+}
+
+// howSoon says when moves were in force by a way: how long after the order the last request
+// began that the revision before has answered, and how many such requests there were.
+func (l *load) howSoon(moves []move, way string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lags []time.Duration
+	stale, seen := 0, 0
+	for i, m := range moves {
+		until := m.ordered.Add(500 * time.Millisecond)
+		if i+1 < len(moves) {
+			until = moves[i+1].ordered
+		}
+		var last time.Duration
+		old, fresh := 0, false
+		for _, a := range l.answers {
+			if a.way != way || a.began.Before(m.ordered) || !a.began.Before(until) {
+				continue
+			}
+			if a.revision == m.from {
+				old, last = old+1, max(last, a.began.Sub(m.ordered))
+			}
+			fresh = fresh || a.revision == m.to
+		}
+		if stale += old; fresh {
+			seen, lags = seen+1, append(lags, last)
+		}
+	}
+	slices.Sort(lags)
+	if len(lags) == 0 {
+		return "no change was seen before the next"
+	}
+	return fmt.Sprintf("%d of %d changes were seen before the next, in force after %v at half and %v at most, %d requests by the shares before",
+		seen, len(moves), lags[len(lags)/2].Round(time.Millisecond), lags[len(lags)-1].Round(time.Millisecond), stale)
+}
+
+// latency is the median and the 99th percentile of requests that began within a time.
+func (l *load) latency(way string, from, to time.Time) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var took []time.Duration
+	for _, a := range l.answers {
+		if a.way == way && !a.began.Before(from) && a.began.Before(to) {
+			took = append(took, a.took)
+		}
+	}
+	if len(took) == 0 {
+		return "unknown"
+	}
+	slices.Sort(took)
+	return fmt.Sprintf("p50 %v, p99 %v", took[len(took)/2].Round(100*time.Microsecond), took[len(took)*99/100].Round(100*time.Microsecond))
 }
 
 // Of two applies at once each is taken, one after the other, or refused because of the other.
@@ -128,14 +205,10 @@ func TestChanges_TwoAppliesAtOnce(t *testing.T) {
 	l.wantAll(t, 60)
 }
 
-// setShares gives the second revision a share, and the first what is left, as by `wadi traffic`.
-func setShares(t *testing.T, name, one, two string, percent int) {
+// cpuOf is the CPU time that a process has used.
+func cpuOf(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	share, rest := float64(percent), float64(100-percent)
-	targets := []api.Target{{Revision: two, Percent: &share}}
-	if rest > 0 {
-		targets = append(targets, api.Target{Revision: one, Percent: &rest})
-	}
-	_, err := stack.Agent.Client.SetTraffic(t.Context(), name, api.Traffic{Targets: targets})
-	harnesstest.Must(t, "set traffic", err)
+	used, err := harness.CPUTime(pid)
+	harnesstest.Must(t, "read the CPU time", err)
+	return used
 }

@@ -55,6 +55,7 @@ func (w way) send(ctx context.Context) (harness.Response, error) {
 type answer struct {
 	way      string
 	began    time.Time
+	took     time.Duration
 	revision string // Empty: no app has answered.
 	status   int    // 0: no answer came.
 }
@@ -86,7 +87,7 @@ func startLoad(t *testing.T, every time.Duration, ways ...way) *load {
 func (l *load) one(ctx context.Context, w way) (string, error) {
 	a := answer{way: w.name, began: time.Now()}
 	res, err := w.send(ctx)
-	a.revision, a.status = res.Header.Get("Hello-Revision"), res.Status
+	a.revision, a.status, a.took = res.Header.Get("Hello-Revision"), res.Status, time.Since(a.began)
 	l.mu.Lock()
 	l.answers = append(l.answers, a)
 	bad := l.bad[a.revision]
