@@ -50,8 +50,12 @@ func calls(t *testing.T) map[string]struct{ body, query string } {
 		"POST /v1/services/validate":   {body: string(submission)},
 		"POST /v1/services/plan":       {body: string(submission)},
 		"PUT /v1/service/{name}/scale": {body: "{}"},
-		"DELETE /v1/service/{name}":    {query: "?index=1"}, // Another index: nothing is deleted.
-		"GET /v1/events":               {query: "?follow=false"},
+		// Another index: nothing is changed.
+		"PUT /v1/service/{name}/traffic":  {body: `{"targets": [{"revision": "latest"}], "check_index": 1}`},
+		"PUT /v1/service/{name}/rollback": {body: `{"check_index": 1}`},
+		"PUT /v1/service/{name}/rollout":  {body: `{"action": "pause", "check_index": 1}`},
+		"DELETE /v1/service/{name}":       {query: "?index=1"}, // Another index: nothing is deleted.
+		"GET /v1/events":                  {query: "?follow=false"},
 	}
 }
 
