@@ -147,18 +147,6 @@ func (l *load) since(began time.Time, way string) map[string]int {
 	return counts
 }
 
-// lastOf is when the last request began that a revision has answered by a way; empty: by any.
-func (l *load) lastOf(revision, way string) (last time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, a := range l.answers {
-		if a.revision == revision && (way == "" || a.way == way) && a.began.After(last) {
-			last = a.began
-		}
-	}
-	return last
-}
-
 // waitAll waits until the last n answers of each way came from a revision, and fails the
 // test if a request fails meanwhile.
 func (l *load) waitAll(t *testing.T, revision string, n int) {
