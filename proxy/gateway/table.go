@@ -125,12 +125,17 @@ func (r *row) pick(h http.Header) (revision string, drawn newBucket, ok bool) {
 	if len(r.targets) > 1 {
 		n = rand.IntN(r.total)
 	}
+	return r.at(n), noBucket, true
+}
+
+// at is the revision of one of the total of the weights.
+func (r *row) at(n int) string {
 	for _, t := range r.targets {
 		if n -= t.Weight; n < 0 {
-			return t.Revision, noBucket, true
+			return t.Revision
 		}
 	}
-	return "", noBucket, false
+	return ""
 }
 
 // normalize converts a Host to the form of the table's keys: in lower case, without port
