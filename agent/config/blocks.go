@@ -98,10 +98,23 @@ func (l *loader) gatewaySection() section {
 		settings: map[string]any{
 			"address": &g.Address, "public_port": live{&g.PublicPort}, "domain": live{&g.Domain}, "trusted_proxies": live{&g.TrustedProxies},
 		},
-		blocks: map[string]section{"tls": {settings: map[string]any{
-			"address": &g.TLS.Address, "public_port": live{&g.TLS.PublicPort}, "cert_dir": &g.TLS.CertDir, "redirect": live{&g.TLS.Redirect},
-		}}},
+		blocks: map[string]section{"tls": {
+			settings: map[string]any{
+				"address": &g.TLS.Address, "public_port": live{&g.TLS.PublicPort}, "cert_dir": &g.TLS.CertDir, "redirect": live{&g.TLS.Redirect},
+			},
+			blocks: map[string]section{"acme": acmeSection(&g.TLS.ACME)},
+		}},
 	}
+}
+
+// acmeSection is the block gateway.tls.acme.
+func acmeSection(a *ACME) section {
+	return section{settings: map[string]any{
+		"agree_terms": &a.AgreeTerms, "directory": &a.Directory, "email": &a.Email, "ca_file": &a.CAFile,
+		"challenges": names{&a.Challenges}, "renew_before": &a.RenewBefore,
+		"max_domains": &a.MaxDomains, "orders_per_hour": &a.OrdersPerHour, "encryption_key_file": &a.EncryptionKeyFile,
+		"eab_key_id": &a.EABKeyID, "eab_mac_key_file": &a.EABMACKeyFile,
+	}}
 }
 
 // imagesSection is the block images.

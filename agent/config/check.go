@@ -211,8 +211,14 @@ func (l *loader) gatewayTLS() {
 	if _, ok := l.from["gateway.tls"]; !ok {
 		return
 	}
+	_, acme := l.from["gateway.tls.acme"]
+	if acme {
+		l.acme()
+	}
 	if dir == "" {
-		l.problem(l.at(path), path, "required: the folder with NAME.pem (or NAME.crt) and NAME.key of each certificate")
+		if !acme {
+			l.problem(l.at(path), path, "required: the folder with NAME.pem (or NAME.crt) and NAME.key of each certificate; or an acme block, by which agents obtain certificates")
+		}
 		return
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {

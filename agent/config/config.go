@@ -150,12 +150,43 @@ type Gateway struct {
 type GatewayTLS struct {
 	Address    string // host:port
 	PublicPort int    // Port of its URLs, where a port mapping changes it; 0: that of Address.
-	CertDir    string // Folder of certificates and keys; empty: there is no such listener.
+	CertDir    string // Folder of certificates and keys; empty: there is none.
 	Redirect   bool   // The plain listener redirects callers here.
+	ACME       ACME
 }
 
 // Enabled reports whether the listener is configured.
-func (t GatewayTLS) Enabled() bool { return t.CertDir != "" }
+func (t GatewayTLS) Enabled() bool { return t.CertDir != "" || t.ACME.Enabled() }
+
+// ACME is how agents obtain certificates for the domains of services (RFC 8555).
+type ACME struct {
+	AgreeTerms  bool          // To the authority's terms of service; required.
+	Directory   string        // URL of the authority's directory.
+	Email       string        // Where the authority reaches the operator; empty: nowhere.
+	CAFile      string        // Who signs the directory's own certificate; empty: the system's authorities.
+	Challenges  []string      // ChallengeHTTP, ChallengeTLSALPN: in turn, one at each attempt.
+	RenewBefore time.Duration // Before a certificate expires; 0: when a third of its life is left.
+
+	MaxDomains    int // With a certificate, of the installation.
+	OrdersPerHour int // Of the installation.
+
+	EncryptionKeyFile string // Of the key that private keys are encrypted with; empty: they are not.
+
+	EABKeyID      string // Of an account that the authority knows otherwise; empty: none is needed.
+	EABMACKeyFile string
+}
+
+// Enabled reports whether agents obtain certificates.
+func (a ACME) Enabled() bool { return a.AgreeTerms }
+
+// The ways in which an authority checks that a domain leads to the gateway.
+const (
+	ChallengeHTTP    = "http-01"     // By the plain listener, as port 80.
+	ChallengeTLSALPN = "tls-alpn-01" // By the listener for HTTPS, as port 443 (RFC 8737).
+)
+
+// LetsEncrypt is the directory of Let's Encrypt.
+const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
 // Activator has the mesh listener, and the bounds of waiting requests.
 type Activator struct {
@@ -230,7 +261,7 @@ func Default() Config {
 		Name:        name,
 		HTTP:        HTTP{Address: "127.0.0.1:4747", Auth: wadi.AuthNomad, RequestsPerSecond: 100},
 		Metrics:     Metrics{Address: "0.0.0.0:4748"},
-		Gateway:     Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost", TLS: GatewayTLS{Address: "0.0.0.0:8443"}},
+		Gateway:     Gateway{Address: "0.0.0.0:8080", Domain: "wadi.localhost", TLS: GatewayTLS{Address: "0.0.0.0:8443", ACME: defaultACME()}},
 		Activator:   Activator{Address: "0.0.0.0:4749", MaxWaiting: 10_000, MaxWaitingBytes: 256 << 20, MaxWakes: 20},
 		Nomad:       Nomad{Address: "http://127.0.0.1:4646"},
 		Consul:      Consul{Address: "http://127.0.0.1:8500", Prefix: "wadi/"},
@@ -238,5 +269,12 @@ func Default() Config {
 		MaxServices: 1000,
 		Images:      Images{Timeout: 10 * time.Second},
 		Retention:   Retention{KeepFor: 48 * time.Hour, KeepActiveFor: 15 * time.Hour, Max: 1000},
+	}
+}
+
+// defaultACME stays below Let's Encrypt's bound of 300 orders in three hours.
+func defaultACME() ACME {
+	return ACME{
+		Directory: LetsEncrypt, Challenges: []string{ChallengeHTTP, ChallengeTLSALPN}, MaxDomains: 1000, OrdersPerHour: 80,
 	}
 }

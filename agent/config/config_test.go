@@ -100,7 +100,10 @@ func TestLoad_TLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := write(t, map[string]string{"api.pem": "", "api.key": "", "ca.pem": "", "docker.json": "{}", "registry-ca.pem": ""})
+	dir := write(t, map[string]string{
+		"api.pem": "", "api.key": "", "ca.pem": "", "docker.json": "{}", "registry-ca.pem": "",
+		"acme-ca.pem": "", "acme.key": "", "eab.key": "",
+	})
 	text := strings.ReplaceAll(string(source), "\n  # ", "\n  ")
 	c := load(t, strings.NewReplacer("\"/etc/wadi/certs", "\""+dir, "/etc/docker/certs.d", dir, "\"/etc/wadi/", "\""+dir+"/").Replace(text), nil, config.Flags{})
 	http := config.HTTPTLS{CertFile: dir + "/api.pem", KeyFile: dir + "/api.key", CAFile: dir + "/ca.pem", VerifyClient: true}
@@ -111,8 +114,17 @@ func TestLoad_TLS(t *testing.T) {
 		t.Errorf("got %+v", c.Images)
 	}
 	got := c.Gateway.TLS
-	if want := (config.GatewayTLS{Address: "0.0.0.0:8443", PublicPort: 443, CertDir: dir, Redirect: true}); got != want || !got.Enabled() {
-		t.Errorf("got %+v, want %+v", got, want)
+	want := config.GatewayTLS{Address: "0.0.0.0:8443", PublicPort: 443, CertDir: dir, Redirect: true, ACME: config.ACME{
+		AgreeTerms: true, Directory: config.LetsEncrypt, Email: "ops@example.com", CAFile: dir + "/acme-ca.pem",
+		Challenges: []string{"http-01", "tls-alpn-01"}, RenewBefore: 720 * time.Hour, MaxDomains: 1000, OrdersPerHour: 80,
+		EncryptionKeyFile: dir + "/acme.key", EABKeyID: "kid-1", EABMACKeyFile: dir + "/eab.key",
+	}}
+	if diff := cmp.Diff(want, got); diff != "" || !got.Enabled() {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	c = load(t, sidecar+"gateway {\n  tls {\n    acme { agree_terms = true }\n  }\n}", nil, config.Flags{})
+	if got := c.Gateway.TLS; !got.Enabled() || got.CertDir != "" || got.ACME.Directory != config.LetsEncrypt {
+		t.Errorf("got %+v", got)
 	}
 	c = load(t, sidecar+"gateway {\n  tls { cert_dir = \"testdata\" }\n}\nconsul { allow_intentions = true }", nil, config.Flags{})
 	if c.Gateway.TLS.Address != "0.0.0.0:8443" || c.Gateway.TLS.Redirect || !c.Consul.AllowIntentions {

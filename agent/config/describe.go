@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -24,7 +25,9 @@ func describe(dst any, v reflect.Value) (kind, text string) {
 		return "number", strconv.Itoa(x)
 	case time.Duration:
 		return "duration", strconv.Quote(wadi.Duration(x).Short())
-	case []netip.Prefix, []string, []rules.Image:
+	case []string:
+		return "list", "[" + strings.Join(quotedAll(x), ", ") + "]"
+	case []netip.Prefix, []rules.Image:
 		return "list", "[]"
 	}
 	if v.Kind() == reflect.String {
@@ -34,6 +37,13 @@ func describe(dst any, v reflect.Value) (kind, text string) {
 		return "string", strconv.Quote(v.String())
 	}
 	return "block", ""
+}
+
+func quotedAll(all []string) (out []string) {
+	for _, s := range all {
+		out = append(out, strconv.Quote(s))
+	}
+	return out
 }
 
 // sizeText is a number of bytes in the largest unit that divides it.

@@ -40,6 +40,19 @@ gateway {                              # HTTP from outside the mesh
   #   public_port = 443                # where callers reach it, and are sent to; default: the address's
   #   cert_dir    = "/etc/wadi/certs"  # NAME.pem or NAME.crt with NAME.key each, or both in one NAME.pem; read again when they change
   #   redirect    = true               # plain HTTP answers 308 to https; default: false
+  #   acme {                           # agents obtain certificates for the domains of services (docs/operations.md); default: they don't
+  #     agree_terms         = true     # to the authority's terms of service; required
+  #     directory           = "https://acme-v02.api.letsencrypt.org/directory" # to try things out: https://acme-staging-v02.api.letsencrypt.org/directory
+  #     email               = "ops@example.com" # where the authority reaches you; default: nowhere
+  #     ca_file             = "/etc/wadi/acme-ca.pem" # who signs the directory's own certificate; default: the system's authorities
+  #     challenges          = ["http-01", "tls-alpn-01"] # by port 80, and by port 443; in turn, one at each attempt
+  #     renew_before        = "720h"   # default: when a third of a certificate's life is left
+  #     max_domains         = 1000     # with a certificate
+  #     orders_per_hour     = 80       # of all agents together
+  #     encryption_key_file = "/etc/wadi/acme.key" # 32 bytes in base64, as consul keygen prints: encrypts private keys in Consul; default: they are not encrypted
+  #     eab_key_id          = "kid-1"  # of an account at the authority, where it wants one; default: none
+  #     eab_mac_key_file    = "/etc/wadi/eab.key" # its key, in base64url
+  #   }
   # }
 }
 
