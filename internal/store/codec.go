@@ -30,6 +30,11 @@ const (
 	kindEvents   kind = "events"
 	kindMark     kind = "mark"
 	kindCheck    kind = "check"
+
+	kindAccount     kind = "account"
+	kindCertificate kind = "certificate"
+	kindOrder       kind = "order"
+	kindChallenge   kind = "challenge"
 )
 
 const (

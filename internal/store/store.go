@@ -20,11 +20,15 @@
 //	load/<service>                 the load of its last day by minute
 //	domain/<host>                  the service that has the domain
 //	tag/<name>                     the service that has the tag of that name, such as canary-hello
+//	certificate/<host>             the certificate of a domain, with its key
+//	order/<host>                   how obtaining it goes
+//	challenge/<host>               what the authority is answered while it does
+//	account/<hash>                 the account at the authority with this directory
 //	events/<0 to 15>               the latest events, a ring of chunks
 //	takeover                       written when a void claim of a domain or a tag is taken over
 //
 // State, status and load have no hash in the index: the leader alone writes them, and
-// would wake itself by every write.
+// would wake itself by every write. Nor have certificates and what belongs to them.
 package store
 
 import (

@@ -56,6 +56,7 @@ func TestStore(t *testing.T) {
 func runAll(t *testing.T, consulURL func(*testing.T) string) {
 	for name, fn := range map[string]func(*testing.T, *store.Store){
 		"assets":                testAssets,
+		"certificates":          testCertificates,
 		"submit and read":       testSubmitAndRead,
 		"stale index":           testStaleIndex,
 		"all or nothing":        testAllOrNothing,
