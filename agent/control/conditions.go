@@ -38,6 +38,7 @@ func conditionsOf(s *service, newest wadi.RevisionState, o scheduler.Observed) [
 	if !s.Deleting {
 		all = append(all, instanceConditions(s, o)...)
 	}
+	all = append(all, domainConditions(s)...)
 	if len(s.Unreadable) > 0 {
 		all = append(all, storedCondition(s))
 	}

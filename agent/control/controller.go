@@ -79,6 +79,7 @@ type Observers struct {
 	Exposure  ExposureReports
 	Exits     ExitReader
 	Outcomes  OutcomeReader
+	Domains   DomainReports
 }
 
 // Controller makes Nomad and Consul match what was submitted. Only the leader

@@ -49,6 +49,7 @@ type cluster struct {
 	applied       int
 	statuses      int
 	callers       control.Callers
+	domains       control.DomainReports
 	unread        func(revision string) string
 	exits         func(namespace, revision string) []wadi.Exit
 	needed        error // Why layers don't let go of a service.

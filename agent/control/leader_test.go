@@ -38,7 +38,7 @@ var (
 
 // observers are those that the test has set.
 func (c *cluster) observers() (o control.Observers) {
-	o.Callers = c.callers
+	o.Callers, o.Domains = c.callers, c.domains
 	if c.unread != nil {
 		o.Usage = reports{c}
 	}

@@ -150,6 +150,7 @@ func (c *Controller) finishPass(ctx context.Context, s *service, err error) {
 	}
 	c.refreshCallers(s)
 	c.refreshUsage(s)
+	c.refreshDomains(s)
 	c.refreshExposure(s)
 	c.refreshDrainLimits(s)
 	c.refreshExits(s, time.Now())

@@ -29,6 +29,7 @@ type service struct {
 	moved          time.Time                 // When the weights were last moved in this term.
 	reasoned       time.Time                 // When the rollout's reason was last stored.
 	warming        map[string]int            // By revision: see [scheduler.Warming].
+	domains        []wadi.Domain             // With what is known of their certificates.
 	usageUnread    []string                  // Revisions whose instances' usage can't be read, and why.
 }
 
