@@ -59,6 +59,10 @@ type Doctor struct {
 	Problems     func() []wadi.Finding             // What keeps the agent from being healthy.
 	Certificates func() []gateway.Certificate      // Of the gateway; nil: it speaks no TLS.
 
+	// Domains is what is known of the domains that services claim, and why this agent can't
+	// use certificates that are stored; nil: agents obtain none.
+	Domains func(ctx context.Context) (all []wadi.Domain, unusable []string, err error)
+
 	// Ask reads a path of another agent's API for agents. It fails with ErrNoWay where the token would be in danger.
 	Ask func(ctx context.Context, a consul.Instance, path, token string) (*http.Response, error)
 
@@ -114,7 +118,7 @@ func (d *Doctor) checks() []func(context.Context) []wadi.Finding {
 	return []func(context.Context) []wadi.Finding{
 		known(d.checkSelf), d.checkConsul, d.checkConsulRights, known(d.checkStored), d.checkNomad, d.checkNomadRights,
 		d.checkNomadVersion, known(d.checkIntentions), known(d.checkCertificates),
-		known(d.checkCertFiles), known(d.checkLeaves), known(d.checkDockerConfig), known(d.checkAssets), d.checkImageGC,
+		known(d.checkCertFiles), known(d.checkLeaves), known(d.checkDockerConfig), known(d.checkAssets), d.checkImageGC, d.checkDomains,
 	}
 }
 

@@ -55,6 +55,39 @@ func TestAboutCertificates(t *testing.T) {
 	}
 }
 
+// The certificates that agents obtain are counted, by what they have come to. No domain is
+// named: every caller that Nomad knows may read this.
+func TestAboutDomains(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	domain := func(state wadi.DomainState, reason string, left time.Duration) wadi.Domain {
+		return wadi.Domain{Name: "secret.com", State: state, Reason: reason, NotAfter: now.Add(left)}
+	}
+	got := aboutDomains([]wadi.Domain{
+		domain(wadi.DomainIssued, "", 1000*time.Hour), domain(wadi.DomainFolder, "", 0),
+		domain(wadi.DomainRefused, wadi.DomainNoAddress, 0), domain(wadi.DomainRefused, wadi.DomainNoAddress, 0), domain(wadi.DomainRefused, wadi.DomainCAA, 0),
+		domain(wadi.DomainIssued, wadi.DomainAway, 500*time.Hour), domain(wadi.DomainIssued, wadi.DomainAway, 400*time.Hour),
+		domain(wadi.DomainTooMany, "", 0), domain(wadi.DomainOrdered, "", 0),
+	}, []string{"its private key can't be decrypted"}, now)
+	const named = "; the status of their services names them, with what to do"
+	away := wadi.Domain{Name: "each of them", Reason: wadi.DomainAway}.Remedy()
+	about := "certificates of domains"
+	want := []wadi.Finding{
+		{Level: "fail", About: about, What: "3 domains are without a certificate, as the last attempt failed (CAA: 1, DNS: 2)" + named, Remedy: "wadi service status shows for each domain what to do"},
+		{Level: "warn", About: about, What: "the renewal of 2 certificates fails (AuthorityAway: 2), the first expires on 2030-01-17 16:00 UTC" + named, Remedy: away},
+		{Level: "fail", About: about, What: "1 domain is more than gateway.tls.acme.max_domains, and without a certificate", Remedy: "raise it on all agents, or put certificates into gateway.tls.cert_dir"},
+		{Level: "fail", About: about, What: "1 stored certificate can't be used by this agent: its private key can't be decrypted", Remedy: "mend that; to have a new one ordered, delete the key certificate/DOMAIN below consul.prefix"},
+		{Level: "warn", About: about, What: "1 domain is waiting for a first certificate", Remedy: "look again in some minutes"},
+		{Level: "ok", About: about, What: "2 domains have one"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	late := aboutDomains([]wadi.Domain{domain(wadi.DomainIssued, wadi.DomainAway, 100*time.Hour)}, nil, now)
+	if len(late) != 1 || late[0].Level != wadi.LevelFail {
+		t.Errorf("a week before it expires: %+v", late)
+	}
+}
+
 // An agent that several others lost is reported once, and not while it answers.
 func TestLostAgents(t *testing.T) {
 	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)

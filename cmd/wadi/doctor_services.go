@@ -82,6 +82,14 @@ func serviceFindings(s api.Service) []wadi.Finding {
 		case c.Type == control.ConditionDrains:
 			f.Level = wadi.LevelWarn // It serves.
 			f.Remedy = "set client { max_kill_timeout } in the configuration of Nomad's clients to the service's timeout.request and 10 s"
+		case strings.HasPrefix(c.Type, control.ConditionCertificate):
+			f.About += ", domain " + strings.TrimPrefix(c.Type, control.ConditionCertificate)
+			if i := strings.LastIndex(c.Message, "; "); i >= 0 {
+				f.What, f.Remedy = c.Message[:i], c.Message[i+2:]
+			}
+			if c.Reason == string(wadi.DomainOrdered) {
+				f.Level, f.Remedy = wadi.LevelWarn, "look again in some minutes"
+			}
 		case c.Type == control.ConditionSteady:
 			f.Level = wadi.LevelWarn // It serves, or another condition says otherwise.
 			f.Remedy = "read its logs: nomad alloc logs -stderr; wadi events " + name + " shows each of them"
