@@ -70,6 +70,7 @@ type Agent struct {
 
 	telemetry *telemetry.Telemetry
 	control   *control.Live // Settings of the leader's loops.
+	domains   *domains      // Nil: agents obtain no certificates.
 	activator *activator.Activator
 	gateway   *gateway.Gateway
 	front     *front
@@ -116,7 +117,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	a.reloads = newReloads(a.reg)
 	a.reloads.files = sumFiles(cfg)
 	for _, open := range []func(context.Context) error{
-		a.openTelemetry, a.openClients, a.openDataPlane, a.openFront, a.openAssets, a.openDoctor, a.openAPI, a.openMetrics,
+		a.openTelemetry, a.openClients, a.openDomains, a.openDataPlane, a.openFront, a.openAssets, a.openDoctor, a.openAPI, a.openMetrics,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, err

@@ -46,7 +46,7 @@ func (a *Agent) openDataPlane(context.Context) (err error) {
 	a.drainer = newDrainer(c.Dev, a.activator, a.log)
 	a.gateway, err = gateway.New(gateway.Config{
 		Settings: gatewaySettings(c), Activator: a.activator, Registerer: a.reg,
-		Authorize: a.guard.Authorize, Log: a.log.Named("gateway"),
+		Domains: a.domains.forGateway(), Authorize: a.guard.Authorize, Log: a.log.Named("gateway"),
 	})
 	if err != nil {
 		return err
@@ -61,6 +61,7 @@ func (a *Agent) setRoutes(routes map[string]wadi.Route) {
 	a.guard.RoutesChanged()
 	a.activator.SetRoutes(routes)
 	a.warnOfConflicts(a.gateway.SetRoutes(routes))
+	a.domains.setRoutes(routes)
 	a.routing.announce()
 	a.watcher.Refresh() // Services may be in other namespaces now.
 }

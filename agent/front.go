@@ -57,7 +57,7 @@ func (a *Agent) openTLS(ctx context.Context) (plain http.Handler, err error) {
 		return a.gateway, nil
 	}
 	log := a.log.Named("gateway")
-	if f.certs, err = gateway.LoadCertificates(c.TLS.CertDir, log, a.reg); err != nil {
+	if f.certs, err = gateway.LoadCertificates(c.TLS.CertDir, a.domains.forGateway(), log, a.reg); err != nil {
 		return nil, fmt.Errorf("gateway.tls.cert_dir: %w", err)
 	}
 	f.tls, err = gateway.NewServer(ctx, gateway.ServerConfig{

@@ -83,5 +83,8 @@ func (a *Agent) openDoctor(ctx context.Context) error {
 	if a.front.certs != nil {
 		a.doctor.Certificates = a.front.certs.List
 	}
+	if a.domains != nil {
+		a.doctor.Domains = a.domains.survey
+	}
 	return nil
 }

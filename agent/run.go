@@ -72,6 +72,9 @@ func (a *Agent) runCore(g *group) {
 	if a.front.certs != nil {
 		g.run("certificates", a.front.certs.Run)
 	}
+	if a.domains != nil {
+		g.run("certificates of domains", a.domains.holder.Run)
+	}
 	if a.api.tls != nil {
 		g.run("certificate of the API", a.api.tls.Run)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/wadi-run/wadi/agent/network/mesh"
 	"github.com/wadi-run/wadi/agent/network/table"
 	"github.com/wadi-run/wadi/agent/outcomes"
+	"github.com/wadi-run/wadi/internal/acme"
 	"github.com/wadi-run/wadi/internal/consul"
 	"github.com/wadi-run/wadi/internal/nomad"
 	"github.com/wadi-run/wadi/internal/store"
@@ -38,6 +39,7 @@ type terms struct {
 	installation *installation
 	activator    *activator.Activator
 	gateway      *gateway.Gateway
+	domains      *domains                  // Nil: agents obtain no certificates.
 	sources      func() []control.Source   // Of statistics: all agents.
 	url          func(wadi.Service) string // Empty if the service is not public.
 }
@@ -46,7 +48,7 @@ func (a *Agent) terms() *terms {
 	return &terms{
 		clients: a.clients, journal: a.journal, control: a.control, log: a.log,
 		guard: a.guard, members: a.members, leadership: a.leadership, routing: a.routing, installation: a.installation,
-		activator: a.activator, gateway: a.gateway, sources: a.statisticsSources, url: a.urlOf,
+		activator: a.activator, gateway: a.gateway, domains: a.domains, sources: a.statisticsSources, url: a.urlOf,
 	}
 }
 
@@ -70,6 +72,7 @@ type term struct {
 	prefetcher *control.Prefetcher
 	keeper     *control.EventKeeper
 	loads      *loads.Recorder
+	orderer    *acme.Orderer // Nil: agents obtain no certificates.
 }
 
 // lead leads until the term ends, or a part of it fails.
@@ -106,6 +109,10 @@ func (ts *terms) newTerm(lock *consul.Term) *term {
 	t.sweeper = t.newSweeper(ts.store.Writer(lock.Lock))
 	t.keeper = &control.EventKeeper{Events: t.events, Stored: ts.store.Writer(lock.Lock).EventLog(), Log: t.log.Named("events")}
 	t.loads = &loads.Recorder{Services: t.loadedServices, Meter: t.meter, Store: t.writer, Log: ts.log.Named("loads")}
+	if ts.domains != nil {
+		t.orderer = ts.domains.newOrderer(ts.store.Writer(lock.Lock), t.tell)
+		t.controller.Observers.Domains = t.orderer
+	}
 	return t
 }
 
@@ -202,6 +209,9 @@ func (t *term) run(ctx context.Context) error {
 	g.run("prefetcher", t.prefetcher.Run)
 	g.run("events", t.keeper.Run)
 	g.run("loads", t.loads.Run)
+	if t.orderer != nil {
+		g.run("certificates", t.orderCertificates)
+	}
 	<-g.ctx.Done()
 	g.stop()
 	return firstError(g)

@@ -31,10 +31,14 @@ const pollInterval = 2 * time.Second
 // Changes of the folder are in force within seconds. Files that can't be used are reported,
 // and their previous version stays in force: one pair, or all pairs when the folder can't be
 // read or is empty.
+//
+// Beside the folder there may be [Domains]. Where both have a certificate, the folder's is
+// served.
 type Certificates struct {
-	dir   string
-	log   hclog.Logger
-	table atomic.Pointer[certTable]
+	dir     string  // Empty: there is no folder.
+	domains Domains // Nil: there are none.
+	log     hclog.Logger
+	table   atomic.Pointer[certTable]
 
 	mu       sync.Mutex  // Guards the fields below.
 	states   []fileState // Of the last reading of the folder.
@@ -55,9 +59,10 @@ type Certificate struct {
 }
 
 // LoadCertificates reads the folder. A pair that can't be used, or a folder without pairs,
-// is an error: at the start the operator is there to fix it.
-func LoadCertificates(dir string, log hclog.Logger, reg prometheus.Registerer) (*Certificates, error) {
-	c := &Certificates{dir: dir, log: log, again: true, findings: map[string]string{}, problems: map[string]string{}}
+// is an error: at the start the operator is there to fix it. With domains there may be no
+// folder: dir is empty then.
+func LoadCertificates(dir string, domains Domains, log hclog.Logger, reg prometheus.Registerer) (*Certificates, error) {
+	c := &Certificates{dir: dir, domains: domains, log: log, again: true, findings: map[string]string{}, problems: map[string]string{}}
 	c.table.Store(newCertTable(nil))
 	c.Refresh()
 	if len(c.findings) > 0 {
@@ -91,6 +96,9 @@ func (c *Certificates) Run(ctx context.Context) error {
 func (c *Certificates) Refresh() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.dir == "" {
+		return
+	}
 	now := time.Now()
 	found, states, err := scan(c.dir)
 	if err == nil && !c.again && slices.EqualFunc(states, c.states, fileState.same) {
@@ -183,15 +191,30 @@ func (c *Certificates) List() []Certificate {
 	return out
 }
 
+// Covers reports whether the folder has a certificate for a host.
+func (c *Certificates) Covers(host string) bool { return len(c.table.Load().covering(host)) > 0 }
+
 // TLSConfig is the configuration of a server. A client without a server name (SNI) gets the
-// first certificate by name; a name that no certificate covers is refused.
+// first certificate of the folder by name; a name that no certificate covers is refused.
 func (c *Certificates) TLSConfig() *tls.Config {
-	return &tls.Config{
+	conf := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return c.table.Load().choose(hello, time.Now()), nil // Nil causes the alert unrecognized_name.
+			return c.choose(hello, time.Now()), nil // Nil causes the alert unrecognized_name.
 		},
 	}
+	if c.domains != nil {
+		conf.GetConfigForClient = c.forAuthority
+	}
+	return conf
+}
+
+// choose returns the certificate for a client: the folder's, or else that of the domain.
+func (c *Certificates) choose(hello *tls.ClientHelloInfo, now time.Time) *tls.Certificate {
+	if cert := c.table.Load().choose(hello, now); cert != nil || c.domains == nil || hello.ServerName == "" {
+		return cert
+	}
+	return c.domains.Certificate(normalize(hello.ServerName))
 }
 
 // certTable maps hosts to certificates. It never changes.

@@ -106,7 +106,7 @@ func TestLoadCertificates_Errors(t *testing.T) {
 			for file, text := range tt.files {
 				put(t, dir, file, text)
 			}
-			_, err := gateway.LoadCertificates(dir, hclog.NewNullLogger(), prometheus.NewRegistry())
+			_, err := gateway.LoadCertificates(dir, nil, hclog.NewNullLogger(), prometheus.NewRegistry())
 			got := ""
 			if err != nil {
 				got = strings.ReplaceAll(strings.TrimPrefix(err.Error(), "gateway: load certificates: "), dir, "DIR")
@@ -121,10 +121,10 @@ func TestLoadCertificates_Errors(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(pipe, "b.pem"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gateway.LoadCertificates(pipe, hclog.NewNullLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "b.pem: not a regular file") {
+	if _, err := gateway.LoadCertificates(pipe, nil, hclog.NewNullLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "b.pem: not a regular file") {
 		t.Errorf("a pipe: got %v", err)
 	}
-	if _, err := gateway.LoadCertificates("/nowhere", hclog.NewNullLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "/nowhere: no such file") {
+	if _, err := gateway.LoadCertificates("/nowhere", nil, hclog.NewNullLogger(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "/nowhere: no such file") {
 		t.Errorf("no folder: got %v", err)
 	}
 }
@@ -274,7 +274,7 @@ func TestCertificates_Reported(t *testing.T) {
 	}
 	var log strings.Builder
 	reg := prometheus.NewRegistry()
-	c, err := gateway.LoadCertificates(dir, hclog.New(&hclog.LoggerOptions{Output: &log}), reg)
+	c, err := gateway.LoadCertificates(dir, nil, hclog.New(&hclog.LoggerOptions{Output: &log}), reg)
 	if err != nil {
 		t.Fatal(err)
 	}

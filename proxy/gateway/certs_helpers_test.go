@@ -74,7 +74,7 @@ func (i issued) putPair(t *testing.T, dir, name string) {
 
 func loadCerts(t *testing.T, dir string) *gateway.Certificates {
 	t.Helper()
-	c, err := gateway.LoadCertificates(dir, hclog.NewNullLogger(), prometheus.NewRegistry())
+	c, err := gateway.LoadCertificates(dir, nil, hclog.NewNullLogger(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

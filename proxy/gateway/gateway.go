@@ -3,7 +3,8 @@
 //
 // It promises that what an untrusted peer claims about itself, in forwarding headers or in
 // Wadi's own, never reaches an app. It has no path of its own: all paths belong to the
-// services. It never waits for an instance or talks to one.
+// services, but for a certificate authority that Wadi itself has asked to check a domain. It
+// never waits for an instance or talks to one.
 package gateway
 
 import (
@@ -39,6 +40,9 @@ type Config struct {
 	Activator  Activator
 	Registerer prometheus.Registerer
 	Log        hclog.Logger // Of mistakes that copies of requests meet; nil: none is written.
+
+	// Domains answers the certificate authority; nil: there is none.
+	Domains Domains
 
 	// Authorize returns nil if caller, which is wadi.ServiceGateway, may send r to
 	// service. It is called before anything is done for r; its errors are answered by
@@ -137,6 +141,9 @@ func (g *Gateway) Malformed(listener string) func(framing.Reason) {
 }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.answerAuthority(w, r) {
+		return
+	}
 	row := g.table.Load().lookup(r.Host)
 	if row == nil {
 		g.refuse(w, r, activator.Refusal{Status: http.StatusNotFound, Code: activator.CodeNoHost,

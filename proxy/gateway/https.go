@@ -43,7 +43,7 @@ func (c *Certificates) covers(sni, host string) bool {
 			return true
 		}
 	}
-	return false
+	return false // A certificate of [Domains] is for its domain alone.
 }
 
 // RedirectToTLS is g for a plain listener whose callers are redirected to https on port.

@@ -182,6 +182,10 @@ func (l *listener) handshake(ctx context.Context, below *connlimit.LimitedConn) 
 		return
 	}
 	state := c.ConnectionState()
+	if state.NegotiatedProtocol == protocolACME {
+		_ = c.Close() // The handshake was the answer; nothing may follow.
+		return
+	}
 	http2 := state.NegotiatedProtocol == "h2"
 	if !below.Handshaken(identity(state), http2) {
 		_ = below.Close() // Its owner has used up its share of connections.

@@ -1,0 +1,4 @@
+package acme
+
+// Check is check, for tests.
+var Check = check
