@@ -75,6 +75,11 @@ func TestEvaluate_Rules(t *testing.T) {
 			"; a new revision begins with 3 instances (initial)", ""},
 		{"initial no longer", []func(*I){idle(60), func(in *I) { in.Scaling.Initial = 3 }}, 0, "zero", "no request for 60s: 0 instances", ""},
 		{"initial below min", []func(*I){have(0, 0), func(in *I) { in.WasReady = false; in.Scaling.Min = 2 }}, 2, "min", "", ""},
+		{"warming", []func(*I){func(in *I) { in.Warming = 5 }}, 5, "warming", "its share of the traffic grows, and needs them first: 5 instances", ""},
+		{"warming from zero, unmeasured", []func(*I){have(0, 0), func(in *I) { in.Warming = 3; in.Loads.Concurrency.Coverage = 0 }}, 3, "warming", "", ""},
+		{"warming while idle", []func(*I){idle(60), func(in *I) { in.Warming = 2 }}, 2, "warming", "", ""},
+		{"warming below min", []func(*I){have(0, 0), func(in *I) { in.Warming = 2; in.Scaling.Min = 3 }}, 3, "min", "", ""},
+		{"warming above max", []func(*I){have(0, 0), func(in *I) { in.Warming = 9; in.Scaling.Max = 2 }}, 2, "warming", "", ""},
 		{"initial above max", []func(*I){have(0, 0), func(in *I) { in.WasReady = false; in.Scaling.Initial = 3; in.Scaling.Max = 2 }}, 2, "initial", "", ""},
 		{"initial of zero", []func(*I){have(0, 0), func(in *I) { in.WasReady = false; in.Scaling.Initial = 0 }}, 0, "load", "", ""},
 

@@ -364,7 +364,7 @@ func (p *rolloutPlan) progress() progress {
 		return progress{phase: wadi.RolloutStepping, next: rs.Next}
 	}
 	if v := p.verdict(); share > 0 && !rs.Unjudged && v.Decision != gate.GoOn {
-		return progress{phase: wadi.RolloutJudging, reason: v.Reason + p.anew()}
+		return progress{phase: wadi.RolloutJudging, reason: v.Reason + p.anew() + anyway}
 	}
 	steps, _ := paceOf(p.d.Service.Rollout, rs.Took.D())
 	to := firstShare
@@ -379,6 +379,10 @@ func (p *rolloutPlan) progress() progress {
 	}
 	return progress{}
 }
+
+// anyway says how a step is got past for which too few requests come: the gate waits for them
+// without a bound.
+const anyway = "; it waits until then, or until \"wadi rollout resume\" takes the next step without"
 
 // anew says since when the step is observed, if that is later than when it was programmed.
 func (p *rolloutPlan) anew() string {

@@ -48,7 +48,7 @@ func Route(s wadi.Service, latest string, revisions []wadi.Revision, state wadi.
 	for _, r := range revisions {
 		st := state.Revisions[r.ID]
 		if r.ID == latest || scheduler.Named(s, r.ID) {
-			st.Phase, st.Reason = wadi.Ready, ""
+			st.Phase, st.Reason, st.Rejected = wadi.Ready, "", "" // It is submitted again.
 		}
 		ready[r.ID] = st
 	}

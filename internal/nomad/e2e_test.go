@@ -161,6 +161,15 @@ func life(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 	if _, _, err := c.Scale(t.Context(), "default", id, 5, index, "", nil); !errors.Is(err, wadi.ErrConflict) {
 		t.Fatalf("a scale call at a stale index: %v", err)
 	}
+	if err := c.Note(t.Context(), "default", id, "a note", nil); err != nil {
+		t.Fatal(err)
+	}
+	if job, err := c.Job(t.Context(), "", "default", id); err != nil || job.JobModifyIndex != up || job.Count != 1 {
+		t.Fatalf("job %+v (%v) after a note, want it as it was at %d", job, err, up)
+	}
+	if last, err := c.LastScaling(t.Context(), "default", id); err != nil || last.Count != 1 {
+		t.Fatalf("last scaling %+v (%v), want the one before the note", last, err)
+	}
 	placed := until(t, w, id, func(es []wadi.Endpoint) bool { return len(es) == 1 })[0]
 	t.Logf("placed %s after the scale call", time.Since(began).Round(time.Millisecond))
 	if placed.Addr == "" || placed.Metrics == "" || placed.Stopping || placed.Created == 0 {

@@ -154,7 +154,7 @@ func (f *Fake) register(w http.ResponseWriter, r *http.Request) {
 
 func (f *Fake) scale(w http.ResponseWriter, r *http.Request) {
 	var req struct {
-		Count          int
+		Count          *int // Nil: a note in the job's history.
 		JobModifyIndex uint64
 	}
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
@@ -168,11 +168,13 @@ func (f *Fake) scale(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "job not found", http.StatusNotFound)
 		return
 	}
-	groups, _ := j["TaskGroups"].([]any)
-	for _, g := range groups {
-		g.(map[string]any)["Count"] = req.Count
+	if req.Count != nil {
+		groups, _ := j["TaskGroups"].([]any)
+		for _, g := range groups {
+			g.(map[string]any)["Count"] = *req.Count
+		}
+		f.store(j)
 	}
-	f.store(j)
 	_ = json.NewEncoder(w).Encode(map[string]any{"JobModifyIndex": f.index, "EvalID": "eval"})
 }
 
