@@ -32,6 +32,9 @@ func conditionsOf(s *service, newest wadi.RevisionState, o scheduler.Observed) [
 		all = append(all, servingCondition(s, o))
 	}
 	all = append(all, networkCondition(s))
+	if c, pinned := pinnedCondition(s); pinned {
+		all = append(all, c)
+	}
 	if s.callersKnown {
 		all = append(all, callersCondition(s))
 	}

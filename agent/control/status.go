@@ -70,7 +70,8 @@ func (s *service) jobIndex(revision string) uint64 {
 	return 0
 }
 
-// trafficStatus says where requests go now, and where a tag's are sent to.
+// trafficStatus says where requests go now, where they are to go, and where a tag's are sent
+// to.
 func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatus {
 	var out []wadi.TargetStatus
 	for _, t := range s.Route.Targets {
@@ -82,7 +83,23 @@ func trafficStatus(s *service, url func(wadi.Service) string) []wadi.TargetStatu
 		}
 		out = append(out, target)
 	}
+	for _, t := range s.wantedTargets() {
+		i := slices.IndexFunc(out, func(o wadi.TargetStatus) bool { return o.Revision == t.Revision && o.Tag == t.Tag })
+		if i < 0 {
+			i, out = len(out), append(out, wadi.TargetStatus{Revision: t.Revision, Tag: t.Tag})
+		}
+		out[i].Wanted = float64(t.Weight) / 100
+	}
 	return out
+}
+
+// wantedTargets are the targets that the service has once all that they name is ready, and
+// its rollout done.
+func (s *service) wantedTargets() []wadi.RouteTarget {
+	if s.Deleting {
+		return nil
+	}
+	return scheduler.RouteOf(s.Service, s.Latest, s.Revisions, s.State.Revisions).Targets
 }
 
 func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.RevisionStatus {
@@ -92,13 +109,7 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 	if job := o.Jobs[r.ID]; job.Exists && job.Index <= o.Adopted[r.ID] {
 		out.JobIndex = job.Index
 	}
-	weight := 0
-	for _, t := range s.Route.Targets {
-		if t.Revision == r.ID {
-			weight += t.Weight
-		}
-	}
-	out.Percent = float64(weight) / 100
+	out.Percent, out.Wanted = percentOf(s.Route.Targets, r.ID), percentOf(s.wantedTargets(), r.ID)
 	if rs.Phase == wadi.Pending || rs.Phase == wadi.Ready && in.Ready == 0 {
 		out.Reason = cmp.Or(in.Diagnosis, in.UnreadyReason)
 	}
@@ -119,6 +130,17 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 		out.Until = scheduler.FailsAt(r, rs, o).UTC().Truncate(time.Second)
 	}
 	return out
+}
+
+// percentOf is a revision's share of targets.
+func percentOf(targets []wadi.RouteTarget, revision string) float64 {
+	weight := 0
+	for _, t := range targets {
+		if t.Revision == revision {
+			weight += t.Weight
+		}
+	}
+	return float64(weight) / 100
 }
 
 // prefetchText says that a revision waits for its images.

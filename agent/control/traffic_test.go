@@ -46,7 +46,7 @@ func TestLeader_Traffic(t *testing.T) {
 			t.Errorf("scaled %v: it was ready once, and need not prove it again", got[before:])
 		}
 		s := c.service("hello").Status
-		want := []wadi.TargetStatus{{Revision: two, Percent: 99.5}, {Revision: one, Percent: 0.5, Tag: "old", URL: "http://old-hello"}}
+		want := []wadi.TargetStatus{{Revision: two, Percent: 99.5, Wanted: 99.5}, {Revision: one, Percent: 0.5, Wanted: 0.5, Tag: "old", URL: "http://old-hello"}}
 		if diff := cmp.Diff(want, s.Traffic); diff != "" {
 			t.Errorf("traffic (-want +got):\n%s", diff)
 		}
@@ -79,6 +79,10 @@ func TestLeader_TrafficWaitsForTheJob(t *testing.T) {
 		if r := condition(got.Status, "Routed"); r.OK || r.Reason != "Held" || !strings.Contains(r.Message, one) {
 			t.Errorf("condition %+v", r)
 		}
+		want := []wadi.TargetStatus{{Revision: two, Percent: 100}, {Revision: one, Wanted: 100}}
+		if diff := cmp.Diff(want, got.Status.Traffic); diff != "" {
+			t.Errorf("traffic (-want +got):\n%s", diff)
+		}
 		c.mu.Lock()
 		c.away = false
 		c.mu.Unlock()
@@ -88,5 +92,13 @@ func TestLeader_TrafficWaitsForTheJob(t *testing.T) {
 			t.Errorf("condition %+v, route %+v", r, got.Route.Targets)
 		}
 		wantCount(t, c, two, -1)
+		if p := condition(got.Status, "Pinned"); !p.OK || p.Reason != "File" || !strings.Contains(p.Message, two+", the newest ready revision, gets no traffic") || !strings.Contains(p.Message, "wadi traffic hello latest=100") {
+			t.Errorf("condition %+v", p)
+		}
+		c.send("hello", wadi.TrafficTarget{Revision: one, Percent: 90}, wadi.TrafficTarget{Revision: two, Percent: 10})
+		time.Sleep(time.Minute)
+		if p := condition(c.service("hello").Status, "Pinned"); p != (wadi.Condition{}) {
+			t.Errorf("condition %+v, though the newest revision has a share", p)
+		}
 	})
 }

@@ -113,6 +113,9 @@ func (p planPrinter) traffic(s api.ServicePlan) {
 		}
 		p.change(1, c)
 	}
+	if s.NewRevision && s.Index != 0 && s.Service.Rollout.Gradual() && !wadi.Pinned(s.Service.Traffic) {
+		p.line(1, wadi.ChangeNone, "rollout: "+settingText(s.Service.Rollout))
+	}
 }
 
 // change prints a tree. Of added and deleted parts only the verbose printer shows more than

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,32 +13,62 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
+// statusView is a service in the JSON output.
+type statusView struct {
+	api.Service
+	Live map[string]wadi.Decision `json:"live,omitempty"` // The last scaling decision of each revision.
+}
+
 func serviceStatusCommand() command {
-	var watch bool
+	var watch, all bool
 	cmd := remoteCommand(command{
 		usage: "wadi service status [options] NAME", synopsis: "Show the state of a service",
-		help: "With -watch and -json every state is a line of JSON.", min: 1, max: 1,
+		help: `TRAFFIC is what a revision has, WANTED what it has once it is ready and its rollout is
+done. INSTANCES are those that are ready, of those there are to be, and LOAD is their
+average, as the autoscaler saw it last. With -watch and -json every state is a line of JSON.`, min: 1, max: 1,
 	},
-		func(ctx context.Context, client *api.Client, c *call) (api.Service, error) {
-			return client.Service(ctx, c.args[0])
-		}, showStatus)
+		func(ctx context.Context, client *api.Client, c *call) (statusView, error) {
+			s, err := client.Service(ctx, c.args[0])
+			if err != nil {
+				return statusView{}, err
+			}
+			return statusView{s, latestDecisions(ctx, client, c.args[0])}, nil
+		}, func(c *call, v statusView) { showGlance(c, v.Service, v.Live, all) })
 	cmd.flags = func(fs *flag.FlagSet) {
 		fs.BoolVar(&watch, "watch", false, "show it again whenever it changes, until Ctrl-C")
+		fs.BoolVar(&all, "all", false, "show all revisions: without it, those with traffic and the ten newest")
 	}
 	once := cmd.run
 	cmd.run = func(ctx context.Context, c *call) error {
 		if !watch {
 			return once(ctx, c)
 		}
-		return watchService(ctx, c, func(s api.Service) any { return s }, showStatus)
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		var live map[string]wadi.Decision
+		var read time.Time
+		return watchService(ctx, c, func(s api.Service) any { return s }, func(c *call, s api.Service) {
+			if _, drawn := c.stdout.(*screen); drawn && time.Since(read) > liveInterval { // Elsewhere a state is shown when it changes.
+				live, read = latestDecisions(ctx, client, s.Service.Name), time.Now()
+			}
+			showGlance(c, s, live, all)
+		})
 	}
 	return cmd
 }
 
-func showStatus(c *call, s api.Service) {
+// liveInterval is how often a screen shows anew what instances do.
+const liveInterval = 2 * time.Second
+
+// showGlance shows a service, with what its instances do if that is known, and all of its
+// revisions or the newest.
+func showGlance(c *call, s api.Service, live map[string]wadi.Decision, all bool) {
 	showSummary(c, s)
+	showRollout(c, s)
 	showTargets(c, s.Status.Traffic)
-	showRevisions(c, s.Status.Revisions)
+	showRevisions(c, s.Status.Revisions, live, all)
 	showImages(c, s.Latest, s.Status.Revisions)
 	showConditions(c, s.Status.Conditions)
 	for i, w := range s.Warnings {
@@ -64,6 +95,9 @@ func showSummary(c *call, s api.Service) {
 		c.printf(" (what follows is about %d)", s.Status.Generation)
 	}
 	c.printf("\nIndex       %d\n", s.Index)
+	if s.TrafficOrder != (wadi.TrafficOrder{}) {
+		c.printf("Traffic     set %s\n", howSet(s))
+	}
 	c.printf("Submitted   %s ago, from %s\n", age(time.Unix(s.Submitted, 0), time.Now()), clean(s.File))
 	for _, id := range slices.Sorted(maps.Keys(s.Overrides)) {
 		c.printf("Instances   %s%s\n", strings.TrimLeft(id+" ", " "), overrideText(s.Overrides[id], time.Now()))
@@ -89,16 +123,74 @@ func showTargets(c *call, targets []wadi.TargetStatus) {
 	c.table(-1, []string{"TARGET", "TRAFFIC", "WANTED", "TAG", "URL"}, rows)
 }
 
-func showRevisions(c *call, revisions []wadi.RevisionStatus) {
+// shownRevisions bounds the revisions without traffic that are shown unless all are wanted.
+const shownRevisions = 10
+
+// showRevisions lists the revisions, newest last. Of many, the newest and those with traffic.
+func showRevisions(c *call, revisions []wadi.RevisionStatus, live map[string]wadi.Decision, all bool) {
 	var rows [][]string
-	for _, r := range revisions {
-		rows = append(rows, []string{r.ID, string(r.Phase), percent(r.Percent), age(time.Unix(r.Created, 0), time.Now()), r.Reason})
+	hidden := 0
+	for i, r := range revisions {
+		if !all && r.Percent == 0 && r.Wanted == 0 && i < len(revisions)-shownRevisions {
+			hidden++
+			continue
+		}
+		row := []string{r.ID, string(r.Phase), percent(r.Percent), percent(r.Wanted)}
+		if live != nil {
+			row = append(row, instancesText(live, r.ID), loadText(live, r.ID))
+		}
+		rows = append(rows, append(row, age(time.Unix(r.Created, 0), time.Now()), r.Reason))
 	}
-	if len(rows) > 0 {
-		c.printf("\n")
-		c.table(1, []string{"REVISION", "PHASE", "TRAFFIC", "AGE", "REASON"}, rows)
+	if len(rows) == 0 {
+		return
+	}
+	header := []string{"REVISION", "PHASE", "TRAFFIC", "WANTED"}
+	if live != nil {
+		header = append(header, "INSTANCES", "LOAD")
+	}
+	c.printf("\n")
+	c.table(1, append(header, "AGE", "REASON"), rows)
+	if hidden > 0 {
+		c.printf("%s without traffic: -all shows them\n", wadi.Quantity(hidden, "older revision"))
 	}
 }
+
+// instancesText is how many instances of a revision are ready, of how many there are to be.
+func instancesText(live map[string]wadi.Decision, id string) string {
+	d, ok := live[id]
+	if !ok {
+		return "-"
+	}
+	return strconv.Itoa(d.Ready) + "/" + strconv.Itoa(d.Count)
+}
+
+// loadText is the average load of a revision over the window of its scaling.
+func loadText(live map[string]wadi.Decision, id string) string {
+	d, ok := live[id]
+	if !ok || d.Metric == "" {
+		return "-"
+	}
+	return number(d.Stable) + " " + string(d.Metric)
+}
+
+// latestDecisions are the last scaling decisions of a service, by revision; nil if they can't
+// be had soon: the leader alone knows them.
+func latestDecisions(ctx context.Context, client *api.Client, service string) map[string]wadi.Decision {
+	ctx, cancel := context.WithTimeout(ctx, decisionsTimeout)
+	defer cancel()
+	all, err := client.Decisions(ctx, service)
+	if err != nil || len(all) == 0 {
+		return nil
+	}
+	out := map[string]wadi.Decision{}
+	for _, d := range all {
+		out[d.Revision] = d // The oldest comes first.
+	}
+	return out
+}
+
+// decisionsTimeout bounds the call for what only makes the status richer.
+const decisionsTimeout = 2 * time.Second
 
 // maxNote bounds the note of an image, in characters: a condition has the whole.
 const maxNote = 80
