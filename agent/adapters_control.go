@@ -90,10 +90,17 @@ func (n controlNomad) Purge(ctx context.Context, namespace, id string) error {
 }
 
 // termOutcomes are what revisions answered in a term, as package control sees it.
+// Instances of an older Wadi have answered nothing that is known: a revision of theirs is none to
+// compare with, as one without requests. Else the first rollout after an upgrade would wait for
+// ever.
 type termOutcomes struct{ *outcomes.Keeper }
 
 func (k termOutcomes) Outcomes(revision string, since time.Time) (wadi.Outcomes, string) {
-	r := k.Read(revision, since, time.Now())
+	now := time.Now()
+	if kept := now.Add(-outcomes.Kept); since.Before(kept) { // A step may wait for days for enough requests.
+		since = kept
+	}
+	r := k.Read(revision, since, now)
 	return r.Outcomes, r.Unknown
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"sync/atomic"
@@ -68,7 +69,7 @@ func (l *leadership) outcomesOf(revision string, since time.Time) (server.Outcom
 		return server.Outcomes{}, false
 	}
 	r := own.Read(revision, since, time.Now())
-	return server.Outcomes{Outcomes: r.Outcomes, From: r.From, Unknown: r.Unknown, InstanceSeconds: r.InstanceSeconds}, true
+	return server.Outcomes{Outcomes: r.Outcomes, From: r.From, Unknown: cmp.Or(r.Unknown, r.Unreported), InstanceSeconds: r.InstanceSeconds}, true
 }
 
 // Gather implements [prometheus.Gatherer], with the metrics that only a leader has.

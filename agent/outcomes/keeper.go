@@ -23,6 +23,12 @@ const (
 	// maxChanges bounds the changes of a revision's count of instances that are kept.
 	maxChanges = 512
 	sweepEvery = time.Minute
+	// justBefore is by how much a time may be before the keeper's begin and count as that: other
+	// parts of a term begin a little earlier.
+	justBefore = 5 * time.Second
+
+	// Kept is for how long outcomes are kept for certain, unless their memory is full.
+	Kept = 23 * time.Hour
 )
 
 // Keeper keeps the outcomes of one term of leadership. Make it with New.
@@ -88,10 +94,7 @@ func (k *Keeper) Report(id, about string, stats []wadi.Stats, at time.Time) {
 		}
 		if fresh {
 			k.add(st.Revision, st.Outcomes.Sub(src.last[st.Revision]), at)
-		} else {
-			r := k.revision(st.Revision)
-			r.from = max(r.from, k.offset(at))
-		}
+		} // Else it counted some of it before this term, and nothing tells how much.
 		if src.last == nil {
 			src.last = make(map[string]wadi.Outcomes, 1)
 		}
@@ -157,15 +160,20 @@ type Reading struct {
 	From     time.Time // Since when Outcomes count: the time asked for, or a little later; much later if not all is known.
 	Unknown  string    // Why not all is known; empty: all is.
 
+	// Unreported says which source never reports outcomes; empty: none. That does not change
+	// before it is replaced, so waiting for it is in vain.
+	Unreported string
+
 	InstanceSeconds float64 // Time that instances ran, summed up over them.
 }
 
 // Since is what a revision answered since t; whole if all of it is known. Requests in the step
 // of time that contains t are left out: it lasts 5 s in the last two minutes, and about a tenth
-// of its age before that. For want of earlier knowledge, t has to be after [Keeper.Began].
+// of its age before that. t has to be after [Keeper.Began], and not longer ago than [Kept]. What
+// a source that is older than the term answered in it before its first report is left out.
 func (k *Keeper) Since(revision string, t time.Time) (o wadi.Outcomes, whole bool) {
 	r := k.Read(revision, t, t)
-	return r.Outcomes, r.Unknown == ""
+	return r.Outcomes, r.Unknown == "" && r.Unreported == ""
 }
 
 // Read is what is known at now of a revision since t.
@@ -182,13 +190,14 @@ func (k *Keeper) Read(revision string, t, now time.Time) Reading {
 		known = r.from
 	}
 	out := Reading{From: k.began.Add(max(known, from))}
-	switch old := k.unreported(revision); {
-	case from < known && known == 0:
+	if old := k.unreported(revision); old != "" {
+		out.Unreported = fmt.Sprintf("%s is of an older Wadi and does not report outcomes", old)
+	}
+	switch {
+	case from < -justBefore && known == 0:
 		out.Unknown = "this agent leads only since then"
-	case from < known:
+	case from < known-justBefore:
 		out.Unknown = "what was before is not kept"
-	case old != "":
-		out.Unknown = fmt.Sprintf("%s is of an older Wadi and does not report outcomes", old)
 	case silent != "":
 		out.Unknown = fmt.Sprintf("%s does not answer", silent)
 	}

@@ -68,11 +68,11 @@ func TestKeeper_NewLeader(t *testing.T) {
 	report(k, "old", "b1", -time.Hour, 2*time.Second, ok(5000))
 	report(k, "idle", "b1", -time.Hour, 2*time.Second, ok(0))
 	want(t, k, -time.Minute, 0, false)
-	want(t, k, time.Second, 0, false) // What it counted in the first two seconds is not known.
+	want(t, k, -time.Second, 0, true) // A rollout goes on being judged since the begin of the term.
 	report(k, "old", "b1", -time.Hour, 20*time.Second, ok(5010))
 	report(k, "idle", "b1", -time.Hour, 20*time.Second, ok(7))
 	want(t, k, 5*time.Second, 17, true)
-	if r := k.Read(rev1, after(-time.Hour), after(time.Minute)); !r.From.Equal(after(2*time.Second)) || r.Unknown == "" {
+	if r := k.Read(rev1, after(-time.Hour), after(time.Minute)); !r.From.Equal(after(0)) || r.Unknown == "" {
 		t.Errorf("%+v", r)
 	}
 	if !k.Began().Equal(t0) {
@@ -109,7 +109,7 @@ func TestKeeper_Unknown(t *testing.T) {
 	want(t, k, time.Second, 0, true)
 	report(k, "i1", "b1", 0, 5*time.Second, nil)
 	want(t, k, time.Second, 0, false)
-	if r := k.Read(rev1, after(time.Second), after(time.Minute)); r.Unknown != "i1 is of an older Wadi and does not report outcomes" {
+	if r := k.Read(rev1, after(time.Second), after(time.Minute)); r.Unknown != "" || r.Unreported != "i1 is of an older Wadi and does not report outcomes" {
 		t.Errorf("%+v", r)
 	}
 	if _, whole := k.Since(rev2, after(time.Second)); !whole {
