@@ -29,6 +29,12 @@ func rolledWith(name string, env map[string]string, inside string) string {
 // at waits until a service's rollout to a revision is as wanted.
 func at(t *testing.T, a *harness.Agent, name, revision, want string, is func(*wadi.RolloutStatus) bool) (got wadi.RolloutStatus) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			known, err := a.Client.CheckRollout(context.WithoutCancel(t.Context()), name, time.Minute)
+			t.Logf("what is known of the answers: %+v (%v)", known, err)
+		}
+	}()
 	waitStatusAt(t, a, name, func(st wadi.Status) error {
 		if st.Rollout == nil || st.Rollout.Revision != revision || !is(st.Rollout) {
 			return fmt.Errorf("got rollout %+v, want that of %s %s", st.Rollout, revision, want)
