@@ -41,13 +41,22 @@ func TestChanges_NewBadAndBack(t *testing.T) {
 		}
 	}
 
-	set, err := stack.Agent.Client.Rollback(t.Context(), name, api.Rollback{})
-	harnesstest.Must(t, "roll back", err)
-	if set.From != two || set.To != one {
-		t.Errorf("rolled back from %s to %s, want from %s to %s", set.From, set.To, two, one)
-	}
+	// The newest is meant first, which was to take over; what serves keeps the traffic.
+	rollBack(t, name, "", three, two)
+	l.waitAll(t, two, 20)
+	rollBack(t, name, one, two, one)
 	l.waitAll(t, one, 20)
 	l.wantAll(t, 60)
+}
+
+// rollBack rolls a service back, to the revision that follows if none is named.
+func rollBack(t *testing.T, name, to, wantFrom, wantTo string) {
+	t.Helper()
+	set, err := stack.Agent.Client.Rollback(t.Context(), name, api.Rollback{To: to})
+	harnesstest.Must(t, "roll back", err)
+	if set.From != wantFrom || set.To != wantTo {
+		t.Errorf("rolled back from %s to %s, want from %s to %s", set.From, set.To, wantFrom, wantTo)
+	}
 }
 
 // waitStatus waits until a service's status is as wanted.
