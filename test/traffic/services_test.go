@@ -19,7 +19,8 @@ func version(name, v string, targets ...string) string {
 
 // versionWith is version with an environment, a scale block and more of the service's own.
 func versionWith(name string, env map[string]string, scale, more string) string {
-	return harnesstest.HelloInMesh(name, env, "max = 1\n    "+scale, more)
+	// A count of zero by hand stands until all instances are gone.
+	return harnesstest.HelloInMesh(name, env, "max = 1\n    manual_hold = \"10s\"\n    "+scale, more)
 }
 
 // deploy applies services, waits until they are ready and the caller's Envoy reaches them,
