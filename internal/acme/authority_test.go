@@ -30,9 +30,9 @@ func TestAuthority_Nonsense(t *testing.T) {
 		"empty JSON": func(w http.ResponseWriter, _ *http.Request, _ string) { asJSON(w, "{}") },
 		"of JSON":    func(w http.ResponseWriter, _ *http.Request, _ string) { asJSON(w, `{"newNonce": 7}`) },
 		"plain HTTP": func(w http.ResponseWriter, r *http.Request, _ string) {
-			http.Redirect(w, r, "http://127.0.0.1:1/dir", 302)
+			http.Redirect(w, r, "http://127.0.0.1:1/dir", http.StatusFound)
 		},
-		"in a circle": func(w http.ResponseWriter, r *http.Request, _ string) { http.Redirect(w, r, r.URL.Path, 302) },
+		"in a circle": func(w http.ResponseWriter, r *http.Request, _ string) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
 		"endless": func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Type", "application/json")
 			for range 64 {
