@@ -130,12 +130,16 @@ const shownRevisions = 10
 func showRevisions(c *call, revisions []wadi.RevisionStatus, live map[string]wadi.Decision, all bool) {
 	var rows [][]string
 	hidden := 0
+	known := slices.ContainsFunc(revisions, func(r wadi.RevisionStatus) bool { return r.Wanted > 0 })
 	for i, r := range revisions {
 		if !all && r.Percent == 0 && r.Wanted == 0 && i < len(revisions)-shownRevisions {
 			hidden++
 			continue
 		}
-		row := []string{r.ID, string(r.Phase), percent(r.Percent), percent(r.Wanted)}
+		row := []string{r.ID, string(r.Phase), percent(r.Percent), "-"}
+		if known { // A leader of an earlier Wadi does not say it.
+			row[3] = percent(r.Wanted)
+		}
 		if live != nil {
 			row = append(row, instancesText(live, r.ID), loadText(live, r.ID))
 		}
