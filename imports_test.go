@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 	"proxy/queue/firewall":          {""},
 	"proxy/queue/probe":             {""},
 	"proxy/activator":               {"", "internal/backlog", "proxy", "proxy/clientcert", "proxy/deadline", "proxy/hangup", "proxy/lazy", "proxy/list", "proxy/recording", "proxy/replay", "proxy/rules", "proxy/stats", "proxy/upstream"},
-	"proxy/gateway":                 {"", "internal/certfile", "proxy", "proxy/activator", "proxy/connlimit", "proxy/deadline", "proxy/drain", "proxy/fields", "proxy/framing"},
+	"proxy/gateway":                 {"", "internal/certfile", "proxy", "proxy/activator", "proxy/connlimit", "proxy/deadline", "proxy/drain", "proxy/fields", "proxy/framing", "proxy/rules"},
 	"agent":                         {"", "agent/admission", "agent/admission/images", "agent/admission/webhook", "agent/authz", "agent/config", "agent/control", "agent/doctor", "agent/loads", "agent/measure", "agent/membership", "agent/network", "agent/network/mesh", "agent/network/table", "agent/outcomes", "agent/plan", "agent/server", "api", "internal/acme", "internal/apitls", "internal/assets", "internal/consul", "internal/mesh", "internal/nomad", "internal/registry", "internal/store", "internal/survey", "internal/telemetry", "jobspecs", "proxy", "proxy/activator", "proxy/admin", "proxy/connlimit", "proxy/deadline", "proxy/drain", "proxy/gateway", "proxy/stats", "scheduler"},
 	"agent/control":                 {"", "agent/network", "calendar", "scheduler"},
 	"agent/authz":                   {"", "internal/consul", "internal/intentions", "internal/mesh"},

@@ -69,6 +69,11 @@ func (s *Stored) Needs(revision string) bool {
 			return true
 		}
 	}
+	for _, rule := range s.Service.Routes {
+		if rule.Revision == revision {
+			return true
+		}
+	}
 	return false
 }
 

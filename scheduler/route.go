@@ -20,7 +20,7 @@ func planRoute(d Desired, o Observed, want []wadi.RouteTarget, state map[string]
 			}
 		}
 	}
-	return routeTo(want, d.Service, d.Revisions, state)
+	return routeTo(want, planRules(d, o, want, state), d.Service, d.Revisions, state)
 }
 
 // asFar are the targets on the way to want that the revisions can take now. As a rule weights
@@ -100,7 +100,9 @@ func partly(now, want []wadi.RouteTarget, weights map[string]int) []wadi.RouteTa
 
 // RouteOf is the route of a service whose revisions have these phases.
 func RouteOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
-	return routeTo(targetsOf(svc, latest, revs, state, nil), svc, revs, state)
+	targets := targetsOf(svc, latest, revs, state, nil)
+	rules, _ := rulesOf(svc, targets, state)
+	return routeTo(targets, rules, svc, revs, state)
 }
 
 // waitsFor finds a target that can't take its traffic yet: a revision that is not ready,
@@ -186,13 +188,13 @@ func latestReady(latest string, revs []wadi.Revision, state map[string]wadi.Revi
 	return latest
 }
 
-func routeTo(targets []wadi.RouteTarget, svc wadi.Service, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
+func routeTo(targets []wadi.RouteTarget, rules []wadi.RouteRule, svc wadi.Service, revs []wadi.Revision, state map[string]wadi.RevisionState) wadi.Route {
 	route := wadi.Route{
 		Service: svc.Name, Namespace: svc.Namespace, Protocol: svc.Protocol,
 		Visibility: svc.Visibility, Domains: svc.Domains, Mesh: svc.Mesh,
 		Intentions: svc.Intentions, ThroughActivator: svc.Scale.BurstCapacity != 0,
 		Sticky: svc.Sticky, Mirror: svc.Mirror,
-		Targets: targets, Revisions: map[string]wadi.RouteRevision{},
+		Targets: targets, Rules: rules, Revisions: map[string]wadi.RouteRevision{},
 	}
 	off, envoy := false, false
 	for _, r := range revs {
@@ -212,20 +214,22 @@ func routeTo(targets []wadi.RouteTarget, svc wadi.Service, revs []wadi.Revision,
 	return route
 }
 
-// Targeted reports whether a target of the route names the revision.
-func Targeted(route wadi.Route, revision string) bool { return among(route.Targets, revision) }
+// Targeted reports whether a target or a rule of the route names the revision.
+func Targeted(route wadi.Route, revision string) bool {
+	return among(route.Targets, revision) || ruled(route.Rules, revision)
+}
 
 func among(targets []wadi.RouteTarget, revision string) bool {
 	return slices.ContainsFunc(targets, func(t wadi.RouteTarget) bool { return t.Revision == revision })
 }
 
-// Named reports whether the service's traffic names the revision itself.
+// Named reports whether the service's traffic or one of its rules names the revision itself.
 func Named(svc wadi.Service, revision string) bool {
-	return slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
+	return ruled(svc.Routes, revision) || slices.ContainsFunc(svc.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == revision })
 }
 
 // Routed reports whether the revision is to have instances: it has, or is to have, a share
-// of the traffic or a tag, or it is the latest and may still become ready.
+// of the traffic, a tag or a rule, or it is the latest and may still become ready.
 func Routed(svc *wadi.Service, route *wadi.Route, revision, latest string, phase wadi.Phase) bool {
 	return phase != wadi.Failed &&
 		(Targeted(*route, revision) || Named(*svc, revision) || revision == latest && phase == wadi.Pending)
@@ -238,7 +242,7 @@ func TrafficPending(d Desired, o Observed) string {
 	state, route := d.State.Revisions, o.Route
 	want := targetsOf(d.Service, d.Latest, d.Revisions, state, d.State.Rollout)
 	if slices.Equal(want, route.Targets) || len(route.Targets) == 0 {
-		return ""
+		return rulesPending(d, o)
 	}
 	if id, waits := waitsFor(want, state); waits {
 		switch s := state[id]; s.Phase {

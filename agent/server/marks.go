@@ -143,7 +143,9 @@ func (s *Server) removeRevision(w http.ResponseWriter, r *http.Request) error {
 func mayRemoveRevision(id string, seen wadi.Marked) error {
 	service := seen.Spec.Service
 	wanted := slices.IndexFunc(service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision == id })
-	routed := slices.IndexFunc(seen.Route.Targets, func(t wadi.RouteTarget) bool { return t.Revision == id })
+	led := func(rule wadi.RouteRule) bool { return rule.Revision == id }
+	rule := slices.IndexFunc(service.Routes, led)
+	routed := slices.ContainsFunc(seen.Route.Targets, func(t wadi.RouteTarget) bool { return t.Revision == id }) || slices.ContainsFunc(seen.Route.Rules, led)
 	switch {
 	case seen.Marks[id].Pinned:
 		return conflict("%s is pinned; unpin it first", id)
@@ -153,7 +155,9 @@ func mayRemoveRevision(id string, seen wadi.Marked) error {
 		return conflict("%s has the tag %q; take it away first", id, service.Traffic[wanted].Tag)
 	case wanted >= 0:
 		return conflict("%s has a share of the traffic; give it to another revision first", id)
-	case routed >= 0:
+	case rule >= 0:
+		return conflict("the route %q leads to %s; change it first", service.Routes[rule].Name, id)
+	case routed:
 		return conflict("requests still go to %s; wait until they go elsewhere", id)
 	}
 	return nil

@@ -81,7 +81,8 @@ func (s *Store) judged(ctx context.Context, all []wadi.Submission) ([]consul.Op,
 	}
 	for i, sub := range all {
 		service := sub.Spec.Service
-		if !slices.ContainsFunc(service.Traffic, func(t wadi.TrafficTarget) bool { return t.Revision != wadi.Latest }) {
+		named := namedBy(service)
+		if len(named) == 0 {
 			continue
 		}
 		entry, _, err := read[Index](ctx, s, kindIndex, service.Name)
@@ -92,14 +93,29 @@ func (s *Store) judged(ctx context.Context, all []wadi.Submission) ([]consul.Op,
 		if err != nil && !errors.Is(err, wadi.ErrUnreadable) { // Then they are none for the leader too.
 			return nil, nil, err
 		}
-		for _, t := range service.Traffic {
-			if marks[t.Revision].Deleted {
-				return nil, nil, fmt.Errorf("%s is being deleted: %w", t.Revision, wadi.ErrConflict)
+		for _, id := range named {
+			if marks[id].Deleted {
+				return nil, nil, fmt.Errorf("%s is being deleted: %w", id, wadi.ErrConflict)
 			}
 		}
 		edits[i].marks = &entry.Marks
 	}
 	return ops, edits, nil
+}
+
+// namedBy are the revisions that a service's traffic and rules name by their IDs.
+func namedBy(service wadi.Service) (ids []string) {
+	for _, t := range service.Traffic {
+		if t.Revision != wadi.Latest {
+			ids = append(ids, t.Revision)
+		}
+	}
+	for _, rule := range service.Routes {
+		if rule.Revision != "" {
+			ids = append(ids, rule.Revision)
+		}
+	}
+	return ids
 }
 
 // specs returns the operations that store specs and revisions, and the edits of their index

@@ -24,6 +24,7 @@ import (
 	"github.com/wadi-run/wadi/proxy"
 	"github.com/wadi-run/wadi/proxy/activator"
 	"github.com/wadi-run/wadi/proxy/framing"
+	"github.com/wadi-run/wadi/proxy/rules"
 )
 
 // Activator answers a request by a revision's instance.
@@ -78,7 +79,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: domain, activator and registerer are required")
 	}
 	g := &Gateway{cfg: cfg, requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "wadi_gateway_requests_total", Help: "Requests from outside the mesh: routed, or why not.",
+		Name: "wadi_gateway_requests_total", Help: "Requests from outside the mesh: routed, redirected by a route, or why not.",
 	}, []string{"result"}), broken: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wadi_gateway_malformed_requests_total",
 		Help: "Requests whose framing could be read in more than one way: refused, and the connection closed.",
@@ -152,28 +153,45 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	proxy.StripInternal(r.Header)
 	g.setForwarding(r)
+	to := row.pick(r)
+	if to.service == "" {
+		g.refuse(w, r, activator.Refusal{Status: http.StatusNotFound, Code: activator.CodeNoHost,
+			Message: fmt.Sprintf("service %s has a route for this request to a service that is not public, or gone", row.service)})
+		return
+	}
+	redirects := to.rule != nil && to.rule.Redirect != nil
+	if to.rule != nil && !redirects { // Who may do it is judged by what the app will get, as an instance's Envoy does.
+		if err := rules.Rewrite(r, to.rule); err != nil {
+			g.refuse(w, r, activator.Refusal{Status: http.StatusBadRequest, Code: activator.CodeNoTarget, Message: err.Error()})
+			return
+		}
+	}
 	if g.cfg.Authorize != nil {
-		if err := g.cfg.Authorize(wadi.ServiceGateway, row.service, r); err != nil {
+		if err := g.cfg.Authorize(wadi.ServiceGateway, to.service, r); err != nil {
 			g.refuse(w, r, activator.Unauthorized(err))
 			return
 		}
 	}
-	revision, drawn, ok := row.pick(r.Header)
-	if !ok {
-		g.refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: activator.CodeNoTarget,
-			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet", row.service)})
+	if redirects {
+		g.requests.WithLabelValues("redirected").Inc()
+		activator.Redirect(w, r, to.rule)
 		return
 	}
-	if drawn != noBucket {
-		row.sticky.give(w.Header(), drawn, r.TLS != nil || g.cameByTLS(r))
+	if to.revision == "" {
+		g.refuse(w, r, activator.Refusal{Status: http.StatusServiceUnavailable, Code: activator.CodeNoTarget,
+			Message: fmt.Sprintf("service %s has no revision that takes traffic: none has become ready yet", to.service)})
+		return
+	}
+	if to.drawn != noBucket {
+		row.sticky.give(w.Header(), to.drawn, r.TLS != nil || g.cameByTLS(r))
 	}
 	g.requests.WithLabelValues("routed").Inc()
-	if row.mirror != nil && row.mirror.wants(r, revision) {
+	if row.mirror != nil && to.service == row.service && row.mirror.wants(r, to.revision) {
 		if end := g.copies.begin(row.mirror, row.service, r, time.Now()); end != nil {
 			defer end()
 		}
 	}
-	g.cfg.Activator.ServeRevision(w, r, row.service, revision)
+	g.cfg.Activator.ServeRevision(w, r, to.service, to.revision)
 }
 
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, f activator.Refusal) {

@@ -42,5 +42,5 @@ func (g *Gateway) Serves(r wadi.Route) (ok bool, why string) {
 // equal reports whether two rows of one service treat requests alike.
 func (r *row) equal(other *row) bool {
 	return slices.Equal(r.targets, other.targets) && maps.Equal(r.tags, other.tags) && r.sticky.equal(other.sticky) &&
-		r.mirror.equal(other.mirror)
+		r.mirror.equal(other.mirror) && r.rules.Equal(other.rules)
 }

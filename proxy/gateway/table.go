@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/proxy/rules"
 )
 
 // Table maps hosts to services. It never changes.
@@ -26,6 +27,8 @@ type row struct {
 	tags    map[string]string // The revision of each tag that a header may ask for.
 	sticky  *sticky           // Nil: each request is split by itself.
 	mirror  *mirror           // Nil: no request is copied.
+	rules   rules.Set
+	others  map[string]*row // The public services to which rules lead.
 }
 
 // Conflict is a host that two services claim.
@@ -78,11 +81,23 @@ func BuildTable(routes map[string]wadi.Route, domain string) (*Table, []Conflict
 			}
 		}
 	}
+	for name, r := range public {
+		for _, rule := range routes[name].Rules {
+			if other := public[rule.Service]; other != nil {
+				if r.others == nil {
+					r.others = map[string]*row{}
+				}
+				r.others[rule.Service] = other
+			}
+		}
+	}
 	return t, conflicts
 }
 
 func newRow(route wadi.Route) *row {
-	r := &row{service: route.Service, tags: map[string]string{}, sticky: newSticky(route), mirror: newMirror(route)}
+	r := &row{
+		service: route.Service, tags: map[string]string{}, sticky: newSticky(route), mirror: newMirror(route), rules: rules.Of(route.Rules),
+	}
 	for _, t := range route.Targets {
 		if t.Tag != "" {
 			r.tags[t.Tag] = t.Revision
@@ -105,27 +120,59 @@ func tagRow(service string, t wadi.RouteTarget) *row {
 // lookup finds the service for a request's Host.
 func (t *Table) lookup(host string) *row { return t.rows[normalize(host)] }
 
-// pick chooses the revision of the tag in the header, otherwise one by the caller's bucket or
-// by weight; none if there is no target. As in the mesh, an unknown tag or several tags count
-// as none.
-func (r *row) pick(h http.Header) (revision string, drawn newBucket, ok bool) {
-	if asked := h[wadi.HeaderTag]; len(asked) == 1 {
-		if revision, ok = r.tags[asked[0]]; ok {
-			return revision, noBucket, true
+// pick is where a request goes.
+type pick struct {
+	service  string          // Empty: to none that callers from outside may reach.
+	revision string          // Empty: none takes traffic yet.
+	rule     *wadi.RouteRule // That the request meets; nil: none.
+	drawn    newBucket       // noBucket, unless the caller is to keep one.
+}
+
+// pick chooses the revision of the tag in the header, otherwise where the first rule leads
+// that r meets, otherwise by the caller's bucket or by weight. As in the mesh, an unknown tag
+// or several tags count as none, and of another service its split alone is asked.
+func (r *row) pick(in *http.Request) pick {
+	p := pick{service: r.service, drawn: noBucket}
+	if asked := in.Header[wadi.HeaderTag]; len(asked) == 1 {
+		if revision, ok := r.tags[asked[0]]; ok {
+			p.revision = revision
+			return p
 		}
 	}
-	if r.sticky != nil {
-		revision, drawn = r.sticky.pick(h)
-		return revision, drawn, true
+	switch p.rule = r.rules.Find(in); {
+	case p.rule == nil:
+	case p.rule.Redirect != nil:
+		return p
+	case p.rule.Revision != "":
+		p.revision = p.rule.Revision
+		return p
+	case p.rule.Service != "":
+		other := r.others[p.rule.Service]
+		if other == nil {
+			p.service = ""
+			return p
+		}
+		p.service, p.revision = p.rule.Service, other.byWeight()
+		return p
 	}
+	if r.sticky != nil {
+		p.revision, p.drawn = r.sticky.pick(in.Header)
+		return p
+	}
+	p.revision = r.byWeight()
+	return p
+}
+
+// byWeight chooses any revision by its share; empty if there is no target.
+func (r *row) byWeight() string {
 	if r.total == 0 {
-		return "", noBucket, false
+		return ""
 	}
 	n := 0
 	if len(r.targets) > 1 {
 		n = rand.IntN(r.total)
 	}
-	return r.at(n), noBucket, true
+	return r.at(n)
 }
 
 // at is the revision of one of the total of the weights.

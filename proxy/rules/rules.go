@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -34,6 +35,11 @@ func Of(all []wadi.RouteRule) Set {
 		s.rules[i].Match.Headers = headers
 	}
 	return s
+}
+
+// Equal reports whether two sets say the same.
+func (s Set) Equal(other Set) bool {
+	return len(s.rules) == len(other.rules) && (len(s.rules) == 0 || reflect.DeepEqual(s.rules, other.rules))
 }
 
 // Find returns the first rule that r meets; nil: none.
