@@ -32,10 +32,19 @@ func full(t *testing.T) wadi.Service {
 			Metrics:   []wadi.MetricTarget{{Metric: wadi.CPU, Target: 1, Utilization: 1}},
 			Schedules: []wadi.Schedule{{Name: "s", Cron: "c", Duration: 1, Timezone: "z", Min: 1}},
 		},
-		Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100, Tag: "t"}}, Retention: wadi.Retention{Keep: 1},
+		Traffic: []wadi.TrafficTarget{{Revision: wadi.Latest, Percent: 100, Tag: "t"}}, Retention: wadi.Retention{Keep: 1, KeepFor: new(wadi.Duration(1)), KeepActiveFor: new(wadi.Duration(1))},
 		Rollout:    &wadi.Rollout{Duration: 1, Steps: 1, Hold: 1, MaxErrorPercent: 1, MaxP99: 1, ErrorCodes: []string{"5xx"}},
 		Intentions: &wadi.Intentions{Allow: []string{"b"}}, Meta: map[string]string{"team": "x"},
 		ResolveImages: wadi.ResolveTry, ImagePrefetch: true,
+		Sticky: &wadi.Sticky{Cookie: "c", TTL: 1, Header: "h"}, Mirror: &wadi.Mirror{Tag: "t", Percent: 1, Methods: []string{"GET"}},
+		Routes: []wadi.RouteRule{{
+			Name: "v2", Revision: "a-00001", Tag: "t", Service: "b", PrefixRewrite: "/", Redirect: &wadi.Redirect{Scheme: "https", Host: "h", Path: "/", Code: 302},
+			Match: wadi.RuleMatch{
+				Path: "/", PathPrefix: "/", Methods: []string{"GET"},
+				Headers: []wadi.FieldMatch{{Name: "x", Exact: "1", Prefix: "1", Suffix: "1", Present: true}},
+				Query:   []wadi.FieldMatch{{Name: "q", Exact: "1", Prefix: "1", Suffix: "1", Present: true}},
+			},
+		}},
 	}
 	wantNoZero(t, "service", reflect.ValueOf(s))
 	return s

@@ -54,6 +54,7 @@ func SameInstance(a, b wadi.Service) bool {
 // names are the settings whose name in HCL is not their name in JSON.
 var names = map[string]string{
 	"concurrency_limit": "concurrency.limit", "upstreams": "upstream", "metrics": "metric", "schedules": "schedule",
+	"routes": "route", "headers": "header",
 }
 
 // labels are the fields by which the elements of a list are told apart, in the order in
@@ -120,7 +121,7 @@ func collectLabelled(out map[string]string, path string, v any) {
 		}
 	}
 	block := fmt.Sprintf("%s %q", path, label)
-	if tag, ok := m["tag"].(string); ok && tag != "" { // A revision may have several.
+	if tag, ok := m["tag"].(string); ok && tag != "" && path == "traffic" { // A revision may have several.
 		block = fmt.Sprintf("%s %q", path, label+"@"+tag)
 		delete(m, "tag")
 	}
