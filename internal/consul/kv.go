@@ -60,16 +60,29 @@ func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
 
 // List reads every key under prefix, sorted by key. Consul answers a list that the token
 // may not read as if it were empty. So an empty list is believed only if the prefix itself
-// may be read as a key; otherwise the error is [wadi.ErrOwnRight].
+// may be read as a key, before it and after it, as the right may come or go in between;
+// otherwise the error is [wadi.ErrOwnRight].
 func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
 	ps, _, err := c.list(prefix, present(ctx))
 	if err != nil || len(ps) > 0 {
 		return ps, err
 	}
-	if _, err := c.Get(ctx, prefix); err != nil && !isNotFound(err) {
+	if err := c.mayRead(ctx, prefix); err != nil {
 		return nil, err
 	}
-	return ps, nil
+	ps, _, err = c.list(prefix, present(ctx))
+	if err != nil || len(ps) > 0 {
+		return ps, err
+	}
+	return nil, c.mayRead(ctx, prefix)
+}
+
+// mayRead proves the right to read a key, which need not exist.
+func (c *Client) mayRead(ctx context.Context, key string) error {
+	if _, err := c.Get(ctx, key); err != nil && !isNotFound(err) {
+		return err
+	}
+	return nil
 }
 
 // WaitList is List without that proof, after something under prefix has changed since

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -60,6 +63,43 @@ func TestWatch_DoesNotBelieveEmptinessWithoutRights(t *testing.T) {
 	f.Deny("")
 	f.Fail(http.StatusInternalServerError)
 	quiet()
+}
+
+// The right to read that comes back right after an empty list does not make that list true.
+func TestList_RightsThatComeBackInBetween(t *testing.T) {
+	f := consultest.Start(t)
+	s := open(t, f.URL)
+	submit(t, s, "hello", 1, 0)
+	if err := leader(t, s).PutRoute(t.Context(), route("hello", 1)); err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(f.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httputil.NewSingleHostReverseProxy(target)
+	front.ModifyResponse = func(r *http.Response) error {
+		if r.Request.URL.Query().Has("recurse") {
+			f.Deny("")
+		}
+		return nil
+	}
+	srv := httptest.NewServer(front)
+	t.Cleanup(srv.Close)
+	s = open(t, srv.URL)
+
+	f.Deny("wadi/")
+	if services, err := s.Services(t.Context()); err != nil || len(services) != 1 {
+		t.Errorf("services: got %v (%v), want one", services, err)
+	}
+	f.Deny("wadi/")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := make(chan map[string]wadi.Route, 100)
+	go func() { _ = s.WatchRoutes(ctx, func(m map[string]wadi.Route) { got <- m }) }()
+	if m := <-got; len(m) != 1 {
+		t.Errorf("told %d routes, want 1", len(m))
+	}
 }
 
 func TestWatchRoutes_KeepsWhatItUnderstoodLast(t *testing.T) {

@@ -53,7 +53,8 @@ type decoded[T any] struct {
 
 // watch decodes changed values only. In place of an undecodable value fn gets the last good
 // version, or with all the zero value if there is none. An empty list, unless it follows an
-// empty one, is believed only after the right to read is proved. back are the keys whose
+// empty one, is believed only if the right to read was proved before it and after it: the
+// right may come, or go, between a list and a proof. back are the keys whose
 // index went back: Consul was restored to an earlier state.
 func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(now map[string]T, back map[string]bool)) error {
 	prefix := s.key(k)
@@ -62,7 +63,14 @@ func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(now m
 	w := consul.Watch[[]consul.Pair]{
 		Fetch: func(ctx context.Context, index uint64) ([]consul.Pair, uint64, error) {
 			pairs, next, err := s.kv.WaitList(ctx, prefix, index)
-			if err == nil && len(pairs) == 0 && !trusted {
+			if err != nil || len(pairs) > 0 || trusted {
+				return pairs, next, err
+			}
+			if err := s.Check(ctx); err != nil {
+				return nil, 0, err
+			}
+			pairs, next, err = s.kv.WaitList(ctx, prefix, 0)
+			if err == nil && len(pairs) == 0 {
 				err = s.Check(ctx)
 			}
 			return pairs, next, err
