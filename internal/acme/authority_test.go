@@ -32,7 +32,9 @@ func TestAuthority_Nonsense(t *testing.T) {
 		"plain HTTP": func(w http.ResponseWriter, r *http.Request, _ string) {
 			http.Redirect(w, r, "http://127.0.0.1:1/dir", http.StatusFound)
 		},
-		"in a circle": func(w http.ResponseWriter, r *http.Request, _ string) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
+		"in a circle": func(w http.ResponseWriter, r *http.Request, _ string) {
+			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+		},
 		"endless": func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Type", "application/json")
 			for range 64 {

@@ -140,6 +140,7 @@ func TestE2E_AnyShapeToAnyOther(t *testing.T) {
 		&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: "other", Protocol: "http"},
 		&api.ServiceIntentionsConfigEntry{Kind: api.ServiceIntentions, Name: "next-hello", Sources: []*api.SourceIntention{{Name: "*", Action: "deny"}}},
 		&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: "hello-other", Protocol: "http"},
+		&api.ServiceConfigEntry{Kind: api.ServiceDefaults, Name: "billing", Protocol: "http"}, // A rule leads to it.
 	}
 	for _, e := range foreign {
 		if _, _, err := client.API().ConfigEntries().Set(e, nil); err != nil {
@@ -170,7 +171,7 @@ func TestE2E_AnyShapeToAnyOther(t *testing.T) {
 	if err := (&mesh.Layer{Entries: c}).Remove(t.Context(), "hello"); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"service-defaults hello-other", "service-defaults other", "service-defaults wadi-activator", "service-intentions next-hello"}
+	want := []string{"service-defaults billing", "service-defaults hello-other", "service-defaults other", "service-defaults wadi-activator", "service-intentions next-hello"}
 	if d := cmp.Diff(want, left(t, client)); d != "" {
 		t.Errorf("left (-want +got):\n%s", d)
 	}
