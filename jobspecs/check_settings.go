@@ -42,6 +42,7 @@ func (r *reader) check(s *wadi.Service, head hcl.Range) {
 	}
 	r.checkUpstreams(s, report)
 	r.checkTraffic(s, report)
+	r.checkRoutes(s, report)
 	r.checkRollout(s, report)
 	r.checkSticky(s, report)
 	r.checkMirror(s, report)

@@ -126,7 +126,7 @@ func kindOf(t *testing.T, path string, labelled map[string]bool) string {
 			return kind
 		}
 	}
-	if strings.Contains(said(t, path, "1.5", labelled), "whole number") {
+	if strings.Contains(said(t, path, "1.5", labelled)+said(t, path, "301.5", labelled), "whole number") {
 		return "whole number"
 	}
 	return "number"
@@ -176,6 +176,10 @@ func standardOf(t *testing.T, path string, labelled map[string]bool) string {
 		return "by the metric"
 	case path == "traffic.percent":
 		return "see text"
+	case path == "route.redirect.code":
+		return "`302`"
+	case path == "route.redirect.scheme":
+		return "`\"https\"`"
 	case path == "rollout.duration", path == "rollout.hold", path == "rollout.max_p99":
 		return "`\"0s\"`"
 	case path == "rollout.steps", path == "rollout.max_error_percent":
@@ -240,6 +244,11 @@ var others = map[string][2]string{
 	"rollout.duration": {`"1m"`, `"2m"`}, "rollout.steps": {`1`, `2`}, "rollout.hold": {`"1s"`, `"2s"`},
 	"rollout.max_error_percent": {`1`, `2`}, "rollout.max_p99": {`"1s"`, `"2s"`}, "rollout.error_codes": {`["5xx"]`, `["429"]`},
 	"sticky.cookie": {`"a"`, `"b"`}, "sticky.ttl": {`"1h"`, `"2h"`}, "sticky.header": {`"a"`, `"b"`},
+	"route.revision": {`"shop-00001"`, `"shop-00002"`}, "route.tag": {`"a"`, `"b"`}, "route.service": {`"a"`, `"b"`}, "route.prefix_rewrite": {`"/"`, `"/v1"`},
+	"route.match.path": {`"/a"`, `"/b"`}, "route.match.path_prefix": {`"/a"`, `"/b"`}, "route.match.methods": {`["GET"]`, `["PUT"]`},
+	"route.match.header.exact": {`"a"`, `"b"`}, "route.match.header.prefix": {`"a"`, `"b"`}, "route.match.header.suffix": {`"a"`, `"b"`}, "route.match.header.present": {`true`, `false`},
+	"route.match.query.exact": {`"a"`, `"b"`}, "route.match.query.present": {`true`, `false`},
+	"route.redirect.scheme": {`"http"`, `"https"`}, "route.redirect.host": {`"a.example.com"`, `"b.example.com"`}, "route.redirect.path": {`"/a"`, `"/b"`}, "route.redirect.code": {`301`, `302`},
 	"mirror.tag": {`"a"`, `"b"`}, "mirror.percent": {`1`, `2`}, "mirror.methods": {`["GET"]`, `["POST"]`},
 }
 

@@ -31,7 +31,7 @@ func DocumentOf(s wadi.Service) (Document, error) {
 	for _, list := range []struct {
 		in   object
 		name string
-	}{{o, "domains"}, {o, "upstreams"}, {o, "traffic"}, {inner(o, "queue"), "quiet"}, {inner(o, "scale"), "metrics"}, {inner(o, "scale"), "schedules"}} {
+	}{{o, "domains"}, {o, "upstreams"}, {o, "traffic"}, {o, "routes"}, {inner(o, "queue"), "quiet"}, {inner(o, "scale"), "metrics"}, {inner(o, "scale"), "schedules"}} {
 		if list.in[list.name] == nil {
 			list.in[list.name] = []any{}
 		}

@@ -24,6 +24,9 @@ var lists = map[string]struct{ key, label string }{
 	"upstream": {"upstreams", "service"},
 	"metric":   {"metrics", "metric"},
 	"schedule": {"schedules", "name"},
+	"route":    {"routes", "name"},
+	"header":   {"headers", "name"},
+	"query":    {"query", "name"},
 }
 
 // MissingItemRange implements hcl.Body.

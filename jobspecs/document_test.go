@@ -99,6 +99,8 @@ func TestDocument_Mistakes(t *testing.T) {
 		`/upstreams [{"service": "b", "local_port": 9000}]`, `/traffic [{"revision": "latest", "percent": 50}]`,
 		`/traffic [{"revision": "latest", "percent": 50, "tag": "a"}, {"revision": "shop-00001", "percent": 50, "tag": "a"}]`,
 		`/mesh "envoy"`, `/protocol "http3"`, `/intentions {"allow": []}`, `/probe {"http": "x"}`, `/rollout {"max_p99": "5s"}`,
+		`/routes {}`, `/routes [{"name": "a"}]`, `/routes [{"name": "a", "tag": "b", "match": {"path": "a"}}]`,
+		`/routes [{"name": "a", "tag": "b", "match": {"headers": [{"name": "Host", "exact": "a"}]}}, {"name": "a", "tag": "b", "match": {"path": "/"}}]`,
 		`/serving_task "db"`, `/instance {}`,
 	} {
 		path, value, _ := strings.Cut(change, " ")

@@ -30,6 +30,17 @@ var needed = map[string][]string{
 	"sticky":         {`cookie = "shop"`},
 	"mirror":         {`tag = "canary"`, `percent = 5`},
 	"scale.schedule": {`cron = "@daily"`, `duration = "1h"`, `min = 1`},
+	"route":          {"match {\npath_prefix = \"/v2\"\n}"},
+}
+
+// instead is what a block needs where the setting that is tried has no value, because it
+// needs one of several.
+var instead = map[string][]string{
+	"route":              {`tag = "canary"`},
+	"route.match":        {`path_prefix = "/v2"`, `path = "/v2"`},
+	"route.match.header": {`exact = "a"`, `prefix = "a"`},
+	"route.match.query":  {`exact = "a"`, `present = true`},
+	"route.redirect":     {`host = "shop.example.com"`, `path = "/new"`},
 }
 
 // fieldSpec is a service with one setting, and the setting's line.
@@ -44,10 +55,21 @@ func fieldSpec(path string, labelled map[string]bool, lines ...string) (src stri
 		}
 		head += blocks[i] + label + " {\n"
 		foot += "}\n"
-	}
-	for _, other := range needed[strings.Join(blocks, ".")] {
-		if !strings.HasPrefix(other, name+" ") {
-			head += other + "\n"
+		path := strings.Join(blocks[:i+1], ".")
+		inside := names[i+1]
+		for _, other := range needed[path] {
+			if !strings.HasPrefix(other, inside+" ") {
+				head += other + "\n"
+			}
+		}
+		none := inside == name && slices.Contains(lines, name+" = null") // Of values that are required, another is there.
+		if path == "route" && (inside == "match" || inside == "prefix_rewrite") || none {
+			for _, other := range instead[path] {
+				if !strings.HasPrefix(other, inside+" ") {
+					head += other + "\n"
+					break
+				}
+			}
 		}
 	}
 	src = "service \"shop\" {\ninstance {\n}\n" + head

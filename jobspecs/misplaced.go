@@ -84,6 +84,30 @@ func hint(path, name string) string {
 			return "use the service's queue block: queue { timeout = … }"
 		}
 	}
+	if strings.HasPrefix(path, "route.") {
+		return hintInRoute(path, name)
+	}
+	return ""
+}
+
+// hintInRoute is the hint for a name in a block of a route.
+func hintInRoute(path, name string) string {
+	switch {
+	case slices.Contains([]string{"regex", "path_regex", "regexp", "regex_rewrite"}, name):
+		return "regular expressions are not built: Wadi's gateway and Envoy read them differently; use path, path_prefix, or a header's exact, prefix or suffix"
+	case slices.Contains([]string{"invert", "not", "absent", "ignore_case", "case_insensitive", "contains"}, name):
+		return "such a condition is not built; the first route that is met holds, so put a route with the other condition before this one"
+	case slices.Contains([]string{"host", "hosts", "hostname"}, name) && strings.HasSuffix(path, ".match"):
+		return "a host is no condition: the gateway and the mesh know a service by other names; use domains, or tags"
+	case name == "method":
+		return "use methods = [\"GET\"]"
+	case slices.Contains([]string{"path", "path_prefix", "methods", "header", "query"}, name) && strings.Count(path, ".") == 1:
+		return fmt.Sprintf("it belongs in the match block: match { %s … }", name)
+	case slices.Contains([]string{"weight", "percent", "traffic"}, name):
+		return "a route has no shares: without revision, tag and service its requests go on by the service's traffic blocks"
+	case slices.Contains([]string{"timeout", "retries", "retry", "mirror", "request_headers", "response_headers"}, name):
+		return "a route has no such setting; what the service says holds for all of its requests"
+	}
 	return ""
 }
 
@@ -92,7 +116,7 @@ func hintInInstance(name string) string {
 	switch {
 	case slices.Contains([]string{
 		"scale", "concurrency", "probe", "timeout", "queue", "retention", "domains", "visibility", "mesh", "protocol", "port",
-		"serving_task", "upstream", "traffic", "sticky", "mirror", "rollout", "intentions", "namespace", "datacenters", "node_pool", "priority",
+		"serving_task", "upstream", "traffic", "route", "sticky", "mirror", "rollout", "intentions", "namespace", "datacenters", "node_pool", "priority",
 	}, name):
 		return "it belongs in the service, beside the instance block"
 	case name == "group", name == "job", name == "instance":

@@ -180,6 +180,7 @@ func (r *reader) service(body hcl.Body, s *wadi.Service) {
 		nested{name: "traffic", many: true, read: func(b *hcl.Block, path string) { r.traffic(b, path, s) }},
 		nested{name: "sticky", read: func(b *hcl.Block, path string) { r.sticky(b, path, s) }},
 		nested{name: "mirror", read: func(b *hcl.Block, path string) { r.mirror(b, path, s) }},
+		nested{name: "route", label: "name", many: true, read: func(b *hcl.Block, path string) { r.route(b, path, s) }},
 		nested{name: "intentions", read: func(b *hcl.Block, path string) { r.intentions(b, path, s) }},
 	)
 	r.body(body, "", settings, blocks)

@@ -192,6 +192,36 @@ service "annotated" {
     error_codes = ["5xx", "429", "grpc:14"]
   }
 
+  # Requests that go elsewhere: by the first route of which all conditions are met, after
+  # tags and before the split, for callers from outside and in the mesh alike. At most 32.
+  # Default: none.
+  route "api-v2" {
+    match {
+      path_prefix = "/v2"           # By whole segments: /v2 and /v2/x, not /v20. Or path, for one path alone.
+      methods     = ["GET", "HEAD"] # One of them. Default: any.
+
+      header "X-Client" {
+        prefix = "mobile/" # Or exact, suffix, or present = true.
+      }
+      query "beta" {
+        present = true # Or exact.
+      }
+    }
+    tag            = "canary" # Or revision, or service for another one. Default: on by the traffic blocks.
+    prefix_rewrite = "/"      # In place of path_prefix or path. Default: the path stays.
+  }
+  route "moved" {
+    match {
+      path_prefix = "/shop"
+    }
+    redirect {
+      scheme = "https" # Only with host.
+      host   = "shop.example.com"
+      path   = "/"     # Default: the path that was asked.
+      code   = 308     # 301, 302, 303, 307 or 308. Default: 302.
+    }
+  }
+
   # While the traffic is split, a user stays on one revision, or moves once to a newer one
   # as its share grows. By a cookie of the gateway, by a header of the callers (also in the
   # mesh, where such calls go through an activator), or both. Default: none: each
