@@ -33,10 +33,10 @@ var needed = map[string][]string{
 	"route":          {"match {\npath_prefix = \"/v2\"\n}"},
 }
 
-// instead is what a block needs where the setting that is tried has no value, because it
-// needs one of several.
+// instead is what a block needs where the setting that is tried has no value, or does not
+// do: one of several settings. The first that is not tried itself.
 var instead = map[string][]string{
-	"route":              {`tag = "canary"`},
+	"route":              {`tag = "canary"`, `service = "other"`},
 	"route.match":        {`path_prefix = "/v2"`, `path = "/v2"`},
 	"route.match.header": {`exact = "a"`, `prefix = "a"`},
 	"route.match.query":  {`exact = "a"`, `present = true`},
@@ -62,8 +62,8 @@ func fieldSpec(path string, labelled map[string]bool, lines ...string) (src stri
 				head += other + "\n"
 			}
 		}
-		none := inside == name && slices.Contains(lines, name+" = null") // Of values that are required, another is there.
-		if path == "route" && (inside == "match" || inside == "prefix_rewrite") || none {
+		none := inside == name && slices.Contains(lines, name+" = null")
+		if none || slices.Contains([]string{"route.match", "route.prefix_rewrite", "route.redirect.scheme", "route.redirect.code"}, path+"."+inside) {
 			for _, other := range instead[path] {
 				if !strings.HasPrefix(other, inside+" ") {
 					head += other + "\n"
