@@ -20,6 +20,9 @@ func (a *Admission) tryAgain(ctx context.Context, c *candidate, revisions []wadi
 	for _, t := range c.service.Traffic {
 		wanted[t.Revision] = true
 	}
+	for _, rule := range c.service.Routes {
+		wanted[rule.Revision] = true
+	}
 	if !slices.ContainsFunc(revisions, func(r wadi.Revision) bool { return wanted[r.ID] }) {
 		return nil
 	}

@@ -38,10 +38,14 @@ func (a *Admission) checkIntentions(ctx context.Context, r Request, all []*candi
 	return nil
 }
 
-// MayRemove refuses to delete a service with intentions unless the caller may write them:
-// they are deleted with the service, and a new submission without them would open it. The
-// error is an [*api.Error], or wraps ErrUnavailable.
+// MayRemove refuses to delete a service to which another's route leads, and one with
+// intentions unless the caller may write them: they are deleted with the service, and a new
+// submission without them would open it. The error is an [*api.Error], or wraps
+// ErrUnavailable.
 func (a *Admission) MayRemove(ctx context.Context, service wadi.Service, consulToken string) error {
+	if err := a.checkNoneLeads(ctx, service.Name); err != nil {
+		return err
+	}
 	if a.settings.Load().AllowIntentions || service.Intentions == nil {
 		return nil
 	}

@@ -232,6 +232,7 @@ func (a *Admission) checkTargets(ctx context.Context, c *candidate) error {
 	if err := a.checkNames(ctx, adm, &refused); err != nil {
 		return err
 	}
+	checkRuledTags(c, &refused)
 	return refused.err()
 }
 

@@ -26,6 +26,9 @@ func (a *Admission) reviseAll(ctx context.Context, r Request, adm *admitted) err
 	if err := a.checkNames(ctx, adm, &refused); err != nil {
 		return err
 	}
+	if err := a.checkRoutes(ctx, adm, &refused); err != nil {
+		return err
+	}
 	return refused.err()
 }
 
