@@ -23,11 +23,11 @@ func ruleRoutes(r wadi.Route) []api.ServiceRoute {
 			m := match(rule.Match, exact, prefix)
 			if isSticky(r) && toSplit(rule) {
 				d := stickyDestination(r)
-				d.PrefixRewrite = rewrite
+				d.PrefixRewrite = rewriteOf(exact+prefix, rewrite)
 				routes = append(routes, api.ServiceRoute{Match: stickyMatch(r, m), Destination: d})
 			}
 			d := ruleDestination(r, rule)
-			d.PrefixRewrite = rewrite
+			d.PrefixRewrite = rewriteOf(exact+prefix, rewrite)
 			routes = append(routes, api.ServiceRoute{Match: m, Destination: d})
 		}
 		m, rewrite := rule.Match, rule.PrefixRewrite
@@ -49,6 +49,22 @@ func ruleRoutes(r wadi.Route) []api.ServiceRoute {
 		}
 	}
 	return routes
+}
+
+// rewriteOf is what makes a path of one that matches. Of "/" alone Consul makes a regular
+// expression, in which the characters of the prefix are not quoted, an exact path is left as
+// it is, and a slash too much is swallowed. An instance's Envoy takes the dots away before it
+// judges who may call, and so does an activator.
+func rewriteOf(matched, to string) string {
+	switch {
+	case to == matched:
+		return ""
+	case to != "/":
+		return to
+	case strings.HasSuffix(matched, "/"):
+		return "/./"
+	}
+	return "/."
 }
 
 // toSplit reports whether a rule leads to the service's own split.
