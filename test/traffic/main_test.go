@@ -25,7 +25,7 @@ var (
 
 // callees are the upstreams of the caller: all names that tests call through its Envoy.
 var callees = []string{
-	"shares", "sleepy", "weighed", "moved", "twice", "ramp", "third", "good", "rotten", "ended", "survivor", "kept",
+	"shares", "sleepy", "weighed", "moved", "twice", "ramp", "third", "good", "rotten", "ended", "survivor", "kept", "cases", "canary-cases",
 }
 
 func TestMain(m *testing.M) {
