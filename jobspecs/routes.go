@@ -41,7 +41,7 @@ func (r *reader) route(b *hcl.Block, path string, s *wadi.Service) {
 		{"revision", text(&rule.Revision, func(id string) error { return checkRuled(id, s.Name) })},
 		{"tag", text(&rule.Tag, func(tag string) error { return checkRuledTag(tag, s.Name) })},
 		{"service", text(&rule.Service, func(name string) error { return checkOther(name, s.Name) })},
-		{"prefix_rewrite", text(&rule.PrefixRewrite, checkNewPath)},
+		{"prefix_rewrite", text(&rule.PrefixRewrite, checkRewrite)},
 	}, []nested{
 		{name: "match", read: func(b *hcl.Block, path string) { r.match(b, path, &rule.Match) }},
 		{name: "redirect", read: func(b *hcl.Block, path string) {
@@ -280,6 +280,14 @@ func checkNewPath(s string) error {
 		return fmt.Errorf("%q is no path of a URL; escape it", s)
 	}
 	return nil
+}
+
+// checkRewrite accepts what takes the place of a path, or of its beginning.
+func checkRewrite(s string) error {
+	if strings.Contains(s, "?") {
+		return fmt.Errorf("%q has a query; the one that came is kept, so leave it out", s)
+	}
+	return checkNewPath(s)
 }
 
 func checkRouteMethod(s string) error {

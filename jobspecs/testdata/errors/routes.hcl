@@ -167,3 +167,12 @@ service "not-built" {
     tag = "canary"
   }
 }
+service "rewritten-query" {
+  instance {}
+  route "r" {
+    match {
+      path_prefix = "/a"
+    }
+    prefix_rewrite = "/b?c=d"
+  }
+}
