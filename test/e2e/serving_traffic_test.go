@@ -72,7 +72,7 @@ func TestServing_Traffic(t *testing.T) {
 	}
 	wantRevision(t, tagged(t, c, "split", "nosuch"), two)
 	wantRevision(t, stack.Get(t, "split", "/"), two)
-	wantTraffic(t, "split", wadi.TargetStatus{Revision: two, Percent: 100},
+	wantTraffic(t, "split", wadi.TargetStatus{Revision: two, Percent: 100, Wanted: 100},
 		wadi.TargetStatus{Revision: one, Tag: "old", URL: strings.Replace(urlOfGateway(t, "split"), "//split.", "//old-split.", 1)})
 
 	apply("100 latest")

@@ -227,9 +227,13 @@ func TestDigests_TheSameFileAfterTheTagMoved(t *testing.T) {
     revision = "again-00001"
     percent  = 100
   }`))
-	if got := versions(t, "again", 1); !slices.Equal(got, []string{"old"}) {
-		t.Errorf("after the way back %v answer", got)
-	}
+	// The traffic moves when an instance of it is ready.
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		if got := versions(t, "again", 1); !slices.Equal(got, []string{"old"}) {
+			return fmt.Errorf("after the way back %v answer", got)
+		}
+		return nil
+	})
 }
 
 // Without an answer of the registry, require refuses at the line and leaves nothing; try

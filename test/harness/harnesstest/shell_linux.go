@@ -13,7 +13,7 @@ import (
 )
 
 // stepTimeout bounds a block of commands.
-const stepTimeout = 3 * time.Minute
+const stepTimeout = 6 * time.Minute
 
 // Shell is one shell that runs the blocks of a page, as an operator's terminal does.
 type Shell struct {
