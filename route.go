@@ -51,11 +51,7 @@ func (r Route) WithoutProofs() Route {
 // Main is the revision with the largest share of the traffic, the newest among equals;
 // empty without traffic.
 func (r Route) Main() string {
-	shares := map[string]int{}
-	main := ""
-	for _, t := range r.Targets {
-		shares[t.Revision] += t.Weight
-	}
+	shares, main := Weights(r.Targets), ""
 	for id, share := range shares {
 		if share > shares[main] || share > 0 && share == shares[main] && id > main {
 			main = id
@@ -87,3 +83,26 @@ type RouteRevision struct {
 
 // WeightAll is the sum of a route's weights: 100 %.
 const WeightAll = 10000
+
+// WeightOfPercent is a percentage, in steps of 0.01, as a weight.
+func WeightOfPercent(percent float64) int { return int(percent*100 + 0.5) }
+
+// Weights are the weights of revisions, each the sum of its targets.
+func Weights(targets []RouteTarget) map[string]int {
+	out := map[string]int{}
+	for _, t := range targets {
+		out[t.Revision] += t.Weight
+	}
+	return out
+}
+
+// WeightOf is the weight of one revision, the sum of its targets.
+func WeightOf(targets []RouteTarget, revision string) int {
+	weight := 0
+	for _, t := range targets {
+		if t.Revision == revision {
+			weight += t.Weight
+		}
+	}
+	return weight
+}

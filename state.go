@@ -26,6 +26,12 @@ type RevisionState struct {
 	Deciders     Deciders  `json:"deciders,omitempty"`
 }
 
+// Servable reports whether a revision was ready and has not failed since: its job, if it is
+// gone, can be put back.
+func (r RevisionState) Servable() bool {
+	return r.Phase == Ready || r.Phase == Retired && r.WasReady
+}
+
 // TriedAgain reports whether a failed revision is to be tried again, because the
 // service's attempt is later than its own.
 func (r RevisionState) TriedAgain(attempt uint64) bool {

@@ -191,8 +191,9 @@ type Traffic struct {
 
 // Rollback is the body of PUT /v1/service/NAME/rollback.
 type Rollback struct {
-	// To is the revision to go back to; empty: the newest ready one that is older than the
-	// one with most of the traffic.
+	// To is the revision to go back to. If it is empty a rollout that is under way is aborted;
+	// without one the revision with most of the traffic keeps it and takes the share of newer
+	// ones, or, if there is none, the newest ready one before it gets all.
 	To         string  `json:"to,omitempty"`
 	CheckIndex *uint64 `json:"check_index,omitempty"` // That must be stored; null: any.
 }

@@ -102,7 +102,7 @@ func (r *reader) checkTargets(base string, targets []wadi.TrafficTarget, report 
 	tags, untagged := map[string]int{}, map[string]int{}
 	for i, t := range targets {
 		path := pathOf(i)
-		sum += int(t.Percent*100 + 0.5)
+		sum += wadi.WeightOfPercent(t.Percent)
 		good = good && r.good(path+".percent")
 		if !r.good(path + ".tag") {
 			continue // It may have been meant to have a tag.

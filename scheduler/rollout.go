@@ -124,12 +124,8 @@ func (p *rolloutPlan) reject(revision string, end wadi.RolloutPhase, reason stri
 // replaceable reports whether another revision can be "latest" in the place of one.
 func (p *rolloutPlan) replaceable(revision string) bool {
 	return slices.ContainsFunc(p.d.Revisions, func(r wadi.Revision) bool {
-		return r.ID != revision && servable(p.state[r.ID]) && p.state[r.ID].Rejected == ""
+		return r.ID != revision && p.state[r.ID].Servable() && p.state[r.ID].Rejected == ""
 	})
-}
-
-func servable(s wadi.RevisionState) bool {
-	return s.Phase == wadi.Ready || s.Phase == wadi.Retired && s.WasReady
 }
 
 func (p *rolloutPlan) end(how wadi.RolloutPhase, reason string) {
@@ -149,7 +145,7 @@ func (p *rolloutPlan) end(how wadi.RolloutPhase, reason string) {
 // reconsider rejects a revision that can't keep the share that it has.
 func (p *rolloutPlan) reconsider() {
 	id := p.rs.Revision
-	if !p.rs.Underway() || weightOf(p.o.Route.Targets, id) == 0 {
+	if !p.rs.Underway() || wadi.WeightOf(p.o.Route.Targets, id) == 0 {
 		return
 	}
 	if s := p.state[id]; s.StartFailure != "" {
@@ -205,7 +201,7 @@ func (p *rolloutPlan) follow() {
 	case underway:
 		p.end(wadi.RolloutAborted, p.rs.Revision+" can't take over any more")
 	case !gradual || whole <= leastRollout || p.state[to].Phase != wadi.Ready:
-	case p.rs.Revision == to && p.rs.End == wadi.RolloutDone || weightOf(p.o.Route.Targets, to) > 0:
+	case p.rs.Revision == to && p.rs.End == wadi.RolloutDone || wadi.WeightOf(p.o.Route.Targets, to) > 0:
 	default:
 		p.begin(to, p.holders())
 	}
@@ -224,20 +220,18 @@ func (p *rolloutPlan) number(revision string) int {
 func latestWeight(svc wadi.Service) (w int) {
 	for _, t := range svc.Traffic {
 		if t.Revision == wadi.Latest {
-			w += weightOfPercent(t.Percent)
+			w += wadi.WeightOfPercent(t.Percent)
 		}
 	}
 	return w
 }
 
-func weightOfPercent(percent float64) int { return int(percent*100 + 0.5) }
-
 // holders are the weights by revision that are not by name: of what "latest" stood for.
 func (p *rolloutPlan) holders() map[string]int {
-	held := weightsOf(p.o.Route.Targets)
+	held := wadi.Weights(p.o.Route.Targets)
 	for _, t := range p.d.Service.Traffic {
 		if t.Revision != wadi.Latest {
-			held[t.Revision] -= weightOfPercent(t.Percent)
+			held[t.Revision] -= wadi.WeightOfPercent(t.Percent)
 		}
 	}
 	return held
@@ -256,7 +250,7 @@ func weightsByShare(shares []wadi.RolloutShare) map[string]int {
 func (p *rolloutPlan) begin(to string, held map[string]int) {
 	delete(held, to)
 	good := maps.Clone(held)
-	maps.DeleteFunc(good, func(id string, w int) bool { return w <= 0 || !servable(p.state[id]) || p.state[id].Rejected != "" })
+	maps.DeleteFunc(good, func(id string, w int) bool { return w <= 0 || !p.state[id].Servable() || p.state[id].Rejected != "" })
 	if len(good) == 0 {
 		return
 	}
@@ -292,7 +286,7 @@ func (p *rolloutPlan) keepHolders() {
 }
 
 func (p *rolloutPlan) serves(revision string) bool {
-	return servable(p.state[revision]) && p.number(revision) > 0
+	return p.state[revision].Servable() && p.number(revision) > 0
 }
 
 // advance notes that a step is served, or takes the next one once it is due and can be

@@ -35,7 +35,7 @@ func asFar(o *Observed, want []wadi.RouteTarget, state map[string]wadi.RevisionS
 	case !inHurry(o, now, want, lacks, state):
 		return now
 	}
-	weights, had := weightsOf(want), weightsOf(now)
+	weights, had := wadi.Weights(want), wadi.Weights(now)
 	moved := 0
 	for _, l := range lacks {
 		in := o.Instances[l.revision]
@@ -60,7 +60,7 @@ func isBroken(targets []wadi.RouteTarget, state map[string]wadi.RevisionState) b
 // inHurry reports whether weights are to move even in part.
 func inHurry(o *Observed, now, want []wadi.RouteTarget, lacks []lack, state map[string]wadi.RevisionState) bool {
 	for _, t := range now {
-		if t.Weight > 0 && state[t.Revision].Rejected != "" && weightOf(want, t.Revision) == 0 {
+		if t.Weight > 0 && state[t.Revision].Rejected != "" && wadi.WeightOf(want, t.Revision) == 0 {
 			return true
 		}
 	}
@@ -77,14 +77,14 @@ func partly(now, want []wadi.RouteTarget, weights map[string]int) []wadi.RouteTa
 	left := 0
 	for i := len(out) - 1; i >= 0; i-- {
 		t := &out[i]
-		if over := weightOf(out, t.Revision) - weights[t.Revision]; over > 0 {
+		if over := wadi.WeightOf(out, t.Revision) - weights[t.Revision]; over > 0 {
 			less := min(over, t.Weight)
 			t.Weight -= less
 			left += less
 		}
 	}
 	for _, t := range now {
-		stays := min(left, max(0, weightOf(now, t.Revision)-weightOf(out, t.Revision)))
+		stays := min(left, max(0, wadi.WeightOf(now, t.Revision)-wadi.WeightOf(out, t.Revision)))
 		if stays == 0 {
 			continue
 		}
@@ -137,7 +137,7 @@ func targetsOf(svc wadi.Service, latest string, revs []wadi.Revision, state map[
 		targets = append(targets, next)
 	}
 	for _, t := range svc.Traffic {
-		next := wadi.RouteTarget{Revision: t.Revision, Weight: weightOfPercent(t.Percent), Tag: t.Tag}
+		next := wadi.RouteTarget{Revision: t.Revision, Weight: wadi.WeightOfPercent(t.Percent), Tag: t.Tag}
 		switch {
 		case next.Revision != wadi.Latest:
 			add(next)
@@ -163,11 +163,11 @@ func latestReady(latest string, revs []wadi.Revision, state map[string]wadi.Revi
 	ready, rejected, pending := wadi.Revision{}, wadi.Revision{}, wadi.Revision{}
 	for _, r := range revs {
 		switch s := state[r.ID]; {
-		case servable(s) && s.Rejected != "":
+		case s.Servable() && s.Rejected != "":
 			if r.Number > rejected.Number {
 				rejected = r
 			}
-		case servable(s):
+		case s.Servable():
 			if r.Number > ready.Number {
 				ready = r
 			}

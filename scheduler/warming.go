@@ -38,7 +38,7 @@ func demandOf(d *Desired, o *Observed) demand {
 	out := demand{most: math.MaxInt}
 	byReady, known, recent := 0, false, o.Now.Before(o.Moved.Add(d.Service.Scale.Window.D()))
 	for _, r := range d.Revisions {
-		in, weight := o.Instances[r.ID], weightOf(o.Route.Targets, r.ID)
+		in, weight := o.Instances[r.ID], wadi.WeightOf(o.Route.Targets, r.ID)
 		if weight > 0 {
 			byReady = max(byReady, in.Ready)
 			out.serving = out.serving || in.Ready > 0 || in.Unknown && in.Alive > 0
@@ -119,10 +119,10 @@ func (l lack) String() string {
 // lacking are the revisions whose weight grows from one list of targets to another and that
 // have too few ready instances for it.
 func (dm demand) lacking(o *Observed, from, to []wadi.RouteTarget) (all []lack) {
-	weights := weightsOf(to)
+	weights := wadi.Weights(to)
 	for _, id := range slices.Sorted(maps.Keys(weights)) {
 		in, w := o.Instances[id], weights[id]
-		if w > weightOf(from, id) && !dm.suffices(&in, w) {
+		if w > wadi.WeightOf(from, id) && !dm.suffices(&in, w) {
 			l := lack{revision: id, weight: w, ready: in.Ready, need: dm.need(w), why: in.Diagnosis}
 			if l.why == "" && in.Alive >= l.need {
 				l.why = in.UnreadyReason
@@ -131,23 +131,6 @@ func (dm demand) lacking(o *Observed, from, to []wadi.RouteTarget) (all []lack) 
 		}
 	}
 	return all
-}
-
-func weightsOf(targets []wadi.RouteTarget) map[string]int {
-	out := map[string]int{}
-	for _, t := range targets {
-		out[t.Revision] += t.Weight
-	}
-	return out
-}
-
-func weightOf(targets []wadi.RouteTarget, revision string) (w int) {
-	for _, t := range targets {
-		if t.Revision == revision {
-			w += t.Weight
-		}
-	}
-	return w
 }
 
 // Warming is how many instances each revision needs at least because its share of the traffic
@@ -162,12 +145,12 @@ func Warming(d Desired, o Observed) map[string]int {
 	if !dm.serving {
 		return nil
 	}
-	now, rs := weightsOf(o.Route.Targets), d.State.Rollout
-	later := weightsOf(targetsOf(d.Service, d.Latest, d.Revisions, d.State.Revisions, rs))
+	now, rs := wadi.Weights(o.Route.Targets), d.State.Rollout
+	later := wadi.Weights(targetsOf(d.Service, d.Latest, d.Revisions, d.State.Revisions, rs))
 	if next, ok := nextShares(&d, &o, rs); ok {
 		after := *rs
 		after.Shares = next
-		for id, w := range weightsOf(targetsOf(d.Service, d.Latest, d.Revisions, d.State.Revisions, &after)) {
+		for id, w := range wadi.Weights(targetsOf(d.Service, d.Latest, d.Revisions, d.State.Revisions, &after)) {
 			later[id] = max(later[id], w)
 		}
 	}

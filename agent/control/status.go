@@ -134,13 +134,7 @@ func revisionStatus(s *service, r wadi.Revision, o scheduler.Observed) wadi.Revi
 
 // percentOf is a revision's share of targets.
 func percentOf(targets []wadi.RouteTarget, revision string) float64 {
-	weight := 0
-	for _, t := range targets {
-		if t.Revision == revision {
-			weight += t.Weight
-		}
-	}
-	return float64(weight) / 100
+	return float64(wadi.WeightOf(targets, revision)) / 100
 }
 
 // prefetchText says that a revision waits for its images.

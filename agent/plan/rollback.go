@@ -52,7 +52,7 @@ func newestFirst(a, b wadi.Revision) int { return b.Number - a.Number }
 // served reports whether a revision was ready, and may have traffic again.
 func (b Back) served(id string) bool {
 	s := b.State.Revisions[id]
-	return (s.Phase == wadi.Ready || s.Phase == wadi.Retired && s.WasReady) && (s.Rejected == "" || s.Forgiven(b.Attempt))
+	return s.Servable() && (s.Rejected == "" || s.Forgiven(b.Attempt))
 }
 
 // Targets is all traffic to one revision. Tags stay, without a share.

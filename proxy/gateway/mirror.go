@@ -67,7 +67,7 @@ func newMirror(route wadi.Route) *mirror {
 	if i < 0 || m.Tag == "" {
 		return nil
 	}
-	out := &mirror{route.Targets[i].Revision, int(m.Percent*100 + 0.5), m.Methods}
+	out := &mirror{route.Targets[i].Revision, wadi.WeightOfPercent(m.Percent), m.Methods}
 	if len(out.methods) == 0 {
 		out.methods = wadi.SafeMethods()
 	}
