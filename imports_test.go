@@ -110,6 +110,7 @@ var arrows = map[string][]string{
 	"cmd/wadi":                      anything,
 	"test/harness":                  anything,
 	"test/harness/harnesstest":      anything,
+	"test/harness/faultproxy":       {},
 	"test/demo":                     anything,
 	"test/acme":                     anything,
 	"test/api":                      anything,
