@@ -16,7 +16,7 @@ tools: ## find or build Nomad, Consul, Envoy, the CNI plugins and Schemathesis (
 build: ## bin/wadi, bin/queue-proxy, the example app bin/hello and the apps of the tests
 	@echo "== build: $(VERSION) into bin/"
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/wadi ./cmd/queue-proxy ./jobspecs/examples/hello ./test/apps/corners ./test/apps/grpcecho
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/wadi ./cmd/queue-proxy ./jobspecs/examples/hello ./test/apps/corners ./test/apps/grpcecho ./test/apps/ledger
 
 .PHONY: check
 check: ## static checks and unit tests with the race detector

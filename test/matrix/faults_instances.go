@@ -1,0 +1,75 @@
+//go:build e2e
+
+package matrix
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+const instanceDies = "an instance dies in the middle of a request"
+
+// inFlightAtInstance allows the requests that were under way at an instance that lost a
+// process.
+var inFlightAtInstance = Allowed{
+	Why: "in flight at the instance: 502, unless it may be repeated",
+	Is: func(h Hit, r Result) bool {
+		return r.Service == h.Service && r.Began.Before(h.Broken) && r.Method == "POST" && r.Status == 502
+	},
+}
+
+func instanceFaults() []Fault {
+	var all []Fault
+	for _, v := range []struct {
+		what, service, program string
+		mesh, short            bool
+	}{
+		{"the app of the only instance", ServiceHost, programApp, false, true},
+		{"the app of one of two instances", ServicePair, programApp, false, false},
+		{"the app of an instance in the mesh", ServiceMesh, programApp, true, false},
+		{"the queue-proxy of the only instance", ServiceHost, programQueue, false, false},
+		{"the queue-proxy of one of two instances", ServicePair, programQueue, false, true},
+		{"the queue-proxy of an instance in the mesh", ServiceMesh, programQueue, true, false},
+		{"the Envoy of an instance", ServiceMesh, programEnvoy, true, true},
+	} {
+		all = append(all, Fault{
+			Name: v.what + " is killed", Group: GroupInstances, Promise: instanceDies, Short: v.short, Mesh: v.mesh,
+			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
+				t, err := w.one(v.service, v.program)
+				if err != nil {
+					return nil, err
+				}
+				return nil, syscall.Kill(t.pid, syscall.SIGKILL)
+			},
+			During:  func(_ context.Context, w *World, _ *Row) error { return w.another(v.service, v.program) },
+			Allowed: []Allowed{inFlightAtInstance},
+		}, Fault{
+			Name: v.what + " is paused for 5 s", Group: GroupInstances, Promise: instanceDies, Mesh: v.mesh, For: 5 * time.Second,
+			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
+				t, err := w.one(v.service, v.program)
+				if err != nil {
+					return nil, err
+				}
+				return func(context.Context) error { return syscall.Kill(t.pid, syscall.SIGCONT) }, syscall.Kill(t.pid, syscall.SIGSTOP)
+			},
+		})
+	}
+	return all
+}
+
+// another is an error while fewer processes of a program run than the service has instances.
+func (w *World) another(service, program string) error {
+	all, err := w.tasks(program)
+	n := 0
+	for _, t := range all {
+		if isOf(t.job, service) {
+			n++
+		}
+	}
+	if err == nil && n < kept[service] {
+		err = fmt.Errorf("%d of %s run in %s, want %d", n, program, service, kept[service])
+	}
+	return err
+}
