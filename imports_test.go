@@ -112,6 +112,8 @@ var arrows = map[string][]string{
 	"test/harness":                  anything,
 	"test/harness/harnesstest":      anything,
 	"test/harness/faultproxy":       {},
+	"test/harness/clock":            {},
+	"test/harness/wire":             {},
 	"test/demo":                     anything,
 	"test/acme":                     anything,
 	"test/api":                      anything,
