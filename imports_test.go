@@ -124,6 +124,7 @@ var arrows = map[string][]string{
 	"test/smuggling":                anything,
 	"test/mesh":                     anything,
 	"test/operations":               anything,
+	"test/rolling":                  anything,
 	"test/scaling":                  anything,
 	"test/traffic":                  anything,
 	"test/rights":                   anything,

@@ -30,7 +30,7 @@ type Agent struct {
 	Env     []string // Additional environment of its next start.
 	Netns   string   // File of the network namespace of the agent and its commands; empty: the test's.
 
-	bin  string
+	bin  string // The folder of its programs.
 	cmd  *exec.Cmd
 	done chan struct{} // Closed when the process has ended; ExitCode is valid then.
 }
@@ -42,7 +42,7 @@ func (s *Stack) NewAgent(name, extra string) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		Name: name, bin: filepath.Join(s.Bin, "wadi"),
+		Name: name, bin: s.Bin,
 		Config: filepath.Join(s.Dir, name+".hcl"), LogFile: filepath.Join(s.Dir, name+".log"),
 		API: loopback(ports[0]), Gateway: loopback(ports[1]), Metrics: loopback(ports[2]),
 	}
@@ -134,10 +134,11 @@ func (a *Agent) Start(ctx context.Context) error {
 
 // command is a command of wadi in the agent's network.
 func (a *Agent) command(ctx context.Context, args ...string) *exec.Cmd {
+	program := filepath.Join(a.bin, "wadi")
 	if a.Netns == "" {
-		return exec.CommandContext(ctx, a.bin, args...)
+		return exec.CommandContext(ctx, program, args...)
 	}
-	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + a.Netns, a.bin}, args...)...)
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + a.Netns, program}, args...)...)
 }
 
 func exists(file string) bool { _, err := os.Stat(file); return err == nil }
@@ -151,6 +152,20 @@ func cleanEnv() []string {
 		}
 	}
 	return env
+}
+
+// UsePrograms has the agent's next start, and the services that are deployed by it then, use
+// the programs in a folder, such as those of another version.
+func (a *Agent) UsePrograms(bin string) error {
+	text, err := os.ReadFile(a.Config)
+	if err == nil {
+		err = os.WriteFile(a.Config, []byte(strings.ReplaceAll(string(text), filepath.Join(a.bin, "queue-proxy"), filepath.Join(bin, "queue-proxy"))), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("change the programs of %s: %w", a.Name, err)
+	}
+	a.bin = bin
+	return nil
 }
 
 // WaitLeader waits until there is a leader and this agent is healthy.
