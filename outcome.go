@@ -87,6 +87,17 @@ func (o Outcomes) Add(p Outcomes) Outcomes {
 	return sum
 }
 
+// Less reports whether a counter of o is below that of p. Counters only grow, so that o is then
+// no later value of the same ones.
+func (o Outcomes) Less(p Outcomes) bool {
+	for code, n := range p.Codes {
+		if o.Codes[code] < n {
+			return true
+		}
+	}
+	return o.ColdStarts < p.ColdStarts
+}
+
 // Sub is what o has more than p, an earlier value of the same counters.
 func (o Outcomes) Sub(p Outcomes) Outcomes {
 	if p.IsZero() {

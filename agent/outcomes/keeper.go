@@ -66,21 +66,23 @@ func New(now time.Time) *Keeper {
 // Began is the time since when outcomes are kept: what was before is not known.
 func (k *Keeper) Began() time.Time { return k.began }
 
-// Report takes an answer of a source at a time: its statistics, one for each revision. about
-// is the revision of an instance, and empty for an activator.
+// Report takes an answer of a source at a time: its statistics, one for each revision that it
+// had requests for. about is the revision of an instance, and empty for an activator, which
+// forgets the statistics of a revision that it does not serve any more.
 func (k *Keeper) Report(id, about string, stats []wadi.Stats, at time.Time) {
 	if len(stats) == 0 {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	boot, up := stats[0].Boot, time.Duration(stats[0].Now)*time.Second
 	src := k.sources[id]
+	boot, up := stats[0].Boot, time.Duration(stats[0].Now)*time.Second
 	fresh := src != nil || !at.Add(-up).Before(k.began) // All that it counted was since it was heard last, or since this term began.
 	if src == nil || src.boot != boot {
 		src = &source{boot: boot, about: about}
 		k.sources[id] = src
 	}
+	src.forgetBut(stats)
 	src.gone = time.Time{}
 	delete(k.unknown, id)
 	for i := range stats {
@@ -93,13 +95,37 @@ func (k *Keeper) Report(id, about string, stats []wadi.Stats, at time.Time) {
 			continue
 		}
 		if fresh {
-			k.add(st.Revision, st.Outcomes.Sub(src.last[st.Revision]), at)
+			last := src.last[st.Revision]
+			if st.Outcomes.Less(last) { // Forgotten, and served again since.
+				last = wadi.Outcomes{}
+			}
+			k.add(st.Revision, st.Outcomes.Sub(last), at)
 		} // Else it counted some of it before this term, and nothing tells how much.
 		if src.last == nil {
 			src.last = make(map[string]wadi.Outcomes, 1)
 		}
 		src.last[st.Revision] = *st.Outcomes
 	}
+}
+
+// forgetBut forgets the revisions that are not in stats: they begin at zero if they come back.
+func (s *source) forgetBut(stats []wadi.Stats) {
+	same := 0
+	for i := range stats {
+		if _, known := s.last[stats[i].Revision]; known {
+			same++
+		}
+	}
+	if same == len(s.last) { // As nearly always.
+		return
+	}
+	kept := make(map[string]wadi.Outcomes, same)
+	for i := range stats {
+		if o, known := s.last[stats[i].Revision]; known {
+			kept[stats[i].Revision] = o
+		}
+	}
+	s.last = kept
 }
 
 // Gone notes that a source is followed no longer.

@@ -101,6 +101,30 @@ func TestKeeper_Activators(t *testing.T) {
 	}
 }
 
+// Requests of a revision that an activator forgot, as its service was deleted, and serves
+// again are counted.
+func TestKeeper_ActivatorsBeginAnew(t *testing.T) {
+	k := outcomes.New(t0)
+	answer := func(at time.Duration, cold map[string]uint64) {
+		stats := []wadi.Stats{{Boot: "b1", Now: 90000 + int64(at/time.Second), Outcomes: &wadi.Outcomes{}}}
+		for rev, n := range cold {
+			stats = append(stats, wadi.Stats{Boot: "b1", Revision: rev, Now: 90000 + int64(at/time.Second), Outcomes: &wadi.Outcomes{ColdStarts: n}})
+		}
+		k.Report("agent1", "", stats, after(at))
+	}
+	answer(time.Second, nil)
+	answer(20*time.Second, map[string]uint64{rev1: 1})
+	answer(30*time.Second, map[string]uint64{rev1: 3})
+	answer(40*time.Second, map[string]uint64{rev2: 1}) // It has forgotten rev1.
+	answer(50*time.Second, map[string]uint64{rev1: 3, rev2: 1})
+	answer(60*time.Second, map[string]uint64{rev1: 2, rev2: 1}) // It has forgotten it since.
+	answer(70*time.Second, nil)
+	answer(80*time.Second, map[string]uint64{rev1: 1})
+	if o, whole := k.Since(rev1, after(5*time.Second)); o.ColdStarts != 3+3+2+1 || !whole {
+		t.Errorf("%+v, whole %v", o, whole)
+	}
+}
+
 // What is not known is told apart from what did not happen.
 func TestKeeper_Unknown(t *testing.T) {
 	k := outcomes.New(t0)
