@@ -111,15 +111,15 @@ const (
 
 // Groups are all groups, in order.
 func Groups() []string {
-	return []string{GroupAgents, GroupBackends, GroupInstances, GroupServices, GroupNetwork, GroupResources}
+	return []string{GroupAgents, GroupInstances, GroupServices, GroupBackends, GroupNetwork, GroupResources}
 }
 
 // Faults are all faults, in the order of docs/faults.md.
 func Faults() []Fault {
 	return slices.Concat(
 		agentFaults(),
-		backendFaults(),
 		instanceFaults(),
 		serviceFaults(),
+		backendFaults(), // Late, see saved.
 	)
 }

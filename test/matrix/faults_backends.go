@@ -4,6 +4,7 @@ package matrix
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/wadi-run/wadi/internal/devcluster/process"
@@ -18,6 +19,33 @@ var withoutNomad = Allowed{
 	},
 }
 
+// saveEvery is how often a Nomad client saves what it knows of the networks of its
+// allocations. When it is killed it restarts those in bridge networks that it has not saved
+// ("network already configured but not found in state"; Nomad 1.11.3).
+const saveEvery = time.Minute
+
+// saved waits until Nomad has saved all bridge networks: until none of them is younger.
+func (w *World) saved(ctx context.Context) error {
+	all, _, err := w.Nomad.Allocations().List(w.everywhere(ctx))
+	if err != nil {
+		return fmt.Errorf("list allocations: %w", err)
+	}
+	var youngest time.Time
+	for _, a := range all {
+		if at := time.Unix(0, a.CreateTime); a.ClientStatus == "running" && (a.JobID == "callers" || isOf(a.JobID, ServiceMesh)) && at.After(youngest) {
+			youngest = at
+		}
+	}
+	wait := time.NewTimer(time.Until(youngest.Add(saveEvery + 10*time.Second)))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 const backendAway = "Nomad or Consul is away"
 
 func backendFaults() []Fault {
@@ -29,15 +57,18 @@ func backendFaults() []Fault {
 	}
 	var all []Fault
 	for _, b := range []backend{
-		{"Nomad's server", func(w *World) *process.Process { return w.NomadServer }, true, []Allowed{withoutNomad}},
-		{"the Nomad client that the agents ask", func(w *World) *process.Process { return w.NomadClient }, false, []Allowed{withoutNomad}},
 		{"Consul's server", func(w *World) *process.Process { return w.ConsulServer }, true, nil},
 		{"the Consul client of agents and Envoys", func(w *World) *process.Process { return w.ConsulClient }, false, nil},
+		{"Nomad's server", func(w *World) *process.Process { return w.NomadServer }, true, []Allowed{withoutNomad}},
+		{"the Nomad client that the agents ask", func(w *World) *process.Process { return w.NomadClient }, false, []Allowed{withoutNomad}},
 	} {
 		all = append(all, Fault{
 			Name: b.name + " is killed, and starts after 8 s", Group: GroupBackends, Promise: backendAway, Short: b.short, For: 8 * time.Second,
 			Allowed: b.allowed,
-			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
+			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {
+				if err := w.saved(ctx); err != nil {
+					return nil, err
+				}
 				return b.of(w).Start, b.of(w).Kill()
 			},
 		}, Fault{

@@ -9,7 +9,10 @@ import (
 	"time"
 )
 
-const instanceDies = "an instance dies in the middle of a request"
+const (
+	instanceDies = "an instance dies in the middle of a request"
+	sidecarDies  = "a queue-proxy or an Envoy is killed"
+)
 
 // inFlightAtInstance allows the requests that were under way at an instance that lost a
 // process.
@@ -34,8 +37,12 @@ func instanceFaults() []Fault {
 		{"the queue-proxy of an instance in the mesh", ServiceMesh, programQueue, true, false},
 		{"the Envoy of an instance", ServiceMesh, programEnvoy, true, true},
 	} {
+		promise := sidecarDies
+		if v.program == programApp {
+			promise = instanceDies
+		}
 		all = append(all, Fault{
-			Name: v.what + " is killed", Group: GroupInstances, Promise: instanceDies, Short: v.short, Mesh: v.mesh,
+			Name: v.what + " is killed", Group: GroupInstances, Promise: promise, Short: v.short, Mesh: v.mesh,
 			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
 				t, err := w.one(v.service, v.program)
 				if err != nil {
@@ -46,7 +53,7 @@ func instanceFaults() []Fault {
 			During:  func(_ context.Context, w *World, _ *Row) error { return w.another(v.service, v.program) },
 			Allowed: []Allowed{inFlightAtInstance},
 		}, Fault{
-			Name: v.what + " is paused for 5 s", Group: GroupInstances, Promise: instanceDies, Mesh: v.mesh, For: 5 * time.Second,
+			Name: v.what + " is paused for 5 s", Group: GroupInstances, Promise: promise, Mesh: v.mesh, For: 5 * time.Second,
 			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
 				t, err := w.one(v.service, v.program)
 				if err != nil {

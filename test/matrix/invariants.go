@@ -115,12 +115,19 @@ func (w *World) NoneStoppedInFlight(ctx context.Context, entries map[uint64][]en
 			if !stopped {
 				continue
 			}
-			for _, e := range busy[a.ID] {
-				if e.began.Before(at) && (e.ended.IsZero() || e.ended.After(at)) {
-					errs = append(errs, fmt.Errorf("%s was stopped at %s while it had request #%d, from %s to %s",
-						a.Name, at.Format("15:04:05.000"), e.number, e.began.Format("15:04:05.000"), e.ended.Format("15:04:05.000")))
-				}
-			}
+			errs = append(errs, stoppedBusy(a.Name, at, busy[a.ID]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stoppedBusy is an error for each request that an instance had at a moment.
+func stoppedBusy(name string, at time.Time, entries []entry) error {
+	var errs []error
+	for _, e := range entries {
+		if e.began.Before(at) && (e.ended.IsZero() || e.ended.After(at)) {
+			errs = append(errs, fmt.Errorf("%s was stopped at %s while it had request #%d, from %s to %s",
+				name, at.Format("15:04:05.000"), e.number, e.began.Format("15:04:05.000"), e.ended.Format("15:04:05.000")))
 		}
 	}
 	return errors.Join(errs...)
@@ -174,7 +181,7 @@ func (w *World) NothingLeft(ctx context.Context) error {
 }
 
 func (w *World) noJobs(ctx context.Context) error {
-	jobs, _, err := w.Nomad.Jobs().List((&nomad.QueryOptions{Namespace: nomad.AllNamespacesNamespace}).WithContext(ctx))
+	jobs, _, err := w.Nomad.Jobs().List(w.everywhere(ctx))
 	if err != nil {
 		return fmt.Errorf("list jobs: %w", err)
 	}

@@ -215,25 +215,38 @@ func (l *Load) Send(service string, first, want int, s *stream) Result {
 func (l *Load) ask(r *Result, first int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patient) // A request that was sent is waited for, also by Stop.
 	defer cancel()
-	path := fmt.Sprintf("/?n=%d", r.Number)
-	if r.Number%10 < 2 && r.Service != ServiceSingle { // Of both methods.
-		path += "&sleep=" + longest.String()
-	}
-	client, base := l.mesh, ""
 	if first < 0 {
-		base = "http://" + l.caller.Addr(r.Service)
-	} else {
-		base = "http://" + r.Service + "." + harness.Domain
-		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, via, err := l.connect(ctx, first)
+		l.askBy(ctx, r, l.mesh, "http://"+l.caller.Addr(r.Service))
+		return
+	}
+	for i := range l.agents {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, via, err := l.connect(ctx, first+i)
 			r.Via = via
 			return conn, err
 		}}}
+		l.askBy(ctx, r, client, "http://"+r.Service+"."+harness.Domain)
+		if r.Reason != starting {
+			return
+		}
+	}
+}
+
+// starting is the reason of a gateway that does not know its services yet. A load balancer
+// does not send it requests, as it is not ready.
+const starting = "starting"
+
+// askBy sends the request once.
+func (l *Load) askBy(ctx context.Context, r *Result, client *http.Client, base string) {
+	path := fmt.Sprintf("/?n=%d", r.Number)
+	if r.Number%10 < 2 && r.Service != ServiceSingle { // Of both methods.
+		path += "&sleep=" + longest.String()
 	}
 	var body io.Reader
 	if r.Method == http.MethodPost {
 		body = strings.NewReader("once")
 	}
+	r.Status, r.Body, r.Reason, r.Err = 0, "", "", ""
 	req, err := http.NewRequestWithContext(ctx, r.Method, base+path, body)
 	if err != nil {
 		r.Err = err.Error()

@@ -4,36 +4,47 @@ package matrix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
 )
 
-// look returns the conditions that are false, of all services, as a healthy agent says.
+// look returns the conditions that are false, of all services, as the first agent says that
+// answers.
 func (w *World) look(ctx context.Context) map[string]bool {
 	all := map[string]bool{}
-	a, err := w.healthy(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			all["no agent is healthy"] = true
+	for _, a := range w.Agents {
+		if w.lookBy(ctx, a, all) == nil || ctx.Err() != nil {
+			return all
 		}
-		return all
 	}
-	for _, name := range w.services() {
-		ask, cancel := context.WithTimeout(ctx, 2*time.Second)
-		s, err := a.Client.Service(ask, name)
-		cancel()
-		if err != nil {
-			continue // The agent's health says why.
+	all["no agent answers wadi service status"] = true
+	return all
+}
+
+// lookBy adds the conditions as an agent says. A service that is deleted meanwhile has none.
+func (w *World) lookBy(ctx context.Context, a *harness.Agent, all map[string]bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	list, err := a.Client.Services(ctx)
+	if err != nil {
+		return err
+	}
+	for _, summary := range list {
+		s, err := a.Client.Service(ctx, summary.Name)
+		if err != nil && !errors.Is(err, wadi.ErrNotFound) {
+			return err
 		}
 		for _, c := range s.Status.Conditions {
 			if !c.OK {
-				all[fmt.Sprintf("%s: %s is false (%s): %s", name, c.Type, c.Reason, c.Message)] = true
+				all[fmt.Sprintf("%s: %s is false (%s): %s", summary.Name, c.Type, c.Reason, c.Message)] = true
 			}
 		}
 	}
-	return all
+	return nil
 }
 
 // findings returns what wadi doctor finds that is not in order.

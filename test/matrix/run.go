@@ -18,7 +18,7 @@ const (
 	duringWait  = 90 * time.Second       // Bounds Fault.During and After.
 	watchEvery  = 500 * time.Millisecond // Instances and status are looked at so often.
 	mendWithin  = 2 * time.Minute
-	breakWithin = time.Minute
+	breakWithin = 2 * time.Minute
 )
 
 // Run breaks and mends one thing, and says what came of it. The error has everything that

@@ -218,6 +218,11 @@ func (w *World) settled(ctx context.Context, after time.Time) error {
 	return w.Load.answered(after, 3)
 }
 
+// everywhere is a read of all of Nomad's namespaces that ends with ctx.
+func (w *World) everywhere(ctx context.Context) *nomad.QueryOptions {
+	return (&nomad.QueryOptions{Namespace: nomad.AllNamespacesNamespace}).WithContext(ctx)
+}
+
 // query is a read of Consul that ends with ctx.
 func (w *World) query(ctx context.Context) *consul.QueryOptions {
 	return (&consul.QueryOptions{}).WithContext(ctx)
