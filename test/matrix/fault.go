@@ -78,6 +78,18 @@ func (r *Row) Note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
+// String is the row in a few lines.
+func (r Row) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d sent, %d answered, %d failed, slowest %v; instances %d, %d, %d; as before after %v", r.Sent, r.Answered, r.Failed, r.Slowest, r.InstancesBefore, r.InstancesDuring, r.InstancesAfter, r.Recovery)
+	for what, lines := range map[string][]string{"notes": r.Notes, "status": r.Saw.Status, "doctor": r.Saw.Doctor, "answers": r.Saw.Answers} {
+		for _, line := range lines {
+			b.WriteString("\n  " + what + ": " + line)
+		}
+	}
+	return b.String()
+}
+
 // Saw is what users saw of a fault, without what they saw before it.
 type Saw struct {
 	Status  []string // Conditions that became false.

@@ -27,7 +27,7 @@ func agentFaults() []Fault {
 			Allowed: []Allowed{inFlightAtAgent},
 		},
 		{
-			Group: GroupAgents, Name: "the leader is paused for 8 s", Promise: "the leader is paused, or loses its lock unnoticed", For: 8 * time.Second,
+			Group: GroupAgents, Name: "the leader is paused", Promise: "the leader is paused, or loses its lock unnoticed", For: 8 * time.Second,
 			Break:  func(ctx context.Context, w *World) (func(context.Context) error, error) { return w.pause(ctx, leads) },
 			During: anotherLeads,
 		},
@@ -37,11 +37,11 @@ func agentFaults() []Fault {
 			Allowed: []Allowed{inFlightAtAgent},
 		},
 		{
-			Group: GroupAgents, Name: "a follower is paused for 8 s", Promise: "the leader is paused, or loses its lock unnoticed", For: 8 * time.Second,
+			Group: GroupAgents, Name: "a follower is paused", Promise: "the leader is paused, or loses its lock unnoticed", For: 8 * time.Second,
 			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) { return w.pause(ctx, follows) },
 		},
 		{
-			Group: GroupAgents, Name: "all agents are killed, and start after 5 s", Promise: "all agents are down", Short: true, For: 5 * time.Second,
+			Group: GroupAgents, Name: "all agents are killed, and started again", Promise: "all agents are down", Short: true, For: 5 * time.Second,
 			Break: killAll,
 			Allowed: []Allowed{{
 				Why: "through a gateway, while no agent runs",

@@ -63,7 +63,7 @@ func backendFaults() []Fault {
 		{"the Nomad client that the agents ask", func(w *World) *process.Process { return w.NomadClient }, false, []Allowed{withoutNomad}},
 	} {
 		all = append(all, Fault{
-			Name: b.name + " is killed, and starts after 8 s", Group: GroupBackends, Promise: backendAway, Short: b.short, For: 8 * time.Second,
+			Name: b.name + " is killed, and started again", Group: GroupBackends, Promise: backendAway, Short: b.short, For: 8 * time.Second,
 			Allowed: b.allowed,
 			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {
 				if err := w.saved(ctx); err != nil {
@@ -72,7 +72,7 @@ func backendFaults() []Fault {
 				return b.of(w).Start, b.of(w).Kill()
 			},
 		}, Fault{
-			Name: b.name + " is paused for 8 s", Group: GroupBackends, Promise: backendAway, For: 8 * time.Second,
+			Name: b.name + " is paused", Group: GroupBackends, Promise: backendAway, For: 8 * time.Second,
 			Allowed: b.allowed,
 			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
 				return func(context.Context) error { return b.of(w).Resume() }, b.of(w).Pause()

@@ -53,7 +53,7 @@ func instanceFaults() []Fault {
 			During:  func(_ context.Context, w *World, _ *Row) error { return w.another(v.service, v.program) },
 			Allowed: []Allowed{inFlightAtInstance},
 		}, Fault{
-			Name: v.what + " is paused for 5 s", Group: GroupInstances, Promise: promise, Mesh: v.mesh, For: 5 * time.Second,
+			Name: v.what + " is paused", Group: GroupInstances, Promise: promise, Mesh: v.mesh, For: 5 * time.Second,
 			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
 				t, err := w.one(v.service, v.program)
 				if err != nil {

@@ -181,6 +181,11 @@ func (l *Load) start(ctx context.Context, s *stream) {
 	})
 }
 
+// Once sends one request to a service, and does not wait for its end.
+func (l *Load) Once(service string) {
+	l.done.Go(func() { l.Send(service, 0, http.StatusOK, nil) })
+}
+
 // Send sends one request to a service by a way, see stream, and returns when it has ended.
 // The stream may be nil.
 func (l *Load) Send(service string, first, want int, s *stream) Result {

@@ -16,7 +16,7 @@ import (
 // answers.
 func (w *World) look(ctx context.Context) map[string]bool {
 	all := map[string]bool{}
-	for _, a := range w.Agents {
+	for _, a := range w.askable() {
 		if w.lookBy(ctx, a, all) == nil || ctx.Err() != nil {
 			return all
 		}
@@ -50,8 +50,8 @@ func (w *World) lookBy(ctx context.Context, a *harness.Agent, all map[string]boo
 // findings returns what wadi doctor finds that is not in order.
 func (w *World) findings(ctx context.Context) map[string]bool {
 	all := map[string]bool{}
-	for _, a := range w.Agents {
-		ask, cancel := context.WithTimeout(ctx, 15*time.Second)
+	for _, a := range w.askable() {
+		ask, cancel := context.WithTimeout(ctx, 10*time.Second)
 		d, err := a.Client.Doctor(ask)
 		cancel()
 		if err != nil {
@@ -68,4 +68,17 @@ func (w *World) findings(ctx context.Context) map[string]bool {
 	}
 	all["no agent answers wadi doctor"] = true
 	return all
+}
+
+// askable are the agents, the one that is hit last: it may be paused, and hold up who asks.
+func (w *World) askable() []*harness.Agent {
+	var first, last []*harness.Agent
+	for _, a := range w.Agents {
+		if a.Name == w.Hit.Agent {
+			last = append(last, a)
+		} else {
+			first = append(first, a)
+		}
+	}
+	return append(first, last...)
 }

@@ -46,7 +46,7 @@ func TestMatrix(t *testing.T) {
 				t.Errorf("%v\n%s", err, w.logs())
 			}
 			rows = append(rows, row)
-			t.Logf("%s in all: %+v", since(began), row)
+			t.Logf("%s in all: %v", since(began), row)
 		})
 	}
 	if *write && !t.Failed() {

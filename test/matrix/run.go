@@ -45,17 +45,13 @@ func (w *World) Run(ctx context.Context, f Fault) (Row, error) {
 	w.Hit.Broken = time.Now()
 	errs := []error{wrap("break it", broken)}
 	if broken == nil {
-		errs = append(errs, w.during(ctx, f, &row))
-		for finding := range w.findings(ctx) {
-			if !doctor[finding] {
-				add(&row.Saw.Doctor, finding)
-			}
-		}
+		errs = append(errs, w.during(ctx, f, &row, doctor))
 	}
 	w.Hit.Mended = w.Hit.Broken
 	if mend != nil {
 		errs = append(errs, wrap("mend it", mend(limited(context.WithoutCancel(ctx), mendWithin))))
 		w.Hit.Mended = time.Now()
+		row.Note("broken for %.1f s", w.Hit.Mended.Sub(w.Hit.Broken).Seconds())
 	}
 	settled := w.Settle(ctx, w.Hit.Mended)
 	row.Recovery = time.Since(w.Hit.Mended)
@@ -90,20 +86,21 @@ func wrap(what string, err error) error {
 	return err
 }
 
-// during lets what is broken last, wakes the service at zero, and waits for what the fault
-// promises.
-func (w *World) during(ctx context.Context, f Fault, row *Row) error {
-	woken := make(chan struct{})
-	go func() {
-		defer close(woken)
-		w.Load.Send(ServiceZero, len(w.Agents)-1, 200, nil) // Judged with the others.
-	}()
+// during lets what is broken last, wakes the service at zero, waits for what the fault
+// promises, and asks the doctor.
+func (w *World) during(ctx context.Context, f Fault, row *Row, before map[string]bool) error {
+	w.Load.Once(ServiceZero)
+	last := time.NewTimer(time.Until(w.Hit.Broken.Add(max(f.For, lasts))))
+	defer last.Stop()
 	var err error
 	if f.During != nil {
 		err = wrap("meanwhile", harness.Eventually(ctx, duringWait, func() error { return f.During(ctx, w, row) }))
 	}
-	last := time.NewTimer(time.Until(w.Hit.Broken.Add(max(f.For, lasts))))
-	defer last.Stop()
+	for finding := range w.findings(ctx) {
+		if !before[finding] {
+			add(&row.Saw.Doctor, finding)
+		}
+	}
 	select {
 	case <-last.C:
 	case <-ctx.Done():

@@ -55,7 +55,7 @@ const agents = 3
 
 // Start brings up a world on one node, and returns when its services answer.
 func Start(ctx context.Context, o Options) (*World, error) {
-	stack, err := harness.Start(ctx, harness.Options{Bin: o.Bin, ConsulClientAgent: true, NomadClientAgent: true})
+	stack, err := harness.Start(ctx, harness.Options{Bin: o.Bin, ConsulClientAgent: true, NomadClientAgent: true, MaxKillTimeout: 6 * time.Minute})
 	if err != nil {
 		return nil, fmt.Errorf("start the cluster: %w", err)
 	}
