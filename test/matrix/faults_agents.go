@@ -87,7 +87,7 @@ func (w *World) pause(ctx context.Context, is func(leader, a *harness.Agent) boo
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) error { return a.Signal(syscall.SIGCONT) }, a.Signal(syscall.SIGSTOP)
+	return func(context.Context) error { return a.Signal(syscall.SIGCONT) }, signal(ctx, a.PID(), syscall.SIGSTOP, "T")
 }
 
 func killAll(_ context.Context, w *World) (mend func(context.Context) error, err error) {

@@ -14,12 +14,21 @@ const (
 	sidecarDies  = "a queue-proxy or an Envoy is killed"
 )
 
-// inFlightAtInstance allows the requests that were under way at an instance that lost a
-// process.
-var inFlightAtInstance = Allowed{
-	Why: "in flight at the instance: 502, unless it may be repeated",
+// inFlightAtApp allows the requests that an app had when it died. It may have died of one of
+// them, so none is sent again.
+var inFlightAtApp = Allowed{
+	Why: "in flight at the app: 502",
 	Is: func(h Hit, r Result) bool {
-		return r.Service == h.Service && r.Began.Before(h.Broken) && r.Method == "POST" && r.Status == 502
+		return r.Service == h.Service && r.Began.Before(h.Broken) && r.Status == 502
+	},
+}
+
+// inFlightBehindProxy allows the requests that went through a proxy that died, unless they may
+// be repeated.
+var inFlightBehindProxy = Allowed{
+	Why: "POST in flight at the instance: 502",
+	Is: func(h Hit, r Result) bool {
+		return r.Service == h.Service && r.Began.Before(h.Broken) && r.Status == 502 && r.Method == "POST"
 	},
 }
 
@@ -37,29 +46,29 @@ func instanceFaults() []Fault {
 		{"the queue-proxy of an instance in the mesh", ServiceMesh, programQueue, true, false},
 		{"the Envoy of an instance", ServiceMesh, programEnvoy, true, true},
 	} {
-		promise := sidecarDies
+		promise, allowed := sidecarDies, inFlightBehindProxy
 		if v.program == programApp {
-			promise = instanceDies
+			promise, allowed = instanceDies, inFlightAtApp
 		}
 		all = append(all, Fault{
 			Name: v.what + " is killed", Group: GroupInstances, Promise: promise, Short: v.short, Mesh: v.mesh,
-			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
+			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {
 				t, err := w.one(v.service, v.program)
 				if err != nil {
 					return nil, err
 				}
-				return nil, syscall.Kill(t.pid, syscall.SIGKILL)
+				return nil, signal(ctx, t.pid, syscall.SIGKILL, "Z")
 			},
 			During:  func(_ context.Context, w *World, _ *Row) error { return w.another(v.service, v.program) },
-			Allowed: []Allowed{inFlightAtInstance},
+			Allowed: []Allowed{allowed},
 		}, Fault{
 			Name: v.what + " is paused", Group: GroupInstances, Promise: promise, Mesh: v.mesh, For: 5 * time.Second,
-			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
+			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {
 				t, err := w.one(v.service, v.program)
 				if err != nil {
 					return nil, err
 				}
-				return func(context.Context) error { return syscall.Kill(t.pid, syscall.SIGCONT) }, syscall.Kill(t.pid, syscall.SIGSTOP)
+				return func(context.Context) error { return syscall.Kill(t.pid, syscall.SIGCONT) }, signal(ctx, t.pid, syscall.SIGSTOP, "T")
 			},
 		})
 	}

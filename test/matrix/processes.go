@@ -11,10 +11,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	nomad "github.com/hashicorp/nomad/api"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/test/harness"
 )
 
 // The programs of an instance.
@@ -95,6 +98,31 @@ func (w *World) one(service, program string) (task, error) {
 		}
 	}
 	return task{}, fmt.Errorf("no %s of %s runs", program, service)
+}
+
+// signal sends a signal to a process, and returns when all its threads are in a state, as
+// /proc shows it: on a busy machine that takes a while. A process that has ended is fine, too.
+func signal(ctx context.Context, pid int, sig syscall.Signal, state string) error {
+	if err := syscall.Kill(pid, sig); err != nil {
+		return fmt.Errorf("send %v to %d: %w", sig, pid, err)
+	}
+	return harness.Eventually(ctx, time.Minute, func() error {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			return err
+		}
+		for _, file := range stats {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				continue // The thread has ended.
+			}
+			// The state follows the name, which is in parentheses.
+			if rest := string(b[bytes.LastIndexByte(b, ')')+1:]); !strings.HasPrefix(strings.TrimSpace(rest), state) {
+				return fmt.Errorf("a thread of %d is not yet in state %s", pid, state)
+			}
+		}
+		return nil
+	})
 }
 
 // job is what must not change in a revision's job by itself.
