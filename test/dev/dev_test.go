@@ -101,7 +101,7 @@ func (n *newcomer) startAgent() *agent {
 		_ = a.cmd.Process.Signal(syscall.SIGINT) // Fails only if it has ended.
 		<-a.done
 	})
-	harnesstest.Eventually(n.t, 2*time.Minute, func() error {
+	harnesstest.Eventually(n.t, harnesstest.WaitLong, func() error {
 		select {
 		case <-a.done:
 			return harness.Final(fmt.Errorf("it ended:\n%s", a.text()))
@@ -183,7 +183,7 @@ func TestDev_HelloDocker(t *testing.T) {
 		t.Errorf("apply says\n%s", out)
 	}
 	a.get()
-	harnesstest.Eventually(t, 2*time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		if got := n.docker("ps", "--all", "--format", "{{.Names}}"); !slices.Equal(got, []string{"mine"}) {
 			return fmt.Errorf("at zero there are containers yet: %q", got)
 		}

@@ -37,7 +37,7 @@ func TestDoctor_NodesThatRemoveImages(t *testing.T) {
 	const removes, pulls = "removes an image 1s after its last container", "1 node pulled an image again"
 	wantReport := func(when string, want ...bool) {
 		t.Helper()
-		harnesstest.Eventually(t, time.Minute, func() error { // The agent gives an answer again for some seconds.
+		harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // The agent gives an answer again for some seconds.
 			r, err := s.Agent.Wadi(t.Context(), "", "doctor")
 			if err != nil || strings.Contains(r.Stdout, removes) != want[0] || strings.Contains(r.Stdout, pulls) != want[1] {
 				return fmt.Errorf("%s the doctor says (%v)\n%s", when, err, r.Stdout)
@@ -69,7 +69,7 @@ func TestDoctor_NodesThatRemoveImages(t *testing.T) {
 	wantReport("after one pull", true, false)
 	// A pull counts as another one when it is a minute after the first.
 	first := time.Now()
-	harnesstest.Eventually(t, 3*time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		if got := n.docker("images", "--quiet"); len(got) > 0 {
 			return fmt.Errorf("the engine has images yet: %v", got)
 		}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/control"
@@ -54,7 +53,7 @@ func TestMemory_Child(t *testing.T) {
 func wantSteady(t *testing.T, name, reason, message string) {
 	t.Helper()
 	want := fmt.Sprintf("Steady: %s: %s", reason, message)
-	err := stack.Agent.WaitCondition(t.Context(), name, time.Minute, want, func(c wadi.Condition) bool {
+	err := stack.Agent.WaitCondition(t.Context(), name, harnesstest.WaitLong, want, func(c wadi.Condition) bool {
 		return c.Type == control.ConditionSteady && c.Reason == reason && strings.HasPrefix(c.Message, name+"-00001: "+message)
 	})
 	harnesstest.Must(t, "read the status", err)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"errors"
 	"fmt"
@@ -63,7 +62,7 @@ func finds(t *testing.T, a *harness.Agent, level, about, what string) finding {
 // findsNot waits until the doctor does not find it any more.
 func findsNot(t *testing.T, a *harness.Agent, about, what string) {
 	t.Helper()
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		for _, f := range doctor(t, a) {
 			if strings.HasSuffix(f.About, about) && strings.Contains(f.What, what) {
 				return errors.New("it still finds " + f.What)

@@ -18,7 +18,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/internal/apitls/certtest"
 	"github.com/wadi-run/wadi/test/harness"
@@ -198,7 +197,7 @@ func (a *admitting) away(t *testing.T) {
 func (a *admitting) reloaded(t *testing.T) {
 	harnesstest.Must(t, "write the configuration", os.WriteFile(strings.TrimSuffix(a.Config, ".hcl")+"-extra.hcl", nil, 0o600))
 	harnesstest.Must(t, "reload", a.Signal(syscall.SIGHUP))
-	harnesstest.Eventually(t, 20*time.Second, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		if ran := a.run(t, "apply", "-detach"); ran.Code != 0 {
 			return errors.New(ran.String())
 		}

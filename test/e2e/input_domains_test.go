@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -28,7 +27,7 @@ func TestInput_ManyDomains(t *testing.T) {
 	if got := stack.Submit(t, hcl.String()); len(got) != 16 {
 		t.Fatalf("%d services were stored, want 16", len(got))
 	}
-	harnesstest.Eventually(t, time.Minute, func() error { // Its route comes through Consul.
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Its route comes through Consul.
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+stack.Agent.Gateway+"/", nil)
 		if err != nil {
 			return err

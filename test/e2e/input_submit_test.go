@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	consul "github.com/hashicorp/consul/api"
 	nomad "github.com/hashicorp/nomad/api"
@@ -254,7 +253,7 @@ func TestInput_SubmittedAtOnce(t *testing.T) {
 		}
 		// A loser's registration may come last: Nomad's index guard lets several concurrent calls
 		// win. The controller puts the stored job back.
-		harnesstest.Eventually(t, 20*time.Second, func() error {
+		harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 			job := jobOf(t, s.Revision)
 			env := job.TaskGroups[0].Tasks[appTask(job)].Env["N"]
 			if !strings.Contains(string(stored.Job), fmt.Sprintf("%q:%q", "N", env)) {

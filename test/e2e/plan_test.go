@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -100,7 +99,7 @@ func TestPlan_IsWhatApplyDoes(t *testing.T) {
 		t.Fatalf("apply at the index of the plan: %v", ran)
 	}
 	wantEntriesAsPlanned(t, got)
-	err := harness.Eventually(t.Context(), 10*time.Second, func() error {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		if got, ran = planned(t, next); ran.Code != 0 || got.Changed || len(got.Settings)+len(got.Traffic)+len(got.Consul) > 0 {
 			return fmt.Errorf("after apply the same plan has changes: %v", ran)
 		}
@@ -156,7 +155,7 @@ func TestPlan_Forecast(t *testing.T) {
 		harnesstest.WantStatus(t, stack.Get(t, name, "/"), 200)
 	}
 	var load wadi.LoadHistory
-	err := harness.Eventually(t.Context(), 30*time.Second, func() (err error) {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() (err error) {
 		if load, err = stack.Agent.Client.Load(t.Context(), name); err != nil {
 			return err
 		}

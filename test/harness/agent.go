@@ -170,7 +170,7 @@ func (a *Agent) UsePrograms(bin string) error {
 
 // WaitLeader waits until there is a leader and this agent is healthy.
 func (a *Agent) WaitLeader(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, Long)
 	defer cancel()
 	for {
 		_, err := a.Client.Leader(ctx)
@@ -219,7 +219,7 @@ func (a *Agent) Done() <-chan struct{} { return a.done }
 // ExitCode of an agent that has ended.
 func (a *Agent) ExitCode() int { return a.cmd.ProcessState.ExitCode() }
 
-// Stop shuts the agent down, and kills it when ctx or 40 s end. Stopping an agent that
+// Stop shuts the agent down, and kills it when ctx or [Long] ends. Stopping an agent that
 // does not run is no error.
 func (a *Agent) Stop(ctx context.Context) error {
 	if a.cmd == nil || a.cmd.Process == nil {
@@ -240,7 +240,7 @@ func (a *Agent) Stop(ctx context.Context) error {
 		}
 		return nil
 	case <-ctx.Done():
-	case <-time.After(40 * time.Second):
+	case <-time.After(Long):
 	}
 	return errors.Join(fmt.Errorf("stop %s: it did not end by itself:\n%s", a.Name, a.Tail(20)), a.Kill())
 }

@@ -14,6 +14,11 @@ import (
 	"github.com/wadi-run/wadi/api"
 )
 
+// Long bounds waits for what takes seconds on an idle machine. A wait that is met ends at
+// once, so a long bound costs nothing where all is well: end-to-end tests share two cores with
+// each other.
+const Long = 3 * time.Minute
+
 // Apply submits HCL and waits until the newest revisions are ready. A revision
 // that fails is an error with its reason.
 func (a *Agent) Apply(ctx context.Context, hcl string) error {
@@ -36,7 +41,7 @@ func (a *Agent) Submit(ctx context.Context, hcl string) (api.Submitted, error) {
 
 // WaitReady waits until the service's newest revision of a generation is ready.
 func (a *Agent) WaitReady(ctx context.Context, name string, generation uint64) error {
-	return Eventually(ctx, 60*time.Second, func() error {
+	return Eventually(ctx, Long, func() error {
 		s, err := a.Client.Service(ctx, name)
 		switch {
 		case err != nil:
@@ -69,7 +74,7 @@ func (a *Agent) Delete(ctx context.Context, name string) error {
 	if _, err := a.Client.Delete(ctx, name, 0, 0); err != nil && !errors.Is(err, wadi.ErrNotFound) {
 		return err
 	}
-	return Eventually(ctx, 60*time.Second, func() error {
+	return Eventually(ctx, Long, func() error {
 		_, err := a.Client.Service(ctx, name)
 		if errors.Is(err, wadi.ErrNotFound) {
 			return nil

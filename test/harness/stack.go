@@ -125,7 +125,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := s.up(ctx, o); err != nil {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), Long)
 		defer cancel()
 		return nil, errors.Join(err, s.Stop(stop))
 	}

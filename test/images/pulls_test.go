@@ -197,7 +197,7 @@ func TestPulls_TooManyRequests(t *testing.T) {
 	}
 	t.Logf("requests for manifests, by second: %v", asked)
 	r.SetFault()
-	harnesstest.Eventually(t, 3*time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		res, err := stack.Agent.Get(t.Context(), "limited", "/")
 		if err == nil && res.Status != 200 {
 			err = fmt.Errorf("status %d: %s", res.Status, res.Body)
@@ -242,7 +242,7 @@ func TestPulls_RegistryAway(t *testing.T) {
 		t.Errorf("it is %s: %s", rev.Phase, rev.Reason)
 	}
 	r.SetFault()
-	harnesstest.Eventually(t, 3*time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		res, err := stack.Agent.Get(t.Context(), "away", "/")
 		if err == nil && (res.Status != 200 || res.Header.Get("Hello-Version") != "away") {
 			err = fmt.Errorf("status %d: %s", res.Status, res.Body)

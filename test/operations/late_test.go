@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -27,7 +26,7 @@ func programsComeLater(t *testing.T, c *cluster, sh *harnesstest.Shell) {
 // and by the state of their tasks.
 func agents(t *testing.T, c *cluster, are func(restarts uint64, state string) bool) {
 	t.Helper()
-	err := harness.Eventually(t.Context(), time.Minute, func() error {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		allocs, _, err := c.nomad.Jobs().Allocations("wadi", false, nil)
 		if err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -37,7 +36,7 @@ func page(t *testing.T, c *cluster, all []harnesstest.Step) {
 			driftIsKnown(t, sh)
 		}
 	}
-	if err := harness.Eventually(t.Context(), time.Minute, func() error { return c.nothingLeft(t.Context()) }); err != nil {
+	if err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error { return c.nothingLeft(t.Context()) }); err != nil {
 		t.Error(err)
 	}
 }
@@ -52,7 +51,7 @@ func driftIsKnown(t *testing.T, sh *harnesstest.Shell) {
 	}
 	sh.Run(t, harnesstest.Step{Script: `nomad job inspect files-00001 | sed 's/"CPU": 50/"CPU": 51/' > edited.json
 nomad job run -json -detach edited.json`})
-	err := harness.Eventually(t.Context(), time.Minute, func() error {
+	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		if got := events(); !strings.Contains(got, "DriftCorrected") {
 			return errors.New(got)
 		}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	consulapi "github.com/hashicorp/consul/api"
 	nomadapi "github.com/hashicorp/nomad/api"
@@ -25,7 +24,7 @@ func TestLeast_ThereAndBack(t *testing.T) {
 	harnesstest.Must(t, "apply", a.Apply(t.Context(), inMesh("least", `window = "6s"`)))
 	t.Cleanup(func() { harnesstest.Must(t, "delete", a.Delete(context.WithoutCancel(t.Context()), "least")) })
 	answers(t, a, "least")
-	harnesstest.Must(t, "wait for zero", stack.WaitCount(t.Context(), "least-00001", time.Minute, func(n int) bool { return n == 0 }))
+	harnesstest.Must(t, "wait for zero", stack.WaitCount(t.Context(), "least-00001", harnesstest.WaitLong, func(n int) bool { return n == 0 }))
 	answers(t, a, "least")
 	for _, f := range doctor(t, a) {
 		if f.Level == "fail" {
@@ -74,7 +73,7 @@ func TestLeast_ImagePrefetch(t *testing.T) {
 `)
 	harnesstest.Must(t, "submit", err)
 	t.Cleanup(func() { harnesstest.Must(t, "delete", a.Delete(context.WithoutCancel(t.Context()), "fetched")) })
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		s, err := a.Client.Service(t.Context(), "fetched")
 		if err != nil || len(s.Status.Revisions) == 0 {
 			return cmp.Or(err, errors.New("no status yet"))
@@ -84,7 +83,7 @@ func TestLeast_ImagePrefetch(t *testing.T) {
 		}
 		return nil
 	})
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		_, _, err := stack.Nomad.Jobs().Info(wadi.PrefetchID("fetched-00001"), nil)
 		if err == nil {
 			return errors.New("the job that fetches the images is still there")

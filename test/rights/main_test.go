@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -57,7 +56,7 @@ func inMesh(name, scale string) string {
 // answers waits until a service answers through the gateway.
 func answers(t *testing.T, a *harness.Agent, service string) {
 	t.Helper()
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		res, err := a.Get(t.Context(), service, "/")
 		if err == nil && res.Status != http.StatusOK {
 			err = fmt.Errorf("got %d: %s", res.Status, res.Body)

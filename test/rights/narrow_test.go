@@ -52,7 +52,7 @@ func TestNarrow_SomeNamespacesAndServices(t *testing.T) {
 		purged := &nomadapi.WriteOptions{Namespace: "shop"}
 		_, _, err := stack.Nomad.Jobs().Deregister("narrow-00001", true, purged)
 		harnesstest.Must(t, "purge the job", err)
-		harnesstest.Eventually(t, time.Minute, func() error { return refused(a, "narrow-00001") })
+		harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return refused(a, "narrow-00001") })
 		if _, _, err := stack.Nomad.Jobs().Info("narrow-00001", &nomadapi.QueryOptions{Namespace: "shop"}); err == nil {
 			t.Error("the job is back without the right to its volume")
 		}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -64,7 +63,7 @@ func TestReload_Tokens(t *testing.T) {
 	harnesstest.Must(t, "apply", a.Apply(t.Context(), harnesstest.Hello("turn", "window = \"6s\"\n    max = 6", "")))
 	reloaded(t, 0, "Nothing has changed.\n")
 	// Nomad ends the event stream of a revoked token, and the agent begins another.
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		for _, f := range doctor(t, a) {
 			if f.Level == "fail" {
 				return fmt.Errorf("the doctor found %+v", f)
@@ -149,7 +148,7 @@ func revoke(t *testing.T, tokens harness.Tokens) {
 			harnesstest.Must(t, "revoke consul's token", err)
 		}
 	}
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, stack.Cluster.NomadAddr+"/v1/acl/token/self", nil)
 		if err != nil {
 			return err

@@ -101,7 +101,7 @@ func goesToZero(t *testing.T) error {
 	if err := wakes(t); err != nil {
 		return err
 	}
-	return harness.Eventually(t.Context(), time.Minute, func() error {
+	return harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		if ran := run(t, stack.Agent, "", "explain", "removed"); strings.Contains(ran.Stdout, "  why       not wakeable from zero") { // Now, not in its history.
 			return harness.Final(errors.New(ran.Stdout))
 		}
@@ -143,7 +143,7 @@ func TestRemoved_EachOfThePolicies(t *testing.T) {
 	t.Cleanup(func() {
 		harnesstest.Must(t, "delete", stack.Agent.Delete(context.WithoutCancel(t.Context()), "removed"))
 	})
-	harnesstest.Must(t, "wait for zero", stack.WaitCount(t.Context(), "removed-00001", time.Minute, func(n int) bool { return n == 0 }))
+	harnesstest.Must(t, "wait for zero", stack.WaitCount(t.Context(), "removed-00001", harnesstest.WaitLong, func(n int) bool { return n == 0 }))
 	for _, system := range []string{"nomad", "consul"} {
 		rights := printedRights(t, system)
 		for i, right := range rights {
@@ -165,20 +165,20 @@ func TestRemoved_EachOfThePolicies(t *testing.T) {
 func remove(t *testing.T, system string, rights []printedRight, one int, r removal) {
 	setPolicy(t, system, without(rights, one))
 	defer setPolicy(t, system, without(rights, -1)) // Also if the test ends before.
-	harnesstest.Eventually(t, 30*time.Second, func() error { return says(t, r.says) })
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return says(t, r.says) })
 
 	name := fmt.Sprintf("wadi-%s-%d", system, one)
 	starts, err := stack.NewAgent(name, r.extra)
 	harnesstest.Must(t, "configure "+name, err)
 	harnesstest.Must(t, "start "+name, starts.Start(t.Context()))
 	t.Cleanup(func() { harnesstest.Must(t, "stop "+name, starts.Stop(context.WithoutCancel(t.Context()))) })
-	harnesstest.Eventually(t, 30*time.Second, func() error { return logs(starts, cmp.Or(r.starts, r.says)) })
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return logs(starts, cmp.Or(r.starts, r.says)) })
 
 	works := r.works
 	if works == nil {
 		works = func(t *testing.T) error { return starts.Client.Health(t.Context()) }
 	}
-	harnesstest.Eventually(t, 30*time.Second, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		if err := works(t); err != nil {
 			t.Logf("without it: %v", err)
 			return nil
@@ -188,10 +188,10 @@ func remove(t *testing.T, system string, rights []printedRight, one int, r remov
 
 	began := time.Now()
 	setPolicy(t, system, without(rights, -1))
-	harnesstest.Eventually(t, 2*time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		return cmp.Or(works(t), healthy(t), starts.Client.Health(t.Context()))
 	})
-	harnesstest.Eventually(t, 30*time.Second, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		if says(t, r.says) == nil {
 			return fmt.Errorf("the doctor still says %q", r.says)
 		}

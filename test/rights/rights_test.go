@@ -170,10 +170,10 @@ func killed(t *testing.T, one, two *harness.Agent) {
 		}
 	}
 	const gone, hangs = "wadi-2 it is lost since", "does not answer within"
-	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), time.Minute, reported("wadi-2: agent")))
-	harnesstest.Must(t, "wait until the second one reports itself well", harness.Eventually(t.Context(), time.Minute, allPass))
+	harnesstest.Must(t, "wait until both are there", harness.Eventually(t.Context(), harnesstest.WaitLong, reported("wadi-2: agent")))
+	harnesstest.Must(t, "wait until the second one reports itself well", harness.Eventually(t.Context(), harnesstest.WaitLong, allPass))
 	harnesstest.Must(t, "pause the second agent", two.Signal(syscall.SIGSTOP))
-	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), time.Minute, reported(hangs, gone)))
+	harnesstest.Must(t, "find what hangs", harness.Eventually(t.Context(), harnesstest.WaitLong, reported(hangs, gone)))
 	harnesstest.Must(t, "kill the second agent", two.Signal(os.Kill))
-	harnesstest.Must(t, "find what is gone", harness.Eventually(t.Context(), time.Minute, reported(gone)))
+	harnesstest.Must(t, "find what is gone", harness.Eventually(t.Context(), harnesstest.WaitLong, reported(gone)))
 }

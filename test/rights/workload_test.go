@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	nomadapi "github.com/hashicorp/nomad/api"
 
@@ -41,7 +40,7 @@ func TestWorkload_NoTokens(t *testing.T) {
 		_, _, err := stack.Nomad.Jobs().Deregister(workloadJob, true, nil)
 		harnesstest.Must(t, "stop the job", err)
 	})
-	harnesstest.Eventually(t, time.Minute, func() error { return a.Client.Health(t.Context()) })
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return a.Client.Health(t.Context()) })
 	harnesstest.Must(t, "apply", a.Apply(t.Context(), harnesstest.Hello("identity", `window = "6s"`, "")))
 
 	// It leads once the other one is gone.
@@ -51,14 +50,14 @@ func TestWorkload_NoTokens(t *testing.T) {
 		harnesstest.Must(t, "start the agent with tokens", stack.Agent.Start(ctx))
 		harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(ctx))
 	})
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		leader, err := a.Client.Leader(t.Context())
 		if err == nil && leader.Name != a.Name {
 			err = fmt.Errorf("%q leads", leader.Name)
 		}
 		return err
 	})
-	harnesstest.Must(t, "wait for zero", stack.WaitCount(t.Context(), "identity-00001", time.Minute, func(n int) bool { return n == 0 }))
+	harnesstest.Must(t, "wait for zero", stack.WaitCount(t.Context(), "identity-00001", harnesstest.WaitLong, func(n int) bool { return n == 0 }))
 	answers(t, a, "identity")
 	for _, f := range doctor(t, a) {
 		if f.Level == "fail" || strings.Contains(f.What, "lacks") {
@@ -69,7 +68,7 @@ func TestWorkload_NoTokens(t *testing.T) {
 	// Another job has nothing of it.
 	_, err = stack.Nomad.ACLPolicies().Delete(workloadJob, nil)
 	harnesstest.Must(t, "take the rights away", err)
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		if i := slices.IndexFunc(doctor(t, a), func(f finding) bool { return strings.Contains(f.What, "lacks submit-job") }); i < 0 {
 			return errors.New("the doctor does not say that submit-job is lacking")
 		}

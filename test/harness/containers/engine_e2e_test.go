@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/test/harness"
 	"github.com/wadi-run/wadi/test/harness/containers"
@@ -90,7 +89,7 @@ func writesStacks(t *testing.T, e *containers.Engine) {
 	}
 	name := fmt.Sprintf("containerd.%d.stacks.log", id)
 	outside := filepath.Join(os.TempDir(), name)
-	harnesstest.Eventually(t, time.Minute, func() error {
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
 		if os.Remove(outside) == nil {
 			return harness.Final(fmt.Errorf("%s is left", outside))
 		}

@@ -19,8 +19,9 @@ import (
 	"github.com/wadi-run/wadi/test/harness"
 )
 
-// WaitLong bounds waits for what takes seconds on an idle machine.
-const WaitLong = 90 * time.Second
+// WaitLong is [harness.Long]. A test bounds a wait by less only where lateness is the fault that
+// it looks for.
+const WaitLong = harness.Long
 
 // Stack is a stack whose methods fail the test that calls them.
 type Stack struct{ *harness.Stack }
@@ -67,7 +68,7 @@ func run(ctx context.Context, m *testing.M, place **Stack, o Options) (code int,
 		return 1, fmt.Errorf("start stack: %w", err)
 	}
 	defer func() {
-		stop, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		stop, cancel := context.WithTimeout(ctx, 2*harness.Long)
 		defer cancel()
 		if e := s.Stop(stop); e != nil && err == nil {
 			err = fmt.Errorf("stop stack: %w", e)

@@ -52,7 +52,7 @@ func (s *Stack) Remove(t testing.TB, name string) {
 	if t.Failed() {
 		t.Logf("the agent's log about %s:\n%s\nIn Nomad:\n%s", name, s.LogOf(name, 80), s.TasksOf(name))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*WaitLong)
 	defer cancel()
 	if err := s.Agent.Delete(ctx, name); err != nil {
 		t.Errorf("delete %s: %v\n%s", name, err, s.LogOf(name, 40))
