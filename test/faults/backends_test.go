@@ -59,7 +59,7 @@ func healthOf(a *harness.Agent) (int, string, error) {
 // An agent that starts without Consul or Nomad says what it waits for, and continues by
 // itself.
 func TestBackendAway_AtStart(t *testing.T) {
-	stack.Deploy(t, harnesstest.Hello("patient", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("patient", `window = "1h"`, ""))
 	before := jobs(t, "patient-00001")
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func wantNothingOf(t *testing.T, name string) {
 // zero for lack of data, and everything recovers by itself.
 func TestBackendAway_InRunning(t *testing.T) {
 	stack.Deploy(t, harnesstest.HelloInMesh("webbed", nil, "min = 1\n window = \"6s\"", "")+
-		harnesstest.Hello("warm", `window = "60s"`, "")+harnesstest.Hello("busy", `window = "6s"`, "")+harnesstest.Hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
+		harnesstest.Hello("warm", `window = "1h"`, "")+harnesstest.Hello("busy", `window = "6s"`, "")+harnesstest.Hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
 	call := outsider(t, "webbed")
 	stack.ToZero(t, "napping-00001")
 	for _, b := range backends() {
@@ -214,7 +214,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 
 // A backend that hangs, without refusing connections, counts as away too.
 func TestBackendHangs(t *testing.T) {
-	stack.Deploy(t, harnesstest.Hello("calm", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("calm", `window = "1h"`, ""))
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
 			harnesstest.Must(t, "pause "+b.name, b.process.Pause())

@@ -87,7 +87,7 @@ func TestDoctor_SaysWhetherNomadGuards(t *testing.T) {
 func once(a *harness.Agent, service, path string) func(context.Context) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		ctx, cancel := context.WithTimeout(ctx, harnesstest.WaitLong)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodPatch, a.URL(path), nil)
 		if err != nil {

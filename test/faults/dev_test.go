@@ -48,7 +48,7 @@ func startDevAt(t *testing.T, flags ...string) *dev {
 	d := &dev{tmp: filepath.Join(dir, "tmp"), output: filepath.Join(dir, "output"), done: make(chan struct{})}
 	harnesstest.Must(t, "make a folder", os.Mkdir(d.tmp, 0o777))
 	service := filepath.Join(dir, "devhello.hcl")
-	harnesstest.Must(t, "write file", os.WriteFile(service, []byte(harnesstest.Hello("devhello", `window = "60s"`, "")), 0o600))
+	harnesstest.Must(t, "write file", os.WriteFile(service, []byte(harnesstest.Hello("devhello", `window = "1h"`, "")), 0o600))
 	out, err := os.Create(d.output)
 	harnesstest.Must(t, "make the output", err)
 	defer out.Close()
@@ -201,7 +201,7 @@ func TestDev_CtrlC(t *testing.T) {
 	harnesstest.Must(t, "press Ctrl-C", d.cmd.Process.Signal(syscall.SIGINT))
 	select {
 	case <-d.done:
-	case <-time.After(90 * time.Second):
+	case <-time.After(harnesstest.WaitLong):
 		t.Fatalf("it does not end:\n%s", d.text())
 	}
 	if code := d.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(d.text(), "nothing is left behind") {
@@ -264,7 +264,7 @@ func TestDev_AddressInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	harnesstest.Must(t, "listen", err)
 	defer l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), harnesstest.WaitLong)
 	defer cancel()
 	for _, flag := range []string{"-http-address", "-metrics-address", "-gateway-address", "-activator-address"} {
 		cmd := exec.CommandContext(ctx, filepath.Join(stack.Bin, "wadi"), "agent", "-dev", flag, l.Addr().String())

@@ -62,7 +62,7 @@ func startCallers(ctx context.Context, a *harness.Agent, service string, clients
 }
 
 func post(ctx context.Context, client *http.Client, a *harness.Agent, service, path string) (harness.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, harnesstest.WaitLong)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.URL(path), strings.NewReader("x"))
 	if err != nil {
@@ -122,23 +122,29 @@ func wantUnready(t *testing.T, a *harness.Agent, service string) {
 	}
 }
 
-// wantLeft fails the test if Consul still lists an agent for callers.
+// wantLeft waits until Consul lists an agent no more for callers. Consul's catalog learns of
+// it after Consul's agent.
 func wantLeft(t *testing.T, a *harness.Agent) {
 	t.Helper()
-	for _, name := range []string{"wadi", "wadi-activator", "wadi-activator-http2", "wadi-activator-grpc"} {
-		left, _, err := stack.Consul.Catalog().Service(name, "", nil)
-		harnesstest.Must(t, "ask Consul", err)
-		for _, s := range left {
-			if s.ServiceID == name+":"+a.Name {
-				t.Errorf("%s is registered still as %s", a.Name, name)
+	eventually(t, harnesstest.WaitLong, func() error {
+		for _, name := range []string{"wadi", "wadi-activator", "wadi-activator-http2", "wadi-activator-grpc"} {
+			left, _, err := stack.Consul.Catalog().Service(name, "", nil)
+			if err != nil {
+				return err
+			}
+			for _, s := range left {
+				if s.ServiceID == name+":"+a.Name {
+					return fmt.Errorf("%s is registered still as %s", a.Name, name)
+				}
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // An agent that is stopped under full load loses no request, in flight or new.
 func TestAgentStops_UnderLoad(t *testing.T) {
-	stack.Deploy(t, harnesstest.Hello("loaded", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("loaded", `window = "1h"`, ""))
 	two := startSecond(t)
 	eventually(t, harnesstest.WaitLong, func() error { return through(two, "loaded", "/")(t.Context()) })
 	load := startCallers(t.Context(), two, "loaded", clientsOf(t)...)
@@ -160,7 +166,7 @@ func TestAgentStops_UnderLoad(t *testing.T) {
 	}
 	select {
 	case <-two.Done():
-	case <-time.After(60 * time.Second):
+	case <-time.After(harnesstest.WaitLong):
 		t.Fatalf("the agent does not end:\n%s", two.Tail(30))
 	}
 	if two.ExitCode() != 0 || len(load.failed) > 0 || load.good.Load() < 100 || load.closed.Load() == 0 {
@@ -172,7 +178,7 @@ func TestAgentStops_UnderLoad(t *testing.T) {
 
 // The admin API drains an agent in the same way, but leaves it running.
 func TestAgentDrained_ByTheAdminPlane(t *testing.T) {
-	stack.Deploy(t, harnesstest.Hello("drained", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("drained", `window = "1h"`, ""))
 	two := startSecond(t)
 	eventually(t, harnesstest.WaitLong, func() error { return through(two, "drained", "/")(t.Context()) })
 	load := startCallers(t.Context(), two, "drained", clientsOf(t)...)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi/api"
 	"github.com/wadi-run/wadi/test/harness/harnesstest"
@@ -27,7 +26,7 @@ func TestLoad_SurvivesTheLeader(t *testing.T) {
 	}
 	kept := func(why string) (n float64) {
 		t.Helper()
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, harnesstest.WaitLong, func() error {
 			h, err := stack.Agent.Client.Load(t.Context(), name)
 			n = 0
 			for _, r := range h.Requests {
@@ -54,9 +53,13 @@ func TestLoad_SurvivesTheLeader(t *testing.T) {
 	}
 	harnesstest.Must(t, "delete", stack.Agent.Delete(t.Context(), name))
 	deleted = true
-	if pair, _, err = stack.Consul.KV().Get(key, nil); err != nil || pair != nil {
-		t.Errorf("after the deletion there is %s: %+v, %v", key, pair, err)
-	}
+	eventually(t, harnesstest.WaitLong, func() error {
+		pair, _, err := stack.Consul.KV().Get(key, nil)
+		if err == nil && pair != nil {
+			err = fmt.Errorf("after the deletion there is %s: %+v", key, pair)
+		}
+		return err
+	})
 	if _, err := stack.Agent.Client.Load(t.Context(), name); api.StatusOf(err) != 404 {
 		t.Errorf("the load of a deleted service: %v", err)
 	}

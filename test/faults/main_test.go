@@ -100,7 +100,7 @@ func drive(t *testing.T, workers int, every time.Duration, send func(context.Con
 // through sends a request through an agent's gateway.
 func through(a *harness.Agent, service, path string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, harnesstest.WaitLong)
 		defer cancel()
 		res, err := a.Get(ctx, service, path)
 		if err == nil && res.Status != http.StatusOK {
@@ -143,7 +143,7 @@ func outsider(t *testing.T, service string) func(context.Context) error {
 		}
 		return nil
 	})
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: harnesstest.WaitLong}
 	t.Cleanup(client.CloseIdleConnections)
 	call := func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/call/", nil)

@@ -14,7 +14,7 @@ import (
 // A revision that starts while there is no leader, for longer than its deadline, has not
 // failed: time without an observing leader does not count, and its readiness does.
 func TestAgentKilled_WhileARevisionStarts(t *testing.T) {
-	hcl := harnesstest.Hello("unseen", `window = "60s"`, `timeout { progress = "8s" }`)
+	hcl := harnesstest.Hello("unseen", `window = "1h"`, `timeout { progress = "8s" }`)
 	hcl = strings.Replace(hcl, "      resources {", `      env { START_DELAY = "4s" }
       resources {`, 1)
 	sub := stack.Submit(t, hcl)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	nomad "github.com/hashicorp/nomad/api"
 
@@ -43,13 +42,13 @@ func TestNomadRestored(t *testing.T) {
 	_, err = stack.Nomad.Operator().SnapshotRestore(snapshot, &nomad.WriteOptions{})
 	harnesstest.Must(t, "restore Nomad's state", err)
 	wantPutBack(t, revision, edit.JobModifyIndex)
-	eventually(t, 30*time.Second, func() error { return through(stack.Agent, "restored", "/")(t.Context()) })
+	eventually(t, harnesstest.WaitLong, func() error { return through(stack.Agent, "restored", "/")(t.Context()) })
 }
 
 // wantPutBack waits until the edit of a job at an index is undone.
 func wantPutBack(t *testing.T, revision string, edited uint64) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		job, _, err := stack.Nomad.Jobs().Info(revision, nil)
 		if err == nil && (job.Meta["edited"] != "" || *job.JobModifyIndex <= edited) {
 			err = fmt.Errorf("at index %d, of an edit at %d, its meta is %v", *job.JobModifyIndex, edited, job.Meta)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	consul "github.com/hashicorp/consul/api"
 
@@ -17,7 +16,7 @@ import (
 // Values of a newer Wadi, or unknown ones, are skipped and reported. They do not prevent
 // submitting, listing or serving anything else, nor a new leader's term.
 func TestUnreadableKeys(t *testing.T) {
-	stack.Deploy(t, harnesstest.Hello("plain", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("plain", `window = "1h"`, ""))
 	for key, value := range map[string]string{
 		"index/stranger":             `{"schema":9,"kind":"index","data":{}}`,
 		"spec/stranger":              `{"schema":9,"kind":"spec","data":{}}`,
@@ -36,7 +35,7 @@ func TestUnreadableKeys(t *testing.T) {
 		}
 	}
 
-	stack.Deploy(t, harnesstest.Hello("after", `window = "60s"`, `domains = ["even.test"]`))
+	stack.Deploy(t, harnesstest.Hello("after", `window = "1h"`, `domains = ["even.test"]`))
 	wantAnswer(t, stack.Agent, "after", "/")
 	ran := wadi(t, map[string]string{"odd.hcl": harnesstest.Hello("odd", "", `domains = ["odd.test"]`)}, "apply", "-detach", "odd.hcl")
 	if ran.Code != 1 || !strings.Contains(ran.Stderr, "odd.test") {
@@ -45,7 +44,7 @@ func TestUnreadableKeys(t *testing.T) {
 	if ran := wadi(t, nil, "service", "list"); ran.Code != 0 || !strings.Contains(ran.Stdout, "after") || !strings.Contains(ran.Stdout, "stranger") {
 		t.Errorf("list: got %v, want all services in it", ran)
 	}
-	eventually(t, 30*time.Second, func() error { // The agent's own report is cached for a while.
+	eventually(t, harnesstest.WaitLong, func() error { // The agent's own report is cached for a while.
 		ran := wadi(t, nil, "doctor")
 		for _, want := range []string{"values of the routes and the index are not understood", "service stranger", "newer Wadi"} {
 			if !strings.Contains(ran.Stdout, want) {
@@ -58,7 +57,7 @@ func TestUnreadableKeys(t *testing.T) {
 	harnesstest.Must(t, "kill the agent", stack.Agent.Kill())
 	harnesstest.Must(t, "start it again", stack.Agent.Start(context.WithoutCancel(t.Context())))
 	harnesstest.Must(t, "wait for it", stack.Agent.WaitLeader(t.Context()))
-	eventually(t, 60*time.Second, func() error {
+	eventually(t, harnesstest.WaitLong, func() error {
 		s, err := stack.Agent.Client.Service(t.Context(), "plain")
 		if err == nil && (s.Phase != "ready" || !strings.Contains(fmt.Sprint(s.Status.Conditions), "plain-00000")) {
 			err = fmt.Errorf("plain is %s: %+v", s.Phase, s.Status.Conditions)
@@ -66,5 +65,5 @@ func TestUnreadableKeys(t *testing.T) {
 		return err
 	})
 	wantAnswer(t, stack.Agent, "plain", "/")
-	stack.Deploy(t, harnesstest.Hello("last", `window = "60s"`, ""))
+	stack.Deploy(t, harnesstest.Hello("last", `window = "1h"`, ""))
 }
