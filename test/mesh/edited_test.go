@@ -12,6 +12,8 @@ import (
 
 // A user edits entries of Wadi, without removing its mark, or deletes them. Each is
 // restored long before the next full check, which is twice a minute, and an event says so.
+// Without the watch, edits that follow one that was put back take the whole half minute each: so
+// one of them that takes less than half of it shows the watch, on a busy machine too.
 func TestEdited_IsPutBackAtOnce(t *testing.T) {
 	t.Parallel()
 	names := []string{"edited-1", "edited-2", "edited-3"}
@@ -26,6 +28,7 @@ func TestEdited_IsPutBackAtOnce(t *testing.T) {
 		must(t, "read entry", err)
 		return e
 	}
+	fastest := time.Hour
 	for i, edit := range []func(name string) error{
 		func(name string) error {
 			e := get(consul.ServiceSplitter, name).(*consul.ServiceSplitterConfigEntry)
@@ -61,12 +64,10 @@ func TestEdited_IsPutBackAtOnce(t *testing.T) {
 		})
 		took := time.Since(edited)
 		t.Logf("edit %d was put back, and told, within %v", i, took.Round(time.Millisecond))
-		if took > 25*time.Second { // Without the watch it is up to 30 s.
-			t.Errorf("edit %d was put back after %v, want at once", i, took)
+		if i > 0 {
+			fastest = min(fastest, took)
 		}
-		if c, err := network(t, name); err != nil || !c.OK {
-			t.Errorf("edit %d: its network is %+v (%v)", i, c, err)
-		}
+		wantProgrammed(t, name)
 		switch e := get(consul.ServiceResolver, name).(*consul.ServiceResolverConfigEntry); {
 		case len(e.Failover) == 0:
 			t.Errorf("edit %d: there is no failover", i)
@@ -75,5 +76,8 @@ func TestEdited_IsPutBackAtOnce(t *testing.T) {
 		case get(consul.ServiceRouter, name) == nil:
 			t.Errorf("edit %d: there is no router", i)
 		}
+	}
+	if fastest > 15*time.Second {
+		t.Errorf("the fastest of the later edits was put back after %v, want at once", fastest)
 	}
 }

@@ -38,18 +38,25 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 	}
 	for _, a := range followers {
 		must(t, "wait for "+a.Name, a.WaitLeader(t.Context()))
-		if l, err := a.Client.Leader(t.Context()); err != nil || l.Name != stack.Agent.Name {
-			t.Fatalf("got leader %q (%v), want %s", l.Name, err, stack.Agent.Name)
-		}
+		eventually(t, waitLong, func() error {
+			l, err := a.Client.Leader(t.Context())
+			if err == nil && l.Name != stack.Agent.Name {
+				err = fmt.Errorf("got leader %q, want %s", l.Name, stack.Agent.Name)
+			}
+			return err
+		})
 		eventually(t, waitLong, func() error { // It gets its certificate soon.
 			_, err := a.Client.Decisions(t.Context(), "asked")
 			return err
 		})
 		for _, args := range [][]string{{"explain", "asked"}, {"events", "-service", "asked"}} {
-			ran, err := a.Wadi(t.Context(), t.TempDir(), args...)
-			if err != nil || ran.Code != 0 || !strings.Contains(ran.Stdout, "asked") {
-				t.Errorf("%s: wadi %s: %v (%v)", a.Name, strings.Join(args, " "), ran, err)
-			}
+			eventually(t, waitLong, func() error {
+				ran, err := a.Wadi(t.Context(), t.TempDir(), args...)
+				if err != nil || ran.Code != 0 || !strings.Contains(ran.Stdout, "asked") {
+					return fmt.Errorf("%s: wadi %s: %v (%v)", a.Name, strings.Join(args, " "), ran, err)
+				}
+				return nil
+			})
 		}
 	}
 
@@ -84,7 +91,7 @@ func TestFollowers_AskTheLeader(t *testing.T) {
 	case <-time.After(waitLong):
 		t.Fatalf("the twin of %s goes on: %s", name, twin.Tail(20))
 	}
-	if tail := twin.Tail(5); twin.ExitCode() != 1 || !strings.Contains(tail, fmt.Sprintf("an agent named %q is alive", name)) {
+	if tail := twin.Tail(50); twin.ExitCode() != 1 || !strings.Contains(tail, fmt.Sprintf("an agent named %q is alive", name)) {
 		t.Errorf("the twin of %s ended with %d: %s", name, twin.ExitCode(), tail)
 	}
 }

@@ -73,11 +73,13 @@ func TestForeign_Later(t *testing.T) {
 	must(t, "write entry", err)
 	t.Cleanup(func() { _, _ = stack.Consul.ConfigEntries().Delete(consul.ServiceSplitter, "foreign-late", nil) })
 	wantForeign(t, "foreign-late", "service-splitter foreign-late")
-	ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "doctor")
-	must(t, "run the doctor", err)
-	if !strings.Contains(ran.Stdout, "service-splitter foreign-late") {
-		t.Errorf("the doctor does not tell of it: %s", ran)
-	}
+	eventually(t, waitLong, func() error { // An agent gives its answer again for some seconds.
+		ran, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "doctor")
+		if err == nil && !strings.Contains(ran.Stdout, "service-splitter foreign-late") {
+			err = fmt.Errorf("the doctor does not tell of it: %s", ran)
+		}
+		return err
+	})
 	busy.WantAll(t, 5)
 	wantStays(t, "foreign-late-00001")
 	wantUntouched(t, []consul.ConfigEntry{foreign})

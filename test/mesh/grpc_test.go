@@ -54,8 +54,8 @@ func grpcEcho(name, mesh, env, more string) string {
   scale {
     max         = 1
     initial     = 0
-    window      = "60s"
-    manual_hold = "10s"
+    window      = "1h"
+    manual_hold = "5m"
   }
   %s
 }

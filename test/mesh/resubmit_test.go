@@ -32,8 +32,10 @@ func TestResubmit_ReadyMeansThatCallersGetThrough(t *testing.T) {
 		waitKnown(t, callerA, "again")
 		calls := startCalls(t, callerA, "again")
 		must(t, "delete", stack.Agent.Delete(t.Context(), "again"))
-		deleted := time.Now()
-		must(t, "submit again", stack.Agent.Apply(t.Context(), hcl))
+		sub, err := stack.Agent.Submit(t.Context(), hcl)
+		must(t, "submit again", err)
+		submitted := time.Now()
+		must(t, "wait until it is ready", stack.Agent.WaitReady(t.Context(), "again", sub.Services[0].Generation))
 		ready := time.Now()
 		if c, err := network(t, "again"); err != nil || !c.OK {
 			t.Errorf("initial = %d: ready, and its network is %+v (%v)", initial, c, err)
@@ -47,7 +49,7 @@ func TestResubmit_ReadyMeansThatCallersGetThrough(t *testing.T) {
 				through = true
 				t.Logf("initial = %d: the first answer after it was ready came to a call at %v", initial, since)
 			}
-			if c.status == http.StatusNotFound && c.began.After(deleted) || c.status != http.StatusOK && through {
+			if c.status == http.StatusNotFound && c.began.After(submitted) || c.status != http.StatusOK && through {
 				t.Errorf("initial = %d, %v after it was ready: %d %s", initial, since, c.status, c.body)
 			}
 		}

@@ -20,13 +20,13 @@ import (
 const waitLong = harnesstest.WaitLong
 
 // requestTimeout bounds a request that is not meant to be long.
-const requestTimeout = 2 * time.Minute
+const requestTimeout = waitLong
 
 // options are a test's changes to its service of the example app. The zero value scales
-// from zero to one, and stays up for a minute without requests.
+// from zero to one, and stays up however long a busy machine needs between two requests.
 type options struct {
 	env      map[string]string // Of the app.
-	window   string            // Empty: 60s.
+	window   string            // Empty: 1h.
 	min, max int               // max 0: 1.
 	initial  int
 	queue    string // More of the queue block.
@@ -41,7 +41,7 @@ func hello(name string, o options) string {
 		fmt.Fprintf(&env, "        %s = %q\n", k, o.env[k])
 	}
 	if o.window == "" {
-		o.window = "60s"
+		o.window = "1h"
 	}
 	return fmt.Sprintf(`service %q {
   network = "bridge"
@@ -72,7 +72,7 @@ func hello(name string, o options) string {
     max         = %d
     initial     = %d
     window      = %q
-    manual_hold = "10s" # A count of zero stands until all instances are gone.
+    manual_hold = "5m" # A count of zero stands until all instances are gone.
     %s
   }
   %s

@@ -4,6 +4,7 @@ package mesh_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -34,27 +35,32 @@ func TestTopology(t *testing.T) {
 	deploy(t, hello("shown", options{more: "intentions {\n    allow = [\"caller-a\"]\n  }"}))
 	wantCalls := func(caller string, allowed bool) {
 		t.Helper()
-		top := topologyOf(t, caller)
-		for _, u := range top.Upstreams {
-			if u.Name == "shown" {
-				if u.Intention.Allowed != allowed {
-					t.Errorf("%s may call shown: %t, want %t", caller, u.Intention.Allowed, allowed)
+		eventually(t, waitLong, func() error {
+			top := topologyOf(t, caller)
+			for _, u := range top.Upstreams {
+				if u.Name == "shown" {
+					if u.Intention.Allowed != allowed {
+						return fmt.Errorf("%s may call shown: %t, want %t", caller, u.Intention.Allowed, allowed)
+					}
+					return nil
 				}
-				return
 			}
-		}
-		t.Errorf("shown is not among the upstreams of %s: %+v", caller, top.Upstreams)
+			return fmt.Errorf("shown is not among the upstreams of %s: %+v", caller, top.Upstreams)
+		})
 	}
 	wantCalls("caller-a", true)
 	wantCalls("caller-b", false)
 	wantFrom(t, callerA.Get(t, "shown", "/"), "shown-00001")
-	var callers []string
-	for _, d := range topologyOf(t, "shown").Downstreams {
-		callers = append(callers, d.Name)
-	}
-	for _, want := range []string{"caller-a", "caller-b"} {
-		if !slices.Contains(callers, want) {
-			t.Errorf("Consul shows the callers %q, want %s among them", callers, want)
+	eventually(t, waitLong, func() error {
+		var callers []string
+		for _, d := range topologyOf(t, "shown").Downstreams {
+			callers = append(callers, d.Name)
 		}
-	}
+		for _, want := range []string{"caller-a", "caller-b"} {
+			if !slices.Contains(callers, want) {
+				return fmt.Errorf("Consul shows the callers %q, want %s among them", callers, want)
+			}
+		}
+		return nil
+	})
 }

@@ -3,6 +3,7 @@
 package scaling_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -88,22 +89,25 @@ func TestStep(t *testing.T) {
 // wantSentences expects explain and Nomad's history to give the same reasons.
 func wantSentences(t *testing.T, service string) {
 	t.Helper()
-	var history []string
-	for _, e := range stack.Scalings(t, revision(service)) {
-		history = append(history, e.Message)
-	}
-	carried := 0
-	for _, d := range decisions(t, service) {
-		if d.Executed {
-			carried++
-			if !slices.Contains(history, d.Reason) {
-				t.Errorf("Nomad's history lacks %q:\n%q", d.Reason, history)
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Nomad writes it after the job.
+		var history []string
+		for _, e := range stack.Scalings(t, revision(service)) {
+			history = append(history, e.Message)
+		}
+		carried := 0
+		for _, d := range decisions(t, service) {
+			if d.Executed {
+				carried++
+				if !slices.Contains(history, d.Reason) {
+					return fmt.Errorf("Nomad's history lacks %q:\n%q", d.Reason, history)
+				}
 			}
 		}
-	}
-	if carried == 0 {
-		t.Errorf("nothing was executed:\n%s", why(t, service))
-	}
+		if carried == 0 {
+			return fmt.Errorf("nothing was executed:\n%s", why(t, service))
+		}
+		return nil
+	})
 }
 
 // A load that comes and goes within the window is carried by the instances that stay, and

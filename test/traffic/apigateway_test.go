@@ -165,7 +165,7 @@ func clientOf(t *testing.T, addr string, roots *x509.CertPool) *http.Client {
 // get sends a request that must be answered with 200, and returns the revision.
 func (w way) get(t *testing.T) (revision string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), harnesstest.WaitLong)
 	defer cancel()
 	res, err := w.send(ctx)
 	harnesstest.Must(t, "call "+w.url+" through "+w.name, err)
@@ -177,7 +177,7 @@ func (w way) get(t *testing.T) (revision string) {
 func (w way) waitStatus(t *testing.T, want int) {
 	t.Helper()
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), harnesstest.WaitLong)
 		defer cancel()
 		res, err := w.send(ctx)
 		if err == nil && res.Status != want {
@@ -194,10 +194,10 @@ func TestAPIGateway(t *testing.T) {
 	const name, one, two = "hello", "hello-00001", "hello-00002"
 	allow := func(callers string) string { return "intentions {\n    allow = [" + callers + "]\n  }\n  " }
 	both := func(callers string, targets ...string) string {
-		return versionWith(name, map[string]string{"VERSION": "2"}, `window = "60s"`, allow(callers)+harnesstest.Traffic(targets...))
+		return versionWith(name, map[string]string{"VERSION": "2"}, `window = "1h"`, allow(callers)+harnesstest.Traffic(targets...))
 	}
 	g := startAPIGateway(t)
-	stack.Deploy(t, versionWith(name, map[string]string{"VERSION": "1"}, `window = "60s"`, allow(`"edge"`)))
+	stack.Deploy(t, versionWith(name, map[string]string{"VERSION": "1"}, `window = "1h"`, allow(`"edge"`)))
 	stack.Deploy(t, both(`"edge"`, "80 "+one, "20 "+two+" canary"))
 	filters := regexp.MustCompile(`(?s)Filters = \{.*?\n    \}`).FindString(g.route)
 	for host, inside := range map[string]string{
@@ -278,7 +278,7 @@ func TestAPIGateway(t *testing.T) {
 // waitOnce sends one request, and wants its status.
 func (w way) waitOnce(t *testing.T, want int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), harnesstest.WaitLong)
 	defer cancel()
 	if res, err := w.send(ctx); err != nil || res.Status != want {
 		t.Errorf("%s: got status %d after %v, %v, want %d: %.300s", w.url, res.Status, res.Took, err, want, res.Body)

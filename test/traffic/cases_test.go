@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -231,7 +230,7 @@ func (c oneCase) String() string {
 
 // check sends the case by a way, and says what is not as it should be; empty: nothing.
 func (c oneCase) check(ctx context.Context, w way) string {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, harnesstest.WaitLong)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, c.method, w.url, nil)
 	if err != nil {
@@ -291,9 +290,9 @@ func waysOf(t *testing.T) map[string][]way {
 func TestCases(t *testing.T) {
 	t.Parallel()
 	version := func(v, more string, targets ...string) string {
-		return versionWith("cases", map[string]string{"VERSION": v}, `window = "60s"`, more+harnesstest.Traffic(targets...))
+		return versionWith("cases", map[string]string{"VERSION": v}, `window = "1h"`, more+harnesstest.Traffic(targets...))
 	}
-	stack.Deploy(t, versionWith("till", nil, `window = "60s"`, ""))
+	stack.Deploy(t, versionWith("till", nil, `window = "1h"`, ""))
 	allowOpen(t, "till")
 	for _, v := range []string{"1", "2"} {
 		stack.Deploy(t, version(v, ""))

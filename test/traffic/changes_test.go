@@ -27,7 +27,7 @@ func TestChanges_NewBadAndBack(t *testing.T) {
 	l.waitAll(t, two, 20)
 
 	began := time.Now()
-	stack.Submit(t, versionWith(name, map[string]string{"FAIL_START": "1"}, `window = "60s"`, "timeout {\n    progress = \"15s\"\n  }"))
+	stack.Submit(t, versionWith(name, map[string]string{"FAIL_START": "1"}, `window = "1h"`, "timeout {\n    progress = \"15s\"\n  }"))
 	waitStatus(t, name, func(st wadi.Status) error {
 		if !slices.ContainsFunc(st.Revisions, func(r wadi.RevisionStatus) bool { return r.ID == three && r.Phase == wadi.Failed }) {
 			return fmt.Errorf("got revisions %+v, want %s failed", st.Revisions, three)

@@ -23,7 +23,7 @@ func rolled(name, v, inside string) string {
 }
 
 func rolledWith(name string, env map[string]string, inside string) string {
-	return versionWith(name, env, `window = "60s"`, "rollout {\n    "+inside+"\n  }")
+	return versionWith(name, env, `window = "1h"`, "rollout {\n    "+inside+"\n  }")
 }
 
 // at waits until a service's rollout to a revision is as wanted.
@@ -64,11 +64,11 @@ func order(t *testing.T, name string, action wadi.RolloutAction) {
 func TestRollout_StepsPauseAndAbort(t *testing.T) {
 	t.Parallel()
 	const name, one, two, three = "ramp", "ramp-00001", "ramp-00002", "ramp-00003"
-	deploy(t, rolled(name, "1", `duration = "6s"`))
+	deploy(t, rolled(name, "1", `duration = "20s"`))
 	l := startLoad(t, 40*time.Millisecond, bothWays(t, name)...)
 	l.waitAll(t, one, 20)
 
-	stack.Submit(t, rolled(name, "2", "duration = \"6s\"\n steps = 2"))
+	stack.Submit(t, rolled(name, "2", "duration = \"20s\"\n steps = 2")) // It must not be done before it is paused.
 	first := at(t, stack.Agent, name, two, "begun", begun)
 	if first.Percent != 1 && first.Percent != 50.5 { // The first step may be over before it is seen.
 		t.Errorf("the rollout began with %g %%", first.Percent)
@@ -143,13 +143,17 @@ func wantRolledBack(t *testing.T, l *load, name, one, two string) {
 	back := at(t, stack.Agent, name, two, "rolled back", in(wadi.RolloutRolledBack))
 	t.Logf("rolled back: %s", back.Reason)
 	l.waitAll(t, one, 300)
-	s, err := stack.Agent.Client.Service(t.Context(), name)
-	harnesstest.Must(t, "read the service", err)
-	if back.Reason == "" || !slices.ContainsFunc(s.Status.Events, func(e wadi.Event) bool {
-		return e.Revision == two && strings.Contains(e.Message, back.Reason)
-	}) {
-		t.Errorf("the reason %q is in no event: %+v", back.Reason, s.Status.Events)
+	if back.Reason == "" {
+		t.Errorf("no reason is given: %+v", back)
 	}
+	waitStatus(t, name, func(st wadi.Status) error {
+		if !slices.ContainsFunc(st.Events, func(e wadi.Event) bool {
+			return e.Revision == two && strings.Contains(e.Message, back.Reason)
+		}) {
+			return fmt.Errorf("the reason %q is in no event: %+v", back.Reason, st.Events)
+		}
+		return nil
+	})
 	l.wantAll(t, 100)
 	answers := l.since(time.Time{}, "")
 	t.Logf("answers: %v", answers)
@@ -164,7 +168,7 @@ func TestRollout_GateGoesBackByLatency(t *testing.T) {
 	const name, one, two = "slow", "slow-00001", "slow-00002"
 	block := "rollout {\n    duration = \"30s\"\n    steps = 2\n    hold = \"10s\"\n    max_p99 = \"100ms\"\n  }"
 	revision := func(answer string) string {
-		hcl := harnesstest.Hello(name, "max = 1\n    window = \"60s\"", block)
+		hcl := harnesstest.Hello(name, "max = 1\n    window = \"1h\"", block)
 		return strings.Replace(hcl, "resources {", fmt.Sprintf("env {\n        ANSWER = %q\n      }\n      resources {", answer), 1)
 	}
 	stack.Deploy(t, revision("sleep=0s"))
@@ -182,7 +186,7 @@ func TestRollout_DeletedInTheMiddle(t *testing.T) {
 	deploy(t, rolled(name, "1", `duration = "5m"`))
 	l := startLoad(t, 50*time.Millisecond, bothWays(t, name)...)
 	l.waitAll(t, one, 20)
-	stack.Submit(t, rolled(name, "2", "duration = \"8s\"\n steps = 2"))
+	stack.Submit(t, rolled(name, "2", "duration = \"20s\"\n steps = 2")) // It must not be done before it is paused.
 	at(t, stack.Agent, name, two, "half done", func(r *wadi.RolloutStatus) bool { return r.Percent == 50.5 })
 	order(t, name, wadi.RolloutPause)
 	at(t, stack.Agent, name, two, "paused", in(wadi.RolloutPaused))
@@ -207,9 +211,7 @@ func TestRollout_DeletedInTheMiddle(t *testing.T) {
 	end()
 	harnesstest.Must(t, "delete it", <-gone)
 	for _, revision := range []string{one, two} {
-		if n, err := stack.Count(t.Context(), revision); err != nil || n >= 0 {
-			t.Errorf("%s has count %d (%v) after the deletion", revision, n, err)
-		}
+		harnesstest.Must(t, "wait until its job is gone", stack.WaitCount(t.Context(), revision, harnesstest.WaitLong, func(n int) bool { return n < 0 }))
 	}
 }
 

@@ -12,15 +12,15 @@ import (
 )
 
 // version renders a version of a service of the example app in the mesh. One instance of
-// each of its revisions stays up for a minute without requests.
+// each of its revisions stays up, however long a busy machine needs between two requests.
 func version(name, v string, targets ...string) string {
-	return versionWith(name, map[string]string{"VERSION": v}, `window = "60s"`, harnesstest.Traffic(targets...))
+	return versionWith(name, map[string]string{"VERSION": v}, `window = "1h"`, harnesstest.Traffic(targets...))
 }
 
 // versionWith is version with an environment, a scale block and more of the service's own.
 func versionWith(name string, env map[string]string, scale, more string) string {
 	// A count of zero by hand stands until all instances are gone.
-	return harnesstest.HelloInMesh(name, env, "max = 1\n    manual_hold = \"10s\"\n    "+scale, more)
+	return harnesstest.HelloInMesh(name, env, "max = 1\n    manual_hold = \"5m\"\n    "+scale, more)
 }
 
 // deploy applies services, waits until they are ready and the caller's Envoy reaches them,

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/wadi-run/wadi/test/harness/harnesstest"
 )
 
 // Of 10,000 requests by each way, 90 % go to one revision and 10 % to another, within two
@@ -48,7 +50,7 @@ func countOf(t *testing.T, w way, requests int64) map[string]int {
 	for range 16 {
 		all.Go(func() {
 			for sent.Add(1) <= requests {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), harnesstest.WaitLong)
 				res, err := w.send(ctx)
 				cancel()
 				if err != nil || res.Status != http.StatusOK {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
@@ -26,7 +25,7 @@ type user struct {
 // another one.
 func (u *user) call(t *testing.T, newer string) harness.Response {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), harnesstest.WaitLong)
 	defer cancel()
 	res, err := u.send(ctx)
 	harnesstest.Must(t, "call through "+u.name, err)
@@ -47,7 +46,7 @@ func TestSticky_UsersMoveOnce(t *testing.T) {
 	const name, one, two = "kept", "kept-00001", "kept-00002"
 	const sticky = "sticky {\n    cookie = \"who\"\n    header = \"X-User-ID\"\n  }\n  "
 	kept := func(v string, targets ...string) string {
-		return versionWith(name, map[string]string{"VERSION": v}, `window = "60s"`, sticky+harnesstest.Traffic(targets...))
+		return versionWith(name, map[string]string{"VERSION": v}, `window = "1h"`, sticky+harnesstest.Traffic(targets...))
 	}
 	deploy(t, kept("1"))
 	stack.Deploy(t, kept("2", "99 "+one, "1 "+two))
@@ -114,7 +113,7 @@ func TestMirror_HangingTarget(t *testing.T) {
 	const name, one = "copied", "copied-00001"
 	const mirror = "mirror {\n    tag     = \"canary\"\n    percent = 100\n  }\n  "
 	deploy(t, version(name, "1"))
-	stack.Deploy(t, versionWith(name, map[string]string{"ANSWER": "sleep=60s"}, `window = "60s"`, mirror+harnesstest.Traffic("100 "+one, "0 latest canary")))
+	stack.Deploy(t, versionWith(name, map[string]string{"ANSWER": "sleep=60s"}, `window = "1h"`, mirror+harnesstest.Traffic("100 "+one, "0 latest canary")))
 	copies := func(result string) float64 {
 		return stack.Metric(t, `wadi_gateway_mirrored_requests_total{result="`+result+`"}`)
 	}
