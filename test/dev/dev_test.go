@@ -140,7 +140,7 @@ func (a *agent) run(name string, args ...string) string {
 
 func (a *agent) get() harness.Response {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(a.t.Context(), harnesstest.WaitLong)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.gateway, nil)
 	harnesstest.Must(a.t, "make a request", err)
@@ -159,12 +159,14 @@ func (a *agent) wantGone() {
 	if got := a.docker("images", "--format", "{{.Repository}}:{{.Tag}}"); slices.ContainsFunc(got, func(i string) bool { return strings.Contains(i, "pause") }) {
 		a.t.Errorf("images are %q, want no pause image", got)
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	harnesstest.Must(a.t, "read mounts", err)
-	mine := strings.Count(string(mounts), a.engine.Dir+"/exec/netns/")
-	if got := a.docker("ps", "--quiet"); mine != len(got) { // The engine keeps one for each container.
-		a.t.Errorf("%d network namespaces are mounted, for %d containers", mine, len(got))
-	}
+	harnesstest.Eventually(a.t, harnesstest.WaitLong, func() error { // The engine unmounts them after it has told that a container is gone.
+		mounts, err := os.ReadFile("/proc/self/mountinfo")
+		mine := strings.Count(string(mounts), a.engine.Dir+"/exec/netns/")
+		if got := a.docker("ps", "--quiet"); err == nil && mine != len(got) { // The engine keeps one for each container.
+			err = fmt.Errorf("%d network namespaces are mounted, for %d containers", mine, len(got))
+		}
+		return err
+	})
 }
 
 // A file of the examples runs as it stands, goes to zero, wakes warm, and Ctrl-C leaves

@@ -48,7 +48,7 @@ func TestDrivers(t *testing.T) {
     }
   }
   timeout {
-    progress = "90s"
+    progress = "3m"
   }
   %s
 }

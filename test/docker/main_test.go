@@ -202,7 +202,7 @@ func (s service) String() string {
     }
   }
   timeout {
-    progress = "90s"
+    progress = "3m"
   }
   %s
 }
@@ -242,13 +242,17 @@ func expect(t *testing.T, service, path, want string) {
 // container is the ID of the engine's container of a task of a service's only instance.
 func container(t *testing.T, revision, task string) string {
 	t.Helper()
-	allocs, err := stack.Allocs(t.Context(), revision)
-	if err != nil || len(allocs) != 1 {
-		t.Fatalf("%d instances of %s (%v), want one", len(allocs), revision, err)
-	}
-	id, err := engine.Docker(t.Context(), "ps", "-q", "--no-trunc", "--filter", "name="+task+"-"+allocs[0].ID)
-	if err != nil || id == "" {
-		t.Fatalf("no container of %s, task %s: %v", revision, task, err)
-	}
+	var id string
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		allocs, err := stack.Allocs(t.Context(), revision)
+		if err != nil || len(allocs) != 1 {
+			return fmt.Errorf("%d instances of %s (%v), want one", len(allocs), revision, err)
+		}
+		id, err = engine.Docker(t.Context(), "ps", "-q", "--no-trunc", "--filter", "name="+task+"-"+allocs[0].ID)
+		if err == nil && id == "" {
+			err = fmt.Errorf("no container of %s, task %s", revision, task)
+		}
+		return err
+	})
 	return strings.TrimSpace(id)
 }

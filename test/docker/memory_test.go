@@ -74,7 +74,7 @@ func wantEvent(t *testing.T, service, kind string) {
 func TestMissingImage(t *testing.T) {
 	t.Parallel()
 	s := service{name: "unboxed", network: "host", image: "missing"}
-	err := stack.Agent.Apply(t.Context(), strings.Replace(s.String(), "90s", "10s", 1))
+	err := stack.Agent.Apply(t.Context(), strings.Replace(s.String(), `progress = "3m"`, `progress = "20s"`, 1))
 	if err == nil || !strings.Contains(err.Error(), images["missing"]) {
 		t.Errorf("apply of a missing image: %v, want Nomad's reason with the image's name", err)
 	}

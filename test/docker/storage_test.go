@@ -115,10 +115,15 @@ func TestLogging(t *testing.T) {
 					return err
 				})
 			}
-			out, err := engine.Docker(t.Context(), "logs", container(t, tt.name+"-00001", "web"))
-			if has := err == nil && strings.Contains(out, "marked"); has != tt.docker {
-				t.Errorf("docker logs: %q (%v), want the output: %t", out, err, tt.docker)
+			id := container(t, tt.name+"-00001", "web")
+			logs := func() error { // The engine copies the output.
+				out, err := engine.Docker(t.Context(), "logs", id)
+				if has := err == nil && strings.Contains(out, "marked"); has != tt.docker {
+					return fmt.Errorf("docker logs: %q (%v), want the output: %t", out, err, tt.docker)
+				}
+				return nil
 			}
+			harnesstest.Eventually(t, harnesstest.WaitLong, logs)
 		})
 	}
 }

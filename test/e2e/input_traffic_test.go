@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -44,17 +45,28 @@ func TestInput_TrafficByCommand(t *testing.T) {
 			t.Fatalf("wadi %s: got %v, want %q in it", strings.Join(args, " "), ran, want)
 		}
 	}
+	answers := func(revision string) { // A gateway learns of new traffic through Consul.
+		t.Helper()
+		harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+			res, err := stack.Agent.Get(t.Context(), "steered", "/")
+			if got := res.Header.Get("Hello-Revision"); err == nil && got != revision {
+				err = fmt.Errorf("status %d of %q, want %s", res.Status, got, revision)
+			}
+			return err
+		})
+	}
 	run("goes back from "+two+" to "+one, "rollback", "steered")
-	res, err := stack.Agent.Get(t.Context(), "steered", "/")
-	harnesstest.Must(t, "get", err)
-	wantRevision(t, res, one)
-	run("Pinned", "service", "status", "steered")
+	answers(one)
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		if ran := wadiIn(t, nil, "service", "status", "steered"); ran.Code != 0 || !strings.Contains(ran.Stdout, "Pinned") {
+			return fmt.Errorf("the status does not say that it is pinned: %v", ran)
+		}
+		return nil
+	})
 	if ran := wadiIn(t, nil, "revision", "delete", "-detach", one); ran.Code != 1 || !strings.Contains(ran.Stderr, one+" has a share of the traffic") {
 		t.Errorf("delete what serves: %v", ran)
 	}
 	run("(before: ", "traffic", "steered", "latest=100", "1@old")
-	res, err = stack.Agent.Get(t.Context(), "steered", "/")
-	harnesstest.Must(t, "get", err)
-	wantRevision(t, res, two)
+	answers(two)
 	wantRevision(t, tagged(t, c, "steered", "old"), one)
 }

@@ -149,7 +149,7 @@ func TestServing_FailsToStartAgain(t *testing.T) {
 // An app that dies in the middle of a request fails that request only.
 func TestServing_Crash(t *testing.T) {
 	t.Parallel()
-	stack.Deploy(t, hello("crash", options{window: "30s"}))
+	stack.Deploy(t, hello("crash", options{window: "1h"}))
 	harnesstest.WantStatus(t, stack.Get(t, "crash", "/"), 200)
 	for range 2 {
 		harnesstest.WantStatus(t, stack.Get(t, "crash", "/?crash=1"), 502)
@@ -181,16 +181,19 @@ func TestServing_Crash(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"service", "status", "crash"}, {"events", "-service", "crash"}, {"doctor"}} {
-		if got, err := stack.Agent.Wadi(t.Context(), "", args...); err != nil || !strings.Contains(got.Stdout, exited) {
-			t.Errorf("wadi %s: got %+v (%v), want %q", strings.Join(args, " "), got, err, exited)
-		}
+		harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // The doctor's answer is given again for some seconds.
+			if got, err := stack.Agent.Wadi(t.Context(), "", args...); err != nil || !strings.Contains(got.Stdout, exited) {
+				return fmt.Errorf("wadi %s: got %+v (%v), want %q", strings.Join(args, " "), got, err, exited)
+			}
+			return nil
+		})
 	}
 }
 
 // An app that exceeds its timeout is not waited for, cold or warm. It continues to serve.
 func TestServing_TooSlow(t *testing.T) {
 	t.Parallel()
-	stack.Deploy(t, hello("slow", options{window: "60s", timeout: `request = "5s"`})+
+	stack.Deploy(t, hello("slow", options{window: "1h", timeout: `request = "5s"`})+
 		hello("slow-start", options{timeout: `response_start = "1s"`}))
 	for _, name := range []string{"slow", "slow-start"} {
 		res := stack.Get(t, name, "/?sleep=1m")
@@ -208,7 +211,7 @@ func TestServing_QueueOverflow(t *testing.T) {
 	t.Parallel()
 	const depth, requests = 3, 12
 	stack.Deploy(t, hello("overflow", options{
-		env: map[string]string{"START_DELAY": "4s"}, limit: 1, max: 1, scale: "initial = 0", queue: fmt.Sprintf("depth = %d", depth),
+		env: map[string]string{"START_DELAY": "8s"}, limit: 1, max: 1, scale: "initial = 0", queue: fmt.Sprintf("depth = %d", depth),
 	}))
 	var answers []<-chan answer
 	for range requests {
@@ -236,7 +239,7 @@ func TestServing_QueueOverflow(t *testing.T) {
 func TestServing_QueueTimeout(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("patience", options{
-		env: map[string]string{"START_DELAY": "6s"}, scale: "initial = 0", window: "20s", queue: `timeout = "1s"`,
+		env: map[string]string{"START_DELAY": "6s"}, scale: "initial = 0", window: "1h", queue: `timeout = "1s"`,
 	}))
 	res := stack.Get(t, "patience", "/")
 	harnesstest.WantStatus(t, res, 504)
@@ -261,7 +264,7 @@ func TestServing_QueueTimeout(t *testing.T) {
 func TestServing_ClientGone(t *testing.T) {
 	t.Parallel()
 	stack.Deploy(t, hello("gone", options{
-		env: map[string]string{"START_DELAY": "6s"}, scale: "initial = 0", window: "20s", queue: "depth = 1",
+		env: map[string]string{"START_DELAY": "10s"}, scale: "initial = 0", window: "1h", queue: "depth = 1",
 	}))
 	ctx, hangUp := context.WithCancel(t.Context())
 	defer hangUp()

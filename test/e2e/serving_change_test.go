@@ -55,10 +55,10 @@ func TestServing_SecondRevision(t *testing.T) {
 // is removed; a good third one takes over.
 func TestServing_BadRevision(t *testing.T) {
 	t.Parallel()
-	o := options{timeout: `progress = "10s"`}
+	o := options{}
 	stack.Deploy(t, hello("bad", o))
 	l := startLoad(t, stack.Client(t), harnesstest.URL("bad", "/"), 20*time.Millisecond)
-	o.env = map[string]string{"FAIL_START": "1"}
+	o.env, o.timeout = map[string]string{"FAIL_START": "1"}, `progress = "15s"`
 	stack.Submit(t, hello("bad", o))
 	var s wadi.Status
 	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
@@ -90,7 +90,7 @@ func TestServing_BadRevision(t *testing.T) {
 		t.Errorf("only %d of %d answers were revision 1's", good, good+others)
 	}
 
-	o.env = map[string]string{"VERSION": "3"}
+	o.env, o.timeout = map[string]string{"VERSION": "3"}, ""
 	stack.Deploy(t, hello("bad", o))
 	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
 		if n, _ := l.Answers("hello from bad-00003"); n < 20 {

@@ -50,12 +50,18 @@ func TestServing_ConditionOfAFailedStart(t *testing.T) {
 	waitServing(t, name, false, "Exit Code: 4")
 	stack.ToZero(t, id)
 	waitServing(t, name, false, "is at zero, and its last start failed: task web: Exit Code: 4")
-	if out, err := wadiCommand(t, "service", "status", name); err != nil || !strings.Contains(out, "Serving") || !strings.Contains(out, "Exit Code: 4") {
-		t.Errorf("status: %v, %s; want the condition Serving with the reason", err, out)
-	}
-	if out, err := wadiCommand(t, "doctor"); err == nil || !strings.Contains(out, "service "+name) || !strings.Contains(out, "Exit Code: 4") {
-		t.Errorf("doctor: %v, %s; want a failure with the reason", err, out)
-	}
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		if out, err := wadiCommand(t, "service", "status", name); err != nil || !strings.Contains(out, "Serving") || !strings.Contains(out, "Exit Code: 4") {
+			return fmt.Errorf("status: %v, %s; want the condition Serving with the reason", err, out)
+		}
+		return nil
+	})
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // An agent gives its answer again for some seconds.
+		if out, err := wadiCommand(t, "doctor"); err == nil || !strings.Contains(out, "service "+name) || !strings.Contains(out, "Exit Code: 4") {
+			return fmt.Errorf("doctor: %v, %s; want a failure with the reason", err, out)
+		}
+		return nil
+	})
 	if err := os.Remove(broken); err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +114,11 @@ func TestServing_ConditionWithoutANode(t *testing.T) {
 	waitServing(t, name, false, "no node")
 	drain(nil)
 	waitServing(t, name, true, "")
-	s, err := stack.Agent.Client.Service(t.Context(), name)
-	if err != nil || s.Status.Revisions[0].Phase != wadi.Ready {
-		t.Errorf("got revisions %+v (%v), want it ready", s.Status.Revisions, err)
-	}
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		s, err := stack.Agent.Client.Service(t.Context(), name)
+		if err == nil && s.Status.Revisions[0].Phase != wadi.Ready {
+			err = fmt.Errorf("got revisions %+v, want it ready", s.Status.Revisions)
+		}
+		return err
+	})
 }

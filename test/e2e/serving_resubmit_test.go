@@ -80,8 +80,14 @@ func TestServing_AppliedAgain(t *testing.T) {
 	if out, err := wadiCommand(t, "apply", file); err != nil || !strings.Contains(out, "ready, "+id) || strings.Contains(out, "tried again") {
 		t.Errorf("apply of what is ready: %v, %s; want nothing changed", err, out)
 	}
-	if out, err := wadiCommand(t, "events", "-service", name); err != nil || !strings.Contains(out, "Retried") {
-		t.Errorf("events: %v, %s; want that it was tried again", err, out)
+	err = harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
+		if out, err := wadiCommand(t, "events", "-service", name); err != nil || !strings.Contains(out, "Retried") {
+			return fmt.Errorf("events: %v, %s; want that it was tried again", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

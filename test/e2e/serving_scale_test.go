@@ -36,9 +36,12 @@ func TestServing_ManyColdRequestsAreOneWake(t *testing.T) {
 	if len(events) != 1 || !strings.Contains(events[0].Message, "woken by a request: 0 to 1") {
 		t.Errorf("got scalings %+v in Nomad, want one, by the request", events)
 	}
-	if got := stack.Metric(t, "wadi_activator_waiting_requests"); got != 0 {
-		t.Errorf("%g requests wait, want none", got)
-	}
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Counted after the answer.
+		if got := stack.Metric(t, "wadi_activator_waiting_requests"); got != 0 {
+			return fmt.Errorf("%g requests wait, want none", got)
+		}
+		return nil
+	})
 }
 
 // Load above one instance's target adds instances, and all of them serve. When the load
@@ -67,18 +70,19 @@ func TestServing_UpUnderLoadAndDown(t *testing.T) {
 	trickle.WantAll(t, 5)
 	stack.ToZero(t, "updown-00001")
 
-	var steps []int
-	for _, e := range stack.Scalings(t, "updown-00001") {
-		if e.Error || e.Count == nil || len(e.Message) < 10 {
-			t.Errorf("a scaling in Nomad does not say why: %+v", e)
-			continue
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { // Nomad writes it after the job.
+		var steps []int
+		for _, e := range stack.Scalings(t, "updown-00001") {
+			if e.Error || e.Count == nil || len(e.Message) < 10 {
+				return harness.Final(fmt.Errorf("a scaling in Nomad does not say why: %+v", e))
+			}
+			steps = append(steps, int(*e.Count))
 		}
-		steps = append(steps, int(*e.Count))
-		t.Logf("to %d: %s", *e.Count, e.Message)
-	}
-	if len(steps) < 4 || slices.Max(steps) != 4 || steps[0] != 1 || steps[len(steps)-1] != 0 {
-		t.Errorf("got the steps %v in Nomad's history, want from 1 up to 4 and down to 0", steps)
-	}
+		if len(steps) < 4 || slices.Max(steps) != 4 || steps[0] != 1 || steps[len(steps)-1] != 0 {
+			return fmt.Errorf("got the steps %v in Nomad's history, want from 1 up to 4 and down to 0", steps)
+		}
+		return nil
+	})
 }
 
 // Changed bounds change neither revision nor job nor instance, and still take effect.

@@ -38,7 +38,7 @@ func TestServing_ColdAndBackToZero(t *testing.T) {
 // The answer to a cold request says where the time went; a warm one has no such header.
 func TestServing_ServerTiming(t *testing.T) {
 	t.Parallel()
-	stack.Deploy(t, hello("timing", options{scale: "initial = 0"}))
+	stack.Deploy(t, hello("timing", options{scale: "initial = 0", window: "1h"}))
 	cold := stack.Get(t, "timing", "/")
 	harnesstest.WantStatus(t, cold, 200)
 	got := map[string]float64{}

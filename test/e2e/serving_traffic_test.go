@@ -114,9 +114,11 @@ func urlOfGateway(t *testing.T, service string) string {
 
 func wantTraffic(t *testing.T, service string, want ...wadi.TargetStatus) {
 	t.Helper()
-	s, err := stack.Agent.Client.Service(t.Context(), service)
-	harnesstest.Must(t, "read service", err)
-	if got := s.Status.Traffic; fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got traffic %+v, want %+v", got, want)
-	}
+	harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+		s, err := stack.Agent.Client.Service(t.Context(), service)
+		if got := s.Status.Traffic; err == nil && fmt.Sprint(got) != fmt.Sprint(want) {
+			err = fmt.Errorf("got traffic %+v, want %+v", got, want)
+		}
+		return err
+	})
 }
