@@ -62,6 +62,9 @@ func (a *Agent) setRoutes(routes map[string]wadi.Route) {
 	a.activator.SetRoutes(routes)
 	a.warnOfConflicts(a.gateway.SetRoutes(routes))
 	a.domains.setRoutes(routes)
+	if a.leadership.term.Load() == nil {
+		a.owned.Keep(func(revision string) bool { _, routed := a.routing.namespaceOf(revision); return routed })
+	}
 	a.routing.announce()
 	a.watcher.Refresh() // Services may be in other namespaces now.
 }

@@ -1,6 +1,9 @@
 package control
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // Owned remembers which modify indexes of jobs are known to stand for what was
 // stored, so that this agent's own changes are not taken for edits.
@@ -73,6 +76,30 @@ func (o *Owned) Made(revision string) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.made[revision]
+}
+
+// Keep drops what is known of revisions that are not to stay. A leader forgets each revision
+// as it removes it; other agents, which note their wakes here, learn only from the routes
+// that revisions are gone.
+func (o *Owned) Keep(stays func(revision string) bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, known := range []map[string]uint64{o.made, o.stored, o.adopted} {
+		maps.DeleteFunc(known, func(revision string, _ uint64) bool { return !stays(revision) })
+	}
+}
+
+// Len is the number of revisions of which something is known.
+func (o *Owned) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := maps.Clone(o.made)
+	if all == nil {
+		all = map[string]uint64{}
+	}
+	maps.Copy(all, o.stored)
+	maps.Copy(all, o.adopted)
+	return len(all)
 }
 
 // Forget drops what is known of a revision.

@@ -52,3 +52,17 @@ func TestOwned_ScaledFromWhatIsNotKnown(t *testing.T) {
 		t.Errorf("scaled from before it was put back: %d and %d, want 125 and 130", got, made)
 	}
 }
+
+// A follower wakes revisions that a leader removes: what it notes of them goes with their
+// routes, and what it notes of the others stays.
+func TestOwned_KeepsOnlyWhatStays(t *testing.T) {
+	var o control.Owned
+	o.Scaled("gone-00001", 1, 2)
+	o.Add("gone-00002", 3)
+	o.Adopt("gone-00003", 4)
+	o.Add("hello-00001", 5)
+	o.Keep(func(revision string) bool { return revision == "hello-00001" })
+	if n, index := o.Len(), o.Index("hello-00001"); n != 1 || index != 5 {
+		t.Errorf("%d revisions are known, hello-00001 at %d, want 1, at 5", n, index)
+	}
+}

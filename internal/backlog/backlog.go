@@ -40,6 +40,21 @@ func (s *Set) Add(revision string) {
 // Changed signals that the set has revisions.
 func (s *Set) Changed() <-chan struct{} { return s.changed }
 
+// Keep drops the revisions that are not to stay. Only a leader takes what is in the set, so
+// elsewhere it would grow by every revision there ever was.
+func (s *Set) Keep(stays func(revision string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.ids, func(id string, _ struct{}) bool { return !stays(id) })
+}
+
+// Len is the number of revisions in the set.
+func (s *Set) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ids)
+}
+
 // Take empties the set, and returns what was in it, sorted.
 func (s *Set) Take() []string {
 	s.mu.Lock()

@@ -56,6 +56,9 @@ func (s *Scraper) setRevisions(revisions []Revision) {
 		if !listed[id] {
 			delete(s.revisions, id)
 			s.dropIfEmpty(id)
+			for _, f := range s.followers { // Its answers are not looked at for this revision any more.
+				delete(f.requests, id)
+			}
 		}
 	}
 }

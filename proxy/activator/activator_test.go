@@ -147,6 +147,48 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
+// On an agent that does not lead, nothing takes from the backlog.
+func TestBacklog_ForgetsRevisionsThatAreGone(t *testing.T) {
+	g := newRig(t, settings())
+	done := make(chan answer)
+	go func() { done <- g.get(t) }()
+	<-g.act.Backlog().Changed()
+	g.act.SetRoutes(routes(settings(), wadi.HTTP1))
+	if n := g.act.Backlog().Len(); n != 1 {
+		t.Errorf("%d revisions while it is routed, want 1", n)
+	}
+	g.act.SetRoutes(nil)
+	<-done
+	if n := g.act.Backlog().Len(); n != 0 {
+		t.Errorf("%d revisions are left, want none", n)
+	}
+}
+
+// A request that ends after its service was deleted does not bring back its metrics.
+func TestMetrics_EndWithTheService(t *testing.T) {
+	g := newRig(t, settings())
+	app, release := held()
+	defer release()
+	b := newBackend(t, "alloc-1")
+	b.app = app
+	g.place(b.ep)
+	late := make(chan answer)
+	go func() { late <- g.get(t) }()
+	until(t, "it is in flight", func() bool { n, _, _ := b.counts(); return n == 1 })
+	g.act.SetRoutes(nil)
+	release()
+	if got := <-late; got.body != "done" {
+		t.Errorf("got %v", got)
+	}
+	until(t, "it is counted", func() bool { return g.gauge(t, "wadi_activator_request_duration_seconds") == 1 })
+	if err := g.act.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := g.gauge(t, "wadi_activator_requests_total"); n != 0 {
+		t.Errorf("%g requests of the deleted service are in the metrics, want none", n)
+	}
+}
+
 func TestDrain(t *testing.T) {
 	g := newRig(t, settings())
 	app, release := held()

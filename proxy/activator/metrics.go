@@ -101,6 +101,9 @@ func (m *metrics) answered(rev *revision, w *response, took time.Duration) {
 		c := m.requests.WithLabelValues(rev.service, className(class))
 		counter = &c
 		rev.counters[class].Store(counter)
+		if !rev.a.serves(rev.service) { // Its metrics were dropped before this request ended.
+			defer m.forget(rev.service)
+		}
 	}
 	(*counter).Inc()
 }

@@ -33,6 +33,13 @@ func (a *Activator) SetRoutes(routes map[string]wadi.Route) {
 			a.metrics.forget(r.service)
 		}
 	}
+	a.backlog.Keep(func(revision string) bool { return next[revision] != nil })
+}
+
+// serves reports whether a service has a route.
+func (a *Activator) serves(service string) bool {
+	_, ok := (*a.splits.Load())[service]
+	return ok
 }
 
 // revisionsOf returns the revisions of routes, the old ones where they are the same, and
