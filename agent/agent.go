@@ -17,7 +17,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/agent/authz"
@@ -28,6 +27,7 @@ import (
 	"github.com/wadi-run/wadi/internal/registry"
 	"github.com/wadi-run/wadi/internal/telemetry"
 	"github.com/wadi-run/wadi/proxy/activator"
+	"github.com/wadi-run/wadi/proxy/admin"
 	"github.com/wadi-run/wadi/proxy/gateway"
 )
 
@@ -112,7 +112,7 @@ func New(ctx context.Context, cfg config.Config, deps Deps) (_ *Agent, err error
 	a.events.Begin(nil) // Until this agent leads it has none to show.
 	a.advertised.set(cfg.Advertise)
 	a.members = membership.New(membership.Self{Name: cfg.Name, Boot: a.boot, Prefix: cfg.Consul.Prefix}, a.log)
-	a.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.reg.MustRegister(admin.Runtime()...)
 	a.actions = control.NewMetrics(a.reg)
 	a.reloads = newReloads(a.reg)
 	a.reloads.files = sumFiles(cfg)

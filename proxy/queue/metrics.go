@@ -6,8 +6,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/wadi-run/wadi/proxy/admin"
 	"github.com/wadi-run/wadi/proxy/deadline"
 )
 
@@ -62,8 +63,8 @@ func newMetrics(p *Proxy) *metrics {
 	for _, result := range []string{probedReady, probedNotReady, probedMisdirected} {
 		m.probes[result] = probes.WithLabelValues(result)
 	}
-	m.registry.MustRegister(requests, m.seconds, m.wait, refused, probes,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(requests, m.seconds, m.wait, refused, probes)
+	m.registry.MustRegister(admin.Runtime()...)
 	m.registry.MustRegister(gauges(p)...)
 	m.registry.MustRegister(newOutcomeMetrics(p))
 	return m
