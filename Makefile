@@ -69,6 +69,11 @@ demo: tools build ## the whole story without user input, as a timeline
 	@echo "== demo: the whole story"
 	$(GO) run ./test/demo
 
+.PHONY: soak
+soak: tools build ## mixed services under load for an hour (SOAK_FOR=10m): nothing grows, no request fails
+	@echo "== soak: $(or $(SOAK_FOR),1h)"
+	$(GO) run ./test/soak -for $(or $(SOAK_FOR),1h)
+
 .PHONY: bench
 bench: tools build ## benchmarks on the real stack
 	@echo "== bench: benchmarks"

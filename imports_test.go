@@ -115,6 +115,7 @@ var arrows = map[string][]string{
 	"test/harness/clock":            {},
 	"test/harness/wire":             {},
 	"test/demo":                     anything,
+	"test/soak":                     anything,
 	"test/acme":                     anything,
 	"test/api":                      anything,
 	"test/assets":                   anything,
