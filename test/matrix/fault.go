@@ -51,7 +51,8 @@ type Hit struct {
 	Instance string // The allocation's ID.
 
 	Began, Broken time.Time // When Break began and returned.
-	Mended        time.Time // When the mend returned; zero before, and Broken if there was none.
+	Mended        time.Time // When the mend returned, or Break if there was none; zero before.
+	Settled       time.Time // When all was as before.
 }
 
 // Row is what one fault did.

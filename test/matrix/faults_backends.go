@@ -10,15 +10,6 @@ import (
 	"github.com/wadi-run/wadi/internal/devcluster/process"
 )
 
-// withoutNomad allows requests that need an instance to be started while Nomad can't be
-// asked.
-var withoutNomad = Allowed{
-	Why: "to a service at zero, which nobody can start without Nomad: 503",
-	Is: func(_ Hit, r Result) bool {
-		return (r.Service == ServiceZero || r.Service == ServiceNaps) && (r.Status == 503 || r.Status == 504)
-	},
-}
-
 // saveEvery is how often a Nomad client saves what it knows of the networks of its
 // allocations. When it is killed it restarts those in bridge networks that it has not saved
 // ("network already configured but not found in state"; Nomad 1.11.3).
@@ -50,21 +41,19 @@ const backendAway = "Nomad or Consul is away"
 
 func backendFaults() []Fault {
 	type backend struct {
-		name    string
-		of      func(*World) *process.Process
-		short   bool
-		allowed []Allowed
+		name  string
+		of    func(*World) *process.Process
+		short bool
 	}
 	var all []Fault
 	for _, b := range []backend{
-		{"Consul's server", func(w *World) *process.Process { return w.ConsulServer }, true, nil},
-		{"the Consul client of agents and Envoys", func(w *World) *process.Process { return w.ConsulClient }, false, nil},
-		{"Nomad's server", func(w *World) *process.Process { return w.NomadServer }, true, []Allowed{withoutNomad}},
-		{"the Nomad client that the agents ask", func(w *World) *process.Process { return w.NomadClient }, false, []Allowed{withoutNomad}},
+		{"Consul's server", func(w *World) *process.Process { return w.ConsulServer }, true},
+		{"the Consul client of agents and Envoys", func(w *World) *process.Process { return w.ConsulClient }, false},
+		{"Nomad's server", func(w *World) *process.Process { return w.NomadServer }, true},
+		{"the Nomad client that the agents ask", func(w *World) *process.Process { return w.NomadClient }, false},
 	} {
 		all = append(all, Fault{
 			Name: b.name + " is killed, and started again", Group: GroupBackends, Promise: backendAway, Short: b.short, For: 8 * time.Second,
-			Allowed: b.allowed,
 			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {
 				if err := w.saved(ctx); err != nil {
 					return nil, err
@@ -73,7 +62,6 @@ func backendFaults() []Fault {
 			},
 		}, Fault{
 			Name: b.name + " is paused", Group: GroupBackends, Promise: backendAway, For: 8 * time.Second,
-			Allowed: b.allowed,
 			Break: func(_ context.Context, w *World) (func(context.Context) error, error) {
 				return func(context.Context) error { return b.of(w).Resume() }, b.of(w).Pause()
 			},

@@ -32,6 +32,15 @@ var inFlightBehindProxy = Allowed{
 	},
 }
 
+// unreachedInMesh allows calls from the mesh that find an Envoy without what is behind it: a
+// caller's Envoy can't know that no app has seen them.
+var unreachedInMesh = Allowed{
+	Why: "in the mesh, until the instance is back or leaves rotation: Envoy's 503",
+	Is: func(h Hit, r Result) bool {
+		return r.Via == ViaMesh && r.Service == h.Service && r.Began.After(h.Began.Add(-longest)) && r.Began.Before(h.Settled) && r.Status == 503 && r.Reason == ""
+	},
+}
+
 func instanceFaults() []Fault {
 	var all []Fault
 	for _, v := range []struct {
@@ -50,6 +59,10 @@ func instanceFaults() []Fault {
 		if v.program == programApp {
 			promise, allowed = instanceDies, inFlightAtApp
 		}
+		may := []Allowed{allowed}
+		if v.mesh && v.program != programApp {
+			may = append(may, unreachedInMesh)
+		}
 		all = append(all, Fault{
 			Name: v.what + " is killed", Group: GroupInstances, Promise: promise, Short: v.short, Mesh: v.mesh,
 			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {
@@ -60,7 +73,7 @@ func instanceFaults() []Fault {
 				return nil, signal(ctx, t.pid, syscall.SIGKILL, "Z")
 			},
 			During:  func(_ context.Context, w *World, _ *Row) error { return w.another(v.service, v.program) },
-			Allowed: []Allowed{allowed},
+			Allowed: may,
 		}, Fault{
 			Name: v.what + " is paused", Group: GroupInstances, Promise: promise, Mesh: v.mesh, For: 5 * time.Second,
 			Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {

@@ -66,13 +66,13 @@ func TestJudge_AllowsOnlyWhatTheFaultSays(t *testing.T) {
 		{Number: 4, Via: "wadi-1", Began: before, Status: 503},
 	} {
 		var row Row
-		if err := w.judge(f, &row, []Result{allowed, r}); err == nil || strings.Contains(err.Error(), "#1 ") {
+		if err := w.judge(f, &row, []Result{allowed, r}, nil); err == nil || strings.Contains(err.Error(), "#1 ") {
 			t.Errorf("got %v, want an error about %v alone", err, r)
 		}
 	}
 	var row Row
 	ok := Result{Number: 5, OK: true, Began: before, Ended: after}
-	if err := w.judge(f, &row, []Result{allowed, allowed, ok}); err != nil || row.Sent != 3 || row.Failed != 2 || row.Answered != 1 || row.Slowest != 2*time.Second || len(row.Saw.Answers) != 1 {
+	if err := w.judge(f, &row, []Result{allowed, allowed, ok}, nil); err != nil || row.Sent != 3 || row.Failed != 2 || row.Answered != 1 || row.Slowest != 2*time.Second || len(row.Saw.Answers) != 1 {
 		t.Errorf("got %v, row %+v", err, row)
 	}
 }

@@ -5,7 +5,6 @@ package matrix
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -125,25 +124,16 @@ func signal(ctx context.Context, pid int, sig syscall.Signal, state string) erro
 	})
 }
 
-// job is what must not change in a revision's job by itself.
-type job struct{ Created, Version uint64 }
-
-// jobs are the jobs of the services that always have instances.
-func (w *World) jobs(ctx context.Context) (map[string]job, error) {
-	all := map[string]job{}
+// jobs are the indexes at which the jobs of all services were created, by their IDs.
+func (w *World) jobs(ctx context.Context) (map[string]uint64, error) {
+	all := map[string]uint64{}
 	for _, name := range w.services() {
-		if kept[name] == 0 {
-			continue
-		}
 		id := wadi.RevisionID(name, 1)
 		j, _, err := w.Nomad.Jobs().Info(id, (&nomad.QueryOptions{}).WithContext(ctx))
 		if err != nil {
 			return nil, fmt.Errorf("read job %s: %w", id, err)
 		}
-		all[id] = job{Created: *j.CreateIndex, Version: *j.Version}
-	}
-	if len(all) == 0 {
-		return nil, errors.New("no service has a job")
+		all[id] = *j.CreateIndex
 	}
 	return all, nil
 }

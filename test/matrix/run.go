@@ -34,11 +34,11 @@ func (w *World) Run(ctx context.Context, f Fault) (Row, error) {
 	if row.InstancesBefore, err = w.instances(); err != nil {
 		return row, err
 	}
+
 	jobs, err := w.jobs(ctx)
 	if err != nil {
 		return row, err
 	}
-
 	w.Hit = Hit{Began: time.Now()}
 	watched := w.watch(ctx, before)
 	mend, broken := f.Break(limited(ctx, breakWithin), w)
@@ -54,22 +54,42 @@ func (w *World) Run(ctx context.Context, f Fault) (Row, error) {
 		row.Note("broken for %.1f s", w.Hit.Mended.Sub(w.Hit.Broken).Seconds())
 	}
 	settled := w.Settle(ctx, w.Hit.Mended)
-	row.Recovery = time.Since(w.Hit.Mended)
+	w.Hit.Settled = time.Now()
+	row.Recovery = w.Hit.Settled.Sub(w.Hit.Mended)
 	errs = append(errs, wrap("all is as before", settled))
 	row.InstancesDuring, row.Saw.Status = watched()
 	if f.After != nil && settled == nil {
 		errs = append(errs, wrap("afterwards", harness.Eventually(ctx, duringWait, func() error { return f.After(ctx, w, &row) })))
 	}
+	if f.Group != GroupServices {
+		errs = append(errs, w.sameJobs(ctx, jobs))
+	}
 	if row.InstancesAfter, err = w.instances(); err != nil {
 		errs = append(errs, err)
 	}
 	results, unended := w.Load.take(ctx)
-	errs = append(errs, unended, w.judge(f, &row, results))
-	errs = append(errs, w.Invariants(ctx, jobs, results)...)
+	entries, unread := readLedger(w.ledger)
+	errs = append(errs, unended, unread, w.judge(f, &row, results, entries))
+	errs = append(errs, w.Invariants(ctx, results, entries)...)
 	if err := errors.Join(errs...); err != nil {
 		return row, fmt.Errorf("%s: %w\n%v", f.Name, err, w.Hit)
 	}
 	return row, nil
+}
+
+// sameJobs is an error if a job was created anew.
+func (w *World) sameJobs(ctx context.Context, before map[string]uint64) error {
+	now, err := w.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for id, created := range before {
+		if now[id] != created {
+			errs = append(errs, fmt.Errorf("the job %s was created at %d, and is now one of %d", id, created, now[id]))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // limited is ctx for a time. The timer ends with it.
@@ -154,7 +174,7 @@ func (w *World) watch(ctx context.Context, before map[string]bool) (stop func() 
 }
 
 // judge counts the requests, and is an error if one failed that was not allowed to.
-func (w *World) judge(f Fault, row *Row, results []Result) error {
+func (w *World) judge(f Fault, row *Row, results []Result, entries map[uint64][]entry) error {
 	var bad []string
 	for _, r := range results {
 		row.Sent++
@@ -166,7 +186,7 @@ func (w *World) judge(f Fault, row *Row, results []Result) error {
 		row.Failed++
 		add(&row.Saw.Answers, r.answer())
 		if !w.allowed(f, r) {
-			bad = append(bad, r.String())
+			bad = append(bad, fmt.Sprintf("%v, seen by %d apps", r, len(entries[r.Number])))
 		}
 	}
 	if n := len(bad); n > 0 {

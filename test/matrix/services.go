@@ -88,6 +88,9 @@ func (w *World) hcl(name string, o options) string {
   concurrency {
     limit = %d
   }
+  queue {
+    timeout = "4m" # No slow machine is to end a wait: a caller's patience does.
+  }
   scale {
     min     = %d
     max     = %d
