@@ -181,9 +181,10 @@ func (l *Load) start(ctx context.Context, s *stream) {
 	})
 }
 
-// Once sends one request to a service, and does not wait for its end.
-func (l *Load) Once(service string) {
-	l.done.Go(func() { l.Send(service, 0, http.StatusOK, nil) })
+// Once sends one request to a service through an agent, by its number, and does not wait for
+// its end.
+func (l *Load) Once(service string, agent int) {
+	l.done.Go(func() { l.Send(service, agent, http.StatusOK, nil) })
 }
 
 // Send sends one request to a service by a way, see stream, and returns when it has ended.

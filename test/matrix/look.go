@@ -39,7 +39,7 @@ func (w *World) lookBy(ctx context.Context, a *harness.Agent, all map[string]boo
 			return err
 		}
 		for _, c := range s.Status.Conditions {
-			if !c.OK {
+			if !c.OK && s.Status.Phase != "deleting" {
 				all[fmt.Sprintf("%s: %s is false (%s): %s", summary.Name, c.Type, c.Reason, c.Message)] = true
 			}
 		}

@@ -40,9 +40,9 @@ func (w *World) Run(ctx context.Context, f Fault) (Row, error) {
 		return row, err
 	}
 	w.Hit = Hit{Began: time.Now()}
-	watched := w.watch(ctx, before)
 	mend, broken := f.Break(limited(ctx, breakWithin), w)
 	w.Hit.Broken = time.Now()
+	watched := w.watch(ctx, before)
 	errs := []error{wrap("break it", broken)}
 	if broken == nil {
 		errs = append(errs, w.during(ctx, f, &row, doctor))
@@ -109,7 +109,7 @@ func wrap(what string, err error) error {
 // during lets what is broken last, wakes the service at zero, waits for what the fault
 // promises, and asks the doctor.
 func (w *World) during(ctx context.Context, f Fault, row *Row, before map[string]bool) error {
-	w.Load.Once(ServiceZero)
+	w.Load.Once(ServiceZero, len(w.Agents)-1)
 	last := time.NewTimer(time.Until(w.Hit.Broken.Add(max(f.For, lasts))))
 	defer last.Stop()
 	var err error
