@@ -27,14 +27,8 @@ func (w *World) saved(ctx context.Context) error {
 			youngest = at
 		}
 	}
-	wait := time.NewTimer(time.Until(youngest.Add(saveEvery + 10*time.Second)))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	wait(ctx, time.Until(youngest.Add(saveEvery+10*time.Second)))
+	return ctx.Err()
 }
 
 const backendAway = "Nomad or Consul is away"

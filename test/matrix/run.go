@@ -110,22 +110,33 @@ func wrap(what string, err error) error {
 // promises, and asks the doctor.
 func (w *World) during(ctx context.Context, f Fault, row *Row, before map[string]bool) error {
 	w.Load.Once(ServiceZero, len(w.Agents)-1)
-	last := time.NewTimer(time.Until(w.Hit.Broken.Add(max(f.For, lasts))))
-	defer last.Stop()
+	lasting := max(f.For, lasts)
+	asked := make(chan map[string]bool, 1)
+	go func() { // Late enough for the agents to have noticed. It ends with its deadlines.
+		wait(ctx, time.Until(w.Hit.Broken.Add(lasting/2)))
+		asked <- w.findings(ctx)
+	}()
 	var err error
 	if f.During != nil {
 		err = wrap("meanwhile", harness.Eventually(ctx, duringWait, func() error { return f.During(ctx, w, row) }))
 	}
-	for finding := range w.findings(ctx) {
+	for finding := range <-asked {
 		if !before[finding] {
 			add(&row.Saw.Doctor, finding)
 		}
 	}
+	wait(ctx, time.Until(w.Hit.Broken.Add(lasting)))
+	return err
+}
+
+// wait waits for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case <-last.C:
+	case <-t.C:
 	case <-ctx.Done():
 	}
-	return err
 }
 
 // watch looks at instances and status until the function that it returns is called, which
