@@ -21,12 +21,16 @@ const (
 	breakWithin = 2 * time.Minute
 )
 
+// ErrUnsettled: what an earlier fault broke is not as before, so that nothing can be said about
+// the next.
+var ErrUnsettled = errors.New("before anything is broken")
+
 // Run breaks and mends one thing, and says what came of it. The error has everything that
 // was not as promised. The world is as before when Run returns without an error.
 func (w *World) Run(ctx context.Context, f Fault) (Row, error) {
 	row := Row{Fault: f}
 	if err := w.Settle(ctx, time.Now()); err != nil {
-		return row, fmt.Errorf("before anything is broken: %w", err)
+		return row, fmt.Errorf("%w: %w", ErrUnsettled, err)
 	}
 	before := w.look(ctx)
 	doctor := w.findings(ctx)
