@@ -36,7 +36,8 @@ func (a *Autoscaler) noteCount(ctx context.Context, r *record, s *subject, job s
 const byHandTries = 5
 
 // checkScaledByHand finds out whether the present count was set by hand, also in an
-// earlier leader's term, unless that is known. Until then the count is not lowered.
+// earlier leader's term, unless that is known. Until then the count is not lowered, and zero is
+// not raised.
 func (a *Autoscaler) checkScaledByHand(ctx context.Context, r *record, s *subject, job scheduler.JobState) {
 	stands := s.scale.ManualHold.D()
 	if stands == 0 {

@@ -78,7 +78,8 @@ func (a *Autoscaler) reevaluate(ctx context.Context, r *record, s *subject, job 
 	a.fillPulls(&e.in, s)
 	a.fillLoads(&e.in, r, s, alive)
 	e.Evaluate(&e.in)
-	if lowers && scheduler.Change(&e.Decision) && r.byHandChecks > 0 {
+	// A count of zero stands as well: a request that waits for an instance wakes it all the same.
+	if (lowers || job.Count == 0) && scheduler.Change(&e.Decision) && r.byHandChecks > 0 {
 		e.Decision.WhyNot = "it is not known yet whether the present count was set by hand"
 	}
 }

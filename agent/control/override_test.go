@@ -170,6 +170,29 @@ func TestByHand_KnownLater(t *testing.T) {
 	}
 }
 
+// The same holds for a count of zero, which is not raised until then.
+func TestByHand_ZeroIsKnownLater(t *testing.T) {
+	for late, want := range map[int]int{1: 0, 3: 0, 1000: 2} {
+		led(t, func(t *testing.T, c *cluster, id string, _ func() *leader) {
+			c.change1(t, func(s *wadi.Stored) {
+				s.Service.Scale.ManualHold, s.Service.Scale.Min = wadi.Duration(time.Minute), 2
+			})
+			time.Sleep(10 * time.Second)
+			wantCount(t, c, id, 2)
+			before := len(c.scaled())
+			c.mu.Lock()
+			c.byHandAt, c.byHandUnknown = time.Now(), late
+			c.set(id, c.jobs[id].body, 0)
+			c.mu.Unlock()
+			time.Sleep(40 * time.Second)
+			wantCount(t, c, id, want)
+			if n := len(c.scaled()) - before; want == 0 && n > 0 {
+				t.Errorf("it was raised meanwhile: %v", c.scaled())
+			}
+		})
+	}
+}
+
 // A count that was set by hand stands for its time, under another leader too.
 func TestByHand_StandsAcrossLeaders(t *testing.T) {
 	led(t, func(t *testing.T, c *cluster, id string, again func() *leader) {
