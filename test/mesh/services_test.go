@@ -117,10 +117,7 @@ func waitKnown(t *testing.T, c *caller, service string) {
 // no caller's Envoy knows one.
 func toZero(t *testing.T, revision string) {
 	t.Helper()
-	stack.ScaleByHand(t, revision, 0)
-	if err := stack.WaitGone(t.Context(), revision, waitLong); err != nil {
-		t.Fatalf("to zero: %v\n%s", err, stack.TasksOf(revision))
-	}
+	stack.ZeroByHand(t, revision)
 	for _, c := range []*caller{callerA, callerB} {
 		eventually(t, waitLong, func() error { return c.Forgot(t.Context(), revision) })
 	}

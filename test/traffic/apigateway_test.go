@@ -288,8 +288,7 @@ func (w way) waitOnce(t *testing.T, want int) {
 // toZeroAt is toZero for an API gateway.
 func toZeroAt(t *testing.T, g apiGateway, revision string) {
 	t.Helper()
-	stack.ScaleByHand(t, revision, 0)
-	harnesstest.Must(t, "to zero", stack.WaitGone(t.Context(), revision, harnesstest.WaitLong))
+	stack.ZeroByHand(t, revision)
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return g.forgot(t.Context(), revision) })
 }
 

@@ -328,10 +328,9 @@ func TestCases(t *testing.T) {
 	all.Wait()
 	// A rule wakes its revision: one through the gateway, and one through Envoy.
 	for _, revision := range []string{canary2, ruled3} {
-		stack.ScaleByHand(t, revision, 0)
+		stack.ZeroByHand(t, revision)
 	}
 	for _, revision := range []string{canary2, ruled3} {
-		harnesstest.Must(t, "to zero", stack.WaitGone(t.Context(), revision, harnesstest.WaitLong))
 		harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return caller.Forgot(t.Context(), revision) })
 	}
 	for i, c := range []oneCase{{target: "/below/x", revision: canary2, path: "/b/x"}, {target: "/v2/x", revision: ruled3, path: "/x"}} {

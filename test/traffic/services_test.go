@@ -19,7 +19,9 @@ func version(name, v string, targets ...string) string {
 
 // versionWith is version with an environment, a scale block and more of the service's own.
 func versionWith(name string, env map[string]string, scale, more string) string {
-	// A count of zero by hand stands until all instances are gone.
+	// A busy machine starts an instance slowly, and a count of zero by hand stands until all
+	// instances are gone.
+	more += "\n  queue {\n    timeout = \"150s\"\n  }"
 	return harnesstest.HelloInMesh(name, env, "max = 1\n    manual_hold = \"5m\"\n    "+scale, more)
 }
 
@@ -50,9 +52,6 @@ func waitKnown(t *testing.T, name string) {
 // the caller's Envoy knows none.
 func toZero(t *testing.T, revision string) {
 	t.Helper()
-	stack.ScaleByHand(t, revision, 0)
-	if err := stack.WaitGone(t.Context(), revision, harnesstest.WaitLong); err != nil {
-		t.Fatalf("to zero: %v\n%s", err, stack.TasksOf(revision))
-	}
+	stack.ZeroByHand(t, revision)
 	harnesstest.Eventually(t, harnesstest.WaitLong, func() error { return caller.Forgot(t.Context(), revision) })
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // callTimeout bounds a request of a caller that is not meant to be long.
-const callTimeout = 2 * time.Minute
+const callTimeout = WaitLong
 
 // firstUpstream is the port of a caller's first callee.
 const firstUpstream = 9201

@@ -16,7 +16,7 @@ import (
 )
 
 // requestTimeout bounds a request of a load.
-const requestTimeout = 2 * time.Minute
+const requestTimeout = WaitLong
 
 // Send sends one request of a load and returns the answer's text. An error counts
 // as a failed request.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/api"
+	"github.com/wadi-run/wadi/test/harness"
 )
 
 // Deploy applies services, waits until they are ready, and deletes them at the end.
@@ -110,6 +111,29 @@ func (s *Stack) ScaleByHand(t testing.TB, revision string, count int) {
 	_, _, err := s.Nomad.Jobs().Scale(revision, wadi.GroupInstance, &count, "by hand", false, nil, nil)
 	if err != nil {
 		t.Fatalf("scale %s to %d by hand: %v", revision, count, err)
+	}
+}
+
+// ZeroByHand sets a revision without requests to zero in Nomad, and waits until no instance is
+// left. Should the autoscaler raise the count before it knows who has set it, it is set again.
+func (s *Stack) ZeroByHand(t testing.TB, revision string) {
+	t.Helper()
+	err := harness.Eventually(t.Context(), WaitLong, func() error {
+		n, err := s.Count(t.Context(), revision)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			s.ScaleByHand(t, revision, 0)
+		}
+		live, err := s.Allocs(t.Context(), revision)
+		if err == nil && max(n, 0)+len(live) > 0 {
+			err = fmt.Errorf("%s has count %d and %d allocations", revision, n, len(live))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("to zero: %v\n%s", err, s.TasksOf(revision))
 	}
 }
 
