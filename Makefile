@@ -19,7 +19,10 @@ build: ## bin/wadi, bin/queue-proxy, the example app bin/hello and the apps of t
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/wadi ./cmd/queue-proxy ./jobspecs/examples/hello ./test/apps/corners ./test/apps/grpcecho ./test/apps/ledger
 
 .PHONY: check
-check: ## static checks and unit tests with the race detector
+check: static units ## static checks and unit tests with the race detector
+
+.PHONY: static
+static: ## static checks
 	@echo "== check: gofmt"
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted:"; echo "$$files"; exit 1; fi
 	@echo "== check: go vet"
@@ -33,6 +36,9 @@ check: ## static checks and unit tests with the race detector
 	$(GO) tool errcheck -ignoretests -exclude tools/errcheck.txt ./...
 	@echo "== check: go mod tidy"
 	$(GO) mod tidy -diff
+
+.PHONY: units
+units: ## unit tests with the race detector, and the arrows between packages
 	@echo "== check: unit tests"
 # On several processors the race detector sometimes crashes on fake timers
 # (golang/go#78156). The end-to-end run repeats these tests on all processors, without it:
@@ -41,23 +47,31 @@ check: ## static checks and unit tests with the race detector
 	@echo "== check: the arrows between packages"
 	$(GO) test -count=1 .
 
-# Each of these end-to-end folders has the machine for itself: they measure, send much, or
-# have short deadlines broken on purpose. All others run two at a time, with the unit tests:
-# they mostly wait. A new folder is one of the others.
-ALONE = /test/(attacks|dataplane|faults|scaling|smuggling|traffic)$$
+# Each of these end-to-end folders has the machine for itself: they measure, or flood. All
+# others run several at a time, as they mostly wait: those that take longest first, and the unit
+# tests, which keep a processor busy, at the end. A new folder is one of the others.
+ALONE   = /test/(attacks|dataplane|scaling|smuggling)$$
+LONGEST = /test/(faults|mesh|docker|e2e|rights|matrix|traffic)$$
+AT_ONCE ?= 3
 
 .PHONY: e2e
-e2e: tools build ## end-to-end tests on the real stack
-	@echo "== e2e: two folders at a time"
+e2e: tools build ## end-to-end tests on the real stack; AT_ONCE=1 one folder at a time
+	@echo "== e2e: $(AT_ONCE) folders at a time"
 	@all=$$($(GO) list -tags e2e ./...) || exit 1; \
-	$(GO) test -tags e2e -count=1 -timeout 60m -p 2 $$(echo "$$all" | grep -vE '$(ALONE)'); failed=$$?; \
+	others=$$(echo "$$all" | grep -vE '$(ALONE)'); \
+	long=$$(echo "$$others" | grep -E '$(LONGEST)'); short=$$(echo "$$others" | grep -vE '$(LONGEST)'); \
+	$(GO) test -tags e2e -count=1 -timeout 60m -p $(AT_ONCE) $$long $$(echo "$$short" | grep /test/) $$(echo "$$short" | grep -v /test/); failed=$$?; \
 	echo "== e2e: one folder at a time"; \
 	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 $$(echo "$$all" | grep -E '$(ALONE)') && exit $$failed
 
+# The static checks run beside all others, and get what those leave of the processors.
 .PHONY: test
 test: ## all that CI runs: check and e2e
-	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory e2e
+	@log=$$(mktemp); nice -n 19 $(MAKE) --no-print-directory static >"$$log" 2>&1 & static=$$!; \
+	trap 'kill $$static 2>/dev/null; rm -f "$$log"' EXIT; \
+	$(MAKE) --no-print-directory units && $(MAKE) --no-print-directory e2e; failed=$$?; \
+	wait $$static || failed=1; \
+	cat "$$log"; exit $$failed
 
 .PHONY: dev
 dev: tools build ## a cluster and Wadi in the foreground, with the example service; Ctrl-C ends it
