@@ -82,7 +82,7 @@ func TestSweep_RealNomad(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	for late := time.Now().Add(time.Minute); len(stopped()) < len(want) && time.Now().Before(late); {
+	for late := time.Now().Add(3 * time.Minute); len(stopped()) < len(want) && time.Now().Before(late); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	time.Sleep(s.Grace) // For what must not be stopped.

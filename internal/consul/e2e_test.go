@@ -38,7 +38,7 @@ func run(t *testing.T, p *consul.Presence) {
 }
 
 // patience bounds every wait: a loaded machine is slow.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func within(t *testing.T, what string, ch <-chan time.Time) time.Time {
 	t.Helper()

@@ -148,7 +148,7 @@ func TestElect_LeavesALivingNamesakeAlone(t *testing.T) {
 	case <-waits.started:
 		leads, waits = waits, leads
 	case <-leads.started:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("there is no leader")
 	}
 	select {
@@ -195,14 +195,21 @@ func TestElect_HandsOverAtOnceWhenItStops(t *testing.T) {
 	go func() { _ = c.WatchLeader(ctx, lockKey, func(v string) { leader.Store(v) }, nil) }()
 	eventually(t, "the leader is known", func() bool { return leader.Load() == "wadi:first" })
 
-	one.stop()
-	stopped := time.Now()
-	at := within(t, "second leads", two.started)
-	t.Logf("handed over in %s", at.Sub(stopped).Round(time.Millisecond))
-	if gap := at.Sub(stopped); gap > time.Second {
-		t.Errorf("handed over in %s, want no lock delay", gap)
+	// The lock's delay would be part of each of them; a busy machine is slow in some.
+	leads, waits, to, from := one, two, second, first
+	fastest := time.Hour
+	for try := 0; try < 5 && fastest > time.Second; try++ {
+		leads.stop()
+		stopped := time.Now()
+		gap := within(t, "the other leads", waits.started).Sub(stopped)
+		t.Logf("handed over in %s", gap.Round(time.Millisecond))
+		fastest = min(fastest, gap)
+		eventually(t, "the new leader is known", func() bool { return leader.Load() == to.Service.ID })
+		leads, waits, to, from = waits, elect(t, from), from, to
 	}
-	eventually(t, "the new leader is known", func() bool { return leader.Load() == "wadi:second" })
+	if fastest > time.Second {
+		t.Errorf("the fastest hand-over took %s, want no lock delay", fastest)
+	}
 }
 
 func TestElect_StopsLeadingWithoutConsul(t *testing.T) {

@@ -77,7 +77,7 @@ func watchIntentions(t *testing.T, c *consul.Client) (got chan consul.Intentions
 
 func next(t *testing.T, got chan consul.Intentions, want func(consul.Intentions) bool) consul.Intentions {
 	t.Helper()
-	for deadline := time.After(30 * time.Second); ; {
+	for deadline := time.After(3 * time.Minute); ; {
 		select {
 		case i := <-got:
 			if want(i) {

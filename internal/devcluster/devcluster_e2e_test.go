@@ -140,7 +140,7 @@ func get(addr, want string) error {
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
 	began := time.Now()
-	deadline, tick := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	deadline, tick := time.After(3*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for {
 		err := f()

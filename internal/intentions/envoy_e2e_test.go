@@ -25,7 +25,7 @@ import (
 const (
 	service  = "hello"
 	seenPath = "Seen-Path"
-	patience = 30 * time.Second
+	patience = 3 * time.Minute
 )
 
 // stage is a Consul with one service behind a real Envoy, and its callers.

@@ -43,7 +43,7 @@ func realSource(t *testing.T, client *api.Client, services ...string) *mesh.Sour
 	t.Cleanup(func() { cancel(); <-done })
 	select {
 	case <-s.Ready():
-	case <-time.After(30 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("not ready")
 	}
 	return s
@@ -71,7 +71,7 @@ func TestE2E_RootRotation(t *testing.T) {
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(60 * time.Second); served(t, hello, addr).SerialNumber.Cmp(before.SerialNumber) == 0; {
+	for deadline := time.After(3 * time.Minute); served(t, hello, addr).SerialNumber.Cmp(before.SerialNumber) == 0; {
 		if _, err := try(t.Context(), activator, addr, "hello"); err != nil {
 			t.Fatalf("during rotation: %v", err)
 		}
@@ -268,7 +268,7 @@ func retry(t *testing.T, f func() error) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	for {
 		err := f()
 		if err == nil {

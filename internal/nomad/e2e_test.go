@@ -245,7 +245,7 @@ func diagnoses(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 			t.Fatal(err)
 		}
 		index = scale(t, c, id, 1, index)
-		deadline := time.After(30 * time.Second)
+		deadline := time.After(3 * time.Minute)
 		for {
 			_, changed := w.Endpoints("", id)
 			got, since := diagnosed(w, "", id)
@@ -293,7 +293,7 @@ func restart(t *testing.T, cluster *devcluster.Cluster, c *nomad.Client, w *noma
 	if err := cluster.Nomad.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	for tick := time.NewTicker(50 * time.Millisecond); !w.Connected(""); {
 		select {
 		case <-tick.C:

@@ -17,7 +17,7 @@ func usage(t *testing.T, c *nomad.Client, w *nomad.Watcher) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Purge(t.Context(), "", "default", id) })
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		if time.Now().After(deadline) {
 			t.Fatal("no usage within a minute")

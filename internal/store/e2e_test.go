@@ -38,7 +38,7 @@ func watchRoutes(t *testing.T, url string) <-chan map[string]wadi.Route {
 
 func waitRoutes(t *testing.T, got <-chan map[string]wadi.Route, n int) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	for {
 		select {
 		case m := <-got:

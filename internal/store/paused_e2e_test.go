@@ -76,7 +76,7 @@ func leadOn(url string) {
 func TestDeposed_PausedLeader(t *testing.T) {
 	a := consultest.StartAgent(t, false)
 	submit(t, open(t, a.URL), "hello", 1, 0)
-	limit, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	limit, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	old := exec.CommandContext(limit, os.Args[0])
 	old.Env = append(os.Environ(), pausedEnv+"="+a.URL)
@@ -115,7 +115,7 @@ func TestDeposed_PausedLeader(t *testing.T) {
 	var term *consul.Term
 	select {
 	case term = <-leads:
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("nobody leads in place of the paused one")
 	}
 	w := s.Writer(term.Lock)

@@ -169,7 +169,7 @@ func TestBlocking_AService(t *testing.T) {
 	wait := func(index uint64) <-chan news {
 		done := make(chan news, 1)
 		go func() {
-			s, next, err := client.ServiceAt(t.Context(), "blocking", api.Query{Index: index, Wait: time.Minute})
+			s, next, err := client.ServiceAt(t.Context(), "blocking", api.Query{Index: index, Wait: 5 * time.Minute})
 			done <- news{s, next, err}
 		}()
 		return done

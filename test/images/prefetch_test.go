@@ -160,11 +160,13 @@ func TestPrefetch_FirstRequestDoesNotPull(t *testing.T) {
 			t.Errorf("phase %s, want ready", got.Phase)
 		}
 		waitNoJob(t, name+"-00001")
-		out, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "events", "-service", name)
-		harnesstest.Must(t, "events", err)
-		if !strings.Contains(out.Stdout, "Prefetching") || !strings.Contains(out.Stdout, "Prefetched") {
-			t.Errorf("the events do not tell it:\n%s", out)
-		}
+		harnesstest.Eventually(t, harnesstest.WaitLong, func() error {
+			out, err := stack.Agent.Wadi(t.Context(), t.TempDir(), "events", "-service", name)
+			if err == nil && (!strings.Contains(out.Stdout, "Prefetching") || !strings.Contains(out.Stdout, "Prefetched")) {
+				err = fmt.Errorf("the events do not tell it:\n%s", out)
+			}
+			return err
+		})
 	}
 }
 

@@ -151,18 +151,19 @@ func TestCPU(t *testing.T) {
 // panic.
 func TestCPU_StartingInstancesAreUnknown(t *testing.T) {
 	t.Parallel()
-	const (
-		service = "share"
-		known   = 11 * time.Second // A start takes 6 s, and the window has to be past it.
-	)
+	const service = "share"
 	stack.Deploy(t, hello(service, "max = 3\n    panic_threshold_percent = 1000\n    metric \"cpu\" {\n      target = 600\n    }"))
 	burn := harnesstest.StartWorkers(t, 1, 50*time.Millisecond, harnesstest.Getting(stack.Client(t), harnesstest.URL(service, "/?cpu=20ms")))
 	raise := waitDecision(t, service, "by cpu", func(d wadi.Decision) bool { return d.Executed && d.Desired > d.Count && d.Metric == wadi.CPU })
-	waitDecision(t, service, "after all is known", func(d wadi.Decision) bool { return d.Time.After(raise.Time.Add(known)) })
+	ready := waitDecision(t, service, "with all ready", func(d wadi.Decision) bool {
+		return d.Time.After(raise.Time) && d.Ready >= raise.Desired && d.Starting == 0
+	})
+	known := ready.Time.Add(4 * time.Second) // Less than a window of all of them; what is decided after it may be lower.
+	waitDecision(t, service, "after all is known", func(d wadi.Decision) bool { return d.Time.After(known) })
 	wantAnswered(t, burn)
 	for _, d := range decisions(t, service) {
-		if after := d.Time.Sub(raise.Time); after > 0 && after < known && d.Executed && d.Desired < d.Count {
-			t.Errorf("lowered %v after the raise, on what is known of some:\n%s", after, why(t, service))
+		if d.Time.After(raise.Time) && d.Time.Before(known) && d.Executed && d.Desired < d.Count {
+			t.Errorf("lowered %v after the raise, on what is known of some:\n%s", d.Time.Sub(raise.Time), why(t, service))
 		}
 	}
 	stack.ToZero(t, wadi.RevisionID(service, 1))
