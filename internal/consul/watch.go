@@ -23,6 +23,10 @@ type Watch[T any] struct {
 	Fetch func(ctx context.Context, index uint64) (T, uint64, error)
 	// Report gets the error of every failed fetch. Nil ignores them.
 	Report func(err error)
+	// Rest is for how long to rest after a state was emitted; nil: not at all. Whatever changes
+	// meanwhile is in the next state. Where each state is a list of everything, thousands of
+	// changes in a row would otherwise cost the square of their number.
+	Rest func(T) time.Duration
 }
 
 // Run calls emit with the present state and with every later one, from this goroutine,
@@ -58,6 +62,9 @@ func (w Watch[T]) Run(ctx context.Context, emit func(T)) error {
 			if next != emitted || !reflect.DeepEqual(v, last) {
 				last, emitted = v, next
 				emit(v)
+				if w.Rest != nil {
+					_ = wadi.Sleep(ctx, w.Rest(v))
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package consul_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -154,6 +155,31 @@ func TestWatch_BacksOffAndAsksForThePresentState(t *testing.T) {
 		defer s.mu.Unlock()
 		if at := s.asked[3]; at != 0 {
 			t.Errorf("asked after index %d behind an error, want 0", at)
+		}
+	})
+}
+
+// A list of everything is not read once for each of many changes, and the last one is seen.
+func TestWatch_Rests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{value: "first", index: 5, changed: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		var got []string
+		done := make(chan error, 1)
+		w := consul.Watch[string]{Fetch: s.fetch, Rest: func(string) time.Duration { return 100 * time.Millisecond }}
+		go func() { done <- w.Run(ctx, func(v string) { got = append(got, v) }) }()
+		time.Sleep(time.Second)
+		for i := range 100 {
+			s.set(strconv.Itoa(i), uint64(6+i))
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if len(got) > 13 || got[1] != "0" || got[len(got)-1] != "99" {
+			t.Errorf("emitted %v for 100 changes in a second, want the first, one in each tenth of it, and the last", got)
 		}
 	})
 }

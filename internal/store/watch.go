@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wadi-run/wadi"
 	"github.com/wadi-run/wadi/internal/consul"
@@ -43,6 +44,13 @@ func (s *Store) Watch(ctx context.Context, changed func(services []string)) erro
 	})
 }
 
+// After each list a watch rests, longer the longer the list: reading it takes Consul and the
+// agent some 10 µs for each of its keys.
+const (
+	restEach = 40 * time.Microsecond
+	restMost = 500 * time.Millisecond
+)
+
 // decoded is a value, and the index of its key when it was decoded.
 type decoded[T any] struct {
 	index uint64
@@ -75,6 +83,7 @@ func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(now m
 			}
 			return pairs, next, err
 		},
+		Rest:   func(pairs []consul.Pair) time.Duration { return min(time.Duration(len(pairs))*restEach, restMost) },
 		Report: func(err error) { s.log.Warn("store not readable, trying on", "what", string(k), "error", err) },
 	}
 	return w.Run(ctx, func(pairs []consul.Pair) {
