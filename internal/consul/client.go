@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,10 @@ type Config struct {
 }
 
 // Client calls one Consul agent. It is safe for concurrent use.
-type Client struct{ current atomic.Pointer[connection] }
+type Client struct {
+	current atomic.Pointer[connection]
+	decoded sync.Map // Kind of config entries → *decodedEntries.
+}
 
 // connection is a client with one set of credentials.
 type connection struct {

@@ -13,8 +13,15 @@ import (
 	"github.com/wadi-run/wadi"
 )
 
-// listingAge is how old a list of all entries may be to read one service's from it.
-const listingAge = time.Second
+// listingAge is how old a list of all entries may be to read one service's from it, and
+// listingShare how many times as old as it took to read: with thousands of services that are
+// set up at once, little time goes into lists. Services that have changed since are not read
+// from it.
+const (
+	listingAge   = time.Second
+	listingMost  = 10 * time.Second
+	listingShare = 10
+)
 
 // listing is all entries of the kinds that services have, as they were a moment ago. With
 // it a thousand services that are read back together need five calls. It also knows under
@@ -22,6 +29,7 @@ const listingAge = time.Second
 type listing struct {
 	mu      sync.Mutex
 	at      time.Time
+	took    time.Duration // To read.
 	entries map[entryKey]api.ConfigEntry
 	owned   map[string][]entryKey // By service: what was written for it.
 	newer   map[string][]entryKey // By service: what this layer has written or deleted since.
@@ -63,14 +71,14 @@ func (l *Layer) read(ctx context.Context, service string, want []api.ConfigEntry
 func (l *Layer) lookup(ctx context.Context, service string, want []api.ConfigEntry) (keys []entryKey, listed []api.ConfigEntry, err error) {
 	l.list.mu.Lock()
 	defer l.list.mu.Unlock()
-	if time.Since(l.list.at) >= listingAge {
+	if time.Since(l.list.at) >= max(listingAge, min(listingMost, listingShare*l.list.took)) {
 		if err := l.listAll(ctx); err != nil {
 			return nil, nil, err
 		}
 	}
-	newer := l.list.newer[service]
+	newer, outdated := l.list.newer[service]
 	keys = concerning(service, want, slices.Concat(l.list.owned[service], newer))
-	if len(newer) > 0 {
+	if outdated {
 		return keys, nil, nil
 	}
 	listed = []api.ConfigEntry{}
@@ -138,6 +146,6 @@ func (l *Layer) listAll(ctx context.Context) error {
 			}
 		}
 	}
-	l.list.at, l.list.entries, l.list.owned, l.list.newer = at, all, owned, nil
+	l.list.at, l.list.took, l.list.entries, l.list.owned, l.list.newer = at, time.Since(at), all, owned, nil
 	return nil
 }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -83,28 +84,32 @@ func rest(ctx context.Context) {
 func (w *Watcher) take(kind string, entries []api.ConfigEntry) {
 	w.mu.Lock()
 	before, known := w.seen[kind]
+	fresh := map[string]bool{} // Services that the differences concern.
 	now := make(map[string]seenEntry, len(entries))
 	for _, e := range entries {
 		name := e.GetName()
 		now[name] = seenEntry{owner(e), e.GetModifyIndex()}
 		if was, ok := before[name]; !ok || was != now[name] {
-			w.note(name, was.owner, now[name].owner)
+			w.note(fresh, name, was.owner, now[name].owner)
 		}
 	}
 	for name, was := range before {
 		if _, ok := now[name]; !ok {
-			w.note(name, was.owner)
+			w.note(fresh, name, was.owner)
 		}
 	}
 	w.seen[kind] = now
 	w.all = w.all || !known // Any entry may have changed since its service was read.
-	some := w.all || len(w.edited) > 0
+	all := w.all
+	maps.Copy(w.edited, fresh)
 	w.mu.Unlock()
-	if !some {
+	if !all && len(fresh) == 0 {
 		return
 	}
-	if w.Layer != nil {
+	if w.Layer != nil && all {
 		w.Layer.forget()
+	} else if w.Layer != nil {
+		w.Layer.outdate(fresh)
 	}
 	select {
 	case w.news <- struct{}{}:
@@ -113,15 +118,15 @@ func (w *Watcher) take(kind string, entries []api.ConfigEntry) {
 }
 
 // note marks the services that an entry of a name concerns. The caller holds mu.
-func (w *Watcher) note(name string, owners ...string) {
+func (w *Watcher) note(edited map[string]bool, name string, owners ...string) {
 	for _, o := range append(owners, name) {
-		w.edited[o] = true
+		edited[o] = true
 		w.all = w.all || slices.Contains(wadi.Activators(), o)
 	}
 	for _, kind := range w.seen { // A tag's name belongs to a service.
-		w.edited[kind[name].owner] = true
+		edited[kind[name].owner] = true
 	}
-	delete(w.edited, "")
+	delete(edited, "")
 }
 
 // News signals that Take has something.
@@ -151,4 +156,19 @@ func (l *Layer) forget() {
 	l.list.mu.Lock()
 	defer l.list.mu.Unlock()
 	l.list.at = time.Time{}
+}
+
+// outdate has the entries of some services read one by one until there is a new listing: what
+// it says of the others is as good as before.
+func (l *Layer) outdate(services map[string]bool) {
+	l.list.mu.Lock()
+	defer l.list.mu.Unlock()
+	if l.list.newer == nil {
+		l.list.newer = map[string][]entryKey{}
+	}
+	for s := range services {
+		if l.list.newer[s] == nil {
+			l.list.newer[s] = []entryKey{}
+		}
+	}
 }
