@@ -10,6 +10,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -28,7 +29,19 @@ type Layer struct {
 	Gateway Gateway
 	// Patience is for how long Apply waits for the gateway to follow; 0 is 1 s.
 	Patience time.Duration
+
+	mu     sync.Mutex
+	period time.Time     // When waiting was counted anew.
+	waited time.Duration // Since then, in all calls.
 }
+
+// Apply is called for one service after the other. When thousands are submitted at once it
+// waits no more than waitMost of every waitPeriod: the routes that are not followed by then
+// are found to be with the next try.
+const (
+	waitPeriod = 5 * time.Second
+	waitMost   = time.Second
+)
 
 var _ network.Layer = (*Layer)(nil)
 
@@ -37,12 +50,18 @@ const pollInterval = 5 * time.Millisecond
 
 // Apply waits until the gateway has followed a route that was stored, which takes
 // milliseconds. Otherwise it would be read back as missing, and the service be kept from
-// zero until the next pass. A gateway that does not follow is an error: try again.
+// zero until the next pass. A gateway that does not follow is an error: try again. When it
+// has waited much lately it does not wait.
 func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 	patience := l.Patience
 	if patience == 0 {
 		patience = time.Second
 	}
+	if ok, _ := l.Gateway.Serves(r); ok || !l.mayWait(time.Now()) {
+		return nil
+	}
+	began := time.Now()
+	defer func() { l.noteWait(time.Since(began)) }()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
@@ -58,6 +77,21 @@ func (l *Layer) Apply(ctx context.Context, r wadi.Route) error {
 		case <-tick.C:
 		}
 	}
+}
+
+func (l *Layer) mayWait(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.period) >= waitPeriod {
+		l.period, l.waited = now, 0
+	}
+	return l.waited < waitMost
+}
+
+func (l *Layer) noteWait(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waited += d
 }
 
 // Remove does nothing: a service that is no longer stored is in no table.

@@ -65,8 +65,31 @@ func TestApply_DoesNotWaitForEver(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
+		l = &table.Layer{Gateway: &gateway{why: "not yet"}}
 		if err := l.Apply(ctx, hello); err == nil || time.Since(start) != time.Second {
 			t.Errorf("waited although nobody does for it (%v)", err)
+		}
+	})
+}
+
+// A thousand services that are submitted at once do not wait one after the other.
+func TestApply_WaitsLittleForMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gateway{why: "not yet"}
+		l := &table.Layer{Gateway: g, Patience: 100 * time.Millisecond}
+		apply := func() (waited time.Duration) {
+			start := time.Now()
+			for range 1000 {
+				_ = l.Apply(t.Context(), hello) // Late as the gateway is.
+			}
+			return time.Since(start)
+		}
+		if took := apply(); took != time.Second {
+			t.Errorf("waited %v for a thousand routes, want 1s", took)
+		}
+		time.Sleep(5 * time.Second)
+		if took := apply(); took != time.Second {
+			t.Errorf("waited %v later, want 1s again", took)
 		}
 	})
 }
