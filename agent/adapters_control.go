@@ -112,7 +112,7 @@ type controlCluster struct{ *nomad.Watcher }
 var (
 	_ control.UsableCluster = controlCluster{}
 	_ control.SyncedCluster = controlCluster{}
-	_ control.Notifier      = controlCluster{}
+	_ control.ServiceNews   = controlCluster{}
 	_ control.ExitReader    = controlCluster{}
 )
 

@@ -29,6 +29,15 @@ type Notifier interface {
 	Changed() <-chan struct{}
 }
 
+// ServiceNews is a [Notifier] that knows which services its news are about: of thousands of
+// services, few change at a time.
+type ServiceNews interface {
+	Notifier
+	// TakeChanged returns the services whose state may have changed since it was called last;
+	// all: any may be among them.
+	TakeChanged() (services []string, all bool)
+}
+
 // alive counts the instances of a revision that are placed and not stopping. The number
 // is valid until changed is closed.
 func alive(c Cluster, namespace, revision string) (n int, changed <-chan struct{}) {

@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,7 +42,7 @@ type JobKeeper interface {
 
 // Meter is where the controller says what is measured, and reads which instances are ready.
 type Meter interface {
-	Notifier // Of a change of any instance's readiness.
+	ServiceNews // Of changes of instances' readiness.
 	// Set replaces the revisions that are measured, and the sources of their statistics.
 	Set(revisions []MeasuredRevision, sources []Source)
 	// ReadyCount is the number of the revision's instances that report themselves ready.
@@ -88,7 +87,7 @@ type Controller struct {
 	Jobs        JobKeeper
 	Plans       DriftPlanner
 	Cluster     UsableCluster
-	ClusterNews Notifier
+	ClusterNews ServiceNews
 	Store       ServiceReader
 	State       StateWriter
 	Remover     ServiceRemover
@@ -116,7 +115,12 @@ type Controller struct {
 	services     map[string]*service
 	loadFailures map[string]loadFailure // Services that could not be read.
 	acted        bool                   // In this pass.
-	recheck      time.Time              // When all network layers are read back again.
+	agents       []Source               // As the meter was told last,
+	told         [3]int                 // and of how many services, revisions and sources,
+	toldAt       time.Time              // and when.
+	passes       uint64
+	wholeBegan   time.Time // When the reconciling of all services began that is under way; zero: none is.
+	recheck      time.Time // When all network layers are read back again.
 
 	snapshot    atomic.Pointer[View]
 	notWakeable atomic.Pointer[map[string]string] // Services whose route no network layer carries, and why.
@@ -128,6 +132,7 @@ const (
 	passPause      = 20 * time.Millisecond // Between passes, however much news there is.
 	networkRecheck = 30 * time.Second      // How soon drift in Consul is found.
 	actionTimeout  = 10 * time.Second      // Of one call to Nomad or Consul.
+	passBudget     = time.Second           // After which a pass leaves the rest of the services to the next one.
 	roundsPerPass  = 8
 )
 
@@ -154,7 +159,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	var err error
 	for news, more := true, true; more && ctx.Err() == nil; {
 		next := c.nextNews()
-		c.pass(ctx, news)
+		c.pass(ctx, c.takeNews() || news)
 		due.Reset(c.untilStep(time.Now()))
 		next.due = due.C
 		news, more, err = c.wait(ctx, next, watchErr, tick.C)
@@ -177,6 +182,18 @@ func (c *Controller) nextNews() newsChannels {
 	return n
 }
 
+// takeNews has the services reconciled that news of Nomad and of instances are about, though
+// they are at rest. It reports whether any service may be among them. It is called after
+// nextNews, so that what changes from then on is news to the next pass.
+func (c *Controller) takeNews() (all bool) {
+	for _, news := range []ServiceNews{c.ClusterNews, c.Meter} {
+		names, any := news.TakeChanged()
+		c.inbox.noteTouched(names)
+		all = all || any
+	}
+	return all
+}
+
 // wait blocks until another pass is due, and reports whether it concerns services at rest
 // too. There is no more once the watch of the store has ended, with its error.
 func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-chan error, tick <-chan time.Time) (news, more bool, err error) {
@@ -184,8 +201,7 @@ func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-cha
 	case <-ctx.Done():
 	case err := <-watchErr:
 		return false, false, err
-	case <-next.cluster:
-		news = true
+	case <-next.cluster: // See takeNews.
 		_ = wadi.Sleep(ctx, passPause)
 	case <-next.callers:
 		news = true
@@ -193,10 +209,8 @@ func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-cha
 	case <-c.editNews():
 		_ = wadi.Sleep(ctx, passPause)
 		news = c.takeEdits()
-	case <-next.meter:
-		news = true
+	case <-next.meter: // See takeNews.
 	case <-c.inbox.poke:
-		news = true
 	case <-c.inbox.nudge:
 		_ = wadi.Sleep(ctx, passPause)
 	case <-c.Memory.Changed():
@@ -210,9 +224,6 @@ func (c *Controller) wait(ctx context.Context, next newsChannels, watchErr <-cha
 // Touch has a service reconciled soon, which may be at rest.
 func (c *Controller) Touch(service string) { c.inbox.touch(service) }
 
-// Poke asks for a pass now.
-func (c *Controller) Poke() { c.inbox.pokeNow() }
-
 // pass reconciles all services. Without news of the cluster it leaves out those at rest,
 // which may be many.
 func (c *Controller) pass(ctx context.Context, news bool) {
@@ -225,29 +236,67 @@ func (c *Controller) pass(ctx context.Context, news bool) {
 		for _, s := range c.services {
 			s.checked = false
 		}
-		c.recheck, news = now.Add(networkRecheck), true
+		c.recheck, c.wholeBegan, news = now.Add(networkRecheck), now, true
 	}
 	if c.loadAll(ctx, dirty) {
 		c.publish() // A new leader has thousands to reconcile: the autoscaler need not wait for that.
 		c.notifyActed()
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.services)) {
-		s := c.services[name]
-		if !c.Cluster.Usable(s.Service.Namespace) {
-			s.resting = false // What is new by then concerns it.
+	c.passes++
+	began, left := time.Now(), false
+	for i, s := range c.due(news, touched) {
+		if i > 0 && time.Since(began) >= passBudget { // What is newer may be urgent. These go on with the next pass.
+			s.resting, left = false, true
 			continue
 		}
-		if ctx.Err() != nil || time.Now().Before(s.retry) || s.resting && !news && !touched[name] {
+		if ctx.Err() != nil {
 			continue
 		}
+		s.passed = c.passes
+		s.measured.stale = true
 		err := c.reconcile(ctx, s)
 		c.finishPass(ctx, s, err)
+		c.Metrics.reconciles.Inc()
+	}
+	if left {
+		c.inbox.pokeNow()
+	} else if !c.wholeBegan.IsZero() {
+		c.Metrics.whole.Set(time.Since(c.wholeBegan).Seconds())
+		c.wholeBegan = time.Time{}
 	}
 	c.publish()
 	if c.acted {
 		c.notifyActed()
 	}
 	c.acted = false
+}
+
+// due are the services that a pass reconciles: first those that something is known to have
+// happened to, and then those that have waited longest.
+func (c *Controller) due(news bool, touched map[string]bool) (all []*service) {
+	usable, now := map[string]bool{}, time.Now() // By namespace: there are few.
+	for name, s := range c.services {
+		ns := s.Service.Namespace
+		ok, known := usable[ns]
+		if !known {
+			ok = c.Cluster.Usable(ns)
+			usable[ns] = ok
+		}
+		switch {
+		case !ok:
+			s.resting = false // What is new by then concerns it.
+			s.measured.stale = true
+		case !now.Before(s.retry) && (!s.resting || news || touched[name]):
+			if touched[name] {
+				s.passed = 0
+			}
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *service) int {
+		return cmp.Or(cmp.Compare(a.passed, b.passed), cmp.Compare(a.Service.Name, b.Service.Name))
+	})
+	return all
 }
 
 // notifyActed has the autoscaler evaluate at once, and not at its next interval.

@@ -76,7 +76,22 @@ func (v view) Changed() <-chan struct{} {
 	return v.changed
 }
 
-func (v view) Set([]control.MeasuredRevision, []control.Source) {}
+// TakeChanged names the services that a test does; otherwise any may have changed.
+func (v view) TakeChanged() ([]string, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.taken == v.changed {
+		return nil, false
+	}
+	v.taken = v.changed
+	return v.named, v.named == nil
+}
+
+func (v view) Set([]control.MeasuredRevision, []control.Source) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sets++
+}
 
 func (v view) ReadyCount(id string) (int, bool) {
 	v.mu.Lock()

@@ -38,6 +38,9 @@ type cluster struct {
 	behind        bool                 // The event stream lacks the jobs' last changes.
 	scales        []string
 	changed       chan struct{}
+	taken         <-chan struct{} // The changed of the last TakeChanged.
+	named         []string        // What TakeChanged names; nil: nothing.
+	sets          int             // How often was said what is measured.
 	stored        map[string]wadi.Stored
 	watch         func([]string)
 	layers        map[string]wadi.Route

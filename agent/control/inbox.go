@@ -4,7 +4,7 @@ import "sync"
 
 // inbox is what other goroutines leave for the controller's next pass.
 type inbox struct {
-	poke  chan struct{} // Asks for a pass over everything.
+	poke  chan struct{} // Asks for a pass now.
 	nudge chan struct{} // Signals that there are touched services.
 
 	mu      sync.Mutex
@@ -40,6 +40,15 @@ func (i *inbox) touch(name string) {
 	defer i.mu.Unlock()
 	i.touched[name] = true
 	signal(i.nudge)
+}
+
+// noteTouched is touch for the pass that is about to be made.
+func (i *inbox) noteTouched(names []string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, n := range names {
+		i.touched[n] = true
+	}
 }
 
 func (i *inbox) pokeNow() { signal(i.poke) }

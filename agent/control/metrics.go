@@ -7,6 +7,8 @@ import (
 // Metrics of the leader's loops.
 type Metrics struct {
 	passErrors    prometheus.Counter
+	reconciles    prometheus.Counter
+	whole         prometheus.Gauge
 	scales        *prometheus.CounterVec // By direction (up, down) and result (ok, conflict, error).
 	scaleError    prometheus.Counter
 	decisions     *prometheus.CounterVec // By rule.
@@ -20,6 +22,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		passErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wadi_controller_errors_total", Help: "Passes over a service that ended in an error.",
+		}),
+		reconciles: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wadi_controller_reconciles_total", Help: "Times that a service was reconciled.",
+		}),
+		whole: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wadi_controller_whole_seconds", Help: "How long the last reconciling of all services took.",
 		}),
 		scales: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wadi_autoscaler_scalings_total", Help: "Counts that the autoscaler asked Nomad to set. A conflict is decided anew.",
@@ -42,7 +50,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "wadi_leader", Help: "1 on the agent that leads.",
 		}),
 	}
-	reg.MustRegister(m.passErrors, m.scales, m.scaleError, m.decisions, m.signalToScale, m.pass, m.leading)
+	reg.MustRegister(m.passErrors, m.reconciles, m.whole, m.scales, m.scaleError, m.decisions, m.signalToScale, m.pass, m.leading)
 	return m
 }
 

@@ -53,5 +53,5 @@ func (c *Controller) publish() {
 		maps.Copy(warming, s.warming)
 	}
 	c.warming.Store(&warming)
-	c.Meter.Set(c.measuredRevisions())
+	c.tellMeter()
 }

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -79,6 +80,36 @@ func TestLeader_CountsInstancesThatCome(t *testing.T) {
 			if d, _ := l.scaler.History.Last(id); d.Ready != n || d.Starting != 0 || !strings.Contains(d.Reason, "overridden to") {
 				t.Errorf("at %d instances: %+v", n, d)
 			}
+		}
+	})
+}
+
+// News of one service of many are no work about the others.
+func TestController_NewsOfOneService(t *testing.T) {
+	leading(t, func(t *testing.T, c *cluster, _ *leader) {
+		const services = 50
+		for i := range services {
+			c.submit(fmt.Sprintf("s%02d", i))
+		}
+		time.Sleep(2*time.Minute + 12*time.Second) // All are at zero, and none is read back now.
+		for range 10 {
+			synctest.Wait()
+			c.mu.Lock()
+			was, told := c.reads, c.sets
+			c.named = []string{"s07"}
+			c.change()
+			c.mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			c.mu.Lock()
+			if n := c.reads - was; n == 0 || n > 4 {
+				t.Errorf("looked %d times at revisions for news of one of %d services", n, services)
+			}
+			if n := c.sets - told; n > 0 {
+				t.Errorf("told the meter %d times what is measured, though that is as before", n)
+			}
+			c.named = nil
+			c.mu.Unlock()
 		}
 	})
 }

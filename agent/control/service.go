@@ -15,6 +15,9 @@ type service struct {
 
 	networkState
 
+	measured measured // What the meter is told of it.
+	passed   uint64   // The last pass that reconciled it; 0: none, or it is to go first.
+
 	retry     time.Time // When to reconcile again after an error.
 	backoff   time.Duration
 	lastError string // Of the last pass; empty: it succeeded.

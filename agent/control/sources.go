@@ -36,29 +36,63 @@ type Source struct {
 	Restarts int  // Of its tasks.
 }
 
-// measuredRevisions lists the revisions that may have load, and all sources of their
-// statistics.
-func (c *Controller) measuredRevisions() ([]MeasuredRevision, []Source) {
-	var revs []MeasuredRevision
-	srcs := c.Agents()
+// measured is what the meter is told of one service. It is kept while nothing of the service
+// has changed: there may be tens of thousands of instances, and few change at a time.
+type measured struct {
+	of        *wadi.Stored // As published when it was made.
+	stale     bool         // The service was reconciled since.
+	revisions []MeasuredRevision
+	sources   []Source
+}
+
+// tellEvery is how often the meter is told at least: it then forgets what is too old.
+const tellEvery = time.Minute
+
+// tellMeter says what is measured from now on, if that has changed.
+func (c *Controller) tellMeter() {
+	agents := c.Agents()
+	changed := !slices.Equal(agents, c.agents) || time.Since(c.toldAt) >= tellEvery
+	revisions, sources := 0, len(agents)
 	for _, s := range c.services {
-		for _, r := range s.Revisions {
-			if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(s.Service.Namespace, r.ID).Exists {
-				continue
-			}
-			revs = append(revs, MeasuredRevision{
-				ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D(),
-				Usage: usesUsage(s.Service.Scale), Namespace: s.Service.Namespace, Task: r.Spec.ServingTask,
-			})
-			eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
-			for _, ep := range eps {
-				if !ep.Ended && ep.Metrics != "" {
-					srcs = append(srcs, instanceSource(r.ID, ep))
-				}
+		if s.measured.of != s.published || s.measured.stale {
+			now := c.measure(s)
+			changed = changed || !slices.Equal(now.revisions, s.measured.revisions) || !slices.Equal(now.sources, s.measured.sources)
+			s.measured = now
+		}
+		revisions, sources = revisions+len(s.measured.revisions), sources+len(s.measured.sources)
+	}
+	counts := [3]int{len(c.services), revisions, sources} // A service that is gone is in none of the above.
+	if !changed && counts == c.told {
+		return
+	}
+	c.agents, c.told, c.toldAt = agents, counts, time.Now()
+	revs, srcs := make([]MeasuredRevision, 0, revisions), append(make([]Source, 0, sources), agents...)
+	for _, s := range c.services {
+		revs, srcs = append(revs, s.measured.revisions...), append(srcs, s.measured.sources...)
+	}
+	c.Meter.Set(revs, srcs)
+}
+
+// measure lists the revisions of a service that may have load, and the instances that serve
+// statistics of it.
+func (c *Controller) measure(s *service) measured {
+	m := measured{of: s.published}
+	for _, r := range s.Revisions {
+		if _, routed := s.Route.Revisions[r.ID]; !routed && !c.Cluster.Job(s.Service.Namespace, r.ID).Exists {
+			continue
+		}
+		m.revisions = append(m.revisions, MeasuredRevision{
+			ID: r.ID, Created: time.Unix(r.Created, 0), Window: s.Service.Scale.Window.D(),
+			Usage: usesUsage(s.Service.Scale), Namespace: s.Service.Namespace, Task: r.Spec.ServingTask,
+		})
+		eps, _ := c.Cluster.Endpoints(s.Service.Namespace, r.ID)
+		for _, ep := range eps {
+			if !ep.Ended && ep.Metrics != "" {
+				m.sources = append(m.sources, instanceSource(r.ID, ep))
 			}
 		}
 	}
-	return revs, srcs
+	return m
 }
 
 func instanceSource(revision string, ep wadi.Endpoint) Source {

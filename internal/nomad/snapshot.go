@@ -13,16 +13,13 @@ import (
 // of jobs were the older one, an instance of a job that was registered in between would be
 // in the list of instances without its job, and the stream would not report it again.
 func (c *Client) readSnapshot(ctx context.Context, namespace string, covers map[string]bool) (f snapshot, err error) {
-	q := c.query(ctx, c.Token(), namespace)
-	q.Filter = `ClientStatus != "complete"`
-	qm, err := c.api().Raw().Query("/v1/allocations?resources=true", &f.allocs, q)
-	if err != nil {
+	if f.allocs, f.marks.allocs, err = c.allocations(ctx, namespace); err != nil {
 		return snapshot{}, fmt.Errorf("list allocations: %w", translate(err))
 	}
-	f.marks.allocs = qm.LastIndex
-	q = c.query(ctx, c.Token(), namespace)
+	q := c.query(ctx, c.Token(), namespace)
 	q.Filter = `Status == "blocked"`
-	if qm, err = c.api().Raw().Query("/v1/evaluations", &f.evals, q); err != nil {
+	qm, err := c.api().Raw().Query("/v1/evaluations", &f.evals, q)
+	if err != nil {
 		return snapshot{}, fmt.Errorf("list evaluations: %w", translate(err))
 	}
 	f.marks.evals = qm.LastIndex
@@ -31,6 +28,37 @@ func (c *Client) readSnapshot(ctx context.Context, namespace string, covers map[
 	}
 	f.jobs, f.marks.jobs, err = c.Jobs(ctx, c.Token(), namespace, keep)
 	return f, err
+}
+
+// allocationsPage bounds what is read at once: an allocation takes some 5 KB.
+const allocationsPage = 1000
+
+// allocations lists the allocations in a namespace that have not completed, and the index from
+// which on the stream reports changes that the list may lack: that of the first page. The
+// stream is open by then.
+func (c *Client) allocations(ctx context.Context, namespace string) (all []allocation, index uint64, err error) {
+	size, next := int32(allocationsPage), ""
+	for {
+		q := c.query(ctx, c.Token(), namespace)
+		q.Filter, q.PerPage, q.NextToken = `ClientStatus != "complete"`, size, next
+		var page []allocation
+		meta, err := c.api().Raw().Query("/v1/allocations?resources=true", &page, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		if index == 0 {
+			index = meta.LastIndex
+		}
+		next = meta.NextToken
+		switch {
+		case next != "":
+			all = append(all, page...)
+		case size > 0 && len(page) >= allocationsPage: // Just as many, or something on the way dropped the header.
+			all, index, size = nil, 0, 0 // Everything in one answer.
+		default:
+			return append(all, page...), index, nil
+		}
+	}
 }
 
 // covers are the namespaces that a stream covers which is opened from now on. A stream of

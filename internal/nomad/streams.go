@@ -133,7 +133,7 @@ func (s *streams) reconcile(ctx context.Context) {
 		}
 	}
 	if s.publishStates(wanted, known) {
-		s.w.notifyChanged()
+		s.w.notifyAll()
 	}
 }
 

@@ -55,7 +55,8 @@ type Watcher struct {
 	requested sync.Map                      // Uncovered namespace → when it was last requested.
 	absent    atomic.Pointer[chan struct{}] // Closed when a revision appears.
 	changed   atomic.Pointer[chan struct{}] // Closed when anything changes.
-	lastLine  atomic.Int64                  // Unix nanoseconds of the last line.
+	news      news
+	lastLine  atomic.Int64 // Unix nanoseconds of the last line.
 	states    atomic.Pointer[streamStates]
 }
 
@@ -167,6 +168,11 @@ func (w *Watcher) Changed() <-chan struct{} {
 	w.init()
 	return *w.changed.Load()
 }
+
+// TakeChanged returns the services of the jobs that have changed since it was called last, or
+// whose instances or diagnosis have; all: those of any namespace may have. It has one caller
+// at a time; others use Changed alone.
+func (w *Watcher) TakeChanged() (services []string, all bool) { return w.news.take() }
 
 // Diagnosis is why Nomad can't run instances of a revision, and since when this
 // agent has known; the zero value if nothing is known against it.

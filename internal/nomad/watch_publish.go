@@ -1,9 +1,13 @@
 package nomad
 
 import (
+	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/wadi-run/wadi"
 )
 
 // publish gives readers the changes since the last publication.
@@ -12,18 +16,55 @@ func (w *Watcher) publish(s *state) {
 	for k, job := range s.dirty {
 		appeared, changed := w.publishRevision(s, k)
 		anyAppeared, anyChanged = anyAppeared || appeared, anyChanged || changed || job
+		if changed || job {
+			service, _, _ := wadi.SplitRevisionID(k.id)
+			w.news.add(service)
+		}
 	}
 	clear(s.dirty)
 	if anyAppeared {
 		broadcast(&w.absent)
 	}
 	if anyChanged {
-		w.notifyChanged()
+		broadcast(&w.changed)
 	}
 }
 
-// notifyChanged wakes the readers that wait for any change.
-func (w *Watcher) notifyChanged() { broadcast(&w.changed) }
+// notifyAll wakes the readers that wait for any change: it may concern every revision.
+func (w *Watcher) notifyAll() {
+	w.news.addAll()
+	broadcast(&w.changed)
+}
+
+// news are the services with changes that were not taken yet. The zero value has none.
+type news struct {
+	mu       sync.Mutex
+	services map[string]bool // As many as there are services, at most.
+	all      bool
+}
+
+func (n *news) add(service string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.services == nil {
+		n.services = map[string]bool{}
+	}
+	n.services[service] = true
+}
+
+func (n *news) addAll() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = true
+}
+
+func (n *news) take() (services []string, all bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	services, all = slices.Collect(maps.Keys(n.services)), n.all
+	n.services, n.all = nil, false
+	return services, all
+}
 
 // broadcast closes the channel that readers wait for, and replaces it by a new one.
 func broadcast(ch *atomic.Pointer[chan struct{}]) {

@@ -43,7 +43,7 @@ func (s *Scraper) recordFailure(f *follower, err error, began, at time.Time) {
 	if f.ready && unanswered && (refused || f.fails+1 >= failuresUnready) {
 		f.ready = false
 		s.recount(f)
-		s.notify()
+		s.notify(f)
 	}
 	if f.silentSince.IsZero() {
 		f.silentSince = at

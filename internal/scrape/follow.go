@@ -54,6 +54,8 @@ const (
 	historyTimeout               = 5 * time.Second  // Of a request for past seconds.
 	lateAnswer                   = 5 * time.Second  // How late the answer to a poll may be.
 	unreadyRead                  = time.Second      // How often an unready instance is read.
+	pollsPerSecond               = 150              // Of idle instances.
+	pollMost                     = 3 * time.Minute  // Of a poll, on average; sources allow 5 minutes.
 	suspectAfter                 = time.Minute      // An instance that was created so long ago and has never answered may have load.
 	failuresUnready              = 3                // Failures in a row that make an instance unready.
 	silentEnded                  = 10 * time.Second // A source that should have ended, and has been silent for so long, has ended.
@@ -82,19 +84,20 @@ func (s *Scraper) noteAsked(f *follower) {
 	if !f.asked && !f.removed {
 		f.asked = true
 		s.recount(f)
+		s.notify(f)
 	}
 }
 
 // pass asks a source once and returns when to ask next.
 func (s *Scraper) pass(ctx context.Context, f *follower) time.Duration {
 	s.mu.Lock()
-	src, ready := f.src, f.ready
+	src, ready, sources := f.src, f.ready, len(s.followers)
 	f.turn, f.resting = f.resting, false
 	s.mu.Unlock()
 	if src.Kind == wadi.SourceInstance && !ready && !src.Stopping {
 		return s.passUnready(ctx, f, src)
 	}
-	wait := s.Wait
+	wait := s.pollFor(src.Kind, f.position, sources)
 	if f.turn { // Its past load is reported at once; silence counts only from now on.
 		wait = 0
 	}
@@ -111,6 +114,19 @@ func (s *Scraper) pass(ctx context.Context, f *follower) time.Duration {
 		return backoff(retryMin, retryMax, f.quick)
 	}
 	return 0
+}
+
+// pollFor is how long a source may leave a poll unanswered. With very many sources that is
+// longer, so that idle instances are asked no more than pollsPerSecond times a second in all,
+// and each for another time, so that they are not asked all at once. A host that has vanished
+// is noticed by keep-alives, and what a poll has not reported is asked for before a count is
+// lowered.
+func (s *Scraper) pollFor(kind wadi.SourceKind, position float64, sources int) time.Duration {
+	wait := min(time.Duration(sources)*time.Second/pollsPerSecond, pollMost)
+	if kind != wadi.SourceInstance || wait <= s.Wait {
+		return s.Wait
+	}
+	return time.Duration((0.75 + position/2) * float64(wait))
 }
 
 // maxRetry is the longest pause before a source that does not answer is asked again.
@@ -238,6 +254,6 @@ func (s *Scraper) markReady(f *follower, ready bool) {
 			f.report = selfReport{wide: f.report.wide, unshielded: f.report.unshielded, known: f.report.known}
 		}
 		s.recount(f)
-		s.notify()
+		s.notify(f)
 	}
 }

@@ -11,8 +11,10 @@ package scrape
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,7 +79,8 @@ type Scraper struct {
 	created   int               // Number of followers so far.
 	groups    map[string]*group // Followers by revision; those of activators, which are about all revisions, by "".
 	unstarted []*follower
-	changed   chan struct{} // Closed when the readiness of an instance changes.
+	changed   chan struct{}   // Closed when the readiness of an instance changes.
+	news      map[string]bool // Services of the instances whose readiness has changed, until they are taken.
 }
 
 // Outcomes is where outcomes are kept. Its methods are called under the scraper's lock, and must
@@ -119,6 +122,7 @@ func New(log hclog.Logger, reg prometheus.Registerer) *Scraper {
 		followers: map[string]*follower{},
 		groups:    map[string]*group{},
 		changed:   make(chan struct{}),
+		news:      map[string]bool{},
 	}
 	s.client = &http.Client{
 		Transport: &http.Transport{
@@ -128,6 +132,8 @@ func New(log hclog.Logger, reg prometheus.Registerer) *Scraper {
 			MaxConnsPerHost:        4,
 			IdleConnTimeout:        10 * time.Second,
 			MaxResponseHeaderBytes: 16 << 10,
+			ReadBufferSize:         1 << 10, // There may be tens of thousands of connections, each with
+			WriteBufferSize:        1 << 10, // a small answer at most once a second.
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -244,6 +250,16 @@ func (s *Scraper) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
+}
+
+// TakeChanged returns the services of the instances whose readiness has changed since it was
+// called last. all is false: they are always known.
+func (s *Scraper) TakeChanged() (services []string, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	services = slices.Collect(maps.Keys(s.news))
+	clear(s.news)
+	return services, false
 }
 
 // signal wakes the reader of a channel of capacity one.

@@ -45,7 +45,7 @@ func (s *Scraper) setUnready(f *follower, why string) {
 	f.report.unready = why
 	if !f.report.reported && why != "" && now.Sub(f.report.since) >= unreadyAfter {
 		f.report.reported = true
-		s.notify()
+		s.notify(f)
 	}
 }
 
@@ -56,7 +56,7 @@ func (s *Scraper) noteSelfReport(f *follower, a answer) {
 	}
 	if a.ready == "true" && (!f.report.known || f.report.wide != a.wide || f.report.unshielded != a.unshielded) {
 		f.report.known, f.report.wide, f.report.unshielded = true, a.wide, a.unshielded
-		s.notify()
+		s.notify(f)
 	}
 }
 

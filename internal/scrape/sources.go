@@ -129,7 +129,7 @@ func (s *Scraper) setSource(src Source) {
 		signal(f.woken)
 	}
 	if stops && f.ready {
-		s.notify()
+		s.notify(f)
 	}
 }
 
@@ -171,7 +171,7 @@ func (s *Scraper) remove(f *follower) {
 	s.dropIfEmpty(f.src.Revision)
 	s.eachWindows(f, func(w *scheduler.Windows) { w.SourceDown(f.src.ID, s.now()) })
 	if f.ready {
-		s.notify()
+		s.notify(f)
 	}
 }
 
@@ -188,8 +188,12 @@ func (s *Scraper) eachWindows(f *follower, do func(w *scheduler.Windows)) {
 	}
 }
 
-// notify signals that the readiness of an instance has changed.
-func (s *Scraper) notify() {
+// notify signals that the readiness of an instance has changed, or whether it is known. The
+// caller holds mu.
+func (s *Scraper) notify(f *follower) {
+	if service, _, ok := wadi.SplitRevisionID(f.src.Revision); ok {
+		s.news[service] = true
+	}
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
