@@ -49,6 +49,8 @@ func benchmarks() []benchmark {
 		{name: "latency", about: "how long small requests take, against other proxies; needs no cluster", alone: true, run: latency},
 		{name: "bodies", about: "what a second of CPU moves, against other proxies; needs no cluster", alone: true, run: bodies},
 		{name: "scaling", about: "the autoscaler: passes, memory, wakes, statistics; needs no cluster", alone: true, run: scaling},
+		{name: "scale", about: "an agent with 10, 100 and 1,000 services at zero, 50 woken at once, config entries", alone: true, run: atScale(scaleShort)},
+		{name: "scale5000", about: "the same with 5,000 services, 500 woken, 20,000 instances; takes long, only by name", alone: true, long: true, run: atScale(scaleWhole)},
 		{name: "memory", about: "the queue-proxy's memory with 10,000 connections; needs no cluster", alone: true, run: crowds},
 	}
 }
@@ -80,6 +82,13 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == frontCommand {
 		fmt.Fprintln(os.Stderr, front(context.Background(), os.Args[2], os.Args[3]))
 		os.Exit(1)
+	}
+	if len(os.Args) == 3 && os.Args[1] == instancesCommand {
+		if err := serveInstances(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	if len(os.Args) == 4 && os.Args[1] == sourcesCommand {
 		if err := serveSources(os.Args[2], os.Args[3]); err != nil {

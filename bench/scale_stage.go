@@ -1,0 +1,293 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	nomad "github.com/hashicorp/nomad/api"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/internal/consul"
+	"github.com/wadi-run/wadi/internal/store"
+	"github.com/wadi-run/wadi/proxy/stats"
+	"github.com/wadi-run/wadi/test/harness"
+)
+
+// relay stands between the agent and Nomad or Consul, and counts what passes.
+type relay struct {
+	url      string
+	requests atomic.Int64
+	conns    atomic.Int64
+	scaled   sync.Map // Job → chan time.Time: when the agent asked to scale it.
+
+	listener net.Listener
+	server   *http.Server
+}
+
+// newRelay forwards to a URL, or serves a handler if there is one.
+func newRelay(to string, own http.Handler) (*relay, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	r := &relay{url: "http://" + l.Addr().String(), listener: l}
+	if own == nil {
+		target, err := url.Parse(to)
+		if err != nil {
+			return nil, err
+		}
+		own = &httputil.ReverseProxy{
+			Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target) },
+			FlushInterval: -1, // Event streams.
+			Transport:     &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
+			ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+		}
+	}
+	r.server = &http.Server{
+		ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			r.requests.Add(1)
+			if job, ok := strings.CutSuffix(strings.TrimPrefix(req.URL.Path, "/v1/job/"), "/scale"); ok && req.Method != http.MethodGet {
+				if c, ok := r.scaled.Load(job); ok {
+					select {
+					case c.(chan time.Time) <- time.Now():
+					default:
+					}
+				}
+			}
+			own.ServeHTTP(w, req)
+		}),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
+				r.conns.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				r.conns.Add(-1)
+			}
+		},
+	}
+	go func() { _ = r.server.Serve(l) }() // It ends with close.
+	return r, nil
+}
+
+func (r *relay) close() error { return r.server.Close() }
+
+// watchScale returns a channel that gets the time of the next scale call for a job.
+func (r *relay) watchScale(job string) <-chan time.Time {
+	c := make(chan time.Time, 1)
+	r.scaled.Store(job, c)
+	return c
+}
+
+// scaleStage is one agent in front of many services.
+type scaleStage struct {
+	b      *bench
+	stack  *harness.Stack
+	agent  *harness.Agent
+	toward struct{ nomad, consul *relay } // What the agent talks to.
+
+	store     *store.Store
+	template  wadi.Submission // Of which all services are copies.
+	services  int             // How many there are.
+	instances int             // Of a Nomad in memory.
+	whole     float64         // Seconds of the last reconciling of all services.
+	mocks     *standIns
+	end       func() error // Of the mocks; nil: they were not begun.
+	register  func(ctx context.Context, job json.RawMessage) error
+}
+
+// scaleTemplate is the name of the service that the others are copies of: nothing else in a
+// submission contains it.
+const scaleTemplate = "xtemplatex"
+
+// scaleName is the name of the i-th service.
+func scaleName(i int) string { return fmt.Sprintf("s%05d", i) }
+
+// newScaleStage starts Nomad, Consul and an agent, submits one service through its API, and
+// keeps what it stored, to be copied. Then it ends the agent.
+func newScaleStage(ctx context.Context, b *bench) (_ *scaleStage, err error) {
+	s := &scaleStage{b: b}
+	s.stack, err = harness.Start(ctx, harness.Options{
+		Bin: b.bin, Extra: "log_level = \"info\"\n", NomadClientHCL: "  memory_total_mb = 200000\n  cpu_total_compute = 2000000\n",
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(ctx))
+		}
+	}()
+	if err := s.stack.Agent.Apply(ctx, service{name: scaleTemplate, scale: "initial = 0\n    window = \"60s\"", more: "timeout {\n    request = \"30m\"\n  }\n  queue {\n    timeout = \"30m\"\n  }"}.hcl()); err != nil {
+		return nil, err
+	}
+	kv, err := consul.New(consul.Config{Address: s.stack.Cluster.ConsulAddr})
+	if err != nil {
+		return nil, err
+	}
+	s.store = store.New(kv, "wadi", "bench", hclog.NewNullLogger())
+	spec, _, err := s.store.Spec(ctx, scaleTemplate)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := s.store.Revision(ctx, scaleTemplate, wadi.RevisionID(scaleTemplate, 1))
+	if err != nil {
+		return nil, err
+	}
+	if rev.Job, err = mocked(rev.Job); err != nil {
+		return nil, err
+	}
+	s.template = wadi.Submission{Spec: spec, NewRevision: &rev}
+	s.register = func(ctx context.Context, job json.RawMessage) error {
+		_, err := s.stack.Nomad.Raw().Write("/v1/jobs", map[string]any{"Job": job}, nil, (&nomad.WriteOptions{}).WithContext(ctx))
+		return err
+	}
+	if err := s.stack.Agent.Delete(ctx, scaleTemplate); err != nil {
+		return nil, err
+	}
+	if err := s.stack.Agent.Stop(ctx); err != nil {
+		return nil, err
+	}
+	if s.toward.consul, err = newRelay(s.stack.Cluster.ConsulAddr, nil); err != nil {
+		return nil, err
+	}
+	s.mocks = &standIns{clock: stats.NewClock(), alive: map[string]*http.Server{}, at: map[string]time.Time{}}
+	following, cancel := context.WithCancel(ctx)
+	followed := make(chan error, 1)
+	go func() { followed <- s.mocks.follow(following, s.stack.Nomad) }()
+	s.end = func() error {
+		cancel()
+		return <-followed
+	}
+	return s, nil
+}
+
+// begin starts an agent that talks to Consul, and to the Nomad at a relay, through relays.
+func (s *scaleStage) begin(ctx context.Context, toNomad *relay) (err error) {
+	s.toward.nomad = toNomad
+	s.agent, err = s.stack.NewAgent("wadi-1", fmt.Sprintf("log_level = \"info\"\nnomad {\n  address = %q\n}\nconsul {\n  address = %q\n}\n", toNomad.url, s.toward.consul.url))
+	if err != nil {
+		return err
+	}
+	return s.restart(ctx)
+}
+
+// restart starts the agent anew, and waits until it leads.
+func (s *scaleStage) restart(ctx context.Context) error {
+	if err := s.agent.Stop(ctx); err != nil {
+		return err
+	}
+	if err := s.agent.Start(ctx); err != nil {
+		return err
+	}
+	return s.agent.WaitLeader(ctx)
+}
+
+func (s *scaleStage) close(ctx context.Context) error {
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	var err error
+	if s.end != nil {
+		err = s.end()
+	}
+	err = errors.Join(err, s.stack.Stop(stop))
+	for _, r := range []*relay{s.toward.nomad, s.toward.consul} {
+		if r != nil {
+			err = errors.Join(err, r.close())
+		}
+	}
+	return err
+}
+
+// copyOf is the submission of a service like the template.
+func (s *scaleStage) copyOf(name string) (wadi.Submission, error) {
+	var out wadi.Submission
+	whole, err := json.Marshal(s.template)
+	if err != nil {
+		return out, err
+	}
+	err = json.Unmarshal(bytes.ReplaceAll(whole, []byte(scaleTemplate), []byte(name)), &out)
+	return out, err
+}
+
+const seedAtOnce = 8
+
+// grow adds services at zero until there are n: their jobs in Nomad and what is stored, as
+// submissions leave them.
+func (s *scaleStage) grow(ctx context.Context, n int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(seedAtOnce)
+	for ; s.services < n; s.services++ {
+		name := scaleName(s.services)
+		g.Go(func() error {
+			sub, err := s.copyOf(name)
+			if err != nil {
+				return err
+			}
+			if err := s.register(ctx, sub.NewRevision.Job); err != nil {
+				return err
+			}
+			_, err = s.store.Submit(ctx, []wadi.Submission{sub})
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// waitReady waits until the leader has set up all services: each has its status.
+func (s *scaleStage) waitReady(ctx context.Context, within time.Duration) error {
+	return harness.Eventually(ctx, within, func() error {
+		routes, err := s.store.Routes(ctx)
+		if err != nil {
+			return err
+		}
+		if len(routes) < s.services {
+			return fmt.Errorf("%d of %d services have a route", len(routes), s.services)
+		}
+		last, err := s.store.Status(ctx, scaleName(s.services-1))
+		if err == nil && last.Phase != "ready" {
+			err = fmt.Errorf("%s is %s", last.Service, last.Phase)
+		}
+		return err
+	})
+}
+
+// mocked is a revision's job whose tasks Nomad's mock driver plays: they are placed and run
+// like any, and no process is behind them.
+func mocked(job json.RawMessage) (json.RawMessage, error) {
+	var j map[string]any
+	if err := json.Unmarshal(job, &j); err != nil {
+		return nil, fmt.Errorf("read job: %w", err)
+	}
+	groups, _ := j["TaskGroups"].([]any)
+	for _, g := range groups {
+		group, _ := g.(map[string]any)
+		delete(group, "Services")
+		group["EphemeralDisk"] = map[string]any{"SizeMB": 10}
+		tasks, _ := group["Tasks"].([]any)
+		for _, t := range tasks {
+			task, _ := t.(map[string]any)
+			for _, key := range []string{"Artifacts", "Templates", "Services", "ShutdownDelay", "Lifecycle", "Leader"} {
+				delete(task, key)
+			}
+			task["Driver"], task["Config"] = "mock_driver", map[string]any{"run_for": "24h"}
+			task["LogConfig"] = map[string]any{"Disabled": true, "MaxFiles": 1, "MaxFileSizeMB": 1}
+			task["Resources"] = map[string]any{"CPU": 1, "MemoryMB": 10}
+			task["KillTimeout"] = int64(100 * time.Millisecond)
+		}
+	}
+	return json.Marshal(j)
+}
