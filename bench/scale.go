@@ -41,7 +41,7 @@ func (b *bench) atScale(ctx context.Context, size scaleSize) (all []section, err
 	if err != nil {
 		return nil, err
 	}
-	if err := s.begin(ctx, toNomad); err != nil {
+	if err := s.begin(toNomad); err != nil {
 		return nil, err
 	}
 	curve := newScaleCurve("one agent that leads; real Nomad and Consul, services in the host's network at zero")
@@ -88,9 +88,6 @@ func newScaleCurve(title string) section {
 // to learn, and then one that has nothing to do.
 func (s *scaleStage) point(ctx context.Context, out *section, label string, lasts time.Duration) error {
 	s.b.logf("scale: %s", label)
-	if err := s.waitReady(ctx, 20*time.Minute); err != nil {
-		return err
-	}
 	learnt, err := s.newLeader(ctx)
 	if err != nil {
 		return err
@@ -221,11 +218,7 @@ func (s *scaleStage) withInstances(ctx context.Context, size scaleSize) (out sec
 	m := newMemoryNomad()
 	m.metricsPort = func(n int) int { return ports[n%servers] }
 	for i := range s.services {
-		sub, err := s.copyOf(scaleName(i))
-		if err != nil {
-			return out, err
-		}
-		if err := m.register(sub.NewRevision.Job); err != nil {
+		if err := m.register(s.jobOf(scaleName(i))); err != nil {
 			return out, err
 		}
 	}
@@ -243,7 +236,7 @@ func (s *scaleStage) withInstances(ctx context.Context, size scaleSize) (out sec
 	if err != nil {
 		return out, err
 	}
-	if err := errors.Join(old.close(), s.begin(ctx, relay)); err != nil {
+	if err := errors.Join(old.close(), s.begin(relay)); err != nil {
 		return out, err
 	}
 	s.b.logf("scale: %d instances", s.instances)

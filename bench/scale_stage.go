@@ -2,19 +2,23 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	consulapi "github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 	nomad "github.com/hashicorp/nomad/api"
 	"golang.org/x/sync/errgroup"
@@ -100,13 +104,14 @@ type scaleStage struct {
 	toward struct{ nomad, consul *relay } // What the agent talks to.
 
 	store     *store.Store
-	template  wadi.Submission // Of which all services are copies.
-	services  int             // How many there are.
-	instances int             // Of a Nomad in memory.
-	whole     float64         // Seconds of the last reconciling of all services.
+	template  map[string]string // What is stored of a service, of which all others are copies: value by key.
+	job       json.RawMessage   // Its job.
+	services  int               // How many there are.
+	instances int               // Of a Nomad in memory.
+	whole     float64           // Seconds of the last reconciling of all services.
 	mocks     *standIns
 	end       func() error // Of the mocks; nil: they were not begun.
-	register  func(ctx context.Context, job json.RawMessage) error
+	register  func(ctx context.Context, job json.RawMessage) (index uint64, err error)
 }
 
 // scaleTemplate is the name of the service that the others are copies of: nothing else in a
@@ -139,21 +144,13 @@ func newScaleStage(ctx context.Context, b *bench) (_ *scaleStage, err error) {
 		return nil, err
 	}
 	s.store = store.New(kv, "wadi", "bench", hclog.NewNullLogger())
-	spec, _, err := s.store.Spec(ctx, scaleTemplate)
-	if err != nil {
+	if err := s.keepTemplate(ctx); err != nil {
 		return nil, err
 	}
-	rev, err := s.store.Revision(ctx, scaleTemplate, wadi.RevisionID(scaleTemplate, 1))
-	if err != nil {
-		return nil, err
-	}
-	if rev.Job, err = mocked(rev.Job); err != nil {
-		return nil, err
-	}
-	s.template = wadi.Submission{Spec: spec, NewRevision: &rev}
-	s.register = func(ctx context.Context, job json.RawMessage) error {
-		_, err := s.stack.Nomad.Raw().Write("/v1/jobs", map[string]any{"Job": job}, nil, (&nomad.WriteOptions{}).WithContext(ctx))
-		return err
+	s.register = func(ctx context.Context, job json.RawMessage) (index uint64, err error) {
+		var out struct{ JobModifyIndex uint64 }
+		_, err = s.stack.Nomad.Raw().Write("/v1/jobs", map[string]any{"Job": job}, &out, (&nomad.WriteOptions{}).WithContext(ctx))
+		return out.JobModifyIndex, err
 	}
 	if err := s.stack.Agent.Delete(ctx, scaleTemplate); err != nil {
 		return nil, err
@@ -175,25 +172,14 @@ func newScaleStage(ctx context.Context, b *bench) (_ *scaleStage, err error) {
 	return s, nil
 }
 
-// begin starts an agent that talks to Consul, and to the Nomad at a relay, through relays.
-func (s *scaleStage) begin(ctx context.Context, toNomad *relay) (err error) {
+// begin makes an agent that is to talk to Consul, and to the Nomad at a relay, through relays.
+func (s *scaleStage) begin(toNomad *relay) (err error) {
 	s.toward.nomad = toNomad
 	s.agent, err = s.stack.NewAgent("wadi-1", fmt.Sprintf("log_level = \"info\"\nnomad {\n  address = %q\n}\nconsul {\n  address = %q\n}\n", toNomad.url, s.toward.consul.url))
 	if err != nil {
 		return err
 	}
-	return s.restart(ctx)
-}
-
-// restart starts the agent anew, and waits until it leads.
-func (s *scaleStage) restart(ctx context.Context) error {
-	if err := s.agent.Stop(ctx); err != nil {
-		return err
-	}
-	if err := s.agent.Start(ctx); err != nil {
-		return err
-	}
-	return s.agent.WaitLeader(ctx)
+	return nil
 }
 
 func (s *scaleStage) close(ctx context.Context) error {
@@ -212,57 +198,88 @@ func (s *scaleStage) close(ctx context.Context) error {
 	return err
 }
 
-// copyOf is the submission of a service like the template.
-func (s *scaleStage) copyOf(name string) (wadi.Submission, error) {
-	var out wadi.Submission
-	whole, err := json.Marshal(s.template)
+// keepTemplate keeps what is stored of the template, with a job that the mock driver plays.
+func (s *scaleStage) keepTemplate(ctx context.Context) error {
+	rev, err := s.store.Revision(ctx, scaleTemplate, wadi.RevisionID(scaleTemplate, 1))
 	if err != nil {
-		return out, err
+		return err
 	}
-	err = json.Unmarshal(bytes.ReplaceAll(whole, []byte(scaleTemplate), []byte(name)), &out)
-	return out, err
+	mock, err := mocked(rev.Job)
+	if err != nil {
+		return err
+	}
+	s.job, s.template = mock, map[string]string{}
+	pairs, _, err := s.stack.Consul.KV().List("wadi/", (&consulapi.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("read what is stored: %w", err)
+	}
+	for _, p := range pairs {
+		if !strings.Contains(p.Key, "/"+scaleTemplate) {
+			continue
+		}
+		value, err := uncompressed(p.Value)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", p.Key, err)
+		}
+		if strings.HasPrefix(p.Key, "wadi/revision/") {
+			value = bytes.Replace(value, rev.Job, mock, 1)
+		}
+		s.template[p.Key] = string(value)
+	}
+	return nil
+}
+
+// uncompressed is a stored value as JSON: large ones are compressed.
+func uncompressed(value []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(value))
+	if err != nil {
+		return value, nil // It is not.
+	}
+	return io.ReadAll(z)
 }
 
 const seedAtOnce = 8
 
-// grow adds services at zero until there are n: their jobs in Nomad and what is stored, as
-// submissions leave them.
+// jobIndex is where a stored status says at which index the job is as it was submitted.
+var jobIndex = regexp.MustCompile(`"job_index":[0-9]+`)
+
+// grow adds services at zero until there are n, while there is no agent: their jobs in Nomad, and
+// all that is stored of a service that a leader has set up.
 func (s *scaleStage) grow(ctx context.Context, n int) error {
+	if s.agent != nil {
+		if err := s.agent.Stop(ctx); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(seedAtOnce)
 	for ; s.services < n; s.services++ {
 		name := scaleName(s.services)
 		g.Go(func() error {
-			sub, err := s.copyOf(name)
+			index, err := s.register(ctx, s.jobOf(name))
 			if err != nil {
 				return err
 			}
-			if err := s.register(ctx, sub.NewRevision.Job); err != nil {
-				return err
+			var ops consulapi.TxnOps
+			for key, value := range s.template {
+				value = jobIndex.ReplaceAllString(value, fmt.Sprintf(`"job_index":%d`, index))
+				ops = append(ops, &consulapi.TxnOp{KV: &consulapi.KVTxnOp{
+					Verb: consulapi.KVSet, Key: strings.ReplaceAll(key, scaleTemplate, name), Value: []byte(strings.ReplaceAll(value, scaleTemplate, name)),
+				}})
 			}
-			_, err = s.store.Submit(ctx, []wadi.Submission{sub})
+			ok, res, _, err := s.stack.Consul.Txn().Txn(ops, (&consulapi.QueryOptions{}).WithContext(ctx))
+			if err == nil && !ok {
+				err = fmt.Errorf("store %s: %+v", name, res.Errors)
+			}
 			return err
 		})
 	}
 	return g.Wait()
 }
 
-// waitReady waits until the leader has set up all services: each has its status.
-func (s *scaleStage) waitReady(ctx context.Context, within time.Duration) error {
-	return harness.Eventually(ctx, within, func() error {
-		routes, err := s.store.Routes(ctx)
-		if err != nil {
-			return err
-		}
-		if len(routes) < s.services {
-			return fmt.Errorf("%d of %d services have a route", len(routes), s.services)
-		}
-		last, err := s.store.Status(ctx, scaleName(s.services-1))
-		if err == nil && last.Phase != "ready" {
-			err = fmt.Errorf("%s is %s", last.Service, last.Phase)
-		}
-		return err
-	})
+// jobOf is the job of a service like the template.
+func (s *scaleStage) jobOf(name string) json.RawMessage {
+	return bytes.ReplaceAll(s.job, []byte(scaleTemplate), []byte(name))
 }
 
 // mocked is a revision's job whose tasks Nomad's mock driver plays: they are placed and run
