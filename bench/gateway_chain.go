@@ -84,24 +84,33 @@ func chain(ctx context.Context, b *bench) ([]section, error) {
 	return inPlane(b, func(p *plane) ([]section, error) { return p.chain(ctx) })
 }
 
+// addThrough adds a gateway in front of a queue-proxy to a race, which stops the gateway. The
+// caller stops the queue-proxy behind it.
+func (p *plane) addThrough(ctx context.Context, r *race) (behind *contender, err error) {
+	if behind, err = p.start(ctx, labelQueue); err != nil {
+		return nil, err
+	}
+	before, err := (&plane{b: p.b, dir: p.dir, origin: behind.addr}).start(ctx, labelFront)
+	if err != nil {
+		return nil, errors.Join(err, behind.stop())
+	}
+	before.label = labelThrough
+	before.pids = append(before.pids, behind.pids...)
+	r.lanes = append(r.lanes, &lane{contender: before})
+	return behind, nil
+}
+
 func (p *plane) chain(ctx context.Context) (_ []section, err error) {
 	r, err := p.race(ctx, labelHAProxy, labelReverse, labelPooled, labelQueue)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
-	behind, err := p.start(ctx, labelQueue)
+	behind, err := p.addThrough(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, behind.stop()) }()
-	before, err := (&plane{b: p.b, dir: p.dir, origin: behind.addr}).start(ctx, labelFront)
-	if err != nil {
-		return nil, err
-	}
-	before.label = labelThrough
-	before.pids = append(before.pids, behind.pids...)
-	r.lanes = append(r.lanes, &lane{contender: before})
 	get := shot{head: "GET /0123 HTTP/1.1\r\nHost: " + planeHost + "\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"}
 	if err := r.run(ctx, same(get), planeConns, throughRounds); err != nil {
 		return nil, err

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-const (
-	latencyRounds = 5
-	latencyRate   = 2000 // Requests per second of the open loop.
-)
+const latencyRounds = 5
+
+// latencyRates are the requests per second of the open loops.
+var latencyRates = []int{500, 2000, 4000}
 
 // latency measures how long small requests take: with all connections always busy, and at
-// a fixed rate that leaves every contender mostly idle.
+// fixed rates.
 func latency(ctx context.Context, b *bench) ([]section, error) {
 	return inPlane(b, func(p *plane) ([]section, error) { return p.latency(ctx) })
 }
@@ -26,7 +26,12 @@ func (p *plane) latency(ctx context.Context) (_ []section, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
-	get := shot{head: "GET /0123 HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"}
+	behind, err := p.addThrough(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, behind.stop()) }()
+	get := shot{head: "GET /0123 HTTP/1.1\r\nHost: " + planeHost + "\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"}
 	if err := r.connect(ctx, same(get), planeConns); err != nil {
 		return nil, err
 	}
@@ -36,21 +41,28 @@ func (p *plane) latency(ctx context.Context) (_ []section, err error) {
 	if err != nil {
 		return nil, err
 	}
-	calm, err := r.latencies(ctx, func(ctx context.Context, c *client) (samples, error) {
-		return c.atRate(ctx, get, latencyRate, planeTurn)
-	})
-	if err != nil {
-		return nil, err
-	}
 	busy := full.section(fmt.Sprintf("latency at saturation, %d connections, %d turns of %v each", planeConns, latencyRounds, planeTurn))
-	even := calm.section(fmt.Sprintf("latency at %d requests a second over %d connections, %d turns of %v each", latencyRate, planeConns, latencyRounds, planeTurn))
-	even.note("counted from when a request was due if its connection was still busy then")
 	if r.has(labelEnvoy) {
 		busy.judge("queue-proxy's p99 against Envoy's", full.p99(labelQueue, labelEnvoy).median, 1)
-		even.judge("queue-proxy's p99 against Envoy's", calm.p99(labelQueue, labelEnvoy).median, 1)
 	}
-	r.notes(&busy)
-	return []section{busy, even}, nil
+	all := []section{busy}
+	for _, rate := range latencyRates {
+		calm, err := r.latencies(ctx, func(ctx context.Context, c *client) (samples, error) {
+			return c.atRate(ctx, get, rate, planeTurn)
+		})
+		if err != nil {
+			return nil, err
+		}
+		even := calm.section(fmt.Sprintf("latency at %d requests a second over %d connections, %d turns of %v each", rate, planeConns, latencyRounds, planeTurn))
+		even.note("counted from when a request was due if its connection was still busy then")
+		if r.has(labelEnvoy) {
+			even.judge("queue-proxy's p99 against Envoy's", calm.p99(labelQueue, labelEnvoy).median, 1)
+			even.judge("gateway's and queue-proxy's p99 against one Envoy's", calm.p99(labelThrough, labelEnvoy).median, 2)
+		}
+		all = append(all, even)
+	}
+	r.notes(&all[0])
+	return all, nil
 }
 
 // laps are the lanes' latencies, round by round.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -57,6 +58,7 @@ func newRelay(to string, own http.Handler) (*relay, error) {
 			Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target) },
 			FlushInterval: -1, // Event streams.
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
+			ErrorLog:      log.New(io.Discard, "", 0), // An agent that ends breaks its blocking queries.
 			ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 		}
 	}
