@@ -29,7 +29,8 @@ type Pair struct {
 	Session string // The session that has it as a lock; empty if none has.
 }
 
-// Get reads a key; [wadi.ErrNotFound] if there is none.
+// Get reads a key; [wadi.ErrNotFound] if there is none, which Consul is asked twice, by a
+// read and by a transaction.
 func (c *Client) Get(ctx context.Context, key string) (Pair, error) {
 	p, _, err := c.get(key, present(ctx))
 	return p, err
@@ -53,15 +54,30 @@ func (c *Client) get(key string, q *api.QueryOptions) (Pair, uint64, error) {
 		return Pair{}, 0, fmt.Errorf("read %s: %w", key, err)
 	}
 	if p == nil {
-		return Pair{}, meta.LastIndex, fmt.Errorf("read %s: %w", key, wadi.ErrNotFound)
+		p, err := c.certainly(q.Context(), Op{Verb: Read, Key: key})
+		if err == nil && (len(p) == 0 || p[0].Index == 0) {
+			err = fmt.Errorf("read %s: %w", key, wadi.ErrNotFound)
+		}
+		if err != nil {
+			return Pair{}, meta.LastIndex, err
+		}
+		return p[0], meta.LastIndex, nil
 	}
 	return pair(p), meta.LastIndex, nil
+}
+
+// certainly reads by a transaction what a plain read says is not there. A cache or a proxy
+// that answers reads with nothing does not answer writes: it can't make up a transaction's
+// result. So that there is nothing is believed only if Consul says so in two ways.
+func (c *Client) certainly(ctx context.Context, op Op) ([]Pair, error) {
+	return c.Txn(ctx, []Op{op})
 }
 
 // List reads every key under prefix, sorted by key. Consul answers a list that the token
 // may not read as if it were empty. So an empty list is believed only if the prefix itself
 // may be read as a key, before it and after it, as the right may come or go in between;
-// otherwise the error is [wadi.ErrOwnRight].
+// otherwise the error is [wadi.ErrOwnRight]; and if a transaction that lists it finds nothing
+// either.
 func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
 	ps, _, err := c.list(prefix, present(ctx))
 	if err != nil || len(ps) > 0 {
@@ -72,6 +88,9 @@ func (c *Client) List(ctx context.Context, prefix string) ([]Pair, error) {
 	}
 	ps, _, err = c.list(prefix, present(ctx))
 	if err != nil || len(ps) > 0 {
+		return ps, err
+	}
+	if ps, err = c.certainly(ctx, Op{Verb: ReadTree, Key: prefix}); err != nil || len(ps) > 0 {
 		return ps, err
 	}
 	return nil, c.mayRead(ctx, prefix)

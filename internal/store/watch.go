@@ -61,8 +61,9 @@ type decoded[T any] struct {
 
 // watch decodes changed values only. In place of an undecodable value fn gets the last good
 // version, or with all the zero value if there is none. An empty list, unless it follows an
-// empty one, is believed only if the right to read was proved before it and after it: the
-// right may come, or go, between a list and a proof. back are the keys whose
+// empty one, is believed only if the right to read was proved before it and after it (the
+// right may come, or go, between a list and a proof), and if a transaction finds nothing
+// either: see [consul.Client.List]. back are the keys whose
 // index went back: Consul was restored to an earlier state.
 func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(now map[string]T, back map[string]bool)) error {
 	prefix := s.key(k)
@@ -77,7 +78,8 @@ func watch[T any](ctx context.Context, s *Store, k kind, all bool, fn func(now m
 			if err := s.Check(ctx); err != nil {
 				return nil, 0, err
 			}
-			pairs, next, err = s.kv.WaitList(ctx, prefix, 0)
+			// Of the first list's index: what has changed since wakes the next query.
+			pairs, err = s.kv.List(ctx, prefix)
 			if err == nil && len(pairs) == 0 {
 				err = s.Check(ctx)
 			}

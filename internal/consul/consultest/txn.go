@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -50,12 +51,18 @@ func (f *Fake) txn(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"Errors": errs})
 		return
 	}
-	f.pairs, f.txns = next, f.txns+1
-	f.index++
-	close(f.changed)
-	f.changed = make(chan struct{})
+	if slices.ContainsFunc(ops, func(o struct{ KV op }) bool { return !reads[o.KV.Verb] }) {
+		f.pairs, f.txns = next, f.txns+1
+		f.index++
+		close(f.changed)
+		f.changed = make(chan struct{})
+	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"Results": results})
 }
+
+// reads are the verbs that change nothing: nor does a transaction of them alone, and Txns
+// does not count it.
+var reads = map[string]bool{"get": true, "get-or-empty": true, "get-tree": true, "check-index": true, "check-session": true, "check-not-exists": true}
 
 // apply does one operation on the pairs m, and returns the pairs of its answer.
 func (f *Fake) apply(m map[string]pair, o op) ([]pair, error) {
